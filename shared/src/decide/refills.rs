@@ -1,0 +1,121 @@
+//! Decisions about refills from the saved card.
+
+use super::{Outcome, check_no_attempt};
+use crate::command::RefillSettings;
+use crate::event::{Change, Decline};
+use crate::ids::CustomerId;
+use crate::money::Usd;
+use crate::policy::{Policy, check_cents, check_charge};
+use crate::refill::{Allowed, allowed};
+use crate::refusal::Refusal;
+use crate::state::{AccountState, Attempt, RefillAgreement, RefillPause, Standing, Tax};
+use crate::timestamp::Timestamp;
+
+pub(super) fn change(
+    state: &AccountState,
+    settings: &RefillSettings,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Outcome, Refusal> {
+    if let Some((threshold, amount)) = settings.terms {
+        check_terms(threshold, amount, policy)?;
+    }
+    if let Some(cap) = settings.monthly_cap {
+        check_cents(cap)?;
+    }
+    if state.standing == Standing::Closed {
+        return Err(Refusal::Closed);
+    }
+    if let (Some(card), Some(_)) = (&settings.card, &settings.terms)
+        && state.refill.never.contains(card)
+    {
+        return Err(Refusal::CardRefused { card: card.clone() });
+    }
+    // The time of an agreement is the time of its terms: changing the card does not renew it.
+    let agreement = settings.terms.map(|(threshold, amount)| match state.refill.agreement {
+        Some(agreed) if agreed.threshold == threshold && agreed.amount == amount => agreed,
+        Some(_) | None => RefillAgreement { at: now, threshold, amount },
+    });
+    Ok(Outcome::of(Change::RefillChanged { agreement, card: settings.card.clone(), monthly_cap: settings.monthly_cap }))
+}
+
+pub(super) fn begin(
+    state: &AccountState,
+    customer: &CustomerId,
+    tax: Tax,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Outcome, Refusal> {
+    if state.standing == Standing::Closed {
+        return Err(Refusal::Closed);
+    }
+    if !state.frozen.is_empty() {
+        return Err(Refusal::Frozen);
+    }
+    check_no_attempt(state)?;
+    let wanted = state.refill.wanted.ok_or(Refusal::RefillNotWanted)?;
+    let card = state.refill.card.clone().ok_or(Refusal::CardNeeded)?;
+    if state.refill.never.contains(&card) {
+        return Err(Refusal::CardRefused { card });
+    }
+    match allowed(&state.refill, wanted.amount, &policy.refill, now) {
+        Allowed::Now => {}
+        Allowed::At(_) | Allowed::Never => return Err(Refusal::RefillNotWanted),
+    }
+    Ok(Outcome::of(Change::RefillBegun(Attempt {
+        number: state.refill.attempts_so_far + 1,
+        wanted_since: wanted.since,
+        begun_at: now,
+        amount: wanted.amount,
+        card,
+        customer: customer.clone(),
+        tax,
+        purpose: wanted.purpose,
+        void_at: None,
+    })))
+}
+
+pub(super) fn ask_customer(
+    state: &AccountState,
+    attempt: u32,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Outcome, Refusal> {
+    check_attempt(state, attempt)?;
+    let void_at = now.plus(policy.refill.customer_patience_seconds);
+    Ok(Outcome::of(Change::RefillNeedsCustomer { attempt, void_at }))
+}
+
+pub(super) fn fail(
+    state: &AccountState,
+    attempt: u32,
+    decline: Decline,
+    code: &str,
+    policy: &Policy,
+) -> Result<Outcome, Refusal> {
+    check_attempt(state, attempt)?;
+    let pause = match decline {
+        Decline::Never => Some(RefillPause::CardRefused),
+        Decline::Later if state.refill.failures + 1 >= policy.refill.failures_max => Some(RefillPause::Failures),
+        Decline::Later => None,
+    };
+    Ok(Outcome::of(Change::RefillFailed { attempt, decline, code: code.to_owned(), pause }))
+}
+
+fn check_terms(threshold: Usd, amount: Usd, policy: &Policy) -> Result<(), Refusal> {
+    if threshold.is_negative() {
+        return Err(Refusal::AmountTooSmall { min: Usd::ZERO });
+    }
+    if threshold > policy.refill.threshold_max {
+        return Err(Refusal::AmountTooLarge { max: policy.refill.threshold_max });
+    }
+    threshold.to_cents().map_err(|_| Refusal::FractionOfCent)?;
+    check_charge(amount, policy.refill.amount_min, policy.refill.amount_max)
+}
+
+fn check_attempt(state: &AccountState, attempt: u32) -> Result<(), Refusal> {
+    match &state.refill.attempt {
+        Some(open) if open.number == attempt => Ok(()),
+        Some(_) | None => Err(Refusal::AttemptNotOpen { attempt }),
+    }
+}

@@ -1,0 +1,109 @@
+//! The runway: how long the credit lasts if nothing changes.
+
+use crate::billables::BilledResource;
+use crate::funds::Purse;
+use crate::money::Rate;
+use crate::period::{Charge, order, pay, reach};
+use crate::refusal::Refusal;
+use crate::state::{AccountState, Standing};
+use crate::timestamp::{HOUR, Timestamp};
+use crate::view::View;
+
+/// How long the credit lasts if nothing changes: no top-up, no refill, nothing started or stopped, no new price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Runway {
+    /// What everything costs now, in USD per hour.
+    pub rate_per_hour: Rate,
+    /// The first instant that is not covered for everything that is billed (UTC); `None` if that is not within
+    /// [`YEARS_MAX`] years, or nothing costs anything.
+    pub zero_at: Option<Timestamp>,
+    /// When everything will be deleted (UTC): the end of the grace, running or to come.
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// How far ahead a runway looks.
+pub const YEARS_MAX: i64 = 10;
+
+/// The runway of an account that is settled.
+///
+/// # Errors
+/// [`Refusal::UnknownSku`] if the price list lacks what runs.
+pub fn runway(view: &View<'_>) -> Result<Runway, Refusal> {
+    let state = view.state();
+    let rate_per_hour = state.billed.rate;
+    let deleted_at = match &state.standing {
+        Standing::Suspended(suspension) => suspension.delete_at,
+        Standing::Good | Standing::Deleting(_) | Standing::Deleted(_) | Standing::Closed => None,
+    };
+    let Some(paid_through) = state.paid_through() else {
+        return Ok(Runway { rate_per_hour, zero_at: None, deleted_at });
+    };
+    let billed = view.billables().billed(state, view.prices(), paid_through)?;
+    let zero_at = zero_at(state, &billed, paid_through);
+    let deleted_at = zero_at.map(|zero_at| zero_at.plus(view.policy().grace_seconds));
+    Ok(Runway { rate_per_hour, zero_at, deleted_at })
+}
+
+/// Walks hour by hour as the hourly run will, but takes all equal hours in one step: as many as the fund that ends
+/// first can pay, and not beyond the next expiry.
+fn zero_at(state: &AccountState, billed: &[BilledResource<'_>], paid_through: Timestamp) -> Option<Timestamp> {
+    let horizon = paid_through.plus(YEARS_MAX * 366 * 24 * HOUR);
+    let mut ahead = state.clone();
+    let mut from = paid_through;
+    while from < horizon {
+        let mut charges: Vec<Charge<'_>> = billed.iter().map(Charge::from).collect();
+        let mut purse = Purse::for_new_period(&ahead, from);
+        order(&mut charges, &purse);
+        let end = from.hour().end();
+        let through = reach(&purse, &charges, from, end);
+        if through < end {
+            return Some(through);
+        }
+        pay(&mut purse, &charges, from, through)?;
+        let deltas = purse.deltas();
+        if deltas.iter().all(|delta| delta.amount.is_zero()) {
+            return None;
+        }
+        let spent = |ahead: &AccountState, hours: i64| {
+            let mut next = ahead.clone();
+            let hours = rust_decimal::Decimal::from(hours);
+            for delta in &deltas {
+                let amount = crate::money::Usd::new(delta.amount.decimal() * hours).unwrap_or(delta.amount);
+                match delta.fund {
+                    crate::funds::Fund::Paid => next.paid += amount,
+                    crate::funds::Fund::Grant(number) => {
+                        next.grants
+                            .iter_mut()
+                            .filter(|grant| grant.number == number)
+                            .for_each(|grant| grant.remaining += amount);
+                    }
+                }
+            }
+            next
+        };
+        let hours = if end - from == HOUR { equal_hours(&ahead, &deltas, from) } else { 1 };
+        ahead = spent(&ahead, hours);
+        from = from.plus((hours - 1) * HOUR).hour().end();
+    }
+    None
+}
+
+/// How many hours like the one at `from` can follow each other, that one included: until a fund holds less than an
+/// hour's draw, or the next expiry.
+fn equal_hours(state: &AccountState, deltas: &[crate::funds::FundDelta], from: Timestamp) -> i64 {
+    let by_funds = deltas.iter().filter(|delta| delta.amount.is_negative()).map(|delta| {
+        let held = match delta.fund {
+            crate::funds::Fund::Paid => state.paid,
+            crate::funds::Fund::Grant(number) => {
+                state.grant(number).map_or(crate::money::Usd::ZERO, |grant| grant.remaining)
+            }
+        };
+        i64::try_from((held.decimal() / -delta.amount.decimal()).floor()).unwrap_or(i64::MAX)
+    });
+    let by_expiry = state
+        .grants
+        .iter()
+        .filter(|grant| grant.remaining.is_positive() && grant.expires_at > from)
+        .map(|grant| (grant.expires_at - from + HOUR - 1) / HOUR);
+    by_funds.chain(by_expiry).min().unwrap_or(1).clamp(1, YEARS_MAX * 366 * 24)
+}
