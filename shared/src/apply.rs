@@ -5,8 +5,8 @@ use crate::funds::{Fund, FundDelta};
 use crate::ids::PaymentId;
 use crate::money::Usd;
 use crate::state::{
-    AccountState, Billed, Comeback, ComingBack, Deletion, EverPaid, Floor, Period, RefillPause, RefillPurpose,
-    Standing, Suspension, TakenBack, Trial, TrialPhase, Wanted,
+    AccountState, Billed, ByStaff, Comeback, ComingBack, Deletion, EverPaid, Floor, Frozen, Period, RefillPause,
+    RefillPurpose, Standing, Suspension, TakenBack, Trial, TrialPhase, Wanted,
 };
 use crate::timestamp::Timestamp;
 
@@ -189,8 +189,8 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
         Change::DisputeClosed { dispute, outcome: DisputeOutcome::Won } => {
             next.frozen.disputes.remove(dispute);
         }
-        Change::Frozen { reason } => next.frozen.staff = Some(reason.clone()),
-        Change::Unfrozen { .. } => next.frozen = crate::state::Frozen::default(),
+        Change::Frozen { .. } => next.frozen.staff = ByStaff::Yes,
+        Change::Unfrozen { .. } => next.frozen = Frozen::default(),
     }
 }
 

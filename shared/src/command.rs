@@ -181,6 +181,46 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether the account must be settled before this is decided. Money that comes in is recorded first: it may pay
+    /// for time that is due and would otherwise end in a suspension. And what Stripe tells must be recorded even
+    /// if settling is impossible at the moment.
+    #[must_use]
+    pub fn settles_first(&self) -> bool {
+        match self {
+            Command::Open
+            | Command::Credit { .. }
+            | Command::AwaitPayment(_)
+            | Command::EndPayment { .. }
+            | Command::GiveBack { .. } => false,
+            Command::Grant { .. }
+            | Command::Create { .. }
+            | Command::Start { .. }
+            | Command::FailStart(_)
+            | Command::Stop { .. }
+            | Command::Delete { .. }
+            | Command::OpenMeter(_)
+            | Command::Suspend { .. }
+            | Command::Resume { .. }
+            | Command::ConfirmDeletion { .. }
+            | Command::Close { .. }
+            | Command::StartTrial { .. }
+            | Command::ChangeRefill(_)
+            | Command::RemoveCard { .. }
+            | Command::BeginRefill { .. }
+            | Command::AskCustomer { .. }
+            | Command::FailRefill { .. }
+            | Command::ChooseComeback(_)
+            | Command::TakeBack { .. }
+            | Command::OpenDispute { .. }
+            | Command::CloseDispute { .. }
+            | Command::Freeze { .. }
+            | Command::Unfreeze { .. }
+            | Command::Correct { .. } => true,
+        }
+    }
+}
+
 /// Credit that is not paid for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bonus {

@@ -65,7 +65,7 @@ pub fn decide(
         Command::Freeze { reason } => check_reason(reason).map(|reason| Outcome::of(Change::Frozen { reason })),
         Command::Unfreeze { reason } => unfreeze(state, reason),
         Command::ChangeRefill(settings) => refills::change(state, settings, policy, now),
-        Command::RemoveCard { card } => Ok(Outcome::of(Change::CardRemoved { card: card.clone() })),
+        Command::RemoveCard { card } => refills::remove_card(state, card),
         Command::BeginRefill { customer, tax } => refills::begin(state, customer, *tax, policy, now),
         Command::AskCustomer { attempt } => refills::ask_customer(state, *attempt, policy, now),
         Command::FailRefill { attempt, decline, code } => refills::fail(state, *attempt, *decline, code, policy),
@@ -133,11 +133,14 @@ fn check_settled(state: &AccountState, policy: &Policy, now: Timestamp) -> Resul
     }
 }
 
-/// Until when a refill that is wanted or in flight holds back a suspension.
+/// Until when a refill that is wanted or in flight holds back a suspension: ten minutes (by default) from the row that
+/// wanted it, or from the end of what is paid if that comes later. An attempt that takes long is then worth as much
+/// as one that was begun at the last moment, and the unpaid time is bounded all the same.
 pub(crate) fn hold_until(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
     let wanted = state.refill.wanted.map(|wanted| wanted.since);
     let open = state.refill.attempt.as_ref().map(|attempt| attempt.wanted_since);
-    open.or(wanted).map(|since| since.plus(policy.suspension_hold_seconds))
+    let since = open.or(wanted)?.max(state.paid_through()?);
+    Some(since.plus(policy.suspension_hold_seconds))
 }
 
 /// Whether the account may take on something new.

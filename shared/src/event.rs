@@ -12,7 +12,8 @@ use crate::ids::{
 };
 use crate::money::{Quantity, Rate, Usd};
 use crate::state::{
-    Attempt, Billed, Comeback, ComingBack, Grant, Pending, RefillAgreement, RefillPurpose, SuspensionReason,
+    Attempt, Billed, Comeback, ComingBack, Grant, Pending, RefillAgreement, RefillPause, RefillPurpose,
+    SuspensionReason,
 };
 use crate::timestamp::Timestamp;
 
@@ -347,7 +348,7 @@ pub enum Change {
         /// Stripe's decline code, for staff.
         code: String,
         /// Whether attempts pause now.
-        pause: Option<crate::state::RefillPause>,
+        pause: Option<RefillPause>,
     },
     /// Whether resources come back by themselves after a suspension.
     ComebackChosen(Comeback),

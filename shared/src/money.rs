@@ -140,6 +140,12 @@ impl Usd {
         self.max(Usd::ZERO)
     }
 
+    /// So many times the amount.
+    #[must_use]
+    pub fn times(self, count: i64) -> Usd {
+        Usd((self.0 * Decimal::from(count)).normalize())
+    }
+
     /// `self × part ÷ whole`, rounded once, half to even: a share of an amount by cents. A `whole` of zero
     /// gives the whole amount.
     #[must_use]

@@ -43,9 +43,9 @@ pub enum Refusal {
     /// Above the most that is allowed.
     #[error("the amount must be at most ${max}")]
     AmountTooLarge { max: Usd },
-    /// The balance would be beyond what a ledger row can hold.
-    #[error("the balance would exceed a trillion dollars")]
-    BalanceOverflow,
+    /// An expiry that is not in the future.
+    #[error("the expiry must lie after {now}")]
+    ExpiryPast { now: Timestamp },
     /// No reason given where one is needed.
     #[error("a reason of 1 to {bytes_max} bytes is needed")]
     ReasonNeeded { bytes_max: usize },
@@ -79,9 +79,6 @@ pub enum Refusal {
     /// The meter exists.
     #[error("there is a meter for {sku} in {project} already")]
     MeterExists { project: ProjectId, sku: Sku },
-    /// An expiry that is not in the future.
-    #[error("the expiry must lie after {now}")]
-    ExpiryPast { now: Timestamp },
     /// A price that begins at another time than a full hour.
     #[error("a price begins at a full hour")]
     PriceNotAtFullHour,
@@ -94,6 +91,23 @@ pub enum Refusal {
     /// A rate for stopped resources above the one for running ones.
     #[error("the rate while off must not exceed the rate while running")]
     IdleRateTooHigh,
+
+    // The resource's condition.
+    /// It runs.
+    #[error("{resource} is running already")]
+    AlreadyRunning { resource: ResourceId },
+    /// It does not run.
+    #[error("{resource} is not running")]
+    NotRunning { resource: ResourceId },
+    /// It was deleted; it can be restored, not started.
+    #[error("{resource} was deleted: restore it")]
+    Deleted { resource: ResourceId },
+    /// It was not deleted.
+    #[error("{resource} was not deleted")]
+    NotDeleted { resource: ResourceId },
+    /// Its start is too long ago to have failed.
+    #[error("{resource} was started at {started_at}, too long ago to have failed")]
+    StartTooLongAgo { resource: ResourceId, started_at: Timestamp },
 
     // The account's standing.
     /// The account was closed.
@@ -124,23 +138,6 @@ pub enum Refusal {
     #[error("a refill is being charged: try again at {until}")]
     RefillInProgress { until: Timestamp },
 
-    // The resource's condition.
-    /// It runs.
-    #[error("{resource} is running already")]
-    AlreadyRunning { resource: ResourceId },
-    /// It does not run.
-    #[error("{resource} is not running")]
-    NotRunning { resource: ResourceId },
-    /// It was deleted; it can be restored, not started.
-    #[error("{resource} was deleted: restore it")]
-    Deleted { resource: ResourceId },
-    /// It was not deleted.
-    #[error("{resource} was not deleted")]
-    NotDeleted { resource: ResourceId },
-    /// Its start is too long ago to have failed.
-    #[error("{resource} was started at {started_at}, too long ago to have failed")]
-    StartTooLongAgo { resource: ResourceId, started_at: Timestamp },
-
     // The trial.
     /// There was one, or a payment.
     #[error("a trial is only for accounts that never paid nor had one")]
@@ -158,12 +155,6 @@ pub enum Refusal {
     CreditTooLow { required: Usd, available: Usd },
 
     // Refills.
-    /// A threshold or amount that is out of range is `AmountTooSmall` or `AmountTooLarge`; this is a missing one.
-    #[error("refill needs a threshold and an amount that were agreed to")]
-    AgreementNeeded,
-    /// No card to charge.
-    #[error("refill needs a saved card")]
-    CardNeeded,
     /// The issuer said never again.
     #[error("{card} was refused for good by its issuer: use another card")]
     CardRefused { card: CardId },
@@ -173,7 +164,77 @@ pub enum Refusal {
     /// No attempt of that number is open.
     #[error("refill attempt {attempt} is not open")]
     AttemptNotOpen { attempt: u32 },
+    /// The customer was asked to confirm this attempt's payment before.
+    #[error("the customer was asked to confirm refill attempt {attempt} already")]
+    CustomerAlreadyAsked { attempt: u32 },
     /// Nothing is to be refilled.
     #[error("no refill is wanted")]
     RefillNotWanted,
+    /// No refill depends on this card.
+    #[error("{card} is not a card that refills know")]
+    CardNotUsed { card: CardId },
+
+    // The ledger.
+    /// The balance would be beyond what a ledger row can hold.
+    #[error("the balance would exceed a trillion dollars")]
+    BalanceOverflow,
+}
+
+impl Refusal {
+    /// Whether the same request may succeed later although nobody changes anything: the caller may simply try again.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Refusal::NotSettled { .. }
+            | Refusal::TimeBeforeLastRow { .. }
+            | Refusal::RefillInProgress { .. }
+            | Refusal::PaymentPending
+            | Refusal::NotDeleting
+            | Refusal::AttemptOpen { .. } => true,
+            Refusal::AccountNotOpen
+            | Refusal::AccountAlreadyOpen
+            | Refusal::KeyReused
+            | Refusal::AmountNotPositive
+            | Refusal::FractionOfCent
+            | Refusal::AmountTooSmall { .. }
+            | Refusal::AmountTooLarge { .. }
+            | Refusal::ExpiryPast { .. }
+            | Refusal::ReasonNeeded { .. }
+            | Refusal::TooManyAtOnce { .. }
+            | Refusal::NamedTwice { .. }
+            | Refusal::UnknownProject { .. }
+            | Refusal::UnknownSku { .. }
+            | Refusal::WrongUnit { .. }
+            | Refusal::NameNotUsable { .. }
+            | Refusal::ResourceExists { .. }
+            | Refusal::UnknownResource { .. }
+            | Refusal::UnknownMeter { .. }
+            | Refusal::MeterExists { .. }
+            | Refusal::PriceNotAtFullHour
+            | Refusal::PriceTooSoon { .. }
+            | Refusal::PriceExists { .. }
+            | Refusal::IdleRateTooHigh
+            | Refusal::AlreadyRunning { .. }
+            | Refusal::NotRunning { .. }
+            | Refusal::Deleted { .. }
+            | Refusal::NotDeleted { .. }
+            | Refusal::StartTooLongAgo { .. }
+            | Refusal::Closed
+            | Refusal::Frozen
+            | Refusal::NotFrozen
+            | Refusal::Suspended
+            | Refusal::NotSuspended
+            | Refusal::StillRunning { .. }
+            | Refusal::TrialUsed
+            | Refusal::TrialCard
+            | Refusal::TrialLimit { .. }
+            | Refusal::CreditTooLow { .. }
+            | Refusal::CardRefused { .. }
+            | Refusal::AttemptNotOpen { .. }
+            | Refusal::CustomerAlreadyAsked { .. }
+            | Refusal::RefillNotWanted
+            | Refusal::CardNotUsed { .. }
+            | Refusal::BalanceOverflow => false,
+        }
+    }
 }

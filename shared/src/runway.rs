@@ -1,8 +1,8 @@
 //! The runway: how long the credit lasts if nothing changes.
 
 use crate::billables::BilledResource;
-use crate::funds::Purse;
-use crate::money::Rate;
+use crate::funds::{Fund, FundDelta, Purse};
+use crate::money::{Rate, Usd};
 use crate::period::{Charge, order, pay, reach};
 use crate::refusal::Refusal;
 use crate::state::{AccountState, Standing};
@@ -64,39 +64,36 @@ fn zero_at(state: &AccountState, billed: &[BilledResource<'_>], paid_through: Ti
         if deltas.iter().all(|delta| delta.amount.is_zero()) {
             return None;
         }
-        let spent = |ahead: &AccountState, hours: i64| {
-            let mut next = ahead.clone();
-            let hours = rust_decimal::Decimal::from(hours);
-            for delta in &deltas {
-                let amount = crate::money::Usd::new(delta.amount.decimal() * hours).unwrap_or(delta.amount);
-                match delta.fund {
-                    crate::funds::Fund::Paid => next.paid += amount,
-                    crate::funds::Fund::Grant(number) => {
-                        next.grants
-                            .iter_mut()
-                            .filter(|grant| grant.number == number)
-                            .for_each(|grant| grant.remaining += amount);
-                    }
-                }
-            }
-            next
-        };
         let hours = if end - from == HOUR { equal_hours(&ahead, &deltas, from) } else { 1 };
-        ahead = spent(&ahead, hours);
+        spend(&mut ahead, &deltas, hours);
         from = from.plus((hours - 1) * HOUR).hour().end();
     }
     None
 }
 
+fn spend(state: &mut AccountState, deltas: &[FundDelta], hours: i64) {
+    for delta in deltas {
+        let amount = delta.amount.times(hours);
+        match delta.fund {
+            Fund::Paid => state.paid += amount,
+            Fund::Grant(number) => {
+                state
+                    .grants
+                    .iter_mut()
+                    .filter(|grant| grant.number == number)
+                    .for_each(|grant| grant.remaining += amount);
+            }
+        }
+    }
+}
+
 /// How many hours like the one at `from` can follow each other, that one included: until a fund holds less than an
 /// hour's draw, or the next expiry.
-fn equal_hours(state: &AccountState, deltas: &[crate::funds::FundDelta], from: Timestamp) -> i64 {
+fn equal_hours(state: &AccountState, deltas: &[FundDelta], from: Timestamp) -> i64 {
     let by_funds = deltas.iter().filter(|delta| delta.amount.is_negative()).map(|delta| {
         let held = match delta.fund {
-            crate::funds::Fund::Paid => state.paid,
-            crate::funds::Fund::Grant(number) => {
-                state.grant(number).map_or(crate::money::Usd::ZERO, |grant| grant.remaining)
-            }
+            Fund::Paid => state.paid,
+            Fund::Grant(number) => state.grant(number).map_or(Usd::ZERO, |grant| grant.remaining),
         };
         i64::try_from((held.decimal() / -delta.amount.decimal()).floor()).unwrap_or(i64::MAX)
     });

@@ -274,19 +274,30 @@ pub struct Deletion {
 /// Why nothing new may be started and no card charged. What runs goes on and is billed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frozen {
-    /// By staff, with their reason.
-    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
-    pub staff: Option<String>,
+    /// By staff; their reason stands in the row.
+    #[serde(rename = "s", default, skip_serializing_if = "is_default")]
+    pub staff: ByStaff,
     /// By disputes that are open or were lost.
     #[serde(rename = "d", default, skip_serializing_if = "BTreeSet::is_empty")]
     pub disputes: BTreeSet<DisputeId>,
+}
+
+/// Whether staff froze an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ByStaff {
+    /// No.
+    #[default]
+    No,
+    /// Yes.
+    Yes,
 }
 
 impl Frozen {
     /// Whether nothing freezes the account.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.staff.is_none() && self.disputes.is_empty()
+        self.staff == ByStaff::No && self.disputes.is_empty()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Outcome, check_no_attempt};
 use crate::command::RefillSettings;
 use crate::event::{Change, Decline};
-use crate::ids::CustomerId;
+use crate::ids::{CardId, CustomerId};
 use crate::money::Usd;
 use crate::policy::{Policy, check_cents, check_charge};
 use crate::refill::{Allowed, allowed};
@@ -53,11 +53,9 @@ pub(super) fn begin(
         return Err(Refusal::Frozen);
     }
     check_no_attempt(state)?;
-    let wanted = state.refill.wanted.ok_or(Refusal::RefillNotWanted)?;
-    let card = state.refill.card.clone().ok_or(Refusal::CardNeeded)?;
-    if state.refill.never.contains(&card) {
-        return Err(Refusal::CardRefused { card });
-    }
+    let (Some(wanted), Some(card)) = (state.refill.wanted, &state.refill.card) else {
+        return Err(Refusal::RefillNotWanted);
+    };
     match allowed(&state.refill, wanted.amount, &policy.refill, now) {
         Allowed::Now => {}
         Allowed::At(_) | Allowed::Never => return Err(Refusal::RefillNotWanted),
@@ -67,12 +65,20 @@ pub(super) fn begin(
         wanted_since: wanted.since,
         begun_at: now,
         amount: wanted.amount,
-        card,
+        card: card.clone(),
         customer: customer.clone(),
         tax,
         purpose: wanted.purpose,
         void_at: None,
     })))
+}
+
+/// Only a card that refills would charge, or must never charge, is worth a row.
+pub(super) fn remove_card(state: &AccountState, card: &CardId) -> Result<Outcome, Refusal> {
+    if state.refill.card.as_ref() != Some(card) && !state.refill.never.contains(card) {
+        return Err(Refusal::CardNotUsed { card: card.clone() });
+    }
+    Ok(Outcome::of(Change::CardRemoved { card: card.clone() }))
 }
 
 pub(super) fn ask_customer(
@@ -81,7 +87,9 @@ pub(super) fn ask_customer(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Outcome, Refusal> {
-    check_attempt(state, attempt)?;
+    if check_attempt(state, attempt)?.void_at.is_some() {
+        return Err(Refusal::CustomerAlreadyAsked { attempt });
+    }
     let void_at = now.plus(policy.refill.customer_patience_seconds);
     Ok(Outcome::of(Change::RefillNeedsCustomer { attempt, void_at }))
 }
@@ -113,9 +121,9 @@ fn check_terms(threshold: Usd, amount: Usd, policy: &Policy) -> Result<(), Refus
     check_charge(amount, policy.refill.amount_min, policy.refill.amount_max)
 }
 
-fn check_attempt(state: &AccountState, attempt: u32) -> Result<(), Refusal> {
+fn check_attempt(state: &AccountState, attempt: u32) -> Result<&Attempt, Refusal> {
     match &state.refill.attempt {
-        Some(open) if open.number == attempt => Ok(()),
+        Some(open) if open.number == attempt => Ok(open),
         Some(_) | None => Err(Refusal::AttemptNotOpen { attempt }),
     }
 }

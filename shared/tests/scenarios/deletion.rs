@@ -1,0 +1,164 @@
+//! From suspension to deletion, back, and gone for good.
+
+use tollgate::billables::{Address, Condition};
+use tollgate::command::Command;
+use tollgate::event::PendingEnd;
+use tollgate::ids::ResourceId;
+use tollgate::refusal::Refusal;
+use tollgate::state::{Pending, Standing};
+
+use crate::world::{World, at, is_good, named};
+
+/// Suspended on 22 November at 13:00 with one resource.
+fn suspended() -> World {
+    let mut world = World::with_credit("5.00");
+    world.start("12:00", "a", "vm100").unwrap();
+    world.command("12:30", Command::Correct { amount: named("-4.00"), reason: "all".to_owned() }).unwrap();
+    world.settle("13:00").rows(&[
+        "12:00:00 started -1.00 = 4.00 to 13:00:00",
+        "12:30:00 correction -4.00 = 0.00 to 13:00:00",
+        "13:00:00 suspended 0.00 = 0.00 as of 13:00:00",
+    ]);
+    world
+}
+
+fn condition(world: &World) -> Condition {
+    world.list.resources[&named::<ResourceId>("a")].condition(&world.state)
+}
+
+#[test]
+fn three_days_after_its_suspension_an_account_is_deleted_once_stripe_was_asked() {
+    let mut world = suspended();
+    world.settle("25T12:59:59").rows(&[]);
+    world.settle("25T13:00").rows(&["11-25T13:00:00 deleting 0.00 = 0.00"]);
+    world.settle("25T13:01").rows(&[]);
+    world.confirm_deletion("25T13:02").unwrap().rows(&["11-25T13:02:00 deleted 0.00 = 0.00"]);
+    assert_eq!(condition(&world), Condition::Deleted { at: at("25T13:02") });
+    assert_eq!(world.confirm_deletion("25T13:03").err(), Some(Refusal::NotDeleting));
+}
+
+#[test]
+fn credit_one_second_before_the_deletion_saves_everything() {
+    let mut world = suspended();
+    world
+        .credit("25T12:59:59", "1")
+        .settle("25T13:00")
+        .rows(&["11-25T12:59:59 topup 1.00 = 1.00", "11-25T12:59:59 resumed 0.00 = 1.00"]);
+    assert_eq!(condition(&world), Condition::Suspended);
+}
+
+#[test]
+fn credit_between_the_deleting_row_and_the_answer_of_stripe_saves_everything() {
+    let mut world = suspended();
+    world.settle("25T13:00");
+    let head = world.state.next_seq - 1;
+    world.credit("25T13:00:10", "1");
+    assert!(is_good(&world));
+    assert_eq!(world.command("25T13:00:20", Command::ConfirmDeletion { head }).err(), Some(Refusal::NotDeleting));
+}
+
+#[test]
+fn any_row_between_the_question_and_the_deletion_asks_again() {
+    let mut world = suspended();
+    world.settle("25T13:00");
+    let head = world.state.next_seq - 1;
+    world.grant("25T13:00:10", "1", "30T00:00", &[]);
+    assert_eq!(world.command("25T13:00:20", Command::ConfirmDeletion { head }).err(), Some(Refusal::NotDeleting));
+    assert!(is_good(&world));
+}
+
+#[test]
+fn nothing_is_deleted_while_a_payment_is_pending() {
+    let mut world = suspended();
+    let pending = Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    world.command("25T12:00", Command::AwaitPayment(pending)).unwrap();
+    world.settle("26T00:00").rows(&["11-25T12:00:00 payment_pending 0.00 = 0.00"]);
+    let failed = Command::EndPayment { payment: named("pi_slow"), how: PendingEnd::Failed };
+    world
+        .command("26T10:00", failed)
+        .unwrap()
+        .rows(&["11-26T10:00:00 payment_ended 0.00 = 0.00", "11-26T10:00:00 deleting 0.00 = 0.00"]);
+    // Another one is promised while Stripe is being asked.
+    let pending = Pending { payment: named("pi_late"), amount: named("25"), expires_at: at("28T00:00") };
+    world.command("26T10:01", Command::AwaitPayment(pending)).unwrap();
+    assert_eq!(world.confirm_deletion("26T10:02").err(), Some(Refusal::PaymentPending));
+    // It expires without a word, and then nothing stands in the way.
+    world.confirm_deletion("28T00:00").unwrap().rows(&[
+        "11-26T10:01:00 payment_pending 0.00 = 0.00",
+        "11-28T00:00:00 payment_ended 0.00 = 0.00",
+        "11-28T00:00:00 deleted 0.00 = 0.00",
+    ]);
+}
+
+fn deleted() -> World {
+    let mut world = suspended();
+    world.settle("25T13:00");
+    world.confirm_deletion("25T13:00").unwrap();
+    world.shown_are_seen();
+    world
+}
+
+#[test]
+fn what_was_deleted_is_restored_on_day_thirteen_and_runs_at_a_new_address() {
+    let mut world = deleted();
+    assert_eq!(world.restore("26T00:00", &["a"]).err(), Some(Refusal::Suspended));
+    world.credit("12-08T12:00", "5").rows(&["12-08T12:00:00 topup 5.00 = 5.00", "12-08T12:00:00 resumed 0.00 = 5.00"]);
+    world.restore("12-08T12:00", &["a"]).unwrap().rows(&["12-08T12:00:00 restored -1.00 = 4.00 to 12-08T13:00:00"]);
+    assert_eq!(condition(&world), Condition::Running);
+    assert_eq!(world.list.resources[&named::<ResourceId>("a")].address, Address::New);
+    world.settle("12-08T13:00").settle("12-09T13:00");
+    assert_eq!(world.state.deletions, [], "the deletion can no longer be undone");
+    assert_eq!(condition(&world), Condition::Suspended, "its credit ran out, and it was not purged");
+}
+
+#[test]
+fn restoring_needs_the_credit_a_start_needs() {
+    let mut world = deleted();
+    world.credit("26T00:00", "4.99");
+    let too_low = Refusal::CreditTooLow { required: named("5"), available: named("4.99") };
+    assert_eq!(world.restore("26T00:00", &["a"]).err(), Some(too_low));
+}
+
+#[test]
+fn after_fourteen_days_it_is_gone_for_good() {
+    let mut world = deleted();
+    world.credit("26T00:00", "5").shown_are_seen();
+    world.settle("12-09T12:59:59").rows(&[]);
+    world.settle("12-09T13:00").rows(&["12-09T13:00:00 purged 0.00 = 5.00"]);
+    assert_eq!(condition(&world), Condition::Purged);
+    assert_eq!(world.restore("12-09T13:00", &["a"]).err(), Some(Refusal::UnknownResource { resource: named("a") }));
+}
+
+#[test]
+fn a_single_resource_is_deleted_restored_and_purged_on_its_own() {
+    let mut world = World::with_credit("100");
+    for id in ["a", "b", "c"] {
+        world.start("12:00", id, "free").unwrap();
+    }
+    world.delete("12:10", &["a"]).unwrap();
+    world.delete("23T12:10", &["b", "c"]).unwrap();
+    world.restore("24T12:00", &["b"]).unwrap();
+    world.shown_are_seen();
+    let due = |world: &World| tollgate::due::due_at(&world.state, &world.policy);
+    assert_eq!(due(&world), Some(at("12-06T12:10")));
+    world.settle("12-06T12:10");
+    assert!(!world.list.resources.contains_key(&named::<ResourceId>("a")));
+    assert_eq!(due(&world), Some(at("12-07T12:10")));
+    world.settle("12-07T12:10");
+    assert!(!world.list.resources.contains_key(&named::<ResourceId>("c")));
+    assert!(world.list.resources.contains_key(&named::<ResourceId>("b")));
+    assert_eq!(due(&world), None);
+}
+
+#[test]
+fn an_account_that_is_frozen_by_a_dispute_is_not_lifted_by_credit() {
+    let mut world = suspended();
+    let opened = Command::OpenDispute { dispute: named("dp_1"), payment: named("pi_1") };
+    world.command("13:10", opened).unwrap();
+    world.credit("13:20", "10");
+    assert!(matches!(world.state.standing, Standing::Suspended(_)));
+    world.settle("28T00:00");
+    assert!(matches!(world.state.standing, Standing::Suspended(_)), "with credit nothing is deleted");
+    world.command("28T01:00", Command::Unfreeze { reason: "settled".to_owned() }).unwrap();
+    assert!(is_good(&world));
+}

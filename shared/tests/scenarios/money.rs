@@ -1,0 +1,229 @@
+//! Money in and money back: payments, refunds, disputes, bonuses, corrections.
+
+use std::collections::BTreeSet;
+
+use tollgate::command::{Bonus, Command};
+use tollgate::event::{CreditKind, DisputeOutcome, PaymentFacts, PendingEnd, TakeBack};
+use tollgate::money::Usd;
+use tollgate::refusal::Refusal;
+use tollgate::request::taken;
+use tollgate::state::Pending;
+
+use crate::world::{World, at, named};
+
+/// $100.00 of credit, $119.00 received with tax.
+fn taxed(id: &str) -> PaymentFacts {
+    PaymentFacts { payment: named(id), credit: named("100"), received_cents: 11_900 }
+}
+
+fn credit(payment: PaymentFacts) -> Command {
+    Command::Credit { payment, kind: CreditKind::TopUp, bonus: None }
+}
+
+fn refund(id: &str, cents: i64) -> Command {
+    Command::TakeBack { by: TakeBack::Refund(named(id)), of: taxed("pi_a"), cents }
+}
+
+/// The refund failed: what its row took is given back.
+fn reversal(world: &World, id: &str, cents: i64) -> Command {
+    let by = TakeBack::Refund(named(id));
+    let of_this = |event: &&tollgate::event::Event| matches!(&event.change, tollgate::event::Change::TakenBack { by: taken_by, .. } if *taken_by == by);
+    let index = world.events.iter().position(|event| of_this(&event));
+    let taken = index.and_then(|index| taken(&world.events[index], &world.states[index - 1]));
+    Command::GiveBack { by, of: taxed("pi_a"), cents, taken }
+}
+
+#[test]
+fn a_payment_is_credited_once_whichever_event_tells_of_it() {
+    let mut world = World::opened();
+    world.command("11:00", credit(taxed("pi_a"))).unwrap();
+    world.command("11:00", credit(taxed("pi_a"))).unwrap();
+    world.command("11:05", credit(taxed("pi_b"))).unwrap();
+    world.rows(&["11:00:00 topup 100.00 = 100.00", "11:05:00 topup 100.00 = 200.00"]);
+}
+
+#[test]
+fn a_pending_payment_and_its_end_may_be_told_in_any_order() {
+    let pending =
+        || Command::AwaitPayment(Pending { payment: named("pi_a"), amount: named("100"), expires_at: at("28T00:00") });
+    let failed = || Command::EndPayment { payment: named("pi_a"), how: PendingEnd::Failed };
+    let mut world = World::opened();
+    world.command("11:00", failed()).unwrap();
+    world.command("11:01", pending()).unwrap();
+    assert_eq!(world.state.pending, [], "the failure was told first");
+    let mut world = World::opened();
+    world.command("11:00", credit(taxed("pi_a"))).unwrap();
+    world.command("11:01", pending()).unwrap();
+    world.command("11:02", failed()).unwrap();
+    assert_eq!((world.state.pending.len(), world.state.balance()), (0, named("100")));
+    let mut world = World::opened();
+    for command in [pending(), pending(), failed(), failed(), credit(taxed("pi_a"))] {
+        world.command("11:00", command).unwrap();
+    }
+    assert_eq!((world.state.pending.len(), world.state.balance()), (0, named("100")), "it came after all");
+}
+
+#[test]
+fn a_refund_takes_the_credit_before_tax_and_its_parts_add_up_to_the_whole() {
+    let mut world = World::opened();
+    world.command("11:00", credit(taxed("pi_a"))).unwrap();
+    world.command("11:10", refund("re_1", 3_333)).unwrap();
+    world.command("11:20", refund("re_2", 3_333)).unwrap();
+    world.command("11:20", refund("re_2", 3_333)).unwrap();
+    world.command("11:30", refund("re_3", 5_234)).unwrap();
+    world.rows(&[
+        "11:00:00 topup 100.00 = 100.00",
+        "11:10:00 refund -28.008403 = 71.991597",
+        "11:20:00 refund -28.008404 = 43.983193",
+        "11:30:00 refund -43.983193 = 0.00",
+    ]);
+    assert_eq!(world.state.taken_back, []);
+}
+
+#[test]
+fn a_reversal_gives_back_what_its_refund_took_in_any_order() {
+    for order in [[0, 1, 2, 3], [0, 2, 1, 3], [2, 0, 1, 3], [0, 1, 3, 2], [1, 3, 0, 2], [3, 2, 1, 0]] {
+        let mut world = World::opened();
+        world.command("11:00", credit(taxed("pi_a"))).unwrap();
+        for step in order {
+            let command = match step {
+                0 => refund("re_1", 3_333),
+                1 => refund("re_2", 8_567),
+                2 => reversal(&world, "re_1", 3_333),
+                _ => reversal(&world, "re_2", 8_567),
+            };
+            world.command("12:00", command).unwrap();
+        }
+        assert_eq!((world.state.balance(), world.state.taken_back.len()), (named("100"), 0), "{order:?}");
+    }
+}
+
+#[test]
+fn a_refund_of_credit_that_was_spent_leaves_a_debt_that_comes_first() {
+    let mut world = World::opened();
+    world.command("11:00", credit(taxed("pi_a"))).unwrap();
+    world.start("12:00", "a", "vm100").unwrap();
+    world.grant("12:00", "10", "30T00:00", &[]);
+    world.command("12:10", refund("re_1", 11_900)).unwrap();
+    assert_eq!((world.state.paid, world.state.balance()), (named("-1"), named("9")));
+    world.settle("22T23:00").rows(&[
+        "11:00:00 topup 100.00 = 100.00",
+        "12:00:00 started -1.00 = 99.00 to 13:00:00",
+        "12:00:00 bonus 10.00 = 109.00 to 13:00:00",
+        "12:10:00 refund -100.00 = 9.00 to 13:00:00",
+        "23:00:00 usage -1.00 = 8.00 to 14:00:00",
+        "23:00:00 usage -1.00 = 7.00 to 15:00:00",
+        "23:00:00 usage -1.00 = 6.00 to 16:00:00",
+        "23:00:00 usage -1.00 = 5.00 to 17:00:00",
+        "23:00:00 usage -1.00 = 4.00 to 18:00:00",
+        "23:00:00 usage -1.00 = 3.00 to 19:00:00",
+        "23:00:00 usage -1.00 = 2.00 to 20:00:00",
+        "23:00:00 usage -1.00 = 1.00 to 21:00:00",
+        "23:00:00 usage -1.00 = 0.00 to 22:00:00",
+        "23:00:00 suspended 0.00 = 0.00 as of 22:00:00",
+    ]);
+}
+
+#[test]
+fn a_refund_takes_what_came_with_the_payment_for_free_and_its_reversal_brings_it_back() {
+    let mut world = World::opened();
+    let bonus = Bonus { amount: named("20"), expires_at: at("30T00:00"), excludes: BTreeSet::new() };
+    let command = Command::Credit { payment: taxed("pi_a"), kind: CreditKind::Commit, bonus: Some(bonus) };
+    world.command("11:00", command).unwrap();
+    world.command("11:10", refund("re_1", 5_950)).unwrap();
+    world.command("11:20", refund("re_2", 5_950)).unwrap();
+    world.rows(&["11:00:00 commit 120.00 = 120.00", "11:10:00 refund -60.00 = 60.00", "11:20:00 refund -60.00 = 0.00"]);
+    assert_eq!(world.state.grants, []);
+    let back = reversal(&world, "re_2", 5_950);
+    world.command("11:30", back).unwrap().rows(&["11:30:00 refund_reversed 60.00 = 60.00"]);
+    assert_eq!((world.state.paid, world.state.grants[0].remaining), (named("50"), named("10")));
+    let back = reversal(&world, "re_1", 5_950);
+    world.command("30T00:00", back).unwrap();
+    assert_eq!((world.state.balance(), world.state.grants.len()), (named("100"), 0), "the bonus has expired since");
+}
+
+#[test]
+fn a_dispute_freezes_takes_its_money_once_and_gives_it_back_once_if_won() {
+    let mut world = World::opened();
+    world.command("11:00", credit(taxed("pi_a"))).unwrap();
+    world.start("12:00", "a", "vm100").unwrap();
+    let opened = || Command::OpenDispute { dispute: named("dp_1"), payment: named("pi_a") };
+    let by = || TakeBack::Dispute(named("dp_1"));
+    let funds = || Command::TakeBack { by: by(), of: taxed("pi_a"), cents: 11_900 };
+    for command in [opened(), opened(), funds(), funds()] {
+        world.command("12:10", command).unwrap();
+    }
+    assert_eq!((world.state.paid, world.state.frozen.is_empty()), (named("-1"), false));
+    assert_eq!(world.start("12:20", "b", "vm100").err(), Some(Refusal::Frozen));
+    let index = world.events.len() - 1;
+    let taken = taken(&world.events[index], &world.states[index - 1]);
+    let back = || Command::GiveBack { by: by(), of: taxed("pi_a"), cents: 11_900, taken: taken.clone() };
+    let won = || Command::CloseDispute { dispute: named("dp_1"), outcome: DisputeOutcome::Won };
+    for command in [won(), back(), back(), won()] {
+        world.command("12:30", command).unwrap();
+    }
+    assert_eq!((world.state.paid, world.state.frozen.is_empty()), (named("99"), true));
+    // The beginning, told after the end, freezes nothing.
+    world.command("12:40", opened()).unwrap();
+    assert!(world.state.frozen.is_empty());
+}
+
+#[test]
+fn a_lost_dispute_leaves_the_account_frozen_until_staff_decides() {
+    let mut world = World::opened();
+    let closed = Command::CloseDispute { dispute: named("dp_1"), outcome: DisputeOutcome::Lost };
+    world.command("11:00", closed).unwrap();
+    world.command("11:01", Command::OpenDispute { dispute: named("dp_1"), payment: named("pi_a") }).unwrap();
+    assert!(!world.state.frozen.is_empty());
+    world.command("11:02", Command::Unfreeze { reason: "forgiven".to_owned() }).unwrap();
+    assert!(world.state.frozen.is_empty());
+    assert_eq!(world.command("11:03", Command::Unfreeze { reason: "x".to_owned() }).err(), Some(Refusal::NotFrozen));
+}
+
+#[test]
+fn amounts_that_no_payment_can_have_are_refused() {
+    let mut world = World::opened();
+    let mut pay = |credit: &str| {
+        let payment = PaymentFacts { payment: named("pi_a"), credit: named(credit), received_cents: 100 };
+        world.command("11:00", Command::Credit { payment, kind: CreditKind::TopUp, bonus: None }).err()
+    };
+    assert_eq!(pay("0"), Some(Refusal::AmountNotPositive));
+    assert_eq!(pay("-5"), Some(Refusal::AmountNotPositive));
+    assert_eq!(pay("5.001"), Some(Refusal::FractionOfCent));
+    assert_eq!(pay("1000000000000"), None, "however large: it was confirmed");
+    let payment = PaymentFacts { payment: named("pi_b"), credit: named("1"), received_cents: 100 };
+    let too_much = world.command("11:00", Command::Credit { payment, kind: CreditKind::TopUp, bonus: None }).err();
+    assert_eq!(too_much, Some(Refusal::BalanceOverflow));
+    assert_eq!(world.command("11:00", refund("re_1", 0)).err(), Some(Refusal::AmountNotPositive));
+    let over = Refusal::AmountTooLarge { max: named("119") };
+    assert_eq!(world.command("11:00", refund("re_1", 11_901)).err(), Some(over));
+}
+
+#[test]
+fn what_a_customer_may_pay_is_checked_before_anybody_pays_it() {
+    let policy = tollgate::policy::Policy::default();
+    let check = |amount: &str| policy.check_topup(named(amount));
+    assert_eq!(check("0"), Err(Refusal::AmountNotPositive));
+    assert_eq!(check("-1"), Err(Refusal::AmountNotPositive));
+    assert_eq!(check("5.001"), Err(Refusal::FractionOfCent));
+    assert_eq!(check("0.99"), Err(Refusal::AmountTooSmall { min: Usd::dollars(1) }));
+    assert_eq!(check("1"), Ok(()));
+    assert_eq!(check("1000"), Ok(()));
+    assert_eq!(check("1000.01"), Err(Refusal::AmountTooLarge { max: Usd::dollars(1_000) }));
+}
+
+#[test]
+fn corrections_and_bonuses_need_a_reason_and_an_amount() {
+    let mut world = World::with_credit("10");
+    let mut correct = |amount: &str, reason: &str| {
+        world.command("11:00", Command::Correct { amount: named(amount), reason: reason.to_owned() }).err()
+    };
+    assert_eq!(correct("0", "why"), Some(Refusal::AmountNotPositive));
+    assert_eq!(correct("1", " "), Some(Refusal::ReasonNeeded { bytes_max: 500 }));
+    assert_eq!(correct("1", &"x".repeat(501)), Some(Refusal::ReasonNeeded { bytes_max: 500 }));
+    assert_eq!(correct("-12.000001", "a mistake of ours"), None);
+    assert_eq!(world.state.balance(), named("-2.000001"));
+    let bonus = Bonus { amount: named("5"), expires_at: at("11:00"), excludes: BTreeSet::new() };
+    let expired = world.command("11:00", Command::Grant { bonus, reason: "hi".to_owned() }).err();
+    assert_eq!(expired, Some(Refusal::ExpiryPast { now: at("11:00") }));
+}

@@ -1,0 +1,339 @@
+//! Paying ahead: what each hour, start and stop costs, to the second.
+
+use tollgate::event::Decline;
+use tollgate::money::Usd;
+
+use crate::world::{World, is_good, named};
+
+#[test]
+fn a_start_pays_to_the_end_of_the_hour_and_each_hour_is_paid_once() {
+    let mut world = World::with_credit("25");
+    world.start("10:20", "a", "vm60").unwrap().rows(&["10:20:00 started -0.40 = 24.60 to 11:00:00"]);
+    world.settle("11:00").settle("11:00").settle("11:01").rows(&["11:00:00 usage -0.60 = 24.00 to 12:00:00"]);
+    world.start("11:30", "b", "vm120").unwrap().rows(&["11:30:00 started -0.60 = 23.40 to 12:00:00"]);
+    world.stop("11:45", &["b"]).unwrap().rows(&["11:45:00 stopped 0.30 = 23.70 to 12:00:00"]);
+    world.stop("11:45", &["a"]).unwrap().rows(&["11:45:00 stopped 0.15 = 23.85"]);
+    world.settle("13:00").rows(&[]);
+}
+
+#[test]
+fn a_start_at_the_full_hour_pays_for_the_hour_that_begins() {
+    let mut world = World::with_credit("25");
+    world.start("11:00", "a", "vm60").unwrap().rows(&["11:00:00 started -0.60 = 24.40 to 12:00:00"]);
+    world.start("11:59:59", "b", "vm60").unwrap().rows(&["11:59:59 started -0.000167 = 24.399833 to 12:00:00"]);
+    world
+        .start("12:00", "c", "vm60")
+        .unwrap()
+        .rows(&["12:00:00 usage -1.20 = 23.199833 to 13:00:00", "12:00:00 started -0.60 = 22.599833 to 13:00:00"]);
+}
+
+/// $0.50 left at 12:00 with $1.00 an hour running.
+fn half_a_dollar_at_noon() -> World {
+    let mut world = World::with_credit("5.50");
+    world.start("11:00", "a", "vm100").unwrap();
+    world.command("11:59", correction("-4.00")).unwrap();
+    world.settle("12:00").rows(&[
+        "11:00:00 started -1.00 = 4.50 to 12:00:00",
+        "11:59:00 correction -4.00 = 0.50 to 12:00:00",
+        "12:00:00 usage -0.50 = 0.00 to 12:30:00",
+    ]);
+    world
+}
+
+fn correction(amount: &str) -> tollgate::command::Command {
+    tollgate::command::Command::Correct { amount: named(amount), reason: "to the point".to_owned() }
+}
+
+#[test]
+fn credit_that_comes_before_the_last_affordable_second_keeps_everything_running() {
+    let mut world = half_a_dollar_at_noon();
+    world.credit("12:20", "10").rows(&["12:20:00 topup 10.00 = 10.00 to 12:30:00"]);
+    world.settle("12:29:59").rows(&[]);
+    world.settle("12:30").rows(&["12:30:00 usage -0.50 = 9.50 to 13:00:00"]);
+    world.settle("13:00").rows(&["13:00:00 usage -1.00 = 8.50 to 14:00:00"]);
+}
+
+#[test]
+fn without_credit_everything_is_suspended_at_the_last_affordable_second_and_nothing_more_is_charged() {
+    let mut world = half_a_dollar_at_noon();
+    world.settle("12:30:40").rows(&["12:30:40 suspended 0.00 = 0.00 as of 12:30:00"]);
+    world.settle("13:00").settle("14:00").rows(&[]);
+}
+
+#[test]
+fn a_run_that_was_down_for_hours_pays_each_hour_as_far_as_the_balance_reaches() {
+    let mut world = World::with_credit("10");
+    world.start("12:00", "a", "vm100").unwrap().rows(&["12:00:00 started -1.00 = 9.00 to 13:00:00"]);
+    world.settle("16:07").rows(&[
+        "16:07:00 usage -1.00 = 8.00 to 14:00:00",
+        "16:07:00 usage -1.00 = 7.00 to 15:00:00",
+        "16:07:00 usage -1.00 = 6.00 to 16:00:00",
+        "16:07:00 usage -1.00 = 5.00 to 17:00:00",
+    ]);
+
+    let mut world = World::with_credit("7");
+    world.start("12:00", "a", "vm100").unwrap();
+    world.command("12:30", correction("-4.50")).unwrap();
+    world.settle("16:07").rows(&[
+        "12:00:00 started -1.00 = 6.00 to 13:00:00",
+        "12:30:00 correction -4.50 = 1.50 to 13:00:00",
+        "16:07:00 usage -1.00 = 0.50 to 14:00:00",
+        "16:07:00 usage -0.50 = 0.00 to 14:30:00",
+        "16:07:00 suspended 0.00 = 0.00 as of 14:30:00",
+    ]);
+    world.settle("17:00").rows(&[]);
+}
+
+#[test]
+fn credit_that_came_before_the_suspension_was_written_pays_the_gap() {
+    let mut world = half_a_dollar_at_noon();
+    // The lifecycle run was down; the machine ran on.
+    world.credit("14:10", "10").rows(&[
+        "14:10:00 topup 10.00 = 10.00 to 12:30:00",
+        "14:10:00 usage -0.50 = 9.50 to 13:00:00",
+        "14:10:00 usage -1.00 = 8.50 to 14:00:00",
+        "14:10:00 usage -1.00 = 7.50 to 15:00:00",
+    ]);
+}
+
+/// The same with a refill that is wanted at 12:00 and is still being charged at 12:30.
+fn half_a_dollar_at_noon_with_a_refill_in_flight() -> World {
+    let mut world = World::with_credit("5.50");
+    world.agree_to_refill("10:30", ("0.25", "25"), None);
+    world.start("11:00", "a", "vm100").unwrap();
+    world.command("11:59", correction("-4.00")).unwrap();
+    world.settle("12:00");
+    world.begin_refill("12:01").unwrap().rows(&[
+        "10:30:00 refill_changed 0.00 = 5.50",
+        "11:00:00 started -1.00 = 4.50 to 12:00:00",
+        "11:59:00 correction -4.00 = 0.50 to 12:00:00",
+        "12:00:00 usage -0.50 = 0.00 to 12:30:00 refill!",
+        "12:01:00 refill_begun 0.00 = 0.00 to 12:30:00",
+    ]);
+    world
+}
+
+#[test]
+fn a_refill_in_flight_holds_back_the_suspension_for_ten_minutes() {
+    let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
+    world.settle("12:39:59").rows(&[]);
+    world.settle("12:40").rows(&["12:40:00 suspended 0.00 = 0.00 as of 12:30:00"]);
+}
+
+#[test]
+fn a_refill_that_lands_in_time_pays_for_the_time_since() {
+    let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
+    world.settle("12:32").rows(&[]);
+    world
+        .refill_lands("12:33")
+        .rows(&["12:33:00 auto_refill 25.00 = 25.00 to 12:30:00", "12:33:00 usage -0.50 = 24.50 to 13:00:00"]);
+}
+
+#[test]
+fn a_refill_that_fails_suspends_at_once_and_the_minutes_since_are_not_charged() {
+    let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
+    world
+        .refill_fails("12:33", Decline::Later)
+        .rows(&["12:33:00 refill_failed 0.00 = 0.00 to 12:30:00", "12:33:00 suspended 0.00 = 0.00 as of 12:30:00"]);
+}
+
+#[test]
+fn a_stop_after_a_late_hourly_run_pays_first_and_then_gives_back() {
+    let mut world = World::with_credit("25");
+    world.start("11:00", "a", "vm60").unwrap();
+    world.stop("12:01", &["a"]).unwrap().rows(&[
+        "11:00:00 started -0.60 = 24.40 to 12:00:00",
+        "12:01:00 usage -0.60 = 23.80 to 13:00:00",
+        "12:01:00 stopped 0.59 = 24.39",
+    ]);
+}
+
+#[test]
+fn a_start_after_a_late_hourly_run_pays_for_no_time_before_itself() {
+    let mut world = World::with_credit("25");
+    world.start("11:00", "a", "vm60").unwrap();
+    world.start("12:01", "b", "vm60").unwrap().rows(&[
+        "11:00:00 started -0.60 = 24.40 to 12:00:00",
+        "12:01:00 usage -0.60 = 23.80 to 13:00:00",
+        "12:01:00 started -0.59 = 23.21 to 13:00:00",
+    ]);
+}
+
+#[test]
+fn a_grant_still_pays_for_the_hour_before_its_expiry_when_that_hour_is_settled_late() {
+    let mut world = World::opened();
+    world.grant("12:00", "10", "14:00", &[]);
+    world.credit("12:00", "5");
+    world.start("12:00", "a", "vm100").unwrap();
+    world.settle("16:00").rows(&[
+        "12:00:00 bonus 10.00 = 10.00",
+        "12:00:00 topup 5.00 = 15.00",
+        "12:00:00 started -1.00 = 14.00 to 13:00:00",
+        "16:00:00 usage -1.00 = 13.00 to 14:00:00",
+        "16:00:00 expired -8.00 = 5.00 to 14:00:00",
+        "16:00:00 usage -1.00 = 4.00 to 15:00:00",
+        "16:00:00 usage -1.00 = 3.00 to 16:00:00",
+        "16:00:00 usage -1.00 = 2.00 to 17:00:00",
+    ]);
+}
+
+#[test]
+fn unused_time_goes_back_to_the_grant_that_paid_for_it() {
+    let mut world = World::opened();
+    world.grant("12:00", "10", "23T00:00", &[]);
+    world.start("12:00", "a", "vm100").unwrap();
+    world.stop("12:30", &["a"]).unwrap().rows(&[
+        "12:00:00 bonus 10.00 = 10.00",
+        "12:00:00 started -1.00 = 9.00 to 13:00:00",
+        "12:30:00 stopped 0.50 = 9.50",
+    ]);
+    assert_eq!((world.state.paid, world.state.grants[0].remaining), (Usd::ZERO, named("9.50")));
+}
+
+#[test]
+fn unused_time_that_an_expired_grant_paid_for_is_forfeit() {
+    let mut world = World::opened();
+    world.grant("12:00", "10", "12:20", &[]);
+    world.credit("12:00", "5");
+    world.start("12:00", "a", "vm100").unwrap();
+    world.stop("12:30", &["a"]).unwrap().rows(&[
+        "12:00:00 bonus 10.00 = 10.00",
+        "12:00:00 topup 5.00 = 15.00",
+        "12:00:00 started -1.00 = 14.00 to 13:00:00",
+        "12:30:00 expired -9.00 = 5.00 to 13:00:00",
+        "12:30:00 stopped 0.00 = 5.00",
+    ]);
+    assert_eq!(world.state.grants, []);
+}
+
+#[test]
+fn a_resource_whose_own_funds_end_is_stopped_alone() {
+    let mut world = World::opened();
+    world.grant("12:00", "20", "30T00:00", &["x"]);
+    world.credit("12:00", "5.25");
+    world.start("12:00", "vm", "vm100").unwrap();
+    world.start("12:00", "x", "x").unwrap();
+    world.command("12:59", correction("-4.00")).unwrap();
+    world.settle("13:00").rows(&[
+        "12:00:00 bonus 20.00 = 20.00",
+        "12:00:00 topup 5.25 = 25.25",
+        "12:00:00 started -1.00 = 24.25 to 13:00:00",
+        "12:00:00 started -1.00 = 23.25 to 13:00:00",
+        "12:59:00 correction -4.00 = 19.25 to 13:00:00",
+        "13:00:00 usage -0.50 = 18.75 to 13:15:00",
+    ]);
+    world.settle("13:15:20").rows(&[
+        "13:15:20 stopped 0.00 = 18.75 to 13:15:00 out of funds: x",
+        "13:15:20 usage -0.75 = 18.00 to 14:00:00",
+    ]);
+    assert!(is_good(&world));
+}
+
+#[test]
+fn if_what_is_left_belongs_to_something_else_all_stop_but_the_standing_stays_good() {
+    let mut world = World::opened();
+    world.grant("12:00", "20", "30T00:00", &["x"]);
+    world.credit("12:00", "5");
+    world.start("12:00", "x", "x").unwrap();
+    world.command("12:59", correction("-4.00")).unwrap();
+    world.settle("13:00:10").rows(&[
+        "12:00:00 bonus 20.00 = 20.00",
+        "12:00:00 topup 5.00 = 25.00",
+        "12:00:00 started -1.00 = 24.00 to 13:00:00",
+        "12:59:00 correction -4.00 = 20.00 to 13:00:00",
+        "13:00:10 stopped 0.00 = 20.00 out of funds: x",
+    ]);
+    assert!(is_good(&world));
+    world.start("13:01", "vm", "vm100").unwrap();
+}
+
+#[test]
+fn the_reach_is_what_the_rounded_lines_cost() {
+    let mut world = World::with_credit("6");
+    for id in ["a", "b", "c"] {
+        world.start("12:00", id, "tiny").unwrap();
+    }
+    let rest = world.state.balance() - Usd::from_micros(2);
+    world.command("12:30", correction(&(-rest).to_string())).unwrap();
+    // After a second each of the three lines would be rounded up to a micro-dollar: two are not enough for three.
+    world.settle("13:00").rows(&[
+        "12:00:00 started -0.00216 = 5.99784 to 13:00:00",
+        "12:00:00 started -0.00216 = 5.99568 to 13:00:00",
+        "12:00:00 started -0.00216 = 5.99352 to 13:00:00",
+        "12:30:00 correction -5.993518 = 0.000002 to 13:00:00",
+        "13:00:00 suspended 0.00 = 0.000002 as of 13:00:00",
+    ]);
+    // Dust is not credit: it lifts no suspension.
+    world.settle("13:01").rows(&[]);
+    world.credit("13:02", "1");
+    assert!(is_good(&world));
+}
+
+#[test]
+fn the_trial_grant_pays_first_and_never_for_what_it_excludes() {
+    let mut world = World::opened();
+    world.grant("12:00", "20", "25T12:00", &["domain"]);
+    world.credit("12:00", "5");
+    world.start("12:00", "vm", "vm100").unwrap();
+    world.start("12:00", "name", "domain").unwrap();
+    assert_eq!((world.state.paid, world.state.grants[0].remaining), (named("4.50"), named("19")));
+    world.settle("13:00");
+    assert_eq!((world.state.paid, world.state.grants[0].remaining), (named("4.00"), named("18")));
+}
+
+#[test]
+fn a_volume_costs_while_it_is_off() {
+    let mut world = World::with_credit("25");
+    world.start("12:00", "v", "volume").unwrap();
+    world.stop("12:30", &["v"]).unwrap();
+    world.settle("13:00");
+    world.restart("13:30", &["v"]).unwrap();
+    world.delete("13:45", &["v"]).unwrap().rows(&[
+        "12:00:00 started -0.20 = 24.80 to 13:00:00",
+        "12:30:00 stopped 0.05 = 24.85 to 13:00:00",
+        "13:00:00 usage -0.10 = 24.75 to 14:00:00",
+        "13:30:00 started -0.05 = 24.70 to 14:00:00",
+        "13:45:00 resources_deleted 0.05 = 24.75",
+    ]);
+}
+
+#[test]
+fn what_is_free_of_charge_runs_on_at_a_balance_of_zero_until_something_else_ends() {
+    let mut world = World::with_credit("5");
+    world.start("12:00", "f", "free").unwrap();
+    world.command("12:30", correction("-5.00")).unwrap();
+    world.settle("13:00").rows(&[
+        "12:00:00 started 0.00 = 5.00 to 13:00:00",
+        "12:30:00 correction -5.00 = 0.00 to 13:00:00",
+        "13:00:00 usage 0.00 = 0.00 to 14:00:00",
+    ]);
+}
+
+#[test]
+fn a_meter_is_billed_once_an_hour_and_may_take_the_balance_below_zero() {
+    use tollgate::request::open_meter;
+
+    use crate::world::{at, project};
+
+    let mut world = World::with_credit("6");
+    world.ask("12:00", |view| open_meter(view, &project("acme"), &named("tokens"), at("12:00"))).unwrap();
+    world.start("12:00", "vm", "vm100").unwrap();
+    let set = |world: &mut World, reading: &str| {
+        world.list.meters.values_mut().for_each(|meter| meter.reading = named(reading));
+    };
+    set(&mut world, "10000000");
+    world.settle("12:30").settle("12:59").settle("13:00");
+    set(&mut world, "40000000");
+    world.settle("13:30").settle("14:00").rows(&[
+        "12:00:00 meter_opened 0.00 = 6.00",
+        "12:00:00 started -1.00 = 5.00 to 13:00:00",
+        "12:30:00 metered -1.50 = 3.50 to 13:00:00",
+        "13:00:00 usage -1.00 = 2.50 to 14:00:00",
+        "13:30:00 metered -4.50 = -2.00 to 14:00:00",
+        "14:00:00 suspended 0.00 = -2.00 as of 14:00:00",
+    ]);
+    world.credit("14:10", "2");
+    assert!(!is_good(&world), "a balance of zero is not above zero");
+    world.credit("14:10", "1");
+    assert!(is_good(&world));
+}

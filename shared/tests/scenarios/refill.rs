@@ -1,0 +1,246 @@
+//! Refills: when they are wanted, how attempts go, and what stands in their way.
+
+use tollgate::command::{Command, RefillSettings};
+use tollgate::event::Decline;
+use tollgate::ids::CardId;
+use tollgate::money::Usd;
+use tollgate::refill::hours_covered;
+use tollgate::refusal::Refusal;
+use tollgate::state::RefillPause;
+
+use crate::world::{World, at, named};
+
+/// $6 of credit at $1.00 an hour since 12:00; refill of $25 below $5 is agreed to.
+fn running_low() -> World {
+    let mut world = World::with_credit("6.50");
+    world.agree_to_refill("11:00", ("5", "25"), None);
+    world.start("12:00", "a", "vm100").unwrap();
+    world.rows(&["11:00:00 refill_changed 0.00 = 6.50", "12:00:00 started -1.00 = 5.50 to 13:00:00"]);
+    world
+}
+
+#[test]
+fn the_row_that_goes_below_the_threshold_says_that_a_refill_is_wanted() {
+    let mut world = running_low();
+    world.settle("13:00").rows(&["13:00:00 usage -1.00 = 4.50 to 14:00:00 refill!"]);
+    world.settle("14:00").rows(&["14:00:00 usage -1.00 = 3.50 to 15:00:00"]);
+    world.begin_refill("14:00:05").unwrap();
+    world
+        .refill_lands("14:00:09")
+        .rows(&["14:00:05 refill_begun 0.00 = 3.50 to 15:00:00", "14:00:09 auto_refill 25.00 = 28.50 to 15:00:00"]);
+    assert_eq!(world.begin_refill("14:01").err(), Some(Refusal::RefillNotWanted));
+}
+
+#[test]
+fn a_top_up_by_hand_never_charges_the_card_and_ends_the_wish_if_it_is_enough() {
+    let mut world = World::opened();
+    world.agree_to_refill("10:00", ("50", "25"), None);
+    assert!(world.state.refill.wanted.is_some(), "the setting itself finds the balance below the threshold");
+    world.credit("10:01", "60");
+    assert_eq!(world.state.refill.wanted, None);
+
+    let mut world = World::opened();
+    world.credit("10:00", "4");
+    let settings = RefillSettings { terms: Some((named("5"), named("25"))), card: None, monthly_cap: None };
+    world.command("10:01", Command::ChangeRefill(settings)).unwrap();
+    world.credit("10:02", "0.50");
+    assert_eq!(world.state.refill.wanted, None, "there is no card yet");
+}
+
+#[test]
+fn the_settings_that_are_changed_during_an_attempt_hold_for_the_next_one() {
+    let mut world = running_low();
+    world.settle("13:00");
+    world.begin_refill("13:00:05").unwrap();
+    world.agree_to_refill("13:00:06", ("5", "100"), None);
+    let attempt = world.state.refill.attempt.clone().unwrap();
+    assert_eq!((attempt.amount, attempt.number), (named("25"), 1));
+    assert_eq!(world.begin_refill("13:00:07").err(), Some(Refusal::AttemptOpen { attempt: 1 }));
+}
+
+#[test]
+fn a_success_that_is_not_enough_is_followed_at_once() {
+    let mut world = World::with_credit("6");
+    world.agree_to_refill("11:00", ("20", "5"), None);
+    world.begin_refill("11:01").unwrap();
+    world.refill_lands("11:02").begin_refill("11:03").unwrap();
+    world.refill_lands("11:04").begin_refill("11:05").unwrap();
+    world.refill_lands("11:06");
+    assert_eq!(world.begin_refill("11:07").err(), Some(Refusal::RefillNotWanted));
+    assert_eq!(world.state.balance(), named("21"));
+}
+
+#[test]
+fn ten_a_day_are_enough_and_the_eleventh_waits_for_midnight() {
+    let mut world = World::opened();
+    world.agree_to_refill("11:00", ("1000", "1"), None);
+    for minute in 10..20 {
+        world.begin_refill(&format!("11:{minute}")).unwrap();
+        world.refill_lands(&format!("11:{minute}"));
+    }
+    assert_eq!(world.begin_refill("11:30").err(), Some(Refusal::RefillNotWanted));
+    assert_eq!(tollgate::due::due_at(&world.state, &world.policy), Some(at("23T00:00")));
+    world.settle("22T23:59:59");
+    assert_eq!(world.state.refill.wanted, None);
+    world.settle("23T00:00").begin_refill("23T00:00").unwrap();
+}
+
+#[test]
+fn the_monthly_cap_counts_what_is_in_flight_and_ends_with_the_utc_month() {
+    let mut world = World::opened();
+    world.agree_to_refill("11:00", ("1000", "25"), Some("60"));
+    for minute in ["11:10", "11:20"] {
+        world.begin_refill(minute).unwrap();
+        world.refill_lands(minute);
+    }
+    assert_eq!(world.state.refill.wanted, None, "$50 of $60 are charged, and $25 do not fit");
+    world.settle("30T23:59:59");
+    assert_eq!(world.state.refill.wanted, None);
+    world.settle("12-01T00:00").begin_refill("12-01T00:00").unwrap();
+
+    let mut world = World::opened();
+    world.agree_to_refill("11:00", ("1000", "25"), Some("24.99"));
+    assert_eq!((world.state.refill.wanted, world.state.refill.retry_at), (None, None), "it never fits");
+}
+
+#[test]
+fn after_a_failure_the_next_attempt_waits_an_hour_and_the_fourth_pauses() {
+    let mut world = World::opened();
+    world.agree_to_refill("11:00", ("10", "25"), None);
+    for hour in ["11", "12", "13", "14"] {
+        world.settle(&format!("{hour}:00"));
+        world.begin_refill(&format!("{hour}:00")).unwrap();
+        world.refill_fails(&format!("{hour}:00"), Decline::Later);
+        assert_eq!(world.begin_refill(&format!("{hour}:59:59")).err(), Some(Refusal::RefillNotWanted));
+    }
+    assert_eq!(world.state.refill.paused, Some(RefillPause::Failures));
+    world.settle("23T11:00");
+    assert_eq!(world.state.refill.wanted, None);
+    // The customer switches it on again.
+    world.agree_to_refill("23T12:00", ("10", "25"), None);
+    world.begin_refill("23T12:00").unwrap();
+    world.refill_lands("23T12:00");
+    assert_eq!(world.state.refill.failures, 0);
+}
+
+#[test]
+fn switching_off_and_on_does_not_get_around_the_hour() {
+    let mut world = World::opened();
+    world.agree_to_refill("11:00", ("10", "25"), None);
+    world.begin_refill("11:00").unwrap();
+    world.refill_fails("11:01", Decline::Later);
+    let off = RefillSettings { terms: None, card: Some(named("pm_1")), monthly_cap: None };
+    world.command("11:02", Command::ChangeRefill(off)).unwrap();
+    world.agree_to_refill("11:03", ("10", "25"), None);
+    assert_eq!(world.state.refill.wanted, None);
+    world.settle("12:01");
+    assert!(world.state.refill.wanted.is_some());
+}
+
+#[test]
+fn a_card_whose_issuer_said_never_is_never_charged_again_even_after_another_one() {
+    let mut world = World::opened();
+    world.agree_to_refill("11:00", ("10", "25"), None);
+    world.begin_refill("11:00").unwrap();
+    world.refill_fails("11:01", Decline::Never);
+    assert_eq!(world.state.refill.paused, Some(RefillPause::CardRefused));
+    let with = |card: &str| {
+        let card: Option<CardId> = Some(named(card));
+        Command::ChangeRefill(RefillSettings { terms: Some((named("10"), named("25"))), card, monthly_cap: None })
+    };
+    let refused = Refusal::CardRefused { card: named("pm_1") };
+    assert_eq!(world.command("11:02", with("pm_1")).err(), Some(refused.clone()));
+    world.command("11:03", with("pm_2")).unwrap();
+    assert_eq!(world.command("11:04", with("pm_1")).err(), Some(refused));
+    world.settle("12:01").begin_refill("12:01").unwrap();
+    assert_eq!(world.state.refill.attempt.as_ref().unwrap().card, named("pm_2"));
+}
+
+#[test]
+fn a_removed_card_pauses_and_a_new_one_goes_on() {
+    let mut world = running_low();
+    let other = world.command("12:10", Command::RemoveCard { card: named("pm_other") }).err();
+    assert_eq!(other, Some(Refusal::CardNotUsed { card: named("pm_other") }));
+    world.command("12:20", Command::RemoveCard { card: named("pm_1") }).unwrap();
+    assert_eq!(world.state.refill.paused, Some(RefillPause::CardGone));
+    world.settle("13:00");
+    assert_eq!(world.state.refill.wanted, None);
+    world.agree_to_refill("13:10", ("5", "25"), None);
+    world.begin_refill("13:10").unwrap();
+}
+
+#[test]
+fn a_payment_that_needs_its_customer_stays_open_and_no_other_is_made() {
+    let mut world = running_low();
+    world.settle("13:00").begin_refill("13:00").unwrap();
+    world.command("13:01", Command::AskCustomer { attempt: 1 }).unwrap();
+    assert_eq!(tollgate::due::due_at(&world.state, &world.policy), Some(at("23T12:01")));
+    let again = world.command("13:05", Command::AskCustomer { attempt: 1 }).err();
+    assert_eq!(again, Some(Refusal::CustomerAlreadyAsked { attempt: 1 }));
+    let other = world.command("13:05", Command::AskCustomer { attempt: 2 }).err();
+    assert_eq!(other, Some(Refusal::AttemptNotOpen { attempt: 2 }));
+    assert_eq!(world.begin_refill("14:00").err(), Some(Refusal::AttemptOpen { attempt: 1 }));
+    world.refill_lands("14:30");
+    assert_eq!(world.state.refill.attempt, None);
+}
+
+#[test]
+fn an_attempt_that_was_given_up_and_paid_all_the_same_is_credited() {
+    let mut world = running_low();
+    world.settle("13:00").begin_refill("13:00").unwrap();
+    world.refill_fails("13:01", Decline::Later);
+    let before = world.state.balance();
+    let payment = world.payment("25");
+    let kind = tollgate::event::CreditKind::Refill { attempt: 1, purpose: tollgate::state::RefillPurpose::Threshold };
+    let payment = tollgate::event::PaymentFacts { payment: named("pi_late"), ..payment };
+    world.command("13:02", Command::Credit { payment, kind, bonus: None }).unwrap();
+    assert_eq!(world.state.balance() - before, named("25"));
+}
+
+#[test]
+fn a_frozen_account_is_not_charged() {
+    let mut world = running_low();
+    world.command("12:10", Command::Freeze { reason: "dispute".to_owned() }).unwrap();
+    world.settle("13:00");
+    assert_eq!(world.state.refill.wanted, None);
+    world.command("13:10", Command::Unfreeze { reason: "over".to_owned() }).unwrap();
+    world.settle("14:00");
+    assert!(world.state.refill.wanted.is_some());
+    world.command("14:10", Command::Freeze { reason: "again".to_owned() }).unwrap();
+    assert_eq!(world.begin_refill("14:11").err(), Some(Refusal::Frozen));
+}
+
+#[test]
+fn settings_out_of_range_are_refused_with_the_limit() {
+    let mut world = World::opened();
+    let mut set = |threshold: &str, amount: &str, cap: Option<&str>| {
+        let terms = Some((named(threshold), named(amount)));
+        let settings = RefillSettings { terms, card: None, monthly_cap: cap.map(named) };
+        world.command("11:00", Command::ChangeRefill(settings)).err()
+    };
+    assert_eq!(set("-0.01", "25", None), Some(Refusal::AmountTooSmall { min: Usd::ZERO }));
+    assert_eq!(set("10000.01", "25", None), Some(Refusal::AmountTooLarge { max: named("10000") }));
+    assert_eq!(set("5.001", "25", None), Some(Refusal::FractionOfCent));
+    assert_eq!(set("5", "0.99", None), Some(Refusal::AmountTooSmall { min: named("1") }));
+    assert_eq!(set("5", "1000.01", None), Some(Refusal::AmountTooLarge { max: named("1000") }));
+    assert_eq!(set("5", "25.001", None), Some(Refusal::FractionOfCent));
+    assert_eq!(set("5", "25", Some("0")), Some(Refusal::AmountNotPositive));
+    assert_eq!(set("0", "1000", Some("1000")), None);
+}
+
+#[test]
+fn the_agreement_keeps_its_time_until_its_terms_change() {
+    let mut world = World::with_credit("100");
+    world.agree_to_refill("11:00", ("5", "25"), None);
+    world.agree_to_refill("12:00", ("5", "25"), Some("100"));
+    assert_eq!(world.state.refill.agreement.unwrap().at, at("11:00"));
+    world.agree_to_refill("13:00", ("5", "30"), Some("100"));
+    assert_eq!(world.state.refill.agreement.unwrap().at, at("13:00"));
+}
+
+#[test]
+fn the_customer_is_told_how_many_hours_an_amount_lasts() {
+    let world = running_low();
+    assert_eq!(hours_covered(named("25"), &world.state), Some(25));
+    assert_eq!(hours_covered(named("25"), &World::opened().state), None);
+}

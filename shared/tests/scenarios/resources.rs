@@ -1,0 +1,241 @@
+//! Starting, stopping, failing to start; and what comes back after a suspension.
+
+use tollgate::billables::{Condition, Status};
+use tollgate::command::Command;
+use tollgate::ids::ResourceId;
+use tollgate::money::Usd;
+use tollgate::refusal::Refusal;
+use tollgate::request;
+use tollgate::state::Comeback;
+
+use crate::world::{World, at, is_good, named, new, project};
+
+fn condition(world: &World, id: &str) -> Condition {
+    world.list.resources[&named::<ResourceId>(id)].condition(&world.state)
+}
+
+#[test]
+fn several_resources_start_in_one_row_or_not_at_all() {
+    let mut world = World::with_credit("5.50");
+    let three = [new("a", "vm60"), new("b", "vm60"), new("c", "vm60")];
+    let refused = world.ask("12:00", |view| request::start_new(view, &project("acme"), &three, at("12:00"))).err();
+    assert_eq!(refused, Some(Refusal::CreditTooLow { required: named("5"), available: named("4.90") }));
+    let two = [new("a", "free"), new("b", "vm60")];
+    world.ask("12:00", |view| request::start_new(view, &project("acme"), &two, at("12:00"))).unwrap();
+    world.rows(&["12:00:00 started -0.60 = 4.90 to 13:00:00"]);
+    assert_eq!(world.state.billed.count(), 2);
+}
+
+#[test]
+fn a_start_that_failed_gives_everything_back_even_hours_later() {
+    let mut world = World::opened();
+    world.grant("12:00", "5.25", "30T00:00", &[]);
+    world.credit("12:00", "10");
+    world.start("12:30", "a", "vm100").unwrap();
+    world.settle("13:00").settle("14:00");
+    // The grant paid 12:30 to 14:00 and is nearly used up; from 14:00 on paid credit would help.
+    let before = (world.state.paid, world.state.grants[0].remaining);
+    assert_eq!(before, (named("10"), named("2.75")));
+    world.fail_start("14:15", "a").unwrap().rows(&[
+        "12:00:00 bonus 5.25 = 5.25",
+        "12:00:00 topup 10.00 = 15.25",
+        "12:30:00 started -0.50 = 14.75 to 13:00:00",
+        "13:00:00 usage -1.00 = 13.75 to 14:00:00",
+        "14:00:00 usage -1.00 = 12.75 to 15:00:00",
+        "14:15:00 start_failed 2.50 = 15.25",
+    ]);
+    assert_eq!((world.state.paid, world.state.grants[0].remaining), (named("10"), named("5.25")));
+    assert_eq!(condition(&world, "a"), Condition::New);
+    assert_eq!(world.fail_start("14:16", "a").err(), Some(Refusal::NotRunning { resource: named("a") }));
+    world.restart("14:20", &["a"]).unwrap();
+}
+
+#[test]
+fn a_failed_start_brings_a_used_up_grant_back_to_life_and_forfeits_an_expired_one() {
+    let mut world = World::opened();
+    world.grant("12:00", "0.50", "30T00:00", &[]);
+    world.grant("12:00", "0.25", "13:30", &[]);
+    world.credit("12:00", "10");
+    world.start("12:00", "a", "vm100").unwrap();
+    world.settle("13:00").settle("14:00");
+    assert_eq!(world.state.grants, [], "used up and expired");
+    world.fail_start("14:10", "a").unwrap();
+    assert_eq!(world.state.paid, named("10"));
+    assert_eq!(world.state.grants.iter().map(|grant| grant.remaining).collect::<Vec<Usd>>(), [named("0.50")]);
+}
+
+#[test]
+fn a_start_that_failed_long_ago_did_not_fail() {
+    let mut world = World::with_credit("100");
+    world.start("12:00", "a", "vm60").unwrap();
+    let too_late = Refusal::StartTooLongAgo { resource: named("a"), started_at: at("12:00") };
+    assert_eq!(world.fail_start("23T12:00:01", "a").err(), Some(too_late));
+}
+
+#[test]
+fn a_volume_whose_restart_failed_is_off_again_and_billed_as_such() {
+    let mut world = World::with_credit("25");
+    world.start("12:00", "v", "volume").unwrap();
+    world.stop("12:30", &["v"]).unwrap();
+    world.restart("13:00", &["v"]).unwrap();
+    world.fail_start("13:30", "v").unwrap().rows(&[
+        "12:00:00 started -0.20 = 24.80 to 13:00:00",
+        "12:30:00 stopped 0.05 = 24.85 to 13:00:00",
+        "13:00:00 usage -0.10 = 24.75 to 14:00:00",
+        "13:00:00 started -0.10 = 24.65 to 14:00:00",
+        "13:30:00 start_failed 0.05 = 24.70 to 14:00:00",
+    ]);
+    assert_eq!(world.list.resources[&named::<ResourceId>("v")].status, Status::Stopped);
+}
+
+fn suspended_with_three_running(comeback: Comeback) -> World {
+    let mut world = World::with_credit("10");
+    world.command("10:30", Command::ChooseComeback(comeback)).unwrap();
+    for (time, id) in [("11:00", "c"), ("11:10", "a"), ("11:20", "b")] {
+        world.start(time, id, "vm60").unwrap();
+    }
+    let rest = world.state.balance();
+    let command = Command::Correct { amount: -rest, reason: "all".to_owned() };
+    world.command("11:30", command).unwrap();
+    world.settle("12:00");
+    assert!(!is_good(&world));
+    assert_eq!(world.state.billed.count(), 0);
+    world
+}
+
+#[test]
+fn what_was_suspended_stays_off_until_it_is_started() {
+    let mut world = suspended_with_three_running(Comeback::StayOff);
+    assert_eq!(world.restart("12:10", &["a"]).err(), Some(Refusal::Suspended));
+    world.credit("12:20", "10");
+    assert!(is_good(&world));
+    assert_eq!(condition(&world, "a"), Condition::Suspended);
+    world.settle("13:00").settle("14:00");
+    assert_eq!(world.state.balance(), named("10"));
+    world.restart("14:00", &["a", "b"]).unwrap();
+    assert_eq!((condition(&world, "a"), condition(&world, "c")), (Condition::Running, Condition::Suspended));
+}
+
+#[test]
+fn or_comes_back_in_its_old_order_as_far_as_the_credit_goes_if_the_customer_chose_so() {
+    let mut world = suspended_with_three_running(Comeback::InOrder);
+    world.credit("12:20", "1");
+    assert_eq!(condition(&world, "c"), Condition::Suspended, "below what a start needs");
+    let mut world = suspended_with_three_running(Comeback::InOrder);
+    world.shown_are_seen();
+    world.credit("12:20", "10").rows(&[
+        "12:20:00 topup 10.00 = 10.00",
+        "12:20:00 resumed 0.00 = 10.00",
+        "12:20:00 resumed 0.00 = 10.00 to 12:20:00",
+        "12:20:00 usage -1.20 = 8.80 to 13:00:00",
+    ]);
+    world.settle("13:00").rows(&["13:00:00 usage -1.80 = 7.00 to 14:00:00"]);
+}
+
+#[test]
+fn a_hundred_and_sixty_resources_come_back_in_batches_and_each_pays_from_its_own_start() {
+    let mut world = World::with_credit("100");
+    world.command("10:30", Command::ChooseComeback(Comeback::InOrder)).unwrap();
+    for batch in 0..4 {
+        let new: Vec<_> = (0..40).map(|n| new(&format!("r{batch}-{n}"), "vm60")).collect();
+        world.policy.start_credit_min = Usd::ZERO;
+        world.ask("11:59", |view| request::start_new(view, &project("acme"), &new, at("11:59"))).unwrap();
+    }
+    let rest = world.state.balance();
+    world.command("11:59", Command::Correct { amount: -rest, reason: "all".to_owned() }).unwrap();
+    world.settle("12:00").shown_are_seen();
+    world.credit("12:30", "100").rows(&[
+        "12:30:00 topup 100.00 = 100.00",
+        "12:30:00 resumed 0.00 = 100.00",
+        "12:30:00 resumed 0.00 = 100.00 to 12:30:00",
+        "12:30:00 resumed 0.00 = 100.00 to 12:30:00",
+        "12:30:00 usage -48.00 = 52.00 to 13:00:00",
+    ]);
+    assert_eq!(world.state.billed.count(), 160);
+}
+
+#[test]
+fn a_suspended_resource_can_be_stopped_so_that_it_does_not_come_back() {
+    let mut world = suspended_with_three_running(Comeback::InOrder);
+    world.stop("12:10", &["a"]).unwrap();
+    world.credit("12:20", "10");
+    let conditions: Vec<_> = ["a", "b", "c"].iter().map(|id| condition(&world, id)).collect();
+    assert_eq!(conditions, [Condition::Stopped, Condition::Running, Condition::Running]);
+}
+
+#[test]
+fn staff_switches_everything_off_and_credit_does_not_switch_it_on() {
+    let mut world = World::with_credit("25");
+    world.start("12:00", "a", "vm60").unwrap();
+    world.ask("12:30", |view| request::suspend(view, "mining")).unwrap();
+    world.credit("12:40", "25").settle("30T00:00").rows(&[
+        "12:00:00 started -0.60 = 24.40 to 13:00:00",
+        "12:30:00 suspended 0.30 = 24.70 as of 12:30:00",
+        "12:40:00 topup 25.00 = 49.70",
+    ]);
+    assert_eq!(world.restart("30T00:00", &["a"]).err(), Some(Refusal::Suspended));
+    world.ask("30T00:00", |view| request::resume(view, at("30T00:00"))).unwrap();
+    world.restart("30T00:01", &["a"]).unwrap();
+}
+
+#[test]
+fn an_account_is_closed_once_nothing_runs_and_still_takes_what_was_paid() {
+    let mut world = World::with_credit("25");
+    world.start("12:00", "a", "vm60").unwrap();
+    let close = || Command::Close { reason: "moving on".to_owned() };
+    assert_eq!(world.command("12:10", close()).err(), Some(Refusal::StillRunning { count: 1 }));
+    world.delete("12:20", &["a"]).unwrap();
+    world.command("12:30", close()).unwrap();
+    assert_eq!(world.command("12:31", close()).err(), Some(Refusal::Closed));
+    assert_eq!(world.start("12:40", "b", "vm60").err(), Some(Refusal::Closed));
+    world.credit("12:50", "10");
+    assert_eq!(world.state.balance(), named("34.80"));
+    assert!(!is_good(&world));
+    assert_eq!(world.restore("12:55", &["a"]).err(), Some(Refusal::Closed));
+}
+
+#[test]
+fn a_price_change_bills_each_hour_at_its_own_rate_however_late_it_is_settled() {
+    let run = |late: bool| {
+        let mut world = World::with_credit("25");
+        world.start("12:00", "a", "vm60").unwrap();
+        let mut price = world.prices.at(&named("vm60"), at("12:00")).unwrap().clone();
+        price.valid_from = at("14:00");
+        price.rate = named("0.90");
+        assert_eq!(world.prices.check(&price, at("12:30")), Ok(()));
+        world.prices = world.prices.iter().cloned().chain([price]).collect();
+        if !late {
+            world.settle("13:00").settle("14:00");
+        }
+        world.settle("15:00");
+        world.stop("15:00", &["a"]).unwrap();
+        world.state.balance()
+    };
+    assert_eq!((run(false), run(true)), (named("22.90"), named("22.90")));
+}
+
+#[test]
+fn ids_that_are_wrong_are_refused_one_by_one() {
+    let mut world = World::with_credit("25");
+    world.start("12:00", "a", "vm60").unwrap();
+    let unknown = |id: &str| Some(Refusal::UnknownResource { resource: named(id) });
+    assert_eq!(world.start("12:01", "a", "vm60").err(), Some(Refusal::ResourceExists { resource: named("a") }));
+    assert_eq!(world.start("12:01", "b", "nothing").err(), Some(Refusal::UnknownSku { sku: named("nothing") }));
+    assert!(matches!(world.start("12:01", "b", "tokens").err(), Some(Refusal::WrongUnit { .. })));
+    assert_eq!(world.restart("12:01", &["a"]).err(), Some(Refusal::AlreadyRunning { resource: named("a") }));
+    assert_eq!(world.restart("12:01", &["b"]).err(), unknown("b"));
+    assert_eq!(world.stop("12:01", &["b"]).err(), unknown("b"));
+    assert_eq!(world.delete("12:01", &["b"]).err(), unknown("b"));
+    assert_eq!(world.restore("12:01", &["a"]).err(), Some(Refusal::NotDeleted { resource: named("a") }));
+    assert_eq!(world.stop("12:01", &["a", "a"]).err(), Some(Refusal::NamedTwice { resource: named("a") }));
+    assert_eq!(world.stop("12:01", &[]).err(), Some(Refusal::TooManyAtOnce { count: 0, max: 80 }));
+    let foreign = world.ask("12:01", |view| request::create(view, &project("other"), &[new("b", "vm60")], at("12:01")));
+    assert_eq!(foreign.err(), Some(Refusal::UnknownProject { project: named("p") }));
+    let mut nameless = new("b", "vm60");
+    nameless.name = " ".to_owned();
+    let refused = world.ask("12:01", |view| request::create(view, &project("acme"), &[nameless], at("12:01")));
+    assert_eq!(refused.err(), Some(Refusal::NameNotUsable { bytes_max: 128 }));
+    world.delete("12:02", &["a"]).unwrap();
+    assert_eq!(world.restart("12:03", &["a"]).err(), Some(Refusal::Deleted { resource: named("a") }));
+    assert_eq!(world.delete("12:03", &["a"]).err(), Some(Refusal::Deleted { resource: named("a") }));
+}

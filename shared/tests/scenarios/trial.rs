@@ -1,0 +1,125 @@
+//! The trial: who gets it, what it pays for, and how it ends.
+
+use std::collections::BTreeSet;
+
+use tollgate::command::{CardFunding, Command, TrialCard, Wallet};
+use tollgate::refusal::Refusal;
+use tollgate::state::{RefillPurpose, Standing, TrialPhase};
+
+use crate::world::{World, at, is_good, named};
+
+fn start_trial(funding: CardFunding, wallet: Wallet) -> Command {
+    let card = TrialCard { fingerprint: named("fp_1"), funding, wallet };
+    Command::StartTrial { card, excludes: BTreeSet::new() }
+}
+
+fn in_trial() -> World {
+    let mut world = World::opened();
+    world.policy.trial.excludes = BTreeSet::from([named("domain")]);
+    world.command("12:00", start_trial(CardFunding::Debit, Wallet::None)).unwrap();
+    world.rows(&["12:00:00 trial 20.00 = 20.00"]);
+    world
+}
+
+#[test]
+fn a_trial_is_for_accounts_that_never_paid_nor_had_one_and_for_cards_that_vouch() {
+    let mut world = in_trial();
+    let again = world.command("12:01", start_trial(CardFunding::Credit, Wallet::None)).err();
+    assert_eq!(again, Some(Refusal::TrialUsed));
+    let mut world = World::with_credit("1");
+    assert_eq!(world.command("12:01", start_trial(CardFunding::Credit, Wallet::None)).err(), Some(Refusal::TrialUsed));
+    let mut world = World::opened();
+    for (funding, wallet) in [
+        (CardFunding::Prepaid, Wallet::None),
+        (CardFunding::Unknown, Wallet::None),
+        (CardFunding::Credit, Wallet::Some),
+    ] {
+        assert_eq!(world.command("12:00", start_trial(funding, wallet)).err(), Some(Refusal::TrialCard));
+    }
+    world.command("12:00", Command::Freeze { reason: "odd".to_owned() }).unwrap();
+    assert_eq!(world.command("12:00", start_trial(CardFunding::Credit, Wallet::None)).err(), Some(Refusal::Frozen));
+}
+
+#[test]
+fn four_services_run_in_a_trial_and_any_number_of_other_things() {
+    let mut world = in_trial();
+    for id in ["a", "b", "c", "d"] {
+        world.start("12:10", id, "app").unwrap();
+    }
+    let limit = Refusal::TrialLimit { kind: named("service"), max: 4 };
+    assert_eq!(world.start("12:10", "e", "app").err(), Some(limit));
+    world.start("12:10", "vm", "vm60").unwrap();
+    world.stop("12:20", &["a"]).unwrap();
+    world.start("12:20", "e", "app").unwrap();
+    let excluded = Refusal::CreditTooLow { required: named("5"), available: named("0") };
+    assert_eq!(world.start("12:20", "name", "domain").err(), Some(excluded));
+    // Who pays is a customer like any other.
+    world.credit("12:30", "5");
+    world.start("12:30", "f", "app").unwrap();
+}
+
+#[test]
+fn its_end_takes_what_is_left_and_deletes_what_was_created_in_it_without_a_grace() {
+    let mut world = in_trial();
+    world.start("25T11:00", "a", "app").unwrap();
+    world.settle("25T12:00").rows(&[
+        "11-25T11:00:00 started -0.10 = 19.90 to 11-25T12:00:00",
+        "11-25T12:00:00 trial_ended -19.90 = 0.00 to 11-25T12:00:00",
+        "11-25T12:00:00 suspended 0.00 = 0.00 as of 12:00:00",
+        "11-25T12:00:00 deleting 0.00 = 0.00",
+    ]);
+}
+
+#[test]
+fn what_the_trial_paid_ahead_runs_to_its_end_and_late_settling_changes_nothing() {
+    let run = |late: bool| {
+        let mut world = in_trial();
+        world.start("25T11:30", "a", "app").unwrap();
+        world.settle("25T11:30");
+        if !late {
+            world.settle("25T12:00");
+        }
+        world.settle("25T13:30");
+        let Standing::Suspended(ref suspension) = world.state.standing else { return None };
+        Some(suspension.as_of)
+    };
+    assert_eq!((run(false), run(true)), (None, None), "without a grace it is being deleted");
+}
+
+#[test]
+fn who_paid_in_a_trial_has_the_full_grace_like_any_other_customer() {
+    let mut world = in_trial();
+    world.start("25T10:30", "a", "app").unwrap();
+    world.credit("25T11:10", "1");
+    world.command("25T11:20", Command::Correct { amount: named("-1.00"), reason: "all".to_owned() }).unwrap();
+    world.settle("25T12:00");
+    let Standing::Suspended(ref suspension) = world.state.standing else { panic!("{:?}", world.state.standing) };
+    assert_eq!(suspension.delete_at, Some(at("28T12:00")));
+}
+
+#[test]
+fn a_running_service_is_renewed_for_a_month_of_what_it_used() {
+    let mut world = in_trial();
+    world.agree_to_refill("12:05", ("0", "25"), None);
+    world.start("25T09:00", "a", "app").unwrap();
+    for hour in ["10", "11", "12"] {
+        world.settle(&format!("25T{hour}:00"));
+    }
+    // Three hours at $0.10 in three days are $3.00 in thirty.
+    let wanted = world.state.refill.wanted.unwrap();
+    assert_eq!((wanted.amount, wanted.purpose), (named("3"), RefillPurpose::TrialRenewal));
+    assert!(is_good(&world), "the renewal holds back the suspension");
+    world.begin_refill("25T12:00:10").unwrap();
+    world.refill_lands("25T12:00:20").shown_are_seen();
+    assert_eq!(world.state.trial.as_ref().unwrap().phase, TrialPhase::Renewed);
+    assert_eq!((world.state.balance(), is_good(&world)), (named("2.90"), true));
+}
+
+#[test]
+fn nothing_is_renewed_without_a_running_service() {
+    let mut world = in_trial();
+    world.agree_to_refill("12:05", ("0", "25"), None);
+    world.start("25T09:00", "a", "vm60").unwrap();
+    world.settle("25T12:00");
+    assert_eq!(world.state.refill.wanted, None);
+}

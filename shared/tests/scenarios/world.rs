@@ -1,0 +1,311 @@
+//! One account, its price list, and a clock that the story moves.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use tollgate::billables::Billables;
+use tollgate::command::{Bonus, Command, RefillSettings};
+use tollgate::decide::decide;
+use tollgate::event::{Cause, Change, Claim, CreditKind, Decline, Event, OnExisting, PaymentFacts, StopReason};
+use tollgate::ids::{AccountId, ResourceId};
+use tollgate::money::Usd;
+use tollgate::policy::Policy;
+use tollgate::prices::{Price, PriceList, Unit};
+use tollgate::refusal::Refusal;
+use tollgate::request::{self, NewResource, Project};
+use tollgate::row::{self, Head};
+use tollgate::settle::settle;
+use tollgate::state::{AccountState, Standing, Tax};
+use tollgate::timestamp::Timestamp;
+use tollgate::view::View;
+
+/// SKU, kind, unit, rate, rate while off.
+const PRICES: &[(&str, &str, Unit, &str, &str)] = &[
+    ("vm60", "instance", Unit::Hour, "0.60", "0"),
+    ("vm100", "instance", Unit::Hour, "1.00", "0"),
+    ("vm120", "instance", Unit::Hour, "1.20", "0"),
+    ("tiny", "instance", Unit::Hour, "0.00216", "0"),
+    ("free", "instance", Unit::Hour, "0", "0"),
+    ("app", "service", Unit::Hour, "0.10", "0"),
+    ("x", "instance", Unit::Hour, "1.00", "0"),
+    ("domain", "domain", Unit::Hour, "0.50", "0"),
+    ("volume", "volume", Unit::Hour, "0.20", "0.10"),
+    ("tokens", "tokens", Unit::Quantity, "0.00000015", "0"),
+];
+
+pub(crate) fn named<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error:?}"))
+}
+
+/// `10:20`, `10:20:30` (on 22 November 2026), `23T10:20` (on the 23rd), `12-01T00:00` (on 1 December), or RFC 3339.
+pub(crate) fn at(text: &str) -> Timestamp {
+    if let Ok(full) = text.parse() {
+        return full;
+    }
+    let (date, time) = match text.split_once('T') {
+        Some((date, time)) if date.contains('-') => (date.to_owned(), time),
+        Some((day, time)) => (format!("11-{day}"), time),
+        None => ("11-22".to_owned(), text),
+    };
+    let time = if time.len() == 5 { format!("{time}:00") } else { time.to_owned() };
+    named(&format!("2026-{date}T{time}Z"))
+}
+
+pub(crate) struct World {
+    account: AccountId,
+    pub(crate) prices: PriceList,
+    pub(crate) policy: Policy,
+    pub(crate) state: AccountState,
+    pub(crate) list: Billables,
+    pub(crate) events: Vec<Event>,
+    /// The state after each row.
+    pub(crate) states: Vec<AccountState>,
+    head: Head,
+    claims: BTreeMap<String, u64>,
+    payments: u32,
+    shown: usize,
+}
+
+impl World {
+    /// An account opened at 10:00 with so much paid credit.
+    pub(crate) fn with_credit(credit: &str) -> World {
+        let mut world = World::opened();
+        world.credit("10:00", credit);
+        world.shown = world.events.len();
+        world
+    }
+
+    /// An account opened at 10:00.
+    pub(crate) fn opened() -> World {
+        let prices = PRICES.iter().map(|&(sku, kind, unit, rate, idle_rate)| Price {
+            sku: named(sku),
+            unit,
+            kind: named(kind),
+            rate: named(rate),
+            idle_rate: named(idle_rate),
+            valid_from: at("01T00:00"),
+        });
+        let mut world = World {
+            account: named("acme"),
+            prices: prices.collect(),
+            policy: Policy::default(),
+            state: AccountState::default(),
+            list: Billables::default(),
+            events: Vec::new(),
+            states: Vec::new(),
+            head: Head::none(),
+            claims: BTreeMap::new(),
+            payments: 0,
+            shown: 0,
+        };
+        world.command("10:00", Command::Open).unwrap();
+        world.shown = 1;
+        world
+    }
+
+    pub(crate) fn view(&self) -> View<'_> {
+        View::new(&self.account, self.state.clone(), self.list.clone(), &self.prices, &self.policy)
+            .unwrap()
+            .expect("the list agrees with the state")
+    }
+
+    /// Settles as the hourly and the lifecycle run do.
+    pub(crate) fn settle(&mut self, time: &str) -> &mut World {
+        let mut view = self.view();
+        let events = settle(&mut view, at(time)).unwrap();
+        for event in events {
+            self.append(event);
+        }
+        self
+    }
+
+    /// Settles, asks, decides, appends, and settles again, as the store does.
+    pub(crate) fn ask(
+        &mut self,
+        time: &str,
+        resolve: impl FnOnce(&View<'_>) -> Result<Command, Refusal>,
+    ) -> Result<&mut World, Refusal> {
+        self.settle(time);
+        let command = resolve(&self.view())?;
+        self.decide_and_append(time, command)
+    }
+
+    fn decide_and_append(&mut self, time: &str, command: Command) -> Result<&mut World, Refusal> {
+        let event = decide(&self.state, &command, Cause::Command, &self.policy, at(time))?;
+        self.append(event);
+        Ok(self.settle(time))
+    }
+
+    pub(crate) fn command(&mut self, time: &str, command: Command) -> Result<&mut World, Refusal> {
+        if command.settles_first() {
+            self.settle(time);
+        }
+        self.decide_and_append(time, command)
+    }
+
+    pub(crate) fn credit(&mut self, time: &str, amount: &str) -> &mut World {
+        self.payments += 1;
+        let payment = self.payment(amount);
+        self.command(time, Command::Credit { payment, kind: CreditKind::TopUp, bonus: None }).unwrap()
+    }
+
+    /// What the latest payment was, for this credit and no tax.
+    pub(crate) fn payment(&self, amount: &str) -> PaymentFacts {
+        let credit: Usd = named(amount);
+        let received_cents = credit.to_cents().unwrap();
+        PaymentFacts { payment: named(&format!("pi_{}", self.payments)), credit, received_cents }
+    }
+
+    pub(crate) fn grant(&mut self, time: &str, amount: &str, expires: &str, excludes: &[&str]) -> &mut World {
+        let excludes = excludes.iter().map(|sku| named(sku)).collect();
+        let bonus = Bonus { amount: named(amount), expires_at: at(expires), excludes };
+        self.command(time, Command::Grant { bonus, reason: "hello".to_owned() }).unwrap()
+    }
+
+    pub(crate) fn start(&mut self, time: &str, id: &str, sku: &str) -> Result<&mut World, Refusal> {
+        let new = new(id, sku);
+        self.ask(time, |view| request::start_new(view, &project("acme"), &[new], at(time)))
+    }
+
+    pub(crate) fn restart(&mut self, time: &str, ids: &[&str]) -> Result<&mut World, Refusal> {
+        let ids = ids_of(ids);
+        self.ask(time, |view| request::start(view, &ids, at(time)))
+    }
+
+    pub(crate) fn restore(&mut self, time: &str, ids: &[&str]) -> Result<&mut World, Refusal> {
+        let ids = ids_of(ids);
+        self.ask(time, |view| request::restore(view, &ids, at(time)))
+    }
+
+    pub(crate) fn stop(&mut self, time: &str, ids: &[&str]) -> Result<&mut World, Refusal> {
+        let ids = ids_of(ids);
+        self.ask(time, |view| request::stop(view, &ids))
+    }
+
+    pub(crate) fn delete(&mut self, time: &str, ids: &[&str]) -> Result<&mut World, Refusal> {
+        let ids = ids_of(ids);
+        self.ask(time, |view| request::delete(view, &ids))
+    }
+
+    pub(crate) fn fail_start(&mut self, time: &str, id: &str) -> Result<&mut World, Refusal> {
+        self.settle(time);
+        let id: ResourceId = named(id);
+        let from = self.list.resources.get(&id).map_or(0, |resource| usize::try_from(resource.seq).unwrap());
+        let rows: Vec<(Event, AccountState)> =
+            self.events.iter().cloned().zip(self.states.iter().cloned()).skip(from).collect();
+        self.ask(time, |view| request::fail_start(view, &id, rows.iter().map(|(event, state)| (event, state))))
+    }
+
+    /// Refill agreed to with a card: threshold, amount, monthly cap.
+    pub(crate) fn agree_to_refill(&mut self, time: &str, terms: (&str, &str), cap: Option<&str>) -> &mut World {
+        let terms = Some((named(terms.0), named(terms.1)));
+        let settings = RefillSettings { terms, card: Some(named("pm_1")), monthly_cap: cap.map(named) };
+        self.command(time, Command::ChangeRefill(settings)).unwrap()
+    }
+
+    pub(crate) fn begin_refill(&mut self, time: &str) -> Result<&mut World, Refusal> {
+        self.command(time, Command::BeginRefill { customer: named("cus_1"), tax: Tax::Off })
+    }
+
+    /// The open attempt's payment arrives.
+    pub(crate) fn refill_lands(&mut self, time: &str) -> &mut World {
+        let attempt = self.state.refill.attempt.clone().expect("an attempt is open");
+        self.payments += 1;
+        let payment = self.payment(&attempt.amount.to_string());
+        let kind = CreditKind::Refill { attempt: attempt.number, purpose: attempt.purpose };
+        self.command(time, Command::Credit { payment, kind, bonus: None }).unwrap()
+    }
+
+    pub(crate) fn refill_fails(&mut self, time: &str, decline: Decline) -> &mut World {
+        let attempt = self.state.refill.attempt.as_ref().expect("an attempt is open").number;
+        self.command(time, Command::FailRefill { attempt, decline, code: "declined".to_owned() }).unwrap()
+    }
+
+    /// What the platform or the clock would do when the grace is over and Stripe knows of no money on its way.
+    pub(crate) fn confirm_deletion(&mut self, time: &str) -> Result<&mut World, Refusal> {
+        self.settle(time);
+        let head = self.state.next_seq - 1;
+        self.command(time, Command::ConfirmDeletion { head })
+    }
+
+    /// Compares the rows since the last comparison.
+    #[track_caller]
+    pub(crate) fn rows(&mut self, expected: &[&str]) -> &mut World {
+        let shown: Vec<String> =
+            (self.shown..self.events.len()).map(|index| show(&self.events[index], &self.states[index])).collect();
+        self.shown = self.events.len();
+        let expected: Vec<String> =
+            expected.iter().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(shown, expected, "\nthe chain has\n  {}\n", shown.join("\n  "));
+        self
+    }
+
+    /// Leaves the rows so far out of the next comparison.
+    pub(crate) fn shown_are_seen(&mut self) -> &mut World {
+        self.shown = self.events.len();
+        self
+    }
+
+    pub(crate) fn append(&mut self, event: Event) {
+        let claims = event.claims(&self.account);
+        let taken = |claim: &&Claim| claim.on_existing == OnExisting::Stop && self.claims.contains_key(&claim.key);
+        if claims.iter().any(|claim| taken(&claim)) {
+            return;
+        }
+        let seq = self.state.next_seq;
+        for claim in claims {
+            self.claims.entry(claim.key).or_insert(seq);
+        }
+        // Every row of every scenario also goes through its stored form and the chain's checks.
+        let new = row::next_row(&self.account, &self.head, &event).unwrap();
+        let read = row::read(&new.stored).unwrap();
+        row::check_follows(&self.head, &read).unwrap();
+        assert_eq!(read.event, event);
+        self.list.apply(&event, seq);
+        self.state = read.state.clone();
+        self.states.push(read.state);
+        self.events.push(event);
+        self.head = new.head;
+        assert_eq!(self.events.iter().map(Event::amount).sum::<Usd>(), self.state.balance());
+    }
+}
+
+pub(crate) fn new(id: &str, sku: &str) -> NewResource {
+    NewResource { id: named(id), sku: named(sku), name: id.to_owned(), rate: None }
+}
+
+pub(crate) fn project(account: &str) -> Project {
+    Project { id: named("p"), account: named(account) }
+}
+
+pub(crate) fn ids_of(ids: &[&str]) -> Vec<ResourceId> {
+    ids.iter().map(|id| named(id)).collect()
+}
+
+fn show(event: &Event, after: &AccountState) -> String {
+    let time = event.at.to_string();
+    let time = time.strip_prefix("2026-11-22T").or(time.strip_prefix("2026-")).unwrap_or(&time).trim_end_matches('Z');
+    let mut row = format!("{time} {} {} = {}", event.change.name(), event.amount(), after.balance());
+    if let Some(through) = after.paid_through() {
+        let through = through.to_string();
+        let through = through.strip_prefix("2026-11-22T").or(through.strip_prefix("2026-")).unwrap_or(&through);
+        row += &format!(" to {}", through.trim_end_matches('Z'));
+    }
+    match &event.change {
+        Change::Suspended { as_of, .. } => row += &format!(" as of {}", &as_of.to_string()[11..19]),
+        Change::Stopped { resources, why: StopReason::Credit, .. } => {
+            let ids: Vec<&str> = resources.iter().map(|resource| resource.id.as_str()).collect();
+            row += &format!(" out of funds: {}", ids.join(" "));
+        }
+        _ => {}
+    }
+    if event.want.is_some_and(|want| matches!(want, tollgate::event::Want::Now { .. })) {
+        row += " refill!";
+    }
+    row
+}
+
+/// Whether the account is in good standing.
+pub(crate) fn is_good(world: &World) -> bool {
+    world.state.standing == Standing::Good
+}
