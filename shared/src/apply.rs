@@ -6,7 +6,7 @@ use crate::ids::PaymentId;
 use crate::money::Usd;
 use crate::state::{
     AccountState, Billed, ByStaff, Comeback, ComingBack, Deletion, EverPaid, Floor, Frozen, Period, RefillPause,
-    RefillPurpose, Standing, Suspension, TakenBack, Trial, TrialPhase, Wanted,
+    RefillPurpose, Standing, Suspension, SuspensionReason, TakenBack, Trial, TrialPhase, Wanted,
 };
 use crate::timestamp::Timestamp;
 
@@ -293,11 +293,12 @@ fn wants_refill_still(state: &AccountState) -> bool {
 }
 
 /// Whether a refill may be charged at all, now or later: agreed to, with a card that was not refused, and the
-/// account neither frozen nor closed nor deleted.
+/// account neither frozen nor closed, deleted or stopped by staff.
 #[must_use]
 pub(crate) fn is_refill_possible(state: &AccountState) -> bool {
     let standing = match &state.standing {
-        Standing::Good | Standing::Suspended(_) => true,
+        Standing::Good => true,
+        Standing::Suspended(suspension) => suspension.reason == SuspensionReason::Credit,
         Standing::Deleting(_) | Standing::Deleted(_) | Standing::Closed => false,
     };
     let card = state.refill.card.as_ref().is_some_and(|card| !state.refill.never.contains(card));

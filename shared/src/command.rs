@@ -16,7 +16,7 @@ use crate::timestamp::Timestamp;
 pub enum Command {
     /// Open it: the first row.
     Open,
-    /// Credit a payment that Stripe confirmed. Never refused for its amount or the account's standing.
+    /// Credit a payment that Stripe confirmed. Never refused for the top-up limits or the account's standing.
     Credit {
         /// Which, how much credit, and what Stripe received.
         payment: PaymentFacts,

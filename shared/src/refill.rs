@@ -7,7 +7,7 @@ use crate::apply::is_refill_possible;
 use crate::event::{Change, CreditKind, Want};
 use crate::money::Usd;
 use crate::policy::{Policy, RefillPolicy};
-use crate::state::{AccountState, EverPaid, Refill, RefillPurpose, Standing, SuspensionReason, Trial, TrialPhase};
+use crate::state::{AccountState, EverPaid, Refill, RefillPurpose, Trial, TrialPhase};
 use crate::timestamp::{DAY, HOUR, Timestamp};
 
 /// When a charge of some amount is allowed by back-off, daily number and monthly cap.
@@ -44,7 +44,7 @@ pub fn allowed(refill: &Refill, amount: Usd, policy: &RefillPolicy, now: Timesta
 /// What a row that leads to `after` leaves wanted.
 #[must_use]
 pub fn want(after: &AccountState, change: &Change, policy: &Policy, now: Timestamp) -> Option<Want> {
-    if !may_want(change) || !is_refill_possible(after) || is_stopped_by_staff(after) {
+    if !may_want(change) || !is_refill_possible(after) {
         return None;
     }
     if after.refill.attempt.is_some() || after.refill.wanted.is_some() {
@@ -95,10 +95,6 @@ fn renewal(after: &AccountState, change: &Change, policy: &Policy) -> Option<Usd
 
 /// The kind of resource the trial's limit and renewal are about.
 pub const SERVICE: &str = "service";
-
-fn is_stopped_by_staff(state: &AccountState) -> bool {
-    matches!(&state.standing, Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff)
-}
 
 /// Rows after which a balance below the threshold makes a refill wanted: those that spend, and those that change what
 /// was agreed. Money coming in by hand, money taken back and staff's doings never charge a card by themselves.

@@ -43,6 +43,9 @@ pub enum Refusal {
     /// Above the most that is allowed.
     #[error("the amount must be at most ${max}")]
     AmountTooLarge { max: Usd },
+    /// Stripe received less than the credit that is to be given for it.
+    #[error("credit of ${credit} for a payment of which {received_cents} cents were received")]
+    ReceivedTooLittle { credit: Usd, received_cents: i64 },
     /// An expiry that is not in the future.
     #[error("the expiry must lie after {now}")]
     ExpiryPast { now: Timestamp },
@@ -198,6 +201,7 @@ impl Refusal {
             | Refusal::FractionOfCent
             | Refusal::AmountTooSmall { .. }
             | Refusal::AmountTooLarge { .. }
+            | Refusal::ReceivedTooLittle { .. }
             | Refusal::ExpiryPast { .. }
             | Refusal::ReasonNeeded { .. }
             | Refusal::TooManyAtOnce { .. }

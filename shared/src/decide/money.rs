@@ -22,6 +22,10 @@ pub(super) fn credit(
     now: Timestamp,
 ) -> Result<Outcome, Refusal> {
     check_cents(payment.credit)?;
+    if payment.credit.to_cents().is_ok_and(|cents| cents > payment.received_cents) {
+        let (credit, received_cents) = (payment.credit, payment.received_cents);
+        return Err(Refusal::ReceivedTooLittle { credit, received_cents });
+    }
     let mut funds = vec![gain(Fund::Paid, payment.credit)];
     let mut grants = Vec::new();
     if let Some(bonus) = bonus {

@@ -184,7 +184,8 @@ fn a_lost_dispute_leaves_the_account_frozen_until_staff_decides() {
 fn amounts_that_no_payment_can_have_are_refused() {
     let mut world = World::opened();
     let mut pay = |credit: &str| {
-        let payment = PaymentFacts { payment: named("pi_a"), credit: named(credit), received_cents: 100 };
+        let received_cents = 100_000_000_000_000;
+        let payment = PaymentFacts { payment: named("pi_a"), credit: named(credit), received_cents };
         world.command("11:00", Command::Credit { payment, kind: CreditKind::TopUp, bonus: None }).err()
     };
     assert_eq!(pay("0"), Some(Refusal::AmountNotPositive));
@@ -194,6 +195,9 @@ fn amounts_that_no_payment_can_have_are_refused() {
     let payment = PaymentFacts { payment: named("pi_b"), credit: named("1"), received_cents: 100 };
     let too_much = world.command("11:00", Command::Credit { payment, kind: CreditKind::TopUp, bonus: None }).err();
     assert_eq!(too_much, Some(Refusal::BalanceOverflow));
+    let payment = PaymentFacts { payment: named("pi_c"), credit: named("1.01"), received_cents: 100 };
+    let unpaid = world.command("11:00", Command::Credit { payment, kind: CreditKind::TopUp, bonus: None }).err();
+    assert_eq!(unpaid, Some(Refusal::ReceivedTooLittle { credit: named("1.01"), received_cents: 100 }));
     assert_eq!(world.command("11:00", refund("re_1", 0)).err(), Some(Refusal::AmountNotPositive));
     let over = Refusal::AmountTooLarge { max: named("119") };
     assert_eq!(world.command("11:00", refund("re_1", 11_901)).err(), Some(over));
