@@ -24,7 +24,9 @@
 //!    lifecycle run and every command that depends on time use; [`funds`] spreads an amount over grants and paid
 //!    credit, [`period`] says what a stretch of time costs and how far the credit reaches, [`refill`] whether, when
 //!    and how much to charge, [`due`] what is due next, [`runway`](mod@runway) how long the credit lasts.
-//! 5. The stored form: [`row`]. The ledger on DynamoDB: [`store`].
+//! 5. The stored form: [`row`]. What the world is told of a row: [`notice`]; what its
+//!    customer is shown: [`transaction`]. The ledger on DynamoDB: [`store`]. What every function of the HTTP API does the
+//!    same way: `api`.
 //!
 //! # What is deliberately absent
 //!
@@ -61,3 +63,29 @@ pub mod runway;
 pub mod settle;
 
 pub mod row;
+
+pub mod notice;
+pub mod transaction;
+
+pub mod profile;
+
+#[cfg(feature = "bus")]
+pub mod bus;
+
+pub mod store;
+
+pub mod problem;
+
+#[cfg(feature = "http")]
+pub mod http;
+
+pub mod settings;
+
+#[cfg(feature = "shell")]
+pub mod shell;
+
+#[cfg(all(feature = "http", feature = "shell"))]
+pub mod api;
+
+#[cfg(feature = "stripe")]
+pub mod stripe;

@@ -22,7 +22,7 @@ const USD_MAX: i64 = 1_000_000_000_000;
 /// The largest price accepted, in USD an hour or a unit.
 const RATE_MAX: i64 = 1_000_000;
 /// The largest meter reading accepted.
-const QUANTITY_MAX: i64 = 1_000_000_000_000_000;
+pub const QUANTITY_MAX: i64 = 1_000_000_000_000_000;
 
 /// Why a text or a number is not an amount, a price or a quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -282,6 +282,16 @@ impl Rate {
     #[must_use]
     pub fn decimal(self) -> Decimal {
         self.0
+    }
+
+    /// As callers see it: with at least two decimals (`"0.60"`, `"0.0208333"`).
+    #[must_use]
+    pub fn shown(self) -> String {
+        let mut shown = self.0.normalize();
+        if shown.scale() < 2 {
+            shown.rescale(2);
+        }
+        shown.to_string()
     }
 
     /// Whether it costs nothing.

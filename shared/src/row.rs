@@ -291,7 +291,8 @@ fn split_lines(event: &Event) -> Result<(Event, Vec<String>), serde_json::Error>
     Ok((Event { change, ..event.clone() }, chunks))
 }
 
-fn chunks_digest(chunks: &[String]) -> Digest {
+/// What a row commits to when its lines stand in chunks.
+pub(crate) fn chunks_digest(chunks: &[String]) -> Digest {
     Digest::of(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
 }
 

@@ -6,6 +6,12 @@
 //!   template in it. With `AWS_ENDPOINT_URL_DYNAMODB` set, it is that endpoint instead.
 //! - [`faults`] sits between the real SDK and the network and does what networks, DynamoDB under
 //!   load and dying processes do: on demand at a chosen call, or by a seeded plan.
+//! - [`api`] is a function of the HTTP API on such a DynamoDB, called as API Gateway calls it.
+//! - [`bus`] is an EventBridge that remembers what it took.
+//! - [`capacity`] tells what a store's writes cost.
+//! - [`ledger`] is the store on such a DynamoDB, with prices and short ways to say what happens.
+//! - [`newer`] is a row of a release to come.
+//! - [`invariants`] looks at an account afterwards and checks all that must hold of it.
 //!
 //! Nothing is mocked: a store under test speaks the real protocol, through the real SDK, to a real
 //! engine, and cannot tell an injected fault from one that happened.
@@ -16,6 +22,12 @@
     reason = "only tests call this; a panic with its reason is how a test fails"
 )]
 
+pub mod api;
+pub mod bus;
+pub mod capacity;
 pub mod dynamodb;
 pub mod faults;
+pub mod invariants;
+pub mod ledger;
+pub mod newer;
 pub mod template;

@@ -1,0 +1,94 @@
+//! The ledger on DynamoDB: the only module that does I/O.
+//!
+//! # Tables
+//!
+//! `ledger` is append only. **Everything in it is put under the condition that nothing is there yet**, by one function,
+//! and nothing is ever updated or removed.
+//!
+//! | `account` (partition) | `seq` (sort) | what |
+//! |---|---|---|
+//! | an account | 0, 1, 2, … | its rows: `at`, `type`, `amount`, `balance`, `body` ([`StoredRow`]), and for every cause but time a `nonce` |
+//! | `<account>#lines#<digest>` | 0, 1, … | the lines of a row that do not fit it, in chunks |
+//! | `claim#<key>` | 0 | who used a key that may be used once: `owner`, `row`; for requests also `digest` and `expires` |
+//! | `lookup#<Stripe's id>` | 0 | where a payment's other ids lead to: `owner`, `row` |
+//!
+//! (No id contains `#`, so the four cannot meet.)
+//!
+//! `accounts` holds everything that changes, each change in the transaction of the row that says so:
+//!
+//! | `pk` | `sk` | what |
+//! |---|---|---|
+//! | `account#A` | `schedule` | `seq` of the row that wrote it, and the keys of the two indexes while they apply |
+//! | `account#A` | `profile` | `email` |
+//! | `account#A` | `project#P` | a project: `name`, and `digest`: the request that added it |
+//! | `account#A` | `billable#resource#R` | `seq`, and `body`: the [`Resource`](crate::billables::Resource) as JSON |
+//! | `account#A` | `billable#meter#P#SKU` | `project`, `sku`, `reading`, `billed` |
+//! | `price-list` | `sku#SKU#<valid from>` | `body`: the [`Price`](crate::prices::Price) as JSON |
+//!
+//! # Reading order
+//!
+//! [`Store::append`] writes one row. [`Store::settle`] and [`Store::execute`] are what handlers call: they read, let
+//! the domain decide, append, and begin again where another writer was faster. The rest is reading.
+//!
+//! # Retries
+//!
+//! The SDK's own retries are for reads. Writes are repeated here as well, because only here is it known what a failed
+//! condition means after an answer was lost: the row that is there may be the very row that was to be written.
+
+mod accounts;
+mod append;
+mod backoff;
+mod customers;
+mod drive;
+mod fault;
+mod indexes;
+mod item;
+mod ledger;
+mod meters;
+mod outcome;
+mod profiles;
+mod projects;
+mod runs;
+mod verify;
+mod write;
+
+use aws_sdk_dynamodb::Client;
+
+pub use accounts::Recorded;
+pub use append::Appended;
+pub use customers::{CheckoutRequest, Confirmation, CustomerProfile, PaymentIds, SavedCard};
+pub use drive::{BeforeCommand, Occasion};
+pub use fault::{Failure, Fault};
+pub use indexes::{Accounts, Due, DueAccounts, SHARDS, Shard};
+pub use ledger::{Claimed, CreditedPayment, Order, Page};
+pub use meters::{Reported, UsageReport};
+pub use outcome::{CLOCK_BEHIND_ALARM_SECONDS, Done, Receipt, SettleReport, Settled};
+pub use projects::{NamedProject, ProjectAdded, Projects};
+pub use verify::{ChainFault, Verified};
+
+#[cfg(doc)]
+use crate::row::StoredRow;
+
+/// The names of the two tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tables {
+    /// Rows, claims, look-ups and chunks of lines: append only.
+    pub ledger: String,
+    /// Everything that changes.
+    pub accounts: String,
+}
+
+/// The ledger and the accounts on DynamoDB. Clones share one client.
+#[derive(Clone, Debug)]
+pub struct Store {
+    client: Client,
+    tables: Tables,
+}
+
+impl Store {
+    /// A store on these tables, reached by this client.
+    #[must_use]
+    pub fn new(client: Client, tables: Tables) -> Store {
+        Store { client, tables }
+    }
+}

@@ -1,0 +1,371 @@
+//! The table of everything that changes: what goes with a row, the list of what an account is billed for, projects and
+//! prices.
+
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::indexes::schedule;
+use super::item::{Item, item, malformed, number, number_of, parsed, text, text_of};
+use super::write::Write;
+use super::{Failure, Fault, Store};
+use crate::billables::{Billables, Meter, Resource};
+use crate::event::{Change, Event, MeterLine};
+use crate::ids::{AccountId, ProjectId, ResourceId, Sku};
+use crate::money::Quantity;
+use crate::policy::Policy;
+use crate::prices::{Price, PriceList};
+use crate::refusal::Refusal;
+use crate::request::Project;
+use crate::state::AccountState;
+use crate::timestamp::Timestamp;
+
+/// The partition of all prices: a few hundred items, read as a whole once a minute.
+const PRICE_LIST: &str = "price-list";
+
+/// Whether something had to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It was new.
+    New,
+    /// It was there already and was left as it was.
+    Existing,
+}
+
+/// A row on its way, with what is needed to tell what goes with it.
+#[derive(Debug)]
+pub(super) struct Appending<'a> {
+    pub(super) account: &'a AccountId,
+    pub(super) event: &'a Event,
+    pub(super) before: &'a AccountState,
+    pub(super) after: &'a AccountState,
+    /// What the account was billed for before it.
+    pub(super) list: &'a Billables,
+    pub(super) policy: &'a Policy,
+}
+
+impl Store {
+    /// What must be written together with a row, besides its claims.
+    pub(super) fn companions(&self, row: &Appending<'_>) -> Result<Vec<TransactWriteItem>, Fault> {
+        let mut companions = match touched(&row.event.change) {
+            Touched::Nothing => Vec::new(),
+            Touched::Resources(ids) => self.resource_writes(row, &ids)?,
+            Touched::NewMeter(meter) => vec![self.new_account_item(meter_item(row.account, meter))?],
+            Touched::Meters(lines) => {
+                lines.iter().map(|line| self.billed_update(row.account, line)).collect::<Result<_, _>>()?
+            }
+        };
+        companions.extend(self.schedule_write(row)?);
+        Ok(companions)
+    }
+
+    /// All resources and meters of an account. Strongly consistent page by page, but not over pages: whether it agrees
+    /// with the account's state, [`View::new`](crate::view::View::new) says.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn billables(&self, account: &AccountId) -> Result<Billables, Fault> {
+        let mut list = Billables::default();
+        for item in self.account_items(&account_partition(account), "billable#").await? {
+            let key = text_of(&item, "sk").map_err(malformed(account.as_str()))?;
+            if key.starts_with("billable#resource#") {
+                let resource: Resource = body_of(account, &item)?;
+                list.resources.insert(resource.id.clone(), resource);
+            } else {
+                let meter = meter_of(&item).map_err(malformed(format!("{key} of {account}")))?;
+                list.meters.insert((meter.project.clone(), meter.sku.clone()), meter);
+            }
+        }
+        Ok(list)
+    }
+
+    /// A project of the account; `None` if there is none of that id, whoever else may have one.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn project(&self, account: &AccountId, id: &ProjectId) -> Result<Option<Project>, Fault> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.tables.accounts)
+            .key("pk", text(account_partition(account)))
+            .key("sk", text(project_key(id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| Fault::of("GetItem", &error))?;
+        Ok(answer.item.map(|_| Project { id: id.clone(), account: account.clone() }))
+    }
+
+    /// All projects of the account, by id.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn projects(&self, account: &AccountId) -> Result<Vec<Project>, Fault> {
+        let items = self.account_items(&account_partition(account), "project#").await?;
+        let project = |item: &Item| {
+            let id = text_of(item, "sk")?.trim_start_matches("project#").parse();
+            Ok(Project { id: id.map_err(|error| format!("sk: {error}"))?, account: account.clone() })
+        };
+        items.iter().map(project).collect::<Result<_, String>>().map_err(malformed(account.as_str()))
+    }
+
+    /// Adds a project to its account.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn put_project(&self, project: &Project) -> Result<Recorded, Fault> {
+        let key = [("pk", text(account_partition(&project.account))), ("sk", text(project_key(&project.id)))];
+        self.put_new(item(key)).await
+    }
+
+    /// The whole price list.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn prices(&self) -> Result<PriceList, Fault> {
+        let items = self.account_items(PRICE_LIST, "sku#").await?;
+        items.iter().map(|item| body_of::<Price>(&PRICE_LIST, item)).collect()
+    }
+
+    /// Adds a price at `now` (UTC). A price that is there is never changed.
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] as [`PriceList::check`]; [`Failure::Fault`].
+    pub async fn put_price(&self, price: &Price, now: Timestamp) -> Result<(), Failure> {
+        self.prices().await?.check(price, now)?;
+        let (sku, valid_from) = (&price.sku, price.valid_from);
+        let key = [("pk", text(PRICE_LIST)), ("sk", text(format!("sku#{sku}#{valid_from}")))];
+        match self.put_new(with_body(item(key), price)?).await? {
+            Recorded::New => Ok(()),
+            Recorded::Existing => {
+                // Somebody was faster since the list was read; or the first answer was lost, and it was we ourselves.
+                let known = self.prices().await?;
+                let is_same = known.at(sku, valid_from) == Some(price);
+                let exists = || Refusal::PriceExists { sku: sku.clone(), valid_from };
+                if is_same { Ok(()) } else { Err(exists().into()) }
+            }
+        }
+    }
+
+    pub(super) async fn put_new(&self, item: Item) -> Result<Recorded, Fault> {
+        match self.write(&[self.new_account_item(item)?]).await? {
+            Write::Done => Ok(Recorded::New),
+            Write::Refused(_) => Ok(Recorded::Existing),
+        }
+    }
+
+    /// All items of a partition whose sort key begins like this, page by page.
+    async fn account_items(&self, partition: &str, prefix: &str) -> Result<Vec<Item>, Fault> {
+        let mut items = Vec::new();
+        let mut start = None;
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.tables.accounts)
+                .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+                .expression_attribute_values(":pk", text(partition))
+                .expression_attribute_values(":prefix", text(prefix))
+                .set_exclusive_start_key(start)
+                .consistent_read(true)
+                .send()
+                .await
+                .map_err(|error| Fault::of("Query", &error))?;
+            items.extend(answer.items.unwrap_or_default());
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(items);
+            }
+        }
+    }
+
+    /// Each resource that the row changes is written whole, if it still is as it was read.
+    fn resource_writes(&self, row: &Appending<'_>, ids: &[&ResourceId]) -> Result<Vec<TransactWriteItem>, Fault> {
+        let mut after = Billables::default();
+        for id in ids {
+            after.resources.extend(row.list.resources.get(*id).map(|known| (known.id.clone(), known.clone())));
+        }
+        after.apply(row.event, row.before.next_seq);
+        let write = |id: &&ResourceId| match (row.list.resources.get(*id), after.resources.get(*id)) {
+            (None, Some(new)) => self.new_account_item(resource_item(row.account, new)?),
+            (Some(known), Some(changed)) => self.changed_account_item(resource_item(row.account, changed)?, known.seq),
+            (Some(known), None) => self.removal(row.account, known),
+            // The decision was taken with another list than the one given here.
+            (None, None) => Err(Fault::ListDisagrees),
+        };
+        ids.iter().map(write).collect()
+    }
+
+    fn schedule_write(&self, row: &Appending<'_>) -> Result<Option<TransactWriteItem>, Fault> {
+        let after = schedule(row.after, row.policy);
+        if after == schedule(row.before, row.policy) {
+            return Ok(None);
+        }
+        let key = [("pk", text(account_partition(row.account))), ("sk", text("schedule"))];
+        let mut item = item(key);
+        item.insert("seq".to_owned(), number(row.before.next_seq));
+        item.extend(after.attributes(row.account));
+        let put = Put::builder()
+            .condition_expression("attribute_not_exists(seq) OR seq < :seq")
+            .expression_attribute_values(":seq", number(row.before.next_seq));
+        self.account_put(put.set_item(Some(item))).map(Some)
+    }
+
+    fn new_account_item(&self, item: Item) -> Result<TransactWriteItem, Fault> {
+        self.account_put(Put::builder().condition_expression("attribute_not_exists(pk)").set_item(Some(item)))
+    }
+
+    fn changed_account_item(&self, item: Item, seq: u64) -> Result<TransactWriteItem, Fault> {
+        let put = Put::builder().condition_expression("seq = :seq").expression_attribute_values(":seq", number(seq));
+        self.account_put(put.set_item(Some(item)))
+    }
+
+    fn account_put(&self, put: aws_sdk_dynamodb::types::builders::PutBuilder) -> Result<TransactWriteItem, Fault> {
+        let put = put.table_name(&self.tables.accounts).build().map_err(|error| unbuilt(&error))?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    fn removal(&self, account: &AccountId, known: &Resource) -> Result<TransactWriteItem, Fault> {
+        let delete = Delete::builder()
+            .table_name(&self.tables.accounts)
+            .key("pk", text(account_partition(account)))
+            .key("sk", text(resource_key(&known.id)))
+            .condition_expression("seq = :seq")
+            .expression_attribute_values(":seq", number(known.seq))
+            .build()
+            .map_err(|error| unbuilt(&error))?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+
+    fn billed_update(&self, account: &AccountId, line: &MeterLine) -> Result<TransactWriteItem, Fault> {
+        let update = Update::builder()
+            .table_name(&self.tables.accounts)
+            .set_key(Some(meter_key(account, &line.project, &line.sku)))
+            .update_expression("SET billed = :to")
+            .condition_expression("billed = :from")
+            .expression_attribute_values(":from", quantity(line.from))
+            .expression_attribute_values(":to", quantity(line.to))
+            .build()
+            .map_err(|error| unbuilt(&error))?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+}
+
+pub(super) fn account_partition(account: &AccountId) -> String {
+    format!("account#{account}")
+}
+
+pub(super) fn meter_key(account: &AccountId, project: &ProjectId, sku: &Sku) -> Item {
+    item([("pk", text(account_partition(account))), ("sk", text(format!("billable#meter#{project}#{sku}")))])
+}
+
+pub(super) fn meter_of(item: &Item) -> Result<Meter, String> {
+    Ok(Meter {
+        project: parsed(item, "project")?,
+        sku: parsed(item, "sku")?,
+        reading: number_of(item, "reading")?,
+        billed: number_of(item, "billed")?,
+    })
+}
+
+pub(super) fn quantity(quantity: Quantity) -> AttributeValue {
+    number(quantity.decimal().normalize())
+}
+
+pub(super) fn unbuilt(error: &aws_sdk_dynamodb::error::BuildError) -> Fault {
+    Fault::Rejected { call: "TransactWriteItems", why: error.to_string() }
+}
+
+pub(super) fn project_key(id: &ProjectId) -> String {
+    format!("project#{id}")
+}
+
+fn resource_key(id: &ResourceId) -> String {
+    format!("billable#resource#{id}")
+}
+
+fn resource_item(account: &AccountId, resource: &Resource) -> Result<Item, Fault> {
+    let key = [
+        ("pk", text(account_partition(account))),
+        ("sk", text(resource_key(&resource.id))),
+        ("seq", number(resource.seq)),
+    ];
+    with_body(item(key), resource)
+}
+
+fn meter_item(account: &AccountId, meter: &Meter) -> Item {
+    let mut all = meter_key(account, &meter.project, &meter.sku);
+    all.extend(item([
+        ("project", text(meter.project.as_str())),
+        ("sku", text(meter.sku.as_str())),
+        ("reading", quantity(meter.reading)),
+        ("billed", quantity(meter.billed)),
+    ]));
+    all
+}
+
+fn with_body(mut item: Item, body: &impl Serialize) -> Result<Item, Fault> {
+    let written = serde_json::to_string(body);
+    let written = written.map_err(|error| Fault::Rejected { call: "PutItem", why: error.to_string() })?;
+    item.insert("body".to_owned(), text(written));
+    Ok(item)
+}
+
+fn body_of<T: DeserializeOwned>(owner: &impl std::fmt::Display, item: &Item) -> Result<T, Fault> {
+    let key = item.get("sk").and_then(|key| key.as_s().ok()).map_or("an item", String::as_str);
+    let read = text_of(item, "body").and_then(|body| serde_json::from_str(body).map_err(|error| error.to_string()));
+    read.map_err(malformed(format!("{key} of {owner}")))
+}
+
+/// What else a row changes.
+enum Touched<'a> {
+    Nothing,
+    Resources(Vec<&'a ResourceId>),
+    NewMeter(&'a Meter),
+    Meters(&'a [MeterLine]),
+}
+
+fn touched(change: &Change) -> Touched<'_> {
+    match change {
+        Change::Created { resources } | Change::Started { resources, .. } => {
+            Touched::Resources(resources.iter().map(|resource| &resource.id).collect())
+        }
+        Change::StartFailed { resource, .. } => Touched::Resources(vec![&resource.id]),
+        Change::Stopped { resources, .. }
+        | Change::ResourcesDeleted { resources, .. }
+        | Change::Purged { resources, .. }
+        | Change::Resumed { resources, .. } => {
+            Touched::Resources(resources.iter().map(|resource| &resource.id).collect())
+        }
+        Change::MeterOpened(meter) => Touched::NewMeter(meter),
+        Change::Metered { lines, .. } => Touched::Meters(lines),
+        Change::Opened
+        | Change::Credited { .. }
+        | Change::PaymentPending(_)
+        | Change::PaymentEnded { .. }
+        | Change::Granted { .. }
+        | Change::GrantExpired { .. }
+        | Change::Usage { .. }
+        | Change::Suspended { .. }
+        | Change::DeletionDue
+        | Change::Deleted
+        | Change::Closed { .. }
+        | Change::TrialStarted { .. }
+        | Change::TrialEnded
+        | Change::RefillChanged { .. }
+        | Change::CardRemoved { .. }
+        | Change::RefillDue
+        | Change::RefillBegun(_)
+        | Change::RefillNeedsCustomer { .. }
+        | Change::RefillFailed { .. }
+        | Change::ComebackChosen(_)
+        | Change::TakenBack { .. }
+        | Change::GivenBack { .. }
+        | Change::DisputeOpened { .. }
+        | Change::DisputeClosed { .. }
+        | Change::Frozen { .. }
+        | Change::Unfrozen { .. }
+        | Change::Corrected { .. } => Touched::Nothing,
+    }
+}

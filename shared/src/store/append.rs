@@ -1,0 +1,154 @@
+//! `append`: one row, with whatever must become true together with it.
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+
+use super::accounts::Appending;
+use super::item::Item;
+use super::ledger::{Claimed, RowItem, claim_item, claimed, is_same_row, nonce, row_item, stored_row};
+use super::write::{Earlier, Obstacles, Write};
+use super::{Fault, Store};
+use crate::billables::Billables;
+use crate::event::{Cause, Claim, Event, OnExisting};
+use crate::ids::AccountId;
+use crate::policy::Policy;
+use crate::row::{Head, next_row, read};
+
+/// What became of a row that was to be appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It was written. The head after it.
+    Written(Head),
+    /// It was there: an earlier attempt's answer was lost, or another worker recorded the very same passing of time.
+    AlreadyThere(Head),
+    /// Its cause has its row already, perhaps in another account's chain. Nothing was written.
+    AlreadyAppended(Claimed),
+    /// Its idempotency key was used for another request. Nothing was written.
+    KeyReused(Claimed),
+    /// Another row was faster; the head after it, if that is known. Nothing was written: decide again.
+    Lost(Option<Head>),
+}
+
+impl Store {
+    /// Appends a row after `head`, all or nothing with its claims, the resources and meters it changes (as they are in
+    /// `list`) and the account's entries in the indexes. The only function that writes rows.
+    ///
+    /// A row with no companions costs a plain conditional put: the hourly debit of up to four resources is one write
+    /// unit. An account is never appended to after a row of a newer format, because such a row makes no [`Head`].
+    ///
+    /// # Errors
+    /// [`Fault`]. After [`Fault::Unavailable`] the row may have been written.
+    pub async fn append(
+        &self,
+        account: &AccountId,
+        head: &Head,
+        event: &Event,
+        list: &Billables,
+        policy: &Policy,
+    ) -> Result<Appended, Fault> {
+        let new = next_row(account, head, event)?;
+        self.put_chunks(account, &new.chunks).await?;
+
+        let companions =
+            self.companions(&Appending { event, before: &head.state, after: &new.head.state, account, list, policy })?;
+        let row = RowItem { row: new.stored, nonce: (event.cause != Cause::Time).then(nonce) };
+        let mut claims = event.claims(account);
+        // Every time round there is a claim less.
+        loop {
+            let writes = self.writes(&row, &claims, &companions)?;
+            let obstacles = match self.write(&writes).await? {
+                Write::Done => return Ok(Appended::Written(new.head)),
+                Write::Refused(obstacles) => obstacles,
+            };
+            match self.judge(&row, &new.head, &claims, obstacles).await? {
+                Verdict::Final(appended) => return Ok(*appended),
+                Verdict::Without(key) => claims.retain(|claim| claim.key != key),
+            }
+        }
+    }
+
+    /// The row first, then the claims, then the rest: [`Store::judge`] counts on it.
+    fn writes(
+        &self,
+        row: &RowItem,
+        claims: &[Claim],
+        companions: &[TransactWriteItem],
+    ) -> Result<Vec<TransactWriteItem>, Fault> {
+        let (account, seq, at) = (&row.row.account, row.row.seq, row.row.at);
+        let mut writes = vec![self.put_in_ledger(row_item(row))?];
+        for claim in claims {
+            writes.push(self.put_in_ledger(claim_item(claim, account, seq, at))?);
+        }
+        writes.extend_from_slice(companions);
+        Ok(writes)
+    }
+
+    /// What the obstacles mean. The row's own comes before the claims': who decided before a row that is there now must
+    /// decide again, and may then come to something else (a payment that was promised meanwhile is no longer unknown).
+    async fn judge(
+        &self,
+        row: &RowItem,
+        head: &Head,
+        claims: &[Claim],
+        mut obstacles: Obstacles,
+    ) -> Result<Verdict, Fault> {
+        let (account, seq) = (&row.row.account, row.row.seq);
+        let in_its_place = match obstacles.found.remove(&0) {
+            Some(Some(item)) => Some(item),
+            Some(None) => self.row_item(account, seq).await?,
+            // Should DynamoDB not tell of every obstacle, the row may be there all the same.
+            None if obstacles.earlier == Earlier::Unanswered => self.row_item(account, seq).await?,
+            None => None,
+        };
+        if let Some(item) = in_its_place {
+            return in_place(&item, row, head).map(Verdict::decided);
+        }
+        let mut existing: Vec<(&Claim, Option<&Item>)> = claims
+            .iter()
+            .enumerate()
+            .filter_map(|(number, claim)| Some((claim, obstacles.found.get(&(number + 1))?.as_ref())))
+            .collect();
+        // A request's own claim says most: whether its key was used for something else.
+        existing.sort_by_key(|(claim, _)| claim.digest.is_none());
+        let mut without = None;
+        for (claim, item) in existing {
+            match claim.on_existing {
+                OnExisting::Stop => return self.stop(claim, item).await.map(Verdict::decided),
+                OnExisting::GoOn => without = Some(claim.key.clone()),
+            }
+        }
+        Ok(without.map_or(Verdict::decided(Appended::Lost(None)), Verdict::Without))
+    }
+
+    async fn stop(&self, claim: &Claim, item: Option<&Item>) -> Result<Appended, Fault> {
+        let claimed = match item {
+            Some(item) => Some(claimed(&claim.key, item)?),
+            None => self.claim(&claim.key).await?,
+        };
+        Ok(match claimed {
+            Some(claimed) if claim.digest.is_some() && claimed.digest != claim.digest => Appended::KeyReused(claimed),
+            Some(claimed) => Appended::AlreadyAppended(claimed),
+            None => Appended::Lost(None),
+        })
+    }
+}
+
+enum Verdict {
+    Final(Box<Appended>),
+    /// This claim exists, which is fine: once more without it.
+    Without(String),
+}
+
+impl Verdict {
+    fn decided(appended: Appended) -> Verdict {
+        Verdict::Final(Box::new(appended))
+    }
+}
+
+/// What it means that a row is there already.
+fn in_place(item: &Item, row: &RowItem, head: &Head) -> Result<Appended, Fault> {
+    if is_same_row(item, row) {
+        return Ok(Appended::AlreadyThere(head.clone()));
+    }
+    let winner = read(&stored_row(item)?)?;
+    Ok(Appended::Lost(Some(winner.into())))
+}

@@ -1,0 +1,330 @@
+//! What is known of an account's customer at Stripe: more attributes of the item `account#A` / `profile`, and one item
+//! `account#A` / `payment#<pi_…>` for each payment with the other ids it is known by.
+//!
+//! Nothing here decides about money; what is missing is found out again from Stripe.
+
+use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+use serde::{Deserialize, Serialize};
+
+use super::accounts::{account_partition, unbuilt};
+use super::item::{Item, item, malformed, number, number_of, parsed, text, text_of};
+use super::write::Write;
+use super::{Fault, Recorded, Store};
+use crate::ids::{AccountId, CardId, CustomerId, PaymentId};
+use crate::row::Digest;
+use crate::timestamp::Timestamp;
+
+const PROFILE: &str = "profile";
+
+/// What is known of an account's customer at Stripe.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CustomerProfile {
+    /// Stripe's customer; `None` before the first top-up, or after it was deleted there.
+    pub customer: Option<CustomerId>,
+    /// How many customers there were before that were deleted at Stripe.
+    pub former: u32,
+    /// All saved cards, newest first.
+    pub cards: Vec<SavedCard>,
+    /// The card Stripe's invoices are paid with, as it was last seen.
+    pub default_card: Option<CardId>,
+    /// Goes up with every change of the cards.
+    pub cards_version: u64,
+    /// The payment page that was last made, and may be open.
+    pub open_session: Option<String>,
+    /// Where the customer can confirm the payment of a refill attempt.
+    pub confirmation: Option<Confirmation>,
+}
+
+/// A saved card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedCard {
+    /// `pm_…`
+    pub id: CardId,
+    /// `visa`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brand: Option<String>,
+    /// The last four digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last4: Option<String>,
+    /// 1 to 12.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exp_month: Option<u8>,
+    /// Four digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exp_year: Option<u16>,
+    /// The same for the same number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// `credit`, `debit`, `prepaid`, `unknown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub funding: Option<String>,
+}
+
+impl CustomerProfile {
+    /// The cards to show: the same number saved twice is shown once, by the default card if it is one of them, else by the
+    /// newest.
+    #[must_use]
+    pub fn shown_cards(&self) -> Vec<&SavedCard> {
+        let mut cards: Vec<&SavedCard> = self.cards.iter().collect();
+        cards.sort_by_key(|card| Some(&card.id) != self.default_card.as_ref());
+        let mut seen = std::collections::BTreeSet::new();
+        cards.retain(|card| card.fingerprint.as_ref().is_none_or(|print| seen.insert(print.clone())));
+        cards
+    }
+}
+
+/// Where the customer can confirm a payment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// Of which refill attempt.
+    pub attempt: u32,
+    /// Stripe's page.
+    pub url: String,
+}
+
+/// The other ids of a payment; what is not known (yet) is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PaymentIds {
+    /// `cs_…`
+    pub session: Option<String>,
+    /// `ch_…`
+    pub charge: Option<String>,
+    /// `in_…`
+    pub invoice: Option<String>,
+}
+
+/// A request to make a payment page, kept so that it can be repeated in the same words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckoutRequest {
+    /// When it was first asked for.
+    pub at: Timestamp,
+    /// The digest of what was asked.
+    pub digest: String,
+    /// What was answered, as JSON, if it was.
+    pub answer: Option<String>,
+}
+
+impl Store {
+    /// What is known of an account's customer; nothing, if there is none. Strongly consistent.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn customer_profile(&self, account: &AccountId) -> Result<CustomerProfile, Fault> {
+        let item = self.account_item(account, PROFILE).await?.unwrap_or_default();
+        read_profile(&item).map_err(malformed(format!("the profile of {account}")))
+    }
+
+    /// Sets the customer, unless there is one: the one that is there afterwards.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn set_customer(&self, account: &AccountId, customer: &CustomerId) -> Result<CustomerId, Fault> {
+        let update = Update::builder()
+            .update_expression("SET customer = :customer")
+            .condition_expression("attribute_not_exists(customer)")
+            .expression_attribute_values(":customer", text(customer.as_str()));
+        match self.update_account_item(account, PROFILE, update).await? {
+            Recorded::New => Ok(customer.clone()),
+            Recorded::Existing => {
+                Ok(self.customer_profile(account).await?.customer.unwrap_or_else(|| customer.clone()))
+            }
+        }
+    }
+
+    /// Forgets a customer that was deleted at Stripe, and its cards.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn forget_customer(&self, account: &AccountId, customer: &CustomerId) -> Result<Recorded, Fault> {
+        let update = Update::builder()
+            .update_expression("REMOVE customer, cards, default_card ADD former :one, cards_version :one")
+            .condition_expression("customer = :customer")
+            .expression_attribute_values(":customer", text(customer.as_str()))
+            .expression_attribute_values(":one", number(1));
+        self.update_account_item(account, PROFILE, update).await
+    }
+
+    /// Writes the cards as Stripe has them, if nobody wrote them since `version` was read.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn put_cards(
+        &self,
+        account: &AccountId,
+        cards: &[SavedCard],
+        default_card: Option<&CardId>,
+        version: u64,
+    ) -> Result<Recorded, Fault> {
+        let list = serde_json::to_string(cards);
+        let list = list.map_err(|error| Fault::Rejected { call: "UpdateItem", why: error.to_string() })?;
+        let mut update = Update::builder()
+            .condition_expression("attribute_not_exists(cards_version) OR cards_version = :version")
+            .expression_attribute_values(":version", number(version))
+            .expression_attribute_values(":next", number(version + 1))
+            .expression_attribute_values(":cards", text(list));
+        update = match default_card {
+            Some(card) => update
+                .update_expression("SET cards = :cards, cards_version = :next, default_card = :card")
+                .expression_attribute_values(":card", text(card.as_str())),
+            None => update.update_expression("SET cards = :cards, cards_version = :next REMOVE default_card"),
+        };
+        self.update_account_item(account, PROFILE, update).await
+    }
+
+    /// Notes the payment page that was last made.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn set_open_session(&self, account: &AccountId, session: &str) -> Result<(), Fault> {
+        let update = Update::builder()
+            .update_expression("SET open_session = :session")
+            .expression_attribute_values(":session", text(session));
+        self.update_account_item(account, PROFILE, update).await.map(drop)
+    }
+
+    /// Notes where the customer can confirm a refill's payment.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn set_confirmation(&self, account: &AccountId, confirmation: &Confirmation) -> Result<(), Fault> {
+        let written = serde_json::to_string(confirmation);
+        let written = written.map_err(|error| Fault::Rejected { call: "UpdateItem", why: error.to_string() })?;
+        let update = Update::builder()
+            .update_expression("SET confirmation = :confirmation")
+            .expression_attribute_values(":confirmation", text(written));
+        self.update_account_item(account, PROFILE, update).await.map(drop)
+    }
+
+    /// Notes the other ids of a payment; what is known already stays, what is new is added.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn note_payment(&self, account: &AccountId, payment: &PaymentId, ids: &PaymentIds) -> Result<(), Fault> {
+        let known = [("session", &ids.session), ("charge", &ids.charge), ("invoice", &ids.invoice)];
+        let known: Vec<(&str, &String)> = known.iter().filter_map(|(name, id)| Some((*name, id.as_ref()?))).collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        let sets: Vec<String> =
+            known.iter().map(|(name, _)| format!("#{name} = if_not_exists(#{name}, :{name})")).collect();
+        let mut update = Update::builder().update_expression(format!("SET {}", sets.join(", ")));
+        for (name, id) in known {
+            update = update
+                .expression_attribute_names(format!("#{name}"), name)
+                .expression_attribute_values(format!(":{name}"), text(id));
+        }
+        self.update_account_item(account, &payment_key(payment), update).await.map(drop)
+    }
+
+    /// The other ids of a payment, as far as they are known.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn payment_ids(&self, account: &AccountId, payment: &PaymentId) -> Result<PaymentIds, Fault> {
+        let item = self.account_item(account, &payment_key(payment)).await?.unwrap_or_default();
+        let id = |name: &str| item.get(name).and_then(|id| id.as_s().ok()).cloned();
+        Ok(PaymentIds { session: id("session"), charge: id("charge"), invoice: id("invoice") })
+    }
+
+    /// Notes a request for a payment page before Stripe is asked, or finds the one that was noted under the same key.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn note_checkout_request(
+        &self,
+        account: &AccountId,
+        key: &str,
+        digest: &Digest,
+        at: Timestamp,
+    ) -> Result<CheckoutRequest, Fault> {
+        let sort_key = checkout_key(key);
+        let update = Update::builder()
+            .update_expression("SET asked_at = :at, asked = :asked")
+            .condition_expression("attribute_not_exists(asked_at)")
+            .expression_attribute_values(":at", number(at.seconds()))
+            .expression_attribute_values(":asked", text(digest.as_str()));
+        if self.update_account_item(account, &sort_key, update).await? == Recorded::New {
+            return Ok(CheckoutRequest { at, digest: digest.as_str().to_owned(), answer: None });
+        }
+        let item = self.account_item(account, &sort_key).await?.unwrap_or_default();
+        let wrong = malformed(format!("{sort_key} of {account}"));
+        let at = number_of::<i64>(&item, "asked_at").map_err(&wrong)?;
+        Ok(CheckoutRequest {
+            at: Timestamp::from_seconds(at).map_err(|error| wrong(error.to_string()))?,
+            digest: text_of(&item, "asked").map_err(&wrong)?.to_owned(),
+            answer: item.get("answer").and_then(|answer| answer.as_s().ok()).cloned(),
+        })
+    }
+
+    /// Notes what was answered to a request for a payment page.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn note_checkout_answer(&self, account: &AccountId, key: &str, answer: &str) -> Result<(), Fault> {
+        let update = Update::builder()
+            .update_expression("SET answer = :answer")
+            .expression_attribute_values(":answer", text(answer));
+        self.update_account_item(account, &checkout_key(key), update).await.map(drop)
+    }
+
+    async fn account_item(&self, account: &AccountId, sort_key: &str) -> Result<Option<Item>, Fault> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.tables.accounts)
+            .key("pk", text(account_partition(account)))
+            .key("sk", text(sort_key))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| Fault::of("GetItem", &error))?;
+        Ok(answer.item)
+    }
+
+    async fn update_account_item(
+        &self,
+        account: &AccountId,
+        sort_key: &str,
+        update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
+    ) -> Result<Recorded, Fault> {
+        let update = update
+            .table_name(&self.tables.accounts)
+            .set_key(Some(item([("pk", text(account_partition(account))), ("sk", text(sort_key))])))
+            .build()
+            .map_err(|error| unbuilt(&error))?;
+        match self.write(&[TransactWriteItem::builder().update(update).build()]).await? {
+            Write::Done => Ok(Recorded::New),
+            Write::Refused(_) => Ok(Recorded::Existing),
+        }
+    }
+}
+
+fn read_profile(item: &Item) -> Result<CustomerProfile, String> {
+    let has = |name: &str| item.contains_key(name);
+    let json = |name: &str| text_of(item, name);
+    Ok(CustomerProfile {
+        customer: has("customer").then(|| parsed(item, "customer")).transpose()?,
+        former: has("former").then(|| number_of(item, "former")).transpose()?.unwrap_or_default(),
+        cards: match has("cards") {
+            true => serde_json::from_str(json("cards")?).map_err(|error| format!("cards: {error}"))?,
+            false => Vec::new(),
+        },
+        default_card: has("default_card").then(|| parsed(item, "default_card")).transpose()?,
+        cards_version: has("cards_version").then(|| number_of(item, "cards_version")).transpose()?.unwrap_or_default(),
+        open_session: has("open_session").then(|| parsed(item, "open_session")).transpose()?,
+        confirmation: match has("confirmation") {
+            true => {
+                Some(serde_json::from_str(json("confirmation")?).map_err(|error| format!("confirmation: {error}"))?)
+            }
+            false => None,
+        },
+    })
+}
+
+fn payment_key(payment: &PaymentId) -> String {
+    format!("payment#{payment}")
+}
+
+fn checkout_key(key: &str) -> String {
+    format!("checkout#{key}")
+}

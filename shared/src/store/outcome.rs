@@ -1,0 +1,66 @@
+//! What a settling or a command came to.
+
+use super::{Claimed, Fault};
+use crate::event::Event;
+use crate::row::Head;
+use crate::view::View;
+
+/// Above this many seconds between a trigger's time and the account's last row, something is wrong with a clock.
+pub const CLOCK_BEHIND_ALARM_SECONDS: i64 = 300;
+
+/// What a settling did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettleReport {
+    /// Rows that were due.
+    pub found: u32,
+    /// Of these, rows that were appended.
+    pub appended: u32,
+    /// Of these, rows that another worker had recorded in the same words.
+    pub already_there: u32,
+    /// How often another row was faster, and everything was decided again.
+    pub lost: u32,
+    /// How many seconds the trigger's time lay before the account's last row at the most. The row's time was used.
+    pub clock_behind_seconds: i64,
+}
+
+impl SettleReport {
+    /// Whether the trigger's clock was further behind than can be explained.
+    #[must_use]
+    pub fn is_clock_alarm(&self) -> bool {
+        self.clock_behind_seconds > CLOCK_BEHIND_ALARM_SECONDS
+    }
+}
+
+/// An account that was settled, as it is now.
+#[derive(Clone, Debug)]
+pub struct Settled<'a> {
+    /// Its state and what it is billed for.
+    pub view: View<'a>,
+    /// What was done.
+    pub report: SettleReport,
+}
+
+/// What a command that was not refused came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It has its row.
+    Appended(Box<Receipt>),
+    /// Its cause had its row before; nothing was written. Look whose: it may be another account's.
+    AlreadyAppended(Claimed),
+}
+
+/// A command's row, and the account after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The row's number.
+    pub seq: u64,
+    /// What it says.
+    pub event: Event,
+    /// The account after this row and those that followed from it.
+    pub head: Head,
+    /// What was settled before and after it.
+    pub report: SettleReport,
+    /// Why the account could not be settled before or after the command. The command counts all the same, and the
+    /// next run settles; so does a second delivery of the same trigger.
+    pub unsettled: Option<Fault>,
+}

@@ -1,0 +1,74 @@
+//! Profiles: `account#A` / `profile` in the table of everything that changes. Each attribute is set on its own, so that
+//! who sets one never undoes another.
+
+use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+
+use super::accounts::{account_partition, unbuilt};
+use super::item::{item, malformed, parsed, text};
+use super::write::Write;
+use super::{Fault, Recorded, Store};
+use crate::ids::AccountId;
+use crate::profile::{Email, Profile};
+
+/// The sort key of a profile.
+const PROFILE: &str = "profile";
+
+impl Store {
+    /// What is known of a customer; nothing, if nothing was ever set. Strongly consistent.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn profile(&self, account: &AccountId) -> Result<Profile, Fault> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.tables.accounts)
+            .key("pk", text(account_partition(account)))
+            .key("sk", text(PROFILE))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| Fault::of("GetItem", &error))?;
+        let item = answer.item.unwrap_or_default();
+        let email = item.contains_key("email").then(|| parsed(&item, "email")).transpose();
+        Ok(Profile { email: email.map_err(malformed(format!("the profile of {account}")))? })
+    }
+
+    /// Sets the e-mail address.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn set_email(&self, account: &AccountId, email: &Email) -> Result<(), Fault> {
+        let update = Update::builder().update_expression("SET email = :email");
+        self.update_profile(account, email, update).await.map(drop)
+    }
+
+    /// Sets the e-mail address if there is none: what a token says never replaces what the customer chose.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn fill_email(&self, account: &AccountId, email: &Email) -> Result<Recorded, Fault> {
+        let update = Update::builder()
+            .update_expression("SET email = :email")
+            .condition_expression("attribute_not_exists(email)");
+        self.update_profile(account, email, update).await
+    }
+
+    async fn update_profile(
+        &self,
+        account: &AccountId,
+        email: &Email,
+        update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
+    ) -> Result<Recorded, Fault> {
+        let update = update
+            .table_name(&self.tables.accounts)
+            .set_key(Some(item([("pk", text(account_partition(account))), ("sk", text(PROFILE))])))
+            .expression_attribute_values(":email", text(email.as_str()))
+            .build()
+            .map_err(|error| unbuilt(&error))?;
+        match self.write(&[TransactWriteItem::builder().update(update).build()]).await? {
+            Write::Done => Ok(Recorded::New),
+            Write::Refused(_) => Ok(Recorded::Existing),
+        }
+    }
+}

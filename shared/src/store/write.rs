@@ -1,0 +1,160 @@
+//! Conditional writes: repeated until they are done or a condition says no.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem, Update};
+
+use super::backoff::Backoff;
+use super::item::Item;
+use super::{Fault, Store};
+
+/// What became of some writes that go together.
+#[derive(Debug)]
+pub(super) enum Write {
+    /// All of them are done.
+    Done,
+    /// None of them: conditions failed.
+    Refused(Obstacles),
+}
+
+/// The writes whose conditions failed.
+#[derive(Debug)]
+pub(super) struct Obstacles {
+    /// What was there, by the number of the write; `None` if nothing was.
+    pub(super) found: BTreeMap<usize, Option<Item>>,
+    /// Whether an earlier attempt of the same writes may have been applied.
+    pub(super) earlier: Earlier,
+}
+
+/// The earlier attempts of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Earlier {
+    /// There were none, or each was answered.
+    Answered,
+    /// One was not answered: it may have been applied.
+    Unanswered,
+}
+
+impl Store {
+    /// Writes all or nothing: one item by itself costs a plain write, several go in one transaction.
+    ///
+    /// # Errors
+    /// The last [`Fault`], after several attempts; the writes may then have been applied.
+    pub(super) async fn write(&self, writes: &[TransactWriteItem]) -> Result<Write, Fault> {
+        let mut backoff = Backoff::for_faults();
+        let mut earlier = Earlier::Answered;
+        loop {
+            let fault = match self.write_once(writes).await {
+                Ok(found) if found.is_empty() => return Ok(Write::Done),
+                Ok(found) => return Ok(Write::Refused(Obstacles { found, earlier })),
+                Err(fault) => fault,
+            };
+            if matches!(fault, Fault::Unavailable { .. }) {
+                earlier = Earlier::Unanswered;
+            }
+            if !fault.may_retry() || backoff.pause().await.is_err() {
+                return Err(with_attempts(fault, backoff.attempts()));
+            }
+        }
+    }
+
+    async fn write_once(&self, writes: &[TransactWriteItem]) -> Result<BTreeMap<usize, Option<Item>>, Fault> {
+        match writes {
+            [only] => match (only.put(), only.update()) {
+                (Some(put), _) => self.put(put).await,
+                (None, Some(update)) => self.update(update).await,
+                (None, None) => self.transact(writes).await,
+            },
+            _ => self.transact(writes).await,
+        }
+    }
+
+    async fn put(&self, put: &Put) -> Result<BTreeMap<usize, Option<Item>>, Fault> {
+        let request = self
+            .client
+            .put_item()
+            .table_name(&put.table_name)
+            .set_item(Some(put.item.clone()))
+            .set_condition_expression(put.condition_expression.clone())
+            .set_expression_attribute_names(put.expression_attribute_names.clone())
+            .set_expression_attribute_values(put.expression_attribute_values.clone())
+            .set_return_values_on_condition_check_failure(put.return_values_on_condition_check_failure.clone());
+        let Err(error) = request.send().await else {
+            return Ok(BTreeMap::new());
+        };
+        if let SdkError::ServiceError(answer) = &error
+            && let PutItemError::ConditionalCheckFailedException(refused) = answer.err()
+        {
+            return Ok(BTreeMap::from([(0, refused.item().cloned())]));
+        }
+        Err(Fault::of("PutItem", &error))
+    }
+
+    async fn update(&self, update: &Update) -> Result<BTreeMap<usize, Option<Item>>, Fault> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&update.table_name)
+            .set_key(Some(update.key.clone()))
+            .update_expression(&update.update_expression)
+            .set_condition_expression(update.condition_expression.clone())
+            .set_expression_attribute_names(update.expression_attribute_names.clone())
+            .set_expression_attribute_values(update.expression_attribute_values.clone())
+            .set_return_values_on_condition_check_failure(update.return_values_on_condition_check_failure.clone());
+        let Err(error) = request.send().await else {
+            return Ok(BTreeMap::new());
+        };
+        if let SdkError::ServiceError(answer) = &error
+            && let UpdateItemError::ConditionalCheckFailedException(refused) = answer.err()
+        {
+            return Ok(BTreeMap::from([(0, refused.item().cloned())]));
+        }
+        Err(Fault::of("UpdateItem", &error))
+    }
+
+    async fn transact(&self, writes: &[TransactWriteItem]) -> Result<BTreeMap<usize, Option<Item>>, Fault> {
+        let request = self.client.transact_write_items().set_transact_items(Some(writes.to_vec()));
+        let Err(error) = request.send().await else {
+            return Ok(BTreeMap::new());
+        };
+        if let SdkError::ServiceError(answer) = &error
+            && let TransactWriteItemsError::TransactionCanceledException(cancelled) = answer.err()
+        {
+            return obstacles(cancelled.cancellation_reasons());
+        }
+        Err(Fault::of("TransactWriteItems", &error))
+    }
+}
+
+/// Sorts the reasons, one for each write. As long as one of them is passing (a conflict, throttling), the others may
+/// not be the whole truth: the transaction is repeated.
+fn obstacles(reasons: &[CancellationReason]) -> Result<BTreeMap<usize, Option<Item>>, Fault> {
+    let call = "TransactWriteItems";
+    let mut found = BTreeMap::new();
+    for (number, reason) in reasons.iter().enumerate() {
+        match reason.code().unwrap_or("None") {
+            "None" => {}
+            "ConditionalCheckFailed" => {
+                found.insert(number, reason.item().filter(|item| !item.is_empty()).cloned());
+            }
+            "TransactionConflict" => return Err(Fault::Contended { attempts: 1 }),
+            "ThrottlingError" | "ProvisionedThroughputExceeded" => return Err(Fault::Throttled { call }),
+            code => {
+                let why = format!("{code}: {}", reason.message().unwrap_or_default());
+                return Err(Fault::Rejected { call, why });
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(Fault::Unavailable { call, why: "cancelled without a reason".to_owned() });
+    }
+    Ok(found)
+}
+
+fn with_attempts(fault: Fault, attempts: u32) -> Fault {
+    if matches!(fault, Fault::Contended { .. }) { Fault::Contended { attempts } } else { fault }
+}
