@@ -1,8 +1,10 @@
 //! `apply`: the state after a row. It cannot fail and decides nothing: every decision stands in the event.
 
+use std::collections::BTreeSet;
+
 use crate::event::{Change, CreditKind, Decline, DisputeOutcome, Event, Known, PaymentFacts, StartKind, Want};
 use crate::funds::{Fund, FundDelta};
-use crate::ids::PaymentId;
+use crate::ids::{PaymentId, ResourceId};
 use crate::money::Usd;
 use crate::state::{
     AccountState, Billed, ByStaff, Comeback, ComingBack, Deletion, EverPaid, Floor, Frozen, Period, RefillPause,
@@ -39,13 +41,13 @@ pub fn apply(state: &AccountState, event: &Event) -> AccountState {
     }
     count_trial_use(&mut next, state, event);
     apply_change(&mut next, event, seq);
-    apply_want(&mut next, event);
+    apply_want(&mut next, state, event);
     tidy(&mut next);
     next
 }
 
 fn begin_period(state: &mut AccountState, from: Timestamp, through: Timestamp) {
-    state.period = Some(Period { from, through, used: Usd::ZERO });
+    state.period = Some(Period { from, through, used: Usd::ZERO, unpaid: BTreeSet::new() });
     for grant in &mut state.grants {
         grant.used = Usd::ZERO;
     }
@@ -86,14 +88,22 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
         Change::Credited { payment, kind, credit, .. } => apply_credit(next, payment, *kind, *credit, event.at),
         Change::PaymentPending(pending) => next.pending.push(pending.clone()),
         Change::PaymentEnded { payment, .. } => end_pending(next, payment),
-        Change::Started { billed, how, .. } => {
+        Change::Started { resources, billed, how, .. } => {
             next.billed = billed.clone();
+            if let Some(period) = &mut next.period {
+                period.unpaid.retain(|unpaid| resources.iter().all(|started| started.id != *unpaid));
+            }
             if let StartKind::Restored { purge_due } = how {
                 next.purge_due = *purge_due;
             }
         }
         Change::Stopped { billed, .. } => next.billed = billed.clone(),
-        Change::StartFailed { billed, purge_due, .. } | Change::ResourcesDeleted { billed, purge_due, .. } => {
+        Change::StartFailed { billed, purge_due, unpaid, .. } => {
+            next.billed = billed.clone();
+            next.purge_due = *purge_due;
+            set_unpaid(next, unpaid);
+        }
+        Change::ResourcesDeleted { billed, purge_due, .. } => {
             next.billed = billed.clone();
             next.purge_due = *purge_due;
         }
@@ -105,7 +115,8 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
             }
         }
         Change::MeterOpened(_) => next.meters += 1,
-        Change::Usage { billed, .. } => {
+        Change::Usage { billed, unpaid, .. } => {
+            set_unpaid(next, unpaid);
             if let Some(billed) = billed {
                 next.billed = billed.clone();
             }
@@ -139,6 +150,9 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
         }
         Change::TrialEnded => set_trial_phase(next, TrialPhase::Ended),
         Change::RefillChanged { agreement, card, monthly_cap } => {
+            // What was wanted under the old settings is looked at anew, in the same row.
+            next.refill.wanted = next.refill.wanted.filter(|wanted| wanted.purpose == RefillPurpose::TrialRenewal);
+            next.refill.retry_at = None;
             next.refill.agreement = *agreement;
             next.refill.card.clone_from(card);
             next.refill.monthly_cap = *monthly_cap;
@@ -167,7 +181,10 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
         }
         Change::RefillFailed { decline, pause, .. } => {
             let attempt = next.refill.attempt.take();
-            next.refill.failures += 1;
+            let is_current = attempt.as_ref().map(|attempt| &attempt.card) == next.refill.card.as_ref();
+            if is_current && *decline != Decline::NotCharged {
+                next.refill.failures += 1;
+            }
             next.refill.failed_at = Some(event.at);
             next.refill.paused = next.refill.paused.or(*pause);
             if let (Decline::Never, Some(attempt)) = (decline, attempt) {
@@ -188,9 +205,20 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
         }
         Change::DisputeClosed { dispute, outcome: DisputeOutcome::Won } => {
             next.frozen.disputes.remove(dispute);
+            next.refill.retry_at = Some(event.at);
         }
         Change::Frozen { .. } => next.frozen.staff = ByStaff::Yes,
-        Change::Unfrozen { .. } => next.frozen = Frozen::default(),
+        Change::Unfrozen { .. } => {
+            next.frozen = Frozen::default();
+            // Nobody looked at the balance while no card could be charged.
+            next.refill.retry_at = Some(event.at);
+        }
+    }
+}
+
+fn set_unpaid(next: &mut AccountState, unpaid: &[ResourceId]) {
+    if let Some(period) = &mut next.period {
+        period.unpaid.extend(unpaid.iter().cloned());
     }
 }
 
@@ -254,10 +282,12 @@ fn set_taken_back(next: &mut AccountState, of: &PaymentFacts, cents: i64, credit
     }
 }
 
-fn apply_want(next: &mut AccountState, event: &Event) {
+fn apply_want(next: &mut AccountState, before: &AccountState, event: &Event) {
     match event.want {
         Some(Want::Now { amount, purpose }) => {
-            next.refill.wanted = Some(Wanted { since: event.at, amount, purpose });
+            // Changed settings do not begin the time anew for which a suspension is held back.
+            let since = before.refill.wanted.map_or(event.at, |wanted| wanted.since);
+            next.refill.wanted = Some(Wanted { since, amount, purpose });
             next.refill.retry_at = None;
         }
         Some(Want::At(retry_at)) => next.refill.retry_at = Some(retry_at),
@@ -284,6 +314,12 @@ fn tidy(next: &mut AccountState) {
 }
 
 fn wants_refill_still(state: &AccountState) -> bool {
+    let (month, charged) = state.refill.this_month;
+    let charged = if month == state.at.month() { charged } else { Usd::ZERO };
+    let fits = |wanted: Wanted| state.refill.monthly_cap.is_none_or(|cap| charged + wanted.amount <= cap);
+    if !state.refill.wanted.is_none_or(fits) {
+        return false;
+    }
     let renewal = state.refill.wanted.is_some_and(|wanted| wanted.purpose == RefillPurpose::TrialRenewal);
     is_refill_possible(state)
         && state

@@ -298,7 +298,7 @@ impl Billables {
             Change::StartFailed { resource, status, .. } => {
                 self.set_status(std::slice::from_ref(resource), *status, event.at, seq);
             }
-            Change::Stopped { resources, .. } => self.set_status(resources, Status::Stopped, event.at, seq),
+            Change::Stopped { resources, as_of, .. } => self.set_status(resources, Status::Stopped, *as_of, seq),
             Change::ResourcesDeleted { resources, .. } => self.set_status(resources, Status::Deleted, event.at, seq),
             Change::Resumed { resources, .. } => self.set_status(resources, Status::Running, event.at, seq),
             Change::Purged { resources, .. } => {
@@ -405,5 +405,5 @@ impl Billed {
 /// full hours only, so the rate was the same in all of the period.) While nothing is billed, it does not matter.
 #[must_use]
 pub fn rated_at(state: &AccountState) -> Timestamp {
-    state.period.map_or(state.at, |period| period.from.max(period.through.plus(-1)))
+    state.period.as_ref().map_or(state.at, |period| period.from.max(period.through.plus(-1)))
 }

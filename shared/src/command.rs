@@ -278,6 +278,8 @@ pub struct StartFailure {
 pub struct PastCharge {
     /// Through when the row paid.
     pub through: Timestamp,
+    /// At which rate, in USD per hour: for a start from being off, what running costs more than that.
+    pub rate: Rate,
     /// Which fund paid what (below zero).
     pub shares: Vec<Share>,
 }

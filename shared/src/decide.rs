@@ -135,10 +135,12 @@ fn check_settled(state: &AccountState, policy: &Policy, now: Timestamp) -> Resul
 
 /// Until when a refill that is wanted or in flight holds back a suspension: ten minutes (by default) from the row that
 /// wanted it, or from the end of what is paid if that comes later. An attempt that takes long is then worth as much
-/// as one that was begun at the last moment, and the unpaid time is bounded all the same.
+/// as one that was begun at the last moment, and the unpaid time is bounded all the same. A payment that waits for its
+/// customer holds back nothing: that may take a day.
 pub(crate) fn hold_until(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
     let wanted = state.refill.wanted.map(|wanted| wanted.since);
-    let open = state.refill.attempt.as_ref().map(|attempt| attempt.wanted_since);
+    let at_work = state.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_none());
+    let open = at_work.map(|attempt| attempt.wanted_since);
     let since = open.or(wanted)?.max(state.paid_through()?);
     Some(since.plus(policy.suspension_hold_seconds))
 }

@@ -74,15 +74,25 @@ pub fn due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
 /// Whether the hourly run walks this account: something of it is billed by time or metered.
 #[must_use]
 pub fn is_billable(state: &AccountState) -> bool {
-    state.billed.count() > 0 || (state.meters > 0 && state.standing != Standing::Closed)
+    state.billed.count() > 0 || state.meters > 0
+}
+
+/// Whether a refill must be driven on by the function that asks Stripe: it is wanted and has not begun, or its attempt
+/// has been open for longer than an attempt takes, or the customer was waited for long enough.
+#[must_use]
+pub fn refill_needs_driving(state: &AccountState, policy: &Policy, now: Timestamp) -> bool {
+    state.refill.wanted.is_some() || attempt_due_at(state, policy).is_some_and(|due_at| due_at <= now)
+}
+
+fn attempt_due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
+    let attempt = state.refill.attempt.as_ref()?;
+    Some(attempt.void_at.unwrap_or_else(|| attempt.begun_at.plus(policy.refill.attempt_patience_seconds)))
 }
 
 /// What waits for Stripe: a refill that is wanted or open, a deletion that must be confirmed.
 fn outside_deadlines(state: &AccountState, policy: &Policy) -> impl Iterator<Item = Timestamp> {
     let wanted = state.refill.wanted.map(|wanted| wanted.since);
-    let attempt = state.refill.attempt.as_ref().map(|attempt| {
-        attempt.void_at.unwrap_or_else(|| attempt.begun_at.plus(policy.refill.attempt_patience_seconds))
-    });
+    let attempt = attempt_due_at(state, policy);
     let deleting = matches!(state.standing, Standing::Deleting(_)).then_some(state.at);
     [wanted, attempt, deleting].into_iter().flatten()
 }
@@ -105,11 +115,13 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, Obligat
     add(resumes_at(state), Obligation::Resume);
     let comes_back =
         state.coming_back == ComingBack::Yes && state.standing == Standing::Good && state.frozen.is_empty();
-    add(comes_back.then_some(state.at), Obligation::ComeBack);
+    // Never into a stretch that is paid already: what comes back then has not been paid for.
+    let comes_back_at = state.paid_through().map_or(state.at, |paid_through| paid_through.max(state.at));
+    add(comes_back.then_some(comes_back_at), Obligation::ComeBack);
     if state.standing == Standing::Good && state.billed.count() > 0 {
         add(state.paid_through(), Obligation::Pay);
     }
-    if state.meters > 0 && state.standing != Standing::Closed {
+    if state.meters > 0 {
         let metered_at = state.metered_at.map_or(Timestamp::default(), |metered_at| metered_at.plus(HOUR));
         add(Some(metered_at), Obligation::Meter);
     }
@@ -139,6 +151,7 @@ fn deletes_at(state: &AccountState) -> Option<Timestamp> {
     let Standing::Suspended(suspension) = &state.standing else {
         return None;
     };
-    let money_may_come = !state.pending.is_empty() || state.refill.attempt.is_some();
+    let refill = state.refill.attempt.is_some() || state.refill.wanted.is_some();
+    let money_may_come = refill || !state.pending.is_empty();
     suspension.delete_at.filter(|_| !money_may_come && !state.is_above_floor())
 }

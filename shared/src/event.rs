@@ -207,6 +207,9 @@ pub enum Change {
         billed: Billed,
         /// When the first of all deleted resources is gone for good.
         purge_due: Option<Timestamp>,
+        /// Whether it is off and could not be paid for the rest of the period: it is kept for free until then.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unpaid: Vec<ResourceId>,
     },
     /// Resources were stopped and their unused time given back.
     Stopped {
@@ -214,6 +217,8 @@ pub enum Change {
         resources: Vec<ResourceRef>,
         /// Why.
         why: StopReason,
+        /// As of when: the row's time, or the end of what their funds had paid.
+        as_of: Timestamp,
         /// What was given back.
         lines: Lines,
         /// What is billed from now on.
@@ -258,6 +263,9 @@ pub enum Change {
         /// What is billed from now on, if prices changed it.
         #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
         billed: Option<Billed>,
+        /// What is off, has no funds of its own left, and is kept for free in this period.
+        #[serde(rename = "n", default, skip_serializing_if = "Vec::is_empty")]
+        unpaid: Vec<ResourceId>,
     },
     /// Quantities that were used were billed.
     Metered {
@@ -693,6 +701,8 @@ pub enum Decline {
     Never,
     /// Anything else: later again.
     Later,
+    /// It was not the card's fault: Stripe failed, or the attempt was called off. It counts for no pause.
+    NotCharged,
 }
 
 /// What was billed or given back for time, resource by resource.

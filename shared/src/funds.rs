@@ -66,6 +66,7 @@ struct Pot {
 #[derive(Clone, Debug)]
 struct GrantPot<'a> {
     number: u32,
+    amount: Usd,
     expires_at: Timestamp,
     excludes: &'a BTreeSet<Sku>,
     pot: Pot,
@@ -75,7 +76,7 @@ impl<'a> Purse<'a> {
     /// The funds as they can pay from `instant` on, within the current period.
     #[must_use]
     pub fn within_period(state: &'a AccountState, instant: Timestamp) -> Purse<'a> {
-        Purse::new(state.paid, state.period.map_or(Usd::ZERO, |period| period.used), &state.grants, instant)
+        Purse::new(state.paid, state.period.as_ref().map_or(Usd::ZERO, |period| period.used), &state.grants, instant)
     }
 
     /// The funds as they can pay for a period that begins at `instant`: what was paid for the one before is
@@ -95,6 +96,7 @@ impl<'a> Purse<'a> {
             .iter()
             .map(|grant| GrantPot {
                 number: grant.number,
+                amount: grant.amount,
                 expires_at: grant.expires_at,
                 excludes: &grant.excludes,
                 pot: Pot::new(grant.remaining, grant.used),
@@ -176,22 +178,36 @@ impl<'a> Purse<'a> {
         shares
     }
 
-    /// Gives back to the very fund that paid. `in_period` is the part that was paid of the current period.
-    pub(crate) fn give_back_to(&mut self, fund: Fund, amount: Usd, in_period: Usd) -> Option<Share> {
+    /// Gives back what was paid in periods that are over, to the very fund that paid. A grant never gets to more than
+    /// was given: what is beyond that had been paid credit's, and was exchanged when something else was given back. An
+    /// expired grant gets nothing.
+    pub(crate) fn give_back_to(&mut self, fund: Fund, amount: Usd) -> Vec<Share> {
         let instant = self.instant;
-        let (pot, is_forfeit) = match fund {
-            Fund::Paid => (&mut self.paid, false),
-            Fund::Grant(number) => {
-                let grant = self.grants.iter_mut().find(|grant| grant.number == number)?;
-                (&mut grant.pot, grant.expires_at <= instant)
+        let mut shares = Vec::new();
+        let mut rest = amount;
+        if let Fund::Grant(number) = fund {
+            if self.grants.iter().all(|grant| grant.number != number || grant.expires_at <= instant) {
+                return shares;
             }
-        };
-        pot.used -= in_period.min(pot.used);
-        if is_forfeit {
-            return None;
+            // The grant itself first, then others that have room, as they may hold what this one had paid.
+            let mut alive: Vec<_> = self.grants.iter_mut().filter(|grant| grant.expires_at > instant).collect();
+            alive.sort_by_key(|grant| grant.number != number);
+            for grant in alive {
+                let part = rest.min((grant.amount - grant.pot.remaining - grant.pot.used).or_zero());
+                if part.is_zero() {
+                    continue;
+                }
+                grant.pot.remaining += part;
+                rest -= part;
+                shares.push(Share { fund: Fund::Grant(grant.number), amount: part });
+            }
         }
-        pot.remaining += amount;
-        Some(Share { fund, amount })
+        let to_paid = rest;
+        if !to_paid.is_zero() {
+            self.paid.remaining += to_paid;
+            shares.push(Share { fund: Fund::Paid, amount: to_paid });
+        }
+        shares
     }
 
     /// Sees what was given back as funds again: before more is drawn in the same row.
@@ -336,12 +352,13 @@ mod tests {
     fn state(paid: &str, paid_used: &str, grants: &[(u32, &str, &str, i64, &str)]) -> AccountState {
         AccountState {
             paid: usd(paid),
-            period: Some(Period { from: at(0), through: at(3600), used: usd(paid_used) }),
+            period: Some(Period { from: at(0), through: at(3600), used: usd(paid_used), unpaid: BTreeSet::new() }),
             grants: grants
                 .iter()
                 .map(|&(number, remaining, used, expires, excluded)| Grant {
                     number,
                     kind: GrantKind::Bonus,
+                    amount: usd("100"),
                     remaining: usd(remaining),
                     used: usd(used),
                     expires_at: at(expires),

@@ -131,6 +131,22 @@ impl Policy {
     pub fn check_topup(&self, amount: Usd) -> Result<(), Refusal> {
         check_charge(amount, self.topup_min, self.topup_max)
     }
+
+    /// Checks what a customer wants to agree to about refills: below which balance, and by how much, in USD.
+    ///
+    /// # Errors
+    /// [`Refusal::AmountTooSmall`], [`Refusal::AmountTooLarge`], [`Refusal::FractionOfCent`] for the threshold, then for the
+    /// amount as [`Policy::check_topup`].
+    pub fn check_refill(&self, threshold: Usd, amount: Usd) -> Result<(), Refusal> {
+        if threshold.is_negative() {
+            return Err(Refusal::AmountTooSmall { min: Usd::ZERO });
+        }
+        if threshold > self.refill.threshold_max {
+            return Err(Refusal::AmountTooLarge { max: self.refill.threshold_max });
+        }
+        threshold.to_cents().map_err(|_| Refusal::FractionOfCent)?;
+        check_charge(amount, self.refill.amount_min, self.refill.amount_max)
+    }
 }
 
 /// An amount to charge to a card: above zero, in whole cents, within limits.

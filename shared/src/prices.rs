@@ -89,15 +89,17 @@ impl PriceList {
         if price.valid_from < earliest {
             return Err(Refusal::PriceTooSoon { earliest });
         }
+        let at_full_hour = price.valid_from.hour().start() == price.valid_from;
         let Some(known) = self.prices.get(&price.sku) else {
-            return Ok(());
+            // At once, or from a full hour on: an hour has one price from its first use.
+            return if at_full_hour || price.valid_from == now { Ok(()) } else { Err(Refusal::PriceNotAtFullHour) };
         };
         if let Some((_, before)) = known.iter().next_back()
             && (before.unit != price.unit || before.kind != price.kind)
         {
             return Err(Refusal::WrongUnit { sku: price.sku.clone(), unit: "another unit or kind than before" });
         }
-        if price.valid_from.hour().start() != price.valid_from {
+        if !at_full_hour {
             return Err(Refusal::PriceNotAtFullHour);
         }
         if known.contains_key(&price.valid_from) {

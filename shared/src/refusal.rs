@@ -56,7 +56,7 @@ pub enum Refusal {
     #[error("between 1 and {max} resources at once, not {count}")]
     TooManyAtOnce { count: usize, max: usize },
     /// The same resource twice in one command.
-    #[error("{resource} is named twice")]
+    #[error("the resource {resource} is named twice")]
     NamedTwice { resource: ResourceId },
     /// The project does not exist, or is another account's: nobody learns which.
     #[error("there is no project {project}")]
@@ -65,7 +65,7 @@ pub enum Refusal {
     #[error("there is no price for {sku} at this time")]
     UnknownSku { sku: Sku },
     /// The SKU is sold by the other unit.
-    #[error("{sku} is not billed by {unit}")]
+    #[error("the SKU {sku} is not billed by {unit}")]
     WrongUnit { sku: Sku, unit: &'static str },
     /// A name that cannot be shown.
     #[error("a name has 1 to {bytes_max} bytes")]
@@ -97,19 +97,19 @@ pub enum Refusal {
 
     // The resource's condition.
     /// It runs.
-    #[error("{resource} is running already")]
+    #[error("the resource {resource} is running already")]
     AlreadyRunning { resource: ResourceId },
     /// It does not run.
-    #[error("{resource} is not running")]
+    #[error("the resource {resource} is not running")]
     NotRunning { resource: ResourceId },
     /// It was deleted; it can be restored, not started.
-    #[error("{resource} was deleted: restore it")]
+    #[error("the resource {resource} was deleted: restore it")]
     Deleted { resource: ResourceId },
     /// It was not deleted.
-    #[error("{resource} was not deleted")]
+    #[error("the resource {resource} was not deleted")]
     NotDeleted { resource: ResourceId },
     /// Its start is too long ago to have failed.
-    #[error("{resource} was started at {started_at}, too long ago to have failed")]
+    #[error("the resource {resource} was started at {started_at}, too long ago to have failed")]
     StartTooLongAgo { resource: ResourceId, started_at: Timestamp },
 
     // The account's standing.
@@ -159,7 +159,7 @@ pub enum Refusal {
 
     // Refills.
     /// The issuer said never again.
-    #[error("{card} was refused for good by its issuer: use another card")]
+    #[error("the card {card} was refused for good by its issuer: use another card")]
     CardRefused { card: CardId },
     /// Another attempt is open.
     #[error("refill attempt {attempt} is open")]
@@ -173,8 +173,11 @@ pub enum Refusal {
     /// Nothing is to be refilled.
     #[error("no refill is wanted")]
     RefillNotWanted,
+    /// Refills cannot be agreed to by halves.
+    #[error("auto-refill is off: enabled, threshold and amount are needed")]
+    RefillTermsNeeded,
     /// No refill depends on this card.
-    #[error("{card} is not a card that refills know")]
+    #[error("the card {card} is not one that refills know")]
     CardNotUsed { card: CardId },
 
     // The ledger.
@@ -237,6 +240,7 @@ impl Refusal {
             | Refusal::AttemptNotOpen { .. }
             | Refusal::CustomerAlreadyAsked { .. }
             | Refusal::RefillNotWanted
+            | Refusal::RefillTermsNeeded
             | Refusal::CardNotUsed { .. }
             | Refusal::BalanceOverflow => false,
         }

@@ -2,6 +2,9 @@
 //!
 //! Handlers know ids; decisions need rates, conditions and rows. Whoever is named wrongly is refused here.
 
+use std::collections::BTreeSet;
+
+use crate::apply::taken_back;
 use crate::billables::{Address, BilledMode, Condition, Keeps, Meter, Resource, Status, rated_at};
 use crate::command::{Command, PastCharge, Start, StartFailure, Stop, Taken};
 use crate::event::{Change, Event, Lines, StartKind};
@@ -164,8 +167,13 @@ pub fn fail_start<'r>(
         }
         Condition::Purged => return Err(unknown(id)),
     }
-    let (mut charges, mut grants) = (Vec::new(), Vec::new());
+    let (mut charges, mut grants, mut refunded) = (Vec::new(), Vec::<Grant>::new(), BTreeSet::new());
     for (event, after) in rows {
+        if let Change::TakenBack { of, .. } = &event.change
+            && taken_back(after, &of.payment).is_none()
+        {
+            refunded.insert(of.payment.clone());
+        }
         let Some(charge) = charge_of(event, id) else {
             continue;
         };
@@ -173,6 +181,8 @@ pub fn fail_start<'r>(
         grants.extend(after.grants.iter().filter(paid).cloned());
         charges.push(charge);
     }
+    // What came with a payment that was wholly refunded since is not given a second time.
+    grants.retain(|grant| grant.payment.as_ref().is_none_or(|payment| !refunded.contains(payment)));
     let (status, rated) = (resource.before, rated_at(view.state()));
     let then = match status {
         Status::Stopped => resource.idle_rate_at(view.prices(), rated),
@@ -328,5 +338,5 @@ fn charge_of(event: &Event, id: &ResourceId) -> Option<PastCharge> {
         return None;
     };
     let line = lines.iter().find(|line| line.resource == *id)?;
-    Some(PastCharge { through: *through, shares: line.shares.clone() })
+    Some(PastCharge { through: *through, rate: line.rate, shares: line.shares.clone() })
 }

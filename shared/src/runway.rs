@@ -102,5 +102,11 @@ fn equal_hours(state: &AccountState, deltas: &[FundDelta], from: Timestamp) -> i
         .iter()
         .filter(|grant| grant.remaining.is_positive() && grant.expires_at > from)
         .map(|grant| (grant.expires_at - from + HOUR - 1) / HOUR);
-    by_funds.chain(by_expiry).min().unwrap_or(1).clamp(1, YEARS_MAX * 366 * 24)
+    // A debt comes first: all funds together are never drawn below a balance of zero.
+    let all: Usd = deltas.iter().map(|delta| -delta.amount).sum();
+    let unexpired = state.grants.iter().filter(|grant| grant.expires_at > from).map(|grant| grant.remaining);
+    let held = state.paid + unexpired.sum();
+    let by_balance = all.is_positive().then(|| held.decimal() / all.decimal());
+    let by_balance = by_balance.map(|hours| i64::try_from(hours.floor()).unwrap_or(i64::MAX));
+    by_funds.chain(by_expiry).chain(by_balance).min().unwrap_or(1).clamp(1, YEARS_MAX * 366 * 24)
 }

@@ -93,10 +93,10 @@ fn carry_out(view: &View<'_>, obligation: &Obligation, now: Timestamp) -> Result
 /// Pays for the hour ahead, as far as the credit reaches; at its end, stops what has no funds left.
 fn pay_ahead(view: &View<'_>, now: Timestamp) -> Result<Option<Outcome>, Refusal> {
     let state = view.state();
-    let Some(period) = state.period else {
+    let Some(from) = state.paid_through() else {
         return Ok(None);
     };
-    let (from, end) = (period.through, period.through.hour().end());
+    let end = from.hour().end();
     let billed = view.billables().billed(state, view.prices(), from)?;
     let mut charges: Vec<Charge<'_>> = billed.iter().map(Charge::from).collect();
     let purse = Purse::for_new_period(state, from);
@@ -104,7 +104,7 @@ fn pay_ahead(view: &View<'_>, now: Timestamp) -> Result<Option<Outcome>, Refusal
 
     let through = reach(&purse, &charges, from, end);
     if through > from {
-        return Ok(usage(state, &billed, purse, &charges, from, through));
+        return Ok(usage(state, &billed, purse, &charges, Vec::new(), (from, through)));
     }
     if hold_until(state, view.policy()).is_some_and(|until| now < until) {
         return Ok(None);
@@ -122,7 +122,8 @@ fn pay_ahead(view: &View<'_>, now: Timestamp) -> Result<Option<Outcome>, Refusal
     // credit: what it keeps is kept for free until then.
     charges.retain(|charge| !ended.resources.contains(charge.resource));
     let through = reach(&purse, &charges, from, end);
-    Ok(usage(state, &billed, purse, &charges, from, through))
+    let unpaid = ended.resources.iter().map(|id| (*id).clone()).collect();
+    Ok(usage(state, &billed, purse, &charges, unpaid, (from, through)))
 }
 
 fn usage(
@@ -130,14 +131,14 @@ fn usage(
     billed: &[BilledResource<'_>],
     mut purse: Purse<'_>,
     charges: &[Charge<'_>],
-    from: Timestamp,
-    through: Timestamp,
+    unpaid: Vec<ResourceId>,
+    (from, through): (Timestamp, Timestamp),
 ) -> Option<Outcome> {
     let mut lines = pay(&mut purse, charges, from, through)?;
     lines.sort_by(|a, b| a.resource.cmp(&b.resource));
     let total = total(billed);
     let billed = (total != state.billed).then_some(total);
-    let change = Change::Usage { from, through, lines: Lines::Here(lines), billed };
+    let change = Change::Usage { from, through, lines: Lines::Here(lines), billed, unpaid };
     Some(Outcome::moving(change, purse.deltas()))
 }
 
@@ -198,10 +199,18 @@ fn meter(view: &View<'_>, now: Timestamp) -> Result<Option<Outcome>, Refusal> {
     let hour = now.hour().start();
     let mut purse = Purse::within_period(state, now);
     let mut lines = Vec::new();
+    let mut billed = Usd::ZERO;
     let mut changed = view.billables().meters.values().filter(|meter| meter.reading > meter.billed);
     for meter in changed.by_ref().take(RESOURCES_PER_ROW_MAX) {
-        let rate = view.prices().require(&meter.sku, Unit::Quantity, now)?.rate;
+        // It was used in the hour that is over, at the price of that hour.
+        let price = view.prices().require(&meter.sku, Unit::Quantity, hour.plus(-1));
+        let rate = price.or_else(|_| view.prices().require(&meter.sku, Unit::Quantity, now))?.rate;
         let cost = rate.for_quantity(meter.reading.since(meter.billed));
+        if !(state.paid - billed - cost).is_bounded() {
+            // Nobody can have used that much: this reading is left for staff, and the account goes on.
+            continue;
+        }
+        billed += cost;
         let shares = purse.draw_beyond(&meter.sku, cost);
         let (project, sku) = (meter.project.clone(), meter.sku.clone());
         lines.push(MeterLine { project, sku, from: meter.billed, to: meter.reading, rate, amount: -cost, shares });
@@ -265,12 +274,12 @@ fn come_back(view: &View<'_>, now: Timestamp) -> Result<Outcome, Refusal> {
         view.billables().resources.values().filter(|one| one.condition(state) == Condition::Suspended).collect();
     waiting.sort_by(|a, b| (a.since, a.seq, &a.id).cmp(&(b.since, b.seq, &b.id)));
 
-    let (end, rated) = (now.hour().end(), state.period.map_or(now, |_| rated_at(state)));
+    let (end, rated) = (now.hour().end(), state.period.as_ref().map_or(now, |_| rated_at(state)));
     let mut purse = Purse::for_new_period(state, now);
     // What is billed already is not paid yet: it comes first.
     for one in view.billables().billed(state, view.prices(), rated)? {
         let is_waiting = one.resource.condition(state) == Condition::Suspended;
-        let seconds = end - state.period.map_or(now, |period| period.through).min(end);
+        let seconds = end - state.paid_through().unwrap_or(now).min(end);
         if !is_waiting && purse.draw(&one.resource.sku, one.rate.for_seconds(seconds)).is_none() {
             return Ok(Outcome::of(Change::Resumed {
                 resources: Vec::new(),
@@ -281,7 +290,12 @@ fn come_back(view: &View<'_>, now: Timestamp) -> Result<Outcome, Refusal> {
     }
     let mut billed = state.billed.clone();
     let mut resources = Vec::new();
-    for resource in waiting.iter().take(RESOURCES_PER_ROW_MAX) {
+    let mut more = ComingBack::No;
+    for resource in &waiting {
+        if resources.len() == RESOURCES_PER_ROW_MAX {
+            more = ComingBack::Yes;
+            break;
+        }
         let rate = resource.rate_at(view.prices(), rated)?;
         if purse.draw(&resource.sku, rate.for_seconds(end - now)).is_none() {
             continue;
@@ -292,8 +306,6 @@ fn come_back(view: &View<'_>, now: Timestamp) -> Result<Outcome, Refusal> {
         billed = billed.with(BilledMode::Running, &resource.kind, rate, state.next_seq);
         resources.push(resource.reference());
     }
-    let is_last = resources.is_empty() || waiting.len() <= RESOURCES_PER_ROW_MAX;
-    let more = if is_last { ComingBack::No } else { ComingBack::Yes };
     Ok(Outcome::of(Change::Resumed { resources, more, billed }))
 }
 

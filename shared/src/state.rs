@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{CardId, CustomerId, DisputeId, Kind, PaymentId, Sku};
+use crate::ids::{CardId, CustomerId, DisputeId, Kind, PaymentId, ResourceId, Sku};
 use crate::money::{Rate, Usd};
 use crate::timestamp::Timestamp;
 
@@ -91,6 +91,9 @@ pub struct Grant {
     /// What it was given for.
     #[serde(rename = "k")]
     pub kind: GrantKind,
+    /// What was given, in USD: never is more of it left.
+    #[serde(rename = "a")]
+    pub amount: Usd,
     /// What is left of it, in USD; never below zero.
     #[serde(rename = "r", default, skip_serializing_if = "Usd::is_zero")]
     pub remaining: Usd,
@@ -121,7 +124,7 @@ pub enum GrantKind {
 }
 
 /// The stretch of time that is paid: from its first second to `through`, exclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Period {
     /// Its first second.
     #[serde(rename = "f")]
@@ -132,6 +135,9 @@ pub struct Period {
     /// What paid credit paid of it and would get back if everything stopped, in USD.
     #[serde(rename = "u", default, skip_serializing_if = "Usd::is_zero")]
     pub used: Usd,
+    /// What is off and was not paid for this period: nothing of it is given back.
+    #[serde(rename = "n", default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unpaid: BTreeSet<ResourceId>,
 }
 
 /// What is billed by time. The list of resources must agree with it before it is billed:
@@ -188,6 +194,20 @@ pub enum Standing {
     Deleted(Floor),
     /// Closed by staff or on the customer's wish. It still takes credit that was paid.
     Closed,
+}
+
+impl Standing {
+    /// Its name in answers and events.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Standing::Good => "good",
+            Standing::Suspended(_) => "suspended",
+            Standing::Deleting(_) => "deleting",
+            Standing::Deleted(_) => "deleted",
+            Standing::Closed => "closed",
+        }
+    }
 }
 
 /// Why and since when everything is off.
@@ -513,7 +533,13 @@ impl AccountState {
     /// The first second that is not paid; `None` while nothing is billed by time.
     #[must_use]
     pub fn paid_through(&self) -> Option<Timestamp> {
-        self.period.map(|period| period.through)
+        self.period.as_ref().map(|period| period.through)
+    }
+
+    /// Whether a resource is off and was not paid for the current period.
+    #[must_use]
+    pub fn is_unpaid(&self, resource: &ResourceId) -> bool {
+        self.period.as_ref().is_some_and(|period| period.unpaid.contains(resource))
     }
 
     /// The grant of that number, unless it is gone.

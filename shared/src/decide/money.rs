@@ -28,8 +28,8 @@ pub(super) fn credit(
     }
     let mut funds = vec![gain(Fund::Paid, payment.credit)];
     let mut grants = Vec::new();
-    if let Some(bonus) = bonus {
-        check_bonus(bonus, now)?;
+    // A bonus that cannot be given (its time is over) never stands in the way of money that was paid.
+    if let Some(bonus) = bonus.filter(|bonus| check_bonus(bonus, now).is_ok()) {
         let grant = new_grant(state, GrantKind::Commit, bonus, Some(payment.payment.clone()));
         funds.push(gain(Fund::Grant(grant.number), bonus.amount));
         grants.push(grant);
@@ -121,8 +121,11 @@ pub(super) fn take_back(
     let left = of.received_cents - cents_before;
     let mut funds = vec![gain(Fund::Paid, -credit)];
     funds.extend(with_it.filter_map(|grant| {
-        let part = if left <= cents { grant.remaining } else { grant.remaining.pro_rata(cents, left) };
-        (!part.is_zero()).then(|| gain(Fund::Grant(grant.number), -part))
+        let part_of = |amount: Usd| if left <= cents { amount } else { amount.pro_rata(cents, left) };
+        // Nor does what it paid ahead come back to it.
+        let (amount, used) = (-part_of(grant.remaining), -part_of(grant.used));
+        let taken = !amount.is_zero() || !used.is_zero();
+        taken.then_some(FundDelta { fund: Fund::Grant(grant.number), amount, used })
     }));
     Ok(Outcome::moving(Change::TakenBack { by: by.clone(), of: of.clone(), cents, credit }, funds))
 }
@@ -171,6 +174,7 @@ fn new_grant(state: &AccountState, kind: GrantKind, bonus: &Bonus, payment: Opti
     Grant {
         number: state.grants_so_far + 1,
         kind,
+        amount: bonus.amount,
         remaining: Usd::ZERO,
         used: Usd::ZERO,
         expires_at: bonus.expires_at,

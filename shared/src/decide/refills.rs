@@ -4,8 +4,7 @@ use super::{Outcome, check_no_attempt};
 use crate::command::RefillSettings;
 use crate::event::{Change, Decline};
 use crate::ids::{CardId, CustomerId};
-use crate::money::Usd;
-use crate::policy::{Policy, check_cents, check_charge};
+use crate::policy::{Policy, check_cents};
 use crate::refill::{Allowed, allowed};
 use crate::refusal::Refusal;
 use crate::state::{AccountState, Attempt, RefillAgreement, RefillPause, Standing, Tax};
@@ -18,7 +17,7 @@ pub(super) fn change(
     now: Timestamp,
 ) -> Result<Outcome, Refusal> {
     if let Some((threshold, amount)) = settings.terms {
-        check_terms(threshold, amount, policy)?;
+        policy.check_refill(threshold, amount)?;
     }
     if let Some(cap) = settings.monthly_cap {
         check_cents(cap)?;
@@ -101,24 +100,15 @@ pub(super) fn fail(
     code: &str,
     policy: &Policy,
 ) -> Result<Outcome, Refusal> {
-    check_attempt(state, attempt)?;
+    // A refusal of a card that was replaced meanwhile says nothing of the new one.
+    let is_current = Some(&check_attempt(state, attempt)?.card) == state.refill.card.as_ref();
     let pause = match decline {
+        Decline::Never | Decline::Later if !is_current => None,
         Decline::Never => Some(RefillPause::CardRefused),
         Decline::Later if state.refill.failures + 1 >= policy.refill.failures_max => Some(RefillPause::Failures),
-        Decline::Later => None,
+        Decline::Later | Decline::NotCharged => None,
     };
     Ok(Outcome::of(Change::RefillFailed { attempt, decline, code: code.to_owned(), pause }))
-}
-
-fn check_terms(threshold: Usd, amount: Usd, policy: &Policy) -> Result<(), Refusal> {
-    if threshold.is_negative() {
-        return Err(Refusal::AmountTooSmall { min: Usd::ZERO });
-    }
-    if threshold > policy.refill.threshold_max {
-        return Err(Refusal::AmountTooLarge { max: policy.refill.threshold_max });
-    }
-    threshold.to_cents().map_err(|_| Refusal::FractionOfCent)?;
-    check_charge(amount, policy.refill.amount_min, policy.refill.amount_max)
 }
 
 fn check_attempt(state: &AccountState, attempt: u32) -> Result<&Attempt, Refusal> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Outcome, RESOURCES_PER_ROW_MAX, check_reason, check_settled, check_standing, hold_until};
 use crate::billables::{BilledMode, Meter, Resource, ResourceRef, Status};
-use crate::command::{Start, StartFailure, Stop};
+use crate::command::{PastCharge, Start, StartFailure, Stop};
 use crate::event::{Change, Line, Lines, StartKind, StopReason};
 use crate::funds::{Fund, Purse, Share};
 use crate::ids::ResourceId;
@@ -49,7 +49,10 @@ pub(super) fn start(
     let mut billed = state.billed.clone();
     let mut lines = Vec::new();
     for start in starts {
-        let (resource, idle) = (&start.resource, start.idle.map_or(Rate::ZERO, |(rate, _)| rate));
+        let resource = &start.resource;
+        // What it has paid for being off counts; what was kept for free does not.
+        let paid_idle = start.idle.filter(|_| !state.is_unpaid(&resource.id));
+        let idle = paid_idle.map_or(Rate::ZERO, |(rate, _)| rate);
         let rate = start.rate.without(idle);
         let cost = rate.for_seconds(through - now);
         let required = cost.max(policy.start_credit_min);
@@ -74,7 +77,8 @@ pub(super) fn stop(state: &AccountState, stops: &[Stop], policy: &Policy, now: T
     check_batch(stops.iter().map(|stop| &stop.resource.id))?;
     let stopped = Stopped::plan(state, stops, now);
     let (resources, why) = (references(stops), StopReason::Requested);
-    let change = Change::Stopped { resources, why, lines: Lines::Here(stopped.lines), billed: stopped.billed };
+    let (as_of, lines) = (now, Lines::Here(stopped.lines));
+    let change = Change::Stopped { resources, why, as_of, lines, billed: stopped.billed };
     Ok(Outcome::moving(change, stopped.purse.deltas()))
 }
 
@@ -143,25 +147,37 @@ pub(super) fn fail_start(
     let mut purse = Purse::within_period(&with_revived, now);
     let current = state.paid_through();
 
+    let is_current = |charge: &&PastCharge| Some(charge.through) == current;
+    let in_period: Usd =
+        failure.charges.iter().filter(is_current).flat_map(|charge| &charge.shares).map(|share| -share.amount).sum();
     let mut given: Vec<Share> = Vec::new();
-    for charge in &failure.charges {
-        for share in &charge.shares {
-            let amount = -share.amount;
-            let in_period = if Some(charge.through) == current { amount } else { Usd::ZERO };
-            add_share(&mut given, purse.give_back_to(share.fund, amount, in_period));
+    for share in purse.give_back(&resource.sku, in_period) {
+        add_share(&mut given, share);
+    }
+    for share in failure.charges.iter().filter(|charge| !is_current(charge)).flat_map(|charge| &charge.shares) {
+        for back in purse.give_back_to(share.fund, -share.amount) {
+            add_share(&mut given, back);
         }
     }
     let amount = given.iter().map(|share| share.amount).sum();
     let seconds = now - *started_at;
     let mut lines = vec![Line { resource: resource.id.clone(), rate: failure.rate, seconds, amount, shares: given }];
+    let mut unpaid = Vec::new();
     let mut billed = state.billed.clone().without(BilledMode::Running, &resource.kind, failure.rate, resource.seq);
     if let Some(rate) = failure.then {
+        // A start that came after being off paid only what running costs more: being off is paid already.
+        let paid_already =
+            failure.charges.iter().filter(is_current).any(|charge| charge.rate == failure.rate.without(rate));
         purse.recount();
         let seconds = current.map_or(0, |through| (through - now).max(0));
-        let cost = rate.for_seconds(seconds);
-        // What cannot be paid now is due with the next period.
-        if let Some(shares) = purse.draw(&resource.sku, cost) {
-            lines.push(Line { resource: resource.id.clone(), rate, seconds, amount: -cost, shares });
+        let cost = if paid_already { Usd::ZERO } else { rate.for_seconds(seconds) };
+        // What cannot be paid now is kept for free until the next period.
+        match purse.draw(&resource.sku, cost) {
+            Some(_) if paid_already => {}
+            Some(shares) => {
+                lines.push(Line { resource: resource.id.clone(), rate, seconds, amount: -cost, shares });
+            }
+            None => unpaid.push(resource.id.clone()),
         }
         billed = billed.with(BilledMode::Idle, &resource.kind, rate, state.next_seq);
     }
@@ -174,7 +190,7 @@ pub(super) fn fail_start(
         Status::New | Status::Running | Status::Stopped => state.purge_due,
     };
     let (resource, status, lines) = (resource.clone(), failure.status, Lines::Here(lines));
-    let change = Change::StartFailed { resource, status, lines, billed, purge_due };
+    let change = Change::StartFailed { resource, status, lines, billed, purge_due, unpaid };
     Ok(Outcome { change, grants, funds: deltas })
 }
 
@@ -201,6 +217,8 @@ impl<'a> Stopped<'a> {
                 billed = billed.with(BilledMode::Idle, &resource.kind, then, state.next_seq);
             }
             let rate = rate.without(stop.then.unwrap_or(Rate::ZERO));
+            // What was kept for free has nothing to give back.
+            let unused = if state.is_unpaid(&resource.id) { 0 } else { unused };
             let shares = purse.give_back(&resource.sku, rate.for_seconds(unused));
             let amount = shares.iter().map(|share| share.amount).sum();
             lines.push(Line { resource: resource.id.clone(), rate, seconds: unused, amount, shares });
@@ -228,8 +246,7 @@ fn revived_grants(state: &AccountState, grants: &[Grant], now: Timestamp) -> Vec
         .collect()
 }
 
-fn add_share(shares: &mut Vec<Share>, share: Option<Share>) {
-    let Some(share) = share else { return };
+fn add_share(shares: &mut Vec<Share>, share: Share) {
     match shares.iter_mut().find(|known| known.fund == share.fund) {
         Some(known) => known.amount += share.amount,
         None => shares.push(share),
@@ -277,6 +294,7 @@ pub(crate) fn stop_exhausted(state: &AccountState, stops: &[Stop], now: Timestam
     let change = Change::Stopped {
         resources: references(stops),
         why: StopReason::Credit,
+        as_of: state.paid_through().unwrap_or(now),
         lines: Lines::none(),
         billed: stopped.billed,
     };

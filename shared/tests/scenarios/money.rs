@@ -143,6 +143,14 @@ fn a_refund_takes_what_came_with_the_payment_for_free_and_its_reversal_brings_it
 }
 
 #[test]
+fn a_bonus_whose_time_is_over_does_not_stand_in_the_way_of_the_payment() {
+    let mut world = World::opened();
+    let bonus = Bonus { amount: named("20"), expires_at: at("11:00"), excludes: BTreeSet::new() };
+    let command = Command::Credit { payment: taxed("pi_a"), kind: CreditKind::Commit, bonus: Some(bonus) };
+    world.command("11:00", command).unwrap().rows(&["11:00:00 commit 100.00 = 100.00"]);
+}
+
+#[test]
 fn a_dispute_freezes_takes_its_money_once_and_gives_it_back_once_if_won() {
     let mut world = World::opened();
     world.command("11:00", credit(taxed("pi_a"))).unwrap();

@@ -337,3 +337,50 @@ fn a_meter_is_billed_once_an_hour_and_may_take_the_balance_below_zero() {
     world.credit("14:10", "1");
     assert!(is_good(&world));
 }
+
+#[test]
+fn what_is_too_cheap_to_cost_anything_for_a_second_is_suspended_like_anything_else() {
+    let mut world = World::with_credit("5");
+    world.start("12:00", "v", "speck").unwrap();
+    world.command("12:30", correction("-4.9998")).unwrap();
+    world.settle("14:00").rows(&[
+        "12:00:00 started -0.0002 = 4.9998 to 13:00:00",
+        "12:30:00 correction -4.9998 = 0.00 to 13:00:00",
+        "14:00:00 suspended 0.00 = 0.00 as of 13:00:00",
+    ]);
+}
+
+#[test]
+fn a_meter_is_billed_at_the_price_of_the_hour_in_which_it_counted() {
+    use tollgate::request::open_meter;
+
+    use crate::world::{at, project};
+
+    let mut world = World::with_credit("100");
+    world.ask("12:00", |view| open_meter(view, &project("acme"), &named("tokens"), at("12:00"))).unwrap();
+    let mut price = world.prices.at(&named("tokens"), at("12:00")).unwrap().clone();
+    price.valid_from = at("13:00");
+    price.rate = named("1");
+    world.prices = world.prices.iter().cloned().chain([price]).collect();
+    world.list.meters.values_mut().for_each(|meter| meter.reading = named("10000000"));
+    world.settle("13:00").rows(&["12:00:00 meter_opened 0.00 = 100.00", "13:00:00 metered -1.50 = 98.50"]);
+}
+
+#[test]
+fn what_is_kept_for_free_gives_nothing_back_and_a_start_pays_for_all_of_it() {
+    let mut world = World::opened();
+    world.grant("11:00", "19", "30T00:00", &["volume"]);
+    world.credit("11:00", "5");
+    world.start("11:00", "v", "volume").unwrap();
+    world.start("11:00", "vm", "vm60").unwrap();
+    world.stop("11:00", &["v"]).unwrap();
+    world.command("11:30", correction("-4.90")).unwrap();
+    world.shown_are_seen();
+    world.settle("12:00").rows(&["12:00:00 usage -0.60 = 17.80 to 13:00:00"]);
+    world.credit("12:10", "5");
+    world
+        .restart("12:30", &["v"])
+        .unwrap()
+        .rows(&["12:10:00 topup 5.00 = 22.80 to 13:00:00", "12:30:00 started -0.10 = 22.70 to 13:00:00"]);
+    world.delete("12:45", &["v"]).unwrap().rows(&["12:45:00 resources_deleted 0.05 = 22.75 to 13:00:00"]);
+}

@@ -244,3 +244,48 @@ fn the_customer_is_told_how_many_hours_an_amount_lasts() {
     assert_eq!(hours_covered(named("25"), &world.state), Some(25));
     assert_eq!(hours_covered(named("25"), &World::opened().state), None);
 }
+
+#[test]
+fn what_was_wanted_under_old_terms_is_charged_under_the_new_ones() {
+    let mut world = running_low();
+    world.settle("13:00");
+    assert_eq!(world.state.refill.wanted.unwrap().amount, named("25"));
+    world.agree_to_refill("13:05", ("5", "10"), None);
+    let wanted = world.state.refill.wanted.unwrap();
+    assert_eq!((wanted.amount, wanted.since), (named("10"), at("13:00")));
+    world.agree_to_refill("13:06", ("5", "10"), Some("9"));
+    assert_eq!(world.state.refill.wanted, None, "it never fits under that cap");
+}
+
+#[test]
+fn a_refusal_of_the_old_card_says_nothing_of_the_new_one() {
+    let mut world = running_low();
+    world.settle("13:00").begin_refill("13:00").unwrap();
+    let terms = Some((named("5"), named("25")));
+    let settings = RefillSettings { terms, card: Some(named("pm_2")), monthly_cap: None };
+    world.command("13:01", Command::ChangeRefill(settings)).unwrap();
+    world.refill_fails("13:02", Decline::Never);
+    assert_eq!((world.state.refill.paused, world.state.refill.failures), (None, 0));
+    assert!(world.state.refill.never.contains(&named::<CardId>("pm_1")));
+}
+
+#[test]
+fn when_a_freeze_ends_the_balance_is_looked_at_again() {
+    let mut world = running_low();
+    world.command("12:10", Command::Freeze { reason: "dispute".to_owned() }).unwrap();
+    world.settle("19:00");
+    assert!(!crate::world::is_good(&world));
+    world.command("20:00", Command::Unfreeze { reason: "won".to_owned() }).unwrap();
+    world.begin_refill("20:01").unwrap();
+    world.refill_lands("20:02");
+    assert!(crate::world::is_good(&world));
+}
+
+#[test]
+fn a_renewal_that_is_wanted_holds_back_the_deletion() {
+    let mut world = running_low();
+    world.settle("18:00");
+    assert!(world.state.refill.wanted.is_some());
+    world.settle("28T00:00");
+    assert!(matches!(world.state.standing, tollgate::state::Standing::Suspended(_)), "money may still come");
+}

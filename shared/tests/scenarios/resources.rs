@@ -83,7 +83,7 @@ fn a_volume_whose_restart_failed_is_off_again_and_billed_as_such() {
         "12:30:00 stopped 0.05 = 24.85 to 13:00:00",
         "13:00:00 usage -0.10 = 24.75 to 14:00:00",
         "13:00:00 started -0.10 = 24.65 to 14:00:00",
-        "13:30:00 start_failed 0.05 = 24.70 to 14:00:00",
+        "13:30:00 start_failed 0.10 = 24.75 to 14:00:00",
     ]);
     assert_eq!(world.list.resources[&named::<ResourceId>("v")].status, Status::Stopped);
 }

@@ -26,6 +26,7 @@ const PRICES: &[(&str, &str, Unit, &str, &str)] = &[
     ("vm120", "instance", Unit::Hour, "1.20", "0"),
     ("tiny", "instance", Unit::Hour, "0.00216", "0"),
     ("free", "instance", Unit::Hour, "0", "0"),
+    ("speck", "volume", Unit::Hour, "0.0002", "0"),
     ("app", "service", Unit::Hour, "0.10", "0"),
     ("x", "instance", Unit::Hour, "1.00", "0"),
     ("domain", "domain", Unit::Hour, "0.50", "0"),

@@ -1,0 +1,469 @@
+//! One refill: begun in the ledger, then driven at Stripe step by step, each with its own idempotency key.
+//!
+//! 1. `invoice`: a draft that never advances by itself; the look-up `in_` → account before anything is paid
+//! 2. `item`: the credit
+//! 3. `finalize`
+//! 4. `pay`: the saved card, off session
+//! 5. the credit, by the answer or by the webhook, whichever comes first
+//!
+//! Whoever finds an attempt open walks the same steps with the same keys: what was done is answered again, what was not is
+//! done. After twenty hours (Stripe keeps keys for 24), or when Stripe failed under a key, nothing is sent that could charge:
+//! the invoice is looked for and judged by what it is.
+//!
+//! An attempt only ever fails when its invoice can no longer be paid: it is made void *first*. If it cannot be, because it was
+//! paid, it is credited.
+
+use super::calls::NewInvoice;
+use super::decline::{self, DeclineClass};
+use super::error::ErrorDetail;
+use super::event::{Ids, Paid, paid_invoice};
+use super::keys::Key;
+use super::metadata::Purchase;
+use super::objects::{Invoice, PaymentIntent};
+use super::payments::{Desk, Failure, Outcome};
+use super::{Declined, StripeError};
+use crate::apply::is_refill_possible;
+use crate::command::Command;
+use crate::event::{Cause, CreditKind, Decline};
+use crate::ids::AccountId;
+use crate::refusal::Refusal;
+use crate::state::{AccountState, Attempt};
+use crate::store::{BeforeCommand, Confirmation};
+use crate::timestamp::{HOUR, Timestamp};
+
+/// From this age on an attempt is settled by looking: Stripe keeps idempotency keys for at least 24 hours, and four are kept
+/// clear for clocks and queues.
+const KEYS_SECONDS: i64 = 20 * HOUR;
+/// How long a charge whose answer nobody knows may still turn out to have been made. After that it is made void, which
+/// settles it either way.
+const UNRESOLVED_SECONDS: i64 = HOUR;
+/// Invoices are looked for from this long before the attempt began: clocks differ.
+const CLOCKS_SECONDS: i64 = HOUR;
+/// The most attempts of one run. After a success the next may follow at once, at most ten a day.
+const ROUNDS_MAX: u32 = 10;
+
+/// What one look at an account came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A refill is wanted, but there is no customer at Stripe: somebody must look.
+    NoCustomer,
+    /// The card was charged, and the credit is in the ledger.
+    Charged {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// The card was declined, or the attempt was given up; its invoice is void.
+    Failed {
+        /// Which attempt.
+        attempt: u32,
+        /// Stripe's decline code, or our own word.
+        code: String,
+    },
+    /// The customer has to confirm the payment.
+    NeedsCustomer {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// Still open: later again.
+    Open {
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        why: String,
+    },
+    /// Still open, and somebody must look.
+    Stuck {
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        why: String,
+    },
+}
+
+/// How far a walk came before it had to be settled by looking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reached {
+    /// It did not begin: the keys are too old.
+    Nothing,
+    /// Whether there is an invoice is not known.
+    Invoice,
+    /// Item or finalization are not known: nothing was charged.
+    Draft,
+    /// Whether the card was charged is not known.
+    Pay,
+    /// The customer was asked.
+    Asked,
+}
+
+/// What became of an invoice that was to be made void.
+enum Voided {
+    Void,
+    Paid(Box<Invoice>),
+    StillOpen,
+}
+
+impl Desk<'_> {
+    /// Does what the account asks for about refills, and nothing if it asks for nothing: begins one that is wanted, drives on
+    /// one that is open. Returns what was done, in order.
+    ///
+    /// # Errors
+    /// [`Failure`] if the ledger fails; that Stripe fails is a [`Step`].
+    pub async fn refill(&self, account: &AccountId) -> Result<Vec<Step>, Failure> {
+        let mut steps = Vec::new();
+        for _ in 0..ROUNDS_MAX {
+            let Some(state) = self.settled_state(account).await? else { break };
+            let step = match &state.refill.attempt {
+                // Boxed: its future is large, and types grow with it.
+                Some(attempt) => Box::pin(self.drive(account, attempt)).await?,
+                None if state.refill.wanted.is_none() => break,
+                None => match self.begin(account).await? {
+                    Some(step) => step,
+                    None => continue,
+                },
+            };
+            let goes_on = matches!(step, Step::Charged { .. });
+            steps.push(step);
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(steps)
+    }
+
+    /// Gives up an attempt that waits for its customer, who is paying by hand instead. If it was paid after all, it is
+    /// credited.
+    ///
+    /// # Errors
+    /// [`Failure`]; that Stripe fails is an error here: nothing else may be charged before this is settled.
+    pub async fn supersede(&self, account: &AccountId, attempt: &Attempt) -> Result<(), Failure> {
+        let Some(invoice) = self.find(account, attempt).await? else { return Ok(()) };
+        Box::pin(self.give_up(account, attempt, &invoice, Decline::NotCharged, "superseded")).await.map(drop)
+    }
+
+    async fn settled_state(&self, account: &AccountId) -> Result<Option<AccountState>, Failure> {
+        let prices = self.billing.prices(self.now).await?;
+        let settled = self.billing.store.settled(self.billing.occasion(account, &prices, self.now)).await?;
+        let state = settled.view.state();
+        Ok(state.is_open().then(|| state.clone()))
+    }
+
+    /// Freezes what Stripe will be asked in a row, before it is asked. `None`: look again.
+    async fn begin(&self, account: &AccountId) -> Result<Option<Step>, Failure> {
+        let Some(customer) = self.billing.store.customer_profile(account).await?.customer else {
+            tracing::error!(alarm = "refill_without_customer", %account);
+            return Ok(Some(Step::NoCustomer));
+        };
+        let tax = self.stripe.settings().tax;
+        let begin = |_: &AccountState| Ok(Command::BeginRefill { customer: customer.clone(), tax });
+        match self.append(account, Cause::Command, BeforeCommand::Settle, begin).await {
+            // Another worker began it, or it is no longer wanted.
+            Ok(_) | Err(Failure::Refused(_)) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn drive(&self, account: &AccountId, attempt: &Attempt) -> Result<Step, Failure> {
+        let is_old = self.now - attempt.begun_at >= KEYS_SECONDS;
+        let walked = match attempt.void_at {
+            Some(_) => self.look(account, attempt, Reached::Asked).await,
+            None if is_old => self.look(account, attempt, Reached::Nothing).await,
+            None => self.walk(account, attempt).await,
+        };
+        match walked {
+            Err(Failure::Stripe(error)) if error.may_pass() => Ok(open(attempt, error.to_string())),
+            Err(Failure::Stripe(error)) => Ok(stuck(account, attempt, error.to_string())),
+            Err(failure @ (Failure::Mismatch { .. } | Failure::Refused(_))) => {
+                Ok(stuck(account, attempt, failure.to_string()))
+            }
+            walked => walked,
+        }
+    }
+
+    async fn walk(&self, account: &AccountId, attempt: &Attempt) -> Result<Step, Failure> {
+        let new = new_invoice(account, attempt);
+        match self.stripe.create_invoice(&new, &key(account, attempt, "invoice")).await {
+            Ok(invoice) => self.walk_from(account, attempt, &invoice).await,
+            Err(error) => self.unfinished(account, attempt, Reached::Invoice, error).await,
+        }
+    }
+
+    async fn walk_from(&self, account: &AccountId, attempt: &Attempt, invoice: &Invoice) -> Result<Step, Failure> {
+        self.billing.store.note_look_ups(account, 0, &[invoice.id.as_str()]).await?;
+        if let Err(error) = self.finalize(account, attempt, invoice).await {
+            return self.unfinished(account, attempt, Reached::Draft, error).await;
+        }
+        // What was agreed may have changed since the attempt began: switched off, frozen, closed, card removed.
+        let head = self.billing.store.head(account).await?;
+        if head.is_none_or(|head| !is_refill_possible(&head.state)) {
+            return self.give_up(account, attempt, invoice, Decline::NotCharged, "called_off").await;
+        }
+        match self.stripe.pay_invoice(&invoice.id, &attempt.card, &key(account, attempt, "pay")).await {
+            Ok(paid) => self.paid(account, attempt, &paid).await,
+            Err(StripeError::Declined(declined)) => self.declined(account, attempt, invoice, &declined).await,
+            Err(StripeError::AuthenticationRequired { .. }) => self.ask(account, attempt, &invoice.id).await,
+            Err(error) if error.may_pass() => Err(error.into()),
+            Err(error) => self.look_after(account, attempt, Reached::Pay, &error).await,
+        }
+    }
+
+    async fn finalize(&self, account: &AccountId, attempt: &Attempt, invoice: &Invoice) -> Result<(), StripeError> {
+        let new = new_invoice(account, attempt);
+        self.stripe.create_invoice_item(&invoice.id, &new, &key(account, attempt, "item")).await?;
+        self.stripe.finalize_invoice(&invoice.id, &key(account, attempt, "finalize")).await?;
+        Ok(())
+    }
+
+    /// A step before the charge came to nothing. What Stripe does not accept (no tax without an address, a key without the
+    /// permission) is the operator's to repair, not a decline, as long as a refill may still be charged.
+    async fn unfinished(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+        reached: Reached,
+        error: StripeError,
+    ) -> Result<Step, Failure> {
+        if error.may_pass() {
+            return Err(error.into());
+        }
+        let head = self.billing.store.head(account).await?;
+        let is_possible = head.is_some_and(|head| is_refill_possible(&head.state));
+        if is_possible && matches!(error, StripeError::Rejected(_)) {
+            return Err(error.into());
+        }
+        self.look_after(account, attempt, reached, &error).await
+    }
+
+    async fn look_after(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+        reached: Reached,
+        error: &StripeError,
+    ) -> Result<Step, Failure> {
+        tracing::error!(alarm = "refill_unresolved", %account, attempt = attempt.number, ?reached, %error);
+        self.look(account, attempt, reached).await
+    }
+
+    /// Finds out how far an attempt came, and settles it.
+    async fn look(&self, account: &AccountId, attempt: &Attempt, reached: Reached) -> Result<Step, Failure> {
+        let Some(invoice) = self.find(account, attempt).await? else {
+            // Nothing that could be paid: whatever may still be made is a draft that nobody finalizes.
+            return self.fail(account, attempt, Decline::NotCharged, "not_invoiced").await;
+        };
+        match (invoice.status.as_deref(), reached) {
+            (Some("paid"), _) => self.paid(account, attempt, &invoice).await,
+            (Some("draft"), Reached::Invoice) => Box::pin(self.walk_from(account, attempt, &invoice)).await,
+            (Some("draft"), _) => self.fail(account, attempt, Decline::NotCharged, "not_finalized").await,
+            (Some("open"), _) => self.judge_open(account, attempt, &invoice, reached).await,
+            (Some("void" | "uncollectible"), _) => {
+                let declined = intent(&invoice).and_then(declined_of);
+                let (decline, code) = declined.map_or((Decline::NotCharged, "void".to_owned()), classed);
+                self.fail(account, attempt, decline, &code).await
+            }
+            (status, _) => Ok(stuck(account, attempt, format!("{} has the status {status:?}", invoice.id))),
+        }
+    }
+
+    async fn judge_open(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+        invoice: &Invoice,
+        reached: Reached,
+    ) -> Result<Step, Failure> {
+        let intent = intent(invoice);
+        match intent.and_then(|intent| intent.status.as_deref()) {
+            Some("processing" | "requires_capture") => {
+                return Ok(open(attempt, "the payment is processing".to_owned()));
+            }
+            Some("succeeded") => return self.paid(account, attempt, invoice).await,
+            Some(_) | None => {}
+        }
+        let is_over = attempt.void_at.is_some_and(|void_at| void_at <= self.now);
+        match (intent.and_then(declined_of), reached) {
+            (_, Reached::Asked) if is_over => {
+                self.give_up(account, attempt, invoice, Decline::Later, "authentication_required").await
+            }
+            (_, Reached::Asked) => Ok(Step::NeedsCustomer { attempt: attempt.number }),
+            (Some(declined), _) if decline::class(&declined) == DeclineClass::NeedsCustomer => {
+                self.ask(account, attempt, &invoice.id).await
+            }
+            (Some(declined), _) => self.declined(account, attempt, invoice, &declined).await,
+            (None, _) if intent.is_some_and(|intent| intent.status.as_deref() == Some("requires_action")) => {
+                self.ask(account, attempt, &invoice.id).await
+            }
+            // It was never tried, as far as Stripe knows: perhaps it is just being tried.
+            (None, Reached::Pay) if self.now - attempt.begun_at < UNRESOLVED_SECONDS => {
+                Ok(stuck(account, attempt, "whether the card was charged is not known".to_owned()))
+            }
+            (None, _) => self.give_up(account, attempt, invoice, Decline::NotCharged, "unresolved").await,
+        }
+    }
+
+    /// The attempt's invoice, by its metadata, with its payment.
+    async fn find(&self, account: &AccountId, attempt: &Attempt) -> Result<Option<Invoice>, StripeError> {
+        let since = attempt.begun_at.plus(-CLOCKS_SECONDS);
+        let invoices = self.stripe.invoices_since(&attempt.customer, since).await?;
+        let is_ours = |invoice: &&Invoice| {
+            let purchase = Purchase::read(&invoice.metadata).ok().flatten();
+            purchase.is_some_and(|purchase| {
+                let of_attempt = matches!(purchase.kind, CreditKind::Refill { attempt: n, .. } if n == attempt.number);
+                purchase.account == *account && of_attempt
+            })
+        };
+        // There is one; should there ever be more, what was paid counts, then what can be paid.
+        let order = ["paid", "open", "draft", "uncollectible", "void"];
+        let rank = |invoice: &&Invoice| order.iter().position(|status| invoice.status.as_deref() == Some(*status));
+        let Some(found) = invoices.iter().filter(is_ours).min_by_key(rank) else { return Ok(None) };
+        self.stripe.invoice(&found.id).await.map(Some)
+    }
+
+    async fn paid(&self, account: &AccountId, attempt: &Attempt, invoice: &Invoice) -> Result<Step, Failure> {
+        let succeeded = intent(invoice).filter(|intent| intent.status.as_deref() == Some("succeeded"));
+        if invoice.status.as_deref() != Some("paid") && succeeded.is_none() {
+            return Ok(open(attempt, format!("{} has the status {:?}", invoice.id, invoice.status)));
+        }
+        let unreadable = |why| Failure::Mismatch { payment: invoice.id.clone(), why };
+        let read = paid_invoice(invoice, None).map_err(unreadable)?;
+        // The invoice may not know yet what its payment received.
+        let received_cents =
+            succeeded.and_then(|intent| intent.amount_received).unwrap_or_default().max(read.received_cents);
+        let ids = Ids { invoice: Some(invoice.id.clone()), ..read.ids };
+        // What was to be bought stands in the row, not in what Stripe was told.
+        let purchase = Some(purchase(account, attempt));
+        let paid = Paid { received_cents, purchase, ids, customer: Some(attempt.customer.clone()), ..read };
+        match Box::pin(self.credit(&paid)).await? {
+            Outcome::Recorded { .. } | Outcome::AlreadyRecorded { .. } => Ok(Step::Charged { attempt: attempt.number }),
+            Outcome::Noted { .. } | Outcome::Foreign | Outcome::Ignored => {
+                Ok(stuck(account, attempt, format!("{} was paid and not credited", invoice.id)))
+            }
+        }
+    }
+
+    async fn declined(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+        invoice: &Invoice,
+        declined: &Declined,
+    ) -> Result<Step, Failure> {
+        match decline::class(declined).decline() {
+            Some(decline) => self.give_up(account, attempt, invoice, decline, &declined.code).await,
+            None => self.ask(account, attempt, &invoice.id).await,
+        }
+    }
+
+    /// Leaves the invoice open for the customer, and publishes where it can be paid.
+    async fn ask(&self, account: &AccountId, attempt: &Attempt, invoice: &str) -> Result<Step, Failure> {
+        let invoice = self.stripe.invoice(invoice).await?;
+        // An old answer is returned again: meanwhile it may have been paid, or made void.
+        match invoice.status.as_deref() {
+            Some("paid") => return self.paid(account, attempt, &invoice).await,
+            Some("void" | "uncollectible") => {
+                return self.fail(account, attempt, Decline::Later, "authentication_required").await;
+            }
+            Some(_) | None => {}
+        }
+        if let Some(url) = invoice.hosted_invoice_url {
+            let confirmation = Confirmation { attempt: attempt.number, url };
+            self.billing.store.set_confirmation(account, &confirmation).await?;
+        }
+        let ask = |_: &AccountState| Ok(Command::AskCustomer { attempt: attempt.number });
+        match self.append(account, Cause::Command, BeforeCommand::Settle, ask).await {
+            Ok(_) | Err(Failure::Refused(Refusal::CustomerAlreadyAsked { .. } | Refusal::AttemptNotOpen { .. })) => {
+                Ok(Step::NeedsCustomer { attempt: attempt.number })
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Makes the invoice void, then records the failure; or credits it, if it was paid.
+    async fn give_up(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+        invoice: &Invoice,
+        decline: Decline,
+        code: &str,
+    ) -> Result<Step, Failure> {
+        match self.void(&invoice.id).await? {
+            Voided::Void => self.fail(account, attempt, decline, code).await,
+            Voided::Paid(invoice) => self.paid(account, attempt, &invoice).await,
+            Voided::StillOpen => Ok(open(attempt, format!("{} cannot be made void yet", invoice.id))),
+        }
+    }
+
+    async fn void(&self, invoice: &str) -> Result<Voided, StripeError> {
+        match self.stripe.void_invoice(invoice).await {
+            Ok(_) => return Ok(Voided::Void),
+            Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let found = self.stripe.invoice(invoice).await?;
+        Ok(match found.status.as_deref() {
+            Some("paid") => Voided::Paid(Box::new(found)),
+            // A draft is not finalized by anybody but us.
+            Some("void" | "uncollectible" | "draft") => Voided::Void,
+            Some(_) | None => Voided::StillOpen,
+        })
+    }
+
+    async fn fail(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+        decline: Decline,
+        code: &str,
+    ) -> Result<Step, Failure> {
+        let number = attempt.number;
+        let fail = |_: &AccountState| Ok(Command::FailRefill { attempt: number, decline, code: code.to_owned() });
+        match self.append(account, Cause::Command, BeforeCommand::Settle, fail).await {
+            Ok(_) | Err(Failure::Refused(Refusal::AttemptNotOpen { .. })) => {
+                Ok(Step::Failed { attempt: number, code: code.to_owned() })
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+fn key(account: &AccountId, attempt: &Attempt, step: &str) -> Key {
+    Key::refill(account, attempt.number, step)
+}
+
+fn purchase(account: &AccountId, attempt: &Attempt) -> Purchase {
+    let kind = CreditKind::Refill { attempt: attempt.number, purpose: attempt.purpose };
+    Purchase { account: account.clone(), credit: attempt.amount, kind, agreement: None }
+}
+
+/// Everything of it stands in the row that began the attempt: the same parameters whenever it is sent.
+fn new_invoice(account: &AccountId, attempt: &Attempt) -> NewInvoice {
+    NewInvoice { customer: attempt.customer.clone(), purchase: purchase(account, attempt), tax: attempt.tax }
+}
+
+fn intent(invoice: &Invoice) -> Option<&PaymentIntent> {
+    invoice.payment_intent()?.object.as_deref()
+}
+
+/// Why the payment's last try failed.
+fn declined_of(intent: &PaymentIntent) -> Option<Declined> {
+    intent.last_payment_error.as_ref().map(ErrorDetail::declined)
+}
+
+fn classed(declined: Declined) -> (Decline, String) {
+    (decline::class(&declined).decline().unwrap_or(Decline::Later), declined.code)
+}
+
+fn open(attempt: &Attempt, why: String) -> Step {
+    Step::Open { attempt: attempt.number, why }
+}
+
+fn stuck(account: &AccountId, attempt: &Attempt, why: String) -> Step {
+    tracing::error!(alarm = "refill_stuck", %account, attempt = attempt.number, why);
+    Step::Stuck { attempt: attempt.number, why }
+}
+
+/// The time from which on an attempt is settled by looking.
+#[must_use]
+pub fn keys_expire_at(attempt: &Attempt) -> Timestamp {
+    attempt.begun_at.plus(KEYS_SECONDS)
+}

@@ -1,0 +1,156 @@
+//! What our objects at Stripe carry, so that a payment tells on its own whose it is and what it buys.
+//!
+//! The credit is **ours, before tax**: what Stripe received may be more, never less.
+
+use super::objects::Map;
+use crate::event::CreditKind;
+use crate::ids::AccountId;
+use crate::money::Usd;
+use crate::state::RefillPurpose;
+
+const ACCOUNT: &str = "tollgate_account";
+const CREDIT: &str = "tollgate_credit_cents";
+const KIND: &str = "tollgate_kind";
+const ATTEMPT: &str = "tollgate_attempt";
+const PURPOSE: &str = "tollgate_purpose";
+const REFILL: &str = "tollgate_refill";
+const THRESHOLD: &str = "tollgate_refill_threshold_cents";
+const AMOUNT: &str = "tollgate_refill_amount_cents";
+
+/// What a payment of ours buys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purchase {
+    /// For which account.
+    pub account: AccountId,
+    /// The credit, in USD, before tax.
+    pub credit: Usd,
+    /// What for.
+    pub kind: CreditKind,
+    /// What the customer agreed to about refills in the same breath.
+    pub agreement: Option<Agreement>,
+}
+
+/// What a customer agrees to about refills when paying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agreement {
+    /// No refills.
+    Off,
+    /// Refills on these terms.
+    On {
+        /// Below this balance, in USD.
+        threshold: Usd,
+        /// By this much, in USD, before tax.
+        amount: Usd,
+    },
+}
+
+impl Purchase {
+    /// As metadata.
+    #[must_use]
+    pub fn write(&self) -> Map {
+        let cents = |amount: Usd| amount.to_cents().unwrap_or_default().to_string();
+        let mut map = Map::new();
+        let mut put = |key: &str, value: String| map.insert(key.to_owned(), value);
+        put(ACCOUNT, self.account.to_string());
+        put(CREDIT, cents(self.credit));
+        match self.kind {
+            CreditKind::TopUp => put(KIND, "topup".to_owned()),
+            CreditKind::Commit => put(KIND, "commit".to_owned()),
+            CreditKind::Refill { attempt, purpose } => {
+                put(ATTEMPT, attempt.to_string());
+                put(PURPOSE, purpose_name(purpose).to_owned());
+                put(KIND, "refill".to_owned())
+            }
+        };
+        match self.agreement {
+            None => {}
+            Some(Agreement::Off) => {
+                put(REFILL, "off".to_owned());
+            }
+            Some(Agreement::On { threshold, amount }) => {
+                put(REFILL, "on".to_owned());
+                put(THRESHOLD, cents(threshold));
+                put(AMOUNT, cents(amount));
+            }
+        }
+        map
+    }
+
+    /// From metadata; `None` if it is not ours.
+    ///
+    /// # Errors
+    /// What is wrong with it, if it is ours.
+    pub fn read(map: &Map) -> Result<Option<Purchase>, String> {
+        let Some(account) = map.get(ACCOUNT) else { return Ok(None) };
+        let account = account.parse().map_err(|error| format!("{ACCOUNT}: {error}"))?;
+        let kind = match map.get(KIND).map(String::as_str) {
+            Some("topup") => CreditKind::TopUp,
+            Some("commit") => CreditKind::Commit,
+            Some("refill") => CreditKind::Refill { attempt: number(map, ATTEMPT)?, purpose: purpose(map) },
+            other => return Err(format!("{KIND}: {other:?}")),
+        };
+        let agreement = match map.get(REFILL).map(String::as_str) {
+            Some("on") => Some(Agreement::On { threshold: usd(map, THRESHOLD)?, amount: usd(map, AMOUNT)? }),
+            Some("off") => Some(Agreement::Off),
+            Some(_) | None => None,
+        };
+        Ok(Some(Purchase { account, credit: usd(map, CREDIT)?, kind, agreement }))
+    }
+}
+
+/// The account in metadata that need not be a purchase's: a customer's, or a session's that only saves a card.
+#[must_use]
+pub fn account(map: &Map) -> Option<AccountId> {
+    map.get(ACCOUNT).and_then(|account| account.parse().ok())
+}
+
+/// Metadata that names the account alone.
+#[must_use]
+pub fn of_account(account: &AccountId) -> Map {
+    Map::from([(ACCOUNT.to_owned(), account.to_string())])
+}
+
+fn number<T: std::str::FromStr>(map: &Map, key: &str) -> Result<T, String> {
+    let value = map.get(key).ok_or_else(|| format!("{key} is missing"))?;
+    value.parse().map_err(|_| format!("{key} is not a number: {value}"))
+}
+
+fn usd(map: &Map, key: &str) -> Result<Usd, String> {
+    Usd::from_cents(number(map, key)?).map_err(|error| format!("{key}: {error}"))
+}
+
+fn purpose_name(purpose: RefillPurpose) -> &'static str {
+    match purpose {
+        RefillPurpose::Threshold => "threshold",
+        RefillPurpose::TrialRenewal => "trial_renewal",
+    }
+}
+
+fn purpose(map: &Map) -> RefillPurpose {
+    match map.get(PURPOSE).map(String::as_str) {
+        Some("trial_renewal") => RefillPurpose::TrialRenewal,
+        Some(_) | None => RefillPurpose::Threshold,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let on = Agreement::On { threshold: Usd::dollars(5), amount: Usd::dollars(25) };
+        let refill = CreditKind::Refill { attempt: 3, purpose: RefillPurpose::TrialRenewal };
+        for (kind, agreement) in
+            [(CreditKind::TopUp, Some(on)), (refill, None), (CreditKind::Commit, Some(Agreement::Off))]
+        {
+            let account = "acme".parse().unwrap();
+            let purchase = Purchase { account, credit: "25.01".parse().unwrap(), kind, agreement };
+            let map = purchase.write();
+            assert!(map.iter().all(|(key, _)| key.len() <= 40), "Stripe's limit");
+            assert_eq!(Purchase::read(&map), Ok(Some(purchase)));
+        }
+        assert_eq!(Purchase::read(&Map::new()), Ok(None));
+        assert!(Purchase::read(&of_account(&"acme".parse().unwrap())).is_err());
+    }
+}

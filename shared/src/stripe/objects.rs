@@ -1,0 +1,309 @@
+//! Stripe's objects as far as they are used, read leniently: unknown fields and values are ignored, and what an older or
+//! newer version of the API leaves out is simply not there. The same types read the answers to calls and the objects in
+//! webhooks.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+use super::error::ErrorDetail;
+
+/// An id that may be expanded into the object, which then stands in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expandable<T> {
+    /// The id.
+    pub id: String,
+    /// The object, if it was expanded and can be read.
+    pub object: Option<Box<T>>,
+}
+
+impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Expandable<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        if let serde_json::Value::String(id) = value {
+            return Ok(Expandable { id, object: None });
+        }
+        let id = value.get("id").and_then(serde_json::Value::as_str).map(str::to_owned);
+        let id = id.ok_or_else(|| serde::de::Error::custom("an object without an id"))?;
+        Ok(Expandable { id, object: serde_json::from_value(value).ok().map(Box::new) })
+    }
+}
+
+/// An object of which nothing but the id is used.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Named {
+    /// The id.
+    pub id: String,
+}
+
+/// An id, expanded or not.
+pub type Id = Expandable<Named>;
+
+/// Metadata.
+pub type Map = BTreeMap<String, String>;
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct List<T> {
+    /// The objects, newest first.
+    #[serde(default = "Vec::new")]
+    pub data: Vec<T>,
+    /// Whether there are more.
+    #[serde(default)]
+    pub has_more: bool,
+}
+
+/// A Checkout Session.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Session {
+    /// `cs_…`
+    pub id: String,
+    /// `payment`, `setup`, `subscription`.
+    pub mode: Option<String>,
+    /// `open`, `complete`, `expired`.
+    pub status: Option<String>,
+    /// `paid`, `unpaid`, `no_payment_required`.
+    pub payment_status: Option<String>,
+    /// Where the customer pays; gone once it is not open.
+    pub url: Option<String>,
+    /// Unix seconds.
+    pub expires_at: Option<i64>,
+    /// In cents, tax included.
+    pub amount_total: Option<i64>,
+    /// `usd`.
+    pub currency: Option<String>,
+    /// Whether it is no test.
+    pub livemode: Option<bool>,
+    /// `cus_…`
+    pub customer: Option<Id>,
+    /// `pi_…`
+    pub payment_intent: Option<Expandable<PaymentIntent>>,
+    /// `in_…`
+    pub invoice: Option<Id>,
+    /// Ours.
+    #[serde(default, deserialize_with = "or_default")]
+    pub metadata: Map,
+}
+
+/// A PaymentIntent.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct PaymentIntent {
+    /// `pi_…`
+    pub id: String,
+    /// `succeeded`, `processing`, `requires_action`, `requires_payment_method`, `canceled`, …
+    pub status: Option<String>,
+    /// What was received, in cents, tax included.
+    pub amount_received: Option<i64>,
+    /// What is to be paid, in cents, tax included.
+    pub amount: Option<i64>,
+    /// `usd`.
+    pub currency: Option<String>,
+    /// Whether it is no test.
+    pub livemode: Option<bool>,
+    /// `cus_…`
+    pub customer: Option<Id>,
+    /// `ch_…`
+    pub latest_charge: Option<Expandable<Charge>>,
+    /// `pm_…`
+    pub payment_method: Option<Id>,
+    /// `in_…`, in versions before 2025-03-31.
+    pub invoice: Option<Id>,
+    /// Why the last attempt failed.
+    pub(super) last_payment_error: Option<ErrorDetail>,
+    /// Ours.
+    #[serde(default, deserialize_with = "or_default")]
+    pub metadata: Map,
+}
+
+/// A Charge.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Charge {
+    /// `ch_…`
+    pub id: String,
+    /// Stripe's page with the receipt.
+    pub receipt_url: Option<String>,
+}
+
+/// An Invoice.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Invoice {
+    /// `in_…`
+    pub id: String,
+    /// `draft`, `open`, `paid`, `uncollectible`, `void`.
+    pub status: Option<String>,
+    /// What was paid, in cents, tax included.
+    pub amount_paid: Option<i64>,
+    /// The sum before tax and discounts, in cents.
+    pub subtotal: Option<i64>,
+    /// `usd`.
+    pub currency: Option<String>,
+    /// Whether it is no test.
+    pub livemode: Option<bool>,
+    /// `cus_…`
+    pub customer: Option<Id>,
+    /// Stripe's page where the customer can pay it.
+    pub hosted_invoice_url: Option<String>,
+    /// `pi_…`, in versions before 2025-03-31.
+    pub payment_intent: Option<Expandable<PaymentIntent>>,
+    /// How it is or was to be paid; only if it was expanded.
+    pub payments: Option<List<InvoicePayment>>,
+    /// Unix seconds.
+    pub created: Option<i64>,
+    /// Ours.
+    #[serde(default, deserialize_with = "or_default")]
+    pub metadata: Map,
+}
+
+impl Invoice {
+    /// The payment by which it is or was to be paid.
+    #[must_use]
+    pub fn payment_intent(&self) -> Option<&Expandable<PaymentIntent>> {
+        let newer = self.payments.iter().flat_map(|payments| &payments.data);
+        let newer = newer.filter_map(|payment| payment.payment.as_ref()?.payment_intent.as_ref());
+        self.payment_intent.iter().chain(newer).next()
+    }
+}
+
+/// What leads from an invoice to its payments.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct InvoicePayment {
+    /// `in_…`
+    pub invoice: Option<Expandable<Box<Invoice>>>,
+    /// By what.
+    pub payment: Option<PaymentOfInvoice>,
+}
+
+/// By what an invoice is paid.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct PaymentOfInvoice {
+    /// `pi_…`
+    pub payment_intent: Option<Expandable<PaymentIntent>>,
+}
+
+/// A Refund.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Refund {
+    /// `re_…`
+    pub id: String,
+    /// In cents, tax included.
+    pub amount: Option<i64>,
+    /// `usd`.
+    pub currency: Option<String>,
+    /// `pending`, `requires_action`, `succeeded`, `failed`, `canceled`.
+    pub status: Option<String>,
+    /// `pi_…`
+    pub payment_intent: Option<Id>,
+    /// `ch_…`
+    pub charge: Option<Id>,
+}
+
+/// A Dispute.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Dispute {
+    /// `dp_…`
+    pub id: String,
+    /// In cents, tax included.
+    pub amount: Option<i64>,
+    /// `usd`.
+    pub currency: Option<String>,
+    /// `warning_…`, `needs_response`, `under_review`, `won`, `lost`, `prevented`.
+    pub status: Option<String>,
+    /// `pi_…`
+    pub payment_intent: Option<Id>,
+    /// `ch_…`
+    pub charge: Option<Id>,
+    /// What moved; empty for an inquiry.
+    #[serde(default, deserialize_with = "or_default")]
+    pub balance_transactions: Vec<serde_json::Value>,
+}
+
+/// A PaymentMethod.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct PaymentMethod {
+    /// `pm_…`
+    pub id: String,
+    /// `card`, `us_bank_account`, …
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// What is known of the card.
+    pub card: Option<CardDetails>,
+    /// `cus_…`; gone once it is detached.
+    pub customer: Option<Id>,
+}
+
+/// What is known of a card.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct CardDetails {
+    /// `visa`, …
+    pub brand: Option<String>,
+    /// The last four digits.
+    pub last4: Option<String>,
+    /// 1 to 12.
+    pub exp_month: Option<u8>,
+    /// Four digits.
+    pub exp_year: Option<u16>,
+    /// The same for the same number.
+    pub fingerprint: Option<String>,
+    /// `credit`, `debit`, `prepaid`, `unknown`.
+    pub funding: Option<String>,
+    /// Present for Apple Pay, Google Pay, Link, ….
+    pub wallet: Option<serde_json::Value>,
+}
+
+/// A Customer.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Customer {
+    /// `cus_…`
+    pub id: String,
+    /// Whether it was deleted.
+    #[serde(default)]
+    pub deleted: bool,
+    /// How its invoices are paid.
+    pub invoice_settings: Option<InvoiceSettings>,
+    /// Ours.
+    #[serde(default, deserialize_with = "or_default")]
+    pub metadata: Map,
+}
+
+/// How a customer's invoices are paid.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct InvoiceSettings {
+    /// `pm_…`
+    pub default_payment_method: Option<Id>,
+}
+
+/// A SetupIntent.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct SetupIntent {
+    /// `seti_…`
+    pub id: String,
+    /// `cus_…`
+    pub customer: Option<Id>,
+}
+
+/// `null` is the default, too.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// A code that some versions write as a number.
+pub(super) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_str().map(str::to_owned).or_else(|| value.as_number().map(ToString::to_string)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invoice_names_its_payment_in_every_version_of_the_api() {
+        let newer = r#"{"id":"in_1","payments":{"object":"list","data":[{"id":"inpay_1","invoice":"in_1","payment":{"type":"payment_intent",
+            "payment_intent":{"id":"pi_1","status":"succeeded","amount_received":2500,"metadata":null,"new_field":{"a":1}}}}]},"metadata":{"a":"b"}}"#;
+        let invoice: Invoice = serde_json::from_str(newer).unwrap();
+        let intent = invoice.payment_intent().unwrap();
+        assert_eq!((intent.id.as_str(), intent.object.as_ref().unwrap().amount_received), ("pi_1", Some(2500)));
+        let older: Invoice = serde_json::from_str(r#"{"id":"in_1","payment_intent":"pi_1"}"#).unwrap();
+        assert_eq!(older.payment_intent().unwrap().id, "pi_1");
+    }
+}

@@ -1,0 +1,182 @@
+//! What the operator sets about Stripe: read from the environment once, when a function starts.
+
+use crate::settings::SettingsError;
+use crate::state::Tax;
+
+/// Stripe's own address.
+const API_BASE: &str = "https://api.stripe.com";
+
+/// What the operator sets about Stripe.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StripeSettings {
+    /// `STRIPE_SECRET_KEY`: a secret or restricted key, `sk_…` or `rk_…`. Required.
+    pub secret_key: String,
+    /// `STRIPE_API_BASE`: only for tests and the local cloud; Stripe's own address by default.
+    pub api_base: String,
+    /// `STRIPE_WEBHOOK_SECRETS`: `whsec_…`, separated by commas (two while one is being replaced).
+    pub webhook_secrets: Vec<String>,
+    /// Whether money is real: what the key says. An event of the other mode is never credited.
+    pub mode: Mode,
+    /// `CHECKOUT_SUCCESS_URL`, by default `BILLING_URL?session={CHECKOUT_SESSION_ID}`.
+    pub success_url: Option<String>,
+    /// `CHECKOUT_CANCEL_URL`, by default `BILLING_URL?checkout=canceled`.
+    pub cancel_url: Option<String>,
+    /// `STRIPE_TAX`: `automatic` if Stripe computes tax; off by default.
+    pub tax: Tax,
+    /// `STRIPE_TAX_CODE`: the tax code of credit, `txcd_…`. Optional.
+    pub tax_code: Option<String>,
+    /// `STRIPE_PAYMENT_METHODS`: `card` by default; `us_bank_account` for a delayed one, separated by commas.
+    pub payment_methods: Vec<String>,
+    /// `STRIPE_INVOICES`: `off` if top-ups make no invoice (Stripe charges for them); on by default.
+    pub invoices: Invoices,
+    /// `REFILL_DEFAULT`: `on` if an API caller that says nothing about refills agrees to them; off by default.
+    pub refill_default: RefillDefault,
+}
+
+/// Whether money is real.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It is not.
+    Test,
+    /// It is.
+    Live,
+}
+
+/// Whether top-ups make an invoice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invoices {
+    /// They do.
+    On,
+    /// Only a receipt.
+    Off,
+}
+
+/// What a caller agrees to who says nothing about refills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefillDefault {
+    /// To nothing.
+    Off,
+    /// To refills: below the smaller of $10 and a fifth of the first top-up, by $25.
+    On,
+}
+
+impl Mode {
+    /// What `livemode` Stripe's objects have in it.
+    #[must_use]
+    pub fn livemode(self) -> bool {
+        self == Mode::Live
+    }
+}
+
+impl StripeSettings {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// [`SettingsError`], naming the variable.
+    pub fn from_environment() -> Result<StripeSettings, SettingsError> {
+        StripeSettings::read(|variable| std::env::var(variable).ok())
+    }
+
+    /// Reads settings from anything that maps variables to values.
+    ///
+    /// # Errors
+    /// [`SettingsError`], naming the variable.
+    pub fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<StripeSettings, SettingsError> {
+        let optional = |variable| value_of(variable).map(|value| value.trim().to_owned()).filter(|v| !v.is_empty());
+        let list = |variable: &'static str| -> Vec<String> {
+            let value = optional(variable).unwrap_or_default();
+            value.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        };
+        let switch = |variable, known: [&str; 2]| match optional(variable) {
+            None => Ok(known[0].to_owned()),
+            Some(value) if known.contains(&value.as_str()) => Ok(value),
+            Some(value) => {
+                let why = format!("it is {value}, not {} or {}", known[0], known[1]);
+                Err(SettingsError::Unusable { variable, why })
+            }
+        };
+        let secret_key = optional("STRIPE_SECRET_KEY").ok_or(SettingsError::Missing("STRIPE_SECRET_KEY"))?;
+        let mode = match secret_key.split_once('_').map(|(_, rest)| rest.starts_with("live_")) {
+            Some(true) => Mode::Live,
+            Some(false) if secret_key.starts_with("sk_") || secret_key.starts_with("rk_") => Mode::Test,
+            Some(false) | None => {
+                let why = "a secret key begins with sk_ or rk_".to_owned();
+                return Err(SettingsError::Unusable { variable: "STRIPE_SECRET_KEY", why });
+            }
+        };
+        let mut payment_methods = list("STRIPE_PAYMENT_METHODS");
+        if payment_methods.is_empty() {
+            payment_methods.push("card".to_owned());
+        }
+        let billing_url = optional("BILLING_URL");
+        let page = |query: &str| billing_url.as_ref().map(|url| with_query(url, query));
+        Ok(StripeSettings {
+            secret_key,
+            api_base: optional("STRIPE_API_BASE").unwrap_or_else(|| API_BASE.to_owned()),
+            webhook_secrets: list("STRIPE_WEBHOOK_SECRETS"),
+            mode,
+            success_url: optional("CHECKOUT_SUCCESS_URL").or_else(|| page("session={CHECKOUT_SESSION_ID}")),
+            cancel_url: optional("CHECKOUT_CANCEL_URL").or_else(|| page("checkout=canceled")),
+            tax: if switch("STRIPE_TAX", ["off", "automatic"])? == "automatic" { Tax::Automatic } else { Tax::Off },
+            tax_code: optional("STRIPE_TAX_CODE"),
+            payment_methods,
+            invoices: if switch("STRIPE_INVOICES", ["on", "off"])? == "on" { Invoices::On } else { Invoices::Off },
+            refill_default: if switch("REFILL_DEFAULT", ["off", "on"])? == "on" {
+                RefillDefault::On
+            } else {
+                RefillDefault::Off
+            },
+        })
+    }
+}
+
+/// Without the secrets.
+impl std::fmt::Debug for StripeSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StripeSettings")
+            .field("api_base", &self.api_base)
+            .field("mode", &self.mode)
+            .field("tax", &self.tax)
+            .field("payment_methods", &self.payment_methods)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An address with one more parameter, before its fragment.
+fn with_query(url: &str, query: &str) -> String {
+    let (page, fragment) = url.split_once('#').map_or((url, None), |(page, fragment)| (page, Some(fragment)));
+    let separator = if page.contains('?') { '&' } else { '?' };
+    let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
+    format!("{page}{separator}{query}{fragment}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(set: &[(&'static str, &str)]) -> Result<StripeSettings, SettingsError> {
+        StripeSettings::read(|variable| {
+            set.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_key_says_whether_money_is_real() {
+        assert_eq!(read(&[("STRIPE_SECRET_KEY", "sk_test_1")]).unwrap().mode, Mode::Test);
+        assert_eq!(read(&[("STRIPE_SECRET_KEY", "rk_live_1")]).unwrap().mode, Mode::Live);
+        assert!(read(&[("STRIPE_SECRET_KEY", "pk_test_1")]).is_err());
+        assert_eq!(read(&[]), Err(SettingsError::Missing("STRIPE_SECRET_KEY")));
+    }
+
+    #[test]
+    fn pages_are_those_of_the_billing_page_unless_set() {
+        let key = ("STRIPE_SECRET_KEY", "sk_test_1");
+        let settings = read(&[key, ("BILLING_URL", "https://b.example/x#add")]).unwrap();
+        assert_eq!(settings.success_url.as_deref(), Some("https://b.example/x?session={CHECKOUT_SESSION_ID}#add"));
+        assert_eq!(settings.payment_methods, ["card"]);
+        assert!(read(&[key, ("STRIPE_TAX", "yes")]).is_err());
+        let secrets = read(&[key, ("STRIPE_WEBHOOK_SECRETS", "whsec_1, whsec_2,")]).unwrap().webhook_secrets;
+        assert_eq!(secrets, ["whsec_1", "whsec_2"]);
+        assert!(!format!("{:?}", read(&[key]).unwrap()).contains("sk_test"));
+    }
+}

@@ -1,0 +1,82 @@
+//! What is true between rows: settling is complete, and an account says when it must be looked at next.
+
+use std::rc::Rc;
+
+use tollgate::command::Command;
+use tollgate::decide::decide;
+use tollgate::due::due_at;
+use tollgate::event::{Cause, Change, Event, StopReason};
+use tollgate::settle::next_row;
+use tollgate::state::{AccountState, Standing, Tax};
+use tollgate::timestamp::Timestamp;
+use tollgate::view::View;
+
+use crate::Check;
+use crate::model::{ensure, hold_end, is_held};
+use crate::world::World;
+
+/// How far ahead to look for what is due, in seconds.
+const AHEAD: [i64; 8] = [1, 120, 600, 1_800, 3_600, 86_400, 3 * 86_400, 14 * 86_400];
+
+/// Checks an account as a step left it.
+pub(crate) fn check(world: &World) -> Check {
+    let prices = Rc::clone(&world.prices);
+    let view = world.view(&world.account, &prices, &world.policy)?;
+    let (state, now) = (view.state(), world.now);
+    let due = due_at(state, &world.policy);
+    let row = |at| next_row(&view, at).map_err(|refusal| refusal.to_string());
+
+    // Whatever is due now or soon and is not the hourly run's, is announced in time.
+    let soon = AHEAD[usize::try_from(state.next_seq).unwrap_or(0) % AHEAD.len()];
+    for at in [now, now.plus(soon)] {
+        if let Some(event) = row(at)?
+            && !is_of_the_hourly_run(state, &event)
+        {
+            let announced = due.is_some_and(|due| due <= at);
+            ensure!(announced, "{} is due by {at}, announced for {due:?}", event.change.name());
+        }
+    }
+    let waits_for_outside = state.refill.wanted.is_some()
+        || state.refill.attempt.is_some()
+        || matches!(state.standing, Standing::Deleting(_));
+    if row(now)?.is_none() {
+        // Settled: everything is paid, and what is announced is to come or waits for somebody else.
+        let is_paid = state.paid_through().is_none_or(|through| through > now);
+        ensure!(is_paid || is_held(state, now.seconds()), "settled, and paid through {:?} only", state.paid_through());
+        if let Some(due) = due {
+            ensure!(due > now || waits_for_outside, "settled at {now}, and due since {due}");
+            let progress = due > now && row(due)?.is_some();
+            ensure!(progress || waits_for_outside, "announced for {due}, but then nothing is due");
+        }
+        // What is wanted can begin: otherwise it would be driven for ever, and hold back suspensions for nothing.
+        if state.refill.wanted.is_some() && state.refill.attempt.is_none() {
+            let begin = Command::BeginRefill { customer: crate::world::id("cus")?, tax: Tax::Off };
+            let begun = decide(state, &begin, Cause::Command, &world.policy, now);
+            ensure!(begun.is_ok(), "a refill is wanted and cannot begin: {begun:?}");
+        }
+        // The end of a hold is nobody's hour.
+        if is_held(state, now.seconds()) && !is_paid {
+            let end = hold_end(state).unwrap_or(now);
+            let is_suspended = row(end)?.is_some();
+            let announced = due.is_some_and(|due| due <= end);
+            ensure!(!is_suspended || announced, "a hold ends at {end}, announced for {due:?}");
+        }
+    }
+    Ok(())
+}
+
+/// What is due at the end of a full hour, and meters: the hourly run walks all accounts that have such.
+fn is_of_the_hourly_run(state: &AccountState, event: &Event) -> bool {
+    let full_hour = state.paid_through().is_some_and(|through| through.hour().start() == through);
+    match &event.change {
+        Change::Metered { .. } => true,
+        Change::Usage { .. } | Change::Suspended { .. } | Change::Stopped { why: StopReason::Credit, .. } => full_hour,
+        _ => false,
+    }
+}
+
+/// The next instant at which a punctual run would come: the next full hour, or what is due if that is sooner.
+pub(crate) fn next_run(view: &View<'_>, now: Timestamp) -> Timestamp {
+    let hour = now.hour().end();
+    due_at(view.state(), view.policy()).filter(|due| *due > now).map_or(hour, |due| due.min(hour))
+}

@@ -1,0 +1,93 @@
+//! Random histories of the pure domain, checked row by row against an independent model.
+//!
+//! A history is an account and up to a hundred steps: time passes, and somebody wants something of the account, sensible
+//! or not. Everything goes the way it goes in production: [`tollgate::settle`] first, then
+//! [`tollgate::request`] → [`tollgate::decide`](mod@tollgate::decide) → [`tollgate::row`], with claims as the store keeps
+//! them, and the row is read back from its stored form.
+//!
+//! - [`steps`] what a history is made of, and how it is drawn and shrunk.
+//! - [`world`] carries a history out and writes down what happened.
+//! - [`model`] keeps its own books, from the rows alone and without `apply`, and says which invariant a row breaks.
+//! - [`ahead`] what is true *between* rows: what is due next, and that settling is complete.
+//! - [`late`], [`runway`], [`splitting`] properties of their own.
+//!
+//! The seed is fixed, so that a run can be repeated; `PROPTEST_RNG_SEED` draws others and `PROPTEST_CASES` more.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a check looks at the rows it is about; a new kind of row must first of all pass the checks on every row"
+)]
+
+mod ahead;
+mod late;
+mod model;
+mod runway;
+mod splitting;
+mod steps;
+mod world;
+
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
+
+use steps::{Flavour, History, history};
+use world::World;
+
+/// What a check comes to: the sentence that says which invariant was broken.
+type Check = Result<(), String>;
+
+/// Histories of each flavour: five flavours, so 12,500 in all.
+const CASES: u32 = 2_500;
+
+/// At least `cases`; the environment can only raise it.
+fn config(cases: u32) -> Config {
+    let environment = Config::default();
+    let rng_seed = match environment.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(20_261_122),
+        fixed @ RngSeed::Fixed(_) => fixed,
+    };
+    let chosen = std::env::var_os("PROPTEST_CASES").is_some();
+    Config {
+        cases: if chosen { environment.cases.max(cases) } else { cases },
+        rng_seed,
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..environment
+    }
+}
+
+fn check_histories(flavour: Flavour) {
+    let strategy = history(flavour);
+    let check = |history: History| {
+        let steps = &history.steps;
+        let mut world = World::open(&history).map_err(TestCaseError::fail)?;
+        let outcome = steps.iter().try_for_each(|step| world.step(step));
+        outcome.map_err(|broken| TestCaseError::fail(format!("{broken}\n{}", world.transcript())))
+    };
+    if let Err(failure) = TestRunner::new(config(CASES)).run(&strategy, check) {
+        let text = failure.to_string();
+        assert!(text.is_empty(), "{flavour:?}: {text}");
+    }
+}
+
+#[test]
+fn every_row_of_a_history_of_resources_keeps_the_invariants() {
+    check_histories(Flavour::Resources);
+}
+
+#[test]
+fn every_row_of_a_history_of_grants_and_trials_keeps_the_invariants() {
+    check_histories(Flavour::Grants);
+}
+
+#[test]
+fn every_row_of_a_history_of_refills_keeps_the_invariants() {
+    check_histories(Flavour::Refills);
+}
+
+#[test]
+fn every_row_of_a_history_of_money_going_back_keeps_the_invariants() {
+    check_histories(Flavour::MoneyBack);
+}
+
+#[test]
+fn every_row_of_a_history_of_suspensions_and_deletions_keeps_the_invariants() {
+    check_histories(Flavour::Standing);
+}
