@@ -1,0 +1,201 @@
+//! `GET` and `PUT /v1/auto-refill`: what is agreed about refills from the saved card, and how they stand.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use tollgate::api::{Answer, Failed, OnAccount};
+use tollgate::command::{Command, RefillSettings};
+use tollgate::http::Call;
+use tollgate::ids::CardId;
+use tollgate::money::Usd;
+use tollgate::problem::{Code, Problem};
+use tollgate::refill::hours_covered;
+use tollgate::refusal::Refusal;
+use tollgate::shell::Billing;
+use tollgate::state::{AccountState, RefillPause, Standing, SuspensionReason};
+use tollgate::store::BeforeCommand;
+
+/// An amount that lasts less than this many hours is worth a word: refills would come more than once a day.
+const HOURS_WARNING: i64 = 24;
+
+/// The state in which the customer has to do something.
+const NEEDS_CUSTOMER: &str = "needs_customer";
+
+/// What is left out stays; `null` takes a card or cap away.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    #[serde(default)]
+    enabled: Option<bool>,
+    #[serde(default)]
+    threshold: Option<Usd>,
+    #[serde(default)]
+    amount: Option<Usd>,
+    #[serde(default, deserialize_with = "present")]
+    payment_method: Option<Option<CardId>>,
+    #[serde(default, deserialize_with = "present")]
+    monthly_cap: Option<Option<Usd>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    enabled: bool,
+    threshold: Option<String>,
+    amount: Option<String>,
+    payment_method: Option<String>,
+    monthly_cap: Option<String>,
+    /// `idle`, `wanted`, `charging`, `needs_customer` or `paused`.
+    state: &'static str,
+    /// What it waits for, if it does.
+    why: Option<&'static str>,
+    /// When it looks again, or gives up on the customer.
+    until: Option<String>,
+    /// Where the customer confirms the payment, if it is asked to.
+    confirm_url: Option<String>,
+    agreed_at: Option<String>,
+    /// How many whole hours the amount lasts at the present rate; null if nothing runs.
+    hours_covered: Option<i64>,
+    warning: Option<String>,
+}
+
+/// `GET /v1/auto-refill`.
+pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let on = OnAccount::of_caller(billing, call)?;
+    let (mut shown, attempt) = on
+        .look(|view| (shown(view.state()), view.state().refill.attempt.as_ref().map(|attempt| attempt.number)))
+        .await?;
+    if shown.state == NEEDS_CUSTOMER {
+        let confirmation = billing.store.customer_profile(on.account()).await?.confirmation;
+        shown.confirm_url = confirmation.filter(|asked| Some(asked.attempt) == attempt).map(|asked| asked.url);
+    }
+    Answer::ok(&shown)
+}
+
+/// `PUT /v1/auto-refill`.
+pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let body: Body = call.json()?;
+    body.check()?;
+    let on = OnAccount::of_caller(billing, call)?;
+    let command = |state: &AccountState| body.over(state).map(Command::ChangeRefill);
+    let row = on.execute_on_state(call.cause(), BeforeCommand::Settle, command).await?;
+    Ok(Answer::ok(&shown(&row.state))?.of_row(row.seq))
+}
+
+impl Body {
+    fn check(&self) -> Result<(), Problem> {
+        let card = self.payment_method.iter().flatten().find(|card| !is_card(card));
+        card.map_or(Ok(()), |_| {
+            Err(Problem::new(Code::InvalidBody, "payment_method: the id of a saved card, such as pm_123."))
+        })
+    }
+
+    /// All of what is agreed then.
+    fn over(&self, state: &AccountState) -> Result<RefillSettings, Refusal> {
+        let agreed = state.refill.agreement;
+        let threshold = self.threshold.or(agreed.map(|agreed| agreed.threshold));
+        let amount = self.amount.or(agreed.map(|agreed| agreed.amount));
+        let is_on = self.enabled.unwrap_or(agreed.is_some());
+        let terms = threshold.zip(amount);
+        // Terms are agreed to when refills are switched on, and are not kept for later.
+        let is_half = if is_on { terms.is_none() } else { self.threshold.is_some() || self.amount.is_some() };
+        if is_half {
+            return Err(Refusal::RefillTermsNeeded);
+        }
+        Ok(RefillSettings {
+            terms: terms.filter(|_| is_on),
+            card: self.payment_method.clone().unwrap_or_else(|| state.refill.card.clone()),
+            monthly_cap: self.monthly_cap.unwrap_or(state.refill.monthly_cap),
+        })
+    }
+}
+
+/// What Stripe charges off session: payment methods, and the cards of older integrations.
+fn is_card(card: &CardId) -> bool {
+    ["pm_", "card_"].iter().any(|prefix| card.as_str().starts_with(prefix))
+}
+
+/// Tells `null` from what is left out.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+fn shown(state: &AccountState) -> Shown {
+    let refill = &state.refill;
+    let Progress { state: progress, why, until } = progress(state);
+    let hours = refill.agreement.and_then(|agreed| hours_covered(agreed.amount, state));
+    let warning = hours.filter(|hours| *hours < HOURS_WARNING).map(|hours| {
+        let unit = if hours == 1 { "hour" } else { "hours" };
+        format!("At the present rate one refill lasts {hours} {unit}.")
+    });
+    Shown {
+        enabled: refill.agreement.is_some(),
+        threshold: refill.agreement.map(|agreed| agreed.threshold.to_string()),
+        amount: refill.agreement.map(|agreed| agreed.amount.to_string()),
+        payment_method: refill.card.as_ref().map(ToString::to_string),
+        monthly_cap: refill.monthly_cap.map(|cap| cap.to_string()),
+        state: progress,
+        why,
+        until,
+        confirm_url: None,
+        agreed_at: refill.agreement.map(|agreed| agreed.at.to_string()),
+        hours_covered: hours,
+        warning,
+    }
+}
+
+struct Progress {
+    state: &'static str,
+    why: Option<&'static str>,
+    until: Option<String>,
+}
+
+impl Progress {
+    fn of(state: &'static str, why: Option<&'static str>) -> Progress {
+        Progress { state, why, until: None }
+    }
+}
+
+fn progress(state: &AccountState) -> Progress {
+    let refill = &state.refill;
+    if let Some(attempt) = &refill.attempt {
+        return match attempt.void_at {
+            Some(void_at) => {
+                Progress { state: NEEDS_CUSTOMER, why: Some("confirmation"), until: Some(void_at.to_string()) }
+            }
+            None => Progress::of("charging", None),
+        };
+    }
+    if refill.agreement.is_none() {
+        return Progress::of("idle", None);
+    }
+    if let Some(why) = paused(state) {
+        return Progress::of("paused", Some(why));
+    }
+    match (refill.wanted, refill.retry_at) {
+        (Some(_), _) => Progress::of("wanted", None),
+        (None, Some(retry_at)) => Progress { state: "wanted", why: Some("limit"), until: Some(retry_at.to_string()) },
+        (None, None) => Progress::of("idle", None),
+    }
+}
+
+/// Why no card is charged although refills are on.
+fn paused(state: &AccountState) -> Option<&'static str> {
+    let refill = &state.refill;
+    match refill.paused {
+        Some(RefillPause::CardRefused) => return Some("card_refused"),
+        Some(RefillPause::Failures) => return Some("failures"),
+        Some(RefillPause::CardGone) => return Some("card_removed"),
+        None => {}
+    }
+    let Some(card) = &refill.card else { return Some("no_card") };
+    if refill.never.contains(card) {
+        return Some("card_refused");
+    }
+    if !state.frozen.is_empty() {
+        return Some("frozen");
+    }
+    match &state.standing {
+        Standing::Good => None,
+        Standing::Suspended(suspension) => (suspension.reason == SuspensionReason::Staff).then_some("suspended"),
+        Standing::Deleting(_) | Standing::Deleted(_) => Some("deleted"),
+        Standing::Closed => Some("closed"),
+    }
+}

@@ -1,0 +1,36 @@
+//! `GET` and `PUT /v1/account`: who the customer is.
+
+use serde::{Deserialize, Serialize};
+use tollgate::api::{Answer, Failed, OnAccount};
+use tollgate::http::Call;
+use tollgate::profile::Email;
+use tollgate::shell::Billing;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    email: Email,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    id: &'a str,
+    /// Null as long as none is known; nothing can be bought then.
+    email: Option<Email>,
+}
+
+/// `GET /v1/account`.
+pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let on = OnAccount::of_caller(billing, call)?;
+    on.ensure_open().await?;
+    Answer::ok(&Shown { id: on.account().as_str(), email: on.email().await? })
+}
+
+/// `PUT /v1/account`. No row: nothing that is decided depends on it.
+pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let Body { email } = call.json()?;
+    let on = OnAccount::of_caller(billing, call)?;
+    on.ensure_open().await?;
+    billing.store.set_email(on.account(), &email).await?;
+    Answer::ok(&Shown { id: on.account().as_str(), email: Some(email) })
+}

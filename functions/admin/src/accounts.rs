@@ -1,0 +1,229 @@
+//! `/v1/admin/accounts/{account}`: how an account stands, whether its chain is whole, and what staff changes.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use tollgate::api::{Answer, Failed, OnAccount};
+use tollgate::command::{Bonus, Command};
+use tollgate::http::Call;
+use tollgate::ids::{AccountId, Sku};
+use tollgate::money::Usd;
+use tollgate::problem::{Code, Problem};
+use tollgate::profile::Email;
+use tollgate::refusal::Refusal;
+use tollgate::request;
+use tollgate::row::{Head, Row};
+use tollgate::shell::Billing;
+use tollgate::state::AccountState;
+use tollgate::store::{BeforeCommand, ChainFault};
+use tollgate::timestamp::Timestamp;
+use tollgate::view::View;
+
+/// Why. It is kept in the row; of a bonus and a correction the customer reads it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reason {
+    reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BonusBody {
+    amount: Usd,
+    /// RFC 3339.
+    expires_at: String,
+    #[serde(default)]
+    excludes: BTreeSet<Sku>,
+    reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CorrectionBody {
+    amount: Usd,
+    reason: String,
+}
+
+/// The row that records a change, and the account after it.
+#[derive(Debug, Serialize)]
+struct Changed {
+    account: String,
+    seq: u64,
+    at: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    amount: String,
+    balance: String,
+    standing: &'static str,
+    frozen: bool,
+}
+
+/// An account as its last row left it: nothing is settled by looking at it.
+#[derive(Debug, Serialize)]
+struct Summary {
+    account: String,
+    email: Option<Email>,
+    rows: u64,
+    at: String,
+    balance: String,
+    paid_credit: String,
+    grants: usize,
+    standing: &'static str,
+    frozen: bool,
+    paid_through: Option<String>,
+    rate_per_hour: String,
+    running: u64,
+    idle: u32,
+    meters: u32,
+    pending_payments: usize,
+    /// What one refill buys; null while they are off.
+    auto_refill: Option<String>,
+    head: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Verification {
+    account: String,
+    /// Whether every row follows the one before it.
+    verified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<u64>,
+    /// The hash of the last row: to be compared with what was noted elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<String>,
+    /// What is wrong with the first row that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wrong: Option<String>,
+}
+
+/// `GET …`.
+pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let account: AccountId = call.path("account")?;
+    let Head { state, digest } = billing.store.head(&account).await?.ok_or(Refusal::AccountNotOpen)?;
+    let profile = billing.store.profile(&account).await?;
+    Answer::ok(&Summary {
+        account: account.to_string(),
+        email: profile.email,
+        rows: state.next_seq,
+        at: state.at.to_string(),
+        balance: state.balance().to_string(),
+        paid_credit: state.paid.to_string(),
+        grants: state.grants.len(),
+        standing: state.standing.name(),
+        frozen: !state.frozen.is_empty(),
+        paid_through: state.paid_through().map(|through| through.to_string()),
+        rate_per_hour: state.billed.rate.shown(),
+        running: state.billed.running_count(),
+        idle: state.billed.idle,
+        meters: state.meters,
+        pending_payments: state.pending.len(),
+        auto_refill: state.refill.agreement.map(|agreed| agreed.amount.to_string()),
+        head: digest.as_str().to_owned(),
+    })
+}
+
+/// `GET …/verify`: walks the whole chain.
+pub(crate) async fn verify(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let account: AccountId = call.path("account")?;
+    let shown =
+        |verified, rows, head, wrong| Verification { account: account.to_string(), verified, rows, head, wrong };
+    match billing.store.verify(&account).await {
+        Ok(chain) if chain.rows == 0 => Err(Refusal::AccountNotOpen.into()),
+        Ok(chain) => {
+            let head = chain.head.digest.as_str().to_owned();
+            Answer::ok(&shown(true, Some(chain.rows), Some(head), None))
+        }
+        Err(ChainFault::Wrong(fault)) => {
+            tracing::error!(%account, %fault, "the chain is broken");
+            Answer::ok(&shown(false, None, None, Some(fault.to_string())))
+        }
+        Err(ChainFault::Unread(fault)) => Err(fault.into()),
+    }
+}
+
+/// `POST …/bonus`.
+pub(crate) async fn bonus(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let BonusBody { amount, expires_at, excludes, reason } = call.json()?;
+    let expires_at: Timestamp =
+        expires_at.parse().map_err(|error| Problem::new(Code::InvalidBody, format!("expires_at: {error}.")))?;
+    let bonus = Bonus { amount, expires_at, excludes };
+    on_state(billing, call, |_| Ok(Command::Grant { bonus: bonus.clone(), reason: reason.clone() })).await
+}
+
+/// `POST …/correction`.
+pub(crate) async fn correction(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let CorrectionBody { amount, reason } = call.json()?;
+    on_state(billing, call, |_| Ok(Command::Correct { amount, reason: reason.clone() })).await
+}
+
+/// `POST …/freeze`.
+pub(crate) async fn freeze(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let Reason { reason } = call.json()?;
+    on_state(billing, call, |_| Ok(Command::Freeze { reason: reason.clone() })).await
+}
+
+/// `POST …/unfreeze`.
+pub(crate) async fn unfreeze(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let Reason { reason } = call.json()?;
+    on_state(billing, call, |_| Ok(Command::Unfreeze { reason: reason.clone() })).await
+}
+
+/// `POST …/close`.
+pub(crate) async fn close(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let Reason { reason } = call.json()?;
+    on_state(billing, call, |_| Ok(Command::Close { reason: reason.clone() })).await
+}
+
+/// `POST …/suspend`.
+pub(crate) async fn suspend(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let Reason { reason } = call.json()?;
+    on_view(billing, call, |view| request::suspend(view, &reason)).await
+}
+
+/// `POST …/resume`.
+pub(crate) async fn resume(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    // The row of a resumption has no room for a reason; it is asked for all the same, and stands in the log.
+    let Reason { reason } = call.json()?;
+    if reason.trim().is_empty() || reason.len() > tollgate::decide::REASON_BYTES_MAX {
+        return Err(Refusal::ReasonNeeded { bytes_max: tollgate::decide::REASON_BYTES_MAX }.into());
+    }
+    let answer = on_view(billing, call, |view| request::resume(view, call.now.max(view.state().at))).await?;
+    tracing::info!(request_id = call.request_id, reason, "resumed");
+    Ok(answer)
+}
+
+/// Staff's word on money and standing holds even if what runs cannot be priced at the moment.
+async fn on_state(
+    billing: &Billing,
+    call: &Call,
+    command: impl Fn(&AccountState) -> Result<Command, Refusal> + Sync,
+) -> Result<Answer, Failed> {
+    let account: AccountId = call.path("account")?;
+    let on = OnAccount::named(billing, call, &account);
+    changed(&account, &on.execute_on_state(call.cause(), BeforeCommand::Settle, command).await?)
+}
+
+async fn on_view(
+    billing: &Billing,
+    call: &Call,
+    command: impl Fn(&View<'_>) -> Result<Command, Refusal> + Sync,
+) -> Result<Answer, Failed> {
+    let account: AccountId = call.path("account")?;
+    let on = OnAccount::named(billing, call, &account);
+    changed(&account, &on.execute(call.cause(), command).await?)
+}
+
+fn changed(account: &AccountId, row: &Row) -> Result<Answer, Failed> {
+    let (event, state) = (&row.event, &row.state);
+    let answer = Answer::ok(&Changed {
+        account: account.to_string(),
+        seq: row.seq,
+        at: event.at.to_string(),
+        kind: event.change.name(),
+        amount: event.amount().to_string(),
+        balance: state.balance().to_string(),
+        standing: state.standing.name(),
+        frozen: !state.frozen.is_empty(),
+    })?;
+    Ok(answer.of_row(row.seq))
+}

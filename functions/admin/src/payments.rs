@@ -1,0 +1,59 @@
+//! `GET /v1/admin/payments/{id}`: which account and row an id of Stripe's leads to. That is how support finds a payment.
+
+use serde::Serialize;
+use tollgate::api::{Answer, Failed, OnAccount};
+use tollgate::http::Call;
+use tollgate::ids::{AccountId, PaymentId};
+use tollgate::problem::{Code, Problem};
+use tollgate::shell::Billing;
+use tollgate::transaction::Transaction;
+
+/// What Stripe's ids begin with that lead somewhere.
+const PREFIXES: [&str; 7] = ["cs_", "pi_", "ch_", "in_", "cus_", "re_", "pyr_"];
+
+/// What is known of a payment. What Stripe itself says of it is a member beside these.
+#[derive(Debug, Serialize)]
+struct Shown {
+    id: String,
+    account: String,
+    row: Transaction,
+}
+
+/// Where an id leads.
+struct Place {
+    account: AccountId,
+    seq: u64,
+}
+
+/// `GET /v1/admin/payments/{id}`.
+pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let id: PaymentId = call.path("id")?;
+    if !PREFIXES.iter().any(|prefix| id.as_str().starts_with(prefix)) {
+        return Err(unknown(&id).into());
+    }
+    let Place { account, seq } = place(billing, &id).await?;
+    let on = OnAccount::named(billing, call, &account);
+    let row = on.transaction(&on.row(seq).await?).await?;
+    let shown = Shown { id: id.to_string(), account: account.to_string(), row };
+    Ok(Answer::ok(&shown)?.of_row(seq))
+}
+
+/// A payment's claim is written with its row; the look-ups of its other ids follow and may be missing for a moment.
+async fn place(billing: &Billing, id: &PaymentId) -> Result<Place, Failed> {
+    let claims = match id.as_str().split('_').next() {
+        Some("pi") => vec![format!("stripe#{id}#credit"), format!("stripe#{id}#pending")],
+        Some("re" | "pyr") => vec![format!("stripe#{id}#debit")],
+        Some(_) | None => Vec::new(),
+    };
+    for claim in claims {
+        if let Some(claimed) = billing.store.claim(&claim).await? {
+            return Ok(Place { account: claimed.account, seq: claimed.seq });
+        }
+    }
+    let found = billing.store.look_up(id.as_str()).await?.ok_or_else(|| unknown(id))?;
+    Ok(Place { account: found.account, seq: found.seq })
+}
+
+fn unknown(id: &PaymentId) -> Problem {
+    Problem::new(Code::NotFound, format!("Nothing is known of {id}."))
+}

@@ -1,0 +1,118 @@
+//! `GET` and `PUT /v1/admin/prices`: the price list. A price is added and never changed.
+
+use serde::{Deserialize, Serialize};
+use tollgate::api::{Answer, Failed};
+use tollgate::http::Call;
+use tollgate::ids::{Kind, Sku};
+use tollgate::money::Rate;
+use tollgate::prices::{Price, PriceList, Unit};
+use tollgate::problem::{Code, Problem};
+use tollgate::refusal::Refusal;
+use tollgate::shell::Billing;
+use tollgate::timestamp::Timestamp;
+
+/// The most prices one request adds: each is a write of its own.
+const PRICES_MAX: usize = 200;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    prices: Vec<Wanted>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    sku: Sku,
+    unit: Unit,
+    kind: Kind,
+    rate: Rate,
+    #[serde(default)]
+    idle_rate: Option<Rate>,
+    /// RFC 3339; the earliest that is allowed, if it is left out.
+    #[serde(default)]
+    valid_from: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    prices: Vec<ShownPrice>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownPrice {
+    sku: String,
+    unit: Unit,
+    kind: String,
+    rate: String,
+    idle_rate: String,
+    valid_from: String,
+}
+
+/// `GET /v1/admin/prices`: all there are and were.
+pub(crate) async fn get(billing: &Billing, _: &Call) -> Result<Answer, Failed> {
+    let prices = billing.store.prices().await?;
+    Answer::ok(&Shown { prices: prices.iter().map(ShownPrice::from).collect() })
+}
+
+/// `PUT /v1/admin/prices`: all are checked before any is added. What holds already is left as it is, so a request may
+/// be repeated; the answer is the prices as they will hold.
+pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let Body { prices } = call.json()?;
+    if prices.is_empty() || prices.len() > PRICES_MAX {
+        return Err(Problem::new(Code::InvalidBody, format!("Between 1 and {PRICES_MAX} prices.")).into());
+    }
+    let mut list = billing.store.prices().await?;
+    let (mut shown, mut new) = (Vec::new(), Vec::new());
+    for wanted in prices {
+        let price = wanted.over(&list, call.now)?;
+        if list.at(&price.sku, price.valid_from) != Some(&price) {
+            list.check(&price, call.now)?;
+            list = list.iter().cloned().chain([price.clone()]).collect();
+            new.push(price.clone());
+        }
+        shown.push(ShownPrice::from(&price));
+    }
+    for price in &new {
+        billing.store.put_price(price, call.now).await?;
+    }
+    billing.fresh_prices(call.now).await?;
+    Answer::ok(&Shown { prices: shown })
+}
+
+impl Wanted {
+    /// The price as it will hold. Without a time of its own, a price that holds anyway at the earliest time is it.
+    fn over(self, list: &PriceList, now: Timestamp) -> Result<Price, Failed> {
+        let Wanted { sku, unit, kind, rate, idle_rate, valid_from } = self;
+        let is_given = valid_from.is_some();
+        let valid_from = match valid_from {
+            Some(text) => text
+                .parse()
+                .map_err(|error| Problem::new(Code::InvalidBody, format!("valid_from of {sku}: {error}.")))?,
+            None => list.earliest(&sku, now),
+        };
+        let price = Price { sku, unit, kind, rate, idle_rate: idle_rate.unwrap_or(Rate::ZERO), valid_from };
+        if price.idle_rate > price.rate {
+            return Err(Refusal::IdleRateTooHigh.into());
+        }
+        match list.at(&price.sku, valid_from) {
+            Some(known) if !is_given && (Price { valid_from: known.valid_from, ..price.clone() }) == *known => {
+                Ok(known.clone())
+            }
+            Some(_) | None => Ok(price),
+        }
+    }
+}
+
+impl From<&Price> for ShownPrice {
+    fn from(price: &Price) -> ShownPrice {
+        ShownPrice {
+            sku: price.sku.to_string(),
+            unit: price.unit,
+            kind: price.kind.to_string(),
+            rate: price.rate.shown(),
+            idle_rate: price.idle_rate.shown(),
+            valid_from: price.valid_from.to_string(),
+        }
+    }
+}

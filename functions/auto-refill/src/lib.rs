@@ -1,0 +1,104 @@
+//! `auto-refill`: charges the saved card off session.
+//!
+//! Triggered by `BalanceLow` (a refill is wanted) and by `RefillDue` (`lifecycle` found one wanted or open). It takes no hint from
+//! either: it looks at the account and does what that asks for. A trigger that is repeated, late or without reason finds
+//! nothing to do.
+
+use serde::{Deserialize, Serialize};
+use tollgate::ids::AccountId;
+use tollgate::shell::Billing;
+use tollgate::stripe::Stripe;
+use tollgate::stripe::attempt::Step;
+use tollgate::stripe::payments::{Desk, Failure};
+use tollgate::timestamp::Timestamp;
+
+/// What the function is built from.
+#[derive(Debug)]
+pub struct Clients {
+    /// Ledger, prices, settings.
+    pub billing: Billing,
+    /// Stripe.
+    pub stripe: Stripe,
+}
+
+/// An event of the bus.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Trigger {
+    /// The event's own time (RFC 3339, UTC).
+    pub time: String,
+    /// Which account to look at.
+    pub detail: Detail,
+}
+
+/// Which account to look at; everything else in the event is a hint, and not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Detail {
+    /// The account.
+    pub account: AccountId,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Attempts that were charged and credited.
+    pub charged: u32,
+    /// Attempts that failed; their invoices are void.
+    pub failed: u32,
+    /// Attempts whose customer has to confirm the payment.
+    pub needs_customer: u32,
+    /// Attempts that stay open and are driven on later.
+    pub open: u32,
+    /// Attempts, or wanted refills, that somebody must look at.
+    pub stuck: u32,
+    /// In words, in order.
+    pub steps: Vec<String>,
+}
+
+/// Why a run came to nothing; the bus sends the event again.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The trigger's time cannot be read: a mistake in the wiring.
+    #[error("the trigger cannot be read: {0}")]
+    Unreadable(String),
+    /// The ledger failed.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+/// Does what the account asks for about refills.
+///
+/// # Errors
+/// [`Fault`]. That Stripe declines, fails or does not answer is in the report instead: `lifecycle` comes again.
+pub async fn handle(clients: &Clients, trigger: &Trigger) -> Result<Report, Fault> {
+    let unreadable = |error| Fault::Unreadable(format!("time {:?}: {error}", trigger.time));
+    let now: Timestamp = trigger.time.parse().map_err(unreadable)?;
+    let account = &trigger.detail.account;
+    let desk = Desk { billing: &clients.billing, stripe: &clients.stripe, now };
+    // Boxed: it is many futures deep.
+    let steps = Box::pin(desk.refill(account)).await.inspect_err(|failure| {
+        tracing::error!(alarm = "refill_failed_to_run", %account, %failure);
+    })?;
+    let mut report = Report::default();
+    for step in &steps {
+        report.count(step);
+    }
+    tracing::info!(%account, ?report, "refill run");
+    Ok(report)
+}
+
+impl Report {
+    fn count(&mut self, step: &Step) {
+        let (counter, words) = match step {
+            Step::Charged { attempt } => (&mut self.charged, format!("attempt {attempt}: charged")),
+            Step::Failed { attempt, code } => (&mut self.failed, format!("attempt {attempt}: {code}")),
+            Step::NeedsCustomer { attempt } => {
+                (&mut self.needs_customer, format!("attempt {attempt}: the customer has to confirm it"))
+            }
+            Step::Open { attempt, why } => (&mut self.open, format!("attempt {attempt}: open, {why}")),
+            Step::Stuck { attempt, why } => (&mut self.stuck, format!("attempt {attempt}: stuck, {why}")),
+            Step::NoCustomer => (&mut self.stuck, "there is no customer to charge".to_owned()),
+        };
+        *counter += 1;
+        self.steps.push(words);
+    }
+}

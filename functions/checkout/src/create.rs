@@ -1,0 +1,200 @@
+//! `POST /v1/checkout-sessions`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tollgate::event::CreditKind;
+use tollgate::http::{Call, Caller};
+use tollgate::ids::{AccountId, CustomerId};
+use tollgate::money::Usd;
+use tollgate::problem::{Code, Problem};
+use tollgate::profile::Email;
+use tollgate::refusal::Refusal;
+use tollgate::state::{AccountState, Standing};
+use tollgate::stripe::StripeError;
+use tollgate::stripe::calls::NewSession;
+use tollgate::stripe::keys::Key;
+use tollgate::stripe::metadata::{Agreement, Purchase};
+use tollgate::stripe::payments::Desk;
+use tollgate::stripe::settings::RefillDefault;
+use tollgate::timestamp::{MINUTE, Timestamp};
+
+use crate::Refused;
+
+/// How long the page can be used: the least Stripe allows.
+const OPEN_SECONDS: i64 = 30 * MINUTE;
+/// What a refill charges unless the customer chose, in USD.
+const REFILL_AMOUNT: u32 = 25;
+/// The highest threshold unless the customer chose, in USD; else a fifth of the first top-up.
+const REFILL_THRESHOLD_MAX: u32 = 10;
+
+#[derive(Debug, Deserialize)]
+struct Wish {
+    amount: String,
+    auto_refill: Option<RefillWish>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RefillWish {
+    enabled: bool,
+    threshold: Option<String>,
+    amount: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Created {
+    id: String,
+    url: String,
+    expires_at: String,
+}
+
+/// Makes a payment page; the same request with the same key gets the same page.
+pub(crate) async fn create(desk: Desk<'_>, call: &Call, caller: &Caller) -> Result<Value, Refused> {
+    let account = &caller.account;
+    let wish: Wish = call.json()?;
+    let amount = amount_of(desk, &wish)?;
+    desk.open(account).await?;
+    let head = desk.billing.store.head(account).await?;
+    let state = head.map(|head| head.state).unwrap_or_default();
+    if state.standing == Standing::Closed {
+        return Err(Problem::from(&Refusal::Closed).into());
+    }
+    let agreement = agreement_of(desk, &wish, amount, &state)?;
+    let email = email_of(desk, caller).await?;
+
+    // Noted before Stripe is asked: the same key must be sent with the same parameters, the time included.
+    let key = call.request_key().map_or_else(|| format!("none:{:032x}", fastrand::u128(..)), String::from);
+    let noted = desk.billing.store.note_checkout_request(account, &key, &call.digest(), desk.now).await?;
+    if noted.digest != call.digest().as_str() {
+        return Err(Problem::from(&Refusal::KeyReused).into());
+    }
+    if let Some(answer) = noted.answer.as_deref().and_then(|answer| serde_json::from_str(answer).ok()) {
+        return Ok(answer);
+    }
+    // Whoever pays by hand is not charged for the refill that waits for a confirmation as well.
+    if let Some(attempt) = state.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_some()) {
+        desk.supersede(account, attempt).await?;
+    }
+    let customer = desk.customer(account, &email).await?;
+    let purchase = Purchase { account: account.clone(), credit: amount, kind: CreditKind::TopUp, agreement };
+    let new = page(desk, &state, customer, purchase, noted.at)?;
+    let session = desk.stripe.create_session(&new, &Key::checkout(account, &key)).await?;
+    desk.billing.store.note_look_ups(account, 0, &[session.id.as_str()]).await?;
+    replace_open(desk, account, &session.id).await?;
+
+    let created = Created {
+        url: session.url.unwrap_or_default(),
+        expires_at: session
+            .expires_at
+            .and_then(|at| Timestamp::from_seconds(at).ok())
+            .unwrap_or(new.expires_at)
+            .to_string(),
+        id: session.id,
+    };
+    let answer = json!(created);
+    desk.billing.store.note_checkout_answer(account, &key, &answer.to_string()).await?;
+    tracing::info!(request = call.request_id, %account, session = created.id, %amount, "checkout session");
+    Ok(answer)
+}
+
+fn amount_of(desk: Desk<'_>, wish: &Wish) -> Result<Usd, Problem> {
+    let amount = usd(&wish.amount, "amount")?;
+    desk.billing.settings.policy.check_topup(amount).map_err(|refusal| {
+        let problem = Problem::from(&refusal);
+        match (&refusal, &desk.billing.settings.operator_contact) {
+            (Refusal::AmountTooLarge { .. }, Some(contact)) => problem.with_action(json!({"contact": contact})),
+            _ => problem,
+        }
+    })?;
+    Ok(amount)
+}
+
+/// What is agreed about refills: only what was said, or else what the operator's configuration says for an account that has
+/// not agreed to anything yet.
+fn agreement_of(desk: Desk<'_>, wish: &Wish, topup: Usd, state: &AccountState) -> Result<Option<Agreement>, Problem> {
+    let is_new = state.refill.agreement.is_none();
+    let (threshold, amount) = match &wish.auto_refill {
+        Some(refill) if !refill.enabled => return Ok(Some(Agreement::Off)),
+        Some(refill) => (refill.threshold.as_deref(), refill.amount.as_deref()),
+        None if is_new && desk.stripe.settings().refill_default == RefillDefault::On => (None, None),
+        None => return Ok(None),
+    };
+    let threshold = threshold.map(|text| usd(text, "auto_refill.threshold")).transpose()?;
+    let amount = amount.map(|text| usd(text, "auto_refill.amount")).transpose()?;
+    let threshold = threshold.unwrap_or_else(|| default_threshold(topup));
+    let amount = amount.unwrap_or_else(|| Usd::dollars(REFILL_AMOUNT));
+    desk.billing.settings.policy.check_refill(threshold, amount).map_err(|refusal| Problem::from(&refusal))?;
+    Ok(Some(Agreement::On { threshold, amount }))
+}
+
+/// A fifth of the top-up in whole cents, $10 at the most.
+fn default_threshold(topup: Usd) -> Usd {
+    let fifth = topup.to_cents().unwrap_or_default() / 5;
+    Usd::from_cents(fifth).unwrap_or_default().min(Usd::dollars(REFILL_THRESHOLD_MAX))
+}
+
+/// The account's address, else the token's, which is then the account's.
+async fn email_of(desk: Desk<'_>, caller: &Caller) -> Result<Email, Refused> {
+    let store = &desk.billing.store;
+    if let Some(email) = store.profile(&caller.account).await?.email {
+        return Ok(email);
+    }
+    if let Some(email) = caller.email.as_deref().and_then(|email| email.parse().ok()) {
+        store.fill_email(&caller.account, &email).await?;
+        return Ok(email);
+    }
+    let why = "Set an e-mail address first: receipts and warnings go there.";
+    let problem = Problem::new(Code::EmailRequired, why).with_action(json!({"set_email": "PUT /v1/account"}));
+    Err(problem.into())
+}
+
+fn page(
+    desk: Desk<'_>,
+    state: &AccountState,
+    customer: CustomerId,
+    purchase: Purchase,
+    at: Timestamp,
+) -> Result<NewSession, Problem> {
+    let settings = desk.stripe.settings();
+    let unset = || Problem::new(Code::Internal, "The operator has not set where to return to after paying.");
+    let notice = match purchase.agreement {
+        Some(Agreement::On { threshold, amount }) => Some(notice(threshold, amount)),
+        Some(Agreement::Off) => None,
+        None => state.refill.agreement.map(|agreed| notice(agreed.threshold, agreed.amount)),
+    };
+    Ok(NewSession {
+        customer,
+        purchase,
+        expires_at: at.plus(OPEN_SECONDS),
+        success_url: settings.success_url.clone().ok_or_else(unset)?,
+        cancel_url: settings.cancel_url.clone().ok_or_else(unset)?,
+        notice,
+    })
+}
+
+/// In plain words, beside the button that pays.
+fn notice(threshold: Usd, amount: Usd) -> String {
+    format!(
+        "Auto-refill is on: whenever your balance is below ${threshold}, your saved card is charged ${amount} (plus tax, if any). \
+         You can switch it off at any time on the Billing page."
+    )
+}
+
+/// Ends the page that was open before: two open pages are two chances to pay twice.
+async fn replace_open(desk: Desk<'_>, account: &AccountId, session: &str) -> Result<(), Refused> {
+    let open = desk.billing.store.customer_profile(account).await?.open_session;
+    if open.as_deref() == Some(session) {
+        return Ok(());
+    }
+    if let Some(open) = open {
+        match desk.stripe.expire_session(&open).await {
+            // Not open any more: paid, or expired by itself.
+            Ok(_) | Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(desk.billing.store.set_open_session(account, session).await?)
+}
+
+fn usd(text: &str, name: &str) -> Result<Usd, Problem> {
+    text.parse().map_err(|error| Problem::new(Code::InvalidAmount, format!("{name}: {error}.")).with("parameter", name))
+}

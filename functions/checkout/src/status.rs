@@ -1,0 +1,52 @@
+//! `GET /v1/checkout-sessions/{id}` and `POST …/cancel`.
+
+use serde_json::{Value, json};
+use tollgate::store::Order;
+use tollgate::stripe::StripeError;
+use tollgate::stripe::objects::Session;
+use tollgate::stripe::payments::Desk;
+
+use crate::Refused;
+
+/// Where a payment page stands. *Paid* means credited: between Stripe's word and the ledger's it is *processing*.
+pub(crate) async fn status(desk: Desk<'_>, id: &str) -> Result<Value, Refused> {
+    describe(desk, &desk.stripe.retrieve_session(id).await?).await
+}
+
+/// Ends a payment page that nobody has paid at, and says where it stands.
+pub(crate) async fn cancel(desk: Desk<'_>, id: &str) -> Result<Value, Refused> {
+    match desk.stripe.expire_session(id).await {
+        Ok(_) | Err(StripeError::Rejected(_)) => status(desk, id).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn describe(desk: Desk<'_>, session: &Session) -> Result<Value, Refused> {
+    let id = &session.id;
+    match session.status.as_deref() {
+        Some("open") => return Ok(json!({"id": id, "status": "open"})),
+        Some("expired") => return Ok(json!({"id": id, "status": "expired"})),
+        Some(_) | None => {}
+    }
+    let intent = session.payment_intent.as_ref();
+    if let Some(payment) = intent.and_then(|intent| intent.id.parse().ok())
+        && let Some(credited) = desk.billing.store.credited(&payment).await?
+    {
+        let seq = credited.seq;
+        let page = desk.billing.store.rows(&credited.account, seq..seq + 1, Order::OldestFirst, 1).await?;
+        let row = page.rows.first().map(|row| {
+            json!({
+                "seq": row.seq,
+                "at": row.event.at.to_string(),
+                "type": row.event.change.name(),
+                "amount": row.event.amount().to_string(),
+                "balance_after": row.state.balance().to_string(),
+            })
+        });
+        return Ok(json!({"id": id, "status": "paid", "row": row}));
+    }
+    // A delayed payment that failed leaves its page complete and its payment without a method.
+    let payment = intent.and_then(|intent| intent.object.as_ref()).and_then(|intent| intent.status.as_deref());
+    let has_failed = matches!(payment, Some("requires_payment_method" | "canceled"));
+    Ok(json!({"id": id, "status": if has_failed { "expired" } else { "processing" }}))
+}

@@ -1,0 +1,200 @@
+//! `hourly-debit`: at the beginning of each hour, every account with something running pays for the hour ahead.
+//!
+//! The schedule starts one run; it cuts the index `billable` into slices and puts each on the bus, from where a queue
+//! hands them to as many workers as there are. A worker settles the accounts of its slice. If its time runs short it
+//! hands on the rest; if an account fails, that account is put on the bus alone, where it is tried again and in the end
+//! found in the dead letters, and the others go on.
+//!
+//! Nothing here decides anything: [`Store::settle`] does what the state asks for, at whatever time, so that a run that
+//! is repeated, late or missing needs no code of its own.
+//!
+//! [`Store::settle`]: tollgate::store::Store::settle
+
+mod slice;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tollgate::bus::{Bus, BusEvent, NotTaken};
+use tollgate::ids::AccountId;
+use tollgate::shell::Billing;
+use tollgate::store::{Fault, Shard};
+use tollgate::timestamp::Timestamp;
+
+pub use slice::{Failed, SliceReport};
+
+/// The `detail-type` of a slice of the index.
+pub const SLICE: &str = "HourlyDebitSlice";
+/// The `detail-type` of a single account that is tried again.
+pub const ACCOUNT: &str = "HourlyDebitAccount";
+
+/// What the function is built from.
+#[derive(Debug)]
+pub struct Clients {
+    /// Ledger, prices, settings.
+    pub billing: Billing,
+    /// The bus.
+    pub bus: Bus,
+    /// How long a worker takes up new accounts. Its function's time-out leaves as much again for those under way.
+    pub budget: Duration,
+}
+
+/// What calls the function: the schedule, or the queue.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Trigger {
+    /// From EventBridge Scheduler, with `<aws.scheduler.scheduled-time>`.
+    Schedule {
+        /// The time it was scheduled for (RFC 3339, UTC).
+        time: String,
+    },
+    /// From the queue: events of the bus.
+    Queue {
+        /// One event each.
+        #[serde(rename = "Records")]
+        records: Vec<Message>,
+    },
+}
+
+/// A message of the queue: an event of the bus.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    message_id: String,
+    body: String,
+}
+
+/// An event of the bus, as rules hand it on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Envelope {
+    detail_type: String,
+    detail: serde_json::Value,
+}
+
+/// A part of one hour's run: a shard of the index, after an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    /// The time the run was scheduled for: to which accounts are settled (RFC 3339, UTC).
+    pub time: String,
+    /// The shard.
+    pub shard: u8,
+    /// The account after which to begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<AccountId>,
+}
+
+/// An account that is tried again, alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Single {
+    time: String,
+    account: AccountId,
+}
+
+/// What a call came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Outcome {
+    /// So many slices were put on the bus.
+    Started {
+        /// How many.
+        slices: usize,
+    },
+    /// What became of the messages, as the queue needs to know it.
+    Worked(Worked),
+}
+
+/// What became of a batch of messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Worked {
+    /// Messages that must be delivered again.
+    pub batch_item_failures: Vec<ItemFailure>,
+    /// What was done.
+    pub report: SliceReport,
+}
+
+/// A message that must be delivered again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemFailure {
+    /// Its id.
+    pub item_identifier: String,
+}
+
+/// Why a call came to nothing: the trigger is delivered again.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The trigger's time or content cannot be read: a mistake in the wiring.
+    #[error("the trigger cannot be read: {0}")]
+    Unreadable(String),
+    /// The bus did not take everything.
+    #[error(transparent)]
+    Bus(#[from] NotTaken),
+    /// The infrastructure failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Starts a run, or works on slices and single accounts.
+///
+/// # Errors
+/// [`Failure`] of the schedule's call. A message that fails is reported in [`Worked`] instead, and alone.
+pub async fn handle(clients: &Clients, trigger: Trigger) -> Result<Outcome, Failure> {
+    match trigger {
+        Trigger::Schedule { time } => start(clients, &time).await,
+        Trigger::Queue { records } => Ok(Outcome::Worked(work(clients, &records).await)),
+    }
+}
+
+/// Puts one slice for each shard on the bus. If it is called again, accounts are settled again: nothing is due then.
+async fn start(clients: &Clients, time: &str) -> Result<Outcome, Failure> {
+    instant(time)?;
+    let slices = Shard::all().map(|shard| Slice { time: time.to_owned(), shard: shard.number(), after: None });
+    let events: Vec<BusEvent> = slices.map(|slice| event(SLICE, &slice)).collect::<Result<_, _>>()?;
+    clients.bus.put(&events).await?;
+    tracing::info!(time, slices = events.len(), "hourly run started");
+    Ok(Outcome::Started { slices: events.len() })
+}
+
+async fn work(clients: &Clients, messages: &[Message]) -> Worked {
+    let mut worked = Worked::default();
+    for message in messages {
+        match work_on(clients, message).await {
+            Ok(report) => {
+                tracing::info!(message = message.message_id, ?report, "slice settled");
+                worked.report.add(report);
+            }
+            Err(failure) => {
+                tracing::error!(alarm = "slice_failed", message = message.message_id, %failure);
+                worked.batch_item_failures.push(ItemFailure { item_identifier: message.message_id.clone() });
+            }
+        }
+    }
+    worked
+}
+
+async fn work_on(clients: &Clients, message: &Message) -> Result<SliceReport, Failure> {
+    let unreadable = |error: serde_json::Error| Failure::Unreadable(error.to_string());
+    let envelope: Envelope = serde_json::from_str(&message.body).map_err(unreadable)?;
+    match envelope.detail_type.as_str() {
+        SLICE => {
+            let slice: Slice = serde_json::from_value(envelope.detail).map_err(unreadable)?;
+            slice::settle(clients, &slice, instant(&slice.time)?).await
+        }
+        ACCOUNT => {
+            let Single { time, account } = serde_json::from_value(envelope.detail).map_err(unreadable)?;
+            Ok(slice::settle_one(clients, &account, instant(&time)?).await?)
+        }
+        other => Err(Failure::Unreadable(format!("unknown detail-type {other}"))),
+    }
+}
+
+fn instant(time: &str) -> Result<Timestamp, Failure> {
+    time.parse().map_err(|error| Failure::Unreadable(format!("time {time:?}: {error}")))
+}
+
+fn event(detail_type: &str, detail: &impl Serialize) -> Result<BusEvent, Failure> {
+    let detail = serde_json::to_string(detail).map_err(|error| Failure::Unreadable(error.to_string()))?;
+    Ok(BusEvent { detail_type: detail_type.to_owned(), detail })
+}

@@ -1,0 +1,20 @@
+//! Wires and runs `hourly-debit`.
+
+use std::time::Duration;
+
+use hourly_debit::{Clients, Trigger, handle};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing::init_default_subscriber};
+use tollgate::shell;
+
+/// Half of the function's time-out in the template.
+const BUDGET: Duration = Duration::from_secs(60);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    init_default_subscriber();
+    let aws = shell::aws().await;
+    let clients = Clients { billing: shell::billing(&aws)?, bus: shell::bus(&aws)?, budget: BUDGET };
+    let clients = &clients;
+    run(service_fn(|event: LambdaEvent<Trigger>| async move { Ok::<_, Error>(handle(clients, event.payload).await?) }))
+        .await
+}

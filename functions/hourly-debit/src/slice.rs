@@ -1,0 +1,154 @@
+//! One slice: a shard of the index, page by page, several accounts at once.
+
+use futures_util::StreamExt;
+use serde::Serialize;
+use tollgate::bus::BusEvent;
+use tollgate::ids::AccountId;
+use tollgate::prices::PriceList;
+use tollgate::store::{Fault, SettleReport, Shard};
+use tollgate::timestamp::Timestamp;
+
+use crate::{ACCOUNT, Clients, Failure, SLICE, Single, Slice, event};
+
+/// Accounts read from the index at a time: about a hundred bytes each, so that a page is a few read units.
+const PAGE: u32 = 200;
+/// Accounts settled at once. Each waits for DynamoDB most of the time; at 5 ms a call and three calls an account, 32
+/// at once are about 2,000 accounts a second and 2,000 of a partition's 3,000 read units are never one account's.
+const AT_ONCE: usize = 32;
+
+/// What settling a slice, or several, did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SliceReport {
+    /// Accounts looked at.
+    pub accounts: u32,
+    /// Rows that were due.
+    pub found: u32,
+    /// Rows appended.
+    pub appended: u32,
+    /// Rows that were there already.
+    pub already_there: u32,
+    /// Accounts that failed and are tried again alone.
+    pub failed: Vec<Failed>,
+    /// Accounts whose last row lies further ahead of this run than clocks explain.
+    pub clock_alarms: u32,
+    /// Where another worker goes on, for each slice that was handed on.
+    pub handed_on: Vec<AccountId>,
+}
+
+/// An account that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// Which.
+    pub account: AccountId,
+    /// Why.
+    pub why: String,
+}
+
+impl SliceReport {
+    /// Adds another slice's.
+    pub fn add(&mut self, other: SliceReport) {
+        self.accounts += other.accounts;
+        self.found += other.found;
+        self.appended += other.appended;
+        self.already_there += other.already_there;
+        self.failed.extend(other.failed);
+        self.clock_alarms += other.clock_alarms;
+        self.handed_on.extend(other.handed_on);
+    }
+
+    fn count(&mut self, account: AccountId, settled: Result<SettleReport, Fault>) {
+        self.accounts += 1;
+        match settled {
+            Ok(report) => {
+                self.found += report.found;
+                self.appended += report.appended;
+                self.already_there += report.already_there;
+                self.clock_alarms += u32::from(report.is_clock_alarm());
+            }
+            Err(fault) => {
+                tracing::error!(%account, %fault, "account failed");
+                self.failed.push(Failed { account, why: fault.to_string() });
+            }
+        }
+    }
+}
+
+/// Settles the accounts of a slice until its end, or until the budget is spent; then hands on the rest.
+pub(crate) async fn settle(clients: &Clients, slice: &Slice, now: Timestamp) -> Result<SliceReport, Failure> {
+    let shard = Shard::new(slice.shard).ok_or_else(|| Failure::Unreadable(format!("shard {}", slice.shard)))?;
+    let Clients { billing, .. } = clients;
+    let prices = billing.prices(now).await?;
+    let mut budget = std::pin::pin!(tokio::time::sleep(clients.budget));
+    let mut report = SliceReport::default();
+    let mut after = slice.after.clone();
+    loop {
+        let page = billing.store.billable(shard, after.as_ref(), PAGE).await?;
+        settle_page(clients, page.accounts, &prices, now, &mut report).await;
+        after = page.next;
+        let Some(rest) = &after else { break };
+        if is_spent(budget.as_mut()).await {
+            hand_on(clients, &Slice { after: Some(rest.clone()), ..slice.clone() }, now).await?;
+            report.handed_on.push(rest.clone());
+            break;
+        }
+    }
+    retry_alone(clients, slice, &report).await?;
+    Ok(report)
+}
+
+/// Settles a single account that had failed. If it fails again, its message is delivered again.
+pub(crate) async fn settle_one(clients: &Clients, account: &AccountId, now: Timestamp) -> Result<SliceReport, Fault> {
+    let prices = clients.billing.prices(now).await?;
+    let settled = clients.billing.store.settle(clients.billing.occasion(account, &prices, now)).await?;
+    let mut report = SliceReport::default();
+    report.count(account.clone(), Ok(settled));
+    Ok(report)
+}
+
+async fn settle_page(
+    clients: &Clients,
+    accounts: Vec<AccountId>,
+    prices: &PriceList,
+    now: Timestamp,
+    report: &mut SliceReport,
+) {
+    let billing = &clients.billing;
+    let settle = |account: AccountId| async move {
+        let settled = billing.store.settle(billing.occasion(&account, prices, now)).await;
+        (account, settled)
+    };
+    let mut settled = std::pin::pin!(futures_util::stream::iter(accounts).map(settle).buffer_unordered(AT_ONCE));
+    while let Some((account, outcome)) = settled.next().await {
+        report.count(account, outcome);
+    }
+}
+
+/// Hands on the rest of a slice once, however often this message is delivered: first the event, then the claim, so
+/// that a worker which dies in between hands it on again rather than never.
+async fn hand_on(clients: &Clients, rest: &Slice, now: Timestamp) -> Result<(), Failure> {
+    let after = rest.after.as_ref().map_or("", |account| account.as_str());
+    let key = format!("slice#{}#{}#{after}", rest.time, rest.shard);
+    if clients.billing.store.is_run_claimed(&key).await? {
+        return Ok(());
+    }
+    clients.bus.put(&[event(SLICE, rest)?]).await?;
+    clients.billing.store.claim_run(&key, now).await?;
+    Ok(())
+}
+
+async fn retry_alone(clients: &Clients, slice: &Slice, report: &SliceReport) -> Result<(), Failure> {
+    let single =
+        |failed: &Failed| event(ACCOUNT, &Single { time: slice.time.clone(), account: failed.account.clone() });
+    let events: Vec<BusEvent> = report.failed.iter().map(single).collect::<Result<_, _>>()?;
+    clients.bus.put(&events).await?;
+    Ok(())
+}
+
+/// Whether the budget is spent: a timer, not a clock.
+async fn is_spent(budget: std::pin::Pin<&mut tokio::time::Sleep>) -> bool {
+    tokio::select! {
+        biased;
+        () = budget => true,
+        () = std::future::ready(()) => false,
+    }
+}

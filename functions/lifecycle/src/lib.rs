@@ -1,0 +1,165 @@
+//! `lifecycle`: each minute, settles every account that is due: ends of part hours, grants and trials that end,
+//! deadlines. What waits for Stripe is put on the bus for the function that asks it.
+//!
+//! The index may name an account that is not due any more, or not yet name one that is: settling an account with
+//! nothing due writes nothing, and the next minute comes.
+
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+use tollgate::bus::{Bus, BusEvent, NotTaken};
+use tollgate::due::refill_needs_driving;
+use tollgate::ids::AccountId;
+use tollgate::prices::PriceList;
+use tollgate::shell::Billing;
+use tollgate::store::{Due, Fault, SettleReport, Shard};
+use tollgate::timestamp::Timestamp;
+
+/// The `detail-type` of a refill that is wanted or open and must be driven on.
+pub const REFILL_DUE: &str = "RefillDue";
+
+/// Accounts read from one shard of the index at a time.
+const PAGE: u32 = 100;
+/// Shards, or accounts, worked on at once.
+const AT_ONCE: usize = 16;
+
+/// What the function is built from.
+#[derive(Debug)]
+pub struct Clients {
+    /// Ledger, prices, settings.
+    pub billing: Billing,
+    /// The bus.
+    pub bus: Bus,
+}
+
+/// From EventBridge Scheduler, with `<aws.scheduler.scheduled-time>`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Trigger {
+    /// The time it was scheduled for (RFC 3339, UTC).
+    pub time: String,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Accounts that the index named.
+    pub accounts: u32,
+    /// Rows that were due.
+    pub found: u32,
+    /// Rows appended.
+    pub appended: u32,
+    /// Rows that were there already.
+    pub already_there: u32,
+    /// Accounts whose refill was handed on.
+    pub refills: u32,
+    /// Accounts that failed; the next minute tries them again.
+    pub failed: Vec<Failed>,
+}
+
+/// An account that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// Which.
+    pub account: AccountId,
+    /// Why.
+    pub why: String,
+}
+
+/// Why a run came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The trigger's time cannot be read: a mistake in the wiring.
+    #[error("the trigger cannot be read: {0}")]
+    Unreadable(String),
+    /// The bus did not take everything.
+    #[error(transparent)]
+    Bus(#[from] NotTaken),
+    /// The index or the price list could not be read.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Settles all accounts that are due at the trigger's time.
+///
+/// # Errors
+/// [`Failure`] if the index, the price list or the bus fails; an account that fails is in the report instead.
+pub async fn handle(clients: &Clients, trigger: &Trigger) -> Result<Report, Failure> {
+    let unreadable = |error| Failure::Unreadable(format!("time {:?}: {error}", trigger.time));
+    let now: Timestamp = trigger.time.parse().map_err(unreadable)?;
+    let due = all_due(clients, now).await?;
+    let prices = clients.billing.prices(now).await?;
+    let mut report = Report::default();
+    let mut refills = Vec::new();
+    let settle = |account| settle_one(clients, account, &prices, now);
+    let mut settled = std::pin::pin!(futures_util::stream::iter(due).map(settle).buffer_unordered(AT_ONCE));
+    while let Some((account, outcome)) = settled.next().await {
+        if report.count(&account, outcome) {
+            refills.push(account);
+        }
+    }
+    // In a fixed order, so that a run can be compared with another.
+    refills.sort();
+    let events: Vec<BusEvent> = refills.iter().map(refill_due).collect();
+    clients.bus.put(&events).await?;
+    report.refills = u32::try_from(refills.len()).unwrap_or(u32::MAX);
+    tracing::info!(time = trigger.time, ?report, "lifecycle run");
+    Ok(report)
+}
+
+impl Report {
+    /// Counts an account; says whether its refill must be driven on.
+    fn count(&mut self, account: &AccountId, outcome: Result<(SettleReport, bool), Fault>) -> bool {
+        self.accounts += 1;
+        match outcome {
+            Ok((report, needs_refill)) => {
+                self.found += report.found;
+                self.appended += report.appended;
+                self.already_there += report.already_there;
+                needs_refill
+            }
+            Err(fault) => {
+                tracing::error!(alarm = "account_failed", %account, %fault);
+                self.failed.push(Failed { account: account.clone(), why: fault.to_string() });
+                false
+            }
+        }
+    }
+}
+
+async fn settle_one(
+    clients: &Clients,
+    account: AccountId,
+    prices: &PriceList,
+    now: Timestamp,
+) -> (AccountId, Result<(SettleReport, bool), Fault>) {
+    let billing = &clients.billing;
+    let settled = billing.store.settled(billing.occasion(&account, prices, now)).await;
+    let outcome = settled.map(|settled| {
+        let needs_refill = refill_needs_driving(settled.view.state(), &billing.settings.policy, now);
+        (settled.report, needs_refill)
+    });
+    (account, outcome)
+}
+
+async fn all_due(clients: &Clients, now: Timestamp) -> Result<Vec<AccountId>, Fault> {
+    let of_shard = |shard| due_of_shard(clients, shard, now);
+    let shards: Vec<Result<Vec<AccountId>, Fault>> =
+        futures_util::stream::iter(Shard::all()).map(of_shard).buffered(AT_ONCE).collect().await;
+    Ok(shards.into_iter().collect::<Result<Vec<_>, Fault>>()?.into_iter().flatten().collect())
+}
+
+async fn due_of_shard(clients: &Clients, shard: Shard, now: Timestamp) -> Result<Vec<AccountId>, Fault> {
+    let mut accounts = Vec::new();
+    let mut after: Option<Due> = None;
+    loop {
+        let page = clients.billing.store.due(shard, now, after.as_ref(), PAGE).await?;
+        accounts.extend(page.accounts.into_iter().map(|due| due.account));
+        after = page.next;
+        if after.is_none() {
+            return Ok(accounts);
+        }
+    }
+}
+
+fn refill_due(account: &AccountId) -> BusEvent {
+    BusEvent { detail_type: REFILL_DUE.to_owned(), detail: serde_json::json!({ "account": account }).to_string() }
+}

@@ -1,0 +1,15 @@
+//! Wires and runs `lifecycle`.
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing::init_default_subscriber};
+use lifecycle::{Clients, Trigger, handle};
+use tollgate::shell;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    init_default_subscriber();
+    let aws = shell::aws().await;
+    let clients = Clients { billing: shell::billing(&aws)?, bus: shell::bus(&aws)? };
+    let clients = &clients;
+    run(service_fn(|event: LambdaEvent<Trigger>| async move { Ok::<_, Error>(handle(clients, &event.payload).await?) }))
+        .await
+}

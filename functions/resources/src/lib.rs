@@ -1,0 +1,47 @@
+//! Projects and what runs in them: create, start, stop, delete, restore; reports of usage; and for the platform what
+//! should run.
+//!
+//! Each write route is translate → command → row → translate. An answer is made from the row that records the request,
+//! so a request that is repeated with its `Idempotency-Key` gets the same answer.
+
+mod ids;
+mod lifecycle;
+mod paging;
+mod platform;
+mod projects;
+mod shown;
+mod usage;
+
+use lambda_http::{Body, Request, Response};
+use tollgate::api::{self, Answer, Failed};
+use tollgate::http::Call;
+use tollgate::shell::Billing;
+
+/// Answers one request.
+pub async fn handle(billing: &Billing, request: Request) -> Response<Body> {
+    let call = match api::read(billing, request) {
+        Ok(call) => call,
+        Err(answer) => return *answer,
+    };
+    let result = route(billing, &call).await;
+    api::respond(billing, &call, result)
+}
+
+async fn route(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    call.caller()?;
+    match call.route.as_str() {
+        "POST /v1/projects" => projects::create(billing, call).await,
+        "GET /v1/projects" => projects::list(billing, call).await,
+        "GET /v1/projects/{project}" => projects::get(billing, call).await,
+        "POST /v1/projects/{project}/resources" => lifecycle::create(billing, call).await,
+        "GET /v1/projects/{project}/resources" => lifecycle::list(billing, call).await,
+        "GET /v1/projects/{project}/resources/{id}" => lifecycle::get(billing, call).await,
+        "POST /v1/projects/{project}/resources/{id}/start" => lifecycle::start(billing, call).await,
+        "POST /v1/projects/{project}/resources/{id}/stop" => lifecycle::stop(billing, call).await,
+        "POST /v1/projects/{project}/resources/{id}/restore" => lifecycle::restore(billing, call).await,
+        "DELETE /v1/projects/{project}/resources/{id}" => lifecycle::delete(billing, call).await,
+        "GET /v1/platform/resources" => platform::what_should_run(billing, call).await,
+        "POST /v1/usage" => usage::report(billing, call).await,
+        _ => Err(api::no_such_route(call)),
+    }
+}

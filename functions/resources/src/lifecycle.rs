@@ -1,0 +1,232 @@
+//! Resources from their creation to their deletion and back.
+
+use lambda_http::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use tollgate::api::{Answer, Failed, OnAccount};
+use tollgate::billables::Resource;
+use tollgate::command::Command;
+use tollgate::http::{Call, PLATFORM_SCOPE};
+use tollgate::ids::{ProjectId, ResourceId, Sku};
+use tollgate::money::Rate;
+use tollgate::problem::{Code, Problem};
+use tollgate::refusal::Refusal;
+use tollgate::request::{self, NewResource};
+use tollgate::row::Row;
+use tollgate::shell::Billing;
+use tollgate::store::Fault;
+use tollgate::timestamp::Timestamp;
+use tollgate::view::View;
+
+use crate::ids::new_id;
+use crate::paging::{Page, limit};
+use crate::shown::{Shown, after_row};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    sku: Sku,
+    name: String,
+    start: bool,
+    #[serde(default)]
+    id: Option<ResourceId>,
+    #[serde(default)]
+    rate: Option<Rate>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StopBody {
+    #[serde(default)]
+    reason: Option<StopReason>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum StopReason {
+    /// The machine never came up.
+    StartFailed,
+}
+
+/// A body that says nothing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// `POST /v1/projects/{project}/resources`.
+pub(crate) async fn create(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let wanted: Wanted = call.json()?;
+    if wanted.rate.is_some() {
+        call.caller_with(PLATFORM_SCOPE)?;
+    }
+    let on = OnAccount::of_caller(billing, call)?;
+    let id = match wanted.id {
+        Some(id) => reachable(id)?,
+        None => new_id("srv-", on.account(), call)?,
+    };
+    let project_id: ProjectId = call.path("project")?;
+    let project = billing.store.project(on.account(), &project_id).await?;
+    let project = project.ok_or(Refusal::UnknownProject { project: project_id })?;
+    let new = [NewResource { id: id.clone(), sku: wanted.sku, name: wanted.name, rate: wanted.rate }];
+    let command = |view: &View<'_>| {
+        let now = time_of(view, call.now);
+        if wanted.start {
+            request::start_new(view, &project, &new, now)
+        } else {
+            request::create(view, &project, &new, now)
+        }
+    };
+    let row = on.execute(call.cause(), command).await?;
+    answer(billing, &on, &row, &id, StatusCode::CREATED).await
+}
+
+/// `GET /v1/projects/{project}/resources`.
+pub(crate) async fn list(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let (limit, after) = (limit(call)?, call.query::<ResourceId>("cursor")?);
+    let project: ProjectId = call.path("project")?;
+    let on = OnAccount::of_caller(billing, call)?;
+    on.ensure_open().await?;
+    if billing.store.project(on.account(), &project).await?.is_none() {
+        return Err(Refusal::UnknownProject { project }.into());
+    }
+    let see = |view: &View<'_>| {
+        let all = view.billables().resources.values().filter(|resource| resource.project == project);
+        let rest = all.filter(|resource| after.as_ref().is_none_or(|after| resource.id > *after));
+        let shown = rest.filter_map(|resource| shown(view, resource, call.now).transpose());
+        shown.collect::<Result<Vec<Shown>, Refusal>>()
+    };
+    let mut items = on.look(see).await?.map_err(Fault::Unpriced)?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(|last| last.id().to_owned());
+    Answer::ok(&Page { items, next })
+}
+
+/// `GET /v1/projects/{project}/resources/{id}`.
+pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let target = Target::of(call)?;
+    let on = OnAccount::of_caller(billing, call)?;
+    let see = |view: &View<'_>| {
+        let resource = target.find(view)?;
+        shown(view, resource, call.now)?.ok_or_else(|| target.unknown())
+    };
+    let shown = on.look(see).await??;
+    Answer::ok(&shown)
+}
+
+/// `POST /v1/projects/{project}/resources/{id}/start`.
+pub(crate) async fn start(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    no_body(call)?;
+    change(billing, call, |view, target, now| request::start(view, std::slice::from_ref(&target.id), now)).await
+}
+
+/// `POST /v1/projects/{project}/resources/{id}/restore`.
+pub(crate) async fn restore(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    no_body(call)?;
+    change(billing, call, |view, target, now| request::restore(view, std::slice::from_ref(&target.id), now)).await
+}
+
+/// `DELETE /v1/projects/{project}/resources/{id}`.
+pub(crate) async fn delete(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    no_body(call)?;
+    change(billing, call, |view, target, _| request::delete(view, std::slice::from_ref(&target.id))).await
+}
+
+/// `POST /v1/projects/{project}/resources/{id}/stop`.
+pub(crate) async fn stop(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let reason = if call.body().is_empty() { None } else { call.json::<StopBody>()?.reason };
+    match reason {
+        None => change(billing, call, |view, target, _| request::stop(view, std::slice::from_ref(&target.id))).await,
+        Some(StopReason::StartFailed) => start_failed(billing, call).await,
+    }
+}
+
+/// Everything the start was charged comes back, so only who runs the machines may say that it failed.
+async fn start_failed(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    call.caller_with(PLATFORM_SCOPE)?;
+    let target = Target::of(call)?;
+    let on = OnAccount::of_caller(billing, call)?;
+    // A resource never changes its project, so it may be looked at before the command is decided.
+    on.look(|view| target.find(view).map(drop)).await??;
+    let row = on.fail_start(call.cause(), &target.id).await?;
+    answer(billing, &on, &row, &target.id, StatusCode::OK).await
+}
+
+/// Carries out a command on the resource that the path names.
+async fn change(
+    billing: &Billing,
+    call: &Call,
+    command: impl Fn(&View<'_>, &Target, Timestamp) -> Result<Command, Refusal> + Sync,
+) -> Result<Answer, Failed> {
+    let target = Target::of(call)?;
+    let on = OnAccount::of_caller(billing, call)?;
+    let in_project = |view: &View<'_>| {
+        target.find(view)?;
+        command(view, &target, time_of(view, call.now))
+    };
+    let row = on.execute(call.cause(), in_project).await?;
+    answer(billing, &on, &row, &target.id, StatusCode::OK).await
+}
+
+/// The resource that a path names.
+struct Target {
+    project: ProjectId,
+    id: ResourceId,
+}
+
+impl Target {
+    fn of(call: &Call) -> Result<Target, Problem> {
+        Ok(Target { project: call.path("project")?, id: call.path("id")? })
+    }
+
+    fn find<'v>(&self, view: &'v View<'_>) -> Result<&'v Resource, Refusal> {
+        let found = view.billables().resources.get(&self.id).filter(|resource| resource.project == self.project);
+        found.ok_or_else(|| self.unknown())
+    }
+
+    fn unknown(&self) -> Refusal {
+        Refusal::UnknownResource { resource: self.id.clone() }
+    }
+}
+
+/// The resource as the row left it.
+async fn answer(
+    billing: &Billing,
+    on: &OnAccount<'_>,
+    row: &Row,
+    id: &ResourceId,
+    status: StatusCode,
+) -> Result<Answer, Failed> {
+    let resource = after_row(on, row, id).await?;
+    let at = row.event.at;
+    let prices = billing.prices(at).await?;
+    let shown = match Shown::of(&resource, &row.state, &prices, at) {
+        Err(Refusal::UnknownSku { .. }) => Shown::of(&resource, &row.state, &*billing.fresh_prices(at).await?, at)?,
+        shown => shown?,
+    };
+    let shown = shown.ok_or_else(|| Refusal::UnknownResource { resource: id.clone() })?;
+    let answer = if status == StatusCode::CREATED { Answer::created(&shown)? } else { Answer::ok(&shown)? };
+    Ok(answer.of_row(row.seq))
+}
+
+fn shown(view: &View<'_>, resource: &Resource, now: Timestamp) -> Result<Option<Shown>, Refusal> {
+    Shown::of(resource, view.state(), view.prices(), time_of(view, now))
+}
+
+/// The time of a row that is decided now: never before the account's last one.
+fn time_of(view: &View<'_>, now: Timestamp) -> Timestamp {
+    now.max(view.state().at)
+}
+
+/// An id that its own path can name.
+fn reachable(id: ResourceId) -> Result<ResourceId, Problem> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    if id.as_str().bytes().all(is_plain) {
+        return Ok(id);
+    }
+    Err(Problem::new(Code::InvalidBody, "id: letters, digits, '-', '_', '.' and '~' only."))
+}
+
+fn no_body(call: &Call) -> Result<(), Problem> {
+    if call.body().is_empty() { Ok(()) } else { call.json::<Nothing>().map(drop) }
+}

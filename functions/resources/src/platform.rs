@@ -1,0 +1,172 @@
+//! `GET /v1/platform/resources`: what should run. The platform compares it with what does, and acts.
+//!
+//! It walks the index of accounts that have something billable, shard by shard. An account that is not in it has nothing
+//! that runs; `account` asks for one, wherever it is (a suspension's event names the account alone).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use tollgate::api::{Answer, Failed};
+use tollgate::billables::{Billables, Condition};
+use tollgate::http::{Call, PLATFORM_SCOPE};
+use tollgate::ids::AccountId;
+use tollgate::prices::PriceList;
+use tollgate::problem::{Code, Problem};
+use tollgate::refusal::Refusal;
+use tollgate::row::Head;
+use tollgate::shell::Billing;
+use tollgate::state::Standing;
+use tollgate::store::{Fault, Shard};
+use tollgate::timestamp::Timestamp;
+
+use crate::paging::limit;
+use crate::shown::{address_name, state_name};
+
+/// A page ends after so many resources, however few accounts they belong to: at 150 bytes each 1.5 MB, and Lambda
+/// answers at most 6 MB (docs.aws.amazon.com, "Lambda quotas"); one account more may follow with 10,000 of its own.
+const RESOURCES_PER_PAGE: usize = 10_000;
+/// A page ends after so many accounts were looked at, however few of them changed since: about two seconds of reads.
+const ACCOUNTS_PER_PAGE: usize = 400;
+/// How often list and head are read until they agree: a transaction becomes visible within milliseconds.
+const READS_MAX: usize = 5;
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    items: Vec<ShownAccount>,
+    /// Accounts that could not be read: ask for them again, one by one.
+    failed: Vec<String>,
+    next: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownAccount {
+    account: String,
+    /// Its last row: what an event with an older one says is outdated.
+    seq: u64,
+    standing: &'static str,
+    resources: Vec<ShownResource>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownResource {
+    id: String,
+    project: String,
+    sku: String,
+    state: &'static str,
+    address: &'static str,
+}
+
+/// Where a walk goes on: in this shard, after this account.
+struct Place {
+    shard: Shard,
+    after: Option<AccountId>,
+}
+
+/// `GET /v1/platform/resources`.
+pub(crate) async fn what_should_run(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    call.caller_with(PLATFORM_SCOPE)?;
+    let since: Option<Timestamp> = call.query("since")?;
+    if let Some(account) = call.query::<AccountId>("account")? {
+        let found = read(billing, &account, call.now).await?.ok_or(Refusal::AccountNotOpen)?;
+        return Answer::ok(&Shown { items: vec![found.1], failed: Vec::new(), next: None });
+    }
+    let accounts_max = usize::try_from(limit(call)?).unwrap_or(usize::MAX);
+    let mut place = call.query.get("cursor").map_or_else(|| Ok(Place::first()), |cursor| Place::parse(cursor))?;
+    let mut shown = Shown { items: Vec::new(), failed: Vec::new(), next: None };
+    let (mut looked_at, mut resources) = (0, 0);
+    while let Some(current) = place.take() {
+        let page = billing.store.billable(current.shard, current.after.as_ref(), 50).await?;
+        let mut last = None;
+        for account in page.accounts {
+            if shown.items.len() >= accounts_max || looked_at >= ACCOUNTS_PER_PAGE || resources >= RESOURCES_PER_PAGE {
+                let after = last.or(current.after);
+                shown.next = Some(Place { shard: current.shard, after }.to_string());
+                return Answer::ok(&shown);
+            }
+            looked_at += 1;
+            match read(billing, &account, call.now).await {
+                Ok(Some((at, found))) if since.is_none_or(|since| at >= since) => {
+                    resources += found.resources.len();
+                    shown.items.push(found);
+                }
+                Ok(_) => {}
+                Err(cause) => {
+                    tracing::error!(%account, %cause, "cannot be read");
+                    shown.failed.push(account.to_string());
+                }
+            }
+            last = Some(account);
+        }
+        place = match page.next {
+            Some(after) => Some(Place { shard: current.shard, after: Some(after) }),
+            None => Shard::new(current.shard.number() + 1).map(|shard| Place { shard, after: None }),
+        };
+    }
+    Answer::ok(&shown)
+}
+
+impl Place {
+    fn first() -> Option<Place> {
+        Shard::new(0).map(|shard| Place { shard, after: None })
+    }
+
+    fn parse(cursor: &str) -> Result<Option<Place>, Problem> {
+        let wrong =
+            || Problem::new(Code::InvalidParameter, "cursor: not one of this list.").with("parameter", "cursor");
+        let decoded = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded = decoded.ok_or_else(wrong)?;
+        let (shard, after) = decoded.split_once('#').ok_or_else(wrong)?;
+        let shard = shard.parse().ok().and_then(Shard::new).ok_or_else(wrong)?;
+        let after = if after.is_empty() { None } else { Some(after.parse().map_err(|_| wrong())?) };
+        Ok(Some(Place { shard, after }))
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let after = self.after.as_ref().map_or("", AccountId::as_str);
+        f.write_str(&URL_SAFE_NO_PAD.encode(format!("{}#{after}", self.shard.number())))
+    }
+}
+
+/// An account's last row's time, and what should run; `None` if it does not exist.
+async fn read(
+    billing: &Billing,
+    account: &AccountId,
+    now: Timestamp,
+) -> Result<Option<(Timestamp, ShownAccount)>, Fault> {
+    let mut prices = billing.prices(now).await?;
+    for _ in 0..READS_MAX {
+        // Head, then list: whatever the head's row wrote is in a list that is read later.
+        let Some(head) = billing.store.head(account).await? else { return Ok(None) };
+        let list = billing.store.billables(account).await?;
+        match agree(&head, &list, &prices) {
+            Ok(true) => return Ok(Some((head.state.at, shown(account, &head, &list)))),
+            Ok(false) => {}
+            Err(_) => prices = billing.fresh_prices(now).await?,
+        }
+    }
+    Err(Fault::ListDisagrees)
+}
+
+fn agree(head: &Head, list: &Billables, prices: &PriceList) -> Result<bool, Refusal> {
+    list.agree_with(&head.state, prices)
+}
+
+fn shown(account: &AccountId, head: &Head, list: &Billables) -> ShownAccount {
+    let state = &head.state;
+    let resources = list.resources.values().filter(|resource| resource.condition(state) != Condition::Purged);
+    let resources = resources.map(|resource| ShownResource {
+        id: resource.id.to_string(),
+        project: resource.project.to_string(),
+        sku: resource.sku.to_string(),
+        state: state_name(resource.condition(state)),
+        address: address_name(resource.address),
+    });
+    ShownAccount {
+        account: account.to_string(),
+        seq: state.next_seq.saturating_sub(1),
+        standing: Standing::name(&state.standing),
+        resources: resources.collect(),
+    }
+}

@@ -1,0 +1,117 @@
+//! `stripe-webhook`: `POST /v1/stripe/webhook`. Verifies, understands, records.
+//!
+//! The signature is the authentication, and it is verified before anything is parsed. Three outcomes:
+//!
+//! - **200**: recorded, recorded before, or understood and nothing to us;
+//! - **400**: not signed by Stripe; nothing was looked at;
+//! - **500** (503, 429): Stripe sends it again, for up to three days. What matters and cannot be understood is logged
+//!   with its id and raises an alarm; the event itself is kept by Stripe for thirty days
+//!   (`GET /v1/events/{id}`), which is where it is fetched from once it can be understood.
+
+use lambda_http::http::StatusCode;
+use lambda_http::{Body, Request, Response};
+use serde_json::json;
+use tollgate::http::{Call, answer, problem};
+use tollgate::problem::{Code, Problem};
+use tollgate::shell::Billing;
+use tollgate::stripe::Stripe;
+use tollgate::stripe::event::{News, NotUnderstood, StripeEvent};
+use tollgate::stripe::payments::{Desk, Failure, Outcome};
+use tollgate::stripe::signature;
+use tollgate::timestamp::Timestamp;
+
+/// What the function is built from.
+#[derive(Debug)]
+pub struct Clients {
+    /// Ledger, prices, settings.
+    pub billing: Billing,
+    /// Stripe.
+    pub stripe: Stripe,
+}
+
+/// Answers one delivery.
+pub async fn handle(clients: &Clients, request: Request) -> Response<Body> {
+    let header = request.headers().get("stripe-signature").and_then(|header| header.to_str().ok()).map(str::to_owned);
+    let call = match Call::read(request, &clients.billing.settings.email_claim) {
+        Ok(call) => call,
+        Err(refused) => return problem(&refused),
+    };
+    let secrets = &clients.stripe.settings().webhook_secrets;
+    if let Err(bad) = signature::verify(header.as_deref(), call.body(), secrets, call.now) {
+        tracing::warn!(request = call.request_id, %bad, "webhook refused");
+        return problem(&Problem::new(Code::InvalidSignature, format!("{bad}.")).of_request(&call.request_id));
+    }
+    match deliver(clients, call.body(), call.now).await {
+        Ok(outcome) => answer(StatusCode::OK, &json!({"received": true, "outcome": name(&outcome)})),
+        Err(refused) => problem(&refused.of_request(&call.request_id)),
+    }
+}
+
+async fn deliver(clients: &Clients, body: &[u8], now: Timestamp) -> Result<Outcome, Problem> {
+    let read = StripeEvent::read(body).and_then(|event| event.news().map(|news| (event, news)));
+    let (event, news) = read.map_err(|not_understood| refuse_unreadable(&not_understood))?;
+    let desk = Desk { billing: &clients.billing, stripe: &clients.stripe, now };
+    // Boxed: it is many futures deep.
+    match Box::pin(record(desk, &news)).await {
+        Ok(outcome) => {
+            let (account, row) = match &outcome {
+                Outcome::Recorded { account, seq } | Outcome::AlreadyRecorded { account, seq } => {
+                    (Some(account), Some(*seq))
+                }
+                Outcome::Noted { account } => (Some(account), None),
+                Outcome::Foreign | Outcome::Ignored => (None, None),
+            };
+            let account = account.map(tracing::field::display);
+            tracing::info!(event = event.id, kind = event.kind, account, row, outcome = name(&outcome), "webhook");
+            Ok(outcome)
+        }
+        Err(failure) => Err(refuse(&event, &failure)),
+    }
+}
+
+async fn record(desk: Desk<'_>, news: &News) -> Result<Outcome, Failure> {
+    match news {
+        News::Paid(paid) => desk.credit(paid).await,
+        News::Pending(promised) => desk.promise(promised).await,
+        News::Ended { payment, account, how } => desk.end(account, payment, *how).await,
+        News::Refund(refund) => desk.refund(refund).await,
+        News::Dispute(dispute) => desk.dispute(dispute).await,
+        News::Cards { customer } => desk.cards_changed(customer).await,
+        News::CustomerGone { customer } => desk.customer_gone(customer).await,
+        News::Ignored => Ok(Outcome::Ignored),
+    }
+}
+
+fn refuse_unreadable(not_understood: &NotUnderstood) -> Problem {
+    let NotUnderstood { id, kind, why } = not_understood;
+    tracing::error!(alarm = "event_not_understood", event = id, kind, why);
+    Problem::new(Code::Internal, "The event cannot be understood. This was recorded, and we are looking into it.")
+}
+
+fn refuse(event: &StripeEvent, failure: &Failure) -> Problem {
+    let (event, kind) = (&event.id, &event.kind);
+    match failure {
+        Failure::Fault(fault) => {
+            tracing::warn!(event, kind, %fault, "the ledger failed: Stripe sends it again");
+            Problem::from(fault)
+        }
+        Failure::Stripe(error) => {
+            tracing::warn!(event, kind, %error, "Stripe could not be asked: it sends the event again");
+            Problem::new(Code::Unavailable, "Stripe could not be asked about it. Send it again.")
+        }
+        Failure::Refused(_) | Failure::Mismatch { .. } => {
+            tracing::error!(alarm = "event_not_recorded", event, kind, why = %failure);
+            Problem::new(Code::Internal, "The event cannot be recorded. This was noted, and we are looking into it.")
+        }
+    }
+}
+
+fn name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Recorded { .. } => "recorded",
+        Outcome::AlreadyRecorded { .. } => "already_recorded",
+        Outcome::Noted { .. } => "noted",
+        Outcome::Foreign => "foreign",
+        Outcome::Ignored => "ignored",
+    }
+}

@@ -1,0 +1,16 @@
+//! Wires and runs `stripe-webhook`.
+
+use lambda_http::{Error, Request, run, service_fn, tracing::init_default_subscriber};
+use stripe_webhook::{Clients, handle};
+use tollgate::shell;
+use tollgate::stripe::{Stripe, StripeSettings};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    init_default_subscriber();
+    let aws = shell::aws().await;
+    let stripe = Stripe::new(StripeSettings::from_environment()?)?;
+    let clients = Clients { billing: shell::billing(&aws)?, stripe };
+    let clients = &clients;
+    run(service_fn(|request: Request| async move { Ok::<_, Error>(handle(clients, request).await) })).await
+}
