@@ -1,0 +1,171 @@
+//! One process of a function.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Outcome, failure};
+use crate::sync::lock;
+use crate::wiring::Function;
+use crate::world::World;
+
+/// A process of a function, from its start to its end.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    /// The name of the binary and a number. Part of the process's endpoints, so that each of its
+    /// calls says where it comes from.
+    pub(crate) id: String,
+    /// The function's name.
+    pub(crate) function: String,
+    /// The function's binary.
+    pub(crate) binary: String,
+    sender: mpsc::UnboundedSender<Handed>,
+    pub(super) mailbox: tokio::sync::Mutex<mpsc::UnboundedReceiver<Handed>>,
+    /// What the process is doing now.
+    pub(super) current: Mutex<Option<Current>>,
+    pub(super) ready: AtomicBool,
+    init_error: Mutex<Option<Value>>,
+    child: Mutex<Option<Child>>,
+    exit: watch::Sender<Option<ExitStatus>>,
+}
+
+/// An invocation on its way into a process.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    pub(super) request_id: String,
+    pub(super) payload: Bytes,
+    pub(super) timeout: Duration,
+    pub(super) taken: oneshot::Sender<()>,
+    pub(super) reply: oneshot::Sender<Outcome>,
+}
+
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) request_id: String,
+    pub(super) reply: oneshot::Sender<Outcome>,
+}
+
+/// Starts a process.
+///
+/// # Errors
+///
+/// If there is no such program, in words.
+pub(super) fn start(
+    world: &Arc<World>,
+    function: &Function,
+    id: &str,
+    binary: &Path,
+    environment: BTreeMap<String, String>,
+) -> Result<Arc<Instance>, String> {
+    let mut child = Command::new(binary)
+        .env_clear()
+        .envs(environment)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Ctrl-C in a terminal goes to the local cloud, which ends its processes itself.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("{} cannot be run: {error}", binary.display()))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (sender, mailbox) = mpsc::unbounded_channel();
+    let instance = Arc::new(Instance {
+        id: id.to_owned(),
+        function: function.name.clone(),
+        binary: function.binary.clone(),
+        sender,
+        mailbox: tokio::sync::Mutex::new(mailbox),
+        current: Mutex::default(),
+        ready: AtomicBool::new(false),
+        init_error: Mutex::default(),
+        child: Mutex::new(Some(child)),
+        exit: watch::Sender::new(None),
+    });
+    let watched = Arc::clone(&instance);
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        // Both ends are closed when the process has ended.
+        tokio::join!(forward(&world, &watched.binary, stdout), forward(&world, &watched.binary, stderr));
+        let child = lock(&watched.child).take();
+        let status = match child {
+            Some(mut child) => child.wait().await.ok(),
+            None => None,
+        };
+        watched.exit.send_replace(Some(status.unwrap_or_default()));
+        world.lambda.forget(&watched);
+    });
+    Ok(instance)
+}
+
+async fn forward(world: &World, function: &str, output: Option<impl AsyncRead + Unpin>) {
+    let Some(output) = output else { return };
+    let mut reader = BufReader::new(output);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match reader.read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => world.log.line(function, String::from_utf8_lossy(&line).trim_end()),
+        }
+    }
+}
+
+impl Instance {
+    /// Gives the process an invocation for when it next asks; false if it has ended.
+    pub(super) fn hand(&self, handed: Handed) -> bool {
+        self.exit.borrow().is_none() && self.sender.send(handed).is_ok()
+    }
+
+    /// Whether the process ever asked for an invocation.
+    pub(super) fn was_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// The request id of the invocation the process is working on.
+    pub(crate) fn working_on(&self) -> Option<String> {
+        lock(&self.current).as_ref().map(|current| current.request_id.clone())
+    }
+
+    /// Ends the process at once, as the machine under it would.
+    pub(crate) fn kill(&self) {
+        if let Some(child) = lock(&self.child).as_mut() {
+            // An error means that it has ended already.
+            let _ended = child.start_kill();
+        }
+    }
+
+    /// Waits until the process has ended.
+    pub(crate) async fn ended(&self) {
+        // An error means that the sender is gone, and it is a field of self.
+        let mut exit = self.exit.subscribe();
+        let _ended = exit.wait_for(Option::is_some).await;
+    }
+
+    pub(super) fn exit(&self) -> String {
+        self.exit.borrow().map_or_else(|| "without status".to_owned(), |status| format!("with {status}"))
+    }
+
+    pub(super) fn set_init_error(&self, error: Value) {
+        *lock(&self.init_error) = Some(error);
+    }
+
+    pub(super) fn init_error(&self) -> Value {
+        let reported = lock(&self.init_error).take();
+        reported.unwrap_or_else(|| {
+            failure(
+                "Runtime.InitError",
+                &format!("{} ended or hung before its first invocation, {}", self.id, self.exit()),
+            )
+        })
+    }
+}

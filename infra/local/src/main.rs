@@ -1,0 +1,89 @@
+//! `cargo local`: the whole cloud on this machine.
+
+mod arguments;
+mod greeting;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tollgate_local::log::Line;
+use tollgate_local::{Cloud, Config, StartError, build};
+
+use arguments::{Arguments, USAGE};
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::read(std::env::args().skip(1)) {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            say(USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Err(reason) => return fail(&format!("{reason}\n\n{USAGE}")),
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => fail(&reason),
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), String> {
+    let mut config = arguments.config()?;
+    let functions = config.functions().map_err(|error| error.to_string())?;
+    config.binaries = build::functions(&functions)?;
+    config.log = Some(Arc::new(|line: &Line| say(&format!("{:>14} | {}", line.function, line.text))));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), String> {
+    let (port, state) = (config.port, config.state.clone());
+    let cloud = Cloud::start(config).await.map_err(|error| advice(&error, port))?;
+    say(&greeting::text(&cloud, state.as_deref()));
+    stopped().await;
+    say("\nStopping.");
+    drop(cloud);
+    Ok(())
+}
+
+/// What to do about it.
+fn advice(error: &StartError, port: u16) -> String {
+    match error {
+        StartError::PortInUse(_) => format!(
+            "Port {port} or the one after it is in use, perhaps by another local cloud. Stop that, or choose others:\n\n    cargo local --port 0"
+        ),
+        StartError::StateInUse(directory) => format!(
+            "Another local cloud is using {}. Stop it, or keep the state somewhere else:\n\n    cargo local --state DIRECTORY --port 0",
+            directory.display()
+        ),
+        StartError::Template(_) | StartError::NoBinary(_) | StartError::Other(_) => error.to_string(),
+    }
+}
+
+/// Waits for Ctrl-C, or for what ends a service.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminated = signal(SignalKind::terminate()).ok();
+    let terminated = async {
+        match &mut terminated {
+            Some(terminated) => terminated.recv().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+}
+
+fn say(text: &str) {
+    use std::io::Write as _;
+    // Whoever reads may have gone away: that is no reason to end.
+    let _gone = writeln!(std::io::stdout(), "{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "what a command prints is its surface")]
+fn fail(reason: &str) -> ExitCode {
+    eprintln!("{reason}");
+    ExitCode::FAILURE
+}

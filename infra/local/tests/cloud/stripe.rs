@@ -1,0 +1,46 @@
+//! The Stripe stand-in is part of the cloud: reached by functions, with webhooks to the API.
+
+use serde_json::json;
+
+use crate::world::{cloud, get, got, post, send};
+
+const KEY: [(&str, &str); 2] =
+    [("authorization", "Bearer sk_test_local"), ("content-type", "application/x-www-form-urlencoded")];
+
+#[tokio::test]
+async fn what_happens_at_stripe_comes_to_the_api_signed() {
+    let cloud = cloud().await;
+    let customers = format!("{}/v1/customers", cloud.urls().stripe.as_ref().unwrap());
+    let answer = send(&cloud, "POST", &customers, &KEY, "email=a@b.test").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    cloud.idle().await;
+    let [webhook] = got(&cloud, "web").try_into().unwrap();
+    assert_eq!(webhook["rawPath"], "/v1/stripe/webhook");
+    assert!(webhook["headers"]["stripe-signature"].as_str().unwrap().contains("v1="));
+    assert!(webhook["body"].as_str().unwrap().contains("customer.created"));
+}
+
+#[tokio::test]
+async fn webhooks_are_doubled_lost_and_sent_again_on_demand() {
+    let cloud = cloud().await;
+    let customers = format!("{}/v1/customers", cloud.urls().stripe.as_ref().unwrap());
+    let create = async |expected: usize| {
+        let before = got(&cloud, "web").len();
+        send(&cloud, "POST", &customers, &KEY, "email=a@b.test").await;
+        cloud.idle().await;
+        assert_eq!(got(&cloud, "web").len() - before, expected);
+    };
+    post(&cloud, "/local/faults", &json!({"fault": "duplicate", "delivery": "webhook", "name": "customer.created"}))
+        .await;
+    create(2).await;
+    post(&cloud, "/local/faults", &json!({"fault": "drop", "delivery": "webhook"})).await;
+    create(0).await;
+    // What was lost is tried again, by the cloud's clock.
+    cloud.advance(std::time::Duration::from_secs(3600)).await;
+    assert_eq!(got(&cloud, "web").len(), 3);
+    let answer = post(&cloud, "/local/faults", &json!({"redeliver": "all"})).await.json();
+    assert_eq!(answer, json!({"redelivered": 2}));
+    cloud.idle().await;
+    assert_eq!(got(&cloud, "web").len(), 5);
+    assert_eq!(get(&cloud, "/local/faults").await.json()["faults"].as_array().unwrap().len(), 2);
+}
