@@ -165,11 +165,26 @@ async fn a_price_is_set_once_and_never_changed() {
 }
 
 #[tokio::test]
+async fn of_two_first_prices_of_a_sku_at_once_one_stays_even_if_they_begin_at_different_times() {
+    let ledger = Ledger::new().await;
+    let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
+    let (late, ()) =
+        tokio::join!(async { ledger.store.put_price(&price("4", "10:20:05"), at("10:20:05")).await }, async {
+            gate.reached().await;
+            ledger.undisturbed.put_price(&price("5", "10:20:03"), at("10:20:03")).await.unwrap();
+            gate.open();
+        });
+    let too_soon = Refusal::PriceTooSoon { earliest: at("11:00:00") };
+    assert_eq!(late, Err(Failure::Refused(too_soon)));
+    assert_eq!(ledger.store.prices().await.unwrap().iter().count(), 1);
+}
+
+#[tokio::test]
 async fn of_two_prices_for_the_same_hour_at_once_the_first_stays() {
     for (theirs, expected) in [("4", Ok(())), ("5", Err("exists"))] {
         let ledger = Ledger::new().await;
         let now = at("10:00:00");
-        let gate = ledger.faults.gate_before(Calls::of(Operation::PutItem).first(1));
+        let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
         let (first, ()) = tokio::join!(async { ledger.store.put_price(&price("4", "10:00:00"), now).await }, async {
             gate.reached().await;
             ledger.undisturbed.put_price(&price(theirs, "10:00:00"), now).await.unwrap();

@@ -24,6 +24,7 @@
 //! | `account#A` | `billable#resource#R` | `seq`, and `body`: the [`Resource`](crate::billables::Resource) as JSON |
 //! | `account#A` | `billable#meter#P#SKU` | `project`, `sku`, `reading`, `billed` |
 //! | `price-list` | `sku#SKU#<valid from>` | `body`: the [`Price`](crate::prices::Price) as JSON |
+//! | `price-list` | `first#SKU` | that the SKU has its first price |
 //!
 //! # Reading order
 //!

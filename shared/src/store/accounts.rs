@@ -130,22 +130,31 @@ impl Store {
 
     /// Adds a price at `now` (UTC). A price that is there is never changed.
     ///
+    /// The first price of a SKU holds at once, whatever the hour, so there is exactly one: an item of its own, written
+    /// with it, makes two of them at the same time impossible.
+    ///
     /// # Errors
     /// [`Failure::Refused`] as [`PriceList::check`]; [`Failure::Fault`].
     pub async fn put_price(&self, price: &Price, now: Timestamp) -> Result<(), Failure> {
-        self.prices().await?.check(price, now)?;
+        let known = self.prices().await?;
+        known.check(price, now)?;
         let (sku, valid_from) = (&price.sku, price.valid_from);
-        let key = [("pk", text(PRICE_LIST)), ("sk", text(format!("sku#{sku}#{valid_from}")))];
-        match self.put_new(with_body(item(key), price)?).await? {
-            Recorded::New => Ok(()),
-            Recorded::Existing => {
-                // Somebody was faster since the list was read; or the first answer was lost, and it was we ourselves.
-                let known = self.prices().await?;
-                let is_same = known.at(sku, valid_from) == Some(price);
-                let exists = || Refusal::PriceExists { sku: sku.clone(), valid_from };
-                if is_same { Ok(()) } else { Err(exists().into()) }
-            }
+        let key = |sort_key| item([("pk", text(PRICE_LIST)), ("sk", text(sort_key))]);
+        let new = with_body(key(format!("sku#{sku}#{valid_from}")), price)?;
+        let mut writes = vec![self.new_account_item(new)?];
+        if known.iter().all(|other| other.sku != *sku) {
+            writes.push(self.new_account_item(key(format!("first#{sku}")))?);
         }
+        if let Write::Done = self.write(&writes).await? {
+            return Ok(());
+        }
+        // Somebody was faster since the list was read; or the first answer was lost, and it was we ourselves.
+        let known = self.prices().await?;
+        if known.at(sku, valid_from) == Some(price) {
+            return Ok(());
+        }
+        known.check(price, now)?;
+        Err(Refusal::PriceExists { sku: sku.clone(), valid_from }.into())
     }
 
     pub(super) async fn put_new(&self, item: Item) -> Result<Recorded, Fault> {
