@@ -384,3 +384,38 @@ fn what_is_kept_for_free_gives_nothing_back_and_a_start_pays_for_all_of_it() {
         .rows(&["12:10:00 topup 5.00 = 22.80 to 13:00:00", "12:30:00 started -0.10 = 22.70 to 13:00:00"]);
     world.delete("12:45", &["v"]).unwrap().rows(&["12:45:00 resources_deleted 0.05 = 22.75 to 13:00:00"]);
 }
+
+#[test]
+fn what_was_metered_before_an_account_was_closed_is_billed_all_the_same() {
+    use tollgate::command::Command;
+    use tollgate::request::open_meter;
+
+    use crate::world::{at, project};
+
+    let mut world = World::with_credit("25");
+    world.ask("10:00", |view| open_meter(view, &project("acme"), &named("tokens"), at("10:00"))).unwrap();
+    let set = |world: &mut World, reading: &str| {
+        world.list.meters.values_mut().for_each(|meter| meter.reading = named(reading));
+    };
+    set(&mut world, "10000000");
+    world.settle("10:10");
+    set(&mut world, "30000000");
+    world.command("10:50", Command::Close { reason: "moving on".to_owned() }).unwrap();
+    assert!(tollgate::due::is_billable(&world.state), "the hourly run comes by");
+    world.settle("11:00").settle("12:00").rows(&[
+        "10:00:00 meter_opened 0.00 = 25.00",
+        "10:10:00 metered -1.50 = 23.50",
+        "10:50:00 closed 0.00 = 23.50",
+        "11:00:00 metered -3.00 = 20.50",
+    ]);
+}
+
+#[test]
+fn a_payment_that_waits_for_its_customer_holds_back_no_suspension() {
+    let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
+    world.command("12:10", tollgate::command::Command::AskCustomer { attempt: 1 }).unwrap();
+    world.settle("12:30").rows(&[
+        "12:10:00 refill_needs_customer 0.00 = 0.00 to 12:30:00",
+        "12:30:00 suspended 0.00 = 0.00 as of 12:30:00",
+    ]);
+}
