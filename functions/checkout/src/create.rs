@@ -20,8 +20,8 @@ use tollgate::timestamp::{MINUTE, Timestamp};
 
 use crate::Refused;
 
-/// How long the page can be used: the least Stripe allows.
-const OPEN_SECONDS: i64 = 30 * MINUTE;
+/// How long the page can be used: the least Stripe allows, which it counts from when the request reaches it.
+const OPEN_SECONDS: i64 = 31 * MINUTE;
 /// What a refill charges unless the customer chose, in USD.
 const REFILL_AMOUNT: u32 = 25;
 /// The highest threshold unless the customer chose, in USD; else a fifth of the first top-up.

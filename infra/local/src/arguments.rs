@@ -58,7 +58,7 @@ impl Arguments {
             template: None,
             fresh: Fresh::No,
             pace: Pace::Running,
-            parameters: BTreeMap::from([("Stage".to_owned(), "local".to_owned())]),
+            parameters: BTreeMap::new(),
         };
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
@@ -88,12 +88,11 @@ impl Arguments {
         if self.fresh == Fresh::Yes {
             remove(&self.state)?;
         }
-        let template = match &self.template {
-            Some(file) => Template::read(file),
-            None => Template::of_this_repository(),
-        };
-        let mut config = Config::new(template.map_err(|error| error.to_string())?, BTreeMap::new());
-        config.parameters = self.parameters;
+        let mut config = Config::of_this_repository(BTreeMap::new()).map_err(|error| error.to_string())?;
+        if let Some(file) = &self.template {
+            config.template = Template::read(file).map_err(|error| error.to_string())?;
+        }
+        config.parameters.extend(self.parameters);
         config.port = self.port;
         config.stripe_port = if self.port == 0 { 0 } else { self.port.saturating_add(1) };
         config.pace = self.pace;

@@ -49,7 +49,7 @@ const STRIPE_VARIABLE: &str = "STRIPE_API_BASE";
 pub struct Config {
     /// The template.
     pub template: Template,
-    /// Values of its parameters; those that are missing have their defaults.
+    /// Values of its parameters, with `{api}` for the address of the API; those that are missing have their defaults.
     pub parameters: BTreeMap<String, String>,
     /// Variables for every function. Those of the template win.
     pub environment: BTreeMap<String, String>,
@@ -147,6 +147,18 @@ impl Config {
             stripe: WhichStripe::StandIn,
             log: None,
         }
+    }
+
+    /// This repository's template, deployed here: the issuer of tokens is the local cloud's, and the page the API's own.
+    ///
+    /// # Errors
+    ///
+    /// If the template cannot be read.
+    pub fn of_this_repository(binaries: BTreeMap<String, PathBuf>) -> Result<Self, TemplateError> {
+        let parameters =
+            [("Stage", "local"), ("TokenIssuer", "{api}/local"), ("BillingUrl", "{api}/"), ("OperatorContact", "ops@example.test")];
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Ok(Self { parameters: parameters.into(), ..Self::new(Template::of_this_repository()?, binaries) })
     }
 
     /// The functions of the template: what has to be built before the cloud can start.
@@ -343,7 +355,8 @@ async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
     let (api_listener, api_url) = listen(config.port).await?;
     let (services_listener, services_url) = listen(0).await?;
     let queues_url = format!("{services_url}/{NOBODY}/sqs/{}", names::ACCOUNT);
-    let resolver = Resolver::new(&config.template, config.parameters.clone()).at(queues_url, api_url.clone());
+    let parameters = config.parameters.iter().map(|(name, value)| (name.clone(), value.replace("{api}", &api_url)));
+    let resolver = Resolver::new(&config.template, parameters.collect()).at(queues_url, api_url.clone());
     let wiring = Wiring::read(&resolver)?;
     check_binaries(&wiring, &config.binaries)?;
 
