@@ -83,6 +83,11 @@ impl Arguments {
         Ok(Some(arguments))
     }
 
+    /// Whether the template is another than this repository's.
+    pub(crate) fn has_own_template(&self) -> bool {
+        self.template.is_some()
+    }
+
     /// What the cloud is to be.
     pub(crate) fn config(self) -> Result<Config, String> {
         if self.fresh == Fresh::Yes {

@@ -155,8 +155,12 @@ impl Config {
     ///
     /// If the template cannot be read.
     pub fn of_this_repository(binaries: BTreeMap<String, PathBuf>) -> Result<Self, TemplateError> {
-        let parameters =
-            [("Stage", "local"), ("TokenIssuer", "{api}/local"), ("BillingUrl", "{api}/"), ("OperatorContact", "ops@example.test")];
+        let parameters = [
+            ("Stage", "local"),
+            ("TokenIssuer", "{api}/local"),
+            ("BillingUrl", "{api}/"),
+            ("OperatorContact", "ops@example.test"),
+        ];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Ok(Self { parameters: parameters.into(), ..Self::new(Template::of_this_repository()?, binaries) })
     }

@@ -3,57 +3,74 @@
 use std::path::Path;
 
 use tollgate_local::control::TokenRequest;
+use tollgate_local::seed::{ACCOUNT, PRICES, Seed};
 use tollgate_local::{Cloud, format_time};
 
-/// The account of the token that is printed.
-const ACCOUNT: &str = "acme";
-
-/// Addresses, a token, a test card, and three commands to copy.
-pub(crate) fn text(cloud: &Cloud, state: Option<&Path>) -> String {
+/// Addresses, prices, a token, a test card, and three commands to copy.
+pub(crate) fn text(cloud: &Cloud, state: Option<&Path>, seed: Option<&Seed>) -> String {
     let urls = cloud.urls();
     let api = &urls.api;
-    let request = TokenRequest { account: ACCOUNT.to_owned(), ..TokenRequest::default() };
-    let token = cloud.token(&request).unwrap_or_default();
     let stripe = urls.stripe.as_deref().unwrap_or("https://dashboard.stripe.com/test");
     let kept = state.map_or_else(|| "nowhere".to_owned(), |state| state.display().to_string());
+    let functions = cloud.wiring().functions.iter().map(|function| function.binary.as_str());
     let mut text = format!(
         "
-  API and page    {api}/
-  Stripe          {stripe}
-  DynamoDB        {}   (for AWS_ENDPOINT_URL_DYNAMODB)
-  The clock       {}
-  State           {kept}
-  Functions       {}
-
-  Account {ACCOUNT}; its token:
-
-    export TOKEN={token}
+  API         {api}/
+  Stripe      {stripe}
+  DynamoDB    {}   (for AWS_ENDPOINT_URL_DYNAMODB)
+  The clock   {}
+  State       {kept}
+  Functions   {}
 ",
         urls.dynamodb,
         format_time(cloud.now()),
-        cloud.wiring().functions.iter().map(|function| function.binary.as_str()).collect::<Vec<_>>().join(", "),
+        functions.collect::<Vec<_>>().join(", "),
     );
-    if urls.stripe.is_some() {
-        text.push_str("\n  Test card 4242 4242 4242 4242, any date to come, any CVC\n");
-    } else {
+    if let Some(seed) = seed {
+        text.push_str(&to_try(cloud, seed));
+    }
+    if urls.stripe.is_none() {
         let webhook = format!("{api}/v1/stripe/webhook");
         text.push_str(&format!(
-            "\n  Stripe itself is used. Its events come by\n\n    stripe listen --forward-to {webhook}\n"
+            "\n  Stripe itself is used, so the clock cannot be moved. Its events come by\n\n    stripe listen --forward-to {webhook}\n"
         ));
     }
-    text.push_str(&format!(
+    text.push_str("\n  Ctrl-C stops everything.\n");
+    text
+}
+
+fn to_try(cloud: &Cloud, seed: &Seed) -> String {
+    let api = &cloud.urls().api;
+    let request = TokenRequest { account: ACCOUNT.to_owned(), ..TokenRequest::default() };
+    let token = cloud.token(&request).unwrap_or_default();
+    let prices = PRICES.map(|(sku, _, rate)| format!("{sku} ${rate}")).join(", ");
+    let project = &seed.project;
+    let json = r#"-H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json'"#;
+    let mut text = format!(
         r#"
-  Top up (then pay at the `url` of the answer):
-    curl {api}/v1/checkout-sessions -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -H 'Idempotency-Key: 1' -d '{{"amount": "25.00"}}'
+  Prices      an hour of {prices}
+  Account     {ACCOUNT}, with the project {project}; its token:
+
+export TOKEN={token}
+
+  Top up, then open the `url` of the answer and pay with the test card 4242 4242 4242 4242, any date to come, any CVC:
+
+curl {api}/v1/checkout-sessions {json} -d '{{"amount": "25.00"}}'
 
   Start a machine:
-    curl {api}/v1/projects -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{{"name": "first"}}'
 
-  An hour passes:
-    curl {api}/local/clock -H 'Content-Type: application/json' -d '{{"advance": "1h"}}'
-
-  Ctrl-C stops everything.
+curl {api}/v1/projects/{project}/resources {json} -d '{{"sku": "vm-large", "name": "web", "start": true}}'
 "#
-    ));
+    );
+    if cloud.urls().stripe.is_some() {
+        text.push_str(&format!(
+            r#"
+  An hour passes:
+
+curl {api}/local/clock -d '{{"advance": "1h"}}'
+"#
+        ));
+    }
+    text.push_str(&format!("\n  What is left: curl {api}/v1/balance -H \"Authorization: Bearer $TOKEN\"\n"));
     text
 }

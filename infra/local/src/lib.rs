@@ -15,12 +15,13 @@
 //! - [`events`] is EventBridge, [`scheduler`] its schedules, `queues` is SQS, `streams` and
 //!   `dynamodb` are DynamoDB, [`stripe`] and `webhooks` are Stripe.
 //! - `store` keeps it all between runs.
-//! - [`control`] is `/local/…`, [`Cloud`] the same from a program.
+//! - [`control`] is `/local/…`, [`Cloud`] the same from a program; [`api`] asks it over HTTP, [`seed`] fills it.
 //!
 //! Deliberately absent: permissions (every function may do everything; `cfn-lint` and a deployment
 //! see to roles), signatures of AWS requests, cold-start and network times, more than one shard.
 
 mod agenda;
+pub mod api;
 mod aws_json;
 pub mod build;
 pub mod calls;
@@ -37,6 +38,7 @@ pub mod log;
 pub mod names;
 mod queues;
 pub mod scheduler;
+pub mod seed;
 mod services;
 mod store;
 mod streams;

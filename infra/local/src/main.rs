@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use tollgate_local::log::Line;
-use tollgate_local::{Cloud, Config, StartError, build};
+use tollgate_local::{Cloud, Config, StartError, build, seed};
 
 use arguments::{Arguments, USAGE};
 
@@ -27,19 +27,41 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), String> {
+    // Another template has other functions: nobody knows what they would make of the seed.
+    let content = if arguments.has_own_template() { Content::AsItIs } else { Content::Seeded };
     let mut config = arguments.config()?;
     let functions = config.functions().map_err(|error| error.to_string())?;
     config.binaries = build::functions(&functions)?;
-    config.log = Some(Arc::new(|line: &Line| say(&format!("{:>14} | {}", line.function, line.text))));
+    config.log = Some(Arc::new(|line: &Line| say(&format!("{:>14} | {}", line.function, brief(&line.text)))));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, content))
 }
 
-async fn serve(config: Config) -> Result<(), String> {
-    let (port, state) = (config.port, config.state.clone());
-    let cloud = Cloud::start(config).await.map_err(|error| advice(&error, port))?;
-    say(&greeting::text(&cloud, state.as_deref()));
+/// What a cloud has in it when it begins.
+#[derive(Clone, Copy, Debug)]
+enum Content {
+    Seeded,
+    AsItIs,
+}
+
+/// Without the span in which the Lambda runtime puts every line: here nobody looks for a request among millions.
+fn brief(text: &str) -> String {
+    match text.split_once("Lambda runtime invoke{").and_then(|(before, rest)| Some((before, rest.split_once("}: ")?.1)))
+    {
+        Some((before, message)) => format!("{before}{message}"),
+        None => text.to_owned(),
+    }
+}
+
+async fn serve(config: Config, content: Content) -> Result<(), String> {
+    let state = config.state.clone();
+    let cloud = Cloud::start(config).await.map_err(|error| advice(&error))?;
+    let seed = match content {
+        Content::Seeded => Some(seed::plant(&cloud).await?),
+        Content::AsItIs => None,
+    };
+    say(&greeting::text(&cloud, state.as_deref(), seed.as_ref()));
     stopped().await;
     say("\nStopping.");
     drop(cloud);
@@ -47,10 +69,10 @@ async fn serve(config: Config) -> Result<(), String> {
 }
 
 /// What to do about it.
-fn advice(error: &StartError, port: u16) -> String {
+fn advice(error: &StartError) -> String {
     match error {
-        StartError::PortInUse(_) => format!(
-            "Port {port} or the one after it is in use, perhaps by another local cloud. Stop that, or choose others:\n\n    cargo local --port 0"
+        StartError::PortInUse(port) => format!(
+            "Port {port} is in use, perhaps by another local cloud. Stop that, or choose other ports:\n\n    cargo local --port 0"
         ),
         StartError::StateInUse(directory) => format!(
             "Another local cloud is using {}. Stop it, or keep the state somewhere else:\n\n    cargo local --state DIRECTORY --port 0",
