@@ -8,7 +8,7 @@ import { h } from './dom.js';
 import * as money from './money.js';
 import { table, row } from './ui.js';
 
-const HEIGHT = 220;
+const HEIGHT = 210;
 let library;
 
 /** The library is a plain script that leaves one global name; it is kept as its authors published it. */
@@ -39,7 +39,7 @@ export function balanceChart(items, { summary, label }) {
   const data = [items.map((item) => Date.parse(item.at) / 1000), items.map((item) => Number(item.balance))];
   const options = () => ({
     scales: { y: { range: (_, low, high) => [Math.min(0, low), Math.max(1, high * 1.08)] } },
-    axes: [axis({ grid: { show: false }, space: 80, values: [
+    axes: [axis({ grid: { show: false }, space: 64, size: 46, values: [
       [86400 * 28, '{MMM} {YYYY}', null, null, null, null, null, null, 1],
       [86400, '{D} {MMM}', null, null, null, null, null, null, 1],
       [3600, '{HH}:{mm}', '\n{D} {MMM}', null, '\n{D} {MMM}', null, null, null, 1],
@@ -69,7 +69,7 @@ export function spendingChart(items, { summary, rows }) {
       y: { range: (_, low, high) => [Math.min(0, low), Math.max(0.01, high * 1.1)] },
     },
     axes: [
-      axis({ grid: { show: false }, splits: () => data[0], values: (_, splits) => splits.map((index) => shortened(items[index]?.name ?? '', Math.max(5, Math.floor(width / items.length / 8)))) }),
+      axis({ grid: { show: false }, size: 34, splits: () => data[0], values: (_, splits) => splits.map((index) => shortened(items[index]?.name ?? '', Math.max(5, Math.floor(width / items.length / 8)))) }),
       axis(VALUE_AXIS),
     ],
     series: [{}, { stroke: () => colour('--accent'), fill: () => colour('--accent'), width: 0, paths: plot.paths.bars({ size: [0.6, 56], radius: 0.15 }), points: { show: false } }],

@@ -16,8 +16,11 @@ const formats = new Map();
 
 /** A time as text. @param {'full'|'row'|'date'} how */
 export function shown(time, how = 'full') {
-  if (!formats.has(how)) formats.set(how, new Intl.DateTimeFormat('en-GB', FORMATS[how]));
-  return formats.get(how).format(new Date(time));
+  const at = new Date(time);
+  // Another year's day says which year.
+  const which = how === 'full' && at.getFullYear() !== now().getFullYear() ? 'row' : how;
+  if (!formats.has(which)) formats.set(which, new Intl.DateTimeFormat('en-GB', FORMATS[which]));
+  return formats.get(which).format(at);
 }
 
 /** A time as an element; the pointer finds UTC, which is what bills go by. */

@@ -1,7 +1,7 @@
 /** Choosing an amount, agreeing to refills or not, and going to the payment page. */
 
 import { read, write } from '../api.js';
-import { h, safeUrl } from '../dom.js';
+import { fill, h, safeUrl } from '../dom.js';
 import * as money from '../money.js';
 import { button, busy, card, field, link, outlet, toggle } from '../ui.js';
 
@@ -119,8 +119,9 @@ function refillLine() {
   input.addEventListener('change', () => { isKnown = true; });
   const ready = start();
   show();
+  const line = h('div', { class: 'refill-line' }, element, h('p', { class: 'hint indented' }, 'Changed or switched off at any time under ', link('Auto-refill', '#refill'), '.'));
   return {
-    element: h('div', { class: 'refill-line' }, element, h('p', { class: 'hint' }, 'Changed or switched off at any time under ', link('Auto-refill', '#refill'), '.')),
+    element: line,
     forTopup: (amount) => { topup = amount ?? topup; show(); },
     /** Nothing at all if it could not be found out: what is agreed already then stays as it is. */
     agreed: async () => {
@@ -141,7 +142,8 @@ function refillLine() {
       if (!isKnown) input.checked = isOn;
       isKnown = true;
     } catch {
-      // Not known: off, and nothing is agreed to by accident.
+      // A switch that may show the opposite of what is agreed is worse than none.
+      if (!isKnown) fill(line, h('p', { class: 'hint' }, 'What is agreed about auto-refill could not be read. This top-up leaves it as it is.'));
     }
     show();
   }

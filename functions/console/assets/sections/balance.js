@@ -3,10 +3,10 @@
 import { read } from '../api.js';
 import { refreshBalance, watchBalance } from '../account.js';
 import { balanceChart } from '../chart.js';
-import { fill, h, icon } from '../dom.js';
+import { fill, h } from '../dom.js';
 import * as money from '../money.js';
 import { daysAgo, duration, secondsUntil, shown, time } from '../time.js';
-import { announce, button, card, empty, failure, link, loading, pill, row, skeleton, table } from '../ui.js';
+import { announce, card, empty, failure, link, loading, row, skeleton, table } from '../ui.js';
 import { addCredit } from './add-credit.js';
 import { amountCell, typeName } from './transactions.js';
 
@@ -19,8 +19,7 @@ export const title = 'Balance';
 export function view(host, context) {
   const now = h('div', { class: 'balance-now' }, skeleton(3));
   fill(host, h('div', { class: 'split' },
-    h('div', { class: 'stack' }, card('Current balance', { id: 'balance-card', testid: 'balance-card' }, now), history()),
-    h('div', { class: 'stack' }, addCredit(context), recent())));
+    card('Current balance', { id: 'balance-card', testid: 'balance-card' }, now), addCredit(context), history(), recent()));
 
   watchBalance((balance) => fill(now, current(balance)), context.signal);
   refreshBalance().catch((problem) => fill(now, failure(problem, () => context.reload())));
@@ -28,15 +27,16 @@ export function view(host, context) {
 
 function current(balance) {
   const { standing, runway, grants } = balance;
-  const low = money.isUsedUp(balance.balance) || standing !== 'good' ? 'out' : '';
+  // A new account's nothing is no alarm.
+  const low = standing !== 'good' || money.compare(balance.balance, '0') < 0 ? 'out' : '';
   return [
     h('p', { class: `figure-large ${low}`, testid: 'balance', title: `Exactly ${money.exact(balance.balance)}` }, money.balance(balance.balance)),
     h('dl', { class: 'facts' },
       fact('Running costs', h('span', { testid: 'rate' }, money.exact(balance.rate_per_hour), h('span', { class: 'unit' }, ' per hour'))),
       fact('Lasts until', h('span', { testid: 'lasts-until' }, lastsUntil(balance))),
       balance.paid_through && fact('Paid ahead to', time(balance.paid_through)),
-      standing === 'good' && runway.deleted_at && secondsUntil(runway.deleted_at) < 14 * 86400
-        && fact('If nothing is added', h('span', {}, 'everything is deleted from ', time(runway.deleted_at)))),
+      standing === 'good' && runway.deleted_at && secondsUntil(runway.zero_at ?? runway.deleted_at) < 3 * LOW_SECONDS
+        && fact('Without more credit', h('span', {}, 'deleted from ', time(runway.deleted_at)))),
     grants.length > 0 && h('div', { class: 'grants' },
       h('h3', {}, 'Included credit that expires'),
       h('ul', { class: 'plain', testid: 'grants' }, grants.map(grant))),
@@ -51,7 +51,7 @@ function lastsUntil({ standing, runway, rate_per_hour: rate }) {
   if (standing !== 'good') return 'nothing runs now';
   if (runway.zero_at) {
     const left = secondsUntil(runway.zero_at);
-    return [time(runway.zero_at), h('span', { class: left < LOW_SECONDS ? 'unit low' : 'unit' }, left > 0 ? ` in ${duration(left)}` : ' now')];
+    return [time(runway.zero_at), h('span', { class: left < LOW_SECONDS ? 'unit low' : 'unit' }, left > 0 ? `in ${duration(left)}` : 'now')];
   }
   return money.isUsedUp(rate) ? 'nothing is running' : 'no end in sight';
 }
@@ -74,7 +74,7 @@ function history() {
   const place = h('div', { testid: 'balance-chart' });
   const choice = h('div', { class: 'segments', role: 'group', 'aria-label': 'Time shown' });
   const reload = loading(place, () => read('v1/balance/history', { granularity }), ({ items }) => {
-    if (items.length < 2) return empty('Nothing to draw yet', 'After the first hours the balance shows here as a line.');
+    if (items.length < 2 || items.every((item) => money.compare(item.balance, '0') === 0)) return empty('Nothing to draw yet', 'After the first hours the balance shows here as a line.');
     const span = spans[granularity];
     const [first, last] = [items[0], items.at(-1)];
     const summary = `Balance over the last ${span.label}: from ${money.balance(first.balance)} to ${money.balance(last.balance)}`;

@@ -49,7 +49,7 @@ function method(item, items, problems, reload) {
     }
   };
   return h('li', { class: 'row-item', testid: 'card-row', 'data-id': item.id },
-    h('span', { class: 'card-brand', 'aria-hidden': 'true' }, (BRANDS[item.brand] ?? item.brand ?? 'Card').slice(0, 10)),
+    h('span', { class: 'card-brand', 'aria-hidden': 'true' }, (item.brand === 'amex' ? 'Amex' : BRANDS[item.brand] ?? item.brand ?? 'Card').slice(0, 12)),
     h('div', { class: 'row-main' },
       h('p', {}, h('span', { class: 'visually-hidden' }, `${name} `), h('span', { class: 'num', 'aria-hidden': 'true' }, `\u2022\u2022\u2022\u2022 ${item.last4}`),
         item.default && pill('Default', 'ok'), item.refill && pill('Refills', 'info'), item.wallet && pill(WALLETS[item.wallet] ?? item.wallet)),

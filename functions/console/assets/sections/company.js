@@ -44,6 +44,7 @@ function companyForm({ name, address, tax_id: taxId }) {
   const kinds = taxId && !TAX_IDS[taxId.type] ? { ...TAX_IDS, [taxId.type]: taxId.type } : TAX_IDS;
   const kind = field('Kind of tax id', options('company-tax-type', { '': 'None', ...kinds }, taxId?.type ?? ''));
   const number = text('Tax id', 'company-tax-value', taxId?.value, 'off', { spellcheck: 'false' });
+  fields.name.element.classList.add('span-2');
   const problems = outlet();
   const save = button('Save', null, { kind: 'primary', testid: 'company-save', type: 'submit' });
   return h('form', { class: 'stack tight', testid: 'company-form', novalidate: true, on: { submit } },

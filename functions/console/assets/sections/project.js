@@ -35,7 +35,7 @@ export function project(host, context, id) {
     heading(name);
     resources.forEach((each) => seen.add(each.sku));
     const running = resources.filter((each) => each.state === 'running');
-    fill(figures, fact('This hour', [money.exact(money.sum(running.map((each) => each.rate_per_hour))), h('span', { class: 'unit' }, ' per hour')], 'project-rate'),
+    fill(figures, fact('This hour', money.exact(money.sum(running.map((each) => each.rate_per_hour))), 'project-rate'),
       fact('This month', bill ? money.cost(bill.total) : money.cost(context.monthTotal ?? '0'), 'project-month'));
     return resources.length ? list(resources, bill) : empty('Nothing here yet', 'Start a resource and it is billed by the second, an hour ahead.');
   }, 3);
@@ -169,7 +169,7 @@ function monthly(path, context) {
   const months = Array.from({ length: MONTHS_BACK + 1 }, (_, back) => month(back));
   const select = h('label', { class: 'inline-field' }, h('span', { class: 'visually-hidden' }, 'Month'),
     h('select', { testid: 'bill-month', on: { change: ({ currentTarget }) => { chosen = currentTarget.value; reload(); } } }, months.map((each) => h('option', { value: each }, monthName(each)))));
-  return card('Bill of a month', { actions: select, hint: 'Months are UTC\u2019s.' }, place);
+  return card('Monthly bill', { actions: select, hint: 'Months begin and end at midnight UTC.' }, place);
 }
 
 /** `0.5000` as `50 %`: digits moved, nothing computed. */
