@@ -83,7 +83,7 @@ function open(config, isFirst) {
   for (const link of document.querySelectorAll('#nav a')) {
     if (SECTIONS[link.hash.slice(1)] === section) link.setAttribute('aria-current', 'page'); else link.removeAttribute('aria-current');
   }
-  document.querySelector('#nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+  revealInNavigation();
   section.view(body, context);
   if (section === balance) context.onMoved(() => { if (!isTyping()) open(config, true); });
   if (name === 'add-credit') return focusAmount();
@@ -92,6 +92,13 @@ function open(config, isFirst) {
     heading.focus({ preventScroll: true });
   }
   return undefined;
+}
+
+/** On narrow screens the navigation scrolls sideways. `scrollIntoView` would move the keyboard's starting point too. */
+function revealInNavigation() {
+  const current = document.querySelector('#nav [aria-current]');
+  const bar = current.closest('nav');
+  bar.scrollLeft = current.offsetLeft - (bar.clientWidth - current.offsetWidth) / 2;
 }
 
 function focusAmount() {

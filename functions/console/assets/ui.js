@@ -79,7 +79,7 @@ export function failure(problem, retry, testid = 'problem') {
   if (known !== problem) console.error(problem);
   const retryAt = known.action?.retry_at;
   const actions = actionsOf(known);
-  if (retry) actions.push(button('Try again', retry, { testid: 'retry' }));
+  if (retry && !known.action?.sign_in) actions.push(button('Try again', retry, { testid: 'retry' }));
   const reference = known.requestId && known.status >= 500 ? ` Reference: ${known.requestId}.` : '';
   const later = retryAt ? ` It can be tried again at ${new Date(retryAt).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })}.` : '';
   return notice(known.status === 402 || known.status === 0 ? 'warning' : 'error', known.message + later + reference, { actions, testid, role: 'alert' });
@@ -119,15 +119,29 @@ export function loading(host, load, show, lines = 3) {
     host.setAttribute('aria-busy', 'true');
     try {
       const found = await load();
-      if (mine === turn) fill(host, show(found));
+      if (mine === turn) keepingFocus(host, () => fill(host, show(found)));
     } catch (problem) {
-      if (mine === turn) fill(host, failure(problem, run));
+      if (mine === turn) keepingFocus(host, () => fill(host, failure(problem, run)));
     } finally {
       if (mine === turn) host.removeAttribute('aria-busy');
     }
   };
   run();
   return run;
+}
+
+/** Replaces what is shown without losing the keyboard's place: the same control, or its row's, or the heading. */
+function keepingFocus(host, replace) {
+  const before = document.activeElement;
+  const isInside = host.contains(before);
+  const control = before?.dataset?.testid;
+  const item = before?.closest('[data-id]')?.dataset.id;
+  replace();
+  if (!isInside) return;
+  const place = item ? [...host.querySelectorAll('[data-id]')].find((each) => each.dataset.id === item) : host;
+  const target = (control && place?.querySelector(`[data-testid="${control}"]`)) ?? (item && place?.querySelector('button'))
+    ?? host.closest('.card')?.querySelector('h2') ?? document.getElementById('title');
+  target?.focus({ preventScroll: true });
 }
 
 /** A section with a heading. */
@@ -198,7 +212,11 @@ export function confirm({ title, text, label, testid, work }) {
           problems.show(problem);
         }
       }, { kind: 'danger', testid: 'dialog-confirm' })));
-  dialog.addEventListener('close', () => dialog.remove());
+  dialog.addEventListener('close', () => {
+    dialog.remove();
+    // What had opened it may be gone.
+    if (document.activeElement === document.body) document.getElementById('title')?.focus();
+  });
   document.body.append(dialog);
   dialog.showModal();
 }

@@ -62,7 +62,7 @@ export function project(host, context, id) {
     const spent = new Map((bill?.items ?? []).map((item) => [item.resource, item.amount]));
     return table({ caption: 'Resources', columns, class: 'resources' }, resources.map((each) => row(columns, [
       [h('span', { class: 'clip name' }, each.name), h('span', { class: 'hint' }, `${each.sku} \u00b7 ${each.id}`)],
-      [pill(...(STATES[each.state] ?? [each.state])), each.address === 'new' && h('span', { class: 'hint' }, ' new address')],
+      [pill(...(STATES[each.state] ?? [each.state])), each.address === 'new' && [' ', h('span', { class: 'hint' }, 'new address')]],
       money.exact(each.rate_per_hour),
       bill ? money.cost(spent.get(each.id) ?? '0') : '\u2014',
       h('div', { class: 'row-actions' }, actions(each)),

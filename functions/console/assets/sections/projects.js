@@ -83,9 +83,9 @@ const BY = { project: 'Project', sku: 'SKU', resource: 'Resource' };
 /** What was spent, by project, SKU or resource. */
 function spending(context) {
   const chosen = { by: 'project', period: month(0) };
-  const periods = { [month(0)]: monthName(month(0)), 30: 'Last 30 days', 7: 'Last 7 days' };
+  const periods = { [month(0)]: monthName(month(0)), 'last-30': 'Last 30 days', 'last-7': 'Last 7 days' };
   const place = h('div', { testid: 'spending' });
-  const load = () => read('v1/spending', { by: chosen.by, from: chosen.period.includes('-') ? null : daysAgo(Number(chosen.period)) });
+  const load = () => read('v1/spending', { by: chosen.by, from: chosen.period.startsWith('last-') ? daysAgo(Number(chosen.period.slice(5))) : null });
   const reload = loading(place, load, ({ items, total }) => {
     if (items.length === 0) return empty('Nothing spent', 'In this time nothing was running.');
     const named = items.map((item) => ({ ...item, name: item.name ?? item.key }));
@@ -99,8 +99,7 @@ function spending(context) {
   context.onMoved(reload);
   const select = (label, testid, entries, key) => h('label', { class: 'inline-field' }, h('span', { class: 'visually-hidden' }, label),
     h('select', { testid, on: { change: ({ currentTarget }) => { chosen[key] = currentTarget.value; reload(); } } },
-      // Keys that look like numbers come first in an object; the month is the default all the same.
-      Object.entries(entries).sort(([a], [b]) => Number(b.includes('-')) - Number(a.includes('-'))).map(([value, text]) => h('option', { value }, text))));
+      Object.entries(entries).map(([value, text]) => h('option', { value }, text))));
   return card('Spending', { actions: [select('Group by', 'spending-by', BY, 'by'), select('Period', 'spending-period', periods, 'period')] }, place);
 }
 

@@ -63,7 +63,7 @@ export function view(host) {
       if (!body) fill(place, rows.length ? shown(list) : nothing(filter));
       if (body) {
         announce(`${count(items.length, 'older transaction')} shown.`);
-        rows[0]?.querySelector('button, th')?.focus();
+        focusFirst(rows[0]);
       }
       fill(more, next && button('Older', (self) => busy(self, () => page(next, mine, list)), { testid: 'tx-older' }));
     } catch (problem) {
@@ -71,6 +71,13 @@ export function view(host) {
       fill(body ? more : place, failure(problem, () => page(cursor, mine, body)));
     }
   }
+}
+
+/** The button that brought these rows may be gone: reading goes on at the first of them. */
+function focusFirst(first) {
+  const target = first?.querySelector('button') ?? first?.querySelector('th');
+  if (target && !target.matches('button')) target.tabIndex = -1;
+  target?.focus();
 }
 
 function shown(body) {
@@ -110,7 +117,7 @@ function lines(item, names) {
   const columns = [{ label: 'What' }, { label: 'Rate', class: 'num' }, { label: 'For', class: 'num' }, { label: 'Amount', class: 'num' }];
   const line = (each) => row(columns, each.resource
     ? [named(each.resource, names), `${money.exact(each.rate)} / h`, span(each.seconds), money.exact(each.amount)]
-    : [[each.sku, h('span', { class: 'hint' }, ` ${each.project}`)], `${money.exact(each.rate)} each`, `${each.from} to ${each.to}`, money.exact(each.amount)]);
+    : [[each.sku, ' ', h('span', { class: 'hint' }, each.project)], `${money.exact(each.rate)} each`, `${each.from} to ${each.to}`, money.exact(each.amount)]);
   const element = table({ caption: `Lines of: ${item.description}`, columns, class: 'compact nested' }, []);
   const body = element.querySelector('tbody');
   const more = h('div');
@@ -126,7 +133,7 @@ function lines(item, names) {
 
 function named(id, names) {
   const name = names.get(id);
-  return name ? [name, h('span', { class: 'hint' }, ` ${id}`)] : id;
+  return name ? [name, ' ', h('span', { class: 'hint' }, id)] : id;
 }
 
 /** Names of resources, asked for when the first row opens; without them the ids do. */
