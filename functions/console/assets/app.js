@@ -1,0 +1,122 @@
+/** The page: who is signed in, which section is shown, and what is kept up to date. */
+
+import { Problem, address, useSession } from './api.js';
+import { refreshBalance } from './account.js';
+import * as oidc from './auth.js';
+import { banners, returned } from './banners.js';
+import { fill, h, icon } from './dom.js';
+import * as localCloud from './local.js';
+import { failure } from './ui.js';
+import * as balance from './sections/balance.js';
+import * as cards from './sections/cards.js';
+import * as company from './sections/company.js';
+import * as invoices from './sections/invoices.js';
+import * as projects from './sections/projects.js';
+import * as refill from './sections/refill.js';
+import * as transactions from './sections/transactions.js';
+
+const SECTIONS = { balance, projects, transactions, refill, cards, invoices, company };
+/** How often the balance is read again while the page is looked at. */
+const REFRESH_MS = 60_000;
+
+const view = document.getElementById('view');
+/** Ends what the section before has running. */
+let leaving = new AbortController();
+
+start();
+
+async function start() {
+  const place = document.getElementById('banners');
+  try {
+    const config = await configuration();
+    const session = config.mode === 'local' ? await localCloud.signIn() : await oidc.signIn(config);
+    useSession(session);
+    fill(document.getElementById('who'), h('span', { class: 'hint' }, 'Signed in as'), h('span', { testid: 'who', title: session.account }, session.name));
+    navigation();
+    const above = banners(place, config);
+    const show = (isFirst) => open(config, isFirst);
+    if (config.mode === 'local') {
+      localCloud.bar(document.getElementById('local-bar'), session, () => view.dispatchEvent(new Event('moved')));
+    }
+    addEventListener('hashchange', () => show(false));
+    if (new URLSearchParams(location.search).has('card')) location.hash ||= '#cards';
+    show(true);
+    returned(above, config, { changed: () => view.dispatchEvent(new Event('moved')) });
+    keepFresh();
+  } catch (problem) {
+    fill(view, failure(problem, () => location.reload()));
+  }
+}
+
+async function configuration() {
+  // Without a token: nobody is signed in yet, and the configuration is nobody's secret.
+  const response = await fetch(address('config.json')).catch(() => null);
+  if (response?.ok) return response.json();
+  throw new Problem({ status: response?.status ?? 0, code: 'no_configuration', detail: 'The page could not be set up. Try again in a moment.' });
+}
+
+function navigation() {
+  const links = Object.entries(SECTIONS).map(([name, section]) => h('li', {},
+    h('a', { href: `#${name}`, testid: `nav-${name}` }, icon(name), h('span', {}, section.title))));
+  fill(document.getElementById('nav'), links);
+}
+
+/** Shows the section that the address names. */
+function open(config, isFirst) {
+  const [name, ...rest] = decodeURIComponent(location.hash.slice(1)).split('/');
+  // The skip link's own target is no section.
+  if (name === 'content') return document.getElementById('content').focus();
+  const section = SECTIONS[name] ?? balance;
+  leaving.abort();
+  leaving = new AbortController();
+  const { signal } = leaving;
+  const context = {
+    config, signal, path: rest.join('/') || null,
+    reload: () => open(config, true),
+    /** Called when the clock was moved or money came in. */
+    onMoved: (work) => view.addEventListener('moved', work, { signal }),
+  };
+  const heading = h('h1', { tabindex: '-1', id: 'title' }, section.title);
+  const body = h('div', { class: 'stack' });
+  fill(view, heading, body);
+  document.title = `${section.title} \u2013 Billing`;
+  for (const link of document.querySelectorAll('#nav a')) {
+    if (SECTIONS[link.hash.slice(1)] === section) link.setAttribute('aria-current', 'page'); else link.removeAttribute('aria-current');
+  }
+  revealInNavigation();
+  section.view(body, context);
+  if (section === balance) context.onMoved(() => { if (!isTyping()) open(config, true); });
+  if (name === 'add-credit') return focusAmount();
+  if (!isFirst) {
+    scrollTo(0, 0);
+    heading.focus({ preventScroll: true });
+  }
+  return undefined;
+}
+
+/** On narrow screens the navigation scrolls sideways. `scrollIntoView` would move the keyboard's starting point too. */
+function revealInNavigation() {
+  const current = document.querySelector('#nav [aria-current]');
+  const bar = current.closest('nav');
+  bar.scrollLeft = current.offsetLeft - (bar.clientWidth - current.offsetWidth) / 2;
+}
+
+function focusAmount() {
+  document.getElementById('add-credit')?.scrollIntoView({ block: 'nearest' });
+  document.getElementById('custom-amount')?.focus({ preventScroll: true });
+}
+
+/** A form that is being filled in is never replaced under the customer's hands. */
+function isTyping() {
+  return document.activeElement?.closest('form') && view.contains(document.activeElement);
+}
+
+function keepFresh() {
+  const refresh = () => { if (!document.hidden && navigator.onLine) refreshBalance().catch(() => {}); };
+  setInterval(refresh, REFRESH_MS);
+  document.addEventListener('visibilitychange', refresh);
+  addEventListener('online', () => view.dispatchEvent(new Event('moved')));
+  view.addEventListener('moved', refresh);
+  // Sections without the balance have its warnings above them all the same.
+  refresh();
+}

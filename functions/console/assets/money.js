@@ -1,0 +1,91 @@
+/**
+ * Money as the API writes it: decimal strings in USD. Sums and comparisons go through BigInt, never through a
+ * floating point number; twelve decimals hold every amount (six) and every rate on the price list.
+ */
+
+const DECIMALS = 12;
+const UNIT = 10n ** BigInt(DECIMALS);
+const CENT = UNIT / 100n;
+
+/** A decimal string as a whole number of 10^-12 dollars. @param {string} text @returns {bigint} */
+export function parse(text) {
+  const match = /^([+-]?)(\d+)(?:\.(\d*))?$/.exec(String(text).trim());
+  if (!match) throw new TypeError(`not an amount: ${text}`);
+  const [, sign, whole, fraction = ''] = match;
+  const value = BigInt(whole) * UNIT + BigInt(fraction.padEnd(DECIMALS, '0').slice(0, DECIMALS));
+  return sign === '-' ? -value : value;
+}
+
+/** The sum of decimal strings, as a decimal string. */
+export function sum(amounts) {
+  return text(amounts.reduce((total, amount) => total + parse(amount), 0n));
+}
+
+/** Negative, zero or positive, as `a` is below, equal to or above `b`. */
+export function compare(a, b) {
+  const difference = parse(a) - parse(b);
+  return difference < 0n ? -1 : Number(difference > 0n);
+}
+
+/** Whether it is zero or less. */
+export const isUsedUp = (amount) => compare(amount, '0') <= 0;
+
+/** All digits there are, at least two decimals: what stands in a row, so that rows add up. */
+export function exact(amount) {
+  return written(parse(amount));
+}
+
+/** Whole cents, rounded down: a balance never looks larger than it is. */
+export function balance(amount) {
+  return written(floorCents(parse(amount)));
+}
+
+/** Whole cents, rounded up: a cost never looks smaller than it is. */
+export function cost(amount) {
+  return written(-floorCents(-parse(amount)));
+}
+
+/** With its sign, as in a list of movements. */
+export function signed(amount) {
+  const value = parse(amount);
+  return value > 0n ? `+${written(value)}` : written(value);
+}
+
+/** What is agreed to unless the customer chose otherwise: a fifth of the top-up in whole cents, $10 at the most. */
+export function defaultThreshold(topup) {
+  const fifth = floorCents(parse(topup) / 5n);
+  return text(fifth < 10n * UNIT ? fifth : 10n * UNIT);
+}
+
+/**
+ * Reads what a person typed: `25`, `25.5`, `$1,000.00`, `12,50`.
+ * @returns {{amount: string} | {error: string}}
+ */
+export function typed(input) {
+  const plain = input.replace(/[\s$]/g, '').replace(/^(\d+),(\d{1,2})$/, '$1.$2').replace(/,(?=\d{3}(\D|$))/g, '');
+  if (plain === '') return { error: 'Enter an amount.' };
+  if (!/^\d{1,12}(\.\d*)?$/.test(plain)) return { error: 'Enter an amount in dollars, such as 25.00.' };
+  if (!/^\d+(\.\d{0,2})?$/.test(plain)) return { error: 'Whole cents only: two digits after the point.' };
+  return { amount: text(parse(plain)) };
+}
+
+/** A decimal string with at least two decimals. */
+function text(value) {
+  const [whole, fraction] = digits(value < 0n ? -value : value);
+  return `${value < 0n ? '-' : ''}${whole}.${fraction}`;
+}
+
+function written(value) {
+  const [whole, fraction] = digits(value < 0n ? -value : value);
+  return `${value < 0n ? '\u2212' : ''}$${whole.replace(/\B(?=(\d{3})+$)/g, ',')}.${fraction}`;
+}
+
+function digits(value) {
+  const fraction = (value % UNIT).toString().padStart(DECIMALS, '0').replace(/0+$/, '').padEnd(2, '0');
+  return [(value / UNIT).toString(), fraction];
+}
+
+function floorCents(value) {
+  const rest = ((value % CENT) + CENT) % CENT;
+  return value - rest;
+}

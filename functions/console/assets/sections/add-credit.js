@@ -1,0 +1,157 @@
+/** Choosing an amount, agreeing to refills or not, and going to the payment page. */
+
+import { read, write } from '../api.js';
+import { fill, h, safeUrl } from '../dom.js';
+import * as money from '../money.js';
+import { button, busy, card, field, link, outlet, toggle } from '../ui.js';
+
+const PRESETS = ['5', '25', '100'];
+const REFILL_AMOUNT = '25.00';
+/** What is open in this tab, so that coming back without paying can end it. */
+export const OPEN_SESSION = 'tollgate.checkout';
+
+/** Limits as far as the server has told them; until then its defaults are a hint, and the server decides. */
+const limits = { min: null, max: null };
+const USUAL = { min: '5.00', max: '1000.00' };
+
+export function addCredit(context) {
+  let amount = '25.00';
+  const problems = outlet();
+  const presets = PRESETS.map((dollars) => h('button', {
+    type: 'button', class: 'preset', testid: `add-amount-${dollars}`, 'aria-pressed': 'false',
+    on: { click: () => choose(`${dollars}.00`) },
+  }, `$${dollars}`));
+  const custom = field('Other amount', h('input', {
+    id: 'custom-amount', testid: 'custom-amount', inputmode: 'decimal', autocomplete: 'off', placeholder: '0.00', maxlength: 16,
+    on: { input: () => type() },
+  }), { prefix: '$' });
+  const refill = refillLine();
+  const go = button('Continue to payment', null, { kind: 'primary wide', testid: 'continue', type: 'submit' });
+  const form = h('form', { class: 'stack tight', novalidate: true, on: { submit } },
+    h('fieldset', { class: 'presets' }, h('legend', {}, 'Amount'), presets), custom.element, refill.element, problems.element, go,
+    h('p', { class: 'hint' }, 'Payment by Stripe. Receipts go to your e-mail address; tax is added on the payment page if it applies.'));
+  choose(amount);
+  // Coming back by the browser's own button shows this page as it was left.
+  addEventListener('pageshow', () => go.removeAttribute('aria-busy'), { signal: context.signal });
+  return card('Add credit', { id: 'add-credit', testid: 'add-credit' }, form);
+
+  function choose(next) {
+    amount = next;
+    custom.input.value = '';
+    custom.wrong(null);
+    show();
+  }
+
+  function type() {
+    const entered = money.typed(custom.input.value);
+    if (custom.input.value.trim() === '') return choose('25.00');
+    amount = entered.amount ?? null;
+    custom.wrong(entered.error ?? outside(amount));
+    return show();
+  }
+
+  function show() {
+    presets.forEach((preset, index) => preset.setAttribute('aria-pressed', String(custom.input.value === '' && amount === `${PRESETS[index]}.00`)));
+    go.lastChild.textContent = amount ? `Continue with ${money.exact(amount)}` : 'Continue to payment';
+    refill.forTopup(amount);
+  }
+
+  async function submit(event) {
+    event.preventDefault();
+    const wrong = amount ? outside(amount, true) : money.typed(custom.input.value).error;
+    custom.wrong(wrong);
+    if (wrong) return custom.input.focus();
+    problems.clear();
+    return busy(go, async () => {
+      try {
+        const session = await write('POST', 'v1/checkout-sessions', { amount, auto_refill: await refill.agreed() });
+        const url = safeUrl(session.url);
+        sessionStorage.setItem(OPEN_SESSION, session.id);
+        location.assign(url);
+        // Still busy until the page is gone.
+        await new Promise((resolve) => setTimeout(resolve, 8000));
+      } catch (problem) {
+        tell(problem);
+      }
+    });
+  }
+
+  function tell(problem) {
+    const { min, max } = problem.members ?? {};
+    if (problem.code === 'amount_too_small' && min) limits.min = min;
+    if (problem.code === 'amount_too_large' && max) limits.max = max;
+    const isAboutAmount = ['amount_too_small', 'amount_too_large', 'invalid_amount'].includes(problem.code);
+    if (isAboutAmount && !problem.action) {
+      custom.wrong(problem.message);
+      custom.input.focus();
+    } else {
+      problems.show(problem);
+    }
+  }
+}
+
+/** What is wrong with an amount as it is typed. What only the usual limits object to may still be sent. */
+function outside(amount, isSent = false) {
+  const { min, max } = { min: limits.min ?? (isSent ? null : USUAL.min), max: limits.max ?? (isSent ? null : USUAL.max) };
+  if (min && money.compare(amount, min) < 0) return `At least ${money.exact(min)}.`;
+  if (max && money.compare(amount, max) > 0) return `At most ${money.exact(max)} at once.`;
+  if (money.isUsedUp(amount)) return 'More than $0.00.';
+  return null;
+}
+
+/**
+ * The one line about refills. What it says is what is agreed to, word for word. It follows what is agreed already; for
+ * somebody who never decided it is on with the first top-up, and off with every later one.
+ */
+function refillLine() {
+  const text = h('span');
+  const { input, element } = toggle(text, false, { testid: 'refill-switch', id: 'refill-switch' });
+  let terms = { threshold: '5.00', amount: REFILL_AMOUNT };
+  let agreed = null;
+  let topup = null;
+  let isKnown = false;
+  const show = () => {
+    if (!agreed && topup) terms = { threshold: money.defaultThreshold(topup), amount: REFILL_AMOUNT };
+    const card = agreed?.payment_method ? 'your saved card' : 'this card';
+    text.textContent = `Refill ${money.exact(terms.amount)} from ${card} when the balance is below ${money.exact(terms.threshold)}`;
+  };
+  // A choice made before the answer is there stands.
+  input.addEventListener('change', () => { isKnown = true; });
+  const ready = start();
+  show();
+  const line = h('div', { class: 'refill-line' }, element, h('p', { class: 'hint indented' }, 'Changed or switched off at any time under ', link('Auto-refill', '#refill'), '.'));
+  return {
+    element: line,
+    forTopup: (amount) => { topup = amount ?? topup; show(); },
+    /** Nothing at all if it could not be found out: what is agreed already then stays as it is. */
+    agreed: async () => {
+      await ready;
+      if (!isKnown) return undefined;
+      return input.checked ? { enabled: true, ...terms } : { enabled: false };
+    },
+  };
+
+  async function start() {
+    try {
+      const settings = await read('v1/auto-refill');
+      const isOn = settings.enabled || await neverDecided();
+      if (settings.enabled) {
+        agreed = settings;
+        terms = { threshold: settings.threshold, amount: settings.amount };
+      }
+      if (!isKnown) input.checked = isOn;
+      isKnown = true;
+    } catch {
+      // A switch that may show the opposite of what is agreed is worse than none.
+      if (!isKnown) fill(line, h('p', { class: 'hint' }, 'What is agreed about auto-refill could not be read. This top-up leaves it as it is.'));
+    }
+    show();
+  }
+}
+
+/** Whether nothing was ever bought, and no decision about refills was ever made. */
+async function neverDecided() {
+  const queries = [{ type: 'topup' }, { type: 'refill_changed', include: 'all' }];
+  const pages = await Promise.all(queries.map((query) => read('v1/transactions', { ...query, limit: 1 })));
+  return pages.every((page) => page.items.length === 0 && page.next === null);
+}

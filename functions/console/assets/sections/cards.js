@@ -1,0 +1,92 @@
+/** Saved cards. */
+
+import { read, write } from '../api.js';
+import { fill, h, safeUrl } from '../dom.js';
+import { now } from '../api.js';
+import { announce, button, card, confirm, empty, loading, outlet, pill } from '../ui.js';
+
+export const title = 'Payment methods';
+
+const BRANDS = { visa: 'Visa', mastercard: 'Mastercard', amex: 'American Express', discover: 'Discover', diners: 'Diners Club', jcb: 'JCB', unionpay: 'UnionPay' };
+const WALLETS = { apple_pay: 'Apple Pay', google_pay: 'Google Pay' };
+
+/** A card in words. */
+export const cardName = ({ brand, last4 }) => `${BRANDS[brand] ?? brand ?? 'Card'} ending in ${last4}`;
+
+/** Goes to the page where a card is added without paying. */
+export async function addCard(problems) {
+  problems.clear();
+  try {
+    const { url } = await write('POST', 'v1/payment-methods/sessions', {});
+    location.assign(safeUrl(url));
+    await new Promise((resolve) => setTimeout(resolve, 8000));
+  } catch (problem) {
+    problems.show(problem);
+  }
+}
+
+export function view(host, context) {
+  const problems = outlet();
+  const place = h('div', { testid: 'cards' });
+  const reload = loading(place, () => read('v1/payment-methods'), ({ items }) => (items.length
+    ? h('ul', { class: 'plain rows' }, items.map((item) => method(item, items, problems, () => reload())))
+    : empty('No card saved', 'Add one here, or pay once: the card is then kept for refills if you agree.')));
+  context.onMoved(reload);
+  const add = button('Add a card', () => addCard(problems), { kind: 'primary', testid: 'card-add', iconName: 'plus' });
+  fill(host, card('Saved cards', { actions: add }, problems.element, place), portal());
+}
+
+function method(item, items, problems, reload) {
+  const name = cardName(item);
+  const act = async (work, done) => {
+    problems.clear();
+    try {
+      await work();
+      announce(done);
+      reload();
+    } catch (problem) {
+      problems.show(problem);
+    }
+  };
+  return h('li', { class: 'row-item', testid: 'card-row', 'data-id': item.id },
+    h('span', { class: 'card-brand', 'aria-hidden': 'true' }, (item.brand === 'amex' ? 'Amex' : BRANDS[item.brand] ?? item.brand ?? 'Card').slice(0, 12)),
+    h('div', { class: 'row-main' },
+      h('p', {}, h('span', { class: 'visually-hidden' }, `${name} `), h('span', { class: 'num', 'aria-hidden': 'true' }, `\u2022\u2022\u2022\u2022 ${item.last4}`),
+        item.default && pill('Default', 'ok'), item.refill && pill('Refills', 'info'), item.wallet && pill(WALLETS[item.wallet] ?? item.wallet)),
+      h('p', { class: isOver(item) ? 'hint low' : 'hint' }, `${isOver(item) ? 'Expired' : 'Expires'} ${String(item.exp_month).padStart(2, '0')}/${item.exp_year}`)),
+    h('div', { class: 'row-actions' },
+      !item.default && button('Make default', () => act(() => write('PUT', `v1/payment-methods/${encodeURIComponent(item.id)}/default`, {}), `${name} is the default now.`),
+        { kind: 'small', testid: 'card-default', describe: `Make ${name} the default` }),
+      button('Remove', () => confirm({
+        title: `Remove ${name}?`, text: consequence(item, items), label: 'Remove card', testid: 'card-remove-dialog',
+        work: async () => {
+          await write('DELETE', `v1/payment-methods/${encodeURIComponent(item.id)}`);
+          announce(`${name} was removed.`);
+          reload();
+        },
+      }), { kind: 'small quiet', testid: 'card-remove', describe: `Remove ${name}` })));
+}
+
+function consequence(item, items) {
+  const base = 'This cannot be undone; the card can be added again later.';
+  if (items.length === 1) return `It is your only card: refills pause until there is another one. ${base}`;
+  return item.refill ? `Refills are charged to this card and pause until you choose another one. ${base}` : base;
+}
+
+function isOver({ exp_month: month, exp_year: year }) {
+  return Date.UTC(year, month, 1) <= now().getTime();
+}
+
+function portal() {
+  const problems = outlet();
+  const open = button('Open Stripe\u2019s portal', async () => {
+    problems.clear();
+    try {
+      location.assign(safeUrl((await write('POST', 'v1/portal-sessions', {})).url));
+      await new Promise((resolve) => setTimeout(resolve, 8000));
+    } catch (problem) {
+      problems.show(problem);
+    }
+  }, { testid: 'portal' });
+  return card('More at Stripe', { hint: 'Cards, receipts and billing details as Stripe keeps them.', actions: open }, problems.element);
+}

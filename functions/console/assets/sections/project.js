@@ -1,0 +1,181 @@
+/** One project: what is in it, what it costs, and switching it on and off. */
+
+import { read, readAll, write } from '../api.js';
+import { refreshBalance } from '../account.js';
+import { fill, h } from '../dom.js';
+import * as money from '../money.js';
+import { month, monthName, time } from '../time.js';
+import { announce, button, busy, card, confirm, empty, field, link, loading, outlet, pill, row, table, toggle } from '../ui.js';
+
+const STATES = { new: ['New', ''], running: ['Running', 'ok'], suspended: ['Suspended', 'warn'], stopped: ['Stopped', ''], deleted: ['Deleted', 'bad'] };
+const MONTHS_BACK = 5;
+/** SKUs that were seen here; the field takes any other as well. */
+const seen = new Set();
+
+/**
+ * Shows a project: as one of several cards, or on a page of its own with the details of a month.
+ * @param {HTMLElement} host
+ * @param {{isSummary?: boolean, name?: string, monthTotal?: string|null, onMoved: (work: () => void) => void}} context
+ * @param {string} id
+ */
+export function project(host, context, id) {
+  const path = `v1/projects/${encodeURIComponent(id)}`;
+  const problems = outlet();
+  const figures = h('dl', { class: 'facts inline' });
+  const place = h('div');
+  const load = async () => {
+    const [name, resources, bill] = await Promise.all([
+      context.name ?? read(path).then((found) => found.name),
+      readAll(`${path}/resources`, { limit: 200 }),
+      read(`${path}/billing`).catch(() => null),
+    ]);
+    return { name, resources, bill };
+  };
+  const reload = loading(place, load, ({ name, resources, bill }) => {
+    heading(name);
+    resources.forEach((each) => seen.add(each.sku));
+    const running = resources.filter((each) => each.state === 'running');
+    fill(figures, fact('This hour', money.exact(money.sum(running.map((each) => each.rate_per_hour))), 'project-rate'),
+      fact('This month', bill ? money.cost(bill.total) : money.cost(context.monthTotal ?? '0'), 'project-month'));
+    return resources.length ? list(resources, bill) : empty('Nothing here yet', 'Start a resource and it is billed by the second, an hour ahead.');
+  }, 3);
+  context.onMoved(reload);
+
+  const starter = startForm(`${path}/resources`, id, changed);
+  const heading = (name) => { section.querySelector('h2').replaceChildren(context.isSummary ? link(name, `#projects/${encodeURIComponent(id)}`, { testid: 'project-open' }) : name); };
+  const section = card(context.name ?? 'Project', { id: `project-${id}`, testid: 'project', actions: starter.opener },
+    figures, starter.form, problems.element, place);
+  section.dataset.id = id;
+  if (context.name) heading(context.name);
+  if (context.isSummary) return fill(host, section);
+  return fill(host, h('p', { class: 'crumb' }, link('\u2190 All projects', '#projects')), section, monthly(path, context));
+
+  function changed(text) {
+    announce(text);
+    problems.clear();
+    reload();
+    refreshBalance().catch(() => {});
+  }
+
+  function list(resources, bill) {
+    const columns = [{ label: 'Name' }, { label: 'State', class: 'col-type' }, { label: 'Per hour', class: 'num' }, { label: 'This month', class: 'num' }, { label: 'Actions', class: 'col-actions', hidden: true }];
+    const spent = new Map((bill?.items ?? []).map((item) => [item.resource, item.amount]));
+    return table({ caption: 'Resources', columns, class: 'resources' }, resources.map((each) => row(columns, [
+      [h('span', { class: 'clip name' }, each.name), h('span', { class: 'hint' }, `${each.sku} \u00b7 ${each.id}`)],
+      [pill(...(STATES[each.state] ?? [each.state])), each.address === 'new' && [' ', h('span', { class: 'hint' }, 'new address')]],
+      money.exact(each.rate_per_hour),
+      bill ? money.cost(spent.get(each.id) ?? '0') : '\u2014',
+      h('div', { class: 'row-actions' }, actions(each)),
+    ], { testid: 'resource-row', 'data-id': each.id, 'data-state': each.state })));
+  }
+
+  function actions(each) {
+    const target = `${path}/resources/${encodeURIComponent(each.id)}`;
+    const act = (label, verb, done, kind = '') => button(label, async () => {
+      problems.clear();
+      try {
+        await write('POST', `${target}/${verb}`);
+        changed(`${each.name} ${done}.`);
+      } catch (problem) {
+        problems.show(short(problem, each.name));
+        problems.element.scrollIntoView({ block: 'nearest' });
+      }
+    }, { kind: `small ${kind}`, testid: `resource-${verb}`, describe: `${label} ${each.name}` });
+    const remove = button('Delete', () => confirm({
+      title: `Delete ${each.name}?`, label: 'Delete', testid: 'resource-delete-dialog',
+      text: 'What was paid ahead and not used is given back. It can be restored for 14 days, with a new address.',
+      work: async () => {
+        await write('DELETE', target);
+        changed(`${each.name} was deleted.`);
+      },
+    }), { kind: 'small quiet', testid: 'resource-delete', describe: `Delete ${each.name}` });
+    if (each.state === 'deleted') return act('Restore', 'restore', 'was restored');
+    if (each.state === 'running') return [act('Stop', 'stop', 'was stopped'), remove];
+    return [act('Start', 'start', 'was started', 'primary-soft'), remove];
+  }
+}
+
+function fact(name, value, testid) {
+  return h('div', {}, h('dt', {}, name), h('dd', { class: 'num', testid }, value));
+}
+
+/** Too little credit names both sums, whatever the server's sentence says. */
+function short(problem, name) {
+  const { required, available } = problem.members ?? {};
+  if (problem.code === 'credit_too_low' && required && available) {
+    problem.message = `${name} was not started: ${money.exact(required)} of credit is needed, and ${money.exact(available)} is available.`;
+    problem.action ??= { add_credit: true };
+  }
+  return problem;
+}
+
+function startForm(path, id, changed) {
+  const name = field('Name', h('input', { id: `new-name-${id}`, testid: 'resource-name', maxlength: 100, autocomplete: 'off', required: true }));
+  const list = h('datalist', { id: `skus-${id}` });
+  const sku = field('SKU', h('input', { id: `new-sku-${id}`, testid: 'resource-sku', maxlength: 64, autocomplete: 'off', spellcheck: 'false', list: `skus-${id}`, required: true }), { hint: 'As on the price list.' });
+  const starts = toggle('Start at once', true, { testid: 'resource-starts', id: `new-start-${id}` });
+  const problems = outlet();
+  const save = button('Add', null, { kind: 'primary', testid: 'resource-create', type: 'submit' });
+  const form = h('form', { class: 'inset stack tight', hidden: true, novalidate: true, testid: 'resource-form', on: { submit } },
+    h('div', { class: 'grid-2' }, name.element, sku.element), list, starts.element, problems.element,
+    h('div', { class: 'form-foot' }, save, button('Cancel', () => show(false))));
+  const opener = button('New resource', () => show(true), { kind: 'small', testid: 'resource-new', iconName: 'plus' });
+  return { form, opener };
+
+  function show(on) {
+    form.hidden = !on;
+    opener.hidden = on;
+    problems.clear();
+    fill(list, [...seen].map((each) => h('option', { value: each })));
+    (on ? name.input : opener).focus();
+  }
+
+  async function submit(event) {
+    event.preventDefault();
+    const wrong = [name, sku].filter((each) => {
+      const isEmpty = each.input.value.trim() === '';
+      each.wrong(isEmpty ? 'This is needed.' : null);
+      return isEmpty;
+    });
+    if (wrong.length) return wrong[0].input.focus();
+    problems.clear();
+    return busy(save, async () => {
+      const label = name.input.value.trim();
+      try {
+        await write('POST', path, { name: label, sku: sku.input.value.trim(), start: starts.input.checked });
+        name.input.value = '';
+        show(false);
+        changed(`${label} was added.`);
+      } catch (problem) {
+        problems.show(short(problem, label));
+      }
+    });
+  }
+}
+
+/** A month's bill, resource by resource. */
+function monthly(path, context) {
+  let chosen = month(0);
+  const columns = [{ label: 'Resource' }, { label: 'State', class: 'col-type' }, { label: 'Per hour', class: 'num' }, { label: 'Hours', class: 'num' }, { label: 'Of the month', class: 'num' }, { label: 'Amount', class: 'num' }];
+  const place = h('div', { testid: 'project-billing' });
+  const reload = loading(place, () => read(`${path}/billing`, { month: chosen }), (bill) => (bill.items.length === 0
+    ? empty('Nothing billed', 'Nothing of this project ran in this month.')
+    : [table({ caption: `Bill of ${monthName(bill.month)}`, columns, class: 'resources bill' }, bill.items.map((item) => row(columns, [
+      [h('span', { class: 'clip name' }, item.name ?? item.resource), h('span', { class: 'hint' }, item.sku)],
+      pill(...(STATES[item.state] ?? [item.state ?? 'Gone'])), item.rate_per_hour ? money.exact(item.rate_per_hour) : '\u2014', item.hours, percent(item.utilisation), money.exact(item.amount),
+    ], { testid: 'bill-row' }))),
+    h('p', { class: 'total' }, h('span', {}, 'Total ', h('span', { class: 'hint' }, time(bill.from, 'date'), ' to ', time(bill.to, 'row'))), h('strong', { class: 'num', testid: 'bill-total' }, money.exact(bill.total)))]), 4);
+  context.onMoved(reload);
+  const months = Array.from({ length: MONTHS_BACK + 1 }, (_, back) => month(back));
+  const select = h('label', { class: 'inline-field' }, h('span', { class: 'visually-hidden' }, 'Month'),
+    h('select', { testid: 'bill-month', on: { change: ({ currentTarget }) => { chosen = currentTarget.value; reload(); } } }, months.map((each) => h('option', { value: each }, monthName(each)))));
+  return card('Monthly bill', { actions: select, hint: 'Months begin and end at midnight UTC.' }, place);
+}
+
+/** `0.5000` as `50 %`: digits moved, nothing computed. */
+function percent(share) {
+  if (!share) return '\u2014';
+  const [whole, fraction = ''] = share.split('.');
+  const moved = `${whole}${fraction.padEnd(4, '0').slice(0, 2)}`.replace(/^0+(?=\d)/, '');
+  return `${moved} %`;
+}

@@ -1,0 +1,191 @@
+/** Everything that moved the balance, newest first. */
+
+import { read, readCsv } from '../api.js';
+import { fill, h, icon } from '../dom.js';
+import * as money from '../money.js';
+import { count, month, span, time } from '../time.js';
+import { announce, button, busy, card, empty, failure, outlet, pill, row, skeleton, table } from '../ui.js';
+
+const TYPES = {
+  topup: 'Top-up', auto_refill: 'Auto-refill', usage: 'Usage', unused: 'Unused time back', refund: 'Refund', bonus: 'Bonus',
+  trial: 'Trial', commit: 'Commit plan', dispute: 'Dispute', correction: 'Correction',
+};
+const COLUMNS = [
+  { label: 'Date', class: 'col-date' }, { label: 'Type', class: 'col-type' }, { label: 'Description', class: 'col-what' },
+  { label: 'Amount', class: 'num col-amount' }, { label: 'Balance after', class: 'num col-after' },
+];
+const PAGE = 25;
+/** Lines shown at a time: a row may hold ten thousand. */
+const LINES_STEP = 200;
+/** Files of 5,000 rows that one download is put together from. */
+const CSV_PAGES_MAX = 40;
+
+export const title = 'Transactions';
+
+/** A type in a customer's words. */
+export const typeName = (type) => TYPES[type] ?? type;
+
+/** An amount in its colour; its sign says the same. */
+export function amountCell(amount) {
+  return h('span', { class: money.compare(amount, '0') > 0 ? 'amount gain' : 'amount' }, money.signed(amount));
+}
+
+export function view(host) {
+  const filter = { type: '', period: '' };
+  const type = select('Type', 'tx-type', { '': 'All types', ...TYPES }, (value) => { filter.type = value; start(); });
+  const period = select('Period', 'tx-period', periods(), (value) => { filter.period = value; start(); });
+  const problems = outlet();
+  const csv = button('Download CSV', () => download(query(filter), problems), { testid: 'csv', iconName: 'download' });
+  const place = h('div', { testid: 'transactions' });
+  const more = h('div', { class: 'card-foot' });
+  const names = resourceNames();
+  let turn = 0;
+  fill(host, card('History', { actions: csv }, h('div', { class: 'filters' }, type, period), problems.element, place, more));
+  start();
+
+  /** From the newest, with the filter as it is now. */
+  function start() {
+    turn += 1;
+    fill(more);
+    fill(place, skeleton(8));
+    page(null, turn);
+  }
+
+  async function page(cursor, mine, body = null) {
+    try {
+      const { items, next } = await read('v1/transactions', { ...query(filter), limit: PAGE, cursor });
+      if (mine !== turn) return;
+      // A page may be empty although there is more: the filter passed little.
+      if (items.length === 0 && next) return page(next, mine, body);
+      const rows = items.map((item) => transaction(item, names));
+      const list = body ?? h('tbody', { role: 'rowgroup' });
+      list.append(...rows);
+      if (!body) fill(place, rows.length ? shown(list) : nothing(filter));
+      if (body) {
+        announce(`${count(items.length, 'older transaction')} shown.`);
+        focusFirst(rows[0]);
+      }
+      fill(more, next && button('Older', (self) => busy(self, () => page(next, mine, list)), { testid: 'tx-older' }));
+    } catch (problem) {
+      if (mine !== turn) return;
+      fill(body ? more : place, failure(problem, () => page(cursor, mine, body)));
+    }
+  }
+}
+
+/** The button that brought these rows may be gone: reading goes on at the first of them. */
+function focusFirst(first) {
+  const target = first?.querySelector('button') ?? first?.querySelector('th');
+  if (target && !target.matches('button')) target.tabIndex = -1;
+  target?.focus();
+}
+
+function shown(body) {
+  const element = table({ caption: 'Transactions, newest first', columns: COLUMNS, class: 'transactions', testid: 'tx-table' }, []);
+  element.querySelector('tbody').replaceWith(body);
+  return element;
+}
+
+function nothing({ type, period }) {
+  return type || period ? empty('Nothing of this kind', 'No transaction matches the type and period chosen.')
+    : empty('No transactions yet', 'They begin with the first credit.', h('a', { class: 'button primary', href: '#add-credit' }, 'Add credit'));
+}
+
+/** One movement; one with lines opens into them. */
+function transaction(item, names) {
+  const id = `tx-${item.seq}`;
+  const opens = item.lines === null || item.lines.length > 0;
+  const what = opens
+    ? h('button', { type: 'button', class: 'opener', 'aria-expanded': 'false', 'aria-controls': id, testid: 'tx-open', on: { click: open } }, icon('chevron'), h('span', {}, item.description))
+    : h('span', {}, item.description);
+  const element = row(COLUMNS, [
+    time(item.at, 'row'), pill(typeName(item.type), `type-${item.type}`), what, amountCell(item.amount), money.exact(item.balance_after),
+  ], { testid: 'tx-row', 'data-type': item.type });
+  return element;
+
+  async function open({ currentTarget: opener }) {
+    const isOpen = opener.getAttribute('aria-expanded') === 'true';
+    opener.setAttribute('aria-expanded', String(!isOpen));
+    if (isOpen) return document.getElementById(id)?.remove();
+    const cell = h('td', { role: 'cell', colspan: COLUMNS.length }, skeleton(2));
+    element.after(h('tr', { role: 'row', id, class: 'lines', testid: 'tx-lines' }, cell));
+    return fill(cell, item.lines ? lines(item, await names()) : h('p', { class: 'hint' }, 'This row has too many lines to be shown here.'));
+  }
+}
+
+function lines(item, names) {
+  const columns = [{ label: 'What' }, { label: 'Rate', class: 'num' }, { label: 'For', class: 'num' }, { label: 'Amount', class: 'num' }];
+  const line = (each) => row(columns, each.resource
+    ? [named(each.resource, names), `${money.exact(each.rate)} / h`, span(each.seconds), money.exact(each.amount)]
+    : [[each.sku, ' ', h('span', { class: 'hint' }, each.project)], `${money.exact(each.rate)} each`, `${each.from} to ${each.to}`, money.exact(each.amount)]);
+  const element = table({ caption: `Lines of: ${item.description}`, columns, class: 'compact nested' }, []);
+  const body = element.querySelector('tbody');
+  const more = h('div');
+  step(0);
+  return [element, more];
+
+  function step(from) {
+    const to = from + LINES_STEP;
+    body.append(...item.lines.slice(from, to).map(line));
+    fill(more, to < item.lines.length && button(`Show more (${count(item.lines.length - to, 'line')})`, () => step(to), { testid: 'tx-more-lines' }));
+  }
+}
+
+function named(id, names) {
+  const name = names.get(id);
+  return name ? [name, ' ', h('span', { class: 'hint' }, id)] : id;
+}
+
+/** Names of resources, asked for when the first row opens; without them the ids do. */
+function resourceNames() {
+  let asked;
+  return () => {
+    asked ??= read('v1/spending', { by: 'resource' })
+      .then(({ items }) => new Map(items.filter((item) => item.name).map((item) => [item.key, item.name])))
+      .catch(() => new Map());
+    return asked;
+  };
+}
+
+function select(label, testid, options, change) {
+  return h('label', { class: 'inline-field' }, h('span', {}, label),
+    h('select', { testid, on: { change: ({ currentTarget }) => change(currentTarget.value) } },
+      Object.entries(options).map(([value, text]) => h('option', { value }, text))));
+}
+
+/** Periods by the months bills go by, which are UTC's. */
+function periods() {
+  return { '': 'All time', [month(0)]: 'This month', [month(1)]: 'Last month', [month(2)]: 'The month before' };
+}
+
+function query({ type, period }) {
+  if (!period) return { type };
+  const [year, index] = period.split('-').map(Number);
+  return { type, from: `${period}-01T00:00:00Z`, to: new Date(Date.UTC(year, index, 1)).toISOString().replace('.000Z', 'Z') };
+}
+
+async function download(filter, problems) {
+  problems.clear();
+  try {
+    const parts = [];
+    let cursor = null;
+    do {
+      const { text, next } = await readCsv('v1/transactions', { ...filter, cursor });
+      // Every part has its own heading; the file needs one.
+      parts.push(parts.length ? text.slice(text.indexOf('\n') + 1) : text);
+      cursor = next;
+    } while (cursor && parts.length < CSV_PAGES_MAX);
+    save(new Blob(parts, { type: 'text/csv' }), `transactions-${filter.type || 'all'}.csv`);
+    if (cursor) problems.say('warning', 'The file holds the newest 200,000 rows. Choose a period to get older ones.');
+    announce('The CSV file was downloaded.');
+  } catch (problem) {
+    problems.show(problem);
+  }
+}
+
+function save(blob, name) {
+  const url = URL.createObjectURL(blob);
+  const anchor = h('a', { href: url, download: name });
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
