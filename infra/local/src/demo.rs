@@ -110,7 +110,7 @@ impl<'a> Story<'a> {
 
         self.screen
             .chapter("A GPU at $2.50 an hour, and 18 minutes later a database at $0.35: paid to the end of the hour");
-        self.start(&research, "gpu", "trainer").await?;
+        self.start(&research, "vm-gpu", "trainer").await?;
         self.show().await?;
         self.pass(18 * MINUTE).await?;
         self.start(&shop, "postgres", "orders").await?;
@@ -183,7 +183,7 @@ impl<'a> Story<'a> {
     }
 
     async fn refused(&mut self, project: &str) -> Result<(), String> {
-        let wanted = json!({"sku": "gpu", "name": "trainer", "start": true});
+        let wanted = json!({"sku": "vm-gpu", "name": "trainer", "start": true});
         let answer = self.api.write("POST", &format!("/v1/projects/{project}/resources"), &wanted).await?;
         if answer.status != 402 {
             return Err(format!("a machine starts without credit: {}", answer.status));

@@ -15,7 +15,7 @@ pub const ACCOUNT: &str = "acme";
 pub const PRICES: [(&str, &str, &str); 5] = [
     ("vm-small", "instance", "0.04"),
     ("vm-large", "instance", "0.25"),
-    ("gpu", "instance", "2.50"),
+    ("vm-gpu", "instance", "2.50"),
     ("postgres", "service", "0.35"),
     ("volume-100gb", "volume", "0.012"),
 ];
