@@ -10,16 +10,23 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// The page itself, whose links are rewritten.
 const PAGE: &str = "index.html";
 
+/// The description of the HTTP API, and the name it is served by.
+const OPENAPI: (&str, &str) = ("../../infra/openapi.yaml", "openapi.json");
+
 fn main() -> Result<(), Error> {
     println!("cargo::rerun-if-changed=assets");
+    println!("cargo::rerun-if-changed={}", OPENAPI.0);
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or_else(|| Error::other("cargo sets OUT_DIR"))?);
     let mut files = Vec::new();
     collect(Path::new("assets"), "", &mut files)?;
+    files.push((OPENAPI.1.to_owned(), json(&fs::read_to_string(OPENAPI.0)?)?));
     files.sort();
 
     let mut digest = Sha256::new();
@@ -65,6 +72,31 @@ fn collect(directory: &Path, prefix: &str, files: &mut Vec<(String, Vec<u8>)>) -
 fn versioned(page: &[u8], version: &str) -> Result<Vec<u8>, Error> {
     let page = str::from_utf8(page).map_err(|error| Error::other(format!("{PAGE}: {error}")))?;
     Ok(page.replace("\"assets/", &format!("\"assets/{version}/")).into_bytes())
+}
+
+/// YAML as JSON.
+fn json(yaml: &str) -> Result<Vec<u8>, Error> {
+    let documents = Yaml::load_from_str(yaml).map_err(Error::other)?;
+    let document = documents.first().ok_or_else(|| Error::other("openapi.yaml is empty"))?;
+    Ok(value(document)?.to_string().into_bytes())
+}
+
+fn value(yaml: &Yaml<'_>) -> Result<Value, Error> {
+    Ok(match yaml {
+        Yaml::Value(Scalar::Null) => Value::Null,
+        Yaml::Value(Scalar::Boolean(value)) => Value::from(*value),
+        Yaml::Value(Scalar::Integer(value)) => Value::from(*value),
+        Yaml::Value(Scalar::String(value)) => Value::from(value.as_ref()),
+        Yaml::Sequence(items) => Value::Array(items.iter().map(value).collect::<Result<_, _>>()?),
+        Yaml::Mapping(entries) => {
+            let entry = |(key, content): (&Yaml<'_>, &Yaml<'_>)| {
+                let key = key.as_str().ok_or_else(|| Error::other(format!("{key:?} is no key")))?;
+                Ok::<_, Error>((key.to_owned(), value(content)?))
+            };
+            Value::Object(entries.iter().map(entry).collect::<Result<_, _>>()?)
+        }
+        other => return Err(Error::other(format!("openapi.yaml has {other:?}"))),
+    })
 }
 
 fn gzip(content: &[u8]) -> Result<Vec<u8>, Error> {

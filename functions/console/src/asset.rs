@@ -12,6 +12,8 @@ include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 /// The name of the page itself.
 const PAGE: &str = "index.html";
+/// The name of the description of the HTTP API.
+const OPENAPI: &str = "openapi.json";
 
 impl Asset {
     /// The page.
@@ -19,9 +21,15 @@ impl Asset {
         Asset::named(PAGE)
     }
 
+    /// The description of the HTTP API.
+    pub(crate) fn openapi() -> Option<Asset> {
+        Asset::named(OPENAPI)
+    }
+
     /// A file by its name with the version before it. Under another version's name there is nothing: it would be kept for good.
     pub(crate) fn versioned(name: &str) -> Option<Asset> {
-        Asset::named(name.strip_prefix(VERSION)?.strip_prefix('/')?).filter(|asset| asset.name != PAGE)
+        Asset::named(name.strip_prefix(VERSION)?.strip_prefix('/')?)
+            .filter(|asset| ![PAGE, OPENAPI].contains(&asset.name))
     }
 
     /// Changes whenever any file does.
@@ -35,6 +43,7 @@ impl Asset {
             Some("html") => "text/html; charset=utf-8",
             Some("css") => "text/css; charset=utf-8",
             Some("js") => "text/javascript; charset=utf-8",
+            Some("json") => "application/json",
             Some("svg") => "image/svg+xml",
             Some(_) | None => "text/plain; charset=utf-8",
         }

@@ -1,9 +1,10 @@
 //! `console`: the Billing page. It serves files and decides nothing; the page itself uses the public HTTP API, as any other
 //! frontend could.
 //!
-//! - `GET /` is the page, `GET /config.json` what it needs to sign somebody in.
+//! - `GET /` is the page, `GET /config.json` what it needs to sign somebody in; without a client at the issuer there is neither.
 //! - `GET /assets/{file+}` are its files, under a digest of them all: browsers keep them for good, and a new version of the page
 //!   names new ones.
+//! - `GET /v1/openapi.json` is the description of the HTTP API, for whoever writes another frontend.
 //!
 //! Everything is in the binary: no request to another origin, no storage to set up.
 
@@ -27,20 +28,22 @@ const ASKED_FOR: &str = "no-cache";
 #[must_use]
 pub fn handle(console: &Console, request: &Request) -> Response<Body> {
     let path = request.raw_http_path();
-    match path.strip_prefix("/assets/") {
-        Some(name) => match Asset::versioned(name) {
-            Some(asset) => asset_answer(console, request, &asset, FOR_GOOD),
-            None => not_found(console),
-        },
-        None if path == "/" => match Asset::page() {
-            Some(page) => asset_answer(console, request, &page, ASKED_FOR),
-            None => not_found(console),
-        },
-        None if path == "/config.json" => {
-            let body = Body::Text(console.config().to_owned());
-            answer(console, StatusCode::OK, "application/json", ASKED_FOR, body)
+    let asset = match (path.strip_prefix("/assets/"), path, console.config()) {
+        (Some(name), _, Some(_)) => Asset::versioned(name).map(|asset| (asset, FOR_GOOD)),
+        (None, "/", Some(_)) => Asset::page().map(|page| (page, ASKED_FOR)),
+        (None, "/config.json", Some(config)) => {
+            let body = Body::Text(config.to_owned());
+            return answer(console, StatusCode::OK, "application/json", ASKED_FOR, body);
         }
-        None => not_found(console),
+        (None, "/v1/openapi.json", _) => Asset::openapi().map(|openapi| (openapi, ASKED_FOR)),
+        _ => None,
+    };
+    match asset {
+        Some((asset, caching)) => asset_answer(console, request, &asset, caching),
+        None => {
+            let body = Body::Text("There is no such page.".to_owned());
+            answer(console, StatusCode::NOT_FOUND, "text/plain; charset=utf-8", ASKED_FOR, body)
+        }
     }
 }
 
@@ -63,11 +66,6 @@ fn asset_answer(console: &Console, request: &Request, asset: &Asset, caching: &'
         headers.insert(header::ETAG, tag);
     }
     response
-}
-
-fn not_found(console: &Console) -> Response<Body> {
-    let body = Body::Text("There is no such page.".to_owned());
-    answer(console, StatusCode::NOT_FOUND, "text/plain; charset=utf-8", ASKED_FOR, body)
 }
 
 fn answer(

@@ -6,7 +6,8 @@ use serde::Serialize;
 /// What the page is served with.
 #[derive(Clone, Debug)]
 pub struct Console {
-    config: String,
+    /// `config.json`; None if there is no page.
+    config: Option<String>,
     content_security_policy: HeaderValue,
 }
 
@@ -50,9 +51,9 @@ impl Console {
         Console::read(|variable| std::env::var(variable).ok())
     }
 
-    /// Reads settings from anything that maps variables to values: `SIGN_IN` (`oidc` by default, or `local`), `TOKEN_ISSUER`,
-    /// `PAGE_CLIENT_ID` (both required for `oidc`), `PAGE_SCOPES` (`openid email` by default), `PAGE_AUDIENCE`,
-    /// `OPERATOR_CONTACT`.
+    /// Reads settings from anything that maps variables to values: `SIGN_IN` (`oidc` by default, or `local`), `TOKEN_ISSUER`
+    /// (required for `oidc`), `PAGE_CLIENT_ID` (without one there is no page), `PAGE_SCOPES` (`openid email` by default),
+    /// `PAGE_AUDIENCE`, `OPERATOR_CONTACT`.
     ///
     /// # Errors
     /// [`SettingsError`], naming the variable.
@@ -69,7 +70,8 @@ impl Console {
         };
         let is_local = mode == "local";
         let issuer = if is_local { optional("TOKEN_ISSUER").unwrap_or_default() } else { required("TOKEN_ISSUER")? };
-        let client_id = if is_local { String::new() } else { required("PAGE_CLIENT_ID")? };
+        let client_id = optional("PAGE_CLIENT_ID");
+        let has_page = is_local || client_id.is_some();
         // The page asks the issuer for its configuration and for tokens, and nobody else.
         let connect = if is_local { String::new() } else { format!(" {}", origin(&issuer)?) };
         let policy = format!(
@@ -81,7 +83,7 @@ impl Console {
         let config = Config {
             mode,
             issuer,
-            client_id,
+            client_id: client_id.unwrap_or_default(),
             scopes: optional("PAGE_SCOPES").unwrap_or_else(|| "openid email".to_owned()),
             audience: optional("PAGE_AUDIENCE"),
             operator_contact: optional("OPERATOR_CONTACT"),
@@ -89,12 +91,12 @@ impl Console {
         };
         let config = serde_json::to_string(&config)
             .map_err(|_| SettingsError::Unusable { variable: "OPERATOR_CONTACT", why: "it is no text" })?;
-        Ok(Console { config, content_security_policy })
+        Ok(Console { config: has_page.then_some(config), content_security_policy })
     }
 
     /// `config.json`.
-    pub(crate) fn config(&self) -> &str {
-        &self.config
+    pub(crate) fn config(&self) -> Option<&str> {
+        self.config.as_deref()
     }
 
     /// What the page may load, and from where.

@@ -122,13 +122,21 @@ fn the_page_is_told_how_to_sign_in_and_bad_settings_are_named() {
     });
     assert_eq!(serde_json::from_str::<Value>(&text(&shown)).unwrap(), expected);
     assert_eq!(console(&[]).unwrap_err(), SettingsError::Missing("TOKEN_ISSUER"));
-    assert_eq!(
-        console(&[("TOKEN_ISSUER", "https://x.example")]).unwrap_err(),
-        SettingsError::Missing("PAGE_CLIENT_ID")
-    );
     for issuer in ["issuer", "ftp://x", "https://x; script-src *", "https://"] {
         let error = console(&[("TOKEN_ISSUER", issuer), ("PAGE_CLIENT_ID", "page")]).unwrap_err();
         assert!(matches!(error, SettingsError::Unusable { variable: "TOKEN_ISSUER", .. }), "{issuer}: {error}");
     }
     assert!(console(&[("SIGN_IN", "yes")]).is_err());
+}
+
+#[test]
+fn the_api_is_described_also_where_there_is_no_page() {
+    let console = console(&[("TOKEN_ISSUER", "https://issuer.example")]).unwrap();
+    for none in ["/", "/config.json", "/assets/app.js"] {
+        assert_eq!(get(&console, none, &json!({})).status(), 404, "{none}");
+    }
+    let described = get(&console, "/v1/openapi.json", &json!({}));
+    assert_eq!(described.headers()["content-type"], "application/json");
+    let described: Value = serde_json::from_str(&text(&described)).unwrap();
+    assert_eq!((&described["openapi"], &described["info"]["title"]), (&json!("3.1.0"), &json!("Tollgate")));
 }
