@@ -69,7 +69,7 @@ export function spendingChart(items, { summary, rows }) {
       y: { range: (_, low, high) => [Math.min(0, low), Math.max(0.01, high * 1.1)] },
     },
     axes: [
-      axis({ grid: { show: false }, size: 34, splits: () => data[0], values: (_, splits) => splits.map((index) => shortened(items[index]?.name ?? '', Math.max(5, Math.floor(width / items.length / 8)))) }),
+      axis({ grid: { show: false }, size: 34, splits: () => data[0], values: (_, splits) => splits.map((index) => shortened(items[index]?.name ?? '', Math.max(5, Math.floor((width - 90) / items.length / 8)))) }),
       axis(VALUE_AXIS),
     ],
     series: [{}, { stroke: () => colour('--accent'), fill: () => colour('--accent'), width: 0, paths: plot.paths.bars({ size: [0.6, 56], radius: 0.15 }), points: { show: false } }],

@@ -53,8 +53,17 @@ export function bar(host, session, moved) {
       h('datalist', { id: 'local-accounts' }, ['acme', 'bob', 'carol'].map((name) => h('option', { value: name }))),
       h('button', { class: 'local-button', testid: 'account-change' }, 'Switch'))));
 
+  let isMoving = false;
+
+  /** The buttons stay enabled: a disabled one would lose the keyboard's focus. */
+  function rest(on) {
+    isMoving = on;
+    steps.forEach((button) => button.setAttribute('aria-disabled', String(on)));
+  }
+
   async function move(advance) {
-    steps.forEach((button) => { button.disabled = true; });
+    if (isMoving) return;
+    rest(true);
     status.textContent = 'Moving…';
     try {
       const { now: time } = await local('local/clock', { advance });
@@ -66,7 +75,7 @@ export function bar(host, session, moved) {
     } catch (problem) {
       status.textContent = problem.message;
     } finally {
-      steps.forEach((button) => { button.disabled = false; });
+      rest(false);
     }
   }
 
