@@ -31,6 +31,9 @@ export function addCredit(context) {
     h('fieldset', { class: 'presets' }, h('legend', {}, 'Amount'), presets), custom.element, refill.element, problems.element, go,
     h('p', { class: 'hint' }, 'Payment by Stripe. Receipts go to your e-mail address; tax is added on the payment page if it applies.'));
   choose(amount);
+  // Nothing can be sent before the line about refills says what will be agreed to.
+  go.setAttribute('aria-busy', 'true');
+  refill.ready.then(() => go.removeAttribute('aria-busy'));
   // Coming back by the browser's own button shows this page as it was left.
   addEventListener('pageshow', () => go.removeAttribute('aria-busy'), { signal: context.signal });
   return card('Add credit', { id: 'add-credit', testid: 'add-credit' }, form);
@@ -58,13 +61,14 @@ export function addCredit(context) {
 
   async function submit(event) {
     event.preventDefault();
+    if (go.hasAttribute('aria-busy')) return undefined;
     const wrong = amount ? outside(amount, true) : money.typed(custom.input.value).error;
     custom.wrong(wrong);
     if (wrong) return custom.input.focus();
     problems.clear();
     return busy(go, async () => {
       try {
-        const session = await write('POST', 'v1/checkout-sessions', { amount, auto_refill: await refill.agreed() });
+        const session = await write('POST', 'v1/checkout-sessions', { amount, auto_refill: refill.agreed() });
         const url = safeUrl(session.url);
         sessionStorage.setItem(OPEN_SESSION, session.id);
         location.assign(url);
@@ -115,20 +119,19 @@ function refillLine() {
     const card = agreed?.payment_method ? 'your saved card' : 'this card';
     text.textContent = `Refill ${money.exact(terms.amount)} from ${card} when the balance is below ${money.exact(terms.threshold)}`;
   };
-  // A choice made before the answer is there stands.
-  input.addEventListener('change', () => { isKnown = true; });
-  const ready = start();
   show();
   const line = h('div', { class: 'refill-line' }, element, h('p', { class: 'hint indented' }, 'Changed or switched off at any time under ', link('Auto-refill', '#refill'), '.'));
+  line.setAttribute('aria-busy', 'true');
+  const ready = start().finally(() => line.removeAttribute('aria-busy'));
   return {
     element: line,
     forTopup: (amount) => { topup = amount ?? topup; show(); },
     /** Nothing at all if it could not be found out: what is agreed already then stays as it is. */
-    agreed: async () => {
-      await ready;
+    agreed: () => {
       if (!isKnown) return undefined;
       return input.checked ? { enabled: true, ...terms } : { enabled: false };
     },
+    ready,
   };
 
   async function start() {
@@ -139,11 +142,11 @@ function refillLine() {
         agreed = settings;
         terms = { threshold: settings.threshold, amount: settings.amount };
       }
-      if (!isKnown) input.checked = isOn;
+      input.checked = isOn;
       isKnown = true;
     } catch {
       // A switch that may show the opposite of what is agreed is worse than none.
-      if (!isKnown) fill(line, h('p', { class: 'hint' }, 'What is agreed about auto-refill could not be read. This top-up leaves it as it is.'));
+      fill(line, h('p', { class: 'hint' }, 'What is agreed about auto-refill could not be read. This top-up leaves it as it is.'));
     }
     show();
   }
