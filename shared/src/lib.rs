@@ -26,7 +26,7 @@
 //!    and how much to charge, [`due`] what is due next, [`runway`](mod@runway) how long the credit lasts.
 //! 5. The stored form: [`row`]. What the world is told of a row: [`notice`]; what its
 //!    customer is shown: [`transaction`]. The ledger on DynamoDB: [`store`]. What every function of the HTTP API does the
-//!    same way: `api`.
+//!    same way: `api`. What a function is built from: `aws`, `settings`, `shell`.
 //!
 //! # What is deliberately absent
 //!
@@ -69,6 +69,8 @@ pub mod transaction;
 
 pub mod profile;
 
+#[cfg(feature = "shell")]
+pub mod aws;
 #[cfg(feature = "bus")]
 pub mod bus;
 

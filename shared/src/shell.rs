@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_types::SdkConfig;
 
 use crate::prices::PriceList;
 use crate::settings::{Settings, SettingsError};
@@ -67,11 +67,6 @@ impl Billing {
     fn cached(&self) -> Option<(Timestamp, Arc<PriceList>)> {
         self.prices.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-/// The AWS configuration of a function: region, credentials and endpoints from the standard variables.
-pub async fn aws() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest()).load().await
 }
 
 /// What every function has, from its environment.

@@ -13,7 +13,8 @@
 //! # What Stripe tells
 //!
 //! [`signature`] verifies, [`event`] says what an event means to us. [`payments`] records it: money in, money back, cards.
-//! [`attempt`] drives one refill through its steps, or finds out by looking how far it came.
+//! [`attempt`] drives one refill through its steps, or finds out by looking how far it came. [`said`] passes on what Stripe says
+//! of an object, for support.
 //!
 //! Checked against Stripe's own OpenAPI of version [`API_VERSION`].
 
@@ -28,6 +29,7 @@ pub mod keys;
 pub mod metadata;
 pub mod objects;
 pub mod payments;
+pub mod said;
 pub mod settings;
 pub mod signature;
 

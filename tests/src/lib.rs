@@ -7,6 +7,7 @@
 //! - [`faults`] sits between the real SDK and the network and does what networks, DynamoDB under
 //!   load and dying processes do: on demand at a chosen call, or by a seeded plan.
 //! - [`api`] is a function of the HTTP API on such a DynamoDB, called as API Gateway calls it.
+//! - [`binaries`] are the functions as they are deployed, for the whole.
 //! - [`bus`] is an EventBridge that remembers what it took.
 //! - [`capacity`] tells what a store's writes cost.
 //! - [`ledger`] is the store on such a DynamoDB, with prices and short ways to say what happens.
@@ -23,6 +24,7 @@
 )]
 
 pub mod api;
+pub mod binaries;
 pub mod bus;
 pub mod capacity;
 pub mod dynamodb;

@@ -1,22 +1,29 @@
-//! `GET /v1/admin/payments/{id}`: which account and row an id of Stripe's leads to. That is how support finds a payment.
+//! `GET /v1/admin/payments/{id}`: which account and row an id of Stripe's leads to, and what Stripe says of it. That is how
+//! support finds a payment.
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 use tollgate::api::{Answer, Failed, OnAccount};
 use tollgate::http::Call;
 use tollgate::ids::{AccountId, PaymentId};
 use tollgate::problem::{Code, Problem};
 use tollgate::shell::Billing;
+use tollgate::stripe::Stripe;
 use tollgate::transaction::Transaction;
 
 /// What Stripe's ids begin with that lead somewhere.
 const PREFIXES: [&str; 7] = ["cs_", "pi_", "ch_", "in_", "cus_", "re_", "pyr_"];
 
-/// What is known of a payment. What Stripe itself says of it is a member beside these.
+/// What is known of a payment.
 #[derive(Debug, Serialize)]
 struct Shown {
     id: String,
     account: String,
     row: Transaction,
+    /// Stripe's object; null if Stripe has none, or could not be asked.
+    stripe: Option<Map<String, Value>>,
+    /// Why Stripe could not be asked: what the ledger says holds nevertheless.
+    stripe_error: Option<String>,
 }
 
 /// Where an id leads.
@@ -26,7 +33,7 @@ struct Place {
 }
 
 /// `GET /v1/admin/payments/{id}`.
-pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn get(billing: &Billing, stripe: &Stripe, call: &Call) -> Result<Answer, Failed> {
     let id: PaymentId = call.path("id")?;
     if !PREFIXES.iter().any(|prefix| id.as_str().starts_with(prefix)) {
         return Err(unknown(&id).into());
@@ -34,7 +41,14 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     let Place { account, seq } = place(billing, &id).await?;
     let on = OnAccount::named(billing, call, &account);
     let row = on.transaction(&on.row(seq).await?).await?;
-    let shown = Shown { id: id.to_string(), account: account.to_string(), row };
+    let (stripe, stripe_error) = match stripe.say(&id).await {
+        Ok(said) => (said, None),
+        Err(error) => {
+            tracing::warn!(request = call.request_id, %id, %error, "Stripe could not be asked");
+            (None, Some(error.to_string()))
+        }
+    };
+    let shown = Shown { id: id.to_string(), account: account.to_string(), row, stripe, stripe_error };
     Ok(Answer::ok(&shown)?.of_row(seq))
 }
 

@@ -10,6 +10,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use tollgate::shell::Billing;
 use tollgate::store::PaymentIds;
+use tollgate::stripe::keys::Key;
+use tollgate::stripe::{Stripe, StripeSettings};
+use tollgate_local::stripe::{Config, StripeStandIn};
 use tollgate_tests::api::{Answered, Api, Event};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, named};
@@ -27,8 +30,19 @@ const SUSPEND: &str = "POST /v1/admin/accounts/{account}/suspend";
 const RESUME: &str = "POST /v1/admin/accounts/{account}/resume";
 const CLOSE: &str = "POST /v1/admin/accounts/{account}/close";
 
+/// Stripe at an address.
+fn stripe_at(address: &str) -> Stripe {
+    let settings = StripeSettings::read(|variable| match variable {
+        "STRIPE_SECRET_KEY" => Some("sk_test_local".to_owned()),
+        "STRIPE_API_BASE" => Some(address.to_owned()),
+        _ => None,
+    });
+    Stripe::new(settings.unwrap()).unwrap()
+}
+
+/// Nothing listens where Stripe should be.
 async fn send(billing: &Billing, event: &Event) -> Answered {
-    admin::handle(billing, event.request()).await.into()
+    admin::handle(billing, &stripe_at("http://127.0.0.1:9"), event.request()).await.into()
 }
 
 async fn ask(api: &Api, event: Event) -> Answered {
@@ -191,7 +205,9 @@ async fn a_payment_is_found_by_each_of_its_ids() {
     store.note_look_ups(&alice, 1, &["cs_1", "ch_1", "in_1", "cus_1", "re_9"]).await.unwrap();
     let ids = PaymentIds { session: Some("cs_1".to_owned()), charge: Some("ch_1".to_owned()), invoice: None };
     store.note_payment(&alice, &named("pi_1"), &ids).await.unwrap();
-    let by_payment = ask(&api, staff(PAYMENT, "10:30:00").at("id", "pi_1")).await;
+    let mut by_payment = ask(&api, staff(PAYMENT, "10:30:00").at("id", "pi_1")).await;
+    let why = by_payment.body["stripe_error"].take();
+    assert!(why.as_str().unwrap().starts_with("GET /payment_intents/pi_1: Stripe does not answer"), "{why}");
     insta::assert_snapshot!(by_payment.shown(), @r#"
     200 {
       "account": "alice",
@@ -212,7 +228,9 @@ async fn a_payment_is_found_by_each_of_its_ids() {
           "session": "cs_1"
         },
         "type": "topup"
-      }
+      },
+      "stripe": null,
+      "stripe_error": null
     }
     "#);
     for id in ["cs_1", "ch_1", "in_1", "cus_1", "re_9"] {
@@ -222,6 +240,32 @@ async fn a_payment_is_found_by_each_of_its_ids() {
     for id in ["pi_2", "cs_2", "re_2", "cus_2", "acme", "a#b"] {
         refused(&api, staff(PAYMENT, "10:30:00").at("id", id), 404, "not_found").await;
     }
+}
+
+#[tokio::test]
+async fn what_stripe_says_stands_beside_the_row() {
+    let api = with_credit("25").await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stripe = stripe_at(&format!("http://{}", listener.local_addr().unwrap()));
+    let stand_in = StripeStandIn::new(Config::default(), || 1_795_341_600);
+    let serving = stand_in.clone();
+    tokio::spawn(async move { serving.serve(listener).await });
+    let (account, email) = (named(ALICE), "alice@example.test".parse().unwrap());
+    let customer = stripe.create_customer(&account, &email, &Key::customer(&account)).await.unwrap();
+    let store = &api.ledger.undisturbed;
+    store.note_look_ups(&account, 1, &[&customer.id, "cus_nobody", "cs_1/../x"]).await.unwrap();
+    let look = async |id: &str| {
+        let event = staff(PAYMENT, "10:30:00").at("id", id);
+        let found: Answered = admin::handle(&api.billing, &stripe, event.request()).await.into();
+        assert_eq!((found.status, &found.body["stripe_error"]), (200, &Value::Null), "{}", found.shown());
+        found.body["stripe"].clone()
+    };
+    let said = look(&customer.id).await;
+    let expected =
+        json!({"created": 1_795_341_600, "currency": null, "id": customer.id, "livemode": false, "object": "customer"});
+    assert_eq!((&said, look("cus_nobody").await), (&expected, Value::Null));
+    assert_eq!(look("cs_1/../x").await, Value::Null);
+    assert_eq!(stand_in.calls_outside(), [], "an id is never a path");
 }
 
 #[tokio::test]

@@ -2,13 +2,13 @@
 
 use checkout::{Clients, handle};
 use lambda_http::{Error, Request, run, service_fn, tracing::init_default_subscriber};
-use tollgate::shell;
 use tollgate::stripe::{Stripe, StripeSettings};
+use tollgate::{aws, shell};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     init_default_subscriber();
-    let aws = shell::aws().await;
+    let aws = aws::config()?;
     let stripe = Stripe::new(StripeSettings::from_environment()?)?;
     let clients = Clients { billing: shell::billing(&aws)?, stripe };
     let clients = &clients;

@@ -3,7 +3,6 @@
  * number: pixels have no cents. Every chart stands beside a table with the exact amounts.
  */
 
-import { address } from './api.js';
 import { h } from './dom.js';
 import * as money from './money.js';
 import { table, row } from './ui.js';
@@ -15,7 +14,7 @@ let library;
 function load() {
   library ??= new Promise((resolve, reject) => {
     const script = h('script', {
-      src: address('assets/vendor/uPlot.iife.min.js').href,
+      src: new URL('./vendor/uPlot.iife.min.js', import.meta.url).href,
       on: { load: () => resolve(globalThis.uPlot), error: reject },
     });
     document.head.append(script);

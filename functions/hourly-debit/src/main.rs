@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hourly_debit::{Clients, Trigger, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing::init_default_subscriber};
-use tollgate::shell;
+use tollgate::{aws, shell};
 
 /// Half of the function's time-out in the template.
 const BUDGET: Duration = Duration::from_secs(60);
@@ -12,7 +12,7 @@ const BUDGET: Duration = Duration::from_secs(60);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     init_default_subscriber();
-    let aws = shell::aws().await;
+    let aws = aws::config()?;
     let clients = Clients { billing: shell::billing(&aws)?, bus: shell::bus(&aws)?, budget: BUDGET };
     let clients = &clients;
     run(service_fn(|event: LambdaEvent<Trigger>| async move { Ok::<_, Error>(handle(clients, event.payload).await?) }))

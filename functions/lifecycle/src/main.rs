@@ -2,12 +2,12 @@
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing::init_default_subscriber};
 use lifecycle::{Clients, Trigger, handle};
-use tollgate::shell;
+use tollgate::{aws, shell};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     init_default_subscriber();
-    let aws = shell::aws().await;
+    let aws = aws::config()?;
     let clients = Clients { billing: shell::billing(&aws)?, bus: shell::bus(&aws)? };
     let clients = &clients;
     run(service_fn(|event: LambdaEvent<Trigger>| async move { Ok::<_, Error>(handle(clients, &event.payload).await?) }))

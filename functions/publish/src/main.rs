@@ -2,11 +2,11 @@
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing::init_default_subscriber};
 use publish::{StreamEvent, handle};
-use tollgate::shell;
+use tollgate::{aws, shell};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     init_default_subscriber();
-    let bus = shell::bus(&shell::aws().await)?;
+    let bus = shell::bus(&aws::config()?)?;
     run(service_fn(|event: LambdaEvent<StreamEvent>| async { Ok::<_, Error>(handle(&bus, event.payload).await) })).await
 }

@@ -8,6 +8,7 @@ mod ids;
 mod lifecycle;
 mod paging;
 mod platform;
+mod prices;
 mod projects;
 mod shown;
 mod usage;
@@ -40,6 +41,7 @@ async fn route(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
         "POST /v1/projects/{project}/resources/{id}/stop" => lifecycle::stop(billing, call).await,
         "POST /v1/projects/{project}/resources/{id}/restore" => lifecycle::restore(billing, call).await,
         "DELETE /v1/projects/{project}/resources/{id}" => lifecycle::delete(billing, call).await,
+        "GET /v1/prices" => prices::list(billing, call).await,
         "GET /v1/platform/resources" => platform::what_should_run(billing, call).await,
         "POST /v1/usage" => usage::report(billing, call).await,
         _ => Err(api::no_such_route(call)),

@@ -8,10 +8,11 @@
 #![allow(clippy::needless_pass_by_value, reason = "a body is written where it is sent")]
 
 use serde_json::{Value, json};
+use tollgate::prices::Price;
 use tollgate::shell::Billing;
 use tollgate_tests::api::{Answered, Api, Event};
 use tollgate_tests::invariants::check;
-use tollgate_tests::ledger::ALICE;
+use tollgate_tests::ledger::{ALICE, at};
 
 const PROJECTS: &str = "POST /v1/projects";
 const PROJECT: &str = "GET /v1/projects/{project}";
@@ -32,6 +33,43 @@ async fn send(billing: &Billing, event: &Event) -> Answered {
 
 async fn ask(api: &Api, event: Event) -> Answered {
     send(&api.billing, &event).await
+}
+
+#[tokio::test]
+async fn prices_are_those_that_hold_now_with_those_to_come_page_by_page() {
+    let api = Api::new().await;
+    let vm = api.ledger.prices.iter().find(|price| price.sku.as_str() == "vm").unwrap().clone();
+    let later = at("2026-11-22T12:00:00Z");
+    let new = Price { rate: "9".parse().unwrap(), valid_from: later, ..vm.clone() };
+    api.ledger.undisturbed.put_price(&new, at("2026-11-22T10:00:00Z")).await.unwrap();
+    let all = ask(&api, Event::by(ALICE, "GET /v1/prices", "10:00:00")).await.body;
+    let skus: Vec<&str> = all["items"].as_array().unwrap().iter().map(|item| item["sku"].as_str().unwrap()).collect();
+    assert!(skus.is_sorted() && skus.len() > 1 && all["next"].is_null(), "{all}");
+    let shown = all["items"].as_array().unwrap().iter().find(|item| item["sku"] == "vm").unwrap();
+    assert_eq!(shown["rate"], vm.rate.shown());
+    assert_eq!(
+        shown["upcoming"],
+        json!([{"rate": "9.00", "idle_rate": vm.idle_rate.shown(), "valid_from": later.to_string()}])
+    );
+    let mut paged = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let event = Event::by(ALICE, "GET /v1/prices", "10:00:00").with("limit", "1");
+        let event = cursor.iter().fold(event, |event, cursor| event.with("cursor", cursor));
+        let page = ask(&api, event).await.body;
+        paged.extend(page["items"].as_array().unwrap().clone());
+        match page["next"].as_str() {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => break,
+        }
+    }
+    assert_eq!(json!(paged), all["items"]);
+    let held = ask(&api, Event::by(ALICE, "GET /v1/prices", "12:00:00")).await.body;
+    let held = held["items"].as_array().unwrap().iter().find(|item| item["sku"] == "vm").unwrap().clone();
+    assert_eq!((&held["rate"], &held["upcoming"]), (&json!("9.00"), &json!([])));
+    assert_eq!(ask(&api, Event::by(ALICE, "GET /v1/prices", "10:00:00").without_token()).await.status, 401);
+    let wrong = ask(&api, Event::by(ALICE, "GET /v1/prices", "10:00:00").with("limit", "0")).await;
+    assert_eq!((wrong.status, wrong.code()), (400, "invalid_parameter"));
 }
 
 /// Alice with credit and a project of that name.
@@ -285,13 +323,13 @@ async fn two_starts_at_once_are_one_start_and_one_refusal() {
 async fn a_price_that_is_new_is_met_at_once() {
     let (api, project) = with_credit("10").await;
     running(&api, &project, "srv-1").await;
-    let gpu = tollgate::prices::Price {
+    let gpu = Price {
         sku: "gpu".parse().unwrap(),
         unit: tollgate::prices::Unit::Hour,
         kind: "instance".parse().unwrap(),
         rate: "2".parse().unwrap(),
         idle_rate: tollgate::money::Rate::ZERO,
-        valid_from: tollgate_tests::ledger::at("10:20:00"),
+        valid_from: at("10:20:00"),
     };
     api.ledger.undisturbed.put_price(&gpu, gpu.valid_from).await.unwrap();
     let made = ask(&api, wanted(&project, json!({"sku": "gpu", "name": "gpu", "start": true}))).await;

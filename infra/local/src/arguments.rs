@@ -8,10 +8,13 @@ use tollgate_local::clock::Pace;
 use tollgate_local::template::Template;
 use tollgate_local::{Config, WhichStripe};
 
+use crate::demo::Form;
+
 pub(crate) const USAGE: &str = "\
 The whole cloud on this machine.
 
-    cargo local [OPTIONS]
+    cargo local [OPTIONS]      runs until Ctrl-C
+    cargo local demo [--json]  tells the story of one account, checks every figure, and ends
 
     --port N               the API's port (default 8080; 0 is any); Stripe's pages are at the next one
     --fresh                forget the state of earlier runs
@@ -41,6 +44,7 @@ pub(crate) struct Arguments {
     fresh: Fresh,
     pace: Pace,
     parameters: BTreeMap<String, String>,
+    demonstration: Option<Form>,
 }
 
 #[derive(Debug, Eq, PartialEq)]
@@ -59,6 +63,7 @@ impl Arguments {
             fresh: Fresh::No,
             pace: Pace::Running,
             parameters: BTreeMap::new(),
+            demonstration: None,
         };
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
@@ -76,11 +81,18 @@ impl Arguments {
                     let (name, value) = pair.split_once('=').ok_or_else(|| format!("{pair} is not NAME=VALUE"))?;
                     arguments.parameters.insert(name.to_owned(), value.to_owned());
                 }
+                "demo" => arguments.demonstration = Some(Form::Text),
+                "--json" if arguments.demonstration.is_some() => arguments.demonstration = Some(Form::Json),
                 "--help" | "-h" => return Ok(None),
                 unknown => return Err(format!("{unknown} is not known")),
             }
         }
         Ok(Some(arguments))
+    }
+
+    /// Whether only the demonstration is wanted, and in which form.
+    pub(crate) fn demonstration(&self) -> Option<Form> {
+        self.demonstration
     }
 
     /// Whether the template is another than this repository's.

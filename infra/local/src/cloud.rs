@@ -158,6 +158,7 @@ impl Config {
         let parameters = [
             ("Stage", "local"),
             ("TokenIssuer", "{api}/local"),
+            ("SignIn", "local"),
             ("BillingUrl", "{api}/"),
             ("OperatorContact", "ops@example.test"),
         ];

@@ -129,6 +129,10 @@ impl Lambda {
         lock(&self.instances).get(id).cloned()
     }
 
+    fn know(&self, instance: &Arc<Instance>) {
+        lock(&self.instances).insert(instance.id.clone(), Arc::clone(instance));
+    }
+
     fn forget(&self, instance: &Instance) {
         lock(&self.instances).remove(&instance.id);
         if let Some(pool) = self.functions.get(&instance.function) {
@@ -244,9 +248,7 @@ fn start(world: &Arc<World>, pool: &Pool) -> Result<Arc<Instance>, String> {
     let number = lambda.last_instance.fetch_add(1, Ordering::Relaxed) + 1;
     let id = format!("{}-{number}", pool.function.binary);
     let environment = environment(lambda, &pool.function, &id);
-    let instance = process::start(world, &pool.function, &id, &pool.binary, environment)?;
-    lock(&lambda.instances).insert(id, Arc::clone(&instance));
-    Ok(instance)
+    process::start(world, &pool.function, &id, &pool.binary, environment)
 }
 
 /// What every function finds in its environment on AWS, and where the services are. Nothing of

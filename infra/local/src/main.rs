@@ -1,6 +1,7 @@
 //! `cargo local`: the whole cloud on this machine.
 
 mod arguments;
+mod demo;
 mod greeting;
 
 use std::process::ExitCode;
@@ -20,22 +21,23 @@ fn main() -> ExitCode {
         }
         Err(reason) => return fail(&format!("{reason}\n\n{USAGE}")),
     };
-    match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => fail(&reason),
-    }
+    run(arguments).unwrap_or_else(|reason| fail(&reason))
 }
 
-fn run(arguments: Arguments) -> Result<(), String> {
+fn run(arguments: Arguments) -> Result<ExitCode, String> {
+    let demonstration = arguments.demonstration();
     // Another template has other functions: nobody knows what they would make of the seed.
     let content = if arguments.has_own_template() { Content::AsItIs } else { Content::Seeded };
     let mut config = arguments.config()?;
     let functions = config.functions().map_err(|error| error.to_string())?;
     config.binaries = build::functions(&functions)?;
-    config.log = Some(Arc::new(|line: &Line| say(&format!("{:>14} | {}", line.function, brief(&line.text)))));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    runtime.block_on(serve(config, content))
+    if let Some(form) = demonstration {
+        return runtime.block_on(demo::run(demo::config(config), form));
+    }
+    config.log = Some(Arc::new(|line: &Line| say(&format!("{:>14} | {}", line.function, brief(&line.text)))));
+    runtime.block_on(serve(config, content)).map(|()| ExitCode::SUCCESS)
 }
 
 /// What a cloud has in it when it begins.

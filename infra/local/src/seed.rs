@@ -12,9 +12,10 @@ use crate::control::TokenRequest;
 pub const ACCOUNT: &str = "acme";
 
 /// The prices of a new local cloud: SKU, kind and USD per hour; a volume costs as much while its machine is off.
-pub const PRICES: [(&str, &str, &str); 4] = [
+pub const PRICES: [(&str, &str, &str); 5] = [
     ("vm-small", "instance", "0.04"),
     ("vm-large", "instance", "0.25"),
+    ("vm-gpu", "instance", "2.50"),
     ("postgres", "service", "0.35"),
     ("volume-100gb", "volume", "0.012"),
 ];

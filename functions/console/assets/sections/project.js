@@ -30,8 +30,17 @@ const STATES = {
   deleted: ['Deleted', 'bad'],
 };
 const MONTHS_BACK = 5;
-/** SKUs that were seen here; the field takes any other as well. */
-const seen = new Set();
+/** What can be started and what it costs by the hour, asked for when the first form opens; without it any SKU can be typed. */
+let prices;
+const hourly = () => {
+  prices ??= readAll('v1/prices', { limit: 200 })
+    .then((items) => items.filter((price) => price.unit === 'hour'))
+    .catch(() => {
+      prices = undefined;
+      return [];
+    });
+  return prices;
+};
 
 /**
  * Shows a project: as one of several cards, or on a page of its own with the details of a month.
@@ -57,7 +66,6 @@ export function project(host, context, id) {
     load,
     ({ name, resources, bill }) => {
       heading(name);
-      resources.forEach((each) => seen.add(each.sku));
       const running = resources.filter((each) => each.state === 'running');
       fill(
         figures,
@@ -206,9 +214,11 @@ function startForm(path, id, changed) {
       spellcheck: 'false',
       list: `skus-${id}`,
       required: true,
+      on: { input: () => quote() },
     }),
     { hint: 'As on the price list.' },
   );
+  const hint = sku.element.querySelector('.hint');
   const starts = toggle('Start at once', true, { testid: 'resource-starts', id: `new-start-${id}` });
   const problems = outlet();
   const save = button('Add', null, { kind: 'primary', testid: 'resource-create', type: 'submit' });
@@ -233,11 +243,25 @@ function startForm(path, id, changed) {
     form.hidden = !on;
     opener.hidden = on;
     problems.clear();
+    (on ? name.input : opener).focus();
+    if (on) offer();
+  }
+
+  async function offer() {
+    const options = await hourly();
     fill(
       list,
-      [...seen].map((each) => h('option', { value: each })),
+      options.map((price) => h('option', { value: price.sku, label: `${money.exact(price.rate)} per hour` })),
     );
-    (on ? name.input : opener).focus();
+    quote();
+  }
+
+  /** What was typed, at its price; a SKU that is off the list is left to the server. */
+  async function quote() {
+    const price = (await hourly()).find((each) => each.sku === sku.input.value.trim());
+    hint.textContent = price
+      ? `${price.kind}, ${money.exact(price.rate)} per hour${money.isUsedUp(price.idle_rate) ? '' : `, ${money.exact(price.idle_rate)} while it is off`}`
+      : 'As on the price list.';
   }
 
   async function submit(event) {

@@ -66,18 +66,6 @@ pub(super) fn start(
     binary: &Path,
     environment: BTreeMap<String, String>,
 ) -> Result<Arc<Instance>, String> {
-    let mut child = Command::new(binary)
-        .env_clear()
-        .envs(environment)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // Ctrl-C in a terminal goes to the local cloud, which ends its processes itself.
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("{} cannot be run: {error}", binary.display()))?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (sender, mailbox) = mpsc::unbounded_channel();
     let instance = Arc::new(Instance {
         id: id.to_owned(),
@@ -88,9 +76,27 @@ pub(super) fn start(
         current: Mutex::default(),
         ready: AtomicBool::new(false),
         init_error: Mutex::default(),
-        child: Mutex::new(Some(child)),
+        child: Mutex::default(),
         exit: watch::Sender::new(None),
     });
+    // Known before it runs: a quick process asks for its first invocation before this thread goes on.
+    world.lambda.know(&instance);
+    let child = Command::new(binary)
+        .env_clear()
+        .envs(environment)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Ctrl-C in a terminal goes to the local cloud, which ends its processes itself.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = child.map_err(|error| {
+        world.lambda.forget(&instance);
+        format!("{} cannot be run: {error}", binary.display())
+    })?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    *lock(&instance.child) = Some(child);
     let watched = Arc::clone(&instance);
     let world = Arc::clone(world);
     tokio::spawn(async move {

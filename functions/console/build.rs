@@ -1,0 +1,74 @@
+//! Puts the page's files into the binary: compressed once, here, and named by a digest of them all, so that browsers keep them
+//! for as long as they like.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Error, Write as _};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sha2::{Digest as _, Sha256};
+
+/// The page itself, whose links are rewritten.
+const PAGE: &str = "index.html";
+
+fn main() -> Result<(), Error> {
+    println!("cargo::rerun-if-changed=assets");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or_else(|| Error::other("cargo sets OUT_DIR"))?);
+    let mut files = Vec::new();
+    collect(Path::new("assets"), "", &mut files)?;
+    files.sort();
+
+    let mut digest = Sha256::new();
+    for (name, content) in &files {
+        digest.update(name);
+        digest.update([0]);
+        digest.update(content);
+    }
+    let version = URL_SAFE_NO_PAD.encode(digest.finalize().get(..12).unwrap_or_default());
+
+    let mut table =
+        format!("/// The digest of all files.\nconst VERSION: &str = {version:?};\n\nconst ASSETS: &[Asset] = &[\n");
+    for (number, (name, content)) in files.iter().enumerate() {
+        let content = if name == PAGE { versioned(content, &version)? } else { content.clone() };
+        let (plain, compressed) = (out.join(format!("{number}")), out.join(format!("{number}.gz")));
+        fs::write(&plain, &content)?;
+        fs::write(&compressed, gzip(&content)?)?;
+        let _infallible = writeln!(
+            table,
+            "    Asset {{ name: {name:?}, plain: include_bytes!({plain:?}), gzip: include_bytes!({compressed:?}) }},"
+        );
+    }
+    table.push_str("];\n");
+    fs::write(out.join("assets.rs"), table)
+}
+
+/// Every file under a directory, named by its path in it.
+fn collect(directory: &Path, prefix: &str, files: &mut Vec<(String, Vec<u8>)>) -> Result<(), Error> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().into_string().map_err(|name| Error::other(format!("{name:?} is not UTF-8")))?;
+        let name = format!("{prefix}{name}");
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), &format!("{name}/"), files)?;
+        } else {
+            files.push((name, fs::read(entry.path())?));
+        }
+    }
+    Ok(())
+}
+
+/// The page with the version in its links. What modules import is relative to themselves, so they need none.
+fn versioned(page: &[u8], version: &str) -> Result<Vec<u8>, Error> {
+    let page = str::from_utf8(page).map_err(|error| Error::other(format!("{PAGE}: {error}")))?;
+    Ok(page.replace("\"assets/", &format!("\"assets/{version}/")).into_bytes())
+}
+
+fn gzip(content: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content)?;
+    encoder.finish()
+}

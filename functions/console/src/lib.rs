@@ -1,0 +1,105 @@
+//! `console`: the Billing page. It serves files and decides nothing; the page itself uses the public HTTP API, as any other
+//! frontend could.
+//!
+//! - `GET /` is the page, `GET /config.json` what it needs to sign somebody in.
+//! - `GET /assets/{file+}` are its files, under a digest of them all: browsers keep them for good, and a new version of the page
+//!   names new ones.
+//!
+//! Everything is in the binary: no request to another origin, no storage to set up.
+
+mod asset;
+mod settings;
+
+use lambda_http::http::header::{self, HeaderValue};
+use lambda_http::http::{HeaderMap, StatusCode};
+use lambda_http::{Body, Request, RequestExt as _, Response};
+
+pub use settings::{Console, SettingsError};
+
+use asset::Asset;
+
+/// What never changes under its name.
+const FOR_GOOD: &str = "public, max-age=31536000, immutable";
+/// What names the current version: asked for each time.
+const ASKED_FOR: &str = "no-cache";
+
+/// Answers one request.
+#[must_use]
+pub fn handle(console: &Console, request: &Request) -> Response<Body> {
+    let path = request.raw_http_path();
+    match path.strip_prefix("/assets/") {
+        Some(name) => match Asset::versioned(name) {
+            Some(asset) => asset_answer(console, request, &asset, FOR_GOOD),
+            None => not_found(console),
+        },
+        None if path == "/" => match Asset::page() {
+            Some(page) => asset_answer(console, request, &page, ASKED_FOR),
+            None => not_found(console),
+        },
+        None if path == "/config.json" => {
+            let body = Body::Text(console.config().to_owned());
+            answer(console, StatusCode::OK, "application/json", ASKED_FOR, body)
+        }
+        None => not_found(console),
+    }
+}
+
+fn asset_answer(console: &Console, request: &Request, asset: &Asset, caching: &'static str) -> Response<Body> {
+    let is_known = request.headers().get(header::IF_NONE_MATCH).is_some_and(|known| known == asset.tag().as_str());
+    let mut response = if is_known {
+        answer(console, StatusCode::NOT_MODIFIED, asset.content_type(), caching, Body::Empty)
+    } else if takes_gzip(request.headers()) {
+        let body = Body::Binary(asset.gzip.to_vec());
+        let mut response = answer(console, StatusCode::OK, asset.content_type(), caching, body);
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response
+    } else {
+        // The one kind of text that API Gateway could take for something else is sent as bytes too.
+        answer(console, StatusCode::OK, asset.content_type(), caching, Body::Binary(asset.plain.to_vec()))
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if let Ok(tag) = HeaderValue::try_from(asset.tag()) {
+        headers.insert(header::ETAG, tag);
+    }
+    response
+}
+
+fn not_found(console: &Console) -> Response<Body> {
+    let body = Body::Text("There is no such page.".to_owned());
+    answer(console, StatusCode::NOT_FOUND, "text/plain; charset=utf-8", ASKED_FOR, body)
+}
+
+fn answer(
+    console: &Console,
+    status: StatusCode,
+    content_type: &'static str,
+    caching: &'static str,
+    body: Body,
+) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    headers.insert(header::CONTENT_SECURITY_POLICY, console.content_security_policy());
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    headers
+        .insert("permissions-policy", HeaderValue::from_static("camera=(), geolocation=(), microphone=(), payment=()"));
+    response
+}
+
+/// Whether the browser takes gzip, which every one does that was built in this century; `gzip;q=0` says no.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
+        let quality = quality.trim().trim_start_matches("q=");
+        name.trim() == "gzip"
+            && !(quality.starts_with('0') && quality.trim_end_matches('0').trim_end_matches('.').is_empty())
+    })
+}

@@ -1,0 +1,116 @@
+//! What the operator sets about the page: read from the environment once, when the function starts.
+
+use lambda_http::http::HeaderValue;
+use serde::Serialize;
+
+/// What the page is served with.
+#[derive(Clone, Debug)]
+pub struct Console {
+    config: String,
+    content_security_policy: HeaderValue,
+}
+
+/// Why the function cannot start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// A variable that is needed is not there.
+    #[error("the environment variable {0} is needed")]
+    Missing(&'static str),
+    /// A variable cannot be used.
+    #[error("the environment variable {variable} cannot be used: {why}")]
+    Unusable {
+        /// Which.
+        variable: &'static str,
+        /// Why.
+        why: &'static str,
+    },
+}
+
+/// `config.json`.
+#[derive(Debug, Serialize)]
+struct Config {
+    /// `oidc`, or `local` if tokens come from `/local/tokens`.
+    mode: &'static str,
+    issuer: String,
+    client_id: String,
+    scopes: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audience: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator_contact: Option<String>,
+    currency: &'static str,
+}
+
+impl Console {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// [`SettingsError`], naming the variable.
+    pub fn from_environment() -> Result<Console, SettingsError> {
+        Console::read(|variable| std::env::var(variable).ok())
+    }
+
+    /// Reads settings from anything that maps variables to values: `SIGN_IN` (`oidc` by default, or `local`), `TOKEN_ISSUER`,
+    /// `PAGE_CLIENT_ID` (both required for `oidc`), `PAGE_SCOPES` (`openid email` by default), `PAGE_AUDIENCE`,
+    /// `OPERATOR_CONTACT`.
+    ///
+    /// # Errors
+    /// [`SettingsError`], naming the variable.
+    pub fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<Console, SettingsError> {
+        let optional =
+            |variable| value_of(variable).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let required = |variable| optional(variable).ok_or(SettingsError::Missing(variable));
+        let mode = match optional("SIGN_IN").as_deref() {
+            None | Some("oidc") => "oidc",
+            Some("local") => "local",
+            Some(_) => {
+                return Err(SettingsError::Unusable { variable: "SIGN_IN", why: "it is neither oidc nor local" });
+            }
+        };
+        let is_local = mode == "local";
+        let issuer = if is_local { optional("TOKEN_ISSUER").unwrap_or_default() } else { required("TOKEN_ISSUER")? };
+        let client_id = if is_local { String::new() } else { required("PAGE_CLIENT_ID")? };
+        // The page asks the issuer for its configuration and for tokens, and nobody else.
+        let connect = if is_local { String::new() } else { format!(" {}", origin(&issuer)?) };
+        let policy = format!(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'{connect}; \
+             form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+        );
+        let content_security_policy = HeaderValue::try_from(policy)
+            .map_err(|_| SettingsError::Unusable { variable: "TOKEN_ISSUER", why: "it is no address" })?;
+        let config = Config {
+            mode,
+            issuer,
+            client_id,
+            scopes: optional("PAGE_SCOPES").unwrap_or_else(|| "openid email".to_owned()),
+            audience: optional("PAGE_AUDIENCE"),
+            operator_contact: optional("OPERATOR_CONTACT"),
+            currency: "usd",
+        };
+        let config = serde_json::to_string(&config)
+            .map_err(|_| SettingsError::Unusable { variable: "OPERATOR_CONTACT", why: "it is no text" })?;
+        Ok(Console { config, content_security_policy })
+    }
+
+    /// `config.json`.
+    pub(crate) fn config(&self) -> &str {
+        &self.config
+    }
+
+    /// What the page may load, and from where.
+    pub(crate) fn content_security_policy(&self) -> HeaderValue {
+        self.content_security_policy.clone()
+    }
+}
+
+/// `https://issuer.example` of `https://issuer.example/path`. Nothing in it may end a directive of the policy.
+fn origin(issuer: &str) -> Result<String, SettingsError> {
+    let wrong = SettingsError::Unusable { variable: "TOKEN_ISSUER", why: "it is no https:// address" };
+    let (scheme, rest) = issuer.split_once("://").ok_or_else(|| wrong.clone())?;
+    let host = rest.split('/').next().unwrap_or_default();
+    let is_plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
+    if !["https", "http"].contains(&scheme) || host.is_empty() || !is_plain {
+        return Err(wrong);
+    }
+    Ok(format!("{scheme}://{host}"))
+}

@@ -1,0 +1,72 @@
+//! `GET /v1/prices`: what can be started and what it costs, now and as far as it is announced.
+
+use serde::Serialize;
+use tollgate::api::{Answer, Failed, OnAccount};
+use tollgate::http::Call;
+use tollgate::ids::Sku;
+use tollgate::prices::{Price, PriceList, Unit};
+use tollgate::shell::Billing;
+use tollgate::timestamp::Timestamp;
+
+use crate::paging::{Page, limit};
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    sku: String,
+    /// `hour` or `quantity`.
+    unit: Unit,
+    kind: String,
+    /// USD for each unit while it runs.
+    rate: String,
+    /// USD for each hour in which it is off.
+    idle_rate: String,
+    valid_from: String,
+    /// Prices that will hold, the next one first.
+    upcoming: Vec<Upcoming>,
+}
+
+#[derive(Debug, Serialize)]
+struct Upcoming {
+    rate: String,
+    idle_rate: String,
+    valid_from: String,
+}
+
+/// `GET /v1/prices`.
+pub(crate) async fn list(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let (limit, after) = (limit(call)?, call.query::<Sku>("cursor")?);
+    // For whoever has a token: prices are no secret, but they are not a public page either.
+    OnAccount::of_caller(billing, call)?;
+    let prices = billing.prices(call.now).await?;
+    let mut items: Vec<Shown> = Vec::new();
+    let mut next = None;
+    for price in prices.iter().filter(|price| prices.at(&price.sku, call.now) == Some(price)) {
+        if after.as_ref().is_some_and(|after| price.sku <= *after) {
+            continue;
+        }
+        if items.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
+            next = items.last().map(|last| last.sku.clone());
+            break;
+        }
+        items.push(shown(price, &prices, call.now));
+    }
+    Answer::ok(&Page { items, next })
+}
+
+fn shown(price: &Price, prices: &PriceList, now: Timestamp) -> Shown {
+    let upcoming = prices.iter().filter(|other| other.sku == price.sku && other.valid_from > now);
+    let upcoming = upcoming.map(|other| Upcoming {
+        rate: other.rate.shown(),
+        idle_rate: other.idle_rate.shown(),
+        valid_from: other.valid_from.to_string(),
+    });
+    Shown {
+        sku: price.sku.to_string(),
+        unit: price.unit,
+        kind: price.kind.to_string(),
+        rate: price.rate.shown(),
+        idle_rate: price.idle_rate.shown(),
+        valid_from: price.valid_from.to_string(),
+        upcoming: upcoming.collect(),
+    }
+}

@@ -1,0 +1,16 @@
+//! The Billing page in a real browser, served by the function `console` of a local cloud, with the real functions behind it.
+//!
+//! On a machine without Chromium and its driver these tests say so and pass; `.ci/run` installs them. Every test leaves pictures
+//! of what it saw under the build directory, in `tmp/page/`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "clippy knows tests, but not what only tests call"
+)]
+
+mod browser;
+mod paying;
+mod showing;
+mod support;

@@ -1,0 +1,165 @@
+//! Money through the page: top-ups that end well and badly, refills, and what too little credit does.
+
+use serde_json::json;
+
+use crate::browser::{DESKTOP, PHONE, Scheme};
+use crate::support::Visit;
+
+const GOOD: &str = "4242424242424242";
+const DECLINED: &str = "4000000000000002";
+const ASKS: &str = "4000002760003184";
+const DECLINED_LATER: &str = "4000000000000341";
+
+/// From the page to Stripe's, with an amount.
+async fn continue_with(visit: &Visit, preset: &str) {
+    visit.open("#balance").await;
+    visit.browser.click(preset).await;
+    visit.browser.click("continue").await;
+    visit.browser.see_css("input[name=card]").await;
+}
+
+/// A card typed into Stripe's page.
+async fn type_card(visit: &Visit, card: &str) {
+    visit.browser.fill("input[name=card]", card).await;
+    visit.browser.click_css("form button:not(.quiet)").await;
+}
+
+#[tokio::test]
+async fn a_top_up_ends_with_a_green_banner_and_the_credit() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.open("#balance").await;
+    visit.browser.says("[data-testid=balance]", "$0.00").await;
+    visit.browser.picture("new-account").await;
+    continue_with(&visit, "add-amount-25").await;
+    visit.browser.picture("payment-page").await;
+    type_card(&visit, GOOD).await;
+    visit.browser.says("[data-testid=banner-success]", "$25.00 was added").await;
+    visit.browser.says("[data-testid=balance]", "$25.00").await;
+    visit.browser.picture("top-up-paid").await;
+    assert_eq!(visit.balance().await, "25.00");
+    // What stood under the amount is what was agreed to: a fifth of the first top-up.
+    let refill = visit.api.get("/v1/auto-refill").await.unwrap().json();
+    assert_eq!(
+        (&refill["enabled"], &refill["threshold"], &refill["amount"]),
+        (&json!(true), &json!("5.00"), &json!("25.00"))
+    );
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn an_amount_is_checked_as_it_is_typed_and_the_switch_says_no() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.open("#balance").await;
+    for (typed, complaint) in [("1.234", "cent"), ("abc", ""), ("99999", "At most")] {
+        visit.browser.fill("[data-testid=custom-amount]", typed).await;
+        visit.browser.says("[data-testid=add-credit] .field-error, [data-testid=add-credit] [role=alert], [data-testid=add-credit] .error", complaint).await;
+    }
+    visit.browser.fill("[data-testid=custom-amount]", "12.50").await;
+    visit.browser.click_css("label[for=refill-switch]").await;
+    visit.browser.click("continue").await;
+    visit.browser.see_css("input[name=card]").await;
+    type_card(&visit, GOOD).await;
+    visit.browser.says("[data-testid=banner-success]", "$12.50 was added").await;
+    assert_eq!(visit.api.get("/v1/auto-refill").await.unwrap().json()["enabled"], false);
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn going_back_cancels_and_charges_nothing() {
+    let Some(visit) = Visit::begin().await else { return };
+    continue_with(&visit, "add-amount-5").await;
+    visit.browser.click_css("a[href*='checkout=canceled']").await;
+    visit.browser.says("[data-testid=banner-info]", "Top-up cancelled. No charge was made.").await;
+    visit.browser.picture("top-up-cancelled").await;
+    visit.cloud.idle().await;
+    assert_eq!(visit.balance().await, "0.00");
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn a_declined_card_is_told_at_stripes_page_and_another_one_pays() {
+    let Some(visit) = Visit::begin().await else { return };
+    continue_with(&visit, "add-amount-25").await;
+    type_card(&visit, DECLINED).await;
+    visit.browser.says("body", "declined").await;
+    assert_eq!(visit.balance().await, "0.00");
+    type_card(&visit, ASKS).await;
+    // 3-D Secure: the bank asks.
+    visit.browser.click_css("button[value=approve]").await;
+    visit.browser.says("[data-testid=banner-success]", "$25.00 was added").await;
+    assert_eq!(visit.balance().await, "25.00");
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn refills_are_set_and_a_decline_says_what_to_do() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("25.00", DECLINED_LATER, false).await;
+    visit.open("#refill").await;
+    visit.browser.see("refill-form").await;
+    visit.browser.click_css("label[for=refill-enabled]").await;
+    visit.browser.fill("#refill-threshold", "20").await;
+    visit.browser.fill("#refill-amount", "30").await;
+    visit.browser.fill("#refill-cap", "100").await;
+    visit.browser.says("[data-testid=refill-sentence]", "$30.00").await;
+    visit.browser.click("refill-save").await;
+    visit.browser.says("main", "$30.00").await;
+    visit.browser.picture("refill-set").await;
+    let refill = visit.api.get("/v1/auto-refill").await.unwrap().json();
+    assert_eq!((&refill["threshold"], &refill["monthly_cap"]), (&json!("20.00"), &json!("100.00")));
+    // Below the threshold at once: the card is asked, and its bank refuses.
+    visit.start("vm-gpu", "trainer").await;
+    visit.pass(3 * 3600).await;
+    visit.open("#refill").await;
+    visit.browser.see("last-attempt").await;
+    visit.browser.see("decline-message").await;
+    visit.browser.see("decline-action").await;
+    visit.browser.picture("refill-declined").await;
+    visit.browser.look(PHONE, Scheme::Dark).await;
+    visit.browser.picture("refill-declined-phone-dark").await;
+    visit.browser.look(DESKTOP, Scheme::Light).await;
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn with_too_little_credit_nothing_starts_and_the_page_says_what_is_missing() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.open(&format!("#projects/{}", visit.project)).await;
+    visit.browser.click("resource-new").await;
+    visit.browser.fill("[data-testid=resource-name]", "web").await;
+    visit.browser.fill("[data-testid=resource-sku]", "vm-large").await;
+    visit.browser.click("resource-create").await;
+    visit.browser.says("[data-testid=resource-form]", "$5.00").await;
+    visit.browser.picture("start-refused").await;
+    visit.browser.see("problem-add-credit").await;
+    // The refusal itself is in the browser's log, and nothing else.
+    let complaints = visit.browser.complaints().await;
+    assert!(complaints.iter().all(|complaint| complaint.contains("402")), "{complaints:?}");
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn invoices_and_cards_are_there_after_a_payment() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("25.00", GOOD, true).await;
+    visit.open("#invoices").await;
+    visit.browser.counts("[data-testid=invoice-row]", 1).await;
+    visit.browser.says("[data-testid=invoice-row]", "$25.00").await;
+    visit.browser.picture("invoices").await;
+    let invoice = visit.browser.see("invoice-view").await.attr("href").await.unwrap().unwrap();
+    visit.open("#cards").await;
+    visit.browser.counts("[data-testid=card-row]", 1).await;
+    visit.browser.says("[data-testid=card-row]", "4242").await;
+    visit.browser.picture("cards").await;
+    visit.browser.click("card-remove").await;
+    visit.browser.see("dialog-confirm").await;
+    visit.browser.picture("card-remove-dialog").await;
+    visit.browser.click("dialog-confirm").await;
+    visit.browser.counts("[data-testid=card-row]", 0).await;
+    visit.cloud.idle().await;
+    assert_eq!(visit.api.get("/v1/auto-refill").await.unwrap().json()["state"], "paused");
+    assert_eq!(visit.browser.complaints().await, Vec::<String>::new());
+    visit.browser.open(&invoice).await;
+    visit.browser.says("body", "$25.00").await;
+    visit.end().await;
+}

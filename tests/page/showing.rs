@@ -1,0 +1,168 @@
+//! What the page shows, to whom: hours that pass, a suspension, small and dark screens, keyboards, and no network.
+
+use fantoccini::Locator;
+use serde_json::json;
+
+use crate::browser::{DESKTOP, PHONE, Scheme};
+use crate::support::Visit;
+
+const GOOD: &str = "4242424242424242";
+const SECTIONS: [&str; 7] = ["balance", "transactions", "refill", "cards", "invoices", "company", "projects"];
+
+#[tokio::test]
+async fn an_hour_passes_and_the_page_shows_what_it_cost() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("25.00", GOOD, false).await;
+    visit.open(&format!("#projects/{}", visit.project)).await;
+    visit.browser.click("resource-new").await;
+    visit.browser.fill("[data-testid=resource-name]", "web").await;
+    visit.browser.fill("[data-testid=resource-sku]", "vm-large").await;
+    visit.browser.click("resource-create").await;
+    visit.browser.see_css("[data-testid=resource-row][data-state=running]").await;
+    visit.browser.click("clock-advance-1h").await;
+    visit.browser.says("[data-testid=clock-now]", "11:0").await;
+    visit.browser.says("[data-testid=project-month]", "$0.50").await;
+    visit.browser.picture("project-running").await;
+    visit.open("#transactions").await;
+    visit.browser.counts("[data-testid=tx-row]", 3).await;
+    visit.browser.click_css("[data-testid=tx-row][data-type=usage] [data-testid=tx-open]").await;
+    visit.browser.says("[data-testid=tx-lines]", "web").await;
+    visit.browser.picture("transactions").await;
+    visit.open(&format!("#projects/{}", visit.project)).await;
+    visit.browser.click("resource-stop").await;
+    visit.browser.see_css("[data-testid=resource-row][data-state=stopped]").await;
+    assert_eq!(visit.balance().await, "24.75", "the second hour is given back");
+    visit.browser.click("resource-delete").await;
+    visit.browser.click("dialog-confirm").await;
+    visit.browser.see_css("[data-testid=resource-row][data-state=deleted]").await;
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn a_suspension_is_told_in_a_banner_and_ends_with_credit() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("5.00", GOOD, false).await;
+    visit.start("vm-gpu", "trainer").await;
+    visit.open("#balance").await;
+    visit.browser.says("[data-testid=banner]", "Your credit lasts").await;
+    visit.browser.picture("balance-low").await;
+    visit.pass(3 * 3600).await;
+    visit.open("#balance").await;
+    visit.browser.says("[data-testid=banner]", "suspended").await;
+    visit.browser.picture("suspended").await;
+    visit.browser.look(PHONE, Scheme::Dark).await;
+    visit.browser.picture("suspended-phone-dark").await;
+    visit.browser.look(DESKTOP, Scheme::Light).await;
+    visit.pay("25.00", GOOD, false).await;
+    visit.open("#projects").await;
+    visit.browser.click("resource-start").await;
+    visit.browser.see_css("[data-testid=resource-row][data-state=running]").await;
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn every_section_fits_a_phone_in_light_and_dark() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("100.00", GOOD, true).await;
+    visit.start("vm-large", "web").await;
+    visit.start("postgres", "a-database-with-a-rather-long-name-as-people-give-them").await;
+    visit.pass(30 * 3600).await;
+    for (size, scheme, name) in [
+        (PHONE, Scheme::Light, "phone"),
+        (PHONE, Scheme::Dark, "phone-dark"),
+        (DESKTOP, Scheme::Dark, "desktop-dark"),
+        (DESKTOP, Scheme::Light, "desktop"),
+    ] {
+        visit.browser.look(size, scheme).await;
+        for section in SECTIONS {
+            visit.open(&format!("#{section}")).await;
+            visit.browser.client.wait().for_element(Locator::Css("main:not(:has(.skeleton))")).await.unwrap();
+            let wide = visit
+                .browser
+                .script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                .await;
+            assert_eq!(wide, 0, "{section} at {size:?} has to be scrolled sideways");
+            visit.browser.picture(&format!("{section}-{name}")).await;
+        }
+    }
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn a_keyboard_is_enough_to_pay() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.open("#balance").await;
+    visit.browser.see("continue").await;
+    let focused = "return document.activeElement.dataset.testid ?? document.activeElement.id ?? ''";
+    let tab = '\u{e004}'.to_string();
+    let mut reached = Vec::new();
+    for _ in 0..60 {
+        visit.browser.client.active_element().await.unwrap().send_keys(&tab).await.unwrap();
+        let at = visit.browser.script(focused).await;
+        // Whatever has the focus can be seen to have it.
+        let ring = visit.browser.script("const s = getComputedStyle(document.activeElement); return s.outlineStyle !== 'none' || s.boxShadow !== 'none'").await;
+        assert_eq!(ring, true, "{at} shows no focus");
+        reached.push(at.as_str().unwrap().to_owned());
+        if at == "continue" {
+            break;
+        }
+    }
+    assert_eq!(reached.last().map(String::as_str), Some("continue"), "{reached:?}");
+    for id in ["add-amount-5", "custom-amount", "refill-switch"] {
+        assert!(reached.iter().any(|at| at == id), "{id} is not reached: {reached:?}");
+    }
+    visit.browser.client.active_element().await.unwrap().send_keys("\u{e007}").await.unwrap();
+    visit.browser.see_css("input[name=card]").await;
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn names_are_text_and_never_markup() {
+    let Some(visit) = Visit::begin().await else { return };
+    let name = "<img src=x onerror=\"document.title='owned'\">";
+    visit.write("POST", "/v1/projects", &json!({"name": name})).await;
+    visit.pay("25.00", GOOD, false).await;
+    visit.start("vm-small", "<b>bold</b>").await;
+    visit.open("#projects").await;
+    visit.browser.says("main", name).await;
+    visit.browser.says("main", "<b>bold</b>").await;
+    assert_eq!(visit.browser.script("return document.querySelectorAll('main img, main b').length").await, 0);
+    assert_ne!(visit.browser.script("return document.title").await, "owned");
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn without_a_network_the_page_says_so_and_goes_on_afterwards() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("25.00", GOOD, false).await;
+    visit.open("#balance").await;
+    visit.browser.says("[data-testid=balance]", "$25.00").await;
+    visit.browser.go_offline(true).await;
+    visit.browser.see("offline-banner").await;
+    visit.browser.click("nav-transactions").await;
+    visit.browser.see("retry").await;
+    visit.browser.picture("offline").await;
+    visit.browser.go_offline(false).await;
+    visit.browser.click("retry").await;
+    visit.browser.counts("[data-testid=tx-row]", 1).await;
+    let complaints = visit.browser.complaints().await;
+    assert!(complaints.iter().all(|complaint| complaint.contains("ERR_INTERNET_DISCONNECTED")), "{complaints:?}");
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn another_account_sees_only_its_own() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("25.00", GOOD, false).await;
+    visit.open("#balance").await;
+    visit.browser.says("[data-testid=balance]", "$25.00").await;
+    visit.browser.fill("[data-testid=account-input]", "bob").await;
+    visit.browser.click("account-change").await;
+    visit.browser.says("[data-testid=balance]", "$0.00").await;
+    assert_eq!(
+        visit.browser.script("return JSON.stringify(Object.keys(localStorage))").await,
+        "[]",
+        "no token is kept"
+    );
+    visit.end().await;
+}

@@ -1,0 +1,89 @@
+//! A customer in front of the page.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use time::macros::utc_datetime;
+use tollgate_local::api::Api;
+use tollgate_local::clock::Pace;
+use tollgate_local::control::TokenRequest;
+use tollgate_local::{Cloud, Config, seed};
+use tollgate_tests::binaries;
+
+use crate::browser::{self, Browser};
+
+/// The account that the page signs in as unless told otherwise.
+pub(crate) const ACCOUNT: &str = seed::ACCOUNT;
+
+/// A cloud, a browser, and the customer's own access to the API to prepare and to check.
+pub(crate) struct Visit {
+    pub(crate) cloud: Cloud,
+    pub(crate) browser: Browser,
+    pub(crate) api: Api,
+    pub(crate) project: String,
+}
+
+impl Visit {
+    /// None where there is no browser.
+    pub(crate) async fn begin() -> Option<Visit> {
+        if !browser::is_there() {
+            eprintln!(
+                "NOT RUN: there is no chromedriver on this machine (Debian's packages chromium and chromium-driver)"
+            );
+            return None;
+        }
+        let mut config = Config::of_this_repository(BTreeMap::new()).unwrap();
+        config.binaries = binaries::of(&config, "page");
+        config.pace = Pace::Frozen;
+        config.start = Some(utc_datetime!(2026-11-22 10:00));
+        let cloud = Cloud::start(config).await.unwrap();
+        let seeded = seed::plant(&cloud).await.unwrap();
+        let token = cloud.token(&TokenRequest { account: ACCOUNT.to_owned(), ..TokenRequest::default() }).unwrap();
+        let api = Api::new(&cloud.urls().api).with_token(token);
+        Some(Visit { browser: Browser::new().await, api, project: seeded.project, cloud })
+    }
+
+    /// Opens the page at a section.
+    pub(crate) async fn open(&self, section: &str) {
+        self.browser.open(&format!("{}/{section}", self.cloud.urls().api)).await;
+        self.browser.see_css("main h1, main h2").await;
+    }
+
+    /// A request that must succeed, by the customer.
+    pub(crate) async fn write(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.api.write(method, path, body).await.unwrap().success().unwrap()
+    }
+
+    pub(crate) async fn balance(&self) -> String {
+        let balance = self.api.get("/v1/balance").await.unwrap().success().unwrap();
+        balance["balance"].as_str().unwrap().to_owned()
+    }
+
+    /// Credit, without the page: paid at Stripe's with this card.
+    pub(crate) async fn pay(&self, amount: &str, card: &str, refill: bool) {
+        let refill =
+            json!({"enabled": refill, "threshold": refill.then_some("5.00"), "amount": refill.then_some("25.00")});
+        let session =
+            self.write("POST", "/v1/checkout-sessions", &json!({"amount": amount, "auto_refill": refill})).await;
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let url = session["url"].as_str().unwrap();
+        assert_eq!(self.api.send("POST", url, &form, format!("card={card}")).await.unwrap().status, 303);
+        self.cloud.idle().await;
+    }
+
+    /// A machine that runs.
+    pub(crate) async fn start(&self, sku: &str, name: &str) -> Value {
+        let path = format!("/v1/projects/{}/resources", self.project);
+        self.write("POST", &path, &json!({"sku": sku, "name": name, "start": true})).await
+    }
+
+    pub(crate) async fn pass(&self, seconds: u64) {
+        self.cloud.advance(std::time::Duration::from_secs(seconds)).await;
+    }
+
+    /// The browser has nothing to complain about, whatever was done.
+    pub(crate) async fn end(self) {
+        assert_eq!(self.browser.complaints().await, Vec::<String>::new());
+        self.browser.client.clone().close().await.unwrap();
+    }
+}
