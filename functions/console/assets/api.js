@@ -7,7 +7,15 @@
 
 /** Why something did not come about, in the words of an RFC 9457 problem document. */
 export class Problem extends Error {
-  constructor({ status = 0, code = 'offline', detail, title, action = null, request_id: requestId = null, ...members }) {
+  constructor({
+    status = 0,
+    code = 'offline',
+    detail,
+    title,
+    action = null,
+    request_id: requestId = null,
+    ...members
+  }) {
     super(detail ?? title ?? 'Something went wrong.');
     Object.assign(this, { status, code, action, requestId, members });
   }
@@ -20,16 +28,22 @@ export class Problem extends Error {
 
 /** How a caller is known; set once by whoever signs in. */
 let session = { token: async () => null, expired: () => {} };
-export const useSession = (next) => { session = next; };
+export const useSession = (next) => {
+  session = next;
+};
 
 /** How far the cloud's clock is ahead of this machine's, in milliseconds. */
 let clockAhead = 0;
 /** Now, as the cloud sees it: a browser's clock may be wrong, and the local cloud's can be moved. */
 export const now = () => new Date(Date.now() + clockAhead);
-export const setNow = (time) => { clockAhead = new Date(time).getTime() - Date.now(); };
+export const setNow = (time) => {
+  clockAhead = new Date(time).getTime() - Date.now();
+};
 let followsServer = true;
 /** The local cloud has a clock of its own, which no header tells of. */
-export const ignoreServerDate = () => { followsServer = false; };
+export const ignoreServerDate = () => {
+  followsServer = false;
+};
 
 const READS_MAX = 3;
 const PAUSE_MS = 700;
@@ -149,5 +163,10 @@ async function problemOf(response) {
     429: 'Too much at once. Nothing was lost: try again in a moment.',
   };
   const detail = details[status] ?? 'Something went wrong on our side. Nothing was lost: try again in a moment.';
-  return new Problem({ status, code: status === 401 ? 'unauthorized' : `http_${status}`, detail, action: status === 401 ? { sign_in: true } : null });
+  return new Problem({
+    status,
+    code: status === 401 ? 'unauthorized' : `http_${status}`,
+    detail,
+    action: status === 401 ? { sign_in: true } : null,
+  });
 }

@@ -31,7 +31,11 @@ async function start() {
     const config = await configuration();
     const session = config.mode === 'local' ? await localCloud.signIn() : await oidc.signIn(config);
     useSession(session);
-    fill(document.getElementById('who'), h('span', { class: 'hint' }, 'Signed in as'), h('span', { testid: 'who', title: session.account }, session.name));
+    fill(
+      document.getElementById('who'),
+      h('span', { class: 'hint' }, 'Signed in as'),
+      h('span', { testid: 'who', title: session.account }, session.name),
+    );
     navigation();
     const above = banners(place, config);
     const show = (isFirst) => open(config, isFirst);
@@ -39,12 +43,23 @@ async function start() {
       localCloud.bar(document.getElementById('local-bar'), session, () => view.dispatchEvent(new Event('moved')));
     }
     addEventListener('hashchange', () => show(false));
-    if (new URLSearchParams(location.search).has('card')) location.hash ||= '#cards';
+    // A link to where one is already changes no address.
+    document.addEventListener('click', (event) => {
+      const hash = event.target.closest?.('a[href^="#"]')?.getAttribute('href');
+      if (hash !== '#add-credit' || location.hash !== hash) return;
+      event.preventDefault();
+      focusAmount();
+    });
+    // Told where it is of use; no second `hashchange`.
+    if (new URLSearchParams(location.search).has('card')) history.replaceState(null, '', `${location.search}#cards`);
     show(true);
     returned(above, config, { changed: () => view.dispatchEvent(new Event('moved')) });
     keepFresh();
   } catch (problem) {
-    fill(view, failure(problem, () => location.reload()));
+    fill(
+      view,
+      failure(problem, () => location.reload()),
+    );
   }
 }
 
@@ -52,18 +67,23 @@ async function configuration() {
   // Without a token: nobody is signed in yet, and the configuration is nobody's secret.
   const response = await fetch(address('config.json')).catch(() => null);
   if (response?.ok) return response.json();
-  throw new Problem({ status: response?.status ?? 0, code: 'no_configuration', detail: 'The page could not be set up. Try again in a moment.' });
+  throw new Problem({
+    status: response?.status ?? 0,
+    code: 'no_configuration',
+    detail: 'The page could not be set up. Try again in a moment.',
+  });
 }
 
 function navigation() {
-  const links = Object.entries(SECTIONS).map(([name, section]) => h('li', {},
-    h('a', { href: `#${name}`, testid: `nav-${name}` }, icon(name), h('span', {}, section.title))));
+  const links = Object.entries(SECTIONS).map(([name, section]) =>
+    h('li', {}, h('a', { href: `#${name}`, testid: `nav-${name}` }, icon(name), h('span', {}, section.title))),
+  );
   fill(document.getElementById('nav'), links);
 }
 
 /** Shows the section that the address names. */
 function open(config, isFirst) {
-  const [name, ...rest] = decodeURIComponent(location.hash.slice(1)).split('/');
+  const [name, ...rest] = location.hash.slice(1).split('/').map(decoded);
   // The skip link's own target is no section.
   if (name === 'content') return document.getElementById('content').focus();
   const section = SECTIONS[name] ?? balance;
@@ -71,7 +91,9 @@ function open(config, isFirst) {
   leaving = new AbortController();
   const { signal } = leaving;
   const context = {
-    config, signal, path: rest.join('/') || null,
+    config,
+    signal,
+    path: rest.join('/') || null,
     reload: () => open(config, true),
     /** Called when the clock was moved or money came in. */
     onMoved: (work) => view.addEventListener('moved', work, { signal }),
@@ -81,11 +103,15 @@ function open(config, isFirst) {
   fill(view, heading, body);
   document.title = `${section.title} \u2013 Billing`;
   for (const link of document.querySelectorAll('#nav a')) {
-    if (SECTIONS[link.hash.slice(1)] === section) link.setAttribute('aria-current', 'page'); else link.removeAttribute('aria-current');
+    if (SECTIONS[link.hash.slice(1)] === section) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
   }
   revealInNavigation();
   section.view(body, context);
-  if (section === balance) context.onMoved(() => { if (!isTyping()) open(config, true); });
+  if (section === balance)
+    context.onMoved(() => {
+      if (!isTyping()) open(config, true);
+    });
   if (name === 'add-credit') return focusAmount();
   if (!isFirst) {
     scrollTo(0, 0);
@@ -101,6 +127,15 @@ function revealInNavigation() {
   bar.scrollLeft = current.offsetLeft - (bar.clientWidth - current.offsetWidth) / 2;
 }
 
+/** A part of an address; one that was mangled on its way is taken as it is. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 function focusAmount() {
   document.getElementById('add-credit')?.scrollIntoView({ block: 'nearest' });
   document.getElementById('custom-amount')?.focus({ preventScroll: true });
@@ -112,7 +147,9 @@ function isTyping() {
 }
 
 function keepFresh() {
-  const refresh = () => { if (!document.hidden && navigator.onLine) refreshBalance().catch(() => {}); };
+  const refresh = () => {
+    if (!document.hidden && navigator.onLine) refreshBalance().catch(() => {});
+  };
   setInterval(refresh, REFRESH_MS);
   document.addEventListener('visibilitychange', refresh);
   addEventListener('online', () => view.dispatchEvent(new Event('moved')));

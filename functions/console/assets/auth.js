@@ -32,7 +32,12 @@ export async function signIn(config) {
   history.replaceState(null, '', pending.page);
   if (query.has('error')) {
     const why = query.get('error_description') || query.get('error');
-    throw new Problem({ status: 401, code: 'sign_in_failed', detail: `Signing in did not work: ${why}`, action: { sign_in: true } });
+    throw new Problem({
+      status: 401,
+      code: 'sign_in_failed',
+      detail: `Signing in did not work: ${why}`,
+      action: { sign_in: true },
+    });
   }
   return sessionOf(config, await exchange(config, pending, query.get('code')), pending.nonce);
 }
@@ -44,10 +49,13 @@ function sessionOf(config, tokens, nonce) {
   const lifetime = Number(tokens.expires_in) || 300;
   const signedInAt = Date.now();
   const expiresAt = signedInAt + lifetime * 1000;
-  const signedOut = () => new Problem({
-    status: 401, code: 'signed_out', action: { sign_in: true },
-    detail: 'Your session has ended, and nothing was changed. Sign in again, then repeat it.',
-  });
+  const signedOut = () =>
+    new Problem({
+      status: 401,
+      code: 'signed_out',
+      action: { sign_in: true },
+      detail: 'Your session has ended, and nothing was changed. Sign in again, then repeat it.',
+    });
   /** Reading goes on after the redirect by itself; a change is never made by a page that was not looked at. */
   const renew = (method) => (method === 'GET' ? leave(config) : Promise.reject(signedOut()));
   return {
@@ -70,8 +78,14 @@ export async function leave(config) {
   const url = new URL(endpoint);
   const scopes = [config.scopes ?? 'openid email'].flat().join(' ');
   const parameters = {
-    response_type: 'code', client_id: config.client_id, redirect_uri: redirectUri(), scope: scopes, state, nonce,
-    code_challenge: base64url(new Uint8Array(digest)), code_challenge_method: 'S256',
+    response_type: 'code',
+    client_id: config.client_id,
+    redirect_uri: redirectUri(),
+    scope: scopes,
+    state,
+    nonce,
+    code_challenge: base64url(new Uint8Array(digest)),
+    code_challenge_method: 'S256',
     ...(config.audience ? { audience: config.audience } : {}),
   };
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
@@ -83,7 +97,10 @@ export async function leave(config) {
 async function exchange(config, pending, code) {
   const { token_endpoint: endpoint } = await discover(config.issuer);
   const body = new URLSearchParams({
-    grant_type: 'authorization_code', code, redirect_uri: redirectUri(), client_id: config.client_id,
+    grant_type: 'authorization_code',
+    code,
+    redirect_uri: redirectUri(),
+    client_id: config.client_id,
     code_verifier: pending.verifier,
   });
   const tokens = await fetch(endpoint, { method: 'POST', body, credentials: 'omit' })
@@ -91,7 +108,12 @@ async function exchange(config, pending, code) {
     .catch(() => ({ error: 'the provider could not be reached' }));
   if (tokens.id_token) return tokens;
   const why = tokens.error_description ?? tokens.error ?? 'no token came back';
-  throw new Problem({ status: 401, code: 'sign_in_failed', detail: `Signing in did not work: ${why}`, action: { sign_in: true } });
+  throw new Problem({
+    status: 401,
+    code: 'sign_in_failed',
+    detail: `Signing in did not work: ${why}`,
+    action: { sign_in: true },
+  });
 }
 
 async function discover(issuer) {
@@ -111,18 +133,26 @@ async function discover(issuer) {
  */
 function check(claims, config, nonce) {
   const audience = [claims?.aud ?? []].flat();
-  const isOurs = claims?.nonce === nonce
-    && String(claims.iss).replace(/\/$/, '') === config.issuer.replace(/\/$/, '')
-    && audience.includes(config.client_id)
-    && claims.exp * 1000 > now().getTime() - 300_000;
+  const isOurs =
+    claims?.nonce === nonce &&
+    String(claims.iss).replace(/\/$/, '') === config.issuer.replace(/\/$/, '') &&
+    audience.includes(config.client_id) &&
+    claims.exp * 1000 > now().getTime() - 300_000;
   if (isOurs) return claims;
-  throw new Problem({ status: 401, code: 'sign_in_failed', detail: 'The sign-in answer was not meant for this page.', action: { sign_in: true } });
+  throw new Problem({
+    status: 401,
+    code: 'sign_in_failed',
+    detail: 'The sign-in answer was not meant for this page.',
+    action: { sign_in: true },
+  });
 }
 
 /** A JWT's claims; null if it is none. */
 function claimsOf(token) {
   try {
-    const bytes = Uint8Array.from(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')), (c) => c.charCodeAt(0));
+    const bytes = Uint8Array.from(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')), (c) =>
+      c.charCodeAt(0),
+    );
     return JSON.parse(new TextDecoder().decode(bytes));
   } catch {
     return null;
@@ -137,4 +167,8 @@ function takePending() {
 
 const redirectUri = () => location.origin + location.pathname;
 const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
-const base64url = (bytes) => btoa(String.fromCharCode(...bytes)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '');
+const base64url = (bytes) =>
+  btoa(String.fromCharCode(...bytes))
+    .replace(/\+/g, '-')
+    .replace(/\//g, '_')
+    .replace(/=+$/, '');

@@ -28,7 +28,15 @@ export function banners(host, config) {
     // Kept as it is while it says the same: a refresh must not be read out again.
     if (next?.textContent !== standing.firstChild?.textContent) fill(standing, next);
   });
-  const online = () => fill(connection, !navigator.onLine && notice('warning', 'You are offline.', { text: 'What is shown may be out of date. The page goes on when the connection is back.', testid: 'offline-banner' }));
+  const online = () =>
+    fill(
+      connection,
+      !navigator.onLine &&
+        notice('warning', 'You are offline.', {
+          text: 'What is shown may be out of date. The page goes on when the connection is back.',
+          testid: 'offline-banner',
+        }),
+    );
   addEventListener('online', online);
   addEventListener('offline', online);
   online();
@@ -39,22 +47,63 @@ function standingBanner(balance, config) {
   const add = link('Add credit', '#add-credit', { kind: 'button primary', testid: 'banner-add-credit' });
   const help = config.operator_contact ? [contact(config.operator_contact)] : [];
   const { runway, standing, frozen } = balance;
-  const options = (actions, text) => ({ actions, text, testid: 'banner', role: standing === 'good' ? undefined : 'alert' });
-  if (standing === 'closed') return notice('error', 'This account is closed.', options(help, 'Nothing can be started any more. History and invoices stay here.'));
+  const options = (actions, text) => ({
+    actions,
+    text,
+    testid: 'banner',
+    role: standing === 'good' ? undefined : 'alert',
+  });
+  if (standing === 'closed')
+    return notice(
+      'error',
+      'This account is closed.',
+      options(help, 'Nothing can be started any more. History and invoices stay here.'),
+    );
   if (standing === 'deleted') {
-    return notice('error', 'Everything in this account was deleted.', options([add, ...help], 'The grace period ended without credit. After adding credit, what was deleted can be restored for 14 days, under Projects.'));
+    return notice(
+      'error',
+      'Everything in this account was deleted.',
+      options(
+        [add, ...help],
+        'The grace period ended without credit. After adding credit, what was deleted can be restored for 14 days, under Projects.',
+      ),
+    );
   }
-  if (standing === 'deleting') return notice('error', 'Everything in this account is being deleted.', options([add, ...help], 'The grace period ended without credit. Add credit now, then restore what you need under Projects.'));
-  if (frozen) return notice('error', 'This account is frozen.', options(help, 'A payment is disputed or being looked at. Nothing can be started until that is settled.'));
+  if (standing === 'deleting')
+    return notice(
+      'error',
+      'Everything in this account is being deleted.',
+      options(
+        [add, ...help],
+        'The grace period ended without credit. Add credit now, then restore what you need under Projects.',
+      ),
+    );
+  if (frozen)
+    return notice(
+      'error',
+      'This account is frozen.',
+      options(help, 'A payment is disputed or being looked at. Nothing can be started until that is settled.'),
+    );
   if (standing === 'suspended') {
     const isOut = money.isUsedUp(balance.balance) || runway.deleted_at;
-    const text = runway.deleted_at ? `Add credit to go on. Without it, everything is deleted on ${shown(runway.deleted_at)}.` : 'Add credit to go on.';
-    return isOut ? notice('error', 'Everything is suspended: the credit is used up.', options([add], text))
-      : notice('error', 'This account is suspended.', options(help, 'Nothing runs and nothing is billed until this is settled with support.'));
+    const text = runway.deleted_at
+      ? `Add credit to go on. Without it, everything is deleted on ${shown(runway.deleted_at)}.`
+      : 'Add credit to go on.';
+    return isOut
+      ? notice('error', 'Everything is suspended: the credit is used up.', options([add], text))
+      : notice(
+          'error',
+          'This account is suspended.',
+          options(help, 'Nothing runs and nothing is billed until this is settled with support.'),
+        );
   }
   const left = runway.zero_at ? secondsUntil(runway.zero_at) : Infinity;
   if (left < LOW_SECONDS) {
-    return notice('warning', `Your credit lasts ${left > 0 ? `only ${duration(left)}` : 'no longer'}.`, options([add], `At zero, on ${shown(runway.zero_at)}, everything stops unless a refill comes first.`));
+    return notice(
+      'warning',
+      `Your credit lasts ${left > 0 ? `only ${duration(left)}` : 'no longer'}.`,
+      options([add], `At zero, on ${shown(runway.zero_at)}, everything stops unless a refill comes first.`),
+    );
   }
   return null;
 }
@@ -83,7 +132,12 @@ export function returned(place, config, { changed }) {
 async function follow(place, config, session, changed) {
   const until = Date.now() + WAIT_MS;
   sessionStorage.removeItem(OPEN_SESSION);
-  place.show(notice('info', 'Confirming your payment\u2026', { text: 'This usually takes a few seconds. You can leave this page open or come back later.', testid: 'banner-waiting' }));
+  place.show(
+    notice('info', 'Confirming your payment\u2026', {
+      text: 'This usually takes a few seconds. You can leave this page open or come back later.',
+      testid: 'banner-waiting',
+    }),
+  );
   for (let turn = 0; Date.now() < until; turn += 1) {
     let found;
     try {
@@ -94,22 +148,44 @@ async function follow(place, config, session, changed) {
     }
     if (found?.status === 'paid') {
       clean();
-      await refreshBalance().catch(() => {});
+      const now = await refreshBalance().catch(() => null);
       changed();
-      const { amount, balance_after: after } = found.row ?? {};
-      return tell(place, 'success', amount ? `${money.exact(amount)} was added.` : 'Your credit was added.', after && `Your balance was ${money.balance(after)} right after.`);
+      const amount = found.row?.amount;
+      return tell(
+        place,
+        'success',
+        amount ? `${money.exact(amount)} was added.` : 'Your credit was added.',
+        now && `Your balance is ${money.balance(now.balance)} now.`,
+      );
     }
     if (found?.status === 'expired') {
       clean();
-      return tell(place, 'warning', 'The payment was not completed.', 'No charge was made. Try again, or use another card.');
+      return tell(
+        place,
+        'warning',
+        'The payment was not completed.',
+        'No charge was made. Try again, or use another card.',
+      );
     }
     await new Promise((resolve) => setTimeout(resolve, pauseMs(turn)));
   }
-  const text = h('span', {}, 'Some payments take days to arrive; the credit is then added on its own. If you were charged and wonder, quote this to support: ', h('code', { testid: 'banner-session' }, session));
-  return place.show(notice('warning', 'Your payment is not confirmed yet.', {
-    text, testid: 'banner-timeout', role: 'alert',
-    actions: [button('Check again', () => follow(place, config, session, changed)), ...(config.operator_contact ? [contact(config.operator_contact)] : [])],
-  }));
+  const text = h(
+    'span',
+    {},
+    'Some payments take days to arrive; the credit is then added on its own. If you were charged and wonder, quote this to support: ',
+    h('code', { testid: 'banner-session' }, session),
+  );
+  return place.show(
+    notice('warning', 'Your payment is not confirmed yet.', {
+      text,
+      testid: 'banner-timeout',
+      role: 'alert',
+      actions: [
+        button('Check again', () => follow(place, config, session, changed)),
+        ...(config.operator_contact ? [contact(config.operator_contact)] : []),
+      ],
+    }),
+  );
 }
 
 /** Back without paying: the open page is ended, so that nobody pays it from another tab by mistake. */
@@ -130,7 +206,13 @@ async function canceled(place, config, changed) {
 }
 
 function tell(place, kind, title, text) {
-  place.show(notice(kind, title, { text, testid: kind === 'success' ? 'banner-success' : 'banner-info', close: () => document.getElementById('content').focus() }));
+  place.show(
+    notice(kind, title, {
+      text,
+      testid: kind === 'success' ? 'banner-success' : 'banner-info',
+      close: () => document.getElementById('content').focus(),
+    }),
+  );
   announce([title, text].filter(Boolean).join(' '));
 }
 

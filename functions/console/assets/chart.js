@@ -13,19 +13,26 @@ let library;
 /** The library is a plain script that leaves one global name; it is kept as its authors published it. */
 function load() {
   library ??= new Promise((resolve, reject) => {
-    const script = h('script', { src: new URL('./vendor/uPlot.iife.min.js', import.meta.url).href, on: { load: () => resolve(globalThis.uPlot), error: reject } });
+    const script = h('script', {
+      src: new URL('./vendor/uPlot.iife.min.js', import.meta.url).href,
+      on: { load: () => resolve(globalThis.uPlot), error: reject },
+    });
     document.head.append(script);
   });
   return library;
 }
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const dollars = (value) => `${value < 0 ? '\u2212' : ''}$${Math.abs(value).toLocaleString('en-US', { maximumFractionDigits: 2, minimumFractionDigits: Number.isInteger(value) ? 0 : 2 })}`;
+const dollars = (value) =>
+  `${value < 0 ? '\u2212' : ''}$${Math.abs(value).toLocaleString('en-US', { maximumFractionDigits: 2, minimumFractionDigits: Number.isInteger(value) ? 0 : 2 })}`;
 
 /** Axes in the page's colours; functions, so that a change of theme only needs a redraw. */
 const axis = (more) => ({
-  stroke: () => colour('--text-quiet'), font: '12px system-ui, sans-serif', grid: { stroke: () => colour('--line'), width: 1 },
-  ticks: { show: false }, ...more,
+  stroke: () => colour('--text-quiet'),
+  font: '12px system-ui, sans-serif',
+  grid: { stroke: () => colour('--line'), width: 1 },
+  ticks: { show: false },
+  ...more,
 });
 const VALUE_AXIS = { size: 58, values: (_, splits) => splits.map(dollars) };
 
@@ -38,20 +45,34 @@ export function balanceChart(items, { summary, label }) {
   const data = [items.map((item) => Date.parse(item.at) / 1000), items.map((item) => Number(item.balance))];
   const options = () => ({
     scales: { y: { range: (_, low, high) => [Math.min(0, low), Math.max(1, high * 1.08)] } },
-    axes: [axis({ grid: { show: false }, space: 64, size: 46, values: [
-      [86400 * 28, '{MMM} {YYYY}', null, null, null, null, null, null, 1],
-      [86400, '{D} {MMM}', null, null, null, null, null, null, 1],
-      [3600, '{HH}:{mm}', '\n{D} {MMM}', null, '\n{D} {MMM}', null, null, null, 1],
-      [60, '{HH}:{mm}', '\n{D} {MMM}', null, '\n{D} {MMM}', null, null, null, 1],
-    ] }), axis(VALUE_AXIS)],
-    series: [{}, { stroke: () => colour('--accent'), width: 2, fill: () => colour('--accent-wash'), points: { show: false } }],
+    axes: [
+      axis({
+        grid: { show: false },
+        space: 64,
+        size: 46,
+        values: [
+          [86400 * 28, '{MMM} {YYYY}', null, null, null, null, null, null, 1],
+          [86400, '{D} {MMM}', null, null, null, null, null, null, 1],
+          [3600, '{HH}:{mm}', '\n{D} {MMM}', null, '\n{D} {MMM}', null, null, null, 1],
+          [60, '{HH}:{mm}', '\n{D} {MMM}', null, '\n{D} {MMM}', null, null, null, 1],
+        ],
+      }),
+      axis(VALUE_AXIS),
+    ],
+    series: [
+      {},
+      { stroke: () => colour('--accent'), width: 2, fill: () => colour('--accent-wash'), points: { show: false } },
+    ],
   });
   const tip = (index) => `${label(items[index].at)}: ${money.balance(items[index].balance)}`;
   const columns = [{ label: 'Until' }, { label: 'Balance', class: 'num' }];
   return figure(data, options, {
-    summary, tip,
-    rows: table({ caption: summary, columns, class: 'compact' },
-      [...items].reverse().map((item) => row(columns, [label(item.at), money.exact(item.balance)]))),
+    summary,
+    tip,
+    rows: table(
+      { caption: summary, columns, class: 'compact' },
+      [...items].reverse().map((item) => row(columns, [label(item.at), money.exact(item.balance)])),
+    ),
   });
 }
 
@@ -68,22 +89,56 @@ export function spendingChart(items, { summary, rows }) {
       y: { range: (_, low, high) => [Math.min(0, low), Math.max(0.01, high * 1.1)] },
     },
     axes: [
-      axis({ grid: { show: false }, size: 34, splits: () => data[0], values: (_, splits) => splits.map((index) => shortened(items[index]?.name ?? '', Math.max(5, Math.floor(width / items.length / 8)))) }),
+      axis({
+        grid: { show: false },
+        size: 34,
+        splits: () => data[0],
+        values: (_, splits) =>
+          splits.map((index) =>
+            shortened(items[index]?.name ?? '', Math.max(5, Math.floor((width - 90) / items.length / 8))),
+          ),
+      }),
       axis(VALUE_AXIS),
     ],
-    series: [{}, { stroke: () => colour('--accent'), fill: () => colour('--accent'), width: 0, paths: plot.paths.bars({ size: [0.6, 56], radius: 0.15 }), points: { show: false } }],
+    series: [
+      {},
+      {
+        stroke: () => colour('--accent'),
+        fill: () => colour('--accent'),
+        width: 0,
+        paths: plot.paths.bars({ size: [0.6, 56], radius: 0.15 }),
+        points: { show: false },
+      },
+    ],
   });
-  return figure(data, options, { summary, rows, tip: (index) => `${items[index].name}: ${money.cost(items[index].amount)}` });
+  return figure(data, options, {
+    summary,
+    rows,
+    tip: (index) => `${items[index].name}: ${money.cost(items[index].amount)}`,
+  });
 }
 
 /** A drawing with a line that tells the point under the pointer, and its table. */
 function figure(data, options, { summary, tip, rows }) {
   const reading = h('p', { class: 'chart-reading', 'aria-hidden': 'true' }, '\u00a0');
   const canvas = h('div', { class: 'chart-canvas', role: 'img', 'aria-label': summary });
-  const element = h('figure', { class: 'chart' }, canvas, reading,
-    h('details', { class: 'chart-table' }, h('summary', {}, 'Show as a table'), h('div', { class: 'chart-rows' }, rows)));
-  draw(canvas, data, options, (index) => { reading.textContent = index === null || index === undefined ? '\u00a0' : tip(index); })
-    .catch(() => { canvas.replaceChildren(h('p', { class: 'hint' }, 'The drawing could not be loaded; the table has everything.')); });
+  const element = h(
+    'figure',
+    { class: 'chart' },
+    canvas,
+    reading,
+    h(
+      'details',
+      { class: 'chart-table' },
+      h('summary', {}, 'Show as a table'),
+      h('div', { class: 'chart-rows' }, rows),
+    ),
+  );
+  draw(canvas, data, options, (index) => {
+    reading.textContent = index === null || index === undefined ? '\u00a0' : tip(index);
+  }).catch(() => {
+    canvas.replaceChildren(h('p', { class: 'hint' }, 'The drawing could not be loaded; the table has everything.'));
+  });
   return element;
 }
 
@@ -93,12 +148,18 @@ async function draw(canvas, data, options, read) {
   const width = () => Math.floor(canvas.clientWidth);
   const make = () => {
     plot?.destroy();
-    plot = new uPlot({
-      width: width(), height: HEIGHT, legend: { show: false },
-      cursor: { y: false, drag: { setScale: false, x: false }, points: { size: 8 } },
-      hooks: { setCursor: [(self) => read(self.cursor.idx)] },
-      ...options(uPlot, width()),
-    }, data, canvas);
+    plot = new uPlot(
+      {
+        width: width(),
+        height: HEIGHT,
+        legend: { show: false },
+        cursor: { y: false, drag: { setScale: false, x: false }, points: { size: 8 } },
+        hooks: { setCursor: [(self) => read(self.cursor.idx)] },
+        ...options(uPlot, width()),
+      },
+      data,
+      canvas,
+    );
   };
   // Drawn anew rather than resized: labels are cut to the width there is.
   const observer = new ResizeObserver(() => {

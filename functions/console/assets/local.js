@@ -1,6 +1,6 @@
 /**
- * On one machine: nobody has to sign in, anybody can be signed in as, and the clock can be moved. This module is only
- * loaded into use when `config.json` says that the page talks to the local cloud.
+ * On one machine: nobody has to sign in, anybody can be signed in as, and the clock can be moved. None of this is
+ * used unless `config.json` says that the page talks to the local cloud.
  */
 
 import { Problem, address, ignoreServerDate, now, setNow } from './api.js';
@@ -10,7 +10,12 @@ import { announce } from './ui.js';
 /** Who is signed in is remembered for this tab; their token is not. */
 const WHO = 'tollgate.account';
 const FIRST = 'acme';
-const STEPS = [['10m', '10 min'], ['1h', '1 hour'], ['1d', '1 day'], ['30d', '30 days']];
+const STEPS = [
+  ['10m', '10 min'],
+  ['1h', '1 hour'],
+  ['1d', '1 day'],
+  ['30d', '30 days'],
+];
 
 /** Signs in as the account chosen last in this tab. */
 export async function signIn() {
@@ -30,13 +35,30 @@ export async function signIn() {
 export function bar(host, session, moved) {
   const clock = h('time', { class: 'local-clock', testid: 'clock-now' });
   const status = h('span', { class: 'local-status', testid: 'clock-status', role: 'status' });
-  const steps = STEPS.map(([advance, label]) => h('button', {
-    type: 'button', class: 'local-button', testid: `clock-advance-${advance}`,
-    'aria-label': `Move the clock ahead by ${label}`, on: { click: () => move(advance) },
-  }, `+${label}`));
+  const steps = STEPS.map(([advance, label]) =>
+    h(
+      'button',
+      {
+        type: 'button',
+        class: 'local-button',
+        testid: `clock-advance-${advance}`,
+        'aria-label': `Move the clock ahead by ${label}`,
+        on: { click: () => move(advance) },
+      },
+      `+${label}`,
+    ),
+  );
   const account = h('input', {
-    id: 'local-account', class: 'local-input', testid: 'account-input', list: 'local-accounts', autocomplete: 'off',
-    spellcheck: 'false', required: true, maxlength: 64, pattern: '[A-Za-z0-9_.@\\-]+', value: session.name,
+    id: 'local-account',
+    class: 'local-input',
+    testid: 'account-input',
+    list: 'local-accounts',
+    autocomplete: 'off',
+    spellcheck: 'false',
+    required: true,
+    maxlength: 64,
+    pattern: '[A-Za-z0-9_.@\\-]+',
+    value: session.name,
   });
   const tick = () => {
     clock.dateTime = now().toISOString();
@@ -45,16 +67,39 @@ export function bar(host, session, moved) {
   tick();
   setInterval(tick, 1000);
 
-  fill(host, h('div', { class: 'local-bar', role: 'region', 'aria-label': 'Local cloud', testid: 'clock-bar' },
-    h('strong', { class: 'local-title' }, 'Local cloud'),
-    h('div', { class: 'local-group' }, icon('clock'), clock, steps, status),
-    h('form', { class: 'local-group', testid: 'account-switch', on: { submit: change } },
-      h('label', { for: 'local-account' }, 'Signed in as'), account,
-      h('datalist', { id: 'local-accounts' }, ['acme', 'bob', 'carol'].map((name) => h('option', { value: name }))),
-      h('button', { class: 'local-button', testid: 'account-change' }, 'Switch'))));
+  fill(
+    host,
+    h(
+      'div',
+      { class: 'local-bar', role: 'region', 'aria-label': 'Local cloud', testid: 'clock-bar' },
+      h('strong', { class: 'local-title' }, 'Local cloud'),
+      h('div', { class: 'local-group' }, icon('clock'), clock, steps, status),
+      h(
+        'form',
+        { class: 'local-group', testid: 'account-switch', on: { submit: change } },
+        h('label', { for: 'local-account' }, 'Signed in as'),
+        account,
+        h(
+          'datalist',
+          { id: 'local-accounts' },
+          ['acme', 'bob', 'carol'].map((name) => h('option', { value: name })),
+        ),
+        h('button', { class: 'local-button', testid: 'account-change' }, 'Switch'),
+      ),
+    ),
+  );
+
+  let isMoving = false;
+
+  /** The buttons stay enabled: a disabled one would lose the keyboard's focus. */
+  function rest(on) {
+    isMoving = on;
+    steps.forEach((button) => button.setAttribute('aria-disabled', String(on)));
+  }
 
   async function move(advance) {
-    steps.forEach((button) => { button.disabled = true; });
+    if (isMoving) return;
+    rest(true);
     status.textContent = 'Moving…';
     try {
       const { now: time } = await local('local/clock', { advance });
@@ -66,7 +111,7 @@ export function bar(host, session, moved) {
     } catch (problem) {
       status.textContent = problem.message;
     } finally {
-      steps.forEach((button) => { button.disabled = false; });
+      rest(false);
     }
   }
 
@@ -86,5 +131,9 @@ async function local(path, body) {
   const response = await fetch(address(path), init).catch(() => null);
   if (response?.ok) return response.json();
   const answer = await response?.json().catch(() => null);
-  throw new Problem({ status: response?.status ?? 0, code: 'local', detail: answer?.detail ?? answer?.message ?? answer?.error ?? 'The local cloud does not answer. Is it running?' });
+  throw new Problem({
+    status: response?.status ?? 0,
+    code: 'local',
+    detail: answer?.detail ?? answer?.message ?? answer?.error ?? 'The local cloud does not answer. Is it running?',
+  });
 }

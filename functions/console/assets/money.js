@@ -62,7 +62,10 @@ export function defaultThreshold(topup) {
  * @returns {{amount: string} | {error: string}}
  */
 export function typed(input) {
-  const plain = input.replace(/[\s$]/g, '').replace(/^(\d+),(\d{1,2})$/, '$1.$2').replace(/,(?=\d{3}(\D|$))/g, '');
+  const plain = input
+    .replace(/[\s$]/g, '')
+    .replace(/^(\d+),(\d{1,2})$/, '$1.$2')
+    .replace(/,(?=\d{3}(\D|$))/g, '');
   if (plain === '') return { error: 'Enter an amount.' };
   if (!/^\d{1,12}(\.\d*)?$/.test(plain)) return { error: 'Enter an amount in dollars, such as 25.00.' };
   if (!/^\d+(\.\d{0,2})?$/.test(plain)) return { error: 'Whole cents only: two digits after the point.' };

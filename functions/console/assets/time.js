@@ -25,7 +25,16 @@ export function shown(time, how = 'full') {
 
 /** A time as an element; the pointer finds UTC, which is what bills go by. */
 export function time(at, how = 'full') {
-  return h('time', { datetime: at, title: `${String(at).replace('T', ' ').replace(/(\.\d+)?Z$/, '')} UTC` }, shown(at, how));
+  return h(
+    'time',
+    {
+      datetime: at,
+      title: `${String(at)
+        .replace('T', ' ')
+        .replace(/(\.\d+)?Z$/, '')} UTC`,
+    },
+    shown(at, how),
+  );
 }
 
 /** Seconds from now until then; negative if it is over. */
@@ -61,8 +70,10 @@ export function month(back = 0) {
 }
 
 /** `November 2026` of `2026-11`. */
-export const monthName = (text) => new Intl.DateTimeFormat('en-GB', { month: 'long', year: 'numeric', timeZone: 'UTC' })
-  .format(new Date(`${text}-01T00:00:00Z`));
+export const monthName = (text) =>
+  new Intl.DateTimeFormat('en-GB', { month: 'long', year: 'numeric', timeZone: 'UTC' }).format(
+    new Date(`${text}-01T00:00:00Z`),
+  );
 
 /** That many days ago, as the API takes it. */
 export const daysAgo = (days) => new Date(now().getTime() - days * DAY * 1000).toISOString().replace(/\.\d+Z$/, 'Z');

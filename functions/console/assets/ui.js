@@ -8,12 +8,19 @@ export function announce(text) {
   const live = document.getElementById('live');
   live.textContent = '';
   // Emptied first and set later: a sentence that is said twice is two changes.
-  setTimeout(() => { live.textContent = text; }, 60);
+  setTimeout(() => {
+    live.textContent = text;
+  }, 60);
 }
 
 /** A button; while its work runs it is busy, and a second click does nothing. */
 export function button(label, work, { kind = '', testid, describe, iconName, type = 'button' } = {}) {
-  const element = h('button', { type, class: `button ${kind}`, testid, 'aria-label': describe }, iconName && icon(iconName), h('span', {}, label));
+  const element = h(
+    'button',
+    { type, class: `button ${kind}`, testid, 'aria-label': describe },
+    iconName && icon(iconName),
+    h('span', {}, label),
+  );
   if (work) {
     element.addEventListener('click', () => {
       if (element.getAttribute('aria-busy') !== 'true') busy(element, () => work(element));
@@ -39,8 +46,19 @@ export function link(label, href, { kind = '', testid, describe, outside = false
   const target = safeUrl(href);
   if (!target) return h('span', {}, label);
   const leaving = outside ? { target: '_blank', rel: 'noopener noreferrer' } : {};
-  return h('a', { href: href.startsWith('#') ? href : target, class: kind, testid, 'aria-label': describe && (outside ? `${describe} (new tab)` : describe), ...leaving },
-    label, outside && icon('external'), outside && !describe && h('span', { class: 'visually-hidden' }, ' (new tab)'));
+  return h(
+    'a',
+    {
+      href: href.startsWith('#') ? href : target,
+      class: kind,
+      testid,
+      'aria-label': describe && (outside ? `${describe} (new tab)` : describe),
+      ...leaving,
+    },
+    label,
+    outside && icon('external'),
+    outside && !describe && h('span', { class: 'visually-hidden' }, ' (new tab)'),
+  );
 }
 
 /**
@@ -48,41 +66,79 @@ export function link(label, href, { kind = '', testid, describe, outside = false
  * @param {'success'|'info'|'warning'|'error'} kind
  */
 export function notice(kind, title, { text, actions = [], close, testid, role } = {}) {
-  const element = h('div', { class: `notice ${kind}`, testid, role },
+  const element = h(
+    'div',
+    { class: `notice ${kind}`, testid, role },
     icon(kind === 'error' ? 'error' : kind),
-    h('div', { class: 'notice-body' }, h('p', { class: 'notice-title' }, title), text && h('p', {}, text),
-      actions.length > 0 && h('div', { class: 'notice-actions' }, actions)),
-    close && h('button', { type: 'button', class: 'icon-button', 'aria-label': 'Dismiss', on: { click: () => { element.remove(); close(); } } }, icon('close')));
+    h(
+      'div',
+      { class: 'notice-body' },
+      h('p', { class: 'notice-title' }, title),
+      text && h('p', {}, text),
+      actions.length > 0 && h('div', { class: 'notice-actions' }, actions),
+    ),
+    close &&
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'icon-button',
+          'aria-label': 'Dismiss',
+          on: {
+            click: () => {
+              element.remove();
+              close();
+            },
+          },
+        },
+        icon('close'),
+      ),
+  );
   return element;
 }
 
 /** What to do about a problem: buttons and links for its `action`. */
-export function actionsOf(problem) {
+function actionsOf(problem) {
   const action = problem.action ?? {};
   const actions = [];
-  if (action.add_credit) actions.push(link('Add credit', '#add-credit', { kind: 'button primary', testid: 'problem-add-credit' }));
-  if (action.set_email) actions.push(link('Set an e-mail address', '#company', { kind: 'button', testid: 'problem-set-email' }));
+  if (action.add_credit)
+    actions.push(link('Add credit', '#add-credit', { kind: 'button primary', testid: 'problem-add-credit' }));
+  if (action.set_email)
+    actions.push(link('Set an e-mail address', '#company', { kind: 'button', testid: 'problem-set-email' }));
   if (action.contact) actions.push(contact(action.contact, 'Ask for more'));
-  if (action.sign_in) actions.push(button('Sign in', () => location.reload(), { kind: 'primary', testid: 'problem-sign-in' }));
+  if (action.sign_in)
+    actions.push(button('Sign in', () => location.reload(), { kind: 'primary', testid: 'problem-sign-in' }));
   if (action.url) actions.push(link(action.label ?? 'Go on', action.url, { kind: 'button', outside: true }));
   return actions;
 }
 
 /** A link to whoever runs the cloud. */
 export function contact(whom, label = 'Contact support') {
-  return link(label, whom.includes('://') || whom.startsWith('mailto:') ? whom : `mailto:${whom}`, { kind: 'button', testid: 'contact' });
+  return link(label, whom.includes('://') || whom.startsWith('mailto:') ? whom : `mailto:${whom}`, {
+    kind: 'button',
+    testid: 'contact',
+  });
 }
 
 /** A problem as a notice, with a button to try again where that may help. */
 export function failure(problem, retry, testid = 'problem') {
-  const known = problem instanceof Problem ? problem : new Problem({ status: 500, code: 'internal', detail: 'Something went wrong on this page. Reload it.' });
+  const known =
+    problem instanceof Problem
+      ? problem
+      : new Problem({ status: 500, code: 'internal', detail: 'Something went wrong on this page. Reload it.' });
   if (known !== problem) console.error(problem);
   const retryAt = known.action?.retry_at;
   const actions = actionsOf(known);
   if (retry && !known.action?.sign_in) actions.push(button('Try again', retry, { testid: 'retry' }));
   const reference = known.requestId && known.status >= 500 ? ` Reference: ${known.requestId}.` : '';
-  const later = retryAt ? ` It can be tried again at ${new Date(retryAt).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })}.` : '';
-  return notice(known.status === 402 || known.status === 0 ? 'warning' : 'error', known.message + later + reference, { actions, testid, role: 'alert' });
+  const later = retryAt
+    ? ` It can be tried again at ${new Date(retryAt).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })}.`
+    : '';
+  return notice(known.status === 402 || known.status === 0 ? 'warning' : 'error', known.message + later + reference, {
+    actions,
+    testid,
+    role: 'alert',
+  });
 }
 
 /** A place beside a form where what went wrong is told; the same place is emptied by the next attempt. */
@@ -92,18 +148,30 @@ export function outlet() {
     element,
     clear: () => element.replaceChildren(),
     show: (problem, retry) => fill(element, failure(problem, retry)),
-    say: (kind, text) => { fill(element, notice(kind, text, { role: 'status' })); },
+    say: (kind, text) => {
+      fill(element, notice(kind, text, { role: 'status' }));
+    },
   };
 }
 
 /** Grey bars in place of what is on its way. */
 export function skeleton(lines = 3) {
-  return h('div', { class: 'skeleton', 'aria-hidden': 'true' }, Array.from({ length: lines }, () => h('span')));
+  return h(
+    'div',
+    { class: 'skeleton', 'aria-hidden': 'true' },
+    Array.from({ length: lines }, () => h('span')),
+  );
 }
 
 /** Nothing to show yet, and what to do about it. */
 export function empty(title, text, ...actions) {
-  return h('div', { class: 'empty', testid: 'empty' }, h('p', { class: 'empty-title' }, title), text && h('p', {}, text), actions);
+  return h(
+    'div',
+    { class: 'empty', testid: 'empty' },
+    h('p', { class: 'empty-title' }, title),
+    text && h('p', {}, text),
+    actions,
+  );
 }
 
 /**
@@ -115,7 +183,8 @@ export function loading(host, load, show, lines = 3) {
   const run = async () => {
     turn += 1;
     const mine = turn;
-    if (!host.hasChildNodes()) fill(host, skeleton(lines), h('p', { class: 'visually-hidden', role: 'status' }, 'Loading'));
+    if (!host.hasChildNodes())
+      fill(host, skeleton(lines), h('p', { class: 'visually-hidden', role: 'status' }, 'Loading'));
     host.setAttribute('aria-busy', 'true');
     try {
       const found = await load();
@@ -139,17 +208,28 @@ function keepingFocus(host, replace) {
   replace();
   if (!isInside) return;
   const place = item ? [...host.querySelectorAll('[data-id]')].find((each) => each.dataset.id === item) : host;
-  const target = (control && place?.querySelector(`[data-testid="${control}"]`)) ?? (item && place?.querySelector('button'))
-    ?? host.closest('.card')?.querySelector('h2') ?? document.getElementById('title');
+  const target =
+    (control && place?.querySelector(`[data-testid="${control}"]`)) ??
+    (item && place?.querySelector('button')) ??
+    host.closest('.card')?.querySelector('h2') ??
+    document.getElementById('title');
   target?.focus({ preventScroll: true });
 }
 
 /** A section with a heading. */
 export function card(title, { id, testid, actions, hint } = {}, ...children) {
   const heading = `h-${id ?? title.toLowerCase().replace(/\W+/g, '-')}`;
-  return h('section', { class: 'card', id, testid, 'aria-labelledby': heading },
-    h('div', { class: 'card-head' }, h('div', {}, h('h2', { id: heading, tabindex: '-1' }, title), hint && h('p', { class: 'hint' }, hint)), actions && h('div', { class: 'card-actions' }, actions)),
-    children);
+  return h(
+    'section',
+    { class: 'card', id, testid, 'aria-labelledby': heading },
+    h(
+      'div',
+      { class: 'card-head' },
+      h('div', {}, h('h2', { id: heading, tabindex: '-1' }, title), hint && h('p', { class: 'hint' }, hint)),
+      actions && h('div', { class: 'card-actions' }, actions),
+    ),
+    children,
+  );
 }
 
 /**
@@ -157,17 +237,37 @@ export function card(title, { id, testid, actions, hint } = {}, ...children) {
  * @param {{caption: string, columns: {label: string, class?: string, hidden?: boolean}[], class?: string, testid?: string}} shape
  */
 export function table({ caption, columns, class: kind = '', testid }, rows) {
-  const head = h('tr', { role: 'row' }, columns.map((column) => h('th', { role: 'columnheader', scope: 'col', class: column.class },
-    column.hidden ? h('span', { class: 'visually-hidden' }, column.label) : column.label)));
-  return h('table', { role: 'table', class: `table ${kind}`, testid }, h('caption', { class: 'visually-hidden' }, caption),
-    h('thead', { role: 'rowgroup' }, head), h('tbody', { role: 'rowgroup' }, rows));
+  const head = h(
+    'tr',
+    { role: 'row' },
+    columns.map((column) =>
+      h(
+        'th',
+        { role: 'columnheader', scope: 'col', class: column.class },
+        column.hidden ? h('span', { class: 'visually-hidden' }, column.label) : column.label,
+      ),
+    ),
+  );
+  return h(
+    'table',
+    { role: 'table', class: `table ${kind}`, testid },
+    h('caption', { class: 'visually-hidden' }, caption),
+    h('thead', { role: 'rowgroup' }, head),
+    h('tbody', { role: 'rowgroup' }, rows),
+  );
 }
 
 /** A row for {@link table}: the first cell names it. */
 export function row(columns, cells, props = {}) {
-  return h('tr', { role: 'row', ...props }, cells.map((cell, index) => (index === 0
-    ? h('th', { role: 'rowheader', scope: 'row', class: columns[0].class }, cell)
-    : h('td', { role: 'cell', class: columns[index].class, 'data-label': columns[index].label }, cell))));
+  return h(
+    'tr',
+    { role: 'row', ...props },
+    cells.map((cell, index) =>
+      index === 0
+        ? h('th', { role: 'rowheader', scope: 'row', class: columns[0].class }, cell)
+        : h('td', { role: 'cell', class: columns[index].class, 'data-label': columns[index].label }, cell),
+    ),
+  );
 }
 
 export const pill = (label, kind = '') => h('span', { class: `pill ${kind}` }, label);
@@ -178,15 +278,22 @@ export function field(label, input, { hint, prefix } = {}) {
   const error = h('p', { class: 'field-error', id: `${id}-error` });
   const note = hint && h('p', { class: 'hint', id: `${id}-hint` }, hint);
   input.setAttribute('aria-describedby', [note && note.id, error.id].filter(Boolean).join(' '));
-  const element = h('div', { class: 'field' }, h('label', { for: id }, label),
-    prefix ? h('div', { class: 'prefixed' }, h('span', { 'aria-hidden': 'true' }, prefix), input) : input, note, error);
+  const element = h(
+    'div',
+    { class: 'field' },
+    h('label', { for: id }, label),
+    prefix ? h('div', { class: 'prefixed' }, h('span', { 'aria-hidden': 'true' }, prefix), input) : input,
+    note,
+    error,
+  );
   return {
     element,
     input,
     /** Says what is wrong; nothing takes it away. */
     wrong: (text) => {
       error.textContent = text ?? '';
-      if (text) input.setAttribute('aria-invalid', 'true'); else input.removeAttribute('aria-invalid');
+      if (text) input.setAttribute('aria-invalid', 'true');
+      else input.removeAttribute('aria-invalid');
     },
   };
 }
@@ -201,17 +308,30 @@ export function toggle(label, on, { testid, id, change } = {}) {
 /** Asks before something that cannot be undone; focus starts at the harmless button and returns to where it was. */
 export function confirm({ title, text, label, testid, work }) {
   const problems = outlet();
-  const dialog = h('dialog', { class: 'dialog', testid, 'aria-labelledby': 'dialog-title', 'aria-describedby': 'dialog-text' },
-    h('h2', { id: 'dialog-title' }, title), h('p', { id: 'dialog-text' }, text), problems.element,
-    h('div', { class: 'dialog-actions' }, button('Cancel', () => dialog.close(), { testid: 'dialog-cancel' }),
-      button(label, async () => {
-        try {
-          await work();
-          dialog.close();
-        } catch (problem) {
-          problems.show(problem);
-        }
-      }, { kind: 'danger', testid: 'dialog-confirm' })));
+  const dialog = h(
+    'dialog',
+    { class: 'dialog', testid, 'aria-labelledby': 'dialog-title', 'aria-describedby': 'dialog-text' },
+    h('h2', { id: 'dialog-title' }, title),
+    h('p', { id: 'dialog-text' }, text),
+    problems.element,
+    h(
+      'div',
+      { class: 'dialog-actions' },
+      button('Cancel', () => dialog.close(), { testid: 'dialog-cancel' }),
+      button(
+        label,
+        async () => {
+          try {
+            await work();
+            dialog.close();
+          } catch (problem) {
+            problems.show(problem);
+          }
+        },
+        { kind: 'danger', testid: 'dialog-confirm' },
+      ),
+    ),
+  );
   dialog.addEventListener('close', () => {
     dialog.remove();
     // What had opened it may be gone.

@@ -17,20 +17,52 @@ const USUAL = { min: '5.00', max: '1000.00' };
 export function addCredit(context) {
   let amount = '25.00';
   const problems = outlet();
-  const presets = PRESETS.map((dollars) => h('button', {
-    type: 'button', class: 'preset', testid: `add-amount-${dollars}`, 'aria-pressed': 'false',
-    on: { click: () => choose(`${dollars}.00`) },
-  }, `$${dollars}`));
-  const custom = field('Other amount', h('input', {
-    id: 'custom-amount', testid: 'custom-amount', inputmode: 'decimal', autocomplete: 'off', placeholder: '0.00', maxlength: 16,
-    on: { input: () => type() },
-  }), { prefix: '$' });
+  const presets = PRESETS.map((dollars) =>
+    h(
+      'button',
+      {
+        type: 'button',
+        class: 'preset',
+        testid: `add-amount-${dollars}`,
+        'aria-pressed': 'false',
+        on: { click: () => choose(`${dollars}.00`) },
+      },
+      `$${dollars}`,
+    ),
+  );
+  const custom = field(
+    'Other amount',
+    h('input', {
+      id: 'custom-amount',
+      testid: 'custom-amount',
+      inputmode: 'decimal',
+      autocomplete: 'off',
+      placeholder: '0.00',
+      maxlength: 16,
+      on: { input: () => type() },
+    }),
+    { prefix: '$' },
+  );
   const refill = refillLine();
   const go = button('Continue to payment', null, { kind: 'primary wide', testid: 'continue', type: 'submit' });
-  const form = h('form', { class: 'stack tight', novalidate: true, on: { submit } },
-    h('fieldset', { class: 'presets' }, h('legend', {}, 'Amount'), presets), custom.element, refill.element, problems.element, go,
-    h('p', { class: 'hint' }, 'Payment by Stripe. Receipts go to your e-mail address; tax is added on the payment page if it applies.'));
+  const form = h(
+    'form',
+    { class: 'stack tight', novalidate: true, on: { submit } },
+    h('fieldset', { class: 'presets' }, h('legend', {}, 'Amount'), presets),
+    custom.element,
+    refill.element,
+    problems.element,
+    go,
+    h(
+      'p',
+      { class: 'hint' },
+      'Payment by Stripe. Receipts go to your e-mail address; tax is added on the payment page if it applies.',
+    ),
+  );
   choose(amount);
+  // Nothing can be sent before the line about refills says what will be agreed to.
+  go.setAttribute('aria-busy', 'true');
+  refill.ready.then(() => go.removeAttribute('aria-busy'));
   // Coming back by the browser's own button shows this page as it was left.
   addEventListener('pageshow', () => go.removeAttribute('aria-busy'), { signal: context.signal });
   return card('Add credit', { id: 'add-credit', testid: 'add-credit' }, form);
@@ -51,20 +83,23 @@ export function addCredit(context) {
   }
 
   function show() {
-    presets.forEach((preset, index) => preset.setAttribute('aria-pressed', String(custom.input.value === '' && amount === `${PRESETS[index]}.00`)));
+    presets.forEach((preset, index) =>
+      preset.setAttribute('aria-pressed', String(custom.input.value === '' && amount === `${PRESETS[index]}.00`)),
+    );
     go.lastChild.textContent = amount ? `Continue with ${money.exact(amount)}` : 'Continue to payment';
     refill.forTopup(amount);
   }
 
   async function submit(event) {
     event.preventDefault();
+    if (go.hasAttribute('aria-busy')) return undefined;
     const wrong = amount ? outside(amount, true) : money.typed(custom.input.value).error;
     custom.wrong(wrong);
     if (wrong) return custom.input.focus();
     problems.clear();
     return busy(go, async () => {
       try {
-        const session = await write('POST', 'v1/checkout-sessions', { amount, auto_refill: await refill.agreed() });
+        const session = await write('POST', 'v1/checkout-sessions', { amount, auto_refill: refill.agreed() });
         const url = safeUrl(session.url);
         sessionStorage.setItem(OPEN_SESSION, session.id);
         location.assign(url);
@@ -92,7 +127,10 @@ export function addCredit(context) {
 
 /** What is wrong with an amount as it is typed. What only the usual limits object to may still be sent. */
 function outside(amount, isSent = false) {
-  const { min, max } = { min: limits.min ?? (isSent ? null : USUAL.min), max: limits.max ?? (isSent ? null : USUAL.max) };
+  const { min, max } = {
+    min: limits.min ?? (isSent ? null : USUAL.min),
+    max: limits.max ?? (isSent ? null : USUAL.max),
+  };
   if (min && money.compare(amount, min) < 0) return `At least ${money.exact(min)}.`;
   if (max && money.compare(amount, max) > 0) return `At most ${money.exact(max)} at once.`;
   if (money.isUsedUp(amount)) return 'More than $0.00.';
@@ -115,35 +153,55 @@ function refillLine() {
     const card = agreed?.payment_method ? 'your saved card' : 'this card';
     text.textContent = `Refill ${money.exact(terms.amount)} from ${card} when the balance is below ${money.exact(terms.threshold)}`;
   };
-  // A choice made before the answer is there stands.
-  input.addEventListener('change', () => { isKnown = true; });
-  const ready = start();
   show();
-  const line = h('div', { class: 'refill-line' }, element, h('p', { class: 'hint indented' }, 'Changed or switched off at any time under ', link('Auto-refill', '#refill'), '.'));
+  const line = h(
+    'div',
+    { class: 'refill-line' },
+    element,
+    h(
+      'p',
+      { class: 'hint indented' },
+      'Changed or switched off at any time under ',
+      link('Auto-refill', '#refill'),
+      '.',
+    ),
+  );
+  line.setAttribute('aria-busy', 'true');
+  const ready = start().finally(() => line.removeAttribute('aria-busy'));
   return {
     element: line,
-    forTopup: (amount) => { topup = amount ?? topup; show(); },
+    forTopup: (amount) => {
+      topup = amount ?? topup;
+      show();
+    },
     /** Nothing at all if it could not be found out: what is agreed already then stays as it is. */
-    agreed: async () => {
-      await ready;
+    agreed: () => {
       if (!isKnown) return undefined;
       return input.checked ? { enabled: true, ...terms } : { enabled: false };
     },
+    ready,
   };
 
   async function start() {
     try {
       const settings = await read('v1/auto-refill');
-      const isOn = settings.enabled || await neverDecided();
+      const isOn = settings.enabled || (await neverDecided());
       if (settings.enabled) {
         agreed = settings;
         terms = { threshold: settings.threshold, amount: settings.amount };
       }
-      if (!isKnown) input.checked = isOn;
+      input.checked = isOn;
       isKnown = true;
     } catch {
       // A switch that may show the opposite of what is agreed is worse than none.
-      if (!isKnown) fill(line, h('p', { class: 'hint' }, 'What is agreed about auto-refill could not be read. This top-up leaves it as it is.'));
+      fill(
+        line,
+        h(
+          'p',
+          { class: 'hint' },
+          'What is agreed about auto-refill could not be read. This top-up leaves it as it is.',
+        ),
+      );
     }
     show();
   }

@@ -8,6 +8,7 @@ import * as money from '../money.js';
 import { daysAgo, duration, secondsUntil, shown, time } from '../time.js';
 import { announce, card, empty, failure, link, loading, row, skeleton, table } from '../ui.js';
 import { addCredit } from './add-credit.js';
+import { refillWarning } from './refill.js';
 import { amountCell, typeName } from './transactions.js';
 
 const GRANTS = { trial: 'Trial credit', bonus: 'Bonus credit', commit: 'Commit bonus' };
@@ -18,11 +19,32 @@ export const title = 'Balance';
 
 export function view(host, context) {
   const now = h('div', { class: 'balance-now' }, skeleton(3));
-  fill(host, h('div', { class: 'split' },
-    card('Current balance', { id: 'balance-card', testid: 'balance-card' }, now), addCredit(context), history(), recent()));
+  const refill = h('div');
+  fill(
+    host,
+    refill,
+    h(
+      'div',
+      { class: 'split' },
+      card('Current balance', { id: 'balance-card', testid: 'balance-card' }, now),
+      addCredit(context),
+      history(),
+      recent(),
+    ),
+  );
 
+  // Without an answer there is no warning; the section about refills tells what is wrong.
+  read('v1/auto-refill').then(
+    (settings) => fill(refill, refillWarning(settings)),
+    () => {},
+  );
   watchBalance((balance) => fill(now, current(balance)), context.signal);
-  refreshBalance().catch((problem) => fill(now, failure(problem, () => context.reload())));
+  refreshBalance().catch((problem) =>
+    fill(
+      now,
+      failure(problem, () => context.reload()),
+    ),
+  );
 }
 
 function current(balance) {
@@ -30,16 +52,32 @@ function current(balance) {
   // A new account's nothing is no alarm.
   const low = standing !== 'good' || money.compare(balance.balance, '0') < 0 ? 'out' : '';
   return [
-    h('p', { class: `figure-large ${low}`, testid: 'balance', title: `Exactly ${money.exact(balance.balance)}` }, money.balance(balance.balance)),
-    h('dl', { class: 'facts' },
-      fact('Running costs', h('span', { testid: 'rate' }, money.exact(balance.rate_per_hour), h('span', { class: 'unit' }, ' per hour'))),
+    h(
+      'p',
+      { class: `figure-large ${low}`, testid: 'balance', title: `Exactly ${money.exact(balance.balance)}` },
+      money.balance(balance.balance),
+    ),
+    h(
+      'dl',
+      { class: 'facts' },
+      fact(
+        'Running costs',
+        h('span', { testid: 'rate' }, money.exact(balance.rate_per_hour), h('span', { class: 'unit' }, ' per hour')),
+      ),
       fact('Lasts until', h('span', { testid: 'lasts-until' }, lastsUntil(balance))),
       balance.paid_through && fact('Paid ahead to', time(balance.paid_through)),
-      standing === 'good' && runway.deleted_at && secondsUntil(runway.zero_at ?? runway.deleted_at) < 3 * LOW_SECONDS
-        && fact('Without more credit', h('span', {}, 'deleted from ', time(runway.deleted_at)))),
-    grants.length > 0 && h('div', { class: 'grants' },
-      h('h3', {}, 'Included credit that expires'),
-      h('ul', { class: 'plain', testid: 'grants' }, grants.map(grant))),
+      standing === 'good' &&
+        runway.deleted_at &&
+        secondsUntil(runway.zero_at ?? runway.deleted_at) < 3 * LOW_SECONDS &&
+        fact('Without more credit', h('span', {}, 'deleted from ', time(runway.deleted_at))),
+    ),
+    grants.length > 0 &&
+      h(
+        'div',
+        { class: 'grants' },
+        h('h3', {}, 'Included credit that expires'),
+        h('ul', { class: 'plain', testid: 'grants' }, grants.map(grant)),
+      ),
   ];
 }
 
@@ -51,17 +89,28 @@ function lastsUntil({ standing, runway, rate_per_hour: rate }) {
   if (standing !== 'good') return 'nothing runs now';
   if (runway.zero_at) {
     const left = secondsUntil(runway.zero_at);
-    return [time(runway.zero_at), h('span', { class: left < LOW_SECONDS ? 'unit low' : 'unit' }, left > 0 ? `in ${duration(left)}` : 'now')];
+    return [
+      time(runway.zero_at),
+      h('span', { class: left < LOW_SECONDS ? 'unit low' : 'unit' }, left > 0 ? `in ${duration(left)}` : 'now'),
+    ];
   }
   return money.isUsedUp(rate) ? 'nothing is running' : 'no end in sight';
 }
 
 function grant({ kind, remaining, expires_at: expiresAt, excludes }) {
   const soon = secondsUntil(expiresAt) < 3 * 86400;
-  return h('li', {},
-    h('span', {}, GRANTS[kind] ?? kind, excludes.length > 0 && h('span', { class: 'hint' }, ` not for ${excludes.join(', ')}`)),
+  return h(
+    'li',
+    {},
+    h(
+      'span',
+      {},
+      GRANTS[kind] ?? kind,
+      excludes.length > 0 && h('span', { class: 'hint' }, ` not for ${excludes.join(', ')}`),
+    ),
     h('span', { class: 'num' }, money.balance(remaining)),
-    h('span', { class: soon ? 'hint low' : 'hint' }, 'expires ', time(expiresAt)));
+    h('span', { class: soon ? 'hint low' : 'hint' }, 'expires ', time(expiresAt)),
+  );
 }
 
 /** The balance over time, by the hour or by the day. */
@@ -73,24 +122,41 @@ function history() {
   let granularity = 'hour';
   const place = h('div', { testid: 'balance-chart' });
   const choice = h('div', { class: 'segments', role: 'group', 'aria-label': 'Time shown' });
-  const reload = loading(place, () => read('v1/balance/history', { granularity }), ({ items }) => {
-    if (items.length < 2 || items.every((item) => money.compare(item.balance, '0') === 0)) return empty('Nothing to draw yet', 'After the first hours the balance shows here as a line.');
-    const span = spans[granularity];
-    const [first, last] = [items[0], items.at(-1)];
-    const summary = `Balance over the last ${span.label}: from ${money.balance(first.balance)} to ${money.balance(last.balance)}`;
-    return balanceChart(items, { summary, label: span.at });
-  }, 4);
-  fill(choice, Object.entries(spans).map(([name, { label }]) => h('button', {
-    type: 'button', testid: `history-${name}`, 'aria-pressed': String(name === granularity),
-    on: {
-      click: ({ currentTarget }) => {
-        granularity = name;
-        for (const each of choice.children) each.setAttribute('aria-pressed', String(each === currentTarget));
-        reload();
-        announce(`The chart shows the last ${label}.`);
-      },
+  const reload = loading(
+    place,
+    () => read('v1/balance/history', { granularity }),
+    ({ items }) => {
+      if (items.length < 2 || items.every((item) => money.compare(item.balance, '0') === 0))
+        return empty('Nothing to draw yet', 'After the first hours the balance shows here as a line.');
+      const span = spans[granularity];
+      const [first, last] = [items[0], items.at(-1)];
+      const summary = `Balance over the last ${span.label}: from ${money.balance(first.balance)} to ${money.balance(last.balance)}`;
+      return balanceChart(items, { summary, label: span.at });
     },
-  }, label)));
+    4,
+  );
+  fill(
+    choice,
+    Object.entries(spans).map(([name, { label }]) =>
+      h(
+        'button',
+        {
+          type: 'button',
+          testid: `history-${name}`,
+          'aria-pressed': String(name === granularity),
+          on: {
+            click: ({ currentTarget }) => {
+              granularity = name;
+              for (const each of choice.children) each.setAttribute('aria-pressed', String(each === currentTarget));
+              reload();
+              announce(`The chart shows the last ${label}.`);
+            },
+          },
+        },
+        label,
+      ),
+    ),
+  );
   return card('Balance over time', { actions: choice }, place);
 }
 
@@ -98,15 +164,28 @@ function history() {
 function recent() {
   const columns = [{ label: 'What' }, { label: 'Amount', class: 'num' }];
   const place = h('div');
-  loading(place, () => read('v1/transactions', { limit: 5 }), ({ items }) => {
-    if (items.length === 0) return empty('No transactions yet', 'They begin with the first credit.');
-    return [
-      table({ caption: 'Newest transactions', columns, class: 'compact headless' }, items.map((item) => row(columns, [
-        [h('span', { class: 'clip' }, item.description), h('span', { class: 'hint' }, typeName(item.type), ' \u00b7 ', time(item.at))],
-        amountCell(item.amount),
-      ]))),
-      h('p', { class: 'card-foot' }, link('All transactions', '#transactions', { testid: 'all-transactions' })),
-    ];
-  }, 4);
+  loading(
+    place,
+    () => read('v1/transactions', { limit: 5 }),
+    ({ items }) => {
+      if (items.length === 0) return empty('No transactions yet', 'They begin with the first credit.');
+      return [
+        table(
+          { caption: 'Newest transactions', columns, class: 'compact headless' },
+          items.map((item) =>
+            row(columns, [
+              [
+                h('span', { class: 'clip' }, item.description),
+                h('span', { class: 'hint' }, typeName(item.type), ' \u00b7 ', time(item.at)),
+              ],
+              amountCell(item.amount),
+            ]),
+          ),
+        ),
+        h('p', { class: 'card-foot' }, link('All transactions', '#transactions', { testid: 'all-transactions' })),
+      ];
+    },
+    4,
+  );
   return card('Newest transactions', {}, place);
 }

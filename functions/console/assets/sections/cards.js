@@ -1,13 +1,20 @@
 /** Saved cards. */
 
-import { read, write } from '../api.js';
+import { now, read, write } from '../api.js';
 import { fill, h, safeUrl } from '../dom.js';
-import { now } from '../api.js';
 import { announce, button, card, confirm, empty, loading, outlet, pill } from '../ui.js';
 
 export const title = 'Payment methods';
 
-const BRANDS = { visa: 'Visa', mastercard: 'Mastercard', amex: 'American Express', discover: 'Discover', diners: 'Diners Club', jcb: 'JCB', unionpay: 'UnionPay' };
+const BRANDS = {
+  visa: 'Visa',
+  mastercard: 'Mastercard',
+  amex: 'American Express',
+  discover: 'Discover',
+  diners: 'Diners Club',
+  jcb: 'JCB',
+  unionpay: 'UnionPay',
+};
 const WALLETS = { apple_pay: 'Apple Pay', google_pay: 'Google Pay' };
 
 /** A card in words. */
@@ -28,9 +35,18 @@ export async function addCard(problems) {
 export function view(host, context) {
   const problems = outlet();
   const place = h('div', { testid: 'cards' });
-  const reload = loading(place, () => read('v1/payment-methods'), ({ items }) => (items.length
-    ? h('ul', { class: 'plain rows' }, items.map((item) => method(item, items, problems, () => reload())))
-    : empty('No card saved', 'Add one here, or pay once: the card is then kept for refills if you agree.')));
+  const reload = loading(
+    place,
+    () => read('v1/payment-methods'),
+    ({ items }) =>
+      items.length
+        ? h(
+            'ul',
+            { class: 'plain rows' },
+            items.map((item) => method(item, items, problems, () => reload())),
+          )
+        : empty('No card saved', 'Add one here, or pay once: the card is then kept for refills if you agree.'),
+  );
   context.onMoved(reload);
   const add = button('Add a card', () => addCard(problems), { kind: 'primary', testid: 'card-add', iconName: 'plus' });
   fill(host, card('Saved cards', { actions: add }, problems.element, place), portal());
@@ -48,23 +64,63 @@ function method(item, items, problems, reload) {
       problems.show(problem);
     }
   };
-  return h('li', { class: 'row-item', testid: 'card-row', 'data-id': item.id },
-    h('span', { class: 'card-brand', 'aria-hidden': 'true' }, (item.brand === 'amex' ? 'Amex' : BRANDS[item.brand] ?? item.brand ?? 'Card').slice(0, 12)),
-    h('div', { class: 'row-main' },
-      h('p', {}, h('span', { class: 'visually-hidden' }, `${name} `), h('span', { class: 'num', 'aria-hidden': 'true' }, `\u2022\u2022\u2022\u2022 ${item.last4}`),
-        item.default && pill('Default', 'ok'), item.refill && pill('Refills', 'info'), item.wallet && pill(WALLETS[item.wallet] ?? item.wallet)),
-      h('p', { class: isOver(item) ? 'hint low' : 'hint' }, `${isOver(item) ? 'Expired' : 'Expires'} ${String(item.exp_month).padStart(2, '0')}/${item.exp_year}`)),
-    h('div', { class: 'row-actions' },
-      !item.default && button('Make default', () => act(() => write('PUT', `v1/payment-methods/${encodeURIComponent(item.id)}/default`, {}), `${name} is the default now.`),
-        { kind: 'small', testid: 'card-default', describe: `Make ${name} the default` }),
-      button('Remove', () => confirm({
-        title: `Remove ${name}?`, text: consequence(item, items), label: 'Remove card', testid: 'card-remove-dialog',
-        work: async () => {
-          await write('DELETE', `v1/payment-methods/${encodeURIComponent(item.id)}`);
-          announce(`${name} was removed.`);
-          reload();
-        },
-      }), { kind: 'small quiet', testid: 'card-remove', describe: `Remove ${name}` })));
+  return h(
+    'li',
+    { class: 'row-item', testid: 'card-row', 'data-id': item.id },
+    h(
+      'span',
+      { class: 'card-brand', 'aria-hidden': 'true' },
+      (item.brand === 'amex' ? 'Amex' : (BRANDS[item.brand] ?? item.brand ?? 'Card')).slice(0, 12),
+    ),
+    h(
+      'div',
+      { class: 'row-main' },
+      h(
+        'p',
+        {},
+        h('span', { class: 'visually-hidden' }, `${name} `),
+        h('span', { class: 'num', 'aria-hidden': 'true' }, `\u2022\u2022\u2022\u2022 ${item.last4}`),
+        item.default && pill('Default', 'ok'),
+        item.refill && pill('Refills', 'info'),
+        item.wallet && pill(WALLETS[item.wallet] ?? item.wallet),
+      ),
+      h(
+        'p',
+        { class: isOver(item) ? 'hint low' : 'hint' },
+        `${isOver(item) ? 'Expired' : 'Expires'} ${String(item.exp_month).padStart(2, '0')}/${item.exp_year}`,
+      ),
+    ),
+    h(
+      'div',
+      { class: 'row-actions' },
+      !item.default &&
+        button(
+          'Make default',
+          () =>
+            act(
+              () => write('PUT', `v1/payment-methods/${encodeURIComponent(item.id)}/default`, {}),
+              `${name} is the default now.`,
+            ),
+          { kind: 'small', testid: 'card-default', describe: `Make ${name} the default` },
+        ),
+      button(
+        'Remove',
+        () =>
+          confirm({
+            title: `Remove ${name}?`,
+            text: consequence(item, items),
+            label: 'Remove card',
+            testid: 'card-remove-dialog',
+            work: async () => {
+              await write('DELETE', `v1/payment-methods/${encodeURIComponent(item.id)}`);
+              announce(`${name} was removed.`);
+              reload();
+            },
+          }),
+        { kind: 'small quiet', testid: 'card-remove', describe: `Remove ${name}` },
+      ),
+    ),
+  );
 }
 
 function consequence(item, items) {
@@ -79,14 +135,22 @@ function isOver({ exp_month: month, exp_year: year }) {
 
 function portal() {
   const problems = outlet();
-  const open = button('Open Stripe\u2019s portal', async () => {
-    problems.clear();
-    try {
-      location.assign(safeUrl((await write('POST', 'v1/portal-sessions', {})).url));
-      await new Promise((resolve) => setTimeout(resolve, 8000));
-    } catch (problem) {
-      problems.show(problem);
-    }
-  }, { testid: 'portal' });
-  return card('More at Stripe', { hint: 'Cards, receipts and billing details as Stripe keeps them.', actions: open }, problems.element);
+  const open = button(
+    'Open Stripe\u2019s portal',
+    async () => {
+      problems.clear();
+      try {
+        location.assign(safeUrl((await write('POST', 'v1/portal-sessions', {})).url));
+        await new Promise((resolve) => setTimeout(resolve, 8000));
+      } catch (problem) {
+        problems.show(problem);
+      }
+    },
+    { testid: 'portal' },
+  );
+  return card(
+    'More at Stripe',
+    { hint: 'Cards, receipts and billing details as Stripe keeps them.', actions: open },
+    problems.element,
+  );
 }

@@ -10,46 +10,84 @@ export const title = 'Invoices';
 
 const PAGE = 25;
 const COLUMNS = [
-  { label: 'Date', class: 'col-date' }, { label: 'Number', class: 'col-what' }, { label: 'For', class: 'col-kind' }, { label: 'Status', class: 'col-type' },
-  { label: 'Amount', class: 'num col-amount' }, { label: 'Documents', class: 'num col-after' },
+  { label: 'Date', class: 'col-date' },
+  { label: 'Number', class: 'col-what' },
+  { label: 'For', class: 'col-kind' },
+  { label: 'Status', class: 'col-type' },
+  { label: 'Amount', class: 'num col-amount' },
+  { label: 'Documents', class: 'num col-after' },
 ];
 const STATUS = { paid: 'ok', open: 'warn', void: '', uncollectible: 'bad', refunded: 'info' };
 
 export function view(host) {
   const place = h('div', { testid: 'invoices' });
-  loading(place, () => read('v1/invoices', { limit: PAGE }), ({ items, next }) => {
-    if (items.length === 0) return empty('No invoices yet', 'There is one for every top-up and every refill.');
-    const list = table({ caption: 'Invoices, newest first', columns: COLUMNS, class: 'transactions invoices' }, items.map(invoice));
-    return [list, older(list.querySelector('tbody'), next)];
-  }, 5);
+  loading(
+    place,
+    () => read('v1/invoices', { limit: PAGE }),
+    ({ items, next }) => {
+      if (items.length === 0) return empty('No invoices yet', 'There is one for every top-up and every refill.');
+      const list = table(
+        { caption: 'Invoices, newest first', columns: COLUMNS, class: 'transactions invoices' },
+        items.map(invoice),
+      );
+      return [list, older(list.querySelector('tbody'), next)];
+    },
+    5,
+  );
   fill(host, card('Invoices and receipts', {}, place));
 }
 
 function invoice(item) {
   const name = item.number ?? `of ${item.date.slice(0, 10)}`;
-  return row(COLUMNS, [
-    time(item.date, 'date'), item.number ?? h('span', { class: 'hint' }, 'Receipt'), item.kind === 'auto_refill' ? 'Auto-refill' : 'Top-up',
-    item.status ? pill(item.status[0].toUpperCase() + item.status.slice(1), STATUS[item.status] ?? '') : null, money.exact(item.amount),
-    h('span', { class: 'links' },
-      item.hosted_url && link('View', item.hosted_url, { outside: true, testid: 'invoice-view', describe: `View ${item.number ? 'invoice' : 'receipt'} ${name}` }),
-      item.pdf_url && link('PDF', item.pdf_url, { outside: true, testid: 'invoice-pdf', describe: `PDF of invoice ${name}` })),
-  ], { testid: 'invoice-row' });
+  return row(
+    COLUMNS,
+    [
+      time(item.date, 'date'),
+      item.number ?? h('span', { class: 'hint' }, 'Receipt'),
+      item.kind === 'auto_refill' ? 'Auto-refill' : 'Top-up',
+      item.status ? pill(item.status[0].toUpperCase() + item.status.slice(1), STATUS[item.status] ?? '') : null,
+      money.exact(item.amount),
+      h(
+        'span',
+        { class: 'links' },
+        item.hosted_url &&
+          link('View', item.hosted_url, {
+            outside: true,
+            testid: 'invoice-view',
+            describe: `View ${item.number ? 'invoice' : 'receipt'} ${name}`,
+          }),
+        item.pdf_url &&
+          link('PDF', item.pdf_url, { outside: true, testid: 'invoice-pdf', describe: `PDF of invoice ${name}` }),
+      ),
+    ],
+    { testid: 'invoice-row' },
+  );
 }
 
 function older(body, cursor) {
   const place = h('div', { class: 'card-foot' });
   const problems = outlet();
-  const show = (next) => fill(place, problems.element, next && button('Older', async () => {
-    problems.clear();
-    try {
-      const page = await read('v1/invoices', { limit: PAGE, cursor: next });
-      body.append(...page.items.map(invoice));
-      announce(`${page.items.length} more invoices shown.`);
-      show(page.next);
-    } catch (problem) {
-      problems.show(problem);
-    }
-  }, { testid: 'invoices-older' }));
+  const show = (next) =>
+    fill(
+      place,
+      problems.element,
+      next &&
+        button(
+          'Older',
+          async () => {
+            problems.clear();
+            try {
+              const page = await read('v1/invoices', { limit: PAGE, cursor: next });
+              body.append(...page.items.map(invoice));
+              announce(`${page.items.length} more invoices shown.`);
+              show(page.next);
+            } catch (problem) {
+              problems.show(problem);
+            }
+          },
+          { testid: 'invoices-older' },
+        ),
+    );
   show(cursor);
   return place;
 }

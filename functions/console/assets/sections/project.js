@@ -5,12 +5,42 @@ import { refreshBalance } from '../account.js';
 import { fill, h } from '../dom.js';
 import * as money from '../money.js';
 import { month, monthName, time } from '../time.js';
-import { announce, button, busy, card, confirm, empty, field, link, loading, outlet, pill, row, table, toggle } from '../ui.js';
+import {
+  announce,
+  button,
+  busy,
+  card,
+  confirm,
+  empty,
+  field,
+  link,
+  loading,
+  outlet,
+  pill,
+  row,
+  table,
+  toggle,
+} from '../ui.js';
 
-const STATES = { new: ['New', ''], running: ['Running', 'ok'], suspended: ['Suspended', 'warn'], stopped: ['Stopped', ''], deleted: ['Deleted', 'bad'] };
+const STATES = {
+  new: ['New', ''],
+  running: ['Running', 'ok'],
+  suspended: ['Suspended', 'warn'],
+  stopped: ['Stopped', ''],
+  deleted: ['Deleted', 'bad'],
+};
 const MONTHS_BACK = 5;
-/** SKUs that were seen here; the field takes any other as well. */
-const seen = new Set();
+/** What can be started and what it costs by the hour, asked for when the first form opens; without it any SKU can be typed. */
+let prices;
+const hourly = () => {
+  prices ??= readAll('v1/prices', { limit: 200 })
+    .then((items) => items.filter((price) => price.unit === 'hour'))
+    .catch(() => {
+      prices = undefined;
+      return [];
+    });
+  return prices;
+};
 
 /**
  * Shows a project: as one of several cards, or on a page of its own with the details of a month.
@@ -31,24 +61,50 @@ export function project(host, context, id) {
     ]);
     return { name, resources, bill };
   };
-  const reload = loading(place, load, ({ name, resources, bill }) => {
-    heading(name);
-    resources.forEach((each) => seen.add(each.sku));
-    const running = resources.filter((each) => each.state === 'running');
-    fill(figures, fact('This hour', money.exact(money.sum(running.map((each) => each.rate_per_hour))), 'project-rate'),
-      fact('This month', bill ? money.cost(bill.total) : money.cost(context.monthTotal ?? '0'), 'project-month'));
-    return resources.length ? list(resources, bill) : empty('Nothing here yet', 'Start a resource and it is billed by the second, an hour ahead.');
-  }, 3);
+  const reload = loading(
+    place,
+    load,
+    ({ name, resources, bill }) => {
+      heading(name);
+      const running = resources.filter((each) => each.state === 'running');
+      fill(
+        figures,
+        fact('This hour', money.exact(money.sum(running.map((each) => each.rate_per_hour))), 'project-rate'),
+        fact('This month', bill ? money.cost(bill.total) : money.cost(context.monthTotal ?? '0'), 'project-month'),
+      );
+      return resources.length
+        ? list(resources, bill)
+        : empty('Nothing here yet', 'Start a resource and it is billed by the second, an hour ahead.');
+    },
+    3,
+  );
   context.onMoved(reload);
 
   const starter = startForm(`${path}/resources`, id, changed);
-  const heading = (name) => { section.querySelector('h2').replaceChildren(context.isSummary ? link(name, `#projects/${encodeURIComponent(id)}`, { testid: 'project-open' }) : name); };
-  const section = card(context.name ?? 'Project', { id: `project-${id}`, testid: 'project', actions: starter.opener },
-    figures, starter.form, problems.element, place);
+  const heading = (name) => {
+    section
+      .querySelector('h2')
+      .replaceChildren(
+        context.isSummary ? link(name, `#projects/${encodeURIComponent(id)}`, { testid: 'project-open' }) : name,
+      );
+  };
+  const section = card(
+    context.name ?? 'Project',
+    { id: `project-${id}`, testid: 'project', actions: starter.opener },
+    figures,
+    starter.form,
+    problems.element,
+    place,
+  );
   section.dataset.id = id;
   if (context.name) heading(context.name);
   if (context.isSummary) return fill(host, section);
-  return fill(host, h('p', { class: 'crumb' }, link('\u2190 All projects', '#projects')), section, monthly(path, context));
+  return fill(
+    host,
+    h('p', { class: 'crumb' }, link('\u2190 All projects', '#projects')),
+    section,
+    monthly(path, context),
+  );
 
   function changed(text) {
     announce(text);
@@ -58,37 +114,70 @@ export function project(host, context, id) {
   }
 
   function list(resources, bill) {
-    const columns = [{ label: 'Name' }, { label: 'State', class: 'col-type' }, { label: 'Per hour', class: 'num' }, { label: 'This month', class: 'num' }, { label: 'Actions', class: 'col-actions', hidden: true }];
+    const columns = [
+      { label: 'Name' },
+      { label: 'State', class: 'col-type' },
+      { label: 'Per hour', class: 'num' },
+      { label: 'This month', class: 'num' },
+      { label: 'Actions', class: 'col-actions', hidden: true },
+    ];
     const spent = new Map((bill?.items ?? []).map((item) => [item.resource, item.amount]));
-    return table({ caption: 'Resources', columns, class: 'resources' }, resources.map((each) => row(columns, [
-      [h('span', { class: 'clip name' }, each.name), h('span', { class: 'hint' }, `${each.sku} \u00b7 ${each.id}`)],
-      [pill(...(STATES[each.state] ?? [each.state])), each.address === 'new' && [' ', h('span', { class: 'hint' }, 'new address')]],
-      money.exact(each.rate_per_hour),
-      bill ? money.cost(spent.get(each.id) ?? '0') : '\u2014',
-      h('div', { class: 'row-actions' }, actions(each)),
-    ], { testid: 'resource-row', 'data-id': each.id, 'data-state': each.state })));
+    return table(
+      { caption: 'Resources', columns, class: 'resources' },
+      resources.map((each) =>
+        row(
+          columns,
+          [
+            [
+              h('span', { class: 'clip name' }, each.name),
+              h('span', { class: 'hint' }, `${each.sku} \u00b7 ${each.id}`),
+            ],
+            [
+              pill(...(STATES[each.state] ?? [each.state])),
+              each.address === 'new' && [' ', h('span', { class: 'hint' }, 'new address')],
+            ],
+            money.exact(each.rate_per_hour),
+            bill ? money.cost(spent.get(each.id) ?? '0') : '\u2014',
+            h('div', { class: 'row-actions' }, actions(each)),
+          ],
+          { testid: 'resource-row', 'data-id': each.id, 'data-state': each.state },
+        ),
+      ),
+    );
   }
 
   function actions(each) {
     const target = `${path}/resources/${encodeURIComponent(each.id)}`;
-    const act = (label, verb, done, kind = '') => button(label, async () => {
-      problems.clear();
-      try {
-        await write('POST', `${target}/${verb}`);
-        changed(`${each.name} ${done}.`);
-      } catch (problem) {
-        problems.show(short(problem, each.name));
-        problems.element.scrollIntoView({ block: 'nearest' });
-      }
-    }, { kind: `small ${kind}`, testid: `resource-${verb}`, describe: `${label} ${each.name}` });
-    const remove = button('Delete', () => confirm({
-      title: `Delete ${each.name}?`, label: 'Delete', testid: 'resource-delete-dialog',
-      text: 'What was paid ahead and not used is given back. It can be restored for 14 days, with a new address.',
-      work: async () => {
-        await write('DELETE', target);
-        changed(`${each.name} was deleted.`);
-      },
-    }), { kind: 'small quiet', testid: 'resource-delete', describe: `Delete ${each.name}` });
+    const act = (label, verb, done, kind = '') =>
+      button(
+        label,
+        async () => {
+          problems.clear();
+          try {
+            await write('POST', `${target}/${verb}`);
+            changed(`${each.name} ${done}.`);
+          } catch (problem) {
+            problems.show(short(problem, each.name));
+            problems.element.scrollIntoView({ block: 'nearest' });
+          }
+        },
+        { kind: `small ${kind}`, testid: `resource-${verb}`, describe: `${label} ${each.name}` },
+      );
+    const remove = button(
+      'Delete',
+      () =>
+        confirm({
+          title: `Delete ${each.name}?`,
+          label: 'Delete',
+          testid: 'resource-delete-dialog',
+          text: 'What was paid ahead and not used is given back. It can be restored for 14 days, with a new address.',
+          work: async () => {
+            await write('DELETE', target);
+            changed(`${each.name} was deleted.`);
+          },
+        }),
+      { kind: 'small quiet', testid: 'resource-delete', describe: `Delete ${each.name}` },
+    );
     if (each.state === 'deleted') return act('Restore', 'restore', 'was restored');
     if (each.state === 'running') return [act('Stop', 'stop', 'was stopped'), remove];
     return [act('Start', 'start', 'was started', 'primary-soft'), remove];
@@ -110,15 +199,43 @@ function short(problem, name) {
 }
 
 function startForm(path, id, changed) {
-  const name = field('Name', h('input', { id: `new-name-${id}`, testid: 'resource-name', maxlength: 100, autocomplete: 'off', required: true }));
+  const name = field(
+    'Name',
+    h('input', { id: `new-name-${id}`, testid: 'resource-name', maxlength: 100, autocomplete: 'off', required: true }),
+  );
   const list = h('datalist', { id: `skus-${id}` });
-  const sku = field('SKU', h('input', { id: `new-sku-${id}`, testid: 'resource-sku', maxlength: 64, autocomplete: 'off', spellcheck: 'false', list: `skus-${id}`, required: true }), { hint: 'As on the price list.' });
+  const sku = field(
+    'SKU',
+    h('input', {
+      id: `new-sku-${id}`,
+      testid: 'resource-sku',
+      maxlength: 64,
+      autocomplete: 'off',
+      spellcheck: 'false',
+      list: `skus-${id}`,
+      required: true,
+      on: { input: () => quote() },
+    }),
+    { hint: 'As on the price list.' },
+  );
+  const hint = sku.element.querySelector('.hint');
   const starts = toggle('Start at once', true, { testid: 'resource-starts', id: `new-start-${id}` });
   const problems = outlet();
   const save = button('Add', null, { kind: 'primary', testid: 'resource-create', type: 'submit' });
-  const form = h('form', { class: 'inset stack tight', hidden: true, novalidate: true, testid: 'resource-form', on: { submit } },
-    h('div', { class: 'grid-2' }, name.element, sku.element), list, starts.element, problems.element,
-    h('div', { class: 'form-foot' }, save, button('Cancel', () => show(false))));
+  const form = h(
+    'form',
+    { class: 'inset stack tight', hidden: true, novalidate: true, testid: 'resource-form', on: { submit } },
+    h('div', { class: 'grid-2' }, name.element, sku.element),
+    list,
+    starts.element,
+    problems.element,
+    h(
+      'div',
+      { class: 'form-foot' },
+      save,
+      button('Cancel', () => show(false)),
+    ),
+  );
   const opener = button('New resource', () => show(true), { kind: 'small', testid: 'resource-new', iconName: 'plus' });
   return { form, opener };
 
@@ -126,8 +243,25 @@ function startForm(path, id, changed) {
     form.hidden = !on;
     opener.hidden = on;
     problems.clear();
-    fill(list, [...seen].map((each) => h('option', { value: each })));
     (on ? name.input : opener).focus();
+    if (on) offer();
+  }
+
+  async function offer() {
+    const options = await hourly();
+    fill(
+      list,
+      options.map((price) => h('option', { value: price.sku, label: `${money.exact(price.rate)} per hour` })),
+    );
+    quote();
+  }
+
+  /** What was typed, at its price; a SKU that is off the list is left to the server. */
+  async function quote() {
+    const price = (await hourly()).find((each) => each.sku === sku.input.value.trim());
+    hint.textContent = price
+      ? `${price.kind}, ${money.exact(price.rate)} per hour${money.isUsedUp(price.idle_rate) ? '' : `, ${money.exact(price.idle_rate)} while it is off`}`
+      : 'As on the price list.';
   }
 
   async function submit(event) {
@@ -156,19 +290,76 @@ function startForm(path, id, changed) {
 /** A month's bill, resource by resource. */
 function monthly(path, context) {
   let chosen = month(0);
-  const columns = [{ label: 'Resource' }, { label: 'State', class: 'col-type' }, { label: 'Per hour', class: 'num' }, { label: 'Hours', class: 'num' }, { label: 'Of the month', class: 'num' }, { label: 'Amount', class: 'num' }];
+  const columns = [
+    { label: 'Resource' },
+    { label: 'State', class: 'col-type' },
+    { label: 'Per hour', class: 'num' },
+    { label: 'Hours', class: 'num' },
+    { label: 'Of the month', class: 'num' },
+    { label: 'Amount', class: 'num' },
+  ];
   const place = h('div', { testid: 'project-billing' });
-  const reload = loading(place, () => read(`${path}/billing`, { month: chosen }), (bill) => (bill.items.length === 0
-    ? empty('Nothing billed', 'Nothing of this project ran in this month.')
-    : [table({ caption: `Bill of ${monthName(bill.month)}`, columns, class: 'resources bill' }, bill.items.map((item) => row(columns, [
-      [h('span', { class: 'clip name' }, item.name ?? item.resource), h('span', { class: 'hint' }, item.sku)],
-      pill(...(STATES[item.state] ?? [item.state ?? 'Gone'])), item.rate_per_hour ? money.exact(item.rate_per_hour) : '\u2014', item.hours, percent(item.utilisation), money.exact(item.amount),
-    ], { testid: 'bill-row' }))),
-    h('p', { class: 'total' }, h('span', {}, 'Total ', h('span', { class: 'hint' }, time(bill.from, 'date'), ' to ', time(bill.to, 'row'))), h('strong', { class: 'num', testid: 'bill-total' }, money.exact(bill.total)))]), 4);
+  const reload = loading(
+    place,
+    () => read(`${path}/billing`, { month: chosen }),
+    (bill) =>
+      bill.items.length === 0
+        ? empty('Nothing billed', 'Nothing of this project ran in this month.')
+        : [
+            table(
+              { caption: `Bill of ${monthName(bill.month)}`, columns, class: 'resources bill' },
+              bill.items.map((item) =>
+                row(
+                  columns,
+                  [
+                    [
+                      h('span', { class: 'clip name' }, item.name ?? item.resource),
+                      h('span', { class: 'hint' }, item.sku),
+                    ],
+                    pill(...(STATES[item.state] ?? [item.state ?? 'Gone'])),
+                    item.rate_per_hour ? money.exact(item.rate_per_hour) : '\u2014',
+                    item.hours,
+                    percent(item.utilisation),
+                    money.exact(item.amount),
+                  ],
+                  { testid: 'bill-row' },
+                ),
+              ),
+            ),
+            h(
+              'p',
+              { class: 'total' },
+              h(
+                'span',
+                {},
+                'Total ',
+                h('span', { class: 'hint' }, time(bill.from, 'date'), ' to ', time(bill.to, 'row')),
+              ),
+              h('strong', { class: 'num', testid: 'bill-total' }, money.exact(bill.total)),
+            ),
+          ],
+    4,
+  );
   context.onMoved(reload);
   const months = Array.from({ length: MONTHS_BACK + 1 }, (_, back) => month(back));
-  const select = h('label', { class: 'inline-field' }, h('span', { class: 'visually-hidden' }, 'Month'),
-    h('select', { testid: 'bill-month', on: { change: ({ currentTarget }) => { chosen = currentTarget.value; reload(); } } }, months.map((each) => h('option', { value: each }, monthName(each)))));
+  const select = h(
+    'label',
+    { class: 'inline-field' },
+    h('span', { class: 'visually-hidden' }, 'Month'),
+    h(
+      'select',
+      {
+        testid: 'bill-month',
+        on: {
+          change: ({ currentTarget }) => {
+            chosen = currentTarget.value;
+            reload();
+          },
+        },
+      },
+      months.map((each) => h('option', { value: each }, monthName(each))),
+    ),
+  );
   return card('Monthly bill', { actions: select, hint: 'Months begin and end at midnight UTC.' }, place);
 }
 

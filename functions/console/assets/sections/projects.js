@@ -19,12 +19,21 @@ export function view(host, context) {
   if (context.path) return project(host, context, context.path);
   const place = h('div', { class: 'stack' });
   const load = async () => {
-    const [projects, spent] = await Promise.all([readAll('v1/projects', { limit: 200 }), read('v1/spending', { by: 'project' }).catch(() => null)]);
+    const [projects, spent] = await Promise.all([
+      readAll('v1/projects', { limit: 200 }),
+      read('v1/spending', { by: 'project' }).catch(() => null),
+    ]);
     return { projects, spent };
   };
-  const reload = loading(place, load, ({ projects, spent }) => (projects.length
-    ? projects.map((each, index) => summary(context, each, spent, index < OPEN_MAX))
-    : empty('No projects yet', 'A project groups what runs. Create one to start something.')), 5);
+  const reload = loading(
+    place,
+    load,
+    ({ projects, spent }) =>
+      projects.length
+        ? projects.map((each, index) => summary(context, each, spent, index < OPEN_MAX))
+        : empty('No projects yet', 'A project groups what runs. Create one to start something.'),
+    5,
+  );
   context.onMoved(reload);
   fill(host, create(reload), place, spending(context));
   return undefined;
@@ -38,16 +47,29 @@ function summary(context, { id, name }, spent, isOpen) {
     project(inside, { ...context, isSummary: true, monthTotal: spent ? total : null, name }, id);
     return inside;
   }
-  return h('section', { class: 'card slim', testid: 'project-row', 'data-id': id },
-    h('h2', {}, link(name, href)), h('span', { class: 'hint' }, 'This month ', h('strong', { class: 'num' }, spent ? money.cost(total) : '\u2014')));
+  return h(
+    'section',
+    { class: 'card slim', testid: 'project-row', 'data-id': id },
+    h('h2', {}, link(name, href)),
+    h('span', { class: 'hint' }, 'This month ', h('strong', { class: 'num' }, spent ? money.cost(total) : '\u2014')),
+  );
 }
 
 function create(reload) {
-  const name = field('Name of the new project', h('input', { id: 'project-name', testid: 'project-name', maxlength: 100, autocomplete: 'off', required: true }));
+  const name = field(
+    'Name of the new project',
+    h('input', { id: 'project-name', testid: 'project-name', maxlength: 100, autocomplete: 'off', required: true }),
+  );
   const problems = outlet();
   const save = button('Create', null, { kind: 'primary', testid: 'project-create', type: 'submit' });
   const cancel = button('Cancel', () => show(false), {});
-  const form = h('form', { class: 'card stack tight', hidden: true, novalidate: true, on: { submit } }, name.element, problems.element, h('div', { class: 'form-foot' }, save, cancel));
+  const form = h(
+    'form',
+    { class: 'card stack tight', hidden: true, novalidate: true, on: { submit } },
+    name.element,
+    problems.element,
+    h('div', { class: 'form-foot' }, save, cancel),
+  );
   const opener = button('New project', () => show(true), { testid: 'project-new', iconName: 'plus' });
   return h('div', { class: 'stack tight' }, h('div', { class: 'toolbar' }, opener), form);
 
@@ -85,26 +107,71 @@ function spending(context) {
   const chosen = { by: 'project', period: month(0) };
   const periods = { [month(0)]: monthName(month(0)), 'last-30': 'Last 30 days', 'last-7': 'Last 7 days' };
   const place = h('div', { testid: 'spending' });
-  const load = () => read('v1/spending', { by: chosen.by, from: chosen.period.startsWith('last-') ? daysAgo(Number(chosen.period.slice(5))) : null });
-  const reload = loading(place, load, ({ items, total }) => {
-    if (items.length === 0) return empty('Nothing spent', 'In this time nothing was running.');
-    const named = items.map((item) => ({ ...item, name: item.name ?? item.key }));
-    const columns = [{ label: BY[chosen.by] }, { label: 'Time', class: 'num' }, { label: 'Amount', class: 'num' }];
-    const rows = table({ caption: `Spending by ${BY[chosen.by]}`, columns, class: 'compact' },
-      named.map((item) => row(columns, [item.name, span(item.seconds), money.exact(item.amount)])));
-    const summary = `Spending by ${BY[chosen.by].toLowerCase()}, ${periods[chosen.period].toLowerCase()}: ${money.cost(total)} in all, most for ${named[0].name}`;
-    return [h('p', { class: 'figure-small', testid: 'spending-total' }, money.cost(total), h('span', { class: 'unit' }, ` for ${count(items.length, BY[chosen.by] === 'SKU' ? 'SKU' : BY[chosen.by].toLowerCase())}`)),
-      spendingChart(bars(named), { summary, rows })];
-  }, 5);
+  const load = () =>
+    read('v1/spending', {
+      by: chosen.by,
+      from: chosen.period.startsWith('last-') ? daysAgo(Number(chosen.period.slice(5))) : null,
+    });
+  const reload = loading(
+    place,
+    load,
+    ({ items, total }) => {
+      if (items.length === 0) return empty('Nothing spent', 'In this time nothing was running.');
+      const named = items.map((item) => ({ ...item, name: item.name ?? item.key }));
+      const columns = [{ label: BY[chosen.by] }, { label: 'Time', class: 'num' }, { label: 'Amount', class: 'num' }];
+      const rows = table(
+        { caption: `Spending by ${BY[chosen.by]}`, columns, class: 'compact' },
+        named.map((item) => row(columns, [item.name, span(item.seconds), money.exact(item.amount)])),
+      );
+      const summary = `Spending by ${BY[chosen.by].toLowerCase()}, ${periods[chosen.period].toLowerCase()}: ${money.cost(total)} in all, most for ${named[0].name}`;
+      return [
+        h(
+          'p',
+          { class: 'figure-small', testid: 'spending-total' },
+          money.cost(total),
+          h(
+            'span',
+            { class: 'unit' },
+            ` for ${count(items.length, BY[chosen.by] === 'SKU' ? 'SKU' : BY[chosen.by].toLowerCase())}`,
+          ),
+        ),
+        spendingChart(bars(named), { summary, rows }),
+      ];
+    },
+    5,
+  );
   context.onMoved(reload);
-  const select = (label, testid, entries, key) => h('label', { class: 'inline-field' }, h('span', { class: 'visually-hidden' }, label),
-    h('select', { testid, on: { change: ({ currentTarget }) => { chosen[key] = currentTarget.value; reload(); } } },
-      Object.entries(entries).map(([value, text]) => h('option', { value }, text))));
-  return card('Spending', { actions: [select('Group by', 'spending-by', BY, 'by'), select('Period', 'spending-period', periods, 'period')] }, place);
+  const select = (label, testid, entries, key) =>
+    h(
+      'label',
+      { class: 'inline-field' },
+      h('span', { class: 'visually-hidden' }, label),
+      h(
+        'select',
+        {
+          testid,
+          on: {
+            change: ({ currentTarget }) => {
+              chosen[key] = currentTarget.value;
+              reload();
+            },
+          },
+        },
+        Object.entries(entries).map(([value, text]) => h('option', { value }, text)),
+      ),
+    );
+  return card(
+    'Spending',
+    { actions: [select('Group by', 'spending-by', BY, 'by'), select('Period', 'spending-period', periods, 'period')] },
+    place,
+  );
 }
 
 function bars(items) {
   if (items.length <= BARS_MAX) return items;
   const rest = items.slice(BARS_MAX - 1);
-  return [...items.slice(0, BARS_MAX - 1), { name: `${rest.length} others`, amount: money.sum(rest.map((item) => item.amount)) }];
+  return [
+    ...items.slice(0, BARS_MAX - 1),
+    { name: `${rest.length} others`, amount: money.sum(rest.map((item) => item.amount)) },
+  ];
 }

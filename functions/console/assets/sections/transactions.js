@@ -7,12 +7,23 @@ import { count, month, span, time } from '../time.js';
 import { announce, button, busy, card, empty, failure, outlet, pill, row, skeleton, table } from '../ui.js';
 
 const TYPES = {
-  topup: 'Top-up', auto_refill: 'Auto-refill', usage: 'Usage', unused: 'Unused time back', refund: 'Refund', bonus: 'Bonus',
-  trial: 'Trial', commit: 'Commit plan', dispute: 'Dispute', correction: 'Correction',
+  topup: 'Top-up',
+  auto_refill: 'Auto-refill',
+  usage: 'Usage',
+  unused: 'Unused time back',
+  refund: 'Refund',
+  bonus: 'Bonus',
+  trial: 'Trial',
+  commit: 'Commit plan',
+  dispute: 'Dispute',
+  correction: 'Correction',
 };
 const COLUMNS = [
-  { label: 'Date', class: 'col-date' }, { label: 'Type', class: 'col-type' }, { label: 'Description', class: 'col-what' },
-  { label: 'Amount', class: 'num col-amount' }, { label: 'Balance after', class: 'num col-after' },
+  { label: 'Date', class: 'col-date' },
+  { label: 'Type', class: 'col-type' },
+  { label: 'Description', class: 'col-what' },
+  { label: 'Amount', class: 'num col-amount' },
+  { label: 'Balance after', class: 'num col-after' },
 ];
 const PAGE = 25;
 /** Lines shown at a time: a row may hold ten thousand. */
@@ -32,15 +43,31 @@ export function amountCell(amount) {
 
 export function view(host) {
   const filter = { type: '', period: '' };
-  const type = select('Type', 'tx-type', { '': 'All types', ...TYPES }, (value) => { filter.type = value; start(); });
-  const period = select('Period', 'tx-period', periods(), (value) => { filter.period = value; start(); });
+  const type = select('Type', 'tx-type', { '': 'All types', ...TYPES }, (value) => {
+    filter.type = value;
+    start();
+  });
+  const period = select('Period', 'tx-period', periods(), (value) => {
+    filter.period = value;
+    start();
+  });
   const problems = outlet();
   const csv = button('Download CSV', () => download(query(filter), problems), { testid: 'csv', iconName: 'download' });
   const place = h('div', { testid: 'transactions' });
   const more = h('div', { class: 'card-foot' });
   const names = resourceNames();
   let turn = 0;
-  fill(host, card('History', { actions: csv }, h('div', { class: 'filters' }, type, period), problems.element, place, more));
+  fill(
+    host,
+    card(
+      'History',
+      { actions: csv, hint: zoneHint() },
+      h('div', { class: 'filters' }, type, period),
+      problems.element,
+      place,
+      more,
+    ),
+  );
   start();
 
   /** From the newest, with the filter as it is now. */
@@ -68,7 +95,10 @@ export function view(host) {
       fill(more, next && button('Older', (self) => busy(self, () => page(next, mine, list)), { testid: 'tx-older' }));
     } catch (problem) {
       if (mine !== turn) return;
-      fill(body ? more : place, failure(problem, () => page(cursor, mine, body)));
+      fill(
+        body ? more : place,
+        failure(problem, () => page(cursor, mine, body)),
+      );
     }
   }
 }
@@ -80,15 +110,30 @@ function focusFirst(first) {
   target?.focus();
 }
 
+/** Descriptions name the hours that were billed, and those are UTC's. */
+function zoneHint() {
+  return new Date().getTimezoneOffset() === 0
+    ? null
+    : 'Dates are in your time zone; the hours in descriptions are UTC.';
+}
+
 function shown(body) {
-  const element = table({ caption: 'Transactions, newest first', columns: COLUMNS, class: 'transactions', testid: 'tx-table' }, []);
+  const element = table(
+    { caption: 'Transactions, newest first', columns: COLUMNS, class: 'transactions', testid: 'tx-table' },
+    [],
+  );
   element.querySelector('tbody').replaceWith(body);
   return element;
 }
 
 function nothing({ type, period }) {
-  return type || period ? empty('Nothing of this kind', 'No transaction matches the type and period chosen.')
-    : empty('No transactions yet', 'They begin with the first credit.', h('a', { class: 'button primary', href: '#add-credit' }, 'Add credit'));
+  return type || period
+    ? empty('Nothing of this kind', 'No transaction matches the type and period chosen.')
+    : empty(
+        'No transactions yet',
+        'They begin with the first credit.',
+        h('a', { class: 'button primary', href: '#add-credit' }, 'Add credit'),
+      );
 }
 
 /** One movement; one with lines opens into them. */
@@ -96,11 +141,31 @@ function transaction(item, names) {
   const id = `tx-${item.seq}`;
   const opens = item.lines === null || item.lines.length > 0;
   const what = opens
-    ? h('button', { type: 'button', class: 'opener', 'aria-expanded': 'false', 'aria-controls': id, testid: 'tx-open', on: { click: open } }, icon('chevron'), h('span', {}, item.description))
+    ? h(
+        'button',
+        {
+          type: 'button',
+          class: 'opener',
+          'aria-expanded': 'false',
+          'aria-controls': id,
+          testid: 'tx-open',
+          on: { click: open },
+        },
+        icon('chevron'),
+        h('span', {}, item.description),
+      )
     : h('span', {}, item.description);
-  const element = row(COLUMNS, [
-    time(item.at, 'row'), pill(typeName(item.type), `type-${item.type}`), what, amountCell(item.amount), money.exact(item.balance_after),
-  ], { testid: 'tx-row', 'data-type': item.type });
+  const element = row(
+    COLUMNS,
+    [
+      time(item.at, 'row'),
+      pill(typeName(item.type), `type-${item.type}`),
+      what,
+      amountCell(item.amount),
+      money.exact(item.balance_after),
+    ],
+    { testid: 'tx-row', 'data-type': item.type },
+  );
   return element;
 
   async function open({ currentTarget: opener }) {
@@ -109,15 +174,34 @@ function transaction(item, names) {
     if (isOpen) return document.getElementById(id)?.remove();
     const cell = h('td', { role: 'cell', colspan: COLUMNS.length }, skeleton(2));
     element.after(h('tr', { role: 'row', id, class: 'lines', testid: 'tx-lines' }, cell));
-    return fill(cell, item.lines ? lines(item, await names()) : h('p', { class: 'hint' }, 'This row has too many lines to be shown here.'));
+    return fill(
+      cell,
+      item.lines
+        ? lines(item, await names())
+        : h('p', { class: 'hint' }, 'This row has too many lines to be shown here.'),
+    );
   }
 }
 
 function lines(item, names) {
-  const columns = [{ label: 'What' }, { label: 'Rate', class: 'num' }, { label: 'For', class: 'num' }, { label: 'Amount', class: 'num' }];
-  const line = (each) => row(columns, each.resource
-    ? [named(each.resource, names), `${money.exact(each.rate)} / h`, span(each.seconds), money.exact(each.amount)]
-    : [[each.sku, ' ', h('span', { class: 'hint' }, each.project)], `${money.exact(each.rate)} each`, `${each.from} to ${each.to}`, money.exact(each.amount)]);
+  const columns = [
+    { label: 'What' },
+    { label: 'Rate', class: 'num' },
+    { label: 'For', class: 'num' },
+    { label: 'Amount', class: 'num' },
+  ];
+  const line = (each) =>
+    row(
+      columns,
+      each.resource
+        ? [named(each.resource, names), `${money.exact(each.rate)} / h`, span(each.seconds), money.exact(each.amount)]
+        : [
+            [each.sku, ' ', h('span', { class: 'hint' }, each.project)],
+            `${money.exact(each.rate)} each`,
+            `${each.from} to ${each.to}`,
+            money.exact(each.amount),
+          ],
+    );
   const element = table({ caption: `Lines of: ${item.description}`, columns, class: 'compact nested' }, []);
   const body = element.querySelector('tbody');
   const more = h('div');
@@ -127,7 +211,11 @@ function lines(item, names) {
   function step(from) {
     const to = from + LINES_STEP;
     body.append(...item.lines.slice(from, to).map(line));
-    fill(more, to < item.lines.length && button(`Show more (${count(item.lines.length - to, 'line')})`, () => step(to), { testid: 'tx-more-lines' }));
+    fill(
+      more,
+      to < item.lines.length &&
+        button(`Show more (${count(item.lines.length - to, 'line')})`, () => step(to), { testid: 'tx-more-lines' }),
+    );
   }
 }
 
@@ -148,9 +236,16 @@ function resourceNames() {
 }
 
 function select(label, testid, options, change) {
-  return h('label', { class: 'inline-field' }, h('span', {}, label),
-    h('select', { testid, on: { change: ({ currentTarget }) => change(currentTarget.value) } },
-      Object.entries(options).map(([value, text]) => h('option', { value }, text))));
+  return h(
+    'label',
+    { class: 'inline-field' },
+    h('span', {}, label),
+    h(
+      'select',
+      { testid, on: { change: ({ currentTarget }) => change(currentTarget.value) } },
+      Object.entries(options).map(([value, text]) => h('option', { value }, text)),
+    ),
+  );
 }
 
 /** Periods by the months bills go by, which are UTC's. */
@@ -161,7 +256,11 @@ function periods() {
 function query({ type, period }) {
   if (!period) return { type };
   const [year, index] = period.split('-').map(Number);
-  return { type, from: `${period}-01T00:00:00Z`, to: new Date(Date.UTC(year, index, 1)).toISOString().replace('.000Z', 'Z') };
+  return {
+    type,
+    from: `${period}-01T00:00:00Z`,
+    to: new Date(Date.UTC(year, index, 1)).toISOString().replace('.000Z', 'Z'),
+  };
 }
 
 async function download(filter, problems) {
