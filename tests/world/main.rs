@@ -1,0 +1,16 @@
+//! The whole world: the functions' own binaries, in the cloud of `infra/template.yaml` on this machine, used as its
+//! customers, its operator, Stripe and the clock use it.
+//!
+//! - [`support`] is such a world, and the people in it.
+//! - [`invariants`] looks at all of it from outside and checks what must hold whatever happened.
+//! - `story` is one customer's, from the first payment on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "clippy knows tests, but not what only tests call"
+)]
+
+mod invariants;
+mod story;
+mod support;
