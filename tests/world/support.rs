@@ -16,7 +16,7 @@ use tollgate_local::stripe::StripeStandIn;
 use tollgate_local::wiring::Function;
 use tollgate_local::{Cloud, Config, build, seed};
 
-/// Where every test's clock begins: at a full hour.
+/// Where a test's clock begins, unless it says otherwise: at a full hour.
 pub(crate) const START: UtcDateTime = utc_datetime!(2026-11-22 10:00);
 
 /// A card that is never declined.
@@ -80,11 +80,11 @@ fn built(functions: &[Function]) -> BTreeMap<String, PathBuf> {
     functions.iter().map(|function| (function.binary.clone(), directory.join(&function.binary))).collect()
 }
 
-pub(crate) fn config(processes: Processes) -> Config {
+fn config(processes: Processes, start: UtcDateTime) -> Config {
     let mut config = Config::of_this_repository(BTreeMap::new()).unwrap();
     config.binaries = binaries(&config);
     config.pace = Pace::Frozen;
-    config.start = Some(START);
+    config.start = Some(start);
     if let Processes::One = processes {
         config.processes_max = 1;
     }
@@ -93,7 +93,11 @@ pub(crate) fn config(processes: Processes) -> Config {
 
 impl World {
     pub(crate) async fn new(processes: Processes) -> World {
-        let cloud = Cloud::start(config(processes)).await.unwrap();
+        World::from(START, processes).await
+    }
+
+    pub(crate) async fn from(start: UtcDateTime, processes: Processes) -> World {
+        let cloud = Cloud::start(config(processes, start)).await.unwrap();
         let api = Api::new(&cloud.urls().api);
         let operator = api.with_token(token(&cloud, "operator", ADMIN));
         let world = World { cloud, api, operator };
@@ -144,8 +148,7 @@ impl World {
 
     /// The same on the day of [`START`], as `hh:mm:ss`.
     pub(crate) async fn at_time(&self, time: &str) {
-        let parts: Vec<u8> = time.split(':').map(|part| part.parse().unwrap()).collect();
-        self.at(START.replace_time(Time::from_hms(parts[0], parts[1], parts[2]).unwrap())).await;
+        self.at(today(time)).await;
     }
 
     /// The resources of an account that has some, with their states, as the platform is told.
@@ -181,6 +184,12 @@ impl World {
         let name = &of_function.unwrap().name;
         self.fault(json!({"fault": "drop", "delivery": "schedule", "name": name, "times": 0}));
     }
+}
+
+/// A time on the day of [`START`], as `hh:mm:ss`.
+pub(crate) fn today(time: &str) -> UtcDateTime {
+    let parts: Vec<u8> = time.split(':').map(|part| part.parse().unwrap()).collect();
+    START.replace_time(Time::from_hms(parts[0], parts[1], parts[2]).unwrap())
 }
 
 /// A token for an account; no scope if it is empty.
@@ -261,6 +270,12 @@ impl Customer<'_> {
     /// What the rows mean: type, amount and balance of each, in order.
     pub(crate) fn story(&self) -> Vec<String> {
         self.rows().iter().map(meaning).collect()
+    }
+
+    /// The payment at Stripe of the first row of a type.
+    pub(crate) fn payment(&self, kind: &str) -> String {
+        let row = self.rows().into_iter().find(|row| row["type"] == kind).unwrap();
+        row["body"]["x"]["e"]["credited"]["payment"].as_str().unwrap().to_owned()
     }
 
     /// The same with the time of day of each.
