@@ -4,6 +4,7 @@
 //! - [`support`] is such a world, and the people in it.
 //! - [`invariants`] looks at all of it from outside and checks what must hold whatever happened.
 //! - `story` is one customer's, from the first payment on.
+//! - `killed` kills a function before and after each of its calls, flow by flow.
 //! - `twice` is a day on which everything comes twice, late, out of order or not at all.
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +14,7 @@
 )]
 
 mod invariants;
+mod killed;
 mod story;
 mod support;
 mod twice;

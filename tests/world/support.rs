@@ -225,6 +225,15 @@ impl Customer<'_> {
         assert_eq!(answer.status, 303, "{card}: {}", String::from_utf8_lossy(&answer.body));
     }
 
+    /// Gets credit from the operator, which is there at once.
+    pub(crate) async fn bonus(&self, amount: &str) {
+        // The first call opens the account.
+        self.read("/v1/account").await;
+        let bonus = json!({"amount": amount, "expires_at": "2027-01-01T00:00:00Z", "excludes": [], "reason": "a test"});
+        let path = format!("/v1/admin/accounts/{}/bonus", self.account);
+        self.world.write(&self.world.operator, "POST", &path, &bonus).await;
+    }
+
     /// Adds credit, and waits until it is there.
     pub(crate) async fn top_up(&self, amount: &str) {
         let page = self.page(&json!({"amount": amount})).await;
