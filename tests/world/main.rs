@@ -3,8 +3,10 @@
 //!
 //! - [`support`] is such a world, and the people in it.
 //! - [`invariants`] looks at all of it from outside and checks what must hold whatever happened.
+//! - `races` lets things happen at once.
 //! - `story` is one customer's, from the first payment on.
-//! - `killed` kills a function before and after each of its calls, flow by flow.
+//! - `killed` kills a function before and after each of its calls, flow by flow; `killed_on_time` those that
+//!   the clock sets in motion.
 //! - `twice` is a day on which everything comes twice, late, out of order or not at all.
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +17,8 @@
 
 mod invariants;
 mod killed;
+mod killed_on_time;
+mod races;
 mod story;
 mod support;
 mod twice;

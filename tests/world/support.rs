@@ -9,12 +9,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use time::{Time, UtcDateTime};
 use time::macros::utc_datetime;
+use tollgate::store::Shard;
 use tollgate_local::api::{Answer, Api};
 use tollgate_local::clock::Pace;
 use tollgate_local::control::TokenRequest;
 use tollgate_local::stripe::StripeStandIn;
 use tollgate_local::wiring::Function;
-use tollgate_local::{Cloud, Config, build, seed};
+use tollgate_local::{Cloud, Config, build, format_time, seed};
 
 /// Where a test's clock begins, unless it says otherwise: at a full hour.
 pub(crate) const START: UtcDateTime = utc_datetime!(2026-11-22 10:00);
@@ -162,6 +163,15 @@ impl World {
 
     pub(crate) async fn later(&self, by: Duration) {
         self.cloud.advance(by).await;
+    }
+
+    /// Gives the hourly run's function the slice that an account is in, once, as the queue does.
+    pub(crate) async fn settle_slice(&self, account: &str, hour: UtcDateTime) -> Answer {
+        let shard = Shard::of(&account.parse().unwrap()).number();
+        let detail = json!({"time": format_time(hour), "shard": shard});
+        let event = json!({"detail-type": "HourlyDebitSlice", "detail": detail}).to_string();
+        let batch = json!({"Records": [{"messageId": "m-1", "body": event}]});
+        self.api.write("POST", "/local/functions/hourly-debit", &batch).await.unwrap()
     }
 
     /// A fault, as `POST /local/faults` takes it.
