@@ -169,7 +169,10 @@ async fn without_a_valid_token_nobody_gets_past_the_door() {
     let with = |claims: Value| {
         let claims: Map<String, Value> = claims.as_object().unwrap().clone();
         let scope = Some(all.clone());
-        world.cloud.token(&TokenRequest { account: "alice".to_owned(), scope, claims, ..TokenRequest::default() }).unwrap()
+        world
+            .cloud
+            .token(&TokenRequest { account: "alice".to_owned(), scope, claims, ..TokenRequest::default() })
+            .unwrap()
     };
     let good = with(json!({}));
     let (signed, signature) = good.rsplit_once('.').unwrap();
@@ -254,8 +257,9 @@ async fn a_body_that_is_not_what_a_route_takes_is_refused() {
         let good = scene.good_body(route);
         let Value::Object(fields) = &good else { continue };
         let api = scene.allowed(scopes);
-        let mut bad: Vec<(String, &str)> =
-            ["{", "nonsense", "null", "[]", "42", "\"text\"", "[{}]", "{} {}"].map(|text| (text.to_owned(), "shape")).into();
+        let mut bad: Vec<(String, &str)> = ["{", "nonsense", "null", "[]", "42", "\"text\"", "[{}]", "{} {}"]
+            .map(|text| (text.to_owned(), "shape"))
+            .into();
         bad.push((with_field(&good, "unknown_field", json!(1)), "unknown field"));
         bad.push((json!(fields.values().collect::<Vec<_>>()).to_string(), "list of values"));
         for name in fields.keys() {

@@ -69,7 +69,10 @@ fn check_money(account: &str, rows: &[Value]) {
         let (amount, balance) = (usd(&row["amount"]), usd(&row["balance"]));
         assert_eq!(balance, before + amount, "{account}: row {row}");
         let is_for_time = ["usage", "started", "restored", "resumed"].iter().any(|kind| row["type"] == *kind);
-        assert!(!(is_for_time && amount.is_negative() && balance.is_negative()), "{account}: into debt for time: {row}");
+        assert!(
+            !(is_for_time && amount.is_negative() && balance.is_negative()),
+            "{account}: into debt for time: {row}"
+        );
         before = balance;
     }
 }
@@ -161,10 +164,13 @@ fn check_causes(account: &str, rows: &[Value]) {
             "topup" | "auto_refill" => format!("paid {}", change["payment"]),
             "refund" | "dispute" | "refund_reversed" | "dispute_reversed" => format!("{kind} {}", change["by"]),
             "refill_failed" | "refill_begun" => format!("{kind} {}{}", change["attempt"], change["n"]),
-            _ => match &row["body"]["x"]["y"]["request"]["k"] {
-                Value::Null => continue,
-                key => format!("request {key}"),
-            },
+            _ => {
+                let key = &row["body"]["x"]["y"]["request"]["k"];
+                if key.is_null() {
+                    continue;
+                }
+                format!("request {key}")
+            }
         };
         assert!(causes.insert(cause.clone()), "{account}: {cause} has two rows");
     }
@@ -221,7 +227,8 @@ async fn events(world: &World) -> BTreeMap<String, Vec<Value>> {
     let all = world.api.get("/local/events").await.unwrap().json();
     for kept in all["events"].as_array().unwrap() {
         // Slices and reminders are no news of a row.
-        if let (Some(account), Some(_)) = (kept["event"]["detail"]["account"].as_str(), kept["event"]["detail"]["seq"].as_u64())
+        if let (Some(account), Some(_)) =
+            (kept["event"]["detail"]["account"].as_str(), kept["event"]["detail"]["seq"].as_u64())
         {
             events.entry(account.to_owned()).or_default().push(kept["event"].clone());
         }

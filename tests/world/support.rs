@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use time::{Time, UtcDateTime};
 use time::macros::utc_datetime;
+use time::{Time, UtcDateTime};
 use tollgate::store::Shard;
 use tollgate_local::api::{Answer, Api};
 use tollgate_local::clock::Pace;

@@ -87,7 +87,7 @@ async fn live_with_deliveries(fault: &Value, deliveries: &[&str]) {
 }
 
 /// Lives with every `every`-th of some calls going wrong.
-async fn live_with_calls(faults: &[(Value, u64)]) {
+async fn live_with_calls(faults: Vec<(Value, u64)>) {
     let world = world().await;
     for (fault, every) in faults {
         for nth in (1..=CALLS_MAX / every).map(|n| n * every) {
@@ -139,22 +139,16 @@ async fn everything_comes_late() {
     live_with_deliveries(&json!({"fault": "delay", "by": "35s"}), &deliveries).await;
 }
 
+/// Side by side: whoever repeats a call waits first, in real time.
 #[tokio::test]
-async fn the_answers_of_dynamodb_are_lost() {
-    let lost = |operation: &str| json!({"fault": "lose_answer", "service": "dynamodb", "operation": operation});
+async fn answers_of_dynamodb_and_of_stripe_are_lost_and_their_calls_throttled() {
     let writes = ["PutItem", "UpdateItem", "TransactWriteItems"];
-    let faults: Vec<(Value, u64)> = writes.iter().map(|operation| (lost(operation), 5)).collect();
-    live_with_calls(&faults).await;
-}
-
-#[tokio::test]
-async fn the_tables_are_throttled() {
+    let lost = |operation: &str| json!({"fault": "lose_answer", "service": "dynamodb", "operation": operation});
     let throttled = |table: &str| json!({"fault": "throttle", "service": "dynamodb", "table": table});
-    live_with_calls(&[(throttled("ledger"), 17), (throttled("accounts"), 70)]).await;
-}
-
-#[tokio::test]
-async fn the_answers_of_stripe_are_lost_and_its_calls_throttled() {
     let stripe = |fault: &str| json!({"fault": fault, "service": "stripe"});
-    live_with_calls(&[(stripe("lose_answer"), 4), (stripe("throttle"), 7), (stripe("lose_call"), 9)]).await;
+    tokio::join!(
+        live_with_calls(writes.map(|operation| (lost(operation), 5)).into()),
+        live_with_calls(vec![(throttled("ledger"), 17), (throttled("accounts"), 70)]),
+        live_with_calls(vec![(stripe("lose_answer"), 4), (stripe("throttle"), 7), (stripe("lose_call"), 9)]),
+    );
 }
