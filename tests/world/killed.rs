@@ -176,8 +176,7 @@ async fn run(flow: Flow, customer: &Customer<'_>, fault: Option<Value>) -> Vec<C
     let ready = flow.prepare(customer).await;
     // A process that has read the price list a moment ago makes one call less.
     world.fault(json!({"kill": flow.function()}));
-    world.fault(json!({"fault": "delay", "by": "0s", "delivery": "webhook", "name": flow.webhook(), "times": 0}));
-    world.fault(json!({"fault": "drop", "delivery": "webhook", "times": 0}));
+    world.only_webhook(flow.webhook());
     if let Some(mut fault) = fault {
         fault["function"] = json!(flow.function());
         world.fault(fault);

@@ -183,6 +183,13 @@ impl World {
         self.fault(json!({"clear": true}));
     }
 
+    /// From now on only webhooks of this type arrive; the others come again after five minutes.
+    pub(crate) fn only_webhook(&self, event: &str) {
+        // Of several faults the first that fits happens.
+        self.fault(json!({"fault": "delay", "by": "0s", "delivery": "webhook", "name": event, "times": 0}));
+        self.fault(json!({"fault": "drop", "delivery": "webhook", "times": 0}));
+    }
+
     /// From now on a schedule comes to nothing: hours pass quickly.
     pub(crate) fn without_schedule(&self, function: &str) {
         let schedules = &self.cloud.wiring().schedules;
