@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use lambda_http::http::{HeaderValue, StatusCode, header};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::event::Cause;
 use crate::ids::{AccountId, RequestKey};
@@ -123,7 +123,21 @@ impl Call {
     /// # Errors
     /// [`Code::InvalidBody`], with where and why.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        serde_json::from_slice(&self.body).map_err(|error| Problem::new(Code::InvalidBody, format!("{error}.")))
+        let body = serde_json::from_slice(&self.body);
+        let body = body.map_err(|error| Problem::new(Code::InvalidBody, format!("{error}.")))?;
+        // Serde takes a list for a struct, and its values for the fields in their order: nobody means that.
+        if !self.body.trim_ascii_start().starts_with(b"{") {
+            return Err(Problem::new(Code::InvalidBody, "The body is a JSON object."));
+        }
+        Ok(body)
+    }
+
+    /// Makes sure that the body says nothing: there is none, or it is `{}`.
+    ///
+    /// # Errors
+    /// [`Code::InvalidBody`], with where and why.
+    pub fn no_body(&self) -> Result<(), Problem> {
+        if self.body.is_empty() { Ok(()) } else { self.json::<Nothing>().map(drop) }
     }
 
     /// Who called.
@@ -196,6 +210,11 @@ impl Call {
         Digest::of(&[&self.target, &String::from_utf8_lossy(&self.body)])
     }
 }
+
+/// A body that says nothing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
 
 /// An answer with a JSON body.
 #[must_use]
@@ -306,6 +325,20 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_no_body_although_its_values_would_fit_the_fields() {
+        #[derive(Debug, Deserialize)]
+        struct Wish {
+            _name: String,
+        }
+        let read = |body: &str| read("{}", r#"{"sub":"acme"}"#, &serde_json::to_string(body).unwrap()).unwrap();
+        assert_eq!(read(r#"["a"]"#).json::<Wish>().unwrap_err().code(), "invalid_body");
+        assert_eq!(read("[]").no_body().unwrap_err().code(), "invalid_body");
+        assert_eq!(read(r#"{"a":1}"#).no_body().unwrap_err().code(), "invalid_body");
+        read(r#" {"_name":"a"}"#).json::<Wish>().unwrap();
+        assert_eq!((read("{}").no_body(), read("").no_body()), (Ok(()), Ok(())));
+    }
+
+    #[test]
     fn what_cannot_be_read_is_a_problem() {
         let claims = r#"{"sub":"acme"}"#;
         assert_eq!(read(r#"{"idempotency-key":"a b"}"#, claims, "null").unwrap_err().code(), "invalid_parameter");
@@ -315,6 +348,7 @@ mod tests {
         assert_eq!(read("{}", claims, &huge).unwrap_err().code(), "body_too_large");
         let call = read("{}", claims, r#""not json""#).unwrap();
         assert_eq!(call.json::<BTreeMap<String, u32>>().unwrap_err().code(), "invalid_body");
+        assert_eq!(call.no_body().unwrap_err().code(), "invalid_body");
         assert_eq!(call.path::<u32>("project").unwrap_err().code(), "not_found");
         assert_eq!(call.cause(), Cause::Command);
     }

@@ -28,12 +28,14 @@ const REFILL_AMOUNT: u32 = 25;
 const REFILL_THRESHOLD_MAX: u32 = 10;
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Wish {
     amount: String,
     auto_refill: Option<RefillWish>,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RefillWish {
     enabled: bool,
     threshold: Option<String>,

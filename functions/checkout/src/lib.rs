@@ -54,6 +54,7 @@ async fn route(desk: Desk<'_>, call: &Call) -> Result<(StatusCode, Value), Probl
             status::status(desk, &session).await.map(|status| (StatusCode::OK, status))
         }
         "POST /v1/checkout-sessions/{id}/cancel" => {
+            call.no_body()?;
             let session = own_session(desk, call, caller).await?;
             status::cancel(desk, &session).await.map(|status| (StatusCode::OK, status))
         }

@@ -47,11 +47,6 @@ enum StopReason {
     StartFailed,
 }
 
-/// A body that says nothing.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
 /// `POST /v1/projects/{project}/resources`.
 pub(crate) async fn create(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     let wanted: Wanted = call.json()?;
@@ -116,19 +111,19 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
 
 /// `POST /v1/projects/{project}/resources/{id}/start`.
 pub(crate) async fn start(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    no_body(call)?;
+    call.no_body()?;
     change(billing, call, |view, target, now| request::start(view, std::slice::from_ref(&target.id), now)).await
 }
 
 /// `POST /v1/projects/{project}/resources/{id}/restore`.
 pub(crate) async fn restore(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    no_body(call)?;
+    call.no_body()?;
     change(billing, call, |view, target, now| request::restore(view, std::slice::from_ref(&target.id), now)).await
 }
 
 /// `DELETE /v1/projects/{project}/resources/{id}`.
 pub(crate) async fn delete(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    no_body(call)?;
+    call.no_body()?;
     change(billing, call, |view, target, _| request::delete(view, std::slice::from_ref(&target.id))).await
 }
 
@@ -225,8 +220,4 @@ fn reachable(id: ResourceId) -> Result<ResourceId, Problem> {
         return Ok(id);
     }
     Err(Problem::new(Code::InvalidBody, "id: letters, digits, '-', '_', '.' and '~' only."))
-}
-
-fn no_body(call: &Call) -> Result<(), Problem> {
-    if call.body().is_empty() { Ok(()) } else { call.json::<Nothing>().map(drop) }
 }

@@ -146,6 +146,10 @@ impl Lambda {
             lock(&self.instances).values().filter(|instance| instance.function == function).cloned().collect();
         for instance in &instances {
             instance.kill();
+            // It takes a moment to die, and must not take the next invocation with it.
+            if let Some(pool) = self.functions.get(function) {
+                lock(&pool.idle).retain(|idle| idle.id != instance.id);
+            }
         }
         instances.len()
     }

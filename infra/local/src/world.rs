@@ -188,6 +188,8 @@ pub(crate) async fn run(world: Arc<World>) {
 pub(crate) async fn advance(world: &Arc<World>, to: UtcDateTime) -> Vec<Run> {
     let _one_at_a_time = world.control.moving.lock().await;
     let before = world.runs.count();
+    // What a program did to the stand-in itself came by no request that would have told of it.
+    webhooks::wake(world);
     world.clock.hold();
     world.activity.idle().await;
     while let Some(next) = world.agenda.next().filter(|next| *next <= to) {

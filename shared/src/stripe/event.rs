@@ -385,7 +385,8 @@ fn dispute(dispute: &Dispute, kind: &str) -> Result<News, String> {
         "charge.dispute.funds_withdrawn" => vec![DisputeStep::Open, DisputeStep::Debit],
         "charge.dispute.funds_reinstated" => vec![DisputeStep::Reversal],
         _ => match status {
-            "won" => vec![DisputeStep::Won, DisputeStep::Reversal],
+            // The money first: an account that is thawed without it may be below its threshold, and its card charged.
+            "won" => vec![DisputeStep::Reversal, DisputeStep::Won],
             "lost" => vec![DisputeStep::Debit, DisputeStep::Lost],
             other => return Err(format!("closed with the status {other:?}")),
         },
@@ -497,7 +498,7 @@ mod tests {
         assert_eq!(steps("charge.dispute.created", "needs_response", json!([])), [Open]);
         assert_eq!(steps("charge.dispute.created", "needs_response", json!([{"id": "txn_1"}])), [Open, Debit]);
         assert_eq!(steps("charge.dispute.funds_withdrawn", "needs_response", Value::Null), [Open, Debit]);
-        assert_eq!(steps("charge.dispute.closed", "won", json!([])), [Won, Reversal]);
+        assert_eq!(steps("charge.dispute.closed", "won", json!([])), [Reversal, Won]);
         assert_eq!(steps("charge.dispute.closed", "lost", json!([])), [Debit, Lost]);
         assert_eq!(steps("charge.dispute.closed", "warning_closed", json!([])), []);
     }

@@ -156,3 +156,13 @@ async fn a_function_that_is_killed_in_an_asynchronous_invocation_is_tried_again(
     assert!(!ran.is_empty());
     assert_eq!(cloud.events().len(), 2);
 }
+
+#[tokio::test]
+async fn what_is_killed_while_idle_takes_no_invocation_with_it() {
+    let cloud = cloud().await;
+    for _ in 0..20 {
+        post(&cloud, "/local/faults", &json!({"kill": "worker"})).await.json();
+        let answer = post(&cloud, "/local/functions/worker", &json!({})).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}

@@ -44,3 +44,17 @@ async fn webhooks_are_doubled_lost_and_sent_again_on_demand() {
     assert_eq!(got(&cloud, "web").len(), 5);
     assert_eq!(get(&cloud, "/local/faults").await.json()["faults"].as_array().unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn what_a_program_does_to_the_stand_in_comes_to_the_api_when_the_cloud_is_waited_for() {
+    let cloud = cloud().await;
+    let customers = format!("{}/v1/customers", cloud.urls().stripe.as_ref().unwrap());
+    let customer = send(&cloud, "POST", &customers, &KEY, "email=a@b.test").await.json();
+    cloud.idle().await;
+    let before = got(&cloud, "web").len();
+    cloud.stripe().unwrap().set_default_in_portal(customer["id"].as_str().unwrap(), "pm_1").unwrap();
+    cloud.idle().await;
+    let webhooks = got(&cloud, "web");
+    assert_eq!(webhooks.len() - before, 1);
+    assert!(webhooks[before]["body"].as_str().unwrap().contains("customer.updated"));
+}

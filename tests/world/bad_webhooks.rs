@@ -1,0 +1,89 @@
+//! Webhooks that Stripe did not send, or not now.
+
+use serde_json::json;
+use tollgate_local::api::Answer;
+use tollgate_local::stripe::Delivery;
+
+use crate::invariants::check;
+use crate::support::{GOOD_CARD, MINUTE, Processes, World};
+
+const PATH: &str = "/v1/stripe/webhook";
+
+async fn post(world: &World, signature: Option<&str>, body: &str) -> Answer {
+    let signature = signature.iter().map(|signature| ("stripe-signature", *signature));
+    let headers: Vec<(&str, &str)> = std::iter::once(("content-type", "application/json")).chain(signature).collect();
+    world.api.send("POST", PATH, &headers, body.to_owned()).await.unwrap()
+}
+
+/// The webhook that tells of a payment, which never came.
+async fn held_back(world: &World) -> Delivery {
+    let alice = world.customer("alice");
+    let page = alice.page(&json!({"amount": "25.00"})).await;
+    world.fault(json!({"fault": "drop", "delivery": "webhook", "times": 0}));
+    alice.pay(&page, GOOD_CARD).await;
+    world.cloud.idle().await;
+    assert_eq!(alice.story(), ["opened 0 0"]);
+    // Taken before the cloud brings it.
+    world.stripe().redeliver_all();
+    let deliveries = world.stripe().due_deliveries(world.cloud.now().unix_timestamp());
+    deliveries.into_iter().find(|delivery| delivery.event_type == "payment_intent.succeeded").unwrap()
+}
+
+fn signature(delivery: &Delivery) -> &str {
+    let of_name = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("stripe-signature");
+    &delivery.headers.iter().find(of_name).unwrap().1
+}
+
+#[tokio::test]
+async fn what_stripe_did_not_sign_is_not_looked_at() {
+    let world = World::new(Processes::Several).await;
+    let delivery = held_back(&world).await;
+    let (good, body) = (signature(&delivery), delivery.body.as_str());
+    let (time, _) = good.split_once(",v1=").unwrap();
+    let older = format!("t={}", world.cloud.now().unix_timestamp() - 1);
+    let more = body.replace("2500", "9900");
+    assert_ne!(more, body);
+    let wrong = format!("{time},v1={}", "0".repeat(64));
+    let moved = good.replace(time, &older);
+    let bad = [
+        (None, body),
+        (Some(""), body),
+        (Some("nonsense"), body),
+        (Some(wrong.as_str()), body),
+        (Some(time), body),
+        (Some(moved.as_str()), body),
+        (Some(good), more.as_str()),
+        (Some(good), "{}"),
+        (Some(good), ""),
+    ];
+    let before = world.cloud.calls_count();
+    for (signature, body) in bad {
+        let answer = post(&world, signature, body).await;
+        let document = answer.json();
+        assert_eq!((answer.status, &document["code"]), (400, &json!("invalid_signature")), "{signature:?}: {document}");
+    }
+    world.cloud.idle().await;
+    assert_eq!(world.cloud.calls_count(), before, "nothing was even asked");
+    assert_eq!(world.customer("alice").story(), ["opened 0 0"]);
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_replayed_is_credited_once_and_an_old_one_not_at_all() {
+    let world = World::new(Processes::Several).await;
+    let delivery = held_back(&world).await;
+    let alice = world.customer("alice");
+    world.later(MINUTE * 5 - std::time::Duration::from_secs(1)).await;
+    for _ in 0..3 {
+        let answer = post(&world, Some(signature(&delivery)), &delivery.body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        world.cloud.idle().await;
+        assert_eq!(alice.story(), ["opened 0 0", "topup 25 25"]);
+    }
+    world.later(std::time::Duration::from_secs(2)).await;
+    let answer = post(&world, Some(signature(&delivery)), &delivery.body).await;
+    assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("invalid_signature")), "{answer:?}");
+    assert_eq!(alice.story(), ["opened 0 0", "topup 25 25"]);
+    world.no_faults();
+    world.later(MINUTE * 40).await;
+    check(&[&alice]).await;
+}

@@ -1,0 +1,290 @@
+//! What must hold whatever happened, seen from outside: by HTTP, as customers, the operator, receivers of events and
+//! Stripe see it. Nothing here uses the functions' own code but for reading amounts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use tollgate::money::Usd;
+use tollgate_local::api::Api;
+
+use crate::support::{Customer, World};
+
+/// Checks these accounts and all that is there once. Everything must have come to rest before.
+pub(crate) async fn check(customers: &[&Customer<'_>]) {
+    let Some(world) = customers.first().map(|customer| customer.world) else { return };
+    let dead = world.api.get("/local/dead-letters").await.unwrap().json();
+    assert_eq!(dead["count"], 0, "nothing is given up: {dead}");
+    let outside = world.stripe().calls_outside();
+    assert!(outside.is_empty(), "calls that Stripe does not know: {outside:?}");
+    let payments = Payments::read(world).await;
+    let events = events(world).await;
+    for customer in customers {
+        check_account(customer, &payments, events.get(&customer.account).map_or(&[], Vec::as_slice)).await;
+    }
+}
+
+async fn check_account(customer: &Customer<'_>, payments: &Payments, events: &[Value]) {
+    let account = customer.account.as_str();
+    let shown = customer.read("/v1/balance").await;
+    let rows = rows(customer).await;
+    check_chain(customer, &rows).await;
+    assert_eq!(usd(&shown["balance"]), usd(&rows.last().unwrap()["balance"]), "{account}: the balance that is shown");
+    check_money(account, &rows);
+    check_time(account, &rows);
+    check_transactions(customer, &rows).await;
+    check_causes(account, &rows);
+    check_events(account, &rows, events);
+    let moved: Usd = of_types(&rows, &PAID_TYPES).map(|row| usd(&row["amount"])).sum();
+    assert_eq!(moved, payments.of(account), "{account}: what was credited is what Stripe has: {rows:#?}");
+}
+
+/// Types of rows that tell of money at Stripe.
+const PAID_TYPES: [&str; 6] = ["topup", "auto_refill", "refund", "refund_reversed", "dispute", "dispute_reversed"];
+
+fn of_types<'r>(rows: &'r [Value], types: &'r [&str]) -> impl Iterator<Item = &'r Value> {
+    rows.iter().filter(|row| types.iter().any(|kind| row["type"] == *kind))
+}
+
+async fn rows(customer: &Customer<'_>) -> Vec<Value> {
+    let path = format!("/local/ledger/{}", customer.account);
+    let answer = customer.world.api.get(&path).await.unwrap().success().unwrap();
+    answer["rows"].as_array().unwrap().clone()
+}
+
+/// No number is missing, and every row carries the hash of the one before it.
+async fn check_chain(customer: &Customer<'_>, rows: &[Value]) {
+    let account = customer.account.as_str();
+    let numbers: Vec<u64> = rows.iter().map(|row| row["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..rows.len() as u64).collect::<Vec<_>>(), "{account}: no gap");
+    let world = customer.world;
+    let verified = world.read(&world.operator, &format!("/v1/admin/accounts/{account}/verify")).await;
+    assert_eq!(verified["verified"], true, "{account}: {verified}");
+    assert_eq!(verified["rows"], rows.len(), "{account}: {verified}");
+}
+
+/// Each balance follows from the one before; what is billed for time never takes it below zero.
+fn check_money(account: &str, rows: &[Value]) {
+    let mut before = Usd::ZERO;
+    for row in rows {
+        let (amount, balance) = (usd(&row["amount"]), usd(&row["balance"]));
+        assert_eq!(balance, before + amount, "{account}: row {row}");
+        let is_for_time = ["usage", "started", "restored", "resumed"].iter().any(|kind| row["type"] == *kind);
+        assert!(
+            !(is_for_time && amount.is_negative() && balance.is_negative()),
+            "{account}: into debt for time: {row}"
+        );
+        before = balance;
+    }
+}
+
+/// What each resource has paid is one unbroken stretch from its start to its stop, or to where everything is paid.
+fn check_time(account: &str, rows: &[Value]) {
+    let mut paid_through: BTreeMap<&str, i64> = BTreeMap::new();
+    for row in rows {
+        let at = row["at"].as_i64().unwrap();
+        let event = &row["body"]["x"]["e"];
+        match row["type"].as_str().unwrap() {
+            "started" | "restored" => {
+                for line in lines(&event["started"]["lines"]) {
+                    let before = paid_through.insert(line.resource, at + line.seconds);
+                    assert_eq!(before, None, "{account}: starts what runs: {row}");
+                    assert_eq!(event["started"]["through"], at + line.seconds, "{account}: {row}");
+                }
+            }
+            "usage" => {
+                let (from, through) = (event["u"]["f"].as_i64().unwrap(), event["u"]["t"].as_i64().unwrap());
+                let charged: BTreeMap<&str, i64> =
+                    lines(&event["u"]["l"]).map(|line| (line.resource, line.seconds)).collect();
+                for (resource, paid) in &mut paid_through {
+                    assert_eq!(*paid, from, "{account}: {resource} is charged twice or not at all: {row}");
+                    assert_eq!(charged.get(resource), Some(&(through - from)), "{account}: {resource}: {row}");
+                    *paid = through;
+                }
+                assert_eq!(charged.len(), paid_through.len(), "{account}: what does not run is charged: {row}");
+            }
+            "stopped" | "resources_deleted" => {
+                let change = event.as_object().unwrap().values().next().unwrap();
+                for line in lines(&change["lines"]) {
+                    let paid = paid_through.get(line.resource).unwrap();
+                    assert_eq!(paid - at, line.seconds, "{account}: the unused time: {row}");
+                }
+                for resource in change["resources"].as_array().unwrap() {
+                    paid_through.remove(resource["id"].as_str().unwrap());
+                }
+            }
+            "suspended" => paid_through.clear(),
+            // What comes back has paid for nothing yet; the next row pays from now on.
+            "resumed" => {
+                for resource in event["resumed"]["resources"].as_array().into_iter().flatten() {
+                    paid_through.insert(resource["id"].as_str().unwrap(), at);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+struct Line<'r> {
+    resource: &'r str,
+    seconds: i64,
+}
+
+/// Lines are written as lists: resource, rate, seconds, amount, …
+fn lines(lines: &Value) -> impl Iterator<Item = Line<'_>> {
+    let lines = lines.as_array().into_iter().flatten();
+    lines.map(|line| Line { resource: line[0].as_str().unwrap(), seconds: line[2].as_i64().unwrap() })
+}
+
+/// The history that the customer is shown is the ledger.
+async fn check_transactions(customer: &Customer<'_>, rows: &[Value]) {
+    let mut shown = Vec::new();
+    let mut path = "/v1/transactions?include=all&limit=200".to_owned();
+    loop {
+        let page = customer.read(&path).await;
+        shown.extend(page["items"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/v1/transactions?include=all&limit=200&cursor={next}");
+    }
+    shown.reverse();
+    assert_eq!(shown.len(), rows.len(), "{}: all rows are shown", customer.account);
+    for (shown, row) in shown.iter().zip(rows) {
+        let meaning = (shown["seq"].as_u64(), usd(&shown["amount"]), usd(&shown["balance_after"]));
+        let stored = (row["seq"].as_u64(), usd(&row["amount"]), usd(&row["balance"]));
+        assert_eq!(meaning, stored, "{}: {shown}", customer.account);
+    }
+}
+
+/// A payment, a refund, a dispute, an attempt and a request have one row each.
+fn check_causes(account: &str, rows: &[Value]) {
+    let mut causes = BTreeSet::new();
+    for row in rows {
+        let (kind, event) = (row["type"].as_str().unwrap(), &row["body"]["x"]["e"]);
+        let change = event.as_object().and_then(|event| event.values().next()).unwrap_or(&Value::Null);
+        let cause = match kind {
+            "topup" | "auto_refill" => format!("paid {}", change["payment"]),
+            "refund" | "dispute" | "refund_reversed" | "dispute_reversed" => format!("{kind} {}", change["by"]),
+            "refill_failed" | "refill_begun" => format!("{kind} {}{}", change["attempt"], change["n"]),
+            _ => {
+                let key = &row["body"]["x"]["y"]["request"]["k"];
+                if key.is_null() {
+                    continue;
+                }
+                format!("request {key}")
+            }
+        };
+        assert!(causes.insert(cause.clone()), "{account}: {cause} has two rows");
+    }
+}
+
+/// Every row has its events, however often they came, and every event its row.
+fn check_events(account: &str, rows: &[Value], events: &[Value]) {
+    let told: BTreeSet<String> =
+        events.iter().map(|event| format!("{} {}", event["detail"]["id"], event["detail-type"])).collect();
+    let mut expected = BTreeSet::new();
+    for row in rows {
+        for (n, name) in names_of_events(row).iter().enumerate() {
+            expected.insert(format!("{} {}", json!(format!("{account}#{}#{n}", row["seq"])), json!(name)));
+        }
+    }
+    assert_eq!(told, expected, "{account}: no row without its events, no event without its row");
+    for event in events {
+        let detail = &event["detail"];
+        let row = &rows[usize::try_from(detail["seq"].as_u64().unwrap()).unwrap()];
+        assert_eq!(usd(&detail["state"]["balance"]), usd(&row["balance"]), "{account}: {event}");
+    }
+}
+
+/// What the world is told of a row.
+fn names_of_events(row: &Value) -> Vec<&'static str> {
+    let event = &row["body"]["x"];
+    let mut names = match row["type"].as_str().unwrap() {
+        "opened" => vec!["AccountOpened"],
+        "topup" | "auto_refill" | "bonus" | "refund_reversed" | "dispute_reversed" => vec!["CreditAdded"],
+        "refund" | "dispute" => vec!["CreditTaken"],
+        "started" => vec!["ResourceStarted"; event["e"]["started"]["resources"].as_array().unwrap().len()],
+        "stopped" => vec!["ResourceStopped"],
+        "resources_deleted" => vec!["ResourceDeleted"],
+        "suspended" => vec!["Suspended"],
+        "resumed" => {
+            let started = event["e"]["resumed"]["resources"].as_array().map_or(0, Vec::len);
+            std::iter::once("Resumed").chain(std::iter::repeat_n("ResourceStarted", started)).collect()
+        }
+        "refill_failed" => vec!["RefillFailed"],
+        "frozen" | "dispute_opened" => vec!["Frozen"],
+        "unfrozen" | "dispute_closed" => vec!["Unfrozen"],
+        "usage" | "created" | "refill_changed" | "refill_begun" | "refill_due" | "card_removed" => vec![],
+        other => panic!("no test here makes a row {other}: say what it tells"),
+    };
+    if event["w"]["now"].is_object() {
+        names.push("BalanceLow");
+    }
+    names
+}
+
+/// The events of rows that came to the bus, by account.
+async fn events(world: &World) -> BTreeMap<String, Vec<Value>> {
+    let mut events: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let all = world.api.get("/local/events").await.unwrap().json();
+    for kept in all["events"].as_array().unwrap() {
+        // Slices and reminders are no news of a row.
+        if let (Some(account), Some(_)) =
+            (kept["event"]["detail"]["account"].as_str(), kept["event"]["detail"]["seq"].as_u64())
+        {
+            events.entry(account.to_owned()).or_default().push(kept["event"].clone());
+        }
+    }
+    events
+}
+
+/// What Stripe has received and not given back, by account.
+struct Payments {
+    received: BTreeMap<String, Usd>,
+}
+
+impl Payments {
+    async fn read(world: &World) -> Payments {
+        let stripe = Api::new(world.cloud.urls().stripe.as_ref().unwrap()).with_token("sk_test_local");
+        let mut received: BTreeMap<String, Usd> = BTreeMap::new();
+        let mut account_of_charge = BTreeMap::new();
+        for charge in all(&stripe, "/v1/charges").await.iter().filter(|charge| charge["status"] == "succeeded") {
+            let customer = world.stripe().object(charge["customer"].as_str().unwrap()).unwrap();
+            let account = customer["metadata"]["tollgate_account"].as_str().unwrap().to_owned();
+            let cents = charge["amount"].as_i64().unwrap() - charge["amount_refunded"].as_i64().unwrap();
+            *received.entry(account.clone()).or_default() += Usd::from_cents(cents).unwrap();
+            account_of_charge.insert(charge["id"].as_str().unwrap().to_owned(), account);
+        }
+        for dispute in all(&stripe, "/v1/disputes").await {
+            let status = dispute["status"].as_str().unwrap();
+            if status == "won" || status.starts_with("warning_") {
+                continue;
+            }
+            let account = &account_of_charge[dispute["charge"].as_str().unwrap()];
+            *received.get_mut(account).unwrap() -= Usd::from_cents(dispute["amount"].as_i64().unwrap()).unwrap();
+        }
+        Payments { received }
+    }
+
+    fn of(&self, account: &str) -> Usd {
+        self.received.get(account).copied().unwrap_or_default()
+    }
+}
+
+/// Every object of a list at Stripe.
+async fn all(stripe: &Api, list: &str) -> Vec<Value> {
+    let mut objects: Vec<Value> = Vec::new();
+    loop {
+        let after = objects.last().map(|last| format!("&starting_after={}", last["id"].as_str().unwrap()));
+        let page = stripe.get(&format!("{list}?limit=100{}", after.unwrap_or_default())).await.unwrap();
+        let page = page.success().unwrap();
+        objects.extend(page["data"].as_array().unwrap().clone());
+        if page["has_more"] != true {
+            return objects;
+        }
+    }
+}
+
+/// An amount as it is stored or shown.
+fn usd(amount: &Value) -> Usd {
+    let text = amount.as_str().map_or_else(|| amount.to_string(), str::to_owned);
+    text.parse().unwrap_or_else(|error| panic!("{amount}: {error}"))
+}

@@ -1,0 +1,258 @@
+//! Every flow with its function killed before and after every call it makes to the outside.
+//!
+//! A flow runs once undisturbed: which calls its function makes, and how many, is written beside each flow, so that one
+//! more shows. Then it runs for each call with the function killed before it, and with the function killed after it,
+//! for a customer of its own; and whoever triggered it does what it does in the real world: a client repeats its
+//! request under the same key, Stripe sends its webhook again, Lambda invokes again, schedules come again. What is left
+//! is the same.
+
+use serde_json::{Value, json};
+use tollgate_local::calls::Call;
+use tollgate_local::stripe::{CardRule, DisputeEnd, DisputeKind, NewDispute};
+
+use crate::invariants::check;
+use crate::support::{Customer, GOOD_CARD, MINUTE, Processes, World};
+
+/// The kinds of death.
+pub(crate) const DEATHS: [&str; 2] = ["kill_before", "kill_after"];
+
+/// What a customer, Stripe or the clock sets in motion.
+#[derive(Clone, Copy, Debug)]
+enum Flow {
+    /// A payment page is made, and then paid.
+    Page,
+    /// It is paid, and this event tells of it.
+    Paid(&'static str),
+    /// A resource is made and started.
+    Start,
+    /// It is stopped.
+    Stop,
+    /// A start leaves too little: the card is charged.
+    Refilled,
+    /// The same, and the card is declined.
+    Declined,
+    /// A row becomes events.
+    Published,
+    /// A payment is refunded in part.
+    Refunded,
+    /// A payment is disputed.
+    Disputed,
+    /// The dispute is won.
+    Won,
+}
+
+/// What an account was made ready with.
+struct Ready {
+    page: Value,
+    path: String,
+    payment: String,
+    dispute: String,
+}
+
+impl Flow {
+    /// The function that is killed.
+    fn function(self) -> &'static str {
+        match self {
+            Flow::Page => "checkout",
+            Flow::Paid(_) | Flow::Refunded | Flow::Disputed | Flow::Won => "stripe-webhook",
+            Flow::Start | Flow::Stop => "resources",
+            Flow::Refilled | Flow::Declined => "auto-refill",
+            Flow::Published => "publish",
+        }
+    }
+
+    /// The only webhook that arrives meanwhile; the others come later.
+    fn webhook(self) -> &'static str {
+        match self {
+            Flow::Paid(event) => event,
+            Flow::Refunded => "refund.created",
+            Flow::Disputed => "charge.dispute.created",
+            Flow::Won => "charge.dispute.closed",
+            Flow::Page | Flow::Start | Flow::Stop | Flow::Refilled | Flow::Declined | Flow::Published => "none",
+        }
+    }
+
+    async fn prepare(self, customer: &Customer<'_>) -> Ready {
+        let mut ready =
+            Ready { page: Value::Null, path: String::new(), payment: String::new(), dispute: String::new() };
+        match self {
+            Flow::Page => {}
+            Flow::Paid(_) => {
+                let refill = json!({"enabled": true, "threshold": "10.00", "amount": "15.00"});
+                ready.page = customer.page(&json!({"amount": "25.00", "auto_refill": refill})).await;
+            }
+            Flow::Start | Flow::Published => {
+                customer.bonus("25.00").await;
+                ready.path = customer.project().await;
+            }
+            Flow::Stop => {
+                customer.bonus("25.00").await;
+                let project = customer.project().await;
+                ready.path = customer.start(&project, "gpu").await;
+            }
+            Flow::Refilled | Flow::Declined => {
+                customer.world.stripe().decline_card(GOOD_CARD, None);
+                customer.top_up_with_refill("13.00", "10.00", "15.00").await;
+                ready.path = customer.project().await;
+            }
+            Flow::Refunded | Flow::Disputed | Flow::Won => {
+                customer.top_up("25.00").await;
+                ready.payment = customer.payment("topup");
+            }
+        }
+        if let Flow::Won = self {
+            ready.dispute = dispute(customer, &ready.payment);
+        }
+        customer.world.cloud.idle().await;
+        ready
+    }
+
+    async fn act(self, customer: &Customer<'_>, ready: &Ready) {
+        let stripe = customer.world.stripe();
+        match self {
+            Flow::Page => {
+                let page = customer.page(&json!({"amount": "25.00"})).await;
+                customer.pay(&page, GOOD_CARD).await;
+            }
+            Flow::Paid(_) => customer.pay(&ready.page, GOOD_CARD).await,
+            Flow::Start | Flow::Published | Flow::Refilled => {
+                customer.start(&ready.path, "gpu").await;
+            }
+            Flow::Declined => {
+                let decline = CardRule { decline_code: "insufficient_funds".to_owned(), network_advice_code: None };
+                stripe.decline_card(GOOD_CARD, Some(decline));
+                customer.start(&ready.path, "gpu").await;
+            }
+            Flow::Stop => {
+                customer.stop(&ready.path).await;
+            }
+            Flow::Refunded => {
+                stripe.refund_in_dashboard(&ready.payment, Some(1_000)).unwrap();
+            }
+            Flow::Disputed => {
+                dispute(customer, &ready.payment);
+            }
+            Flow::Won => stripe.close_dispute(&ready.dispute, DisputeEnd::Won).unwrap(),
+        }
+        customer.world.cloud.idle().await;
+    }
+}
+
+fn dispute(customer: &Customer<'_>, payment: &str) -> String {
+    let (payment, reason, kind) = (payment.to_owned(), "fraudulent".to_owned(), DisputeKind::Chargeback);
+    customer.world.stripe().dispute(&NewDispute { payment, amount: None, reason, kind }).unwrap()
+}
+
+/// Runs a flow undisturbed and then with every death there is.
+async fn survives(flow: Flow, calls: usize) {
+    let world = World::new(Processes::One).await;
+    let undisturbed = world.customer("undisturbed");
+    let recorded = run(flow, &undisturbed, None).await;
+    assert_eq!(recorded.len(), calls, "{flow:?} makes other calls than it did: {:#?}", listed(&recorded));
+
+    let mut customers = Vec::new();
+    for death in DEATHS {
+        for nth in 1..=recorded.len() {
+            let customer = world.customer(&format!("{death}-{nth}"));
+            let made = run(flow, &customer, Some(json!({"fault": death, "nth": nth}))).await;
+            let killed = |call: &&Call| call.outcome.as_deref().is_some_and(|outcome| outcome.starts_with("killed"));
+            assert_eq!(made.iter().filter(killed).count(), 1, "{flow:?}, {death} {nth}: {:#?}", listed(&made));
+            customers.push(customer);
+        }
+    }
+    // Webhooks come again after five minutes, invocations after one and two, an attempt is driven on after two.
+    world.later(MINUTE * 6).await;
+    let expected = undisturbed.story();
+    for customer in &customers {
+        assert_eq!(customer.story(), expected, "{flow:?}, {}", customer.account);
+    }
+    customers.push(undisturbed);
+    check(&customers.iter().collect::<Vec<_>>()).await;
+}
+
+/// Runs a flow for a customer, with a fault in its function if there is one; the calls that the function made.
+async fn run(flow: Flow, customer: &Customer<'_>, fault: Option<Value>) -> Vec<Call> {
+    let world = customer.world;
+    let ready = flow.prepare(customer).await;
+    // A process that has read the price list a moment ago makes one call less.
+    world.fault(json!({"kill": flow.function()}));
+    world.only_webhook(flow.webhook());
+    if let Some(mut fault) = fault {
+        fault["function"] = json!(flow.function());
+        world.fault(fault);
+    }
+    let before = world.cloud.calls_count();
+    flow.act(customer, &ready).await;
+    world.no_faults();
+    let calls = world.cloud.calls(before);
+    calls.into_iter().filter(|call| call.function == flow.function()).collect()
+}
+
+pub(crate) fn listed(calls: &[Call]) -> Vec<String> {
+    let one = |call: &Call| format!("{} {} {:?} {:?}", call.service, call.operation, call.tables, call.outcome);
+    calls.iter().map(one).collect()
+}
+
+#[tokio::test]
+async fn a_payment_page_is_made_once() {
+    survives(Flow::Page, 17).await;
+}
+
+#[tokio::test]
+async fn a_payment_is_credited_once_and_what_was_agreed_with_it_holds() {
+    survives(Flow::Paid("checkout.session.completed"), 23).await;
+}
+
+/// They end in the same calls as the one above; what tells the payment from them differs.
+#[tokio::test]
+async fn whichever_event_tells_of_a_payment_costs_no_more_calls() {
+    let world = World::new(Processes::One).await;
+    let mut customers = Vec::new();
+    for (event, calls) in [("payment_intent.succeeded", 22), ("invoice.paid", 24)] {
+        let customer = world.customer(event);
+        let recorded = run(Flow::Paid(event), &customer, None).await;
+        assert_eq!(recorded.len(), calls, "{event}: {:#?}", listed(&recorded));
+        customers.push(customer);
+    }
+    world.later(MINUTE * 6).await;
+    for customer in &customers {
+        assert_eq!(customer.story(), ["opened 0 0", "topup 25 25", "refill_changed 0 25"]);
+    }
+    check(&customers.iter().collect::<Vec<_>>()).await;
+}
+
+#[tokio::test]
+async fn a_resource_is_started_and_charged_once() {
+    survives(Flow::Start, 7).await;
+}
+
+#[tokio::test]
+async fn a_resource_is_stopped_once_and_its_unused_time_comes_back() {
+    survives(Flow::Stop, 7).await;
+}
+
+#[tokio::test]
+async fn a_card_is_charged_once_for_a_refill() {
+    survives(Flow::Refilled, 26).await;
+}
+
+#[tokio::test]
+async fn a_declined_refill_is_told_once_and_its_invoice_void() {
+    survives(Flow::Declined, 23).await;
+}
+
+#[tokio::test]
+async fn a_row_is_told() {
+    survives(Flow::Published, 1).await;
+}
+
+#[tokio::test]
+async fn a_refund_is_taken_once() {
+    survives(Flow::Refunded, 9).await;
+}
+
+#[tokio::test]
+async fn a_dispute_freezes_and_takes_once_and_gives_back_once() {
+    survives(Flow::Disputed, 14).await;
+    survives(Flow::Won, 15).await;
+}

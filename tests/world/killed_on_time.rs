@@ -1,0 +1,182 @@
+//! The flows that the clock sets in motion, killed before and after every call: the hourly run and the suspension.
+
+use std::time::Duration;
+
+use serde_json::json;
+use time::UtcDateTime;
+use tollgate_local::calls::Call;
+
+use crate::invariants::check;
+use crate::killed::{DEATHS, listed};
+use crate::support::{Customer, HOUR, MINUTE, Processes, START, World, today};
+
+/// How many calls a worker of the hourly run makes for a slice with one account.
+const SLICE_CALLS: usize = 5;
+/// How many calls a whole hourly run makes with one account: the slices are put on the bus by ten, each slice is looked
+/// up, and one has something to do.
+const HOUR_CALLS: usize = 75;
+/// By how many calls the slices are put on the bus.
+const PUTS: usize = 7;
+/// How many calls a run of `lifecycle` makes if one account is suspended.
+const SUSPENSION_CALLS: usize = 68;
+/// The first of those look for accounts that are due, one for each part of the index, several at once.
+const LOOKS: usize = 64;
+
+/// A customer whose machine runs for a day from [`START`] on.
+async fn running<'w>(world: &'w World) -> Customer<'w> {
+    let customer = world.customer("alice");
+    customer.bonus("100.00").await;
+    let project = customer.project().await;
+    customer.start(&project, "gpu").await;
+    world.cloud.idle().await;
+    customer
+}
+
+fn of_function(world: &World, before: u64, function: &str) -> Vec<Call> {
+    world.cloud.calls(before).into_iter().filter(|call| call.function == function).collect()
+}
+
+fn assert_killed(world: &World, before: u64, what: &str) {
+    let calls = world.cloud.calls(before);
+    let killed = |call: &&Call| call.outcome.as_deref().is_some_and(|outcome| outcome.starts_with("killed"));
+    assert_eq!(calls.iter().filter(killed).count(), 1, "{what}: {:#?}", listed(&calls));
+}
+
+/// One row for each hour, with $4.00 each.
+fn assert_hours(customer: &Customer<'_>, hours: usize) {
+    let mut expected = vec!["opened 0 0".to_owned(), "bonus 100 100".to_owned(), "started -4 96".to_owned()];
+    expected.extend((0..hours).map(|hour| format!("usage -4 {}", 92 - 4 * hour)));
+    assert_eq!(customer.story(), expected);
+}
+
+#[tokio::test]
+async fn an_hour_is_charged_once_wherever_a_worker_dies() {
+    let world = World::new(Processes::One).await;
+    let alice = running(&world).await;
+    world.without_schedule("hourly-debit");
+    world.without_schedule("lifecycle");
+    let mut hour = START + HOUR;
+    world.at(hour).await;
+    world.fault(json!({"kill": "hourly-debit"}));
+    let before = world.cloud.calls_count();
+    assert_eq!(world.settle_slice("alice", hour).await.status, 200);
+    let calls = of_function(&world, before, "hourly-debit");
+    assert_eq!(calls.len(), SLICE_CALLS, "{:#?}", listed(&calls));
+
+    let mut hours = 1;
+    for death in DEATHS {
+        for nth in 1..=SLICE_CALLS {
+            hour += HOUR;
+            hours += 1;
+            world.at(hour).await;
+            world.fault(json!({"kill": "hourly-debit"}));
+            world.fault(json!({"fault": death, "nth": nth, "function": "hourly-debit"}));
+            let before = world.cloud.calls_count();
+            assert_eq!(world.settle_slice("alice", hour).await.status, 502, "{death} {nth}");
+            assert_killed(&world, before, &format!("{death} {nth}"));
+            // The queue hands the message out again.
+            assert_eq!(world.settle_slice("alice", hour).await.status, 200, "{death} {nth}");
+            assert_hours(&alice, hours);
+        }
+    }
+    check(&[&alice]).await;
+}
+
+#[tokio::test]
+async fn an_hour_is_charged_once_wherever_the_hourly_run_dies() {
+    let world = World::new(Processes::One).await;
+    let alice = running(&world).await;
+    let mut hour = START + HOUR;
+    world.without_schedule("lifecycle");
+    world.fault(json!({"kill": "hourly-debit"}));
+    let before = world.cloud.calls_count();
+    world.at(hour).await;
+    let calls = of_function(&world, before, "hourly-debit");
+    assert_eq!(calls.len(), HOUR_CALLS, "{:#?}", listed(&calls));
+    assert_eq!(calls.iter().filter(|call| call.operation == "PutEvents").count(), PUTS, "{:#?}", listed(&calls));
+
+    let mut hours = 1;
+    for death in DEATHS {
+        for nth in 1..=PUTS {
+            hour += HOUR;
+            hours += 1;
+            let before = world.cloud.calls_count();
+            world.fault(json!({"fault": death, "nth": nth, "function": "hourly-debit", "operation": "PutEvents"}));
+            // The schedule's invocation is tried again after a minute.
+            world.at(hour + MINUTE * 2).await;
+            assert_killed(&world, before, &format!("{death} {nth}"));
+            assert_hours(&alice, hours);
+            world.no_faults();
+            world.without_schedule("lifecycle");
+        }
+    }
+    check(&[&alice]).await;
+}
+
+/// Somebody whose credit ends so many minutes after the hour.
+struct Ending<'w> {
+    customer: Customer<'w>,
+    minutes: u32,
+}
+
+#[tokio::test]
+async fn an_account_is_suspended_once_and_at_its_second_wherever_lifecycle_dies() {
+    let world = World::from(today("10:58:00"), Processes::One).await;
+    // $5.00 a minute.
+    let price = json!({"sku": "farm", "unit": "hour", "kind": "instance", "rate": "300.00"});
+    world.write(&world.operator, "PUT", "/v1/admin/prices", &json!({"prices": [price]})).await;
+    world.at_time("10:59:00").await;
+
+    // One look of the many is like another: the first and the last stand for them.
+    let places: Vec<usize> = [1, LOOKS].into_iter().chain(LOOKS + 1..=SUSPENSION_CALLS).collect();
+    let deaths = DEATHS.iter().flat_map(|death| places.iter().map(move |place| Some((*death, *place))));
+    let mut minutes = 0;
+    let mut endings = Vec::new();
+    for death in std::iter::once(None).chain(deaths) {
+        minutes += 4;
+        endings.push((death, ending(&world, minutes).await));
+    }
+    for (death, Ending { customer, minutes }) in &endings {
+        let suspension = today("11:00:00") + MINUTE * *minutes;
+        world.at(suspension - Duration::from_secs(1)).await;
+        assert_eq!(customer.story().len(), 4, "{:?}", customer.diary());
+        world.fault(json!({"kill": "lifecycle"}));
+        if let Some((death, nth)) = death {
+            world.fault(json!({"fault": death, "nth": nth, "function": "lifecycle"}));
+        }
+        let before = world.cloud.calls_count();
+        world.at(suspension).await;
+        let calls = of_function(&world, before, "lifecycle");
+        match death {
+            None => assert_eq!(calls.len(), SUSPENSION_CALLS, "{:#?}", listed(&calls)),
+            Some((death, nth)) => assert_killed(&world, before, &format!("{death} {nth}")),
+        }
+        world.no_faults();
+    }
+    world.later(MINUTE * 3).await;
+    let mut all = Vec::new();
+    for (death, Ending { customer, minutes }) in &endings {
+        let (credit, left) = (5 + 5 * minutes, 5 * minutes);
+        let expected = [
+            "opened 0 0".to_owned(),
+            format!("bonus {credit} {credit}"),
+            format!("started -5 {left}"),
+            format!("usage -{left} 0"),
+            "suspended 0 0".to_owned(),
+        ];
+        assert_eq!(customer.story(), expected, "{death:?}");
+        let as_of = customer.rows()[4]["body"]["x"]["e"]["suspended"]["as_of"].as_i64().unwrap();
+        let suspension = today("11:00:00") + MINUTE * *minutes;
+        assert_eq!(UtcDateTime::from_unix_timestamp(as_of).unwrap(), suspension, "{death:?}");
+        all.push(customer);
+    }
+    check(&all).await;
+}
+
+async fn ending<'w>(world: &'w World, minutes: u32) -> Ending<'w> {
+    let customer = world.customer(&format!("ends-after-{minutes}"));
+    customer.bonus(&format!("{}.00", 5 + 5 * minutes)).await;
+    let project = customer.project().await;
+    customer.start(&project, "farm").await;
+    Ending { customer, minutes }
+}

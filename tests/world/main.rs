@@ -1,0 +1,27 @@
+//! The whole world: the functions' own binaries, in the cloud of `infra/template.yaml` on this machine, used as its
+//! customers, its operator, Stripe and the clock use it.
+//!
+//! - [`support`] is such a world, and the people in it.
+//! - [`invariants`] looks at all of it from outside and checks what must hold whatever happened.
+//! - `races` lets things happen at once.
+//! - `story` is one customer's, from the first payment on.
+//! - `bad_input` and `bad_webhooks` are what nobody should send.
+//! - `killed` kills a function before and after each of its calls, flow by flow; `killed_on_time` those that
+//!   the clock sets in motion.
+//! - `twice` is a day on which everything comes twice, late, out of order or not at all.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "clippy knows tests, but not what only tests call"
+)]
+
+mod bad_input;
+mod bad_webhooks;
+mod invariants;
+mod killed;
+mod killed_on_time;
+mod races;
+mod story;
+mod support;
+mod twice;

@@ -1,0 +1,106 @@
+//! One customer's story, with every figure.
+
+use serde_json::json;
+use tollgate_local::stripe::CardRule;
+
+use crate::invariants::check;
+use crate::support::{Customer, GOOD_CARD, Processes, World};
+
+#[tokio::test]
+async fn a_customer_pays_runs_is_refilled_declined_suspended_at_the_second_and_runs_again() {
+    let world = World::new(Processes::Several).await;
+    let alice = world.customer("alice");
+
+    // $20 by hand; below $10 the card is to be charged $15.
+    alice.top_up_with_refill("20.00", "10.00", "15.00").await;
+    assert_eq!(alice.balance().await, "20.00");
+    let project = alice.project().await;
+    world.at_time("10:12:00").await;
+    let gpu = alice.start(&project, "gpu").await;
+    assert_eq!(world.told_to_platform("alice").await, ["gpu running"]);
+    shows(&alice, "16.80", "good", json!("2026-11-22T11:00:00Z")).await;
+
+    // Hours pass, and nothing is due at any other minute of them. At 12:00 the card is charged.
+    world.without_schedule("lifecycle");
+    world.at_time("15:30:00").await;
+    shows(&alice, "11.80", "good", json!("2026-11-22T16:00:00Z")).await;
+
+    // From now on the card is declined: at 16:00, and after each hour's pause again.
+    let decline = CardRule { decline_code: "insufficient_funds".to_owned(), network_advice_code: None };
+    world.stripe().decline_card(GOOD_CARD, Some(decline));
+    world.at_time("18:50:00").await;
+    world.no_faults();
+    let refill = alice.read("/v1/auto-refill").await;
+    assert_eq!((&refill["state"], &refill["until"]), (&json!("wanted"), &json!("2026-11-22T19:00:00Z")), "{refill}");
+    world.at_time("18:56:59").await;
+    assert_eq!(world.told_to_platform("alice").await, ["gpu running"]);
+    shows(&alice, "0.00", "good", json!("2026-11-22T18:57:00Z")).await;
+
+    // $3.80 last for 57 minutes at $4.00 an hour, and not a second longer.
+    world.at_time("18:57:00").await;
+    assert_eq!(world.told_to_platform("alice").await, ["gpu suspended"]);
+    shows(&alice, "0.00", "suspended", json!(null)).await;
+    assert_eq!(alice.read("/v1/balance").await["runway"]["deleted_at"], "2026-11-25T18:57:00Z");
+
+    // The fourth decline in a row is the last.
+    world.at_time("19:01:00").await;
+    let refill = alice.read("/v1/auto-refill").await;
+    assert_eq!((&refill["state"], &refill["why"]), (&json!("paused"), &json!("failures")), "{refill}");
+
+    // Another card pays; what was suspended is started again, and pays from then on.
+    world.at_time("19:30:00").await;
+    let page = alice.page(&json!({"amount": "20.00"})).await;
+    // Of the many events this one comes at once, so that it is known which rows come first.
+    world.only_webhook("checkout.session.completed");
+    alice.pay(&page, "5555555555554444").await;
+    world.cloud.idle().await;
+    world.no_faults();
+    shows(&alice, "20.00", "good", json!(null)).await;
+    alice.write("POST", &format!("{gpu}/start"), &json!(null)).await;
+    assert_eq!(world.told_to_platform("alice").await, ["gpu running"]);
+    world.at_time("20:00:00").await;
+    shows(&alice, "14.00", "good", json!("2026-11-22T21:00:00Z")).await;
+
+    assert_eq!(alice.diary(), DIARY);
+    check(&[&alice]).await;
+}
+
+async fn shows(customer: &Customer<'_>, balance: &str, standing: &str, paid_through: serde_json::Value) {
+    let shown = customer.read("/v1/balance").await;
+    let told = (shown["balance"].as_str().unwrap(), shown["standing"].as_str().unwrap());
+    assert_eq!(told, (balance, standing), "{shown}");
+    assert_eq!(shown["paid_through"], paid_through, "{shown}");
+}
+
+/// Time, type, amount and balance of each row.
+const DIARY: [&str; 29] = [
+    "10:00:00 opened 0 0",
+    "10:00:00 topup 20 20",
+    "10:00:00 refill_changed 0 20",
+    "10:12:00 started -3.2 16.8",
+    "11:00:00 usage -4 12.8",
+    "12:00:00 usage -4 8.8",
+    "12:00:00 refill_begun 0 8.8",
+    "12:00:00 auto_refill 15 23.8",
+    "13:00:00 usage -4 19.8",
+    "14:00:00 usage -4 15.8",
+    "15:00:00 usage -4 11.8",
+    "16:00:00 usage -4 7.8",
+    "16:00:00 refill_begun 0 7.8",
+    "16:00:00 refill_failed 0 7.8",
+    "17:00:00 usage -4 3.8",
+    "17:00:00 refill_begun 0 3.8",
+    "17:00:00 refill_failed 0 3.8",
+    "18:00:00 usage -3.8 0",
+    "18:00:00 refill_begun 0 0",
+    "18:00:00 refill_failed 0 0",
+    "18:57:00 suspended 0 0",
+    "19:00:00 refill_due 0 0",
+    "19:00:00 refill_begun 0 0",
+    "19:00:00 refill_failed 0 0",
+    "19:30:00 topup 20 20",
+    "19:30:00 resumed 0 20",
+    "19:30:00 started -2 18",
+    "19:35:00 refill_changed 0 18",
+    "20:00:00 usage -4 14",
+];
