@@ -11,7 +11,8 @@ use tollgate_local::api::{Answer, Api};
 use tollgate_local::clock::Pace;
 use tollgate_local::control::TokenRequest;
 use tollgate_local::stripe::StripeStandIn;
-use tollgate_local::{Cloud, Config, build, format_time, seed};
+use tollgate_local::{Cloud, Config, format_time, seed};
+use tollgate_tests::binaries;
 
 /// Where a test's clock begins, unless it says otherwise: at a full hour.
 pub(crate) const START: UtcDateTime = utc_datetime!(2026-11-22 10:00);
