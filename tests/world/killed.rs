@@ -156,7 +156,14 @@ async fn survives(flow: Flow, calls: usize) {
             let customer = world.customer(&format!("{death}-{nth}"));
             let made = run(flow, &customer, Some(json!({"fault": death, "nth": nth}))).await;
             let killed = |call: &&Call| call.outcome.as_deref().is_some_and(|outcome| outcome.starts_with("killed"));
-            assert_eq!(made.iter().filter(killed).count(), 1, "{flow:?}, {death} {nth}: {:#?}", listed(&made));
+            let runs = world.cloud.runs(0);
+            let last = runs.iter().rev().take(3).collect::<Vec<_>>();
+            assert_eq!(
+                made.iter().filter(killed).count(),
+                1,
+                "{flow:?}, {death} {nth}: {:#?}, after {last:#?}",
+                listed(&made)
+            );
             customers.push(customer);
         }
     }
