@@ -65,6 +65,7 @@ pub mod settle;
 pub mod row;
 
 pub mod notice;
+pub mod spending;
 pub mod transaction;
 
 pub mod profile;

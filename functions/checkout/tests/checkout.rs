@@ -24,7 +24,7 @@ async fn a_page_is_made_paid_and_credited() {
     assert_eq!(created.status, 201);
     let session = created.body["id"].as_str().unwrap().to_owned();
     assert!(created.body["url"].as_str().unwrap().starts_with("http://127.0.0.1"));
-    assert_eq!(created.body["expires_at"], "2026-11-22T10:30:00Z");
+    assert_eq!(created.body["expires_at"], "2026-11-22T10:31:00Z");
     assert_eq!(world.status(&session).await.body, json!({"id": session, "status": "open"}));
     world.pay(&session, &format!("card={VISA}")).await;
     assert_eq!(world.status(&session).await.body["status"], "processing", "paid at Stripe, and not credited yet");
