@@ -127,6 +127,8 @@ pub async fn once(
     call: &Call,
     work: impl Future<Output = Result<Answer, Failed>>,
 ) -> Result<Answer, Failed> {
+    // Boxed: it is many futures deep, and would be part of two.
+    let work = Box::pin(work);
     let Some(key) = call.request_key() else { return work.await };
     let digest = call.digest();
     let noted = billing.store.note_request(account, key.as_str(), &digest, call.now).await?;

@@ -126,6 +126,10 @@ impl Call {
     /// # Errors
     /// [`Code::InvalidBody`], with where and why.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        // A list would be read as an object's fields in their order.
+        if self.body.trim_ascii_start().starts_with(b"[") {
+            return Err(Problem::new(Code::InvalidBody, "A JSON object is needed, not a list."));
+        }
         serde_json::from_slice(&self.body).map_err(|error| Problem::new(Code::InvalidBody, format!("{error}.")))
     }
 
@@ -394,6 +398,8 @@ mod tests {
         assert_eq!(read("{}", claims, &huge).unwrap_err().code(), "body_too_large");
         let call = read("{}", claims, r#""not json""#).unwrap();
         assert_eq!(call.json::<BTreeMap<String, u32>>().unwrap_err().code(), "invalid_body");
+        let list = read("{}", claims, r#""[]""#).unwrap();
+        assert_eq!(list.json::<Vec<u32>>().unwrap_err().code(), "invalid_body");
         assert_eq!(call.path::<u32>("project").unwrap_err().code(), "not_found");
         assert_eq!(call.cause(), Cause::Command);
     }

@@ -81,7 +81,8 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     })?;
     let step = granularity.seconds();
     let first = (from.seconds() / step + 1) * step;
-    if (to.seconds() - first) / step >= POINTS_MAX {
+    // Ends before `to`, and `to` itself.
+    if (to.seconds() - first + step - 1) / step + 1 > POINTS_MAX {
         return Err(invalid("from", &format!("more than {POINTS_MAX} points")).into());
     }
     let mut ends: Vec<Timestamp> = (0..POINTS_MAX)

@@ -49,7 +49,8 @@ pub(crate) async fn list(clients: &Clients, call: &Call) -> Result<Answer, Faile
     on.ensure_open().await?;
     let account = on.account();
     if let Some(customer) = clients.billing.store.customer_profile(account).await?.customer {
-        match desk(clients, call)?.look_at_cards(account, &customer).await {
+        let desk = desk(clients, call)?;
+        match Box::pin(desk.look_at_cards(account, &customer)).await {
             Ok(()) => {}
             // Better the cards as they were last seen than none.
             Err(Failure::Stripe(error)) if error.may_pass() => {
@@ -97,7 +98,8 @@ pub(crate) async fn make_default(clients: &Clients, call: &Call) -> Result<Answe
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
     let work = async {
-        asked(desk(clients, call)?.make_default(on.account(), &card).await?)?;
+        let desk = desk(clients, call)?;
+        asked(Box::pin(desk.make_default(on.account(), &card)).await?)?;
         let (profile, state) = known(&clients.billing, on.account()).await?;
         let found = profile.cards.iter().find(|known| known.id == card).ok_or_else(unknown)?;
         Answer::ok(&shown(found, &profile, &state))
@@ -112,7 +114,8 @@ pub(crate) async fn remove(clients: &Clients, call: &Call) -> Result<Answer, Fai
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
     let work = async {
-        asked(desk(clients, call)?.remove_card(on.account(), &card).await?)?;
+        let desk = desk(clients, call)?;
+        asked(Box::pin(desk.remove_card(on.account(), &card)).await?)?;
         Ok(Answer::nothing())
     };
     api::once(&clients.billing, on.account(), call, work).await

@@ -54,6 +54,25 @@ async fn the_customers_own_address_is_kept_whatever_tokens_say() {
 }
 
 #[tokio::test]
+async fn an_address_is_set_once_for_each_key() {
+    let api = Api::new().await;
+    let put = |email: &str| by(PUT_ACCOUNT, "10:00:00").json(&json!({ "email": email })).key("k-1");
+    refused_as_body(&api, put("nobody")).await;
+    let first = ask(&api, put("one@alice.test")).await;
+    let other = by(PUT_ACCOUNT, "10:00:01").json(&json!({"email": "two@alice.test"}));
+    assert_eq!(ask(&api, other).await.status, 200);
+    assert_eq!(ask(&api, put("one@alice.test").minutes_later(5)).await, first, "the first answer again");
+    assert_eq!(ask(&api, by(ACCOUNT, "10:06:00")).await.body["email"], "two@alice.test", "and nothing was done");
+    let reused = ask(&api, put("three@alice.test")).await;
+    assert_eq!((reused.status, reused.code()), (422, "idempotency_key_reused"));
+}
+
+/// A body that cannot be read uses up no key.
+async fn refused_as_body(api: &Api, event: tollgate_tests::api::Event) {
+    refused(api, event, 400, "invalid_body").await;
+}
+
+#[tokio::test]
 async fn an_address_that_comes_later_is_kept_then() {
     let api = Api::new().await;
     ask(&api, by(BALANCE, "10:00:00").without_claim("email")).await;

@@ -407,3 +407,18 @@ async fn bad_requests_are_refused_on_every_route() {
         refused(&api, event.without_token(), 401, "unauthorized").await;
     }
 }
+
+#[tokio::test]
+async fn prices_are_put_once_for_each_key() {
+    let api = Api::new().await;
+    let first = ask(&api, put(&json!([price("gpu", "2.5")])).key("k-1")).await;
+    assert_eq!(first.status, 200, "{}", first.shown());
+    let changed = ask(&api, put(&json!([price("gpu", "3")])).minutes_later(5)).await;
+    assert_eq!(changed.status, 200, "{}", changed.shown());
+    let written = api.everything().await;
+    // Hours later the same request would be another price, were it not for its key.
+    assert_eq!(ask(&api, put(&json!([price("gpu", "2.5")])).key("k-1").minutes_later(300)).await, first);
+    refused(&api, put(&json!([price("gpu", "4")])).key("k-1"), 422, "idempotency_key_reused").await;
+    refused(&api, put(&json!([])).key("k-2"), 400, "invalid_body").await;
+    assert_eq!(api.everything().await, written);
+}

@@ -110,7 +110,7 @@ struct Account<'a> {
 }
 
 impl Account<'_> {
-    /// All resources that the project had in the month, and what they cost in all.
+    /// All resources that the project had in the month, the dearest first, and what they cost in all.
     fn items(&self, project: &ProjectId, spending: &Spending, month: &Month) -> Result<(Usd, Vec<ShownItem>), Refusal> {
         let (mut items, mut total, mut seen) = (Vec::new(), Usd::ZERO, Vec::new());
         for (item, spent) in spending.iter().filter(|(item, _)| item.project() == Some(project)) {
@@ -119,13 +119,13 @@ impl Account<'_> {
                 Item::Resource(id, Some(identity)) => {
                     seen.push(id);
                     let present = self.present(id, identity);
-                    items.push(self.resource(id, identity, present, *spent, month)?);
+                    items.push((spent.amount, self.resource(id, identity, present, *spent, month)?));
                 }
                 // Of no project that is known, so not of this one.
                 Item::Resource(_, None) => {}
                 Item::Meter(_, sku) => {
                     let kind = self.prices.at(sku, self.now).map(|price| price.kind.to_string());
-                    items.push(ShownItem {
+                    let item = ShownItem {
                         resource: None,
                         name: None,
                         sku: sku.to_string(),
@@ -136,7 +136,8 @@ impl Account<'_> {
                         hours: four_decimals(0, HOUR),
                         amount: spent.amount.to_string(),
                         utilisation: None,
-                    });
+                    };
+                    items.push((spent.amount, item));
                 }
             }
         }
@@ -144,9 +145,11 @@ impl Account<'_> {
         for resource in others.filter(|resource| self.was_there(resource, month) && !seen.contains(&&resource.id)) {
             let reference = resource.reference();
             let identity = Identity { project: reference.project, sku: reference.sku, kind: reference.kind };
-            items.push(self.resource(&resource.id, &identity, Some(resource), Spent::default(), month)?);
+            let item = self.resource(&resource.id, &identity, Some(resource), Spent::default(), month)?;
+            items.push((Usd::ZERO, item));
         }
-        Ok((total, items))
+        items.sort_by(|(one, _), (other, _)| other.cmp(one));
+        Ok((total, items.into_iter().map(|(_, item)| item).collect()))
     }
 
     fn resource(

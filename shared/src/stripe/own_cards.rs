@@ -38,9 +38,9 @@ impl Desk<'_> {
     pub async fn make_default(&self, account: &AccountId, card: &CardId) -> Result<CardAsked, Failure> {
         let Owner::Ours(customer, _) = self.owner(account, card).await? else { return Ok(CardAsked::NotOurs) };
         // Looked at first, so that what is changed now is seen to be a change: refills follow a default that changes.
-        self.look_at_cards(account, &customer).await?;
+        Box::pin(self.look_at_cards(account, &customer)).await?;
         self.stripe.set_default_card(&customer, card).await?;
-        self.look_at_cards(account, &customer).await?;
+        Box::pin(self.look_at_cards(account, &customer)).await?;
         Ok(CardAsked::Done)
     }
 
@@ -55,7 +55,7 @@ impl Desk<'_> {
             Owner::WasOurs => {
                 // Whoever removed it may have died before it did what follows.
                 if let Some(customer) = self.billing.store.customer_profile(account).await?.customer {
-                    self.look_at_cards(account, &customer).await?;
+                    Box::pin(self.look_at_cards(account, &customer)).await?;
                 }
                 return Ok(CardAsked::Done);
             }
@@ -80,7 +80,7 @@ impl Desk<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.look_at_cards(account, &customer).await?;
+        Box::pin(self.look_at_cards(account, &customer)).await?;
         Ok(CardAsked::Done)
     }
 

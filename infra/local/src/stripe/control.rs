@@ -252,6 +252,15 @@ impl StripeStandIn {
         })
     }
 
+    /// Saves the portal's settings as somebody does in Stripe's dashboard: sessions that name no configuration use them. The
+    /// configuration's id.
+    ///
+    /// # Errors
+    /// Never; as everything that Stripe may refuse.
+    pub fn save_portal_settings(&self) -> Result<String, NotPossible> {
+        self.with(|account| Ok(account.save_portal_settings()?))
+    }
+
     /// Detaches a card as its owner does in the portal.
     ///
     /// # Errors

@@ -51,6 +51,20 @@ impl Account {
         Ok(self.add(configuration, Some("billing_portal.configuration.created")))
     }
 
+    /// Saves the portal's settings as somebody does in Stripe's dashboard, which makes the default configuration; its id.
+    pub(super) fn save_portal_settings(&mut self) -> Result<String, Failure> {
+        let features = json!({
+            "customer_update": { "allowed_updates": ["address", "email", "name", "tax_id"], "enabled": true },
+            "invoice_history": { "enabled": true },
+            "payment_method_update": { "enabled": true },
+        });
+        let request = Request { ids: Vec::new(), params: json!({ "features": features }), url: String::new() };
+        let configuration = self.create_portal_configuration(&request)?;
+        let id = configuration["id"].as_str().unwrap_or_default().to_owned();
+        self.change(&id, &[], |configuration| configuration["is_default"] = json!(true));
+        Ok(id)
+    }
+
     pub(super) fn update_portal_configuration(&mut self, request: &Request) -> Result<Value, Failure> {
         self.of_kind("billing_portal.configuration", request.id())?;
         let now = self.now;
@@ -67,7 +81,11 @@ impl Account {
     pub(super) fn create_portal_session(&mut self, request: &Request) -> Result<Value, Failure> {
         let customer = request.text("/customer").unwrap_or_default().to_owned();
         self.customer_of("customer", &customer)?;
-        let Some(configuration) = request.text("/configuration").map(str::to_owned) else {
+        let default = || {
+            let is_default = |known: &Value| known["is_default"] == true;
+            self.ids("billing_portal.configuration", is_default).into_iter().next()
+        };
+        let Some(configuration) = request.text("/configuration").map(str::to_owned).or_else(default) else {
             return Err(Failure::invalid(
                 "No configuration provided and your test mode default configuration has not been created. Provide a \
                  configuration or create your default by saving your customer portal settings in test mode at \
