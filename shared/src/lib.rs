@@ -25,7 +25,7 @@
 //!    credit, [`period`] says what a stretch of time costs and how far the credit reaches, [`refill`] whether, when
 //!    and how much to charge, [`due`] what is due next, [`runway`](mod@runway) how long the credit lasts.
 //! 5. The stored form: [`row`]. What the world is told of a row: [`notice`]; what its
-//!    customer is shown: [`transaction`]. The ledger on DynamoDB: [`store`]. What every function of the HTTP API does the
+//!    customer is shown: [`transaction`]; what many rows cost together: [`spending`]. The ledger on DynamoDB: [`store`]. What every function of the HTTP API does the
 //!    same way: `api`.
 //!
 //! # What is deliberately absent

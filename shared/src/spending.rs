@@ -199,16 +199,14 @@ impl<'a> Tally<'a> {
     /// Whether a line is for keeping what is off. A start or stop is billed at the difference between running and off, so its
     /// seconds are running ones; of other rows the rate tells.
     fn is_kept_only(&self, row: &Row, line: &Line) -> bool {
-        let may_be = matches!(
-            row.event.change,
-            Change::Usage { .. } | Change::ResourcesDeleted { .. } | Change::Suspended { .. }
-        );
-        let listed = self.listed(&line.resource, row.event.at).filter(|resource| resource.keeps == Keeps::Data);
-        let Some(resource) = listed.filter(|_| may_be) else { return false };
+        #[allow(clippy::wildcard_enum_match_arm, reason = "the lines of all other rows are of time that it ran")]
         let rated_at = match &row.event.change {
             Change::Usage { from, .. } => *from,
-            _ => row.event.at,
+            Change::ResourcesDeleted { .. } | Change::Suspended { .. } => row.event.at,
+            _ => return false,
         };
+        let listed = self.listed(&line.resource, row.event.at).filter(|resource| resource.keeps == Keeps::Data);
+        let Some(resource) = listed else { return false };
         let running = resource.rate_at(self.prices, rated_at).ok();
         running != Some(line.rate) && resource.idle_rate_at(self.prices, rated_at) == Some(line.rate)
     }

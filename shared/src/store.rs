@@ -61,7 +61,7 @@ pub use append::Appended;
 pub use customers::{Confirmation, CustomerProfile, NotedRequest, PaymentIds, SavedCard};
 pub use drive::{BeforeCommand, Occasion};
 pub use fault::{Failure, Fault};
-pub use history::{Bounded, FoundRows};
+pub use history::{Bounded, FoundRows, READS_MAX};
 pub use indexes::{Accounts, Due, DueAccounts, SHARDS, Shard};
 pub use ledger::{Claimed, CreditedPayment, Order, Page};
 pub use meters::{Reported, UsageReport};

@@ -11,7 +11,7 @@ use tollgate::api::{Answer, Failed, OnAccount};
 use tollgate::http::Call;
 use tollgate::money::Usd;
 use tollgate::shell::Billing;
-use tollgate::store::Bounded;
+use tollgate::store::{Bounded, READS_MAX};
 use tollgate::timestamp::{DAY, HOUR, Timestamp};
 
 use crate::time_range::{End, TimeRange, invalid, too_much};
@@ -99,7 +99,7 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     let numbers = billing.store.numbers_between(on.account(), from, until).await?;
     // With the row before: its balance is the one to begin with.
     let numbers = numbers.start.saturating_sub(1)..numbers.end;
-    let Bounded::All(balances) = billing.store.balances(on.account(), numbers).await? else {
+    let Bounded::All(balances) = billing.store.balances(on.account(), numbers, READS_MAX).await? else {
         return Err(too_much().into());
     };
     let items = points(&balances, &ends);

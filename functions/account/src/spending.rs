@@ -15,7 +15,7 @@ use tollgate::money::Usd;
 use tollgate::shell::Billing;
 use tollgate::spending::{Item, Spending};
 use tollgate::state::AccountState;
-use tollgate::store::{Bounded, Fault};
+use tollgate::store::{Bounded, Fault, READS_MAX};
 use tollgate::timestamp::{DAY, Timestamp};
 
 use crate::time_range::{End, TimeRange, invalid, too_much};
@@ -96,7 +96,7 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     };
     let numbers = billing.store.numbers_between(on.account(), from, until).await?;
     let prices = billing.prices(call.now).await?;
-    let Bounded::All(spending) = billing.store.spending(on.account(), numbers, &list, &prices).await? else {
+    let Bounded::All(spending) = billing.store.spending(on.account(), numbers, &list, &prices, READS_MAX).await? else {
         return Err(too_much().into());
     };
     let sums = sums(by, &spending);

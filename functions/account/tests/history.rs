@@ -69,7 +69,9 @@ fn points(body: &Value) -> Vec<String> {
     let items = body["items"].as_array().unwrap();
     items
         .iter()
-        .map(|item| format!("{} {}", &item["at"].as_str().unwrap()[11..19], item["balance"].as_str().unwrap()))
+        .map(|item| {
+            format!("{} {}", item["at"].as_str().unwrap().get(11..19).unwrap(), item["balance"].as_str().unwrap())
+        })
         .collect()
 }
 

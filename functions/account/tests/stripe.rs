@@ -404,7 +404,7 @@ fn put(world: &World, body: &Value) -> Event {
     world.event(PUT_COMPANY).json(body)
 }
 
-fn live(objects: Vec<Value>) -> Vec<String> {
+fn live(objects: &[Value]) -> Vec<String> {
     objects.iter().map(|object| object["value"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -420,7 +420,7 @@ async fn a_company_is_kept_until_there_is_a_customer_and_then_told() {
     world.session("25.00", None).await;
     let customer = world.objects("customer")[0].clone();
     assert_eq!((&customer["name"], &customer["address"]["city"]), (&json!("Acme GmbH"), &json!("Berlin")));
-    assert_eq!(live(world.objects("tax_id")), ["DE123456789"]);
+    assert_eq!(live(&world.objects("tax_id")), ["DE123456789"]);
     world.session("5.00", None).await;
     assert_eq!((world.objects("customer").len(), world.objects("tax_id").len()), (1, 1));
     assert_eq!(world.stand_in.calls_outside(), []);
@@ -437,12 +437,12 @@ async fn a_company_is_written_through_and_replaced_as_a_whole() {
     for _ in 0..2 {
         assert_eq!(call(&world, &put(&world, &british)).await.body, british);
     }
-    assert_eq!(live(world.objects("tax_id")), ["GB999999973"]);
+    assert_eq!(live(&world.objects("tax_id")), ["GB999999973"]);
     assert_eq!(world.objects("customer")[0]["address"]["country"], "GB");
     // The same number in other words is the same number.
     british["tax_id"]["value"] = json!("GB 999 9999 73");
     assert_eq!(call(&world, &put(&world, &british)).await.status, 200);
-    assert_eq!(live(world.objects("tax_id")), ["GB999999973"]);
+    assert_eq!(live(&world.objects("tax_id")), ["GB999999973"]);
     assert_eq!(call(&world, &put(&world, &german()).key("k1")).await.body, german(), "the first answer again");
     assert_eq!(ask(&world, COMPANY).await.body["address"]["country"], "GB", "and nothing was done");
     let reused = call(&world, &put(&world, &british).key("k1")).await;
@@ -451,10 +451,10 @@ async fn a_company_is_written_through_and_replaced_as_a_whole() {
     let nothing = json!({"name": null, "address": null, "tax_id": null});
     assert_eq!(call(&world, &put(&world, &json!({}))).await.body, nothing);
     let customer = world.objects("customer")[0].clone();
-    assert_eq!((&customer["address"]["line1"], live(world.objects("tax_id")).len()), (&Value::Null, 0), "{customer}");
+    assert_eq!((&customer["address"]["line1"], live(&world.objects("tax_id")).len()), (&Value::Null, 0), "{customer}");
     // What was removed can be added again.
     assert_eq!(call(&world, &put(&world, &german())).await.status, 200);
-    assert_eq!(live(world.objects("tax_id")), ["DE123456789"]);
+    assert_eq!(live(&world.objects("tax_id")), ["DE123456789"]);
     assert_eq!(world.stand_in.calls_outside(), []);
 }
 
@@ -466,7 +466,7 @@ async fn what_stripe_refuses_changes_nothing_anywhere() {
     let updated = world.stand_in.calls();
     let updated = updated.iter().rev().find(|call| call.params.contains_key("tax[validate_location]")).unwrap();
     assert_eq!(updated.params["tax[validate_location]"], "immediately");
-    let before = (world.objects("customer"), live(world.objects("tax_id")));
+    let before = (world.objects("customer"), live(&world.objects("tax_id")));
 
     let mut wrong = german();
     wrong["tax_id"] = json!({"type": "eu_vat", "value": "123"});
@@ -480,7 +480,7 @@ async fn what_stripe_refuses_changes_nothing_anywhere() {
     nowhere["tax_id"] = json!({"type": "us_ein", "value": "12-3456789"});
     nowhere["address"] = json!({"line1": "1 Main St", "country": "US"});
     refused(&world, put(&world, &nowhere), 422, "address_refused").await;
-    assert_eq!((world.objects("customer"), live(world.objects("tax_id"))), before);
+    assert_eq!((world.objects("customer"), live(&world.objects("tax_id"))), before);
     assert_eq!(ask(&world, COMPANY).await.body, german());
 }
 
@@ -492,7 +492,7 @@ async fn a_company_that_stripe_refuses_never_keeps_anybody_from_paying() {
     assert_eq!(call(&world, &put(&world, &wrong)).await.status, 200, "nobody can say yet");
     world.session("25.00", None).await;
     let customer = world.objects("customer")[0].clone();
-    assert_eq!((&customer["name"], live(world.objects("tax_id")).len()), (&json!("Acme GmbH"), 0));
+    assert_eq!((&customer["name"], live(&world.objects("tax_id")).len()), (&json!("Acme GmbH"), 0));
 }
 
 #[tokio::test]
@@ -543,7 +543,7 @@ async fn a_process_that_dies_anywhere_leaves_one_tax_id() {
         assert_eq!((answered.status, answered.body), (200, german()));
     };
     let look = async |world: &World| {
-        assert_eq!(live(world.objects("tax_id")), ["DE123456789"]);
+        assert_eq!(live(&world.objects("tax_id")), ["DE123456789"]);
         assert_eq!(ask(world, COMPANY).await.body, german());
     };
     die_everywhere(prepare, process, look).await;

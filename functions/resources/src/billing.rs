@@ -6,14 +6,14 @@ use tollgate::api::{Answer, Failed, OnAccount};
 use tollgate::billables::{Billables, Condition, Resource};
 use tollgate::http::Call;
 use tollgate::ids::{ProjectId, ResourceId};
-use tollgate::money::Usd;
+use tollgate::money::{Rate, Usd};
 use tollgate::prices::PriceList;
 use tollgate::problem::{Code, Problem};
 use tollgate::refusal::Refusal;
 use tollgate::shell::Billing;
 use tollgate::spending::{Identity, Item, Spending, Spent, four_decimals};
 use tollgate::state::AccountState;
-use tollgate::store::{Bounded, Fault};
+use tollgate::store::{Bounded, Fault, READS_MAX};
 use tollgate::timestamp::{HOUR, Timestamp};
 
 use crate::shown::state_name;
@@ -70,7 +70,7 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     let (state, list) = on.look(|view| (view.state().clone(), view.billables().clone())).await?;
     let numbers = billing.store.numbers_between(on.account(), month.from, month.until).await?;
     let prices = billing.prices(call.now).await?;
-    let Bounded::All(spending) = billing.store.spending(on.account(), numbers, &list, &prices).await? else {
+    let Bounded::All(spending) = billing.store.spending(on.account(), numbers, &list, &prices, READS_MAX).await? else {
         let why = "The account has too many rows in this month for one request.";
         return Err(Problem::new(Code::TooMuch, why).into());
     };
@@ -171,7 +171,7 @@ impl Account<'_> {
             sku: identity.sku.to_string(),
             kind: Some(identity.kind.to_string()),
             state: Some(state_name(condition)),
-            rate_per_hour: rate.map(|rate| rate.shown()),
+            rate_per_hour: rate.map(Rate::shown),
             seconds: spent.seconds,
             hours: four_decimals(spent.seconds, HOUR),
             amount: spent.amount.to_string(),

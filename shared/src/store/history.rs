@@ -16,7 +16,7 @@ use crate::timestamp::Timestamp;
 
 /// The most reads for one answer. A read is at most a megabyte and takes some 30 ms: three seconds, or a thousand rows of 100
 /// KB (a row for each hour of a month, with a thousand resources).
-const READS_MAX: u32 = 100;
+pub const READS_MAX: u32 = 100;
 /// The name in a row's `type` under which resources that were deleted one by one can be found again.
 const RESOURCES_DELETED: &str = "resources_deleted";
 
@@ -39,7 +39,7 @@ pub struct FoundRows {
 }
 
 impl Store {
-    /// The account's balance after each of these rows, with the row's time, oldest first.
+    /// The account's balance after each of these rows, with the row's time, oldest first; in at most so many reads.
     ///
     /// # Errors
     /// [`Fault`]
@@ -47,10 +47,11 @@ impl Store {
         &self,
         account: &AccountId,
         numbers: Range<u64>,
+        reads_max: u32,
     ) -> Result<Bounded<Vec<(Timestamp, Usd)>>, Fault> {
         let mut balances = Vec::new();
         let mut start = numbers.start;
-        for _ in 0..READS_MAX {
+        for _ in 0..reads_max {
             if start >= numbers.end {
                 return Ok(Bounded::All(balances));
             }
@@ -82,7 +83,7 @@ impl Store {
         Ok(Bounded::TooMuch)
     }
 
-    /// What was spent in these rows, thing by thing. `list` is what the account has now, `prices` all there are.
+    /// What was spent in these rows, thing by thing; in at most so many reads. `list` is what the account has now, `prices` all there are.
     ///
     /// # Errors
     /// [`Fault`]
@@ -92,9 +93,10 @@ impl Store {
         numbers: Range<u64>,
         list: &Billables,
         prices: &PriceList,
+        reads_max: u32,
     ) -> Result<Bounded<Spending>, Fault> {
         let mut tally = Tally::new(list, prices);
-        let mut reads = READS_MAX;
+        let mut reads = reads_max;
         let end = numbers.end;
         let mut rest = Some(numbers);
         while let Some(numbers) = rest.filter(|numbers| !numbers.is_empty()) {

@@ -14,7 +14,7 @@ use super::metadata;
 use super::objects::{Charge, Customer, Invoice, List, Named, PaymentMethod, PortalSession, Session, TaxId};
 use super::{Stripe, StripeError};
 use crate::ids::{AccountId, CardId, CustomerId, PaymentId};
-use crate::profile::{Address, Company, TaxNumber};
+use crate::profile::{Address, Company, TaxNumber, Words};
 use crate::state::Tax;
 use crate::timestamp::Timestamp;
 
@@ -133,7 +133,7 @@ impl Stripe {
     /// # Errors
     /// [`StripeError`]
     pub async fn write_company(&self, customer: &CustomerId, company: &Company) -> Result<Customer, StripeError> {
-        let name = company.name.as_ref().map_or("", |name| name.as_str());
+        let name = company.name.as_ref().map_or("", Words::as_str);
         let mut request = UpdateCustomer::new(customer.as_str()).name(name).address(address(company.address.as_ref()));
         if self.settings.tax == Tax::Automatic && company.address.is_some() {
             let mut tax = UpdateCustomerTax::new();
@@ -201,10 +201,10 @@ pub(super) fn address(address: Option<&Address>) -> OptionalFieldsCustomerAddres
     let text = |part: Option<&str>| Some(part.unwrap_or_default().to_owned());
     let mut all = OptionalFieldsCustomerAddress::new();
     all.line1 = text(address.map(|address| address.line1.as_str()));
-    all.line2 = text(address.and_then(|address| address.line2.as_ref()).map(|line| line.as_str()));
-    all.city = text(address.and_then(|address| address.city.as_ref()).map(|city| city.as_str()));
-    all.postal_code = text(address.and_then(|address| address.postal_code.as_ref()).map(|code| code.as_str()));
-    all.state = text(address.and_then(|address| address.state.as_ref()).map(|state| state.as_str()));
+    all.line2 = text(address.and_then(|address| address.line2.as_ref()).map(Words::as_str));
+    all.city = text(address.and_then(|address| address.city.as_ref()).map(Words::as_str));
+    all.postal_code = text(address.and_then(|address| address.postal_code.as_ref()).map(Words::as_str));
+    all.state = text(address.and_then(|address| address.state.as_ref()).map(Words::as_str));
     all.country = text(address.map(|address| address.country.as_str()));
     all
 }
