@@ -86,7 +86,6 @@ pub(crate) async fn add(clients: &Clients, call: &Call) -> Result<Answer, Failed
         let customer = desk.customer(account, &email).await?;
         let key = Key::setup(account, &key_at_stripe(call));
         let session = desk.stripe.create_setup_session(account, &customer, [added, canceled], &key).await?;
-        desk.billing.store.note_look_ups(account, 0, &[session.id.as_str()]).await?;
         Answer::created(&Created { url: session.url.unwrap_or_default(), id: session.id })
     };
     api::once(&clients.billing, account, call, work).await

@@ -493,6 +493,15 @@ async fn a_company_that_stripe_refuses_never_keeps_anybody_from_paying() {
     world.session("25.00", None).await;
     let customer = world.objects("customer")[0].clone();
     assert_eq!((&customer["name"], live(&world.objects("tax_id")).len()), (&json!("Acme GmbH"), 0));
+
+    let world = World::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")]).await;
+    let mut nowhere = german();
+    nowhere["address"] = json!({"line1": "1 Main St", "country": "US"});
+    assert_eq!(call(&world, &put(&world, &nowhere)).await.status, 200);
+    world.session("25.00", None).await;
+    let customers = world.objects("customer");
+    assert_eq!((customers.len(), &customers[0]["address"]["country"]), (1, &Value::Null), "Checkout asks for it");
+    assert_eq!(live(&world.objects("tax_id")), ["DE123456789"]);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::accounts::{account_partition, unbuilt};
 use super::item::{Item, item, malformed, number, number_of, parsed, text, text_of};
+use super::ledger::REQUEST_CLAIM_SECONDS;
 use super::write::Write;
 use super::{Fault, Recorded, Store};
 use crate::ids::{AccountId, CardId, CustomerId, PaymentId};
@@ -229,7 +230,8 @@ impl Store {
         Ok(PaymentIds { session: id("session"), charge: id("charge"), invoice: id("invoice") })
     }
 
-    /// Notes a request before it is carried out, or finds the one that was noted under the same key.
+    /// Notes a request before it is carried out, or finds the one that was noted under the same key; for a day, as the
+    /// claims of requests that leave a row.
     ///
     /// # Errors
     /// [`Fault`]
@@ -242,9 +244,10 @@ impl Store {
     ) -> Result<NotedRequest, Fault> {
         let sort_key = noted_key(key);
         let update = Update::builder()
-            .update_expression("SET asked_at = :at, asked = :asked")
+            .update_expression("SET asked_at = :at, asked = :asked, expires = :expires")
             .condition_expression("attribute_not_exists(asked_at)")
             .expression_attribute_values(":at", number(at.seconds()))
+            .expression_attribute_values(":expires", number(at.plus(REQUEST_CLAIM_SECONDS).seconds()))
             .expression_attribute_values(":asked", text(digest.as_str()));
         if self.update_account_item(account, &sort_key, update).await? == Recorded::New {
             return Ok(NotedRequest { at, digest: digest.as_str().to_owned(), answer: None });

@@ -23,8 +23,8 @@ use stripe_checkout::checkout_session::{
 };
 use stripe_client_core::{RequestBuilder, StripeRequest};
 use stripe_core::customer::{
-    CreateCustomer, ListPaymentMethodsCustomer, ListPaymentMethodsCustomerType, RetrieveCustomer, UpdateCustomer,
-    UpdateCustomerInvoiceSettings,
+    CreateCustomer, CreateCustomerTax, CreateCustomerTaxValidateLocation, ListPaymentMethodsCustomer,
+    ListPaymentMethodsCustomerType, RetrieveCustomer, UpdateCustomer, UpdateCustomerInvoiceSettings,
 };
 use stripe_core::payment_intent::RetrievePaymentIntent;
 use stripe_shared::{CheckoutSessionBillingAddressCollection, CheckoutSessionMode, InvoiceCollectionMethod};
@@ -94,6 +94,11 @@ impl Stripe {
         }
         if company.address.is_some() {
             request = request.address(address(company.address.as_ref()));
+            if self.settings.tax == Tax::Automatic {
+                let mut tax = CreateCustomerTax::new();
+                tax.validate_location = Some(CreateCustomerTaxValidateLocation::Immediately);
+                request = request.tax(tax);
+            }
         }
         self.connection.order(request.build(), key).await
     }

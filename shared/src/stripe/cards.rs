@@ -34,21 +34,22 @@ impl Desk<'_> {
             return Ok(customer);
         }
         let company = store.profile(account).await?.company;
-        let made = match self.make_customer(account, email, &company, profile.former).await {
+        let (made, told) = match self.make_customer(account, email, &company, profile.former).await {
             // Better a customer without an address than no credit.
-            Err(StripeError::Rejected(rejection)) if !company.is_empty() => {
-                tracing::error!(alarm = "company_refused", %account, %rejection, "a customer is made without its company");
-                self.make_customer(account, email, &Company::default(), profile.former).await?
+            Err(StripeError::Rejected(rejection)) if company.address.is_some() => {
+                tracing::error!(alarm = "company_refused", %account, %rejection, "a customer is made without its address");
+                let told = Company { address: None, ..company.clone() };
+                (self.make_customer(account, email, &told, profile.former).await?, told)
             }
-            made => made?,
+            made => (made?, company.clone()),
         };
         let call = || "POST /customers".to_owned();
         let customer: CustomerId =
             made.id.parse().map_err(|_| StripeError::Unresolved { call: call(), why: "no usable id".to_owned() })?;
         // First of all, so that nothing that customer ever does is taken for somebody else's.
         store.note_look_ups(account, 0, &[customer.as_str()]).await?;
-        if company.tax_id.is_some() {
-            self.tell_company(account, &customer, &company).await?;
+        if told.tax_id.is_some() {
+            self.tell_company(account, &customer, &told).await?;
         }
         let customer = store.set_customer(account, &customer).await?;
         // Who set it in between found no customer to tell.
