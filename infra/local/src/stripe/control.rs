@@ -252,8 +252,8 @@ impl StripeStandIn {
         })
     }
 
-    /// Saves the portal's settings as somebody does in Stripe's dashboard: sessions that name no configuration use them. The
-    /// configuration's id.
+    /// Saves the portal's settings as somebody did in Stripe's dashboard long ago: sessions that name no configuration use
+    /// them, and no event tells of it. The configuration's id.
     ///
     /// # Errors
     /// Never; as everything that Stripe may refuse.

@@ -9,6 +9,11 @@ use super::requests::Request;
 
 impl Account {
     pub(super) fn create_portal_configuration(&mut self, request: &Request) -> Result<Value, Failure> {
+        let configuration = self.new_portal_configuration(request)?;
+        Ok(self.add(configuration, Some("billing_portal.configuration.created")))
+    }
+
+    fn new_portal_configuration(&mut self, request: &Request) -> Result<Value, Failure> {
         if !request.at("/features").is_object() {
             return Err(Failure::parameter_missing("features"));
         }
@@ -48,10 +53,11 @@ impl Account {
             "updated": self.now,
         });
         configure(&mut configuration, request);
-        Ok(self.add(configuration, Some("billing_portal.configuration.created")))
+        Ok(configuration)
     }
 
-    /// Saves the portal's settings as somebody does in Stripe's dashboard, which makes the default configuration; its id.
+    /// Saves the portal's settings as somebody did in Stripe's dashboard long ago, so that it is no news: the default
+    /// configuration's id.
     pub(super) fn save_portal_settings(&mut self) -> Result<String, Failure> {
         let features = json!({
             "customer_update": { "allowed_updates": ["address", "email", "name", "tax_id"], "enabled": true },
@@ -59,10 +65,10 @@ impl Account {
             "payment_method_update": { "enabled": true },
         });
         let request = Request { ids: Vec::new(), params: json!({ "features": features }), url: String::new() };
-        let configuration = self.create_portal_configuration(&request)?;
-        let id = configuration["id"].as_str().unwrap_or_default().to_owned();
-        self.change(&id, &[], |configuration| configuration["is_default"] = json!(true));
-        Ok(id)
+        let mut configuration = self.new_portal_configuration(&request)?;
+        configuration["is_default"] = json!(true);
+        let added = self.add(configuration, None);
+        Ok(added["id"].as_str().unwrap_or_default().to_owned())
     }
 
     pub(super) fn update_portal_configuration(&mut self, request: &Request) -> Result<Value, Failure> {
