@@ -6,10 +6,11 @@ use tollgate::billables::{Billables, Condition};
 use tollgate::decide::{RESOURCES_PER_ROW_MAX, decide};
 use tollgate::event::{Cause, Change, Lines};
 use tollgate::ids::AccountId;
+use tollgate::money::Usd;
 use tollgate::request::start_new;
 use tollgate::row::RowFault;
 use tollgate::state::Standing;
-use tollgate::store::{Appended, ChainFault};
+use tollgate::store::{Appended, Bounded, ChainFault, READS_MAX};
 use tollgate::view::View;
 use tollgate_tests::faults::Operation;
 use tollgate_tests::invariants::check;
@@ -63,7 +64,20 @@ async fn ten_thousand_resources_are_billed_suspended_in_one_row_and_verified() {
     let account = check(&ledger, ALICE).await;
     assert_eq!((account.count("usage"), account.count("suspended")), (2, 1));
 
+    what_was_spent_is_read_in_bounded_reads(&ledger, &list).await;
     a_wrong_chunk_shows(&ledger).await;
+}
+
+async fn what_was_spent_is_read_in_bounded_reads(ledger: &Ledger, list: &Billables) {
+    let account: AccountId = named(ALICE);
+    let spending = |reads_max| ledger.undisturbed.spending(&account, 0..u64::MAX, list, &ledger.prices, reads_max);
+    let Bounded::All(all) = spending(READS_MAX).await.unwrap() else { panic!("it fits") };
+    assert_eq!(all.len(), RESOURCES);
+    let total: Usd = all.values().map(|spent| spent.amount).sum();
+    assert_eq!(named::<Usd>("400") - total, ledger.head(ALICE).await.state.balance(), "nothing else moved money");
+    assert_eq!(spending(2).await.unwrap(), Bounded::TooMuch, "chunks count as reads");
+    let balances = ledger.undisturbed.balances(&account, 0..u64::MAX, 0).await.unwrap();
+    assert_eq!(balances, Bounded::TooMuch);
 }
 
 async fn a_wrong_chunk_shows(ledger: &Ledger) {

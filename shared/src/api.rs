@@ -8,7 +8,7 @@ use std::sync::Arc;
 use lambda_http::http::StatusCode;
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::command::Command;
@@ -35,8 +35,15 @@ const ADD_CREDIT: &str = "/v1/checkout-sessions";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     status: StatusCode,
-    body: Value,
+    content: Content,
     row: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Content {
+    Json(Value),
+    Csv { text: String, next: Option<String> },
+    Nothing,
 }
 
 impl Answer {
@@ -56,6 +63,18 @@ impl Answer {
         Answer::with_status(StatusCode::CREATED, body)
     }
 
+    /// 200 with a table, and where it goes on.
+    #[must_use]
+    pub fn csv(text: String, next: Option<String>) -> Answer {
+        Answer { status: StatusCode::OK, content: Content::Csv { text, next }, row: None }
+    }
+
+    /// 204: done, and nothing to say.
+    #[must_use]
+    pub fn nothing() -> Answer {
+        Answer { status: StatusCode::NO_CONTENT, content: Content::Nothing, row: None }
+    }
+
     /// With the row that records what was done, for the log.
     #[must_use]
     pub fn of_row(mut self, seq: u64) -> Answer {
@@ -65,8 +84,63 @@ impl Answer {
 
     fn with_status(status: StatusCode, body: &impl Serialize) -> Result<Answer, Failed> {
         let unwritable = |error: serde_json::Error| Problem::new(Code::Internal, format!("{error}."));
-        Ok(Answer { status, body: serde_json::to_value(body).map_err(unwritable)?, row: None })
+        Ok(Answer { status, content: Content::Json(serde_json::to_value(body).map_err(unwritable)?), row: None })
     }
+
+    /// As it is kept for the next time the same is asked; a table never is.
+    fn written(&self) -> String {
+        let body = match &self.content {
+            Content::Json(body) => Some(body),
+            Content::Csv { .. } | Content::Nothing => None,
+        };
+        json!({"status": self.status.as_u16(), "body": body, "row": self.row}).to_string()
+    }
+
+    fn read(written: &str) -> Option<Answer> {
+        let Written { status, body, row } = serde_json::from_str(written).ok()?;
+        let status = StatusCode::from_u16(status).ok()?;
+        let content = if status == StatusCode::NO_CONTENT { Content::Nothing } else { Content::Json(body) };
+        Some(Answer { status, content, row })
+    }
+}
+
+/// An answer as it is kept.
+#[derive(Deserialize)]
+struct Written {
+    status: u16,
+    body: Value,
+    row: Option<u64>,
+}
+
+/// Answers a request that leaves no row: the same request with the same `Idempotency-Key` gets the first answer again,
+/// another one is refused.
+///
+/// The request is noted before `work` begins and its answer after it ended. What dies in between is done again, so `work`
+/// must lead to the same however often it is done. Only answers are kept: what was refused may be asked again. Without a key
+/// nothing is noted.
+///
+/// # Errors
+/// [`Refusal::KeyReused`]; as `work` says.
+pub async fn once(
+    billing: &Billing,
+    account: &AccountId,
+    call: &Call,
+    work: impl Future<Output = Result<Answer, Failed>>,
+) -> Result<Answer, Failed> {
+    // Boxed: it is many futures deep, and would be part of two.
+    let work = Box::pin(work);
+    let Some(key) = call.request_key() else { return work.await };
+    let digest = call.digest();
+    let noted = billing.store.note_request(account, key.as_str(), &digest, call.now).await?;
+    if noted.digest != digest.as_str() {
+        return Err(Refusal::KeyReused.into());
+    }
+    if let Some(answer) = noted.answer.as_deref().and_then(Answer::read) {
+        return Ok(answer);
+    }
+    let answer = work.await?;
+    billing.store.note_answer(account, key.as_str(), &answer.written()).await?;
+    Ok(answer)
 }
 
 /// Why a route came to nothing.
@@ -76,6 +150,13 @@ pub enum Failed {
     Problem(Problem),
     /// The domain refused, or the infrastructure failed.
     Failure(Box<Failure>),
+    /// Somebody we depend on failed: what the caller is told, and the cause for the log.
+    Elsewhere {
+        /// What the caller is told.
+        problem: Problem,
+        /// Why.
+        cause: String,
+    },
 }
 
 impl From<Problem> for Failed {
@@ -127,7 +208,7 @@ pub fn respond(billing: &Billing, call: &Call, result: Result<Answer, Failed>) -
     let account = call.path.get("account").map_or(caller, String::as_str);
     let (route, request_id) = (call.route.as_str(), call.request_id.as_str());
     let failed = match result {
-        Ok(Answer { status, body, row }) => {
+        Ok(Answer { status, content, row }) => {
             tracing::info!(
                 account,
                 caller,
@@ -138,15 +219,20 @@ pub fn respond(billing: &Billing, call: &Call, result: Result<Answer, Failed>) -
                 outcome = "ok",
                 "request"
             );
-            return http::answer(status, &body);
+            return match content {
+                Content::Json(body) => http::answer(status, &body),
+                Content::Csv { text, next } => http::csv(text, next.as_deref()),
+                Content::Nothing => http::no_content(),
+            };
         }
         Err(failed) => failed,
     };
     let (problem, cause) = match failed {
         Failed::Problem(problem) => (problem, None),
+        Failed::Elsewhere { problem, cause } => (problem, Some(cause)),
         Failed::Failure(failure) => match *failure {
             Failure::Refused(refusal) => (refused(&refusal, &billing.settings), None),
-            Failure::Fault(fault) => (Problem::from(&fault), Some(fault)),
+            Failure::Fault(fault) => (Problem::from(&fault), Some(fault.to_string())),
         },
     };
     let (status, outcome) = (problem.status(), problem.code());

@@ -42,6 +42,7 @@ pub struct Call {
     /// The query's parameters; of repeated ones the last.
     pub query: BTreeMap<String, String>,
     idempotency_key: Option<String>,
+    accept: String,
     target: String,
     body: Vec<u8>,
 }
@@ -95,6 +96,8 @@ impl Call {
             context.authorizer.and_then(|authorizer| authorizer.jwt).map(|jwt| jwt.claims.into_iter().collect());
         let caller = claims.map(|claims| caller(&claims, &request, email_claim)).transpose()?;
         let idempotency_key = idempotency_key(&request)?;
+        let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let accept = accept.unwrap_or_default().to_owned();
         let path = request.path_parameters().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let query = request.query_string_parameters();
         let query = query.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -109,7 +112,7 @@ impl Call {
             return Err(Problem::new(Code::BodyTooLarge, format!("At most {BODY_BYTES_MAX} bytes.")));
         }
         let route = context.route_key.unwrap_or_default();
-        Ok(Call { route, now, request_id, caller, path, query, idempotency_key, target, body })
+        Ok(Call { route, now, request_id, caller, path, query, idempotency_key, accept, target, body })
     }
 
     /// The body as it came.
@@ -186,6 +189,14 @@ impl Call {
         self.query.get(name).map(parse).transpose()
     }
 
+    /// Whether the caller asks for CSV: `Accept` names it, and JSON no more than it. Browsers and clients that take
+    /// anything get JSON.
+    #[must_use]
+    pub fn wants_csv(&self) -> bool {
+        let csv = weight(&self.accept, "text/csv");
+        csv > 0 && csv >= weight(&self.accept, "application/json")
+    }
+
     /// What makes the row of this request single: its `Idempotency-Key` with the digest of the request, if it has one.
     #[must_use]
     pub fn cause(&self) -> Cause {
@@ -225,6 +236,34 @@ pub fn answer(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     }
 }
 
+/// An answer that is a table. `next` is where it goes on, as a reference relative to this one (RFC 8288).
+#[must_use]
+pub fn csv(text: String, next: Option<&str>) -> Response<Body> {
+    let mut response = with_type(StatusCode::OK, "text/csv; charset=utf-8", text);
+    let link = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok());
+    if let Some(link) = link {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    response
+}
+
+/// The answer to what is done and leaves nothing to say.
+#[must_use]
+pub fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// A text as the value of a parameter in a query (RFC 3986, section 2.3).
+#[must_use]
+pub fn query_value(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    text.bytes()
+        .map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
 /// An answer that is a problem document.
 #[must_use]
 pub fn problem(problem: &Problem) -> Response<Body> {
@@ -241,6 +280,26 @@ fn with_type(status: StatusCode, kind: &'static str, text: String) -> Response<B
     // Balances are nobody else's business, and old ones nobody's.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// How much a media type is wanted, in thousandths; zero if it is not named (RFC 9110, section 12.5.1).
+fn weight(accept: &str, kind: &str) -> u32 {
+    let weight_of = |range: &str| {
+        let mut parts = range.split(';').map(str::trim);
+        parts.next().filter(|named| named.eq_ignore_ascii_case(kind))?;
+        let q = parts.find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")));
+        Some(q.map_or(1_000, thousandths))
+    };
+    accept.split(',').filter_map(|range| weight_of(range.trim())).max().unwrap_or(0)
+}
+
+/// `0.25` is 250; what is no such number counts in full.
+fn thousandths(q: &str) -> u32 {
+    match q.split_once('.') {
+        None if q == "0" => 0,
+        Some(("0", fraction)) if fraction.len() <= 3 => format!("{fraction:0<3}").parse().unwrap_or(1_000),
+        Some(_) | None => 1_000,
+    }
 }
 
 fn caller(claims: &BTreeMap<String, String>, request: &Request, email_claim: &str) -> Result<Caller, Problem> {
@@ -314,6 +373,26 @@ mod tests {
     }
 
     #[test]
+    fn a_table_is_sent_to_who_asks_for_it_by_name() {
+        for (accept, expected) in [
+            ("text/csv", true),
+            ("Text/CSV; header=present", true),
+            ("application/json, text/csv", true),
+            ("application/json, text/csv;q=0.9", false),
+            ("text/csv;q=0.5, application/json;q=0.25", true),
+            ("text/csv;q=0", false),
+            ("text/csv;q=0.000", false),
+            ("text/html, */*;q=0.8", false),
+            ("", false),
+        ] {
+            let headers = format!(r#"{{"host":"x","accept":"{accept}"}}"#);
+            let call = read(&headers, r#"{"sub":"acme"}"#, "null").unwrap();
+            assert_eq!(call.wants_csv(), expected, "{accept}");
+        }
+        assert_eq!(query_value("2026-11-22T10:20:00+01:00"), "2026-11-22T10%3A20%3A00%2B01%3A00");
+    }
+
+    #[test]
     fn only_the_platform_acts_for_others() {
         let acting = r#"{"host":"x","tollgate-account":"other"}"#;
         let refused = read(acting, r#"{"sub":"acme","scope":"a"}"#, "null").unwrap_err();
@@ -349,6 +428,8 @@ mod tests {
         let call = read("{}", claims, r#""not json""#).unwrap();
         assert_eq!(call.json::<BTreeMap<String, u32>>().unwrap_err().code(), "invalid_body");
         assert_eq!(call.no_body().unwrap_err().code(), "invalid_body");
+        let list = read("{}", claims, r#""[]""#).unwrap();
+        assert_eq!(list.json::<Vec<u32>>().unwrap_err().code(), "invalid_body");
         assert_eq!(call.path::<u32>("project").unwrap_err().code(), "not_found");
         assert_eq!(call.cause(), Cause::Command);
     }

@@ -25,8 +25,9 @@
 //!    credit, [`period`] says what a stretch of time costs and how far the credit reaches, [`refill`] whether, when
 //!    and how much to charge, [`due`] what is due next, [`runway`](mod@runway) how long the credit lasts.
 //! 5. The stored form: [`row`]. What the world is told of a row: [`notice`]; what its
-//!    customer is shown: [`transaction`]. The ledger on DynamoDB: [`store`]. What every function of the HTTP API does the
-//!    same way: `api`. What a function is built from: `aws`, `settings`, `shell`.
+//!    customer is shown: [`transaction`]; what many rows cost together: [`spending`]. The ledger on DynamoDB: [`store`].
+//!    What every function of the HTTP API does the same way: `api`. What a function is built from: `aws`, `settings`,
+//!    `shell`.
 //!
 //! # What is deliberately absent
 //!
@@ -65,6 +66,7 @@ pub mod settle;
 pub mod row;
 
 pub mod notice;
+pub mod spending;
 pub mod transaction;
 
 pub mod profile;

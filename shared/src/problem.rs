@@ -56,6 +56,12 @@ codes! {
     AmountTooLarge = "amount_too_large", 422, "The amount is too large";
     /// An expiry in the past, a missing reason, a price at the wrong time: what was named cannot be used.
     Unusable = "unusable", 422, "The request cannot be carried out as it is";
+    /// The tax id is not one, as far as Stripe can tell.
+    TaxIdRefused = "tax_id_refused", 422, "The tax id is not valid";
+    /// No tax can be worked out for the address, or there is no such country.
+    AddressRefused = "address_refused", 422, "The address is not valid";
+    /// More would have to be read than one request may.
+    TooMuch = "too_much", 422, "Too much for one request";
     /// The idempotency key was used for something else.
     IdempotencyKeyReused = "idempotency_key_reused", 422, "The idempotency key was used for another request";
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The longest e-mail address (RFC 5321, section 4.5.3.1.3, as corrected by erratum 1690).
 const EMAIL_BYTES_MAX: usize = 254;
@@ -14,6 +14,154 @@ const EMAIL_BYTES_MAX: usize = 254;
 pub struct Profile {
     /// Where receipts and warnings go.
     pub email: Option<Email>,
+    /// What invoices say of it, as it was set here.
+    pub company: Company,
+}
+
+/// What invoices say of a customer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Company {
+    /// Its name.
+    #[serde(default, deserialize_with = "none_if_blank")]
+    pub name: Option<Words>,
+    /// Where it is; tax depends on it.
+    #[serde(default)]
+    pub address: Option<Address>,
+    /// Its number with the tax authority.
+    #[serde(default)]
+    pub tax_id: Option<TaxNumber>,
+}
+
+/// A postal address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Address {
+    /// Street and number.
+    pub line1: Words,
+    /// More of it.
+    #[serde(default, deserialize_with = "none_if_blank")]
+    pub line2: Option<Words>,
+    /// City or town; some countries are one.
+    #[serde(default, deserialize_with = "none_if_blank")]
+    pub city: Option<Words>,
+    /// Postal code; some countries have none.
+    #[serde(default, deserialize_with = "none_if_blank")]
+    pub postal_code: Option<Words>,
+    /// State or province.
+    #[serde(default, deserialize_with = "none_if_blank")]
+    pub state: Option<Words>,
+    /// Country.
+    pub country: Country,
+}
+
+/// A number with a tax authority. Whether it is one, Stripe says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaxNumber {
+    /// Stripe's name of its kind, such as `eu_vat` (docs.stripe.com/billing/customer/tax-ids).
+    #[serde(rename = "type")]
+    pub kind: Words,
+    /// The number.
+    pub value: Words,
+}
+
+/// A line of text: not empty, no longer than a line of an invoice, without characters that break lines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Words(String);
+
+/// A text is not one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("one line of 1 to {WORDS_BYTES_MAX} bytes")]
+pub struct NotWords;
+
+/// A country, as ISO 3166-1 alpha-2 calls it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Country(String);
+
+/// A text is no country.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a country as ISO 3166-1 alpha-2 calls it, such as DE")]
+pub struct NotACountry;
+
+/// The longest line.
+const WORDS_BYTES_MAX: usize = 200;
+
+/// ISO 3166-1 alpha-2, November 2026.
+const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT \
+    BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM \
+    FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO \
+    JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT \
+    MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA \
+    SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US \
+    UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
+
+impl Company {
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Company::default()
+    }
+}
+
+impl Words {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Words {
+    type Error = NotWords;
+
+    fn try_from(text: String) -> Result<Words, NotWords> {
+        let trimmed = text.trim();
+        let is_usable = (1..=WORDS_BYTES_MAX).contains(&trimmed.len()) && !trimmed.chars().any(char::is_control);
+        if is_usable { Ok(Words(trimmed.to_owned())) } else { Err(NotWords) }
+    }
+}
+
+impl From<Words> for String {
+    fn from(words: Words) -> String {
+        words.0
+    }
+}
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Country {
+    /// Its two letters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Country {
+    type Error = NotACountry;
+
+    fn try_from(text: String) -> Result<Country, NotACountry> {
+        if COUNTRIES.split_whitespace().any(|country| country == text) { Ok(Country(text)) } else { Err(NotACountry) }
+    }
+}
+
+impl From<Country> for String {
+    fn from(country: Country) -> String {
+        country.0
+    }
+}
+
+/// A field that was left blank is one that was left out.
+fn none_if_blank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Words>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?.filter(|text| !text.trim().is_empty());
+    text.map(|text| text.try_into().map_err(serde::de::Error::custom)).transpose()
 }
 
 /// An e-mail address that mail may be sent to. Whether somebody reads it, only a mail can tell.
@@ -81,6 +229,23 @@ impl fmt::Debug for Email {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_blank_is_left_out_and_countries_are_countries() {
+        let blank = r#"{"name":" ","address":{"line1":" Main St 1 ","line2":"","country":"DE"},"tax_id":null}"#;
+        let company: Company = serde_json::from_str(blank).unwrap();
+        let shown = serde_json::to_string(&company).unwrap();
+        let expected = r#"{"name":null,"address":{"line1":"Main St 1","line2":null,"city":null,"postal_code":null,"state":null,"country":"DE"},"tax_id":null}"#;
+        assert_eq!(shown, expected);
+        assert_eq!(serde_json::from_str::<Company>(&shown).unwrap(), company);
+        assert_eq!(COUNTRIES.split_whitespace().count(), 249);
+        for bad in ["de", "DEU", "XX", "", "D E"] {
+            assert_eq!(Country::try_from(bad.to_owned()), Err(NotACountry), "{bad}");
+        }
+        for bad in ["", "a\nb", &"x".repeat(201)] {
+            assert_eq!(Words::try_from(bad.to_owned()), Err(NotWords), "{bad}");
+        }
+    }
 
     #[test]
     fn an_address_has_a_name_and_a_domain_and_nothing_that_breaks_a_mail() {

@@ -21,6 +21,7 @@
 pub mod attempt;
 pub mod calls;
 pub mod cards;
+pub mod company;
 mod connection;
 pub mod decline;
 mod error;
@@ -28,18 +29,21 @@ pub mod event;
 pub mod keys;
 pub mod metadata;
 pub mod objects;
+mod own_cards;
+mod page_calls;
 pub mod payments;
 pub mod said;
 pub mod settings;
 pub mod signature;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 
 pub use connection::{Connection, Patience};
 pub use error::{Declined, Rejection, StripeError};
+pub use own_cards::CardAsked;
 pub use settings::StripeSettings;
 
 /// The version of Stripe's API that every call asks for, whatever the account's default is.
@@ -83,6 +87,41 @@ impl Stripe {
     #[must_use]
     pub fn settings(&self) -> &StripeSettings {
         &self.settings
+    }
+}
+
+/// Stripe, made when it is first needed: a function of which few routes need it starts without it.
+#[derive(Debug)]
+pub struct OnDemand {
+    settings: Arc<StripeSettings>,
+    made: OnceLock<Stripe>,
+}
+
+impl OnDemand {
+    /// With what the operator set, which is read when the function starts: a mistake in it should show then.
+    #[must_use]
+    pub fn new(settings: StripeSettings) -> OnDemand {
+        OnDemand { settings: Arc::new(settings), made: OnceLock::new() }
+    }
+
+    /// Stripe.
+    ///
+    /// # Errors
+    /// As [`Stripe::new`].
+    pub fn get(&self) -> Result<&Stripe, NoHttpClient> {
+        match self.made.get() {
+            Some(stripe) => Ok(stripe),
+            None => {
+                let stripe = Stripe::new(StripeSettings::clone(&self.settings))?;
+                Ok(self.made.get_or_init(|| stripe))
+            }
+        }
+    }
+}
+
+impl From<Stripe> for OnDemand {
+    fn from(stripe: Stripe) -> OnDemand {
+        OnDemand { settings: Arc::clone(&stripe.settings), made: OnceLock::from(stripe) }
     }
 }
 

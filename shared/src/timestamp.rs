@@ -92,6 +92,12 @@ impl Timestamp {
         u32::try_from(date.year()).unwrap_or(0) * 12 + u32::from(u8::from(date.month())) - 1
     }
 
+    /// The first instant of this UTC calendar month.
+    #[must_use]
+    pub fn month_start(self) -> Timestamp {
+        Timestamp((i64::from(self.day()) + 1 - i64::from(self.date().day())) * DAY)
+    }
+
     /// The first instant of the next UTC calendar month.
     #[must_use]
     pub fn next_month(self) -> Timestamp {

@@ -13,6 +13,8 @@ use tollgate::shell::Billing;
 use tollgate::state::{AccountState, RefillPause, Standing, SuspensionReason};
 use tollgate::store::BeforeCommand;
 
+use crate::last_attempt::{LastAttempt, last_attempt};
+
 /// An amount that lasts less than this many hours is worth a word: refills would come more than once a day.
 const HOURS_WARNING: i64 = 24;
 
@@ -54,18 +56,20 @@ struct Shown {
     /// How many whole hours the amount lasts at the present rate; null if nothing runs.
     hours_covered: Option<i64>,
     warning: Option<String>,
+    last_attempt: Option<LastAttempt>,
 }
 
 /// `GET /v1/auto-refill`.
 pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     let on = OnAccount::of_caller(billing, call)?;
-    let (mut shown, attempt) = on
-        .look(|view| (shown(view.state()), view.state().refill.attempt.as_ref().map(|attempt| attempt.number)))
-        .await?;
+    let state = on.look(|view| view.state().clone()).await?;
+    let mut shown = shown(&state);
     if shown.state == NEEDS_CUSTOMER {
+        let attempt = state.refill.attempt.as_ref().map(|attempt| attempt.number);
         let confirmation = billing.store.customer_profile(on.account()).await?.confirmation;
         shown.confirm_url = confirmation.filter(|asked| Some(asked.attempt) == attempt).map(|asked| asked.url);
     }
+    shown.last_attempt = last_attempt(billing, on.account(), &state, shown.confirm_url.clone()).await?;
     Answer::ok(&shown)
 }
 
@@ -76,7 +80,9 @@ pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed
     let on = OnAccount::of_caller(billing, call)?;
     let command = |state: &AccountState| body.over(state).map(Command::ChangeRefill);
     let row = on.execute_on_state(call.cause(), BeforeCommand::Settle, command).await?;
-    Ok(Answer::ok(&shown(&row.state))?.of_row(row.seq))
+    let mut shown = shown(&row.state);
+    shown.last_attempt = last_attempt(billing, on.account(), &row.state, None).await?;
+    Ok(Answer::ok(&shown)?.of_row(row.seq))
 }
 
 impl Body {
@@ -138,6 +144,7 @@ fn shown(state: &AccountState) -> Shown {
         agreed_at: refill.agreement.map(|agreed| agreed.at.to_string()),
         hours_covered: hours,
         warning,
+        last_attempt: None,
     }
 }
 

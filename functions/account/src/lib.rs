@@ -1,34 +1,91 @@
-//! What the Billing page shows and sets: the account, its balance, its history, and refills from the saved card.
+//! What the Billing page shows and sets: the account, its balance, its history, refills from the saved card, cards, invoices,
+//! and what stands on them.
+//!
+//! Most routes read the ledger alone. Stripe's client is made when the first route needs it.
 
 mod auto_refill;
 mod balance;
+mod company;
+mod csv;
+mod history;
+mod invoices;
+mod last_attempt;
+mod payment_methods;
+mod portal;
 mod profile;
+mod spending;
+mod time_range;
 mod transactions;
 
 use lambda_http::{Body, Request, Response};
-use tollgate::api::{self, Answer, Failed};
+use serde_json::json;
+use tollgate::api::{self, Answer, Failed, OnAccount};
 use tollgate::http::Call;
+use tollgate::problem::{Code, Problem};
+use tollgate::profile::Email;
 use tollgate::shell::Billing;
+use tollgate::stripe::OnDemand;
+use tollgate::stripe::payments::Desk;
+
+/// What the function is built from.
+#[derive(Debug)]
+pub struct Clients {
+    /// Ledger, prices, settings.
+    pub billing: Billing,
+    /// Stripe.
+    pub stripe: OnDemand,
+}
 
 /// Answers one request.
-pub async fn handle(billing: &Billing, request: Request) -> Response<Body> {
+pub async fn handle(clients: &Clients, request: Request) -> Response<Body> {
+    let billing = &clients.billing;
     let call = match api::read(billing, request) {
         Ok(call) => call,
         Err(answer) => return *answer,
     };
-    let result = route(billing, &call).await;
+    // Boxed: it is many futures deep.
+    let result = Box::pin(route(clients, &call)).await;
     api::respond(billing, &call, result)
 }
 
-async fn route(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+async fn route(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+    let billing = &clients.billing;
     call.caller()?;
     match call.route.as_str() {
         "GET /v1/account" => profile::get(billing, call).await,
         "PUT /v1/account" => profile::put(billing, call).await,
         "GET /v1/balance" => balance::get(billing, call).await,
+        "GET /v1/balance/history" => history::get(billing, call).await,
         "GET /v1/transactions" => transactions::list(billing, call).await,
+        "GET /v1/spending" => spending::get(billing, call).await,
         "GET /v1/auto-refill" => auto_refill::get(billing, call).await,
         "PUT /v1/auto-refill" => auto_refill::put(billing, call).await,
+        "GET /v1/payment-methods" => payment_methods::list(clients, call).await,
+        "POST /v1/payment-methods/sessions" => payment_methods::add(clients, call).await,
+        "PUT /v1/payment-methods/{id}/default" => payment_methods::make_default(clients, call).await,
+        "DELETE /v1/payment-methods/{id}" => payment_methods::remove(clients, call).await,
+        "POST /v1/portal-sessions" => portal::open(clients, call).await,
+        "GET /v1/invoices" => invoices::list(clients, call).await,
+        "GET /v1/company" => company::get(billing, call).await,
+        "PUT /v1/company" => company::put(clients, call).await,
         _ => Err(api::no_such_route(call)),
     }
+}
+
+/// Where ledger and Stripe meet.
+fn desk<'a>(clients: &'a Clients, call: &Call) -> Result<Desk<'a>, Failed> {
+    let stripe = clients.stripe.get().map_err(|error| Problem::new(Code::Internal, format!("{error}.")))?;
+    Ok(Desk { billing: &clients.billing, stripe, now: call.now })
+}
+
+/// The address that a customer at Stripe is made with.
+async fn email(on: &OnAccount<'_>) -> Result<Email, Failed> {
+    let why = "Set an e-mail address first: receipts and warnings go there.";
+    let problem = || Problem::new(Code::EmailRequired, why).with_action(json!({"set_email": "PUT /v1/account"}));
+    Ok(on.email().await?.ok_or_else(problem)?)
+}
+
+/// What tells a request from others at Stripe: its own key, or one that no other request will ever have.
+fn key_at_stripe(call: &Call) -> String {
+    call.request_key().map_or_else(|| format!("none:{:032x}", fastrand::u128(..)), String::from)
 }

@@ -1,12 +1,15 @@
 //! Wires and runs `account`.
 
+use account::{Clients, handle};
 use lambda_http::{Error, Request, run, service_fn, tracing::init_default_subscriber};
+use tollgate::stripe::{OnDemand, StripeSettings};
 use tollgate::{aws, shell};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     init_default_subscriber();
-    let billing = shell::billing(&aws::config()?)?;
-    let billing = &billing;
-    run(service_fn(|request: Request| async move { Ok::<_, Error>(account::handle(billing, request).await) })).await
+    let stripe = OnDemand::new(StripeSettings::from_environment()?);
+    let clients = Clients { billing: shell::billing(&aws::config()?)?, stripe };
+    let clients = &clients;
+    run(service_fn(|request: Request| async move { Ok::<_, Error>(handle(clients, request).await) })).await
 }

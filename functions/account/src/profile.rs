@@ -1,7 +1,7 @@
 //! `GET` and `PUT /v1/account`: who the customer is.
 
 use serde::{Deserialize, Serialize};
-use tollgate::api::{Answer, Failed, OnAccount};
+use tollgate::api::{self, Answer, Failed, OnAccount};
 use tollgate::http::Call;
 use tollgate::profile::Email;
 use tollgate::shell::Billing;
@@ -31,6 +31,9 @@ pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed
     let Body { email } = call.json()?;
     let on = OnAccount::of_caller(billing, call)?;
     on.ensure_open().await?;
-    billing.store.set_email(on.account(), &email).await?;
-    Answer::ok(&Shown { id: on.account().as_str(), email: Some(email) })
+    let work = async {
+        billing.store.set_email(on.account(), &email).await?;
+        Answer::ok(&Shown { id: on.account().as_str(), email: Some(email.clone()) })
+    };
+    api::once(billing, on.account(), call, work).await
 }

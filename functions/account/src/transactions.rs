@@ -1,11 +1,12 @@
-//! `GET /v1/transactions`: the account's history, newest first, by type and time, page by page.
+//! `GET /v1/transactions`: the account's history, newest first, by type and time, page by page; as CSV for who asks for
+//! `text/csv`.
 
 use std::ops::Range;
 use std::str::FromStr;
 
 use serde::Serialize;
 use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::http::Call;
+use tollgate::http::{Call, query_value};
 use tollgate::ids::AccountId;
 use tollgate::problem::{Code, Problem};
 use tollgate::row::Row;
@@ -14,17 +15,43 @@ use tollgate::store::{Fault, Order};
 use tollgate::timestamp::Timestamp;
 use tollgate::transaction::{Transaction, TransactionType, transaction_type};
 
-/// Items of a page, if the caller does not say.
-const LIMIT_DEFAULT: u32 = 50;
-/// The most items of a page: rows hold up to 300 KB of lines, so a page of big ones is cut by its bytes instead.
-const LIMIT_MAX: u32 = 200;
-/// How many rows are read at a time.
-const ROWS_PER_READ: u32 = 200;
-/// How many reads one page may cost if its filter passes little: it is then short, or empty, and says how to go on.
-const READS_MAX: usize = 10;
-/// A page ends after so many lines: at 100 bytes each 3 MB, and Lambda answers at most 6 MB
+use crate::csv;
+
+/// What one page may hold and cost. A page that ends early says how to go on.
+struct Bounds {
+    /// Items, if the caller does not say.
+    limit_default: u32,
+    /// The most items.
+    limit_max: u32,
+    /// How many rows are read at a time.
+    rows_per_read: u32,
+    /// How many reads it may cost if its filter passes little.
+    reads_max: usize,
+    /// How many lines it may hold.
+    lines_max: usize,
+    /// How many rows may be about a payment: each costs a read, of some 5 ms, for the payment's other ids.
+    payments_max: usize,
+}
+
+/// Rows hold up to 300 KB of lines: at 100 bytes each, 30,000 are 3 MB, and Lambda answers at most 6 MB
 /// (docs.aws.amazon.com, "Lambda quotas").
-const LINES_PER_PAGE: usize = 30_000;
+const OF_JSON: Bounds = Bounds {
+    limit_default: 50,
+    limit_max: 200,
+    rows_per_read: 200,
+    reads_max: 10,
+    lines_max: 30_000,
+    payments_max: 200,
+};
+/// No lines are written, only read: 5,000 rows are below 1 MB.
+const OF_CSV: Bounds = Bounds {
+    limit_default: 5_000,
+    limit_max: 5_000,
+    rows_per_read: 500,
+    reads_max: 40,
+    lines_max: usize::MAX,
+    payments_max: 500,
+};
 
 #[derive(Debug, Serialize)]
 struct Page {
@@ -63,9 +90,11 @@ impl FromStr for Include {
 /// `GET /v1/transactions`.
 pub(crate) async fn list(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     let filter = Filter::of(call)?;
-    let limit: u32 = call.query("limit")?.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        let why = format!("limit: between 1 and {LIMIT_MAX}.");
+    let is_csv = call.wants_csv();
+    let bounds = if is_csv { &OF_CSV } else { &OF_JSON };
+    let limit: u32 = call.query("limit")?.unwrap_or(bounds.limit_default);
+    if !(1..=bounds.limit_max).contains(&limit) {
+        let why = format!("limit: between 1 and {}.", bounds.limit_max);
         return Err(Problem::new(Code::InvalidParameter, why).with("parameter", "limit").into());
     }
     let (from, to) = (call.query::<Timestamp>("from")?, call.query::<Timestamp>("to")?);
@@ -75,7 +104,19 @@ pub(crate) async fn list(billing: &Billing, call: &Call) -> Result<Answer, Faile
     let numbers = numbers(billing, on.account(), from, to).await?;
     let numbers = numbers.start..cursor.map_or(numbers.end, |cursor| cursor.min(numbers.end));
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    Answer::ok(&page(billing, &on, &filter, numbers, limit).await?)
+    let page = page(billing, &on, &filter, numbers, limit, bounds).await?;
+    if is_csv {
+        let next = page.next.map(|cursor| next_page(call, &cursor));
+        return Ok(Answer::csv(csv::table(&page.items), next));
+    }
+    Answer::ok(&page)
+}
+
+/// The same request from where this page ended.
+fn next_page(call: &Call, cursor: &str) -> String {
+    let same = call.query.iter().filter(|(name, _)| *name != "cursor");
+    let same: String = same.map(|(name, value)| format!("&{}={}", query_value(name), query_value(value))).collect();
+    format!("/v1/transactions?cursor={cursor}{same}")
 }
 
 /// The numbers of the rows in this time: `from` inclusive, `to` exclusive.
@@ -101,18 +142,20 @@ async fn page(
     filter: &Filter,
     numbers: Range<u64>,
     limit: usize,
+    bounds: &Bounds,
 ) -> Result<Page, Fault> {
-    let (mut items, mut lines) = (Vec::new(), 0);
+    let (mut items, mut lines, mut payments) = (Vec::new(), 0, 0);
     let start = numbers.start;
     let mut rest = Some(numbers);
-    for _ in 0..READS_MAX {
+    for _ in 0..bounds.reads_max {
         let Some(numbers) = rest.take() else { break };
-        let read = billing.store.rows(on.account(), numbers, Order::NewestFirst, ROWS_PER_READ).await?;
+        let read = billing.store.rows(on.account(), numbers, Order::NewestFirst, bounds.rows_per_read).await?;
         for row in read.rows.iter().filter(|row| filter.passes(row)) {
             let shown = on.transaction(row).await?;
             lines += shown.lines.as_ref().map_or(0, Vec::len);
+            payments += usize::from(shown.stripe.is_some());
             items.push(shown);
-            if items.len() == limit || lines >= LINES_PER_PAGE {
+            if items.len() == limit || lines >= bounds.lines_max || payments >= bounds.payments_max {
                 let next = (row.seq > start).then(|| row.seq.to_string());
                 return Ok(Page { items, next });
             }

@@ -7,12 +7,15 @@
 )]
 #![allow(clippy::needless_pass_by_value, reason = "a body is written where it is sent")]
 
+#[path = "support/mod.rs"]
+mod support;
+
 use serde_json::{Value, json};
+use support::{ask, by, refused, send, with_credit};
 use tollgate::command::Command;
 use tollgate::event::Cause;
-use tollgate::shell::Billing;
 use tollgate::store::{BeforeCommand, PaymentIds};
-use tollgate_tests::api::{Answered, Api, Event};
+use tollgate_tests::api::Api;
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, at, named, receipt};
 
@@ -22,34 +25,6 @@ const BALANCE: &str = "GET /v1/balance";
 const TRANSACTIONS: &str = "GET /v1/transactions";
 const REFILL: &str = "GET /v1/auto-refill";
 const PUT_REFILL: &str = "PUT /v1/auto-refill";
-
-async fn send(billing: &Billing, event: &Event) -> Answered {
-    account::handle(billing, event.request()).await.into()
-}
-
-async fn ask(api: &Api, event: Event) -> Answered {
-    send(&api.billing, &event).await
-}
-
-fn by(route: &str, now: &str) -> Event {
-    Event::by(ALICE, route, now)
-}
-
-async fn with_credit(amount: &str) -> Api {
-    let api = Api::new().await;
-    api.ledger.open(ALICE, "10:00:00").await;
-    api.ledger.credit(ALICE, "pi_1", amount, "10:00:00").await;
-    api
-}
-
-/// Refused with this code, and nothing written.
-async fn refused(api: &Api, event: Event, status: u16, code: &str) -> Answered {
-    let before = api.everything().await;
-    let answered = ask(api, event.clone()).await;
-    assert_eq!((answered.status, answered.code()), (status, code), "{event:?}: {}", answered.shown());
-    assert_eq!(api.everything().await, before, "nothing is written: {event:?}");
-    answered
-}
 
 #[tokio::test]
 async fn the_first_call_opens_the_account_with_the_tokens_address() {
@@ -76,6 +51,25 @@ async fn the_customers_own_address_is_kept_whatever_tokens_say() {
     assert_eq!(ask(&api, put).await, first);
     assert_eq!(ask(&api, by(ACCOUNT, "10:00:01")).await.body, json!({"id": "alice", "email": "billing@alice.test"}));
     assert_eq!(api.rows(ALICE).await, 1);
+}
+
+#[tokio::test]
+async fn an_address_is_set_once_for_each_key() {
+    let api = Api::new().await;
+    let put = |email: &str| by(PUT_ACCOUNT, "10:00:00").json(&json!({ "email": email })).key("k-1");
+    refused_as_body(&api, put("nobody")).await;
+    let first = ask(&api, put("one@alice.test")).await;
+    let other = by(PUT_ACCOUNT, "10:00:01").json(&json!({"email": "two@alice.test"}));
+    assert_eq!(ask(&api, other).await.status, 200);
+    assert_eq!(ask(&api, put("one@alice.test").minutes_later(5)).await, first, "the first answer again");
+    assert_eq!(ask(&api, by(ACCOUNT, "10:06:00")).await.body["email"], "two@alice.test", "and nothing was done");
+    let reused = ask(&api, put("three@alice.test")).await;
+    assert_eq!((reused.status, reused.code()), (422, "idempotency_key_reused"));
+}
+
+/// A body that cannot be read uses up no key.
+async fn refused_as_body(api: &Api, event: tollgate_tests::api::Event) {
+    refused(api, event, 400, "invalid_body").await;
 }
 
 #[tokio::test]
@@ -334,6 +328,7 @@ async fn what_is_left_out_of_auto_refill_stays() {
       "confirm_url": null,
       "enabled": false,
       "hours_covered": null,
+      "last_attempt": null,
       "monthly_cap": null,
       "payment_method": null,
       "state": "idle",
@@ -353,7 +348,7 @@ async fn what_is_left_out_of_auto_refill_stays() {
     let expected = json!({
         "enabled": true, "threshold": "10.00", "amount": "20.00", "payment_method": "pm_1", "monthly_cap": "100.00",
         "state": "idle", "why": null, "until": null, "confirm_url": null, "agreed_at": "2026-11-22T10:15:00Z",
-        "hours_covered": null, "warning": null,
+        "hours_covered": null, "warning": null, "last_attempt": null,
     });
     assert_eq!(on.body, expected);
     let changed = ask(&api, put(json!({"amount": "30"})).minutes_later(1)).await.body;

@@ -1,7 +1,7 @@
 //! `GET` and `PUT /v1/admin/prices`: the price list. A price is added and never changed.
 
 use serde::{Deserialize, Serialize};
-use tollgate::api::{Answer, Failed};
+use tollgate::api::{self, Answer, Failed};
 use tollgate::http::Call;
 use tollgate::ids::{Kind, Sku};
 use tollgate::money::Rate;
@@ -62,6 +62,10 @@ pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed
     if prices.is_empty() || prices.len() > PRICES_MAX {
         return Err(Problem::new(Code::InvalidBody, format!("Between 1 and {PRICES_MAX} prices.")).into());
     }
+    api::once(billing, &call.caller()?.account, call, add(billing, call, prices)).await
+}
+
+async fn add(billing: &Billing, call: &Call, prices: Vec<Wanted>) -> Result<Answer, Failed> {
     let mut list = billing.store.prices().await?;
     let (mut shown, mut new) = (Vec::new(), Vec::new());
     for wanted in prices {

@@ -8,6 +8,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
+use tollgate::profile::Company;
 use tollgate::shell::Billing;
 use tollgate::store::PaymentIds;
 use tollgate::stripe::keys::Key;
@@ -251,7 +252,8 @@ async fn what_stripe_says_stands_beside_the_row() {
     let serving = stand_in.clone();
     tokio::spawn(async move { serving.serve(listener).await });
     let (account, email) = (named(ALICE), "alice@example.test".parse().unwrap());
-    let customer = stripe.create_customer(&account, &email, &Key::customer(&account)).await.unwrap();
+    let customer =
+        stripe.create_customer(&account, &email, &Company::default(), &Key::customer(&account)).await.unwrap();
     let store = &api.ledger.undisturbed;
     store.note_look_ups(&account, 1, &[&customer.id, "cus_nobody", "cs_1/../x"]).await.unwrap();
     let look = async |id: &str| {
@@ -450,4 +452,19 @@ async fn bad_requests_are_refused_on_every_route() {
         refused(&api, event.clone().scope("tollgate/platform tollgate/administrator"), 403, "forbidden").await;
         refused(&api, event.without_token(), 401, "unauthorized").await;
     }
+}
+
+#[tokio::test]
+async fn prices_are_put_once_for_each_key() {
+    let api = Api::new().await;
+    let first = ask(&api, put(&json!([price("gpu", "2.5")])).key("k-1")).await;
+    assert_eq!(first.status, 200, "{}", first.shown());
+    let changed = ask(&api, put(&json!([price("gpu", "3")])).minutes_later(5)).await;
+    assert_eq!(changed.status, 200, "{}", changed.shown());
+    let written = api.everything().await;
+    // Hours later the same request would be another price, were it not for its key.
+    assert_eq!(ask(&api, put(&json!([price("gpu", "2.5")])).key("k-1").minutes_later(300)).await, first);
+    refused(&api, put(&json!([price("gpu", "4")])).key("k-1"), 422, "idempotency_key_reused").await;
+    refused(&api, put(&json!([])).key("k-2"), 400, "invalid_body").await;
+    assert_eq!(api.everything().await, written);
 }

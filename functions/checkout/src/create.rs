@@ -65,7 +65,7 @@ pub(crate) async fn create(desk: Desk<'_>, call: &Call, caller: &Caller) -> Resu
 
     // Noted before Stripe is asked: the same key must be sent with the same parameters, the time included.
     let key = call.request_key().map_or_else(|| format!("none:{:032x}", fastrand::u128(..)), String::from);
-    let noted = desk.billing.store.note_checkout_request(account, &key, &call.digest(), desk.now).await?;
+    let noted = desk.billing.store.note_request(account, &key, &call.digest(), desk.now).await?;
     if noted.digest != call.digest().as_str() {
         return Err(Problem::from(&Refusal::KeyReused).into());
     }
@@ -93,7 +93,7 @@ pub(crate) async fn create(desk: Desk<'_>, call: &Call, caller: &Caller) -> Resu
         id: session.id,
     };
     let answer = json!(created);
-    desk.billing.store.note_checkout_answer(account, &key, &answer.to_string()).await?;
+    desk.billing.store.note_answer(account, &key, &answer.to_string()).await?;
     tracing::info!(request = call.request_id, %account, session = created.id, %amount, "checkout session");
     Ok(answer)
 }

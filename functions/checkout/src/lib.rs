@@ -122,33 +122,18 @@ impl Refused {
             Refused::Failure(failure) => failure,
         };
         match &failure {
-            Failure::Fault(fault) => {
-                tracing::warn!(request, route, %account, %fault, "the ledger failed");
-                Problem::from(fault)
-            }
-            Failure::Refused(refusal) => {
-                tracing::info!(request, route, %account, %refusal, "refused");
-                Problem::from(refusal)
-            }
-            Failure::Stripe(StripeError::RateLimited { .. }) => {
-                tracing::warn!(request, route, %account, %failure, "Stripe has too much to do");
-                Problem::new(Code::Throttled, "The payment provider has too much to do. Try again.")
-            }
+            Failure::Fault(fault) => tracing::warn!(request, route, %account, %fault, "the ledger failed"),
+            Failure::Refused(refusal) => tracing::info!(request, route, %account, %refusal, "refused"),
             Failure::Stripe(StripeError::KeyMisused { .. }) => {
                 tracing::warn!(request, route, %account, %failure, "the request changed under its key");
-                Problem::new(
-                    Code::IdempotencyKeyReused,
-                    "Something changed since this key was first used: send a new key.",
-                )
             }
             Failure::Stripe(error) if error.may_pass() => {
                 tracing::warn!(request, route, %account, %failure, "Stripe does not answer");
-                Problem::new(Code::Unavailable, "The payment provider does not answer. Nothing was charged: try again.")
             }
             Failure::Stripe(_) | Failure::Mismatch { .. } => {
                 tracing::error!(alarm = "checkout_failed", request, route, %account, %failure);
-                Problem::new(Code::Internal, "Nothing was charged. This was recorded, and we are looking into it.")
             }
         }
+        failure.problem()
     }
 }

@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tollgate::event::CreditKind;
 use tollgate::ids::{AccountId, CustomerId, PaymentId};
 use tollgate::money::Usd;
+use tollgate::profile::Company;
 use tollgate::state::{RefillPurpose, Tax};
 use tollgate::stripe::calls::{NewInvoice, NewSession};
 use tollgate::stripe::keys::Key;
@@ -55,7 +56,8 @@ impl Contract {
         let stripe = Stripe::new(settings.unwrap()).unwrap();
         let account: AccountId = format!("contract-{:016x}", fastrand::u64(..)).parse().unwrap();
         let email = "contract@example.com".parse().unwrap();
-        let customer = stripe.create_customer(&account, &email, &Key::customer(&account)).await.unwrap();
+        let customer =
+            stripe.create_customer(&account, &email, &Company::default(), &Key::customer(&account)).await.unwrap();
         Contract { stripe, customer: customer.id.parse().unwrap(), account }
     }
 
@@ -79,10 +81,10 @@ impl Contract {
 async fn a_key_gives_the_first_answer_again_and_refuses_other_parameters() {
     let Contract { stripe, account, customer } = Contract::new().await;
     let email = "contract@example.com".parse().unwrap();
-    let again = stripe.create_customer(&account, &email, &Key::customer(&account)).await.unwrap();
+    let again = stripe.create_customer(&account, &email, &Company::default(), &Key::customer(&account)).await.unwrap();
     assert_eq!(again.id, customer.to_string());
     let other = "other@example.com".parse().unwrap();
-    let misused = stripe.create_customer(&account, &other, &Key::customer(&account)).await;
+    let misused = stripe.create_customer(&account, &other, &Company::default(), &Key::customer(&account)).await;
     assert!(matches!(misused, Err(StripeError::KeyMisused { .. })), "{misused:?}");
     assert_eq!(stripe.customer(&customer).await.unwrap().id, customer.to_string());
     assert_eq!(stripe.cards_of(&customer).await.unwrap().len(), 0);

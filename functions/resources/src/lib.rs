@@ -1,9 +1,10 @@
 //! Projects and what runs in them: create, start, stop, delete, restore; reports of usage; and for the platform what
-//! should run.
+//! should run; and what a project cost.
 //!
 //! Each write route is translate → command → row → translate. An answer is made from the row that records the request,
 //! so a request that is repeated with its `Idempotency-Key` gets the same answer.
 
+mod billing;
 mod ids;
 mod lifecycle;
 mod paging;
@@ -34,6 +35,7 @@ async fn route(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
         "POST /v1/projects" => projects::create(billing, call).await,
         "GET /v1/projects" => projects::list(billing, call).await,
         "GET /v1/projects/{project}" => projects::get(billing, call).await,
+        "GET /v1/projects/{project}/billing" => billing::get(billing, call).await,
         "POST /v1/projects/{project}/resources" => lifecycle::create(billing, call).await,
         "GET /v1/projects/{project}/resources" => lifecycle::list(billing, call).await,
         "GET /v1/projects/{project}/resources/{id}" => lifecycle::get(billing, call).await,

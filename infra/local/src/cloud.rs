@@ -446,6 +446,8 @@ fn stand_in(url: &str, kept: &Kept, clock: &Arc<Clock>) -> Result<Stripe, StartE
         return loaded.map(Stripe::new).map_err(unreadable);
     }
     let stand_in = StripeStandIn::new(config, now);
+    let unsaved = |error| StartError::Other(format!("the portal's settings cannot be saved: {error}"));
+    stand_in.save_portal_settings().map_err(unsaved)?;
     stand_in.add_endpoint(webhooks::ENDPOINT, webhooks::SECRET, &["*"]);
     Ok(Stripe::new(stand_in))
 }

@@ -1200,6 +1200,13 @@ async fn the_portal_changes_and_removes_cards() {
     assert_eq!(world.told("payment_method.automatically_updated").await["card"]["exp_year"], 2040);
     world.stripe.detach_in_portal(&one).unwrap();
     assert!(world.stripe.detach_in_portal(&one).is_err());
+
+    // As soon as somebody has saved the portal's settings in the dashboard, a session needs to name none.
+    let default = world.stripe.save_portal_settings().unwrap();
+    let session = world.post("/v1/billing_portal/sessions", &[("customer", &customer)]).await;
+    assert_eq!(text(&session, "configuration"), default);
+    let listed = world.get("/v1/billing_portal/configurations", &[("is_default", "true")]).await;
+    assert_eq!(listed["data"].as_array().unwrap().len(), 1);
 }
 
 // Money that goes back.

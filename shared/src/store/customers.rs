@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::accounts::{account_partition, unbuilt};
 use super::item::{Item, item, malformed, number, number_of, parsed, text, text_of};
+use super::ledger::REQUEST_CLAIM_SECONDS;
 use super::write::Write;
 use super::{Fault, Recorded, Store};
 use crate::ids::{AccountId, CardId, CustomerId, PaymentId};
@@ -58,6 +59,9 @@ pub struct SavedCard {
     /// `credit`, `debit`, `prepaid`, `unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub funding: Option<String>,
+    /// `apple_pay`, `google_pay`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wallet: Option<String>,
 }
 
 impl CustomerProfile {
@@ -93,9 +97,9 @@ pub struct PaymentIds {
     pub invoice: Option<String>,
 }
 
-/// A request to make a payment page, kept so that it can be repeated in the same words.
+/// A request that leaves no row, kept so that it can be repeated and get the same answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckoutRequest {
+pub struct NotedRequest {
     /// When it was first asked for.
     pub at: Timestamp,
     /// The digest of what was asked.
@@ -226,45 +230,47 @@ impl Store {
         Ok(PaymentIds { session: id("session"), charge: id("charge"), invoice: id("invoice") })
     }
 
-    /// Notes a request for a payment page before Stripe is asked, or finds the one that was noted under the same key.
+    /// Notes a request before it is carried out, or finds the one that was noted under the same key; for a day, as the
+    /// claims of requests that leave a row.
     ///
     /// # Errors
     /// [`Fault`]
-    pub async fn note_checkout_request(
+    pub async fn note_request(
         &self,
         account: &AccountId,
         key: &str,
         digest: &Digest,
         at: Timestamp,
-    ) -> Result<CheckoutRequest, Fault> {
-        let sort_key = checkout_key(key);
+    ) -> Result<NotedRequest, Fault> {
+        let sort_key = noted_key(key);
         let update = Update::builder()
-            .update_expression("SET asked_at = :at, asked = :asked")
+            .update_expression("SET asked_at = :at, asked = :asked, expires = :expires")
             .condition_expression("attribute_not_exists(asked_at)")
             .expression_attribute_values(":at", number(at.seconds()))
+            .expression_attribute_values(":expires", number(at.plus(REQUEST_CLAIM_SECONDS).seconds()))
             .expression_attribute_values(":asked", text(digest.as_str()));
         if self.update_account_item(account, &sort_key, update).await? == Recorded::New {
-            return Ok(CheckoutRequest { at, digest: digest.as_str().to_owned(), answer: None });
+            return Ok(NotedRequest { at, digest: digest.as_str().to_owned(), answer: None });
         }
         let item = self.account_item(account, &sort_key).await?.unwrap_or_default();
         let wrong = malformed(format!("{sort_key} of {account}"));
         let at = number_of::<i64>(&item, "asked_at").map_err(&wrong)?;
-        Ok(CheckoutRequest {
+        Ok(NotedRequest {
             at: Timestamp::from_seconds(at).map_err(|error| wrong(error.to_string()))?,
             digest: text_of(&item, "asked").map_err(&wrong)?.to_owned(),
             answer: item.get("answer").and_then(|answer| answer.as_s().ok()).cloned(),
         })
     }
 
-    /// Notes what was answered to a request for a payment page.
+    /// Notes what was answered to a request.
     ///
     /// # Errors
     /// [`Fault`]
-    pub async fn note_checkout_answer(&self, account: &AccountId, key: &str, answer: &str) -> Result<(), Fault> {
+    pub async fn note_answer(&self, account: &AccountId, key: &str, answer: &str) -> Result<(), Fault> {
         let update = Update::builder()
             .update_expression("SET answer = :answer")
             .expression_attribute_values(":answer", text(answer));
-        self.update_account_item(account, &checkout_key(key), update).await.map(drop)
+        self.update_account_item(account, &noted_key(key), update).await.map(drop)
     }
 
     async fn account_item(&self, account: &AccountId, sort_key: &str) -> Result<Option<Item>, Fault> {
@@ -281,7 +287,7 @@ impl Store {
         Ok(answer.item)
     }
 
-    async fn update_account_item(
+    pub(super) async fn update_account_item(
         &self,
         account: &AccountId,
         sort_key: &str,
@@ -325,6 +331,6 @@ fn payment_key(payment: &PaymentId) -> String {
     format!("payment#{payment}")
 }
 
-fn checkout_key(key: &str) -> String {
-    format!("checkout#{key}")
+fn noted_key(key: &str) -> String {
+    format!("request#{key}")
 }

@@ -415,7 +415,7 @@ fn chunk_partition(account: &AccountId, digest: &str) -> String {
 }
 
 /// What remains of some numbers after one of them.
-fn after(numbers: Range<u64>, order: Order, last: u64) -> Range<u64> {
+pub(super) fn after(numbers: Range<u64>, order: Order, last: u64) -> Range<u64> {
     match order {
         Order::OldestFirst => last.saturating_add(1)..numbers.end,
         Order::NewestFirst => numbers.start..last,

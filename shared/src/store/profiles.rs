@@ -4,11 +4,11 @@
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 
 use super::accounts::{account_partition, unbuilt};
-use super::item::{item, malformed, parsed, text};
+use super::item::{item, malformed, parsed, text, text_of};
 use super::write::Write;
 use super::{Fault, Recorded, Store};
 use crate::ids::AccountId;
-use crate::profile::{Email, Profile};
+use crate::profile::{Company, Email, Profile};
 
 /// The sort key of a profile.
 const PROFILE: &str = "profile";
@@ -30,8 +30,15 @@ impl Store {
             .await
             .map_err(|error| Fault::of("GetItem", &error))?;
         let item = answer.item.unwrap_or_default();
-        let email = item.contains_key("email").then(|| parsed(&item, "email")).transpose();
-        Ok(Profile { email: email.map_err(malformed(format!("the profile of {account}")))? })
+        let wrong = malformed(format!("the profile of {account}"));
+        let email = item.contains_key("email").then(|| parsed(&item, "email")).transpose().map_err(&wrong)?;
+        let company = match item.contains_key("company") {
+            true => text_of(&item, "company")
+                .and_then(|company| serde_json::from_str(company).map_err(|error| format!("company: {error}")))
+                .map_err(&wrong)?,
+            false => Company::default(),
+        };
+        Ok(Profile { email, company })
     }
 
     /// Sets the e-mail address.
@@ -52,6 +59,19 @@ impl Store {
             .update_expression("SET email = :email")
             .condition_expression("attribute_not_exists(email)");
         self.update_profile(account, email, update).await
+    }
+
+    /// Sets what invoices say of the customer.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn set_company(&self, account: &AccountId, company: &Company) -> Result<(), Fault> {
+        let written = serde_json::to_string(company);
+        let written = written.map_err(|error| Fault::Rejected { call: "UpdateItem", why: error.to_string() })?;
+        let update = Update::builder()
+            .update_expression("SET company = :company")
+            .expression_attribute_values(":company", text(written));
+        self.update_account_item(account, PROFILE, update).await.map(drop)
     }
 
     async fn update_profile(

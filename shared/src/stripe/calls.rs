@@ -23,8 +23,8 @@ use stripe_checkout::checkout_session::{
 };
 use stripe_client_core::{RequestBuilder, StripeRequest};
 use stripe_core::customer::{
-    CreateCustomer, ListPaymentMethodsCustomer, ListPaymentMethodsCustomerType, RetrieveCustomer, UpdateCustomer,
-    UpdateCustomerInvoiceSettings,
+    CreateCustomer, CreateCustomerTax, CreateCustomerTaxValidateLocation, ListPaymentMethodsCustomer,
+    ListPaymentMethodsCustomerType, RetrieveCustomer, UpdateCustomer, UpdateCustomerInvoiceSettings,
 };
 use stripe_core::payment_intent::RetrievePaymentIntent;
 use stripe_shared::{CheckoutSessionBillingAddressCollection, CheckoutSessionMode, InvoiceCollectionMethod};
@@ -33,10 +33,11 @@ use stripe_types::{Currency, RangeBoundsTs, RangeQueryTs};
 use super::keys::Key;
 use super::metadata::{self, Purchase};
 use super::objects::{Customer, Invoice, InvoicePayment, List, Map, Named, PaymentIntent, PaymentMethod, Session};
+use super::page_calls::address;
 use super::settings::Invoices;
 use super::{Stripe, StripeError};
 use crate::ids::{AccountId, CardId, CustomerId, PaymentId};
-use crate::profile::Email;
+use crate::profile::{Company, Email};
 use crate::state::Tax;
 use crate::timestamp::Timestamp;
 
@@ -76,12 +77,29 @@ pub struct NewInvoice {
 }
 
 impl Stripe {
-    /// Makes a customer.
+    /// Makes a customer; its tax id is added later.
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn create_customer(&self, account: &AccountId, email: &Email, key: &Key) -> Result<Named, StripeError> {
-        let request = CreateCustomer::new().email(email.as_str()).metadata(hash(metadata::of_account(account)));
+    pub async fn create_customer(
+        &self,
+        account: &AccountId,
+        email: &Email,
+        company: &Company,
+        key: &Key,
+    ) -> Result<Named, StripeError> {
+        let mut request = CreateCustomer::new().email(email.as_str()).metadata(hash(metadata::of_account(account)));
+        if let Some(name) = &company.name {
+            request = request.name(name.as_str());
+        }
+        if company.address.is_some() {
+            request = request.address(address(company.address.as_ref()));
+            if self.settings.tax == Tax::Automatic {
+                let mut tax = CreateCustomerTax::new();
+                tax.validate_location = Some(CreateCustomerTaxValidateLocation::Immediately);
+                request = request.tax(tax);
+            }
+        }
         self.connection.order(request.build(), key).await
     }
 

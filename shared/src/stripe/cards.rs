@@ -5,12 +5,12 @@
 
 use super::StripeError;
 use super::keys::Key;
-use super::objects::PaymentMethod;
+use super::objects::{Named, PaymentMethod};
 use super::payments::{Desk, Failure, Outcome};
 use crate::command::{Command, RefillSettings};
 use crate::event::Cause;
 use crate::ids::{AccountId, CardId, CustomerId};
-use crate::profile::Email;
+use crate::profile::{Company, Email};
 use crate::refusal::Refusal;
 use crate::row::Digest;
 use crate::state::{AccountState, Refill, RefillPause};
@@ -33,25 +33,54 @@ impl Desk<'_> {
         if let Some(customer) = profile.customer {
             return Ok(customer);
         }
-        let key = match profile.former {
-            0 => Key::customer(account),
-            former => Key::customer_again(account, &former.to_string()),
-        };
-        let made = match self.stripe.create_customer(account, email, &key).await {
-            // The e-mail address changed since somebody first tried.
-            Err(StripeError::KeyMisused { .. }) => {
-                let difference = Digest::of(&[&profile.former.to_string(), email.as_str()]);
-                let key = Key::customer_again(account, difference.as_str());
-                self.stripe.create_customer(account, email, &key).await?
+        let company = store.profile(account).await?.company;
+        let (made, told) = match self.make_customer(account, email, &company, profile.former).await {
+            // Better a customer without an address than no credit.
+            Err(StripeError::Rejected(rejection)) if company.address.is_some() => {
+                tracing::error!(alarm = "company_refused", %account, %rejection, "a customer is made without its address");
+                let told = Company { address: None, ..company.clone() };
+                (self.make_customer(account, email, &told, profile.former).await?, told)
             }
-            made => made?,
+            made => (made?, company.clone()),
         };
         let call = || "POST /customers".to_owned();
         let customer: CustomerId =
             made.id.parse().map_err(|_| StripeError::Unresolved { call: call(), why: "no usable id".to_owned() })?;
         // First of all, so that nothing that customer ever does is taken for somebody else's.
         store.note_look_ups(account, 0, &[customer.as_str()]).await?;
-        Ok(store.set_customer(account, &customer).await?)
+        if told.tax_id.is_some() {
+            self.tell_company(account, &customer, &told).await?;
+        }
+        let customer = store.set_customer(account, &customer).await?;
+        // Who set it in between found no customer to tell.
+        let company_now = store.profile(account).await?.company;
+        if company_now != company {
+            self.tell_company(account, &customer, &company_now).await?;
+        }
+        Ok(customer)
+    }
+
+    async fn make_customer(
+        &self,
+        account: &AccountId,
+        email: &Email,
+        company: &Company,
+        former: u32,
+    ) -> Result<Named, StripeError> {
+        let key = match former {
+            0 => Key::customer(account),
+            former => Key::customer_again(account, &former.to_string()),
+        };
+        match self.stripe.create_customer(account, email, company, &key).await {
+            // The e-mail address or the company changed since somebody first tried.
+            Err(StripeError::KeyMisused { .. }) => {
+                let company_written = format!("{company:?}");
+                let difference = Digest::of(&[&former.to_string(), email.as_str(), &company_written]);
+                let key = Key::customer_again(account, difference.as_str());
+                self.stripe.create_customer(account, email, company, &key).await
+            }
+            made => made,
+        }
     }
 
     /// Something happened to a customer's cards.
@@ -205,6 +234,7 @@ fn saved(method: &PaymentMethod) -> Option<SavedCard> {
     let card = method.card.clone()?;
     Some(SavedCard {
         id: method.id.parse().ok()?,
+        wallet: card.wallet_name().map(str::to_owned),
         brand: card.brand,
         last4: card.last4,
         exp_month: card.exp_month,
@@ -230,6 +260,7 @@ mod tests {
             exp_year: None,
             fingerprint: Some(id.trim_end_matches('x').to_owned()),
             funding: None,
+            wallet: None,
         };
         CustomerProfile {
             cards: cards.iter().map(card).collect(),

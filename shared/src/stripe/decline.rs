@@ -40,6 +40,10 @@ pub enum Button {
     AddCredit,
     /// Confirm the payment.
     Confirm,
+    /// Allow more in a month.
+    RaiseCap,
+    /// Nothing: it is tried again.
+    Wait,
 }
 
 impl Button {
@@ -51,6 +55,20 @@ impl Button {
             Button::UpdateCard => "Update the card",
             Button::AddCredit => "Add credit",
             Button::Confirm => "Confirm the payment",
+            Button::RaiseCap => "Raise the monthly limit",
+            Button::Wait => "We try again",
+        }
+    }
+
+    /// Its stable name in answers.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Button::AnotherCard | Button::UpdateCard => "update_card",
+            Button::AddCredit => "add_credit",
+            Button::Confirm => "confirm",
+            Button::RaiseCap => "raise_cap",
+            Button::Wait => "retry_later",
         }
     }
 }
@@ -58,6 +76,8 @@ impl Button {
 /// What the customer is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told {
+    /// Our class of declines, a stable name: Stripe has some fifty codes, of which a customer may know a few.
+    pub class: &'static str,
     /// In a sentence.
     pub sentence: &'static str,
     /// What to do.
@@ -94,32 +114,49 @@ pub fn class(declined: &Declined) -> DeclineClass {
 /// What the customer is told of a decline code, as a row recorded it.
 #[must_use]
 pub fn told(code: &str) -> Told {
-    let (sentence, button) = match code {
-        "authentication_required" => ("Your bank wants you to confirm this payment.", Button::Confirm),
+    let (class, sentence, button) = match code {
+        "authentication_required" => {
+            ("authentication_required", "Your bank wants you to confirm this payment.", Button::Confirm)
+        }
         "insufficient_funds" | "withdrawal_count_limit_exceeded" | "card_velocity_exceeded" => {
-            ("The card does not have enough funds, or its limit is reached.", Button::AnotherCard)
+            let sentence = "The card does not have enough funds, or its limit is reached.";
+            ("insufficient_funds", sentence, Button::AnotherCard)
         }
         "expired_card" | "invalid_expiry_month" | "invalid_expiry_year" => {
-            ("The card has expired.", Button::UpdateCard)
+            ("expired_card", "The card has expired.", Button::UpdateCard)
         }
         "incorrect_cvc" | "invalid_cvc" | "incorrect_number" | "invalid_number" | "incorrect_zip"
         | "incorrect_address" | "invalid_pin" | "incorrect_pin" => {
-            ("The card's details are not correct.", Button::UpdateCard)
+            ("incorrect_details", "The card's details are not correct.", Button::UpdateCard)
         }
         "card_not_supported" | "currency_not_supported" | "testmode_decline" | "test_mode_live_card" => {
-            ("This kind of card cannot be used here.", Button::AnotherCard)
+            ("not_supported", "This kind of card cannot be used here.", Button::AnotherCard)
         }
         "invalid_account" | "new_account_information_available" => {
-            ("The card, or the account it belongs to, is no longer valid.", Button::UpdateCard)
+            let sentence = "The card, or the account it belongs to, is no longer valid.";
+            ("card_not_valid", sentence, Button::UpdateCard)
         }
         "processing_error" | "issuer_not_available" | "reenter_transaction" | "try_again_later" | "approve_with_id" => {
-            ("The card's bank could not be reached. We try again later.", Button::AddCredit)
+            ("bank_unavailable", "The card's bank could not be reached. We try again later.", Button::AddCredit)
         }
-        "invalid_amount" => ("The amount is above what the card allows.", Button::AddCredit),
+        "invalid_amount" => ("amount_too_large", "The amount is above what the card allows.", Button::AddCredit),
         // Everything else, and above all what must not be told.
-        _ => ("The card was declined. Its bank can say why.", Button::AnotherCard),
+        _ => ("declined", "The card was declined. Its bank can say why.", Button::AnotherCard),
     };
-    Told { sentence, button }
+    Told { class, sentence, button }
+}
+
+/// What the customer is told of an attempt that was given up and charged nothing.
+#[must_use]
+pub fn told_not_charged(code: &str) -> Told {
+    let (class, sentence, button) = match code {
+        "superseded" => ("superseded", "You added credit yourself, so the card was not charged.", Button::Wait),
+        "called_off" => {
+            ("called_off", "It was no longer needed or allowed, so the card was not charged.", Button::Wait)
+        }
+        _ => ("not_charged", "The payment could not be made. The card was not charged.", Button::Wait),
+    };
+    Told { class, sentence, button }
 }
 
 #[cfg(test)]

@@ -33,6 +33,24 @@ impl Key {
         Key::of("checkout", account, &[key])
     }
 
+    /// A page that adds a card: by the caller's own key.
+    #[must_use]
+    pub fn setup(account: &AccountId, key: &str) -> Key {
+        Key::of("setup", account, &[key])
+    }
+
+    /// A session of the customer portal: by the caller's own key.
+    #[must_use]
+    pub fn portal(account: &AccountId, key: &str) -> Key {
+        Key::of("portal", account, &[key])
+    }
+
+    /// A tax id of a customer: by whatever asks for it, so that one that was removed can be added again.
+    #[must_use]
+    pub fn tax_id(account: &AccountId, key: &str) -> Key {
+        Key::of("tax_id", account, &[key])
+    }
+
     /// One step of a refill attempt.
     #[must_use]
     pub fn refill(account: &AccountId, attempt: u32, step: &str) -> Key {

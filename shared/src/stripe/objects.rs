@@ -122,6 +122,8 @@ pub struct Charge {
     pub id: String,
     /// Stripe's page with the receipt.
     pub receipt_url: Option<String>,
+    /// `pi_…`
+    pub payment_intent: Option<Id>,
 }
 
 /// An Invoice.
@@ -143,6 +145,10 @@ pub struct Invoice {
     pub customer: Option<Id>,
     /// Stripe's page where the customer can pay it.
     pub hosted_invoice_url: Option<String>,
+    /// The same as a file.
+    pub invoice_pdf: Option<String>,
+    /// What stands on it; gone as long as it is a draft.
+    pub number: Option<String>,
     /// `pi_…`, in versions before 2025-03-31.
     pub payment_intent: Option<Expandable<PaymentIntent>>,
     /// How it is or was to be paid; only if it was expanded.
@@ -248,6 +254,35 @@ pub struct CardDetails {
     pub funding: Option<String>,
     /// Present for Apple Pay, Google Pay, Link, ….
     pub wallet: Option<serde_json::Value>,
+}
+
+impl CardDetails {
+    /// `apple_pay`, `google_pay`, …, if the card came from a wallet.
+    #[must_use]
+    pub fn wallet_name(&self) -> Option<&str> {
+        self.wallet.as_ref()?.get("type")?.as_str()
+    }
+}
+
+/// A tax id of a customer.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TaxId {
+    /// `txi_…`
+    pub id: String,
+    /// `eu_vat`, …
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// As it was given.
+    pub value: Option<String>,
+}
+
+/// A session of the customer portal.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct PortalSession {
+    /// `bps_…`
+    pub id: String,
+    /// Where the customer goes.
+    pub url: String,
 }
 
 /// A Customer.

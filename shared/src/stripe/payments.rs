@@ -10,6 +10,7 @@ use super::{Stripe, StripeError};
 use crate::command::{Command, RefillSettings};
 use crate::event::{Cause, Change, DisputeOutcome, PaymentFacts, PendingEnd, TakeBack};
 use crate::ids::{AccountId, CustomerId, PaymentId};
+use crate::problem::{Code, Problem};
 use crate::refusal::Refusal;
 use crate::shell::Billing;
 use crate::state::{AccountState, Pending};
@@ -82,6 +83,50 @@ pub enum Failure {
         /// Why.
         why: String,
     },
+}
+
+impl Failure {
+    /// What a customer is told of it, who was doing something at Stripe by the HTTP API.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        match self {
+            Failure::Fault(fault) => Problem::from(fault),
+            Failure::Refused(refusal) => Problem::from(refusal),
+            Failure::Stripe(StripeError::RateLimited { .. }) => {
+                Problem::new(Code::Throttled, "The payment provider has too much to do. Try again.")
+            }
+            Failure::Stripe(StripeError::KeyMisused { .. }) => Problem::new(
+                Code::IdempotencyKeyReused,
+                "Something changed since this key was first used: send a new key.",
+            ),
+            Failure::Stripe(error) if error.may_pass() => {
+                Problem::new(Code::Unavailable, "The payment provider does not answer. Nothing was charged: try again.")
+            }
+            Failure::Stripe(_) | Failure::Mismatch { .. } => {
+                Problem::new(Code::Internal, "Nothing was charged. This was recorded, and we are looking into it.")
+            }
+        }
+    }
+}
+
+#[cfg(feature = "http")]
+impl From<Failure> for crate::api::Failed {
+    fn from(failure: Failure) -> crate::api::Failed {
+        match failure {
+            Failure::Fault(fault) => fault.into(),
+            Failure::Refused(refusal) => refusal.into(),
+            failure @ (Failure::Stripe(_) | Failure::Mismatch { .. }) => {
+                crate::api::Failed::Elsewhere { problem: failure.problem(), cause: failure.to_string() }
+            }
+        }
+    }
+}
+
+#[cfg(feature = "http")]
+impl From<StripeError> for crate::api::Failed {
+    fn from(error: StripeError) -> crate::api::Failed {
+        Failure::from(error).into()
+    }
 }
 
 impl From<store::Failure> for Failure {

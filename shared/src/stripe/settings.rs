@@ -21,6 +21,14 @@ pub struct StripeSettings {
     pub success_url: Option<String>,
     /// `CHECKOUT_CANCEL_URL`, by default `BILLING_URL?checkout=canceled`.
     pub cancel_url: Option<String>,
+    /// Where setting up a card ends: `BILLING_URL?card=added`.
+    pub card_added_url: Option<String>,
+    /// The same without a card: `BILLING_URL?card=canceled`.
+    pub card_canceled_url: Option<String>,
+    /// `STRIPE_PORTAL_CONFIGURATION`: `bpc_…`; Stripe's own default if it is not set.
+    pub portal_configuration: Option<String>,
+    /// `PORTAL_RETURN_URL`, by default `BILLING_URL`.
+    pub portal_return_url: Option<String>,
     /// `STRIPE_TAX`: `automatic` if Stripe computes tax; off by default.
     pub tax: Tax,
     /// `STRIPE_TAX_CODE`: the tax code of credit, `txcd_…`. Optional.
@@ -117,6 +125,10 @@ impl StripeSettings {
             mode,
             success_url: optional("CHECKOUT_SUCCESS_URL").or_else(|| page("session={CHECKOUT_SESSION_ID}")),
             cancel_url: optional("CHECKOUT_CANCEL_URL").or_else(|| page("checkout=canceled")),
+            card_added_url: page("card=added"),
+            card_canceled_url: page("card=canceled"),
+            portal_configuration: optional("STRIPE_PORTAL_CONFIGURATION"),
+            portal_return_url: optional("PORTAL_RETURN_URL").or_else(|| billing_url.clone()),
             tax: if switch("STRIPE_TAX", ["off", "automatic"])? == "automatic" { Tax::Automatic } else { Tax::Off },
             tax_code: optional("STRIPE_TAX_CODE"),
             payment_methods,
@@ -173,6 +185,8 @@ mod tests {
         let key = ("STRIPE_SECRET_KEY", "sk_test_1");
         let settings = read(&[key, ("BILLING_URL", "https://b.example/x#add")]).unwrap();
         assert_eq!(settings.success_url.as_deref(), Some("https://b.example/x?session={CHECKOUT_SESSION_ID}#add"));
+        assert_eq!(settings.card_added_url.as_deref(), Some("https://b.example/x?card=added#add"));
+        assert_eq!(settings.portal_return_url.as_deref(), Some("https://b.example/x#add"));
         assert_eq!(settings.payment_methods, ["card"]);
         assert!(read(&[key, ("STRIPE_TAX", "yes")]).is_err());
         let secrets = read(&[key, ("STRIPE_WEBHOOK_SECRETS", "whsec_1, whsec_2,")]).unwrap().webhook_secrets;

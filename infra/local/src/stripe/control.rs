@@ -252,6 +252,15 @@ impl StripeStandIn {
         })
     }
 
+    /// Saves the portal's settings as somebody did in Stripe's dashboard long ago: sessions that name no configuration use
+    /// them, and no event tells of it. The configuration's id.
+    ///
+    /// # Errors
+    /// Never; as everything that Stripe may refuse.
+    pub fn save_portal_settings(&self) -> Result<String, NotPossible> {
+        self.with(|account| Ok(account.save_portal_settings()?))
+    }
+
     /// Detaches a card as its owner does in the portal.
     ///
     /// # Errors

@@ -9,6 +9,11 @@ use super::requests::Request;
 
 impl Account {
     pub(super) fn create_portal_configuration(&mut self, request: &Request) -> Result<Value, Failure> {
+        let configuration = self.new_portal_configuration(request)?;
+        Ok(self.add(configuration, Some("billing_portal.configuration.created")))
+    }
+
+    fn new_portal_configuration(&mut self, request: &Request) -> Result<Value, Failure> {
         if !request.at("/features").is_object() {
             return Err(Failure::parameter_missing("features"));
         }
@@ -48,7 +53,22 @@ impl Account {
             "updated": self.now,
         });
         configure(&mut configuration, request);
-        Ok(self.add(configuration, Some("billing_portal.configuration.created")))
+        Ok(configuration)
+    }
+
+    /// Saves the portal's settings as somebody did in Stripe's dashboard long ago, so that it is no news: the default
+    /// configuration's id.
+    pub(super) fn save_portal_settings(&mut self) -> Result<String, Failure> {
+        let features = json!({
+            "customer_update": { "allowed_updates": ["address", "email", "name", "tax_id"], "enabled": true },
+            "invoice_history": { "enabled": true },
+            "payment_method_update": { "enabled": true },
+        });
+        let request = Request { ids: Vec::new(), params: json!({ "features": features }), url: String::new() };
+        let mut configuration = self.new_portal_configuration(&request)?;
+        configuration["is_default"] = json!(true);
+        let added = self.add(configuration, None);
+        Ok(added["id"].as_str().unwrap_or_default().to_owned())
     }
 
     pub(super) fn update_portal_configuration(&mut self, request: &Request) -> Result<Value, Failure> {
@@ -67,7 +87,11 @@ impl Account {
     pub(super) fn create_portal_session(&mut self, request: &Request) -> Result<Value, Failure> {
         let customer = request.text("/customer").unwrap_or_default().to_owned();
         self.customer_of("customer", &customer)?;
-        let Some(configuration) = request.text("/configuration").map(str::to_owned) else {
+        let default = || {
+            let is_default = |known: &Value| known["is_default"] == true;
+            self.ids("billing_portal.configuration", is_default).into_iter().next()
+        };
+        let Some(configuration) = request.text("/configuration").map(str::to_owned).or_else(default) else {
             return Err(Failure::invalid(
                 "No configuration provided and your test mode default configuration has not been created. Provide a \
                  configuration or create your default by saving your customer portal settings in test mode at \

@@ -1,0 +1,155 @@
+//! What became of the last refill attempt, in a customer's words.
+//!
+//! The state tells whether one is open, and when attempts last failed and succeeded; the row of that time tells the rest. So
+//! it is found in a few reads, however long the history.
+
+use serde::Serialize;
+use tollgate::event::{Change, CreditKind, Decline};
+use tollgate::ids::AccountId;
+use tollgate::money::Usd;
+use tollgate::row::Row;
+use tollgate::shell::Billing;
+use tollgate::state::AccountState;
+use tollgate::store::{Fault, Order};
+use tollgate::stripe::decline::{Button, Told, told, told_not_charged};
+use tollgate::timestamp::{DAY, Timestamp};
+
+/// How an attempt waits that its customer has to confirm, as Stripe calls it.
+const UNCONFIRMED: &str = "authentication_required";
+/// The most reads for one look: the rows of one day, also of an account whose rows are big.
+const READS_MAX: u32 = 30;
+
+/// What became of the last refill attempt.
+#[derive(Debug, Serialize)]
+pub(crate) struct LastAttempt {
+    number: u32,
+    /// When it began, if it is open; else when it ended.
+    at: String,
+    amount: String,
+    /// `open`, `paid`, `failed` or `needs_customer`.
+    outcome: &'static str,
+    /// Our class of declines; null unless it was declined or given up.
+    code: Option<&'static str>,
+    message: Option<&'static str>,
+    action: Option<Action>,
+}
+
+/// One button.
+#[derive(Debug, Serialize)]
+struct Action {
+    kind: &'static str,
+    label: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+}
+
+impl Action {
+    fn of(button: Button, url: Option<String>) -> Action {
+        Action { kind: button.kind(), label: button.label(), url }
+    }
+}
+
+/// The last attempt as this state tells of it; `confirm_url` is where its customer can confirm it.
+pub(crate) async fn last_attempt(
+    billing: &Billing,
+    account: &AccountId,
+    state: &AccountState,
+    confirm_url: Option<String>,
+) -> Result<Option<LastAttempt>, Fault> {
+    if let Some(open) = &state.refill.attempt {
+        let asked = open.void_at.map(|_| told(UNCONFIRMED));
+        return Ok(Some(LastAttempt {
+            number: open.number,
+            at: open.begun_at.to_string(),
+            amount: open.amount.to_string(),
+            outcome: if asked.is_some() { "needs_customer" } else { "open" },
+            code: asked.map(|told| told.class),
+            message: asked.map(|told| told.sentence),
+            action: asked.map(|told| Action::of(told.button, confirm_url)),
+        }));
+    }
+    if state.refill.attempts_so_far == 0 {
+        return Ok(None);
+    }
+    if let Some(failed) = failed(billing, account, state).await? {
+        return Ok(Some(failed));
+    }
+    paid(billing, account, state).await
+}
+
+async fn failed(billing: &Billing, account: &AccountId, state: &AccountState) -> Result<Option<LastAttempt>, Fault> {
+    let Some(failed_at) = state.refill.failed_at else { return Ok(None) };
+    let rows = rows_of(billing, account, state, failed_at, failed_at.plus(1), "refill_failed").await?;
+    for row in rows {
+        let Change::RefillFailed { attempt, decline, code, .. } = &row.event.change else { continue };
+        if *attempt != state.refill.attempts_so_far {
+            continue;
+        }
+        let told = match decline {
+            Decline::Never | Decline::Later => told(code),
+            Decline::NotCharged => told_not_charged(code),
+        };
+        let amount = amount_before(billing, account, &row).await?;
+        return Ok(Some(ended(&row, *attempt, amount, "failed", Some(told))));
+    }
+    Ok(None)
+}
+
+async fn paid(billing: &Billing, account: &AccountId, state: &AccountState) -> Result<Option<LastAttempt>, Fault> {
+    let day = Timestamp::default().plus(i64::from(state.refill.today.0) * DAY);
+    let rows = rows_of(billing, account, state, day, day.next_day(), "auto_refill").await?;
+    for row in rows {
+        let Change::Credited { kind: CreditKind::Refill { attempt, .. }, credit, .. } = &row.event.change else {
+            continue;
+        };
+        if *attempt == state.refill.attempts_so_far {
+            let mut paid = ended(&row, *attempt, *credit, "paid", None);
+            paid.action = is_capped(state).then(|| Action::of(Button::RaiseCap, None));
+            return Ok(Some(paid));
+        }
+    }
+    Ok(None)
+}
+
+/// The rows of a type in a time, newest first, as far as the state knows them.
+async fn rows_of(
+    billing: &Billing,
+    account: &AccountId,
+    state: &AccountState,
+    from: Timestamp,
+    until: Timestamp,
+    kind: &str,
+) -> Result<Vec<Row>, Fault> {
+    let numbers = billing.store.numbers_between(account, from, until).await?;
+    let numbers = numbers.start..numbers.end.min(state.next_seq);
+    let found = billing.store.rows_of_types(account, numbers, Order::NewestFirst, &[kind], u32::MAX, READS_MAX).await?;
+    Ok(found.rows)
+}
+
+/// What the attempt that a row ended was to buy: the row before still knows it open.
+async fn amount_before(billing: &Billing, account: &AccountId, row: &Row) -> Result<Usd, Fault> {
+    let before = row.seq.saturating_sub(1)..row.seq;
+    let page = billing.store.rows(account, before, Order::OldestFirst, 1).await?;
+    let open = page.rows.into_iter().next().and_then(|row| row.state.refill.attempt);
+    Ok(open.map(|open| open.amount).unwrap_or_default())
+}
+
+fn ended(row: &Row, number: u32, amount: Usd, outcome: &'static str, told: Option<Told>) -> LastAttempt {
+    LastAttempt {
+        number,
+        at: row.event.at.to_string(),
+        amount: amount.to_string(),
+        outcome,
+        code: told.map(|told| told.class),
+        message: told.map(|told| told.sentence),
+        action: told.map(|told| Action::of(told.button, None)),
+    }
+}
+
+/// Whether the next refill waits for the next month, or for a higher cap.
+fn is_capped(state: &AccountState) -> bool {
+    let refill = &state.refill;
+    let (Some(cap), Some(agreed)) = (refill.monthly_cap, refill.agreement) else { return false };
+    let (month, charged) = refill.this_month;
+    refill.retry_at.is_some() && month == state.at.month() && charged + agreed.amount > cap
+}

@@ -1,0 +1,167 @@
+//! `/v1/payment-methods`: the saved cards. The list is read at Stripe each time, so that a card is there as soon as its
+//! customer comes back from adding it; what follows from a new or missing card is done in the same breath, as by the webhook.
+
+use serde::Serialize;
+use tollgate::api::{self, Answer, Failed, OnAccount};
+use tollgate::http::Call;
+use tollgate::ids::{AccountId, CardId};
+use tollgate::problem::{Code, Problem};
+use tollgate::refusal::Refusal;
+use tollgate::shell::Billing;
+use tollgate::state::{AccountState, Standing};
+use tollgate::store::{CustomerProfile, Fault, SavedCard};
+use tollgate::stripe::CardAsked;
+use tollgate::stripe::keys::Key;
+use tollgate::stripe::payments::Failure;
+
+use crate::{Clients, desk, email, key_at_stripe};
+
+#[derive(Debug, Serialize)]
+struct Page {
+    items: Vec<Shown>,
+    /// Always null: an account has a handful of cards.
+    next: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[allow(clippy::struct_excessive_bools, reason = "two marks that a card is shown with, decided by nobody")]
+struct Shown {
+    id: String,
+    brand: Option<String>,
+    last4: Option<String>,
+    exp_month: Option<u8>,
+    exp_year: Option<u16>,
+    /// `apple_pay`, `google_pay`, or null.
+    wallet: Option<String>,
+    default: bool,
+    /// Whether refills charge it.
+    refill: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Created {
+    id: String,
+    url: String,
+}
+
+/// `GET /v1/payment-methods`.
+pub(crate) async fn list(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+    let on = OnAccount::of_caller(&clients.billing, call)?;
+    on.ensure_open().await?;
+    let account = on.account();
+    if let Some(customer) = clients.billing.store.customer_profile(account).await?.customer {
+        let desk = desk(clients, call)?;
+        match Box::pin(desk.look_at_cards(account, &customer)).await {
+            Ok(()) => {}
+            // Better the cards as they were last seen than none.
+            Err(Failure::Stripe(error)) if error.may_pass() => {
+                tracing::warn!(%account, %error, "cards are shown as they were last seen");
+            }
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+    let (profile, state) = known(&clients.billing, account).await?;
+    let items = profile.shown_cards().into_iter().map(|card| shown(card, &profile, &state)).collect();
+    Answer::ok(&Page { items, next: None })
+}
+
+/// `POST /v1/payment-methods/sessions`: Stripe's page that saves a card without paying. The webhook, or the next look at the
+/// list, finds the card.
+pub(crate) async fn add(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+    call.no_body()?;
+    let on = OnAccount::of_caller(&clients.billing, call)?;
+    on.ensure_open().await?;
+    let account = on.account();
+    let head = clients.billing.store.head(account).await?;
+    if head.is_some_and(|head| head.state.standing == Standing::Closed) {
+        return Err(Refusal::Closed.into());
+    }
+    let email = email(&on).await?;
+    let desk = desk(clients, call)?;
+    let settings = desk.stripe.settings();
+    let urls = settings.card_added_url.as_deref().zip(settings.card_canceled_url.as_deref());
+    let unset = || Problem::new(Code::Internal, "The operator has not set where to return to.");
+    let (added, canceled) = urls.ok_or_else(unset)?;
+    let work = async {
+        let customer = desk.customer(account, &email).await?;
+        let key = Key::setup(account, &key_at_stripe(call));
+        let session = desk.stripe.create_setup_session(account, &customer, [added, canceled], &key).await?;
+        Answer::created(&Created { url: session.url.unwrap_or_default(), id: session.id })
+    };
+    api::once(&clients.billing, account, call, work).await
+}
+
+/// `PUT /v1/payment-methods/{id}/default`.
+pub(crate) async fn make_default(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+    call.no_body()?;
+    let card = card_of(call)?;
+    let on = OnAccount::of_caller(&clients.billing, call)?;
+    on.ensure_open().await?;
+    let work = async {
+        let desk = desk(clients, call)?;
+        asked(Box::pin(desk.make_default(on.account(), &card)).await?)?;
+        let (profile, state) = known(&clients.billing, on.account()).await?;
+        let found = profile.cards.iter().find(|known| known.id == card).ok_or_else(unknown)?;
+        Answer::ok(&shown(found, &profile, &state))
+    };
+    api::once(&clients.billing, on.account(), call, work).await
+}
+
+/// `DELETE /v1/payment-methods/{id}`.
+pub(crate) async fn remove(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+    call.no_body()?;
+    let card = card_of(call)?;
+    let on = OnAccount::of_caller(&clients.billing, call)?;
+    on.ensure_open().await?;
+    let work = async {
+        let desk = desk(clients, call)?;
+        asked(Box::pin(desk.remove_card(on.account(), &card)).await?)?;
+        Ok(Answer::nothing())
+    };
+    api::once(&clients.billing, on.account(), call, work).await
+}
+
+fn asked(asked: CardAsked) -> Result<(), Failed> {
+    match asked {
+        CardAsked::Done => Ok(()),
+        CardAsked::NotOurs => Err(unknown().into()),
+        CardAsked::AttemptOpen { attempt } => Err(Refusal::AttemptOpen { attempt }.into()),
+    }
+}
+
+/// Nobody learns of others' cards.
+fn unknown() -> Problem {
+    Problem::new(Code::NotFound, "There is no such payment method.")
+}
+
+/// The id in the path, as Stripe's ids look: it becomes part of a path there.
+fn card_of(call: &Call) -> Result<CardId, Problem> {
+    let card: CardId = call.path("id").map_err(|_| unknown())?;
+    let is_plain = card.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_card = ["pm_", "card_"].iter().any(|prefix| card.as_str().starts_with(prefix));
+    if is_plain && is_card { Ok(card) } else { Err(unknown()) }
+}
+
+async fn known(billing: &Billing, account: &AccountId) -> Result<(CustomerProfile, AccountState), Fault> {
+    let profile = billing.store.customer_profile(account).await?;
+    let head = billing.store.head(account).await?;
+    Ok((profile, head.map(|head| head.state).unwrap_or_default()))
+}
+
+/// One card stands for all entries of its number, so it is the one refills charge if any of them is.
+fn shown(card: &SavedCard, profile: &CustomerProfile, state: &AccountState) -> Shown {
+    let is_same = |other: &&SavedCard| {
+        other.id == card.id || (card.fingerprint.is_some() && other.fingerprint == card.fingerprint)
+    };
+    let charged = state.refill.card.as_ref();
+    Shown {
+        id: card.id.to_string(),
+        brand: card.brand.clone(),
+        last4: card.last4.clone(),
+        exp_month: card.exp_month,
+        exp_year: card.exp_year,
+        wallet: card.wallet.clone().filter(|wallet| ["apple_pay", "google_pay"].contains(&wallet.as_str())),
+        default: profile.default_card.as_ref() == Some(&card.id),
+        refill: profile.cards.iter().filter(is_same).any(|same| Some(&same.id) == charged),
+    }
+}

@@ -1,0 +1,48 @@
+//! What the tests of `account` that need no Stripe share.
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part of it")]
+
+use account::Clients;
+use tollgate::shell::Billing;
+use tollgate::stripe::{OnDemand, StripeSettings};
+use tollgate_tests::api::{Answered, Api, Event};
+use tollgate_tests::ledger::ALICE;
+
+/// A function whose Stripe is nowhere: whoever asks it gets no answer.
+pub fn clients(billing: &Billing) -> Clients {
+    let variable = |name: &'static str| match name {
+        "STRIPE_SECRET_KEY" => Some("sk_test_nowhere".to_owned()),
+        "STRIPE_API_BASE" => Some("http://127.0.0.1:9".to_owned()),
+        "BILLING_URL" => billing.settings.billing_url.clone(),
+        _ => None,
+    };
+    let stripe = OnDemand::new(StripeSettings::read(variable).expect("settings of Stripe"));
+    Clients { billing: Billing::new(billing.store.clone(), billing.settings.clone()), stripe }
+}
+
+pub async fn send(billing: &Billing, event: &Event) -> Answered {
+    account::handle(&clients(billing), event.request()).await.into()
+}
+
+pub async fn ask(api: &Api, event: Event) -> Answered {
+    send(&api.billing, &event).await
+}
+
+pub fn by(route: &str, now: &str) -> Event {
+    Event::by(ALICE, route, now)
+}
+
+pub async fn with_credit(amount: &str) -> Api {
+    let api = Api::new().await;
+    api.ledger.open(ALICE, "10:00:00").await;
+    api.ledger.credit(ALICE, "pi_1", amount, "10:00:00").await;
+    api
+}
+
+/// Refused with this code, and nothing written.
+pub async fn refused(api: &Api, event: Event, status: u16, code: &str) -> Answered {
+    let before = api.everything().await;
+    let answered = ask(api, event.clone()).await;
+    assert_eq!((answered.status, answered.code()), (status, code), "{event:?}: {}", answered.shown());
+    assert_eq!(api.everything().await, before, "nothing is written: {event:?}");
+    answered
+}

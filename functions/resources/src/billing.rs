@@ -1,0 +1,196 @@
+//! `GET /v1/projects/{project}/billing`: what a project cost in a month, resource by resource. [`tollgate::spending`] says
+//! what counts.
+
+use serde::Serialize;
+use tollgate::api::{Answer, Failed, OnAccount};
+use tollgate::billables::{Billables, Condition, Resource};
+use tollgate::http::Call;
+use tollgate::ids::{ProjectId, ResourceId};
+use tollgate::money::{Rate, Usd};
+use tollgate::prices::PriceList;
+use tollgate::problem::{Code, Problem};
+use tollgate::refusal::Refusal;
+use tollgate::shell::Billing;
+use tollgate::spending::{Identity, Item, Spending, Spent, four_decimals};
+use tollgate::state::AccountState;
+use tollgate::store::{Bounded, Fault, READS_MAX};
+use tollgate::timestamp::{HOUR, Timestamp};
+
+use crate::shown::state_name;
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    project: String,
+    name: String,
+    month: String,
+    from: String,
+    /// The end of the month, or now.
+    to: String,
+    total: String,
+    items: Vec<ShownItem>,
+}
+
+/// A resource; or a meter, whose resource, name, state, rate and utilisation are null.
+#[derive(Debug, Serialize)]
+struct ShownItem {
+    resource: Option<String>,
+    /// Null if it is gone for good.
+    name: Option<String>,
+    sku: String,
+    kind: Option<String>,
+    /// What it is now.
+    state: Option<&'static str>,
+    /// What it costs now while it runs; null if it is gone for good.
+    rate_per_hour: Option<String>,
+    seconds: i64,
+    hours: String,
+    amount: String,
+    /// Seconds that it ran of the month's seconds so far, without what is paid ahead.
+    utilisation: Option<String>,
+}
+
+/// A month, or what there is of it.
+struct Month {
+    name: String,
+    from: Timestamp,
+    /// Its end, or now.
+    to: Timestamp,
+    /// The end of the rows that belong to it.
+    until: Timestamp,
+}
+
+/// `GET /v1/projects/{project}/billing`.
+pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+    let month = Month::of(call)?;
+    let id: ProjectId = call.path("project")?;
+    let on = OnAccount::of_caller(billing, call)?;
+    on.ensure_open().await?;
+    let found = billing.store.named_project(on.account(), &id).await?;
+    let project = found.ok_or_else(|| Refusal::UnknownProject { project: id.clone() })?;
+    let (state, list) = on.look(|view| (view.state().clone(), view.billables().clone())).await?;
+    let numbers = billing.store.numbers_between(on.account(), month.from, month.until).await?;
+    let prices = billing.prices(call.now).await?;
+    let Bounded::All(spending) = billing.store.spending(on.account(), numbers, &list, &prices, READS_MAX).await? else {
+        let why = "The account has too many rows in this month for one request.";
+        return Err(Problem::new(Code::TooMuch, why).into());
+    };
+    let account = Account { state: &state, list: &list, prices: &prices, now: call.now };
+    let (total, items) = account.items(&id, &spending, &month).map_err(Fault::Unpriced)?;
+    let (from, to) = (month.from.to_string(), month.to.to_string());
+    let (project, name) = (project.id.to_string(), project.name);
+    Answer::ok(&Shown { project, name, month: month.name, from, to, total: total.to_string(), items })
+}
+
+impl Month {
+    fn of(call: &Call) -> Result<Month, Problem> {
+        let invalid =
+            |why: &str| Problem::new(Code::InvalidParameter, format!("month: {why}.")).with("parameter", "month");
+        let from = match call.query.get("month") {
+            None => call.now.month_start(),
+            Some(month) if month.len() == 7 => {
+                format!("{month}-01T00:00:00Z").parse().map_err(|_| invalid("a month such as 2026-11"))?
+            }
+            Some(_) => return Err(invalid("a month such as 2026-11")),
+        };
+        if from > call.now {
+            return Err(invalid("not in the future"));
+        }
+        let end = from.next_month();
+        let name = from.to_string().chars().take(7).collect();
+        Ok(Month { name, from, to: end.min(call.now), until: end })
+    }
+}
+
+/// The account as it is now.
+struct Account<'a> {
+    state: &'a AccountState,
+    list: &'a Billables,
+    prices: &'a PriceList,
+    now: Timestamp,
+}
+
+impl Account<'_> {
+    /// All resources that the project had in the month, the dearest first, and what they cost in all.
+    fn items(&self, project: &ProjectId, spending: &Spending, month: &Month) -> Result<(Usd, Vec<ShownItem>), Refusal> {
+        let (mut items, mut total, mut seen) = (Vec::new(), Usd::ZERO, Vec::new());
+        for (item, spent) in spending.iter().filter(|(item, _)| item.project() == Some(project)) {
+            total += spent.amount;
+            match item {
+                Item::Resource(id, Some(identity)) => {
+                    seen.push(id);
+                    let present = self.present(id, identity);
+                    items.push((spent.amount, self.resource(id, identity, present, *spent, month)?));
+                }
+                // Of no project that is known, so not of this one.
+                Item::Resource(_, None) => {}
+                Item::Meter(_, sku) => {
+                    let kind = self.prices.at(sku, self.now).map(|price| price.kind.to_string());
+                    let item = ShownItem {
+                        resource: None,
+                        name: None,
+                        sku: sku.to_string(),
+                        kind,
+                        state: None,
+                        rate_per_hour: None,
+                        seconds: 0,
+                        hours: four_decimals(0, HOUR),
+                        amount: spent.amount.to_string(),
+                        utilisation: None,
+                    };
+                    items.push((spent.amount, item));
+                }
+            }
+        }
+        let others = self.list.resources.values().filter(|resource| resource.project == *project);
+        for resource in others.filter(|resource| self.was_there(resource, month) && !seen.contains(&&resource.id)) {
+            let reference = resource.reference();
+            let identity = Identity { project: reference.project, sku: reference.sku, kind: reference.kind };
+            let item = self.resource(&resource.id, &identity, Some(resource), Spent::default(), month)?;
+            items.push((Usd::ZERO, item));
+        }
+        items.sort_by(|(one, _), (other, _)| other.cmp(one));
+        Ok((total, items.into_iter().map(|(_, item)| item).collect()))
+    }
+
+    fn resource(
+        &self,
+        id: &ResourceId,
+        identity: &Identity,
+        present: Option<&Resource>,
+        spent: Spent,
+        month: &Month,
+    ) -> Result<ShownItem, Refusal> {
+        let so_far = month.to - month.from;
+        // A row that was written late may hold time of the month before.
+        let ran = spent.seconds_until(month.to).clamp(0, so_far);
+        let rate = present.map(|resource| resource.rate_at(self.prices, self.now)).transpose()?;
+        let condition = present.map_or(Condition::Purged, |resource| resource.condition(self.state));
+        Ok(ShownItem {
+            resource: Some(id.to_string()),
+            name: present.map(|resource| resource.name.clone()),
+            sku: identity.sku.to_string(),
+            kind: Some(identity.kind.to_string()),
+            state: Some(state_name(condition)),
+            rate_per_hour: rate.map(Rate::shown),
+            seconds: spent.seconds,
+            hours: four_decimals(spent.seconds, HOUR),
+            amount: spent.amount.to_string(),
+            utilisation: Some(four_decimals(ran, so_far)),
+        })
+    }
+
+    /// The resource, unless it is gone for good or another one has its id now.
+    fn present(&self, id: &ResourceId, identity: &Identity) -> Option<&Resource> {
+        let found = self.list.resources.get(id).filter(|found| found.condition(self.state) != Condition::Purged);
+        found.filter(|found| found.project == identity.project && found.sku == identity.sku)
+    }
+
+    fn was_there(&self, resource: &Resource, month: &Month) -> bool {
+        resource.created_at < month.until
+            && match resource.condition(self.state) {
+                Condition::Purged => false,
+                Condition::Deleted { at } => at >= month.from,
+                Condition::New | Condition::Running | Condition::Suspended | Condition::Stopped => true,
+            }
+    }
+}

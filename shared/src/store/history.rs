@@ -1,0 +1,188 @@
+//! Long stretches of an account's history, read in a bounded number of reads: what an answer to one request may cost.
+
+use std::ops::Range;
+
+use super::item::{malformed, number, number_of, text};
+use super::ledger::{PAGE_ROWS, after, stored_row};
+use super::{Fault, Order, Store};
+use crate::billables::Billables;
+use crate::event::Lines;
+use crate::ids::AccountId;
+use crate::money::Usd;
+use crate::prices::PriceList;
+use crate::row::{Row, read};
+use crate::spending::{Spending, Tally};
+use crate::timestamp::Timestamp;
+
+/// The most reads for one answer. A read is at most a megabyte and takes some 30 ms: three seconds, or a thousand rows of 100
+/// KB (a row for each hour of a month, with a thousand resources).
+pub const READS_MAX: u32 = 100;
+/// The name in a row's `type` under which resources that were deleted one by one can be found again.
+const RESOURCES_DELETED: &str = "resources_deleted";
+
+/// Something that was read whole, or is more than one answer may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bounded<T> {
+    /// All of it.
+    All(T),
+    /// Too much: ask for a shorter time.
+    TooMuch,
+}
+
+/// Some rows of certain types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundRows {
+    /// The rows; fewer than asked for if others had to be read between them.
+    pub rows: Vec<Row>,
+    /// The numbers to ask for next; `None` if there are no more.
+    pub rest: Option<Range<u64>>,
+}
+
+impl Store {
+    /// The account's balance after each of these rows, with the row's time, oldest first; in at most so many reads.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn balances(
+        &self,
+        account: &AccountId,
+        numbers: Range<u64>,
+        reads_max: u32,
+    ) -> Result<Bounded<Vec<(Timestamp, Usd)>>, Fault> {
+        let mut balances = Vec::new();
+        let mut start = numbers.start;
+        for _ in 0..reads_max {
+            if start >= numbers.end {
+                return Ok(Bounded::All(balances));
+            }
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.tables.ledger)
+                .key_condition_expression("account = :account AND seq BETWEEN :first AND :last")
+                .expression_attribute_values(":account", text(account.as_str()))
+                .expression_attribute_values(":first", number(start))
+                .expression_attribute_values(":last", number(numbers.end - 1))
+                .projection_expression("#at, balance")
+                .expression_attribute_names("#at", "at")
+                .consistent_read(true)
+                .send()
+                .await
+                .map_err(|error| Fault::of("Query", &error))?;
+            for item in answer.items() {
+                let wrong = malformed(format!("a row of {account}"));
+                let at: i64 = number_of(item, "at").map_err(&wrong)?;
+                let at = Timestamp::from_seconds(at).map_err(|error| wrong(error.to_string()))?;
+                balances.push((at, number_of(item, "balance").map_err(&wrong)?));
+            }
+            match answer.last_evaluated_key() {
+                Some(last) => start = number_of::<u64>(last, "seq").map_err(malformed(account.as_str()))? + 1,
+                None => return Ok(Bounded::All(balances)),
+            }
+        }
+        Ok(Bounded::TooMuch)
+    }
+
+    /// What was spent in these rows, thing by thing; in at most so many reads. `list` is what the account has now, `prices` all there are.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn spending(
+        &self,
+        account: &AccountId,
+        numbers: Range<u64>,
+        list: &Billables,
+        prices: &PriceList,
+        reads_max: u32,
+    ) -> Result<Bounded<Spending>, Fault> {
+        let mut tally = Tally::new(list, prices);
+        let mut reads = reads_max;
+        let end = numbers.end;
+        let mut rest = Some(numbers);
+        while let Some(numbers) = rest.filter(|numbers| !numbers.is_empty()) {
+            if reads == 0 {
+                return Ok(Bounded::TooMuch);
+            }
+            reads -= 1;
+            let page = self.rows(account, numbers, Order::OldestFirst, PAGE_ROWS).await?;
+            for mut row in page.rows {
+                if let Some(Lines::Chunked(committed)) = row.event.change.lines() {
+                    let Some(left) = reads.checked_sub(committed.chunks) else { return Ok(Bounded::TooMuch) };
+                    reads = left;
+                    let lines = self.joined_lines(account, row.seq, committed).await?;
+                    row.event.change = row.event.change.with_lines(Lines::Here(lines));
+                }
+                tally.add(&row);
+            }
+            rest = page.rest;
+        }
+        self.identify(account, end, &mut tally, reads).await?;
+        Ok(Bounded::All(tally.end()))
+    }
+
+    /// What is gone for good was deleted one by one, after it was billed: that row tells what it was.
+    async fn identify(&self, account: &AccountId, from: u64, tally: &mut Tally<'_>, reads: u32) -> Result<(), Fault> {
+        let mut rest = Some(from..u64::MAX);
+        for _ in 0..reads {
+            let Some(numbers) = rest.take().filter(|_| !tally.nameless().is_empty()) else { break };
+            let found = self.rows_of_types(account, numbers, Order::OldestFirst, &[RESOURCES_DELETED], PAGE_ROWS, 1);
+            let found = found.await?;
+            for row in &found.rows {
+                tally.identify(row);
+            }
+            rest = found.rest;
+        }
+        Ok(())
+    }
+
+    /// At most `limit` rows whose type is one of these, in at most so many reads. Lines that stand in chunks are left there.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn rows_of_types(
+        &self,
+        account: &AccountId,
+        numbers: Range<u64>,
+        order: Order,
+        types: &[&str],
+        limit: u32,
+        reads_max: u32,
+    ) -> Result<FoundRows, Fault> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let names: Vec<String> = (0..types.len()).map(|place| format!(":type{place}")).collect();
+        let (mut rows, mut rest) = (Vec::new(), Some(numbers));
+        for _ in 0..reads_max {
+            let Some(numbers) = rest.take().filter(|numbers| !numbers.is_empty()) else { break };
+            let mut request = self
+                .client
+                .query()
+                .table_name(&self.tables.ledger)
+                .key_condition_expression("account = :account AND seq BETWEEN :first AND :last")
+                .filter_expression(format!("#type IN ({})", names.join(", ")))
+                .expression_attribute_names("#type", "type")
+                .expression_attribute_values(":account", text(account.as_str()))
+                .expression_attribute_values(":first", number(numbers.start))
+                .expression_attribute_values(":last", number(numbers.end - 1))
+                .scan_index_forward(order == Order::OldestFirst)
+                .consistent_read(true);
+            for (name, kind) in names.iter().zip(types) {
+                request = request.expression_attribute_values(name, text(*kind));
+            }
+            let answer = request.send().await.map_err(|error| Fault::of("Query", &error))?;
+            if let Some(last) = answer.last_evaluated_key() {
+                let last: u64 = number_of(last, "seq").map_err(malformed(account.as_str()))?;
+                rest = Some(after(numbers.clone(), order, last));
+            }
+            for item in answer.items() {
+                let row = read(&stored_row(item)?)?;
+                let seq = row.seq;
+                rows.push(row);
+                if rows.len() == limit {
+                    rest = Some(after(numbers, order, seq));
+                    return Ok(FoundRows { rows, rest: rest.filter(|rest| !rest.is_empty()) });
+                }
+            }
+        }
+        Ok(FoundRows { rows, rest: rest.filter(|rest| !rest.is_empty()) })
+    }
+}
