@@ -55,7 +55,7 @@ async fn an_amount_is_checked_as_it_is_typed_and_the_switch_says_no() {
         visit.browser.says("[data-testid=add-credit] .field-error, [data-testid=add-credit] [role=alert], [data-testid=add-credit] .error", complaint).await;
     }
     visit.browser.fill("[data-testid=custom-amount]", "12.50").await;
-    visit.browser.click_css("label[for=refill-switch]").await;
+    visit.browser.click("refill-switch").await;
     visit.browser.click("continue").await;
     visit.browser.see_css("input[name=card]").await;
     type_card(&visit, GOOD).await;
@@ -97,7 +97,7 @@ async fn refills_are_set_and_a_decline_says_what_to_do() {
     visit.pay("25.00", DECLINED_LATER, false).await;
     visit.open("#refill").await;
     visit.browser.see("refill-form").await;
-    visit.browser.click_css("label[for=refill-enabled]").await;
+    visit.browser.click("refill-enabled").await;
     visit.browser.fill("#refill-threshold", "20").await;
     visit.browser.fill("#refill-amount", "30").await;
     visit.browser.fill("#refill-cap", "100").await;
@@ -133,7 +133,7 @@ async fn with_too_little_credit_nothing_starts_and_the_page_says_what_is_missing
     visit.browser.picture("start-refused").await;
     visit.browser.see("problem-add-credit").await;
     // The refusal itself is in the browser's log, and nothing else.
-    let complaints = visit.browser.complaints().await;
+    let complaints = visit.complaints().await;
     assert!(complaints.iter().all(|complaint| complaint.contains("402")), "{complaints:?}");
     visit.end().await;
 }
@@ -158,7 +158,7 @@ async fn invoices_and_cards_are_there_after_a_payment() {
     visit.browser.counts("[data-testid=card-row]", 0).await;
     visit.cloud.idle().await;
     assert_eq!(visit.api.get("/v1/auto-refill").await.unwrap().json()["state"], "paused");
-    assert_eq!(visit.browser.complaints().await, Vec::<String>::new());
+    assert_eq!(visit.complaints().await, Vec::<String>::new());
     visit.browser.open(&invoice).await;
     visit.browser.says("body", "$25.00").await;
     visit.end().await;
