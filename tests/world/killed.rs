@@ -207,7 +207,7 @@ async fn a_payment_page_is_made_once() {
 
 #[tokio::test]
 async fn a_payment_is_credited_once_and_what_was_agreed_with_it_holds() {
-    survives(Flow::Paid("checkout.session.completed"), 23).await;
+    survives(Flow::Paid("checkout.session.completed"), 25).await;
 }
 
 /// They end in the same calls as the one above; what tells the payment from them differs.
@@ -215,7 +215,7 @@ async fn a_payment_is_credited_once_and_what_was_agreed_with_it_holds() {
 async fn whichever_event_tells_of_a_payment_costs_no_more_calls() {
     let world = World::new(Processes::One).await;
     let mut customers = Vec::new();
-    for (event, calls) in [("payment_intent.succeeded", 22), ("invoice.paid", 24)] {
+    for (event, calls) in [("payment_intent.succeeded", 24), ("invoice.paid", 26)] {
         let customer = world.customer(event);
         let recorded = run(Flow::Paid(event), &customer, None).await;
         assert_eq!(recorded.len(), calls, "{event}: {:#?}", listed(&recorded));

@@ -78,6 +78,13 @@ pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed
     let body: Body = call.json()?;
     body.check()?;
     let on = OnAccount::of_caller(billing, call)?;
+    if let Some(card) = body.payment_method.iter().flatten().next() {
+        // Only a card that is shown to the customer: Stripe would refuse others each time, and nobody learns of them.
+        let profile = billing.store.customer_profile(on.account()).await?;
+        if !profile.cards.iter().any(|known| known.id == *card) {
+            return Err(Problem::new(Code::NotFound, "There is no such payment method.").into());
+        }
+    }
     let command = |state: &AccountState| body.over(state).map(Command::ChangeRefill);
     let row = on.execute_on_state(call.cause(), BeforeCommand::Settle, command).await?;
     let mut shown = shown(&row.state);

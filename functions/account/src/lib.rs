@@ -53,7 +53,7 @@ async fn route(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
     call.caller()?;
     match call.route.as_str() {
         "GET /v1/account" => profile::get(billing, call).await,
-        "PUT /v1/account" => profile::put(billing, call).await,
+        "PUT /v1/account" => profile::put(clients, call).await,
         "GET /v1/balance" => balance::get(billing, call).await,
         "GET /v1/balance/history" => history::get(billing, call).await,
         "GET /v1/transactions" => transactions::list(billing, call).await,

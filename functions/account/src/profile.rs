@@ -5,6 +5,9 @@ use tollgate::api::{self, Answer, Failed, OnAccount};
 use tollgate::http::Call;
 use tollgate::profile::Email;
 use tollgate::shell::Billing;
+use tollgate::stripe::payments::Failure;
+
+use crate::{Clients, desk};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,13 +29,17 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     Answer::ok(&Shown { id: on.account().as_str(), email: on.email().await? })
 }
 
-/// `PUT /v1/account`. No row: nothing that is decided depends on it.
-pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+/// `PUT /v1/account`. No row: nothing that is decided depends on it. Stripe is told as well, as receipts come from there.
+pub(crate) async fn put(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
     let Body { email } = call.json()?;
+    let billing = &clients.billing;
     let on = OnAccount::of_caller(billing, call)?;
     on.ensure_open().await?;
     let work = async {
         billing.store.set_email(on.account(), &email).await?;
+        if let Some(customer) = billing.store.customer_profile(on.account()).await?.customer {
+            desk(clients, call)?.stripe.write_email(&customer, &email).await.map_err(Failure::from)?;
+        }
         Answer::ok(&Shown { id: on.account().as_str(), email: Some(email.clone()) })
     };
     api::once(billing, on.account(), call, work).await

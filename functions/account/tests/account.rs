@@ -437,6 +437,7 @@ async fn every_refusal_of_auto_refill_names_its_problem_and_writes_nothing() {
         (json!({"enabled": true, "threshold": "5", "amount": "0"}), 422, "invalid_amount"),
         (json!({"monthly_cap": "0"}), 422, "invalid_amount"),
         (json!({"payment_method": "4242424242424242"}), 400, "invalid_body"),
+        (json!({"payment_method": "pm_of_another"}), 404, "not_found"),
         (json!({"enabled": "yes"}), 400, "invalid_body"),
         (json!({"enabled": null, "amount": 5}), 400, "invalid_body"),
         (json!({"threshold": "a lot"}), 400, "invalid_body"),

@@ -9,7 +9,7 @@ use tollgate::money::Usd;
 use tollgate::problem::{Code, Problem};
 use tollgate::profile::Email;
 use tollgate::refusal::Refusal;
-use tollgate::state::{AccountState, Standing};
+use tollgate::state::{AccountState, EverPaid, Standing};
 use tollgate::stripe::StripeError;
 use tollgate::stripe::calls::NewSession;
 use tollgate::stripe::keys::Key;
@@ -78,8 +78,12 @@ pub(crate) async fn create(desk: Desk<'_>, call: &Call, caller: &Caller) -> Resu
     }
     let customer = desk.customer(account, &email).await?;
     let purchase = Purchase { account: account.clone(), credit: amount, kind: CreditKind::TopUp, agreement };
-    let new = page(desk, &state, customer, purchase, noted.at)?;
-    let session = desk.stripe.create_session(&new, &Key::checkout(account, &key)).await?;
+    // The same call for a minute; then Stripe would find its time too short, or repeat for a day that it had failed. Of two
+    // pages that were made so, nobody knows the first one's address.
+    let round = (desk.now - noted.at).max(0) / MINUTE;
+    let new = page(desk, &state, customer, purchase, noted.at.plus(round * MINUTE))?;
+    let key_at_stripe = if round == 0 { key.clone() } else { format!("{key}/{round}") };
+    let session = desk.stripe.create_session(&new, &Key::checkout(account, &key_at_stripe)).await?;
     desk.billing.store.note_look_ups(account, 0, &[session.id.as_str()]).await?;
     replace_open(desk, account, &session.id).await?;
 
@@ -110,10 +114,11 @@ fn amount_of(desk: Desk<'_>, wish: &Wish) -> Result<Usd, Problem> {
     Ok(amount)
 }
 
-/// What is agreed about refills: only what was said, or else what the operator's configuration says for an account that has
-/// not agreed to anything yet.
+/// What is agreed about refills: only what was said, or else what the operator's configuration says for the first
+/// top-up of an account.
 fn agreement_of(desk: Desk<'_>, wish: &Wish, topup: Usd, state: &AccountState) -> Result<Option<Agreement>, Problem> {
-    let is_new = state.refill.agreement.is_none();
+    // With the first top-up: whoever paid before has been asked, and may have said no.
+    let is_new = state.refill.agreement.is_none() && state.ever_paid == EverPaid::No;
     let (threshold, amount) = match &wish.auto_refill {
         Some(refill) if !refill.enabled => return Ok(Some(Agreement::Off)),
         Some(refill) => (refill.threshold.as_deref(), refill.amount.as_deref()),

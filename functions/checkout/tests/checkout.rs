@@ -11,9 +11,13 @@
 mod world;
 
 use serde_json::{Value, json};
+use tollgate::command::{Command, RefillSettings};
+use tollgate::event::Cause;
+use tollgate::state::AccountState;
+use tollgate::store::BeforeCommand;
 use tollgate_local::stripe::FaultKind;
 use tollgate_tests::ledger::named;
-use world::{ACME, VISA, World, die_everywhere};
+use world::{ACME, VISA, World, acme, die_everywhere};
 
 const CREATE: &str = "POST /v1/checkout-sessions";
 
@@ -249,4 +253,39 @@ async fn tax_comes_on_top_of_the_credit() {
     ] {
         assert_eq!(created.params.get(name).map(String::as_str), Some(expected), "{name}");
     }
+}
+
+#[tokio::test]
+async fn what_the_customer_decided_since_is_not_undone_by_a_webhook_that_is_late() {
+    let world = World::new().await;
+    let session = world.session("25.00", Some(json!({"enabled": true}))).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    world.advance(300);
+    // Meanwhile, on the Billing page.
+    world.agree("5", "20").await;
+    let off =
+        |_: &AccountState| Ok(Command::ChangeRefill(RefillSettings { terms: None, card: None, monthly_cap: None }));
+    let account = acme();
+    let occasion = world.ledger().occasion(&account, world.now());
+    world.ledger().store.execute_on_state(occasion, Cause::Command, BeforeCommand::Settle, off).await.unwrap();
+    world.advance(3_000);
+    world.deliver_all().await;
+    assert_eq!((world.state().await.balance(), world.state().await.refill.agreement), (named("25"), None));
+}
+
+#[tokio::test]
+async fn this_card_is_the_one_that_paid() {
+    let world = World::new().await;
+    let first = world.session("25.00", None).await;
+    world.pay(&first, &format!("card={VISA}")).await;
+    world.deliver_all().await;
+    let other = "5555555555554444";
+    let session = world.session("25.00", Some(json!({"enabled": true}))).await;
+    world.pay(&session, &format!("card={other}")).await;
+    world.deliver_all().await;
+    let charged = world.state().await.refill.card.unwrap();
+    let profile = world.profile().await;
+    let card = profile.cards.iter().find(|card| card.id == charged).unwrap();
+    assert_eq!(card.last4.as_deref(), Some("4444"), "not the default, which is the first one");
+    assert_ne!(profile.default_card, Some(charged));
 }

@@ -53,7 +53,7 @@ impl Console {
 
     /// Reads settings from anything that maps variables to values: `SIGN_IN` (`oidc` by default, or `local`), `TOKEN_ISSUER`
     /// (required for `oidc`), `PAGE_CLIENT_ID` (without one there is no page), `PAGE_SCOPES` (`openid email` by default),
-    /// `PAGE_AUDIENCE`, `OPERATOR_CONTACT`.
+    /// `PAGE_AUDIENCE`, `PAGE_CONNECT` (where tokens are issued, if that is another address than the issuer's), `OPERATOR_CONTACT`.
     ///
     /// # Errors
     /// [`SettingsError`], naming the variable.
@@ -73,7 +73,10 @@ impl Console {
         let client_id = optional("PAGE_CLIENT_ID");
         let has_page = is_local || client_id.is_some();
         // The page asks the issuer for its configuration and for tokens, and nobody else.
-        let connect = if is_local { String::new() } else { format!(" {}", origin(&issuer)?) };
+        let mut connect = if is_local { String::new() } else { format!(" {}", origin(&issuer, "TOKEN_ISSUER")?) };
+        for other in optional("PAGE_CONNECT").unwrap_or_default().split_whitespace() {
+            connect.push_str(&format!(" {}", origin(other, "PAGE_CONNECT")?));
+        }
         let policy = format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'{connect}; \
              form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
@@ -106,8 +109,8 @@ impl Console {
 }
 
 /// `https://issuer.example` of `https://issuer.example/path`. Nothing in it may end a directive of the policy.
-fn origin(issuer: &str) -> Result<String, SettingsError> {
-    let wrong = SettingsError::Unusable { variable: "TOKEN_ISSUER", why: "it is no https:// address" };
+fn origin(issuer: &str, variable: &'static str) -> Result<String, SettingsError> {
+    let wrong = SettingsError::Unusable { variable, why: "it is no https:// address" };
     let (scheme, rest) = issuer.split_once("://").ok_or_else(|| wrong.clone())?;
     let host = rest.split('/').next().unwrap_or_default();
     let is_plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));

@@ -107,6 +107,15 @@ fn the_browser_is_told_to_load_nothing_from_elsewhere() {
         get(console, "/", &json!({})).headers()["content-security-policy"].to_str().unwrap().to_owned()
     };
     assert!(policy(&oidc()).contains("connect-src 'self' https://issuer.example;"));
+    let elsewhere = [
+        ("TOKEN_ISSUER", "https://issuer.example/tenant"),
+        ("PAGE_CLIENT_ID", "page"),
+        ("PAGE_CONNECT", "https://tokens.example/oauth https://other.example"),
+    ];
+    let allowed = policy(&console(&elsewhere).unwrap());
+    assert!(
+        allowed.contains("connect-src 'self' https://issuer.example https://tokens.example https://other.example;")
+    );
     assert!(policy(&console(&[("SIGN_IN", "local")]).unwrap()).contains("connect-src 'self';"));
     let page = text(&get(&oidc(), "/", &json!({})));
     for inline in ["<style", " style=", "onclick=", "<script>", "javascript:", "http://", "https://"] {

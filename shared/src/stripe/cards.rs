@@ -72,8 +72,9 @@ impl Desk<'_> {
             former => Key::customer_again(account, &former.to_string()),
         };
         match self.stripe.create_customer(account, email, company, &key).await {
-            // The e-mail address or the company changed since somebody first tried.
-            Err(StripeError::KeyMisused { .. }) => {
+            // The e-mail address or the company changed since somebody first tried; or Stripe failed, and gives the same answer
+            // under this key for a day. One customer too many is left unused, and costs nothing.
+            Err(StripeError::KeyMisused { .. } | StripeError::Unresolved { .. }) => {
                 let company_written = format!("{company:?}");
                 let difference = Digest::of(&[&former.to_string(), email.as_str(), &company_written]);
                 let key = Key::customer_again(account, difference.as_str());
@@ -127,8 +128,11 @@ impl Desk<'_> {
             let default = match (default.filter(|card| is_among(&cards, card)), cards.last()) {
                 (Some(default), _) => Some(default),
                 (None, Some(first)) => {
-                    self.stripe.set_default_card(customer, &first.id).await?;
-                    Some(first.id.clone())
+                    // The first one saved, unless refills charge another: nobody has asked for that to change.
+                    let charged = self.billing.store.head(account).await?.and_then(|head| head.state.refill.card);
+                    let default = charged.filter(|card| is_among(&cards, card)).unwrap_or_else(|| first.id.clone());
+                    self.stripe.set_default_card(customer, &default).await?;
+                    Some(default)
                 }
                 (None, None) => None,
             };
@@ -155,7 +159,9 @@ impl Desk<'_> {
     ) -> Result<(), Failure> {
         let Some(head) = self.billing.store.head(account).await? else { return Ok(()) };
         let charged = head.state.refill.card.clone();
-        if let Some(card) = charged.filter(|card| !is_among(&after.cards, card)) {
+        if let Some(card) = charged.filter(|card| !is_among(&after.cards, card))
+            && self.is_gone(&card, after).await?
+        {
             let remove = |_: &AccountState| Ok(Command::RemoveCard { card: card.clone() });
             self.unless_refused(self.append(account, Cause::Stripe, BeforeCommand::Settle, remove).await)?;
         }
@@ -170,6 +176,17 @@ impl Desk<'_> {
             Ok(Command::ChangeRefill(RefillSettings { terms, card: Some(card), monthly_cap: *monthly_cap }))
         };
         self.unless_refused(self.append(account, Cause::Stripe, BeforeCommand::Settle, change).await)
+    }
+
+    /// Whether a card that is not on the list was really removed: a list that was read before it was saved lacks it too.
+    async fn is_gone(&self, card: &CardId, profile: &CustomerProfile) -> Result<bool, Failure> {
+        let method = match self.stripe.payment_method(card).await {
+            Ok(method) => method,
+            Err(StripeError::NotFound { .. }) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        };
+        let owner = method.customer.as_ref().map(|customer| customer.id.as_str());
+        Ok(owner.is_none() || owner != profile.customer.as_ref().map(CustomerId::as_str))
     }
 
     async fn forget(&self, account: &AccountId, customer: &CustomerId) -> Result<(), Failure> {
@@ -201,16 +218,24 @@ impl Desk<'_> {
 /// the newest; never one whose issuer said never again.
 #[must_use]
 pub fn chosen(refill: &Refill, profile: &CustomerProfile) -> Option<CardId> {
-    let usable = |card: &&CardId| is_among(&profile.cards, card) && !refill.never.contains(*card);
+    let usable = |card: &&CardId| is_usable(refill, &[profile], card);
     let newest = || profile.cards.iter().map(|card| &card.id).find(usable);
     let kept = refill.card.as_ref().filter(usable);
     kept.or_else(|| profile.default_card.as_ref().filter(usable)).or_else(newest).cloned()
 }
 
+/// The card that was agreed to with a payment: "this card", with which it was paid, unless another one was agreed to before.
+#[must_use]
+pub fn agreed(refill: &Refill, profile: &CustomerProfile, paid_with: Option<&CardId>) -> Option<CardId> {
+    let usable = |card: &&CardId| is_usable(refill, &[profile], card);
+    let kept = refill.card.as_ref().filter(|_| refill.agreement.is_some()).filter(usable);
+    kept.or_else(|| paid_with.filter(usable)).cloned().or_else(|| chosen(refill, profile))
+}
+
 /// The card that refills should charge instead of the present one, if any.
 fn next_card(refill: &Refill, before: &CustomerProfile, after: &CustomerProfile) -> Option<CardId> {
     refill.agreement?;
-    let usable = |card: &&CardId| is_among(&after.cards, card) && !refill.never.contains(*card);
+    let usable = |card: &&CardId| is_among(&after.cards, card) && is_usable(refill, &[after, before], card);
     let other = |card: &&CardId| refill.card.as_ref() != Some(*card);
     let is_new = |card: &&CardId| !is_among(&before.cards, card);
     let added = after.cards.iter().map(|card| &card.id).find(|card| usable(card) && is_new(card) && other(card));
@@ -224,6 +249,17 @@ fn next_card(refill: &Refill, before: &CustomerProfile, after: &CustomerProfile)
         }
     };
     next.cloned()
+}
+
+/// Whether a saved card may be charged: its issuer never said never again, of this entry or of another one of the same number.
+fn is_usable(refill: &Refill, profiles: &[&CustomerProfile], card: &CardId) -> bool {
+    let print = |id: &CardId| {
+        let mut known = profiles.iter().flat_map(|profile| &profile.cards).filter(|card| card.id == *id);
+        known.find_map(|card| card.fingerprint.clone())
+    };
+    let own = print(card);
+    let is_same = |refused: &CardId| refused == card || (own.is_some() && print(refused) == own);
+    profiles.iter().any(|profile| is_among(&profile.cards, card)) && !refill.never.iter().any(is_same)
 }
 
 fn is_among(cards: &[SavedCard], id: &CardId) -> bool {
@@ -298,6 +334,9 @@ mod tests {
         check(&refill(Some("pm_1"), None, &[]), &one, &two, None);
         check(&refill(Some("pm_1"), None, &[]), &two, &profile(&["pm_2", "pm_1"], Some("pm_2")), Some("pm_2"));
         check(&Refill::default(), &one, &two, None);
+        // The number that was refused, saved once more.
+        let again = profile(&["pm_1x", "pm_1"], Some("pm_1"));
+        check(&refill(Some("pm_1"), Some(RefillPause::CardRefused), &["pm_1"]), &one, &again, None);
     }
 
     #[test]
@@ -308,6 +347,15 @@ mod tests {
         assert_eq!(chosen(&refill(None, None, &[])).as_deref(), Some("pm_1"));
         assert_eq!(chosen(&refill(Some("pm_1"), None, &["pm_1"])).as_deref(), Some("pm_2"));
         assert_eq!(chosen(&refill(Some("pm_9"), None, &["pm_1", "pm_2"])), None);
+        let agreed = |refill: &Refill, paid: &str| agreed(refill, &two, paid.parse().ok().as_ref()).map(String::from);
+        let never_agreed = Refill { agreement: None, ..refill(None, None, &[]) };
+        assert_eq!(agreed(&never_agreed, "pm_2").as_deref(), Some("pm_2"), "this card");
+        assert_eq!(
+            agreed(&refill(Some("pm_1"), None, &[]), "pm_2").as_deref(),
+            Some("pm_1"),
+            "the one agreed to before"
+        );
+        assert_eq!(agreed(&never_agreed, "pm_9").as_deref(), Some("pm_1"), "it was not saved");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What invoices say of a customer, written through to Stripe. What Stripe refuses leaves everything as it was.
 
 use super::keys::Key;
+use super::page_calls::Told;
 use super::payments::{Desk, Failure};
 use super::{Rejection, StripeError};
 use crate::ids::{AccountId, CustomerId};
 use crate::profile::{Company, TaxNumber};
+use crate::row::Digest;
 
 /// Why company facts are not Stripe's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +40,7 @@ impl Desk<'_> {
         &self,
         account: &AccountId,
         customer: &CustomerId,
+        before: &Company,
         company: &Company,
         request: &str,
     ) -> Result<(), NotTold> {
@@ -50,13 +53,17 @@ impl Desk<'_> {
         let is_there = known.iter().any(|known| is_wanted(known.kind.as_deref(), known.value.as_deref()));
         let added = match company.tax_id.as_ref().filter(|_| !is_there) {
             Some(number) => {
-                let key = Key::tax_id(account, &format!("{customer}/{request}"));
+                // With the number: another one under the same key would be refused for a day.
+                let written = format!("{number:?}");
+                let digest = Digest::of(&[&written]);
+                let key = Key::tax_id(account, &format!("{customer}/{request}/{}", digest.as_str()));
                 let made = self.stripe.create_tax_id(customer, number, &key).await;
                 Some(made.map_err(|error| refused(error, |refusal| Some(NotTold::TaxId(refusal.message.clone()))))?)
             }
             None => None,
         };
-        if let Err(error) = self.stripe.write_company(customer, company).await {
+        let address = if company.address.is_some() || before.address.is_some() { Told::AsItIs } else { Told::Nothing };
+        if let Err(error) = self.stripe.write_company(customer, company, address).await {
             let why = refused(error, |refusal| {
                 let param = refusal.param.as_deref().unwrap_or_default();
                 let is_address = refusal.code == "customer_tax_location_invalid" || param.starts_with("address");
@@ -67,7 +74,10 @@ impl Desk<'_> {
             }
             return Err(why);
         }
-        for other in known.iter().filter(|known| !is_wanted(known.kind.as_deref(), known.value.as_deref())) {
+        // What was never set here was typed at the payment page, and stays.
+        let is_ours = company.tax_id.is_some() || before.tax_id.is_some();
+        let others = known.iter().filter(|known| !is_wanted(known.kind.as_deref(), known.value.as_deref()));
+        for other in others.filter(|_| is_ours) {
             match self.stripe.delete_tax_id(customer, &other.id).await {
                 Ok(_) | Err(StripeError::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -83,7 +93,7 @@ impl Desk<'_> {
         customer: &CustomerId,
         company: &Company,
     ) -> Result<(), Failure> {
-        match self.write_company(account, customer, company, "first").await {
+        match self.write_company(account, customer, &Company::default(), company, "first").await {
             Ok(()) => Ok(()),
             Err(NotTold::Failure(failure)) => Err(failure),
             Err(why @ (NotTold::TaxId(_) | NotTold::Address(_))) => {

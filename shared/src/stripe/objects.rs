@@ -106,6 +106,8 @@ pub struct PaymentIntent {
     pub latest_charge: Option<Expandable<Charge>>,
     /// `pm_…`
     pub payment_method: Option<Id>,
+    /// When it was made, in seconds of Unix time.
+    pub created: Option<i64>,
     /// `in_…`, in versions before 2025-03-31.
     pub invoice: Option<Id>,
     /// Why the last attempt failed.

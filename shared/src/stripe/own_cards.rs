@@ -71,17 +71,24 @@ impl Desk<'_> {
         let same = all.iter().filter(|other| removed.is_some() && print(other) == removed);
         // The named one last: as long as it is there, the request can simply be made again.
         let same = same.filter_map(|other| other.id.parse().ok()).filter(|other: &CardId| other != card);
+        let mut refused = None;
         for gone in same.chain([card.clone()]) {
             // Once it is detached, nothing at Stripe tells whose it was.
             self.billing.store.note_look_ups(account, 0, &[gone.as_str()]).await?;
             match self.stripe.detach(&gone).await {
                 // Detached already, by somebody else or by ourselves before an answer was lost.
-                Ok(_) | Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => {}
+                Ok(_) | Err(StripeError::NotFound { .. }) => {}
+                Err(error @ StripeError::Rejected(_)) => refused = Some(error),
                 Err(error) => return Err(error.into()),
             }
         }
         Box::pin(self.look_at_cards(account, &customer)).await?;
-        Ok(CardAsked::Done)
+        // What Stripe refused for another reason than that it is done is not done.
+        let profile = self.billing.store.customer_profile(account).await?;
+        match refused {
+            Some(error) if profile.cards.iter().any(|known| known.id == *card) => Err(error.into()),
+            Some(_) | None => Ok(CardAsked::Done),
+        }
     }
 
     async fn owner(&self, account: &AccountId, card: &CardId) -> Result<Owner, Failure> {

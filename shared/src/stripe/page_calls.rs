@@ -14,7 +14,7 @@ use super::metadata;
 use super::objects::{Charge, Customer, Invoice, List, Named, PaymentMethod, PortalSession, Session, TaxId};
 use super::{Stripe, StripeError};
 use crate::ids::{AccountId, CardId, CustomerId, PaymentId};
-use crate::profile::{Address, Company, TaxNumber, Words};
+use crate::profile::{Address, Company, Email, TaxNumber, Words};
 use crate::state::Tax;
 use crate::timestamp::Timestamp;
 
@@ -23,6 +23,15 @@ const PAGE: u32 = 100;
 
 /// Names and values, as a form or a query has them.
 type Fields<'a> = BTreeMap<&'a str, String>;
+
+/// Whether Stripe is told of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// As it stands here, also that there is none.
+    AsItIs,
+    /// Nothing: what the customer typed at the payment page stays.
+    Nothing,
+}
 
 impl Stripe {
     /// A payment method, whoever's it is.
@@ -132,15 +141,31 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn write_company(&self, customer: &CustomerId, company: &Company) -> Result<Customer, StripeError> {
+    pub async fn write_company(
+        &self,
+        customer: &CustomerId,
+        company: &Company,
+        told: Told,
+    ) -> Result<Customer, StripeError> {
         let name = company.name.as_ref().map_or("", Words::as_str);
-        let mut request = UpdateCustomer::new(customer.as_str()).name(name).address(address(company.address.as_ref()));
+        let mut request = UpdateCustomer::new(customer.as_str()).name(name);
+        if told == Told::AsItIs {
+            request = request.address(address(company.address.as_ref()));
+        }
         if self.settings.tax == Tax::Automatic && company.address.is_some() {
             let mut tax = UpdateCustomerTax::new();
             tax.validate_location = Some(UpdateCustomerTaxValidateLocation::Immediately);
             request = request.tax(tax);
         }
         self.connection.ask(request.build()).await
+    }
+
+    /// Tells Stripe where receipts go.
+    ///
+    /// # Errors
+    /// [`StripeError`]
+    pub async fn write_email(&self, customer: &CustomerId, email: &Email) -> Result<Customer, StripeError> {
+        self.connection.ask(UpdateCustomer::new(customer.as_str()).email(email.as_str()).build()).await
     }
 
     /// A customer's tax ids.

@@ -8,8 +8,8 @@ use super::event::{DisputeNews, DisputeStep, Ids, Paid, Promised, RefundCourse, 
 use super::metadata::{Agreement, Purchase};
 use super::{Stripe, StripeError};
 use crate::command::{Command, RefillSettings};
-use crate::event::{Cause, Change, DisputeOutcome, PaymentFacts, PendingEnd, TakeBack};
-use crate::ids::{AccountId, CustomerId, PaymentId};
+use crate::event::{Cause, Change, DisputeOutcome, Event, PaymentFacts, PendingEnd, TakeBack};
+use crate::ids::{AccountId, CardId, CustomerId, PaymentId};
 use crate::problem::{Code, Problem};
 use crate::refusal::Refusal;
 use crate::shell::Billing;
@@ -23,6 +23,9 @@ const PROMISE_SECONDS: i64 = 14 * DAY;
 /// For how long after a payment what was agreed with it may still be recorded. Half of the day for which the claim that makes
 /// it single is kept, so that an event that is sent again next week never undoes what the customer chose since.
 const AGREEMENT_SECONDS: i64 = 12 * HOUR;
+
+/// How many rows are looked through for what the customer decided since it paid: days of hours, and a dozen changes.
+const ROWS_LOOKED_AT: u32 = 100;
 
 /// Where Stripe and the ledger meet, at the time of one trigger.
 #[derive(Clone, Copy, Debug)]
@@ -459,7 +462,8 @@ impl Desk<'_> {
         }
     }
 
-    /// Records what the customer agreed to about refills when paying: once, and not long after.
+    /// Records what the customer agreed to about refills when paying: once, not long after, and unless it has decided about
+    /// refills since. The card that paid is the one that was agreed to, unless another one was agreed to before.
     async fn agree(
         &self,
         account: &AccountId,
@@ -473,6 +477,11 @@ impl Desk<'_> {
         if self.now - credited_at > AGREEMENT_SECONDS {
             return Ok(());
         }
+        let paid = self.stripe.payment_intent(payment).await?;
+        let agreed_at = paid.created.and_then(|created| Timestamp::from_seconds(created).ok());
+        if self.decided_since(account, agreed_at.unwrap_or(credited_at)).await? {
+            return Ok(());
+        }
         let key = format!("agreement:{payment}").parse();
         let Ok(key) = key else { return Ok(()) };
         let cause = Cause::Request { key, digest: payment.to_string() };
@@ -480,12 +489,13 @@ impl Desk<'_> {
             self.look_at_cards(account, customer).await?;
         }
         let profile = self.billing.store.customer_profile(account).await?;
+        let paid_with: Option<CardId> = paid.payment_method.and_then(|method| method.id.parse().ok());
         let change = |state: &AccountState| {
             let terms = match agreement {
                 Agreement::Off => None,
                 Agreement::On { threshold, amount } => Some((threshold, amount)),
             };
-            let card = super::cards::chosen(&state.refill, &profile);
+            let card = super::cards::agreed(&state.refill, &profile, paid_with.as_ref());
             Ok(Command::ChangeRefill(RefillSettings { terms, card, monthly_cap: state.refill.monthly_cap }))
         };
         match self.append(account, cause, BeforeCommand::Settle, change).await {
@@ -497,6 +507,19 @@ impl Desk<'_> {
             }
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Whether the customer itself has set refills since: then what it agreed to before is outdated, however late Stripe tells
+    /// of it.
+    async fn decided_since(&self, account: &AccountId, since: Timestamp) -> Result<bool, Fault> {
+        let page = self.billing.store.rows(account, 0..u64::MAX, Order::NewestFirst, ROWS_LOOKED_AT).await?;
+        let is_own = |event: &Event| match &event.cause {
+            Cause::Request { key, .. } => !key.as_str().starts_with("agreement:"),
+            Cause::Command => true,
+            Cause::Stripe | Cause::Time => false,
+        };
+        let mut since_then = page.rows.iter().map(|row| &row.event).take_while(|event| event.at >= since);
+        Ok(since_then.any(|event| matches!(event.change, Change::RefillChanged { .. }) && is_own(event)))
     }
 }
 

@@ -3,9 +3,10 @@
 
 use account::Clients;
 use tollgate::shell::Billing;
+use tollgate::store::SavedCard;
 use tollgate::stripe::{OnDemand, StripeSettings};
 use tollgate_tests::api::{Answered, Api, Event};
-use tollgate_tests::ledger::ALICE;
+use tollgate_tests::ledger::{ALICE, named};
 
 /// A function whose Stripe is nowhere: whoever asks it gets no answer.
 pub fn clients(billing: &Billing) -> Clients {
@@ -35,6 +36,18 @@ pub async fn with_credit(amount: &str) -> Api {
     let api = Api::new().await;
     api.ledger.open(ALICE, "10:00:00").await;
     api.ledger.credit(ALICE, "pi_1", amount, "10:00:00").await;
+    let card = SavedCard {
+        id: named("pm_1"),
+        brand: Some("visa".to_owned()),
+        last4: Some("4242".to_owned()),
+        exp_month: Some(12),
+        exp_year: Some(2034),
+        fingerprint: Some("print_1".to_owned()),
+        funding: Some("credit".to_owned()),
+        wallet: None,
+    };
+    let written = api.ledger.undisturbed.put_cards(&named(ALICE), &[card], None, 0).await;
+    assert!(written.is_ok(), "{written:?}");
     api
 }
 
