@@ -426,7 +426,7 @@ impl<'a> OnAccount<'a> {
             Done::Appended(receipt) => {
                 if receipt.report.is_clock_alarm() {
                     let seconds = receipt.report.clock_behind_seconds;
-                    tracing::error!(account = %self.account, seconds, "a clock is behind");
+                    tracing::error!(alarm = "clock_behind", account = %self.account, seconds, "a clock is behind");
                 }
                 if let Some(cause) = &receipt.unsettled {
                     tracing::warn!(account = %self.account, row = receipt.seq, %cause, "not settled");

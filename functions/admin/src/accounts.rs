@@ -134,7 +134,7 @@ pub(crate) async fn verify(billing: &Billing, call: &Call) -> Result<Answer, Fai
             Answer::ok(&shown(true, Some(chain.rows), Some(head), None))
         }
         Err(ChainFault::Wrong(fault)) => {
-            tracing::error!(%account, %fault, "the chain is broken");
+            tracing::error!(alarm = "chain_broken", %account, %fault);
             Answer::ok(&shown(false, None, None, Some(fault.to_string())))
         }
         Err(ChainFault::Unread(fault)) => Err(fault.into()),

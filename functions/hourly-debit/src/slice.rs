@@ -63,10 +63,14 @@ impl SliceReport {
                 self.found += report.found;
                 self.appended += report.appended;
                 self.already_there += report.already_there;
-                self.clock_alarms += u32::from(report.is_clock_alarm());
+                if report.is_clock_alarm() {
+                    let seconds = report.clock_behind_seconds;
+                    tracing::error!(alarm = "clock_behind", %account, seconds, "a clock is behind");
+                    self.clock_alarms += 1;
+                }
             }
             Err(fault) => {
-                tracing::error!(%account, %fault, "account failed");
+                tracing::error!(alarm = "account_failed", %account, %fault);
                 self.failed.push(Failed { account, why: fault.to_string() });
             }
         }

@@ -114,6 +114,10 @@ impl Report {
                 self.found += report.found;
                 self.appended += report.appended;
                 self.already_there += report.already_there;
+                if report.is_clock_alarm() {
+                    let seconds = report.clock_behind_seconds;
+                    tracing::error!(alarm = "clock_behind", %account, seconds, "a clock is behind");
+                }
                 needs_refill
             }
             Err(fault) => {

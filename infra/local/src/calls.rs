@@ -31,8 +31,20 @@ pub struct Call {
     /// The DynamoDB tables it is about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<String>,
+    /// What its function's role must allow for it, where AWS asks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub permissions: Vec<Permission>,
     /// The HTTP status of the answer, or what happened instead.
     pub outcome: Option<String>,
+}
+
+/// What a role must allow for a call: a transaction needs what its items need.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Permission {
+    /// `dynamodb:PutItem`, `events:PutEvents`, …
+    pub action: String,
+    /// The ARN of the table, index, bus or queue.
+    pub resource: String,
 }
 
 /// One invocation of a function.

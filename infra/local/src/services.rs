@@ -17,13 +17,15 @@ use serde_json::{Value, json};
 
 use crate::agenda::Job;
 use crate::aws_json::{self, Failures};
-use crate::calls::Call;
+use crate::calls::{Call, Permission};
 use crate::clock;
 use crate::events;
 use crate::faults::{CallFault, FaultKind};
 use crate::http;
 use crate::lambda::{self, AsynchronousInvocation, Instance, Invocation, Outcome, runtime_api};
+use crate::names;
 use crate::queues;
+use crate::wiring::Target;
 use crate::world::{self, World};
 
 /// The process that is none.
@@ -76,6 +78,7 @@ async fn observed(world: &Arc<World>, instance: &Instance, request: ServiceReque
         service: request.service.clone(),
         operation: request.operation(),
         tables: request.tables(),
+        permissions: request.permissions(),
         outcome: None,
     };
     let function = world.function(&instance.function);
@@ -172,6 +175,42 @@ impl ServiceRequest {
         tables.sort_unstable();
         tables.dedup();
         tables
+    }
+
+    /// What IAM would ask for.
+    fn permissions(&self) -> Vec<Permission> {
+        let (body, operation) = (self.json(), self.operation());
+        let permission =
+            |action: &str, resource: String| Permission { action: format!("{}:{action}", self.service), resource };
+        let mut permissions: Vec<Permission> = match self.service.as_str() {
+            "dynamodb" => {
+                let of_items = body["TransactItems"].as_array().into_iter().flatten().filter_map(|item| {
+                    let (kind, write) = item.as_object()?.iter().next()?;
+                    // `Put` needs PutItem, `ConditionCheck` ConditionCheckItem, and so on.
+                    Some(permission(&format!("{kind}Item"), names::table_arn(write["TableName"].as_str()?)))
+                });
+                let of_batch = body["RequestItems"].as_object().into_iter().flat_map(serde_json::Map::keys);
+                let of_batch = of_batch.map(|table| permission(&operation, names::table_arn(table)));
+                let of_table = body["TableName"].as_str().map(|table| {
+                    let index = body["IndexName"].as_str().map(|index| format!("/index/{index}")).unwrap_or_default();
+                    permission(&operation, names::table_arn(table) + &index)
+                });
+                of_items.chain(of_batch).chain(of_table).collect()
+            }
+            "events" => {
+                let buses = body["Entries"].as_array().into_iter().flatten();
+                let bus = |entry: &Value| entry["EventBusName"].as_str().unwrap_or("default").to_owned();
+                buses.map(|entry| permission(&operation, Target::Bus(bus(entry)).arn())).collect()
+            }
+            "sqs" => {
+                let queue = body["QueueUrl"].as_str().and_then(|url| url.rsplit('/').next()).unwrap_or_default();
+                vec![permission(&operation, Target::Queue(queue.to_owned()).arn())]
+            }
+            _ => Vec::new(),
+        };
+        permissions.sort_unstable();
+        permissions.dedup();
+        permissions
     }
 
     async fn answer(self, world: &Arc<World>) -> Response {

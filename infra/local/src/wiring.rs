@@ -446,6 +446,7 @@ fn table(name: String, properties: &Properties<'_>) -> Result<Table, TemplateErr
             "TableName"
             | "DeletionProtectionEnabled"
             | "PointInTimeRecoverySpecification"
+            | "ResourcePolicy"
             | "SSESpecification"
             | "ContributorInsightsSpecification"
             | "OnDemandThroughput"

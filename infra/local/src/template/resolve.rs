@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{Template, TemplateError};
 use crate::names;
 
-/// Answers `Ref`, `Fn::GetAtt`, `Fn::Sub`, `Fn::Join` and `Fn::If` for one set of parameters.
+/// Answers `Ref`, `Fn::GetAtt`, `Fn::Sub`, `Fn::Join`, `Fn::Split`, `Fn::Select` and `Fn::If` for one set of parameters.
 ///
 /// What it cannot answer stays as it is: whoever needs a text there then says what is missing.
 #[derive(Clone, Debug)]
@@ -112,6 +112,8 @@ impl<'a> Resolver<'a> {
             "Fn::GetAtt" => self.attribute(argument.get(0)?.as_str()?, argument.get(1)?.as_str()?).map(Value::String),
             "Fn::Sub" => self.sub(argument),
             "Fn::Join" => self.join(argument),
+            "Fn::Split" => self.split(argument),
+            "Fn::Select" => self.select(argument),
             "Fn::If" => {
                 let condition = argument.get(0)?.as_str()?;
                 self.template.document["Conditions"].get(condition)?;
@@ -128,6 +130,17 @@ impl<'a> Resolver<'a> {
         let items = self.resolve(argument.get(1)?);
         let texts: Option<Vec<String>> = items.as_array()?.iter().map(text).collect();
         Some(Value::String(texts?.join(separator)))
+    }
+
+    fn split(&self, argument: &Value) -> Option<Value> {
+        let separator = argument.get(0)?.as_str()?;
+        let whole = text(&self.resolve(argument.get(1)?))?;
+        Some(whole.split(separator).map(Value::from).collect())
+    }
+
+    fn select(&self, argument: &Value) -> Option<Value> {
+        let place: usize = text(argument.get(0)?)?.parse().ok()?;
+        self.resolve(argument.get(1)?).get(place).cloned()
     }
 
     fn sub(&self, argument: &Value) -> Option<Value> {
@@ -278,6 +291,7 @@ Resources:
       Arn: !GetAtt Queue.Arn
       Text: !Sub ["${Queue.Arn}/${x}/${!Literal}/${AWS::Region}", { x: !Ref Stage }]
       Joined: !Join ["-", [a, !Ref Bus, 3]]
+      Origin: !Select [2, !Split ["/", !Sub "https://${Stage}.example/page"]]
       Gone: !If [IsProd, here, !Ref "AWS::NoValue"]
       Kept: !If [NotProd, here, !Ref "AWS::NoValue"]
 "#;
@@ -294,6 +308,7 @@ Resources:
                 "Arn": "arn:aws:sqs:us-east-1:000000000000:dev-work",
                 "Text": "arn:aws:sqs:us-east-1:000000000000:dev-work/dev/${Literal}/us-east-1",
                 "Joined": "a-bus-3",
+                "Origin": "dev.example",
                 "Kept": "here",
             })
         );

@@ -1,0 +1,325 @@
+//! What each function may do, against what it does: the policies of `infra/template.yaml` are compared with the calls that
+//! the functions' own binaries make while everything they are for happens once.
+//!
+//! A permission that is missing shows in production as a customer's 500, and one too many when somebody uses it; here
+//! both show when they are written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use time::macros::utc_datetime;
+use tollgate_local::build;
+use tollgate_local::calls::Permission;
+use tollgate_local::stripe::{DisputeEnd, DisputeKind, NewDispute};
+use tollgate_local::template::{Resolver, Template};
+
+use crate::support::{Customer, GOOD_CARD, HOUR, MINUTE, PLATFORM, Processes, World, key, token};
+
+/// When what was deleted on the first day is due to be purged, and a meter's reading to be billed.
+const LATER: time::UtcDateTime = utc_datetime!(2026-12-08 10:00);
+
+/// What is allowed on the ledger at all: it is append only.
+const ON_LEDGER: [&str; 4] = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:ConditionCheckItem"];
+
+/// What is allowed although nothing here needs it, and why.
+const UNSEEN: [(&str, &str, &str, &str); 4] = [
+    // function, action, table, reason
+    (
+        "checkout",
+        "dynamodb:PutItem",
+        "accounts",
+        "giving up a refill that waits for its customer settles, and may suspend",
+    ),
+    ("checkout", "dynamodb:DeleteItem", "accounts", "and may purge"),
+    (
+        "auto-refill",
+        "dynamodb:GetItem",
+        "ledger",
+        "a claim that another writer has is read if DynamoDB does not tell of it",
+    ),
+    (
+        "hourly-debit",
+        "dynamodb:GetItem",
+        "ledger",
+        "a worker whose time runs short asks whether the rest was handed on",
+    ),
+];
+
+type Permissions = BTreeMap<String, BTreeSet<Permission>>;
+
+#[tokio::test]
+async fn every_function_may_do_what_it_does_and_no_more() {
+    let world = World::new(Processes::Several).await;
+    everything_happens(&world).await;
+
+    let (granted, needed) = (granted(&world), needed(&world));
+    let nothing = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for (function, granted) in &granted {
+        let needed = needed.get(function).unwrap_or(&nothing);
+        let shown = |what: &str, permission: &Permission| {
+            format!("{function} {what} {} on {}", permission.action, permission.resource)
+        };
+        wrong.extend(needed.difference(granted).map(|missing| shown("may not", missing)));
+        let unused = granted.difference(needed).filter(|permission| !is_explained(function, permission));
+        wrong.extend(unused.map(|unused| shown("never needs", unused)));
+        let forbidden = granted.iter().filter(|permission| {
+            permission.resource.contains("-ledger") && !ON_LEDGER.contains(&permission.action.as_str())
+        });
+        wrong.extend(forbidden.map(|forbidden| shown("must not", forbidden)));
+    }
+    let explained_for_nothing = UNSEEN.iter().filter(|(function, action, table, _)| {
+        let is_it = |permission: &&Permission| permission.action == *action && permission.resource.ends_with(table);
+        !granted[*function].iter().any(|permission| is_it(&permission))
+            || needed[*function].iter().any(|permission| is_it(&permission))
+    });
+    wrong.extend(
+        explained_for_nothing.map(|(function, action, ..)| format!("{function} {action} needs no explanation")),
+    );
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(granted.len(), world.cloud.wiring().functions.len());
+}
+
+fn is_explained(function: &str, permission: &Permission) -> bool {
+    UNSEEN.iter().any(|(of, action, table, _)| {
+        *of == function && *action == permission.action && permission.resource.ends_with(table)
+    })
+}
+
+/// What the template's statements allow each function, by its binary.
+fn granted(world: &World) -> Permissions {
+    let template = Template::of_this_repository().unwrap();
+    let resolver = Resolver::new(&template, BTreeMap::from([("Stage".to_owned(), "local".to_owned())]));
+    let texts = |value: &Value| -> Vec<String> {
+        match value {
+            Value::Array(items) => items.iter().map(|item| item.as_str().unwrap().to_owned()).collect(),
+            one => vec![one.as_str().unwrap_or_else(|| panic!("not resolved: {one}")).to_owned()],
+        }
+    };
+    let mut granted = Permissions::new();
+    for (logical_id, properties) in resolver.resources("AWS::Serverless::Function") {
+        let functions = &world.cloud.wiring().functions;
+        let function = functions.iter().find(|function| function.logical_id == logical_id).unwrap();
+        let of_function = granted.entry(function.binary.clone()).or_default();
+        for policy in properties["Policies"].as_array().into_iter().flatten() {
+            let statements = policy["Statement"].as_array();
+            // A managed policy's name or a SAM policy template would allow more than can be seen here.
+            for statement in statements.unwrap_or_else(|| panic!("{logical_id}: {policy} is not written out")) {
+                assert_eq!(statement["Effect"], "Allow", "{logical_id}");
+                for resource in texts(&statement["Resource"]) {
+                    for action in texts(&statement["Action"]) {
+                        assert!(!action.contains('*') && !resource.contains('*'), "{logical_id}: {action} {resource}");
+                        of_function.insert(Permission { action, resource: resource.clone() });
+                    }
+                }
+            }
+        }
+    }
+    granted
+}
+
+fn needed(world: &World) -> Permissions {
+    let mut needed = Permissions::new();
+    for call in world.cloud.calls(0) {
+        needed.entry(call.function).or_default().extend(call.permissions);
+    }
+    needed
+}
+
+/// Each function does everything it is for.
+async fn everything_happens(world: &World) {
+    let metered = json!({"sku": "tokens", "unit": "quantity", "kind": "service", "rate": "0.001"});
+    world.write(&world.operator, "PUT", "/v1/admin/prices", &json!({"prices": [metered]})).await;
+    world.read(&world.operator, "/v1/admin/prices").await;
+    a_customer_uses_everything(world).await;
+    a_payment_is_refunded_and_disputed(world).await;
+    the_operator_does_everything(world).await;
+
+    // Whoever looks at an account first settles what has been due for weeks: it purges and bills meters.
+    let whoever_settles =
+        ["resources", "account", "admin", "auto-refill", "stripe-webhook", "hourly-debit", "lifecycle"];
+    for function in whoever_settles {
+        let customer = world.customer(function);
+        with_much_due(&customer).await;
+    }
+    world.cloud.idle().await;
+    world.without_schedule("lifecycle");
+    world.without_schedule("hourly-debit");
+    world.at(LATER).await;
+    for function in whoever_settles {
+        settles(&world.customer(function), function).await;
+    }
+    world.cloud.idle().await;
+}
+
+/// Something deleted, whose time to be restored will end, and a reading that is not billed yet.
+async fn with_much_due(customer: &Customer<'_>) {
+    customer.bonus("50.00").await;
+    let project = customer.project().await;
+    let resource = customer.start(&project, "gpu").await;
+    customer.write("DELETE", &resource, &Value::Null).await;
+    report_usage(customer, &project).await;
+}
+
+async fn report_usage(customer: &Customer<'_>, project: &str) {
+    let project = project.rsplit('/').next().unwrap();
+    let platform = customer.world.api.with_token(token(&customer.world.cloud, "platform", PLATFORM));
+    for reading in ["10", "20"] {
+        let body = json!({"project": project, "sku": "tokens", "reading": reading}).to_string();
+        let (key, account) = (key(), customer.account.as_str());
+        let headers =
+            [("content-type", "application/json"), ("idempotency-key", key.as_str()), ("tollgate-account", account)];
+        platform.send("POST", "/v1/usage", &headers, body).await.unwrap().success().unwrap();
+    }
+}
+
+async fn settles(customer: &Customer<'_>, function: &str) {
+    let world = customer.world;
+    match function {
+        "resources" => {
+            let project = customer.project().await;
+            customer.start(&project, "gpu").await;
+        }
+        "account" => {
+            let wish = json!({"enabled": true, "threshold": "5.00", "amount": "20.00"});
+            let answer = world.ask(&customer.api, "PUT", "/v1/auto-refill", &wish).await;
+            assert!(answer.status < 500, "{}", answer.json());
+        }
+        "admin" => customer.bonus("1.00").await,
+        "stripe-webhook" => customer.top_up("10.00").await,
+        "auto-refill" => {
+            let event = json!({"time": "2026-12-08T10:00:00Z", "detail": {"account": customer.account}});
+            let answer = world.api.write("POST", "/local/functions/auto-refill", &event).await.unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.json());
+        }
+        "hourly-debit" => assert_eq!(world.settle_slice("hourly-debit", LATER).await.status, 200),
+        "lifecycle" => {
+            world.no_faults();
+            world.later(MINUTE).await;
+        }
+        other => panic!("{other} settles nothing"),
+    }
+    assert!(customer.story().len() > 5, "{function} settled nothing: {:?}", customer.story());
+}
+
+async fn a_customer_uses_everything(world: &World) {
+    let alice = world.customer("alice");
+    alice.top_up_with_refill("13.00", "10.00", "15.00").await;
+    alice.write("PUT", "/v1/account", &json!({"email": "alice@example.test"})).await;
+    let company = json!({"name": "Alice Ltd", "address": {"line1": "1 Road", "city": "Dublin", "country": "IE"}});
+    let answer = world.ask(&alice.api, "PUT", "/v1/company", &company).await;
+    assert!(answer.status < 500, "{}", answer.json());
+    for session in ["/v1/payment-methods/sessions", "/v1/portal-sessions"] {
+        alice.write("POST", session, &json!({})).await;
+    }
+    let page = alice.page(&json!({"amount": "5.00"})).await;
+    let page = format!("/v1/checkout-sessions/{}", page["id"].as_str().unwrap());
+    alice.read(&page).await;
+    alice.write("POST", &format!("{page}/cancel"), &Value::Null).await;
+
+    let project = alice.project().await;
+    // At $4.00 an hour the balance falls below the threshold. The event of it is lost, so lifecycle asks for the refill.
+    world.fault(json!({"fault": "drop", "delivery": "event", "times": 0}));
+    let gpu = alice.start(&project, "gpu").await;
+    world.cloud.idle().await;
+    world.no_faults();
+    world.later(MINUTE * 3).await;
+    alice.stop(&gpu).await;
+    alice.write("POST", &format!("{gpu}/start"), &Value::Null).await;
+    alice.write("DELETE", &gpu, &Value::Null).await;
+    alice.write("POST", &format!("{gpu}/restore"), &Value::Null).await;
+    world.later(HOUR).await;
+    report_usage(&alice, &project).await;
+    world.later(HOUR * 2).await;
+    for path in [
+        "/v1/account",
+        "/v1/balance",
+        "/v1/balance/history",
+        "/v1/transactions",
+        "/v1/spending",
+        "/v1/auto-refill",
+        "/v1/payment-methods",
+        "/v1/invoices",
+        "/v1/company",
+        "/v1/projects",
+        "/v1/prices",
+    ] {
+        alice.read(path).await;
+    }
+    alice.read(&project).await;
+    alice.read(&format!("{project}/billing")).await;
+    alice.read(&format!("{project}/resources")).await;
+    alice.read(&gpu).await;
+    let platform = world.api.with_token(token(&world.cloud, "platform", PLATFORM));
+    world.read(&platform, "/v1/platform/resources").await;
+    assert_eq!(world.told_to_platform("alice").await, ["gpu running"]);
+    world.cloud.idle().await;
+}
+
+async fn a_payment_is_refunded_and_disputed(world: &World) {
+    let bob = world.customer("bob");
+    bob.top_up("25.00").await;
+    let payment = bob.payment("topup");
+    world.stripe().refund_in_dashboard(&payment, Some(1_000)).unwrap();
+    world.cloud.idle().await;
+    let dispute = NewDispute { payment, amount: None, reason: "fraudulent".to_owned(), kind: DisputeKind::Chargeback };
+    let dispute = world.stripe().dispute(&dispute).unwrap();
+    world.cloud.idle().await;
+    world.stripe().close_dispute(&dispute, DisputeEnd::Won).unwrap();
+    world.cloud.idle().await;
+    // Another card than the one before is looked at, too.
+    let page = bob.page(&json!({"amount": "10.00"})).await;
+    bob.pay(&page, GOOD_CARD).await;
+    world.cloud.idle().await;
+}
+
+async fn the_operator_does_everything(world: &World) {
+    let carol = world.customer("carol");
+    carol.bonus("10.00").await;
+    carol.top_up("10.00").await;
+    let account = "/v1/admin/accounts/carol";
+    let correction = json!({"amount": "5.00", "reason": "a test"});
+    world.write(&world.operator, "POST", &format!("{account}/correction"), &correction).await;
+    for action in ["freeze", "unfreeze", "suspend", "resume"] {
+        world.ask(&world.operator, "POST", &format!("{account}/{action}"), &json!({"reason": "a test"})).await;
+    }
+    world.read(&world.operator, account).await;
+    world.read(&world.operator, &format!("{account}/verify")).await;
+    let payment = carol.payment("topup");
+    world.read(&world.operator, &format!("/v1/admin/payments/{payment}")).await;
+    world.ask(&world.operator, "POST", &format!("{account}/close"), &json!({"reason": "a test"})).await;
+}
+
+/// Whatever a function reports under `alarm = "…"` wakes somebody, and no alarm waits for what nothing reports.
+#[test]
+fn every_alarm_in_the_sources_has_an_alarm_in_the_template() {
+    let template = Template::of_this_repository().unwrap();
+    let resolver = Resolver::new(&template, BTreeMap::new());
+    let alarms = resolver.resources("AWS::CloudWatch::Alarm");
+    let of_alarm = |(_, alarm): &(String, Value)| {
+        let dimension = &alarm["Dimensions"][0];
+        (dimension["Name"] == "Alarm").then(|| dimension["Value"].as_str().unwrap().to_owned())
+    };
+    let waiting: BTreeSet<String> = alarms.iter().filter_map(of_alarm).collect();
+    assert_eq!(waiting, reported());
+}
+
+/// The names after `alarm = ` in everything that a function is built from.
+fn reported() -> BTreeSet<String> {
+    let repository = build::repository();
+    let mut directories = vec![repository.join("shared/src"), repository.join("functions")];
+    let mut names = BTreeSet::new();
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let source = std::fs::read_to_string(&path).unwrap();
+                let after = source.split("alarm = \"").skip(1);
+                names.extend(after.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+            }
+        }
+    }
+    names
+}
