@@ -44,6 +44,13 @@ pub(crate) enum Scheme {
     Dark,
 }
 
+/// Whether there is a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Network {
+    There,
+    Gone,
+}
+
 /// What is there to be looked at: `(width, height)` of the window's inside, in CSS pixels.
 pub(crate) type Size = (u32, u32);
 
@@ -105,9 +112,9 @@ impl Browser {
     }
 
     /// Without a network, or with one again.
-    pub(crate) async fn go_offline(&self, offline: bool) {
+    pub(crate) async fn set_network(&self, network: Network) {
         self.devtools("Network.enable", json!({})).await;
-        let conditions = json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+        let conditions = json!({"offline": network == Network::Gone, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
         self.devtools("Network.emulateNetworkConditions", conditions).await;
     }
 

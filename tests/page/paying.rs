@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::browser::{DESKTOP, PHONE, Scheme};
-use crate::support::Visit;
+use crate::support::{Refill, Visit};
 
 const GOOD: &str = "4242424242424242";
 const DECLINED: &str = "4000000000000002";
@@ -94,7 +94,7 @@ async fn a_declined_card_is_told_at_stripes_page_and_another_one_pays() {
 #[tokio::test]
 async fn refills_are_set_and_a_decline_says_what_to_do() {
     let Some(visit) = Visit::begin().await else { return };
-    visit.pay("25.00", DECLINED_LATER, false).await;
+    visit.pay("25.00", DECLINED_LATER, Refill::Off).await;
     visit.open("#refill").await;
     visit.browser.see("refill-form").await;
     visit.browser.click("refill-enabled").await;
@@ -141,7 +141,7 @@ async fn with_too_little_credit_nothing_starts_and_the_page_says_what_is_missing
 #[tokio::test]
 async fn invoices_and_cards_are_there_after_a_payment() {
     let Some(visit) = Visit::begin().await else { return };
-    visit.pay("25.00", GOOD, true).await;
+    visit.pay("25.00", GOOD, Refill::On).await;
     visit.open("#invoices").await;
     visit.browser.counts("[data-testid=invoice-row]", 1).await;
     visit.browser.says("[data-testid=invoice-row]", "$25.00").await;

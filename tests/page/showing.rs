@@ -3,8 +3,8 @@
 use fantoccini::Locator;
 use serde_json::json;
 
-use crate::browser::{DESKTOP, PHONE, Scheme};
-use crate::support::Visit;
+use crate::browser::{DESKTOP, Network, PHONE, Scheme};
+use crate::support::{Refill, Visit};
 
 const GOOD: &str = "4242424242424242";
 const SECTIONS: [&str; 7] = ["balance", "transactions", "refill", "cards", "invoices", "company", "projects"];
@@ -12,7 +12,7 @@ const SECTIONS: [&str; 7] = ["balance", "transactions", "refill", "cards", "invo
 #[tokio::test]
 async fn an_hour_passes_and_the_page_shows_what_it_cost() {
     let Some(visit) = Visit::begin().await else { return };
-    visit.pay("25.00", GOOD, false).await;
+    visit.pay("25.00", GOOD, Refill::Off).await;
     visit.open(&format!("#projects/{}", visit.project)).await;
     visit.browser.click("resource-new").await;
     visit.browser.fill("[data-testid=resource-name]", "web").await;
@@ -41,7 +41,7 @@ async fn an_hour_passes_and_the_page_shows_what_it_cost() {
 #[tokio::test]
 async fn a_suspension_is_told_in_a_banner_and_ends_with_credit() {
     let Some(visit) = Visit::begin().await else { return };
-    visit.pay("5.00", GOOD, false).await;
+    visit.pay("5.00", GOOD, Refill::Off).await;
     visit.start("vm-gpu", "trainer").await;
     visit.open("#balance").await;
     visit.browser.says("[data-testid=banner]", "Your credit lasts").await;
@@ -53,7 +53,7 @@ async fn a_suspension_is_told_in_a_banner_and_ends_with_credit() {
     visit.browser.look(PHONE, Scheme::Dark).await;
     visit.browser.picture("suspended-phone-dark").await;
     visit.browser.look(DESKTOP, Scheme::Light).await;
-    visit.pay("25.00", GOOD, false).await;
+    visit.pay("25.00", GOOD, Refill::Off).await;
     visit.open("#projects").await;
     visit.browser.click("resource-start").await;
     visit.browser.see_css("[data-testid=resource-row][data-state=running]").await;
@@ -63,7 +63,7 @@ async fn a_suspension_is_told_in_a_banner_and_ends_with_credit() {
 #[tokio::test]
 async fn every_section_fits_a_phone_in_light_and_dark() {
     let Some(visit) = Visit::begin().await else { return };
-    visit.pay("100.00", GOOD, true).await;
+    visit.pay("100.00", GOOD, Refill::On).await;
     visit.start("vm-large", "web").await;
     visit.start("postgres", "a-database-with-a-rather-long-name-as-people-give-them").await;
     visit.pass(30 * 3600).await;
@@ -121,7 +121,7 @@ async fn names_are_text_and_never_markup() {
     let Some(visit) = Visit::begin().await else { return };
     let name = "<img src=x onerror=\"document.title='owned'\">";
     visit.write("POST", "/v1/projects", &json!({"name": name})).await;
-    visit.pay("25.00", GOOD, false).await;
+    visit.pay("25.00", GOOD, Refill::Off).await;
     visit.start("vm-small", "<b>bold</b>").await;
     visit.open("#projects").await;
     visit.browser.says("main", name).await;
@@ -134,15 +134,15 @@ async fn names_are_text_and_never_markup() {
 #[tokio::test]
 async fn without_a_network_the_page_says_so_and_goes_on_afterwards() {
     let Some(visit) = Visit::begin().await else { return };
-    visit.pay("25.00", GOOD, false).await;
+    visit.pay("25.00", GOOD, Refill::Off).await;
     visit.open("#balance").await;
     visit.browser.says("[data-testid=balance]", "$25.00").await;
-    visit.browser.go_offline(true).await;
+    visit.browser.set_network(Network::Gone).await;
     visit.browser.see("offline-banner").await;
     visit.browser.click("nav-transactions").await;
     visit.browser.see("retry").await;
     visit.browser.picture("offline").await;
-    visit.browser.go_offline(false).await;
+    visit.browser.set_network(Network::There).await;
     visit.browser.click("retry").await;
     visit.browser.counts("[data-testid=tx-row]", 1).await;
     let complaints = visit.complaints().await;
@@ -153,7 +153,7 @@ async fn without_a_network_the_page_says_so_and_goes_on_afterwards() {
 #[tokio::test]
 async fn another_account_sees_only_its_own() {
     let Some(visit) = Visit::begin().await else { return };
-    visit.pay("25.00", GOOD, false).await;
+    visit.pay("25.00", GOOD, Refill::Off).await;
     visit.open("#balance").await;
     visit.browser.says("[data-testid=balance]", "$25.00").await;
     visit.browser.fill("[data-testid=account-input]", "bob").await;

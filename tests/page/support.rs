@@ -15,6 +15,13 @@ use crate::browser::{self, Browser};
 /// The account that the page signs in as unless told otherwise.
 pub(crate) const ACCOUNT: &str = seed::ACCOUNT;
 
+/// What is agreed about refills with a payment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refill {
+    On,
+    Off,
+}
+
 /// A cloud, a browser, and the customer's own access to the API to prepare and to check.
 pub(crate) struct Visit {
     pub(crate) cloud: Cloud,
@@ -62,9 +69,11 @@ impl Visit {
     }
 
     /// Credit, without the page: paid at Stripe's with this card.
-    pub(crate) async fn pay(&self, amount: &str, card: &str, refill: bool) {
-        let refill =
-            json!({"enabled": refill, "threshold": refill.then_some("5.00"), "amount": refill.then_some("25.00")});
+    pub(crate) async fn pay(&self, amount: &str, card: &str, refill: Refill) {
+        let refill = match refill {
+            Refill::On => json!({"enabled": true, "threshold": "5.00", "amount": "25.00"}),
+            Refill::Off => json!({"enabled": false}),
+        };
         let session =
             self.write("POST", "/v1/checkout-sessions", &json!({"amount": amount, "auto_refill": refill})).await;
         let form = [("content-type", "application/x-www-form-urlencoded")];

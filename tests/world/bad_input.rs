@@ -46,7 +46,7 @@ impl<'w> Scene<'w> {
         let cards = world.read(&alice.api, "/v1/payment-methods").await;
         let card = cards["items"][0]["id"].as_str().unwrap().to_owned();
         let (project, resource) = (last(&project), last(&resource));
-        Scene { world, project, resource, session, payment, card, routes, alice, mallory }
+        Scene { world, alice, mallory, project, resource, session, payment, card, routes }
     }
 
     /// A route with Alice's things in it.

@@ -93,7 +93,9 @@ fn granted(world: &World) -> Permissions {
     let texts = |value: &Value| -> Vec<String> {
         match value {
             Value::Array(items) => items.iter().map(|item| item.as_str().unwrap().to_owned()).collect(),
-            one => vec![one.as_str().unwrap_or_else(|| panic!("not resolved: {one}")).to_owned()],
+            one @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+                vec![one.as_str().unwrap_or_else(|| panic!("not resolved: {one}")).to_owned()]
+            }
         }
     };
     let mut granted = Permissions::new();

@@ -17,7 +17,7 @@ use tollgate_local::{Cloud, Config, StartError, WhichStripe, format_time, seed};
 
 use expected::{EVENTS, ROWS, TOTALS, ZERO};
 pub(crate) use screen::Form;
-use screen::Screen;
+use screen::{Found, Screen};
 
 /// The account of the story.
 const ACCOUNT: &str = "ada";
@@ -155,7 +155,7 @@ impl<'a> Story<'a> {
     /// Something that must be so.
     fn check(&mut self, what: &str, found: &Value, expected: &str) {
         let found = found.as_str().unwrap_or("nothing");
-        self.screen.checked(&format!("{what} {found}"), found == expected);
+        self.screen.checked(&format!("{what} {found}"), Found::of(found, expected));
         if found != expected {
             self.mistakes.push(format!("{what} {expected}, not {found}"));
         }
@@ -237,8 +237,8 @@ impl<'a> Story<'a> {
         let items = page["items"].as_array().cloned().unwrap_or_default();
         let new: Vec<Value> = items.into_iter().rev().skip(self.rows.len()).collect();
         for row in new {
-            let expected = ROWS.get(self.rows.len()).is_some_and(|expected| expected.is(&row));
-            self.screen.row(&row, expected);
+            let is_expected = ROWS.get(self.rows.len()).is_some_and(|expected| expected.is(&row));
+            self.screen.row(&row, Found::of(&is_expected, &true));
             self.rows.push(row);
         }
         self.screen.clock(&format_time(self.cloud.now()));

@@ -16,6 +16,19 @@ pub(crate) enum Form {
     Json,
 }
 
+/// Whether something is as it was worked out by hand.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Found {
+    AsExpected,
+    Otherwise,
+}
+
+impl Found {
+    pub(super) fn of<T: PartialEq + ?Sized>(found: &T, expected: &T) -> Self {
+        if found == expected { Self::AsExpected } else { Self::Otherwise }
+    }
+}
+
 /// Where it is told.
 #[derive(Debug)]
 pub(super) struct Screen {
@@ -51,8 +64,8 @@ impl Screen {
         self.line(&self.in_colour(DIM, &format!("    {text}")));
     }
 
-    pub(super) fn checked(&self, text: &str, is_expected: bool) {
-        self.line(&format!("    {text}  {}", self.mark(is_expected)));
+    pub(super) fn checked(&self, text: &str, found: Found) {
+        self.line(&format!("    {text}  {}", self.mark(found)));
     }
 
     pub(super) fn clock(&self, now: &str) {
@@ -63,13 +76,13 @@ impl Screen {
     }
 
     /// A row, and whether it is the one that was expected next.
-    pub(super) fn row(&self, row: &Value, is_expected: bool) {
+    pub(super) fn row(&self, row: &Value, found: Found) {
         let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
         let at = text("at").replace('T', " ").replace('Z', "");
         let (amount, description) = (text("amount"), text("description"));
         let amount = if amount == "0.00" { String::new() } else { amount };
         let line = format!("    {at}  {:<17} {amount:>10} {:>10}  {description}", text("type"), text("balance_after"));
-        self.line(&format!("{line}  {}", self.mark(is_expected)));
+        self.line(&format!("{line}  {}", self.mark(found)));
     }
 
     /// What it came to, and the exit code that says so.
@@ -99,8 +112,11 @@ impl Screen {
         if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    fn mark(&self, is_expected: bool) -> String {
-        if is_expected { self.in_colour(GREEN, "✓") } else { self.in_colour(RED, "✗ not as expected") }
+    fn mark(&self, found: Found) -> String {
+        match found {
+            Found::AsExpected => self.in_colour(GREEN, "✓"),
+            Found::Otherwise => self.in_colour(RED, "✗ not as expected"),
+        }
     }
 
     fn in_colour(&self, colour: &str, text: &str) -> String {
