@@ -13,7 +13,7 @@
 //!   [`faults`].
 //! - `gateway` is the HTTP API, `tokens` its issuer.
 //! - [`events`] is EventBridge, [`scheduler`] its schedules, `queues` is SQS, `streams` and
-//!   `dynamodb` are DynamoDB, [`stripe`] and `webhooks` are Stripe.
+//!   `dynamodb` are DynamoDB, `secrets` is Secrets Manager, [`stripe`] and `webhooks` are Stripe.
 //! - `store` keeps it all between runs.
 //! - [`control`] is `/local/…`, [`Cloud`] the same from a program; [`api`] asks it over HTTP, [`seed`] fills it.
 //!
@@ -39,6 +39,7 @@ pub mod names;
 mod queues;
 pub mod scheduler;
 pub mod seed;
+mod secrets;
 mod services;
 mod store;
 mod streams;
