@@ -16,7 +16,7 @@
 //!
 //! [`signature`] verifies, [`event`] says what an event means to us. [`payments`] records it: money in, money back, cards.
 //! [`attempt`] drives one refill through its steps, or finds out by looking how far it came. [`said`] passes on what Stripe says
-//! of an object, for support.
+//! of an object, for support. [`setup`] is what must be there before any of this works.
 //!
 //! Checked against Stripe's own OpenAPI of version [`API_VERSION`].
 
@@ -37,6 +37,7 @@ pub mod payments;
 pub mod said;
 pub mod secret;
 pub mod settings;
+pub mod setup;
 pub mod signature;
 
 use std::sync::Arc;
@@ -139,7 +140,7 @@ pub struct OnDemand {
 /// What Stripe is made from.
 #[derive(Debug)]
 enum Source {
-    Given(StripeSettings),
+    Given(Box<StripeSettings>),
     /// The settings lack only the secret, which is here.
     Kept(Vault),
 }
@@ -148,7 +149,7 @@ impl OnDemand {
     /// With what the operator set.
     #[must_use]
     pub fn new(settings: StripeSettings) -> OnDemand {
-        OnDemand { source: Source::Given(settings), made: OnceCell::new() }
+        OnDemand { source: Source::Given(Box::new(settings)), made: OnceCell::new() }
     }
 
     /// With what the process's environment says, which is read now: a mistake in it should show when a function starts. The
@@ -173,7 +174,7 @@ impl OnDemand {
     /// [`StartError`]
     pub async fn get(&self) -> Result<&Stripe, StartError> {
         let make = async || match &self.source {
-            Source::Given(settings) => Stripe::new(settings.clone()),
+            Source::Given(settings) => Stripe::new(StripeSettings::clone(settings)),
             Source::Kept(vault) => {
                 let secret = vault.read().await?;
                 let settings = StripeSettings::with(secret.clone(), variable)?;
@@ -188,7 +189,7 @@ impl OnDemand {
 impl From<Stripe> for OnDemand {
     fn from(stripe: Stripe) -> OnDemand {
         let settings = StripeSettings::clone(&stripe.settings);
-        OnDemand { source: Source::Given(settings), made: OnceCell::new_with(Some(stripe)) }
+        OnDemand { source: Source::Given(Box::new(settings)), made: OnceCell::new_with(Some(stripe)) }
     }
 }
 

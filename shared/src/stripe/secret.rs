@@ -124,7 +124,8 @@ impl Secret {
                 return Err("webhook_secrets is not a list");
             }
         };
-        let one = |secret: &Value| secret.as_str().map(str::trim).filter(|secret| !secret.is_empty()).map(str::to_owned);
+        let one =
+            |secret: &Value| secret.as_str().map(str::trim).filter(|secret| !secret.is_empty()).map(str::to_owned);
         let webhooks: Option<Vec<String>> = webhooks.iter().map(one).collect();
         Secret::new(key.to_owned(), webhooks.ok_or("a webhook secret is not a text, or empty")?)
     }
@@ -257,8 +258,12 @@ mod tests {
 
     #[test]
     fn a_secret_is_a_key_and_a_list() {
-        let secret = Secret::read(r#"{"secret_key": " rk_live_1 ", "webhook_secrets": ["whsec_1", " whsec_2"]}"#).unwrap();
-        assert_eq!((secret.mode(), secret.webhook_secrets()), (Mode::Live, ["whsec_1", "whsec_2"].map(str::to_owned).as_slice()));
+        let secret =
+            Secret::read(r#"{"secret_key": " rk_live_1 ", "webhook_secrets": ["whsec_1", " whsec_2"]}"#).unwrap();
+        assert_eq!(
+            (secret.mode(), secret.webhook_secrets()),
+            (Mode::Live, ["whsec_1", "whsec_2"].map(str::to_owned).as_slice())
+        );
         assert_eq!(secret.authorization(), "Basic cmtfbGl2ZV8xOg==");
         assert!(Secret::read(r#"{"secret_key": "sk_test_1"}"#).unwrap().webhook_secrets().is_empty());
     }
@@ -275,7 +280,8 @@ mod tests {
         for (text, why) in wrong {
             assert_eq!(Secret::read(text), Err(why));
         }
-        let shown = format!("{:?}", Keyring::given(Secret::new("sk_test_1".to_owned(), vec!["whsec_1".to_owned()]).unwrap()));
+        let shown =
+            format!("{:?}", Keyring::given(Secret::new("sk_test_1".to_owned(), vec!["whsec_1".to_owned()]).unwrap()));
         assert!(!shown.contains("sk_") && !shown.contains("whsec_"), "{shown}");
     }
 }
