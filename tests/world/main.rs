@@ -4,6 +4,7 @@
 //! - [`support`] is such a world, and the people in it.
 //! - [`invariants`] looks at all of it from outside and checks what must hold whatever happened.
 //! - `races` lets things happen at once.
+//! - `described` holds the description of the HTTP API, `infra/openapi.yaml`, against what is answered.
 //! - `story` is one customer's, from the first payment on.
 //! - `bad_input` and `bad_webhooks` are what nobody should send.
 //! - `killed` kills a function before and after each of its calls, flow by flow; `killed_on_time` those that
@@ -18,6 +19,7 @@
 
 mod bad_input;
 mod bad_webhooks;
+mod described;
 mod invariants;
 mod killed;
 mod killed_on_time;

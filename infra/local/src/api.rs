@@ -14,6 +14,8 @@ pub struct Api {
     client: Client,
     url: String,
     token: Option<String>,
+    /// For whom the platform acts: the header `Tollgate-Account`.
+    account: Option<String>,
 }
 
 /// An answer.
@@ -37,13 +39,19 @@ impl Api {
     /// Requests without a token.
     #[must_use]
     pub fn new(url: &str) -> Self {
-        Self { client: Client::new(), url: url.trim_end_matches('/').to_owned(), token: None }
+        Self { client: Client::new(), url: url.trim_end_matches('/').to_owned(), token: None, account: None }
     }
 
     /// The same with a token.
     #[must_use]
     pub fn with_token(&self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self.clone() }
+    }
+
+    /// The same for another account, as the platform asks.
+    #[must_use]
+    pub fn acting_for(&self, account: impl Into<String>) -> Self {
+        Self { account: Some(account.into()), ..self.clone() }
     }
 
     /// Sends a request with any headers and any body.
@@ -61,7 +69,8 @@ impl Api {
         let mut all = HeaderMap::new();
         let token = self.token.as_ref().map(|token| format!("Bearer {token}"));
         let token = token.iter().map(|token| (header::AUTHORIZATION.as_str(), token.as_str()));
-        for (name, value) in token.chain(headers.iter().copied()) {
+        let account = self.account.iter().map(|account| ("tollgate-account", account.as_str()));
+        for (name, value) in token.chain(account).chain(headers.iter().copied()) {
             let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
             let value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
             all.insert(name, value);

@@ -15,7 +15,7 @@ pub(crate) fn text(cloud: &Cloud, state: Option<&Path>, seed: Option<&Seed>) -> 
     let functions = cloud.wiring().functions.iter().map(|function| function.binary.as_str());
     let mut text = format!(
         "
-  API         {api}/
+  The page    {api}/
   Stripe      {stripe}
   DynamoDB    {}   (for AWS_ENDPOINT_URL_DYNAMODB)
   The clock   {}

@@ -1,0 +1,263 @@
+//! `infra/openapi.yaml` describes what is answered: the same routes as the template, with the same scopes, and answers of just
+//! the described shape, on every route.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use tollgate_local::api::{Answer, Api};
+use tollgate_local::wiring::RouteAuthorizer;
+
+use crate::support::{HOUR, PLATFORM, Processes, World, key, token};
+
+/// Routes of the page: files, not API.
+const FILES: [&str; 3] = ["GET /", "GET /config.json", "GET /assets/{file+}"];
+
+/// The description, and which of its operations were seen to answer as it says.
+struct Description {
+    document: Value,
+    seen: BTreeSet<String>,
+}
+
+impl Description {
+    async fn of(world: &World) -> Description {
+        let document = world.api.get("/v1/openapi.json").await.unwrap().success().unwrap();
+        Description { document, seen: BTreeSet::new() }
+    }
+
+    /// Operations by route key: `GET /v1/balance`.
+    fn operations(&self) -> BTreeMap<String, &Value> {
+        let paths = self.document["paths"].as_object().unwrap();
+        let methods = |path: &str, item: &'_ Value| -> Vec<(String, String)> {
+            let methods = item.as_object().unwrap().keys().filter(|key| *key != "parameters");
+            methods.map(|method| (format!("{} {path}", method.to_uppercase()), method.clone())).collect()
+        };
+        let all = paths.iter().flat_map(|(path, item)| {
+            methods(path, item).into_iter().map(move |(route, method)| (route, &item[method.as_str()]))
+        });
+        all.collect()
+    }
+
+    /// The answer is as it is described: status, type, shape.
+    fn check(&mut self, route: &str, answer: &Answer) {
+        let operations = self.operations();
+        let operation = operations.get(route).unwrap_or_else(|| panic!("{route} is not described"));
+        let responses = &operation["responses"];
+        let status = answer.status.to_string();
+        let is_success = (200..300).contains(&answer.status);
+        assert!(!is_success || !responses[&status].is_null(), "{route} answers {status}, which is not described");
+        let response =
+            if is_success { &responses[&status] } else { &self.document["components"]["responses"]["Problem"] };
+        let body = if answer.body.is_empty() { None } else { Some(answer.json()) };
+        match (response["content"].as_object(), body) {
+            (None, None) => {}
+            (Some(content), Some(body)) => {
+                let kind = answer.headers["content-type"].to_str().unwrap();
+                let schema = &content.get(kind).unwrap_or_else(|| panic!("{route} answers {kind}"))["schema"];
+                let errors = self.errors(schema, &body);
+                assert!(errors.is_empty(), "{route}: {errors:#?}\n{body:#}");
+            }
+            (described, body) => panic!("{route}: described {described:?}, answered {body:?}"),
+        }
+        if is_success {
+            self.seen.insert(route.to_owned());
+        }
+    }
+
+    fn errors(&self, schema: &Value, instance: &Value) -> Vec<String> {
+        // The components come along, so that what the schema refers to is found.
+        let whole = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "allOf": [schema], "components": self.document["components"]});
+        let validator = jsonschema::validator_for(&whole).unwrap();
+        validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    }
+}
+
+#[tokio::test]
+async fn the_template_and_the_description_have_the_same_routes_and_scopes() {
+    let world = World::new(Processes::One).await;
+    let description = Description::of(&world).await;
+    let scopes_of = |security: &Value| match security.as_array().map(Vec::as_slice) {
+        None => Some(Vec::new()),
+        Some([]) => None,
+        Some(all) => {
+            Some(all[0]["token"].as_array().unwrap().iter().map(|scope| scope.as_str().unwrap().to_owned()).collect())
+        }
+    };
+    let described: BTreeMap<String, Option<Vec<String>>> = description
+        .operations()
+        .into_iter()
+        .map(|(route, operation)| (route, scopes_of(&operation["security"])))
+        .collect();
+    let routes = world.cloud.wiring().api.as_ref().unwrap().routes.iter();
+    let routes = routes.filter(|route| !FILES.contains(&route.key().as_str()));
+    let wired: BTreeMap<String, Option<Vec<String>>> = routes
+        .map(|route| {
+            let scopes = match &route.authorizer {
+                RouteAuthorizer::None => None,
+                RouteAuthorizer::Jwt { scopes, .. } => Some(scopes.clone()),
+            };
+            (route.key(), scopes)
+        })
+        .collect();
+    assert_eq!(described, wired);
+    // What accepts everything would describe nothing.
+    let balance = json!({"$ref": "#/components/schemas/Balance"});
+    assert!(!description.errors(&balance, &json!({})).is_empty());
+    let ids: BTreeSet<&str> =
+        description.operations().values().map(|operation| operation["operationId"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), described.len(), "every operation has a name of its own");
+}
+
+/// One who asks and looks whether the answers are as described.
+struct Reader<'w> {
+    world: &'w World,
+    description: Description,
+}
+
+impl Reader<'_> {
+    /// The path is the route's, with what stands for its parameters put in; the body must be described as well.
+    async fn send(&mut self, api: &Api, route: &str, path: &str, body: &Value) -> Value {
+        let (method, _) = route.split_once(' ').unwrap();
+        if !body.is_null() {
+            let operations = self.description.operations();
+            let schema = &operations[route]["requestBody"]["content"]["application/json"]["schema"];
+            assert_eq!(self.description.errors(schema, body), Vec::<String>::new(), "{route}: the request {body}");
+        }
+        let key = key();
+        let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = api.send(method, path, &headers, text).await.unwrap();
+        self.description.check(route, &answer);
+        self.world.cloud.idle().await;
+        answer.json()
+    }
+
+    async fn get(&mut self, api: &Api, route: &str, query: &str) -> Value {
+        self.send(api, &format!("GET {route}"), &format!("{route}{query}"), &Value::Null).await
+    }
+}
+
+#[tokio::test]
+async fn every_route_answers_as_it_is_described() {
+    let world = World::new(Processes::Several).await;
+    let (ada, admin) = (world.customer("ada"), world.operator.clone());
+    let platform = world.api.with_token(token(&world.cloud, "platform", PLATFORM));
+    let description = Description::of(&world).await;
+    let mut reader = Reader { world: &world, description };
+    let me = &ada.api;
+
+    // Somebody new.
+    for route in [
+        "account",
+        "balance",
+        "balance/history",
+        "transactions",
+        "spending",
+        "invoices",
+        "company",
+        "auto-refill",
+        "payment-methods",
+        "projects",
+    ] {
+        reader.get(me, &format!("/v1/{route}"), "").await;
+    }
+    reader.send(me, "PUT /v1/account", "/v1/account", &json!({"email": "ada@example.test"})).await;
+    let address = json!({"line1": "1 Main St", "line2": null, "city": "Berlin", "postal_code": "10115", "state": null, "country": "DE"});
+    let company = json!({"name": "Ada GmbH", "address": address, "tax_id": {"type": "eu_vat", "value": "DE123456789"}});
+    reader.send(me, "PUT /v1/company", "/v1/company", &company).await;
+
+    // Money, and cards.
+    let wish = json!({"amount": "25.00", "auto_refill": {"enabled": true, "threshold": "5.00", "amount": "25.00"}});
+    let session = reader.send(me, "POST /v1/checkout-sessions", "/v1/checkout-sessions", &wish).await;
+    let path = format!("/v1/checkout-sessions/{}", session["id"].as_str().unwrap());
+    reader.send(me, "GET /v1/checkout-sessions/{id}", &path, &Value::Null).await;
+    reader.send(me, "POST /v1/checkout-sessions/{id}/cancel", &format!("{path}/cancel"), &json!({})).await;
+    ada.top_up("25.00").await;
+    let refill = json!({"enabled": true, "threshold": "5.00", "amount": "25.00", "monthly_cap": "500.00"});
+    reader.send(me, "PUT /v1/auto-refill", "/v1/auto-refill", &refill).await;
+    reader.send(me, "POST /v1/payment-methods/sessions", "/v1/payment-methods/sessions", &json!({})).await;
+    reader.send(me, "POST /v1/portal-sessions", "/v1/portal-sessions", &json!({})).await;
+    let cards = reader.get(me, "/v1/payment-methods", "").await;
+    let card = format!("/v1/payment-methods/{}", cards["items"][0]["id"].as_str().unwrap());
+    reader.send(me, "PUT /v1/payment-methods/{id}/default", &format!("{card}/default"), &json!({})).await;
+
+    // Projects, resources, hours.
+    let project = reader.send(me, "POST /v1/projects", "/v1/projects", &json!({"name": "site"})).await;
+    let project = format!("/v1/projects/{}", project["id"].as_str().unwrap());
+    reader.send(me, "GET /v1/projects/{project}", &project, &Value::Null).await;
+    let list = format!("{project}/resources");
+    let new = json!({"sku": "vm-small", "name": "web", "start": true});
+    let web = reader.send(me, "POST /v1/projects/{project}/resources", &list, &new).await;
+    let web = format!("{list}/{}", web["id"].as_str().unwrap());
+    let route = |verb: &str| format!("POST /v1/projects/{{project}}/resources/{{id}}/{verb}");
+    world.later(HOUR).await;
+    reader.send(me, &route("stop"), &format!("{web}/stop"), &json!({})).await;
+    reader.send(me, &route("start"), &format!("{web}/start"), &json!({})).await;
+    reader.send(me, "GET /v1/projects/{project}/resources/{id}", &web, &Value::Null).await;
+    reader.send(me, "DELETE /v1/projects/{project}/resources/{id}", &web, &Value::Null).await;
+    reader.send(me, "GET /v1/projects/{project}/resources", &list, &Value::Null).await;
+    reader.send(me, &route("restore"), &format!("{web}/restore"), &json!({})).await;
+    reader.send(me, "GET /v1/projects/{project}/billing", &format!("{project}/billing"), &Value::Null).await;
+    reader.get(me, "/v1/prices", "").await;
+
+    // The platform, with a meter.
+    let tokens = json!({"prices": [{"sku": "tokens", "unit": "quantity", "kind": "meter", "rate": "0.001"}]});
+    reader.send(&admin, "PUT /v1/admin/prices", "/v1/admin/prices", &tokens).await;
+    let project_id = project.rsplit('/').next().unwrap();
+    let usage = json!({"project": project_id, "sku": "tokens", "reading": "100"});
+    let acting = platform.acting_for("ada");
+    reader.send(&acting, "POST /v1/usage", "/v1/usage", &usage).await;
+    reader.get(&platform, "/v1/platform/resources", "?limit=5").await;
+    world.later(HOUR).await;
+
+    // The same again, with something in it.
+    for route in
+        ["balance", "balance/history", "transactions", "spending", "invoices", "company", "auto-refill", "projects"]
+    {
+        reader.get(me, &format!("/v1/{route}"), "").await;
+    }
+    for query in ["?include=all", "?type=usage&limit=1"] {
+        reader.get(me, "/v1/transactions", query).await;
+    }
+    for by in ["sku", "resource"] {
+        reader.get(me, "/v1/spending", &format!("?by={by}")).await;
+    }
+    reader.get(me, "/v1/balance/history", "?granularity=day").await;
+
+    // The operator's staff.
+    reader.get(&admin, "/v1/admin/prices", "").await;
+    let payment = format!("/v1/admin/payments/{}", ada.payment("topup"));
+    reader.send(&admin, "GET /v1/admin/payments/{id}", &payment, &Value::Null).await;
+    let account = "/v1/admin/accounts/ada";
+    let of = |verb: &str| (format!("POST /v1/admin/accounts/{{account}}/{verb}"), format!("{account}/{verb}"));
+    reader.send(&admin, "GET /v1/admin/accounts/{account}", account, &Value::Null).await;
+    reader.send(&admin, "GET /v1/admin/accounts/{account}/verify", &format!("{account}/verify"), &Value::Null).await;
+    let bonus =
+        json!({"amount": "5.00", "expires_at": "2027-01-01T00:00:00Z", "excludes": ["vm-large"], "reason": "a test"});
+    let correction = json!({"amount": "-1.00", "reason": "a test"});
+    for (verb, body) in [("bonus", bonus), ("correction", correction)] {
+        let (route, path) = of(verb);
+        reader.send(&admin, &route, &path, &body).await;
+    }
+    reader.get(me, "/v1/balance", "").await;
+    reader.send(me, "DELETE /v1/payment-methods/{id}", &card, &Value::Null).await;
+    for verb in ["freeze", "unfreeze", "suspend", "resume", "close"] {
+        let (route, path) = of(verb);
+        if verb == "close" {
+            // Only what does not run can be closed.
+            reader.send(me, "DELETE /v1/projects/{project}/resources/{id}", &web, &Value::Null).await;
+        }
+        reader.send(&admin, &route, &path, &json!({"reason": "a test"})).await;
+    }
+
+    // Refusals have their shape too.
+    reader.send(me, "GET /v1/projects/{project}", "/v1/projects/prj-nothing", &Value::Null).await;
+    reader.send(me, "POST /v1/projects/{project}/resources", &list, &new).await;
+
+    let mut expected: BTreeSet<String> = reader.description.operations().into_keys().collect();
+    // Stripe's own calls and this file were answered all the time.
+    for other in ["POST /v1/stripe/webhook", "GET /v1/openapi.json"] {
+        expected.remove(other);
+    }
+    let missing: Vec<&String> = expected.difference(&reader.description.seen).collect();
+    assert!(missing.is_empty(), "never seen to succeed: {missing:?}");
+}
