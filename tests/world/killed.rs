@@ -203,7 +203,7 @@ pub(crate) fn listed(calls: &[Call]) -> Vec<String> {
 
 #[tokio::test]
 async fn a_payment_page_is_made_once() {
-    survives(Flow::Page, 18).await;
+    survives(Flow::Page, 20).await;
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ mod invariants;
 mod killed;
 mod killed_on_time;
 mod races;
+mod secrets;
 mod story;
 mod support;
 mod twice;

@@ -72,7 +72,7 @@ pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed
     for wrong in health.checks.iter().filter(|check| !check.ok) {
         tracing::warn!(request = call.request_id, check = wrong.name, detail = wrong.detail, "not healthy");
     }
-    Answer::ok(&health).map_err(Failed::from)
+    Answer::ok(&health)
 }
 
 async fn of_stripe(stripe: &Stripe) -> Vec<Check> {
@@ -157,8 +157,10 @@ async fn tax(stripe: &Stripe) -> Found {
 
 /// A restricted key may lack the permission to look.
 fn unasked(error: &StripeError) -> String {
-    match error {
-        StripeError::Rejected(no) if no.status == 403 => format!("the key may not look: {}", no.message),
-        error => error.to_string(),
+    if let StripeError::Rejected(no) = error
+        && no.status == 403
+    {
+        return format!("the key may not look: {}", no.message);
     }
+    error.to_string()
 }
