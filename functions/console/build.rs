@@ -95,11 +95,11 @@ fn value(yaml: &Yaml<'_>) -> Result<Value, Error> {
             };
             Value::Object(entries.iter().map(entry).collect::<Result<_, _>>()?)
         }
-        other @ (Yaml::Representation(..)
-        | Yaml::Value(Scalar::FloatingPoint(_))
+        Yaml::Value(Scalar::FloatingPoint(_))
         | Yaml::Tagged(..)
+        | Yaml::Representation(..)
         | Yaml::Alias(_)
-        | Yaml::BadValue) => return Err(Error::other(format!("openapi.yaml has {other:?}"))),
+        | Yaml::BadValue => return Err(Error::other(format!("openapi.yaml has {yaml:?}"))),
     })
 }
 

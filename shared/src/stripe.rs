@@ -10,11 +10,13 @@
 //! ([`StripeError::Unavailable`]) or whether what happened must be found out by looking
 //! ([`StripeError::Unresolved`]: Stripe returns a stored 500 under its key for ever).
 //!
+//! The key and the webhooks' secrets are in Secrets Manager ([`secret`]), and are read again when they were replaced.
+//!
 //! # What Stripe tells
 //!
 //! [`signature`] verifies, [`event`] says what an event means to us. [`payments`] records it: money in, money back, cards.
 //! [`attempt`] drives one refill through its steps, or finds out by looking how far it came. [`said`] passes on what Stripe says
-//! of an object, for support.
+//! of an object, for support. [`setup`] is what must be there before any of this works.
 //!
 //! Checked against Stripe's own OpenAPI of version [`API_VERSION`].
 
@@ -33,18 +35,25 @@ mod own_cards;
 mod page_calls;
 pub mod payments;
 pub mod said;
+pub mod secret;
 pub mod settings;
+pub mod setup;
 pub mod signature;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
+use aws_types::SdkConfig;
+use tokio::sync::OnceCell;
 
 pub use connection::{Connection, Patience};
 pub use error::{Declined, Rejection, StripeError};
 pub use own_cards::CardAsked;
-pub use settings::StripeSettings;
+pub use settings::{Mode, StripeSettings};
+
+use crate::settings::SettingsError;
+use secret::{Keyring, Secret, SecretError, Vault};
 
 /// The version of Stripe's API that every call asks for, whatever the account's default is.
 pub const API_VERSION: &str = "2026-08-26.dahlia";
@@ -59,28 +68,47 @@ const READ_SECONDS: u64 = 25;
 pub struct Stripe {
     connection: Connection,
     settings: Arc<StripeSettings>,
+    keyring: Arc<Keyring>,
 }
 
 impl Stripe {
+    /// Stripe, as the process's environment says, reached over the SDK's own HTTP client. If the key is not given there,
+    /// the secret is read.
+    ///
+    /// # Errors
+    /// [`StartError`], naming the variable or the secret.
+    pub async fn start(aws: &SdkConfig) -> Result<Stripe, StartError> {
+        let stripe = OnDemand::from_environment(aws)?;
+        stripe.get().await?;
+        stripe.made.into_inner().ok_or(StartError::NoHttpClient)
+    }
+
     /// Stripe, reached over the SDK's own HTTP client.
     ///
     /// # Errors
     /// If this binary was built without that client (a mistake in its features).
-    pub fn new(settings: StripeSettings) -> Result<Stripe, NoHttpClient> {
-        let timeouts = HttpConnectorSettings::builder()
-            .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
-            .read_timeout(Duration::from_secs(READ_SECONDS))
-            .build();
-        let sleep = aws_smithy_async::rt::sleep::default_async_sleep();
-        let connector = aws_smithy_http_client::default_connector(&timeouts, sleep).ok_or(NoHttpClient)?;
-        Ok(Stripe::over(connector, settings, Patience::default()))
+    pub fn new(settings: StripeSettings) -> Result<Stripe, StartError> {
+        Ok(Stripe::over(connector()?, settings, Patience::default()))
     }
 
     /// The same over another HTTP client.
     #[must_use]
     pub fn over(connector: SharedHttpConnector, settings: StripeSettings, patience: Patience) -> Stripe {
-        let connection = Connection::new(connector, &settings.api_base, &settings.secret_key, patience);
-        Stripe { connection, settings: Arc::new(settings) }
+        let keyring = Keyring::given(settings.secret.clone());
+        Stripe::with(connector, settings, patience, keyring)
+    }
+
+    /// The same with a secret that can be read again.
+    #[must_use]
+    pub fn with(
+        connector: SharedHttpConnector,
+        settings: StripeSettings,
+        patience: Patience,
+        keyring: Keyring,
+    ) -> Stripe {
+        let keyring = Arc::new(keyring);
+        let connection = Connection::new(connector, &settings.api_base, Arc::clone(&keyring), patience);
+        Stripe { connection, settings: Arc::new(settings), keyring }
     }
 
     /// What the operator set.
@@ -88,44 +116,106 @@ impl Stripe {
     pub fn settings(&self) -> &StripeSettings {
         &self.settings
     }
+
+    /// Whether money is real: what the key says. An event of the other mode is never credited.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.settings.secret.mode()
+    }
+
+    /// The secret as it was last read.
+    #[must_use]
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
 }
 
-/// Stripe, made when it is first needed: a function of which few routes need it starts without it.
+/// Stripe, made when it is first needed: a function of which few routes need it starts without it, and without its secret.
 #[derive(Debug)]
 pub struct OnDemand {
-    settings: Arc<StripeSettings>,
-    made: OnceLock<Stripe>,
+    source: Source,
+    made: OnceCell<Stripe>,
+}
+
+/// What Stripe is made from.
+#[derive(Debug)]
+enum Source {
+    Given(Box<StripeSettings>),
+    /// The settings lack only the secret, which is here.
+    Kept(Vault),
 }
 
 impl OnDemand {
-    /// With what the operator set, which is read when the function starts: a mistake in it should show then.
+    /// With what the operator set.
     #[must_use]
     pub fn new(settings: StripeSettings) -> OnDemand {
-        OnDemand { settings: Arc::new(settings), made: OnceLock::new() }
+        OnDemand { source: Source::Given(Box::new(settings)), made: OnceCell::new() }
     }
 
-    /// Stripe.
+    /// With what the process's environment says, which is read now: a mistake in it should show when a function starts. The
+    /// secret is not.
     ///
     /// # Errors
-    /// As [`Stripe::new`].
-    pub fn get(&self) -> Result<&Stripe, NoHttpClient> {
-        match self.made.get() {
-            Some(stripe) => Ok(stripe),
-            None => {
-                let stripe = Stripe::new(StripeSettings::clone(&self.settings))?;
-                Ok(self.made.get_or_init(|| stripe))
-            }
+    /// [`SettingsError`], naming the variable.
+    pub fn from_environment(aws: &SdkConfig) -> Result<OnDemand, SettingsError> {
+        if let Some(secret) = Secret::of_variables(&variable)? {
+            return Ok(OnDemand::new(StripeSettings::with(secret, variable)?));
         }
+        let arn = variable("STRIPE_SECRET_ARN").filter(|arn| !arn.trim().is_empty());
+        let arn = arn.ok_or(SettingsError::Missing("STRIPE_SECRET_ARN (or STRIPE_SECRET_KEY)"))?;
+        StripeSettings::with(Secret::unread(), variable)?;
+        let vault = Vault::new(aws_sdk_secretsmanager::Client::new(aws), arn.trim());
+        Ok(OnDemand { source: Source::Kept(vault), made: OnceCell::new() })
+    }
+
+    /// Stripe. What fails is tried again when it is needed again.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn get(&self) -> Result<&Stripe, StartError> {
+        let make = async || match &self.source {
+            Source::Given(settings) => Stripe::new(StripeSettings::clone(settings)),
+            Source::Kept(vault) => {
+                let secret = vault.read().await?;
+                let settings = StripeSettings::with(secret.clone(), variable)?;
+                let keyring = Keyring::kept(secret, vault.clone());
+                Ok(Stripe::with(connector()?, settings, Patience::default(), keyring))
+            }
+        };
+        self.made.get_or_try_init(make).await
     }
 }
 
 impl From<Stripe> for OnDemand {
     fn from(stripe: Stripe) -> OnDemand {
-        OnDemand { settings: Arc::clone(&stripe.settings), made: OnceLock::from(stripe) }
+        let settings = StripeSettings::clone(&stripe.settings);
+        OnDemand { source: Source::Given(Box::new(settings)), made: OnceCell::new_with(Some(stripe)) }
     }
 }
 
-/// This binary has no HTTP client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this binary was built without an HTTP client")]
-pub struct NoHttpClient;
+fn variable(name: &'static str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn connector() -> Result<SharedHttpConnector, StartError> {
+    let timeouts = HttpConnectorSettings::builder()
+        .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
+        .read_timeout(Duration::from_secs(READ_SECONDS))
+        .build();
+    let sleep = aws_smithy_async::rt::sleep::default_async_sleep();
+    aws_smithy_http_client::default_connector(&timeouts, sleep).ok_or(StartError::NoHttpClient)
+}
+
+/// Why there is no Stripe.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// This binary has no HTTP client.
+    #[error("this binary was built without an HTTP client")]
+    NoHttpClient,
+    /// A variable is missing or cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The secret cannot be read or used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}

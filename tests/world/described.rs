@@ -225,6 +225,7 @@ async fn every_route_answers_as_it_is_described() {
 
     // The operator's staff.
     reader.get(&admin, "/v1/admin/prices", "").await;
+    reader.get(&admin, "/v1/admin/health", "").await;
     let payment = format!("/v1/admin/payments/{}", ada.payment("topup"));
     reader.send(&admin, "GET /v1/admin/payments/{id}", &payment, &Value::Null).await;
     let account = "/v1/admin/accounts/ada";

@@ -181,7 +181,8 @@ async fn survives(flow: Flow, calls: usize) {
 async fn run(flow: Flow, customer: &Customer<'_>, fault: Option<Value>) -> Vec<Call> {
     let world = customer.world;
     let ready = flow.prepare(customer).await;
-    // A process that has read the price list a moment ago makes one call less.
+    // A process that has read the price list a moment ago makes one call less. A new one of a function that asks Stripe begins
+    // with the call for the secret, always, which is among those counted: it dies there too.
     world.fault(json!({"kill": flow.function()}));
     world.only_webhook(flow.webhook());
     if let Some(mut fault) = fault {
@@ -202,12 +203,12 @@ pub(crate) fn listed(calls: &[Call]) -> Vec<String> {
 
 #[tokio::test]
 async fn a_payment_page_is_made_once() {
-    survives(Flow::Page, 19).await;
+    survives(Flow::Page, 20).await;
 }
 
 #[tokio::test]
 async fn a_payment_is_credited_once_and_what_was_agreed_with_it_holds() {
-    survives(Flow::Paid("checkout.session.completed"), 26).await;
+    survives(Flow::Paid("checkout.session.completed"), 27).await;
 }
 
 /// They end in the same calls as the one above; what tells the payment from them differs.
@@ -215,7 +216,7 @@ async fn a_payment_is_credited_once_and_what_was_agreed_with_it_holds() {
 async fn whichever_event_tells_of_a_payment_costs_no_more_calls() {
     let world = World::new(Processes::One).await;
     let mut customers = Vec::new();
-    for (event, calls) in [("payment_intent.succeeded", 25), ("invoice.paid", 27)] {
+    for (event, calls) in [("payment_intent.succeeded", 26), ("invoice.paid", 28)] {
         let customer = world.customer(event);
         let recorded = run(Flow::Paid(event), &customer, None).await;
         assert_eq!(recorded.len(), calls, "{event}: {:#?}", listed(&recorded));
@@ -240,12 +241,12 @@ async fn a_resource_is_stopped_once_and_its_unused_time_comes_back() {
 
 #[tokio::test]
 async fn a_card_is_charged_once_for_a_refill() {
-    survives(Flow::Refilled, 26).await;
+    survives(Flow::Refilled, 27).await;
 }
 
 #[tokio::test]
 async fn a_declined_refill_is_told_once_and_its_invoice_void() {
-    survives(Flow::Declined, 23).await;
+    survives(Flow::Declined, 24).await;
 }
 
 #[tokio::test]
@@ -255,11 +256,11 @@ async fn a_row_is_told() {
 
 #[tokio::test]
 async fn a_refund_is_taken_once() {
-    survives(Flow::Refunded, 9).await;
+    survives(Flow::Refunded, 10).await;
 }
 
 #[tokio::test]
 async fn a_dispute_freezes_and_takes_once_and_gives_back_once() {
-    survives(Flow::Disputed, 14).await;
-    survives(Flow::Won, 15).await;
+    survives(Flow::Disputed, 15).await;
+    survives(Flow::Won, 16).await;
 }

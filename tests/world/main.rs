@@ -26,6 +26,7 @@ mod killed;
 mod killed_on_time;
 mod permissions;
 mod races;
+mod secrets;
 mod story;
 mod support;
 mod twice;

@@ -29,14 +29,16 @@ pub(crate) async fn put(clients: &Clients, call: &Call) -> Result<Answer, Failed
         let set_before = store.profile(account).await?.company;
         let before = store.customer_profile(account).await?.customer;
         if let Some(customer) = &before {
-            let told = desk(clients, call)?.write_company(account, customer, &set_before, &company, &request).await;
+            let told =
+                desk(clients, call).await?.write_company(account, customer, &set_before, &company, &request).await;
             told.map_err(refused)?;
         }
         store.set_company(account, &company).await?;
         // Who makes a customer reads the profile before and after; if it did both before this was written, it is told here.
         let after = store.customer_profile(account).await?.customer;
         if let Some(customer) = after.filter(|after| Some(after) != before.as_ref()) {
-            let told = desk(clients, call)?.write_company(account, &customer, &set_before, &company, &request).await;
+            let told =
+                desk(clients, call).await?.write_company(account, &customer, &set_before, &company, &request).await;
             told.map_err(refused)?;
         }
         Answer::ok(&company)

@@ -94,7 +94,7 @@ pub(crate) async fn list(clients: &Clients, call: &Call) -> Result<Answer, Faile
         Vec::new()
     } else {
         let customer = store.customer_profile(account).await?.customer;
-        shown(desk(clients, call)?, customer.as_ref(), &all).await?
+        shown(desk(clients, call).await?, customer.as_ref(), &all).await?
     };
     Answer::ok(&Page { items, next: found.rest.map(|rest| rest.end.to_string()) })
 }

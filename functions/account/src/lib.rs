@@ -73,8 +73,11 @@ async fn route(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
 }
 
 /// Where ledger and Stripe meet.
-fn desk<'a>(clients: &'a Clients, call: &Call) -> Result<Desk<'a>, Failed> {
-    let stripe = clients.stripe.get().map_err(|error| Problem::new(Code::Internal, format!("{error}.")))?;
+async fn desk<'a>(clients: &'a Clients, call: &Call) -> Result<Desk<'a>, Failed> {
+    let stripe = clients.stripe.get().await.map_err(|error| {
+        tracing::error!(alarm = "stripe_not_started", request = call.request_id, %error);
+        Problem::new(Code::Unavailable, "Stripe cannot be asked now. Try again in a moment.")
+    })?;
     Ok(Desk { billing: &clients.billing, stripe, now: call.now })
 }
 

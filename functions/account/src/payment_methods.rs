@@ -50,7 +50,7 @@ pub(crate) async fn list(clients: &Clients, call: &Call) -> Result<Answer, Faile
     on.ensure_open().await?;
     let account = on.account();
     if let Some(customer) = clients.billing.store.customer_profile(account).await?.customer {
-        let desk = desk(clients, call)?;
+        let desk = desk(clients, call).await?;
         match Box::pin(desk.look_at_cards(account, &customer)).await {
             Ok(()) => {}
             // Better the cards as they were last seen than none.
@@ -77,7 +77,7 @@ pub(crate) async fn add(clients: &Clients, call: &Call) -> Result<Answer, Failed
         return Err(Refusal::Closed.into());
     }
     let email = email(&on).await?;
-    let desk = desk(clients, call)?;
+    let desk = desk(clients, call).await?;
     let settings = desk.stripe.settings();
     let urls = settings.card_added_url.as_deref().zip(settings.card_canceled_url.as_deref());
     let unset = || Problem::new(Code::Internal, "The operator has not set where to return to.");
@@ -98,7 +98,7 @@ pub(crate) async fn make_default(clients: &Clients, call: &Call) -> Result<Answe
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
     let work = async {
-        let desk = desk(clients, call)?;
+        let desk = desk(clients, call).await?;
         asked(Box::pin(desk.make_default(on.account(), &card)).await?)?;
         let (profile, state) = known(&clients.billing, on.account()).await?;
         let found = profile.cards.iter().find(|known| known.id == card).ok_or_else(unknown)?;
@@ -114,7 +114,7 @@ pub(crate) async fn remove(clients: &Clients, call: &Call) -> Result<Answer, Fai
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
     let work = async {
-        let desk = desk(clients, call)?;
+        let desk = desk(clients, call).await?;
         asked(Box::pin(desk.remove_card(on.account(), &card)).await?)?;
         Ok(Answer::nothing())
     };

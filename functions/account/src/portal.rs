@@ -26,7 +26,7 @@ pub(crate) async fn open(clients: &Clients, call: &Call) -> Result<Answer, Faile
         Problem::new(Code::Conflict, why).with_action(json!({"add_card": "POST /v1/payment-methods/sessions"}))
     };
     let customer = customer.ok_or_else(nobody)?;
-    let desk = desk(clients, call)?;
+    let desk = desk(clients, call).await?;
     let unset = || Problem::new(Code::Internal, "The operator has not set where to return to.");
     let return_url = desk.stripe.settings().portal_return_url.as_deref().ok_or_else(unset)?;
     let work = async {

@@ -38,7 +38,7 @@ pub(crate) async fn put(clients: &Clients, call: &Call) -> Result<Answer, Failed
     let work = async {
         billing.store.set_email(on.account(), &email).await?;
         if let Some(customer) = billing.store.customer_profile(on.account()).await?.customer {
-            desk(clients, call)?.stripe.write_email(&customer, &email).await.map_err(Failure::from)?;
+            desk(clients, call).await?.stripe.write_email(&customer, &email).await.map_err(Failure::from)?;
         }
         Answer::ok(&Shown { id: on.account().as_str(), email: Some(email.clone()) })
     };

@@ -2,6 +2,7 @@
 //! account's standing. Every route needs the scope `tollgate/admin`, and every change has a reason.
 
 mod accounts;
+mod health;
 mod payments;
 mod prices;
 
@@ -9,24 +10,39 @@ use lambda_http::{Body, Request, Response};
 use tollgate::api::{self, Answer, Failed};
 use tollgate::http::{ADMIN_SCOPE, Call};
 use tollgate::shell::Billing;
-use tollgate::stripe::Stripe;
+use tollgate::stripe::OnDemand;
 
-/// Answers one request. Stripe is asked only about payments.
-pub async fn handle(billing: &Billing, stripe: &Stripe, request: Request) -> Response<Body> {
+/// What the function is built from.
+#[derive(Debug)]
+pub struct Clients {
+    /// Ledger, prices, settings.
+    pub billing: Billing,
+    /// Stripe: asked only about payments, and whether everything is set up.
+    pub stripe: OnDemand,
+    /// `EVENT_BUS`: nothing is sent to it, but it is looked at whether it is set.
+    pub bus: Option<String>,
+}
+
+/// Answers one request.
+pub async fn handle(clients: &Clients, request: Request) -> Response<Body> {
+    let billing = &clients.billing;
     let call = match api::read(billing, request) {
         Ok(call) => call,
         Err(answer) => return *answer,
     };
-    let result = route(billing, stripe, &call).await;
+    // Boxed: it is many futures deep.
+    let result = Box::pin(route(clients, &call)).await;
     api::respond(billing, &call, result)
 }
 
-async fn route(billing: &Billing, stripe: &Stripe, call: &Call) -> Result<Answer, Failed> {
+async fn route(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+    let billing = &clients.billing;
     call.caller_with(ADMIN_SCOPE)?;
     match call.route.as_str() {
         "GET /v1/admin/prices" => prices::get(billing, call).await,
         "PUT /v1/admin/prices" => prices::put(billing, call).await,
-        "GET /v1/admin/payments/{id}" => payments::get(billing, stripe, call).await,
+        "GET /v1/admin/payments/{id}" => payments::get(clients, call).await,
+        "GET /v1/admin/health" => health::get(clients, call).await,
         "GET /v1/admin/accounts/{account}" => accounts::get(billing, call).await,
         "GET /v1/admin/accounts/{account}/verify" => accounts::verify(billing, call).await,
         "POST /v1/admin/accounts/{account}/bonus" => accounts::bonus(billing, call).await,

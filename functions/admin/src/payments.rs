@@ -8,8 +8,9 @@ use tollgate::http::Call;
 use tollgate::ids::{AccountId, PaymentId};
 use tollgate::problem::{Code, Problem};
 use tollgate::shell::Billing;
-use tollgate::stripe::Stripe;
 use tollgate::transaction::Transaction;
+
+use crate::Clients;
 
 /// What Stripe's ids begin with that lead somewhere.
 const PREFIXES: [&str; 7] = ["cs_", "pi_", "ch_", "in_", "cus_", "re_", "pyr_"];
@@ -33,7 +34,8 @@ struct Place {
 }
 
 /// `GET /v1/admin/payments/{id}`.
-pub(crate) async fn get(billing: &Billing, stripe: &Stripe, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+    let billing = &clients.billing;
     let id: PaymentId = call.path("id")?;
     if !PREFIXES.iter().any(|prefix| id.as_str().starts_with(prefix)) {
         return Err(unknown(&id).into());
@@ -41,11 +43,15 @@ pub(crate) async fn get(billing: &Billing, stripe: &Stripe, call: &Call) -> Resu
     let Place { account, seq } = place(billing, &id).await?;
     let on = OnAccount::named(billing, call, &account);
     let row = on.transaction(&on.row(seq).await?).await?;
-    let (stripe, stripe_error) = match stripe.say(&id).await {
+    let said = match clients.stripe.get().await {
+        Ok(stripe) => stripe.say(&id).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let (stripe, stripe_error) = match said {
         Ok(said) => (said, None),
         Err(error) => {
-            tracing::warn!(request = call.request_id, %id, %error, "Stripe could not be asked");
-            (None, Some(error.to_string()))
+            tracing::warn!(request = call.request_id, %id, error, "Stripe could not be asked");
+            (None, Some(error))
         }
     };
     let shown = Shown { id: id.to_string(), account: account.to_string(), row, stripe, stripe_error };

@@ -6,6 +6,7 @@
     reason = "clippy knows tests, but not what only tests call"
 )]
 
+use admin::Clients;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use tollgate::profile::Company;
@@ -41,9 +42,14 @@ fn stripe_at(address: &str) -> Stripe {
     Stripe::new(settings.unwrap()).unwrap()
 }
 
+fn clients(billing: &Billing, stripe: Stripe) -> Clients {
+    let billing = Billing::new(billing.store.clone(), billing.settings.clone());
+    Clients { billing, stripe: stripe.into(), bus: Some("tollgate-test".to_owned()) }
+}
+
 /// Nothing listens where Stripe should be.
 async fn send(billing: &Billing, event: &Event) -> Answered {
-    admin::handle(billing, &stripe_at("http://127.0.0.1:9"), event.request()).await.into()
+    admin::handle(&clients(billing, stripe_at("http://127.0.0.1:9")), event.request()).await.into()
 }
 
 async fn ask(api: &Api, event: Event) -> Answered {
@@ -258,7 +264,7 @@ async fn what_stripe_says_stands_beside_the_row() {
     store.note_look_ups(&account, 1, &[&customer.id, "cus_nobody", "cs_1/../x"]).await.unwrap();
     let look = async |id: &str| {
         let event = staff(PAYMENT, "10:30:00").at("id", id);
-        let found: Answered = admin::handle(&api.billing, &stripe, event.request()).await.into();
+        let found: Answered = admin::handle(&clients(&api.billing, stripe.clone()), event.request()).await.into();
         assert_eq!((found.status, &found.body["stripe_error"]), (200, &Value::Null), "{}", found.shown());
         found.body["stripe"].clone()
     };

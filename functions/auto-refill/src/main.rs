@@ -2,15 +2,14 @@
 
 use auto_refill::{Clients, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing::init_default_subscriber};
-use tollgate::stripe::{Stripe, StripeSettings};
+use tollgate::stripe::Stripe;
 use tollgate::{aws, shell};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     init_default_subscriber();
     let aws = aws::config()?;
-    let stripe = Stripe::new(StripeSettings::from_environment()?)?;
-    let clients = Clients { billing: shell::billing(&aws)?, stripe };
+    let clients = Clients { billing: shell::billing(&aws)?, stripe: Stripe::start(&aws).await? };
     let clients = &clients;
     run(service_fn(|event: LambdaEvent<_>| async move { Ok::<_, Error>(handle(clients, &event.payload).await?) })).await
 }

@@ -17,7 +17,8 @@ use tollgate::shell::Billing;
 use tollgate::stripe::Stripe;
 use tollgate::stripe::event::{News, NotUnderstood, StripeEvent};
 use tollgate::stripe::payments::{Desk, Failure, Outcome};
-use tollgate::stripe::signature;
+use tollgate::stripe::secret::{Keyring, Secret};
+use tollgate::stripe::signature::{self, BadSignature};
 use tollgate::timestamp::Timestamp;
 
 /// What the function is built from.
@@ -36,15 +37,34 @@ pub async fn handle(clients: &Clients, request: Request) -> Response<Body> {
         Ok(call) => call,
         Err(refused) => return problem(&refused),
     };
-    let secrets = &clients.stripe.settings().webhook_secrets;
-    if let Err(bad) = signature::verify(header.as_deref(), call.body(), secrets, call.now) {
-        tracing::warn!(request = call.request_id, %bad, "webhook refused");
-        return problem(&Problem::new(Code::InvalidSignature, format!("{bad}.")).of_request(&call.request_id));
+    if let Err(refused) = verify(clients.stripe.keyring(), header.as_deref(), &call).await {
+        return problem(&refused.of_request(&call.request_id));
     }
     match deliver(clients, call.body(), call.now).await {
         Ok(outcome) => answer(StatusCode::OK, &json!({"received": true, "outcome": name(&outcome)})),
         Err(refused) => problem(&refused.of_request(&call.request_id)),
     }
+}
+
+/// A signature that fits none of the secrets may be made with a newer one: they are read again, at most once in a minute.
+async fn verify(keyring: &Keyring, header: Option<&str>, call: &Call) -> Result<(), Problem> {
+    let check = |secret: &Secret| signature::verify(header, call.body(), secret.webhook_secrets(), call.now);
+    let mut verified = check(&keyring.current());
+    if verified == Err(BadSignature::Unknown) {
+        match keyring.read_again(call.now).await {
+            Ok(Some(secret)) => verified = check(&secret),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(alarm = "secret_not_read", request = call.request_id, %error);
+                let why = "Signed with none of the known secrets, and they cannot be read again now. Send it again.";
+                return Err(Problem::new(Code::Unavailable, why));
+            }
+        }
+    }
+    verified.map_err(|bad| {
+        tracing::warn!(request = call.request_id, %bad, "webhook refused");
+        Problem::new(Code::InvalidSignature, format!("{bad}."))
+    })
 }
 
 async fn deliver(clients: &Clients, body: &[u8], now: Timestamp) -> Result<Outcome, Problem> {

@@ -26,6 +26,8 @@ pub(crate) struct Failures {
 impl Failures {
     pub(crate) const EVENTS: Self = Self { namespace: "com.amazonaws.eventbridge", throttled: "ThrottlingException" };
     pub(crate) const QUEUES: Self = Self { namespace: "com.amazonaws.sqs", throttled: "RequestThrottled" };
+    pub(crate) const SECRETS: Self =
+        Self { namespace: "com.amazonaws.secretsmanager", throttled: "ThrottlingException" };
     pub(crate) const TABLES: Self =
         Self { namespace: "com.amazonaws.dynamodb.v20120810", throttled: "ProvisionedThroughputExceededException" };
 

@@ -24,7 +24,7 @@ pub struct Call {
     pub function: String,
     /// The request id of the invocation it was made in, if any.
     pub invocation: Option<String>,
-    /// `dynamodb`, `events`, `sqs`, `lambda` or `stripe`.
+    /// `dynamodb`, `events`, `sqs`, `lambda`, `secretsmanager` or `stripe`.
     pub service: String,
     /// `PutItem`, `PutEvents`, `SendMessage`, `POST /v1/customers`, …
     pub operation: String,

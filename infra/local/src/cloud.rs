@@ -25,6 +25,7 @@ use crate::lambda::{Lambda, Setup};
 use crate::log::{Line, Log, Sink};
 use crate::names;
 use crate::queues::Queues;
+use crate::secrets::Secrets;
 use crate::services::{self, NOBODY};
 use crate::store::{Kept, Store};
 use crate::streams::Streams;
@@ -123,6 +124,8 @@ pub struct Urls {
     pub events: String,
     /// SQS.
     pub sqs: String,
+    /// Secrets Manager.
+    pub secrets: String,
     /// Lambda.
     pub lambda: String,
     /// Stripe's API and pages, if it is the stand-in.
@@ -161,6 +164,7 @@ impl Config {
             ("SignIn", "local"),
             ("BillingUrl", "{api}/"),
             ("OperatorContact", "ops@example.test"),
+            ("StripeSecretArn", &names::stripe_secret()),
         ];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Ok(Self { parameters: parameters.into(), ..Self::new(Template::of_this_repository()?, binaries) })
@@ -282,6 +286,11 @@ impl Cloud {
         control::faults(&self.world, request)
     }
 
+    /// Replaces what Stripe's secret holds, as somebody does in Secrets Manager.
+    pub fn put_stripe_secret(&self, key: &str, webhook_secrets: &[&str]) {
+        self.world.secrets.put(&names::stripe_secret(), &webhooks::secret_text(key, webhook_secrets));
+    }
+
     /// Every event that came to a bus.
     #[must_use]
     pub fn events(&self) -> Vec<KeptEvent> {
@@ -369,15 +378,12 @@ async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
         WhichStripe::StandIn => Some(listen(config.stripe_port).await?),
         WhichStripe::Real => None,
     };
-    let mut environment = config.environment;
-    if stripe_listener.is_some() {
-        environment.insert("STRIPE_SECRET_KEY".to_owned(), webhooks::KEY.to_owned());
-        environment.insert("STRIPE_WEBHOOK_SECRETS".to_owned(), webhooks::SECRET.to_owned());
-    }
+    let secrets = Secrets::default();
+    secrets.put(&names::stripe_secret(), &stripe_secret(config.stripe, &config.environment));
     let setup = Setup {
         binaries: config.binaries,
         services: services_url.clone(),
-        environment,
+        environment: config.environment,
         stripe_variable: stripe_listener.is_some().then(|| STRIPE_VARIABLE.to_owned()),
         processes_max: config.processes_max.max(1),
     };
@@ -390,6 +396,7 @@ async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
         queues: Queues::new(&wiring.queues, &wiring.queue_mappings),
         streams: Streams::new(&wiring.stream_mappings),
         keys,
+        secrets,
         wiring,
         clock,
         agenda: Agenda::default(),
@@ -425,10 +432,24 @@ async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
         dynamodb: service("dynamodb"),
         events: service("events"),
         sqs: service("sqs"),
+        secrets: service("secretsmanager"),
         lambda: service("lambda"),
         stripe: stripe_url,
     };
     Ok((world, urls))
+}
+
+/// The stand-in's secrets, or Stripe's own, which functions are given in the environment too.
+fn stripe_secret(which: WhichStripe, environment: &BTreeMap<String, String>) -> String {
+    let variable = |name: &str| environment.get(name).map_or("", String::as_str);
+    match which {
+        WhichStripe::StandIn => webhooks::secret_text(webhooks::KEY, &[webhooks::SECRET]),
+        WhichStripe::Real => {
+            let secrets = variable("STRIPE_WEBHOOK_SECRETS").split(',').map(str::trim);
+            let secrets: Vec<&str> = secrets.filter(|secret| !secret.is_empty()).collect();
+            webhooks::secret_text(variable("STRIPE_SECRET_KEY"), &secrets)
+        }
+    }
 }
 
 /// The stand-in with what it was when the last run ended, or a new one that knows where webhooks go.

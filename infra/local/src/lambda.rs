@@ -285,6 +285,7 @@ fn environment(lambda: &Lambda, function: &Function, instance: &str) -> BTreeMap
         ("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", format!("{base}/dynamodb")),
         ("AWS_ENDPOINT_URL_EVENTBRIDGE", format!("{base}/events")),
         ("AWS_ENDPOINT_URL_LAMBDA", format!("{base}/lambda")),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", format!("{base}/secretsmanager")),
         ("AWS_ENDPOINT_URL_SQS", format!("{base}/sqs")),
     ];
     variables.extend(own.map(|(name, value)| (name.to_owned(), value)));

@@ -13,7 +13,7 @@
 //!   [`faults`].
 //! - `gateway` is the HTTP API, `tokens` its issuer.
 //! - [`events`] is EventBridge, [`scheduler`] its schedules, `queues` is SQS, `streams` and
-//!   `dynamodb` are DynamoDB, [`stripe`] and `webhooks` are Stripe.
+//!   `dynamodb` are DynamoDB, `secrets` is Secrets Manager, [`stripe`] and `webhooks` are Stripe.
 //! - `store` keeps it all between runs.
 //! - [`control`] is `/local/…`, [`Cloud`] the same from a program; [`api`] asks it over HTTP, [`seed`] fills it.
 //!
@@ -38,6 +38,7 @@ pub mod log;
 pub mod names;
 mod queues;
 pub mod scheduler;
+mod secrets;
 pub mod seed;
 mod services;
 mod store;

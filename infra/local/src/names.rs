@@ -14,6 +14,11 @@ pub(crate) fn arn(service: &str, rest: &str) -> String {
     format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}")
 }
 
+/// Where Stripe's key and the webhooks' secrets are.
+pub(crate) fn stripe_secret() -> String {
+    arn("secretsmanager", "secret:tollgate-local-stripe-AbCdEf")
+}
+
 pub(crate) fn function_arn(name: &str) -> String {
     arn("lambda", &format!("function:{name}"))
 }

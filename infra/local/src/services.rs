@@ -1,7 +1,7 @@
 //! The services that functions call, each at a path that names the process that calls.
 //!
-//! `/<process>/runtime/…` is its Runtime API; `/<process>/dynamodb`, `/events`, `/sqs`, `/lambda` and
-//! `/stripe` are services. So every call is recorded with the function and the invocation it was
+//! `/<process>/runtime/…` is its Runtime API; `/<process>/dynamodb`, `/events`, `/sqs`, `/lambda`,
+//! `/secretsmanager` and `/stripe` are services. So every call is recorded with the function and the invocation it was
 //! made in, and a fault can kill exactly that process before or after exactly that call. The process
 //! `-` is whoever is no function: a developer's AWS CLI, or a test.
 
@@ -150,7 +150,7 @@ struct ServiceRequest {
 impl ServiceRequest {
     fn operation(&self) -> String {
         match self.service.as_str() {
-            "dynamodb" | "events" | "sqs" => aws_json::operation(&self.parts.headers),
+            "dynamodb" | "events" | "sqs" | "secretsmanager" => aws_json::operation(&self.parts.headers),
             _ => format!("{} {}", self.parts.method, self.rest),
         }
     }
@@ -222,6 +222,10 @@ impl ServiceRequest {
                 _ => Err(Failures::EVENTS.unknown_operation(&operation)),
             }),
             "sqs" => aws_json::response(queues::api::handle(world, &operation, &self.json())),
+            "secretsmanager" => aws_json::response(match operation.as_str() {
+                "GetSecretValue" => world.secrets.value(&self.json()),
+                _ => Err(Failures::SECRETS.unknown_operation(&operation)),
+            }),
             "lambda" => self.invoke(world).await,
             "stripe" if world.stripe.is_some() => self.stripe(world).await,
             _ => {
@@ -308,6 +312,7 @@ impl ServiceRequest {
             "dynamodb" => Some(Failures::TABLES),
             "events" => Some(Failures::EVENTS),
             "sqs" => Some(Failures::QUEUES),
+            "secretsmanager" => Some(Failures::SECRETS),
             _ => None,
         }
     }

@@ -28,6 +28,11 @@ pub(crate) const SECRET: &str = "whsec_local";
 /// The key the stand-in takes.
 pub(crate) const KEY: &str = "sk_test_local";
 
+/// Stripe's secrets as a deployment keeps them.
+pub(crate) fn secret_text(key: &str, webhook_secrets: &[&str]) -> String {
+    serde_json::json!({ "secret_key": key, "webhook_secrets": webhook_secrets }).to_string()
+}
+
 /// Where webhooks go. Only the path counts: they are brought to this cloud's API, whatever its port.
 pub(crate) const ENDPOINT: &str = "http://127.0.0.1/v1/stripe/webhook";
 

@@ -21,6 +21,7 @@ use crate::lambda::{self, AsynchronousInvocation, Lambda};
 use crate::log::Log;
 use crate::queues::{self, Queues};
 use crate::scheduler;
+use crate::secrets::Secrets;
 use crate::store::{Kept, Store};
 use crate::streams::{self, Streams};
 use crate::tokens::Keys;
@@ -47,6 +48,7 @@ pub(crate) struct World {
     pub(crate) dynamodb: DynamoDb,
     pub(crate) gateway: Gateway,
     pub(crate) keys: Keys,
+    pub(crate) secrets: Secrets,
     pub(crate) stripe: Option<Stripe>,
     pub(crate) control: Control,
 }

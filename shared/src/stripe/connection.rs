@@ -7,14 +7,13 @@ use std::time::Duration;
 use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::de::DeserializeOwned;
 use stripe_client_core::{RequestBuilder, StripeMethod};
 use tokio::time::Instant;
 
 use super::error::{Answer, StripeError, sort};
 use super::keys::Key;
+use super::secret::Keyring;
 use super::{API_VERSION, error};
 
 /// How long a call is repeated. Stripe's own libraries repeat twice, half a second to five seconds apart
@@ -35,19 +34,26 @@ impl Default for Patience {
     }
 }
 
+/// Stripe's status for a key that it does not take (any longer).
+const UNAUTHORIZED: u16 = 401;
+
 /// The way to Stripe: one pooled HTTP client, address and key.
 #[derive(Clone)]
 pub struct Connection {
     connector: SharedHttpConnector,
     base: Arc<str>,
-    authorization: Arc<str>,
+    keyring: Arc<Keyring>,
     patience: Patience,
 }
 
 impl Connection {
-    pub(super) fn new(connector: SharedHttpConnector, base: &str, secret_key: &str, patience: Patience) -> Connection {
-        let authorization = format!("Basic {}", STANDARD.encode(format!("{secret_key}:")));
-        Connection { connector, base: base.trim_end_matches('/').into(), authorization: authorization.into(), patience }
+    pub(super) fn new(
+        connector: SharedHttpConnector,
+        base: &str,
+        keyring: Arc<Keyring>,
+        patience: Patience,
+    ) -> Connection {
+        Connection { connector, base: base.trim_end_matches('/').into(), keyring, patience }
     }
 
     /// Sends a call that changes nothing, or the same however often it is sent.
@@ -74,8 +80,17 @@ impl Connection {
         let call = error::Call { name: name_of(&request), is_keyed: key.is_some() };
         let began = Instant::now();
         let mut attempt = 1;
+        let mut refused_key = None;
         loop {
-            let answer = self.send_once(&request, key).await;
+            let secret = self.keyring.current();
+            let answer = self.send_once(&request, key, &secret.authorization()).await;
+            // Nothing was carried out. The key may have been replaced since it was read: once, it is looked for.
+            if matches!(&answer, Ok(answer) if answer.status == UNAUTHORIZED)
+                && refused_key.replace(Arc::clone(&secret)).is_none()
+                && self.keyring.replaces(&secret).await
+            {
+                continue;
+            }
             let failure = match sort(&call, answer) {
                 Ok(body) => return read(&call, &body),
                 Err(failure) => failure,
@@ -91,8 +106,13 @@ impl Connection {
         }
     }
 
-    async fn send_once(&self, request: &RequestBuilder, key: Option<&Key>) -> Result<Answer, String> {
-        let request = self.http_request(request, key)?;
+    async fn send_once(
+        &self,
+        request: &RequestBuilder,
+        key: Option<&Key>,
+        authorization: &str,
+    ) -> Result<Answer, String> {
+        let request = self.http_request(request, key, authorization)?;
         let response = self.connector.call(request).await.map_err(|error| chain(&error))?;
         let header = |name: &str| response.headers().get(name).map(str::to_owned);
         let (status, replayed, retry) =
@@ -107,7 +127,12 @@ impl Connection {
         })
     }
 
-    fn http_request(&self, request: &RequestBuilder, key: Option<&Key>) -> Result<HttpRequest, String> {
+    fn http_request(
+        &self,
+        request: &RequestBuilder,
+        key: Option<&Key>,
+        authorization: &str,
+    ) -> Result<HttpRequest, String> {
         let query = request.query.as_deref().filter(|query| !query.is_empty());
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         let (method, form) = match request.method {
@@ -119,7 +144,7 @@ impl Connection {
         http.set_method(method).map_err(|error| error.to_string())?;
         http.set_uri(format!("{}/v1{}{query}", self.base, request.path)).map_err(|error| error.to_string())?;
         let headers = http.headers_mut();
-        headers.insert("authorization", self.authorization.to_string());
+        headers.insert("authorization", authorization.to_owned());
         headers.insert("stripe-version", API_VERSION);
         headers.insert("user-agent", concat!("tollgate/", env!("CARGO_PKG_VERSION")));
         if let Some(form) = form {
@@ -164,7 +189,7 @@ fn name_of(request: &RequestBuilder) -> String {
 }
 
 /// An error with all its causes: the outermost alone says "dispatch failure".
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -20,6 +20,35 @@ use super::objects::{Dispute, Expandable, Id, Invoice, PaymentIntent, PaymentMet
 use crate::event::PendingEnd;
 use crate::ids::{AccountId, CustomerId, DisputeId, PaymentId, RefundId};
 
+/// The events that matter, and the only place where they are listed: `stripe-setup` asks Stripe for exactly these, and what is
+/// not among them is ignored.
+pub const EVENTS: [&str; 21] = [
+    "charge.dispute.closed",
+    "charge.dispute.created",
+    "charge.dispute.funds_reinstated",
+    "charge.dispute.funds_withdrawn",
+    "checkout.session.async_payment_failed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.completed",
+    "customer.deleted",
+    "customer.updated",
+    "invoice.paid",
+    "payment_intent.canceled",
+    "payment_intent.processing",
+    "payment_intent.succeeded",
+    "payment_method.attached",
+    "payment_method.automatically_updated",
+    "payment_method.detached",
+    "payment_method.updated",
+    "refund.created",
+    "refund.failed",
+    "refund.updated",
+    "setup_intent.succeeded",
+];
+
+/// What would be said of an event that is listed and nothing reads.
+const UNREAD: &str = "it is listed, and nothing reads it";
+
 /// An event as Stripe tells it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct StripeEvent {
@@ -203,6 +232,9 @@ impl StripeEvent {
     }
 
     fn meaning(&self) -> Result<News, String> {
+        if !EVENTS.contains(&self.kind.as_str()) {
+            return Ok(News::Ignored);
+        }
         match self.kind.as_str() {
             "payment_intent.succeeded" => Ok(News::Paid(paid_intent(&self.object()?, self.livemode)?)),
             "payment_intent.processing" => self.promised_intent(),
@@ -226,7 +258,7 @@ impl StripeEvent {
                 let intent: SetupIntent = self.object()?;
                 cards_of(intent.customer.as_ref())
             }
-            _ => Ok(News::Ignored),
+            _ => Err(UNREAD.to_owned()),
         }
     }
 
@@ -452,6 +484,14 @@ mod tests {
             news("checkout.session.async_payment_failed", &session("unpaid"), &Value::Null),
             Ok(News::Ended { .. })
         ));
+    }
+
+    #[test]
+    fn every_event_that_is_listed_is_read() {
+        for kind in EVENTS {
+            let read = news(kind, &json!({}), &Value::Null);
+            assert_ne!(read.err().map(|not_understood| not_understood.why).as_deref(), Some(UNREAD), "{kind}");
+        }
     }
 
     #[test]

@@ -57,6 +57,12 @@ impl Key {
         Key::of("refill", account, &[&attempt.to_string(), step])
     }
 
+    /// Something that is made by hand, once for each run of the command: a later run looks first whether it is there.
+    #[must_use]
+    pub fn once(what: &str) -> Key {
+        Key(format!("stripe-setup/{what}/{:032x}", fastrand::u128(..)))
+    }
+
     /// As Stripe takes it.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -351,7 +351,7 @@ impl Desk<'_> {
         if paid.currency != "usd" {
             return mismatch(format!("its currency is {}", paid.currency));
         }
-        let mode = self.stripe.settings().mode;
+        let mode = self.stripe.mode();
         if paid.livemode != Some(mode.livemode()) {
             return mismatch(format!("its livemode is {:?}, and we are in {mode:?}", paid.livemode));
         }
@@ -386,7 +386,7 @@ impl Desk<'_> {
             Err(StripeError::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let is_live = self.stripe.settings().mode.livemode();
+        let is_live = self.stripe.mode().livemode();
         let mismatch = |why| Failure::Mismatch { payment: payment.to_string(), why };
         let paid = paid_intent(&intent, Some(is_live)).map_err(mismatch)?;
         match Box::pin(self.credit(&paid)).await? {

@@ -1,5 +1,6 @@
 //! What the operator sets about Stripe: read from the environment once, when a function starts.
 
+use super::secret::Secret;
 use crate::settings::SettingsError;
 use crate::state::Tax;
 
@@ -9,14 +10,11 @@ const API_BASE: &str = "https://api.stripe.com";
 /// What the operator sets about Stripe.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StripeSettings {
-    /// `STRIPE_SECRET_KEY`: a secret or restricted key, `sk_…` or `rk_…`. Required.
-    pub secret_key: String,
+    /// The key, what webhooks are signed with, and whether money is real. As they were when the function started: what holds
+    /// now, [`Stripe`](super::Stripe) knows.
+    pub secret: Secret,
     /// `STRIPE_API_BASE`: only for tests and the local cloud; Stripe's own address by default.
     pub api_base: String,
-    /// `STRIPE_WEBHOOK_SECRETS`: `whsec_…`, separated by commas (two while one is being replaced).
-    pub webhook_secrets: Vec<String>,
-    /// Whether money is real: what the key says. An event of the other mode is never credited.
-    pub mode: Mode,
     /// `CHECKOUT_SUCCESS_URL`, by default `BILLING_URL?session={CHECKOUT_SESSION_ID}`.
     pub success_url: Option<String>,
     /// `CHECKOUT_CANCEL_URL`, by default `BILLING_URL?checkout=canceled`.
@@ -77,19 +75,24 @@ impl Mode {
 }
 
 impl StripeSettings {
-    /// Reads the process's environment.
-    ///
-    /// # Errors
-    /// [`SettingsError`], naming the variable.
-    pub fn from_environment() -> Result<StripeSettings, SettingsError> {
-        StripeSettings::read(|variable| std::env::var(variable).ok())
-    }
-
-    /// Reads settings from anything that maps variables to values.
+    /// Reads settings from anything that maps variables to values, the secret among them: `STRIPE_SECRET_KEY` and
+    /// `STRIPE_WEBHOOK_SECRETS`.
     ///
     /// # Errors
     /// [`SettingsError`], naming the variable.
     pub fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<StripeSettings, SettingsError> {
+        let secret = Secret::of_variables(&value_of)?.ok_or(SettingsError::Missing("STRIPE_SECRET_KEY"))?;
+        StripeSettings::with(secret, value_of)
+    }
+
+    /// Reads everything but the secret.
+    ///
+    /// # Errors
+    /// [`SettingsError`], naming the variable.
+    pub fn with(
+        secret: Secret,
+        value_of: impl Fn(&'static str) -> Option<String>,
+    ) -> Result<StripeSettings, SettingsError> {
         let optional = |variable| value_of(variable).map(|value| value.trim().to_owned()).filter(|v| !v.is_empty());
         let list = |variable: &'static str| -> Vec<String> {
             let value = optional(variable).unwrap_or_default();
@@ -103,15 +106,6 @@ impl StripeSettings {
                 Err(SettingsError::Unusable { variable, why })
             }
         };
-        let secret_key = optional("STRIPE_SECRET_KEY").ok_or(SettingsError::Missing("STRIPE_SECRET_KEY"))?;
-        let mode = match secret_key.split_once('_').map(|(_, rest)| rest.starts_with("live_")) {
-            Some(true) => Mode::Live,
-            Some(false) if secret_key.starts_with("sk_") || secret_key.starts_with("rk_") => Mode::Test,
-            Some(false) | None => {
-                let why = "a secret key begins with sk_ or rk_".to_owned();
-                return Err(SettingsError::Unusable { variable: "STRIPE_SECRET_KEY", why });
-            }
-        };
         let mut payment_methods = list("STRIPE_PAYMENT_METHODS");
         if payment_methods.is_empty() {
             payment_methods.push("card".to_owned());
@@ -119,10 +113,8 @@ impl StripeSettings {
         let billing_url = optional("BILLING_URL");
         let page = |query: &str| billing_url.as_ref().map(|url| with_query(url, query));
         Ok(StripeSettings {
-            secret_key,
+            secret,
             api_base: optional("STRIPE_API_BASE").unwrap_or_else(|| API_BASE.to_owned()),
-            webhook_secrets: list("STRIPE_WEBHOOK_SECRETS"),
-            mode,
             success_url: optional("CHECKOUT_SUCCESS_URL").or_else(|| page("session={CHECKOUT_SESSION_ID}")),
             cancel_url: optional("CHECKOUT_CANCEL_URL").or_else(|| page("checkout=canceled")),
             card_added_url: page("card=added"),
@@ -147,7 +139,7 @@ impl std::fmt::Debug for StripeSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StripeSettings")
             .field("api_base", &self.api_base)
-            .field("mode", &self.mode)
+            .field("mode", &self.secret.mode())
             .field("tax", &self.tax)
             .field("payment_methods", &self.payment_methods)
             .finish_non_exhaustive()
@@ -174,8 +166,8 @@ mod tests {
 
     #[test]
     fn the_key_says_whether_money_is_real() {
-        assert_eq!(read(&[("STRIPE_SECRET_KEY", "sk_test_1")]).unwrap().mode, Mode::Test);
-        assert_eq!(read(&[("STRIPE_SECRET_KEY", "rk_live_1")]).unwrap().mode, Mode::Live);
+        assert_eq!(read(&[("STRIPE_SECRET_KEY", "sk_test_1")]).unwrap().secret.mode(), Mode::Test);
+        assert_eq!(read(&[("STRIPE_SECRET_KEY", "rk_live_1")]).unwrap().secret.mode(), Mode::Live);
         assert!(read(&[("STRIPE_SECRET_KEY", "pk_test_1")]).is_err());
         assert_eq!(read(&[]), Err(SettingsError::Missing("STRIPE_SECRET_KEY")));
     }
@@ -189,8 +181,8 @@ mod tests {
         assert_eq!(settings.portal_return_url.as_deref(), Some("https://b.example/x#add"));
         assert_eq!(settings.payment_methods, ["card"]);
         assert!(read(&[key, ("STRIPE_TAX", "yes")]).is_err());
-        let secrets = read(&[key, ("STRIPE_WEBHOOK_SECRETS", "whsec_1, whsec_2,")]).unwrap().webhook_secrets;
-        assert_eq!(secrets, ["whsec_1", "whsec_2"]);
+        let settings = read(&[key, ("STRIPE_WEBHOOK_SECRETS", "whsec_1, whsec_2,")]).unwrap();
+        assert_eq!(settings.secret.webhook_secrets(), ["whsec_1", "whsec_2"]);
         assert!(!format!("{:?}", read(&[key]).unwrap()).contains("sk_test"));
     }
 }

@@ -30,6 +30,8 @@ pub enum FaultKind {
     ServerError,
     /// 429, nothing done and nothing kept.
     RateLimited,
+    /// 403: a restricted key that may not, nothing done and nothing kept.
+    Forbidden,
     /// The connection ends before anything is done.
     ConnectionDropped,
     /// Everything is done and the connection ends before the answer.

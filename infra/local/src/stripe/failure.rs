@@ -155,6 +155,12 @@ impl Failure {
         Self::new(429, "invalid_request_error", Some("rate_limit"), message).before_work()
     }
 
+    /// 403, of a restricted key.
+    pub(super) fn forbidden() -> Self {
+        let message = "The provided key does not have the required permissions for this endpoint on this account.";
+        Self::new(403, "invalid_request_error", None, message).before_work()
+    }
+
     /// 500.
     pub(super) fn internal() -> Self {
         let message =

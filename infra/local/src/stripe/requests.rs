@@ -157,12 +157,13 @@ impl Account {
             way: match fault {
                 Some(FaultKind::AnswerLost | FaultKind::ConnectionDropped) => Way::Lost,
                 Some(FaultKind::Held) => Way::Held,
-                Some(FaultKind::ServerError | FaultKind::RateLimited) | None => Way::Arrives,
+                Some(FaultKind::ServerError | FaultKind::RateLimited | FaultKind::Forbidden) | None => Way::Arrives,
             },
         };
         let result = match fault {
             Some(FaultKind::ConnectionDropped) => Err(Failure::internal().before_work()),
             Some(FaultKind::RateLimited) => Err(Failure::rate_limited()),
+            Some(FaultKind::Forbidden) => Err(Failure::forbidden()),
             Some(FaultKind::ServerError | FaultKind::AnswerLost | FaultKind::Held) | None => {
                 self.keyed(incoming, secret_keys, &request_id, &leaves, found, fault, &mut outgone)
             }
@@ -345,6 +346,7 @@ impl Account {
             Op::PortalConfigurationList => {
                 self.list("billing_portal.configuration", request, &["active", "is_default"])
             }
+            Op::PortalConfigurationRetrieve => self.of_kind("billing_portal.configuration", request.id()).cloned(),
             Op::PortalConfigurationUpdate => self.update_portal_configuration(request),
             Op::PortalSessionCreate => self.create_portal_session(request),
             Op::WebhookEndpointCreate => self.create_webhook_endpoint(request),

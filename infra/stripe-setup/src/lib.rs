@@ -1,0 +1,118 @@
+//! `stripe-setup`: sets up at Stripe what a deployment needs, or says what it would change. Running it again changes nothing.
+//!
+//! What is wanted, and the plan that leads there, are in [`tollgate::stripe::setup`]; `GET /v1/admin/health` looks at the same.
+
+use std::fmt::Write as _;
+
+use tollgate::stripe::setup::{Done, WEBHOOK_PATH, Wanted, plan};
+use tollgate::stripe::{Mode, Stripe, StripeError};
+
+/// What is printed by `--help`, and after a mistake.
+pub const USAGE: &str = "\
+Sets up at Stripe what a deployment of Tollgate needs. Running it again changes nothing.
+
+    STRIPE_SECRET_KEY=sk_… cargo stripe-setup --webhook-url https://…/v1/stripe/webhook [OPTIONS]
+
+    --webhook-url URL   where the deployment takes webhooks: the template's output ApiEndpoint, with /v1/stripe/webhook
+    --return-url URL    where the customer portal leads back to, if a session does not say
+    --dry-run           say what would be changed, and change nothing
+    --help              this text";
+
+/// What was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arguments {
+    /// What is to be there.
+    pub wanted: Wanted,
+    /// Whether anything is changed.
+    pub run: Run,
+}
+
+/// Whether anything is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// Nothing is.
+    Dry,
+    /// The plan is carried out.
+    Real,
+}
+
+impl Arguments {
+    /// Reads the options; none if help is asked for.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words.
+    pub fn read(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
+        let (mut webhook_url, mut return_url, mut run) = (None, None, Run::Real);
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            match word.as_str() {
+                "--webhook-url" => webhook_url = Some(value()?),
+                "--return-url" => return_url = Some(value()?),
+                "--dry-run" => run = Run::Dry,
+                "--help" | "-h" => return Ok(None),
+                unknown => return Err(format!("{unknown} is not known")),
+            }
+        }
+        let webhook_url = webhook_url.ok_or("--webhook-url is needed")?;
+        let is_url = webhook_url.starts_with("https://") || webhook_url.starts_with("http://");
+        if !is_url || !webhook_url.ends_with(WEBHOOK_PATH) {
+            return Err(format!("{webhook_url} is not an address that ends with {WEBHOOK_PATH}"));
+        }
+        Ok(Some(Arguments { wanted: Wanted { webhook_url, return_url }, run }))
+    }
+}
+
+/// Looks at what is at Stripe, changes what has to be changed, and says what was done and what is to be done by hand.
+///
+/// # Errors
+/// What Stripe does not do or allow, in words.
+pub async fn set_up(stripe: &Stripe, arguments: &Arguments) -> Result<String, String> {
+    let failed = |error: StripeError| error.to_string();
+    let lacks = stripe.lacks().await.map_err(failed)?;
+    if !lacks.is_empty() {
+        let listed: Vec<String> = lacks.iter().map(|(what, why)| format!("  {what}   ({why})")).collect();
+        return Err(format!("The key lacks permissions; nothing was changed:\n{}", listed.join("\n")));
+    }
+    let endpoints = stripe.webhook_endpoints().await.map_err(failed)?;
+    let portals = stripe.portal_configurations().await.map_err(failed)?;
+    let steps = plan(&arguments.wanted, &endpoints, &portals);
+    let mode = match stripe.mode() {
+        Mode::Test => "test mode",
+        Mode::Live => "live mode",
+    };
+    let mut text = format!("Stripe, {mode}: the key may do all that the functions do.\n");
+    if steps.is_empty() {
+        text.push_str("Everything is as it should be; nothing was changed.\n");
+    }
+    let mut portal = portals.iter().find(|portal| portal.is_ours()).map(|portal| portal.id.clone());
+    let mut secret = None;
+    for step in &steps {
+        if arguments.run == Run::Dry {
+            let _ = writeln!(text, "would {step}");
+            continue;
+        }
+        let done = stripe.carry_out(step, &arguments.wanted).await.map_err(|error| format!("{text}{step}: {error}"))?;
+        let _ = writeln!(text, "done: {step}");
+        match done {
+            Done::Endpoint(made) => secret = Some(made),
+            Done::Portal { id } => portal = Some(id),
+            Done::Changed => {}
+        }
+        // Stripe shows it this once: it must not be lost if a later step fails.
+        if let Some(made) = secret.take() {
+            let _ = writeln!(
+                text,
+                "\nAdd this to webhook_secrets of the secret that StripeSecretArn names (Stripe never shows it again); until \
+                 then Stripe repeats what is refused:\n\n  {}   (signs what {} sends)\n",
+                made.secret, made.id
+            );
+        }
+    }
+    if let Some(portal) = portal {
+        let _ = writeln!(text, "The functions' variable STRIPE_PORTAL_CONFIGURATION: {portal}");
+    }
+    if arguments.run == Run::Real {
+        text.push_str("The secret is JSON: {\"secret_key\": \"rk_… or sk_…\", \"webhook_secrets\": [\"whsec_…\"]}\n");
+    }
+    Ok(text)
+}

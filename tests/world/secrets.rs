@@ -1,0 +1,58 @@
+//! Stripe's secrets: read when they are needed, and again once they were replaced, without a deployment.
+
+use serde_json::{Value, json};
+use tollgate_local::api::Api;
+
+use crate::support::{GOOD_CARD, Processes, World};
+
+/// How often a function has read the secret.
+fn reads(world: &World, function: &str) -> usize {
+    let calls = world.cloud.calls(0);
+    calls.iter().filter(|call| call.function == function && call.service == "secretsmanager").count()
+}
+
+#[tokio::test]
+async fn a_function_of_which_few_requests_need_stripe_reads_the_secret_for_these() {
+    let world = World::new(Processes::One).await;
+    let alice = world.customer("alice");
+    alice.read("/v1/balance").await;
+    assert_eq!((reads(&world, "account"), reads(&world, "admin")), (0, 0), "prices were written, a balance was read");
+    alice.write("PUT", "/v1/account", &json!({"email": "alice@example.test"})).await;
+    alice.write("POST", "/v1/payment-methods/sessions", &Value::Null).await;
+    let health = world.read(&world.operator, "/v1/admin/health").await;
+    assert_eq!(health["checks"][3]["name"], "stripe", "{health}");
+    assert_eq!(health["checks"][3]["ok"], true, "{health}");
+    world.read(&world.operator, "/v1/admin/health").await;
+    assert_eq!((reads(&world, "account"), reads(&world, "admin")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_replaced_webhook_secret_is_found_when_the_old_one_does_not_fit() {
+    let world = World::new(Processes::One).await;
+    let alice = world.customer("alice");
+    alice.top_up("10.00").await;
+    assert_eq!((alice.balance().await.as_str(), reads(&world, "stripe-webhook")), ("10.00", 1));
+    let stripe = Api::new(world.cloud.urls().stripe.as_ref().unwrap()).with_token("sk_test_local");
+    let endpoints = stripe.get("/v1/webhook_endpoints").await.unwrap().json();
+    world.stripe().set_secrets(endpoints["data"][0]["id"].as_str().unwrap(), &["whsec_new"]);
+    world.cloud.put_stripe_secret("sk_test_local", &["whsec_new"]);
+    alice.top_up("10.00").await;
+    assert_eq!((alice.balance().await.as_str(), reads(&world, "stripe-webhook")), ("20.00", 2));
+}
+
+#[tokio::test]
+async fn a_replaced_key_is_found_when_stripe_does_not_take_the_old_one() {
+    let world = World::new(Processes::One).await;
+    let alice = world.customer("alice");
+    world.cloud.put_stripe_secret("sk_test_old", &["whsec_local"]);
+    let unknown = world.ask(&alice.api, "GET", "/v1/checkout-sessions/cs_1", &Value::Null).await;
+    assert_eq!((unknown.status, reads(&world, "checkout")), (404, 1));
+    world.cloud.put_stripe_secret("sk_test_local", &["whsec_local"]);
+    let page = alice.page(&json!({"amount": "10.00"})).await;
+    assert_eq!(reads(&world, "checkout"), 2);
+    alice.pay(&page, GOOD_CARD).await;
+    world.cloud.idle().await;
+    assert_eq!(alice.balance().await, "10.00");
+    let printed = world.cloud.log().into_iter().map(|line| line.text).collect::<String>();
+    assert!(!printed.contains("sk_test") && !printed.contains("whsec"), "no secret is ever logged");
+}
