@@ -260,9 +260,71 @@ async fn after_twenty_hours_nothing_is_sent_again_and_what_happened_is_found_out
             );
             let sent = world.stand_in.calls();
             assert!(sent.iter().all(|call| call.idempotency_key.is_none()), "{sent:?}");
+            let invoices = world.objects("invoice");
+            let is_payable = |invoice: &serde_json::Value| invoice["status"] == "draft" || invoice["status"] == "open";
+            assert!(!invoices.iter().any(is_payable), "{endpoint} {kind:?}: no other run may pay it: {invoices:?}");
             world.deliver_all().await;
             world.check().await;
         }
+    }
+}
+
+/// A trigger that was kept for thirty hours takes the attempt for a young one, and Stripe has forgotten its keys.
+#[tokio::test]
+async fn a_trigger_that_comes_thirty_hours_late_charges_once_what_was_begun() {
+    for endpoint in ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY] {
+        for kind in [FaultKind::ConnectionDropped, FaultKind::AnswerLost] {
+            let world = World::new().await;
+            world.wanting(VISA).await;
+            world.stand_in.fail_next(endpoint, 9, kind);
+            assert_eq!(world.refill().await.open, 1);
+            world.stand_in.clear_faults();
+            let began = world.now();
+            world.advance(30 * HOUR);
+            let report = world.try_refill_at(began.plus(3 * MINUTE)).await.unwrap();
+            assert_eq!((report.charged, world.charged_cents()), (1, 5000), "{endpoint} {kind:?}: {report:?}");
+            let invoices = world.objects("invoice");
+            let of_attempt = invoices.iter().filter(|invoice| invoice["metadata"]["tollgate_attempt"] == "1");
+            assert_eq!(of_attempt.count(), 1, "{endpoint} {kind:?}");
+            world.deliver_all().await;
+            assert_eq!(world.count("auto_refill").await, 1);
+            world.check().await;
+        }
+    }
+}
+
+/// The card was changed, the amount lowered, a cap set: what the attempt would charge is no longer agreed to.
+#[tokio::test]
+async fn an_attempt_that_is_no_longer_agreed_to_is_called_off_and_does_not_count() {
+    let settings = |card: Option<&str>, amount: &str, cap: Option<&str>| {
+        let (card, cap, terms) = (card.map(str::to_owned), cap.map(named), (named("30"), named(amount)));
+        move |state: &tollgate::state::AccountState| {
+            let card = card.as_deref().map(named).or_else(|| state.refill.card.clone());
+            let settings = tollgate::command::RefillSettings { terms: Some(terms), card, monthly_cap: cap };
+            Ok(Command::ChangeRefill(settings))
+        }
+    };
+    let changes =
+        [settings(Some("pm_another"), "25", None), settings(None, "20", None), settings(None, "25", Some("24"))];
+    for (nth, change) in changes.into_iter().enumerate() {
+        let world = World::new().await;
+        world.wanting(VISA).await;
+        world.stand_in.fail_next("POST /v1/invoices/{invoice}/finalize", 9, FaultKind::ConnectionDropped);
+        assert_eq!(world.refill().await.open, 1);
+        world.stand_in.clear_faults();
+        let account = acme();
+        let occasion = world.ledger().occasion(&account, world.now());
+        let store = &world.ledger().undisturbed;
+        let before = tollgate::store::BeforeCommand::Settle;
+        store.execute_on_state(occasion, Cause::Command, before, change).await.unwrap();
+        let report = world.refill().await;
+        assert_eq!(report.steps, ["attempt 1: called_off"], "{nth}");
+        let refill = world.state().await.refill;
+        assert_eq!((refill.failures, refill.paused, world.charged_cents()), (0, None, 2500), "{nth}");
+        let invoices = world.objects("invoice");
+        let mut refills = invoices.iter().filter(|invoice| invoice["metadata"]["tollgate_attempt"] == "1");
+        assert!(refills.all(|invoice| invoice["status"] == "void"), "{nth}: {invoices:?}");
+        world.check().await;
     }
 }
 

@@ -175,6 +175,38 @@ async fn payments_of_other_products_are_foreign_and_an_unknown_one_of_ours_is_no
     assert_eq!(world.names().await, ["opened"]);
 }
 
+/// Another installation on the same Stripe account has accounts of the same names.
+#[tokio::test]
+async fn a_payment_is_credited_to_the_account_of_its_customer_alone() {
+    let world = World::new().await;
+    paid(&world).await;
+    let store = &world.ledger().undisturbed;
+    store.note_look_ups(&named("another"), 0, &["cus_another"]).await.unwrap();
+    let told_of = |kind: &str| {
+        let object = match kind {
+            "payment_intent.succeeded" => "payment_intent",
+            "invoice.paid" => "invoice",
+            _ => "checkout.session",
+        };
+        (kind.to_owned(), world.objects(object)[0].clone())
+    };
+    for kind in ["payment_intent.succeeded", "checkout.session.completed", "invoice.paid"] {
+        let (kind, object) = told_of(kind);
+        for (customer, answered) in [("cus_elsewhere", (200, "foreign")), ("cus_another", (500, ""))] {
+            let mut object = object.clone();
+            object["customer"] = json!(customer);
+            let told =
+                world.tell(&json!({"id": "evt_1", "type": kind, "livemode": false, "data": {"object": object}})).await;
+            let outcome = told.body["outcome"].as_str().unwrap_or_default();
+            assert_eq!((told.status, outcome), answered, "{kind} {customer}: {told:?}");
+        }
+    }
+    assert_eq!(world.names().await, ["opened"]);
+    world.deliver_all().await;
+    assert_eq!(world.count("topup").await, 1);
+    world.check().await;
+}
+
 #[tokio::test]
 async fn a_bank_debit_is_pending_until_it_arrives_or_fails() {
     for (end, copies) in

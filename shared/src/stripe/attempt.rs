@@ -6,8 +6,8 @@
 //! 4. `pay`: the saved card, off session
 //! 5. the credit, by the answer or by the webhook, whichever comes first
 //!
-//! Whoever finds an attempt open walks the same steps with the same keys: what was done is answered again, what was not is
-//! done. After twenty hours (Stripe keeps keys for 24), or when Stripe failed under a key, nothing is sent that could charge:
+//! Whoever finds an attempt open first looks for its invoice (a trigger that comes late may take an old attempt for a young
+//! one, whose keys Stripe no longer knows), and then walks the steps that are left, with the same keys. After twenty hours (Stripe keeps keys for 24), or when Stripe failed under a key, nothing is sent that could charge:
 //! the invoice is looked for and judged by what it is.
 //!
 //! An attempt only ever fails when its invoice can no longer be paid: it is made void *first*. If it cannot be, because it was
@@ -24,11 +24,12 @@ use super::payments::{Desk, Failure, Outcome};
 use super::{Declined, StripeError};
 use crate::apply::is_refill_possible;
 use crate::command::Command;
-use crate::event::{Cause, CreditKind, Decline};
+use crate::event::{Cause, Change, CreditKind, Decline};
 use crate::ids::AccountId;
+use crate::money::Usd;
 use crate::refusal::Refusal;
-use crate::state::{AccountState, Attempt};
-use crate::store::{BeforeCommand, Confirmation};
+use crate::state::{AccountState, Attempt, RefillPurpose};
+use crate::store::{BeforeCommand, Confirmation, Done};
 use crate::timestamp::{HOUR, Timestamp};
 
 /// From this age on an attempt is settled by looking: Stripe keeps idempotency keys for at least 24 hours, and four are kept
@@ -95,6 +96,16 @@ enum Reached {
     Asked,
 }
 
+/// What came of beginning an attempt.
+enum Begun {
+    /// It has its row, which this run wrote.
+    ByUs(u32),
+    /// Another worker was first, or it is no longer wanted.
+    LookAgain,
+    /// It cannot begin.
+    Nothing(Step),
+}
+
 /// What became of an invoice that was to be made void.
 enum Voided {
     Void,
@@ -110,15 +121,24 @@ impl Desk<'_> {
     /// [`Failure`] if the ledger fails; that Stripe fails is a [`Step`].
     pub async fn refill(&self, account: &AccountId) -> Result<Vec<Step>, Failure> {
         let mut steps = Vec::new();
+        let mut begun = None;
         for _ in 0..ROUNDS_MAX {
             let Some(state) = self.settled_state(account).await? else { break };
             let step = match &state.refill.attempt {
                 // Boxed: its future is large, and types grow with it.
-                Some(attempt) => Box::pin(self.drive(account, attempt)).await?,
+                Some(attempt) => {
+                    let is_new = begun == Some(attempt.number);
+                    begun = None;
+                    Box::pin(self.drive(account, attempt, is_new)).await?
+                }
                 None if state.refill.wanted.is_none() => break,
                 None => match self.begin(account).await? {
-                    Some(step) => step,
-                    None => continue,
+                    Begun::Nothing(step) => step,
+                    Begun::ByUs(number) => {
+                        begun = Some(number);
+                        continue;
+                    }
+                    Begun::LookAgain => continue,
                 },
             };
             let goes_on = matches!(step, Step::Charged { .. });
@@ -147,27 +167,32 @@ impl Desk<'_> {
         Ok(state.is_open().then(|| state.clone()))
     }
 
-    /// Freezes what Stripe will be asked in a row, before it is asked. `None`: look again.
-    async fn begin(&self, account: &AccountId) -> Result<Option<Step>, Failure> {
+    /// Freezes what Stripe will be asked in a row, before it is asked.
+    async fn begin(&self, account: &AccountId) -> Result<Begun, Failure> {
         let Some(customer) = self.billing.store.customer_profile(account).await?.customer else {
             tracing::error!(alarm = "refill_without_customer", %account);
-            return Ok(Some(Step::NoCustomer));
+            return Ok(Begun::Nothing(Step::NoCustomer));
         };
         let tax = self.stripe.settings().tax;
         let begin = |_: &AccountState| Ok(Command::BeginRefill { customer: customer.clone(), tax });
         match self.append(account, Cause::Command, BeforeCommand::Settle, begin).await {
+            Ok(Done::Appended(receipt)) => match receipt.event.change {
+                Change::RefillBegun(attempt) => Ok(Begun::ByUs(attempt.number)),
+                _ => Ok(Begun::LookAgain),
+            },
             // Another worker began it, or it is no longer wanted.
-            Ok(_) | Err(Failure::Refused(_)) => Ok(None),
+            Ok(Done::AlreadyAppended(_)) | Err(Failure::Refused(_)) => Ok(Begun::LookAgain),
             Err(failure) => Err(failure),
         }
     }
 
-    async fn drive(&self, account: &AccountId, attempt: &Attempt) -> Result<Step, Failure> {
+    /// `is_new`: begun by this run a moment ago, so that there is nothing at Stripe.
+    async fn drive(&self, account: &AccountId, attempt: &Attempt, is_new: bool) -> Result<Step, Failure> {
         let is_old = self.now - attempt.begun_at >= KEYS_SECONDS;
         let walked = match attempt.void_at {
             Some(_) => self.look(account, attempt, Reached::Asked).await,
             None if is_old => self.look(account, attempt, Reached::Nothing).await,
-            None => self.walk(account, attempt).await,
+            None => Box::pin(self.walk(account, attempt, is_new)).await,
         };
         match walked {
             Err(Failure::Stripe(error)) if error.may_pass() => Ok(open(attempt, error.to_string())),
@@ -179,10 +204,21 @@ impl Desk<'_> {
         }
     }
 
-    async fn walk(&self, account: &AccountId, attempt: &Attempt) -> Result<Step, Failure> {
+    async fn walk(&self, account: &AccountId, attempt: &Attempt, is_new: bool) -> Result<Step, Failure> {
+        // An invoice is never made a second time, whatever the trigger's time says of the keys.
+        if !is_new && let Some(invoice) = self.find(account, attempt).await? {
+            if invoice.status.as_deref() == Some("draft") {
+                return Box::pin(self.walk_from(account, attempt, &invoice)).await;
+            }
+            if is_untried(&invoice) {
+                self.billing.store.note_look_ups(account, 0, &[invoice.id.as_str()]).await?;
+                return Box::pin(self.charge(account, attempt, &invoice)).await;
+            }
+            return Box::pin(self.judge(account, attempt, &invoice, Reached::Invoice)).await;
+        }
         let new = new_invoice(account, attempt);
         match self.stripe.create_invoice(&new, &key(account, attempt, "invoice")).await {
-            Ok(invoice) => self.walk_from(account, attempt, &invoice).await,
+            Ok(invoice) => Box::pin(self.walk_from(account, attempt, &invoice)).await,
             Err(error) => self.unfinished(account, attempt, Reached::Invoice, error).await,
         }
     }
@@ -192,9 +228,18 @@ impl Desk<'_> {
         if let Err(error) = self.finalize(account, attempt, invoice).await {
             return self.unfinished(account, attempt, Reached::Draft, error).await;
         }
-        // What was agreed may have changed since the attempt began: switched off, frozen, closed, card removed.
+        Box::pin(self.charge(account, attempt, invoice)).await
+    }
+
+    async fn charge(&self, account: &AccountId, attempt: &Attempt, invoice: &Invoice) -> Result<Step, Failure> {
+        // What was agreed may have changed since the attempt began: switched off, frozen, closed, another card, a smaller
+        // amount, a lower cap; or another run settled it.
         let head = self.billing.store.head(account).await?;
-        if head.is_none_or(|head| !is_refill_possible(&head.state)) {
+        let state = head.as_ref().map(|head| &head.state);
+        if state.and_then(|state| open_attempt(state, attempt)).is_some_and(|open| open.void_at.is_some()) {
+            return Ok(Step::NeedsCustomer { attempt: attempt.number });
+        }
+        if !state.is_some_and(|state| is_agreed(state, attempt, self.now)) {
             return self.give_up(account, attempt, invoice, Decline::NotCharged, "called_off").await;
         }
         match self.stripe.pay_invoice(&invoice.id, &attempt.card, &key(account, attempt, "pay")).await {
@@ -208,7 +253,10 @@ impl Desk<'_> {
 
     async fn finalize(&self, account: &AccountId, attempt: &Attempt, invoice: &Invoice) -> Result<(), StripeError> {
         let new = new_invoice(account, attempt);
-        self.stripe.create_invoice_item(&invoice.id, &new, &key(account, attempt, "item")).await?;
+        // A draft that was found may have its item, under a key that Stripe no longer knows.
+        if invoice.subtotal.is_none_or(|cents| cents == 0) {
+            self.stripe.create_invoice_item(&invoice.id, &new, &key(account, attempt, "item")).await?;
+        }
         self.stripe.finalize_invoice(&invoice.id, &key(account, attempt, "finalize")).await?;
         Ok(())
     }
@@ -250,13 +298,24 @@ impl Desk<'_> {
             // Nothing that could be paid: whatever may still be made is a draft that nobody finalizes.
             return self.fail(account, attempt, Decline::NotCharged, "not_invoiced").await;
         };
+        Box::pin(self.judge(account, attempt, &invoice, reached)).await
+    }
+
+    async fn judge(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+        invoice: &Invoice,
+        reached: Reached,
+    ) -> Result<Step, Failure> {
         match (invoice.status.as_deref(), reached) {
-            (Some("paid"), _) => self.paid(account, attempt, &invoice).await,
-            (Some("draft"), Reached::Invoice) => Box::pin(self.walk_from(account, attempt, &invoice)).await,
-            (Some("draft"), _) => self.fail(account, attempt, Decline::NotCharged, "not_finalized").await,
-            (Some("open"), _) => self.judge_open(account, attempt, &invoice, reached).await,
+            (Some("paid"), _) => self.paid(account, attempt, invoice).await,
+            (Some("draft"), Reached::Invoice) => Box::pin(self.walk_from(account, attempt, invoice)).await,
+            // Deleted first: another run might still make it final and pay it.
+            (Some("draft"), _) => self.give_up(account, attempt, invoice, Decline::NotCharged, "not_finalized").await,
+            (Some("open"), _) => Box::pin(self.judge_open(account, attempt, invoice, reached)).await,
             (Some("void" | "uncollectible"), _) => {
-                let declined = intent(&invoice).and_then(declined_of);
+                let declined = intent(invoice).and_then(declined_of);
                 let (decline, code) = declined.map_or((Decline::NotCharged, "void".to_owned()), classed);
                 self.fail(account, attempt, decline, &code).await
             }
@@ -329,9 +388,9 @@ impl Desk<'_> {
         let received_cents =
             succeeded.and_then(|intent| intent.amount_received).unwrap_or_default().max(read.received_cents);
         let ids = Ids { invoice: Some(invoice.id.clone()), ..read.ids };
-        // What was to be bought stands in the row, not in what Stripe was told.
+        // What was to be bought, and by whom, stands in the row, not in what Stripe was told: nothing to be looked up.
         let purchase = Some(purchase(account, attempt));
-        let paid = Paid { received_cents, purchase, ids, customer: Some(attempt.customer.clone()), ..read };
+        let paid = Paid { received_cents, purchase, ids, customer: None, ..read };
         match Box::pin(self.credit(&paid)).await? {
             Outcome::Recorded { .. } | Outcome::AlreadyRecorded { .. } => Ok(Step::Charged { attempt: attempt.number }),
             Outcome::Noted { .. } | Outcome::Foreign | Outcome::Ignored => {
@@ -377,7 +436,7 @@ impl Desk<'_> {
         }
     }
 
-    /// Makes the invoice void, then records the failure; or credits it, if it was paid.
+    /// Makes the invoice void (a draft is deleted), then records the failure; or credits it, if it was paid.
     async fn give_up(
         &self,
         account: &AccountId,
@@ -399,11 +458,20 @@ impl Desk<'_> {
             Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => {}
             Err(error) => return Err(error),
         }
-        let found = self.stripe.invoice(invoice).await?;
+        let found = match self.stripe.invoice(invoice).await {
+            // It was a draft, and is deleted.
+            Err(StripeError::NotFound { .. }) => return Ok(Voided::Void),
+            found => found?,
+        };
         Ok(match found.status.as_deref() {
             Some("paid") => Voided::Paid(Box::new(found)),
-            // A draft is not finalized by anybody but us.
-            Some("void" | "uncollectible" | "draft") => Voided::Void,
+            Some("void" | "uncollectible") => Voided::Void,
+            Some("draft") => match self.stripe.delete_invoice(invoice).await {
+                Ok(_) | Err(StripeError::NotFound { .. }) => Voided::Void,
+                // It was made final in between.
+                Err(StripeError::Rejected(_)) => Voided::StillOpen,
+                Err(error) => return Err(error),
+            },
             Some(_) | None => Voided::StillOpen,
         })
     }
@@ -440,8 +508,38 @@ fn new_invoice(account: &AccountId, attempt: &Attempt) -> NewInvoice {
     NewInvoice { customer: attempt.customer.clone(), purchase: purchase(account, attempt), tax: attempt.tax }
 }
 
+fn open_attempt<'a>(state: &'a AccountState, attempt: &Attempt) -> Option<&'a Attempt> {
+    state.refill.attempt.as_ref().filter(|open| open.number == attempt.number)
+}
+
+/// Whether an attempt is still open, and still what its owner agreed to.
+fn is_agreed(state: &AccountState, attempt: &Attempt, now: Timestamp) -> bool {
+    let refill = &state.refill;
+    let (month, charged) = refill.this_month;
+    // A trigger may be late, a row is not.
+    let charged = if month == now.max(state.at).month() { charged } else { Usd::ZERO };
+    let is_within_cap = refill.monthly_cap.is_none_or(|cap| charged + attempt.amount <= cap);
+    // What a trial's renewal charges follows from what was used in it.
+    let is_renewal = attempt.purpose == RefillPurpose::TrialRenewal;
+    let is_within_terms = refill.agreement.is_some_and(|agreed| is_renewal || attempt.amount <= agreed.amount);
+    is_refill_possible(state)
+        && open_attempt(state, attempt).is_some()
+        && refill.card.as_ref() == Some(&attempt.card)
+        && is_within_terms
+        && is_within_cap
+}
+
 fn intent(invoice: &Invoice) -> Option<&PaymentIntent> {
     invoice.payment_intent()?.object.as_deref()
+}
+
+/// Whether an open invoice's card was never charged, as far as Stripe knows.
+fn is_untried(invoice: &Invoice) -> bool {
+    let busy = ["processing", "requires_capture", "requires_action", "succeeded"];
+    let is_new = |intent: &PaymentIntent| {
+        declined_of(intent).is_none() && !intent.status.as_deref().is_some_and(|status| busy.contains(&status))
+    };
+    invoice.status.as_deref() == Some("open") && intent(invoice).is_none_or(is_new)
 }
 
 /// Why the payment's last try failed.

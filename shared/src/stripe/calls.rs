@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use stripe_billing::invoice::{
-    CreateInvoice, CreateInvoiceAutomaticTax, CreateInvoicePendingInvoiceItemsBehavior, FinalizeInvoiceInvoice,
-    ListInvoice, PayInvoice, RetrieveInvoice, VoidInvoiceInvoice,
+    CreateInvoice, CreateInvoiceAutomaticTax, CreateInvoicePendingInvoiceItemsBehavior, DeleteInvoice,
+    FinalizeInvoiceInvoice, ListInvoice, PayInvoice, RetrieveInvoice, VoidInvoiceInvoice,
 };
 use stripe_billing::invoice_item::{CreateInvoiceItem, CreateInvoiceItemTaxBehavior};
 use stripe_billing::invoice_payment::{ListInvoicePayment, ListInvoicePaymentPayment, ListInvoicePaymentPaymentType};
@@ -236,6 +236,14 @@ impl Stripe {
     /// [`StripeError`]
     pub async fn void_invoice(&self, invoice: &str) -> Result<Invoice, StripeError> {
         self.connection.ask(VoidInvoiceInvoice::new(invoice).build()).await
+    }
+
+    /// Deletes a draft. What is final is rejected.
+    ///
+    /// # Errors
+    /// [`StripeError`]
+    pub async fn delete_invoice(&self, invoice: &str) -> Result<Named, StripeError> {
+        self.connection.ask(DeleteInvoice::new(invoice).build()).await
     }
 
     /// An invoice, and how it was or is to be paid.

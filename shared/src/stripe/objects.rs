@@ -163,13 +163,25 @@ pub struct Invoice {
 }
 
 impl Invoice {
-    /// The payment by which it is or was to be paid.
+    /// The payment by which it is or was to be paid: the one that paid it if there is one, and a canceled one only of an
+    /// invoice that can no longer be paid.
     #[must_use]
     pub fn payment_intent(&self) -> Option<&Expandable<PaymentIntent>> {
+        let is_over = matches!(self.status.as_deref(), Some("void" | "uncollectible"));
+        let rank = |payment: &&InvoicePayment| match payment.status.as_deref() {
+            Some("paid") => 0,
+            Some("canceled") => 2,
+            Some(_) | None => 1,
+        };
         let newer = self.payments.iter().flat_map(|payments| &payments.data);
-        let newer = newer.filter_map(|payment| payment.payment.as_ref()?.payment_intent.as_ref());
-        self.payment_intent.iter().chain(newer).next()
+        let newer = newer.filter(|payment| is_over || payment.status.as_deref() != Some("canceled"));
+        let newer = newer.filter(|payment| intent_of(payment).is_some()).min_by_key(rank).and_then(intent_of);
+        self.payment_intent.as_ref().or(newer)
     }
+}
+
+fn intent_of(payment: &InvoicePayment) -> Option<&Expandable<PaymentIntent>> {
+    payment.payment.as_ref()?.payment_intent.as_ref()
 }
 
 /// What leads from an invoice to its payments.
@@ -177,6 +189,8 @@ impl Invoice {
 pub struct InvoicePayment {
     /// `in_…`
     pub invoice: Option<Expandable<Box<Invoice>>>,
+    /// `open`, `paid`, `canceled`.
+    pub status: Option<String>,
     /// By what.
     pub payment: Option<PaymentOfInvoice>,
 }
@@ -342,5 +356,21 @@ mod tests {
         assert_eq!((intent.id.as_str(), intent.object.as_ref().unwrap().amount_received), ("pi_1", Some(2500)));
         let older: Invoice = serde_json::from_str(r#"{"id":"in_1","payment_intent":"pi_1"}"#).unwrap();
         assert_eq!(older.payment_intent().unwrap().id, "pi_1");
+    }
+
+    #[test]
+    fn the_payment_that_paid_an_invoice_comes_first_and_a_canceled_one_only_when_it_is_over() {
+        let named = |status: &str, payments: &[(&str, &str)]| {
+            let payment = |(id, status): &(&str, &str)| serde_json::json!({"id": "inpay_1", "status": status, "payment": {"type": "payment_intent", "payment_intent": id}});
+            let data: Vec<serde_json::Value> = payments.iter().map(payment).collect();
+            let invoice = serde_json::json!({"id": "in_1", "status": status, "payments": {"data": data}});
+            let invoice: Invoice = serde_json::from_value(invoice).unwrap();
+            invoice.payment_intent().map(|intent| intent.id.clone())
+        };
+        let three = [("pi_1", "canceled"), ("pi_2", "open"), ("pi_3", "paid")];
+        assert_eq!(named("paid", &three).as_deref(), Some("pi_3"));
+        assert_eq!(named("open", &three[..2]).as_deref(), Some("pi_2"));
+        assert_eq!(named("paid", &three[..1]), None);
+        assert_eq!(named("void", &three[..1]).as_deref(), Some("pi_1"));
     }
 }

@@ -292,6 +292,11 @@ impl Desk<'_> {
 
     /// Which payment it is, whose, and what it buys. A payment of an invoice carries nothing of ours: its invoice does.
     async fn identify(&self, paid: &Paid) -> Result<Option<(PaymentId, Purchase, Ids)>, Failure> {
+        if let Some(purchase) = &paid.purchase
+            && !self.is_of_its_customer(paid, purchase).await?
+        {
+            return Ok(None);
+        }
         match (&paid.payment, &paid.purchase) {
             (Some(payment), Some(purchase)) => Ok(Some((payment.clone(), purchase.clone(), paid.ids.clone()))),
             (None, Some(purchase)) => self.payment_of_invoice(paid, purchase).await,
@@ -301,6 +306,9 @@ impl Desk<'_> {
                     Some(payment) => self.invoice_of_payment(paid, payment).await?,
                     None => None,
                 };
+                if let Some((payment, purchase, _)) = &found {
+                    is_same(&account, purchase, payment.as_str())?;
+                }
                 if found.is_none() {
                     tracing::error!(
                         alarm = "payment_without_purchase", %account, payment = ?payment, ids = ?paid.ids,
@@ -310,6 +318,19 @@ impl Desk<'_> {
                 Ok(found)
             }
         }
+    }
+
+    /// Whether who paid is the customer of the account that the metadata name: another installation may use the same Stripe
+    /// account, with accounts of the same names. A customer's look-up is written before it is first used.
+    async fn is_of_its_customer(&self, paid: &Paid, purchase: &Purchase) -> Result<bool, Failure> {
+        let Some(customer) = &paid.customer else { return Ok(true) };
+        let Some(account) = self.account_of(Some(customer)).await? else {
+            tracing::warn!(account = %purchase.account, %customer, ids = ?paid.ids, "a payment of no customer of ours");
+            return Ok(false);
+        };
+        let payment = paid.payment.as_ref().map(ToString::to_string).or_else(|| paid.ids.invoice.clone());
+        is_same(&account, purchase, &payment.unwrap_or_default())?;
+        Ok(true)
     }
 
     async fn payment_of_invoice(
@@ -521,6 +542,15 @@ impl Desk<'_> {
         let mut since_then = page.rows.iter().map(|row| &row.event).take_while(|event| event.at >= since);
         Ok(since_then.any(|event| matches!(event.change, Change::RefillChanged { .. }) && is_own(event)))
     }
+}
+
+/// What an account's customer pays for is that account's.
+fn is_same(account: &AccountId, purchase: &Purchase, payment: &str) -> Result<(), Failure> {
+    if *account == purchase.account {
+        return Ok(());
+    }
+    let why = format!("its customer is that of {account}, and it is for {}", purchase.account);
+    Err(Failure::Mismatch { payment: payment.to_owned(), why })
 }
 
 fn payment_ids(ids: &Ids) -> PaymentIds {

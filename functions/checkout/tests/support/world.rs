@@ -211,10 +211,15 @@ impl World {
 
     /// A run of auto-refill, by an event of the bus.
     pub async fn try_refill(&self) -> Result<auto_refill::Report, auto_refill::Fault> {
+        self.try_refill_at(self.now()).await
+    }
+
+    /// The same, by an event of another time: it was kept somewhere.
+    pub async fn try_refill_at(&self, time: Timestamp) -> Result<auto_refill::Report, auto_refill::Fault> {
         let event = json!({
             "version": "0", "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718", "detail-type": "BalanceLow", "source": "tollgate",
-            "account": "123456789012", "time": self.now().to_string(), "region": "eu-west-1", "resources": [],
-            "detail": {"id": "acme#3#0", "account": ACME, "seq": 3, "at": self.now().to_string(), "refill": "25.00"},
+            "account": "123456789012", "time": time.to_string(), "region": "eu-west-1", "resources": [],
+            "detail": {"id": "acme#3#0", "account": ACME, "seq": 3, "at": time.to_string(), "refill": "25.00"},
         });
         let trigger: auto_refill::Trigger = serde_json::from_value(event).expect("an event of the bus");
         auto_refill::handle(&self.refill, &trigger).await

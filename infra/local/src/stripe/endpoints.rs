@@ -169,6 +169,7 @@ pub(super) enum Operation {
     InvoiceFinalize,
     InvoicePay,
     InvoiceVoid,
+    InvoiceDelete,
     InvoiceItemCreate,
     InvoicePaymentList,
     RefundCreate,
@@ -553,6 +554,7 @@ pub const ENDPOINTS: &[Endpoint] = {
             OF_INVOICE,
             One("invoice"),
         ),
+        endpoint(Op::InvoiceDelete, "DELETE", "/v1/invoices/{invoice}", &[], &[], One("deleted_invoice")),
         endpoint(Op::InvoiceVoid, "POST", "/v1/invoices/{invoice}/void", &[], OF_INVOICE, One("invoice")),
         endpoint(
             Op::InvoiceItemCreate,

@@ -545,6 +545,22 @@ impl Account {
         Ok(voided)
     }
 
+    /// Only a draft can be deleted, and what stands on it goes with it.
+    pub(super) fn delete_invoice(&mut self, id: &str) -> Result<Value, Failure> {
+        let invoice = self.of_kind("invoice", id)?.clone();
+        if invoice["status"] != "draft" {
+            return Err(Failure::invalid(
+                "You can only delete draft invoices. To cancel a finalized invoice, void it.",
+            ));
+        }
+        for item in self.ids("invoiceitem", |item| item["invoice"] == id) {
+            self.change(&item, &[], |item| *item = json!({ "id": item["id"], "object": "deleted_invoiceitem" }));
+        }
+        self.emit("invoice.deleted", invoice, None);
+        self.change(id, &[], |invoice| *invoice = json!({ "id": id, "object": "deleted_invoice" }));
+        Ok(json!({ "id": id, "object": "invoice", "deleted": true }))
+    }
+
     pub(super) fn list_invoice_payments(&mut self, request: &Request) -> Result<Value, Failure> {
         let intent = request.at("/payment/payment_intent");
         let kind = request.at("/payment/type");

@@ -335,6 +335,7 @@ impl Account {
             Op::InvoiceFinalize => self.finalize_invoice(request),
             Op::InvoicePay => self.pay_invoice(request),
             Op::InvoiceVoid => self.void_invoice(request.id()),
+            Op::InvoiceDelete => self.delete_invoice(request.id()),
             Op::InvoiceItemCreate => self.create_invoice_item(request),
             Op::InvoicePaymentList => self.list_invoice_payments(request),
             Op::RefundCreate => self.create_refund(request),
