@@ -208,7 +208,7 @@ async fn a_payment_page_is_made_once() {
 
 #[tokio::test]
 async fn a_payment_is_credited_once_and_what_was_agreed_with_it_holds() {
-    survives(Flow::Paid("checkout.session.completed"), 27).await;
+    survives(Flow::Paid("checkout.session.completed"), 28).await;
 }
 
 /// They end in the same calls as the one above; what tells the payment from them differs.
@@ -216,7 +216,7 @@ async fn a_payment_is_credited_once_and_what_was_agreed_with_it_holds() {
 async fn whichever_event_tells_of_a_payment_costs_no_more_calls() {
     let world = World::new(Processes::One).await;
     let mut customers = Vec::new();
-    for (event, calls) in [("payment_intent.succeeded", 26), ("invoice.paid", 28)] {
+    for (event, calls) in [("payment_intent.succeeded", 27), ("invoice.paid", 29)] {
         let customer = world.customer(event);
         let recorded = run(Flow::Paid(event), &customer, None).await;
         assert_eq!(recorded.len(), calls, "{event}: {:#?}", listed(&recorded));
