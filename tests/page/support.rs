@@ -42,6 +42,8 @@ impl Visit {
         let mut config = Config::of_this_repository(BTreeMap::new()).unwrap();
         config.binaries = binaries::of(&config, "page");
         config.pace = Pace::Frozen;
+        // While the clock stands still no bucket is filled again.
+        config.parameters.insert("ApiBurstLimit".to_owned(), "5000".to_owned());
         config.start = Some(utc_datetime!(2026-11-22 10:00));
         let cloud = Cloud::start(config).await.unwrap();
         let seeded = seed::plant(&cloud).await.unwrap();

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use time::macros::utc_datetime;
 use tollgate_local::build;
 use tollgate_local::calls::Permission;
+use tollgate_local::names;
 use tollgate_local::stripe::{DisputeEnd, DisputeKind, NewDispute};
 use tollgate_local::template::{Resolver, Template};
 
@@ -89,7 +90,9 @@ fn is_explained(function: &str, permission: &Permission) -> bool {
 /// What the template's statements allow each function, by its binary.
 fn granted(world: &World) -> Permissions {
     let template = Template::of_this_repository().unwrap();
-    let resolver = Resolver::new(&template, BTreeMap::from([("Stage".to_owned(), "local".to_owned())]));
+    let parameters = [("Stage", "local".to_owned()), ("StripeSecretArn", names::stripe_secret())];
+    let parameters = parameters.map(|(name, value)| (name.to_owned(), value));
+    let resolver = Resolver::new(&template, parameters.into());
     let texts = |value: &Value| -> Vec<String> {
         match value {
             Value::Array(items) => items.iter().map(|item| item.as_str().unwrap().to_owned()).collect(),

@@ -15,7 +15,8 @@ pub(crate) fn arn(service: &str, rest: &str) -> String {
 }
 
 /// Where Stripe's key and the webhooks' secrets are.
-pub(crate) fn stripe_secret() -> String {
+#[must_use]
+pub fn stripe_secret() -> String {
     arn("secretsmanager", "secret:tollgate-local-stripe-AbCdEf")
 }
 

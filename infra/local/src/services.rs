@@ -206,6 +206,9 @@ impl ServiceRequest {
                 let queue = body["QueueUrl"].as_str().and_then(|url| url.rsplit('/').next()).unwrap_or_default();
                 vec![permission(&operation, Target::Queue(queue.to_owned()).arn())]
             }
+            "secretsmanager" => {
+                vec![permission(&operation, body["SecretId"].as_str().unwrap_or_default().to_owned())]
+            }
             _ => Vec::new(),
         };
         permissions.sort_unstable();
