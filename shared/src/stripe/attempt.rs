@@ -96,6 +96,15 @@ enum Reached {
     Asked,
 }
 
+/// Whether there can be anything of an attempt at Stripe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    /// It was begun by this run a moment ago: there is nothing.
+    New,
+    /// Somebody may have driven it before.
+    Known,
+}
+
 /// What came of beginning an attempt.
 enum Begun {
     /// It has its row, which this run wrote.
@@ -127,9 +136,9 @@ impl Desk<'_> {
             let step = match &state.refill.attempt {
                 // Boxed: its future is large, and types grow with it.
                 Some(attempt) => {
-                    let is_new = begun == Some(attempt.number);
+                    let age = if begun == Some(attempt.number) { Age::New } else { Age::Known };
                     begun = None;
-                    Box::pin(self.drive(account, attempt, is_new)).await?
+                    Box::pin(self.drive(account, attempt, age)).await?
                 }
                 None if state.refill.wanted.is_none() => break,
                 None => match self.begin(account).await? {
@@ -176,23 +185,23 @@ impl Desk<'_> {
         let tax = self.stripe.settings().tax;
         let begin = |_: &AccountState| Ok(Command::BeginRefill { customer: customer.clone(), tax });
         match self.append(account, Cause::Command, BeforeCommand::Settle, begin).await {
-            Ok(Done::Appended(receipt)) => match receipt.event.change {
-                Change::RefillBegun(attempt) => Ok(Begun::ByUs(attempt.number)),
-                _ => Ok(Begun::LookAgain),
-            },
+            Ok(Done::Appended(receipt)) => {
+                let begun =
+                    if let Change::RefillBegun(attempt) = receipt.event.change { Some(attempt.number) } else { None };
+                Ok(begun.map_or(Begun::LookAgain, Begun::ByUs))
+            }
             // Another worker began it, or it is no longer wanted.
             Ok(Done::AlreadyAppended(_)) | Err(Failure::Refused(_)) => Ok(Begun::LookAgain),
             Err(failure) => Err(failure),
         }
     }
 
-    /// `is_new`: begun by this run a moment ago, so that there is nothing at Stripe.
-    async fn drive(&self, account: &AccountId, attempt: &Attempt, is_new: bool) -> Result<Step, Failure> {
+    async fn drive(&self, account: &AccountId, attempt: &Attempt, age: Age) -> Result<Step, Failure> {
         let is_old = self.now - attempt.begun_at >= KEYS_SECONDS;
         let walked = match attempt.void_at {
             Some(_) => self.look(account, attempt, Reached::Asked).await,
             None if is_old => self.look(account, attempt, Reached::Nothing).await,
-            None => Box::pin(self.walk(account, attempt, is_new)).await,
+            None => Box::pin(self.walk(account, attempt, age)).await,
         };
         match walked {
             Err(Failure::Stripe(error)) if error.may_pass() => Ok(open(attempt, error.to_string())),
@@ -204,9 +213,11 @@ impl Desk<'_> {
         }
     }
 
-    async fn walk(&self, account: &AccountId, attempt: &Attempt, is_new: bool) -> Result<Step, Failure> {
+    async fn walk(&self, account: &AccountId, attempt: &Attempt, age: Age) -> Result<Step, Failure> {
         // An invoice is never made a second time, whatever the trigger's time says of the keys.
-        if !is_new && let Some(invoice) = self.find(account, attempt).await? {
+        if age == Age::Known
+            && let Some(invoice) = self.find(account, attempt).await?
+        {
             if invoice.status.as_deref() == Some("draft") {
                 return Box::pin(self.walk_from(account, attempt, &invoice)).await;
             }
