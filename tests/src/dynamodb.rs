@@ -266,6 +266,7 @@ async fn create_table(client: &Client, name: &str, properties: &Value) {
             "TableName"
             | "DeletionProtectionEnabled"
             | "PointInTimeRecoverySpecification"
+            | "ResourcePolicy"
             | "SSESpecification"
             | "Tags" => table,
             unknown => panic!("table {name} has the property {unknown}, which tests do not know"),
