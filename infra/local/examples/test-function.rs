@@ -57,7 +57,7 @@ async fn handle(clients: &Clients, LambdaEvent { payload, context }: LambdaEvent
     }
 }
 
-/// Fails for records that say `poison`, reports those that say `bad`.
+/// Fails for records that say `poison`, reports those that say `wrong` (a word that no id in hexadecimal digits can contain).
 fn batch(records: &[Value]) -> Result<Value, Error> {
     let said = |record: &Value, word: &str| record.to_string().contains(word);
     if records.iter().any(|record| said(record, "poison")) {
@@ -67,7 +67,7 @@ fn batch(records: &[Value]) -> Result<Value, Error> {
         let id = record["messageId"].as_str().or(record["dynamodb"]["SequenceNumber"].as_str());
         json!({"itemIdentifier": id})
     };
-    let failed: Vec<Value> = records.iter().filter(|record| said(record, "bad")).map(identifier).collect();
+    let failed: Vec<Value> = records.iter().filter(|record| said(record, "wrong")).map(identifier).collect();
     Ok(json!({"batchItemFailures": failed}))
 }
 

@@ -62,7 +62,7 @@ async fn a_batch_goes_on_where_the_function_says_it_failed() {
     post(&cloud, "/local/faults", &hold).await;
     put(&cloud, 0, "a").await;
     cloud.idle().await;
-    for (seq, text) in [(1, "b"), (2, "bad"), (3, "c")] {
+    for (seq, text) in [(1, "b"), (2, "wrong"), (3, "c")] {
         put(&cloud, seq, text).await;
     }
     cloud.advance(Duration::from_secs(600)).await;
