@@ -290,6 +290,14 @@ async fn a_look_up_leads_to_account_and_row_and_stays_as_it_was_first_noted() {
     assert_eq!(leads("ch_1").await, Some(("alice".to_owned(), 1)));
     assert_eq!(leads("in_1").await, Some(("mallory".to_owned(), 7)));
     assert_eq!(leads("re_1").await, None);
+    // Whose something is was known before any row: it must not stand in the way of the row that comes.
+    ledger.store.note_owner(&alice(), "cs_2").await.unwrap();
+    ledger.store.note_owner(&named("mallory"), "cs_2").await.unwrap();
+    assert_eq!(leads("cs_2").await, None);
+    ledger.store.note_look_ups(&alice(), 1, &["cs_2"]).await.unwrap();
+    assert_eq!(leads("cs_2").await, Some(("alice".to_owned(), 1)));
+    assert_eq!(ledger.store.owner("cs_2").await.unwrap(), Some(alice()));
+    assert_eq!(ledger.store.owner("cs_1").await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -86,6 +86,8 @@ pub mod http;
 pub mod settings;
 
 #[cfg(feature = "shell")]
+pub mod logs;
+#[cfg(feature = "shell")]
 pub mod shell;
 
 #[cfg(all(feature = "http", feature = "shell"))]

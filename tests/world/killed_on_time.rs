@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use time::UtcDateTime;
+use tollgate::store::Shard;
 use tollgate_local::calls::Call;
 
 use crate::invariants::check;
@@ -21,6 +22,8 @@ const PUTS: usize = 7;
 const SUSPENSION_CALLS: usize = 68;
 /// The first of those look for accounts that are due, one for each part of the index, several at once.
 const LOOKS: usize = 64;
+/// How many calls a worker of the hourly run makes for a slice with no account.
+const EMPTY_SLICE_CALLS: usize = 1;
 
 /// A customer whose machine runs for a day from [`START`] on.
 async fn running<'w>(world: &'w World) -> Customer<'w> {
@@ -30,6 +33,12 @@ async fn running<'w>(world: &'w World) -> Customer<'w> {
     customer.start(&project, "gpu").await;
     world.cloud.idle().await;
     customer
+}
+
+/// From now on nothing is done by itself.
+fn only_by_hand(world: &World) {
+    world.without_schedule("hourly-debit");
+    world.without_schedule("lifecycle");
 }
 
 fn of_function(world: &World, before: u64, function: &str) -> Vec<Call> {
@@ -53,8 +62,7 @@ fn assert_hours(customer: &Customer<'_>, hours: usize) {
 async fn an_hour_is_charged_once_wherever_a_worker_dies() {
     let world = World::new(Processes::One).await;
     let alice = running(&world).await;
-    world.without_schedule("hourly-debit");
-    world.without_schedule("lifecycle");
+    only_by_hand(&world);
     let mut hour = START + HOUR;
     world.at(hour).await;
     world.fault(json!({"kill": "hourly-debit"}));
@@ -113,6 +121,35 @@ async fn an_hour_is_charged_once_wherever_the_hourly_run_dies() {
     check(&[&alice]).await;
 }
 
+/// The rest of the hourly run's calls: the one look into each slice in which nobody is.
+#[tokio::test]
+async fn a_slice_with_nobody_in_it_stays_one_wherever_its_worker_dies() {
+    let world = World::new(Processes::One).await;
+    let alice = running(&world).await;
+    only_by_hand(&world);
+    let hour = START + HOUR;
+    world.at(hour).await;
+    let own = Shard::of(&alice.account.parse().unwrap());
+    let empty: Vec<Shard> = Shard::all().filter(|shard| *shard != own).collect();
+    assert_eq!(empty.len() * EMPTY_SLICE_CALLS + SLICE_CALLS + PUTS, HOUR_CALLS, "that is all an hour's calls");
+    for shard in empty {
+        for death in DEATHS {
+            world.fault(json!({"fault": death, "function": "hourly-debit"}));
+            let before = world.cloud.calls_count();
+            assert_eq!(world.settle_shard(shard, hour).await.status, 502, "{death} {shard:?}");
+            assert_killed(&world, before, &format!("{death} {shard:?}"));
+        }
+        let before = world.cloud.calls_count();
+        assert_eq!(world.settle_shard(shard, hour).await.status, 200, "{shard:?}");
+        let calls = of_function(&world, before, "hourly-debit");
+        assert_eq!(calls.len(), EMPTY_SLICE_CALLS, "{:#?}", listed(&calls));
+    }
+    assert_hours(&alice, 0);
+    assert_eq!(world.settle_slice("alice", hour).await.status, 200);
+    assert_hours(&alice, 1);
+    check(&[&alice]).await;
+}
+
 /// Somebody whose credit ends so many minutes after the hour.
 struct Ending<'w> {
     customer: Customer<'w>,
@@ -127,7 +164,7 @@ async fn an_account_is_suspended_once_and_at_its_second_wherever_lifecycle_dies(
     world.write(&world.operator, "PUT", "/v1/admin/prices", &json!({"prices": [price]})).await;
     world.at_time("10:59:00").await;
 
-    // One look of the many is like another: the first and the last stand for them.
+    // One look of the many is like another: the first and the last stand for them, and the test below goes through all.
     let places: Vec<usize> = [1, LOOKS].into_iter().chain(LOOKS + 1..=SUSPENSION_CALLS).collect();
     let deaths = DEATHS.iter().flat_map(|death| places.iter().map(move |place| Some((*death, *place))));
     let mut minutes = 0;
@@ -171,6 +208,38 @@ async fn an_account_is_suspended_once_and_at_its_second_wherever_lifecycle_dies(
         all.push(customer);
     }
     check(&all).await;
+}
+
+/// The run dies at each look in turn, before and after it, for more than two hours in a row.
+#[tokio::test]
+async fn an_account_is_suspended_at_its_second_however_often_lifecycle_dies_looking_for_it() {
+    let world = World::from(today("10:58:00"), Processes::One).await;
+    let price = json!({"sku": "farm", "unit": "hour", "kind": "instance", "rate": "300.00"});
+    world.write(&world.operator, "PUT", "/v1/admin/prices", &json!({"prices": [price]})).await;
+    world.at_time("10:59:00").await;
+    let Ending { customer, minutes } = ending(&world, 4).await;
+    let suspension = today("11:00:00") + MINUTE * minutes;
+    world.at(suspension - Duration::from_secs(1)).await;
+    only_by_hand(&world);
+    world.at(suspension).await;
+    world.fault(json!({"kill": "lifecycle"}));
+    for death in DEATHS {
+        for nth in 1..=LOOKS {
+            world.later(MINUTE).await;
+            world.fault(json!({"fault": death, "nth": nth, "function": "lifecycle"}));
+            let before = world.cloud.calls_count();
+            assert_eq!(world.run_lifecycle().await.status, 502, "{death} {nth}");
+            assert_killed(&world, before, &format!("{death} {nth}"));
+            world.no_faults();
+            only_by_hand(&world);
+        }
+    }
+    assert_eq!(customer.story().len(), 4, "{:?}", customer.diary());
+    assert_eq!(world.run_lifecycle().await.status, 200);
+    assert_eq!(customer.story()[4], "suspended 0 0");
+    let as_of = customer.rows()[4]["body"]["x"]["e"]["suspended"]["as_of"].as_i64().unwrap();
+    assert_eq!(UtcDateTime::from_unix_timestamp(as_of).unwrap(), suspension);
+    check(&[&customer]).await;
 }
 
 async fn ending<'w>(world: &'w World, minutes: u32) -> Ending<'w> {

@@ -149,11 +149,21 @@ impl World {
 
     /// Gives the hourly run's function the slice that an account is in, once, as the queue does.
     pub(crate) async fn settle_slice(&self, account: &str, hour: UtcDateTime) -> Answer {
-        let shard = Shard::of(&account.parse().unwrap()).number();
-        let detail = json!({"time": format_time(hour), "shard": shard});
+        self.settle_shard(Shard::of(&account.parse().unwrap()), hour).await
+    }
+
+    /// The same for the slice of a shard.
+    pub(crate) async fn settle_shard(&self, shard: Shard, hour: UtcDateTime) -> Answer {
+        let detail = json!({"time": format_time(hour), "shard": shard.number()});
         let event = json!({"detail-type": "HourlyDebitSlice", "detail": detail}).to_string();
         let batch = json!({"Records": [{"messageId": "m-1", "body": event}]});
         self.api.write("POST", "/local/functions/hourly-debit", &batch).await.unwrap()
+    }
+
+    /// Runs `lifecycle` once, as its schedule does.
+    pub(crate) async fn run_lifecycle(&self) -> Answer {
+        let trigger = json!({"time": format_time(self.cloud.now())});
+        self.api.write("POST", "/local/functions/lifecycle", &trigger).await.unwrap()
     }
 
     /// A fault, as `POST /local/faults` takes it.

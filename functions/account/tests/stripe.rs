@@ -226,6 +226,45 @@ async fn no_card_is_removed_while_an_attempt_is_open() {
 }
 
 #[tokio::test]
+async fn a_card_that_stripe_does_not_let_go_is_not_called_removed() {
+    let world = World::new().await;
+    let card = add(&world, VISA).await;
+    let before = cards(&world).await;
+    world.stand_in.fail_next("POST /v1/payment_methods/{payment_method}/detach", 9, FaultKind::Refused);
+    assert_eq!(on_card(&world, DELETE, &card).await.code(), "internal");
+    assert_eq!(cards(&world).await, before);
+    world.stand_in.clear_faults();
+    assert_eq!(on_card(&world, DELETE, &card).await.status, 204);
+    assert!(cards(&world).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_list_from_before_a_card_was_saved_does_not_take_it_for_removed() {
+    let world = World::new().await;
+    add(&world, MASTERCARD).await;
+    cards(&world).await;
+    // The list is read, and arrives only when another card has been saved, and refills are charged to it.
+    let list = "GET /v1/customers/{customer}/payment_methods";
+    world.stand_in.forget_calls();
+    world.stand_in.fail_next(list, 1, FaultKind::Held);
+    let late = async { cards(&world).await };
+    let meanwhile = async {
+        while !world.stand_in.calls().iter().any(|call| call.endpoint.as_deref() == Some(list)) {
+            tokio::task::yield_now().await;
+        }
+        world.wanting(VISA).await;
+        world.stand_in.release_held();
+    };
+    let (_, ()) = tokio::join!(late, meanwhile);
+    let refill = world.state().await.refill;
+    let charged = refill.card.map(|card| card.to_string());
+    let visa = world.objects("payment_method").last().unwrap()["id"].as_str().map(str::to_owned);
+    assert_eq!((charged, refill.paused), (visa, None), "{:?}", world.names().await);
+    assert_eq!((world.count("card_removed").await, cards(&world).await.len()), (0, 2));
+    world.check().await;
+}
+
+#[tokio::test]
 async fn what_was_done_in_the_portal_wins() {
     let world = World::new().await;
     let (first, second) = (add(&world, VISA).await, add(&world, MASTERCARD).await);

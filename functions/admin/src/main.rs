@@ -1,13 +1,13 @@
 //! Wires and runs `admin`.
 
 use admin::{Clients, handle};
-use lambda_http::{Error, Request, run, service_fn, tracing::init_default_subscriber};
+use lambda_http::{Error, Request, run, service_fn};
 use tollgate::stripe::OnDemand;
-use tollgate::{aws, shell};
+use tollgate::{aws, logs, shell};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    init_default_subscriber();
+    logs::begin();
     let aws = aws::config()?;
     let (billing, stripe) = (shell::billing(&aws)?, OnDemand::from_environment(&aws)?);
     let clients = Clients { billing, stripe, bus: std::env::var("EVENT_BUS").ok() };

@@ -70,8 +70,12 @@ async fn place(billing: &Billing, id: &PaymentId) -> Result<Place, Failed> {
             return Ok(Place { account: claimed.account, seq: claimed.seq });
         }
     }
-    let found = billing.store.look_up(id.as_str()).await?.ok_or_else(|| unknown(id))?;
-    Ok(Place { account: found.account, seq: found.seq })
+    if let Some(found) = billing.store.look_up(id.as_str()).await? {
+        return Ok(Place { account: found.account, seq: found.seq });
+    }
+    // Nothing was credited by it: the account is known, and its first row stands for it.
+    let account = billing.store.owner(id.as_str()).await?.ok_or_else(|| unknown(id))?;
+    Ok(Place { account, seq: 0 })
 }
 
 fn unknown(id: &PaymentId) -> Problem {

@@ -209,7 +209,10 @@ async fn of_many_prices_all_are_added_or_none() {
 async fn a_payment_is_found_by_each_of_its_ids() {
     let api = with_credit("25").await;
     let (alice, store) = (named(ALICE), &api.ledger.undisturbed);
-    store.note_look_ups(&alice, 1, &["cs_1", "ch_1", "in_1", "cus_1", "re_9"]).await.unwrap();
+    store.note_look_ups(&alice, 1, &["cs_1", "ch_1", "in_1", "re_9"]).await.unwrap();
+    store.note_owner(&alice, "cus_1").await.unwrap();
+    // The page was known before its payment.
+    store.note_owner(&alice, "cs_1").await.unwrap();
     let ids = PaymentIds { session: Some("cs_1".to_owned()), charge: Some("ch_1".to_owned()), invoice: None };
     store.note_payment(&alice, &named("pi_1"), &ids).await.unwrap();
     let mut by_payment = ask(&api, staff(PAYMENT, "10:30:00").at("id", "pi_1")).await;
@@ -240,7 +243,9 @@ async fn a_payment_is_found_by_each_of_its_ids() {
       "stripe_error": null
     }
     "#);
-    for id in ["cs_1", "ch_1", "in_1", "cus_1", "re_9"] {
+    let of_customer = ask(&api, staff(PAYMENT, "10:30:00").at("id", "cus_1")).await.body;
+    assert_eq!((&of_customer["account"], &of_customer["row"]["type"]), (&json!("alice"), &json!("opened")));
+    for id in ["cs_1", "ch_1", "in_1", "re_9"] {
         let found = ask(&api, staff(PAYMENT, "10:30:00").at("id", id)).await.body;
         assert_eq!((&found["id"], &found["row"]), (&json!(id), &by_payment.body["row"]));
     }

@@ -50,7 +50,7 @@ async fn a_wanted_refill_is_charged_and_credited_once_however_often_it_is_trigge
     let invoice =
         world.objects("invoice").into_iter().find(|invoice| invoice["metadata"]["tollgate_attempt"] == "1").unwrap();
     let found = world.ledger().undisturbed.look_up(invoice["id"].as_str().unwrap()).await.unwrap().unwrap();
-    assert_eq!(found.account, acme());
+    assert_eq!((found.account, found.seq > 0), (acme(), true), "the invoice leads to the row of its payment");
     world.check().await;
 }
 

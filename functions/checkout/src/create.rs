@@ -84,7 +84,7 @@ pub(crate) async fn create(desk: Desk<'_>, call: &Call, caller: &Caller) -> Resu
     let new = page(desk, &state, customer, purchase, noted.at.plus(round * MINUTE))?;
     let key_at_stripe = if round == 0 { key.clone() } else { format!("{key}/{round}") };
     let session = desk.stripe.create_session(&new, &Key::checkout(account, &key_at_stripe)).await?;
-    desk.billing.store.note_look_ups(account, 0, &[session.id.as_str()]).await?;
+    desk.billing.store.note_owner(account, &session.id).await?;
     replace_open(desk, account, &session.id).await?;
 
     let created = Created {

@@ -72,9 +72,9 @@ async fn own_session(desk: Desk<'_>, call: &Call, caller: &Caller) -> Result<Str
     if !is_plain {
         return Err(unknown());
     }
-    let known = desk.billing.store.look_up(&session).await;
-    let known = known.map_err(|fault| Refused::from(fault).problem(&caller.account, call))?;
-    known.filter(|known| known.account == caller.account).map(|_| session).ok_or_else(unknown)
+    let owner = desk.billing.store.owner(&session).await;
+    let owner = owner.map_err(|fault| Refused::from(fault).problem(&caller.account, call))?;
+    owner.filter(|owner| *owner == caller.account).map(|_| session).ok_or_else(unknown)
 }
 
 /// Why a request is not answered as it wished.

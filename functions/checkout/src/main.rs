@@ -1,13 +1,13 @@
 //! Wires and runs `checkout`.
 
 use checkout::{Clients, handle};
-use lambda_http::{Error, Request, run, service_fn, tracing::init_default_subscriber};
+use lambda_http::{Error, Request, run, service_fn};
 use tollgate::stripe::Stripe;
-use tollgate::{aws, shell};
+use tollgate::{aws, logs, shell};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    init_default_subscriber();
+    logs::begin();
     let aws = aws::config()?;
     let clients = Clients { billing: shell::billing(&aws)?, stripe: Stripe::start(&aws).await? };
     let clients = &clients;

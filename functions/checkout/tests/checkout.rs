@@ -212,6 +212,15 @@ async fn when_stripe_fails_the_caller_is_told_whether_to_try_again() {
 }
 
 #[tokio::test]
+async fn a_failure_that_stripe_repeats_under_its_key_keeps_nobody_from_becoming_a_customer() {
+    let world = World::new().await;
+    world.stand_in.fail_next("POST /v1/customers", 1, FaultKind::ServerError);
+    let created = world.call(&world.event(CREATE).json(&json!({"amount": "25"}))).await;
+    assert_eq!(created.status, 201, "{}", created.shown());
+    assert_eq!(world.objects("customer").len(), 1);
+}
+
+#[tokio::test]
 async fn refills_are_agreed_to_when_the_payment_arrives() {
     let world = World::new().await;
     let session = world.session("25", Some(json!({"enabled": true}))).await;

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use hourly_debit::{Clients, Trigger, handle};
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing::init_default_subscriber};
-use tollgate::{aws, shell};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use tollgate::{aws, logs, shell};
 
 /// Half of the function's time-out in the template.
 const BUDGET: Duration = Duration::from_secs(60);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    init_default_subscriber();
+    logs::begin();
     let aws = aws::config()?;
     let clients = Clients { billing: shell::billing(&aws)?, bus: shell::bus(&aws)?, budget: BUDGET };
     let clients = &clients;

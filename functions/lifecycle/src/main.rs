@@ -1,12 +1,12 @@
 //! Wires and runs `lifecycle`.
 
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing::init_default_subscriber};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use lifecycle::{Clients, Trigger, handle};
-use tollgate::{aws, shell};
+use tollgate::{aws, logs, shell};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    init_default_subscriber();
+    logs::begin();
     let aws = aws::config()?;
     let clients = Clients { billing: shell::billing(&aws)?, bus: shell::bus(&aws)? };
     let clients = &clients;

@@ -40,7 +40,7 @@ async fn a_payment_is_credited_once_whichever_event_tells_of_it_and_however_ofte
             world.ledger().undisturbed.payment_ids(&acme(), &named(payment["id"].as_str().unwrap())).await.unwrap();
         let charge = payment["latest_charge"].as_str().unwrap();
         assert_eq!((ids.session.as_deref(), ids.charge.as_deref()), (Some(session.as_str()), Some(charge)));
-        for id in [payment["id"].as_str().unwrap(), charge, ids.invoice.as_deref().unwrap()] {
+        for id in [payment["id"].as_str().unwrap(), &session, charge, ids.invoice.as_deref().unwrap()] {
             let found = world.ledger().undisturbed.look_up(id).await.unwrap().unwrap();
             assert_eq!((found.account.as_str(), found.seq), (ACME, 1), "{id}");
         }
@@ -181,7 +181,7 @@ async fn a_payment_is_credited_to_the_account_of_its_customer_alone() {
     let world = World::new().await;
     paid(&world).await;
     let store = &world.ledger().undisturbed;
-    store.note_look_ups(&named("another"), 0, &["cus_another"]).await.unwrap();
+    store.note_owner(&named("another"), "cus_another").await.unwrap();
     let told_of = |kind: &str| {
         let object = match kind {
             "payment_intent.succeeded" => "payment_intent",

@@ -213,6 +213,24 @@ impl Store {
         Ok(())
     }
 
+    /// Whose an object of Stripe's is; `None` if that was never noted.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn owner(&self, stripe_id: &str) -> Result<Option<AccountId>, Fault> {
+        Ok(self.claimed(&owner_partition(stripe_id), stripe_id).await?.map(|claimed| claimed.account))
+    }
+
+    /// Notes whose an object of Stripe's is: a customer, a payment page, an invoice, a card. The first note stays.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn note_owner(&self, account: &AccountId, stripe_id: &str) -> Result<(), Fault> {
+        let noted = owned_item(&owner_partition(stripe_id), account, 0);
+        self.write(&[self.put_in_ledger(noted)?]).await?;
+        Ok(())
+    }
+
     /// What was credited for a payment; `None` if it was not (yet).
     ///
     /// # Errors
@@ -408,6 +426,10 @@ fn owned_item(partition: &str, account: &AccountId, seq: u64) -> Item {
 
 fn look_up_partition(stripe_id: &str) -> String {
     format!("lookup#{stripe_id}")
+}
+
+fn owner_partition(stripe_id: &str) -> String {
+    format!("owner#{stripe_id}")
 }
 
 fn chunk_partition(account: &AccountId, digest: &str) -> String {

@@ -222,7 +222,7 @@ impl Desk<'_> {
                 return Box::pin(self.walk_from(account, attempt, &invoice)).await;
             }
             if is_untried(&invoice) {
-                self.billing.store.note_look_ups(account, 0, &[invoice.id.as_str()]).await?;
+                self.billing.store.note_owner(account, &invoice.id).await?;
                 return Box::pin(self.charge(account, attempt, &invoice)).await;
             }
             return Box::pin(self.judge(account, attempt, &invoice, Reached::Invoice)).await;
@@ -235,7 +235,7 @@ impl Desk<'_> {
     }
 
     async fn walk_from(&self, account: &AccountId, attempt: &Attempt, invoice: &Invoice) -> Result<Step, Failure> {
-        self.billing.store.note_look_ups(account, 0, &[invoice.id.as_str()]).await?;
+        self.billing.store.note_owner(account, &invoice.id).await?;
         if let Err(error) = self.finalize(account, attempt, invoice).await {
             return self.unfinished(account, attempt, Reached::Draft, error).await;
         }

@@ -47,7 +47,7 @@ impl Desk<'_> {
         let customer: CustomerId =
             made.id.parse().map_err(|_| StripeError::Unresolved { call: call(), why: "no usable id".to_owned() })?;
         // First of all, so that nothing that customer ever does is taken for somebody else's.
-        store.note_look_ups(account, 0, &[customer.as_str()]).await?;
+        store.note_owner(account, customer.as_str()).await?;
         if told.tax_id.is_some() {
             self.tell_company(account, &customer, &told).await?;
         }

@@ -74,7 +74,7 @@ impl Desk<'_> {
         let mut refused = None;
         for gone in same.chain([card.clone()]) {
             // Once it is detached, nothing at Stripe tells whose it was.
-            self.billing.store.note_look_ups(account, 0, &[gone.as_str()]).await?;
+            self.billing.store.note_owner(account, gone.as_str()).await?;
             match self.stripe.detach(&gone).await {
                 // Detached already, by somebody else or by ourselves before an answer was lost.
                 Ok(_) | Err(StripeError::NotFound { .. }) => {}
@@ -109,8 +109,8 @@ impl Desk<'_> {
             (_, _, Some(_)) => Ok(Owner::NotOurs),
             (_, _, None) => {
                 let was_shown = profile.cards.iter().any(|known| known.id == *card);
-                let removed_here = self.billing.store.look_up(card.as_str()).await?;
-                let was_ours = was_shown || removed_here.is_some_and(|known| known.account == *account);
+                let removed_by = self.billing.store.owner(card.as_str()).await?;
+                let was_ours = was_shown || removed_by.is_some_and(|owner| owner == *account);
                 Ok(if was_ours { Owner::WasOurs } else { Owner::NotOurs })
             }
         }

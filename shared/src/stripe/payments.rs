@@ -389,7 +389,7 @@ impl Desk<'_> {
     /// [`Fault`]
     pub async fn account_of(&self, customer: Option<&CustomerId>) -> Result<Option<AccountId>, Fault> {
         let Some(customer) = customer else { return Ok(None) };
-        Ok(self.billing.store.look_up(customer.as_str()).await?.map(|claimed| claimed.account))
+        self.billing.store.owner(customer.as_str()).await
     }
 
     /// The payment that money goes back from, credited by now if it is ours: what takes it back may be told first.

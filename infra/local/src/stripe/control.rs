@@ -32,6 +32,8 @@ pub enum FaultKind {
     RateLimited,
     /// 403: a restricted key that may not, nothing done and nothing kept.
     Forbidden,
+    /// 400: the request makes no sense to Stripe, nothing done and nothing kept.
+    Refused,
     /// The connection ends before anything is done.
     ConnectionDropped,
     /// Everything is done and the connection ends before the answer.

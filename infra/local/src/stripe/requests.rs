@@ -157,13 +157,15 @@ impl Account {
             way: match fault {
                 Some(FaultKind::AnswerLost | FaultKind::ConnectionDropped) => Way::Lost,
                 Some(FaultKind::Held) => Way::Held,
-                Some(FaultKind::ServerError | FaultKind::RateLimited | FaultKind::Forbidden) | None => Way::Arrives,
+                Some(FaultKind::ServerError | FaultKind::RateLimited | FaultKind::Forbidden | FaultKind::Refused)
+                | None => Way::Arrives,
             },
         };
         let result = match fault {
             Some(FaultKind::ConnectionDropped) => Err(Failure::internal().before_work()),
             Some(FaultKind::RateLimited) => Err(Failure::rate_limited()),
             Some(FaultKind::Forbidden) => Err(Failure::forbidden()),
+            Some(FaultKind::Refused) => Err(Failure::invalid("This operation is not allowed.").before_work()),
             Some(FaultKind::ServerError | FaultKind::AnswerLost | FaultKind::Held) | None => {
                 self.keyed(incoming, secret_keys, &request_id, &leaves, found, fault, &mut outgone)
             }
