@@ -130,11 +130,11 @@ impl Metrics {
     pub fn write(&self, summary: &Summary) {
         let now_ms = now_ms();
         let Some(namespace) = &self.namespace else {
-            let (message, values) = (summary.fields.get("message"), values(summary, now_ms));
-            tracing::info!(message = message.and_then(Value::as_str), ?values, fields = ?summary.fields);
+            let message = summary.fields.get("message").and_then(Value::as_str);
+            tracing::info!(message, values = ?values(summary, now_ms), fields = ?summary.fields);
             return;
         };
-        let Ok(mut line) = self.line(namespace, report, now_ms) else { return };
+        let Ok(mut line) = self.line(namespace, summary, now_ms) else { return };
         line.push('\n');
         // At once and under the lock, so that no other line begins within it. That nobody takes it is no reason to fail a
         // run whose work is done and would be repeated.
