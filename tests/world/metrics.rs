@@ -2,9 +2,11 @@
 //! have somebody who writes it. An alarm on a metric that nobody writes never rings, and nothing else says so.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate::store::SHARDS;
+use tollgate_local::log::Line;
 use tollgate_local::template::{Resolver, Template};
 
 use crate::support::{HOUR, Processes, World};
@@ -14,6 +16,9 @@ const NAMESPACE: &str = "Tollgate/local";
 
 /// The most bytes of a log line that CloudWatch has always taken.
 const LINE_MAX_BYTES: usize = 256 * 1024;
+
+/// Who counts what it did.
+const COUNTING: [&str; 5] = ["hourly-debit", "lifecycle", "auto-refill", "publish", "stripe-webhook"];
 
 /// Stands for any value of a dimension.
 const ANY: &str = "*";
@@ -46,7 +51,7 @@ async fn every_metric_that_is_looked_at_is_written_and_says_what_was_done() {
     let world = World::new(Processes::Several).await;
     an_hour_a_refill_and_webhooks(&world).await;
 
-    let lines = lines(&world);
+    let lines = lines(&world).await;
     let written: BTreeSet<Metric> = lines.iter().flat_map(metrics_of_line).chain(of_filters()).collect();
     let looked_at: BTreeSet<Metric> = of_alarms().into_iter().chain(of_dashboard()).collect();
     let unwritten: Vec<&Metric> =
@@ -90,17 +95,31 @@ async fn an_hour_a_refill_and_webhooks(world: &World) {
     world.cloud.idle().await;
 }
 
-/// The lines of embedded metric format that functions printed; each is as CloudWatch wants it.
-fn lines(world: &World) -> Vec<Value> {
-    let printed = world.cloud.log().into_iter().filter(|line| line.text.contains("\"_aws\""));
-    let read = |line: tollgate_local::log::Line| {
+/// The lines of embedded metric format that functions printed, one of each run; each is as CloudWatch wants it.
+async fn lines(world: &World) -> Vec<Value> {
+    let runs = world.cloud.runs(0).into_iter().filter(|run| COUNTING.contains(&run.function.as_str()));
+    let runs: Vec<_> = runs.inspect(|run| assert_eq!(run.outcome, "ok", "{run:?}")).collect();
+    // A run is over when it is answered, and what it printed may be on its way.
+    for _ in 0..100 {
+        if printed(world).len() >= runs.len() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let printed = printed(world);
+    assert_eq!(printed.len(), runs.len(), "one of each run");
+    let read = |line: Line| {
         assert!(line.text.len() < LINE_MAX_BYTES, "{line:?}");
         let value: Value = serde_json::from_str(&line.text).unwrap_or_else(|error| panic!("{error}: {line:?}"));
         assert_eq!(value["Function"], *line.function, "{value}");
         check(&value);
         value
     };
-    printed.map(read).collect()
+    printed.into_iter().map(read).collect()
+}
+
+fn printed(world: &World) -> Vec<Line> {
+    world.cloud.log().into_iter().filter(|line| line.text.contains("\"_aws\"")).collect()
 }
 
 /// What docs.aws.amazon.com, "Specification: Embedded metric format", demands, and what Lambda does with a JSON line.
