@@ -27,7 +27,7 @@
 //! 5. The stored form: [`row`]. What the world is told of a row: [`notice`]; what its
 //!    customer is shown: [`transaction`]; what many rows cost together: [`spending`]. The ledger on DynamoDB: [`store`].
 //!    What every function of the HTTP API does the same way: `api`. What a function is built from: `aws`, `settings`,
-//!    `shell`.
+//!    `shell`; how it says what it did: `metrics`.
 //!
 //! # What is deliberately absent
 //!
@@ -89,6 +89,9 @@ pub mod settings;
 pub mod logs;
 #[cfg(feature = "shell")]
 pub mod shell;
+
+#[cfg(feature = "shell")]
+pub mod metrics;
 
 #[cfg(all(feature = "http", feature = "shell"))]
 pub mod api;

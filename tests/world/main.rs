@@ -9,6 +9,7 @@
 //! - `bad_input` and `bad_webhooks` are what nobody should send.
 //! - `killed` kills a function before and after each of its calls, flow by flow; `killed_on_time` those that
 //!   the clock sets in motion.
+//! - `metrics` compares what alarms and dashboard look at with what functions count.
 //! - `permissions` compares the policies in the template with what functions do.
 //! - `twice` is a day on which everything comes twice, late, out of order or not at all.
 #![allow(
@@ -24,6 +25,7 @@ mod described;
 mod invariants;
 mod killed;
 mod killed_on_time;
+mod metrics;
 mod permissions;
 mod races;
 mod secrets;

@@ -21,7 +21,7 @@ async fn a_function_of_which_few_requests_need_stripe_reads_the_secret_for_these
     alice.write("POST", "/v1/payment-methods/sessions", &Value::Null).await;
     let health = world.read(&world.operator, "/v1/admin/health").await;
     assert_eq!(health["checks"][3]["name"], "stripe", "{health}");
-    assert_eq!(health["checks"][3]["ok"], true, "{health}");
+    assert_eq!(health["ok"], true, "what `cargo stripe-setup` makes is here, too: {health}");
     world.read(&world.operator, "/v1/admin/health").await;
     assert_eq!((reads(&world, "account"), reads(&world, "admin")), (1, 1));
 }

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use tollgate::ids::AccountId;
+use tollgate::metrics::Summary;
 use tollgate::shell::Billing;
 use tollgate::stripe::Stripe;
 use tollgate::stripe::attempt::Step;
@@ -82,11 +83,24 @@ pub async fn handle(clients: &Clients, trigger: &Trigger) -> Result<Report, Faul
     for step in &steps {
         report.count(step);
     }
-    tracing::info!(%account, ?report, "refill run");
     Ok(report)
 }
 
 impl Report {
+    /// What is logged and counted of it.
+    #[must_use]
+    pub fn summary(&self, trigger: &Trigger) -> Summary {
+        Summary::new("refill run")
+            .field("account", trigger.detail.account.as_str())
+            .field("steps", self.steps.as_slice())
+            .count("Charged", self.charged)
+            .count("Failed", self.failed)
+            .count("NeedsCustomer", self.needs_customer)
+            .count("Open", self.open)
+            .count("Stuck", self.stuck)
+            .count("NothingToDo", u8::from(self.steps.is_empty()))
+    }
+
     fn count(&mut self, step: &Step) {
         let (counter, words) = match step {
             Step::Charged { attempt } => (&mut self.charged, format!("attempt {attempt}: charged")),

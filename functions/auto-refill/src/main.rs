@@ -1,7 +1,8 @@
 //! Wires and runs `auto-refill`.
 
-use auto_refill::{Clients, handle};
+use auto_refill::{Clients, Trigger, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use tollgate::metrics::Metrics;
 use tollgate::stripe::Stripe;
 use tollgate::{aws, logs, shell};
 
@@ -10,6 +11,11 @@ async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
     let clients = Clients { billing: shell::billing(&aws)?, stripe: Stripe::start(&aws).await? };
-    let clients = &clients;
-    run(service_fn(|event: LambdaEvent<_>| async move { Ok::<_, Error>(handle(clients, &event.payload).await?) })).await
+    let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
+    run(service_fn(|event: LambdaEvent<Trigger>| async move {
+        let report = handle(clients, &event.payload).await?;
+        metrics.write(&report.summary(&event.payload));
+        Ok::<_, Error>(report)
+    }))
+    .await
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hourly_debit::{Clients, Trigger, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use tollgate::metrics::Metrics;
 use tollgate::{aws, logs, shell};
 
 /// Half of the function's time-out in the template.
@@ -14,7 +15,11 @@ async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
     let clients = Clients { billing: shell::billing(&aws)?, bus: shell::bus(&aws)?, budget: BUDGET };
-    let clients = &clients;
-    run(service_fn(|event: LambdaEvent<Trigger>| async move { Ok::<_, Error>(handle(clients, event.payload).await?) }))
-        .await
+    let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
+    run(service_fn(|event: LambdaEvent<Trigger>| async move {
+        let outcome = handle(clients, event.payload).await?;
+        metrics.write(&outcome.summary());
+        Ok::<_, Error>(outcome)
+    }))
+    .await
 }

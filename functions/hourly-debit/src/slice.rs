@@ -19,6 +19,11 @@ const AT_ONCE: usize = 32;
 /// What settling a slice, or several, did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SliceReport {
+    /// The time for which a slice was scheduled, the earliest of several. None if only single accounts were settled: one
+    /// that is tried again for hours does not make the hour a slow one.
+    pub hour: Option<Timestamp>,
+    /// Slices settled to their end.
+    pub slices: u32,
     /// Accounts looked at.
     pub accounts: u32,
     /// Rows that were due.
@@ -47,6 +52,8 @@ pub struct Failed {
 impl SliceReport {
     /// Adds another slice's.
     pub fn add(&mut self, other: SliceReport) {
+        self.hour = self.hour.into_iter().chain(other.hour).min();
+        self.slices += other.slices;
         self.accounts += other.accounts;
         self.found += other.found;
         self.appended += other.appended;
@@ -83,13 +90,16 @@ pub(crate) async fn settle(clients: &Clients, slice: &Slice, now: Timestamp) -> 
     let Clients { billing, .. } = clients;
     let prices = billing.prices(now).await?;
     let mut budget = std::pin::pin!(tokio::time::sleep(clients.budget));
-    let mut report = SliceReport::default();
+    let mut report = SliceReport { hour: Some(now), ..SliceReport::default() };
     let mut after = slice.after.clone();
     loop {
         let page = billing.store.billable(shard, after.as_ref(), PAGE).await?;
         settle_page(clients, page.accounts, &prices, now, &mut report).await;
         after = page.next;
-        let Some(rest) = &after else { break };
+        let Some(rest) = &after else {
+            report.slices += 1;
+            break;
+        };
         if is_spent(budget.as_mut()).await {
             hand_on(clients, &Slice { after: Some(rest.clone()), ..slice.clone() }, now).await?;
             report.handed_on.push(rest.clone());

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tollgate::bus::{Bus, BusEvent, NotTaken};
 use tollgate::due::refill_needs_driving;
 use tollgate::ids::AccountId;
+use tollgate::metrics::Summary;
 use tollgate::prices::PriceList;
 use tollgate::shell::Billing;
 use tollgate::store::{Due, Fault, SettleReport, Shard};
@@ -101,11 +102,23 @@ pub async fn handle(clients: &Clients, trigger: &Trigger) -> Result<Report, Fail
     let events: Vec<BusEvent> = refills.iter().map(refill_due).collect();
     clients.bus.put(&events).await?;
     report.refills = u32::try_from(refills.len()).unwrap_or(u32::MAX);
-    tracing::info!(time = trigger.time, ?report, "lifecycle run");
     Ok(report)
 }
 
 impl Report {
+    /// What is logged and counted of it.
+    #[must_use]
+    pub fn summary(&self, trigger: &Trigger) -> Summary {
+        Summary::new("lifecycle run")
+            .field("time", trigger.time.as_str())
+            .field("found", self.found)
+            .field("already_there", self.already_there)
+            .count("Accounts", self.accounts)
+            .count("Rows", self.appended)
+            .count("Failed", self.failed.len())
+            .count("Refills", self.refills)
+    }
+
     /// Counts an account; says whether its refill must be driven on.
     fn count(&mut self, account: &AccountId, outcome: Result<(SettleReport, bool), Fault>) -> bool {
         self.accounts += 1;

@@ -2,6 +2,7 @@
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use lifecycle::{Clients, Trigger, handle};
+use tollgate::metrics::Metrics;
 use tollgate::{aws, logs, shell};
 
 #[tokio::main(flavor = "current_thread")]
@@ -9,7 +10,11 @@ async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
     let clients = Clients { billing: shell::billing(&aws)?, bus: shell::bus(&aws)? };
-    let clients = &clients;
-    run(service_fn(|event: LambdaEvent<Trigger>| async move { Ok::<_, Error>(handle(clients, &event.payload).await?) }))
-        .await
+    let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
+    run(service_fn(|event: LambdaEvent<Trigger>| async move {
+        let report = handle(clients, &event.payload).await?;
+        metrics.write(&report.summary(&event.payload));
+        Ok::<_, Error>(report)
+    }))
+    .await
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tollgate::bus::{Bus, BusEvent};
+use tollgate::metrics::Summary;
 use tollgate::notice::notices;
 use tollgate::row::{StoredRow, read};
 
@@ -64,6 +65,32 @@ struct Attribute {
 pub struct BatchResponse {
     /// Empty if everything was published.
     pub batch_item_failures: Vec<BatchItemFailure>,
+    /// What was done.
+    pub report: Report,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Records delivered.
+    pub records: usize,
+    /// Events they tell of, up to the first record that cannot be read.
+    pub events: usize,
+    /// Events that the bus did not take.
+    pub not_taken: usize,
+}
+
+impl BatchResponse {
+    /// What is logged and counted of it.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let Report { records, events, not_taken } = self.report;
+        Summary::new("published")
+            .field("complete", self.batch_item_failures.is_empty())
+            .count("Records", records)
+            .count("Events", events)
+            .count("NotTaken", not_taken)
+    }
 }
 
 /// A record that must be delivered again.
@@ -79,6 +106,7 @@ pub async fn handle(bus: &Bus, batch: StreamEvent) -> BatchResponse {
     let mut events = Vec::new();
     let mut record_of_event = Vec::new();
     let mut failed = None;
+    let mut report = Report { records: batch.records.len(), ..Report::default() };
     for (place, record) in batch.records.iter().enumerate() {
         match events_of(record) {
             Ok(told) => {
@@ -92,15 +120,16 @@ pub async fn handle(bus: &Bus, batch: StreamEvent) -> BatchResponse {
             }
         }
     }
+    report.events = events.len();
     if let Err(not_taken) = bus.put(&events).await {
+        report.not_taken = not_taken.places.len();
         tracing::error!(alarm = "events_not_taken", events = not_taken.places.len(), why = not_taken.why);
         let first = not_taken.places.first().and_then(|place| record_of_event.get(*place)).copied();
         failed = first.or(failed);
     }
-    tracing::info!(records = batch.records.len(), events = events.len(), complete = failed.is_none(), "published");
     let again = failed.and_then(|place| batch.records.get(place));
     let again = again.map(|record| BatchItemFailure { item_identifier: record.dynamodb.sequence_number.clone() });
-    BatchResponse { batch_item_failures: again.into_iter().collect() }
+    BatchResponse { batch_item_failures: again.into_iter().collect(), report }
 }
 
 /// What a record tells the world; nothing if it is not a row.

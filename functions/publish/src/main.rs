@@ -2,11 +2,18 @@
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use publish::{StreamEvent, handle};
+use tollgate::metrics::Metrics;
 use tollgate::{aws, logs, shell};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     logs::begin();
     let bus = shell::bus(&aws::config()?)?;
-    run(service_fn(|event: LambdaEvent<StreamEvent>| async { Ok::<_, Error>(handle(&bus, event.payload).await) })).await
+    let (bus, metrics) = (&bus, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
+    run(service_fn(|event: LambdaEvent<StreamEvent>| async move {
+        let response = handle(bus, event.payload).await;
+        metrics.write(&response.summary());
+        Ok::<_, Error>(response)
+    }))
+    .await
 }

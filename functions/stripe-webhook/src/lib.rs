@@ -12,6 +12,8 @@ use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use serde_json::json;
 use tollgate::http::{Call, answer, problem};
+use tollgate::ids::AccountId;
+use tollgate::metrics::Summary;
 use tollgate::problem::{Code, Problem};
 use tollgate::shell::Billing;
 use tollgate::stripe::Stripe;
@@ -30,24 +32,81 @@ pub struct Clients {
     pub stripe: Stripe,
 }
 
+/// What one delivery came to.
+#[derive(Debug)]
+pub struct Delivered {
+    /// What Stripe is told.
+    pub answer: Response<Body>,
+    /// What is logged and counted.
+    pub summary: Summary,
+}
+
+/// What became of an event, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Became {
+    /// It is in the ledger, or what it says was noted.
+    Handled,
+    /// It is nothing to us.
+    Ignored,
+    /// It is not signed by Stripe, or no request that can be read.
+    Refused,
+    /// It matters and cannot be understood.
+    NotUnderstood,
+    /// It was understood and cannot be recorded.
+    NotRecorded,
+    /// Something failed meanwhile, and Stripe sends it again.
+    SentAgain,
+}
+
+/// Each with the name of its metric.
+const COUNTED: [(Became, &str); 6] = [
+    (Became::Handled, "Handled"),
+    (Became::Ignored, "Ignored"),
+    (Became::Refused, "Refused"),
+    (Became::NotUnderstood, "NotUnderstood"),
+    (Became::NotRecorded, "NotRecorded"),
+    (Became::SentAgain, "SentAgain"),
+];
+
+impl Became {
+    fn count(self, summary: Summary) -> Summary {
+        COUNTED.into_iter().fold(summary, |summary, (one, name)| summary.count(name, u8::from(one == self)))
+    }
+}
+
+/// Why an event is not answered with 200. What is to be known of it was logged.
+struct NotDone {
+    became: Became,
+    problem: Problem,
+}
+
 /// Answers one delivery.
-pub async fn handle(clients: &Clients, request: Request) -> Response<Body> {
+pub async fn handle(clients: &Clients, request: Request) -> Delivered {
     let header = request.headers().get("stripe-signature").and_then(|header| header.to_str().ok()).map(str::to_owned);
     let call = match Call::read(request, &clients.billing.settings.email_claim) {
         Ok(call) => call,
-        Err(refused) => return problem(&refused),
+        Err(refused) => {
+            return Delivered { answer: problem(&refused), summary: Became::Refused.count(Summary::new("webhook")) };
+        }
     };
-    if let Err(refused) = verify(clients.stripe.keyring(), header.as_deref(), &call).await {
-        return problem(&refused.of_request(&call.request_id));
-    }
-    match deliver(clients, call.body(), call.now).await {
-        Ok(outcome) => answer(StatusCode::OK, &json!({"received": true, "outcome": name(&outcome)})),
-        Err(refused) => problem(&refused.of_request(&call.request_id)),
+    let delivered = match verify(clients.stripe.keyring(), header.as_deref(), &call).await {
+        Ok(()) => deliver(clients, call.body(), call.now).await,
+        Err(not_done) => Err(not_done),
+    };
+    match delivered {
+        Ok((event, outcome)) => Delivered {
+            answer: answer(StatusCode::OK, &json!({"received": true, "outcome": name(&outcome)})),
+            summary: summary(&event, &outcome),
+        },
+        Err(NotDone { became, problem: why }) => Delivered {
+            answer: problem(&why.of_request(&call.request_id)),
+            summary: became.count(Summary::new("webhook").field("request", call.request_id)),
+        },
     }
 }
 
 /// A signature that fits none of the secrets may be made with a newer one: they are read again, at most once in a minute.
-async fn verify(keyring: &Keyring, header: Option<&str>, call: &Call) -> Result<(), Problem> {
+async fn verify(keyring: &Keyring, header: Option<&str>, call: &Call) -> Result<(), NotDone> {
     let check = |secret: &Secret| signature::verify(header, call.body(), secret.webhook_secrets(), call.now);
     let mut verified = check(&keyring.current());
     if verified == Err(BadSignature::Unknown) {
@@ -57,36 +116,42 @@ async fn verify(keyring: &Keyring, header: Option<&str>, call: &Call) -> Result<
             Err(error) => {
                 tracing::error!(alarm = "secret_not_read", request = call.request_id, %error);
                 let why = "Signed with none of the known secrets, and they cannot be read again now. Send it again.";
-                return Err(Problem::new(Code::Unavailable, why));
+                return Err(NotDone { became: Became::SentAgain, problem: Problem::new(Code::Unavailable, why) });
             }
         }
     }
     verified.map_err(|bad| {
         tracing::warn!(request = call.request_id, %bad, "webhook refused");
-        Problem::new(Code::InvalidSignature, format!("{bad}."))
+        NotDone { became: Became::Refused, problem: Problem::new(Code::InvalidSignature, format!("{bad}.")) }
     })
 }
 
-async fn deliver(clients: &Clients, body: &[u8], now: Timestamp) -> Result<Outcome, Problem> {
+async fn deliver(clients: &Clients, body: &[u8], now: Timestamp) -> Result<(StripeEvent, Outcome), NotDone> {
     let read = StripeEvent::read(body).and_then(|event| event.news().map(|news| (event, news)));
     let (event, news) = read.map_err(|not_understood| refuse_unreadable(&not_understood))?;
     let desk = Desk { billing: &clients.billing, stripe: &clients.stripe, now };
     // Boxed: it is many futures deep.
     match Box::pin(record(desk, &news)).await {
-        Ok(outcome) => {
-            let (account, row) = match &outcome {
-                Outcome::Recorded { account, seq } | Outcome::AlreadyRecorded { account, seq } => {
-                    (Some(account), Some(*seq))
-                }
-                Outcome::Noted { account } => (Some(account), None),
-                Outcome::Foreign | Outcome::Ignored => (None, None),
-            };
-            let account = account.map(tracing::field::display);
-            tracing::info!(event = event.id, kind = event.kind, account, row, outcome = name(&outcome), "webhook");
-            Ok(outcome)
-        }
+        Ok(outcome) => Ok((event, outcome)),
         Err(failure) => Err(refuse(&event, &failure)),
     }
+}
+
+fn summary(event: &StripeEvent, outcome: &Outcome) -> Summary {
+    let (became, account, row) = match outcome {
+        Outcome::Recorded { account, seq } | Outcome::AlreadyRecorded { account, seq } => {
+            (Became::Handled, Some(account), Some(*seq))
+        }
+        Outcome::Noted { account } => (Became::Handled, Some(account), None),
+        Outcome::Foreign | Outcome::Ignored => (Became::Ignored, None, None),
+    };
+    let summary = Summary::new("webhook")
+        .field("event", event.id.as_str())
+        .field("kind", event.kind.as_str())
+        .field("account", account.map(AccountId::as_str))
+        .field("row", row)
+        .field("outcome", name(outcome));
+    became.count(summary)
 }
 
 async fn record(desk: Desk<'_>, news: &News) -> Result<Outcome, Failure> {
@@ -102,26 +167,29 @@ async fn record(desk: Desk<'_>, news: &News) -> Result<Outcome, Failure> {
     }
 }
 
-fn refuse_unreadable(not_understood: &NotUnderstood) -> Problem {
+fn refuse_unreadable(not_understood: &NotUnderstood) -> NotDone {
     let NotUnderstood { id, kind, why } = not_understood;
     tracing::error!(alarm = "event_not_understood", event = id, kind, why);
-    Problem::new(Code::Internal, "The event cannot be understood. This was recorded, and we are looking into it.")
+    let why = "The event cannot be understood. This was recorded, and we are looking into it.";
+    NotDone { became: Became::NotUnderstood, problem: Problem::new(Code::Internal, why) }
 }
 
-fn refuse(event: &StripeEvent, failure: &Failure) -> Problem {
+fn refuse(event: &StripeEvent, failure: &Failure) -> NotDone {
     let (event, kind) = (&event.id, &event.kind);
     match failure {
         Failure::Fault(fault) => {
             tracing::warn!(event, kind, %fault, "the ledger failed: Stripe sends it again");
-            Problem::from(fault)
+            NotDone { became: Became::SentAgain, problem: Problem::from(fault) }
         }
         Failure::Stripe(error) => {
             tracing::warn!(event, kind, %error, "Stripe could not be asked: it sends the event again");
-            Problem::new(Code::Unavailable, "Stripe could not be asked about it. Send it again.")
+            let why = "Stripe could not be asked about it. Send it again.";
+            NotDone { became: Became::SentAgain, problem: Problem::new(Code::Unavailable, why) }
         }
         Failure::Refused(_) | Failure::Mismatch { .. } => {
             tracing::error!(alarm = "event_not_recorded", event, kind, why = %failure);
-            Problem::new(Code::Internal, "The event cannot be recorded. This was noted, and we are looking into it.")
+            let why = "The event cannot be recorded. This was noted, and we are looking into it.";
+            NotDone { became: Became::NotRecorded, problem: Problem::new(Code::Internal, why) }
         }
     }
 }

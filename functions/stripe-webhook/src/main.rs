@@ -2,6 +2,7 @@
 
 use lambda_http::{Error, Request, run, service_fn};
 use stripe_webhook::{Clients, handle};
+use tollgate::metrics::Metrics;
 use tollgate::stripe::Stripe;
 use tollgate::{aws, logs, shell};
 
@@ -10,6 +11,11 @@ async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
     let clients = Clients { billing: shell::billing(&aws)?, stripe: Stripe::start(&aws).await? };
-    let clients = &clients;
-    run(service_fn(|request: Request| async move { Ok::<_, Error>(handle(clients, request).await) })).await
+    let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
+    run(service_fn(|request: Request| async move {
+        let delivered = handle(clients, request).await;
+        metrics.write(&delivered.summary);
+        Ok::<_, Error>(delivered.answer)
+    }))
+    .await
 }

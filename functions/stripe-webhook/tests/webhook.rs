@@ -93,13 +93,13 @@ async fn nothing_is_looked_at_without_a_good_signature() {
     ];
     for event in refused {
         let answered: tollgate_tests::api::Answered =
-            stripe_webhook::handle(&world.webhook, event.request()).await.into();
+            stripe_webhook::handle(&world.webhook, event.request()).await.answer.into();
         assert_eq!((answered.status, answered.code()), (400, "invalid_signature"), "{event:?}");
     }
     assert_eq!(world.api.everything().await, before, "nothing was written");
     let huge = "x".repeat(256 * 1024 + 1);
     let answered = stripe_webhook::handle(&world.webhook, event().body(&huge).request()).await;
-    assert_eq!(answered.status().as_u16(), 413);
+    assert_eq!(answered.answer.status().as_u16(), 413);
     assert_eq!(world.deliver(delivery).await.status, 200);
 }
 

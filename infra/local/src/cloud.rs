@@ -464,12 +464,15 @@ fn stand_in(url: &str, kept: &Kept, clock: &Arc<Clock>) -> Result<Stripe, StartE
     if !kept.stripe.is_null() {
         let loaded = StripeStandIn::load(kept.stripe.clone(), config, now);
         let unreadable = |error| StartError::Other(format!("what Stripe was cannot be read: {error}"));
-        return loaded.map(Stripe::new).map_err(unreadable);
+        let stand_in = loaded.map_err(unreadable)?;
+        // Kept by a version that wanted other events, perhaps.
+        stand_in.keep_endpoint(webhooks::ENDPOINT, webhooks::SECRET, &webhooks::EVENTS);
+        return Ok(Stripe::new(stand_in));
     }
     let stand_in = StripeStandIn::new(config, now);
     let unsaved = |error| StartError::Other(format!("the portal's settings cannot be saved: {error}"));
     stand_in.save_portal_settings().map_err(unsaved)?;
-    stand_in.add_endpoint(webhooks::ENDPOINT, webhooks::SECRET, &["*"]);
+    stand_in.keep_endpoint(webhooks::ENDPOINT, webhooks::SECRET, &webhooks::EVENTS);
     Ok(Stripe::new(stand_in))
 }
 

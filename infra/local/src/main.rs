@@ -7,6 +7,7 @@ mod greeting;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tollgate_local::log::Line;
 use tollgate_local::{Cloud, Config, StartError, build, seed};
 
@@ -47,13 +48,33 @@ enum Content {
     AsItIs,
 }
 
-/// Without the span in which the Lambda runtime puts every line: here nobody looks for a request among millions.
+/// Without the span in which the Lambda runtime puts every line: here nobody looks for a request among millions. What a
+/// function counts is written as words.
 fn brief(text: &str) -> String {
+    if let Some(counted) = counted(text) {
+        return counted;
+    }
     match text.split_once("Lambda runtime invoke{").and_then(|(before, rest)| Some((before, rest.split_once("}: ")?.1)))
     {
         Some((before, message)) => format!("{before}{message}"),
         None => text.to_owned(),
     }
+}
+
+/// What a line of embedded metric format says: its message, the fields that are set, and what is not zero.
+fn counted(text: &str) -> Option<String> {
+    let line: Value = serde_json::from_str(text).ok()?;
+    let metrics = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array()?;
+    let values = metrics.iter().filter_map(|metric| {
+        let name = metric["Name"].as_str()?;
+        Some((name, &line[name])).filter(|(_, value)| **value != 0)
+    });
+    let fields = line["fields"].as_object()?;
+    let is_word = |(name, value): &(&str, &Value)| *name != "message" && !value.is_null();
+    let fields = fields.iter().map(|(name, value)| (name.as_str(), value)).filter(is_word);
+    let said = fields.chain(values).map(|(name, value)| format!(" {name}={value}"));
+    let message = line["fields"]["message"].as_str()?;
+    Some(format!(" INFO {message}{}", said.collect::<String>()))
 }
 
 async fn serve(config: Config, content: Content) -> Result<(), String> {

@@ -36,6 +36,35 @@ pub(crate) fn secret_text(key: &str, webhook_secrets: &[&str]) -> String {
 /// Where webhooks go. Only the path counts: they are brought to this cloud's API, whatever its port.
 pub(crate) const ENDPOINT: &str = "http://127.0.0.1/v1/stripe/webhook";
 
+/// The events for which `cargo stripe-setup` makes the endpoint: what a deployment does not get, is not brought here either.
+///
+/// The functions' own list is `tollgate::stripe::event::EVENTS`. It is written down again because this crate is built before
+/// anything else can be tried, and that one brings Stripe's client; where they differ `GET /v1/admin/health` says so, and
+/// with it a test of the world.
+pub(crate) const EVENTS: [&str; 21] = [
+    "charge.dispute.closed",
+    "charge.dispute.created",
+    "charge.dispute.funds_reinstated",
+    "charge.dispute.funds_withdrawn",
+    "checkout.session.async_payment_failed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.completed",
+    "customer.deleted",
+    "customer.updated",
+    "invoice.paid",
+    "payment_intent.canceled",
+    "payment_intent.processing",
+    "payment_intent.succeeded",
+    "payment_method.attached",
+    "payment_method.automatically_updated",
+    "payment_method.detached",
+    "payment_method.updated",
+    "refund.created",
+    "refund.failed",
+    "refund.updated",
+    "setup_intent.succeeded",
+];
+
 /// The stand-in.
 #[derive(Debug)]
 pub(crate) struct Stripe {

@@ -174,7 +174,7 @@ impl World {
         for (name, value) in &delivery.headers {
             event = event.header(name, value);
         }
-        let answered: Answered = stripe_webhook::handle(&self.webhook, event.request()).await.into();
+        let answered: Answered = stripe_webhook::handle(&self.webhook, event.request()).await.answer.into();
         self.stand_in.delivered(delivery.id, Some(answered.status));
         answered
     }
@@ -206,7 +206,7 @@ impl World {
         let body = event.to_string();
         let signed = signature::sign(body.as_bytes(), SECRET, self.now().seconds());
         let event = self.event("POST /v1/stripe/webhook").without_token().body(&body);
-        stripe_webhook::handle(&self.webhook, event.header("stripe-signature", &signed).request()).await.into()
+        stripe_webhook::handle(&self.webhook, event.header("stripe-signature", &signed).request()).await.answer.into()
     }
 
     /// A run of auto-refill, by an event of the bus.

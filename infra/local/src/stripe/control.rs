@@ -309,6 +309,12 @@ impl StripeStandIn {
         self.with(|account| account.add_endpoint(url, secret, &json!(events)))
     }
 
+    /// Makes a webhook endpoint at that address for exactly these events, in [`Config::api_version`](super::Config::api_version),
+    /// as an account that was set up has one; the endpoint that is there already keeps its secrets. Its id.
+    pub fn keep_endpoint(&self, url: &str, secret: &str, events: &[&str]) -> String {
+        self.with(|account| account.keep_endpoint(url, secret, events))
+    }
+
     /// Sets the secrets an endpoint's deliveries are signed with: several while they are being rotated.
     pub fn set_secrets(&self, endpoint: &str, secrets: &[&str]) {
         self.with(|account| account.remember(endpoint, "secrets", json!(secrets)));

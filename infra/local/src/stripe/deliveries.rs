@@ -271,6 +271,18 @@ impl Account {
         id
     }
 
+    /// Makes an endpoint at that address, or brings the one there is to these events and the settings' version.
+    pub(super) fn keep_endpoint(&mut self, url: &str, secret: &str, events: &[&str]) -> String {
+        let known = self.ids("webhook_endpoint", |endpoint| endpoint["url"] == url).into_iter().next();
+        let id = known.unwrap_or_else(|| self.add_endpoint(url, secret, &json!(events)));
+        let version = self.settings.api_version.clone();
+        self.change(&id, &[], |endpoint| {
+            endpoint["enabled_events"] = json!(events);
+            endpoint["api_version"] = json!(version);
+        });
+        id
+    }
+
     pub(super) fn update_webhook_endpoint(&mut self, request: &Request) -> Result<Value, Failure> {
         self.of_kind("webhook_endpoint", request.id())?;
         Ok(self.change(request.id(), &[], |endpoint| {
