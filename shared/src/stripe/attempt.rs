@@ -434,11 +434,12 @@ impl Desk<'_> {
             }
             Some(_) | None => {}
         }
-        if let Some(url) = invoice.hosted_invoice_url {
+        let url = invoice.hosted_invoice_url;
+        if let Some(url) = url.clone() {
             let confirmation = Confirmation { attempt: attempt.number, url };
             self.billing.store.set_confirmation(account, &confirmation).await?;
         }
-        let ask = |_: &AccountState| Ok(Command::AskCustomer { attempt: attempt.number });
+        let ask = |_: &AccountState| Ok(Command::AskCustomer { attempt: attempt.number, url: url.clone() });
         match self.append(account, Cause::Command, BeforeCommand::Settle, ask).await {
             Ok(_) | Err(Failure::Refused(Refusal::CustomerAlreadyAsked { .. } | Refusal::AttemptNotOpen { .. })) => {
                 Ok(Step::NeedsCustomer { attempt: attempt.number })
