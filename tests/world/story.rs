@@ -41,6 +41,22 @@ async fn a_customer_pays_runs_is_refilled_declined_suspended_at_the_second_and_r
     assert_eq!(world.told_to_platform("alice").await, ["gpu suspended"]);
     shows(&alice, "0.00", "suspended", json!(null)).await;
     assert_eq!(alice.read("/v1/balance").await["runway"]["deleted_at"], "2026-11-25T18:57:00Z");
+    let notice = |amount: &str, deadline: &str, link: &str| json!({"email": "alice@example.test", "amount": amount, "deadline": deadline, "link": link});
+    let page = alice.page_address();
+    let (refill, add_credit) = (format!("{page}#refill"), format!("{page}#add-credit"));
+    assert_eq!(
+        alice.notices().await,
+        [
+            ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T15:12:00Z", &refill)),
+            ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
+            ("RefillFailed".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
+            ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
+            ("RefillFailed".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
+            ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
+            ("RefillFailed".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
+            ("Suspended".to_owned(), notice("1.00", "2026-11-25T18:57:00Z", &add_credit)),
+        ]
+    );
 
     // The fourth decline in a row is the last.
     world.at_time("19:01:00").await;
