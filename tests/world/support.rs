@@ -278,7 +278,7 @@ impl Customer<'_> {
             |event: &&Value| event["detail"]["account"] == self.account && event["detail"]["notice"].is_object();
         let by_row = |event: &Value| {
             let name = event["detail-type"].as_str().unwrap().to_owned();
-            (event["detail"]["seq"].as_u64().unwrap(), (name, event["detail"]["notice"].clone()))
+            ((event["detail"]["seq"].as_u64().unwrap(), name.clone()), (name, event["detail"]["notice"].clone()))
         };
         events.filter(is_ours).map(by_row).collect::<BTreeMap<_, _>>().into_values().collect()
     }
