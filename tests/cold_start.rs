@@ -10,6 +10,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "clippy knows tests, but not what only tests call"
 )]

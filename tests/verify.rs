@@ -157,11 +157,14 @@ async fn a_tampered_head_is_not_appended_to() {
     assert!(!fault.may_retry());
 }
 
-/// Rows as the first release wrote them: item by item, as JSON. Never to be changed: what is stored stays.
+/// Rows as earlier releases wrote them: item by item, as JSON. Never to be changed: what is stored stays.
 const ROWS_OF_FORMAT_1: &str = include_str!("rows_of_format_1.json");
 
-/// The history that [`ROWS_OF_FORMAT_1`] was written by.
-async fn history_of_format_1() -> Ledger {
+/// Rows as this release writes them.
+const ROWS_OF_FORMAT_2: &str = include_str!("rows_of_format_2.json");
+
+/// The history that all of them were written by.
+async fn history_of_every_format() -> Ledger {
     let ledger = history().await;
     ledger.open_meter(ALICE, "tokens", "11:40:00").await;
     let (account, project, sku) = (named(ALICE), named("p"), named("tokens"));
@@ -189,19 +192,25 @@ async fn stored(ledger: &Ledger) -> String {
 
 #[tokio::test]
 async fn the_stored_form_does_not_change_without_its_version() {
-    assert_eq!(FORMAT, 1, "keep the fixture of every older format, and add one of the new");
-    let written = stored(&history_of_format_1().await).await;
+    assert_eq!(FORMAT, 2, "keep the fixture of every older format, and add one of the new");
+    let written = stored(&history_of_every_format().await).await;
     if std::env::var_os("WRITE_FIXTURES").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/rows_of_format_1.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/rows_of_format_2.json");
         std::fs::write(path, &written).unwrap();
     }
-    assert!(written == ROWS_OF_FORMAT_1, "rows are written otherwise than before:\n{written}");
+    assert!(written == ROWS_OF_FORMAT_2, "rows are written otherwise than before:\n{written}");
 }
 
 #[tokio::test]
-async fn rows_of_format_1_are_read_verified_and_appended_to() {
+async fn rows_of_every_format_are_read_verified_and_appended_to() {
+    for rows in [ROWS_OF_FORMAT_1, ROWS_OF_FORMAT_2] {
+        are_read_verified_and_appended_to(rows).await;
+    }
+}
+
+async fn are_read_verified_and_appended_to(rows: &str) {
     let ledger = Ledger::new().await;
-    let rows: Vec<serde_json::Value> = serde_json::from_str(ROWS_OF_FORMAT_1).unwrap();
+    let rows: Vec<serde_json::Value> = serde_json::from_str(rows).unwrap();
     for row in &rows {
         let text = |name: &str| AttributeValue::S(row[name].as_str().unwrap().to_owned());
         let number = |name: &str| AttributeValue::N(row[name].as_str().unwrap().to_owned());

@@ -122,10 +122,10 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
             }
         }
         Change::Metered { hour, .. } => next.metered_at = hour.or(next.metered_at),
-        Change::Suspended { as_of, reason, delete_at, .. } => {
+        Change::Suspended { as_of, reason, delete_at, warn_at, .. } => {
             let floor = next.balance().or_zero();
-            next.standing =
-                Standing::Suspended(Suspension { as_of: *as_of, reason: *reason, delete_at: *delete_at, floor });
+            let (as_of, reason, delete_at, warn_at) = (*as_of, *reason, *delete_at, *warn_at);
+            next.standing = Standing::Suspended(Suspension { as_of, reason, delete_at, warn_at, floor });
             next.suspended_seq = Some(seq);
             next.billed = Billed::default();
             next.coming_back = ComingBack::No;
@@ -136,6 +136,11 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
             next.billed = billed.clone();
             if billed.count() > 0 && next.period.is_none() {
                 begin_period(next, event.at, event.at);
+            }
+        }
+        Change::DeletionAnnounced { delete_at } => {
+            if let Standing::Suspended(suspension) = &mut next.standing {
+                (suspension.delete_at, suspension.warn_at) = (Some(*delete_at), None);
             }
         }
         Change::DeletionDue => next.standing = Standing::Deleting(floor_of(next)),

@@ -324,6 +324,7 @@ impl Billables {
             | Change::GrantExpired { .. }
             | Change::Usage { .. }
             | Change::Suspended { .. }
+            | Change::DeletionAnnounced { .. }
             | Change::DeletionDue
             | Change::Deleted
             | Change::Closed { .. }

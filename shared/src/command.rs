@@ -116,6 +116,8 @@ pub enum Command {
     AskCustomer {
         /// Which attempt.
         attempt: u32,
+        /// Stripe's page where it is confirmed, if Stripe named one.
+        url: Option<String>,
     },
     /// The refill failed and its invoice is void.
     FailRefill {

@@ -67,7 +67,7 @@ pub fn decide(
         Command::ChangeRefill(settings) => refills::change(state, settings, policy, now),
         Command::RemoveCard { card } => refills::remove_card(state, card),
         Command::BeginRefill { customer, tax } => refills::begin(state, customer, *tax, policy, now),
-        Command::AskCustomer { attempt } => refills::ask_customer(state, *attempt, policy, now),
+        Command::AskCustomer { attempt, url } => refills::ask_customer(state, *attempt, url.clone(), policy, now),
         Command::FailRefill { attempt, decline, code } => refills::fail(state, *attempt, *decline, code, policy),
         Command::ChooseComeback(comeback) => Ok(Outcome::of(Change::ComebackChosen(*comeback))),
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::apply::is_refill_possible;
 use crate::ids::PaymentId;
 use crate::policy::Policy;
-use crate::state::{AccountState, ComingBack, GrantKind, Standing, SuspensionReason, TrialPhase};
+use crate::state::{AccountState, ComingBack, GrantKind, Standing, Suspension, SuspensionReason, TrialPhase};
 use crate::timestamp::{HOUR, Timestamp};
 
 /// Something an account asks for at an instant. The order of the variants is the order in which obligations of
@@ -26,6 +26,8 @@ pub enum Obligation {
     Meter,
     /// What was paid is used up.
     Pay,
+    /// The grace ends soon.
+    AnnounceDeletion,
     /// The grace is over.
     Delete,
     /// A deletion can no longer be undone.
@@ -63,6 +65,7 @@ pub fn due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
         | Obligation::ExpireGrant(_)
         | Obligation::Resume
         | Obligation::ComeBack
+        | Obligation::AnnounceDeletion
         | Obligation::Delete
         | Obligation::PurgeDeletion(_)
         | Obligation::PurgeResources
@@ -125,6 +128,7 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, Obligat
         let metered_at = state.metered_at.map_or(Timestamp::default(), |metered_at| metered_at.plus(HOUR));
         add(Some(metered_at), Obligation::Meter);
     }
+    add(warns_at(state), Obligation::AnnounceDeletion);
     add(deletes_at(state), Obligation::Delete);
     for deletion in &state.deletions {
         add(Some(deletion.at.plus(policy.restore_seconds)), Obligation::PurgeDeletion(deletion.seq));
@@ -146,12 +150,23 @@ fn resumes_at(state: &AccountState) -> Option<Timestamp> {
     (may && state.is_above_floor() && state.frozen.is_empty()).then_some(state.at)
 }
 
-/// The end of the grace; not while money may still arrive, nor if there is any.
+/// A day before the end of the grace, once; not while nothing would be deleted. It always lies before the deletion, so a late
+/// run announces first, and the announcement moves the deletion.
+fn warns_at(state: &AccountState) -> Option<Timestamp> {
+    suspension_that_deletes(state)?.warn_at
+}
+
+/// The end of the grace.
 fn deletes_at(state: &AccountState) -> Option<Timestamp> {
+    suspension_that_deletes(state)?.delete_at
+}
+
+/// The suspension whose grace counts: not while money may still arrive, nor if there is any.
+fn suspension_that_deletes(state: &AccountState) -> Option<&Suspension> {
     let Standing::Suspended(suspension) = &state.standing else {
         return None;
     };
     let refill = state.refill.attempt.is_some() || state.refill.wanted.is_some();
     let money_may_come = refill || !state.pending.is_empty();
-    suspension.delete_at.filter(|_| !money_may_come && !state.is_above_floor())
+    (!money_may_come && !state.is_above_floor()).then_some(suspension)
 }

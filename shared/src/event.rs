@@ -284,6 +284,9 @@ pub enum Change {
         reason: SuspensionReason,
         /// When everything will be deleted.
         delete_at: Option<Timestamp>,
+        /// When the deletion will be announced; `None` if this row is the warning, or there is nothing to warn of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        warn_at: Option<Timestamp>,
         /// Unused time given back (only if staff did it: for lack of credit there is none).
         lines: Lines,
         /// Staff's words.
@@ -297,6 +300,11 @@ pub enum Change {
         more: ComingBack,
         /// What is billed from now on.
         billed: Billed,
+    },
+    /// The grace ends soon: the customer is warned.
+    DeletionAnnounced {
+        /// When everything will be deleted: later than planned if the warning comes late.
+        delete_at: Timestamp,
     },
     /// The grace is over; Stripe must be asked before anything is deleted.
     DeletionDue,
@@ -346,6 +354,9 @@ pub enum Change {
         attempt: u32,
         /// When it is given up.
         void_at: Timestamp,
+        /// Stripe's page where it is confirmed, if Stripe named one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        url: Option<String>,
     },
     /// An attempt failed; its invoice is void.
     RefillFailed {
@@ -357,6 +368,9 @@ pub enum Change {
         code: String,
         /// Whether attempts pause now.
         pause: Option<RefillPause>,
+        /// The credit it was to buy, in USD, before tax; `None` in rows of format 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amount: Option<Usd>,
     },
     /// Whether resources come back by themselves after a suspension.
     ComebackChosen(Comeback),
@@ -444,6 +458,7 @@ impl Change {
             Change::Metered { .. } => "metered",
             Change::Suspended { .. } => "suspended",
             Change::Resumed { .. } => "resumed",
+            Change::DeletionAnnounced { .. } => "deletion_announced",
             Change::DeletionDue => "deleting",
             Change::Deleted => "deleted",
             Change::Closed { .. } => "closed",
@@ -489,6 +504,7 @@ impl Change {
             | Change::MeterOpened(_)
             | Change::Metered { .. }
             | Change::Resumed { .. }
+            | Change::DeletionAnnounced { .. }
             | Change::DeletionDue
             | Change::Deleted
             | Change::Closed { .. }
@@ -568,6 +584,7 @@ impl Change {
             | Change::Metered { .. }
             | Change::Suspended { .. }
             | Change::Resumed { .. }
+            | Change::DeletionAnnounced { .. }
             | Change::DeletionDue
             | Change::Deleted
             | Change::Closed { .. }

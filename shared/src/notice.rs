@@ -3,14 +3,23 @@
 //! A row is the outbox: the function `publish` turns each new one into these events, at least once, in no promised
 //! order. So each carries the account's `seq` and the state that resulted; a receiver drops what is older than what it
 //! has. Events are small: a suspension names the account, not its ten thousand resources.
+//!
+//! Some of them a customer should read in a mail: these have a [`Warning`]. Who gets it is no part of the chain: `publish`
+//! adds the address.
 
+use rust_decimal::Decimal;
 use serde::Serialize;
 
+use crate::apply::is_refill_possible;
 use crate::billables::{Resource, ResourceRef, Status};
-use crate::event::{Change, CreditKind, PendingEnd, StartKind, StopReason, Want};
+use crate::event::{Change, CreditKind, Lines, PendingEnd, StartKind, StopReason, Want};
 use crate::ids::AccountId;
+use crate::money::{Rate, Usd};
+use crate::policy::Policy;
 use crate::row::Row;
-use crate::state::{AccountState, Standing};
+use crate::runway::lasts_until;
+use crate::state::{AccountState, Standing, SuspensionReason};
+use crate::timestamp::{DAY, Timestamp};
 
 /// One event for the bus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +37,45 @@ pub struct Notice {
     /// What happened: the bus's `detail-type` is [`News::name`].
     #[serde(flatten)]
     pub news: News,
+    /// What the customer is to be told, if it is one of the events they should read in a mail.
+    #[serde(skip)]
+    pub warning: Option<Warning>,
+}
+
+/// What a customer is to be told, as far as the row knows: what to do, until when, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// In USD, what will be or was to be charged to the card, or else the least credit to add:
+    ///
+    /// - `BalanceLow`: what the refill charges, before tax
+    /// - `RefillFailed`, `RefillNeedsCustomer`: what was to be charged, before tax
+    /// - `CreditLow`: the least top-up after which the credit is no longer low
+    /// - `Suspended`, `DeletionSoon`, `DeletionDue`, `Deleted`: the least top-up that ends it; to start something takes the
+    ///   credit of a start (`START_CREDIT_MIN`). `None` if credit does not end it: staff suspended the account
+    pub amount: Option<Usd>,
+    /// When it takes effect (UTC); `None` if there is no such time:
+    ///
+    /// - `BalanceLow`, `CreditLow`, `RefillFailed`: about when the credit is used up ([`lasts_until`]), if nothing comes in
+    /// - `RefillNeedsCustomer`: when the payment is given up
+    /// - `Suspended`, `DeletionSoon`: when everything is deleted
+    /// - `DeletionDue`: at once, the row's own time
+    /// - `Deleted`: until when it can be restored
+    pub deadline: Option<Timestamp>,
+    /// Where it is done.
+    pub place: Place,
+}
+
+/// Where a customer does something about a warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The Billing page, which says what is the matter.
+    Page,
+    /// The section of the Billing page where credit is added.
+    AddCredit,
+    /// The section of the Billing page about refills and their card.
+    Refill,
+    /// Stripe's page of the invoice.
+    Invoice(String),
 }
 
 /// The account after the row, as far as it matters to others.
@@ -66,6 +114,9 @@ pub enum News {
     PaymentFailed { payment: String, reason: &'static str },
     /// A refill of this much is wanted.
     BalanceLow { refill: String },
+    /// The credit lasts for less than a day (or fell below the agreed threshold, if that is lower), and no refill is on its
+    /// way. Told once, by the row that crosses the limit.
+    CreditLow {},
     /// A refill attempt failed.
     RefillFailed { attempt: u32, paused: bool },
     /// A refill's payment waits for its customer.
@@ -84,6 +135,8 @@ pub enum News {
     Suspended { as_of: String },
     /// The standing is good again.
     Resumed {},
+    /// Everything will be deleted, in a day at the earliest.
+    DeletionSoon { delete_at: String },
     /// The grace is over.
     DeletionDue {},
     /// Everything was deleted.
@@ -127,6 +180,7 @@ impl News {
             News::PaymentPending { .. } => "PaymentPending",
             News::PaymentFailed { .. } => "PaymentFailed",
             News::BalanceLow { .. } => "BalanceLow",
+            News::CreditLow {} => "CreditLow",
             News::RefillFailed { .. } => "RefillFailed",
             News::RefillNeedsCustomer { .. } => "RefillNeedsCustomer",
             News::ResourceStarted { .. } => "ResourceStarted",
@@ -136,6 +190,7 @@ impl News {
             News::ResourcePurged { .. } => "ResourcePurged",
             News::Suspended { .. } => "Suspended",
             News::Resumed {} => "Resumed",
+            News::DeletionSoon { .. } => "DeletionSoon",
             News::DeletionDue {} => "DeletionDue",
             News::Deleted {} => "Deleted",
             News::Purged {} => "Purged",
@@ -150,10 +205,13 @@ impl News {
 
 /// Everything the world is told of a row, in a fixed order; nothing for an ordinary hour.
 #[must_use]
-pub fn notices(account: &AccountId, row: &Row) -> Vec<Notice> {
+pub fn notices(account: &AccountId, row: &Row, policy: &Policy) -> Vec<Notice> {
     let mut news = news_of_change(row);
     if let Some(Want::Now { amount, .. }) = row.event.want {
         news.push(News::BalanceLow { refill: amount.to_string() });
+    }
+    if becomes_low(row) {
+        news.push(News::CreditLow {});
     }
     let state = state_of(&row.state);
     news.into_iter()
@@ -164,9 +222,118 @@ pub fn notices(account: &AccountId, row: &Row) -> Vec<Notice> {
             seq: row.seq,
             at: row.event.at.to_string(),
             state: state.clone(),
+            warning: warning(&news, row, policy),
             news,
         })
         .collect()
+}
+
+/// What a customer is to be told of some news of a row; `None` if it is for machines.
+fn warning(news: &News, row: &Row, policy: &Policy) -> Option<Warning> {
+    let (event, state) = (&row.event, &row.state);
+    let to_be_good = least_top_up(state, state.floor() + Usd::from_micros(1), policy);
+    let (amount, deadline, place) = match news {
+        News::BalanceLow { .. } => {
+            let refill = state.refill.wanted.map(|wanted| wanted.amount);
+            (refill, lasts_until(state), Place::Refill)
+        }
+        News::CreditLow {} => {
+            let enough = low_below(state, state.billed.rate).unwrap_or_default();
+            (Some(least_top_up(state, enough, policy)), lasts_until(state), Place::AddCredit)
+        }
+        News::RefillFailed { .. } => (charged(&event.change, state), lasts_until(state), Place::Refill),
+        News::RefillNeedsCustomer { .. } => {
+            let attempt = state.refill.attempt.as_ref();
+            (charged(&event.change, state), attempt.and_then(|attempt| attempt.void_at), confirmed_at(&event.change))
+        }
+        News::Suspended { .. } if is_by_staff(state) => (None, None, Place::Page),
+        News::Suspended { .. } | News::DeletionSoon { .. } => (Some(to_be_good), delete_at(state), Place::AddCredit),
+        News::DeletionDue {} => (Some(to_be_good), Some(event.at), Place::AddCredit),
+        News::Deleted {} => (Some(to_be_good), Some(event.at.plus(policy.restore_seconds)), Place::AddCredit),
+        News::AccountOpened {}
+        | News::CreditAdded { .. }
+        | News::CreditTaken { .. }
+        | News::CreditExpired { .. }
+        | News::PaymentPending { .. }
+        | News::PaymentFailed { .. }
+        | News::ResourceStarted { .. }
+        | News::ResourceRestored { .. }
+        | News::ResourceStopped { .. }
+        | News::ResourceDeleted { .. }
+        | News::ResourcePurged { .. }
+        | News::Resumed {}
+        | News::Purged {}
+        | News::Closed {}
+        | News::Frozen {}
+        | News::Unfrozen {}
+        | News::TrialStarted { .. }
+        | News::TrialEnded {} => return None,
+    };
+    Some(Warning { amount, deadline, place })
+}
+
+/// What the card was to be charged, in USD before tax.
+fn charged(change: &Change, state: &AccountState) -> Option<Usd> {
+    if let Change::RefillFailed { amount, .. } = change {
+        return *amount;
+    }
+    state.refill.attempt.as_ref().map(|attempt| attempt.amount)
+}
+
+fn confirmed_at(change: &Change) -> Place {
+    if let Change::RefillNeedsCustomer { url: Some(url), .. } = change {
+        return Place::Invoice(url.clone());
+    }
+    Place::Refill
+}
+
+fn is_by_staff(state: &AccountState) -> bool {
+    matches!(&state.standing, Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff)
+}
+
+/// The least top-up that leads to so much credit: what is missing, in whole cents, but no less than a top-up may be.
+fn least_top_up(state: &AccountState, enough: Usd, policy: &Policy) -> Usd {
+    let missing = ((enough - state.balance()).decimal() * Decimal::ONE_HUNDRED).ceil() / Decimal::ONE_HUNDRED;
+    Usd::new(missing).unwrap_or_default().max(policy.topup_min)
+}
+
+/// Whether a row takes the credit below the limit, and nothing is under way that brings more.
+fn becomes_low(row: &Row) -> bool {
+    let (state, event) = (&row.state, &row.event);
+    let is_refilled = state.refill.wanted.is_some() || state.refill.attempt.is_some();
+    let is_low = low_below(state, state.billed.rate).is_some_and(|limit| state.balance() < limit);
+    if state.standing != Standing::Good || is_refilled || !is_low {
+        return false;
+    }
+    let Some(rate) = rate_before(&event.change, state) else { return true };
+    let before = state.balance() - event.amount();
+    low_below(state, rate).is_none_or(|limit| before >= limit)
+}
+
+/// Below which credit it is low: a day's worth of what is billed, or the threshold of refills that are possible, if that is
+/// lower: until then a refill is still to be expected. (A threshold of zero promises none.) `None` while nothing costs anything.
+fn low_below(state: &AccountState, rate: Rate) -> Option<Usd> {
+    if rate.is_zero() {
+        return None;
+    }
+    let day = rate.for_seconds(DAY);
+    let threshold = state.refill.agreement.filter(|_| is_refill_possible(state)).map(|agreed| agreed.threshold);
+    Some(threshold.filter(|threshold| threshold.is_positive()).map_or(day, |threshold| threshold.min(day)))
+}
+
+/// What was billed before a row, in USD an hour; `None` if the row does not tell: then the limit counts as crossed, for a
+/// warning too many is better than none.
+fn rate_before(change: &Change, state: &AccountState) -> Option<Rate> {
+    let rate = state.billed.rate;
+    #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else raises no rate")]
+    match change {
+        Change::Started { lines: Lines::Here(lines), .. } => {
+            Some(rate.without(lines.iter().map(|line| line.rate).sum()))
+        }
+        Change::Started { lines: Lines::Chunked(_), .. } | Change::Usage { billed: Some(_), .. } => None,
+        Change::Resumed { resources, .. } if !resources.is_empty() => None,
+        _ => Some(rate),
+    }
 }
 
 fn news_of_change(row: &Row) -> Vec<News> {
@@ -230,6 +397,7 @@ fn news_of_change(row: &Row) -> Vec<News> {
             let started = resources.iter().map(|resource| News::ResourceStarted { resource: resource.into() });
             std::iter::once(News::Resumed {}).chain(started).collect()
         }
+        Change::DeletionAnnounced { delete_at } => vec![News::DeletionSoon { delete_at: delete_at.to_string() }],
         Change::DeletionDue => vec![News::DeletionDue {}],
         Change::Deleted => vec![News::Deleted {}],
         Change::Closed { .. } => vec![News::Closed {}],
@@ -241,7 +409,7 @@ fn news_of_change(row: &Row) -> Vec<News> {
         Change::RefillFailed { attempt, pause, .. } => {
             vec![News::RefillFailed { attempt: *attempt, paused: pause.is_some() }]
         }
-        Change::RefillNeedsCustomer { attempt, void_at } => {
+        Change::RefillNeedsCustomer { attempt, void_at, .. } => {
             vec![News::RefillNeedsCustomer { attempt: *attempt, void_at: void_at.to_string() }]
         }
         Change::Frozen { .. } | Change::DisputeOpened { .. } => vec![News::Frozen {}],
@@ -260,17 +428,20 @@ fn news_of_change(row: &Row) -> Vec<News> {
     }
 }
 
-fn state_of(state: &AccountState) -> NoticeState {
-    let delete_at = match &state.standing {
+fn delete_at(state: &AccountState) -> Option<Timestamp> {
+    match &state.standing {
         Standing::Suspended(suspension) => suspension.delete_at,
         Standing::Good | Standing::Deleting(_) | Standing::Deleted(_) | Standing::Closed => None,
-    };
+    }
+}
+
+fn state_of(state: &AccountState) -> NoticeState {
     NoticeState {
         balance: state.balance().to_string(),
         standing: state.standing.name(),
         frozen: !state.frozen.is_empty(),
         paid_through: state.paid_through().map(|through| through.to_string()),
-        delete_at: delete_at.map(|delete_at| delete_at.to_string()),
+        delete_at: delete_at(state).map(|delete_at| delete_at.to_string()),
     }
 }
 

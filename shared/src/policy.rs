@@ -24,6 +24,8 @@ pub struct Policy {
     pub grace_seconds: i64,
     /// The same for what was created in a trial nobody paid after; none by default.
     pub trial_grace_seconds: i64,
+    /// How long before the deletion the customer is warned of it, and has at the least from then on; 24 hours by default.
+    pub deletion_warning_seconds: i64,
     /// How long what was deleted can be restored; 14 days by default.
     pub restore_seconds: i64,
     /// How long after its start the platform may report that a resource did not come up; a day by default.
@@ -84,6 +86,7 @@ impl Default for Policy {
             start_credit_min: Usd::dollars(5),
             grace_seconds: 3 * DAY,
             trial_grace_seconds: 0,
+            deletion_warning_seconds: DAY,
             restore_seconds: 14 * DAY,
             start_failure_seconds: DAY,
             suspension_hold_seconds: 10 * MINUTE,

@@ -122,6 +122,7 @@ fn may_want(change: &Change) -> bool {
         | Change::MeterOpened(_)
         | Change::Suspended { .. }
         | Change::Resumed { .. }
+        | Change::DeletionAnnounced { .. }
         | Change::DeletionDue
         | Change::Deleted
         | Change::Closed { .. }

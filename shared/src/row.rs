@@ -19,7 +19,11 @@ use crate::timestamp::Timestamp;
 
 /// The version of the stored form this binary writes. It reads this and every older one, and never appends after a
 /// row of a newer one.
-pub const FORMAT: u16 = 1;
+///
+/// 2: a suspension says when its deletion is announced, which has a row; refills that failed or wait for their customer say of
+/// what amount and where. Releases before would drop the first from the state. What rows of format 1 do not say is left
+/// out: who was suspended under it was told the deadline then, and is not warned again.
+pub const FORMAT: u16 = 2;
 
 /// The most bytes of lines a row holds itself, and the most one chunk holds. A DynamoDB item may have 409,600
 /// bytes; the rest of a row is far below 100 KB.

@@ -44,6 +44,31 @@ pub fn runway(view: &View<'_>) -> Result<Runway, Refusal> {
     Ok(Runway { rate_per_hour, zero_at, deleted_at })
 }
 
+/// About when the credit is used up if nothing changes (UTC), from the state alone: what a row can tell by itself, without
+/// the list and the prices. A grant that does not pay for everything may make it a little sooner. `None` while nothing
+/// that runs costs anything.
+#[must_use]
+pub fn lasts_until(state: &AccountState) -> Option<Timestamp> {
+    let paid_through = state.paid_through()?;
+    let rate = state.billed.rate.decimal();
+    if rate.is_zero() {
+        return None;
+    }
+    let seconds = |credit: Usd| {
+        let hours = credit.decimal().checked_div(rate);
+        let seconds = hours.and_then(|hours| hours.checked_mul(HOUR.into()));
+        seconds.and_then(|seconds| i64::try_from(seconds.floor()).ok()).unwrap_or(YEARS_MAX * 366 * 24 * HOUR)
+    };
+    let mut grants: Vec<_> = state.grants.iter().filter(|grant| grant.remaining.is_positive()).collect();
+    grants.sort_by_key(|grant| grant.expires_at);
+    let granted_until = grants.into_iter().fold(paid_through, |until, grant| {
+        let usable = (grant.expires_at - until).max(0);
+        until.plus(seconds(grant.remaining).min(usable))
+    });
+    // A debt is paid by the grants.
+    Some(granted_until.plus(seconds(state.paid)).max(paid_through))
+}
+
 /// Walks hour by hour as the hourly run will, but takes all equal hours in one step: as many as the fund that ends
 /// first can pay, and not beyond the next expiry.
 fn zero_at(state: &AccountState, billed: &[BilledResource<'_>], paid_through: Timestamp) -> Option<Timestamp> {

@@ -3,7 +3,8 @@
 //! The hourly run, the lifecycle run and every command that depends on time use this one planner. It looks at
 //! nothing but the state, the list and the time: a repeated, late or missing trigger needs no code of its own. What
 //! is due is done in the order of the instants at which it was due, so that a late run writes the same rows as
-//! punctual runs would have; only a suspension counts its grace from the row, because nobody knew before.
+//! punctual runs would have; only a suspension counts its grace from the row, because nobody knew before, and so does the
+//! announcement of a deletion: from the warning on there are 24 hours, however late it comes.
 
 use std::collections::BTreeSet;
 
@@ -80,6 +81,7 @@ fn carry_out(view: &View<'_>, obligation: &Obligation, now: Timestamp) -> Result
         Obligation::ComeBack => come_back(view, now).map(Some),
         Obligation::Meter => meter(view, now),
         Obligation::Pay => pay_ahead(view, now),
+        Obligation::AnnounceDeletion => Ok(announce_deletion(view, now)),
         Obligation::Delete => Ok(Some(Outcome::of(Change::DeletionDue))),
         Obligation::PurgeDeletion(seq) => {
             let (resources, deletion, purge_due) = (Vec::new(), Some(*seq), state.purge_due);
@@ -158,8 +160,27 @@ fn suspend(view: &View<'_>, as_of: Timestamp, now: Timestamp) -> Outcome {
     } else {
         view.policy().grace_seconds
     };
-    let (reason, delete_at) = (SuspensionReason::Credit, Some(now.plus(grace_seconds)));
-    Outcome::of(Change::Suspended { as_of, reason, delete_at, lines: Lines::none(), note: None })
+    let delete_at = now.plus(grace_seconds);
+    // With a grace of a day or less this row is itself the warning.
+    let warn_at = delete_at.plus(-view.policy().deletion_warning_seconds);
+    Outcome::of(Change::Suspended {
+        as_of,
+        reason: SuspensionReason::Credit,
+        delete_at: Some(delete_at),
+        warn_at: (warn_at > now).then_some(warn_at),
+        lines: Lines::none(),
+        note: None,
+    })
+}
+
+/// Warns of the deletion, and leaves the whole time for it: where nothing ran at the hour of the warning, or a payment that
+/// was awaited fell through, the deletion comes later than it was planned.
+fn announce_deletion(view: &View<'_>, now: Timestamp) -> Option<Outcome> {
+    let Standing::Suspended(suspension) = &view.state().standing else {
+        return None;
+    };
+    let delete_at = suspension.delete_at?.max(now.plus(view.policy().deletion_warning_seconds));
+    Some(Outcome::of(Change::DeletionAnnounced { delete_at }))
 }
 
 /// Whoever paid after a trial is a customer like any other; and what was created outside of it has its full grace.

@@ -222,6 +222,9 @@ pub struct Suspension {
     /// The end of the grace; `None` if it was not for lack of credit.
     #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub delete_at: Option<Timestamp>,
+    /// When the customer is warned of it; `None` if that was done, or need not be.
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    pub warn_at: Option<Timestamp>,
     /// The dust that was left: only a balance above it ends the suspension. (Less than one second's cost can be
     /// left over; without this it would look like credit.)
     #[serde(rename = "l", default, skip_serializing_if = "Usd::is_zero")]

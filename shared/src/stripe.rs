@@ -72,17 +72,6 @@ pub struct Stripe {
 }
 
 impl Stripe {
-    /// Stripe, as the process's environment says, reached over the SDK's own HTTP client. If the key is not given there,
-    /// the secret is read.
-    ///
-    /// # Errors
-    /// [`StartError`], naming the variable or the secret.
-    pub async fn start(aws: &SdkConfig) -> Result<Stripe, StartError> {
-        let stripe = OnDemand::from_environment(aws)?;
-        stripe.get().await?;
-        stripe.made.into_inner().ok_or(StartError::NoHttpClient)
-    }
-
     /// Stripe, reached over the SDK's own HTTP client.
     ///
     /// # Errors
@@ -130,7 +119,7 @@ impl Stripe {
     }
 }
 
-/// Stripe, made when it is first needed: a function of which few routes need it starts without it, and without its secret.
+/// Stripe, made when it is first needed: a function starts without its secret, and without the certificates by which Stripe is known.
 #[derive(Debug)]
 pub struct OnDemand {
     source: Source,

@@ -166,6 +166,7 @@ pub fn transaction_type(event: &Event) -> Option<TransactionType> {
         | Change::Purged { .. }
         | Change::MeterOpened(_)
         | Change::Resumed { .. }
+        | Change::DeletionAnnounced { .. }
         | Change::DeletionDue
         | Change::Deleted
         | Change::Closed { .. }
@@ -285,6 +286,7 @@ fn description(event: &Event) -> String {
         },
         Change::Suspended { .. } => "Everything suspended".to_owned(),
         Change::Resumed { .. } => "Suspension ended".to_owned(),
+        Change::DeletionAnnounced { delete_at } => format!("Everything will be deleted at {delete_at}"),
         Change::DeletionDue => "Grace period over".to_owned(),
         Change::Deleted => "Everything deleted".to_owned(),
         Change::Closed { .. } => "Account closed".to_owned(),

@@ -1,6 +1,7 @@
 //! A row as a newer release would write it: this one may read the chain up to it and append nothing after it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use tollgate::row::FORMAT;
 
 use crate::ledger::Ledger;
 
@@ -19,7 +20,7 @@ pub async fn append_row_of_newer_format(ledger: &Ledger, account: &str) {
         .item("type", text("invented_later"))
         .item("amount", number(0))
         .item("balance", AttributeValue::N(state.balance().to_string()))
-        .item("body", text(r#"{"v":2,"anything":"else"}"#))
+        .item("body", text(&format!(r#"{{"v":{},"anything":"else"}}"#, FORMAT + 1)))
         .send()
         .await
         .expect("the row is put");

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use tollgate::money::Usd;
+use tollgate::money::{Rate, Usd};
 use tollgate_local::api::Api;
 
 use crate::support::{Customer, World};
@@ -181,8 +181,9 @@ fn check_events(account: &str, rows: &[Value], events: &[Value]) {
     let told: BTreeSet<String> =
         events.iter().map(|event| format!("{} {}", event["detail"]["id"], event["detail-type"])).collect();
     let mut expected = BTreeSet::new();
-    for row in rows {
-        for (n, name) in names_of_events(row).iter().enumerate() {
+    let before = std::iter::once(None).chain(rows.iter().map(Some));
+    for (before, row) in before.zip(rows) {
+        for (n, name) in names_of_events(before, row).iter().enumerate() {
             expected.insert(format!("{} {}", json!(format!("{account}#{}#{n}", row["seq"])), json!(name)));
         }
     }
@@ -191,11 +192,27 @@ fn check_events(account: &str, rows: &[Value], events: &[Value]) {
         let detail = &event["detail"];
         let row = &rows[usize::try_from(detail["seq"].as_u64().unwrap()).unwrap()];
         assert_eq!(usd(&detail["state"]["balance"]), usd(&row["balance"]), "{account}: {event}");
+        let is_notice = NOTICES.contains(&event["detail-type"].as_str().unwrap());
+        let fields = detail["notice"].as_object().map(|notice| notice.keys().map(String::as_str).collect::<Vec<_>>());
+        let expected = is_notice.then(|| vec!["amount", "deadline", "email", "link"]);
+        assert_eq!(fields, expected, "{account}: {event}");
     }
 }
 
+/// The events that a customer should read in a mail.
+const NOTICES: [&str; 8] = [
+    "BalanceLow",
+    "CreditLow",
+    "RefillFailed",
+    "RefillNeedsCustomer",
+    "Suspended",
+    "DeletionSoon",
+    "DeletionDue",
+    "Deleted",
+];
+
 /// What the world is told of a row.
-fn names_of_events(row: &Value) -> Vec<&'static str> {
+fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
     let event = &row["body"]["x"];
     let mut names = match row["type"].as_str().unwrap() {
         "opened" => vec!["AccountOpened"],
@@ -205,6 +222,8 @@ fn names_of_events(row: &Value) -> Vec<&'static str> {
         "stopped" => vec!["ResourceStopped"],
         "resources_deleted" => vec!["ResourceDeleted"],
         "suspended" => vec!["Suspended"],
+        "deletion_announced" => vec!["DeletionSoon"],
+        "deleting" => vec!["DeletionDue"],
         "resumed" => {
             let started = event["e"]["resumed"]["resources"].as_array().map_or(0, Vec::len);
             std::iter::once("Resumed").chain(std::iter::repeat_n("ResourceStarted", started)).collect()
@@ -218,7 +237,32 @@ fn names_of_events(row: &Value) -> Vec<&'static str> {
     if event["w"]["now"].is_object() {
         names.push("BalanceLow");
     }
+    if becomes_low(before, row) {
+        names.push("CreditLow");
+    }
     names
+}
+
+/// Whether a row that spends leaves less than a day's worth (or than the threshold, if a refill is possible and that is
+/// lower), the row before did not, and nothing brings more.
+fn becomes_low(before: Option<&Value>, row: &Value) -> bool {
+    let (state, Some(before)) = (&row["body"]["s"], before) else { return false };
+    let refill = &state["r"];
+    let is_refilled = !refill["w"].is_null() || !refill["o"].is_null();
+    let is_refused = refill["nc"].as_array().is_some_and(|cards| cards.contains(&refill["c"]));
+    let is_possible = refill["a"].is_object()
+        && refill["c"].is_string()
+        && refill["p"].is_null()
+        && state["f"].is_null()
+        && !is_refused;
+    let is_low = |row: &Value| {
+        let rate: Rate = row["body"]["s"]["b"]["r"].as_str().map_or(Rate::ZERO, |rate| rate.parse().unwrap());
+        let threshold = is_possible.then(|| usd(&refill["a"]["t"])).filter(|threshold| threshold.is_positive());
+        let day = rate.for_seconds(24 * 3_600);
+        !rate.is_zero() && usd(&row["balance"]) < threshold.map_or(day, |threshold| threshold.min(day))
+    };
+    let spends = row["type"] == "started" || usd(&row["amount"]).is_negative();
+    spends && state["s"].is_null() && !is_refilled && is_low(row) && !is_low(before)
 }
 
 /// The events of rows that came to the bus, by account.

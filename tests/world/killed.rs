@@ -33,6 +33,8 @@ enum Flow {
     Declined,
     /// A row becomes events.
     Published,
+    /// One of them is a notice: its customer's address is looked up.
+    Warned,
     /// A payment is refunded in part.
     Refunded,
     /// A payment is disputed.
@@ -57,7 +59,7 @@ impl Flow {
             Flow::Paid(_) | Flow::Refunded | Flow::Disputed | Flow::Won => "stripe-webhook",
             Flow::Start | Flow::Stop => "resources",
             Flow::Refilled | Flow::Declined => "auto-refill",
-            Flow::Published => "publish",
+            Flow::Published | Flow::Warned => "publish",
         }
     }
 
@@ -68,7 +70,13 @@ impl Flow {
             Flow::Refunded => "refund.created",
             Flow::Disputed => "charge.dispute.created",
             Flow::Won => "charge.dispute.closed",
-            Flow::Page | Flow::Start | Flow::Stop | Flow::Refilled | Flow::Declined | Flow::Published => "none",
+            Flow::Page
+            | Flow::Start
+            | Flow::Stop
+            | Flow::Refilled
+            | Flow::Declined
+            | Flow::Published
+            | Flow::Warned => "none",
         }
     }
 
@@ -77,11 +85,12 @@ impl Flow {
             Ready { page: Value::Null, path: String::new(), payment: String::new(), dispute: String::new() };
         match self {
             Flow::Page => {}
+            Flow::Published => customer.bonus("10.00").await,
             Flow::Paid(_) => {
                 let refill = json!({"enabled": true, "threshold": "10.00", "amount": "15.00"});
                 ready.page = customer.page(&json!({"amount": "25.00", "auto_refill": refill})).await;
             }
-            Flow::Start | Flow::Published => {
+            Flow::Start | Flow::Warned => {
                 customer.bonus("25.00").await;
                 ready.path = customer.project().await;
             }
@@ -115,7 +124,9 @@ impl Flow {
                 customer.pay(&page, GOOD_CARD).await;
             }
             Flow::Paid(_) => customer.pay(&ready.page, GOOD_CARD).await,
-            Flow::Start | Flow::Published | Flow::Refilled => {
+            Flow::Published => customer.bonus("25.00").await,
+            // At $4.00 an hour $25.00 last for less than a day.
+            Flow::Start | Flow::Warned | Flow::Refilled => {
                 customer.start(&ready.path, "gpu").await;
             }
             Flow::Declined => {
@@ -252,6 +263,11 @@ async fn a_declined_refill_is_told_once_and_its_invoice_void() {
 #[tokio::test]
 async fn a_row_is_told() {
     survives(Flow::Published, 1).await;
+}
+
+#[tokio::test]
+async fn a_customer_is_warned() {
+    survives(Flow::Warned, 2).await;
 }
 
 #[tokio::test]

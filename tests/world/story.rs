@@ -1,6 +1,7 @@
 //! One customer's story, with every figure.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use time::macros::utc_datetime;
 use tollgate_local::stripe::CardRule;
 
 use crate::invariants::check;
@@ -41,6 +42,22 @@ async fn a_customer_pays_runs_is_refilled_declined_suspended_at_the_second_and_r
     assert_eq!(world.told_to_platform("alice").await, ["gpu suspended"]);
     shows(&alice, "0.00", "suspended", json!(null)).await;
     assert_eq!(alice.read("/v1/balance").await["runway"]["deleted_at"], "2026-11-25T18:57:00Z");
+    let notice = |amount: &str, deadline: &str, link: &str| json!({"email": "alice@example.test", "amount": amount, "deadline": deadline, "link": link});
+    let page = alice.page_address();
+    let (refill, add_credit) = (format!("{page}#refill"), format!("{page}#add-credit"));
+    assert_eq!(
+        alice.notices().await,
+        [
+            ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T15:12:00Z", &refill)),
+            ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
+            ("RefillFailed".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
+            ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
+            ("RefillFailed".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
+            ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
+            ("RefillFailed".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
+            ("Suspended".to_owned(), notice("1.00", "2026-11-25T18:57:00Z", &add_credit)),
+        ]
+    );
 
     // The fourth decline in a row is the last.
     world.at_time("19:01:00").await;
@@ -65,7 +82,32 @@ async fn a_customer_pays_runs_is_refilled_declined_suspended_at_the_second_and_r
     check(&[&alice]).await;
 }
 
-async fn shows(customer: &Customer<'_>, balance: &str, standing: &str, paid_through: serde_json::Value) {
+/// Two days after its suspension, and before nothing is said.
+#[tokio::test]
+async fn a_customer_is_warned_a_day_before_everything_is_deleted() {
+    let world = World::new(Processes::Several).await;
+    let bob = world.customer("bob");
+    bob.top_up("5.00").await;
+    let project = bob.project().await;
+    bob.start(&project, "gpu").await;
+    world.at_time("11:15:00").await;
+    // Three days of minutes are left out, but for the two that matter.
+    world.without_schedule("lifecycle");
+    world.at(utc_datetime!(2026-11-24 11:14)).await;
+    world.no_faults();
+    let names = |notices: Vec<(String, Value)>| notices.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    assert_eq!(names(bob.notices().await), ["CreditLow", "Suspended"]);
+    world.at(utc_datetime!(2026-11-24 11:15)).await;
+    let told = bob.notices().await;
+    let notice = json!({
+        "email": "bob@example.test", "amount": "1.00", "deadline": "2026-11-25T11:15:00Z",
+        "link": format!("{}#add-credit", bob.page_address()),
+    });
+    assert_eq!(told.last(), Some(&("DeletionSoon".to_owned(), notice)));
+    check(&[&bob]).await;
+}
+
+async fn shows(customer: &Customer<'_>, balance: &str, standing: &str, paid_through: Value) {
     let shown = customer.read("/v1/balance").await;
     let told = (shown["balance"].as_str().unwrap(), shown["standing"].as_str().unwrap());
     assert_eq!(told, (balance, standing), "{shown}");

@@ -280,6 +280,25 @@ impl Customer<'_> {
         self.read("/v1/balance").await["balance"].as_str().unwrap().to_owned()
     }
 
+    /// What the bus was told that the customer should read in a mail, in the order of the rows, each once.
+    pub(crate) async fn notices(&self) -> Vec<(String, Value)> {
+        let all = self.world.api.get("/local/events").await.unwrap().json();
+        let events = all["events"].as_array().unwrap().iter().map(|kept| &kept["event"]);
+        let is_ours =
+            |event: &&Value| event["detail"]["account"] == self.account && event["detail"]["notice"].is_object();
+        let by_row = |event: &Value| {
+            let name = event["detail-type"].as_str().unwrap().to_owned();
+            ((event["detail"]["seq"].as_u64().unwrap(), name.clone()), (name, event["detail"]["notice"].clone()))
+        };
+        events.filter(is_ours).map(by_row).collect::<BTreeMap<_, _>>().into_values().collect()
+    }
+
+    /// The address of the Billing page.
+    pub(crate) fn page_address(&self) -> String {
+        let functions = &self.world.cloud.wiring().functions;
+        functions.iter().find(|function| function.binary == "publish").unwrap().environment["BILLING_URL"].clone()
+    }
+
     /// The rows of the ledger as they are stored.
     pub(crate) fn rows(&self) -> Vec<Value> {
         self.world.cloud.ledger(&self.account).unwrap()

@@ -400,7 +400,7 @@ async fn a_refill_that_comes_too_often_is_worth_a_word_and_one_that_is_wanted_sa
     let occasion = api.ledger.occasion(&alice, now);
     receipt(store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, begin).await);
     assert_eq!(ask(&api, by(REFILL, "10:28:00")).await.body["state"], "charging");
-    let ask_customer = |_: &tollgate::state::AccountState| Ok(Command::AskCustomer { attempt: 1 });
+    let ask_customer = |_: &tollgate::state::AccountState| Ok(Command::AskCustomer { attempt: 1, url: None });
     receipt(store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, ask_customer).await);
     let confirmation = tollgate::store::Confirmation { attempt: 1, url: "https://invoice.example/1".to_owned() };
     api.ledger.undisturbed.set_confirmation(&alice, &confirmation).await.unwrap();

@@ -342,7 +342,7 @@ async fn the_last_attempt_is_told_in_a_customers_words() {
         "message": null, "action": null});
     assert_eq!(last_attempt(&api, "10:11:00").await, open);
 
-    refill_step(&api, "10:12:00", Command::AskCustomer { attempt: 1 }).await;
+    refill_step(&api, "10:12:00", Command::AskCustomer { attempt: 1, url: None }).await;
     let url = "https://invoice.example/1".to_owned();
     let confirmation = tollgate::store::Confirmation { attempt: 1, url: url.clone() };
     api.ledger.undisturbed.set_confirmation(&named(ALICE), &confirmation).await.unwrap();

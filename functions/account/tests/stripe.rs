@@ -28,7 +28,7 @@ const PUT_COMPANY: &str = "PUT /v1/company";
 const MASTERCARD: &str = "5555555555554444";
 
 async fn call(world: &World, event: &Event) -> Answered {
-    let clients = Clients { billing: world.api.another(), stripe: world.checkout.stripe.clone().into() };
+    let clients = Clients { billing: world.api.another(), stripe: world.stripe.clone().into() };
     Box::pin(account::handle(&clients, event.request())).await.into()
 }
 

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use tollgate::ids::AccountId;
 use tollgate::metrics::Summary;
 use tollgate::shell::Billing;
-use tollgate::stripe::Stripe;
 use tollgate::stripe::attempt::Step;
 use tollgate::stripe::payments::{Desk, Failure};
+use tollgate::stripe::{OnDemand, StartError};
 use tollgate::timestamp::Timestamp;
 
 /// What the function is built from.
@@ -19,7 +19,7 @@ pub struct Clients {
     /// Ledger, prices, settings.
     pub billing: Billing,
     /// Stripe.
-    pub stripe: Stripe,
+    pub stripe: OnDemand,
 }
 
 /// An event of the bus.
@@ -61,6 +61,9 @@ pub enum Fault {
     /// The trigger's time cannot be read: a mistake in the wiring.
     #[error("the trigger cannot be read: {0}")]
     Unreadable(String),
+    /// Stripe cannot be asked without its secret.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The ledger failed.
     #[error(transparent)]
     Failure(#[from] Failure),
@@ -74,7 +77,10 @@ pub async fn handle(clients: &Clients, trigger: &Trigger) -> Result<Report, Faul
     let unreadable = |error| Fault::Unreadable(format!("time {:?}: {error}", trigger.time));
     let now: Timestamp = trigger.time.parse().map_err(unreadable)?;
     let account = &trigger.detail.account;
-    let desk = Desk { billing: &clients.billing, stripe: &clients.stripe, now };
+    let stripe = clients.stripe.get().await.inspect_err(|error| {
+        tracing::error!(alarm = "stripe_not_started", %account, %error);
+    })?;
+    let desk = Desk { billing: &clients.billing, stripe, now };
     // Boxed: it is many futures deep.
     let steps = Box::pin(desk.refill(account)).await.inspect_err(|failure| {
         tracing::error!(alarm = "refill_failed_to_run", %account, %failure);

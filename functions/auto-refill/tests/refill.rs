@@ -12,7 +12,8 @@ mod world;
 
 use serde_json::json;
 use tollgate::command::Command;
-use tollgate::event::Cause;
+use tollgate::event::{Cause, Change};
+use tollgate::row::Row;
 use tollgate::state::RefillPause;
 use tollgate::timestamp::{HOUR, MINUTE};
 use tollgate_local::stripe::{CardRule, FaultKind};
@@ -169,6 +170,9 @@ async fn a_payment_that_needs_its_customer_waits_and_is_confirmed_by_hand() {
     world.advance(22 * HOUR);
     assert_eq!(world.refill().await.needs_customer, 1);
     assert_eq!(world.count("refill_needs_customer").await, 1);
+    let rows = world.rows().await;
+    let says_where = |row: &Row| matches!(&row.event.change, Change::RefillNeedsCustomer { url: Some(url), .. } if *url == confirmation.url);
+    assert!(rows.iter().any(says_where), "its event leads the customer there");
     let card = world.profile().await.cards[0].id.to_string();
     world.stand_in.decline_card(&card, None);
     let path = confirmation.url.split_once("/i/").map(|(_, id)| format!("/i/{id}")).unwrap();

@@ -18,7 +18,7 @@ use tollgate::problem::{Code, Problem};
 use tollgate::shell::Billing;
 use tollgate::store::Fault;
 use tollgate::stripe::payments::{Desk, Failure};
-use tollgate::stripe::{Stripe, StripeError};
+use tollgate::stripe::{OnDemand, StripeError};
 
 /// What the function is built from.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Clients {
     /// Ledger, prices, settings.
     pub billing: Billing,
     /// Stripe.
-    pub stripe: Stripe,
+    pub stripe: OnDemand,
 }
 
 /// Answers one request.
@@ -35,16 +35,20 @@ pub async fn handle(clients: &Clients, request: Request) -> Response<Body> {
         Ok(call) => call,
         Err(refused) => return problem(&refused),
     };
-    let desk = Desk { billing: &clients.billing, stripe: &clients.stripe, now: call.now };
     // Boxed: it is many futures deep.
-    match Box::pin(route(desk, &call)).await {
+    match Box::pin(route(clients, &call)).await {
         Ok((status, body)) => answer(status, &body),
         Err(refused) => problem(&refused.of_request(&call.request_id)),
     }
 }
 
-async fn route(desk: Desk<'_>, call: &Call) -> Result<(StatusCode, Value), Problem> {
+async fn route(clients: &Clients, call: &Call) -> Result<(StatusCode, Value), Problem> {
     let caller = call.caller()?;
+    let stripe = clients.stripe.get().await.map_err(|error| {
+        tracing::error!(alarm = "stripe_not_started", request = call.request_id, %error);
+        Problem::new(Code::Unavailable, "Stripe cannot be asked now. Try again in a moment.")
+    })?;
+    let desk = Desk { billing: &clients.billing, stripe, now: call.now };
     let answered = match call.route.as_str() {
         "POST /v1/checkout-sessions" => {
             create::create(desk, call, caller).await.map(|created| (StatusCode::CREATED, created))

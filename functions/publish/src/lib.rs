@@ -4,6 +4,10 @@
 //! not all taken is reported back, and Lambda delivers it and what follows again; nothing is skipped. Receivers know
 //! by the row's number what they have seen.
 //!
+//! Events that a customer should read in a mail get a `notice`: address, amount, deadline and link. The address stands in the
+//! profile and not in the row, so it is looked up for these events and no other; if it cannot be read, the row is delivered
+//! again.
+//!
 //! Anything but an insert means that the append-only table was changed, and is an alarm. (DynamoDB itself removes
 //! expired request claims; it says so.)
 
@@ -11,9 +15,22 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tollgate::bus::{Bus, BusEvent};
+use tollgate::ids::AccountId;
 use tollgate::metrics::Summary;
-use tollgate::notice::notices;
+use tollgate::notice::{Notice, Place, Warning, notices};
+use tollgate::profile::Email;
 use tollgate::row::{StoredRow, read};
+use tollgate::shell::Billing;
+use tollgate::store::Fault;
+
+/// What the function is built from.
+#[derive(Debug)]
+pub struct Clients {
+    /// Profiles, and what the operator set.
+    pub billing: Billing,
+    /// Where events go.
+    pub bus: Bus,
+}
 
 /// A batch of the table's stream, as Lambda delivers it (docs.aws.amazon.com, "Using AWS Lambda with Amazon DynamoDB").
 #[derive(Clone, Debug, Deserialize)]
@@ -101,27 +118,66 @@ pub struct BatchItemFailure {
     pub item_identifier: String,
 }
 
+/// An event's detail: what the row tells, and for whom.
+#[derive(Serialize)]
+struct Detail<'a> {
+    #[serde(flatten)]
+    told: &'a Notice,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<Letter<'a>>,
+}
+
+/// What a mail to the customer says. All fields are always there.
+#[derive(Serialize)]
+struct Letter<'a> {
+    /// `null` if the customer has told no address.
+    email: Option<&'a Email>,
+    /// In USD; see [`Warning::amount`].
+    amount: Option<String>,
+    /// RFC 3339, UTC; see [`Warning::deadline`].
+    deadline: Option<String>,
+    /// `null` if the operator has set no `BILLING_URL`.
+    link: Option<String>,
+}
+
+/// Why a record has no events yet.
+enum Unpublished {
+    /// It cannot be read, now or later, by this release.
+    Unreadable(String),
+    /// The address cannot be looked up.
+    Profile(Fault),
+}
+
+/// The addresses that a batch has looked up.
+type Addresses = BTreeMap<AccountId, Option<Email>>;
+
 /// Publishes a batch. Returns where to begin again, if anything was left.
-pub async fn handle(bus: &Bus, batch: StreamEvent) -> BatchResponse {
+pub async fn handle(clients: &Clients, batch: StreamEvent) -> BatchResponse {
     let mut events = Vec::new();
     let mut record_of_event = Vec::new();
     let mut failed = None;
     let mut report = Report { records: batch.records.len(), ..Report::default() };
+    let mut addresses = Addresses::new();
     for (place, record) in batch.records.iter().enumerate() {
-        match events_of(record) {
+        match events_of(record, &clients.billing, &mut addresses).await {
             Ok(told) => {
                 record_of_event.extend(told.iter().map(|_| place));
                 events.extend(told);
+                continue;
             }
-            Err(why) => {
+            Err(Unpublished::Unreadable(why)) => {
                 tracing::error!(alarm = "unreadable_row", record = record.dynamodb.sequence_number, why);
-                failed = Some(place);
-                break;
+            }
+            // No alarm of its own: most of these are over when it is delivered again, and PublishBehind rings if not.
+            Err(Unpublished::Profile(fault)) => {
+                tracing::warn!(record = record.dynamodb.sequence_number, %fault, "no address for a notice");
             }
         }
+        failed = Some(place);
+        break;
     }
     report.events = events.len();
-    if let Err(not_taken) = bus.put(&events).await {
+    if let Err(not_taken) = clients.bus.put(&events).await {
         report.not_taken = not_taken.places.len();
         tracing::error!(alarm = "events_not_taken", events = not_taken.places.len(), why = not_taken.why);
         let first = not_taken.places.first().and_then(|place| record_of_event.get(*place)).copied();
@@ -133,22 +189,51 @@ pub async fn handle(bus: &Bus, batch: StreamEvent) -> BatchResponse {
 }
 
 /// What a record tells the world; nothing if it is not a row.
-fn events_of(record: &StreamRecord) -> Result<Vec<BusEvent>, String> {
+async fn events_of(
+    record: &StreamRecord,
+    billing: &Billing,
+    addresses: &mut Addresses,
+) -> Result<Vec<BusEvent>, Unpublished> {
     if record.event_name != "INSERT" {
         report_change(record);
         return Ok(Vec::new());
     }
-    let Some(stored) = stored_row(&record.dynamodb.new_image)? else {
+    let Some(stored) = stored_row(&record.dynamodb.new_image).map_err(Unpublished::Unreadable)? else {
         return Ok(Vec::new());
     };
-    let row = read(&stored).map_err(|fault| fault.to_string())?;
-    notices(&stored.account, &row)
-        .into_iter()
-        .map(|notice| {
-            let detail = serde_json::to_string(&notice).map_err(|error| error.to_string())?;
-            Ok(BusEvent { detail_type: notice.news.name().to_owned(), detail })
+    let row = read(&stored).map_err(|fault| Unpublished::Unreadable(fault.to_string()))?;
+    let told = notices(&stored.account, &row, &billing.settings.policy);
+    if told.iter().any(|notice| notice.warning.is_some()) && !addresses.contains_key(&stored.account) {
+        let profile = billing.store.profile(&stored.account).await.map_err(Unpublished::Profile)?;
+        addresses.insert(stored.account.clone(), profile.email);
+    }
+    let email = addresses.get(&stored.account).and_then(Option::as_ref);
+    let page = billing.settings.billing_url.as_deref();
+    told.iter()
+        .map(|told| {
+            let notice = told.warning.as_ref().map(|warning| letter(warning, email, page));
+            let detail = serde_json::to_string(&Detail { told, notice });
+            let detail = detail.map_err(|error| Unpublished::Unreadable(error.to_string()))?;
+            Ok(BusEvent { detail_type: told.news.name().to_owned(), detail })
         })
         .collect()
+}
+
+fn letter<'a>(warning: &Warning, email: Option<&'a Email>, page: Option<&str>) -> Letter<'a> {
+    // A fragment that the operator's page has anyway gives way to the section.
+    let section = |name: &str| page.map(|page| format!("{}#{name}", page.split('#').next().unwrap_or(page)));
+    let link = match &warning.place {
+        Place::Page => page.map(str::to_owned),
+        Place::AddCredit => section("add-credit"),
+        Place::Refill => section("refill"),
+        Place::Invoice(url) => Some(url.clone()),
+    };
+    Letter {
+        email,
+        amount: warning.amount.map(|amount| amount.to_string()),
+        deadline: warning.deadline.map(|deadline| deadline.to_string()),
+        link,
+    }
 }
 
 /// Rows are never changed or removed, by nobody. DynamoDB's own removal of expired claims is the one exception.

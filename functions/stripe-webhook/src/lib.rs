@@ -16,12 +16,11 @@ use tollgate::ids::AccountId;
 use tollgate::metrics::Summary;
 use tollgate::problem::{Code, Problem};
 use tollgate::shell::Billing;
-use tollgate::stripe::Stripe;
+use tollgate::stripe::OnDemand;
 use tollgate::stripe::event::{News, NotUnderstood, StripeEvent};
 use tollgate::stripe::payments::{Desk, Failure, Outcome};
 use tollgate::stripe::secret::{Keyring, Secret};
 use tollgate::stripe::signature::{self, BadSignature};
-use tollgate::timestamp::Timestamp;
 
 /// What the function is built from.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ pub struct Clients {
     /// Ledger, prices, settings.
     pub billing: Billing,
     /// Stripe.
-    pub stripe: Stripe,
+    pub stripe: OnDemand,
 }
 
 /// What one delivery came to.
@@ -89,11 +88,7 @@ pub async fn handle(clients: &Clients, request: Request) -> Delivered {
             return Delivered { answer: problem(&refused), summary: Became::Refused.count(Summary::new("webhook")) };
         }
     };
-    let delivered = match verify(clients.stripe.keyring(), header.as_deref(), &call).await {
-        Ok(()) => deliver(clients, call.body(), call.now).await,
-        Err(not_done) => Err(not_done),
-    };
-    match delivered {
+    match verified(clients, header.as_deref(), &call).await {
         Ok((event, outcome)) => Delivered {
             answer: answer(StatusCode::OK, &json!({"received": true, "outcome": name(&outcome)})),
             summary: summary(&event, &outcome),
@@ -103,6 +98,16 @@ pub async fn handle(clients: &Clients, request: Request) -> Delivered {
             summary: became.count(Summary::new("webhook").field("request", call.request_id)),
         },
     }
+}
+
+async fn verified(clients: &Clients, header: Option<&str>, call: &Call) -> Result<(StripeEvent, Outcome), NotDone> {
+    let stripe = clients.stripe.get().await.map_err(|error| {
+        tracing::error!(alarm = "stripe_not_started", request = call.request_id, %error);
+        let why = "The secrets it may be signed with cannot be read now. Send it again.";
+        NotDone { became: Became::SentAgain, problem: Problem::new(Code::Unavailable, why) }
+    })?;
+    verify(stripe.keyring(), header, call).await?;
+    deliver(Desk { billing: &clients.billing, stripe, now: call.now }, call.body()).await
 }
 
 /// A signature that fits none of the secrets may be made with a newer one: they are read again, at most once in a minute.
@@ -126,10 +131,9 @@ async fn verify(keyring: &Keyring, header: Option<&str>, call: &Call) -> Result<
     })
 }
 
-async fn deliver(clients: &Clients, body: &[u8], now: Timestamp) -> Result<(StripeEvent, Outcome), NotDone> {
+async fn deliver(desk: Desk<'_>, body: &[u8]) -> Result<(StripeEvent, Outcome), NotDone> {
     let read = StripeEvent::read(body).and_then(|event| event.news().map(|news| (event, news)));
     let (event, news) = read.map_err(|not_understood| refuse_unreadable(&not_understood))?;
-    let desk = Desk { billing: &clients.billing, stripe: &clients.stripe, now };
     // Boxed: it is many futures deep.
     match Box::pin(record(desk, &news)).await {
         Ok(outcome) => Ok((event, outcome)),

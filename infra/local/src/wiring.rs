@@ -251,7 +251,7 @@ pub struct Table {
 }
 
 /// Resources that mean nothing on one machine, by the beginning of their type.
-const WITHOUT_MEANING: [&str; 18] = [
+const WITHOUT_MEANING: [&str; 19] = [
     "AWS::ApplicationInsights::",
     "AWS::Budgets::",
     "AWS::CloudWatch::",
@@ -270,6 +270,7 @@ const WITHOUT_MEANING: [&str; 18] = [
     "AWS::Scheduler::ScheduleGroup",
     "AWS::SecretsManager::",
     "AWS::CloudFormation::",
+    "AWS::StepFunctions::",
 ];
 
 const UNDERSTOOD: [&str; 7] = [

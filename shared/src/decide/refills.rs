@@ -83,6 +83,7 @@ pub(super) fn remove_card(state: &AccountState, card: &CardId) -> Result<Outcome
 pub(super) fn ask_customer(
     state: &AccountState,
     attempt: u32,
+    url: Option<String>,
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Outcome, Refusal> {
@@ -90,7 +91,7 @@ pub(super) fn ask_customer(
         return Err(Refusal::CustomerAlreadyAsked { attempt });
     }
     let void_at = now.plus(policy.refill.customer_patience_seconds);
-    Ok(Outcome::of(Change::RefillNeedsCustomer { attempt, void_at }))
+    Ok(Outcome::of(Change::RefillNeedsCustomer { attempt, void_at, url }))
 }
 
 pub(super) fn fail(
@@ -101,14 +102,16 @@ pub(super) fn fail(
     policy: &Policy,
 ) -> Result<Outcome, Refusal> {
     // A refusal of a card that was replaced meanwhile says nothing of the new one.
-    let is_current = Some(&check_attempt(state, attempt)?.card) == state.refill.card.as_ref();
+    let open = check_attempt(state, attempt)?;
+    let is_current = Some(&open.card) == state.refill.card.as_ref();
     let pause = match decline {
         Decline::Never | Decline::Later if !is_current => None,
         Decline::Never => Some(RefillPause::CardRefused),
         Decline::Later if state.refill.failures + 1 >= policy.refill.failures_max => Some(RefillPause::Failures),
         Decline::Later | Decline::NotCharged => None,
     };
-    Ok(Outcome::of(Change::RefillFailed { attempt, decline, code: code.to_owned(), pause }))
+    let (code, amount) = (code.to_owned(), Some(open.amount));
+    Ok(Outcome::of(Change::RefillFailed { attempt, decline, code, pause, amount }))
 }
 
 fn check_attempt(state: &AccountState, attempt: u32) -> Result<&Attempt, Refusal> {

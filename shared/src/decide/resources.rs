@@ -112,6 +112,7 @@ pub(super) fn suspend(
         as_of: now,
         reason: SuspensionReason::Staff,
         delete_at: None,
+        warn_at: None,
         lines: Lines::Here(stopped.lines),
         note,
     };

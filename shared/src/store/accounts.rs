@@ -361,6 +361,7 @@ fn touched(change: &Change) -> Touched<'_> {
         | Change::GrantExpired { .. }
         | Change::Usage { .. }
         | Change::Suspended { .. }
+        | Change::DeletionAnnounced { .. }
         | Change::DeletionDue
         | Change::Deleted
         | Change::Closed { .. }

@@ -256,7 +256,7 @@ impl Desk<'_> {
         match self.stripe.pay_invoice(&invoice.id, &attempt.card, &key(account, attempt, "pay")).await {
             Ok(paid) => self.paid(account, attempt, &paid).await,
             Err(StripeError::Declined(declined)) => self.declined(account, attempt, invoice, &declined).await,
-            Err(StripeError::AuthenticationRequired { .. }) => self.ask(account, attempt, &invoice.id).await,
+            Err(StripeError::AuthenticationRequired { .. }) => Box::pin(self.ask(account, attempt, &invoice.id)).await,
             Err(error) if error.may_pass() => Err(error.into()),
             Err(error) => self.look_after(account, attempt, Reached::Pay, &error).await,
         }
@@ -356,11 +356,11 @@ impl Desk<'_> {
             }
             (_, Reached::Asked) => Ok(Step::NeedsCustomer { attempt: attempt.number }),
             (Some(declined), _) if decline::class(&declined) == DeclineClass::NeedsCustomer => {
-                self.ask(account, attempt, &invoice.id).await
+                Box::pin(self.ask(account, attempt, &invoice.id)).await
             }
             (Some(declined), _) => self.declined(account, attempt, invoice, &declined).await,
             (None, _) if intent.is_some_and(|intent| intent.status.as_deref() == Some("requires_action")) => {
-                self.ask(account, attempt, &invoice.id).await
+                Box::pin(self.ask(account, attempt, &invoice.id)).await
             }
             // It was never tried, as far as Stripe knows: perhaps it is just being tried.
             (None, Reached::Pay) if self.now - attempt.begun_at < UNRESOLVED_SECONDS => {
@@ -419,7 +419,7 @@ impl Desk<'_> {
     ) -> Result<Step, Failure> {
         match decline::class(declined).decline() {
             Some(decline) => self.give_up(account, attempt, invoice, decline, &declined.code).await,
-            None => self.ask(account, attempt, &invoice.id).await,
+            None => Box::pin(self.ask(account, attempt, &invoice.id)).await,
         }
     }
 
@@ -434,12 +434,14 @@ impl Desk<'_> {
             }
             Some(_) | None => {}
         }
-        if let Some(url) = invoice.hosted_invoice_url {
+        let url = invoice.hosted_invoice_url;
+        if let Some(url) = url.clone() {
             let confirmation = Confirmation { attempt: attempt.number, url };
             self.billing.store.set_confirmation(account, &confirmation).await?;
         }
-        let ask = |_: &AccountState| Ok(Command::AskCustomer { attempt: attempt.number });
-        match self.append(account, Cause::Command, BeforeCommand::Settle, ask).await {
+        let ask = |_: &AccountState| Ok(Command::AskCustomer { attempt: attempt.number, url: url.clone() });
+        // Boxed, like the one below: tests poll this deep in a stack of 2 MB.
+        match Box::pin(self.append(account, Cause::Command, BeforeCommand::Settle, ask)).await {
             Ok(_) | Err(Failure::Refused(Refusal::CustomerAlreadyAsked { .. } | Refusal::AttemptNotOpen { .. })) => {
                 Ok(Step::NeedsCustomer { attempt: attempt.number })
             }
@@ -496,7 +498,7 @@ impl Desk<'_> {
     ) -> Result<Step, Failure> {
         let number = attempt.number;
         let fail = |_: &AccountState| Ok(Command::FailRefill { attempt: number, decline, code: code.to_owned() });
-        match self.append(account, Cause::Command, BeforeCommand::Settle, fail).await {
+        match Box::pin(self.append(account, Cause::Command, BeforeCommand::Settle, fail)).await {
             Ok(_) | Err(Failure::Refused(Refusal::AttemptNotOpen { .. })) => {
                 Ok(Step::Failed { attempt: number, code: code.to_owned() })
             }

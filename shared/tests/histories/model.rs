@@ -178,6 +178,8 @@ pub(crate) struct Model {
     trial_ended: Option<i64>,
     /// When the suspension was written, its grace, and what was left.
     suspended: Option<(i64, i64, i64)>,
+    /// When its deletion was announced.
+    announced: Option<i64>,
     seqs: BTreeMap<u64, i64>,
     /// Lines that gave something back: each may be a micro-dollar off, for it was rounded for itself.
     dust: i64,
@@ -912,7 +914,7 @@ impl Model {
     /// Grace, pending money and open attempts.
     fn standing(&mut self, event: &Event, at: i64) -> Check {
         match &event.change {
-            Change::Suspended { reason, delete_at, .. } => {
+            Change::Suspended { reason, delete_at, warn_at, .. } => {
                 let is_new = |thing: &Thing| {
                     self.trial.is_some_and(|(from, to)| (from..to).contains(&thing.created)) || thing.purged.is_some()
                 };
@@ -922,22 +924,42 @@ impl Model {
                 let found = delete_at.map(Timestamp::seconds);
                 ensure!(found == expected, "suspended at {at}, to be deleted at {found:?}, not {expected:?}");
                 let left: i64 = self.pots.values().map(|pot| pot.remaining).sum();
-                self.suspended = Some((at, grace, left.max(0)));
+                let expected = expected.map(|delete_at| delete_at - DAY).filter(|warn_at| *warn_at > at);
+                let found = warn_at.map(Timestamp::seconds);
+                ensure!(found == expected, "suspended at {at}, to be warned at {found:?}, not {expected:?}");
+                (self.suspended, self.announced) = (Some((at, grace, left.max(0))), None);
+            }
+            Change::DeletionAnnounced { delete_at } => {
+                let (since, grace) = self.loses("warned")?;
+                ensure!(self.announced.is_none(), "warned twice of the same deletion");
+                ensure!(grace > DAY, "warned of a deletion that the suspension announced");
+                ensure!(since + grace - DAY <= at, "warned at {at}, suspended at {since}, grace {grace}");
+                let (expected, found) = ((since + grace).max(at + DAY), delete_at.seconds());
+                ensure!(found == expected, "warned at {at}, to be deleted at {found}, not {expected}");
+                self.announced = Some(at);
             }
             Change::DeletionDue | Change::Deleted => {
-                let Some((since, grace, left)) = self.suspended else {
-                    return Err("deleted without a suspension".to_owned());
-                };
-                let balance: i64 = self.pots.values().map(|pot| pot.remaining).sum();
+                let (since, grace) = self.loses("deleted")?;
                 ensure!(since + grace <= at, "deleted at {at}, suspended at {since}, grace {grace}");
-                ensure!(balance <= left, "deleted with {balance}, of which {left} was left at the suspension");
-                ensure!(self.pending.is_empty(), "deleted while {:?} is pending", self.pending);
-                ensure!(self.refills.open.is_none(), "deleted while a refill is open");
+                let had_a_day = self.announced.is_some_and(|announced| announced + DAY <= at);
+                ensure!(grace <= DAY || had_a_day, "deleted at {at}, warned at {:?}", self.announced);
             }
             Change::Resumed { .. } => self.suspended = None,
             _ => {}
         }
         Ok(())
+    }
+
+    /// Checks that nothing stands in the way of a deletion; when everything was suspended, and the grace.
+    fn loses(&self, what: &str) -> Result<(i64, i64), String> {
+        let Some((since, grace, left)) = self.suspended else {
+            return Err(format!("{what} without a suspension"));
+        };
+        let balance: i64 = self.pots.values().map(|pot| pot.remaining).sum();
+        ensure!(balance <= left, "{what} with {balance}, of which {left} was left at the suspension");
+        ensure!(self.pending.is_empty(), "{what} while {:?} is pending", self.pending);
+        ensure!(self.refills.open.is_none(), "{what} while a refill is open");
+        Ok((since, grace))
     }
 
     /// A card is charged only as its owner agreed.

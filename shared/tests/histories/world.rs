@@ -617,7 +617,9 @@ impl World {
                 self.command(&Command::ChangeRefill(RefillSettings { terms, card, monthly_cap }), none)
             }
             Action::BeginRefill => self.command(&Command::BeginRefill { customer: id("cus")?, tax: Tax::Off }, none),
-            Action::AskCustomer { off } => self.command(&Command::AskCustomer { attempt: attempt(off) }, none),
+            Action::AskCustomer { off } => {
+                self.command(&Command::AskCustomer { attempt: attempt(off), url: None }, none)
+            }
             Action::FailRefill { off, never } => {
                 let decline = if never == 1 { Decline::Never } else { Decline::Later };
                 let (attempt, code) = (attempt(off), "do_not_honor".to_owned());

@@ -22,6 +22,14 @@ fn suspended() -> World {
     world
 }
 
+/// The same, and the grace is over.
+fn deleting() -> World {
+    let mut world = suspended();
+    world.settle("24T13:00").settle("25T13:00").shown_are_seen();
+    assert!(matches!(world.state.standing, Standing::Deleting(_)));
+    world
+}
+
 fn condition(world: &World) -> Condition {
     world.list.resources[&named::<ResourceId>("a")].condition(&world.state)
 }
@@ -29,12 +37,73 @@ fn condition(world: &World) -> Condition {
 #[test]
 fn three_days_after_its_suspension_an_account_is_deleted_once_stripe_was_asked() {
     let mut world = suspended();
+    world.settle("24T12:59:59").rows(&[]);
+    world.settle("24T13:00").rows(&["11-24T13:00:00 deletion_announced 0.00 = 0.00"]);
     world.settle("25T12:59:59").rows(&[]);
     world.settle("25T13:00").rows(&["11-25T13:00:00 deleting 0.00 = 0.00"]);
     world.settle("25T13:01").rows(&[]);
     world.confirm_deletion("25T13:02").unwrap().rows(&["11-25T13:02:00 deleted 0.00 = 0.00"]);
     assert_eq!(condition(&world), Condition::Deleted { at: at("25T13:02") });
     assert_eq!(world.confirm_deletion("25T13:03").err(), Some(Refusal::NotDeleting));
+}
+
+#[test]
+fn an_account_says_a_day_before_its_deletion_that_it_must_be_warned() {
+    let mut world = suspended();
+    let due = |world: &World| tollgate::due::due_at(&world.state, &world.policy);
+    assert_eq!(due(&world), Some(at("24T13:00")));
+    world.settle("24T13:00");
+    assert_eq!(due(&world), Some(at("25T13:00")), "warned once");
+}
+
+#[test]
+fn whoever_is_warned_late_still_has_a_day() {
+    let mut world = suspended();
+    // Nothing ran for days, and the deletion has been due for seven hours.
+    world.settle("25T20:00").rows(&["11-25T20:00:00 deletion_announced 0.00 = 0.00"]);
+    let Standing::Suspended(suspension) = &world.state.standing else { panic!("{:?}", world.state.standing) };
+    assert_eq!(suspension.delete_at, Some(at("26T20:00")), "everybody is told the new deadline");
+    world.settle("26T19:59:59").rows(&[]);
+    world.settle("26T20:00").rows(&["11-26T20:00:00 deleting 0.00 = 0.00"]);
+}
+
+#[test]
+fn nobody_is_warned_while_money_may_come_and_has_a_day_when_it_does_not() {
+    let mut world = suspended();
+    let pending = Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    world.command("24T12:00", Command::AwaitPayment(pending)).unwrap().shown_are_seen();
+    world.settle("26T00:00").rows(&[]);
+    let failed = Command::EndPayment { payment: named("pi_slow"), how: PendingEnd::Failed };
+    world
+        .command("26T10:00", failed)
+        .unwrap()
+        .rows(&["11-26T10:00:00 payment_ended 0.00 = 0.00", "11-26T10:00:00 deletion_announced 0.00 = 0.00"]);
+    world.settle("27T09:59:59").rows(&[]);
+    world.settle("27T10:00").rows(&["11-27T10:00:00 deleting 0.00 = 0.00"]);
+}
+
+#[test]
+fn credit_after_the_warning_ends_it_and_another_suspension_has_its_own() {
+    let mut world = suspended();
+    world.settle("24T13:00");
+    world.credit("24T14:00", "5").restart("24T14:00", &["a"]).unwrap();
+    for hour in ["15", "16", "17", "18", "19"] {
+        world.settle(&format!("24T{hour}:00"));
+    }
+    world.shown_are_seen();
+    world.settle("26T18:59:59").rows(&[]);
+    world.settle("26T19:00").rows(&["11-26T19:00:00 deletion_announced 0.00 = 0.00"]);
+}
+
+#[test]
+fn with_a_grace_of_a_day_the_suspension_is_itself_the_warning() {
+    let mut world = World::with_credit("5.00");
+    world.policy.grace_seconds = tollgate::timestamp::DAY;
+    world.start("12:00", "a", "vm100").unwrap();
+    world.command("12:30", Command::Correct { amount: named("-4.00"), reason: "all".to_owned() }).unwrap();
+    world.settle("13:00").shown_are_seen();
+    world.settle("23T12:59:59").rows(&[]);
+    world.settle("23T13:00").rows(&["11-23T13:00:00 deleting 0.00 = 0.00"]);
 }
 
 #[test]
@@ -49,8 +118,7 @@ fn credit_one_second_before_the_deletion_saves_everything() {
 
 #[test]
 fn credit_between_the_deleting_row_and_the_answer_of_stripe_saves_everything() {
-    let mut world = suspended();
-    world.settle("25T13:00");
+    let mut world = deleting();
     let head = world.state.next_seq - 1;
     world.credit("25T13:00:10", "1");
     assert!(is_good(&world));
@@ -59,8 +127,7 @@ fn credit_between_the_deleting_row_and_the_answer_of_stripe_saves_everything() {
 
 #[test]
 fn any_row_between_the_question_and_the_deletion_asks_again() {
-    let mut world = suspended();
-    world.settle("25T13:00");
+    let mut world = deleting();
     let head = world.state.next_seq - 1;
     world.grant("25T13:00:10", "1", "30T00:00", &[]);
     assert_eq!(world.command("25T13:00:20", Command::ConfirmDeletion { head }).err(), Some(Refusal::NotDeleting));
@@ -70,6 +137,7 @@ fn any_row_between_the_question_and_the_deletion_asks_again() {
 #[test]
 fn nothing_is_deleted_while_a_payment_is_pending() {
     let mut world = suspended();
+    world.settle("24T13:00").shown_are_seen();
     let pending = Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
     world.command("25T12:00", Command::AwaitPayment(pending)).unwrap();
     world.settle("26T00:00").rows(&["11-25T12:00:00 payment_pending 0.00 = 0.00"]);
@@ -91,8 +159,7 @@ fn nothing_is_deleted_while_a_payment_is_pending() {
 }
 
 fn deleted() -> World {
-    let mut world = suspended();
-    world.settle("25T13:00");
+    let mut world = deleting();
     world.confirm_deletion("25T13:00").unwrap();
     world.shown_are_seen();
     world

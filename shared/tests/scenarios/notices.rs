@@ -1,7 +1,8 @@
 //! What the world is told of each row.
 
 use tollgate::command::Command;
-use tollgate::notice::notices;
+use tollgate::notice::{Notice, Place, notices};
+use tollgate::policy::Policy;
 use tollgate::row::{Digest, Row};
 
 use crate::world::{World, named};
@@ -13,7 +14,34 @@ fn names(world: &World) -> Vec<String> {
 }
 
 fn names_of(row: &Row) -> Vec<String> {
-    notices(&named("acme"), row).iter().map(|notice| notice.news.name().to_owned()).collect()
+    told(row).iter().map(|notice| notice.news.name().to_owned()).collect()
+}
+
+fn told(row: &Row) -> Vec<Notice> {
+    notices(&named("acme"), row, &Policy::default())
+}
+
+/// `time name amount by deadline at place` of everything that a customer is to be told.
+fn warnings(world: &World) -> Vec<String> {
+    let shown = |notice: Notice| {
+        let warning = notice.warning?;
+        let amount = warning.amount.map_or("-".to_owned(), |amount| amount.to_string());
+        let deadline = warning.deadline.map_or("-".to_owned(), |deadline| short(&deadline.to_string()));
+        let place = match warning.place {
+            Place::Page => "page".to_owned(),
+            Place::AddCredit => "add-credit".to_owned(),
+            Place::Refill => "refill".to_owned(),
+            Place::Invoice(url) => url,
+        };
+        Some(format!("{} {} {amount} by {deadline} at {place}", short(&notice.at), notice.news.name()))
+    };
+    rows(world).flat_map(|row| told(&row)).filter_map(shown).collect()
+}
+
+/// `22T10:00`, or `12-09T10:00` in another month.
+fn short(time: &str) -> String {
+    let time = time.strip_prefix("2026-11-").or(time.strip_prefix("2026-")).unwrap_or(time);
+    time.trim_end_matches(":00Z").to_owned()
 }
 
 fn rows(world: &World) -> impl Iterator<Item = Row> {
@@ -65,7 +93,7 @@ fn an_event_carries_the_number_of_its_row_and_the_state_that_resulted() {
     let mut world = World::with_credit("25");
     world.start("11:20", "a", "vm60").unwrap();
     let row = rows(&world).last().unwrap();
-    let told = notices(&named("acme"), &row);
+    let told = told(&row);
     insta::assert_snapshot!(serde_json::to_string_pretty(&told).unwrap(), @r#"
     [
       {
@@ -88,4 +116,83 @@ fn an_event_carries_the_number_of_its_row_and_the_state_that_resulted() {
       }
     ]
     "#);
+}
+
+#[test]
+fn without_refills_a_customer_is_warned_once_when_less_than_a_day_is_left_and_of_all_that_follows() {
+    let mut world = World::with_credit("30");
+    world.start("11:00", "a", "vm100").unwrap();
+    for hour in 12..=18 {
+        world.settle(&format!("{hour}:00"));
+    }
+    world.command("18:30", Command::Correct { amount: -world.state.balance(), reason: "all".to_owned() }).unwrap();
+    world.settle("19:00").settle("24T19:00").settle("25T19:00").confirm_deletion("25T19:01").unwrap();
+    assert_eq!(
+        warnings(&world),
+        [
+            // $23.00 are left, for what costs $24.00 a day, and the hour is paid.
+            "22T17:00 CreditLow 1.00 by 23T17:00 at add-credit",
+            "22T19:00 Suspended 1.00 by 25T19:00 at add-credit",
+            "24T19:00 DeletionSoon 1.00 by 25T19:00 at add-credit",
+            "25T19:00 DeletionDue 1.00 by 25T19:00 at add-credit",
+            "25T19:01 Deleted 1.00 by 12-09T19:01 at add-credit",
+        ]
+    );
+}
+
+#[test]
+fn who_starts_with_little_is_warned_at_once_and_not_again_for_the_next_start() {
+    let mut world = World::with_credit("6");
+    world.start("11:00", "a", "vm100").unwrap();
+    world.start("11:00", "b", "tiny").unwrap();
+    world.settle("12:00").stop("12:30", &["a"]).unwrap();
+    // What is left of it lasts for months: the next start crosses the limit again.
+    world.credit("12:40", "5").start("12:40", "c", "vm60").unwrap();
+    let names = |one: &String| one.split(' ').take(3).collect::<Vec<_>>().join(" ");
+    let told: Vec<String> = warnings(&world).iter().map(names).collect();
+    assert_eq!(told[0], "22T11:00 CreditLow 19.00");
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+#[test]
+fn where_a_refill_is_expected_the_customer_is_told_of_it_and_of_what_becomes_of_it() {
+    let mut world = World::with_credit("7");
+    world.agree_to_refill("10:30", ("5", "25"), Some("25"));
+    world.start("11:00", "a", "vm100").unwrap();
+    world.settle("12:00").settle("13:00").begin_refill("13:01").unwrap();
+    let url = Some("https://invoice.example/1".to_owned());
+    world.command("13:01", Command::AskCustomer { attempt: 1, url }).unwrap();
+    world.refill_fails("13:02", tollgate::event::Decline::Later);
+    assert_eq!(
+        warnings(&world),
+        [
+            "22T13:00 BalanceLow 25.00 by 22T18:00 at refill",
+            "22T13:01 RefillNeedsCustomer 25.00 by 23T12:01 at https://invoice.example/1",
+            "22T13:02 RefillFailed 25.00 by 22T18:00 at refill",
+        ]
+    );
+}
+
+#[test]
+fn a_refill_that_the_monthly_cap_forbids_is_none_to_wait_for() {
+    let mut world = World::with_credit("7");
+    world.agree_to_refill("10:30", ("5", "25"), Some("25"));
+    world.start("11:00", "a", "vm100").unwrap();
+    world.settle("12:00").settle("13:00").begin_refill("13:01").unwrap().refill_lands("13:02");
+    world.command("13:10", Command::Correct { amount: named("-24.00"), reason: "a test".to_owned() }).unwrap();
+    world.settle("14:00").settle("15:00");
+    assert_eq!(
+        warnings(&world),
+        ["22T13:00 BalanceLow 25.00 by 22T18:00 at refill", "22T14:00 CreditLow 1.00 by 22T19:00 at add-credit"]
+    );
+}
+
+#[test]
+fn an_expiry_brings_the_deadline_forward() {
+    let mut world = World::opened();
+    world.grant("10:00", "20", "23T00:00", &[]);
+    world.credit("10:00", "3").start("11:00", "a", "vm100").unwrap();
+    let told = warnings(&world);
+    // The grant pays until it expires, at midnight; $3.00 of paid credit last for three hours more.
+    assert_eq!(told, ["22T11:00 CreditLow 2.00 by 23T03:00 at add-credit"]);
 }

@@ -413,7 +413,7 @@ fn what_was_metered_before_an_account_was_closed_is_billed_all_the_same() {
 #[test]
 fn a_payment_that_waits_for_its_customer_holds_back_no_suspension() {
     let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
-    world.command("12:10", tollgate::command::Command::AskCustomer { attempt: 1 }).unwrap();
+    world.command("12:10", tollgate::command::Command::AskCustomer { attempt: 1, url: None }).unwrap();
     world.settle("12:30").rows(&[
         "12:10:00 refill_needs_customer 0.00 = 0.00 to 12:30:00",
         "12:30:00 suspended 0.00 = 0.00 as of 12:30:00",

@@ -173,11 +173,11 @@ fn a_removed_card_pauses_and_a_new_one_goes_on() {
 fn a_payment_that_needs_its_customer_stays_open_and_no_other_is_made() {
     let mut world = running_low();
     world.settle("13:00").begin_refill("13:00").unwrap();
-    world.command("13:01", Command::AskCustomer { attempt: 1 }).unwrap();
+    world.command("13:01", Command::AskCustomer { attempt: 1, url: None }).unwrap();
     assert_eq!(tollgate::due::due_at(&world.state, &world.policy), Some(at("23T12:01")));
-    let again = world.command("13:05", Command::AskCustomer { attempt: 1 }).err();
+    let again = world.command("13:05", Command::AskCustomer { attempt: 1, url: None }).err();
     assert_eq!(again, Some(Refusal::CustomerAlreadyAsked { attempt: 1 }));
-    let other = world.command("13:05", Command::AskCustomer { attempt: 2 }).err();
+    let other = world.command("13:05", Command::AskCustomer { attempt: 2, url: None }).err();
     assert_eq!(other, Some(Refusal::AttemptNotOpen { attempt: 2 }));
     assert_eq!(world.begin_refill("14:00").err(), Some(Refusal::AttemptOpen { attempt: 1 }));
     world.refill_lands("14:30");

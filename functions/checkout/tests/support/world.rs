@@ -37,6 +37,7 @@ pub struct World {
     pub checkout: checkout::Clients,
     pub webhook: stripe_webhook::Clients,
     pub refill: auto_refill::Clients,
+    pub stripe: Stripe,
     clock: Arc<AtomicI64>,
     url: String,
 }
@@ -85,9 +86,10 @@ impl World {
         let store: Store = api.ledger.store.clone();
         let billing = || Billing::new(store.clone(), Settings::read(variable).expect("settings"));
         World {
-            checkout: checkout::Clients { billing: billing(), stripe: stripe.clone() },
-            webhook: stripe_webhook::Clients { billing: billing(), stripe: stripe.clone() },
-            refill: auto_refill::Clients { billing: billing(), stripe },
+            checkout: checkout::Clients { billing: billing(), stripe: stripe.clone().into() },
+            webhook: stripe_webhook::Clients { billing: billing(), stripe: stripe.clone().into() },
+            refill: auto_refill::Clients { billing: billing(), stripe: stripe.clone().into() },
+            stripe,
             api,
             stand_in,
             clock,
