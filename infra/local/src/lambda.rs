@@ -339,6 +339,8 @@ async fn run_in(world: &Arc<World>, pool: &Pool, instance: &Arc<Instance>, invoc
     };
     match outcome {
         Some(outcome) => {
+            // Whoever waits for the outcome finds in the log what the function said of it.
+            instance.logged().await;
             lock(&pool.idle).push(Arc::clone(instance));
             Some(outcome)
         }

@@ -36,7 +36,12 @@ pub(crate) struct Instance {
     init_error: Mutex<Option<Value>>,
     child: Mutex<Option<Child>>,
     exit: watch::Sender<Option<ExitStatus>>,
+    /// Whom to ask whether all that was written to standard output and standard error is in the log.
+    forwarders: [mpsc::UnboundedSender<Logged>; 2],
 }
+
+/// Tells that everything written so far is in the log.
+type Logged = oneshot::Sender<()>;
 
 /// An invocation on its way into a process.
 #[derive(Debug)]
@@ -67,6 +72,8 @@ pub(super) fn start(
     environment: BTreeMap<String, String>,
 ) -> Result<Arc<Instance>, String> {
     let (sender, mailbox) = mpsc::unbounded_channel();
+    let (of_stdout, asked_of_stdout) = mpsc::unbounded_channel();
+    let (of_stderr, asked_of_stderr) = mpsc::unbounded_channel();
     let instance = Arc::new(Instance {
         id: id.to_owned(),
         function: function.name.clone(),
@@ -78,6 +85,7 @@ pub(super) fn start(
         init_error: Mutex::default(),
         child: Mutex::default(),
         exit: watch::Sender::new(None),
+        forwarders: [of_stdout, of_stderr],
     });
     // Known before it runs: a quick process asks for its first invocation before this thread goes on.
     world.lambda.know(&instance);
@@ -101,7 +109,10 @@ pub(super) fn start(
     let world = Arc::clone(world);
     tokio::spawn(async move {
         // Both ends are closed when the process has ended.
-        tokio::join!(forward(&world, &watched.binary, stdout), forward(&world, &watched.binary, stderr));
+        tokio::join!(
+            forward(&world, &watched.binary, stdout, asked_of_stdout),
+            forward(&world, &watched.binary, stderr, asked_of_stderr)
+        );
         let child = lock(&watched.child).take();
         let status = match child {
             Some(mut child) => child.wait().await.ok(),
@@ -113,15 +124,30 @@ pub(super) fn start(
     Ok(instance)
 }
 
-async fn forward(world: &World, function: &str, output: Option<impl AsyncRead + Unpin>) {
+async fn forward(
+    world: &World,
+    function: &str,
+    output: Option<impl AsyncRead + Unpin>,
+    mut asked: mpsc::UnboundedReceiver<Logged>,
+) {
     let Some(output) = output else { return };
     let mut reader = BufReader::new(output);
     let mut line = Vec::new();
     loop {
-        line.clear();
-        match reader.read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => world.log.line(function, String::from_utf8_lossy(&line).trim_end()),
+        tokio::select! {
+            // What was written before somebody asked is read before the answer.
+            biased;
+            read = reader.read_until(b'\n', &mut line) => match read {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {
+                    world.log.line(function, String::from_utf8_lossy(&line).trim_end());
+                    line.clear();
+                }
+            },
+            // Half a line stays in `line`, and is gone on with.
+            Some(logged) = asked.recv() => {
+                let _gone = logged.send(());
+            }
         }
     }
 }
@@ -155,6 +181,17 @@ impl Instance {
         // An error means that the sender is gone, and it is a field of self.
         let mut exit = self.exit.subscribe();
         let _ended = exit.wait_for(Option::is_some).await;
+    }
+
+    /// Waits until all that the process has written so far is in the log.
+    pub(super) async fn logged(&self) {
+        for forwarder in &self.forwarders {
+            let (logged, is_logged) = oneshot::channel();
+            if forwarder.send(logged).is_ok() {
+                // An error means that the process has ended, and all of it was read.
+                let _logged = is_logged.await;
+            }
+        }
     }
 
     pub(super) fn exit(&self) -> String {
