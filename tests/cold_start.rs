@@ -17,7 +17,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ impl Measured {
         command.stdout(Stdio::null());
         let started = Instant::now();
         let mut process = command.spawn().unwrap();
-        let asked = first_request(&runtime_api);
+        let (_connection, asked) = first_request(&runtime_api);
         self.times.push(started.elapsed());
         assert!(asked.starts_with("GET /2018-06-01/runtime/invocation/next "), "{}: {asked}", self.name);
         self.memory.push(peak_kb(process.id()));
@@ -90,12 +90,12 @@ fn median<T: Ord + Copy>(values: &[T]) -> T {
     sorted[sorted.len() / 2]
 }
 
-/// What a process asks of the Runtime API first.
-fn first_request(runtime_api: &TcpListener) -> String {
+/// What a process asks of the Runtime API first, and the connection on which it waits for the answer.
+fn first_request(runtime_api: &TcpListener) -> (TcpStream, String) {
     let (mut connection, _) = runtime_api.accept().unwrap();
     let mut first = [0; 256];
     let read = connection.read(&mut first).unwrap();
-    String::from_utf8_lossy(&first[..read]).into_owned()
+    (connection, String::from_utf8_lossy(&first[..read]).into_owned())
 }
 
 /// The most memory a process has had, as the kernel counts it (proc(5), `VmHWM`).
