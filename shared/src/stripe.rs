@@ -153,7 +153,7 @@ impl OnDemand {
         let arn = variable("STRIPE_SECRET_ARN").filter(|arn| !arn.trim().is_empty());
         let arn = arn.ok_or(SettingsError::Missing("STRIPE_SECRET_ARN (or STRIPE_SECRET_KEY)"))?;
         StripeSettings::with(Secret::unread(), variable)?;
-        let vault = Vault::new(aws_sdk_secretsmanager::Client::new(aws), arn.trim());
+        let vault = Vault::new(aws.clone(), arn.trim());
         Ok(OnDemand { source: Source::Kept(vault), made: OnceCell::new() })
     }
 

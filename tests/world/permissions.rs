@@ -101,15 +101,22 @@ fn granted(world: &World) -> Permissions {
             }
         }
     };
+    let roles: BTreeMap<String, Value> = resolver.resources("AWS::IAM::Role").into_iter().collect();
     let mut granted = Permissions::new();
     for (logical_id, properties) in resolver.resources("AWS::Serverless::Function") {
+        assert_eq!(properties["Policies"], Value::Null, "{logical_id}: its role is written out");
         let functions = &world.cloud.wiring().functions;
         let function = functions.iter().find(|function| function.logical_id == logical_id).unwrap();
         let of_function = granted.entry(function.binary.clone()).or_default();
-        for policy in properties["Policies"].as_array().into_iter().flatten() {
-            let statements = policy["Statement"].as_array();
-            // A managed policy's name or a SAM policy template would allow more than can be seen here.
-            for statement in statements.unwrap_or_else(|| panic!("{logical_id}: {policy} is not written out")) {
+        let role = &roles[&logical_id.replace("Function", "Role")];
+        assert_eq!(role["ManagedPolicyArns"], Value::Null, "{logical_id}: a managed policy allows more than can be seen");
+        for policy in role["Policies"].as_array().unwrap() {
+            let statements = policy["PolicyDocument"]["Statement"].as_array().unwrap();
+            if policy["PolicyName"] == "lambda" {
+                check_lambdas_own(&logical_id, statements, &texts);
+                continue;
+            }
+            for statement in statements {
                 assert_eq!(statement["Effect"], "Allow", "{logical_id}");
                 for resource in texts(&statement["Resource"]) {
                     for action in texts(&statement["Action"]) {
@@ -121,6 +128,28 @@ fn granted(world: &World) -> Permissions {
         }
     }
     granted
+}
+
+/// What Lambda does in a function's name is on the function's own log, queue and stream, and no more than it does.
+fn check_lambdas_own(logical_id: &str, statements: &[Value], texts: &dyn Fn(&Value) -> Vec<String>) {
+    for statement in statements {
+        assert_eq!(statement["Effect"], "Allow", "{logical_id}");
+        for action in texts(&statement["Action"]) {
+            let expected = match action.as_str() {
+                "logs:CreateLogStream" | "logs:PutLogEvents" => "log-group",
+                "sqs:SendMessage" => "-dead-letters",
+                "sqs:ReceiveMessage" | "sqs:DeleteMessage" | "sqs:GetQueueAttributes" => "-hourly-debit",
+                "dynamodb:DescribeStream" | "dynamodb:GetRecords" | "dynamodb:GetShardIterator" => "-ledger/stream/",
+                "dynamodb:ListStreams" => "-ledger/stream/*",
+                // They are on no resource.
+                "xray:PutTraceSegments" | "xray:PutTelemetryRecords" => "*",
+                other => panic!("{logical_id}: Lambda does not need {other}"),
+            };
+            for resource in texts(&statement["Resource"]) {
+                assert!(resource.contains(expected), "{logical_id}: {action} on {resource}");
+            }
+        }
+    }
 }
 
 fn needed(world: &World) -> Permissions {

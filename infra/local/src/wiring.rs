@@ -251,9 +251,10 @@ pub struct Table {
 }
 
 /// Resources that mean nothing on one machine, by the beginning of their type.
-const WITHOUT_MEANING: [&str; 19] = [
+const WITHOUT_MEANING: [&str; 20] = [
     "AWS::ApplicationInsights::",
     "AWS::Budgets::",
+    "AWS::CloudFront::",
     "AWS::CloudWatch::",
     "AWS::Events::Archive",
     "AWS::Events::EventBusPolicy",

@@ -16,6 +16,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_secretsmanager::Client;
+use aws_types::SdkConfig;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -139,18 +140,18 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where a secret is kept.
+/// Where a secret is kept. It is read so seldom that the client is made for it each time, and not when a function starts.
 #[derive(Clone, Debug)]
 pub struct Vault {
-    client: Client,
+    aws: SdkConfig,
     arn: Arc<str>,
 }
 
 impl Vault {
     /// A secret of AWS Secrets Manager.
     #[must_use]
-    pub fn new(client: Client, arn: &str) -> Vault {
-        Vault { client, arn: arn.into() }
+    pub fn new(aws: SdkConfig, arn: &str) -> Vault {
+        Vault { aws, arn: arn.into() }
     }
 
     /// What is kept there now.
@@ -159,7 +160,7 @@ impl Vault {
     /// [`SecretError`]
     pub async fn read(&self) -> Result<Secret, SecretError> {
         let arn = || self.arn.to_string();
-        let answer = self.client.get_secret_value().secret_id(&*self.arn).send().await;
+        let answer = Client::new(&self.aws).get_secret_value().secret_id(&*self.arn).send().await;
         // Only the words of the error and its causes: its `Debug` holds the answer, which may be the secret.
         let answer = answer.map_err(|error| SecretError::Unreadable { arn: arn(), why: chain(&error) })?;
         let unusable = |why: &str| SecretError::Unusable { arn: arn(), why: why.to_owned() };

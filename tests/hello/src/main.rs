@@ -1,9 +1,10 @@
-//! Answers whatever it is told.
+//! What `cargo lambda new` makes, but that it answers whatever it is told.
 
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing::init_default_subscriber};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
+    init_default_subscriber();
     run(service_fn(|event: LambdaEvent<Value>| async { Ok::<_, Error>(event.payload) })).await
 }

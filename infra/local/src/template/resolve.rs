@@ -211,6 +211,7 @@ impl<'a> Resolver<'a> {
             ("AWS::Events::EventBus", "Name") => name("Name"),
             ("AWS::Events::Rule", "Arn") => names::arn("events", &format!("rule/{}", name("Name"))),
             ("AWS::Serverless::HttpApi", "ApiEndpoint") => self.api.clone()?,
+            ("AWS::Logs::LogGroup", "Arn") => names::arn("logs", &format!("log-group:{}:*", name("LogGroupName"))),
             ("AWS::IAM::Role", "Arn") => names::arn("iam", &format!("role/{}", name("RoleName"))),
             _ => return None,
         })
