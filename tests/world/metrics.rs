@@ -225,7 +225,8 @@ fn searched(expression: &str) -> Metric {
     let (_, after) = expression.split_once('{').unwrap();
     let (schema, after) = after.split_once('}').unwrap();
     let (namespace, keys) = schema.split_once(',').unwrap();
-    assert_eq!(namespace, NAMESPACE, "{expression}");
+    // Quoted, because not all of it is letters.
+    assert_eq!(namespace, format!("\"{NAMESPACE}\""), "{expression}");
     let name = after.split('"').nth(1).unwrap();
     Metric::new(&json!(name), keys.split(',').map(|key| (key.to_owned(), ANY.to_owned())))
 }
