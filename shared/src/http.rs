@@ -312,7 +312,7 @@ fn caller(claims: &BTreeMap<String, String>, request: &Request, email_claim: &st
         let (acting, email) = (Acting::ForItself, claims.get(email_claim).cloned());
         return Ok(Caller { account: own, scopes, acting, email });
     };
-    if !scopes.iter().any(|scope| scope == PLATFORM_SCOPE || scope == ADMIN_SCOPE) {
+    if !scopes.iter().any(|scope| scope == PLATFORM_SCOPE) {
         let why = format!("Tollgate-Account needs the scope {PLATFORM_SCOPE}.");
         return Err(Problem::new(Code::Forbidden, why));
     }
@@ -395,8 +395,10 @@ mod tests {
     #[test]
     fn only_the_platform_acts_for_others() {
         let acting = r#"{"host":"x","tollgate-account":"other"}"#;
-        let refused = read(acting, r#"{"sub":"acme","scope":"a"}"#, "null").unwrap_err();
-        assert_eq!(refused.code(), "forbidden");
+        for scope in ["a", "tollgate/admin"] {
+            let refused = read(acting, &format!(r#"{{"sub":"acme","scope":"{scope}"}}"#), "null").unwrap_err();
+            assert_eq!(refused.code(), "forbidden", "{scope}");
+        }
         let call = read(acting, r#"{"sub":"p","scope":"tollgate/platform","email":"p@example.test"}"#, "null").unwrap();
         let caller = call.caller().unwrap();
         assert_eq!((caller.account.as_str(), caller.email.as_deref()), ("other", None));
