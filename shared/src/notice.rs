@@ -349,10 +349,8 @@ fn is_sure(grant: &Grant, at: Timestamp) -> bool {
 /// hour in which a grant has a day left tells of it.
 fn sure_credit_before(row: &Row) -> Usd {
     let (state, event) = (&row.state, &row.event);
-    let at = match &event.change {
-        Change::Usage { .. } => counted_at(event).plus(-HOUR),
-        _ => counted_at(event),
-    };
+    let passed = if matches!(event.change, Change::Usage { .. }) { HOUR } else { 0 };
+    let at = counted_at(event).plus(-passed);
     // What is used up may be gone from the state: then it counts, but for what ends by itself, for that was foretold.
     let is_end = matches!(event.change, Change::GrantExpired { .. } | Change::TrialEnded);
     let counts = |delta: &&FundDelta| match delta.fund {
@@ -366,10 +364,7 @@ fn sure_credit_before(row: &Row) -> Usd {
 /// From when on a row's credit is looked at: an hour from its beginning, so that a late run tells what punctual runs would
 /// have told.
 fn counted_at(event: &Event) -> Timestamp {
-    match &event.change {
-        Change::Usage { from, .. } => *from,
-        _ => event.at,
-    }
+    if let Change::Usage { from, .. } = &event.change { *from } else { event.at }
 }
 
 /// What was billed before a row, in USD an hour. `None` if the row does not tell, or changes the limit and not the credit, or
