@@ -42,6 +42,9 @@ pub fn apply(state: &AccountState, event: &Event) -> AccountState {
     count_trial_use(&mut next, state, event);
     apply_change(&mut next, event, seq);
     apply_want(&mut next, state, event);
+    if let (Some(warn_at), Standing::Suspended(suspension)) = (event.warn_at, &mut next.standing) {
+        suspension.warn_at = Some(warn_at);
+    }
     tidy(&mut next);
     next
 }

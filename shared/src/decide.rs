@@ -9,6 +9,7 @@ pub(crate) mod resources;
 
 use crate::apply::apply;
 use crate::command::Command;
+use crate::due;
 use crate::event::{Cause, Change, Event};
 use crate::funds::FundDelta;
 use crate::policy::Policy;
@@ -92,7 +93,8 @@ impl Outcome {
     }
 }
 
-/// Makes an event of a decision: what it leaves wanted, and whether the ledger can hold the balance.
+/// Makes an event of a decision: what it leaves wanted, whether a deletion must be announced anew, and whether the ledger
+/// can hold the balance.
 pub(crate) fn finish(
     state: &AccountState,
     outcome: Outcome,
@@ -101,12 +103,13 @@ pub(crate) fn finish(
     now: Timestamp,
 ) -> Result<Event, Refusal> {
     let Outcome { change, grants, funds } = outcome;
-    let mut event = Event { at: now, cause, change, grants, funds, want: None };
+    let mut event = Event { at: now, cause, change, grants, funds, want: None, warn_at: None };
     let after = apply(state, &event);
     if !after.balance().is_bounded() || !after.paid.is_bounded() {
         return Err(Refusal::BalanceOverflow);
     }
     event.want = refill::want(&after, &event.change, policy, now);
+    event.warn_at = due::ends_hold_of_deletion(state, || apply(state, &event)).then_some(now);
     Ok(event)
 }
 

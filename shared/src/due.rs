@@ -150,15 +150,28 @@ fn resumes_at(state: &AccountState) -> Option<Timestamp> {
     (may && state.is_above_floor() && state.frozen.is_empty()).then_some(state.at)
 }
 
-/// A day before the end of the grace, once; not while nothing would be deleted. It always lies before the deletion, so a late
-/// run announces first, and the announcement moves the deletion.
+/// A day before the end of the grace, and again when a deletion that was held is so no more; not while nothing would be
+/// deleted.
 fn warns_at(state: &AccountState) -> Option<Timestamp> {
     suspension_that_deletes(state)?.warn_at
 }
 
-/// The end of the grace.
+/// The end of the grace. Never before the warning, however late that is: the announcement moves the deletion.
 fn deletes_at(state: &AccountState) -> Option<Timestamp> {
-    suspension_that_deletes(state)?.delete_at
+    suspension_that_deletes(state).filter(|suspension| suspension.warn_at.is_none())?.delete_at
+}
+
+/// Whether a row (the account before it, and after it) ends what held the deletion, and no warning is to come: money was
+/// awaited and does not come, or what came is gone. The deadline may have passed long ago, and whoever was warned of it had
+/// reason to think that it was over.
+pub(crate) fn ends_hold_of_deletion(before: &AccountState, after: impl FnOnce() -> AccountState) -> bool {
+    let is_held = matches!(before.standing, Standing::Suspended(_)) && suspension_that_deletes(before).is_none();
+    if !is_held {
+        return false;
+    }
+    let after = after();
+    before.suspended_seq == after.suspended_seq
+        && suspension_that_deletes(&after).is_some_and(|one| one.delete_at.is_some() && one.warn_at.is_none())
 }
 
 /// The suspension whose grace counts: not while money may still arrive, nor if there is any.

@@ -38,6 +38,9 @@ pub struct Event {
     /// Whether this row leaves a refill wanted.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub want: Option<Want>,
+    /// Since this row nothing holds the deletion any more: from when on the customer is warned of it again.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub warn_at: Option<Timestamp>,
 }
 
 impl Event {

@@ -12,14 +12,16 @@ use serde::Serialize;
 
 use crate::apply::is_refill_possible;
 use crate::billables::{Resource, ResourceRef, Status};
-use crate::event::{Change, CreditKind, Lines, PendingEnd, StartKind, StopReason, Want};
+use crate::event::{Change, CreditKind, Decline, Event, Lines, PendingEnd, StartKind, StopReason, Want};
+use crate::funds::{Fund, FundDelta};
 use crate::ids::AccountId;
 use crate::money::{Rate, Usd};
 use crate::policy::Policy;
+use crate::refill::{Allowed, allowed};
 use crate::row::Row;
 use crate::runway::lasts_until;
-use crate::state::{AccountState, Standing, SuspensionReason};
-use crate::timestamp::{DAY, Timestamp};
+use crate::state::{AccountState, Grant, RefillAgreement, Standing, SuspensionReason};
+use crate::timestamp::{DAY, HOUR, Timestamp};
 
 /// One event for the bus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,7 +51,7 @@ pub struct Warning {
     ///
     /// - `BalanceLow`: what the refill charges, before tax
     /// - `RefillFailed`, `RefillNeedsCustomer`: what was to be charged, before tax
-    /// - `CreditLow`: the least top-up after which the credit is no longer low
+    /// - `CreditLow`: the least top-up after which the credit lasts for a day
     /// - `Suspended`, `DeletionSoon`, `DeletionDue`, `Deleted`: the least top-up that ends it; to start something takes the
     ///   credit of a start (`START_CREDIT_MIN`). `None` if credit does not end it: staff suspended the account
     pub amount: Option<Usd>,
@@ -114,8 +116,9 @@ pub enum News {
     PaymentFailed { payment: String, reason: &'static str },
     /// A refill of this much is wanted.
     BalanceLow { refill: String },
-    /// The credit lasts for less than a day (or fell below the agreed threshold, if that is lower), and no refill is on its
-    /// way. Told once, by the row that crosses the limit.
+    /// The credit that surely pays lasts for less than a day (or is below the agreed threshold, if that is lower and a refill
+    /// would be allowed), and no refill is on its way. Told by the row that crosses the limit, and again by rows that cannot
+    /// tell whether it was crossed before: those that change the limit or end a refill.
     CreditLow {},
     /// A refill attempt failed.
     RefillFailed { attempt: u32, paused: bool },
@@ -210,7 +213,7 @@ pub fn notices(account: &AccountId, row: &Row, policy: &Policy) -> Vec<Notice> {
     if let Some(Want::Now { amount, .. }) = row.event.want {
         news.push(News::BalanceLow { refill: amount.to_string() });
     }
-    if becomes_low(row) {
+    if becomes_low(row, policy) {
         news.push(News::CreditLow {});
     }
     let state = state_of(&row.state);
@@ -231,16 +234,18 @@ pub fn notices(account: &AccountId, row: &Row, policy: &Policy) -> Vec<Notice> {
 /// What a customer is to be told of some news of a row; `None` if it is for machines.
 fn warning(news: &News, row: &Row, policy: &Policy) -> Option<Warning> {
     let (event, state) = (&row.event, &row.state);
-    let to_be_good = least_top_up(state, state.floor() + Usd::from_micros(1), policy);
+    let to_be_good = least_top_up(state.floor() + Usd::from_micros(1) - state.balance(), policy);
     let (amount, deadline, place) = match news {
         News::BalanceLow { .. } => {
             let refill = state.refill.wanted.map(|wanted| wanted.amount);
             (refill, lasts_until(state), Place::Refill)
         }
         News::CreditLow {} => {
-            let enough = low_below(state, state.billed.rate).unwrap_or_default();
-            (Some(least_top_up(state, enough, policy)), lasts_until(state), Place::AddCredit)
+            let missing = state.billed.rate.for_seconds(DAY) - sure_credit(state, counted_at(event));
+            (Some(least_top_up(missing, policy)), lasts_until(state), Place::AddCredit)
         }
+        // The card is not to blame: the refill was called off, or Stripe failed before it was asked.
+        News::RefillFailed { .. } if was_not_charged(&event.change) => return None,
         News::RefillFailed { .. } => (charged(&event.change, state), lasts_until(state), Place::Refill),
         News::RefillNeedsCustomer { .. } => {
             let attempt = state.refill.attempt.as_ref();
@@ -280,6 +285,10 @@ fn charged(change: &Change, state: &AccountState) -> Option<Usd> {
     state.refill.attempt.as_ref().map(|attempt| attempt.amount)
 }
 
+fn was_not_charged(change: &Change) -> bool {
+    matches!(change, Change::RefillFailed { decline: Decline::NotCharged, .. })
+}
+
 fn confirmed_at(change: &Change) -> Place {
     if let Change::RefillNeedsCustomer { url: Some(url), .. } = change {
         return Place::Invoice(url.clone());
@@ -291,47 +300,89 @@ fn is_by_staff(state: &AccountState) -> bool {
     matches!(&state.standing, Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff)
 }
 
-/// The least top-up that leads to so much credit: what is missing, in whole cents, but no less than a top-up may be.
-fn least_top_up(state: &AccountState, enough: Usd, policy: &Policy) -> Usd {
-    let missing = ((enough - state.balance()).decimal() * Decimal::ONE_HUNDRED).ceil() / Decimal::ONE_HUNDRED;
+/// The least top-up that brings what is missing: in whole cents, but no less than a top-up may be.
+fn least_top_up(missing: Usd, policy: &Policy) -> Usd {
+    let missing = (missing.decimal() * Decimal::ONE_HUNDRED).ceil() / Decimal::ONE_HUNDRED;
     Usd::new(missing).unwrap_or_default().max(policy.topup_min)
 }
 
 /// Whether a row takes the credit below the limit, and nothing is under way that brings more.
-fn becomes_low(row: &Row) -> bool {
+fn becomes_low(row: &Row, policy: &Policy) -> bool {
     let (state, event) = (&row.state, &row.event);
     let is_refilled = state.refill.wanted.is_some() || state.refill.attempt.is_some();
-    let is_low = low_below(state, state.billed.rate).is_some_and(|limit| state.balance() < limit);
+    let credit = sure_credit(state, counted_at(event));
+    let is_low = low_below(state, state.billed.rate, policy).is_some_and(|limit| credit < limit);
     if state.standing != Standing::Good || is_refilled || !is_low {
         return false;
     }
     let Some(rate) = rate_before(&event.change, state) else { return true };
-    let before = state.balance() - event.amount();
-    low_below(state, rate).is_none_or(|limit| before >= limit)
+    low_below(state, rate, policy).is_none_or(|limit| sure_credit_before(row) >= limit)
 }
 
-/// Below which credit it is low: a day's worth of what is billed, or the threshold of refills that are possible, if that is
-/// lower: until then a refill is still to be expected. (A threshold of zero promises none.) `None` while nothing costs anything.
-fn low_below(state: &AccountState, rate: Rate) -> Option<Usd> {
+/// Below which credit it is low: a day's worth of what is billed, or the threshold of refills, if that is lower and one would
+/// be allowed at the time of the row: until then it is still to be expected. (A threshold of zero promises none.) `None` while
+/// nothing costs anything.
+fn low_below(state: &AccountState, rate: Rate, policy: &Policy) -> Option<Usd> {
     if rate.is_zero() {
         return None;
     }
     let day = rate.for_seconds(DAY);
-    let threshold = state.refill.agreement.filter(|_| is_refill_possible(state)).map(|agreed| agreed.threshold);
+    let is_allowed = |agreed: &RefillAgreement| {
+        let allowed = allowed(&state.refill, agreed.amount, &policy.refill, state.at);
+        is_refill_possible(state) && allowed == Allowed::Now
+    };
+    let threshold = state.refill.agreement.filter(is_allowed).map(|agreed| agreed.threshold);
     Some(threshold.filter(|threshold| threshold.is_positive()).map_or(day, |threshold| threshold.min(day)))
 }
 
-/// What was billed before a row, in USD an hour; `None` if the row does not tell: then the limit counts as crossed, for a
-/// warning too many is better than none.
+/// The credit that surely pays for whatever runs in the day after an instant, in USD: what was paid, and grants that exclude
+/// nothing and do not expire in it.
+fn sure_credit(state: &AccountState, at: Timestamp) -> Usd {
+    state.paid + state.grants.iter().filter(|grant| is_sure(grant, at)).map(|grant| grant.remaining).sum()
+}
+
+fn is_sure(grant: &Grant, at: Timestamp) -> bool {
+    grant.excludes.is_empty() && grant.expires_at > at.plus(DAY)
+}
+
+/// The same before a row. While something runs, each hour has a row: whatever was sure an hour before, was sure then. So the
+/// hour in which a grant has a day left tells of it.
+fn sure_credit_before(row: &Row) -> Usd {
+    let (state, event) = (&row.state, &row.event);
+    let passed = if matches!(event.change, Change::Usage { .. }) { HOUR } else { 0 };
+    let at = counted_at(event).plus(-passed);
+    // What is used up may be gone from the state: then it counts, but for what ends by itself, for that was foretold.
+    let is_end = matches!(event.change, Change::GrantExpired { .. } | Change::TrialEnded);
+    let counts = |delta: &&FundDelta| match delta.fund {
+        Fund::Paid => true,
+        Fund::Grant(number) => state.grant(number).map_or(!is_end, |grant| is_sure(grant, at)),
+    };
+    let moved: Usd = event.funds.iter().filter(counts).map(|delta| delta.amount).sum();
+    sure_credit(state, at) - moved
+}
+
+/// From when on a row's credit is looked at: an hour from its beginning, so that a late run tells what punctual runs would
+/// have told.
+fn counted_at(event: &Event) -> Timestamp {
+    if let Change::Usage { from, .. } = &event.change { *from } else { event.at }
+}
+
+/// What was billed before a row, in USD an hour. `None` if the row does not tell, or changes the limit and not the credit, or
+/// the limit may have been crossed while a refill was under way: then it counts as crossed, for a warning too many is better
+/// than none.
 fn rate_before(change: &Change, state: &AccountState) -> Option<Rate> {
     let rate = state.billed.rate;
-    #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else raises no rate")]
+    #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else raises no rate and leaves the limit as it is")]
     match change {
         Change::Started { lines: Lines::Here(lines), .. } => {
             Some(rate.without(lines.iter().map(|line| line.rate).sum()))
         }
         Change::Started { lines: Lines::Chunked(_), .. } | Change::Usage { billed: Some(_), .. } => None,
-        Change::Resumed { resources, .. } if !resources.is_empty() => None,
+        Change::Resumed { .. } => None,
+        Change::RefillChanged { .. } | Change::CardRemoved { .. } => None,
+        Change::Frozen { .. } | Change::Unfrozen { .. } => None,
+        Change::DisputeOpened { .. } | Change::DisputeClosed { .. } => None,
+        Change::RefillFailed { .. } | Change::Credited { kind: CreditKind::Refill { .. }, .. } => None,
         _ => Some(rate),
     }
 }

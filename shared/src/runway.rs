@@ -45,8 +45,9 @@ pub fn runway(view: &View<'_>) -> Result<Runway, Refusal> {
 }
 
 /// About when the credit is used up if nothing changes (UTC), from the state alone: what a row can tell by itself, without
-/// the list and the prices. A grant that does not pay for everything may make it a little sooner. `None` while nothing
-/// that runs costs anything.
+/// the list and the prices. A grant counts until it expires as if it paid for everything: where it does not, what it cannot pay
+/// for ends sooner. (Whether credit is *low* is asked of what surely pays: [`News::CreditLow`](crate::notice::News::CreditLow).)
+/// `None` while nothing that runs costs anything.
 #[must_use]
 pub fn lasts_until(state: &AccountState) -> Option<Timestamp> {
     let paid_through = state.paid_through()?;

@@ -173,8 +173,9 @@ fn suspend(view: &View<'_>, as_of: Timestamp, now: Timestamp) -> Outcome {
     })
 }
 
-/// Warns of the deletion, and leaves the whole time for it: where nothing ran at the hour of the warning, or a payment that
-/// was awaited fell through, the deletion comes later than it was planned.
+/// Warns of the deletion, and leaves the whole time for it. Where nothing ran at the hour of the warning, or what held the
+/// deletion ended after it (a payment that was awaited fell through, a refill failed), the deletion comes later than it was
+/// planned. Whoever was warned before is warned again then: [`Event::warn_at`].
 fn announce_deletion(view: &View<'_>, now: Timestamp) -> Option<Outcome> {
     let Standing::Suspended(suspension) = &view.state().standing else {
         return None;

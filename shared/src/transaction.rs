@@ -375,7 +375,7 @@ mod tests {
         let amount: Usd = named(amount);
         let delta = FundDelta { fund: Fund::Paid, amount, used: Usd::ZERO };
         let funds = if amount.is_zero() { Vec::new() } else { vec![delta] };
-        let event = Event { at: at("10:20:00"), cause, change, grants: Vec::new(), funds, want: None };
+        let event = Event { at: at("10:20:00"), cause, change, grants: Vec::new(), funds, want: None, warn_at: None };
         let before = AccountState { next_seq: 7, paid: named("30"), ..AccountState::default() };
         let state = apply(&before, &event);
         Row { seq: 7, event, state, previous: Digest::none(), digest: Digest::none() }

@@ -192,7 +192,9 @@ fn check_events(account: &str, rows: &[Value], events: &[Value]) {
         let detail = &event["detail"];
         let row = &rows[usize::try_from(detail["seq"].as_u64().unwrap()).unwrap()];
         assert_eq!(usd(&detail["state"]["balance"]), usd(&row["balance"]), "{account}: {event}");
-        let is_notice = NOTICES.contains(&event["detail-type"].as_str().unwrap());
+        let is_called_off = row["body"]["x"]["e"]["refill_failed"]["decline"] == "not_charged";
+        let name = event["detail-type"].as_str().unwrap();
+        let is_notice = NOTICES.contains(&name) && !(is_called_off && name == "RefillFailed");
         let fields = detail["notice"].as_object().map(|notice| notice.keys().map(String::as_str).collect::<Vec<_>>());
         let expected = is_notice.then(|| vec!["amount", "deadline", "email", "link"]);
         assert_eq!(fields, expected, "{account}: {event}");
@@ -243,26 +245,54 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
     names
 }
 
-/// Whether a row that spends leaves less than a day's worth (or than the threshold, if a refill is possible and that is
-/// lower), the row before did not, and nothing brings more.
+/// Whether a row leaves less sure credit than a day's worth (or than the threshold, if a refill is allowed and that is lower),
+/// nothing brings more, and the row before did not, or cannot tell.
 fn becomes_low(before: Option<&Value>, row: &Value) -> bool {
     let (state, Some(before)) = (&row["body"]["s"], before) else { return false };
     let refill = &state["r"];
     let is_refilled = !refill["w"].is_null() || !refill["o"].is_null();
-    let is_refused = refill["nc"].as_array().is_some_and(|cards| cards.contains(&refill["c"]));
-    let is_possible = refill["a"].is_object()
-        && refill["c"].is_string()
-        && refill["p"].is_null()
-        && state["f"].is_null()
-        && !is_refused;
+    let threshold = is_refill_allowed(state, row["at"].as_i64().unwrap()).then(|| usd(&refill["a"]["t"]));
     let is_low = |row: &Value| {
         let rate: Rate = row["body"]["s"]["b"]["r"].as_str().map_or(Rate::ZERO, |rate| rate.parse().unwrap());
-        let threshold = is_possible.then(|| usd(&refill["a"]["t"])).filter(|threshold| threshold.is_positive());
         let day = rate.for_seconds(24 * 3_600);
-        !rate.is_zero() && usd(&row["balance"]) < threshold.map_or(day, |threshold| threshold.min(day))
+        let limit = threshold.filter(|threshold| threshold.is_positive()).map_or(day, |threshold| threshold.min(day));
+        !rate.is_zero() && sure_credit(row) < limit
     };
-    let spends = row["type"] == "started" || usd(&row["amount"]).is_negative();
-    spends && state["s"].is_null() && !is_refilled && is_low(row) && !is_low(before)
+    let moves_limit = [
+        "resumed",
+        "refill_changed",
+        "card_removed",
+        "frozen",
+        "unfrozen",
+        "dispute_opened",
+        "dispute_closed",
+        "refill_failed",
+        "auto_refill",
+    ];
+    let cannot_tell = moves_limit.contains(&row["type"].as_str().unwrap());
+    state["s"].is_null() && !is_refilled && is_low(row) && (cannot_tell || !is_low(before))
+}
+
+/// Whether a refill could begin at this time.
+fn is_refill_allowed(state: &Value, at: i64) -> bool {
+    let refill = &state["r"];
+    let is_refused = refill["nc"].as_array().is_some_and(|cards| cards.contains(&refill["c"]));
+    let is_possible =
+        refill["a"].is_object() && refill["c"].is_string() && refill["p"].is_null() && state["f"].is_null();
+    let is_backing_off = refill["fa"].as_i64().is_some_and(|failed_at| failed_at + 3_600 > at);
+    // No story here has ten refills a day, or goes on into another month.
+    let charged = if refill["mo"].is_null() { Usd::ZERO } else { usd(&refill["mo"][1]) };
+    let is_capped = refill["m"].is_string() && charged + usd(&refill["a"]["a"]) > usd(&refill["m"]);
+    is_possible && !is_refused && !is_backing_off && !is_capped
+}
+
+/// What was paid, and grants that pay for everything for another day.
+fn sure_credit(row: &Value) -> Usd {
+    let at = row["body"]["x"]["e"]["usage"]["f"].as_i64().or(row["at"].as_i64()).unwrap();
+    let grants = row["body"]["s"]["g"].as_array().into_iter().flatten();
+    let unsure = grants.filter(|grant| !grant["e"].is_null() || grant["x"].as_i64().unwrap() <= at + 24 * 3_600);
+    let remaining = |grant: &Value| if grant["r"].is_null() { Usd::ZERO } else { usd(&grant["r"]) };
+    usd(&row["balance"]) - unsure.map(remaining).sum()
 }
 
 /// The events of rows that came to the bus, by account.

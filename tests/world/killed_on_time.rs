@@ -149,6 +149,8 @@ async fn a_slice_with_nobody_in_it_stays_one_wherever_its_worker_dies() {
     assert_hours(&alice, 0);
     assert_eq!(world.settle_slice("alice", hour).await.status, 200);
     assert_hours(&alice, 1);
+    // The hour leaves less than a day's worth, and that is told.
+    world.cloud.idle().await;
     check(&[&alice]).await;
 }
 

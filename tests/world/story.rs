@@ -50,10 +50,13 @@ async fn a_customer_pays_runs_is_refilled_declined_suspended_at_the_second_and_r
         [
             ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T15:12:00Z", &refill)),
             ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
+            ("CreditLow".to_owned(), notice("88.20", "2026-11-22T18:57:00Z", &add_credit)),
             ("RefillFailed".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
             ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
+            ("CreditLow".to_owned(), notice("92.20", "2026-11-22T18:57:00Z", &add_credit)),
             ("RefillFailed".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
             ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
+            ("CreditLow".to_owned(), notice("96.00", "2026-11-22T18:57:00Z", &add_credit)),
             ("RefillFailed".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
             ("Suspended".to_owned(), notice("1.00", "2026-11-25T18:57:00Z", &add_credit)),
         ]
@@ -105,6 +108,24 @@ async fn a_customer_is_warned_a_day_before_everything_is_deleted() {
     });
     assert_eq!(told.last(), Some(&("DeletionSoon".to_owned(), notice)));
     check(&[&bob]).await;
+}
+
+#[tokio::test]
+async fn support_finds_a_top_up_by_each_id_that_stripe_has_for_it() {
+    let world = World::new(Processes::Several).await;
+    let alice = world.customer("alice");
+    alice.top_up("25.00").await;
+    let transactions = alice.read("/v1/transactions").await;
+    let mut rows = transactions["items"].as_array().unwrap().iter();
+    let topup = rows.find(|row| row["type"] == "topup").unwrap_or_else(|| panic!("{transactions}"));
+    for (object, prefix) in [("session", "cs_"), ("invoice", "in_"), ("charge", "ch_"), ("payment_intent", "pi_")] {
+        let id = topup["stripe"][object].as_str().unwrap_or_else(|| panic!("no {object}: {topup}"));
+        assert!(id.starts_with(prefix), "{id} is a {object}");
+        let found = world.read(&world.operator, &format!("/v1/admin/payments/{id}")).await;
+        assert_eq!((&found["id"], &found["account"], &found["row"]["id"]), (&json!(id), &json!("alice"), &topup["id"]));
+        assert_eq!((&found["row"]["type"], &found["row"]["amount"]), (&json!("topup"), &json!("25.00")), "{found}");
+        assert_eq!((&found["stripe"]["id"], &found["stripe_error"]), (&json!(id), &Value::Null), "{found}");
+    }
 }
 
 async fn shows(customer: &Customer<'_>, balance: &str, standing: &str, paid_through: Value) {

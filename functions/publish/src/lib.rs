@@ -5,8 +5,8 @@
 //! by the row's number what they have seen.
 //!
 //! Events that a customer should read in a mail get a `notice`: address, amount, deadline and link. The address stands in the
-//! profile and not in the row, so it is looked up for these events and no other; if it cannot be read, the row is delivered
-//! again.
+//! profile and not in the row, so it is looked up for these events and no other. If it cannot be read now, the row is delivered
+//! again; if it never can, the notice has none: one account's profile holds up nobody else's events.
 //!
 //! Anything but an insert means that the append-only table was changed, and is an alarm. (DynamoDB itself removes
 //! expired request claims; it says so.)
@@ -130,7 +130,7 @@ struct Detail<'a> {
 /// What a mail to the customer says. All fields are always there.
 #[derive(Serialize)]
 struct Letter<'a> {
-    /// `null` if the customer has told no address.
+    /// `null` if the customer has told no address, or it cannot be read.
     email: Option<&'a Email>,
     /// In USD; see [`Warning::amount`].
     amount: Option<String>,
@@ -144,7 +144,7 @@ struct Letter<'a> {
 enum Unpublished {
     /// It cannot be read, now or later, by this release.
     Unreadable(String),
-    /// The address cannot be looked up.
+    /// The address cannot be looked up at present.
     Profile(Fault),
 }
 
@@ -204,8 +204,8 @@ async fn events_of(
     let row = read(&stored).map_err(|fault| Unpublished::Unreadable(fault.to_string()))?;
     let told = notices(&stored.account, &row, &billing.settings.policy);
     if told.iter().any(|notice| notice.warning.is_some()) && !addresses.contains_key(&stored.account) {
-        let profile = billing.store.profile(&stored.account).await.map_err(Unpublished::Profile)?;
-        addresses.insert(stored.account.clone(), profile.email);
+        let email = address(billing, &stored.account).await.map_err(Unpublished::Profile)?;
+        addresses.insert(stored.account.clone(), email);
     }
     let email = addresses.get(&stored.account).and_then(Option::as_ref);
     let page = billing.settings.billing_url.as_deref();
@@ -217,6 +217,18 @@ async fn events_of(
             Ok(BusEvent { detail_type: told.news.name().to_owned(), detail })
         })
         .collect()
+}
+
+/// Whom to write to; nobody, with an alarm, if that will never be known without somebody's doing.
+async fn address(billing: &Billing, account: &AccountId) -> Result<Option<Email>, Fault> {
+    match billing.store.email(account).await {
+        Err(fault) if !fault.may_retry() => {
+            // What is wrong names the item and never quotes it: no address is logged.
+            tracing::error!(alarm = "profile_unreadable", %account, %fault, "a notice is published without an address");
+            Ok(None)
+        }
+        read => read,
+    }
 }
 
 fn letter<'a>(warning: &Warning, email: Option<&'a Email>, page: Option<&str>) -> Letter<'a> {

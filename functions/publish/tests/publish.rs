@@ -62,6 +62,15 @@ impl World {
         insert(sequence_number, &image)
     }
 
+    /// Writes Alice's profile as no release does.
+    async fn profile(&self, attributes: &[(&str, &str)]) {
+        let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+        let put = self.ledger.client.put_item().table_name(self.ledger.names().accounts);
+        let put = put.item("pk", text(&format!("account#{ALICE}"))).item("sk", text("profile"));
+        let put = attributes.iter().fold(put, |put, (name, value)| put.item(*name, text(value)));
+        put.send().await.unwrap();
+    }
+
     /// The stream's record of Alice's suspension, at 12:00.
     async fn suspended(&self) -> Value {
         self.ledger.open(ALICE, "10:00:00").await;
@@ -226,4 +235,23 @@ async fn a_row_whose_address_cannot_be_read_comes_again_and_nothing_before_it_is
     let response = world.publish(vec![record, opened("c", "8")]).await;
     assert_eq!(again_from(&response), Vec::<&str>::new());
     assert_eq!(accounts(&world.bus.take()), [ALICE, "c"]);
+}
+
+#[tokio::test]
+async fn a_profile_that_cannot_be_read_holds_up_nobody_and_its_notices_have_no_address() {
+    let world = World::new().await;
+    let record = world.suspended().await;
+    world.profile(&[("email", "no address"), ("company", "no JSON")]).await;
+    let response = world.publish(vec![record.clone(), opened("b", "8")]).await;
+    assert_eq!(again_from(&response), Vec::<&str>::new());
+    let taken = world.bus.take();
+    assert_eq!(accounts(&taken), [ALICE, "b"]);
+    let detail: Value = serde_json::from_str(&taken[0].detail).unwrap();
+    assert_eq!((&detail["notice"]["email"], &detail["notice"]["amount"]), (&Value::Null, &json!("1.00")));
+
+    // What invoices say of the customer is none of its business.
+    world.profile(&[("email", "alice@example.test"), ("company", "no JSON")]).await;
+    assert_eq!(again_from(&world.publish(vec![record]).await), Vec::<&str>::new());
+    let detail: Value = serde_json::from_str(&world.bus.take()[0].detail).unwrap();
+    assert_eq!(detail["notice"]["email"], "alice@example.test");
 }

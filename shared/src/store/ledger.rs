@@ -213,12 +213,17 @@ impl Store {
         Ok(())
     }
 
-    /// Whose an object of Stripe's is; `None` if that was never noted.
+    /// Whose an object of Stripe's is; `None` if that was never noted. Earlier releases noted it as a look-up, and what
+    /// they wrote stays: without it a customer of theirs would be nobody's, and what they pay foreign.
     ///
     /// # Errors
     /// [`Fault`]
     pub async fn owner(&self, stripe_id: &str) -> Result<Option<AccountId>, Fault> {
-        Ok(self.claimed(&owner_partition(stripe_id), stripe_id).await?.map(|claimed| claimed.account))
+        let owned = match self.claimed(&owner_partition(stripe_id), stripe_id).await? {
+            Some(owned) => Some(owned),
+            None => self.look_up(stripe_id).await?,
+        };
+        Ok(owned.map(|claimed| claimed.account))
     }
 
     /// Notes whose an object of Stripe's is: a customer, a payment page, an invoice, a card. The first note stays.

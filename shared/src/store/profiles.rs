@@ -4,7 +4,7 @@
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 
 use super::accounts::{account_partition, unbuilt};
-use super::item::{item, malformed, parsed, text, text_of};
+use super::item::{Item, item, malformed, parsed, text, text_of};
 use super::write::Write;
 use super::{Fault, Recorded, Store};
 use crate::ids::AccountId;
@@ -31,7 +31,7 @@ impl Store {
             .map_err(|error| Fault::of("GetItem", &error))?;
         let item = answer.item.unwrap_or_default();
         let wrong = malformed(format!("the profile of {account}"));
-        let email = item.contains_key("email").then(|| parsed(&item, "email")).transpose().map_err(&wrong)?;
+        let email = email_of(account, &item)?;
         let company = match item.contains_key("company") {
             true => text_of(&item, "company")
                 .and_then(|company| serde_json::from_str(company).map_err(|error| format!("company: {error}")))
@@ -39,6 +39,25 @@ impl Store {
             false => Company::default(),
         };
         Ok(Profile { email, company })
+    }
+
+    /// The e-mail address, if there is one; nothing else is read. Strongly consistent.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub async fn email(&self, account: &AccountId) -> Result<Option<Email>, Fault> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.tables.accounts)
+            .key("pk", text(account_partition(account)))
+            .key("sk", text(PROFILE))
+            .projection_expression("email")
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| Fault::of("GetItem", &error))?;
+        email_of(account, &answer.item.unwrap_or_default())
     }
 
     /// Sets the e-mail address.
@@ -91,4 +110,9 @@ impl Store {
             Write::Refused(_) => Ok(Recorded::Existing),
         }
     }
+}
+
+fn email_of(account: &AccountId, item: &Item) -> Result<Option<Email>, Fault> {
+    let email = item.contains_key("email").then(|| parsed(item, "email")).transpose();
+    email.map_err(malformed(format!("the profile of {account}")))
 }

@@ -178,8 +178,10 @@ pub(crate) struct Model {
     trial_ended: Option<i64>,
     /// When the suspension was written, its grace, and what was left.
     suspended: Option<(i64, i64, i64)>,
-    /// When its deletion was announced.
+    /// When its deletion was announced, if nothing has held it since.
     announced: Option<i64>,
+    /// When anything last held the deletion since the suspension.
+    held: Option<i64>,
     seqs: BTreeMap<u64, i64>,
     /// Lines that gave something back: each may be a micro-dollar off, for it was rounded for itself.
     dust: i64,
@@ -290,6 +292,7 @@ impl Model {
         self.money(before, event, asked)?;
         self.standing(event, at)?;
         self.refill(before, event, after)?;
+        self.hold(after);
         match &event.change {
             Change::StartFailed { .. } => self.look_up_use(after),
             Change::TakenBack { .. } => {
@@ -927,12 +930,12 @@ impl Model {
                 let expected = expected.map(|delete_at| delete_at - DAY).filter(|warn_at| *warn_at > at);
                 let found = warn_at.map(Timestamp::seconds);
                 ensure!(found == expected, "suspended at {at}, to be warned at {found:?}, not {expected:?}");
-                (self.suspended, self.announced) = (Some((at, grace, left.max(0))), None);
+                (self.suspended, self.announced, self.held) = (Some((at, grace, left.max(0))), None, None);
             }
             Change::DeletionAnnounced { delete_at } => {
                 let (since, grace) = self.loses("warned")?;
                 ensure!(self.announced.is_none(), "warned twice of the same deletion");
-                ensure!(grace > DAY, "warned of a deletion that the suspension announced");
+                ensure!(grace > DAY || self.held.is_some(), "warned of a deletion that the suspension announced");
                 ensure!(since + grace - DAY <= at, "warned at {at}, suspended at {since}, grace {grace}");
                 let (expected, found) = ((since + grace).max(at + DAY), delete_at.seconds());
                 ensure!(found == expected, "warned at {at}, to be deleted at {found}, not {expected}");
@@ -942,12 +945,25 @@ impl Model {
                 let (since, grace) = self.loses("deleted")?;
                 ensure!(since + grace <= at, "deleted at {at}, suspended at {since}, grace {grace}");
                 let had_a_day = self.announced.is_some_and(|announced| announced + DAY <= at);
-                ensure!(grace <= DAY || had_a_day, "deleted at {at}, warned at {:?}", self.announced);
+                let is_warning_itself = grace <= DAY && self.held.is_none();
+                ensure!(is_warning_itself || had_a_day, "deleted at {at}, warned at {:?}", self.announced);
             }
             Change::Resumed { .. } => self.suspended = None,
             _ => {}
         }
         Ok(())
+    }
+
+    /// Notes what holds the deletion after a row: then the next warning counts, and none before it.
+    fn hold(&mut self, after: &AccountState) {
+        let Some((_, _, left)) = self.suspended.filter(|_| matches!(after.standing, Standing::Suspended(_))) else {
+            return;
+        };
+        let refill = self.refills.open.is_some() || after.refill.wanted.is_some();
+        let balance: i64 = self.pots.values().map(|pot| pot.remaining).sum();
+        if refill || !self.pending.is_empty() || balance > left {
+            (self.announced, self.held) = (None, Some(after.at.seconds()));
+        }
     }
 
     /// Checks that nothing stands in the way of a deletion; when everything was suspended, and the grace.

@@ -2,7 +2,7 @@
 
 use tollgate::billables::{Address, Condition};
 use tollgate::command::Command;
-use tollgate::event::PendingEnd;
+use tollgate::event::{Decline, PendingEnd};
 use tollgate::ids::ResourceId;
 use tollgate::refusal::Refusal;
 use tollgate::state::{Pending, Standing};
@@ -145,17 +145,76 @@ fn nothing_is_deleted_while_a_payment_is_pending() {
     world
         .command("26T10:00", failed)
         .unwrap()
-        .rows(&["11-26T10:00:00 payment_ended 0.00 = 0.00", "11-26T10:00:00 deleting 0.00 = 0.00"]);
+        .rows(&["11-26T10:00:00 payment_ended 0.00 = 0.00", "11-26T10:00:00 deletion_announced 0.00 = 0.00"]);
+    world.settle("27T09:59:59").rows(&[]);
+    world.settle("27T10:00").rows(&["11-27T10:00:00 deleting 0.00 = 0.00"]);
     // Another one is promised while Stripe is being asked.
     let pending = Pending { payment: named("pi_late"), amount: named("25"), expires_at: at("28T00:00") };
-    world.command("26T10:01", Command::AwaitPayment(pending)).unwrap();
-    assert_eq!(world.confirm_deletion("26T10:02").err(), Some(Refusal::PaymentPending));
+    world.command("27T10:01", Command::AwaitPayment(pending)).unwrap();
+    assert_eq!(world.confirm_deletion("27T10:02").err(), Some(Refusal::PaymentPending));
     // It expires without a word, and then nothing stands in the way.
     world.confirm_deletion("28T00:00").unwrap().rows(&[
-        "11-26T10:01:00 payment_pending 0.00 = 0.00",
+        "11-27T10:01:00 payment_pending 0.00 = 0.00",
         "11-28T00:00:00 payment_ended 0.00 = 0.00",
         "11-28T00:00:00 deleted 0.00 = 0.00",
     ]);
+}
+
+#[test]
+fn a_refill_that_fails_after_the_warning_is_followed_by_another_warning_and_a_day() {
+    let mut world = suspended();
+    world.settle("24T13:00").shown_are_seen();
+    // A card is given, and it is declined past the deadline.
+    world.agree_to_refill("25T12:55", ("5", "25"), None).begin_refill("25T12:56").unwrap().shown_are_seen();
+    world.settle("25T14:00").rows(&[]);
+    world
+        .refill_fails("25T14:10", Decline::Never)
+        .rows(&["11-25T14:10:00 refill_failed 0.00 = 0.00", "11-25T14:10:00 deletion_announced 0.00 = 0.00"]);
+    world.settle("26T14:09:59").rows(&[]);
+    world.settle("26T14:10").rows(&["11-26T14:10:00 deleting 0.00 = 0.00"]);
+}
+
+#[test]
+fn credit_that_is_taken_back_while_frozen_leaves_a_day_as_well() {
+    let mut world = suspended();
+    world.settle("24T13:00");
+    let opened = Command::OpenDispute { dispute: named("dp_1"), payment: named("pi_1") };
+    world.command("25T10:00", opened).unwrap();
+    world.credit("25T10:01", "10").settle("26T00:00").shown_are_seen();
+    let taken = Command::Correct { amount: named("-10.00"), reason: "not theirs".to_owned() };
+    world
+        .command("26T10:00", taken)
+        .unwrap()
+        .rows(&["11-26T10:00:00 correction -10.00 = 0.00", "11-26T10:00:00 deletion_announced 0.00 = 0.00"]);
+    world.settle("27T09:59:59").rows(&[]);
+    world.settle("27T10:00").rows(&["11-27T10:00:00 deleting 0.00 = 0.00"]);
+}
+
+#[test]
+fn with_a_grace_of_a_day_a_payment_that_falls_through_is_followed_by_a_warning() {
+    let mut world = World::with_credit("5.00");
+    world.policy.grace_seconds = tollgate::timestamp::DAY;
+    world.start("12:00", "a", "vm100").unwrap();
+    world.command("12:30", Command::Correct { amount: named("-4.00"), reason: "all".to_owned() }).unwrap();
+    let pending = Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    world.settle("13:00").command("14:00", Command::AwaitPayment(pending)).unwrap().shown_are_seen();
+    // It expires without a word.
+    world
+        .settle("28T00:00")
+        .rows(&["11-28T00:00:00 payment_ended 0.00 = 0.00", "11-28T00:00:00 deletion_announced 0.00 = 0.00"]);
+    world.settle("29T00:00").rows(&["11-29T00:00:00 deleting 0.00 = 0.00"]);
+}
+
+#[test]
+fn a_payment_that_falls_through_before_the_warning_changes_nothing() {
+    let mut world = suspended();
+    let pending = Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    world.command("23T12:00", Command::AwaitPayment(pending)).unwrap();
+    let failed = Command::EndPayment { payment: named("pi_slow"), how: PendingEnd::Failed };
+    world.command("23T13:00", failed).unwrap().shown_are_seen();
+    world.settle("24T12:59:59").rows(&[]);
+    world.settle("24T13:00").rows(&["11-24T13:00:00 deletion_announced 0.00 = 0.00"]);
+    world.settle("25T13:00").rows(&["11-25T13:00:00 deleting 0.00 = 0.00"]);
 }
 
 fn deleted() -> World {

@@ -77,7 +77,7 @@ fn every_row_that_matters_to_others_is_told_and_an_ordinary_hour_is_not() {
             "4: ",
             "5: BalanceLow",
             "6: ",
-            "7: RefillFailed",
+            "7: RefillFailed CreditLow",
             "8: CreditTaken",
             "9: Suspended",
             "10: CreditAdded",
@@ -169,6 +169,8 @@ fn where_a_refill_is_expected_the_customer_is_told_of_it_and_of_what_becomes_of_
             "22T13:00 BalanceLow 25.00 by 22T18:00 at refill",
             "22T13:01 RefillNeedsCustomer 25.00 by 23T12:01 at https://invoice.example/1",
             "22T13:02 RefillFailed 25.00 by 22T18:00 at refill",
+            // Until the next attempt no refill is to be expected.
+            "22T13:02 CreditLow 20.00 by 22T18:00 at add-credit",
         ]
     );
 }
@@ -183,7 +185,7 @@ fn a_refill_that_the_monthly_cap_forbids_is_none_to_wait_for() {
     world.settle("14:00").settle("15:00");
     assert_eq!(
         warnings(&world),
-        ["22T13:00 BalanceLow 25.00 by 22T18:00 at refill", "22T14:00 CreditLow 1.00 by 22T19:00 at add-credit"]
+        ["22T13:00 BalanceLow 25.00 by 22T18:00 at refill", "22T13:10 CreditLow 19.00 by 22T19:00 at add-credit"]
     );
 }
 
@@ -194,5 +196,119 @@ fn an_expiry_brings_the_deadline_forward() {
     world.credit("10:00", "3").start("11:00", "a", "vm100").unwrap();
     let told = warnings(&world);
     // The grant pays until it expires, at midnight; $3.00 of paid credit last for three hours more.
-    assert_eq!(told, ["22T11:00 CreditLow 2.00 by 23T03:00 at add-credit"]);
+    assert_eq!(told, ["22T11:00 CreditLow 21.00 by 23T03:00 at add-credit"]);
+}
+
+/// $10 in all, $1 an hour, refills of $25 below $5: nothing is low as long as a refill is to be expected.
+fn with_refill(terms: (&str, &str), cap: Option<&str>) -> World {
+    let mut world = World::with_credit("10");
+    world.agree_to_refill("10:30", terms, cap).start("11:00", "a", "vm100").unwrap().settle("12:00");
+    world
+}
+
+/// What is told from a row on.
+#[track_caller]
+fn told_since(world: &World, time: &str, expected: &[&str]) {
+    let since = crate::world::at(time).to_string();
+    let told: Vec<String> = warnings(world).into_iter().filter(|one| one.as_str() >= short(&since).as_str()).collect();
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn whoever_gives_up_refills_is_told_that_the_credit_is_low() {
+    let mut world = with_refill(("5", "25"), None);
+    told_since(&world, "10:00", &[]);
+    let off = tollgate::command::RefillSettings { terms: None, card: Some(named("pm_1")), monthly_cap: None };
+    world.command("12:10", Command::ChangeRefill(off)).unwrap();
+    world.settle("13:00");
+    told_since(&world, "10:00", &["22T12:10 CreditLow 16.00 by 22T21:00 at add-credit"]);
+}
+
+#[test]
+fn whoever_removes_the_card_is_told_that_the_credit_is_low() {
+    let mut world = with_refill(("5", "25"), None);
+    world.command("12:10", Command::RemoveCard { card: named("pm_1") }).unwrap();
+    told_since(&world, "10:00", &["22T12:10 CreditLow 16.00 by 22T21:00 at add-credit"]);
+}
+
+#[test]
+fn whoever_is_frozen_is_told_that_no_refill_comes() {
+    for freeze in [
+        Command::Freeze { reason: "a test".to_owned() },
+        Command::OpenDispute { dispute: named("dp_1"), payment: named("pi_1") },
+    ] {
+        let mut world = with_refill(("5", "25"), None);
+        world.command("12:10", freeze).unwrap();
+        told_since(&world, "10:00", &["22T12:10 CreditLow 16.00 by 22T21:00 at add-credit"]);
+    }
+}
+
+#[test]
+fn the_last_refill_that_the_cap_allows_is_followed_by_a_warning() {
+    let mut world = with_refill(("9", "5"), Some("5"));
+    world.begin_refill("12:01").unwrap().refill_lands("12:02");
+    told_since(
+        &world,
+        "10:00",
+        &["22T12:00 BalanceLow 5.00 by 22T21:00 at refill", "22T12:02 CreditLow 11.00 by 23T02:00 at add-credit"],
+    );
+}
+
+#[test]
+fn a_refill_above_what_the_cap_leaves_is_none_to_wait_for() {
+    // $20 of the $30 are charged in this month, and $14.00 more are needed for a day.
+    let mut world = with_refill(("9", "20"), Some("30"));
+    world.begin_refill("12:01").unwrap().refill_lands("12:02").settle("13:00");
+    for hour in ["14", "15", "16", "17"] {
+        world.settle(&format!("{hour}:00"));
+    }
+    told_since(
+        &world,
+        "10:00",
+        &["22T12:00 BalanceLow 20.00 by 22T21:00 at refill", "22T17:00 CreditLow 1.00 by 23T17:00 at add-credit"],
+    );
+}
+
+#[test]
+fn a_refill_that_was_not_charged_is_no_matter_of_the_card() {
+    let mut world = with_refill(("9", "25"), None);
+    world.begin_refill("12:01").unwrap().credit("12:02", "50");
+    world.refill_fails("12:03", tollgate::event::Decline::NotCharged);
+    assert_eq!(names(&world).last().map(String::as_str), Some("7: RefillFailed"));
+    told_since(&world, "12:01", &[]);
+}
+
+#[test]
+fn the_end_of_a_grant_is_foretold_a_day_before_by_an_ordinary_hour_and_once() {
+    let mut world = World::opened();
+    world.grant("10:00", "100", "24T13:30", &[]);
+    world.start("11:00", "a", "vm100").unwrap();
+    for time in ["12:00", "13:00", "23T12:00", "23T13:00"] {
+        world.settle(time);
+    }
+    told_since(&world, "10:00", &[]);
+    world.settle("23T14:00").settle("23T15:00").settle("24T13:00");
+    told_since(&world, "10:00", &["23T14:00 CreditLow 24.00 by 24T13:30 at add-credit"]);
+    world.settle("24T13:30").settle("24T14:00");
+    told_since(&world, "24T00:00", &["24T14:00 Suspended 1.00 by 27T14:00 at add-credit"]);
+}
+
+#[test]
+fn a_late_run_foretells_the_end_of_a_grant_once() {
+    let mut world = World::opened();
+    world.grant("10:00", "100", "24T13:30", &[]);
+    world.start("11:00", "a", "vm100").unwrap().settle("23T20:00");
+    told_since(&world, "10:00", &["23T20:00 CreditLow 24.00 by 24T13:30 at add-credit"]);
+}
+
+#[test]
+fn a_grant_that_does_not_pay_for_everything_is_nothing_to_count_on() {
+    let mut world = World::opened();
+    world.grant("10:00", "100", "12-24T00:00", &["tiny"]);
+    world.credit("10:00", "30").start("11:00", "a", "x").unwrap();
+    told_since(&world, "10:00", &[]);
+    world.command("11:30", Command::Correct { amount: named("-10.00"), reason: "a test".to_owned() }).unwrap();
+    let told = warnings(&world);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("22T11:30 CreditLow 4.00 "), "{told:?}");
 }
