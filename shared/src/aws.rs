@@ -8,9 +8,11 @@
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
@@ -29,7 +31,11 @@ pub fn config() -> Result<SdkConfig, SettingsError> {
     read(|variable| std::env::var(variable).ok())
 }
 
-fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<SdkConfig, SettingsError> {
+/// The same from anything that maps variables to values, but for the endpoints of single services.
+///
+/// # Errors
+/// [`SettingsError`], naming the variable that is missing or cannot be used.
+pub fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<SdkConfig, SettingsError> {
     let required = |variable| value_of(variable).ok_or(SettingsError::Missing(variable));
     let credentials = Credentials::new(
         required("AWS_ACCESS_KEY_ID")?,
@@ -38,12 +44,9 @@ fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<SdkConfig, 
         None,
         "environment",
     );
-    let trust = TrustStore::empty().with_pem_certificate(ROOTS);
-    let tls = TlsContext::builder().with_trust_store(trust).build();
-    let tls = tls.map_err(|error| SettingsError::Unusable { variable: "AWS_REGION", why: error.to_string() })?;
     let client = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .tls_context(tls)
+        .tls_context(tls()?)
         .build_https();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -54,6 +57,26 @@ fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<SdkConfig, 
         .service_config(Endpoints);
     config.set_endpoint_url(value_of("AWS_ENDPOINT_URL"));
     Ok(config.build())
+}
+
+/// A way to an address of AWS that no service's client knows, such as one that was signed in advance.
+///
+/// # Errors
+/// [`SettingsError`] if Amazon's roots cannot be used.
+pub fn connector(timeouts: HttpConnectorSettings) -> Result<SharedHttpConnector, SettingsError> {
+    let connector = Connector::builder()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(tls()?)
+        .connector_settings(timeouts)
+        .sleep_impl(TokioSleep::new())
+        .build();
+    Ok(SharedHttpConnector::new(connector))
+}
+
+fn tls() -> Result<TlsContext, SettingsError> {
+    let trust = TrustStore::empty().with_pem_certificate(ROOTS);
+    let tls = TlsContext::builder().with_trust_store(trust).build();
+    tls.map_err(|error| SettingsError::Unusable { variable: "AWS_REGION", why: error.to_string() })
 }
 
 /// `AWS_ENDPOINT_URL_<SERVICE>`: the service's id in capitals, with underscores.

@@ -131,7 +131,7 @@ pub struct OnDemand {
 enum Source {
     Given(Box<StripeSettings>),
     /// The settings lack only the secret, which is here.
-    Kept(Vault),
+    Kept(Box<StripeSettings>, Box<Vault>),
 }
 
 impl OnDemand {
@@ -147,14 +147,22 @@ impl OnDemand {
     /// # Errors
     /// [`SettingsError`], naming the variable.
     pub fn from_environment(aws: &SdkConfig) -> Result<OnDemand, SettingsError> {
-        if let Some(secret) = Secret::of_variables(&variable)? {
-            return Ok(OnDemand::new(StripeSettings::with(secret, variable)?));
+        OnDemand::read(aws, |variable| std::env::var(variable).ok())
+    }
+
+    /// The same from anything that maps variables to values.
+    ///
+    /// # Errors
+    /// [`SettingsError`], naming the variable.
+    pub fn read(aws: &SdkConfig, value_of: impl Fn(&'static str) -> Option<String>) -> Result<OnDemand, SettingsError> {
+        if let Some(secret) = Secret::of_variables(&value_of)? {
+            return Ok(OnDemand::new(StripeSettings::with(secret, value_of)?));
         }
-        let arn = variable("STRIPE_SECRET_ARN").filter(|arn| !arn.trim().is_empty());
+        let arn = value_of("STRIPE_SECRET_ARN").filter(|arn| !arn.trim().is_empty());
         let arn = arn.ok_or(SettingsError::Missing("STRIPE_SECRET_ARN (or STRIPE_SECRET_KEY)"))?;
-        StripeSettings::with(Secret::unread(), variable)?;
-        let vault = Vault::new(aws.clone(), arn.trim());
-        Ok(OnDemand { source: Source::Kept(vault), made: OnceCell::new() })
+        let settings = StripeSettings::with(Secret::unread(), value_of)?;
+        let vault = Box::new(Vault::new(aws.clone(), arn.trim()));
+        Ok(OnDemand { source: Source::Kept(Box::new(settings), vault), made: OnceCell::new() })
     }
 
     /// Stripe. What fails is tried again when it is needed again.
@@ -164,10 +172,10 @@ impl OnDemand {
     pub async fn get(&self) -> Result<&Stripe, StartError> {
         let make = async || match &self.source {
             Source::Given(settings) => Stripe::new(StripeSettings::clone(settings)),
-            Source::Kept(vault) => {
+            Source::Kept(settings, vault) => {
                 let secret = vault.read().await?;
-                let settings = StripeSettings::with(secret.clone(), variable)?;
-                let keyring = Keyring::kept(secret, vault.clone());
+                let settings = StripeSettings { secret: secret.clone(), ..StripeSettings::clone(settings) };
+                let keyring = Keyring::kept(secret, Vault::clone(vault));
                 Ok(Stripe::with(connector()?, settings, Patience::default(), keyring))
             }
         };
@@ -180,10 +188,6 @@ impl From<Stripe> for OnDemand {
         let settings = StripeSettings::clone(&stripe.settings);
         OnDemand { source: Source::Given(Box::new(settings)), made: OnceCell::new_with(Some(stripe)) }
     }
-}
-
-fn variable(name: &'static str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 fn connector() -> Result<SharedHttpConnector, StartError> {

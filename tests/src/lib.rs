@@ -10,6 +10,7 @@
 //! - [`binaries`] are the functions as they are deployed, for the whole.
 //! - [`bus`] is an EventBridge that remembers what it took.
 //! - [`capacity`] tells what a store's writes cost.
+//! - [`cloudformation`] is where CloudFormation waits for a custom resource's answer.
 //! - [`ledger`] is the store on such a DynamoDB, with prices and short ways to say what happens.
 //! - [`newer`] is a row of a release to come.
 //! - [`invariants`] looks at an account afterwards and checks all that must hold of it.
@@ -27,6 +28,7 @@ pub mod api;
 pub mod binaries;
 pub mod bus;
 pub mod capacity;
+pub mod cloudformation;
 pub mod dynamodb;
 pub mod faults;
 pub mod invariants;

@@ -13,6 +13,7 @@ use tollgate_local::calls::Permission;
 use tollgate_local::names;
 use tollgate_local::stripe::{DisputeEnd, DisputeKind, NewDispute};
 use tollgate_local::template::{Resolver, Template};
+use tollgate_tests::cloudformation::CloudFormation;
 
 use crate::support::{Customer, GOOD_CARD, HOUR, MINUTE, PLATFORM, Processes, World, key, token};
 
@@ -109,7 +110,11 @@ fn granted(world: &World) -> Permissions {
         let function = functions.iter().find(|function| function.logical_id == logical_id).unwrap();
         let of_function = granted.entry(function.binary.clone()).or_default();
         let role = &roles[&logical_id.replace("Function", "Role")];
-        assert_eq!(role["ManagedPolicyArns"], Value::Null, "{logical_id}: a managed policy allows more than can be seen");
+        assert_eq!(
+            role["ManagedPolicyArns"],
+            Value::Null,
+            "{logical_id}: a managed policy allows more than can be seen"
+        );
         for policy in role["Policies"].as_array().unwrap() {
             let statements = policy["PolicyDocument"]["Statement"].as_array().unwrap();
             if policy["PolicyName"] == "lambda" {
@@ -168,6 +173,7 @@ async fn everything_happens(world: &World) {
     a_customer_uses_everything(world).await;
     a_payment_is_refunded_and_disputed(world).await;
     the_operator_does_everything(world).await;
+    a_deployment_is_checked(world).await;
 
     // Whoever looks at an account first settles what has been due for weeks: it purges and bills meters.
     let whoever_settles =
@@ -322,6 +328,16 @@ async fn the_operator_does_everything(world: &World) {
     let payment = carol.payment("topup");
     world.read(&world.operator, &format!("/v1/admin/payments/{payment}")).await;
     world.ask(&world.operator, "POST", &format!("{account}/close"), &json!({"reason": "a test"})).await;
+}
+
+/// The local cloud has no CloudFormation, which would ask when the stack is made.
+async fn a_deployment_is_checked(world: &World) {
+    let cloudformation = CloudFormation::new().await;
+    let request = cloudformation.request("Create");
+    world.write(&world.operator, "POST", "/local/functions/deployment-check", &request).await;
+    let answers = cloudformation.take();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert_eq!((&answers[0]["Status"], &answers[0]["RequestId"]), (&json!("SUCCESS"), &request["RequestId"]));
 }
 
 /// Whatever a function reports under `alarm = "…"` wakes somebody, and no alarm waits for what nothing reports.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tollgate_local::api::Api;
+use tollgate_tests::cloudformation::CloudFormation;
 
 use crate::support::{GOOD_CARD, Processes, World};
 
@@ -55,4 +56,21 @@ async fn a_replaced_key_is_found_when_stripe_does_not_take_the_old_one() {
     assert_eq!(alice.balance().await, "10.00");
     let printed = world.cloud.log().into_iter().map(|line| line.text).collect::<String>();
     assert!(!printed.contains("sk_test") && !printed.contains("whsec"), "no secret is ever logged");
+}
+
+#[tokio::test]
+async fn a_deployment_is_told_that_its_secret_holds_no_key_and_the_next_that_it_does() {
+    let world = World::new(Processes::One).await;
+    let cloudformation = CloudFormation::new().await;
+    let check = "/local/functions/deployment-check";
+    for (key, expected) in [("pk_test_wrong", "FAILED"), ("sk_test_local", "SUCCESS")] {
+        world.cloud.put_stripe_secret(key, &[]);
+        let answered = world.write(&world.operator, "POST", check, &cloudformation.request("Update")).await;
+        assert_eq!(cloudformation.take(), std::slice::from_ref(&answered));
+        assert_eq!(answered["Status"], expected, "{answered}");
+        let names_it = answered["Reason"].as_str().unwrap().contains("(STRIPE_SECRET_ARN) cannot be used");
+        assert_eq!((names_it, answered.to_string().contains(key)), (expected == "FAILED", false), "{answered}");
+    }
+    let no_request = world.api.write("POST", check, &json!({"RequestType": "Create"})).await.unwrap();
+    assert_eq!((no_request.status, cloudformation.take().len()), (502, 0), "{}", no_request.json());
 }

@@ -1,0 +1,109 @@
+//! What CloudFormation is answered.
+
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
+use serde::Serialize;
+
+use crate::request::{Request, ResponseUrl};
+
+/// CloudFormation takes 4,096 bytes of an answer, four of them for each of these at the most.
+const REASON_CHARACTERS_MAX: usize = 700;
+/// How often the answer is put.
+const ATTEMPTS_MAX: u32 = 2;
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// An answer to CloudFormation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    /// How it went.
+    pub status: Status,
+    /// Why: what whoever deploys reads in the stack's events.
+    pub reason: String,
+    /// The resource's name for good: another one would have CloudFormation remove the old resource.
+    pub physical_resource_id: String,
+    /// As it was asked.
+    pub stack_id: String,
+    /// As it was asked.
+    pub request_id: String,
+    /// As it was asked.
+    pub logical_resource_id: String,
+}
+
+/// How it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    /// The deployment goes on.
+    Success,
+    /// It is rolled back.
+    Failed,
+}
+
+/// The answer was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("CloudFormation's address did not take the answer: {0}")]
+pub struct NotTaken(String);
+
+impl Answer {
+    /// All is well.
+    #[must_use]
+    pub fn success(request: &Request) -> Answer {
+        Answer::new(request, Status::Success, "the functions can start with this")
+    }
+
+    /// Something is not.
+    #[must_use]
+    pub fn failed(request: &Request, why: &str) -> Answer {
+        Answer::new(request, Status::Failed, why)
+    }
+
+    fn new(request: &Request, status: Status, reason: &str) -> Answer {
+        let physical = request.physical_resource_id.as_ref().unwrap_or(&request.logical_resource_id);
+        Answer {
+            status,
+            reason: reason.chars().take(REASON_CHARACTERS_MAX).collect(),
+            physical_resource_id: physical.clone(),
+            stack_id: request.stack_id.clone(),
+            request_id: request.request_id.clone(),
+            logical_resource_id: request.logical_resource_id.clone(),
+        }
+    }
+
+    /// Puts it where it belongs.
+    ///
+    /// # Errors
+    /// [`NotTaken`], without the address, which is signed.
+    pub(crate) async fn put(&self, way: &SharedHttpConnector, url: &ResponseUrl) -> Result<(), NotTaken> {
+        let mut attempt = 1;
+        loop {
+            match self.put_once(way, url).await {
+                Err(_) if attempt < ATTEMPTS_MAX => {
+                    attempt += 1;
+                    tokio::time::sleep(PAUSE).await;
+                }
+                put => return put,
+            }
+        }
+    }
+
+    async fn put_once(&self, way: &SharedHttpConnector, url: &ResponseUrl) -> Result<(), NotTaken> {
+        let body = serde_json::to_string(self).map_err(|error| NotTaken(error.to_string()))?;
+        let length = body.len().to_string();
+        let mut put = HttpRequest::new(SdkBody::from(body));
+        put.set_method("PUT").map_err(|error| NotTaken(error.to_string()))?;
+        put.set_uri(url.as_str()).map_err(|_| NotTaken("it is no address".to_owned()))?;
+        // The signature is over an empty type.
+        put.headers_mut().insert("content-type", "");
+        put.headers_mut().insert("content-length", length);
+        let answer = way.call(put).await.map_err(|error| NotTaken(error.to_string()))?;
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        Err(NotTaken(format!("status {}", answer.status().as_u16())))
+    }
+}

@@ -1,0 +1,130 @@
+//! `deployment-check`: a custom resource of the template. A deployment whose parameters the functions could not start with, or
+//! whose secret cannot be read, fails with the sentence that they would have logged, before a customer meets it.
+//!
+//! CloudFormation's own patterns and rules see each parameter's form. What they cannot see is here: whether amounts go together,
+//! whether a list is one, whether the secret exists, may be read and holds a key. Stripe is not asked: a deployment must not
+//! depend on Stripe being up, and a first one comes before the webhook's secret is known.
+//!
+//! The answer is put where the request says (docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide, "CloudFormation custom
+//! resource request and response reference"). Whatever happens, there is one within half a minute: a deployment waits for it.
+
+mod answer;
+mod request;
+
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
+use aws_types::SdkConfig;
+use tollgate::settings::{Settings, SettingsError};
+use tollgate::stripe::secret::SecretError;
+use tollgate::stripe::{OnDemand, StartError};
+
+pub use answer::{Answer, NotTaken, Status};
+pub use request::{Asked, Request, ResponseUrl};
+
+/// How long it may take to connect to where the answer goes, in seconds.
+const CONNECT_SECONDS: u64 = 2;
+/// How long the answer may take, in seconds.
+const ANSWER_SECONDS: u64 = 3;
+
+/// What the function is built from.
+#[derive(Debug)]
+pub struct Clients {
+    /// The cloud in which the secret is.
+    pub aws: SdkConfig,
+    /// The way to where the answer goes.
+    pub way_back: SharedHttpConnector,
+    /// How long the secret is tried.
+    pub patience: Patience,
+}
+
+/// How long the secret is tried. In a first deployment the function's role is seconds old, and IAM takes its time until all of
+/// AWS knows what a role may do (docs.aws.amazon.com/IAM/latest/UserGuide, "Changes that I make are not always immediately
+/// visible").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Between two attempts.
+    pub pause: Duration,
+    /// How often it is tried at the most.
+    pub attempts_max: u32,
+    /// After this all of it is given up. With it, and both attempts to put the answer, the function stays under Lambda's time-out.
+    pub give_up_after: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { pause: Duration::from_secs(2), attempts_max: 7, give_up_after: Duration::from_secs(18) }
+    }
+}
+
+/// Why nothing should be deployed with this.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Stripe(#[from] StartError),
+    #[error("the secret (STRIPE_SECRET_ARN) was not read within {0:?}: Secrets Manager does not answer")]
+    Late(Duration),
+}
+
+/// The way to where the answer goes: an address in S3, signed in advance.
+///
+/// # Errors
+/// [`SettingsError`] if Amazon's certificates cannot be used.
+pub fn way_back() -> Result<SharedHttpConnector, SettingsError> {
+    let timeouts = HttpConnectorSettings::builder()
+        .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
+        .read_timeout(Duration::from_secs(ANSWER_SECONDS))
+        .build();
+    tollgate::aws::connector(timeouts)
+}
+
+/// Checks what the functions are to start with, and answers CloudFormation.
+///
+/// # Errors
+/// [`NotTaken`] if the answer could not be put where it belongs. CloudFormation then waits as long as the template lets it.
+pub async fn handle(
+    clients: &Clients,
+    value_of: impl Fn(&'static str) -> Option<String>,
+    request: &Request,
+) -> Result<Answer, NotTaken> {
+    let checked = match request.asked {
+        Asked::Create | Asked::Update => check(clients, value_of).await,
+        // There is nothing to remove, and a stack must be removable whatever its parameters are.
+        Asked::Delete => Ok(()),
+    };
+    let answer = match checked {
+        Ok(()) => Answer::success(request),
+        Err(unfit) => {
+            tracing::error!(%unfit, "this cannot be deployed");
+            Answer::failed(request, &unfit.to_string())
+        }
+    };
+    answer.put(&clients.way_back, &request.response_url).await?;
+    Ok(answer)
+}
+
+async fn check(clients: &Clients, value_of: impl Fn(&'static str) -> Option<String>) -> Result<(), Unfit> {
+    Settings::read(&value_of)?;
+    // Made anew for each request: what it has read once it does not read again.
+    let stripe = OnDemand::read(&clients.aws, &value_of)?;
+    let limit = clients.patience.give_up_after;
+    // On the heap: the SDK's futures are so deep that the compiler gives up on one more around them.
+    let read = Box::pin(read(&stripe, clients.patience));
+    tokio::time::timeout(limit, read).await.map_err(|_| Unfit::Late(limit))?
+}
+
+async fn read(stripe: &OnDemand, patience: Patience) -> Result<(), Unfit> {
+    let mut attempt = 1;
+    loop {
+        match stripe.get().await {
+            Ok(_) => return Ok(()),
+            Err(StartError::Secret(SecretError::Unreadable { .. })) if attempt < patience.attempts_max => {
+                attempt += 1;
+                tokio::time::sleep(patience.pause).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
