@@ -312,7 +312,9 @@ fn becomes_low(row: &Row, policy: &Policy) -> bool {
     let is_refilled = state.refill.wanted.is_some() || state.refill.attempt.is_some();
     let credit = sure_credit(state, counted_at(event));
     let is_low = low_below(state, state.billed.rate, policy).is_some_and(|limit| credit < limit);
-    if state.standing != Standing::Good || is_refilled || !is_low {
+    // What the customer reads of a declined card says until when the credit lasts: one mail for one decline.
+    let is_told = matches!(event.change, Change::RefillFailed { .. }) && !was_not_charged(&event.change);
+    if state.standing != Standing::Good || is_refilled || is_told || !is_low {
         return false;
     }
     let Some(rate) = rate_before(&event.change, state) else { return true };

@@ -270,7 +270,10 @@ fn becomes_low(before: Option<&Value>, row: &Value) -> bool {
         "auto_refill",
     ];
     let cannot_tell = moves_limit.contains(&row["type"].as_str().unwrap());
-    state["s"].is_null() && !is_refilled && is_low(row) && (cannot_tell || !is_low(before))
+    let failed = &row["body"]["x"]["e"]["refill_failed"];
+    // Of a declined card one mail is enough.
+    let is_told = failed.is_object() && failed["decline"] != "not_charged";
+    state["s"].is_null() && !is_told && !is_refilled && is_low(row) && (cannot_tell || !is_low(before))
 }
 
 /// Whether a refill could begin at this time.

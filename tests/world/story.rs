@@ -50,13 +50,10 @@ async fn a_customer_pays_runs_is_refilled_declined_suspended_at_the_second_and_r
         [
             ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T15:12:00Z", &refill)),
             ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
-            ("CreditLow".to_owned(), notice("88.20", "2026-11-22T18:57:00Z", &add_credit)),
             ("RefillFailed".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
             ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
-            ("CreditLow".to_owned(), notice("92.20", "2026-11-22T18:57:00Z", &add_credit)),
             ("RefillFailed".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
             ("BalanceLow".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
-            ("CreditLow".to_owned(), notice("96.00", "2026-11-22T18:57:00Z", &add_credit)),
             ("RefillFailed".to_owned(), notice("15.00", "2026-11-22T18:57:00Z", &refill)),
             ("Suspended".to_owned(), notice("1.00", "2026-11-25T18:57:00Z", &add_credit)),
         ]

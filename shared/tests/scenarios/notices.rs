@@ -77,7 +77,7 @@ fn every_row_that_matters_to_others_is_told_and_an_ordinary_hour_is_not() {
             "4: ",
             "5: BalanceLow",
             "6: ",
-            "7: RefillFailed CreditLow",
+            "7: RefillFailed",
             "8: CreditTaken",
             "9: Suspended",
             "10: CreditAdded",
@@ -169,8 +169,6 @@ fn where_a_refill_is_expected_the_customer_is_told_of_it_and_of_what_becomes_of_
             "22T13:00 BalanceLow 25.00 by 22T18:00 at refill",
             "22T13:01 RefillNeedsCustomer 25.00 by 23T12:01 at https://invoice.example/1",
             "22T13:02 RefillFailed 25.00 by 22T18:00 at refill",
-            // Until the next attempt no refill is to be expected.
-            "22T13:02 CreditLow 20.00 by 22T18:00 at add-credit",
         ]
     );
 }
