@@ -11,8 +11,10 @@ use tollgate::event::{Cause, Event, PendingEnd, TakeBack};
 use tollgate::ids::{AccountId, PaymentId};
 use tollgate::refusal::Refusal;
 use tollgate::row::Head;
+use tollgate::settle::Delivery;
 use tollgate::state::{AccountState, Pending, Standing};
-use tollgate::store::{Appended, BeforeCommand, Done, Failure, Fault as StoreFault, Order, Recorded, Shard};
+use tollgate::store::{Appended, BeforeCommand, Done, Failure, Fault as StoreFault, Occasion, Order, Recorded, Shard};
+use tollgate::timestamp::DAY;
 use tollgate::view::View;
 use tollgate_tests::faults::{Calls, Fault, Operation};
 use tollgate_tests::invariants::check;
@@ -487,6 +489,28 @@ async fn a_trigger_whose_clock_is_behind_gets_the_time_of_the_last_row_and_says_
     let receipt = ledger.credit(ALICE, "pi_3", "5", "09:54:59").await;
     assert!(receipt.report.is_clock_alarm());
     check(&ledger, ALICE).await;
+}
+
+#[tokio::test]
+async fn a_trigger_that_waited_in_a_queue_warns_of_no_deletion() {
+    let ledger = Ledger::new().await;
+    let alice = alice();
+    ledger.open(ALICE, "10:00:00").await;
+    ledger.credit(ALICE, "pi_1", "5", "10:00:00").await;
+    ledger.start(ALICE, "big", &["a"], "11:00:00").await;
+    ledger.settle(ALICE, "23:00:00").await;
+    let Standing::Suspended(suspension) = ledger.head(ALICE).await.state.standing else { panic!("not suspended") };
+    let (warn_at, delete_at) = (suspension.warn_at.unwrap(), suspension.delete_at.unwrap());
+    // It comes after days in which nothing ran: its own time is long over, and would leave the customer no time at all.
+    let queued = Occasion { delivery: Delivery::Queued, ..ledger.occasion(&alice, warn_at.plus(60)) };
+    assert_eq!(ledger.store.settle(queued).await.unwrap().found, 0);
+    let late = Occasion { delivery: Delivery::Queued, ..ledger.occasion(&alice, delete_at.plus(DAY)) };
+    assert_eq!(ledger.store.settle(late).await.unwrap().found, 0);
+    // The next minute's run warns, and from then on there is a day.
+    let now = delete_at.plus(DAY + 120);
+    assert_eq!(ledger.store.settle(ledger.occasion(&alice, now)).await.unwrap().appended, 1);
+    let Standing::Suspended(suspension) = ledger.head(ALICE).await.state.standing else { panic!("not suspended") };
+    assert_eq!(suspension.delete_at, Some(now.plus(DAY)));
 }
 
 #[tokio::test]

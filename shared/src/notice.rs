@@ -300,10 +300,11 @@ fn is_by_staff(state: &AccountState) -> bool {
     matches!(&state.standing, Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff)
 }
 
-/// The least top-up that brings what is missing: in whole cents, but no less than a top-up may be.
+/// The least top-up that brings what is missing: in whole cents, no less than a top-up may be, and no more: then several are
+/// needed, and this is the first.
 fn least_top_up(missing: Usd, policy: &Policy) -> Usd {
     let missing = (missing.decimal() * Decimal::ONE_HUNDRED).ceil() / Decimal::ONE_HUNDRED;
-    Usd::new(missing).unwrap_or_default().max(policy.topup_min)
+    Usd::new(missing).unwrap_or(policy.topup_max).min(policy.topup_max).max(policy.topup_min)
 }
 
 /// Whether a row takes the credit below the limit, and nothing is under way that brings more.

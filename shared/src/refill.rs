@@ -7,7 +7,7 @@ use crate::apply::is_refill_possible;
 use crate::event::{Change, CreditKind, Want};
 use crate::money::Usd;
 use crate::policy::{Policy, RefillPolicy};
-use crate::state::{AccountState, EverPaid, Refill, RefillPurpose, Trial, TrialPhase};
+use crate::state::{AccountState, EverPaid, Refill, RefillPurpose, Standing, Trial, TrialPhase};
 use crate::timestamp::{DAY, HOUR, Timestamp};
 
 /// When a charge of some amount is allowed by back-off, daily number and monthly cap.
@@ -50,6 +50,9 @@ pub fn want(after: &AccountState, change: &Change, policy: &Policy, now: Timesta
     if after.refill.attempt.is_some() || after.refill.wanted.is_some() {
         return None;
     }
+    if has_been_off_too_long(after, &policy.refill, now) {
+        return None;
+    }
     let agreed = after.refill.agreement?;
     let (amount, purpose) = match renewal(after, change, policy) {
         Some(amount) => (amount, RefillPurpose::TrialRenewal),
@@ -84,6 +87,12 @@ pub fn hours_covered(amount: Usd, state: &AccountState) -> Option<i64> {
         return None;
     }
     i64::try_from((amount.decimal() / rate).floor()).ok()
+}
+
+/// Whoever comes back after that adds credit by hand.
+fn has_been_off_too_long(after: &AccountState, policy: &RefillPolicy, now: Timestamp) -> bool {
+    let Standing::Suspended(suspension) = &after.standing else { return false };
+    suspension.as_of.plus(policy.suspended_seconds) <= now
 }
 
 fn renewal(after: &AccountState, change: &Change, policy: &Policy) -> Option<Usd> {

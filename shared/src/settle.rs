@@ -4,7 +4,8 @@
 //! nothing but the state, the list and the time: a repeated, late or missing trigger needs no code of its own. What
 //! is due is done in the order of the instants at which it was due, so that a late run writes the same rows as
 //! punctual runs would have; only a suspension counts its grace from the row, because nobody knew before, and so does the
-//! announcement of a deletion: from the warning on there are 24 hours, however late it comes.
+//! announcement of a deletion: from the warning on there are 24 hours, however late it comes. Its time must then be the time
+//! at which it is told, so triggers that may have waited in a queue leave it to the next one that has not ([`Delivery`]).
 
 use std::collections::BTreeSet;
 
@@ -26,13 +27,22 @@ use crate::view::View;
 /// The most rows one settling writes: two years of hours. A run that meets it goes on where it stopped.
 pub const ROWS_MAX: usize = 2 * 366 * 24;
 
+/// How long after its own time a trigger may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Days: it may have waited in a queue. Nothing that gives the customer time begins with it.
+    Queued,
+    /// Minutes.
+    Prompt,
+}
+
 /// All rows that bring the account up to `now`, and the account after them.
 ///
 /// # Errors
 /// As [`next_row`].
 pub fn settle(view: &mut View<'_>, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     let mut events = Vec::new();
-    while let Some(event) = next_row(view, now)? {
+    while let Some(event) = next_row(view, now, Delivery::Prompt)? {
         view.apply(&event);
         events.push(event);
         if events.len() == ROWS_MAX {
@@ -47,13 +57,16 @@ pub fn settle(view: &mut View<'_>, now: Timestamp) -> Result<Vec<Event>, Refusal
 /// # Errors
 /// [`Refusal::TimeBeforeLastRow`]; [`Refusal::UnknownSku`] or [`Refusal::WrongUnit`] if the price list lacks what
 /// runs.
-pub fn next_row(view: &View<'_>, now: Timestamp) -> Result<Option<Event>, Refusal> {
+pub fn next_row(view: &View<'_>, now: Timestamp, delivery: Delivery) -> Result<Option<Event>, Refusal> {
     let state = view.state();
     if !state.is_open() {
         return Ok(None);
     }
     check_time(state, now)?;
-    let mut done = BTreeSet::new();
+    let mut done = match delivery {
+        Delivery::Queued => BTreeSet::from([Obligation::AnnounceDeletion]),
+        Delivery::Prompt => BTreeSet::new(),
+    };
     while let Some(obligation) = first_due(state, view.policy(), now, &done) {
         if let Some(outcome) = carry_out(view, &obligation, now)? {
             return finish(state, outcome, Cause::Time, view.policy(), now).map(Some);

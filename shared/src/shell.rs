@@ -7,6 +7,7 @@ use aws_types::SdkConfig;
 
 use crate::prices::PriceList;
 use crate::settings::{Settings, SettingsError};
+use crate::settle::Delivery;
 use crate::store::{Fault, Occasion, Store};
 use crate::timestamp::{MINUTE, Timestamp};
 
@@ -53,7 +54,7 @@ impl Billing {
         Ok(prices)
     }
 
-    /// What a trigger brings along, for one account.
+    /// What a trigger brings along, for one account. It may have waited in a queue, unless it is said to be prompt.
     #[must_use]
     pub fn occasion<'a>(
         &'a self,
@@ -61,7 +62,7 @@ impl Billing {
         prices: &'a PriceList,
         now: Timestamp,
     ) -> Occasion<'a> {
-        Occasion { account, prices, policy: &self.settings.policy, now }
+        Occasion { account, prices, policy: &self.settings.policy, now, delivery: Delivery::Queued }
     }
 
     fn cached(&self) -> Option<(Timestamp, Arc<PriceList>)> {

@@ -13,6 +13,7 @@ use tollgate::policy::Policy;
 use tollgate::prices::{Price, PriceList, Unit};
 use tollgate::request::{self, NewResource, Project};
 use tollgate::row::Head;
+use tollgate::settle::Delivery;
 use tollgate::state::AccountState;
 use tollgate::store::{BeforeCommand, Done, Failure, Fault, Occasion, Receipt, SettleReport, Store, Tables as Names};
 use tollgate::timestamp::Timestamp;
@@ -91,7 +92,7 @@ impl Ledger {
     /// What a trigger at that time brings along.
     #[must_use]
     pub fn occasion<'a>(&'a self, account: &'a AccountId, now: Timestamp) -> Occasion<'a> {
-        Occasion { account, prices: &self.prices, policy: &self.policy, now }
+        Occasion { account, prices: &self.prices, policy: &self.policy, now, delivery: Delivery::Prompt }
     }
 
     /// The account's newest row.

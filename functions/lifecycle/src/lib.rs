@@ -11,8 +11,9 @@ use tollgate::due::refill_needs_driving;
 use tollgate::ids::AccountId;
 use tollgate::metrics::Summary;
 use tollgate::prices::PriceList;
+use tollgate::settle::Delivery;
 use tollgate::shell::Billing;
-use tollgate::store::{Due, Fault, SettleReport, Shard};
+use tollgate::store::{Due, Fault, Occasion, SettleReport, Shard};
 use tollgate::timestamp::Timestamp;
 
 /// The `detail-type` of a refill that is wanted or open and must be driven on.
@@ -149,7 +150,9 @@ async fn settle_one(
     now: Timestamp,
 ) -> (AccountId, Result<(SettleReport, bool), Fault>) {
     let billing = &clients.billing;
-    let settled = billing.store.settled(billing.occasion(&account, prices, now)).await;
+    // The template drops a minute's trigger after five minutes: lifecycle is who warns of deletions.
+    let occasion = Occasion { delivery: Delivery::Prompt, ..billing.occasion(&account, prices, now) };
+    let settled = billing.store.settled(occasion).await;
     let outcome = settled.map(|settled| {
         let needs_refill = refill_needs_driving(settled.view.state(), &billing.settings.policy, now);
         (settled.report, needs_refill)

@@ -222,7 +222,9 @@ async fn events_of(
 /// Whom to write to; nobody, with an alarm, if that will never be known without somebody's doing.
 async fn address(billing: &Billing, account: &AccountId) -> Result<Option<Email>, Fault> {
     match billing.store.email(account).await {
-        Err(fault) if !fault.may_retry() => {
+        // This account's item, and nobody else's. A call that is rejected says nothing of it: a permission that is missing would
+        // take the address from every notice, so these rows wait until somebody has mended it.
+        Err(fault @ Fault::Malformed { .. }) => {
             // What is wrong names the item and never quotes it: no address is logged.
             tracing::error!(alarm = "profile_unreadable", %account, %fault, "a notice is published without an address");
             Ok(None)

@@ -12,6 +12,7 @@ use tollgate::row::{FORMAT, Head, next_row};
 use tollgate::settings::Settings;
 use tollgate::shell::Billing;
 use tollgate::state::AccountState;
+use tollgate::store::{Store, Tables};
 use tollgate_tests::bus::RecordingBus;
 use tollgate_tests::faults::{Calls, Fault, Operation};
 use tollgate_tests::ledger::{ALICE, Ledger, named};
@@ -235,6 +236,21 @@ async fn a_row_whose_address_cannot_be_read_comes_again_and_nothing_before_it_is
     let response = world.publish(vec![record, opened("c", "8")]).await;
     assert_eq!(again_from(&response), Vec::<&str>::new());
     assert_eq!(accounts(&world.bus.take()), [ALICE, "c"]);
+}
+
+#[tokio::test]
+async fn while_nobody_may_read_addresses_notices_wait() {
+    let mut world = World::new().await;
+    let record = world.suspended().await;
+    let tables = Tables { accounts: "no-table-of-ours".to_owned(), ..world.ledger.names() };
+    let permitted =
+        std::mem::replace(&mut world.clients.billing.store, Store::new(world.ledger.client.clone(), tables));
+    let batch = vec![opened("b", "1"), record];
+    assert_eq!(again_from(&world.publish(batch.clone()).await), ["7"]);
+    assert_eq!(accounts(&world.bus.take()), ["b"]);
+    world.clients.billing.store = permitted;
+    assert_eq!(again_from(&world.publish(batch).await), Vec::<&str>::new());
+    assert_eq!(accounts(&world.bus.take()), ["b", ALICE]);
 }
 
 #[tokio::test]

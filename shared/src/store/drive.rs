@@ -12,7 +12,7 @@ use crate::prices::PriceList;
 use crate::refusal::Refusal;
 use crate::request;
 use crate::row::{Digest, Head};
-use crate::settle::{ROWS_MAX, next_row};
+use crate::settle::{Delivery, ROWS_MAX, next_row};
 use crate::state::AccountState;
 use crate::timestamp::Timestamp;
 use crate::view::View;
@@ -28,6 +28,8 @@ pub struct Occasion<'a> {
     pub policy: &'a Policy,
     /// The trigger's own time (UTC).
     pub now: Timestamp,
+    /// How long ago that may be.
+    pub delivery: Delivery,
 }
 
 /// Whether an account is settled before a command that does not need its list.
@@ -324,7 +326,7 @@ impl<'s, 'a> Driver<'s, 'a> {
     async fn settle(&mut self, mut current: Current<'a>) -> Result<Current<'a>, Fault> {
         for _ in 0..ROWS_MAX {
             let now = self.now(current.view.state());
-            let Some(event) = next_row(&current.view, now).map_err(Fault::Unpriced)? else {
+            let Some(event) = next_row(&current.view, now, self.occasion.delivery).map_err(Fault::Unpriced)? else {
                 break;
             };
             self.report.found += 1;

@@ -6,7 +6,7 @@ use tollgate::command::Command;
 use tollgate::decide::decide;
 use tollgate::due::due_at;
 use tollgate::event::{Cause, Change, Event, StopReason};
-use tollgate::settle::next_row;
+use tollgate::settle::{Delivery, next_row};
 use tollgate::state::{AccountState, Standing, Tax};
 use tollgate::timestamp::Timestamp;
 use tollgate::view::View;
@@ -24,7 +24,7 @@ pub(crate) fn check(world: &World) -> Check {
     let view = world.view(&world.account, &prices, &world.policy)?;
     let (state, now) = (view.state(), world.now);
     let due = due_at(state, &world.policy);
-    let row = |at| next_row(&view, at).map_err(|refusal| refusal.to_string());
+    let row = |at| next_row(&view, at, Delivery::Prompt).map_err(|refusal| refusal.to_string());
 
     // Whatever is due now or soon and is not the hourly run's, is announced in time.
     let soon = AHEAD[usize::try_from(state.next_seq).unwrap_or(0) % AHEAD.len()];

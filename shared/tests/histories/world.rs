@@ -17,7 +17,7 @@ use tollgate::prices::{Price, PriceList, Unit};
 use tollgate::refusal::Refusal;
 use tollgate::request::{self, NewResource, Project};
 use tollgate::row::{self, Head, Row};
-use tollgate::settle::next_row;
+use tollgate::settle::{Delivery, next_row};
 use tollgate::state::{AccountState, Comeback, Pending, RefillPurpose, Tax};
 use tollgate::timestamp::Timestamp;
 use tollgate::view::View;
@@ -254,7 +254,9 @@ impl World {
     }
 
     fn settle_view(&mut self, view: &mut View<'_>, now: Timestamp) -> Check {
-        while let Some(event) = next_row(view, now).map_err(|refusal| format!("settling is refused: {refusal}"))? {
+        while let Some(event) =
+            next_row(view, now, Delivery::Prompt).map_err(|refusal| format!("settling is refused: {refusal}"))?
+        {
             ensure!(event.at == now, "a row of {} is dated {}", now, event.at);
             self.append(view, &event, Asked::default())?;
         }

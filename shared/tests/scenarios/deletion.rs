@@ -6,6 +6,7 @@ use tollgate::event::{Decline, PendingEnd};
 use tollgate::ids::ResourceId;
 use tollgate::refusal::Refusal;
 use tollgate::state::{Pending, Standing};
+use tollgate::timestamp::{DAY, HOUR};
 
 use crate::world::{World, at, is_good, named};
 
@@ -172,6 +173,32 @@ fn a_refill_that_fails_after_the_warning_is_followed_by_another_warning_and_a_da
         .rows(&["11-25T14:10:00 refill_failed 0.00 = 0.00", "11-25T14:10:00 deletion_announced 0.00 = 0.00"]);
     world.settle("26T14:09:59").rows(&[]);
     world.settle("26T14:10").rows(&["11-26T14:10:00 deleting 0.00 = 0.00"]);
+}
+
+#[test]
+fn attempts_that_come_to_nothing_do_not_put_off_the_deletion_for_ever() {
+    let mut world = suspended();
+    world.settle("24T13:00");
+    world.agree_to_refill("25T12:55", ("5", "25"), None);
+    let mut now = at("25T12:56");
+    // Each stays open for most of a day, and the next is wanted before the deadline that this one moved.
+    for _ in 0..13 {
+        let (begun, failed, again) = (now, now.plus(20 * HOUR), now.plus(21 * HOUR));
+        world.begin_refill(&begun.to_string()).unwrap();
+        world.refill_fails(&failed.to_string(), Decline::NotCharged);
+        world.settle(&again.to_string());
+        now = again;
+    }
+    assert!(now >= at("12-06T13:00"), "two weeks are over: {now}");
+    assert_eq!(world.begin_refill(&now.to_string()).err(), Some(Refusal::RefillNotWanted));
+    let Standing::Suspended(suspension) = &world.state.standing else { panic!("{:?}", world.state.standing) };
+    let delete_at = suspension.delete_at.unwrap();
+    assert!(delete_at <= now.plus(DAY), "{delete_at}");
+    // Nor does who agrees anew each day.
+    world.agree_to_refill(&now.to_string(), ("5", "50"), None);
+    assert_eq!(world.state.refill.wanted, None);
+    world.settle(&delete_at.to_string());
+    assert!(matches!(world.state.standing, Standing::Deleting(_)));
 }
 
 #[test]
