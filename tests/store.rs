@@ -303,15 +303,15 @@ async fn a_look_up_leads_to_account_and_row_and_stays_as_it_was_first_noted() {
 }
 
 #[tokio::test]
-async fn whose_a_customer_is_may_stand_in_a_look_up_of_an_earlier_release() {
+async fn whose_an_object_is_a_look_up_tells_too() {
     let ledger = Ledger::with_credit("10").await;
-    ledger.store.note_look_ups(&alice(), 0, &["cus_old"]).await.unwrap();
-    assert_eq!(ledger.store.owner("cus_old").await.unwrap(), Some(alice()));
+    ledger.store.note_look_ups(&alice(), 0, &["cus_1"]).await.unwrap();
+    assert_eq!(ledger.store.owner("cus_1").await.unwrap(), Some(alice()));
     // What was noted as an owner goes first, and is one read.
-    ledger.store.note_look_ups(&alice(), 0, &["cus_new"]).await.unwrap();
-    ledger.store.note_owner(&named("bob"), "cus_new").await.unwrap();
+    ledger.store.note_look_ups(&alice(), 1, &["cs_1"]).await.unwrap();
+    ledger.store.note_owner(&named("bob"), "cs_1").await.unwrap();
     drop(ledger.faults.take_calls());
-    assert_eq!(ledger.store.owner("cus_new").await.unwrap(), Some(named("bob")));
+    assert_eq!(ledger.store.owner("cs_1").await.unwrap(), Some(named("bob")));
     assert_eq!(ledger.faults.operations(), [Operation::GetItem]);
 }
 

@@ -64,17 +64,32 @@ pub fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<SdkConf
 /// # Errors
 /// [`SettingsError`] if Amazon's roots cannot be used.
 pub fn connector(timeouts: HttpConnectorSettings) -> Result<SharedHttpConnector, SettingsError> {
+    Ok(connector_with(tls()?, timeouts))
+}
+
+/// A way to anybody whom the operating system trusts. Its certificates are read here: not for where every millisecond counts.
+///
+/// # Errors
+/// [`SettingsError`] if they cannot be used.
+pub fn connector_to_anybody(timeouts: HttpConnectorSettings) -> Result<SharedHttpConnector, SettingsError> {
+    Ok(connector_with(tls_trusting(TrustStore::default())?, timeouts))
+}
+
+fn connector_with(tls: TlsContext, timeouts: HttpConnectorSettings) -> SharedHttpConnector {
     let connector = Connector::builder()
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .tls_context(tls()?)
+        .tls_context(tls)
         .connector_settings(timeouts)
         .sleep_impl(TokioSleep::new())
         .build();
-    Ok(SharedHttpConnector::new(connector))
+    SharedHttpConnector::new(connector)
 }
 
 fn tls() -> Result<TlsContext, SettingsError> {
-    let trust = TrustStore::empty().with_pem_certificate(ROOTS);
+    tls_trusting(TrustStore::empty().with_pem_certificate(ROOTS))
+}
+
+fn tls_trusting(trust: TrustStore) -> Result<TlsContext, SettingsError> {
     let tls = TlsContext::builder().with_trust_store(trust).build();
     tls.map_err(|error| SettingsError::Unusable { variable: "AWS_REGION", why: error.to_string() })
 }

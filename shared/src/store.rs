@@ -11,7 +11,7 @@
 //! | `<account>#lines#<digest>` | 0, 1, … | the lines of a row that do not fit it, in chunks |
 //! | `claim#<key>` | 0 | who used a key that may be used once: `owner`, `row`; for requests also `digest` and `expires` |
 //! | `lookup#<Stripe's id>` | 0 | where a payment's other ids lead to: `owner`, `row` |
-//! | `owner#<Stripe's id>` | 0 | whose an object of Stripe's is, before any row tells of it: `owner` (before, a look-up told that too) |
+//! | `owner#<Stripe's id>` | 0 | whose an object of Stripe's is, before any row tells of it: `owner` |
 //!
 //! (No id contains `#`, so the five kinds cannot meet.)
 //!

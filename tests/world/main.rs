@@ -21,6 +21,7 @@
 
 mod bad_input;
 mod bad_webhooks;
+mod deployed;
 mod described;
 mod invariants;
 mod killed;

@@ -210,7 +210,7 @@ async fn a_payment_is_found_by_each_of_its_ids() {
     let api = with_credit("25").await;
     let (alice, store) = (named(ALICE), &api.ledger.undisturbed);
     store.note_look_ups(&alice, 1, &["cs_1", "ch_1", "in_1", "re_9"]).await.unwrap();
-    store.note_owner(&alice, "cus_1").await.unwrap();
+    store.note_look_ups(&alice, 0, &["cus_1"]).await.unwrap();
     // The page was known before its payment.
     store.note_owner(&alice, "cs_1").await.unwrap();
     let ids = PaymentIds { session: Some("cs_1".to_owned()), charge: Some("ch_1".to_owned()), invoice: None };

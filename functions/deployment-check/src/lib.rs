@@ -2,26 +2,31 @@
 //! whose secret cannot be read, fails with the sentence that they would have logged, before a customer meets it.
 //!
 //! CloudFormation's own patterns and rules see each parameter's form. What they cannot see is here: whether amounts go together,
-//! whether a list is one, whether the secret exists, may be read and holds a key. Stripe is not asked: a deployment must not
-//! depend on Stripe being up, and a first one comes before the webhook's secret is known.
+//! whether a list is one, whether the page could be served, whether the issuer of tokens is one, whether the secret exists, may be
+//! read and holds a key. Stripe is not asked: a deployment must not depend on Stripe being up, and a first one comes before the
+//! webhook's secret is known.
 //!
 //! The answer is put where the request says (docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide, "CloudFormation custom
 //! resource request and response reference"). Whatever happens, there is one within half a minute: a deployment waits for it.
 
 mod answer;
+mod issuer;
 mod request;
 
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 use aws_types::SdkConfig;
+use console::Console;
 use tollgate::settings::{Settings, SettingsError};
 use tollgate::stripe::secret::SecretError;
-use tollgate::stripe::{OnDemand, StartError};
+use tollgate::stripe::{Mode, OnDemand, StartError};
 
 pub use answer::{Answer, NotTaken, Status};
 pub use request::{Asked, Request, ResponseUrl};
 
+/// The stage whose customers pay: the template's rules know it by the same name.
+const PRODUCTION: &str = "prod";
 /// How long it may take to connect to where the answer goes, in seconds.
 const CONNECT_SECONDS: u64 = 2;
 /// How long the answer may take, in seconds.
@@ -63,8 +68,16 @@ enum Unfit {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
+    Page(#[from] console::SettingsError),
+    #[error(transparent)]
+    Issuer(#[from] issuer::NoIssuer),
+    #[error(transparent)]
     Stripe(#[from] StartError),
-    #[error("the secret (STRIPE_SECRET_ARN) was not read within {0:?}: Secrets Manager does not answer")]
+    #[error(
+        "the secret (STRIPE_SECRET_ARN) holds a key of Stripe's test mode, and STAGE is prod: its cards would buy credit"
+    )]
+    TestMode,
+    #[error("the secret (STRIPE_SECRET_ARN) or the issuer of tokens (TOKEN_ISSUER) did not answer within {0:?}")]
     Late(Duration),
 }
 
@@ -107,19 +120,27 @@ pub async fn handle(
 
 async fn check(clients: &Clients, value_of: impl Fn(&'static str) -> Option<String>) -> Result<(), Unfit> {
     Settings::read(&value_of)?;
+    Console::read(&value_of)?;
+    let issuer = value_of("TOKEN_ISSUER").unwrap_or_default();
     // Made anew for each request: what it has read once it does not read again.
     let stripe = OnDemand::read(&clients.aws, &value_of)?;
     let limit = clients.patience.give_up_after;
     // On the heap: the SDK's futures are so deep that the compiler gives up on one more around them.
-    let read = Box::pin(read(&stripe, clients.patience));
-    tokio::time::timeout(limit, read).await.map_err(|_| Unfit::Late(limit))?
+    let mode = Box::pin(mode(&stripe, clients.patience));
+    let both = async { tokio::join!(mode, issuer::check(issuer.trim())) };
+    let (mode, issued) = tokio::time::timeout(limit, both).await.map_err(|_| Unfit::Late(limit))?;
+    if mode? == Mode::Test && value_of("STAGE").as_deref() == Some(PRODUCTION) {
+        return Err(Unfit::TestMode);
+    }
+    Ok(issued?)
 }
 
-async fn read(stripe: &OnDemand, patience: Patience) -> Result<(), Unfit> {
+/// The mode of the key in the secret.
+async fn mode(stripe: &OnDemand, patience: Patience) -> Result<Mode, Unfit> {
     let mut attempt = 1;
     loop {
         match stripe.get().await {
-            Ok(_) => return Ok(()),
+            Ok(stripe) => return Ok(stripe.mode()),
             Err(StartError::Secret(SecretError::Unreadable { .. })) if attempt < patience.attempts_max => {
                 attempt += 1;
                 tokio::time::sleep(patience.pause).await;

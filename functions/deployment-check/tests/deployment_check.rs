@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::routing::get;
 use deployment_check::{Answer, Clients, NotTaken, Patience, Request, handle, way_back};
 use serde_json::{Value, json};
 use tollgate_local::template::Template;
@@ -28,6 +29,17 @@ struct World {
     cloudformation: CloudFormation,
     clients: Clients,
     vault: Arc<Mutex<Vault>>,
+    issuer: String,
+}
+
+/// An issuer of tokens that publishes this about itself, `{issuer}` being its own address.
+async fn issuer(status: u16, configuration: &str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("http://{}/pool", listener.local_addr().unwrap());
+    let answer = (StatusCode::from_u16(status).unwrap(), configuration.replace("{issuer}", &issuer));
+    let router = Router::new().route("/pool/.well-known/openid-configuration", get(|| async { answer }));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    issuer
 }
 
 impl World {
@@ -45,7 +57,8 @@ impl World {
         let patience =
             Patience { pause: Duration::from_millis(1), attempts_max: 3, give_up_after: Duration::from_secs(10) };
         let clients = Clients { aws: tollgate::aws::read(value_of).unwrap(), way_back: way_back().unwrap(), patience };
-        World { cloudformation: CloudFormation::new().await, clients, vault }
+        let issuer = issuer(200, r#"{"issuer": "{issuer}", "jwks_uri": "{issuer}/keys", "more": []}"#).await;
+        World { cloudformation: CloudFormation::new().await, clients, vault, issuer }
     }
 
     async fn with_secret(text: &str) -> World {
@@ -59,6 +72,7 @@ impl World {
             set.or_else(|| match variable {
                 "LEDGER_TABLE" | "ACCOUNTS_TABLE" => Some(variable.to_lowercase()),
                 "STRIPE_SECRET_ARN" => Some(ARN.to_owned()),
+                "TOKEN_ISSUER" => Some(self.issuer.clone()),
                 _ => None,
             })
         };
@@ -121,6 +135,8 @@ async fn a_parameter_that_cannot_be_used_is_named() {
         (("STRIPE_TAX", "maybe"), "STRIPE_TAX"),
         (("LEDGER_TABLE", ""), "LEDGER_TABLE"),
         (("STRIPE_SECRET_ARN", " "), "STRIPE_SECRET_ARN"),
+        (("TOKEN_ISSUER", "https://issuer_of.example"), "TOKEN_ISSUER"),
+        (("PAGE_CONNECT", "https://a.example;script-src"), "PAGE_CONNECT"),
     ] {
         let (status, reason) = world.answer("Create", &[set]).await;
         assert_eq!(status, "FAILED", "{set:?}");
@@ -129,6 +145,39 @@ async fn a_parameter_that_cannot_be_used_is_named() {
     assert_eq!(world.reads(), 0, "what is wrong without the secret is said without it");
     let (_, reason) = world.answer("Update", &[("TOPUP_MAX", "0.99")]).await;
     assert_eq!(reason, "the environment variable TOPUP_MIN cannot be used: it is above TOPUP_MAX, $0.99");
+}
+
+#[tokio::test]
+async fn an_issuer_that_issues_nothing_is_told_before_there_are_tables() {
+    let world = World::with_secret(SECRET).await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let slashed = format!("{}/", world.issuer);
+    let otherwise = "says that the issuer is";
+    for (issuer, why) in [
+        (issuer(404, "").await, "answers with status 404"),
+        (issuer(200, "<html>").await, "is no OpenID configuration"),
+        (issuer(200, r#"{"issuer": "{issuer}"}"#).await, "missing field `jwks_uri`"),
+        (issuer(200, r#"{"issuer": "{issuer}", "jwks_uri": ""}"#).await, "names no jwks_uri"),
+        // API Gateway compares it with a token's `iss` to the letter.
+        (issuer(200, r#"{"issuer": "{issuer}/", "jwks_uri": "{issuer}/keys"}"#).await, otherwise),
+        (slashed, otherwise),
+        (format!("http://{nobody}"), "does not answer"),
+    ] {
+        let (status, reason) = world.answer("Create", &[("TOKEN_ISSUER", &issuer)]).await;
+        assert_eq!(status, "FAILED", "{issuer}");
+        assert!(reason.contains("TOKEN_ISSUER") && reason.contains(why), "{issuer}: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn test_cards_buy_no_credit_in_production() {
+    let world = World::with_secret(SECRET).await;
+    let (status, reason) = world.answer("Create", &[("STAGE", "prod")]).await;
+    assert_eq!(status, "FAILED");
+    assert!(reason.contains("STRIPE_SECRET_ARN") && reason.contains("STAGE"), "{reason}");
+    let live = World::with_secret(&SECRET.replace("test", "live")).await;
+    assert_eq!(live.answer("Create", &[("STAGE", "prod")]).await.0, "SUCCESS");
+    assert_eq!(live.answer("Create", &[("STAGE", "dev")]).await.0, "SUCCESS");
 }
 
 #[tokio::test]

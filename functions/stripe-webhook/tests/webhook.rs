@@ -181,7 +181,7 @@ async fn a_payment_is_credited_to_the_account_of_its_customer_alone() {
     let world = World::new().await;
     paid(&world).await;
     let store = &world.ledger().undisturbed;
-    store.note_owner(&named("another"), "cus_another").await.unwrap();
+    store.note_look_ups(&named("another"), 0, &["cus_another"]).await.unwrap();
     let told_of = |kind: &str| {
         let object = match kind {
             "payment_intent.succeeded" => "payment_intent",

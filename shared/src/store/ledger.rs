@@ -213,8 +213,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whose an object of Stripe's is; `None` if that was never noted. Earlier releases noted it as a look-up, and what
-    /// they wrote stays: without it a customer of theirs would be nobody's, and what they pay foreign.
+    /// Whose an object of Stripe's is; `None` if that was never noted. What a row tells of, and customers, are look-ups.
     ///
     /// # Errors
     /// [`Fault`]
@@ -226,7 +225,8 @@ impl Store {
         Ok(owned.map(|claimed| claimed.account))
     }
 
-    /// Notes whose an object of Stripe's is: a customer, a payment page, an invoice, a card. The first note stays.
+    /// Notes whose an object of Stripe's is, of which a row may tell later, and then looks it up: a payment page, an invoice, a card.
+    /// The first note stays.
     ///
     /// # Errors
     /// [`Fault`]

@@ -389,7 +389,8 @@ impl Desk<'_> {
     /// [`Fault`]
     pub async fn account_of(&self, customer: Option<&CustomerId>) -> Result<Option<AccountId>, Fault> {
         let Some(customer) = customer else { return Ok(None) };
-        self.billing.store.owner(customer.as_str()).await
+        let noted = self.billing.store.look_up(customer.as_str()).await?;
+        Ok(noted.map(|noted| noted.account))
     }
 
     /// The payment that money goes back from, credited by now if it is ours: what takes it back may be told first.

@@ -99,7 +99,7 @@ fn credit_after_the_warning_ends_it_and_another_suspension_has_its_own() {
 #[test]
 fn with_a_grace_of_a_day_the_suspension_is_itself_the_warning() {
     let mut world = World::with_credit("5.00");
-    world.policy.grace_seconds = tollgate::timestamp::DAY;
+    world.policy.grace_seconds = DAY;
     world.start("12:00", "a", "vm100").unwrap();
     world.command("12:30", Command::Correct { amount: named("-4.00"), reason: "all".to_owned() }).unwrap();
     world.settle("13:00").shown_are_seen();
@@ -220,7 +220,7 @@ fn credit_that_is_taken_back_while_frozen_leaves_a_day_as_well() {
 #[test]
 fn with_a_grace_of_a_day_a_payment_that_falls_through_is_followed_by_a_warning() {
     let mut world = World::with_credit("5.00");
-    world.policy.grace_seconds = tollgate::timestamp::DAY;
+    world.policy.grace_seconds = DAY;
     world.start("12:00", "a", "vm100").unwrap();
     world.command("12:30", Command::Correct { amount: named("-4.00"), reason: "all".to_owned() }).unwrap();
     let pending = Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
