@@ -67,8 +67,8 @@ pub struct RefillPolicy {
     /// The pause after a failed attempt; an hour by default. Card networks count repeats: Visa allows 15 in 30
     /// days (docs.stripe.com/declines/card).
     pub backoff_seconds: i64,
-    /// For how long, after the end of what was paid, the card of an account that is off is still charged; 14 days by default.
-    /// An attempt holds back the deletion, and without an end those that fail would do so for ever.
+    /// For how long, after the end of what was paid, the card of an account that is off is still charged; 14 days by default, and
+    /// never less than the grace. An attempt holds back the deletion, and without an end those that fail would do so for ever.
     pub suspended_seconds: i64,
     /// Failed attempts in a row after which refills pause; four by default.
     pub failures_max: u32,

@@ -50,7 +50,7 @@ pub fn want(after: &AccountState, change: &Change, policy: &Policy, now: Timesta
     if after.refill.attempt.is_some() || after.refill.wanted.is_some() {
         return None;
     }
-    if has_been_off_too_long(after, &policy.refill, now) {
+    if is_off_too_long(after, policy, now) {
         return None;
     }
     let agreed = after.refill.agreement?;
@@ -64,6 +64,14 @@ pub fn want(after: &AccountState, change: &Change, policy: &Policy, now: Timesta
         Allowed::At(at) => Some(Want::At(at)),
         Allowed::Never => None,
     }
+}
+
+/// Whether an account has been suspended for so long that its card is no longer charged: whoever comes back after that adds credit
+/// by hand. Never before the end of the grace.
+#[must_use]
+pub fn is_off_too_long(state: &AccountState, policy: &Policy, now: Timestamp) -> bool {
+    let Standing::Suspended(suspension) = &state.standing else { return false };
+    suspension.as_of.plus(policy.refill.suspended_seconds.max(policy.grace_seconds)) <= now
 }
 
 /// What a trial's renewal charges: what was used in it (it lasts less than the 30 days that are looked at),
@@ -87,12 +95,6 @@ pub fn hours_covered(amount: Usd, state: &AccountState) -> Option<i64> {
         return None;
     }
     i64::try_from((amount.decimal() / rate).floor()).ok()
-}
-
-/// Whoever comes back after that adds credit by hand.
-fn has_been_off_too_long(after: &AccountState, policy: &RefillPolicy, now: Timestamp) -> bool {
-    let Standing::Suspended(suspension) = &after.standing else { return false };
-    suspension.as_of.plus(policy.suspended_seconds) <= now
 }
 
 fn renewal(after: &AccountState, change: &Change, policy: &Policy) -> Option<Usd> {

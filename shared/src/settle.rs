@@ -30,7 +30,7 @@ pub const ROWS_MAX: usize = 2 * 366 * 24;
 /// How long after its own time a trigger may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// Days: it may have waited in a queue. Nothing that gives the customer time begins with it.
+    /// Days: it may have waited in a queue. It warns nobody.
     Queued,
     /// Minutes.
     Prompt,

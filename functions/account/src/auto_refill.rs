@@ -6,12 +6,14 @@ use tollgate::command::{Command, RefillSettings};
 use tollgate::http::Call;
 use tollgate::ids::CardId;
 use tollgate::money::Usd;
+use tollgate::policy::Policy;
 use tollgate::problem::{Code, Problem};
-use tollgate::refill::hours_covered;
+use tollgate::refill::{hours_covered, is_off_too_long};
 use tollgate::refusal::Refusal;
 use tollgate::shell::Billing;
 use tollgate::state::{AccountState, RefillPause, Standing, SuspensionReason};
 use tollgate::store::BeforeCommand;
+use tollgate::timestamp::Timestamp;
 
 use crate::last_attempt::{LastAttempt, last_attempt};
 
@@ -63,7 +65,7 @@ struct Shown {
 pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     let on = OnAccount::of_caller(billing, call)?;
     let state = on.look(|view| view.state().clone()).await?;
-    let mut shown = shown(&state);
+    let mut shown = shown(&state, &billing.settings.policy, call.now);
     if shown.state == NEEDS_CUSTOMER {
         let attempt = state.refill.attempt.as_ref().map(|attempt| attempt.number);
         let confirmation = billing.store.customer_profile(on.account()).await?.confirmation;
@@ -87,7 +89,7 @@ pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed
     }
     let command = |state: &AccountState| body.over(state).map(Command::ChangeRefill);
     let row = on.execute_on_state(call.cause(), BeforeCommand::Settle, command).await?;
-    let mut shown = shown(&row.state);
+    let mut shown = shown(&row.state, &billing.settings.policy, call.now);
     shown.last_attempt = last_attempt(billing, on.account(), &row.state, None).await?;
     Ok(Answer::ok(&shown)?.of_row(row.seq))
 }
@@ -130,9 +132,9 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
     Option::deserialize(deserializer).map(Some)
 }
 
-fn shown(state: &AccountState) -> Shown {
+fn shown(state: &AccountState, policy: &Policy, now: Timestamp) -> Shown {
     let refill = &state.refill;
-    let Progress { state: progress, why, until } = progress(state);
+    let Progress { state: progress, why, until } = progress(state, policy, now);
     let hours = refill.agreement.and_then(|agreed| hours_covered(agreed.amount, state));
     let warning = hours.filter(|hours| *hours < HOURS_WARNING).map(|hours| {
         let unit = if hours == 1 { "hour" } else { "hours" };
@@ -167,7 +169,7 @@ impl Progress {
     }
 }
 
-fn progress(state: &AccountState) -> Progress {
+fn progress(state: &AccountState, policy: &Policy, now: Timestamp) -> Progress {
     let refill = &state.refill;
     if let Some(attempt) = &refill.attempt {
         return match attempt.void_at {
@@ -180,7 +182,7 @@ fn progress(state: &AccountState) -> Progress {
     if refill.agreement.is_none() {
         return Progress::of("idle", None);
     }
-    if let Some(why) = paused(state) {
+    if let Some(why) = paused(state, policy, now) {
         return Progress::of("paused", Some(why));
     }
     match (refill.wanted, refill.retry_at) {
@@ -191,7 +193,7 @@ fn progress(state: &AccountState) -> Progress {
 }
 
 /// Why no card is charged although refills are on.
-fn paused(state: &AccountState) -> Option<&'static str> {
+fn paused(state: &AccountState, policy: &Policy, now: Timestamp) -> Option<&'static str> {
     let refill = &state.refill;
     match refill.paused {
         Some(RefillPause::CardRefused) => return Some("card_refused"),
@@ -208,7 +210,8 @@ fn paused(state: &AccountState) -> Option<&'static str> {
     }
     match &state.standing {
         Standing::Good => None,
-        Standing::Suspended(suspension) => (suspension.reason == SuspensionReason::Staff).then_some("suspended"),
+        Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff => Some("suspended"),
+        Standing::Suspended(_) => is_off_too_long(state, policy, now).then_some("off_too_long"),
         Standing::Deleting(_) | Standing::Deleted(_) => Some("deleted"),
         Standing::Closed => Some("closed"),
     }

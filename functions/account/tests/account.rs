@@ -421,6 +421,19 @@ async fn a_refill_that_comes_too_often_is_worth_a_word_and_one_that_is_wanted_sa
 }
 
 #[tokio::test]
+async fn who_has_been_off_for_two_weeks_is_told_that_no_card_is_charged() {
+    let api = with_credit("5").await;
+    api.ledger.start(ALICE, "big", &["r1"], "11:00:00").await;
+    api.ledger.settle(ALICE, "23:00:00").await;
+    let body = json!({"enabled": true, "threshold": "10", "amount": "20", "payment_method": "pm_1"});
+    let shown = ask(&api, by(PUT_REFILL, "2026-12-08T10:00:00Z").json(&body)).await.body;
+    assert_eq!((&shown["state"], &shown["why"]), (&json!("paused"), &json!("off_too_long")));
+    let shown = ask(&api, by(REFILL, "2026-12-08T10:01:00Z")).await.body;
+    assert_eq!((&shown["enabled"], &shown["why"]), (&json!(true), &json!("off_too_long")));
+    assert_eq!(api.ledger.head(ALICE).await.state.refill.wanted, None);
+}
+
+#[tokio::test]
 async fn every_refusal_of_auto_refill_names_its_problem_and_writes_nothing() {
     let api = with_credit("25").await;
     let put = |body: Value| by(PUT_REFILL, "10:15:00").json(&body);

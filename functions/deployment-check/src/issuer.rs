@@ -6,17 +6,36 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings,
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use serde::Deserialize;
 
+use crate::Patience;
+
 /// How long connecting to it may take, in seconds.
 const CONNECT_SECONDS: u64 = 3;
 /// How long its answer may take, in seconds.
 const ANSWER_SECONDS: u64 = 5;
 
-/// Why no token of it would ever be accepted.
+/// Why no token of it would be accepted.
 #[derive(Debug, thiserror::Error)]
 #[error("the issuer of tokens (TOKEN_ISSUER) cannot be used: {address} {why}")]
 pub(crate) struct NoIssuer {
     address: String,
-    why: String,
+    why: Why,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Why {
+    /// It is not there at present.
+    #[error("{0}")]
+    Away(String),
+    /// It is none, or another one.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+impl NoIssuer {
+    /// Whether it may be another time.
+    pub(crate) fn is_away(&self) -> bool {
+        matches!(self.why, Why::Away(_))
+    }
 }
 
 /// What is read of an issuer's configuration.
@@ -29,34 +48,57 @@ struct Configuration {
 /// Asks an issuer for its configuration, as API Gateway does when it makes the authorizer, long after the tables, which then stay and
 /// are in the way. And API Gateway does not mind an issuer that calls itself otherwise: it only accepts none of its tokens.
 /// (openid.net/specs/openid-connect-discovery-1_0.html, section 4.)
-pub(crate) async fn check(issuer: &str) -> Result<(), NoIssuer> {
+pub(crate) async fn check(issuer: &str, patience: Patience) -> Result<(), NoIssuer> {
     let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-    let wrong = |why: String| NoIssuer { address: address.clone(), why };
-    let timeouts = HttpConnectorSettings::builder()
-        .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
-        .read_timeout(Duration::from_secs(ANSWER_SECONDS))
-        .build();
-    let way = tollgate::aws::connector_to_anybody(timeouts).map_err(|error| wrong(error.to_string()))?;
-    let text = fetched(&way, &address).await.map_err(wrong)?;
+    let mut attempt = 1;
+    loop {
+        match check_once(issuer, &address).await {
+            Err(Why::Away(_)) if attempt < patience.attempts_max => {
+                attempt += 1;
+                tokio::time::sleep(patience.pause).await;
+            }
+            checked => return checked.map_err(|why| NoIssuer { address, why }),
+        }
+    }
+}
+
+async fn check_once(issuer: &str, address: &str) -> Result<(), Why> {
+    let text = fetched(address).await?;
     let configuration: Configuration = serde_json::from_slice(&text)
-        .map_err(|error| wrong(format!("is no OpenID configuration with issuer and jwks_uri: {error}")))?;
+        .map_err(|error| Why::Wrong(format!("is no OpenID configuration with issuer and jwks_uri: {error}")))?;
     if configuration.issuer != issuer {
-        return Err(wrong(format!("says that the issuer is {:?}: set it so, to the letter", configuration.issuer)));
+        let told = configuration.issuer;
+        return Err(Why::Wrong(format!("says that the issuer is {told:?}: set it so, to the letter")));
     }
     if configuration.jwks_uri.is_empty() {
-        return Err(wrong("names no jwks_uri".to_owned()));
+        return Err(Why::Wrong("names no jwks_uri".to_owned()));
     }
     Ok(())
 }
 
-async fn fetched(way: &SharedHttpConnector, address: &str) -> Result<Vec<u8>, String> {
+async fn fetched(address: &str) -> Result<Vec<u8>, Why> {
     let mut get = HttpRequest::empty();
-    get.set_uri(address).map_err(|_| "is no address".to_owned())?;
-    let answer = way.call(get).await.map_err(|error| format!("does not answer: {error}"))?;
-    if !answer.status().is_success() {
-        return Err(format!("answers with status {}", answer.status().as_u16()));
+    get.set_uri(address).map_err(|_| Why::Wrong("is no address".to_owned()))?;
+    get.headers_mut().insert("accept", "application/json");
+    // Firewalls refuse who does not say who it is.
+    get.headers_mut().insert("user-agent", concat!("tollgate/", env!("CARGO_PKG_VERSION")));
+    let answer = way_to_anybody()?.call(get).await.map_err(|error| Why::Away(format!("does not answer: {error}")))?;
+    let status = answer.status();
+    if status.is_server_error() || status.as_u16() == 429 {
+        return Err(Why::Away(format!("answers with status {}", status.as_u16())));
+    }
+    if !status.is_success() {
+        return Err(Why::Wrong(format!("answers with status {}", status.as_u16())));
     }
     let body = aws_smithy_types::byte_stream::ByteStream::new(answer.into_body());
-    let body = body.collect().await.map_err(|error| format!("breaks off: {error}"))?;
+    let body = body.collect().await.map_err(|error| Why::Away(format!("breaks off: {error}")))?;
     Ok(body.into_bytes().to_vec())
+}
+
+fn way_to_anybody() -> Result<SharedHttpConnector, Why> {
+    let timeouts = HttpConnectorSettings::builder()
+        .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
+        .read_timeout(Duration::from_secs(ANSWER_SECONDS))
+        .build();
+    tollgate::aws::connector_to_anybody(timeouts).map_err(|error| Why::Wrong(error.to_string()))
 }

@@ -39,11 +39,11 @@ pub struct Clients {
     pub aws: SdkConfig,
     /// The way to where the answer goes.
     pub way_back: SharedHttpConnector,
-    /// How long the secret is tried.
+    /// How long secret and issuer are tried.
     pub patience: Patience,
 }
 
-/// How long the secret is tried. In a first deployment the function's role is seconds old, and IAM takes its time until all of
+/// How long secret and issuer are tried. In a first deployment the function's role is seconds old, and IAM takes its time until all of
 /// AWS knows what a role may do (docs.aws.amazon.com/IAM/latest/UserGuide, "Changes that I make are not always immediately
 /// visible").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,15 @@ pub async fn handle(
     request: &Request,
 ) -> Result<Answer, NotTaken> {
     let checked = match request.asked {
-        Asked::Create | Asked::Update => check(clients, value_of).await,
+        Asked::Create => check(clients, value_of).await,
+        // An issuer was there when the stack was made. That it is away now is no reason against a release, nor against taking one back.
+        Asked::Update => match check(clients, value_of).await {
+            Err(Unfit::Issuer(error)) if error.is_away() => {
+                tracing::warn!(%error, "deployed all the same");
+                Ok(())
+            }
+            checked => checked,
+        },
         // There is nothing to remove, and a stack must be removable whatever its parameters are.
         Asked::Delete => Ok(()),
     };
@@ -127,7 +135,7 @@ async fn check(clients: &Clients, value_of: impl Fn(&'static str) -> Option<Stri
     let limit = clients.patience.give_up_after;
     // On the heap: the SDK's futures are so deep that the compiler gives up on one more around them.
     let mode = Box::pin(mode(&stripe, clients.patience));
-    let both = async { tokio::join!(mode, issuer::check(issuer.trim())) };
+    let both = async { tokio::join!(mode, issuer::check(&issuer, clients.patience)) };
     let (mode, issued) = tokio::time::timeout(limit, both).await.map_err(|_| Unfit::Late(limit))?;
     if mode? == Mode::Test && value_of("STAGE").as_deref() == Some(PRODUCTION) {
         return Err(Unfit::TestMode);

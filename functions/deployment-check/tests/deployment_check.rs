@@ -170,6 +170,18 @@ async fn an_issuer_that_issues_nothing_is_told_before_there_are_tables() {
 }
 
 #[tokio::test]
+async fn an_issuer_that_is_away_stops_a_first_deployment_and_no_other() {
+    let world = World::with_secret(SECRET).await;
+    let away = issuer(503, "").await;
+    let (status, reason) = world.answer("Create", &[("TOKEN_ISSUER", &away)]).await;
+    assert_eq!(status, "FAILED");
+    assert!(reason.contains("TOKEN_ISSUER") && reason.contains("answers with status 503"), "{reason}");
+    assert_eq!(world.answer("Update", &[("TOKEN_ISSUER", &away)]).await.0, "SUCCESS");
+    let none = issuer(404, "").await;
+    assert_eq!(world.answer("Update", &[("TOKEN_ISSUER", &none)]).await.0, "FAILED");
+}
+
+#[tokio::test]
 async fn test_cards_buy_no_credit_in_production() {
     let world = World::with_secret(SECRET).await;
     let (status, reason) = world.answer("Create", &[("STAGE", "prod")]).await;

@@ -195,28 +195,27 @@ async fn start(clients: &Clients, time: &str) -> Result<Outcome, Failure> {
 async fn work(clients: &Clients, messages: &[Message]) -> Worked {
     let mut worked = Worked::default();
     for message in messages {
-        match work_on(clients, message).await {
-            Ok(report) => worked.report.add(report),
-            Err(failure) => {
-                tracing::error!(alarm = "slice_failed", message = message.message_id, %failure);
-                worked.batch_item_failures.push(ItemFailure { item_identifier: message.message_id.clone() });
-            }
+        let mut report = SliceReport::default();
+        if let Err(failure) = work_on(clients, message, &mut report).await {
+            tracing::error!(alarm = "slice_failed", message = message.message_id, %failure);
+            worked.batch_item_failures.push(ItemFailure { item_identifier: message.message_id.clone() });
         }
+        worked.report.add(report);
     }
     worked
 }
 
-async fn work_on(clients: &Clients, message: &Message) -> Result<SliceReport, Failure> {
+async fn work_on(clients: &Clients, message: &Message, report: &mut SliceReport) -> Result<(), Failure> {
     let unreadable = |error: serde_json::Error| Failure::Unreadable(error.to_string());
     let envelope: Envelope = serde_json::from_str(&message.body).map_err(unreadable)?;
     match envelope.detail_type.as_str() {
         SLICE => {
             let slice: Slice = serde_json::from_value(envelope.detail).map_err(unreadable)?;
-            slice::settle(clients, &slice, instant(&slice.time)?).await
+            slice::settle(clients, &slice, instant(&slice.time)?, report).await
         }
         ACCOUNT => {
             let Single { time, account } = serde_json::from_value(envelope.detail).map_err(unreadable)?;
-            Ok(slice::settle_one(clients, &account, instant(&time)?).await?)
+            Ok(slice::settle_one(clients, &account, instant(&time)?, report).await?)
         }
         other => Err(Failure::Unreadable(format!("unknown detail-type {other}"))),
     }

@@ -84,39 +84,47 @@ impl SliceReport {
     }
 }
 
-/// Settles the accounts of a slice until its end, or until the budget is spent; then hands on the rest.
-pub(crate) async fn settle(clients: &Clients, slice: &Slice, now: Timestamp) -> Result<SliceReport, Failure> {
+/// Settles the accounts of a slice until its end, or until the budget is spent; then hands on the rest. What was done is in the
+/// report also if it then fails.
+pub(crate) async fn settle(
+    clients: &Clients,
+    slice: &Slice,
+    now: Timestamp,
+    report: &mut SliceReport,
+) -> Result<(), Failure> {
     let shard = Shard::new(slice.shard).ok_or_else(|| Failure::Unreadable(format!("shard {}", slice.shard)))?;
     let Clients { billing, .. } = clients;
     let prices = billing.prices(now).await?;
     let mut budget = std::pin::pin!(tokio::time::sleep(clients.budget));
-    let mut report = SliceReport { hour: Some(now), ..SliceReport::default() };
     let mut after = slice.after.clone();
     loop {
         let page = billing.store.billable(shard, after.as_ref(), PAGE).await?;
-        settle_page(clients, page.accounts, &prices, now, &mut report).await;
+        settle_page(clients, page.accounts, &prices, now, report).await;
         after = page.next;
-        let Some(rest) = &after else {
-            report.slices += 1;
-            break;
-        };
+        let Some(rest) = &after else { break };
         if is_spent(budget.as_mut()).await {
             hand_on(clients, &Slice { after: Some(rest.clone()), ..slice.clone() }, now).await?;
             report.handed_on.push(rest.clone());
             break;
         }
     }
-    retry_alone(clients, slice, &report).await?;
-    Ok(report)
+    retry_alone(clients, slice, report).await?;
+    report.hour = Some(now);
+    report.slices += u32::from(after.is_none());
+    Ok(())
 }
 
 /// Settles a single account that had failed. If it fails again, its message is delivered again.
-pub(crate) async fn settle_one(clients: &Clients, account: &AccountId, now: Timestamp) -> Result<SliceReport, Fault> {
+pub(crate) async fn settle_one(
+    clients: &Clients,
+    account: &AccountId,
+    now: Timestamp,
+    report: &mut SliceReport,
+) -> Result<(), Fault> {
     let prices = clients.billing.prices(now).await?;
     let settled = clients.billing.store.settle(clients.billing.occasion(account, &prices, now)).await?;
-    let mut report = SliceReport::default();
     report.count(account.clone(), Ok(settled));
-    Ok(report)
+    Ok(())
 }
 
 async fn settle_page(

@@ -145,6 +145,22 @@ async fn an_account_that_fails_is_tried_again_alone_and_does_not_stop_the_others
 }
 
 #[tokio::test]
+async fn what_was_done_is_counted_although_the_rest_cannot_be_handed_on() {
+    let world = world(&["a", "b"]).await;
+    append_row_of_newer_format(&world.ledger, "b").await;
+    let slices = world.schedule("2026-11-22T11:00:00Z").await;
+    world.bus.die(usize::MAX);
+    let worked = world.work(&slices).await;
+    let Worked { batch_item_failures, report } = worked;
+    assert_eq!((report.appended, report.failed.len(), batch_item_failures.len()), (1, 1, 1));
+    assert_eq!(
+        usize::try_from(report.slices).unwrap(),
+        slices.len() - 1,
+        "a slice that is delivered again is not settled"
+    );
+}
+
+#[tokio::test]
 async fn a_message_that_cannot_be_read_fails_alone() {
     let world = world(&["a"]).await;
     let mut events = world.schedule("2026-11-22T11:00:00Z").await;

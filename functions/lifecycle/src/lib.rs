@@ -72,9 +72,14 @@ pub enum Failure {
     /// The trigger's time cannot be read: a mistake in the wiring.
     #[error("the trigger cannot be read: {0}")]
     Unreadable(String),
-    /// The bus did not take everything.
-    #[error(transparent)]
-    Bus(#[from] NotTaken),
+    /// The bus did not take everything: refills that are wanted are driven on by the next minute's run.
+    #[error("{why}")]
+    Bus {
+        /// Why.
+        why: NotTaken,
+        /// What was done all the same: accounts were settled.
+        report: Box<Report>,
+    },
     /// The index or the price list could not be read.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -101,9 +106,20 @@ pub async fn handle(clients: &Clients, trigger: &Trigger) -> Result<Report, Fail
     // In a fixed order, so that a run can be compared with another.
     refills.sort();
     let events: Vec<BusEvent> = refills.iter().map(refill_due).collect();
-    clients.bus.put(&events).await?;
-    report.refills = u32::try_from(refills.len()).unwrap_or(u32::MAX);
-    Ok(report)
+    match clients.bus.put(&events).await {
+        Ok(()) => Ok(Report { refills: u32::try_from(refills.len()).unwrap_or(u32::MAX), ..report }),
+        Err(why) => Err(Failure::Bus { why, report: Box::new(report) }),
+    }
+}
+
+/// What was done, also by a run that failed.
+#[must_use]
+pub fn report_of(run: &Result<Report, Failure>) -> Option<&Report> {
+    match run {
+        Ok(report) => Some(report),
+        Err(Failure::Bus { report, .. }) => Some(report),
+        Err(Failure::Unreadable(_) | Failure::Fault(_)) => None,
+    }
 }
 
 impl Report {

@@ -1,7 +1,7 @@
 //! Wires and runs `lifecycle`.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use lifecycle::{Clients, Trigger, handle};
+use lifecycle::{Clients, Trigger, handle, report_of};
 use tollgate::metrics::Metrics;
 use tollgate::{aws, logs, shell};
 
@@ -12,9 +12,11 @@ async fn main() -> Result<(), Error> {
     let clients = Clients { billing: shell::billing(&aws)?, bus: shell::bus(&aws)? };
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
     run(service_fn(|event: LambdaEvent<Trigger>| async move {
-        let report = handle(clients, &event.payload).await?;
-        metrics.write(&report.summary(&event.payload));
-        Ok::<_, Error>(report)
+        let run = handle(clients, &event.payload).await;
+        if let Some(report) = report_of(&run) {
+            metrics.write(&report.summary(&event.payload));
+        }
+        Ok::<_, Error>(run?)
     }))
     .await
 }

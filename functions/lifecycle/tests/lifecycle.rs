@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
 
-use lifecycle::{Clients, Failure, REFILL_DUE, Report, Trigger, handle};
+use lifecycle::{Clients, Failure, REFILL_DUE, Report, Trigger, handle, report_of};
 use serde_json::Value;
 use tollgate::command::{Command, RefillSettings};
 use tollgate::event::Cause;
@@ -115,7 +115,18 @@ async fn an_account_that_fails_does_not_stop_the_others() {
 
 #[tokio::test]
 async fn a_run_without_a_readable_time_or_a_bus_says_so() {
-    let world = world("25").await;
+    let world = world("6").await;
     let unreadable = handle(&world.clients, &Trigger { time: "now".to_owned() }).await;
     assert!(matches!(unreadable, Err(Failure::Unreadable(_))));
+    assert_eq!(report_of(&unreadable), None);
+
+    let terms = Some(("5".parse().unwrap(), "25".parse().unwrap()));
+    let settings = RefillSettings { terms, card: Some("pm_1".parse().unwrap()), monthly_cap: None };
+    world.command("10:30:00", Command::ChangeRefill(settings)).await;
+    world.ledger.start(ALICE, "big", &["srv-1"], "11:00:00").await;
+    world.bus.die(usize::MAX);
+    let silent = handle(&world.clients, &Trigger { time: "2026-11-22T11:01:00Z".to_owned() }).await;
+    assert!(matches!(silent, Err(Failure::Bus { .. })), "{silent:?}");
+    let counted = report_of(&silent).map(|report| (report.accounts, report.refills));
+    assert_eq!(counted, Some((1, 0)), "what was done is counted all the same");
 }

@@ -168,6 +168,9 @@ pub async fn handle(clients: &Clients, batch: StreamEvent) -> BatchResponse {
             Err(Unpublished::Unreadable(why)) => {
                 tracing::error!(alarm = "unreadable_row", record = record.dynamodb.sequence_number, why);
             }
+            Err(Unpublished::Profile(fault)) if !fault.may_retry() => {
+                tracing::error!(alarm = "profiles_refused", record = record.dynamodb.sequence_number, %fault);
+            }
             // No alarm of its own: most of these are over when it is delivered again, and PublishBehind rings if not.
             Err(Unpublished::Profile(fault)) => {
                 tracing::warn!(record = record.dynamodb.sequence_number, %fault, "no address for a notice");

@@ -253,12 +253,17 @@ impl World {
         self.settle_view(&mut view, now)
     }
 
+    /// As the hour's slice does, which may have waited in a queue, and then as `lifecycle` does, which has not.
     fn settle_view(&mut self, view: &mut View<'_>, now: Timestamp) -> Check {
-        while let Some(event) =
-            next_row(view, now, Delivery::Prompt).map_err(|refusal| format!("settling is refused: {refusal}"))?
-        {
-            ensure!(event.at == now, "a row of {} is dated {}", now, event.at);
-            self.append(view, &event, Asked::default())?;
+        for delivery in [Delivery::Queued, Delivery::Prompt] {
+            while let Some(event) =
+                next_row(view, now, delivery).map_err(|refusal| format!("settling is refused: {refusal}"))?
+            {
+                ensure!(event.at == now, "a row of {} is dated {}", now, event.at);
+                let warns = matches!(event.change, Change::DeletionAnnounced { .. });
+                ensure!(!warns || delivery == Delivery::Prompt, "a trigger that may be days old warns at {now}");
+                self.append(view, &event, Asked::default())?;
+            }
         }
         Ok(())
     }

@@ -141,6 +141,15 @@ fn without_refills_a_customer_is_warned_once_when_less_than_a_day_is_left_and_of
 }
 
 #[test]
+fn nobody_is_asked_for_more_than_one_top_up_may_be() {
+    let mut world = World::with_credit("25");
+    world.start("11:00", "a", "vm100").unwrap();
+    world.command("11:30", Command::Correct { amount: named("-3000"), reason: "a debt".to_owned() }).unwrap();
+    world.settle("12:00");
+    told_since(&world, "11:31", &["22T12:00 Suspended 1000.00 by 25T12:00 at add-credit"]);
+}
+
+#[test]
 fn who_starts_with_little_is_warned_at_once_and_not_again_for_the_next_start() {
     let mut world = World::with_credit("6");
     world.start("11:00", "a", "vm100").unwrap();

@@ -17,6 +17,7 @@ const PAUSED = {
   no_card: ['There is no card to charge yet. Add one, or save one with your next top-up.', 'card'],
   frozen: ['No card is charged while the account is frozen.', null],
   suspended: ['No card is charged while the account is suspended by its operator.', null],
+  off_too_long: ['Everything has been off for so long that no card is charged by itself. Add credit to begin again.', 'credit'],
   deleted: ['No card is charged now: the grace period is over. Add credit to begin again.', 'credit'],
   closed: ['The account is closed: no card is charged any more.', null],
 };
