@@ -21,6 +21,7 @@
 
 mod bad_input;
 mod bad_webhooks;
+mod demo;
 mod deployed;
 mod described;
 mod invariants;

@@ -55,7 +55,7 @@ pub(crate) enum Processes {
     Several,
 }
 
-fn config(processes: Processes, start: UtcDateTime) -> Config {
+pub(crate) fn config(processes: Processes, start: UtcDateTime) -> Config {
     let mut config = Config::of_this_repository(BTreeMap::new()).unwrap();
     config.binaries = binaries::of(&config, "world");
     config.pace = Pace::Frozen;

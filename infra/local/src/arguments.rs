@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use tollgate_local::build::repository;
 use tollgate_local::clock::Pace;
+use tollgate_local::demo::Form;
 use tollgate_local::template::Template;
 use tollgate_local::{Config, WhichStripe};
-
-use crate::demo::Form;
 
 pub(crate) const USAGE: &str = "\
 The whole cloud on this machine.

@@ -4,20 +4,18 @@
 mod expected;
 mod screen;
 
-use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::api::Api;
+use crate::clock::Pace;
+use crate::control::TokenRequest;
+use crate::stripe::CardRule;
+use crate::{Cloud, Config, StartError, WhichStripe, format_time, seed};
+use expected::{EVENTS, ROWS, TOTALS, ZERO};
+pub use screen::Form;
+use screen::{Found, Screen};
 use serde_json::{Value, json};
 use time::macros::utc_datetime;
-use tollgate_local::api::Api;
-use tollgate_local::clock::Pace;
-use tollgate_local::control::TokenRequest;
-use tollgate_local::stripe::CardRule;
-use tollgate_local::{Cloud, Config, StartError, WhichStripe, format_time, seed};
-
-use expected::{EVENTS, ROWS, TOTALS, ZERO};
-pub(crate) use screen::Form;
-use screen::{Found, Screen};
 
 /// The account of the story.
 const ACCOUNT: &str = "ada";
@@ -29,7 +27,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A cloud as the story needs it: nothing kept, and a clock that only the story moves.
-pub(crate) fn config(config: Config) -> Config {
+#[must_use]
+pub fn config(config: Config) -> Config {
     Config {
         state: None,
         port: 0,
@@ -42,17 +41,18 @@ pub(crate) fn config(config: Config) -> Config {
     }
 }
 
-/// Tells the story.
+/// Tells the story, and what it came to.
 ///
 /// # Errors
 ///
-/// If it cannot be told to its end, in words. A wrong figure is no error: it is shown, and the exit code says so.
-pub(crate) async fn run(config: Config, form: Form) -> Result<ExitCode, String> {
+/// If it cannot be told to its end, in words. A wrong figure is no error: it is shown, and among the mistakes.
+pub async fn run(config: Config, form: Form) -> Result<Outcome, String> {
     let cloud = Cloud::start(config).await.map_err(|error: StartError| error.to_string())?;
     let mut story = Story::begin(&cloud, form).await?;
     story.tell().await?;
     let outcome = story.outcome().await?;
-    Ok(story.screen.end(&outcome))
+    story.screen.end(&outcome);
+    Ok(outcome)
 }
 
 /// The account, and how far its story has been told.
@@ -70,12 +70,15 @@ struct Story<'a> {
 
 /// What it came to.
 #[derive(Debug)]
-pub(crate) struct Outcome {
-    rows: Vec<Value>,
-    events: Vec<Value>,
-    totals: Value,
-    /// What is not as it was worked out by hand.
-    mistakes: Vec<String>,
+pub struct Outcome {
+    /// The account's rows, oldest first, as `GET /v1/transactions?include=all` shows them.
+    pub rows: Vec<Value>,
+    /// The events of its rows, by their numbers.
+    pub events: Vec<Value>,
+    /// What was paid and used in all, and what is left.
+    pub totals: Value,
+    /// What is not as it was worked out by hand, in words.
+    pub mistakes: Vec<String>,
 }
 
 impl<'a> Story<'a> {

@@ -16,6 +16,7 @@
 //!   `dynamodb` are DynamoDB, `secrets` is Secrets Manager, [`stripe`] and `webhooks` are Stripe.
 //! - `store` keeps it all between runs.
 //! - [`control`] is `/local/…`, [`Cloud`] the same from a program; [`api`] asks it over HTTP, [`seed`] fills it.
+//! - [`demo`] is the story that `cargo local demo` tells.
 //!
 //! Deliberately absent: permissions (every function may do everything; `cfn-lint` and a deployment
 //! see to roles), signatures of AWS requests, cold-start and network times, more than one shard.
@@ -28,6 +29,7 @@ pub mod calls;
 pub mod clock;
 mod cloud;
 pub mod control;
+pub mod demo;
 mod dynamodb;
 pub mod events;
 pub mod faults;

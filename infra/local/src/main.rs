@@ -1,7 +1,6 @@
 //! `cargo local`: the whole cloud on this machine.
 
 mod arguments;
-mod demo;
 mod greeting;
 
 use std::process::ExitCode;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tollgate_local::log::Line;
-use tollgate_local::{Cloud, Config, StartError, build, seed};
+use tollgate_local::{Cloud, Config, StartError, build, demo, seed};
 
 use arguments::{Arguments, USAGE};
 
@@ -35,7 +34,8 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     if let Some(form) = demonstration {
-        return runtime.block_on(demo::run(demo::config(config), form));
+        let outcome = runtime.block_on(demo::run(demo::config(config), form))?;
+        return Ok(if outcome.mistakes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     config.log = Some(Arc::new(|line: &Line| say(&format!("{:>14} | {}", line.function, brief(&line.text)))));
     runtime.block_on(serve(config, content)).map(|()| ExitCode::SUCCESS)

@@ -64,12 +64,14 @@ pub(super) const ROWS: [Row; 37] = [
 ];
 
 /// Events by name, and how many of each there are.
-pub(super) const EVENTS: [(&str, usize); 7] = [
+pub(super) const EVENTS: [(&str, usize); 8] = [
     ("AccountOpened", 1),
     ("CreditAdded", 3),
     ("ResourceStarted", 4),
     ("BalanceLow", 4),
     ("RefillFailed", 3),
+    // At 03:10: $22.92 of the $60.00 that a day of the GPU costs, and for an hour after a decline no refill is to be expected.
+    ("CreditLow", 1),
     ("Suspended", 1),
     ("Resumed", 1),
 ];

@@ -1,7 +1,6 @@
 //! The story on a screen, or as JSON for a program.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
@@ -9,11 +8,13 @@ use super::Outcome;
 
 /// For whom the story is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Form {
+pub enum Form {
     /// For people, as it goes.
     Text,
     /// For a program, at the end.
     Json,
+    /// For who looks at the outcome.
+    Silent,
 }
 
 /// Whether something is as it was worked out by hand.
@@ -85,8 +86,8 @@ impl Screen {
         self.line(&format!("{line}  {}", self.mark(found)));
     }
 
-    /// What it came to, and the exit code that says so.
-    pub(super) fn end(&self, outcome: &Outcome) -> ExitCode {
+    /// What it came to.
+    pub(super) fn end(&self, outcome: &Outcome) {
         let Outcome { rows, events, totals, mistakes } = outcome;
         let ok = mistakes.is_empty();
         if self.form == Form::Json {
@@ -109,7 +110,6 @@ impl Screen {
                 if ok { self.in_colour(GREEN, "Every figure is right.") } else { self.in_colour(RED, "It is wrong.") };
             self.line(&format!("    {verdict}\n"));
         }
-        if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     fn mark(&self, found: Found) -> String {
@@ -133,7 +133,7 @@ impl Screen {
 
     fn write(&self, text: &str) {
         let mut out = std::io::stdout();
-        // Whoever reads may have gone away: the exit code still says how it ended.
+        // Whoever reads may have gone away: the outcome still says how it ended.
         let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 }
