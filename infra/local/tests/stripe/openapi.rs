@@ -4,8 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use super::*;
-use tollgate_local::stripe::{Answer as Answers, ENDPOINTS, Endpoint, Kind, Parameter};
+use serde_json::{Value, json};
+use tollgate_local::stripe::{Answer as Answers, Config, ENDPOINTS, Endpoint, FaultKind, Kind, Parameter};
+
+use crate::support::{HOOK, World, id, text};
 
 /// Stripe's OpenAPI, if it is there.
 fn specification() -> Option<Value> {
