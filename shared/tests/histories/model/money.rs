@@ -1,0 +1,166 @@
+//! Money that moves for other reasons than time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tollgate::event::{Change, Event, PaymentFacts};
+use tollgate::state::{AccountState, GrantKind};
+use tollgate::timestamp::Timestamp;
+
+use super::{Asked, Model, Pot, ensure, micros, number};
+use crate::Check;
+
+impl Model {
+    /// Money that moves for other reasons than time.
+    pub(super) fn money(&mut self, before: &AccountState, event: &Event, asked: Asked) -> Check {
+        let at = event.at.seconds();
+        let amount = micros(event.amount());
+        for grant in &event.grants {
+            let excludes = grant.excludes.iter().map(|sku| sku.as_str().to_owned()).collect();
+            let (expires, is_trial) = (grant.expires_at.seconds(), grant.kind == GrantKind::Trial);
+            ensure!(expires > at, "a grant was added that has expired");
+            ensure!(grant.remaining.is_zero() && grant.used.is_zero(), "a grant brings money of its own");
+            let payment = grant.payment.as_ref().map(|payment| payment.as_str().to_owned());
+            let pot = Pot { expires, excludes, is_trial, payment, ..Pot::default() };
+            let known = self.pots.entry(grant.number).or_insert(pot);
+            ensure!(known.expires == expires, "grant {} came back with another expiry", grant.number);
+        }
+        let mut by_fund: BTreeMap<u32, i64> = BTreeMap::new();
+        for delta in &event.funds {
+            *by_fund.entry(number(delta.fund)).or_default() += micros(delta.amount);
+        }
+        let paid = by_fund.get(&0).copied().unwrap_or(0);
+        let grants = amount - paid;
+        let newest = event.grants.iter().map(|grant| grant.number).max().unwrap_or(0);
+        match &event.change {
+            Change::Credited { payment, credit, received_cents, .. } => {
+                ensure!(paid == asked.paid && paid == micros(*credit), "a payment of {} credited {paid}", asked.paid);
+                ensure!(grants == asked.grant, "a bonus of {} gave {grants}", asked.grant);
+                self.sums.payments += paid;
+                self.sums.granted += grants;
+                self.put_in(0, paid);
+                if grants > 0 {
+                    self.put_in(newest, grants);
+                }
+                self.pending.remove(payment.as_str());
+                let known = self.payments.entry(payment.as_str().to_owned()).or_default();
+                (known.credit, known.received) = (micros(*credit), *received_cents);
+                self.ever_paid = true;
+            }
+            Change::Granted { number, .. } | Change::TrialStarted { number, .. } => {
+                ensure!(paid == 0 && grants == asked.grant, "a grant of {} gave {amount}", asked.grant);
+                ensure!(*number == newest, "grant {number} is not the new one");
+                self.sums.granted += grants;
+                self.put_in(*number, grants);
+                if let Change::TrialStarted { ends_at, .. } = &event.change {
+                    ensure!(!self.ever_paid && self.trial.is_none(), "a second trial, or one after a payment");
+                    self.trial = Some((at, ends_at.seconds()));
+                    self.trial_ended = None;
+                }
+            }
+            Change::Corrected { .. } => {
+                ensure!(grants == 0 && paid == asked.paid, "a correction of {} moved {amount}", asked.paid);
+                self.sums.corrections += paid;
+                self.put_in(0, paid);
+            }
+            Change::TakenBack { of, cents, credit, .. } => {
+                ensure!(paid == -micros(*credit), "a refund of {credit} took {paid}");
+                ensure!(grants <= 0, "a refund gave credit");
+                self.take_back(of, *cents, micros(*credit), &by_fund)?;
+            }
+            Change::GivenBack { of, cents, credit, .. } => {
+                ensure!(paid == micros(*credit), "a reversal of {credit} gave {paid}");
+                ensure!(grants >= 0, "a reversal took credit");
+                let cents = if paid == 0 { 0 } else { *cents };
+                self.take_back(of, -cents, -micros(*credit), &by_fund)?;
+            }
+            Change::GrantExpired { number } => self.expire(before, [*number].into(), at, &by_fund)?,
+            Change::TrialEnded => {
+                let ends = self.trial.map_or(i64::MAX, |(_, ends)| ends);
+                ensure!(self.trial_ended.is_none() && ends <= at, "a trial ended at {at}, not at {ends}");
+                self.trial_ended = Some(at);
+                let its = self.pots.iter().filter(|(_, pot)| pot.is_trial && pot.remaining > 0).map(|(n, _)| *n);
+                self.expire(before, its.collect(), at, &by_fund)?;
+            }
+            change if change.lines().is_some() || matches!(change, Change::Metered { .. }) => {
+                self.sums.usage -= amount;
+            }
+            _ => ensure!(event.funds.is_empty(), "{} moved {amount}", event.change.name()),
+        }
+        for (number, part) in by_fund {
+            self.pots.entry(number).or_default().remaining += part;
+        }
+        match &event.change {
+            Change::PaymentPending(pending) => {
+                self.pending.insert(pending.payment.as_str().to_owned());
+            }
+            Change::PaymentEnded { payment, .. } => {
+                self.pending.remove(payment.as_str());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn put_in(&mut self, number: u32, amount: i64) {
+        self.pots.entry(number).or_default().put_in += amount;
+    }
+
+    /// The credit that is gone follows the cents that are gone, to the micro-dollar for each part.
+    pub(super) fn take_back(
+        &mut self,
+        of: &PaymentFacts,
+        cents: i64,
+        credit: i64,
+        by_fund: &BTreeMap<u32, i64>,
+    ) -> Check {
+        for (number, part) in by_fund {
+            self.sums.taken_back -= part;
+            self.put_in(*number, *part);
+        }
+        let payment = self.payments.entry(of.payment.as_str().to_owned()).or_default();
+        (payment.credit, payment.received) = (micros(of.credit), of.received_cents);
+        payment.cents_back += cents;
+        payment.credit_back += credit;
+        payment.parts += 1;
+        let share = i128::from(payment.credit) * i128::from(payment.cents_back);
+        let exact = i64::try_from(share / i128::from(payment.received)).unwrap_or(i64::MAX);
+        let is_whole = payment.cents_back % payment.received == 0;
+        let tolerance = if is_whole { 0 } else { payment.parts };
+        ensure!(
+            (payment.credit_back - exact).abs() <= tolerance,
+            "{} cents of {} are back, and {} micro-dollars of {}, not {exact}",
+            payment.cents_back,
+            payment.received,
+            payment.credit_back,
+            payment.credit
+        );
+        Ok(())
+    }
+
+    /// Only what has expired expires, all of it, and not before it paid for the time it was there for.
+    pub(super) fn expire(
+        &mut self,
+        before: &AccountState,
+        numbers: BTreeSet<u32>,
+        at: i64,
+        by_fund: &BTreeMap<u32, i64>,
+    ) -> Check {
+        for fund in by_fund.keys() {
+            ensure!(numbers.contains(fund), "fund {fund} expired with others");
+        }
+        for number in numbers {
+            let part = by_fund.get(&number).copied().unwrap_or(0);
+            let pot = self.pots.entry(number).or_default();
+            ensure!(pot.expires <= at, "grant {number} expired at {at} instead of {}", pot.expires);
+            ensure!(part == -pot.remaining, "grant {number} had {} and lost {part}", pot.remaining);
+            let expires = pot.expires;
+            let paid_through = before.paid_through().map(Timestamp::seconds);
+            ensure!(
+                paid_through.is_none_or(|through| through >= expires),
+                "grant {number} expired at {expires}, although time before that is unpaid"
+            );
+            self.sums.expired -= part;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! Refills: a card is charged only as its owner agreed.
+
+use tollgate::event::{Change, CreditKind, Decline, DisputeOutcome, Event};
+use tollgate::money::Usd;
+use tollgate::state::{AccountState, RefillPurpose, Standing};
+
+use super::{HOUR, Model, ensure, micros};
+use crate::Check;
+
+impl Model {
+    /// A card is charged only as its owner agreed.
+    pub(super) fn refill(&mut self, before: &AccountState, event: &Event, after: &AccountState) -> Check {
+        let at = event.at;
+        match &event.change {
+            Change::RefillBegun(attempt) => {
+                ensure!(self.refills.open.is_none(), "a second attempt is open");
+                ensure!(before.frozen.is_empty(), "a frozen account's card is charged");
+                ensure!(
+                    matches!(before.standing, Standing::Good | Standing::Suspended(_)),
+                    "a card is charged in standing {:?}",
+                    before.standing
+                );
+                ensure!(before.refill.paused.is_none(), "a card is charged although refills pause");
+                ensure!(!self.refills.never.contains(attempt.card.as_str()), "{} said never", attempt.card);
+                ensure!(before.refill.card.as_ref() == Some(&attempt.card), "another card is charged");
+                let Some(agreed) = before.refill.agreement else { return Err("nothing was agreed".to_owned()) };
+                let most = match attempt.purpose {
+                    RefillPurpose::Threshold => agreed.amount,
+                    RefillPurpose::TrialRenewal => Usd::dollars(25),
+                };
+                ensure!(attempt.amount <= most, "{} is charged, {most} was agreed", attempt.amount);
+                let (month, charged) = self.refills.month;
+                let charged = if month == at.month() { charged } else { 0 };
+                let sum = charged + micros(attempt.amount);
+                let cap = before.refill.monthly_cap.map_or(i64::MAX, micros);
+                ensure!(sum <= cap, "{sum} charged in a month, {cap} allowed");
+                let (day, count) = self.refills.day;
+                ensure!(day != at.day() || count < 10, "an eleventh refill in a day");
+                let failed = self.refills.failed_at.unwrap_or(i64::MIN / 2);
+                ensure!(failed + HOUR <= at.seconds(), "an attempt at {at}, one failed at {failed}");
+                self.refills.open = Some((attempt.number, attempt.card.as_str().to_owned()));
+            }
+            Change::RefillFailed { decline, .. } => {
+                let Some((_, card)) = self.refills.open.take() else { return Err("no attempt was open".to_owned()) };
+                self.refills.failed_at = Some(at.seconds());
+                if *decline == Decline::Never {
+                    self.refills.never.insert(card);
+                }
+            }
+            Change::Credited { kind: CreditKind::Refill { attempt, .. }, credit, .. } => {
+                if self.refills.open.as_ref().is_some_and(|(open, _)| open == attempt) {
+                    self.refills.open = None;
+                }
+                self.refills.failed_at = None;
+                let (day, count) = self.refills.day;
+                self.refills.day = (at.day(), if day == at.day() { count + 1 } else { 1 });
+                let (month, charged) = self.refills.month;
+                let charged = if month == at.month() { charged } else { 0 };
+                self.refills.month = (at.month(), charged + micros(*credit));
+            }
+            Change::CardRemoved { card } => {
+                self.refills.never.remove(card.as_str());
+            }
+            Change::DisputeClosed { outcome: DisputeOutcome::Lost, .. } | Change::DisputeOpened { .. } => {
+                ensure!(!after.frozen.is_empty(), "a dispute does not freeze the account");
+            }
+            _ => {}
+        }
+        let open = self.refills.open.as_ref().map(|(number, _)| *number);
+        let known = after.refill.attempt.as_ref().map(|attempt| attempt.number);
+        ensure!(open == known, "attempt {known:?} is open, not {open:?}");
+        if let Some(wanted) = after.refill.wanted {
+            ensure!(after.frozen.is_empty(), "a refill is wanted while frozen");
+            let agreed = after.refill.agreement.map(|agreed| agreed.amount);
+            let is_agreed = wanted.purpose == RefillPurpose::TrialRenewal || agreed == Some(wanted.amount);
+            ensure!(is_agreed, "{} is wanted, {agreed:?} was agreed", wanted.amount);
+        }
+        Ok(())
+    }
+
+    /// Of what a failed start gives back and a refund takes, rows do not say what was paid of this period; the state does.
+    pub(super) fn look_up_use(&mut self, after: &AccountState) {
+        for (number, pot) in &mut self.pots {
+            let known = match number {
+                0 => after.period.as_ref().map_or(Usd::ZERO, |period| period.used),
+                number => after.grant(*number).map_or(Usd::ZERO, |grant| grant.used),
+            };
+            pot.used = pot.used.min(micros(known));
+        }
+    }
+
+    /// The books and the state say the same.
+    pub(super) fn agree(&self, before: &AccountState, event: &Event, after: &AccountState) -> Check {
+        let name = event.change.name();
+        let balance: i64 = self.pots.values().map(|pot| pot.remaining).sum();
+        let was = micros(before.balance());
+        let is = micros(after.balance());
+        ensure!(is == was + micros(event.amount()), "{was} and {} make {is}", event.amount());
+        ensure!(is == balance, "the balance is {is}, the funds hold {balance}");
+        let sums = &self.sums;
+        let total = sums.payments + sums.granted + sums.corrections - sums.usage - sums.taken_back - sums.expired;
+        ensure!(total == is, "the balance is {is}, {sums:?} make {total}");
+        let paid = self.pots.get(&0).cloned().unwrap_or_default();
+        ensure!(micros(after.paid) == paid.remaining, "paid credit is {}, not {}", after.paid, paid.remaining);
+        ensure!(
+            paid.remaining <= paid.put_in + self.dust,
+            "paid credit is {}, of {} that came in",
+            paid.remaining,
+            paid.put_in
+        );
+        for (number, pot) in self.pots.iter().filter(|(number, _)| **number > 0) {
+            let known = after.grant(*number).map_or(0, |grant| micros(grant.remaining));
+            ensure!(known == pot.remaining, "grant {number} holds {known}, not {}", pot.remaining);
+            ensure!((0..=pot.put_in + self.dust).contains(&known), "grant {number} holds {known} of {}", pot.put_in);
+        }
+        for grant in &after.grants {
+            ensure!(!grant.used.is_negative(), "grant {} has used {}", grant.number, grant.used);
+        }
+        let time = matches!(event.change, Change::Usage { .. } | Change::Started { .. });
+        ensure!(!time || is >= 0 || is >= was, "{name} takes the balance from {was} to {is}");
+        let credits = matches!(
+            event.change,
+            Change::Credited { .. } | Change::Corrected { .. } | Change::GivenBack { .. } | Change::Granted { .. }
+        ) || matches!(event.change, Change::TrialStarted { .. });
+        ensure!(credits || event.change.lines().is_some() || is <= was, "{name} adds to the balance");
+        Ok(())
+    }
+}
