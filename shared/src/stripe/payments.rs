@@ -325,7 +325,11 @@ impl Desk<'_> {
     async fn is_of_its_customer(&self, paid: &Paid, purchase: &Purchase) -> Result<bool, Failure> {
         let Some(customer) = &paid.customer else { return Ok(true) };
         let Some(account) = self.account_of(Some(customer)).await? else {
-            tracing::warn!(account = %purchase.account, %customer, ids = ?paid.ids, "a payment of no customer of ours");
+            // It is not for us to credit, and not to be passed over either: the look-up may have been lost with a table.
+            tracing::error!(
+                alarm = "customer_unknown", account = %purchase.account, %customer, ids = ?paid.ids,
+                "a payment with our metadata, by no customer of ours"
+            );
             return Ok(false);
         };
         let payment = paid.payment.as_ref().map(ToString::to_string).or_else(|| paid.ids.invoice.clone());
