@@ -175,7 +175,7 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
                 next.refill.paused = Some(RefillPause::CardGone);
             }
         }
-        Change::RefillDue => next.refill.retry_at = None,
+        Change::RefillDue => (next.refill.retry_at, next.refill.wanted) = (None, None),
         Change::RefillBegun(attempt) => {
             next.refill.attempts_so_far = attempt.number;
             next.refill.attempt = Some(attempt.clone());

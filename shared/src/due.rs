@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::apply::is_refill_possible;
 use crate::ids::PaymentId;
 use crate::policy::Policy;
+use crate::refill::charged_until;
 use crate::state::{AccountState, ComingBack, GrantKind, Standing, Suspension, SuspensionReason, TrialPhase};
 use crate::timestamp::{HOUR, Timestamp};
 
@@ -34,7 +35,7 @@ pub enum Obligation {
     PurgeDeletion(u64),
     /// Single deletions can no longer be undone.
     PurgeResources,
-    /// What stood in the way of a refill is over.
+    /// What stood in the way of a refill is over; or it has been wanted for as long as it may be.
     LookAtRefill,
 }
 
@@ -134,8 +135,10 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, Obligat
         add(Some(deletion.at.plus(policy.restore_seconds)), Obligation::PurgeDeletion(deletion.seq));
     }
     add(state.purge_due, Obligation::PurgeResources);
-    if is_refill_possible(state) && state.refill.attempt.is_none() && state.refill.wanted.is_none() {
-        add(state.refill.retry_at, Obligation::LookAtRefill);
+    if is_refill_possible(state) && state.refill.attempt.is_none() {
+        // What is wanted and cannot begin must not hold back the deletion for ever.
+        let look_at = if state.refill.wanted.is_some() { charged_until(state, policy) } else { state.refill.retry_at };
+        add(look_at, Obligation::LookAtRefill);
     }
     all
 }

@@ -347,7 +347,7 @@ pub enum Change {
         /// Which.
         card: CardId,
     },
-    /// The time came to look at the balance again.
+    /// The time came to look at the balance again. What was wanted before is no more, unless this row wants it.
     RefillDue,
     /// An attempt began; nothing has been asked of Stripe before this row.
     RefillBegun(Attempt),

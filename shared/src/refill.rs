@@ -67,11 +67,16 @@ pub fn want(after: &AccountState, change: &Change, policy: &Policy, now: Timesta
 }
 
 /// Whether an account has been suspended for so long that its card is no longer charged: whoever comes back after that adds credit
-/// by hand. Never before the end of the grace.
+/// by hand.
 #[must_use]
 pub fn is_off_too_long(state: &AccountState, policy: &Policy, now: Timestamp) -> bool {
-    let Standing::Suspended(suspension) = &state.standing else { return false };
-    suspension.as_of.plus(policy.refill.suspended_seconds.max(policy.grace_seconds)) <= now
+    charged_until(state, policy).is_some_and(|until| until <= now)
+}
+
+/// Until when a suspended account's card is charged; never less than the grace.
+pub(crate) fn charged_until(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
+    let Standing::Suspended(suspension) = &state.standing else { return None };
+    Some(suspension.as_of.plus(policy.refill.suspended_seconds.max(policy.grace_seconds)))
 }
 
 /// What a trial's renewal charges: what was used in it (it lasts less than the 30 days that are looked at),

@@ -273,7 +273,7 @@ impl Store {
         self.update_account_item(account, &noted_key(key), update).await.map(drop)
     }
 
-    async fn account_item(&self, account: &AccountId, sort_key: &str) -> Result<Option<Item>, Fault> {
+    pub(super) async fn account_item(&self, account: &AccountId, sort_key: &str) -> Result<Option<Item>, Fault> {
         let answer = self
             .client
             .get_item()

@@ -19,17 +19,7 @@ impl Store {
     /// # Errors
     /// [`Fault`]
     pub async fn profile(&self, account: &AccountId) -> Result<Profile, Fault> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.tables.accounts)
-            .key("pk", text(account_partition(account)))
-            .key("sk", text(PROFILE))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| Fault::of("GetItem", &error))?;
-        let item = answer.item.unwrap_or_default();
+        let item = self.account_item(account, PROFILE).await?.unwrap_or_default();
         let wrong = malformed(format!("the profile of {account}"));
         let email = email_of(account, &item)?;
         let company = match item.contains_key("company") {
@@ -41,23 +31,12 @@ impl Store {
         Ok(Profile { email, company })
     }
 
-    /// The e-mail address, if there is one; nothing else is read. Strongly consistent.
+    /// The e-mail address, if there is one, whatever else the profile holds. Strongly consistent.
     ///
     /// # Errors
     /// [`Fault`]
     pub async fn email(&self, account: &AccountId) -> Result<Option<Email>, Fault> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.tables.accounts)
-            .key("pk", text(account_partition(account)))
-            .key("sk", text(PROFILE))
-            .projection_expression("email")
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| Fault::of("GetItem", &error))?;
-        email_of(account, &answer.item.unwrap_or_default())
+        email_of(account, &self.account_item(account, PROFILE).await?.unwrap_or_default())
     }
 
     /// Sets the e-mail address.

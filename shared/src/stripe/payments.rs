@@ -395,7 +395,7 @@ impl Desk<'_> {
         let Some(customer) = customer else { return Ok(None) };
         match self.billing.store.look_up(customer.as_str()).await? {
             Some(noted) => Ok(Some(noted.account)),
-            // For a day of November 2026 they were noted as what a row may tell of later.
+            // Releases of November 2026 noted some as owners.
             None => self.billing.store.owner(customer.as_str()).await,
         }
     }

@@ -202,6 +202,19 @@ fn attempts_that_come_to_nothing_do_not_put_off_the_deletion_for_ever() {
 }
 
 #[test]
+fn a_refill_that_never_begins_does_not_hold_back_the_deletion_for_ever() {
+    let mut world = suspended();
+    world.settle("24T13:00").agree_to_refill("25T12:00", ("5", "25"), None).shown_are_seen();
+    assert!(world.state.refill.wanted.is_some(), "money may come");
+    world.settle("12-06T12:59:59").rows(&[]);
+    // Nobody begins it then: a late run finds first that its time is over.
+    assert_eq!(world.begin_refill("12-06T13:00").err(), Some(Refusal::RefillNotWanted));
+    world.rows(&["12-06T13:00:00 refill_due 0.00 = 0.00", "12-06T13:00:00 deletion_announced 0.00 = 0.00"]);
+    world.settle("12-07T12:59:59").rows(&[]);
+    world.settle("12-07T13:00").rows(&["12-07T13:00:00 deleting 0.00 = 0.00"]);
+}
+
+#[test]
 fn credit_that_is_taken_back_while_frozen_leaves_a_day_as_well() {
     let mut world = suspended();
     world.settle("24T13:00");
