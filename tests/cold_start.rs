@@ -1,7 +1,9 @@
-//! What a cold start costs: each release binary beside the smallest function there is, in the same run.
+//! What a cold start costs: each release binary beside the smallest function there is, in the same
+//! run.
 //!
-//! Lambda's initialisation ends when the function asks for its first event, and so does what is measured here. As ratios: timings of
-//! different machines do not compare. It needs what `sam build` leaves, and `hello` built the same way:
+//! Lambda's initialisation ends when the function asks for its first event, and so does what is
+//! measured here. As ratios: timings of different machines do not compare. It needs what `sam
+//! build` leaves, and `hello` built the same way:
 //!
 //! ```sh
 //! sam build && cargo lambda build --release --bin hello
@@ -55,7 +57,9 @@ impl Measured {
     }
 
     fn bytes(&self) -> u64 {
-        std::fs::metadata(&self.path).unwrap_or_else(|error| panic!("{}: {error}", self.path.display())).len()
+        std::fs::metadata(&self.path)
+            .unwrap_or_else(|error| panic!("{}: {error}", self.path.display()))
+            .len()
     }
 
     /// Starts it, waits until it asks for an event, and ends it.
@@ -69,7 +73,11 @@ impl Measured {
         let mut process = command.spawn().unwrap();
         let (_connection, asked) = first_request(&runtime_api);
         self.times.push(started.elapsed());
-        assert!(asked.starts_with("GET /2018-06-01/runtime/invocation/next "), "{}: {asked}", self.name);
+        assert!(
+            asked.starts_with("GET /2018-06-01/runtime/invocation/next "),
+            "{}: {asked}",
+            self.name
+        );
         self.memory.push(peak_kb(process.id()));
         process.kill().unwrap();
         process.wait().unwrap();
@@ -90,7 +98,8 @@ fn median<T: Ord + Copy>(values: &[T]) -> T {
     sorted[sorted.len() / 2]
 }
 
-/// What a process asks of the Runtime API first, and the connection on which it waits for the answer.
+/// What a process asks of the Runtime API first, and the connection on which it waits for the
+/// answer.
 fn first_request(runtime_api: &TcpListener) -> (TcpStream, String) {
     let (mut connection, _) = runtime_api.accept().unwrap();
     let mut first = [0; 256];
@@ -134,11 +143,14 @@ fn a_cold_start_takes_little_longer_than_the_smallest_one() {
         return;
     };
     // Tests run in the directory of their package.
-    let directory = if directory.is_relative() { Path::new("..").join(directory) } else { directory };
+    let directory =
+        if directory.is_relative() { Path::new("..").join(directory) } else { directory };
     let functions = Config::of_this_repository(BTreeMap::new()).unwrap().functions().unwrap();
     let mut hello = Measured::new(&directory, HELLO, environment(&functions[0]));
-    let mut ours: Vec<Measured> =
-        functions.iter().map(|function| Measured::new(&directory, &function.binary, environment(function))).collect();
+    let mut ours: Vec<Measured> = functions
+        .iter()
+        .map(|function| Measured::new(&directory, &function.binary, environment(function)))
+        .collect();
     // The first one reads the files.
     for _ in 0..=ROUNDS {
         hello.start();
@@ -149,10 +161,12 @@ fn a_cold_start_takes_little_longer_than_the_smallest_one() {
     for one in std::iter::once(&hello).chain(&ours) {
         let time = one.time().as_micros() * 100 / hello.time().as_micros();
         let memory = u128::from(one.peak()) * 100 / u128::from(hello.peak());
-        let (name, bytes, micros, peak) = (&one.name, one.bytes(), one.time().as_micros(), one.peak());
+        let (name, bytes, micros, peak) =
+            (&one.name, one.bytes(), one.time().as_micros(), one.peak());
         println!("{name:<16}{bytes:>12}{micros:>10}{time:>8}{peak:>10}{memory:>8}");
         let asks_stripe = one.environment.contains_key("STRIPE_SECRET_ARN");
-        let size_max = if asks_stripe && one.name != HELLO { SIZE_WITH_STRIPE_MAX } else { SIZE_MAX };
+        let size_max =
+            if asks_stripe && one.name != HELLO { SIZE_WITH_STRIPE_MAX } else { SIZE_MAX };
         if time > TIME_PERCENT_MAX || memory > MEMORY_PERCENT_MAX || bytes > size_max {
             too_much.push(name);
         }

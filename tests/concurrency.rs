@@ -1,4 +1,5 @@
-//! 64 tasks, 100 commands each, on 1, 4 and 10 accounts at once: nothing is lost, and nothing happens twice.
+//! 64 tasks, 100 commands each, on 1, 4 and 10 accounts at once: nothing is lost, and nothing
+//! happens twice.
 #![allow(
     clippy::print_stdout,
     clippy::wildcard_enum_match_arm,
@@ -32,7 +33,8 @@ const COMMANDS: u32 = 100;
 struct World {
     ledger: Ledger,
     accounts: Vec<AccountId>,
-    /// Seconds since 1970: it goes on with every command, so that 6,400 of them take a day and a half.
+    /// Seconds since 1970: it goes on with every command, so that 6,400 of them take a day and a
+    /// half.
     clock: AtomicI64,
     retries: AtomicU32,
 }
@@ -52,7 +54,8 @@ struct Task {
 impl World {
     async fn new(accounts: usize) -> Arc<World> {
         let ledger = Ledger::new().await;
-        let accounts: Vec<AccountId> = (0..accounts).map(|number| named(&format!("account-{number}"))).collect();
+        let accounts: Vec<AccountId> =
+            (0..accounts).map(|number| named(&format!("account-{number}"))).collect();
         for account in &accounts {
             ledger.open(account.as_str(), "00:00:00").await;
         }
@@ -81,7 +84,8 @@ impl Task {
 
     async fn run(mut self) -> Task {
         for n in 0..COMMANDS {
-            let account = self.world.accounts[self.random.usize(..self.world.accounts.len())].clone();
+            let account =
+                self.world.accounts[self.random.usize(..self.world.accounts.len())].clone();
             let seconds = self.world.clock.fetch_add(self.random.i64(0..40), Ordering::Relaxed);
             // Triggers come a little out of order.
             let now = Timestamp::from_seconds(seconds - self.random.i64(0..20)).unwrap();
@@ -110,12 +114,18 @@ impl Task {
     async fn credit(&mut self, account: &AccountId, id: &str, now: Timestamp) {
         let payment = topup(&format!("pi_{id}"), &self.random.u32(1..6).to_string());
         self.payments.push((account.clone(), payment.clone()));
-        self.on_state(account, BeforeCommand::Nothing, now, |_| credit(&payment, CreditKind::TopUp)).await;
+        self.on_state(account, BeforeCommand::Nothing, now, |_| {
+            credit(&payment, CreditKind::TopUp)
+        })
+        .await;
     }
 
     async fn credit_again(&mut self, now: Timestamp) {
         let Some((account, payment)) = self.random.choice(&self.payments).cloned() else { return };
-        self.on_state(&account, BeforeCommand::Nothing, now, |_| credit(&payment, CreditKind::TopUp)).await;
+        self.on_state(&account, BeforeCommand::Nothing, now, |_| {
+            credit(&payment, CreditKind::TopUp)
+        })
+        .await;
     }
 
     /// Tasks share their resources: what one starts another stops.
@@ -125,7 +135,8 @@ impl Task {
 
     async fn start(&mut self, account: &AccountId, now: Timestamp) {
         let id = self.resource();
-        let (sku, ids) = (["vm", "big", "web", "volume"][self.random.usize(..4)], [named::<ResourceId>(&id)]);
+        let (sku, ids) =
+            (["vm", "big", "web", "volume"][self.random.usize(..4)], [named::<ResourceId>(&id)]);
         let (project, new) = (project(account), new_resources(sku, &[&id]));
         self.on_view(account, now, |view| match start(view, &ids, now) {
             Err(Refusal::UnknownResource { .. }) => start_new(view, &project, &new, now),
@@ -152,14 +163,18 @@ impl Task {
     async fn grant(&mut self, account: &AccountId, id: &str, now: Timestamp) {
         let expires_at = now.plus(self.random.i64(600..6 * HOUR));
         let bonus = Bonus { amount: named("2"), expires_at, excludes: [named("big")].into() };
-        self.on_view(account, now, |_| Ok(Command::Grant { bonus: bonus.clone(), reason: id.to_owned() })).await;
+        self.on_view(account, now, |_| {
+            Ok(Command::Grant { bonus: bonus.clone(), reason: id.to_owned() })
+        })
+        .await;
     }
 
     async fn refund(&mut self, id: &str, now: Timestamp) {
         let Some((account, of)) = self.payments.pop() else { return };
         let by = TakeBack::Refund(named(&format!("re_{id}")));
         self.refunds.push((account.clone(), of.clone(), by.clone()));
-        let take = |_: &AccountState| Ok(Command::TakeBack { by: by.clone(), of: of.clone(), cents: 100 });
+        let take =
+            |_: &AccountState| Ok(Command::TakeBack { by: by.clone(), of: of.clone(), cents: 100 });
         self.on_state(&account, BeforeCommand::Settle, now, take).await;
     }
 
@@ -167,7 +182,8 @@ impl Task {
         let Some((account, of, by)) = self.random.choice(&self.refunds).cloned() else { return };
         let world = Arc::clone(&self.world);
         let done = loop {
-            let done = world.ledger.store.give_back(world.occasion(&account, now), &by, &of, 100).await;
+            let done =
+                world.ledger.store.give_back(world.occasion(&account, now), &by, &of, 100).await;
             if !world.is_to_retry(&done) {
                 break done;
             }
@@ -185,13 +201,18 @@ impl Task {
     async fn refill(&mut self, account: &AccountId, id: &str, now: Timestamp) {
         let head = self.world.ledger.store.head(account).await.unwrap().unwrap();
         let Some(attempt) = head.state.refill.attempt else {
-            let begin = |_: &View<'_>| Ok(Command::BeginRefill { customer: named("cus_1"), tax: Tax::Off });
+            let begin =
+                |_: &View<'_>| Ok(Command::BeginRefill { customer: named("cus_1"), tax: Tax::Off });
             self.on_view(account, now, begin).await;
             return;
         };
         let (number, purpose) = (attempt.number, attempt.purpose);
         if self.random.u32(0..4) == 0 {
-            let fail = Command::FailRefill { attempt: number, decline: Decline::Later, code: id.to_owned() };
+            let fail = Command::FailRefill {
+                attempt: number,
+                decline: Decline::Later,
+                code: id.to_owned(),
+            };
             self.on_view(account, now, |_| Ok(fail.clone())).await;
         } else {
             // Whoever else drives the same attempt has the same payment.
@@ -209,7 +230,11 @@ impl Task {
     ) {
         let world = Arc::clone(&self.world);
         let done = loop {
-            let done = world.ledger.store.execute(world.occasion(account, now), Cause::Command, &command).await;
+            let done = world
+                .ledger
+                .store
+                .execute(world.occasion(account, now), Cause::Command, &command)
+                .await;
             if !world.is_to_retry(&done) {
                 break done;
             }
@@ -227,7 +252,11 @@ impl Task {
         let (world, cause) = (Arc::clone(&self.world), Cause::Stripe);
         let done = loop {
             let occasion = world.occasion(account, now);
-            let done = world.ledger.store.execute_on_state(occasion, cause.clone(), before, &command).await;
+            let done = world
+                .ledger
+                .store
+                .execute_on_state(occasion, cause.clone(), before, &command)
+                .await;
             if !world.is_to_retry(&done) {
                 break done;
             }
@@ -268,13 +297,17 @@ fn credit(payment: &PaymentFacts, kind: CreditKind) -> Result<Command, Refusal> 
 async fn run(accounts: usize) {
     let world = World::new(accounts).await;
     let started = std::time::Instant::now();
-    let tasks: Vec<_> = (0..TASKS).map(|number| tokio::spawn(Task::new(Arc::clone(&world), number).run())).collect();
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|number| tokio::spawn(Task::new(Arc::clone(&world), number).run()))
+        .collect();
     let (mut receipts, mut refusals, mut replays) = (Vec::new(), BTreeMap::<String, u32>::new(), 0);
     for task in tasks {
         let task = task.await.unwrap();
         receipts.extend(task.receipts);
         replays += task.replays;
-        task.refusals.into_iter().for_each(|(name, count)| *refusals.entry(name).or_default() += count);
+        task.refusals
+            .into_iter()
+            .for_each(|(name, count)| *refusals.entry(name).or_default() += count);
     }
     println!("commands: {:?}", started.elapsed());
     let end = world.clock.load(Ordering::Relaxed);
@@ -284,7 +317,9 @@ async fn run(accounts: usize) {
         world.ledger.store.settle(world.occasion(account, now)).await.unwrap();
         rows += check_account(&world.ledger, account, &receipts).await;
     }
-    for operation in [Operation::Query, Operation::GetItem, Operation::PutItem, Operation::TransactWriteItems] {
+    for operation in
+        [Operation::Query, Operation::GetItem, Operation::PutItem, Operation::TransactWriteItems]
+    {
         println!("{operation:?}: {}", world.ledger.faults.count(&operation));
     }
     println!(
@@ -295,8 +330,13 @@ async fn run(accounts: usize) {
     assert!(receipts.len() > 1_000 && replays > 50, "most of it happened");
 }
 
-/// Everything that was answered with success is in the chain once, and nothing else but what time made is.
-async fn check_account(ledger: &Ledger, account: &AccountId, receipts: &[(AccountId, u64, Event)]) -> usize {
+/// Everything that was answered with success is in the chain once, and nothing else but what time
+/// made is.
+async fn check_account(
+    ledger: &Ledger,
+    account: &AccountId,
+    receipts: &[(AccountId, u64, Event)],
+) -> usize {
     let checked = check(ledger, account.as_str()).await;
     let mut answered: BTreeMap<u64, &Event> = BTreeMap::new();
     for (_, seq, event) in receipts.iter().filter(|(owner, ..)| owner == account) {
@@ -305,7 +345,10 @@ async fn check_account(ledger: &Ledger, account: &AccountId, receipts: &[(Accoun
     for row in &checked.rows {
         match answered.remove(&row.seq) {
             Some(event) => assert_eq!(row.event, *event, "{account}: row {}", row.seq),
-            None => assert!(row.seq == 0 || row.event.cause == Cause::Time, "{account}: nobody asked for {row:?}"),
+            None => assert!(
+                row.seq == 0 || row.event.cause == Cause::Time,
+                "{account}: nobody asked for {row:?}"
+            ),
         }
     }
     assert_eq!(answered, BTreeMap::new(), "{account}: these were answered and are not there");

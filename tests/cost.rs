@@ -1,4 +1,5 @@
-//! What the hourly debit costs: one write unit of 1,024 bytes, for up to four resources and one grant.
+//! What the hourly debit costs: one write unit of 1,024 bytes, for up to four resources and one
+//! grant.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -15,7 +16,9 @@ use tollgate::decide::decide;
 use tollgate::event::Cause;
 use tollgate::ids::AccountId;
 use tollgate::row::{Digest, Head};
-use tollgate::state::{AccountState, EverPaid, Grant, GrantKind, Refill, RefillAgreement, Trial, TrialPhase};
+use tollgate::state::{
+    AccountState, EverPaid, Grant, GrantKind, Refill, RefillAgreement, Trial, TrialPhase,
+};
 use tollgate::store::{Appended, Store};
 use tollgate_tests::capacity::Meter;
 use tollgate_tests::faults::Operation;
@@ -59,7 +62,8 @@ fn grant(kind: GrantKind, remaining: &str, expires_at: &str) -> Grant {
     }
 }
 
-/// Nobody paid yet: the trial's grant pays everything but domains, and a card is saved for the renewal.
+/// Nobody paid yet: the trial's grant pays everything but domains, and a card is saved for the
+/// renewal.
 fn in_trial() -> AccountState {
     AccountState {
         grants: vec![Grant {
@@ -102,23 +106,33 @@ async fn in_the_midst(ledger: &Ledger, state: AccountState) -> AccountId {
     let command = Command::Freeze { reason: "a test".to_owned() };
     let mut known = head;
     for command in [command, Command::Unfreeze { reason: "a test".to_owned() }] {
-        let event = decide(&known.state, &command, Cause::Command, &ledger.policy, at("09:30:00")).unwrap();
-        let appended =
-            ledger.store.append(&account, &known, &event, &Billables::default(), &ledger.policy).await.unwrap();
+        let event =
+            decide(&known.state, &command, Cause::Command, &ledger.policy, at("09:30:00")).unwrap();
+        let appended = ledger
+            .store
+            .append(&account, &known, &event, &Billables::default(), &ledger.policy)
+            .await
+            .unwrap();
         let Appended::Written(head) = appended else { panic!("not written: {appended:?}") };
         known = head;
     }
     for (sku, id) in RESOURCES {
         let (project, new) = (project(&account), new_resources(sku, &[id]));
-        let start =
-            |view: &tollgate::view::View<'_>| tollgate::request::start_new(view, &project, &new, at("10:20:00"));
-        receipt(ledger.store.execute(ledger.occasion(&account, at("10:20:00")), Cause::Command, start).await);
+        let start = |view: &tollgate::view::View<'_>| {
+            tollgate::request::start_new(view, &project, &new, at("10:20:00"))
+        };
+        receipt(
+            ledger
+                .store
+                .execute(ledger.occasion(&account, at("10:20:00")), Cause::Command, start)
+                .await,
+        );
     }
     account
 }
 
-/// The size of an item by DynamoDB's rules: names and values as UTF-8; a number takes a byte for two significant
-/// digits, one more, and one more if it is negative
+/// The size of an item by DynamoDB's rules: names and values as UTF-8; a number takes a byte for
+/// two significant digits, one more, and one more if it is negative
 /// (docs.aws.amazon.com/amazondynamodb, "DynamoDB item sizes and formats").
 fn size(item: &HashMap<String, AttributeValue>) -> usize {
     let number = |digits: &str| {
@@ -152,11 +166,19 @@ async fn check_cost(name: &str, state: AccountState) {
     let get = ledger.client.get_item().table_name(ledger.tables.ledger());
     let get = get.key("account", AttributeValue::S(ACCOUNT.to_owned())).key("seq", key);
     let item = get.send().await.unwrap().item.unwrap();
-    println!("{name}: {} bytes, of which the body {}", size(&item), item["body"].as_s().unwrap().len());
+    println!(
+        "{name}: {} bytes, of which the body {}",
+        size(&item),
+        item["body"].as_s().unwrap().len()
+    );
     println!("{}", item["body"].as_s().unwrap());
     assert_eq!(item["type"], AttributeValue::S("usage".to_owned()));
     assert!(size(&item) <= 1_024, "{name}: {} bytes", size(&item));
-    let units: Vec<_> = meter.take().iter().map(|consumed| consumed.capacity_units().unwrap().to_string()).collect();
+    let units: Vec<_> = meter
+        .take()
+        .iter()
+        .map(|consumed| consumed.capacity_units().unwrap().to_string())
+        .collect();
     assert_eq!(units, ["1"], "{name}: one write of one unit");
 }
 
@@ -176,5 +198,8 @@ async fn the_hourly_debit_is_two_reads_and_one_write() {
     let account = in_the_midst(&ledger, in_good_standing()).await;
     drop(ledger.faults.take_calls());
     ledger.store.settle(ledger.occasion(&account, at("11:00:00"))).await.unwrap();
-    assert_eq!(ledger.faults.operations(), [Operation::Query, Operation::Query, Operation::PutItem]);
+    assert_eq!(
+        ledger.faults.operations(),
+        [Operation::Query, Operation::Query, Operation::PutItem]
+    );
 }

@@ -4,7 +4,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, KeyType, Put, ReturnValuesOnConditionCheckFailure, StreamViewType, TransactWriteItem,
+    AttributeValue, KeyType, Put, ReturnValuesOnConditionCheckFailure, StreamViewType,
+    TransactWriteItem,
 };
 use tollgate_tests::dynamodb::{DynamoDb, Tables};
 use tollgate_tests::template::Template;
@@ -31,7 +32,8 @@ async fn the_ledger_has_the_keys_stream_and_expiry_of_the_template() {
     let answer = client.describe_table().table_name(tables.ledger()).send().await.unwrap();
     let ledger = answer.table().unwrap();
 
-    let keys: Vec<_> = ledger.key_schema().iter().map(|key| (key.attribute_name(), key.key_type())).collect();
+    let keys: Vec<_> =
+        ledger.key_schema().iter().map(|key| (key.attribute_name(), key.key_type())).collect();
     assert_eq!(keys, [("account", &KeyType::Hash), ("seq", &KeyType::Range)]);
     let stream = ledger.stream_specification().unwrap();
     assert_eq!(stream.stream_view_type(), Some(&StreamViewType::NewAndOldImages));
@@ -53,7 +55,12 @@ async fn an_index_holds_only_the_items_that_have_its_keys() {
     };
 
     put("profile").send().await.unwrap();
-    put("schedule").item("due_shard", text("0")).item("due_at", number(1_800_000_000)).send().await.unwrap();
+    put("schedule")
+        .item("due_shard", text("0"))
+        .item("due_at", number(1_800_000_000))
+        .send()
+        .await
+        .unwrap();
 
     let due = client
         .query()
@@ -97,7 +104,9 @@ async fn a_row_is_written_once_and_the_loser_is_given_the_winning_row() {
     append("first").send().await.unwrap();
     let refused = append("second").send().await.unwrap_err().into_service_error();
 
-    let PutItemError::ConditionalCheckFailedException(refused) = refused else { panic!("not refused: {refused:?}") };
+    let PutItemError::ConditionalCheckFailedException(refused) = refused else {
+        panic!("not refused: {refused:?}")
+    };
     assert_eq!(refused.item().unwrap()["body"], text("first"));
 }
 
@@ -129,7 +138,8 @@ async fn a_cancelled_transaction_names_the_item_that_was_there() {
     let TransactWriteItemsError::TransactionCanceledException(cancelled) = cancelled else {
         panic!("not cancelled: {cancelled:?}")
     };
-    let codes: Vec<_> = cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap()).collect();
+    let codes: Vec<_> =
+        cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap()).collect();
     assert_eq!(codes, ["None", "ConditionalCheckFailed"]);
     assert_eq!(cancelled.cancellation_reasons()[1].item().unwrap()["account"], text("a"));
 }

@@ -1,13 +1,21 @@
 //! Every fault does what it says: to the caller, and to the table.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy knows tests, but not what only tests call")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy knows tests, but not what only tests call"
+)]
 
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemOutput};
-use aws_sdk_dynamodb::operation::transact_write_items::{TransactWriteItemsError, TransactWriteItemsOutput};
-use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, KeysAndAttributes, Put, TransactWriteItem};
+use aws_sdk_dynamodb::operation::transact_write_items::{
+    TransactWriteItemsError, TransactWriteItemsOutput,
+};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, KeysAndAttributes, Put, TransactWriteItem,
+};
 use tollgate_tests::dynamodb::{Attempts, DynamoDb, Tables};
 use tollgate_tests::faults::{Calls, Crash, Crashed, Fault, Faults, Operation, Plan};
 use tollgate_tests::template::Template;
@@ -43,7 +51,11 @@ impl World {
         self.append_through(&self.client, seq).await
     }
 
-    async fn append_through(&self, client: &Client, seq: u64) -> Outcome<PutItemOutput, PutItemError> {
+    async fn append_through(
+        &self,
+        client: &Client,
+        seq: u64,
+    ) -> Outcome<PutItemOutput, PutItemError> {
         client
             .put_item()
             .table_name(self.tables.ledger())
@@ -54,7 +66,10 @@ impl World {
             .await
     }
 
-    async fn append_both(&self, seqs: [u64; 2]) -> Outcome<TransactWriteItemsOutput, TransactWriteItemsError> {
+    async fn append_both(
+        &self,
+        seqs: [u64; 2],
+    ) -> Outcome<TransactWriteItemsOutput, TransactWriteItemsError> {
         let item = |seq: u64| {
             let put = Put::builder()
                 .table_name(self.tables.ledger())
@@ -84,8 +99,9 @@ impl World {
             .send()
             .await
             .unwrap();
-        let seq =
-            |item: &std::collections::HashMap<String, AttributeValue>| item["seq"].as_n().unwrap().parse().unwrap();
+        let seq = |item: &std::collections::HashMap<String, AttributeValue>| {
+            item["seq"].as_n().unwrap().parse().unwrap()
+        };
         answer.items().iter().map(seq).collect()
     }
 }
@@ -264,9 +280,12 @@ async fn process(world: &World, reached: &mut u64) -> Result<(), SdkError<PutIte
 
 #[tokio::test]
 async fn a_process_dies_before_any_call_and_no_more_of_it_runs() {
-    for (crash, rows) in
-        [(Crash::BeforeCall(1), 0), (Crash::AfterCall(1), 1), (Crash::BeforeCall(3), 2), (Crash::AfterCall(3), 3)]
-    {
+    for (crash, rows) in [
+        (Crash::BeforeCall(1), 0),
+        (Crash::AfterCall(1), 1),
+        (Crash::BeforeCall(3), 2),
+        (Crash::AfterCall(3), 3),
+    ] {
         let world = World::new().await;
         world.faults.crash(crash);
         let mut reached = 0;
@@ -326,7 +345,10 @@ async fn calls_are_recorded_with_what_happened_to_them() {
     world.append(1).await.unwrap_err();
     world.page(&world.client).await;
 
-    assert_eq!(world.faults.operations(), [Operation::PutItem, Operation::PutItem, Operation::Query]);
+    assert_eq!(
+        world.faults.operations(),
+        [Operation::PutItem, Operation::PutItem, Operation::Query]
+    );
     let calls = world.faults.take_calls();
     assert_eq!(calls[0].json()["TableName"], world.tables.ledger());
     assert_eq!(calls[0].json()["Item"]["seq"]["N"], "0");

@@ -1,5 +1,10 @@
-//! A start or stop commits between the reads of head and list. Neither is billed with the other's list.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy knows tests, but not what only tests call")]
+//! A start or stop commits between the reads of head and list. Neither is billed with the other's
+//! list.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy knows tests, but not what only tests call"
+)]
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tollgate::billables::Resource;
@@ -13,7 +18,10 @@ use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project, receipt};
 
 /// Something that happens on the undisturbed way while a settling stands between its two reads.
-async fn settle_while(ledger: &Ledger, between: impl Future<Output = ()>) -> tollgate::store::SettleReport {
+async fn settle_while(
+    ledger: &Ledger,
+    between: impl Future<Output = ()>,
+) -> tollgate::store::SettleReport {
     // The first query is the head's, the second the list's.
     let gate = ledger.faults.gate_after(Calls::of(Operation::Query).nth(1));
     let (settled, ()) = tokio::join!(ledger.settle(ALICE, "11:00:00"), async {
@@ -30,7 +38,9 @@ async fn execute(
     command: impl Fn(&View<'_>) -> Result<Command, tollgate::refusal::Refusal> + Sync,
 ) {
     let alice = named(ALICE);
-    receipt(ledger.undisturbed.execute(ledger.occasion(&alice, at(now)), Cause::Command, command).await);
+    receipt(
+        ledger.undisturbed.execute(ledger.occasion(&alice, at(now)), Cause::Command, command).await,
+    );
 }
 
 async fn start(ledger: &Ledger, id: &str, now: &str) {
@@ -80,7 +90,8 @@ async fn a_stop_and_a_start_of_the_same_resource_between_the_reads_are_noticed()
     ledger.start(ALICE, "vm", &["r1"], "10:00:00").await;
     settle_while(&ledger, async {
         stop(&ledger, "r1", "10:40:00").await;
-        execute(&ledger, "10:50:00", |view| request::start(view, &[named("r1")], at("10:50:00"))).await;
+        execute(&ledger, "10:50:00", |view| request::start(view, &[named("r1")], at("10:50:00")))
+            .await;
     })
     .await;
     // 50 minutes of the first hour, and the second.
@@ -116,8 +127,8 @@ async fn an_hourly_debit_between_the_reads_of_a_start_and_its_row_is_not_overwri
     assert_eq!(check(&ledger, ALICE).await.balance(), named("48.2"));
 }
 
-/// DynamoDB may show one item of a transaction before another. The engine here never does, so the list is put back by
-/// hand to what it was before a stop.
+/// DynamoDB may show one item of a transaction before another. The engine here never does, so the
+/// list is put back by hand to what it was before a stop.
 #[tokio::test]
 async fn a_list_older_than_its_head_is_read_again_until_it_agrees() {
     let ledger = Ledger::with_credit("50").await;
@@ -154,7 +165,9 @@ async fn a_list_that_never_agrees_is_a_fault_and_nothing_is_billed() {
 async fn a_list_in_many_pages_is_read_to_its_end() {
     let ledger = Ledger::with_credit("50").await;
     let ids: Vec<String> = (0..30).map(|number| format!("r{number}")).collect();
-    ledger.start(ALICE, "web", &ids.iter().map(String::as_str).collect::<Vec<_>>(), "10:00:00").await;
+    ledger
+        .start(ALICE, "web", &ids.iter().map(String::as_str).collect::<Vec<_>>(), "10:00:00")
+        .await;
     ledger.faults.set(Calls::of(Operation::Query), Fault::ShortPage);
     assert_eq!(ledger.settle(ALICE, "11:00:00").await.appended, 1);
     check(&ledger, ALICE).await;
@@ -165,11 +178,24 @@ type Item = std::collections::HashMap<String, AttributeValue>;
 async fn item(ledger: &Ledger) -> Item {
     let get = ledger.client.get_item().table_name(ledger.tables.accounts());
     let get = get.key("pk", AttributeValue::S("account#alice".to_owned()));
-    let item = get.key("sk", AttributeValue::S("billable#resource#r2".to_owned())).send().await.unwrap().item.unwrap();
+    let item = get
+        .key("sk", AttributeValue::S("billable#resource#r2".to_owned()))
+        .send()
+        .await
+        .unwrap()
+        .item
+        .unwrap();
     let _resource: Resource = serde_json::from_str(item["body"].as_s().unwrap()).unwrap();
     item
 }
 
 async fn put(ledger: &Ledger, item: Item) {
-    ledger.client.put_item().table_name(ledger.tables.accounts()).set_item(Some(item)).send().await.unwrap();
+    ledger
+        .client
+        .put_item()
+        .table_name(ledger.tables.accounts())
+        .set_item(Some(item))
+        .send()
+        .await
+        .unwrap();
 }

@@ -1,5 +1,9 @@
 //! Meters and prices: what is reported and set, how often and in whatever order.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy knows tests, but not what only tests call")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy knows tests, but not what only tests call"
+)]
 
 use tollgate::event::Change;
 use tollgate::ids::{AccountId, ProjectId, Sku};
@@ -18,12 +22,18 @@ async fn with_meter() -> Ledger {
 }
 
 async fn read(ledger: &Ledger, reading: &str) -> Reported {
-    let (alice, project, sku): (AccountId, ProjectId, Sku) = (named(ALICE), named("p"), named("tokens"));
+    let (alice, project, sku): (AccountId, ProjectId, Sku) =
+        (named(ALICE), named("p"), named("tokens"));
     ledger.store.report_reading(&alice, &project, &sku, named(reading)).await.unwrap()
 }
 
 async fn used(ledger: &Ledger, quantity: &str, id: &str) -> Reported {
-    let report = UsageReport { project: named("p"), sku: named("tokens"), quantity: named(quantity), id: named(id) };
+    let report = UsageReport {
+        project: named("p"),
+        sku: named("tokens"),
+        quantity: named(quantity),
+        id: named(id),
+    };
     ledger.store.report_usage(&named(ALICE), &report, at("10:10:00")).await.unwrap()
 }
 
@@ -47,7 +57,9 @@ async fn a_reading_whose_answer_was_lost_counts_once() {
     let ledger = with_meter().await;
     ledger.faults.set(Calls::of(Operation::UpdateItem).first(1), Fault::AnswerLost);
     assert_eq!(read(&ledger, "1000").await, Reported::NotNewer(named("1000")));
-    for fault in [Fault::Throttled, Fault::TransactionConflict, Fault::Refused, Fault::InternalError] {
+    for fault in
+        [Fault::Throttled, Fault::TransactionConflict, Fault::Refused, Fault::InternalError]
+    {
         ledger.faults.clear();
         ledger.faults.set(Calls::of(Operation::UpdateItem).first(2), fault);
         let next: Quantity = named(&format!("{}1", reading(&ledger).await));
@@ -83,7 +95,11 @@ async fn a_meter_that_was_never_opened_takes_no_report() {
     assert_eq!(read(&ledger, "1").await, Reported::UnknownMeter);
     assert_eq!(used(&ledger, "1", "a").await, Reported::UnknownMeter);
     ledger.open_meter(ALICE, "tokens", "10:00:00").await;
-    assert_eq!(used(&ledger, "1", "a").await, Reported::Advanced, "the refused report used up nothing");
+    assert_eq!(
+        used(&ledger, "1", "a").await,
+        Reported::Advanced,
+        "the refused report used up nothing"
+    );
 }
 
 #[tokio::test]
@@ -104,7 +120,8 @@ async fn an_hour_bills_a_meter_from_reading_to_reading_and_says_so() {
             Some((line.from.to_string(), line.to.to_string(), line.amount.to_string()))
         })
         .collect();
-    let line = |from: &str, to: &str, amount: &str| (from.to_owned(), to.to_owned(), amount.to_owned());
+    let line =
+        |from: &str, to: &str, amount: &str| (from.to_owned(), to.to_owned(), amount.to_owned());
     assert_eq!(lines, [line("0", "1000000", "-2.00"), line("1000000", "1500000", "-1.00")]);
 }
 
@@ -168,12 +185,14 @@ async fn a_price_is_set_once_and_never_changed() {
 async fn of_two_first_prices_of_a_sku_at_once_one_stays_even_if_they_begin_at_different_times() {
     let ledger = Ledger::new().await;
     let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
-    let (late, ()) =
-        tokio::join!(async { ledger.store.put_price(&price("4", "10:20:05"), at("10:20:05")).await }, async {
+    let (late, ()) = tokio::join!(
+        async { ledger.store.put_price(&price("4", "10:20:05"), at("10:20:05")).await },
+        async {
             gate.reached().await;
             ledger.undisturbed.put_price(&price("5", "10:20:03"), at("10:20:03")).await.unwrap();
             gate.open();
-        });
+        }
+    );
     let too_soon = Refusal::PriceTooSoon { earliest: at("11:00:00") };
     assert_eq!(late, Err(Failure::Refused(too_soon)));
     assert_eq!(ledger.store.prices().await.unwrap().iter().count(), 1);
@@ -185,11 +204,14 @@ async fn of_two_prices_for_the_same_hour_at_once_the_first_stays() {
         let ledger = Ledger::new().await;
         let now = at("10:00:00");
         let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
-        let (first, ()) = tokio::join!(async { ledger.store.put_price(&price("4", "10:00:00"), now).await }, async {
-            gate.reached().await;
-            ledger.undisturbed.put_price(&price(theirs, "10:00:00"), now).await.unwrap();
-            gate.open();
-        });
+        let (first, ()) = tokio::join!(
+            async { ledger.store.put_price(&price("4", "10:00:00"), now).await },
+            async {
+                gate.reached().await;
+                ledger.undisturbed.put_price(&price(theirs, "10:00:00"), now).await.unwrap();
+                gate.open();
+            }
+        );
         assert_eq!(first.map_err(|_| "exists"), expected);
         let list = ledger.store.prices().await.unwrap();
         assert_eq!(list.iter().next().unwrap().rate, named(theirs));

@@ -1,7 +1,8 @@
 //! Whatever happens at whichever call of the store, the chain is the same in the end.
 //!
-//! A scenario is run once undisturbed and its calls are counted. Then it is run again for every call and everything
-//! that may happen to that call. A run that fails or dies is run again, as its trigger would be.
+//! A scenario is run once undisturbed and its calls are counted. Then it is run again for every
+//! call and everything that may happen to that call. A run that fails or dies is run again, as its
+//! trigger would be.
 #![allow(
     clippy::print_stdout,
     clippy::wildcard_enum_match_arm,
@@ -61,11 +62,13 @@ const SCENARIO: [(&str, Trigger); 12] = [
     ("15:30:00", Trigger::Credit("pi_2", "9")),
 ];
 
-/// The calls of the scenario when nothing happens, trigger by trigger: q is a query, g a get, p a put, u an update, t a
-/// transaction.
-const CALLS: [&str; 12] = ["qp", "qtq", "gqqt", "gqqt", "u", "t", "qqtp", "gqqt", "qqqtq", "qgqtq", "qqpptt", "qtqt"];
+/// The calls of the scenario when nothing happens, trigger by trigger: q is a query, g a get, p a
+/// put, u an update, t a transaction.
+const CALLS: [&str; 12] =
+    ["qp", "qtq", "gqqt", "gqqt", "u", "t", "qqtp", "gqqt", "qqqtq", "qgqtq", "qqpptt", "qtqt"];
 
-/// The rows of the scenario, each with its amount and the balance after it; and what the meter shows and has billed.
+/// The rows of the scenario, each with its amount and the balance after it; and what the meter
+/// shows and has billed.
 const OUTCOME: [&str; 16] = [
     "0 opened 2026-11-22T10:00:00Z 0.00 0.00",
     "1 topup 2026-11-22T10:01:00Z 7.00 7.00",
@@ -89,18 +92,29 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), Failure> {
     let (time, trigger) = SCENARIO[number];
     let (account, now): (AccountId, Timestamp) = (named(ALICE), at(time));
     let (store, occasion) = (&ledger.store, ledger.occasion(&account, now));
-    let request = Cause::Request { key: named(&format!("request-{number}")), digest: format!("{trigger:?}") };
+    let request =
+        Cause::Request { key: named(&format!("request-{number}")), digest: format!("{trigger:?}") };
     let (refunded, refund) = (topup("pi_1", "7"), TakeBack::Refund(named("re_1")));
     let done = match trigger {
-        Trigger::Open => store.execute(occasion, Cause::Command, |_| Ok(Command::Open)).await.and_then(settled),
+        Trigger::Open => {
+            store.execute(occasion, Cause::Command, |_| Ok(Command::Open)).await.and_then(settled)
+        }
         Trigger::Credit(payment, amount) => {
             let (payment, kind) = (topup(payment, amount), CreditKind::TopUp);
-            let credit = |_: &AccountState| Ok(Command::Credit { payment: payment.clone(), kind, bonus: None });
-            store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, credit).await.and_then(settled)
+            let credit = |_: &AccountState| {
+                Ok(Command::Credit { payment: payment.clone(), kind, bonus: None })
+            };
+            store
+                .execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, credit)
+                .await
+                .and_then(settled)
         }
         Trigger::Start(ids) => {
             let (project, new) = (project(&account), new_resources("big", ids));
-            store.execute(occasion, request, |view| start_new(view, &project, &new, now)).await.and_then(settled)
+            store
+                .execute(occasion, request, |view| start_new(view, &project, &new, now))
+                .await
+                .and_then(settled)
         }
         Trigger::Stop(id) => {
             let ids = [named(id)];
@@ -108,11 +122,17 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), Failure> {
         }
         Trigger::Settle => store.settle(occasion).await.map(drop).map_err(Failure::from),
         Trigger::Refund => {
-            let take =
-                |_: &AccountState| Ok(Command::TakeBack { by: refund.clone(), of: refunded.clone(), cents: 150 });
-            store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Settle, take).await.and_then(settled)
+            let take = |_: &AccountState| {
+                Ok(Command::TakeBack { by: refund.clone(), of: refunded.clone(), cents: 150 })
+            };
+            store
+                .execute_on_state(occasion, Cause::Stripe, BeforeCommand::Settle, take)
+                .await
+                .and_then(settled)
         }
-        Trigger::ReverseRefund => store.give_back(occasion, &refund, &refunded, 150).await.and_then(settled),
+        Trigger::ReverseRefund => {
+            store.give_back(occasion, &refund, &refunded, 150).await.and_then(settled)
+        }
         Trigger::OpenMeter => {
             let (project, sku) = (project(&account), named("tokens"));
             let open = |view: &View<'_>| open_meter(view, &project, &sku, now);
@@ -120,7 +140,11 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), Failure> {
         }
         Trigger::Read => {
             let (project, sku, reading) = (named("p"), named("tokens"), named("100000"));
-            store.report_reading(&account, &project, &sku, reading).await.map(drop).map_err(Failure::from)
+            store
+                .report_reading(&account, &project, &sku, reading)
+                .await
+                .map(drop)
+                .map_err(Failure::from)
         }
         Trigger::Use => {
             let (project, sku, quantity) = (named("p"), named("tokens"), named("50000"));
@@ -187,7 +211,8 @@ async fn baseline() -> Baseline {
 
 /// Every call of the scenario, numbered from 1, to which `fault` applies.
 fn sites(baseline: &Baseline, fault: Fault) -> impl Iterator<Item = (usize, &Operation)> {
-    let numbered = baseline.operations.iter().enumerate().map(|(index, operation)| (index + 1, operation));
+    let numbered =
+        baseline.operations.iter().enumerate().map(|(index, operation)| (index + 1, operation));
     numbered.filter(move |(_, operation)| fault.applies_to(operation))
 }
 
@@ -203,9 +228,16 @@ async fn check_everywhere(fault: Fault) {
         let ledger = Ledger::new().await;
         ledger.faults.set(Calls::any().nth(call), fault);
         let repeated = run(&ledger).await;
-        assert_eq!(outcome(&ledger).await, baseline.outcome, "{fault:?} at call {call}, {operation:?}");
+        assert_eq!(
+            outcome(&ledger).await,
+            baseline.outcome,
+            "{fault:?} at call {call}, {operation:?}"
+        );
         if is_write(operation) {
-            assert_eq!(repeated, 0, "{fault:?} at call {call}: the store repeats its writes itself");
+            assert_eq!(
+                repeated, 0,
+                "{fault:?} at call {call}: the store repeats its writes itself"
+            );
             let calls = ledger.faults.calls().len() - baseline.operations.len();
             assert!(calls <= 1, "{fault:?} at call {call}, {operation:?}: {calls} calls more");
         }
@@ -221,8 +253,16 @@ async fn check_everywhere_with_retries(fault: Fault) {
     for (call, operation) in sites(&baseline, fault) {
         let ledger = Ledger::with(Attempts::at_most(3)).await;
         ledger.faults.set(Calls::any().nth(call), fault);
-        assert_eq!(run(&ledger).await, 0, "{fault:?} at call {call}, {operation:?}: no trigger is repeated");
-        assert_eq!(outcome(&ledger).await, baseline.outcome, "{fault:?} at call {call}, {operation:?}");
+        assert_eq!(
+            run(&ledger).await,
+            0,
+            "{fault:?} at call {call}, {operation:?}: no trigger is repeated"
+        );
+        assert_eq!(
+            outcome(&ledger).await,
+            baseline.outcome,
+            "{fault:?} at call {call}, {operation:?}"
+        );
     }
 }
 
@@ -306,7 +346,8 @@ async fn a_short_page_changes_nothing() {
 
 #[tokio::test]
 async fn with_the_retries_of_the_sdk_no_trigger_need_be_repeated() {
-    for fault in [Fault::Refused, Fault::Throttled, Fault::AnswerLost, Fault::InternalErrorApplied] {
+    for fault in [Fault::Refused, Fault::Throttled, Fault::AnswerLost, Fault::InternalErrorApplied]
+    {
         check_everywhere_with_retries(fault).await;
     }
 }

@@ -1,5 +1,9 @@
 //! A chain shows what was done to it; rows of an older release stay readable.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy knows tests, but not what only tests call")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy knows tests, but not what only tests call"
+)]
 
 use std::collections::HashMap;
 
@@ -26,7 +30,12 @@ fn key(seq: u64) -> [AttributeValue; 2] {
 
 async fn item(ledger: &Ledger, seq: u64) -> Item {
     let [account, number] = key(seq);
-    let get = ledger.client.get_item().table_name(ledger.tables.ledger()).key("account", account).key("seq", number);
+    let get = ledger
+        .client
+        .get_item()
+        .table_name(ledger.tables.ledger())
+        .key("account", account)
+        .key("seq", number);
     get.send().await.unwrap().item.unwrap()
 }
 
@@ -114,7 +123,8 @@ async fn a_missing_row_is_named_wherever_it_was_but_at_the_end() {
         remove(&ledger, seq).await;
         assert_eq!(wrong(&ledger).await, RowFault::Missing { expected: seq, found: seq + 1 });
     }
-    // A chain alone cannot show that its end was cut off: the head says what is to be compared elsewhere.
+    // A chain alone cannot show that its end was cut off: the head says what is to be compared
+    // elsewhere.
     let ledger = history().await;
     let before = ledger.store.verify(&named(ALICE)).await.unwrap();
     remove(&ledger, 5).await;
@@ -157,7 +167,8 @@ async fn a_tampered_head_is_not_appended_to() {
     assert!(!fault.may_retry());
 }
 
-/// Rows as earlier releases wrote them: item by item, as JSON. Never to be changed: what is stored stays.
+/// Rows as earlier releases wrote them: item by item, as JSON. Never to be changed: what is stored
+/// stays.
 const ROWS_OF_FORMAT_1: &str = include_str!("rows_of_format_1.json");
 
 /// Rows as this release writes them.
@@ -227,7 +238,8 @@ async fn are_read_verified_and_appended_to(rows: &str) {
     }
     let verified = ledger.store.verify(&named(ALICE)).await.unwrap();
     assert_eq!(verified.rows, rows.len() as u64);
-    let page = ledger.store.rows(&named(ALICE), 0..u64::MAX, Order::OldestFirst, 100).await.unwrap();
+    let page =
+        ledger.store.rows(&named(ALICE), 0..u64::MAX, Order::OldestFirst, 100).await.unwrap();
     assert_eq!(page.rows.len(), rows.len());
     ledger.credit(ALICE, "pi_third", "5", "2026-11-24T15:00:00Z").await;
     assert_eq!(ledger.undisturbed.verify(&named(ALICE)).await.unwrap().rows, verified.rows + 1);

@@ -1,5 +1,5 @@
-//! Puts the page's files into the binary: compressed once, here, and named by a digest of them all, so that browsers keep them
-//! for as long as they like.
+//! Puts the page's files into the binary: compressed once, here, and named by a digest of them all,
+//! so that browsers keep them for as long as they like.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -23,7 +23,9 @@ const OPENAPI: (&str, &str) = ("../../infra/openapi.yaml", "openapi.json");
 fn main() -> Result<(), Error> {
     println!("cargo::rerun-if-changed=assets");
     println!("cargo::rerun-if-changed={}", OPENAPI.0);
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or_else(|| Error::other("cargo sets OUT_DIR"))?);
+    let out = PathBuf::from(
+        std::env::var_os("OUT_DIR").ok_or_else(|| Error::other("cargo sets OUT_DIR"))?,
+    );
     let mut files = Vec::new();
     collect(Path::new("assets"), "", &mut files)?;
     files.push((OPENAPI.1.to_owned(), json(&fs::read_to_string(OPENAPI.0)?)?));
@@ -37,8 +39,9 @@ fn main() -> Result<(), Error> {
     }
     let version = URL_SAFE_NO_PAD.encode(digest.finalize().get(..12).unwrap_or_default());
 
-    let mut table =
-        format!("/// The digest of all files.\nconst VERSION: &str = {version:?};\n\nconst ASSETS: &[Asset] = &[\n");
+    let mut table = format!(
+        "/// The digest of all files.\nconst VERSION: &str = {version:?};\n\nconst ASSETS: &[Asset] = &[\n"
+    );
     for (number, (name, content)) in files.iter().enumerate() {
         let content = if name == PAGE { versioned(content, &version)? } else { content.clone() };
         let (plain, compressed) = (out.join(format!("{number}")), out.join(format!("{number}.gz")));
@@ -54,10 +57,17 @@ fn main() -> Result<(), Error> {
 }
 
 /// Every file under a directory, named by its path in it.
-fn collect(directory: &Path, prefix: &str, files: &mut Vec<(String, Vec<u8>)>) -> Result<(), Error> {
+fn collect(
+    directory: &Path,
+    prefix: &str,
+    files: &mut Vec<(String, Vec<u8>)>,
+) -> Result<(), Error> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let name = entry.file_name().into_string().map_err(|name| Error::other(format!("{name:?} is not UTF-8")))?;
+        let name = entry
+            .file_name()
+            .into_string()
+            .map_err(|name| Error::other(format!("{name:?} is not UTF-8")))?;
         let name = format!("{prefix}{name}");
         if entry.file_type()?.is_dir() {
             collect(&entry.path(), &format!("{name}/"), files)?;
@@ -68,7 +78,8 @@ fn collect(directory: &Path, prefix: &str, files: &mut Vec<(String, Vec<u8>)>) -
     Ok(())
 }
 
-/// The page with the version in its links. What modules import is relative to themselves, so they need none.
+/// The page with the version in its links. What modules import is relative to themselves, so they
+/// need none.
 fn versioned(page: &[u8], version: &str) -> Result<Vec<u8>, Error> {
     let page = str::from_utf8(page).map_err(|error| Error::other(format!("{PAGE}: {error}")))?;
     Ok(page.replace("\"assets/", &format!("\"assets/{version}/")).into_bytes())

@@ -1,5 +1,5 @@
-//! What every function of the HTTP API does the same way: read the request, work on an account (opening it, if this is
-//! its customer's first call), answer, and log the request once.
+//! What every function of the HTTP API does the same way: read the request, work on an account
+//! (opening it, if this is its customer's first call), answer, and log the request once.
 //!
 //! A handler is three steps: [`read`], its own routes, [`respond`].
 
@@ -83,8 +83,13 @@ impl Answer {
     }
 
     fn with_status(status: StatusCode, body: &impl Serialize) -> Result<Answer, Failed> {
-        let unwritable = |error: serde_json::Error| Problem::new(Code::Internal, format!("{error}."));
-        Ok(Answer { status, content: Content::Json(serde_json::to_value(body).map_err(unwritable)?), row: None })
+        let unwritable =
+            |error: serde_json::Error| Problem::new(Code::Internal, format!("{error}."));
+        Ok(Answer {
+            status,
+            content: Content::Json(serde_json::to_value(body).map_err(unwritable)?),
+            row: None,
+        })
     }
 
     /// As it is kept for the next time the same is asked; a table never is.
@@ -99,7 +104,8 @@ impl Answer {
     fn read(written: &str) -> Option<Answer> {
         let Written { status, body, row } = serde_json::from_str(written).ok()?;
         let status = StatusCode::from_u16(status).ok()?;
-        let content = if status == StatusCode::NO_CONTENT { Content::Nothing } else { Content::Json(body) };
+        let content =
+            if status == StatusCode::NO_CONTENT { Content::Nothing } else { Content::Json(body) };
         Some(Answer { status, content, row })
     }
 }
@@ -112,12 +118,12 @@ struct Written {
     row: Option<u64>,
 }
 
-/// Answers a request that leaves no row: the same request with the same `Idempotency-Key` gets the first answer again,
-/// another one is refused.
+/// Answers a request that leaves no row: the same request with the same `Idempotency-Key` gets the
+/// first answer again, another one is refused.
 ///
-/// The request is noted before `work` begins and its answer after it ended. What dies in between is done again, so `work`
-/// must lead to the same however often it is done. Only answers are kept: what was refused may be asked again. Without a key
-/// nothing is noted.
+/// The request is noted before `work` begins and its answer after it ended. What dies in between is
+/// done again, so `work` must lead to the same however often it is done. Only answers are kept:
+/// what was refused may be asked again. Without a key nothing is noted.
 ///
 /// # Errors
 /// [`Refusal::KeyReused`]; as `work` says.
@@ -190,13 +196,20 @@ impl From<Fault> for Failed {
 pub fn read(billing: &Billing, request: Request) -> Result<Call, Box<Response<Body>>> {
     // Other kinds of events exist only if `lambda_http` is built with their features.
     #[allow(irrefutable_let_patterns, clippy::infallible_destructuring_match, reason = "see above")]
-    let (request_id, route) = if let RequestContext::ApiGatewayV2(context) = request.request_context() {
-        (context.request_id.unwrap_or_default(), context.route_key.unwrap_or_default())
-    } else {
-        Default::default()
-    };
+    let (request_id, route) =
+        if let RequestContext::ApiGatewayV2(context) = request.request_context() {
+            (context.request_id.unwrap_or_default(), context.route_key.unwrap_or_default())
+        } else {
+            Default::default()
+        };
     Call::read(request, &billing.settings.email_claim).map_err(|problem| {
-        tracing::info!(route, request_id, status = problem.status(), outcome = problem.code(), "request");
+        tracing::info!(
+            route,
+            request_id,
+            status = problem.status(),
+            outcome = problem.code(),
+            "request"
+        );
         Box::new(http::problem(&problem.of_request(&request_id)))
     })
 }
@@ -237,7 +250,9 @@ pub fn respond(billing: &Billing, call: &Call, result: Result<Answer, Failed>) -
     };
     let (status, outcome) = (problem.status(), problem.code());
     match cause {
-        Some(cause) => tracing::error!(account, caller, route, request_id, status, outcome, %cause, "request"),
+        Some(cause) => {
+            tracing::error!(account, caller, route, request_id, status, outcome, %cause, "request")
+        }
         None => tracing::info!(account, caller, route, request_id, status, outcome, "request"),
     }
     http::problem(&problem.of_request(request_id))
@@ -264,7 +279,8 @@ fn refused(refusal: &Refusal, settings: &Settings) -> Problem {
 
 /// Work on one account at the time of one call.
 ///
-/// What the store does for it is boxed: its futures are big, and every future of a handler would hold them all.
+/// What the store does for it is boxed: its futures are big, and every future of a handler would
+/// hold them all.
 #[derive(Clone, Copy, Debug)]
 pub struct OnAccount<'a> {
     billing: &'a Billing,
@@ -275,8 +291,8 @@ pub struct OnAccount<'a> {
 }
 
 impl<'a> OnAccount<'a> {
-    /// On the caller's account. Its first call opens it; but who acts for another opens nothing, for it may have
-    /// mistyped the account's name.
+    /// On the caller's account. Its first call opens it; but who acts for another opens nothing,
+    /// for it may have mistyped the account's name.
     ///
     /// # Errors
     /// [`Code::Unauthorized`] on a route without an authorizer.
@@ -312,7 +328,8 @@ impl<'a> OnAccount<'a> {
         }
     }
 
-    /// The account's e-mail address: as it was set, else the one of the caller's own token, which is kept from then on.
+    /// The account's e-mail address: as it was set, else the one of the caller's own token, which
+    /// is kept from then on.
     ///
     /// # Errors
     /// [`Fault`].
@@ -355,7 +372,8 @@ impl<'a> OnAccount<'a> {
     ) -> Result<Row, Failure> {
         let mut way = Way::new(self).await?;
         loop {
-            let done = self.billing.store.execute(self.occasion(&way.prices), cause.clone(), &command);
+            let done =
+                self.billing.store.execute(self.occasion(&way.prices), cause.clone(), &command);
             match self.unless_answered(Box::pin(done).await, &cause).await {
                 Ok(done) => return self.row_of(done).await,
                 Err(failure) => way.clear(failure).await?,
@@ -375,7 +393,12 @@ impl<'a> OnAccount<'a> {
     ) -> Result<Row, Failure> {
         let mut way = Way::new(self).await?;
         loop {
-            let done = self.billing.store.execute_on_state(self.occasion(&way.prices), cause.clone(), before, &command);
+            let done = self.billing.store.execute_on_state(
+                self.occasion(&way.prices),
+                cause.clone(),
+                before,
+                &command,
+            );
             match self.unless_answered(Box::pin(done).await, &cause).await {
                 Ok(done) => return self.row_of(done).await,
                 Err(failure) => way.clear(failure).await?,
@@ -390,7 +413,8 @@ impl<'a> OnAccount<'a> {
     pub async fn fail_start(&self, cause: Cause, resource: &ResourceId) -> Result<Row, Failure> {
         let mut way = Way::new(self).await?;
         loop {
-            let done = self.billing.store.fail_start(self.occasion(&way.prices), cause.clone(), resource);
+            let done =
+                self.billing.store.fail_start(self.occasion(&way.prices), cause.clone(), resource);
             match self.unless_answered(Box::pin(done).await, &cause).await {
                 Ok(done) => return self.row_of(done).await,
                 Err(failure) => way.clear(failure).await?,
@@ -414,13 +438,15 @@ impl<'a> OnAccount<'a> {
     pub async fn transaction(&self, row: &Row) -> Result<Transaction, Fault> {
         let shown = transaction(self.account, row);
         let Some(payment) = payment(&row.event.change) else { return Ok(shown) };
-        let PaymentIds { session, charge, invoice } = self.billing.store.payment_ids(self.account, payment).await?;
-        let stripe = StripeObjects { session, payment_intent: Some(payment.to_string()), charge, invoice };
+        let PaymentIds { session, charge, invoice } =
+            self.billing.store.payment_ids(self.account, payment).await?;
+        let stripe =
+            StripeObjects { session, payment_intent: Some(payment.to_string()), charge, invoice };
         Ok(Transaction { stripe: Some(stripe), ..shown })
     }
 
-    /// An answer is made from the stored row, whether it was written now or by the same request before: so both are
-    /// the same.
+    /// An answer is made from the stored row, whether it was written now or by the same request
+    /// before: so both are the same.
     async fn row_of(&self, done: Done) -> Result<Row, Failure> {
         let seq = match done {
             Done::Appended(receipt) => {
@@ -438,14 +464,20 @@ impl<'a> OnAccount<'a> {
         Ok(self.row(seq).await?)
     }
 
-    /// Of two equal requests at once the slower one may find that what it asks for is done already, and be refused. It
-    /// was done by the same request: that is its answer.
-    async fn unless_answered(&self, done: Result<Done, Failure>, cause: &Cause) -> Result<Done, Failure> {
+    /// Of two equal requests at once the slower one may find that what it asks for is done already,
+    /// and be refused. It was done by the same request: that is its answer.
+    async fn unless_answered(
+        &self,
+        done: Result<Done, Failure>,
+        cause: &Cause,
+    ) -> Result<Done, Failure> {
         let (Err(Failure::Refused(_)), Cause::Request { key, digest }) = (&done, cause) else {
             return done;
         };
         match self.billing.store.claim(&request_claim(self.account, key)).await? {
-            Some(claimed) if claimed.digest.as_ref() == Some(digest) => Ok(Done::AlreadyAppended(claimed)),
+            Some(claimed) if claimed.digest.as_ref() == Some(digest) => {
+                Ok(Done::AlreadyAppended(claimed))
+            }
             Some(_) | None => done,
         }
     }
@@ -455,7 +487,10 @@ impl<'a> OnAccount<'a> {
             return Err(Refusal::AccountNotOpen.into());
         }
         let no_prices = PriceList::default();
-        let opened = self.billing.store.execute(self.occasion(&no_prices), Cause::Command, |_| Ok(Command::Open));
+        let opened = self
+            .billing
+            .store
+            .execute(self.occasion(&no_prices), Cause::Command, |_| Ok(Command::Open));
         match Box::pin(opened).await {
             Ok(_) | Err(Failure::Refused(Refusal::AccountAlreadyOpen)) => {}
             Err(failure) => return Err(failure),
@@ -477,8 +512,8 @@ impl<'a> OnAccount<'a> {
     }
 }
 
-/// What stands in the way of a call for reasons that are none of its own, each cleared once: the account is not open
-/// yet; the cached price list is too old.
+/// What stands in the way of a call for reasons that are none of its own, each cleared once: the
+/// account is not open yet; the cached price list is too old.
 struct Way<'w, 'a> {
     on: &'w OnAccount<'a>,
     prices: Arc<PriceList>,

@@ -1,14 +1,18 @@
-//! `apply`: the state after a row. It cannot fail and decides nothing: every decision stands in the event.
+//! `apply`: the state after a row. It cannot fail and decides nothing: every decision stands in the
+//! event.
 
 use std::collections::BTreeSet;
 
-use crate::event::{Change, CreditKind, Decline, DisputeOutcome, Event, Known, PaymentFacts, StartKind, Want};
+use crate::event::{
+    Change, CreditKind, Decline, DisputeOutcome, Event, Known, PaymentFacts, StartKind, Want,
+};
 use crate::funds::{Fund, FundDelta};
 use crate::ids::{PaymentId, ResourceId};
 use crate::money::Usd;
 use crate::state::{
-    AccountState, Billed, ByStaff, Comeback, ComingBack, Deletion, EverPaid, Floor, Frozen, Period, RefillPause,
-    RefillPurpose, Standing, Suspension, SuspensionReason, TakenBack, Trial, TrialPhase, Wanted,
+    AccountState, Billed, ByStaff, Comeback, ComingBack, Deletion, EverPaid, Floor, Frozen, Period,
+    RefillPause, RefillPurpose, Standing, Suspension, SuspensionReason, TakenBack, Trial,
+    TrialPhase, Wanted,
 };
 use crate::timestamp::Timestamp;
 
@@ -30,7 +34,8 @@ pub fn apply(state: &AccountState, event: &Event) -> AccountState {
         }
         next.grants_so_far = next.grants_so_far.max(grant.number);
     }
-    // Whoever starts something while nothing is billed begins a period; its funds are counted in it.
+    // Whoever starts something while nothing is billed begins a period; its funds are counted in
+    // it.
     if let Change::Started { through, .. } = &event.change
         && next.period.is_none()
     {
@@ -88,13 +93,17 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
     match &event.change {
         Change::Opened | Change::Granted { .. } | Change::GrantExpired { .. } => {}
         Change::Corrected { .. } | Change::Created { .. } => {}
-        Change::Credited { payment, kind, credit, .. } => apply_credit(next, payment, *kind, *credit, event.at),
+        Change::Credited { payment, kind, credit, .. } => {
+            apply_credit(next, payment, *kind, *credit, event.at)
+        }
         Change::PaymentPending(pending) => next.pending.push(pending.clone()),
         Change::PaymentEnded { payment, .. } => end_pending(next, payment),
         Change::Started { resources, billed, how, .. } => {
             next.billed = billed.clone();
             if let Some(period) = &mut next.period {
-                period.unpaid.retain(|unpaid| resources.iter().all(|started| started.id != *unpaid));
+                period
+                    .unpaid
+                    .retain(|unpaid| resources.iter().all(|started| started.id != *unpaid));
             }
             if let StartKind::Restored { purge_due } = how {
                 next.purge_due = *purge_due;
@@ -128,7 +137,8 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
         Change::Suspended { as_of, reason, delete_at, warn_at, .. } => {
             let floor = next.balance().or_zero();
             let (as_of, reason, delete_at, warn_at) = (*as_of, *reason, *delete_at, *warn_at);
-            next.standing = Standing::Suspended(Suspension { as_of, reason, delete_at, warn_at, floor });
+            next.standing =
+                Standing::Suspended(Suspension { as_of, reason, delete_at, warn_at, floor });
             next.suspended_seq = Some(seq);
             next.billed = Billed::default();
             next.coming_back = ComingBack::No;
@@ -154,12 +164,14 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
         Change::Closed { .. } => next.standing = Standing::Closed,
         Change::TrialStarted { ends_at, .. } => {
             let (started_at, ends_at) = (event.at, *ends_at);
-            next.trial = Some(Trial { started_at, ends_at, phase: TrialPhase::Active, used: Usd::ZERO });
+            next.trial =
+                Some(Trial { started_at, ends_at, phase: TrialPhase::Active, used: Usd::ZERO });
         }
         Change::TrialEnded => set_trial_phase(next, TrialPhase::Ended),
         Change::RefillChanged { agreement, card, monthly_cap } => {
             // What was wanted under the old settings is looked at anew, in the same row.
-            next.refill.wanted = next.refill.wanted.filter(|wanted| wanted.purpose == RefillPurpose::TrialRenewal);
+            next.refill.wanted =
+                next.refill.wanted.filter(|wanted| wanted.purpose == RefillPurpose::TrialRenewal);
             next.refill.retry_at = None;
             next.refill.agreement = *agreement;
             next.refill.card.clone_from(card);
@@ -189,7 +201,8 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
         }
         Change::RefillFailed { decline, pause, .. } => {
             let attempt = next.refill.attempt.take();
-            let is_current = attempt.as_ref().map(|attempt| &attempt.card) == next.refill.card.as_ref();
+            let is_current =
+                attempt.as_ref().map(|attempt| &attempt.card) == next.refill.card.as_ref();
             if is_current && *decline != Decline::NotCharged {
                 next.refill.failures += 1;
             }
@@ -207,8 +220,11 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
         }
         Change::TakenBack { of, cents, credit, .. } => take_back(next, of, *cents, *credit),
         Change::GivenBack { known: Known::No, .. } => {}
-        Change::GivenBack { of, cents, credit, known: Known::Yes, .. } => give_back(next, of, *cents, *credit),
-        Change::DisputeOpened { dispute, .. } | Change::DisputeClosed { dispute, outcome: DisputeOutcome::Lost } => {
+        Change::GivenBack { of, cents, credit, known: Known::Yes, .. } => {
+            give_back(next, of, *cents, *credit)
+        }
+        Change::DisputeOpened { dispute, .. }
+        | Change::DisputeClosed { dispute, outcome: DisputeOutcome::Lost } => {
             next.frozen.disputes.insert(dispute.clone());
         }
         Change::DisputeClosed { dispute, outcome: DisputeOutcome::Won } => {
@@ -230,7 +246,13 @@ fn set_unpaid(next: &mut AccountState, unpaid: &[ResourceId]) {
     }
 }
 
-fn apply_credit(next: &mut AccountState, payment: &PaymentId, kind: CreditKind, credit: Usd, at: Timestamp) {
+fn apply_credit(
+    next: &mut AccountState,
+    payment: &PaymentId,
+    kind: CreditKind,
+    credit: Usd,
+    at: Timestamp,
+) {
     end_pending(next, payment);
     next.ever_paid = EverPaid::Yes;
     let CreditKind::Refill { attempt, purpose } = kind else {
@@ -244,7 +266,8 @@ fn apply_credit(next: &mut AccountState, payment: &PaymentId, kind: CreditKind, 
     let (day, today) = next.refill.today;
     next.refill.today = (at.day(), if day == at.day() { today + 1 } else { 1 });
     let (month, charged) = next.refill.this_month;
-    next.refill.this_month = (at.month(), if month == at.month() { charged + credit } else { credit });
+    next.refill.this_month =
+        (at.month(), if month == at.month() { charged + credit } else { credit });
     if purpose == RefillPurpose::TrialRenewal {
         set_trial_phase(next, TrialPhase::Renewed);
     }
@@ -264,8 +287,8 @@ fn floor_of(state: &AccountState) -> Floor {
     Floor { floor: state.floor() }
 }
 
-/// A payment of which nothing or everything is taken back has no entry: the state stays small, and because every
-/// entry is a sum, news in any order come to the same end.
+/// A payment of which nothing or everything is taken back has no entry: the state stays small, and
+/// because every entry is a sum, news in any order come to the same end.
 fn take_back(next: &mut AccountState, of: &PaymentFacts, cents: i64, credit: Usd) {
     let before = taken_back(next, &of.payment).unwrap_or((0, Usd::ZERO));
     set_taken_back(next, of, before.0 + cents, before.1 + credit);
@@ -279,7 +302,11 @@ fn give_back(next: &mut AccountState, of: &PaymentFacts, cents: i64, credit: Usd
 /// Cents and credit of a payment that are taken back, if it is a part of it.
 #[must_use]
 pub(crate) fn taken_back(state: &AccountState, payment: &PaymentId) -> Option<(i64, Usd)> {
-    state.taken_back.iter().find(|entry| entry.payment == *payment).map(|entry| (entry.cents, entry.credit))
+    state
+        .taken_back
+        .iter()
+        .find(|entry| entry.payment == *payment)
+        .map(|entry| (entry.cents, entry.credit))
 }
 
 fn set_taken_back(next: &mut AccountState, of: &PaymentFacts, cents: i64, credit: Usd) {
@@ -324,20 +351,21 @@ fn tidy(next: &mut AccountState) {
 fn wants_refill_still(state: &AccountState) -> bool {
     let (month, charged) = state.refill.this_month;
     let charged = if month == state.at.month() { charged } else { Usd::ZERO };
-    let fits = |wanted: Wanted| state.refill.monthly_cap.is_none_or(|cap| charged + wanted.amount <= cap);
+    let fits =
+        |wanted: Wanted| state.refill.monthly_cap.is_none_or(|cap| charged + wanted.amount <= cap);
     if !state.refill.wanted.is_none_or(fits) {
         return false;
     }
-    let renewal = state.refill.wanted.is_some_and(|wanted| wanted.purpose == RefillPurpose::TrialRenewal);
+    let renewal =
+        state.refill.wanted.is_some_and(|wanted| wanted.purpose == RefillPurpose::TrialRenewal);
     is_refill_possible(state)
-        && state
-            .refill
-            .agreement
-            .is_some_and(|agreed| state.balance() < agreed.threshold || (renewal && state.ever_paid == EverPaid::No))
+        && state.refill.agreement.is_some_and(|agreed| {
+            state.balance() < agreed.threshold || (renewal && state.ever_paid == EverPaid::No)
+        })
 }
 
-/// Whether a refill may be charged at all, now or later: agreed to, with a card that was not refused, and the
-/// account neither frozen nor closed, deleted or stopped by staff.
+/// Whether a refill may be charged at all, now or later: agreed to, with a card that was not
+/// refused, and the account neither frozen nor closed, deleted or stopped by staff.
 #[must_use]
 pub(crate) fn is_refill_possible(state: &AccountState) -> bool {
     let standing = match &state.standing {
@@ -346,5 +374,9 @@ pub(crate) fn is_refill_possible(state: &AccountState) -> bool {
         Standing::Deleting(_) | Standing::Deleted(_) | Standing::Closed => false,
     };
     let card = state.refill.card.as_ref().is_some_and(|card| !state.refill.never.contains(card));
-    standing && card && state.refill.agreement.is_some() && state.refill.paused.is_none() && state.frozen.is_empty()
+    standing
+        && card
+        && state.refill.agreement.is_some()
+        && state.refill.paused.is_none()
+        && state.frozen.is_empty()
 }

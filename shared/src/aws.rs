@@ -1,9 +1,10 @@
 //! The AWS configuration of a function: what Lambda puts into its environment, and nothing else.
 //!
-//! `aws-config` would look for profiles, single sign-on and instance metadata as well, and bring along the clients for that: in a
-//! function all of it is size, and time before the first event. The variables are the standard ones
-//! (docs.aws.amazon.com/lambda, "Defined runtime environment variables"; docs.aws.amazon.com/sdkref, "Service-specific endpoints"),
-//! so that a local cloud can stand in for AWS.
+//! `aws-config` would look for profiles, single sign-on and instance metadata as well, and bring
+//! along the clients for that: in a function all of it is size, and time before the first event.
+//! The variables are the standard ones (docs.aws.amazon.com/lambda, "Defined runtime environment
+//! variables"; docs.aws.amazon.com/sdkref, "Service-specific endpoints"), so that a local cloud can
+//! stand in for AWS.
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -19,8 +20,9 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use crate::settings::SettingsError;
 
-/// Amazon Trust Services' roots, of which every AWS endpoint's certificate has one (amazontrust.com/repository). The whole store of
-/// an operating system takes ten times as long to read.
+/// Amazon Trust Services' roots, of which every AWS endpoint's certificate has one
+/// (amazontrust.com/repository). The whole store of an operating system takes ten times as long to
+/// read.
 const ROOTS: &str = include_str!("aws/amazon_roots.pem");
 
 /// Region, credentials and endpoints from the process's environment.
@@ -59,7 +61,8 @@ pub fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<SdkConf
     Ok(config.build())
 }
 
-/// A way to an address of AWS that no service's client knows, such as one that was signed in advance.
+/// A way to an address of AWS that no service's client knows, such as one that was signed in
+/// advance.
 ///
 /// # Errors
 /// [`SettingsError`] if Amazon's roots cannot be used.
@@ -67,11 +70,14 @@ pub fn connector(timeouts: HttpConnectorSettings) -> Result<SharedHttpConnector,
     Ok(connector_with(tls()?, timeouts))
 }
 
-/// A way to anybody whom the operating system trusts. Its certificates are read here: not for where every millisecond counts.
+/// A way to anybody whom the operating system trusts. Its certificates are read here: not for where
+/// every millisecond counts.
 ///
 /// # Errors
 /// [`SettingsError`] if they cannot be used.
-pub fn connector_to_anybody(timeouts: HttpConnectorSettings) -> Result<SharedHttpConnector, SettingsError> {
+pub fn connector_to_anybody(
+    timeouts: HttpConnectorSettings,
+) -> Result<SharedHttpConnector, SettingsError> {
     Ok(connector_with(tls_trusting(TrustStore::default())?, timeouts))
 }
 
@@ -111,7 +117,9 @@ mod tests {
 
     #[test]
     fn what_lambda_sets_is_enough_and_what_is_missing_is_named() {
-        let value_of = |variable: &'static str| (variable != "AWS_SESSION_TOKEN").then(|| format!("the-{variable}"));
+        let value_of = |variable: &'static str| {
+            (variable != "AWS_SESSION_TOKEN").then(|| format!("the-{variable}"))
+        };
         let config = read(value_of).unwrap();
         assert_eq!(config.region().map(Region::as_ref), Some("the-AWS_REGION"));
         assert_eq!(config.endpoint_url(), Some("the-AWS_ENDPOINT_URL"));

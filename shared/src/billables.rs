@@ -1,8 +1,9 @@
 //! What an account is billed for: its resources (by time) and meters (by quantity).
 //!
-//! These are items of their own, changed in the transaction of the row that says so. What an item says is read
-//! *together with the account's state*: a suspension or deletion of everything is one row, and no item is touched
-//! by it. [`Resource::condition`] is the one place where both are put together.
+//! These are items of their own, changed in the transaction of the row that says so. What an item
+//! says is read *together with the account's state*: a suspension or deletion of everything is one
+//! row, and no item is touched by it. [`Resource::condition`] is the one place where both are put
+//! together.
 
 use std::collections::BTreeMap;
 
@@ -43,8 +44,9 @@ pub struct Resource {
     /// What it was before its last start: what it falls back to if the start fails.
     #[serde(default = "Status::stopped", skip_serializing_if = "Status::is_stopped")]
     pub before: Status,
-    /// Whether it keeps something that is billed while it is off (a volume its data). Set by the price at its last
-    /// start and never by a later one, so that what is billed does not change behind the account's back.
+    /// Whether it keeps something that is billed while it is off (a volume its data). Set by the
+    /// price at its last start and never by a later one, so that what is billed does not change
+    /// behind the account's back.
     #[serde(default, skip_serializing_if = "Keeps::is_nothing")]
     pub keeps: Keeps,
     /// Whether it came back from a deletion and needs a new address.
@@ -156,12 +158,16 @@ impl Resource {
             return match self.status {
                 // It was deleted earlier, on its own.
                 Status::Deleted => Condition::Deleted { at: self.since },
-                Status::New | Status::Running | Status::Stopped => Condition::Deleted { at: deletion.at },
+                Status::New | Status::Running | Status::Stopped => {
+                    Condition::Deleted { at: deletion.at }
+                }
             };
         }
         match self.status {
             Status::New => Condition::New,
-            Status::Running if state.suspended_seq.is_some_and(|suspended| self.seq < suspended) => {
+            Status::Running
+                if state.suspended_seq.is_some_and(|suspended| self.seq < suspended) =>
+            {
                 Condition::Suspended
             }
             Status::Running => Condition::Running,
@@ -181,7 +187,8 @@ impl Resource {
         }
     }
 
-    /// Its rate while off, in USD per hour, never above the one while running; `None` if it is not billed then.
+    /// Its rate while off, in USD per hour, never above the one while running; `None` if it is not
+    /// billed then.
     #[must_use]
     pub fn idle_rate_at(&self, prices: &PriceList, instant: Timestamp) -> Option<Rate> {
         let idle = || prices.at(&self.sku, instant).map_or(Rate::ZERO, |price| price.idle_rate);
@@ -269,7 +276,11 @@ impl Billables {
                 }
                 Condition::Stopped | Condition::Suspended => {
                     let idle = resource.idle_rate_at(prices, instant);
-                    billed.extend(idle.map(|rate| BilledResource { resource, mode: BilledMode::Idle, rate }));
+                    billed.extend(idle.map(|rate| BilledResource {
+                        resource,
+                        mode: BilledMode::Idle,
+                        rate,
+                    }));
                 }
                 Condition::New | Condition::Deleted { .. } | Condition::Purged => {}
             }
@@ -277,8 +288,8 @@ impl Billables {
         Ok(billed)
     }
 
-    /// Whether the list and the state tell of the same resources. If not, one of the two was read before a row the
-    /// other knows: read both again.
+    /// Whether the list and the state tell of the same resources. If not, one of the two was read
+    /// before a row the other knows: read both again.
     ///
     /// # Errors
     /// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`] if the price list lacks what runs.
@@ -298,9 +309,15 @@ impl Billables {
             Change::StartFailed { resource, status, .. } => {
                 self.set_status(std::slice::from_ref(resource), *status, event.at, seq);
             }
-            Change::Stopped { resources, as_of, .. } => self.set_status(resources, Status::Stopped, *as_of, seq),
-            Change::ResourcesDeleted { resources, .. } => self.set_status(resources, Status::Deleted, event.at, seq),
-            Change::Resumed { resources, .. } => self.set_status(resources, Status::Running, event.at, seq),
+            Change::Stopped { resources, as_of, .. } => {
+                self.set_status(resources, Status::Stopped, *as_of, seq)
+            }
+            Change::ResourcesDeleted { resources, .. } => {
+                self.set_status(resources, Status::Deleted, event.at, seq)
+            }
+            Change::Resumed { resources, .. } => {
+                self.set_status(resources, Status::Running, event.at, seq)
+            }
             Change::Purged { resources, .. } => {
                 for resource in resources {
                     self.resources.remove(&resource.id);
@@ -311,7 +328,9 @@ impl Billables {
             }
             Change::Metered { lines, .. } => {
                 for line in lines {
-                    if let Some(meter) = self.meters.get_mut(&(line.project.clone(), line.sku.clone())) {
+                    if let Some(meter) =
+                        self.meters.get_mut(&(line.project.clone(), line.sku.clone()))
+                    {
                         meter.billed = line.to;
                     }
                 }
@@ -347,7 +366,13 @@ impl Billables {
         }
     }
 
-    fn set_status(&mut self, resources: &[ResourceRef], status: Status, since: Timestamp, seq: u64) {
+    fn set_status(
+        &mut self,
+        resources: &[ResourceRef],
+        status: Status,
+        since: Timestamp,
+        seq: u64,
+    ) {
         for reference in resources {
             if let Some(resource) = self.resources.get_mut(&reference.id) {
                 resource.status = status;
@@ -364,9 +389,9 @@ impl Billables {
 /// What a set of billed resources comes to.
 #[must_use]
 pub fn total(billed: &[BilledResource<'_>]) -> Billed {
-    billed
-        .iter()
-        .fold(Billed::default(), |total, one| total.with(one.mode, &one.resource.kind, one.rate, one.resource.seq))
+    billed.iter().fold(Billed::default(), |total, one| {
+        total.with(one.mode, &one.resource.kind, one.rate, one.resource.seq)
+    })
 }
 
 impl Billed {
@@ -402,8 +427,9 @@ impl Billed {
     }
 }
 
-/// The instant at whose prices the state's total rate was computed: the last second that is paid. (Prices change at
-/// full hours only, so the rate was the same in all of the period.) While nothing is billed, it does not matter.
+/// The instant at whose prices the state's total rate was computed: the last second that is paid.
+/// (Prices change at full hours only, so the rate was the same in all of the period.) While nothing
+/// is billed, it does not matter.
 #[must_use]
 pub fn rated_at(state: &AccountState) -> Timestamp {
     state.period.as_ref().map_or(state.at, |period| period.from.max(period.through.plus(-1)))

@@ -41,14 +41,15 @@ pub struct NotTaken {
 }
 
 impl Bus {
-    /// The bus of that name; all events carry the source `tollgate`. `time` is never set: EventBridge does, and it is
-    /// the time of what they trigger.
+    /// The bus of that name; all events carry the source `tollgate`. `time` is never set:
+    /// EventBridge does, and it is the time of what they trigger.
     #[must_use]
     pub fn new(client: Client, name: String) -> Bus {
         Bus { client, name, source: "tollgate" }
     }
 
-    /// Puts events, in calls as large as EventBridge takes. What is not taken is put again, alone, a few times.
+    /// Puts events, in calls as large as EventBridge takes. What is not taken is put again, alone,
+    /// a few times.
     ///
     /// # Errors
     /// [`NotTaken`] says which events were not taken in the end; all others were.
@@ -58,8 +59,10 @@ impl Bus {
         for attempt in 0..ATTEMPTS_MAX {
             if attempt > 0 {
                 let pause_ms = PAUSE_MS << attempt;
-                tokio::time::sleep(std::time::Duration::from_millis(pause_ms / 2 + fastrand::u64(..=pause_ms / 2)))
-                    .await;
+                tokio::time::sleep(std::time::Duration::from_millis(
+                    pause_ms / 2 + fastrand::u64(..=pause_ms / 2),
+                ))
+                .await;
             }
             let mut refused = Vec::new();
             for batch in batches(events, &waiting) {
@@ -76,7 +79,12 @@ impl Bus {
         Err(NotTaken { places: waiting, why })
     }
 
-    async fn put_batch(&self, events: &[BusEvent], batch: &[usize], refused: &mut Vec<usize>) -> Result<(), String> {
+    async fn put_batch(
+        &self,
+        events: &[BusEvent],
+        batch: &[usize],
+        refused: &mut Vec<usize>,
+    ) -> Result<(), String> {
         let entries = batch.iter().filter_map(|place| events.get(*place)).map(|event| {
             PutEventsRequestEntry::builder()
                 .event_bus_name(&self.name)
@@ -108,7 +116,8 @@ fn batches(events: &[BusEvent], places: &[usize]) -> Vec<Vec<usize>> {
     let mut batches: Vec<Vec<usize>> = Vec::new();
     let mut bytes = 0;
     for place in places {
-        let size = events.get(*place).map_or(0, |event| event.detail.len() + event.detail_type.len() + 64);
+        let size =
+            events.get(*place).map_or(0, |event| event.detail.len() + event.detail_type.len() + 64);
         match batches.last_mut() {
             Some(batch) if batch.len() < ENTRIES_MAX && bytes + size <= BYTES_MAX => {
                 batch.push(*place);
@@ -129,7 +138,8 @@ mod tests {
 
     #[test]
     fn calls_hold_ten_events_and_not_too_many_bytes() {
-        let event = |bytes: usize| BusEvent { detail_type: "T".to_owned(), detail: "x".repeat(bytes) };
+        let event =
+            |bytes: usize| BusEvent { detail_type: "T".to_owned(), detail: "x".repeat(bytes) };
         let small: Vec<BusEvent> = (0..23).map(|_| event(10)).collect();
         let places: Vec<usize> = (0..23).collect();
         assert_eq!(batches(&small, &places).iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 3]);

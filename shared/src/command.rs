@@ -1,10 +1,13 @@
-//! What somebody wants of an account, translated at the edge and resolved against the list of resources and the
-//! price list ([`request`](crate::request)), so that [`decide`](crate::decide::decide) needs the state alone.
+//! What somebody wants of an account, translated at the edge and resolved against the list of
+//! resources and the price list ([`request`](crate::request)), so that
+//! [`decide`](crate::decide::decide) needs the state alone.
 
 use std::collections::BTreeSet;
 
 use crate::billables::{BilledMode, Meter, Resource, ResourceRef, Status};
-use crate::event::{CreditKind, Decline, DisputeOutcome, PaymentFacts, PendingEnd, StartKind, TakeBack};
+use crate::event::{
+    CreditKind, Decline, DisputeOutcome, PaymentFacts, PendingEnd, StartKind, TakeBack,
+};
 use crate::funds::Share;
 use crate::ids::{CardFingerprint, CardId, CustomerId, DisputeId, PaymentId, Sku};
 use crate::money::{Rate, Usd};
@@ -16,7 +19,8 @@ use crate::timestamp::Timestamp;
 pub enum Command {
     /// Open it: the first row.
     Open,
-    /// Credit a payment that Stripe confirmed. Never refused for the top-up limits or the account's standing.
+    /// Credit a payment that Stripe confirmed. Never refused for the top-up limits or the account's
+    /// standing.
     Credit {
         /// Which, how much credit, and what Stripe received.
         payment: PaymentFacts,
@@ -184,9 +188,9 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether the account must be settled before this is decided. Money that comes in is recorded first: it may pay
-    /// for time that is due and would otherwise end in a suspension. And what Stripe tells must be recorded even
-    /// if settling is impossible at the moment.
+    /// Whether the account must be settled before this is decided. Money that comes in is recorded
+    /// first: it may pay for time that is due and would otherwise end in a suspension. And what
+    /// Stripe tells must be recorded even if settling is impossible at the moment.
     #[must_use]
     pub fn settles_first(&self) -> bool {
         match self {
@@ -280,7 +284,8 @@ pub struct StartFailure {
 pub struct PastCharge {
     /// Through when the row paid.
     pub through: Timestamp,
-    /// At which rate, in USD per hour: for a start from being off, what running costs more than that.
+    /// At which rate, in USD per hour: for a start from being off, what running costs more than
+    /// that.
     pub rate: Rate,
     /// Which fund paid what (below zero).
     pub shares: Vec<Share>,
@@ -291,7 +296,8 @@ pub struct PastCharge {
 pub struct Taken {
     /// From paid credit, in USD, above zero.
     pub credit: Usd,
-    /// From grants that had come with the payment: each as it was, with what was taken as `remaining`.
+    /// From grants that had come with the payment: each as it was, with what was taken as
+    /// `remaining`.
     pub grants: Vec<Grant>,
 }
 

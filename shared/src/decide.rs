@@ -1,7 +1,7 @@
 //! `decide`: whether a command may be carried out, and the row that records it.
 //!
-//! Each decision refuses first, in the order of [`Refusal`]; from the last check on it must succeed. Nothing here
-//! knows the clock, the list of resources or any outside system.
+//! Each decision refuses first, in the order of [`Refusal`]; from the last check on it must
+//! succeed. Nothing here knows the clock, the list of resources or any outside system.
 
 mod money;
 mod refills;
@@ -18,8 +18,8 @@ use crate::refusal::Refusal;
 use crate::state::{AccountState, Grant, Standing};
 use crate::timestamp::Timestamp;
 
-/// The most resources one row changes: with row, claims and schedule they fit one DynamoDB transaction of 100 items
-/// (docs.aws.amazon.com, "TransactWriteItems").
+/// The most resources one row changes: with row, claims and schedule they fit one DynamoDB
+/// transaction of 100 items (docs.aws.amazon.com, "TransactWriteItems").
 pub const RESOURCES_PER_ROW_MAX: usize = 80;
 /// The longest reason staff may give, in bytes.
 pub const REASON_BYTES_MAX: usize = 500;
@@ -39,20 +39,27 @@ pub fn decide(
     check_time(state, now)?;
     let outcome = match command {
         Command::Open => Ok(Outcome::of(Change::Opened)),
-        Command::Credit { payment, kind, bonus } => money::credit(state, payment, *kind, bonus.as_ref(), now),
+        Command::Credit { payment, kind, bonus } => {
+            money::credit(state, payment, *kind, bonus.as_ref(), now)
+        }
         Command::AwaitPayment(pending) => money::await_payment(pending, now),
         Command::EndPayment { payment, how } => Ok(money::end_payment(state, payment, *how)),
         Command::Grant { bonus, reason } => money::grant(state, bonus, reason, now),
         Command::TakeBack { by, of, cents } => money::take_back(state, by, of, *cents),
-        Command::GiveBack { by, of, cents, taken } => money::give_back(state, by, of, *cents, taken.as_ref(), now),
-        Command::OpenDispute { dispute, payment } => {
-            Ok(Outcome::of(Change::DisputeOpened { dispute: dispute.clone(), payment: payment.clone() }))
+        Command::GiveBack { by, of, cents, taken } => {
+            money::give_back(state, by, of, *cents, taken.as_ref(), now)
         }
+        Command::OpenDispute { dispute, payment } => Ok(Outcome::of(Change::DisputeOpened {
+            dispute: dispute.clone(),
+            payment: payment.clone(),
+        })),
         Command::CloseDispute { dispute, outcome } => {
             Ok(Outcome::of(Change::DisputeClosed { dispute: dispute.clone(), outcome: *outcome }))
         }
         Command::Correct { amount, reason } => money::correct(*amount, reason),
-        Command::StartTrial { card, excludes } => money::start_trial(state, card, excludes, policy, now),
+        Command::StartTrial { card, excludes } => {
+            money::start_trial(state, card, excludes, policy, now)
+        }
         Command::Create { resources } => resources::create(state, resources),
         Command::Start { starts, how } => resources::start(state, starts, *how, policy, now),
         Command::FailStart(failure) => resources::fail_start(state, failure, policy, now),
@@ -63,13 +70,21 @@ pub fn decide(
         Command::Resume { billed, more } => resources::resume(state, billed, *more),
         Command::ConfirmDeletion { head } => confirm_deletion(state, *head),
         Command::Close { reason } => close(state, reason),
-        Command::Freeze { reason } => check_reason(reason).map(|reason| Outcome::of(Change::Frozen { reason })),
+        Command::Freeze { reason } => {
+            check_reason(reason).map(|reason| Outcome::of(Change::Frozen { reason }))
+        }
         Command::Unfreeze { reason } => unfreeze(state, reason),
         Command::ChangeRefill(settings) => refills::change(state, settings, policy, now),
         Command::RemoveCard { card } => refills::remove_card(state, card),
-        Command::BeginRefill { customer, tax } => refills::begin(state, customer, *tax, policy, now),
-        Command::AskCustomer { attempt, url } => refills::ask_customer(state, *attempt, url.clone(), policy, now),
-        Command::FailRefill { attempt, decline, code } => refills::fail(state, *attempt, *decline, code, policy),
+        Command::BeginRefill { customer, tax } => {
+            refills::begin(state, customer, *tax, policy, now)
+        }
+        Command::AskCustomer { attempt, url } => {
+            refills::ask_customer(state, *attempt, url.clone(), policy, now)
+        }
+        Command::FailRefill { attempt, decline, code } => {
+            refills::fail(state, *attempt, *decline, code, policy)
+        }
         Command::ChooseComeback(comeback) => Ok(Outcome::of(Change::ComebackChosen(*comeback))),
     };
     finish(state, outcome?, cause, policy, now)
@@ -93,8 +108,8 @@ impl Outcome {
     }
 }
 
-/// Makes an event of a decision: what it leaves wanted, whether a deletion must be announced anew, and whether the ledger
-/// can hold the balance.
+/// Makes an event of a decision: what it leaves wanted, whether a deletion must be announced anew,
+/// and whether the ledger can hold the balance.
 pub(crate) fn finish(
     state: &AccountState,
     outcome: Outcome,
@@ -126,20 +141,25 @@ pub(crate) fn check_time(state: &AccountState, now: Timestamp) -> Result<(), Ref
     if now < state.at { Err(Refusal::TimeBeforeLastRow { now, last: state.at }) } else { Ok(()) }
 }
 
-/// Whether everything that runs is paid up to now, or a refill that is under way holds back the suspension.
+/// Whether everything that runs is paid up to now, or a refill that is under way holds back the
+/// suspension.
 fn check_settled(state: &AccountState, policy: &Policy, now: Timestamp) -> Result<(), Refusal> {
     match state.paid_through() {
-        Some(paid_through) if paid_through <= now && hold_until(state, policy).is_none_or(|until| until <= now) => {
+        Some(paid_through)
+            if paid_through <= now
+                && hold_until(state, policy).is_none_or(|until| until <= now) =>
+        {
             Err(Refusal::NotSettled { paid_through })
         }
         Some(_) | None => Ok(()),
     }
 }
 
-/// Until when a refill that is wanted or in flight holds back a suspension: ten minutes (by default) from the row that
-/// wanted it, or from the end of what is paid if that comes later. An attempt that takes long is then worth as much
-/// as one that was begun at the last moment, and the unpaid time is bounded all the same. A payment that waits for its
-/// customer holds back nothing: that may take a day.
+/// Until when a refill that is wanted or in flight holds back a suspension: ten minutes (by
+/// default) from the row that wanted it, or from the end of what is paid if that comes later. An
+/// attempt that takes long is then worth as much as one that was begun at the last moment, and the
+/// unpaid time is bounded all the same. A payment that waits for its customer holds back nothing:
+/// that may take a day.
 pub(crate) fn hold_until(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
     let wanted = state.refill.wanted.map(|wanted| wanted.since);
     let at_work = state.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_none());
@@ -158,7 +178,9 @@ fn check_standing(state: &AccountState) -> Result<(), Refusal> {
     }
     match &state.standing {
         Standing::Good => Ok(()),
-        Standing::Suspended(_) | Standing::Deleting(_) | Standing::Deleted(_) => Err(Refusal::Suspended),
+        Standing::Suspended(_) | Standing::Deleting(_) | Standing::Deleted(_) => {
+            Err(Refusal::Suspended)
+        }
         Standing::Closed => Err(Refusal::Closed),
     }
 }
@@ -171,8 +193,9 @@ fn check_reason(reason: &str) -> Result<String, Refusal> {
 }
 
 fn confirm_deletion(state: &AccountState, head: u64) -> Result<Outcome, Refusal> {
-    let is_due =
-        matches!(state.standing, Standing::Deleting(_)) && state.next_seq == head + 1 && !state.is_above_floor();
+    let is_due = matches!(state.standing, Standing::Deleting(_))
+        && state.next_seq == head + 1
+        && !state.is_above_floor();
     if !is_due {
         return Err(Refusal::NotDeleting);
     }

@@ -1,19 +1,21 @@
 //! What a row says happened: [`Event`], its [`Change`], and the lines of what was billed.
 //!
-//! An event carries every decision that was taken, so that [`apply`](crate::apply::apply) needs nothing but the
-//! state before it: no price list, no policy, no list of resources. Whoever reads a row can check it.
+//! An event carries every decision that was taken, so that [`apply`](crate::apply::apply) needs
+//! nothing but the state before it: no price list, no policy, no list of resources. Whoever reads a
+//! row can check it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::billables::{Meter, Resource, ResourceRef, Status};
 use crate::funds::{Fund, FundDelta, Share};
 use crate::ids::{
-    AccountId, CardFingerprint, CardId, DisputeId, PaymentId, ProjectId, RefundId, RequestKey, ResourceId, Sku,
+    AccountId, CardFingerprint, CardId, DisputeId, PaymentId, ProjectId, RefundId, RequestKey,
+    ResourceId, Sku,
 };
 use crate::money::{Quantity, Rate, Usd};
 use crate::state::{
-    Attempt, Billed, Comeback, ComingBack, Grant, Pending, RefillAgreement, RefillPause, RefillPurpose,
-    SuspensionReason,
+    Attempt, Billed, Comeback, ComingBack, Grant, Pending, RefillAgreement, RefillPause,
+    RefillPurpose, SuspensionReason,
 };
 use crate::timestamp::Timestamp;
 
@@ -38,7 +40,8 @@ pub struct Event {
     /// Whether this row leaves a refill wanted.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub want: Option<Want>,
-    /// Since this row nothing holds the deletion any more: from when on the customer is warned of it again.
+    /// Since this row nothing holds the deletion any more: from when on the customer is warned of
+    /// it again.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub warn_at: Option<Timestamp>,
 }
@@ -75,7 +78,8 @@ pub fn request_claim(account: &AccountId, key: &RequestKey) -> String {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// Time: `paid_through` and the deadlines in the state say what is due, so the append itself makes it single.
+    /// Time: `paid_through` and the deadlines in the state say what is due, so the append itself
+    /// makes it single.
     #[default]
     Time,
     /// Something Stripe told: the change names the object, whose claim makes it single.
@@ -112,7 +116,8 @@ pub enum Want {
         #[serde(rename = "y")]
         purpose: RefillPurpose,
     },
-    /// It would be wanted, but a back-off, the daily number or the monthly cap stands in the way until then.
+    /// It would be wanted, but a back-off, the daily number or the monthly cap stands in the way
+    /// until then.
     At(Timestamp),
 }
 
@@ -136,7 +141,8 @@ pub enum OnExisting {
     GoOn,
 }
 
-/// What happened. The stored names are short where rows are many (`u`, one for each account and hour).
+/// What happened. The stored names are short where rows are many (`u`, one for each account and
+/// hour).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
@@ -210,7 +216,8 @@ pub enum Change {
         billed: Billed,
         /// When the first of all deleted resources is gone for good.
         purge_due: Option<Timestamp>,
-        /// Whether it is off and could not be paid for the rest of the period: it is kept for free until then.
+        /// Whether it is off and could not be paid for the rest of the period: it is kept for free
+        /// until then.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         unpaid: Vec<ResourceId>,
     },
@@ -287,7 +294,8 @@ pub enum Change {
         reason: SuspensionReason,
         /// When everything will be deleted.
         delete_at: Option<Timestamp>,
-        /// When the deletion will be announced; `None` if this row is the warning, or there is nothing to warn of.
+        /// When the deletion will be announced; `None` if this row is the warning, or there is
+        /// nothing to warn of.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         warn_at: Option<Timestamp>,
         /// Unused time given back (only if staff did it: for lack of credit there is none).
@@ -347,7 +355,8 @@ pub enum Change {
         /// Which.
         card: CardId,
     },
-    /// The time came to look at the balance again. What was wanted before is no more, unless this row wants it.
+    /// The time came to look at the balance again. What was wanted before is no more, unless this
+    /// row wants it.
     RefillDue,
     /// An attempt began; nothing has been asked of Stripe before this row.
     RefillBegun(Attempt),
@@ -398,7 +407,8 @@ pub enum Change {
         of: PaymentFacts,
         /// Cents of the payment, tax included.
         cents: i64,
-        /// The share of the payment's credit that is back; zero if it was undone before it was done.
+        /// The share of the payment's credit that is back; zero if it was undone before it was
+        /// done.
         credit: Usd,
         /// Whether the taking had been recorded.
         known: Known,
@@ -551,23 +561,36 @@ impl Change {
         match self {
             // A credit also ends whatever may still be told of the payment being pending.
             Change::Credited { payment, .. } => {
-                vec![once(format!("stripe#{payment}#credit")), mark(format!("stripe#{payment}#pending"))]
+                vec![
+                    once(format!("stripe#{payment}#credit")),
+                    mark(format!("stripe#{payment}#pending")),
+                ]
             }
             Change::PaymentPending(pending) => {
                 vec![once(format!("stripe#{}#pending", pending.payment))]
             }
             // A failure that is told before the promise uses up the promise.
-            Change::PaymentEnded { payment, known: Known::No, .. } => vec![once(format!("stripe#{payment}#pending"))],
+            Change::PaymentEnded { payment, known: Known::No, .. } => {
+                vec![once(format!("stripe#{payment}#pending"))]
+            }
             Change::TakenBack { by, .. } => vec![once(format!("stripe#{}#debit", by.as_str()))],
-            Change::GivenBack { by, known: Known::Yes, .. } => vec![once(format!("stripe#{}#reversal", by.as_str()))],
+            Change::GivenBack { by, known: Known::Yes, .. } => {
+                vec![once(format!("stripe#{}#reversal", by.as_str()))]
+            }
             // A reversal that comes first claims both and moves nothing.
             Change::GivenBack { by, known: Known::No, .. } => {
-                vec![once(format!("stripe#{}#reversal", by.as_str())), once(format!("stripe#{}#debit", by.as_str()))]
+                vec![
+                    once(format!("stripe#{}#reversal", by.as_str())),
+                    once(format!("stripe#{}#debit", by.as_str())),
+                ]
             }
             Change::DisputeOpened { dispute, .. } => vec![once(format!("stripe#{dispute}#opened"))],
             // The end of a dispute uses up its beginning, should that be told later.
             Change::DisputeClosed { dispute, .. } => {
-                vec![once(format!("stripe#{dispute}#closed")), mark(format!("stripe#{dispute}#opened"))]
+                vec![
+                    once(format!("stripe#{dispute}#closed")),
+                    mark(format!("stripe#{dispute}#opened")),
+                ]
             }
             Change::TrialStarted { fingerprint, .. } => {
                 vec![once(format!("trial#{account}")), once(format!("fingerprint#{fingerprint}"))]
@@ -721,7 +744,8 @@ pub enum Decline {
     Never,
     /// Anything else: later again.
     Later,
-    /// It was not the card's fault: Stripe failed, or the attempt was called off. It counts for no pause.
+    /// It was not the card's fault: Stripe failed, or the attempt was called off. It counts for no
+    /// pause.
     NotCharged,
 }
 
@@ -796,8 +820,8 @@ pub struct MeterLine {
     pub shares: Vec<Share>,
 }
 
-/// A line is stored as `[resource, rate, seconds, amount, fund]`, or with `[[fund, amount], …]` in the last place
-/// if more than one fund took part.
+/// A line is stored as `[resource, rate, seconds, amount, fund]`, or with `[[fund, amount], …]` in
+/// the last place if more than one fund took part.
 #[derive(Serialize, Deserialize)]
 struct LineForm(ResourceId, Rate, i64, Usd, SharesForm);
 

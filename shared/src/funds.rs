@@ -1,9 +1,9 @@
 //! How an amount is spread over an account's funds: paid credit and grants.
 //!
-//! A [`Purse`] is a working copy of an account's funds. It is drawn on for what is billed, and filled again with
-//! what is given back; in the end it says what changed, and that is what a row records. Two rules hold here and
-//! nowhere else: *billing for time never takes the balance below zero*, and *no fund gets back more than it paid*,
-//! so that grant money never becomes paid credit.
+//! A [`Purse`] is a working copy of an account's funds. It is drawn on for what is billed, and
+//! filled again with what is given back; in the end it says what changed, and that is what a row
+//! records. Two rules hold here and nowhere else: *billing for time never takes the balance below
+//! zero*, and *no fund gets back more than it paid*, so that grant money never becomes paid credit.
 
 use std::collections::BTreeSet;
 
@@ -76,11 +76,16 @@ impl<'a> Purse<'a> {
     /// The funds as they can pay from `instant` on, within the current period.
     #[must_use]
     pub fn within_period(state: &'a AccountState, instant: Timestamp) -> Purse<'a> {
-        Purse::new(state.paid, state.period.as_ref().map_or(Usd::ZERO, |period| period.used), &state.grants, instant)
+        Purse::new(
+            state.paid,
+            state.period.as_ref().map_or(Usd::ZERO, |period| period.used),
+            &state.grants,
+            instant,
+        )
     }
 
-    /// The funds as they can pay for a period that begins at `instant`: what was paid for the one before is
-    /// settled.
+    /// The funds as they can pay for a period that begins at `instant`: what was paid for the one
+    /// before is settled.
     #[must_use]
     pub fn for_new_period(state: &'a AccountState, instant: Timestamp) -> Purse<'a> {
         let mut purse = Purse::new(state.paid, Usd::ZERO, &state.grants, instant);
@@ -103,9 +108,17 @@ impl<'a> Purse<'a> {
             })
             .collect();
         pots.sort_by_key(|grant| (grant.expires_at, grant.number));
-        let spendable: Usd =
-            pots.iter().filter(|grant| grant.expires_at > instant).map(|grant| grant.pot.remaining).sum();
-        Purse { paid: Pot::new(paid, used), budget: (paid + spendable).or_zero(), grants: pots, instant }
+        let spendable: Usd = pots
+            .iter()
+            .filter(|grant| grant.expires_at > instant)
+            .map(|grant| grant.pot.remaining)
+            .sum();
+        Purse {
+            paid: Pot::new(paid, used),
+            budget: (paid + spendable).or_zero(),
+            grants: pots,
+            instant,
+        }
     }
 
     /// How many grants could pay for a SKU: lines with the fewest go first.
@@ -116,19 +129,27 @@ impl<'a> Purse<'a> {
 
     /// The funds that could pay for a SKU, paid credit left out.
     pub(crate) fn eligible_grant_numbers(&self, sku: &Sku) -> BTreeSet<u32> {
-        self.grants.iter().filter(|grant| grant.can_pay(sku, self.instant)).map(|grant| grant.number).collect()
+        self.grants
+            .iter()
+            .filter(|grant| grant.can_pay(sku, self.instant))
+            .map(|grant| grant.number)
+            .collect()
     }
 
     /// The credit that could pay for a SKU, in USD; never below zero.
     #[must_use]
     pub fn eligible_credit(&self, sku: &Sku) -> Usd {
-        let grants: Usd =
-            self.grants.iter().filter(|grant| grant.can_pay(sku, self.instant)).map(|grant| grant.pot.remaining).sum();
+        let grants: Usd = self
+            .grants
+            .iter()
+            .filter(|grant| grant.can_pay(sku, self.instant))
+            .map(|grant| grant.pot.remaining)
+            .sum();
         (grants + self.paid.remaining.or_zero()).min(self.budget)
     }
 
-    /// Pays for time: from the eligible grant that expires soonest, then the next, then paid credit. `None`, and
-    /// nothing drawn, if they do not have it.
+    /// Pays for time: from the eligible grant that expires soonest, then the next, then paid
+    /// credit. `None`, and nothing drawn, if they do not have it.
     #[must_use]
     pub fn draw(&mut self, sku: &Sku, amount: Usd) -> Option<Vec<Share>> {
         if amount > self.eligible_credit(sku) {
@@ -144,7 +165,8 @@ impl<'a> Purse<'a> {
         Some(shares)
     }
 
-    /// Pays for a quantity that was already used: the same order, and paid credit goes below zero if it must.
+    /// Pays for a quantity that was already used: the same order, and paid credit goes below zero
+    /// if it must.
     pub fn draw_beyond(&mut self, sku: &Sku, amount: Usd) -> Vec<Share> {
         self.budget = (self.budget - amount).or_zero();
         let (mut shares, rest) = self.draw_grants(sku, amount, Counted::Not);
@@ -155,9 +177,9 @@ impl<'a> Purse<'a> {
         shares
     }
 
-    /// Gives back what was paid for unused time of a SKU: to the grants that may pay for it and paid for this
-    /// period, then to paid credit, then to other grants that paid. No fund gets more than it paid, and what an
-    /// expired grant would get is forfeit.
+    /// Gives back what was paid for unused time of a SKU: to the grants that may pay for it and
+    /// paid for this period, then to paid credit, then to other grants that paid. No fund gets more
+    /// than it paid, and what an expired grant would get is forfeit.
     pub fn give_back(&mut self, sku: &Sku, amount: Usd) -> Vec<Share> {
         let instant = self.instant;
         let mut rest = amount;
@@ -178,22 +200,26 @@ impl<'a> Purse<'a> {
         shares
     }
 
-    /// Gives back what was paid in periods that are over, to the very fund that paid. A grant never gets to more than
-    /// was given: what is beyond that had been paid credit's, and was exchanged when something else was given back. An
-    /// expired grant gets nothing.
+    /// Gives back what was paid in periods that are over, to the very fund that paid. A grant never
+    /// gets to more than was given: what is beyond that had been paid credit's, and was exchanged
+    /// when something else was given back. An expired grant gets nothing.
     pub(crate) fn give_back_to(&mut self, fund: Fund, amount: Usd) -> Vec<Share> {
         let instant = self.instant;
         let mut shares = Vec::new();
         let mut rest = amount;
         if let Fund::Grant(number) = fund {
-            if self.grants.iter().all(|grant| grant.number != number || grant.expires_at <= instant) {
+            if self.grants.iter().all(|grant| grant.number != number || grant.expires_at <= instant)
+            {
                 return shares;
             }
-            // The grant itself first, then others that have room, as they may hold what this one had paid.
-            let mut alive: Vec<_> = self.grants.iter_mut().filter(|grant| grant.expires_at > instant).collect();
+            // The grant itself first, then others that have room, as they may hold what this one
+            // had paid.
+            let mut alive: Vec<_> =
+                self.grants.iter_mut().filter(|grant| grant.expires_at > instant).collect();
             alive.sort_by_key(|grant| grant.number != number);
             for grant in alive {
-                let part = rest.min((grant.amount - grant.pot.remaining - grant.pot.used).or_zero());
+                let part =
+                    rest.min((grant.amount - grant.pot.remaining - grant.pot.used).or_zero());
                 if part.is_zero() {
                     continue;
                 }
@@ -213,8 +239,12 @@ impl<'a> Purse<'a> {
     /// Sees what was given back as funds again: before more is drawn in the same row.
     pub(crate) fn recount(&mut self) {
         let instant = self.instant;
-        let spendable: Usd =
-            self.grants.iter().filter(|grant| grant.expires_at > instant).map(|grant| grant.pot.remaining).sum();
+        let spendable: Usd = self
+            .grants
+            .iter()
+            .filter(|grant| grant.expires_at > instant)
+            .map(|grant| grant.pot.remaining)
+            .sum();
         self.budget = (self.paid.remaining + spendable).or_zero();
     }
 
@@ -222,7 +252,8 @@ impl<'a> Purse<'a> {
     #[must_use]
     pub fn deltas(&self) -> Vec<FundDelta> {
         let paid = self.paid.delta(Fund::Paid);
-        let grants = self.grants.iter().filter_map(|grant| grant.pot.delta(Fund::Grant(grant.number)));
+        let grants =
+            self.grants.iter().filter_map(|grant| grant.pot.delta(Fund::Grant(grant.number)));
         paid.into_iter().chain(grants).collect()
     }
 
@@ -267,7 +298,9 @@ impl Pot {
 
 impl GrantPot<'_> {
     fn can_pay(&self, sku: &Sku, instant: Timestamp) -> bool {
-        self.pot.remaining.is_positive() && self.expires_at > instant && !self.excludes.contains(sku)
+        self.pot.remaining.is_positive()
+            && self.expires_at > instant
+            && !self.excludes.contains(sku)
     }
 
     fn get_back(&mut self, amount: Usd, instant: Timestamp, shares: &mut Vec<Share>) -> Usd {
@@ -284,8 +317,8 @@ impl GrantPot<'_> {
     }
 }
 
-/// Stored as `[fund, amount]` where the fund paid exactly what it used of the period (every usage row), else
-/// `[fund, amount, used]`.
+/// Stored as `[fund, amount]` where the fund paid exactly what it used of the period (every usage
+/// row), else `[fund, amount, used]`.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum DeltaForm {
@@ -352,7 +385,12 @@ mod tests {
     fn state(paid: &str, paid_used: &str, grants: &[(u32, &str, &str, i64, &str)]) -> AccountState {
         AccountState {
             paid: usd(paid),
-            period: Some(Period { from: at(0), through: at(3600), used: usd(paid_used), unpaid: BTreeSet::new() }),
+            period: Some(Period {
+                from: at(0),
+                through: at(3600),
+                used: usd(paid_used),
+                unpaid: BTreeSet::new(),
+            }),
             grants: grants
                 .iter()
                 .map(|&(number, remaining, used, expires, excluded)| Grant {
@@ -376,15 +414,26 @@ mod tests {
 
     #[test]
     fn the_grant_that_expires_soonest_pays_first_then_the_next_then_paid_credit() {
-        let state = state("5", "0", &[(1, "1", "0", 900, ""), (2, "1", "0", 500, ""), (3, "9", "0", 400, "vm")]);
+        let state = state(
+            "5",
+            "0",
+            &[(1, "1", "0", 900, ""), (2, "1", "0", 500, ""), (3, "9", "0", 400, "vm")],
+        );
         let mut purse = Purse::within_period(&state, at(100));
         assert_eq!(
             shares(&purse.draw(&sku("vm"), usd("2.5")).unwrap()),
-            [(Fund::Grant(2), "-1.00".into()), (Fund::Grant(1), "-1.00".into()), (Fund::Paid, "-0.50".into())]
+            [
+                (Fund::Grant(2), "-1.00".into()),
+                (Fund::Grant(1), "-1.00".into()),
+                (Fund::Paid, "-0.50".into())
+            ]
         );
         assert_eq!(purse.eligible_credit(&sku("vm")), usd("4.5"));
         assert_eq!(purse.draw(&sku("vm"), usd("4.500001")), None);
-        assert_eq!(shares(&purse.draw(&sku("db"), usd("1")).unwrap()), [(Fund::Grant(3), "-1.00".into())]);
+        assert_eq!(
+            shares(&purse.draw(&sku("db"), usd("1")).unwrap()),
+            [(Fund::Grant(3), "-1.00".into())]
+        );
     }
 
     #[test]
@@ -399,14 +448,25 @@ mod tests {
 
     #[test]
     fn no_fund_gets_back_more_than_it_paid_and_an_expired_one_gets_nothing() {
-        let state = state("0", "0.1", &[(1, "0", "0.5", 900, ""), (2, "0", "0.4", 50, ""), (3, "0", "0.3", 900, "vm")]);
+        let state = state(
+            "0",
+            "0.1",
+            &[(1, "0", "0.5", 900, ""), (2, "0", "0.4", 50, ""), (3, "0", "0.3", 900, "vm")],
+        );
         let mut purse = Purse::within_period(&state, at(100));
         // Grant 2 has expired: its 0.40 are forfeit. Grant 3 does not pay for vm and comes last.
         assert_eq!(
             shares(&purse.give_back(&sku("vm"), usd("1.2"))),
-            [(Fund::Grant(1), "0.50".into()), (Fund::Paid, "0.10".into()), (Fund::Grant(3), "0.20".into())]
+            [
+                (Fund::Grant(1), "0.50".into()),
+                (Fund::Paid, "0.10".into()),
+                (Fund::Grant(3), "0.20".into())
+            ]
         );
-        assert_eq!(shares(&purse.give_back(&sku("vm"), usd("1.2"))), [(Fund::Grant(3), "0.10".into())]);
+        assert_eq!(
+            shares(&purse.give_back(&sku("vm"), usd("1.2"))),
+            [(Fund::Grant(3), "0.10".into())]
+        );
     }
 
     #[test]
@@ -427,7 +487,12 @@ mod tests {
     #[test]
     fn a_delta_is_stored_short_where_the_fund_paid_what_it_used() {
         let json = |amount, used| {
-            serde_json::to_string(&FundDelta { fund: Fund::Grant(7), amount: usd(amount), used: usd(used) }).unwrap()
+            serde_json::to_string(&FundDelta {
+                fund: Fund::Grant(7),
+                amount: usd(amount),
+                used: usd(used),
+            })
+            .unwrap()
         };
         assert_eq!(json("-0.6", "0.6"), r#"[7,"-0.6"]"#);
         assert_eq!(json("25", "0"), r#"[7,"25","0"]"#);

@@ -1,7 +1,8 @@
 //! The edge of the HTTP API: a request as a handler needs it, and its answer.
 //!
-//! The token was checked by the HTTP API's JWT authorizer before the function ran; here its claims become a
-//! [`Caller`]. The time of a request is API Gateway's `requestContext.timeEpoch`, never the machine's clock.
+//! The token was checked by the HTTP API's JWT authorizer before the function ran; here its claims
+//! become a [`Caller`]. The time of a request is API Gateway's `requestContext.timeEpoch`, never
+//! the machine's clock.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,8 @@ use crate::problem::{Code, Problem};
 use crate::row::Digest;
 use crate::timestamp::Timestamp;
 
-/// The scope that may act for another account (header `Tollgate-Account`): the platform that runs the machines.
+/// The scope that may act for another account (header `Tollgate-Account`): the platform that runs
+/// the machines.
 pub const PLATFORM_SCOPE: &str = "tollgate/platform";
 /// The scope that may use `/v1/admin`.
 pub const ADMIN_SCOPE: &str = "tollgate/admin";
@@ -81,24 +83,35 @@ impl Call {
     /// Reads a request; `email_claim` is the claim that holds the caller's e-mail address.
     ///
     /// # Errors
-    /// A problem if the event is none of an HTTP API, the body is too large, or a header cannot be used.
+    /// A problem if the event is none of an HTTP API, the body is too large, or a header cannot be
+    /// used.
     pub fn read(request: Request, email_claim: &str) -> Result<Call, Problem> {
         let context = request.request_context();
         // Other kinds of events exist only if `lambda_http` is built with their features.
-        #[allow(irrefutable_let_patterns, clippy::infallible_destructuring_match, reason = "see above")]
+        #[allow(
+            irrefutable_let_patterns,
+            clippy::infallible_destructuring_match,
+            reason = "see above"
+        )]
         let RequestContext::ApiGatewayV2(context) = context else {
             return Err(Problem::new(Code::Internal, "This function answers an HTTP API only."));
         };
         let now = Timestamp::from_milliseconds(context.time_epoch)
             .map_err(|_| Problem::new(Code::Internal, "The request carries no time."))?;
         let request_id = context.request_id.unwrap_or_default();
-        let claims =
-            context.authorizer.and_then(|authorizer| authorizer.jwt).map(|jwt| jwt.claims.into_iter().collect());
+        let claims = context
+            .authorizer
+            .and_then(|authorizer| authorizer.jwt)
+            .map(|jwt| jwt.claims.into_iter().collect());
         let caller = claims.map(|claims| caller(&claims, &request, email_claim)).transpose()?;
         let idempotency_key = idempotency_key(&request)?;
         let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
         let accept = accept.unwrap_or_default().to_owned();
-        let path = request.path_parameters().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let path = request
+            .path_parameters()
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
         let query = request.query_string_parameters();
         let query = query.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let target = format!("{} {}", request.method(), request.raw_http_path());
@@ -109,10 +122,24 @@ impl Call {
             Body::Empty | _ => Vec::new(),
         };
         if body.len() > BODY_BYTES_MAX {
-            return Err(Problem::new(Code::BodyTooLarge, format!("At most {BODY_BYTES_MAX} bytes.")));
+            return Err(Problem::new(
+                Code::BodyTooLarge,
+                format!("At most {BODY_BYTES_MAX} bytes."),
+            ));
         }
         let route = context.route_key.unwrap_or_default();
-        Ok(Call { route, now, request_id, caller, path, query, idempotency_key, accept, target, body })
+        Ok(Call {
+            route,
+            now,
+            request_id,
+            caller,
+            path,
+            query,
+            idempotency_key,
+            accept,
+            target,
+            body,
+        })
     }
 
     /// The body as it came.
@@ -128,7 +155,8 @@ impl Call {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let body = serde_json::from_slice(&self.body);
         let body = body.map_err(|error| Problem::new(Code::InvalidBody, format!("{error}.")))?;
-        // Serde takes a list for a struct, and its values for the fields in their order: nobody means that.
+        // Serde takes a list for a struct, and its values for the fields in their order: nobody
+        // means that.
         if !self.body.trim_ascii_start().starts_with(b"{") {
             return Err(Problem::new(Code::InvalidBody, "The body is a JSON object."));
         }
@@ -148,7 +176,9 @@ impl Call {
     /// # Errors
     /// [`Code::Unauthorized`] on a route without an authorizer.
     pub fn caller(&self) -> Result<&Caller, Problem> {
-        self.caller.as_ref().ok_or_else(|| Problem::new(Code::Unauthorized, "Send a token: Authorization: Bearer …"))
+        self.caller.as_ref().ok_or_else(|| {
+            Problem::new(Code::Unauthorized, "Send a token: Authorization: Bearer …")
+        })
     }
 
     /// Who called, if the token has the scope.
@@ -167,7 +197,8 @@ impl Call {
     /// A parameter of the path.
     ///
     /// # Errors
-    /// [`Code::NotFound`] if it is not what such a parameter looks like: there cannot be such a thing.
+    /// [`Code::NotFound`] if it is not what such a parameter looks like: there cannot be such a
+    /// thing.
     pub fn path<T: std::str::FromStr>(&self, name: &str) -> Result<T, Problem> {
         let value = self.path.get(name).and_then(|value| value.parse().ok());
         value.ok_or_else(|| Problem::new(Code::NotFound, format!("There is no such {name}.")))
@@ -183,21 +214,23 @@ impl Call {
     {
         let parse = |value: &String| {
             value.parse().map_err(|error| {
-                Problem::new(Code::InvalidParameter, format!("{name}: {error}.")).with("parameter", name)
+                Problem::new(Code::InvalidParameter, format!("{name}: {error}."))
+                    .with("parameter", name)
             })
         };
         self.query.get(name).map(parse).transpose()
     }
 
-    /// Whether the caller asks for CSV: `Accept` names it, and JSON no more than it. Browsers and clients that take
-    /// anything get JSON.
+    /// Whether the caller asks for CSV: `Accept` names it, and JSON no more than it. Browsers and
+    /// clients that take anything get JSON.
     #[must_use]
     pub fn wants_csv(&self) -> bool {
         let csv = weight(&self.accept, "text/csv");
         csv > 0 && csv >= weight(&self.accept, "application/json")
     }
 
-    /// What makes the row of this request single: its `Idempotency-Key` with the digest of the request, if it has one.
+    /// What makes the row of this request single: its `Idempotency-Key` with the digest of the
+    /// request, if it has one.
     #[must_use]
     pub fn cause(&self) -> Cause {
         match self.request_key() {
@@ -209,7 +242,8 @@ impl Call {
     /// The `Idempotency-Key`, if there is one, under the route's name.
     #[must_use]
     pub fn request_key(&self) -> Option<RequestKey> {
-        // The route keeps the same key apart for different things; its spaces and braces are not wanted in a key.
+        // The route keeps the same key apart for different things; its spaces and braces are not
+        // wanted in a key.
         let route = Digest::of(&[&self.route]);
         let route: String = route.as_str().chars().take(12).collect();
         self.idempotency_key.as_ref().and_then(|key| format!("{route}:{key}").parse().ok())
@@ -232,11 +266,15 @@ struct Nothing {}
 pub fn answer(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     match serde_json::to_string(body) {
         Ok(text) => with_type(status, "application/json", text),
-        Err(error) => problem(&Problem::new(Code::Internal, format!("The answer cannot be written: {error}."))),
+        Err(error) => problem(&Problem::new(
+            Code::Internal,
+            format!("The answer cannot be written: {error}."),
+        )),
     }
 }
 
-/// An answer that is a table. `next` is where it goes on, as a reference relative to this one (RFC 8288).
+/// An answer that is a table. `next` is where it goes on, as a reference relative to this one (RFC
+/// 8288).
 #[must_use]
 pub fn csv(text: String, next: Option<&str>) -> Response<Body> {
     let mut response = with_type(StatusCode::OK, "text/csv; charset=utf-8", text);
@@ -260,16 +298,25 @@ pub fn no_content() -> Response<Body> {
 pub fn query_value(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     text.bytes()
-        .map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .map(
+            |byte| {
+                if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+            },
+        )
         .collect()
 }
 
 /// An answer that is a problem document.
 #[must_use]
 pub fn problem(problem: &Problem) -> Response<Body> {
-    let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status =
+        StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     // A problem consists of strings: it can always be written.
-    with_type(status, "application/problem+json", serde_json::to_string(problem).unwrap_or_default())
+    with_type(
+        status,
+        "application/problem+json",
+        serde_json::to_string(problem).unwrap_or_default(),
+    )
 }
 
 fn with_type(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
@@ -282,12 +329,15 @@ fn with_type(status: StatusCode, kind: &'static str, text: String) -> Response<B
     response
 }
 
-/// How much a media type is wanted, in thousandths; zero if it is not named (RFC 9110, section 12.5.1).
+/// How much a media type is wanted, in thousandths; zero if it is not named (RFC 9110, section
+/// 12.5.1).
 fn weight(accept: &str, kind: &str) -> u32 {
     let weight_of = |range: &str| {
         let mut parts = range.split(';').map(str::trim);
         parts.next().filter(|named| named.eq_ignore_ascii_case(kind))?;
-        let q = parts.find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")));
+        let q = parts.find_map(|parameter| {
+            parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="))
+        });
         Some(q.map_or(1_000, thousandths))
     };
     accept.split(',').filter_map(|range| weight_of(range.trim())).max().unwrap_or(0)
@@ -297,17 +347,29 @@ fn weight(accept: &str, kind: &str) -> u32 {
 fn thousandths(q: &str) -> u32 {
     match q.split_once('.') {
         None if q == "0" => 0,
-        Some(("0", fraction)) if fraction.len() <= 3 => format!("{fraction:0<3}").parse().unwrap_or(1_000),
+        Some(("0", fraction)) if fraction.len() <= 3 => {
+            format!("{fraction:0<3}").parse().unwrap_or(1_000)
+        }
         Some(_) | None => 1_000,
     }
 }
 
-fn caller(claims: &BTreeMap<String, String>, request: &Request, email_claim: &str) -> Result<Caller, Problem> {
+fn caller(
+    claims: &BTreeMap<String, String>,
+    request: &Request,
+    email_claim: &str,
+) -> Result<Caller, Problem> {
     let unauthorized = |why: &str| Problem::new(Code::Unauthorized, why);
     let subject = claims.get("sub").ok_or_else(|| unauthorized("The token has no sub."))?;
-    let own: AccountId = subject.parse().map_err(|_| unauthorized("The token's sub cannot name an account."))?;
-    let scopes: Vec<String> =
-        claims.get("scope").map(String::as_str).unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+    let own: AccountId =
+        subject.parse().map_err(|_| unauthorized("The token's sub cannot name an account."))?;
+    let scopes: Vec<String> = claims
+        .get("scope")
+        .map(String::as_str)
+        .unwrap_or_default()
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
     let Some(other) = request.headers().get("tollgate-account") else {
         let (acting, email) = (Acting::ForItself, claims.get(email_claim).cloned());
         return Ok(Caller { account: own, scopes, acting, email });
@@ -317,7 +379,9 @@ fn caller(claims: &BTreeMap<String, String>, request: &Request, email_claim: &st
         return Err(Problem::new(Code::Forbidden, why));
     }
     let account = other.to_str().ok().and_then(|account| account.parse().ok());
-    let account = account.ok_or_else(|| Problem::new(Code::InvalidParameter, "Tollgate-Account names no account."))?;
+    let account = account.ok_or_else(|| {
+        Problem::new(Code::InvalidParameter, "Tollgate-Account names no account.")
+    })?;
     Ok(Caller { account, scopes, acting: Acting::ForAnother, email: None })
 }
 
@@ -326,7 +390,8 @@ fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
     let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
     let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_BYTES_MAX);
     let key = key.filter(|key| key.as_bytes().iter().all(is_plain));
-    let why = format!("Idempotency-Key: 1 to {KEY_BYTES_MAX} visible ASCII characters other than '#'.");
+    let why =
+        format!("Idempotency-Key: 1 to {KEY_BYTES_MAX} visible ASCII characters other than '#'.");
     key.map(|key| Some(key.to_owned())).ok_or_else(|| Problem::new(Code::InvalidParameter, why))
 }
 
@@ -362,9 +427,15 @@ mod tests {
         );
         let call = call.unwrap();
         assert_eq!(call.now.to_string(), "2026-11-22T10:20:00Z");
-        assert_eq!((call.request_id.as_str(), call.route.as_str()), ("r-1", "POST /v1/projects/{project}"));
+        assert_eq!(
+            (call.request_id.as_str(), call.route.as_str()),
+            ("r-1", "POST /v1/projects/{project}")
+        );
         let caller = call.caller().unwrap();
-        assert_eq!((caller.account.as_str(), caller.email.as_deref()), ("acme", Some("a@example.test")));
+        assert_eq!(
+            (caller.account.as_str(), caller.email.as_deref()),
+            ("acme", Some("a@example.test"))
+        );
         assert!(caller.has(PLATFORM_SCOPE));
         assert_eq!(call.path::<String>("project").unwrap(), "p1");
         assert_eq!(call.query::<u32>("limit").unwrap(), Some(5));
@@ -396,10 +467,16 @@ mod tests {
     fn only_the_platform_acts_for_others() {
         let acting = r#"{"host":"x","tollgate-account":"other"}"#;
         for scope in ["a", "tollgate/admin"] {
-            let refused = read(acting, &format!(r#"{{"sub":"acme","scope":"{scope}"}}"#), "null").unwrap_err();
+            let refused = read(acting, &format!(r#"{{"sub":"acme","scope":"{scope}"}}"#), "null")
+                .unwrap_err();
             assert_eq!(refused.code(), "forbidden", "{scope}");
         }
-        let call = read(acting, r#"{"sub":"p","scope":"tollgate/platform","email":"p@example.test"}"#, "null").unwrap();
+        let call = read(
+            acting,
+            r#"{"sub":"p","scope":"tollgate/platform","email":"p@example.test"}"#,
+            "null",
+        )
+        .unwrap();
         let caller = call.caller().unwrap();
         assert_eq!((caller.account.as_str(), caller.email.as_deref()), ("other", None));
         assert_eq!(call.caller_with(ADMIN_SCOPE).unwrap_err().code(), "forbidden");
@@ -411,7 +488,9 @@ mod tests {
         struct Wish {
             _name: String,
         }
-        let read = |body: &str| read("{}", r#"{"sub":"acme"}"#, &serde_json::to_string(body).unwrap()).unwrap();
+        let read = |body: &str| {
+            read("{}", r#"{"sub":"acme"}"#, &serde_json::to_string(body).unwrap()).unwrap()
+        };
         assert_eq!(read(r#"["a"]"#).json::<Wish>().unwrap_err().code(), "invalid_body");
         assert_eq!(read("[]").no_body().unwrap_err().code(), "invalid_body");
         assert_eq!(read(r#"{"a":1}"#).no_body().unwrap_err().code(), "invalid_body");
@@ -422,7 +501,10 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_a_problem() {
         let claims = r#"{"sub":"acme"}"#;
-        assert_eq!(read(r#"{"idempotency-key":"a b"}"#, claims, "null").unwrap_err().code(), "invalid_parameter");
+        assert_eq!(
+            read(r#"{"idempotency-key":"a b"}"#, claims, "null").unwrap_err().code(),
+            "invalid_parameter"
+        );
         assert_eq!(read("{}", r#"{"scope":"x"}"#, "null").unwrap_err().code(), "unauthorized");
         assert_eq!(read("{}", r#"{"sub":"a#b"}"#, "null").unwrap_err().code(), "unauthorized");
         let huge = format!("\"{}\"", "x".repeat(BODY_BYTES_MAX + 1));

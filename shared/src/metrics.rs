@@ -1,12 +1,14 @@
-//! What a run did, said once: a log line that CloudWatch also takes metrics from (embedded metric format,
-//! docs.aws.amazon.com, "Specification: Embedded metric format").
+//! What a run did, said once: a log line that CloudWatch also takes metrics from (embedded metric
+//! format, docs.aws.amazon.com, "Specification: Embedded metric format").
 //!
-//! A handler returns its report, and its `main.rs` hands the summary of it to [`Metrics::write`]. One line has both its words,
-//! under `fields` as in every other log line, and its numbers: so the two cannot disagree, and no filter has to know how a
-//! line is worded. Every metric has the one dimension `Function`.
+//! A handler returns its report, and its `main.rs` hands the summary of it to [`Metrics::write`].
+//! One line has both its words, under `fields` as in every other log line, and its numbers: so the
+//! two cannot disagree, and no filter has to know how a line is worded. Every metric has the one
+//! dimension `Function`.
 //!
-//! Lambda passes a line that is JSON on as it is. Without a timestamp of its own it counts as `INFO`, which is what the
-//! template lets through; CloudWatch looks for `_aws` at the top of a line.
+//! Lambda passes a line that is JSON on as it is. Without a timestamp of its own it counts as
+//! `INFO`, which is what the template lets through; CloudWatch looks for `_aws` at the top of a
+//! line.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -17,7 +19,8 @@ use serde_json::Value;
 
 use crate::timestamp::Timestamp;
 
-/// The variable that names the namespace, such as `Tollgate/prod`. Without it no metrics are written, only the log line.
+/// The variable that names the namespace, such as `Tollgate/prod`. Without it no metrics are
+/// written, only the log line.
 const NAMESPACE: &str = "METRICS_NAMESPACE";
 
 /// Where a function's metrics go.
@@ -29,8 +32,9 @@ pub struct Metrics {
 
 /// What a run did: words for whoever reads the log, numbers for whoever counts.
 ///
-/// Bounded, whatever the run met: CloudWatch takes no line above 256 KB, and a line it does not take is a run that seems
-/// not to have been. Accounts that fail are counted here; each has a line of its own.
+/// Bounded, whatever the run met: CloudWatch takes no line above 256 KB, and a line it does not
+/// take is a run that seems not to have been. Accounts that fail are counted here; each has a line
+/// of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     fields: BTreeMap<&'static str, Value>,
@@ -66,7 +70,8 @@ impl Summary {
         self
     }
 
-    /// Adds a metric: how many there were. Zero is said, too, so that a graph and an alarm see that nothing was.
+    /// Adds a metric: how many there were. Zero is said, too, so that a graph and an alarm see that
+    /// nothing was.
     #[must_use]
     pub fn count(mut self, name: &'static str, count: impl TryInto<u64>) -> Summary {
         let value = Measure::Count(count.try_into().unwrap_or(u64::MAX));
@@ -122,7 +127,8 @@ impl Metrics {
     /// Of this function, in the namespace of the variable `METRICS_NAMESPACE`.
     #[must_use]
     pub fn from_environment(function: &'static str) -> Metrics {
-        let namespace = std::env::var(NAMESPACE).ok().filter(|namespace| !namespace.trim().is_empty());
+        let namespace =
+            std::env::var(NAMESPACE).ok().filter(|namespace| !namespace.trim().is_empty());
         Metrics { namespace, function }
     }
 
@@ -136,13 +142,19 @@ impl Metrics {
         };
         let Ok(mut line) = self.line(namespace, summary, now_ms) else { return };
         line.push('\n');
-        // At once and under the lock, so that no other line begins within it. That nobody takes it is no reason to fail a
-        // run whose work is done and would be repeated.
+        // At once and under the lock, so that no other line begins within it. That nobody takes it
+        // is no reason to fail a run whose work is done and would be repeated.
         let _unread = std::io::stdout().lock().write_all(line.as_bytes());
     }
 
-    fn line(&self, namespace: &str, summary: &Summary, now_ms: u64) -> Result<String, serde_json::Error> {
-        let definition = |metric: &Metric| Definition { name: metric.name, unit: metric.value.unit() };
+    fn line(
+        &self,
+        namespace: &str,
+        summary: &Summary,
+        now_ms: u64,
+    ) -> Result<String, serde_json::Error> {
+        let definition =
+            |metric: &Metric| Definition { name: metric.name, unit: metric.value.unit() };
         let metrics = summary.metrics.iter().map(definition).collect();
         let directive = Directive { namespace, dimensions: [["Function"]], metrics };
         serde_json::to_string(&Line {
@@ -177,14 +189,18 @@ fn values(summary: &Summary, now_ms: u64) -> BTreeMap<&'static str, u64> {
     summary.metrics.iter().map(|metric| (metric.name, metric.value.value(now_ms))).collect()
 }
 
-/// The machine's clock, in milliseconds since 1970: the only place in a function that asks for it. A metric says when
-/// something was done, not which hour it was done for.
+/// The machine's clock, in milliseconds since 1970: the only place in a function that asks for it.
+/// A metric says when something was done, not which hour it was done for.
 ///
-/// Dated by its trigger, a slice that is settled three hours late would be counted three hours ago: the alarm on slow
-/// hours looks at the present and would stay silent, and so would the one on missed hours when a schedule that was held up
-/// arrives. How late a slice is says [`Summary::seconds_since`] instead. And CloudWatch refuses what is dated two weeks back,
-/// which is how long a queue may keep a trigger.
-#[expect(clippy::disallowed_methods, reason = "when something was done is not business time; no row knows of it")]
+/// Dated by its trigger, a slice that is settled three hours late would be counted three hours ago:
+/// the alarm on slow hours looks at the present and would stay silent, and so would the one on
+/// missed hours when a schedule that was held up arrives. How late a slice is says
+/// [`Summary::seconds_since`] instead. And CloudWatch refuses what is dated two weeks back, which
+/// is how long a queue may keep a trigger.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "when something was done is not business time; no row knows of it"
+)]
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or_default()
@@ -225,7 +241,8 @@ mod tests {
 
     #[test]
     fn what_lies_ahead_of_the_clock_is_not_late() {
-        let summary = Summary::new("early").seconds_since("SecondsAfterHour", Timestamp::from_seconds(60).unwrap());
+        let summary = Summary::new("early")
+            .seconds_since("SecondsAfterHour", Timestamp::from_seconds(60).unwrap());
         assert_eq!(values(&summary, 59_999), BTreeMap::from([("SecondsAfterHour", 0)]));
         assert_eq!(values(&summary, 61_000), BTreeMap::from([("SecondsAfterHour", 1)]));
     }

@@ -1,8 +1,9 @@
 //! Money and prices: [`Usd`], [`Rate`] and [`Quantity`], all exact decimals.
 //!
-//! No floating point anywhere. A ledger amount has six decimals (micro-dollars), a price twelve, because real
-//! price lists need them ($0.0208333 an hour, $0.00000015 a token). The product of a price and a duration or
-//! quantity is rounded *once*, half to even, to six decimals: [`Rate::for_seconds`], [`Rate::for_quantity`].
+//! No floating point anywhere. A ledger amount has six decimals (micro-dollars), a price twelve,
+//! because real price lists need them ($0.0208333 an hour, $0.00000015 a token). The product of a
+//! price and a duration or quantity is rounded *once*, half to even, to six decimals:
+//! [`Rate::for_seconds`], [`Rate::for_quantity`].
 
 use std::fmt;
 use std::iter::Sum;
@@ -16,8 +17,9 @@ use serde::{Deserialize, Serialize};
 const USD_DECIMALS: u32 = 6;
 /// Decimals of a price.
 const RATE_DECIMALS: u32 = 12;
-/// The largest absolute amount accepted, in USD. A `Decimal` with six decimals holds 7.9e22, so even ten
-/// billion additions of bounded amounts cannot overflow; [`Usd::is_bounded`] guards what is stored.
+/// The largest absolute amount accepted, in USD. A `Decimal` with six decimals holds 7.9e22, so
+/// even ten billion additions of bounded amounts cannot overflow; [`Usd::is_bounded`] guards what
+/// is stored.
 const USD_MAX: i64 = 1_000_000_000_000;
 /// The largest price accepted, in USD an hour or a unit.
 const RATE_MAX: i64 = 1_000_000;
@@ -46,11 +48,11 @@ pub enum MoneyError {
 
 /// An amount of US dollars with six decimals, positive or negative.
 ///
-/// In JSON it is a string. [`fmt::Display`] shows at least two decimals (`"25.00"`, `"0.004167"`), which is
-/// what callers see; the stored form is the shortest one (`"25"`).
+/// In JSON it is a string. [`fmt::Display`] shows at least two decimals (`"25.00"`, `"0.004167"`),
+/// which is what callers see; the stored form is the shortest one (`"25"`).
 ///
-/// Arithmetic is plain `+` and `-`: every value that enters is bounded, and every balance that is stored is
-/// checked with [`Usd::is_bounded`].
+/// Arithmetic is plain `+` and `-`: every value that enters is bounded, and every balance that is
+/// stored is checked with [`Usd::is_bounded`].
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Usd(Decimal);
@@ -146,8 +148,8 @@ impl Usd {
         Usd((self.0 * Decimal::from(count)).normalize())
     }
 
-    /// `self × part ÷ whole`, rounded once, half to even: a share of an amount by cents. A `whole` of zero
-    /// gives the whole amount.
+    /// `self × part ÷ whole`, rounded once, half to even: a share of an amount by cents. A `whole`
+    /// of zero gives the whole amount.
     #[must_use]
     pub fn pro_rata(self, part: i64, whole: i64) -> Usd {
         if whole == 0 || part == whole {
@@ -237,8 +239,8 @@ impl Sum for Usd {
     }
 }
 
-/// A price in USD an hour (for what is billed by time) or a unit (for what is metered), up to twelve decimals,
-/// never below zero.
+/// A price in USD an hour (for what is billed by time) or a unit (for what is metered), up to
+/// twelve decimals, never below zero.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Rate(Decimal);
@@ -250,7 +252,8 @@ impl Rate {
     /// From a decimal of at most twelve decimals.
     ///
     /// # Errors
-    /// [`MoneyError::Negative`], [`MoneyError::TooPrecise`], [`MoneyError::OutOfRange`] above a million dollars.
+    /// [`MoneyError::Negative`], [`MoneyError::TooPrecise`], [`MoneyError::OutOfRange`] above a
+    /// million dollars.
     pub fn new(rate: Decimal) -> Result<Rate, MoneyError> {
         let rate = rate.normalize();
         if rate.is_sign_negative() && !rate.is_zero() {
@@ -347,7 +350,11 @@ impl TryFrom<String> for Rate {
     fn try_from(text: String) -> Result<Rate, MoneyError> {
         // A stored total over many resources may exceed what one price may be.
         let rate = parse(&text)?;
-        if rate.is_sign_negative() && !rate.is_zero() { Err(MoneyError::Negative) } else { Ok(Rate(rate.normalize())) }
+        if rate.is_sign_negative() && !rate.is_zero() {
+            Err(MoneyError::Negative)
+        } else {
+            Ok(Rate(rate.normalize()))
+        }
     }
 }
 
@@ -357,7 +364,8 @@ impl From<Rate> for String {
     }
 }
 
-/// A meter's reading or the difference of two: a quantity with up to six decimals, never below zero.
+/// A meter's reading or the difference of two: a quantity with up to six decimals, never below
+/// zero.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Quantity(Decimal);
@@ -369,7 +377,8 @@ impl Quantity {
     /// From a decimal of at most six decimals.
     ///
     /// # Errors
-    /// [`MoneyError::Negative`], [`MoneyError::TooPrecise`], [`MoneyError::OutOfRange`] above 10^15.
+    /// [`MoneyError::Negative`], [`MoneyError::TooPrecise`], [`MoneyError::OutOfRange`] above
+    /// 10^15.
     pub fn new(quantity: Decimal) -> Result<Quantity, MoneyError> {
         let quantity = quantity.normalize();
         if quantity.is_sign_negative() && !quantity.is_zero() {
@@ -384,7 +393,8 @@ impl Quantity {
         Ok(Quantity(quantity))
     }
 
-    /// What was used between an earlier reading and this one; nothing if the earlier one is not smaller.
+    /// What was used between an earlier reading and this one; nothing if the earlier one is not
+    /// smaller.
     #[must_use]
     pub fn since(self, earlier: Quantity) -> Quantity {
         Quantity((self.0 - earlier.0).max(Decimal::ZERO).normalize())
@@ -436,16 +446,19 @@ fn round(amount: Decimal) -> Decimal {
     amount.round_dp_with_strategy(USD_DECIMALS, RoundingStrategy::MidpointNearestEven).normalize()
 }
 
-/// Digits with at most one point and a leading minus; no exponent, no underscore, no plus, no spaces.
+/// Digits with at most one point and a leading minus; no exponent, no underscore, no plus, no
+/// spaces.
 fn parse(text: &str) -> Result<Decimal, MoneyError> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let complete = digits.starts_with(|first: char| first.is_ascii_digit()) && !digits.ends_with('.');
+    let complete =
+        digits.starts_with(|first: char| first.is_ascii_digit()) && !digits.ends_with('.');
     let one_point = digits.bytes().filter(|byte| *byte == b'.').count() <= 1;
     if !plain || !complete || !one_point {
         return Err(MoneyError::NotANumber);
     }
-    // `from_str_exact` refuses what it would have to round: a caller's digits are never dropped silently.
+    // `from_str_exact` refuses what it would have to round: a caller's digits are never dropped
+    // silently.
     Decimal::from_str_exact(text).map_err(|error| {
         if error == rust_decimal::Error::Underflow {
             MoneyError::TooPrecise(RATE_DECIMALS)
@@ -463,7 +476,11 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Result<&str, MoneyError>) {
-        assert_eq!(text.parse::<Usd>().map(|usd| usd.to_string()), expected.map(str::to_owned), "{text}");
+        assert_eq!(
+            text.parse::<Usd>().map(|usd| usd.to_string()),
+            expected.map(str::to_owned),
+            "{text}"
+        );
     }
 
     #[test]
@@ -476,7 +493,10 @@ mod tests {
         check("1000000000000", Ok("1000000000000.00"));
         check("1000000000000.01", Err(MoneyError::OutOfRange));
         check("99999999999999999999999999999999", Err(MoneyError::OutOfRange));
-        for text in ["", "-", ".", ".5", "5.", "1e3", "+5", "1_000", "1,000", " 5", "NaN", "٣", "--5", "1.2.3"] {
+        for text in [
+            "", "-", ".", ".5", "5.", "1e3", "+5", "1_000", "1,000", " 5", "NaN", "٣", "--5",
+            "1.2.3",
+        ] {
             check(text, Err(MoneyError::NotANumber));
         }
     }
@@ -491,7 +511,8 @@ mod tests {
 
     #[test]
     fn seconds_are_rounded_once_half_to_even() {
-        let per_hour = |text: &str, seconds| text.parse::<Rate>().unwrap().for_seconds(seconds).to_string();
+        let per_hour =
+            |text: &str, seconds| text.parse::<Rate>().unwrap().for_seconds(seconds).to_string();
         assert_eq!(per_hour("0.6", 2400), "0.40");
         assert_eq!(per_hour("0.0208333", 3600), "0.020833");
         // $0.0018/h is half a micro-dollar a second: to even, 0.5 → 0, 1.5 → 2, 2.5 → 2.
@@ -499,7 +520,10 @@ mod tests {
         assert_eq!(per_hour("0.0018", 3), "0.000002");
         assert_eq!(per_hour("0.0018", 5), "0.000002");
         let tokens = "1234567".parse::<Quantity>().unwrap();
-        assert_eq!("0.00000015".parse::<Rate>().unwrap().for_quantity(tokens).to_string(), "0.185185");
+        assert_eq!(
+            "0.00000015".parse::<Rate>().unwrap().for_quantity(tokens).to_string(),
+            "0.185185"
+        );
     }
 
     #[test]

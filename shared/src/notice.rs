@@ -1,18 +1,21 @@
 //! What the world is told of a row: domain events for the bus.
 //!
-//! A row is the outbox: the function `publish` turns each new one into these events, at least once, in no promised
-//! order. So each carries the account's `seq` and the state that resulted; a receiver drops what is older than what it
-//! has. Events are small: a suspension names the account, not its ten thousand resources.
+//! A row is the outbox: the function `publish` turns each new one into these events, at least once,
+//! in no promised order. So each carries the account's `seq` and the state that resulted; a
+//! receiver drops what is older than what it has. Events are small: a suspension names the account,
+//! not its ten thousand resources.
 //!
-//! Some of them a customer should read in a mail: these have a [`Warning`]. Who gets it is no part of the chain: `publish`
-//! adds the address.
+//! Some of them a customer should read in a mail: these have a [`Warning`]. Who gets it is no part
+//! of the chain: `publish` adds the address.
 
 use rust_decimal::Decimal;
 use serde::Serialize;
 
 use crate::apply::is_refill_possible;
 use crate::billables::{Resource, ResourceRef, Status};
-use crate::event::{Change, CreditKind, Decline, Event, Lines, PendingEnd, StartKind, StopReason, Want};
+use crate::event::{
+    Change, CreditKind, Decline, Event, Lines, PendingEnd, StartKind, StopReason, Want,
+};
 use crate::funds::{Fund, FundDelta};
 use crate::ids::AccountId;
 use crate::money::{Rate, Usd};
@@ -52,12 +55,14 @@ pub struct Warning {
     /// - `BalanceLow`: what the refill charges, before tax
     /// - `RefillFailed`, `RefillNeedsCustomer`: what was to be charged, before tax
     /// - `CreditLow`: the least top-up after which the credit lasts for a day
-    /// - `Suspended`, `DeletionSoon`, `DeletionDue`, `Deleted`: the least top-up that ends it; to start something takes the
-    ///   credit of a start (`START_CREDIT_MIN`). `None` if credit does not end it: staff suspended the account
+    /// - `Suspended`, `DeletionSoon`, `DeletionDue`, `Deleted`: the least top-up that ends it; to
+    ///   start something takes the credit of a start (`START_CREDIT_MIN`). `None` if credit does
+    ///   not end it: staff suspended the account
     pub amount: Option<Usd>,
     /// When it takes effect (UTC); `None` if there is no such time:
     ///
-    /// - `BalanceLow`, `CreditLow`, `RefillFailed`: about when the credit is used up ([`lasts_until`]), if nothing comes in
+    /// - `BalanceLow`, `CreditLow`, `RefillFailed`: about when the credit is used up
+    ///   ([`lasts_until`]), if nothing comes in
     /// - `RefillNeedsCustomer`: when the payment is given up
     /// - `Suspended`, `DeletionSoon`: when everything is deleted
     /// - `DeletionDue`: at once, the row's own time
@@ -116,9 +121,10 @@ pub enum News {
     PaymentFailed { payment: String, reason: &'static str },
     /// A refill of this much is wanted.
     BalanceLow { refill: String },
-    /// The credit that surely pays lasts for less than a day (or is below the agreed threshold, if that is lower and a refill
-    /// would be allowed), and no refill is on its way. Told by the row that crosses the limit, and again by rows that cannot
-    /// tell whether it was crossed before: those that change the limit or end a refill.
+    /// The credit that surely pays lasts for less than a day (or is below the agreed threshold, if
+    /// that is lower and a refill would be allowed), and no refill is on its way. Told by the row
+    /// that crosses the limit, and again by rows that cannot tell whether it was crossed before:
+    /// those that change the limit or end a refill.
     CreditLow {},
     /// A refill attempt failed.
     RefillFailed { attempt: u32, paused: bool },
@@ -241,20 +247,32 @@ fn warning(news: &News, row: &Row, policy: &Policy) -> Option<Warning> {
             (refill, lasts_until(state), Place::Refill)
         }
         News::CreditLow {} => {
-            let missing = state.billed.rate.for_seconds(DAY) - sure_credit(state, counted_at(event));
+            let missing =
+                state.billed.rate.for_seconds(DAY) - sure_credit(state, counted_at(event));
             (Some(least_top_up(missing, policy)), lasts_until(state), Place::AddCredit)
         }
-        // The card is not to blame: the refill was called off, or Stripe failed before it was asked.
+        // The card is not to blame: the refill was called off, or Stripe failed before it was
+        // asked.
         News::RefillFailed { .. } if was_not_charged(&event.change) => return None,
-        News::RefillFailed { .. } => (charged(&event.change, state), lasts_until(state), Place::Refill),
+        News::RefillFailed { .. } => {
+            (charged(&event.change, state), lasts_until(state), Place::Refill)
+        }
         News::RefillNeedsCustomer { .. } => {
             let attempt = state.refill.attempt.as_ref();
-            (charged(&event.change, state), attempt.and_then(|attempt| attempt.void_at), confirmed_at(&event.change))
+            (
+                charged(&event.change, state),
+                attempt.and_then(|attempt| attempt.void_at),
+                confirmed_at(&event.change),
+            )
         }
         News::Suspended { .. } if is_by_staff(state) => (None, None, Place::Page),
-        News::Suspended { .. } | News::DeletionSoon { .. } => (Some(to_be_good), delete_at(state), Place::AddCredit),
+        News::Suspended { .. } | News::DeletionSoon { .. } => {
+            (Some(to_be_good), delete_at(state), Place::AddCredit)
+        }
         News::DeletionDue {} => (Some(to_be_good), Some(event.at), Place::AddCredit),
-        News::Deleted {} => (Some(to_be_good), Some(event.at.plus(policy.restore_seconds)), Place::AddCredit),
+        News::Deleted {} => {
+            (Some(to_be_good), Some(event.at.plus(policy.restore_seconds)), Place::AddCredit)
+        }
         News::AccountOpened {}
         | News::CreditAdded { .. }
         | News::CreditTaken { .. }
@@ -300,8 +318,8 @@ fn is_by_staff(state: &AccountState) -> bool {
     matches!(&state.standing, Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff)
 }
 
-/// The least top-up that brings what is missing: in whole cents, no less than a top-up may be, and no more: then several are
-/// needed, and this is the first.
+/// The least top-up that brings what is missing: in whole cents, no less than a top-up may be, and
+/// no more: then several are needed, and this is the first.
 fn least_top_up(missing: Usd, policy: &Policy) -> Usd {
     let missing = (missing.decimal() * Decimal::ONE_HUNDRED).ceil() / Decimal::ONE_HUNDRED;
     Usd::new(missing).unwrap_or(policy.topup_max).min(policy.topup_max).max(policy.topup_min)
@@ -313,8 +331,10 @@ fn becomes_low(row: &Row, policy: &Policy) -> bool {
     let is_refilled = state.refill.wanted.is_some() || state.refill.attempt.is_some();
     let credit = sure_credit(state, counted_at(event));
     let is_low = low_below(state, state.billed.rate, policy).is_some_and(|limit| credit < limit);
-    // What the customer reads of a declined card says until when the credit lasts: one mail for one decline.
-    let is_told = matches!(event.change, Change::RefillFailed { .. }) && !was_not_charged(&event.change);
+    // What the customer reads of a declined card says until when the credit lasts: one mail for one
+    // decline.
+    let is_told =
+        matches!(event.change, Change::RefillFailed { .. }) && !was_not_charged(&event.change);
     if state.standing != Standing::Good || is_refilled || is_told || !is_low {
         return false;
     }
@@ -322,9 +342,9 @@ fn becomes_low(row: &Row, policy: &Policy) -> bool {
     low_below(state, rate, policy).is_none_or(|limit| sure_credit_before(row) >= limit)
 }
 
-/// Below which credit it is low: a day's worth of what is billed, or the threshold of refills, if that is lower and one would
-/// be allowed at the time of the row: until then it is still to be expected. (A threshold of zero promises none.) `None` while
-/// nothing costs anything.
+/// Below which credit it is low: a day's worth of what is billed, or the threshold of refills, if
+/// that is lower and one would be allowed at the time of the row: until then it is still to be
+/// expected. (A threshold of zero promises none.) `None` while nothing costs anything.
 fn low_below(state: &AccountState, rate: Rate, policy: &Policy) -> Option<Usd> {
     if rate.is_zero() {
         return None;
@@ -335,26 +355,32 @@ fn low_below(state: &AccountState, rate: Rate, policy: &Policy) -> Option<Usd> {
         is_refill_possible(state) && allowed == Allowed::Now
     };
     let threshold = state.refill.agreement.filter(is_allowed).map(|agreed| agreed.threshold);
-    Some(threshold.filter(|threshold| threshold.is_positive()).map_or(day, |threshold| threshold.min(day)))
+    Some(
+        threshold
+            .filter(|threshold| threshold.is_positive())
+            .map_or(day, |threshold| threshold.min(day)),
+    )
 }
 
-/// The credit that surely pays for whatever runs in the day after an instant, in USD: what was paid, and grants that exclude
-/// nothing and do not expire in it.
+/// The credit that surely pays for whatever runs in the day after an instant, in USD: what was
+/// paid, and grants that exclude nothing and do not expire in it.
 fn sure_credit(state: &AccountState, at: Timestamp) -> Usd {
-    state.paid + state.grants.iter().filter(|grant| is_sure(grant, at)).map(|grant| grant.remaining).sum()
+    state.paid
+        + state.grants.iter().filter(|grant| is_sure(grant, at)).map(|grant| grant.remaining).sum()
 }
 
 fn is_sure(grant: &Grant, at: Timestamp) -> bool {
     grant.excludes.is_empty() && grant.expires_at > at.plus(DAY)
 }
 
-/// The same before a row. While something runs, each hour has a row: whatever was sure an hour before, was sure then. So the
-/// hour in which a grant has a day left tells of it.
+/// The same before a row. While something runs, each hour has a row: whatever was sure an hour
+/// before, was sure then. So the hour in which a grant has a day left tells of it.
 fn sure_credit_before(row: &Row) -> Usd {
     let (state, event) = (&row.state, &row.event);
     let passed = if matches!(event.change, Change::Usage { .. }) { HOUR } else { 0 };
     let at = counted_at(event).plus(-passed);
-    // What is used up may be gone from the state: then it counts, but for what ends by itself, for that was foretold.
+    // What is used up may be gone from the state: then it counts, but for what ends by itself, for
+    // that was foretold.
     let is_end = matches!(event.change, Change::GrantExpired { .. } | Change::TrialEnded);
     let counts = |delta: &&FundDelta| match delta.fund {
         Fund::Paid => true,
@@ -364,28 +390,34 @@ fn sure_credit_before(row: &Row) -> Usd {
     sure_credit(state, at) - moved
 }
 
-/// From when on a row's credit is looked at: an hour from its beginning, so that a late run tells what punctual runs would
-/// have told.
+/// From when on a row's credit is looked at: an hour from its beginning, so that a late run tells
+/// what punctual runs would have told.
 fn counted_at(event: &Event) -> Timestamp {
     if let Change::Usage { from, .. } = &event.change { *from } else { event.at }
 }
 
-/// What was billed before a row, in USD an hour. `None` if the row does not tell, or changes the limit and not the credit, or
-/// the limit may have been crossed while a refill was under way: then it counts as crossed, for a warning too many is better
-/// than none.
+/// What was billed before a row, in USD an hour. `None` if the row does not tell, or changes the
+/// limit and not the credit, or the limit may have been crossed while a refill was under way: then
+/// it counts as crossed, for a warning too many is better than none.
 fn rate_before(change: &Change, state: &AccountState) -> Option<Rate> {
     let rate = state.billed.rate;
-    #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else raises no rate and leaves the limit as it is")]
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "whatever else raises no rate and leaves the limit as it is"
+    )]
     match change {
         Change::Started { lines: Lines::Here(lines), .. } => {
             Some(rate.without(lines.iter().map(|line| line.rate).sum()))
         }
-        Change::Started { lines: Lines::Chunked(_), .. } | Change::Usage { billed: Some(_), .. } => None,
+        Change::Started { lines: Lines::Chunked(_), .. }
+        | Change::Usage { billed: Some(_), .. } => None,
         Change::Resumed { .. } => None,
         Change::RefillChanged { .. } | Change::CardRemoved { .. } => None,
         Change::Frozen { .. } | Change::Unfrozen { .. } => None,
         Change::DisputeOpened { .. } | Change::DisputeClosed { .. } => None,
-        Change::RefillFailed { .. } | Change::Credited { kind: CreditKind::Refill { .. }, .. } => None,
+        Change::RefillFailed { .. } | Change::Credited { kind: CreditKind::Refill { .. }, .. } => {
+            None
+        }
         _ => Some(rate),
     }
 }
@@ -395,7 +427,10 @@ fn news_of_change(row: &Row) -> Vec<News> {
     let (kind, amount) = (change.name(), row.event.amount());
     match change {
         Change::Opened => vec![News::AccountOpened {}],
-        Change::Credited { kind: CreditKind::TopUp | CreditKind::Refill { .. } | CreditKind::Commit, .. }
+        Change::Credited {
+            kind: CreditKind::TopUp | CreditKind::Refill { .. } | CreditKind::Commit,
+            ..
+        }
         | Change::Granted { .. }
         | Change::GivenBack { .. } => vec![News::CreditAdded { kind, amount: amount.to_string() }],
         Change::TakenBack { .. } => vec![News::CreditTaken { kind, amount: (-amount).to_string() }],
@@ -416,12 +451,14 @@ fn news_of_change(row: &Row) -> Vec<News> {
             };
             vec![News::PaymentFailed { payment: payment.to_string(), reason }]
         }
-        Change::Started { resources, how: StartKind::Started, .. } => {
-            resources.iter().map(|resource| News::ResourceStarted { resource: resource.into() }).collect()
-        }
-        Change::Started { resources, how: StartKind::Restored { .. }, .. } => {
-            resources.iter().map(|resource| News::ResourceRestored { resource: resource.into() }).collect()
-        }
+        Change::Started { resources, how: StartKind::Started, .. } => resources
+            .iter()
+            .map(|resource| News::ResourceStarted { resource: resource.into() })
+            .collect(),
+        Change::Started { resources, how: StartKind::Restored { .. }, .. } => resources
+            .iter()
+            .map(|resource| News::ResourceRestored { resource: resource.into() })
+            .collect(),
         Change::StartFailed { resource, status, .. } => {
             let resource = resource.into();
             match status {
@@ -436,22 +473,31 @@ fn news_of_change(row: &Row) -> Vec<News> {
                 StopReason::Requested => "requested",
                 StopReason::Credit => "credit",
             };
-            resources.iter().map(|resource| News::ResourceStopped { resource: resource.into(), reason }).collect()
+            resources
+                .iter()
+                .map(|resource| News::ResourceStopped { resource: resource.into(), reason })
+                .collect()
         }
-        Change::ResourcesDeleted { resources, .. } => {
-            resources.iter().map(|resource| News::ResourceDeleted { resource: resource.into() }).collect()
-        }
+        Change::ResourcesDeleted { resources, .. } => resources
+            .iter()
+            .map(|resource| News::ResourceDeleted { resource: resource.into() })
+            .collect(),
         Change::Purged { resources, deletion, .. } => {
             let account = deletion.map(|_| News::Purged {});
-            let single = resources.iter().map(|resource| News::ResourcePurged { resource: resource.into() });
+            let single =
+                resources.iter().map(|resource| News::ResourcePurged { resource: resource.into() });
             account.into_iter().chain(single).collect()
         }
         Change::Suspended { as_of, .. } => vec![News::Suspended { as_of: as_of.to_string() }],
         Change::Resumed { resources, .. } => {
-            let started = resources.iter().map(|resource| News::ResourceStarted { resource: resource.into() });
+            let started = resources
+                .iter()
+                .map(|resource| News::ResourceStarted { resource: resource.into() });
             std::iter::once(News::Resumed {}).chain(started).collect()
         }
-        Change::DeletionAnnounced { delete_at } => vec![News::DeletionSoon { delete_at: delete_at.to_string() }],
+        Change::DeletionAnnounced { delete_at } => {
+            vec![News::DeletionSoon { delete_at: delete_at.to_string() }]
+        }
         Change::DeletionDue => vec![News::DeletionDue {}],
         Change::Deleted => vec![News::Deleted {}],
         Change::Closed { .. } => vec![News::Closed {}],

@@ -25,7 +25,12 @@ pub struct Charge<'a> {
 impl<'a> From<&BilledResource<'a>> for Charge<'a> {
     fn from(billed: &BilledResource<'a>) -> Charge<'a> {
         let resource = billed.resource;
-        Charge { resource: &resource.id, sku: &resource.sku, rate: billed.rate, since: resource.since }
+        Charge {
+            resource: &resource.id,
+            sku: &resource.sku,
+            rate: billed.rate,
+            since: resource.since,
+        }
     }
 }
 
@@ -38,8 +43,9 @@ impl Charge<'_> {
         self.rate.for_seconds(self.seconds(from, through))
     }
 
-    /// What must be there for it: its cost, and at least a micro-dollar if it costs anything at all. A stretch so short
-    /// that it rounds to nothing would otherwise fit an empty balance, again and again.
+    /// What must be there for it: its cost, and at least a micro-dollar if it costs anything at
+    /// all. A stretch so short that it rounds to nothing would otherwise fit an empty balance,
+    /// again and again.
     fn needed(&self, from: Timestamp, through: Timestamp) -> Usd {
         if self.rate.is_zero() || self.seconds(from, through) == 0 {
             return Usd::ZERO;
@@ -48,8 +54,8 @@ impl Charge<'_> {
     }
 }
 
-/// Puts lines in the order in which they are paid: those with the fewest eligible grants first (they have the
-/// fewest alternatives), then by resource id.
+/// Puts lines in the order in which they are paid: those with the fewest eligible grants first
+/// (they have the fewest alternatives), then by resource id.
 pub fn order(charges: &mut [Charge<'_>], purse: &Purse<'_>) {
     charges.sort_by(|a, b| {
         let grants = |charge: &Charge<'_>| purse.eligible_grants(charge.sku);
@@ -57,10 +63,15 @@ pub fn order(charges: &mut [Charge<'_>], purse: &Purse<'_>) {
     });
 }
 
-/// Pays for `[from, through)`, line by line in the given order. `None` if the funds do not cover every line; the
-/// purse is then of no more use.
+/// Pays for `[from, through)`, line by line in the given order. `None` if the funds do not cover
+/// every line; the purse is then of no more use.
 #[must_use]
-pub fn pay(purse: &mut Purse<'_>, charges: &[Charge<'_>], from: Timestamp, through: Timestamp) -> Option<Vec<Line>> {
+pub fn pay(
+    purse: &mut Purse<'_>,
+    charges: &[Charge<'_>],
+    from: Timestamp,
+    through: Timestamp,
+) -> Option<Vec<Line>> {
     charges
         .iter()
         .map(|charge| {
@@ -77,13 +88,19 @@ pub fn pay(purse: &mut Purse<'_>, charges: &[Charge<'_>], from: Timestamp, throu
         .collect()
 }
 
-/// How far the credit reaches: the last instant up to `end` such that the sum of the *rounded* lines, spread over
-/// the funds each line may use, still fits. `from` if not even a second does.
+/// How far the credit reaches: the last instant up to `end` such that the sum of the *rounded*
+/// lines, spread over the funds each line may use, still fits. `from` if not even a second does.
 ///
-/// A longer period never leaves more in any fund (each line's rounded cost grows with time, and a fund's remainder
-/// shrinks with every cost), so what fits is an unbroken stretch and can be searched by halving.
+/// A longer period never leaves more in any fund (each line's rounded cost grows with time, and a
+/// fund's remainder shrinks with every cost), so what fits is an unbroken stretch and can be
+/// searched by halving.
 #[must_use]
-pub fn reach(purse: &Purse<'_>, charges: &[Charge<'_>], from: Timestamp, end: Timestamp) -> Timestamp {
+pub fn reach(
+    purse: &Purse<'_>,
+    charges: &[Charge<'_>],
+    from: Timestamp,
+    end: Timestamp,
+) -> Timestamp {
     let fits = |through: Timestamp| {
         let mut trial = purse.clone();
         charges.iter().all(|charge| trial.draw(charge.sku, charge.needed(from, through)).is_some())
@@ -103,8 +120,8 @@ pub fn reach(purse: &Purse<'_>, charges: &[Charge<'_>], from: Timestamp, end: Ti
     fitting
 }
 
-/// The resources whose funds have ended at `from`: those that cannot pay one more second, and with them all that
-/// have no fund beyond theirs.
+/// The resources whose funds have ended at `from`: those that cannot pay one more second, and with
+/// them all that have no fund beyond theirs.
 #[must_use]
 pub fn exhausted<'a>(purse: &Purse<'_>, charges: &[Charge<'a>], from: Timestamp) -> Exhausted<'a> {
     let mut trial = purse.clone();
@@ -145,7 +162,12 @@ pub fn sum(lines: &[Line]) -> Usd {
 /// What the lines took from or gave to one fund, in USD.
 #[must_use]
 pub fn sum_of_fund(lines: &[Line], fund: Fund) -> Usd {
-    lines.iter().flat_map(|line| &line.shares).filter(|share| share.fund == fund).map(|share| share.amount).sum()
+    lines
+        .iter()
+        .flat_map(|line| &line.shares)
+        .filter(|share| share.fund == fund)
+        .map(|share| share.amount)
+        .sum()
 }
 
 #[cfg(test)]
@@ -161,7 +183,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// The reach in seconds of lines (id, SKU, rate) over paid credit and one grant (amount, excluded SKU).
+    /// The reach in seconds of lines (id, SKU, rate) over paid credit and one grant (amount,
+    /// excluded SKU).
     #[track_caller]
     fn check_reach(paid: &str, grant: (&str, &str), lines: &[(&str, &str, &str)], expected: i64) {
         let state = AccountState {
@@ -178,11 +201,17 @@ mod tests {
             }],
             ..AccountState::default()
         };
-        let ids: Vec<(ResourceId, Sku)> = lines.iter().map(|(id, sku, _)| (named(id), named(sku))).collect();
+        let ids: Vec<(ResourceId, Sku)> =
+            lines.iter().map(|(id, sku, _)| (named(id), named(sku))).collect();
         let mut charges: Vec<Charge<'_>> = ids
             .iter()
             .zip(lines)
-            .map(|((resource, sku), (_, _, rate))| Charge { resource, sku, rate: named(rate), since: at(0) })
+            .map(|((resource, sku), (_, _, rate))| Charge {
+                resource,
+                sku,
+                rate: named(rate),
+                since: at(0),
+            })
             .collect();
         let purse = Purse::for_new_period(&state, at(0));
         order(&mut charges, &purse);

@@ -1,7 +1,8 @@
-//! The rules in numbers. All are the operator's to change; the defaults are what the product promises.
+//! The rules in numbers. All are the operator's to change; the defaults are what the product
+//! promises.
 //!
-//! A row records what was decided, never the policy it was decided under, so a change of policy changes no
-//! history.
+//! A row records what was decided, never the policy it was decided under, so a change of policy
+//! changes no history.
 
 use std::collections::BTreeSet;
 
@@ -17,20 +18,23 @@ pub struct Policy {
     pub topup_min: Usd,
     /// The most one top-up may be; $1,000 by default.
     pub topup_max: Usd,
-    /// The eligible credit a start needs at the least, whatever it costs; $5 by default. It keeps an account
-    /// from starting what would stop again within minutes.
+    /// The eligible credit a start needs at the least, whatever it costs; $5 by default. It keeps
+    /// an account from starting what would stop again within minutes.
     pub start_credit_min: Usd,
     /// From a suspension to the deletion; three days by default.
     pub grace_seconds: i64,
     /// The same for what was created in a trial nobody paid after; none by default.
     pub trial_grace_seconds: i64,
-    /// How long before the deletion the customer is warned of it, and has at the least from then on; 24 hours by default.
+    /// How long before the deletion the customer is warned of it, and has at the least from then
+    /// on; 24 hours by default.
     pub deletion_warning_seconds: i64,
     /// How long what was deleted can be restored; 14 days by default.
     pub restore_seconds: i64,
-    /// How long after its start the platform may report that a resource did not come up; a day by default.
+    /// How long after its start the platform may report that a resource did not come up; a day by
+    /// default.
     pub start_failure_seconds: i64,
-    /// How long a refill that is wanted or in flight holds back a suspension, at the most; ten minutes by default.
+    /// How long a refill that is wanted or in flight holds back a suspension, at the most; ten
+    /// minutes by default.
     pub suspension_hold_seconds: i64,
     /// The trial.
     pub trial: TrialPolicy,
@@ -64,11 +68,12 @@ pub struct RefillPolicy {
     pub amount_min: Usd,
     /// The most one refill may charge; $1,000 by default.
     pub amount_max: Usd,
-    /// The pause after a failed attempt; an hour by default. Card networks count repeats: Visa allows 15 in 30
-    /// days (docs.stripe.com/declines/card).
+    /// The pause after a failed attempt; an hour by default. Card networks count repeats: Visa
+    /// allows 15 in 30 days (docs.stripe.com/declines/card).
     pub backoff_seconds: i64,
-    /// For how long, after the end of what was paid, the card of an account that is off is still charged; 14 days by default, and
-    /// never less than the grace. An attempt holds back the deletion, and without an end those that fail would do so for ever.
+    /// For how long, after the end of what was paid, the card of an account that is off is still
+    /// charged; 14 days by default, and never less than the grace. An attempt holds back the
+    /// deletion, and without an end those that fail would do so for ever.
     pub suspended_seconds: i64,
     /// Failed attempts in a row after which refills pause; four by default.
     pub failures_max: u32,
@@ -76,8 +81,8 @@ pub struct RefillPolicy {
     pub per_day_max: u32,
     /// How long an attempt may be open before `lifecycle` drives it again; two minutes by default.
     pub attempt_patience_seconds: i64,
-    /// How long a payment that needs its customer stays open; 23 hours by default, inside the 24 for which
-    /// Stripe keeps idempotency keys.
+    /// How long a payment that needs its customer stays open; 23 hours by default, inside the 24
+    /// for which Stripe keeps idempotency keys.
     pub customer_patience_seconds: i64,
 }
 
@@ -129,8 +134,8 @@ impl Default for RefillPolicy {
 }
 
 impl Policy {
-    /// Checks the amount of a top-up *before* anybody pays it. What Stripe has confirmed is credited whatever it
-    /// is: money that arrived is never refused.
+    /// Checks the amount of a top-up *before* anybody pays it. What Stripe has confirmed is
+    /// credited whatever it is: money that arrived is never refused.
     ///
     /// # Errors
     /// [`Refusal::AmountNotPositive`], [`Refusal::FractionOfCent`], [`Refusal::AmountTooSmall`],
@@ -139,11 +144,12 @@ impl Policy {
         check_charge(amount, self.topup_min, self.topup_max)
     }
 
-    /// Checks what a customer wants to agree to about refills: below which balance, and by how much, in USD.
+    /// Checks what a customer wants to agree to about refills: below which balance, and by how
+    /// much, in USD.
     ///
     /// # Errors
-    /// [`Refusal::AmountTooSmall`], [`Refusal::AmountTooLarge`], [`Refusal::FractionOfCent`] for the threshold, then for the
-    /// amount as [`Policy::check_topup`].
+    /// [`Refusal::AmountTooSmall`], [`Refusal::AmountTooLarge`], [`Refusal::FractionOfCent`] for
+    /// the threshold, then for the amount as [`Policy::check_topup`].
     pub fn check_refill(&self, threshold: Usd, amount: Usd) -> Result<(), Refusal> {
         if threshold.is_negative() {
             return Err(Refusal::AmountTooSmall { min: Usd::ZERO });

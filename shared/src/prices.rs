@@ -1,4 +1,5 @@
-//! The price list. A price is valid from a full hour on and never changes afterwards; rows keep the rate they used.
+//! The price list. A price is valid from a full hour on and never changes afterwards; rows keep the
+//! rate they used.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +59,8 @@ impl PriceList {
     /// # Errors
     /// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`].
     pub fn require(&self, sku: &Sku, unit: Unit, instant: Timestamp) -> Result<&Price, Refusal> {
-        let price = self.at(sku, instant).ok_or_else(|| Refusal::UnknownSku { sku: sku.clone() })?;
+        let price =
+            self.at(sku, instant).ok_or_else(|| Refusal::UnknownSku { sku: sku.clone() })?;
         if price.unit != unit {
             let unit = match unit {
                 Unit::Hour => "hour",
@@ -69,8 +71,8 @@ impl PriceList {
         Ok(price)
     }
 
-    /// The earliest instant from which a new price of this SKU may hold: now for a new SKU, else the first full
-    /// hour that is at least ten minutes away.
+    /// The earliest instant from which a new price of this SKU may hold: now for a new SKU, else
+    /// the first full hour that is at least ten minutes away.
     #[must_use]
     pub fn earliest(&self, sku: &Sku, now: Timestamp) -> Timestamp {
         if self.prices.contains_key(sku) { now.plus(NOTICE_SECONDS - 1).hour().end() } else { now }
@@ -79,8 +81,9 @@ impl PriceList {
     /// Checks a price that is to be added.
     ///
     /// # Errors
-    /// [`Refusal::IdleRateTooHigh`]; [`Refusal::WrongUnit`] if the SKU was billed by another unit or kind before;
-    /// [`Refusal::PriceTooSoon`]; [`Refusal::PriceNotAtFullHour`]; [`Refusal::PriceExists`].
+    /// [`Refusal::IdleRateTooHigh`]; [`Refusal::WrongUnit`] if the SKU was billed by another unit
+    /// or kind before; [`Refusal::PriceTooSoon`]; [`Refusal::PriceNotAtFullHour`];
+    /// [`Refusal::PriceExists`].
     pub fn check(&self, price: &Price, now: Timestamp) -> Result<(), Refusal> {
         if price.idle_rate > price.rate {
             return Err(Refusal::IdleRateTooHigh);
@@ -92,18 +95,28 @@ impl PriceList {
         let at_full_hour = price.valid_from.hour().start() == price.valid_from;
         let Some(known) = self.prices.get(&price.sku) else {
             // At once, or from a full hour on: an hour has one price from its first use.
-            return if at_full_hour || price.valid_from == now { Ok(()) } else { Err(Refusal::PriceNotAtFullHour) };
+            return if at_full_hour || price.valid_from == now {
+                Ok(())
+            } else {
+                Err(Refusal::PriceNotAtFullHour)
+            };
         };
         if let Some((_, before)) = known.iter().next_back()
             && (before.unit != price.unit || before.kind != price.kind)
         {
-            return Err(Refusal::WrongUnit { sku: price.sku.clone(), unit: "another unit or kind than before" });
+            return Err(Refusal::WrongUnit {
+                sku: price.sku.clone(),
+                unit: "another unit or kind than before",
+            });
         }
         if !at_full_hour {
             return Err(Refusal::PriceNotAtFullHour);
         }
         if known.contains_key(&price.valid_from) {
-            return Err(Refusal::PriceExists { sku: price.sku.clone(), valid_from: price.valid_from });
+            return Err(Refusal::PriceExists {
+                sku: price.sku.clone(),
+                valid_from: price.valid_from,
+            });
         }
         Ok(())
     }
@@ -148,7 +161,10 @@ mod tests {
         let now = at("2026-11-22T10:50:00Z");
         let empty = PriceList::default();
         assert_eq!(empty.check(&price("1", "2026-11-22T10:50:00Z"), now), Ok(()));
-        assert_eq!(empty.check(&price("1", "2026-11-22T10:49:59Z"), now), Err(Refusal::PriceTooSoon { earliest: now }));
+        assert_eq!(
+            empty.check(&price("1", "2026-11-22T10:49:59Z"), now),
+            Err(Refusal::PriceTooSoon { earliest: now })
+        );
 
         let list: PriceList = [price("1", "2026-11-22T10:00:00Z")].into_iter().collect();
         let (eleven, twelve) = (at("2026-11-22T11:00:00Z"), at("2026-11-22T12:00:00Z"));
@@ -158,14 +174,21 @@ mod tests {
             list.check(&price("2", "2026-11-22T11:00:00Z"), late),
             Err(Refusal::PriceTooSoon { earliest: twelve })
         );
-        assert_eq!(list.check(&price("2", "2026-11-22T11:30:00Z"), now), Err(Refusal::PriceNotAtFullHour));
-        let list: PriceList = list.iter().cloned().chain([price("2", "2026-11-22T11:00:00Z")]).collect();
+        assert_eq!(
+            list.check(&price("2", "2026-11-22T11:30:00Z"), now),
+            Err(Refusal::PriceNotAtFullHour)
+        );
+        let list: PriceList =
+            list.iter().cloned().chain([price("2", "2026-11-22T11:00:00Z")]).collect();
         assert_eq!(
             list.check(&price("3", "2026-11-22T11:00:00Z"), now),
             Err(Refusal::PriceExists { sku: "vm".parse().unwrap(), valid_from: eleven })
         );
         assert_eq!(list.at(&"vm".parse().unwrap(), late).map(|price| price.rate), "1".parse().ok());
-        assert_eq!(list.at(&"vm".parse().unwrap(), eleven).map(|price| price.rate), "2".parse().ok());
+        assert_eq!(
+            list.at(&"vm".parse().unwrap(), eleven).map(|price| price.rate),
+            "2".parse().ok()
+        );
         assert_eq!(list.at(&"vm".parse().unwrap(), at("2026-11-22T09:59:59Z")), None);
     }
 
@@ -175,9 +198,16 @@ mod tests {
         let list: PriceList = [price("1", "2026-11-22T09:00:00Z")].into_iter().collect();
         let by_quantity = Price { unit: Unit::Quantity, ..price("1", "2026-11-22T12:00:00Z") };
         assert!(matches!(list.check(&by_quantity, now), Err(Refusal::WrongUnit { .. })));
-        let idle = Price { idle_rate: "1.01".parse().unwrap(), ..price("1", "2026-11-22T12:00:00Z") };
+        let idle =
+            Price { idle_rate: "1.01".parse().unwrap(), ..price("1", "2026-11-22T12:00:00Z") };
         assert_eq!(list.check(&idle, now), Err(Refusal::IdleRateTooHigh));
-        assert!(matches!(list.require(&"vm".parse().unwrap(), Unit::Quantity, now), Err(Refusal::WrongUnit { .. })));
-        assert!(matches!(list.require(&"db".parse().unwrap(), Unit::Hour, now), Err(Refusal::UnknownSku { .. })));
+        assert!(matches!(
+            list.require(&"vm".parse().unwrap(), Unit::Quantity, now),
+            Err(Refusal::WrongUnit { .. })
+        ));
+        assert!(matches!(
+            list.require(&"db".parse().unwrap(), Unit::Hour, now),
+            Err(Refusal::UnknownSku { .. })
+        ));
     }
 }

@@ -54,7 +54,8 @@ codes! {
     AmountTooSmall = "amount_too_small", 422, "The amount is too small";
     /// Above the most that is allowed.
     AmountTooLarge = "amount_too_large", 422, "The amount is too large";
-    /// An expiry in the past, a missing reason, a price at the wrong time: what was named cannot be used.
+    /// An expiry in the past, a missing reason, a price at the wrong time: what was named cannot be
+    /// used.
     Unusable = "unusable", 422, "The request cannot be carried out as it is";
     /// The tax id is not one, as far as Stripe can tell.
     TaxIdRefused = "tax_id_refused", 422, "The tax id is not valid";
@@ -194,22 +195,28 @@ impl Problem {
 impl From<&Refusal> for Problem {
     fn from(refusal: &Refusal) -> Problem {
         let problem = Problem::new(code_of(refusal), sentence(refusal));
-        #[allow(clippy::wildcard_enum_match_arm, reason = "most refusals say everything in their sentence")]
+        #[allow(
+            clippy::wildcard_enum_match_arm,
+            reason = "most refusals say everything in their sentence"
+        )]
         match refusal {
-            Refusal::CreditTooLow { required, available } => {
-                problem.with("required", required.to_string()).with("available", available.to_string())
-            }
+            Refusal::CreditTooLow { required, available } => problem
+                .with("required", required.to_string())
+                .with("available", available.to_string()),
             Refusal::AmountTooSmall { min } => problem.with("min", min.to_string()),
             Refusal::AmountTooLarge { max } => problem.with("max", max.to_string()),
             Refusal::PriceTooSoon { earliest } => problem.with("earliest", earliest.to_string()),
-            Refusal::RefillInProgress { until } => problem.with_action(json!({"retry_at": until.to_string()})),
+            Refusal::RefillInProgress { until } => {
+                problem.with_action(json!({"retry_at": until.to_string()}))
+            }
             _ => problem,
         }
     }
 }
 
 impl From<&Fault> for Problem {
-    /// The caller is told whether trying again helps, and nothing of our insides: those are in the log.
+    /// The caller is told whether trying again helps, and nothing of our insides: those are in the
+    /// log.
     fn from(fault: &Fault) -> Problem {
         let retry = json!({"retry": "after a short while"});
         match fault {
@@ -221,7 +228,10 @@ impl From<&Fault> for Problem {
                 let detail = "The ledger did not answer as it should. Nothing was lost: try again.";
                 Problem::new(Code::Unavailable, detail).with_action(retry)
             }
-            Fault::NewerFormat { .. } | Fault::Broken(_) | Fault::Malformed { .. } | Fault::Rejected { .. } => {
+            Fault::NewerFormat { .. }
+            | Fault::Broken(_)
+            | Fault::Malformed { .. }
+            | Fault::Rejected { .. } => {
                 Problem::new(Code::Internal, "This was recorded, and we are looking into it.")
             }
         }
@@ -299,7 +309,10 @@ mod tests {
 
     #[test]
     fn too_little_credit_says_what_is_needed_and_what_is_there() {
-        let refusal = Refusal::CreditTooLow { required: "5".parse().unwrap(), available: "4.99".parse().unwrap() };
+        let refusal = Refusal::CreditTooLow {
+            required: "5".parse().unwrap(),
+            available: "4.99".parse().unwrap(),
+        };
         let problem = Problem::from(&refusal)
             .of_request("r-1")
             .with_action(json!({"add_credit": "https://billing.example/#add-credit"}));

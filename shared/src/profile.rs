@@ -1,5 +1,5 @@
-//! What is known of a customer besides money: the profile. Nothing in it decides what an account may do, so it is no
-//! part of the chain.
+//! What is known of a customer besides money: the profile. Nothing in it decides what an account
+//! may do, so it is no part of the chain.
 
 use std::fmt;
 use std::str::FromStr;
@@ -66,7 +66,8 @@ pub struct TaxNumber {
     pub value: Words,
 }
 
-/// A line of text: not empty, no longer than a line of an invoice, without characters that break lines.
+/// A line of text: not empty, no longer than a line of an invoice, without characters that break
+/// lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Words(String);
@@ -119,7 +120,8 @@ impl TryFrom<String> for Words {
 
     fn try_from(text: String) -> Result<Words, NotWords> {
         let trimmed = text.trim();
-        let is_usable = (1..=WORDS_BYTES_MAX).contains(&trimmed.len()) && !trimmed.chars().any(char::is_control);
+        let is_usable = (1..=WORDS_BYTES_MAX).contains(&trimmed.len())
+            && !trimmed.chars().any(char::is_control);
         if is_usable { Ok(Words(trimmed.to_owned())) } else { Err(NotWords) }
     }
 }
@@ -148,7 +150,11 @@ impl TryFrom<String> for Country {
     type Error = NotACountry;
 
     fn try_from(text: String) -> Result<Country, NotACountry> {
-        if COUNTRIES.split_whitespace().any(|country| country == text) { Ok(Country(text)) } else { Err(NotACountry) }
+        if COUNTRIES.split_whitespace().any(|country| country == text) {
+            Ok(Country(text))
+        } else {
+            Err(NotACountry)
+        }
     }
 }
 
@@ -187,8 +193,10 @@ impl FromStr for Email {
 
     fn from_str(text: &str) -> Result<Email, NotAnEmail> {
         let (name, domain) = text.split_once('@').ok_or(NotAnEmail)?;
-        let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && !"@<>()[],;:\\\"".contains(c);
-        let is_label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
+        let is_plain =
+            |c: char| !c.is_whitespace() && !c.is_control() && !"@<>()[],;:\\\"".contains(c);
+        let is_label =
+            |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
         let usable = text.len() <= EMAIL_BYTES_MAX
             && (1..=64).contains(&name.len())
             && text.chars().filter(|c| *c != '@').all(is_plain)
@@ -250,7 +258,12 @@ mod tests {
     #[test]
     fn an_address_has_a_name_and_a_domain_and_nothing_that_breaks_a_mail() {
         let long = format!("{}@example.test", "a".repeat(65));
-        for good in ["acme@example.test", "a.b+c@mail.example.co.uk", "jürgen@exämple.de", "o'neil@example.test"] {
+        for good in [
+            "acme@example.test",
+            "a.b+c@mail.example.co.uk",
+            "jürgen@exämple.de",
+            "o'neil@example.test",
+        ] {
             assert_eq!(good.parse::<Email>().map(String::from).as_deref(), Ok(good));
         }
         for bad in [

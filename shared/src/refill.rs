@@ -1,7 +1,8 @@
 //! Whether, when and how much to refill.
 //!
-//! Wanted is a *level*, not an edge: any row that leaves the balance below the threshold says so, in the same row.
-//! A top-up by hand alone never does: who has just paid is not charged again for it.
+//! Wanted is a *level*, not an edge: any row that leaves the balance below the threshold says so,
+//! in the same row. A top-up by hand alone never does: who has just paid is not charged again for
+//! it.
 
 use crate::apply::is_refill_possible;
 use crate::event::{Change, CreditKind, Want};
@@ -21,7 +22,8 @@ pub enum Allowed {
     Never,
 }
 
-/// When a refill of `amount` (USD, before tax) may be charged: the latest of what stands in its way.
+/// When a refill of `amount` (USD, before tax) may be charged: the latest of what stands in its
+/// way.
 #[must_use]
 pub fn allowed(refill: &Refill, amount: Usd, policy: &RefillPolicy, now: Timestamp) -> Allowed {
     let backoff = refill.failed_at.map(|failed_at| failed_at.plus(policy.backoff_seconds));
@@ -43,7 +45,12 @@ pub fn allowed(refill: &Refill, amount: Usd, policy: &RefillPolicy, now: Timesta
 
 /// What a row that leads to `after` leaves wanted.
 #[must_use]
-pub fn want(after: &AccountState, change: &Change, policy: &Policy, now: Timestamp) -> Option<Want> {
+pub fn want(
+    after: &AccountState,
+    change: &Change,
+    policy: &Policy,
+    now: Timestamp,
+) -> Option<Want> {
     if !may_want(change) || !is_refill_possible(after) {
         return None;
     }
@@ -66,8 +73,8 @@ pub fn want(after: &AccountState, change: &Change, policy: &Policy, now: Timesta
     }
 }
 
-/// Whether an account has been suspended for so long that its card is no longer charged: whoever comes back after that adds credit
-/// by hand.
+/// Whether an account has been suspended for so long that its card is no longer charged: whoever
+/// comes back after that adds credit by hand.
 #[must_use]
 pub fn is_off_too_long(state: &AccountState, policy: &Policy, now: Timestamp) -> bool {
     charged_until(state, policy).is_some_and(|until| until <= now)
@@ -79,8 +86,8 @@ pub(crate) fn charged_until(state: &AccountState, policy: &Policy) -> Option<Tim
     Some(suspension.as_of.plus(policy.refill.suspended_seconds.max(policy.grace_seconds)))
 }
 
-/// What a trial's renewal charges: what was used in it (it lasts less than the 30 days that are looked at),
-/// projected to 30 days, rounded up to the cent, within the policy's limits.
+/// What a trial's renewal charges: what was used in it (it lasts less than the 30 days that are
+/// looked at), projected to 30 days, rounded up to the cent, within the policy's limits.
 #[must_use]
 pub fn renewal_amount(trial: &Trial, policy: &Policy) -> Usd {
     let seconds = (trial.ends_at - trial.started_at).max(HOUR);
@@ -91,8 +98,8 @@ pub fn renewal_amount(trial: &Trial, policy: &Policy) -> Usd {
         .clamp(policy.trial.renewal_min, policy.trial.renewal_max)
 }
 
-/// How many whole hours an amount lasts at a rate: what the customer is told when refills are set. `None` if nothing
-/// runs.
+/// How many whole hours an amount lasts at a rate: what the customer is told when refills are set.
+/// `None` if nothing runs.
 #[must_use]
 pub fn hours_covered(amount: Usd, state: &AccountState) -> Option<i64> {
     let rate = state.billed.rate.decimal();
@@ -105,15 +112,17 @@ pub fn hours_covered(amount: Usd, state: &AccountState) -> Option<i64> {
 fn renewal(after: &AccountState, change: &Change, policy: &Policy) -> Option<Usd> {
     let trial = after.trial.as_ref()?;
     let ends_now = matches!(change, Change::TrialEnded) && trial.phase == TrialPhase::Ended;
-    let service = after.billed.running.iter().any(|(kind, count)| kind.as_str() == SERVICE && *count > 0);
+    let service =
+        after.billed.running.iter().any(|(kind, count)| kind.as_str() == SERVICE && *count > 0);
     (ends_now && service && after.ever_paid == EverPaid::No).then(|| renewal_amount(trial, policy))
 }
 
 /// The kind of resource the trial's limit and renewal are about.
 pub const SERVICE: &str = "service";
 
-/// Rows after which a balance below the threshold makes a refill wanted: those that spend, and those that change what
-/// was agreed. Money coming in by hand, money taken back and staff's doings never charge a card by themselves.
+/// Rows after which a balance below the threshold makes a refill wanted: those that spend, and
+/// those that change what was agreed. Money coming in by hand, money taken back and staff's doings
+/// never charge a card by themselves.
 fn may_want(change: &Change) -> bool {
     match change {
         Change::Usage { .. }

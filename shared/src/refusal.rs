@@ -1,4 +1,5 @@
-//! Why a command is refused: one flat enum, in order of precedence (the first that applies is the answer).
+//! Why a command is refused: one flat enum, in order of precedence (the first that applies is the
+//! answer).
 //!
 //! Only the domain's own refusals are here. That DynamoDB throttles or Stripe is down is a
 //! [`Fault`](crate::store::Fault) and never shares a type with "balance too low".
@@ -187,7 +188,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether the same request may succeed later although nobody changes anything: the caller may simply try again.
+    /// Whether the same request may succeed later although nobody changes anything: the caller may
+    /// simply try again.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {

@@ -1,6 +1,8 @@
-//! What a caller asks for, resolved against the list of resources and the price list into a [`Command`].
+//! What a caller asks for, resolved against the list of resources and the price list into a
+//! [`Command`].
 //!
-//! Handlers know ids; decisions need rates, conditions and rows. Whoever is named wrongly is refused here.
+//! Handlers know ids; decisions need rates, conditions and rows. Whoever is named wrongly is
+//! refused here.
 
 use std::collections::BTreeSet;
 
@@ -46,11 +48,18 @@ pub struct NewResource {
 /// Creates resources without starting them.
 ///
 /// # Errors
-/// [`Refusal::UnknownProject`], [`Refusal::NameNotUsable`], [`Refusal::ResourceExists`], [`Refusal::UnknownSku`],
-/// [`Refusal::WrongUnit`].
-pub fn create(view: &View<'_>, project: &Project, new: &[NewResource], now: Timestamp) -> Result<Command, Refusal> {
-    let resources =
-        new.iter().map(|one| new_resource(view, project, one, Status::New, now)).collect::<Result<_, _>>()?;
+/// [`Refusal::UnknownProject`], [`Refusal::NameNotUsable`], [`Refusal::ResourceExists`],
+/// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`].
+pub fn create(
+    view: &View<'_>,
+    project: &Project,
+    new: &[NewResource],
+    now: Timestamp,
+) -> Result<Command, Refusal> {
+    let resources = new
+        .iter()
+        .map(|one| new_resource(view, project, one, Status::New, now))
+        .collect::<Result<_, _>>()?;
     Ok(Command::Create { resources })
 }
 
@@ -58,7 +67,12 @@ pub fn create(view: &View<'_>, project: &Project, new: &[NewResource], now: Time
 ///
 /// # Errors
 /// As [`create`].
-pub fn start_new(view: &View<'_>, project: &Project, new: &[NewResource], now: Timestamp) -> Result<Command, Refusal> {
+pub fn start_new(
+    view: &View<'_>,
+    project: &Project,
+    new: &[NewResource],
+    now: Timestamp,
+) -> Result<Command, Refusal> {
     let starts = new.iter().map(|one| {
         let resource = new_resource(view, project, one, Status::Running, now)?;
         let rate = resource.rate_at(view.prices(), now)?;
@@ -70,12 +84,15 @@ pub fn start_new(view: &View<'_>, project: &Project, new: &[NewResource], now: T
 /// Starts resources that exist.
 ///
 /// # Errors
-/// [`Refusal::UnknownResource`], [`Refusal::UnknownSku`], [`Refusal::AlreadyRunning`], [`Refusal::Deleted`].
+/// [`Refusal::UnknownResource`], [`Refusal::UnknownSku`], [`Refusal::AlreadyRunning`],
+/// [`Refusal::Deleted`].
 pub fn start(view: &View<'_>, ids: &[ResourceId], now: Timestamp) -> Result<Command, Refusal> {
     let starts = ids.iter().map(|id| {
         let resource = find(view, id)?;
         match resource.condition(view.state()) {
-            Condition::New | Condition::Suspended | Condition::Stopped => started(view, resource, Address::Kept, now),
+            Condition::New | Condition::Suspended | Condition::Stopped => {
+                started(view, resource, Address::Kept, now)
+            }
             Condition::Running => Err(Refusal::AlreadyRunning { resource: id.clone() }),
             Condition::Deleted { .. } => Err(Refusal::Deleted { resource: id.clone() }),
             Condition::Purged => Err(unknown(id)),
@@ -84,16 +101,20 @@ pub fn start(view: &View<'_>, ids: &[ResourceId], now: Timestamp) -> Result<Comm
     Ok(Command::Start { starts: starts.collect::<Result<_, _>>()?, how: StartKind::Started })
 }
 
-/// Restores resources that were deleted less than the restore window ago; they run again, with a new address.
+/// Restores resources that were deleted less than the restore window ago; they run again, with a
+/// new address.
 ///
 /// # Errors
-/// [`Refusal::UnknownResource`] (also after the window), [`Refusal::NotDeleted`], [`Refusal::UnknownSku`].
+/// [`Refusal::UnknownResource`] (also after the window), [`Refusal::NotDeleted`],
+/// [`Refusal::UnknownSku`].
 pub fn restore(view: &View<'_>, ids: &[ResourceId], now: Timestamp) -> Result<Command, Refusal> {
     let window_seconds = view.policy().restore_seconds;
     let starts = ids.iter().map(|id| {
         let resource = find(view, id)?;
         match resource.condition(view.state()) {
-            Condition::Deleted { at } if now < at.plus(window_seconds) => started(view, resource, Address::New, now),
+            Condition::Deleted { at } if now < at.plus(window_seconds) => {
+                started(view, resource, Address::New, now)
+            }
             Condition::Deleted { .. } | Condition::Purged => Err(unknown(id)),
             Condition::New | Condition::Running | Condition::Suspended | Condition::Stopped => {
                 Err(Refusal::NotDeleted { resource: id.clone() })
@@ -111,7 +132,8 @@ pub fn restore(view: &View<'_>, ids: &[ResourceId], now: Timestamp) -> Result<Co
     Ok(Command::Start { starts, how: StartKind::Restored { purge_due } })
 }
 
-/// Stops resources that run, or that ran when the account was suspended (so that they do not come back).
+/// Stops resources that run, or that ran when the account was suspended (so that they do not come
+/// back).
 ///
 /// # Errors
 /// [`Refusal::UnknownResource`], [`Refusal::NotRunning`].
@@ -119,9 +141,11 @@ pub fn stop(view: &View<'_>, ids: &[ResourceId]) -> Result<Command, Refusal> {
     let stops = ids.iter().map(|id| {
         let resource = find(view, id)?;
         match resource.condition(view.state()) {
-            Condition::Running | Condition::Suspended => {
-                Ok(stopped(view, resource, resource.idle_rate_at(view.prices(), rated_at(view.state()))))
-            }
+            Condition::Running | Condition::Suspended => Ok(stopped(
+                view,
+                resource,
+                resource.idle_rate_at(view.prices(), rated_at(view.state())),
+            )),
             Condition::New | Condition::Stopped | Condition::Deleted { .. } => {
                 Err(Refusal::NotRunning { resource: id.clone() })
             }
@@ -149,8 +173,8 @@ pub fn delete(view: &View<'_>, ids: &[ResourceId]) -> Result<Command, Refusal> {
     Ok(Command::Delete { stops: stops.collect::<Result<_, _>>()? })
 }
 
-/// The platform reports that a start could not be carried out. `rows` are the account's rows from the start on, in
-/// order, with their lines in place.
+/// The platform reports that a start could not be carried out. `rows` are the account's rows from
+/// the start on, in order, with their lines in place.
 ///
 /// # Errors
 /// [`Refusal::UnknownResource`], [`Refusal::NotRunning`].
@@ -167,7 +191,8 @@ pub fn fail_start<'r>(
         }
         Condition::Purged => return Err(unknown(id)),
     }
-    let (mut charges, mut grants, mut refunded) = (Vec::new(), Vec::<Grant>::new(), BTreeSet::new());
+    let (mut charges, mut grants, mut refunded) =
+        (Vec::new(), Vec::<Grant>::new(), BTreeSet::new());
     for (event, after) in rows {
         if let Change::TakenBack { of, .. } = &event.change
             && taken_back(after, &of.payment).is_none()
@@ -177,7 +202,9 @@ pub fn fail_start<'r>(
         let Some(charge) = charge_of(event, id) else {
             continue;
         };
-        let paid = |grant: &&Grant| charge.shares.iter().any(|share| share.fund == Fund::Grant(grant.number));
+        let paid = |grant: &&Grant| {
+            charge.shares.iter().any(|share| share.fund == Fund::Grant(grant.number))
+        };
         grants.extend(after.grants.iter().filter(paid).cloned());
         charges.push(charge);
     }
@@ -190,14 +217,28 @@ pub fn fail_start<'r>(
     };
     let rate = resource.rate_at(view.prices(), rated)?;
     let (resource, started_at) = (resource.reference(), resource.since);
-    Ok(Command::FailStart(StartFailure { resource, started_at, rate, status, then, charges, grants }))
+    Ok(Command::FailStart(StartFailure {
+        resource,
+        started_at,
+        rate,
+        status,
+        then,
+        charges,
+        grants,
+    }))
 }
 
 /// Opens a meter in a project.
 ///
 /// # Errors
-/// [`Refusal::UnknownProject`], [`Refusal::UnknownSku`], [`Refusal::WrongUnit`], [`Refusal::MeterExists`].
-pub fn open_meter(view: &View<'_>, project: &Project, sku: &Sku, now: Timestamp) -> Result<Command, Refusal> {
+/// [`Refusal::UnknownProject`], [`Refusal::UnknownSku`], [`Refusal::WrongUnit`],
+/// [`Refusal::MeterExists`].
+pub fn open_meter(
+    view: &View<'_>,
+    project: &Project,
+    sku: &Sku,
+    now: Timestamp,
+) -> Result<Command, Refusal> {
     check_project(view, project)?;
     view.prices().require(sku, Unit::Quantity, now)?;
     let key = (project.id.clone(), sku.clone());
@@ -216,7 +257,11 @@ pub fn suspend(view: &View<'_>, reason: &str) -> Result<Command, Refusal> {
     let billed = view.billables().billed(view.state(), view.prices(), rated_at(view.state()))?;
     let stops = billed
         .iter()
-        .map(|one| Stop { resource: one.resource.reference(), billed: Some((one.mode, one.rate)), then: None })
+        .map(|one| Stop {
+            resource: one.resource.reference(),
+            billed: Some((one.mode, one.rate)),
+            then: None,
+        })
         .collect();
     Ok(Command::Suspend { stops, reason: reason.to_owned() })
 }
@@ -229,18 +274,26 @@ pub fn resume(view: &View<'_>, now: Timestamp) -> Result<Command, Refusal> {
     Ok(Command::Resume { billed: idle_after_resume(view, now)?, more: coming_back(view) })
 }
 
-/// What a row took back for a refund or dispute, to be given back: from the row and the state before it.
+/// What a row took back for a refund or dispute, to be given back: from the row and the state
+/// before it.
 #[must_use]
 pub fn taken(event: &Event, before: &AccountState) -> Option<Taken> {
     let Change::TakenBack { credit, .. } = &event.change else {
         return None;
     };
-    let of_grant =
-        |number| event.funds.iter().find(|delta| delta.fund == Fund::Grant(number)).map(|delta| -delta.amount);
+    let of_grant = |number| {
+        event
+            .funds
+            .iter()
+            .find(|delta| delta.fund == Fund::Grant(number))
+            .map(|delta| -delta.amount)
+    };
     let grants = before
         .grants
         .iter()
-        .filter_map(|grant| Some(Grant { remaining: of_grant(grant.number)?, used: Usd::ZERO, ..grant.clone() }))
+        .filter_map(|grant| {
+            Some(Grant { remaining: of_grant(grant.number)?, used: Usd::ZERO, ..grant.clone() })
+        })
         .collect();
     Some(Taken { credit: *credit, grants })
 }
@@ -254,7 +307,10 @@ fn new_resource(
 ) -> Result<Resource, Refusal> {
     check_project(view, project)?;
     let price = view.prices().require(&new.sku, Unit::Hour, now)?;
-    if new.name.trim().is_empty() || new.name.len() > NAME_BYTES_MAX || new.name.chars().any(char::is_control) {
+    if new.name.trim().is_empty()
+        || new.name.len() > NAME_BYTES_MAX
+        || new.name.chars().any(char::is_control)
+    {
         return Err(Refusal::NameNotUsable { bytes_max: NAME_BYTES_MAX });
     }
     if view.billables().resources.contains_key(&new.id) {
@@ -293,13 +349,20 @@ fn unknown(id: &ResourceId) -> Refusal {
     Refusal::UnknownResource { resource: id.clone() }
 }
 
-fn started(view: &View<'_>, resource: &Resource, address: Address, now: Timestamp) -> Result<Start, Refusal> {
+fn started(
+    view: &View<'_>,
+    resource: &Resource,
+    address: Address,
+    now: Timestamp,
+) -> Result<Start, Refusal> {
     let rate = resource.rate_at(view.prices(), now)?;
     let idle = billed_now(view, resource).map(|(_, rate)| (rate, resource.seq));
     let before = match resource.condition(view.state()) {
         Condition::New => Status::New,
         Condition::Deleted { .. } => Status::Deleted,
-        Condition::Running | Condition::Suspended | Condition::Stopped | Condition::Purged => Status::Stopped,
+        Condition::Running | Condition::Suspended | Condition::Stopped | Condition::Purged => {
+            Status::Stopped
+        }
     };
     let resource = Resource {
         status: Status::Running,
@@ -325,13 +388,16 @@ fn keeps(price: &Price) -> Keeps {
 
 /// How a resource is billed in the current period.
 fn billed_now(view: &View<'_>, resource: &Resource) -> Option<(BilledMode, Rate)> {
-    let billed = view.billables().billed(view.state(), view.prices(), rated_at(view.state())).ok()?;
+    let billed =
+        view.billables().billed(view.state(), view.prices(), rated_at(view.state())).ok()?;
     billed.iter().find(|one| one.resource.id == resource.id).map(|one| (one.mode, one.rate))
 }
 
 /// What one row charged one resource.
 fn charge_of(event: &Event, id: &ResourceId) -> Option<PastCharge> {
-    let (Change::Started { lines, through, .. } | Change::Usage { lines, through, .. }) = &event.change else {
+    let (Change::Started { lines, through, .. } | Change::Usage { lines, through, .. }) =
+        &event.change
+    else {
         return None;
     };
     let Lines::Here(lines) = lines else {

@@ -1,8 +1,9 @@
 //! The stored form of a row, its hash, and the checks that make a chain of rows.
 //!
-//! A row's body is a JSON string that holds the event and the state after it. The hash is taken over the row's key and
-//! the *stored bytes* of the body, so that neither DynamoDB's re-encoding of numbers nor a newer type can break it;
-//! each body carries the hash of the row before it. A changed, missing or reordered row shows.
+//! A row's body is a JSON string that holds the event and the state after it. The hash is taken
+//! over the row's key and the *stored bytes* of the body, so that neither DynamoDB's re-encoding of
+//! numbers nor a newer type can break it; each body carries the hash of the row before it. A
+//! changed, missing or reordered row shows.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,16 +18,17 @@ use crate::period::sum;
 use crate::state::AccountState;
 use crate::timestamp::Timestamp;
 
-/// The version of the stored form this binary writes. It reads this and every older one, and never appends after a
-/// row of a newer one.
+/// The version of the stored form this binary writes. It reads this and every older one, and never
+/// appends after a row of a newer one.
 ///
-/// 2: a suspension says when its deletion is announced, which has a row; refills that failed or wait for their customer say of
-/// what amount and where. Releases before would drop the first from the state. What rows of format 1 do not say is left
-/// out: who was suspended under it was told the deadline then, and is not warned again.
+/// 2: a suspension says when its deletion is announced, which has a row; refills that failed or
+/// wait for their customer say of what amount and where. Releases before would drop the first from
+/// the state. What rows of format 1 do not say is left out: who was suspended under it was told the
+/// deadline then, and is not warned again.
 pub const FORMAT: u16 = 2;
 
-/// The most bytes of lines a row holds itself, and the most one chunk holds. A DynamoDB item may have 409,600
-/// bytes; the rest of a row is far below 100 KB.
+/// The most bytes of lines a row holds itself, and the most one chunk holds. A DynamoDB item may
+/// have 409,600 bytes; the rest of a row is far below 100 KB.
 const LINES_BYTES_MAX: usize = 300_000;
 
 /// SHA-256, in base64url without padding: 43 characters.
@@ -41,7 +43,8 @@ impl Digest {
         Digest(String::new())
     }
 
-    /// The digest of some parts; a zero byte stands between them, so that no two lists of parts are alike.
+    /// The digest of some parts; a zero byte stands between them, so that no two lists of parts are
+    /// alike.
     #[must_use]
     pub fn of(parts: &[&str]) -> Digest {
         let mut hasher = Sha256::new();
@@ -171,10 +174,17 @@ pub enum RowFault {
 /// [`RowFault::Unreadable`] if it cannot be written as JSON (a bug).
 pub fn next_row(account: &AccountId, head: &Head, event: &Event) -> Result<NewRow, RowFault> {
     let seq = head.state.next_seq;
-    let unwritable = |error: serde_json::Error| RowFault::Unreadable { seq, why: error.to_string() };
+    let unwritable =
+        |error: serde_json::Error| RowFault::Unreadable { seq, why: error.to_string() };
     let state = apply(&head.state, event);
     let (event, chunks) = split_lines(event).map_err(unwritable)?;
-    let body = Body { version: FORMAT, previous: head.digest.clone(), at: event.at, event: &event, state: &state };
+    let body = Body {
+        version: FORMAT,
+        previous: head.digest.clone(),
+        at: event.at,
+        event: &event,
+        state: &state,
+    };
     let stored = StoredRow {
         account: account.clone(),
         seq,
@@ -194,7 +204,8 @@ pub fn next_row(account: &AccountId, head: &Head, event: &Event) -> Result<NewRo
 /// [`RowFault::NewerFormat`], [`RowFault::Unreadable`], [`RowFault::Attribute`].
 pub fn read(stored: &StoredRow) -> Result<Row, RowFault> {
     let seq = stored.seq;
-    let unreadable = |error: serde_json::Error| RowFault::Unreadable { seq, why: error.to_string() };
+    let unreadable =
+        |error: serde_json::Error| RowFault::Unreadable { seq, why: error.to_string() };
     let Version { version } = serde_json::from_str(&stored.body).map_err(unreadable)?;
     if version > FORMAT {
         return Err(RowFault::NewerFormat { seq, found: version });
@@ -214,8 +225,8 @@ pub fn read(stored: &StoredRow) -> Result<Row, RowFault> {
     Ok(Row { seq, event, state, previous: body.previous, digest: stored.digest() })
 }
 
-/// Checks that a row follows the one before it: number, hash, time, and that its state is what its event makes of the
-/// state before. Lines in chunks are checked where they are read.
+/// Checks that a row follows the one before it: number, hash, time, and that its state is what its
+/// event makes of the state before. Lines in chunks are checked where they are read.
 ///
 /// # Errors
 /// The first [`RowFault`] that applies.
@@ -252,17 +263,25 @@ pub fn check_lines(row: &Row, lines: &[Line]) -> Result<(), RowFault> {
 ///
 /// # Errors
 /// [`RowFault::Lines`] if they are not those the row committed to.
-pub fn join_lines(seq: u64, committed: &ChunkedLines, chunks: &[String]) -> Result<Vec<Line>, RowFault> {
+pub fn join_lines(
+    seq: u64,
+    committed: &ChunkedLines,
+    chunks: &[String],
+) -> Result<Vec<Line>, RowFault> {
     if chunks_digest(chunks).as_str() != committed.digest {
         return Err(RowFault::Lines { seq });
     }
     let mut lines = Vec::new();
     for chunk in chunks {
-        let part: Vec<Line> =
-            serde_json::from_str(chunk).map_err(|error| RowFault::Unreadable { seq, why: error.to_string() })?;
+        let part: Vec<Line> = serde_json::from_str(chunk)
+            .map_err(|error| RowFault::Unreadable { seq, why: error.to_string() })?;
         lines.extend(part);
     }
-    if u32::try_from(lines.len()) == Ok(committed.count) { Ok(lines) } else { Err(RowFault::Lines { seq }) }
+    if u32::try_from(lines.len()) == Ok(committed.count) {
+        Ok(lines)
+    } else {
+        Err(RowFault::Lines { seq })
+    }
 }
 
 /// The event with its lines moved to chunks, if they do not fit the row.

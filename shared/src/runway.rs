@@ -9,13 +9,14 @@ use crate::state::{AccountState, Standing};
 use crate::timestamp::{HOUR, Timestamp};
 use crate::view::View;
 
-/// How long the credit lasts if nothing changes: no top-up, no refill, nothing started or stopped, no new price.
+/// How long the credit lasts if nothing changes: no top-up, no refill, nothing started or stopped,
+/// no new price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Runway {
     /// What everything costs now, in USD per hour.
     pub rate_per_hour: Rate,
-    /// The first instant that is not covered for everything that is billed (UTC); `None` if that is not within
-    /// [`YEARS_MAX`] years, or nothing costs anything.
+    /// The first instant that is not covered for everything that is billed (UTC); `None` if that is
+    /// not within [`YEARS_MAX`] years, or nothing costs anything.
     pub zero_at: Option<Timestamp>,
     /// When everything will be deleted (UTC): the end of the grace, running or to come.
     pub deleted_at: Option<Timestamp>,
@@ -44,10 +45,11 @@ pub fn runway(view: &View<'_>) -> Result<Runway, Refusal> {
     Ok(Runway { rate_per_hour, zero_at, deleted_at })
 }
 
-/// About when the credit is used up if nothing changes (UTC), from the state alone: what a row can tell by itself, without
-/// the list and the prices. A grant counts until it expires as if it paid for everything: where it does not, what it cannot pay
-/// for ends sooner. (Whether credit is *low* is asked of what surely pays: [`News::CreditLow`](crate::notice::News::CreditLow).)
-/// `None` while nothing that runs costs anything.
+/// About when the credit is used up if nothing changes (UTC), from the state alone: what a row can
+/// tell by itself, without the list and the prices. A grant counts until it expires as if it paid
+/// for everything: where it does not, what it cannot pay for ends sooner. (Whether credit is *low*
+/// is asked of what surely pays: [`News::CreditLow`](crate::notice::News::CreditLow).) `None` while
+/// nothing that runs costs anything.
 #[must_use]
 pub fn lasts_until(state: &AccountState) -> Option<Timestamp> {
     let paid_through = state.paid_through()?;
@@ -58,9 +60,12 @@ pub fn lasts_until(state: &AccountState) -> Option<Timestamp> {
     let seconds = |credit: Usd| {
         let hours = credit.decimal().checked_div(rate);
         let seconds = hours.and_then(|hours| hours.checked_mul(HOUR.into()));
-        seconds.and_then(|seconds| i64::try_from(seconds.floor()).ok()).unwrap_or(YEARS_MAX * 366 * 24 * HOUR)
+        seconds
+            .and_then(|seconds| i64::try_from(seconds.floor()).ok())
+            .unwrap_or(YEARS_MAX * 366 * 24 * HOUR)
     };
-    let mut grants: Vec<_> = state.grants.iter().filter(|grant| grant.remaining.is_positive()).collect();
+    let mut grants: Vec<_> =
+        state.grants.iter().filter(|grant| grant.remaining.is_positive()).collect();
     grants.sort_by_key(|grant| grant.expires_at);
     let granted_until = grants.into_iter().fold(paid_through, |until, grant| {
         let usable = (grant.expires_at - until).max(0);
@@ -70,9 +75,13 @@ pub fn lasts_until(state: &AccountState) -> Option<Timestamp> {
     Some(granted_until.plus(seconds(state.paid)).max(paid_through))
 }
 
-/// Walks hour by hour as the hourly run will, but takes all equal hours in one step: as many as the fund that ends
-/// first can pay, and not beyond the next expiry.
-fn zero_at(state: &AccountState, billed: &[BilledResource<'_>], paid_through: Timestamp) -> Option<Timestamp> {
+/// Walks hour by hour as the hourly run will, but takes all equal hours in one step: as many as the
+/// fund that ends first can pay, and not beyond the next expiry.
+fn zero_at(
+    state: &AccountState,
+    billed: &[BilledResource<'_>],
+    paid_through: Timestamp,
+) -> Option<Timestamp> {
     let horizon = paid_through.plus(YEARS_MAX * 366 * 24 * HOUR);
     let mut ahead = state.clone();
     let mut from = paid_through;
@@ -113,8 +122,8 @@ fn spend(state: &mut AccountState, deltas: &[FundDelta], hours: i64) {
     }
 }
 
-/// How many hours like the one at `from` can follow each other, that one included: until a fund holds less than an
-/// hour's draw, or the next expiry.
+/// How many hours like the one at `from` can follow each other, that one included: until a fund
+/// holds less than an hour's draw, or the next expiry.
 fn equal_hours(state: &AccountState, deltas: &[FundDelta], from: Timestamp) -> i64 {
     let by_funds = deltas.iter().filter(|delta| delta.amount.is_negative()).map(|delta| {
         let held = match delta.fund {
@@ -130,7 +139,8 @@ fn equal_hours(state: &AccountState, deltas: &[FundDelta], from: Timestamp) -> i
         .map(|grant| (grant.expires_at - from + HOUR - 1) / HOUR);
     // A debt comes first: all funds together are never drawn below a balance of zero.
     let all: Usd = deltas.iter().map(|delta| -delta.amount).sum();
-    let unexpired = state.grants.iter().filter(|grant| grant.expires_at > from).map(|grant| grant.remaining);
+    let unexpired =
+        state.grants.iter().filter(|grant| grant.expires_at > from).map(|grant| grant.remaining);
     let held = state.paid + unexpired.sum();
     let by_balance = all.is_positive().then(|| held.decimal() / all.decimal());
     let by_balance = by_balance.map(|hours| i64::try_from(hours.floor()).unwrap_or(i64::MAX));

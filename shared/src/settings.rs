@@ -1,6 +1,7 @@
 //! What the operator sets: read from the environment once, when a function starts.
 //!
-//! Every field names its variable. A value that cannot be used ends the start with a sentence that says which one.
+//! Every field names its variable. A value that cannot be used ends the start with a sentence that
+//! says which one.
 
 use std::str::FromStr;
 
@@ -14,11 +15,13 @@ use crate::store::Tables;
 pub struct Settings {
     /// `LEDGER_TABLE`, `ACCOUNTS_TABLE`: the two tables' names. Required.
     pub tables: Tables,
-    /// The rules in numbers, each by its own variable; see [`Settings::read`]. Defaults: [`Policy::default`].
+    /// The rules in numbers, each by its own variable; see [`Settings::read`]. Defaults:
+    /// [`Policy::default`].
     pub policy: Policy,
     /// `EMAIL_CLAIM`: the claim of the token that holds the e-mail address; `email` by default.
     pub email_claim: String,
-    /// `BILLING_URL`: where a customer adds credit, named in problem documents and notices. Optional.
+    /// `BILLING_URL`: where a customer adds credit, named in problem documents and notices.
+    /// Optional.
     pub billing_url: Option<String>,
     /// `OPERATOR_CONTACT`: whom a customer asks for more than the limits allow. Optional.
     pub operator_contact: Option<String>,
@@ -51,16 +54,20 @@ impl Settings {
 
     /// Reads settings from anything that maps variables to values.
     ///
-    /// The policy's variables: `TOPUP_MIN`, `TOPUP_MAX`, `START_CREDIT_MIN`, `TRIAL_CREDIT` (USD); `GRACE_SECONDS`,
-    /// `TRIAL_GRACE_SECONDS`, `RESTORE_SECONDS`, `TRIAL_SECONDS` (seconds); `TRIAL_SERVICES_MAX` (a number);
-    /// `TRIAL_EXCLUDES` (SKUs, separated by commas).
+    /// The policy's variables: `TOPUP_MIN`, `TOPUP_MAX`, `START_CREDIT_MIN`, `TRIAL_CREDIT` (USD);
+    /// `GRACE_SECONDS`, `TRIAL_GRACE_SECONDS`, `RESTORE_SECONDS`, `TRIAL_SECONDS` (seconds);
+    /// `TRIAL_SERVICES_MAX` (a number); `TRIAL_EXCLUDES` (SKUs, separated by commas).
     ///
     /// # Errors
     /// [`SettingsError`], naming the variable.
-    pub fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<Settings, SettingsError> {
+    pub fn read(
+        value_of: impl Fn(&'static str) -> Option<String>,
+    ) -> Result<Settings, SettingsError> {
         let environment = Environment { value_of };
-        let tables =
-            Tables { ledger: environment.required("LEDGER_TABLE")?, accounts: environment.required("ACCOUNTS_TABLE")? };
+        let tables = Tables {
+            ledger: environment.required("LEDGER_TABLE")?,
+            accounts: environment.required("ACCOUNTS_TABLE")?,
+        };
         Ok(Settings {
             tables,
             policy: environment.policy()?,
@@ -91,13 +98,19 @@ impl<F: Fn(&'static str) -> Option<String>> Environment<F> {
         default: T,
     ) -> Result<T, SettingsError> {
         let Some(value) = self.optional(variable) else { return Ok(default) };
-        value.trim().parse().map_err(|error: T::Err| SettingsError::Unusable { variable, why: error.to_string() })
+        value
+            .trim()
+            .parse()
+            .map_err(|error: T::Err| SettingsError::Unusable { variable, why: error.to_string() })
     }
 
     fn amount(&self, variable: &'static str, default: Usd) -> Result<Usd, SettingsError> {
         let amount = self.parsed(variable, default)?;
         if amount.is_negative() || amount.to_cents().is_err() {
-            return Err(SettingsError::Unusable { variable, why: "not whole cents of at least zero".to_owned() });
+            return Err(SettingsError::Unusable {
+                variable,
+                why: "not whole cents of at least zero".to_owned(),
+            });
         }
         Ok(amount)
     }
@@ -113,7 +126,8 @@ impl<F: Fn(&'static str) -> Option<String>> Environment<F> {
         policy.topup_max = self.amount("TOPUP_MAX", policy.topup_max)?;
         policy.start_credit_min = self.amount("START_CREDIT_MIN", policy.start_credit_min)?;
         policy.grace_seconds = self.seconds("GRACE_SECONDS", policy.grace_seconds)?;
-        policy.trial_grace_seconds = self.seconds("TRIAL_GRACE_SECONDS", policy.trial_grace_seconds)?;
+        policy.trial_grace_seconds =
+            self.seconds("TRIAL_GRACE_SECONDS", policy.trial_grace_seconds)?;
         policy.restore_seconds = self.seconds("RESTORE_SECONDS", policy.restore_seconds)?;
         policy.trial.credit = self.amount("TRIAL_CREDIT", policy.trial.credit)?;
         policy.trial.seconds = self.seconds("TRIAL_SECONDS", policy.trial.seconds)?;
@@ -141,7 +155,8 @@ mod tests {
     fn read(set: &[(&'static str, &str)]) -> Result<Settings, SettingsError> {
         let tables = [("LEDGER_TABLE", "l"), ("ACCOUNTS_TABLE", "a")];
         Settings::read(|variable| {
-            let of = |(name, value): &(&str, &str)| (*name == variable).then(|| (*value).to_owned());
+            let of =
+                |(name, value): &(&str, &str)| (*name == variable).then(|| (*value).to_owned());
             set.iter().find_map(of).or_else(|| tables.iter().find_map(of))
         })
     }
@@ -166,6 +181,9 @@ mod tests {
         assert_eq!(unusable(&[("GRACE_SECONDS", "-1")]), "GRACE_SECONDS");
         assert_eq!(unusable(&[("TRIAL_EXCLUDES", "vm,#")]), "TRIAL_EXCLUDES");
         let settings = read(&[("TRIAL_EXCLUDES", "vm, domain"), ("TOPUP_MAX", "500")]).unwrap();
-        assert_eq!((settings.policy.trial.excludes.len(), settings.policy.topup_max), (2, Usd::dollars(500)));
+        assert_eq!(
+            (settings.policy.trial.excludes.len(), settings.policy.topup_max),
+            (2, Usd::dollars(500))
+        );
     }
 }

@@ -1,11 +1,13 @@
 //! `settle`: which rows bring an account up to `now`.
 //!
-//! The hourly run, the lifecycle run and every command that depends on time use this one planner. It looks at
-//! nothing but the state, the list and the time: a repeated, late or missing trigger needs no code of its own. What
-//! is due is done in the order of the instants at which it was due, so that a late run writes the same rows as
-//! punctual runs would have; only a suspension counts its grace from the row, because nobody knew before, and so does the
-//! announcement of a deletion: from the warning on there are 24 hours, however late it comes. Its time must then be the time
-//! at which it is told, so triggers that may have waited in a queue leave it to the next one that has not ([`Delivery`]).
+//! The hourly run, the lifecycle run and every command that depends on time use this one planner.
+//! It looks at nothing but the state, the list and the time: a repeated, late or missing trigger
+//! needs no code of its own. What is due is done in the order of the instants at which it was due,
+//! so that a late run writes the same rows as punctual runs would have; only a suspension counts
+//! its grace from the row, because nobody knew before, and so does the announcement of a deletion:
+//! from the warning on there are 24 hours, however late it comes. Its time must then be the time at
+//! which it is told, so triggers that may have waited in a queue leave it to the next one that has
+//! not ([`Delivery`]).
 
 use std::collections::BTreeSet;
 
@@ -20,11 +22,14 @@ use crate::money::Usd;
 use crate::period::{Charge, Exhausted, exhausted, order, pay, reach};
 use crate::prices::Unit;
 use crate::refusal::Refusal;
-use crate::state::{AccountState, Billed, Comeback, ComingBack, EverPaid, GrantKind, Standing, SuspensionReason};
+use crate::state::{
+    AccountState, Billed, Comeback, ComingBack, EverPaid, GrantKind, Standing, SuspensionReason,
+};
 use crate::timestamp::Timestamp;
 use crate::view::View;
 
-/// The most rows one settling writes: two years of hours. A run that meets it goes on where it stopped.
+/// The most rows one settling writes: two years of hours. A run that meets it goes on where it
+/// stopped.
 pub const ROWS_MAX: usize = 2 * 366 * 24;
 
 /// How long after its own time a trigger may come.
@@ -52,12 +57,17 @@ pub fn settle(view: &mut View<'_>, now: Timestamp) -> Result<Vec<Event>, Refusal
     Ok(events)
 }
 
-/// The next row that is due; `None` if the account is settled, or if a refill under way holds back a suspension.
+/// The next row that is due; `None` if the account is settled, or if a refill under way holds back
+/// a suspension.
 ///
 /// # Errors
-/// [`Refusal::TimeBeforeLastRow`]; [`Refusal::UnknownSku`] or [`Refusal::WrongUnit`] if the price list lacks what
-/// runs.
-pub fn next_row(view: &View<'_>, now: Timestamp, delivery: Delivery) -> Result<Option<Event>, Refusal> {
+/// [`Refusal::TimeBeforeLastRow`]; [`Refusal::UnknownSku`] or [`Refusal::WrongUnit`] if the price
+/// list lacks what runs.
+pub fn next_row(
+    view: &View<'_>,
+    now: Timestamp,
+    delivery: Delivery,
+) -> Result<Option<Event>, Refusal> {
     let state = view.state();
     if !state.is_open() {
         return Ok(None);
@@ -81,7 +91,11 @@ pub fn next_row(view: &View<'_>, now: Timestamp, delivery: Delivery) -> Result<O
 }
 
 /// What an obligation comes to; `None` if there is nothing to record after all.
-fn carry_out(view: &View<'_>, obligation: &Obligation, now: Timestamp) -> Result<Option<Outcome>, Refusal> {
+fn carry_out(
+    view: &View<'_>,
+    obligation: &Obligation,
+    now: Timestamp,
+) -> Result<Option<Outcome>, Refusal> {
     let state = view.state();
     match obligation {
         Obligation::EndPending(payment) => {
@@ -133,8 +147,8 @@ fn pay_ahead(view: &View<'_>, now: Timestamp) -> Result<Option<Outcome>, Refusal
     if !stops.is_empty() {
         return Ok(Some(resources::stop_exhausted(state, &stops, now)));
     }
-    // Only what is off has run out of funds. It cannot be stopped and must not be lost while the account has
-    // credit: what it keeps is kept for free until then.
+    // Only what is off has run out of funds. It cannot be stopped and must not be lost while the
+    // account has credit: what it keeps is kept for free until then.
     charges.retain(|charge| !ended.resources.contains(charge.resource));
     let through = reach(&purse, &charges, from, end);
     let unpaid = ended.resources.iter().map(|id| (*id).clone()).collect();
@@ -157,13 +171,14 @@ fn usage(
     Some(Outcome::moving(change, purse.deltas()))
 }
 
-/// Whether there is credit that none of the exhausted resources may use: it belongs to something else, and the
-/// account is not suspended for lack of credit.
+/// Whether there is credit that none of the exhausted resources may use: it belongs to something
+/// else, and the account is not suspended for lack of credit.
 fn has_other_funds(state: &AccountState, ended: &Exhausted<'_>, from: Timestamp) -> bool {
-    let other = state
-        .grants
-        .iter()
-        .any(|grant| grant.remaining.is_positive() && grant.expires_at > from && !ended.grants.contains(&grant.number));
+    let other = state.grants.iter().any(|grant| {
+        grant.remaining.is_positive()
+            && grant.expires_at > from
+            && !ended.grants.contains(&grant.number)
+    });
     other && state.balance().is_positive()
 }
 
@@ -186,9 +201,10 @@ fn suspend(view: &View<'_>, as_of: Timestamp, now: Timestamp) -> Outcome {
     })
 }
 
-/// Warns of the deletion, and leaves the whole time for it. Where nothing ran at the hour of the warning, or what held the
-/// deletion ended after it (a payment that was awaited fell through, a refill failed), the deletion comes later than it was
-/// planned. Whoever was warned before is warned again then: [`Event::warn_at`].
+/// Warns of the deletion, and leaves the whole time for it. Where nothing ran at the hour of the
+/// warning, or what held the deletion ended after it (a payment that was awaited fell through, a
+/// refill failed), the deletion comes later than it was planned. Whoever was warned before is
+/// warned again then: [`Event::warn_at`].
 fn announce_deletion(view: &View<'_>, now: Timestamp) -> Option<Outcome> {
     let Standing::Suspended(suspension) = &view.state().standing else {
         return None;
@@ -197,7 +213,8 @@ fn announce_deletion(view: &View<'_>, now: Timestamp) -> Option<Outcome> {
     Some(Outcome::of(Change::DeletionAnnounced { delete_at }))
 }
 
-/// Whoever paid after a trial is a customer like any other; and what was created outside of it has its full grace.
+/// Whoever paid after a trial is a customer like any other; and what was created outside of it has
+/// its full grace.
 fn was_all_created_in_unpaid_trial(view: &View<'_>) -> bool {
     let state = view.state();
     let Some(trial) = &state.trial else {
@@ -213,7 +230,11 @@ fn was_all_created_in_unpaid_trial(view: &View<'_>) -> bool {
             .all(|resource| in_trial.contains(&resource.created_at))
 }
 
-fn exhausted_stops(view: &View<'_>, billed: &[BilledResource<'_>], ended: &Exhausted<'_>) -> Vec<Stop> {
+fn exhausted_stops(
+    view: &View<'_>,
+    billed: &[BilledResource<'_>],
+    ended: &Exhausted<'_>,
+) -> Vec<Stop> {
     let rated = rated_at(view.state());
     billed
         .iter()
@@ -222,13 +243,17 @@ fn exhausted_stops(view: &View<'_>, billed: &[BilledResource<'_>], ended: &Exhau
         .map(|one| Stop {
             resource: one.resource.reference(),
             // As it stands in the state: at the rates of the period that is over.
-            billed: Some((one.mode, one.resource.rate_at(view.prices(), rated).unwrap_or(one.rate))),
+            billed: Some((
+                one.mode,
+                one.resource.rate_at(view.prices(), rated).unwrap_or(one.rate),
+            )),
             then: one.resource.idle_rate_at(view.prices(), rated),
         })
         .collect()
 }
 
-/// Bills what meters counted since they were last billed. It was used already, so it may go below zero.
+/// Bills what meters counted since they were last billed. It was used already, so it may go below
+/// zero.
 fn meter(view: &View<'_>, now: Timestamp) -> Result<Option<Outcome>, Refusal> {
     let state = view.state();
     let hour = now.hour().start();
@@ -242,13 +267,22 @@ fn meter(view: &View<'_>, now: Timestamp) -> Result<Option<Outcome>, Refusal> {
         let rate = price.or_else(|_| view.prices().require(&meter.sku, Unit::Quantity, now))?.rate;
         let cost = rate.for_quantity(meter.reading.since(meter.billed));
         if !(state.paid - billed - cost).is_bounded() {
-            // Nobody can have used that much: this reading is left for staff, and the account goes on.
+            // Nobody can have used that much: this reading is left for staff, and the account goes
+            // on.
             continue;
         }
         billed += cost;
         let shares = purse.draw_beyond(&meter.sku, cost);
         let (project, sku) = (meter.project.clone(), meter.sku.clone());
-        lines.push(MeterLine { project, sku, from: meter.billed, to: meter.reading, rate, amount: -cost, shares });
+        lines.push(MeterLine {
+            project,
+            sku,
+            from: meter.billed,
+            to: meter.reading,
+            rate,
+            amount: -cost,
+            shares,
+        });
     }
     if lines.is_empty() {
         return Ok(None);
@@ -264,7 +298,11 @@ fn end_trial(state: &AccountState) -> Outcome {
         .grants
         .iter()
         .filter(|grant| is_its_grant(grant.kind, grant.expires_at) && grant.remaining.is_positive())
-        .map(|grant| FundDelta { fund: Fund::Grant(grant.number), amount: -grant.remaining, used: Usd::ZERO })
+        .map(|grant| FundDelta {
+            fund: Fund::Grant(grant.number),
+            amount: -grant.remaining,
+            used: Usd::ZERO,
+        })
         .collect();
     Outcome::moving(Change::TrialEnded, funds)
 }
@@ -275,7 +313,8 @@ fn expire_grant(state: &AccountState, number: u32) -> Outcome {
     Outcome::moving(Change::GrantExpired { number }, vec![delta])
 }
 
-/// Credit came in: the standing is good again. What was running stays off, unless the customer chose otherwise.
+/// Credit came in: the standing is good again. What was running stays off, unless the customer
+/// chose otherwise.
 fn resume(view: &View<'_>, now: Timestamp) -> Result<Outcome, Refusal> {
     let state = view.state();
     let (billed, more) = (idle_after_resume(view, now)?, coming_back(view));
@@ -283,11 +322,15 @@ fn resume(view: &View<'_>, now: Timestamp) -> Result<Outcome, Refusal> {
     Ok(Outcome::of(Change::Resumed { resources: Vec::new(), more, billed }))
 }
 
-/// Whether resources come back by themselves once the standing is good: if the customer chose so, and there is
-/// the credit a start needs.
+/// Whether resources come back by themselves once the standing is good: if the customer chose so,
+/// and there is the credit a start needs.
 pub(crate) fn coming_back(view: &View<'_>) -> ComingBack {
     let state = view.state();
-    let any = view.billables().resources.values().any(|resource| resource.condition(state) == Condition::Suspended);
+    let any = view
+        .billables()
+        .resources
+        .values()
+        .any(|resource| resource.condition(state) == Condition::Suspended);
     let enough = state.balance() >= view.policy().start_credit_min;
     match state.comeback {
         Comeback::InOrder if any && enough => ComingBack::Yes,
@@ -301,12 +344,16 @@ pub(crate) fn idle_after_resume(view: &View<'_>, now: Timestamp) -> Result<Bille
     view.billables().billed(&good, view.prices(), now).map(|billed| total(&billed))
 }
 
-/// The next batch of resources that come back, oldest start first, as far as the credit pays for the rest of this
-/// hour for all of them.
+/// The next batch of resources that come back, oldest start first, as far as the credit pays for
+/// the rest of this hour for all of them.
 fn come_back(view: &View<'_>, now: Timestamp) -> Result<Outcome, Refusal> {
     let state = view.state();
-    let mut waiting: Vec<_> =
-        view.billables().resources.values().filter(|one| one.condition(state) == Condition::Suspended).collect();
+    let mut waiting: Vec<_> = view
+        .billables()
+        .resources
+        .values()
+        .filter(|one| one.condition(state) == Condition::Suspended)
+        .collect();
     waiting.sort_by(|a, b| (a.since, a.seq, &a.id).cmp(&(b.since, b.seq, &b.id)));
 
     let (end, rated) = (now.hour().end(), state.period.as_ref().map_or(now, |_| rated_at(state)));
@@ -350,7 +397,9 @@ fn purge_resources(view: &View<'_>, now: Timestamp) -> Outcome {
         .billables()
         .resources
         .values()
-        .filter(|resource| resource.status == Status::Deleted && resource.condition(state) != Condition::Purged)
+        .filter(|resource| {
+            resource.status == Status::Deleted && resource.condition(state) != Condition::Purged
+        })
         .map(|resource| (resource.since.plus(restore_seconds), &resource.id))
         .collect();
     deleted.sort();

@@ -1,5 +1,6 @@
-//! What a function is built from when it starts. A handler takes these as arguments and knows nothing of where they
-//! come from, so that the same handler runs behind a Runtime API and inside a simulated world.
+//! What a function is built from when it starts. A handler takes these as arguments and knows
+//! nothing of where they come from, so that the same handler runs behind a Runtime API and inside a
+//! simulated world.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +12,8 @@ use crate::settle::Delivery;
 use crate::store::{Fault, Occasion, Store};
 use crate::timestamp::{MINUTE, Timestamp};
 
-/// How long a price list is used before it is read again. Prices are announced ten times as long before they hold.
+/// How long a price list is used before it is read again. Prices are announced ten times as long
+/// before they hold.
 const PRICES_SECONDS: i64 = MINUTE;
 
 /// What every function has: the ledger, the price list, and what the operator set.
@@ -50,11 +52,13 @@ impl Billing {
     /// [`Fault`].
     pub async fn fresh_prices(&self, now: Timestamp) -> Result<Arc<PriceList>, Fault> {
         let prices = Arc::new(self.store.prices().await?);
-        *self.prices.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(&prices)));
+        *self.prices.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((now, Arc::clone(&prices)));
         Ok(prices)
     }
 
-    /// What a trigger brings along, for one account. It may have waited in a queue, unless it is said to be prompt.
+    /// What a trigger brings along, for one account. It may have waited in a queue, unless it is
+    /// said to be prompt.
     #[must_use]
     pub fn occasion<'a>(
         &'a self,

@@ -1,11 +1,13 @@
-//! What a stretch of an account's history cost, by resource and meter: the sum of what was billed and given back, nothing
-//! else. Pure: from the rows alone, and exact, because the lines of every row add up to its amount.
+//! What a stretch of an account's history cost, by resource and meter: the sum of what was billed
+//! and given back, nothing else. Pure: from the rows alone, and exact, because the lines of every
+//! row add up to its amount.
 //!
-//! **A line belongs to the time of its row.** An hour is paid when it begins (or, late, when it is settled), and counts there,
-//! so that the amounts of a month are those of its rows on the account's history.
+//! **A line belongs to the time of its row.** An hour is paid when it begins (or, late, when it is
+//! settled), and counts there, so that the amounts of a month are those of its rows on the
+//! account's history.
 //!
-//! **Seconds** are those in which a resource ran: paid, less given back. What is paid for keeping a volume's data while it
-//! is off is in the amount and not in the seconds.
+//! **Seconds** are those in which a resource ran: paid, less given back. What is paid for keeping a
+//! volume's data while it is off is in the amount and not in the seconds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +19,8 @@ use crate::prices::PriceList;
 use crate::row::Row;
 use crate::timestamp::Timestamp;
 
-/// What a resource was when something was billed for it. An id may be used again after its resource is gone for good.
+/// What a resource was when something was billed for it. An id may be used again after its resource
+/// is gone for good.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
     /// The project it belonged to.
@@ -43,7 +46,8 @@ impl Spent {
     /// The seconds up to an instant: without those that are paid ahead of it.
     #[must_use]
     pub fn seconds_until(&self, instant: Timestamp) -> i64 {
-        let ahead = self.paid_through.map_or(0, |(through, paid)| (through - instant).clamp(0, paid));
+        let ahead =
+            self.paid_through.map_or(0, |(through, paid)| (through - instant).clamp(0, paid));
         self.seconds - ahead
     }
 
@@ -57,7 +61,8 @@ impl Spent {
 /// One thing on which something was spent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
-    /// A resource; what it was is not known if it has been gone for so long that nothing tells any more.
+    /// A resource; what it was is not known if it has been gone for so long that nothing tells any
+    /// more.
     Resource(ResourceId, Option<Identity>),
     /// A meter.
     Meter(ProjectId, Sku),
@@ -88,8 +93,9 @@ pub type Spending = BTreeMap<Item, Spent>;
 
 /// Adds up rows, oldest first.
 ///
-/// A line names its resource only. What that was, the resource's own item tells, or the next row that changes it; for what
-/// is gone for good it may have to be looked for after the rows ([`Tally::nameless`], [`Tally::identify`]).
+/// A line names its resource only. What that was, the resource's own item tells, or the next row
+/// that changes it; for what is gone for good it may have to be looked for after the rows
+/// ([`Tally::nameless`], [`Tally::identify`]).
 #[derive(Debug)]
 pub struct Tally<'a> {
     list: &'a Billables,
@@ -100,7 +106,8 @@ pub struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    /// Nothing yet. `list` is what the account has now; `prices` tell running from being kept while off.
+    /// Nothing yet. `list` is what the account has now; `prices` tell running from being kept while
+    /// off.
     #[must_use]
     pub fn new(list: &'a Billables, prices: &'a PriceList) -> Tally<'a> {
         let (known, nameless, spending) = (BTreeMap::new(), BTreeMap::new(), Spending::new());
@@ -120,7 +127,9 @@ impl<'a> Tally<'a> {
         for line in lines {
             let spent = self.spent(row, line);
             match self.identity(&line.resource, row.event.at) {
-                Some(identity) => self.spend(Item::Resource(line.resource.clone(), Some(identity)), spent),
+                Some(identity) => {
+                    self.spend(Item::Resource(line.resource.clone(), Some(identity)), spent)
+                }
                 None => self.nameless.entry(line.resource.clone()).or_default().add(spent),
             }
         }
@@ -154,7 +163,8 @@ impl<'a> Tally<'a> {
             self.resolve(&reference.id, &identity);
             self.known.insert(reference.id.clone(), identity);
         }
-        if let Change::Created { resources } | Change::Started { resources, .. } = &row.event.change {
+        if let Change::Created { resources } | Change::Started { resources, .. } = &row.event.change
+        {
             for resource in resources {
                 self.known.insert(resource.id.clone(), identity_of(&resource.reference()));
             }
@@ -186,7 +196,11 @@ impl<'a> Tally<'a> {
         if self.is_kept_only(row, line) {
             return Spent { amount, ..Spent::default() };
         }
-        let is_paid = |through| Spent { amount, seconds: line.seconds, paid_through: Some((through, line.seconds)) };
+        let is_paid = |through| Spent {
+            amount,
+            seconds: line.seconds,
+            paid_through: Some((through, line.seconds)),
+        };
         let back = Spent { amount, seconds: -line.seconds, paid_through: None };
         // Every row that has lines is one of these.
         #[allow(clippy::wildcard_enum_match_arm, reason = "all other rows with lines give back")]
@@ -196,19 +210,25 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Whether a line is for keeping what is off. A start or stop is billed at the difference between running and off, so its
-    /// seconds are running ones; of other rows the rate tells.
+    /// Whether a line is for keeping what is off. A start or stop is billed at the difference
+    /// between running and off, so its seconds are running ones; of other rows the rate tells.
     fn is_kept_only(&self, row: &Row, line: &Line) -> bool {
-        #[allow(clippy::wildcard_enum_match_arm, reason = "the lines of all other rows are of time that it ran")]
+        #[allow(
+            clippy::wildcard_enum_match_arm,
+            reason = "the lines of all other rows are of time that it ran"
+        )]
         let rated_at = match &row.event.change {
             Change::Usage { from, .. } => *from,
             Change::ResourcesDeleted { .. } | Change::Suspended { .. } => row.event.at,
             _ => return false,
         };
-        let listed = self.listed(&line.resource, row.event.at).filter(|resource| resource.keeps == Keeps::Data);
+        let listed = self
+            .listed(&line.resource, row.event.at)
+            .filter(|resource| resource.keeps == Keeps::Data);
         let Some(resource) = listed else { return false };
         let running = resource.rate_at(self.prices, rated_at).ok();
-        running != Some(line.rate) && resource.idle_rate_at(self.prices, rated_at) == Some(line.rate)
+        running != Some(line.rate)
+            && resource.idle_rate_at(self.prices, rated_at) == Some(line.rate)
     }
 }
 
@@ -226,7 +246,11 @@ fn references(change: &Change) -> &[ResourceRef] {
 }
 
 fn identity_of(reference: &ResourceRef) -> Identity {
-    Identity { project: reference.project.clone(), sku: reference.sku.clone(), kind: reference.kind.clone() }
+    Identity {
+        project: reference.project.clone(),
+        sku: reference.sku.clone(),
+        kind: reference.kind.clone(),
+    }
 }
 
 /// `part ÷ whole` with four decimals, rounded half up; zero for no whole.
@@ -260,7 +284,8 @@ mod tests {
     #[test]
     fn what_is_paid_ahead_has_not_been_run_yet() {
         let at = |seconds| Timestamp::from_seconds(seconds).unwrap();
-        let spent = Spent { seconds: 4_000, paid_through: Some((at(7_200), 3_600)), ..Spent::default() };
+        let spent =
+            Spent { seconds: 4_000, paid_through: Some((at(7_200), 3_600)), ..Spent::default() };
         assert_eq!(spent.seconds_until(at(7_200)), 4_000);
         assert_eq!(spent.seconds_until(at(5_400)), 2_200);
         assert_eq!(spent.seconds_until(at(0)), 400, "no more than was paid ahead");

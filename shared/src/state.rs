@@ -1,5 +1,6 @@
-//! [`AccountState`]: everything that decides what an account may do next. A snapshot of it stands in every row,
-//! so it is small: what is empty or at its default is left out, and names in the stored form are short.
+//! [`AccountState`]: everything that decides what an account may do next. A snapshot of it stands
+//! in every row, so it is small: what is empty or at its default is left out, and names in the
+//! stored form are short.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,8 @@ use crate::timestamp::Timestamp;
 
 /// An account after some row of its chain.
 ///
-/// `seq` and `at` are the row's own key and time; they are not stored a second time inside the snapshot.
+/// `seq` and `at` are the row's own key and time; they are not stored a second time inside the
+/// snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountState {
     /// The number the next row will have; zero before the account is opened.
@@ -20,7 +22,8 @@ pub struct AccountState {
     /// The time of the last row (UTC).
     #[serde(skip)]
     pub at: Timestamp,
-    /// Credit that was paid for, in USD. Below zero after a refund or dispute of credit that was spent.
+    /// Credit that was paid for, in USD. Below zero after a refund or dispute of credit that was
+    /// spent.
     #[serde(rename = "c", default, skip_serializing_if = "Usd::is_zero")]
     pub paid: Usd,
     /// Credit that was not paid for, by number.
@@ -153,8 +156,8 @@ pub struct Billed {
     /// What all of them cost together, in USD per hour.
     #[serde(rename = "r", default, skip_serializing_if = "Rate::is_zero")]
     pub rate: Rate,
-    /// The sum of the numbers of the rows that last changed each of them. Count and rate alone would not notice
-    /// that one resource was swapped for another of the same rate.
+    /// The sum of the numbers of the rows that last changed each of them. Count and rate alone
+    /// would not notice that one resource was swapped for another of the same rate.
     #[serde(rename = "q", default, skip_serializing_if = "is_default")]
     pub seqs: u64,
 }
@@ -186,7 +189,8 @@ pub enum Standing {
     /// It may.
     #[default]
     Good,
-    /// Its credit was used up, or staff stopped it. Everything is off; after the grace it is deleted.
+    /// Its credit was used up, or staff stopped it. Everything is off; after the grace it is
+    /// deleted.
     Suspended(Suspension),
     /// The grace is over; Stripe is being asked whether money is on its way.
     Deleting(Floor),
@@ -225,8 +229,8 @@ pub struct Suspension {
     /// When the customer is warned of it; `None` if that was done, or need not be.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub warn_at: Option<Timestamp>,
-    /// The dust that was left: only a balance above it ends the suspension. (Less than one second's cost can be
-    /// left over; without this it would look like credit.)
+    /// The dust that was left: only a balance above it ends the suspension. (Less than one second's
+    /// cost can be left over; without this it would look like credit.)
     #[serde(rename = "l", default, skip_serializing_if = "Usd::is_zero")]
     pub floor: Usd,
 }
@@ -554,7 +558,8 @@ impl AccountState {
     /// Whether a trial is going on that nobody has paid after.
     #[must_use]
     pub fn is_in_trial(&self) -> bool {
-        self.ever_paid == EverPaid::No && self.trial.as_ref().is_some_and(|trial| trial.phase == TrialPhase::Active)
+        self.ever_paid == EverPaid::No
+            && self.trial.as_ref().is_some_and(|trial| trial.phase == TrialPhase::Active)
     }
 
     /// Whether more credit than was left at the suspension has come in since.

@@ -2,8 +2,8 @@
 //!
 //! # Tables
 //!
-//! `ledger` is append only. **Everything in it is put under the condition that nothing is there yet**, by one function,
-//! and nothing is ever updated or removed.
+//! `ledger` is append only. **Everything in it is put under the condition that nothing is there
+//! yet**, by one function, and nothing is ever updated or removed.
 //!
 //! | `account` (partition) | `seq` (sort) | what |
 //! |---|---|---|
@@ -15,7 +15,8 @@
 //!
 //! (No id contains `#`, so the five kinds cannot meet.)
 //!
-//! `accounts` holds everything that changes, each change in the transaction of the row that says so:
+//! `accounts` holds everything that changes, each change in the transaction of the row that says
+//! so:
 //!
 //! | `pk` | `sk` | what |
 //! |---|---|---|
@@ -29,13 +30,15 @@
 //!
 //! # Reading order
 //!
-//! [`Store::append`] writes one row. [`Store::settle`] and [`Store::execute`] are what handlers call: they read, let
-//! the domain decide, append, and begin again where another writer was faster. The rest is reading.
+//! [`Store::append`] writes one row. [`Store::settle`] and [`Store::execute`] are what handlers
+//! call: they read, let the domain decide, append, and begin again where another writer was faster.
+//! The rest is reading.
 //!
 //! # Retries
 //!
-//! The SDK's own retries are for reads. Writes are repeated here as well, because only here is it known what a failed
-//! condition means after an answer was lost: the row that is there may be the very row that was to be written.
+//! The SDK's own retries are for reads. Writes are repeated here as well, because only here is it
+//! known what a failed condition means after an answer was lost: the row that is there may be the
+//! very row that was to be written.
 
 mod accounts;
 mod append;

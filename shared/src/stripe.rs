@@ -1,22 +1,26 @@
-//! Stripe: the only module (with the edge of the webhook) that knows Stripe's names. Inward there are our own types.
+//! Stripe: the only module (with the edge of the webhook) that knows Stripe's names. Inward there
+//! are our own types.
 //!
 //! # How Stripe is asked
 //!
-//! [`Stripe`] makes the calls that the product needs, and no others. `async-stripe` writes the requests; they are sent
-//! over one pooled HTTP client, the one of the AWS SDK, so that a function has one TLS stack: with a timeout, our own
-//! idempotency keys, and a bounded number of repetitions ([`Connection`]). The answers are read with our own types
-//! ([`objects`]), which ask for nothing but what is used: an answer of a newer shape must not lose a payment that was
-//! made. Every error is one of [`StripeError`]; above all, whether the same call may simply be sent again
+//! [`Stripe`] makes the calls that the product needs, and no others. `async-stripe` writes the
+//! requests; they are sent over one pooled HTTP client, the one of the AWS SDK, so that a function
+//! has one TLS stack: with a timeout, our own idempotency keys, and a bounded number of repetitions
+//! ([`Connection`]). The answers are read with our own types ([`objects`]), which ask for nothing
+//! but what is used: an answer of a newer shape must not lose a payment that was made. Every error
+//! is one of [`StripeError`]; above all, whether the same call may simply be sent again
 //! ([`StripeError::Unavailable`]) or whether what happened must be found out by looking
 //! ([`StripeError::Unresolved`]: Stripe returns a stored 500 under its key for ever).
 //!
-//! The key and the webhooks' secrets are in Secrets Manager ([`secret`]), and are read again when they were replaced.
+//! The key and the webhooks' secrets are in Secrets Manager ([`secret`]), and are read again when
+//! they were replaced.
 //!
 //! # What Stripe tells
 //!
-//! [`signature`] verifies, [`event`] says what an event means to us. [`payments`] records it: money in, money back, cards.
-//! [`attempt`] drives one refill through its steps, or finds out by looking how far it came. [`said`] passes on what Stripe says
-//! of an object, for support. [`setup`] is what must be there before any of this works.
+//! [`signature`] verifies, [`event`] says what an event means to us. [`payments`] records it: money
+//! in, money back, cards. [`attempt`] drives one refill through its steps, or finds out by looking
+//! how far it came. [`said`] passes on what Stripe says of an object, for support. [`setup`] is
+//! what must be there before any of this works.
 //!
 //! Checked against Stripe's own OpenAPI of version [`API_VERSION`].
 
@@ -60,7 +64,8 @@ pub const API_VERSION: &str = "2026-08-26.dahlia";
 
 /// How long Stripe may take to be connected, in seconds.
 const CONNECT_SECONDS: u64 = 4;
-/// How long one call may take, in seconds: a charge off session asks the card's bank, which may need twenty.
+/// How long one call may take, in seconds: a charge off session asks the card's bank, which may
+/// need twenty.
 const READ_SECONDS: u64 = 25;
 
 /// Stripe, as the product needs it. Clones share connections.
@@ -82,7 +87,11 @@ impl Stripe {
 
     /// The same over another HTTP client.
     #[must_use]
-    pub fn over(connector: SharedHttpConnector, settings: StripeSettings, patience: Patience) -> Stripe {
+    pub fn over(
+        connector: SharedHttpConnector,
+        settings: StripeSettings,
+        patience: Patience,
+    ) -> Stripe {
         let keyring = Keyring::given(settings.secret.clone());
         Stripe::with(connector, settings, patience, keyring)
     }
@@ -96,7 +105,8 @@ impl Stripe {
         keyring: Keyring,
     ) -> Stripe {
         let keyring = Arc::new(keyring);
-        let connection = Connection::new(connector, &settings.api_base, Arc::clone(&keyring), patience);
+        let connection =
+            Connection::new(connector, &settings.api_base, Arc::clone(&keyring), patience);
         Stripe { connection, settings: Arc::new(settings), keyring }
     }
 
@@ -119,7 +129,8 @@ impl Stripe {
     }
 }
 
-/// Stripe, made when it is first needed: a function starts without its secret, and without the certificates by which Stripe is known.
+/// Stripe, made when it is first needed: a function starts without its secret, and without the
+/// certificates by which Stripe is known.
 #[derive(Debug)]
 pub struct OnDemand {
     source: Source,
@@ -141,8 +152,8 @@ impl OnDemand {
         OnDemand { source: Source::Given(Box::new(settings)), made: OnceCell::new() }
     }
 
-    /// With what the process's environment says, which is read now: a mistake in it should show when a function starts. The
-    /// secret is not.
+    /// With what the process's environment says, which is read now: a mistake in it should show
+    /// when a function starts. The secret is not.
     ///
     /// # Errors
     /// [`SettingsError`], naming the variable.
@@ -154,7 +165,10 @@ impl OnDemand {
     ///
     /// # Errors
     /// [`SettingsError`], naming the variable.
-    pub fn read(aws: &SdkConfig, value_of: impl Fn(&'static str) -> Option<String>) -> Result<OnDemand, SettingsError> {
+    pub fn read(
+        aws: &SdkConfig,
+        value_of: impl Fn(&'static str) -> Option<String>,
+    ) -> Result<OnDemand, SettingsError> {
         if let Some(secret) = Secret::of_variables(&value_of)? {
             return Ok(OnDemand::new(StripeSettings::with(secret, value_of)?));
         }
@@ -174,7 +188,8 @@ impl OnDemand {
             Source::Given(settings) => Stripe::new(StripeSettings::clone(settings)),
             Source::Kept(settings, vault) => {
                 let secret = vault.read().await?;
-                let settings = StripeSettings { secret: secret.clone(), ..StripeSettings::clone(settings) };
+                let settings =
+                    StripeSettings { secret: secret.clone(), ..StripeSettings::clone(settings) };
                 let keyring = Keyring::kept(secret, Vault::clone(vault));
                 Ok(Stripe::with(connector()?, settings, Patience::default(), keyring))
             }
@@ -186,7 +201,10 @@ impl OnDemand {
 impl From<Stripe> for OnDemand {
     fn from(stripe: Stripe) -> OnDemand {
         let settings = StripeSettings::clone(&stripe.settings);
-        OnDemand { source: Source::Given(Box::new(settings)), made: OnceCell::new_with(Some(stripe)) }
+        OnDemand {
+            source: Source::Given(Box::new(settings)),
+            made: OnceCell::new_with(Some(stripe)),
+        }
     }
 }
 

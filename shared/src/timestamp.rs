@@ -1,7 +1,7 @@
 //! Instants and clock hours in UTC, to the second: the resolution money is counted in.
 //!
-//! There is no `now()` here. Time is data: it comes with the trigger (the request, the event, the schedule), so
-//! every run can be replayed and tested at any date.
+//! There is no `now()` here. Time is data: it comes with the trigger (the request, the event, the
+//! schedule), so every run can be replayed and tested at any date.
 
 use std::fmt;
 use std::ops::Sub;
@@ -43,11 +43,15 @@ impl Timestamp {
     /// # Errors
     /// [`TimestampError::OutOfRange`] before 1970 or after 2999.
     pub fn from_seconds(seconds: i64) -> Result<Timestamp, TimestampError> {
-        if (0..SECONDS_END).contains(&seconds) { Ok(Timestamp(seconds)) } else { Err(TimestampError::OutOfRange) }
+        if (0..SECONDS_END).contains(&seconds) {
+            Ok(Timestamp(seconds))
+        } else {
+            Err(TimestampError::OutOfRange)
+        }
     }
 
-    /// From milliseconds since 1970, as `requestContext.timeEpoch` has them; the fraction is dropped, for starts
-    /// and stops alike.
+    /// From milliseconds since 1970, as `requestContext.timeEpoch` has them; the fraction is
+    /// dropped, for starts and stops alike.
     ///
     /// # Errors
     /// [`TimestampError::OutOfRange`].

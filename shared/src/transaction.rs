@@ -1,7 +1,8 @@
 //! What a customer is shown of a row: a line of the account's history, in a customer's words.
 //!
-//! Pure: everything shown stands in the row itself, so a row reads the same whenever it is shown. What customers do not
-//! call a transaction, rows that move no money, keeps its own row type ([`Change::name`]).
+//! Pure: everything shown stands in the row itself, so a row reads the same whenever it is shown.
+//! What customers do not call a transaction, rows that move no money, keeps its own row type
+//! ([`Change::name`]).
 
 use std::str::FromStr;
 
@@ -74,7 +75,9 @@ impl TransactionType {
 
 /// No type of transaction is called so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("one of topup, auto_refill, usage, unused, refund, bonus, trial, commit, dispute, correction")]
+#[error(
+    "one of topup, auto_refill, usage, unused, refund, bonus, trial, commit, dispute, correction"
+)]
 pub struct NoSuchType;
 
 impl FromStr for TransactionType {
@@ -119,7 +122,14 @@ pub enum TransactionLine {
     /// Time of a resource.
     Time { resource: String, rate: String, seconds: i64, amount: String },
     /// A quantity: from one reading of the meter to another.
-    Quantity { project: String, sku: String, from: String, to: String, rate: String, amount: String },
+    Quantity {
+        project: String,
+        sku: String,
+        from: String,
+        to: String,
+        rate: String,
+        amount: String,
+    },
 }
 
 /// The objects at Stripe of a payment, as far as they are known.
@@ -143,21 +153,23 @@ pub fn transaction_type(event: &Event) -> Option<TransactionType> {
     }
     match &event.change {
         Change::Credited { kind: CreditKind::TopUp, .. } => Some(TransactionType::TopUp),
-        Change::Credited { kind: CreditKind::Refill { .. }, .. } => Some(TransactionType::AutoRefill),
+        Change::Credited { kind: CreditKind::Refill { .. }, .. } => {
+            Some(TransactionType::AutoRefill)
+        }
         Change::Credited { kind: CreditKind::Commit, .. } => Some(TransactionType::Commit),
         Change::Granted { .. } | Change::GrantExpired { .. } => Some(TransactionType::Bonus),
         Change::TrialStarted { .. } | Change::TrialEnded => Some(TransactionType::Trial),
-        Change::Started { .. } | Change::Usage { .. } | Change::Metered { .. } => Some(TransactionType::Usage),
+        Change::Started { .. } | Change::Usage { .. } | Change::Metered { .. } => {
+            Some(TransactionType::Usage)
+        }
         Change::Stopped { .. }
         | Change::ResourcesDeleted { .. }
         | Change::StartFailed { .. }
         | Change::Suspended { .. } => Some(TransactionType::Unused),
-        Change::TakenBack { by: TakeBack::Refund(_), .. } | Change::GivenBack { by: TakeBack::Refund(_), .. } => {
-            Some(TransactionType::Refund)
-        }
-        Change::TakenBack { by: TakeBack::Dispute(_), .. } | Change::GivenBack { by: TakeBack::Dispute(_), .. } => {
-            Some(TransactionType::Dispute)
-        }
+        Change::TakenBack { by: TakeBack::Refund(_), .. }
+        | Change::GivenBack { by: TakeBack::Refund(_), .. } => Some(TransactionType::Refund),
+        Change::TakenBack { by: TakeBack::Dispute(_), .. }
+        | Change::GivenBack { by: TakeBack::Dispute(_), .. } => Some(TransactionType::Dispute),
         Change::Corrected { .. } => Some(TransactionType::Correction),
         Change::Opened
         | Change::PaymentPending(_)
@@ -202,8 +214,10 @@ pub fn transaction(account: &AccountId, row: &Row) -> Transaction {
             Cause::Request { .. } | Cause::Command => "request",
         },
         lines: lines(&event.change),
-        stripe: payment(&event.change)
-            .map(|payment| StripeObjects { payment_intent: Some(payment.to_string()), ..StripeObjects::default() }),
+        stripe: payment(&event.change).map(|payment| StripeObjects {
+            payment_intent: Some(payment.to_string()),
+            ..StripeObjects::default()
+        }),
     }
 }
 
@@ -240,7 +254,10 @@ fn meter_line(line: &MeterLine) -> TransactionLine {
 
 /// The payment a row is about, if it is.
 #[must_use]
-#[allow(clippy::wildcard_enum_match_arm, reason = "all other rows have nothing to do with one payment")]
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "all other rows have nothing to do with one payment"
+)]
 pub fn payment(change: &Change) -> Option<&PaymentId> {
     match change {
         Change::Credited { payment, .. }
@@ -257,8 +274,12 @@ fn description(event: &Event) -> String {
     let amount = event.amount();
     match &event.change {
         Change::Opened => "Account opened".to_owned(),
-        Change::Credited { kind: CreditKind::TopUp, credit, .. } => format!("Stripe top-up ${credit}"),
-        Change::Credited { kind: CreditKind::Refill { .. }, credit, .. } => format!("Auto-refill ${credit}"),
+        Change::Credited { kind: CreditKind::TopUp, credit, .. } => {
+            format!("Stripe top-up ${credit}")
+        }
+        Change::Credited { kind: CreditKind::Refill { .. }, credit, .. } => {
+            format!("Auto-refill ${credit}")
+        }
         Change::Credited { kind: CreditKind::Commit, credit, .. } => commit(event, *credit),
         Change::PaymentPending(pending) => format!("Payment of ${} on its way", pending.amount),
         Change::PaymentEnded { .. } => "Payment did not arrive".to_owned(),
@@ -270,11 +291,17 @@ fn description(event: &Event) -> String {
                 StartKind::Started => "started",
                 StartKind::Restored { .. } => "restored",
             };
-            format!("Usage {}, {} {what}", hours(event.at, *through), resources_called(resources.len()))
+            format!(
+                "Usage {}, {} {what}",
+                hours(event.at, *through),
+                resources_called(resources.len())
+            )
         }
         Change::StartFailed { .. } => "Start failed, everything given back".to_owned(),
         Change::Stopped { resources, .. } => with_unused(resources.len(), "stopped", amount),
-        Change::ResourcesDeleted { resources, .. } => with_unused(resources.len(), "deleted", amount),
+        Change::ResourcesDeleted { resources, .. } => {
+            with_unused(resources.len(), "deleted", amount)
+        }
         Change::Purged { .. } => "Deleted resources removed for good".to_owned(),
         Change::MeterOpened(meter) => format!("Meter for {} opened", meter.sku),
         Change::Usage { from, through, lines, .. } => {
@@ -286,7 +313,9 @@ fn description(event: &Event) -> String {
         },
         Change::Suspended { .. } => "Everything suspended".to_owned(),
         Change::Resumed { .. } => "Suspension ended".to_owned(),
-        Change::DeletionAnnounced { delete_at } => format!("Everything will be deleted at {delete_at}"),
+        Change::DeletionAnnounced { delete_at } => {
+            format!("Everything will be deleted at {delete_at}")
+        }
         Change::DeletionDue => "Grace period over".to_owned(),
         Change::Deleted => "Everything deleted".to_owned(),
         Change::Closed { .. } => "Account closed".to_owned(),
@@ -304,9 +333,15 @@ fn description(event: &Event) -> String {
         Change::RefillFailed { .. } => "Auto-refill failed".to_owned(),
         Change::ComebackChosen(_) => "What happens after a suspension chosen".to_owned(),
         Change::TakenBack { by: TakeBack::Refund(_), .. } => format!("Refund ${}", -amount),
-        Change::TakenBack { by: TakeBack::Dispute(_), .. } => format!("Disputed payment ${}", -amount),
-        Change::GivenBack { by: TakeBack::Refund(_), .. } => format!("Refund failed, ${amount} credited again"),
-        Change::GivenBack { by: TakeBack::Dispute(_), .. } => format!("Dispute ended, ${amount} credited again"),
+        Change::TakenBack { by: TakeBack::Dispute(_), .. } => {
+            format!("Disputed payment ${}", -amount)
+        }
+        Change::GivenBack { by: TakeBack::Refund(_), .. } => {
+            format!("Refund failed, ${amount} credited again")
+        }
+        Change::GivenBack { by: TakeBack::Dispute(_), .. } => {
+            format!("Dispute ended, ${amount} credited again")
+        }
         Change::DisputeOpened { .. } => "Payment disputed".to_owned(),
         Change::DisputeClosed { .. } => "Dispute decided".to_owned(),
         Change::Frozen { .. } => "Account frozen".to_owned(),
@@ -316,7 +351,8 @@ fn description(event: &Event) -> String {
 }
 
 fn commit(event: &Event, credit: Usd) -> String {
-    let bonus: Usd = event.funds.iter().filter(|delta| delta.fund != Fund::Paid).map(|delta| delta.amount).sum();
+    let bonus: Usd =
+        event.funds.iter().filter(|delta| delta.fund != Fund::Paid).map(|delta| delta.amount).sum();
     if bonus.is_zero() {
         format!("Commit plan ${credit}")
     } else {
@@ -375,7 +411,15 @@ mod tests {
         let amount: Usd = named(amount);
         let delta = FundDelta { fund: Fund::Paid, amount, used: Usd::ZERO };
         let funds = if amount.is_zero() { Vec::new() } else { vec![delta] };
-        let event = Event { at: at("10:20:00"), cause, change, grants: Vec::new(), funds, want: None, warn_at: None };
+        let event = Event {
+            at: at("10:20:00"),
+            cause,
+            change,
+            grants: Vec::new(),
+            funds,
+            want: None,
+            warn_at: None,
+        };
         let before = AccountState { next_seq: 7, paid: named("30"), ..AccountState::default() };
         let state = apply(&before, &event);
         Row { seq: 7, event, state, previous: Digest::none(), digest: Digest::none() }
@@ -387,7 +431,12 @@ mod tests {
     }
 
     fn credited(kind: CreditKind) -> Change {
-        Change::Credited { payment: named("pi_1"), kind, credit: named("25"), received_cents: 2_500 }
+        Change::Credited {
+            payment: named("pi_1"),
+            kind,
+            credit: named("25"),
+            received_cents: 2_500,
+        }
     }
 
     fn line(resource: &str, amount: &str) -> Line {
@@ -398,7 +447,8 @@ mod tests {
 
     #[test]
     fn a_top_up_shows_its_payment() {
-        let shown = transaction(&named("acme"), &row(credited(CreditKind::TopUp), Cause::Stripe, "25"));
+        let shown =
+            transaction(&named("acme"), &row(credited(CreditKind::TopUp), Cause::Stripe, "25"));
         let expected = json!({
             "id": "acme#7", "seq": 7, "at": "2026-11-22T10:20:00Z", "type": "topup", "amount": "25.00",
             "balance_after": "55.00", "description": "Stripe top-up $25.00", "cause": "stripe", "lines": [],
@@ -410,8 +460,13 @@ mod tests {
     #[test]
     fn an_hour_shows_what_each_resource_cost() {
         let lines = Lines::Here(vec![line("r1", "-0.4"), line("r2", "-0.4")]);
-        let usage =
-            Change::Usage { from: at("11:00:00"), through: at("12:00:00"), lines, billed: None, unpaid: Vec::new() };
+        let usage = Change::Usage {
+            from: at("11:00:00"),
+            through: at("12:00:00"),
+            lines,
+            billed: None,
+            unpaid: Vec::new(),
+        };
         let shown = transaction(&named("acme"), &row(usage, Cause::Time, "-0.8"));
         assert_eq!(shown.description, "Usage 11:00–12:00, 2 resources");
         let of = |resource: &str| json!({"resource": resource, "rate": "0.60", "seconds": 2_400, "amount": "-0.40"});
@@ -421,11 +476,16 @@ mod tests {
 
     #[test]
     fn customers_read_their_own_words() {
-        let of = PaymentFacts { payment: named("pi_1"), credit: named("25"), received_cents: 2_500 };
+        let of =
+            PaymentFacts { payment: named("pi_1"), credit: named("25"), received_cents: 2_500 };
         let refund = TakeBack::Refund(named("re_1"));
         let dispute = TakeBack::Dispute(named("dp_1"));
-        let taken =
-            |by: &TakeBack| Change::TakenBack { by: by.clone(), of: of.clone(), cents: 1_000, credit: named("10") };
+        let taken = |by: &TakeBack| Change::TakenBack {
+            by: by.clone(),
+            of: of.clone(),
+            cents: 1_000,
+            credit: named("10"),
+        };
         let stopped = |lines| Change::Stopped {
             resources: Vec::new(),
             why: crate::event::StopReason::Requested,
@@ -433,7 +493,8 @@ mod tests {
             lines,
             billed: Billed::default(),
         };
-        let refill = CreditKind::Refill { attempt: 1, purpose: crate::state::RefillPurpose::Threshold };
+        let refill =
+            CreditKind::Refill { attempt: 1, purpose: crate::state::RefillPurpose::Threshold };
         let part = |lines| Change::Usage {
             from: at("11:00:00"),
             through: at("11:20:05"),
@@ -444,16 +505,36 @@ mod tests {
         for (change, amount, kind, description) in [
             (credited(refill), "25", "auto_refill", "Auto-refill $25.00"),
             (credited(CreditKind::Commit), "25", "commit", "Commit plan $25.00"),
-            (Change::Granted { number: 1, reason: "sorry".to_owned() }, "5", "bonus", "Bonus $5.00: sorry"),
+            (
+                Change::Granted { number: 1, reason: "sorry".to_owned() },
+                "5",
+                "bonus",
+                "Bonus $5.00: sorry",
+            ),
             (Change::GrantExpired { number: 1 }, "-5", "bonus", "Credit of $5.00 expired"),
             (Change::TrialEnded, "-5", "trial", "Trial ended, credit of $5.00 expired"),
             (Change::TrialEnded, "0", "trial_ended", "Trial ended"),
             (taken(&refund), "-10", "refund", "Refund $10.00"),
             (taken(&dispute), "-10", "dispute", "Disputed payment $10.00"),
-            (Change::Corrected { reason: "typo".to_owned() }, "-1", "correction", "Correction: typo"),
-            (stopped(Lines::none()), "0.1", "unused", "Unused time given back, 0 resources stopped"),
+            (
+                Change::Corrected { reason: "typo".to_owned() },
+                "-1",
+                "correction",
+                "Correction: typo",
+            ),
+            (
+                stopped(Lines::none()),
+                "0.1",
+                "unused",
+                "Unused time given back, 0 resources stopped",
+            ),
             (stopped(Lines::none()), "0", "stopped", "0 resources stopped"),
-            (part(Lines::Here(vec![line("r1", "-0.2")])), "-0.2", "usage", "Usage 11:00–11:20:05, 1 resource"),
+            (
+                part(Lines::Here(vec![line("r1", "-0.2")])),
+                "-0.2",
+                "usage",
+                "Usage 11:00–11:20:05, 1 resource",
+            ),
             (Change::Frozen { reason: "secret".to_owned() }, "0", "frozen", "Account frozen"),
         ] {
             assert_eq!(shown(change, amount), (kind, description.to_owned()));

@@ -1,4 +1,5 @@
-//! [`View`]: an account as it is decided upon: its state, the list that agrees with it, prices and policy.
+//! [`View`]: an account as it is decided upon: its state, the list that agrees with it, prices and
+//! policy.
 
 use crate::apply::apply;
 use crate::billables::Billables;
@@ -20,8 +21,8 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Puts together what was read; `None` if state and list tell of different resources, and both must be read
-    /// again.
+    /// Puts together what was read; `None` if state and list tell of different resources, and both
+    /// must be read again.
     ///
     /// # Errors
     /// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`] if the price list lacks what runs.

@@ -29,11 +29,16 @@ impl Drop for Driver {
     }
 }
 
-/// Whether there is a browser on this machine. In CI there must be: `.ci/run` sets `TOLLGATE_BROWSER=required`.
+/// Whether there is a browser on this machine. In CI there must be: `.ci/run` sets
+/// `TOLLGATE_BROWSER=required`.
 pub(crate) fn is_there() -> bool {
-    let there = Command::new("chromedriver").arg("--version").stdout(Stdio::null()).status().is_ok();
+    let there =
+        Command::new("chromedriver").arg("--version").stdout(Stdio::null()).status().is_ok();
     let required = std::env::var("TOLLGATE_BROWSER").is_ok_and(|value| value == "required");
-    assert!(there || !required, "the page's tests need Debian's packages chromium and chromium-driver");
+    assert!(
+        there || !required,
+        "the page's tests need Debian's packages chromium and chromium-driver"
+    );
     there
 }
 
@@ -69,8 +74,9 @@ impl Browser {
         let output = BufReader::new(driver.stdout.take().unwrap());
         let driver = Driver(driver);
         let mut lines = output.lines().map(Result::unwrap);
-        let port =
-            lines.find_map(|line| Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned()));
+        let port = lines.find_map(|line| {
+            Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned())
+        });
         // Whatever else it says must not stop it.
         std::thread::spawn(move || lines.for_each(drop));
         let arguments = [
@@ -176,7 +182,8 @@ impl Browser {
         }
     }
 
-    /// The text of the first element that a selector finds, as it can be read; empty if there is none.
+    /// The text of the first element that a selector finds, as it can be read; empty if there is
+    /// none.
     pub(crate) async fn text(&self, selector: &str) -> String {
         match self.client.find(Locator::Css(selector)).await {
             Ok(element) => element.text().await.unwrap_or_default(),
@@ -188,18 +195,24 @@ impl Browser {
         self.click_css(&format!("[data-testid='{id}']")).await;
     }
 
-    /// Clicks, again if the page has just drawn the element anew or something is still in front of it.
+    /// Clicks, again if the page has just drawn the element anew or something is still in front of
+    /// it.
     pub(crate) async fn click_css(&self, selector: &str) {
         let clicked = async {
             loop {
                 match self.see_css(selector).await.click().await {
                     Ok(()) => return,
-                    Err(error) if may_pass(&error) => tokio::time::sleep(Duration::from_millis(50)).await,
+                    Err(error) if may_pass(&error) => {
+                        tokio::time::sleep(Duration::from_millis(50)).await
+                    }
                     Err(error) => panic!("{selector} cannot be clicked: {error}"),
                 }
             }
         };
-        assert!(tokio::time::timeout(APPEARS_MAX, clicked).await.is_ok(), "{selector} cannot be clicked");
+        assert!(
+            tokio::time::timeout(APPEARS_MAX, clicked).await.is_ok(),
+            "{selector} cannot be clicked"
+        );
     }
 
     /// Replaces what is in a field.
@@ -215,22 +228,30 @@ impl Browser {
 
     /// A picture of the whole page, in the build directory.
     pub(crate) async fn picture(&self, name: &str) {
-        let height = self.script("return document.documentElement.scrollHeight").await.as_u64().unwrap();
+        let height =
+            self.script("return document.documentElement.scrollHeight").await.as_u64().unwrap();
         let width = self.script("return window.innerWidth").await.as_u64().unwrap();
         let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
         let shot = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
         let shot = self.devtools("Page.captureScreenshot", shot).await;
-        let png = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, shot["data"].as_str().unwrap());
+        let png = base64::Engine::decode(
+            &base64::engine::general_purpose::STANDARD,
+            shot["data"].as_str().unwrap(),
+        );
         let directory = pictures();
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::write(directory.join(format!("{name}.png")), png.unwrap()).unwrap();
     }
 
-    /// What the browser complained about since it was last asked: errors of scripts, what the policy forbade, what was not found.
+    /// What the browser complained about since it was last asked: errors of scripts, what the
+    /// policy forbade, what was not found.
     pub(crate) async fn complaints(&self) -> Vec<String> {
         let log = self.client.issue_cmd(Log).await.unwrap();
         let entries = log.as_array().into_iter().flatten();
-        entries.filter(|entry| entry["level"] == "SEVERE").map(|entry| entry["message"].to_string()).collect()
+        entries
+            .filter(|entry| entry["level"] == "SEVERE")
+            .map(|entry| entry["message"].to_string())
+            .collect()
     }
 
     pub(crate) async fn devtools(&self, command: &str, parameters: Value) -> Value {
@@ -257,7 +278,11 @@ struct DevTools {
 }
 
 impl WebDriverCompatibleCommand for DevTools {
-    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+    fn endpoint(
+        &self,
+        base: &url::Url,
+        session: Option<&str>,
+    ) -> Result<url::Url, url::ParseError> {
         base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
     }
 
@@ -272,7 +297,11 @@ impl WebDriverCompatibleCommand for DevTools {
 struct Log;
 
 impl WebDriverCompatibleCommand for Log {
-    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+    fn endpoint(
+        &self,
+        base: &url::Url,
+        session: Option<&str>,
+    ) -> Result<url::Url, url::ParseError> {
         base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
     }
 

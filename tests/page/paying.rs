@@ -1,4 +1,5 @@
-//! Money through the page: top-ups that end well and badly, refills, and what too little credit does.
+//! Money through the page: top-ups that end well and badly, refills, and what too little credit
+//! does.
 
 use serde_json::json;
 

@@ -1,4 +1,5 @@
-//! What the page shows, to whom: hours that pass, a suspension, small and dark screens, keyboards, and no network.
+//! What the page shows, to whom: hours that pass, a suspension, small and dark screens, keyboards,
+//! and no network.
 
 use fantoccini::Locator;
 use serde_json::json;
@@ -7,7 +8,8 @@ use crate::browser::{DESKTOP, Network, PHONE, Scheme};
 use crate::support::{Refill, Visit};
 
 const GOOD: &str = "4242424242424242";
-const SECTIONS: [&str; 7] = ["balance", "transactions", "refill", "cards", "invoices", "company", "projects"];
+const SECTIONS: [&str; 7] =
+    ["balance", "transactions", "refill", "cards", "invoices", "company", "projects"];
 
 #[tokio::test]
 async fn an_hour_passes_and_the_page_shows_what_it_cost() {
@@ -76,7 +78,13 @@ async fn every_section_fits_a_phone_in_light_and_dark() {
         visit.browser.look(size, scheme).await;
         for section in SECTIONS {
             visit.open(&format!("#{section}")).await;
-            visit.browser.client.wait().for_element(Locator::Css("main:not(:has(.skeleton))")).await.unwrap();
+            visit
+                .browser
+                .client
+                .wait()
+                .for_element(Locator::Css("main:not(:has(.skeleton))"))
+                .await
+                .unwrap();
             let wide = visit
                 .browser
                 .script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -126,7 +134,10 @@ async fn names_are_text_and_never_markup() {
     visit.open("#projects").await;
     visit.browser.says("main", name).await;
     visit.browser.says("main", "<b>bold</b>").await;
-    assert_eq!(visit.browser.script("return document.querySelectorAll('main img, main b').length").await, 0);
+    assert_eq!(
+        visit.browser.script("return document.querySelectorAll('main img, main b').length").await,
+        0
+    );
     assert_ne!(visit.browser.script("return document.title").await, "owned");
     visit.end().await;
 }
@@ -146,7 +157,10 @@ async fn without_a_network_the_page_says_so_and_goes_on_afterwards() {
     visit.browser.click("retry").await;
     visit.browser.counts("[data-testid=tx-row]", 1).await;
     let complaints = visit.complaints().await;
-    assert!(complaints.iter().all(|complaint| complaint.contains("ERR_INTERNET_DISCONNECTED")), "{complaints:?}");
+    assert!(
+        complaints.iter().all(|complaint| complaint.contains("ERR_INTERNET_DISCONNECTED")),
+        "{complaints:?}"
+    );
     visit.end().await;
 }
 

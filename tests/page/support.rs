@@ -47,7 +47,9 @@ impl Visit {
         config.start = Some(utc_datetime!(2026-11-22 10:00));
         let cloud = Cloud::start(config).await.unwrap();
         let seeded = seed::plant(&cloud).await.unwrap();
-        let token = cloud.token(&TokenRequest { account: ACCOUNT.to_owned(), ..TokenRequest::default() }).unwrap();
+        let token = cloud
+            .token(&TokenRequest { account: ACCOUNT.to_owned(), ..TokenRequest::default() })
+            .unwrap();
         let api = Api::new(&cloud.urls().api).with_token(token);
         Some(Visit { browser: Browser::new().await, api, project: seeded.project, cloud })
     }
@@ -76,11 +78,19 @@ impl Visit {
             Refill::On => json!({"enabled": true, "threshold": "5.00", "amount": "25.00"}),
             Refill::Off => json!({"enabled": false}),
         };
-        let session =
-            self.write("POST", "/v1/checkout-sessions", &json!({"amount": amount, "auto_refill": refill})).await;
+        let session = self
+            .write(
+                "POST",
+                "/v1/checkout-sessions",
+                &json!({"amount": amount, "auto_refill": refill}),
+            )
+            .await;
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let url = session["url"].as_str().unwrap();
-        assert_eq!(self.api.send("POST", url, &form, format!("card={card}")).await.unwrap().status, 303);
+        assert_eq!(
+            self.api.send("POST", url, &form, format!("card={card}")).await.unwrap().status,
+            303
+        );
         self.cloud.idle().await;
     }
 
@@ -97,7 +107,12 @@ impl Visit {
     /// What the browser complained about, apart from Stripe's pages.
     pub(crate) async fn complaints(&self) -> Vec<String> {
         let stripe = self.cloud.urls().stripe.clone().unwrap();
-        self.browser.complaints().await.into_iter().filter(|complaint| !complaint.contains(&stripe)).collect()
+        self.browser
+            .complaints()
+            .await
+            .into_iter()
+            .filter(|complaint| !complaint.contains(&stripe))
+            .collect()
     }
 
     /// The browser has nothing to complain about, whatever was done.

@@ -1,5 +1,6 @@
-//! A function of the HTTP API on a DynamoDB of a test's own, called as API Gateway calls it: by an event of payload
-//! format 2.0 (docs.aws.amazon.com, "Create AWS Lambda proxy integrations for HTTP APIs").
+//! A function of the HTTP API on a DynamoDB of a test's own, called as API Gateway calls it: by an
+//! event of payload format 2.0 (docs.aws.amazon.com, "Create AWS Lambda proxy integrations for HTTP
+//! APIs").
 
 use std::collections::BTreeMap;
 
@@ -59,7 +60,8 @@ impl Api {
         for table in [self.ledger.tables.ledger(), self.ledger.tables.accounts()] {
             let mut start = None;
             loop {
-                let scan = self.ledger.client.scan().table_name(table).set_exclusive_start_key(start);
+                let scan =
+                    self.ledger.client.scan().table_name(table).set_exclusive_start_key(start);
                 let page = scan.send().await.expect("a table is scanned");
                 for item in page.items() {
                     let sorted: BTreeMap<_, _> = item.iter().collect();
@@ -96,8 +98,8 @@ pub struct Event {
 }
 
 impl Event {
-    /// By an account, at a time. The route is the template's: `GET /v1/projects/{project}`; see [`Event::at`] for its
-    /// parameters.
+    /// By an account, at a time. The route is the template's: `GET /v1/projects/{project}`; see
+    /// [`Event::at`] for its parameters.
     #[must_use]
     pub fn by(account: &str, route: &str, now: &str) -> Event {
         let claims = BTreeMap::from([
@@ -186,10 +188,15 @@ impl Event {
     #[must_use]
     pub fn request(&self) -> Request {
         let (method, pattern) = self.route.split_once(' ').expect("a route is a method and a path");
-        let fill = |path: String, (name, value): (&String, &String)| path.replace(&format!("{{{name}}}"), value);
+        let fill = |path: String, (name, value): (&String, &String)| {
+            path.replace(&format!("{{{name}}}"), value)
+        };
         let path = self.path.iter().fold(pattern.to_owned(), fill);
-        let encoded = |text: &str| text.replace('%', "%25").replace('#', "%23").replace('&', "%26").replace(' ', "%20");
-        let query: Vec<String> = self.query.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        let encoded = |text: &str| {
+            text.replace('%', "%25").replace('#', "%23").replace('&', "%26").replace(' ', "%20")
+        };
+        let query: Vec<String> =
+            self.query.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
         let mut context = json!({
             "accountId": "123456789012", "apiId": "api", "domainName": "api.example", "domainPrefix": "api",
             "requestId": "r-1", "routeKey": self.route, "stage": "$default",
@@ -244,11 +251,18 @@ impl Answered {
 
 impl From<Response<Body>> for Answered {
     fn from(response: Response<Body>) -> Answered {
-        let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let link = response.headers().get("link").and_then(|link| link.to_str().ok()).map(str::to_owned);
+        let kind = response
+            .headers()
+            .get("content-type")
+            .and_then(|kind| kind.to_str().ok())
+            .unwrap_or_default();
+        let link =
+            response.headers().get("link").and_then(|link| link.to_str().ok()).map(str::to_owned);
         let (status, kind) = (response.status().as_u16(), kind.to_owned());
         let body = match kind.as_str() {
-            "text/csv; charset=utf-8" => String::from_utf8(response.body().to_vec()).expect("text").into(),
+            "text/csv; charset=utf-8" => {
+                String::from_utf8(response.body().to_vec()).expect("text").into()
+            }
             "" if status == 204 && response.body().is_empty() => Value::Null,
             _ => serde_json::from_slice(response.body()).expect("an answer is JSON"),
         };
@@ -257,8 +271,12 @@ impl From<Response<Body>> for Answered {
             assert_eq!(answered.body["status"], status, "a problem says its status");
             assert_eq!(answered.body["request_id"], "r-1", "a problem says which request it was");
         } else {
-            let is_usual = ["application/json", "text/csv; charset=utf-8"].contains(&answered.kind.as_str());
-            assert!(status < 400 && (is_usual || status == 204), "an error is a problem: {answered:?}");
+            let is_usual =
+                ["application/json", "text/csv; charset=utf-8"].contains(&answered.kind.as_str());
+            assert!(
+                status < 400 && (is_usual || status == 204),
+                "an error is a problem: {answered:?}"
+            );
         }
         answered
     }

@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 use tollgate_local::wiring::Function;
 use tollgate_local::{Config, build};
 
-/// The binaries beside the running test, as the sources are now: `cargo test --workspace` has built them, and then this is a
-/// look; whoever runs one test alone would else run old ones. Features and profile are those of the test named `test`, so that
-/// nothing is built a second time.
+/// The binaries beside the running test, as the sources are now: `cargo test --workspace` has built
+/// them, and then this is a look; whoever runs one test alone would else run old ones. Features and
+/// profile are those of the test named `test`, so that nothing is built a second time.
 ///
 /// # Panics
 /// If the template cannot be read, or a function cannot be built.
@@ -25,12 +25,23 @@ fn built(functions: &[Function], test: &str) -> BTreeMap<String, PathBuf> {
     let directory = own.ancestors().nth(2).expect("a test is built in target/<profile>/deps");
     let profile = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(build::repository()).args(["build", "--quiet", "--workspace", "--test", test]);
+    cargo.current_dir(build::repository()).args([
+        "build",
+        "--quiet",
+        "--workspace",
+        "--test",
+        test,
+    ]);
     cargo.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
-    cargo.arg("--target-dir").arg(directory.parent().expect("a profile is built in the target directory"));
+    cargo
+        .arg("--target-dir")
+        .arg(directory.parent().expect("a profile is built in the target directory"));
     for function in functions {
         cargo.args(["--bin", &function.binary]);
     }
     assert!(cargo.status().is_ok_and(|status| status.success()), "the functions cannot be built");
-    functions.iter().map(|function| (function.binary.clone(), directory.join(&function.binary))).collect()
+    functions
+        .iter()
+        .map(|function| (function.binary.clone(), directory.join(&function.binary)))
+        .collect()
 }

@@ -6,7 +6,8 @@ use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::config::retry::RetryConfig;
 use aws_sdk_eventbridge::config::{BehaviorVersion, Credentials, Region};
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -51,8 +52,8 @@ impl RecordingBus {
         Bus::new(Client::from_conf(config), "tollgate".to_owned())
     }
 
-    /// Refuses the next `times` entries whose detail contains a text, as a throttled bus does; other entries of the same
-    /// call are taken.
+    /// Refuses the next `times` entries whose detail contains a text, as a throttled bus does;
+    /// other entries of the same call are taken.
     pub fn refuse(&self, text: &str, times: usize) {
         self.lock().refusals.push((text.to_owned(), times));
     }
@@ -87,24 +88,33 @@ impl RecordingBus {
         }
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         assert_eq!(target, "AWSEvents.PutEvents", "nothing else is called");
-        let body: Value = serde_json::from_slice(request.body().bytes().expect("a body in memory")).expect("JSON");
+        let body: Value = serde_json::from_slice(request.body().bytes().expect("a body in memory"))
+            .expect("JSON");
         let entries = body["Entries"].as_array().expect("entries").clone();
         assert!((1..=10).contains(&entries.len()), "EventBridge takes one to ten entries");
         let answers: Vec<Value> = entries.iter().map(|entry| inner.take_entry(entry)).collect();
         let failed = answers.iter().filter(|answer| answer.get("ErrorCode").is_some()).count();
         let answer = json!({ "FailedEntryCount": failed, "Entries": answers });
-        Ok(HttpResponse::new(StatusCode::try_from(200).expect("a status"), SdkBody::from(answer.to_string())))
+        Ok(HttpResponse::new(
+            StatusCode::try_from(200).expect("a status"),
+            SdkBody::from(answer.to_string()),
+        ))
     }
 }
 
 impl Inner {
     fn take_entry(&mut self, entry: &Value) -> Value {
         let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
-        assert_eq!((text("Source").as_str(), text("EventBusName").as_str()), ("tollgate", "tollgate"));
+        assert_eq!(
+            (text("Source").as_str(), text("EventBusName").as_str()),
+            ("tollgate", "tollgate")
+        );
         assert!(entry.get("Time").is_none(), "EventBridge sets the time");
         let detail = text("Detail");
-        if let Some((_, times)) =
-            self.refusals.iter_mut().find(|(text, times)| *times > 0 && detail.contains(text.as_str()))
+        if let Some((_, times)) = self
+            .refusals
+            .iter_mut()
+            .find(|(text, times)| *times > 0 && detail.contains(text.as_str()))
         {
             *times -= 1;
             return json!({ "ErrorCode": "ThrottlingException", "ErrorMessage": "Rate exceeded" });
@@ -115,7 +125,11 @@ impl Inner {
 }
 
 impl HttpClient for RecordingBus {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }

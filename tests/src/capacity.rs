@@ -1,4 +1,5 @@
-//! What calls cost: an interceptor that asks DynamoDB for the capacity of every write that the store sends.
+//! What calls cost: an interceptor that asks DynamoDB for the capacity of every write that the
+//! store sends.
 
 use std::sync::{Arc, Mutex};
 
@@ -58,7 +59,10 @@ impl Intercept for Meter {
         if let Ok(output) = context.output_or_error()
             && let Some(put) = output.downcast_ref::<PutItemOutput>()
         {
-            self.puts.lock().expect("nobody panics while holding it").extend(put.consumed_capacity().cloned());
+            self.puts
+                .lock()
+                .expect("nobody panics while holding it")
+                .extend(put.consumed_capacity().cloned());
         }
         Ok(())
     }

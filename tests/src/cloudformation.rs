@@ -1,4 +1,5 @@
-//! Where CloudFormation waits for a custom resource's answer: on AWS, an address in S3 that was signed in advance.
+//! Where CloudFormation waits for a custom resource's answer: on AWS, an address in S3 that was
+//! signed in advance.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -69,7 +70,8 @@ impl CloudFormation {
 }
 
 /// What of an address must arrive as it was given out: S3 signs it.
-const SIGNED: &str = "/arn%3Aaws%3Acloudformation/check%7Cone?AWSAccessKeyId=AKIA&Expires=1&Signature=a%2Fb%3D";
+const SIGNED: &str =
+    "/arn%3Aaws%3Acloudformation/check%7Cone?AWSAccessKeyId=AKIA&Expires=1&Signature=a%2Fb%3D";
 
 async fn take(
     State(put): State<Arc<Mutex<Put>>>,

@@ -1,8 +1,8 @@
 //! A DynamoDB for tests, and the tables of the template in it.
 //!
 //! The engine is `dynoxide-rs` in this process, in memory, on a loopback port that the system
-//! chooses. It checks what DynamoDB checks, but never shows a transaction conflict, throttling or an
-//! eventually consistent read; [`crate::faults`] injects the first two under the SDK.
+//! chooses. It checks what DynamoDB checks, but never shows a transaction conflict, throttling or
+//! an eventually consistent read; [`crate::faults`] injects the first two under the SDK.
 //!
 //! With `AWS_ENDPOINT_URL_DYNAMODB` in the environment every test uses that endpoint instead, with
 //! region and credentials from the environment too.
@@ -15,11 +15,13 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig};
+use aws_sdk_dynamodb::config::{
+    BehaviorVersion, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig,
+};
 use aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder as CreateTable;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, GlobalSecondaryIndex, IndexStatus, KeySchemaElement, Projection, StreamSpecification,
-    TableStatus, TimeToLiveSpecification,
+    AttributeDefinition, GlobalSecondaryIndex, IndexStatus, KeySchemaElement, Projection,
+    StreamSpecification, TableStatus, TimeToLiveSpecification,
 };
 use dynoxide::Database;
 use serde_json::Value;
@@ -122,12 +124,17 @@ impl Endpoint {
     fn of_the_environment() -> Option<Self> {
         let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let url = variable("AWS_ENDPOINT_URL_DYNAMODB")?;
-        assert!(url.starts_with("http://"), "AWS_ENDPOINT_URL_DYNAMODB is {url}: these tests speak plain HTTP only");
+        assert!(
+            url.starts_with("http://"),
+            "AWS_ENDPOINT_URL_DYNAMODB is {url}: these tests speak plain HTTP only"
+        );
         let mut endpoint = Self::with_dummy_credentials(url);
         if let Some(region) = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")) {
             endpoint.region = region;
         }
-        if let (Some(id), Some(secret)) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) {
+        if let (Some(id), Some(secret)) =
+            (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"))
+        {
             let token = variable("AWS_SESSION_TOKEN");
             endpoint.credentials = Credentials::new(id, secret, token, None, "environment");
         }
@@ -211,9 +218,11 @@ impl Tables {
     /// in time recovery, encryption, deletion protection, tags. A property not known here is
     /// refused, so that no table of a test silently differs from the deployed one.
     pub async fn create(client: &Client, template: &Template) -> Self {
-        let stage: String = repeat_with(fastrand::alphanumeric).take(15).collect::<String>().to_lowercase();
+        let stage: String =
+            repeat_with(fastrand::alphanumeric).take(15).collect::<String>().to_lowercase();
         let stage = format!("t{stage}");
-        let tables = template.resources("AWS::DynamoDB::Table", &BTreeMap::from([("Stage", stage.as_str())]));
+        let tables = template
+            .resources("AWS::DynamoDB::Table", &BTreeMap::from([("Stage", stage.as_str())]));
         let mut names = BTreeMap::new();
         for (logical_id, properties) in tables {
             let name = text(&properties["TableName"]);
@@ -238,7 +247,9 @@ impl Tables {
     /// The name of the table with this logical id in the template.
     #[must_use]
     pub fn named(&self, logical_id: &str) -> &str {
-        self.names.get(logical_id).unwrap_or_else(|| panic!("the template has no table {logical_id}"))
+        self.names
+            .get(logical_id)
+            .unwrap_or_else(|| panic!("the template has no table {logical_id}"))
     }
 
     /// Deletes the tables: only worth its time on an endpoint that outlives the test.
@@ -255,9 +266,13 @@ async fn create_table(client: &Client, name: &str, properties: &Value) {
     for (property, value) in properties.as_object().expect("a table has properties") {
         table = match property.as_str() {
             "BillingMode" => table.billing_mode(text(value).as_str().into()),
-            "AttributeDefinitions" => list(value, attribute_definition).fold(table, CreateTable::attribute_definitions),
+            "AttributeDefinitions" => {
+                list(value, attribute_definition).fold(table, CreateTable::attribute_definitions)
+            }
             "KeySchema" => list(value, key_schema_element).fold(table, CreateTable::key_schema),
-            "GlobalSecondaryIndexes" => list(value, index).fold(table, CreateTable::global_secondary_indexes),
+            "GlobalSecondaryIndexes" => {
+                list(value, index).fold(table, CreateTable::global_secondary_indexes)
+            }
             "StreamSpecification" => table.stream_specification(stream(value)),
             "TimeToLiveSpecification" => {
                 time_to_live = Some(text(&value["AttributeName"]));
@@ -294,7 +309,10 @@ async fn is_active(client: &Client, name: &str) -> bool {
     let answer = client.describe_table().table_name(name).send().await.expect("a description");
     let table = answer.table().expect("a description has its table");
     table.table_status() == Some(&TableStatus::Active)
-        && table.global_secondary_indexes().iter().all(|index| index.index_status() == Some(&IndexStatus::Active))
+        && table
+            .global_secondary_indexes()
+            .iter()
+            .all(|index| index.index_status() == Some(&IndexStatus::Active))
 }
 
 async fn expire_by(client: &Client, name: &str, attribute: String) {
@@ -329,8 +347,9 @@ fn key_schema_element(value: &Value) -> KeySchemaElement {
 }
 
 fn index(value: &Value) -> GlobalSecondaryIndex {
-    let projection =
-        Projection::builder().projection_type(text(&value["Projection"]["ProjectionType"]).as_str().into()).build();
+    let projection = Projection::builder()
+        .projection_type(text(&value["Projection"]["ProjectionType"]).as_str().into())
+        .build();
     GlobalSecondaryIndex::builder()
         .index_name(text(&value["IndexName"]))
         .set_key_schema(Some(list(&value["KeySchema"], key_schema_element).collect()))

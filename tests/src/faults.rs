@@ -20,7 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -39,7 +40,8 @@ use gate::Barrier;
 pub enum Fault {
     /// No connection: nothing was sent.
     Refused,
-    /// The whole call is throttled (HTTP 400, `ProvisionedThroughputExceededException`), not applied.
+    /// The whole call is throttled (HTTP 400, `ProvisionedThroughputExceededException`), not
+    /// applied.
     Throttled,
     /// A transaction is cancelled because its first item is throttled
     /// (`TransactionCanceledException`, reason `ThrottlingError`), not applied.
@@ -85,7 +87,8 @@ impl Fault {
             | Self::Slow { .. } => true,
             Self::ItemThrottled => operation.is_transaction(),
             Self::TransactionConflict => {
-                operation.is_transaction() || matches!(operation, Op::PutItem | Op::UpdateItem | Op::DeleteItem)
+                operation.is_transaction()
+                    || matches!(operation, Op::PutItem | Op::UpdateItem | Op::DeleteItem)
             }
             Self::Unprocessed => matches!(operation, Op::BatchGetItem | Op::BatchWriteItem),
             Self::ShortPage => matches!(operation, Op::Query | Op::Scan),
@@ -276,7 +279,8 @@ impl Faults {
     /// A network on which nothing happens until something is set.
     #[must_use]
     pub fn none() -> Self {
-        // The only way of the SDK to a client without TLS; hidden from its documentation, but public.
+        // The only way of the SDK to a client without TLS; hidden from its documentation, but
+        // public.
         Self::over(aws_smithy_http_client::Builder::new().build_http())
     }
 
@@ -397,7 +401,11 @@ impl Faults {
         self.state.lock().expect("no test panics while it holds the lock")
     }
 
-    async fn call(self, request: HttpRequest, network: SharedHttpConnector) -> Result<HttpResponse, ConnectorError> {
+    async fn call(
+        self,
+        request: HttpRequest,
+        network: SharedHttpConnector,
+    ) -> Result<HttpResponse, ConnectorError> {
         let arrival = self.state().arrive(&request);
         if let Some(gate) = arrival.gate_before {
             gate.pass().await;
@@ -493,7 +501,9 @@ async fn inflict(
         }
         Fault::Throttled => Ok(answers::throttled()),
         Fault::ItemThrottled => Ok(answers::cancelled(&request, answers::THROTTLED)),
-        Fault::TransactionConflict if operation.is_transaction() => Ok(answers::cancelled(&request, answers::CONFLICT)),
+        Fault::TransactionConflict if operation.is_transaction() => {
+            Ok(answers::cancelled(&request, answers::CONFLICT))
+        }
         Fault::TransactionConflict => Ok(answers::conflict()),
         Fault::InternalError => Ok(answers::internal_error()),
         Fault::InternalErrorApplied => {
@@ -538,7 +548,11 @@ fn already_dead() -> ConnectorError {
 }
 
 impl HttpClient for Faults {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         let network = self.network.http_connector(settings, components);
         SharedHttpConnector::new(FaultyConnector { faults: self.clone(), network })
     }

@@ -1,4 +1,5 @@
-//! What must hold of an account whatever happened to it: the invariants of the design that can be seen from outside.
+//! What must hold of an account whatever happened to it: the invariants of the design that can be
+//! seen from outside.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +43,8 @@ impl Account {
 /// If anything does not hold.
 pub async fn check(ledger: &Ledger, account: &str) -> Account {
     let id: AccountId = named(account);
-    let verified = ledger.undisturbed.verify(&id).await.unwrap_or_else(|fault| panic!("{account}: {fault}"));
+    let verified =
+        ledger.undisturbed.verify(&id).await.unwrap_or_else(|fault| panic!("{account}: {fault}"));
     let rows = rows(ledger, &id).await;
     assert_eq!(rows.len() as u64, verified.rows, "{account}: no gap and no row twice");
     let sum: Usd = rows.iter().map(|row| row.event.amount()).sum();
@@ -61,7 +63,11 @@ async fn rows(ledger: &Ledger, account: &AccountId) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut rest = Some(0..u64::MAX);
     while let Some(numbers) = rest {
-        let page = ledger.undisturbed.rows(account, numbers, Order::OldestFirst, 1_000).await.expect("a page of rows");
+        let page = ledger
+            .undisturbed
+            .rows(account, numbers, Order::OldestFirst, 1_000)
+            .await
+            .expect("a page of rows");
         rows.extend(page.rows);
         rest = page.rest;
     }
@@ -83,11 +89,16 @@ fn check_money(row: &Row) {
         "row {} charges into {balance}",
         row.seq
     );
-    assert!(row.state.grants.iter().all(|grant| !grant.remaining.is_negative()), "row {}: a grant below zero", row.seq);
+    assert!(
+        row.state.grants.iter().all(|grant| !grant.remaining.is_negative()),
+        "row {}: a grant below zero",
+        row.seq
+    );
 }
 
-/// No second of a running resource is charged twice or missing: what each has paid is one unbroken stretch from its
-/// start to its stop, or to where everything is paid through. Returns what runs at the end.
+/// No second of a running resource is charged twice or missing: what each has paid is one unbroken
+/// stretch from its start to its stop, or to where everything is paid through. Returns what runs at
+/// the end.
 fn check_time(rows: &[Row]) -> BTreeSet<ResourceId> {
     // Paid through, by running resource.
     let mut running: BTreeMap<ResourceId, Timestamp> = BTreeMap::new();
@@ -98,23 +109,35 @@ fn check_time(rows: &[Row]) -> BTreeSet<ResourceId> {
             for resource in resources {
                 let before = running.insert(resource.id.clone(), *through);
                 assert_eq!(before, None, "row {seq} starts what runs");
-                assert_eq!(seconds.get(&resource.id), Some(&(*through - now)), "row {seq} pays from now on");
+                assert_eq!(
+                    seconds.get(&resource.id),
+                    Some(&(*through - now)),
+                    "row {seq} pays from now on"
+                );
             }
         } else if let Change::Usage { from, through, .. } = &row.event.change {
             for (id, paid) in &mut running {
-                assert_eq!(paid, from, "row {seq}: {id} is charged twice or not at all for some seconds");
+                assert_eq!(
+                    paid, from,
+                    "row {seq}: {id} is charged twice or not at all for some seconds"
+                );
                 assert_eq!(seconds.get(id), Some(&(*through - *from)), "row {seq}: {id}");
                 *paid = *through;
             }
-        } else if let Change::Stopped { resources, lines, .. } | Change::ResourcesDeleted { resources, lines, .. } =
-            &row.event.change
+        } else if let Change::Stopped { resources, lines, .. }
+        | Change::ResourcesDeleted { resources, lines, .. } = &row.event.change
         {
             for resource in resources {
                 let paid = running.remove(&resource.id);
                 if *lines != Lines::none()
                     && let (Some(paid), Some(back)) = (paid, seconds.get(&resource.id))
                 {
-                    assert_eq!((paid - now).max(0), *back, "row {seq}: the unused time of {}", resource.id);
+                    assert_eq!(
+                        (paid - now).max(0),
+                        *back,
+                        "row {seq}: the unused time of {}",
+                        resource.id
+                    );
                 }
             }
         } else if let Change::StartFailed { resource, .. } = &row.event.change {
@@ -128,21 +151,27 @@ fn check_time(rows: &[Row]) -> BTreeSet<ResourceId> {
 
 fn seconds_by_resource(event: &Event) -> BTreeMap<ResourceId, i64> {
     match event.change.lines() {
-        Some(Lines::Here(lines)) => lines.iter().map(|line| (line.resource.clone(), line.seconds)).collect(),
+        Some(Lines::Here(lines)) => {
+            lines.iter().map(|line| (line.resource.clone(), line.seconds)).collect()
+        }
         Some(Lines::Chunked(_)) | None => BTreeMap::new(),
     }
 }
 
-/// One cause, one row: every key that may be used once was used by one row, and its claim leads there.
+/// One cause, one row: every key that may be used once was used by one row, and its claim leads
+/// there.
 async fn check_claims(ledger: &Ledger, account: &AccountId, rows: &[Row]) {
     let mut used = BTreeMap::new();
     for row in rows {
         for claim in row.event.claims(account) {
-            let before = used.insert(claim.key.clone(), row.seq).filter(|_| claim.on_existing == OnExisting::Stop);
+            let before = used
+                .insert(claim.key.clone(), row.seq)
+                .filter(|_| claim.on_existing == OnExisting::Stop);
             assert_eq!(before, None, "{} has two rows", claim.key);
             if claim.on_existing == OnExisting::Stop {
                 let claimed = ledger.undisturbed.claim(&claim.key).await.expect("a claim is read");
-                let claimed = claimed.unwrap_or_else(|| panic!("row {} has no claim {}", row.seq, claim.key));
+                let claimed =
+                    claimed.unwrap_or_else(|| panic!("row {} has no claim {}", row.seq, claim.key));
                 assert_eq!((&claimed.account, claimed.seq), (account, row.seq), "{}", claim.key);
             }
         }
@@ -160,7 +189,8 @@ async fn check_list(ledger: &Ledger, account: &AccountId, running: BTreeSet<Reso
         .map(|resource| resource.id.clone())
         .collect();
     assert_eq!(now_running, running, "{account}: what the items say is what the rows say");
-    let view = View::new(account, head.state, list, &ledger.prices, &ledger.policy).expect("everything is priced");
+    let view = View::new(account, head.state, list, &ledger.prices, &ledger.policy)
+        .expect("everything is priced");
     assert!(view.is_some(), "{account}: list and state agree");
 }
 
@@ -182,7 +212,11 @@ async fn check_schedule(ledger: &Ledger, account: &AccountId) {
     let due = due_at(&head.state, &ledger.policy);
     let expected_due = due.map(|due| AttributeValue::N(due.seconds().to_string()));
     assert_eq!(item.get("due_at").cloned(), expected_due, "{account}: its deadline");
-    assert_eq!(item.get("due_shard").cloned(), due.and_then(|_| shard()), "{account}: whether it is due");
+    assert_eq!(
+        item.get("due_shard").cloned(),
+        due.and_then(|_| shard()),
+        "{account}: whether it is due"
+    );
     let expected = if is_billable(&head.state) { shard() } else { None };
     assert_eq!(item.get("billable_shard").cloned(), expected, "{account}: whether it is billable");
 }

@@ -15,7 +15,9 @@ use tollgate::request::{self, NewResource, Project};
 use tollgate::row::Head;
 use tollgate::settle::Delivery;
 use tollgate::state::AccountState;
-use tollgate::store::{BeforeCommand, Done, Failure, Fault, Occasion, Receipt, SettleReport, Store, Tables as Names};
+use tollgate::store::{
+    BeforeCommand, Done, Failure, Fault, Occasion, Receipt, SettleReport, Store, Tables as Names,
+};
 use tollgate::timestamp::Timestamp;
 use tollgate::view::View;
 
@@ -42,8 +44,8 @@ pub struct Ledger {
     pub client: Client,
     /// The tables.
     pub tables: Tables,
-    /// Some SKUs: `vm` $0.60/h, `big` $1.20/h, `web` (a service) $0.0208333/h, `volume` $0.10/h and $0.04/h while off,
-    /// `tokens` $0.000002 each.
+    /// Some SKUs: `vm` $0.60/h, `big` $1.20/h, `web` (a service) $0.0208333/h, `volume` $0.10/h and
+    /// $0.04/h while off, `tokens` $0.000002 each.
     pub prices: PriceList,
     /// The defaults.
     pub policy: Policy,
@@ -62,7 +64,8 @@ impl Ledger {
         let dynamodb = DynamoDb::start();
         let (client, faults) = (dynamodb.client(), Faults::none());
         let tables = Tables::create(&client, &Template::of_this_repository()).await;
-        let names = Names { ledger: tables.ledger().to_owned(), accounts: tables.accounts().to_owned() };
+        let names =
+            Names { ledger: tables.ledger().to_owned(), accounts: tables.accounts().to_owned() };
         Ledger {
             store: Store::new(dynamodb.client_through(&faults, attempts), names.clone()),
             undisturbed: Store::new(client.clone(), names),
@@ -86,24 +89,39 @@ impl Ledger {
     /// The names of the tables, as a store is given them.
     #[must_use]
     pub fn names(&self) -> Names {
-        Names { ledger: self.tables.ledger().to_owned(), accounts: self.tables.accounts().to_owned() }
+        Names {
+            ledger: self.tables.ledger().to_owned(),
+            accounts: self.tables.accounts().to_owned(),
+        }
     }
 
     /// What a trigger at that time brings along.
     #[must_use]
     pub fn occasion<'a>(&'a self, account: &'a AccountId, now: Timestamp) -> Occasion<'a> {
-        Occasion { account, prices: &self.prices, policy: &self.policy, now, delivery: Delivery::Prompt }
+        Occasion {
+            account,
+            prices: &self.prices,
+            policy: &self.policy,
+            now,
+            delivery: Delivery::Prompt,
+        }
     }
 
     /// The account's newest row.
     pub async fn head(&self, account: &str) -> Head {
-        self.undisturbed.head(&named(account)).await.expect("a head is read").expect("the account is open")
+        self.undisturbed
+            .head(&named(account))
+            .await
+            .expect("a head is read")
+            .expect("the account is open")
     }
 
     /// Opens an account.
     pub async fn open(&self, account: &str, now: &str) -> Receipt {
         let account = named(account);
-        let open = self.store.execute(self.occasion(&account, at(now)), Cause::Command, |_| Ok(Command::Open));
+        let open = self
+            .store
+            .execute(self.occasion(&account, at(now)), Cause::Command, |_| Ok(Command::Open));
         receipt(open.await)
     }
 
@@ -116,10 +134,17 @@ impl Ledger {
     ///
     /// # Errors
     /// As the store says.
-    pub async fn try_credit(&self, account: &str, payment: &str, amount: &str, now: &str) -> Result<Done, Failure> {
+    pub async fn try_credit(
+        &self,
+        account: &str,
+        payment: &str,
+        amount: &str,
+        now: &str,
+    ) -> Result<Done, Failure> {
         let (account, payment) = (named(account), topup(payment, amount));
-        let command =
-            |_: &AccountState| Ok(Command::Credit { payment: payment.clone(), kind: CreditKind::TopUp, bonus: None });
+        let command = |_: &AccountState| {
+            Ok(Command::Credit { payment: payment.clone(), kind: CreditKind::TopUp, bonus: None })
+        };
         let occasion = self.occasion(&account, at(now));
         self.store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, command).await
     }
@@ -127,8 +152,10 @@ impl Ledger {
     /// Gives credit that was not paid for.
     pub async fn grant(&self, account: &str, amount: &str, expires_at: &str, now: &str) -> Receipt {
         let account = named(account);
-        let bonus = Bonus { amount: named(amount), expires_at: at(expires_at), excludes: [].into() };
-        let command = |_: &View<'_>| Ok(Command::Grant { bonus: bonus.clone(), reason: "a test".to_owned() });
+        let bonus =
+            Bonus { amount: named(amount), expires_at: at(expires_at), excludes: [].into() };
+        let command =
+            |_: &View<'_>| Ok(Command::Grant { bonus: bonus.clone(), reason: "a test".to_owned() });
         receipt(self.store.execute(self.occasion(&account, at(now)), Cause::Command, command).await)
     }
 
@@ -179,7 +206,9 @@ impl Ledger {
 
     /// Settles an account.
     pub async fn settle(&self, account: &str, now: &str) -> SettleReport {
-        self.try_settle(account, now).await.unwrap_or_else(|fault| panic!("{account} is not settled: {fault}"))
+        self.try_settle(account, now)
+            .await
+            .unwrap_or_else(|fault| panic!("{account} is not settled: {fault}"))
     }
 
     /// The same, with whatever comes of it.
@@ -207,7 +236,11 @@ pub fn at(text: &str) -> Timestamp {
 #[must_use]
 pub fn topup(payment: &str, amount: &str) -> PaymentFacts {
     let credit: Usd = named(amount);
-    PaymentFacts { payment: named(payment), credit, received_cents: credit.to_cents().expect("whole cents") }
+    PaymentFacts {
+        payment: named(payment),
+        credit,
+        received_cents: credit.to_cents().expect("whole cents"),
+    }
 }
 
 /// The only project of an account.
@@ -219,7 +252,12 @@ pub fn project(account: &AccountId) -> Project {
 /// Resources of one SKU, called as their ids.
 #[must_use]
 pub fn new_resources(sku: &str, ids: &[&str]) -> Vec<NewResource> {
-    let new = |id: &&str| NewResource { id: named(id), sku: named(sku), name: (*id).to_owned(), rate: None };
+    let new = |id: &&str| NewResource {
+        id: named(id),
+        sku: named(sku),
+        name: (*id).to_owned(),
+        rate: None,
+    };
     ids.iter().map(new).collect()
 }
 

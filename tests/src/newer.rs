@@ -1,4 +1,5 @@
-//! A row as a newer release would write it: this one may read the chain up to it and append nothing after it.
+//! A row as a newer release would write it: this one may read the chain up to it and append nothing
+//! after it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tollgate::row::FORMAT;

@@ -1,5 +1,5 @@
-//! The CloudFormation template, read by [`tollgate_local::template`], the reader of the local cloud. Here a template
-//! that cannot be read is a panic, which is how a test fails.
+//! The CloudFormation template, read by [`tollgate_local::template`], the reader of the local
+//! cloud. Here a template that cannot be read is a panic, which is how a test fails.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,10 +36,14 @@ impl Template {
         self.0.document()
     }
 
-    /// The resources of one type, such as `AWS::DynamoDB::Table`: logical id and properties, the latter with every
-    /// function replaced that the template and `parameters` can answer.
+    /// The resources of one type, such as `AWS::DynamoDB::Table`: logical id and properties, the
+    /// latter with every function replaced that the template and `parameters` can answer.
     #[must_use]
-    pub fn resources(&self, resource_type: &str, parameters: &BTreeMap<&str, &str>) -> Vec<(String, Value)> {
+    pub fn resources(
+        &self,
+        resource_type: &str,
+        parameters: &BTreeMap<&str, &str>,
+    ) -> Vec<(String, Value)> {
         self.0.resources(resource_type, parameters)
     }
 

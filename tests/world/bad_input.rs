@@ -1,7 +1,7 @@
 //! Bad input on every route of the template: the right problem document, and nothing written.
 //!
-//! The routes are those of the template, so that a new one cannot be forgotten: it needs a good body here, and then all
-//! the bad ones come by themselves.
+//! The routes are those of the template, so that a new one cannot be forgotten: it needs a good
+//! body here, and then all the bad ones come by themselves.
 
 use serde_json::{Map, Value, json};
 use tollgate_local::api::{Answer, Api};
@@ -57,7 +57,11 @@ impl<'w> Scene<'w> {
             Some("admin") => &self.payment,
             _ => &self.resource,
         };
-        let path = route.path.replace("{project}", &self.project).replace("{account}", "alice").replace("{id}", id);
+        let path = route
+            .path
+            .replace("{project}", &self.project)
+            .replace("{account}", "alice")
+            .replace("{id}", id);
         assert!(!path.contains('{'), "{path}: say what stands there");
         path
     }
@@ -73,7 +77,9 @@ impl<'w> Scene<'w> {
                 json!({"amount": "25.00", "auto_refill": refill})
             }
             "POST /v1/projects" => json!({"name": "second"}),
-            "POST /v1/projects/{project}/resources" => json!({"sku": "vm-small", "name": "two", "start": true}),
+            "POST /v1/projects/{project}/resources" => {
+                json!({"sku": "vm-small", "name": "two", "start": true})
+            }
             "PUT /v1/company" => json!({"name": "Acme"}),
             "POST /v1/checkout-sessions/{id}/cancel"
             | "POST /v1/payment-methods/sessions"
@@ -84,17 +90,24 @@ impl<'w> Scene<'w> {
             | "POST /v1/projects/{project}/resources/{id}/stop"
             | "POST /v1/projects/{project}/resources/{id}/restore"
             | "DELETE /v1/projects/{project}/resources/{id}" => json!({}),
-            "POST /v1/usage" => json!({"project": self.project, "sku": "vm-small", "reading": "10"}),
+            "POST /v1/usage" => {
+                json!({"project": self.project, "sku": "vm-small", "reading": "10"})
+            }
             "PUT /v1/account" => json!({"email": "new@example.test"}),
-            "PUT /v1/auto-refill" => json!({"enabled": true, "threshold": "5.00", "amount": "20.00"}),
+            "PUT /v1/auto-refill" => {
+                json!({"enabled": true, "threshold": "5.00", "amount": "20.00"})
+            }
             "PUT /v1/admin/prices" => {
-                let price = json!({"sku": "new", "unit": "hour", "kind": "instance", "rate": "1.00"});
+                let price =
+                    json!({"sku": "new", "unit": "hour", "kind": "instance", "rate": "1.00"});
                 json!({"prices": [price]})
             }
             "POST /v1/admin/accounts/{account}/bonus" => {
                 json!({"amount": "5.00", "expires_at": "2027-01-01T00:00:00Z", "reason": "a test"})
             }
-            "POST /v1/admin/accounts/{account}/correction" => json!({"amount": "5.00", "reason": "a test"}),
+            "POST /v1/admin/accounts/{account}/correction" => {
+                json!({"amount": "5.00", "reason": "a test"})
+            }
             "POST /v1/admin/accounts/{account}/freeze"
             | "POST /v1/admin/accounts/{account}/unfreeze"
             | "POST /v1/admin/accounts/{account}/suspend"
@@ -135,9 +148,17 @@ impl<'w> Scene<'w> {
     /// Nothing was written since so many calls, and nobody's ledger differs.
     async fn unchanged(&self, before: &Before) {
         self.world.cloud.idle().await;
-        let writes = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchWriteItem", "PutEvents"];
+        let writes = [
+            "PutItem",
+            "UpdateItem",
+            "DeleteItem",
+            "TransactWriteItems",
+            "BatchWriteItem",
+            "PutEvents",
+        ];
         for call in self.world.cloud.calls(before.calls) {
-            let is_write = writes.contains(&call.operation.as_str()) || call.operation.starts_with("POST ");
+            let is_write =
+                writes.contains(&call.operation.as_str()) || call.operation.starts_with("POST ");
             assert!(!is_write, "something was written: {call:?}");
         }
         assert_eq!(self.ledgers(), before.ledgers, "no ledger differs");
@@ -148,7 +169,9 @@ impl<'w> Scene<'w> {
     }
 
     fn ledgers(&self) -> Vec<Vec<Value>> {
-        ["alice", "mallory", "operator"].map(|account| self.world.cloud.ledger(account).unwrap()).into()
+        ["alice", "mallory", "operator"]
+            .map(|account| self.world.cloud.ledger(account).unwrap())
+            .into()
     }
 }
 
@@ -166,7 +189,10 @@ fn is_problem(answer: &Answer, status: u16, code: &str, what: &str) {
     assert_eq!(document["type"], format!("urn:tollgate:problem:{code}"), "{what}");
     assert_eq!(document["status"], status, "{what}");
     for member in ["title", "detail"] {
-        assert!(document[member].as_str().is_some_and(|text| !text.is_empty()), "{what}: {document}");
+        assert!(
+            document[member].as_str().is_some_and(|text| !text.is_empty()),
+            "{what}: {document}"
+        );
     }
 }
 
@@ -181,7 +207,12 @@ async fn without_a_valid_token_nobody_gets_past_the_door() {
         let scope = Some(all.clone());
         world
             .cloud
-            .token(&TokenRequest { account: "alice".to_owned(), scope, claims, ..TokenRequest::default() })
+            .token(&TokenRequest {
+                account: "alice".to_owned(),
+                scope,
+                claims,
+                ..TokenRequest::default()
+            })
             .unwrap()
     };
     let good = with(json!({}));
@@ -200,7 +231,9 @@ async fn without_a_valid_token_nobody_gets_past_the_door() {
     for (route, _) in scene.guarded() {
         let body = scene.good_body(route).to_string();
         for (what, token) in &tokens {
-            let api = token.as_ref().map_or_else(|| world.api.clone(), |token| world.api.with_token(token.clone()));
+            let api = token
+                .as_ref()
+                .map_or_else(|| world.api.clone(), |token| world.api.with_token(token.clone()));
             let answer = scene.send(&api, route, &[], &body).await;
             assert_eq!(answer.status, 401, "{}, a token {what}: {answer:?}", route.key());
             assert_eq!(answer.json()["message"], "Unauthorized", "{}, a token {what}", route.key());
@@ -228,7 +261,9 @@ async fn what_needs_a_scope_is_done_by_nobody_else() {
             }
         } else {
             // Nobody acts for another without the platform's scope.
-            let answer = scene.send(&scene.mallory.api, route, &[("tollgate-account", "alice")], &body).await;
+            let answer = scene
+                .send(&scene.mallory.api, route, &[("tollgate-account", "alice")], &body)
+                .await;
             is_problem(&answer, 403, "forbidden", &route.key());
         }
     }
@@ -268,13 +303,18 @@ async fn a_body_that_is_not_what_a_route_takes_is_refused() {
         let good = scene.good_body(route);
         let Value::Object(fields) = &good else { continue };
         let api = scene.allowed(scopes);
-        let mut bad: Vec<(String, &str)> = ["{", "nonsense", "null", "[]", "42", "\"text\"", "[{}]", "{} {}"]
-            .map(|text| (text.to_owned(), "shape"))
-            .into();
+        let mut bad: Vec<(String, &str)> =
+            ["{", "nonsense", "null", "[]", "42", "\"text\"", "[{}]", "{} {}"]
+                .map(|text| (text.to_owned(), "shape"))
+                .into();
         bad.push((with_field(&good, "unknown_field", json!(1)), "unknown field"));
         bad.push((json!(fields.values().collect::<Vec<_>>()).to_string(), "list of values"));
         for name in fields.keys() {
-            let wrong = if fields[name].is_boolean() || fields[name].is_string() { json!({"a": 1}) } else { json!(7) };
+            let wrong = if fields[name].is_boolean() || fields[name].is_string() {
+                json!({"a": 1})
+            } else {
+                json!(7)
+            };
             bad.push((with_field(&good, name, wrong), name));
             // Amounts are texts: a number may have lost a cent on its way.
             bad.push((with_field(&good, name, json!(5.25)), name));
@@ -329,10 +369,17 @@ async fn parameters_and_keys_that_cannot_be_used_are_refused() {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         for bad in ["a b", "", "a#b", long.as_str()] {
             let answer = scene.send(&api, route, &[("idempotency-key", bad)], &body).await;
-            is_problem(&answer, 400, "invalid_parameter", &format!("{} with the key {bad:?}", route.key()));
+            is_problem(
+                &answer,
+                400,
+                "invalid_parameter",
+                &format!("{} with the key {bad:?}", route.key()),
+            );
         }
     }
-    for path in ["/v1/projects", "/v1/transactions", &format!("/v1/projects/{}/resources", scene.project)] {
+    for path in
+        ["/v1/projects", "/v1/transactions", &format!("/v1/projects/{}/resources", scene.project)]
+    {
         for query in ["limit=0", "limit=201", "limit=-1", "limit=many"] {
             let answer = scene.alice.api.get(&format!("{path}?{query}")).await.unwrap();
             is_problem(&answer, 400, "invalid_parameter", &format!("{path}?{query}"));
@@ -342,7 +389,9 @@ async fn parameters_and_keys_that_cannot_be_used_are_refused() {
         let answer = scene.alice.api.get(&format!("/v1/transactions?{query}")).await.unwrap();
         is_problem(&answer, 400, "invalid_parameter", query);
     }
-    for (method, path) in [("GET", "/v1/nothing"), ("PATCH", "/v1/account"), ("DELETE", "/v1/balance")] {
+    for (method, path) in
+        [("GET", "/v1/nothing"), ("PATCH", "/v1/account"), ("DELETE", "/v1/balance")]
+    {
         let answer = scene.alice.api.send(method, path, &[], "").await.unwrap();
         assert_eq!(answer.status, 404, "{method} {path}");
     }
@@ -370,10 +419,15 @@ async fn a_key_that_was_used_for_something_else_is_refused() {
         assert_eq!(made.status, 201, "{path}: {made:?}");
         world.cloud.idle().await;
         let ledgers = scene.ledgers();
-        let refused = scene.alice.api.send("POST", path, &headers, second.to_string()).await.unwrap();
+        let refused =
+            scene.alice.api.send("POST", path, &headers, second.to_string()).await.unwrap();
         is_problem(&refused, 422, "idempotency_key_reused", path);
         let again = scene.alice.api.send("POST", path, &headers, first.to_string()).await.unwrap();
-        assert_eq!((again.status, again.json()), (201, made.json()), "{path}: the same request has the same answer");
+        assert_eq!(
+            (again.status, again.json()),
+            (201, made.json()),
+            "{path}: the same request has the same answer"
+        );
         world.cloud.idle().await;
         assert_eq!(scene.ledgers(), ledgers);
     }

@@ -11,7 +11,8 @@ const PATH: &str = "/v1/stripe/webhook";
 
 async fn post(world: &World, signature: Option<&str>, body: &str) -> Answer {
     let signature = signature.iter().map(|signature| ("stripe-signature", *signature));
-    let headers: Vec<(&str, &str)> = std::iter::once(("content-type", "application/json")).chain(signature).collect();
+    let headers: Vec<(&str, &str)> =
+        std::iter::once(("content-type", "application/json")).chain(signature).collect();
     world.api.send("POST", PATH, &headers, body.to_owned()).await.unwrap()
 }
 
@@ -26,7 +27,10 @@ async fn held_back(world: &World) -> Delivery {
     // Taken before the cloud brings it.
     world.stripe().redeliver_all();
     let deliveries = world.stripe().due_deliveries(world.cloud.now().unix_timestamp());
-    deliveries.into_iter().find(|delivery| delivery.event_type == "payment_intent.succeeded").unwrap()
+    deliveries
+        .into_iter()
+        .find(|delivery| delivery.event_type == "payment_intent.succeeded")
+        .unwrap()
 }
 
 fn signature(delivery: &Delivery) -> &str {
@@ -56,14 +60,18 @@ async fn what_stripe_did_not_sign_is_not_looked_at() {
         (Some(good), "{}"),
         (Some(good), ""),
     ];
-    // What fits none of the secrets has them read again, at most once in a minute: the clock stands still, so that from here on
-    // nothing is asked.
+    // What fits none of the secrets has them read again, at most once in a minute: the clock stands
+    // still, so that from here on nothing is asked.
     assert_eq!(post(&world, Some(&wrong), body).await.status, 400);
     let before = world.cloud.calls_count();
     for (signature, body) in bad {
         let answer = post(&world, signature, body).await;
         let document = answer.json();
-        assert_eq!((answer.status, &document["code"]), (400, &json!("invalid_signature")), "{signature:?}: {document}");
+        assert_eq!(
+            (answer.status, &document["code"]),
+            (400, &json!("invalid_signature")),
+            "{signature:?}: {document}"
+        );
     }
     world.cloud.idle().await;
     assert_eq!(world.cloud.calls_count(), before, "nothing was even asked");
@@ -84,7 +92,11 @@ async fn a_webhook_that_is_replayed_is_credited_once_and_an_old_one_not_at_all()
     }
     world.later(std::time::Duration::from_secs(2)).await;
     let answer = post(&world, Some(signature(&delivery)), &delivery.body).await;
-    assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("invalid_signature")), "{answer:?}");
+    assert_eq!(
+        (answer.status, &answer.json()["code"]),
+        (400, &json!("invalid_signature")),
+        "{answer:?}"
+    );
     assert_eq!(alice.story(), ["opened 0 0", "topup 25 25"]);
     world.no_faults();
     world.later(MINUTE * 40).await;

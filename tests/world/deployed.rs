@@ -18,22 +18,27 @@ fn every_queue_has_a_policy_of_its_own_that_names_no_other() {
     let policies: Vec<Value> = resources("AWS::SQS::QueuePolicy").into_values().collect();
     for (queue, _) in resources("AWS::SQS::Queue") {
         let own = policies.iter().filter(|policy| policy["Queues"] == json!([{"Ref": queue}]));
-        let [policy] = own.collect::<Vec<_>>()[..] else { panic!("{queue} has not one policy of its own") };
+        let [policy] = own.collect::<Vec<_>>()[..] else {
+            panic!("{queue} has not one policy of its own")
+        };
         for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
             assert_eq!(statement["Resource"], json!({"Fn::GetAtt": [queue, "Arn"]}), "{queue}");
         }
     }
 }
 
-/// The age of the oldest message does not count what was received three times (docs.aws.amazon.com/AWSSimpleQueueService,
-/// "Available CloudWatch metrics for Amazon SQS"): a slice that fails again and again would be out of sight before the alarm.
+/// The age of the oldest message does not count what was received three times
+/// (docs.aws.amazon.com/AWSSimpleQueueService, "Available CloudWatch metrics for Amazon SQS"): a
+/// slice that fails again and again would be out of sight before the alarm.
 #[test]
 fn a_slice_that_fails_rings_before_sqs_sets_it_aside() {
     let seconds = |value: &Value| value.as_i64().unwrap();
-    let received_twice = 2 * seconds(&resources("AWS::SQS::Queue")["HourlyDebitQueue"]["VisibilityTimeout"]);
+    let received_twice =
+        2 * seconds(&resources("AWS::SQS::Queue")["HourlyDebitQueue"]["VisibilityTimeout"]);
     let alarm = &resources("AWS::CloudWatch::Alarm")["SlicesUnfinished"];
     assert_eq!(alarm["MetricName"], "ApproximateAgeOfOldestMessage");
-    let rings_after = seconds(&alarm["Threshold"]) + seconds(&alarm["Period"]) * seconds(&alarm["EvaluationPeriods"]);
+    let rings_after = seconds(&alarm["Threshold"])
+        + seconds(&alarm["Period"]) * seconds(&alarm["EvaluationPeriods"]);
     assert!(
         rings_after < received_twice,
         "{rings_after} s, and it is received the third time after {received_twice} s"

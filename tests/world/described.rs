@@ -1,5 +1,5 @@
-//! `infra/openapi.yaml` describes what is answered: the same routes as the template, with the same scopes, and answers of just
-//! the described shape, on every route.
+//! `infra/openapi.yaml` describes what is answered: the same routes as the template, with the same
+//! scopes, and answers of just the described shape, on every route.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,10 +29,14 @@ impl Description {
         let paths = self.document["paths"].as_object().unwrap();
         let methods = |path: &str, item: &'_ Value| -> Vec<(String, String)> {
             let methods = item.as_object().unwrap().keys().filter(|key| *key != "parameters");
-            methods.map(|method| (format!("{} {path}", method.to_uppercase()), method.clone())).collect()
+            methods
+                .map(|method| (format!("{} {path}", method.to_uppercase()), method.clone()))
+                .collect()
         };
         let all = paths.iter().flat_map(|(path, item)| {
-            methods(path, item).into_iter().map(move |(route, method)| (route, &item[method.as_str()]))
+            methods(path, item)
+                .into_iter()
+                .map(move |(route, method)| (route, &item[method.as_str()]))
         });
         all.collect()
     }
@@ -44,15 +48,22 @@ impl Description {
         let responses = &operation["responses"];
         let status = answer.status.to_string();
         let is_success = (200..300).contains(&answer.status);
-        assert!(!is_success || !responses[&status].is_null(), "{route} answers {status}, which is not described");
-        let response =
-            if is_success { &responses[&status] } else { &self.document["components"]["responses"]["Problem"] };
+        assert!(
+            !is_success || !responses[&status].is_null(),
+            "{route} answers {status}, which is not described"
+        );
+        let response = if is_success {
+            &responses[&status]
+        } else {
+            &self.document["components"]["responses"]["Problem"]
+        };
         let body = if answer.body.is_empty() { None } else { Some(answer.json()) };
         match (response["content"].as_object(), body) {
             (None, None) => {}
             (Some(content), Some(body)) => {
                 let kind = answer.headers["content-type"].to_str().unwrap();
-                let schema = &content.get(kind).unwrap_or_else(|| panic!("{route} answers {kind}"))["schema"];
+                let schema = &content.get(kind).unwrap_or_else(|| panic!("{route} answers {kind}"))
+                    ["schema"];
                 let errors = self.errors(schema, &body);
                 assert!(errors.is_empty(), "{route}: {errors:#?}\n{body:#}");
             }
@@ -67,7 +78,10 @@ impl Description {
         // The components come along, so that what the schema refers to is found.
         let whole = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "allOf": [schema], "components": self.document["components"]});
         let validator = jsonschema::validator_for(&whole).unwrap();
-        validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect()
+        validator
+            .iter_errors(instance)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect()
     }
 }
 
@@ -78,9 +92,14 @@ async fn the_template_and_the_description_have_the_same_routes_and_scopes() {
     let scopes_of = |security: &Value| match security.as_array().map(Vec::as_slice) {
         None => Some(Vec::new()),
         Some([]) => None,
-        Some(all) => {
-            Some(all[0]["token"].as_array().unwrap().iter().map(|scope| scope.as_str().unwrap().to_owned()).collect())
-        }
+        Some(all) => Some(
+            all[0]["token"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|scope| scope.as_str().unwrap().to_owned())
+                .collect(),
+        ),
     };
     let described: BTreeMap<String, Option<Vec<String>>> = description
         .operations()
@@ -102,8 +121,11 @@ async fn the_template_and_the_description_have_the_same_routes_and_scopes() {
     // What accepts everything would describe nothing.
     let balance = json!({"$ref": "#/components/schemas/Balance"});
     assert!(!description.errors(&balance, &json!({})).is_empty());
-    let ids: BTreeSet<&str> =
-        description.operations().values().map(|operation| operation["operationId"].as_str().unwrap()).collect();
+    let ids: BTreeSet<&str> = description
+        .operations()
+        .values()
+        .map(|operation| operation["operationId"].as_str().unwrap())
+        .collect();
     assert_eq!(ids.len(), described.len(), "every operation has a name of its own");
 }
 
@@ -114,13 +136,18 @@ struct Reader<'w> {
 }
 
 impl Reader<'_> {
-    /// The path is the route's, with what stands for its parameters put in; the body must be described as well.
+    /// The path is the route's, with what stands for its parameters put in; the body must be
+    /// described as well.
     async fn send(&mut self, api: &Api, route: &str, path: &str, body: &Value) -> Value {
         let (method, _) = route.split_once(' ').unwrap();
         if !body.is_null() {
             let operations = self.description.operations();
             let schema = &operations[route]["requestBody"]["content"]["application/json"]["schema"];
-            assert_eq!(self.description.errors(schema, body), Vec::<String>::new(), "{route}: the request {body}");
+            assert_eq!(
+                self.description.errors(schema, body),
+                Vec::<String>::new(),
+                "{route}: the request {body}"
+            );
         }
         let key = key();
         let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
@@ -167,21 +194,30 @@ async fn every_route_answers_as_it_is_described() {
 
     // Money, and cards.
     let wish = json!({"amount": "25.00", "auto_refill": {"enabled": true, "threshold": "5.00", "amount": "25.00"}});
-    let session = reader.send(me, "POST /v1/checkout-sessions", "/v1/checkout-sessions", &wish).await;
+    let session =
+        reader.send(me, "POST /v1/checkout-sessions", "/v1/checkout-sessions", &wish).await;
     let path = format!("/v1/checkout-sessions/{}", session["id"].as_str().unwrap());
     reader.send(me, "GET /v1/checkout-sessions/{id}", &path, &Value::Null).await;
-    reader.send(me, "POST /v1/checkout-sessions/{id}/cancel", &format!("{path}/cancel"), &json!({})).await;
+    reader
+        .send(me, "POST /v1/checkout-sessions/{id}/cancel", &format!("{path}/cancel"), &json!({}))
+        .await;
     ada.top_up("25.00").await;
-    let refill = json!({"enabled": true, "threshold": "5.00", "amount": "25.00", "monthly_cap": "500.00"});
+    let refill =
+        json!({"enabled": true, "threshold": "5.00", "amount": "25.00", "monthly_cap": "500.00"});
     reader.send(me, "PUT /v1/auto-refill", "/v1/auto-refill", &refill).await;
-    reader.send(me, "POST /v1/payment-methods/sessions", "/v1/payment-methods/sessions", &json!({})).await;
+    reader
+        .send(me, "POST /v1/payment-methods/sessions", "/v1/payment-methods/sessions", &json!({}))
+        .await;
     reader.send(me, "POST /v1/portal-sessions", "/v1/portal-sessions", &json!({})).await;
     let cards = reader.get(me, "/v1/payment-methods", "").await;
     let card = format!("/v1/payment-methods/{}", cards["items"][0]["id"].as_str().unwrap());
-    reader.send(me, "PUT /v1/payment-methods/{id}/default", &format!("{card}/default"), &json!({})).await;
+    reader
+        .send(me, "PUT /v1/payment-methods/{id}/default", &format!("{card}/default"), &json!({}))
+        .await;
 
     // Projects, resources, hours.
-    let project = reader.send(me, "POST /v1/projects", "/v1/projects", &json!({"name": "site"})).await;
+    let project =
+        reader.send(me, "POST /v1/projects", "/v1/projects", &json!({"name": "site"})).await;
     let project = format!("/v1/projects/{}", project["id"].as_str().unwrap());
     reader.send(me, "GET /v1/projects/{project}", &project, &Value::Null).await;
     let list = format!("{project}/resources");
@@ -196,7 +232,9 @@ async fn every_route_answers_as_it_is_described() {
     reader.send(me, "DELETE /v1/projects/{project}/resources/{id}", &web, &Value::Null).await;
     reader.send(me, "GET /v1/projects/{project}/resources", &list, &Value::Null).await;
     reader.send(me, &route("restore"), &format!("{web}/restore"), &json!({})).await;
-    reader.send(me, "GET /v1/projects/{project}/billing", &format!("{project}/billing"), &Value::Null).await;
+    reader
+        .send(me, "GET /v1/projects/{project}/billing", &format!("{project}/billing"), &Value::Null)
+        .await;
     reader.get(me, "/v1/prices", "").await;
 
     // The platform, with a meter.
@@ -210,9 +248,16 @@ async fn every_route_answers_as_it_is_described() {
     world.later(HOUR).await;
 
     // The same again, with something in it.
-    for route in
-        ["balance", "balance/history", "transactions", "spending", "invoices", "company", "auto-refill", "projects"]
-    {
+    for route in [
+        "balance",
+        "balance/history",
+        "transactions",
+        "spending",
+        "invoices",
+        "company",
+        "auto-refill",
+        "projects",
+    ] {
         reader.get(me, &format!("/v1/{route}"), "").await;
     }
     for query in ["?include=all", "?type=usage&limit=1"] {
@@ -229,11 +274,19 @@ async fn every_route_answers_as_it_is_described() {
     let payment = format!("/v1/admin/payments/{}", ada.payment("topup"));
     reader.send(&admin, "GET /v1/admin/payments/{id}", &payment, &Value::Null).await;
     let account = "/v1/admin/accounts/ada";
-    let of = |verb: &str| (format!("POST /v1/admin/accounts/{{account}}/{verb}"), format!("{account}/{verb}"));
+    let of = |verb: &str| {
+        (format!("POST /v1/admin/accounts/{{account}}/{verb}"), format!("{account}/{verb}"))
+    };
     reader.send(&admin, "GET /v1/admin/accounts/{account}", account, &Value::Null).await;
-    reader.send(&admin, "GET /v1/admin/accounts/{account}/verify", &format!("{account}/verify"), &Value::Null).await;
-    let bonus =
-        json!({"amount": "5.00", "expires_at": "2027-01-01T00:00:00Z", "excludes": ["vm-large"], "reason": "a test"});
+    reader
+        .send(
+            &admin,
+            "GET /v1/admin/accounts/{account}/verify",
+            &format!("{account}/verify"),
+            &Value::Null,
+        )
+        .await;
+    let bonus = json!({"amount": "5.00", "expires_at": "2027-01-01T00:00:00Z", "excludes": ["vm-large"], "reason": "a test"});
     let correction = json!({"amount": "-1.00", "reason": "a test"});
     for (verb, body) in [("bonus", bonus), ("correction", correction)] {
         let (route, path) = of(verb);
@@ -245,7 +298,9 @@ async fn every_route_answers_as_it_is_described() {
         let (route, path) = of(verb);
         if verb == "close" {
             // Only what does not run can be closed.
-            reader.send(me, "DELETE /v1/projects/{project}/resources/{id}", &web, &Value::Null).await;
+            reader
+                .send(me, "DELETE /v1/projects/{project}/resources/{id}", &web, &Value::Null)
+                .await;
         }
         reader.send(&admin, &route, &path, &json!({"reason": "a test"})).await;
     }

@@ -1,5 +1,6 @@
-//! What must hold whatever happened, seen from outside: by HTTP, as customers, the operator, receivers of events and
-//! Stripe see it. Nothing here uses the functions' own code but for reading amounts.
+//! What must hold whatever happened, seen from outside: by HTTP, as customers, the operator,
+//! receivers of events and Stripe see it. Nothing here uses the functions' own code but for reading
+//! amounts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,12 @@ pub(crate) async fn check(customers: &[&Customer<'_>]) {
     let payments = Payments::read(world).await;
     let events = events(world).await;
     for customer in customers {
-        check_account(customer, &payments, events.get(&customer.account).map_or(&[], Vec::as_slice)).await;
+        check_account(
+            customer,
+            &payments,
+            events.get(&customer.account).map_or(&[], Vec::as_slice),
+        )
+        .await;
     }
 }
 
@@ -28,18 +34,27 @@ async fn check_account(customer: &Customer<'_>, payments: &Payments, events: &[V
     let shown = customer.read("/v1/balance").await;
     let rows = rows(customer).await;
     check_chain(customer, &rows).await;
-    assert_eq!(usd(&shown["balance"]), usd(&rows.last().unwrap()["balance"]), "{account}: the balance that is shown");
+    assert_eq!(
+        usd(&shown["balance"]),
+        usd(&rows.last().unwrap()["balance"]),
+        "{account}: the balance that is shown"
+    );
     check_money(account, &rows);
     check_time(account, &rows);
     check_transactions(customer, &rows).await;
     check_causes(account, &rows);
     check_events(account, &rows, events);
     let moved: Usd = of_types(&rows, &PAID_TYPES).map(|row| usd(&row["amount"])).sum();
-    assert_eq!(moved, payments.of(account), "{account}: what was credited is what Stripe has: {rows:#?}");
+    assert_eq!(
+        moved,
+        payments.of(account),
+        "{account}: what was credited is what Stripe has: {rows:#?}"
+    );
 }
 
 /// Types of rows that tell of money at Stripe.
-const PAID_TYPES: [&str; 6] = ["topup", "auto_refill", "refund", "refund_reversed", "dispute", "dispute_reversed"];
+const PAID_TYPES: [&str; 6] =
+    ["topup", "auto_refill", "refund", "refund_reversed", "dispute", "dispute_reversed"];
 
 fn of_types<'r>(rows: &'r [Value], types: &'r [&str]) -> impl Iterator<Item = &'r Value> {
     rows.iter().filter(|row| types.iter().any(|kind| row["type"] == *kind))
@@ -57,7 +72,8 @@ async fn check_chain(customer: &Customer<'_>, rows: &[Value]) {
     let numbers: Vec<u64> = rows.iter().map(|row| row["seq"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (0..rows.len() as u64).collect::<Vec<_>>(), "{account}: no gap");
     let world = customer.world;
-    let verified = world.read(&world.operator, &format!("/v1/admin/accounts/{account}/verify")).await;
+    let verified =
+        world.read(&world.operator, &format!("/v1/admin/accounts/{account}/verify")).await;
     assert_eq!(verified["verified"], true, "{account}: {verified}");
     assert_eq!(verified["rows"], rows.len(), "{account}: {verified}");
 }
@@ -68,7 +84,8 @@ fn check_money(account: &str, rows: &[Value]) {
     for row in rows {
         let (amount, balance) = (usd(&row["amount"]), usd(&row["balance"]));
         assert_eq!(balance, before + amount, "{account}: row {row}");
-        let is_for_time = ["usage", "started", "restored", "resumed"].iter().any(|kind| row["type"] == *kind);
+        let is_for_time =
+            ["usage", "started", "restored", "resumed"].iter().any(|kind| row["type"] == *kind);
         assert!(
             !(is_for_time && amount.is_negative() && balance.is_negative()),
             "{account}: into debt for time: {row}"
@@ -77,7 +94,8 @@ fn check_money(account: &str, rows: &[Value]) {
     }
 }
 
-/// What each resource has paid is one unbroken stretch from its start to its stop, or to where everything is paid.
+/// What each resource has paid is one unbroken stretch from its start to its stop, or to where
+/// everything is paid.
 fn check_time(account: &str, rows: &[Value]) {
     let mut paid_through: BTreeMap<&str, i64> = BTreeMap::new();
     for row in rows {
@@ -92,15 +110,27 @@ fn check_time(account: &str, rows: &[Value]) {
                 }
             }
             "usage" => {
-                let (from, through) = (event["u"]["f"].as_i64().unwrap(), event["u"]["t"].as_i64().unwrap());
+                let (from, through) =
+                    (event["u"]["f"].as_i64().unwrap(), event["u"]["t"].as_i64().unwrap());
                 let charged: BTreeMap<&str, i64> =
                     lines(&event["u"]["l"]).map(|line| (line.resource, line.seconds)).collect();
                 for (resource, paid) in &mut paid_through {
-                    assert_eq!(*paid, from, "{account}: {resource} is charged twice or not at all: {row}");
-                    assert_eq!(charged.get(resource), Some(&(through - from)), "{account}: {resource}: {row}");
+                    assert_eq!(
+                        *paid, from,
+                        "{account}: {resource} is charged twice or not at all: {row}"
+                    );
+                    assert_eq!(
+                        charged.get(resource),
+                        Some(&(through - from)),
+                        "{account}: {resource}: {row}"
+                    );
                     *paid = through;
                 }
-                assert_eq!(charged.len(), paid_through.len(), "{account}: what does not run is charged: {row}");
+                assert_eq!(
+                    charged.len(),
+                    paid_through.len(),
+                    "{account}: what does not run is charged: {row}"
+                );
             }
             "stopped" | "resources_deleted" => {
                 let change = event.as_object().unwrap().values().next().unwrap();
@@ -132,7 +162,10 @@ struct Line<'r> {
 /// Lines are written as lists: resource, rate, seconds, amount, …
 fn lines(lines: &Value) -> impl Iterator<Item = Line<'_>> {
     let lines = lines.as_array().into_iter().flatten();
-    lines.map(|line| Line { resource: line[0].as_str().unwrap(), seconds: line[2].as_i64().unwrap() })
+    lines.map(|line| Line {
+        resource: line[0].as_str().unwrap(),
+        seconds: line[2].as_i64().unwrap(),
+    })
 }
 
 /// The history that the customer is shown is the ledger.
@@ -159,11 +192,16 @@ fn check_causes(account: &str, rows: &[Value]) {
     let mut causes = BTreeSet::new();
     for row in rows {
         let (kind, event) = (row["type"].as_str().unwrap(), &row["body"]["x"]["e"]);
-        let change = event.as_object().and_then(|event| event.values().next()).unwrap_or(&Value::Null);
+        let change =
+            event.as_object().and_then(|event| event.values().next()).unwrap_or(&Value::Null);
         let cause = match kind {
             "topup" | "auto_refill" => format!("paid {}", change["payment"]),
-            "refund" | "dispute" | "refund_reversed" | "dispute_reversed" => format!("{kind} {}", change["by"]),
-            "refill_failed" | "refill_begun" => format!("{kind} {}{}", change["attempt"], change["n"]),
+            "refund" | "dispute" | "refund_reversed" | "dispute_reversed" => {
+                format!("{kind} {}", change["by"])
+            }
+            "refill_failed" | "refill_begun" => {
+                format!("{kind} {}{}", change["attempt"], change["n"])
+            }
             _ => {
                 let key = &row["body"]["x"]["y"]["request"]["k"];
                 if key.is_null() {
@@ -178,13 +216,19 @@ fn check_causes(account: &str, rows: &[Value]) {
 
 /// Every row has its events, however often they came, and every event its row.
 fn check_events(account: &str, rows: &[Value], events: &[Value]) {
-    let told: BTreeSet<String> =
-        events.iter().map(|event| format!("{} {}", event["detail"]["id"], event["detail-type"])).collect();
+    let told: BTreeSet<String> = events
+        .iter()
+        .map(|event| format!("{} {}", event["detail"]["id"], event["detail-type"]))
+        .collect();
     let mut expected = BTreeSet::new();
     let before = std::iter::once(None).chain(rows.iter().map(Some));
     for (before, row) in before.zip(rows) {
         for (n, name) in names_of_events(before, row).iter().enumerate() {
-            expected.insert(format!("{} {}", json!(format!("{account}#{}#{n}", row["seq"])), json!(name)));
+            expected.insert(format!(
+                "{} {}",
+                json!(format!("{account}#{}#{n}", row["seq"])),
+                json!(name)
+            ));
         }
     }
     assert_eq!(told, expected, "{account}: no row without its events, no event without its row");
@@ -195,7 +239,9 @@ fn check_events(account: &str, rows: &[Value], events: &[Value]) {
         let is_called_off = row["body"]["x"]["e"]["refill_failed"]["decline"] == "not_charged";
         let name = event["detail-type"].as_str().unwrap();
         let is_notice = NOTICES.contains(&name) && !(is_called_off && name == "RefillFailed");
-        let fields = detail["notice"].as_object().map(|notice| notice.keys().map(String::as_str).collect::<Vec<_>>());
+        let fields = detail["notice"]
+            .as_object()
+            .map(|notice| notice.keys().map(String::as_str).collect::<Vec<_>>());
         let expected = is_notice.then(|| vec!["amount", "deadline", "email", "link"]);
         assert_eq!(fields, expected, "{account}: {event}");
     }
@@ -218,9 +264,13 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
     let event = &row["body"]["x"];
     let mut names = match row["type"].as_str().unwrap() {
         "opened" => vec!["AccountOpened"],
-        "topup" | "auto_refill" | "bonus" | "refund_reversed" | "dispute_reversed" => vec!["CreditAdded"],
+        "topup" | "auto_refill" | "bonus" | "refund_reversed" | "dispute_reversed" => {
+            vec!["CreditAdded"]
+        }
         "refund" | "dispute" => vec!["CreditTaken"],
-        "started" => vec!["ResourceStarted"; event["e"]["started"]["resources"].as_array().unwrap().len()],
+        "started" => {
+            vec!["ResourceStarted"; event["e"]["started"]["resources"].as_array().unwrap().len()]
+        }
         "stopped" => vec!["ResourceStopped"],
         "resources_deleted" => vec!["ResourceDeleted"],
         "suspended" => vec!["Suspended"],
@@ -228,12 +278,16 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
         "deleting" => vec!["DeletionDue"],
         "resumed" => {
             let started = event["e"]["resumed"]["resources"].as_array().map_or(0, Vec::len);
-            std::iter::once("Resumed").chain(std::iter::repeat_n("ResourceStarted", started)).collect()
+            std::iter::once("Resumed")
+                .chain(std::iter::repeat_n("ResourceStarted", started))
+                .collect()
         }
         "refill_failed" => vec!["RefillFailed"],
         "frozen" | "dispute_opened" => vec!["Frozen"],
         "unfrozen" | "dispute_closed" => vec!["Unfrozen"],
-        "usage" | "created" | "refill_changed" | "refill_begun" | "refill_due" | "card_removed" => vec![],
+        "usage" | "created" | "refill_changed" | "refill_begun" | "refill_due" | "card_removed" => {
+            vec![]
+        }
         other => panic!("no test here makes a row {other}: say what it tells"),
     };
     if event["w"]["now"].is_object() {
@@ -245,17 +299,21 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
     names
 }
 
-/// Whether a row leaves less sure credit than a day's worth (or than the threshold, if a refill is allowed and that is lower),
-/// nothing brings more, and the row before did not, or cannot tell.
+/// Whether a row leaves less sure credit than a day's worth (or than the threshold, if a refill is
+/// allowed and that is lower), nothing brings more, and the row before did not, or cannot tell.
 fn becomes_low(before: Option<&Value>, row: &Value) -> bool {
     let (state, Some(before)) = (&row["body"]["s"], before) else { return false };
     let refill = &state["r"];
     let is_refilled = !refill["w"].is_null() || !refill["o"].is_null();
-    let threshold = is_refill_allowed(state, row["at"].as_i64().unwrap()).then(|| usd(&refill["a"]["t"]));
+    let threshold =
+        is_refill_allowed(state, row["at"].as_i64().unwrap()).then(|| usd(&refill["a"]["t"]));
     let is_low = |row: &Value| {
-        let rate: Rate = row["body"]["s"]["b"]["r"].as_str().map_or(Rate::ZERO, |rate| rate.parse().unwrap());
+        let rate: Rate =
+            row["body"]["s"]["b"]["r"].as_str().map_or(Rate::ZERO, |rate| rate.parse().unwrap());
         let day = rate.for_seconds(24 * 3_600);
-        let limit = threshold.filter(|threshold| threshold.is_positive()).map_or(day, |threshold| threshold.min(day));
+        let limit = threshold
+            .filter(|threshold| threshold.is_positive())
+            .map_or(day, |threshold| threshold.min(day));
         !rate.is_zero() && sure_credit(row) < limit
     };
     let moves_limit = [
@@ -273,15 +331,21 @@ fn becomes_low(before: Option<&Value>, row: &Value) -> bool {
     let failed = &row["body"]["x"]["e"]["refill_failed"];
     // Of a declined card one mail is enough.
     let is_told = failed.is_object() && failed["decline"] != "not_charged";
-    state["s"].is_null() && !is_told && !is_refilled && is_low(row) && (cannot_tell || !is_low(before))
+    state["s"].is_null()
+        && !is_told
+        && !is_refilled
+        && is_low(row)
+        && (cannot_tell || !is_low(before))
 }
 
 /// Whether a refill could begin at this time.
 fn is_refill_allowed(state: &Value, at: i64) -> bool {
     let refill = &state["r"];
     let is_refused = refill["nc"].as_array().is_some_and(|cards| cards.contains(&refill["c"]));
-    let is_possible =
-        refill["a"].is_object() && refill["c"].is_string() && refill["p"].is_null() && state["f"].is_null();
+    let is_possible = refill["a"].is_object()
+        && refill["c"].is_string()
+        && refill["p"].is_null()
+        && state["f"].is_null();
     let is_backing_off = refill["fa"].as_i64().is_some_and(|failed_at| failed_at + 3_600 > at);
     // No story here has ten refills a day, or goes on into another month.
     let charged = if refill["mo"].is_null() { Usd::ZERO } else { usd(&refill["mo"][1]) };
@@ -293,7 +357,8 @@ fn is_refill_allowed(state: &Value, at: i64) -> bool {
 fn sure_credit(row: &Value) -> Usd {
     let at = row["body"]["x"]["e"]["usage"]["f"].as_i64().or(row["at"].as_i64()).unwrap();
     let grants = row["body"]["s"]["g"].as_array().into_iter().flatten();
-    let unsure = grants.filter(|grant| !grant["e"].is_null() || grant["x"].as_i64().unwrap() <= at + 24 * 3_600);
+    let unsure = grants
+        .filter(|grant| !grant["e"].is_null() || grant["x"].as_i64().unwrap() <= at + 24 * 3_600);
     let remaining = |grant: &Value| if grant["r"].is_null() { Usd::ZERO } else { usd(&grant["r"]) };
     usd(&row["balance"]) - unsure.map(remaining).sum()
 }
@@ -320,13 +385,19 @@ struct Payments {
 
 impl Payments {
     async fn read(world: &World) -> Payments {
-        let stripe = Api::new(world.cloud.urls().stripe.as_ref().unwrap()).with_token("sk_test_local");
+        let stripe =
+            Api::new(world.cloud.urls().stripe.as_ref().unwrap()).with_token("sk_test_local");
         let mut received: BTreeMap<String, Usd> = BTreeMap::new();
         let mut account_of_charge = BTreeMap::new();
-        for charge in all(&stripe, "/v1/charges").await.iter().filter(|charge| charge["status"] == "succeeded") {
+        for charge in all(&stripe, "/v1/charges")
+            .await
+            .iter()
+            .filter(|charge| charge["status"] == "succeeded")
+        {
             let customer = world.stripe().object(charge["customer"].as_str().unwrap()).unwrap();
             let account = customer["metadata"]["tollgate_account"].as_str().unwrap().to_owned();
-            let cents = charge["amount"].as_i64().unwrap() - charge["amount_refunded"].as_i64().unwrap();
+            let cents =
+                charge["amount"].as_i64().unwrap() - charge["amount_refunded"].as_i64().unwrap();
             *received.entry(account.clone()).or_default() += Usd::from_cents(cents).unwrap();
             account_of_charge.insert(charge["id"].as_str().unwrap().to_owned(), account);
         }
@@ -336,7 +407,8 @@ impl Payments {
                 continue;
             }
             let account = &account_of_charge[dispute["charge"].as_str().unwrap()];
-            *received.get_mut(account).unwrap() -= Usd::from_cents(dispute["amount"].as_i64().unwrap()).unwrap();
+            *received.get_mut(account).unwrap() -=
+                Usd::from_cents(dispute["amount"].as_i64().unwrap()).unwrap();
         }
         Payments { received }
     }
@@ -350,8 +422,10 @@ impl Payments {
 async fn all(stripe: &Api, list: &str) -> Vec<Value> {
     let mut objects: Vec<Value> = Vec::new();
     loop {
-        let after = objects.last().map(|last| format!("&starting_after={}", last["id"].as_str().unwrap()));
-        let page = stripe.get(&format!("{list}?limit=100{}", after.unwrap_or_default())).await.unwrap();
+        let after =
+            objects.last().map(|last| format!("&starting_after={}", last["id"].as_str().unwrap()));
+        let page =
+            stripe.get(&format!("{list}?limit=100{}", after.unwrap_or_default())).await.unwrap();
         let page = page.success().unwrap();
         objects.extend(page["data"].as_array().unwrap().clone());
         if page["has_more"] != true {

@@ -1,10 +1,10 @@
 //! Every flow with its function killed before and after every call it makes to the outside.
 //!
-//! A flow runs once undisturbed: which calls its function makes, and how many, is written beside each flow, so that one
-//! more shows. Then it runs for each call with the function killed before it, and with the function killed after it,
-//! for a customer of its own; and whoever triggered it does what it does in the real world: a client repeats its
-//! request under the same key, Stripe sends its webhook again, Lambda invokes again, schedules come again. What is left
-//! is the same.
+//! A flow runs once undisturbed: which calls its function makes, and how many, is written beside
+//! each flow, so that one more shows. Then it runs for each call with the function killed before
+//! it, and with the function killed after it, for a customer of its own; and whoever triggered it
+//! does what it does in the real world: a client repeats its request under the same key, Stripe
+//! sends its webhook again, Lambda invokes again, schedules come again. What is left is the same.
 
 use serde_json::{Value, json};
 use tollgate_local::calls::Call;
@@ -81,14 +81,19 @@ impl Flow {
     }
 
     async fn prepare(self, customer: &Customer<'_>) -> Ready {
-        let mut ready =
-            Ready { page: Value::Null, path: String::new(), payment: String::new(), dispute: String::new() };
+        let mut ready = Ready {
+            page: Value::Null,
+            path: String::new(),
+            payment: String::new(),
+            dispute: String::new(),
+        };
         match self {
             Flow::Page => {}
             Flow::Published => customer.bonus("10.00").await,
             Flow::Paid(_) => {
                 let refill = json!({"enabled": true, "threshold": "10.00", "amount": "15.00"});
-                ready.page = customer.page(&json!({"amount": "25.00", "auto_refill": refill})).await;
+                ready.page =
+                    customer.page(&json!({"amount": "25.00", "auto_refill": refill})).await;
             }
             Flow::Start | Flow::Warned => {
                 customer.bonus("25.00").await;
@@ -130,7 +135,10 @@ impl Flow {
                 customer.start(&ready.path, "gpu").await;
             }
             Flow::Declined => {
-                let decline = CardRule { decline_code: "insufficient_funds".to_owned(), network_advice_code: None };
+                let decline = CardRule {
+                    decline_code: "insufficient_funds".to_owned(),
+                    network_advice_code: None,
+                };
                 stripe.decline_card(GOOD_CARD, Some(decline));
                 customer.start(&ready.path, "gpu").await;
             }
@@ -150,7 +158,8 @@ impl Flow {
 }
 
 fn dispute(customer: &Customer<'_>, payment: &str) -> String {
-    let (payment, reason, kind) = (payment.to_owned(), "fraudulent".to_owned(), DisputeKind::Chargeback);
+    let (payment, reason, kind) =
+        (payment.to_owned(), "fraudulent".to_owned(), DisputeKind::Chargeback);
     customer.world.stripe().dispute(&NewDispute { payment, amount: None, reason, kind }).unwrap()
 }
 
@@ -159,14 +168,21 @@ async fn survives(flow: Flow, calls: usize) {
     let world = World::new(Processes::One).await;
     let undisturbed = world.customer("undisturbed");
     let recorded = run(flow, &undisturbed, None).await;
-    assert_eq!(recorded.len(), calls, "{flow:?} makes other calls than it did: {:#?}", listed(&recorded));
+    assert_eq!(
+        recorded.len(),
+        calls,
+        "{flow:?} makes other calls than it did: {:#?}",
+        listed(&recorded)
+    );
 
     let mut customers = Vec::new();
     for death in DEATHS {
         for nth in 1..=recorded.len() {
             let customer = world.customer(&format!("{death}-{nth}"));
             let made = run(flow, &customer, Some(json!({"fault": death, "nth": nth}))).await;
-            let killed = |call: &&Call| call.outcome.as_deref().is_some_and(|outcome| outcome.starts_with("killed"));
+            let killed = |call: &&Call| {
+                call.outcome.as_deref().is_some_and(|outcome| outcome.starts_with("killed"))
+            };
             let runs = world.cloud.runs(0);
             let last = runs.iter().rev().take(3).collect::<Vec<_>>();
             assert_eq!(
@@ -178,7 +194,8 @@ async fn survives(flow: Flow, calls: usize) {
             customers.push(customer);
         }
     }
-    // Webhooks come again after five minutes, invocations after one and two, an attempt is driven on after two.
+    // Webhooks come again after five minutes, invocations after one and two, an attempt is driven
+    // on after two.
     world.later(MINUTE * 6).await;
     let expected = undisturbed.story();
     for customer in &customers {
@@ -188,12 +205,14 @@ async fn survives(flow: Flow, calls: usize) {
     check(&customers.iter().collect::<Vec<_>>()).await;
 }
 
-/// Runs a flow for a customer, with a fault in its function if there is one; the calls that the function made.
+/// Runs a flow for a customer, with a fault in its function if there is one; the calls that the
+/// function made.
 async fn run(flow: Flow, customer: &Customer<'_>, fault: Option<Value>) -> Vec<Call> {
     let world = customer.world;
     let ready = flow.prepare(customer).await;
-    // A process that has read the price list a moment ago makes one call less. A new one of a function that asks Stripe begins
-    // with the call for the secret, always, which is among those counted: it dies there too.
+    // A process that has read the price list a moment ago makes one call less. A new one of a
+    // function that asks Stripe begins with the call for the secret, always, which is among those
+    // counted: it dies there too.
     world.fault(json!({"kill": flow.function()}));
     world.only_webhook(flow.webhook());
     if let Some(mut fault) = fault {
@@ -208,7 +227,9 @@ async fn run(flow: Flow, customer: &Customer<'_>, fault: Option<Value>) -> Vec<C
 }
 
 pub(crate) fn listed(calls: &[Call]) -> Vec<String> {
-    let one = |call: &Call| format!("{} {} {:?} {:?}", call.service, call.operation, call.tables, call.outcome);
+    let one = |call: &Call| {
+        format!("{} {} {:?} {:?}", call.service, call.operation, call.tables, call.outcome)
+    };
     calls.iter().map(one).collect()
 }
 

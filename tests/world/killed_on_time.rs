@@ -1,4 +1,5 @@
-//! The flows that the clock sets in motion, killed before and after every call: the hourly run and the suspension.
+//! The flows that the clock sets in motion, killed before and after every call: the hourly run and
+//! the suspension.
 
 use std::time::Duration;
 
@@ -13,16 +14,18 @@ use crate::support::{Customer, HOUR, MINUTE, Processes, START, World, today};
 
 /// How many calls a worker of the hourly run makes for a slice with one account.
 const SLICE_CALLS: usize = 5;
-/// How many calls a whole hourly run makes with one account: the slices are put on the bus by ten, each slice is looked
-/// up, and one has something to do.
+/// How many calls a whole hourly run makes with one account: the slices are put on the bus by ten,
+/// each slice is looked up, and one has something to do.
 const HOUR_CALLS: usize = 75;
 /// By how many calls the slices are put on the bus.
 const PUTS: usize = 7;
 /// How many calls a run of `lifecycle` makes if one account is suspended.
 const SUSPENSION_CALLS: usize = 68;
-/// The first of those look for accounts that are due, one for each part of the index, several at once.
+/// The first of those look for accounts that are due, one for each part of the index, several at
+/// once.
 const LOOKS: usize = 64;
-/// How many calls a worker of the hourly run makes for a slice with no account, once it has read the price list.
+/// How many calls a worker of the hourly run makes for a slice with no account, once it has read
+/// the price list.
 const EMPTY_SLICE_CALLS: usize = 1;
 
 /// A customer whose machine runs for a day from [`START`] on.
@@ -47,13 +50,15 @@ fn of_function(world: &World, before: u64, function: &str) -> Vec<Call> {
 
 fn assert_killed(world: &World, before: u64, what: &str) {
     let calls = world.cloud.calls(before);
-    let killed = |call: &&Call| call.outcome.as_deref().is_some_and(|outcome| outcome.starts_with("killed"));
+    let killed =
+        |call: &&Call| call.outcome.as_deref().is_some_and(|outcome| outcome.starts_with("killed"));
     assert_eq!(calls.iter().filter(killed).count(), 1, "{what}: {:#?}", listed(&calls));
 }
 
 /// One row for each hour, with $4.00 each.
 fn assert_hours(customer: &Customer<'_>, hours: usize) {
-    let mut expected = vec!["opened 0 0".to_owned(), "bonus 100 100".to_owned(), "started -4 96".to_owned()];
+    let mut expected =
+        vec!["opened 0 0".to_owned(), "bonus 100 100".to_owned(), "started -4 96".to_owned()];
     expected.extend((0..hours).map(|hour| format!("usage -4 {}", 92 - 4 * hour)));
     assert_eq!(customer.story(), expected);
 }
@@ -101,7 +106,12 @@ async fn an_hour_is_charged_once_wherever_the_hourly_run_dies() {
     world.at(hour).await;
     let calls = of_function(&world, before, "hourly-debit");
     assert_eq!(calls.len(), HOUR_CALLS, "{:#?}", listed(&calls));
-    assert_eq!(calls.iter().filter(|call| call.operation == "PutEvents").count(), PUTS, "{:#?}", listed(&calls));
+    assert_eq!(
+        calls.iter().filter(|call| call.operation == "PutEvents").count(),
+        PUTS,
+        "{:#?}",
+        listed(&calls)
+    );
 
     let mut hours = 1;
     for death in DEATHS {
@@ -131,12 +141,18 @@ async fn a_slice_with_nobody_in_it_stays_one_wherever_its_worker_dies() {
     world.at(hour).await;
     let own = Shard::of(&alice.account.parse().unwrap());
     let empty: Vec<Shard> = Shard::all().filter(|shard| *shard != own).collect();
-    assert_eq!(empty.len() * EMPTY_SLICE_CALLS + SLICE_CALLS + PUTS, HOUR_CALLS, "that is all an hour's calls");
+    assert_eq!(
+        empty.len() * EMPTY_SLICE_CALLS + SLICE_CALLS + PUTS,
+        HOUR_CALLS,
+        "that is all an hour's calls"
+    );
     for shard in empty {
         for death in DEATHS {
             // A new process reads the price list first: there, the test above kills it.
             world.fault(json!({"kill": "hourly-debit"}));
-            world.fault(json!({"fault": death, "nth": 1 + EMPTY_SLICE_CALLS, "function": "hourly-debit"}));
+            world.fault(
+                json!({"fault": death, "nth": 1 + EMPTY_SLICE_CALLS, "function": "hourly-debit"}),
+            );
             let before = world.cloud.calls_count();
             assert_eq!(world.settle_shard(shard, hour).await.status, 502, "{death} {shard:?}");
             assert_killed(&world, before, &format!("{death} {shard:?}"));
@@ -168,9 +184,11 @@ async fn an_account_is_suspended_once_and_at_its_second_wherever_lifecycle_dies(
     world.write(&world.operator, "PUT", "/v1/admin/prices", &json!({"prices": [price]})).await;
     world.at_time("10:59:00").await;
 
-    // One look of the many is like another: the first and the last stand for them, and the test below goes through all.
+    // One look of the many is like another: the first and the last stand for them, and the test
+    // below goes through all.
     let places: Vec<usize> = [1, LOOKS].into_iter().chain(LOOKS + 1..=SUSPENSION_CALLS).collect();
-    let deaths = DEATHS.iter().flat_map(|death| places.iter().map(move |place| Some((*death, *place))));
+    let deaths =
+        DEATHS.iter().flat_map(|death| places.iter().map(move |place| Some((*death, *place))));
     let mut minutes = 0;
     let mut endings = Vec::new();
     for death in std::iter::once(None).chain(deaths) {

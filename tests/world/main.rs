@@ -1,14 +1,15 @@
-//! The whole world: the functions' own binaries, in the cloud of `infra/template.yaml` on this machine, used as its
-//! customers, its operator, Stripe and the clock use it.
+//! The whole world: the functions' own binaries, in the cloud of `infra/template.yaml` on this
+//! machine, used as its customers, its operator, Stripe and the clock use it.
 //!
 //! - [`support`] is such a world, and the people in it.
 //! - [`invariants`] looks at all of it from outside and checks what must hold whatever happened.
 //! - `races` lets things happen at once.
-//! - `described` holds the description of the HTTP API, `infra/openapi.yaml`, against what is answered.
+//! - `described` holds the description of the HTTP API, `infra/openapi.yaml`, against what is
+//!   answered.
 //! - `story` is one customer's, from the first payment on.
 //! - `bad_input` and `bad_webhooks` are what nobody should send.
-//! - `killed` kills a function before and after each of its calls, flow by flow; `killed_on_time` those that
-//!   the clock sets in motion.
+//! - `killed` kills a function before and after each of its calls, flow by flow; `killed_on_time`
+//!   those that the clock sets in motion.
 //! - `metrics` compares what alarms and dashboard look at with what functions count.
 //! - `permissions` compares the policies in the template with what functions do.
 //! - `twice` is a day on which everything comes twice, late, out of order or not at all.

@@ -1,5 +1,6 @@
-//! What functions count, against what is looked at: each metric of an alarm or of the dashboard in `infra/template.yaml` must
-//! have somebody who writes it. An alarm on a metric that nobody writes never rings, and nothing else says so.
+//! What functions count, against what is looked at: each metric of an alarm or of the dashboard in
+//! `infra/template.yaml` must have somebody who writes it. An alarm on a metric that nobody writes
+//! never rings, and nothing else says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +19,8 @@ const NAMESPACE: &str = "Tollgate/local";
 const LINE_MAX_BYTES: usize = 256 * 1024;
 
 /// Who counts what it did.
-const COUNTING: [&str; 5] = ["hourly-debit", "lifecycle", "auto-refill", "publish", "stripe-webhook"];
+const COUNTING: [&str; 5] =
+    ["hourly-debit", "lifecycle", "auto-refill", "publish", "stripe-webhook"];
 
 /// Stands for any value of a dimension.
 const ANY: &str = "*";
@@ -37,9 +39,10 @@ impl Metric {
 
     /// Whether it is what is looked at.
     fn is(&self, looked_at: &Metric) -> bool {
-        let is_same = |((key, value), (other_key, other)): ((&String, &String), (&String, &String))| {
-            key == other_key && (value == other || value == ANY || other == ANY)
-        };
+        let is_same =
+            |((key, value), (other_key, other)): ((&String, &String), (&String, &String))| {
+                key == other_key && (value == other || value == ANY || other == ANY)
+            };
         self.name == looked_at.name
             && self.dimensions.len() == looked_at.dimensions.len()
             && self.dimensions.iter().zip(&looked_at.dimensions).all(is_same)
@@ -52,17 +55,26 @@ async fn every_metric_that_is_looked_at_is_written_and_says_what_was_done() {
     an_hour_a_refill_and_webhooks(&world).await;
 
     let lines = lines(&world).await;
-    let written: BTreeSet<Metric> = lines.iter().flat_map(metrics_of_line).chain(of_filters()).collect();
+    let written: BTreeSet<Metric> =
+        lines.iter().flat_map(metrics_of_line).chain(of_filters()).collect();
     let looked_at: BTreeSet<Metric> = of_alarms().into_iter().chain(of_dashboard()).collect();
-    let unwritten: Vec<&Metric> =
-        looked_at.iter().filter(|looked_at| !written.iter().any(|written| written.is(looked_at))).collect();
+    let unwritten: Vec<&Metric> = looked_at
+        .iter()
+        .filter(|looked_at| !written.iter().any(|written| written.is(looked_at)))
+        .collect();
     assert!(unwritten.is_empty(), "nobody writes {unwritten:#?}");
-    let unseen: Vec<&Metric> =
-        written.iter().filter(|written| !looked_at.iter().any(|looked_at| written.is(looked_at))).collect();
+    let unseen: Vec<&Metric> = written
+        .iter()
+        .filter(|written| !looked_at.iter().any(|looked_at| written.is(looked_at)))
+        .collect();
     assert!(unseen.is_empty(), "nobody looks at {unseen:#?}");
 
     let sum = |function: &str, name: &str| -> u64 {
-        lines.iter().filter(|line| line["Function"] == function).filter_map(|line| line[name].as_u64()).sum()
+        lines
+            .iter()
+            .filter(|line| line["Function"] == function)
+            .filter_map(|line| line[name].as_u64())
+            .sum()
     };
     let slices = u64::from(SHARDS);
     let hour = ["HoursStarted", "SlicesStarted", "SlicesSettled", "Accounts", "Rows", "Failed"];
@@ -78,7 +90,10 @@ async fn every_metric_that_is_looked_at_is_written_and_says_what_was_done() {
     assert!(sum("publish", "Records") >= rows, "each row is published, at least once");
     assert!(sum("publish", "Events") > 0);
     assert_eq!(sum("publish", "NotTaken"), 0);
-    assert!(lines.iter().filter(|line| line["Function"] == "lifecycle").count() >= 60, "one each minute");
+    assert!(
+        lines.iter().filter(|line| line["Function"] == "lifecycle").count() >= 60,
+        "one each minute"
+    );
 }
 
 async fn an_hour_a_refill_and_webhooks(world: &World) {
@@ -89,15 +104,18 @@ async fn an_hour_a_refill_and_webhooks(world: &World) {
     alice.start(&project, "gpu").await;
     world.cloud.idle().await;
     let wrong = [("content-type", "application/json"), ("stripe-signature", "t=1,v1=00")];
-    let refused = world.api.send("POST", "/v1/stripe/webhook", &wrong, "{}".to_owned()).await.unwrap();
+    let refused =
+        world.api.send("POST", "/v1/stripe/webhook", &wrong, "{}".to_owned()).await.unwrap();
     assert_eq!(refused.status, 400);
     world.later(HOUR).await;
     world.cloud.idle().await;
 }
 
-/// The lines of embedded metric format that functions printed, one of each run; each is as CloudWatch wants it.
+/// The lines of embedded metric format that functions printed, one of each run; each is as
+/// CloudWatch wants it.
 async fn lines(world: &World) -> Vec<Value> {
-    let runs = world.cloud.runs(0).into_iter().filter(|run| COUNTING.contains(&run.function.as_str()));
+    let runs =
+        world.cloud.runs(0).into_iter().filter(|run| COUNTING.contains(&run.function.as_str()));
     let runs: Vec<_> = runs.inspect(|run| assert_eq!(run.outcome, "ok", "{run:?}")).collect();
     // A run is over when it is answered, and what it printed may be on its way.
     for _ in 0..100 {
@@ -110,7 +128,8 @@ async fn lines(world: &World) -> Vec<Value> {
     assert_eq!(printed.len(), runs.len(), "one of each run");
     let read = |line: Line| {
         assert!(line.text.len() < LINE_MAX_BYTES, "{line:?}");
-        let value: Value = serde_json::from_str(&line.text).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        let value: Value =
+            serde_json::from_str(&line.text).unwrap_or_else(|error| panic!("{error}: {line:?}"));
         assert_eq!(value["Function"], *line.function, "{value}");
         check(&value);
         value
@@ -122,12 +141,17 @@ fn printed(world: &World) -> Vec<Line> {
     world.cloud.log().into_iter().filter(|line| line.text.contains("\"_aws\"")).collect()
 }
 
-/// What docs.aws.amazon.com, "Specification: Embedded metric format", demands, and what Lambda does with a JSON line.
+/// What docs.aws.amazon.com, "Specification: Embedded metric format", demands, and what Lambda does
+/// with a JSON line.
 fn check(line: &Value) {
-    assert!(line["_aws"]["Timestamp"].as_u64().is_some_and(|at_ms| at_ms > 1_700_000_000_000), "{line}");
+    assert!(
+        line["_aws"]["Timestamp"].as_u64().is_some_and(|at_ms| at_ms > 1_700_000_000_000),
+        "{line}"
+    );
     let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
     assert_eq!(directives.len(), 1, "{line}");
-    let members: BTreeSet<&str> = directives[0].as_object().unwrap().keys().map(String::as_str).collect();
+    let members: BTreeSet<&str> =
+        directives[0].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(members, BTreeSet::from(["Dimensions", "Metrics", "Namespace"]), "{line}");
     assert_eq!(directives[0]["Namespace"], NAMESPACE);
     let sets = directives[0]["Dimensions"].as_array().unwrap();
@@ -136,13 +160,18 @@ fn check(line: &Value) {
         let keys = set.as_array().unwrap();
         assert!((1..=30).contains(&keys.len()), "{line}");
         for key in keys {
-            let value = line[key.as_str().unwrap()].as_str().unwrap_or_else(|| panic!("{key} of {line}"));
-            assert!((1..=1024).contains(&value.len()) && value.is_ascii() && !value.trim().is_empty(), "{line}");
+            let value =
+                line[key.as_str().unwrap()].as_str().unwrap_or_else(|| panic!("{key} of {line}"));
+            assert!(
+                (1..=1024).contains(&value.len()) && value.is_ascii() && !value.trim().is_empty(),
+                "{line}"
+            );
         }
     }
     let metrics = directives[0]["Metrics"].as_array().unwrap();
     assert!((1..=100).contains(&metrics.len()), "{line}");
-    let names: BTreeSet<&str> = metrics.iter().map(|metric| metric["Name"].as_str().unwrap()).collect();
+    let names: BTreeSet<&str> =
+        metrics.iter().map(|metric| metric["Name"].as_str().unwrap()).collect();
     assert_eq!(names.len(), metrics.len(), "each once: {line}");
     for metric in metrics {
         assert_eq!(metric.as_object().unwrap().len(), 2, "{line}");
@@ -150,9 +179,13 @@ fn check(line: &Value) {
         let name = metric["Name"].as_str().unwrap();
         assert!((1..=255).contains(&name.len()) && line[name].is_u64(), "{name} of {line}");
     }
-    // Another level than INFO would be let through or not, and a time of its own would make Lambda heed the level.
+    // Another level than INFO would be let through or not, and a time of its own would make Lambda
+    // heed the level.
     assert_eq!(line["level"], "INFO");
-    assert!(["timestamp", "time", "@timestamp"].iter().all(|name| line.get(name).is_none()), "{line}");
+    assert!(
+        ["timestamp", "time", "@timestamp"].iter().all(|name| line.get(name).is_none()),
+        "{line}"
+    );
 }
 
 fn metrics_of_line(line: &Value) -> Vec<Metric> {
@@ -168,17 +201,21 @@ fn metrics_of_line(line: &Value) -> Vec<Metric> {
 
 fn resources(of_type: &str) -> Vec<(String, Value)> {
     let template = Template::of_this_repository().unwrap();
-    Resolver::new(&template, BTreeMap::from([("Stage".to_owned(), "local".to_owned())])).resources(of_type)
+    Resolver::new(&template, BTreeMap::from([("Stage".to_owned(), "local".to_owned())]))
+        .resources(of_type)
 }
 
-/// What metric filters make of other lines. A dimension whose value is a field of the line may have any.
+/// What metric filters make of other lines. A dimension whose value is a field of the line may have
+/// any.
 fn of_filters() -> Vec<Metric> {
     let filters = resources("AWS::Logs::MetricFilter");
-    let transformations = filters.iter().flat_map(|(_, filter)| filter["MetricTransformations"].as_array().unwrap());
+    let transformations =
+        filters.iter().flat_map(|(_, filter)| filter["MetricTransformations"].as_array().unwrap());
     let metric = |transformation: &Value| {
         assert_eq!(transformation["MetricNamespace"], NAMESPACE);
         let dimensions = transformation["Dimensions"].as_array().into_iter().flatten();
-        let any = |dimension: &Value| (dimension["Key"].as_str().unwrap().to_owned(), ANY.to_owned());
+        let any =
+            |dimension: &Value| (dimension["Key"].as_str().unwrap().to_owned(), ANY.to_owned());
         Metric::new(&transformation["MetricName"], dimensions.map(any))
     };
     transformations.map(metric).collect()
@@ -187,7 +224,11 @@ fn of_filters() -> Vec<Metric> {
 fn of_alarms() -> Vec<Metric> {
     let alarms = resources("AWS::CloudWatch::Alarm");
     let metrics = alarms.iter().flat_map(|(_, alarm)| {
-        let parts = alarm["Metrics"].as_array().into_iter().flatten().map(|part| &part["MetricStat"]["Metric"]);
+        let parts = alarm["Metrics"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|part| &part["MetricStat"]["Metric"]);
         parts.chain(std::iter::once(alarm))
     });
     let ours = metrics.filter(|metric| metric["Namespace"] == NAMESPACE);
@@ -206,10 +247,13 @@ fn of_alarms() -> Vec<Metric> {
 
 fn of_dashboard() -> Vec<Metric> {
     let template = Template::of_this_repository().unwrap();
-    let body = &template.document()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"];
-    let body: Value = serde_json::from_str(&body.as_str().unwrap().replace("${Stage}", "local")).unwrap();
+    let body =
+        &template.document()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"];
+    let body: Value =
+        serde_json::from_str(&body.as_str().unwrap().replace("${Stage}", "local")).unwrap();
     let widgets = body["widgets"].as_array().unwrap().iter();
-    let rows = widgets.flat_map(|widget| widget["properties"]["metrics"].as_array().into_iter().flatten());
+    let rows =
+        widgets.flat_map(|widget| widget["properties"]["metrics"].as_array().into_iter().flatten());
     let rows: Vec<&Vec<Value>> = rows.map(|row| row.as_array().unwrap()).collect();
     let named = rows.iter().filter(|row| row[0] == NAMESPACE).map(|row| {
         let texts: Vec<&str> = row[2..].iter().filter_map(Value::as_str).collect();

@@ -1,8 +1,9 @@
-//! What each function may do, against what it does: the policies of `infra/template.yaml` are compared with the calls that
-//! the functions' own binaries make while everything they are for happens once.
+//! What each function may do, against what it does: the policies of `infra/template.yaml` are
+//! compared with the calls that the functions' own binaries make while everything they are for
+//! happens once.
 //!
-//! A permission that is missing shows in production as a customer's 500, and one too many when somebody uses it; here
-//! both show when they are written.
+//! A permission that is missing shows in production as a customer's 500, and one too many when
+//! somebody uses it; here both show when they are written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +22,8 @@ use crate::support::{Customer, GOOD_CARD, HOUR, MINUTE, PLATFORM, Processes, Wor
 const LATER: time::UtcDateTime = utc_datetime!(2026-12-08 10:00);
 
 /// What is allowed on the ledger at all: it is append only.
-const ON_LEDGER: [&str; 4] = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:ConditionCheckItem"];
+const ON_LEDGER: [&str; 4] =
+    ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:ConditionCheckItem"];
 
 /// What is allowed although nothing here needs it, and why.
 const UNSEEN: [(&str, &str, &str, &str); 4] = [
@@ -63,20 +65,25 @@ async fn every_function_may_do_what_it_does_and_no_more() {
             format!("{function} {what} {} on {}", permission.action, permission.resource)
         };
         wrong.extend(needed.difference(granted).map(|missing| shown("may not", missing)));
-        let unused = granted.difference(needed).filter(|permission| !is_explained(function, permission));
+        let unused =
+            granted.difference(needed).filter(|permission| !is_explained(function, permission));
         wrong.extend(unused.map(|unused| shown("never needs", unused)));
         let forbidden = granted.iter().filter(|permission| {
-            permission.resource.contains("-ledger") && !ON_LEDGER.contains(&permission.action.as_str())
+            permission.resource.contains("-ledger")
+                && !ON_LEDGER.contains(&permission.action.as_str())
         });
         wrong.extend(forbidden.map(|forbidden| shown("must not", forbidden)));
     }
     let explained_for_nothing = UNSEEN.iter().filter(|(function, action, table, _)| {
-        let is_it = |permission: &&Permission| permission.action == *action && permission.resource.ends_with(table);
+        let is_it = |permission: &&Permission| {
+            permission.action == *action && permission.resource.ends_with(table)
+        };
         !granted[*function].iter().any(|permission| is_it(&permission))
             || needed[*function].iter().any(|permission| is_it(&permission))
     });
     wrong.extend(
-        explained_for_nothing.map(|(function, action, ..)| format!("{function} {action} needs no explanation")),
+        explained_for_nothing
+            .map(|(function, action, ..)| format!("{function} {action} needs no explanation")),
     );
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert_eq!(granted.len(), world.cloud.wiring().functions.len());
@@ -96,8 +103,14 @@ fn granted(world: &World) -> Permissions {
     let resolver = Resolver::new(&template, parameters.into());
     let texts = |value: &Value| -> Vec<String> {
         match value {
-            Value::Array(items) => items.iter().map(|item| item.as_str().unwrap().to_owned()).collect(),
-            one @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            Value::Array(items) => {
+                items.iter().map(|item| item.as_str().unwrap().to_owned()).collect()
+            }
+            one @ (Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Object(_)) => {
                 vec![one.as_str().unwrap_or_else(|| panic!("not resolved: {one}")).to_owned()]
             }
         }
@@ -125,7 +138,10 @@ fn granted(world: &World) -> Permissions {
                 assert_eq!(statement["Effect"], "Allow", "{logical_id}");
                 for resource in texts(&statement["Resource"]) {
                     for action in texts(&statement["Action"]) {
-                        assert!(!action.contains('*') && !resource.contains('*'), "{logical_id}: {action} {resource}");
+                        assert!(
+                            !action.contains('*') && !resource.contains('*'),
+                            "{logical_id}: {action} {resource}"
+                        );
                         of_function.insert(Permission { action, resource: resource.clone() });
                     }
                 }
@@ -135,16 +151,25 @@ fn granted(world: &World) -> Permissions {
     granted
 }
 
-/// What Lambda does in a function's name is on the function's own log, queue and stream, and no more than it does.
-fn check_lambdas_own(logical_id: &str, statements: &[Value], texts: &dyn Fn(&Value) -> Vec<String>) {
+/// What Lambda does in a function's name is on the function's own log, queue and stream, and no
+/// more than it does.
+fn check_lambdas_own(
+    logical_id: &str,
+    statements: &[Value],
+    texts: &dyn Fn(&Value) -> Vec<String>,
+) {
     for statement in statements {
         assert_eq!(statement["Effect"], "Allow", "{logical_id}");
         for action in texts(&statement["Action"]) {
             let expected = match action.as_str() {
                 "logs:CreateLogStream" | "logs:PutLogEvents" => "log-group",
                 "sqs:SendMessage" => "-dead-letters",
-                "sqs:ReceiveMessage" | "sqs:DeleteMessage" | "sqs:GetQueueAttributes" => "-hourly-debit",
-                "dynamodb:DescribeStream" | "dynamodb:GetRecords" | "dynamodb:GetShardIterator" => "-ledger/stream/",
+                "sqs:ReceiveMessage" | "sqs:DeleteMessage" | "sqs:GetQueueAttributes" => {
+                    "-hourly-debit"
+                }
+                "dynamodb:DescribeStream" | "dynamodb:GetRecords" | "dynamodb:GetShardIterator" => {
+                    "-ledger/stream/"
+                }
                 "dynamodb:ListStreams" => "-ledger/stream/*",
                 // They are on no resource.
                 "xray:PutTraceSegments" | "xray:PutTelemetryRecords" => "*",
@@ -175,9 +200,17 @@ async fn everything_happens(world: &World) {
     the_operator_does_everything(world).await;
     a_deployment_is_checked(world).await;
 
-    // Whoever looks at an account first settles what has been due for weeks: it purges and bills meters.
-    let whoever_settles =
-        ["resources", "account", "admin", "auto-refill", "stripe-webhook", "hourly-debit", "lifecycle"];
+    // Whoever looks at an account first settles what has been due for weeks: it purges and bills
+    // meters.
+    let whoever_settles = [
+        "resources",
+        "account",
+        "admin",
+        "auto-refill",
+        "stripe-webhook",
+        "hourly-debit",
+        "lifecycle",
+    ];
     for function in whoever_settles {
         let customer = world.customer(function);
         with_much_due(&customer).await;
@@ -203,12 +236,16 @@ async fn with_much_due(customer: &Customer<'_>) {
 
 async fn report_usage(customer: &Customer<'_>, project: &str) {
     let project = project.rsplit('/').next().unwrap();
-    let platform = customer.world.api.with_token(token(&customer.world.cloud, "platform", PLATFORM));
+    let platform =
+        customer.world.api.with_token(token(&customer.world.cloud, "platform", PLATFORM));
     for reading in ["10", "20"] {
         let body = json!({"project": project, "sku": "tokens", "reading": reading}).to_string();
         let (key, account) = (key(), customer.account.as_str());
-        let headers =
-            [("content-type", "application/json"), ("idempotency-key", key.as_str()), ("tollgate-account", account)];
+        let headers = [
+            ("content-type", "application/json"),
+            ("idempotency-key", key.as_str()),
+            ("tollgate-account", account),
+        ];
         platform.send("POST", "/v1/usage", &headers, body).await.unwrap().success().unwrap();
     }
 }
@@ -228,8 +265,10 @@ async fn settles(customer: &Customer<'_>, function: &str) {
         "admin" => customer.bonus("1.00").await,
         "stripe-webhook" => customer.top_up("10.00").await,
         "auto-refill" => {
-            let event = json!({"time": "2026-12-08T10:00:00Z", "detail": {"account": customer.account}});
-            let answer = world.api.write("POST", "/local/functions/auto-refill", &event).await.unwrap();
+            let event =
+                json!({"time": "2026-12-08T10:00:00Z", "detail": {"account": customer.account}});
+            let answer =
+                world.api.write("POST", "/local/functions/auto-refill", &event).await.unwrap();
             assert_eq!(answer.status, 200, "{}", answer.json());
         }
         "hourly-debit" => assert_eq!(world.settle_slice("hourly-debit", LATER).await.status, 200),
@@ -258,7 +297,8 @@ async fn a_customer_uses_everything(world: &World) {
     alice.write("POST", &format!("{page}/cancel"), &Value::Null).await;
 
     let project = alice.project().await;
-    // At $4.00 an hour the balance falls below the threshold. The event of it is lost, so lifecycle asks for the refill.
+    // At $4.00 an hour the balance falls below the threshold. The event of it is lost, so lifecycle
+    // asks for the refill.
     world.fault(json!({"fault": "drop", "delivery": "event", "times": 0}));
     let gpu = alice.start(&project, "gpu").await;
     world.cloud.idle().await;
@@ -302,7 +342,12 @@ async fn a_payment_is_refunded_and_disputed(world: &World) {
     let payment = bob.payment("topup");
     world.stripe().refund_in_dashboard(&payment, Some(1_000)).unwrap();
     world.cloud.idle().await;
-    let dispute = NewDispute { payment, amount: None, reason: "fraudulent".to_owned(), kind: DisputeKind::Chargeback };
+    let dispute = NewDispute {
+        payment,
+        amount: None,
+        reason: "fraudulent".to_owned(),
+        kind: DisputeKind::Chargeback,
+    };
     let dispute = world.stripe().dispute(&dispute).unwrap();
     world.cloud.idle().await;
     world.stripe().close_dispute(&dispute, DisputeEnd::Won).unwrap();
@@ -321,13 +366,22 @@ async fn the_operator_does_everything(world: &World) {
     let correction = json!({"amount": "5.00", "reason": "a test"});
     world.write(&world.operator, "POST", &format!("{account}/correction"), &correction).await;
     for action in ["freeze", "unfreeze", "suspend", "resume"] {
-        world.ask(&world.operator, "POST", &format!("{account}/{action}"), &json!({"reason": "a test"})).await;
+        world
+            .ask(
+                &world.operator,
+                "POST",
+                &format!("{account}/{action}"),
+                &json!({"reason": "a test"}),
+            )
+            .await;
     }
     world.read(&world.operator, account).await;
     world.read(&world.operator, &format!("{account}/verify")).await;
     let payment = carol.payment("topup");
     world.read(&world.operator, &format!("/v1/admin/payments/{payment}")).await;
-    world.ask(&world.operator, "POST", &format!("{account}/close"), &json!({"reason": "a test"})).await;
+    world
+        .ask(&world.operator, "POST", &format!("{account}/close"), &json!({"reason": "a test"}))
+        .await;
 }
 
 /// The local cloud has no CloudFormation, which would ask when the stack is made.
@@ -337,10 +391,14 @@ async fn a_deployment_is_checked(world: &World) {
     world.write(&world.operator, "POST", "/local/functions/deployment-check", &request).await;
     let answers = cloudformation.take();
     assert_eq!(answers.len(), 1, "{answers:?}");
-    assert_eq!((&answers[0]["Status"], &answers[0]["RequestId"]), (&json!("SUCCESS"), &request["RequestId"]));
+    assert_eq!(
+        (&answers[0]["Status"], &answers[0]["RequestId"]),
+        (&json!("SUCCESS"), &request["RequestId"])
+    );
 }
 
-/// Whatever a function reports under `alarm = "…"` wakes somebody, and no alarm waits for what nothing reports.
+/// Whatever a function reports under `alarm = "…"` wakes somebody, and no alarm waits for what
+/// nothing reports.
 #[test]
 fn every_alarm_in_the_sources_has_an_alarm_in_the_template() {
     let template = Template::of_this_repository().unwrap();

@@ -1,4 +1,5 @@
-//! Things that happen at the same moment: whatever order they are put in, everything is charged and credited once.
+//! Things that happen at the same moment: whatever order they are put in, everything is charged and
+//! credited once.
 
 use serde_json::{Value, json};
 use tollgate_local::api::Answer;
@@ -81,10 +82,19 @@ async fn an_hour_a_stop_a_start_and_a_payment_at_once_are_put_in_an_order() {
         );
         assert_eq!(settled.json()["batchItemFailures"], json!([]), "{}", settled.json());
         world.cloud.idle().await;
-        // The one that was stopped costs nothing for an hour that it did not begin, the new one a whole one.
+        // The one that was stopped costs nothing for an hour that it did not begin, the new one a
+        // whole one.
         let expected = 100 - 4 + i64::from(round) * (10 - 4);
         assert_eq!(alice.balance().await, format!("{expected}.00"), "{:#?}", alice.diary());
-        assert_eq!(world.told_to_platform("alice").await.iter().filter(|shown| *shown == "gpu running").count(), 1);
+        assert_eq!(
+            world
+                .told_to_platform("alice")
+                .await
+                .iter()
+                .filter(|shown| *shown == "gpu running")
+                .count(),
+            1
+        );
         runs = started;
     }
     check(&[&alice]).await;
@@ -99,8 +109,10 @@ async fn of_two_starts_that_one_credit_covers_one_is_refused() {
         let path = format!("{project}/resources");
         let wish = json!({"sku": "gpu", "name": "one", "start": true});
         let (first, second) = (key(), key());
-        let (first, second) =
-            tokio::join!(post(&customer, &path, &first, &wish), post(&customer, &path, &second, &wish));
+        let (first, second) = tokio::join!(
+            post(&customer, &path, &first, &wish),
+            post(&customer, &path, &second, &wish)
+        );
         let mut statuses = [first.status, second.status];
         statuses.sort_unstable();
         assert_eq!(statuses, [201, 402], "{first:?} {second:?}");
@@ -122,7 +134,8 @@ async fn a_request_that_is_sent_twice_at_once_is_carried_out_once_and_answered_t
         let path = format!("{project}/resources");
         let wish = json!({"sku": "gpu", "name": "one", "start": true});
         let key = key();
-        let (first, second) = tokio::join!(post(&customer, &path, &key, &wish), post(&customer, &path, &key, &wish));
+        let (first, second) =
+            tokio::join!(post(&customer, &path, &key, &wish), post(&customer, &path, &key, &wish));
         assert_eq!((first.status, second.status), (201, 201), "{first:?} {second:?}");
         assert_eq!(first.json(), second.json());
         assert_eq!(customer.story(), ["opened 0 0", "bonus 50 50", "started -4 46"]);
@@ -141,10 +154,12 @@ async fn a_refill_that_is_asked_for_many_times_at_once_charges_once() {
         customer.top_up_with_refill("13.00", "10.00", "15.00").await;
         let project = customer.project().await;
         // Nobody hears of it but who is asked below.
-        world.fault(json!({"fault": "drop", "delivery": "event", "name": "BalanceLow", "times": 0}));
+        world
+            .fault(json!({"fault": "drop", "delivery": "event", "name": "BalanceLow", "times": 0}));
         customer.start(&project, "gpu").await;
         world.cloud.idle().await;
-        let event = json!({"time": "2026-11-22T10:00:00Z", "detail": {"account": customer.account}});
+        let event =
+            json!({"time": "2026-11-22T10:00:00Z", "detail": {"account": customer.account}});
         let wanted = || world.api.write("POST", "/local/functions/auto-refill", &event);
         let answers = tokio::join!(wanted(), wanted(), wanted(), wanted());
         for answer in [answers.0, answers.1, answers.2, answers.3] {

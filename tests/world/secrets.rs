@@ -1,4 +1,5 @@
-//! Stripe's secrets: read when they are needed, and again once they were replaced, without a deployment.
+//! Stripe's secrets: read when they are needed, and again once they were replaced, without a
+//! deployment.
 
 use serde_json::{Value, json};
 use tollgate_local::api::Api;
@@ -9,7 +10,10 @@ use crate::support::{GOOD_CARD, Processes, World};
 /// How often a function has read the secret.
 fn reads(world: &World, function: &str) -> usize {
     let calls = world.cloud.calls(0);
-    calls.iter().filter(|call| call.function == function && call.service == "secretsmanager").count()
+    calls
+        .iter()
+        .filter(|call| call.function == function && call.service == "secretsmanager")
+        .count()
 }
 
 #[tokio::test]
@@ -17,7 +21,11 @@ async fn a_function_of_which_few_requests_need_stripe_reads_the_secret_for_these
     let world = World::new(Processes::One).await;
     let alice = world.customer("alice");
     alice.read("/v1/balance").await;
-    assert_eq!((reads(&world, "account"), reads(&world, "admin")), (0, 0), "prices were written, a balance was read");
+    assert_eq!(
+        (reads(&world, "account"), reads(&world, "admin")),
+        (0, 0),
+        "prices were written, a balance was read"
+    );
     alice.write("PUT", "/v1/account", &json!({"email": "alice@example.test"})).await;
     alice.write("POST", "/v1/payment-methods/sessions", &Value::Null).await;
     let health = world.read(&world.operator, "/v1/admin/health").await;
@@ -65,12 +73,19 @@ async fn a_deployment_is_told_that_its_secret_holds_no_key_and_the_next_that_it_
     let check = "/local/functions/deployment-check";
     for (key, expected) in [("pk_test_wrong", "FAILED"), ("sk_test_local", "SUCCESS")] {
         world.cloud.put_stripe_secret(key, &[]);
-        let answered = world.write(&world.operator, "POST", check, &cloudformation.request("Update")).await;
+        let answered =
+            world.write(&world.operator, "POST", check, &cloudformation.request("Update")).await;
         assert_eq!(cloudformation.take(), std::slice::from_ref(&answered));
         assert_eq!(answered["Status"], expected, "{answered}");
-        let names_it = answered["Reason"].as_str().unwrap().contains("(STRIPE_SECRET_ARN) cannot be used");
-        assert_eq!((names_it, answered.to_string().contains(key)), (expected == "FAILED", false), "{answered}");
+        let names_it =
+            answered["Reason"].as_str().unwrap().contains("(STRIPE_SECRET_ARN) cannot be used");
+        assert_eq!(
+            (names_it, answered.to_string().contains(key)),
+            (expected == "FAILED", false),
+            "{answered}"
+        );
     }
-    let no_request = world.api.write("POST", check, &json!({"RequestType": "Create"})).await.unwrap();
+    let no_request =
+        world.api.write("POST", check, &json!({"RequestType": "Create"})).await.unwrap();
     assert_eq!((no_request.status, cloudformation.take().len()), (502, 0), "{}", no_request.json());
 }

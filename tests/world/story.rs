@@ -27,12 +27,17 @@ async fn a_customer_pays_runs_is_refilled_declined_suspended_at_the_second_and_r
     shows(&alice, "11.80", "good", json!("2026-11-22T16:00:00Z")).await;
 
     // From now on the card is declined: at 16:00, and after each hour's pause again.
-    let decline = CardRule { decline_code: "insufficient_funds".to_owned(), network_advice_code: None };
+    let decline =
+        CardRule { decline_code: "insufficient_funds".to_owned(), network_advice_code: None };
     world.stripe().decline_card(GOOD_CARD, Some(decline));
     world.at_time("18:50:00").await;
     world.no_faults();
     let refill = alice.read("/v1/auto-refill").await;
-    assert_eq!((&refill["state"], &refill["until"]), (&json!("wanted"), &json!("2026-11-22T19:00:00Z")), "{refill}");
+    assert_eq!(
+        (&refill["state"], &refill["until"]),
+        (&json!("wanted"), &json!("2026-11-22T19:00:00Z")),
+        "{refill}"
+    );
     world.at_time("18:56:59").await;
     assert_eq!(world.told_to_platform("alice").await, ["gpu running"]);
     shows(&alice, "0.00", "good", json!("2026-11-22T18:57:00Z")).await;
@@ -62,7 +67,11 @@ async fn a_customer_pays_runs_is_refilled_declined_suspended_at_the_second_and_r
     // The fourth decline in a row is the last.
     world.at_time("19:01:00").await;
     let refill = alice.read("/v1/auto-refill").await;
-    assert_eq!((&refill["state"], &refill["why"]), (&json!("paused"), &json!("failures")), "{refill}");
+    assert_eq!(
+        (&refill["state"], &refill["why"]),
+        (&json!("paused"), &json!("failures")),
+        "{refill}"
+    );
 
     // Another card pays; what was suspended is started again, and pays from then on.
     world.at_time("19:30:00").await;
@@ -95,7 +104,9 @@ async fn a_customer_is_warned_a_day_before_everything_is_deleted() {
     world.without_schedule("lifecycle");
     world.at(utc_datetime!(2026-11-24 11:14)).await;
     world.no_faults();
-    let names = |notices: Vec<(String, Value)>| notices.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let names = |notices: Vec<(String, Value)>| {
+        notices.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
     assert_eq!(names(bob.notices().await), ["CreditLow", "Suspended"]);
     world.at(utc_datetime!(2026-11-24 11:15)).await;
     let told = bob.notices().await;
@@ -115,13 +126,26 @@ async fn support_finds_a_top_up_by_each_id_that_stripe_has_for_it() {
     let transactions = alice.read("/v1/transactions").await;
     let mut rows = transactions["items"].as_array().unwrap().iter();
     let topup = rows.find(|row| row["type"] == "topup").unwrap_or_else(|| panic!("{transactions}"));
-    for (object, prefix) in [("session", "cs_"), ("invoice", "in_"), ("charge", "ch_"), ("payment_intent", "pi_")] {
+    for (object, prefix) in
+        [("session", "cs_"), ("invoice", "in_"), ("charge", "ch_"), ("payment_intent", "pi_")]
+    {
         let id = topup["stripe"][object].as_str().unwrap_or_else(|| panic!("no {object}: {topup}"));
         assert!(id.starts_with(prefix), "{id} is a {object}");
         let found = world.read(&world.operator, &format!("/v1/admin/payments/{id}")).await;
-        assert_eq!((&found["id"], &found["account"], &found["row"]["id"]), (&json!(id), &json!("alice"), &topup["id"]));
-        assert_eq!((&found["row"]["type"], &found["row"]["amount"]), (&json!("topup"), &json!("25.00")), "{found}");
-        assert_eq!((&found["stripe"]["id"], &found["stripe_error"]), (&json!(id), &Value::Null), "{found}");
+        assert_eq!(
+            (&found["id"], &found["account"], &found["row"]["id"]),
+            (&json!(id), &json!("alice"), &topup["id"])
+        );
+        assert_eq!(
+            (&found["row"]["type"], &found["row"]["amount"]),
+            (&json!("topup"), &json!("25.00")),
+            "{found}"
+        );
+        assert_eq!(
+            (&found["stripe"]["id"], &found["stripe_error"]),
+            (&json!(id), &Value::Null),
+            "{found}"
+        );
     }
 }
 

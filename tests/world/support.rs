@@ -99,7 +99,8 @@ impl World {
         Customer { world: self, account: account.to_owned(), api }
     }
 
-    /// What a client does: the request with one key, again while it is not answered by the function.
+    /// What a client does: the request with one key, again while it is not answered by the
+    /// function.
     pub(crate) async fn ask(&self, api: &Api, method: &str, path: &str, body: &Value) -> Answer {
         let key = key();
         let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
@@ -138,8 +139,11 @@ impl World {
     pub(crate) async fn told_to_platform(&self, account: &str) -> Vec<String> {
         let platform = self.api.with_token(token(&self.cloud, "platform", PLATFORM));
         let told = self.read(&platform, &format!("/v1/platform/resources?account={account}")).await;
-        let resources = told["items"][0]["resources"].as_array().unwrap_or_else(|| panic!("{told}")).iter();
-        let shown = |resource: &Value| format!("{} {}", resource["sku"], resource["state"]).replace('"', "");
+        let resources =
+            told["items"][0]["resources"].as_array().unwrap_or_else(|| panic!("{told}")).iter();
+        let shown = |resource: &Value| {
+            format!("{} {}", resource["sku"], resource["state"]).replace('"', "")
+        };
         resources.map(shown).collect()
     }
 
@@ -178,7 +182,9 @@ impl World {
     /// From now on only webhooks of this type arrive; the others come again after five minutes.
     pub(crate) fn only_webhook(&self, event: &str) {
         // Of several faults the first that fits happens.
-        self.fault(json!({"fault": "delay", "by": "0s", "delivery": "webhook", "name": event, "times": 0}));
+        self.fault(
+            json!({"fault": "delay", "by": "0s", "delivery": "webhook", "name": event, "times": 0}),
+        );
         self.fault(json!({"fault": "drop", "delivery": "webhook", "times": 0}));
     }
 
@@ -187,9 +193,14 @@ impl World {
         let schedules = &self.cloud.wiring().schedules;
         let binary = |name: &str| {
             let functions = &self.cloud.wiring().functions;
-            functions.iter().find(|function| function.name == name).map(|function| function.binary.clone())
+            functions
+                .iter()
+                .find(|function| function.name == name)
+                .map(|function| function.binary.clone())
         };
-        let of_function = schedules.iter().find(|schedule| binary(schedule.target.name()).as_deref() == Some(function));
+        let of_function = schedules
+            .iter()
+            .find(|schedule| binary(schedule.target.name()).as_deref() == Some(function));
         let name = &of_function.unwrap().name;
         self.fault(json!({"fault": "drop", "delivery": "schedule", "name": name, "times": 0}));
     }
@@ -204,7 +215,9 @@ pub(crate) fn today(time: &str) -> UtcDateTime {
 /// A token for an account; no scope if it is empty.
 pub(crate) fn token(cloud: &Cloud, account: &str, scope: &str) -> String {
     let scope = (!scope.is_empty()).then(|| scope.to_owned());
-    cloud.token(&TokenRequest { account: account.to_owned(), scope, ..TokenRequest::default() }).unwrap()
+    cloud
+        .token(&TokenRequest { account: account.to_owned(), scope, ..TokenRequest::default() })
+        .unwrap()
 }
 
 /// A new idempotency key.
@@ -280,15 +293,20 @@ impl Customer<'_> {
         self.read("/v1/balance").await["balance"].as_str().unwrap().to_owned()
     }
 
-    /// What the bus was told that the customer should read in a mail, in the order of the rows, each once.
+    /// What the bus was told that the customer should read in a mail, in the order of the rows,
+    /// each once.
     pub(crate) async fn notices(&self) -> Vec<(String, Value)> {
         let all = self.world.api.get("/local/events").await.unwrap().json();
         let events = all["events"].as_array().unwrap().iter().map(|kept| &kept["event"]);
-        let is_ours =
-            |event: &&Value| event["detail"]["account"] == self.account && event["detail"]["notice"].is_object();
+        let is_ours = |event: &&Value| {
+            event["detail"]["account"] == self.account && event["detail"]["notice"].is_object()
+        };
         let by_row = |event: &Value| {
             let name = event["detail-type"].as_str().unwrap().to_owned();
-            ((event["detail"]["seq"].as_u64().unwrap(), name.clone()), (name, event["detail"]["notice"].clone()))
+            (
+                (event["detail"]["seq"].as_u64().unwrap(), name.clone()),
+                (name, event["detail"]["notice"].clone()),
+            )
         };
         events.filter(is_ours).map(by_row).collect::<BTreeMap<_, _>>().into_values().collect()
     }
@@ -317,7 +335,9 @@ impl Customer<'_> {
 
     /// The same with the time of day of each.
     pub(crate) fn diary(&self) -> Vec<String> {
-        let time = |row: &Value| UtcDateTime::from_unix_timestamp(row["at"].as_i64().unwrap()).unwrap().time();
+        let time = |row: &Value| {
+            UtcDateTime::from_unix_timestamp(row["at"].as_i64().unwrap()).unwrap().time()
+        };
         let entry = |row: &Value| {
             let (hour, minute, second) = time(row).as_hms();
             format!("{hour:02}:{minute:02}:{second:02} {}", meaning(row))

@@ -1,5 +1,5 @@
-//! Half an hour of two customers, undisturbed, and with everything twice, late, out of order, lost or throttled: the ledger
-//! is the same.
+//! Half an hour of two customers, undisturbed, and with everything twice, late, out of order, lost
+//! or throttled: the ledger is the same.
 
 use serde_json::{Value, json};
 use tollgate_local::stripe::{DeliveryPlan, DisputeEnd, DisputeKind, NewDispute, Order};
@@ -57,7 +57,8 @@ async fn live(world: &World) {
     world.at_time("12:13:00").await;
     let payment = alice.payment("auto_refill");
     let (reason, kind) = ("fraudulent".to_owned(), DisputeKind::Chargeback);
-    let dispute = world.stripe().dispute(&NewDispute { payment, amount: None, reason, kind }).unwrap();
+    let dispute =
+        world.stripe().dispute(&NewDispute { payment, amount: None, reason, kind }).unwrap();
     // Bob's credit ends on the way.
     world.at_time("12:20:00").await;
     world.stripe().close_dispute(&dispute, DisputeEnd::Won).unwrap();
@@ -144,11 +145,16 @@ async fn everything_comes_late() {
 async fn answers_of_dynamodb_and_of_stripe_are_lost_and_their_calls_throttled() {
     let writes = ["PutItem", "UpdateItem", "TransactWriteItems"];
     let lost = |operation: &str| json!({"fault": "lose_answer", "service": "dynamodb", "operation": operation});
-    let throttled = |table: &str| json!({"fault": "throttle", "service": "dynamodb", "table": table});
+    let throttled =
+        |table: &str| json!({"fault": "throttle", "service": "dynamodb", "table": table});
     let stripe = |fault: &str| json!({"fault": fault, "service": "stripe"});
     tokio::join!(
         live_with_calls(writes.map(|operation| (lost(operation), 5)).into()),
         live_with_calls(vec![(throttled("ledger"), 17), (throttled("accounts"), 70)]),
-        live_with_calls(vec![(stripe("lose_answer"), 4), (stripe("throttle"), 7), (stripe("lose_call"), 9)]),
+        live_with_calls(vec![
+            (stripe("lose_answer"), 4),
+            (stripe("throttle"), 7),
+            (stripe("lose_call"), 9)
+        ]),
     );
 }

@@ -1,4 +1,5 @@
-//! `GET` and `PUT /v1/auto-refill`: what is agreed about refills from the saved card, and how they stand.
+//! `GET` and `PUT /v1/auto-refill`: what is agreed about refills from the saved card, and how they
+//! stand.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use tollgate::api::{Answer, Failed, OnAccount};
@@ -17,7 +18,8 @@ use tollgate::timestamp::Timestamp;
 
 use crate::last_attempt::{LastAttempt, last_attempt};
 
-/// An amount that lasts less than this many hours is worth a word: refills would come more than once a day.
+/// An amount that lasts less than this many hours is worth a word: refills would come more than
+/// once a day.
 const HOURS_WARNING: i64 = 24;
 
 /// The state in which the customer has to do something.
@@ -69,9 +71,11 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     if shown.state == NEEDS_CUSTOMER {
         let attempt = state.refill.attempt.as_ref().map(|attempt| attempt.number);
         let confirmation = billing.store.customer_profile(on.account()).await?.confirmation;
-        shown.confirm_url = confirmation.filter(|asked| Some(asked.attempt) == attempt).map(|asked| asked.url);
+        shown.confirm_url =
+            confirmation.filter(|asked| Some(asked.attempt) == attempt).map(|asked| asked.url);
     }
-    shown.last_attempt = last_attempt(billing, on.account(), &state, shown.confirm_url.clone()).await?;
+    shown.last_attempt =
+        last_attempt(billing, on.account(), &state, shown.confirm_url.clone()).await?;
     Answer::ok(&shown)
 }
 
@@ -81,7 +85,8 @@ pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed
     body.check()?;
     let on = OnAccount::of_caller(billing, call)?;
     if let Some(card) = body.payment_method.iter().flatten().next() {
-        // Only a card that is shown to the customer: Stripe would refuse others each time, and nobody learns of them.
+        // Only a card that is shown to the customer: Stripe would refuse others each time, and
+        // nobody learns of them.
         let profile = billing.store.customer_profile(on.account()).await?;
         if !profile.cards.iter().any(|known| known.id == *card) {
             return Err(Problem::new(Code::NotFound, "There is no such payment method.").into());
@@ -98,7 +103,10 @@ impl Body {
     fn check(&self) -> Result<(), Problem> {
         let card = self.payment_method.iter().flatten().find(|card| !is_card(card));
         card.map_or(Ok(()), |_| {
-            Err(Problem::new(Code::InvalidBody, "payment_method: the id of a saved card, such as pm_123."))
+            Err(Problem::new(
+                Code::InvalidBody,
+                "payment_method: the id of a saved card, such as pm_123.",
+            ))
         })
     }
 
@@ -110,7 +118,8 @@ impl Body {
         let is_on = self.enabled.unwrap_or(agreed.is_some());
         let terms = threshold.zip(amount);
         // Terms are agreed to when refills are switched on, and are not kept for later.
-        let is_half = if is_on { terms.is_none() } else { self.threshold.is_some() || self.amount.is_some() };
+        let is_half =
+            if is_on { terms.is_none() } else { self.threshold.is_some() || self.amount.is_some() };
         if is_half {
             return Err(Refusal::RefillTermsNeeded);
         }
@@ -128,7 +137,9 @@ fn is_card(card: &CardId) -> bool {
 }
 
 /// Tells `null` from what is left out.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -173,9 +184,11 @@ fn progress(state: &AccountState, policy: &Policy, now: Timestamp) -> Progress {
     let refill = &state.refill;
     if let Some(attempt) = &refill.attempt {
         return match attempt.void_at {
-            Some(void_at) => {
-                Progress { state: NEEDS_CUSTOMER, why: Some("confirmation"), until: Some(void_at.to_string()) }
-            }
+            Some(void_at) => Progress {
+                state: NEEDS_CUSTOMER,
+                why: Some("confirmation"),
+                until: Some(void_at.to_string()),
+            },
             None => Progress::of("charging", None),
         };
     }
@@ -187,7 +200,9 @@ fn progress(state: &AccountState, policy: &Policy, now: Timestamp) -> Progress {
     }
     match (refill.wanted, refill.retry_at) {
         (Some(_), _) => Progress::of("wanted", None),
-        (None, Some(retry_at)) => Progress { state: "wanted", why: Some("limit"), until: Some(retry_at.to_string()) },
+        (None, Some(retry_at)) => {
+            Progress { state: "wanted", why: Some("limit"), until: Some(retry_at.to_string()) }
+        }
         (None, None) => Progress::of("idle", None),
     }
 }
@@ -210,7 +225,9 @@ fn paused(state: &AccountState, policy: &Policy, now: Timestamp) -> Option<&'sta
     }
     match &state.standing {
         Standing::Good => None,
-        Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff => Some("suspended"),
+        Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff => {
+            Some("suspended")
+        }
         Standing::Suspended(_) => is_off_too_long(state, policy, now).then_some("off_too_long"),
         Standing::Deleting(_) | Standing::Deleted(_) => Some("deleted"),
         Standing::Closed => Some("closed"),

@@ -1,5 +1,5 @@
-//! `GET /v1/balance`: what there is, what it goes for, and how long it lasts. The account is settled first, so that what
-//! is shown is true now.
+//! `GET /v1/balance`: what there is, what it goes for, and how long it lasts. The account is
+//! settled first, so that what is shown is true now.
 
 use serde::Serialize;
 use tollgate::api::{Answer, Failed, OnAccount};
@@ -57,8 +57,16 @@ fn balance(view: &View<'_>) -> Result<Balance, Refusal> {
         rate_per_hour: runway.rate_per_hour.shown(),
         standing: state.standing.name(),
         frozen: !state.frozen.is_empty(),
-        runway: ShownRunway { zero_at: shown(runway.zero_at), deleted_at: shown(runway.deleted_at) },
-        grants: state.grants.iter().filter(|grant| grant.remaining.is_positive()).map(shown_grant).collect(),
+        runway: ShownRunway {
+            zero_at: shown(runway.zero_at),
+            deleted_at: shown(runway.deleted_at),
+        },
+        grants: state
+            .grants
+            .iter()
+            .filter(|grant| grant.remaining.is_positive())
+            .map(shown_grant)
+            .collect(),
     })
 }
 

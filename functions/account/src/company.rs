@@ -1,5 +1,5 @@
-//! `GET` and `PUT /v1/company`: what invoices say of the customer. It stands in the profile and is written through to Stripe;
-//! before there is a customer there, it is kept for when there is one.
+//! `GET` and `PUT /v1/company`: what invoices say of the customer. It stands in the profile and is
+//! written through to Stripe; before there is a customer there, it is kept for when there is one.
 
 use tollgate::api::{self, Answer, Failed, OnAccount};
 use tollgate::http::Call;
@@ -17,7 +17,8 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     Answer::ok(&billing.store.profile(on.account()).await?.company)
 }
 
-/// `PUT /v1/company`: the whole of it; what is left out is nothing. What Stripe refuses changes nothing here either.
+/// `PUT /v1/company`: the whole of it; what is left out is nothing. What Stripe refuses changes
+/// nothing here either.
 pub(crate) async fn put(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
     let company: Company = call.json()?;
     let on = OnAccount::of_caller(&clients.billing, call)?;
@@ -29,16 +30,21 @@ pub(crate) async fn put(clients: &Clients, call: &Call) -> Result<Answer, Failed
         let set_before = store.profile(account).await?.company;
         let before = store.customer_profile(account).await?.customer;
         if let Some(customer) = &before {
-            let told =
-                desk(clients, call).await?.write_company(account, customer, &set_before, &company, &request).await;
+            let told = desk(clients, call)
+                .await?
+                .write_company(account, customer, &set_before, &company, &request)
+                .await;
             told.map_err(refused)?;
         }
         store.set_company(account, &company).await?;
-        // Who makes a customer reads the profile before and after; if it did both before this was written, it is told here.
+        // Who makes a customer reads the profile before and after; if it did both before this was
+        // written, it is told here.
         let after = store.customer_profile(account).await?.customer;
         if let Some(customer) = after.filter(|after| Some(after) != before.as_ref()) {
-            let told =
-                desk(clients, call).await?.write_company(account, &customer, &set_before, &company, &request).await;
+            let told = desk(clients, call)
+                .await?
+                .write_company(account, &customer, &set_before, &company, &request)
+                .await;
             told.map_err(refused)?;
         }
         Answer::ok(&company)
@@ -48,8 +54,12 @@ pub(crate) async fn put(clients: &Clients, call: &Call) -> Result<Answer, Failed
 
 fn refused(why: NotTold) -> Failed {
     match why {
-        NotTold::TaxId(why) => Problem::new(Code::TaxIdRefused, why).with("parameter", "tax_id").into(),
-        NotTold::Address(why) => Problem::new(Code::AddressRefused, why).with("parameter", "address").into(),
+        NotTold::TaxId(why) => {
+            Problem::new(Code::TaxIdRefused, why).with("parameter", "tax_id").into()
+        }
+        NotTold::Address(why) => {
+            Problem::new(Code::AddressRefused, why).with("parameter", "address").into()
+        }
         NotTold::Failure(failure) => failure.into(),
     }
 }

@@ -3,7 +3,8 @@
 use tollgate::money::Usd;
 use tollgate::transaction::Transaction;
 
-const HEADER: [&str; 8] = ["at", "type", "amount", "balance_after", "description", "id", "payment_intent", "invoice"];
+const HEADER: [&str; 8] =
+    ["at", "type", "amount", "balance_after", "description", "id", "payment_intent", "invoice"];
 
 /// A header and a line for each.
 pub(crate) fn table(items: &[Transaction]) -> String {
@@ -30,12 +31,17 @@ fn line(cells: [&str; 8]) -> String {
     format!("{}\r\n", cells.map(cell).join(","))
 }
 
-/// A cell that a spreadsheet would take for a formula (owasp.org, "CSV Injection") begins with an apostrophe instead; numbers
-/// stay numbers.
+/// A cell that a spreadsheet would take for a formula (owasp.org, "CSV Injection") begins with an
+/// apostrophe instead; numbers stay numbers.
 fn cell(text: &str) -> String {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<Usd>().is_err();
+    let is_formula =
+        text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<Usd>().is_err();
     let text = if is_formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+    if text.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! `GET /v1/balance/history`: the balance at the end of each hour or day. The account is settled first, so that the last
-//! point is the balance of now.
+//! `GET /v1/balance/history`: the balance at the end of each hour or day. The account is settled
+//! first, so that the last point is the balance of now.
 //!
 //! A point counts everything up to and in its second: at 11:00 the hour that begins is paid.
 
@@ -99,15 +99,21 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     let numbers = billing.store.numbers_between(on.account(), from, until).await?;
     // With the row before: its balance is the one to begin with.
     let numbers = numbers.start.saturating_sub(1)..numbers.end;
-    let Bounded::All(balances) = billing.store.balances(on.account(), numbers, READS_MAX).await? else {
+    let Bounded::All(balances) = billing.store.balances(on.account(), numbers, READS_MAX).await?
+    else {
         return Err(too_much().into());
     };
     let items = points(&balances, &ends);
-    Answer::ok(&Shown { granularity: granularity.to_string(), from: from.to_string(), to: to.to_string(), items })
+    Answer::ok(&Shown {
+        granularity: granularity.to_string(),
+        from: from.to_string(),
+        to: to.to_string(),
+        items,
+    })
 }
 
-/// The balance at each of these instants, all in order. The last point is the last balance: a row may be some seconds ahead
-/// of the request that reads it.
+/// The balance at each of these instants, all in order. The last point is the last balance: a row
+/// may be some seconds ahead of the request that reads it.
 fn points(balances: &[(Timestamp, Usd)], ends: &[Timestamp]) -> Vec<Point> {
     let (mut balance, mut rows) = (Usd::ZERO, balances.iter().peekable());
     let point = |(place, end): (usize, &Timestamp)| {

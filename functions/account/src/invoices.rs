@@ -1,8 +1,9 @@
 //! `GET /v1/invoices`: one for each credit that was paid for, newest first.
 //!
-//! Which there are, the ledger says; number and pages are Stripe's, asked for each time: their addresses expire
-//! (docs.stripe.com/invoicing/hosted-invoice-page). One call tells of all invoices of a page's time, one more of all charges
-//! without an invoice; only what is in neither is asked for by itself.
+//! Which there are, the ledger says; number and pages are Stripe's, asked for each time: their
+//! addresses expire (docs.stripe.com/invoicing/hosted-invoice-page). One call tells of all invoices
+//! of a page's time, one more of all charges without an invoice; only what is in neither is asked
+//! for by itself.
 
 use std::collections::BTreeMap;
 
@@ -27,12 +28,13 @@ use crate::{Clients, desk};
 const LIMIT_DEFAULT: u32 = 20;
 /// The most items of a page: if Stripe has to be asked for each, at some 150 ms, eight seconds.
 const LIMIT_MAX: u32 = 50;
-/// How many reads one page may cost between two payments: twenty thousand rows of 1 KB. It is then short, or empty, and
-/// says how to go on.
+/// How many reads one page may cost between two payments: twenty thousand rows of 1 KB. It is then
+/// short, or empty, and says how to go on.
 const READS_MAX: u32 = 20;
 /// The types of rows in which credit was paid for.
 const PAID_FOR: [&str; 3] = ["topup", "auto_refill", "commit"];
-/// An invoice is made up to so much before its credit: a refill waits for its customer for 23 hours at the most.
+/// An invoice is made up to so much before its credit: a refill waits for its customer for 23 hours
+/// at the most.
 const BEFORE_SECONDS: i64 = DAY;
 /// Clocks differ.
 const AFTER_SECONDS: i64 = HOUR;
@@ -82,7 +84,9 @@ pub(crate) async fn list(clients: &Clients, call: &Call) -> Result<Answer, Faile
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
     let (account, store) = (on.account(), &clients.billing.store);
-    let found = store.rows_of_types(account, 0..before, Order::NewestFirst, &PAID_FOR, limit, READS_MAX).await?;
+    let found = store
+        .rows_of_types(account, 0..before, Order::NewestFirst, &PAID_FOR, limit, READS_MAX)
+        .await?;
     let mut all = Vec::new();
     for row in &found.rows {
         if let Some(paid) = paid(row) {
@@ -100,7 +104,9 @@ pub(crate) async fn list(clients: &Clients, call: &Call) -> Result<Answer, Faile
 }
 
 fn paid(row: &Row) -> Option<Paid> {
-    let Change::Credited { payment, kind, received_cents, .. } = &row.event.change else { return None };
+    let Change::Credited { payment, kind, received_cents, .. } = &row.event.change else {
+        return None;
+    };
     let kind = match kind {
         CreditKind::TopUp | CreditKind::Commit => "topup",
         CreditKind::Refill { .. } => "auto_refill",
@@ -109,7 +115,11 @@ fn paid(row: &Row) -> Option<Paid> {
     Some(Paid { payment, invoice: None, received_cents: *received_cents, kind, at, seq: row.seq })
 }
 
-async fn shown(desk: Desk<'_>, customer: Option<&CustomerId>, all: &[Paid]) -> Result<Vec<Shown>, Failed> {
+async fn shown(
+    desk: Desk<'_>,
+    customer: Option<&CustomerId>,
+    all: &[Paid],
+) -> Result<Vec<Shown>, Failed> {
     let mut invoices: BTreeMap<String, Invoice> = BTreeMap::new();
     let mut charges: BTreeMap<String, Charge> = BTreeMap::new();
     if let (Some(customer), Some(newest), Some(oldest)) = (customer, all.first(), all.last()) {
@@ -150,7 +160,9 @@ async fn shown(desk: Desk<'_>, customer: Option<&CustomerId>, all: &[Paid]) -> R
 /// The charge that succeeded, by its payment: declined ones have no receipt.
 fn by_payment(charges: Vec<Charge>) -> BTreeMap<String, Charge> {
     let with_receipt = charges.into_iter().filter(|charge| charge.receipt_url.is_some());
-    with_receipt.filter_map(|charge| Some((charge.payment_intent.as_ref()?.id.clone(), charge))).collect()
+    with_receipt
+        .filter_map(|charge| Some((charge.payment_intent.as_ref()?.id.clone(), charge)))
+        .collect()
 }
 
 /// What is missing at Stripe is shown without its pages: the credit is ours to list.

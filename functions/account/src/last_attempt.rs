@@ -1,7 +1,7 @@
 //! What became of the last refill attempt, in a customer's words.
 //!
-//! The state tells whether one is open, and when attempts last failed and succeeded; the row of that time tells the rest. So
-//! it is found in a few reads, however long the history.
+//! The state tells whether one is open, and when attempts last failed and succeeded; the row of
+//! that time tells the rest. So it is found in a few reads, however long the history.
 
 use serde::Serialize;
 use tollgate::event::{Change, CreditKind, Decline};
@@ -77,11 +77,18 @@ pub(crate) async fn last_attempt(
     paid(billing, account, state).await
 }
 
-async fn failed(billing: &Billing, account: &AccountId, state: &AccountState) -> Result<Option<LastAttempt>, Fault> {
+async fn failed(
+    billing: &Billing,
+    account: &AccountId,
+    state: &AccountState,
+) -> Result<Option<LastAttempt>, Fault> {
     let Some(failed_at) = state.refill.failed_at else { return Ok(None) };
-    let rows = rows_of(billing, account, state, failed_at, failed_at.plus(1), "refill_failed").await?;
+    let rows =
+        rows_of(billing, account, state, failed_at, failed_at.plus(1), "refill_failed").await?;
     for row in rows {
-        let Change::RefillFailed { attempt, decline, code, .. } = &row.event.change else { continue };
+        let Change::RefillFailed { attempt, decline, code, .. } = &row.event.change else {
+            continue;
+        };
         if *attempt != state.refill.attempts_so_far {
             continue;
         }
@@ -95,11 +102,17 @@ async fn failed(billing: &Billing, account: &AccountId, state: &AccountState) ->
     Ok(None)
 }
 
-async fn paid(billing: &Billing, account: &AccountId, state: &AccountState) -> Result<Option<LastAttempt>, Fault> {
+async fn paid(
+    billing: &Billing,
+    account: &AccountId,
+    state: &AccountState,
+) -> Result<Option<LastAttempt>, Fault> {
     let day = Timestamp::default().plus(i64::from(state.refill.today.0) * DAY);
     let rows = rows_of(billing, account, state, day, day.next_day(), "auto_refill").await?;
     for row in rows {
-        let Change::Credited { kind: CreditKind::Refill { attempt, .. }, credit, .. } = &row.event.change else {
+        let Change::Credited { kind: CreditKind::Refill { attempt, .. }, credit, .. } =
+            &row.event.change
+        else {
             continue;
         };
         if *attempt == state.refill.attempts_so_far {
@@ -122,7 +135,10 @@ async fn rows_of(
 ) -> Result<Vec<Row>, Fault> {
     let numbers = billing.store.numbers_between(account, from, until).await?;
     let numbers = numbers.start..numbers.end.min(state.next_seq);
-    let found = billing.store.rows_of_types(account, numbers, Order::NewestFirst, &[kind], u32::MAX, READS_MAX).await?;
+    let found = billing
+        .store
+        .rows_of_types(account, numbers, Order::NewestFirst, &[kind], u32::MAX, READS_MAX)
+        .await?;
     Ok(found.rows)
 }
 
@@ -134,7 +150,13 @@ async fn amount_before(billing: &Billing, account: &AccountId, row: &Row) -> Res
     Ok(open.map(|open| open.amount).unwrap_or_default())
 }
 
-fn ended(row: &Row, number: u32, amount: Usd, outcome: &'static str, told: Option<Told>) -> LastAttempt {
+fn ended(
+    row: &Row,
+    number: u32,
+    amount: Usd,
+    outcome: &'static str,
+    told: Option<Told>,
+) -> LastAttempt {
     LastAttempt {
         number,
         at: row.event.at.to_string(),

@@ -1,5 +1,5 @@
-//! What the Billing page shows and sets: the account, its balance, its history, refills from the saved card, cards, invoices,
-//! and what stands on them.
+//! What the Billing page shows and sets: the account, its balance, its history, refills from the
+//! saved card, cards, invoices, and what stands on them.
 //!
 //! Most routes read the ledger alone. Stripe's client is made when the first route needs it.
 
@@ -62,7 +62,9 @@ async fn route(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
         "PUT /v1/auto-refill" => auto_refill::put(billing, call).await,
         "GET /v1/payment-methods" => payment_methods::list(clients, call).await,
         "POST /v1/payment-methods/sessions" => payment_methods::add(clients, call).await,
-        "PUT /v1/payment-methods/{id}/default" => payment_methods::make_default(clients, call).await,
+        "PUT /v1/payment-methods/{id}/default" => {
+            payment_methods::make_default(clients, call).await
+        }
         "DELETE /v1/payment-methods/{id}" => payment_methods::remove(clients, call).await,
         "POST /v1/portal-sessions" => portal::open(clients, call).await,
         "GET /v1/invoices" => invoices::list(clients, call).await,
@@ -84,11 +86,14 @@ async fn desk<'a>(clients: &'a Clients, call: &Call) -> Result<Desk<'a>, Failed>
 /// The address that a customer at Stripe is made with.
 async fn email(on: &OnAccount<'_>) -> Result<Email, Failed> {
     let why = "Set an e-mail address first: receipts and warnings go there.";
-    let problem = || Problem::new(Code::EmailRequired, why).with_action(json!({"set_email": "PUT /v1/account"}));
+    let problem = || {
+        Problem::new(Code::EmailRequired, why).with_action(json!({"set_email": "PUT /v1/account"}))
+    };
     Ok(on.email().await?.ok_or_else(problem)?)
 }
 
-/// What tells a request from others at Stripe: its own key, or one that no other request will ever have.
+/// What tells a request from others at Stripe: its own key, or one that no other request will ever
+/// have.
 fn key_at_stripe(call: &Call) -> String {
     call.request_key().map_or_else(|| format!("none:{:032x}", fastrand::u128(..)), String::from)
 }

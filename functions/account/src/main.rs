@@ -9,7 +9,11 @@ use tollgate::{aws, logs, shell};
 async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
-    let clients = Clients { billing: shell::billing(&aws)?, stripe: OnDemand::from_environment(&aws)? };
+    let clients =
+        Clients { billing: shell::billing(&aws)?, stripe: OnDemand::from_environment(&aws)? };
     let clients = &clients;
-    run(service_fn(|request: Request| async move { Ok::<_, Error>(handle(clients, request).await) })).await
+    run(service_fn(
+        |request: Request| async move { Ok::<_, Error>(handle(clients, request).await) },
+    ))
+    .await
 }

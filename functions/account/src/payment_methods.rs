@@ -1,5 +1,6 @@
-//! `/v1/payment-methods`: the saved cards. The list is read at Stripe each time, so that a card is there as soon as its
-//! customer comes back from adding it; what follows from a new or missing card is done in the same breath, as by the webhook.
+//! `/v1/payment-methods`: the saved cards. The list is read at Stripe each time, so that a card is
+//! there as soon as its customer comes back from adding it; what follows from a new or missing card
+//! is done in the same breath, as by the webhook.
 
 use serde::Serialize;
 use tollgate::api::{self, Answer, Failed, OnAccount};
@@ -24,7 +25,10 @@ struct Page {
 }
 
 #[derive(Debug, Serialize)]
-#[allow(clippy::struct_excessive_bools, reason = "two marks that a card is shown with, decided by nobody")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "two marks that a card is shown with, decided by nobody"
+)]
 struct Shown {
     id: String,
     brand: Option<String>,
@@ -61,12 +65,13 @@ pub(crate) async fn list(clients: &Clients, call: &Call) -> Result<Answer, Faile
         }
     }
     let (profile, state) = known(&clients.billing, account).await?;
-    let items = profile.shown_cards().into_iter().map(|card| shown(card, &profile, &state)).collect();
+    let items =
+        profile.shown_cards().into_iter().map(|card| shown(card, &profile, &state)).collect();
     Answer::ok(&Page { items, next: None })
 }
 
-/// `POST /v1/payment-methods/sessions`: Stripe's page that saves a card without paying. The webhook, or the next look at the
-/// list, finds the card.
+/// `POST /v1/payment-methods/sessions`: Stripe's page that saves a card without paying. The
+/// webhook, or the next look at the list, finds the card.
 pub(crate) async fn add(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
     call.no_body()?;
     let on = OnAccount::of_caller(&clients.billing, call)?;
@@ -85,7 +90,8 @@ pub(crate) async fn add(clients: &Clients, call: &Call) -> Result<Answer, Failed
     let work = async {
         let customer = desk.customer(account, &email).await?;
         let key = Key::setup(account, &key_at_stripe(call));
-        let session = desk.stripe.create_setup_session(account, &customer, [added, canceled], &key).await?;
+        let session =
+            desk.stripe.create_setup_session(account, &customer, [added, canceled], &key).await?;
         Answer::created(&Created { url: session.url.unwrap_or_default(), id: session.id })
     };
     api::once(&clients.billing, account, call, work).await
@@ -142,13 +148,17 @@ fn card_of(call: &Call) -> Result<CardId, Problem> {
     if is_plain && is_card { Ok(card) } else { Err(unknown()) }
 }
 
-async fn known(billing: &Billing, account: &AccountId) -> Result<(CustomerProfile, AccountState), Fault> {
+async fn known(
+    billing: &Billing,
+    account: &AccountId,
+) -> Result<(CustomerProfile, AccountState), Fault> {
     let profile = billing.store.customer_profile(account).await?;
     let head = billing.store.head(account).await?;
     Ok((profile, head.map(|head| head.state).unwrap_or_default()))
 }
 
-/// One card stands for all entries of its number, so it is the one refills charge if any of them is.
+/// One card stands for all entries of its number, so it is the one refills charge if any of them
+/// is.
 fn shown(card: &SavedCard, profile: &CustomerProfile, state: &AccountState) -> Shown {
     let is_same = |other: &&SavedCard| {
         other.id == card.id || (card.fingerprint.is_some() && other.fingerprint == card.fingerprint)
@@ -160,7 +170,10 @@ fn shown(card: &SavedCard, profile: &CustomerProfile, state: &AccountState) -> S
         last4: card.last4.clone(),
         exp_month: card.exp_month,
         exp_year: card.exp_year,
-        wallet: card.wallet.clone().filter(|wallet| ["apple_pay", "google_pay"].contains(&wallet.as_str())),
+        wallet: card
+            .wallet
+            .clone()
+            .filter(|wallet| ["apple_pay", "google_pay"].contains(&wallet.as_str())),
         default: profile.default_card.as_ref() == Some(&card.id),
         refill: profile.cards.iter().filter(is_same).any(|same| Some(&same.id) == charged),
     }

@@ -1,4 +1,5 @@
-//! `POST /v1/portal-sessions`: Stripe's portal, where customers see invoices and change cards and addresses.
+//! `POST /v1/portal-sessions`: Stripe's portal, where customers see invoices and change cards and
+//! addresses.
 
 use serde::Serialize;
 use serde_json::json;
@@ -23,7 +24,8 @@ pub(crate) async fn open(clients: &Clients, call: &Call) -> Result<Answer, Faile
     let customer = clients.billing.store.customer_profile(account).await?.customer;
     let nobody = || {
         let why = "There is nothing to see yet: add credit or a card first.";
-        Problem::new(Code::Conflict, why).with_action(json!({"add_card": "POST /v1/payment-methods/sessions"}))
+        Problem::new(Code::Conflict, why)
+            .with_action(json!({"add_card": "POST /v1/payment-methods/sessions"}))
     };
     let customer = customer.ok_or_else(nobody)?;
     let desk = desk(clients, call).await?;

@@ -29,7 +29,8 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     Answer::ok(&Shown { id: on.account().as_str(), email: on.email().await? })
 }
 
-/// `PUT /v1/account`. No row: nothing that is decided depends on it. Stripe is told as well, as receipts come from there.
+/// `PUT /v1/account`. No row: nothing that is decided depends on it. Stripe is told as well, as
+/// receipts come from there.
 pub(crate) async fn put(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
     let Body { email } = call.json()?;
     let billing = &clients.billing;
@@ -38,7 +39,12 @@ pub(crate) async fn put(clients: &Clients, call: &Call) -> Result<Answer, Failed
     let work = async {
         billing.store.set_email(on.account(), &email).await?;
         if let Some(customer) = billing.store.customer_profile(on.account()).await?.customer {
-            desk(clients, call).await?.stripe.write_email(&customer, &email).await.map_err(Failure::from)?;
+            desk(clients, call)
+                .await?
+                .stripe
+                .write_email(&customer, &email)
+                .await
+                .map_err(Failure::from)?;
         }
         Answer::ok(&Shown { id: on.account().as_str(), email: Some(email.clone()) })
     };

@@ -1,7 +1,8 @@
-//! `GET /v1/spending`: what the account spent on each project, SKU or resource. [`tollgate::spending`] says what counts.
+//! `GET /v1/spending`: what the account spent on each project, SKU or resource.
+//! [`tollgate::spending`] says what counts.
 //!
-//! The account is settled first. Rows from `from` (inclusive) to `to` (exclusive; without it, everything up to now) count, so
-//! what stretches of time cost that follow each other adds up.
+//! The account is settled first. Rows from `from` (inclusive) to `to` (exclusive; without it,
+//! everything up to now) count, so what stretches of time cost that follow each other adds up.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -52,8 +53,8 @@ impl By {
         }
     }
 
-    /// What a thing is counted under; `None` if nothing tells any more. Meters are no resources: they stand as
-    /// `project/sku`, which no id of a resource is.
+    /// What a thing is counted under; `None` if nothing tells any more. Meters are no resources:
+    /// they stand as `project/sku`, which no id of a resource is.
     fn key(self, item: &Item) -> Option<String> {
         match (self, item) {
             (By::Project, item) => item.project().map(ToString::to_string),
@@ -96,13 +97,17 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     };
     let numbers = billing.store.numbers_between(on.account(), from, until).await?;
     let prices = billing.prices(call.now).await?;
-    let Bounded::All(spending) = billing.store.spending(on.account(), numbers, &list, &prices, READS_MAX).await? else {
+    let Bounded::All(spending) =
+        billing.store.spending(on.account(), numbers, &list, &prices, READS_MAX).await?
+    else {
         return Err(too_much().into());
     };
     let sums = sums(by, &spending);
     let total: Usd = sums.values().map(|sum| sum.amount).sum();
     let mut sums: Vec<(Option<String>, Sum)> = sums.into_iter().collect();
-    sums.sort_by(|(key, one), (other_key, other)| other.amount.cmp(&one.amount).then_with(|| key.cmp(other_key)));
+    sums.sort_by(|(key, one), (other_key, other)| {
+        other.amount.cmp(&one.amount).then_with(|| key.cmp(other_key))
+    });
     let mut items = Vec::new();
     for (key, sum) in sums {
         let name = name(billing, &on, by, key.as_deref(), &state, &list).await?;
@@ -141,14 +146,20 @@ async fn name(
     match by {
         By::Sku => Ok(Some(key.to_owned())),
         By::Project => match key.parse::<ProjectId>() {
-            Ok(project) => Ok(billing.store.named_project(on.account(), &project).await?.map(|project| project.name)),
+            Ok(project) => Ok(billing
+                .store
+                .named_project(on.account(), &project)
+                .await?
+                .map(|project| project.name)),
             Err(_) => Ok(None),
         },
         By::Resource => {
             let meter = list.meters.keys().find(|(project, sku)| key == format!("{project}/{sku}"));
             let found = key.parse().ok().and_then(|id: ResourceId| list.resources.get(&id));
             let found = found.filter(|resource| resource.condition(state) != Condition::Purged);
-            Ok(found.map(|resource| resource.name.clone()).or_else(|| meter.map(|(_, sku)| sku.to_string())))
+            Ok(found
+                .map(|resource| resource.name.clone())
+                .or_else(|| meter.map(|(_, sku)| sku.to_string())))
         }
     }
 }

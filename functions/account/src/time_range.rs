@@ -28,7 +28,10 @@ impl TimeRange {
     ///
     /// # Errors
     /// [`Code::InvalidParameter`] if it is empty.
-    pub(crate) fn of(call: &Call, from: impl FnOnce(Timestamp) -> Timestamp) -> Result<TimeRange, Problem> {
+    pub(crate) fn of(
+        call: &Call,
+        from: impl FnOnce(Timestamp) -> Timestamp,
+    ) -> Result<TimeRange, Problem> {
         let (open, to) = match call.query::<Timestamp>("to")?.filter(|to| *to < call.now) {
             Some(to) => (End::Earlier, to),
             None => (End::Now, call.now),
@@ -48,5 +51,8 @@ pub(crate) fn invalid(name: &str, why: &str) -> Problem {
 
 /// More than one request may read.
 pub(crate) fn too_much() -> Problem {
-    Problem::new(Code::TooMuch, "There is too much in this time for one request: ask for a shorter one.")
+    Problem::new(
+        Code::TooMuch,
+        "There is too much in this time for one request: ask for a shorter one.",
+    )
 }

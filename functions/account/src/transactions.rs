@@ -1,5 +1,5 @@
-//! `GET /v1/transactions`: the account's history, newest first, by type and time, page by page; as CSV for who asks for
-//! `text/csv`.
+//! `GET /v1/transactions`: the account's history, newest first, by type and time, page by page; as
+//! CSV for who asks for `text/csv`.
 
 use std::ops::Range;
 use std::str::FromStr;
@@ -29,12 +29,13 @@ struct Bounds {
     reads_max: usize,
     /// How many lines it may hold.
     lines_max: usize,
-    /// How many rows may be about a payment: each costs a read, of some 5 ms, for the payment's other ids.
+    /// How many rows may be about a payment: each costs a read, of some 5 ms, for the payment's
+    /// other ids.
     payments_max: usize,
 }
 
-/// Rows hold up to 300 KB of lines: at 100 bytes each, 30,000 are 3 MB, and Lambda answers at most 6 MB
-/// (docs.aws.amazon.com, "Lambda quotas").
+/// Rows hold up to 300 KB of lines: at 100 bytes each, 30,000 are 3 MB, and Lambda answers at most
+/// 6 MB (docs.aws.amazon.com, "Lambda quotas").
 const OF_JSON: Bounds = Bounds {
     limit_default: 50,
     limit_max: 200,
@@ -115,7 +116,9 @@ pub(crate) async fn list(billing: &Billing, call: &Call) -> Result<Answer, Faile
 /// The same request from where this page ended.
 fn next_page(call: &Call, cursor: &str) -> String {
     let same = call.query.iter().filter(|(name, _)| *name != "cursor");
-    let same: String = same.map(|(name, value)| format!("&{}={}", query_value(name), query_value(value))).collect();
+    let same: String = same
+        .map(|(name, value)| format!("&{}={}", query_value(name), query_value(value)))
+        .collect();
     format!("/v1/transactions?cursor={cursor}{same}")
 }
 
@@ -149,13 +152,17 @@ async fn page(
     let mut rest = Some(numbers);
     for _ in 0..bounds.reads_max {
         let Some(numbers) = rest.take() else { break };
-        let read = billing.store.rows(on.account(), numbers, Order::NewestFirst, bounds.rows_per_read).await?;
+        let read = billing
+            .store
+            .rows(on.account(), numbers, Order::NewestFirst, bounds.rows_per_read)
+            .await?;
         for row in read.rows.iter().filter(|row| filter.passes(row)) {
             let shown = on.transaction(row).await?;
             lines += shown.lines.as_ref().map_or(0, Vec::len);
             payments += usize::from(shown.stripe.is_some());
             items.push(shown);
-            if items.len() == limit || lines >= bounds.lines_max || payments >= bounds.payments_max {
+            if items.len() == limit || lines >= bounds.lines_max || payments >= bounds.payments_max
+            {
                 let next = (row.seq > start).then(|| row.seq.to_string());
                 return Ok(Page { items, next });
             }

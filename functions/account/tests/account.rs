@@ -1,4 +1,5 @@
-//! What the Billing page shows and sets, over the HTTP API: each route, each refusal, repeats and races.
+//! What the Billing page shows and sets, over the HTTP API: each route, each refusal, repeats and
+//! races.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -49,7 +50,10 @@ async fn the_customers_own_address_is_kept_whatever_tokens_say() {
     let (first, second) = tokio::join!(send(&api.billing, &put), send(&other, &put));
     assert_eq!((first.status, &first), (200, &second));
     assert_eq!(ask(&api, put).await, first);
-    assert_eq!(ask(&api, by(ACCOUNT, "10:00:01")).await.body, json!({"id": "alice", "email": "billing@alice.test"}));
+    assert_eq!(
+        ask(&api, by(ACCOUNT, "10:00:01")).await.body,
+        json!({"id": "alice", "email": "billing@alice.test"})
+    );
     assert_eq!(api.rows(ALICE).await, 1);
 }
 
@@ -61,8 +65,16 @@ async fn an_address_is_set_once_for_each_key() {
     let first = ask(&api, put("one@alice.test")).await;
     let other = by(PUT_ACCOUNT, "10:00:01").json(&json!({"email": "two@alice.test"}));
     assert_eq!(ask(&api, other).await.status, 200);
-    assert_eq!(ask(&api, put("one@alice.test").minutes_later(5)).await, first, "the first answer again");
-    assert_eq!(ask(&api, by(ACCOUNT, "10:06:00")).await.body["email"], "two@alice.test", "and nothing was done");
+    assert_eq!(
+        ask(&api, put("one@alice.test").minutes_later(5)).await,
+        first,
+        "the first answer again"
+    );
+    assert_eq!(
+        ask(&api, by(ACCOUNT, "10:06:00")).await.body["email"],
+        "two@alice.test",
+        "and nothing was done"
+    );
     let reused = ask(&api, put("three@alice.test")).await;
     assert_eq!((reused.status, reused.code()), (422, "idempotency_key_reused"));
 }
@@ -76,9 +88,15 @@ async fn refused_as_body(api: &Api, event: tollgate_tests::api::Event) {
 async fn an_address_that_comes_later_is_kept_then() {
     let api = Api::new().await;
     ask(&api, by(BALANCE, "10:00:00").without_claim("email")).await;
-    assert_eq!(ask(&api, by(ACCOUNT, "10:00:01").without_claim("email")).await.body["email"], Value::Null);
+    assert_eq!(
+        ask(&api, by(ACCOUNT, "10:00:01").without_claim("email")).await.body["email"],
+        Value::Null
+    );
     assert_eq!(ask(&api, by(ACCOUNT, "10:00:02")).await.body["email"], "alice@example.test");
-    assert_eq!(ask(&api, by(ACCOUNT, "10:00:03").without_claim("email")).await.body["email"], "alice@example.test");
+    assert_eq!(
+        ask(&api, by(ACCOUNT, "10:00:03").without_claim("email")).await.body["email"],
+        "alice@example.test"
+    );
 }
 
 #[tokio::test]
@@ -154,7 +172,11 @@ async fn transactions_are_what_moved_money_in_a_customers_words() {
     api.ledger.start(ALICE, "vm", &["r1", "r2"], "10:20:00").await;
     api.ledger.settle(ALICE, "11:00:00").await;
     api.ledger.stop(ALICE, &["r1"], "11:30:00").await;
-    let ids = PaymentIds { session: Some("cs_1".to_owned()), charge: Some("ch_1".to_owned()), invoice: None };
+    let ids = PaymentIds {
+        session: Some("cs_1".to_owned()),
+        charge: Some("ch_1".to_owned()),
+        invoice: None,
+    };
     api.ledger.undisturbed.note_payment(&named(ALICE), &named("pi_1"), &ids).await.unwrap();
     insta::assert_snapshot!(ask(&api, by(TRANSACTIONS, "11:40:00")).await.shown(), @r#"
     200 {
@@ -255,7 +277,14 @@ fn described(page: &Value) -> Vec<String> {
     let items = page["items"].as_array().unwrap();
     items
         .iter()
-        .map(|item| format!("{} {} {}", item["seq"], item["type"].as_str().unwrap(), item["amount"].as_str().unwrap()))
+        .map(|item| {
+            format!(
+                "{} {} {}",
+                item["seq"],
+                item["type"].as_str().unwrap(),
+                item["amount"].as_str().unwrap()
+            )
+        })
         .collect()
 }
 
@@ -266,9 +295,13 @@ async fn transactions_are_found_by_type_and_time_page_by_page() {
     api.ledger.settle(ALICE, "14:00:00").await;
     api.ledger.credit(ALICE, "pi_2", "5", "14:10:00").await;
     let list = |with: &[(&str, &str)]| {
-        with.iter().fold(by(TRANSACTIONS, "14:30:00"), |event, (name, value)| event.with(name, value))
+        with.iter()
+            .fold(by(TRANSACTIONS, "14:30:00"), |event, (name, value)| event.with(name, value))
     };
-    assert_eq!(described(&ask(&api, list(&[("type", "topup")])).await.body), ["7 topup 5.00", "1 topup 25.00"]);
+    assert_eq!(
+        described(&ask(&api, list(&[("type", "topup")])).await.body),
+        ["7 topup 5.00", "1 topup 25.00"]
+    );
     let all = ask(&api, list(&[("include", "all"), ("type", "opened")])).await.body;
     assert_eq!(described(&all), ["0 opened 0.00"]);
     let between = list(&[("from", "2026-11-22T11:00:00Z"), ("to", "2026-11-22T13:00:00Z")]);
@@ -295,7 +328,10 @@ async fn transactions_are_found_by_type_and_time_page_by_page() {
             break;
         }
     }
-    assert_eq!(found, ["6 usage -0.60", "5 usage -0.60", "4 usage -0.60", "3 usage -0.60", "2 usage -0.40"]);
+    assert_eq!(
+        found,
+        ["6 usage -0.60", "5 usage -0.60", "4 usage -0.60", "3 usage -0.60", "2 usage -0.40"]
+    );
 }
 
 #[tokio::test]
@@ -312,7 +348,9 @@ async fn transactions_that_cannot_be_asked_for_are_refused() {
         ("limit", "201"),
         ("include", "some"),
     ] {
-        let answered = refused(&api, by(TRANSACTIONS, "10:30:00").with(name, value), 400, "invalid_parameter").await;
+        let answered =
+            refused(&api, by(TRANSACTIONS, "10:30:00").with(name, value), 400, "invalid_parameter")
+                .await;
         assert_eq!(answered.body["parameter"], name);
     }
 }
@@ -352,20 +390,33 @@ async fn what_is_left_out_of_auto_refill_stays() {
     });
     assert_eq!(on.body, expected);
     let changed = ask(&api, put(json!({"amount": "30"})).minutes_later(1)).await.body;
-    assert_eq!((&changed["amount"], &changed["agreed_at"]), (&json!("30.00"), &json!("2026-11-22T10:16:00Z")));
-    let changed = ask(&api, put(json!({"monthly_cap": null, "payment_method": null})).minutes_later(2)).await.body;
+    assert_eq!(
+        (&changed["amount"], &changed["agreed_at"]),
+        (&json!("30.00"), &json!("2026-11-22T10:16:00Z"))
+    );
+    let changed =
+        ask(&api, put(json!({"monthly_cap": null, "payment_method": null})).minutes_later(2))
+            .await
+            .body;
     assert_eq!((&changed["monthly_cap"], &changed["payment_method"]), (&Value::Null, &Value::Null));
     assert_eq!((&changed["state"], &changed["why"]), (&json!("paused"), &json!("no_card")));
-    assert_eq!((&changed["threshold"], &changed["agreed_at"]), (&json!("10.00"), &json!("2026-11-22T10:16:00Z")));
+    assert_eq!(
+        (&changed["threshold"], &changed["agreed_at"]),
+        (&json!("10.00"), &json!("2026-11-22T10:16:00Z"))
+    );
     let off = ask(&api, put(json!({"enabled": false})).minutes_later(3)).await.body;
-    assert_eq!((&off["enabled"], &off["threshold"], &off["state"]), (&json!(false), &Value::Null, &json!("idle")));
+    assert_eq!(
+        (&off["enabled"], &off["threshold"], &off["state"]),
+        (&json!(false), &Value::Null, &json!("idle"))
+    );
     check(&api.ledger, ALICE).await;
 }
 
 #[tokio::test]
 async fn auto_refill_is_set_once_for_each_key() {
     let api = with_credit("25").await;
-    let body = json!({"enabled": true, "threshold": "10", "amount": "20", "payment_method": "pm_1"});
+    let body =
+        json!({"enabled": true, "threshold": "10", "amount": "20", "payment_method": "pm_1"});
     let event = by(PUT_REFILL, "10:15:00").json(&body).key("k-1");
     let (before, other) = (api.rows(ALICE).await, api.another());
     let (first, second) = tokio::join!(send(&api.billing, &event), send(&other, &event));
@@ -382,7 +433,8 @@ async fn auto_refill_is_set_once_for_each_key() {
 async fn a_refill_that_comes_too_often_is_worth_a_word_and_one_that_is_wanted_says_so() {
     let api = with_credit("25").await;
     api.ledger.start(ALICE, "vm", &["r1", "r2"], "10:20:00").await;
-    let body = json!({"enabled": true, "threshold": "10", "amount": "20", "payment_method": "pm_1"});
+    let body =
+        json!({"enabled": true, "threshold": "10", "amount": "20", "payment_method": "pm_1"});
     let shown = ask(&api, by(PUT_REFILL, "10:25:00").json(&body)).await.body;
     assert_eq!(
         (&shown["hours_covered"], &shown["warning"]),
@@ -400,9 +452,13 @@ async fn a_refill_that_comes_too_often_is_worth_a_word_and_one_that_is_wanted_sa
     let occasion = api.ledger.occasion(&alice, now);
     receipt(store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, begin).await);
     assert_eq!(ask(&api, by(REFILL, "10:28:00")).await.body["state"], "charging");
-    let ask_customer = |_: &tollgate::state::AccountState| Ok(Command::AskCustomer { attempt: 1, url: None });
-    receipt(store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, ask_customer).await);
-    let confirmation = tollgate::store::Confirmation { attempt: 1, url: "https://invoice.example/1".to_owned() };
+    let ask_customer =
+        |_: &tollgate::state::AccountState| Ok(Command::AskCustomer { attempt: 1, url: None });
+    receipt(
+        store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, ask_customer).await,
+    );
+    let confirmation =
+        tollgate::store::Confirmation { attempt: 1, url: "https://invoice.example/1".to_owned() };
     api.ledger.undisturbed.set_confirmation(&alice, &confirmation).await.unwrap();
     let shown = ask(&api, by(REFILL, "10:28:00")).await.body;
     assert_eq!(
@@ -425,7 +481,8 @@ async fn who_has_been_off_for_two_weeks_is_told_that_no_card_is_charged() {
     let api = with_credit("5").await;
     api.ledger.start(ALICE, "big", &["r1"], "11:00:00").await;
     api.ledger.settle(ALICE, "23:00:00").await;
-    let body = json!({"enabled": true, "threshold": "10", "amount": "20", "payment_method": "pm_1"});
+    let body =
+        json!({"enabled": true, "threshold": "10", "amount": "20", "payment_method": "pm_1"});
     let shown = ask(&api, by(PUT_REFILL, "2026-12-08T10:00:00Z").json(&body)).await.body;
     assert_eq!((&shown["state"], &shown["why"]), (&json!("paused"), &json!("off_too_long")));
     let shown = ask(&api, by(REFILL, "2026-12-08T10:01:00Z")).await.body;
@@ -459,9 +516,15 @@ async fn every_refusal_of_auto_refill_names_its_problem_and_writes_nothing() {
         refused(&api, put(body), status, code).await;
     }
     let alice = named(ALICE);
-    let close = |_: &tollgate::state::AccountState| Ok(Command::Close { reason: "gone".to_owned() });
+    let close =
+        |_: &tollgate::state::AccountState| Ok(Command::Close { reason: "gone".to_owned() });
     let occasion = api.ledger.occasion(&alice, at("10:15:00"));
-    receipt(api.ledger.store.execute_on_state(occasion, Cause::Command, BeforeCommand::Nothing, close).await);
+    receipt(
+        api.ledger
+            .store
+            .execute_on_state(occasion, Cause::Command, BeforeCommand::Nothing, close)
+            .await,
+    );
     let body = json!({"enabled": true, "threshold": "5", "amount": "5"});
     refused(&api, put(body), 409, "account_closed").await;
 }
@@ -470,7 +533,9 @@ async fn every_refusal_of_auto_refill_names_its_problem_and_writes_nothing() {
 async fn bad_requests_are_refused_on_every_route() {
     let api = with_credit("25").await;
     let huge = format!("\"{}\"", "x".repeat(300_000));
-    for (route, good) in [(PUT_ACCOUNT, json!({"email": "a@example.test"})), (PUT_REFILL, json!({"enabled": false}))] {
+    for (route, good) in
+        [(PUT_ACCOUNT, json!({"email": "a@example.test"})), (PUT_REFILL, json!({"enabled": false}))]
+    {
         let mut unknown = good;
         unknown["surprise"] = json!(1);
         for body in ["not json", "", "[1]", "7", "null", &unknown.to_string()] {
@@ -479,12 +544,21 @@ async fn bad_requests_are_refused_on_every_route() {
         refused(&api, by(route, "10:15:00").body(&huge), 413, "body_too_large").await;
     }
     for email in [json!("nobody"), json!(7), json!(null), json!("a@b"), json!("a@example.test\n")] {
-        refused(&api, by(PUT_ACCOUNT, "10:15:00").json(&json!({ "email": email })), 400, "invalid_body").await;
+        refused(
+            &api,
+            by(PUT_ACCOUNT, "10:15:00").json(&json!({ "email": email })),
+            400,
+            "invalid_body",
+        )
+        .await;
     }
     for route in [ACCOUNT, PUT_ACCOUNT, BALANCE, TRANSACTIONS, REFILL, PUT_REFILL] {
         let event = by(route, "10:15:00").json(&json!({}));
-        let event =
-            if route.starts_with("PUT /v1/account") { event.json(&json!({"email": "a@example.test"})) } else { event };
+        let event = if route.starts_with("PUT /v1/account") {
+            event.json(&json!({"email": "a@example.test"}))
+        } else {
+            event
+        };
         refused(&api, event.clone().without_token(), 401, "unauthorized").await;
         refused(&api, event.clone().claim("sub", "a#b"), 401, "unauthorized").await;
         refused(&api, event.clone().header("Tollgate-Account", "bob"), 403, "forbidden").await;

@@ -1,4 +1,5 @@
-//! What the Billing page does at Stripe: cards, the portal, invoices, company facts; on a ledger and the Stripe stand-in.
+//! What the Billing page does at Stripe: cards, the portal, invoices, company facts; on a ledger
+//! and the Stripe stand-in.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -43,7 +44,12 @@ async fn on_card(world: &World, route: &str, card: &str) -> Answered {
 async fn refused(world: &World, event: Event, status: u16, code: &str) -> Answered {
     let before = world.api.everything().await;
     let answered = call(world, &event).await;
-    assert_eq!((answered.status, answered.code()), (status, code), "{event:?}: {}", answered.shown());
+    assert_eq!(
+        (answered.status, answered.code()),
+        (status, code),
+        "{event:?}: {}",
+        answered.shown()
+    );
     assert_eq!(world.api.everything().await, before, "nothing is written: {event:?}");
     answered
 }
@@ -77,7 +83,10 @@ async fn a_card_is_added_without_paying_and_there_before_the_webhook() {
     let created = ask(&world, ADD).await;
     assert_eq!(created.status, 201);
     let session = created.body["id"].as_str().unwrap();
-    assert_eq!(created.body, json!({"id": session, "url": format!("{}", created.body["url"].as_str().unwrap())}));
+    assert_eq!(
+        created.body,
+        json!({"id": session, "url": format!("{}", created.body["url"].as_str().unwrap())})
+    );
     let calls = world.stand_in.calls();
     let asked = calls.iter().find(|call| call.path == "/v1/checkout/sessions").unwrap();
     for (name, expected) in [
@@ -89,7 +98,12 @@ async fn a_card_is_added_without_paying_and_there_before_the_webhook() {
         ("success_url", "https://billing.example/?card=added"),
         ("cancel_url", "https://billing.example/?card=canceled"),
     ] {
-        assert_eq!(asked.params.get(name).map(String::as_str), Some(expected), "{name} in {:?}", asked.params);
+        assert_eq!(
+            asked.params.get(name).map(String::as_str),
+            Some(expected),
+            "{name} in {:?}",
+            asked.params
+        );
     }
     assert!(asked.idempotency_key.as_deref().unwrap().starts_with("setup/acme/"));
     world.pay(session, &format!("card={VISA}")).await;
@@ -99,7 +113,10 @@ async fn a_card_is_added_without_paying_and_there_before_the_webhook() {
     assert_eq!(shown, [expected]);
     let told = world.deliver_all().await;
     let kinds: Vec<&str> = told.iter().map(|(kind, _, _)| kind.as_str()).collect();
-    assert!(kinds.contains(&"setup_intent.succeeded") && kinds.contains(&"checkout.session.completed"), "{kinds:?}");
+    assert!(
+        kinds.contains(&"setup_intent.succeeded") && kinds.contains(&"checkout.session.completed"),
+        "{kinds:?}"
+    );
     assert!(told.iter().all(|(_, status, _)| *status == 200), "{told:?}");
     let again = world.deliver_everything_again().await;
     assert!(again.iter().all(|(_, status, _)| *status == 200), "{again:?}");
@@ -126,8 +143,16 @@ async fn the_same_key_gets_the_same_page_and_another_request_is_refused() {
     world.advance(600);
     assert_eq!(call(&world, &request).await, first);
     let reused = call(&world, &world.event(ADD).key("k1")).await;
-    assert_eq!((reused.status, reused.code()), (422, "idempotency_key_reused"), "another body is another request");
-    assert_ne!(ask(&world, ADD).await.body["id"], first.body["id"], "without a key each is another");
+    assert_eq!(
+        (reused.status, reused.code()),
+        (422, "idempotency_key_reused"),
+        "another body is another request"
+    );
+    assert_ne!(
+        ask(&world, ADD).await.body["id"],
+        first.body["id"],
+        "without a key each is another"
+    );
     assert_eq!(world.objects("customer").len(), 1);
 }
 
@@ -138,13 +163,24 @@ async fn the_first_card_is_the_default_until_its_owner_says_otherwise_and_refill
     let first = world.profile().await.default_card.unwrap().to_string();
     let second = add(&world, MASTERCARD).await;
     let shown = cards(&world).await;
-    assert_eq!((id(&shown[0]), id(&shown[1])), (first.as_str(), second.as_str()), "the default comes first");
-    let marks = |card: &Value| (card["default"].as_bool().unwrap(), card["refill"].as_bool().unwrap());
+    assert_eq!(
+        (id(&shown[0]), id(&shown[1])),
+        (first.as_str(), second.as_str()),
+        "the default comes first"
+    );
+    let marks =
+        |card: &Value| (card["default"].as_bool().unwrap(), card["refill"].as_bool().unwrap());
     assert_eq!((marks(&shown[0]), marks(&shown[1])), ((true, true), (false, false)));
 
     let answered = on_card(&world, DEFAULT, &second).await;
-    assert_eq!((answered.status, id(&answered.body), marks(&answered.body)), (200, second.as_str(), (true, true)));
-    assert_eq!(world.objects("customer")[0]["invoice_settings"]["default_payment_method"], second.as_str());
+    assert_eq!(
+        (answered.status, id(&answered.body), marks(&answered.body)),
+        (200, second.as_str(), (true, true))
+    );
+    assert_eq!(
+        world.objects("customer")[0]["invoice_settings"]["default_payment_method"],
+        second.as_str()
+    );
     assert_eq!(on_card(&world, DEFAULT, &second).await.body, answered.body);
     let rows = world.rows().await.len();
     world.deliver_all().await;
@@ -162,7 +198,16 @@ async fn cards_of_others_do_not_exist() {
     assert_eq!(page.status, 201);
     world.pay(page.body["id"].as_str().unwrap(), &format!("card={MASTERCARD}")).await;
     cards(&world).await;
-    for id in [card.as_str(), "pm_unknown", "pm_", "cs_test_1", "../customers", "pm_1/detach", "pm_a#b", "x"] {
+    for id in [
+        card.as_str(),
+        "pm_unknown",
+        "pm_",
+        "cs_test_1",
+        "../customers",
+        "pm_1/detach",
+        "pm_a#b",
+        "x",
+    ] {
         for route in [DEFAULT, DELETE] {
             let event = Event::by("mallory", route, "10:00:00").at("id", id);
             refused(&world, event, 404, "not_found").await;
@@ -171,7 +216,8 @@ async fn cards_of_others_do_not_exist() {
     assert_eq!(cards(&world).await.len(), 1);
     // Nor when they are nobody's any more.
     assert_eq!(on_card(&world, DELETE, &card).await.status, 204);
-    refused(&world, Event::by("mallory", DELETE, "10:00:00").at("id", &card), 404, "not_found").await;
+    refused(&world, Event::by("mallory", DELETE, "10:00:00").at("id", &card), 404, "not_found")
+        .await;
     let stranger = call(&world, &Event::by("nobody", DELETE, "10:00:00").at("id", &card)).await;
     assert_eq!((stranger.status, stranger.code()), (404, "not_found"));
 }
@@ -200,7 +246,11 @@ async fn a_card_that_was_saved_twice_is_shown_once_and_removed_as_one() {
     let (first, second) = (add(&world, VISA).await, add(&world, VISA).await);
     let other = add(&world, MASTERCARD).await;
     let shown = cards(&world).await;
-    assert_eq!(shown.iter().map(id).collect::<Vec<_>>(), [first.as_str(), other.as_str()], "{shown:?}");
+    assert_eq!(
+        shown.iter().map(id).collect::<Vec<_>>(),
+        [first.as_str(), other.as_str()],
+        "{shown:?}"
+    );
     assert_ne!(first, second);
     assert_eq!(on_card(&world, DELETE, &first).await.status, 204);
     let left = cards(&world).await;
@@ -230,7 +280,11 @@ async fn a_card_that_stripe_does_not_let_go_is_not_called_removed() {
     let world = World::new().await;
     let card = add(&world, VISA).await;
     let before = cards(&world).await;
-    world.stand_in.fail_next("POST /v1/payment_methods/{payment_method}/detach", 9, FaultKind::Refused);
+    world.stand_in.fail_next(
+        "POST /v1/payment_methods/{payment_method}/detach",
+        9,
+        FaultKind::Refused,
+    );
     assert_eq!(on_card(&world, DELETE, &card).await.code(), "internal");
     assert_eq!(cards(&world).await, before);
     world.stand_in.clear_faults();
@@ -243,7 +297,8 @@ async fn a_list_from_before_a_card_was_saved_does_not_take_it_for_removed() {
     let world = World::new().await;
     add(&world, MASTERCARD).await;
     cards(&world).await;
-    // The list is read, and arrives only when another card has been saved, and refills are charged to it.
+    // The list is read, and arrives only when another card has been saved, and refills are charged
+    // to it.
     let list = "GET /v1/customers/{customer}/payment_methods";
     world.stand_in.forget_calls();
     world.stand_in.fail_next(list, 1, FaultKind::Held);
@@ -306,7 +361,10 @@ async fn a_process_that_dies_anywhere_makes_one_page_for_a_card_under_one_key() 
         assert_eq!(created.status, 201, "{}", created.shown());
     };
     let look = async |world: &World| {
-        assert_eq!((world.objects("checkout.session").len(), world.objects("customer").len()), (1, 1));
+        assert_eq!(
+            (world.objects("checkout.session").len(), world.objects("customer").len()),
+            (1, 1)
+        );
     };
     die_everywhere(async |_| {}, process, look).await;
 }
@@ -316,9 +374,11 @@ async fn when_stripe_does_not_answer_cards_are_shown_as_they_were_last_seen() {
     let world = World::new().await;
     let card = add(&world, VISA).await;
     let seen = cards(&world).await;
-    for endpoint in
-        ["GET /v1/customers/{customer}", "GET /v1/payment_methods/{payment_method}", "POST /v1/checkout/sessions"]
-    {
+    for endpoint in [
+        "GET /v1/customers/{customer}",
+        "GET /v1/payment_methods/{payment_method}",
+        "POST /v1/checkout/sessions",
+    ] {
         world.stand_in.fail_next(endpoint, 9, FaultKind::ConnectionDropped);
     }
     assert_eq!(cards(&world).await, seen);
@@ -335,14 +395,21 @@ async fn bad_requests_are_refused_before_stripe_is_asked() {
     ask(&world, COMPANY).await;
     for route in [ADD, DEFAULT, DELETE, PORTAL] {
         for body in ["[1]", "not json", "{\"surprise\":1}"] {
-            refused(&world, world.event(route).at("id", "pm_1").body(body).key("k1"), 400, "invalid_body").await;
+            refused(
+                &world,
+                world.event(route).at("id", "pm_1").body(body).key("k1"),
+                400,
+                "invalid_body",
+            )
+            .await;
         }
     }
     for route in [CARDS, ADD, DEFAULT, DELETE, PORTAL, INVOICES, COMPANY, PUT_COMPANY] {
         let event = world.event(route).at("id", "pm_1").json(&json!({}));
         refused(&world, event.clone().without_token(), 401, "unauthorized").await;
         refused(&world, event.clone().header("Tollgate-Account", "bob"), 403, "forbidden").await;
-        let platform = event.scope("tollgate/platform").header("Tollgate-Account", "nobody").key("k2");
+        let platform =
+            event.scope("tollgate/platform").header("Tollgate-Account", "nobody").key("k2");
         refused(&world, platform, 404, "not_found").await;
     }
     let nameless = Event::by("nameless", ADD, "10:00:00").without_claim("email");
@@ -393,16 +460,21 @@ async fn every_paid_credit_has_its_invoice_newest_first() {
     };
     assert_eq!(items, &[expected(1, "auto_refill"), expected(0, "topup")]);
     assert!(items[0]["seq"].as_u64() > items[1]["seq"].as_u64() && items[0]["pdf_url"].is_string());
-    let calls: Vec<String> = world.stand_in.calls().iter().rev().take(2).map(|call| call.path.clone()).collect();
+    let calls: Vec<String> =
+        world.stand_in.calls().iter().rev().take(2).map(|call| call.path.clone()).collect();
     assert_eq!(calls[0], "/v1/invoices", "one call tells of both: {calls:?}");
 
     let first = call(&world, &world.event(INVOICES).with("limit", "1")).await.body;
     let cursor = first["next"].as_str().unwrap().to_owned();
     assert_eq!(&first["items"][0], &items[0]);
-    let second = call(&world, &world.event(INVOICES).with("limit", "1").with("cursor", &cursor)).await.body;
+    let second =
+        call(&world, &world.event(INVOICES).with("limit", "1").with("cursor", &cursor)).await.body;
     assert_eq!(&second["items"][0], &items[1]);
     let end = second["next"].as_str().unwrap_or("0");
-    assert_eq!(call(&world, &world.event(INVOICES).with("cursor", end)).await.body["items"], json!([]));
+    assert_eq!(
+        call(&world, &world.event(INVOICES).with("cursor", end)).await.body["items"],
+        json!([])
+    );
     for (name, value) in [("limit", "0"), ("limit", "51"), ("cursor", "x")] {
         refused(&world, world.event(INVOICES).with(name, value), 400, "invalid_parameter").await;
     }
@@ -458,7 +530,10 @@ async fn a_company_is_kept_until_there_is_a_customer_and_then_told() {
     assert_eq!(world.stand_in.calls(), [], "there is nobody to tell");
     world.session("25.00", None).await;
     let customer = world.objects("customer")[0].clone();
-    assert_eq!((&customer["name"], &customer["address"]["city"]), (&json!("Acme GmbH"), &json!("Berlin")));
+    assert_eq!(
+        (&customer["name"], &customer["address"]["city"]),
+        (&json!("Acme GmbH"), &json!("Berlin"))
+    );
     assert_eq!(live(&world.objects("tax_id")), ["DE123456789"]);
     world.session("5.00", None).await;
     assert_eq!((world.objects("customer").len(), world.objects("tax_id").len()), (1, 1));
@@ -482,7 +557,11 @@ async fn a_company_is_written_through_and_replaced_as_a_whole() {
     british["tax_id"]["value"] = json!("GB 999 9999 73");
     assert_eq!(call(&world, &put(&world, &british)).await.status, 200);
     assert_eq!(live(&world.objects("tax_id")), ["GB999999973"]);
-    assert_eq!(call(&world, &put(&world, &german()).key("k1")).await.body, german(), "the first answer again");
+    assert_eq!(
+        call(&world, &put(&world, &german()).key("k1")).await.body,
+        german(),
+        "the first answer again"
+    );
     assert_eq!(ask(&world, COMPANY).await.body["address"]["country"], "GB", "and nothing was done");
     let reused = call(&world, &put(&world, &british).key("k1")).await;
     assert_eq!((reused.status, reused.code()), (422, "idempotency_key_reused"));
@@ -490,7 +569,11 @@ async fn a_company_is_written_through_and_replaced_as_a_whole() {
     let nothing = json!({"name": null, "address": null, "tax_id": null});
     assert_eq!(call(&world, &put(&world, &json!({}))).await.body, nothing);
     let customer = world.objects("customer")[0].clone();
-    assert_eq!((&customer["address"]["line1"], live(&world.objects("tax_id")).len()), (&Value::Null, 0), "{customer}");
+    assert_eq!(
+        (&customer["address"]["line1"], live(&world.objects("tax_id")).len()),
+        (&Value::Null, 0),
+        "{customer}"
+    );
     // What was removed can be added again.
     assert_eq!(call(&world, &put(&world, &german())).await.status, 200);
     assert_eq!(live(&world.objects("tax_id")), ["DE123456789"]);
@@ -499,11 +582,16 @@ async fn a_company_is_written_through_and_replaced_as_a_whole() {
 
 #[tokio::test]
 async fn what_stripe_refuses_changes_nothing_anywhere() {
-    let world = World::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")]).await;
+    let world =
+        World::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")]).await;
     add(&world, VISA).await;
     assert_eq!(call(&world, &put(&world, &german())).await.status, 200);
     let updated = world.stand_in.calls();
-    let updated = updated.iter().rev().find(|call| call.params.contains_key("tax[validate_location]")).unwrap();
+    let updated = updated
+        .iter()
+        .rev()
+        .find(|call| call.params.contains_key("tax[validate_location]"))
+        .unwrap();
     assert_eq!(updated.params["tax[validate_location]"], "immediately");
     let before = (world.objects("customer"), live(&world.objects("tax_id")));
 
@@ -514,7 +602,8 @@ async fn what_stripe_refuses_changes_nothing_anywhere() {
     let mut unknown = german();
     unknown["tax_id"] = json!({"type": "moon_vat", "value": "123456"});
     refused(&world, put(&world, &unknown), 422, "tax_id_refused").await;
-    // In the United States tax depends on the postal code. The new tax id goes again with the address.
+    // In the United States tax depends on the postal code. The new tax id goes again with the
+    // address.
     let mut nowhere = german();
     nowhere["tax_id"] = json!({"type": "us_ein", "value": "12-3456789"});
     nowhere["address"] = json!({"line1": "1 Main St", "country": "US"});
@@ -533,13 +622,18 @@ async fn a_company_that_stripe_refuses_never_keeps_anybody_from_paying() {
     let customer = world.objects("customer")[0].clone();
     assert_eq!((&customer["name"], live(&world.objects("tax_id")).len()), (&json!("Acme GmbH"), 0));
 
-    let world = World::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")]).await;
+    let world =
+        World::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")]).await;
     let mut nowhere = german();
     nowhere["address"] = json!({"line1": "1 Main St", "country": "US"});
     assert_eq!(call(&world, &put(&world, &nowhere)).await.status, 200);
     world.session("25.00", None).await;
     let customers = world.objects("customer");
-    assert_eq!((customers.len(), &customers[0]["address"]["country"]), (1, &Value::Null), "Checkout asks for it");
+    assert_eq!(
+        (customers.len(), &customers[0]["address"]["country"]),
+        (1, &Value::Null),
+        "Checkout asks for it"
+    );
     assert_eq!(live(&world.objects("tax_id")), ["DE123456789"]);
 }
 

@@ -1,4 +1,5 @@
-//! `/v1/admin/accounts/{account}`: how an account stands, whether its chain is whole, and what staff changes.
+//! `/v1/admin/accounts/{account}`: how an account stands, whether its chain is whole, and what
+//! staff changes.
 
 use std::collections::BTreeSet;
 
@@ -99,7 +100,8 @@ struct Verification {
 /// `GET …`.
 pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     let account: AccountId = call.path("account")?;
-    let Head { state, digest } = billing.store.head(&account).await?.ok_or(Refusal::AccountNotOpen)?;
+    let Head { state, digest } =
+        billing.store.head(&account).await?.ok_or(Refusal::AccountNotOpen)?;
     let profile = billing.store.profile(&account).await?;
     Answer::ok(&Summary {
         account: account.to_string(),
@@ -125,8 +127,13 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
 /// `GET …/verify`: walks the whole chain.
 pub(crate) async fn verify(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     let account: AccountId = call.path("account")?;
-    let shown =
-        |verified, rows, head, wrong| Verification { account: account.to_string(), verified, rows, head, wrong };
+    let shown = |verified, rows, head, wrong| Verification {
+        account: account.to_string(),
+        verified,
+        rows,
+        head,
+        wrong,
+    };
     match billing.store.verify(&account).await {
         Ok(chain) if chain.rows == 0 => Err(Refusal::AccountNotOpen.into()),
         Ok(chain) => {
@@ -144,10 +151,12 @@ pub(crate) async fn verify(billing: &Billing, call: &Call) -> Result<Answer, Fai
 /// `POST …/bonus`.
 pub(crate) async fn bonus(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     let BonusBody { amount, expires_at, excludes, reason } = call.json()?;
-    let expires_at: Timestamp =
-        expires_at.parse().map_err(|error| Problem::new(Code::InvalidBody, format!("expires_at: {error}.")))?;
+    let expires_at: Timestamp = expires_at
+        .parse()
+        .map_err(|error| Problem::new(Code::InvalidBody, format!("expires_at: {error}.")))?;
     let bonus = Bonus { amount, expires_at, excludes };
-    on_state(billing, call, |_| Ok(Command::Grant { bonus: bonus.clone(), reason: reason.clone() })).await
+    on_state(billing, call, |_| Ok(Command::Grant { bonus: bonus.clone(), reason: reason.clone() }))
+        .await
 }
 
 /// `POST …/correction`.
@@ -182,12 +191,14 @@ pub(crate) async fn suspend(billing: &Billing, call: &Call) -> Result<Answer, Fa
 
 /// `POST …/resume`.
 pub(crate) async fn resume(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    // The row of a resumption has no room for a reason; it is asked for all the same, and stands in the log.
+    // The row of a resumption has no room for a reason; it is asked for all the same, and stands in
+    // the log.
     let Reason { reason } = call.json()?;
     if reason.trim().is_empty() || reason.len() > tollgate::decide::REASON_BYTES_MAX {
         return Err(Refusal::ReasonNeeded { bytes_max: tollgate::decide::REASON_BYTES_MAX }.into());
     }
-    let answer = on_view(billing, call, |view| request::resume(view, call.now.max(view.state().at))).await?;
+    let answer =
+        on_view(billing, call, |view| request::resume(view, call.now.max(view.state().at))).await?;
     tracing::info!(request_id = call.request_id, reason, "resumed");
     Ok(answer)
 }

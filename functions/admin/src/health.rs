@@ -1,5 +1,5 @@
-//! `GET /v1/admin/health`: whether everything a deployment needs is there and reachable. 200 also if something is wrong: the
-//! answer says what.
+//! `GET /v1/admin/health`: whether everything a deployment needs is there and reachable. 200 also
+//! if something is wrong: the answer says what.
 
 use std::time::Duration;
 
@@ -50,8 +50,11 @@ pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed
     let store = &clients.billing.store;
     let ledger = store.claim(NO_CLAIM).await.map(|_none| "readable".to_owned());
     let accounts = store.prices().await.map(|prices| {
-        let word =
-            if prices == tollgate::prices::PriceList::default() { "readable; there are no prices" } else { "readable" };
+        let word = if prices == tollgate::prices::PriceList::default() {
+            "readable; there are no prices"
+        } else {
+            "readable"
+        };
         word.to_owned()
     });
     let bus = clients.bus.as_deref().filter(|bus| !bus.is_empty()).map(str::to_owned);
@@ -62,15 +65,22 @@ pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed
     ];
     match clients.stripe.get().await {
         Ok(stripe) => {
-            let all = tokio::time::timeout(Duration::from_secs(STRIPE_SECONDS), of_stripe(stripe)).await;
-            let too_slow = || Check::new("stripe", Err(format!("no answer within {STRIPE_SECONDS} seconds")));
+            let all =
+                tokio::time::timeout(Duration::from_secs(STRIPE_SECONDS), of_stripe(stripe)).await;
+            let too_slow =
+                || Check::new("stripe", Err(format!("no answer within {STRIPE_SECONDS} seconds")));
             checks.extend(all.unwrap_or_else(|_elapsed| vec![too_slow()]));
         }
         Err(error) => checks.push(Check::new("stripe", Err(error.to_string()))),
     }
     let health = Health { ok: checks.iter().all(|check| check.ok), checks };
     for wrong in health.checks.iter().filter(|check| !check.ok) {
-        tracing::warn!(request = call.request_id, check = wrong.name, detail = wrong.detail, "not healthy");
+        tracing::warn!(
+            request = call.request_id,
+            check = wrong.name,
+            detail = wrong.detail,
+            "not healthy"
+        );
     }
     Answer::ok(&health)
 }
@@ -99,28 +109,39 @@ async fn account(stripe: &Stripe) -> Found {
         Mode::Live => "live mode",
     };
     match stripe.own_account().await {
-        Ok(account) if account.charges_enabled => Ok(format!("reached as {} in {mode}", account.id)),
+        Ok(account) if account.charges_enabled => {
+            Ok(format!("reached as {} in {mode}", account.id))
+        }
         Ok(account) => Err(format!("{} may not take payments yet ({mode})", account.id)),
         // The key is taken, and that is what counts.
         Err(StripeError::Rejected(no)) if no.status == 403 => Ok(format!("reached in {mode}")),
-        Err(StripeError::Rejected(no)) if no.status == 401 => Err(format!("Stripe does not take the key ({mode})")),
+        Err(StripeError::Rejected(no)) if no.status == 401 => {
+            Err(format!("Stripe does not take the key ({mode})"))
+        }
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// Several stages may share an account at Stripe, each with its endpoint: all that are enabled must be as they should.
+/// Several stages may share an account at Stripe, each with its endpoint: all that are enabled must
+/// be as they should.
 async fn webhook(stripe: &Stripe) -> Found {
     let endpoints = stripe.webhook_endpoints().await.map_err(|error| unasked(&error))?;
     let takes_ours = |endpoint: &&WebhookEndpoint| endpoint.url.ends_with(WEBHOOK_PATH);
     let ours: Vec<&WebhookEndpoint> = endpoints.iter().filter(takes_ours).collect();
-    let enabled: Vec<&WebhookEndpoint> = ours.iter().copied().filter(|one| one.status == "enabled").collect();
+    let enabled: Vec<&WebhookEndpoint> =
+        ours.iter().copied().filter(|one| one.status == "enabled").collect();
     let looked_at = if enabled.is_empty() { &ours } else { &enabled };
     if looked_at.is_empty() {
         return Err(format!("no webhook endpoint leads to {WEBHOOK_PATH}; run stripe-setup"));
     }
-    let faults = |one: &&WebhookEndpoint| format!("{} ({}): {}", one.id, one.url, one.faults().join("; "));
-    let wrong: Vec<String> =
-        looked_at.iter().copied().filter(|one| !one.faults().is_empty()).map(|one| faults(&one)).collect();
+    let faults =
+        |one: &&WebhookEndpoint| format!("{} ({}): {}", one.id, one.url, one.faults().join("; "));
+    let wrong: Vec<String> = looked_at
+        .iter()
+        .copied()
+        .filter(|one| !one.faults().is_empty())
+        .map(|one| faults(&one))
+        .collect();
     if !wrong.is_empty() {
         return Err(format!("{}; run stripe-setup", wrong.join(". ")));
     }
@@ -133,8 +154,13 @@ async fn portal(stripe: &Stripe) -> Found {
     let named = stripe.settings().portal_configuration.as_deref();
     let is_used = |one: &&PortalConfiguration| named.map_or(one.is_default, |id| one.id == id);
     let used = all.iter().find(is_used).ok_or_else(|| match named {
-        Some(id) => format!("there is no {id}, which STRIPE_PORTAL_CONFIGURATION names; run stripe-setup"),
-        None => "STRIPE_PORTAL_CONFIGURATION is not set, and Stripe has no default; run stripe-setup".to_owned(),
+        Some(id) => {
+            format!("there is no {id}, which STRIPE_PORTAL_CONFIGURATION names; run stripe-setup")
+        }
+        None => {
+            "STRIPE_PORTAL_CONFIGURATION is not set, and Stripe has no default; run stripe-setup"
+                .to_owned()
+        }
     })?;
     let faults = used.faults();
     if faults.is_empty() {
@@ -149,7 +175,10 @@ async fn tax(stripe: &Stripe) -> Found {
         Tax::Off => Ok("off: STRIPE_TAX is not automatic".to_owned()),
         Tax::Automatic => match stripe.tax_settings().await {
             Ok(tax) if tax.status == "active" => Ok("automatic, and active at Stripe".to_owned()),
-            Ok(tax) => Err(format!("STRIPE_TAX is automatic, but Stripe's tax settings are {}", tax.status)),
+            Ok(tax) => Err(format!(
+                "STRIPE_TAX is automatic, but Stripe's tax settings are {}",
+                tax.status
+            )),
             Err(error) => Err(unasked(&error)),
         },
     }

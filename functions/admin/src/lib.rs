@@ -1,5 +1,6 @@
-//! What the operator's staff does: prices, payments by Stripe's ids, credit that was not paid for, corrections, and an
-//! account's standing. Every route needs the scope `tollgate/admin`, and every change has a reason.
+//! What the operator's staff does: prices, payments by Stripe's ids, credit that was not paid for,
+//! corrections, and an account's standing. Every route needs the scope `tollgate/admin`, and every
+//! change has a reason.
 
 mod accounts;
 mod health;

@@ -12,5 +12,8 @@ async fn main() -> Result<(), Error> {
     let (billing, stripe) = (shell::billing(&aws)?, OnDemand::from_environment(&aws)?);
     let clients = Clients { billing, stripe, bus: std::env::var("EVENT_BUS").ok() };
     let clients = &clients;
-    run(service_fn(|request: Request| async move { Ok::<_, Error>(handle(clients, request).await) })).await
+    run(service_fn(
+        |request: Request| async move { Ok::<_, Error>(handle(clients, request).await) },
+    ))
+    .await
 }

@@ -1,5 +1,5 @@
-//! `GET /v1/admin/payments/{id}`: which account and row an id of Stripe's leads to, and what Stripe says of it. That is how
-//! support finds a payment.
+//! `GET /v1/admin/payments/{id}`: which account and row an id of Stripe's leads to, and what Stripe
+//! says of it. That is how support finds a payment.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -54,11 +54,13 @@ pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed
             (None, Some(error))
         }
     };
-    let shown = Shown { id: id.to_string(), account: account.to_string(), row, stripe, stripe_error };
+    let shown =
+        Shown { id: id.to_string(), account: account.to_string(), row, stripe, stripe_error };
     Ok(Answer::ok(&shown)?.of_row(seq))
 }
 
-/// A payment's claim is written with its row; the look-ups of its other ids follow and may be missing for a moment.
+/// A payment's claim is written with its row; the look-ups of its other ids follow and may be
+/// missing for a moment.
 async fn place(billing: &Billing, id: &PaymentId) -> Result<Place, Failed> {
     let claims = match id.as_str().split('_').next() {
         Some("pi") => vec![format!("stripe#{id}#credit"), format!("stripe#{id}#pending")],

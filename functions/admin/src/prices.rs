@@ -55,12 +55,14 @@ pub(crate) async fn get(billing: &Billing, _: &Call) -> Result<Answer, Failed> {
     Answer::ok(&Shown { prices: prices.iter().map(ShownPrice::from).collect() })
 }
 
-/// `PUT /v1/admin/prices`: all are checked before any is added. What holds already is left as it is, so a request may
-/// be repeated; the answer is the prices as they will hold.
+/// `PUT /v1/admin/prices`: all are checked before any is added. What holds already is left as it
+/// is, so a request may be repeated; the answer is the prices as they will hold.
 pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     let Body { prices } = call.json()?;
     if prices.is_empty() || prices.len() > PRICES_MAX {
-        return Err(Problem::new(Code::InvalidBody, format!("Between 1 and {PRICES_MAX} prices.")).into());
+        return Err(
+            Problem::new(Code::InvalidBody, format!("Between 1 and {PRICES_MAX} prices.")).into()
+        );
     }
     api::once(billing, &call.caller()?.account, call, add(billing, call, prices)).await
 }
@@ -85,22 +87,27 @@ async fn add(billing: &Billing, call: &Call, prices: Vec<Wanted>) -> Result<Answ
 }
 
 impl Wanted {
-    /// The price as it will hold. Without a time of its own, a price that holds anyway at the earliest time is it.
+    /// The price as it will hold. Without a time of its own, a price that holds anyway at the
+    /// earliest time is it.
     fn over(self, list: &PriceList, now: Timestamp) -> Result<Price, Failed> {
         let Wanted { sku, unit, kind, rate, idle_rate, valid_from } = self;
         let is_given = valid_from.is_some();
         let valid_from = match valid_from {
-            Some(text) => text
-                .parse()
-                .map_err(|error| Problem::new(Code::InvalidBody, format!("valid_from of {sku}: {error}.")))?,
+            Some(text) => text.parse().map_err(|error| {
+                Problem::new(Code::InvalidBody, format!("valid_from of {sku}: {error}."))
+            })?,
             None => list.earliest(&sku, now),
         };
-        let price = Price { sku, unit, kind, rate, idle_rate: idle_rate.unwrap_or(Rate::ZERO), valid_from };
+        let price =
+            Price { sku, unit, kind, rate, idle_rate: idle_rate.unwrap_or(Rate::ZERO), valid_from };
         if price.idle_rate > price.rate {
             return Err(Refusal::IdleRateTooHigh.into());
         }
         match list.at(&price.sku, valid_from) {
-            Some(known) if !is_given && (Price { valid_from: known.valid_from, ..price.clone() }) == *known => {
+            Some(known)
+                if !is_given
+                    && (Price { valid_from: known.valid_from, ..price.clone() }) == *known =>
+            {
                 Ok(known.clone())
             }
             Some(_) | None => Ok(price),

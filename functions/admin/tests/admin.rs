@@ -85,7 +85,12 @@ async fn with_credit(amount: &str) -> Api {
 async fn refused(api: &Api, event: Event, status: u16, code: &str) -> Answered {
     let before = api.everything().await;
     let answered = ask(api, event.clone()).await;
-    assert_eq!((answered.status, answered.code()), (status, code), "{event:?}: {}", answered.shown());
+    assert_eq!(
+        (answered.status, answered.code()),
+        (status, code),
+        "{event:?}: {}",
+        answered.shown()
+    );
     assert_eq!(api.everything().await, before, "nothing is written: {event:?}");
     answered
 }
@@ -140,7 +145,9 @@ async fn prices_are_added_and_hold_from_the_earliest_time_allowed() {
     let all = ask(&api, staff(PRICES, "10:31:00")).await.body;
     let of = |sku: &str| {
         let all = all["prices"].as_array().unwrap().iter();
-        all.filter(|price| price["sku"] == sku).map(|price| price["rate"].to_string()).collect::<Vec<_>>()
+        all.filter(|price| price["sku"] == sku)
+            .map(|price| price["rate"].to_string())
+            .collect::<Vec<_>>()
     };
     assert_eq!(
         (of("gpu"), of("vm")),
@@ -162,7 +169,10 @@ async fn the_same_prices_again_add_nothing() {
     let (second, third) = tokio::join!(send(&api.billing, &event), send(&other, &event));
     assert_eq!((&first, &first), (&second, &third));
     let later = ask(&api, put(&json!([price("gpu", "2.5")])).minutes_later(90)).await;
-    assert_eq!(later.body["prices"][0]["valid_from"], "2026-11-22T10:30:00Z", "what holds anyway is not set again");
+    assert_eq!(
+        later.body["prices"][0]["valid_from"], "2026-11-22T10:30:00Z",
+        "what holds anyway is not set again"
+    );
     assert_eq!(api.everything().await, before);
 }
 
@@ -202,7 +212,10 @@ async fn of_many_prices_all_are_added_or_none() {
         refused(&api, put(&prices), status, code).await;
     }
     let soon = with("valid_from", json!("2026-11-22T10:35:00Z"));
-    assert_eq!(refused(&api, put(&soon), 422, "unusable").await.body["earliest"], "2026-11-22T11:00:00Z");
+    assert_eq!(
+        refused(&api, put(&soon), 422, "unusable").await.body["earliest"],
+        "2026-11-22T11:00:00Z"
+    );
 }
 
 #[tokio::test]
@@ -213,11 +226,18 @@ async fn a_payment_is_found_by_each_of_its_ids() {
     store.note_look_ups(&alice, 0, &["cus_1"]).await.unwrap();
     // The page was known before its payment.
     store.note_owner(&alice, "cs_1").await.unwrap();
-    let ids = PaymentIds { session: Some("cs_1".to_owned()), charge: Some("ch_1".to_owned()), invoice: None };
+    let ids = PaymentIds {
+        session: Some("cs_1".to_owned()),
+        charge: Some("ch_1".to_owned()),
+        invoice: None,
+    };
     store.note_payment(&alice, &named("pi_1"), &ids).await.unwrap();
     let mut by_payment = ask(&api, staff(PAYMENT, "10:30:00").at("id", "pi_1")).await;
     let why = by_payment.body["stripe_error"].take();
-    assert!(why.as_str().unwrap().starts_with("GET /payment_intents/pi_1: Stripe does not answer"), "{why}");
+    assert!(
+        why.as_str().unwrap().starts_with("GET /payment_intents/pi_1: Stripe does not answer"),
+        "{why}"
+    );
     insta::assert_snapshot!(by_payment.shown(), @r#"
     200 {
       "account": "alice",
@@ -244,7 +264,10 @@ async fn a_payment_is_found_by_each_of_its_ids() {
     }
     "#);
     let of_customer = ask(&api, staff(PAYMENT, "10:30:00").at("id", "cus_1")).await.body;
-    assert_eq!((&of_customer["account"], &of_customer["row"]["type"]), (&json!("alice"), &json!("opened")));
+    assert_eq!(
+        (&of_customer["account"], &of_customer["row"]["type"]),
+        (&json!("alice"), &json!("opened"))
+    );
     for id in ["cs_1", "ch_1", "in_1", "re_9"] {
         let found = ask(&api, staff(PAYMENT, "10:30:00").at("id", id)).await.body;
         assert_eq!((&found["id"], &found["row"]), (&json!(id), &by_payment.body["row"]));
@@ -263,19 +286,26 @@ async fn what_stripe_says_stands_beside_the_row() {
     let serving = stand_in.clone();
     tokio::spawn(async move { serving.serve(listener).await });
     let (account, email) = (named(ALICE), "alice@example.test".parse().unwrap());
-    let customer =
-        stripe.create_customer(&account, &email, &Company::default(), &Key::customer(&account)).await.unwrap();
+    let customer = stripe
+        .create_customer(&account, &email, &Company::default(), &Key::customer(&account))
+        .await
+        .unwrap();
     let store = &api.ledger.undisturbed;
     store.note_look_ups(&account, 1, &[&customer.id, "cus_nobody", "cs_1/../x"]).await.unwrap();
     let look = async |id: &str| {
         let event = staff(PAYMENT, "10:30:00").at("id", id);
-        let found: Answered = admin::handle(&clients(&api.billing, stripe.clone()), event.request()).await.into();
-        assert_eq!((found.status, &found.body["stripe_error"]), (200, &Value::Null), "{}", found.shown());
+        let found: Answered =
+            admin::handle(&clients(&api.billing, stripe.clone()), event.request()).await.into();
+        assert_eq!(
+            (found.status, &found.body["stripe_error"]),
+            (200, &Value::Null),
+            "{}",
+            found.shown()
+        );
         found.body["stripe"].clone()
     };
     let said = look(&customer.id).await;
-    let expected =
-        json!({"created": 1_795_341_600, "currency": null, "id": customer.id, "livemode": false, "object": "customer"});
+    let expected = json!({"created": 1_795_341_600, "currency": null, "id": customer.id, "livemode": false, "object": "customer"});
     assert_eq!((&said, look("cus_nobody").await), (&expected, Value::Null));
     assert_eq!(look("cs_1/../x").await, Value::Null);
     assert_eq!(stand_in.calls_outside(), [], "an id is never a path");
@@ -297,11 +327,19 @@ async fn staff_gives_corrects_freezes_suspends_and_closes_each_once() {
     }
     "#);
     let mut seen = Vec::new();
-    for event in
-        [correction("-1.5"), because(FREEZE), because(UNFREEZE), because(SUSPEND), because(RESUME), because(CLOSE)]
-    {
+    for event in [
+        correction("-1.5"),
+        because(FREEZE),
+        because(UNFREEZE),
+        because(SUSPEND),
+        because(RESUME),
+        because(CLOSE),
+    ] {
         let body = once(&api, event).await.body;
-        seen.push(format!("{} {} {} {}", body["type"], body["balance"], body["standing"], body["frozen"]));
+        seen.push(format!(
+            "{} {} {} {}",
+            body["type"], body["balance"], body["standing"], body["frozen"]
+        ));
     }
     assert_eq!(
         seen,
@@ -381,8 +419,14 @@ async fn a_chain_is_verified_and_a_changed_row_shows() {
             .table_name(api.ledger.tables.ledger())
             .key("account", AttributeValue::S(name.to_owned()))
     };
-    let tampered = key(ALICE).key("seq", AttributeValue::N("1".to_owned())).update_expression("SET balance = :b");
-    tampered.expression_attribute_values(":b", AttributeValue::N("1000".to_owned())).send().await.unwrap();
+    let tampered = key(ALICE)
+        .key("seq", AttributeValue::N("1".to_owned()))
+        .update_expression("SET balance = :b");
+    tampered
+        .expression_attribute_values(":b", AttributeValue::N("1000".to_owned()))
+        .send()
+        .await
+        .unwrap();
     let broken = ask(&api, staff(VERIFY, "10:30:00")).await;
     assert_eq!((broken.status, &broken.body["verified"]), (200, &json!(false)));
     assert_eq!(broken.body["wrong"], "row 1: attribute balance differs from the body");
@@ -408,7 +452,13 @@ async fn every_refusal_of_staff_names_its_problem_and_writes_nothing() {
     let long = "x".repeat(501);
     for route in [FREEZE, UNFREEZE, SUSPEND, RESUME, CLOSE] {
         for reason in ["", "  ", &long] {
-            refused(&api, staff(route, "10:30:00").json(&json!({"reason": reason})), 422, "unusable").await;
+            refused(
+                &api,
+                staff(route, "10:30:00").json(&json!({"reason": reason})),
+                422,
+                "unusable",
+            )
+            .await;
         }
     }
     for route in [ACCOUNT, VERIFY] {
@@ -458,9 +508,16 @@ async fn bad_requests_are_refused_on_every_route() {
     }
     let reading = [PRICES, PAYMENT, ACCOUNT, VERIFY].map(|route| (route, json!({})));
     for (route, good) in routes.iter().chain(&reading) {
-        let event = Event::by(ALICE, route, "10:30:00").at("account", ALICE).at("id", "pi_1").json(good);
+        let event =
+            Event::by(ALICE, route, "10:30:00").at("account", ALICE).at("id", "pi_1").json(good);
         refused(&api, event.clone(), 403, "forbidden").await;
-        refused(&api, event.clone().scope("tollgate/platform tollgate/administrator"), 403, "forbidden").await;
+        refused(
+            &api,
+            event.clone().scope("tollgate/platform tollgate/administrator"),
+            403,
+            "forbidden",
+        )
+        .await;
         refused(&api, event.without_token(), 401, "unauthorized").await;
     }
 }
@@ -474,7 +531,10 @@ async fn prices_are_put_once_for_each_key() {
     assert_eq!(changed.status, 200, "{}", changed.shown());
     let written = api.everything().await;
     // Hours later the same request would be another price, were it not for its key.
-    assert_eq!(ask(&api, put(&json!([price("gpu", "2.5")])).key("k-1").minutes_later(300)).await, first);
+    assert_eq!(
+        ask(&api, put(&json!([price("gpu", "2.5")])).key("k-1").minutes_later(300)).await,
+        first
+    );
     refused(&api, put(&json!([price("gpu", "4")])).key("k-1"), 422, "idempotency_key_reused").await;
     refused(&api, put(&json!([])).key("k-2"), 400, "invalid_body").await;
     assert_eq!(api.everything().await, written);

@@ -33,7 +33,8 @@ impl World {
         let serving = stand_in.clone();
         tokio::spawn(async move { serving.serve(listener).await });
         let world = World { api: Api::new().await, stand_in, address };
-        let (stripe, wanted) = (world.stripe(&[]), Wanted { webhook_url: URL.to_owned(), return_url: None });
+        let (stripe, wanted) =
+            (world.stripe(&[]), Wanted { webhook_url: URL.to_owned(), return_url: None });
         for step in plan(&wanted, &[], &[]) {
             stripe.carry_out(&step, &wanted).await.unwrap();
         }
@@ -42,7 +43,10 @@ impl World {
 
     fn stripe(&self, more: &[(&str, &str)]) -> Stripe {
         let settings = StripeSettings::read(|variable| {
-            let set = more.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned());
+            let set = more
+                .iter()
+                .find(|(name, _)| *name == variable)
+                .map(|(_, value)| (*value).to_owned());
             set.or_else(|| match variable {
                 "STRIPE_SECRET_KEY" => Some("sk_test_local".to_owned()),
                 "STRIPE_API_BASE" => Some(self.address.clone()),
@@ -65,11 +69,16 @@ impl World {
     async fn change(&self, path: &str, form: &str) {
         let headers = [("content-type", "application/x-www-form-urlencoded")];
         let dashboard = Http::new(&self.address).with_token("sk_test_local");
-        assert_eq!(dashboard.send("POST", path, &headers, form.to_owned()).await.unwrap().status, 200, "{path}");
+        assert_eq!(
+            dashboard.send("POST", path, &headers, form.to_owned()).await.unwrap().status,
+            200,
+            "{path}"
+        );
     }
 
     fn clients(&self, more: &[(&str, &str)]) -> Clients {
-        let billing = Billing::new(self.api.billing.store.clone(), self.api.billing.settings.clone());
+        let billing =
+            Billing::new(self.api.billing.store.clone(), self.api.billing.settings.clone());
         Clients { billing, stripe: self.stripe(more).into(), bus: Some("tollgate-test".to_owned()) }
     }
 
@@ -117,10 +126,22 @@ async fn everything_that_is_set_up_is_good() {
     let world = World::new(Config { tax_basis_points: 1_900, ..Config::default() }).await;
     let health = world.with(&[("STRIPE_TAX", "automatic")]).await;
     assert_eq!(wrong(&health), []);
-    let names: Vec<&str> =
-        health["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
-    let expected =
-        ["ledger", "accounts", "bus", "stripe", "stripe_webhook", "stripe_portal", "stripe_tax", "stripe_receipts"];
+    let names: Vec<&str> = health["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|check| check["name"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "ledger",
+        "accounts",
+        "bus",
+        "stripe",
+        "stripe_webhook",
+        "stripe_portal",
+        "stripe_tax",
+        "stripe_receipts",
+    ];
     assert_eq!(names, expected);
     assert!(!health.to_string().contains("sk_test"), "{health}");
     assert_eq!(world.stand_in.calls_outside(), []);
@@ -141,12 +162,21 @@ async fn what_is_wrong_with_the_webhook_endpoint_is_said() {
     let path = format!("/v1/webhook_endpoints/{endpoint}");
     world.change(&path, "disabled=true").await;
     only(&world.wrong(&[]).await, "stripe_webhook", "it is disabled");
-    world.change(&path, "disabled=false&enabled_events[0]=invoice.paid&enabled_events[1]=charge.failed").await;
+    world
+        .change(
+            &path,
+            "disabled=false&enabled_events[0]=invoice.paid&enabled_events[1]=charge.failed",
+        )
+        .await;
     let found = world.wrong(&[]).await;
     only(&found, "stripe_webhook", "it does not name charge.dispute.closed");
     only(&found, "stripe_webhook", "it names also charge.failed");
     world.change(&path, "url=https://elsewhere.example.test").await;
-    only(&world.wrong(&[]).await, "stripe_webhook", "no webhook endpoint leads to /v1/stripe/webhook");
+    only(
+        &world.wrong(&[]).await,
+        "stripe_webhook",
+        "no webhook endpoint leads to /v1/stripe/webhook",
+    );
     world.stand_in.add_endpoint(URL, "whsec_old", &["*"]);
     only(&world.wrong(&[]).await, "stripe_webhook", "its API version is the account's default");
     let endpoint = "GET /v1/webhook_endpoints".to_owned();
@@ -158,10 +188,19 @@ async fn what_is_wrong_with_the_webhook_endpoint_is_said() {
 async fn what_is_wrong_with_portal_and_tax_is_said() {
     let world = World::new(Config::default()).await;
     only(&world.wrong(&[("STRIPE_TAX", "automatic")]).await, "stripe_tax", "pending");
-    only(&wrong(&health(&world.clients(&[])).await), "stripe_portal", "is not set, and Stripe has no default");
+    only(
+        &wrong(&health(&world.clients(&[])).await),
+        "stripe_portal",
+        "is not set, and Stripe has no default",
+    );
     let other = [("STRIPE_PORTAL_CONFIGURATION", "bpc_other")];
     only(&wrong(&health(&world.clients(&other)).await), "stripe_portal", "there is no bpc_other");
-    world.change(&format!("/v1/billing_portal/configurations/{}", world.portal().await), "active=false").await;
+    world
+        .change(
+            &format!("/v1/billing_portal/configurations/{}", world.portal().await),
+            "active=false",
+        )
+        .await;
     only(&world.wrong(&[]).await, "stripe_portal", "it is not active");
 }
 
@@ -190,7 +229,8 @@ async fn tables_that_cannot_be_read_and_a_bus_that_is_not_set_are_said() {
         ("ledger", Tables { ledger: "no-such-table".to_owned(), ..names.clone() }),
         ("accounts", Tables { accounts: "no-such-table".to_owned(), ..names }),
     ] {
-        let billing = Billing::new(Store::new(client.clone(), tables), world.api.billing.settings.clone());
+        let billing =
+            Billing::new(Store::new(client.clone(), tables), world.api.billing.settings.clone());
         only(&wrong(&health(&Clients { billing, ..world.clients(&named) }).await), name, "");
     }
 }

@@ -1,8 +1,8 @@
 //! `auto-refill`: charges the saved card off session.
 //!
-//! Triggered by `BalanceLow` (a refill is wanted) and by `RefillDue` (`lifecycle` found one wanted or open). It takes no hint from
-//! either: it looks at the account and does what that asks for. A trigger that is repeated, late or without reason finds
-//! nothing to do.
+//! Triggered by `BalanceLow` (a refill is wanted) and by `RefillDue` (`lifecycle` found one wanted
+//! or open). It takes no hint from either: it looks at the account and does what that asks for. A
+//! trigger that is repeated, late or without reason finds nothing to do.
 
 use serde::{Deserialize, Serialize};
 use tollgate::ids::AccountId;
@@ -72,7 +72,8 @@ pub enum Fault {
 /// Does what the account asks for about refills.
 ///
 /// # Errors
-/// [`Fault`]. That Stripe declines, fails or does not answer is in the report instead: `lifecycle` comes again.
+/// [`Fault`]. That Stripe declines, fails or does not answer is in the report instead: `lifecycle`
+/// comes again.
 pub async fn handle(clients: &Clients, trigger: &Trigger) -> Result<Report, Fault> {
     let unreadable = |error| Fault::Unreadable(format!("time {:?}: {error}", trigger.time));
     let now: Timestamp = trigger.time.parse().map_err(unreadable)?;
@@ -110,12 +111,19 @@ impl Report {
     fn count(&mut self, step: &Step) {
         let (counter, words) = match step {
             Step::Charged { attempt } => (&mut self.charged, format!("attempt {attempt}: charged")),
-            Step::Failed { attempt, code } => (&mut self.failed, format!("attempt {attempt}: {code}")),
-            Step::NeedsCustomer { attempt } => {
-                (&mut self.needs_customer, format!("attempt {attempt}: the customer has to confirm it"))
+            Step::Failed { attempt, code } => {
+                (&mut self.failed, format!("attempt {attempt}: {code}"))
             }
-            Step::Open { attempt, why } => (&mut self.open, format!("attempt {attempt}: open, {why}")),
-            Step::Stuck { attempt, why } => (&mut self.stuck, format!("attempt {attempt}: stuck, {why}")),
+            Step::NeedsCustomer { attempt } => (
+                &mut self.needs_customer,
+                format!("attempt {attempt}: the customer has to confirm it"),
+            ),
+            Step::Open { attempt, why } => {
+                (&mut self.open, format!("attempt {attempt}: open, {why}"))
+            }
+            Step::Stuck { attempt, why } => {
+                (&mut self.stuck, format!("attempt {attempt}: stuck, {why}"))
+            }
             Step::NoCustomer => (&mut self.stuck, "there is no customer to charge".to_owned()),
         };
         *counter += 1;

@@ -27,7 +27,8 @@ async fn declined(code: &str, advice: Option<&str>) -> World {
     let world = World::new().await;
     world.wanting(VISA).await;
     let card = world.profile().await.cards[0].id.to_string();
-    let rule = CardRule { decline_code: code.to_owned(), network_advice_code: advice.map(str::to_owned) };
+    let rule =
+        CardRule { decline_code: code.to_owned(), network_advice_code: advice.map(str::to_owned) };
     world.stand_in.decline_card(&card, Some(rule));
     world
 }
@@ -44,14 +45,23 @@ async fn a_wanted_refill_is_charged_and_credited_once_however_often_it_is_trigge
     world.deliver_everything_again().await;
     assert_eq!(world.refill().await, auto_refill::Report::default());
     assert_eq!((world.count("auto_refill").await, world.charged_cents()), (1, 5000));
-    let keys: Vec<String> = world.stand_in.calls().into_iter().filter_map(|call| call.idempotency_key).collect();
+    let keys: Vec<String> =
+        world.stand_in.calls().into_iter().filter_map(|call| call.idempotency_key).collect();
     for step in ["invoice", "item", "finalize", "pay"] {
         assert!(keys.contains(&format!("refill/acme/1/{step}")), "{step} in {keys:?}");
     }
-    let invoice =
-        world.objects("invoice").into_iter().find(|invoice| invoice["metadata"]["tollgate_attempt"] == "1").unwrap();
-    let found = world.ledger().undisturbed.look_up(invoice["id"].as_str().unwrap()).await.unwrap().unwrap();
-    assert_eq!((found.account, found.seq > 0), (acme(), true), "the invoice leads to the row of its payment");
+    let invoice = world
+        .objects("invoice")
+        .into_iter()
+        .find(|invoice| invoice["metadata"]["tollgate_attempt"] == "1")
+        .unwrap();
+    let found =
+        world.ledger().undisturbed.look_up(invoice["id"].as_str().unwrap()).await.unwrap().unwrap();
+    assert_eq!(
+        (found.account, found.seq > 0),
+        (acme(), true),
+        "the invoice leads to the row of its payment"
+    );
     world.check().await;
 }
 
@@ -78,7 +88,12 @@ async fn a_process_that_dies_anywhere_charges_and_credits_once() {
     };
     let look = async |world: &World| {
         world.deliver_all().await;
-        assert_eq!((world.count("auto_refill").await, world.charged_cents()), (1, 5000), "{:?}", world.names().await);
+        assert_eq!(
+            (world.count("auto_refill").await, world.charged_cents()),
+            (1, 5000),
+            "{:?}",
+            world.names().await
+        );
         assert_eq!(world.state().await.refill.attempt, None);
         world.check().await;
     };
@@ -91,7 +106,8 @@ async fn a_process_that_dies_anywhere_in_a_decline_fails_once_and_charges_nothin
     let prepare = async |world: &World| {
         world.wanting(VISA).await;
         let card = world.profile().await.cards[0].id.to_string();
-        let rule = CardRule { decline_code: "insufficient_funds".to_owned(), network_advice_code: None };
+        let rule =
+            CardRule { decline_code: "insufficient_funds".to_owned(), network_advice_code: None };
         world.stand_in.decline_card(&card, Some(rule));
     };
     let process = async |world: &World| {
@@ -99,9 +115,15 @@ async fn a_process_that_dies_anywhere_in_a_decline_fails_once_and_charges_nothin
     };
     let look = async |world: &World| {
         world.deliver_all().await;
-        assert_eq!((world.count("refill_failed").await, world.charged_cents()), (1, 2500), "{:?}", world.names().await);
+        assert_eq!(
+            (world.count("refill_failed").await, world.charged_cents()),
+            (1, 2500),
+            "{:?}",
+            world.names().await
+        );
         let invoices = world.objects("invoice");
-        let refills = invoices.iter().filter(|invoice| invoice["metadata"]["tollgate_attempt"].is_string());
+        let refills =
+            invoices.iter().filter(|invoice| invoice["metadata"]["tollgate_attempt"].is_string());
         assert!(refills.into_iter().all(|invoice| invoice["status"] == "void"), "{invoices:?}");
         world.check().await;
     };
@@ -125,7 +147,10 @@ async fn each_class_of_decline_goes_its_way() {
     ] {
         let world = declined(code, advice).await;
         let report = world.refill().await;
-        assert_eq!((report.failed, report.steps.as_slice()), (1, [format!("attempt 1: {code}")].as_slice()));
+        assert_eq!(
+            (report.failed, report.steps.as_slice()),
+            (1, [format!("attempt 1: {code}")].as_slice())
+        );
         let refill = world.state().await.refill;
         assert_eq!(refill.paused.is_some(), paused, "{code} {advice:?}");
         assert_eq!(refill.never.len(), usize::from(paused));
@@ -195,9 +220,9 @@ async fn a_payment_nobody_confirmed_is_given_up_after_23_hours() {
         (1, ["attempt 1: authentication_required".to_owned()].as_slice())
     );
     let invoices = world.objects("invoice");
-    assert!(
-        invoices.iter().any(|invoice| invoice["metadata"]["tollgate_attempt"] == "1" && invoice["status"] == "void")
-    );
+    assert!(invoices.iter().any(
+        |invoice| invoice["metadata"]["tollgate_attempt"] == "1" && invoice["status"] == "void"
+    ));
     world.check().await;
 }
 
@@ -216,11 +241,15 @@ async fn who_pays_by_hand_instead_is_charged_once() {
 
 #[tokio::test]
 async fn every_step_that_fails_at_stripe_is_settled_in_the_end() {
-    let steps = ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY];
+    let steps =
+        ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY];
     for endpoint in steps {
-        for kind in
-            [FaultKind::ConnectionDropped, FaultKind::AnswerLost, FaultKind::RateLimited, FaultKind::ServerError]
-        {
+        for kind in [
+            FaultKind::ConnectionDropped,
+            FaultKind::AnswerLost,
+            FaultKind::RateLimited,
+            FaultKind::ServerError,
+        ] {
             for times in [1, 5] {
                 let world = World::new().await;
                 world.wanting(VISA).await;
@@ -245,7 +274,9 @@ async fn every_step_that_fails_at_stripe_is_settled_in_the_end() {
 
 #[tokio::test]
 async fn after_twenty_hours_nothing_is_sent_again_and_what_happened_is_found_out() {
-    for endpoint in ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY] {
+    for endpoint in
+        ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY]
+    {
         for kind in [FaultKind::ConnectionDropped, FaultKind::AnswerLost] {
             let world = World::new().await;
             world.wanting(VISA).await;
@@ -265,18 +296,26 @@ async fn after_twenty_hours_nothing_is_sent_again_and_what_happened_is_found_out
             let sent = world.stand_in.calls();
             assert!(sent.iter().all(|call| call.idempotency_key.is_none()), "{sent:?}");
             let invoices = world.objects("invoice");
-            let is_payable = |invoice: &serde_json::Value| invoice["status"] == "draft" || invoice["status"] == "open";
-            assert!(!invoices.iter().any(is_payable), "{endpoint} {kind:?}: no other run may pay it: {invoices:?}");
+            let is_payable = |invoice: &serde_json::Value| {
+                invoice["status"] == "draft" || invoice["status"] == "open"
+            };
+            assert!(
+                !invoices.iter().any(is_payable),
+                "{endpoint} {kind:?}: no other run may pay it: {invoices:?}"
+            );
             world.deliver_all().await;
             world.check().await;
         }
     }
 }
 
-/// A trigger that was kept for thirty hours takes the attempt for a young one, and Stripe has forgotten its keys.
+/// A trigger that was kept for thirty hours takes the attempt for a young one, and Stripe has
+/// forgotten its keys.
 #[tokio::test]
 async fn a_trigger_that_comes_thirty_hours_late_charges_once_what_was_begun() {
-    for endpoint in ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY] {
+    for endpoint in
+        ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY]
+    {
         for kind in [FaultKind::ConnectionDropped, FaultKind::AnswerLost] {
             let world = World::new().await;
             world.wanting(VISA).await;
@@ -286,9 +325,14 @@ async fn a_trigger_that_comes_thirty_hours_late_charges_once_what_was_begun() {
             let began = world.now();
             world.advance(30 * HOUR);
             let report = world.try_refill_at(began.plus(3 * MINUTE)).await.unwrap();
-            assert_eq!((report.charged, world.charged_cents()), (1, 5000), "{endpoint} {kind:?}: {report:?}");
+            assert_eq!(
+                (report.charged, world.charged_cents()),
+                (1, 5000),
+                "{endpoint} {kind:?}: {report:?}"
+            );
             let invoices = world.objects("invoice");
-            let of_attempt = invoices.iter().filter(|invoice| invoice["metadata"]["tollgate_attempt"] == "1");
+            let of_attempt =
+                invoices.iter().filter(|invoice| invoice["metadata"]["tollgate_attempt"] == "1");
             assert_eq!(of_attempt.count(), 1, "{endpoint} {kind:?}");
             world.deliver_all().await;
             assert_eq!(world.count("auto_refill").await, 1);
@@ -297,23 +341,33 @@ async fn a_trigger_that_comes_thirty_hours_late_charges_once_what_was_begun() {
     }
 }
 
-/// The card was changed, the amount lowered, a cap set: what the attempt would charge is no longer agreed to.
+/// The card was changed, the amount lowered, a cap set: what the attempt would charge is no longer
+/// agreed to.
 #[tokio::test]
 async fn an_attempt_that_is_no_longer_agreed_to_is_called_off_and_does_not_count() {
     let settings = |card: Option<&str>, amount: &str, cap: Option<&str>| {
-        let (card, cap, terms) = (card.map(str::to_owned), cap.map(named), (named("30"), named(amount)));
+        let (card, cap, terms) =
+            (card.map(str::to_owned), cap.map(named), (named("30"), named(amount)));
         move |state: &tollgate::state::AccountState| {
             let card = card.as_deref().map(named).or_else(|| state.refill.card.clone());
-            let settings = tollgate::command::RefillSettings { terms: Some(terms), card, monthly_cap: cap };
+            let settings =
+                tollgate::command::RefillSettings { terms: Some(terms), card, monthly_cap: cap };
             Ok(Command::ChangeRefill(settings))
         }
     };
-    let changes =
-        [settings(Some("pm_another"), "25", None), settings(None, "20", None), settings(None, "25", Some("24"))];
+    let changes = [
+        settings(Some("pm_another"), "25", None),
+        settings(None, "20", None),
+        settings(None, "25", Some("24")),
+    ];
     for (nth, change) in changes.into_iter().enumerate() {
         let world = World::new().await;
         world.wanting(VISA).await;
-        world.stand_in.fail_next("POST /v1/invoices/{invoice}/finalize", 9, FaultKind::ConnectionDropped);
+        world.stand_in.fail_next(
+            "POST /v1/invoices/{invoice}/finalize",
+            9,
+            FaultKind::ConnectionDropped,
+        );
         assert_eq!(world.refill().await.open, 1);
         world.stand_in.clear_faults();
         let account = acme();
@@ -324,9 +378,14 @@ async fn an_attempt_that_is_no_longer_agreed_to_is_called_off_and_does_not_count
         let report = world.refill().await;
         assert_eq!(report.steps, ["attempt 1: called_off"], "{nth}");
         let refill = world.state().await.refill;
-        assert_eq!((refill.failures, refill.paused, world.charged_cents()), (0, None, 2500), "{nth}");
+        assert_eq!(
+            (refill.failures, refill.paused, world.charged_cents()),
+            (0, None, 2500),
+            "{nth}"
+        );
         let invoices = world.objects("invoice");
-        let mut refills = invoices.iter().filter(|invoice| invoice["metadata"]["tollgate_attempt"] == "1");
+        let mut refills =
+            invoices.iter().filter(|invoice| invoice["metadata"]["tollgate_attempt"] == "1");
         assert!(refills.all(|invoice| invoice["status"] == "void"), "{nth}: {invoices:?}");
         world.check().await;
     }
@@ -336,16 +395,29 @@ async fn an_attempt_that_is_no_longer_agreed_to_is_called_off_and_does_not_count
 async fn nothing_is_charged_once_the_account_is_frozen_or_refills_are_off() {
     for command in [
         Command::Freeze { reason: "a test".to_owned() },
-        Command::ChangeRefill(tollgate::command::RefillSettings { terms: None, card: None, monthly_cap: None }),
+        Command::ChangeRefill(tollgate::command::RefillSettings {
+            terms: None,
+            card: None,
+            monthly_cap: None,
+        }),
     ] {
         let world = World::new().await;
         world.wanting(VISA).await;
-        world.stand_in.fail_next("POST /v1/invoices/{invoice}/finalize", 9, FaultKind::ConnectionDropped);
+        world.stand_in.fail_next(
+            "POST /v1/invoices/{invoice}/finalize",
+            9,
+            FaultKind::ConnectionDropped,
+        );
         assert_eq!(world.refill().await.open, 1);
         world.stand_in.clear_faults();
         let account = acme();
         let occasion = world.ledger().occasion(&account, world.now());
-        world.ledger().undisturbed.execute(occasion, Cause::Command, |_| Ok(command.clone())).await.unwrap();
+        world
+            .ledger()
+            .undisturbed
+            .execute(occasion, Cause::Command, |_| Ok(command.clone()))
+            .await
+            .unwrap();
         let report = world.refill().await;
         assert_eq!(report.failed, 1, "{report:?}");
         assert_eq!(world.charged_cents(), 2500);
@@ -366,13 +438,19 @@ async fn a_card_that_works_now_and_declines_later_is_declined_off_session() {
 async fn workers_that_run_at_once_charge_once() {
     let world = World::new().await;
     world.wanting(VISA).await;
-    let (one, two, three) = tokio::join!(world.try_refill(), world.try_refill(), world.try_refill());
+    let (one, two, three) =
+        tokio::join!(world.try_refill(), world.try_refill(), world.try_refill());
     for report in [one, two, three] {
         report.unwrap();
     }
     world.refill().await;
     world.deliver_all().await;
-    assert_eq!((world.count("auto_refill").await, world.charged_cents()), (1, 5000), "{:?}", world.names().await);
+    assert_eq!(
+        (world.count("auto_refill").await, world.charged_cents()),
+        (1, 5000),
+        "{:?}",
+        world.names().await
+    );
     world.check().await;
 }
 
@@ -383,7 +461,12 @@ async fn a_trigger_that_cannot_be_read_is_an_error() {
     let trigger: auto_refill::Trigger =
         serde_json::from_value(json!({"time": "today", "detail": {"account": "acme"}})).unwrap();
     assert!(auto_refill::handle(&world.refill, &trigger).await.is_err());
-    let unknown: auto_refill::Trigger =
-        serde_json::from_value(json!({"time": "2026-11-22T10:20:00Z", "detail": {"account": "nobody"}})).unwrap();
-    assert_eq!(auto_refill::handle(&world.refill, &unknown).await.unwrap(), auto_refill::Report::default());
+    let unknown: auto_refill::Trigger = serde_json::from_value(
+        json!({"time": "2026-11-22T10:20:00Z", "detail": {"account": "nobody"}}),
+    )
+    .unwrap();
+    assert_eq!(
+        auto_refill::handle(&world.refill, &unknown).await.unwrap(),
+        auto_refill::Report::default()
+    );
 }

@@ -20,7 +20,8 @@ use tollgate::timestamp::{MINUTE, Timestamp};
 
 use crate::Refused;
 
-/// How long the page can be used: the least Stripe allows, which it counts from when the request reaches it.
+/// How long the page can be used: the least Stripe allows, which it counts from when the request
+/// reaches it.
 const OPEN_SECONDS: i64 = 31 * MINUTE;
 /// What a refill charges unless the customer chose, in USD.
 const REFILL_AMOUNT: u32 = 25;
@@ -63,23 +64,30 @@ pub(crate) async fn create(desk: Desk<'_>, call: &Call, caller: &Caller) -> Resu
     let agreement = agreement_of(desk, &wish, amount, &state)?;
     let email = email_of(desk, caller).await?;
 
-    // Noted before Stripe is asked: the same key must be sent with the same parameters, the time included.
-    let key = call.request_key().map_or_else(|| format!("none:{:032x}", fastrand::u128(..)), String::from);
+    // Noted before Stripe is asked: the same key must be sent with the same parameters, the time
+    // included.
+    let key = call
+        .request_key()
+        .map_or_else(|| format!("none:{:032x}", fastrand::u128(..)), String::from);
     let noted = desk.billing.store.note_request(account, &key, &call.digest(), desk.now).await?;
     if noted.digest != call.digest().as_str() {
         return Err(Problem::from(&Refusal::KeyReused).into());
     }
-    if let Some(answer) = noted.answer.as_deref().and_then(|answer| serde_json::from_str(answer).ok()) {
+    if let Some(answer) =
+        noted.answer.as_deref().and_then(|answer| serde_json::from_str(answer).ok())
+    {
         return Ok(answer);
     }
     // Whoever pays by hand is not charged for the refill that waits for a confirmation as well.
-    if let Some(attempt) = state.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_some()) {
+    if let Some(attempt) = state.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_some())
+    {
         desk.supersede(account, attempt).await?;
     }
     let customer = desk.customer(account, &email).await?;
-    let purchase = Purchase { account: account.clone(), credit: amount, kind: CreditKind::TopUp, agreement };
-    // The same call for a minute; then Stripe would find its time too short, or repeat for a day that it had failed. Of two
-    // pages that were made so, nobody knows the first one's address.
+    let purchase =
+        Purchase { account: account.clone(), credit: amount, kind: CreditKind::TopUp, agreement };
+    // The same call for a minute; then Stripe would find its time too short, or repeat for a day
+    // that it had failed. Of two pages that were made so, nobody knows the first one's address.
     let round = (desk.now - noted.at).max(0) / MINUTE;
     let new = page(desk, &state, customer, purchase, noted.at.plus(round * MINUTE))?;
     let key_at_stripe = if round == 0 { key.clone() } else { format!("{key}/{round}") };
@@ -107,29 +115,42 @@ fn amount_of(desk: Desk<'_>, wish: &Wish) -> Result<Usd, Problem> {
     desk.billing.settings.policy.check_topup(amount).map_err(|refusal| {
         let problem = Problem::from(&refusal);
         match (&refusal, &desk.billing.settings.operator_contact) {
-            (Refusal::AmountTooLarge { .. }, Some(contact)) => problem.with_action(json!({"contact": contact})),
+            (Refusal::AmountTooLarge { .. }, Some(contact)) => {
+                problem.with_action(json!({"contact": contact}))
+            }
             _ => problem,
         }
     })?;
     Ok(amount)
 }
 
-/// What is agreed about refills: only what was said, or else what the operator's configuration says for the first
-/// top-up of an account.
-fn agreement_of(desk: Desk<'_>, wish: &Wish, topup: Usd, state: &AccountState) -> Result<Option<Agreement>, Problem> {
+/// What is agreed about refills: only what was said, or else what the operator's configuration says
+/// for the first top-up of an account.
+fn agreement_of(
+    desk: Desk<'_>,
+    wish: &Wish,
+    topup: Usd,
+    state: &AccountState,
+) -> Result<Option<Agreement>, Problem> {
     // With the first top-up: whoever paid before has been asked, and may have said no.
     let is_new = state.refill.agreement.is_none() && state.ever_paid == EverPaid::No;
     let (threshold, amount) = match &wish.auto_refill {
         Some(refill) if !refill.enabled => return Ok(Some(Agreement::Off)),
         Some(refill) => (refill.threshold.as_deref(), refill.amount.as_deref()),
-        None if is_new && desk.stripe.settings().refill_default == RefillDefault::On => (None, None),
+        None if is_new && desk.stripe.settings().refill_default == RefillDefault::On => {
+            (None, None)
+        }
         None => return Ok(None),
     };
     let threshold = threshold.map(|text| usd(text, "auto_refill.threshold")).transpose()?;
     let amount = amount.map(|text| usd(text, "auto_refill.amount")).transpose()?;
     let threshold = threshold.unwrap_or_else(|| default_threshold(topup));
     let amount = amount.unwrap_or_else(|| Usd::dollars(REFILL_AMOUNT));
-    desk.billing.settings.policy.check_refill(threshold, amount).map_err(|refusal| Problem::from(&refusal))?;
+    desk.billing
+        .settings
+        .policy
+        .check_refill(threshold, amount)
+        .map_err(|refusal| Problem::from(&refusal))?;
     Ok(Some(Agreement::On { threshold, amount }))
 }
 
@@ -150,7 +171,8 @@ async fn email_of(desk: Desk<'_>, caller: &Caller) -> Result<Email, Refused> {
         return Ok(email);
     }
     let why = "Set an e-mail address first: receipts and warnings go there.";
-    let problem = Problem::new(Code::EmailRequired, why).with_action(json!({"set_email": "PUT /v1/account"}));
+    let problem =
+        Problem::new(Code::EmailRequired, why).with_action(json!({"set_email": "PUT /v1/account"}));
     Err(problem.into())
 }
 
@@ -162,7 +184,9 @@ fn page(
     at: Timestamp,
 ) -> Result<NewSession, Problem> {
     let settings = desk.stripe.settings();
-    let unset = || Problem::new(Code::Internal, "The operator has not set where to return to after paying.");
+    let unset = || {
+        Problem::new(Code::Internal, "The operator has not set where to return to after paying.")
+    };
     let notice = match purchase.agreement {
         Some(Agreement::On { threshold, amount }) => Some(notice(threshold, amount)),
         Some(Agreement::Off) => None,
@@ -203,5 +227,7 @@ async fn replace_open(desk: Desk<'_>, account: &AccountId, session: &str) -> Res
 }
 
 fn usd(text: &str, name: &str) -> Result<Usd, Problem> {
-    text.parse().map_err(|error| Problem::new(Code::InvalidAmount, format!("{name}: {error}.")).with("parameter", name))
+    text.parse().map_err(|error| {
+        Problem::new(Code::InvalidAmount, format!("{name}: {error}.")).with("parameter", name)
+    })
 }

@@ -1,9 +1,10 @@
-//! `checkout`: the page, hosted by Stripe, where a customer buys credit. No money moves here: the credit comes with Stripe's
-//! confirmation, by the webhook.
+//! `checkout`: the page, hosted by Stripe, where a customer buys credit. No money moves here: the
+//! credit comes with Stripe's confirmation, by the webhook.
 //!
-//! - `POST /v1/checkout-sessions {"amount": "25.00", "auto_refill": {"enabled", "threshold", "amount"}?}` → 201 `{"id", "url",
-//!   "expires_at"}`
-//! - `GET /v1/checkout-sessions/{id}` → `{"id", "status": "open" | "processing" | "paid" | "expired", "row"?}`
+//! - `POST /v1/checkout-sessions {"amount": "25.00", "auto_refill": {"enabled", "threshold",
+//!   "amount"}?}` → 201 `{"id", "url", "expires_at"}`
+//! - `GET /v1/checkout-sessions/{id}` → `{"id", "status": "open" | "processing" | "paid" |
+//!   "expired", "row"?}`
 //! - `POST /v1/checkout-sessions/{id}/cancel` → the same
 
 mod create;
@@ -72,7 +73,8 @@ async fn own_session(desk: Desk<'_>, call: &Call, caller: &Caller) -> Result<Str
     let unknown = || Problem::new(Code::NotFound, "There is no such checkout session.");
     let session: String = call.path("id")?;
     let is_plain = session.starts_with("cs_") && session.len() <= 255;
-    let is_plain = is_plain && session.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_plain =
+        is_plain && session.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !is_plain {
         return Err(unknown());
     }
@@ -126,8 +128,12 @@ impl Refused {
             Refused::Failure(failure) => failure,
         };
         match &failure {
-            Failure::Fault(fault) => tracing::warn!(request, route, %account, %fault, "the ledger failed"),
-            Failure::Refused(refusal) => tracing::info!(request, route, %account, %refusal, "refused"),
+            Failure::Fault(fault) => {
+                tracing::warn!(request, route, %account, %fault, "the ledger failed")
+            }
+            Failure::Refused(refusal) => {
+                tracing::info!(request, route, %account, %refusal, "refused")
+            }
             Failure::Stripe(StripeError::KeyMisused { .. }) => {
                 tracing::warn!(request, route, %account, %failure, "the request changed under its key");
             }

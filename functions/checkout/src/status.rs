@@ -8,7 +8,8 @@ use tollgate::stripe::payments::Desk;
 
 use crate::Refused;
 
-/// Where a payment page stands. *Paid* means credited: between Stripe's word and the ledger's it is *processing*.
+/// Where a payment page stands. *Paid* means credited: between Stripe's word and the ledger's it is
+/// *processing*.
 pub(crate) async fn status(desk: Desk<'_>, id: &str) -> Result<Value, Refused> {
     describe(desk, &desk.stripe.retrieve_session(id).await?).await
 }
@@ -33,7 +34,8 @@ async fn describe(desk: Desk<'_>, session: &Session) -> Result<Value, Refused> {
         && let Some(credited) = desk.billing.store.credited(&payment).await?
     {
         let seq = credited.seq;
-        let page = desk.billing.store.rows(&credited.account, seq..seq + 1, Order::OldestFirst, 1).await?;
+        let page =
+            desk.billing.store.rows(&credited.account, seq..seq + 1, Order::OldestFirst, 1).await?;
         let row = page.rows.first().map(|row| {
             json!({
                 "seq": row.seq,
@@ -46,7 +48,9 @@ async fn describe(desk: Desk<'_>, session: &Session) -> Result<Value, Refused> {
         return Ok(json!({"id": id, "status": "paid", "row": row}));
     }
     // A delayed payment that failed leaves its page complete and its payment without a method.
-    let payment = intent.and_then(|intent| intent.object.as_ref()).and_then(|intent| intent.status.as_deref());
+    let payment = intent
+        .and_then(|intent| intent.object.as_ref())
+        .and_then(|intent| intent.status.as_deref());
     let has_failed = matches!(payment, Some("requires_payment_method" | "canceled"));
     Ok(json!({"id": id, "status": if has_failed { "expired" } else { "processing" }}))
 }

@@ -31,10 +31,17 @@ async fn a_page_is_made_paid_and_credited() {
     assert_eq!(created.body["expires_at"], "2026-11-22T10:31:00Z");
     assert_eq!(world.status(&session).await.body, json!({"id": session, "status": "open"}));
     world.pay(&session, &format!("card={VISA}")).await;
-    assert_eq!(world.status(&session).await.body["status"], "processing", "paid at Stripe, and not credited yet");
+    assert_eq!(
+        world.status(&session).await.body["status"],
+        "processing",
+        "paid at Stripe, and not credited yet"
+    );
     world.deliver_all().await;
     let status = world.status(&session).await.body;
-    assert_eq!((status["status"].as_str(), status["row"]["type"].as_str()), (Some("paid"), Some("topup")));
+    assert_eq!(
+        (status["status"].as_str(), status["row"]["type"].as_str()),
+        (Some("paid"), Some("topup"))
+    );
     assert_eq!(status["row"]["balance_after"], "25.00");
     world.check().await;
 }
@@ -63,7 +70,11 @@ async fn stripe_is_asked_exactly_what_was_designed() {
     ] {
         assert_eq!(param(name), Some(expected), "{name} in {:?}", created.params);
     }
-    assert!(param("custom_text[submit][message]").unwrap().contains("below $5.00, your saved card is charged $20.00"));
+    assert!(
+        param("custom_text[submit][message]")
+            .unwrap()
+            .contains("below $5.00, your saved card is charged $20.00")
+    );
     assert!(created.idempotency_key.as_deref().unwrap().starts_with("checkout/acme/"));
     let customer = calls.iter().find(|call| call.path == "/v1/customers").unwrap();
     assert_eq!(customer.idempotency_key.as_deref(), Some("customer/acme"));
@@ -83,9 +94,21 @@ async fn what_cannot_be_charged_is_refused_before_stripe_is_asked() {
         (json!({"amount": 25}), 400, "invalid_body"),
         (json!({}), 400, "invalid_body"),
         (json!([]), 400, "invalid_body"),
-        (json!({"amount": "25", "auto_refill": {"enabled": true, "threshold": "10001"}}), 422, "amount_too_large"),
-        (json!({"amount": "25", "auto_refill": {"enabled": true, "amount": "0.5"}}), 422, "amount_too_small"),
-        (json!({"amount": "25", "auto_refill": {"enabled": true, "amount": "x"}}), 422, "invalid_amount"),
+        (
+            json!({"amount": "25", "auto_refill": {"enabled": true, "threshold": "10001"}}),
+            422,
+            "amount_too_large",
+        ),
+        (
+            json!({"amount": "25", "auto_refill": {"enabled": true, "amount": "0.5"}}),
+            422,
+            "amount_too_small",
+        ),
+        (
+            json!({"amount": "25", "auto_refill": {"enabled": true, "amount": "x"}}),
+            422,
+            "invalid_amount",
+        ),
         (json!({"amount": "25", "auto_refill": {"threshold": "5"}}), 400, "invalid_body"),
         (json!({"amount": "25", "auto_refill": true}), 400, "invalid_body"),
     ];
@@ -98,7 +121,8 @@ async fn what_cannot_be_charged_is_refused_before_stripe_is_asked() {
         (over.body["max"].as_str(), over.body["action"]["contact"].as_str()),
         (Some("1000.00"), Some("sales@billing.example"))
     );
-    let without = world.call(&world.event(CREATE).without_token().json(&json!({"amount": "25"}))).await;
+    let without =
+        world.call(&world.event(CREATE).without_token().json(&json!({"amount": "25"}))).await;
     assert_eq!(without.status, 401);
     assert_eq!(world.call(&world.event(CREATE).body("{")).await.code(), "invalid_body");
     assert_eq!(world.stand_in.calls(), []);
@@ -124,10 +148,16 @@ async fn the_same_key_gets_the_same_page_and_another_request_is_refused() {
     assert_eq!(world.call(&request("25")).await, first);
     let reused = world.call(&request("26")).await;
     assert_eq!((reused.status, reused.code()), (422, "idempotency_key_reused"));
-    let other = tollgate_tests::api::Event::by("other", CREATE, "10:20:00").key("k1").json(&json!({"amount": "26"}));
+    let other = tollgate_tests::api::Event::by("other", CREATE, "10:20:00")
+        .key("k1")
+        .json(&json!({"amount": "26"}));
     assert_eq!(world.call(&other).await.status, 201, "another account's keys are its own");
     assert_eq!(world.objects("checkout.session").len(), 2);
-    assert_ne!(world.session("25", None).await, world.session("25", None).await, "without a key each is another");
+    assert_ne!(
+        world.session("25", None).await,
+        world.session("25", None).await,
+        "without a key each is another"
+    );
     assert_eq!(world.objects("customer").len(), 2, "one customer for each account");
 }
 
@@ -174,7 +204,9 @@ async fn a_process_that_dies_anywhere_makes_one_page_under_one_key() {
         world.session("5", None).await;
     };
     let process = async |world: &World| {
-        let event = tollgate_tests::api::Event::by(ACME, CREATE, "10:20:00").key("k1").json(&json!({"amount": "25"}));
+        let event = tollgate_tests::api::Event::by(ACME, CREATE, "10:20:00")
+            .key("k1")
+            .json(&json!({"amount": "25"}));
         assert_eq!(world.call(&event).await.status, 201);
     };
     let look = async |world: &World| {
@@ -207,7 +239,11 @@ async fn when_stripe_fails_the_caller_is_told_whether_to_try_again() {
         assert_eq!(again.status, expected, "{kind:?}");
     }
     world.stand_in.fail_next(endpoint, 1, FaultKind::AnswerLost);
-    assert_eq!(world.call(&request("k-lost")).await.status, 201, "the same key gets the lost answer");
+    assert_eq!(
+        world.call(&request("k-lost")).await.status,
+        201,
+        "the same key gets the lost answer"
+    );
     assert_eq!(world.objects("checkout.session").len(), 3);
 }
 
@@ -229,25 +265,38 @@ async fn refills_are_agreed_to_when_the_payment_arrives() {
     world.deliver_all().await;
     let refill = world.state().await.refill;
     let agreed = refill.agreement.unwrap();
-    assert_eq!((agreed.threshold, agreed.amount), (named("5"), named("25")), "a fifth of the first top-up, and $25");
+    assert_eq!(
+        (agreed.threshold, agreed.amount),
+        (named("5"), named("25")),
+        "a fifth of the first top-up, and $25"
+    );
     assert!(refill.card.is_some());
 
     let world = World::with(&[("REFILL_DEFAULT", "on")]).await;
     let session = world.session("100", None).await;
     world.pay(&session, &format!("card={VISA}")).await;
     world.deliver_all().await;
-    assert_eq!(world.state().await.refill.agreement.unwrap().threshold, named("10"), "ten dollars at the most");
+    assert_eq!(
+        world.state().await.refill.agreement.unwrap().threshold,
+        named("10"),
+        "ten dollars at the most"
+    );
 
     let world = World::new().await;
     let session = world.session("100", None).await;
     world.pay(&session, &format!("card={VISA}")).await;
     world.deliver_all().await;
-    assert_eq!(world.state().await.refill.agreement, None, "nothing was said, and nothing is agreed");
+    assert_eq!(
+        world.state().await.refill.agreement,
+        None,
+        "nothing was said, and nothing is agreed"
+    );
 }
 
 #[tokio::test]
 async fn tax_comes_on_top_of_the_credit() {
-    let world = World::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")]).await;
+    let world =
+        World::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")]).await;
     let session = world.create(&json!({"amount": "25"})).await;
     assert_eq!(session.status, 201, "{session:?}");
     let calls = world.stand_in.calls();
@@ -272,14 +321,23 @@ async fn what_the_customer_decided_since_is_not_undone_by_a_webhook_that_is_late
     world.advance(300);
     // Meanwhile, on the Billing page.
     world.agree("5", "20").await;
-    let off =
-        |_: &AccountState| Ok(Command::ChangeRefill(RefillSettings { terms: None, card: None, monthly_cap: None }));
+    let off = |_: &AccountState| {
+        Ok(Command::ChangeRefill(RefillSettings { terms: None, card: None, monthly_cap: None }))
+    };
     let account = acme();
     let occasion = world.ledger().occasion(&account, world.now());
-    world.ledger().store.execute_on_state(occasion, Cause::Command, BeforeCommand::Settle, off).await.unwrap();
+    world
+        .ledger()
+        .store
+        .execute_on_state(occasion, Cause::Command, BeforeCommand::Settle, off)
+        .await
+        .unwrap();
     world.advance(3_000);
     world.deliver_all().await;
-    assert_eq!((world.state().await.balance(), world.state().await.refill.agreement), (named("25"), None));
+    assert_eq!(
+        (world.state().await.balance(), world.state().await.refill.agreement),
+        (named("25"), None)
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! What the product relies on at Stripe, call by call. By default against the stand-in; with `STRIPE_SECRET_KEY=sk_test_…` in the
-//! environment the same against Stripe itself, so that the stand-in cannot be wrong in the same way as its users.
+//! What the product relies on at Stripe, call by call. By default against the stand-in; with
+//! `STRIPE_SECRET_KEY=sk_test_…` in the environment the same against Stripe itself, so that the
+//! stand-in cannot be wrong in the same way as its users.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,7 +24,8 @@ use tollgate_local::stripe::{Config, StripeStandIn};
 
 struct Contract {
     stripe: Stripe,
-    /// An account that Stripe has never heard of: keys and metadata of earlier runs must not meet this one's.
+    /// An account that Stripe has never heard of: keys and metadata of earlier runs must not meet
+    /// this one's.
     account: AccountId,
     customer: CustomerId,
 }
@@ -42,8 +44,10 @@ impl Contract {
             None => {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let url = format!("http://{}", listener.local_addr().unwrap());
-                let stand_in =
-                    StripeStandIn::new(Config { public_url: url.clone(), ..Config::default() }, || now().seconds());
+                let stand_in = StripeStandIn::new(
+                    Config { public_url: url.clone(), ..Config::default() },
+                    || now().seconds(),
+                );
                 tokio::spawn(async move { stand_in.serve(listener).await });
                 Some(url)
             }
@@ -56,8 +60,10 @@ impl Contract {
         let stripe = Stripe::new(settings.unwrap()).unwrap();
         let account: AccountId = format!("contract-{:016x}", fastrand::u64(..)).parse().unwrap();
         let email = "contract@example.com".parse().unwrap();
-        let customer =
-            stripe.create_customer(&account, &email, &Company::default(), &Key::customer(&account)).await.unwrap();
+        let customer = stripe
+            .create_customer(&account, &email, &Company::default(), &Key::customer(&account))
+            .await
+            .unwrap();
         Contract { stripe, customer: customer.id.parse().unwrap(), account }
     }
 
@@ -81,10 +87,15 @@ impl Contract {
 async fn a_key_gives_the_first_answer_again_and_refuses_other_parameters() {
     let Contract { stripe, account, customer } = Contract::new().await;
     let email = "contract@example.com".parse().unwrap();
-    let again = stripe.create_customer(&account, &email, &Company::default(), &Key::customer(&account)).await.unwrap();
+    let again = stripe
+        .create_customer(&account, &email, &Company::default(), &Key::customer(&account))
+        .await
+        .unwrap();
     assert_eq!(again.id, customer.to_string());
     let other = "other@example.com".parse().unwrap();
-    let misused = stripe.create_customer(&account, &other, &Company::default(), &Key::customer(&account)).await;
+    let misused = stripe
+        .create_customer(&account, &other, &Company::default(), &Key::customer(&account))
+        .await;
     assert!(matches!(misused, Err(StripeError::KeyMisused { .. })), "{misused:?}");
     assert_eq!(stripe.customer(&customer).await.unwrap().id, customer.to_string());
     assert_eq!(stripe.cards_of(&customer).await.unwrap().len(), 0);
@@ -94,7 +105,8 @@ async fn a_key_gives_the_first_answer_again_and_refuses_other_parameters() {
 async fn a_payment_page_is_open_until_it_is_expired_and_only_once() {
     let contract = Contract::new().await;
     let (stripe, new) = (&contract.stripe, contract.session());
-    let session = stripe.create_session(&new, &Key::checkout(&contract.account, "one")).await.unwrap();
+    let session =
+        stripe.create_session(&new, &Key::checkout(&contract.account, "one")).await.unwrap();
     assert!(session.url.as_ref().is_some_and(|url| url.starts_with("http")), "{session:?}");
     assert_eq!(session.expires_at, Some(new.expires_at.seconds()));
     let seen = stripe.retrieve_session(&session.id).await.unwrap();
@@ -103,7 +115,10 @@ async fn a_payment_page_is_open_until_it_is_expired_and_only_once() {
         (&session.id, Some("open"), Some("unpaid"))
     );
     assert_eq!(seen.metadata, new.purchase.write());
-    assert_eq!(stripe.expire_session(&session.id).await.unwrap().status.as_deref(), Some("expired"));
+    assert_eq!(
+        stripe.expire_session(&session.id).await.unwrap().status.as_deref(),
+        Some("expired")
+    );
     let twice = stripe.expire_session(&session.id).await;
     assert!(matches!(twice, Err(StripeError::Rejected(_))), "{twice:?}");
 }
@@ -113,7 +128,11 @@ async fn a_refills_invoice_is_drafted_finalized_found_and_voided() {
     let contract = Contract::new().await;
     let stripe = &contract.stripe;
     let kind = CreditKind::Refill { attempt: 1, purpose: RefillPurpose::Threshold };
-    let new = NewInvoice { customer: contract.customer.clone(), purchase: contract.purchase(kind), tax: Tax::Off };
+    let new = NewInvoice {
+        customer: contract.customer.clone(),
+        purchase: contract.purchase(kind),
+        tax: Tax::Off,
+    };
     let key = |step: &str| Key::refill(&contract.account, 1, step);
     let before = now().plus(-MINUTE);
     let draft = stripe.create_invoice(&new, &key("invoice")).await.unwrap();
@@ -124,7 +143,10 @@ async fn a_refills_invoice_is_drafted_finalized_found_and_voided() {
     let listed = stripe.invoices_since(&contract.customer, before).await.unwrap();
     assert_eq!(listed.iter().map(|invoice| &invoice.id).collect::<Vec<_>>(), [&draft.id]);
     let unknown = stripe.pay_invoice(&draft.id, &"pm_nothing".parse().unwrap(), &key("pay")).await;
-    assert!(matches!(unknown, Err(StripeError::Rejected(_) | StripeError::NotFound { .. })), "{unknown:?}");
+    assert!(
+        matches!(unknown, Err(StripeError::Rejected(_) | StripeError::NotFound { .. })),
+        "{unknown:?}"
+    );
     assert_eq!(stripe.void_invoice(&draft.id).await.unwrap().status.as_deref(), Some("void"));
     let twice = stripe.void_invoice(&draft.id).await;
     assert!(matches!(twice, Err(StripeError::Rejected(_))), "{twice:?}");
@@ -137,6 +159,9 @@ async fn what_does_not_exist_is_not_found() {
     let payment: PaymentId = "pi_nothing".parse().unwrap();
     assert!(matches!(stripe.payment_intent(&payment).await, Err(StripeError::NotFound { .. })));
     assert!(matches!(stripe.invoice("in_nothing").await, Err(StripeError::NotFound { .. })));
-    assert!(matches!(stripe.retrieve_session("cs_test_nothing").await, Err(StripeError::NotFound { .. })));
+    assert!(matches!(
+        stripe.retrieve_session("cs_test_nothing").await,
+        Err(StripeError::NotFound { .. })
+    ));
     assert_eq!(stripe.say(&payment).await.unwrap(), None);
 }

@@ -26,7 +26,8 @@ impl Asset {
         Asset::named(OPENAPI)
     }
 
-    /// A file by its name with the version before it. Under another version's name there is nothing: it would be kept for good.
+    /// A file by its name with the version before it. Under another version's name there is
+    /// nothing: it would be kept for good.
     pub(crate) fn versioned(name: &str) -> Option<Asset> {
         Asset::named(name.strip_prefix(VERSION)?.strip_prefix('/')?)
             .filter(|asset| ![PAGE, OPENAPI].contains(&asset.name))

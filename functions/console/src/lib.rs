@@ -1,10 +1,12 @@
-//! `console`: the Billing page. It serves files and decides nothing; the page itself uses the public HTTP API, as any other
-//! frontend could.
+//! `console`: the Billing page. It serves files and decides nothing; the page itself uses the
+//! public HTTP API, as any other frontend could.
 //!
-//! - `GET /` is the page, `GET /config.json` what it needs to sign somebody in; without a client at the issuer there is neither.
-//! - `GET /assets/{file+}` are its files, under a digest of them all: browsers keep them for good, and a new version of the page
-//!   names new ones.
-//! - `GET /v1/openapi.json` is the description of the HTTP API, for whoever writes another frontend.
+//! - `GET /` is the page, `GET /config.json` what it needs to sign somebody in; without a client at
+//!   the issuer there is neither.
+//! - `GET /assets/{file+}` are its files, under a digest of them all: browsers keep them for good,
+//!   and a new version of the page names new ones.
+//! - `GET /v1/openapi.json` is the description of the HTTP API, for whoever writes another
+//!   frontend.
 //!
 //! Everything is in the binary: no request to another origin, no storage to set up.
 
@@ -47,8 +49,16 @@ pub fn handle(console: &Console, request: &Request) -> Response<Body> {
     }
 }
 
-fn asset_answer(console: &Console, request: &Request, asset: &Asset, caching: &'static str) -> Response<Body> {
-    let is_known = request.headers().get(header::IF_NONE_MATCH).is_some_and(|known| known == asset.tag().as_str());
+fn asset_answer(
+    console: &Console,
+    request: &Request,
+    asset: &Asset,
+    caching: &'static str,
+) -> Response<Body> {
+    let is_known = request
+        .headers()
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|known| known == asset.tag().as_str());
     let mut response = if is_known {
         answer(console, StatusCode::NOT_MODIFIED, asset.content_type(), caching, Body::Empty)
     } else if takes_gzip(request.headers()) {
@@ -58,7 +68,13 @@ fn asset_answer(console: &Console, request: &Request, asset: &Asset, caching: &'
         response
     } else {
         // The one kind of text that API Gateway could take for something else is sent as bytes too.
-        answer(console, StatusCode::OK, asset.content_type(), caching, Body::Binary(asset.plain.to_vec()))
+        answer(
+            console,
+            StatusCode::OK,
+            asset.content_type(),
+            caching,
+            Body::Binary(asset.plain.to_vec()),
+        )
     };
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
@@ -86,18 +102,23 @@ fn answer(
     headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
-    headers
-        .insert("permissions-policy", HeaderValue::from_static("camera=(), geolocation=(), microphone=(), payment=()"));
+    headers.insert(
+        "permissions-policy",
+        HeaderValue::from_static("camera=(), geolocation=(), microphone=(), payment=()"),
+    );
     response
 }
 
-/// Whether the browser takes gzip, which every one does that was built in this century; `gzip;q=0` says no.
+/// Whether the browser takes gzip, which every one does that was built in this century; `gzip;q=0`
+/// says no.
 fn takes_gzip(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let accepted =
+        headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|coding| {
         let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
         let quality = quality.trim().trim_start_matches("q=");
         name.trim() == "gzip"
-            && !(quality.starts_with('0') && quality.trim_end_matches('0').trim_end_matches('.').is_empty())
+            && !(quality.starts_with('0')
+                && quality.trim_end_matches('0').trim_end_matches('.').is_empty())
     })
 }

@@ -7,5 +7,6 @@ use lambda_http::{Error, Request, run, service_fn, tracing::init_default_subscri
 async fn main() -> Result<(), Error> {
     init_default_subscriber();
     let console = &Console::from_environment()?;
-    run(service_fn(|request: Request| async move { Ok::<_, Error>(handle(console, &request)) })).await
+    run(service_fn(|request: Request| async move { Ok::<_, Error>(handle(console, &request)) }))
+        .await
 }

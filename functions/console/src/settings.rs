@@ -51,29 +51,43 @@ impl Console {
         Console::read(|variable| std::env::var(variable).ok())
     }
 
-    /// Reads settings from anything that maps variables to values: `SIGN_IN` (`oidc` by default, or `local`), `TOKEN_ISSUER`
-    /// (required for `oidc`), `PAGE_CLIENT_ID` (without one there is no page), `PAGE_SCOPES` (`openid email` by default),
-    /// `PAGE_AUDIENCE`, `PAGE_CONNECT` (where tokens are issued, if that is another address than the issuer's), `OPERATOR_CONTACT`.
+    /// Reads settings from anything that maps variables to values: `SIGN_IN` (`oidc` by default, or
+    /// `local`), `TOKEN_ISSUER` (required for `oidc`), `PAGE_CLIENT_ID` (without one there is no
+    /// page), `PAGE_SCOPES` (`openid email` by default), `PAGE_AUDIENCE`, `PAGE_CONNECT` (where
+    /// tokens are issued, if that is another address than the issuer's), `OPERATOR_CONTACT`.
     ///
     /// # Errors
     /// [`SettingsError`], naming the variable.
-    pub fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<Console, SettingsError> {
-        let optional =
-            |variable| value_of(variable).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+    pub fn read(
+        value_of: impl Fn(&'static str) -> Option<String>,
+    ) -> Result<Console, SettingsError> {
+        let optional = |variable| {
+            value_of(variable)
+                .map(|value| value.trim().to_owned())
+                .filter(|value| !value.is_empty())
+        };
         let required = |variable| optional(variable).ok_or(SettingsError::Missing(variable));
         let mode = match optional("SIGN_IN").as_deref() {
             None | Some("oidc") => "oidc",
             Some("local") => "local",
             Some(_) => {
-                return Err(SettingsError::Unusable { variable: "SIGN_IN", why: "it is neither oidc nor local" });
+                return Err(SettingsError::Unusable {
+                    variable: "SIGN_IN",
+                    why: "it is neither oidc nor local",
+                });
             }
         };
         let is_local = mode == "local";
-        let issuer = if is_local { optional("TOKEN_ISSUER").unwrap_or_default() } else { required("TOKEN_ISSUER")? };
+        let issuer = if is_local {
+            optional("TOKEN_ISSUER").unwrap_or_default()
+        } else {
+            required("TOKEN_ISSUER")?
+        };
         let client_id = optional("PAGE_CLIENT_ID");
         let has_page = is_local || client_id.is_some();
         // The page asks the issuer for its configuration and for tokens, and nobody else.
-        let mut connect = if is_local { String::new() } else { format!(" {}", origin(&issuer, "TOKEN_ISSUER")?) };
+        let mut connect =
+            if is_local { String::new() } else { format!(" {}", origin(&issuer, "TOKEN_ISSUER")?) };
         for other in optional("PAGE_CONNECT").unwrap_or_default().split_whitespace() {
             connect.push_str(&format!(" {}", origin(other, "PAGE_CONNECT")?));
         }
@@ -81,8 +95,9 @@ impl Console {
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'{connect}; \
              form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
         );
-        let content_security_policy = HeaderValue::try_from(policy)
-            .map_err(|_| SettingsError::Unusable { variable: "TOKEN_ISSUER", why: "it is no address" })?;
+        let content_security_policy = HeaderValue::try_from(policy).map_err(|_| {
+            SettingsError::Unusable { variable: "TOKEN_ISSUER", why: "it is no address" }
+        })?;
         let config = Config {
             mode,
             issuer,
@@ -92,8 +107,10 @@ impl Console {
             operator_contact: optional("OPERATOR_CONTACT"),
             currency: "usd",
         };
-        let config = serde_json::to_string(&config)
-            .map_err(|_| SettingsError::Unusable { variable: "OPERATOR_CONTACT", why: "it is no text" })?;
+        let config = serde_json::to_string(&config).map_err(|_| SettingsError::Unusable {
+            variable: "OPERATOR_CONTACT",
+            why: "it is no text",
+        })?;
         Ok(Console { config: has_page.then_some(config), content_security_policy })
     }
 
@@ -108,12 +125,14 @@ impl Console {
     }
 }
 
-/// `https://issuer.example` of `https://issuer.example/path`. Nothing in it may end a directive of the policy.
+/// `https://issuer.example` of `https://issuer.example/path`. Nothing in it may end a directive of
+/// the policy.
 fn origin(issuer: &str, variable: &'static str) -> Result<String, SettingsError> {
     let wrong = SettingsError::Unusable { variable, why: "it is no https:// address" };
     let (scheme, rest) = issuer.split_once("://").ok_or_else(|| wrong.clone())?;
     let host = rest.split('/').next().unwrap_or_default();
-    let is_plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
+    let is_plain =
+        host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
     if !["https", "http"].contains(&scheme) || host.is_empty() || !is_plain {
         return Err(wrong);
     }

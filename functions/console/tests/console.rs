@@ -17,11 +17,14 @@ use serde_json::{Value, json};
 const BYTES_MAX: usize = 150_000;
 
 fn console(set: &[(&'static str, &str)]) -> Result<Console, SettingsError> {
-    Console::read(|variable| set.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned()))
+    Console::read(|variable| {
+        set.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned())
+    })
 }
 
 fn oidc() -> Console {
-    console(&[("TOKEN_ISSUER", "https://issuer.example/tenant"), ("PAGE_CLIENT_ID", "page")]).unwrap()
+    console(&[("TOKEN_ISSUER", "https://issuer.example/tenant"), ("PAGE_CLIENT_ID", "page")])
+        .unwrap()
 }
 
 fn get(console: &Console, path: &str, headers: &Value) -> Response<Body> {
@@ -40,8 +43,10 @@ fn text(response: &Response<Body>) -> String {
 /// Every file the page can come to load: those it links to, and what these import.
 fn files(console: &Console) -> Vec<(String, Vec<u8>)> {
     let page = text(&get(console, "/", &json!({})));
-    let links = page.split("\"assets/").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
-    let (mut open, mut found): (Vec<String>, Vec<(String, Vec<u8>)>) = (links.collect(), Vec::new());
+    let links =
+        page.split("\"assets/").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+    let (mut open, mut found): (Vec<String>, Vec<(String, Vec<u8>)>) =
+        (links.collect(), Vec::new());
     while let Some(name) = open.pop() {
         if found.iter().any(|(known, _)| *known == name) {
             continue;
@@ -50,7 +55,10 @@ fn files(console: &Console) -> Vec<(String, Vec<u8>)> {
         assert_eq!(response.status(), 200, "{name}");
         if name.ends_with(".js") {
             let directory = name.rsplit_once('/').unwrap().0.to_owned();
-            for quoted in text(&response).split("'").filter(|part| part.starts_with("./") || part.starts_with("../")) {
+            for quoted in text(&response)
+                .split("'")
+                .filter(|part| part.starts_with("./") || part.starts_with("../"))
+            {
                 let joined = format!("{directory}/{quoted}");
                 let mut parts: Vec<&str> = Vec::new();
                 for part in joined.split('/').filter(|part| *part != ".") {
@@ -63,7 +71,8 @@ fn files(console: &Console) -> Vec<(String, Vec<u8>)> {
                 open.push(parts.join("/"));
             }
         }
-        let gzip = get(console, &format!("/assets/{name}"), &json!({"accept-encoding": "br, gzip"}));
+        let gzip =
+            get(console, &format!("/assets/{name}"), &json!({"accept-encoding": "br, gzip"}));
         assert_eq!(gzip.headers()["content-encoding"], "gzip");
         found.push((name, gzip.body().to_vec()));
     }
@@ -84,19 +93,27 @@ fn every_file_that_the_page_loads_is_there_and_all_are_small() {
 fn files_are_kept_for_good_and_the_page_is_asked_for() {
     let console = oidc();
     let page = get(&console, "/", &json!({}));
-    assert_eq!((page.status().as_u16(), &page.headers()["cache-control"]), (200, &"no-cache".parse().unwrap()));
+    assert_eq!(
+        (page.status().as_u16(), &page.headers()["cache-control"]),
+        (200, &"no-cache".parse().unwrap())
+    );
     assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
     let tag = page.headers()["etag"].to_str().unwrap();
     assert_eq!(get(&console, "/", &json!({"if-none-match": tag})).status(), 304);
-    let (name, compressed) = files(&console).into_iter().find(|(name, _)| name.ends_with("/app.js")).unwrap();
+    let (name, compressed) =
+        files(&console).into_iter().find(|(name, _)| name.ends_with("/app.js")).unwrap();
     let plain = get(&console, &format!("/assets/{name}"), &json!({"accept-encoding": "gzip;q=0"}));
     assert!(plain.headers()["cache-control"].to_str().unwrap().contains("immutable"));
     let mut unpacked = Vec::new();
     flate2::read::GzDecoder::new(compressed.as_slice()).read_to_end(&mut unpacked).unwrap();
     assert_eq!(unpacked, plain.body().to_vec());
-    for missing in
-        ["/assets/app.js", "/assets/0000000000000000/app.js", "/assets/../Cargo.toml", "/nothing", "/v1/nothing"]
-    {
+    for missing in [
+        "/assets/app.js",
+        "/assets/0000000000000000/app.js",
+        "/assets/../Cargo.toml",
+        "/nothing",
+        "/v1/nothing",
+    ] {
         assert_eq!(get(&console, missing, &json!({})).status(), 404, "{missing}");
     }
 }
@@ -104,7 +121,10 @@ fn files_are_kept_for_good_and_the_page_is_asked_for() {
 #[test]
 fn the_browser_is_told_to_load_nothing_from_elsewhere() {
     let policy = |console: &Console| {
-        get(console, "/", &json!({})).headers()["content-security-policy"].to_str().unwrap().to_owned()
+        get(console, "/", &json!({})).headers()["content-security-policy"]
+            .to_str()
+            .unwrap()
+            .to_owned()
     };
     assert!(policy(&oidc()).contains("connect-src 'self' https://issuer.example;"));
     let elsewhere = [
@@ -113,12 +133,14 @@ fn the_browser_is_told_to_load_nothing_from_elsewhere() {
         ("PAGE_CONNECT", "https://tokens.example/oauth https://other.example"),
     ];
     let allowed = policy(&console(&elsewhere).unwrap());
-    assert!(
-        allowed.contains("connect-src 'self' https://issuer.example https://tokens.example https://other.example;")
-    );
+    assert!(allowed.contains(
+        "connect-src 'self' https://issuer.example https://tokens.example https://other.example;"
+    ));
     assert!(policy(&console(&[("SIGN_IN", "local")]).unwrap()).contains("connect-src 'self';"));
     let page = text(&get(&oidc(), "/", &json!({})));
-    for inline in ["<style", " style=", "onclick=", "<script>", "javascript:", "http://", "https://"] {
+    for inline in
+        ["<style", " style=", "onclick=", "<script>", "javascript:", "http://", "https://"]
+    {
         assert!(!page.contains(inline), "{inline}");
     }
 }
@@ -133,7 +155,10 @@ fn the_page_is_told_how_to_sign_in_and_bad_settings_are_named() {
     assert_eq!(console(&[]).unwrap_err(), SettingsError::Missing("TOKEN_ISSUER"));
     for issuer in ["issuer", "ftp://x", "https://x; script-src *", "https://"] {
         let error = console(&[("TOKEN_ISSUER", issuer), ("PAGE_CLIENT_ID", "page")]).unwrap_err();
-        assert!(matches!(error, SettingsError::Unusable { variable: "TOKEN_ISSUER", .. }), "{issuer}: {error}");
+        assert!(
+            matches!(error, SettingsError::Unusable { variable: "TOKEN_ISSUER", .. }),
+            "{issuer}: {error}"
+        );
     }
     assert!(console(&[("SIGN_IN", "yes")]).is_err());
 }
@@ -147,5 +172,8 @@ fn the_api_is_described_also_where_there_is_no_page() {
     let described = get(&console, "/v1/openapi.json", &json!({}));
     assert_eq!(described.headers()["content-type"], "application/json");
     let described: Value = serde_json::from_str(&text(&described)).unwrap();
-    assert_eq!((&described["openapi"], &described["info"]["title"]), (&json!("3.1.0"), &json!("Tollgate")));
+    assert_eq!(
+        (&described["openapi"], &described["info"]["title"]),
+        (&json!("3.1.0"), &json!("Tollgate"))
+    );
 }

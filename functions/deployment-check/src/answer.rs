@@ -63,7 +63,8 @@ impl Answer {
     }
 
     fn new(request: &Request, status: Status, reason: &str) -> Answer {
-        let physical = request.physical_resource_id.as_ref().unwrap_or(&request.logical_resource_id);
+        let physical =
+            request.physical_resource_id.as_ref().unwrap_or(&request.logical_resource_id);
         Answer {
             status,
             reason: reason.chars().take(REASON_CHARACTERS_MAX).collect(),
@@ -78,7 +79,11 @@ impl Answer {
     ///
     /// # Errors
     /// [`NotTaken`], without the address, which is signed.
-    pub(crate) async fn put(&self, way: &SharedHttpConnector, url: &ResponseUrl) -> Result<(), NotTaken> {
+    pub(crate) async fn put(
+        &self,
+        way: &SharedHttpConnector,
+        url: &ResponseUrl,
+    ) -> Result<(), NotTaken> {
         let mut attempt = 1;
         loop {
             match self.put_once(way, url).await {

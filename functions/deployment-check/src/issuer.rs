@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings, SharedHttpConnector};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorSettings, SharedHttpConnector,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use serde::Deserialize;
 
@@ -45,8 +47,9 @@ struct Configuration {
     jwks_uri: String,
 }
 
-/// Asks an issuer for its configuration, as API Gateway does when it makes the authorizer, long after the tables, which then stay and
-/// are in the way. And API Gateway does not mind an issuer that calls itself otherwise: it only accepts none of its tokens.
+/// Asks an issuer for its configuration, as API Gateway does when it makes the authorizer, long
+/// after the tables, which then stay and are in the way. And API Gateway does not mind an issuer
+/// that calls itself otherwise: it only accepts none of its tokens.
 /// (openid.net/specs/openid-connect-discovery-1_0.html, section 4.)
 pub(crate) async fn check(issuer: &str, patience: Patience) -> Result<(), NoIssuer> {
     let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
@@ -64,11 +67,14 @@ pub(crate) async fn check(issuer: &str, patience: Patience) -> Result<(), NoIssu
 
 async fn check_once(issuer: &str, address: &str) -> Result<(), Why> {
     let text = fetched(address).await?;
-    let configuration: Configuration = serde_json::from_slice(&text)
-        .map_err(|error| Why::Wrong(format!("is no OpenID configuration with issuer and jwks_uri: {error}")))?;
+    let configuration: Configuration = serde_json::from_slice(&text).map_err(|error| {
+        Why::Wrong(format!("is no OpenID configuration with issuer and jwks_uri: {error}"))
+    })?;
     if configuration.issuer != issuer {
         let told = configuration.issuer;
-        return Err(Why::Wrong(format!("says that the issuer is {told:?}: set it so, to the letter")));
+        return Err(Why::Wrong(format!(
+            "says that the issuer is {told:?}: set it so, to the letter"
+        )));
     }
     if configuration.jwks_uri.is_empty() {
         return Err(Why::Wrong("names no jwks_uri".to_owned()));
@@ -82,7 +88,10 @@ async fn fetched(address: &str) -> Result<Vec<u8>, Why> {
     get.headers_mut().insert("accept", "application/json");
     // Firewalls refuse who does not say who it is.
     get.headers_mut().insert("user-agent", concat!("tollgate/", env!("CARGO_PKG_VERSION")));
-    let answer = way_to_anybody()?.call(get).await.map_err(|error| Why::Away(format!("does not answer: {error}")))?;
+    let answer = way_to_anybody()?
+        .call(get)
+        .await
+        .map_err(|error| Why::Away(format!("does not answer: {error}")))?;
     let status = answer.status();
     if status.is_server_error() || status.as_u16() == 429 {
         return Err(Why::Away(format!("answers with status {}", status.as_u16())));

@@ -1,13 +1,17 @@
-//! `deployment-check`: a custom resource of the template. A deployment whose parameters the functions could not start with, or
-//! whose secret cannot be read, fails with the sentence that they would have logged, before a customer meets it.
+//! `deployment-check`: a custom resource of the template. A deployment whose parameters the
+//! functions could not start with, or whose secret cannot be read, fails with the sentence that
+//! they would have logged, before a customer meets it.
 //!
-//! CloudFormation's own patterns and rules see each parameter's form. What they cannot see is here: whether amounts go together,
-//! whether a list is one, whether the page could be served, whether the issuer of tokens is one, whether the secret exists, may be
-//! read and holds a key. Stripe is not asked: a deployment must not depend on Stripe being up, and a first one comes before the
+//! CloudFormation's own patterns and rules see each parameter's form. What they cannot see is here:
+//! whether amounts go together, whether a list is one, whether the page could be served, whether
+//! the issuer of tokens is one, whether the secret exists, may be read and holds a key. Stripe is
+//! not asked: a deployment must not depend on Stripe being up, and a first one comes before the
 //! webhook's secret is known.
 //!
-//! The answer is put where the request says (docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide, "CloudFormation custom
-//! resource request and response reference"). Whatever happens, there is one within half a minute: a deployment waits for it.
+//! The answer is put where the request says
+//! (docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide, "CloudFormation custom resource request
+//! and response reference"). Whatever happens, there is one within half a minute: a deployment
+//! waits for it.
 
 mod answer;
 mod issuer;
@@ -43,8 +47,9 @@ pub struct Clients {
     pub patience: Patience,
 }
 
-/// How long secret and issuer are tried. In a first deployment the function's role is seconds old, and IAM takes its time until all of
-/// AWS knows what a role may do (docs.aws.amazon.com/IAM/latest/UserGuide, "Changes that I make are not always immediately
+/// How long secret and issuer are tried. In a first deployment the function's role is seconds old,
+/// and IAM takes its time until all of AWS knows what a role may do
+/// (docs.aws.amazon.com/IAM/latest/UserGuide, "Changes that I make are not always immediately
 /// visible").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -52,13 +57,18 @@ pub struct Patience {
     pub pause: Duration,
     /// How often it is tried at the most.
     pub attempts_max: u32,
-    /// After this all of it is given up. With it, and both attempts to put the answer, the function stays under Lambda's time-out.
+    /// After this all of it is given up. With it, and both attempts to put the answer, the function
+    /// stays under Lambda's time-out.
     pub give_up_after: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Patience {
-        Patience { pause: Duration::from_secs(2), attempts_max: 7, give_up_after: Duration::from_secs(18) }
+        Patience {
+            pause: Duration::from_secs(2),
+            attempts_max: 7,
+            give_up_after: Duration::from_secs(18),
+        }
     }
 }
 
@@ -77,7 +87,9 @@ enum Unfit {
         "the secret (STRIPE_SECRET_ARN) holds a key of Stripe's test mode, and STAGE is prod: its cards would buy credit"
     )]
     TestMode,
-    #[error("the secret (STRIPE_SECRET_ARN) or the issuer of tokens (TOKEN_ISSUER) did not answer within {0:?}")]
+    #[error(
+        "the secret (STRIPE_SECRET_ARN) or the issuer of tokens (TOKEN_ISSUER) did not answer within {0:?}"
+    )]
     Late(Duration),
 }
 
@@ -96,7 +108,8 @@ pub fn way_back() -> Result<SharedHttpConnector, SettingsError> {
 /// Checks what the functions are to start with, and answers CloudFormation.
 ///
 /// # Errors
-/// [`NotTaken`] if the answer could not be put where it belongs. CloudFormation then waits as long as the template lets it.
+/// [`NotTaken`] if the answer could not be put where it belongs. CloudFormation then waits as long
+/// as the template lets it.
 pub async fn handle(
     clients: &Clients,
     value_of: impl Fn(&'static str) -> Option<String>,
@@ -104,7 +117,8 @@ pub async fn handle(
 ) -> Result<Answer, NotTaken> {
     let checked = match request.asked {
         Asked::Create => check(clients, value_of).await,
-        // An issuer was there when the stack was made. That it is away now is no reason against a release, nor against taking one back.
+        // An issuer was there when the stack was made. That it is away now is no reason against a
+        // release, nor against taking one back.
         Asked::Update => match check(clients, value_of).await {
             Err(Unfit::Issuer(error)) if error.is_away() => {
                 tracing::warn!(%error, "deployed all the same");
@@ -126,14 +140,18 @@ pub async fn handle(
     Ok(answer)
 }
 
-async fn check(clients: &Clients, value_of: impl Fn(&'static str) -> Option<String>) -> Result<(), Unfit> {
+async fn check(
+    clients: &Clients,
+    value_of: impl Fn(&'static str) -> Option<String>,
+) -> Result<(), Unfit> {
     Settings::read(&value_of)?;
     Console::read(&value_of)?;
     let issuer = value_of("TOKEN_ISSUER").unwrap_or_default();
     // Made anew for each request: what it has read once it does not read again.
     let stripe = OnDemand::read(&clients.aws, &value_of)?;
     let limit = clients.patience.give_up_after;
-    // On the heap: the SDK's futures are so deep that the compiler gives up on one more around them.
+    // On the heap: the SDK's futures are so deep that the compiler gives up on one more around
+    // them.
     let mode = Box::pin(mode(&stripe, clients.patience));
     let both = async { tokio::join!(mode, issuer::check(&issuer, clients.patience)) };
     let (mode, issued) = tokio::time::timeout(limit, both).await.map_err(|_| Unfit::Late(limit))?;
@@ -149,7 +167,9 @@ async fn mode(stripe: &OnDemand, patience: Patience) -> Result<Mode, Unfit> {
     loop {
         match stripe.get().await {
             Ok(stripe) => return Ok(stripe.mode()),
-            Err(StartError::Secret(SecretError::Unreadable { .. })) if attempt < patience.attempts_max => {
+            Err(StartError::Secret(SecretError::Unreadable { .. }))
+                if attempt < patience.attempts_max =>
+            {
                 attempt += 1;
                 tokio::time::sleep(patience.pause).await;
             }

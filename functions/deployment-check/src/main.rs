@@ -7,8 +7,10 @@ use tollgate::{aws, logs};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     logs::begin();
-    let clients = &Clients { aws: aws::config()?, way_back: way_back()?, patience: Patience::default() };
-    // What is to be checked is read by the handler: a function that ends here cannot tell CloudFormation why.
+    let clients =
+        &Clients { aws: aws::config()?, way_back: way_back()?, patience: Patience::default() };
+    // What is to be checked is read by the handler: a function that ends here cannot tell
+    // CloudFormation why.
     let value_of = |variable| std::env::var(variable).ok();
     run(service_fn(|event: LambdaEvent<Request>| async move {
         let answer = handle(clients, value_of, &event.payload).await?;

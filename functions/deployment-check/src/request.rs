@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::Deserialize;
 
-/// A request of CloudFormation to a custom resource, as far as it is of use here. Its properties are not: they are there so that
-/// a change of them makes CloudFormation ask, and the functions read variables.
+/// A request of CloudFormation to a custom resource, as far as it is of use here. Its properties
+/// are not: they are there so that a change of them makes CloudFormation ask, and the functions
+/// read variables.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Request {

@@ -1,6 +1,12 @@
-//! The check as CloudFormation asks for it, with a Secrets Manager and an address for the answer that are reached over HTTP.
+//! The check as CloudFormation asks for it, with a Secrets Manager and an address for the answer
+//! that are reached over HTTP.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -36,8 +42,10 @@ struct World {
 async fn issuer(status: u16, configuration: &str) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let issuer = format!("http://{}/pool", listener.local_addr().unwrap());
-    let answer = (StatusCode::from_u16(status).unwrap(), configuration.replace("{issuer}", &issuer));
-    let router = Router::new().route("/pool/.well-known/openid-configuration", get(|| async { answer }));
+    let answer =
+        (StatusCode::from_u16(status).unwrap(), configuration.replace("{issuer}", &issuer));
+    let router =
+        Router::new().route("/pool/.well-known/openid-configuration", get(|| async { answer }));
     tokio::spawn(async move { axum::serve(listener, router).await });
     issuer
 }
@@ -54,10 +62,18 @@ impl World {
             "AWS_REGION" => Some("us-east-1".to_owned()),
             _ => Some("local".to_owned()),
         };
-        let patience =
-            Patience { pause: Duration::from_millis(1), attempts_max: 3, give_up_after: Duration::from_secs(10) };
-        let clients = Clients { aws: tollgate::aws::read(value_of).unwrap(), way_back: way_back().unwrap(), patience };
-        let issuer = issuer(200, r#"{"issuer": "{issuer}", "jwks_uri": "{issuer}/keys", "more": []}"#).await;
+        let patience = Patience {
+            pause: Duration::from_millis(1),
+            attempts_max: 3,
+            give_up_after: Duration::from_secs(10),
+        };
+        let clients = Clients {
+            aws: tollgate::aws::read(value_of).unwrap(),
+            way_back: way_back().unwrap(),
+            patience,
+        };
+        let issuer =
+            issuer(200, r#"{"issuer": "{issuer}", "jwks_uri": "{issuer}/keys", "more": []}"#).await;
         World { cloudformation: CloudFormation::new().await, clients, vault, issuer }
     }
 
@@ -68,7 +84,10 @@ impl World {
     async fn asked(&self, to: &str, set: &[(&'static str, &str)]) -> Result<Answer, NotTaken> {
         let request: Request = serde_json::from_value(self.cloudformation.request(to)).unwrap();
         let value_of = |variable: &'static str| {
-            let set = set.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned());
+            let set = set
+                .iter()
+                .find(|(name, _)| *name == variable)
+                .map(|(_, value)| (*value).to_owned());
             set.or_else(|| match variable {
                 "LEDGER_TABLE" | "ACCOUNTS_TABLE" => Some(variable.to_lowercase()),
                 "STRIPE_SECRET_ARN" => Some(ARN.to_owned()),
@@ -79,7 +98,8 @@ impl World {
         handle(&self.clients, value_of, &request).await
     }
 
-    /// Status and reason of the one answer that CloudFormation got, which is the one that was returned.
+    /// Status and reason of the one answer that CloudFormation got, which is the one that was
+    /// returned.
     async fn answer(&self, to: &str, set: &[(&'static str, &str)]) -> (String, String) {
         let returned = self.asked(to, set).await.unwrap();
         let answers = self.cloudformation.take();
@@ -144,7 +164,10 @@ async fn a_parameter_that_cannot_be_used_is_named() {
     }
     assert_eq!(world.reads(), 0, "what is wrong without the secret is said without it");
     let (_, reason) = world.answer("Update", &[("TOPUP_MAX", "0.99")]).await;
-    assert_eq!(reason, "the environment variable TOPUP_MIN cannot be used: it is above TOPUP_MAX, $0.99");
+    assert_eq!(
+        reason,
+        "the environment variable TOPUP_MIN cannot be used: it is above TOPUP_MAX, $0.99"
+    );
 }
 
 #[tokio::test]
@@ -175,7 +198,10 @@ async fn an_issuer_that_is_away_stops_a_first_deployment_and_no_other() {
     let away = issuer(503, "").await;
     let (status, reason) = world.answer("Create", &[("TOKEN_ISSUER", &away)]).await;
     assert_eq!(status, "FAILED");
-    assert!(reason.contains("TOKEN_ISSUER") && reason.contains("answers with status 503"), "{reason}");
+    assert!(
+        reason.contains("TOKEN_ISSUER") && reason.contains("answers with status 503"),
+        "{reason}"
+    );
     assert_eq!(world.answer("Update", &[("TOKEN_ISSUER", &away)]).await.0, "SUCCESS");
     let none = issuer(404, "").await;
     assert_eq!(world.answer("Update", &[("TOKEN_ISSUER", &none)]).await.0, "FAILED");
@@ -194,7 +220,8 @@ async fn test_cards_buy_no_credit_in_production() {
 
 #[tokio::test]
 async fn a_secret_that_is_not_there_is_named() {
-    let missing = refused("ResourceNotFoundException", "Secrets Manager can't find the specified secret.");
+    let missing =
+        refused("ResourceNotFoundException", "Secrets Manager can't find the specified secret.");
     let world = World::new(vec![missing]).await;
     let (status, reason) = world.answer("Create", &[]).await;
     assert_eq!(status, "FAILED");
@@ -208,7 +235,10 @@ async fn a_secret_that_holds_no_key_is_named_and_not_shown() {
         ("rk_test_hidden", "it is not JSON"),
         (r#"{"key": "rk_test_hidden"}"#, "it has no secret_key"),
         (r#"{"secret_key": "pk_test_hidden"}"#, "a secret key begins with sk_ or rk_"),
-        (r#"{"secret_key": "rk_test_hidden", "webhook_secrets": "whsec_hidden"}"#, "webhook_secrets is not a list"),
+        (
+            r#"{"secret_key": "rk_test_hidden", "webhook_secrets": "whsec_hidden"}"#,
+            "webhook_secrets is not a list",
+        ),
     ] {
         let world = World::with_secret(text).await;
         let (status, reason) = world.answer("Create", &[]).await;
@@ -220,8 +250,12 @@ async fn a_secret_that_holds_no_key_is_named_and_not_shown() {
 
 #[tokio::test]
 async fn a_role_that_not_all_of_aws_knows_yet_is_waited_for() {
-    let denied = refused("AccessDeniedException", "no identity-based policy allows secretsmanager:GetSecretValue");
-    let world = World::new(vec![denied.clone(), denied, (200, json!({"SecretString": SECRET}))]).await;
+    let denied = refused(
+        "AccessDeniedException",
+        "no identity-based policy allows secretsmanager:GetSecretValue",
+    );
+    let world =
+        World::new(vec![denied.clone(), denied, (200, json!({"SecretString": SECRET}))]).await;
     assert_eq!(world.answer("Create", &[]).await.0, "SUCCESS");
     assert_eq!(world.reads(), 3);
 }
@@ -231,7 +265,9 @@ async fn a_secrets_manager_that_does_not_answer_is_not_waited_for_until_the_func
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let mut world = World::with_secret(SECRET).await;
-    let value_of = |variable| Some(if variable == "AWS_ENDPOINT_URL" { url.clone() } else { "local".to_owned() });
+    let value_of = |variable| {
+        Some(if variable == "AWS_ENDPOINT_URL" { url.clone() } else { "local".to_owned() })
+    };
     world.clients.aws = tollgate::aws::read(value_of).unwrap();
     world.clients.patience.give_up_after = Duration::from_millis(200);
     let (status, reason) = world.answer("Create", &[]).await;
@@ -242,7 +278,8 @@ async fn a_secrets_manager_that_does_not_answer_is_not_waited_for_until_the_func
 #[tokio::test]
 async fn a_stack_is_removed_whatever_its_parameters_are() {
     let world = World::new(vec![refused("ResourceNotFoundException", "")]).await;
-    let (status, _) = world.answer("Delete", &[("TOPUP_MIN", "lots"), ("STRIPE_SECRET_ARN", "")]).await;
+    let (status, _) =
+        world.answer("Delete", &[("TOPUP_MIN", "lots"), ("STRIPE_SECRET_ARN", "")]).await;
     assert_eq!((status.as_str(), world.reads()), ("SUCCESS", 0));
 }
 
@@ -273,7 +310,11 @@ async fn an_answer_has_room_for_what_cloudformation_takes() {
     let far_too_much = "\u{1f4b8}".repeat(5_000);
     let (status, reason) = world.answer("Create", &[("STRIPE_TAX", &far_too_much)]).await;
     assert_eq!(status, "FAILED");
-    assert!(reason.starts_with("the environment variable STRIPE_TAX") && reason.len() < 3_000, "{}", reason.len());
+    assert!(
+        reason.starts_with("the environment variable STRIPE_TAX") && reason.len() < 3_000,
+        "{}",
+        reason.len()
+    );
 }
 
 #[tokio::test]
@@ -292,7 +333,8 @@ async fn what_is_no_request_of_cloudformation_is_an_error() {
     assert!(!format!("{request:?}").contains("Signature"), "whoever has the address can answer");
 }
 
-/// A parameter that is a variable of the functions, and no property of the check, could be changed without being checked.
+/// A parameter that is a variable of the functions, and no property of the check, could be changed
+/// without being checked.
 #[test]
 fn every_parameter_that_functions_read_makes_cloudformation_ask_again() {
     let template = Template::of_this_repository().unwrap();
@@ -303,7 +345,8 @@ fn every_parameter_that_functions_read_makes_cloudformation_ask_again() {
         names.filter(|name| parameters.contains_key(*name)).map(str::to_owned).collect()
     };
     let globals = &document["Globals"]["Function"]["Environment"]["Variables"];
-    let own = &document["Resources"]["DeploymentCheckFunction"]["Properties"]["Environment"]["Variables"];
+    let own =
+        &document["Resources"]["DeploymentCheckFunction"]["Properties"]["Environment"]["Variables"];
     let read: BTreeSet<String> = referred(globals).union(&referred(own)).cloned().collect();
     assert!(read.contains("TopupMin") && read.contains("StripeSecretArn"), "{read:?}");
     assert_eq!(referred(&document["Resources"]["DeploymentCheck"]["Properties"]), read);

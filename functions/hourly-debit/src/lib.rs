@@ -1,12 +1,14 @@
-//! `hourly-debit`: at the beginning of each hour, every account with something running pays for the hour ahead.
+//! `hourly-debit`: at the beginning of each hour, every account with something running pays for the
+//! hour ahead.
 //!
-//! The schedule starts one run; it cuts the index `billable` into slices and puts each on the bus, from where a queue
-//! hands them to as many workers as there are. A worker settles the accounts of its slice. If its time runs short it
-//! hands on the rest; if an account fails, that account is put on the bus alone, where it is tried again and in the end
-//! found in the dead letters, and the others go on.
+//! The schedule starts one run; it cuts the index `billable` into slices and puts each on the bus,
+//! from where a queue hands them to as many workers as there are. A worker settles the accounts of
+//! its slice. If its time runs short it hands on the rest; if an account fails, that account is put
+//! on the bus alone, where it is tried again and in the end found in the dead letters, and the
+//! others go on.
 //!
-//! Nothing here decides anything: [`Store::settle`] does what the state asks for, at whatever time, so that a run that
-//! is repeated, late or missing needs no code of its own.
+//! Nothing here decides anything: [`Store::settle`] does what the state asks for, at whatever time,
+//! so that a run that is repeated, late or missing needs no code of its own.
 //!
 //! [`Store::settle`]: tollgate::store::Store::settle
 
@@ -36,7 +38,8 @@ pub struct Clients {
     pub billing: Billing,
     /// The bus.
     pub bus: Bus,
-    /// How long a worker takes up new accounts. Its function's time-out leaves as much again for those under way.
+    /// How long a worker takes up new accounts. Its function's time-out leaves as much again for
+    /// those under way.
     pub budget: Duration,
 }
 
@@ -142,9 +145,9 @@ impl Outcome {
     #[must_use]
     pub fn summary(&self) -> Summary {
         match self {
-            Outcome::Started { slices } => {
-                Summary::new("hourly run started").count("HoursStarted", 1_u8).count("SlicesStarted", *slices)
-            }
+            Outcome::Started { slices } => Summary::new("hourly run started")
+                .count("HoursStarted", 1_u8)
+                .count("SlicesStarted", *slices),
             Outcome::Worked(worked) => worked.summary(),
         }
     }
@@ -175,7 +178,8 @@ impl Worked {
 /// Starts a run, or works on slices and single accounts.
 ///
 /// # Errors
-/// [`Failure`] of the schedule's call. A message that fails is reported in [`Worked`] instead, and alone.
+/// [`Failure`] of the schedule's call. A message that fails is reported in [`Worked`] instead, and
+/// alone.
 pub async fn handle(clients: &Clients, trigger: Trigger) -> Result<Outcome, Failure> {
     match trigger {
         Trigger::Schedule { time } => start(clients, &time).await,
@@ -183,11 +187,17 @@ pub async fn handle(clients: &Clients, trigger: Trigger) -> Result<Outcome, Fail
     }
 }
 
-/// Puts one slice for each shard on the bus. If it is called again, accounts are settled again: nothing is due then.
+/// Puts one slice for each shard on the bus. If it is called again, accounts are settled again:
+/// nothing is due then.
 async fn start(clients: &Clients, time: &str) -> Result<Outcome, Failure> {
     instant(time)?;
-    let slices = Shard::all().map(|shard| Slice { time: time.to_owned(), shard: shard.number(), after: None });
-    let events: Vec<BusEvent> = slices.map(|slice| event(SLICE, &slice)).collect::<Result<_, _>>()?;
+    let slices = Shard::all().map(|shard| Slice {
+        time: time.to_owned(),
+        shard: shard.number(),
+        after: None,
+    });
+    let events: Vec<BusEvent> =
+        slices.map(|slice| event(SLICE, &slice)).collect::<Result<_, _>>()?;
     clients.bus.put(&events).await?;
     Ok(Outcome::Started { slices: events.len() })
 }
@@ -198,14 +208,20 @@ async fn work(clients: &Clients, messages: &[Message]) -> Worked {
         let mut report = SliceReport::default();
         if let Err(failure) = work_on(clients, message, &mut report).await {
             tracing::error!(alarm = "slice_failed", message = message.message_id, %failure);
-            worked.batch_item_failures.push(ItemFailure { item_identifier: message.message_id.clone() });
+            worked
+                .batch_item_failures
+                .push(ItemFailure { item_identifier: message.message_id.clone() });
         }
         worked.report.add(report);
     }
     worked
 }
 
-async fn work_on(clients: &Clients, message: &Message, report: &mut SliceReport) -> Result<(), Failure> {
+async fn work_on(
+    clients: &Clients,
+    message: &Message,
+    report: &mut SliceReport,
+) -> Result<(), Failure> {
     let unreadable = |error: serde_json::Error| Failure::Unreadable(error.to_string());
     let envelope: Envelope = serde_json::from_str(&message.body).map_err(unreadable)?;
     match envelope.detail_type.as_str() {
@@ -214,7 +230,8 @@ async fn work_on(clients: &Clients, message: &Message, report: &mut SliceReport)
             slice::settle(clients, &slice, instant(&slice.time)?, report).await
         }
         ACCOUNT => {
-            let Single { time, account } = serde_json::from_value(envelope.detail).map_err(unreadable)?;
+            let Single { time, account } =
+                serde_json::from_value(envelope.detail).map_err(unreadable)?;
             Ok(slice::settle_one(clients, &account, instant(&time)?, report).await?)
         }
         other => Err(Failure::Unreadable(format!("unknown detail-type {other}"))),
@@ -226,6 +243,7 @@ fn instant(time: &str) -> Result<Timestamp, Failure> {
 }
 
 fn event(detail_type: &str, detail: &impl Serialize) -> Result<BusEvent, Failure> {
-    let detail = serde_json::to_string(detail).map_err(|error| Failure::Unreadable(error.to_string()))?;
+    let detail =
+        serde_json::to_string(detail).map_err(|error| Failure::Unreadable(error.to_string()))?;
     Ok(BusEvent { detail_type: detail_type.to_owned(), detail })
 }

@@ -14,7 +14,8 @@ const BUDGET: Duration = Duration::from_secs(60);
 async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
-    let clients = Clients { billing: shell::billing(&aws)?, bus: shell::bus(&aws)?, budget: BUDGET };
+    let clients =
+        Clients { billing: shell::billing(&aws)?, bus: shell::bus(&aws)?, budget: BUDGET };
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
     run(service_fn(|event: LambdaEvent<Trigger>| async move {
         let outcome = handle(clients, event.payload).await?;

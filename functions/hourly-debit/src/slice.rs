@@ -10,17 +10,19 @@ use tollgate::timestamp::Timestamp;
 
 use crate::{ACCOUNT, Clients, Failure, SLICE, Single, Slice, event};
 
-/// Accounts read from the index at a time: about a hundred bytes each, so that a page is a few read units.
+/// Accounts read from the index at a time: about a hundred bytes each, so that a page is a few read
+/// units.
 const PAGE: u32 = 200;
-/// Accounts settled at once. Each waits for DynamoDB most of the time; at 5 ms a call and three calls an account, 32
-/// at once are about 2,000 accounts a second and 2,000 of a partition's 3,000 read units are never one account's.
+/// Accounts settled at once. Each waits for DynamoDB most of the time; at 5 ms a call and three
+/// calls an account, 32 at once are about 2,000 accounts a second and 2,000 of a partition's 3,000
+/// read units are never one account's.
 const AT_ONCE: usize = 32;
 
 /// What settling a slice, or several, did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SliceReport {
-    /// The time for which a slice was scheduled, the earliest of several. None if only single accounts were settled: one
-    /// that is tried again for hours does not make the hour a slow one.
+    /// The time for which a slice was scheduled, the earliest of several. None if only single
+    /// accounts were settled: one that is tried again for hours does not make the hour a slow one.
     pub hour: Option<Timestamp>,
     /// Slices settled to their end.
     pub slices: u32,
@@ -84,15 +86,16 @@ impl SliceReport {
     }
 }
 
-/// Settles the accounts of a slice until its end, or until the budget is spent; then hands on the rest. What was done is in the
-/// report also if it then fails.
+/// Settles the accounts of a slice until its end, or until the budget is spent; then hands on the
+/// rest. What was done is in the report also if it then fails.
 pub(crate) async fn settle(
     clients: &Clients,
     slice: &Slice,
     now: Timestamp,
     report: &mut SliceReport,
 ) -> Result<(), Failure> {
-    let shard = Shard::new(slice.shard).ok_or_else(|| Failure::Unreadable(format!("shard {}", slice.shard)))?;
+    let shard = Shard::new(slice.shard)
+        .ok_or_else(|| Failure::Unreadable(format!("shard {}", slice.shard)))?;
     let Clients { billing, .. } = clients;
     let prices = billing.prices(now).await?;
     let mut budget = std::pin::pin!(tokio::time::sleep(clients.budget));
@@ -122,7 +125,8 @@ pub(crate) async fn settle_one(
     report: &mut SliceReport,
 ) -> Result<(), Fault> {
     let prices = clients.billing.prices(now).await?;
-    let settled = clients.billing.store.settle(clients.billing.occasion(account, &prices, now)).await?;
+    let settled =
+        clients.billing.store.settle(clients.billing.occasion(account, &prices, now)).await?;
     report.count(account.clone(), Ok(settled));
     Ok(())
 }
@@ -139,14 +143,15 @@ async fn settle_page(
         let settled = billing.store.settle(billing.occasion(&account, prices, now)).await;
         (account, settled)
     };
-    let mut settled = std::pin::pin!(futures_util::stream::iter(accounts).map(settle).buffer_unordered(AT_ONCE));
+    let mut settled =
+        std::pin::pin!(futures_util::stream::iter(accounts).map(settle).buffer_unordered(AT_ONCE));
     while let Some((account, outcome)) = settled.next().await {
         report.count(account, outcome);
     }
 }
 
-/// Hands on the rest of a slice once, however often this message is delivered: first the event, then the claim, so
-/// that a worker which dies in between hands it on again rather than never.
+/// Hands on the rest of a slice once, however often this message is delivered: first the event,
+/// then the claim, so that a worker which dies in between hands it on again rather than never.
 async fn hand_on(clients: &Clients, rest: &Slice, now: Timestamp) -> Result<(), Failure> {
     let after = rest.after.as_ref().map_or("", |account| account.as_str());
     let key = format!("slice#{}#{}#{after}", rest.time, rest.shard);
@@ -158,9 +163,14 @@ async fn hand_on(clients: &Clients, rest: &Slice, now: Timestamp) -> Result<(), 
     Ok(())
 }
 
-async fn retry_alone(clients: &Clients, slice: &Slice, report: &SliceReport) -> Result<(), Failure> {
-    let single =
-        |failed: &Failed| event(ACCOUNT, &Single { time: slice.time.clone(), account: failed.account.clone() });
+async fn retry_alone(
+    clients: &Clients,
+    slice: &Slice,
+    report: &SliceReport,
+) -> Result<(), Failure> {
+    let single = |failed: &Failed| {
+        event(ACCOUNT, &Single { time: slice.time.clone(), account: failed.account.clone() })
+    };
     let events: Vec<BusEvent> = report.failed.iter().map(single).collect::<Result<_, _>>()?;
     clients.bus.put(&events).await?;
     Ok(())

@@ -1,6 +1,12 @@
-//! The hourly run against a real DynamoDB: each account once, whoever works on it, however often it is told to.
+//! The hourly run against a real DynamoDB: each account once, whoever works on it, however often it
+//! is told to.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -55,8 +61,7 @@ impl World {
     async fn work(&self, events: &[BusEvent]) -> Worked {
         let message = |(place, event): (usize, &BusEvent)| {
             let detail: Value = serde_json::from_str(&event.detail).unwrap();
-            let body =
-                json!({ "version": "0", "source": "tollgate", "detail-type": event.detail_type, "detail": detail });
+            let body = json!({ "version": "0", "source": "tollgate", "detail-type": event.detail_type, "detail": detail });
             json!({ "messageId": place.to_string(), "receiptHandle": "r", "body": body.to_string(), "eventSource": "aws:sqs" })
         };
         let records: Vec<Value> = events.iter().enumerate().map(message).collect();
@@ -85,7 +90,10 @@ async fn each_account_pays_for_the_hour_once_however_often_the_schedule_fires() 
     }
     let again = world.schedule("2026-11-22T11:00:00Z").await;
     let worked = world.work(&again).await;
-    assert_eq!((worked.report.accounts, worked.report.appended, worked.batch_item_failures.len()), (3, 0, 0));
+    assert_eq!(
+        (worked.report.accounts, worked.report.appended, worked.batch_item_failures.len()),
+        (3, 0, 0)
+    );
 }
 
 #[tokio::test]
@@ -101,20 +109,25 @@ async fn two_workers_on_one_slice_bill_each_account_once() {
 
 #[tokio::test]
 async fn a_slice_whose_time_runs_short_hands_on_its_rest_once() {
-    // Enough accounts that some shard has more than one page would take long: the page is 200. So the budget is spent
-    // from the beginning, and the rest is looked for in a shard that holds accounts after the page.
+    // Enough accounts that some shard has more than one page would take long: the page is 200. So
+    // the budget is spent from the beginning, and the rest is looked for in a shard that holds
+    // accounts after the page.
     let mut world = world(&[]).await;
     world.clients.budget = Duration::ZERO;
     let shard = Shard::of(&"a0".parse().unwrap());
-    let mut names = (0..).map(|number| format!("a{number}")).filter(|name| Shard::of(&name.parse().unwrap()) == shard);
+    let mut names = (0..)
+        .map(|number| format!("a{number}"))
+        .filter(|name| Shard::of(&name.parse().unwrap()) == shard);
     let names: Vec<String> = names.by_ref().take(201).collect();
     for name in &names {
         world.ledger.open(name, "10:00:00").await;
         world.ledger.credit(name, &format!("pi_{name}"), "25", "10:00:00").await;
         world.ledger.start(name, "vm", &["srv-1"], "10:20:00").await;
     }
-    let slice = Slice { time: "2026-11-22T11:00:00Z".to_owned(), shard: shard.number(), after: None };
-    let event = BusEvent { detail_type: SLICE.to_owned(), detail: serde_json::to_string(&slice).unwrap() };
+    let slice =
+        Slice { time: "2026-11-22T11:00:00Z".to_owned(), shard: shard.number(), after: None };
+    let event =
+        BusEvent { detail_type: SLICE.to_owned(), detail: serde_json::to_string(&slice).unwrap() };
     let worked = world.work(std::slice::from_ref(&event)).await;
     assert_eq!((worked.report.accounts, worked.report.handed_on.len()), (200, 1));
     let handed_on = world.bus.take();
@@ -125,7 +138,10 @@ async fn a_slice_whose_time_runs_short_hands_on_its_rest_once() {
     let worked = world.work(&handed_on).await;
     assert_eq!((worked.report.accounts, worked.report.appended), (1, 1));
     let paid: BTreeSet<String> =
-        futures_util::future::join_all(names.iter().map(|name| world.balance(name))).await.into_iter().collect();
+        futures_util::future::join_all(names.iter().map(|name| world.balance(name)))
+            .await
+            .into_iter()
+            .collect();
     assert_eq!(paid, BTreeSet::from(["24.00".to_owned()]));
 }
 
@@ -136,12 +152,19 @@ async fn an_account_that_fails_is_tried_again_alone_and_does_not_stop_the_others
     append_row_of_newer_format(&world.ledger, "b").await;
     let slices = world.schedule("2026-11-22T11:00:00Z").await;
     let worked = world.work(&slices).await;
-    assert_eq!((worked.report.appended, worked.report.failed.len(), worked.batch_item_failures.len()), (2, 1, 0));
+    assert_eq!(
+        (worked.report.appended, worked.report.failed.len(), worked.batch_item_failures.len()),
+        (2, 1, 0)
+    );
     let alone = world.bus.take();
     assert_eq!(alone.len(), 1);
     assert_eq!(alone[0].detail_type, ACCOUNT);
     let worked = world.work(&alone).await;
-    assert_eq!(worked.batch_item_failures.len(), 1, "the queue delivers it again, and in the end to the dead letters");
+    assert_eq!(
+        worked.batch_item_failures.len(),
+        1,
+        "the queue delivers it again, and in the end to the dead letters"
+    );
 }
 
 #[tokio::test]
@@ -165,7 +188,10 @@ async fn a_message_that_cannot_be_read_fails_alone() {
     let world = world(&["a"]).await;
     let mut events = world.schedule("2026-11-22T11:00:00Z").await;
     events.push(BusEvent { detail_type: "Nonsense".to_owned(), detail: "{}".to_owned() });
-    events.push(BusEvent { detail_type: SLICE.to_owned(), detail: r#"{"time":"yesterday","shard":1}"#.to_owned() });
+    events.push(BusEvent {
+        detail_type: SLICE.to_owned(),
+        detail: r#"{"time":"yesterday","shard":1}"#.to_owned(),
+    });
     events.push(BusEvent {
         detail_type: SLICE.to_owned(),
         detail: r#"{"time":"2026-11-22T11:00:00Z","shard":64}"#.to_owned(),
@@ -178,7 +204,8 @@ async fn a_message_that_cannot_be_read_fails_alone() {
 async fn a_run_whose_bus_is_down_fails_so_that_the_schedule_is_delivered_again() {
     let world = world(&[]).await;
     world.bus.die(usize::MAX);
-    let trigger: Trigger = serde_json::from_value(json!({ "time": "2026-11-22T11:00:00Z" })).unwrap();
+    let trigger: Trigger =
+        serde_json::from_value(json!({ "time": "2026-11-22T11:00:00Z" })).unwrap();
     assert!(matches!(handle(&world.clients, trigger).await, Err(Failure::Bus(_))));
     let trigger: Trigger = serde_json::from_value(json!({ "time": "now" })).unwrap();
     assert!(matches!(handle(&world.clients, trigger).await, Err(Failure::Unreadable(_))));

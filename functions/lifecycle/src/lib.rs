@@ -1,8 +1,9 @@
-//! `lifecycle`: each minute, settles every account that is due: ends of part hours, grants and trials that end,
-//! deadlines. What waits for Stripe is put on the bus for the function that asks it.
+//! `lifecycle`: each minute, settles every account that is due: ends of part hours, grants and
+//! trials that end, deadlines. What waits for Stripe is put on the bus for the function that asks
+//! it.
 //!
-//! The index may name an account that is not due any more, or not yet name one that is: settling an account with
-//! nothing due writes nothing, and the next minute comes.
+//! The index may name an account that is not due any more, or not yet name one that is: settling an
+//! account with nothing due writes nothing, and the next minute comes.
 
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -72,7 +73,8 @@ pub enum Failure {
     /// The trigger's time cannot be read: a mistake in the wiring.
     #[error("the trigger cannot be read: {0}")]
     Unreadable(String),
-    /// The bus did not take everything: refills that are wanted are driven on by the next minute's run.
+    /// The bus did not take everything: refills that are wanted are driven on by the next minute's
+    /// run.
     #[error("{why}")]
     Bus {
         /// Why.
@@ -88,7 +90,8 @@ pub enum Failure {
 /// Settles all accounts that are due at the trigger's time.
 ///
 /// # Errors
-/// [`Failure`] if the index, the price list or the bus fails; an account that fails is in the report instead.
+/// [`Failure`] if the index, the price list or the bus fails; an account that fails is in the
+/// report instead.
 pub async fn handle(clients: &Clients, trigger: &Trigger) -> Result<Report, Failure> {
     let unreadable = |error| Failure::Unreadable(format!("time {:?}: {error}", trigger.time));
     let now: Timestamp = trigger.time.parse().map_err(unreadable)?;
@@ -97,7 +100,8 @@ pub async fn handle(clients: &Clients, trigger: &Trigger) -> Result<Report, Fail
     let mut report = Report::default();
     let mut refills = Vec::new();
     let settle = |account| settle_one(clients, account, &prices, now);
-    let mut settled = std::pin::pin!(futures_util::stream::iter(due).map(settle).buffer_unordered(AT_ONCE));
+    let mut settled =
+        std::pin::pin!(futures_util::stream::iter(due).map(settle).buffer_unordered(AT_ONCE));
     while let Some((account, outcome)) = settled.next().await {
         if report.count(&account, outcome) {
             refills.push(account);
@@ -107,7 +111,9 @@ pub async fn handle(clients: &Clients, trigger: &Trigger) -> Result<Report, Fail
     refills.sort();
     let events: Vec<BusEvent> = refills.iter().map(refill_due).collect();
     match clients.bus.put(&events).await {
-        Ok(()) => Ok(Report { refills: u32::try_from(refills.len()).unwrap_or(u32::MAX), ..report }),
+        Ok(()) => {
+            Ok(Report { refills: u32::try_from(refills.len()).unwrap_or(u32::MAX), ..report })
+        }
         Err(why) => Err(Failure::Bus { why, report: Box::new(report) }),
     }
 }
@@ -166,11 +172,14 @@ async fn settle_one(
     now: Timestamp,
 ) -> (AccountId, Result<(SettleReport, bool), Fault>) {
     let billing = &clients.billing;
-    // The template drops a minute's trigger after five minutes: lifecycle is who warns of deletions.
-    let occasion = Occasion { delivery: Delivery::Prompt, ..billing.occasion(&account, prices, now) };
+    // The template drops a minute's trigger after five minutes: lifecycle is who warns of
+    // deletions.
+    let occasion =
+        Occasion { delivery: Delivery::Prompt, ..billing.occasion(&account, prices, now) };
     let settled = billing.store.settled(occasion).await;
     let outcome = settled.map(|settled| {
-        let needs_refill = refill_needs_driving(settled.view.state(), &billing.settings.policy, now);
+        let needs_refill =
+            refill_needs_driving(settled.view.state(), &billing.settings.policy, now);
         (settled.report, needs_refill)
     });
     (account, outcome)
@@ -183,7 +192,11 @@ async fn all_due(clients: &Clients, now: Timestamp) -> Result<Vec<AccountId>, Fa
     Ok(shards.into_iter().collect::<Result<Vec<_>, Fault>>()?.into_iter().flatten().collect())
 }
 
-async fn due_of_shard(clients: &Clients, shard: Shard, now: Timestamp) -> Result<Vec<AccountId>, Fault> {
+async fn due_of_shard(
+    clients: &Clients,
+    shard: Shard,
+    now: Timestamp,
+) -> Result<Vec<AccountId>, Fault> {
     let mut accounts = Vec::new();
     let mut after: Option<Due> = None;
     loop {
@@ -197,5 +210,8 @@ async fn due_of_shard(clients: &Clients, shard: Shard, now: Timestamp) -> Result
 }
 
 fn refill_due(account: &AccountId) -> BusEvent {
-    BusEvent { detail_type: REFILL_DUE.to_owned(), detail: serde_json::json!({ "account": account }).to_string() }
+    BusEvent {
+        detail_type: REFILL_DUE.to_owned(),
+        detail: serde_json::json!({ "account": account }).to_string(),
+    }
 }

@@ -1,6 +1,11 @@
 //! The minute's run against a real DynamoDB.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use lifecycle::{Clients, Failure, REFILL_DUE, Report, Trigger, handle, report_of};
 use serde_json::Value;
@@ -84,7 +89,8 @@ async fn a_refill_that_is_wanted_is_handed_on_each_minute_until_it_begins() {
         assert_eq!(told[0].detail_type, REFILL_DUE);
         assert_eq!(serde_json::from_str::<Value>(&told[0].detail).unwrap()["account"], ALICE);
     }
-    let begin = Command::BeginRefill { customer: "cus_1".parse().unwrap(), tax: tollgate::state::Tax::Off };
+    let begin =
+        Command::BeginRefill { customer: "cus_1".parse().unwrap(), tax: tollgate::state::Tax::Off };
     world.command("11:03:00", begin).await;
     assert_eq!(world.run("11:04:00").await.refills, 0, "an attempt is given two minutes");
     assert_eq!(world.run("11:05:00").await.refills, 1);

@@ -1,15 +1,17 @@
-//! `publish`: the ledger's stream is the outbox. Each new row becomes its events on the bus, at least once.
+//! `publish`: the ledger's stream is the outbox. Each new row becomes its events on the bus, at
+//! least once.
 //!
-//! A function that appended a row does not send events itself: it could die in between. Here a row whose events were
-//! not all taken is reported back, and Lambda delivers it and what follows again; nothing is skipped. Receivers know
-//! by the row's number what they have seen.
+//! A function that appended a row does not send events itself: it could die in between. Here a row
+//! whose events were not all taken is reported back, and Lambda delivers it and what follows again;
+//! nothing is skipped. Receivers know by the row's number what they have seen.
 //!
-//! Events that a customer should read in a mail get a `notice`: address, amount, deadline and link. The address stands in the
-//! profile and not in the row, so it is looked up for these events and no other. If it cannot be read now, the row is delivered
-//! again; if it never can, the notice has none: one account's profile holds up nobody else's events.
+//! Events that a customer should read in a mail get a `notice`: address, amount, deadline and link.
+//! The address stands in the profile and not in the row, so it is looked up for these events and no
+//! other. If it cannot be read now, the row is delivered again; if it never can, the notice has
+//! none: one account's profile holds up nobody else's events.
 //!
-//! Anything but an insert means that the append-only table was changed, and is an alarm. (DynamoDB itself removes
-//! expired request claims; it says so.)
+//! Anything but an insert means that the append-only table was changed, and is an alarm. (DynamoDB
+//! itself removes expired request claims; it says so.)
 
 use std::collections::BTreeMap;
 
@@ -32,7 +34,8 @@ pub struct Clients {
     pub bus: Bus,
 }
 
-/// A batch of the table's stream, as Lambda delivers it (docs.aws.amazon.com, "Using AWS Lambda with Amazon DynamoDB").
+/// A batch of the table's stream, as Lambda delivers it (docs.aws.amazon.com, "Using AWS Lambda
+/// with Amazon DynamoDB").
 #[derive(Clone, Debug, Deserialize)]
 pub struct StreamEvent {
     /// In the order of the shard.
@@ -67,7 +70,8 @@ struct Change {
 
 type Image = BTreeMap<String, Attribute>;
 
-/// An attribute of a row: a string or a number. Other types do not occur in rows, and are read as nothing.
+/// An attribute of a row: a string or a number. Other types do not occur in rows, and are read as
+/// nothing.
 #[derive(Clone, Debug, Deserialize)]
 struct Attribute {
     #[serde(rename = "S")]
@@ -76,7 +80,8 @@ struct Attribute {
     number: Option<String>,
 }
 
-/// Which records must be delivered again: the first that was not published, and with it all after it.
+/// Which records must be delivered again: the first that was not published, and with it all after
+/// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchResponse {
@@ -166,12 +171,17 @@ pub async fn handle(clients: &Clients, batch: StreamEvent) -> BatchResponse {
                 continue;
             }
             Err(Unpublished::Unreadable(why)) => {
-                tracing::error!(alarm = "unreadable_row", record = record.dynamodb.sequence_number, why);
+                tracing::error!(
+                    alarm = "unreadable_row",
+                    record = record.dynamodb.sequence_number,
+                    why
+                );
             }
             Err(Unpublished::Profile(fault)) if !fault.may_retry() => {
                 tracing::error!(alarm = "profiles_refused", record = record.dynamodb.sequence_number, %fault);
             }
-            // No alarm of its own: most of these are over when it is delivered again, and PublishBehind rings if not.
+            // No alarm of its own: most of these are over when it is delivered again, and
+            // PublishBehind rings if not.
             Err(Unpublished::Profile(fault)) => {
                 tracing::warn!(record = record.dynamodb.sequence_number, %fault, "no address for a notice");
             }
@@ -182,12 +192,18 @@ pub async fn handle(clients: &Clients, batch: StreamEvent) -> BatchResponse {
     report.events = events.len();
     if let Err(not_taken) = clients.bus.put(&events).await {
         report.not_taken = not_taken.places.len();
-        tracing::error!(alarm = "events_not_taken", events = not_taken.places.len(), why = not_taken.why);
+        tracing::error!(
+            alarm = "events_not_taken",
+            events = not_taken.places.len(),
+            why = not_taken.why
+        );
         let first = not_taken.places.first().and_then(|place| record_of_event.get(*place)).copied();
         failed = first.or(failed);
     }
     let again = failed.and_then(|place| batch.records.get(place));
-    let again = again.map(|record| BatchItemFailure { item_identifier: record.dynamodb.sequence_number.clone() });
+    let again = again.map(|record| BatchItemFailure {
+        item_identifier: record.dynamodb.sequence_number.clone(),
+    });
     BatchResponse { batch_item_failures: again.into_iter().collect(), report }
 }
 
@@ -201,12 +217,15 @@ async fn events_of(
         report_change(record);
         return Ok(Vec::new());
     }
-    let Some(stored) = stored_row(&record.dynamodb.new_image).map_err(Unpublished::Unreadable)? else {
+    let Some(stored) = stored_row(&record.dynamodb.new_image).map_err(Unpublished::Unreadable)?
+    else {
         return Ok(Vec::new());
     };
     let row = read(&stored).map_err(|fault| Unpublished::Unreadable(fault.to_string()))?;
     let told = notices(&stored.account, &row, &billing.settings.policy);
-    if told.iter().any(|notice| notice.warning.is_some()) && !addresses.contains_key(&stored.account) {
+    if told.iter().any(|notice| notice.warning.is_some())
+        && !addresses.contains_key(&stored.account)
+    {
         let email = address(billing, &stored.account).await.map_err(Unpublished::Profile)?;
         addresses.insert(stored.account.clone(), email);
     }
@@ -225,8 +244,9 @@ async fn events_of(
 /// Whom to write to; nobody, with an alarm, if that will never be known without somebody's doing.
 async fn address(billing: &Billing, account: &AccountId) -> Result<Option<Email>, Fault> {
     match billing.store.email(account).await {
-        // This account's item, and nobody else's. A call that is rejected says nothing of it: a permission that is missing would
-        // take the address from every notice, so these rows wait until somebody has mended it.
+        // This account's item, and nobody else's. A call that is rejected says nothing of it: a
+        // permission that is missing would take the address from every notice, so these rows wait
+        // until somebody has mended it.
         Err(fault @ Fault::Malformed { .. }) => {
             // What is wrong names the item and never quotes it: no address is logged.
             tracing::error!(alarm = "profile_unreadable", %account, %fault, "a notice is published without an address");
@@ -238,7 +258,8 @@ async fn address(billing: &Billing, account: &AccountId) -> Result<Option<Email>
 
 fn letter<'a>(warning: &Warning, email: Option<&'a Email>, page: Option<&str>) -> Letter<'a> {
     // A fragment that the operator's page has anyway gives way to the section.
-    let section = |name: &str| page.map(|page| format!("{}#{name}", page.split('#').next().unwrap_or(page)));
+    let section =
+        |name: &str| page.map(|page| format!("{}#{name}", page.split('#').next().unwrap_or(page)));
     let link = match &warning.place {
         Place::Page => page.map(str::to_owned),
         Place::AddCredit => section("add-credit"),
@@ -253,29 +274,46 @@ fn letter<'a>(warning: &Warning, email: Option<&'a Email>, page: Option<&str>) -
     }
 }
 
-/// Rows are never changed or removed, by nobody. DynamoDB's own removal of expired claims is the one exception.
+/// Rows are never changed or removed, by nobody. DynamoDB's own removal of expired claims is the
+/// one exception.
 fn report_change(record: &StreamRecord) {
-    let principal = record.user_identity.as_ref().and_then(|identity| identity.principal_id.as_deref());
-    let key = record.dynamodb.keys.get("account").and_then(|key| key.string.as_deref()).unwrap_or("unknown");
+    let principal =
+        record.user_identity.as_ref().and_then(|identity| identity.principal_id.as_deref());
+    let key = record
+        .dynamodb
+        .keys
+        .get("account")
+        .and_then(|key| key.string.as_deref())
+        .unwrap_or("unknown");
     let expired = record.event_name == "REMOVE" && principal == Some("dynamodb.amazonaws.com");
     if expired && key.starts_with("claim#") {
         return;
     }
-    tracing::error!(alarm = "ledger_changed", event = record.event_name, key, "the append-only ledger was changed");
+    tracing::error!(
+        alarm = "ledger_changed",
+        event = record.event_name,
+        key,
+        "the append-only ledger was changed"
+    );
 }
 
-/// The row of an image; `None` for claims, look-ups and chunks, whose keys contain `#` as no account's does.
+/// The row of an image; `None` for claims, look-ups and chunks, whose keys contain `#` as no
+/// account's does.
 fn stored_row(image: &Image) -> Result<Option<StoredRow>, String> {
     let text = |name: &'static str| {
-        let attribute = image.get(name).and_then(|attribute| attribute.string.as_ref().or(attribute.number.as_ref()));
+        let attribute = image
+            .get(name)
+            .and_then(|attribute| attribute.string.as_ref().or(attribute.number.as_ref()));
         attribute.ok_or(format!("{name} is missing"))
     };
     let account = text("account")?;
     if account.contains('#') {
         return Ok(None);
     }
-    let number = |name: &'static str| text(name)?.parse::<i64>().map_err(|error| format!("{name}: {error}"));
-    let amount = |name: &'static str| text(name)?.parse().map_err(|error| format!("{name}: {error}"));
+    let number =
+        |name: &'static str| text(name)?.parse::<i64>().map_err(|error| format!("{name}: {error}"));
+    let amount =
+        |name: &'static str| text(name)?.parse().map_err(|error| format!("{name}: {error}"));
     Ok(Some(StoredRow {
         account: account.parse().map_err(|error| format!("account: {error}"))?,
         seq: number("seq")?.try_into().map_err(|error| format!("seq: {error}"))?,

@@ -34,7 +34,10 @@ impl World {
             "BILLING_URL" => Some("https://cloud.example/billing".to_owned()),
             _ => None,
         });
-        let clients = Clients { billing: Billing::new(ledger.store.clone(), settings.unwrap()), bus: bus.bus() };
+        let clients = Clients {
+            billing: Billing::new(ledger.store.clone(), settings.unwrap()),
+            bus: bus.bus(),
+        };
         World { ledger, bus, clients }
     }
 
@@ -47,15 +50,18 @@ impl World {
     async fn last_row(&self, sequence_number: &str) -> Value {
         let seq = self.ledger.head(ALICE).await.state.next_seq - 1;
         let rows = self.ledger.client.query().table_name(self.ledger.tables.ledger());
-        let rows = rows
-            .key_condition_expression("account = :account")
-            .expression_attribute_values(":account", aws_sdk_dynamodb::types::AttributeValue::S(ALICE.to_owned()));
+        let rows = rows.key_condition_expression("account = :account").expression_attribute_values(
+            ":account",
+            aws_sdk_dynamodb::types::AttributeValue::S(ALICE.to_owned()),
+        );
         let items = rows.scan_index_forward(false).limit(1).send().await.unwrap().items.unwrap();
         let image: Value = items[0]
             .iter()
             .map(|(name, value)| {
-                let value =
-                    value.as_s().map_or_else(|_| json!({"N": value.as_n().unwrap()}), |text| json!({"S": text}));
+                let value = value.as_s().map_or_else(
+                    |_| json!({"N": value.as_n().unwrap()}),
+                    |text| json!({"S": text}),
+                );
                 (name.clone(), value)
             })
             .collect();
@@ -85,8 +91,13 @@ impl World {
 /// The stream's image of the first row of an account.
 fn opened(account: &str, sequence_number: &str) -> Value {
     let at = "2026-11-22T10:00:00Z".parse().unwrap();
-    let opened =
-        tollgate::decide::decide(&AccountState::default(), &Command::Open, Cause::Command, &Policy::default(), at);
+    let opened = tollgate::decide::decide(
+        &AccountState::default(),
+        &Command::Open,
+        Cause::Command,
+        &Policy::default(),
+        at,
+    );
     let row = next_row(&account.parse().unwrap(), &Head::none(), &opened.unwrap()).unwrap().stored;
     insert(
         sequence_number,
@@ -111,7 +122,10 @@ fn insert(sequence_number: &str, image: &Value) -> Value {
 
 fn accounts(events: &[BusEvent]) -> Vec<String> {
     let account = |event: &BusEvent| {
-        serde_json::from_str::<Value>(&event.detail).unwrap()["account"].as_str().unwrap().to_owned()
+        serde_json::from_str::<Value>(&event.detail).unwrap()["account"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     events.iter().map(account).collect()
 }
@@ -123,8 +137,10 @@ fn again_from(response: &BatchResponse) -> Vec<&str> {
 #[tokio::test]
 async fn each_row_becomes_its_events_and_what_is_no_row_becomes_nothing() {
     let world = World::new().await;
-    let claim =
-        insert("2", &json!({"account": {"S": "claim#stripe#pi_1#credit"}, "seq": {"N": "0"}, "owner": {"S": "a"}}));
+    let claim = insert(
+        "2",
+        &json!({"account": {"S": "claim#stripe#pi_1#credit"}, "seq": {"N": "0"}, "owner": {"S": "a"}}),
+    );
     let response = world.publish(vec![opened("a", "1"), claim, opened("b", "3")]).await;
     assert_eq!(again_from(&response), Vec::<&str>::new());
     let taken = world.bus.take();
@@ -243,8 +259,10 @@ async fn while_nobody_may_read_addresses_notices_wait() {
     let mut world = World::new().await;
     let record = world.suspended().await;
     let tables = Tables { accounts: "no-table-of-ours".to_owned(), ..world.ledger.names() };
-    let permitted =
-        std::mem::replace(&mut world.clients.billing.store, Store::new(world.ledger.client.clone(), tables));
+    let permitted = std::mem::replace(
+        &mut world.clients.billing.store,
+        Store::new(world.ledger.client.clone(), tables),
+    );
     let batch = vec![opened("b", "1"), record];
     assert_eq!(again_from(&world.publish(batch.clone()).await), ["7"]);
     assert_eq!(accounts(&world.bus.take()), ["b"]);
@@ -263,7 +281,10 @@ async fn a_profile_that_cannot_be_read_holds_up_nobody_and_its_notices_have_no_a
     let taken = world.bus.take();
     assert_eq!(accounts(&taken), [ALICE, "b"]);
     let detail: Value = serde_json::from_str(&taken[0].detail).unwrap();
-    assert_eq!((&detail["notice"]["email"], &detail["notice"]["amount"]), (&Value::Null, &json!("1.00")));
+    assert_eq!(
+        (&detail["notice"]["email"], &detail["notice"]["amount"]),
+        (&Value::Null, &json!("1.00"))
+    );
 
     // What invoices say of the customer is none of its business.
     world.profile(&[("email", "alice@example.test"), ("company", "no JSON")]).await;

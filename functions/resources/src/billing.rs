@@ -1,5 +1,5 @@
-//! `GET /v1/projects/{project}/billing`: what a project cost in a month, resource by resource. [`tollgate::spending`] says
-//! what counts.
+//! `GET /v1/projects/{project}/billing`: what a project cost in a month, resource by resource.
+//! [`tollgate::spending`] says what counts.
 
 use serde::Serialize;
 use tollgate::api::{Answer, Failed, OnAccount};
@@ -70,7 +70,9 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     let (state, list) = on.look(|view| (view.state().clone(), view.billables().clone())).await?;
     let numbers = billing.store.numbers_between(on.account(), month.from, month.until).await?;
     let prices = billing.prices(call.now).await?;
-    let Bounded::All(spending) = billing.store.spending(on.account(), numbers, &list, &prices, READS_MAX).await? else {
+    let Bounded::All(spending) =
+        billing.store.spending(on.account(), numbers, &list, &prices, READS_MAX).await?
+    else {
         let why = "The account has too many rows in this month for one request.";
         return Err(Problem::new(Code::TooMuch, why).into());
     };
@@ -78,18 +80,28 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     let (total, items) = account.items(&id, &spending, &month).map_err(Fault::Unpriced)?;
     let (from, to) = (month.from.to_string(), month.to.to_string());
     let (project, name) = (project.id.to_string(), project.name);
-    Answer::ok(&Shown { project, name, month: month.name, from, to, total: total.to_string(), items })
+    Answer::ok(&Shown {
+        project,
+        name,
+        month: month.name,
+        from,
+        to,
+        total: total.to_string(),
+        items,
+    })
 }
 
 impl Month {
     fn of(call: &Call) -> Result<Month, Problem> {
-        let invalid =
-            |why: &str| Problem::new(Code::InvalidParameter, format!("month: {why}.")).with("parameter", "month");
+        let invalid = |why: &str| {
+            Problem::new(Code::InvalidParameter, format!("month: {why}."))
+                .with("parameter", "month")
+        };
         let from = match call.query.get("month") {
             None => call.now.month_start(),
-            Some(month) if month.len() == 7 => {
-                format!("{month}-01T00:00:00Z").parse().map_err(|_| invalid("a month such as 2026-11"))?
-            }
+            Some(month) if month.len() == 7 => format!("{month}-01T00:00:00Z")
+                .parse()
+                .map_err(|_| invalid("a month such as 2026-11"))?,
             Some(_) => return Err(invalid("a month such as 2026-11")),
         };
         if from > call.now {
@@ -110,8 +122,14 @@ struct Account<'a> {
 }
 
 impl Account<'_> {
-    /// All resources that the project had in the month, the dearest first, and what they cost in all.
-    fn items(&self, project: &ProjectId, spending: &Spending, month: &Month) -> Result<(Usd, Vec<ShownItem>), Refusal> {
+    /// All resources that the project had in the month, the dearest first, and what they cost in
+    /// all.
+    fn items(
+        &self,
+        project: &ProjectId,
+        spending: &Spending,
+        month: &Month,
+    ) -> Result<(Usd, Vec<ShownItem>), Refusal> {
         let (mut items, mut total, mut seen) = (Vec::new(), Usd::ZERO, Vec::new());
         for (item, spent) in spending.iter().filter(|(item, _)| item.project() == Some(project)) {
             total += spent.amount;
@@ -119,7 +137,8 @@ impl Account<'_> {
                 Item::Resource(id, Some(identity)) => {
                     seen.push(id);
                     let present = self.present(id, identity);
-                    items.push((spent.amount, self.resource(id, identity, present, *spent, month)?));
+                    items
+                        .push((spent.amount, self.resource(id, identity, present, *spent, month)?));
                 }
                 // Of no project that is known, so not of this one.
                 Item::Resource(_, None) => {}
@@ -142,10 +161,14 @@ impl Account<'_> {
             }
         }
         let others = self.list.resources.values().filter(|resource| resource.project == *project);
-        for resource in others.filter(|resource| self.was_there(resource, month) && !seen.contains(&&resource.id)) {
+        for resource in others
+            .filter(|resource| self.was_there(resource, month) && !seen.contains(&&resource.id))
+        {
             let reference = resource.reference();
-            let identity = Identity { project: reference.project, sku: reference.sku, kind: reference.kind };
-            let item = self.resource(&resource.id, &identity, Some(resource), Spent::default(), month)?;
+            let identity =
+                Identity { project: reference.project, sku: reference.sku, kind: reference.kind };
+            let item =
+                self.resource(&resource.id, &identity, Some(resource), Spent::default(), month)?;
             items.push((Usd::ZERO, item));
         }
         items.sort_by(|(one, _), (other, _)| other.cmp(one));
@@ -164,7 +187,8 @@ impl Account<'_> {
         // A row that was written late may hold time of the month before.
         let ran = spent.seconds_until(month.to).clamp(0, so_far);
         let rate = present.map(|resource| resource.rate_at(self.prices, self.now)).transpose()?;
-        let condition = present.map_or(Condition::Purged, |resource| resource.condition(self.state));
+        let condition =
+            present.map_or(Condition::Purged, |resource| resource.condition(self.state));
         Ok(ShownItem {
             resource: Some(id.to_string()),
             name: present.map(|resource| resource.name.clone()),
@@ -181,7 +205,11 @@ impl Account<'_> {
 
     /// The resource, unless it is gone for good or another one has its id now.
     fn present(&self, id: &ResourceId, identity: &Identity) -> Option<&Resource> {
-        let found = self.list.resources.get(id).filter(|found| found.condition(self.state) != Condition::Purged);
+        let found = self
+            .list
+            .resources
+            .get(id)
+            .filter(|found| found.condition(self.state) != Condition::Purged);
         found.filter(|found| found.project == identity.project && found.sku == identity.sku)
     }
 
@@ -190,7 +218,9 @@ impl Account<'_> {
             && match resource.condition(self.state) {
                 Condition::Purged => false,
                 Condition::Deleted { at } => at >= month.from,
-                Condition::New | Condition::Running | Condition::Suspended | Condition::Stopped => true,
+                Condition::New | Condition::Running | Condition::Suspended | Condition::Stopped => {
+                    true
+                }
             }
     }
 }

@@ -1,4 +1,5 @@
-//! Ids of new things. With an `Idempotency-Key` they follow from it, so that a repeated request meets the thing it made.
+//! Ids of new things. With an `Idempotency-Key` they follow from it, so that a repeated request
+//! meets the thing it made.
 
 use std::iter::repeat_with;
 use std::str::FromStr;
@@ -17,7 +18,11 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 ///
 /// # Errors
 /// [`Code::Internal`] if the prefix makes no id (a bug).
-pub(crate) fn new_id<T: FromStr<Err = IdError>>(prefix: &str, account: &AccountId, call: &Call) -> Result<T, Problem> {
+pub(crate) fn new_id<T: FromStr<Err = IdError>>(
+    prefix: &str,
+    account: &AccountId,
+    call: &Call,
+) -> Result<T, Problem> {
     let characters: String = match call.request_key() {
         Some(key) => {
             let digest = Digest::of(&[prefix, account.as_str(), key.as_str()]);

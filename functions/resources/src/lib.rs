@@ -1,8 +1,9 @@
-//! Projects and what runs in them: create, start, stop, delete, restore; reports of usage; and for the platform what
-//! should run; and what a project cost.
+//! Projects and what runs in them: create, start, stop, delete, restore; reports of usage; and for
+//! the platform what should run; and what a project cost.
 //!
-//! Each write route is translate → command → row → translate. An answer is made from the row that records the request,
-//! so a request that is repeated with its `Idempotency-Key` gets the same answer.
+//! Each write route is translate → command → row → translate. An answer is made from the row that
+//! records the request, so a request that is repeated with its `Idempotency-Key` gets the same
+//! answer.
 
 mod billing;
 mod ids;
@@ -41,7 +42,9 @@ async fn route(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
         "GET /v1/projects/{project}/resources/{id}" => lifecycle::get(billing, call).await,
         "POST /v1/projects/{project}/resources/{id}/start" => lifecycle::start(billing, call).await,
         "POST /v1/projects/{project}/resources/{id}/stop" => lifecycle::stop(billing, call).await,
-        "POST /v1/projects/{project}/resources/{id}/restore" => lifecycle::restore(billing, call).await,
+        "POST /v1/projects/{project}/resources/{id}/restore" => {
+            lifecycle::restore(billing, call).await
+        }
         "DELETE /v1/projects/{project}/resources/{id}" => lifecycle::delete(billing, call).await,
         "GET /v1/prices" => prices::list(billing, call).await,
         "GET /v1/platform/resources" => platform::what_should_run(billing, call).await,

@@ -61,7 +61,8 @@ pub(crate) async fn create(billing: &Billing, call: &Call) -> Result<Answer, Fai
     let project_id: ProjectId = call.path("project")?;
     let project = billing.store.project(on.account(), &project_id).await?;
     let project = project.ok_or(Refusal::UnknownProject { project: project_id })?;
-    let new = [NewResource { id: id.clone(), sku: wanted.sku, name: wanted.name, rate: wanted.rate }];
+    let new =
+        [NewResource { id: id.clone(), sku: wanted.sku, name: wanted.name, rate: wanted.rate }];
     let command = |view: &View<'_>| {
         let now = time_of(view, call.now);
         if wanted.start {
@@ -84,7 +85,8 @@ pub(crate) async fn list(billing: &Billing, call: &Call) -> Result<Answer, Faile
         return Err(Refusal::UnknownProject { project }.into());
     }
     let see = |view: &View<'_>| {
-        let all = view.billables().resources.values().filter(|resource| resource.project == project);
+        let all =
+            view.billables().resources.values().filter(|resource| resource.project == project);
         let rest = all.filter(|resource| after.as_ref().is_none_or(|after| resource.id > *after));
         let shown = rest.filter_map(|resource| shown(view, resource, call.now).transpose());
         shown.collect::<Result<Vec<Shown>, Refusal>>()
@@ -112,31 +114,44 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
 /// `POST /v1/projects/{project}/resources/{id}/start`.
 pub(crate) async fn start(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     call.no_body()?;
-    change(billing, call, |view, target, now| request::start(view, std::slice::from_ref(&target.id), now)).await
+    change(billing, call, |view, target, now| {
+        request::start(view, std::slice::from_ref(&target.id), now)
+    })
+    .await
 }
 
 /// `POST /v1/projects/{project}/resources/{id}/restore`.
 pub(crate) async fn restore(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     call.no_body()?;
-    change(billing, call, |view, target, now| request::restore(view, std::slice::from_ref(&target.id), now)).await
+    change(billing, call, |view, target, now| {
+        request::restore(view, std::slice::from_ref(&target.id), now)
+    })
+    .await
 }
 
 /// `DELETE /v1/projects/{project}/resources/{id}`.
 pub(crate) async fn delete(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     call.no_body()?;
-    change(billing, call, |view, target, _| request::delete(view, std::slice::from_ref(&target.id))).await
+    change(billing, call, |view, target, _| request::delete(view, std::slice::from_ref(&target.id)))
+        .await
 }
 
 /// `POST /v1/projects/{project}/resources/{id}/stop`.
 pub(crate) async fn stop(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     let reason = if call.body().is_empty() { None } else { call.json::<StopBody>()?.reason };
     match reason {
-        None => change(billing, call, |view, target, _| request::stop(view, std::slice::from_ref(&target.id))).await,
+        None => {
+            change(billing, call, |view, target, _| {
+                request::stop(view, std::slice::from_ref(&target.id))
+            })
+            .await
+        }
         Some(StopReason::StartFailed) => start_failed(billing, call).await,
     }
 }
 
-/// Everything the start was charged comes back, so only who runs the machines may say that it failed.
+/// Everything the start was charged comes back, so only who runs the machines may say that it
+/// failed.
 async fn start_failed(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     call.caller_with(PLATFORM_SCOPE)?;
     let target = Target::of(call)?;
@@ -175,7 +190,11 @@ impl Target {
     }
 
     fn find<'v>(&self, view: &'v View<'_>) -> Result<&'v Resource, Refusal> {
-        let found = view.billables().resources.get(&self.id).filter(|resource| resource.project == self.project);
+        let found = view
+            .billables()
+            .resources
+            .get(&self.id)
+            .filter(|resource| resource.project == self.project);
         found.ok_or_else(|| self.unknown())
     }
 
@@ -196,11 +215,14 @@ async fn answer(
     let at = row.event.at;
     let prices = billing.prices(at).await?;
     let shown = match Shown::of(&resource, &row.state, &prices, at) {
-        Err(Refusal::UnknownSku { .. }) => Shown::of(&resource, &row.state, &*billing.fresh_prices(at).await?, at)?,
+        Err(Refusal::UnknownSku { .. }) => {
+            Shown::of(&resource, &row.state, &*billing.fresh_prices(at).await?, at)?
+        }
         shown => shown?,
     };
     let shown = shown.ok_or_else(|| Refusal::UnknownResource { resource: id.clone() })?;
-    let answer = if status == StatusCode::CREATED { Answer::created(&shown)? } else { Answer::ok(&shown)? };
+    let answer =
+        if status == StatusCode::CREATED { Answer::created(&shown)? } else { Answer::ok(&shown)? };
     Ok(answer.of_row(row.seq))
 }
 

@@ -8,5 +8,8 @@ async fn main() -> Result<(), Error> {
     logs::begin();
     let billing = shell::billing(&aws::config()?)?;
     let billing = &billing;
-    run(service_fn(|request: Request| async move { Ok::<_, Error>(resources::handle(billing, request).await) })).await
+    run(service_fn(|request: Request| async move {
+        Ok::<_, Error>(resources::handle(billing, request).await)
+    }))
+    .await
 }

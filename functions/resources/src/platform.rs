@@ -1,7 +1,9 @@
-//! `GET /v1/platform/resources`: what should run. The platform compares it with what does, and acts.
+//! `GET /v1/platform/resources`: what should run. The platform compares it with what does, and
+//! acts.
 //!
-//! It walks the index of accounts that have something billable, shard by shard. An account that is not in it has nothing
-//! that runs; `account` asks for one, wherever it is (a suspension's event names the account alone).
+//! It walks the index of accounts that have something billable, shard by shard. An account that is
+//! not in it has nothing that runs; `account` asks for one, wherever it is (a suspension's event
+//! names the account alone).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,12 +24,15 @@ use tollgate::timestamp::Timestamp;
 use crate::paging::limit;
 use crate::shown::{address_name, state_name};
 
-/// A page ends after so many resources, however few accounts they belong to: at 150 bytes each 1.5 MB, and Lambda
-/// answers at most 6 MB (docs.aws.amazon.com, "Lambda quotas"); one account more may follow with 10,000 of its own.
+/// A page ends after so many resources, however few accounts they belong to: at 150 bytes each 1.5
+/// MB, and Lambda answers at most 6 MB (docs.aws.amazon.com, "Lambda quotas"); one account more may
+/// follow with 10,000 of its own.
 const RESOURCES_PER_PAGE: usize = 10_000;
-/// A page ends after so many accounts were looked at, however few of them changed since: about two seconds of reads.
+/// A page ends after so many accounts were looked at, however few of them changed since: about two
+/// seconds of reads.
 const ACCOUNTS_PER_PAGE: usize = 400;
-/// How often list and head are read until they agree: a transaction becomes visible within milliseconds.
+/// How often list and head are read until they agree: a transaction becomes visible within
+/// milliseconds.
 const READS_MAX: usize = 5;
 
 #[derive(Debug, Serialize)]
@@ -71,14 +76,20 @@ pub(crate) async fn what_should_run(billing: &Billing, call: &Call) -> Result<An
         return Answer::ok(&Shown { items: vec![found.1], failed: Vec::new(), next: None });
     }
     let accounts_max = usize::try_from(limit(call)?).unwrap_or(usize::MAX);
-    let mut place = call.query.get("cursor").map_or_else(|| Ok(Place::first()), |cursor| Place::parse(cursor))?;
+    let mut place = call
+        .query
+        .get("cursor")
+        .map_or_else(|| Ok(Place::first()), |cursor| Place::parse(cursor))?;
     let mut shown = Shown { items: Vec::new(), failed: Vec::new(), next: None };
     let (mut looked_at, mut resources) = (0, 0);
     while let Some(current) = place.take() {
         let page = billing.store.billable(current.shard, current.after.as_ref(), 50).await?;
         let mut last = None;
         for account in page.accounts {
-            if shown.items.len() >= accounts_max || looked_at >= ACCOUNTS_PER_PAGE || resources >= RESOURCES_PER_PAGE {
+            if shown.items.len() >= accounts_max
+                || looked_at >= ACCOUNTS_PER_PAGE
+                || resources >= RESOURCES_PER_PAGE
+            {
                 let after = last.or(current.after);
                 shown.next = Some(Place { shard: current.shard, after }.to_string());
                 return Answer::ok(&shown);
@@ -99,7 +110,9 @@ pub(crate) async fn what_should_run(billing: &Billing, call: &Call) -> Result<An
         }
         place = match page.next {
             Some(after) => Some(Place { shard: current.shard, after: Some(after) }),
-            None => Shard::new(current.shard.number() + 1).map(|shard| Place { shard, after: None }),
+            None => {
+                Shard::new(current.shard.number() + 1).map(|shard| Place { shard, after: None })
+            }
         };
     }
     Answer::ok(&shown)
@@ -111,9 +124,12 @@ impl Place {
     }
 
     fn parse(cursor: &str) -> Result<Option<Place>, Problem> {
-        let wrong =
-            || Problem::new(Code::InvalidParameter, "cursor: not one of this list.").with("parameter", "cursor");
-        let decoded = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let wrong = || {
+            Problem::new(Code::InvalidParameter, "cursor: not one of this list.")
+                .with("parameter", "cursor")
+        };
+        let decoded =
+            URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let decoded = decoded.ok_or_else(wrong)?;
         let (shard, after) = decoded.split_once('#').ok_or_else(wrong)?;
         let shard = shard.parse().ok().and_then(Shard::new).ok_or_else(wrong)?;
@@ -155,7 +171,8 @@ fn agree(head: &Head, list: &Billables, prices: &PriceList) -> Result<bool, Refu
 
 fn shown(account: &AccountId, head: &Head, list: &Billables) -> ShownAccount {
     let state = &head.state;
-    let resources = list.resources.values().filter(|resource| resource.condition(state) != Condition::Purged);
+    let resources =
+        list.resources.values().filter(|resource| resource.condition(state) != Condition::Purged);
     let resources = resources.map(|resource| ShownResource {
         id: resource.id.to_string(),
         project: resource.project.to_string(),

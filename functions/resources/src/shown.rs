@@ -34,7 +34,8 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// A resource of an account in this state; `None` if it is gone for good. `at` says whose hour's rate is shown.
+    /// A resource of an account in this state; `None` if it is gone for good. `at` says whose
+    /// hour's rate is shown.
     pub(crate) fn of(
         resource: &Resource,
         state: &AccountState,
@@ -87,9 +88,14 @@ pub(crate) fn address_name(address: Address) -> &'static str {
 
 /// The one resource that a row changed, as it was after it.
 ///
-/// The row of a stop names the resource and the row that had changed it before; that one, or one before it, holds all
-/// of it. So the answer to a repeated request is the first one again, whatever happened since.
-pub(crate) async fn after_row(on: &OnAccount<'_>, row: &Row, id: &ResourceId) -> Result<Resource, Failed> {
+/// The row of a stop names the resource and the row that had changed it before; that one, or one
+/// before it, holds all of it. So the answer to a repeated request is the first one again, whatever
+/// happened since.
+pub(crate) async fn after_row(
+    on: &OnAccount<'_>,
+    row: &Row,
+    id: &ResourceId,
+) -> Result<Resource, Failed> {
     let mut changes = Vec::new();
     let mut seen = BTreeSet::from([row.seq]);
     let mut current = row.clone();
@@ -98,13 +104,24 @@ pub(crate) async fn after_row(on: &OnAccount<'_>, row: &Row, id: &ResourceId) ->
             Some(Changed::Whole(resource)) => break resource,
             Some(Changed::Status(status, before)) => {
                 changes.push((status, current.event.at, current.seq));
-                // Rows name earlier rows only; should one not, the ledger is broken and this must end.
+                // Rows name earlier rows only; should one not, the ledger is broken and this must
+                // end.
                 if !seen.insert(before) {
-                    return Err(Fault::from(RowFault::Missing { expected: before, found: current.seq }).into());
+                    return Err(Fault::from(RowFault::Missing {
+                        expected: before,
+                        found: current.seq,
+                    })
+                    .into());
                 }
                 current = on.row(before).await?;
             }
-            None => return Err(Fault::from(RowFault::Missing { expected: current.seq, found: row.seq }).into()),
+            None => {
+                return Err(Fault::from(RowFault::Missing {
+                    expected: current.seq,
+                    found: row.seq,
+                })
+                .into());
+            }
         }
     };
     for (status, since, seq) in changes.into_iter().rev() {
@@ -119,11 +136,18 @@ enum Changed {
     Status(Status, u64),
 }
 
-#[allow(clippy::wildcard_enum_match_arm, reason = "no other row changes a resource that is still there")]
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "no other row changes a resource that is still there"
+)]
 fn change_of(row: &Row, id: &ResourceId) -> Option<Changed> {
     let (references, status) = match &row.event.change {
         Change::Created { resources } | Change::Started { resources, .. } => {
-            return resources.iter().find(|resource| resource.id == *id).cloned().map(Changed::Whole);
+            return resources
+                .iter()
+                .find(|resource| resource.id == *id)
+                .cloned()
+                .map(Changed::Whole);
         }
         Change::StartFailed { resource, status, .. } => (std::slice::from_ref(resource), *status),
         Change::Stopped { resources, .. } => (resources.as_slice(), Status::Stopped),
@@ -139,8 +163,13 @@ fn since(resource: &Resource, condition: Condition, state: &AccountState) -> Tim
     match (condition, &state.standing) {
         (Condition::Deleted { at }, _) => at,
         (Condition::Suspended, Standing::Suspended(suspension)) => suspension.as_of,
-        (Condition::New | Condition::Running | Condition::Suspended | Condition::Stopped | Condition::Purged, _) => {
-            resource.since
-        }
+        (
+            Condition::New
+            | Condition::Running
+            | Condition::Suspended
+            | Condition::Stopped
+            | Condition::Purged,
+            _,
+        ) => resource.since,
     }
 }

@@ -1,4 +1,5 @@
-//! `POST /v1/usage`: the platform reports what meters counted. Nothing is billed here: the next settling does.
+//! `POST /v1/usage`: the platform reports what meters counted. Nothing is billed here: the next
+//! settling does.
 
 use serde::{Deserialize, Serialize};
 use tollgate::api::{Answer, Failed, OnAccount};
@@ -78,23 +79,33 @@ impl Report {
         let Body { project, sku, reading, quantity, id } = body;
         match (reading, quantity, id) {
             (Some(reading), None, None) => Ok(Report::Reading { project, sku, reading }),
-            (None, Some(quantity), Some(id)) => Ok(Report::Used(UsageReport { project, sku, quantity, id })),
+            (None, Some(quantity), Some(id)) => {
+                Ok(Report::Used(UsageReport { project, sku, quantity, id }))
+            }
             _ => Err(Problem::new(Code::InvalidBody, "Either reading, or quantity and id.")),
         }
     }
 
     fn meter(&self) -> (&ProjectId, &Sku) {
         match self {
-            Report::Reading { project, sku, .. } | Report::Used(UsageReport { project, sku, .. }) => (project, sku),
+            Report::Reading { project, sku, .. }
+            | Report::Used(UsageReport { project, sku, .. }) => (project, sku),
         }
     }
 
-    async fn send(&self, billing: &Billing, on: &OnAccount<'_>, call: &Call) -> Result<Reported, Fault> {
+    async fn send(
+        &self,
+        billing: &Billing,
+        on: &OnAccount<'_>,
+        call: &Call,
+    ) -> Result<Reported, Fault> {
         match self {
             Report::Reading { project, sku, reading } => {
                 billing.store.report_reading(on.account(), project, sku, *reading).await
             }
-            Report::Used(report) => billing.store.report_usage(on.account(), report, call.now).await,
+            Report::Used(report) => {
+                billing.store.report_usage(on.account(), report, call.now).await
+            }
         }
     }
 }
@@ -109,7 +120,8 @@ async fn open_meter(
     let (id, sku) = report.meter();
     let project: Option<Project> = billing.store.project(on.account(), id).await?;
     let project = project.ok_or_else(|| Refusal::UnknownProject { project: id.clone() })?;
-    let command = |view: &View<'_>| request::open_meter(view, &project, sku, call.now.max(view.state().at));
+    let command =
+        |view: &View<'_>| request::open_meter(view, &project, sku, call.now.max(view.state().at));
     match on.execute(Cause::Command, command).await {
         Ok(row) => Ok(Some(row.seq)),
         Err(Failure::Refused(Refusal::MeterExists { .. })) => Ok(None),

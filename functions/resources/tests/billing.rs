@@ -34,7 +34,8 @@ async fn with_credit(amount: &str) -> (Api, String) {
 
 async fn start_new(api: &Api, project: &str, sku: &str, id: &str, now: &str) {
     let body = json!({"sku": sku, "name": format!("the {id}"), "start": true, "id": id});
-    let event = Event::by(ALICE, "POST /v1/projects/{project}/resources", now).at("project", project);
+    let event =
+        Event::by(ALICE, "POST /v1/projects/{project}/resources", now).at("project", project);
     done(api, event.json(&body)).await;
 }
 
@@ -57,7 +58,8 @@ async fn a_project_shows_what_each_resource_cost_in_the_month() {
     start_new(&api, &project, "vm", "web", "10:20:00").await;
     start_new(&api, &project, "big", "db", "10:20:00").await;
     let new = json!({"sku": "vm", "name": "spare", "start": false, "id": "spare"});
-    let event = Event::by(ALICE, "POST /v1/projects/{project}/resources", "10:30:00").at("project", &project);
+    let event = Event::by(ALICE, "POST /v1/projects/{project}/resources", "10:30:00")
+        .at("project", &project);
     done(&api, event.json(&new)).await;
     let report = json!({"project": project, "sku": "tokens", "reading": "1000000"});
     let event = Event::by("platform", "POST /v1/usage", "10:40:00").scope("tollgate/platform");
@@ -126,8 +128,12 @@ async fn a_project_shows_what_each_resource_cost_in_the_month() {
     "#);
     let current = ask(&api, &billing(&project, "11:30:00")).await;
     assert_eq!(current, shown, "the current month is the default");
-    let total: Usd =
-        shown.body["items"].as_array().unwrap().iter().map(|item| named::<Usd>(item["amount"].as_str().unwrap())).sum();
+    let total: Usd = shown.body["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| named::<Usd>(item["amount"].as_str().unwrap()))
+        .sum();
     assert_eq!(shown.body["total"], total.to_string());
     let balance = api.ledger.head(ALICE).await.state.balance();
     assert_eq!(named::<Usd>("100") - total, balance, "everything else is what is left");
@@ -146,7 +152,10 @@ async fn months_end_where_the_next_begin_and_add_up() {
     }
     let month = |month: &str| billing(&project, "2026-12-01T11:30:00Z").with("month", month);
     let november = ask(&api, &month("2026-11")).await.body;
-    assert_eq!((&november["to"], &november["total"]), (&json!("2026-12-01T00:00:00Z"), &json!("7.20")));
+    assert_eq!(
+        (&november["to"], &november["total"]),
+        (&json!("2026-12-01T00:00:00Z"), &json!("7.20"))
+    );
     let web = item(&november, "web");
     // Twelve hours of thirty days.
     assert_eq!((&web["hours"], &web["utilisation"]), (&json!("12.0000"), &json!("0.0167")));
@@ -156,7 +165,11 @@ async fn months_end_where_the_next_begin_and_add_up() {
     // Half an hour is paid ahead, and did not run yet.
     assert_eq!((&web["hours"], &web["utilisation"]), (&json!("12.0000"), &json!("1.0000")));
     let october = ask(&api, &month("2026-10")).await.body;
-    assert_eq!((&october["items"], &october["total"]), (&json!([]), &json!("0.00")), "it was not there yet");
+    assert_eq!(
+        (&october["items"], &october["total"]),
+        (&json!([]), &json!("0.00")),
+        "it was not there yet"
+    );
 }
 
 #[tokio::test]
@@ -168,16 +181,21 @@ async fn a_volume_that_is_off_costs_and_does_not_run() {
     change(&api, &project, "disk", "start", "11:45:00").await;
     let shown = ask(&api, &billing(&project, "12:00:00")).await.body;
     let disk = item(&shown, "disk");
-    // Half an hour on, half an hour and three quarters off, a quarter on, and the hour that was just paid.
+    // Half an hour on, half an hour and three quarters off, a quarter on, and the hour that was
+    // just paid.
     assert_eq!(disk["seconds"], json!(1_800 + 900 + 3_600), "{disk}");
-    let expected = named::<Usd>("0.05") + named("0.02") + named("0.03") + named("0.025") + named("0.1");
+    let expected =
+        named::<Usd>("0.05") + named("0.02") + named("0.03") + named("0.025") + named("0.1");
     assert_eq!(disk["amount"], expected.to_string());
     api.ledger.settle(ALICE, "13:00:00").await;
     let delete = Event::by(ALICE, "DELETE /v1/projects/{project}/resources/{id}", "13:15:00");
     done(&api, delete.at("project", &project).at("id", "disk")).await;
     let shown = ask(&api, &billing(&project, "13:20:00")).await.body;
     let disk = item(&shown, "disk");
-    assert_eq!((&disk["seconds"], &disk["state"]), (&json!(1_800 + 900 + 3_600 + 900), &json!("deleted")));
+    assert_eq!(
+        (&disk["seconds"], &disk["state"]),
+        (&json!(1_800 + 900 + 3_600 + 900), &json!("deleted"))
+    );
 }
 
 #[tokio::test]
@@ -187,13 +205,15 @@ async fn what_is_gone_for_good_still_stands_on_the_bill() {
     let delete = Event::by(ALICE, "DELETE /v1/projects/{project}/resources/{id}", "11:00:00");
     done(&api, delete.at("project", &project).at("id", "web")).await;
     api.ledger.settle(ALICE, "2026-12-08T00:00:00Z").await;
-    let shown = ask(&api, &billing(&project, "2026-12-08T00:00:00Z").with("month", "2026-11")).await.body;
+    let shown =
+        ask(&api, &billing(&project, "2026-12-08T00:00:00Z").with("month", "2026-11")).await.body;
     let expected = json!({"resource": "web", "name": null, "sku": "vm", "kind": "instance", "state": "purged",
         "rate_per_hour": null, "seconds": 3600, "hours": "1.0000", "amount": "0.60", "utilisation": "0.0014"});
     assert_eq!(shown["items"], json!([expected]));
     // Another thing of the same name is another thing.
     start_new(&api, &project, "big", "web", "2026-12-08T01:00:00Z").await;
-    let again = ask(&api, &billing(&project, "2026-12-08T01:00:00Z").with("month", "2026-11")).await.body;
+    let again =
+        ask(&api, &billing(&project, "2026-12-08T01:00:00Z").with("month", "2026-11")).await.body;
     assert_eq!(again["items"], shown["items"]);
 }
 

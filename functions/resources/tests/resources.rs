@@ -43,7 +43,8 @@ async fn prices_are_those_that_hold_now_with_those_to_come_page_by_page() {
     let new = Price { rate: "9".parse().unwrap(), valid_from: later, ..vm.clone() };
     api.ledger.undisturbed.put_price(&new, at("2026-11-22T10:00:00Z")).await.unwrap();
     let all = ask(&api, Event::by(ALICE, "GET /v1/prices", "10:00:00")).await.body;
-    let skus: Vec<&str> = all["items"].as_array().unwrap().iter().map(|item| item["sku"].as_str().unwrap()).collect();
+    let skus: Vec<&str> =
+        all["items"].as_array().unwrap().iter().map(|item| item["sku"].as_str().unwrap()).collect();
     assert!(skus.is_sorted() && skus.len() > 1 && all["next"].is_null(), "{all}");
     let shown = all["items"].as_array().unwrap().iter().find(|item| item["sku"] == "vm").unwrap();
     assert_eq!(shown["rate"], vm.rate.shown());
@@ -65,9 +66,13 @@ async fn prices_are_those_that_hold_now_with_those_to_come_page_by_page() {
     }
     assert_eq!(json!(paged), all["items"]);
     let held = ask(&api, Event::by(ALICE, "GET /v1/prices", "12:00:00")).await.body;
-    let held = held["items"].as_array().unwrap().iter().find(|item| item["sku"] == "vm").unwrap().clone();
+    let held =
+        held["items"].as_array().unwrap().iter().find(|item| item["sku"] == "vm").unwrap().clone();
     assert_eq!((&held["rate"], &held["upcoming"]), (&json!("9.00"), &json!([])));
-    assert_eq!(ask(&api, Event::by(ALICE, "GET /v1/prices", "10:00:00").without_token()).await.status, 401);
+    assert_eq!(
+        ask(&api, Event::by(ALICE, "GET /v1/prices", "10:00:00").without_token()).await.status,
+        401
+    );
     let wrong = ask(&api, Event::by(ALICE, "GET /v1/prices", "10:00:00").with("limit", "0")).await;
     assert_eq!((wrong.status, wrong.code()), (400, "invalid_parameter"));
 }
@@ -82,7 +87,8 @@ async fn with_credit(amount: &str) -> (Api, String) {
 }
 
 async fn new_project(api: &Api, account: &str) -> String {
-    let made = ask(api, Event::by(account, PROJECTS, "10:00:00").json(&json!({"name": "site"}))).await;
+    let made =
+        ask(api, Event::by(account, PROJECTS, "10:00:00").json(&json!({"name": "site"}))).await;
     assert_eq!(made.status, 201);
     made.body["id"].as_str().unwrap().to_owned()
 }
@@ -105,7 +111,12 @@ fn on(route: &str, project: &str, id: &str, now: &str) -> Event {
 async fn refused(api: &Api, event: Event, status: u16, code: &str) -> Answered {
     let before = api.everything().await;
     let answered = ask(api, event.clone()).await;
-    assert_eq!((answered.status, answered.code()), (status, code), "{event:?}: {}", answered.shown());
+    assert_eq!(
+        (answered.status, answered.code()),
+        (status, code),
+        "{event:?}: {}",
+        answered.shown()
+    );
     assert_eq!(api.everything().await, before, "nothing is written: {event:?}");
     answered
 }
@@ -126,7 +137,11 @@ async fn once(api: &Api, event: Event, rows: u64) -> Answered {
 #[tokio::test]
 async fn a_project_is_made_shown_and_listed() {
     let api = Api::new().await;
-    let made = ask(&api, Event::by(ALICE, PROJECTS, "10:00:00").key("k").json(&json!({"name": "my site"}))).await;
+    let made = ask(
+        &api,
+        Event::by(ALICE, PROJECTS, "10:00:00").key("k").json(&json!({"name": "my site"})),
+    )
+    .await;
     insta::assert_snapshot!(made.shown(), @r#"
     201 {
       "id": "prj-qqgkrd35fe2h6h8ksqn7",
@@ -134,7 +149,10 @@ async fn a_project_is_made_shown_and_listed() {
     }
     "#);
     let id = made.body["id"].as_str().unwrap();
-    assert_eq!(ask(&api, Event::by(ALICE, PROJECT, "10:00:01").at("project", id)).await.body, made.body);
+    assert_eq!(
+        ask(&api, Event::by(ALICE, PROJECT, "10:00:01").at("project", id)).await.body,
+        made.body
+    );
     let listed = ask(&api, Event::by(ALICE, "GET /v1/projects", "10:00:01")).await;
     assert_eq!(listed.body, json!({"items": [made.body], "next": null}));
     assert_eq!(api.rows(ALICE).await, 1, "the first call opens the account");
@@ -177,7 +195,9 @@ async fn a_project_asked_for_twice_is_one_and_its_key_is_good_for_nothing_else()
     let other = Event::by(ALICE, PROJECTS, "10:00:00").key("k-1").json(&json!({"name": "other"}));
     refused(&api, other, 422, "idempotency_key_reused").await;
     // Of two accounts the same key makes two.
-    let bob = ask(&api, Event::by("bob", PROJECTS, "10:00:00").key("k-1").json(&json!({"name": "site"}))).await;
+    let bob =
+        ask(&api, Event::by("bob", PROJECTS, "10:00:00").key("k-1").json(&json!({"name": "site"})))
+            .await;
     assert_eq!(bob.status, 201);
     assert_ne!(bob.body["id"], listed.body["items"][0]["id"]);
 }
@@ -216,13 +236,21 @@ async fn without_an_id_a_repeated_request_meets_the_same_one() {
 #[tokio::test]
 async fn a_resource_goes_through_its_life_and_every_step_may_be_repeated() {
     let (api, project) = with_credit("10").await;
-    let made =
-        once(&api, wanted(&project, json!({"sku": "vm", "name": "web", "start": false, "id": "srv-1"})), 1).await;
+    let made = once(
+        &api,
+        wanted(&project, json!({"sku": "vm", "name": "web", "start": false, "id": "srv-1"})),
+        1,
+    )
+    .await;
     assert_eq!((made.status, &made.body["state"]), (201, &json!("new")));
     let mut seen = Vec::new();
-    for (route, now) in
-        [(START, "10:20:00"), (STOP, "10:30:00"), (DELETE, "10:35:00"), (RESTORE, "10:40:00"), (DELETE, "10:50:00")]
-    {
+    for (route, now) in [
+        (START, "10:20:00"),
+        (STOP, "10:30:00"),
+        (DELETE, "10:35:00"),
+        (RESTORE, "10:40:00"),
+        (DELETE, "10:50:00"),
+    ] {
         let mut event = on(route, &project, "srv-1", now);
         if route == DELETE && now == "10:50:00" {
             event = event.header("x-trace", "second");
@@ -232,8 +260,10 @@ async fn a_resource_goes_through_its_life_and_every_step_may_be_repeated() {
         }
         seen.push(once(&api, event, 1).await);
     }
-    let states: Vec<_> =
-        seen.iter().map(|one| format!("{} {} {}", one.status, one.body["state"], one.body["address"])).collect();
+    let states: Vec<_> = seen
+        .iter()
+        .map(|one| format!("{} {} {}", one.status, one.body["state"], one.body["address"]))
+        .collect();
     assert_eq!(
         states,
         [
@@ -257,7 +287,8 @@ async fn a_start_that_failed_costs_nothing_if_the_platform_says_so() {
     running(&api, &project, "srv-1").await;
     let failed = json!({"reason": "start_failed"});
     refused(&api, on(STOP, &project, "srv-1", "10:25:00").json(&failed), 403, "forbidden").await;
-    let event = Event::by("platform", STOP, "10:25:00").scope(SCOPE).header("Tollgate-Account", ALICE);
+    let event =
+        Event::by("platform", STOP, "10:25:00").scope(SCOPE).header("Tollgate-Account", ALICE);
     let event = event.at("project", &project).at("id", "srv-1").json(&failed);
     let answered = once(&api, event, 1).await;
     assert_eq!((answered.status, &answered.body["state"]), (200, &json!("new")));
@@ -301,8 +332,12 @@ async fn an_account_that_was_suspended_starts_nothing_and_shows_what_is_off() {
     running(&api, &project, "srv-1").await;
     api.ledger.settle(ALICE, "22:00:00").await;
     let shown = ask(&api, on(GET, &project, "srv-1", "22:00:00")).await;
-    assert_eq!((&shown.body["state"], &shown.body["since"]), (&json!("suspended"), &json!("2026-11-22T18:40:00Z")));
-    let answered = refused(&api, on(START, &project, "srv-1", "22:00:00"), 409, "account_suspended").await;
+    assert_eq!(
+        (&shown.body["state"], &shown.body["since"]),
+        (&json!("suspended"), &json!("2026-11-22T18:40:00Z"))
+    );
+    let answered =
+        refused(&api, on(START, &project, "srv-1", "22:00:00"), 409, "account_suspended").await;
     assert_eq!(answered.body["action"]["add_credit"], "https://billing.example/#add-credit");
 }
 
@@ -313,7 +348,8 @@ async fn two_starts_at_once_are_one_start_and_one_refusal() {
     ask(&api, wanted(&project, body)).await;
     let (start, other) = (on(START, &project, "srv-1", "10:21:00"), api.another());
     let (first, second) = tokio::join!(send(&api.billing, &start), send(&other, &start));
-    let mut both = [(first.status, first.code().to_owned()), (second.status, second.code().to_owned())];
+    let mut both =
+        [(first.status, first.code().to_owned()), (second.status, second.code().to_owned())];
     both.sort();
     assert_eq!(both, [(200, String::new()), (409, "wrong_condition".to_owned())]);
     check(&api.ledger, ALICE).await;
@@ -332,7 +368,8 @@ async fn a_price_that_is_new_is_met_at_once() {
         valid_from: at("10:20:00"),
     };
     api.ledger.undisturbed.put_price(&gpu, gpu.valid_from).await.unwrap();
-    let made = ask(&api, wanted(&project, json!({"sku": "gpu", "name": "gpu", "start": true}))).await;
+    let made =
+        ask(&api, wanted(&project, json!({"sku": "gpu", "name": "gpu", "start": true}))).await;
     assert_eq!(made.status, 201, "{}", made.shown());
 }
 
@@ -358,9 +395,21 @@ async fn every_refusal_of_a_resource_names_its_problem_and_writes_nothing() {
         (on(STOP, "prj-none", "srv-1", "10:21:00"), 404, "not_found"),
         (Event::by(ALICE, LIST, "10:21:00").at("project", "prj-none"), 404, "not_found"),
         (Event::by(ALICE, PROJECT, "10:21:00").at("project", "prj-none"), 404, "not_found"),
-        (Event::by(ALICE, LIST, "10:21:00").at("project", &project).with("limit", "0"), 400, "invalid_parameter"),
-        (Event::by(ALICE, LIST, "10:21:00").at("project", &project).with("limit", "x"), 400, "invalid_parameter"),
-        (Event::by(ALICE, "GET /v1/projects", "10:21:00").with("cursor", "a b"), 400, "invalid_parameter"),
+        (
+            Event::by(ALICE, LIST, "10:21:00").at("project", &project).with("limit", "0"),
+            400,
+            "invalid_parameter",
+        ),
+        (
+            Event::by(ALICE, LIST, "10:21:00").at("project", &project).with("limit", "x"),
+            400,
+            "invalid_parameter",
+        ),
+        (
+            Event::by(ALICE, "GET /v1/projects", "10:21:00").with("cursor", "a b"),
+            400,
+            "invalid_parameter",
+        ),
         (Event::by(ALICE, "PATCH /v1/projects", "10:21:00"), 404, "not_found"),
     ] {
         refused(&api, event, status, code).await;
@@ -378,7 +427,8 @@ async fn what_is_another_accounts_does_not_exist() {
     running(&api, &project, "srv-1").await;
     api.ledger.open("mallory", "10:00:00").await;
     api.ledger.credit("mallory", "pi_2", "10", "10:00:00").await;
-    let by = |route| Event::by("mallory", route, "10:21:00").at("project", &project).at("id", "srv-1");
+    let by =
+        |route| Event::by("mallory", route, "10:21:00").at("project", &project).at("id", "srv-1");
     for route in [PROJECT, LIST, GET, START, STOP, RESTORE, DELETE] {
         refused(&api, by(route), 404, "not_found").await;
     }
@@ -408,7 +458,13 @@ async fn bad_bodies_are_refused_on_every_route() {
         let event = on(route, &project, "srv-1", "10:21:00").scope(SCOPE);
         let mut unknown = good.clone();
         unknown["surprise"] = json!(1);
-        for body in ["not json".to_owned(), "[1]".to_owned(), "7".to_owned(), "\"x\"".to_owned(), unknown.to_string()] {
+        for body in [
+            "not json".to_owned(),
+            "[1]".to_owned(),
+            "7".to_owned(),
+            "\"x\"".to_owned(),
+            unknown.to_string(),
+        ] {
             refused(&api, event.clone().body(&body), 400, "invalid_body").await;
         }
         refused(&api, event.clone().body(&huge), 413, "body_too_large").await;
@@ -427,21 +483,38 @@ async fn bad_bodies_are_refused_on_every_route() {
     ] {
         refused(&api, wanted(&project, body), 400, "invalid_body").await;
     }
-    refused(&api, on(STOP, &project, "srv-1", "10:21:00").json(&json!({"reason": "mood"})), 400, "invalid_body").await;
+    refused(
+        &api,
+        on(STOP, &project, "srv-1", "10:21:00").json(&json!({"reason": "mood"})),
+        400,
+        "invalid_body",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn usage_opens_its_meter_and_counts_once() {
     let (api, project) = with_credit("10").await;
     let report = |body: Value| {
-        Event::by("platform", USAGE, "10:21:00").scope(SCOPE).header("Tollgate-Account", ALICE).json(&body)
+        Event::by("platform", USAGE, "10:21:00")
+            .scope(SCOPE)
+            .header("Tollgate-Account", ALICE)
+            .json(&body)
     };
-    let reading = |reading: &str| report(json!({"project": project, "sku": "tokens", "reading": reading}));
+    let reading =
+        |reading: &str| report(json!({"project": project, "sku": "tokens", "reading": reading}));
     assert_eq!(ask(&api, reading("100")).await.body, json!({"status": "counted"}));
-    assert_eq!(ask(&api, reading("100")).await.body, json!({"status": "not_newer", "reading": "100"}));
-    assert_eq!(ask(&api, reading("50")).await.body, json!({"status": "not_newer", "reading": "100"}));
-    let used =
-        |quantity: &str, id: &str| report(json!({"project": project, "sku": "tokens", "quantity": quantity, "id": id}));
+    assert_eq!(
+        ask(&api, reading("100")).await.body,
+        json!({"status": "not_newer", "reading": "100"})
+    );
+    assert_eq!(
+        ask(&api, reading("50")).await.body,
+        json!({"status": "not_newer", "reading": "100"})
+    );
+    let used = |quantity: &str, id: &str| {
+        report(json!({"project": project, "sku": "tokens", "quantity": quantity, "id": id}))
+    };
     assert_eq!(ask(&api, used("5", "u-1")).await.body, json!({"status": "counted"}));
     assert_eq!(ask(&api, used("5", "u-1")).await.body, json!({"status": "repeated"}));
     refused(&api, used("6", "u-1"), 422, "idempotency_key_reused").await;
@@ -460,11 +533,15 @@ async fn usage_opens_its_meter_and_counts_once() {
 async fn two_first_reports_at_once_open_one_meter() {
     let (api, project) = with_credit("10").await;
     let event = Event::by(ALICE, USAGE, "10:21:00").scope(SCOPE);
-    let report =
-        |id: &str| event.clone().json(&json!({"project": project, "sku": "tokens", "quantity": "1", "id": id}));
+    let report = |id: &str| {
+        event.clone().json(&json!({"project": project, "sku": "tokens", "quantity": "1", "id": id}))
+    };
     let (one, two, other) = (report("u-1"), report("u-2"), api.another());
     let (first, second) = tokio::join!(send(&api.billing, &one), send(&other, &two));
-    assert_eq!((first.body["status"].as_str(), second.body["status"].as_str()), (Some("counted"), Some("counted")));
+    assert_eq!(
+        (first.body["status"].as_str(), second.body["status"].as_str()),
+        (Some("counted"), Some("counted"))
+    );
     assert_eq!(check(&api.ledger, ALICE).await.count("meter_opened"), 1);
 }
 
@@ -481,10 +558,18 @@ async fn a_report_that_cannot_be_counted_is_refused() {
         (json!({"project": project, "sku": "vm", "reading": "1"}), 422, "unusable"),
         (json!({"project": project, "sku": "tokens"}), 400, "invalid_body"),
         (json!({"project": project, "sku": "tokens", "quantity": "1"}), 400, "invalid_body"),
-        (json!({"project": project, "sku": "tokens", "reading": "1", "id": "u"}), 400, "invalid_body"),
+        (
+            json!({"project": project, "sku": "tokens", "reading": "1", "id": "u"}),
+            400,
+            "invalid_body",
+        ),
         (json!({"project": project, "sku": "tokens", "reading": 1}), 400, "invalid_body"),
         (json!({"project": project, "sku": "tokens", "reading": "-1"}), 400, "invalid_body"),
-        (json!({"project": project, "sku": "tokens", "quantity": "1", "id": "a#b"}), 400, "invalid_body"),
+        (
+            json!({"project": project, "sku": "tokens", "quantity": "1", "id": "a#b"}),
+            400,
+            "invalid_body",
+        ),
     ] {
         refused(&api, event.clone().json(&body), status, code).await;
     }
@@ -514,7 +599,10 @@ async fn the_platform_sees_what_should_run() {
     let since = ask(&api, event.clone().with("since", "2026-11-22T10:45:00Z")).await.body;
     assert_eq!(since["items"], json!([bob]));
     let first = ask(&api, event.clone().with("limit", "1")).await.body;
-    let second = ask(&api, event.clone().with("limit", "1").with("cursor", first["next"].as_str().unwrap())).await.body;
+    let second =
+        ask(&api, event.clone().with("limit", "1").with("cursor", first["next"].as_str().unwrap()))
+            .await
+            .body;
     let mut both = [first["items"][0].clone(), second["items"][0].clone()];
     both.sort_by_key(|item| item["account"].to_string());
     assert_eq!((both, &second["next"]), ([alice.clone(), bob], &Value::Null));

@@ -1,12 +1,14 @@
 //! `stripe-webhook`: `POST /v1/stripe/webhook`. Verifies, understands, records.
 //!
-//! The signature is the authentication, and it is verified before anything is parsed. Three outcomes:
+//! The signature is the authentication, and it is verified before anything is parsed. Three
+//! outcomes:
 //!
 //! - **200**: recorded, recorded before, or understood and nothing to us;
 //! - **400**: not signed by Stripe; nothing was looked at;
-//! - **500** (503, 429): Stripe sends it again, for up to three days. What matters and cannot be understood is logged
-//!   with its id and raises an alarm; the event itself is kept by Stripe for thirty days
-//!   (`GET /v1/events/{id}`), which is where it is fetched from once it can be understood.
+//! - **500** (503, 429): Stripe sends it again, for up to three days. What matters and cannot be
+//!   understood is logged with its id and raises an alarm; the event itself is kept by Stripe for
+//!   thirty days (`GET /v1/events/{id}`), which is where it is fetched from once it can be
+//!   understood.
 
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
@@ -69,7 +71,9 @@ const COUNTED: [(Became, &str); 6] = [
 
 impl Became {
     fn count(self, summary: Summary) -> Summary {
-        COUNTED.into_iter().fold(summary, |summary, (one, name)| summary.count(name, u8::from(one == self)))
+        COUNTED
+            .into_iter()
+            .fold(summary, |summary, (one, name)| summary.count(name, u8::from(one == self)))
     }
 }
 
@@ -81,11 +85,18 @@ struct NotDone {
 
 /// Answers one delivery.
 pub async fn handle(clients: &Clients, request: Request) -> Delivered {
-    let header = request.headers().get("stripe-signature").and_then(|header| header.to_str().ok()).map(str::to_owned);
+    let header = request
+        .headers()
+        .get("stripe-signature")
+        .and_then(|header| header.to_str().ok())
+        .map(str::to_owned);
     let call = match Call::read(request, &clients.billing.settings.email_claim) {
         Ok(call) => call,
         Err(refused) => {
-            return Delivered { answer: problem(&refused), summary: Became::Refused.count(Summary::new("webhook")) };
+            return Delivered {
+                answer: problem(&refused),
+                summary: Became::Refused.count(Summary::new("webhook")),
+            };
         }
     };
     match verified(clients, header.as_deref(), &call).await {
@@ -100,7 +111,11 @@ pub async fn handle(clients: &Clients, request: Request) -> Delivered {
     }
 }
 
-async fn verified(clients: &Clients, header: Option<&str>, call: &Call) -> Result<(StripeEvent, Outcome), NotDone> {
+async fn verified(
+    clients: &Clients,
+    header: Option<&str>,
+    call: &Call,
+) -> Result<(StripeEvent, Outcome), NotDone> {
     let stripe = clients.stripe.get().await.map_err(|error| {
         tracing::error!(alarm = "stripe_not_started", request = call.request_id, %error);
         let why = "The secrets it may be signed with cannot be read now. Send it again.";
@@ -110,9 +125,12 @@ async fn verified(clients: &Clients, header: Option<&str>, call: &Call) -> Resul
     deliver(Desk { billing: &clients.billing, stripe, now: call.now }, call.body()).await
 }
 
-/// A signature that fits none of the secrets may be made with a newer one: they are read again, at most once in a minute.
+/// A signature that fits none of the secrets may be made with a newer one: they are read again, at
+/// most once in a minute.
 async fn verify(keyring: &Keyring, header: Option<&str>, call: &Call) -> Result<(), NotDone> {
-    let check = |secret: &Secret| signature::verify(header, call.body(), secret.webhook_secrets(), call.now);
+    let check = |secret: &Secret| {
+        signature::verify(header, call.body(), secret.webhook_secrets(), call.now)
+    };
     let mut verified = check(&keyring.current());
     if verified == Err(BadSignature::Unknown) {
         match keyring.read_again(call.now).await {
@@ -121,13 +139,19 @@ async fn verify(keyring: &Keyring, header: Option<&str>, call: &Call) -> Result<
             Err(error) => {
                 tracing::error!(alarm = "secret_not_read", request = call.request_id, %error);
                 let why = "Signed with none of the known secrets, and they cannot be read again now. Send it again.";
-                return Err(NotDone { became: Became::SentAgain, problem: Problem::new(Code::Unavailable, why) });
+                return Err(NotDone {
+                    became: Became::SentAgain,
+                    problem: Problem::new(Code::Unavailable, why),
+                });
             }
         }
     }
     verified.map_err(|bad| {
         tracing::warn!(request = call.request_id, %bad, "webhook refused");
-        NotDone { became: Became::Refused, problem: Problem::new(Code::InvalidSignature, format!("{bad}.")) }
+        NotDone {
+            became: Became::Refused,
+            problem: Problem::new(Code::InvalidSignature, format!("{bad}.")),
+        }
     })
 }
 

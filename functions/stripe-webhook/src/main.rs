@@ -10,7 +10,8 @@ use tollgate::{aws, logs, shell};
 async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
-    let clients = Clients { billing: shell::billing(&aws)?, stripe: OnDemand::from_environment(&aws)? };
+    let clients =
+        Clients { billing: shell::billing(&aws)?, stripe: OnDemand::from_environment(&aws)? };
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
     run(service_fn(|request: Request| async move {
         let delivered = handle(clients, request).await;

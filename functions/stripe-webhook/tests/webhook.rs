@@ -24,10 +24,20 @@ async fn paid(world: &World) -> String {
 
 #[tokio::test]
 async fn a_payment_is_credited_once_whichever_event_tells_of_it_and_however_often() {
-    for order in [Order::AsHappened, Order::Reversed, Order::Shuffled(1), Order::Shuffled(2), Order::Shuffled(3)] {
+    for order in [
+        Order::AsHappened,
+        Order::Reversed,
+        Order::Shuffled(1),
+        Order::Shuffled(2),
+        Order::Shuffled(3),
+    ] {
         let world = World::new().await;
         let session = paid(&world).await;
-        world.stand_in.plan_deliveries(DeliveryPlan { copies: 2, order, ..DeliveryPlan::default() });
+        world.stand_in.plan_deliveries(DeliveryPlan {
+            copies: 2,
+            order,
+            ..DeliveryPlan::default()
+        });
         let told = world.deliver_all().await;
         assert!(told.iter().all(|(_, status, _)| *status == 200), "{order:?}: {told:?}");
         assert!(told.iter().any(|(kind, _, _)| kind == "invoice.paid"), "{told:?}");
@@ -36,11 +46,20 @@ async fn a_payment_is_credited_once_whichever_event_tells_of_it_and_however_ofte
         assert_eq!(world.state().await.balance(), named("25"));
         // Every id of the payment leads to its row.
         let payment = world.objects("payment_intent")[0].clone();
-        let ids =
-            world.ledger().undisturbed.payment_ids(&acme(), &named(payment["id"].as_str().unwrap())).await.unwrap();
+        let ids = world
+            .ledger()
+            .undisturbed
+            .payment_ids(&acme(), &named(payment["id"].as_str().unwrap()))
+            .await
+            .unwrap();
         let charge = payment["latest_charge"].as_str().unwrap();
-        assert_eq!((ids.session.as_deref(), ids.charge.as_deref()), (Some(session.as_str()), Some(charge)));
-        for id in [payment["id"].as_str().unwrap(), &session, charge, ids.invoice.as_deref().unwrap()] {
+        assert_eq!(
+            (ids.session.as_deref(), ids.charge.as_deref()),
+            (Some(session.as_str()), Some(charge))
+        );
+        for id in
+            [payment["id"].as_str().unwrap(), &session, charge, ids.invoice.as_deref().unwrap()]
+        {
             let found = world.ledger().undisturbed.look_up(id).await.unwrap().unwrap();
             assert_eq!((found.account.as_str(), found.seq), (ACME, 1), "{id}");
         }
@@ -52,13 +71,16 @@ async fn a_payment_is_credited_once_whichever_event_tells_of_it_and_however_ofte
 async fn a_process_that_dies_anywhere_loses_nothing_and_credits_once() {
     for kind in ["payment_intent.succeeded", "checkout.session.completed", "invoice.paid"] {
         let prepare = async |world: &World| {
-            world.session("25.00", Some(json!({"enabled": true, "threshold": "5", "amount": "25"}))).await;
+            world
+                .session("25.00", Some(json!({"enabled": true, "threshold": "5", "amount": "25"})))
+                .await;
             let session = world.objects("checkout.session")[0]["id"].as_str().unwrap().to_owned();
             world.pay(&session, &format!("card={VISA}")).await;
         };
         let process = async |world: &World| {
             world.stand_in.redeliver_all();
-            for delivery in world.deliveries().iter().filter(|delivery| delivery.event_type == kind) {
+            for delivery in world.deliveries().iter().filter(|delivery| delivery.event_type == kind)
+            {
                 assert_eq!(world.deliver(delivery).await.status, 200);
             }
         };
@@ -66,7 +88,10 @@ async fn a_process_that_dies_anywhere_loses_nothing_and_credits_once() {
             assert_eq!(world.count("topup").await, 1);
             assert_eq!(world.count("refill_changed").await, 1);
             assert_eq!(world.state().await.balance(), named("25"));
-            assert!(world.state().await.refill.card.is_some(), "the card that paid is charged for refills");
+            assert!(
+                world.state().await.refill.card.is_some(),
+                "the card that paid is charged for refills"
+            );
             world.check().await;
         };
         let calls = die_everywhere(prepare, process, look).await;
@@ -82,7 +107,11 @@ async fn nothing_is_looked_at_without_a_good_signature() {
     let deliveries = world.deliveries();
     let delivery = &deliveries[0];
     let event = || world.event("POST /v1/stripe/webhook").without_token();
-    let (_, signed) = delivery.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("stripe-signature")).unwrap();
+    let (_, signed) = delivery
+        .headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("stripe-signature"))
+        .unwrap();
     let refused = [
         event().body(&delivery.body),
         event().body(&delivery.body).header("stripe-signature", "t=1,v1=00"),
@@ -132,8 +161,7 @@ async fn what_matters_and_cannot_be_understood_is_sent_again() {
     paid(&world).await;
     let payment = world.objects("payment_intent")[0].clone();
     let event = |change: &dyn Fn(&mut serde_json::Value)| {
-        let mut event =
-            json!({"id": "evt_1", "type": "payment_intent.succeeded", "livemode": false, "data": {"object": payment}});
+        let mut event = json!({"id": "evt_1", "type": "payment_intent.succeeded", "livemode": false, "data": {"object": payment}});
         change(&mut event["data"]["object"]);
         event
     };
@@ -192,7 +220,9 @@ async fn a_payment_is_credited_to_the_account_of_its_customer_alone() {
     };
     for kind in ["payment_intent.succeeded", "checkout.session.completed", "invoice.paid"] {
         let (kind, object) = told_of(kind);
-        for (customer, answered) in [("cus_elsewhere", (200, "foreign")), ("cus_another", (500, ""))] {
+        for (customer, answered) in
+            [("cus_elsewhere", (200, "foreign")), ("cus_another", (500, ""))]
+        {
             let mut object = object.clone();
             object["customer"] = json!(customer);
             let told =
@@ -209,9 +239,12 @@ async fn a_payment_is_credited_to_the_account_of_its_customer_alone() {
 
 #[tokio::test]
 async fn a_bank_debit_is_pending_until_it_arrives_or_fails() {
-    for (end, copies) in
-        [(DebitEnd::Succeeded, 1), (DebitEnd::Failed, 1), (DebitEnd::Succeeded, 2), (DebitEnd::Failed, 2)]
-    {
+    for (end, copies) in [
+        (DebitEnd::Succeeded, 1),
+        (DebitEnd::Failed, 1),
+        (DebitEnd::Succeeded, 2),
+        (DebitEnd::Failed, 2),
+    ] {
         for order in [Order::AsHappened, Order::Reversed] {
             let world = World::with(&[("STRIPE_PAYMENT_METHODS", "card,us_bank_account")]).await;
             let session = world.session("25.00", None).await;
@@ -221,13 +254,18 @@ async fn a_bank_debit_is_pending_until_it_arrives_or_fails() {
                 assert_eq!(world.state().await.pending.len(), 1);
                 assert_eq!(world.status(&session).await.body["status"], "processing");
             }
-            world.stand_in.plan_deliveries(DeliveryPlan { copies, order, ..DeliveryPlan::default() });
+            world.stand_in.plan_deliveries(DeliveryPlan {
+                copies,
+                order,
+                ..DeliveryPlan::default()
+            });
             world.stand_in.resolve_debit(&session, end).unwrap();
             world.deliver_all().await;
             world.deliver_everything_again().await;
             let state = world.state().await;
             assert_eq!(state.pending, [], "{end:?} {order:?}: {:?}", world.names().await);
-            let (credited, status) = if end == DebitEnd::Succeeded { ("25", "paid") } else { ("0", "expired") };
+            let (credited, status) =
+                if end == DebitEnd::Succeeded { ("25", "paid") } else { ("0", "expired") };
             assert_eq!(state.balance(), named(credited));
             assert_eq!(world.status(&session).await.body["status"], status, "{end:?}");
             world.check().await;
@@ -241,12 +279,21 @@ async fn refunds_take_their_part_and_come_back_when_they_fail() {
         let world = World::new().await;
         paid(&world).await;
         let payment = world.objects("payment_intent")[0]["id"].as_str().unwrap().to_owned();
-        world.stand_in.plan_deliveries(DeliveryPlan { copies: 2, order, ..DeliveryPlan::default() });
+        world.stand_in.plan_deliveries(DeliveryPlan {
+            copies: 2,
+            order,
+            ..DeliveryPlan::default()
+        });
         world.stand_in.refund_in_dashboard(&payment, Some(1000)).unwrap();
         let second = world.stand_in.refund_in_dashboard(&payment, Some(1000)).unwrap();
         // Told before anything else: the payment is looked up and credited first.
         world.deliver_all().await;
-        assert_eq!(world.state().await.balance(), named("5"), "{order:?} {:?}", world.names().await);
+        assert_eq!(
+            world.state().await.balance(),
+            named("5"),
+            "{order:?} {:?}",
+            world.names().await
+        );
         world.stand_in.fail_refund(&second).unwrap();
         world.deliver_all().await;
         world.deliver_everything_again().await;
@@ -266,14 +313,26 @@ async fn disputes_freeze_take_and_give_back_once() {
             paid(&world).await;
             world.deliver_all().await;
             let payment = world.objects("payment_intent")[0]["id"].as_str().unwrap().to_owned();
-            world.stand_in.plan_deliveries(DeliveryPlan { copies: 2, order, ..DeliveryPlan::default() });
-            let new =
-                NewDispute { payment, amount: None, reason: "fraudulent".to_owned(), kind: DisputeKind::Chargeback };
+            world.stand_in.plan_deliveries(DeliveryPlan {
+                copies: 2,
+                order,
+                ..DeliveryPlan::default()
+            });
+            let new = NewDispute {
+                payment,
+                amount: None,
+                reason: "fraudulent".to_owned(),
+                kind: DisputeKind::Chargeback,
+            };
             let dispute = world.stand_in.dispute(&new).unwrap();
             if order == Order::AsHappened {
                 world.deliver_all().await;
                 let state = world.state().await;
-                assert!(!state.frozen.is_empty() && state.balance().is_zero(), "{:?}", world.names().await);
+                assert!(
+                    !state.frozen.is_empty() && state.balance().is_zero(),
+                    "{:?}",
+                    world.names().await
+                );
             }
             world.stand_in.close_dispute(&dispute, end).unwrap();
             world.deliver_all().await;
@@ -296,7 +355,12 @@ async fn an_inquiry_moves_and_freezes_nothing() {
     paid(&world).await;
     world.deliver_all().await;
     let payment = world.objects("payment_intent")[0]["id"].as_str().unwrap().to_owned();
-    let new = NewDispute { payment, amount: None, reason: "general".to_owned(), kind: DisputeKind::Inquiry };
+    let new = NewDispute {
+        payment,
+        amount: None,
+        reason: "general".to_owned(),
+        kind: DisputeKind::Inquiry,
+    };
     let inquiry = world.stand_in.dispute(&new).unwrap();
     world.deliver_all().await;
     assert_eq!(world.names().await, ["opened", "topup"]);
@@ -316,11 +380,19 @@ async fn cards_are_as_stripe_has_them_and_a_detached_refill_card_pauses() {
     let terms = json!({"enabled": true, "threshold": "5", "amount": "25"});
     let session = world.session("25.00", Some(terms)).await;
     world.pay(&session, &format!("card={VISA}")).await;
-    world.stand_in.plan_deliveries(DeliveryPlan { copies: 2, order: Order::Reversed, ..DeliveryPlan::default() });
+    world.stand_in.plan_deliveries(DeliveryPlan {
+        copies: 2,
+        order: Order::Reversed,
+        ..DeliveryPlan::default()
+    });
     world.deliver_all().await;
     let (profile, state) = (world.profile().await, world.state().await);
     assert_eq!((profile.cards.len(), profile.cards[0].last4.as_deref()), (1, Some("4242")));
-    assert_eq!(profile.default_card.as_ref(), Some(&profile.cards[0].id), "the first card becomes the default");
+    assert_eq!(
+        profile.default_card.as_ref(),
+        Some(&profile.cards[0].id),
+        "the first card becomes the default"
+    );
     assert_eq!(state.refill.card.as_ref(), Some(&profile.cards[0].id));
 
     world.stand_in.update_card(profile.cards[0].id.as_str(), 7, 2031).unwrap();
@@ -331,7 +403,11 @@ async fn cards_are_as_stripe_has_them_and_a_detached_refill_card_pauses() {
     world.deliver_all().await;
     world.deliver_everything_again().await;
     let (after, state) = (world.profile().await, world.state().await);
-    assert_eq!((after.cards.len(), after.default_card), (0, None), "old news do not bring a card back");
+    assert_eq!(
+        (after.cards.len(), after.default_card),
+        (0, None),
+        "old news do not bring a card back"
+    );
     assert_eq!(state.refill.paused, Some(tollgate::state::RefillPause::CardGone));
 
     let session = world.session("25.00", None).await;

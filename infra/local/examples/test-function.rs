@@ -1,6 +1,10 @@
 //! A function for the tests of the local cloud: a real binary on the real runtime. It prints every
 //! event it gets, and does what the event says. `cargo test` builds it, as it builds every example.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what the tests look at")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what it prints is what the tests look at"
+)]
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
@@ -19,7 +23,8 @@ async fn main() -> Result<(), Error> {
         bus: aws_sdk_eventbridge::Client::new(&config),
         queues: aws_sdk_sqs::Client::new(&config),
     };
-    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| handle(&clients, event).await)).await
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| handle(&clients, event).await))
+        .await
 }
 
 struct Clients {
@@ -28,7 +33,10 @@ struct Clients {
     queues: aws_sdk_sqs::Client,
 }
 
-async fn handle(clients: &Clients, LambdaEvent { payload, context }: LambdaEvent<Value>) -> Result<Value, Error> {
+async fn handle(
+    clients: &Clients,
+    LambdaEvent { payload, context }: LambdaEvent<Value>,
+) -> Result<Value, Error> {
     println!("got {payload}");
     if let Some(records) = payload["Records"].as_array() {
         return batch(records);
@@ -50,14 +58,15 @@ async fn handle(clients: &Clients, LambdaEvent { payload, context }: LambdaEvent
         }
         "work" => work(clients).await,
         "environment" => Ok(json!(std::env::vars().collect::<std::collections::BTreeMap<_, _>>())),
-        "context" => {
-            Ok(json!({"id": context.request_id, "arn": context.invoked_function_arn, "deadline": context.deadline}))
-        }
+        "context" => Ok(
+            json!({"id": context.request_id, "arn": context.invoked_function_arn, "deadline": context.deadline}),
+        ),
         _ => Ok(json!({"pid": std::process::id()})),
     }
 }
 
-/// Fails for records that say `poison`, reports those that say `wrong` (a word that no id in hexadecimal digits can contain).
+/// Fails for records that say `poison`, reports those that say `wrong` (a word that no id in
+/// hexadecimal digits can contain).
 fn batch(records: &[Value]) -> Result<Value, Error> {
     let said = |record: &Value, word: &str| record.to_string().contains(word);
     if records.iter().any(|record| said(record, "poison")) {
@@ -67,7 +76,8 @@ fn batch(records: &[Value]) -> Result<Value, Error> {
         let id = record["messageId"].as_str().or(record["dynamodb"]["SequenceNumber"].as_str());
         json!({"itemIdentifier": id})
     };
-    let failed: Vec<Value> = records.iter().filter(|record| said(record, "wrong")).map(identifier).collect();
+    let failed: Vec<Value> =
+        records.iter().filter(|record| said(record, "wrong")).map(identifier).collect();
     Ok(json!({"batchItemFailures": failed}))
 }
 
@@ -84,7 +94,9 @@ fn http(event: &Value) -> Value {
         "/answers/text" => json!("text"),
         "/answers/broken" => json!({"statusCode": "none"}),
         "/answers/exit" => std::process::exit(1),
-        _ => json!({"statusCode": 200, "headers": {"content-type": "application/json"}, "body": event.to_string()}),
+        _ => {
+            json!({"statusCode": 200, "headers": {"content-type": "application/json"}, "body": event.to_string()})
+        }
     }
 }
 
@@ -107,6 +119,12 @@ async fn work(clients: &Clients) -> Result<Value, Error> {
         .detail("{\"n\": 1}")
         .build();
     clients.bus.put_events().entries(entry).send().await?;
-    clients.queues.send_message().queue_url(std::env::var("QUEUE")?).message_body("from work").send().await?;
+    clients
+        .queues
+        .send_message()
+        .queue_url(std::env::var("QUEUE")?)
+        .message_body("from work")
+        .send()
+        .await?;
     Ok(json!("worked"))
 }

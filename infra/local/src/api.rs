@@ -1,4 +1,5 @@
-//! A client of the API and of `/local/…`: for the seed, the demonstration and tests, which use the cloud as anybody does.
+//! A client of the API and of `/local/…`: for the seed, the demonstration and tests, which use the
+//! cloud as anybody does.
 
 use std::fmt;
 
@@ -39,7 +40,12 @@ impl Api {
     /// Requests without a token.
     #[must_use]
     pub fn new(url: &str) -> Self {
-        Self { client: Client::new(), url: url.trim_end_matches('/').to_owned(), token: None, account: None }
+        Self {
+            client: Client::new(),
+            url: url.trim_end_matches('/').to_owned(),
+            token: None,
+            account: None,
+        }
     }
 
     /// The same with a token.
@@ -76,7 +82,8 @@ impl Api {
             all.insert(name, value);
         }
         let method = Method::try_from(method).map_err(|error| error.to_string())?;
-        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.url) };
+        let url =
+            if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.url) };
         let (status, headers, body) = self.client.send(method, &url, &all, body.into()).await?;
         Ok(Answer { status: status.as_u16(), headers, body })
     }

@@ -28,11 +28,19 @@ With STRIPE_SECRET_KEY=sk_test_… in the environment, functions use Stripe itse
 const PORT: u16 = 8080;
 
 /// Variables that are passed on to functions when Stripe itself is used.
-const STRIPE_VARIABLES: [&str; 3] = ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS", "STRIPE_API_BASE"];
+const STRIPE_VARIABLES: [&str; 3] =
+    ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS", "STRIPE_API_BASE"];
 
 /// Files of the state: `--fresh` removes these and nothing else.
-const STATE_FILES: [&str; 7] =
-    ["clock", "cloud.json", "dynamodb.sqlite", "dynamodb.sqlite-shm", "dynamodb.sqlite-wal", "issuer.pk8", "lock"];
+const STATE_FILES: [&str; 7] = [
+    "clock",
+    "cloud.json",
+    "dynamodb.sqlite",
+    "dynamodb.sqlite-shm",
+    "dynamodb.sqlite-wal",
+    "issuer.pk8",
+    "lock",
+];
 
 /// The options.
 #[derive(Debug)]
@@ -77,11 +85,14 @@ impl Arguments {
                 "--frozen-clock" => arguments.pace = Pace::Frozen,
                 "--parameter" => {
                     let pair = value()?;
-                    let (name, value) = pair.split_once('=').ok_or_else(|| format!("{pair} is not NAME=VALUE"))?;
+                    let (name, value) =
+                        pair.split_once('=').ok_or_else(|| format!("{pair} is not NAME=VALUE"))?;
                     arguments.parameters.insert(name.to_owned(), value.to_owned());
                 }
                 "demo" => arguments.demonstration = Some(Form::Text),
-                "--json" if arguments.demonstration.is_some() => arguments.demonstration = Some(Form::Json),
+                "--json" if arguments.demonstration.is_some() => {
+                    arguments.demonstration = Some(Form::Json)
+                }
                 "--help" | "-h" => return Ok(None),
                 unknown => return Err(format!("{unknown} is not known")),
             }
@@ -104,7 +115,8 @@ impl Arguments {
         if self.fresh == Fresh::Yes {
             remove(&self.state)?;
         }
-        let mut config = Config::of_this_repository(BTreeMap::new()).map_err(|error| error.to_string())?;
+        let mut config =
+            Config::of_this_repository(BTreeMap::new()).map_err(|error| error.to_string())?;
         if let Some(file) = &self.template {
             config.template = Template::read(file).map_err(|error| error.to_string())?;
         }
@@ -124,7 +136,8 @@ impl Arguments {
                 }
             }
         } else if key.starts_with("sk_live_") || key.starts_with("rk_live_") {
-            return Err("STRIPE_SECRET_KEY is a live key: the local cloud never moves real money".to_owned());
+            return Err("STRIPE_SECRET_KEY is a live key: the local cloud never moves real money"
+                .to_owned());
         }
         Ok(config)
     }

@@ -24,12 +24,16 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    pub(crate) const EVENTS: Self = Self { namespace: "com.amazonaws.eventbridge", throttled: "ThrottlingException" };
-    pub(crate) const QUEUES: Self = Self { namespace: "com.amazonaws.sqs", throttled: "RequestThrottled" };
+    pub(crate) const EVENTS: Self =
+        Self { namespace: "com.amazonaws.eventbridge", throttled: "ThrottlingException" };
+    pub(crate) const QUEUES: Self =
+        Self { namespace: "com.amazonaws.sqs", throttled: "RequestThrottled" };
     pub(crate) const SECRETS: Self =
         Self { namespace: "com.amazonaws.secretsmanager", throttled: "ThrottlingException" };
-    pub(crate) const TABLES: Self =
-        Self { namespace: "com.amazonaws.dynamodb.v20120810", throttled: "ProvisionedThroughputExceededException" };
+    pub(crate) const TABLES: Self = Self {
+        namespace: "com.amazonaws.dynamodb.v20120810",
+        throttled: "ProvisionedThroughputExceededException",
+    };
 
     pub(crate) fn named(self, kind: &str, message: &str) -> Failure {
         Failure {
@@ -49,12 +53,16 @@ impl Failures {
     }
 
     pub(crate) fn internal(self) -> Failure {
-        let failure = self.named("InternalServerError", "Failed on demand, by a fault of the local cloud.");
+        let failure =
+            self.named("InternalServerError", "Failed on demand, by a fault of the local cloud.");
         Failure { status: StatusCode::INTERNAL_SERVER_ERROR, ..failure }
     }
 
     pub(crate) fn unknown_operation(self, operation: &str) -> Failure {
-        self.named("UnknownOperationException", &format!("The local cloud does not know the operation {operation}."))
+        self.named(
+            "UnknownOperationException",
+            &format!("The local cloud does not know the operation {operation}."),
+        )
     }
 }
 
@@ -81,7 +89,8 @@ impl Failure {
 
 /// The operation a request asks for: `PutItem` of `DynamoDB_20120810.PutItem`.
 pub(crate) fn operation(headers: &HeaderMap) -> String {
-    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let target =
+        headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
     target.rsplit('.').next().unwrap_or_default().to_owned()
 }
 

@@ -16,7 +16,8 @@ pub fn repository() -> PathBuf {
 }
 
 /// Builds every function of this workspace, and returns the binaries by name, as
-/// [`Config::binaries`](crate::Config::binaries) wants them. Cargo says what is wrong with them on standard error.
+/// [`Config::binaries`](crate::Config::binaries) wants them. Cargo says what is wrong with them on
+/// standard error.
 ///
 /// # Errors
 ///
@@ -27,7 +28,11 @@ pub fn functions(functions: &[Function]) -> Result<BTreeMap<String, PathBuf>, St
     }
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
-    command.current_dir(repository()).args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
+    command.current_dir(repository()).args([
+        "build",
+        "--quiet",
+        "--message-format=json-render-diagnostics",
+    ]);
     for function in functions {
         command.args(["--bin", &function.binary]);
     }

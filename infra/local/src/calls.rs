@@ -91,7 +91,9 @@ impl<T: Clone> Recorded<T> {
     pub(crate) fn change(&self, number: u64, change: impl FnOnce(&mut T)) {
         let mut entries = lock(&self.entries);
         let from_last = entries.0.saturating_sub(number);
-        let place = usize::try_from(from_last).ok().and_then(|from_last| entries.1.len().checked_sub(from_last + 1));
+        let place = usize::try_from(from_last)
+            .ok()
+            .and_then(|from_last| entries.1.len().checked_sub(from_last + 1));
         if let Some(entry) = place.and_then(|place| entries.1.get_mut(place)) {
             change(entry);
         }

@@ -49,12 +49,17 @@ struct State {
 }
 
 impl Clock {
-    /// The clock in `directory`, or a new one that begins at `start`, by default at the time of day.
+    /// The clock in `directory`, or a new one that begins at `start`, by default at the time of
+    /// day.
     ///
     /// # Errors
     ///
     /// If the file of the clock can be neither read nor written.
-    pub fn open(directory: Option<&Path>, pace: Pace, start: Option<UtcDateTime>) -> std::io::Result<Self> {
+    pub fn open(
+        directory: Option<&Path>,
+        pace: Pace,
+        start: Option<UtcDateTime>,
+    ) -> std::io::Result<Self> {
         let file = directory.map(|directory| directory.join("clock"));
         let kept = match &file {
             Some(file) if file.exists() => read(&std::fs::read_to_string(file)?)?,
@@ -142,7 +147,11 @@ impl Clock {
     }
 
     fn time(&self, state: &State) -> UtcDateTime {
-        if state.held || self.pace == Pace::Frozen { state.set } else { state.set + state.since.elapsed() }
+        if state.held || self.pace == Pace::Frozen {
+            state.set
+        } else {
+            state.set + state.since.elapsed()
+        }
     }
 }
 
@@ -196,11 +205,16 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 fn read(text: &str) -> std::io::Result<Option<UtcDateTime>> {
     match parse(text.trim()) {
         Some(when) => Ok(Some(when)),
-        None => Err(std::io::Error::other(format!("the file of the clock says {text:?}, which is no time"))),
+        None => Err(std::io::Error::other(format!(
+            "the file of the clock says {text:?}, which is no time"
+        ))),
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the only place where the local cloud asks for the time of day")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the only place where the local cloud asks for the time of day"
+)]
 fn time_of_day() -> UtcDateTime {
     UtcDateTime::now()
 }

@@ -50,7 +50,8 @@ const STRIPE_VARIABLE: &str = "STRIPE_API_BASE";
 pub struct Config {
     /// The template.
     pub template: Template,
-    /// Values of its parameters, with `{api}` for the address of the API; those that are missing have their defaults.
+    /// Values of its parameters, with `{api}` for the address of the API; those that are missing
+    /// have their defaults.
     pub parameters: BTreeMap<String, String>,
     /// Variables for every function. Those of the template win.
     pub environment: BTreeMap<String, String>,
@@ -152,7 +153,8 @@ impl Config {
         }
     }
 
-    /// This repository's template, deployed here: the issuer of tokens is the local cloud's, and the page the API's own.
+    /// This repository's template, deployed here: the issuer of tokens is the local cloud's, and
+    /// the page the API's own.
     ///
     /// # Errors
     ///
@@ -167,7 +169,10 @@ impl Config {
             ("StripeSecretArn", &names::stripe_secret()),
         ];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Ok(Self { parameters: parameters.into(), ..Self::new(Template::of_this_repository()?, binaries) })
+        Ok(Self {
+            parameters: parameters.into(),
+            ..Self::new(Template::of_this_repository()?, binaries)
+        })
     }
 
     /// The functions of the template: what has to be built before the cloud can start.
@@ -177,7 +182,10 @@ impl Config {
     /// If the template is not understood.
     pub fn functions(&self) -> Result<Vec<Function>, TemplateError> {
         let resolver = Resolver::new(&self.template, self.parameters.clone());
-        Ok(Wiring::read(&resolver.at(names::DEPLOYED_QUEUES.to_owned(), "http://127.0.0.1".to_owned()))?.functions)
+        Ok(Wiring::read(
+            &resolver.at(names::DEPLOYED_QUEUES.to_owned(), "http://127.0.0.1".to_owned()),
+        )?
+        .functions)
     }
 }
 
@@ -207,7 +215,10 @@ impl Cloud {
             .enable_all()
             .build()
             .map_err(|error| StartError::Other(error.to_string()))?;
-        let started = runtime.spawn(build(config)).await.map_err(|error| StartError::Other(error.to_string()));
+        let started = runtime
+            .spawn(build(config))
+            .await
+            .map_err(|error| StartError::Other(error.to_string()));
         match started.flatten() {
             Ok((world, urls)) => Ok(Self { world, runtime: Some(runtime), urls }),
             Err(error) => {
@@ -288,7 +299,9 @@ impl Cloud {
 
     /// Replaces what Stripe's secret holds, as somebody does in Secrets Manager.
     pub fn put_stripe_secret(&self, key: &str, webhook_secrets: &[&str]) {
-        self.world.secrets.put(&names::stripe_secret(), &webhooks::secret_text(key, webhook_secrets));
+        self.world
+            .secrets
+            .put(&names::stripe_secret(), &webhooks::secret_text(key, webhook_secrets));
     }
 
     /// Every event that came to a bus.
@@ -336,7 +349,10 @@ impl Cloud {
         self.world.log.kept()
     }
 
-    async fn inside<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    async fn inside<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
         self.runtime.as_ref()?.spawn(work).await.ok()
     }
 }
@@ -360,8 +376,9 @@ async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
     let state = config.state.as_deref();
     let store = Store::open(state).map_err(|error| state_error(state, &error))?;
     let kept = store.read().map_err(|error| state_error(state, &error))?;
-    let clock =
-        Clock::open(state, config.pace, config.start).map(Arc::new).map_err(|error| state_error(state, &error))?;
+    let clock = Clock::open(state, config.pace, config.start)
+        .map(Arc::new)
+        .map_err(|error| state_error(state, &error))?;
 
     // Time begins when everything answers: nothing falls due before.
     clock.hold();
@@ -369,8 +386,12 @@ async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
     let (api_listener, api_url) = listen(config.port).await?;
     let (services_listener, services_url) = listen(0).await?;
     let queues_url = format!("{services_url}/{NOBODY}/sqs/{}", names::ACCOUNT);
-    let parameters = config.parameters.iter().map(|(name, value)| (name.clone(), value.replace("{api}", &api_url)));
-    let resolver = Resolver::new(&config.template, parameters.collect()).at(queues_url, api_url.clone());
+    let parameters = config
+        .parameters
+        .iter()
+        .map(|(name, value)| (name.clone(), value.replace("{api}", &api_url)));
+    let resolver =
+        Resolver::new(&config.template, parameters.collect()).at(queues_url, api_url.clone());
     let wiring = Wiring::read(&resolver)?;
     check_binaries(&wiring, &config.binaries)?;
 
@@ -452,7 +473,8 @@ fn stripe_secret(which: WhichStripe, environment: &BTreeMap<String, String>) -> 
     }
 }
 
-/// The stand-in with what it was when the last run ended, or a new one that knows where webhooks go.
+/// The stand-in with what it was when the last run ended, or a new one that knows where webhooks
+/// go.
 fn stand_in(url: &str, kept: &Kept, clock: &Arc<Clock>) -> Result<Stripe, StartError> {
     let config = StripeConfig {
         secret_keys: vec![webhooks::KEY.to_owned()],
@@ -463,14 +485,16 @@ fn stand_in(url: &str, kept: &Kept, clock: &Arc<Clock>) -> Result<Stripe, StartE
     let now = move || clock.now().unix_timestamp();
     if !kept.stripe.is_null() {
         let loaded = StripeStandIn::load(kept.stripe.clone(), config, now);
-        let unreadable = |error| StartError::Other(format!("what Stripe was cannot be read: {error}"));
+        let unreadable =
+            |error| StartError::Other(format!("what Stripe was cannot be read: {error}"));
         let stand_in = loaded.map_err(unreadable)?;
         // Kept by a version that wanted other events, perhaps.
         stand_in.keep_endpoint(webhooks::ENDPOINT, webhooks::SECRET, &webhooks::EVENTS);
         return Ok(Stripe::new(stand_in));
     }
     let stand_in = StripeStandIn::new(config, now);
-    let unsaved = |error| StartError::Other(format!("the portal's settings cannot be saved: {error}"));
+    let unsaved =
+        |error| StartError::Other(format!("the portal's settings cannot be saved: {error}"));
     stand_in.save_portal_settings().map_err(unsaved)?;
     stand_in.keep_endpoint(webhooks::ENDPOINT, webhooks::SECRET, &webhooks::EVENTS);
     Ok(Stripe::new(stand_in))
@@ -488,8 +512,10 @@ async fn listen(port: u16) -> Result<(TcpListener, String), StartError> {
 }
 
 fn check_binaries(wiring: &Wiring, binaries: &BTreeMap<String, PathBuf>) -> Result<(), StartError> {
-    let missing =
-        wiring.functions.iter().find(|function| !binaries.get(&function.binary).is_some_and(|file| file.exists()));
+    let missing = wiring
+        .functions
+        .iter()
+        .find(|function| !binaries.get(&function.binary).is_some_and(|file| file.exists()));
     missing.map_or(Ok(()), |function| Err(StartError::NoBinary(function.binary.clone())))
 }
 

@@ -55,27 +55,41 @@ pub(crate) fn router(world: &Arc<World>) -> Router {
     Router::new()
         .route("/local/clock", get(get_clock).post(move_clock))
         .route("/local/tokens", post(make_token))
-        .route("/local/jwks.json", get(async |State(world): State<Arc<World>>| ok(&world.keys.jwks())))
+        .route(
+            "/local/jwks.json",
+            get(async |State(world): State<Arc<World>>| ok(&world.keys.jwks())),
+        )
         .route("/local/.well-known/openid-configuration", get(openid_configuration))
         .route(
             "/local/events",
-            get(async |State(world): State<Arc<World>>| ok(&json!({"events": world.events.kept()}))),
+            get(async |State(world): State<Arc<World>>| {
+                ok(&json!({"events": world.events.kept()}))
+            }),
         )
         .route("/local/dead-letters", get(dead_letters))
         .route("/local/queues", get(queues))
         .route("/local/ledger/{account}", get(ledger))
         .route("/local/calls", get(calls))
         .route("/local/runs", get(runs))
-        .route("/local/logs", get(async |State(world): State<Arc<World>>| ok(&json!({"lines": world.log.kept()}))))
+        .route(
+            "/local/logs",
+            get(async |State(world): State<Arc<World>>| ok(&json!({"lines": world.log.kept()}))),
+        )
         .route("/local/faults", get(get_faults).post(set_faults))
         .route("/local/functions/{function}", post(invoke))
         .route(
             "/local/{*rest}",
-            axum::routing::any(async || problem(StatusCode::NOT_FOUND, "there is no such path under /local")),
+            axum::routing::any(async || {
+                problem(StatusCode::NOT_FOUND, "there is no such path under /local")
+            }),
         )
-        .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method"))
+        .method_not_allowed_fallback(async || {
+            problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
+        })
         .layer(DefaultBodyLimit::max(lambda::PAYLOAD_MAX_BYTES))
-        .fallback(async |State(world): State<Arc<World>>, request: Request| gateway::handle(&world, request).await)
+        .fallback(async |State(world): State<Arc<World>>, request: Request| {
+            gateway::handle(&world, request).await
+        })
         .with_state(Arc::clone(world))
 }
 
@@ -117,21 +131,26 @@ async fn move_clock(State(world): State<Arc<World>>, body: Bytes) -> Response {
 /// # Errors
 ///
 /// If neither or both are given, or the time is past or too far ahead, in words.
-pub(crate) async fn advance(world: &Arc<World>, by: Option<&str>, to: Option<&str>) -> Result<Value, String> {
+pub(crate) async fn advance(
+    world: &Arc<World>,
+    by: Option<&str>,
+    to: Option<&str>,
+) -> Result<Value, String> {
     let now = world.clock.now();
     let to = match (by, to) {
         (Some(by), None) => {
             now + clock::parse_duration(by)
                 .ok_or_else(|| format!("{by:?} is no length of time such as 90s, 15m or 1h"))?
         }
-        (None, Some(to)) => {
-            clock::parse(to).ok_or_else(|| format!("{to:?} is no time such as 2026-12-01T00:00:00Z"))?
-        }
+        (None, Some(to)) => clock::parse(to)
+            .ok_or_else(|| format!("{to:?} is no time such as 2026-12-01T00:00:00Z"))?,
         _ => return Err("either `advance` or `to` is needed".to_owned()),
     };
     check_move(now, to)?;
     if world.stripe.is_none() {
-        return Err("the clock cannot be moved while Stripe itself is used, whose clock cannot".to_owned());
+        return Err(
+            "the clock cannot be moved while Stripe itself is used, whose clock cannot".to_owned()
+        );
     }
     let task_world = Arc::clone(world);
     // The move is finished even if whoever asked for it goes away.
@@ -142,7 +161,10 @@ pub(crate) async fn advance(world: &Arc<World>, by: Option<&str>, to: Option<&st
 
 fn check_move(now: UtcDateTime, to: UtcDateTime) -> Result<(), String> {
     if to < now {
-        return Err(format!("the clock moves only forward, and it is {} already", clock::format(now)));
+        return Err(format!(
+            "the clock moves only forward, and it is {} already",
+            clock::format(now)
+        ));
     }
     if to - now > time::Duration::days(ADVANCE_MAX_DAYS) {
         return Err(format!("the clock moves at most {ADVANCE_MAX_DAYS} days at once"));
@@ -171,7 +193,9 @@ async fn make_token(State(world): State<Arc<World>>, body: Bytes) -> Response {
     let request = match serde_json::from_slice::<TokenRequest>(&body) {
         Ok(request) => request,
         Err(error) => {
-            return bad(&format!("the body is {{\"account\", \"scope\"?, \"email\"?, \"claims\"?}}: {error}"));
+            return bad(&format!(
+                "the body is {{\"account\", \"scope\"?, \"email\"?, \"claims\"?}}: {error}"
+            ));
         }
     };
     match token(&world, &request) {
@@ -189,7 +213,8 @@ pub(crate) fn token(world: &World, request: &TokenRequest) -> Result<String, Str
     if request.account.is_empty() {
         return Err("the account is empty".to_owned());
     }
-    let email = request.email.clone().unwrap_or_else(|| format!("{}@example.test", request.account));
+    let email =
+        request.email.clone().unwrap_or_else(|| format!("{}@example.test", request.account));
     let mut claims = json!({"sub": request.account, "email": email});
     if let Some(scope) = &request.scope {
         claims["scope"] = json!(scope);
@@ -217,15 +242,23 @@ fn dead_letter_queues(wiring: &Wiring) -> Vec<&str> {
     let of_target = |target: &'_ Target| matches!(target, Target::Queue(_));
     let functions = wiring.functions.iter().flat_map(|function| {
         let rules = &function.asynchronous;
-        let on_failure = rules.on_failure.as_ref().filter(|target| of_target(target)).map(Target::name);
+        let on_failure =
+            rules.on_failure.as_ref().filter(|target| of_target(target)).map(Target::name);
         [rules.dead_letters.as_deref(), on_failure]
     });
-    let rules = wiring.rules.iter().flat_map(|rule| &rule.targets).map(|target| target.dead_letters.as_deref());
-    let queues = wiring.queues.iter().map(|queue| queue.redrive.as_ref().map(|(name, _)| name.as_str()));
+    let rules = wiring
+        .rules
+        .iter()
+        .flat_map(|rule| &rule.targets)
+        .map(|target| target.dead_letters.as_deref());
+    let queues =
+        wiring.queues.iter().map(|queue| queue.redrive.as_ref().map(|(name, _)| name.as_str()));
     let streams = wiring.stream_mappings.iter();
-    let streams =
-        streams.map(|mapping| mapping.on_failure.as_ref().filter(|target| of_target(target)).map(Target::name));
-    let mut names: Vec<&str> = functions.chain(rules).chain(queues).chain(streams).flatten().collect();
+    let streams = streams.map(|mapping| {
+        mapping.on_failure.as_ref().filter(|target| of_target(target)).map(Target::name)
+    });
+    let mut names: Vec<&str> =
+        functions.chain(rules).chain(queues).chain(streams).flatten().collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -238,15 +271,19 @@ async fn dead_letters(State(world): State<Arc<World>>) -> Response {
 /// Messages by dead-letter queue, and how many there are.
 pub(crate) fn dead_letters_of(world: &World) -> Value {
     let queues = dead_letter_queues(&world.wiring);
-    let shown: Map<String, Value> =
-        queues.iter().map(|queue| ((*queue).to_owned(), Value::Array(world.queues.shown(queue)))).collect();
-    let count: usize = shown.values().filter_map(|messages| messages.as_array().map(Vec::len)).sum();
+    let shown: Map<String, Value> = queues
+        .iter()
+        .map(|queue| ((*queue).to_owned(), Value::Array(world.queues.shown(queue))))
+        .collect();
+    let count: usize =
+        shown.values().filter_map(|messages| messages.as_array().map(Vec::len)).sum();
     json!({"count": count, "queues": shown})
 }
 
 async fn queues(State(world): State<Arc<World>>) -> Response {
     let queues = world.wiring.queues.iter();
-    let shown = queues.map(|queue| (queue.name.clone(), Value::Array(world.queues.shown(&queue.name))));
+    let shown =
+        queues.map(|queue| (queue.name.clone(), Value::Array(world.queues.shown(&queue.name))));
     ok(&json!({"queues": shown.collect::<Map<_, _>>()}))
 }
 
@@ -265,8 +302,14 @@ async fn ledger(State(world): State<Arc<World>>, Path(account): Path<String>) ->
 pub(crate) fn ledger_of(world: &World, account: &str) -> Result<Vec<Value>, String> {
     let table = world.wiring.tables.iter().find(|table| table.name.ends_with("ledger"));
     let table = table.ok_or("the template has no table whose name ends with `ledger`")?;
-    let key = table.request["KeySchema"].as_array().into_iter().flatten().find(|key| key["KeyType"] == "HASH");
-    let key = key.and_then(|key| key["AttributeName"].as_str()).ok_or("the ledger has no partition key")?;
+    let key = table.request["KeySchema"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|key| key["KeyType"] == "HASH");
+    let key = key
+        .and_then(|key| key["AttributeName"].as_str())
+        .ok_or("the ledger has no partition key")?;
     let rows = world.dynamodb.items(&table.name, key, account)?;
     let row = |item: &Value| {
         let mut row = dynamodb::plain_item(item);
@@ -293,12 +336,15 @@ async fn runs(State(world): State<Arc<World>>, Query(query): Query<After>) -> Re
 }
 
 async fn get_faults(State(world): State<Arc<World>>) -> Response {
-    let faults = world.faults.all().into_iter().map(|(fault, seen)| json!({"fault": fault, "seen": seen}));
+    let faults =
+        world.faults.all().into_iter().map(|(fault, seen)| json!({"fault": fault, "seen": seen}));
     ok(&json!({"faults": faults.collect::<Vec<_>>()}))
 }
 
 async fn set_faults(State(world): State<Arc<World>>, body: Bytes) -> Response {
-    let Ok(request) = serde_json::from_slice::<Value>(&body) else { return bad("the body is not JSON") };
+    let Ok(request) = serde_json::from_slice::<Value>(&body) else {
+        return bad("the body is not JSON");
+    };
     match faults(&world, request) {
         Ok(answer) => ok(&answer),
         Err(reason) => bad(&reason),
@@ -319,12 +365,17 @@ pub(crate) fn faults(world: &Arc<World>, request: Value) -> Result<Value, String
         return Ok(json!({"cleared": true}));
     }
     if let Some(name) = request["kill"].as_str() {
-        let function = world.function(name).ok_or_else(|| format!("there is no function {name}"))?;
+        let function =
+            world.function(name).ok_or_else(|| format!("there is no function {name}"))?;
         return Ok(json!({"killed": world.lambda.kill(&function.name)}));
     }
     if let Some(which) = request["redeliver"].as_str() {
         let stripe = world.stripe.as_ref().ok_or("there is no Stripe stand-in")?;
-        let count = if which == "all" { stripe.stand_in.redeliver_all() } else { stripe.stand_in.redeliver(which) };
+        let count = if which == "all" {
+            stripe.stand_in.redeliver_all()
+        } else {
+            stripe.stand_in.redeliver(which)
+        };
         webhooks::wake(world);
         return Ok(json!({"redelivered": count}));
     }
@@ -338,7 +389,11 @@ pub(crate) fn faults(world: &Arc<World>, request: Value) -> Result<Value, String
     Ok(json!({"set": true}))
 }
 
-async fn invoke(State(world): State<Arc<World>>, Path(function): Path<String>, body: Bytes) -> Response {
+async fn invoke(
+    State(world): State<Arc<World>>,
+    Path(function): Path<String>,
+    body: Bytes,
+) -> Response {
     let Some(function) = world.function(&function) else {
         return problem(StatusCode::NOT_FOUND, &format!("there is no function {function}"));
     };
@@ -347,7 +402,9 @@ async fn invoke(State(world): State<Arc<World>>, Path(function): Path<String>, b
         return bad("the body is not JSON");
     }
     let name = function.name.clone();
-    match lambda::invoke(&world, &name, Invocation::new(body, "invoked directly").or_throttle()).await {
+    match lambda::invoke(&world, &name, Invocation::new(body, "invoked directly").or_throttle())
+        .await
+    {
         Outcome::Answer(answer) => http::answer(StatusCode::OK, "application/json", answer),
         Outcome::Failed(error) => http::json(StatusCode::BAD_GATEWAY, &error),
         Outcome::Throttled => problem(StatusCode::TOO_MANY_REQUESTS, "Rate Exceeded."),

@@ -1,5 +1,5 @@
-//! `cargo local demo`: the story of one account, told by the real functions on a fresh state. It ends well only if every
-//! figure is the one that was worked out by hand.
+//! `cargo local demo`: the story of one account, told by the real functions on a fresh state. It
+//! ends well only if every figure is the one that was worked out by hand.
 
 mod expected;
 mod screen;
@@ -45,7 +45,8 @@ pub fn config(config: Config) -> Config {
 ///
 /// # Errors
 ///
-/// If it cannot be told to its end, in words. A wrong figure is no error: it is shown, and among the mistakes.
+/// If it cannot be told to its end, in words. A wrong figure is no error: it is shown, and among
+/// the mistakes.
 pub async fn run(config: Config, form: Form) -> Result<Outcome, String> {
     let cloud = Cloud::start(config).await.map_err(|error: StartError| error.to_string())?;
     let mut story = Story::begin(&cloud, form).await?;
@@ -84,7 +85,8 @@ pub struct Outcome {
 impl<'a> Story<'a> {
     async fn begin(cloud: &'a Cloud, form: Form) -> Result<Self, String> {
         seed::plant(cloud).await?;
-        let token = cloud.token(&TokenRequest { account: ACCOUNT.to_owned(), ..TokenRequest::default() })?;
+        let token = cloud
+            .token(&TokenRequest { account: ACCOUNT.to_owned(), ..TokenRequest::default() })?;
         let api = Api::new(&cloud.urls().api).with_token(token);
         Ok(Self {
             cloud,
@@ -119,15 +121,21 @@ impl<'a> Story<'a> {
         self.start(&shop, "postgres", "orders").await?;
         self.show().await?;
 
-        self.screen.chapter("Hours pass; at 16:00 less than $5.00 is left, and the card is charged");
+        self.screen
+            .chapter("Hours pass; at 16:00 less than $5.00 is left, and the card is charged");
         self.pass_to(utc_datetime!(2026-11-02 10:00)).await?;
         for _ in 0..6 {
             self.pass(HOUR).await?;
         }
 
-        self.screen.chapter("From now on the bank declines the card; at 01:00 the customer is told");
-        let rule = CardRule { decline_code: "insufficient_funds".to_owned(), network_advice_code: None };
-        self.cloud.stripe().ok_or("there is no stand-in for Stripe")?.decline_card(CARD, Some(rule));
+        self.screen
+            .chapter("From now on the bank declines the card; at 01:00 the customer is told");
+        let rule =
+            CardRule { decline_code: "insufficient_funds".to_owned(), network_advice_code: None };
+        self.cloud
+            .stripe()
+            .ok_or("there is no stand-in for Stripe")?
+            .decline_card(CARD, Some(rule));
         for _ in 0..9 {
             self.pass(HOUR).await?;
         }
@@ -135,14 +143,18 @@ impl<'a> Story<'a> {
         let balance = self.get("/v1/balance").await?;
         self.check("zero is foreseen at", &balance["runway"]["zero_at"], ZERO);
 
-        self.screen.chapter("02:00: what is left pays 46 minutes and 50 seconds, and there everything stops");
+        self.screen.chapter(
+            "02:00: what is left pays 46 minutes and 50 seconds, and there everything stops",
+        );
         self.pass(HOUR).await?;
         self.pass(46 * MINUTE).await?;
         self.check_resources("running", None).await?;
         self.pass(MINUTE).await?;
         self.check_resources("suspended", Some(ZERO)).await?;
 
-        self.screen.chapter("03:10: $25.00 with another card lifts the suspension, and both are started again");
+        self.screen.chapter(
+            "03:10: $25.00 with another card lifts the suspension, and both are started again",
+        );
         self.pass_to(utc_datetime!(2026-11-03 03:10)).await?;
         self.pay(OTHER_CARD, &Value::Null).await?;
         self.show().await?;
@@ -181,13 +193,15 @@ impl<'a> Story<'a> {
     }
 
     async fn project(&self, name: &str) -> Result<String, String> {
-        let project = self.api.write("POST", "/v1/projects", &json!({"name": name})).await?.success()?;
+        let project =
+            self.api.write("POST", "/v1/projects", &json!({"name": name})).await?.success()?;
         Ok(project["id"].as_str().unwrap_or_default().to_owned())
     }
 
     async fn refused(&mut self, project: &str) -> Result<(), String> {
         let wanted = json!({"sku": "vm-gpu", "name": "trainer", "start": true});
-        let answer = self.api.write("POST", &format!("/v1/projects/{project}/resources"), &wanted).await?;
+        let answer =
+            self.api.write("POST", &format!("/v1/projects/{project}/resources"), &wanted).await?;
         if answer.status != 402 {
             return Err(format!("a machine starts without credit: {}", answer.status));
         }
@@ -200,7 +214,8 @@ impl<'a> Story<'a> {
         let wanted = json!({"sku": sku, "name": name, "start": true});
         let path = format!("/v1/projects/{project}/resources");
         let started = self.api.write("POST", &path, &wanted).await?.success()?;
-        self.resources.push((project.to_owned(), started["id"].as_str().unwrap_or_default().to_owned()));
+        self.resources
+            .push((project.to_owned(), started["id"].as_str().unwrap_or_default().to_owned()));
         Ok(())
     }
 
@@ -218,8 +233,11 @@ impl<'a> Story<'a> {
             return Err(format!("the payment page answers {}", paid.status));
         }
         self.cloud.idle().await;
-        let status = self.get(&format!("/v1/checkout-sessions/{}", session["id"].as_str().unwrap_or_default())).await?;
-        self.screen.note(&format!("the session is {}", status["status"].as_str().unwrap_or_default()));
+        let status = self
+            .get(&format!("/v1/checkout-sessions/{}", session["id"].as_str().unwrap_or_default()))
+            .await?;
+        self.screen
+            .note(&format!("the session is {}", status["status"].as_str().unwrap_or_default()));
         Ok(())
     }
 
@@ -251,12 +269,15 @@ impl<'a> Story<'a> {
     async fn outcome(&self) -> Result<Outcome, String> {
         let rows = self.rows.clone();
         // Events of rows have the row's number; what functions ask each other for has none.
-        let of_account = |event: &Value| event["detail"]["account"] == ACCOUNT && event["detail"]["seq"].is_u64();
+        let of_account = |event: &Value| {
+            event["detail"]["account"] == ACCOUNT && event["detail"]["seq"].is_u64()
+        };
         let events = self.cloud.events().into_iter().map(|kept| kept.event).filter(of_account);
         let mut events: Vec<Value> = events.collect();
         // Each event names its row; the bus keeps no order.
-        events
-            .sort_by_key(|event| (event["detail"]["seq"].as_u64(), event["detail"]["id"].as_str().map(str::to_owned)));
+        events.sort_by_key(|event| {
+            (event["detail"]["seq"].as_u64(), event["detail"]["id"].as_str().map(str::to_owned))
+        });
         let balance = self.get("/v1/balance").await?;
         let dead = self.cloud.dead_letters()["count"].clone();
         let totals = json!({
@@ -276,7 +297,9 @@ impl<'a> Story<'a> {
 
 /// The sum of the amounts of these types, to the micro-dollar.
 fn sum(rows: &[Value], kinds: &[&str]) -> String {
-    let of_kind = rows.iter().filter(|row| row["type"].as_str().is_some_and(|kind| kinds.contains(&kind)));
-    let amounts = of_kind.filter_map(|row| row["amount"].as_str()?.parse::<rust_decimal::Decimal>().ok());
+    let of_kind =
+        rows.iter().filter(|row| row["type"].as_str().is_some_and(|kind| kinds.contains(&kind)));
+    let amounts =
+        of_kind.filter_map(|row| row["amount"].as_str()?.parse::<rust_decimal::Decimal>().ok());
     amounts.sum::<rust_decimal::Decimal>().to_string()
 }

@@ -47,11 +47,17 @@ impl DynamoDb {
             None => Database::memory().map_err(|error| error.to_string())?,
         };
         for table in tables {
-            make(&database, table).map_err(|error| format!("table {} cannot be made: {error}", table.name))?;
+            make(&database, table)
+                .map_err(|error| format!("table {} cannot be made: {error}", table.name))?;
         }
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(|error| error.to_string())?;
+        let listener =
+            TcpListener::bind(("127.0.0.1", 0)).await.map_err(|error| error.to_string())?;
         let url = format!("http://{}/", listener.local_addr().map_err(|error| error.to_string())?);
-        tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database.clone(), std::future::pending()));
+        tokio::spawn(dynoxide::server::serve_with_shutdown(
+            listener,
+            database.clone(),
+            std::future::pending(),
+        ));
         Ok(Self { database, url })
     }
 
@@ -61,20 +67,28 @@ impl DynamoDb {
     ///
     /// If the table has no stream, in words.
     pub(crate) fn records(&self, table: &str, after: Option<&str>) -> Result<Vec<Value>, String> {
-        let described = self.database.describe_table(request(json!({"TableName": table}))?).map_err(text)?;
+        let described =
+            self.database.describe_table(request(json!({"TableName": table}))?).map_err(text)?;
         let described = serde_json::to_value(described).map_err(|error| error.to_string())?;
         let stream = &described["Table"]["LatestStreamArn"];
-        let described = self.database.describe_stream(request(json!({"StreamArn": stream}))?).map_err(text)?;
-        let Some(shard) = described.stream_description.shards.first() else { return Ok(Vec::new()) };
+        let described =
+            self.database.describe_stream(request(json!({"StreamArn": stream}))?).map_err(text)?;
+        let Some(shard) = described.stream_description.shards.first() else {
+            return Ok(Vec::new());
+        };
         let mut position = json!({"StreamArn": stream, "ShardId": shard.shard_id, "ShardIteratorType": "TRIM_HORIZON"});
         if let Some(after) = after {
             position["ShardIteratorType"] = json!("AFTER_SEQUENCE_NUMBER");
             position["SequenceNumber"] = json!(after);
         }
-        let iterator = self.database.get_shard_iterator(request(position)?).map_err(text)?.shard_iterator;
+        let iterator =
+            self.database.get_shard_iterator(request(position)?).map_err(text)?.shard_iterator;
         let records = json!({"ShardIterator": iterator.unwrap_or_default(), "Limit": RECORDS_MAX});
         let records = self.database.get_records(request(records)?).map_err(text)?.records;
-        records.iter().map(|record| serde_json::to_value(record).map_err(|error| error.to_string())).collect()
+        records
+            .iter()
+            .map(|record| serde_json::to_value(record).map_err(|error| error.to_string()))
+            .collect()
     }
 
     /// Every item with this partition key, in DynamoDB's JSON, ordered by sort key.
@@ -96,8 +110,9 @@ impl DynamoDb {
             if !start.is_null() {
                 query["ExclusiveStartKey"] = start;
             }
-            let mut answer = serde_json::to_value(self.database.query(request(query)?).map_err(text)?)
-                .map_err(|error| error.to_string())?;
+            let mut answer =
+                serde_json::to_value(self.database.query(request(query)?).map_err(text)?)
+                    .map_err(|error| error.to_string())?;
             if let Some(page) = answer["Items"].as_array_mut() {
                 items.append(page);
             }
@@ -134,7 +149,9 @@ fn text(error: impl std::fmt::Display) -> String {
 /// DynamoDB's JSON as plain JSON: `{"S": "x"}` is `"x"`, a number keeps its digits as a text if it
 /// is not a whole number.
 pub(crate) fn plain(value: &Value) -> Value {
-    let Some((kind, inner)) = value.as_object().and_then(|fields| fields.iter().next()) else { return value.clone() };
+    let Some((kind, inner)) = value.as_object().and_then(|fields| fields.iter().next()) else {
+        return value.clone();
+    };
     match kind.as_str() {
         "N" => {
             let digits = inner.as_str().unwrap_or_default();

@@ -79,8 +79,12 @@ impl Events {
 /// An event comes to its bus.
 pub(crate) fn publish(world: &Arc<World>, event: &Event) {
     let detail_type = event.event["detail-type"].as_str().unwrap_or_default();
-    let matching: Vec<&Rule> =
-        world.wiring.rules.iter().filter(|rule| rule.bus == event.bus && rule.pattern.matches(&event.event)).collect();
+    let matching: Vec<&Rule> = world
+        .wiring
+        .rules
+        .iter()
+        .filter(|rule| rule.bus == event.bus && rule.pattern.matches(&event.event))
+        .collect();
     let rules = matching.iter().map(|rule| rule.name.clone()).collect();
     let mut kept = lock(&world.events.kept);
     if kept.len() == KEPT_MAX {
@@ -109,7 +113,9 @@ pub(crate) fn publish(world: &Arc<World>, event: &Event) {
 
 /// Tries a delivery.
 pub(crate) fn deliver(world: &Arc<World>, mut delivery: Delivery) {
-    let Some(rule) = world.wiring.rules.iter().find(|rule| rule.name == delivery.rule) else { return };
+    let Some(rule) = world.wiring.rules.iter().find(|rule| rule.name == delivery.rule) else {
+        return;
+    };
     let Some(target) = rule.targets.get(delivery.target) else { return };
     let now = world.clock.now();
     let payload = input::apply(&target.input, &delivery.event, &rule.name, now);
@@ -118,7 +124,9 @@ pub(crate) fn deliver(world: &Arc<World>, mut delivery: Delivery) {
     // target that is not there.
     let failure = match payload {
         Err(reason) => reason,
-        Ok(_) if world.faults.fails("target", target.target.name()) => "the target did not answer".to_owned(),
+        Ok(_) if world.faults.fails("target", target.target.name()) => {
+            "the target did not answer".to_owned()
+        }
         Ok(payload) => {
             world::send(world, now, &target.target, payload, &trigger, None);
             return;
@@ -140,7 +148,14 @@ fn retry_after(tries: u32) -> Duration {
 
 /// The event itself goes to the dead-letter queue, with the reason as attributes
 /// (docs.aws.amazon.com/eventbridge, "Using dead-letter queues").
-fn give_up(world: &Arc<World>, rule: &Rule, target: &RuleTarget, delivery: &Delivery, failure: &str, now: UtcDateTime) {
+fn give_up(
+    world: &Arc<World>,
+    rule: &Rule,
+    target: &RuleTarget,
+    delivery: &Delivery,
+    failure: &str,
+    now: UtcDateTime,
+) {
     let Some(queue) = &target.dead_letters else {
         world.log.note(&format!("rule {}: an event is dropped: {failure}", rule.name));
         return;

@@ -126,8 +126,9 @@ impl Faults {
     ///
     /// If it could never happen, in words.
     pub(crate) fn set(&self, fault: Fault) -> Result<(), String> {
-        let of_calls =
-            [&fault.service, &fault.operation, &fault.function, &fault.table].iter().any(|part| part.is_some());
+        let of_calls = [&fault.service, &fault.operation, &fault.function, &fault.table]
+            .iter()
+            .any(|part| part.is_some());
         let of_deliveries = fault.delivery.is_some();
         let fits = match fault.fault {
             FaultKind::KillBefore
@@ -143,10 +144,11 @@ impl Faults {
             return Err("this fault needs either a call (service, operation, function, table) or a delivery".to_owned());
         }
         let delay = match (&fault.by, fault.fault) {
-            (Some(text), _) => {
-                clock::parse_duration(text).ok_or_else(|| format!("{text:?} is no length of time such as 90s or 1h"))?
+            (Some(text), _) => clock::parse_duration(text)
+                .ok_or_else(|| format!("{text:?} is no length of time such as 90s or 1h"))?,
+            (None, FaultKind::Delay) => {
+                return Err("a delay needs `by`, such as 90s or 1h".to_owned());
             }
-            (None, FaultKind::Delay) => return Err("a delay needs `by`, such as 90s or 1h".to_owned()),
             (None, _) => Duration::ZERO,
         };
         if fault.nth == 0 {
@@ -168,19 +170,25 @@ impl Faults {
     /// What happens to a call.
     pub(crate) fn call(&self, call: &Call, names: &[&str]) -> Option<CallFault> {
         self.first(|fault| {
-            let is = |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|wanted| wanted == value);
+            let is = |wanted: &Option<String>, value: &str| {
+                wanted.as_ref().is_none_or(|wanted| wanted == value)
+            };
             fault.delivery.is_none()
                 && is(&fault.service, &call.service)
                 && is(&fault.operation, &call.operation)
                 && fault.function.as_ref().is_none_or(|wanted| names.contains(&wanted.as_str()))
-                && fault.table.as_ref().is_none_or(|wanted| call.tables.iter().any(|table| table.ends_with(wanted)))
+                && fault
+                    .table
+                    .as_ref()
+                    .is_none_or(|wanted| call.tables.iter().any(|table| table.ends_with(wanted)))
         })
         .map(|(kind, delay)| CallFault { kind, delay })
     }
 
     /// How often and how much later something is delivered.
     pub(crate) fn delivery(&self, kind: &str, name: &str) -> DeliveryFault {
-        let found = self.first(|fault| fault.fault != FaultKind::Fail && is_delivery(fault, kind, name));
+        let found =
+            self.first(|fault| fault.fault != FaultKind::Fail && is_delivery(fault, kind, name));
         let (copies, delay) = match found {
             Some((FaultKind::Drop, _)) => (0, Duration::ZERO),
             Some((FaultKind::Duplicate, _)) => (2, Duration::ZERO),
@@ -192,7 +200,8 @@ impl Faults {
 
     /// Whether a delivery fails.
     pub(crate) fn fails(&self, kind: &str, name: &str) -> bool {
-        self.first(|fault| fault.fault == FaultKind::Fail && is_delivery(fault, kind, name)).is_some()
+        self.first(|fault| fault.fault == FaultKind::Fail && is_delivery(fault, kind, name))
+            .is_some()
     }
 
     /// Counts for every fault that matches, and returns the first whose turn it is.
@@ -200,8 +209,11 @@ impl Faults {
         let mut found = None;
         for rule in lock(&self.rules).iter_mut().filter(|rule| matches(&rule.fault)) {
             rule.seen += 1;
-            let last =
-                if rule.fault.times == 0 { u64::MAX } else { rule.fault.nth.saturating_add(rule.fault.times - 1) };
+            let last = if rule.fault.times == 0 {
+                u64::MAX
+            } else {
+                rule.fault.nth.saturating_add(rule.fault.times - 1)
+            };
             if found.is_none() && (rule.fault.nth..=last).contains(&rule.seen) {
                 found = Some((rule.fault.fault, rule.delay));
             }
@@ -211,5 +223,6 @@ impl Faults {
 }
 
 fn is_delivery(fault: &Fault, kind: &str, name: &str) -> bool {
-    fault.delivery.as_deref() == Some(kind) && fault.name.as_ref().is_none_or(|wanted| wanted == name)
+    fault.delivery.as_deref() == Some(kind)
+        && fault.name.as_ref().is_none_or(|wanted| wanted == name)
 }

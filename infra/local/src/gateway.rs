@@ -65,7 +65,8 @@ pub(crate) async fn handle(world: &Arc<World>, request: Request) -> Response {
 }
 
 async fn routed(world: &Arc<World>, api: &HttpApi, request: Request, request_id: &str) -> Response {
-    let Some(matched) = route::find(&api.routes, request.method().as_str(), request.uri().path()) else {
+    let Some(matched) = route::find(&api.routes, request.method().as_str(), request.uri().path())
+    else {
         return refusal(StatusCode::NOT_FOUND, "Not Found");
     };
     let key = matched.route.key();
@@ -101,11 +102,14 @@ async fn integrate(
     let invocation = Invocation::new(payload, &trigger).or_throttle();
     let invoked = lambda::invoke(world, &matched.route.function, invocation);
     match tokio::time::timeout(Duration::from_millis(matched.route.timeout_ms), invoked).await {
-        Ok(Outcome::Answer(body)) => {
-            answer::of(&body).unwrap_or_else(|| refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
+        Ok(Outcome::Answer(body)) => answer::of(&body)
+            .unwrap_or_else(|| refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")),
+        Ok(Outcome::Failed(_)) => {
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
         }
-        Ok(Outcome::Failed(_)) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
-        Ok(Outcome::Throttled) | Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+        Ok(Outcome::Throttled) | Err(_) => {
+            refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+        }
     }
 }
 
@@ -124,7 +128,10 @@ fn authorize(
         let detail = if rejection == Rejection::Missing {
             "Bearer".to_owned()
         } else {
-            format!("Bearer scope=\"{}\" error=\"invalid_token\" error_description=\"{rejection}\"", scopes.join(" "))
+            format!(
+                "Bearer scope=\"{}\" error=\"invalid_token\" error_description=\"{rejection}\"",
+                scopes.join(" ")
+            )
         };
         Box::new(with_challenge(refusal(StatusCode::UNAUTHORIZED, "Unauthorized"), &detail))
     };

@@ -71,6 +71,8 @@ curl {api}/local/clock -d '{{"advance": "1h"}}'
 "#
         ));
     }
-    text.push_str(&format!("\n  What is left: curl {api}/v1/balance -H \"Authorization: Bearer $TOKEN\"\n"));
+    text.push_str(&format!(
+        "\n  What is left: curl {api}/v1/balance -H \"Authorization: Bearer $TOKEN\"\n"
+    ));
     text
 }

@@ -1,7 +1,7 @@
 //! HTTP, both ways: the listeners of the local cloud, and the client for what it forwards.
 //!
-//! A listener can do what a framework's cannot: hang up without an answer ([`hang_up`]), which is how
-//! an answer is lost.
+//! A listener can do what a framework's cannot: hang up without an answer ([`hang_up`]), which is
+//! how an answer is lost.
 
 use std::convert::Infallible;
 use std::io;
@@ -103,7 +103,9 @@ impl Client {
         let mut request = hyper::Request::builder().method(method).uri(url);
         if let Some(target) = request.headers_mut() {
             let own = |name: &&header::HeaderName| {
-                **name != header::HOST && **name != header::CONTENT_LENGTH && **name != header::CONNECTION
+                **name != header::HOST
+                    && **name != header::CONTENT_LENGTH
+                    && **name != header::CONNECTION
             };
             for name in headers.keys().filter(own) {
                 for value in headers.get_all(name) {
@@ -134,9 +136,15 @@ pub(crate) fn json(status: StatusCode, value: &Value) -> Response {
 }
 
 /// An answer of any type.
-pub(crate) fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
+pub(crate) fn answer(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Body>,
+) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
     response
 }

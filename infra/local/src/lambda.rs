@@ -110,10 +110,14 @@ pub(crate) struct Setup {
 impl Lambda {
     pub(crate) fn new(functions: &[Function], setup: Setup) -> Self {
         let pool = |function: &Function| {
-            let limit = function.reserved_concurrency.unwrap_or(usize::MAX).min(setup.processes_max);
+            let limit =
+                function.reserved_concurrency.unwrap_or(usize::MAX).min(setup.processes_max);
             let binary = setup.binaries.get(&function.binary).cloned().unwrap_or_default();
             let slots = Arc::new(Semaphore::new(limit));
-            (function.name.clone(), Pool { function: function.clone(), binary, slots, idle: Mutex::default() })
+            (
+                function.name.clone(),
+                Pool { function: function.clone(), binary, slots, idle: Mutex::default() },
+            )
         };
         Self {
             functions: functions.iter().map(pool).collect(),
@@ -142,8 +146,11 @@ impl Lambda {
 
     /// Kills every process of a function, by its name; how many there were.
     pub(crate) fn kill(&self, function: &str) -> usize {
-        let instances: Vec<_> =
-            lock(&self.instances).values().filter(|instance| instance.function == function).cloned().collect();
+        let instances: Vec<_> = lock(&self.instances)
+            .values()
+            .filter(|instance| instance.function == function)
+            .cloned()
+            .collect();
         for instance in &instances {
             instance.kill();
             // It takes a moment to die, and must not take the next invocation with it.
@@ -202,19 +209,26 @@ pub(crate) async fn invoke(world: &Arc<World>, function: &str, invocation: Invoc
     let task = tokio::spawn(async move {
         let _working = working;
         let at = clock::format(task_world.clock.now());
-        let (trigger, scheduled) = (invocation.trigger.clone(), invocation.scheduled.map(clock::format));
+        let (trigger, scheduled) =
+            (invocation.trigger.clone(), invocation.scheduled.map(clock::format));
         let outcome = run(&task_world, &function, invocation).await;
-        let binary = task_world.function(&function).map_or(function.clone(), |function| function.binary.clone());
+        let binary = task_world
+            .function(&function)
+            .map_or(function.clone(), |function| function.binary.clone());
         let summary = outcome.summary();
         task_world.runs.add(|_| Run { at, function: binary, trigger, scheduled, outcome: summary });
         outcome
     });
-    task.await.unwrap_or_else(|error| Outcome::Failed(failure("LocalCloud.Panic", &error.to_string())))
+    task.await
+        .unwrap_or_else(|error| Outcome::Failed(failure("LocalCloud.Panic", &error.to_string())))
 }
 
 async fn run(world: &Arc<World>, function: &str, invocation: Invocation) -> Outcome {
     let Some(pool) = world.lambda.functions.get(function) else {
-        return Outcome::Failed(failure("ResourceNotFoundException", &format!("Function not found: {function}")));
+        return Outcome::Failed(failure(
+            "ResourceNotFoundException",
+            &format!("Function not found: {function}"),
+        ));
     };
     if world.faults.fails("invoke", &pool.function.binary) {
         return Outcome::Failed(failure("LocalCloud.Fault", "failed on demand, without being run"));
@@ -244,7 +258,10 @@ async fn run(world: &Arc<World>, function: &str, invocation: Invocation) -> Outc
             return outcome;
         }
     }
-    Outcome::Failed(failure("Runtime.ExitError", "the function's processes end before they take an invocation"))
+    Outcome::Failed(failure(
+        "Runtime.ExitError",
+        "the function's processes end before they take an invocation",
+    ))
 }
 
 fn start(world: &Arc<World>, pool: &Pool) -> Result<Arc<Instance>, String> {
@@ -296,7 +313,12 @@ fn environment(lambda: &Lambda, function: &Function, instance: &str) -> BTreeMap
 }
 
 /// Runs an invocation in one process. None if the process ended before it took it.
-async fn run_in(world: &Arc<World>, pool: &Pool, instance: &Arc<Instance>, invocation: &Invocation) -> Option<Outcome> {
+async fn run_in(
+    world: &Arc<World>,
+    pool: &Pool,
+    instance: &Arc<Instance>,
+    invocation: &Invocation,
+) -> Option<Outcome> {
     let (reply, answered) = oneshot::channel();
     let (taken, was_taken) = oneshot::channel();
     let handed = Handed {
@@ -321,7 +343,11 @@ async fn run_in(world: &Arc<World>, pool: &Pool, instance: &Arc<Instance>, invoc
         world.lambda.forget(instance);
         // A process that was used before and has ended since is replaced; a new one that does not
         // even begin is an error of the function.
-        return if instance.was_ready() { None } else { Some(Outcome::Failed(instance.init_error())) };
+        return if instance.was_ready() {
+            None
+        } else {
+            Some(Outcome::Failed(instance.init_error()))
+        };
     }
     let outcome = tokio::select! {
         biased;
@@ -347,7 +373,11 @@ async fn run_in(world: &Arc<World>, pool: &Pool, instance: &Arc<Instance>, invoc
         None => {
             instance.ended().await;
             world.lambda.forget(instance);
-            let message = format!("RequestId: {} Error: Runtime exited {}", invocation.request_id, instance.exit());
+            let message = format!(
+                "RequestId: {} Error: Runtime exited {}",
+                invocation.request_id,
+                instance.exit()
+            );
             Some(Outcome::Failed(failure("Runtime.ExitError", &message)))
         }
     }

@@ -6,16 +6,18 @@
 //!
 //! In reading order:
 //!
-//! - [`template`] reads the template, [`wiring`] says what it connects, [`build`] builds the functions in it.
-//! - [`clock`] is the one clock; `agenda` is what is to be done by it, and whether anything is being
-//!   done; `world` puts the parts together.
+//! - [`template`] reads the template, [`wiring`] says what it connects, [`build`] builds the
+//!   functions in it.
+//! - [`clock`] is the one clock; `agenda` is what is to be done by it, and whether anything is
+//!   being done; `world` puts the parts together.
 //! - `lambda` runs functions, `services` are what they call, recorded in [`calls`] and disturbed by
 //!   [`faults`].
 //! - `gateway` is the HTTP API, `tokens` its issuer.
 //! - [`events`] is EventBridge, [`scheduler`] its schedules, `queues` is SQS, `streams` and
 //!   `dynamodb` are DynamoDB, `secrets` is Secrets Manager, [`stripe`] and `webhooks` are Stripe.
 //! - `store` keeps it all between runs.
-//! - [`control`] is `/local/…`, [`Cloud`] the same from a program; [`api`] asks it over HTTP, [`seed`] fills it.
+//! - [`control`] is `/local/…`, [`Cloud`] the same from a program; [`api`] asks it over HTTP,
+//!   [`seed`] fills it.
 //! - [`demo`] is the story that `cargo local demo` tells.
 //!
 //! Deliberately absent: permissions (every function may do everything; `cfn-lint` and a deployment

@@ -1,4 +1,5 @@
-//! What functions print, line by line with the function's name, and what the local cloud has to say.
+//! What functions print, line by line with the function's name, and what the local cloud has to
+//! say.
 
 use std::collections::VecDeque;
 use std::fmt;

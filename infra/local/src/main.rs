@@ -31,13 +31,17 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
     let mut config = arguments.config()?;
     let functions = config.functions().map_err(|error| error.to_string())?;
     config.binaries = build::functions(&functions)?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
     if let Some(form) = demonstration {
         let outcome = runtime.block_on(demo::run(demo::config(config), form))?;
         return Ok(if outcome.mistakes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    config.log = Some(Arc::new(|line: &Line| say(&format!("{:>14} | {}", line.function, brief(&line.text)))));
+    config.log = Some(Arc::new(|line: &Line| {
+        say(&format!("{:>14} | {}", line.function, brief(&line.text)))
+    }));
     runtime.block_on(serve(config, content)).map(|()| ExitCode::SUCCESS)
 }
 
@@ -48,20 +52,23 @@ enum Content {
     AsItIs,
 }
 
-/// Without the span in which the Lambda runtime puts every line: here nobody looks for a request among millions. What a
-/// function counts is written as words.
+/// Without the span in which the Lambda runtime puts every line: here nobody looks for a request
+/// among millions. What a function counts is written as words.
 fn brief(text: &str) -> String {
     if let Some(counted) = counted(text) {
         return counted;
     }
-    match text.split_once("Lambda runtime invoke{").and_then(|(before, rest)| Some((before, rest.split_once("}: ")?.1)))
+    match text
+        .split_once("Lambda runtime invoke{")
+        .and_then(|(before, rest)| Some((before, rest.split_once("}: ")?.1)))
     {
         Some((before, message)) => format!("{before}{message}"),
         None => text.to_owned(),
     }
 }
 
-/// What a line of embedded metric format says: its message, the fields that are set, and what is not zero.
+/// What a line of embedded metric format says: its message, the fields that are set, and what is
+/// not zero.
 fn counted(text: &str) -> Option<String> {
     let line: Value = serde_json::from_str(text).ok()?;
     let metrics = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array()?;
@@ -101,7 +108,9 @@ fn advice(error: &StartError) -> String {
             "Another local cloud is using {}. Stop it, or keep the state somewhere else:\n\n    cargo local --state DIRECTORY --port 0",
             directory.display()
         ),
-        StartError::Template(_) | StartError::NoBinary(_) | StartError::Other(_) => error.to_string(),
+        StartError::Template(_) | StartError::NoBinary(_) | StartError::Other(_) => {
+            error.to_string()
+        }
     }
 }
 

@@ -55,11 +55,18 @@ struct Messages {
 
 impl Queues {
     pub(crate) fn new(queues: &[Queue], mappings: &[QueueMapping]) -> Self {
-        let slots = |mapping: &QueueMapping| (mapping.name.clone(), Arc::new(Semaphore::new(mapping.concurrency)));
+        let slots = |mapping: &QueueMapping| {
+            (mapping.name.clone(), Arc::new(Semaphore::new(mapping.concurrency)))
+        };
         Self {
             queues: queues
                 .iter()
-                .map(|queue| (queue.name.clone(), Messages { queue: queue.clone(), messages: Mutex::default() }))
+                .map(|queue| {
+                    (
+                        queue.name.clone(),
+                        Messages { queue: queue.clone(), messages: Mutex::default() },
+                    )
+                })
                 .collect(),
             slots: mappings.iter().map(slots).collect(),
         }
@@ -68,7 +75,8 @@ impl Queues {
     /// Every queue with its messages.
     pub(crate) fn all(&self) -> Vec<(String, Vec<Message>)> {
         let all = self.queues.iter();
-        all.map(|(name, queue)| (name.clone(), lock(&queue.messages).iter().cloned().collect())).collect()
+        all.map(|(name, queue)| (name.clone(), lock(&queue.messages).iter().cloned().collect()))
+            .collect()
     }
 
     pub(crate) fn resume(&self, kept: Vec<(String, Vec<Message>)>) {
@@ -98,7 +106,11 @@ impl Queues {
     /// When a message becomes visible that is not.
     fn next_visible(&self, queue: &str, now_ms: i64) -> Option<i64> {
         let queue = self.queues.get(queue)?;
-        lock(&queue.messages).iter().map(|message| message.visible_ms).filter(|visible| *visible > now_ms).min()
+        lock(&queue.messages)
+            .iter()
+            .map(|message| message.visible_ms)
+            .filter(|visible| *visible > now_ms)
+            .min()
     }
 }
 
@@ -156,7 +168,13 @@ impl Message {
 }
 
 /// Puts a message into a queue, which can be received from `when` on, plus the queue's own delay.
-pub(crate) fn send(world: &Arc<World>, queue: &str, body: String, attributes: Value, when: UtcDateTime) {
+pub(crate) fn send(
+    world: &Arc<World>,
+    queue: &str,
+    body: String,
+    attributes: Value,
+    when: UtcDateTime,
+) {
     let Some(target) = world.queues.queues.get(queue) else {
         world.log.note(&format!("there is no queue {queue}: a message is lost"));
         return;
@@ -185,7 +203,12 @@ fn poll_at(world: &Arc<World>, queue: &str, when: UtcDateTime) {
 }
 
 /// Receives messages: those that were received too often go to the dead-letter queue instead.
-fn receive(world: &Arc<World>, queue: &str, count: usize, visibility: Option<std::time::Duration>) -> Vec<Message> {
+fn receive(
+    world: &Arc<World>,
+    queue: &str,
+    count: usize,
+    visibility: Option<std::time::Duration>,
+) -> Vec<Message> {
     let Some(source) = world.queues.queues.get(queue) else { return Vec::new() };
     let now = world.clock.now();
     let now_ms = milliseconds(now);
@@ -203,7 +226,11 @@ fn receive(world: &Arc<World>, queue: &str, count: usize, visibility: Option<std
             place += 1;
             continue;
         }
-        let redrive = source.queue.redrive.as_ref().filter(|(_, receives_max)| message.receives >= *receives_max);
+        let redrive = source
+            .queue
+            .redrive
+            .as_ref()
+            .filter(|(_, receives_max)| message.receives >= *receives_max);
         if let Some((target, _)) = redrive {
             dead.extend(messages.remove(place).map(|message| (target, message)));
             continue;
@@ -219,7 +246,11 @@ fn receive(world: &Arc<World>, queue: &str, count: usize, visibility: Option<std
     for (target, message) in dead {
         world.log.note(&format!("queue {queue}: a message goes to {target}"));
         if let Some(target) = world.queues.queues.get(target) {
-            put(world, target, &Message { visible_ms: now_ms, receives: 0, first_received_ms: None, ..message });
+            put(
+                world,
+                target,
+                &Message { visible_ms: now_ms, receives: 0, first_received_ms: None, ..message },
+            );
         }
     }
     received
@@ -261,7 +292,8 @@ pub(crate) async fn poll(world: &Arc<World>, queue: &str) {
 
 /// Invokes a function with one batch, and deletes what it dealt with.
 async fn deliver(world: &Arc<World>, mapping: &QueueMapping, messages: Vec<Message>) {
-    let (wanted, unwanted): (Vec<_>, Vec<_>) = messages.into_iter().partition(|message| is_wanted(mapping, message));
+    let (wanted, unwanted): (Vec<_>, Vec<_>) =
+        messages.into_iter().partition(|message| is_wanted(mapping, message));
     for message in &unwanted {
         delete(world, &mapping.queue, &message.receipt);
     }
@@ -271,13 +303,16 @@ async fn deliver(world: &Arc<World>, mapping: &QueueMapping, messages: Vec<Messa
     let records: Vec<Value> = wanted.iter().map(|message| message.record(&mapping.queue)).collect();
     let payload = json!({"Records": records}).to_string();
     let trigger = format!("queue {}", mapping.queue);
-    let outcome = lambda::invoke(world, &mapping.function, Invocation::new(payload, &trigger)).await;
+    let outcome =
+        lambda::invoke(world, &mapping.function, Invocation::new(payload, &trigger)).await;
     let done: Vec<&Message> = match outcome {
         Outcome::Failed(_) | Outcome::Throttled => Vec::new(),
         Outcome::Answer(_) if !mapping.reports_failures => wanted.iter().collect(),
         Outcome::Answer(answer) => match failures(&answer) {
             // A report that cannot be read, or names what is not in the batch, fails all of it.
-            Some(failed) if failed.iter().all(|id| wanted.iter().any(|message| message.id == *id)) => {
+            Some(failed)
+                if failed.iter().all(|id| wanted.iter().any(|message| message.id == *id)) =>
+            {
                 wanted.iter().filter(|message| !failed.contains(&message.id)).collect()
             }
             Some(_) | None => Vec::new(),
@@ -309,7 +344,9 @@ pub(crate) fn failures(answer: &[u8]) -> Option<Vec<String>> {
         Value::Array(items) => items,
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => return None,
     };
-    let identifier = |item: &Value| item["itemIdentifier"].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
+    let identifier = |item: &Value| {
+        item["itemIdentifier"].as_str().filter(|id| !id.is_empty()).map(str::to_owned)
+    };
     items.iter().map(identifier).collect()
 }
 
@@ -322,5 +359,6 @@ fn milliseconds(when: UtcDateTime) -> i64 {
 }
 
 fn time_of(milliseconds: i64) -> UtcDateTime {
-    UtcDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000).unwrap_or(UtcDateTime::MAX)
+    UtcDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000)
+        .unwrap_or(UtcDateTime::MAX)
 }

@@ -46,7 +46,9 @@ fn plan(world: &World, schedule: &Schedule, after: UtcDateTime) {
 
 /// Runs one occurrence and plans the next.
 pub(crate) fn fire(world: &Arc<World>, occurrence: &Occurrence) {
-    let Some(schedule) = world.wiring.schedules.iter().find(|schedule| schedule.name == occurrence.schedule) else {
+    let Some(schedule) =
+        world.wiring.schedules.iter().find(|schedule| schedule.name == occurrence.schedule)
+    else {
         return;
     };
     let Some(at) = clock::parse(&occurrence.at) else { return };
@@ -92,7 +94,9 @@ fn payload(schedule: &Schedule, at: UtcDateTime) -> Value {
 
 fn arn(schedule: &Schedule) -> String {
     match schedule.kind {
-        ScheduleKind::Scheduler => names::arn("scheduler", &format!("schedule/default/{}", schedule.name)),
+        ScheduleKind::Scheduler => {
+            names::arn("scheduler", &format!("schedule/default/{}", schedule.name))
+        }
         ScheduleKind::Rule => names::arn("events", &format!("rule/{}", schedule.name)),
     }
 }

@@ -25,10 +25,13 @@ impl Secrets {
     /// `GetSecretValue`, by ARN or by name.
     pub(crate) fn value(&self, request: &Value) -> Result<Value, Failure> {
         let Some(id) = request["SecretId"].as_str().filter(|id| !id.is_empty()) else {
-            return Err(Failures::SECRETS.named("InvalidParameterException", "SecretId is missing."));
+            return Err(
+                Failures::SECRETS.named("InvalidParameterException", "SecretId is missing.")
+            );
         };
         let kept = lock(&self.kept);
-        let Some((arn, text)) = kept.iter().find(|(arn, _)| arn.as_str() == id || name(arn) == id) else {
+        let Some((arn, text)) = kept.iter().find(|(arn, _)| arn.as_str() == id || name(arn) == id)
+        else {
             let message = "Secrets Manager can't find the specified secret.";
             return Err(Failures::SECRETS.named("ResourceNotFoundException", message));
         };

@@ -1,4 +1,5 @@
-//! What a new local cloud has in it, so that there is something to try: a price list, and a project of one account.
+//! What a new local cloud has in it, so that there is something to try: a price list, and a project
+//! of one account.
 //!
 //! It is made through the API, as an operator and a customer would. What is there already stays.
 
@@ -11,7 +12,8 @@ use crate::control::TokenRequest;
 /// The account that is seeded.
 pub const ACCOUNT: &str = "acme";
 
-/// The prices of a new local cloud: SKU, kind and USD per hour; a volume costs as much while its machine is off.
+/// The prices of a new local cloud: SKU, kind and USD per hour; a volume costs as much while its
+/// machine is off.
 pub const PRICES: [(&str, &str, &str); 5] = [
     ("vm-small", "instance", "0.04"),
     ("vm-large", "instance", "0.25"),
@@ -47,7 +49,9 @@ pub async fn plant(cloud: &Cloud) -> Result<Seed, String> {
     let listed = customer.get("/v1/projects?limit=1").await?.success()?;
     let project = match listed["items"].get(0) {
         Some(project) => project.clone(),
-        None => customer.write("POST", "/v1/projects", &json!({"name": "first"})).await?.success()?,
+        None => {
+            customer.write("POST", "/v1/projects", &json!({"name": "first"})).await?.success()?
+        }
     };
     Ok(Seed { project: project["id"].as_str().unwrap_or_default().to_owned() })
 }

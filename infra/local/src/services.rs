@@ -1,9 +1,9 @@
 //! The services that functions call, each at a path that names the process that calls.
 //!
 //! `/<process>/runtime/…` is its Runtime API; `/<process>/dynamodb`, `/events`, `/sqs`, `/lambda`,
-//! `/secretsmanager` and `/stripe` are services. So every call is recorded with the function and the invocation it was
-//! made in, and a fault can kill exactly that process before or after exactly that call. The process
-//! `-` is whoever is no function: a developer's AWS CLI, or a test.
+//! `/secretsmanager` and `/stripe` are services. So every call is recorded with the function and
+//! the invocation it was made in, and a fault can kill exactly that process before or after exactly
+//! that call. The process `-` is whoever is no function: a developer's AWS CLI, or a test.
 
 use std::sync::Arc;
 
@@ -46,14 +46,20 @@ async fn handle(State(world): State<Arc<World>>, request: Request) -> Response {
     let rest = format!("/{}", parts.next().unwrap_or_default());
     let instance = world.lambda.instance(caller);
     if instance.is_none() && caller != NOBODY {
-        return http::json(StatusCode::NOT_FOUND, &json!({"message": format!("there is no process {caller}")}));
+        return http::json(
+            StatusCode::NOT_FOUND,
+            &json!({"message": format!("there is no process {caller}")}),
+        );
     }
     if let (Some(instance), "runtime") = (&instance, service) {
         return runtime_api::handle(instance, &rest, request).await;
     }
     let (parts, body) = request.into_parts();
     let Some(body) = http::read_body(body, BODY_MAX_BYTES).await else {
-        return http::json(StatusCode::PAYLOAD_TOO_LARGE, &json!({"message": "the body is too large"}));
+        return http::json(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            &json!({"message": "the body is too large"}),
+        );
     };
     let request = ServiceRequest { service: service.to_owned(), rest, parts, body };
     // A service finishes what it was asked for, whether or not whoever asked is still there.
@@ -150,7 +156,9 @@ struct ServiceRequest {
 impl ServiceRequest {
     fn operation(&self) -> String {
         match self.service.as_str() {
-            "dynamodb" | "events" | "sqs" | "secretsmanager" => aws_json::operation(&self.parts.headers),
+            "dynamodb" | "events" | "sqs" | "secretsmanager" => {
+                aws_json::operation(&self.parts.headers)
+            }
             _ => format!("{} {}", self.parts.method, self.rest),
         }
     }
@@ -169,9 +177,18 @@ impl ServiceRequest {
             let (_, action) = item.as_object()?.iter().next()?;
             action["TableName"].as_str()
         });
-        let of_batch = body["RequestItems"].as_object().into_iter().flat_map(serde_json::Map::keys).map(String::as_str);
-        let mut tables: Vec<String> =
-            body["TableName"].as_str().into_iter().chain(of_items).chain(of_batch).map(str::to_owned).collect();
+        let of_batch = body["RequestItems"]
+            .as_object()
+            .into_iter()
+            .flat_map(serde_json::Map::keys)
+            .map(String::as_str);
+        let mut tables: Vec<String> = body["TableName"]
+            .as_str()
+            .into_iter()
+            .chain(of_items)
+            .chain(of_batch)
+            .map(str::to_owned)
+            .collect();
         tables.sort_unstable();
         tables.dedup();
         tables
@@ -180,34 +197,52 @@ impl ServiceRequest {
     /// What IAM would ask for.
     fn permissions(&self) -> Vec<Permission> {
         let (body, operation) = (self.json(), self.operation());
-        let permission =
-            |action: &str, resource: String| Permission { action: format!("{}:{action}", self.service), resource };
+        let permission = |action: &str, resource: String| Permission {
+            action: format!("{}:{action}", self.service),
+            resource,
+        };
         let mut permissions: Vec<Permission> = match self.service.as_str() {
             "dynamodb" => {
-                let of_items = body["TransactItems"].as_array().into_iter().flatten().filter_map(|item| {
-                    let (kind, write) = item.as_object()?.iter().next()?;
-                    // `Put` needs PutItem, `ConditionCheck` ConditionCheckItem, and so on.
-                    Some(permission(&format!("{kind}Item"), names::table_arn(write["TableName"].as_str()?)))
-                });
-                let of_batch = body["RequestItems"].as_object().into_iter().flat_map(serde_json::Map::keys);
-                let of_batch = of_batch.map(|table| permission(&operation, names::table_arn(table)));
+                let of_items =
+                    body["TransactItems"].as_array().into_iter().flatten().filter_map(|item| {
+                        let (kind, write) = item.as_object()?.iter().next()?;
+                        // `Put` needs PutItem, `ConditionCheck` ConditionCheckItem, and so on.
+                        Some(permission(
+                            &format!("{kind}Item"),
+                            names::table_arn(write["TableName"].as_str()?),
+                        ))
+                    });
+                let of_batch =
+                    body["RequestItems"].as_object().into_iter().flat_map(serde_json::Map::keys);
+                let of_batch =
+                    of_batch.map(|table| permission(&operation, names::table_arn(table)));
                 let of_table = body["TableName"].as_str().map(|table| {
-                    let index = body["IndexName"].as_str().map(|index| format!("/index/{index}")).unwrap_or_default();
+                    let index = body["IndexName"]
+                        .as_str()
+                        .map(|index| format!("/index/{index}"))
+                        .unwrap_or_default();
                     permission(&operation, names::table_arn(table) + &index)
                 });
                 of_items.chain(of_batch).chain(of_table).collect()
             }
             "events" => {
                 let buses = body["Entries"].as_array().into_iter().flatten();
-                let bus = |entry: &Value| entry["EventBusName"].as_str().unwrap_or("default").to_owned();
+                let bus =
+                    |entry: &Value| entry["EventBusName"].as_str().unwrap_or("default").to_owned();
                 buses.map(|entry| permission(&operation, Target::Bus(bus(entry)).arn())).collect()
             }
             "sqs" => {
-                let queue = body["QueueUrl"].as_str().and_then(|url| url.rsplit('/').next()).unwrap_or_default();
+                let queue = body["QueueUrl"]
+                    .as_str()
+                    .and_then(|url| url.rsplit('/').next())
+                    .unwrap_or_default();
                 vec![permission(&operation, Target::Queue(queue.to_owned()).arn())]
             }
             "secretsmanager" => {
-                vec![permission(&operation, body["SecretId"].as_str().unwrap_or_default().to_owned())]
+                vec![permission(
+                    &operation,
+                    body["SecretId"].as_str().unwrap_or_default().to_owned(),
+                )]
             }
             _ => Vec::new(),
         };
@@ -232,7 +267,8 @@ impl ServiceRequest {
             "lambda" => self.invoke(world).await,
             "stripe" if world.stripe.is_some() => self.stripe(world).await,
             _ => {
-                let service = self.parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+                let service =
+                    self.parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
                 let message = format!(
                     "the local cloud does not imitate the service of {} {} ({})",
                     self.parts.method,
@@ -240,14 +276,23 @@ impl ServiceRequest {
                     service.unwrap_or("no x-amz-target")
                 );
                 world.log.note(&message);
-                http::json(StatusCode::NOT_IMPLEMENTED, &json!({"__type": "NotImplemented", "message": message}))
+                http::json(
+                    StatusCode::NOT_IMPLEMENTED,
+                    &json!({"__type": "NotImplemented", "message": message}),
+                )
             }
         }
     }
 
     async fn dynamodb(self, world: &Arc<World>, operation: &str) -> Response {
-        let answered = world.client.send(self.parts.method, &world.dynamodb.url, &self.parts.headers, self.body).await;
-        let writes = !matches!(operation, "GetItem" | "Query" | "Scan" | "BatchGetItem" | "TransactGetItems");
+        let answered = world
+            .client
+            .send(self.parts.method, &world.dynamodb.url, &self.parts.headers, self.body)
+            .await;
+        let writes = !matches!(
+            operation,
+            "GetItem" | "Query" | "Scan" | "BatchGetItem" | "TransactGetItems"
+        );
         if writes {
             crate::streams::wake(world);
         }
@@ -267,23 +312,32 @@ impl ServiceRequest {
 
     /// `Invoke`, for whoever wants to call a function directly.
     async fn invoke(self, world: &Arc<World>) -> Response {
-        let name = self.rest.strip_prefix("/2015-03-31/functions/").and_then(|rest| rest.strip_suffix("/invocations"));
-        let function = name.and_then(|name| world.function(name.rsplit(':').next().unwrap_or(name)));
+        let name = self
+            .rest
+            .strip_prefix("/2015-03-31/functions/")
+            .and_then(|rest| rest.strip_suffix("/invocations"));
+        let function =
+            name.and_then(|name| world.function(name.rsplit(':').next().unwrap_or(name)));
         let (&Method::POST, Some(function)) = (&self.parts.method, function) else {
-            let error = json!({"Type": "User", "Message": format!("Function not found: {}", self.rest)});
+            let error =
+                json!({"Type": "User", "Message": format!("Function not found: {}", self.rest)});
             return http::json(StatusCode::NOT_FOUND, &error);
         };
-        let is_event = self.parts.headers.get("x-amz-invocation-type").is_some_and(|kind| kind == "Event");
+        let is_event =
+            self.parts.headers.get("x-amz-invocation-type").is_some_and(|kind| kind == "Event");
         let trigger = "invoked directly";
         if is_event {
             let payload = String::from_utf8_lossy(&self.body).into_owned();
             let now = world.clock.now();
-            let invocation = AsynchronousInvocation::new(&function.name, payload, trigger, None, now);
+            let invocation =
+                AsynchronousInvocation::new(&function.name, payload, trigger, None, now);
             world::start(world, Job::Invoke(invocation));
             return http::json(StatusCode::ACCEPTED, &Value::Null);
         }
         let payload = if self.body.is_empty() { Bytes::from_static(b"{}") } else { self.body };
-        match lambda::invoke(world, &function.name, Invocation::new(payload, trigger).or_throttle()).await {
+        match lambda::invoke(world, &function.name, Invocation::new(payload, trigger).or_throttle())
+            .await
+        {
             Outcome::Answer(answer) => http::answer(StatusCode::OK, "application/json", answer),
             Outcome::Failed(error) => {
                 let mut response = http::json(StatusCode::OK, &error);

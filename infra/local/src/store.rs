@@ -53,7 +53,11 @@ impl Store {
         std::fs::create_dir_all(directory)?;
         let lock = File::create(directory.join("lock"))?;
         lock.try_lock().map_err(io::Error::from)?;
-        Ok(Self { directory: Some(directory.to_owned()), written: Mutex::default(), _lock: Some(lock) })
+        Ok(Self {
+            directory: Some(directory.to_owned()),
+            written: Mutex::default(),
+            _lock: Some(lock),
+        })
     }
 
     /// What was kept, or nothing.
@@ -62,7 +66,9 @@ impl Store {
     ///
     /// If the file cannot be read, or is not what this version writes.
     pub(crate) fn read(&self) -> io::Result<Kept> {
-        let Some(file) = self.file().filter(|file| file.exists()) else { return Ok(Kept::default()) };
+        let Some(file) = self.file().filter(|file| file.exists()) else {
+            return Ok(Kept::default());
+        };
         serde_json::from_slice(&std::fs::read(file)?).map_err(io::Error::other)
     }
 

@@ -54,12 +54,19 @@ struct Retry {
 
 impl Streams {
     pub(crate) fn new(mappings: &[StreamMapping]) -> Self {
-        Self { readers: mappings.iter().map(|mapping| (mapping.name.clone(), Reader::default())).collect() }
+        Self {
+            readers: mappings
+                .iter()
+                .map(|mapping| (mapping.name.clone(), Reader::default()))
+                .collect(),
+        }
     }
 
     /// How far every mapping got.
     pub(crate) fn positions(&self) -> Vec<(String, String)> {
-        let known = |(name, reader): (&String, &Reader)| Some((name.clone(), lock(&reader.position).clone()?));
+        let known = |(name, reader): (&String, &Reader)| {
+            Some((name.clone(), lock(&reader.position).clone()?))
+        };
         self.readers.iter().filter_map(known).collect()
     }
 
@@ -73,7 +80,9 @@ impl Streams {
 
     /// Mappings that begin with what comes next begin here, unless they got further before.
     pub(crate) fn skip_to_latest(&self, world: &World) {
-        for mapping in world.wiring.stream_mappings.iter().filter(|mapping| mapping.start == Start::Latest) {
+        for mapping in
+            world.wiring.stream_mappings.iter().filter(|mapping| mapping.start == Start::Latest)
+        {
             let Some(reader) = self.readers.get(&mapping.name) else { continue };
             while lock(&reader.position).is_none() {
                 let records = world.dynamodb.records(&mapping.table, None).unwrap_or_default();
@@ -96,7 +105,10 @@ pub(crate) fn wake(world: &Arc<World>) {
 /// Gives a function what its mapping has not dealt with.
 pub(crate) async fn poll(world: &Arc<World>, name: &str) {
     let Some(reader) = world.streams.readers.get(name) else { return };
-    let Some(mapping) = world.wiring.stream_mappings.iter().find(|mapping| mapping.name == name) else { return };
+    let Some(mapping) = world.wiring.stream_mappings.iter().find(|mapping| mapping.name == name)
+    else {
+        return;
+    };
     let mut retry = reader.reading.lock().await;
     reader.wanted.store(false, Ordering::Release);
     loop {
@@ -112,7 +124,11 @@ pub(crate) async fn poll(world: &Arc<World>, name: &str) {
             }
         };
         let Some((batch, last)) = next_batch(world, mapping, records, &retry) else { return };
-        let done = if batch.is_empty() { Done::All } else { deliver(world, mapping, &batch, &mut retry).await };
+        let done = if batch.is_empty() {
+            Done::All
+        } else {
+            deliver(world, mapping, &batch, &mut retry).await
+        };
         match done {
             Done::All => {
                 *lock(&reader.position) = Some(last);
@@ -152,8 +168,10 @@ fn next_batch(
     for mut record in records {
         record["eventSourceARN"] = json!(arn);
         record["awsRegion"] = json!(names::REGION);
-        record["dynamodb"]["ApproximateCreationDateTime"] = json!(world.clock.now().unix_timestamp());
-        let is_wanted = mapping.filters.is_empty() || mapping.filters.iter().any(|filter| filter.matches(&record));
+        record["dynamodb"]["ApproximateCreationDateTime"] =
+            json!(world.clock.now().unix_timestamp());
+        let is_wanted = mapping.filters.is_empty()
+            || mapping.filters.iter().any(|filter| filter.matches(&record));
         if is_wanted && batch.len() == size {
             break;
         }
@@ -165,7 +183,12 @@ fn next_batch(
     Some((batch, last?))
 }
 
-async fn deliver(world: &Arc<World>, mapping: &StreamMapping, batch: &[Value], retry: &mut Retry) -> Done {
+async fn deliver(
+    world: &Arc<World>,
+    mapping: &StreamMapping,
+    batch: &[Value],
+    retry: &mut Retry,
+) -> Done {
     let fault = world.faults.delivery("stream", &mapping.name);
     if fault.delay() > Duration::ZERO && !retry.delayed {
         let after = world.clock.now() + fault.delay();
@@ -197,18 +220,28 @@ fn reported(answer: &[u8], batch: &[Value]) -> Done {
     if failed.is_empty() {
         return Done::All;
     }
-    let first = batch.iter().position(|record| failed.iter().any(|number| number == sequence_number(record)));
+    let first = batch
+        .iter()
+        .position(|record| failed.iter().any(|number| number == sequence_number(record)));
     let before = first.and_then(|first| first.checked_sub(1)).and_then(|before| batch.get(before));
     Done::Until(before.map(|record| sequence_number(record).to_owned()))
 }
 
 /// Decides when a batch is tried again, or gives it up.
-fn try_again(world: &Arc<World>, mapping: &StreamMapping, reader: &Reader, retry: &mut Retry, batch: &[Value]) {
+fn try_again(
+    world: &Arc<World>,
+    mapping: &StreamMapping,
+    reader: &Reader,
+    retry: &mut Retry,
+    batch: &[Value],
+) {
     // What came before was dealt with: this is another batch now.
     let position = lock(&reader.position).clone();
     let left: Vec<&Value> = batch
         .iter()
-        .filter(|record| position.as_deref().is_none_or(|position| sequence_number(record) > position))
+        .filter(|record| {
+            position.as_deref().is_none_or(|position| sequence_number(record) > position)
+        })
         .collect();
     if left.len() < batch.len() {
         retry.tries = 0;
@@ -235,12 +268,17 @@ fn try_again(world: &Arc<World>, mapping: &StreamMapping, reader: &Reader, retry
 
 /// Tells the destination which records were given up: their numbers, not the records themselves.
 fn give_up(world: &Arc<World>, mapping: &StreamMapping, records: &[&Value], tries: u32) {
-    world.log.note(&format!("stream {}: {} records are given up after {tries} tries", mapping.table, records.len()));
+    world.log.note(&format!(
+        "stream {}: {} records are given up after {tries} tries",
+        mapping.table,
+        records.len()
+    ));
     let Some(destination) = &mapping.on_failure else { return };
     let (Some(first), Some(last)) = (records.first(), records.last()) else { return };
     let now = world.clock.now();
     let arrival = |record: &Value| {
-        let seconds = record["dynamodb"]["ApproximateCreationDateTime"].as_i64().unwrap_or_default();
+        let seconds =
+            record["dynamodb"]["ApproximateCreationDateTime"].as_i64().unwrap_or_default();
         clock::format(UtcDateTime::from_unix_timestamp(seconds).unwrap_or(now))
     };
     let payload = json!({
@@ -263,7 +301,14 @@ fn give_up(world: &Arc<World>, mapping: &StreamMapping, records: &[&Value], trie
             "streamArn": names::stream_arn(&mapping.table),
         },
     });
-    world::send(world, now, destination, payload.to_string(), &format!("stream {}", mapping.table), None);
+    world::send(
+        world,
+        now,
+        destination,
+        payload.to_string(),
+        &format!("stream {}", mapping.table),
+        None,
+    );
 }
 
 /// All of one length, so that their order is that of the texts.

@@ -1,10 +1,11 @@
 //! The Stripe stand-in: Stripe's HTTP, payment page, portal and webhooks on one machine.
 //!
-//! It speaks what is written in [`ENDPOINTS`] and answers everything else with Stripe's own error, never with an
-//! invented success. All time comes from the clock it is given, all ids from a seed, so that a run can be repeated.
+//! It speaks what is written in [`ENDPOINTS`] and answers everything else with Stripe's own error,
+//! never with an invented success. All time comes from the clock it is given, all ids from a seed,
+//! so that a run can be repeated.
 //!
-//! Webhooks are not sent from here: who runs the stand-in asks [`StripeStandIn::due_deliveries`], sends them and tells
-//! the result by [`StripeStandIn::delivered`].
+//! Webhooks are not sent from here: who runs the stand-in asks [`StripeStandIn::due_deliveries`],
+//! sends them and tells the result by [`StripeStandIn::delivered`].
 //!
 //! - `endpoints`: the list of what is imitated; `form`: Stripe's form encoding, checked against it
 //! - `requests`: one call: key, idempotency, faults, expansion, lists
@@ -41,7 +42,8 @@ use tokio::sync::watch;
 use account::{Account, Settings};
 pub use cards::{Behaviour, TEST_CARDS, TestCard};
 pub use control::{
-    CardRule, DebitEnd, DeliveryPlan, DisputeEnd, DisputeKind, Fault, FaultKind, NewDispute, NotPossible, Order,
+    CardRule, DebitEnd, DeliveryPlan, DisputeEnd, DisputeKind, Fault, FaultKind, NewDispute,
+    NotPossible, Order,
 };
 pub use deliveries::Delivery;
 pub use endpoints::{Answer, ENDPOINTS, Endpoint, Kind, Parameter};
@@ -92,7 +94,10 @@ pub struct StripeStandIn {
 
 impl fmt::Debug for StripeStandIn {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("StripeStandIn").field("config", &self.config).finish_non_exhaustive()
+        formatter
+            .debug_struct("StripeStandIn")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,7 +120,11 @@ impl StripeStandIn {
         Ok(Self::with_account(account, config, clock))
     }
 
-    fn with_account(mut account: Account, config: Config, clock: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+    fn with_account(
+        mut account: Account,
+        config: Config,
+        clock: impl Fn() -> i64 + Send + Sync + 'static,
+    ) -> Self {
         if account.is_empty() {
             account.seed = config.seed;
         }
@@ -146,19 +155,21 @@ impl StripeStandIn {
         self.with(|account| serde_json::to_value(&*account))
     }
 
-    /// What is to be sent now. Each is handed out once, until [`Self::delivered`] tells what became of it.
+    /// What is to be sent now. Each is handed out once, until [`Self::delivered`] tells what became
+    /// of it.
     #[must_use]
     pub fn due_deliveries(&self, now: i64) -> Vec<Delivery> {
         self.at(now, Account::due)
     }
 
-    /// What became of a delivery: the status that was answered, or `None` if no answer came. What failed is due
-    /// again after five minutes, then ever later, for three days.
+    /// What became of a delivery: the status that was answered, or `None` if no answer came. What
+    /// failed is due again after five minutes, then ever later, for three days.
     pub fn delivered(&self, id: u64, status: Option<u16>) {
         self.with(|account| account.delivered(id, status));
     }
 
-    /// When something happens next on its own: a delivery, an expiry, a bank's answer. Unix seconds.
+    /// When something happens next on its own: a delivery, an expiry, a bank's answer. Unix
+    /// seconds.
     #[must_use]
     pub fn next_due(&self) -> Option<i64> {
         self.with(|account| {
@@ -167,7 +178,8 @@ impl StripeStandIn {
         })
     }
 
-    /// Lets happen what the clock brought until `now`, without a call: sessions expire, banks answer.
+    /// Lets happen what the clock brought until `now`, without a call: sessions expire, banks
+    /// answer.
     pub fn settle(&self, now: i64) {
         self.at(now, |_| ());
     }

@@ -41,8 +41,9 @@ impl Template {
     ///
     /// If the file cannot be read or is no template.
     pub fn read(path: &Path) -> Result<Self, TemplateError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| TemplateError(format!("cannot read the template {}: {error}", path.display())))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            TemplateError(format!("cannot read the template {}: {error}", path.display()))
+        })?;
         Self::parse(&text)
     }
 
@@ -52,10 +53,13 @@ impl Template {
     ///
     /// If the text is not YAML, or YAML that CloudFormation does not read.
     pub fn parse(yaml: &str) -> Result<Self, TemplateError> {
-        let documents =
-            Yaml::load_from_str(yaml).map_err(|error| TemplateError(format!("the template is not YAML: {error}")))?;
+        let documents = Yaml::load_from_str(yaml)
+            .map_err(|error| TemplateError(format!("the template is not YAML: {error}")))?;
         let [document] = documents.as_slice() else {
-            return Err(TemplateError(format!("the template has {} YAML documents, not one", documents.len())));
+            return Err(TemplateError(format!(
+                "the template has {} YAML documents, not one",
+                documents.len()
+            )));
         };
         let document = to_json(document)?;
         if !document["Resources"].is_object() {
@@ -76,8 +80,15 @@ impl Template {
     /// A parameter that `parameters` does not name has its default. Names of the pseudo parameters
     /// (`AWS::Region`) and of nothing known stay as they are.
     #[must_use]
-    pub fn resources(&self, resource_type: &str, parameters: &BTreeMap<&str, &str>) -> Vec<(String, Value)> {
-        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    pub fn resources(
+        &self,
+        resource_type: &str,
+        parameters: &BTreeMap<&str, &str>,
+    ) -> Vec<(String, Value)> {
+        let parameters = parameters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         Resolver::new(self, parameters).resources(resource_type)
     }
 }
@@ -91,7 +102,10 @@ fn to_json(yaml: &Yaml<'_>) -> Result<Value, TemplateError> {
         Yaml::Value(Scalar::String(value)) => Value::from(value.as_ref()),
         Yaml::Sequence(items) => Value::Array(items.iter().map(to_json).collect::<Result<_, _>>()?),
         Yaml::Mapping(entries) => Value::Object(
-            entries.iter().map(|(key, value)| Ok((key_of(key)?, to_json(value)?))).collect::<Result<_, _>>()?,
+            entries
+                .iter()
+                .map(|(key, value)| Ok((key_of(key)?, to_json(value)?)))
+                .collect::<Result<_, _>>()?,
         ),
         Yaml::Tagged(tag, argument) => long_form(tag, to_json(argument)?)?,
         Yaml::Representation(..) | Yaml::Alias(_) | Yaml::BadValue => {
@@ -117,9 +131,9 @@ fn long_form(tag: &Tag, argument: Value) -> Result<Value, TemplateError> {
     let (function, argument) = match (tag.suffix.as_str(), argument) {
         (name @ ("Ref" | "Condition"), argument) => (name.to_owned(), argument),
         ("GetAtt", Value::String(path)) => {
-            let (resource, attribute) = path
-                .split_once('.')
-                .ok_or_else(|| TemplateError(format!("!GetAtt {path} is not of the form Resource.Attribute")))?;
+            let (resource, attribute) = path.split_once('.').ok_or_else(|| {
+                TemplateError(format!("!GetAtt {path} is not of the form Resource.Attribute"))
+            })?;
             ("Fn::GetAtt".to_owned(), Value::from(vec![resource, attribute]))
         }
         (name, argument) => (format!("Fn::{name}"), argument),
@@ -165,7 +179,8 @@ Resources:
     fn parameters_are_replaced_by_what_is_given_or_their_default() {
         let template = Template::parse(TEMPLATE).unwrap();
         let resolved = |parameters: &BTreeMap<&str, &str>| {
-            let [(logical_id, properties)] = template.resources("Example", parameters).try_into().unwrap();
+            let [(logical_id, properties)] =
+                template.resources("Example", parameters).try_into().unwrap();
             assert_eq!(logical_id, "Things");
             properties
         };
@@ -183,7 +198,8 @@ Resources:
         let tables = Template::of_this_repository()
             .unwrap()
             .resources("AWS::DynamoDB::Table", &BTreeMap::from([("Stage", "here")]));
-        let mut names: Vec<_> = tables.iter().map(|(_, table)| table["TableName"].as_str().unwrap()).collect();
+        let mut names: Vec<_> =
+            tables.iter().map(|(_, table)| table["TableName"].as_str().unwrap()).collect();
         names.sort_unstable();
         assert_eq!(names, ["tollgate-here-accounts", "tollgate-here-ledger"]);
     }

@@ -66,20 +66,23 @@ impl Keys {
         let file = directory.map(|directory| directory.join("issuer.pk8"));
         if let Some(file) = file.as_ref().filter(|file| file.exists()) {
             let document = std::fs::read(file).map_err(|error| error.to_string())?;
-            let pair = KeyPair::from_pkcs8(&document).map_err(|error| format!("{}: {error}", file.display()))?;
+            let pair = KeyPair::from_pkcs8(&document)
+                .map_err(|error| format!("{}: {error}", file.display()))?;
             return Ok(Self::of(pair));
         }
-        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| "no RSA key can be made".to_owned())?;
+        let pair =
+            KeyPair::generate(KeySize::Rsa2048).map_err(|_| "no RSA key can be made".to_owned())?;
         if let Some(file) = file {
-            let document =
-                AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(|_| "the RSA key cannot be written".to_owned())?;
+            let document = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair)
+                .map_err(|_| "the RSA key cannot be written".to_owned())?;
             crate::store::replace(&file, document.as_ref()).map_err(|error| error.to_string())?;
         }
         Ok(Self::of(pair))
     }
 
     fn of(pair: KeyPair) -> Self {
-        let id = BASE64.encode(Sha256::digest(pair.public_key().as_ref())).chars().take(16).collect();
+        let id =
+            BASE64.encode(Sha256::digest(pair.public_key().as_ref())).chars().take(16).collect();
         Self { pair, id }
     }
 
@@ -117,10 +120,16 @@ impl Keys {
             all[name] = value.clone();
         }
         let header = json!({"alg": "RS256", "typ": "JWT", "kid": self.id});
-        let signed = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(all.to_string()));
+        let signed =
+            format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(all.to_string()));
         let mut signature = vec![0; self.pair.public_modulus_len()];
         self.pair
-            .sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
+            .sign(
+                &signature::RSA_PKCS1_SHA256,
+                &SystemRandom::new(),
+                signed.as_bytes(),
+                &mut signature,
+            )
             .map_err(|_| "the token cannot be signed".to_owned())?;
         Ok(format!("{signed}.{}", BASE64.encode(signature)))
     }
@@ -131,9 +140,16 @@ impl Keys {
     /// # Errors
     ///
     /// The first check that fails.
-    pub(crate) fn check(&self, authorizer: &JwtAuthorizer, now: UtcDateTime, token: &str) -> Result<Value, Rejection> {
+    pub(crate) fn check(
+        &self,
+        authorizer: &JwtAuthorizer,
+        now: UtcDateTime,
+        token: &str,
+    ) -> Result<Value, Rejection> {
         let parts: Vec<&str> = token.split('.').collect();
-        let [header, payload, signature] = parts.as_slice() else { return Err(Rejection::NotAToken) };
+        let [header, payload, signature] = parts.as_slice() else {
+            return Err(Rejection::NotAToken);
+        };
         let head = decode(header).ok_or(Rejection::NotAToken)?;
         let claims = decode(payload).filter(Value::is_object).ok_or(Rejection::NotAToken)?;
         let signature = BASE64.decode(signature).map_err(|_| Rejection::NotAToken)?;
@@ -144,8 +160,12 @@ impl Keys {
         if head["alg"] != "RS256" {
             return Err(Rejection::Signature);
         }
-        let key = UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, self.pair.public_key().as_ref());
-        key.verify(format!("{header}.{payload}").as_bytes(), &signature).map_err(|_| Rejection::Signature)?;
+        let key = UnparsedPublicKey::new(
+            &signature::RSA_PKCS1_2048_8192_SHA256,
+            self.pair.public_key().as_ref(),
+        );
+        key.verify(format!("{header}.{payload}").as_bytes(), &signature)
+            .map_err(|_| Rejection::Signature)?;
         if claims["iss"] != authorizer.issuer {
             return Err(Rejection::Issuer);
         }
@@ -175,7 +195,9 @@ pub(crate) fn scopes(claims: &Value) -> Vec<String> {
 fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
-        Value::Array(items) => items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect(),
+        Value::Array(items) => {
+            items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Vec::new(),
     }
 }

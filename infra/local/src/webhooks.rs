@@ -33,14 +33,16 @@ pub(crate) fn secret_text(key: &str, webhook_secrets: &[&str]) -> String {
     serde_json::json!({ "secret_key": key, "webhook_secrets": webhook_secrets }).to_string()
 }
 
-/// Where webhooks go. Only the path counts: they are brought to this cloud's API, whatever its port.
+/// Where webhooks go. Only the path counts: they are brought to this cloud's API, whatever its
+/// port.
 pub(crate) const ENDPOINT: &str = "http://127.0.0.1/v1/stripe/webhook";
 
-/// The events for which `cargo stripe-setup` makes the endpoint: what a deployment does not get, is not brought here either.
+/// The events for which `cargo stripe-setup` makes the endpoint: what a deployment does not get, is
+/// not brought here either.
 ///
-/// The functions' own list is `tollgate::stripe::event::EVENTS`. It is written down again because this crate is built before
-/// anything else can be tried, and that one brings Stripe's client; where they differ `GET /v1/admin/health` says so, and
-/// with it a test of the world.
+/// The functions' own list is `tollgate::stripe::event::EVENTS`. It is written down again because
+/// this crate is built before anything else can be tried, and that one brings Stripe's client;
+/// where they differ `GET /v1/admin/health` says so, and with it a test of the world.
 pub(crate) const EVENTS: [&str; 21] = [
     "charge.dispute.closed",
     "charge.dispute.created",
@@ -115,7 +117,8 @@ pub(crate) async fn deliver(world: &Arc<World>) {
         }
         deliveries.join_all().await;
     }
-    let next = stripe.stand_in.next_due().and_then(|next| UtcDateTime::from_unix_timestamp(next).ok());
+    let next =
+        stripe.stand_in.next_due().and_then(|next| UtcDateTime::from_unix_timestamp(next).ok());
     if let Some(next) = next.filter(|next| *next > world.clock.now()) {
         world.agenda.add_once(next, Job::DeliverWebhooks);
     }

@@ -294,7 +294,8 @@ impl Wiring {
     pub fn read(resolver: &Resolver<'_>) -> Result<Self, TemplateError> {
         resolver.check_parameters()?;
         for (logical_id, kind) in resolver.types() {
-            let known = UNDERSTOOD.contains(&kind) || WITHOUT_MEANING.iter().any(|prefix| kind.starts_with(prefix));
+            let known = UNDERSTOOD.contains(&kind)
+                || WITHOUT_MEANING.iter().any(|prefix| kind.starts_with(prefix));
             if !known {
                 return Err(TemplateError(format!("{logical_id}: the local cloud has no {kind}")));
             }
@@ -332,34 +333,54 @@ impl Wiring {
             let dead_letters = asynchronous.dead_letters.clone().map(Target::Queue);
             [asynchronous.on_failure.clone(), asynchronous.on_success.clone(), dead_letters]
         });
-        let rules = self
-            .rules
-            .iter()
-            .flat_map(|rule| &rule.targets)
-            .flat_map(|target| [Some(target.target.clone()), target.dead_letters.clone().map(Target::Queue)]);
+        let rules = self.rules.iter().flat_map(|rule| &rule.targets).flat_map(|target| {
+            [Some(target.target.clone()), target.dead_letters.clone().map(Target::Queue)]
+        });
         let schedules = self.schedules.iter().map(|schedule| Some(schedule.target.clone()));
-        let queues = self.queues.iter().map(|queue| queue.redrive.clone().map(|(name, _)| Target::Queue(name)));
-        let mappings = self.queue_mappings.iter().map(|mapping| Some(Target::Queue(mapping.queue.clone())));
+        let queues = self
+            .queues
+            .iter()
+            .map(|queue| queue.redrive.clone().map(|(name, _)| Target::Queue(name)));
+        let mappings =
+            self.queue_mappings.iter().map(|mapping| Some(Target::Queue(mapping.queue.clone())));
         let streams = self.stream_mappings.iter().map(|mapping| mapping.on_failure.clone());
-        for target in functions.chain(rules).chain(schedules).chain(queues).chain(mappings).chain(streams).flatten() {
+        for target in functions
+            .chain(rules)
+            .chain(schedules)
+            .chain(queues)
+            .chain(mappings)
+            .chain(streams)
+            .flatten()
+        {
             let known = match &target {
-                Target::Function(name) => self.functions.iter().any(|function| function.name == *name),
+                Target::Function(name) => {
+                    self.functions.iter().any(|function| function.name == *name)
+                }
                 Target::Queue(name) => self.queues.iter().any(|queue| queue.name == *name),
                 Target::Bus(name) => self.buses.contains(name),
             };
             if !known {
-                return Err(TemplateError(format!("the template has no {target:?}, which something in it names")));
+                return Err(TemplateError(format!(
+                    "the template has no {target:?}, which something in it names"
+                )));
             }
         }
         for mapping in &self.stream_mappings {
-            let has_stream =
-                |table: &Table| table.name == mapping.table && !table.request["StreamSpecification"].is_null();
+            let has_stream = |table: &Table| {
+                table.name == mapping.table && !table.request["StreamSpecification"].is_null()
+            };
             if !self.tables.iter().any(has_stream) {
-                return Err(TemplateError(format!("{}: table {} has no stream", mapping.name, mapping.table)));
+                return Err(TemplateError(format!(
+                    "{}: table {} has no stream",
+                    mapping.name, mapping.table
+                )));
             }
         }
         if let Some(rule) = self.rules.iter().find(|rule| !self.buses.contains(&rule.bus)) {
-            return Err(TemplateError(format!("rule {} is on the bus {}, which there is not", rule.name, rule.bus)));
+            return Err(TemplateError(format!(
+                "rule {} is on the bus {}, which there is not",
+                rule.name, rule.bus
+            )));
         }
         Ok(())
     }
@@ -440,9 +461,12 @@ fn table(name: String, properties: &Properties<'_>) -> Result<Table, TemplateErr
                 request[property] = value.clone();
             }
             "StreamSpecification" => {
-                request[property] = json!({"StreamEnabled": true, "StreamViewType": value["StreamViewType"]});
+                request[property] =
+                    json!({"StreamEnabled": true, "StreamViewType": value["StreamViewType"]});
             }
-            "TimeToLiveSpecification" => expires = value["AttributeName"].as_str().map(str::to_owned),
+            "TimeToLiveSpecification" => {
+                expires = value["AttributeName"].as_str().map(str::to_owned)
+            }
             // What protects and pays for a deployed table means nothing here. Nor can a table be
             // deleted here, but by --fresh.
             "TableName"

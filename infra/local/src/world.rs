@@ -60,9 +60,9 @@ impl World {
     /// A function by any of its names: binary, function name or logical id.
     pub(crate) fn function(&self, name: &str) -> Option<&crate::wiring::Function> {
         let functions = &self.wiring.functions;
-        functions
-            .iter()
-            .find(|function| [&function.binary, &function.name, &function.logical_id].iter().any(|own| *own == name))
+        functions.iter().find(|function| {
+            [&function.binary, &function.name, &function.logical_id].iter().any(|own| *own == name)
+        })
     }
 
     /// What is kept for the next run.
@@ -71,10 +71,19 @@ impl World {
             return;
         }
         let kept = Kept {
-            agenda: self.agenda.all().into_iter().map(|(when, job)| (clock::format(when), job)).collect(),
+            agenda: self
+                .agenda
+                .all()
+                .into_iter()
+                .map(|(when, job)| (clock::format(when), job))
+                .collect(),
             queues: self.queues.all(),
             streams: self.streams.positions(),
-            stripe: self.stripe.as_ref().and_then(|stripe| stripe.stand_in.save().ok()).unwrap_or_default(),
+            stripe: self
+                .stripe
+                .as_ref()
+                .and_then(|stripe| stripe.stand_in.save().ok())
+                .unwrap_or_default(),
         };
         let written = self.store.write(&kept).and_then(|()| self.clock.keep());
         if let Err(error) = written {
@@ -90,7 +99,8 @@ impl World {
         let mut planned = Vec::new();
         for (when, job) in kept.agenda {
             if let Job::Fire(occurrence) = &job {
-                let known = |schedule: &crate::wiring::Schedule| schedule.name == occurrence.schedule;
+                let known =
+                    |schedule: &crate::wiring::Schedule| schedule.name == occurrence.schedule;
                 if !self.wiring.schedules.iter().any(known) {
                     continue;
                 }
@@ -154,7 +164,8 @@ pub(crate) fn send(
 ) {
     match target {
         Target::Function(function) => {
-            let invocation = AsynchronousInvocation::new(function, payload, trigger, scheduled, when);
+            let invocation =
+                AsynchronousInvocation::new(function, payload, trigger, scheduled, when);
             schedule(world, when, Job::Invoke(invocation));
         }
         Target::Queue(queue) => queues::send(world, queue, payload, serde_json::Value::Null, when),
@@ -177,7 +188,8 @@ pub(crate) async fn run(world: Arc<World>) {
     loop {
         run_due(&world);
         world.keep();
-        let next = world.agenda.next().and_then(|when| world.clock.until(when)).unwrap_or(LOOK_AGAIN);
+        let next =
+            world.agenda.next().and_then(|when| world.clock.until(when)).unwrap_or(LOOK_AGAIN);
         tokio::select! {
             () = tokio::time::sleep(next.min(LOOK_AGAIN)) => {}
             () = world.agenda.changed() => {}

@@ -1,6 +1,8 @@
-//! `stripe-setup`: sets up at Stripe what a deployment needs, or says what it would change. Running it again changes nothing.
+//! `stripe-setup`: sets up at Stripe what a deployment needs, or says what it would change. Running
+//! it again changes nothing.
 //!
-//! What is wanted, and the plan that leads there, are in [`tollgate::stripe::setup`]; `GET /v1/admin/health` looks at the same.
+//! What is wanted, and the plan that leads there, are in [`tollgate::stripe::setup`]; `GET
+//! /v1/admin/health` looks at the same.
 
 use std::fmt::Write as _;
 
@@ -62,7 +64,8 @@ impl Arguments {
     }
 }
 
-/// Looks at what is at Stripe, changes what has to be changed, and says what was done and what is to be done by hand.
+/// Looks at what is at Stripe, changes what has to be changed, and says what was done and what is
+/// to be done by hand.
 ///
 /// # Errors
 /// What Stripe does not do or allow, in words.
@@ -70,8 +73,12 @@ pub async fn set_up(stripe: &Stripe, arguments: &Arguments) -> Result<String, St
     let failed = |error: StripeError| error.to_string();
     let lacks = stripe.lacks().await.map_err(failed)?;
     if !lacks.is_empty() {
-        let listed: Vec<String> = lacks.iter().map(|(what, why)| format!("  {what}   ({why})")).collect();
-        return Err(format!("The key lacks permissions; nothing was changed:\n{}", listed.join("\n")));
+        let listed: Vec<String> =
+            lacks.iter().map(|(what, why)| format!("  {what}   ({why})")).collect();
+        return Err(format!(
+            "The key lacks permissions; nothing was changed:\n{}",
+            listed.join("\n")
+        ));
     }
     let endpoints = stripe.webhook_endpoints().await.map_err(failed)?;
     let portals = stripe.portal_configurations().await.map_err(failed)?;
@@ -91,7 +98,10 @@ pub async fn set_up(stripe: &Stripe, arguments: &Arguments) -> Result<String, St
             let _ = writeln!(text, "would {step}");
             continue;
         }
-        let done = stripe.carry_out(step, &arguments.wanted).await.map_err(|error| format!("{text}{step}: {error}"))?;
+        let done = stripe
+            .carry_out(step, &arguments.wanted)
+            .await
+            .map_err(|error| format!("{text}{step}: {error}"))?;
         let _ = writeln!(text, "done: {step}");
         match done {
             Done::Endpoint(made) => secret = Some(made),

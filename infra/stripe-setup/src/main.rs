@@ -21,9 +21,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<String, String> {
-    let arguments = Arguments::read(std::env::args().skip(1)).map_err(|reason| format!("{reason}\n\n{USAGE}"))?;
+    let arguments = Arguments::read(std::env::args().skip(1))
+        .map_err(|reason| format!("{reason}\n\n{USAGE}"))?;
     let Some(arguments) = arguments else { return Ok(USAGE.to_owned()) };
-    let settings = StripeSettings::read(|variable| std::env::var(variable).ok()).map_err(|error| error.to_string())?;
+    let settings = StripeSettings::read(|variable| std::env::var(variable).ok())
+        .map_err(|error| error.to_string())?;
     let stripe = Stripe::new(settings).map_err(|error| error.to_string())?;
     set_up(&stripe, &arguments).await
 }

@@ -28,7 +28,8 @@ pub(super) fn credit(
     }
     let mut funds = vec![gain(Fund::Paid, payment.credit)];
     let mut grants = Vec::new();
-    // A bonus that cannot be given (its time is over) never stands in the way of money that was paid.
+    // A bonus that cannot be given (its time is over) never stands in the way of money that was
+    // paid.
     if let Some(bonus) = bonus.filter(|bonus| check_bonus(bonus, now).is_ok()) {
         let grant = new_grant(state, GrantKind::Commit, bonus, Some(payment.payment.clone()));
         funds.push(gain(Fund::Grant(grant.number), bonus.amount));
@@ -52,11 +53,20 @@ pub(super) fn await_payment(pending: &Pending, now: Timestamp) -> Result<Outcome
 }
 
 pub(super) fn end_payment(state: &AccountState, payment: &PaymentId, how: PendingEnd) -> Outcome {
-    let known = if state.pending.iter().any(|pending| pending.payment == *payment) { Known::Yes } else { Known::No };
+    let known = if state.pending.iter().any(|pending| pending.payment == *payment) {
+        Known::Yes
+    } else {
+        Known::No
+    };
     Outcome::of(Change::PaymentEnded { payment: payment.clone(), how, known })
 }
 
-pub(super) fn grant(state: &AccountState, bonus: &Bonus, reason: &str, now: Timestamp) -> Result<Outcome, Refusal> {
+pub(super) fn grant(
+    state: &AccountState,
+    bonus: &Bonus,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Outcome, Refusal> {
     check_bonus(bonus, now)?;
     let reason = check_reason(reason)?;
     let grant = new_grant(state, GrantKind::Bonus, bonus, None);
@@ -105,8 +115,9 @@ pub(super) fn start_trial(
     })
 }
 
-/// The credit that goes with a part of a payment: pro rata and cumulative, so that parts add up to the whole and
-/// the last part takes what rounding left. What came with the payment for free goes in the same proportion.
+/// The credit that goes with a part of a payment: pro rata and cumulative, so that parts add up to
+/// the whole and the last part takes what rounding left. What came with the payment for free goes
+/// in the same proportion.
 pub(super) fn take_back(
     state: &AccountState,
     by: &TakeBack,
@@ -121,7 +132,8 @@ pub(super) fn take_back(
     let left = of.received_cents - cents_before;
     let mut funds = vec![gain(Fund::Paid, -credit)];
     funds.extend(with_it.filter_map(|grant| {
-        let part_of = |amount: Usd| if left <= cents { amount } else { amount.pro_rata(cents, left) };
+        let part_of =
+            |amount: Usd| if left <= cents { amount } else { amount.pro_rata(cents, left) };
         // Nor does what it paid ahead come back to it.
         let (amount, used) = (-part_of(grant.remaining), -part_of(grant.used));
         let taken = !amount.is_zero() || !used.is_zero();
@@ -140,7 +152,8 @@ pub(super) fn give_back(
     now: Timestamp,
 ) -> Result<Outcome, Refusal> {
     check_part(of, cents)?;
-    let change = |credit, known| Change::GivenBack { by: by.clone(), of: of.clone(), cents, credit, known };
+    let change =
+        |credit, known| Change::GivenBack { by: by.clone(), of: of.clone(), cents, credit, known };
     let Some(taken) = taken else {
         return Ok(Outcome::of(change(Usd::ZERO, Known::No)));
     };
@@ -148,7 +161,9 @@ pub(super) fn give_back(
     let mut funds = vec![gain(Fund::Paid, taken.credit)];
     funds.extend(alive().map(|grant| gain(Fund::Grant(grant.number), grant.remaining)));
     let gone = alive().filter(|grant| state.grant(grant.number).is_none());
-    let grants = gone.map(|grant| Grant { remaining: Usd::ZERO, used: Usd::ZERO, ..grant.clone() }).collect();
+    let grants = gone
+        .map(|grant| Grant { remaining: Usd::ZERO, used: Usd::ZERO, ..grant.clone() })
+        .collect();
     Ok(Outcome { change: change(taken.credit, Known::Yes), grants, funds })
 }
 
@@ -157,7 +172,9 @@ fn check_part(of: &PaymentFacts, cents: i64) -> Result<(), Refusal> {
         return Err(Refusal::AmountNotPositive);
     }
     if cents > of.received_cents {
-        return Err(Refusal::AmountTooLarge { max: Usd::from_cents(of.received_cents).unwrap_or(of.credit) });
+        return Err(Refusal::AmountTooLarge {
+            max: Usd::from_cents(of.received_cents).unwrap_or(of.credit),
+        });
     }
     Ok(())
 }
@@ -170,7 +187,12 @@ fn check_bonus(bonus: &Bonus, now: Timestamp) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn new_grant(state: &AccountState, kind: GrantKind, bonus: &Bonus, payment: Option<PaymentId>) -> Grant {
+fn new_grant(
+    state: &AccountState,
+    kind: GrantKind,
+    bonus: &Bonus,
+    payment: Option<PaymentId>,
+) -> Grant {
     Grant {
         number: state.grants_so_far + 1,
         kind,

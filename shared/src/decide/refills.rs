@@ -35,7 +35,11 @@ pub(super) fn change(
         Some(agreed) if agreed.threshold == threshold && agreed.amount == amount => agreed,
         Some(_) | None => RefillAgreement { at: now, threshold, amount },
     });
-    Ok(Outcome::of(Change::RefillChanged { agreement, card: settings.card.clone(), monthly_cap: settings.monthly_cap }))
+    Ok(Outcome::of(Change::RefillChanged {
+        agreement,
+        card: settings.card.clone(),
+        monthly_cap: settings.monthly_cap,
+    }))
 }
 
 pub(super) fn begin(
@@ -107,7 +111,9 @@ pub(super) fn fail(
     let pause = match decline {
         Decline::Never | Decline::Later if !is_current => None,
         Decline::Never => Some(RefillPause::CardRefused),
-        Decline::Later if state.refill.failures + 1 >= policy.refill.failures_max => Some(RefillPause::Failures),
+        Decline::Later if state.refill.failures + 1 >= policy.refill.failures_max => {
+            Some(RefillPause::Failures)
+        }
         Decline::Later | Decline::NotCharged => None,
     };
     let (code, amount) = (code.to_owned(), Some(open.amount));

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Outcome, RESOURCES_PER_ROW_MAX, check_reason, check_settled, check_standing, hold_until};
+use super::{
+    Outcome, RESOURCES_PER_ROW_MAX, check_reason, check_settled, check_standing, hold_until,
+};
 use crate::billables::{BilledMode, Meter, Resource, ResourceRef, Status};
 use crate::command::{PastCharge, Start, StartFailure, Stop};
 use crate::event::{Change, Line, Lines, StartKind, StopReason};
@@ -26,7 +28,8 @@ pub(super) fn open_meter(state: &AccountState, meter: &Meter) -> Result<Outcome,
     Ok(Outcome::of(Change::MeterOpened(meter.clone())))
 }
 
-/// A start pays at once: from now to `paid_through`, or to the end of this hour if nothing is billed yet.
+/// A start pays at once: from now to `paid_through`, or to the end of this hour if nothing is
+/// billed yet.
 pub(super) fn start(
     state: &AccountState,
     starts: &[Start],
@@ -60,8 +63,15 @@ pub(super) fn start(
         if available < required {
             return Err(Refusal::CreditTooLow { required, available });
         }
-        let shares = purse.draw(&resource.sku, cost).ok_or(Refusal::CreditTooLow { required, available })?;
-        lines.push(Line { resource: resource.id.clone(), rate, seconds: through - now, amount: -cost, shares });
+        let shares =
+            purse.draw(&resource.sku, cost).ok_or(Refusal::CreditTooLow { required, available })?;
+        lines.push(Line {
+            resource: resource.id.clone(),
+            rate,
+            seconds: through - now,
+            amount: -cost,
+            shares,
+        });
         if let Some((rate, seq)) = start.idle {
             billed = billed.without(BilledMode::Idle, &resource.kind, rate, seq);
         }
@@ -72,7 +82,12 @@ pub(super) fn start(
     Ok(Outcome::moving(change, purse.deltas()))
 }
 
-pub(super) fn stop(state: &AccountState, stops: &[Stop], policy: &Policy, now: Timestamp) -> Result<Outcome, Refusal> {
+pub(super) fn stop(
+    state: &AccountState,
+    stops: &[Stop],
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Outcome, Refusal> {
     check_settled(state, policy, now)?;
     check_batch(stops.iter().map(|stop| &stop.resource.id))?;
     let stopped = Stopped::plan(state, stops, now);
@@ -119,18 +134,26 @@ pub(super) fn suspend(
     Ok(Outcome::moving(change, stopped.purse.deltas()))
 }
 
-pub(super) fn resume(state: &AccountState, billed: &Billed, more: ComingBack) -> Result<Outcome, Refusal> {
+pub(super) fn resume(
+    state: &AccountState,
+    billed: &Billed,
+    more: ComingBack,
+) -> Result<Outcome, Refusal> {
     match &state.standing {
         Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff => {}
-        Standing::Good | Standing::Suspended(_) | Standing::Deleting(_) | Standing::Deleted(_) | Standing::Closed => {
+        Standing::Good
+        | Standing::Suspended(_)
+        | Standing::Deleting(_)
+        | Standing::Deleted(_)
+        | Standing::Closed => {
             return Err(Refusal::NotSuspended);
         }
     }
     Ok(Outcome::of(Change::Resumed { resources: Vec::new(), more, billed: billed.clone() }))
 }
 
-/// Gives back everything that was charged since the start, to the very funds that paid. A fund that has expired
-/// since gets nothing; a grant that was used up comes back to life.
+/// Gives back everything that was charged since the start, to the very funds that paid. A fund that
+/// has expired since gets nothing; a grant that was used up comes back to life.
 pub(super) fn fail_start(
     state: &AccountState,
     failure: &StartFailure,
@@ -140,7 +163,10 @@ pub(super) fn fail_start(
     check_settled(state, policy, now)?;
     let StartFailure { resource, started_at, .. } = failure;
     if now - *started_at > policy.start_failure_seconds {
-        return Err(Refusal::StartTooLongAgo { resource: resource.id.clone(), started_at: *started_at });
+        return Err(Refusal::StartTooLongAgo {
+            resource: resource.id.clone(),
+            started_at: *started_at,
+        });
     }
     let revived = revived_grants(state, &failure.grants, now);
     let mut with_revived = state.clone();
@@ -149,26 +175,51 @@ pub(super) fn fail_start(
     let current = state.paid_through();
 
     let is_current = |charge: &&PastCharge| Some(charge.through) == current;
-    let in_period: Usd =
-        failure.charges.iter().filter(is_current).flat_map(|charge| &charge.shares).map(|share| -share.amount).sum();
+    let in_period: Usd = failure
+        .charges
+        .iter()
+        .filter(is_current)
+        .flat_map(|charge| &charge.shares)
+        .map(|share| -share.amount)
+        .sum();
     let mut given: Vec<Share> = Vec::new();
     for share in purse.give_back(&resource.sku, in_period) {
         add_share(&mut given, share);
     }
-    for share in failure.charges.iter().filter(|charge| !is_current(charge)).flat_map(|charge| &charge.shares) {
+    for share in failure
+        .charges
+        .iter()
+        .filter(|charge| !is_current(charge))
+        .flat_map(|charge| &charge.shares)
+    {
         for back in purse.give_back_to(share.fund, -share.amount) {
             add_share(&mut given, back);
         }
     }
     let amount = given.iter().map(|share| share.amount).sum();
     let seconds = now - *started_at;
-    let mut lines = vec![Line { resource: resource.id.clone(), rate: failure.rate, seconds, amount, shares: given }];
+    let mut lines = vec![Line {
+        resource: resource.id.clone(),
+        rate: failure.rate,
+        seconds,
+        amount,
+        shares: given,
+    }];
     let mut unpaid = Vec::new();
-    let mut billed = state.billed.clone().without(BilledMode::Running, &resource.kind, failure.rate, resource.seq);
+    let mut billed = state.billed.clone().without(
+        BilledMode::Running,
+        &resource.kind,
+        failure.rate,
+        resource.seq,
+    );
     if let Some(rate) = failure.then {
-        // A start that came after being off paid only what running costs more: being off is paid already.
-        let paid_already =
-            failure.charges.iter().filter(is_current).any(|charge| charge.rate == failure.rate.without(rate));
+        // A start that came after being off paid only what running costs more: being off is paid
+        // already.
+        let paid_already = failure
+            .charges
+            .iter()
+            .filter(is_current)
+            .any(|charge| charge.rate == failure.rate.without(rate));
         purse.recount();
         let seconds = current.map_or(0, |through| (through - now).max(0));
         let cost = if paid_already { Usd::ZERO } else { rate.for_seconds(seconds) };
@@ -176,15 +227,22 @@ pub(super) fn fail_start(
         match purse.draw(&resource.sku, cost) {
             Some(_) if paid_already => {}
             Some(shares) => {
-                lines.push(Line { resource: resource.id.clone(), rate, seconds, amount: -cost, shares });
+                lines.push(Line {
+                    resource: resource.id.clone(),
+                    rate,
+                    seconds,
+                    amount: -cost,
+                    shares,
+                });
             }
             None => unpaid.push(resource.id.clone()),
         }
         billed = billed.with(BilledMode::Idle, &resource.kind, rate, state.next_seq);
     }
     let deltas = purse.deltas();
-    let revived =
-        revived.into_iter().filter(|grant| deltas.iter().any(|delta| delta.fund == Fund::Grant(grant.number)));
+    let revived = revived
+        .into_iter()
+        .filter(|grant| deltas.iter().any(|delta| delta.fund == Fund::Grant(grant.number)));
     let grants = revived.collect();
     let purge_due = match failure.status {
         Status::Deleted => earliest_purge(state, policy, now),
@@ -222,7 +280,13 @@ impl<'a> Stopped<'a> {
             let unused = if state.is_unpaid(&resource.id) { 0 } else { unused };
             let shares = purse.give_back(&resource.sku, rate.for_seconds(unused));
             let amount = shares.iter().map(|share| share.amount).sum();
-            lines.push(Line { resource: resource.id.clone(), rate, seconds: unused, amount, shares });
+            lines.push(Line {
+                resource: resource.id.clone(),
+                rate,
+                seconds: unused,
+                amount,
+                shares,
+            });
         }
         Stopped { lines, billed, purse }
     }
@@ -242,7 +306,11 @@ fn revived_grants(state: &AccountState, grants: &[Grant], now: Timestamp) -> Vec
     let mut numbers = BTreeSet::new();
     grants
         .iter()
-        .filter(|grant| state.grant(grant.number).is_none() && grant.expires_at > now && numbers.insert(grant.number))
+        .filter(|grant| {
+            state.grant(grant.number).is_none()
+                && grant.expires_at > now
+                && numbers.insert(grant.number)
+        })
         .map(|grant| Grant { remaining: Usd::ZERO, used: Usd::ZERO, ..grant.clone() })
         .collect()
 }
@@ -271,19 +339,28 @@ fn check_batch<'a>(ids: impl ExactSizeIterator<Item = &'a ResourceId>) -> Result
 fn check_standing_for_suspension(state: &AccountState) -> Result<(), Refusal> {
     match &state.standing {
         Standing::Good => Ok(()),
-        Standing::Suspended(_) | Standing::Deleting(_) | Standing::Deleted(_) => Err(Refusal::Suspended),
+        Standing::Suspended(_) | Standing::Deleting(_) | Standing::Deleted(_) => {
+            Err(Refusal::Suspended)
+        }
         Standing::Closed => Err(Refusal::Closed),
     }
 }
 
-fn check_trial_limit(state: &AccountState, starts: &[Start], policy: &Policy) -> Result<(), Refusal> {
+fn check_trial_limit(
+    state: &AccountState,
+    starts: &[Start],
+    policy: &Policy,
+) -> Result<(), Refusal> {
     let max = policy.trial.services_max;
     let services = starts.iter().filter(|start| start.resource.kind.as_str() == SERVICE);
     let Some(first) = services.clone().next() else {
         return Ok(());
     };
-    let running = usize::try_from(state.billed.running_of(&first.resource.kind)).unwrap_or(usize::MAX);
-    if state.is_in_trial() && running + services.count() > usize::try_from(max).unwrap_or(usize::MAX) {
+    let running =
+        usize::try_from(state.billed.running_of(&first.resource.kind)).unwrap_or(usize::MAX);
+    if state.is_in_trial()
+        && running + services.count() > usize::try_from(max).unwrap_or(usize::MAX)
+    {
         return Err(Refusal::TrialLimit { kind: first.resource.kind.clone(), max });
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! The table of everything that changes: what goes with a row, the list of what an account is billed for, projects and
-//! prices.
+//! The table of everything that changes: what goes with a row, the list of what an account is
+//! billed for, projects and prices.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use serde::Serialize;
@@ -50,17 +50,21 @@ impl Store {
         let mut companions = match touched(&row.event.change) {
             Touched::Nothing => Vec::new(),
             Touched::Resources(ids) => self.resource_writes(row, &ids)?,
-            Touched::NewMeter(meter) => vec![self.new_account_item(meter_item(row.account, meter))?],
-            Touched::Meters(lines) => {
-                lines.iter().map(|line| self.billed_update(row.account, line)).collect::<Result<_, _>>()?
+            Touched::NewMeter(meter) => {
+                vec![self.new_account_item(meter_item(row.account, meter))?]
             }
+            Touched::Meters(lines) => lines
+                .iter()
+                .map(|line| self.billed_update(row.account, line))
+                .collect::<Result<_, _>>()?,
         };
         companions.extend(self.schedule_write(row)?);
         Ok(companions)
     }
 
-    /// All resources and meters of an account. Strongly consistent page by page, but not over pages: whether it agrees
-    /// with the account's state, [`View::new`](crate::view::View::new) says.
+    /// All resources and meters of an account. Strongly consistent page by page, but not over
+    /// pages: whether it agrees with the account's state, [`View::new`](crate::view::View::new)
+    /// says.
     ///
     /// # Errors
     /// [`Fault`]
@@ -83,7 +87,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault`]
-    pub async fn project(&self, account: &AccountId, id: &ProjectId) -> Result<Option<Project>, Fault> {
+    pub async fn project(
+        &self,
+        account: &AccountId,
+        id: &ProjectId,
+    ) -> Result<Option<Project>, Fault> {
         let answer = self
             .client
             .get_item()
@@ -105,9 +113,16 @@ impl Store {
         let items = self.account_items(&account_partition(account), "project#").await?;
         let project = |item: &Item| {
             let id = text_of(item, "sk")?.trim_start_matches("project#").parse();
-            Ok(Project { id: id.map_err(|error| format!("sk: {error}"))?, account: account.clone() })
+            Ok(Project {
+                id: id.map_err(|error| format!("sk: {error}"))?,
+                account: account.clone(),
+            })
         };
-        items.iter().map(project).collect::<Result<_, String>>().map_err(malformed(account.as_str()))
+        items
+            .iter()
+            .map(project)
+            .collect::<Result<_, String>>()
+            .map_err(malformed(account.as_str()))
     }
 
     /// Adds a project to its account.
@@ -115,7 +130,10 @@ impl Store {
     /// # Errors
     /// [`Fault`]
     pub async fn put_project(&self, project: &Project) -> Result<Recorded, Fault> {
-        let key = [("pk", text(account_partition(&project.account))), ("sk", text(project_key(&project.id)))];
+        let key = [
+            ("pk", text(account_partition(&project.account))),
+            ("sk", text(project_key(&project.id))),
+        ];
         self.put_new(item(key)).await
     }
 
@@ -128,10 +146,11 @@ impl Store {
         items.iter().map(|item| body_of::<Price>(&PRICE_LIST, item)).collect()
     }
 
-    /// Adds a price at `now` (UTC). A price that is there is never changed; the very same once more is no mistake.
+    /// Adds a price at `now` (UTC). A price that is there is never changed; the very same once more
+    /// is no mistake.
     ///
-    /// The first price of a SKU holds at once, whatever the hour, so there is exactly one: an item of its own, written
-    /// with it, makes two of them at the same time impossible.
+    /// The first price of a SKU holds at once, whatever the hour, so there is exactly one: an item
+    /// of its own, written with it, makes two of them at the same time impossible.
     ///
     /// # Errors
     /// [`Failure::Refused`] as [`PriceList::check`]; [`Failure::Fault`].
@@ -152,7 +171,8 @@ impl Store {
         if let Write::Done = self.write(&writes).await? {
             return Ok(());
         }
-        // Somebody was faster since the list was read; or the first answer was lost, and it was we ourselves.
+        // Somebody was faster since the list was read; or the first answer was lost, and it was we
+        // ourselves.
         let known = self.prices().await?;
         if known.at(sku, valid_from) == Some(price) {
             return Ok(());
@@ -194,15 +214,24 @@ impl Store {
     }
 
     /// Each resource that the row changes is written whole, if it still is as it was read.
-    fn resource_writes(&self, row: &Appending<'_>, ids: &[&ResourceId]) -> Result<Vec<TransactWriteItem>, Fault> {
+    fn resource_writes(
+        &self,
+        row: &Appending<'_>,
+        ids: &[&ResourceId],
+    ) -> Result<Vec<TransactWriteItem>, Fault> {
         let mut after = Billables::default();
         for id in ids {
-            after.resources.extend(row.list.resources.get(*id).map(|known| (known.id.clone(), known.clone())));
+            after
+                .resources
+                .extend(row.list.resources.get(*id).map(|known| (known.id.clone(), known.clone())));
         }
         after.apply(row.event, row.before.next_seq);
-        let write = |id: &&ResourceId| match (row.list.resources.get(*id), after.resources.get(*id)) {
+        let write = |id: &&ResourceId| match (row.list.resources.get(*id), after.resources.get(*id))
+        {
             (None, Some(new)) => self.new_account_item(resource_item(row.account, new)?),
-            (Some(known), Some(changed)) => self.changed_account_item(resource_item(row.account, changed)?, known.seq),
+            (Some(known), Some(changed)) => {
+                self.changed_account_item(resource_item(row.account, changed)?, known.seq)
+            }
             (Some(known), None) => self.removal(row.account, known),
             // The decision was taken with another list than the one given here.
             (None, None) => Err(Fault::ListDisagrees),
@@ -226,15 +255,22 @@ impl Store {
     }
 
     fn new_account_item(&self, item: Item) -> Result<TransactWriteItem, Fault> {
-        self.account_put(Put::builder().condition_expression("attribute_not_exists(pk)").set_item(Some(item)))
+        self.account_put(
+            Put::builder().condition_expression("attribute_not_exists(pk)").set_item(Some(item)),
+        )
     }
 
     fn changed_account_item(&self, item: Item, seq: u64) -> Result<TransactWriteItem, Fault> {
-        let put = Put::builder().condition_expression("seq = :seq").expression_attribute_values(":seq", number(seq));
+        let put = Put::builder()
+            .condition_expression("seq = :seq")
+            .expression_attribute_values(":seq", number(seq));
         self.account_put(put.set_item(Some(item)))
     }
 
-    fn account_put(&self, put: aws_sdk_dynamodb::types::builders::PutBuilder) -> Result<TransactWriteItem, Fault> {
+    fn account_put(
+        &self,
+        put: aws_sdk_dynamodb::types::builders::PutBuilder,
+    ) -> Result<TransactWriteItem, Fault> {
         let put = put.table_name(&self.tables.accounts).build().map_err(|error| unbuilt(&error))?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
@@ -251,7 +287,11 @@ impl Store {
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
 
-    fn billed_update(&self, account: &AccountId, line: &MeterLine) -> Result<TransactWriteItem, Fault> {
+    fn billed_update(
+        &self,
+        account: &AccountId,
+        line: &MeterLine,
+    ) -> Result<TransactWriteItem, Fault> {
         let update = Update::builder()
             .table_name(&self.tables.accounts)
             .set_key(Some(meter_key(account, &line.project, &line.sku)))
@@ -270,7 +310,10 @@ pub(super) fn account_partition(account: &AccountId) -> String {
 }
 
 pub(super) fn meter_key(account: &AccountId, project: &ProjectId, sku: &Sku) -> Item {
-    item([("pk", text(account_partition(account))), ("sk", text(format!("billable#meter#{project}#{sku}")))])
+    item([
+        ("pk", text(account_partition(account))),
+        ("sk", text(format!("billable#meter#{project}#{sku}"))),
+    ])
 }
 
 pub(super) fn meter_of(item: &Item) -> Result<Meter, String> {
@@ -320,14 +363,16 @@ fn meter_item(account: &AccountId, meter: &Meter) -> Item {
 
 fn with_body(mut item: Item, body: &impl Serialize) -> Result<Item, Fault> {
     let written = serde_json::to_string(body);
-    let written = written.map_err(|error| Fault::Rejected { call: "PutItem", why: error.to_string() })?;
+    let written =
+        written.map_err(|error| Fault::Rejected { call: "PutItem", why: error.to_string() })?;
     item.insert("body".to_owned(), text(written));
     Ok(item)
 }
 
 fn body_of<T: DeserializeOwned>(owner: &impl std::fmt::Display, item: &Item) -> Result<T, Fault> {
     let key = item.get("sk").and_then(|key| key.as_s().ok()).map_or("an item", String::as_str);
-    let read = text_of(item, "body").and_then(|body| serde_json::from_str(body).map_err(|error| error.to_string()));
+    let read = text_of(item, "body")
+        .and_then(|body| serde_json::from_str(body).map_err(|error| error.to_string()));
     read.map_err(malformed(format!("{key} of {owner}")))
 }
 

@@ -4,7 +4,9 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 
 use super::accounts::Appending;
 use super::item::Item;
-use super::ledger::{Claimed, RowItem, claim_item, claimed, is_same_row, nonce, row_item, stored_row};
+use super::ledger::{
+    Claimed, RowItem, claim_item, claimed, is_same_row, nonce, row_item, stored_row,
+};
 use super::write::{Earlier, Obstacles, Write};
 use super::{Fault, Store};
 use crate::billables::Billables;
@@ -18,22 +20,26 @@ use crate::row::{Head, next_row, read};
 pub enum Appended {
     /// It was written. The head after it.
     Written(Head),
-    /// It was there: an earlier attempt's answer was lost, or another worker recorded the very same passing of time.
+    /// It was there: an earlier attempt's answer was lost, or another worker recorded the very same
+    /// passing of time.
     AlreadyThere(Head),
     /// Its cause has its row already, perhaps in another account's chain. Nothing was written.
     AlreadyAppended(Claimed),
     /// Its idempotency key was used for another request. Nothing was written.
     KeyReused(Claimed),
-    /// Another row was faster; the head after it, if that is known. Nothing was written: decide again.
+    /// Another row was faster; the head after it, if that is known. Nothing was written: decide
+    /// again.
     Lost(Option<Head>),
 }
 
 impl Store {
-    /// Appends a row after `head`, all or nothing with its claims, the resources and meters it changes (as they are in
-    /// `list`) and the account's entries in the indexes. The only function that writes rows.
+    /// Appends a row after `head`, all or nothing with its claims, the resources and meters it
+    /// changes (as they are in `list`) and the account's entries in the indexes. The only function
+    /// that writes rows.
     ///
-    /// A row with no companions costs a plain conditional put: the hourly debit of up to four resources is one write
-    /// unit. An account is never appended to after a row of a newer format, because such a row makes no [`Head`].
+    /// A row with no companions costs a plain conditional put: the hourly debit of up to four
+    /// resources is one write unit. An account is never appended to after a row of a newer format,
+    /// because such a row makes no [`Head`].
     ///
     /// # Errors
     /// [`Fault`]. After [`Fault::Unavailable`] the row may have been written.
@@ -48,8 +54,14 @@ impl Store {
         let new = next_row(account, head, event)?;
         self.put_chunks(account, &new.chunks).await?;
 
-        let companions =
-            self.companions(&Appending { event, before: &head.state, after: &new.head.state, account, list, policy })?;
+        let companions = self.companions(&Appending {
+            event,
+            before: &head.state,
+            after: &new.head.state,
+            account,
+            list,
+            policy,
+        })?;
         let row = RowItem { row: new.stored, nonce: (event.cause != Cause::Time).then(nonce) };
         let mut claims = event.claims(account);
         // Every time round there is a claim less.
@@ -82,8 +94,9 @@ impl Store {
         Ok(writes)
     }
 
-    /// What the obstacles mean. The row's own comes before the claims': who decided before a row that is there now must
-    /// decide again, and may then come to something else (a payment that was promised meanwhile is no longer unknown).
+    /// What the obstacles mean. The row's own comes before the claims': who decided before a row
+    /// that is there now must decide again, and may then come to something else (a payment that was
+    /// promised meanwhile is no longer unknown).
     async fn judge(
         &self,
         row: &RowItem,
@@ -105,7 +118,9 @@ impl Store {
         let mut existing: Vec<(&Claim, Option<&Item>)> = claims
             .iter()
             .enumerate()
-            .filter_map(|(number, claim)| Some((claim, obstacles.found.get(&(number + 1))?.as_ref())))
+            .filter_map(|(number, claim)| {
+                Some((claim, obstacles.found.get(&(number + 1))?.as_ref()))
+            })
             .collect();
         // A request's own claim says most: whether its key was used for something else.
         existing.sort_by_key(|(claim, _)| claim.digest.is_none());
@@ -125,7 +140,9 @@ impl Store {
             None => self.claim(&claim.key).await?,
         };
         Ok(match claimed {
-            Some(claimed) if claim.digest.is_some() && claimed.digest != claim.digest => Appended::KeyReused(claimed),
+            Some(claimed) if claim.digest.is_some() && claimed.digest != claim.digest => {
+                Appended::KeyReused(claimed)
+            }
             Some(claimed) => Appended::AlreadyAppended(claimed),
             None => Appended::Lost(None),
         })

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A bounded number of attempts, with a growing pause between them. The pause is drawn evenly from zero to its bound
-/// ("full jitter"): writers that met once should not meet again
+/// A bounded number of attempts, with a growing pause between them. The pause is drawn evenly from
+/// zero to its bound ("full jitter"): writers that met once should not meet again
 /// (aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter).
 #[derive(Debug)]
 pub(super) struct Backoff {
@@ -13,7 +13,8 @@ pub(super) struct Backoff {
     attempts_max: u32,
     unit: Unit,
     pause_max: Duration,
-    /// When the current attempt began. Not business time: it only measures how long an attempt takes.
+    /// When the current attempt began. Not business time: it only measures how long an attempt
+    /// takes.
     begun: Instant,
 }
 
@@ -27,20 +28,23 @@ enum Unit {
 }
 
 impl Backoff {
-    /// For a write that failed for outside reasons: about three seconds at most, in a request that has ten or more.
+    /// For a write that failed for outside reasons: about three seconds at most, in a request that
+    /// has ten or more.
     pub(super) fn for_faults() -> Backoff {
         Backoff::new(8, Unit::Fixed(Duration::from_millis(25)), Duration::from_secs(1))
     }
 
-    /// For a row that another writer was faster with. Of the writers that decide at the same time one wins, so all that
-    /// helps is that few do: their pauses must grow to as many times the duration of an attempt as there are writers.
-    /// Counted in attempts, that holds whether one takes 20 ms, as it should, or ten times that under load. 64 writers
-    /// are thinned out to one at a time after six losses; thirty more give each many chances.
+    /// For a row that another writer was faster with. Of the writers that decide at the same time
+    /// one wins, so all that helps is that few do: their pauses must grow to as many times the
+    /// duration of an attempt as there are writers. Counted in attempts, that holds whether one
+    /// takes 20 ms, as it should, or ten times that under load. 64 writers are thinned out to one
+    /// at a time after six losses; thirty more give each many chances.
     pub(super) fn for_losses() -> Backoff {
         Backoff::new(40, Unit::Attempt, Duration::from_secs(3))
     }
 
-    /// For a list that does not agree with its state: a transaction becomes visible within milliseconds.
+    /// For a list that does not agree with its state: a transaction becomes visible within
+    /// milliseconds.
     pub(super) fn for_reads() -> Backoff {
         Backoff::new(10, Unit::Fixed(Duration::from_millis(4)), Duration::from_millis(250))
     }

@@ -1,5 +1,6 @@
-//! What is known of an account's customer at Stripe: more attributes of the item `account#A` / `profile`, and one item
-//! `account#A` / `payment#<pi_…>` for each payment with the other ids it is known by.
+//! What is known of an account's customer at Stripe: more attributes of the item `account#A` /
+//! `profile`, and one item `account#A` / `payment#<pi_…>` for each payment with the other ids it is
+//! known by.
 //!
 //! Nothing here decides about money; what is missing is found out again from Stripe.
 
@@ -65,14 +66,16 @@ pub struct SavedCard {
 }
 
 impl CustomerProfile {
-    /// The cards to show: the same number saved twice is shown once, by the default card if it is one of them, else by the
-    /// newest.
+    /// The cards to show: the same number saved twice is shown once, by the default card if it is
+    /// one of them, else by the newest.
     #[must_use]
     pub fn shown_cards(&self) -> Vec<&SavedCard> {
         let mut cards: Vec<&SavedCard> = self.cards.iter().collect();
         cards.sort_by_key(|card| Some(&card.id) != self.default_card.as_ref());
         let mut seen = std::collections::BTreeSet::new();
-        cards.retain(|card| card.fingerprint.as_ref().is_none_or(|print| seen.insert(print.clone())));
+        cards.retain(|card| {
+            card.fingerprint.as_ref().is_none_or(|print| seen.insert(print.clone()))
+        });
         cards
     }
 }
@@ -122,16 +125,22 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault`]
-    pub async fn set_customer(&self, account: &AccountId, customer: &CustomerId) -> Result<CustomerId, Fault> {
+    pub async fn set_customer(
+        &self,
+        account: &AccountId,
+        customer: &CustomerId,
+    ) -> Result<CustomerId, Fault> {
         let update = Update::builder()
             .update_expression("SET customer = :customer")
             .condition_expression("attribute_not_exists(customer)")
             .expression_attribute_values(":customer", text(customer.as_str()));
         match self.update_account_item(account, PROFILE, update).await? {
             Recorded::New => Ok(customer.clone()),
-            Recorded::Existing => {
-                Ok(self.customer_profile(account).await?.customer.unwrap_or_else(|| customer.clone()))
-            }
+            Recorded::Existing => Ok(self
+                .customer_profile(account)
+                .await?
+                .customer
+                .unwrap_or_else(|| customer.clone())),
         }
     }
 
@@ -139,9 +148,15 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault`]
-    pub async fn forget_customer(&self, account: &AccountId, customer: &CustomerId) -> Result<Recorded, Fault> {
+    pub async fn forget_customer(
+        &self,
+        account: &AccountId,
+        customer: &CustomerId,
+    ) -> Result<Recorded, Fault> {
         let update = Update::builder()
-            .update_expression("REMOVE customer, cards, default_card ADD former :one, cards_version :one")
+            .update_expression(
+                "REMOVE customer, cards, default_card ADD former :one, cards_version :one",
+            )
             .condition_expression("customer = :customer")
             .expression_attribute_values(":customer", text(customer.as_str()))
             .expression_attribute_values(":one", number(1));
@@ -160,7 +175,8 @@ impl Store {
         version: u64,
     ) -> Result<Recorded, Fault> {
         let list = serde_json::to_string(cards);
-        let list = list.map_err(|error| Fault::Rejected { call: "UpdateItem", why: error.to_string() })?;
+        let list =
+            list.map_err(|error| Fault::Rejected { call: "UpdateItem", why: error.to_string() })?;
         let mut update = Update::builder()
             .condition_expression("attribute_not_exists(cards_version) OR cards_version = :version")
             .expression_attribute_values(":version", number(version))
@@ -168,9 +184,12 @@ impl Store {
             .expression_attribute_values(":cards", text(list));
         update = match default_card {
             Some(card) => update
-                .update_expression("SET cards = :cards, cards_version = :next, default_card = :card")
+                .update_expression(
+                    "SET cards = :cards, cards_version = :next, default_card = :card",
+                )
                 .expression_attribute_values(":card", text(card.as_str())),
-            None => update.update_expression("SET cards = :cards, cards_version = :next REMOVE default_card"),
+            None => update
+                .update_expression("SET cards = :cards, cards_version = :next REMOVE default_card"),
         };
         self.update_account_item(account, PROFILE, update).await
     }
@@ -190,9 +209,14 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault`]
-    pub async fn set_confirmation(&self, account: &AccountId, confirmation: &Confirmation) -> Result<(), Fault> {
+    pub async fn set_confirmation(
+        &self,
+        account: &AccountId,
+        confirmation: &Confirmation,
+    ) -> Result<(), Fault> {
         let written = serde_json::to_string(confirmation);
-        let written = written.map_err(|error| Fault::Rejected { call: "UpdateItem", why: error.to_string() })?;
+        let written = written
+            .map_err(|error| Fault::Rejected { call: "UpdateItem", why: error.to_string() })?;
         let update = Update::builder()
             .update_expression("SET confirmation = :confirmation")
             .expression_attribute_values(":confirmation", text(written));
@@ -203,14 +227,22 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault`]
-    pub async fn note_payment(&self, account: &AccountId, payment: &PaymentId, ids: &PaymentIds) -> Result<(), Fault> {
+    pub async fn note_payment(
+        &self,
+        account: &AccountId,
+        payment: &PaymentId,
+        ids: &PaymentIds,
+    ) -> Result<(), Fault> {
         let known = [("session", &ids.session), ("charge", &ids.charge), ("invoice", &ids.invoice)];
-        let known: Vec<(&str, &String)> = known.iter().filter_map(|(name, id)| Some((*name, id.as_ref()?))).collect();
+        let known: Vec<(&str, &String)> =
+            known.iter().filter_map(|(name, id)| Some((*name, id.as_ref()?))).collect();
         if known.is_empty() {
             return Ok(());
         }
-        let sets: Vec<String> =
-            known.iter().map(|(name, _)| format!("#{name} = if_not_exists(#{name}, :{name})")).collect();
+        let sets: Vec<String> = known
+            .iter()
+            .map(|(name, _)| format!("#{name} = if_not_exists(#{name}, :{name})"))
+            .collect();
         let mut update = Update::builder().update_expression(format!("SET {}", sets.join(", ")));
         for (name, id) in known {
             update = update
@@ -224,14 +256,18 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault`]
-    pub async fn payment_ids(&self, account: &AccountId, payment: &PaymentId) -> Result<PaymentIds, Fault> {
+    pub async fn payment_ids(
+        &self,
+        account: &AccountId,
+        payment: &PaymentId,
+    ) -> Result<PaymentIds, Fault> {
         let item = self.account_item(account, &payment_key(payment)).await?.unwrap_or_default();
         let id = |name: &str| item.get(name).and_then(|id| id.as_s().ok()).cloned();
         Ok(PaymentIds { session: id("session"), charge: id("charge"), invoice: id("invoice") })
     }
 
-    /// Notes a request before it is carried out, or finds the one that was noted under the same key; for a day, as the
-    /// claims of requests that leave a row.
+    /// Notes a request before it is carried out, or finds the one that was noted under the same
+    /// key; for a day, as the claims of requests that leave a row.
     ///
     /// # Errors
     /// [`Fault`]
@@ -247,7 +283,10 @@ impl Store {
             .update_expression("SET asked_at = :at, asked = :asked, expires = :expires")
             .condition_expression("attribute_not_exists(asked_at)")
             .expression_attribute_values(":at", number(at.seconds()))
-            .expression_attribute_values(":expires", number(at.plus(REQUEST_CLAIM_SECONDS).seconds()))
+            .expression_attribute_values(
+                ":expires",
+                number(at.plus(REQUEST_CLAIM_SECONDS).seconds()),
+            )
             .expression_attribute_values(":asked", text(digest.as_str()));
         if self.update_account_item(account, &sort_key, update).await? == Recorded::New {
             return Ok(NotedRequest { at, digest: digest.as_str().to_owned(), answer: None });
@@ -266,14 +305,23 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault`]
-    pub async fn note_answer(&self, account: &AccountId, key: &str, answer: &str) -> Result<(), Fault> {
+    pub async fn note_answer(
+        &self,
+        account: &AccountId,
+        key: &str,
+        answer: &str,
+    ) -> Result<(), Fault> {
         let update = Update::builder()
             .update_expression("SET answer = :answer")
             .expression_attribute_values(":answer", text(answer));
         self.update_account_item(account, &noted_key(key), update).await.map(drop)
     }
 
-    pub(super) async fn account_item(&self, account: &AccountId, sort_key: &str) -> Result<Option<Item>, Fault> {
+    pub(super) async fn account_item(
+        &self,
+        account: &AccountId,
+        sort_key: &str,
+    ) -> Result<Option<Item>, Fault> {
         let answer = self
             .client
             .get_item()
@@ -312,16 +360,22 @@ fn read_profile(item: &Item) -> Result<CustomerProfile, String> {
         customer: has("customer").then(|| parsed(item, "customer")).transpose()?,
         former: has("former").then(|| number_of(item, "former")).transpose()?.unwrap_or_default(),
         cards: match has("cards") {
-            true => serde_json::from_str(json("cards")?).map_err(|error| format!("cards: {error}"))?,
+            true => {
+                serde_json::from_str(json("cards")?).map_err(|error| format!("cards: {error}"))?
+            }
             false => Vec::new(),
         },
         default_card: has("default_card").then(|| parsed(item, "default_card")).transpose()?,
-        cards_version: has("cards_version").then(|| number_of(item, "cards_version")).transpose()?.unwrap_or_default(),
+        cards_version: has("cards_version")
+            .then(|| number_of(item, "cards_version"))
+            .transpose()?
+            .unwrap_or_default(),
         open_session: has("open_session").then(|| parsed(item, "open_session")).transpose()?,
         confirmation: match has("confirmation") {
-            true => {
-                Some(serde_json::from_str(json("confirmation")?).map_err(|error| format!("confirmation: {error}"))?)
-            }
+            true => Some(
+                serde_json::from_str(json("confirmation")?)
+                    .map_err(|error| format!("confirmation: {error}"))?,
+            ),
             false => None,
         },
     })

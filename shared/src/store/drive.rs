@@ -1,4 +1,5 @@
-//! Settling and commands: read, let the domain decide, append; and begin again where another writer was faster.
+//! Settling and commands: read, let the domain decide, append; and begin again where another writer
+//! was faster.
 
 use super::backoff::Backoff;
 use super::{Appended, Claimed, Done, Failure, Fault, Receipt, SettleReport, Settled, Store};
@@ -42,8 +43,8 @@ pub enum BeforeCommand {
 }
 
 impl Store {
-    /// Brings an account up to now: appends the rows that are due, one by one. Does nothing to an account that is not
-    /// open.
+    /// Brings an account up to now: appends the rows that are due, one by one. Does nothing to an
+    /// account that is not open.
     ///
     /// Two reads, if nothing is due; one write more for each row.
     ///
@@ -64,14 +65,15 @@ impl Store {
         Ok(Settled { view: current.view, report: driver.report })
     }
 
-    /// Settles an account and carries out a command on it, then settles what follows from it. `command` says what is
-    /// wanted of the account as it is; it is asked again whenever another row was faster.
+    /// Settles an account and carries out a command on it, then settles what follows from it.
+    /// `command` says what is wanted of the account as it is; it is asked again whenever another
+    /// row was faster.
     ///
     /// The first command of an account is [`Command::Open`].
     ///
     /// # Errors
-    /// [`Failure::Refused`]: nothing was written for the command. [`Failure::Fault`]: after [`Fault::Unavailable`] the
-    /// row may have been written.
+    /// [`Failure::Refused`]: nothing was written for the command. [`Failure::Fault`]: after
+    /// [`Fault::Unavailable`] the row may have been written.
     pub async fn execute(
         &self,
         occasion: Occasion<'_>,
@@ -81,7 +83,8 @@ impl Store {
         Driver::new(self, occasion).execute(cause, Wish::Command(&command)).await
     }
 
-    /// The platform reports that a start could not be carried out: everything it was charged is given back.
+    /// The platform reports that a start could not be carried out: everything it was charged is
+    /// given back.
     ///
     /// # Errors
     /// As [`Store::execute`].
@@ -94,8 +97,9 @@ impl Store {
         Driver::new(self, occasion).execute(cause, Wish::FailStart(resource)).await
     }
 
-    /// Carries out a command that needs the state alone. Neither a list that disagrees nor a SKU without a price stands
-    /// in its way: money that Stripe confirmed is always credited. The account is settled afterwards, if it can be.
+    /// Carries out a command that needs the state alone. Neither a list that disagrees nor a SKU
+    /// without a price stands in its way: money that Stripe confirmed is always credited. The
+    /// account is settled afterwards, if it can be.
     ///
     /// # Errors
     /// As [`Store::execute`].
@@ -106,10 +110,13 @@ impl Store {
         before: BeforeCommand,
         command: impl Fn(&AccountState) -> Result<Command, Refusal> + Sync,
     ) -> Result<Done, Failure> {
-        Driver::new(self, occasion).execute_on_state(cause, before, StateWish::Command(&command)).await
+        Driver::new(self, occasion)
+            .execute_on_state(cause, before, StateWish::Command(&command))
+            .await
     }
 
-    /// A refund failed or a dispute was won: gives back exactly what its row had taken, if there is one.
+    /// A refund failed or a dispute was won: gives back exactly what its row had taken, if there is
+    /// one.
     ///
     /// # Errors
     /// As [`Store::execute`].
@@ -121,7 +128,9 @@ impl Store {
         cents: i64,
     ) -> Result<Done, Failure> {
         let wish = StateWish::GiveBack { by, of, cents };
-        Driver::new(self, occasion).execute_on_state(Cause::Stripe, BeforeCommand::Nothing, wish).await
+        Driver::new(self, occasion)
+            .execute_on_state(Cause::Stripe, BeforeCommand::Nothing, wish)
+            .await
     }
 }
 
@@ -180,13 +189,16 @@ impl<'s, 'a> Driver<'s, 'a> {
             current = self.settle(current).await?;
             let command = self.resolve(wish, &current.view).await?;
             let now = self.now(current.view.state());
-            let event = decide(current.view.state(), &command, cause.clone(), self.occasion.policy, now)?;
+            let event =
+                decide(current.view.state(), &command, cause.clone(), self.occasion.policy, now)?;
             match self.append(&current, &event).await? {
                 Appended::Written(head) | Appended::AlreadyThere(head) => {
                     current.advance(&event, &head);
                     return Ok(self.finish(event, head, Some(current), None).await);
                 }
-                Appended::AlreadyAppended(claimed) => return self.already_appended(&event, claimed).await,
+                Appended::AlreadyAppended(claimed) => {
+                    return self.already_appended(&event, claimed).await;
+                }
                 Appended::KeyReused(_) => return Err(Refusal::KeyReused.into()),
                 Appended::Lost(winner) => {
                     let winner = self.lost(winner).await?;
@@ -214,12 +226,15 @@ impl<'s, 'a> Driver<'s, 'a> {
         loop {
             let head = self.head(known).await?;
             let command = self.resolve_on_state(wish, &head.state, &mut taken).await?;
-            let event = decide(&head.state, &command, cause.clone(), policy, self.now(&head.state))?;
+            let event =
+                decide(&head.state, &command, cause.clone(), policy, self.now(&head.state))?;
             match store.append(account, &head, &event, &Billables::default(), policy).await? {
                 Appended::Written(head) | Appended::AlreadyThere(head) => {
                     return Ok(self.finish(event, head, None, unsettled).await);
                 }
-                Appended::AlreadyAppended(claimed) => return self.already_appended(&event, claimed).await,
+                Appended::AlreadyAppended(claimed) => {
+                    return self.already_appended(&event, claimed).await;
+                }
                 Appended::KeyReused(_) => return Err(Refusal::KeyReused.into()),
                 Appended::Lost(winner) => known = self.lost(winner).await?,
             }
@@ -243,8 +258,15 @@ impl<'s, 'a> Driver<'s, 'a> {
             Wish::Command(command) => Ok(command(view)?),
             Wish::FailStart(id) => {
                 let state = view.state();
-                let since = view.billables().resources.get(id).map_or(state.next_seq, |resource| resource.seq);
-                let rows = self.store.all_rows_with_lines(self.occasion.account, since..state.next_seq).await?;
+                let since = view
+                    .billables()
+                    .resources
+                    .get(id)
+                    .map_or(state.next_seq, |resource| resource.seq);
+                let rows = self
+                    .store
+                    .all_rows_with_lines(self.occasion.account, since..state.next_seq)
+                    .await?;
                 Ok(request::fail_start(view, id, rows.iter().map(|row| (&row.event, &row.state)))?)
             }
         }
@@ -259,19 +281,26 @@ impl<'s, 'a> Driver<'s, 'a> {
         match wish {
             StateWish::Command(command) => Ok(command(state)?),
             StateWish::GiveBack { by, of, cents } => {
-                // What was taken never changes. If nothing was, this is read after the head and again for every head: a
-                // row that takes it now comes after our head, and the append is lost.
+                // What was taken never changes. If nothing was, this is read after the head and
+                // again for every head: a row that takes it now comes after our head, and the
+                // append is lost.
                 if taken.is_none() {
                     *taken = self.taken(by).await?;
                 }
-                Ok(Command::GiveBack { by: by.clone(), of: of.clone(), cents, taken: taken.clone() })
+                Ok(Command::GiveBack {
+                    by: by.clone(),
+                    of: of.clone(),
+                    cents,
+                    taken: taken.clone(),
+                })
             }
         }
     }
 
     /// What was taken for a refund or dispute.
     async fn taken(&self, by: &TakeBack) -> Result<Option<Taken>, Fault> {
-        let Some(claimed) = self.store.claim(&format!("stripe#{}#debit", by.as_str())).await? else {
+        let Some(claimed) = self.store.claim(&format!("stripe#{}#debit", by.as_str())).await?
+        else {
             return Ok(None);
         };
         let rows = claimed.seq.saturating_sub(1)..claimed.seq + 1;
@@ -302,15 +331,19 @@ impl<'s, 'a> Driver<'s, 'a> {
         Done::Appended(Box::new(Receipt { seq, event, head, report: self.report, unsettled }))
     }
 
-    /// A card that vouched for somebody else's trial vouches for no other; every other cause just has its row.
+    /// A card that vouched for somebody else's trial vouches for no other; every other cause just
+    /// has its row.
     async fn already_appended(self, event: &Event, claimed: Claimed) -> Result<Done, Failure> {
-        if matches!(event.change, Change::TrialStarted { .. }) && claimed.account != *self.occasion.account {
+        if matches!(event.change, Change::TrialStarted { .. })
+            && claimed.account != *self.occasion.account
+        {
             return Err(Refusal::TrialUsed.into());
         }
         Ok(self.repeated(claimed).await)
     }
 
-    /// A trigger is repeated because the first run died, perhaps before it settled what followed from its row.
+    /// A trigger is repeated because the first run died, perhaps before it settled what followed
+    /// from its row.
     async fn repeated(mut self, claimed: Claimed) -> Done {
         // Nobody waits for it: if it fails, the next run settles.
         let _settled = self.bring_up(None).await;
@@ -326,7 +359,9 @@ impl<'s, 'a> Driver<'s, 'a> {
     async fn settle(&mut self, mut current: Current<'a>) -> Result<Current<'a>, Fault> {
         for _ in 0..ROWS_MAX {
             let now = self.now(current.view.state());
-            let Some(event) = next_row(&current.view, now, self.occasion.delivery).map_err(Fault::Unpriced)? else {
+            let Some(event) =
+                next_row(&current.view, now, self.occasion.delivery).map_err(Fault::Unpriced)?
+            else {
                 break;
             };
             self.report.found += 1;
@@ -353,23 +388,32 @@ impl<'s, 'a> Driver<'s, 'a> {
 
     async fn append(&mut self, current: &Current<'a>, event: &Event) -> Result<Appended, Fault> {
         let Occasion { account, policy, .. } = self.occasion;
-        let appended = self.store.append(account, &current.head(), event, current.view.billables(), policy).await?;
+        let appended = self
+            .store
+            .append(account, &current.head(), event, current.view.billables(), policy)
+            .await?;
         if matches!(appended, Appended::Written(_) | Appended::AlreadyThere(_)) {
             self.losses = Backoff::for_losses();
         }
         Ok(appended)
     }
 
-    /// Head, then list, until they agree. The order matters: whatever the head's row wrote is in a list read later,
-    /// unless its transaction is just becoming visible.
+    /// Head, then list, until they agree. The order matters: whatever the head's row wrote is in a
+    /// list read later, unless its transaction is just becoming visible.
     async fn read(&mut self, known: Option<Head>) -> Result<Current<'a>, Fault> {
         let Occasion { account, prices, policy, .. } = self.occasion;
         let mut known = known;
         let mut backoff = Backoff::for_reads();
         loop {
             let Head { state, digest } = self.head(known.take()).await?;
-            let list = if state.is_open() { self.store.billables(account).await? } else { Billables::default() };
-            if let Some(view) = View::new(account, state, list, prices, policy).map_err(Fault::Unpriced)? {
+            let list = if state.is_open() {
+                self.store.billables(account).await?
+            } else {
+                Billables::default()
+            };
+            if let Some(view) =
+                View::new(account, state, list, prices, policy).map_err(Fault::Unpriced)?
+            {
                 return Ok(Current { view, digest });
             }
             backoff.pause().await.map_err(|_| Fault::ListDisagrees)?;
@@ -383,8 +427,8 @@ impl<'s, 'a> Driver<'s, 'a> {
         }
     }
 
-    /// Another row was faster. The winner is taken for the head at first; who loses twice in a row meets many writers,
-    /// and by now there is probably a newer one.
+    /// Another row was faster. The winner is taken for the head at first; who loses twice in a row
+    /// meets many writers, and by now there is probably a newer one.
     async fn lost(&mut self, winner: Option<Head>) -> Result<Option<Head>, Fault> {
         self.report.lost += 1;
         let attempts = self.losses.attempts();

@@ -18,10 +18,12 @@ pub enum Fault {
     /// Other writers were faster, or in the way, every time.
     #[error("other writers were faster {attempts} times")]
     Contended { attempts: u32 },
-    /// List and state tell of different resources, and went on doing so: each was read several times.
+    /// List and state tell of different resources, and went on doing so: each was read several
+    /// times.
     #[error("the list of resources does not agree with the account's last row")]
     ListDisagrees,
-    /// The price list lacks what runs. Prices are never removed, so a list that was cached may be too old.
+    /// The price list lacks what runs. Prices are never removed, so a list that was cached may be
+    /// too old.
     #[error("what runs cannot be priced: {0}")]
     Unpriced(Refusal),
     /// The account was written by a newer release: nothing may be appended by this one.
@@ -48,11 +50,15 @@ impl Fault {
             | Fault::Contended { .. }
             | Fault::ListDisagrees
             | Fault::Unpriced(_) => true,
-            Fault::NewerFormat { .. } | Fault::Broken(_) | Fault::Malformed { .. } | Fault::Rejected { .. } => false,
+            Fault::NewerFormat { .. }
+            | Fault::Broken(_)
+            | Fault::Malformed { .. }
+            | Fault::Rejected { .. } => false,
         }
     }
 
-    /// Sorts what the SDK says. A failed condition and a cancelled transaction must have been looked at before.
+    /// Sorts what the SDK says. A failed condition and a cancelled transaction must have been
+    /// looked at before.
     pub(super) fn of<E>(call: &'static str, error: &SdkError<E>) -> Fault
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -74,9 +80,10 @@ impl Fault {
                 _ => Fault::Rejected { call, why },
             },
             // The enum may grow, and what is unknown may have been applied.
-            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) | _ => {
-                Fault::Unavailable { call, why }
-            }
+            SdkError::TimeoutError(_)
+            | SdkError::DispatchFailure(_)
+            | SdkError::ResponseError(_)
+            | _ => Fault::Unavailable { call, why },
         }
     }
 }
@@ -120,7 +127,8 @@ pub enum Failure {
     /// The account's state, or the command itself, does not allow it. Nothing was written for it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The infrastructure failed. The same request may be sent again; with a key it cannot count twice.
+    /// The infrastructure failed. The same request may be sent again; with a key it cannot count
+    /// twice.
     #[error(transparent)]
     Fault(#[from] Fault),
 }

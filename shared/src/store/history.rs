@@ -1,4 +1,5 @@
-//! Long stretches of an account's history, read in a bounded number of reads: what an answer to one request may cost.
+//! Long stretches of an account's history, read in a bounded number of reads: what an answer to one
+//! request may cost.
 
 use std::ops::Range;
 
@@ -14,10 +15,11 @@ use crate::row::{Row, read};
 use crate::spending::{Spending, Tally};
 use crate::timestamp::Timestamp;
 
-/// The most reads for one answer. A read is at most a megabyte and takes some 30 ms: three seconds, or a thousand rows of 100
-/// KB (a row for each hour of a month, with a thousand resources).
+/// The most reads for one answer. A read is at most a megabyte and takes some 30 ms: three seconds,
+/// or a thousand rows of 100 KB (a row for each hour of a month, with a thousand resources).
 pub const READS_MAX: u32 = 100;
-/// The name in a row's `type` under which resources that were deleted one by one can be found again.
+/// The name in a row's `type` under which resources that were deleted one by one can be found
+/// again.
 const RESOURCES_DELETED: &str = "resources_deleted";
 
 /// Something that was read whole, or is more than one answer may cost.
@@ -39,7 +41,8 @@ pub struct FoundRows {
 }
 
 impl Store {
-    /// The account's balance after each of these rows, with the row's time, oldest first; in at most so many reads.
+    /// The account's balance after each of these rows, with the row's time, oldest first; in at
+    /// most so many reads.
     ///
     /// # Errors
     /// [`Fault`]
@@ -76,14 +79,17 @@ impl Store {
                 balances.push((at, number_of(item, "balance").map_err(&wrong)?));
             }
             match answer.last_evaluated_key() {
-                Some(last) => start = number_of::<u64>(last, "seq").map_err(malformed(account.as_str()))? + 1,
+                Some(last) => {
+                    start = number_of::<u64>(last, "seq").map_err(malformed(account.as_str()))? + 1
+                }
                 None => return Ok(Bounded::All(balances)),
             }
         }
         Ok(Bounded::TooMuch)
     }
 
-    /// What was spent in these rows, thing by thing; in at most so many reads. `list` is what the account has now, `prices` all there are.
+    /// What was spent in these rows, thing by thing; in at most so many reads. `list` is what the
+    /// account has now, `prices` all there are.
     ///
     /// # Errors
     /// [`Fault`]
@@ -107,7 +113,9 @@ impl Store {
             let page = self.rows(account, numbers, Order::OldestFirst, PAGE_ROWS).await?;
             for mut row in page.rows {
                 if let Some(Lines::Chunked(committed)) = row.event.change.lines() {
-                    let Some(left) = reads.checked_sub(committed.chunks) else { return Ok(Bounded::TooMuch) };
+                    let Some(left) = reads.checked_sub(committed.chunks) else {
+                        return Ok(Bounded::TooMuch);
+                    };
                     reads = left;
                     let lines = self.joined_lines(account, row.seq, committed).await?;
                     row.event.change = row.event.change.with_lines(Lines::Here(lines));
@@ -120,12 +128,26 @@ impl Store {
         Ok(Bounded::All(tally.end()))
     }
 
-    /// What is gone for good was deleted one by one, after it was billed: that row tells what it was.
-    async fn identify(&self, account: &AccountId, from: u64, tally: &mut Tally<'_>, reads: u32) -> Result<(), Fault> {
+    /// What is gone for good was deleted one by one, after it was billed: that row tells what it
+    /// was.
+    async fn identify(
+        &self,
+        account: &AccountId,
+        from: u64,
+        tally: &mut Tally<'_>,
+        reads: u32,
+    ) -> Result<(), Fault> {
         let mut rest = Some(from..u64::MAX);
         for _ in 0..reads {
             let Some(numbers) = rest.take().filter(|_| !tally.nameless().is_empty()) else { break };
-            let found = self.rows_of_types(account, numbers, Order::OldestFirst, &[RESOURCES_DELETED], PAGE_ROWS, 1);
+            let found = self.rows_of_types(
+                account,
+                numbers,
+                Order::OldestFirst,
+                &[RESOURCES_DELETED],
+                PAGE_ROWS,
+                1,
+            );
             let found = found.await?;
             for row in &found.rows {
                 tally.identify(row);
@@ -135,7 +157,8 @@ impl Store {
         Ok(())
     }
 
-    /// At most `limit` rows whose type is one of these, in at most so many reads. Lines that stand in chunks are left there.
+    /// At most `limit` rows whose type is one of these, in at most so many reads. Lines that stand
+    /// in chunks are left there.
     ///
     /// # Errors
     /// [`Fault`]

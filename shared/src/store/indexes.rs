@@ -16,10 +16,11 @@ use crate::timestamp::Timestamp;
 
 /// How many shards each index has; never to be changed, because accounts' items carry their shard.
 ///
-/// A partition of an index takes 1,000 writes a second and holds up the table's writes if it is throttled
-/// (docs.aws.amazon.com, "Throttling behavior for global secondary indexes"): 64 partitions take 64,000 accounts that
-/// start or stop billing in the same second. More would cost only more queries: the lifecycle run asks each shard
-/// every minute, 64 × 43,200 half read units a month, less than a dollar.
+/// A partition of an index takes 1,000 writes a second and holds up the table's writes if it is
+/// throttled (docs.aws.amazon.com, "Throttling behavior for global secondary indexes"): 64
+/// partitions take 64,000 accounts that start or stop billing in the same second. More would cost
+/// only more queries: the lifecycle run asks each shard every minute, 64 × 43,200 half read units a
+/// month, less than a dollar.
 pub const SHARDS: u8 = 64;
 
 /// One of the [`SHARDS`] parts of an index.
@@ -80,11 +81,17 @@ pub struct DueAccounts {
 }
 
 impl Store {
-    /// At most `limit` accounts of a shard that have something running or metered, after the given one.
+    /// At most `limit` accounts of a shard that have something running or metered, after the given
+    /// one.
     ///
     /// # Errors
     /// [`Fault`]
-    pub async fn billable(&self, shard: Shard, after: Option<&AccountId>, limit: u32) -> Result<Accounts, Fault> {
+    pub async fn billable(
+        &self,
+        shard: Shard,
+        after: Option<&AccountId>,
+        limit: u32,
+    ) -> Result<Accounts, Fault> {
         let query = self
             .index("billable", limit)
             .key_condition_expression("billable_shard = :shard")
@@ -100,7 +107,8 @@ impl Store {
         Ok(Accounts { accounts, next })
     }
 
-    /// At most `limit` accounts of a shard whose deadline is not after `until` (UTC), after the given one.
+    /// At most `limit` accounts of a shard whose deadline is not after `until` (UTC), after the
+    /// given one.
     ///
     /// # Errors
     /// [`Fault`]

@@ -1,8 +1,11 @@
-//! The ledger table: rows, claims, look-ups and chunks of lines, as items; how they are put, and how they are read.
+//! The ledger table: rows, claims, look-ups and chunks of lines, as items; how they are put, and
+//! how they are read.
 
 use std::ops::Range;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
 
 use super::item::{Item, item, malformed, number, number_of, parsed, text, text_of};
 use super::{Fault, Store};
@@ -60,15 +63,16 @@ pub struct CreditedPayment {
 #[derive(Clone, Debug)]
 pub(super) struct RowItem {
     pub(super) row: StoredRow,
-    /// Two staff corrections of one second may have the same body and yet be two. Outside of body and hash.
+    /// Two staff corrections of one second may have the same body and yet be two. Outside of body
+    /// and hash.
     pub(super) nonce: Option<String>,
 }
 
 impl Store {
     /// **The door to the ledger**: whatever is put into it, is put where nothing is yet.
     ///
-    /// A `PutItem` without its condition would replace what is there, and no permission could forbid that, so this is
-    /// the only function of the crate that puts into this table.
+    /// A `PutItem` without its condition would replace what is there, and no permission could
+    /// forbid that, so this is the only function of the crate that puts into this table.
     pub(super) fn put_in_ledger(&self, item: Item) -> Result<TransactWriteItem, Fault> {
         let put = Put::builder()
             .table_name(&self.tables.ledger)
@@ -80,8 +84,8 @@ impl Store {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// The account's newest row, or `None` before its first: everything there is to know of it but the list of what it
-    /// is billed for. One read, strongly consistent.
+    /// The account's newest row, or `None` before its first: everything there is to know of it but
+    /// the list of what it is billed for. One read, strongly consistent.
     ///
     /// # Errors
     /// [`Fault`]; among them [`Fault::NewerFormat`].
@@ -90,7 +94,8 @@ impl Store {
         Ok(page.rows.into_iter().next().map(Head::from))
     }
 
-    /// At most `limit` of the account's rows with these numbers; fewer if they are big. Strongly consistent.
+    /// At most `limit` of the account's rows with these numbers; fewer if they are big. Strongly
+    /// consistent.
     ///
     /// # Errors
     /// [`Fault`]
@@ -106,10 +111,11 @@ impl Store {
         Ok(Page { rows: rows.collect::<Result<_, _>>()?, rest })
     }
 
-    /// The numbers of the account's rows from one instant (inclusive) to another (exclusive): what to page through with
-    /// [`Store::rows`].
+    /// The numbers of the account's rows from one instant (inclusive) to another (exclusive): what
+    /// to page through with [`Store::rows`].
     ///
-    /// Rows are in time order, so both ends are found by halving: about two reads for each doubling of the chain.
+    /// Rows are in time order, so both ends are found by halving: about two reads for each doubling
+    /// of the chain.
     ///
     /// # Errors
     /// [`Fault`]
@@ -129,7 +135,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault`]; [`Fault::Broken`] if its chunks are not those it committed to.
-    pub async fn row_with_lines(&self, account: &AccountId, seq: u64) -> Result<Option<Row>, Fault> {
+    pub async fn row_with_lines(
+        &self,
+        account: &AccountId,
+        seq: u64,
+    ) -> Result<Option<Row>, Fault> {
         let page = self.rows(account, seq..seq.saturating_add(1), Order::OldestFirst, 1).await?;
         match page.rows.into_iter().next() {
             Some(row) => self.with_lines(account, row).await.map(Some),
@@ -165,7 +175,8 @@ impl Store {
         let partition = chunk_partition(account, &committed.digest);
         let mut chunks = Vec::new();
         for number in 0..committed.chunks {
-            let Some(found) = self.ledger_item(&partition, u64::from(number), &["lines"]).await? else {
+            let Some(found) = self.ledger_item(&partition, u64::from(number), &["lines"]).await?
+            else {
                 return Err(RowFault::Lines { seq }.into());
             };
             chunks.push(text_of(&found, "lines").map_err(malformed(&partition))?.to_owned());
@@ -173,12 +184,17 @@ impl Store {
         Ok(join_lines(seq, committed, &chunks)?)
     }
 
-    /// Puts the chunks of a row's lines; those that are there already are the same, because their key says what they
-    /// hold.
-    pub(super) async fn put_chunks(&self, account: &AccountId, chunks: &[String]) -> Result<(), Fault> {
+    /// Puts the chunks of a row's lines; those that are there already are the same, because their
+    /// key says what they hold.
+    pub(super) async fn put_chunks(
+        &self,
+        account: &AccountId,
+        chunks: &[String],
+    ) -> Result<(), Fault> {
         let partition = chunk_partition(account, chunks_digest(chunks).as_str());
         for (seq, chunk) in chunks.iter().enumerate() {
-            let chunk = item([("account", text(&partition)), ("seq", number(seq)), ("lines", text(chunk))]);
+            let chunk =
+                item([("account", text(&partition)), ("seq", number(seq)), ("lines", text(chunk))]);
             self.write(&[self.put_in_ledger(chunk)?]).await?;
         }
         Ok(())
@@ -200,12 +216,17 @@ impl Store {
         self.claimed(&look_up_partition(stripe_id), stripe_id).await
     }
 
-    /// Notes that ids of Stripe's lead to this row, so that support finds a payment by any of them. An id that leads
-    /// somewhere already stays as it is: a replay may note them again.
+    /// Notes that ids of Stripe's lead to this row, so that support finds a payment by any of them.
+    /// An id that leads somewhere already stays as it is: a replay may note them again.
     ///
     /// # Errors
     /// [`Fault`]
-    pub async fn note_look_ups(&self, account: &AccountId, seq: u64, stripe_ids: &[&str]) -> Result<(), Fault> {
+    pub async fn note_look_ups(
+        &self,
+        account: &AccountId,
+        seq: u64,
+        stripe_ids: &[&str],
+    ) -> Result<(), Fault> {
         for stripe_id in stripe_ids {
             let noted = owned_item(&look_up_partition(stripe_id), account, seq);
             self.write(&[self.put_in_ledger(noted)?]).await?;
@@ -213,7 +234,8 @@ impl Store {
         Ok(())
     }
 
-    /// Whose an object of Stripe's is; `None` if that was never noted. What a row tells of, and customers, are look-ups.
+    /// Whose an object of Stripe's is; `None` if that was never noted. What a row tells of, and
+    /// customers, are look-ups.
     ///
     /// # Errors
     /// [`Fault`]
@@ -225,8 +247,8 @@ impl Store {
         Ok(owned.map(|claimed| claimed.account))
     }
 
-    /// Notes whose an object of Stripe's is, of which a row may tell later, and then looks it up: a payment page, an invoice, a card.
-    /// The first note stays.
+    /// Notes whose an object of Stripe's is, of which a row may tell later, and then looks it up: a
+    /// payment page, an invoice, a card. The first note stays.
     ///
     /// # Errors
     /// [`Fault`]
@@ -255,9 +277,15 @@ impl Store {
         Ok(facts.map(|facts| CreditedPayment { account, seq, facts }))
     }
 
-    /// The row of that number as its item; used to see whether it is the very row that was to be written.
-    pub(super) async fn row_item(&self, account: &AccountId, seq: u64) -> Result<Option<Item>, Fault> {
-        let (items, _) = self.row_items(account, seq..seq.saturating_add(1), Order::OldestFirst, 1).await?;
+    /// The row of that number as its item; used to see whether it is the very row that was to be
+    /// written.
+    pub(super) async fn row_item(
+        &self,
+        account: &AccountId,
+        seq: u64,
+    ) -> Result<Option<Item>, Fault> {
+        let (items, _) =
+            self.row_items(account, seq..seq.saturating_add(1), Order::OldestFirst, 1).await?;
         Ok(items.into_iter().next())
     }
 
@@ -287,7 +315,11 @@ impl Store {
             .await
             .map_err(|error| Fault::of("Query", &error))?;
         let rest = match answer.last_evaluated_key() {
-            Some(last) => Some(after(numbers, order, number_of(last, "seq").map_err(malformed(account.as_str()))?)),
+            Some(last) => Some(after(
+                numbers,
+                order,
+                number_of(last, "seq").map_err(malformed(account.as_str()))?,
+            )),
             None => None,
         };
         Ok((answer.items.unwrap_or_default(), rest.filter(|rest| !rest.is_empty())))
@@ -306,7 +338,8 @@ impl Store {
             let Some(found) = self.ledger_item(account.as_str(), middle, &["at"]).await? else {
                 return Err(RowFault::Missing { expected: middle, found: end }.into());
             };
-            let at: i64 = number_of(&found, "at").map_err(malformed(format!("row {middle} of {account}")))?;
+            let at: i64 =
+                number_of(&found, "at").map_err(malformed(format!("row {middle} of {account}")))?;
             if at < instant.seconds() {
                 first = middle + 1;
             } else {
@@ -332,10 +365,16 @@ impl Store {
     }
 
     /// Some attributes of one item, strongly consistent.
-    async fn ledger_item(&self, partition: &str, seq: u64, attributes: &[&str]) -> Result<Option<Item>, Fault> {
+    async fn ledger_item(
+        &self,
+        partition: &str,
+        seq: u64,
+        attributes: &[&str],
+    ) -> Result<Option<Item>, Fault> {
         // By placeholders, because some of the names are reserved words of DynamoDB's.
         let placeholders: Vec<String> = attributes.iter().map(|name| format!("#{name}")).collect();
-        let names = placeholders.iter().cloned().zip(attributes.iter().map(|name| (*name).to_owned()));
+        let names =
+            placeholders.iter().cloned().zip(attributes.iter().map(|name| (*name).to_owned()));
         let request = self
             .client
             .get_item()
@@ -386,8 +425,8 @@ pub(super) fn stored_row(item: &Item) -> Result<StoredRow, RowFault> {
     })
 }
 
-/// Whether the item is this very row: the same words, written by the same hand. Rows that time alone made have no
-/// nonce: two workers that record the same fact have recorded it.
+/// Whether the item is this very row: the same words, written by the same hand. Rows that time
+/// alone made have no nonce: two workers that record the same fact have recorded it.
 pub(super) fn is_same_row(item: &Item, row: &RowItem) -> bool {
     let is_text = |name: &str, expected: Option<&str>| {
         item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str) == expected
@@ -424,8 +463,12 @@ pub(super) fn claim_partition(key: &str) -> String {
 }
 
 fn owned_item(partition: &str, account: &AccountId, seq: u64) -> Item {
-    let attributes: [(&str, AttributeValue); 4] =
-        [("account", text(partition)), ("seq", number(0)), ("owner", text(account.as_str())), ("row", number(seq))];
+    let attributes: [(&str, AttributeValue); 4] = [
+        ("account", text(partition)),
+        ("seq", number(0)),
+        ("owner", text(account.as_str())),
+        ("row", number(seq)),
+    ];
     item(attributes)
 }
 

@@ -1,4 +1,5 @@
-//! Readings and usage that are reported to meters. Nothing is billed here: that is the next settling's.
+//! Readings and usage that are reported to meters. Nothing is billed here: that is the next
+//! settling's.
 
 use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use rust_decimal::Decimal;
@@ -35,8 +36,8 @@ pub struct UsageReport {
 pub enum Reported {
     /// The meter shows more now.
     Advanced,
-    /// Nothing changed: the meter shows as much or more already (the reading it shows), which is what a repeated or
-    /// overtaken report finds.
+    /// Nothing changed: the meter shows as much or more already (the reading it shows), which is
+    /// what a repeated or overtaken report finds.
     NotNewer(Quantity),
     /// This report was counted before.
     Repeated,
@@ -114,7 +115,11 @@ impl Store {
         Ok(if meter.is_some() { Reported::TooMuch } else { Reported::UnknownMeter })
     }
 
-    fn addition(&self, account: &AccountId, report: &UsageReport) -> Result<TransactWriteItem, Fault> {
+    fn addition(
+        &self,
+        account: &AccountId,
+        report: &UsageReport,
+    ) -> Result<TransactWriteItem, Fault> {
         let room = Decimal::from(QUANTITY_MAX) - report.quantity.decimal();
         let update = Update::builder()
             .table_name(&self.tables.accounts)

@@ -5,7 +5,8 @@ use crate::event::Event;
 use crate::row::Head;
 use crate::view::View;
 
-/// Above this many seconds between a trigger's time and the account's last row, something is wrong with a clock.
+/// Above this many seconds between a trigger's time and the account's last row, something is wrong
+/// with a clock.
 pub const CLOCK_BEHIND_ALARM_SECONDS: i64 = 300;
 
 /// What a settling did.
@@ -19,7 +20,8 @@ pub struct SettleReport {
     pub already_there: u32,
     /// How often another row was faster, and everything was decided again.
     pub lost: u32,
-    /// How many seconds the trigger's time lay before the account's last row at the most. The row's time was used.
+    /// How many seconds the trigger's time lay before the account's last row at the most. The row's
+    /// time was used.
     pub clock_behind_seconds: i64,
 }
 
@@ -60,7 +62,7 @@ pub struct Receipt {
     pub head: Head,
     /// What was settled before and after it.
     pub report: SettleReport,
-    /// Why the account could not be settled before or after the command. The command counts all the same, and the
-    /// next run settles; so does a second delivery of the same trigger.
+    /// Why the account could not be settled before or after the command. The command counts all the
+    /// same, and the next run settles; so does a second delivery of the same trigger.
     pub unsettled: Option<Fault>,
 }

@@ -1,5 +1,5 @@
-//! Profiles: `account#A` / `profile` in the table of everything that changes. Each attribute is set on its own, so that
-//! who sets one never undoes another.
+//! Profiles: `account#A` / `profile` in the table of everything that changes. Each attribute is set
+//! on its own, so that who sets one never undoes another.
 
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 
@@ -24,7 +24,9 @@ impl Store {
         let email = email_of(account, &item)?;
         let company = match item.contains_key("company") {
             true => text_of(&item, "company")
-                .and_then(|company| serde_json::from_str(company).map_err(|error| format!("company: {error}")))
+                .and_then(|company| {
+                    serde_json::from_str(company).map_err(|error| format!("company: {error}"))
+                })
                 .map_err(&wrong)?,
             false => Company::default(),
         };
@@ -48,7 +50,8 @@ impl Store {
         self.update_profile(account, email, update).await.map(drop)
     }
 
-    /// Sets the e-mail address if there is none: what a token says never replaces what the customer chose.
+    /// Sets the e-mail address if there is none: what a token says never replaces what the customer
+    /// chose.
     ///
     /// # Errors
     /// [`Fault`]
@@ -65,7 +68,8 @@ impl Store {
     /// [`Fault`]
     pub async fn set_company(&self, account: &AccountId, company: &Company) -> Result<(), Fault> {
         let written = serde_json::to_string(company);
-        let written = written.map_err(|error| Fault::Rejected { call: "UpdateItem", why: error.to_string() })?;
+        let written = written
+            .map_err(|error| Fault::Rejected { call: "UpdateItem", why: error.to_string() })?;
         let update = Update::builder()
             .update_expression("SET company = :company")
             .expression_attribute_values(":company", text(written));

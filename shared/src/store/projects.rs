@@ -1,7 +1,7 @@
 //! Projects with their names, and what makes a request for one repeatable.
 //!
-//! A project is no row: it moves no money. Its id is derived from the request, so a repeated request meets its own
-//! project, and the digest kept with it tells whether it is the same request.
+//! A project is no row: it moves no money. Its id is derived from the request, so a repeated
+//! request meets its own project, and the digest kept with it tells whether it is the same request.
 
 use super::accounts::{account_partition, project_key};
 use super::item::{Item, item, malformed, number, parsed, text, text_of};
@@ -60,7 +60,11 @@ impl Store {
             Recorded::Existing => {
                 let known = self.project_item(account, &project.id).await?;
                 let known = known.as_ref().and_then(|item| text_of(item, "digest").ok());
-                Ok(if known == Some(digest) { ProjectAdded::There } else { ProjectAdded::KeyReused })
+                Ok(if known == Some(digest) {
+                    ProjectAdded::There
+                } else {
+                    ProjectAdded::KeyReused
+                })
             }
         }
     }
@@ -69,9 +73,17 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault`]
-    pub async fn named_project(&self, account: &AccountId, id: &ProjectId) -> Result<Option<NamedProject>, Fault> {
+    pub async fn named_project(
+        &self,
+        account: &AccountId,
+        id: &ProjectId,
+    ) -> Result<Option<NamedProject>, Fault> {
         let found = self.project_item(account, id).await?;
-        found.as_ref().map(named).transpose().map_err(malformed(format!("project {id} of {account}")))
+        found
+            .as_ref()
+            .map(named)
+            .transpose()
+            .map_err(malformed(format!("project {id} of {account}")))
     }
 
     /// At most `limit` projects of the account, after the given one. Strongly consistent.
@@ -92,19 +104,29 @@ impl Store {
             .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
             .expression_attribute_values(":pk", text(&partition))
             .expression_attribute_values(":prefix", text("project#"))
-            .set_exclusive_start_key(after.map(|id| item([("pk", text(&partition)), ("sk", text(project_key(id)))])))
+            .set_exclusive_start_key(
+                after.map(|id| item([("pk", text(&partition)), ("sk", text(project_key(id)))])),
+            )
             .limit(i32::try_from(limit.max(1)).unwrap_or(i32::MAX))
             .consistent_read(true)
             .send()
             .await
             .map_err(|error| Fault::of("Query", &error))?;
         let read = |item: &Item| named(item).map_err(malformed(account.as_str()));
-        let next = answer.last_evaluated_key.as_ref().map(|key| read(key).map(|project| project.id)).transpose()?;
+        let next = answer
+            .last_evaluated_key
+            .as_ref()
+            .map(|key| read(key).map(|project| project.id))
+            .transpose()?;
         let projects = answer.items().iter().map(read).collect::<Result<_, _>>()?;
         Ok(Projects { projects, next })
     }
 
-    async fn project_item(&self, account: &AccountId, id: &ProjectId) -> Result<Option<Item>, Fault> {
+    async fn project_item(
+        &self,
+        account: &AccountId,
+        id: &ProjectId,
+    ) -> Result<Option<Item>, Fault> {
         let answer = self
             .client
             .get_item()

@@ -1,12 +1,13 @@
-//! What a worker does once for a run, such as handing on the rest of its slice: a claim without a row.
+//! What a worker does once for a run, such as handing on the rest of its slice: a claim without a
+//! row.
 
 use super::item::{Item, item, number, text};
 use super::ledger::claim_partition;
 use super::{Fault, Store};
 use crate::timestamp::{DAY, Timestamp};
 
-/// How long such a claim is kept: longer than any message of the run is delivered again (SQS keeps one four days by
-/// default), and then DynamoDB removes it.
+/// How long such a claim is kept: longer than any message of the run is delivered again (SQS keeps
+/// one four days by default), and then DynamoDB removes it.
 const RUN_CLAIM_SECONDS: i64 = 7 * DAY;
 
 impl Store {

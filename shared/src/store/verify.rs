@@ -11,7 +11,8 @@ use crate::row::{Head, RowFault, check_follows, check_lines, read};
 pub struct Verified {
     /// How many rows it has.
     pub rows: u64,
-    /// Its last row. A chain alone cannot show that its end was cut off: compare this with what was noted elsewhere.
+    /// Its last row. A chain alone cannot show that its end was cut off: compare this with what was
+    /// noted elsewhere.
     pub head: Head,
 }
 
@@ -27,7 +28,8 @@ pub enum ChainFault {
 }
 
 impl Store {
-    /// Walks an account's chain from its first row: numbers, hashes, times, states, amounts and lines.
+    /// Walks an account's chain from its first row: numbers, hashes, times, states, amounts and
+    /// lines.
     ///
     /// # Errors
     /// [`ChainFault::Wrong`] with the first row that is wrong; [`ChainFault::Unread`].
@@ -35,7 +37,8 @@ impl Store {
         let mut head = Head::none();
         let mut rest = Some(0..u64::MAX);
         while let Some(numbers) = rest {
-            let (items, remaining) = self.row_items(account, numbers, Order::OldestFirst, PAGE_ROWS).await?;
+            let (items, remaining) =
+                self.row_items(account, numbers, Order::OldestFirst, PAGE_ROWS).await?;
             for item in &items {
                 let row = read(&stored_row(item)?)?;
                 check_follows(&head, &row)?;

@@ -40,7 +40,8 @@ pub(super) enum Earlier {
 }
 
 impl Store {
-    /// Writes all or nothing: one item by itself costs a plain write, several go in one transaction.
+    /// Writes all or nothing: one item by itself costs a plain write, several go in one
+    /// transaction.
     ///
     /// # Errors
     /// The last [`Fault`], after several attempts; the writes may then have been applied.
@@ -62,7 +63,10 @@ impl Store {
         }
     }
 
-    async fn write_once(&self, writes: &[TransactWriteItem]) -> Result<BTreeMap<usize, Option<Item>>, Fault> {
+    async fn write_once(
+        &self,
+        writes: &[TransactWriteItem],
+    ) -> Result<BTreeMap<usize, Option<Item>>, Fault> {
         match writes {
             [only] => match (only.put(), only.update()) {
                 (Some(put), _) => self.put(put).await,
@@ -82,7 +86,9 @@ impl Store {
             .set_condition_expression(put.condition_expression.clone())
             .set_expression_attribute_names(put.expression_attribute_names.clone())
             .set_expression_attribute_values(put.expression_attribute_values.clone())
-            .set_return_values_on_condition_check_failure(put.return_values_on_condition_check_failure.clone());
+            .set_return_values_on_condition_check_failure(
+                put.return_values_on_condition_check_failure.clone(),
+            );
         let Err(error) = request.send().await else {
             return Ok(BTreeMap::new());
         };
@@ -104,7 +110,9 @@ impl Store {
             .set_condition_expression(update.condition_expression.clone())
             .set_expression_attribute_names(update.expression_attribute_names.clone())
             .set_expression_attribute_values(update.expression_attribute_values.clone())
-            .set_return_values_on_condition_check_failure(update.return_values_on_condition_check_failure.clone());
+            .set_return_values_on_condition_check_failure(
+                update.return_values_on_condition_check_failure.clone(),
+            );
         let Err(error) = request.send().await else {
             return Ok(BTreeMap::new());
         };
@@ -116,7 +124,10 @@ impl Store {
         Err(Fault::of("UpdateItem", &error))
     }
 
-    async fn transact(&self, writes: &[TransactWriteItem]) -> Result<BTreeMap<usize, Option<Item>>, Fault> {
+    async fn transact(
+        &self,
+        writes: &[TransactWriteItem],
+    ) -> Result<BTreeMap<usize, Option<Item>>, Fault> {
         let request = self.client.transact_write_items().set_transact_items(Some(writes.to_vec()));
         let Err(error) = request.send().await else {
             return Ok(BTreeMap::new());
@@ -130,8 +141,8 @@ impl Store {
     }
 }
 
-/// Sorts the reasons, one for each write. As long as one of them is passing (a conflict, throttling), the others may
-/// not be the whole truth: the transaction is repeated.
+/// Sorts the reasons, one for each write. As long as one of them is passing (a conflict,
+/// throttling), the others may not be the whole truth: the transaction is repeated.
 fn obstacles(reasons: &[CancellationReason]) -> Result<BTreeMap<usize, Option<Item>>, Fault> {
     let call = "TransactWriteItems";
     let mut found = BTreeMap::new();
@@ -142,7 +153,9 @@ fn obstacles(reasons: &[CancellationReason]) -> Result<BTreeMap<usize, Option<It
                 found.insert(number, reason.item().filter(|item| !item.is_empty()).cloned());
             }
             "TransactionConflict" => return Err(Fault::Contended { attempts: 1 }),
-            "ThrottlingError" | "ProvisionedThroughputExceeded" => return Err(Fault::Throttled { call }),
+            "ThrottlingError" | "ProvisionedThroughputExceeded" => {
+                return Err(Fault::Throttled { call });
+            }
             code => {
                 let why = format!("{code}: {}", reason.message().unwrap_or_default());
                 return Err(Fault::Rejected { call, why });

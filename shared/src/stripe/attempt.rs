@@ -1,17 +1,21 @@
-//! One refill: begun in the ledger, then driven at Stripe step by step, each with its own idempotency key.
+//! One refill: begun in the ledger, then driven at Stripe step by step, each with its own
+//! idempotency key.
 //!
-//! 1. `invoice`: a draft that never advances by itself; the look-up `in_` → account before anything is paid
+//! 1. `invoice`: a draft that never advances by itself; the look-up `in_` → account before anything
+//!    is paid
 //! 2. `item`: the credit
 //! 3. `finalize`
 //! 4. `pay`: the saved card, off session
 //! 5. the credit, by the answer or by the webhook, whichever comes first
 //!
-//! Whoever finds an attempt open first looks for its invoice (a trigger that comes late may take an old attempt for a young
-//! one, whose keys Stripe no longer knows), and then walks the steps that are left, with the same keys. After twenty hours (Stripe keeps keys for 24), or when Stripe failed under a key, nothing is sent that could charge:
-//! the invoice is looked for and judged by what it is.
+//! Whoever finds an attempt open first looks for its invoice (a trigger that comes late may take an
+//! old attempt for a young one, whose keys Stripe no longer knows), and then walks the steps that
+//! are left, with the same keys. After twenty hours (Stripe keeps keys for 24), or when Stripe
+//! failed under a key, nothing is sent that could charge: the invoice is looked for and judged by
+//! what it is.
 //!
-//! An attempt only ever fails when its invoice can no longer be paid: it is made void *first*. If it cannot be, because it was
-//! paid, it is credited.
+//! An attempt only ever fails when its invoice can no longer be paid: it is made void *first*. If
+//! it cannot be, because it was paid, it is credited.
 
 use super::calls::NewInvoice;
 use super::decline::{self, DeclineClass};
@@ -32,11 +36,11 @@ use crate::state::{AccountState, Attempt, RefillPurpose};
 use crate::store::{BeforeCommand, Confirmation, Done};
 use crate::timestamp::{HOUR, Timestamp};
 
-/// From this age on an attempt is settled by looking: Stripe keeps idempotency keys for at least 24 hours, and four are kept
-/// clear for clocks and queues.
+/// From this age on an attempt is settled by looking: Stripe keeps idempotency keys for at least 24
+/// hours, and four are kept clear for clocks and queues.
 const KEYS_SECONDS: i64 = 20 * HOUR;
-/// How long a charge whose answer nobody knows may still turn out to have been made. After that it is made void, which
-/// settles it either way.
+/// How long a charge whose answer nobody knows may still turn out to have been made. After that it
+/// is made void, which settles it either way.
 const UNRESOLVED_SECONDS: i64 = HOUR;
 /// Invoices are looked for from this long before the attempt began: clocks differ.
 const CLOCKS_SECONDS: i64 = HOUR;
@@ -123,8 +127,8 @@ enum Voided {
 }
 
 impl Desk<'_> {
-    /// Does what the account asks for about refills, and nothing if it asks for nothing: begins one that is wanted, drives on
-    /// one that is open. Returns what was done, in order.
+    /// Does what the account asks for about refills, and nothing if it asks for nothing: begins one
+    /// that is wanted, drives on one that is open. Returns what was done, in order.
     ///
     /// # Errors
     /// [`Failure`] if the ledger fails; that Stripe fails is a [`Step`].
@@ -159,19 +163,23 @@ impl Desk<'_> {
         Ok(steps)
     }
 
-    /// Gives up an attempt that waits for its customer, who is paying by hand instead. If it was paid after all, it is
-    /// credited.
+    /// Gives up an attempt that waits for its customer, who is paying by hand instead. If it was
+    /// paid after all, it is credited.
     ///
     /// # Errors
-    /// [`Failure`]; that Stripe fails is an error here: nothing else may be charged before this is settled.
+    /// [`Failure`]; that Stripe fails is an error here: nothing else may be charged before this is
+    /// settled.
     pub async fn supersede(&self, account: &AccountId, attempt: &Attempt) -> Result<(), Failure> {
         let Some(invoice) = self.find(account, attempt).await? else { return Ok(()) };
-        Box::pin(self.give_up(account, attempt, &invoice, Decline::NotCharged, "superseded")).await.map(drop)
+        Box::pin(self.give_up(account, attempt, &invoice, Decline::NotCharged, "superseded"))
+            .await
+            .map(drop)
     }
 
     async fn settled_state(&self, account: &AccountId) -> Result<Option<AccountState>, Failure> {
         let prices = self.billing.prices(self.now).await?;
-        let settled = self.billing.store.settled(self.billing.occasion(account, &prices, self.now)).await?;
+        let settled =
+            self.billing.store.settled(self.billing.occasion(account, &prices, self.now)).await?;
         let state = settled.view.state();
         Ok(state.is_open().then(|| state.clone()))
     }
@@ -186,8 +194,11 @@ impl Desk<'_> {
         let begin = |_: &AccountState| Ok(Command::BeginRefill { customer: customer.clone(), tax });
         match self.append(account, Cause::Command, BeforeCommand::Settle, begin).await {
             Ok(Done::Appended(receipt)) => {
-                let begun =
-                    if let Change::RefillBegun(attempt) = receipt.event.change { Some(attempt.number) } else { None };
+                let begun = if let Change::RefillBegun(attempt) = receipt.event.change {
+                    Some(attempt.number)
+                } else {
+                    None
+                };
                 Ok(begun.map_or(Begun::LookAgain, Begun::ByUs))
             }
             // Another worker began it, or it is no longer wanted.
@@ -196,7 +207,12 @@ impl Desk<'_> {
         }
     }
 
-    async fn drive(&self, account: &AccountId, attempt: &Attempt, age: Age) -> Result<Step, Failure> {
+    async fn drive(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+        age: Age,
+    ) -> Result<Step, Failure> {
         let is_old = self.now - attempt.begun_at >= KEYS_SECONDS;
         let walked = match attempt.void_at {
             Some(_) => self.look(account, attempt, Reached::Asked).await,
@@ -213,7 +229,12 @@ impl Desk<'_> {
         }
     }
 
-    async fn walk(&self, account: &AccountId, attempt: &Attempt, age: Age) -> Result<Step, Failure> {
+    async fn walk(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+        age: Age,
+    ) -> Result<Step, Failure> {
         // An invoice is never made a second time, whatever the trigger's time says of the keys.
         if age == Age::Known
             && let Some(invoice) = self.find(account, attempt).await?
@@ -234,7 +255,12 @@ impl Desk<'_> {
         }
     }
 
-    async fn walk_from(&self, account: &AccountId, attempt: &Attempt, invoice: &Invoice) -> Result<Step, Failure> {
+    async fn walk_from(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+        invoice: &Invoice,
+    ) -> Result<Step, Failure> {
         self.billing.store.note_owner(account, &invoice.id).await?;
         if let Err(error) = self.finalize(account, attempt, invoice).await {
             return self.unfinished(account, attempt, Reached::Draft, error).await;
@@ -242,38 +268,64 @@ impl Desk<'_> {
         Box::pin(self.charge(account, attempt, invoice)).await
     }
 
-    async fn charge(&self, account: &AccountId, attempt: &Attempt, invoice: &Invoice) -> Result<Step, Failure> {
-        // What was agreed may have changed since the attempt began: switched off, frozen, closed, another card, a smaller
-        // amount, a lower cap; or another run settled it.
+    async fn charge(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+        invoice: &Invoice,
+    ) -> Result<Step, Failure> {
+        // What was agreed may have changed since the attempt began: switched off, frozen, closed,
+        // another card, a smaller amount, a lower cap; or another run settled it.
         let head = self.billing.store.head(account).await?;
         let state = head.as_ref().map(|head| &head.state);
-        if state.and_then(|state| open_attempt(state, attempt)).is_some_and(|open| open.void_at.is_some()) {
+        if state
+            .and_then(|state| open_attempt(state, attempt))
+            .is_some_and(|open| open.void_at.is_some())
+        {
             return Ok(Step::NeedsCustomer { attempt: attempt.number });
         }
         if !state.is_some_and(|state| is_agreed(state, attempt, self.now)) {
-            return self.give_up(account, attempt, invoice, Decline::NotCharged, "called_off").await;
+            return self
+                .give_up(account, attempt, invoice, Decline::NotCharged, "called_off")
+                .await;
         }
-        match self.stripe.pay_invoice(&invoice.id, &attempt.card, &key(account, attempt, "pay")).await {
+        match self
+            .stripe
+            .pay_invoice(&invoice.id, &attempt.card, &key(account, attempt, "pay"))
+            .await
+        {
             Ok(paid) => self.paid(account, attempt, &paid).await,
-            Err(StripeError::Declined(declined)) => self.declined(account, attempt, invoice, &declined).await,
-            Err(StripeError::AuthenticationRequired { .. }) => Box::pin(self.ask(account, attempt, &invoice.id)).await,
+            Err(StripeError::Declined(declined)) => {
+                self.declined(account, attempt, invoice, &declined).await
+            }
+            Err(StripeError::AuthenticationRequired { .. }) => {
+                Box::pin(self.ask(account, attempt, &invoice.id)).await
+            }
             Err(error) if error.may_pass() => Err(error.into()),
             Err(error) => self.look_after(account, attempt, Reached::Pay, &error).await,
         }
     }
 
-    async fn finalize(&self, account: &AccountId, attempt: &Attempt, invoice: &Invoice) -> Result<(), StripeError> {
+    async fn finalize(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+        invoice: &Invoice,
+    ) -> Result<(), StripeError> {
         let new = new_invoice(account, attempt);
         // A draft that was found may have its item, under a key that Stripe no longer knows.
         if invoice.subtotal.is_none_or(|cents| cents == 0) {
-            self.stripe.create_invoice_item(&invoice.id, &new, &key(account, attempt, "item")).await?;
+            self.stripe
+                .create_invoice_item(&invoice.id, &new, &key(account, attempt, "item"))
+                .await?;
         }
         self.stripe.finalize_invoice(&invoice.id, &key(account, attempt, "finalize")).await?;
         Ok(())
     }
 
-    /// A step before the charge came to nothing. What Stripe does not accept (no tax without an address, a key without the
-    /// permission) is the operator's to repair, not a decline, as long as a refill may still be charged.
+    /// A step before the charge came to nothing. What Stripe does not accept (no tax without an
+    /// address, a key without the permission) is the operator's to repair, not a decline, as long
+    /// as a refill may still be charged.
     async fn unfinished(
         &self,
         account: &AccountId,
@@ -304,9 +356,15 @@ impl Desk<'_> {
     }
 
     /// Finds out how far an attempt came, and settles it.
-    async fn look(&self, account: &AccountId, attempt: &Attempt, reached: Reached) -> Result<Step, Failure> {
+    async fn look(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+        reached: Reached,
+    ) -> Result<Step, Failure> {
         let Some(invoice) = self.find(account, attempt).await? else {
-            // Nothing that could be paid: whatever may still be made is a draft that nobody finalizes.
+            // Nothing that could be paid: whatever may still be made is a draft that nobody
+            // finalizes.
             return self.fail(account, attempt, Decline::NotCharged, "not_invoiced").await;
         };
         Box::pin(self.judge(account, attempt, &invoice, reached)).await
@@ -321,16 +379,25 @@ impl Desk<'_> {
     ) -> Result<Step, Failure> {
         match (invoice.status.as_deref(), reached) {
             (Some("paid"), _) => self.paid(account, attempt, invoice).await,
-            (Some("draft"), Reached::Invoice) => Box::pin(self.walk_from(account, attempt, invoice)).await,
+            (Some("draft"), Reached::Invoice) => {
+                Box::pin(self.walk_from(account, attempt, invoice)).await
+            }
             // Deleted first: another run might still make it final and pay it.
-            (Some("draft"), _) => self.give_up(account, attempt, invoice, Decline::NotCharged, "not_finalized").await,
-            (Some("open"), _) => Box::pin(self.judge_open(account, attempt, invoice, reached)).await,
+            (Some("draft"), _) => {
+                self.give_up(account, attempt, invoice, Decline::NotCharged, "not_finalized").await
+            }
+            (Some("open"), _) => {
+                Box::pin(self.judge_open(account, attempt, invoice, reached)).await
+            }
             (Some("void" | "uncollectible"), _) => {
                 let declined = intent(invoice).and_then(declined_of);
-                let (decline, code) = declined.map_or((Decline::NotCharged, "void".to_owned()), classed);
+                let (decline, code) =
+                    declined.map_or((Decline::NotCharged, "void".to_owned()), classed);
                 self.fail(account, attempt, decline, &code).await
             }
-            (status, _) => Ok(stuck(account, attempt, format!("{} has the status {status:?}", invoice.id))),
+            (status, _) => {
+                Ok(stuck(account, attempt, format!("{} has the status {status:?}", invoice.id)))
+            }
         }
     }
 
@@ -352,26 +419,36 @@ impl Desk<'_> {
         let is_over = attempt.void_at.is_some_and(|void_at| void_at <= self.now);
         match (intent.and_then(declined_of), reached) {
             (_, Reached::Asked) if is_over => {
-                self.give_up(account, attempt, invoice, Decline::Later, "authentication_required").await
+                self.give_up(account, attempt, invoice, Decline::Later, "authentication_required")
+                    .await
             }
             (_, Reached::Asked) => Ok(Step::NeedsCustomer { attempt: attempt.number }),
             (Some(declined), _) if decline::class(&declined) == DeclineClass::NeedsCustomer => {
                 Box::pin(self.ask(account, attempt, &invoice.id)).await
             }
             (Some(declined), _) => self.declined(account, attempt, invoice, &declined).await,
-            (None, _) if intent.is_some_and(|intent| intent.status.as_deref() == Some("requires_action")) => {
+            (None, _)
+                if intent
+                    .is_some_and(|intent| intent.status.as_deref() == Some("requires_action")) =>
+            {
                 Box::pin(self.ask(account, attempt, &invoice.id)).await
             }
             // It was never tried, as far as Stripe knows: perhaps it is just being tried.
             (None, Reached::Pay) if self.now - attempt.begun_at < UNRESOLVED_SECONDS => {
                 Ok(stuck(account, attempt, "whether the card was charged is not known".to_owned()))
             }
-            (None, _) => self.give_up(account, attempt, invoice, Decline::NotCharged, "unresolved").await,
+            (None, _) => {
+                self.give_up(account, attempt, invoice, Decline::NotCharged, "unresolved").await
+            }
         }
     }
 
     /// The attempt's invoice, by its metadata, with its payment.
-    async fn find(&self, account: &AccountId, attempt: &Attempt) -> Result<Option<Invoice>, StripeError> {
+    async fn find(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+    ) -> Result<Option<Invoice>, StripeError> {
         let since = attempt.begun_at.plus(-CLOCKS_SECONDS);
         let invoices = self.stripe.invoices_since(&attempt.customer, since).await?;
         let is_ours = |invoice: &&Invoice| {
@@ -383,27 +460,43 @@ impl Desk<'_> {
         };
         // There is one; should there ever be more, what was paid counts, then what can be paid.
         let order = ["paid", "open", "draft", "uncollectible", "void"];
-        let rank = |invoice: &&Invoice| order.iter().position(|status| invoice.status.as_deref() == Some(*status));
+        let rank = |invoice: &&Invoice| {
+            order.iter().position(|status| invoice.status.as_deref() == Some(*status))
+        };
         let Some(found) = invoices.iter().filter(is_ours).min_by_key(rank) else { return Ok(None) };
         self.stripe.invoice(&found.id).await.map(Some)
     }
 
-    async fn paid(&self, account: &AccountId, attempt: &Attempt, invoice: &Invoice) -> Result<Step, Failure> {
-        let succeeded = intent(invoice).filter(|intent| intent.status.as_deref() == Some("succeeded"));
+    async fn paid(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+        invoice: &Invoice,
+    ) -> Result<Step, Failure> {
+        let succeeded =
+            intent(invoice).filter(|intent| intent.status.as_deref() == Some("succeeded"));
         if invoice.status.as_deref() != Some("paid") && succeeded.is_none() {
-            return Ok(open(attempt, format!("{} has the status {:?}", invoice.id, invoice.status)));
+            return Ok(open(
+                attempt,
+                format!("{} has the status {:?}", invoice.id, invoice.status),
+            ));
         }
         let unreadable = |why| Failure::Mismatch { payment: invoice.id.clone(), why };
         let read = paid_invoice(invoice, None).map_err(unreadable)?;
         // The invoice may not know yet what its payment received.
-        let received_cents =
-            succeeded.and_then(|intent| intent.amount_received).unwrap_or_default().max(read.received_cents);
+        let received_cents = succeeded
+            .and_then(|intent| intent.amount_received)
+            .unwrap_or_default()
+            .max(read.received_cents);
         let ids = Ids { invoice: Some(invoice.id.clone()), ..read.ids };
-        // What was to be bought, and by whom, stands in the row, not in what Stripe was told: nothing to be looked up.
+        // What was to be bought, and by whom, stands in the row, not in what Stripe was told:
+        // nothing to be looked up.
         let purchase = Some(purchase(account, attempt));
         let paid = Paid { received_cents, purchase, ids, customer: None, ..read };
         match Box::pin(self.credit(&paid)).await? {
-            Outcome::Recorded { .. } | Outcome::AlreadyRecorded { .. } => Ok(Step::Charged { attempt: attempt.number }),
+            Outcome::Recorded { .. } | Outcome::AlreadyRecorded { .. } => {
+                Ok(Step::Charged { attempt: attempt.number })
+            }
             Outcome::Noted { .. } | Outcome::Foreign | Outcome::Ignored => {
                 Ok(stuck(account, attempt, format!("{} was paid and not credited", invoice.id)))
             }
@@ -424,13 +517,20 @@ impl Desk<'_> {
     }
 
     /// Leaves the invoice open for the customer, and publishes where it can be paid.
-    async fn ask(&self, account: &AccountId, attempt: &Attempt, invoice: &str) -> Result<Step, Failure> {
+    async fn ask(
+        &self,
+        account: &AccountId,
+        attempt: &Attempt,
+        invoice: &str,
+    ) -> Result<Step, Failure> {
         let invoice = self.stripe.invoice(invoice).await?;
         // An old answer is returned again: meanwhile it may have been paid, or made void.
         match invoice.status.as_deref() {
             Some("paid") => return self.paid(account, attempt, &invoice).await,
             Some("void" | "uncollectible") => {
-                return self.fail(account, attempt, Decline::Later, "authentication_required").await;
+                return self
+                    .fail(account, attempt, Decline::Later, "authentication_required")
+                    .await;
             }
             Some(_) | None => {}
         }
@@ -439,17 +539,21 @@ impl Desk<'_> {
             let confirmation = Confirmation { attempt: attempt.number, url };
             self.billing.store.set_confirmation(account, &confirmation).await?;
         }
-        let ask = |_: &AccountState| Ok(Command::AskCustomer { attempt: attempt.number, url: url.clone() });
+        let ask = |_: &AccountState| {
+            Ok(Command::AskCustomer { attempt: attempt.number, url: url.clone() })
+        };
         // Boxed, like the one below: tests poll this deep in a stack of 2 MB.
         match Box::pin(self.append(account, Cause::Command, BeforeCommand::Settle, ask)).await {
-            Ok(_) | Err(Failure::Refused(Refusal::CustomerAlreadyAsked { .. } | Refusal::AttemptNotOpen { .. })) => {
-                Ok(Step::NeedsCustomer { attempt: attempt.number })
-            }
+            Ok(_)
+            | Err(Failure::Refused(
+                Refusal::CustomerAlreadyAsked { .. } | Refusal::AttemptNotOpen { .. },
+            )) => Ok(Step::NeedsCustomer { attempt: attempt.number }),
             Err(failure) => Err(failure),
         }
     }
 
-    /// Makes the invoice void (a draft is deleted), then records the failure; or credits it, if it was paid.
+    /// Makes the invoice void (a draft is deleted), then records the failure; or credits it, if it
+    /// was paid.
     async fn give_up(
         &self,
         account: &AccountId,
@@ -461,7 +565,9 @@ impl Desk<'_> {
         match self.void(&invoice.id).await? {
             Voided::Void => self.fail(account, attempt, decline, code).await,
             Voided::Paid(invoice) => self.paid(account, attempt, &invoice).await,
-            Voided::StillOpen => Ok(open(attempt, format!("{} cannot be made void yet", invoice.id))),
+            Voided::StillOpen => {
+                Ok(open(attempt, format!("{} cannot be made void yet", invoice.id)))
+            }
         }
     }
 
@@ -497,7 +603,9 @@ impl Desk<'_> {
         code: &str,
     ) -> Result<Step, Failure> {
         let number = attempt.number;
-        let fail = |_: &AccountState| Ok(Command::FailRefill { attempt: number, decline, code: code.to_owned() });
+        let fail = |_: &AccountState| {
+            Ok(Command::FailRefill { attempt: number, decline, code: code.to_owned() })
+        };
         match Box::pin(self.append(account, Cause::Command, BeforeCommand::Settle, fail)).await {
             Ok(_) | Err(Failure::Refused(Refusal::AttemptNotOpen { .. })) => {
                 Ok(Step::Failed { attempt: number, code: code.to_owned() })
@@ -516,9 +624,14 @@ fn purchase(account: &AccountId, attempt: &Attempt) -> Purchase {
     Purchase { account: account.clone(), credit: attempt.amount, kind, agreement: None }
 }
 
-/// Everything of it stands in the row that began the attempt: the same parameters whenever it is sent.
+/// Everything of it stands in the row that began the attempt: the same parameters whenever it is
+/// sent.
 fn new_invoice(account: &AccountId, attempt: &Attempt) -> NewInvoice {
-    NewInvoice { customer: attempt.customer.clone(), purchase: purchase(account, attempt), tax: attempt.tax }
+    NewInvoice {
+        customer: attempt.customer.clone(),
+        purchase: purchase(account, attempt),
+        tax: attempt.tax,
+    }
 }
 
 fn open_attempt<'a>(state: &'a AccountState, attempt: &Attempt) -> Option<&'a Attempt> {
@@ -534,7 +647,8 @@ fn is_agreed(state: &AccountState, attempt: &Attempt, now: Timestamp) -> bool {
     let is_within_cap = refill.monthly_cap.is_none_or(|cap| charged + attempt.amount <= cap);
     // What a trial's renewal charges follows from what was used in it.
     let is_renewal = attempt.purpose == RefillPurpose::TrialRenewal;
-    let is_within_terms = refill.agreement.is_some_and(|agreed| is_renewal || attempt.amount <= agreed.amount);
+    let is_within_terms =
+        refill.agreement.is_some_and(|agreed| is_renewal || attempt.amount <= agreed.amount);
     is_refill_possible(state)
         && open_attempt(state, attempt).is_some()
         && refill.card.as_ref() == Some(&attempt.card)
@@ -550,7 +664,8 @@ fn intent(invoice: &Invoice) -> Option<&PaymentIntent> {
 fn is_untried(invoice: &Invoice) -> bool {
     let busy = ["processing", "requires_capture", "requires_action", "succeeded"];
     let is_new = |intent: &PaymentIntent| {
-        declined_of(intent).is_none() && !intent.status.as_deref().is_some_and(|status| busy.contains(&status))
+        declined_of(intent).is_none()
+            && !intent.status.as_deref().is_some_and(|status| busy.contains(&status))
     };
     invoice.status.as_deref() == Some("open") && intent(invoice).is_none_or(is_new)
 }

@@ -1,38 +1,48 @@
-//! The calls that the product makes. `async-stripe` writes the requests; the answers are read leniently.
+//! The calls that the product makes. `async-stripe` writes the requests; the answers are read
+//! leniently.
 
 use std::collections::HashMap;
 
 use stripe_billing::invoice::{
-    CreateInvoice, CreateInvoiceAutomaticTax, CreateInvoicePendingInvoiceItemsBehavior, DeleteInvoice,
-    FinalizeInvoiceInvoice, ListInvoice, PayInvoice, RetrieveInvoice, VoidInvoiceInvoice,
+    CreateInvoice, CreateInvoiceAutomaticTax, CreateInvoicePendingInvoiceItemsBehavior,
+    DeleteInvoice, FinalizeInvoiceInvoice, ListInvoice, PayInvoice, RetrieveInvoice,
+    VoidInvoiceInvoice,
 };
 use stripe_billing::invoice_item::{CreateInvoiceItem, CreateInvoiceItemTaxBehavior};
-use stripe_billing::invoice_payment::{ListInvoicePayment, ListInvoicePaymentPayment, ListInvoicePaymentPaymentType};
+use stripe_billing::invoice_payment::{
+    ListInvoicePayment, ListInvoicePaymentPayment, ListInvoicePaymentPaymentType,
+};
 use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionAdaptivePricing, CreateCheckoutSessionAutomaticTax,
-    CreateCheckoutSessionCustomText, CreateCheckoutSessionCustomerUpdate, CreateCheckoutSessionCustomerUpdateAddress,
-    CreateCheckoutSessionCustomerUpdateName, CreateCheckoutSessionInvoiceCreation,
-    CreateCheckoutSessionInvoiceCreationInvoiceData, CreateCheckoutSessionLineItems,
-    CreateCheckoutSessionLineItemsPriceData, CreateCheckoutSessionLineItemsPriceDataTaxBehavior,
-    CreateCheckoutSessionPaymentIntentData, CreateCheckoutSessionPaymentIntentDataSetupFutureUsage,
+    CreateCheckoutSessionCustomText, CreateCheckoutSessionCustomerUpdate,
+    CreateCheckoutSessionCustomerUpdateAddress, CreateCheckoutSessionCustomerUpdateName,
+    CreateCheckoutSessionInvoiceCreation, CreateCheckoutSessionInvoiceCreationInvoiceData,
+    CreateCheckoutSessionLineItems, CreateCheckoutSessionLineItemsPriceData,
+    CreateCheckoutSessionLineItemsPriceDataTaxBehavior, CreateCheckoutSessionPaymentIntentData,
+    CreateCheckoutSessionPaymentIntentDataSetupFutureUsage,
     CreateCheckoutSessionSavedPaymentMethodOptions,
     CreateCheckoutSessionSavedPaymentMethodOptionsAllowRedisplayFilters as Redisplay,
-    CreateCheckoutSessionTaxIdCollection, CreateCheckoutSessionWalletOptions, CreateCheckoutSessionWalletOptionsLink,
-    CreateCheckoutSessionWalletOptionsLinkDisplay, CustomTextPositionParam, ExpireCheckoutSession, ProductData,
-    RetrieveCheckoutSession,
+    CreateCheckoutSessionTaxIdCollection, CreateCheckoutSessionWalletOptions,
+    CreateCheckoutSessionWalletOptionsLink, CreateCheckoutSessionWalletOptionsLinkDisplay,
+    CustomTextPositionParam, ExpireCheckoutSession, ProductData, RetrieveCheckoutSession,
 };
 use stripe_client_core::{RequestBuilder, StripeRequest};
 use stripe_core::customer::{
-    CreateCustomer, CreateCustomerTax, CreateCustomerTaxValidateLocation, ListPaymentMethodsCustomer,
-    ListPaymentMethodsCustomerType, RetrieveCustomer, UpdateCustomer, UpdateCustomerInvoiceSettings,
+    CreateCustomer, CreateCustomerTax, CreateCustomerTaxValidateLocation,
+    ListPaymentMethodsCustomer, ListPaymentMethodsCustomerType, RetrieveCustomer, UpdateCustomer,
+    UpdateCustomerInvoiceSettings,
 };
 use stripe_core::payment_intent::RetrievePaymentIntent;
-use stripe_shared::{CheckoutSessionBillingAddressCollection, CheckoutSessionMode, InvoiceCollectionMethod};
+use stripe_shared::{
+    CheckoutSessionBillingAddressCollection, CheckoutSessionMode, InvoiceCollectionMethod,
+};
 use stripe_types::{Currency, RangeBoundsTs, RangeQueryTs};
 
 use super::keys::Key;
 use super::metadata::{self, Purchase};
-use super::objects::{Customer, Invoice, InvoicePayment, List, Map, Named, PaymentIntent, PaymentMethod, Session};
+use super::objects::{
+    Customer, Invoice, InvoicePayment, List, Map, Named, PaymentIntent, PaymentMethod, Session,
+};
 use super::page_calls::address;
 use super::settings::Invoices;
 use super::{Stripe, StripeError};
@@ -88,7 +98,9 @@ impl Stripe {
         company: &Company,
         key: &Key,
     ) -> Result<Named, StripeError> {
-        let mut request = CreateCustomer::new().email(email.as_str()).metadata(hash(metadata::of_account(account)));
+        let mut request = CreateCustomer::new()
+            .email(email.as_str())
+            .metadata(hash(metadata::of_account(account)));
         if let Some(name) = &company.name {
             request = request.name(name.as_str());
         }
@@ -115,7 +127,11 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn set_default_card(&self, customer: &CustomerId, card: &CardId) -> Result<Customer, StripeError> {
+    pub async fn set_default_card(
+        &self,
+        customer: &CustomerId,
+        card: &CardId,
+    ) -> Result<Customer, StripeError> {
         let mut settings = UpdateCustomerInvoiceSettings::new();
         settings.default_payment_method = Some(card.to_string());
         let request = UpdateCustomer::new(customer.as_str()).invoice_settings(settings);
@@ -140,9 +156,14 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn create_session(&self, new: &NewSession, key: &Key) -> Result<Session, StripeError> {
+    pub async fn create_session(
+        &self,
+        new: &NewSession,
+        key: &Key,
+    ) -> Result<Session, StripeError> {
         let mut request = self.session(new).build();
-        // `async-stripe` is written from a later version of the API, where this parameter has another name.
+        // `async-stripe` is written from a later version of the API, where this parameter has
+        // another name.
         let body = request.body.get_or_insert_default();
         for (place, method) in self.settings.payment_methods.iter().enumerate() {
             body.push_str(&format!("&payment_method_types[{place}]={method}"));
@@ -155,7 +176,8 @@ impl Stripe {
     /// # Errors
     /// [`StripeError`]
     pub async fn retrieve_session(&self, session: &str) -> Result<Session, StripeError> {
-        let request = RetrieveCheckoutSession::new(session).expand(vec!["payment_intent".to_owned()]);
+        let request =
+            RetrieveCheckoutSession::new(session).expand(vec!["payment_intent".to_owned()]);
         self.connection.ask(request.build()).await
     }
 
@@ -179,7 +201,11 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn create_invoice(&self, new: &NewInvoice, key: &Key) -> Result<Invoice, StripeError> {
+    pub async fn create_invoice(
+        &self,
+        new: &NewInvoice,
+        key: &Key,
+    ) -> Result<Invoice, StripeError> {
         let mut request = CreateInvoice::new()
             .customer(new.customer.to_string())
             .auto_advance(false)
@@ -197,7 +223,12 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn create_invoice_item(&self, invoice: &str, new: &NewInvoice, key: &Key) -> Result<Named, StripeError> {
+    pub async fn create_invoice_item(
+        &self,
+        invoice: &str,
+        new: &NewInvoice,
+        key: &Key,
+    ) -> Result<Named, StripeError> {
         let mut request = CreateInvoiceItem::new()
             .customer(new.customer.to_string())
             .invoice(invoice)
@@ -218,14 +249,21 @@ impl Stripe {
     /// # Errors
     /// [`StripeError`]
     pub async fn finalize_invoice(&self, invoice: &str, key: &Key) -> Result<Invoice, StripeError> {
-        self.connection.order(FinalizeInvoiceInvoice::new(invoice).auto_advance(false).build(), key).await
+        self.connection
+            .order(FinalizeInvoiceInvoice::new(invoice).auto_advance(false).build(), key)
+            .await
     }
 
     /// Charges a card for an invoice, without its owner.
     ///
     /// # Errors
     /// [`StripeError`]; a decline is [`StripeError::Declined`].
-    pub async fn pay_invoice(&self, invoice: &str, card: &CardId, key: &Key) -> Result<Invoice, StripeError> {
+    pub async fn pay_invoice(
+        &self,
+        invoice: &str,
+        card: &CardId,
+        key: &Key,
+    ) -> Result<Invoice, StripeError> {
         let request = PayInvoice::new(invoice).off_session(true).payment_method(card.as_str());
         self.connection.order(request.expand(vec![PAYMENTS.to_owned()]).build(), key).await
     }
@@ -251,18 +289,26 @@ impl Stripe {
     /// # Errors
     /// [`StripeError`]
     pub async fn invoice(&self, invoice: &str) -> Result<Invoice, StripeError> {
-        self.connection.ask(RetrieveInvoice::new(invoice).expand(vec![PAYMENTS.to_owned()]).build()).await
+        self.connection
+            .ask(RetrieveInvoice::new(invoice).expand(vec![PAYMENTS.to_owned()]).build())
+            .await
     }
 
-    /// All invoices of a customer made since an instant, newest first. (Lists cannot be filtered by metadata, and searching
-    /// lags behind.)
+    /// All invoices of a customer made since an instant, newest first. (Lists cannot be filtered by
+    /// metadata, and searching lags behind.)
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn invoices_since(&self, customer: &CustomerId, since: Timestamp) -> Result<Vec<Invoice>, StripeError> {
+    pub async fn invoices_since(
+        &self,
+        customer: &CustomerId,
+        since: Timestamp,
+    ) -> Result<Vec<Invoice>, StripeError> {
         let created = RangeBoundsTs { gte: Some(since.seconds()), ..RangeBoundsTs::default() };
-        let request =
-            ListInvoice::new().customer(customer.to_string()).created(RangeQueryTs::Bounds(created)).limit(PAGE);
+        let request = ListInvoice::new()
+            .customer(customer.to_string())
+            .created(RangeQueryTs::Bounds(created))
+            .limit(PAGE);
         self.all(|last: Option<&Invoice>| match last {
             Some(last) => request.clone().starting_after(last.id.as_str()).build(),
             None => request.build(),
@@ -274,7 +320,10 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn invoice_payments_of(&self, payment: &PaymentId) -> Result<List<InvoicePayment>, StripeError> {
+    pub async fn invoice_payments_of(
+        &self,
+        payment: &PaymentId,
+    ) -> Result<List<InvoicePayment>, StripeError> {
         let mut of = ListInvoicePaymentPayment::new(ListInvoicePaymentPaymentType::PaymentIntent);
         of.payment_intent = Some(payment.to_string());
         let request = ListInvoicePayment::new().payment(of);
@@ -288,7 +337,8 @@ impl Stripe {
         price.unit_amount = new.purchase.credit.to_cents().ok();
         let is_taxed = self.settings.tax == Tax::Automatic;
         if is_taxed {
-            price.tax_behavior = Some(CreateCheckoutSessionLineItemsPriceDataTaxBehavior::Exclusive);
+            price.tax_behavior =
+                Some(CreateCheckoutSessionLineItemsPriceDataTaxBehavior::Exclusive);
             product.tax_code.clone_from(&self.settings.tax_code);
         }
         price.product_data = Some(product);
@@ -298,11 +348,13 @@ impl Stripe {
         let mut payment = CreateCheckoutSessionPaymentIntentData::new();
         payment.description = Some(format!("Top-up ${}", new.purchase.credit));
         payment.metadata = Some(ours.clone());
-        payment.setup_future_usage = Some(CreateCheckoutSessionPaymentIntentDataSetupFutureUsage::OffSession);
+        payment.setup_future_usage =
+            Some(CreateCheckoutSessionPaymentIntentDataSetupFutureUsage::OffSession);
 
         // Without this, a card that was saved is not offered the next time.
         let mut saved = CreateCheckoutSessionSavedPaymentMethodOptions::new();
-        saved.allow_redisplay_filters = Some(vec![Redisplay::Always, Redisplay::Limited, Redisplay::Unspecified]);
+        saved.allow_redisplay_filters =
+            Some(vec![Redisplay::Always, Redisplay::Limited, Redisplay::Unspecified]);
         // Link would hide fingerprint and funding of the card.
         let mut link = CreateCheckoutSessionWalletOptionsLink::new();
         link.display = Some(CreateCheckoutSessionWalletOptionsLinkDisplay::Never);
@@ -314,7 +366,9 @@ impl Stripe {
         let mut request = CreateCheckoutSession::new()
             .mode(CheckoutSessionMode::Payment)
             .customer(new.customer.to_string())
-            .client_reference_id(new.purchase.account.as_str().chars().take(200).collect::<String>())
+            .client_reference_id(
+                new.purchase.account.as_str().chars().take(200).collect::<String>(),
+            )
             .line_items(vec![item])
             .payment_intent_data(payment)
             .saved_payment_method_options(saved)
@@ -351,7 +405,10 @@ impl Stripe {
     }
 
     /// All pages of a list; the request is written by what the last page ended with.
-    async fn all<T>(&self, request: impl Fn(Option<&T>) -> RequestBuilder) -> Result<Vec<T>, StripeError>
+    async fn all<T>(
+        &self,
+        request: impl Fn(Option<&T>) -> RequestBuilder,
+    ) -> Result<Vec<T>, StripeError>
     where
         T: serde::de::DeserializeOwned,
     {

@@ -1,4 +1,5 @@
-//! What invoices say of a customer, written through to Stripe. What Stripe refuses leaves everything as it was.
+//! What invoices say of a customer, written through to Stripe. What Stripe refuses leaves
+//! everything as it was.
 
 use super::keys::Key;
 use super::page_calls::Told;
@@ -29,10 +30,12 @@ impl From<StripeError> for NotTold {
 }
 
 impl Desk<'_> {
-    /// Makes name, address and tax id at Stripe what they are here. It may be done any number of times: what is there is not
-    /// added again. `request` tells one request to add a tax id from a later one, after it was removed in between.
+    /// Makes name, address and tax id at Stripe what they are here. It may be done any number of
+    /// times: what is there is not added again. `request` tells one request to add a tax id from a
+    /// later one, after it was removed in between.
     ///
-    /// The tax id is added first and the others are removed last, so that a refusal of either half undoes the other.
+    /// The tax id is added first and the others are removed last, so that a refusal of either half
+    /// undoes the other.
     ///
     /// # Errors
     /// [`NotTold`]
@@ -47,26 +50,36 @@ impl Desk<'_> {
         let known = self.stripe.tax_ids(customer).await?;
         let is_wanted = |kind: Option<&str>, value: Option<&str>| {
             company.tax_id.as_ref().is_some_and(|wanted| {
-                kind == Some(wanted.kind.as_str()) && value.is_some_and(|value| same_number(value, wanted))
+                kind == Some(wanted.kind.as_str())
+                    && value.is_some_and(|value| same_number(value, wanted))
             })
         };
-        let is_there = known.iter().any(|known| is_wanted(known.kind.as_deref(), known.value.as_deref()));
+        let is_there =
+            known.iter().any(|known| is_wanted(known.kind.as_deref(), known.value.as_deref()));
         let added = match company.tax_id.as_ref().filter(|_| !is_there) {
             Some(number) => {
                 // With the number: another one under the same key would be refused for a day.
                 let written = format!("{number:?}");
                 let digest = Digest::of(&[&written]);
-                let key = Key::tax_id(account, &format!("{customer}/{request}/{}", digest.as_str()));
+                let key =
+                    Key::tax_id(account, &format!("{customer}/{request}/{}", digest.as_str()));
                 let made = self.stripe.create_tax_id(customer, number, &key).await;
-                Some(made.map_err(|error| refused(error, |refusal| Some(NotTold::TaxId(refusal.message.clone()))))?)
+                Some(made.map_err(|error| {
+                    refused(error, |refusal| Some(NotTold::TaxId(refusal.message.clone())))
+                })?)
             }
             None => None,
         };
-        let address = if company.address.is_some() || before.address.is_some() { Told::AsItIs } else { Told::Nothing };
+        let address = if company.address.is_some() || before.address.is_some() {
+            Told::AsItIs
+        } else {
+            Told::Nothing
+        };
         if let Err(error) = self.stripe.write_company(customer, company, address).await {
             let why = refused(error, |refusal| {
                 let param = refusal.param.as_deref().unwrap_or_default();
-                let is_address = refusal.code == "customer_tax_location_invalid" || param.starts_with("address");
+                let is_address =
+                    refusal.code == "customer_tax_location_invalid" || param.starts_with("address");
                 is_address.then(|| NotTold::Address(refusal.message.clone()))
             });
             if let (NotTold::Address(_), Some(added)) = (&why, &added) {
@@ -76,7 +89,8 @@ impl Desk<'_> {
         }
         // What was never set here was typed at the payment page, and stays.
         let is_ours = company.tax_id.is_some() || before.tax_id.is_some();
-        let others = known.iter().filter(|known| !is_wanted(known.kind.as_deref(), known.value.as_deref()));
+        let others =
+            known.iter().filter(|known| !is_wanted(known.kind.as_deref(), known.value.as_deref()));
         for other in others.filter(|_| is_ours) {
             match self.stripe.delete_tax_id(customer, &other.id).await {
                 Ok(_) | Err(StripeError::NotFound { .. }) => {}
@@ -86,7 +100,8 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// The same for a customer that was just made: nobody waits for the company's sake, so a refusal is an alarm.
+    /// The same for a customer that was just made: nobody waits for the company's sake, so a
+    /// refusal is an alarm.
     pub(super) async fn tell_company(
         &self,
         account: &AccountId,

@@ -16,21 +16,27 @@ use super::keys::Key;
 use super::secret::Keyring;
 use super::{API_VERSION, error};
 
-/// How long a call is repeated. Stripe's own libraries repeat twice, half a second to five seconds apart
-/// (docs.stripe.com/error-low-level); jittered, so that functions that met once do not meet again.
+/// How long a call is repeated. Stripe's own libraries repeat twice, half a second to five seconds
+/// apart (docs.stripe.com/error-low-level); jittered, so that functions that met once do not meet
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// How often a call is sent at the most.
     pub attempts_max: u32,
     /// The first pause is drawn from zero to this; each later bound is twice as long.
     pub pause_first: Duration,
-    /// After this much time no further attempt begins: behind an HTTP API somebody waits, 30 seconds at the most.
+    /// After this much time no further attempt begins: behind an HTTP API somebody waits, 30
+    /// seconds at the most.
     pub begin_within: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Patience {
-        Patience { attempts_max: 4, pause_first: Duration::from_millis(500), begin_within: Duration::from_secs(8) }
+        Patience {
+            attempts_max: 4,
+            pause_first: Duration::from_millis(500),
+            begin_within: Duration::from_secs(8),
+        }
     }
 }
 
@@ -60,11 +66,15 @@ impl Connection {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub(super) async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, StripeError> {
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<T, StripeError> {
         self.send(request, None).await
     }
 
-    /// Sends a call that must be carried out once: whoever sends it again under the same key gets the same answer.
+    /// Sends a call that must be carried out once: whoever sends it again under the same key gets
+    /// the same answer.
     ///
     /// # Errors
     /// [`StripeError`]
@@ -76,7 +86,11 @@ impl Connection {
         self.send(request, Some(key)).await
     }
 
-    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder, key: Option<&Key>) -> Result<T, StripeError> {
+    async fn send<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        key: Option<&Key>,
+    ) -> Result<T, StripeError> {
         let call = error::Call { name: name_of(&request), is_keyed: key.is_some() };
         let began = Instant::now();
         let mut attempt = 1;
@@ -84,7 +98,8 @@ impl Connection {
         loop {
             let secret = self.keyring.current();
             let answer = self.send_once(&request, key, &secret.authorization()).await;
-            // Nothing was carried out. The key may have been replaced since it was read: once, it is looked for.
+            // Nothing was carried out. The key may have been replaced since it was read: once, it
+            // is looked for.
             if matches!(&answer, Ok(answer) if answer.status == UNAUTHORIZED)
                 && refused_key.replace(Arc::clone(&secret)).is_none()
                 && self.keyring.replaces(&secret).await
@@ -95,7 +110,8 @@ impl Connection {
                 Ok(body) => return read(&call, &body),
                 Err(failure) => failure,
             };
-            let goes_on = attempt < self.patience.attempts_max && began.elapsed() < self.patience.begin_within;
+            let goes_on = attempt < self.patience.attempts_max
+                && began.elapsed() < self.patience.begin_within;
             if !failure.may_repeat || !goes_on {
                 return Err(failure.error);
             }
@@ -115,8 +131,11 @@ impl Connection {
         let request = self.http_request(request, key, authorization)?;
         let response = self.connector.call(request).await.map_err(|error| chain(&error))?;
         let header = |name: &str| response.headers().get(name).map(str::to_owned);
-        let (status, replayed, retry) =
-            (response.status().as_u16(), header("idempotent-replayed"), header("stripe-should-retry"));
+        let (status, replayed, retry) = (
+            response.status().as_u16(),
+            header("idempotent-replayed"),
+            header("stripe-should-retry"),
+        );
         let body = aws_smithy_types::byte_stream::ByteStream::new(response.into_body());
         let body = body.collect().await.map_err(|error| chain(&error))?;
         Ok(Answer {
@@ -142,7 +161,8 @@ impl Connection {
         };
         let mut http = HttpRequest::new(form.clone().map_or_else(SdkBody::empty, SdkBody::from));
         http.set_method(method).map_err(|error| error.to_string())?;
-        http.set_uri(format!("{}/v1{}{query}", self.base, request.path)).map_err(|error| error.to_string())?;
+        http.set_uri(format!("{}/v1{}{query}", self.base, request.path))
+            .map_err(|error| error.to_string())?;
         let headers = http.headers_mut();
         headers.insert("authorization", authorization.to_owned());
         headers.insert("stripe-version", API_VERSION);
@@ -161,12 +181,15 @@ impl Connection {
 /// Without the secret key.
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("base", &self.base).field("patience", &self.patience).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("base", &self.base)
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
     }
 }
 
-/// An answer that cannot be read says nothing of what was done: a call that changes something must be settled by
-/// looking.
+/// An answer that cannot be read says nothing of what was done: a call that changes something must
+/// be settled by looking.
 fn read<T: DeserializeOwned>(call: &error::Call, body: &[u8]) -> Result<T, StripeError> {
     serde_json::from_slice(body).map_err(|error| {
         let (name, why) = (call.name.clone(), format!("the answer cannot be read: {error}"));

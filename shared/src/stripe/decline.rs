@@ -1,7 +1,8 @@
 //! Declined charges: whether to try again, and what the customer is told.
 //!
-//! Source of the codes: docs.stripe.com/declines/codes. That a card was reported lost or stolen, or that a charge looks like
-//! fraud, must not be told to whoever holds it ("present as generic decline", ibid.).
+//! Source of the codes: docs.stripe.com/declines/codes. That a card was reported lost or stolen, or
+//! that a charge looks like fraud, must not be told to whoever holds it ("present as generic
+//! decline", ibid.).
 
 use super::Declined;
 use crate::event::Decline;
@@ -76,7 +77,8 @@ impl Button {
 /// What the customer is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// Our class of declines, a stable name: Stripe has some fifty codes, of which a customer may know a few.
+    /// Our class of declines, a stable name: Stripe has some fifty codes, of which a customer may
+    /// know a few.
     pub class: &'static str,
     /// In a sentence.
     pub sentence: &'static str,
@@ -84,7 +86,8 @@ pub struct Told {
     pub button: Button,
 }
 
-/// Codes after which a card is never charged again: lost, stolen, to be picked up, fraud, revoked by its owner.
+/// Codes after which a card is never charged again: lost, stolen, to be picked up, fraud, revoked
+/// by its owner.
 const NEVER: &[&str] = &[
     "fraudulent",
     "lost_card",
@@ -97,27 +100,35 @@ const NEVER: &[&str] = &[
     "stop_payment_order",
 ];
 
-/// The same, as the network's advice: Mastercard's 03 ("do not try again") and 21 ("stop recurring payment"), and Stripe's
-/// own word for them.
+/// The same, as the network's advice: Mastercard's 03 ("do not try again") and 21 ("stop recurring
+/// payment"), and Stripe's own word for them.
 const NEVER_ADVICE: &[&str] = &["03", "3", "21", "do_not_try_again"];
 
 /// How to go on.
 #[must_use]
 pub fn class(declined: &Declined) -> DeclineClass {
     let code = declined.code.as_str();
-    if NEVER.contains(&code) || declined.advice.iter().any(|advice| NEVER_ADVICE.contains(&advice.as_str())) {
+    if NEVER.contains(&code)
+        || declined.advice.iter().any(|advice| NEVER_ADVICE.contains(&advice.as_str()))
+    {
         return DeclineClass::Never;
     }
-    if code == "authentication_required" { DeclineClass::NeedsCustomer } else { DeclineClass::Later }
+    if code == "authentication_required" {
+        DeclineClass::NeedsCustomer
+    } else {
+        DeclineClass::Later
+    }
 }
 
 /// What the customer is told of a decline code, as a row recorded it.
 #[must_use]
 pub fn told(code: &str) -> Told {
     let (class, sentence, button) = match code {
-        "authentication_required" => {
-            ("authentication_required", "Your bank wants you to confirm this payment.", Button::Confirm)
-        }
+        "authentication_required" => (
+            "authentication_required",
+            "Your bank wants you to confirm this payment.",
+            Button::Confirm,
+        ),
         "insufficient_funds" | "withdrawal_count_limit_exceeded" | "card_velocity_exceeded" => {
             let sentence = "The card does not have enough funds, or its limit is reached.";
             ("insufficient_funds", sentence, Button::AnotherCard)
@@ -125,21 +136,32 @@ pub fn told(code: &str) -> Told {
         "expired_card" | "invalid_expiry_month" | "invalid_expiry_year" => {
             ("expired_card", "The card has expired.", Button::UpdateCard)
         }
-        "incorrect_cvc" | "invalid_cvc" | "incorrect_number" | "invalid_number" | "incorrect_zip"
-        | "incorrect_address" | "invalid_pin" | "incorrect_pin" => {
+        "incorrect_cvc" | "invalid_cvc" | "incorrect_number" | "invalid_number"
+        | "incorrect_zip" | "incorrect_address" | "invalid_pin" | "incorrect_pin" => {
             ("incorrect_details", "The card's details are not correct.", Button::UpdateCard)
         }
-        "card_not_supported" | "currency_not_supported" | "testmode_decline" | "test_mode_live_card" => {
+        "card_not_supported"
+        | "currency_not_supported"
+        | "testmode_decline"
+        | "test_mode_live_card" => {
             ("not_supported", "This kind of card cannot be used here.", Button::AnotherCard)
         }
         "invalid_account" | "new_account_information_available" => {
             let sentence = "The card, or the account it belongs to, is no longer valid.";
             ("card_not_valid", sentence, Button::UpdateCard)
         }
-        "processing_error" | "issuer_not_available" | "reenter_transaction" | "try_again_later" | "approve_with_id" => {
-            ("bank_unavailable", "The card's bank could not be reached. We try again later.", Button::AddCredit)
+        "processing_error"
+        | "issuer_not_available"
+        | "reenter_transaction"
+        | "try_again_later"
+        | "approve_with_id" => (
+            "bank_unavailable",
+            "The card's bank could not be reached. We try again later.",
+            Button::AddCredit,
+        ),
+        "invalid_amount" => {
+            ("amount_too_large", "The amount is above what the card allows.", Button::AddCredit)
         }
-        "invalid_amount" => ("amount_too_large", "The amount is above what the card allows.", Button::AddCredit),
         // Everything else, and above all what must not be told.
         _ => ("declined", "The card was declined. Its bank can say why.", Button::AnotherCard),
     };
@@ -150,11 +172,19 @@ pub fn told(code: &str) -> Told {
 #[must_use]
 pub fn told_not_charged(code: &str) -> Told {
     let (class, sentence, button) = match code {
-        "superseded" => ("superseded", "You added credit yourself, so the card was not charged.", Button::Wait),
-        "called_off" => {
-            ("called_off", "It was no longer needed or allowed, so the card was not charged.", Button::Wait)
+        "superseded" => {
+            ("superseded", "You added credit yourself, so the card was not charged.", Button::Wait)
         }
-        _ => ("not_charged", "The payment could not be made. The card was not charged.", Button::Wait),
+        "called_off" => (
+            "called_off",
+            "It was no longer needed or allowed, so the card was not charged.",
+            Button::Wait,
+        ),
+        _ => (
+            "not_charged",
+            "The payment could not be made. The card was not charged.",
+            Button::Wait,
+        ),
     };
     Told { class, sentence, button }
 }
@@ -172,14 +202,22 @@ mod tests {
 
     #[test]
     fn a_card_is_never_charged_again_when_its_issuer_said_so() {
-        for code in ["lost_card", "stolen_card", "pickup_card", "fraudulent", "revocation_of_authorization"] {
+        for code in
+            ["lost_card", "stolen_card", "pickup_card", "fraudulent", "revocation_of_authorization"]
+        {
             check(code, &[], DeclineClass::Never);
         }
         check("generic_decline", &["03"], DeclineClass::Never);
         check("do_not_honor", &["21"], DeclineClass::Never);
         check("insufficient_funds", &["do_not_try_again"], DeclineClass::Never);
         check("authentication_required", &[], DeclineClass::NeedsCustomer);
-        for code in ["generic_decline", "insufficient_funds", "expired_card", "do_not_honor", "a_code_of_next_year"] {
+        for code in [
+            "generic_decline",
+            "insufficient_funds",
+            "expired_card",
+            "do_not_honor",
+            "a_code_of_next_year",
+        ] {
             check(code, &["02"], DeclineClass::Later);
         }
     }

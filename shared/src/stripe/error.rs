@@ -17,7 +17,8 @@ pub enum StripeError {
         /// The payment, if Stripe names it.
         payment: Option<PaymentId>,
     },
-    /// An idempotency key was used with other parameters: a mistake of ours, or something changed in between.
+    /// An idempotency key was used with other parameters: a mistake of ours, or something changed
+    /// in between.
     #[error("{call}: the idempotency key was used with other parameters: {why}")]
     KeyMisused {
         /// Which call.
@@ -39,8 +40,8 @@ pub enum StripeError {
         /// Why.
         why: String,
     },
-    /// Stripe failed after it had begun (a 5xx, which it returns again for ever), or answered what nobody understands:
-    /// whether it was done must be found out by looking, never by a new key.
+    /// Stripe failed after it had begun (a 5xx, which it returns again for ever), or answered what
+    /// nobody understands: whether it was done must be found out by looking, never by a new key.
     #[error("{call}: Stripe failed, and may have done it: {why}")]
     Unresolved {
         /// Which call.
@@ -78,7 +79,8 @@ pub struct Rejection {
 /// A charge that was declined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Declined {
-    /// The decline code, such as `insufficient_funds`; else Stripe's error code, such as `expired_card`.
+    /// The decline code, such as `insufficient_funds`; else Stripe's error code, such as
+    /// `expired_card`.
     pub code: String,
     /// What the card network advises: Mastercard's merchant advice code, or Stripe's word for it.
     pub advice: Vec<String>,
@@ -143,21 +145,26 @@ pub(super) fn sort(call: &Call, answer: Result<Answer, String>) -> Result<Vec<u8
     let name = call.name.clone();
     Err(match (answer.status, body.kind.as_str()) {
         // Another call with the same key is at work, or an object is locked.
-        (409, kind) if kind != "idempotency_error" || body.code.as_deref() == Some("idempotency_key_in_use") => {
+        (409, kind)
+            if kind != "idempotency_error"
+                || body.code.as_deref() == Some("idempotency_key_in_use") =>
+        {
             Failure { error: StripeError::Unavailable { call: name, why: body.text() }, may_repeat }
         }
         (429, _) => Failure { error: StripeError::RateLimited { call: name }, may_repeat },
-        (_, "idempotency_error") => {
-            Failure { error: StripeError::KeyMisused { call: name, why: body.text() }, may_repeat: false }
-        }
+        (_, "idempotency_error") => Failure {
+            error: StripeError::KeyMisused { call: name, why: body.text() },
+            may_repeat: false,
+        },
         (500.., _) => server_failure(call, &answer, &body),
         (_, "card_error") if !body.asks_for_authentication() => {
             Failure { error: StripeError::Declined(body.declined()), may_repeat: false }
         }
         (404, _) => Failure { error: StripeError::NotFound { call: name }, may_repeat: false },
-        (_, _) if body.asks_for_authentication() => {
-            Failure { error: StripeError::AuthenticationRequired { payment: body.payment() }, may_repeat: false }
-        }
+        (_, _) if body.asks_for_authentication() => Failure {
+            error: StripeError::AuthenticationRequired { payment: body.payment() },
+            may_repeat: false,
+        },
         (status, _) => {
             let (code, message) = (body.code.clone().unwrap_or_default(), body.text());
             let rejection = Rejection { call: name, status, code, param: body.param, message };
@@ -166,15 +173,18 @@ pub(super) fn sort(call: &Call, answer: Result<Answer, String>) -> Result<Vec<u8
     })
 }
 
-/// A stored 5xx never becomes anything else under its key. One that is not stored may pass, but whoever gives up on it
-/// does not know either what was done.
+/// A stored 5xx never becomes anything else under its key. One that is not stored may pass, but
+/// whoever gives up on it does not know either what was done.
 fn server_failure(call: &Call, answer: &Answer, body: &ErrorDetail) -> Failure {
     let may_repeat = answer.should_retry != Some(false);
     let (name, why) = (call.name.clone(), format!("{}: {}", answer.status, body.text()));
     if !call.is_keyed {
         return Failure { error: StripeError::Unavailable { call: name, why }, may_repeat };
     }
-    Failure { error: StripeError::Unresolved { call: name, why }, may_repeat: may_repeat && !answer.is_replayed }
+    Failure {
+        error: StripeError::Unresolved { call: name, why },
+        may_repeat: may_repeat && !answer.is_replayed,
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -215,17 +225,22 @@ impl ErrorDetail {
             "payment_intent_authentication_failure",
             "authentication_not_handled",
         ];
-        [&self.code, &self.decline_code].into_iter().flatten().any(|code| words.contains(&code.as_str()))
+        [&self.code, &self.decline_code]
+            .into_iter()
+            .flatten()
+            .any(|code| words.contains(&code.as_str()))
     }
 
-    /// As a decline; one that asks for authentication has that as its code, whatever word Stripe used.
+    /// As a decline; one that asks for authentication has that as its code, whatever word Stripe
+    /// used.
     pub(super) fn declined(&self) -> Declined {
         let code = match (&self.decline_code, &self.code) {
             _ if self.asks_for_authentication() => "authentication_required".to_owned(),
             (Some(code), _) | (None, Some(code)) => code.clone(),
             (None, None) => "unknown".to_owned(),
         };
-        let advice = [&self.network_advice_code, &self.advice_code].into_iter().flatten().cloned().collect();
+        let advice =
+            [&self.network_advice_code, &self.advice_code].into_iter().flatten().cloned().collect();
         Declined { code, advice, payment: self.payment() }
     }
 }
@@ -234,7 +249,8 @@ impl ErrorDetail {
 mod tests {
     use super::*;
 
-    /// What an attempt under a key (or none) came to, by status, `Idempotent-Replayed`, `Stripe-Should-Retry` and body.
+    /// What an attempt under a key (or none) came to, by status, `Idempotent-Replayed`,
+    /// `Stripe-Should-Retry` and body.
     fn sorted(answered: (u16, bool, Option<bool>), body: &str, key: Option<()>) -> Failure {
         let (status, is_replayed, should_retry) = answered;
         let answer = Answer { status, is_replayed, should_retry, body: body.as_bytes().to_vec() };
@@ -245,19 +261,29 @@ mod tests {
     #[track_caller]
     fn check(status: u16, body: &str, expected: &str) {
         let failure = sorted((status, false, None), body, Some(()));
-        let (expected, again) = expected.split_once(", ").map_or((expected, ""), |(kind, again)| (kind, again));
-        assert!(format!("{:?}", failure.error).starts_with(expected), "{status} {body}: {:?}", failure.error);
+        let (expected, again) =
+            expected.split_once(", ").map_or((expected, ""), |(kind, again)| (kind, again));
+        assert!(
+            format!("{:?}", failure.error).starts_with(expected),
+            "{status} {body}: {:?}",
+            failure.error
+        );
         assert_eq!(failure.may_repeat, again == "again", "{status} {body}");
     }
 
     #[test]
     fn errors_are_sorted_by_what_is_to_be_done() {
         let card = |codes: &str| format!(r#"{{"error":{{"type":"card_error",{codes}}}}}"#);
-        let request = |codes: &str| format!(r#"{{"error":{{"type":"invalid_request_error",{codes}}}}}"#);
+        let request =
+            |codes: &str| format!(r#"{{"error":{{"type":"invalid_request_error",{codes}}}}}"#);
         let key = |codes: &str| format!(r#"{{"error":{{"type":"idempotency_error",{codes}}}}}"#);
         check(402, &card(r#""code":"card_declined","decline_code":"lost_card""#), "Declined");
         check(402, &card(r#""code":"authentication_required""#), "AuthenticationRequired");
-        check(400, &request(r#""code":"invoice_payment_intent_requires_action""#), "AuthenticationRequired");
+        check(
+            400,
+            &request(r#""code":"invoice_payment_intent_requires_action""#),
+            "AuthenticationRequired",
+        );
         check(400, &key(r#""message":"Keys for idempotent requests""#), "KeyMisused");
         check(409, &key(r#""code":"idempotency_key_in_use""#), "Unavailable, again");
         check(409, &request(r#""code":"lock_timeout""#), "Unavailable, again");
@@ -273,17 +299,26 @@ mod tests {
     fn a_stored_500_is_never_repeated_and_a_look_that_fails_resolves_nothing() {
         assert!(!sorted((500, true, None), "", Some(())).may_repeat);
         assert!(!sorted((500, false, Some(false)), "", Some(())).may_repeat);
-        assert!(matches!(sorted((500, false, None), "", None).error, StripeError::Unavailable { .. }));
-        let refused = sort(&Call { name: "x".to_owned(), is_keyed: true }, Err("refused".to_owned())).unwrap_err();
+        assert!(matches!(
+            sorted((500, false, None), "", None).error,
+            StripeError::Unavailable { .. }
+        ));
+        let refused =
+            sort(&Call { name: "x".to_owned(), is_keyed: true }, Err("refused".to_owned()))
+                .unwrap_err();
         assert!(refused.may_repeat && refused.error.may_pass());
     }
 
     #[test]
     fn advice_of_the_network_is_kept_as_number_or_text() {
         for advice in ["\"03\"", "3"] {
-            let body =
-                format!(r#"{{"error":{{"type":"card_error","code":"card_declined","network_advice_code":{advice}}}}}"#);
-            let StripeError::Declined(declined) = sorted((402, false, None), &body, Some(())).error else { panic!() };
+            let body = format!(
+                r#"{{"error":{{"type":"card_error","code":"card_declined","network_advice_code":{advice}}}}}"#
+            );
+            let StripeError::Declined(declined) = sorted((402, false, None), &body, Some(())).error
+            else {
+                panic!()
+            };
             assert_eq!((declined.code.as_str(), declined.advice.len()), ("card_declined", 1));
         }
     }

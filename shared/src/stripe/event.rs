@@ -16,12 +16,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::metadata::{self, Purchase};
-use super::objects::{Dispute, Expandable, Id, Invoice, PaymentIntent, PaymentMethod, Refund, Session, SetupIntent};
+use super::objects::{
+    Dispute, Expandable, Id, Invoice, PaymentIntent, PaymentMethod, Refund, Session, SetupIntent,
+};
 use crate::event::PendingEnd;
 use crate::ids::{AccountId, CustomerId, DisputeId, PaymentId, RefundId};
 
-/// The events that matter, and the only place where they are listed: `stripe-setup` asks Stripe for exactly these, and what is
-/// not among them is ignored.
+/// The events that matter, and the only place where they are listed: `stripe-setup` asks Stripe for
+/// exactly these, and what is not among them is ignored.
 pub const EVENTS: [&str; 21] = [
     "charge.dispute.closed",
     "charge.dispute.created",
@@ -218,7 +220,9 @@ impl StripeEvent {
         serde_json::from_slice(body).map_err(|error| {
             // What can be said of it, so that somebody may find it at Stripe.
             let value: Value = serde_json::from_slice(body).unwrap_or_default();
-            let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or("unknown").to_owned();
+            let text = |name: &str| {
+                value.get(name).and_then(Value::as_str).unwrap_or("unknown").to_owned()
+            };
             NotUnderstood { id: text("id"), kind: text("type"), why: error.to_string() }
         })
     }
@@ -228,7 +232,11 @@ impl StripeEvent {
     /// # Errors
     /// [`NotUnderstood`] if it matters and lacks what is needed.
     pub fn news(&self) -> Result<News, NotUnderstood> {
-        self.meaning().map_err(|why| NotUnderstood { id: self.id.clone(), kind: self.kind.clone(), why })
+        self.meaning().map_err(|why| NotUnderstood {
+            id: self.id.clone(),
+            kind: self.kind.clone(),
+            why,
+        })
     }
 
     fn meaning(&self) -> Result<News, String> {
@@ -236,7 +244,9 @@ impl StripeEvent {
             return Ok(News::Ignored);
         }
         match self.kind.as_str() {
-            "payment_intent.succeeded" => Ok(News::Paid(paid_intent(&self.object()?, self.livemode)?)),
+            "payment_intent.succeeded" => {
+                Ok(News::Paid(paid_intent(&self.object()?, self.livemode)?))
+            }
             "payment_intent.processing" => self.promised_intent(),
             "payment_intent.canceled" => self.ended_intent(),
             "checkout.session.completed" => self.session_completed(),
@@ -292,11 +302,18 @@ impl StripeEvent {
             (Some("subscription"), _) | (_, Some("no_payment_required")) => Ok(News::Ignored),
             (_, Some("paid")) => self.paid_session(&session),
             (_, Some("unpaid")) => {
-                let Some(purchase) = Purchase::read(&session.metadata)? else { return Ok(News::Ignored) };
-                let payment = parsed(session.payment_intent.as_ref().map(|id| id.id.as_str()), "payment_intent")?;
+                let Some(purchase) = Purchase::read(&session.metadata)? else {
+                    return Ok(News::Ignored);
+                };
+                let payment = parsed(
+                    session.payment_intent.as_ref().map(|id| id.id.as_str()),
+                    "payment_intent",
+                )?;
                 Ok(News::Pending(Promised { payment, purchase, ids: ids_of_session(&session) }))
             }
-            (_, status) if Purchase::read(&session.metadata)?.is_some() => Err(format!("payment_status is {status:?}")),
+            (_, status) if Purchase::read(&session.metadata)?.is_some() => {
+                Err(format!("payment_status is {status:?}"))
+            }
             (_, _) => Ok(News::Ignored),
         }
     }
@@ -321,7 +338,8 @@ impl StripeEvent {
     fn ended_session(&self) -> Result<News, String> {
         let session: Session = self.object()?;
         let Some(purchase) = Purchase::read(&session.metadata)? else { return Ok(News::Ignored) };
-        let payment = parsed(session.payment_intent.as_ref().map(|id| id.id.as_str()), "payment_intent")?;
+        let payment =
+            parsed(session.payment_intent.as_ref().map(|id| id.id.as_str()), "payment_intent")?;
         Ok(News::Ended { payment, account: purchase.account, how: PendingEnd::Failed })
     }
 
@@ -332,8 +350,10 @@ impl StripeEvent {
     /// A card that is detached names its customer only as what it was before.
     fn card(&self) -> Result<News, String> {
         let method: PaymentMethod = self.object()?;
-        let before = self.data.previous_attributes.as_ref().and_then(|before| before.get("customer"));
-        let before: Option<Id> = before.and_then(|before| serde_json::from_value(before.clone()).ok());
+        let before =
+            self.data.previous_attributes.as_ref().and_then(|before| before.get("customer"));
+        let before: Option<Id> =
+            before.and_then(|before| serde_json::from_value(before.clone()).ok());
         cards_of(method.customer.as_ref().or(before.as_ref()))
     }
 }
@@ -372,7 +392,11 @@ pub fn paid_invoice(invoice: &Invoice, livemode: Option<bool>) -> Result<Paid, S
         livemode: invoice.livemode.or(livemode),
         customer: customer(invoice.customer.as_ref()),
         purchase: Purchase::read(&invoice.metadata)?,
-        ids: Ids { session: None, charge: charge.map(|charge| charge.id.clone()), invoice: Some(invoice.id.clone()) },
+        ids: Ids {
+            session: None,
+            charge: charge.map(|charge| charge.id.clone()),
+            invoice: Some(invoice.id.clone()),
+        },
     })
 }
 
@@ -405,8 +429,8 @@ fn refund(refund: &Refund) -> Result<News, String> {
     }))
 }
 
-/// An inquiry (`warning_…`) takes nothing and freezes nothing: it is no dispute yet. When it becomes one, money is
-/// withdrawn, which is told.
+/// An inquiry (`warning_…`) takes nothing and freezes nothing: it is no dispute yet. When it
+/// becomes one, money is withdrawn, which is told.
 fn dispute(dispute: &Dispute, kind: &str) -> Result<News, String> {
     let status = dispute.status.as_deref().unwrap_or_default();
     let has_moved = !dispute.balance_transactions.is_empty();
@@ -417,7 +441,8 @@ fn dispute(dispute: &Dispute, kind: &str) -> Result<News, String> {
         "charge.dispute.funds_withdrawn" => vec![DisputeStep::Open, DisputeStep::Debit],
         "charge.dispute.funds_reinstated" => vec![DisputeStep::Reversal],
         _ => match status {
-            // The money first: an account that is thawed without it may be below its threshold, and its card charged.
+            // The money first: an account that is thawed without it may be below its threshold, and
+            // its card charged.
             "won" => vec![DisputeStep::Reversal, DisputeStep::Won],
             "lost" => vec![DisputeStep::Debit, DisputeStep::Lost],
             other => return Err(format!("closed with the status {other:?}")),
@@ -439,12 +464,20 @@ fn customer<T>(id: Option<&Expandable<T>>) -> Option<CustomerId> {
     id.and_then(|id| id.id.parse().ok())
 }
 
-fn optional<T: std::str::FromStr<Err: std::fmt::Display>>(id: Option<&Id>, name: &str) -> Result<Option<T>, String> {
+fn optional<T: std::str::FromStr<Err: std::fmt::Display>>(
+    id: Option<&Id>,
+    name: &str,
+) -> Result<Option<T>, String> {
     id.map(|id| parsed(Some(&id.id), name)).transpose()
 }
 
-fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: Option<&str>, name: &str) -> Result<T, String> {
-    text.ok_or_else(|| format!("{name} is missing"))?.parse().map_err(|error| format!("{name}: {error}"))
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+    text: Option<&str>,
+    name: &str,
+) -> Result<T, String> {
+    text.ok_or_else(|| format!("{name} is missing"))?
+        .parse()
+        .map_err(|error| format!("{name}: {error}"))
 }
 
 /// The account that an object names in its metadata, whatever else it is.
@@ -475,10 +508,17 @@ mod tests {
             json!({"id": "cs_1", "object": "checkout.session", "mode": "payment", "payment_status": status, "amount_total": 2975,
                 "currency": "usd", "customer": "cus_1", "payment_intent": "pi_1", "invoice": null, "metadata": ours()})
         };
-        let Ok(News::Paid(paid)) = news("checkout.session.completed", &session("paid"), &Value::Null) else { panic!() };
+        let Ok(News::Paid(paid)) =
+            news("checkout.session.completed", &session("paid"), &Value::Null)
+        else {
+            panic!()
+        };
         assert_eq!((paid.received_cents, paid.livemode), (2975, Some(false)));
         assert_eq!(paid.purchase.unwrap().credit.to_string(), "25.00");
-        assert!(matches!(news("checkout.session.completed", &session("unpaid"), &Value::Null), Ok(News::Pending(_))));
+        assert!(matches!(
+            news("checkout.session.completed", &session("unpaid"), &Value::Null),
+            Ok(News::Pending(_))
+        ));
         assert!(news("checkout.session.completed", &session("a_new_word"), &Value::Null).is_err());
         assert!(matches!(
             news("checkout.session.async_payment_failed", &session("unpaid"), &Value::Null),
@@ -490,7 +530,11 @@ mod tests {
     fn every_event_that_is_listed_is_read() {
         for kind in EVENTS {
             let read = news(kind, &json!({}), &Value::Null);
-            assert_ne!(read.err().map(|not_understood| not_understood.why).as_deref(), Some(UNREAD), "{kind}");
+            assert_ne!(
+                read.err().map(|not_understood| not_understood.why).as_deref(),
+                Some(UNREAD),
+                "{kind}"
+            );
         }
     }
 
@@ -499,13 +543,21 @@ mod tests {
         let foreign = json!({"id": "cs_1", "mode": "subscription", "payment_status": "paid"});
         assert_eq!(news("checkout.session.completed", &foreign, &Value::Null), Ok(News::Ignored));
         assert_eq!(news("a.new.type", &json!({}), &Value::Null), Ok(News::Ignored));
-        assert_eq!(news("payment_intent.canceled", &json!({"id": "pi_1"}), &Value::Null), Ok(News::Ignored));
+        assert_eq!(
+            news("payment_intent.canceled", &json!({"id": "pi_1"}), &Value::Null),
+            Ok(News::Ignored)
+        );
     }
 
     #[test]
     fn what_matters_and_lacks_what_is_needed_is_not_understood() {
         let broken = json!({"id": "pi_1", "currency": "usd", "metadata": ours()});
-        assert!(news("payment_intent.succeeded", &broken, &Value::Null).unwrap_err().why.contains("amount_received"));
+        assert!(
+            news("payment_intent.succeeded", &broken, &Value::Null)
+                .unwrap_err()
+                .why
+                .contains("amount_received")
+        );
         assert!(news("payment_intent.succeeded", &json!({"id": 5}), &Value::Null).is_err());
         assert_eq!(StripeEvent::read(br#"{"id":"evt_1","type":"x"}"#).unwrap_err().id, "evt_1");
         assert_eq!(StripeEvent::read(b"nonsense").unwrap_err().id, "unknown");
@@ -536,8 +588,14 @@ mod tests {
         use DisputeStep::{Debit, Lost, Open, Reversal, Won};
         assert_eq!(steps("charge.dispute.created", "warning_needs_response", json!([])), []);
         assert_eq!(steps("charge.dispute.created", "needs_response", json!([])), [Open]);
-        assert_eq!(steps("charge.dispute.created", "needs_response", json!([{"id": "txn_1"}])), [Open, Debit]);
-        assert_eq!(steps("charge.dispute.funds_withdrawn", "needs_response", Value::Null), [Open, Debit]);
+        assert_eq!(
+            steps("charge.dispute.created", "needs_response", json!([{"id": "txn_1"}])),
+            [Open, Debit]
+        );
+        assert_eq!(
+            steps("charge.dispute.funds_withdrawn", "needs_response", Value::Null),
+            [Open, Debit]
+        );
         assert_eq!(steps("charge.dispute.closed", "won", json!([])), [Reversal, Won]);
         assert_eq!(steps("charge.dispute.closed", "lost", json!([])), [Debit, Lost]);
         assert_eq!(steps("charge.dispute.closed", "warning_closed", json!([])), []);

@@ -1,7 +1,7 @@
 //! Idempotency keys: what is done once at Stripe, by name.
 //!
-//! Stripe keeps the answer to a key for at least 24 hours and returns it again, **including a 500**; the same key with other
-//! parameters is an error (docs.stripe.com/api/idempotent_requests).
+//! Stripe keeps the answer to a key for at least 24 hours and returns it again, **including a
+//! 500**; the same key with other parameters is an error (docs.stripe.com/api/idempotent_requests).
 
 use crate::ids::AccountId;
 use crate::row::Digest;
@@ -20,8 +20,9 @@ impl Key {
         Key::of("customer", account, &[])
     }
 
-    /// The customer of an account, if the key without the difference was used with other parameters (the e-mail address
-    /// changed between two attempts) or leads to a customer that was deleted since.
+    /// The customer of an account, if the key without the difference was used with other parameters
+    /// (the e-mail address changed between two attempts) or leads to a customer that was deleted
+    /// since.
     #[must_use]
     pub fn customer_again(account: &AccountId, difference: &str) -> Key {
         Key::of("customer", account, &[difference])
@@ -45,7 +46,8 @@ impl Key {
         Key::of("portal", account, &[key])
     }
 
-    /// A tax id of a customer: by whatever asks for it, so that one that was removed can be added again.
+    /// A tax id of a customer: by whatever asks for it, so that one that was removed can be added
+    /// again.
     #[must_use]
     pub fn tax_id(account: &AccountId, key: &str) -> Key {
         Key::of("tax_id", account, &[key])
@@ -57,7 +59,8 @@ impl Key {
         Key::of("refill", account, &[&attempt.to_string(), step])
     }
 
-    /// Something that is made by hand, once for each run of the command: a later run looks first whether it is there.
+    /// Something that is made by hand, once for each run of the command: a later run looks first
+    /// whether it is there.
     #[must_use]
     pub fn once(what: &str) -> Key {
         Key(format!("stripe-setup/{what}/{:032x}", fastrand::u128(..)))
@@ -69,12 +72,15 @@ impl Key {
         &self.0
     }
 
-    /// The parts with slashes between them. An account whose own id has a slash could meet another's key, and long parts
-    /// do not fit: such a part stands as its digest.
+    /// The parts with slashes between them. An account whose own id has a slash could meet
+    /// another's key, and long parts do not fit: such a part stands as its digest.
     fn of(what: &str, account: &AccountId, parts: &[&str]) -> Key {
         let account = account.as_str();
-        let account =
-            if account.contains('/') { Digest::of(&[account]).as_str().to_owned() } else { account.to_owned() };
+        let account = if account.contains('/') {
+            Digest::of(&[account]).as_str().to_owned()
+        } else {
+            account.to_owned()
+        };
         let rest: String = parts.iter().map(|part| format!("/{part}")).collect();
         let whole = format!("{what}/{account}{rest}");
         if whole.len() <= BYTES_MAX {
@@ -93,7 +99,10 @@ mod tests {
         let key = |account: &str| Key::refill(&account.parse().unwrap(), 3, "pay").0;
         assert_eq!(key("auth0|1"), "refill/auth0|1/3/pay");
         assert_eq!(Key::customer(&"a".parse().unwrap()).as_str(), "customer/a");
-        assert_ne!(Key::checkout(&"a/b".parse().unwrap(), "c"), Key::checkout(&"a".parse().unwrap(), "b/c"));
+        assert_ne!(
+            Key::checkout(&"a/b".parse().unwrap(), "c"),
+            Key::checkout(&"a".parse().unwrap(), "b/c")
+        );
         let long = "x".repeat(255);
         assert!(key(&long).len() <= BYTES_MAX);
         assert_ne!(key(&long), Key::refill(&long.parse().unwrap(), 4, "pay").0);

@@ -1,4 +1,5 @@
-//! What our objects at Stripe carry, so that a payment tells on its own whose it is and what it buys.
+//! What our objects at Stripe carry, so that a payment tells on its own whose it is and what it
+//! buys.
 //!
 //! The credit is **ours, before tax**: what Stripe received may be more, never less.
 
@@ -86,11 +87,15 @@ impl Purchase {
         let kind = match map.get(KIND).map(String::as_str) {
             Some("topup") => CreditKind::TopUp,
             Some("commit") => CreditKind::Commit,
-            Some("refill") => CreditKind::Refill { attempt: number(map, ATTEMPT)?, purpose: purpose(map) },
+            Some("refill") => {
+                CreditKind::Refill { attempt: number(map, ATTEMPT)?, purpose: purpose(map) }
+            }
             other => return Err(format!("{KIND}: {other:?}")),
         };
         let agreement = match map.get(REFILL).map(String::as_str) {
-            Some("on") => Some(Agreement::On { threshold: usd(map, THRESHOLD)?, amount: usd(map, AMOUNT)? }),
+            Some("on") => {
+                Some(Agreement::On { threshold: usd(map, THRESHOLD)?, amount: usd(map, AMOUNT)? })
+            }
             Some("off") => Some(Agreement::Off),
             Some(_) | None => None,
         };
@@ -98,7 +103,8 @@ impl Purchase {
     }
 }
 
-/// The account in metadata that need not be a purchase's: a customer's, or a session's that only saves a card.
+/// The account in metadata that need not be a purchase's: a customer's, or a session's that only
+/// saves a card.
 #[must_use]
 pub fn account(map: &Map) -> Option<AccountId> {
     map.get(ACCOUNT).and_then(|account| account.parse().ok())
@@ -141,9 +147,11 @@ mod tests {
     fn what_is_written_is_read_again() {
         let on = Agreement::On { threshold: Usd::dollars(5), amount: Usd::dollars(25) };
         let refill = CreditKind::Refill { attempt: 3, purpose: RefillPurpose::TrialRenewal };
-        for (kind, agreement) in
-            [(CreditKind::TopUp, Some(on)), (refill, None), (CreditKind::Commit, Some(Agreement::Off))]
-        {
+        for (kind, agreement) in [
+            (CreditKind::TopUp, Some(on)),
+            (refill, None),
+            (CreditKind::Commit, Some(Agreement::Off)),
+        ] {
             let account = "acme".parse().unwrap();
             let purchase = Purchase { account, credit: "25.01".parse().unwrap(), kind, agreement };
             let map = purchase.write();

@@ -1,6 +1,6 @@
-//! Stripe's objects as far as they are used, read leniently: unknown fields and values are ignored, and what an older or
-//! newer version of the API leaves out is simply not there. The same types read the answers to calls and the objects in
-//! webhooks.
+//! Stripe's objects as far as they are used, read leniently: unknown fields and values are ignored,
+//! and what an older or newer version of the API leaves out is simply not there. The same types
+//! read the answers to calls and the objects in webhooks.
 
 use std::collections::BTreeMap;
 
@@ -163,8 +163,8 @@ pub struct Invoice {
 }
 
 impl Invoice {
-    /// The payment by which it is or was to be paid: the one that paid it if there is one, and a canceled one only of an
-    /// invoice that can no longer be paid.
+    /// The payment by which it is or was to be paid: the one that paid it if there is one, and a
+    /// canceled one only of an invoice that can no longer be paid.
     #[must_use]
     pub fn payment_intent(&self) -> Option<&Expandable<PaymentIntent>> {
         let is_over = matches!(self.status.as_deref(), Some("void" | "uncollectible"));
@@ -174,8 +174,12 @@ impl Invoice {
             Some(_) | None => 1,
         };
         let newer = self.payments.iter().flat_map(|payments| &payments.data);
-        let newer = newer.filter(|payment| is_over || payment.status.as_deref() != Some("canceled"));
-        let newer = newer.filter(|payment| intent_of(payment).is_some()).min_by_key(rank).and_then(intent_of);
+        let newer =
+            newer.filter(|payment| is_over || payment.status.as_deref() != Some("canceled"));
+        let newer = newer
+            .filter(|payment| intent_of(payment).is_some())
+            .min_by_key(rank)
+            .and_then(intent_of);
         self.payment_intent.as_ref().or(newer)
     }
 }
@@ -333,12 +337,16 @@ pub struct SetupIntent {
 }
 
 /// `null` is the default, too.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// A code that some versions write as a number.
-pub(super) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(super) fn number_or_text<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(value.as_str().map(str::to_owned).or_else(|| value.as_number().map(ToString::to_string)))
 }
@@ -353,8 +361,12 @@ mod tests {
             "payment_intent":{"id":"pi_1","status":"succeeded","amount_received":2500,"metadata":null,"new_field":{"a":1}}}}]},"metadata":{"a":"b"}}"#;
         let invoice: Invoice = serde_json::from_str(newer).unwrap();
         let intent = invoice.payment_intent().unwrap();
-        assert_eq!((intent.id.as_str(), intent.object.as_ref().unwrap().amount_received), ("pi_1", Some(2500)));
-        let older: Invoice = serde_json::from_str(r#"{"id":"in_1","payment_intent":"pi_1"}"#).unwrap();
+        assert_eq!(
+            (intent.id.as_str(), intent.object.as_ref().unwrap().amount_received),
+            ("pi_1", Some(2500))
+        );
+        let older: Invoice =
+            serde_json::from_str(r#"{"id":"in_1","payment_intent":"pi_1"}"#).unwrap();
         assert_eq!(older.payment_intent().unwrap().id, "pi_1");
     }
 
@@ -363,7 +375,8 @@ mod tests {
         let named = |status: &str, payments: &[(&str, &str)]| {
             let payment = |(id, status): &(&str, &str)| serde_json::json!({"id": "inpay_1", "status": status, "payment": {"type": "payment_intent", "payment_intent": id}});
             let data: Vec<serde_json::Value> = payments.iter().map(payment).collect();
-            let invoice = serde_json::json!({"id": "in_1", "status": status, "payments": {"data": data}});
+            let invoice =
+                serde_json::json!({"id": "in_1", "status": status, "payments": {"data": data}});
             let invoice: Invoice = serde_json::from_value(invoice).unwrap();
             invoice.payment_intent().map(|intent| intent.id.clone())
         };

@@ -1,5 +1,5 @@
-//! What a customer does with its own saved cards: makes one the default, removes one. A card that is not its own does not
-//! exist for it.
+//! What a customer does with its own saved cards: makes one the default, removes one. A card that
+//! is not its own does not exist for it.
 
 use super::StripeError;
 use super::objects::PaymentMethod;
@@ -35,26 +35,38 @@ impl Desk<'_> {
     ///
     /// # Errors
     /// [`Failure`]
-    pub async fn make_default(&self, account: &AccountId, card: &CardId) -> Result<CardAsked, Failure> {
-        let Owner::Ours(customer, _) = self.owner(account, card).await? else { return Ok(CardAsked::NotOurs) };
-        // Looked at first, so that what is changed now is seen to be a change: refills follow a default that changes.
+    pub async fn make_default(
+        &self,
+        account: &AccountId,
+        card: &CardId,
+    ) -> Result<CardAsked, Failure> {
+        let Owner::Ours(customer, _) = self.owner(account, card).await? else {
+            return Ok(CardAsked::NotOurs);
+        };
+        // Looked at first, so that what is changed now is seen to be a change: refills follow a
+        // default that changes.
         Box::pin(self.look_at_cards(account, &customer)).await?;
         self.stripe.set_default_card(&customer, card).await?;
         Box::pin(self.look_at_cards(account, &customer)).await?;
         Ok(CardAsked::Done)
     }
 
-    /// Removes a saved card, and every other entry of the same number: whoever removes a card does not want it charged.
-    /// It cannot be undone. If refills charged it, they pause.
+    /// Removes a saved card, and every other entry of the same number: whoever removes a card does
+    /// not want it charged. It cannot be undone. If refills charged it, they pause.
     ///
     /// # Errors
     /// [`Failure`]
-    pub async fn remove_card(&self, account: &AccountId, card: &CardId) -> Result<CardAsked, Failure> {
+    pub async fn remove_card(
+        &self,
+        account: &AccountId,
+        card: &CardId,
+    ) -> Result<CardAsked, Failure> {
         let (customer, method) = match self.owner(account, card).await? {
             Owner::Ours(customer, method) => (customer, method),
             Owner::WasOurs => {
                 // Whoever removed it may have died before it did what follows.
-                if let Some(customer) = self.billing.store.customer_profile(account).await?.customer {
+                if let Some(customer) = self.billing.store.customer_profile(account).await?.customer
+                {
                     Box::pin(self.look_at_cards(account, &customer)).await?;
                 }
                 return Ok(CardAsked::Done);
@@ -65,12 +77,14 @@ impl Desk<'_> {
         if let Some(open) = head.and_then(|head| head.state.refill.attempt) {
             return Ok(CardAsked::AttemptOpen { attempt: open.number });
         }
-        let print = |method: &PaymentMethod| method.card.as_ref().and_then(|card| card.fingerprint.clone());
+        let print =
+            |method: &PaymentMethod| method.card.as_ref().and_then(|card| card.fingerprint.clone());
         let removed = print(&method);
         let all = self.stripe.cards_of(&customer).await?;
         let same = all.iter().filter(|other| removed.is_some() && print(other) == removed);
         // The named one last: as long as it is there, the request can simply be made again.
-        let same = same.filter_map(|other| other.id.parse().ok()).filter(|other: &CardId| other != card);
+        let same =
+            same.filter_map(|other| other.id.parse().ok()).filter(|other: &CardId| other != card);
         let mut refused = None;
         for gone in same.chain([card.clone()]) {
             // Once it is detached, nothing at Stripe tells whose it was.
@@ -101,9 +115,14 @@ impl Desk<'_> {
             },
             None => None,
         };
-        let owner = method.as_ref().and_then(|method| method.customer.as_ref()).map(|customer| customer.id.clone());
+        let owner = method
+            .as_ref()
+            .and_then(|method| method.customer.as_ref())
+            .map(|customer| customer.id.clone());
         match (profile.customer, method, owner) {
-            (Some(customer), Some(method), Some(owner)) if owner == customer.as_str() && method.card.is_some() => {
+            (Some(customer), Some(method), Some(owner))
+                if owner == customer.as_str() && method.card.is_some() =>
+            {
                 Ok(Owner::Ours(customer, Box::new(method)))
             }
             (_, _, Some(_)) => Ok(Owner::NotOurs),

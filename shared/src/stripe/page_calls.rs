@@ -1,24 +1,29 @@
 //! The calls behind the Billing page: cards, the customer portal, invoices, company facts.
 //!
-//! Written out where `async-stripe` would need a feature, and minutes of compiling, for one short request.
+//! Written out where `async-stripe` would need a feature, and minutes of compiling, for one short
+//! request.
 
 use std::collections::BTreeMap;
 
 use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
 use stripe_core::customer::{
-    OptionalFieldsCustomerAddress, UpdateCustomer, UpdateCustomerTax, UpdateCustomerTaxValidateLocation,
+    OptionalFieldsCustomerAddress, UpdateCustomer, UpdateCustomerTax,
+    UpdateCustomerTaxValidateLocation,
 };
 
 use super::keys::Key;
 use super::metadata;
-use super::objects::{Charge, Customer, Invoice, List, Named, PaymentMethod, PortalSession, Session, TaxId};
+use super::objects::{
+    Charge, Customer, Invoice, List, Named, PaymentMethod, PortalSession, Session, TaxId,
+};
 use super::{Stripe, StripeError};
 use crate::ids::{AccountId, CardId, CustomerId, PaymentId};
 use crate::profile::{Address, Company, Email, TaxNumber, Words};
 use crate::state::Tax;
 use crate::timestamp::Timestamp;
 
-/// The most objects of one page, which is all that is read: what is not on it is asked for by its id.
+/// The most objects of one page, which is all that is read: what is not on it is asked for by its
+/// id.
 const PAGE: u32 = 100;
 
 /// Names and values, as a form or a query has them.
@@ -39,7 +44,9 @@ impl Stripe {
     /// # Errors
     /// [`StripeError`]
     pub async fn payment_method(&self, card: &CardId) -> Result<PaymentMethod, StripeError> {
-        self.connection.ask(RequestBuilder::new(StripeMethod::Get, format!("/payment_methods/{card}"))).await
+        self.connection
+            .ask(RequestBuilder::new(StripeMethod::Get, format!("/payment_methods/{card}")))
+            .await
     }
 
     /// Takes a payment method from its customer, for ever. One that has none is rejected.
@@ -47,7 +54,9 @@ impl Stripe {
     /// # Errors
     /// [`StripeError`]
     pub async fn detach(&self, card: &CardId) -> Result<PaymentMethod, StripeError> {
-        self.connection.ask(RequestBuilder::new(StripeMethod::Post, format!("/payment_methods/{card}/detach"))).await
+        self.connection
+            .ask(RequestBuilder::new(StripeMethod::Post, format!("/payment_methods/{card}/detach")))
+            .await
     }
 
     /// Makes a page on which a card is saved without paying.
@@ -63,9 +72,11 @@ impl Stripe {
     ) -> Result<Session, StripeError> {
         let [success_url, cancel_url] = urls;
         let ours = metadata::of_account(account);
-        let of_session = ours.iter().map(|(name, value)| (format!("metadata[{name}]"), value.clone()));
-        let of_intent =
-            ours.iter().map(|(name, value)| (format!("setup_intent_data[metadata][{name}]"), value.clone()));
+        let of_session =
+            ours.iter().map(|(name, value)| (format!("metadata[{name}]"), value.clone()));
+        let of_intent = ours
+            .iter()
+            .map(|(name, value)| (format!("setup_intent_data[metadata][{name}]"), value.clone()));
         let fields = [
             ("mode", "setup"),
             ("customer", customer.as_str()),
@@ -91,11 +102,15 @@ impl Stripe {
         return_url: &str,
         key: &Key,
     ) -> Result<PortalSession, StripeError> {
-        let mut form = Fields::from([("customer", customer.to_string()), ("return_url", return_url.to_owned())]);
+        let mut form = Fields::from([
+            ("customer", customer.to_string()),
+            ("return_url", return_url.to_owned()),
+        ]);
         if let Some(configuration) = &self.settings.portal_configuration {
             form.insert("configuration", configuration.clone());
         }
-        let request = RequestBuilder::new(StripeMethod::Post, "/billing_portal/sessions").form(&form);
+        let request =
+            RequestBuilder::new(StripeMethod::Post, "/billing_portal/sessions").form(&form);
         self.connection.order(request, key).await
     }
 
@@ -136,8 +151,8 @@ impl Stripe {
         Ok(page.data)
     }
 
-    /// Writes name and address of a company to its customer. With automatic tax, Stripe says at once whether it can work
-    /// out tax for the address: refills would fail later.
+    /// Writes name and address of a company to its customer. With automatic tax, Stripe says at
+    /// once whether it can work out tax for the address: refills would fail later.
     ///
     /// # Errors
     /// [`StripeError`]
@@ -164,8 +179,14 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn write_email(&self, customer: &CustomerId, email: &Email) -> Result<Customer, StripeError> {
-        self.connection.ask(UpdateCustomer::new(customer.as_str()).email(email.as_str()).build()).await
+    pub async fn write_email(
+        &self,
+        customer: &CustomerId,
+        email: &Email,
+    ) -> Result<Customer, StripeError> {
+        self.connection
+            .ask(UpdateCustomer::new(customer.as_str()).email(email.as_str()).build())
+            .await
     }
 
     /// A customer's tax ids.
@@ -174,7 +195,9 @@ impl Stripe {
     /// [`StripeError`]
     pub async fn tax_ids(&self, customer: &CustomerId) -> Result<Vec<TaxId>, StripeError> {
         let query = Fields::from([("limit", PAGE.to_string())]);
-        let request = RequestBuilder::new(StripeMethod::Get, format!("/customers/{customer}/tax_ids")).query(&query);
+        let request =
+            RequestBuilder::new(StripeMethod::Get, format!("/customers/{customer}/tax_ids"))
+                .query(&query);
         let page: List<TaxId> = self.connection.ask(request).await?;
         Ok(page.data)
     }
@@ -189,8 +212,11 @@ impl Stripe {
         number: &TaxNumber,
         key: &Key,
     ) -> Result<TaxId, StripeError> {
-        let form = Fields::from([("type", number.kind.to_string()), ("value", number.value.to_string())]);
-        let request = RequestBuilder::new(StripeMethod::Post, format!("/customers/{customer}/tax_ids")).form(&form);
+        let form =
+            Fields::from([("type", number.kind.to_string()), ("value", number.value.to_string())]);
+        let request =
+            RequestBuilder::new(StripeMethod::Post, format!("/customers/{customer}/tax_ids"))
+                .form(&form);
         self.connection.order(request, key).await
     }
 
@@ -198,7 +224,11 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn delete_tax_id(&self, customer: &CustomerId, id: &str) -> Result<Named, StripeError> {
+    pub async fn delete_tax_id(
+        &self,
+        customer: &CustomerId,
+        id: &str,
+    ) -> Result<Named, StripeError> {
         let path = format!("/customers/{customer}/tax_ids/{id}");
         self.connection.ask(RequestBuilder::new(StripeMethod::Delete, path)).await
     }
@@ -216,7 +246,8 @@ impl Stripe {
             ("created[lte]", to.seconds().to_string()),
             ("limit", PAGE.to_string()),
         ]);
-        let page: List<T> = self.connection.ask(RequestBuilder::new(StripeMethod::Get, path).query(&query)).await?;
+        let page: List<T> =
+            self.connection.ask(RequestBuilder::new(StripeMethod::Get, path).query(&query)).await?;
         Ok(page.data)
     }
 }
@@ -228,7 +259,8 @@ pub(super) fn address(address: Option<&Address>) -> OptionalFieldsCustomerAddres
     all.line1 = text(address.map(|address| address.line1.as_str()));
     all.line2 = text(address.and_then(|address| address.line2.as_ref()).map(Words::as_str));
     all.city = text(address.and_then(|address| address.city.as_ref()).map(Words::as_str));
-    all.postal_code = text(address.and_then(|address| address.postal_code.as_ref()).map(Words::as_str));
+    all.postal_code =
+        text(address.and_then(|address| address.postal_code.as_ref()).map(Words::as_str));
     all.state = text(address.and_then(|address| address.state.as_ref()).map(Words::as_str));
     all.country = text(address.map(|address| address.country.as_str()));
     all

@@ -1,10 +1,12 @@
 //! What Stripe told of money, recorded in the ledger: credits, promises, refunds, disputes.
 //!
-//! Every method may be called any number of times, in any order, by the webhook and by whoever got the answer first: the
-//! claims of the rows make each cause count once. What was missing at first (look-ups, a payment's other ids) is added by
-//! whoever comes later.
+//! Every method may be called any number of times, in any order, by the webhook and by whoever got
+//! the answer first: the claims of the rows make each cause count once. What was missing at first
+//! (look-ups, a payment's other ids) is added by whoever comes later.
 
-use super::event::{DisputeNews, DisputeStep, Ids, Paid, Promised, RefundCourse, RefundNews, paid_intent};
+use super::event::{
+    DisputeNews, DisputeStep, Ids, Paid, Promised, RefundCourse, RefundNews, paid_intent,
+};
 use super::metadata::{Agreement, Purchase};
 use super::{Stripe, StripeError};
 use crate::command::{Command, RefillSettings};
@@ -17,14 +19,16 @@ use crate::state::{AccountState, Pending};
 use crate::store::{self, BeforeCommand, CreditedPayment, Done, Fault, Order, PaymentIds};
 use crate::timestamp::{DAY, HOUR, Timestamp};
 
-/// How long a promised payment blocks a deletion at the most: bank debits take at most six working days to fail
-/// (docs.stripe.com/payments/ach-direct-debit).
+/// How long a promised payment blocks a deletion at the most: bank debits take at most six working
+/// days to fail (docs.stripe.com/payments/ach-direct-debit).
 const PROMISE_SECONDS: i64 = 14 * DAY;
-/// For how long after a payment what was agreed with it may still be recorded. Half of the day for which the claim that makes
-/// it single is kept, so that an event that is sent again next week never undoes what the customer chose since.
+/// For how long after a payment what was agreed with it may still be recorded. Half of the day for
+/// which the claim that makes it single is kept, so that an event that is sent again next week
+/// never undoes what the customer chose since.
 const AGREEMENT_SECONDS: i64 = 12 * HOUR;
 
-/// How many rows are looked through for what the customer decided since it paid: days of hours, and a dozen changes.
+/// How many rows are looked through for what the customer decided since it paid: days of hours, and
+/// a dozen changes.
 const ROWS_LOOKED_AT: u32 = 100;
 
 /// Where Stripe and the ledger meet, at the time of one trigger.
@@ -60,7 +64,8 @@ pub enum Outcome {
         /// Which.
         account: AccountId,
     },
-    /// It concerns somebody who is no customer of ours: other products may use the same Stripe account.
+    /// It concerns somebody who is no customer of ours: other products may use the same Stripe
+    /// account.
     Foreign,
     /// It is nothing to us.
     Ignored,
@@ -78,7 +83,8 @@ pub enum Failure {
     /// Stripe had to be asked, and failed.
     #[error(transparent)]
     Stripe(#[from] StripeError),
-    /// A payment is not what it should be: wrong currency, test instead of real, too little. No credit; somebody must look.
+    /// A payment is not what it should be: wrong currency, test instead of real, too little. No
+    /// credit; somebody must look.
     #[error("{payment} cannot be credited: {why}")]
     Mismatch {
         /// Which.
@@ -102,12 +108,14 @@ impl Failure {
                 Code::IdempotencyKeyReused,
                 "Something changed since this key was first used: send a new key.",
             ),
-            Failure::Stripe(error) if error.may_pass() => {
-                Problem::new(Code::Unavailable, "The payment provider does not answer. Nothing was charged: try again.")
-            }
-            Failure::Stripe(_) | Failure::Mismatch { .. } => {
-                Problem::new(Code::Internal, "Nothing was charged. This was recorded, and we are looking into it.")
-            }
+            Failure::Stripe(error) if error.may_pass() => Problem::new(
+                Code::Unavailable,
+                "The payment provider does not answer. Nothing was charged: try again.",
+            ),
+            Failure::Stripe(_) | Failure::Mismatch { .. } => Problem::new(
+                Code::Internal,
+                "Nothing was charged. This was recorded, and we are looking into it.",
+            ),
         }
     }
 }
@@ -119,7 +127,10 @@ impl From<Failure> for crate::api::Failed {
             Failure::Fault(fault) => fault.into(),
             Failure::Refused(refusal) => refusal.into(),
             failure @ (Failure::Stripe(_) | Failure::Mismatch { .. }) => {
-                crate::api::Failed::Elsewhere { problem: failure.problem(), cause: failure.to_string() }
+                crate::api::Failed::Elsewhere {
+                    problem: failure.problem(),
+                    cause: failure.to_string(),
+                }
             }
         }
     }
@@ -147,20 +158,29 @@ impl Desk<'_> {
     /// # Errors
     /// [`Failure`]
     pub async fn credit(&self, paid: &Paid) -> Result<Outcome, Failure> {
-        let Some((payment, purchase, ids)) = self.identify(paid).await? else { return Ok(Outcome::Foreign) };
+        let Some((payment, purchase, ids)) = self.identify(paid).await? else {
+            return Ok(Outcome::Foreign);
+        };
         self.check(&payment, paid, &purchase)?;
-        let facts =
-            PaymentFacts { payment: payment.clone(), credit: purchase.credit, received_cents: paid.received_cents };
-        let credit =
-            |_: &AccountState| Ok(Command::Credit { payment: facts.clone(), kind: purchase.kind, bonus: None });
+        let facts = PaymentFacts {
+            payment: payment.clone(),
+            credit: purchase.credit,
+            received_cents: paid.received_cents,
+        };
+        let credit = |_: &AccountState| {
+            Ok(Command::Credit { payment: facts.clone(), kind: purchase.kind, bonus: None })
+        };
         let done = self.append_opened(&purchase.account, BeforeCommand::Nothing, credit).await?;
         let outcome = self.outcome(&purchase.account, done);
-        let (Outcome::Recorded { account, seq } | Outcome::AlreadyRecorded { account, seq }) = &outcome else {
+        let (Outcome::Recorded { account, seq } | Outcome::AlreadyRecorded { account, seq }) =
+            &outcome
+        else {
             return Ok(outcome);
         };
         self.note(account, *seq, &payment, &ids).await?;
         if let Some(agreement) = purchase.agreement {
-            Box::pin(self.agree(account, *seq, &payment, agreement, paid.customer.as_ref())).await?;
+            Box::pin(self.agree(account, *seq, &payment, agreement, paid.customer.as_ref()))
+                .await?;
         }
         Ok(outcome)
     }
@@ -171,12 +191,17 @@ impl Desk<'_> {
     /// [`Failure`]
     pub async fn promise(&self, promised: &Promised) -> Result<Outcome, Failure> {
         let Promised { payment, purchase, ids } = promised;
-        let pending =
-            Pending { payment: payment.clone(), amount: purchase.credit, expires_at: self.now.plus(PROMISE_SECONDS) };
+        let pending = Pending {
+            payment: payment.clone(),
+            amount: purchase.credit,
+            expires_at: self.now.plus(PROMISE_SECONDS),
+        };
         let wait = |_: &AccountState| Ok(Command::AwaitPayment(pending.clone()));
         let done = self.append_opened(&purchase.account, BeforeCommand::Nothing, wait).await?;
         let outcome = self.outcome(&purchase.account, done);
-        if let Outcome::Recorded { account, .. } | Outcome::AlreadyRecorded { account, .. } = &outcome {
+        if let Outcome::Recorded { account, .. } | Outcome::AlreadyRecorded { account, .. } =
+            &outcome
+        {
             self.billing.store.note_payment(account, payment, &payment_ids(ids)).await?;
         }
         Ok(outcome)
@@ -186,7 +211,12 @@ impl Desk<'_> {
     ///
     /// # Errors
     /// [`Failure`]
-    pub async fn end(&self, account: &AccountId, payment: &PaymentId, how: PendingEnd) -> Result<Outcome, Failure> {
+    pub async fn end(
+        &self,
+        account: &AccountId,
+        payment: &PaymentId,
+        how: PendingEnd,
+    ) -> Result<Outcome, Failure> {
         let end = |_: &AccountState| Ok(Command::EndPayment { payment: payment.clone(), how });
         let done = self.append_opened(account, BeforeCommand::Nothing, end).await?;
         Ok(self.outcome(account, done))
@@ -197,7 +227,8 @@ impl Desk<'_> {
     /// # Errors
     /// [`Failure`]
     pub async fn refund(&self, news: &RefundNews) -> Result<Outcome, Failure> {
-        let Some(credited) = self.credited(news.payment.as_ref(), news.charge.as_deref()).await? else {
+        let Some(credited) = self.credited(news.payment.as_ref(), news.charge.as_deref()).await?
+        else {
             return Ok(Outcome::Foreign);
         };
         let by = TakeBack::Refund(news.refund.clone());
@@ -214,7 +245,8 @@ impl Desk<'_> {
     /// # Errors
     /// [`Failure`]
     pub async fn dispute(&self, news: &DisputeNews) -> Result<Outcome, Failure> {
-        let Some(credited) = self.credited(news.payment.as_ref(), news.charge.as_deref()).await? else {
+        let Some(credited) = self.credited(news.payment.as_ref(), news.charge.as_deref()).await?
+        else {
             return Ok(Outcome::Foreign);
         };
         let dispute = &news.dispute;
@@ -231,9 +263,10 @@ impl Desk<'_> {
                     outcome = self.give_back(&credited, &by, news.cents).await?;
                     continue;
                 }
-                DisputeStep::Open => {
-                    Command::OpenDispute { dispute: dispute.clone(), payment: credited.facts.payment.clone() }
-                }
+                DisputeStep::Open => Command::OpenDispute {
+                    dispute: dispute.clone(),
+                    payment: credited.facts.payment.clone(),
+                },
                 DisputeStep::Won => close(DisputeOutcome::Won),
                 DisputeStep::Lost => close(DisputeOutcome::Lost),
             };
@@ -261,7 +294,8 @@ impl Desk<'_> {
         }
     }
 
-    /// Appends what needs the state alone; money that arrives opens its account, should it not be open.
+    /// Appends what needs the state alone; money that arrives opens its account, should it not be
+    /// open.
     pub(super) async fn append_opened(
         &self,
         account: &AccountId,
@@ -290,7 +324,8 @@ impl Desk<'_> {
         Ok(self.billing.store.execute_on_state(occasion, cause, before, command).await?)
     }
 
-    /// Which payment it is, whose, and what it buys. A payment of an invoice carries nothing of ours: its invoice does.
+    /// Which payment it is, whose, and what it buys. A payment of an invoice carries nothing of
+    /// ours: its invoice does.
     async fn identify(&self, paid: &Paid) -> Result<Option<(PaymentId, Purchase, Ids)>, Failure> {
         if let Some(purchase) = &paid.purchase
             && !self.is_of_its_customer(paid, purchase).await?
@@ -298,10 +333,14 @@ impl Desk<'_> {
             return Ok(None);
         }
         match (&paid.payment, &paid.purchase) {
-            (Some(payment), Some(purchase)) => Ok(Some((payment.clone(), purchase.clone(), paid.ids.clone()))),
+            (Some(payment), Some(purchase)) => {
+                Ok(Some((payment.clone(), purchase.clone(), paid.ids.clone())))
+            }
             (None, Some(purchase)) => self.payment_of_invoice(paid, purchase).await,
             (payment, None) => {
-                let Some(account) = self.account_of(paid.customer.as_ref()).await? else { return Ok(None) };
+                let Some(account) = self.account_of(paid.customer.as_ref()).await? else {
+                    return Ok(None);
+                };
                 let found = match payment {
                     Some(payment) => self.invoice_of_payment(paid, payment).await?,
                     None => None,
@@ -320,19 +359,22 @@ impl Desk<'_> {
         }
     }
 
-    /// Whether who paid is the customer of the account that the metadata name: another installation may use the same Stripe
-    /// account, with accounts of the same names. A customer's look-up is written before it is first used.
+    /// Whether who paid is the customer of the account that the metadata name: another installation
+    /// may use the same Stripe account, with accounts of the same names. A customer's look-up is
+    /// written before it is first used.
     async fn is_of_its_customer(&self, paid: &Paid, purchase: &Purchase) -> Result<bool, Failure> {
         let Some(customer) = &paid.customer else { return Ok(true) };
         let Some(account) = self.account_of(Some(customer)).await? else {
-            // It is not for us to credit, and not to be passed over either: the look-up may have been lost with a table.
+            // It is not for us to credit, and not to be passed over either: the look-up may have
+            // been lost with a table.
             tracing::error!(
                 alarm = "customer_unknown", account = %purchase.account, %customer, ids = ?paid.ids,
                 "a payment with our metadata, by no customer of ours"
             );
             return Ok(false);
         };
-        let payment = paid.payment.as_ref().map(ToString::to_string).or_else(|| paid.ids.invoice.clone());
+        let payment =
+            paid.payment.as_ref().map(ToString::to_string).or_else(|| paid.ids.invoice.clone());
         is_same(&account, purchase, &payment.unwrap_or_default())?;
         Ok(true)
     }
@@ -362,10 +404,14 @@ impl Desk<'_> {
         payment: &PaymentId,
     ) -> Result<Option<(PaymentId, Purchase, Ids)>, Failure> {
         let leads = self.stripe.invoice_payments_of(payment).await?;
-        let Some(invoice) = leads.data.into_iter().find_map(|lead| lead.invoice) else { return Ok(None) };
+        let Some(invoice) = leads.data.into_iter().find_map(|lead| lead.invoice) else {
+            return Ok(None);
+        };
         let invoice = self.stripe.invoice(&invoice.id).await?;
         let mismatch = |why| Failure::Mismatch { payment: payment.to_string(), why };
-        let Some(purchase) = Purchase::read(&invoice.metadata).map_err(mismatch)? else { return Ok(None) };
+        let Some(purchase) = Purchase::read(&invoice.metadata).map_err(mismatch)? else {
+            return Ok(None);
+        };
         let ids = Ids { invoice: Some(invoice.id), ..paid.ids.clone() };
         Ok(Some((payment.clone(), purchase, ids)))
     }
@@ -378,11 +424,17 @@ impl Desk<'_> {
         }
         let mode = self.stripe.mode();
         if paid.livemode != Some(mode.livemode()) {
-            return mismatch(format!("its livemode is {:?}, and we are in {mode:?}", paid.livemode));
+            return mismatch(format!(
+                "its livemode is {:?}, and we are in {mode:?}",
+                paid.livemode
+            ));
         }
         let credit_cents = purchase.credit.to_cents().unwrap_or(i64::MAX);
         if paid.received_cents < credit_cents {
-            return mismatch(format!("{} cents were received for a credit of {credit_cents}", paid.received_cents));
+            return mismatch(format!(
+                "{} cents were received for a credit of {credit_cents}",
+                paid.received_cents
+            ));
         }
         Ok(())
     }
@@ -391,7 +443,10 @@ impl Desk<'_> {
     ///
     /// # Errors
     /// [`Fault`]
-    pub async fn account_of(&self, customer: Option<&CustomerId>) -> Result<Option<AccountId>, Fault> {
+    pub async fn account_of(
+        &self,
+        customer: Option<&CustomerId>,
+    ) -> Result<Option<AccountId>, Fault> {
         let Some(customer) = customer else { return Ok(None) };
         match self.billing.store.look_up(customer.as_str()).await? {
             Some(noted) => Ok(Some(noted.account)),
@@ -400,7 +455,8 @@ impl Desk<'_> {
         }
     }
 
-    /// The payment that money goes back from, credited by now if it is ours: what takes it back may be told first.
+    /// The payment that money goes back from, credited by now if it is ours: what takes it back may
+    /// be told first.
     async fn credited(
         &self,
         payment: Option<&PaymentId>,
@@ -427,11 +483,17 @@ impl Desk<'_> {
     }
 
     /// Older events name the charge alone. Ours always have a payment, which noted its charge.
-    async fn credited_by_charge(&self, charge: Option<&str>) -> Result<Option<CreditedPayment>, Failure> {
+    async fn credited_by_charge(
+        &self,
+        charge: Option<&str>,
+    ) -> Result<Option<CreditedPayment>, Failure> {
         let Some(charge) = charge else { return Ok(None) };
         let Some(claimed) = self.billing.store.look_up(charge).await? else { return Ok(None) };
-        let page =
-            self.billing.store.rows(&claimed.account, claimed.seq..claimed.seq + 1, Order::OldestFirst, 1).await?;
+        let page = self
+            .billing
+            .store
+            .rows(&claimed.account, claimed.seq..claimed.seq + 1, Order::OldestFirst, 1)
+            .await?;
         let payment = page.rows.into_iter().find_map(|row| {
             let Change::Credited { payment, .. } = row.event.change else { return None };
             Some(payment)
@@ -442,20 +504,33 @@ impl Desk<'_> {
         }
     }
 
-    async fn take_back(&self, credited: &CreditedPayment, by: &TakeBack, cents: i64) -> Result<Outcome, Failure> {
-        let take = |_: &AccountState| Ok(Command::TakeBack { by: by.clone(), of: credited.facts.clone(), cents });
+    async fn take_back(
+        &self,
+        credited: &CreditedPayment,
+        by: &TakeBack,
+        cents: i64,
+    ) -> Result<Outcome, Failure> {
+        let take = |_: &AccountState| {
+            Ok(Command::TakeBack { by: by.clone(), of: credited.facts.clone(), cents })
+        };
         let done = self.append_opened(&credited.account, BeforeCommand::Settle, take).await?;
         Ok(self.outcome(&credited.account, done))
     }
 
-    async fn give_back(&self, credited: &CreditedPayment, by: &TakeBack, cents: i64) -> Result<Outcome, Failure> {
+    async fn give_back(
+        &self,
+        credited: &CreditedPayment,
+        by: &TakeBack,
+        cents: i64,
+    ) -> Result<Outcome, Failure> {
         let prices = self.billing.prices(self.now).await?;
         let occasion = self.billing.occasion(&credited.account, &prices, self.now);
         let done = self.billing.store.give_back(occasion, by, &credited.facts, cents).await?;
         Ok(self.outcome(&credited.account, done))
     }
 
-    /// What a command came to. A cause whose row is in another account's chain is somebody's mistake.
+    /// What a command came to. A cause whose row is in another account's chain is somebody's
+    /// mistake.
     pub(super) fn outcome(&self, account: &AccountId, done: Done) -> Outcome {
         match done {
             Done::Appended(receipt) => {
@@ -474,10 +549,17 @@ impl Desk<'_> {
         }
     }
 
-    async fn note(&self, account: &AccountId, seq: u64, payment: &PaymentId, ids: &Ids) -> Result<(), Fault> {
+    async fn note(
+        &self,
+        account: &AccountId,
+        seq: u64,
+        payment: &PaymentId,
+        ids: &Ids,
+    ) -> Result<(), Fault> {
         let others = [&ids.session, &ids.charge, &ids.invoice];
-        let all: Vec<&str> =
-            std::iter::once(payment.as_str()).chain(others.into_iter().flatten().map(String::as_str)).collect();
+        let all: Vec<&str> = std::iter::once(payment.as_str())
+            .chain(others.into_iter().flatten().map(String::as_str))
+            .collect();
         self.billing.store.note_look_ups(account, seq, &all).await?;
         self.billing.store.note_payment(account, payment, &payment_ids(ids)).await
     }
@@ -491,8 +573,9 @@ impl Desk<'_> {
         }
     }
 
-    /// Records what the customer agreed to about refills when paying: once, not long after, and unless it has decided about
-    /// refills since. The card that paid is the one that was agreed to, unless another one was agreed to before.
+    /// Records what the customer agreed to about refills when paying: once, not long after, and
+    /// unless it has decided about refills since. The card that paid is the one that was agreed to,
+    /// unless another one was agreed to before.
     async fn agree(
         &self,
         account: &AccountId,
@@ -518,18 +601,24 @@ impl Desk<'_> {
             self.look_at_cards(account, customer).await?;
         }
         let profile = self.billing.store.customer_profile(account).await?;
-        let paid_with: Option<CardId> = paid.payment_method.and_then(|method| method.id.parse().ok());
+        let paid_with: Option<CardId> =
+            paid.payment_method.and_then(|method| method.id.parse().ok());
         let change = |state: &AccountState| {
             let terms = match agreement {
                 Agreement::Off => None,
                 Agreement::On { threshold, amount } => Some((threshold, amount)),
             };
             let card = super::cards::agreed(&state.refill, &profile, paid_with.as_ref());
-            Ok(Command::ChangeRefill(RefillSettings { terms, card, monthly_cap: state.refill.monthly_cap }))
+            Ok(Command::ChangeRefill(RefillSettings {
+                terms,
+                card,
+                monthly_cap: state.refill.monthly_cap,
+            }))
         };
         match self.append(account, cause, BeforeCommand::Settle, change).await {
             Ok(_) => Ok(()),
-            // The account was closed, or the operator's limits changed since: the payment counts all the same.
+            // The account was closed, or the operator's limits changed since: the payment counts
+            // all the same.
             Err(Failure::Refused(refusal)) => {
                 tracing::warn!(%account, %payment, %refusal, "what was agreed about refills is not recorded");
                 Ok(())
@@ -538,17 +627,23 @@ impl Desk<'_> {
         }
     }
 
-    /// Whether the customer itself has set refills since: then what it agreed to before is outdated, however late Stripe tells
-    /// of it.
+    /// Whether the customer itself has set refills since: then what it agreed to before is
+    /// outdated, however late Stripe tells of it.
     async fn decided_since(&self, account: &AccountId, since: Timestamp) -> Result<bool, Fault> {
-        let page = self.billing.store.rows(account, 0..u64::MAX, Order::NewestFirst, ROWS_LOOKED_AT).await?;
+        let page = self
+            .billing
+            .store
+            .rows(account, 0..u64::MAX, Order::NewestFirst, ROWS_LOOKED_AT)
+            .await?;
         let is_own = |event: &Event| match &event.cause {
             Cause::Request { key, .. } => !key.as_str().starts_with("agreement:"),
             Cause::Command => true,
             Cause::Stripe | Cause::Time => false,
         };
-        let mut since_then = page.rows.iter().map(|row| &row.event).take_while(|event| event.at >= since);
-        Ok(since_then.any(|event| matches!(event.change, Change::RefillChanged { .. }) && is_own(event)))
+        let mut since_then =
+            page.rows.iter().map(|row| &row.event).take_while(|event| event.at >= since);
+        Ok(since_then
+            .any(|event| matches!(event.change, Change::RefillChanged { .. }) && is_own(event)))
     }
 }
 
@@ -562,5 +657,9 @@ fn is_same(account: &AccountId, purchase: &Purchase, payment: &str) -> Result<()
 }
 
 fn payment_ids(ids: &Ids) -> PaymentIds {
-    PaymentIds { session: ids.session.clone(), charge: ids.charge.clone(), invoice: ids.invoice.clone() }
+    PaymentIds {
+        session: ids.session.clone(),
+        charge: ids.charge.clone(),
+        invoice: ids.invoice.clone(),
+    }
 }

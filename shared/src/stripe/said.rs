@@ -1,4 +1,5 @@
-//! What Stripe says of one of its objects, for whoever looks into a payment: passed on as it is, without card data.
+//! What Stripe says of one of its objects, for whoever looks into a payment: passed on as it is,
+//! without card data.
 
 use serde_json::{Map, Value};
 use stripe_client_core::{RequestBuilder, StripeMethod};
@@ -17,7 +18,8 @@ const PATHS: [(&str, &str); 7] = [
     ("pyr_", "/refunds"),
 ];
 
-/// What is passed on: state, amounts in cents, time, and the objects beside it. Nothing else leaves Stripe.
+/// What is passed on: state, amounts in cents, time, and the objects beside it. Nothing else leaves
+/// Stripe.
 const FIELDS: [&str; 26] = [
     "amount",
     "amount_captured",
@@ -48,8 +50,8 @@ const FIELDS: [&str; 26] = [
 ];
 
 impl Stripe {
-    /// What Stripe says of a session, payment, charge, invoice, customer or refund, by its id; `None` if it has no such
-    /// object, or the id is of none of these kinds.
+    /// What Stripe says of a session, payment, charge, invoice, customer or refund, by its id;
+    /// `None` if it has no such object, or the id is of none of these kinds.
     ///
     /// # Errors
     /// [`StripeError`]

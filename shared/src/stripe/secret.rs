@@ -1,16 +1,18 @@
 //! Stripe's key, and what webhooks are signed with.
 //!
-//! A deployment keeps both in one secret of AWS Secrets Manager, whose ARN is in `STRIPE_SECRET_ARN`, so that neither the
-//! template nor a function's configuration shows them:
+//! A deployment keeps both in one secret of AWS Secrets Manager, whose ARN is in
+//! `STRIPE_SECRET_ARN`, so that neither the template nor a function's configuration shows them:
 //!
 //! ```json
 //! {"secret_key": "rk_live_…", "webhook_secrets": ["whsec_…"]}
 //! ```
 //!
-//! Tests, and whoever hosts Tollgate differently, set `STRIPE_SECRET_KEY` and `STRIPE_WEBHOOK_SECRETS` instead; they win.
+//! Tests, and whoever hosts Tollgate differently, set `STRIPE_SECRET_KEY` and
+//! `STRIPE_WEBHOOK_SECRETS` instead; they win.
 //!
-//! What is replaced in Secrets Manager is picked up without a deployment ([`Keyring`]): when Stripe does not take the key, and
-//! when a webhook fits none of the secrets. Nothing here shows a secret, in an error or in `Debug`.
+//! What is replaced in Secrets Manager is picked up without a deployment ([`Keyring`]): when Stripe
+//! does not take the key, and when a webhook fits none of the secrets. Nothing here shows a secret,
+//! in an error or in `Debug`.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,8 +28,8 @@ use super::settings::Mode;
 use crate::settings::SettingsError;
 use crate::timestamp::{MINUTE, Timestamp};
 
-/// How old a copy of the secret must be before a webhook that fits none of its secrets has it read again: anybody can send
-/// such a webhook.
+/// How old a copy of the secret must be before a webhook that fits none of its secrets has it read
+/// again: anybody can send such a webhook.
 const COPY_SECONDS: i64 = MINUTE;
 
 /// Stripe's key, and what webhooks are signed with.
@@ -72,22 +74,32 @@ impl Secret {
     /// What is wrong with the key, without it.
     pub fn new(key: String, webhook_secrets: Vec<String>) -> Result<Secret, &'static str> {
         let is_secret = key.starts_with("sk_") || key.starts_with("rk_");
-        let kind = key.split_once('_').filter(|_| is_secret).map(|(_, rest)| rest.starts_with("live_"));
+        let kind =
+            key.split_once('_').filter(|_| is_secret).map(|(_, rest)| rest.starts_with("live_"));
         let is_live = kind.ok_or("a secret key begins with sk_ or rk_")?;
         let mode = if is_live { Mode::Live } else { Mode::Test };
         Ok(Secret { key, webhook_secrets, mode })
     }
 
-    /// From `STRIPE_SECRET_KEY` and `STRIPE_WEBHOOK_SECRETS` (separated by commas); none if the key is not set.
+    /// From `STRIPE_SECRET_KEY` and `STRIPE_WEBHOOK_SECRETS` (separated by commas); none if the key
+    /// is not set.
     ///
     /// # Errors
     /// [`SettingsError`], naming the variable.
-    pub fn of_variables(value_of: &impl Fn(&'static str) -> Option<String>) -> Result<Option<Secret>, SettingsError> {
-        let Some(key) = value_of("STRIPE_SECRET_KEY").filter(|key| !key.trim().is_empty()) else { return Ok(None) };
+    pub fn of_variables(
+        value_of: &impl Fn(&'static str) -> Option<String>,
+    ) -> Result<Option<Secret>, SettingsError> {
+        let Some(key) = value_of("STRIPE_SECRET_KEY").filter(|key| !key.trim().is_empty()) else {
+            return Ok(None);
+        };
         let list = value_of("STRIPE_WEBHOOK_SECRETS").unwrap_or_default();
-        let webhooks = list.split(',').map(str::trim).filter(|secret| !secret.is_empty()).map(str::to_owned);
+        let webhooks =
+            list.split(',').map(str::trim).filter(|secret| !secret.is_empty()).map(str::to_owned);
         let secret = Secret::new(key.trim().to_owned(), webhooks.collect());
-        let unusable = |why: &str| SettingsError::Unusable { variable: "STRIPE_SECRET_KEY", why: why.to_owned() };
+        let unusable = |why: &str| SettingsError::Unusable {
+            variable: "STRIPE_SECRET_KEY",
+            why: why.to_owned(),
+        };
         secret.map(Some).map_err(unusable)
     }
 
@@ -113,7 +125,8 @@ impl Secret {
         format!("Basic {}", STANDARD.encode(format!("{}:", self.key)))
     }
 
-    /// Reads what is kept. The parser's own words could repeat what they are about, so they are not used.
+    /// Reads what is kept. The parser's own words could repeat what they are about, so they are not
+    /// used.
     fn read(text: &str) -> Result<Secret, &'static str> {
         let value: Value = serde_json::from_str(text).map_err(|_| "it is not JSON")?;
         let key = value["secret_key"].as_str().map(str::trim).ok_or("it has no secret_key")?;
@@ -125,8 +138,9 @@ impl Secret {
                 return Err("webhook_secrets is not a list");
             }
         };
-        let one =
-            |secret: &Value| secret.as_str().map(str::trim).filter(|secret| !secret.is_empty()).map(str::to_owned);
+        let one = |secret: &Value| {
+            secret.as_str().map(str::trim).filter(|secret| !secret.is_empty()).map(str::to_owned)
+        };
         let webhooks: Option<Vec<String>> = webhooks.iter().map(one).collect();
         Secret::new(key.to_owned(), webhooks.ok_or("a webhook secret is not a text, or empty")?)
     }
@@ -136,11 +150,15 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.webhook_secrets.len();
-        f.debug_struct("Secret").field("mode", &self.mode).field("webhook_secrets", &count).finish_non_exhaustive()
+        f.debug_struct("Secret")
+            .field("mode", &self.mode)
+            .field("webhook_secrets", &count)
+            .finish_non_exhaustive()
     }
 }
 
-/// Where a secret is kept. It is read so seldom that the client is made for it each time, and not when a function starts.
+/// Where a secret is kept. It is read so seldom that the client is made for it each time, and not
+/// when a function starts.
 #[derive(Clone, Debug)]
 pub struct Vault {
     aws: SdkConfig,
@@ -161,15 +179,18 @@ impl Vault {
     pub async fn read(&self) -> Result<Secret, SecretError> {
         let arn = || self.arn.to_string();
         let answer = Client::new(&self.aws).get_secret_value().secret_id(&*self.arn).send().await;
-        // Only the words of the error and its causes: its `Debug` holds the answer, which may be the secret.
-        let answer = answer.map_err(|error| SecretError::Unreadable { arn: arn(), why: chain(&error) })?;
+        // Only the words of the error and its causes: its `Debug` holds the answer, which may be
+        // the secret.
+        let answer =
+            answer.map_err(|error| SecretError::Unreadable { arn: arn(), why: chain(&error) })?;
         let unusable = |why: &str| SecretError::Unusable { arn: arn(), why: why.to_owned() };
         let text = answer.secret_string().ok_or_else(|| unusable("it is not a text"))?;
         Secret::read(text).map_err(unusable)
     }
 }
 
-/// The secret as it was last read, and where to read it again. One that was given is never read again.
+/// The secret as it was last read, and where to read it again. One that was given is never read
+/// again.
 #[derive(Debug)]
 pub struct Keyring {
     vault: Option<Vault>,
@@ -187,7 +208,10 @@ impl Keyring {
     /// A secret that stays what it is.
     #[must_use]
     pub fn given(secret: Secret) -> Keyring {
-        Keyring { vault: None, current: Mutex::new(Held { secret: Arc::new(secret), read_at: None }) }
+        Keyring {
+            vault: None,
+            current: Mutex::new(Held { secret: Arc::new(secret), read_at: None }),
+        }
     }
 
     /// A secret that was read there.
@@ -202,8 +226,8 @@ impl Keyring {
         Arc::clone(&self.held().secret)
     }
 
-    /// For who met a webhook that fits none of the secrets: the secret as it is now, or none if it was read for a request less
-    /// than a minute before.
+    /// For who met a webhook that fits none of the secrets: the secret as it is now, or none if it
+    /// was read for a request less than a minute before.
     ///
     /// # Errors
     /// [`SecretError`]
@@ -211,11 +235,13 @@ impl Keyring {
         let Some(vault) = &self.vault else { return Ok(None) };
         {
             let mut held = self.held();
-            let is_fresh = |at: Timestamp| at.seconds().abs_diff(now.seconds()) < COPY_SECONDS.unsigned_abs();
+            let is_fresh =
+                |at: Timestamp| at.seconds().abs_diff(now.seconds()) < COPY_SECONDS.unsigned_abs();
             if held.read_at.is_some_and(is_fresh) {
                 return Ok(None);
             }
-            // Also if it fails: who is not Stripe must not make Secrets Manager be asked again and again.
+            // Also if it fails: who is not Stripe must not make Secrets Manager be asked again and
+            // again.
             held.read_at = Some(now);
         }
         self.read(vault).await.map(Some)
@@ -241,7 +267,10 @@ impl Keyring {
         let secret = Arc::new(vault.read().await?);
         let mut held = self.held();
         if secret.mode != held.secret.mode {
-            let why = format!("its key is of mode {:?}, this deployment is of {:?}", secret.mode, held.secret.mode);
+            let why = format!(
+                "its key is of mode {:?}, this deployment is of {:?}",
+                secret.mode, held.secret.mode
+            );
             return Err(SecretError::Unusable { arn: vault.arn.to_string(), why });
         }
         held.secret = Arc::clone(&secret);
@@ -259,14 +288,18 @@ mod tests {
 
     #[test]
     fn a_secret_is_a_key_and_a_list() {
-        let secret =
-            Secret::read(r#"{"secret_key": " rk_live_1 ", "webhook_secrets": ["whsec_1", " whsec_2"]}"#).unwrap();
+        let secret = Secret::read(
+            r#"{"secret_key": " rk_live_1 ", "webhook_secrets": ["whsec_1", " whsec_2"]}"#,
+        )
+        .unwrap();
         assert_eq!(
             (secret.mode(), secret.webhook_secrets()),
             (Mode::Live, ["whsec_1", "whsec_2"].map(str::to_owned).as_slice())
         );
         assert_eq!(secret.authorization(), "Basic cmtfbGl2ZV8xOg==");
-        assert!(Secret::read(r#"{"secret_key": "sk_test_1"}"#).unwrap().webhook_secrets().is_empty());
+        assert!(
+            Secret::read(r#"{"secret_key": "sk_test_1"}"#).unwrap().webhook_secrets().is_empty()
+        );
     }
 
     #[test]
@@ -275,14 +308,24 @@ mod tests {
             ("sk_test_1", "it is not JSON"),
             ("{}", "it has no secret_key"),
             (r#"{"secret_key": "pk_test_1"}"#, "a secret key begins with sk_ or rk_"),
-            (r#"{"secret_key": "sk_test_1", "webhook_secrets": "whsec_1"}"#, "webhook_secrets is not a list"),
-            (r#"{"secret_key": "sk_test_1", "webhook_secrets": [""]}"#, "a webhook secret is not a text, or empty"),
+            (
+                r#"{"secret_key": "sk_test_1", "webhook_secrets": "whsec_1"}"#,
+                "webhook_secrets is not a list",
+            ),
+            (
+                r#"{"secret_key": "sk_test_1", "webhook_secrets": [""]}"#,
+                "a webhook secret is not a text, or empty",
+            ),
         ];
         for (text, why) in wrong {
             assert_eq!(Secret::read(text), Err(why));
         }
-        let shown =
-            format!("{:?}", Keyring::given(Secret::new("sk_test_1".to_owned(), vec!["whsec_1".to_owned()]).unwrap()));
+        let shown = format!(
+            "{:?}",
+            Keyring::given(
+                Secret::new("sk_test_1".to_owned(), vec!["whsec_1".to_owned()]).unwrap()
+            )
+        );
         assert!(!shown.contains("sk_") && !shown.contains("whsec_"), "{shown}");
     }
 }

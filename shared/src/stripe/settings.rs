@@ -10,8 +10,8 @@ const API_BASE: &str = "https://api.stripe.com";
 /// What the operator sets about Stripe.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StripeSettings {
-    /// The key, what webhooks are signed with, and whether money is real. As they were when the function started: what holds
-    /// now, [`Stripe`](super::Stripe) knows.
+    /// The key, what webhooks are signed with, and whether money is real. As they were when the
+    /// function started: what holds now, [`Stripe`](super::Stripe) knows.
     pub secret: Secret,
     /// `STRIPE_API_BASE`: only for tests and the local cloud; Stripe's own address by default.
     pub api_base: String,
@@ -31,11 +31,14 @@ pub struct StripeSettings {
     pub tax: Tax,
     /// `STRIPE_TAX_CODE`: the tax code of credit, `txcd_…`. Optional.
     pub tax_code: Option<String>,
-    /// `STRIPE_PAYMENT_METHODS`: `card` by default; `us_bank_account` for a delayed one, separated by commas.
+    /// `STRIPE_PAYMENT_METHODS`: `card` by default; `us_bank_account` for a delayed one, separated
+    /// by commas.
     pub payment_methods: Vec<String>,
-    /// `STRIPE_INVOICES`: `off` if top-ups make no invoice (Stripe charges for them); on by default.
+    /// `STRIPE_INVOICES`: `off` if top-ups make no invoice (Stripe charges for them); on by
+    /// default.
     pub invoices: Invoices,
-    /// `REFILL_DEFAULT`: `on` if an API caller that says nothing about refills agrees to them; off by default.
+    /// `REFILL_DEFAULT`: `on` if an API caller that says nothing about refills agrees to them; off
+    /// by default.
     pub refill_default: RefillDefault,
 }
 
@@ -75,13 +78,16 @@ impl Mode {
 }
 
 impl StripeSettings {
-    /// Reads settings from anything that maps variables to values, the secret among them: `STRIPE_SECRET_KEY` and
-    /// `STRIPE_WEBHOOK_SECRETS`.
+    /// Reads settings from anything that maps variables to values, the secret among them:
+    /// `STRIPE_SECRET_KEY` and `STRIPE_WEBHOOK_SECRETS`.
     ///
     /// # Errors
     /// [`SettingsError`], naming the variable.
-    pub fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<StripeSettings, SettingsError> {
-        let secret = Secret::of_variables(&value_of)?.ok_or(SettingsError::Missing("STRIPE_SECRET_KEY"))?;
+    pub fn read(
+        value_of: impl Fn(&'static str) -> Option<String>,
+    ) -> Result<StripeSettings, SettingsError> {
+        let secret =
+            Secret::of_variables(&value_of)?.ok_or(SettingsError::Missing("STRIPE_SECRET_KEY"))?;
         StripeSettings::with(secret, value_of)
     }
 
@@ -93,10 +99,17 @@ impl StripeSettings {
         secret: Secret,
         value_of: impl Fn(&'static str) -> Option<String>,
     ) -> Result<StripeSettings, SettingsError> {
-        let optional = |variable| value_of(variable).map(|value| value.trim().to_owned()).filter(|v| !v.is_empty());
+        let optional = |variable| {
+            value_of(variable).map(|value| value.trim().to_owned()).filter(|v| !v.is_empty())
+        };
         let list = |variable: &'static str| -> Vec<String> {
             let value = optional(variable).unwrap_or_default();
-            value.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+            value
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned)
+                .collect()
         };
         let switch = |variable, known: [&str; 2]| match optional(variable) {
             None => Ok(known[0].to_owned()),
@@ -115,16 +128,25 @@ impl StripeSettings {
         Ok(StripeSettings {
             secret,
             api_base: optional("STRIPE_API_BASE").unwrap_or_else(|| API_BASE.to_owned()),
-            success_url: optional("CHECKOUT_SUCCESS_URL").or_else(|| page("session={CHECKOUT_SESSION_ID}")),
+            success_url: optional("CHECKOUT_SUCCESS_URL")
+                .or_else(|| page("session={CHECKOUT_SESSION_ID}")),
             cancel_url: optional("CHECKOUT_CANCEL_URL").or_else(|| page("checkout=canceled")),
             card_added_url: page("card=added"),
             card_canceled_url: page("card=canceled"),
             portal_configuration: optional("STRIPE_PORTAL_CONFIGURATION"),
             portal_return_url: optional("PORTAL_RETURN_URL").or_else(|| billing_url.clone()),
-            tax: if switch("STRIPE_TAX", ["off", "automatic"])? == "automatic" { Tax::Automatic } else { Tax::Off },
+            tax: if switch("STRIPE_TAX", ["off", "automatic"])? == "automatic" {
+                Tax::Automatic
+            } else {
+                Tax::Off
+            },
             tax_code: optional("STRIPE_TAX_CODE"),
             payment_methods,
-            invoices: if switch("STRIPE_INVOICES", ["on", "off"])? == "on" { Invoices::On } else { Invoices::Off },
+            invoices: if switch("STRIPE_INVOICES", ["on", "off"])? == "on" {
+                Invoices::On
+            } else {
+                Invoices::Off
+            },
             refill_default: if switch("REFILL_DEFAULT", ["off", "on"])? == "on" {
                 RefillDefault::On
             } else {
@@ -148,7 +170,8 @@ impl std::fmt::Debug for StripeSettings {
 
 /// An address with one more parameter, before its fragment.
 fn with_query(url: &str, query: &str) -> String {
-    let (page, fragment) = url.split_once('#').map_or((url, None), |(page, fragment)| (page, Some(fragment)));
+    let (page, fragment) =
+        url.split_once('#').map_or((url, None), |(page, fragment)| (page, Some(fragment)));
     let separator = if page.contains('?') { '&' } else { '?' };
     let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
     format!("{page}{separator}{query}{fragment}")
@@ -176,7 +199,10 @@ mod tests {
     fn pages_are_those_of_the_billing_page_unless_set() {
         let key = ("STRIPE_SECRET_KEY", "sk_test_1");
         let settings = read(&[key, ("BILLING_URL", "https://b.example/x#add")]).unwrap();
-        assert_eq!(settings.success_url.as_deref(), Some("https://b.example/x?session={CHECKOUT_SESSION_ID}#add"));
+        assert_eq!(
+            settings.success_url.as_deref(),
+            Some("https://b.example/x?session={CHECKOUT_SESSION_ID}#add")
+        );
         assert_eq!(settings.card_added_url.as_deref(), Some("https://b.example/x?card=added#add"));
         assert_eq!(settings.portal_return_url.as_deref(), Some("https://b.example/x#add"));
         assert_eq!(settings.payment_methods, ["card"]);

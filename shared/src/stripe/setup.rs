@@ -1,6 +1,6 @@
-//! What must be set up at Stripe for all of this to work: a webhook endpoint with exactly the events that matter and the version
-//! of the API that is understood, and a configuration of the customer portal. `stripe-setup` makes it so, and
-//! `GET /v1/admin/health` looks whether it is.
+//! What must be set up at Stripe for all of this to work: a webhook endpoint with exactly the
+//! events that matter and the version of the API that is understood, and a configuration of the
+//! customer portal. `stripe-setup` makes it so, and `GET /v1/admin/health` looks whether it is.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,7 +34,8 @@ pub struct WebhookEndpoint {
     /// Which events, `*` for all.
     #[serde(default)]
     pub enabled_events: Vec<String>,
-    /// In which version of the API events are written; the account's default if none is named. It never changes.
+    /// In which version of the API events are written; the account's default if none is named. It
+    /// never changes.
     pub api_version: Option<String>,
 }
 
@@ -122,10 +123,16 @@ impl WebhookEndpoint {
             faults.push(format!("its API version is {version}, not {API_VERSION}"));
         }
         let listed = |events: Vec<&str>| events.join(", ");
-        let missing: Vec<&str> =
-            EVENTS.into_iter().filter(|event| !self.enabled_events.iter().any(|e| e == event)).collect();
-        let foreign: Vec<&str> =
-            self.enabled_events.iter().map(String::as_str).filter(|event| !EVENTS.contains(event)).collect();
+        let missing: Vec<&str> = EVENTS
+            .into_iter()
+            .filter(|event| !self.enabled_events.iter().any(|e| e == event))
+            .collect();
+        let foreign: Vec<&str> = self
+            .enabled_events
+            .iter()
+            .map(String::as_str)
+            .filter(|event| !EVENTS.contains(event))
+            .collect();
         if !missing.is_empty() {
             faults.push(format!("it does not name {}", listed(missing)));
         }
@@ -141,7 +148,8 @@ impl WebhookEndpoint {
 }
 
 impl PortalConfiguration {
-    /// What keeps customers from seeing their cards and invoices there, in words; nothing if they do.
+    /// What keeps customers from seeing their cards and invoices there, in words; nothing if they
+    /// do.
     #[must_use]
     pub fn faults(&self) -> Vec<&'static str> {
         let faults = [
@@ -196,9 +204,15 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::CreateEndpoint => {
-                write!(f, "make a webhook endpoint with {} events, API version {API_VERSION}", EVENTS.len())
+                write!(
+                    f,
+                    "make a webhook endpoint with {} events, API version {API_VERSION}",
+                    EVENTS.len()
+                )
             }
-            Step::UpdateEndpoint { id } => write!(f, "enable {id} for exactly our {} events", EVENTS.len()),
+            Step::UpdateEndpoint { id } => {
+                write!(f, "enable {id} for exactly our {} events", EVENTS.len())
+            }
             Step::DisableEndpoint { id } => write!(f, "disable {id}: the same address, superseded"),
             Step::CreatePortal => write!(f, "make a configuration of the customer portal"),
             Step::UpdatePortal { id } => write!(f, "set {id} to invoices and cards, active"),
@@ -206,14 +220,21 @@ impl fmt::Display for Step {
     }
 }
 
-/// What is to be changed; nothing if all is as it should be. The version of an endpoint cannot be changed: another is made,
-/// and the old one disabled. What comes meanwhile Stripe sends again until the new secret is known.
+/// What is to be changed; nothing if all is as it should be. The version of an endpoint cannot be
+/// changed: another is made, and the old one disabled. What comes meanwhile Stripe sends again
+/// until the new secret is known.
 #[must_use]
-pub fn plan(wanted: &Wanted, endpoints: &[WebhookEndpoint], portals: &[PortalConfiguration]) -> Vec<Step> {
+pub fn plan(
+    wanted: &Wanted,
+    endpoints: &[WebhookEndpoint],
+    portals: &[PortalConfiguration],
+) -> Vec<Step> {
     let mut steps = Vec::new();
     let here = || endpoints.iter().filter(|endpoint| endpoint.url == wanted.webhook_url);
     // One that is enabled is better than an older choice: its secret is the one in use.
-    let ours = here().filter(|endpoint| endpoint.has_our_version()).max_by_key(|endpoint| endpoint.status == "enabled");
+    let ours = here()
+        .filter(|endpoint| endpoint.has_our_version())
+        .max_by_key(|endpoint| endpoint.status == "enabled");
     match ours {
         None => steps.push(Step::CreateEndpoint),
         Some(endpoint) if !endpoint.faults().is_empty() => {
@@ -221,13 +242,18 @@ pub fn plan(wanted: &Wanted, endpoints: &[WebhookEndpoint], portals: &[PortalCon
         }
         Some(_) => {}
     }
-    let superseded = here().filter(|other| other.status == "enabled" && ours.is_none_or(|ours| ours.id != other.id));
+    let superseded = here()
+        .filter(|other| other.status == "enabled" && ours.is_none_or(|ours| ours.id != other.id));
     steps.extend(superseded.map(|other| Step::DisableEndpoint { id: other.id.clone() }));
     match portals.iter().find(|portal| portal.is_ours()) {
         None => steps.push(Step::CreatePortal),
         Some(portal) => {
-            let leads_elsewhere = wanted.return_url.is_some() && portal.default_return_url != wanted.return_url;
-            if leads_elsewhere || portal.features.customer_update.enabled || !portal.faults().is_empty() {
+            let leads_elsewhere =
+                wanted.return_url.is_some() && portal.default_return_url != wanted.return_url;
+            if leads_elsewhere
+                || portal.features.customer_update.enabled
+                || !portal.faults().is_empty()
+            {
                 steps.push(Step::UpdatePortal { id: portal.id.clone() });
             }
         }
@@ -249,16 +275,27 @@ pub enum Done {
     Changed,
 }
 
-/// What a function needs to be allowed, and a call that shows whether it is: about an object that there is not, so that it
-/// changes nothing. Whoever may not, is told so before Stripe looks for the object.
+/// What a function needs to be allowed, and a call that shows whether it is: about an object that
+/// there is not, so that it changes nothing. Whoever may not, is told so before Stripe looks for
+/// the object.
 const NEEDS: [(&str, StripeMethod, &str, &str); 8] = [
     ("Customers: write", StripeMethod::Post, "/customers/cus_tollgate_none", "description=none"),
-    ("Checkout Sessions: write", StripeMethod::Post, "/checkout/sessions/cs_tollgate_none/expire", ""),
+    (
+        "Checkout Sessions: write",
+        StripeMethod::Post,
+        "/checkout/sessions/cs_tollgate_none/expire",
+        "",
+    ),
     ("PaymentIntents: read", StripeMethod::Get, "/payment_intents/pi_tollgate_none", ""),
     ("PaymentMethods: write", StripeMethod::Post, "/payment_methods/pm_tollgate_none/detach", ""),
     ("Invoices: write", StripeMethod::Post, "/invoices/in_tollgate_none/void", ""),
     ("Charges and Refunds: read", StripeMethod::Get, "/refunds/re_tollgate_none", ""),
-    ("Customer portal: write", StripeMethod::Post, "/billing_portal/sessions", "customer=cus_tollgate_none"),
+    (
+        "Customer portal: write",
+        StripeMethod::Post,
+        "/billing_portal/sessions",
+        "customer=cus_tollgate_none",
+    ),
     ("Setup Intents: read", StripeMethod::Get, "/setup_intents/seti_tollgate_none", ""),
 ];
 
@@ -268,7 +305,8 @@ impl Stripe {
     /// # Errors
     /// [`StripeError`]
     pub async fn webhook_endpoints(&self) -> Result<Vec<WebhookEndpoint>, StripeError> {
-        let list: List<WebhookEndpoint> = self.connection.ask(get_with("/webhook_endpoints", PAGE)).await?;
+        let list: List<WebhookEndpoint> =
+            self.connection.ask(get_with("/webhook_endpoints", PAGE)).await?;
         Ok(list.data)
     }
 
@@ -311,7 +349,9 @@ impl Stripe {
             }
             let answer: Result<Named, StripeError> = self.connection.ask(request).await;
             match answer {
-                Err(StripeError::Rejected(no)) if matches!(no.status, 401 | 403) => lacks.push((what, no.message)),
+                Err(StripeError::Rejected(no)) if matches!(no.status, 401 | 403) => {
+                    lacks.push((what, no.message))
+                }
                 Ok(_) | Err(StripeError::NotFound { .. } | StripeError::Rejected(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -364,7 +404,11 @@ impl Stripe {
 type Form = BTreeMap<String, String>;
 
 fn endpoint_form() -> Form {
-    EVENTS.iter().enumerate().map(|(place, event)| (format!("enabled_events[{place}]"), (*event).to_owned())).collect()
+    EVENTS
+        .iter()
+        .enumerate()
+        .map(|(place, event)| (format!("enabled_events[{place}]"), (*event).to_owned()))
+        .collect()
 }
 
 fn portal_form(wanted: &Wanted) -> Form {
@@ -409,10 +453,14 @@ mod tests {
 
     #[track_caller]
     fn check(endpoints: &[WebhookEndpoint], expected: &[&str]) {
-        let wanted = Wanted { webhook_url: "https://b.example/v1/stripe/webhook".to_owned(), return_url: None };
+        let wanted = Wanted {
+            webhook_url: "https://b.example/v1/stripe/webhook".to_owned(),
+            return_url: None,
+        };
         let steps = plan(&wanted, endpoints, &[]);
         let shown: Vec<String> = steps.iter().map(|step| format!("{step:?}")).collect();
-        let shown: Vec<&str> = shown.iter().map(String::as_str).filter(|step| *step != "CreatePortal").collect();
+        let shown: Vec<&str> =
+            shown.iter().map(String::as_str).filter(|step| *step != "CreatePortal").collect();
         assert_eq!(shown, expected);
     }
 
@@ -422,13 +470,22 @@ mod tests {
         check(&[], &["CreateEndpoint"]);
         check(&[endpoint("we_1", API_VERSION, "enabled")], &[]);
         check(&[endpoint("we_1", API_VERSION, "disabled")], &[r#"UpdateEndpoint { id: "we_1" }"#]);
-        check(&[endpoint("we_1", old, "enabled")], &["CreateEndpoint", r#"DisableEndpoint { id: "we_1" }"#]);
+        check(
+            &[endpoint("we_1", old, "enabled")],
+            &["CreateEndpoint", r#"DisableEndpoint { id: "we_1" }"#],
+        );
         check(&[endpoint("we_2", API_VERSION, "enabled"), endpoint("we_1", old, "disabled")], &[]);
         let two = ["we_1", "we_2"].map(|id| endpoint(id, API_VERSION, "enabled"));
         check(&two, &[r#"DisableEndpoint { id: "we_1" }"#]);
-        let elsewhere = WebhookEndpoint { url: "https://c.example".to_owned(), ..endpoint("we_1", old, "enabled") };
+        let elsewhere = WebhookEndpoint {
+            url: "https://c.example".to_owned(),
+            ..endpoint("we_1", old, "enabled")
+        };
         check(&[elsewhere], &["CreateEndpoint"]);
-        let all = WebhookEndpoint { enabled_events: vec!["*".to_owned()], ..endpoint("we_1", API_VERSION, "enabled") };
+        let all = WebhookEndpoint {
+            enabled_events: vec!["*".to_owned()],
+            ..endpoint("we_1", API_VERSION, "enabled")
+        };
         check(&[all], &[r#"UpdateEndpoint { id: "we_1" }"#]);
     }
 }

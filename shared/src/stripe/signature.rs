@@ -1,8 +1,8 @@
 //! The signature of a webhook: `t=<unix seconds>,v1=<hex>,…`, HMAC-SHA-256 over `<t>.<body>`
 //! (docs.stripe.com/webhooks/signature).
 //!
-//! It is verified before anything is parsed. While a secret is being replaced the header carries several `v1`, and two secrets
-//! are configured: each is tried with each, in constant time.
+//! It is verified before anything is parsed. While a secret is being replaced the header carries
+//! several `v1`, and two secrets are configured: each is tried with each, in constant time.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -30,13 +30,23 @@ pub enum BadSignature {
 ///
 /// # Errors
 /// [`BadSignature`]
-pub fn verify(header: Option<&str>, body: &[u8], secrets: &[String], now: Timestamp) -> Result<(), BadSignature> {
+pub fn verify(
+    header: Option<&str>,
+    body: &[u8],
+    secrets: &[String],
+    now: Timestamp,
+) -> Result<(), BadSignature> {
     let header = header.ok_or(BadSignature::Unreadable)?;
     let parts = || header.split(',').filter_map(|part| part.trim().split_once('='));
-    let time = parts().find(|(key, _)| *key == "t").map(|(_, time)| time).ok_or(BadSignature::Unreadable)?;
+    let time = parts()
+        .find(|(key, _)| *key == "t")
+        .map(|(_, time)| time)
+        .ok_or(BadSignature::Unreadable)?;
     let seconds: i64 = time.parse().map_err(|_| BadSignature::Unreadable)?;
-    let signatures: Vec<Vec<u8>> =
-        parts().filter(|(key, _)| *key == "v1").filter_map(|(_, signature)| from_hex(signature)).collect();
+    let signatures: Vec<Vec<u8>> = parts()
+        .filter(|(key, _)| *key == "v1")
+        .filter_map(|(_, signature)| from_hex(signature))
+        .collect();
     if signatures.is_empty() {
         return Err(BadSignature::Unreadable);
     }
@@ -63,10 +73,13 @@ pub fn verify(header: Option<&str>, body: &[u8], secrets: &[String], now: Timest
 /// Signs a body as Stripe does: for tests.
 #[must_use]
 pub fn sign(body: &[u8], secret: &str, seconds: i64) -> String {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return String::new() };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else {
+        return String::new();
+    };
     mac.update(format!("{seconds}.").as_bytes());
     mac.update(body);
-    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String =
+        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("t={seconds},v1={hex}")
 }
 
@@ -75,7 +88,10 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    text.as_bytes().chunks_exact(2).map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
+    text.as_bytes()
+        .chunks_exact(2)
+        .map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?))
+        .collect()
 }
 
 #[cfg(test)]
@@ -87,7 +103,11 @@ mod tests {
     #[track_caller]
     fn check(header: Option<&str>, secrets: &[&str], now: i64, expected: Result<(), BadSignature>) {
         let secrets: Vec<String> = secrets.iter().map(|secret| (*secret).to_owned()).collect();
-        assert_eq!(verify(header, BODY, &secrets, Timestamp::from_seconds(now).unwrap()), expected, "{header:?}");
+        assert_eq!(
+            verify(header, BODY, &secrets, Timestamp::from_seconds(now).unwrap()),
+            expected,
+            "{header:?}"
+        );
     }
 
     #[test]
@@ -102,7 +122,12 @@ mod tests {
         check(Some(&signed), &["whsec_new"], 999_699, Err(BadSignature::OutOfTime));
         check(Some(&signed), &["whsec_old"], 1_000_000, Err(BadSignature::Unknown));
         check(Some(&signed), &[], 1_000_000, Err(BadSignature::Unknown));
-        check(Some(&signed.replace("t=1000000", "t=1000001")), &["whsec_new"], 1_000_001, Err(BadSignature::Unknown));
+        check(
+            Some(&signed.replace("t=1000000", "t=1000001")),
+            &["whsec_new"],
+            1_000_001,
+            Err(BadSignature::Unknown),
+        );
     }
 
     #[test]

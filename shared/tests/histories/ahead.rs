@@ -1,4 +1,5 @@
-//! What is true between rows: settling is complete, and an account says when it must be looked at next.
+//! What is true between rows: settling is complete, and an account says when it must be looked at
+//! next.
 
 use std::rc::Rc;
 
@@ -42,13 +43,18 @@ pub(crate) fn check(world: &World) -> Check {
     if row(now)?.is_none() {
         // Settled: everything is paid, and what is announced is to come or waits for somebody else.
         let is_paid = state.paid_through().is_none_or(|through| through > now);
-        ensure!(is_paid || is_held(state, now.seconds()), "settled, and paid through {:?} only", state.paid_through());
+        ensure!(
+            is_paid || is_held(state, now.seconds()),
+            "settled, and paid through {:?} only",
+            state.paid_through()
+        );
         if let Some(due) = due {
             ensure!(due > now || waits_for_outside, "settled at {now}, and due since {due}");
             let progress = due > now && row(due)?.is_some();
             ensure!(progress || waits_for_outside, "announced for {due}, but then nothing is due");
         }
-        // What is wanted can begin: otherwise it would be driven for ever, and hold back suspensions for nothing.
+        // What is wanted can begin: otherwise it would be driven for ever, and hold back
+        // suspensions for nothing.
         if state.refill.wanted.is_some() && state.refill.attempt.is_none() {
             let begin = Command::BeginRefill { customer: crate::world::id("cus")?, tax: Tax::Off };
             let begun = decide(state, &begin, Cause::Command, &world.policy, now);
@@ -65,17 +71,21 @@ pub(crate) fn check(world: &World) -> Check {
     Ok(())
 }
 
-/// What is due at the end of a full hour, and meters: the hourly run walks all accounts that have such.
+/// What is due at the end of a full hour, and meters: the hourly run walks all accounts that have
+/// such.
 fn is_of_the_hourly_run(state: &AccountState, event: &Event) -> bool {
     let full_hour = state.paid_through().is_some_and(|through| through.hour().start() == through);
     match &event.change {
         Change::Metered { .. } => true,
-        Change::Usage { .. } | Change::Suspended { .. } | Change::Stopped { why: StopReason::Credit, .. } => full_hour,
+        Change::Usage { .. }
+        | Change::Suspended { .. }
+        | Change::Stopped { why: StopReason::Credit, .. } => full_hour,
         _ => false,
     }
 }
 
-/// The next instant at which a punctual run would come: the next full hour, or what is due if that is sooner.
+/// The next instant at which a punctual run would come: the next full hour, or what is due if that
+/// is sooner.
 pub(crate) fn next_run(view: &View<'_>, now: Timestamp) -> Timestamp {
     let hour = now.hour().end();
     due_at(view.state(), view.policy()).filter(|due| *due > now).map_or(hour, |due| due.min(hour))

@@ -41,7 +41,8 @@ fn is_the_same_at_any_time(action: &Action) -> bool {
 /// Settles at every instant at which something is due, up to `now`.
 fn run_punctually(world: &mut World, now: Timestamp) -> Check {
     while world.now < now && !world.is_long() {
-        let (prices, account, policy) = (Rc::clone(&world.prices), world.account.clone(), world.policy.clone());
+        let (prices, account, policy) =
+            (Rc::clone(&world.prices), world.account.clone(), world.policy.clone());
         let next = next_run(&world.view(&account, &prices, &policy)?, world.now).min(now);
         world.now = next;
         world.settle()?;
@@ -68,18 +69,35 @@ fn check_same(punctual: &World, late: &World) -> Check {
     let (costs, late_costs) = (costs(punctual), costs(late));
     ensure!(costs == late_costs, "punctual runs bill {costs:?}, a late one {late_costs:?}");
     let (one, other) = (punctual.state(), late.state());
-    ensure!(one.balance() == other.balance(), "the balance is {} or, late, {}", one.balance(), other.balance());
+    ensure!(
+        one.balance() == other.balance(),
+        "the balance is {} or, late, {}",
+        one.balance(),
+        other.balance()
+    );
     ensure!(
         (one.paid, &one.grants) == (other.paid, &other.grants),
         "the funds differ: late {:?} {:?}",
         other.paid,
         other.grants
     );
-    ensure!(one.period == other.period, "the period is {:?} or, late, {:?}", one.period, other.period);
-    let billed =
-        |state: &tollgate::state::AccountState| (state.billed.running.clone(), state.billed.idle, state.billed.rate);
-    ensure!(billed(one) == billed(other), "billed is {:?} or, late, {:?}", one.billed, other.billed);
-    // The grace counts from the row, so what follows the suspension may not be the same; its instant is.
+    ensure!(
+        one.period == other.period,
+        "the period is {:?} or, late, {:?}",
+        one.period,
+        other.period
+    );
+    let billed = |state: &tollgate::state::AccountState| {
+        (state.billed.running.clone(), state.billed.idle, state.billed.rate)
+    };
+    ensure!(
+        billed(one) == billed(other),
+        "billed is {:?} or, late, {:?}",
+        one.billed,
+        other.billed
+    );
+    // The grace counts from the row, so what follows the suspension may not be the same; its
+    // instant is.
     let suspended = |world: &World| {
         world.rows.iter().find_map(|row| match &row.event.change {
             Change::Suspended { as_of, .. } => Some(*as_of),

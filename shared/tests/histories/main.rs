@@ -1,17 +1,20 @@
 //! Random histories of the pure domain, checked row by row against an independent model.
 //!
-//! A history is an account and up to a hundred steps: time passes, and somebody wants something of the account, sensible
-//! or not. Everything goes the way it goes in production: [`tollgate::settle`] first, then
-//! [`tollgate::request`] → [`tollgate::decide`](mod@tollgate::decide) → [`tollgate::row`], with claims as the store keeps
+//! A history is an account and up to a hundred steps: time passes, and somebody wants something of
+//! the account, sensible or not. Everything goes the way it goes in production:
+//! [`tollgate::settle`] first, then [`tollgate::request`] →
+//! [`tollgate::decide`](mod@tollgate::decide) → [`tollgate::row`], with claims as the store keeps
 //! them, and the row is read back from its stored form.
 //!
 //! - [`steps`] what a history is made of, and how it is drawn and shrunk.
 //! - [`world`] carries a history out and writes down what happened.
-//! - [`model`] keeps its own books, from the rows alone and without `apply`, and says which invariant a row breaks.
+//! - [`model`] keeps its own books, from the rows alone and without `apply`, and says which
+//!   invariant a row breaks.
 //! - [`ahead`] what is true *between* rows: what is due next, and that settling is complete.
 //! - [`late`], [`runway`], [`splitting`] properties of their own.
 //!
-//! The seed is fixed, so that a run can be repeated; `PROPTEST_RNG_SEED` draws others and `PROPTEST_CASES` more.
+//! The seed is fixed, so that a run can be repeated; `PROPTEST_RNG_SEED` draws others and
+//! `PROPTEST_CASES` more.
 #![allow(
     clippy::wildcard_enum_match_arm,
     reason = "a check looks at the rows it is about; a new kind of row must first of all pass the checks on every row"

@@ -1,6 +1,6 @@
-//! The books a sceptic would keep: what each payment and grant brought in and paid out, and for every resource the
-//! stretch of time that is covered. Fed by rows alone. It knows the design, not the code: no `apply`, no `Purse`, its own
-//! arithmetic in whole micro-dollars.
+//! The books a sceptic would keep: what each payment and grant brought in and paid out, and for
+//! every resource the stretch of time that is covered. Fed by rows alone. It knows the design, not
+//! the code: no `apply`, no `Purse`, its own arithmetic in whole micro-dollars.
 
 mod money;
 mod refills;
@@ -186,7 +186,8 @@ pub(crate) struct Model {
     /// When anything last held the deletion since the suspension.
     held: Option<i64>,
     seqs: BTreeMap<u64, i64>,
-    /// Lines that gave something back: each may be a micro-dollar off, for it was rounded for itself.
+    /// Lines that gave something back: each may be a micro-dollar off, for it was rounded for
+    /// itself.
     dust: i64,
     /// What was refunded of what grants paid of this period.
     refunded_use: i64,
@@ -198,12 +199,15 @@ impl Model {
         self.prices.push(price);
     }
 
-    /// The rate of a resource's running and off, in picos an hour, by the price list of that instant.
+    /// The rate of a resource's running and off, in picos an hour, by the price list of that
+    /// instant.
     fn rate(&self, thing: &Thing, mode: Mode, instant: i64) -> i128 {
         let listed = self
             .prices
             .iter()
-            .filter(|price| price.sku.as_str() == thing.sku && price.valid_from.seconds() <= instant)
+            .filter(|price| {
+                price.sku.as_str() == thing.sku && price.valid_from.seconds() <= instant
+            })
             .max_by_key(|price| price.valid_from);
         match (mode, thing.agreed) {
             (Mode::Running, Some(agreed)) => agreed,
@@ -226,12 +230,20 @@ impl Model {
             .map(|(number, pot)| (pot.expires, *number, pot.remaining))
             .collect();
         mine.sort_unstable();
-        let credit = (mine.iter().map(|(_, _, remaining)| remaining).sum::<i64>() + paid.max(0)).min(budget);
+        let credit =
+            (mine.iter().map(|(_, _, remaining)| remaining).sum::<i64>() + paid.max(0)).min(budget);
         (credit, mine.into_iter().map(|(_, number, _)| number).collect())
     }
 
-    /// Draws a cost as the design says: the eligible grant that expires soonest, then paid credit, never below zero.
-    fn draw(&self, pots: &mut BTreeMap<u32, Pot>, sku: &str, cost: i64, instant: i64) -> Option<Vec<(u32, i64)>> {
+    /// Draws a cost as the design says: the eligible grant that expires soonest, then paid credit,
+    /// never below zero.
+    fn draw(
+        &self,
+        pots: &mut BTreeMap<u32, Pot>,
+        sku: &str,
+        cost: i64,
+        instant: i64,
+    ) -> Option<Vec<(u32, i64)>> {
         let (credit, grants) = self.eligible(pots, sku, instant);
         if cost > credit {
             return None;
@@ -269,16 +281,19 @@ impl Model {
     /// Who pays what for `[from, through)`, if the funds cover all of it.
     fn spread(&self, due: &[Due<'_>], from: i64, through: i64) -> Option<Vec<Vec<(u32, i64)>>> {
         let mut pots = self.pots.clone();
-        due.iter().map(|one| self.draw(&mut pots, one.sku, cost(one.picos, through - one.start), from)).collect()
+        due.iter()
+            .map(|one| self.draw(&mut pots, one.sku, cost(one.picos, through - one.start), from))
+            .collect()
     }
 
-    /// Whether the funds cover `[from, through)`: for everything that costs anything, at least a micro-dollar must be
-    /// there, though so short a time may cost nothing.
+    /// Whether the funds cover `[from, through)`: for everything that costs anything, at least a
+    /// micro-dollar must be there, though so short a time may cost nothing.
     fn fits(&self, due: &[Due<'_>], from: i64, through: i64) -> bool {
         let mut pots = self.pots.clone();
         due.iter().all(|one| {
             let least = i64::from(one.picos > 0 && through > one.start);
-            self.draw(&mut pots, one.sku, cost(one.picos, through - one.start).max(least), from).is_some()
+            self.draw(&mut pots, one.sku, cost(one.picos, through - one.start).max(least), from)
+                .is_some()
         })
     }
 
@@ -341,7 +356,8 @@ pub(crate) fn is_held(state: &AccountState, at: i64) -> bool {
     hold_end(state).is_some_and(|end| at < end.seconds())
 }
 
-/// Ten minutes from the row that wanted the refill, or from the end of what is paid; not while the customer is asked.
+/// Ten minutes from the row that wanted the refill, or from the end of what is paid; not while the
+/// customer is asked.
 pub(crate) fn hold_end(state: &AccountState) -> Option<Timestamp> {
     let wanted = state.refill.wanted.map(|wanted| wanted.since);
     let at_work = state.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_none());

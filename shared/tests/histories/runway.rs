@@ -34,12 +34,20 @@ fn funds() -> impl Strategy<Value = Funds> {
     let sku = prop::sample::select(vec![0_u8, 1, 3, 5, 6]);
     let grant = (0_i64..40_000_000, 1_i64..200 * HOUR, 0_u8..6);
     let amount = -30_000_000_i64..60_000_000;
-    (0_i64..80_000_000, vec(grant, 0..4), vec(sku, 1..4), amount, 0_i64..3 * HOUR)
-        .prop_map(|(credit, grants, running, correction, wait)| Funds { credit, grants, running, correction, wait })
+    (0_i64..80_000_000, vec(grant, 0..4), vec(sku, 1..4), amount, 0_i64..3 * HOUR).prop_map(
+        |(credit, grants, running, correction, wait)| Funds {
+            credit,
+            grants,
+            running,
+            correction,
+            wait,
+        },
+    )
 }
 
 fn correct(world: &mut World, amount: i64) -> Check {
-    let command = Command::Correct { amount: Usd::from_micros(amount), reason: "a test".to_owned() };
+    let command =
+        Command::Correct { amount: Usd::from_micros(amount), reason: "a test".to_owned() };
     world.command(&command, Asked { paid: amount, grant: 0 }).map(drop)
 }
 
@@ -47,8 +55,10 @@ fn walk(world: &mut World, funds: &Funds) -> Check {
     correct(world, funds.credit)?;
     for (amount, seconds, excludes) in &funds.grants {
         let excludes = crate::world::excluded(*excludes)?;
-        let (amount, expires_at) =
-            (Usd::from_cents(amount / 10_000 + 1).map_err(|error| error.to_string())?, world.now.plus(*seconds));
+        let (amount, expires_at) = (
+            Usd::from_cents(amount / 10_000 + 1).map_err(|error| error.to_string())?,
+            world.now.plus(*seconds),
+        );
         let bonus = Bonus { amount, expires_at, excludes };
         world.command(
             &Command::Grant { bonus, reason: "a test".to_owned() },
@@ -65,7 +75,9 @@ fn walk(world: &mut World, funds: &Funds) -> Check {
     let prices = Rc::clone(&world.prices);
     let (account, policy) = (world.account.clone(), world.policy.clone());
     let start = world.now;
-    let zero_at = runway(&world.view(&account, &prices, &policy)?).map_err(|refusal| refusal.to_string())?.zero_at;
+    let zero_at = runway(&world.view(&account, &prices, &policy)?)
+        .map_err(|refusal| refusal.to_string())?
+        .zero_at;
     if world.state().paid_through().is_none() {
         ensure!(zero_at.is_none(), "nothing is billed and the runway ends at {zero_at:?}");
         return Ok(());
@@ -88,7 +100,10 @@ fn walk(world: &mut World, funds: &Funds) -> Check {
             return Ok(());
         }
     }
-    ensure!(zero_at.is_none_or(|zero_at| zero_at > world.now), "the runway said {zero_at:?}, and it goes on");
+    ensure!(
+        zero_at.is_none_or(|zero_at| zero_at > world.now),
+        "the runway said {zero_at:?}, and it goes on"
+    );
     Ok(())
 }
 
@@ -97,7 +112,8 @@ fn a_runway_ends_where_hour_by_hour_something_stops() {
     let check = |funds: Funds| {
         let empty = History { flavour: Flavour::Grants, prelude: 0, steps: Vec::new() };
         let mut world = World::open(&empty).map_err(TestCaseError::fail)?;
-        walk(&mut world, &funds).map_err(|broken| TestCaseError::fail(format!("{broken}\n{}", world.transcript())))
+        walk(&mut world, &funds)
+            .map_err(|broken| TestCaseError::fail(format!("{broken}\n{}", world.transcript())))
     };
     if let Err(failure) = TestRunner::new(config(1_000)).run(&funds(), check) {
         let text = failure.to_string();

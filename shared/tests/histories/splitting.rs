@@ -14,7 +14,12 @@ use crate::config;
 use crate::model::micros;
 
 fn rate() -> impl Strategy<Value = Rate> {
-    let parts = prop_oneof![0_i64..1_000_000, 0_i64..40_000_000_000_000, Just(600_000_000_000), Just(2_160_000_000)];
+    let parts = prop_oneof![
+        0_i64..1_000_000,
+        0_i64..40_000_000_000_000,
+        Just(600_000_000_000),
+        Just(2_160_000_000)
+    ];
     parts.prop_filter_map("a rate", |picos| Rate::new(rust_decimal::Decimal::new(picos, 12)).ok())
 }
 
@@ -33,14 +38,21 @@ fn paying_a_period_in_two_costs_at_most_a_micro_dollar_a_line_more_or_less() {
             _ => return Err(TestCaseError::fail("an id cannot be parsed")),
         };
         let from = Timestamp::default();
-        let charges: Vec<Charge<'_>> =
-            rates.iter().map(|rate| Charge { resource: &id, sku: &sku, rate: *rate, since: from }).collect();
+        let charges: Vec<Charge<'_>> = rates
+            .iter()
+            .map(|rate| Charge { resource: &id, sku: &sku, rate: *rate, since: from })
+            .collect();
         let (middle, through) = (from.plus(split.min(seconds)), from.plus(seconds));
         let whole = total(&charges, from, through);
-        let parts = total(&charges, from, middle).zip(total(&charges, middle, through)).map(|(one, other)| one + other);
+        let parts = total(&charges, from, middle)
+            .zip(total(&charges, middle, through))
+            .map(|(one, other)| one + other);
         let difference = whole.zip(parts).map(|(whole, parts)| (whole - parts).abs());
         let allowed = i64::try_from(rates.len()).unwrap_or(0);
-        prop_assert!(difference.is_some_and(|difference| difference <= allowed), "{whole:?} or {parts:?}");
+        prop_assert!(
+            difference.is_some_and(|difference| difference <= allowed),
+            "{whole:?} or {parts:?}"
+        );
         Ok(())
     };
     if let Err(failure) = TestRunner::new(config(2_000)).run(&strategy, check) {

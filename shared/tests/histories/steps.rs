@@ -1,7 +1,7 @@
 //! What a history is made of, and how it is drawn and shrunk.
 //!
-//! A step is drawn as four small numbers and told in words. All four shrink towards zero, which is "at once", "only
-//! settle", and the plainest arguments; steps that do not matter are dropped.
+//! A step is drawn as four small numbers and told in words. All four shrink towards zero, which is
+//! "at once", "only settle", and the plainest arguments; steps that do not matter are dropped.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -208,10 +208,20 @@ type Make = fn(u16, u16) -> Action;
 const ACTIONS: &[(u32, Group, Make)] = &[
     (4, Group::Always, |_, _| Action::Settle),
     (10, Group::Money, |a, _| Action::Credit { payment: byte(a, 24), how: How::TopUp }),
-    (2, Group::Grants, |a, b| Action::Credit { payment: byte(a, 24), how: How::Commit(lasting(b)) }),
-    (2, Group::Money, |a, b| Action::AwaitPayment { payment: byte(a, 24), hours: i64::from(b % 200) }),
+    (2, Group::Grants, |a, b| Action::Credit {
+        payment: byte(a, 24),
+        how: How::Commit(lasting(b)),
+    }),
+    (2, Group::Money, |a, b| Action::AwaitPayment {
+        payment: byte(a, 24),
+        hours: i64::from(b % 200),
+    }),
     (2, Group::Money, |a, b| Action::EndPayment { payment: byte(a, 24), canceled: byte(b, 2) }),
-    (3, Group::Grants, |a, b| Action::Grant { cents: cents(a), seconds: lasting(b), excludes: byte(a / 16, 6) }),
+    (3, Group::Grants, |a, b| Action::Grant {
+        cents: cents(a),
+        seconds: lasting(b),
+        excludes: byte(a / 16, 6),
+    }),
     (2, Group::Resources, |a, b| Action::Create { sku: byte(a, 10), count: 1 + byte(b, 2) }),
     (12, Group::Resources, |a, b| Action::StartNew {
         sku: byte(a, 10),
@@ -225,11 +235,21 @@ const ACTIONS: &[(u32, Group, Make)] = &[
     (3, Group::Resources, |a, _| Action::FailStart { resource: byte(a, 8) }),
     (1, Group::Always, |a, _| Action::Nonsense { what: byte(a, 12) }),
     (2, Group::Meters, |a, _| Action::OpenMeter { sku: byte(a, 3) }),
-    (3, Group::Meters, |a, b| Action::Read { sku: byte(a, 3), quantity: u32::from(b) * u32::from(a % 7 + 1) }),
+    (3, Group::Meters, |a, b| Action::Read {
+        sku: byte(a, 3),
+        quantity: u32::from(b) * u32::from(a % 7 + 1),
+    }),
     (2, Group::Trial, |a, _| Action::StartTrial { card: byte(a, 6) }),
-    (3, Group::Refill, |a, b| Action::SetRefill { terms: byte(a, 8), card: byte(b, 4), cap: byte(b / 4, 5) }),
+    (3, Group::Refill, |a, b| Action::SetRefill {
+        terms: byte(a, 8),
+        card: byte(b, 4),
+        cap: byte(b / 4, 5),
+    }),
     (5, Group::Refill, |_, _| Action::BeginRefill),
-    (4, Group::Refill, |a, b| Action::Credit { payment: byte(a, 24), how: How::Refill(byte(b, 8) / 6) }),
+    (4, Group::Refill, |a, b| Action::Credit {
+        payment: byte(a, 24),
+        how: How::Refill(byte(b, 8) / 6),
+    }),
     (1, Group::Refill, |a, _| Action::AskCustomer { off: byte(a, 8) / 7 }),
     (3, Group::Refill, |a, b| Action::FailRefill { off: byte(a, 8) / 7, never: byte(b, 5) / 4 }),
     (1, Group::Refill, |a, _| Action::RemoveCard { card: byte(a, 4) }),
@@ -289,7 +309,8 @@ const WAITS: &[(u32, Wait)] = &[
 
 /// Histories of a flavour.
 pub(crate) fn history(flavour: Flavour) -> impl Strategy<Value = History> {
-    let weights: Vec<u32> = ACTIONS.iter().map(|(weight, group, _)| weight * factor(flavour, *group)).collect();
+    let weights: Vec<u32> =
+        ACTIONS.iter().map(|(weight, group, _)| weight * factor(flavour, *group)).collect();
     let waits: Vec<u32> = WAITS.iter().map(|(weight, _)| *weight).collect();
     let step = (0..waits.iter().sum(), 0..weights.iter().sum(), any::<u16>(), any::<u16>());
     let step = step.prop_map(move |(wait, action, a, b)| {
@@ -297,7 +318,11 @@ pub(crate) fn history(flavour: Flavour) -> impl Strategy<Value = History> {
         let (_, _, make) = ACTIONS[chosen(&weights, action)];
         Step { wait, action: make(a, b) }
     });
-    (0_u8..4, vec(step, 1..=STEPS_MAX)).prop_map(move |(prelude, steps)| History { flavour, prelude, steps })
+    (0_u8..4, vec(step, 1..=STEPS_MAX)).prop_map(move |(prelude, steps)| History {
+        flavour,
+        prelude,
+        steps,
+    })
 }
 
 /// The steps that a history begins with.
@@ -308,7 +333,9 @@ pub(crate) fn prelude(flavour: Flavour, prelude: u8) -> Vec<Action> {
         (0, _) => Vec::new(),
         (1, _) => vec![credit],
         (2, _) => vec![credit, start(1)],
-        (_, Flavour::Resources) => vec![credit, start(2), Action::Create { sku: 0, count: 2 }, start(8)],
+        (_, Flavour::Resources) => {
+            vec![credit, start(2), Action::Create { sku: 0, count: 2 }, start(8)]
+        }
         (_, Flavour::Grants) => vec![
             Action::StartTrial { card: 0 },
             Action::Grant { cents: 2_000, seconds: 30 * 86_400, excludes: 1 },
@@ -319,8 +346,12 @@ pub(crate) fn prelude(flavour: Flavour, prelude: u8) -> Vec<Action> {
         (_, Flavour::Refills) => {
             vec![credit, Action::SetRefill { terms: 0, card: 0, cap: 0 }, start(6)]
         }
-        (_, Flavour::MoneyBack) => vec![Action::Credit { payment: 11, how: How::Commit(86_400) }, credit, start(0)],
-        (_, Flavour::Standing) => vec![Action::ChooseComeback { stay_off: 0 }, credit, start(2), start(7)],
+        (_, Flavour::MoneyBack) => {
+            vec![Action::Credit { payment: 11, how: How::Commit(86_400) }, credit, start(0)]
+        }
+        (_, Flavour::Standing) => {
+            vec![Action::ChooseComeback { stay_off: 0 }, credit, start(2), start(7)]
+        }
     }
 }
 
@@ -356,7 +387,8 @@ fn cents(number: u16) -> i64 {
 }
 
 fn lasting(number: u16) -> i64 {
-    [86_400, 3_600, 1, 5_400, 3_599, 3 * 86_400, 30 * 86_400, 0, 20 * 3_600][usize::from(number % 9)]
+    [86_400, 3_600, 1, 5_400, 3_599, 3 * 86_400, 30 * 86_400, 0, 20 * 3_600]
+        [usize::from(number % 9)]
 }
 
 fn correction(a: u16, b: u16) -> i64 {

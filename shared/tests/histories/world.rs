@@ -8,7 +8,8 @@ use tollgate::billables::{Billables, Resource, Status};
 use tollgate::command::{Bonus, CardFunding, Command, RefillSettings, Taken, TrialCard, Wallet};
 use tollgate::decide::decide;
 use tollgate::event::{
-    Cause, Change, CreditKind, Decline, DisputeOutcome, Event, OnExisting, PaymentFacts, PendingEnd, TakeBack,
+    Cause, Change, CreditKind, Decline, DisputeOutcome, Event, OnExisting, PaymentFacts,
+    PendingEnd, TakeBack,
 };
 use tollgate::ids::{AccountId, ResourceId, Sku};
 use tollgate::money::{Rate, Usd};
@@ -167,7 +168,12 @@ impl World {
     /// The same at a given time.
     pub(crate) fn step_at(&mut self, now: Timestamp, step: &Step) -> Check {
         self.now = now;
-        self.diary.push(Entry { now: self.now, step: step.clone(), rows_before: self.rows.len(), refusal: None });
+        self.diary.push(Entry {
+            now: self.now,
+            step: step.clone(),
+            rows_before: self.rows.len(),
+            refusal: None,
+        });
         let before = self.head.clone();
         let list = self.billables.clone();
         let rows = self.rows.len();
@@ -177,7 +183,8 @@ impl World {
                 if let Some(entry) = self.diary.last_mut() {
                     entry.refusal = Some(refusal);
                 }
-                let unchanged = self.rows.len() > rows || (self.head == before && self.billables == list);
+                let unchanged =
+                    self.rows.len() > rows || (self.head == before && self.billables == list);
                 ensure!(unchanged, "a refusal changed something");
             }
         }
@@ -211,8 +218,13 @@ impl World {
         target.max(now)
     }
 
-    /// Decides and appends one command, settled first if it must be. `None`: it went its way, or was told before.
-    pub(crate) fn command(&mut self, command: &Command, asked: Asked) -> Result<Option<Refusal>, String> {
+    /// Decides and appends one command, settled first if it must be. `None`: it went its way, or
+    /// was told before.
+    pub(crate) fn command(
+        &mut self,
+        command: &Command,
+        asked: Asked,
+    ) -> Result<Option<Refusal>, String> {
         let settled = if command.settles_first() { Settled::First } else { Settled::Later };
         self.carry_out(settled, asked, |_, _| Ok(command.clone()))
     }
@@ -237,8 +249,8 @@ impl World {
         if settled == Settled::First {
             self.settle_view(&mut view, now)?;
         }
-        let decided =
-            resolve(&view, now).and_then(|command| decide(view.state(), &command, Cause::Command, view.policy(), now));
+        let decided = resolve(&view, now)
+            .and_then(|command| decide(view.state(), &command, Cause::Command, view.policy(), now));
         match decided {
             Ok(event) => self.append(&mut view, &event, asked).map(|()| None),
             Err(refusal) => Ok(Some(refusal)),
@@ -253,15 +265,19 @@ impl World {
         self.settle_view(&mut view, now)
     }
 
-    /// As the hour's slice does, which may have waited in a queue, and then as `lifecycle` does, which has not.
+    /// As the hour's slice does, which may have waited in a queue, and then as `lifecycle` does,
+    /// which has not.
     fn settle_view(&mut self, view: &mut View<'_>, now: Timestamp) -> Check {
         for delivery in [Delivery::Queued, Delivery::Prompt] {
-            while let Some(event) =
-                next_row(view, now, delivery).map_err(|refusal| format!("settling is refused: {refusal}"))?
+            while let Some(event) = next_row(view, now, delivery)
+                .map_err(|refusal| format!("settling is refused: {refusal}"))?
             {
                 ensure!(event.at == now, "a row of {} is dated {}", now, event.at);
                 let warns = matches!(event.change, Change::DeletionAnnounced { .. });
-                ensure!(!warns || delivery == Delivery::Prompt, "a trigger that may be days old warns at {now}");
+                ensure!(
+                    !warns || delivery == Delivery::Prompt,
+                    "a trigger that may be days old warns at {now}"
+                );
                 self.append(view, &event, Asked::default())?;
             }
         }
@@ -284,11 +300,15 @@ impl World {
     /// Appends as the store does: claims, the stored form, the list; then everything is checked.
     fn append(&mut self, view: &mut View<'_>, event: &Event, asked: Asked) -> Check {
         let claims = event.claims(&self.account);
-        if claims.iter().any(|claim| claim.on_existing == OnExisting::Stop && self.claims.contains(&claim.key)) {
+        if claims
+            .iter()
+            .any(|claim| claim.on_existing == OnExisting::Stop && self.claims.contains(&claim.key))
+        {
             return Ok(());
         }
         self.claims.extend(claims.into_iter().map(|claim| claim.key));
-        let new = row::next_row(&self.account, &self.head, event).map_err(|fault| fault.to_string())?;
+        let new =
+            row::next_row(&self.account, &self.head, event).map_err(|fault| fault.to_string())?;
         let row = row::read(&new.stored).map_err(|fault| fault.to_string())?;
         row::check_follows(&self.head, &row).map_err(|fault| fault.to_string())?;
         ensure!(row.event == *event, "another event was read back");
@@ -302,7 +322,11 @@ impl World {
         let before = std::mem::replace(&mut self.head, new.head);
         let checked = self.model.row(&before.state, &row, asked);
         self.rows.push(row);
-        ensure!(agrees == Ok(true), "the list and the state disagree after {name}: {:?}", view.state().billed);
+        ensure!(
+            agrees == Ok(true),
+            "the list and the state disagree after {name}: {:?}",
+            view.state().billed
+        );
         checked
     }
 
@@ -364,13 +388,19 @@ impl World {
                     How::Commit(seconds) => {
                         let (amount, expires_at) = (Usd::dollars(12), self.now.plus(seconds));
                         let bonus = Bonus { amount, expires_at, excludes: BTreeSet::new() };
-                        // What cannot be given any more never stands in the way of money that was paid.
+                        // What cannot be given any more never stands in the way of money that was
+                        // paid.
                         let grant = if seconds > 0 { micros(amount) } else { 0 };
                         (CreditKind::Commit, Some(bonus), Asked { grant, ..asked })
                     }
                     How::Refill(off) => {
-                        let attempt = open.map_or(self.state().refill.attempts_so_far, |open| open.number);
-                        (CreditKind::Refill { attempt: attempt + u32::from(off), purpose }, None, asked)
+                        let attempt =
+                            open.map_or(self.state().refill.attempts_so_far, |open| open.number);
+                        (
+                            CreditKind::Refill { attempt: attempt + u32::from(off), purpose },
+                            None,
+                            asked,
+                        )
                     }
                 };
                 let refusal = self.command(&Command::Credit { payment, kind, bonus }, asked)?;
@@ -400,7 +430,8 @@ impl World {
                 self.command(&Command::Correct { amount, reason }, Asked { paid: micros, grant: 0 })
             }
             Action::StartTrial { card } => {
-                let funding = [CardFunding::Credit, CardFunding::Debit, CardFunding::Prepaid][usize::from(card % 3)];
+                let funding = [CardFunding::Credit, CardFunding::Debit, CardFunding::Prepaid]
+                    [usize::from(card % 3)];
                 let wallet = if card == 4 { Wallet::Some } else { Wallet::None };
                 let card = TrialCard { fingerprint: id("finger")?, funding, wallet };
                 let asked = Asked { paid: 0, grant: micros(self.policy.trial.credit) };
@@ -421,17 +452,20 @@ impl World {
             }
             Action::DisputeMoney { payment } => {
                 let of = payment_facts(payment)?;
-                let (cents, by) = (of.received_cents, TakeBack::Dispute(id(&format!("dp_{payment}"))?));
+                let (cents, by) =
+                    (of.received_cents, TakeBack::Dispute(id(&format!("dp_{payment}"))?));
                 self.command(&Command::TakeBack { by, of, cents }, none)
             }
             Action::DisputeReversed { payment } => {
                 let of = payment_facts(payment)?;
-                let (cents, by) = (of.received_cents, TakeBack::Dispute(id(&format!("dp_{payment}"))?));
+                let (cents, by) =
+                    (of.received_cents, TakeBack::Dispute(id(&format!("dp_{payment}"))?));
                 let taken = self.taken(&by);
                 self.command(&Command::GiveBack { by, of, cents, taken }, none)
             }
             Action::DisputeOpened { payment } => {
-                let (dispute, payment) = (id(&format!("dp_{payment}"))?, payment_facts(payment)?.payment);
+                let (dispute, payment) =
+                    (id(&format!("dp_{payment}"))?, payment_facts(payment)?.payment);
                 self.command(&Command::OpenDispute { dispute, payment }, none)
             }
             Action::DisputeClosed { payment, lost } => {
@@ -444,8 +478,9 @@ impl World {
     }
 
     fn taken(&self, of: &TakeBack) -> Option<Taken> {
-        let place =
-            self.rows.iter().position(|row| matches!(&row.event.change, Change::TakenBack { by, .. } if by == of))?;
+        let place = self.rows.iter().position(
+            |row| matches!(&row.event.change, Change::TakenBack { by, .. } if by == of),
+        )?;
         let before = place.checked_sub(1).and_then(|place| self.rows.get(place))?;
         request::taken(&self.rows.get(place)?.event, &before.state)
     }
@@ -462,7 +497,12 @@ impl World {
         };
         let mut ids = vec![(*one).clone()];
         if which & 0b1100 == 0b1100 {
-            let others = known.iter().filter(|other| *other != one).skip(usize::from(which & 1)).step_by(2).take(3);
+            let others = known
+                .iter()
+                .filter(|other| *other != one)
+                .skip(usize::from(which & 1))
+                .step_by(2)
+                .take(3);
             ids.extend(others.map(|id| (*id).clone()));
         }
         Ok(ids)
@@ -476,8 +516,12 @@ impl World {
             5 => Some(id("0.000000001")?),
             _ => None,
         };
-        let ids: Vec<ResourceId> = (0..8).map(|number| id(&format!("r{number}"))).collect::<Result<_, _>>()?;
-        let free = ids.iter().filter(|id| !self.billables.resources.contains_key(*id)).take(usize::from(count));
+        let ids: Vec<ResourceId> =
+            (0..8).map(|number| id(&format!("r{number}"))).collect::<Result<_, _>>()?;
+        let free = ids
+            .iter()
+            .filter(|id| !self.billables.resources.contains_key(*id))
+            .take(usize::from(count));
         let mut ids: Vec<ResourceId> = free.cloned().collect();
         if ids.is_empty() {
             ids.push(id("r0")?);
@@ -514,11 +558,16 @@ impl World {
             }
             Action::FailStart { resource } => {
                 let is_running = |one: &&Resource| one.status == Status::Running;
-                let running: Vec<&Resource> = self.billables.resources.values().filter(is_running).collect();
+                let running: Vec<&Resource> =
+                    self.billables.resources.values().filter(is_running).collect();
                 let one = running.get(usize::from(resource) % running.len().max(1));
                 let resource = one.map_or_else(|| id("r0"), |one| Ok(one.id.clone()))?;
                 self.settle()?;
-                let since = self.billables.resources.get(&resource).map_or(u64::MAX, |resource| resource.seq);
+                let since = self
+                    .billables
+                    .resources
+                    .get(&resource)
+                    .map_or(u64::MAX, |resource| resource.seq);
                 let rows: Vec<(Event, AccountState)> = self
                     .rows
                     .iter()
@@ -526,11 +575,16 @@ impl World {
                     .map(|row| (row.event.clone(), row.state.clone()))
                     .collect();
                 self.resolved(|view, _| {
-                    request::fail_start(view, &resource, rows.iter().map(|(event, state)| (event, state)))
+                    request::fail_start(
+                        view,
+                        &resource,
+                        rows.iter().map(|(event, state)| (event, state)),
+                    )
                 })
             }
             Action::OpenMeter { sku } => {
-                let (project, sku): (Project, Sku) = (self.project()?, id(METERED[usize::from(sku % 3)].0)?);
+                let (project, sku): (Project, Sku) =
+                    (self.project()?, id(METERED[usize::from(sku % 3)].0)?);
                 self.resolved(|view, now| request::open_meter(view, &project, &sku, now))
             }
             Action::Nonsense { what } => self.nonsense(what),
@@ -549,8 +603,12 @@ impl World {
         let (unnamed, unsold, metered) = (new(" ", "vm")?, new("x", "nothing")?, new("x", "gb")?);
         let ghosts = [ghost.clone(), ghost.clone()];
         let refused = match what {
-            0 => self.resolved(|view, now| request::start_new(view, &foreign, std::slice::from_ref(&vm), now))?,
-            1 => self.resolved(|view, now| request::create(view, &project, &[vm.clone(), vm.clone()], now))?,
+            0 => self.resolved(|view, now| {
+                request::start_new(view, &foreign, std::slice::from_ref(&vm), now)
+            })?,
+            1 => self.resolved(|view, now| {
+                request::create(view, &project, &[vm.clone(), vm.clone()], now)
+            })?,
             2 => self.resolved(|view, now| request::start(view, &[], now))?,
             3 => self.resolved(|view, now| request::start(view, &ghosts, now))?,
             4 => self.resolved(|view, _| request::stop(view, &ghosts))?,
@@ -563,7 +621,10 @@ impl World {
             _ => {
                 let facts = payment_facts(99)?;
                 let payment = PaymentFacts { credit: Usd::from_micros(1), ..facts };
-                self.command(&Command::Credit { payment, kind: CreditKind::TopUp, bonus: None }, Asked::default())?
+                self.command(
+                    &Command::Credit { payment, kind: CreditKind::TopUp, bonus: None },
+                    Asked::default(),
+                )?
             }
         };
         ensure!(refused.is_some(), "nonsense {what} was accepted");
@@ -574,12 +635,20 @@ impl World {
         let count = self.billables.meters.len().max(1);
         if let Some(meter) = self.billables.meters.values_mut().nth(usize::from(sku) % count) {
             let grown = meter.reading.decimal() + rust_decimal_of(quantity);
-            meter.reading = tollgate::money::Quantity::new(grown).map_err(|error| error.to_string())?;
+            meter.reading =
+                tollgate::money::Quantity::new(grown).map_err(|error| error.to_string())?;
         }
         Ok(())
     }
 
-    fn new_price(&mut self, sku: u8, rate: u8, idle: u8, hours: i64, seconds: i64) -> Result<Option<Refusal>, String> {
+    fn new_price(
+        &mut self,
+        sku: u8,
+        rate: u8,
+        idle: u8,
+        hours: i64,
+        seconds: i64,
+    ) -> Result<Option<Refusal>, String> {
         let (sku, kind) = match HOURLY.get(usize::from(sku)) {
             Some((sku, kind, _, _)) => ((*sku).to_owned(), *kind),
             None => ("new".to_owned(), "instance"),
@@ -588,7 +657,14 @@ impl World {
         let valid_from = self.prices.earliest(&sku, self.now).plus(hours * 3_600 + seconds);
         let rate = ["1.5", "0.4", "0", "0.0208333", "0.00216", "12"][usize::from(rate % 6)];
         let idle = ["0", "0.2", "0.00216"][usize::from(idle % 3)];
-        let price = Price { sku, unit: Unit::Hour, kind: id(kind)?, rate: id(rate)?, idle_rate: id(idle)?, valid_from };
+        let price = Price {
+            sku,
+            unit: Unit::Hour,
+            kind: id(kind)?,
+            rate: id(rate)?,
+            idle_rate: id(idle)?,
+            valid_from,
+        };
         match self.prices.check(&price, self.now) {
             Ok(()) => {
                 self.know(price);
@@ -601,10 +677,12 @@ impl World {
     fn refill(&mut self, action: &Action) -> Result<Option<Refusal>, String> {
         let none = Asked::default();
         let open = self.state().refill.attempt.as_ref().map(|attempt| attempt.number);
-        let attempt = |off: u8| open.unwrap_or(self.state().refill.attempts_so_far) + u32::from(off);
+        let attempt =
+            |off: u8| open.unwrap_or(self.state().refill.attempts_so_far) + u32::from(off);
         match *action {
             Action::SetRefill { terms, card, cap } => {
-                let dollars = |threshold, amount| Some((Usd::dollars(threshold), Usd::dollars(amount)));
+                let dollars =
+                    |threshold, amount| Some((Usd::dollars(threshold), Usd::dollars(amount)));
                 let terms = [
                     dollars(10, 25),
                     dollars(30, 10),
@@ -619,11 +697,17 @@ impl World {
                     3 => None,
                     number => Some(id(&format!("pm_{number}"))?),
                 };
-                let monthly_cap =
-                    [None, Some(60), Some(200), Some(5), Some(25)][usize::from(cap % 5)].map(Usd::dollars);
-                self.command(&Command::ChangeRefill(RefillSettings { terms, card, monthly_cap }), none)
+                let monthly_cap = [None, Some(60), Some(200), Some(5), Some(25)]
+                    [usize::from(cap % 5)]
+                .map(Usd::dollars);
+                self.command(
+                    &Command::ChangeRefill(RefillSettings { terms, card, monthly_cap }),
+                    none,
+                )
             }
-            Action::BeginRefill => self.command(&Command::BeginRefill { customer: id("cus")?, tax: Tax::Off }, none),
+            Action::BeginRefill => {
+                self.command(&Command::BeginRefill { customer: id("cus")?, tax: Tax::Off }, none)
+            }
             Action::AskCustomer { off } => {
                 self.command(&Command::AskCustomer { attempt: attempt(off), url: None }, none)
             }
@@ -651,7 +735,10 @@ impl World {
                 self.settle()?;
                 let head = self.state().next_seq.saturating_sub(1 + u64::from(off));
                 let refusal = self.command(&Command::ConfirmDeletion { head }, none)?;
-                ensure!(off == 0 || refusal.is_some(), "deleted although row {head} was not the last");
+                ensure!(
+                    off == 0 || refusal.is_some(),
+                    "deleted although row {head} was not the last"
+                );
                 Ok(refusal)
             }
             Action::Close => self.command(&Command::Close { reason }, none),
@@ -730,6 +817,7 @@ fn sku_of(number: u8) -> Result<Sku, String> {
 
 pub(crate) fn excluded(number: u8) -> Result<BTreeSet<Sku>, String> {
     let skus: &[&str] =
-        [&[][..], &["vm"], &["vol", "gb"], &["disk", "big"], &["svc", "tiny"], &["huge"]][usize::from(number % 6)];
+        [&[][..], &["vm"], &["vol", "gb"], &["disk", "big"], &["svc", "tiny"], &["huge"]]
+            [usize::from(number % 6)];
     skus.iter().map(|sku| id(sku)).collect()
 }

@@ -14,7 +14,9 @@ use crate::world::{World, at, is_good, named};
 fn suspended() -> World {
     let mut world = World::with_credit("5.00");
     world.start("12:00", "a", "vm100").unwrap();
-    world.command("12:30", Command::Correct { amount: named("-4.00"), reason: "all".to_owned() }).unwrap();
+    world
+        .command("12:30", Command::Correct { amount: named("-4.00"), reason: "all".to_owned() })
+        .unwrap();
     world.settle("13:00").rows(&[
         "12:00:00 started -1.00 = 4.00 to 13:00:00",
         "12:30:00 correction -4.00 = 0.00 to 13:00:00",
@@ -62,7 +64,9 @@ fn whoever_is_warned_late_still_has_a_day() {
     let mut world = suspended();
     // Nothing ran for days, and the deletion has been due for seven hours.
     world.settle("25T20:00").rows(&["11-25T20:00:00 deletion_announced 0.00 = 0.00"]);
-    let Standing::Suspended(suspension) = &world.state.standing else { panic!("{:?}", world.state.standing) };
+    let Standing::Suspended(suspension) = &world.state.standing else {
+        panic!("{:?}", world.state.standing)
+    };
     assert_eq!(suspension.delete_at, Some(at("26T20:00")), "everybody is told the new deadline");
     world.settle("26T19:59:59").rows(&[]);
     world.settle("26T20:00").rows(&["11-26T20:00:00 deleting 0.00 = 0.00"]);
@@ -71,14 +75,15 @@ fn whoever_is_warned_late_still_has_a_day() {
 #[test]
 fn nobody_is_warned_while_money_may_come_and_has_a_day_when_it_does_not() {
     let mut world = suspended();
-    let pending = Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    let pending =
+        Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
     world.command("24T12:00", Command::AwaitPayment(pending)).unwrap().shown_are_seen();
     world.settle("26T00:00").rows(&[]);
     let failed = Command::EndPayment { payment: named("pi_slow"), how: PendingEnd::Failed };
-    world
-        .command("26T10:00", failed)
-        .unwrap()
-        .rows(&["11-26T10:00:00 payment_ended 0.00 = 0.00", "11-26T10:00:00 deletion_announced 0.00 = 0.00"]);
+    world.command("26T10:00", failed).unwrap().rows(&[
+        "11-26T10:00:00 payment_ended 0.00 = 0.00",
+        "11-26T10:00:00 deletion_announced 0.00 = 0.00",
+    ]);
     world.settle("27T09:59:59").rows(&[]);
     world.settle("27T10:00").rows(&["11-27T10:00:00 deleting 0.00 = 0.00"]);
 }
@@ -101,7 +106,9 @@ fn with_a_grace_of_a_day_the_suspension_is_itself_the_warning() {
     let mut world = World::with_credit("5.00");
     world.policy.grace_seconds = DAY;
     world.start("12:00", "a", "vm100").unwrap();
-    world.command("12:30", Command::Correct { amount: named("-4.00"), reason: "all".to_owned() }).unwrap();
+    world
+        .command("12:30", Command::Correct { amount: named("-4.00"), reason: "all".to_owned() })
+        .unwrap();
     world.settle("13:00").shown_are_seen();
     world.settle("23T12:59:59").rows(&[]);
     world.settle("23T13:00").rows(&["11-23T13:00:00 deleting 0.00 = 0.00"]);
@@ -123,7 +130,10 @@ fn credit_between_the_deleting_row_and_the_answer_of_stripe_saves_everything() {
     let head = world.state.next_seq - 1;
     world.credit("25T13:00:10", "1");
     assert!(is_good(&world));
-    assert_eq!(world.command("25T13:00:20", Command::ConfirmDeletion { head }).err(), Some(Refusal::NotDeleting));
+    assert_eq!(
+        world.command("25T13:00:20", Command::ConfirmDeletion { head }).err(),
+        Some(Refusal::NotDeleting)
+    );
 }
 
 #[test]
@@ -131,7 +141,10 @@ fn any_row_between_the_question_and_the_deletion_asks_again() {
     let mut world = deleting();
     let head = world.state.next_seq - 1;
     world.grant("25T13:00:10", "1", "30T00:00", &[]);
-    assert_eq!(world.command("25T13:00:20", Command::ConfirmDeletion { head }).err(), Some(Refusal::NotDeleting));
+    assert_eq!(
+        world.command("25T13:00:20", Command::ConfirmDeletion { head }).err(),
+        Some(Refusal::NotDeleting)
+    );
     assert!(is_good(&world));
 }
 
@@ -139,18 +152,20 @@ fn any_row_between_the_question_and_the_deletion_asks_again() {
 fn nothing_is_deleted_while_a_payment_is_pending() {
     let mut world = suspended();
     world.settle("24T13:00").shown_are_seen();
-    let pending = Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    let pending =
+        Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
     world.command("25T12:00", Command::AwaitPayment(pending)).unwrap();
     world.settle("26T00:00").rows(&["11-25T12:00:00 payment_pending 0.00 = 0.00"]);
     let failed = Command::EndPayment { payment: named("pi_slow"), how: PendingEnd::Failed };
-    world
-        .command("26T10:00", failed)
-        .unwrap()
-        .rows(&["11-26T10:00:00 payment_ended 0.00 = 0.00", "11-26T10:00:00 deletion_announced 0.00 = 0.00"]);
+    world.command("26T10:00", failed).unwrap().rows(&[
+        "11-26T10:00:00 payment_ended 0.00 = 0.00",
+        "11-26T10:00:00 deletion_announced 0.00 = 0.00",
+    ]);
     world.settle("27T09:59:59").rows(&[]);
     world.settle("27T10:00").rows(&["11-27T10:00:00 deleting 0.00 = 0.00"]);
     // Another one is promised while Stripe is being asked.
-    let pending = Pending { payment: named("pi_late"), amount: named("25"), expires_at: at("28T00:00") };
+    let pending =
+        Pending { payment: named("pi_late"), amount: named("25"), expires_at: at("28T00:00") };
     world.command("27T10:01", Command::AwaitPayment(pending)).unwrap();
     assert_eq!(world.confirm_deletion("27T10:02").err(), Some(Refusal::PaymentPending));
     // It expires without a word, and then nothing stands in the way.
@@ -166,11 +181,16 @@ fn a_refill_that_fails_after_the_warning_is_followed_by_another_warning_and_a_da
     let mut world = suspended();
     world.settle("24T13:00").shown_are_seen();
     // A card is given, and it is declined past the deadline.
-    world.agree_to_refill("25T12:55", ("5", "25"), None).begin_refill("25T12:56").unwrap().shown_are_seen();
-    world.settle("25T14:00").rows(&[]);
     world
-        .refill_fails("25T14:10", Decline::Never)
-        .rows(&["11-25T14:10:00 refill_failed 0.00 = 0.00", "11-25T14:10:00 deletion_announced 0.00 = 0.00"]);
+        .agree_to_refill("25T12:55", ("5", "25"), None)
+        .begin_refill("25T12:56")
+        .unwrap()
+        .shown_are_seen();
+    world.settle("25T14:00").rows(&[]);
+    world.refill_fails("25T14:10", Decline::Never).rows(&[
+        "11-25T14:10:00 refill_failed 0.00 = 0.00",
+        "11-25T14:10:00 deletion_announced 0.00 = 0.00",
+    ]);
     world.settle("26T14:09:59").rows(&[]);
     world.settle("26T14:10").rows(&["11-26T14:10:00 deleting 0.00 = 0.00"]);
 }
@@ -181,7 +201,8 @@ fn attempts_that_come_to_nothing_do_not_put_off_the_deletion_for_ever() {
     world.settle("24T13:00");
     world.agree_to_refill("25T12:55", ("5", "25"), None);
     let mut now = at("25T12:56");
-    // Each stays open for most of a day, and the next is wanted before the deadline that this one moved.
+    // Each stays open for most of a day, and the next is wanted before the deadline that this one
+    // moved.
     for _ in 0..13 {
         let (begun, failed, again) = (now, now.plus(20 * HOUR), now.plus(21 * HOUR));
         world.begin_refill(&begun.to_string()).unwrap();
@@ -191,7 +212,9 @@ fn attempts_that_come_to_nothing_do_not_put_off_the_deletion_for_ever() {
     }
     assert!(now >= at("12-06T13:00"), "two weeks are over: {now}");
     assert_eq!(world.begin_refill(&now.to_string()).err(), Some(Refusal::RefillNotWanted));
-    let Standing::Suspended(suspension) = &world.state.standing else { panic!("{:?}", world.state.standing) };
+    let Standing::Suspended(suspension) = &world.state.standing else {
+        panic!("{:?}", world.state.standing)
+    };
     let delete_at = suspension.delete_at.unwrap();
     assert!(delete_at <= now.plus(DAY), "{delete_at}");
     // Nor does who agrees anew each day.
@@ -209,7 +232,10 @@ fn a_refill_that_never_begins_does_not_hold_back_the_deletion_for_ever() {
     world.settle("12-06T12:59:59").rows(&[]);
     // Nobody begins it then: a late run finds first that its time is over.
     assert_eq!(world.begin_refill("12-06T13:00").err(), Some(Refusal::RefillNotWanted));
-    world.rows(&["12-06T13:00:00 refill_due 0.00 = 0.00", "12-06T13:00:00 deletion_announced 0.00 = 0.00"]);
+    world.rows(&[
+        "12-06T13:00:00 refill_due 0.00 = 0.00",
+        "12-06T13:00:00 deletion_announced 0.00 = 0.00",
+    ]);
     world.settle("12-07T12:59:59").rows(&[]);
     world.settle("12-07T13:00").rows(&["12-07T13:00:00 deleting 0.00 = 0.00"]);
 }
@@ -222,10 +248,10 @@ fn credit_that_is_taken_back_while_frozen_leaves_a_day_as_well() {
     world.command("25T10:00", opened).unwrap();
     world.credit("25T10:01", "10").settle("26T00:00").shown_are_seen();
     let taken = Command::Correct { amount: named("-10.00"), reason: "not theirs".to_owned() };
-    world
-        .command("26T10:00", taken)
-        .unwrap()
-        .rows(&["11-26T10:00:00 correction -10.00 = 0.00", "11-26T10:00:00 deletion_announced 0.00 = 0.00"]);
+    world.command("26T10:00", taken).unwrap().rows(&[
+        "11-26T10:00:00 correction -10.00 = 0.00",
+        "11-26T10:00:00 deletion_announced 0.00 = 0.00",
+    ]);
     world.settle("27T09:59:59").rows(&[]);
     world.settle("27T10:00").rows(&["11-27T10:00:00 deleting 0.00 = 0.00"]);
 }
@@ -235,20 +261,29 @@ fn with_a_grace_of_a_day_a_payment_that_falls_through_is_followed_by_a_warning()
     let mut world = World::with_credit("5.00");
     world.policy.grace_seconds = DAY;
     world.start("12:00", "a", "vm100").unwrap();
-    world.command("12:30", Command::Correct { amount: named("-4.00"), reason: "all".to_owned() }).unwrap();
-    let pending = Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
-    world.settle("13:00").command("14:00", Command::AwaitPayment(pending)).unwrap().shown_are_seen();
-    // It expires without a word.
     world
-        .settle("28T00:00")
-        .rows(&["11-28T00:00:00 payment_ended 0.00 = 0.00", "11-28T00:00:00 deletion_announced 0.00 = 0.00"]);
+        .command("12:30", Command::Correct { amount: named("-4.00"), reason: "all".to_owned() })
+        .unwrap();
+    let pending =
+        Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    world
+        .settle("13:00")
+        .command("14:00", Command::AwaitPayment(pending))
+        .unwrap()
+        .shown_are_seen();
+    // It expires without a word.
+    world.settle("28T00:00").rows(&[
+        "11-28T00:00:00 payment_ended 0.00 = 0.00",
+        "11-28T00:00:00 deletion_announced 0.00 = 0.00",
+    ]);
     world.settle("29T00:00").rows(&["11-29T00:00:00 deleting 0.00 = 0.00"]);
 }
 
 #[test]
 fn a_payment_that_falls_through_before_the_warning_changes_nothing() {
     let mut world = suspended();
-    let pending = Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    let pending =
+        Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
     world.command("23T12:00", Command::AwaitPayment(pending)).unwrap();
     let failed = Command::EndPayment { payment: named("pi_slow"), how: PendingEnd::Failed };
     world.command("23T13:00", failed).unwrap().shown_are_seen();
@@ -268,13 +303,22 @@ fn deleted() -> World {
 fn what_was_deleted_is_restored_on_day_thirteen_and_runs_at_a_new_address() {
     let mut world = deleted();
     assert_eq!(world.restore("26T00:00", &["a"]).err(), Some(Refusal::Suspended));
-    world.credit("12-08T12:00", "5").rows(&["12-08T12:00:00 topup 5.00 = 5.00", "12-08T12:00:00 resumed 0.00 = 5.00"]);
-    world.restore("12-08T12:00", &["a"]).unwrap().rows(&["12-08T12:00:00 restored -1.00 = 4.00 to 12-08T13:00:00"]);
+    world
+        .credit("12-08T12:00", "5")
+        .rows(&["12-08T12:00:00 topup 5.00 = 5.00", "12-08T12:00:00 resumed 0.00 = 5.00"]);
+    world
+        .restore("12-08T12:00", &["a"])
+        .unwrap()
+        .rows(&["12-08T12:00:00 restored -1.00 = 4.00 to 12-08T13:00:00"]);
     assert_eq!(condition(&world), Condition::Running);
     assert_eq!(world.list.resources[&named::<ResourceId>("a")].address, Address::New);
     world.settle("12-08T13:00").settle("12-09T13:00");
     assert_eq!(world.state.deletions, [], "the deletion can no longer be undone");
-    assert_eq!(condition(&world), Condition::Suspended, "its credit ran out, and it was not purged");
+    assert_eq!(
+        condition(&world),
+        Condition::Suspended,
+        "its credit ran out, and it was not purged"
+    );
 }
 
 #[test]
@@ -292,7 +336,10 @@ fn after_fourteen_days_it_is_gone_for_good() {
     world.settle("12-09T12:59:59").rows(&[]);
     world.settle("12-09T13:00").rows(&["12-09T13:00:00 purged 0.00 = 5.00"]);
     assert_eq!(condition(&world), Condition::Purged);
-    assert_eq!(world.restore("12-09T13:00", &["a"]).err(), Some(Refusal::UnknownResource { resource: named("a") }));
+    assert_eq!(
+        world.restore("12-09T13:00", &["a"]).err(),
+        Some(Refusal::UnknownResource { resource: named("a") })
+    );
 }
 
 #[test]
@@ -324,7 +371,10 @@ fn an_account_that_is_frozen_by_a_dispute_is_not_lifted_by_credit() {
     world.credit("13:20", "10");
     assert!(matches!(world.state.standing, Standing::Suspended(_)));
     world.settle("28T00:00");
-    assert!(matches!(world.state.standing, Standing::Suspended(_)), "with credit nothing is deleted");
+    assert!(
+        matches!(world.state.standing, Standing::Suspended(_)),
+        "with credit nothing is deleted"
+    );
     world.command("28T01:00", Command::Unfreeze { reason: "settled".to_owned() }).unwrap();
     assert!(is_good(&world));
 }

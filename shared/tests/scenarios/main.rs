@@ -1,7 +1,8 @@
 //! Scenarios: what an account's chain looks like after a story, row by row.
 //!
-//! Each row reads `time type amount = balance, paid through`, and what else is new about it. Between the steps of a
-//! story nothing runs but what the story says, so a late or missing trigger is simply a step that is not there.
+//! Each row reads `time type amount = balance, paid through`, and what else is new about it.
+//! Between the steps of a story nothing runs but what the story says, so a late or missing trigger
+//! is simply a step that is not there.
 
 #![allow(
     clippy::unwrap_used,

@@ -44,8 +44,13 @@ fn a_payment_is_credited_once_whichever_event_tells_of_it() {
 
 #[test]
 fn a_pending_payment_and_its_end_may_be_told_in_any_order() {
-    let pending =
-        || Command::AwaitPayment(Pending { payment: named("pi_a"), amount: named("100"), expires_at: at("28T00:00") });
+    let pending = || {
+        Command::AwaitPayment(Pending {
+            payment: named("pi_a"),
+            amount: named("100"),
+            expires_at: at("28T00:00"),
+        })
+    };
     let failed = || Command::EndPayment { payment: named("pi_a"), how: PendingEnd::Failed };
     let mut world = World::opened();
     world.command("11:00", failed()).unwrap();
@@ -60,7 +65,11 @@ fn a_pending_payment_and_its_end_may_be_told_in_any_order() {
     for command in [pending(), pending(), failed(), failed(), credit(taxed("pi_a"))] {
         world.command("11:00", command).unwrap();
     }
-    assert_eq!((world.state.pending.len(), world.state.balance()), (0, named("100")), "it came after all");
+    assert_eq!(
+        (world.state.pending.len(), world.state.balance()),
+        (0, named("100")),
+        "it came after all"
+    );
 }
 
 #[test]
@@ -82,7 +91,9 @@ fn a_refund_takes_the_credit_before_tax_and_its_parts_add_up_to_the_whole() {
 
 #[test]
 fn a_reversal_gives_back_what_its_refund_took_in_any_order() {
-    for order in [[0, 1, 2, 3], [0, 2, 1, 3], [2, 0, 1, 3], [0, 1, 3, 2], [1, 3, 0, 2], [3, 2, 1, 0]] {
+    for order in
+        [[0, 1, 2, 3], [0, 2, 1, 3], [2, 0, 1, 3], [0, 1, 3, 2], [1, 3, 0, 2], [3, 2, 1, 0]]
+    {
         let mut world = World::opened();
         world.command("11:00", credit(taxed("pi_a"))).unwrap();
         for step in order {
@@ -94,7 +105,11 @@ fn a_reversal_gives_back_what_its_refund_took_in_any_order() {
             };
             world.command("12:00", command).unwrap();
         }
-        assert_eq!((world.state.balance(), world.state.taken_back.len()), (named("100"), 0), "{order:?}");
+        assert_eq!(
+            (world.state.balance(), world.state.taken_back.len()),
+            (named("100"), 0),
+            "{order:?}"
+        );
     }
 }
 
@@ -127,26 +142,37 @@ fn a_refund_of_credit_that_was_spent_leaves_a_debt_that_comes_first() {
 #[test]
 fn a_refund_takes_what_came_with_the_payment_for_free_and_its_reversal_brings_it_back() {
     let mut world = World::opened();
-    let bonus = Bonus { amount: named("20"), expires_at: at("30T00:00"), excludes: BTreeSet::new() };
-    let command = Command::Credit { payment: taxed("pi_a"), kind: CreditKind::Commit, bonus: Some(bonus) };
+    let bonus =
+        Bonus { amount: named("20"), expires_at: at("30T00:00"), excludes: BTreeSet::new() };
+    let command =
+        Command::Credit { payment: taxed("pi_a"), kind: CreditKind::Commit, bonus: Some(bonus) };
     world.command("11:00", command).unwrap();
     world.command("11:10", refund("re_1", 5_950)).unwrap();
     world.command("11:20", refund("re_2", 5_950)).unwrap();
-    world.rows(&["11:00:00 commit 120.00 = 120.00", "11:10:00 refund -60.00 = 60.00", "11:20:00 refund -60.00 = 0.00"]);
+    world.rows(&[
+        "11:00:00 commit 120.00 = 120.00",
+        "11:10:00 refund -60.00 = 60.00",
+        "11:20:00 refund -60.00 = 0.00",
+    ]);
     assert_eq!(world.state.grants, []);
     let back = reversal(&world, "re_2", 5_950);
     world.command("11:30", back).unwrap().rows(&["11:30:00 refund_reversed 60.00 = 60.00"]);
     assert_eq!((world.state.paid, world.state.grants[0].remaining), (named("50"), named("10")));
     let back = reversal(&world, "re_1", 5_950);
     world.command("30T00:00", back).unwrap();
-    assert_eq!((world.state.balance(), world.state.grants.len()), (named("100"), 0), "the bonus has expired since");
+    assert_eq!(
+        (world.state.balance(), world.state.grants.len()),
+        (named("100"), 0),
+        "the bonus has expired since"
+    );
 }
 
 #[test]
 fn a_bonus_whose_time_is_over_does_not_stand_in_the_way_of_the_payment() {
     let mut world = World::opened();
     let bonus = Bonus { amount: named("20"), expires_at: at("11:00"), excludes: BTreeSet::new() };
-    let command = Command::Credit { payment: taxed("pi_a"), kind: CreditKind::Commit, bonus: Some(bonus) };
+    let command =
+        Command::Credit { payment: taxed("pi_a"), kind: CreditKind::Commit, bonus: Some(bonus) };
     world.command("11:00", command).unwrap().rows(&["11:00:00 commit 100.00 = 100.00"]);
 }
 
@@ -165,7 +191,8 @@ fn a_dispute_freezes_takes_its_money_once_and_gives_it_back_once_if_won() {
     assert_eq!(world.start("12:20", "b", "vm100").err(), Some(Refusal::Frozen));
     let index = world.events.len() - 1;
     let taken = taken(&world.events[index], &world.states[index - 1]);
-    let back = || Command::GiveBack { by: by(), of: taxed("pi_a"), cents: 11_900, taken: taken.clone() };
+    let back =
+        || Command::GiveBack { by: by(), of: taxed("pi_a"), cents: 11_900, taken: taken.clone() };
     let won = || Command::CloseDispute { dispute: named("dp_1"), outcome: DisputeOutcome::Won };
     for command in [won(), back(), back(), won()] {
         world.command("12:30", command).unwrap();
@@ -181,11 +208,16 @@ fn a_lost_dispute_leaves_the_account_frozen_until_staff_decides() {
     let mut world = World::opened();
     let closed = Command::CloseDispute { dispute: named("dp_1"), outcome: DisputeOutcome::Lost };
     world.command("11:00", closed).unwrap();
-    world.command("11:01", Command::OpenDispute { dispute: named("dp_1"), payment: named("pi_a") }).unwrap();
+    world
+        .command("11:01", Command::OpenDispute { dispute: named("dp_1"), payment: named("pi_a") })
+        .unwrap();
     assert!(!world.state.frozen.is_empty());
     world.command("11:02", Command::Unfreeze { reason: "forgiven".to_owned() }).unwrap();
     assert!(world.state.frozen.is_empty());
-    assert_eq!(world.command("11:03", Command::Unfreeze { reason: "x".to_owned() }).err(), Some(Refusal::NotFrozen));
+    assert_eq!(
+        world.command("11:03", Command::Unfreeze { reason: "x".to_owned() }).err(),
+        Some(Refusal::NotFrozen)
+    );
 }
 
 #[test]
@@ -193,19 +225,30 @@ fn amounts_that_no_payment_can_have_are_refused() {
     let mut world = World::opened();
     let mut pay = |credit: &str| {
         let received_cents = 100_000_000_000_000;
-        let payment = PaymentFacts { payment: named("pi_a"), credit: named(credit), received_cents };
-        world.command("11:00", Command::Credit { payment, kind: CreditKind::TopUp, bonus: None }).err()
+        let payment =
+            PaymentFacts { payment: named("pi_a"), credit: named(credit), received_cents };
+        world
+            .command("11:00", Command::Credit { payment, kind: CreditKind::TopUp, bonus: None })
+            .err()
     };
     assert_eq!(pay("0"), Some(Refusal::AmountNotPositive));
     assert_eq!(pay("-5"), Some(Refusal::AmountNotPositive));
     assert_eq!(pay("5.001"), Some(Refusal::FractionOfCent));
     assert_eq!(pay("1000000000000"), None, "however large: it was confirmed");
     let payment = PaymentFacts { payment: named("pi_b"), credit: named("1"), received_cents: 100 };
-    let too_much = world.command("11:00", Command::Credit { payment, kind: CreditKind::TopUp, bonus: None }).err();
+    let too_much = world
+        .command("11:00", Command::Credit { payment, kind: CreditKind::TopUp, bonus: None })
+        .err();
     assert_eq!(too_much, Some(Refusal::BalanceOverflow));
-    let payment = PaymentFacts { payment: named("pi_c"), credit: named("1.01"), received_cents: 100 };
-    let unpaid = world.command("11:00", Command::Credit { payment, kind: CreditKind::TopUp, bonus: None }).err();
-    assert_eq!(unpaid, Some(Refusal::ReceivedTooLittle { credit: named("1.01"), received_cents: 100 }));
+    let payment =
+        PaymentFacts { payment: named("pi_c"), credit: named("1.01"), received_cents: 100 };
+    let unpaid = world
+        .command("11:00", Command::Credit { payment, kind: CreditKind::TopUp, bonus: None })
+        .err();
+    assert_eq!(
+        unpaid,
+        Some(Refusal::ReceivedTooLittle { credit: named("1.01"), received_cents: 100 })
+    );
     assert_eq!(world.command("11:00", refund("re_1", 0)).err(), Some(Refusal::AmountNotPositive));
     let over = Refusal::AmountTooLarge { max: named("119") };
     assert_eq!(world.command("11:00", refund("re_1", 11_901)).err(), Some(over));
@@ -228,7 +271,9 @@ fn what_a_customer_may_pay_is_checked_before_anybody_pays_it() {
 fn corrections_and_bonuses_need_a_reason_and_an_amount() {
     let mut world = World::with_credit("10");
     let mut correct = |amount: &str, reason: &str| {
-        world.command("11:00", Command::Correct { amount: named(amount), reason: reason.to_owned() }).err()
+        world
+            .command("11:00", Command::Correct { amount: named(amount), reason: reason.to_owned() })
+            .err()
     };
     assert_eq!(correct("0", "why"), Some(Refusal::AmountNotPositive));
     assert_eq!(correct("1", " "), Some(Refusal::ReasonNeeded { bytes_max: 500 }));

@@ -26,14 +26,19 @@ fn warnings(world: &World) -> Vec<String> {
     let shown = |notice: Notice| {
         let warning = notice.warning?;
         let amount = warning.amount.map_or("-".to_owned(), |amount| amount.to_string());
-        let deadline = warning.deadline.map_or("-".to_owned(), |deadline| short(&deadline.to_string()));
+        let deadline =
+            warning.deadline.map_or("-".to_owned(), |deadline| short(&deadline.to_string()));
         let place = match warning.place {
             Place::Page => "page".to_owned(),
             Place::AddCredit => "add-credit".to_owned(),
             Place::Refill => "refill".to_owned(),
             Place::Invoice(url) => url,
         };
-        Some(format!("{} {} {amount} by {deadline} at {place}", short(&notice.at), notice.news.name()))
+        Some(format!(
+            "{} {} {amount} by {deadline} at {place}",
+            short(&notice.at),
+            notice.news.name()
+        ))
     };
     rows(world).flat_map(|row| told(&row)).filter_map(shown).collect()
 }
@@ -62,7 +67,12 @@ fn every_row_that_matters_to_others_is_told_and_an_ordinary_hour_is_not() {
     world.settle("12:00").settle("13:00");
     world.begin_refill("13:01").unwrap();
     world.refill_fails("13:02", tollgate::event::Decline::Later);
-    world.command("13:10", Command::Correct { amount: -world.state.balance(), reason: "all".to_owned() }).unwrap();
+    world
+        .command(
+            "13:10",
+            Command::Correct { amount: -world.state.balance(), reason: "all".to_owned() },
+        )
+        .unwrap();
     world.settle("14:00");
     world.credit("14:01", "30");
     world.restart("14:02", &["a"]).unwrap();
@@ -119,14 +129,25 @@ fn an_event_carries_the_number_of_its_row_and_the_state_that_resulted() {
 }
 
 #[test]
-fn without_refills_a_customer_is_warned_once_when_less_than_a_day_is_left_and_of_all_that_follows() {
+fn without_refills_a_customer_is_warned_once_when_less_than_a_day_is_left_and_of_all_that_follows()
+{
     let mut world = World::with_credit("30");
     world.start("11:00", "a", "vm100").unwrap();
     for hour in 12..=18 {
         world.settle(&format!("{hour}:00"));
     }
-    world.command("18:30", Command::Correct { amount: -world.state.balance(), reason: "all".to_owned() }).unwrap();
-    world.settle("19:00").settle("24T19:00").settle("25T19:00").confirm_deletion("25T19:01").unwrap();
+    world
+        .command(
+            "18:30",
+            Command::Correct { amount: -world.state.balance(), reason: "all".to_owned() },
+        )
+        .unwrap();
+    world
+        .settle("19:00")
+        .settle("24T19:00")
+        .settle("25T19:00")
+        .confirm_deletion("25T19:01")
+        .unwrap();
     assert_eq!(
         warnings(&world),
         [
@@ -144,7 +165,9 @@ fn without_refills_a_customer_is_warned_once_when_less_than_a_day_is_left_and_of
 fn nobody_is_asked_for_more_than_one_top_up_may_be() {
     let mut world = World::with_credit("25");
     world.start("11:00", "a", "vm100").unwrap();
-    world.command("11:30", Command::Correct { amount: named("-3000"), reason: "a debt".to_owned() }).unwrap();
+    world
+        .command("11:30", Command::Correct { amount: named("-3000"), reason: "a debt".to_owned() })
+        .unwrap();
     world.settle("12:00");
     told_since(&world, "11:31", &["22T12:00 Suspended 1000.00 by 25T12:00 at add-credit"]);
 }
@@ -188,11 +211,16 @@ fn a_refill_that_the_monthly_cap_forbids_is_none_to_wait_for() {
     world.agree_to_refill("10:30", ("5", "25"), Some("25"));
     world.start("11:00", "a", "vm100").unwrap();
     world.settle("12:00").settle("13:00").begin_refill("13:01").unwrap().refill_lands("13:02");
-    world.command("13:10", Command::Correct { amount: named("-24.00"), reason: "a test".to_owned() }).unwrap();
+    world
+        .command("13:10", Command::Correct { amount: named("-24.00"), reason: "a test".to_owned() })
+        .unwrap();
     world.settle("14:00").settle("15:00");
     assert_eq!(
         warnings(&world),
-        ["22T13:00 BalanceLow 25.00 by 22T18:00 at refill", "22T13:10 CreditLow 19.00 by 22T19:00 at add-credit"]
+        [
+            "22T13:00 BalanceLow 25.00 by 22T18:00 at refill",
+            "22T13:10 CreditLow 19.00 by 22T19:00 at add-credit"
+        ]
     );
 }
 
@@ -206,10 +234,15 @@ fn an_expiry_brings_the_deadline_forward() {
     assert_eq!(told, ["22T11:00 CreditLow 21.00 by 23T03:00 at add-credit"]);
 }
 
-/// $10 in all, $1 an hour, refills of $25 below $5: nothing is low as long as a refill is to be expected.
+/// $10 in all, $1 an hour, refills of $25 below $5: nothing is low as long as a refill is to be
+/// expected.
 fn with_refill(terms: (&str, &str), cap: Option<&str>) -> World {
     let mut world = World::with_credit("10");
-    world.agree_to_refill("10:30", terms, cap).start("11:00", "a", "vm100").unwrap().settle("12:00");
+    world
+        .agree_to_refill("10:30", terms, cap)
+        .start("11:00", "a", "vm100")
+        .unwrap()
+        .settle("12:00");
     world
 }
 
@@ -217,7 +250,8 @@ fn with_refill(terms: (&str, &str), cap: Option<&str>) -> World {
 #[track_caller]
 fn told_since(world: &World, time: &str, expected: &[&str]) {
     let since = crate::world::at(time).to_string();
-    let told: Vec<String> = warnings(world).into_iter().filter(|one| one.as_str() >= short(&since).as_str()).collect();
+    let told: Vec<String> =
+        warnings(world).into_iter().filter(|one| one.as_str() >= short(&since).as_str()).collect();
     assert_eq!(told, expected);
 }
 
@@ -225,7 +259,11 @@ fn told_since(world: &World, time: &str, expected: &[&str]) {
 fn whoever_gives_up_refills_is_told_that_the_credit_is_low() {
     let mut world = with_refill(("5", "25"), None);
     told_since(&world, "10:00", &[]);
-    let off = tollgate::command::RefillSettings { terms: None, card: Some(named("pm_1")), monthly_cap: None };
+    let off = tollgate::command::RefillSettings {
+        terms: None,
+        card: Some(named("pm_1")),
+        monthly_cap: None,
+    };
     world.command("12:10", Command::ChangeRefill(off)).unwrap();
     world.settle("13:00");
     told_since(&world, "10:00", &["22T12:10 CreditLow 16.00 by 22T21:00 at add-credit"]);
@@ -257,7 +295,10 @@ fn the_last_refill_that_the_cap_allows_is_followed_by_a_warning() {
     told_since(
         &world,
         "10:00",
-        &["22T12:00 BalanceLow 5.00 by 22T21:00 at refill", "22T12:02 CreditLow 11.00 by 23T02:00 at add-credit"],
+        &[
+            "22T12:00 BalanceLow 5.00 by 22T21:00 at refill",
+            "22T12:02 CreditLow 11.00 by 23T02:00 at add-credit",
+        ],
     );
 }
 
@@ -272,7 +313,10 @@ fn a_refill_above_what_the_cap_leaves_is_none_to_wait_for() {
     told_since(
         &world,
         "10:00",
-        &["22T12:00 BalanceLow 20.00 by 22T21:00 at refill", "22T17:00 CreditLow 1.00 by 23T17:00 at add-credit"],
+        &[
+            "22T12:00 BalanceLow 20.00 by 22T21:00 at refill",
+            "22T17:00 CreditLow 1.00 by 23T17:00 at add-credit",
+        ],
     );
 }
 
@@ -314,7 +358,9 @@ fn a_grant_that_does_not_pay_for_everything_is_nothing_to_count_on() {
     world.grant("10:00", "100", "12-24T00:00", &["tiny"]);
     world.credit("10:00", "30").start("11:00", "a", "x").unwrap();
     told_since(&world, "10:00", &[]);
-    world.command("11:30", Command::Correct { amount: named("-10.00"), reason: "a test".to_owned() }).unwrap();
+    world
+        .command("11:30", Command::Correct { amount: named("-10.00"), reason: "a test".to_owned() })
+        .unwrap();
     let told = warnings(&world);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].starts_with("22T11:30 CreditLow 4.00 "), "{told:?}");

@@ -8,9 +8,19 @@ use crate::world::{World, is_good, named};
 #[test]
 fn a_start_pays_to_the_end_of_the_hour_and_each_hour_is_paid_once() {
     let mut world = World::with_credit("25");
-    world.start("10:20", "a", "vm60").unwrap().rows(&["10:20:00 started -0.40 = 24.60 to 11:00:00"]);
-    world.settle("11:00").settle("11:00").settle("11:01").rows(&["11:00:00 usage -0.60 = 24.00 to 12:00:00"]);
-    world.start("11:30", "b", "vm120").unwrap().rows(&["11:30:00 started -0.60 = 23.40 to 12:00:00"]);
+    world
+        .start("10:20", "a", "vm60")
+        .unwrap()
+        .rows(&["10:20:00 started -0.40 = 24.60 to 11:00:00"]);
+    world
+        .settle("11:00")
+        .settle("11:00")
+        .settle("11:01")
+        .rows(&["11:00:00 usage -0.60 = 24.00 to 12:00:00"]);
+    world
+        .start("11:30", "b", "vm120")
+        .unwrap()
+        .rows(&["11:30:00 started -0.60 = 23.40 to 12:00:00"]);
     world.stop("11:45", &["b"]).unwrap().rows(&["11:45:00 stopped 0.30 = 23.70 to 12:00:00"]);
     world.stop("11:45", &["a"]).unwrap().rows(&["11:45:00 stopped 0.15 = 23.85"]);
     world.settle("13:00").rows(&[]);
@@ -19,12 +29,18 @@ fn a_start_pays_to_the_end_of_the_hour_and_each_hour_is_paid_once() {
 #[test]
 fn a_start_at_the_full_hour_pays_for_the_hour_that_begins() {
     let mut world = World::with_credit("25");
-    world.start("11:00", "a", "vm60").unwrap().rows(&["11:00:00 started -0.60 = 24.40 to 12:00:00"]);
-    world.start("11:59:59", "b", "vm60").unwrap().rows(&["11:59:59 started -0.000167 = 24.399833 to 12:00:00"]);
     world
-        .start("12:00", "c", "vm60")
+        .start("11:00", "a", "vm60")
         .unwrap()
-        .rows(&["12:00:00 usage -1.20 = 23.199833 to 13:00:00", "12:00:00 started -0.60 = 22.599833 to 13:00:00"]);
+        .rows(&["11:00:00 started -0.60 = 24.40 to 12:00:00"]);
+    world
+        .start("11:59:59", "b", "vm60")
+        .unwrap()
+        .rows(&["11:59:59 started -0.000167 = 24.399833 to 12:00:00"]);
+    world.start("12:00", "c", "vm60").unwrap().rows(&[
+        "12:00:00 usage -1.20 = 23.199833 to 13:00:00",
+        "12:00:00 started -0.60 = 22.599833 to 13:00:00",
+    ]);
 }
 
 /// $0.50 left at 12:00 with $1.00 an hour running.
@@ -54,7 +70,8 @@ fn credit_that_comes_before_the_last_affordable_second_keeps_everything_running(
 }
 
 #[test]
-fn without_credit_everything_is_suspended_at_the_last_affordable_second_and_nothing_more_is_charged() {
+fn without_credit_everything_is_suspended_at_the_last_affordable_second_and_nothing_more_is_charged()
+ {
     let mut world = half_a_dollar_at_noon();
     world.settle("12:30:40").rows(&["12:30:40 suspended 0.00 = 0.00 as of 12:30:00"]);
     world.settle("13:00").settle("14:00").rows(&[]);
@@ -63,7 +80,10 @@ fn without_credit_everything_is_suspended_at_the_last_affordable_second_and_noth
 #[test]
 fn a_run_that_was_down_for_hours_pays_each_hour_as_far_as_the_balance_reaches() {
     let mut world = World::with_credit("10");
-    world.start("12:00", "a", "vm100").unwrap().rows(&["12:00:00 started -1.00 = 9.00 to 13:00:00"]);
+    world
+        .start("12:00", "a", "vm100")
+        .unwrap()
+        .rows(&["12:00:00 started -1.00 = 9.00 to 13:00:00"]);
     world.settle("16:07").rows(&[
         "16:07:00 usage -1.00 = 8.00 to 14:00:00",
         "16:07:00 usage -1.00 = 7.00 to 15:00:00",
@@ -124,17 +144,19 @@ fn a_refill_in_flight_holds_back_the_suspension_for_ten_minutes() {
 fn a_refill_that_lands_in_time_pays_for_the_time_since() {
     let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
     world.settle("12:32").rows(&[]);
-    world
-        .refill_lands("12:33")
-        .rows(&["12:33:00 auto_refill 25.00 = 25.00 to 12:30:00", "12:33:00 usage -0.50 = 24.50 to 13:00:00"]);
+    world.refill_lands("12:33").rows(&[
+        "12:33:00 auto_refill 25.00 = 25.00 to 12:30:00",
+        "12:33:00 usage -0.50 = 24.50 to 13:00:00",
+    ]);
 }
 
 #[test]
 fn a_refill_that_fails_suspends_at_once_and_the_minutes_since_are_not_charged() {
     let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
-    world
-        .refill_fails("12:33", Decline::Later)
-        .rows(&["12:33:00 refill_failed 0.00 = 0.00 to 12:30:00", "12:33:00 suspended 0.00 = 0.00 as of 12:30:00"]);
+    world.refill_fails("12:33", Decline::Later).rows(&[
+        "12:33:00 refill_failed 0.00 = 0.00 to 12:30:00",
+        "12:33:00 suspended 0.00 = 0.00 as of 12:30:00",
+    ]);
 }
 
 #[test]
@@ -255,7 +277,8 @@ fn the_reach_is_what_the_rounded_lines_cost() {
     }
     let rest = world.state.balance() - Usd::from_micros(2);
     world.command("12:30", correction(&(-rest).to_string())).unwrap();
-    // After a second each of the three lines would be rounded up to a micro-dollar: two are not enough for three.
+    // After a second each of the three lines would be rounded up to a micro-dollar: two are not
+    // enough for three.
     world.settle("13:00").rows(&[
         "12:00:00 started -0.00216 = 5.99784 to 13:00:00",
         "12:00:00 started -0.00216 = 5.99568 to 13:00:00",
@@ -316,7 +339,9 @@ fn a_meter_is_billed_once_an_hour_and_may_take_the_balance_below_zero() {
     use crate::world::{at, project};
 
     let mut world = World::with_credit("6");
-    world.ask("12:00", |view| open_meter(view, &project("acme"), &named("tokens"), at("12:00"))).unwrap();
+    world
+        .ask("12:00", |view| open_meter(view, &project("acme"), &named("tokens"), at("12:00")))
+        .unwrap();
     world.start("12:00", "vm", "vm100").unwrap();
     let set = |world: &mut World, reading: &str| {
         world.list.meters.values_mut().for_each(|meter| meter.reading = named(reading));
@@ -357,13 +382,17 @@ fn a_meter_is_billed_at_the_price_of_the_hour_in_which_it_counted() {
     use crate::world::{at, project};
 
     let mut world = World::with_credit("100");
-    world.ask("12:00", |view| open_meter(view, &project("acme"), &named("tokens"), at("12:00"))).unwrap();
+    world
+        .ask("12:00", |view| open_meter(view, &project("acme"), &named("tokens"), at("12:00")))
+        .unwrap();
     let mut price = world.prices.at(&named("tokens"), at("12:00")).unwrap().clone();
     price.valid_from = at("13:00");
     price.rate = named("1");
     world.prices = world.prices.iter().cloned().chain([price]).collect();
     world.list.meters.values_mut().for_each(|meter| meter.reading = named("10000000"));
-    world.settle("13:00").rows(&["12:00:00 meter_opened 0.00 = 100.00", "13:00:00 metered -1.50 = 98.50"]);
+    world
+        .settle("13:00")
+        .rows(&["12:00:00 meter_opened 0.00 = 100.00", "13:00:00 metered -1.50 = 98.50"]);
 }
 
 #[test]
@@ -378,11 +407,14 @@ fn what_is_kept_for_free_gives_nothing_back_and_a_start_pays_for_all_of_it() {
     world.shown_are_seen();
     world.settle("12:00").rows(&["12:00:00 usage -0.60 = 17.80 to 13:00:00"]);
     world.credit("12:10", "5");
+    world.restart("12:30", &["v"]).unwrap().rows(&[
+        "12:10:00 topup 5.00 = 22.80 to 13:00:00",
+        "12:30:00 started -0.10 = 22.70 to 13:00:00",
+    ]);
     world
-        .restart("12:30", &["v"])
+        .delete("12:45", &["v"])
         .unwrap()
-        .rows(&["12:10:00 topup 5.00 = 22.80 to 13:00:00", "12:30:00 started -0.10 = 22.70 to 13:00:00"]);
-    world.delete("12:45", &["v"]).unwrap().rows(&["12:45:00 resources_deleted 0.05 = 22.75 to 13:00:00"]);
+        .rows(&["12:45:00 resources_deleted 0.05 = 22.75 to 13:00:00"]);
 }
 
 #[test]
@@ -393,7 +425,9 @@ fn what_was_metered_before_an_account_was_closed_is_billed_all_the_same() {
     use crate::world::{at, project};
 
     let mut world = World::with_credit("25");
-    world.ask("10:00", |view| open_meter(view, &project("acme"), &named("tokens"), at("10:00"))).unwrap();
+    world
+        .ask("10:00", |view| open_meter(view, &project("acme"), &named("tokens"), at("10:00")))
+        .unwrap();
     let set = |world: &mut World, reading: &str| {
         world.list.meters.values_mut().for_each(|meter| meter.reading = named(reading));
     };
@@ -413,7 +447,9 @@ fn what_was_metered_before_an_account_was_closed_is_billed_all_the_same() {
 #[test]
 fn a_payment_that_waits_for_its_customer_holds_back_no_suspension() {
     let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
-    world.command("12:10", tollgate::command::Command::AskCustomer { attempt: 1, url: None }).unwrap();
+    world
+        .command("12:10", tollgate::command::Command::AskCustomer { attempt: 1, url: None })
+        .unwrap();
     world.settle("12:30").rows(&[
         "12:10:00 refill_needs_customer 0.00 = 0.00 to 12:30:00",
         "12:30:00 suspended 0.00 = 0.00 as of 12:30:00",

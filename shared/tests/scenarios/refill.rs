@@ -15,7 +15,10 @@ fn running_low() -> World {
     let mut world = World::with_credit("6.50");
     world.agree_to_refill("11:00", ("5", "25"), None);
     world.start("12:00", "a", "vm100").unwrap();
-    world.rows(&["11:00:00 refill_changed 0.00 = 6.50", "12:00:00 started -1.00 = 5.50 to 13:00:00"]);
+    world.rows(&[
+        "11:00:00 refill_changed 0.00 = 6.50",
+        "12:00:00 started -1.00 = 5.50 to 13:00:00",
+    ]);
     world
 }
 
@@ -25,9 +28,10 @@ fn the_row_that_goes_below_the_threshold_says_that_a_refill_is_wanted() {
     world.settle("13:00").rows(&["13:00:00 usage -1.00 = 4.50 to 14:00:00 refill!"]);
     world.settle("14:00").rows(&["14:00:00 usage -1.00 = 3.50 to 15:00:00"]);
     world.begin_refill("14:00:05").unwrap();
-    world
-        .refill_lands("14:00:09")
-        .rows(&["14:00:05 refill_begun 0.00 = 3.50 to 15:00:00", "14:00:09 auto_refill 25.00 = 28.50 to 15:00:00"]);
+    world.refill_lands("14:00:09").rows(&[
+        "14:00:05 refill_begun 0.00 = 3.50 to 15:00:00",
+        "14:00:09 auto_refill 25.00 = 28.50 to 15:00:00",
+    ]);
     assert_eq!(world.begin_refill("14:01").err(), Some(Refusal::RefillNotWanted));
 }
 
@@ -35,13 +39,17 @@ fn the_row_that_goes_below_the_threshold_says_that_a_refill_is_wanted() {
 fn a_top_up_by_hand_never_charges_the_card_and_ends_the_wish_if_it_is_enough() {
     let mut world = World::opened();
     world.agree_to_refill("10:00", ("50", "25"), None);
-    assert!(world.state.refill.wanted.is_some(), "the setting itself finds the balance below the threshold");
+    assert!(
+        world.state.refill.wanted.is_some(),
+        "the setting itself finds the balance below the threshold"
+    );
     world.credit("10:01", "60");
     assert_eq!(world.state.refill.wanted, None);
 
     let mut world = World::opened();
     world.credit("10:00", "4");
-    let settings = RefillSettings { terms: Some((named("5"), named("25"))), card: None, monthly_cap: None };
+    let settings =
+        RefillSettings { terms: Some((named("5"), named("25"))), card: None, monthly_cap: None };
     world.command("10:01", Command::ChangeRefill(settings)).unwrap();
     world.credit("10:02", "0.50");
     assert_eq!(world.state.refill.wanted, None, "there is no card yet");
@@ -100,7 +108,11 @@ fn the_monthly_cap_counts_what_is_in_flight_and_ends_with_the_utc_month() {
 
     let mut world = World::opened();
     world.agree_to_refill("11:00", ("1000", "25"), Some("24.99"));
-    assert_eq!((world.state.refill.wanted, world.state.refill.retry_at), (None, None), "it never fits");
+    assert_eq!(
+        (world.state.refill.wanted, world.state.refill.retry_at),
+        (None, None),
+        "it never fits"
+    );
 }
 
 #[test]
@@ -111,7 +123,10 @@ fn after_a_failure_the_next_attempt_waits_an_hour_and_the_fourth_pauses() {
         world.settle(&format!("{hour}:00"));
         world.begin_refill(&format!("{hour}:00")).unwrap();
         world.refill_fails(&format!("{hour}:00"), Decline::Later);
-        assert_eq!(world.begin_refill(&format!("{hour}:59:59")).err(), Some(Refusal::RefillNotWanted));
+        assert_eq!(
+            world.begin_refill(&format!("{hour}:59:59")).err(),
+            Some(Refusal::RefillNotWanted)
+        );
     }
     assert_eq!(world.state.refill.paused, Some(RefillPause::Failures));
     world.settle("23T11:00");
@@ -146,7 +161,11 @@ fn a_card_whose_issuer_said_never_is_never_charged_again_even_after_another_one(
     assert_eq!(world.state.refill.paused, Some(RefillPause::CardRefused));
     let with = |card: &str| {
         let card: Option<CardId> = Some(named(card));
-        Command::ChangeRefill(RefillSettings { terms: Some((named("10"), named("25"))), card, monthly_cap: None })
+        Command::ChangeRefill(RefillSettings {
+            terms: Some((named("10"), named("25"))),
+            card,
+            monthly_cap: None,
+        })
     };
     let refused = Refusal::CardRefused { card: named("pm_1") };
     assert_eq!(world.command("11:02", with("pm_1")).err(), Some(refused.clone()));
@@ -191,7 +210,10 @@ fn an_attempt_that_was_given_up_and_paid_all_the_same_is_credited() {
     world.refill_fails("13:01", Decline::Later);
     let before = world.state.balance();
     let payment = world.payment("25");
-    let kind = tollgate::event::CreditKind::Refill { attempt: 1, purpose: tollgate::state::RefillPurpose::Threshold };
+    let kind = tollgate::event::CreditKind::Refill {
+        attempt: 1,
+        purpose: tollgate::state::RefillPurpose::Threshold,
+    };
     let payment = tollgate::event::PaymentFacts { payment: named("pi_late"), ..payment };
     world.command("13:02", Command::Credit { payment, kind, bonus: None }).unwrap();
     assert_eq!(world.state.balance() - before, named("25"));
@@ -287,5 +309,8 @@ fn a_renewal_that_is_wanted_holds_back_the_deletion() {
     world.settle("18:00");
     assert!(world.state.refill.wanted.is_some());
     world.settle("28T00:00");
-    assert!(matches!(world.state.standing, tollgate::state::Standing::Suspended(_)), "money may still come");
+    assert!(
+        matches!(world.state.standing, tollgate::state::Standing::Suspended(_)),
+        "money may still come"
+    );
 }

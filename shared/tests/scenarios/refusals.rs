@@ -1,4 +1,5 @@
-//! Refusals in their order of precedence: everything that could be wrong at once, put right one by one.
+//! Refusals in their order of precedence: everything that could be wrong at once, put right one by
+//! one.
 
 use std::collections::BTreeSet;
 
@@ -20,14 +21,19 @@ fn start_without_settling(world: &World, time: &str, sku: &str) -> Option<Refusa
 #[test]
 fn a_start_is_refused_for_the_first_reason_that_applies() {
     let world = World::opened();
-    let command = start_new(&world.view(), &project("acme"), &[new("new", "app")], at("11:00")).unwrap();
-    let unopened = decide(&AccountState::default(), &command, Cause::Command, &world.policy, at("11:00"));
+    let command =
+        start_new(&world.view(), &project("acme"), &[new("new", "app")], at("11:00")).unwrap();
+    let unopened =
+        decide(&AccountState::default(), &command, Cause::Command, &world.policy, at("11:00"));
     assert_eq!(unopened.err(), Some(Refusal::AccountNotOpen));
 
-    // Wrong all at once: before the last row, unsettled, frozen, suspended by staff, and with no credit.
+    // Wrong all at once: before the last row, unsettled, frozen, suspended by staff, and with no
+    // credit.
     let mut world = World::with_credit("5.00");
     world.start("11:00", "a", "vm100").unwrap();
-    world.command("11:10", Command::Correct { amount: named("-4"), reason: "all".to_owned() }).unwrap();
+    world
+        .command("11:10", Command::Correct { amount: named("-4"), reason: "all".to_owned() })
+        .unwrap();
     world.command("11:10", Command::Freeze { reason: "odd".to_owned() }).unwrap();
     let before = Refusal::TimeBeforeLastRow { now: at("11:09:59"), last: at("11:10") };
     assert_eq!(start_without_settling(&world, "11:09:59", "app"), Some(before));
@@ -50,7 +56,10 @@ fn a_start_is_refused_for_the_first_reason_that_applies() {
 fn a_start_needs_five_dollars_or_what_it_costs_if_that_is_more() {
     let mut world = World::with_credit("4.99");
     let refused = world.start("11:00", "a", "app").err();
-    assert_eq!(refused, Some(Refusal::CreditTooLow { required: named("5"), available: named("4.99") }));
+    assert_eq!(
+        refused,
+        Some(Refusal::CreditTooLow { required: named("5"), available: named("4.99") })
+    );
     assert_eq!(world.state.next_seq, 2, "nothing was written");
     world.policy.start_credit_min = named("0");
     world.credit("11:00", "0.01");
@@ -64,7 +73,9 @@ fn a_start_waits_for_a_refill_that_decides_about_the_suspension() {
     world.credit("11:00", "5");
     world.agree_to_refill("11:00", ("10", "25"), None);
     world.start("11:00", "x", "x").unwrap();
-    world.command("11:59", Command::Correct { amount: named("-4"), reason: "all".to_owned() }).unwrap();
+    world
+        .command("11:59", Command::Correct { amount: named("-4"), reason: "all".to_owned() })
+        .unwrap();
     world.agree_to_refill("11:59:59", ("100", "25"), None);
     world.settle("12:05");
     let waits = Refusal::RefillInProgress { until: at("12:10") };
@@ -86,7 +97,9 @@ fn a_bonus_or_credit_is_never_given_to_an_account_that_does_not_exist() {
     let credit = Command::Credit { payment, kind: CreditKind::TopUp, bonus: None };
     let bonus = Bonus { amount: named("5"), expires_at: at("30T00:00"), excludes: BTreeSet::new() };
     for command in [credit, Command::Grant { bonus, reason: "hi".to_owned() }] {
-        let refused = decide(&AccountState::default(), &command, Cause::Command, &world.policy, at("11:00")).err();
+        let refused =
+            decide(&AccountState::default(), &command, Cause::Command, &world.policy, at("11:00"))
+                .err();
         assert_eq!(refused, Some(Refusal::AccountNotOpen));
     }
 }

@@ -18,10 +18,17 @@ fn condition(world: &World, id: &str) -> Condition {
 fn several_resources_start_in_one_row_or_not_at_all() {
     let mut world = World::with_credit("5.50");
     let three = [new("a", "vm60"), new("b", "vm60"), new("c", "vm60")];
-    let refused = world.ask("12:00", |view| request::start_new(view, &project("acme"), &three, at("12:00"))).err();
-    assert_eq!(refused, Some(Refusal::CreditTooLow { required: named("5"), available: named("4.90") }));
+    let refused = world
+        .ask("12:00", |view| request::start_new(view, &project("acme"), &three, at("12:00")))
+        .err();
+    assert_eq!(
+        refused,
+        Some(Refusal::CreditTooLow { required: named("5"), available: named("4.90") })
+    );
     let two = [new("a", "free"), new("b", "vm60")];
-    world.ask("12:00", |view| request::start_new(view, &project("acme"), &two, at("12:00"))).unwrap();
+    world
+        .ask("12:00", |view| request::start_new(view, &project("acme"), &two, at("12:00")))
+        .unwrap();
     world.rows(&["12:00:00 started -0.60 = 4.90 to 13:00:00"]);
     assert_eq!(world.state.billed.count(), 2);
 }
@@ -46,7 +53,10 @@ fn a_start_that_failed_gives_everything_back_even_hours_later() {
     ]);
     assert_eq!((world.state.paid, world.state.grants[0].remaining), (named("10"), named("5.25")));
     assert_eq!(condition(&world, "a"), Condition::New);
-    assert_eq!(world.fail_start("14:16", "a").err(), Some(Refusal::NotRunning { resource: named("a") }));
+    assert_eq!(
+        world.fail_start("14:16", "a").err(),
+        Some(Refusal::NotRunning { resource: named("a") })
+    );
     world.restart("14:20", &["a"]).unwrap();
 }
 
@@ -61,7 +71,10 @@ fn a_failed_start_brings_a_used_up_grant_back_to_life_and_forfeits_an_expired_on
     assert_eq!(world.state.grants, [], "used up and expired");
     world.fail_start("14:10", "a").unwrap();
     assert_eq!(world.state.paid, named("10"));
-    assert_eq!(world.state.grants.iter().map(|grant| grant.remaining).collect::<Vec<Usd>>(), [named("0.50")]);
+    assert_eq!(
+        world.state.grants.iter().map(|grant| grant.remaining).collect::<Vec<Usd>>(),
+        [named("0.50")]
+    );
 }
 
 #[test]
@@ -113,7 +126,10 @@ fn what_was_suspended_stays_off_until_it_is_started() {
     world.settle("13:00").settle("14:00");
     assert_eq!(world.state.balance(), named("10"));
     world.restart("14:00", &["a", "b"]).unwrap();
-    assert_eq!((condition(&world, "a"), condition(&world, "c")), (Condition::Running, Condition::Suspended));
+    assert_eq!(
+        (condition(&world, "a"), condition(&world, "c")),
+        (Condition::Running, Condition::Suspended)
+    );
 }
 
 #[test]
@@ -139,7 +155,9 @@ fn a_hundred_and_sixty_resources_come_back_in_batches_and_each_pays_from_its_own
     for batch in 0..4 {
         let new: Vec<_> = (0..40).map(|n| new(&format!("r{batch}-{n}"), "vm60")).collect();
         world.policy.start_credit_min = Usd::ZERO;
-        world.ask("11:59", |view| request::start_new(view, &project("acme"), &new, at("11:59"))).unwrap();
+        world
+            .ask("11:59", |view| request::start_new(view, &project("acme"), &new, at("11:59")))
+            .unwrap();
     }
     let rest = world.state.balance();
     world.command("11:59", Command::Correct { amount: -rest, reason: "all".to_owned() }).unwrap();
@@ -219,23 +237,47 @@ fn ids_that_are_wrong_are_refused_one_by_one() {
     let mut world = World::with_credit("25");
     world.start("12:00", "a", "vm60").unwrap();
     let unknown = |id: &str| Some(Refusal::UnknownResource { resource: named(id) });
-    assert_eq!(world.start("12:01", "a", "vm60").err(), Some(Refusal::ResourceExists { resource: named("a") }));
-    assert_eq!(world.start("12:01", "b", "nothing").err(), Some(Refusal::UnknownSku { sku: named("nothing") }));
+    assert_eq!(
+        world.start("12:01", "a", "vm60").err(),
+        Some(Refusal::ResourceExists { resource: named("a") })
+    );
+    assert_eq!(
+        world.start("12:01", "b", "nothing").err(),
+        Some(Refusal::UnknownSku { sku: named("nothing") })
+    );
     assert!(matches!(world.start("12:01", "b", "tokens").err(), Some(Refusal::WrongUnit { .. })));
-    assert_eq!(world.restart("12:01", &["a"]).err(), Some(Refusal::AlreadyRunning { resource: named("a") }));
+    assert_eq!(
+        world.restart("12:01", &["a"]).err(),
+        Some(Refusal::AlreadyRunning { resource: named("a") })
+    );
     assert_eq!(world.restart("12:01", &["b"]).err(), unknown("b"));
     assert_eq!(world.stop("12:01", &["b"]).err(), unknown("b"));
     assert_eq!(world.delete("12:01", &["b"]).err(), unknown("b"));
-    assert_eq!(world.restore("12:01", &["a"]).err(), Some(Refusal::NotDeleted { resource: named("a") }));
-    assert_eq!(world.stop("12:01", &["a", "a"]).err(), Some(Refusal::NamedTwice { resource: named("a") }));
+    assert_eq!(
+        world.restore("12:01", &["a"]).err(),
+        Some(Refusal::NotDeleted { resource: named("a") })
+    );
+    assert_eq!(
+        world.stop("12:01", &["a", "a"]).err(),
+        Some(Refusal::NamedTwice { resource: named("a") })
+    );
     assert_eq!(world.stop("12:01", &[]).err(), Some(Refusal::TooManyAtOnce { count: 0, max: 80 }));
-    let foreign = world.ask("12:01", |view| request::create(view, &project("other"), &[new("b", "vm60")], at("12:01")));
+    let foreign = world.ask("12:01", |view| {
+        request::create(view, &project("other"), &[new("b", "vm60")], at("12:01"))
+    });
     assert_eq!(foreign.err(), Some(Refusal::UnknownProject { project: named("p") }));
     let mut nameless = new("b", "vm60");
     nameless.name = " ".to_owned();
-    let refused = world.ask("12:01", |view| request::create(view, &project("acme"), &[nameless], at("12:01")));
+    let refused = world
+        .ask("12:01", |view| request::create(view, &project("acme"), &[nameless], at("12:01")));
     assert_eq!(refused.err(), Some(Refusal::NameNotUsable { bytes_max: 128 }));
     world.delete("12:02", &["a"]).unwrap();
-    assert_eq!(world.restart("12:03", &["a"]).err(), Some(Refusal::Deleted { resource: named("a") }));
-    assert_eq!(world.delete("12:03", &["a"]).err(), Some(Refusal::Deleted { resource: named("a") }));
+    assert_eq!(
+        world.restart("12:03", &["a"]).err(),
+        Some(Refusal::Deleted { resource: named("a") })
+    );
+    assert_eq!(
+        world.delete("12:03", &["a"]).err(),
+        Some(Refusal::Deleted { resource: named("a") })
+    );
 }

@@ -17,7 +17,9 @@ fn first_stop(world: &mut World, from: &str) -> Timestamp {
         for event in &world.events[known..] {
             match &event.change {
                 tollgate::event::Change::Suspended { as_of, .. } => return *as_of,
-                tollgate::event::Change::Stopped { .. } => return world.states[known].paid_through().unwrap(),
+                tollgate::event::Change::Stopped { .. } => {
+                    return world.states[known].paid_through().unwrap();
+                }
                 _ => {}
             }
         }
@@ -27,7 +29,9 @@ fn first_stop(world: &mut World, from: &str) -> Timestamp {
 #[test]
 fn the_runway_ends_where_the_suspension_will_be() {
     let mut world = World::with_credit("60");
-    for (time, id, sku) in [("10:07", "a", "vm60"), ("10:11", "b", "tiny"), ("10:40:13", "c", "vm100")] {
+    for (time, id, sku) in
+        [("10:07", "a", "vm60"), ("10:11", "b", "tiny"), ("10:40:13", "c", "vm100")]
+    {
         world.start(time, id, sku).unwrap();
     }
     world.grant("10:50", "7.77", "24T07:20", &["vm100"]);
@@ -36,7 +40,9 @@ fn the_runway_ends_where_the_suspension_will_be() {
     let ended = first_stop(&mut world, "10:50");
     assert_eq!(told.zero_at, Some(ended));
     assert_eq!(told.deleted_at, Some(ended.plus(world.policy.grace_seconds)));
-    let Standing::Suspended(ref suspension) = world.state.standing else { panic!("{:?}", world.state.standing) };
+    let Standing::Suspended(ref suspension) = world.state.standing else {
+        panic!("{:?}", world.state.standing)
+    };
     assert_eq!(runway(&world.view()).unwrap().deleted_at, suspension.delete_at);
 }
 

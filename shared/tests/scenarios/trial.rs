@@ -27,17 +27,26 @@ fn a_trial_is_for_accounts_that_never_paid_nor_had_one_and_for_cards_that_vouch(
     let again = world.command("12:01", start_trial(CardFunding::Credit, Wallet::None)).err();
     assert_eq!(again, Some(Refusal::TrialUsed));
     let mut world = World::with_credit("1");
-    assert_eq!(world.command("12:01", start_trial(CardFunding::Credit, Wallet::None)).err(), Some(Refusal::TrialUsed));
+    assert_eq!(
+        world.command("12:01", start_trial(CardFunding::Credit, Wallet::None)).err(),
+        Some(Refusal::TrialUsed)
+    );
     let mut world = World::opened();
     for (funding, wallet) in [
         (CardFunding::Prepaid, Wallet::None),
         (CardFunding::Unknown, Wallet::None),
         (CardFunding::Credit, Wallet::Some),
     ] {
-        assert_eq!(world.command("12:00", start_trial(funding, wallet)).err(), Some(Refusal::TrialCard));
+        assert_eq!(
+            world.command("12:00", start_trial(funding, wallet)).err(),
+            Some(Refusal::TrialCard)
+        );
     }
     world.command("12:00", Command::Freeze { reason: "odd".to_owned() }).unwrap();
-    assert_eq!(world.command("12:00", start_trial(CardFunding::Credit, Wallet::None)).err(), Some(Refusal::Frozen));
+    assert_eq!(
+        world.command("12:00", start_trial(CardFunding::Credit, Wallet::None)).err(),
+        Some(Refusal::Frozen)
+    );
 }
 
 #[test]
@@ -91,9 +100,13 @@ fn who_paid_in_a_trial_has_the_full_grace_like_any_other_customer() {
     let mut world = in_trial();
     world.start("25T10:30", "a", "app").unwrap();
     world.credit("25T11:10", "1");
-    world.command("25T11:20", Command::Correct { amount: named("-1.00"), reason: "all".to_owned() }).unwrap();
+    world
+        .command("25T11:20", Command::Correct { amount: named("-1.00"), reason: "all".to_owned() })
+        .unwrap();
     world.settle("25T12:00");
-    let Standing::Suspended(ref suspension) = world.state.standing else { panic!("{:?}", world.state.standing) };
+    let Standing::Suspended(ref suspension) = world.state.standing else {
+        panic!("{:?}", world.state.standing)
+    };
     assert_eq!(suspension.delete_at, Some(at("28T12:00")));
 }
 

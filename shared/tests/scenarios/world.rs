@@ -6,7 +6,9 @@ use std::str::FromStr;
 use tollgate::billables::Billables;
 use tollgate::command::{Bonus, Command, RefillSettings};
 use tollgate::decide::decide;
-use tollgate::event::{Cause, Change, Claim, CreditKind, Decline, Event, OnExisting, PaymentFacts, StopReason};
+use tollgate::event::{
+    Cause, Change, Claim, CreditKind, Decline, Event, OnExisting, PaymentFacts, StopReason,
+};
 use tollgate::ids::{AccountId, ResourceId};
 use tollgate::money::Usd;
 use tollgate::policy::Policy;
@@ -38,7 +40,8 @@ pub(crate) fn named<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error:?}"))
 }
 
-/// `10:20`, `10:20:30` (on 22 November 2026), `23T10:20` (on the 23rd), `12-01T00:00` (on 1 December), or RFC 3339.
+/// `10:20`, `10:20:30` (on 22 November 2026), `23T10:20` (on the 23rd), `12-01T00:00` (on 1
+/// December), or RFC 3339.
 pub(crate) fn at(text: &str) -> Timestamp {
     if let Ok(full) = text.parse() {
         return full;
@@ -147,7 +150,8 @@ impl World {
     pub(crate) fn credit(&mut self, time: &str, amount: &str) -> &mut World {
         self.payments += 1;
         let payment = self.payment(amount);
-        self.command(time, Command::Credit { payment, kind: CreditKind::TopUp, bonus: None }).unwrap()
+        self.command(time, Command::Credit { payment, kind: CreditKind::TopUp, bonus: None })
+            .unwrap()
     }
 
     /// What the latest payment was, for this credit and no tax.
@@ -157,7 +161,13 @@ impl World {
         PaymentFacts { payment: named(&format!("pi_{}", self.payments)), credit, received_cents }
     }
 
-    pub(crate) fn grant(&mut self, time: &str, amount: &str, expires: &str, excludes: &[&str]) -> &mut World {
+    pub(crate) fn grant(
+        &mut self,
+        time: &str,
+        amount: &str,
+        expires: &str,
+        excludes: &[&str],
+    ) -> &mut World {
         let excludes = excludes.iter().map(|sku| named(sku)).collect();
         let bonus = Bonus { amount: named(amount), expires_at: at(expires), excludes };
         self.command(time, Command::Grant { bonus, reason: "hello".to_owned() }).unwrap()
@@ -191,16 +201,28 @@ impl World {
     pub(crate) fn fail_start(&mut self, time: &str, id: &str) -> Result<&mut World, Refusal> {
         self.settle(time);
         let id: ResourceId = named(id);
-        let from = self.list.resources.get(&id).map_or(0, |resource| usize::try_from(resource.seq).unwrap());
+        let from = self
+            .list
+            .resources
+            .get(&id)
+            .map_or(0, |resource| usize::try_from(resource.seq).unwrap());
         let rows: Vec<(Event, AccountState)> =
             self.events.iter().cloned().zip(self.states.iter().cloned()).skip(from).collect();
-        self.ask(time, |view| request::fail_start(view, &id, rows.iter().map(|(event, state)| (event, state))))
+        self.ask(time, |view| {
+            request::fail_start(view, &id, rows.iter().map(|(event, state)| (event, state)))
+        })
     }
 
     /// Refill agreed to with a card: threshold, amount, monthly cap.
-    pub(crate) fn agree_to_refill(&mut self, time: &str, terms: (&str, &str), cap: Option<&str>) -> &mut World {
+    pub(crate) fn agree_to_refill(
+        &mut self,
+        time: &str,
+        terms: (&str, &str),
+        cap: Option<&str>,
+    ) -> &mut World {
         let terms = Some((named(terms.0), named(terms.1)));
-        let settings = RefillSettings { terms, card: Some(named("pm_1")), monthly_cap: cap.map(named) };
+        let settings =
+            RefillSettings { terms, card: Some(named("pm_1")), monthly_cap: cap.map(named) };
         self.command(time, Command::ChangeRefill(settings)).unwrap()
     }
 
@@ -219,10 +241,12 @@ impl World {
 
     pub(crate) fn refill_fails(&mut self, time: &str, decline: Decline) -> &mut World {
         let attempt = self.state.refill.attempt.as_ref().expect("an attempt is open").number;
-        self.command(time, Command::FailRefill { attempt, decline, code: "declined".to_owned() }).unwrap()
+        self.command(time, Command::FailRefill { attempt, decline, code: "declined".to_owned() })
+            .unwrap()
     }
 
-    /// What the platform or the clock would do when the grace is over and Stripe knows of no money on its way.
+    /// What the platform or the clock would do when the grace is over and Stripe knows of no money
+    /// on its way.
     pub(crate) fn confirm_deletion(&mut self, time: &str) -> Result<&mut World, Refusal> {
         self.settle(time);
         let head = self.state.next_seq - 1;
@@ -232,11 +256,14 @@ impl World {
     /// Compares the rows since the last comparison.
     #[track_caller]
     pub(crate) fn rows(&mut self, expected: &[&str]) -> &mut World {
-        let shown: Vec<String> =
-            (self.shown..self.events.len()).map(|index| show(&self.events[index], &self.states[index])).collect();
+        let shown: Vec<String> = (self.shown..self.events.len())
+            .map(|index| show(&self.events[index], &self.states[index]))
+            .collect();
         self.shown = self.events.len();
-        let expected: Vec<String> =
-            expected.iter().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let expected: Vec<String> = expected
+            .iter()
+            .map(|row| row.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
         assert_eq!(shown, expected, "\nthe chain has\n  {}\n", shown.join("\n  "));
         self
     }
@@ -249,7 +276,9 @@ impl World {
 
     pub(crate) fn append(&mut self, event: Event) {
         let claims = event.claims(&self.account);
-        let taken = |claim: &&Claim| claim.on_existing == OnExisting::Stop && self.claims.contains_key(&claim.key);
+        let taken = |claim: &&Claim| {
+            claim.on_existing == OnExisting::Stop && self.claims.contains_key(&claim.key)
+        };
         if claims.iter().any(|claim| taken(&claim)) {
             return;
         }
@@ -285,11 +314,19 @@ pub(crate) fn ids_of(ids: &[&str]) -> Vec<ResourceId> {
 
 fn show(event: &Event, after: &AccountState) -> String {
     let time = event.at.to_string();
-    let time = time.strip_prefix("2026-11-22T").or(time.strip_prefix("2026-")).unwrap_or(&time).trim_end_matches('Z');
-    let mut row = format!("{time} {} {} = {}", event.change.name(), event.amount(), after.balance());
+    let time = time
+        .strip_prefix("2026-11-22T")
+        .or(time.strip_prefix("2026-"))
+        .unwrap_or(&time)
+        .trim_end_matches('Z');
+    let mut row =
+        format!("{time} {} {} = {}", event.change.name(), event.amount(), after.balance());
     if let Some(through) = after.paid_through() {
         let through = through.to_string();
-        let through = through.strip_prefix("2026-11-22T").or(through.strip_prefix("2026-")).unwrap_or(&through);
+        let through = through
+            .strip_prefix("2026-11-22T")
+            .or(through.strip_prefix("2026-"))
+            .unwrap_or(&through);
         row += &format!(" to {}", through.trim_end_matches('Z'));
     }
     match &event.change {

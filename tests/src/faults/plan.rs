@@ -15,7 +15,12 @@ impl Plan {
     /// No faults yet, to be drawn from this seed.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self { random: fastrand::Rng::with_seed(seed), chances: Vec::new(), operations: None, left: usize::MAX }
+        Self {
+            random: fastrand::Rng::with_seed(seed),
+            chances: Vec::new(),
+            operations: None,
+            left: usize::MAX,
+        }
     }
 
     /// This fault, in so many of a thousand calls that it applies to.
@@ -37,7 +42,8 @@ impl Plan {
         Self { operations: Some(operations.into_iter().collect()), ..self }
     }
 
-    /// At most so many faults: after that the network is calm, and whatever retries comes to an end.
+    /// At most so many faults: after that the network is calm, and whatever retries comes to an
+    /// end.
     #[must_use]
     pub fn at_most(self, faults: usize) -> Self {
         Self { left: faults, ..self }

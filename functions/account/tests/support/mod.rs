@@ -55,7 +55,12 @@ pub async fn with_credit(amount: &str) -> Api {
 pub async fn refused(api: &Api, event: Event, status: u16, code: &str) -> Answered {
     let before = api.everything().await;
     let answered = ask(api, event.clone()).await;
-    assert_eq!((answered.status, answered.code()), (status, code), "{event:?}: {}", answered.shown());
+    assert_eq!(
+        (answered.status, answered.code()),
+        (status, code),
+        "{event:?}: {}",
+        answered.shown()
+    );
     assert_eq!(api.everything().await, before, "nothing is written: {event:?}");
     answered
 }

@@ -1,7 +1,8 @@
 //! Checkout, webhook and refill on one ledger and one Stripe stand-in, each called as on AWS.
 //!
-//! Calls to DynamoDB and to Stripe pass through the same `Faults`, so that they are counted together and a process can die
-//! between any two of them. Shared by the tests of the three functions.
+//! Calls to DynamoDB and to Stripe pass through the same `Faults`, so that they are counted
+//! together and a process can die between any two of them. Shared by the tests of the three
+//! functions.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part of it")]
 
 use std::sync::Arc;
@@ -61,7 +62,10 @@ impl World {
 
         let api = Api::new().await;
         let variable = |name: &'static str| {
-            let set = variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+            let set = variables
+                .iter()
+                .find(|(set, _)| *set == name)
+                .map(|(_, value)| (*value).to_owned());
             let names = api.ledger.names();
             set.or_else(|| match name {
                 "LEDGER_TABLE" => Some(names.ledger),
@@ -75,9 +79,11 @@ impl World {
             })
         };
         let faults = &api.ledger.faults;
-        // The HTTP client wants to measure how long connecting takes; no other of these parts is ever asked.
+        // The HTTP client wants to measure how long connecting takes; no other of these parts is
+        // ever asked.
         let clock_of_the_machine = aws_smithy_async::time::SystemTimeSource::new();
-        let components = RuntimeComponentsBuilder::for_tests().with_time_source(Some(clock_of_the_machine));
+        let components =
+            RuntimeComponentsBuilder::for_tests().with_time_source(Some(clock_of_the_machine));
         let components = components.build().expect("components");
         let connector = faults.http_connector(&HttpConnectorSettings::default(), &components);
         let settings = StripeSettings::read(variable).expect("settings of Stripe");
@@ -143,7 +149,8 @@ impl World {
     pub async fn post(&self, path: &str, form: &str) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let address = self.url.trim_start_matches("http://");
-        let mut stream = tokio::net::TcpStream::connect(address).await.expect("the stand-in listens");
+        let mut stream =
+            tokio::net::TcpStream::connect(address).await.expect("the stand-in listens");
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/x-www-form-urlencoded\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n{form}",
@@ -176,7 +183,8 @@ impl World {
         for (name, value) in &delivery.headers {
             event = event.header(name, value);
         }
-        let answered: Answered = stripe_webhook::handle(&self.webhook, event.request()).await.answer.into();
+        let answered: Answered =
+            stripe_webhook::handle(&self.webhook, event.request()).await.answer.into();
         self.stand_in.delivered(delivery.id, Some(answered.status));
         answered
     }
@@ -191,7 +199,8 @@ impl World {
             }
             for delivery in due {
                 let answered = self.deliver(&delivery).await;
-                let outcome = answered.body["outcome"].as_str().unwrap_or(answered.code()).to_owned();
+                let outcome =
+                    answered.body["outcome"].as_str().unwrap_or(answered.code()).to_owned();
                 all.push((delivery.event_type, answered.status, outcome));
             }
         }
@@ -208,7 +217,10 @@ impl World {
         let body = event.to_string();
         let signed = signature::sign(body.as_bytes(), SECRET, self.now().seconds());
         let event = self.event("POST /v1/stripe/webhook").without_token().body(&body);
-        stripe_webhook::handle(&self.webhook, event.header("stripe-signature", &signed).request()).await.answer.into()
+        stripe_webhook::handle(&self.webhook, event.header("stripe-signature", &signed).request())
+            .await
+            .answer
+            .into()
     }
 
     /// A run of auto-refill, by an event of the bus.
@@ -217,13 +229,17 @@ impl World {
     }
 
     /// The same, by an event of another time: it was kept somewhere.
-    pub async fn try_refill_at(&self, time: Timestamp) -> Result<auto_refill::Report, auto_refill::Fault> {
+    pub async fn try_refill_at(
+        &self,
+        time: Timestamp,
+    ) -> Result<auto_refill::Report, auto_refill::Fault> {
         let event = json!({
             "version": "0", "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718", "detail-type": "BalanceLow", "source": "tollgate",
             "account": "123456789012", "time": time.to_string(), "region": "eu-west-1", "resources": [],
             "detail": {"id": "acme#3#0", "account": ACME, "seq": 3, "at": time.to_string(), "refill": "25.00"},
         });
-        let trigger: auto_refill::Trigger = serde_json::from_value(event).expect("an event of the bus");
+        let trigger: auto_refill::Trigger =
+            serde_json::from_value(event).expect("an event of the bus");
         auto_refill::handle(&self.refill, &trigger).await
     }
 
@@ -240,7 +256,8 @@ impl World {
     }
 
     pub async fn rows(&self) -> Vec<Row> {
-        let rows = self.ledger().undisturbed.rows(&acme(), 0..u64::MAX, Order::OldestFirst, 1_000).await;
+        let rows =
+            self.ledger().undisturbed.rows(&acme(), 0..u64::MAX, Order::OldestFirst, 1_000).await;
         rows.expect("rows").rows
     }
 
@@ -262,7 +279,10 @@ impl World {
         };
         let occasion = self.ledger().occasion(&account, self.now());
         let store = &self.ledger().undisturbed;
-        store.execute_on_state(occasion, Cause::Command, BeforeCommand::Settle, change).await.expect("an agreement");
+        store
+            .execute_on_state(occasion, Cause::Command, BeforeCommand::Settle, change)
+            .await
+            .expect("an agreement");
     }
 
     /// An account with $25 from this card, refills agreed to, and one wanted.
@@ -287,15 +307,26 @@ impl World {
                 _ => 0,
             })
             .sum();
-        assert_eq!(self.charged_cents(), credited, "what was charged is what was credited: {:?}", self.names().await);
-        assert_eq!(self.stand_in.calls_outside(), [], "nothing was called that Stripe does not have");
+        assert_eq!(
+            self.charged_cents(),
+            credited,
+            "what was charged is what was credited: {:?}",
+            self.names().await
+        );
+        assert_eq!(
+            self.stand_in.calls_outside(),
+            [],
+            "nothing was called that Stripe does not have"
+        );
     }
 
     /// What Stripe received in all, in cents.
     pub fn charged_cents(&self) -> i64 {
         let saved = self.stand_in.save().expect("the stand-in is saved");
         let objects = saved["objects"].as_array().expect("objects");
-        let charges = objects.iter().filter(|object| object["object"] == "charge" && object["status"] == "succeeded");
+        let charges = objects
+            .iter()
+            .filter(|object| object["object"] == "charge" && object["status"] == "succeeded");
         charges.map(|charge| charge["amount"].as_i64().expect("an amount")).sum()
     }
 
@@ -310,9 +341,9 @@ pub fn acme() -> AccountId {
     named(ACME)
 }
 
-/// Lets a process die after each of its calls (and before the first), in a world of its own each time, runs it again, and
-/// looks. Dying before a call leaves the same world behind as dying after the one before it: nothing is kept in a process.
-/// Returns how many calls there were.
+/// Lets a process die after each of its calls (and before the first), in a world of its own each
+/// time, runs it again, and looks. Dying before a call leaves the same world behind as dying after
+/// the one before it: nothing is kept in a process. Returns how many calls there were.
 pub async fn die_everywhere(
     prepare: impl AsyncFn(&World),
     process: impl AsyncFn(&World),

@@ -1,4 +1,5 @@
-//! What the demonstration must come to, worked out by hand: nothing here is computed by the program that is shown.
+//! What the demonstration must come to, worked out by hand: nothing here is computed by the program
+//! that is shown.
 
 use serde_json::Value;
 
@@ -11,7 +12,12 @@ pub(super) struct Row {
     balance: &'static str,
 }
 
-const fn row(at: &'static str, kind: &'static str, amount: &'static str, balance: &'static str) -> Row {
+const fn row(
+    at: &'static str,
+    kind: &'static str,
+    amount: &'static str,
+    balance: &'static str,
+) -> Row {
     Row { at, kind, amount, balance }
 }
 
@@ -70,7 +76,8 @@ pub(super) const EVENTS: [(&str, usize); 8] = [
     ("ResourceStarted", 4),
     ("BalanceLow", 4),
     ("RefillFailed", 3),
-    // At 03:10: $22.92 of the $60.00 that a day of the GPU costs, and for an hour after a decline no refill is to be expected.
+    // At 03:10: $22.92 of the $60.00 that a day of the GPU costs, and for an hour after a decline
+    // no refill is to be expected.
     ("CreditLow", 1),
     ("Suspended", 1),
     ("Resumed", 1),
@@ -82,9 +89,14 @@ pub(super) const TOTALS: [(&str, &str); 4] =
 
 impl Row {
     pub(super) fn is(&self, row: &Value) -> bool {
-        [("at", self.at), ("type", self.kind), ("amount", self.amount), ("balance_after", self.balance)]
-            .iter()
-            .all(|(field, expected)| row[*field] == *expected)
+        [
+            ("at", self.at),
+            ("type", self.kind),
+            ("amount", self.amount),
+            ("balance_after", self.balance),
+        ]
+        .iter()
+        .all(|(field, expected)| row[*field] == *expected)
     }
 }
 
@@ -112,7 +124,10 @@ pub(super) fn different_events(expected: &[(&str, usize)], events: &[Value]) -> 
         .collect();
     let known = |event: &&Value| expected.iter().any(|(name, _)| event["detail-type"] == *name);
     found.extend(
-        events.iter().filter(|event| !known(event)).map(|event| format!("unexpected: {}", event["detail-type"])),
+        events
+            .iter()
+            .filter(|event| !known(event))
+            .map(|event| format!("unexpected: {}", event["detail-type"])),
     );
     found
 }
@@ -120,8 +135,9 @@ pub(super) fn different_events(expected: &[(&str, usize)], events: &[Value]) -> 
 /// Where the totals are not those.
 pub(super) fn different_totals(expected: &[(&str, &str)], totals: &Value) -> Vec<String> {
     let wrong = expected.iter().filter(|(field, expected)| totals[*field] != *expected);
-    let mut found: Vec<String> =
-        wrong.map(|(field, expected)| format!("{field} should be {expected}, not {}", totals[*field])).collect();
+    let mut found: Vec<String> = wrong
+        .map(|(field, expected)| format!("{field} should be {expected}, not {}", totals[*field]))
+        .collect();
     if totals["dead_letters"] != 0 {
         found.push(format!("{} messages could not be delivered", totals["dead_letters"]));
     }

@@ -53,7 +53,8 @@ impl Screen {
     pub(super) fn new(form: Form) -> Self {
         // no-color.org
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let colours = if wanted && std::io::stdout().is_terminal() { Colours::Yes } else { Colours::No };
+        let colours =
+            if wanted && std::io::stdout().is_terminal() { Colours::Yes } else { Colours::No };
         Self { form, colours }
     }
 
@@ -82,7 +83,11 @@ impl Screen {
         let at = text("at").replace('T', " ").replace('Z', "");
         let (amount, description) = (text("amount"), text("description"));
         let amount = if amount == "0.00" { String::new() } else { amount };
-        let line = format!("    {at}  {:<17} {amount:>10} {:>10}  {description}", text("type"), text("balance_after"));
+        let line = format!(
+            "    {at}  {:<17} {amount:>10} {:>10}  {description}",
+            text("type"),
+            text("balance_after")
+        );
         self.line(&format!("{line}  {}", self.mark(found)));
     }
 
@@ -106,8 +111,11 @@ impl Screen {
             for mistake in mistakes {
                 self.line(&self.in_colour(RED, &format!("    {mistake}")));
             }
-            let verdict =
-                if ok { self.in_colour(GREEN, "Every figure is right.") } else { self.in_colour(RED, "It is wrong.") };
+            let verdict = if ok {
+                self.in_colour(GREEN, "Every figure is right.")
+            } else {
+                self.in_colour(RED, "It is wrong.")
+            };
             self.line(&format!("    {verdict}\n"));
         }
     }
@@ -120,7 +128,11 @@ impl Screen {
     }
 
     fn in_colour(&self, colour: &str, text: &str) -> String {
-        if self.colours == Colours::Yes { format!("{colour}{text}{PLAIN}") } else { text.to_owned() }
+        if self.colours == Colours::Yes {
+            format!("{colour}{text}{PLAIN}")
+        } else {
+            text.to_owned()
+        }
     }
 
     fn line(&self, text: &str) {

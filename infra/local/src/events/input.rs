@@ -12,7 +12,12 @@ use crate::wiring::Input;
 /// # Errors
 ///
 /// If a constant or a template does not come out as JSON.
-pub(super) fn apply(input: &Input, event: &Value, rule: &str, now: UtcDateTime) -> Result<String, String> {
+pub(super) fn apply(
+    input: &Input,
+    event: &Value,
+    rule: &str,
+    now: UtcDateTime,
+) -> Result<String, String> {
     match input {
         Input::Event => Ok(event.to_string()),
         Input::Constant(text) => check(text.clone()),
@@ -25,7 +30,8 @@ pub(super) fn apply(input: &Input, event: &Value, rule: &str, now: UtcDateTime) 
                 .replace("<aws.events.event.json>", &event.to_string())
                 .replace("<aws.events.event>", &without_detail(event).to_string());
             for (name, path) in paths {
-                let value = at(event, path).cloned().unwrap_or_else(|| Value::String(String::new()));
+                let value =
+                    at(event, path).cloned().unwrap_or_else(|| Value::String(String::new()));
                 let placeholder = format!("<{name}>");
                 text = replace(&text, &placeholder, &value);
             }
@@ -74,7 +80,8 @@ fn without_detail(event: &Value) -> Value {
 fn at<'a>(event: &'a Value, path: &str) -> Option<&'a Value> {
     let mut value = event;
     for part in path.strip_prefix('$')?.split('.').filter(|part| !part.is_empty()) {
-        let (name, indexes) = part.split_once('[').map_or((part, None), |(name, rest)| (name, Some(rest)));
+        let (name, indexes) =
+            part.split_once('[').map_or((part, None), |(name, rest)| (name, Some(rest)));
         if !name.is_empty() {
             value = value.get(name)?;
         }
@@ -93,8 +100,10 @@ mod tests {
     use time::macros::utc_datetime;
 
     fn applied(input: &Input) -> Result<Value, String> {
-        let event = json!({"id": "1", "detail": {"name": "a \"b\"", "n": 3, "list": [{"x": true}]}});
-        apply(input, &event, "rule", utc_datetime!(2026-11-01 0:00)).map(|text| serde_json::from_str(&text).unwrap())
+        let event =
+            json!({"id": "1", "detail": {"name": "a \"b\"", "n": 3, "list": [{"x": true}]}});
+        apply(input, &event, "rule", utc_datetime!(2026-11-01 0:00))
+            .map(|text| serde_json::from_str(&text).unwrap())
     }
 
     #[test]
@@ -102,14 +111,18 @@ mod tests {
         assert_eq!(applied(&Input::Path("$.detail.list[0].x".to_owned())).unwrap(), json!(true));
         assert_eq!(applied(&Input::Constant("{\"a\":1}".to_owned())).unwrap(), json!({"a": 1}));
         let paths = [("name", "$.detail.name"), ("n", "$.detail.n"), ("gone", "$.detail.gone")];
-        let paths: BTreeMap<_, _> = paths.map(|(name, path)| (name.to_owned(), path.to_owned())).into();
-        let template =
-            r#"{"said": "it is <name>", "name": <name>, "n": <n>, "gone": "<gone>", "rule": "<aws.events.rule-name>"}"#;
+        let paths: BTreeMap<_, _> =
+            paths.map(|(name, path)| (name.to_owned(), path.to_owned())).into();
+        let template = r#"{"said": "it is <name>", "name": <name>, "n": <n>, "gone": "<gone>", "rule": "<aws.events.rule-name>"}"#;
         assert_eq!(
-            applied(&Input::Transformer { paths: paths.clone(), template: template.to_owned() }).unwrap(),
+            applied(&Input::Transformer { paths: paths.clone(), template: template.to_owned() })
+                .unwrap(),
             json!({"said": "it is a \"b\"", "name": "a \"b\"", "n": 3, "gone": "", "rule": "rule"})
         );
-        assert_eq!(applied(&Input::Transformer { paths, template: "n is <n>".to_owned() }).unwrap(), json!("n is 3"));
+        assert_eq!(
+            applied(&Input::Transformer { paths, template: "n is <n>".to_owned() }).unwrap(),
+            json!("n is 3")
+        );
     }
 
     #[test]

@@ -66,7 +66,8 @@ impl Pattern {
     ///
     /// If EventBridge would refuse it, or it compares in a way not known here (`cidr`).
     pub fn read(pattern: &Value) -> Result<Self, PatternError> {
-        let fields = pattern.as_object().ok_or_else(|| PatternError("it is not an object".to_owned()))?;
+        let fields =
+            pattern.as_object().ok_or_else(|| PatternError("it is not an object".to_owned()))?;
         if fields.is_empty() {
             return Err(PatternError("it is empty".to_owned()));
         }
@@ -76,9 +77,9 @@ impl Pattern {
     /// Whether an event, or another value, is what is wanted.
     #[must_use]
     pub fn matches(&self, event: &Value) -> bool {
-        self.alternatives
-            .iter()
-            .any(|alternative| alternative.fields.iter().all(|(name, field)| field.matches(event.get(name))))
+        self.alternatives.iter().any(|alternative| {
+            alternative.fields.iter().all(|(name, field)| field.matches(event.get(name)))
+        })
     }
 
     fn of_fields(fields: &Map<String, Value>) -> Result<Self, PatternError> {
@@ -87,12 +88,16 @@ impl Pattern {
             if name == "$or" {
                 // Every alternative so far with every one of these.
                 let choices = value.as_array().filter(|choices| choices.len() > 1);
-                let choices = choices.ok_or_else(|| PatternError("$or has a list of two or more".to_owned()))?;
+                let choices = choices
+                    .ok_or_else(|| PatternError("$or has a list of two or more".to_owned()))?;
                 let choices = choices.iter().map(Self::read).collect::<Result<Vec<_>, _>>()?;
-                let choices: Vec<Fields> = choices.into_iter().flat_map(|choice| choice.alternatives).collect();
+                let choices: Vec<Fields> =
+                    choices.into_iter().flat_map(|choice| choice.alternatives).collect();
                 alternatives = alternatives
                     .iter()
-                    .flat_map(|so_far| choices.iter().map(|choice| so_far.clone().and(choice.clone())))
+                    .flat_map(|so_far| {
+                        choices.iter().map(|choice| so_far.clone().and(choice.clone()))
+                    })
                     .collect();
             } else {
                 let field = Field::read(name, value)?;
@@ -129,9 +134,13 @@ impl Field {
     fn matches(&self, value: Option<&Value>) -> bool {
         match (self, value) {
             // In a list of objects one must match.
-            (Self::Object(pattern), Some(Value::Array(items))) => items.iter().any(|item| pattern.matches(item)),
+            (Self::Object(pattern), Some(Value::Array(items))) => {
+                items.iter().any(|item| pattern.matches(item))
+            }
             (Self::Object(pattern), value) => pattern.matches(value.unwrap_or(&Value::Null)),
-            (Self::Values(conditions), value) => conditions.iter().any(|condition| condition.matches(value)),
+            (Self::Values(conditions), value) => {
+                conditions.iter().any(|condition| condition.matches(value))
+            }
         }
     }
 }
@@ -150,7 +159,9 @@ impl Condition {
         };
         let wrong = || PatternError(format!("{value} is no comparison known here"));
         match name.as_str() {
-            "exists" => Ok(if argument.as_bool().ok_or_else(wrong)? { Self::Exists } else { Self::Missing }),
+            "exists" => {
+                Ok(if argument.as_bool().ok_or_else(wrong)? { Self::Exists } else { Self::Missing })
+            }
             "numeric" => Self::numeric(argument).ok_or_else(wrong),
             "anything-but" => Self::anything_but(argument).ok_or_else(wrong),
             _ => TextCondition::read(name, argument).map(Self::Text).ok_or_else(wrong),
@@ -158,10 +169,14 @@ impl Condition {
     }
 
     fn anything_but(argument: &Value) -> Option<Self> {
-        let plain = |value: &Value| (value.is_string() || value.is_number()).then(|| Self::Equals(value.clone()));
+        let plain = |value: &Value| {
+            (value.is_string() || value.is_number()).then(|| Self::Equals(value.clone()))
+        };
         let conditions: Option<Vec<Self>> = if let Value::Object(fields) = argument {
             let (name, argument) = fields.iter().next().filter(|_| fields.len() == 1)?;
-            one_or_more(argument).map(|argument| TextCondition::read(name, argument).map(Self::Text)).collect()
+            one_or_more(argument)
+                .map(|argument| TextCondition::read(name, argument).map(Self::Text))
+                .collect()
         } else {
             one_or_more(argument).map(plain).collect()
         };
@@ -205,9 +220,12 @@ impl Condition {
                 _ => wanted == value,
             },
             Self::Text(condition) => value.as_str().is_some_and(|text| condition.matches(text)),
-            Self::AnythingBut(conditions) => !conditions.iter().any(|condition| condition.matches_one(value)),
-            Self::Numeric(comparisons) => decimal(value)
-                .is_some_and(|value| comparisons.iter().all(|(comparison, number)| comparison.holds(value, *number))),
+            Self::AnythingBut(conditions) => {
+                !conditions.iter().any(|condition| condition.matches_one(value))
+            }
+            Self::Numeric(comparisons) => decimal(value).is_some_and(|value| {
+                comparisons.iter().all(|(comparison, number)| comparison.holds(value, *number))
+            }),
             Self::Exists => true,
             Self::Missing => false,
         }
@@ -216,13 +234,16 @@ impl Condition {
 
 impl TextCondition {
     fn read(name: &str, argument: &Value) -> Option<Self> {
-        let ignoring_case = |argument: &Value| argument["equals-ignore-case"].as_str().map(str::to_lowercase);
+        let ignoring_case =
+            |argument: &Value| argument["equals-ignore-case"].as_str().map(str::to_lowercase);
         match (name, argument.as_str()) {
             ("prefix", Some(text)) => Some(Self::Prefix(text.to_owned())),
             ("prefix", None) => ignoring_case(argument).map(Self::PrefixIgnoringCase),
             ("suffix", Some(text)) => Some(Self::Suffix(text.to_owned())),
             ("suffix", None) => ignoring_case(argument).map(Self::SuffixIgnoringCase),
-            ("equals-ignore-case", Some(text)) => Some(Self::EqualsIgnoringCase(text.to_lowercase())),
+            ("equals-ignore-case", Some(text)) => {
+                Some(Self::EqualsIgnoringCase(text.to_lowercase()))
+            }
             ("wildcard", Some(text)) if !text.contains("**") && !text.contains('\\') => {
                 Some(Self::Wildcard(text.split('*').map(str::to_owned).collect()))
             }
@@ -298,7 +319,11 @@ mod tests {
         check(json!({"source": ["a"], "id": ["1"]}), json!({"source": "a"}), false);
         check(json!({"detail": {"state": [null]}}), json!({"detail": {"state": null}}), true);
         check(json!({"detail": {"list": ["x"]}}), json!({"detail": {"list": ["y", "x"]}}), true);
-        check(json!({"detail": {"list": {"id": [2]}}}), json!({"detail": {"list": [{"id": 1}, {"id": 2}]}}), true);
+        check(
+            json!({"detail": {"list": {"id": [2]}}}),
+            json!({"detail": {"list": [{"id": 1}, {"id": 2}]}}),
+            true,
+        );
         check(json!({"n": [300]}), json!({"n": 3.0e2}), true);
         check(json!({"n": [300]}), json!({"n": "300"}), false);
         check(json!({"a": [{"prefix": "ab"}]}), json!({"a": "abc"}), true);

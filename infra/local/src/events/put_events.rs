@@ -35,7 +35,9 @@ pub(crate) fn put_events(world: &Arc<World>, request: &Value) -> Result<Value, F
         )));
     }
     if entries.iter().map(size).sum::<usize>() > SIZE_MAX_BYTES {
-        return Err(invalid("Total size of the entries in the request is over the limit.".to_owned()));
+        return Err(invalid(
+            "Total size of the entries in the request is over the limit.".to_owned(),
+        ));
     }
     let mut failed = 0;
     let answers: Vec<Value> = entries
@@ -70,7 +72,8 @@ type Refused = (&'static str, String);
 fn accept(world: &Arc<World>, entry: &Value) -> Result<String, Refused> {
     let required = |name: &str| {
         entry[name].as_str().filter(|text| !text.is_empty()).ok_or_else(|| {
-            let message = format!("Parameter {name} is not valid. Reason: {name} is a required argument.");
+            let message =
+                format!("Parameter {name} is not valid. Reason: {name} is a required argument.");
             ("InvalidArgument", message)
         })
     };
@@ -81,7 +84,8 @@ fn accept(world: &Arc<World>, entry: &Value) -> Result<String, Refused> {
         return Err(("NotAuthorizedForSourceException", message));
     }
     if detail_type.len() > 128 {
-        let message = "Parameter DetailType is not valid. Reason: It is longer than 128 characters.";
+        let message =
+            "Parameter DetailType is not valid. Reason: It is longer than 128 characters.";
         return Err(("InvalidArgument", message.to_owned()));
     }
     let detail: Value = serde_json::from_str(required("Detail")?)

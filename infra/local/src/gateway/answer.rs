@@ -15,7 +15,8 @@ pub(super) fn of(answer: &[u8]) -> Option<Response> {
         let body = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
         return Some(crate::http::answer(StatusCode::OK, "application/json", body));
     }
-    let status = answer["statusCode"].as_u64().or_else(|| answer["statusCode"].as_str()?.parse().ok())?;
+    let status =
+        answer["statusCode"].as_u64().or_else(|| answer["statusCode"].as_str()?.parse().ok())?;
     let status = StatusCode::from_u16(u16::try_from(status).ok()?).ok()?;
     let body = match &answer["body"] {
         Value::Null => Vec::new(),

@@ -30,8 +30,11 @@ pub(super) fn preflight(cors: &Cors, request: &Request) -> Response {
 
 /// What every answer says to an origin.
 pub(super) fn allow(cors: &Cors, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
-    let own: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with("access-control-")).cloned().collect();
+    let own: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("access-control-"))
+        .cloned()
+        .collect();
     let is_preflight = headers.contains_key(header::ACCESS_CONTROL_ALLOW_METHODS);
     for name in own.iter().filter(|_| !is_preflight) {
         headers.remove(name);
@@ -54,7 +57,9 @@ fn allowed_origin(cors: &Cors, origin: Option<&HeaderValue>) -> Option<HeaderVal
         // `https://*.example.com`, and `http://*` for every host.
         match allowed.split_once('*') {
             Some((before, after)) => {
-                given.starts_with(before) && given.ends_with(after) && given.len() > allowed.len() - 1
+                given.starts_with(before)
+                    && given.ends_with(after)
+                    && given.len() > allowed.len() - 1
             }
             None => given.eq_ignore_ascii_case(allowed),
         }

@@ -16,7 +16,8 @@ use crate::names;
 use crate::world::World;
 
 /// The time in API Gateway's words, beside which there is `timeEpoch`.
-const TIME: &[FormatItem<'_>] = format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+const TIME: &[FormatItem<'_>] =
+    format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
 
 const API_ID: &str = "local";
 
@@ -81,7 +82,8 @@ pub(super) fn build(
             json!({"jwt": {"claims": claims(&caller.claims), "scopes": caller.scopes}});
     }
     if !has_no_body(&parts.method, body) {
-        let readable = if is_text(&text("content-type")) { std::str::from_utf8(body).ok() } else { None };
+        let readable =
+            if is_text(&text("content-type")) { std::str::from_utf8(body).ok() } else { None };
         match readable {
             Some(text) => event["body"] = json!(text),
             None => {
@@ -97,11 +99,18 @@ pub(super) fn build(
 /// adds.
 fn headers(headers: &HeaderMap) -> BTreeMap<String, String> {
     let mut result = BTreeMap::new();
-    for name in headers.keys().filter(|name| **name != header::COOKIE && **name != header::CONNECTION) {
-        let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    for name in
+        headers.keys().filter(|name| **name != header::COOKIE && **name != header::CONNECTION)
+    {
+        let values =
+            headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
         result.insert(name.as_str().to_owned(), values.collect::<Vec<_>>().join(","));
     }
-    let forwarded = [("x-forwarded-for", "127.0.0.1"), ("x-forwarded-port", "443"), ("x-forwarded-proto", "https")];
+    let forwarded = [
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-port", "443"),
+        ("x-forwarded-proto", "https"),
+    ];
     for (name, value) in forwarded {
         result.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     }
@@ -130,14 +139,20 @@ fn claims(claims: &Value) -> Value {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Array(items) => {
-            let items: Vec<_> =
-                items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect();
+            let items: Vec<_> = items
+                .iter()
+                .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
+                .collect();
             format!("[{}]", items.join(" "))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     };
     let fields = claims.as_object().into_iter().flatten();
-    Value::Object(fields.map(|(name, value)| (name.clone(), Value::String(text(value)))).collect::<Map<_, _>>())
+    Value::Object(
+        fields
+            .map(|(name, value)| (name.clone(), Value::String(text(value))))
+            .collect::<Map<_, _>>(),
+    )
 }
 
 /// Bodies of these types are passed as they are; all others, forms among them, in base64.
@@ -146,5 +161,8 @@ fn is_text(content_type: &str) -> bool {
     kind.starts_with("text/")
         || kind.ends_with("+json")
         || kind.ends_with("+xml")
-        || matches!(kind.as_str(), "application/json" | "application/javascript" | "application/xml")
+        || matches!(
+            kind.as_str(),
+            "application/json" | "application/javascript" | "application/xml"
+        )
 }

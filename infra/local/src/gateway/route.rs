@@ -79,7 +79,13 @@ mod tests {
         let route = |key: &str| {
             let (method, path) = key.split_once(' ').unwrap_or(("ANY", key));
             let (method, path) = (method.to_owned(), path.to_owned());
-            Route { method, path, function: String::new(), authorizer: RouteAuthorizer::None, timeout_ms: 1 }
+            Route {
+                method,
+                path,
+                function: String::new(),
+                authorizer: RouteAuthorizer::None,
+                timeout_ms: 1,
+            }
         };
         let routes: Vec<Route> = [
             "GET /things",
@@ -95,15 +101,23 @@ mod tests {
         let check = |method: &str, path: &str, key: &str, parameters: &[(&str, &str)]| {
             let matched = find(&routes, method, path).unwrap();
             assert_eq!(matched.route.key(), key, "{method} {path}");
-            let found: Vec<_> =
-                matched.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let found: Vec<_> = matched
+                .parameters
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect();
             assert_eq!(found, parameters, "{method} {path}");
         };
         check("GET", "/things", "GET /things", &[]);
         check("PUT", "/things", "ANY /things", &[]);
         check("GET", "/things/new", "GET /things/new", &[]);
         check("GET", "/things/a%20b", "GET /things/{thing}", &[("thing", "a b")]);
-        check("GET", "/things/1/parts/2", "GET /things/{thing}/parts/{part}", &[("part", "2"), ("thing", "1")]);
+        check(
+            "GET",
+            "/things/1/parts/2",
+            "GET /things/{thing}/parts/{part}",
+            &[("part", "2"), ("thing", "1")],
+        );
         check("PUT", "/things/1", "ANY /things/{rest+}", &[("rest", "1")]);
         check("GET", "/things/1/2/3", "ANY /things/{rest+}", &[("rest", "1/2/3")]);
         check("GET", "/things/", "$default", &[]);

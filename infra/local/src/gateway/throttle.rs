@@ -26,11 +26,14 @@ impl Throttle {
         let (Some(rate), Some(burst)) = (limits.rate, limits.burst) else { return true };
         let full = u64::from(burst) * 1000;
         let mut buckets = lock(&self.buckets);
-        let bucket = buckets.entry(route.to_owned()).or_insert_with(|| Bucket { tokens: full, since: Instant::now() });
+        let bucket = buckets
+            .entry(route.to_owned())
+            .or_insert_with(|| Bucket { tokens: full, since: Instant::now() });
         let passed_ms = u64::try_from(bucket.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         if passed_ms > 0 {
             bucket.since = Instant::now();
-            bucket.tokens = bucket.tokens.saturating_add(passed_ms.saturating_mul(u64::from(rate))).min(full);
+            bucket.tokens =
+                bucket.tokens.saturating_add(passed_ms.saturating_mul(u64::from(rate))).min(full);
         }
         let admits = bucket.tokens >= 1000;
         if admits {

@@ -75,7 +75,9 @@ pub(crate) async fn attempt(world: &Arc<World>, mut asynchronous: AsynchronousIn
             return;
         }
         Outcome::Failed(error) => error,
-        Outcome::Throttled => json!({"errorType": "TooManyRequestsException", "errorMessage": "Rate Exceeded."}),
+        Outcome::Throttled => {
+            json!({"errorType": "TooManyRequestsException", "errorMessage": "Rate Exceeded."})
+        }
     };
     let next = now + Duration::from_secs(60 * u64::from(asynchronous.tries));
     let since = clock::parse(&asynchronous.since).unwrap_or(now);
@@ -85,7 +87,10 @@ pub(crate) async fn attempt(world: &Arc<World>, mut asynchronous: AsynchronousIn
         return;
     }
     let binary = &function.binary;
-    world.log.note(&format!("{binary}: given up after {} tries ({})", asynchronous.tries, asynchronous.trigger));
+    world.log.note(&format!(
+        "{binary}: given up after {} tries ({})",
+        asynchronous.tries, asynchronous.trigger
+    ));
     if let Some(queue) = &rules.dead_letters {
         let text = |value: &str| json!({"DataType": "String", "StringValue": value});
         let attributes = json!({
@@ -144,5 +149,12 @@ fn tell(
             })
         }
     };
-    world::send(world, now, destination, payload.to_string(), &format!("destination of {}", function.binary), None);
+    world::send(
+        world,
+        now,
+        destination,
+        payload.to_string(),
+        &format!("destination of {}", function.binary),
+        None,
+    );
 }

@@ -36,7 +36,8 @@ pub(crate) struct Instance {
     init_error: Mutex<Option<Value>>,
     child: Mutex<Option<Child>>,
     exit: watch::Sender<Option<ExitStatus>>,
-    /// Whom to ask whether all that was written to standard output and standard error is in the log.
+    /// Whom to ask whether all that was written to standard output and standard error is in the
+    /// log.
     forwarders: [mpsc::UnboundedSender<Logged>; 2],
 }
 
@@ -87,7 +88,8 @@ pub(super) fn start(
         exit: watch::Sender::new(None),
         forwarders: [of_stdout, of_stderr],
     });
-    // Known before it runs: a quick process asks for its first invocation before this thread goes on.
+    // Known before it runs: a quick process asks for its first invocation before this thread goes
+    // on.
     world.lambda.know(&instance);
     let child = Command::new(binary)
         .env_clear()
@@ -195,7 +197,9 @@ impl Instance {
     }
 
     pub(super) fn exit(&self) -> String {
-        self.exit.borrow().map_or_else(|| "without status".to_owned(), |status| format!("with {status}"))
+        self.exit
+            .borrow()
+            .map_or_else(|| "without status".to_owned(), |status| format!("with {status}"))
     }
 
     pub(super) fn set_init_error(&self, error: Value) {

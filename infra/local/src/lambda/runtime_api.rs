@@ -1,4 +1,5 @@
-//! The Runtime API, version 2018-06-01 (docs.aws.amazon.com/lambda, "Using the Lambda runtime API").
+//! The Runtime API, version 2018-06-01 (docs.aws.amazon.com/lambda, "Using the Lambda runtime
+//! API").
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -52,7 +53,8 @@ async fn next(instance: &Instance) -> Response {
             ("lambda-runtime-invoked-function-arn", names::function_arn(&instance.function)),
             ("lambda-runtime-trace-id", trace_id()),
         ];
-        *lock(&instance.current) = Some(Current { request_id: handed.request_id, reply: handed.reply });
+        *lock(&instance.current) =
+            Some(Current { request_id: handed.request_id, reply: handed.reply });
         let mut response = http::answer(StatusCode::OK, "application/json", handed.payload);
         for (name, value) in headers {
             if let Ok(value) = HeaderValue::from_str(&value) {
@@ -64,7 +66,10 @@ async fn next(instance: &Instance) -> Response {
 }
 
 /// A deadline is real time: it is about this machine, not about business.
-#[expect(clippy::disallowed_methods, reason = "a deadline is real time even when the cloud's clock is moved")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a deadline is real time even when the cloud's clock is moved"
+)]
 fn deadline_ms(timeout: std::time::Duration) -> String {
     let deadline = std::time::SystemTime::now() + timeout;
     deadline.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis().to_string()
@@ -72,7 +77,11 @@ fn deadline_ms(timeout: std::time::Duration) -> String {
 
 fn trace_id() -> String {
     let seconds = Instant::now().elapsed().as_secs();
-    format!("Root=1-{seconds:08x}-{:024x};Parent={:016x};Sampled=0", fastrand::u128(..) >> 32, fastrand::u64(..))
+    format!(
+        "Root=1-{seconds:08x}-{:024x};Parent={:016x};Sampled=0",
+        fastrand::u128(..) >> 32,
+        fastrand::u64(..)
+    )
 }
 
 async fn respond(instance: &Instance, id: &str, request: Request) -> Response {
@@ -90,7 +99,11 @@ async fn respond(instance: &Instance, id: &str, request: Request) -> Response {
 fn finish(instance: &Instance, id: &str, outcome: Outcome) -> Response {
     let mut current = lock(&instance.current);
     if current.as_ref().is_none_or(|current| current.request_id != id) {
-        return problem(StatusCode::BAD_REQUEST, "InvalidRequestID", "this is not the invocation in progress");
+        return problem(
+            StatusCode::BAD_REQUEST,
+            "InvalidRequestID",
+            "this is not the invocation in progress",
+        );
     }
     if let Some(current) = current.take() {
         // Nobody waits any more: the time was over.
@@ -106,7 +119,8 @@ async fn read(request: Request) -> (HeaderMap, Value) {
 }
 
 fn error_of(headers: &HeaderMap, body: Value) -> Value {
-    let header = headers.get("lambda-runtime-function-error-type").and_then(|kind| kind.to_str().ok());
+    let header =
+        headers.get("lambda-runtime-function-error-type").and_then(|kind| kind.to_str().ok());
     let mut error = if body.is_object() { body } else { json!({"errorMessage": body.to_string()}) };
     if error["errorType"].is_null() {
         error["errorType"] = json!(header.unwrap_or("Runtime.Unknown"));

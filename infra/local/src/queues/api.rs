@@ -22,7 +22,11 @@ const BATCH_MAX: usize = 10;
 /// # Errors
 ///
 /// What SQS refuses, and operations that are not imitated.
-pub(crate) fn handle(world: &Arc<World>, operation: &str, request: &Value) -> Result<Value, Failure> {
+pub(crate) fn handle(
+    world: &Arc<World>,
+    operation: &str,
+    request: &Value,
+) -> Result<Value, Failure> {
     if operation == "GetQueueUrl" {
         let queue = named(world, request["QueueName"].as_str().unwrap_or_default())?;
         return Ok(json!({"QueueUrl": url(world, &queue.queue.name)}));
@@ -41,7 +45,9 @@ pub(crate) fn handle(world: &Arc<World>, operation: &str, request: &Value) -> Re
         "DeleteMessage" => delete_message(world, queue, request),
         "DeleteMessageBatch" => batch(request, |entry| delete_message(world, queue, entry)),
         "ChangeMessageVisibility" => change_visibility(world, queue, request),
-        "ChangeMessageVisibilityBatch" => batch(request, |entry| change_visibility(world, queue, entry)),
+        "ChangeMessageVisibilityBatch" => {
+            batch(request, |entry| change_visibility(world, queue, entry))
+        }
         "GetQueueAttributes" => Ok(attributes(world, queue)),
         "PurgeQueue" => {
             lock(&queue.messages).clear();
@@ -64,11 +70,14 @@ fn named<'a>(world: &'a World, name: &str) -> Result<&'a Messages, Failure> {
 }
 
 fn missing(name: &str) -> Failure {
-    Failures::QUEUES.named("MissingParameter", &format!("The request must contain the parameter {name}."))
+    Failures::QUEUES
+        .named("MissingParameter", &format!("The request must contain the parameter {name}."))
 }
 
 fn invalid(message: &str) -> Failure {
-    Failures::QUEUES.named("InvalidParameterValue", message).query_error("InvalidParameterValue;Sender")
+    Failures::QUEUES
+        .named("InvalidParameterValue", message)
+        .query_error("InvalidParameterValue;Sender")
 }
 
 fn text<'a>(request: &'a Value, name: &str) -> Result<&'a str, Failure> {
@@ -79,7 +88,11 @@ fn text<'a>(request: &'a Value, name: &str) -> Result<&'a str, Failure> {
 fn number(request: &Value, name: &str, max: u64) -> Result<Option<u64>, Failure> {
     let Some(value) = request.get(name).filter(|value| !value.is_null()) else { return Ok(None) };
     let number = value.as_u64().filter(|number| *number <= max);
-    let message = || format!("Value {value} for parameter {name} is invalid. Reason: Must be between 0 and {max}.");
+    let message = || {
+        format!(
+            "Value {value} for parameter {name} is invalid. Reason: Must be between 0 and {max}."
+        )
+    };
     number.map(Some).ok_or_else(|| invalid(&message()))
 }
 
@@ -89,25 +102,33 @@ fn send_message(world: &Arc<World>, queue: &Messages, request: &Value) -> Result
     if body.is_empty() {
         return Err(missing("MessageBody"));
     }
-    if body.len() + if attributes.is_null() { 0 } else { attributes.to_string().len() } > SIZE_MAX_BYTES {
+    if body.len() + if attributes.is_null() { 0 } else { attributes.to_string().len() }
+        > SIZE_MAX_BYTES
+    {
         return Err(invalid(&format!(
             "One or more parameters are invalid. Reason: Message must be shorter than {SIZE_MAX_BYTES} bytes."
         )));
     }
     let now = world.clock.now();
-    let delay = number(request, "DelaySeconds", 900)?.map_or(queue.queue.delay, Duration::from_secs);
+    let delay =
+        number(request, "DelaySeconds", 900)?.map_or(queue.queue.delay, Duration::from_secs);
     let message = Message::new(body.to_owned(), attributes, now, now + delay);
     let answer = json!({"MessageId": message.id, "MD5OfMessageBody": md5_of(body)});
     put(world, queue, &message);
     Ok(answer)
 }
 
-fn receive_message(world: &Arc<World>, queue: &Messages, request: &Value) -> Result<Value, Failure> {
+fn receive_message(
+    world: &Arc<World>,
+    queue: &Messages,
+    request: &Value,
+) -> Result<Value, Failure> {
     let count = number(request, "MaxNumberOfMessages", 10)?.unwrap_or(1);
     let visibility = number(request, "VisibilityTimeout", 43_200)?.map(Duration::from_secs);
     // Long polling would wait by the machine's clock for what only the cloud's clock brings.
     number(request, "WaitTimeSeconds", 20)?;
-    let messages = receive(world, &queue.queue.name, usize::try_from(count).unwrap_or(1), visibility);
+    let messages =
+        receive(world, &queue.queue.name, usize::try_from(count).unwrap_or(1), visibility);
     let shown = |message: &Message| {
         let mut shown = json!({
             "MessageId": message.id,
@@ -133,14 +154,20 @@ fn delete_message(world: &World, queue: &Messages, request: &Value) -> Result<Va
     Ok(json!({}))
 }
 
-fn change_visibility(world: &Arc<World>, queue: &Messages, request: &Value) -> Result<Value, Failure> {
+fn change_visibility(
+    world: &Arc<World>,
+    queue: &Messages,
+    request: &Value,
+) -> Result<Value, Failure> {
     let receipt = text(request, "ReceiptHandle")?;
-    let seconds = number(request, "VisibilityTimeout", 43_200)?.ok_or_else(|| missing("VisibilityTimeout"))?;
+    let seconds = number(request, "VisibilityTimeout", 43_200)?
+        .ok_or_else(|| missing("VisibilityTimeout"))?;
     let visible: UtcDateTime = world.clock.now() + Duration::from_secs(seconds);
     let mut messages = lock(&queue.messages);
     let message = messages.iter_mut().find(|message| message.receipt == receipt);
     let Some(message) = message else {
-        return Err(Failures::QUEUES.named("ReceiptHandleIsInvalid", "The input receipt handle is invalid."));
+        return Err(Failures::QUEUES
+            .named("ReceiptHandleIsInvalid", "The input receipt handle is invalid."));
     };
     message.visible_ms = milliseconds(visible);
     drop(messages);
@@ -171,7 +198,10 @@ fn attributes(world: &World, queue: &Messages) -> Value {
 }
 
 /// Every entry on its own; what is wrong with one is in the answer.
-fn batch(request: &Value, one: impl Fn(&Value) -> Result<Value, Failure>) -> Result<Value, Failure> {
+fn batch(
+    request: &Value,
+    one: impl Fn(&Value) -> Result<Value, Failure>,
+) -> Result<Value, Failure> {
     let refused = |name: &'static str, message: &str| {
         // The name is that of the query protocol; the newer one is its last part.
         let kind = name.trim_end_matches(";Sender").rsplit('.').next().unwrap_or(name);
@@ -199,7 +229,8 @@ fn batch(request: &Value, one: impl Fn(&Value) -> Result<Value, Failure>) -> Res
             "Every entry needs an Id of its own.",
         );
     }
-    let size: usize = entries.iter().map(|entry| entry["MessageBody"].as_str().map_or(0, str::len)).sum();
+    let size: usize =
+        entries.iter().map(|entry| entry["MessageBody"].as_str().map_or(0, str::len)).sum();
     if size > SIZE_MAX_BYTES {
         return refused(
             "AWS.SimpleQueueService.BatchRequestTooLong;Sender",

@@ -45,7 +45,8 @@ pub struct ExpressionError {
 /// The last year EventBridge knows.
 const YEAR_MAX: u16 = 2199;
 
-const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
+const MONTHS: [&str; 12] =
+    ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
 impl Expression {
@@ -56,8 +57,10 @@ impl Expression {
     /// If EventBridge would refuse it, or if it uses `L`, `W` or `#`, which are not known here.
     pub fn read(text: &str) -> Result<Self, ExpressionError> {
         let error = |reason: String| ExpressionError { expression: text.to_owned(), reason };
-        let (kind, rest) = text.split_once('(').ok_or_else(|| error("it has no parentheses".to_owned()))?;
-        let argument = rest.strip_suffix(')').ok_or_else(|| error("it does not end with )".to_owned()))?;
+        let (kind, rest) =
+            text.split_once('(').ok_or_else(|| error("it has no parentheses".to_owned()))?;
+        let argument =
+            rest.strip_suffix(')').ok_or_else(|| error("it does not end with )".to_owned()))?;
         match kind {
             "rate" => rate(argument).map_err(error),
             "cron" => cron(argument).map_err(error),
@@ -108,12 +111,18 @@ impl Cron {
             Days::OfMonth(days) => days.contains(&u16::from(date.day())),
             Days::OfWeek(days) => days.contains(&u16::from(date.weekday().number_from_sunday())),
         };
-        day_matches && self.months.contains(&u16::from(u8::from(date.month()))) && self.years.contains(&year)
+        day_matches
+            && self.months.contains(&u16::from(u8::from(date.month())))
+            && self.years.contains(&year)
     }
 
     fn time_from(&self, from: Time) -> Option<Time> {
         let (from_hour, from_minute) = (u16::from(from.hour()), u16::from(from.minute()));
-        let this_hour = self.hours.contains(&from_hour).then(|| self.minutes.range(from_minute..).next()).flatten();
+        let this_hour = self
+            .hours
+            .contains(&from_hour)
+            .then(|| self.minutes.range(from_minute..).next())
+            .flatten();
         let (hour, minute) = match this_hour {
             Some(minute) => (from_hour, *minute),
             None => (*self.hours.range(from_hour + 1..).next()?, *self.minutes.first()?),
@@ -162,7 +171,8 @@ fn cron(argument: &str) -> Result<Expression, String> {
 fn values(field: &str, min: u16, max: u16, names: &[&str]) -> Result<BTreeSet<u16>, String> {
     let number = |text: &str| {
         let named = names.iter().position(|name| name.eq_ignore_ascii_case(text));
-        let named = named.and_then(|position| u16::try_from(position).ok()).map(|position| position + min);
+        let named =
+            named.and_then(|position| u16::try_from(position).ok()).map(|position| position + min);
         named
             .or_else(|| text.parse().ok())
             .filter(|number| (min..=max).contains(number))
@@ -185,9 +195,11 @@ fn values(field: &str, min: u16, max: u16, names: &[&str]) -> Result<BTreeSet<u1
         };
         let step = match step {
             None => 1,
-            Some(step) => {
-                step.parse().ok().filter(|step: &u16| *step > 0).ok_or_else(|| format!("{step} is no step"))?
-            }
+            Some(step) => step
+                .parse()
+                .ok()
+                .filter(|step: &u16| *step > 0)
+                .ok_or_else(|| format!("{step} is no step"))?,
         };
         if first > last {
             return Err(format!("{range} runs backwards"));
@@ -218,9 +230,18 @@ mod tests {
             assert_eq!(following(expression, start, expected.len()), expected, "{expression}");
         };
         check("rate(1 hour)", &[utc_datetime!(2026-11-30 23:00), utc_datetime!(2026-12-01 0:00)]);
-        check("rate(5 minutes)", &[utc_datetime!(2026-11-30 23:00), utc_datetime!(2026-11-30 23:05)]);
-        check("cron(0 * * * ? *)", &[utc_datetime!(2026-11-30 23:00), utc_datetime!(2026-12-01 0:00)]);
-        check("cron(* * * * ? *)", &[utc_datetime!(2026-11-30 23:00), utc_datetime!(2026-11-30 23:01)]);
+        check(
+            "rate(5 minutes)",
+            &[utc_datetime!(2026-11-30 23:00), utc_datetime!(2026-11-30 23:05)],
+        );
+        check(
+            "cron(0 * * * ? *)",
+            &[utc_datetime!(2026-11-30 23:00), utc_datetime!(2026-12-01 0:00)],
+        );
+        check(
+            "cron(* * * * ? *)",
+            &[utc_datetime!(2026-11-30 23:00), utc_datetime!(2026-11-30 23:01)],
+        );
         check(
             "cron(5/20 3 ? * MON-FRI *)",
             &[
@@ -230,8 +251,14 @@ mod tests {
                 utc_datetime!(2026-12-02 3:05),
             ],
         );
-        check("cron(0 0 29 2 ? *)", &[utc_datetime!(2028-02-29 0:00), utc_datetime!(2032-02-29 0:00)]);
-        check("cron(0,30 9-10 1 JAN ? 2027)", &[utc_datetime!(2027-01-01 9:00), utc_datetime!(2027-01-01 9:30)]);
+        check(
+            "cron(0 0 29 2 ? *)",
+            &[utc_datetime!(2028-02-29 0:00), utc_datetime!(2032-02-29 0:00)],
+        );
+        check(
+            "cron(0,30 9-10 1 JAN ? 2027)",
+            &[utc_datetime!(2027-01-01 9:00), utc_datetime!(2027-01-01 9:30)],
+        );
         check("cron(0 12 ? * 1 *)", &[utc_datetime!(2026-12-06 12:00)]);
         check("at(2026-12-24T18:00:00)", &[utc_datetime!(2026-12-24 18:00)]);
     }

@@ -1,7 +1,7 @@
 //! The state of the one Stripe account: its objects, its events and what has to happen later.
 //!
-//! Objects are kept as the JSON that Stripe answers with; what Stripe knows about them and never shows (the number
-//! of a card, what a session was asked to do) stands beside them in `hidden`.
+//! Objects are kept as the JSON that Stripe answers with; what Stripe knows about them and never
+//! shows (the number of a card, what a session was asked to do) stands beside them in `hidden`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,7 +91,8 @@ impl Account {
         self.objects.is_empty()
     }
 
-    /// Brings the account up to `now`: what the clock brought until then happens, at its own time and in order.
+    /// Brings the account up to `now`: what the clock brought until then happens, at its own time
+    /// and in order.
     pub(super) fn settle(&mut self, now: i64) {
         while let Some((at, _, _)) = self.agenda.first() {
             if *at > now {
@@ -122,7 +123,8 @@ impl Account {
         self.agenda.insert((at, self.counter, later));
     }
 
-    /// A new id: prefix and `length` letters and digits, the same for the same seed and order of calls.
+    /// A new id: prefix and `length` letters and digits, the same for the same seed and order of
+    /// calls.
     pub(super) fn id(&mut self, prefix: &str, length: usize) -> String {
         self.counter += 1;
         let letters = self.letters(&format!("{prefix}#{}", self.counter), length);
@@ -131,7 +133,8 @@ impl Account {
 
     /// Letters and digits that follow from the seed and `of`.
     pub(super) fn letters(&self, of: &str, length: usize) -> String {
-        const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        const ALPHABET: &[u8; 62] =
+            b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
         let mut letters = String::with_capacity(length);
         let mut round = 0_u32;
         while letters.len() < length {
@@ -150,23 +153,33 @@ impl Account {
 
     /// The object of this kind with this id, as named by a URL.
     pub(super) fn of_kind(&self, kind: &str, id: &str) -> Result<&Value, Failure> {
-        self.get(id).filter(|object| object["object"] == kind).ok_or_else(|| Failure::missing(kind, id))
+        self.get(id)
+            .filter(|object| object["object"] == kind)
+            .ok_or_else(|| Failure::missing(kind, id))
     }
 
     /// A customer that a parameter names and that was not deleted.
     pub(super) fn customer_of(&self, param: &str, id: &str) -> Result<&Value, Failure> {
-        let customer = self.of_kind("customer", id).ok().filter(|customer| customer.get("deleted").is_none());
+        let customer =
+            self.of_kind("customer", id).ok().filter(|customer| customer.get("deleted").is_none());
         customer.ok_or_else(|| Failure::missing_in(param, "customer", id))
     }
 
     /// A text field of an object, empty if it has none.
     pub(super) fn text(&self, id: &str, field: &str) -> String {
-        self.get(id).and_then(|object| object.pointer(field)).and_then(Value::as_str).unwrap_or_default().to_owned()
+        self.get(id)
+            .and_then(|object| object.pointer(field))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// A number of an object, 0 if it has none.
     pub(super) fn number(&self, id: &str, field: &str) -> i64 {
-        self.get(id).and_then(|object| object.pointer(field)).and_then(Value::as_i64).unwrap_or_default()
+        self.get(id)
+            .and_then(|object| object.pointer(field))
+            .and_then(Value::as_i64)
+            .unwrap_or_default()
     }
 
     /// What Stripe knows of an object and does not show.
@@ -196,8 +209,14 @@ impl Account {
         object
     }
 
-    /// Changes an object; each event tells of it, with `previous_attributes` where Stripe gives them.
-    pub(super) fn change(&mut self, id: &str, events: &[&str], change: impl FnOnce(&mut Value)) -> Value {
+    /// Changes an object; each event tells of it, with `previous_attributes` where Stripe gives
+    /// them.
+    pub(super) fn change(
+        &mut self,
+        id: &str,
+        events: &[&str],
+        change: impl FnOnce(&mut Value),
+    ) -> Value {
         let Some(place) = self.index.get(id).copied() else { return Value::Null };
         let Some(object) = self.objects.get_mut(place) else { return Value::Null };
         let before = object.clone();
@@ -252,8 +271,12 @@ fn move_pages(value: &mut Value, before: &str, now: &str) {
                 *text = format!("{now}{path}");
             }
         }
-        Value::Array(elements) => elements.iter_mut().for_each(|element| move_pages(element, before, now)),
-        Value::Object(fields) => fields.values_mut().for_each(|field| move_pages(field, before, now)),
+        Value::Array(elements) => {
+            elements.iter_mut().for_each(|element| move_pages(element, before, now))
+        }
+        Value::Object(fields) => {
+            fields.values_mut().for_each(|field| move_pages(field, before, now))
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

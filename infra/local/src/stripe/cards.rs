@@ -9,7 +9,8 @@ use super::failure::Decline;
 pub struct TestCard {
     /// The number typed into the payment page.
     pub number: &'static str,
-    /// The id under which `POST /v1/payment_methods/{id}/attach` knows it; empty where Stripe has none.
+    /// The id under which `POST /v1/payment_methods/{id}/attach` knows it; empty where Stripe has
+    /// none.
     pub token: &'static str,
     /// `visa`, `mastercard`, …
     pub brand: &'static str,
@@ -57,19 +58,55 @@ pub const TEST_CARDS: &[TestCard] = &[
     card("4242424242424242", "pm_card_visa", Behaviour::Succeeds),
     of("visa", "debit", card("4000056655665556", "pm_card_visa_debit", Behaviour::Succeeds)),
     of("mastercard", "credit", card("5555555555554444", "pm_card_mastercard", Behaviour::Succeeds)),
-    of("mastercard", "debit", card("5200828282828210", "pm_card_mastercard_debit", Behaviour::Succeeds)),
-    of("mastercard", "prepaid", card("5105105105105100", "pm_card_mastercard_prepaid", Behaviour::Succeeds)),
+    of(
+        "mastercard",
+        "debit",
+        card("5200828282828210", "pm_card_mastercard_debit", Behaviour::Succeeds),
+    ),
+    of(
+        "mastercard",
+        "prepaid",
+        card("5105105105105100", "pm_card_mastercard_prepaid", Behaviour::Succeeds),
+    ),
     of("amex", "credit", card("378282246310005", "pm_card_amex", Behaviour::Succeeds)),
     card("4000000000000002", "pm_card_visa_chargeDeclined", Behaviour::Declines("generic_decline")),
-    card("4000000000009995", "pm_card_visa_chargeDeclinedInsufficientFunds", Behaviour::Declines("insufficient_funds")),
-    card("4000000000009987", "pm_card_visa_chargeDeclinedLostCard", Behaviour::Declines("lost_card")),
-    card("4000000000009979", "pm_card_visa_chargeDeclinedStolenCard", Behaviour::Declines("stolen_card")),
-    card("4000000000000069", "pm_card_chargeDeclinedExpiredCard", Behaviour::Declines("expired_card")),
-    card("4000000000000127", "pm_card_chargeDeclinedIncorrectCvc", Behaviour::Declines("incorrect_cvc")),
-    card("4000000000000119", "pm_card_chargeDeclinedProcessingError", Behaviour::Declines("processing_error")),
+    card(
+        "4000000000009995",
+        "pm_card_visa_chargeDeclinedInsufficientFunds",
+        Behaviour::Declines("insufficient_funds"),
+    ),
+    card(
+        "4000000000009987",
+        "pm_card_visa_chargeDeclinedLostCard",
+        Behaviour::Declines("lost_card"),
+    ),
+    card(
+        "4000000000009979",
+        "pm_card_visa_chargeDeclinedStolenCard",
+        Behaviour::Declines("stolen_card"),
+    ),
+    card(
+        "4000000000000069",
+        "pm_card_chargeDeclinedExpiredCard",
+        Behaviour::Declines("expired_card"),
+    ),
+    card(
+        "4000000000000127",
+        "pm_card_chargeDeclinedIncorrectCvc",
+        Behaviour::Declines("incorrect_cvc"),
+    ),
+    card(
+        "4000000000000119",
+        "pm_card_chargeDeclinedProcessingError",
+        Behaviour::Declines("processing_error"),
+    ),
     card("4100000000000019", "pm_card_radarBlock", Behaviour::Declines("fraudulent")),
     card("4000000000000341", "pm_card_chargeCustomerFail", Behaviour::DeclinesOffSession),
-    card("4000002500003155", "pm_card_authenticationRequiredOnSetup", Behaviour::AuthenticatesUnlessSetUp),
+    card(
+        "4000002500003155",
+        "pm_card_authenticationRequiredOnSetup",
+        Behaviour::AuthenticatesUnlessSetUp,
+    ),
     card("4000002760003184", "pm_card_authenticationRequired", Behaviour::AlwaysAuthenticates),
     card(
         "4000008260003178",
@@ -77,7 +114,11 @@ pub const TEST_CARDS: &[TestCard] = &[
         Behaviour::AuthenticatesThenDeclines,
     ),
     card("4000000000000259", "pm_card_createDispute", Behaviour::Disputed("fraudulent")),
-    card("4000000000002685", "pm_card_createDisputeProductNotReceived", Behaviour::Disputed("product_not_received")),
+    card(
+        "4000000000002685",
+        "pm_card_createDisputeProductNotReceived",
+        Behaviour::Disputed("product_not_received"),
+    ),
     card("4000000000001976", "pm_card_createDisputeInquiry", Behaviour::Inquired),
     card("4000000000007726", "pm_card_pendingRefund", Behaviour::RefundSucceedsLater),
     card("4000000000005126", "pm_card_refundFail", Behaviour::RefundFailsLater),

@@ -56,7 +56,8 @@ impl Account {
             ));
         }
         let id = self.id("cs_test_a1", 56);
-        let types = request.params.get("payment_method_types").cloned().unwrap_or_else(|| json!(["card"]));
+        let types =
+            request.params.get("payment_method_types").cloned().unwrap_or_else(|| json!(["card"]));
         let mut session = self.session_object(&id, request, &customer_object, expires_at);
         session["payment_method_types"] = types;
         if pays {
@@ -81,7 +82,13 @@ impl Account {
         self.of_kind("checkout.session", &id).cloned()
     }
 
-    fn session_object(&self, id: &str, request: &Request, customer: &Value, expires_at: i64) -> Value {
+    fn session_object(
+        &self,
+        id: &str,
+        request: &Request,
+        customer: &Value,
+        expires_at: i64,
+    ) -> Value {
         let pays = request.text("/mode") == Some("payment");
         let taxed = request.is("/automatic_tax/enabled");
         let or_null = |pointer: &str| request.at(pointer);
@@ -217,11 +224,16 @@ impl Account {
     /// The line items with their inline prices.
     fn line_items(&mut self, request: &Request) -> Result<Vec<Value>, Failure> {
         let mut items = Vec::new();
-        for (place, sent) in request.at("/line_items").as_array().into_iter().flatten().enumerate() {
-            let missing = |field: &str| Failure::parameter_missing(&format!("line_items[{place}]{field}"));
+        for (place, sent) in request.at("/line_items").as_array().into_iter().flatten().enumerate()
+        {
+            let missing =
+                |field: &str| Failure::parameter_missing(&format!("line_items[{place}]{field}"));
             let price = &sent["price_data"];
-            let amount = price["unit_amount"].as_i64().ok_or_else(|| missing("[price_data][unit_amount]"))?;
-            let currency = price["currency"].as_str().ok_or_else(|| missing("[price_data][currency]"))?;
+            let amount = price["unit_amount"]
+                .as_i64()
+                .ok_or_else(|| missing("[price_data][unit_amount]"))?;
+            let currency =
+                price["currency"].as_str().ok_or_else(|| missing("[price_data][currency]"))?;
             let name = price["product_data"]["name"].as_str();
             let name = name.ok_or_else(|| missing("[price_data][product_data][name]"))?;
             let quantity = sent["quantity"].as_i64().ok_or_else(|| missing("[quantity]"))?;
@@ -229,7 +241,8 @@ impl Account {
                 return Err(Failure::not_imitated(&format!("The currency {currency}"), "currency"));
             }
             if amount < 0 || quantity < 1 {
-                return Err(Failure::invalid("Invalid amount or quantity").param(&format!("line_items[{place}]")));
+                return Err(Failure::invalid("Invalid amount or quantity")
+                    .param(&format!("line_items[{place}]")));
             }
             let (price_id, product) = (self.id("price_1", 23), self.id("prod_", 14));
             items.push(json!({
@@ -275,7 +288,8 @@ impl Account {
         if self.text(session, "/mode") != "payment" {
             return;
         }
-        let enabled = self.get(session).is_some_and(|session| session["automatic_tax"]["enabled"] == true);
+        let enabled =
+            self.get(session).is_some_and(|session| session["automatic_tax"]["enabled"] == true);
         let known = has_location(&json!({ "address": address }));
         let basis_points = if enabled && known { self.settings.tax_basis_points } else { 0 };
         let mut items = self.known(session, "line_items").as_array().cloned().unwrap_or_default();
@@ -298,7 +312,8 @@ impl Account {
             let subtotal = session["amount_subtotal"].as_i64().unwrap_or_default();
             session["amount_total"] = json!(subtotal + total_tax);
             session["automatic_tax"]["status"] = status;
-            session["total_details"] = json!({ "amount_discount": 0, "amount_shipping": 0, "amount_tax": total_tax });
+            session["total_details"] =
+                json!({ "amount_discount": 0, "amount_shipping": 0, "amount_tax": total_tax });
         });
     }
 
@@ -347,7 +362,8 @@ impl Account {
     }
 
     pub(super) fn expire_session(&mut self, id: &str) -> Result<Value, Failure> {
-        let status = self.of_kind("checkout.session", id)?["status"].as_str().unwrap_or_default().to_owned();
+        let status =
+            self.of_kind("checkout.session", id)?["status"].as_str().unwrap_or_default().to_owned();
         if status != "open" {
             return Err(Failure::invalid(format!(
                 "Only Checkout Sessions with a status in [\"open\"] can be expired. This Checkout Session has a status \
@@ -393,8 +409,12 @@ impl Account {
         self.objects
             .iter()
             .rev()
-            .filter(|method| method["object"] == "payment_method" && method["customer"] == object["customer"])
-            .filter(|method| method["type"] == "card" && filters.contains(&method["allow_redisplay"]))
+            .filter(|method| {
+                method["object"] == "payment_method" && method["customer"] == object["customer"]
+            })
+            .filter(|method| {
+                method["type"] == "card" && filters.contains(&method["allow_redisplay"])
+            })
             .cloned()
             .collect()
     }
@@ -410,9 +430,12 @@ impl Account {
         }
         let address = self.address_of_buyer(session);
         let collects = self.text(session, "/billing_address_collection") == "required";
-        let taxed = self.get(session).is_some_and(|session| session["automatic_tax"]["enabled"] == true);
+        let taxed =
+            self.get(session).is_some_and(|session| session["automatic_tax"]["enabled"] == true);
         if (collects || taxed) && !has_location(&json!({ "address": address })) {
-            return Step::Declined("Enter your billing address: country and postal code.".to_owned());
+            return Step::Declined(
+                "Enter your billing address: country and postal code.".to_owned(),
+            );
         }
         self.work_out_tax(session, &address);
         let intent = self.intent_of_session(session);
@@ -441,7 +464,11 @@ impl Account {
             if consent == Consent::Given {
                 return self.submit_setup(&session, &method, Presence::Authenticated);
             }
-            return self.setup_fails(intent, &method, &Decline::of("setup_intent_authentication_failure"));
+            return self.setup_fails(
+                intent,
+                &method,
+                &Decline::of("setup_intent_authentication_failure"),
+            );
         }
         if consent == Consent::Refused {
             return Step::Declined(self.authentication_fails(intent).message);
@@ -475,7 +502,11 @@ impl Account {
             customer: object["customer"].clone(),
             description: data["description"].clone(),
             // Only `payment_intent_data[metadata]` reaches the PaymentIntent, never the session's.
-            metadata: if data["metadata"].is_object() { data["metadata"].clone() } else { json!({}) },
+            metadata: if data["metadata"].is_object() {
+                data["metadata"].clone()
+            } else {
+                json!({})
+            },
             payment_method_types: object["payment_method_types"].clone(),
             receipt_email: data["receipt_email"].clone(),
             setup_future_usage: data["setup_future_usage"].clone(),
@@ -521,7 +552,8 @@ impl Account {
     }
 
     fn invoice_if_wanted(&mut self, session: &str, intent: &str) {
-        let wanted = self.get(session).is_some_and(|session| session["invoice_creation"]["enabled"] == true);
+        let wanted =
+            self.get(session).is_some_and(|session| session["invoice_creation"]["enabled"] == true);
         if wanted && !self.text(session, "/customer").is_empty() {
             self.invoice_of_session(session, intent);
         }
@@ -543,7 +575,9 @@ impl Account {
         if after != before {
             self.change(&id, &["customer.updated"], |customer| *customer = after);
         }
-        let collects = self.get(session).is_some_and(|session| session["tax_id_collection"]["enabled"] == true);
+        let collects = self
+            .get(session)
+            .is_some_and(|session| session["tax_id_collection"]["enabled"] == true);
         if collects && buyer["tax_id"].is_object() {
             let _ = self.add_tax_id(&id, &buyer["tax_id"]["type"], &buyer["tax_id"]["value"]);
         }
@@ -644,11 +678,19 @@ fn check_session(request: &Request) -> Result<(), Failure> {
     let wrong: &[&str] = if pays {
         &["setup_intent_data"]
     } else {
-        &["line_items", "payment_intent_data", "invoice_creation", "automatic_tax", "saved_payment_method_options"]
+        &[
+            "line_items",
+            "payment_intent_data",
+            "invoice_creation",
+            "automatic_tax",
+            "saved_payment_method_options",
+        ]
     };
     if let Some(field) = wrong.iter().find(|field| given(field)) {
         let mode = request.text("/mode").unwrap_or_default();
-        return Err(Failure::invalid(format!("You can not pass `{field}` in `{mode}` mode.")).param(field));
+        return Err(
+            Failure::invalid(format!("You can not pass `{field}` in `{mode}` mode.")).param(field)
+        );
     }
     if request.text("/currency").is_some_and(|currency| !currency.eq_ignore_ascii_case("usd")) {
         return Err(Failure::not_imitated("A currency other than usd", "currency"));
@@ -661,9 +703,8 @@ fn check_for_customer(request: &Request, customer: &Value) -> Result<(), Failure
     let updates = |what: &str| request.text(&format!("/customer_update/{what}")) == Some("auto");
     if customer.is_null() {
         if request.params.get("customer_update").is_some() {
-            return Err(
-                Failure::invalid("`customer_update` can only be used with `customer`.").param("customer_update")
-            );
+            return Err(Failure::invalid("`customer_update` can only be used with `customer`.")
+                .param("customer_update"));
         }
         return Ok(());
     }

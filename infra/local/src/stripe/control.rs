@@ -1,4 +1,5 @@
-//! What tests and demonstrations can do to the stand-in: faults, the bank's answers, webhooks out of order.
+//! What tests and demonstrations can do to the stand-in: faults, the bank's answers, webhooks out
+//! of order.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -38,8 +39,8 @@ pub enum FaultKind {
     ConnectionDropped,
     /// Everything is done and the connection ends before the answer.
     AnswerLost,
-    /// Everything is done and the answer waits for [`StripeStandIn::release_held`]; until then its idempotency key
-    /// is in use.
+    /// Everything is done and the answer waits for [`StripeStandIn::release_held`]; until then its
+    /// idempotency key is in use.
     Held,
 }
 
@@ -134,7 +135,14 @@ pub struct NotPossible(String);
 
 impl From<Failure> for NotPossible {
     fn from(failure: Failure) -> Self {
-        Self(failure.error.get("message").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned())
+        Self(
+            failure
+                .error
+                .get("message")
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+        )
     }
 }
 
@@ -168,7 +176,9 @@ impl StripeStandIn {
     /// The calls that asked for something that is not on the list: a test fails if there are any.
     #[must_use]
     pub fn calls_outside(&self) -> Vec<Call> {
-        self.with(|account| account.calls.iter().filter(|call| call.outside.is_some()).cloned().collect())
+        self.with(|account| {
+            account.calls.iter().filter(|call| call.outside.is_some()).cloned().collect()
+        })
     }
 
     /// Forgets the calls so far.
@@ -176,7 +186,8 @@ impl StripeStandIn {
         self.with(|account| account.calls.clear());
     }
 
-    /// Declines a card from now on, named by its number or by a payment method's id; `None` takes it back.
+    /// Declines a card from now on, named by its number or by a payment method's id; `None` takes
+    /// it back.
     pub fn decline_card(&self, card: &str, rule: Option<CardRule>) {
         self.with(|account| match rule {
             Some(rule) => {
@@ -194,8 +205,11 @@ impl StripeStandIn {
     /// If no debit is open there.
     pub fn resolve_debit(&self, payment: &str, end: DebitEnd) -> Result<(), NotPossible> {
         self.with(|account| {
-            let intent =
-                if payment.starts_with("cs_") { account.text(payment, "/payment_intent") } else { payment.to_owned() };
+            let intent = if payment.starts_with("cs_") {
+                account.text(payment, "/payment_intent")
+            } else {
+                payment.to_owned()
+            };
             if account.bank_debit_ends(&intent, end) {
                 Ok(())
             } else {
@@ -231,10 +245,15 @@ impl StripeStandIn {
     ///
     /// # Errors
     /// If there is nothing to refund.
-    pub fn refund_in_dashboard(&self, payment: &str, amount: Option<i64>) -> Result<String, NotPossible> {
+    pub fn refund_in_dashboard(
+        &self,
+        payment: &str,
+        amount: Option<i64>,
+    ) -> Result<String, NotPossible> {
         self.with(|account| {
             let mut params = json!({});
-            params[if payment.starts_with("pi_") { "payment_intent" } else { "charge" }] = json!(payment);
+            params[if payment.starts_with("pi_") { "payment_intent" } else { "charge" }] =
+                json!(payment);
             if let Some(amount) = amount {
                 params["amount"] = json!(amount);
             }
@@ -256,8 +275,8 @@ impl StripeStandIn {
         })
     }
 
-    /// Saves the portal's settings as somebody did in Stripe's dashboard long ago: sessions that name no configuration use
-    /// them, and no event tells of it. The configuration's id.
+    /// Saves the portal's settings as somebody did in Stripe's dashboard long ago: sessions that
+    /// name no configuration use them, and no event tells of it. The configuration's id.
     ///
     /// # Errors
     /// Never; as everything that Stripe may refuse.
@@ -280,7 +299,11 @@ impl StripeStandIn {
     ///
     /// # Errors
     /// If there is no such customer.
-    pub fn set_default_in_portal(&self, customer: &str, payment_method: &str) -> Result<(), NotPossible> {
+    pub fn set_default_in_portal(
+        &self,
+        customer: &str,
+        payment_method: &str,
+    ) -> Result<(), NotPossible> {
         self.with(|account| {
             account.customer_of("customer", customer)?;
             account.set_default_method(customer, payment_method);
@@ -288,11 +311,17 @@ impl StripeStandIn {
         })
     }
 
-    /// Changes the expiry of a card as its network's updater does (`payment_method.automatically_updated`).
+    /// Changes the expiry of a card as its network's updater does
+    /// (`payment_method.automatically_updated`).
     ///
     /// # Errors
     /// If there is no such payment method.
-    pub fn update_card(&self, payment_method: &str, exp_month: i64, exp_year: i64) -> Result<(), NotPossible> {
+    pub fn update_card(
+        &self,
+        payment_method: &str,
+        exp_month: i64,
+        exp_year: i64,
+    ) -> Result<(), NotPossible> {
         self.with(|account| {
             account.of_kind("payment_method", payment_method)?;
             let events = ["payment_method.automatically_updated", "payment_method.updated"];
@@ -304,18 +333,21 @@ impl StripeStandIn {
         })
     }
 
-    /// Adds a webhook endpoint with a secret of the caller's own (through the API the secret is Stripe's); its id.
+    /// Adds a webhook endpoint with a secret of the caller's own (through the API the secret is
+    /// Stripe's); its id.
     pub fn add_endpoint(&self, url: &str, secret: &str, events: &[&str]) -> String {
         self.with(|account| account.add_endpoint(url, secret, &json!(events)))
     }
 
-    /// Makes a webhook endpoint at that address for exactly these events, in [`Config::api_version`](super::Config::api_version),
-    /// as an account that was set up has one; the endpoint that is there already keeps its secrets. Its id.
+    /// Makes a webhook endpoint at that address for exactly these events, in
+    /// [`Config::api_version`](super::Config::api_version), as an account that was set up has one;
+    /// the endpoint that is there already keeps its secrets. Its id.
     pub fn keep_endpoint(&self, url: &str, secret: &str, events: &[&str]) -> String {
         self.with(|account| account.keep_endpoint(url, secret, events))
     }
 
-    /// Sets the secrets an endpoint's deliveries are signed with: several while they are being rotated.
+    /// Sets the secrets an endpoint's deliveries are signed with: several while they are being
+    /// rotated.
     pub fn set_secrets(&self, endpoint: &str, secrets: &[&str]) {
         self.with(|account| account.remember(endpoint, "secrets", json!(secrets)));
     }
@@ -328,7 +360,8 @@ impl StripeStandIn {
         });
     }
 
-    /// Sends every event so far once more to every endpoint that wants it; how many deliveries that are.
+    /// Sends every event so far once more to every endpoint that wants it; how many deliveries that
+    /// are.
     pub fn redeliver_all(&self) -> usize {
         self.with(|account| account.redeliver(|_| true))
     }
@@ -343,7 +376,10 @@ impl Account {
     /// What goes wrong with a call of this endpoint, if anything.
     pub(super) fn next_fault(&mut self, endpoint: Option<&str>) -> Option<FaultKind> {
         let endpoint = endpoint?;
-        let fault = self.faults.iter_mut().find(|fault| fault.endpoint == "*" || fault.endpoint == endpoint)?;
+        let fault = self
+            .faults
+            .iter_mut()
+            .find(|fault| fault.endpoint == "*" || fault.endpoint == endpoint)?;
         if fault.after > 0 {
             fault.after -= 1;
             return None;

@@ -73,7 +73,11 @@ impl Account {
         if let Some(method) = request.text("/invoice_settings/default_payment_method") {
             let owner = self.text(method, "/customer");
             if owner != id {
-                return Err(Failure::missing_in("invoice_settings[default_payment_method]", "payment_method", method));
+                return Err(Failure::missing_in(
+                    "invoice_settings[default_payment_method]",
+                    "payment_method",
+                    method,
+                ));
             }
         }
         set_customer(&mut customer, request);
@@ -136,11 +140,21 @@ impl Account {
         self.add_tax_id(request.id(), &request.at("/type"), &request.at("/value"))
     }
 
-    pub(super) fn add_tax_id(&mut self, customer: &str, kind: &Value, value: &Value) -> Result<Value, Failure> {
+    pub(super) fn add_tax_id(
+        &mut self,
+        customer: &str,
+        kind: &Value,
+        value: &Value,
+    ) -> Result<Value, Failure> {
         let (kind, value) = (kind.as_str().unwrap_or_default(), value.as_str().unwrap_or_default());
         let plain = value.chars().filter(char::is_ascii_alphanumeric).count();
-        if plain < 5 || (kind == "eu_vat" && !value.chars().take(2).all(|c| c.is_ascii_uppercase())) {
-            return Err(Failure::invalid_as("tax_id_invalid", format!("Invalid value for {kind}.")).param("value"));
+        if plain < 5 || (kind == "eu_vat" && !value.chars().take(2).all(|c| c.is_ascii_uppercase()))
+        {
+            return Err(Failure::invalid_as(
+                "tax_id_invalid",
+                format!("Invalid value for {kind}."),
+            )
+            .param("value"));
         }
         let country = match kind {
             "eu_vat" => value.chars().take(2).collect(),
@@ -179,7 +193,11 @@ impl Account {
     }
 
     /// A new payment method, attached to nobody.
-    pub(super) fn new_payment_method(&mut self, instrument: &Instrument, billing: &Value) -> String {
+    pub(super) fn new_payment_method(
+        &mut self,
+        instrument: &Instrument,
+        billing: &Value,
+    ) -> String {
         let id = self.id("pm_1", 23);
         let mut method = json!({
             "id": id,
@@ -237,13 +255,18 @@ impl Account {
         })
     }
 
-    pub(super) fn list_payment_methods(&mut self, request: &Request, customer: Option<&str>) -> Result<Value, Failure> {
+    pub(super) fn list_payment_methods(
+        &mut self,
+        request: &Request,
+        customer: Option<&str>,
+    ) -> Result<Value, Failure> {
         if let Some(customer) = customer {
             self.customer_of("customer", customer)?;
         }
         let (kind, redisplay) = (request.at("/type"), request.at("/allow_redisplay"));
         self.list_where("payment_method", request, |method| {
-            // A list without a customer holds only what was made on its own, which the stand-in never does.
+            // A list without a customer holds only what was made on its own, which the stand-in
+            // never does.
             customer.is_some_and(|customer| method["customer"] == customer)
                 && (kind.is_null() || method["type"] == kind)
                 && (redisplay.is_null() || method["allow_redisplay"] == redisplay)
@@ -264,7 +287,10 @@ impl Account {
                     return Err(Failure::card(&Decline::of(code)));
                 }
                 let instrument = Instrument::Card { card, exp_month: 12, exp_year: 2034 };
-                self.new_payment_method(&instrument, &billing_details(&Value::Null, &Value::Null, &no_address()))
+                self.new_payment_method(
+                    &instrument,
+                    &billing_details(&Value::Null, &Value::Null, &no_address()),
+                )
             }
             None => method.to_owned(),
         };
@@ -273,7 +299,9 @@ impl Account {
             return self.of_kind("payment_method", &id).cloned();
         }
         if !owner.is_null() {
-            return Err(Failure::invalid("This payment method has already been attached to a customer."));
+            return Err(Failure::invalid(
+                "This payment method has already been attached to a customer.",
+            ));
         }
         if self.known(&id, "used").as_bool() == Some(true) {
             return Err(Failure::invalid(
@@ -282,7 +310,9 @@ impl Account {
             ));
         }
         self.remember(&id, "used", json!(true));
-        Ok(self.change(&id, &["payment_method.attached"], |method| method["customer"] = json!(customer)))
+        Ok(self.change(&id, &["payment_method.attached"], |method| {
+            method["customer"] = json!(customer)
+        }))
     }
 
     /// Detaching cannot be undone.
@@ -293,7 +323,8 @@ impl Account {
                 "The payment method you provided is not attached to a customer so detachment is impossible.",
             ));
         };
-        let detached = self.change(id, &["payment_method.detached"], |method| method["customer"] = Value::Null);
+        let detached = self
+            .change(id, &["payment_method.detached"], |method| method["customer"] = Value::Null);
         if self.text(&customer, "/invoice_settings/default_payment_method") == id {
             self.change(&customer, &["customer.updated"], |customer| {
                 customer["invoice_settings"]["default_payment_method"] = Value::Null;
@@ -326,13 +357,18 @@ pub(super) fn location_invalid() -> Failure {
 
 fn check_customer(request: &Request) -> Result<(), Failure> {
     if let Some(email) = request.text("/email").filter(|email| !email.contains('@')) {
-        return Err(Failure::invalid_as("email_invalid", format!("Invalid email address: {email}")).param("email"));
+        return Err(Failure::invalid_as(
+            "email_invalid",
+            format!("Invalid email address: {email}"),
+        )
+        .param("email"));
     }
     if let Some(country) = request.text("/address/country")
         && (country.len() != 2 || !country.chars().all(|c| c.is_ascii_uppercase()))
     {
-        let message =
-            format!("Country '{country}' is unknown. Try using a 2-character alphanumeric country code instead.");
+        let message = format!(
+            "Country '{country}' is unknown. Try using a 2-character alphanumeric country code instead."
+        );
         return Err(Failure::invalid(message).param("address[country]"));
     }
     Ok(())

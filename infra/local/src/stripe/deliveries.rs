@@ -1,7 +1,8 @@
 //! Webhooks: who gets which event, when, and with which signature.
 //!
-//! The stand-in sends nothing itself. Who runs it asks for what is due, sends it and tells the result, so that
-//! retries, duplicates and disorder happen when they are wanted and the same way each time.
+//! The stand-in sends nothing itself. Who runs it asks for what is due, sends it and tells the
+//! result, so that retries, duplicates and disorder happen when they are wanted and the same way
+//! each time.
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
@@ -13,8 +14,9 @@ use super::control::{DeliveryPlan, Order};
 use super::failure::Failure;
 use super::requests::Request;
 
-/// After which time each failed attempt is repeated, in seconds; the last holds for all further ones. Stripe
-/// repeats "for up to three days with an exponential back off" (<https://docs.stripe.com/webhooks>).
+/// After which time each failed attempt is repeated, in seconds; the last holds for all further
+/// ones. Stripe repeats "for up to three days with an exponential back off"
+/// (<https://docs.stripe.com/webhooks>).
 const RETRY_SECONDS: [i64; 6] = [5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 12 * 3600];
 
 /// How long an event is tried, in seconds: three days.
@@ -66,9 +68,14 @@ impl Account {
         let endpoints = self.ids("webhook_endpoint", |endpoint| {
             let wants = |wanted: &Value| wanted == "*" || wanted == kind;
             endpoint["status"] == "enabled"
-                && endpoint["enabled_events"].as_array().is_some_and(|events| events.iter().any(wants))
+                && endpoint["enabled_events"]
+                    .as_array()
+                    .is_some_and(|events| events.iter().any(wants))
         });
-        let plan = self.plan.clone().filter(|plan| plan.only.is_empty() || plan.only.iter().any(|only| only == kind));
+        let plan = self
+            .plan
+            .clone()
+            .filter(|plan| plan.only.is_empty() || plan.only.iter().any(|only| only == kind));
         let (copies, delay) = plan.map_or((1, 0), |plan| (plan.copies, plan.delay_seconds));
         for endpoint in &endpoints {
             for _ in 0..copies {
@@ -99,7 +106,9 @@ impl Account {
             .objects
             .iter()
             .filter(|object| object["object"] == "event")
-            .filter_map(|event| Some((event["id"].as_str()?.to_owned(), event["type"].as_str()?.to_owned())))
+            .filter_map(|event| {
+                Some((event["id"].as_str()?.to_owned(), event["type"].as_str()?.to_owned()))
+            })
             .filter(|(id, _)| wanted(id))
             .collect();
         let before = self.deliveries.len();
@@ -123,10 +132,13 @@ impl Account {
             Order::AsHappened => {}
             Order::Reversed => due.reverse(),
             Order::Shuffled(seed) => {
-                due.sort_by_cached_key(|delivery| self.letters(&format!("order#{seed}#{}", delivery.id), 12));
+                due.sort_by_cached_key(|delivery| {
+                    self.letters(&format!("order#{seed}#{}", delivery.id), 12)
+                });
             }
         }
-        let deliveries: Vec<Delivery> = due.iter().filter_map(|delivery| self.delivery(delivery)).collect();
+        let deliveries: Vec<Delivery> =
+            due.iter().filter_map(|delivery| self.delivery(delivery)).collect();
         for delivery in &mut self.deliveries {
             if delivery.state == DeliveryState::Waiting && delivery.due <= now {
                 delivery.state = DeliveryState::Sent;
@@ -137,7 +149,8 @@ impl Account {
 
     /// When the next delivery is due, if any waits.
     pub(super) fn next_delivery(&self) -> Option<i64> {
-        let waiting = self.deliveries.iter().filter(|delivery| delivery.state == DeliveryState::Waiting);
+        let waiting =
+            self.deliveries.iter().filter(|delivery| delivery.state == DeliveryState::Waiting);
         waiting.map(|delivery| delivery.due).min()
     }
 
@@ -149,7 +162,8 @@ impl Account {
             event["api_version"] = json!(version);
         }
         let body = serde_json::to_string_pretty(&event).ok()?;
-        let secrets = self.known(&outgoing.endpoint, "secrets").as_array().cloned().unwrap_or_default();
+        let secrets =
+            self.known(&outgoing.endpoint, "secrets").as_array().cloned().unwrap_or_default();
         let secrets: Vec<&str> = secrets.iter().filter_map(Value::as_str).collect();
         let headers = [
             ("Content-Type", "application/json; charset=utf-8".to_owned()),
@@ -170,13 +184,17 @@ impl Account {
     /// What became of a delivery: a status, or none if no answer came.
     pub(super) fn delivered(&mut self, id: u64, status: Option<u16>) {
         let now = self.now;
-        let Some(delivery) = usize::try_from(id).ok().and_then(|id| self.deliveries.get_mut(id)) else { return };
+        let Some(delivery) = usize::try_from(id).ok().and_then(|id| self.deliveries.get_mut(id))
+        else {
+            return;
+        };
         delivery.last_status = status;
         if status.is_some_and(|status| (200..300).contains(&status)) {
             delivery.state = DeliveryState::Succeeded;
         } else {
             let attempt = usize::try_from(delivery.attempt).unwrap_or(usize::MAX);
-            let wait = RETRY_SECONDS.get(attempt).or(RETRY_SECONDS.last()).copied().unwrap_or_default();
+            let wait =
+                RETRY_SECONDS.get(attempt).or(RETRY_SECONDS.last()).copied().unwrap_or_default();
             delivery.attempt += 1;
             delivery.due = now + wait;
             let over = delivery.due > delivery.first_due + GIVE_UP_SECONDS;
@@ -200,7 +218,9 @@ impl Account {
 
     /// What was handed out and not answered when the process ended is sent again.
     pub(super) fn forget_sent(&mut self) {
-        for delivery in self.deliveries.iter_mut().filter(|delivery| delivery.state == DeliveryState::Sent) {
+        for delivery in
+            self.deliveries.iter_mut().filter(|delivery| delivery.state == DeliveryState::Sent)
+        {
             delivery.state = DeliveryState::Waiting;
         }
     }
@@ -271,9 +291,11 @@ impl Account {
         id
     }
 
-    /// Makes an endpoint at that address, or brings the one there is to these events and the settings' version.
+    /// Makes an endpoint at that address, or brings the one there is to these events and the
+    /// settings' version.
     pub(super) fn keep_endpoint(&mut self, url: &str, secret: &str, events: &[&str]) -> String {
-        let known = self.ids("webhook_endpoint", |endpoint| endpoint["url"] == url).into_iter().next();
+        let known =
+            self.ids("webhook_endpoint", |endpoint| endpoint["url"] == url).into_iter().next();
         let id = known.unwrap_or_else(|| self.add_endpoint(url, secret, &json!(events)));
         let version = self.settings.api_version.clone();
         self.change(&id, &[], |endpoint| {
@@ -300,11 +322,16 @@ impl Account {
 
     pub(super) fn delete_webhook_endpoint(&mut self, id: &str) -> Result<Value, Failure> {
         self.of_kind("webhook_endpoint", id)?;
-        self.deliveries.iter_mut().filter(|d| d.endpoint == id && d.state == DeliveryState::Waiting).for_each(|d| {
-            d.state = DeliveryState::GivenUp;
-        });
+        self.deliveries
+            .iter_mut()
+            .filter(|d| d.endpoint == id && d.state == DeliveryState::Waiting)
+            .for_each(|d| {
+                d.state = DeliveryState::GivenUp;
+            });
         let deleted = json!({ "id": id, "object": "webhook_endpoint", "deleted": true });
-        self.change(id, &[], |endpoint| *endpoint = json!({ "id": id, "object": "deleted_webhook_endpoint" }));
+        self.change(id, &[], |endpoint| {
+            *endpoint = json!({ "id": id, "object": "deleted_webhook_endpoint" })
+        });
         Ok(deleted)
     }
 
@@ -325,7 +352,10 @@ impl Account {
     /// Whether no delivery of an event is still open or given up.
     fn all_arrived(&self, event: &Value) -> bool {
         let of_event = |delivery: &&Outgoing| event["id"] == delivery.event.as_str();
-        self.deliveries.iter().filter(of_event).all(|delivery| delivery.state == DeliveryState::Succeeded)
+        self.deliveries
+            .iter()
+            .filter(of_event)
+            .all(|delivery| delivery.state == DeliveryState::Succeeded)
     }
 }
 

@@ -1,8 +1,9 @@
 //! The written list of what the stand-in imitates: endpoints, parameters, what can be expanded.
 //!
-//! It is the single source of truth. A call outside it gets Stripe's error, never an invented success, and
-//! shows in [`StripeStandIn::calls_outside`](super::StripeStandIn::calls_outside). That every line of it exists at
-//! Stripe is tested against Stripe's own OpenAPI (`tests/stripe/openapi.rs`).
+//! It is the single source of truth. A call outside it gets Stripe's error, never an invented
+//! success, and shows in [`StripeStandIn::calls_outside`](super::StripeStandIn::calls_outside).
+//! That every line of it exists at Stripe is tested against Stripe's own OpenAPI
+//! (`tests/stripe/openapi.rs`).
 
 /// One endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +109,10 @@ impl Endpoint {
 
 /// The segments of a parameter's name: `a[][b]` is `["a", "[]", "b"]`.
 fn pattern(name: &'static str) -> Vec<&'static str> {
-    name.split('[').map(|segment| segment.trim_end_matches(']')).map(|s| if s.is_empty() { "[]" } else { s }).collect()
+    name.split('[')
+        .map(|segment| segment.trim_end_matches(']'))
+        .map(|s| if s.is_empty() { "[]" } else { s })
+        .collect()
 }
 
 fn matches(parameter: &Parameter, path: &[String]) -> Option<(Parameter, Vec<&'static str>)> {
@@ -117,15 +121,17 @@ fn matches(parameter: &Parameter, path: &[String]) -> Option<(Parameter, Vec<&'s
         pattern.push("*");
     } else if matches!(parameter.kind, Kind::Map) {
         // `metadata=` unsets all keys; a map has no other plain value.
-        return (pattern.len() == path.len() && pattern.iter().zip(path).all(|(wanted, given)| wanted == given))
-            .then_some((*parameter, pattern));
+        return (pattern.len() == path.len()
+            && pattern.iter().zip(path).all(|(wanted, given)| wanted == given))
+        .then_some((*parameter, pattern));
     }
     let fits = |(wanted, given): (&&str, &String)| match *wanted {
         "[]" => given.parse::<usize>().is_ok(),
         "*" => true,
         wanted => wanted == given,
     };
-    (pattern.len() == path.len() && pattern.iter().zip(path).all(fits)).then_some((*parameter, pattern))
+    (pattern.len() == path.len() && pattern.iter().zip(path).all(fits))
+        .then_some((*parameter, pattern))
 }
 
 /// The endpoint of a call, with the ids in its path. A written path wins over one with an id.
@@ -222,8 +228,12 @@ const TAX_ID_TYPES: &[&str] = &[
     "za_vat",
 ];
 const LIST: &[Parameter] = &[integer("limit"), text("starting_after"), text("ending_before")];
-const CREATED: &[Parameter] =
-    &[integer("created[gt]"), integer("created[gte]"), integer("created[lt]"), integer("created[lte]")];
+const CREATED: &[Parameter] = &[
+    integer("created[gt]"),
+    integer("created[gte]"),
+    integer("created[lt]"),
+    integer("created[lte]"),
+];
 const METADATA: &[Parameter] = &[map("metadata")];
 const CUSTOMER: &[Parameter] = &[
     text("email"),
@@ -269,7 +279,10 @@ const CHECKOUT: &[Parameter] = &[
     integer("expires_at"),
     one_of("submit_type", &["auto", "pay"]),
     one_of("payment_method_types[]", &["card", "us_bank_account"]),
-    one_of("payment_method_options[us_bank_account][verification_method]", &["automatic", "instant"]),
+    one_of(
+        "payment_method_options[us_bank_account][verification_method]",
+        &["automatic", "instant"],
+    ),
     one_of("wallet_options[link][display]", &["auto", "never"]),
     boolean("adaptive_pricing[enabled]"),
     boolean("allow_promotion_codes"),
@@ -295,7 +308,10 @@ const CHECKOUT: &[Parameter] = &[
     text("payment_intent_data[statement_descriptor_suffix]"),
     text("setup_intent_data[description]"),
     map("setup_intent_data[metadata]"),
-    one_of("saved_payment_method_options[allow_redisplay_filters][]", &["always", "limited", "unspecified"]),
+    one_of(
+        "saved_payment_method_options[allow_redisplay_filters][]",
+        &["always", "limited", "unspecified"],
+    ),
     one_of("saved_payment_method_options[payment_method_save]", &["enabled", "disabled"]),
     one_of("saved_payment_method_options[payment_method_remove]", &["enabled", "disabled"]),
     one_of("consent_collection[payment_method_reuse_agreement][position]", &["auto", "hidden"]),
@@ -332,8 +348,13 @@ const OF_SESSION: &[&str] = &[
     "setup_intent",
     "setup_intent.payment_method",
 ];
-const OF_INTENT: &[&str] =
-    &["customer", "latest_charge", "latest_charge.balance_transaction", "latest_charge.refunds", "payment_method"];
+const OF_INTENT: &[&str] = &[
+    "customer",
+    "latest_charge",
+    "latest_charge.balance_transaction",
+    "latest_charge.refunds",
+    "payment_method",
+];
 const OF_CHARGE: &[&str] = &["balance_transaction", "customer", "payment_intent", "refunds"];
 const OF_INVOICE: &[&str] = &[
     "confirmation_secret",
@@ -343,7 +364,8 @@ const OF_INVOICE: &[&str] = &[
     "payments.data.payment.payment_intent",
     "payments.data.payment.payment_intent.latest_charge",
 ];
-const OF_INVOICE_PAYMENT: &[&str] = &["invoice", "payment.payment_intent", "payment.payment_intent.latest_charge"];
+const OF_INVOICE_PAYMENT: &[&str] =
+    &["invoice", "payment.payment_intent", "payment.payment_intent.latest_charge"];
 const OF_REFUND: &[&str] = &["balance_transaction", "charge", "payment_intent"];
 const OF_DISPUTE: &[&str] = &["charge", "payment_intent"];
 const OF_CUSTOMER: &[&str] = &["invoice_settings.default_payment_method", "tax", "tax_ids"];
@@ -360,7 +382,11 @@ pub const ENDPOINTS: &[Endpoint] = {
             &[
                 CUSTOMER,
                 METADATA,
-                &[text("payment_method"), one_of("tax_id_data[][type]", TAX_ID_TYPES), text("tax_id_data[][value]")],
+                &[
+                    text("payment_method"),
+                    one_of("tax_id_data[][type]", TAX_ID_TYPES),
+                    text("tax_id_data[][value]"),
+                ],
             ],
             OF_CUSTOMER,
             One("customer"),
@@ -373,7 +399,14 @@ pub const ENDPOINTS: &[Endpoint] = {
             OF_CUSTOMER,
             List("customer"),
         ),
-        endpoint(Op::CustomerRetrieve, "GET", "/v1/customers/{customer}", &[], OF_CUSTOMER, One("customer")),
+        endpoint(
+            Op::CustomerRetrieve,
+            "GET",
+            "/v1/customers/{customer}",
+            &[],
+            OF_CUSTOMER,
+            One("customer"),
+        ),
         endpoint(
             Op::CustomerUpdate,
             "POST",
@@ -382,8 +415,22 @@ pub const ENDPOINTS: &[Endpoint] = {
             OF_CUSTOMER,
             One("customer"),
         ),
-        endpoint(Op::CustomerDelete, "DELETE", "/v1/customers/{customer}", &[], &[], One("deleted_customer")),
-        endpoint(Op::TaxIdList, "GET", "/v1/customers/{customer}/tax_ids", &[LIST], &[], List("tax_id")),
+        endpoint(
+            Op::CustomerDelete,
+            "DELETE",
+            "/v1/customers/{customer}",
+            &[],
+            &[],
+            One("deleted_customer"),
+        ),
+        endpoint(
+            Op::TaxIdList,
+            "GET",
+            "/v1/customers/{customer}/tax_ids",
+            &[LIST],
+            &[],
+            List("tax_id"),
+        ),
         endpoint(
             Op::TaxIdCreate,
             "POST",
@@ -392,7 +439,14 @@ pub const ENDPOINTS: &[Endpoint] = {
             &[],
             One("tax_id"),
         ),
-        endpoint(Op::TaxIdDelete, "DELETE", "/v1/customers/{customer}/tax_ids/{id}", &[], &[], One("deleted_tax_id")),
+        endpoint(
+            Op::TaxIdDelete,
+            "DELETE",
+            "/v1/customers/{customer}/tax_ids/{id}",
+            &[],
+            &[],
+            One("deleted_tax_id"),
+        ),
         endpoint(
             Op::PaymentMethodListOfCustomer,
             "GET",
@@ -461,7 +515,11 @@ pub const ENDPOINTS: &[Endpoint] = {
             &[
                 LIST,
                 CREATED,
-                &[text("customer"), text("payment_intent"), one_of("status", &["open", "complete", "expired"])],
+                &[
+                    text("customer"),
+                    text("payment_intent"),
+                    one_of("status", &["open", "complete", "expired"]),
+                ],
             ],
             OF_SESSION,
             List("checkout.session"),
@@ -482,7 +540,14 @@ pub const ENDPOINTS: &[Endpoint] = {
             OF_SESSION,
             One("checkout.session"),
         ),
-        endpoint(Op::SessionLineItems, "GET", "/v1/checkout/sessions/{session}/line_items", &[LIST], &[], List("item")),
+        endpoint(
+            Op::SessionLineItems,
+            "GET",
+            "/v1/checkout/sessions/{session}/line_items",
+            &[LIST],
+            &[],
+            List("item"),
+        ),
         endpoint(
             Op::PaymentIntentList,
             "GET",
@@ -503,7 +568,10 @@ pub const ENDPOINTS: &[Endpoint] = {
             Op::PaymentIntentCancel,
             "POST",
             "/v1/payment_intents/{intent}/cancel",
-            &[&[one_of("cancellation_reason", &["abandoned", "duplicate", "fraudulent", "requested_by_customer"])]],
+            &[&[one_of(
+                "cancellation_reason",
+                &["abandoned", "duplicate", "fraudulent", "requested_by_customer"],
+            )]],
             OF_INTENT,
             One("payment_intent"),
         ),
@@ -524,7 +592,14 @@ pub const ENDPOINTS: &[Endpoint] = {
             List("charge"),
         ),
         endpoint(Op::ChargeRetrieve, "GET", "/v1/charges/{charge}", &[], OF_CHARGE, One("charge")),
-        endpoint(Op::InvoiceCreate, "POST", "/v1/invoices", &[INVOICE, METADATA], OF_INVOICE, One("invoice")),
+        endpoint(
+            Op::InvoiceCreate,
+            "POST",
+            "/v1/invoices",
+            &[INVOICE, METADATA],
+            OF_INVOICE,
+            One("invoice"),
+        ),
         endpoint(
             Op::InvoiceList,
             "GET",
@@ -532,12 +607,22 @@ pub const ENDPOINTS: &[Endpoint] = {
             &[
                 LIST,
                 CREATED,
-                &[text("customer"), one_of("status", &["draft", "open", "paid", "uncollectible", "void"])],
+                &[
+                    text("customer"),
+                    one_of("status", &["draft", "open", "paid", "uncollectible", "void"]),
+                ],
             ],
             OF_INVOICE,
             List("invoice"),
         ),
-        endpoint(Op::InvoiceRetrieve, "GET", "/v1/invoices/{invoice}", &[], OF_INVOICE, One("invoice")),
+        endpoint(
+            Op::InvoiceRetrieve,
+            "GET",
+            "/v1/invoices/{invoice}",
+            &[],
+            OF_INVOICE,
+            One("invoice"),
+        ),
         endpoint(
             Op::InvoiceFinalize,
             "POST",
@@ -554,8 +639,22 @@ pub const ENDPOINTS: &[Endpoint] = {
             OF_INVOICE,
             One("invoice"),
         ),
-        endpoint(Op::InvoiceDelete, "DELETE", "/v1/invoices/{invoice}", &[], &[], One("deleted_invoice")),
-        endpoint(Op::InvoiceVoid, "POST", "/v1/invoices/{invoice}/void", &[], OF_INVOICE, One("invoice")),
+        endpoint(
+            Op::InvoiceDelete,
+            "DELETE",
+            "/v1/invoices/{invoice}",
+            &[],
+            &[],
+            One("deleted_invoice"),
+        ),
+        endpoint(
+            Op::InvoiceVoid,
+            "POST",
+            "/v1/invoices/{invoice}/void",
+            &[],
+            OF_INVOICE,
+            One("invoice"),
+        ),
         endpoint(
             Op::InvoiceItemCreate,
             "POST",
@@ -625,7 +724,14 @@ pub const ENDPOINTS: &[Endpoint] = {
             OF_DISPUTE,
             List("dispute"),
         ),
-        endpoint(Op::DisputeRetrieve, "GET", "/v1/disputes/{dispute}", &[], OF_DISPUTE, One("dispute")),
+        endpoint(
+            Op::DisputeRetrieve,
+            "GET",
+            "/v1/disputes/{dispute}",
+            &[],
+            OF_DISPUTE,
+            One("dispute"),
+        ),
         endpoint(
             Op::PortalConfigurationList,
             "GET",
@@ -674,14 +780,26 @@ pub const ENDPOINTS: &[Endpoint] = {
             &["configuration"],
             One("billing_portal.session"),
         ),
-        endpoint(Op::WebhookEndpointList, "GET", "/v1/webhook_endpoints", &[LIST], &[], List("webhook_endpoint")),
+        endpoint(
+            Op::WebhookEndpointList,
+            "GET",
+            "/v1/webhook_endpoints",
+            &[LIST],
+            &[],
+            List("webhook_endpoint"),
+        ),
         endpoint(
             Op::WebhookEndpointCreate,
             "POST",
             "/v1/webhook_endpoints",
             &[
                 METADATA,
-                &[required(text("url")), required(text("enabled_events[]")), text("api_version"), text("description")],
+                &[
+                    required(text("url")),
+                    required(text("enabled_events[]")),
+                    text("api_version"),
+                    text("description"),
+                ],
             ],
             &[],
             One("webhook_endpoint"),
@@ -698,7 +816,10 @@ pub const ENDPOINTS: &[Endpoint] = {
             Op::WebhookEndpointUpdate,
             "POST",
             "/v1/webhook_endpoints/{webhook_endpoint}",
-            &[METADATA, &[text("url"), text("enabled_events[]"), text("description"), boolean("disabled")]],
+            &[
+                METADATA,
+                &[text("url"), text("enabled_events[]"), text("description"), boolean("disabled")],
+            ],
             &[],
             One("webhook_endpoint"),
         ),

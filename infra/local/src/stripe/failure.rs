@@ -32,7 +32,10 @@ impl Failure {
         if let Some(code) = code {
             error.insert("code".to_owned(), json!(code));
             let page = code.replace('_', "-");
-            error.insert("doc_url".to_owned(), json!(format!("https://stripe.com/docs/error-codes/{page}")));
+            error.insert(
+                "doc_url".to_owned(),
+                json!(format!("https://stripe.com/docs/error-codes/{page}")),
+            );
         }
         Self { status, error, stage: Stage::AtWork }
     }
@@ -67,7 +70,9 @@ impl Failure {
 
     /// What Stripe may do with these words and the stand-in does not: never an invented success.
     pub(super) fn not_imitated(what: &str, param: &str) -> Self {
-        Self::invalid(format!("{what} is not imitated by the Stripe stand-in")).param(param).outside()
+        Self::invalid(format!("{what} is not imitated by the Stripe stand-in"))
+            .param(param)
+            .outside()
     }
 
     /// 404, an object named by the URL.
@@ -100,12 +105,16 @@ impl Failure {
 
     /// 400, no such parameter.
     pub(super) fn parameter_unknown(param: &str) -> Self {
-        Self::invalid_as("parameter_unknown", format!("Received unknown parameter: {param}")).param(param).outside()
+        Self::invalid_as("parameter_unknown", format!("Received unknown parameter: {param}"))
+            .param(param)
+            .outside()
     }
 
     /// 400, a parameter that must be there is not.
     pub(super) fn parameter_missing(param: &str) -> Self {
-        Self::invalid_as("parameter_missing", format!("Missing required param: {param}.")).param(param).before_work()
+        Self::invalid_as("parameter_missing", format!("Missing required param: {param}."))
+            .param(param)
+            .before_work()
     }
 
     /// 400, a property that cannot be expanded.
@@ -143,15 +152,16 @@ impl Failure {
             "There is currently another in-progress request using this Idempotent Key (that probably means you \
              submitted twice, and the other request is still going through): {key}. Please try again later."
         );
-        let mut failure = Self::new(409, "idempotency_error", Some("idempotency_key_in_use"), &message).before_work();
+        let mut failure =
+            Self::new(409, "idempotency_error", Some("idempotency_key_in_use"), &message)
+                .before_work();
         failure.status = 409;
         failure
     }
 
     /// 429.
     pub(super) fn rate_limited() -> Self {
-        let message =
-            "Request rate limit exceeded. Learn more about rate limits here: https://stripe.com/docs/rate-limits.";
+        let message = "Request rate limit exceeded. Learn more about rate limits here: https://stripe.com/docs/rate-limits.";
         Self::new(429, "invalid_request_error", Some("rate_limit"), message).before_work()
     }
 
@@ -163,8 +173,7 @@ impl Failure {
 
     /// 500.
     pub(super) fn internal() -> Self {
-        let message =
-            "An unknown error occurred. If you have any questions, we can help at https://support.stripe.com/.";
+        let message = "An unknown error occurred. If you have any questions, we can help at https://support.stripe.com/.";
         Self::new(500, "api_error", None, message)
     }
 
@@ -204,14 +213,20 @@ impl Decline {
             "expired_card" => ("expired_card", "Your card has expired."),
             "incorrect_cvc" => ("incorrect_cvc", "Your card's security code is incorrect."),
             "incorrect_number" => ("incorrect_number", "Your card number is incorrect."),
-            "invalid_expiry_month" => ("invalid_expiry_month", "Your card's expiration month is invalid."),
-            "invalid_expiry_year" => ("invalid_expiry_year", "Your card's expiration year is invalid."),
-            "processing_error" => {
-                ("processing_error", "An error occurred while processing your card. Try again in a little bit.")
+            "invalid_expiry_month" => {
+                ("invalid_expiry_month", "Your card's expiration month is invalid.")
             }
-            "authentication_required" => {
-                ("authentication_required", "Your card was declined. This transaction requires authentication.")
+            "invalid_expiry_year" => {
+                ("invalid_expiry_year", "Your card's expiration year is invalid.")
             }
+            "processing_error" => (
+                "processing_error",
+                "An error occurred while processing your card. Try again in a little bit.",
+            ),
+            "authentication_required" => (
+                "authentication_required",
+                "Your card was declined. This transaction requires authentication.",
+            ),
             "payment_intent_authentication_failure" => (
                 "payment_intent_authentication_failure",
                 "We are unable to authenticate your payment method. Please choose a different payment method and try \
@@ -247,7 +262,9 @@ impl Decline {
             | "revocation_of_all_authorizations"
             | "stop_payment_order" => Some("do_not_try_again"),
             "incorrect_cvc" | "expired_card" => Some("confirm_card_data"),
-            "generic_decline" | "insufficient_funds" | "processing_error" => Some("try_again_later"),
+            "generic_decline" | "insufficient_funds" | "processing_error" => {
+                Some("try_again_later")
+            }
             _ => None,
         };
         Self {
@@ -264,7 +281,8 @@ impl Decline {
         Self {
             code: "payment_method_provider_decline".to_owned(),
             decline_code: None,
-            message: "The payment failed because the bank account has insufficient funds.".to_owned(),
+            message: "The payment failed because the bank account has insufficient funds."
+                .to_owned(),
             advice_code: None,
             network_advice_code: None,
         }
@@ -289,11 +307,18 @@ impl Decline {
     }
 
     /// `last_payment_error` and `last_setup_error`.
-    pub(super) fn as_last_error(&self, charge: Option<&str>, payment_method: Option<&Value>) -> Value {
+    pub(super) fn as_last_error(
+        &self,
+        charge: Option<&str>,
+        payment_method: Option<&Value>,
+    ) -> Value {
         let mut error = self.fields();
         let page = self.code.replace('_', "-");
         error.insert("type".to_owned(), json!("card_error"));
-        error.insert("doc_url".to_owned(), json!(format!("https://stripe.com/docs/error-codes/{page}")));
+        error.insert(
+            "doc_url".to_owned(),
+            json!(format!("https://stripe.com/docs/error-codes/{page}")),
+        );
         if let Some(charge) = charge {
             error.insert("charge".to_owned(), json!(charge));
         }

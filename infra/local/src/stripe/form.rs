@@ -1,11 +1,13 @@
-//! Stripe's form encoding: `metadata[account]=a`, `line_items[0][quantity]=1`, `expand[]=latest_charge`.
+//! Stripe's form encoding: `metadata[account]=a`, `line_items[0][quantity]=1`,
+//! `expand[]=latest_charge`.
 
 use serde_json::{Map, Value, json};
 
 use super::endpoints::{Endpoint, Kind, Parameter};
 use super::failure::Failure;
 
-/// One value of a form with the way to it: `line_items[0][quantity]` is `["line_items", "0", "quantity"]`.
+/// One value of a form with the way to it: `line_items[0][quantity]` is `["line_items", "0",
+/// "quantity"]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Leaf {
     /// The name as it was sent.
@@ -43,7 +45,8 @@ fn split(name: &str) -> Vec<String> {
 
 /// The number that `[]` at `place` stands for: a new element once the last one has this very field.
 fn number_of(leaves: &[Leaf], path: &[String], place: usize) -> usize {
-    let (before, after) = (path.get(..place).unwrap_or_default(), path.get(place + 1..).unwrap_or_default());
+    let (before, after) =
+        (path.get(..place).unwrap_or_default(), path.get(place + 1..).unwrap_or_default());
     let of_list = || leaves.iter().filter(|leaf| leaf.path.get(..place) == Some(before));
     let last = of_list().filter_map(|leaf| leaf.path.get(place)?.parse::<usize>().ok()).max();
     let Some(last) = last else { return 0 };
@@ -82,7 +85,10 @@ fn typed(parameter: &Parameter, leaf: &Leaf) -> Result<Value, Failure> {
         Kind::Text | Kind::Map => Ok(json!(value)),
         Kind::Integer => match value.parse::<i64>() {
             Ok(number) => Ok(json!(number)),
-            Err(_) => refused(Failure::invalid_as("parameter_invalid_integer", format!("Invalid integer: {value}"))),
+            Err(_) => refused(Failure::invalid_as(
+                "parameter_invalid_integer",
+                format!("Invalid integer: {value}"),
+            )),
         },
         Kind::Boolean => match value {
             "true" => Ok(json!(true)),
@@ -119,7 +125,8 @@ fn insert(tree: &mut Value, pattern: &[&str], path: &[String], value: Value) {
 fn lists(tree: Value) -> Value {
     let Value::Object(fields) = tree else { return tree };
     let is_list = !fields.is_empty() && fields.keys().all(|key| key.starts_with("[]"));
-    let mut fields: Vec<(String, Value)> = fields.into_iter().map(|(key, value)| (key, lists(value))).collect();
+    let mut fields: Vec<(String, Value)> =
+        fields.into_iter().map(|(key, value)| (key, lists(value))).collect();
     if is_list {
         fields.sort_by(|(left, _), (right, _)| left.cmp(right));
         return Value::Array(fields.into_iter().map(|(_, value)| value).collect());
@@ -129,5 +136,7 @@ fn lists(tree: Value) -> Value {
 
 /// What a plain form of a page contains, the last value of a name counting.
 pub(super) fn fields(raw: &[u8]) -> std::collections::BTreeMap<String, String> {
-    form_urlencoded::parse(raw).map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+    form_urlencoded::parse(raw)
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect()
 }

@@ -1,4 +1,5 @@
-//! Invoices: drafted, given lines, finalized, paid, voided; and the ones Checkout makes after a payment.
+//! Invoices: drafted, given lines, finalized, paid, voided; and the ones Checkout makes after a
+//! payment.
 
 use serde_json::{Value, json};
 
@@ -41,7 +42,10 @@ impl Account {
         }
         self.customer_of("customer", &customer)?;
         if request.is("/auto_advance") {
-            return Err(Failure::not_imitated("An invoice that advances on its own", "auto_advance"));
+            return Err(Failure::not_imitated(
+                "An invoice that advances on its own",
+                "auto_advance",
+            ));
         }
         if let Some(currency) = request.text("/currency").filter(|currency| *currency != "usd") {
             return Err(Failure::not_imitated(&format!("The currency {currency}"), "currency"));
@@ -174,7 +178,8 @@ impl Account {
     }
 
     fn tax_ids_of(&self, customer: &str) -> Value {
-        let of_customer = |object: &&Value| object["object"] == "tax_id" && object["customer"] == customer;
+        let of_customer =
+            |object: &&Value| object["object"] == "tax_id" && object["customer"] == customer;
         let ids = self.objects.iter().filter(of_customer);
         ids.map(|tax_id| json!({ "type": tax_id["type"], "value": tax_id["value"] })).collect()
     }
@@ -183,13 +188,19 @@ impl Account {
         let customer = request.text("/customer").unwrap_or_default().to_owned();
         self.customer_of("customer", &customer)?;
         let invoice = request.text("/invoice").unwrap_or_default().to_owned();
-        let object =
-            self.of_kind("invoice", &invoice).map_err(|_| Failure::missing_in("invoice", "invoice", &invoice))?;
+        let object = self
+            .of_kind("invoice", &invoice)
+            .map_err(|_| Failure::missing_in("invoice", "invoice", &invoice))?;
         if object["customer"] != customer.as_str() {
-            return Err(Failure::invalid("The invoice belongs to another customer.").param("invoice"));
+            return Err(
+                Failure::invalid("The invoice belongs to another customer.").param("invoice")
+            );
         }
         if object["status"] != "draft" {
-            return Err(Failure::invalid_as("invoice_not_editable", "This invoice is no longer editable"));
+            return Err(Failure::invalid_as(
+                "invoice_not_editable",
+                "This invoice is no longer editable",
+            ));
         }
         if let Some(currency) = request.text("/currency").filter(|currency| *currency != "usd") {
             return Err(Failure::not_imitated(&format!("The currency {currency}"), "currency"));
@@ -240,7 +251,8 @@ impl Account {
             "test_clock": null,
         });
         let item_object = self.add(object, Some("invoiceitem.created"));
-        let taxed = self.get(invoice).is_some_and(|invoice| invoice["automatic_tax"]["enabled"] == true);
+        let taxed =
+            self.get(invoice).is_some_and(|invoice| invoice["automatic_tax"]["enabled"] == true);
         let taxes = if taxed && line.tax_behavior == "inclusive" {
             json!([])
         } else if taxed {
@@ -309,7 +321,10 @@ impl Account {
             ));
         }
         if request.is("/auto_advance") {
-            return Err(Failure::not_imitated("An invoice that advances on its own", "auto_advance"));
+            return Err(Failure::not_imitated(
+                "An invoice that advances on its own",
+                "auto_advance",
+            ));
         }
         Ok(self.finalize(&id))
     }
@@ -343,7 +358,9 @@ impl Account {
         let customer = self.text(id, "/customer");
         let sequence = self.number(&customer, "/next_invoice_sequence");
         let number = format!("{}-{sequence:04}", self.text(&customer, "/invoice_prefix"));
-        self.change(&customer, &[], |customer| customer["next_invoice_sequence"] = json!(sequence + 1));
+        self.change(&customer, &[], |customer| {
+            customer["next_invoice_sequence"] = json!(sequence + 1)
+        });
         let (url, now) = (format!("{}/i/{id}", self.settings.public_url), self.now);
         self.change(id, &[], |invoice| {
             invoice["status"] = json!("open");
@@ -411,7 +428,8 @@ impl Account {
                     advice_code: None,
                     network_advice_code: None,
                 };
-                Err(Failure::card(&decline).with("payment_intent", self.get(&intent).cloned().unwrap_or_default()))
+                Err(Failure::card(&decline)
+                    .with("payment_intent", self.get(&intent).cloned().unwrap_or_default()))
             }
         }
     }
@@ -420,7 +438,9 @@ impl Account {
         let invoice = self.of_kind("invoice", id)?;
         match invoice["status"].as_str().unwrap_or_default() {
             "paid" => return Err(Failure::invalid("Invoice is already paid")),
-            "void" => return Err(Failure::invalid("This invoice can no longer be paid: it is void")),
+            "void" => {
+                return Err(Failure::invalid("This invoice can no longer be paid: it is void"));
+            }
             _ => {}
         }
         if self.text(&self.known_text(id, "payment_intent"), "/status") == "processing" {
@@ -464,7 +484,8 @@ impl Account {
         let charged = self.charge(&intent, method, presence);
         self.change(id, &[], |invoice| {
             invoice["attempted"] = json!(true);
-            invoice["attempt_count"] = json!(invoice["attempt_count"].as_i64().unwrap_or_default() + 1);
+            invoice["attempt_count"] =
+                json!(invoice["attempt_count"].as_i64().unwrap_or_default() + 1);
         });
         match &charged {
             Charged::Succeeded => {
@@ -527,7 +548,9 @@ impl Account {
         }
         let intent = self.known_text(id, "payment_intent");
         if self.text(&intent, "/status") == "processing" {
-            return Err(Failure::invalid("You cannot void this invoice: it has a payment that is still processing."));
+            return Err(Failure::invalid(
+                "You cannot void this invoice: it has a payment that is still processing.",
+            ));
         }
         let now = self.now;
         let voided = self.change(id, &["invoice.voided", "invoice.updated"], |invoice| {
@@ -554,7 +577,9 @@ impl Account {
             ));
         }
         for item in self.ids("invoiceitem", |item| item["invoice"] == id) {
-            self.change(&item, &[], |item| *item = json!({ "id": item["id"], "object": "deleted_invoiceitem" }));
+            self.change(&item, &[], |item| {
+                *item = json!({ "id": item["id"], "object": "deleted_invoiceitem" })
+            });
         }
         self.emit("invoice.deleted", invoice, None);
         self.change(id, &[], |invoice| *invoice = json!({ "id": id, "object": "deleted_invoice" }));
@@ -585,7 +610,11 @@ impl Account {
         let data = &object["invoice_creation"]["invoice_data"];
         let draft = Draft {
             customer: object["customer"].as_str().unwrap_or_default().to_owned(),
-            metadata: if data["metadata"].is_object() { data["metadata"].clone() } else { json!({}) },
+            metadata: if data["metadata"].is_object() {
+                data["metadata"].clone()
+            } else {
+                json!({})
+            },
             description: data["description"].clone(),
             footer: data["footer"].clone(),
             automatic_tax: object["automatic_tax"]["enabled"] == true,
@@ -615,7 +644,8 @@ impl Account {
 fn sum_up(invoice: &mut Value) {
     let lines = invoice["lines"]["data"].as_array().cloned().unwrap_or_default();
     let subtotal: i64 = lines.iter().filter_map(|line| line["amount"].as_i64()).sum();
-    let taxes: Vec<Value> = lines.iter().filter_map(|line| line["taxes"].as_array()).flatten().cloned().collect();
+    let taxes: Vec<Value> =
+        lines.iter().filter_map(|line| line["taxes"].as_array()).flatten().cloned().collect();
     let tax: i64 = taxes.iter().filter_map(|tax| tax["amount"].as_i64()).sum();
     let total = subtotal + tax;
     for (field, amount) in [

@@ -18,7 +18,8 @@ pub(super) fn billing_details(name: &Value, email: &Value, address: &Value) -> V
     })
 }
 
-/// Adds keys to an object's metadata; a key with an empty value is removed, an empty map removes all.
+/// Adds keys to an object's metadata; a key with an empty value is removed, an empty map removes
+/// all.
 pub(super) fn merge_metadata(object: &mut Value, sent: &Value) {
     match sent {
         Value::Object(sent) => {

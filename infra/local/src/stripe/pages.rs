@@ -1,4 +1,5 @@
-//! What a browser sees: payment page, bank's page, invoice, receipt and portal. Plain HTML, no JavaScript.
+//! What a browser sees: payment page, bank's page, invoice, receipt and portal. Plain HTML, no
+//! JavaScript.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,7 +26,10 @@ const BANK_ACCOUNT: &str = "000123456789";
 type Fields = BTreeMap<String, String>;
 
 /// `GET /c/pay/{id}`.
-pub(super) async fn checkout(State(stripe): State<StripeStandIn>, Path(id): Path<String>) -> Response {
+pub(super) async fn checkout(
+    State(stripe): State<StripeStandIn>,
+    Path(id): Path<String>,
+) -> Response {
     stripe.with(|account| checkout_page(account, &id, None))
 }
 
@@ -41,7 +45,10 @@ pub(super) async fn submit_checkout(
             return checkout_page(account, &id, None);
         }
         let buyer = buyer(&fields);
-        let types = account.get(&id).map(|session| session["payment_method_types"].clone()).unwrap_or_default();
+        let types = account
+            .get(&id)
+            .map(|session| session["payment_method_types"].clone())
+            .unwrap_or_default();
         let offered = account.offered_methods(&id);
         let step = match chosen(account, &fields, &buyer, &offered, &types) {
             Ok(method) => account.submit_session(&id, &method, buyer),
@@ -61,10 +68,17 @@ fn go(account: &Account, session: &str, step: Step) -> Response {
 }
 
 /// `GET /authenticate/{id}`: the bank's page for 3-D Secure.
-pub(super) async fn authenticate(State(stripe): State<StripeStandIn>, Path(id): Path<String>) -> Response {
+pub(super) async fn authenticate(
+    State(stripe): State<StripeStandIn>,
+    Path(id): Path<String>,
+) -> Response {
     stripe.with(|account| {
         if account.text(&id, "/status") != "requires_action" {
-            return page(StatusCode::GONE, "Nothing to confirm", "<p>There is nothing to confirm here.</p>");
+            return page(
+                StatusCode::GONE,
+                "Nothing to confirm",
+                "<p>There is nothing to confirm here.</p>",
+            );
         }
         let what = match account.number(&id, "/amount") {
             0 => "Your bank asks you to confirm that this card may be saved.".to_owned(),
@@ -100,7 +114,12 @@ pub(super) async fn submit_authentication(
     })
 }
 
-fn authenticated_invoice(account: &mut Account, intent: &str, invoice: &str, consent: Consent) -> Response {
+fn authenticated_invoice(
+    account: &mut Account,
+    intent: &str,
+    invoice: &str,
+    consent: Consent,
+) -> Response {
     if account.text(intent, "/status") != "requires_action" {
         return invoice_page(account, invoice, None);
     }
@@ -124,12 +143,19 @@ fn charged_invoice(account: &Account, invoice: &str, charged: Charged) -> Respon
 }
 
 /// `GET /i/{id}`: an invoice, payable while it is open.
-pub(super) async fn invoice(State(stripe): State<StripeStandIn>, Path(id): Path<String>) -> Response {
+pub(super) async fn invoice(
+    State(stripe): State<StripeStandIn>,
+    Path(id): Path<String>,
+) -> Response {
     stripe.with(|account| invoice_page(account, &id, None))
 }
 
 /// `POST /i/{id}`: pays it with a card, the customer being there.
-pub(super) async fn pay_invoice(State(stripe): State<StripeStandIn>, Path(id): Path<String>, body: Bytes) -> Response {
+pub(super) async fn pay_invoice(
+    State(stripe): State<StripeStandIn>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Response {
     let fields = form::fields(&body);
     stripe.with(|account| {
         if account.text(&id, "/status") != "open" {
@@ -151,7 +177,10 @@ pub(super) async fn pay_invoice(State(stripe): State<StripeStandIn>, Path(id): P
 }
 
 /// `GET /i/{id}/pdf`.
-pub(super) async fn invoice_pdf(State(stripe): State<StripeStandIn>, Path(id): Path<String>) -> Response {
+pub(super) async fn invoice_pdf(
+    State(stripe): State<StripeStandIn>,
+    Path(id): Path<String>,
+) -> Response {
     stripe.with(|account| {
         let Ok(invoice) = account.of_kind("invoice", &id) else { return not_found() };
         let mut lines = vec![
@@ -160,7 +189,10 @@ pub(super) async fn invoice_pdf(State(stripe): State<StripeStandIn>, Path(id): P
         ];
         for line in invoice["lines"]["data"].as_array().into_iter().flatten() {
             let description = line["description"].as_str().unwrap_or("Item");
-            lines.push(format!("{description}: {}", dollars(line["amount"].as_i64().unwrap_or_default())));
+            lines.push(format!(
+                "{description}: {}",
+                dollars(line["amount"].as_i64().unwrap_or_default())
+            ));
         }
         lines.push(format!("Total: {}", dollars(invoice["total"].as_i64().unwrap_or_default())));
         with_type(StatusCode::OK, "application/pdf", pdf(&lines))
@@ -168,7 +200,10 @@ pub(super) async fn invoice_pdf(State(stripe): State<StripeStandIn>, Path(id): P
 }
 
 /// `GET /receipts/{id}`.
-pub(super) async fn receipt(State(stripe): State<StripeStandIn>, Path(id): Path<String>) -> Response {
+pub(super) async fn receipt(
+    State(stripe): State<StripeStandIn>,
+    Path(id): Path<String>,
+) -> Response {
     stripe.with(|account| {
         let Ok(charge) = account.of_kind("charge", &id) else { return not_found() };
         let description = escape(charge["description"].as_str().unwrap_or("Payment"));
@@ -188,11 +223,15 @@ pub(super) async fn receipt(State(stripe): State<StripeStandIn>, Path(id): Path<
 }
 
 /// `GET /p/session/{id}`: the customer portal.
-pub(super) async fn portal(State(stripe): State<StripeStandIn>, Path(id): Path<String>) -> Response {
+pub(super) async fn portal(
+    State(stripe): State<StripeStandIn>,
+    Path(id): Path<String>,
+) -> Response {
     stripe.with(|account| portal_page(account, &id, None))
 }
 
-/// `POST /p/session/{id}` with `action=detach|default` and `payment_method`, or `action=add` and a card.
+/// `POST /p/session/{id}` with `action=detach|default` and `payment_method`, or `action=add` and a
+/// card.
 pub(super) async fn submit_portal(
     State(stripe): State<StripeStandIn>,
     Path(id): Path<String>,
@@ -201,7 +240,9 @@ pub(super) async fn submit_portal(
     let fields = form::fields(&body);
     stripe.with(|account| {
         let customer = account.text(&id, "/customer");
-        if account.of_kind("billing_portal.session", &id).is_err() || !may_change_cards(account, &id) {
+        if account.of_kind("billing_portal.session", &id).is_err()
+            || !may_change_cards(account, &id)
+        {
             return not_found();
         }
         let named = fields.get("payment_method").cloned().unwrap_or_default();
@@ -229,8 +270,10 @@ pub(super) async fn submit_portal(
 fn add_card(account: &mut Account, customer: &str, fields: &Fields) -> Result<(), String> {
     let instrument = typed_card(account, fields).map_err(|decline| decline.message)?;
     let buyer = buyer(fields);
-    let method =
-        account.new_payment_method(&instrument, &billing_details(&buyer["name"], &buyer["email"], &buyer["address"]));
+    let method = account.new_payment_method(
+        &instrument,
+        &billing_details(&buyer["name"], &buyer["email"], &buyer["address"]),
+    );
     if let Verdict::No(decline) = account.verdict(&method, Presence::AtPage) {
         return Err(decline.message);
     }
@@ -253,8 +296,11 @@ fn chosen(
     saved: &[Value],
     types: &Value,
 ) -> Result<String, Decline> {
-    let offers = |kind: &str| types.as_array().is_some_and(|types| types.iter().any(|offered| offered == kind));
-    let typed = |name: &str| fields.get(name).map(String::as_str).filter(|text| !text.trim().is_empty());
+    let offers = |kind: &str| {
+        types.as_array().is_some_and(|types| types.iter().any(|offered| offered == kind))
+    };
+    let typed =
+        |name: &str| fields.get(name).map(String::as_str).filter(|text| !text.trim().is_empty());
     let details = billing_details(&buyer["name"], &buyer["email"], &buyer["address"]);
     if typed("method") == Some("us_bank_account") || !offers("card") {
         if !offers("us_bank_account") {
@@ -279,14 +325,19 @@ fn refused(message: &str) -> Decline {
 
 /// The card that was typed, checked as the page does before any bank is asked.
 fn typed_card(account: &Account, fields: &Fields) -> Result<Instrument, Decline> {
-    let digits: String =
-        fields.get("card").into_iter().flat_map(|text| text.chars()).filter(char::is_ascii_digit).collect();
+    let digits: String = fields
+        .get("card")
+        .into_iter()
+        .flat_map(|text| text.chars())
+        .filter(char::is_ascii_digit)
+        .collect();
     if digits.is_empty() {
         return Err(refused("Your card number is incomplete."));
     }
     let card = cards::check_number(&digits)?;
     let (exp_month, exp_year) = expiry(fields)?;
-    let now = time::OffsetDateTime::from_unix_timestamp(account.now).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let now = time::OffsetDateTime::from_unix_timestamp(account.now)
+        .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
     if !(1..=12).contains(&exp_month) {
         return Err(Decline::of("invalid_expiry_month"));
     }
@@ -299,10 +350,13 @@ fn typed_card(account: &Account, fields: &Fields) -> Result<Instrument, Decline>
 
 /// `exp=12/34`, `exp=12/2034`, or `exp_month` and `exp_year`; December 2034 if there is none.
 fn expiry(fields: &Fields) -> Result<(i64, i64), Decline> {
-    let text = |name: &str| fields.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let text = |name: &str| {
+        fields.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
     let (month, year) = match (text("exp"), text("exp_month"), text("exp_year")) {
         (Some(exp), _, _) => {
-            let (month, year) = exp.split_once('/').ok_or_else(|| Decline::of("invalid_expiry_month"))?;
+            let (month, year) =
+                exp.split_once('/').ok_or_else(|| Decline::of("invalid_expiry_month"))?;
             (month.trim().to_owned(), year.trim().to_owned())
         }
         (None, Some(month), Some(year)) => (month, year),
@@ -315,10 +369,12 @@ fn expiry(fields: &Fields) -> Result<(i64, i64), Decline> {
 
 /// What the customer typed about itself.
 fn buyer(fields: &Fields) -> Value {
-    let text = |name: &str| match fields.get(name).map(|text| text.trim()).filter(|text| !text.is_empty()) {
-        Some(text) => json!(text),
-        None => Value::Null,
-    };
+    let text =
+        |name: &str| match fields.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
+        {
+            Some(text) => json!(text),
+            None => Value::Null,
+        };
     let kind = fields.get("tax_id_type").map_or("eu_vat", String::as_str);
     let tax_id = match text("tax_id").as_str() {
         Some(value) => json!({ "type": kind, "value": value }),
@@ -344,9 +400,19 @@ fn checkout_page(account: &Account, id: &str, problem: Option<&str>) -> Response
     match session["status"].as_str() {
         Some("open") => {}
         Some("complete") => {
-            return page(StatusCode::GONE, "All done", "<p>This page was paid already. You can close it.</p>");
+            return page(
+                StatusCode::GONE,
+                "All done",
+                "<p>This page was paid already. You can close it.</p>",
+            );
         }
-        _ => return page(StatusCode::GONE, "Expired", "<p>This page has expired. Go back and start again.</p>"),
+        _ => {
+            return page(
+                StatusCode::GONE,
+                "Expired",
+                "<p>This page has expired. Go back and start again.</p>",
+            );
+        }
     }
     let pays = session["mode"] == "payment";
     let mut body = String::new();
@@ -382,8 +448,8 @@ fn checkout_page(account: &Account, id: &str, problem: Option<&str>) -> Response
         body.push_str(&field("account", "Account number", BANK_ACCOUNT, "off"));
     }
     body.push_str(&card_fields());
-    let wants_address =
-        session["billing_address_collection"] == "required" || session["automatic_tax"]["enabled"] == true;
+    let wants_address = session["billing_address_collection"] == "required"
+        || session["automatic_tax"]["enabled"] == true;
     if wants_address {
         body.push_str(&address_fields());
     }
@@ -395,7 +461,11 @@ fn checkout_page(account: &Account, id: &str, problem: Option<&str>) -> Response
             let _ = write!(body, "<p class=\"note\">{}</p>", escape(message));
         }
     }
-    body.push_str(if pays { "<button>Pay</button></form>" } else { "<button>Save card</button></form>" });
+    body.push_str(if pays {
+        "<button>Pay</button></form>"
+    } else {
+        "<button>Save card</button></form>"
+    });
     if let Some(message) = session["custom_text"]["after_submit"]["message"].as_str() {
         let _ = write!(body, "<p class=\"note\">{}</p>", escape(message));
     }
@@ -410,10 +480,18 @@ fn invoice_page(account: &Account, id: &str, problem: Option<&str>) -> Response 
     let Some(number) = invoice["number"].as_str() else { return not_found() };
     let status = invoice["status"].as_str().unwrap_or_default();
     let total = invoice["total"].as_i64().unwrap_or_default();
-    let mut body = format!("<p class=\"amount\">{}</p><p>Invoice {}: {status}</p><ul>", dollars(total), escape(number));
+    let mut body = format!(
+        "<p class=\"amount\">{}</p><p>Invoice {}: {status}</p><ul>",
+        dollars(total),
+        escape(number)
+    );
     for line in invoice["lines"]["data"].as_array().into_iter().flatten() {
         let name = escape(line["description"].as_str().unwrap_or("Item"));
-        let _ = write!(body, "<li>{name}: {}</li>", dollars(line["amount"].as_i64().unwrap_or_default()));
+        let _ = write!(
+            body,
+            "<li>{name}: {}</li>",
+            dollars(line["amount"].as_i64().unwrap_or_default())
+        );
     }
     let _ = write!(body, "</ul><p><a href=\"/i/{}/pdf\">PDF</a></p>", escape(id));
     body.push_str(&problem_note(problem));
@@ -463,9 +541,9 @@ fn portal_page(account: &Account, id: &str, problem: Option<&str>) -> Response {
 
 fn may_change_cards(account: &Account, session: &str) -> bool {
     let configuration = account.text(session, "/configuration");
-    account
-        .get(&configuration)
-        .is_some_and(|configuration| configuration["features"]["payment_method_update"]["enabled"] == true)
+    account.get(&configuration).is_some_and(|configuration| {
+        configuration["features"]["payment_method_update"]["enabled"] == true
+    })
 }
 
 fn saved_cards(account: &Account, customer: &str) -> Vec<Value> {
@@ -503,8 +581,10 @@ fn card_choice(saved: &[Value], new: &str) -> String {
             escape(&label(card))
         );
     }
-    let _ =
-        write!(choice, "<label><input type=\"radio\" name=\"payment_method\" value=\"{new}\"> Another card</label>");
+    let _ = write!(
+        choice,
+        "<label><input type=\"radio\" name=\"payment_method\" value=\"{new}\"> Another card</label>"
+    );
     choice
 }
 
@@ -597,7 +677,8 @@ fn escape(text: &str) -> String {
 fn pdf(lines: &[String]) -> Vec<u8> {
     let mut text = String::from("BT /F1 12 Tf 60 780 Td 18 TL\n");
     for line in lines {
-        let plain: String = line.chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).collect();
+        let plain: String =
+            line.chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).collect();
         let plain = plain.replace('\\', "\\\\").replace('(', "\\(").replace(')', "\\)");
         let _ = writeln!(text, "({plain}) Tj T*");
     }
@@ -622,6 +703,10 @@ fn pdf(lines: &[String]) -> Vec<u8> {
     for place in places {
         let _ = writeln!(pdf, "{place:010} 00000 n ");
     }
-    let _ = write!(pdf, "trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n", objects.len() + 1);
+    let _ = write!(
+        pdf,
+        "trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n",
+        objects.len() + 1
+    );
     pdf.into_bytes()
 }

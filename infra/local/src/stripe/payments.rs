@@ -119,11 +119,14 @@ impl Account {
             }
             return Verdict::No(decline);
         }
-        let behaviour = cards::by_number(&number).map_or(Behaviour::Succeeds, |card| card.behaviour);
+        let behaviour =
+            cards::by_number(&number).map_or(Behaviour::Succeeds, |card| card.behaviour);
         let set_up = self.known(method, "set_up").as_bool().unwrap_or_default();
         match (behaviour, presence) {
             (Behaviour::Declines(code), _) => Verdict::No(Decline::of(code)),
-            (Behaviour::DeclinesOffSession, Presence::Away) => Verdict::No(Decline::of("generic_decline")),
+            (Behaviour::DeclinesOffSession, Presence::Away) => {
+                Verdict::No(Decline::of("generic_decline"))
+            }
             (Behaviour::AuthenticatesUnlessSetUp, Presence::Away) if set_up => Verdict::Yes,
             (
                 Behaviour::AuthenticatesUnlessSetUp
@@ -211,7 +214,13 @@ impl Account {
         decline
     }
 
-    fn intent_fails(&mut self, intent: &str, method: &str, charge: Option<&str>, decline: &Decline) {
+    fn intent_fails(
+        &mut self,
+        intent: &str,
+        method: &str,
+        charge: Option<&str>,
+        decline: &Decline,
+    ) {
         let error = decline.as_last_error(charge, self.get(method));
         self.change(intent, &["payment_intent.payment_failed"], |intent| {
             intent["status"] = json!("requires_payment_method");
@@ -248,7 +257,8 @@ impl Account {
 
     /// `setup_future_usage` saves the payment method for the customer.
     fn keep_if_wanted(&mut self, intent: &str, method: &str) {
-        let (usage, customer) = (self.text(intent, "/setup_future_usage"), self.text(intent, "/customer"));
+        let (usage, customer) =
+            (self.text(intent, "/setup_future_usage"), self.text(intent, "/customer"));
         if usage == "off_session" {
             self.remember(method, "set_up", json!(true));
         }
@@ -260,7 +270,13 @@ impl Account {
         }
     }
 
-    fn new_charge(&mut self, intent: &str, method: &str, status: &str, decline: Option<&Decline>) -> String {
+    fn new_charge(
+        &mut self,
+        intent: &str,
+        method: &str,
+        status: &str,
+        decline: Option<&Decline>,
+    ) -> String {
         let id = self.id("ch_3", 23);
         let intent_object = self.get(intent).cloned().unwrap_or_default();
         let method_object = self.get(method).cloned().unwrap_or_default();
@@ -320,11 +336,18 @@ impl Account {
     /// The movement on our balance at Stripe, with Stripe's fee of 2.9 % and 30 cents.
     fn add_balance(&mut self, charge: &str) {
         let amount = self.number(charge, "/amount");
-        let transaction = self.new_balance_transaction(charge, "charge", amount, amount * 29 / 1000 + 30);
+        let transaction =
+            self.new_balance_transaction(charge, "charge", amount, amount * 29 / 1000 + 30);
         self.change(charge, &[], |charge| charge["balance_transaction"] = json!(transaction));
     }
 
-    pub(super) fn new_balance_transaction(&mut self, source: &str, kind: &str, amount: i64, fee: i64) -> String {
+    pub(super) fn new_balance_transaction(
+        &mut self,
+        source: &str,
+        kind: &str,
+        amount: i64,
+        fee: i64,
+    ) -> String {
         let id = self.id("txn_3", 23);
         let details = json!([{
             "amount": fee,
@@ -361,7 +384,8 @@ impl Account {
         id
     }
 
-    /// How a debit from this bank account ends: Stripe's published numbers of accounts that fail, else well.
+    /// How a debit from this bank account ends: Stripe's published numbers of accounts that fail,
+    /// else well.
     pub(super) fn end_of_bank_debit(&self, intent: &str) -> DebitEnd {
         let account = self.known_text(&self.text(intent, "/payment_method"), "account");
         match account.as_str() {
@@ -405,7 +429,8 @@ impl Account {
 
     pub(super) fn cancel_payment_intent(&mut self, request: &Request) -> Result<Value, Failure> {
         let id = request.id().to_owned();
-        let status = self.of_kind("payment_intent", &id)?["status"].as_str().unwrap_or_default().to_owned();
+        let status =
+            self.of_kind("payment_intent", &id)?["status"].as_str().unwrap_or_default().to_owned();
         let session = self.known_text(&id, "session");
         if self.text(&session, "/status") == "open" {
             return Err(Failure::invalid_as(
@@ -421,16 +446,21 @@ impl Account {
                 "You cannot cancel a PaymentIntent of an invoice. You can void the invoice instead.",
             ));
         }
-        if !matches!(status.as_str(), "requires_payment_method" | "requires_action" | "requires_confirmation") {
+        if !matches!(
+            status.as_str(),
+            "requires_payment_method" | "requires_action" | "requires_confirmation"
+        ) {
             let object = self.of_kind("payment_intent", &id)?.clone();
             let message = format!(
                 "You cannot cancel this PaymentIntent because it has a status of {status}. Only a PaymentIntent with \
                  one of the following statuses may be canceled: requires_payment_method, requires_capture, \
                  requires_confirmation, requires_action, processing."
             );
-            return Err(Failure::invalid_as("payment_intent_unexpected_state", message).with("payment_intent", object));
+            return Err(Failure::invalid_as("payment_intent_unexpected_state", message)
+                .with("payment_intent", object));
         }
-        let reason = request.text("/cancellation_reason").unwrap_or("requested_by_customer").to_owned();
+        let reason =
+            request.text("/cancellation_reason").unwrap_or("requested_by_customer").to_owned();
         Ok(self.cancel_intent(&id, &reason))
     }
 

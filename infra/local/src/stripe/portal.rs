@@ -8,7 +8,10 @@ use super::objects::{merge, merge_metadata};
 use super::requests::Request;
 
 impl Account {
-    pub(super) fn create_portal_configuration(&mut self, request: &Request) -> Result<Value, Failure> {
+    pub(super) fn create_portal_configuration(
+        &mut self,
+        request: &Request,
+    ) -> Result<Value, Failure> {
         let configuration = self.new_portal_configuration(request)?;
         Ok(self.add(configuration, Some("billing_portal.configuration.created")))
     }
@@ -56,22 +59,29 @@ impl Account {
         Ok(configuration)
     }
 
-    /// Saves the portal's settings as somebody did in Stripe's dashboard long ago, so that it is no news: the default
-    /// configuration's id.
+    /// Saves the portal's settings as somebody did in Stripe's dashboard long ago, so that it is no
+    /// news: the default configuration's id.
     pub(super) fn save_portal_settings(&mut self) -> Result<String, Failure> {
         let features = json!({
             "customer_update": { "allowed_updates": ["address", "email", "name", "tax_id"], "enabled": true },
             "invoice_history": { "enabled": true },
             "payment_method_update": { "enabled": true },
         });
-        let request = Request { ids: Vec::new(), params: json!({ "features": features }), url: String::new() };
+        let request = Request {
+            ids: Vec::new(),
+            params: json!({ "features": features }),
+            url: String::new(),
+        };
         let mut configuration = self.new_portal_configuration(&request)?;
         configuration["is_default"] = json!(true);
         let added = self.add(configuration, None);
         Ok(added["id"].as_str().unwrap_or_default().to_owned())
     }
 
-    pub(super) fn update_portal_configuration(&mut self, request: &Request) -> Result<Value, Failure> {
+    pub(super) fn update_portal_configuration(
+        &mut self,
+        request: &Request,
+    ) -> Result<Value, Failure> {
         self.of_kind("billing_portal.configuration", request.id())?;
         let now = self.now;
         Ok(self.change(request.id(), &["billing_portal.configuration.updated"], |configuration| {
@@ -91,23 +101,27 @@ impl Account {
             let is_default = |known: &Value| known["is_default"] == true;
             self.ids("billing_portal.configuration", is_default).into_iter().next()
         };
-        let Some(configuration) = request.text("/configuration").map(str::to_owned).or_else(default) else {
+        let Some(configuration) =
+            request.text("/configuration").map(str::to_owned).or_else(default)
+        else {
             return Err(Failure::invalid(
                 "No configuration provided and your test mode default configuration has not been created. Provide a \
                  configuration or create your default by saving your customer portal settings in test mode at \
                  https://dashboard.stripe.com/test/settings/billing/portal.",
             ));
         };
-        let object = self
-            .of_kind("billing_portal.configuration", &configuration)
-            .map_err(|_| Failure::missing_in("configuration", "billing_portal.configuration", &configuration))?;
+        let object =
+            self.of_kind("billing_portal.configuration", &configuration).map_err(|_| {
+                Failure::missing_in("configuration", "billing_portal.configuration", &configuration)
+            })?;
         let sent = request.params.get("return_url").filter(|url| !url.is_null());
         let return_url = sent.unwrap_or(&object["default_return_url"]).clone();
         let id = self.id("bps_1", 23);
         let flow = match request.text("/flow_data/type") {
             None => Value::Null,
             Some(kind) => {
-                let after = request.text("/flow_data/after_completion/type").unwrap_or("portal_homepage");
+                let after =
+                    request.text("/flow_data/after_completion/type").unwrap_or("portal_homepage");
                 let redirect = request.at("/flow_data/after_completion/redirect");
                 json!({
                     "after_completion": { "hosted_confirmation": null, "redirect": redirect, "type": after },
@@ -148,7 +162,8 @@ impl Account {
                 "state": "CA",
             },
         });
-        let missing = json!({ "pending": { "missing_fields": ["head_office", "defaults.tax_code"] } });
+        let missing =
+            json!({ "pending": { "missing_fields": ["head_office", "defaults.tax_code"] } });
         json!({
             "object": "tax.settings",
             "defaults": {

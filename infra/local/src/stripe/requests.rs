@@ -12,7 +12,8 @@ use super::endpoints::{self, Answer, Endpoint, Operation};
 use super::failure::{Failure, Stage};
 use super::form;
 
-/// For how long the answer to an idempotency key is kept, in seconds: Stripe says at least 24 hours.
+/// For how long the answer to an idempotency key is kept, in seconds: Stripe says at least 24
+/// hours.
 const KEY_SECONDS: i64 = 24 * 60 * 60;
 
 /// One call that reached the stand-in.
@@ -157,7 +158,12 @@ impl Account {
             way: match fault {
                 Some(FaultKind::AnswerLost | FaultKind::ConnectionDropped) => Way::Lost,
                 Some(FaultKind::Held) => Way::Held,
-                Some(FaultKind::ServerError | FaultKind::RateLimited | FaultKind::Forbidden | FaultKind::Refused)
+                Some(
+                    FaultKind::ServerError
+                    | FaultKind::RateLimited
+                    | FaultKind::Forbidden
+                    | FaultKind::Refused,
+                )
                 | None => Way::Arrives,
             },
         };
@@ -165,7 +171,9 @@ impl Account {
             Some(FaultKind::ConnectionDropped) => Err(Failure::internal().before_work()),
             Some(FaultKind::RateLimited) => Err(Failure::rate_limited()),
             Some(FaultKind::Forbidden) => Err(Failure::forbidden()),
-            Some(FaultKind::Refused) => Err(Failure::invalid("This operation is not allowed.").before_work()),
+            Some(FaultKind::Refused) => {
+                Err(Failure::invalid("This operation is not allowed.").before_work())
+            }
             Some(FaultKind::ServerError | FaultKind::AnswerLost | FaultKind::Held) | None => {
                 self.keyed(incoming, secret_keys, &request_id, &leaves, found, fault, &mut outgone)
             }
@@ -174,14 +182,16 @@ impl Account {
             Ok((status, body)) => (outgone.status, outgone.body) = (status, body),
             Err(failure) => {
                 if failure.stage == Stage::NotListed {
-                    call.outside = failure.error.get("message").and_then(Value::as_str).map(str::to_owned);
+                    call.outside =
+                        failure.error.get("message").and_then(Value::as_str).map(str::to_owned);
                 }
                 outgone.should_retry = match failure.status {
                     409 | 500.. => Some(true),
                     400..=404 => Some(false),
                     _ => None,
                 };
-                (outgone.status, outgone.body) = (failure.status, self.signed(&failure, &request_id));
+                (outgone.status, outgone.body) =
+                    (failure.status, self.signed(&failure, &request_id));
             }
         }
         call.replayed = outgone.replayed_of.is_some();
@@ -225,7 +235,10 @@ impl Account {
         let key = incoming.idempotency_key.clone().filter(|_| incoming.method == "POST");
         if let Some(key) = &key {
             if key.is_empty() || key.chars().count() > 255 {
-                return Err(Failure::invalid("Idempotency keys must be between 1 and 255 characters").before_work());
+                return Err(Failure::invalid(
+                    "Idempotency keys must be between 1 and 255 characters",
+                )
+                .before_work());
             }
             let saved = self.saved(key, &incoming.path, &fingerprint(leaves))?;
             if let Some(SavedAnswer { answer: Some(answer), request_id, .. }) = saved {
@@ -239,7 +252,9 @@ impl Account {
         let request = Request { ids, params, url: incoming.path.clone() };
         let result = match fault {
             Some(FaultKind::ServerError) => Err(Failure::internal()),
-            _ => self.operate(endpoint.operation, &request).map(|body| self.expanded(body, &request)),
+            _ => {
+                self.operate(endpoint.operation, &request).map(|body| self.expanded(body, &request))
+            }
         };
         self.request = None;
         if let Some(key) = key {
@@ -266,11 +281,18 @@ impl Account {
     }
 
     /// What is kept for this key, once the first request is done.
-    fn saved(&mut self, key: &str, path: &str, fingerprint: &str) -> Result<Option<SavedAnswer>, Failure> {
+    fn saved(
+        &mut self,
+        key: &str,
+        path: &str,
+        fingerprint: &str,
+    ) -> Result<Option<SavedAnswer>, Failure> {
         let now = self.now;
         self.answers.retain(|_, saved| saved.at + KEY_SECONDS > now);
         let Some(saved) = self.answers.get(key) else { return Ok(None) };
-        let hint = format!("Try using a key other than '{key}' if you meant to execute a different request.");
+        let hint = format!(
+            "Try using a key other than '{key}' if you meant to execute a different request."
+        );
         if saved.endpoint != path {
             return Err(Failure::idempotency(&format!(
                 "Keys for idempotent requests can only be used for the same endpoint they were first used for ('{path}' \
@@ -321,7 +343,9 @@ impl Account {
             Op::PaymentMethodAttach => self.attach_payment_method(request),
             Op::PaymentMethodDetach => self.detach_payment_method(request.id()),
             Op::SessionCreate => self.create_session(request),
-            Op::SessionList => self.list("checkout.session", request, &["customer", "payment_intent", "status"]),
+            Op::SessionList => {
+                self.list("checkout.session", request, &["customer", "payment_intent", "status"])
+            }
             Op::SessionRetrieve => self.of_kind("checkout.session", request.id()).cloned(),
             Op::SessionExpire => self.expire_session(request.id()),
             Op::SessionLineItems => self.list_line_items(request),
@@ -349,7 +373,9 @@ impl Account {
             Op::PortalConfigurationList => {
                 self.list("billing_portal.configuration", request, &["active", "is_default"])
             }
-            Op::PortalConfigurationRetrieve => self.of_kind("billing_portal.configuration", request.id()).cloned(),
+            Op::PortalConfigurationRetrieve => {
+                self.of_kind("billing_portal.configuration", request.id()).cloned()
+            }
             Op::PortalConfigurationUpdate => self.update_portal_configuration(request),
             Op::PortalSessionCreate => self.create_portal_session(request),
             Op::WebhookEndpointCreate => self.create_webhook_endpoint(request),
@@ -365,13 +391,20 @@ impl Account {
     }
 
     /// A page of a list, newest first, whose `fields` equal the parameters of the same name.
-    pub(super) fn list(&self, kind: &str, request: &Request, fields: &[&str]) -> Result<Value, Failure> {
+    pub(super) fn list(
+        &self,
+        kind: &str,
+        request: &Request,
+        fields: &[&str],
+    ) -> Result<Value, Failure> {
         let wanted: Vec<(&str, Value)> = fields
             .iter()
             .map(|field| (*field, request.at(&format!("/{field}"))))
             .filter(|(_, value)| !value.is_null())
             .collect();
-        self.list_where(kind, request, |object| wanted.iter().all(|(field, value)| object[*field] == *value))
+        self.list_where(kind, request, |object| {
+            wanted.iter().all(|(field, value)| object[*field] == *value)
+        })
     }
 
     /// A page of a list, newest first.
@@ -381,7 +414,8 @@ impl Account {
         request: &Request,
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<Value, Failure> {
-        let bounds = ["gt", "gte", "lt", "lte"].map(|bound| request.integer(&format!("/created/{bound}")));
+        let bounds =
+            ["gt", "gte", "lt", "lte"].map(|bound| request.integer(&format!("/created/{bound}")));
         let [gt, gte, lt, lte] = bounds;
         let in_time = |object: &Value| {
             let created = object["created"].as_i64().unwrap_or_default();
@@ -401,21 +435,31 @@ impl Account {
     }
 
     /// The part of a list that the cursor asks for.
-    pub(super) fn page(&self, kind: &str, request: &Request, all: &[&Value]) -> Result<Value, Failure> {
+    pub(super) fn page(
+        &self,
+        kind: &str,
+        request: &Request,
+        all: &[&Value],
+    ) -> Result<Value, Failure> {
         let limit = request.integer("/limit").unwrap_or(10);
-        let Some(limit) = usize::try_from(limit).ok().filter(|limit| (1..=100).contains(limit)) else {
-            return Err(Failure::invalid("This value must be between 1 and 100 (inclusive).").param("limit"));
+        let Some(limit) = usize::try_from(limit).ok().filter(|limit| (1..=100).contains(limit))
+        else {
+            return Err(Failure::invalid("This value must be between 1 and 100 (inclusive).")
+                .param("limit"));
         };
         let place = |param: &str| -> Result<Option<usize>, Failure> {
             let Some(id) = request.text(&format!("/{param}")) else { return Ok(None) };
-            let known = self.of_kind(kind, id).is_ok() || all.iter().any(|object| object["id"] == id);
+            let known =
+                self.of_kind(kind, id).is_ok() || all.iter().any(|object| object["id"] == id);
             if !known {
                 return Err(Failure::missing_in(param, kind, id));
             }
             Ok(all.iter().position(|object| object["id"] == id))
         };
         if request.text("/starting_after").is_some() && request.text("/ending_before").is_some() {
-            return Err(Failure::invalid("You cannot specify both starting_after and ending_before."));
+            return Err(Failure::invalid(
+                "You cannot specify both starting_after and ending_before.",
+            ));
         }
         let after = place("starting_after")?;
         let (data, has_more) = if let Some(end) = place("ending_before")? {
@@ -462,7 +506,8 @@ impl Account {
     fn included(&self, object: &Value, field: &str) -> Option<Value> {
         let id = object["id"].as_str()?;
         let list = |kind: &str, of: &str, url: String| {
-            let data: Vec<&Value> = self.objects.iter().rev().filter(|o| o["object"] == kind && o[of] == id).collect();
+            let data: Vec<&Value> =
+                self.objects.iter().rev().filter(|o| o["object"] == kind && o[of] == id).collect();
             json!({ "object": "list", "data": data, "has_more": false, "url": url })
         };
         match (object["object"].as_str()?, field) {
@@ -472,15 +517,22 @@ impl Account {
                 "has_more": false,
                 "url": format!("/v1/checkout/sessions/{id}/line_items"),
             })),
-            ("charge", "refunds") => Some(list("refund", "charge", format!("/v1/charges/{id}/refunds"))),
-            ("invoice", "payments") => {
-                Some(list("invoice_payment", "invoice", format!("/v1/invoice_payments?invoice={id}")))
+            ("charge", "refunds") => {
+                Some(list("refund", "charge", format!("/v1/charges/{id}/refunds")))
             }
+            ("invoice", "payments") => Some(list(
+                "invoice_payment",
+                "invoice",
+                format!("/v1/invoice_payments?invoice={id}"),
+            )),
             ("invoice", "confirmation_secret") => {
                 let secret = self.text(&self.known_text(id, "payment_intent"), "/client_secret");
-                (!secret.is_empty()).then(|| json!({ "client_secret": secret, "type": "payment_intent" }))
+                (!secret.is_empty())
+                    .then(|| json!({ "client_secret": secret, "type": "payment_intent" }))
             }
-            ("customer", "tax_ids") => Some(list("tax_id", "customer", format!("/v1/customers/{id}/tax_ids"))),
+            ("customer", "tax_ids") => {
+                Some(list("tax_id", "customer", format!("/v1/customers/{id}/tax_ids")))
+            }
             ("customer", "tax") => Some(self.tax_of_customer(object)),
             _ => None,
         }
@@ -513,7 +565,8 @@ fn authorize(authorization: Option<&str>, secret_keys: &[String]) -> Result<(), 
 
 /// What must be the same when a key is used again.
 fn fingerprint(leaves: &[form::Leaf]) -> String {
-    let mut pairs: Vec<(&str, &str)> = leaves.iter().map(|leaf| (leaf.name.as_str(), leaf.value.as_str())).collect();
+    let mut pairs: Vec<(&str, &str)> =
+        leaves.iter().map(|leaf| (leaf.name.as_str(), leaf.value.as_str())).collect();
     pairs.sort_unstable();
     let digest = Sha256::digest(serde_json::to_vec(&pairs).unwrap_or_default());
     super::deliveries::hex(&digest)
@@ -527,10 +580,9 @@ fn check_expansion(endpoint: &Endpoint, params: &Value) -> Result<(), Failure> {
         };
         // A property is expandable if it is listed or lies on the way to one that is.
         let listed = |path: &str| {
-            endpoint
-                .expandable
-                .iter()
-                .any(|known| *known == path || known.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+            endpoint.expandable.iter().any(|known| {
+                *known == path || known.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
+            })
         };
         if !of_object.is_some_and(listed) {
             return Err(Failure::not_expandable(path));

@@ -35,7 +35,11 @@ impl Account {
         }
         let amount = request.integer("/amount").unwrap_or(left);
         if amount < 1 {
-            return Err(Failure::invalid_as("parameter_invalid_integer", "Invalid positive integer").param("amount"));
+            return Err(Failure::invalid_as(
+                "parameter_invalid_integer",
+                "Invalid positive integer",
+            )
+            .param("amount"));
         }
         if amount > left {
             let message = format!(
@@ -52,14 +56,17 @@ impl Account {
     fn charge_named(&self, request: &Request) -> Result<String, Failure> {
         match (request.text("/charge"), request.text("/payment_intent")) {
             (Some(charge), _) => {
-                self.of_kind("charge", charge).map_err(|_| Failure::missing_in("charge", "charge", charge))?;
+                self.of_kind("charge", charge)
+                    .map_err(|_| Failure::missing_in("charge", "charge", charge))?;
                 Ok(charge.to_owned())
             }
             (None, Some(intent)) => {
                 self.of_kind("payment_intent", intent)
                     .map_err(|_| Failure::missing_in("payment_intent", "payment_intent", intent))?;
                 if self.text(intent, "/status") != "succeeded" {
-                    let message = format!("PaymentIntent {intent} does not have a successful charge to refund.");
+                    let message = format!(
+                        "PaymentIntent {intent} does not have a successful charge to refund."
+                    );
                     return Err(Failure::invalid(message));
                 }
                 Ok(self.text(intent, "/latest_charge"))
@@ -69,12 +76,19 @@ impl Account {
     }
 
     fn is_refundable(&self, charge: &str) -> bool {
-        let of_charge = |object: &&Value| object["object"] == "dispute" && object["charge"] == charge;
+        let of_charge =
+            |object: &&Value| object["object"] == "dispute" && object["charge"] == charge;
         self.objects.iter().filter(of_charge).all(|dispute| dispute["is_charge_refundable"] == true)
     }
 
     /// Gives money back; what becomes of the refund depends on the card.
-    pub(super) fn refund(&mut self, charge: &str, amount: i64, reason: &Value, metadata: &Value) -> Value {
+    pub(super) fn refund(
+        &mut self,
+        charge: &str,
+        amount: i64,
+        reason: &Value,
+        metadata: &Value,
+    ) -> Value {
         let id = self.id("re_3", 23);
         let method = self.text(charge, "/payment_method");
         let number = self.known_text(&method, "number");
@@ -142,11 +156,13 @@ impl Account {
 
     /// The money of a refund came back, even of one that looked succeeded.
     pub(super) fn refund_fails(&mut self, id: &str) {
-        if !matches!(self.text(id, "/status").as_str(), "pending" | "succeeded" | "requires_action") {
+        if !matches!(self.text(id, "/status").as_str(), "pending" | "succeeded" | "requires_action")
+        {
             return;
         }
         self.agenda.retain(|(_, _, later)| {
-            *later != Later::RefundSucceeds(id.to_owned()) && *later != Later::RefundFails(id.to_owned())
+            *later != Later::RefundSucceeds(id.to_owned())
+                && *later != Later::RefundFails(id.to_owned())
         });
         let amount = self.number(id, "/amount");
         let charge = self.text(id, "/charge");
@@ -166,7 +182,8 @@ impl Account {
         });
     }
 
-    /// The bank disputes a charge (or, as an inquiry, asks about it: that moves no money). The dispute's id.
+    /// The bank disputes a charge (or, as an inquiry, asks about it: that moves no money). The
+    /// dispute's id.
     pub(super) fn open_dispute(
         &mut self,
         charge: &str,
@@ -234,32 +251,48 @@ impl Account {
         });
     }
 
-    /// The bank decided. An inquiry ends as `warning_closed` if it is won, and becomes a chargeback if it is lost.
+    /// The bank decided. An inquiry ends as `warning_closed` if it is won, and becomes a chargeback
+    /// if it is lost.
     pub(super) fn close_dispute(&mut self, id: &str, end: DisputeEnd) -> Result<(), Failure> {
         let status = self.of_kind("dispute", id)?["status"].as_str().unwrap_or_default().to_owned();
         let amount = self.number(id, "/amount");
         match (status.as_str(), end) {
             ("warning_needs_response" | "warning_under_review", DisputeEnd::Won) => {
-                self.change(id, &["charge.dispute.closed"], |dispute| dispute["status"] = json!("warning_closed"));
+                self.change(id, &["charge.dispute.closed"], |dispute| {
+                    dispute["status"] = json!("warning_closed")
+                });
             }
             ("warning_needs_response" | "warning_under_review", DisputeEnd::Lost) => {
                 self.move_disputed(id, -amount, DISPUTE_FEE);
-                self.change(id, &["charge.dispute.updated", "charge.dispute.funds_withdrawn"], |dispute| {
-                    dispute["status"] = json!("needs_response");
-                    dispute["is_charge_refundable"] = json!(false);
-                    dispute["payment_method_details"]["card"]["case_type"] = json!("chargeback");
-                });
+                self.change(
+                    id,
+                    &["charge.dispute.updated", "charge.dispute.funds_withdrawn"],
+                    |dispute| {
+                        dispute["status"] = json!("needs_response");
+                        dispute["is_charge_refundable"] = json!(false);
+                        dispute["payment_method_details"]["card"]["case_type"] =
+                            json!("chargeback");
+                    },
+                );
             }
             ("needs_response" | "under_review", DisputeEnd::Won) => {
                 self.move_disputed(id, amount, 0);
-                self.change(id, &["charge.dispute.closed", "charge.dispute.funds_reinstated"], |dispute| {
-                    dispute["status"] = json!("won");
-                });
+                self.change(
+                    id,
+                    &["charge.dispute.closed", "charge.dispute.funds_reinstated"],
+                    |dispute| {
+                        dispute["status"] = json!("won");
+                    },
+                );
             }
             ("needs_response" | "under_review", DisputeEnd::Lost) => {
-                self.change(id, &["charge.dispute.closed"], |dispute| dispute["status"] = json!("lost"));
+                self.change(id, &["charge.dispute.closed"], |dispute| {
+                    dispute["status"] = json!("lost")
+                });
             }
-            (closed, _) => return Err(Failure::invalid(format!("the dispute is closed already: {closed}"))),
+            (closed, _) => {
+                return Err(Failure::invalid(format!("the dispute is closed already: {closed}")));
+            }
         }
         Ok(())
     }

@@ -18,7 +18,10 @@ impl StripeStandIn {
     pub fn router(&self) -> Router {
         Router::new()
             .route("/c/pay/{id}", get(pages::checkout).post(pages::submit_checkout))
-            .route("/authenticate/{id}", get(pages::authenticate).post(pages::submit_authentication))
+            .route(
+                "/authenticate/{id}",
+                get(pages::authenticate).post(pages::submit_authentication),
+            )
             .route("/i/{id}", get(pages::invoice).post(pages::pay_invoice))
             .route("/i/{id}/pdf", get(pages::invoice_pdf))
             .route("/receipts/{id}", get(pages::receipt))
@@ -41,7 +44,8 @@ async fn api(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let text =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let is_form = |content: &str| content.starts_with("application/x-www-form-urlencoded");
     let mut form = uri.query().unwrap_or_default().as_bytes().to_vec();
     if !form.is_empty() && !body.is_empty() {
@@ -53,14 +57,17 @@ async fn api(
         path: uri.path().to_owned(),
         authorization: text("authorization"),
         idempotency_key: text("idempotency-key"),
-        foreign_content: text("content-type").filter(|content| !body.is_empty() && !is_form(content)),
+        foreign_content: text("content-type")
+            .filter(|content| !body.is_empty() && !is_form(content)),
         form,
     };
     let mut released = stripe.release.subscribe();
-    let outgone = stripe.with(|account: &mut Account| account.answer(&call, &stripe.config.secret_keys));
+    let outgone =
+        stripe.with(|account: &mut Account| account.answer(&call, &stripe.config.secret_keys));
     if outgone.way == Way::Held {
         // In a task of its own: Stripe goes on working when the caller has gone away.
-        let (stripe, outgone, key) = (stripe.clone(), outgone.clone(), call.idempotency_key.clone());
+        let (stripe, outgone, key) =
+            (stripe.clone(), outgone.clone(), call.idempotency_key.clone());
         let waiting = tokio::spawn(async move {
             let _ = released.changed().await;
             if let Some(key) = key {
@@ -78,10 +85,12 @@ fn response(stripe: &StripeStandIn, headers: &HeaderMap, outgone: &Outgone) -> R
     }
     let body = serde_json::to_vec_pretty(&outgone.body).unwrap_or_default();
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::from_u16(outgone.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(outgone.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let sent = response.headers_mut();
     sent.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let version = headers.get("stripe-version").cloned().or_else(|| value(&stripe.config.api_version));
+    let version =
+        headers.get("stripe-version").cloned().or_else(|| value(&stripe.config.api_version));
     let original = outgone.replayed_of.as_ref().unwrap_or(&outgone.request_id);
     let key = headers.get("idempotency-key").cloned();
     let pairs = [

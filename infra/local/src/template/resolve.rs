@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use super::{Template, TemplateError};
 use crate::names;
 
-/// Answers `Ref`, `Fn::GetAtt`, `Fn::Sub`, `Fn::Join`, `Fn::Split`, `Fn::Select` and `Fn::If` for one set of parameters.
+/// Answers `Ref`, `Fn::GetAtt`, `Fn::Sub`, `Fn::Join`, `Fn::Split`, `Fn::Select` and `Fn::If` for
+/// one set of parameters.
 ///
 /// What it cannot answer stays as it is: whoever needs a text there then says what is missing.
 #[derive(Clone, Debug)]
@@ -40,13 +41,17 @@ impl<'a> Resolver<'a> {
     pub fn resources(&self, resource_type: &str) -> Vec<(String, Value)> {
         self.all()
             .filter(|(_, resource)| resource["Type"] == resource_type)
-            .map(|(logical_id, resource)| (logical_id.clone(), self.resolve(&resource["Properties"])))
+            .map(|(logical_id, resource)| {
+                (logical_id.clone(), self.resolve(&resource["Properties"]))
+            })
             .collect()
     }
 
     /// Logical id and type of every resource that its condition allows.
     pub fn types(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.all().filter_map(|(logical_id, resource)| Some((logical_id.as_str(), resource["Type"].as_str()?)))
+        self.all().filter_map(|(logical_id, resource)| {
+            Some((logical_id.as_str(), resource["Type"].as_str()?))
+        })
     }
 
     /// A section of the template, such as `Globals`, or `Metadata` of a resource, resolved.
@@ -75,14 +80,19 @@ impl<'a> Resolver<'a> {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(TemplateError(format!("these parameters of the template have no value: {}", missing.join(", "))))
+        Err(TemplateError(format!(
+            "these parameters of the template have no value: {}",
+            missing.join(", ")
+        )))
     }
 
     fn all(&self) -> impl Iterator<Item = (&String, &Value)> {
         let resources = self.template.document["Resources"].as_object();
-        resources.into_iter().flatten().filter(|(_, resource)| match resource["Condition"].as_str() {
-            Some(condition) => self.condition(condition),
-            None => true,
+        resources.into_iter().flatten().filter(|(_, resource)| {
+            match resource["Condition"].as_str() {
+                Some(condition) => self.condition(condition),
+                None => true,
+            }
         })
     }
 
@@ -95,9 +105,13 @@ impl<'a> Resolver<'a> {
                 let fields = fields.iter().map(|(key, field)| (key.clone(), self.resolve(field)));
                 Value::Object(fields.filter(|(_, field)| !is_no_value(field)).collect())
             }
-            Value::Array(items) => {
-                Value::Array(items.iter().map(|item| self.resolve(item)).filter(|item| !is_no_value(item)).collect())
-            }
+            Value::Array(items) => Value::Array(
+                items
+                    .iter()
+                    .map(|item| self.resolve(item))
+                    .filter(|item| !is_no_value(item))
+                    .collect(),
+            ),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
         }
     }
@@ -109,7 +123,9 @@ impl<'a> Resolver<'a> {
         };
         match function.as_str() {
             "Ref" => self.reference(argument.as_str()?).map(Value::String),
-            "Fn::GetAtt" => self.attribute(argument.get(0)?.as_str()?, argument.get(1)?.as_str()?).map(Value::String),
+            "Fn::GetAtt" => self
+                .attribute(argument.get(0)?.as_str()?, argument.get(1)?.as_str()?)
+                .map(Value::String),
             "Fn::Sub" => self.sub(argument),
             "Fn::Join" => self.join(argument),
             "Fn::Split" => self.split(argument),
@@ -120,7 +136,9 @@ impl<'a> Resolver<'a> {
                 let branch = if self.condition(condition) { 1 } else { 2 };
                 Some(self.resolve(argument.get(branch)?))
             }
-            "Fn::Equals" | "Fn::Not" | "Fn::And" | "Fn::Or" => Some(Value::Bool(self.holds(function, argument))),
+            "Fn::Equals" | "Fn::Not" | "Fn::And" | "Fn::Or" => {
+                Some(Value::Bool(self.holds(function, argument)))
+            }
             _ => None,
         }
     }
@@ -169,7 +187,9 @@ impl<'a> Resolver<'a> {
 
     fn parameter(&self, name: &str) -> Option<String> {
         self.parameters.get(name).cloned().or_else(|| {
-            self.template.document["Parameters"].get(name).and_then(|parameter| text(&parameter["Default"]))
+            self.template.document["Parameters"]
+                .get(name)
+                .and_then(|parameter| text(&parameter["Default"]))
         })
     }
 
@@ -207,11 +227,15 @@ impl<'a> Resolver<'a> {
             ("AWS::Serverless::Function", "Arn") => names::function_arn(&name("FunctionName")),
             ("AWS::DynamoDB::Table", "Arn") => names::table_arn(&name("TableName")),
             ("AWS::DynamoDB::Table", "StreamArn") => names::stream_arn(&name("TableName")),
-            ("AWS::Events::EventBus", "Arn") => names::arn("events", &format!("event-bus/{}", name("Name"))),
+            ("AWS::Events::EventBus", "Arn") => {
+                names::arn("events", &format!("event-bus/{}", name("Name")))
+            }
             ("AWS::Events::EventBus", "Name") => name("Name"),
             ("AWS::Events::Rule", "Arn") => names::arn("events", &format!("rule/{}", name("Name"))),
             ("AWS::Serverless::HttpApi", "ApiEndpoint") => self.api.clone()?,
-            ("AWS::Logs::LogGroup", "Arn") => names::arn("logs", &format!("log-group:{}:*", name("LogGroupName"))),
+            ("AWS::Logs::LogGroup", "Arn") => {
+                names::arn("logs", &format!("log-group:{}:*", name("LogGroupName")))
+            }
             ("AWS::IAM::Role", "Arn") => names::arn("iam", &format!("role/{}", name("RoleName"))),
             _ => return None,
         })
@@ -220,23 +244,27 @@ impl<'a> Resolver<'a> {
     /// The name a resource has been given, or else its logical id: a deployed stack would add its
     /// own name and a random part, which nothing may rely on.
     pub(crate) fn name(&self, logical_id: &str, property: &str) -> String {
-        let given = self.resolve(&self.template.document["Resources"][logical_id]["Properties"][property]);
+        let given =
+            self.resolve(&self.template.document["Resources"][logical_id]["Properties"][property]);
         given.as_str().map_or_else(|| logical_id.to_owned(), str::to_owned)
     }
 
     fn condition(&self, name: &str) -> bool {
         let condition = &self.template.document["Conditions"][name];
-        let Some((function, argument)) = condition.as_object().and_then(|fields| fields.iter().next()) else {
+        let Some((function, argument)) =
+            condition.as_object().and_then(|fields| fields.iter().next())
+        else {
             return false;
         };
         self.holds(function, argument)
     }
 
     fn holds(&self, function: &str, argument: &Value) -> bool {
-        let operand = |value: &Value| match value.as_object().and_then(|fields| fields.iter().next()) {
-            Some((function, argument)) => self.holds(function, argument),
-            None => value.as_bool().unwrap_or(false),
-        };
+        let operand =
+            |value: &Value| match value.as_object().and_then(|fields| fields.iter().next()) {
+                Some((function, argument)) => self.holds(function, argument),
+                None => value.as_bool().unwrap_or(false),
+            };
         let operands = || argument.as_array().into_iter().flatten();
         match function {
             "Condition" => argument.as_str().is_some_and(|name| self.condition(name)),
@@ -318,7 +346,8 @@ Resources:
     #[test]
     fn a_condition_decides_which_resources_there_are() {
         let template = Template::parse(TEMPLATE).unwrap();
-        let resolver = Resolver::new(&template, BTreeMap::from([("Stage".to_owned(), "prod".to_owned())]));
+        let resolver =
+            Resolver::new(&template, BTreeMap::from([("Stage".to_owned(), "prod".to_owned())]));
         assert_eq!(resolver.resources("Example").len(), 2);
     }
 

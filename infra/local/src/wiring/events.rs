@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    AfterFailure, Input, Properties, QueueMapping, Rule, RuleTarget, Schedule, ScheduleKind, Start, StreamMapping,
-    Target, Wiring,
+    AfterFailure, Input, Properties, QueueMapping, Rule, RuleTarget, Schedule, ScheduleKind, Start,
+    StreamMapping, Target, Wiring,
 };
 use crate::events::Pattern;
 use crate::scheduler::Expression;
@@ -18,7 +18,11 @@ const RETRIES_MAX: u32 = 185;
 const AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// `AWS::Events::Rule`.
-pub(super) fn rule(name: String, properties: &Properties<'_>, wiring: &mut Wiring) -> Result<(), TemplateError> {
+pub(super) fn rule(
+    name: String,
+    properties: &Properties<'_>,
+    wiring: &mut Wiring,
+) -> Result<(), TemplateError> {
     properties.only(&[
         "Name",
         "Description",
@@ -57,7 +61,10 @@ pub(super) fn rule(name: String, properties: &Properties<'_>, wiring: &mut Wirin
                 Input::Event => None,
                 Input::Constant(text) => Some(text.clone()),
                 Input::Path(_) | Input::Transformer { .. } => {
-                    return Err(TemplateError(format!("{}: a schedule has a constant input here", properties.owner())));
+                    return Err(TemplateError(format!(
+                        "{}: a schedule has a constant input here",
+                        properties.owner()
+                    )));
                 }
             };
             wiring.schedules.push(Schedule {
@@ -77,7 +84,11 @@ pub(super) fn rule(name: String, properties: &Properties<'_>, wiring: &mut Wirin
 }
 
 /// `AWS::Scheduler::Schedule`.
-pub(super) fn schedule(name: String, properties: &Properties<'_>, wiring: &mut Wiring) -> Result<(), TemplateError> {
+pub(super) fn schedule(
+    name: String,
+    properties: &Properties<'_>,
+    wiring: &mut Wiring,
+) -> Result<(), TemplateError> {
     properties.only(&[
         "Name",
         "Description",
@@ -123,7 +134,13 @@ pub(super) fn trigger(
             if !disabled {
                 let expression = expression_of(properties, properties.text("Schedule")?)?;
                 let input = properties.optional_text("Input")?.map(str::to_owned);
-                wiring.schedules.push(Schedule { name, expression, target, input, kind: ScheduleKind::Rule });
+                wiring.schedules.push(Schedule {
+                    name,
+                    expression,
+                    target,
+                    input,
+                    kind: ScheduleKind::Rule,
+                });
             }
         }
         "ScheduleV2" => {
@@ -179,7 +196,10 @@ pub(super) fn trigger(
             }
         }
         unknown => {
-            return Err(TemplateError(format!("{}: the local cloud has no trigger {unknown}", properties.owner())));
+            return Err(TemplateError(format!(
+                "{}: the local cloud has no trigger {unknown}",
+                properties.owner()
+            )));
         }
     }
     Ok(())
@@ -196,7 +216,13 @@ fn add_schedule(
         return Err(properties.wrong("ScheduleExpressionTimezone", "UTC"));
     }
     let expression = expression_of(properties, properties.text("ScheduleExpression")?)?;
-    wiring.schedules.push(Schedule { name, expression, target, input, kind: ScheduleKind::Scheduler });
+    wiring.schedules.push(Schedule {
+        name,
+        expression,
+        target,
+        input,
+        kind: ScheduleKind::Scheduler,
+    });
     Ok(())
 }
 
@@ -210,8 +236,12 @@ fn rule_target(target: Target, properties: &Properties<'_>) -> Result<RuleTarget
         Input::Event
     } else {
         let paths = transformer.part("InputPathsMap");
-        let paths = paths.all().filter_map(|(name, path)| Some((name.clone(), path.as_str()?.to_owned())));
-        Input::Transformer { paths: paths.collect(), template: transformer.text("InputTemplate")?.to_owned() }
+        let paths =
+            paths.all().filter_map(|(name, path)| Some((name.clone(), path.as_str()?.to_owned())));
+        Input::Transformer {
+            paths: paths.collect(),
+            template: transformer.text("InputTemplate")?.to_owned(),
+        }
     };
     let retry = properties.part("RetryPolicy");
     let dead_letters = properties.part("DeadLetterConfig");
@@ -223,11 +253,18 @@ fn rule_target(target: Target, properties: &Properties<'_>) -> Result<RuleTarget
         input,
         retries: retry.optional_count("MaximumRetryAttempts")?.unwrap_or(RETRIES_MAX),
         age_max: retry.seconds("MaximumEventAgeInSeconds", AGE_MAX.as_secs())?,
-        dead_letters: dead_letters.optional("Arn").map(|_| dead_letters.queue("Arn")).transpose()?,
+        dead_letters: dead_letters
+            .optional("Arn")
+            .map(|_| dead_letters.queue("Arn"))
+            .transpose()?,
     })
 }
 
-fn queue_mapping(name: String, function: &str, properties: &Properties<'_>) -> Result<QueueMapping, TemplateError> {
+fn queue_mapping(
+    name: String,
+    function: &str,
+    properties: &Properties<'_>,
+) -> Result<QueueMapping, TemplateError> {
     properties.only(&[
         "Queue",
         "BatchSize",
@@ -248,7 +285,11 @@ fn queue_mapping(name: String, function: &str, properties: &Properties<'_>) -> R
     })
 }
 
-fn stream_mapping(name: String, function: &str, properties: &Properties<'_>) -> Result<StreamMapping, TemplateError> {
+fn stream_mapping(
+    name: String,
+    function: &str,
+    properties: &Properties<'_>,
+) -> Result<StreamMapping, TemplateError> {
     properties.only(&[
         "Stream",
         "BatchSize",
@@ -264,7 +305,10 @@ fn stream_mapping(name: String, function: &str, properties: &Properties<'_>) -> 
         "StartingPosition",
     ])?;
     let stream = properties.text("Stream")?;
-    let table = stream.split('/').nth(1).ok_or_else(|| properties.wrong("Stream", "the ARN of a stream"))?;
+    let table = stream
+        .split('/')
+        .nth(1)
+        .ok_or_else(|| properties.wrong("Stream", "the ARN of a stream"))?;
     let on_failure = properties.part("DestinationConfig").part("OnFailure");
     Ok(StreamMapping {
         name,
@@ -287,7 +331,10 @@ fn stream_mapping(name: String, function: &str, properties: &Properties<'_>) -> 
             Some(-1) => None,
             _ => properties.optional_count("MaximumRetryAttempts")?,
         },
-        on_failure: on_failure.optional("Destination").map(|_| on_failure.target("Destination")).transpose()?,
+        on_failure: on_failure
+            .optional("Destination")
+            .map(|_| on_failure.target("Destination"))
+            .transpose()?,
         filters: filters(properties)?,
     })
 }
@@ -304,8 +351,9 @@ fn filters(properties: &Properties<'_>) -> Result<Vec<Pattern>, TemplateError> {
         .iter()
         .map(|filter| {
             let text = filter["Pattern"].as_str().unwrap_or_default();
-            let pattern: Value = serde_json::from_str(text)
-                .map_err(|error| TemplateError(format!("{}: a filter is not JSON: {error}", properties.owner())))?;
+            let pattern: Value = serde_json::from_str(text).map_err(|error| {
+                TemplateError(format!("{}: a filter is not JSON: {error}", properties.owner()))
+            })?;
             pattern_of(properties, &pattern)
         })
         .collect()
@@ -317,9 +365,11 @@ fn bus_of(properties: &Properties<'_>) -> Result<String, TemplateError> {
 }
 
 fn pattern_of(properties: &Properties<'_>, pattern: &Value) -> Result<Pattern, TemplateError> {
-    Pattern::read(pattern).map_err(|error| TemplateError(format!("{}: {error}", properties.owner())))
+    Pattern::read(pattern)
+        .map_err(|error| TemplateError(format!("{}: {error}", properties.owner())))
 }
 
 fn expression_of(properties: &Properties<'_>, text: &str) -> Result<Expression, TemplateError> {
-    Expression::read(text).map_err(|error| TemplateError(format!("{}: {error}", properties.owner())))
+    Expression::read(text)
+        .map_err(|error| TemplateError(format!("{}: {error}", properties.owner())))
 }

@@ -58,7 +58,8 @@ pub(super) fn read(resolver: &Resolver<'_>, wiring: &mut Wiring) -> Result<(), T
         for (event, trigger) in properties.part("Events").all() {
             let kind = trigger["Type"].as_str().unwrap_or_default();
             let trigger_name = format!("{logical_id}{event}");
-            let properties = Properties::of(&format!("{logical_id}.{event}"), &trigger["Properties"]);
+            let properties =
+                Properties::of(&format!("{logical_id}.{event}"), &trigger["Properties"]);
             if kind == "HttpApi" {
                 http_api::route(resolver, &name, &properties, wiring)?;
             } else {
@@ -75,10 +76,9 @@ fn function(
     metadata: &Value,
     properties: &Properties<'_>,
 ) -> Result<Function, TemplateError> {
-    if let Some((unknown, _)) = properties
-        .all()
-        .find(|(property, _)| !UNDERSTOOD.contains(&property.as_str()) && !WITHOUT_MEANING.contains(&property.as_str()))
-    {
+    if let Some((unknown, _)) = properties.all().find(|(property, _)| {
+        !UNDERSTOOD.contains(&property.as_str()) && !WITHOUT_MEANING.contains(&property.as_str())
+    }) {
         return Err(properties.unknown(unknown));
     }
     let mut environment = BTreeMap::new();
@@ -87,7 +87,9 @@ fn function(
             Value::String(text) => text.clone(),
             Value::Number(_) | Value::Bool(_) => value.to_string(),
             Value::Null | Value::Array(_) | Value::Object(_) => {
-                return Err(TemplateError(format!("{logical_id}: the variable {variable} is {value}: not known here")));
+                return Err(TemplateError(format!(
+                    "{logical_id}: the variable {variable} is {value}: not known here"
+                )));
             }
         };
         environment.insert(variable.clone(), text);
@@ -141,7 +143,10 @@ fn asynchronous(properties: &Properties<'_>) -> Result<Asynchronous, TemplateErr
         age_max: config.seconds("MaximumEventAgeInSeconds", AGE_MAX_SECONDS)?,
         on_failure: destination("OnFailure")?,
         on_success: destination("OnSuccess")?,
-        dead_letters: dead_letters.optional("TargetArn").map(|_| dead_letters.queue("TargetArn")).transpose()?,
+        dead_letters: dead_letters
+            .optional("TargetArn")
+            .map(|_| dead_letters.queue("TargetArn"))
+            .transpose()?,
     })
 }
 
@@ -152,7 +157,8 @@ fn merge(globals: &Value, own: &Value) -> Value {
         (Value::Object(globals), Value::Object(own)) => {
             let mut merged = globals.clone();
             for (key, value) in own {
-                let value = globals.get(key).map_or_else(|| value.clone(), |global| merge(global, value));
+                let value =
+                    globals.get(key).map_or_else(|| value.clone(), |global| merge(global, value));
                 merged.insert(key.clone(), value);
             }
             Value::Object(merged)

@@ -81,7 +81,8 @@ pub struct Route {
 pub enum RouteAuthorizer {
     /// Everybody.
     None,
-    /// Whoever has a token for the authorizer of this name, with one of these scopes if there are any.
+    /// Whoever has a token for the authorizer of this name, with one of these scopes if there are
+    /// any.
     Jwt {
         /// Name of the authorizer.
         name: String,
@@ -94,7 +95,11 @@ impl Route {
     /// `GET /v1/things/{thing}`, as the event says it.
     #[must_use]
     pub fn key(&self) -> String {
-        if self.path == "$default" { self.path.clone() } else { format!("{} {}", self.method, self.path) }
+        if self.path == "$default" {
+            self.path.clone()
+        } else {
+            format!("{} {}", self.method, self.path)
+        }
     }
 }
 
@@ -105,7 +110,9 @@ const TIMEOUT_MS: u64 = 30_000;
 pub(super) fn read(resolver: &Resolver<'_>, wiring: &mut Wiring) -> Result<(), TemplateError> {
     for (logical_id, properties) in resolver.resources("AWS::Serverless::HttpApi") {
         if wiring.api.is_some() {
-            return Err(TemplateError(format!("{logical_id}: the local cloud has one HTTP API, and it has another")));
+            return Err(TemplateError(format!(
+                "{logical_id}: the local cloud has one HTTP API, and it has another"
+            )));
         }
         wiring.api = Some(http_api(&Properties::of(&logical_id, &properties))?);
     }
@@ -139,7 +146,8 @@ fn http_api(properties: &Properties<'_>) -> Result<HttpApi, TemplateError> {
     }
     let mut route_throttling = BTreeMap::new();
     for (route, _) in properties.part("RouteSettings").all() {
-        route_throttling.insert(route.clone(), throttling(&properties.part("RouteSettings").part(route))?);
+        route_throttling
+            .insert(route.clone(), throttling(&properties.part("RouteSettings").part(route))?);
     }
     Ok(HttpApi {
         authorizers,
@@ -153,7 +161,10 @@ fn http_api(properties: &Properties<'_>) -> Result<HttpApi, TemplateError> {
 
 fn jwt_authorizer(properties: &Properties<'_>) -> Result<JwtAuthorizer, TemplateError> {
     properties.only(&["AuthorizationScopes", "IdentitySource", "JwtConfiguration"])?;
-    if properties.optional_text("IdentitySource")?.is_some_and(|source| source != "$request.header.Authorization") {
+    if properties
+        .optional_text("IdentitySource")?
+        .is_some_and(|source| source != "$request.header.Authorization")
+    {
         return Err(properties.wrong("IdentitySource", "$request.header.Authorization"));
     }
     let jwt = properties.part("JwtConfiguration");
@@ -176,10 +187,22 @@ fn cors(properties: &Properties<'_>) -> Result<Option<Cors>, TemplateError> {
     let Some(value) = properties.optional("CorsConfiguration") else { return Ok(None) };
     if let Some(every) = value.as_bool() {
         let all = || vec!["*".to_owned()];
-        return Ok(every.then(|| Cors { origins: all(), methods: all(), headers: all(), ..Cors::default() }));
+        return Ok(every.then(|| Cors {
+            origins: all(),
+            methods: all(),
+            headers: all(),
+            ..Cors::default()
+        }));
     }
     let cors = properties.part("CorsConfiguration");
-    cors.only(&["AllowCredentials", "AllowHeaders", "AllowMethods", "AllowOrigins", "ExposeHeaders", "MaxAge"])?;
+    cors.only(&[
+        "AllowCredentials",
+        "AllowHeaders",
+        "AllowMethods",
+        "AllowOrigins",
+        "ExposeHeaders",
+        "MaxAge",
+    ])?;
     Ok(Some(Cors {
         origins: cors.texts("AllowOrigins"),
         methods: cors.texts("AllowMethods"),
@@ -222,13 +245,18 @@ pub(super) fn route(
     let path = properties.optional_text("Path")?.unwrap_or("$default").to_owned();
     let auth = properties.part("Auth");
     auth.only(&["Authorizer", "AuthorizationScopes"])?;
-    let named = auth.optional_text("Authorizer")?.map(str::to_owned).or_else(|| api.default_authorizer.clone());
+    let named = auth
+        .optional_text("Authorizer")?
+        .map(str::to_owned)
+        .or_else(|| api.default_authorizer.clone());
     let authorizer = match named {
         None => RouteAuthorizer::None,
         Some(name) if name == "NONE" => RouteAuthorizer::None,
         Some(name) => {
-            let known =
-                api.authorizers.get(&name).ok_or_else(|| auth.wrong("Authorizer", "an authorizer of the API"))?;
+            let known = api
+                .authorizers
+                .get(&name)
+                .ok_or_else(|| auth.wrong("Authorizer", "an authorizer of the API"))?;
             let own = auth.texts("AuthorizationScopes");
             let scopes = if own.is_empty() { known.scopes.clone() } else { own };
             RouteAuthorizer::Jwt { name, scopes }
@@ -241,7 +269,11 @@ pub(super) fn route(
         api.route_throttling.insert(route.key(), throttling(&settings)?);
     }
     if api.routes.iter().any(|other| other.key() == route.key()) {
-        return Err(TemplateError(format!("{}: the route {} is there twice", properties.owner(), route.key())));
+        return Err(TemplateError(format!(
+            "{}: the route {} is there twice",
+            properties.owner(),
+            route.key()
+        )));
     }
     api.routes.push(route);
     Ok(())

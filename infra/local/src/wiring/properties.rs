@@ -40,7 +40,10 @@ impl<'a> Properties<'a> {
     }
 
     pub(super) fn unknown(&self, property: &str) -> TemplateError {
-        TemplateError(format!("{}: the local cloud does not know the property {property}", self.owner))
+        TemplateError(format!(
+            "{}: the local cloud does not know the property {property}",
+            self.owner
+        ))
     }
 
     pub(super) fn wrong(&self, property: &str, what: &str) -> TemplateError {
@@ -74,12 +77,16 @@ impl<'a> Properties<'a> {
 
     pub(super) fn optional_count(&self, property: &str) -> Result<Option<u32>, TemplateError> {
         let number = self.number(property)?;
-        number.map(|number| u32::try_from(number).map_err(|_| self.wrong(property, "a small number"))).transpose()
+        number
+            .map(|number| u32::try_from(number).map_err(|_| self.wrong(property, "a small number")))
+            .transpose()
     }
 
     pub(super) fn size(&self, property: &str, default: usize) -> Result<usize, TemplateError> {
         let number = self.number(property)?;
-        number.map_or(Ok(default), |number| usize::try_from(number).map_err(|_| self.wrong(property, "a small number")))
+        number.map_or(Ok(default), |number| {
+            usize::try_from(number).map_err(|_| self.wrong(property, "a small number"))
+        })
     }
 
     pub(super) fn seconds(&self, property: &str, default: u64) -> Result<Duration, TemplateError> {
@@ -92,12 +99,15 @@ impl<'a> Properties<'a> {
 
     /// `State: DISABLED`, `Enabled: false`: whether the trigger is switched off.
     pub(super) fn is_disabled(&self) -> bool {
-        self.value["State"] == "DISABLED" || self.value["Enabled"] == false || self.value["Enabled"] == "false"
+        self.value["State"] == "DISABLED"
+            || self.value["Enabled"] == false
+            || self.value["Enabled"] == "false"
     }
 
     pub(super) fn target(&self, property: &str) -> Result<Target, TemplateError> {
         let arn = self.text(property)?;
-        Target::of_arn(arn).ok_or_else(|| self.wrong(property, "the ARN of a function, a queue or a bus"))
+        Target::of_arn(arn)
+            .ok_or_else(|| self.wrong(property, "the ARN of a function, a queue or a bus"))
     }
 
     pub(super) fn queue(&self, property: &str) -> Result<String, TemplateError> {
@@ -114,7 +124,9 @@ impl<'a> Properties<'a> {
     pub(super) fn texts(&self, property: &str) -> Vec<String> {
         match &self.value[property] {
             Value::String(text) => vec![text.clone()],
-            Value::Array(items) => items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect(),
+            Value::Array(items) => {
+                items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+            }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Vec::new(),
         }
     }

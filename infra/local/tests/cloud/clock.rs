@@ -14,18 +14,29 @@ async fn every_schedule_on_the_way_runs_in_order() {
     let cloud = cloud().await;
     let answer = post(&cloud, "/local/clock", &json!({"advance": "2h"})).await.json();
     assert_eq!(answer["now"], "2026-11-01T14:10:00Z");
-    let ran: Vec<_> = answer["ran"].as_array().unwrap().iter().map(|run| run["scheduled"].as_str().unwrap()).collect();
+    let ran: Vec<_> = answer["ran"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| run["scheduled"].as_str().unwrap())
+        .collect();
     assert!(ran.is_sorted(), "{ran:?}");
     assert_eq!(ran.len(), 6);
     for run in answer["ran"].as_array().unwrap() {
         assert_eq!((&run["function"], &run["outcome"]), (&json!("worker"), &json!("ok")));
         assert_eq!(run["at"], run["scheduled"]);
     }
-    let hours: Vec<_> =
-        got(&cloud, "worker").iter().filter_map(|event| event["hour"].as_str().map(str::to_owned)).collect();
+    let hours: Vec<_> = got(&cloud, "worker")
+        .iter()
+        .filter_map(|event| event["hour"].as_str().map(str::to_owned))
+        .collect();
     assert_eq!(hours, ["2026-11-01T13:00:00Z", "2026-11-01T14:00:00Z"]);
-    let often = got(&cloud, "worker").into_iter().find(|event| event["source"] == "aws.events").unwrap();
-    assert_eq!((&often["detail-type"], &often["time"]), (&json!("Scheduled Event"), &json!("2026-11-01T12:30:00Z")));
+    let often =
+        got(&cloud, "worker").into_iter().find(|event| event["source"] == "aws.events").unwrap();
+    assert_eq!(
+        (&often["detail-type"], &often["time"]),
+        (&json!("Scheduled Event"), &json!("2026-11-01T12:30:00Z"))
+    );
 }
 
 #[tokio::test]
@@ -72,12 +83,18 @@ async fn a_frozen_clock_runs_nothing_by_itself() {
 #[tokio::test]
 async fn a_schedule_is_dropped_doubled_and_delayed_on_demand() {
     let cloud = cloud().await;
-    let fault = async |fault: Value| assert_eq!(post(&cloud, "/local/faults", &fault).await.status, 200, "{fault}");
+    let fault = async |fault: Value| {
+        assert_eq!(post(&cloud, "/local/faults", &fault).await.status, 200, "{fault}")
+    };
     fault(json!({"fault": "drop", "delivery": "schedule", "name": "WorkerHourly"})).await;
-    fault(json!({"fault": "duplicate", "delivery": "schedule", "name": "WorkerHourly", "nth": 2})).await;
+    fault(json!({"fault": "duplicate", "delivery": "schedule", "name": "WorkerHourly", "nth": 2}))
+        .await;
     fault(json!({"fault": "delay", "delivery": "schedule", "name": "WorkerHourly", "nth": 3, "by": "7m"})).await;
     let ran = cloud.advance_to(utc_datetime!(2026-11-01 15:10)).await;
-    let hourly: Vec<_> =
-        ran.iter().filter(|run| run.trigger == "schedule WorkerHourly").map(|run| run.at.as_str()).collect();
+    let hourly: Vec<_> = ran
+        .iter()
+        .filter(|run| run.trigger == "schedule WorkerHourly")
+        .map(|run| run.at.as_str())
+        .collect();
     assert_eq!(hourly, ["2026-11-01T14:00:00Z", "2026-11-01T14:00:00Z", "2026-11-01T15:07:00Z"]);
 }

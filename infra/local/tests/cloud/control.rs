@@ -23,11 +23,20 @@ async fn every_outside_call_of_a_function_is_recorded() {
     assert_eq!(work(&cloud).await, (200, json!("worked")));
     cloud.idle().await;
     let calls = get(&cloud, "/local/calls").await.json();
-    let of_worker: Vec<_> =
-        calls["calls"].as_array().unwrap().iter().filter(|call| call["function"] == "worker").collect();
-    let operations: Vec<_> =
-        of_worker.iter().map(|call| (call["service"].as_str().unwrap(), call["operation"].as_str().unwrap())).collect();
-    assert_eq!(operations, [("dynamodb", "PutItem"), ("events", "PutEvents"), ("sqs", "SendMessage")]);
+    let of_worker: Vec<_> = calls["calls"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|call| call["function"] == "worker")
+        .collect();
+    let operations: Vec<_> = of_worker
+        .iter()
+        .map(|call| (call["service"].as_str().unwrap(), call["operation"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        operations,
+        [("dynamodb", "PutItem"), ("events", "PutEvents"), ("sqs", "SendMessage")]
+    );
     assert_eq!(of_worker[0]["tables"], json!(["test-ledger"]));
     assert_eq!((&of_worker[0]["outcome"], &of_worker[0]["n"]), (&json!("200"), &json!(1)));
     assert!(of_worker[0]["invocation"].is_string());
@@ -46,7 +55,11 @@ async fn a_function_is_killed_before_and_after_every_single_call() {
             let calls_before = cloud.calls_count();
             set(&cloud, json!({"fault": kind, "function": "worker", "nth": nth})).await;
             let (status, error) = work(&cloud).await;
-            assert_eq!((status, &error["errorType"]), (502, &json!("Runtime.ExitError")), "{kind} {nth}");
+            assert_eq!(
+                (status, &error["errorType"]),
+                (502, &json!("Runtime.ExitError")),
+                "{kind} {nth}"
+            );
             let calls = cloud.calls(calls_before);
             assert_eq!(u64::try_from(calls.len()).unwrap(), nth, "{kind} {nth}: {calls:?}");
             let expected = if kind == "kill_before" { "killed before" } else { "killed after 200" };
@@ -55,10 +68,13 @@ async fn a_function_is_killed_before_and_after_every_single_call() {
         }
     }
     assert_eq!(work(&cloud).await.0, 200);
-    // Three undisturbed rounds would be: once at the beginning, at the end, and after the last call.
+    // Three undisturbed rounds would be: once at the beginning, at the end, and after the last
+    // call.
     cloud.idle().await;
-    let sent: usize =
-        crate::world::got(&cloud, "consumer").iter().map(|batch| batch["Records"].as_array().unwrap().len()).sum();
+    let sent: usize = crate::world::got(&cloud, "consumer")
+        .iter()
+        .map(|batch| batch["Records"].as_array().unwrap().len())
+        .sum();
     assert_eq!(sent, 3);
 }
 
@@ -77,7 +93,8 @@ async fn answers_are_lost_and_tables_throttled_on_demand_and_the_sdk_tries_again
         let before = cloud.calls_count();
         set(&cloud, fault.clone()).await;
         assert_eq!(work(&cloud).await, (200, json!("worked")), "{fault}");
-        let outcomes: Vec<_> = cloud.calls(before).into_iter().filter_map(|call| call.outcome).collect();
+        let outcomes: Vec<_> =
+            cloud.calls(before).into_iter().filter_map(|call| call.outcome).collect();
         assert!(outcomes.iter().any(|own| own == outcome), "{fault}: {outcomes:?}");
     }
     let faults = get(&cloud, "/local/faults").await.json();
@@ -90,7 +107,10 @@ async fn a_table_that_is_throttled_for_good_fails_the_function() {
     set(&cloud, json!({"fault": "throttle", "table": "ledger", "times": 0})).await;
     assert_eq!(work(&cloud).await.0, 502);
     let outcomes: Vec<_> = cloud.calls(0).into_iter().filter_map(|call| call.outcome).collect();
-    assert!(outcomes.len() > 1 && outcomes.iter().all(|outcome| outcome == "throttled"), "{outcomes:?}");
+    assert!(
+        outcomes.len() > 1 && outcomes.iter().all(|outcome| outcome == "throttled"),
+        "{outcomes:?}"
+    );
 }
 
 #[tokio::test]
@@ -98,7 +118,10 @@ async fn a_running_function_is_killed_on_demand() {
     let cloud = cloud().await;
     let hang = async { post(&cloud, "/local/functions/worker", &json!({"do": "hang"})).await };
     let kill = async {
-        crate::world::until("the function hangs", || !crate::world::got(&cloud, "worker").is_empty()).await;
+        crate::world::until("the function hangs", || {
+            !crate::world::got(&cloud, "worker").is_empty()
+        })
+        .await;
         post(&cloud, "/local/faults", &json!({"kill": "worker"})).await.json()
     };
     let (answer, killed) = tokio::join!(hang, kill);
@@ -130,13 +153,22 @@ async fn a_fault_that_could_never_happen_is_refused() {
 #[tokio::test]
 async fn tokens_are_made_for_whoever_asks() {
     let cloud = cloud().await;
-    let answer =
-        post(&cloud, "/local/tokens", &json!({"account": "acme", "scope": "tollgate/admin", "email": "a@b.test"}))
-            .await;
+    let answer = post(
+        &cloud,
+        "/local/tokens",
+        &json!({"account": "acme", "scope": "tollgate/admin", "email": "a@b.test"}),
+    )
+    .await;
     let token = format!("Bearer {}", answer.json()["token"].as_str().unwrap());
-    let event = send(&cloud, "GET", "/v1/admin", &[("authorization", token.as_str())], "").await.json();
+    let event =
+        send(&cloud, "GET", "/v1/admin", &[("authorization", token.as_str())], "").await.json();
     assert_eq!(event["requestContext"]["authorizer"]["jwt"]["claims"]["email"], "a@b.test");
-    for wrong in [json!({}), json!({"account": ""}), json!({"account": 1}), json!({"account": "a", "more": 1})] {
+    for wrong in [
+        json!({}),
+        json!({"account": ""}),
+        json!({"account": 1}),
+        json!({"account": "a", "more": 1}),
+    ] {
         assert_eq!(post(&cloud, "/local/tokens", &wrong).await.status, 400, "{wrong}");
     }
     assert_eq!(get(&cloud, "/local/nothing").await.status, 404);
@@ -145,12 +177,17 @@ async fn tokens_are_made_for_whoever_asks() {
 #[tokio::test]
 async fn a_function_that_is_killed_in_an_asynchronous_invocation_is_tried_again() {
     let cloud = cloud().await;
-    set(&cloud, json!({"fault": "kill_after", "function": "worker", "operation": "PutEvents"})).await;
+    set(&cloud, json!({"fault": "kill_after", "function": "worker", "operation": "PutEvents"}))
+        .await;
     let url = format!("{}/2015-03-31/functions/worker/invocations", cloud.urls().lambda);
     send(&cloud, "POST", &url, &[("x-amz-invocation-type", "Event")], "{\"do\": \"work\"}").await;
     let ran = cloud.advance(Duration::from_secs(60)).await;
-    let outcomes: Vec<_> =
-        cloud.runs(0).into_iter().filter(|run| run.function == "worker").map(|run| run.outcome).collect();
+    let outcomes: Vec<_> = cloud
+        .runs(0)
+        .into_iter()
+        .filter(|run| run.function == "worker")
+        .map(|run| run.outcome)
+        .collect();
     assert!(outcomes[0].starts_with("Runtime.ExitError"), "{outcomes:?}");
     assert_eq!(outcomes[1], "ok");
     assert!(!ran.is_empty());

@@ -10,17 +10,31 @@ use tollgate_local::Cloud;
 use crate::world::{bus, cloud, got, post};
 
 fn entry(detail_type: &str, detail: &str) -> PutEventsRequestEntryBuilder {
-    PutEventsRequestEntry::builder().event_bus_name("test-bus").source("test").detail_type(detail_type).detail(detail)
+    PutEventsRequestEntry::builder()
+        .event_bus_name("test-bus")
+        .source("test")
+        .detail_type(detail_type)
+        .detail(detail)
 }
 
 async fn put(cloud: &Cloud, detail_type: &str, detail: &str) {
-    let answer = bus(cloud).await.put_events().entries(entry(detail_type, detail).build()).send().await.unwrap();
+    let answer = bus(cloud)
+        .await
+        .put_events()
+        .entries(entry(detail_type, detail).build())
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.failed_entry_count(), 0, "{answer:?}");
 }
 
 fn copies(cloud: &Cloud) -> usize {
     let prefix = "test-bus";
-    cloud.events().iter().filter(|event| event.bus == prefix && event.rules.contains(&"CopyRule".to_owned())).count()
+    cloud
+        .events()
+        .iter()
+        .filter(|event| event.bus == prefix && event.rules.contains(&"CopyRule".to_owned()))
+        .count()
 }
 
 #[tokio::test]
@@ -61,7 +75,8 @@ async fn an_entry_that_is_wrong_is_refused_alone() {
         .await
         .unwrap();
     assert_eq!(answer.failed_entry_count(), 5);
-    let codes: Vec<_> = answer.entries().iter().map(|entry| entry.error_code().unwrap_or("ok")).collect();
+    let codes: Vec<_> =
+        answer.entries().iter().map(|entry| entry.error_code().unwrap_or("ok")).collect();
     assert_eq!(
         codes,
         [
@@ -82,10 +97,17 @@ async fn a_request_that_is_too_large_or_has_too_many_entries_is_refused() {
     let cloud = cloud().await;
     let bus = bus(&cloud).await;
     let large = format!("{{\"a\": \"{}\"}}", "x".repeat(256 * 1024));
-    let error = bus.put_events().entries(entry("Do", &large).build()).send().await.unwrap_err().into_service_error();
+    let error = bus
+        .put_events()
+        .entries(entry("Do", &large).build())
+        .send()
+        .await
+        .unwrap_err()
+        .into_service_error();
     assert_eq!(error.meta().code(), Some("ValidationException"));
     let entries = (0..11).map(|_| entry("Do", "{}").build()).collect();
-    let error = bus.put_events().set_entries(Some(entries)).send().await.unwrap_err().into_service_error();
+    let error =
+        bus.put_events().set_entries(Some(entries)).send().await.unwrap_err().into_service_error();
     assert_eq!(error.meta().code(), Some("ValidationException"));
 }
 
@@ -126,7 +148,8 @@ async fn deliveries_are_dropped_doubled_and_delayed_on_demand() {
         assert_eq!(got(&cloud, "worker").len() - before, expected, "{fault}");
     }
     post(&cloud, "/local/faults", &json!({"clear": true})).await;
-    post(&cloud, "/local/faults", &json!({"fault": "delay", "delivery": "event", "by": "5m"})).await;
+    post(&cloud, "/local/faults", &json!({"fault": "delay", "delivery": "event", "by": "5m"}))
+        .await;
     let before = got(&cloud, "worker").len();
     put(&cloud, "Do", "{}").await;
     cloud.advance(Duration::from_secs(299)).await;

@@ -16,7 +16,8 @@ async fn a_function_gets_a_request_in_payload_format_2() {
         ("cookie", "a=1; b=2"),
         ("user-agent", "test"),
     ];
-    let answer = send(&cloud, "POST", "/v1/things/a%20b?x=1&x=2&y=%26&z", &headers, "{\"k\":1}").await;
+    let answer =
+        send(&cloud, "POST", "/v1/things/a%20b?x=1&x=2&y=%26&z", &headers, "{\"k\":1}").await;
     assert_eq!(answer.status, 200);
     let event = answer.json();
 
@@ -67,9 +68,15 @@ async fn forms_and_bytes_come_in_base64() {
         let event = send(&cloud, "POST", "/v1/things/1", &headers, body).await.json();
         (event["body"].clone(), event["isBase64Encoded"].clone())
     };
-    assert_eq!(body("application/x-www-form-urlencoded", b"a=1").await, (json!("YT0x"), json!(true)));
+    assert_eq!(
+        body("application/x-www-form-urlencoded", b"a=1").await,
+        (json!("YT0x"), json!(true))
+    );
     assert_eq!(body("application/json", b"\xff\x00").await, (json!("/wA="), json!(true)));
-    assert_eq!(body("application/problem+json; charset=utf-8", b"{}").await, (json!("{}"), json!(false)));
+    assert_eq!(
+        body("application/problem+json; charset=utf-8", b"{}").await,
+        (json!("{}"), json!(false))
+    );
 }
 
 #[tokio::test]
@@ -90,7 +97,10 @@ async fn an_answer_is_what_the_function_says_or_what_it_is_taken_for() {
 
     for broken in ["/answers/broken", "/answers/exit"] {
         let answer = get(&cloud, broken).await;
-        assert_eq!((answer.status, answer.json()), (500, json!({"message": "Internal Server Error"})));
+        assert_eq!(
+            (answer.status, answer.json()),
+            (500, json!({"message": "Internal Server Error"}))
+        );
     }
 }
 
@@ -114,14 +124,23 @@ async fn a_token_is_checked_before_a_function_is_asked() {
     ];
     for (token, reason) in cases {
         let headers = [("authorization", token)];
-        let answer = send(&cloud, "GET", "/v1/things/1", if token.is_empty() { &[] } else { &headers }, "").await;
-        assert_eq!((answer.status, answer.json()), (401, json!({"message": "Unauthorized"})), "{token}");
+        let answer =
+            send(&cloud, "GET", "/v1/things/1", if token.is_empty() { &[] } else { &headers }, "")
+                .await;
+        assert_eq!(
+            (answer.status, answer.json()),
+            (401, json!({"message": "Unauthorized"})),
+            "{token}"
+        );
         assert!(answer.header("www-authenticate").contains(reason), "{reason}: {answer:?}");
     }
     assert!(got(&cloud, "web").is_empty());
 
     for token in [good.as_str(), good.strip_prefix("Bearer ").unwrap()] {
-        assert_eq!(send(&cloud, "GET", "/v1/things/1", &[("authorization", token)], "").await.status, 200);
+        assert_eq!(
+            send(&cloud, "GET", "/v1/things/1", &[("authorization", token)], "").await.status,
+            200
+        );
     }
 }
 
@@ -130,7 +149,9 @@ async fn a_token_expires_by_the_clouds_clock_and_the_printed_ones_outlast_its_mo
     let cloud = cloud().await;
     let short = bearer(&cloud, "acme", "", &json!({"exp": 1_793_535_060}));
     let long = bearer(&cloud, "acme", "", &json!({}));
-    let status = async |token: &str| send(&cloud, "GET", "/v1/things/1", &[("authorization", token)], "").await.status;
+    let status = async |token: &str| {
+        send(&cloud, "GET", "/v1/things/1", &[("authorization", token)], "").await.status
+    };
     assert_eq!((status(&short).await, status(&long).await), (200, 200));
     cloud.advance(std::time::Duration::from_secs(60)).await;
     assert_eq!((status(&short).await, status(&long).await), (401, 200));
@@ -148,7 +169,10 @@ async fn a_route_with_scopes_wants_one_of_them() {
     assert!(refused.header("www-authenticate").contains("insufficient_scope"));
     let admitted = status("openid tollgate/admin").await;
     assert_eq!(admitted.status, 200);
-    assert_eq!(admitted.json()["requestContext"]["authorizer"]["jwt"]["scopes"], json!(["openid", "tollgate/admin"]));
+    assert_eq!(
+        admitted.json()["requestContext"]["authorizer"]["jwt"]["scopes"],
+        json!(["openid", "tollgate/admin"])
+    );
 }
 
 #[tokio::test]
@@ -165,14 +189,31 @@ async fn the_issuers_keys_and_configuration_are_served() {
 #[tokio::test]
 async fn what_has_no_route_is_not_found_and_what_is_too_large_is_refused() {
     let cloud = cloud().await;
-    for (method, path) in [("GET", "/"), ("GET", "/v1/things"), ("POST", "/answers/text"), ("GET", "/v1/things/1/2")] {
+    for (method, path) in
+        [("GET", "/"), ("GET", "/v1/things"), ("POST", "/answers/text"), ("GET", "/v1/things/1/2")]
+    {
         let answer = send(&cloud, method, path, &[], "").await;
-        assert_eq!((answer.status, answer.json()), (404, json!({"message": "Not Found"})), "{method} {path}");
+        assert_eq!(
+            (answer.status, answer.json()),
+            (404, json!({"message": "Not Found"})),
+            "{method} {path}"
+        );
     }
     let token = bearer(&cloud, "acme", "", &json!({}));
     for size in [11 * 1024 * 1024, 7 * 1024 * 1024] {
-        let answer = send(&cloud, "POST", "/v1/things/1", &[("authorization", token.as_str())], vec![b'x'; size]).await;
-        assert_eq!((answer.status, answer.json()), (413, json!({"message": "Request Entity Too Large"})), "{size}");
+        let answer = send(
+            &cloud,
+            "POST",
+            "/v1/things/1",
+            &[("authorization", token.as_str())],
+            vec![b'x'; size],
+        )
+        .await;
+        assert_eq!(
+            (answer.status, answer.json()),
+            (413, json!({"message": "Request Entity Too Large"})),
+            "{size}"
+        );
     }
 }
 
@@ -201,6 +242,7 @@ async fn browsers_on_another_origin_are_told_what_they_may() {
     let refused = preflight("https://other.example.test").await;
     assert_eq!((refused.status, refused.header("access-control-allow-origin")), (204, ""));
 
-    let answer = send(&cloud, "GET", "/answers/text", &[("origin", "https://page.example.test")], "").await;
+    let answer =
+        send(&cloud, "GET", "/answers/text", &[("origin", "https://page.example.test")], "").await;
     assert_eq!(answer.header("access-control-allow-origin"), "https://page.example.test");
 }

@@ -14,7 +14,8 @@ async fn invoke(cloud: &Cloud, function: &str, payload: Value) -> (u16, Value) {
 
 async fn invoke_asynchronously(cloud: &Cloud, function: &str, payload: Value) {
     let url = format!("{}/2015-03-31/functions/{function}/invocations", cloud.urls().lambda);
-    let answer = send(cloud, "POST", &url, &[("x-amz-invocation-type", "Event")], payload.to_string()).await;
+    let answer =
+        send(cloud, "POST", &url, &[("x-amz-invocation-type", "Event")], payload.to_string()).await;
     assert_eq!(answer.status, 202);
 }
 
@@ -56,7 +57,9 @@ async fn a_function_that_dies_at_its_start_fails_each_invocation_with_its_last_w
     let cloud = cloud().await;
     let (status, error) = invoke(&cloud, "broken", json!({})).await;
     assert_eq!((status, &error["errorType"]), (502, &json!("Runtime.InitError")));
-    assert!(cloud.log().iter().any(|line| line.function == "broken" && line.text == "no table is set"));
+    assert!(
+        cloud.log().iter().any(|line| line.function == "broken" && line.text == "no table is set")
+    );
 }
 
 #[tokio::test]
@@ -91,7 +94,10 @@ async fn the_runtime_api_says_which_invocation_it_is_and_when_it_ends() {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
     let deadline = u128::from(context["deadline"].as_u64().unwrap());
     // Real time, although the cloud's clock stands still in 2026-11-01.
-    assert!((now..=now + 20_000).contains(&deadline), "{deadline} is not within twenty seconds of {now}");
+    assert!(
+        (now..=now + 20_000).contains(&deadline),
+        "{deadline} is not within twenty seconds of {now}"
+    );
 }
 
 #[tokio::test]
@@ -140,7 +146,10 @@ async fn what_is_no_function_and_no_json_is_refused() {
     assert_eq!(send(&cloud, "POST", "/local/functions/worker", &[], "{").await.status, 400);
     let url = format!("{}/2015-03-31/functions/nothing/invocations", cloud.urls().lambda);
     assert_eq!(send(&cloud, "POST", &url, &[], "{}").await.status, 404);
-    let other = cloud.urls().lambda.replace("/-/lambda", "/worker-99/runtime/2018-06-01/runtime/invocation/next");
+    let other = cloud
+        .urls()
+        .lambda
+        .replace("/-/lambda", "/worker-99/runtime/2018-06-01/runtime/invocation/next");
     assert_eq!(send(&cloud, "GET", &other, &[], "").await.status, 404);
     let unknown = cloud.urls().lambda.replace("/-/lambda", "/-/unknown");
     assert_eq!(send(&cloud, "POST", &unknown, &[], "{}").await.status, 501);

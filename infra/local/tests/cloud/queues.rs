@@ -36,10 +36,20 @@ async fn a_function_gets_a_message_once_it_is_sent() {
 async fn only_the_messages_that_are_reported_come_again_until_they_are_dead() {
     let cloud = cloud().await;
     let entries = ["good", "wrong", "fine"].iter().enumerate().map(|(place, body)| {
-        SendMessageBatchRequestEntry::builder().id(place.to_string()).message_body(*body).build().unwrap()
+        SendMessageBatchRequestEntry::builder()
+            .id(place.to_string())
+            .message_body(*body)
+            .build()
+            .unwrap()
     });
     let (client, url) = (queues(&cloud).await, url(&cloud, "work").await);
-    let answer = client.send_message_batch().queue_url(&url).set_entries(Some(entries.collect())).send().await.unwrap();
+    let answer = client
+        .send_message_batch()
+        .queue_url(&url)
+        .set_entries(Some(entries.collect()))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.successful().len(), 3);
     cloud.idle().await;
     let records = |batch: &serde_json::Value| batch["Records"].as_array().unwrap().len();
@@ -68,8 +78,9 @@ async fn a_message_is_hidden_while_somebody_has_it_and_gone_when_it_is_deleted()
     let cloud = cloud().await;
     let (client, url) = (queues(&cloud).await, url(&cloud, "copies").await);
     send(&cloud, "copies", "one").await;
-    let receive =
-        || async { client.receive_message().queue_url(&url).send().await.unwrap().messages.unwrap_or_default() };
+    let receive = || async {
+        client.receive_message().queue_url(&url).send().await.unwrap().messages.unwrap_or_default()
+    };
     let first = receive().await;
     assert_eq!(first[0].body(), Some("one"));
     assert!(receive().await.is_empty());
@@ -78,10 +89,19 @@ async fn a_message_is_hidden_while_somebody_has_it_and_gone_when_it_is_deleted()
     assert_eq!(second[0].message_id(), first[0].message_id());
     assert_ne!(second[0].receipt_handle(), first[0].receipt_handle());
 
-    let change = client.change_message_visibility().queue_url(&url).receipt_handle(second[0].receipt_handle().unwrap());
+    let change = client
+        .change_message_visibility()
+        .queue_url(&url)
+        .receipt_handle(second[0].receipt_handle().unwrap());
     change.visibility_timeout(0).send().await.unwrap();
     let third = receive().await;
-    client.delete_message().queue_url(&url).receipt_handle(third[0].receipt_handle().unwrap()).send().await.unwrap();
+    client
+        .delete_message()
+        .queue_url(&url)
+        .receipt_handle(third[0].receipt_handle().unwrap())
+        .send()
+        .await
+        .unwrap();
     cloud.advance(Duration::from_secs(60)).await;
     assert!(receive().await.is_empty());
 }
@@ -91,9 +111,17 @@ async fn a_queue_says_how_much_is_in_it_and_can_be_emptied() {
     let cloud = cloud().await;
     let (client, url) = (queues(&cloud).await, url(&cloud, "copies").await);
     send(&cloud, "copies", "one").await;
-    client.send_message().queue_url(&url).message_body("two").delay_seconds(5).send().await.unwrap();
+    client
+        .send_message()
+        .queue_url(&url)
+        .message_body("two")
+        .delay_seconds(5)
+        .send()
+        .await
+        .unwrap();
     let count = |name: QueueAttributeName| {
-        let attributes = client.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::All);
+        let attributes =
+            client.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::All);
         async move { attributes.send().await.unwrap().attributes.unwrap()[&name].clone() }
     };
     assert_eq!(count(QueueAttributeName::ApproximateNumberOfMessages).await, "1");
@@ -108,27 +136,49 @@ async fn a_queue_says_how_much_is_in_it_and_can_be_emptied() {
 async fn what_sqs_refuses_is_refused() {
     let cloud = cloud().await;
     let (client, url) = (queues(&cloud).await, url(&cloud, "copies").await);
-    let error = client.get_queue_url().queue_name("nothing").send().await.unwrap_err().into_service_error();
+    let error =
+        client.get_queue_url().queue_name("nothing").send().await.unwrap_err().into_service_error();
     assert!(error.is_queue_does_not_exist(), "{error:?}");
-    let error = client.send_message().queue_url(&url).message_body("").send().await.unwrap_err().into_service_error();
+    let error = client
+        .send_message()
+        .queue_url(&url)
+        .message_body("")
+        .send()
+        .await
+        .unwrap_err()
+        .into_service_error();
     assert_eq!(error.meta().code(), Some("MissingParameter"));
     let send = client.send_message().queue_url(&url).message_body("x").delay_seconds(901);
     assert!(send.send().await.is_err());
-    let error = client.send_message_batch().queue_url(&url).send().await.unwrap_err().into_service_error();
+    let error =
+        client.send_message_batch().queue_url(&url).send().await.unwrap_err().into_service_error();
     assert!(error.is_empty_batch_request(), "{error:?}");
-    let twice = || SendMessageBatchRequestEntry::builder().id("1").message_body("x").build().unwrap();
+    let twice =
+        || SendMessageBatchRequestEntry::builder().id("1").message_body("x").build().unwrap();
     let batch = client.send_message_batch().queue_url(&url).entries(twice()).entries(twice());
     assert!(batch.send().await.unwrap_err().into_service_error().is_batch_entry_ids_not_distinct());
-    let change = client.change_message_visibility().queue_url(&url).receipt_handle("x").visibility_timeout(1);
+    let change = client
+        .change_message_visibility()
+        .queue_url(&url)
+        .receipt_handle("x")
+        .visibility_timeout(1);
     assert!(change.send().await.unwrap_err().into_service_error().is_receipt_handle_is_invalid());
 }
 
 #[tokio::test]
 async fn a_message_is_doubled_on_demand() {
     let cloud = cloud().await;
-    post(&cloud, "/local/faults", &json!({"fault": "duplicate", "delivery": "queue", "name": "work"})).await;
+    post(
+        &cloud,
+        "/local/faults",
+        &json!({"fault": "duplicate", "delivery": "queue", "name": "work"}),
+    )
+    .await;
     send(&cloud, "work", "twin").await;
     cloud.idle().await;
-    let records: usize = got(&cloud, "consumer").iter().map(|batch| batch["Records"].as_array().unwrap().len()).sum();
+    let records: usize = got(&cloud, "consumer")
+        .iter()
+        .map(|batch| batch["Records"].as_array().unwrap().len())
+        .sum();
     assert_eq!(records, 2);
 }

@@ -13,7 +13,8 @@ struct Directory(PathBuf);
 
 impl Directory {
     fn new(name: &str) -> Self {
-        let directory = std::env::temp_dir().join(format!("tollgate-local-{name}-{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("tollgate-local-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
         Self(directory)
     }
@@ -38,13 +39,26 @@ async fn tables_clock_keys_and_what_was_still_to_be_done_outlast_a_restart() {
     cloud.advance(Duration::from_secs(300)).await;
     let token = bearer(&cloud, "acme", "", &json!({}));
     let put = tables(&cloud).await.put_item().table_name("test-ledger");
-    let (account, seq) = (aws_sdk_dynamodb::types::AttributeValue::S("acme".to_owned()), "0".to_owned());
-    put.item("account", account).item("seq", aws_sdk_dynamodb::types::AttributeValue::N(seq)).send().await.unwrap();
+    let (account, seq) =
+        (aws_sdk_dynamodb::types::AttributeValue::S("acme".to_owned()), "0".to_owned());
+    put.item("account", account)
+        .item("seq", aws_sdk_dynamodb::types::AttributeValue::N(seq))
+        .send()
+        .await
+        .unwrap();
     let client = queues(&cloud).await;
     let url = client.get_queue_url().queue_name("work").send().await.unwrap().queue_url.unwrap();
-    client.send_message().queue_url(&url).message_body("later").delay_seconds(600).send().await.unwrap();
+    client
+        .send_message()
+        .queue_url(&url)
+        .message_body("later")
+        .delay_seconds(600)
+        .send()
+        .await
+        .unwrap();
     let lambda = format!("{}/2015-03-31/functions/worker/invocations", cloud.urls().lambda);
-    send(&cloud, "POST", &lambda, &[("x-amz-invocation-type", "Event")], "{\"do\": \"fail\"}").await;
+    send(&cloud, "POST", &lambda, &[("x-amz-invocation-type", "Event")], "{\"do\": \"fail\"}")
+        .await;
     cloud.idle().await;
     assert_eq!(got(&cloud, "publisher").len(), 1);
     drop(cloud);
@@ -52,12 +66,18 @@ async fn tables_clock_keys_and_what_was_still_to_be_done_outlast_a_restart() {
     let cloud = Cloud::start(directory.config()).await.unwrap();
     assert_eq!(cloud.now(), START + Duration::from_secs(300));
     assert_eq!(cloud.ledger("acme").unwrap().len(), 1);
-    assert_eq!(send(&cloud, "GET", "/v1/things/1", &[("authorization", token.as_str())], "").await.status, 200);
+    assert_eq!(
+        send(&cloud, "GET", "/v1/things/1", &[("authorization", token.as_str())], "").await.status,
+        200
+    );
     let ran = cloud.advance(Duration::from_secs(600)).await;
     // The row was dealt with before; the message, the second and the third try were still to come.
     assert!(got(&cloud, "publisher").is_empty());
     assert_eq!(got(&cloud, "consumer").len(), 1);
-    let tries = ran.iter().filter(|run| run.function == "worker" && run.trigger == "invoked directly").count();
+    let tries = ran
+        .iter()
+        .filter(|run| run.function == "worker" && run.trigger == "invoked directly")
+        .count();
     assert_eq!(tries, 2);
 }
 
@@ -77,11 +97,15 @@ async fn a_port_in_use_a_missing_binary_and_a_template_that_is_not_understood_ar
     let port: u16 = cloud.urls().api.rsplit(':').next().unwrap().parse().unwrap();
     let mut busy = config();
     busy.port = port;
-    assert!(matches!(Cloud::start(busy).await.unwrap_err(), StartError::PortInUse(own) if own == port));
+    assert!(
+        matches!(Cloud::start(busy).await.unwrap_err(), StartError::PortInUse(own) if own == port)
+    );
 
     let mut missing = config();
     missing.binaries.remove("web");
-    assert!(matches!(Cloud::start(missing).await.unwrap_err(), StartError::NoBinary(own) if own == "web"));
+    assert!(
+        matches!(Cloud::start(missing).await.unwrap_err(), StartError::NoBinary(own) if own == "web")
+    );
 
     for (yaml, reason) in [
         ("A: { Type: AWS::Lambda::Function }", "A: the local cloud has no AWS::Lambda::Function"),
@@ -103,7 +127,8 @@ async fn a_port_in_use_a_missing_binary_and_a_template_that_is_not_understood_ar
         ),
     ] {
         let mut config = config();
-        config.template = tollgate_local::template::Template::parse(&format!("Resources:\n  {yaml}\n")).unwrap();
+        config.template =
+            tollgate_local::template::Template::parse(&format!("Resources:\n  {yaml}\n")).unwrap();
         let error = Cloud::start(config).await.unwrap_err().to_string();
         assert!(error.ends_with(reason), "{error}");
     }

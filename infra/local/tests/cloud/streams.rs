@@ -21,7 +21,10 @@ async fn put(cloud: &Cloud, seq: u32, text: &str) {
 /// The sequence of `seq` the function got, batch by batch.
 fn batches(cloud: &Cloud) -> Vec<Vec<String>> {
     let seq = |record: &Value| record["dynamodb"]["Keys"]["seq"]["N"].as_str().unwrap().to_owned();
-    got(cloud, "publisher").iter().map(|batch| batch["Records"].as_array().unwrap().iter().map(seq).collect()).collect()
+    got(cloud, "publisher")
+        .iter()
+        .map(|batch| batch["Records"].as_array().unwrap().iter().map(seq).collect())
+        .collect()
 }
 
 #[tokio::test]
@@ -31,7 +34,10 @@ async fn a_row_reaches_the_function_with_its_images() {
     cloud.idle().await;
     let [batch] = got(&cloud, "publisher").try_into().unwrap();
     let record = &batch["Records"][0];
-    assert_eq!((&record["eventName"], &record["eventSource"]), (&json!("INSERT"), &json!("aws:dynamodb")));
+    assert_eq!(
+        (&record["eventName"], &record["eventSource"]),
+        (&json!("INSERT"), &json!("aws:dynamodb"))
+    );
     assert_eq!(record["dynamodb"]["NewImage"]["account"]["S"], "acme");
     assert_eq!(record["dynamodb"]["ApproximateCreationDateTime"], 1_793_535_000);
     assert!(
@@ -97,7 +103,8 @@ async fn stream_deliveries_are_doubled_and_delayed_on_demand() {
     put(&cloud, 0, "a").await;
     cloud.idle().await;
     assert_eq!(batches(&cloud), [["0"], ["0"]]);
-    post(&cloud, "/local/faults", &json!({"fault": "delay", "delivery": "stream", "by": "10m"})).await;
+    post(&cloud, "/local/faults", &json!({"fault": "delay", "delivery": "stream", "by": "10m"}))
+        .await;
     put(&cloud, 1, "b").await;
     cloud.advance(Duration::from_secs(599)).await;
     assert_eq!(batches(&cloud).len(), 2);

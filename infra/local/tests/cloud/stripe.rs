@@ -5,8 +5,10 @@ use tollgate_local::Cloud;
 
 use crate::world::{cloud, get, got, post, send};
 
-const KEY: [(&str, &str); 2] =
-    [("authorization", "Bearer sk_test_local"), ("content-type", "application/x-www-form-urlencoded")];
+const KEY: [(&str, &str); 2] = [
+    ("authorization", "Bearer sk_test_local"),
+    ("content-type", "application/x-www-form-urlencoded"),
+];
 
 /// Makes a customer; where it is.
 async fn customer(cloud: &Cloud) -> String {
@@ -20,7 +22,11 @@ async fn what_happens_at_stripe_comes_to_the_api_signed() {
     let cloud = cloud().await;
     let customer = customer(&cloud).await;
     cloud.idle().await;
-    assert_eq!(got(&cloud, "web"), Vec::<Value>::new(), "a deployment's endpoint does not get customer.created");
+    assert_eq!(
+        got(&cloud, "web"),
+        Vec::<Value>::new(),
+        "a deployment's endpoint does not get customer.created"
+    );
     let answer = send(&cloud, "POST", &customer, &KEY, "email=b@b.test").await;
     assert_eq!(answer.status, 200, "{answer:?}");
     cloud.idle().await;
@@ -40,8 +46,12 @@ async fn webhooks_are_doubled_lost_and_sent_again_on_demand() {
         cloud.idle().await;
         assert_eq!(got(&cloud, "web").len() - before, expected);
     };
-    post(&cloud, "/local/faults", &json!({"fault": "duplicate", "delivery": "webhook", "name": "customer.updated"}))
-        .await;
+    post(
+        &cloud,
+        "/local/faults",
+        &json!({"fault": "duplicate", "delivery": "webhook", "name": "customer.updated"}),
+    )
+    .await;
     change("b@b.test", 2).await;
     post(&cloud, "/local/faults", &json!({"fault": "drop", "delivery": "webhook"})).await;
     change("c@b.test", 0).await;
@@ -62,7 +72,11 @@ async fn what_a_program_does_to_the_stand_in_comes_to_the_api_when_the_cloud_is_
     let customer = send(&cloud, "POST", &customers, &KEY, "email=a@b.test").await.json();
     cloud.idle().await;
     let before = got(&cloud, "web").len();
-    cloud.stripe().unwrap().set_default_in_portal(customer["id"].as_str().unwrap(), "pm_1").unwrap();
+    cloud
+        .stripe()
+        .unwrap()
+        .set_default_in_portal(customer["id"].as_str().unwrap(), "pm_1")
+        .unwrap();
     cloud.idle().await;
     let webhooks = got(&cloud, "web");
     assert_eq!(webhooks.len() - before, 1);

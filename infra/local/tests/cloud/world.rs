@@ -18,13 +18,18 @@ use tollgate_local::{Cloud, Config};
 /// Where every test's clock begins.
 pub(crate) const START: UtcDateTime = utc_datetime!(2026-11-01 12:10);
 
-pub(crate) const FUNCTIONS: [&str; 6] = ["web", "worker", "single", "broken", "consumer", "publisher"];
+pub(crate) const FUNCTIONS: [&str; 6] =
+    ["web", "worker", "single", "broken", "consumer", "publisher"];
 
 /// The binary of `examples/test-function.rs`, which `cargo test` builds beside the tests.
 fn function() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let file = test.ancestors().nth(2).unwrap().join("examples/test-function");
-    assert!(file.exists(), "{} is missing: cargo build -p tollgate-local --examples", file.display());
+    assert!(
+        file.exists(),
+        "{} is missing: cargo build -p tollgate-local --examples",
+        file.display()
+    );
     file
 }
 
@@ -43,7 +48,8 @@ pub(crate) async fn cloud() -> Cloud {
 
 /// The SDK's configuration for the service at `url`.
 async fn sdk(url: &str) -> aws_config::SdkConfig {
-    let credentials = aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "test");
+    let credentials =
+        aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "test");
     aws_config::defaults(aws_config::BehaviorVersion::latest())
         .region("us-east-1")
         .credentials_provider(credentials)
@@ -90,7 +96,11 @@ pub(crate) async fn send(
     headers: &[(&str, &str)],
     body: impl Into<Bytes>,
 ) -> Answer {
-    let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", cloud.urls().api) };
+    let url = if path.starts_with("http") {
+        path.to_owned()
+    } else {
+        format!("{}{path}", cloud.urls().api)
+    };
     let mut request = hyper::Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -125,7 +135,9 @@ pub(crate) fn bearer(cloud: &Cloud, account: &str, scope: &str, claims: &Value) 
 pub(crate) fn got(cloud: &Cloud, function: &str) -> Vec<Value> {
     let lines = cloud.log();
     let lines = lines.iter().filter(|line| line.function == function);
-    lines.filter_map(|line| Some(serde_json::from_str(line.text.strip_prefix("got ")?).unwrap())).collect()
+    lines
+        .filter_map(|line| Some(serde_json::from_str(line.text.strip_prefix("got ")?).unwrap()))
+        .collect()
 }
 
 /// Waits for something that happens in another process.

@@ -1,4 +1,5 @@
-//! Idempotency keys, as docs.stripe.com/api/idempotent_requests promises them, and answers that get lost.
+//! Idempotency keys, as docs.stripe.com/api/idempotent_requests promises them, and answers that get
+//! lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +42,8 @@ async fn a_key_keeps_a_decline() {
     let invoice = world.open_invoice(&customer).await;
     let path = format!("/v1/invoices/{invoice}/pay");
     for _ in 0..2 {
-        let answer = world.keyed("refill/1/pay", &path, &[("payment_method", &method)]).await.unwrap();
+        let answer =
+            world.keyed("refill/1/pay", &path, &[("payment_method", &method)]).await.unwrap();
         assert_eq!(answer.status, 402);
     }
     assert_eq!(world.get("/v1/charges", &[]).await["data"].as_array().unwrap().len(), 1);
@@ -51,7 +53,8 @@ async fn a_key_keeps_a_decline() {
 async fn a_key_used_for_something_else_is_an_error() {
     let world = World::new().await;
     let first = world.keyed("k", "/v1/customers", &[("name", "a")]).await.unwrap().ok();
-    let (status, error) = world.keyed("k", "/v1/customers", &[("name", "b")]).await.unwrap().refused();
+    let (status, error) =
+        world.keyed("k", "/v1/customers", &[("name", "b")]).await.unwrap().refused();
     assert_eq!((status, text(&error, "type")), (400, "idempotency_error"));
     let path = format!("/v1/customers/{}", id(&first));
     let (status, error) = world.keyed("k", &path, &[("name", "a")]).await.unwrap().refused();
@@ -112,12 +115,16 @@ async fn an_answer_lost_after_the_work_comes_with_the_same_key_again() {
 #[tokio::test]
 async fn a_dropped_connection_did_nothing() {
     let world = World::new().await;
-    let fault = Fault { endpoint: "*".to_owned(), after: 1, times: 1, kind: FaultKind::ConnectionDropped };
+    let fault =
+        Fault { endpoint: "*".to_owned(), after: 1, times: 1, kind: FaultKind::ConnectionDropped };
     world.stripe.fail(fault);
     world.keyed("k1", "/v1/customers", &[]).await.unwrap().ok();
     assert!(world.keyed("k2", "/v1/customers", &[]).await.is_err());
     assert_eq!(world.get("/v1/customers", &[]).await["data"].as_array().unwrap().len(), 1);
-    assert_eq!(world.keyed("k2", "/v1/customers", &[]).await.unwrap().header("idempotent-replayed"), None);
+    assert_eq!(
+        world.keyed("k2", "/v1/customers", &[]).await.unwrap().header("idempotent-replayed"),
+        None
+    );
 }
 
 #[tokio::test]

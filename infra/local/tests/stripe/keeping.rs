@@ -22,8 +22,15 @@ async fn what_was_saved_goes_on_where_it_ended() {
     assert_eq!(later.keyed("k", "/v1/customers", &[]).await.unwrap().ok(), kept);
     assert_eq!(later.due().len(), sent.len() - 1, "what was not answered is sent again");
     let invoice = later.open_invoice(&customer).await;
-    assert_eq!(text(&later.pay(&invoice, &method).await.ok(), "status"), "paid", "it remembers the card's number");
-    later.browse(&format!("/c/pay/{}", id(&session)), Some(&[("card", "4242424242424242")])).await.location();
+    assert_eq!(
+        text(&later.pay(&invoice, &method).await.ok(), "status"),
+        "paid",
+        "it remembers the card's number"
+    );
+    later
+        .browse(&format!("/c/pay/{}", id(&session)), Some(&[("card", "4242424242424242")]))
+        .await
+        .location();
     assert_ne!(later.customer().await, customer, "ids go on");
     later.advance(25 * 3600);
     assert_eq!(later.stripe.calls().len(), world.stripe.calls().len() + 6);

@@ -1,6 +1,12 @@
 //! The Stripe stand-in over real HTTP: what Stripe promises, the stand-in keeps.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may panic"
+)]
 
 mod customers;
 mod idempotency;

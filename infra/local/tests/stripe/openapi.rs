@@ -1,11 +1,13 @@
 //! The stand-in against Stripe's own OpenAPI, which is not part of this repository
-//! (<https://github.com/stripe/openapi>): `STRIPE_OPENAPI=…/spec3.json` names it. Without it nothing is compared,
-//! and the tests say so.
+//! (<https://github.com/stripe/openapi>): `STRIPE_OPENAPI=…/spec3.json` names it. Without it
+//! nothing is compared, and the tests say so.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tollgate_local::stripe::{Answer as Answers, Config, ENDPOINTS, Endpoint, FaultKind, Kind, Parameter};
+use tollgate_local::stripe::{
+    Answer as Answers, Config, ENDPOINTS, Endpoint, FaultKind, Kind, Parameter,
+};
 
 use crate::support::{HOOK, World, id, text};
 
@@ -26,7 +28,8 @@ fn resolve<'a>(spec: &'a Value, schema: &'a Value) -> &'a Value {
     }
 }
 
-/// The schema of a parameter, by the segments of its name; several where Stripe allows several forms.
+/// The schema of a parameter, by the segments of its name; several where Stripe allows several
+/// forms.
 fn parameter<'a>(spec: &'a Value, schema: &'a Value, path: &[&str]) -> Vec<&'a Value> {
     let schema = resolve(spec, schema);
     if let Some(any) = schema["anyOf"].as_array() {
@@ -49,11 +52,13 @@ fn schemas_of<'a>(spec: &'a Value, endpoint: &Endpoint, name: &str) -> Vec<&'a V
     let operation = operation(spec, endpoint);
     let path = segments(name);
     if endpoint.method == "POST" {
-        let body = &operation["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"];
+        let body =
+            &operation["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"];
         return parameter(spec, body, &path);
     }
     let listed = operation["parameters"].as_array().into_iter().flatten();
-    let named = listed.filter(|parameter| parameter["in"] == "query" && parameter["name"] == path[0]);
+    let named =
+        listed.filter(|parameter| parameter["in"] == "query" && parameter["name"] == path[0]);
     named.flat_map(|named| parameter(spec, &named["schema"], &path[1..])).collect()
 }
 
@@ -67,7 +72,9 @@ fn fits(schema: &Value, parameter: &Parameter) -> bool {
         Kind::OneOf(values) => {
             let known = schema["enum"].as_array();
             // `allow_redisplay_filters` and a few others are plain texts in the OpenAPI.
-            kind == "string" && known.is_none_or(|known| values.iter().all(|value| known.contains(&json!(value))))
+            kind == "string"
+                && known
+                    .is_none_or(|known| values.iter().all(|value| known.contains(&json!(value))))
         }
     }
 }
@@ -108,7 +115,8 @@ fn compare(spec: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String>
         return if nullable { Vec::new() } else { vec![format!("{at} must not be null")] };
     }
     if let Some(any) = schema["anyOf"].as_array() {
-        let tried: Vec<Vec<String>> = any.iter().map(|schema| compare(spec, schema, value, at)).collect();
+        let tried: Vec<Vec<String>> =
+            any.iter().map(|schema| compare(spec, schema, value, at)).collect();
         if tried.iter().any(Vec::is_empty) {
             return Vec::new();
         }
@@ -138,10 +146,13 @@ fn compare(spec: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String>
         Value::Array(elements) => elements
             .iter()
             .enumerate()
-            .flat_map(|(place, element)| compare(spec, &schema["items"], element, &format!("{at}[{place}]")))
+            .flat_map(|(place, element)| {
+                compare(spec, &schema["items"], element, &format!("{at}[{place}]"))
+            })
             .collect(),
         Value::Object(fields) => {
-            let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let required =
+                schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
             let mut wrong: Vec<String> = required
                 .filter(|name| !fields.contains_key(*name))
                 .map(|name| format!("{at}.{name} is missing"))
@@ -151,7 +162,12 @@ fn compare(spec: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String>
                 if !of_field.is_null() {
                     wrong.extend(compare(spec, of_field, field, &format!("{at}.{name}")));
                 } else if schema["additionalProperties"].is_object() {
-                    wrong.extend(compare(spec, &schema["additionalProperties"], field, &format!("{at}.{name}")));
+                    wrong.extend(compare(
+                        spec,
+                        &schema["additionalProperties"],
+                        field,
+                        &format!("{at}.{name}"),
+                    ));
                 } else if schema["properties"].is_object() {
                     wrong.push(format!("{at}.{name} is unknown"));
                 }
@@ -164,22 +180,49 @@ fn compare(spec: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String>
 
 /// Makes one of everything, in many states.
 async fn everything() -> World {
-    let config = Config { tax_basis_points: 1000, bank_debit_seconds: Some(600), ..Config::default() };
+    let config =
+        Config { tax_basis_points: 1000, bank_debit_seconds: Some(600), ..Config::default() };
     let world = World::with(config).await;
-    world.post("/v1/webhook_endpoints", &[("url", HOOK), ("enabled_events[]", "*"), ("metadata[a]", "b")]).await;
+    world
+        .post(
+            "/v1/webhook_endpoints",
+            &[("url", HOOK), ("enabled_events[]", "*"), ("metadata[a]", "b")],
+        )
+        .await;
     let customer = world.customer().await;
-    let address = [("address[country]", "US"), ("address[postal_code]", "94103"), ("business_name", "Acme")];
+    let address =
+        [("address[country]", "US"), ("address[postal_code]", "94103"), ("business_name", "Acme")];
     world.post(&format!("/v1/customers/{customer}"), &address).await;
-    world.post(&format!("/v1/customers/{customer}/tax_ids"), &[("type", "eu_vat"), ("value", "DE123456789")]).await;
-    for card in ["4242424242424242", "4000000000000259", "4000000000001976", "4000000000005126", "4000000000007726"] {
+    world
+        .post(
+            &format!("/v1/customers/{customer}/tax_ids"),
+            &[("type", "eu_vat"), ("value", "DE123456789")],
+        )
+        .await;
+    for card in [
+        "4242424242424242",
+        "4000000000000259",
+        "4000000000001976",
+        "4000000000005126",
+        "4000000000007726",
+    ] {
         let session = world.top_up(&customer, card).await;
         let intent = text(&session, "payment_intent");
         if !card.ends_with("0259") {
-            world.post("/v1/refunds", &[("payment_intent", intent), ("amount", "100"), ("reason", "duplicate")]).await;
+            world
+                .post(
+                    "/v1/refunds",
+                    &[("payment_intent", intent), ("amount", "100"), ("reason", "duplicate")],
+                )
+                .await;
         }
     }
-    let declined =
-        world.session(&customer, &[("customer_update[name]", "auto"), ("tax_id_collection[enabled]", "true")]).await;
+    let declined = world
+        .session(
+            &customer,
+            &[("customer_update[name]", "auto"), ("tax_id_collection[enabled]", "true")],
+        )
+        .await;
     for card in ["4000000000000002", "4000002760003184"] {
         world.browse(text(&declined, "url"), Some(&[("card", card)])).await;
     }
@@ -195,14 +238,21 @@ async fn everything() -> World {
     for account in ["000123456789", "000111111116"] {
         let session = world.session(&customer, &taxed).await;
         world
-            .browse(text(&session, "url"), Some(&[("method", "us_bank_account"), ("account", account)]))
+            .browse(
+                text(&session, "url"),
+                Some(&[("method", "us_bank_account"), ("account", account)]),
+            )
             .await
             .location();
     }
     world.session(&customer, &[]).await;
     let expired = world.session(&customer, &[]).await;
     world.post(&format!("/v1/checkout/sessions/{}/expire", id(&expired)), &[]).await;
-    let setup = [("mode", "setup"), ("customer", customer.as_str()), ("success_url", "http://shop.test/done")];
+    let setup = [
+        ("mode", "setup"),
+        ("customer", customer.as_str()),
+        ("success_url", "http://shop.test/done"),
+    ];
     for _ in 0..2 {
         let session = world.post("/v1/checkout/sessions", &setup).await;
         for card in ["4000000000000002", "4000002760003184"] {
@@ -211,10 +261,18 @@ async fn everything() -> World {
     }
     for (card, taxed) in [("4242424242424242", "true"), ("4000000000000341", "false")] {
         let method = world.save_card(&customer, card).await;
-        let params =
-            [("customer", customer.as_str()), ("automatic_tax[enabled]", taxed), ("default_payment_method", &method)];
+        let params = [
+            ("customer", customer.as_str()),
+            ("automatic_tax[enabled]", taxed),
+            ("default_payment_method", &method),
+        ];
         let invoice = id(&world.post("/v1/invoices", &params).await);
-        let item = [("customer", customer.as_str()), ("invoice", &invoice), ("amount", "2500"), ("metadata[a]", "b")];
+        let item = [
+            ("customer", customer.as_str()),
+            ("invoice", &invoice),
+            ("amount", "2500"),
+            ("metadata[a]", "b"),
+        ];
         world.post("/v1/invoiceitems", &item).await;
         world.call("POST", &format!("/v1/invoices/{invoice}/pay"), &[]).await;
         world.call("POST", &format!("/v1/invoices/{invoice}/void"), &[]).await;
@@ -235,7 +293,8 @@ async fn everything() -> World {
         ("flow_data[after_completion][redirect][return_url]", "http://shop.test"),
     ];
     for flow in [&[] as &[(&str, &str)], &flow] {
-        let mut params = vec![("customer", customer.as_str()), ("configuration", configuration.as_str())];
+        let mut params =
+            vec![("customer", customer.as_str()), ("configuration", configuration.as_str())];
         params.extend_from_slice(flow);
         world.post("/v1/billing_portal/sessions", &params).await;
     }
@@ -254,7 +313,10 @@ fn the_comparison_notices_what_is_missing_unknown_or_of_another_type() {
     let Some(spec) = specification() else { return };
     let schema = &spec["components"]["schemas"]["deleted_customer"];
     let wrong = |object: &Value| compare(&spec, schema, object, "it");
-    assert_eq!(wrong(&json!({ "id": "cus_1", "object": "customer", "deleted": true })), Vec::<String>::new());
+    assert_eq!(
+        wrong(&json!({ "id": "cus_1", "object": "customer", "deleted": true })),
+        Vec::<String>::new()
+    );
     assert_eq!(wrong(&json!({ "id": "cus_1", "object": "customer" })), ["it.deleted is missing"]);
     assert_eq!(wrong(&json!({ "id": 1, "object": "charge", "deleted": null, "more": 1 })).len(), 4);
 }
@@ -277,8 +339,11 @@ async fn every_object_answered_is_as_stripe_describes_it() {
             continue;
         }
         let mut params = vec![("limit".to_owned(), "100".to_owned())];
-        params.extend(endpoint.expandable.iter().map(|path| ("expand[]".to_owned(), format!("data.{path}"))));
-        let params: Vec<(&str, &str)> = params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        params.extend(
+            endpoint.expandable.iter().map(|path| ("expand[]".to_owned(), format!("data.{path}"))),
+        );
+        let params: Vec<(&str, &str)> =
+            params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let list = world.get(endpoint.path, &params).await;
         let elements = list["data"].as_array().unwrap();
         assert!(!elements.is_empty(), "{}", endpoint.path);
@@ -301,7 +366,11 @@ async fn every_object_answered_is_as_stripe_describes_it() {
             check(&schema_of(object), object);
         }
     }
-    let items = saved["hidden"].as_object().unwrap().values().filter_map(|known| known["line_items"].as_array());
+    let items = saved["hidden"]
+        .as_object()
+        .unwrap()
+        .values()
+        .filter_map(|known| known["line_items"].as_array());
     items.flatten().for_each(|item| check("item", item));
     assert!(wrong.is_empty(), "{}", wrong.into_iter().collect::<Vec<_>>().join("\n"));
     for kind in [
@@ -343,7 +412,8 @@ async fn every_error_is_as_stripe_describes_it() {
         errors.push(world.call("GET", "/v1/account", &[]).await.json());
     }
     let schema = &spec["components"]["schemas"]["error"];
-    let wrong: Vec<String> = errors.iter().flat_map(|error| compare(&spec, schema, error, "error")).collect();
+    let wrong: Vec<String> =
+        errors.iter().flat_map(|error| compare(&spec, schema, error, "error")).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 
     let events = &spec["paths"]["/v1/webhook_endpoints"]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"]
@@ -352,7 +422,9 @@ async fn every_error_is_as_stripe_describes_it() {
         .as_array()
         .unwrap()
         .iter()
-        .filter(|object| object["object"] == "event" && !events.as_array().unwrap().contains(&object["type"]))
+        .filter(|object| {
+            object["object"] == "event" && !events.as_array().unwrap().contains(&object["type"])
+        })
         .map(|event| text(event, "type"))
         .collect();
     assert!(unknown.is_empty(), "{unknown:?}");

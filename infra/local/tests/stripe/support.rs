@@ -114,7 +114,8 @@ impl World {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answer = sender.send_request(request.body(Full::new(Bytes::from(body))).unwrap()).await?;
+        let answer =
+            sender.send_request(request.body(Full::new(Bytes::from(body))).unwrap()).await?;
         let (parts, body) = answer.into_parts();
         let text = String::from_utf8_lossy(&body.collect().await?.to_bytes()).into_owned();
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, text })
@@ -133,13 +134,29 @@ impl World {
         self.call("POST", path, params).await.ok()
     }
 
-    pub(super) async fn refused(&self, method: &str, path: &str, params: &[(&str, &str)]) -> (u16, Value) {
+    pub(super) async fn refused(
+        &self,
+        method: &str,
+        path: &str,
+        params: &[(&str, &str)],
+    ) -> (u16, Value) {
         self.call(method, path, params).await.refused()
     }
 
-    pub(super) async fn keyed(&self, key: &str, path: &str, params: &[(&str, &str)]) -> Result<Answer, hyper::Error> {
+    pub(super) async fn keyed(
+        &self,
+        key: &str,
+        path: &str,
+        params: &[(&str, &str)],
+    ) -> Result<Answer, hyper::Error> {
         let authorization = format!("Bearer {KEY}");
-        self.send("POST", path, &[("authorization", &authorization), ("idempotency-key", key)], params).await
+        self.send(
+            "POST",
+            path,
+            &[("authorization", &authorization), ("idempotency-key", key)],
+            params,
+        )
+        .await
     }
 
     pub(super) async fn browse(&self, url: &str, fields: Option<&[(&str, &str)]>) -> Answer {
@@ -151,8 +168,9 @@ impl World {
     }
 
     pub(super) async fn customer(&self) -> String {
-        let customer =
-            self.post("/v1/customers", &[("email", "acme@example.test"), ("metadata[account]", "acme")]).await;
+        let customer = self
+            .post("/v1/customers", &[("email", "acme@example.test"), ("metadata[account]", "acme")])
+            .await;
         id(&customer)
     }
 
@@ -172,7 +190,8 @@ impl World {
 
     /// Saves a card without paying, and answers with its payment method.
     pub(super) async fn save_card(&self, customer: &str, card: &str) -> String {
-        let params = [("mode", "setup"), ("customer", customer), ("success_url", "http://shop.test/done")];
+        let params =
+            [("mode", "setup"), ("customer", customer), ("success_url", "http://shop.test/done")];
         let session = self.post("/v1/checkout/sessions", &params).await;
         let answer = self.browse(text(&session, "url"), Some(&[("card", card)])).await;
         let mut location = answer.location();
@@ -182,7 +201,10 @@ impl World {
         assert_eq!(location, "http://shop.test/done");
         let intent = self
             .get(
-                &format!("/v1/setup_intents/{}", text(&self.stripe.object(&id(&session)).unwrap(), "setup_intent")),
+                &format!(
+                    "/v1/setup_intents/{}",
+                    text(&self.stripe.object(&id(&session)).unwrap(), "setup_intent")
+                ),
                 &[],
             )
             .await;
@@ -224,7 +246,13 @@ impl World {
     /// The types of all events so far, oldest first.
     pub(super) async fn events(&self) -> Vec<String> {
         let events = self.get("/v1/events", &[("limit", "100")]).await;
-        events["data"].as_array().unwrap().iter().rev().map(|event| text(event, "type").to_owned()).collect()
+        events["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .rev()
+            .map(|event| text(event, "type").to_owned())
+            .collect()
     }
 
     /// The object of the latest event of a type.

@@ -12,7 +12,8 @@ use crate::support::{HOOK, START, World, id, text};
 fn hmac(secret: &str, message: &str) -> String {
     let mut key = [0_u8; 64];
     key[..secret.len()].copy_from_slice(secret.as_bytes());
-    let inner = Sha256::digest([key.map(|byte| byte ^ 0x36).as_slice(), message.as_bytes()].concat());
+    let inner =
+        Sha256::digest([key.map(|byte| byte ^ 0x36).as_slice(), message.as_bytes()].concat());
     let outer = Sha256::digest([key.map(|byte| byte ^ 0x5c).as_slice(), inner.as_slice()].concat());
     outer.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -26,10 +27,14 @@ async fn deliveries_are_signed_with_every_secret_of_the_endpoint() {
     world.customer().await;
     let delivery = world.due().pop().unwrap();
     assert_eq!((delivery.url.as_str(), delivery.event_type.as_str()), (HOOK, "customer.created"));
-    let signature = &delivery.headers.iter().find(|(name, _)| name == "Stripe-Signature").unwrap().1;
+    let signature =
+        &delivery.headers.iter().find(|(name, _)| name == "Stripe-Signature").unwrap().1;
     let at = START + 7;
     let signed = format!("{at}.{}", delivery.body);
-    assert_eq!(*signature, format!("t={at},v1={},v1={}", hmac("whsec_new", &signed), hmac("whsec_old", &signed)));
+    assert_eq!(
+        *signature,
+        format!("t={at},v1={},v1={}", hmac("whsec_new", &signed), hmac("whsec_old", &signed))
+    );
     let event: Value = serde_json::from_str(&delivery.body).unwrap();
     assert_eq!(
         (text(&event, "object"), text(&event, "type"), &event["livemode"]),
@@ -44,14 +49,22 @@ async fn deliveries_are_signed_with_every_secret_of_the_endpoint() {
 #[tokio::test]
 async fn an_endpoint_gets_the_events_it_asked_for_in_its_own_version() {
     let world = World::new().await;
-    let params = [("url", HOOK), ("enabled_events[]", "customer.updated"), ("api_version", "2025-03-31.basil")];
+    let params = [
+        ("url", HOOK),
+        ("enabled_events[]", "customer.updated"),
+        ("api_version", "2025-03-31.basil"),
+    ];
     let endpoint = world.post("/v1/webhook_endpoints", &params).await;
     assert!(text(&endpoint, "secret").starts_with("whsec_"));
     let listed = world.get("/v1/webhook_endpoints", &[]).await;
     assert!(listed["data"][0].get("secret").is_none(), "shown once only");
     let customer = world.customer().await;
     assert!(world.due().is_empty());
-    world.keyed("rename/1", &format!("/v1/customers/{customer}"), &[("name", "a")]).await.unwrap().ok();
+    world
+        .keyed("rename/1", &format!("/v1/customers/{customer}"), &[("name", "a")])
+        .await
+        .unwrap()
+        .ok();
     let due = world.due();
     let event: Value = serde_json::from_str(&due[0].body).unwrap();
     assert_eq!(text(&event, "api_version"), "2025-03-31.basil");
@@ -91,18 +104,31 @@ async fn a_failed_delivery_is_repeated_ever_later_for_three_days() {
 async fn deliveries_are_copied_delayed_and_reordered_on_demand() {
     let world = World::new().await;
     world.stripe.add_endpoint(HOOK, "whsec_a", &["*"]);
-    let kinds = |due: &[Delivery]| due.iter().map(|delivery| delivery.event_type.clone()).collect::<Vec<_>>();
+    let kinds = |due: &[Delivery]| {
+        due.iter().map(|delivery| delivery.event_type.clone()).collect::<Vec<_>>()
+    };
     let customer = world.customer().await;
     world.post(&format!("/v1/customers/{customer}"), &[("name", "a")]).await;
     assert_eq!(kinds(&world.due()), ["customer.created", "customer.updated"]);
     assert!(world.due().is_empty(), "handed out once");
 
-    world.stripe.plan_deliveries(DeliveryPlan { order: Order::Reversed, copies: 2, ..DeliveryPlan::default() });
+    world.stripe.plan_deliveries(DeliveryPlan {
+        order: Order::Reversed,
+        copies: 2,
+        ..DeliveryPlan::default()
+    });
     assert_eq!(world.stripe.redeliver_all(), 4, "two events, two copies");
-    assert_eq!(kinds(&world.due()), ["customer.updated", "customer.updated", "customer.created", "customer.created"]);
+    assert_eq!(
+        kinds(&world.due()),
+        ["customer.updated", "customer.updated", "customer.created", "customer.created"]
+    );
 
     let only = vec!["customer.created".to_owned()];
-    world.stripe.plan_deliveries(DeliveryPlan { delay_seconds: 60, only, ..DeliveryPlan::default() });
+    world.stripe.plan_deliveries(DeliveryPlan {
+        delay_seconds: 60,
+        only,
+        ..DeliveryPlan::default()
+    });
     world.stripe.redeliver_all();
     assert_eq!(kinds(&world.due()), ["customer.updated"]);
     world.advance(60);

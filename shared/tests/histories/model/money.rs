@@ -18,11 +18,18 @@ impl Model {
             let excludes = grant.excludes.iter().map(|sku| sku.as_str().to_owned()).collect();
             let (expires, is_trial) = (grant.expires_at.seconds(), grant.kind == GrantKind::Trial);
             ensure!(expires > at, "a grant was added that has expired");
-            ensure!(grant.remaining.is_zero() && grant.used.is_zero(), "a grant brings money of its own");
+            ensure!(
+                grant.remaining.is_zero() && grant.used.is_zero(),
+                "a grant brings money of its own"
+            );
             let payment = grant.payment.as_ref().map(|payment| payment.as_str().to_owned());
             let pot = Pot { expires, excludes, is_trial, payment, ..Pot::default() };
             let known = self.pots.entry(grant.number).or_insert(pot);
-            ensure!(known.expires == expires, "grant {} came back with another expiry", grant.number);
+            ensure!(
+                known.expires == expires,
+                "grant {} came back with another expiry",
+                grant.number
+            );
         }
         let mut by_fund: BTreeMap<u32, i64> = BTreeMap::new();
         for delta in &event.funds {
@@ -33,7 +40,11 @@ impl Model {
         let newest = event.grants.iter().map(|grant| grant.number).max().unwrap_or(0);
         match &event.change {
             Change::Credited { payment, credit, received_cents, .. } => {
-                ensure!(paid == asked.paid && paid == micros(*credit), "a payment of {} credited {paid}", asked.paid);
+                ensure!(
+                    paid == asked.paid && paid == micros(*credit),
+                    "a payment of {} credited {paid}",
+                    asked.paid
+                );
                 ensure!(grants == asked.grant, "a bonus of {} gave {grants}", asked.grant);
                 self.sums.payments += paid;
                 self.sums.granted += grants;
@@ -47,18 +58,29 @@ impl Model {
                 self.ever_paid = true;
             }
             Change::Granted { number, .. } | Change::TrialStarted { number, .. } => {
-                ensure!(paid == 0 && grants == asked.grant, "a grant of {} gave {amount}", asked.grant);
+                ensure!(
+                    paid == 0 && grants == asked.grant,
+                    "a grant of {} gave {amount}",
+                    asked.grant
+                );
                 ensure!(*number == newest, "grant {number} is not the new one");
                 self.sums.granted += grants;
                 self.put_in(*number, grants);
                 if let Change::TrialStarted { ends_at, .. } = &event.change {
-                    ensure!(!self.ever_paid && self.trial.is_none(), "a second trial, or one after a payment");
+                    ensure!(
+                        !self.ever_paid && self.trial.is_none(),
+                        "a second trial, or one after a payment"
+                    );
                     self.trial = Some((at, ends_at.seconds()));
                     self.trial_ended = None;
                 }
             }
             Change::Corrected { .. } => {
-                ensure!(grants == 0 && paid == asked.paid, "a correction of {} moved {amount}", asked.paid);
+                ensure!(
+                    grants == 0 && paid == asked.paid,
+                    "a correction of {} moved {amount}",
+                    asked.paid
+                );
                 self.sums.corrections += paid;
                 self.put_in(0, paid);
             }
@@ -73,12 +95,21 @@ impl Model {
                 let cents = if paid == 0 { 0 } else { *cents };
                 self.take_back(of, -cents, -micros(*credit), &by_fund)?;
             }
-            Change::GrantExpired { number } => self.expire(before, [*number].into(), at, &by_fund)?,
+            Change::GrantExpired { number } => {
+                self.expire(before, [*number].into(), at, &by_fund)?
+            }
             Change::TrialEnded => {
                 let ends = self.trial.map_or(i64::MAX, |(_, ends)| ends);
-                ensure!(self.trial_ended.is_none() && ends <= at, "a trial ended at {at}, not at {ends}");
+                ensure!(
+                    self.trial_ended.is_none() && ends <= at,
+                    "a trial ended at {at}, not at {ends}"
+                );
                 self.trial_ended = Some(at);
-                let its = self.pots.iter().filter(|(_, pot)| pot.is_trial && pot.remaining > 0).map(|(n, _)| *n);
+                let its = self
+                    .pots
+                    .iter()
+                    .filter(|(_, pot)| pot.is_trial && pot.remaining > 0)
+                    .map(|(n, _)| *n);
                 self.expire(before, its.collect(), at, &by_fund)?;
             }
             change if change.lines().is_some() || matches!(change, Change::Metered { .. }) => {
@@ -137,7 +168,8 @@ impl Model {
         Ok(())
     }
 
-    /// Only what has expired expires, all of it, and not before it paid for the time it was there for.
+    /// Only what has expired expires, all of it, and not before it paid for the time it was there
+    /// for.
     pub(super) fn expire(
         &mut self,
         before: &AccountState,

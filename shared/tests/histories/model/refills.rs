@@ -9,7 +9,12 @@ use crate::Check;
 
 impl Model {
     /// A card is charged only as its owner agreed.
-    pub(super) fn refill(&mut self, before: &AccountState, event: &Event, after: &AccountState) -> Check {
+    pub(super) fn refill(
+        &mut self,
+        before: &AccountState,
+        event: &Event,
+        after: &AccountState,
+    ) -> Check {
         let at = event.at;
         match &event.change {
             Change::RefillBegun(attempt) => {
@@ -21,9 +26,18 @@ impl Model {
                     before.standing
                 );
                 ensure!(before.refill.paused.is_none(), "a card is charged although refills pause");
-                ensure!(!self.refills.never.contains(attempt.card.as_str()), "{} said never", attempt.card);
-                ensure!(before.refill.card.as_ref() == Some(&attempt.card), "another card is charged");
-                let Some(agreed) = before.refill.agreement else { return Err("nothing was agreed".to_owned()) };
+                ensure!(
+                    !self.refills.never.contains(attempt.card.as_str()),
+                    "{} said never",
+                    attempt.card
+                );
+                ensure!(
+                    before.refill.card.as_ref() == Some(&attempt.card),
+                    "another card is charged"
+                );
+                let Some(agreed) = before.refill.agreement else {
+                    return Err("nothing was agreed".to_owned());
+                };
                 let most = match attempt.purpose {
                     RefillPurpose::Threshold => agreed.amount,
                     RefillPurpose::TrialRenewal => Usd::dollars(25),
@@ -37,11 +51,16 @@ impl Model {
                 let (day, count) = self.refills.day;
                 ensure!(day != at.day() || count < 10, "an eleventh refill in a day");
                 let failed = self.refills.failed_at.unwrap_or(i64::MIN / 2);
-                ensure!(failed + HOUR <= at.seconds(), "an attempt at {at}, one failed at {failed}");
+                ensure!(
+                    failed + HOUR <= at.seconds(),
+                    "an attempt at {at}, one failed at {failed}"
+                );
                 self.refills.open = Some((attempt.number, attempt.card.as_str().to_owned()));
             }
             Change::RefillFailed { decline, .. } => {
-                let Some((_, card)) = self.refills.open.take() else { return Err("no attempt was open".to_owned()) };
+                let Some((_, card)) = self.refills.open.take() else {
+                    return Err("no attempt was open".to_owned());
+                };
                 self.refills.failed_at = Some(at.seconds());
                 if *decline == Decline::Never {
                     self.refills.never.insert(card);
@@ -61,7 +80,8 @@ impl Model {
             Change::CardRemoved { card } => {
                 self.refills.never.remove(card.as_str());
             }
-            Change::DisputeClosed { outcome: DisputeOutcome::Lost, .. } | Change::DisputeOpened { .. } => {
+            Change::DisputeClosed { outcome: DisputeOutcome::Lost, .. }
+            | Change::DisputeOpened { .. } => {
                 ensure!(!after.frozen.is_empty(), "a dispute does not freeze the account");
             }
             _ => {}
@@ -72,13 +92,15 @@ impl Model {
         if let Some(wanted) = after.refill.wanted {
             ensure!(after.frozen.is_empty(), "a refill is wanted while frozen");
             let agreed = after.refill.agreement.map(|agreed| agreed.amount);
-            let is_agreed = wanted.purpose == RefillPurpose::TrialRenewal || agreed == Some(wanted.amount);
+            let is_agreed =
+                wanted.purpose == RefillPurpose::TrialRenewal || agreed == Some(wanted.amount);
             ensure!(is_agreed, "{} is wanted, {agreed:?} was agreed", wanted.amount);
         }
         Ok(())
     }
 
-    /// Of what a failed start gives back and a refund takes, rows do not say what was paid of this period; the state does.
+    /// Of what a failed start gives back and a refund takes, rows do not say what was paid of this
+    /// period; the state does.
     pub(super) fn look_up_use(&mut self, after: &AccountState) {
         for (number, pot) in &mut self.pots {
             let known = match number {
@@ -90,7 +112,12 @@ impl Model {
     }
 
     /// The books and the state say the same.
-    pub(super) fn agree(&self, before: &AccountState, event: &Event, after: &AccountState) -> Check {
+    pub(super) fn agree(
+        &self,
+        before: &AccountState,
+        event: &Event,
+        after: &AccountState,
+    ) -> Check {
         let name = event.change.name();
         let balance: i64 = self.pots.values().map(|pot| pot.remaining).sum();
         let was = micros(before.balance());
@@ -98,10 +125,18 @@ impl Model {
         ensure!(is == was + micros(event.amount()), "{was} and {} make {is}", event.amount());
         ensure!(is == balance, "the balance is {is}, the funds hold {balance}");
         let sums = &self.sums;
-        let total = sums.payments + sums.granted + sums.corrections - sums.usage - sums.taken_back - sums.expired;
+        let total = sums.payments + sums.granted + sums.corrections
+            - sums.usage
+            - sums.taken_back
+            - sums.expired;
         ensure!(total == is, "the balance is {is}, {sums:?} make {total}");
         let paid = self.pots.get(&0).cloned().unwrap_or_default();
-        ensure!(micros(after.paid) == paid.remaining, "paid credit is {}, not {}", after.paid, paid.remaining);
+        ensure!(
+            micros(after.paid) == paid.remaining,
+            "paid credit is {}, not {}",
+            after.paid,
+            paid.remaining
+        );
         ensure!(
             paid.remaining <= paid.put_in + self.dust,
             "paid credit is {}, of {} that came in",
@@ -111,7 +146,11 @@ impl Model {
         for (number, pot) in self.pots.iter().filter(|(number, _)| **number > 0) {
             let known = after.grant(*number).map_or(0, |grant| micros(grant.remaining));
             ensure!(known == pot.remaining, "grant {number} holds {known}, not {}", pot.remaining);
-            ensure!((0..=pot.put_in + self.dust).contains(&known), "grant {number} holds {known} of {}", pot.put_in);
+            ensure!(
+                (0..=pot.put_in + self.dust).contains(&known),
+                "grant {number} holds {known} of {}",
+                pot.put_in
+            );
         }
         for grant in &after.grants {
             ensure!(!grant.used.is_negative(), "grant {} has used {}", grant.number, grant.used);
@@ -120,9 +159,15 @@ impl Model {
         ensure!(!time || is >= 0 || is >= was, "{name} takes the balance from {was} to {is}");
         let credits = matches!(
             event.change,
-            Change::Credited { .. } | Change::Corrected { .. } | Change::GivenBack { .. } | Change::Granted { .. }
+            Change::Credited { .. }
+                | Change::Corrected { .. }
+                | Change::GivenBack { .. }
+                | Change::Granted { .. }
         ) || matches!(event.change, Change::TrialStarted { .. });
-        ensure!(credits || event.change.lines().is_some() || is <= was, "{name} adds to the balance");
+        ensure!(
+            credits || event.change.lines().is_some() || is <= was,
+            "{name} adds to the balance"
+        );
         Ok(())
     }
 }

@@ -13,34 +13,60 @@ impl Model {
         match &event.change {
             Change::Suspended { reason, delete_at, warn_at, .. } => {
                 let is_new = |thing: &Thing| {
-                    self.trial.is_some_and(|(from, to)| (from..to).contains(&thing.created)) || thing.purged.is_some()
+                    self.trial.is_some_and(|(from, to)| (from..to).contains(&thing.created))
+                        || thing.purged.is_some()
                 };
-                let unpaid_trial = self.trial.is_some() && !self.ever_paid && self.things.values().all(is_new);
+                let unpaid_trial =
+                    self.trial.is_some() && !self.ever_paid && self.things.values().all(is_new);
                 let grace = if unpaid_trial { 0 } else { 3 * DAY };
                 let expected = (*reason == SuspensionReason::Credit).then_some(at + grace);
                 let found = delete_at.map(Timestamp::seconds);
-                ensure!(found == expected, "suspended at {at}, to be deleted at {found:?}, not {expected:?}");
+                ensure!(
+                    found == expected,
+                    "suspended at {at}, to be deleted at {found:?}, not {expected:?}"
+                );
                 let left: i64 = self.pots.values().map(|pot| pot.remaining).sum();
-                let expected = expected.map(|delete_at| delete_at - DAY).filter(|warn_at| *warn_at > at);
+                let expected =
+                    expected.map(|delete_at| delete_at - DAY).filter(|warn_at| *warn_at > at);
                 let found = warn_at.map(Timestamp::seconds);
-                ensure!(found == expected, "suspended at {at}, to be warned at {found:?}, not {expected:?}");
-                (self.suspended, self.announced, self.held) = (Some((at, grace, left.max(0))), None, None);
+                ensure!(
+                    found == expected,
+                    "suspended at {at}, to be warned at {found:?}, not {expected:?}"
+                );
+                (self.suspended, self.announced, self.held) =
+                    (Some((at, grace, left.max(0))), None, None);
             }
             Change::DeletionAnnounced { delete_at } => {
                 let (since, grace) = self.loses("warned")?;
                 ensure!(self.announced.is_none(), "warned twice of the same deletion");
-                ensure!(grace > DAY || self.held.is_some(), "warned of a deletion that the suspension announced");
-                ensure!(since + grace - DAY <= at, "warned at {at}, suspended at {since}, grace {grace}");
+                ensure!(
+                    grace > DAY || self.held.is_some(),
+                    "warned of a deletion that the suspension announced"
+                );
+                ensure!(
+                    since + grace - DAY <= at,
+                    "warned at {at}, suspended at {since}, grace {grace}"
+                );
                 let (expected, found) = ((since + grace).max(at + DAY), delete_at.seconds());
-                ensure!(found == expected, "warned at {at}, to be deleted at {found}, not {expected}");
+                ensure!(
+                    found == expected,
+                    "warned at {at}, to be deleted at {found}, not {expected}"
+                );
                 self.announced = Some(at);
             }
             Change::DeletionDue | Change::Deleted => {
                 let (since, grace) = self.loses("deleted")?;
-                ensure!(since + grace <= at, "deleted at {at}, suspended at {since}, grace {grace}");
+                ensure!(
+                    since + grace <= at,
+                    "deleted at {at}, suspended at {since}, grace {grace}"
+                );
                 let had_a_day = self.announced.is_some_and(|announced| announced + DAY <= at);
                 let is_warning_itself = grace <= DAY && self.held.is_none();
-                ensure!(is_warning_itself || had_a_day, "deleted at {at}, warned at {:?}", self.announced);
+                ensure!(
+                    is_warning_itself || had_a_day,
+                    "deleted at {at}, warned at {:?}",
+                    self.announced
+                );
             }
             Change::Resumed { .. } => self.suspended = None,
             _ => {}
@@ -50,7 +76,9 @@ impl Model {
 
     /// Notes what holds the deletion after a row: then the next warning counts, and none before it.
     pub(super) fn hold(&mut self, after: &AccountState) {
-        let Some((_, _, left)) = self.suspended.filter(|_| matches!(after.standing, Standing::Suspended(_))) else {
+        let Some((_, _, left)) =
+            self.suspended.filter(|_| matches!(after.standing, Standing::Suspended(_)))
+        else {
             return;
         };
         let refill = self.refills.open.is_some() || after.refill.wanted.is_some();
@@ -60,13 +88,17 @@ impl Model {
         }
     }
 
-    /// Checks that nothing stands in the way of a deletion; when everything was suspended, and the grace.
+    /// Checks that nothing stands in the way of a deletion; when everything was suspended, and the
+    /// grace.
     pub(super) fn loses(&self, what: &str) -> Result<(i64, i64), String> {
         let Some((since, grace, left)) = self.suspended else {
             return Err(format!("{what} without a suspension"));
         };
         let balance: i64 = self.pots.values().map(|pot| pot.remaining).sum();
-        ensure!(balance <= left, "{what} with {balance}, of which {left} was left at the suspension");
+        ensure!(
+            balance <= left,
+            "{what} with {balance}, of which {left} was left at the suspension"
+        );
         ensure!(self.pending.is_empty(), "{what} while {:?} is pending", self.pending);
         ensure!(self.refills.open.is_none(), "{what} while a refill is open");
         Ok((since, grace))

@@ -10,19 +10,29 @@ use tollgate::state::{AccountState, Standing, SuspensionReason};
 use tollgate::timestamp::Timestamp;
 
 use super::{
-    Charge, DAY, DOLLAR, Mode, Model, Phase, as_before, cost, ensure, here, hour_end, is_held, micros, new_thing,
-    number, paid, picos,
+    Charge, DAY, DOLLAR, Mode, Model, Phase, as_before, cost, ensure, here, hour_end, is_held,
+    micros, new_thing, number, paid, picos,
 };
 use crate::Check;
 
 impl Model {
     /// Time: every second of what runs is paid once.
-    pub(super) fn lines(&mut self, before: &AccountState, event: &Event, seq: u64, at: i64) -> Check {
+    pub(super) fn lines(
+        &mut self,
+        before: &AccountState,
+        event: &Event,
+        seq: u64,
+        at: i64,
+    ) -> Check {
         let paid_through = before.paid_through().map(Timestamp::seconds);
         match &event.change {
             Change::Created { resources } => {
                 for resource in resources {
-                    ensure!(!self.things.contains_key(resource.id.as_str()), "{} was created twice", resource.id);
+                    ensure!(
+                        !self.things.contains_key(resource.id.as_str()),
+                        "{} was created twice",
+                        resource.id
+                    );
                     let thing = new_thing(resource, Status::New, at);
                     self.things.insert(resource.id.as_str().to_owned(), thing);
                 }
@@ -30,17 +40,25 @@ impl Model {
             }
             Change::Started { .. } => self.started(before, event, at),
             Change::Usage { from, through, lines, .. } => {
-                ensure!(before.standing == Standing::Good, "time is billed in standing {:?}", before.standing);
+                ensure!(
+                    before.standing == Standing::Good,
+                    "time is billed in standing {:?}",
+                    before.standing
+                );
                 self.usage(paid_through, (from.seconds(), through.seconds()), here(lines)?, at)
             }
             Change::Stopped { resources, why, lines, .. } => {
-                let ids: Vec<&str> = resources.iter().map(|resource| resource.id.as_str()).collect();
+                let ids: Vec<&str> =
+                    resources.iter().map(|resource| resource.id.as_str()).collect();
                 let as_of = match why {
                     StopReason::Requested => at,
                     StopReason::Credit => {
                         let as_of = paid_through.unwrap_or(at);
                         ensure!(as_of <= at, "stopped for lack of credit before {as_of}");
-                        ensure!(!self.can_pay(as_of, 1), "stopped, although a further second could be paid");
+                        ensure!(
+                            !self.can_pay(as_of, 1),
+                            "stopped, although a further second could be paid"
+                        );
                         ensure!(!is_held(before, at), "stopped although a refill is under way");
                         as_of
                     }
@@ -52,7 +70,8 @@ impl Model {
                 Ok(())
             }
             Change::ResourcesDeleted { resources, lines, .. } => {
-                let ids: Vec<&str> = resources.iter().map(|resource| resource.id.as_str()).collect();
+                let ids: Vec<&str> =
+                    resources.iter().map(|resource| resource.id.as_str()).collect();
                 self.give_back(before, &ids, here(lines)?, at, at)?;
                 for id in ids {
                     self.settle_off(id, Status::Deleted, paid_through, at)?;
@@ -66,7 +85,8 @@ impl Model {
                 self.start_failed(before, resource.id.as_str(), *status, here(lines)?, at)
             }
             Change::Resumed { resources, .. } => {
-                let ids: Vec<&str> = resources.iter().map(|resource| resource.id.as_str()).collect();
+                let ids: Vec<&str> =
+                    resources.iter().map(|resource| resource.id.as_str()).collect();
                 self.resumed(before, &ids, at)
             }
             Change::Deleted => {
@@ -78,7 +98,8 @@ impl Model {
             }
             Change::Purged { resources, deletion, .. } => {
                 for resource in resources {
-                    let gone = self.things.remove(resource.id.as_str()).and_then(|thing| thing.deleted);
+                    let gone =
+                        self.things.remove(resource.id.as_str()).and_then(|thing| thing.deleted);
                     let is_over = gone.is_some_and(|deleted| deleted + 14 * DAY <= at);
                     ensure!(is_over, "{} was purged, deleted at {gone:?}", resource.id);
                 }
@@ -89,31 +110,49 @@ impl Model {
                         "the deletion of row {seq} can be undone until {}",
                         deleted + 14 * DAY
                     );
-                    for thing in self.things.values_mut().filter(|thing| thing.deleted.is_some_and(|at| at <= deleted))
+                    for thing in self
+                        .things
+                        .values_mut()
+                        .filter(|thing| thing.deleted.is_some_and(|at| at <= deleted))
                     {
                         thing.purged = Some(at);
                     }
                 }
                 Ok(())
             }
-            Change::Metered { lines, .. } => lines.iter().try_for_each(|line| self.metered(line, at)),
+            Change::Metered { lines, .. } => {
+                lines.iter().try_for_each(|line| self.metered(line, at))
+            }
             _ => Ok(()),
         }
         .map_err(|broken| format!("{broken} (row {seq})"))
     }
 
     pub(super) fn started(&mut self, before: &AccountState, event: &Event, at: i64) -> Check {
-        let Change::Started { resources, how, lines, through, .. } = &event.change else { return Ok(()) };
-        ensure!(before.standing == Standing::Good && before.frozen.is_empty(), "a start while it is not allowed");
+        let Change::Started { resources, how, lines, through, .. } = &event.change else {
+            return Ok(());
+        };
+        ensure!(
+            before.standing == Standing::Good && before.frozen.is_empty(),
+            "a start while it is not allowed"
+        );
         let paid_through = before.paid_through().map(Timestamp::seconds);
         let expected = paid_through.unwrap_or_else(|| hour_end(at));
         let through = through.seconds();
-        ensure!(through == expected && through > at, "started at {at} and paid to {through}, not {expected}");
+        ensure!(
+            through == expected && through > at,
+            "started at {at} and paid to {through}, not {expected}"
+        );
         if paid_through.is_none() {
             self.begin_period();
         }
         let lines = here(lines)?;
-        ensure!(lines.len() == resources.len(), "{} lines for {} starts", lines.len(), resources.len());
+        ensure!(
+            lines.len() == resources.len(),
+            "{} lines for {} starts",
+            lines.len(),
+            resources.len()
+        );
         let mut pots = self.pots.clone();
         for (resource, line) in resources.iter().zip(lines) {
             let id = resource.id.as_str();
@@ -136,7 +175,11 @@ impl Model {
             let idle = match thing.phase {
                 Some(phase) => {
                     ensure!(phase.mode == Mode::Idle, "{id} was running already");
-                    ensure!(phase.paid_to == through, "{id} was idle, paid to {} only", phase.paid_to);
+                    ensure!(
+                        phase.paid_to == through,
+                        "{id} was idle, paid to {} only",
+                        phase.paid_to
+                    );
                     // What was kept for free is not paid yet: it starts at the whole price.
                     if phase.free_to > at { 0 } else { phase.picos }
                 }
@@ -144,30 +187,51 @@ impl Model {
             };
             let difference = (rate - idle).max(0);
             let (seconds, amount) = (through - at, cost(difference, through - at));
-            ensure!(picos(line.rate) == difference, "{id} starts at {}, not {difference}", line.rate);
-            ensure!(line.seconds == seconds, "{id} starts and pays {} s, not {seconds}", line.seconds);
-            ensure!(micros(line.amount) == -amount, "{id} starts for {}, not {amount}", line.amount);
+            ensure!(
+                picos(line.rate) == difference,
+                "{id} starts at {}, not {difference}",
+                line.rate
+            );
+            ensure!(
+                line.seconds == seconds,
+                "{id} starts and pays {} s, not {seconds}",
+                line.seconds
+            );
+            ensure!(
+                micros(line.amount) == -amount,
+                "{id} starts for {}, not {amount}",
+                line.amount
+            );
             let (credit, _) = self.eligible(&pots, &thing.sku, at);
             ensure!(credit >= (5 * DOLLAR).max(amount), "{id} was started with only {credit}");
             let shares = self.draw(&mut pots, &thing.sku, amount, at);
-            ensure!(shares.as_ref() == Some(&paid(&line.shares)), "{id} was paid by {:?}, not {shares:?}", line.shares);
-            thing.idle_paid_to = thing.phase.filter(|phase| phase.free_to <= at).map_or(at, |phase| phase.paid_to);
+            ensure!(
+                shares.as_ref() == Some(&paid(&line.shares)),
+                "{id} was paid by {:?}, not {shares:?}",
+                line.shares
+            );
+            thing.idle_paid_to =
+                thing.phase.filter(|phase| phase.free_to <= at).map_or(at, |phase| phase.paid_to);
             let mode = Mode::Running;
-            thing.phase = Some(Phase { mode, from: at, paid_to: through, free_to: at, picos: rate });
-            thing.before = if thing.deleted.is_some() { Status::Deleted } else { as_before(thing.status) };
+            thing.phase =
+                Some(Phase { mode, from: at, paid_to: through, free_to: at, picos: rate });
+            thing.before =
+                if thing.deleted.is_some() { Status::Deleted } else { as_before(thing.status) };
             (thing.status, thing.started, thing.deleted) = (Status::Running, at, None);
             thing.charges = vec![Charge { through, shares: paid(&line.shares) }];
             thing.keeps = self.listed_idle(&thing.sku, at) > 0;
             self.things.insert(id.to_owned(), thing);
             self.use_up(&line.shares);
         }
-        let services = self
-            .things
-            .values()
-            .filter(|thing| thing.kind == "service" && thing.phase.is_some_and(|phase| phase.mode == Mode::Running));
+        let services = self.things.values().filter(|thing| {
+            thing.kind == "service" && thing.phase.is_some_and(|phase| phase.mode == Mode::Running)
+        });
         let in_trial = self.trial.is_some() && self.trial_ended.is_none() && !self.ever_paid;
         let new_service = resources.iter().any(|resource| resource.kind.as_str() == "service");
-        ensure!(!in_trial || !new_service || services.count() <= 4, "more services than a trial may run");
+        ensure!(
+            !in_trial || !new_service || services.count() <= 4,
+            "more services than a trial may run"
+        );
         Ok(())
     }
 
@@ -178,18 +242,33 @@ impl Model {
         lines: &[Line],
         at: i64,
     ) -> Check {
-        ensure!(paid_through == Some(from), "paid from {from}, but paid through {paid_through:?} before");
+        ensure!(
+            paid_through == Some(from),
+            "paid from {from}, but paid through {paid_through:?} before"
+        );
         ensure!(from <= at, "paid from {from} before it began");
-        ensure!(through > from && through <= hour_end(from), "a usage row from {from} to {through}");
+        ensure!(
+            through > from && through <= hour_end(from),
+            "a usage row from {from} to {through}"
+        );
         let all_could_pay = self.can_pay(from, 1);
-        let by_id: BTreeMap<&str, &Line> = lines.iter().map(|line| (line.resource.as_str(), line)).collect();
+        let by_id: BTreeMap<&str, &Line> =
+            lines.iter().map(|line| (line.resource.as_str(), line)).collect();
         ensure!(by_id.len() == lines.len(), "a resource has two lines");
         let (due, unpaid): (Vec<_>, Vec<_>) =
             self.due(from, through).into_iter().partition(|due| by_id.contains_key(due.id));
         ensure!(due.len() == lines.len(), "a line for something that is not billed");
         for one in &unpaid {
-            ensure!(one.mode == Mode::Idle, "{} runs and was not billed for [{from}, {through})", one.id);
-            ensure!(!all_could_pay, "{} is off and was not billed, although everything could be paid", one.id);
+            ensure!(
+                one.mode == Mode::Idle,
+                "{} runs and was not billed for [{from}, {through})",
+                one.id
+            );
+            ensure!(
+                !all_could_pay,
+                "{} is off and was not billed, although everything could be paid",
+                one.id
+            );
         }
         ensure!(self.fits(&due, from, through), "the funds reach less far than {through}");
         let Some(spread) = self.spread(&due, from, through) else {
@@ -198,10 +277,32 @@ impl Model {
         for (one, shares) in due.iter().zip(&spread) {
             let line = by_id[one.id];
             let amount = cost(one.picos, one.seconds);
-            ensure!(picos(line.rate) == one.picos, "{} pays {}, not {}", one.id, line.rate, one.picos);
-            ensure!(line.seconds == one.seconds, "{} pays {} s, not {}", one.id, line.seconds, one.seconds);
-            ensure!(micros(line.amount) == -amount, "{} pays {}, not {amount}", one.id, line.amount);
-            ensure!(*shares == paid(&line.shares), "{} is paid by {:?}, not {shares:?}", one.id, line.shares);
+            ensure!(
+                picos(line.rate) == one.picos,
+                "{} pays {}, not {}",
+                one.id,
+                line.rate,
+                one.picos
+            );
+            ensure!(
+                line.seconds == one.seconds,
+                "{} pays {} s, not {}",
+                one.id,
+                line.seconds,
+                one.seconds
+            );
+            ensure!(
+                micros(line.amount) == -amount,
+                "{} pays {}, not {amount}",
+                one.id,
+                line.amount
+            );
+            ensure!(
+                *shares == paid(&line.shares),
+                "{} is paid by {:?}, not {shares:?}",
+                one.id,
+                line.shares
+            );
         }
         ensure!(
             through == hour_end(from) || !self.fits(&due, from, through + 1),
@@ -225,7 +326,11 @@ impl Model {
             if through <= start {
                 continue;
             }
-            ensure!(phase.paid_to == start, "{id} is paid to {} and then from {start}", phase.paid_to);
+            ensure!(
+                phase.paid_to == start,
+                "{id} is paid to {} and then from {start}",
+                phase.paid_to
+            );
             phase.paid_to = through;
             if is_free {
                 phase.free_to = through;
@@ -245,14 +350,23 @@ impl Model {
         at: i64,
     ) -> Check {
         let paid_through = before.paid_through().map_or(as_of, Timestamp::seconds);
-        ensure!(as_of <= paid_through || is_held(before, at), "{ids:?} ran unpaid from {paid_through} to {as_of}");
+        ensure!(
+            as_of <= paid_through || is_held(before, at),
+            "{ids:?} ran unpaid from {paid_through} to {as_of}"
+        );
         let unused = (paid_through - as_of).max(0);
         let mut found = 0;
         for id in ids {
-            let Some(thing) = self.things.get(*id) else { return Err(format!("{id} is not known")) };
+            let Some(thing) = self.things.get(*id) else {
+                return Err(format!("{id} is not known"));
+            };
             let Some(phase) = thing.phase else { continue };
             let covered = phase.paid_to == paid_through.max(phase.from);
-            ensure!(covered, "{id} is paid to {} although the account is to {paid_through}", phase.paid_to);
+            ensure!(
+                covered,
+                "{id} is paid to {} although the account is to {paid_through}",
+                phase.paid_to
+            );
             let Some(line) = lines.iter().find(|line| line.resource.as_str() == *id) else {
                 ensure!(as_of < at || unused == 0, "{id} was switched off without a line");
                 continue;
@@ -262,14 +376,20 @@ impl Model {
             let seconds = if was_free { 0 } else { unused };
             ensure!(line.seconds == seconds, "{id} gets back {} s, not {seconds}", line.seconds);
             let most = cost(picos(line.rate), seconds);
-            ensure!(picos(line.rate) <= phase.picos, "{id} gets back {} an hour, charged {}", line.rate, phase.picos);
+            ensure!(
+                picos(line.rate) <= phase.picos,
+                "{id} gets back {} an hour, charged {}",
+                line.rate,
+                phase.picos
+            );
             self.check_given(id, line, most, at)?;
         }
         ensure!(found == lines.len(), "lines for what was not billed");
         Ok(())
     }
 
-    /// No fund gets more than it paid, an expired one nothing; and nothing is withheld but what is forfeit.
+    /// No fund gets more than it paid, an expired one nothing; and nothing is withheld but what is
+    /// forfeit.
     pub(super) fn check_given(&mut self, id: &str, line: &Line, most: i64, at: i64) -> Check {
         let given = micros(line.amount);
         ensure!((0..=most).contains(&given), "{id} gets back {given} of {most}");
@@ -282,11 +402,17 @@ impl Model {
             let number = number(share.fund);
             let pot = self.pots.entry(number).or_default();
             ensure!(number == 0 || pot.expires > at, "grant {number} has expired and gets {part}");
-            ensure!(part <= pot.used, "fund {number} gets back {part} and paid {} of this period", pot.used);
+            ensure!(
+                part <= pot.used,
+                "fund {number} gets back {part} and paid {} of this period",
+                pot.used
+            );
             pot.used -= part;
         }
         let mut withheld = most - given;
-        for (_, pot) in self.pots.iter_mut().filter(|(number, pot)| **number > 0 && pot.expires <= at) {
+        for (_, pot) in
+            self.pots.iter_mut().filter(|(number, pot)| **number > 0 && pot.expires <= at)
+        {
             let part = withheld.clamp(0, pot.used);
             pot.used -= part;
             withheld -= part;
@@ -294,13 +420,15 @@ impl Model {
         Ok(())
     }
 
-    /// What is not given back of this period: what expired grants paid, and what was refunded together with a grant.
+    /// What is not given back of this period: what expired grants paid, and what was refunded
+    /// together with a grant.
     pub(super) fn forfeit(&self, at: i64) -> i64 {
         let expired = self.pots.iter().filter(|(number, pot)| **number > 0 && pot.expires <= at);
         expired.map(|(_, pot)| pot.used).sum::<i64>() + self.refunded_use
     }
 
-    /// Whether a grant gets nothing back for time that is over: it has expired, or its payment was refunded.
+    /// Whether a grant gets nothing back for time that is over: it has expired, or its payment was
+    /// refunded.
     pub(super) fn gives_up(&self, number: u32, at: i64) -> bool {
         let Some(pot) = self.pots.get(&number).filter(|_| number > 0) else { return false };
         let of = pot.payment.as_ref().and_then(|payment| self.payments.get(payment));
@@ -308,14 +436,21 @@ impl Model {
     }
 
     /// A resource is off from now on; what it keeps may be billed.
-    pub(super) fn settle_off(&mut self, id: &str, status: Status, paid_through: Option<i64>, at: i64) -> Check {
+    pub(super) fn settle_off(
+        &mut self,
+        id: &str,
+        status: Status,
+        paid_through: Option<i64>,
+        at: i64,
+    ) -> Check {
         let Some(thing) = self.things.get(id) else { return Err(format!("{id} is not known")) };
         let idle = self.rate(thing, Mode::Idle, paid_through.map_or(at, |through| through - 1));
         let Some(thing) = self.things.get_mut(id) else { return Ok(()) };
         let was = thing.phase.take();
         if let (Status::Stopped, Some(was), true) = (status, was, thing.keeps) {
             let paid_to = paid_through.map_or(at, |through| through.max(at));
-            let phase = Phase { mode: Mode::Idle, from: at, paid_to, free_to: was.free_to, picos: idle };
+            let phase =
+                Phase { mode: Mode::Idle, from: at, paid_to, free_to: was.free_to, picos: idle };
             thing.phase = Some(phase);
         }
         thing.status = status;
@@ -338,7 +473,10 @@ impl Model {
                     "suspended as of {as_of}, paid to {paid_through:?}"
                 );
                 ensure!(lines.is_empty(), "a suspension for lack of credit gives something back");
-                ensure!(!self.can_pay(as_of, 1), "suspended, although a further second could be paid");
+                ensure!(
+                    !self.can_pay(as_of, 1),
+                    "suspended, although a further second could be paid"
+                );
                 ensure!(!is_held(before, at), "suspended although a refill is under way");
             }
             SuspensionReason::Staff => {
@@ -350,7 +488,11 @@ impl Model {
         for (id, thing) in &mut self.things {
             if let Some(phase) = thing.phase.take() {
                 let paid_to = paid_through.unwrap_or(as_of).max(phase.from);
-                ensure!(phase.paid_to == paid_to, "{id} is paid to {} at the suspension", phase.paid_to);
+                ensure!(
+                    phase.paid_to == paid_to,
+                    "{id} is paid to {} at the suspension",
+                    phase.paid_to
+                );
             }
         }
         Ok(())
@@ -368,12 +510,18 @@ impl Model {
         lines: &[Line],
         at: i64,
     ) -> Check {
-        let Some(thing) = self.things.get(id).cloned() else { return Err(format!("{id} is not known")) };
-        ensure!(thing.phase.is_some_and(|phase| phase.mode == Mode::Running), "{id} failed to start and did not run");
+        let Some(thing) = self.things.get(id).cloned() else {
+            return Err(format!("{id} is not known"));
+        };
+        ensure!(
+            thing.phase.is_some_and(|phase| phase.mode == Mode::Running),
+            "{id} failed to start and did not run"
+        );
         ensure!(at - thing.started <= DAY, "{id} failed a day after its start");
         ensure!(status == thing.before, "{id} falls back to {status:?}, not {:?}", thing.before);
         let paid_through = before.paid_through().map_or(at, Timestamp::seconds);
-        // Everything back: but for what an expired grant paid, or would get of what is given back for this period.
+        // Everything back: but for what an expired grant paid, or would get of what is given back
+        // for this period.
         let (mut whole, mut forfeit) = (0, 0);
         for charge in &thing.charges {
             for (number, part) in &charge.shares {
@@ -384,7 +532,9 @@ impl Model {
             }
         }
         forfeit += self.forfeit(at);
-        let Some(first) = lines.first() else { return Err(format!("{id} failed to start and has no line")) };
+        let Some(first) = lines.first() else {
+            return Err(format!("{id} failed to start and has no line"));
+        };
         let given: BTreeMap<u32, i64> =
             first.shares.iter().map(|share| (number(share.fund), micros(share.amount))).collect();
         let all: i64 = given.values().sum();
@@ -409,7 +559,10 @@ impl Model {
             let charged = lines.get(1).map_or(0, |line| -micros(line.amount));
             let is_free = shares.is_none();
             let price = if is_free { 0 } else { price };
-            ensure!(charged == price, "{id} is off again and pays {charged} of [{at}, {paid_through}), not {price}");
+            ensure!(
+                charged == price,
+                "{id} is off again and pays {charged} of [{at}, {paid_through}), not {price}"
+            );
             let paid_to = paid_through.max(at);
             let free_to = if is_free { paid_to } else { at };
             phase = Some(Phase { mode: Mode::Idle, from: at, paid_to, free_to, picos: rate });
@@ -432,20 +585,29 @@ impl Model {
             let idle: Vec<(String, i128)> = self
                 .things
                 .iter()
-                .filter(|(_, thing)| thing.keeps && thing.deleted.is_none() && thing.status != Status::New)
+                .filter(|(_, thing)| {
+                    thing.keeps && thing.deleted.is_none() && thing.status != Status::New
+                })
                 .map(|(id, thing)| (id.clone(), self.rate(thing, Mode::Idle, at)))
                 .collect();
             for (id, picos) in idle {
                 if let Some(thing) = self.things.get_mut(&id) {
-                    thing.phase = Some(Phase { mode: Mode::Idle, from: at, paid_to: at, free_to: at, picos });
+                    thing.phase =
+                        Some(Phase { mode: Mode::Idle, from: at, paid_to: at, free_to: at, picos });
                 }
             }
         }
         let paid_through = before.paid_through().map(Timestamp::seconds);
         ensure!(ids.is_empty() || before.frozen.is_empty(), "something came back while frozen");
         for id in ids {
-            let Some(known) = self.things.get(*id) else { return Err(format!("{id} is not known")) };
-            ensure!(known.status == Status::Running && known.deleted.is_none(), "{id} came back as {:?}", known.status);
+            let Some(known) = self.things.get(*id) else {
+                return Err(format!("{id} is not known"));
+            };
+            ensure!(
+                known.status == Status::Running && known.deleted.is_none(),
+                "{id} came back as {:?}",
+                known.status
+            );
             ensure!(
                 paid_through.is_none_or(|through| through <= at),
                 "{id} came back at {at} and is not charged before {paid_through:?}"
@@ -453,7 +615,8 @@ impl Model {
             let picos = self.rate(known, Mode::Running, at);
             if let Some(thing) = self.things.get_mut(*id) {
                 let paid_to = paid_through.unwrap_or(at).max(at);
-                thing.phase = Some(Phase { mode: Mode::Running, from: at, paid_to, free_to: paid_to, picos });
+                thing.phase =
+                    Some(Phase { mode: Mode::Running, from: at, paid_to, free_to: paid_to, picos });
                 (thing.started, thing.before, thing.idle_paid_to) = (at, Status::Stopped, at);
                 thing.charges.clear();
             }
@@ -466,7 +629,8 @@ impl Model {
         for share in &line.shares {
             let number = number(share.fund);
             let pot = self.pots.get(&number).cloned().unwrap_or_default();
-            let allowed = number == 0 || (pot.expires > at && !pot.excludes.contains(line.sku.as_str()));
+            let allowed =
+                number == 0 || (pot.expires > at && !pot.excludes.contains(line.sku.as_str()));
             ensure!(allowed && share.amount <= Usd::ZERO, "grant {number} pays for {}", line.sku);
         }
         let shares: Usd = line.shares.iter().map(|share| share.amount).sum();
@@ -491,8 +655,10 @@ impl Model {
     }
 
     pub(super) fn listed_idle(&self, sku: &str, instant: i64) -> i128 {
-        let known =
-            self.prices.iter().filter(|price| price.sku.as_str() == sku && price.valid_from.seconds() <= instant);
+        let known = self
+            .prices
+            .iter()
+            .filter(|price| price.sku.as_str() == sku && price.valid_from.seconds() <= instant);
         known.max_by_key(|price| price.valid_from).map_or(0, |price| picos(price.idle_rate))
     }
 }
