@@ -23,7 +23,7 @@
 //! 3. What happens: a [`request`] is resolved into a [`command`], decided by [`decide`](mod@decide)
 //!    into an [`event`] or refused with a [`refusal`], and carried out by [`apply`](mod@apply).
 //! 4. Planners: [`settle`](mod@settle) says which rows bring an account up to `now`, and is what
-//!    the hourly run, the lifecycle run and every command that depends on time use; [`funds`]
+//!    the hourly run, the minute run and every command that depends on time use; [`funds`]
 //!    spreads an amount over grants and paid credit, [`period`] says what a stretch of time costs
 //!    and how far the credit reaches, [`refill`] whether, when and how much to charge, [`due`] what
 //!    is due next, [`runway`](mod@runway) how long the credit lasts.

@@ -79,7 +79,7 @@ pub struct RefillPolicy {
     pub failures_max: u32,
     /// Successful refills a UTC day; ten by default.
     pub per_day_max: u32,
-    /// How long an attempt may be open before `lifecycle` drives it again; two minutes by default.
+    /// How long an attempt may be open before `settle-due` drives it again; two minutes by default.
     pub attempt_patience_seconds: i64,
     /// How long a payment that needs its customer stays open; 23 hours by default, inside the 24
     /// for which Stripe keeps idempotency keys.

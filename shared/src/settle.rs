@@ -1,6 +1,6 @@
 //! `settle`: which rows bring an account up to `now`.
 //!
-//! The hourly run, the lifecycle run and every command that depends on time use this one planner.
+//! The hourly run, the minute run and every command that depends on time use this one planner.
 //! It looks at nothing but the state, the list and the time: a repeated, late or missing trigger
 //! needs no code of its own. What is due is done in the order of the instants at which it was due,
 //! so that a late run writes the same rows as punctual runs would have; only a suspension counts

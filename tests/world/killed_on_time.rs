@@ -19,7 +19,7 @@ const SLICE_CALLS: usize = 5;
 const HOUR_CALLS: usize = 75;
 /// By how many calls the slices are put on the bus.
 const PUTS: usize = 7;
-/// How many calls a run of `lifecycle` makes if one account is suspended.
+/// How many calls a run of `settle-due` makes if one account is suspended.
 const SUSPENSION_CALLS: usize = 68;
 /// The first of those look for accounts that are due, one for each part of the index, several at
 /// once.
@@ -41,7 +41,7 @@ async fn running<'w>(world: &'w World) -> Customer<'w> {
 /// From now on nothing is done by itself.
 fn only_by_hand(world: &World) {
     world.without_schedule("hourly-debit");
-    world.without_schedule("lifecycle");
+    world.without_schedule("settle-due");
 }
 
 fn of_function(world: &World, before: u64, function: &str) -> Vec<Call> {
@@ -100,7 +100,7 @@ async fn an_hour_is_charged_once_wherever_the_hourly_run_dies() {
     let world = World::new(Processes::One).await;
     let alice = running(&world).await;
     let mut hour = START + HOUR;
-    world.without_schedule("lifecycle");
+    world.without_schedule("settle-due");
     world.fault(json!({"kill": "hourly-debit"}));
     let before = world.cloud.calls_count();
     world.at(hour).await;
@@ -125,7 +125,7 @@ async fn an_hour_is_charged_once_wherever_the_hourly_run_dies() {
             assert_killed(&world, before, &format!("{death} {nth}"));
             assert_hours(&alice, hours);
             world.no_faults();
-            world.without_schedule("lifecycle");
+            world.without_schedule("settle-due");
         }
     }
     check(&[&alice]).await;
@@ -177,7 +177,7 @@ struct Ending<'w> {
 }
 
 #[tokio::test]
-async fn an_account_is_suspended_once_and_at_its_second_wherever_lifecycle_dies() {
+async fn an_account_is_suspended_once_and_at_its_second_wherever_settle_due_dies() {
     let world = World::from(today("10:58:00"), Processes::One).await;
     // $5.00 a minute.
     let price = json!({"sku": "farm", "unit": "hour", "kind": "instance", "rate": "300.00"});
@@ -199,13 +199,13 @@ async fn an_account_is_suspended_once_and_at_its_second_wherever_lifecycle_dies(
         let suspension = today("11:00:00") + MINUTE * *minutes;
         world.at(suspension - Duration::from_secs(1)).await;
         assert_eq!(customer.story().len(), 4, "{:?}", customer.diary());
-        world.fault(json!({"kill": "lifecycle"}));
+        world.fault(json!({"kill": "settle-due"}));
         if let Some((death, nth)) = death {
-            world.fault(json!({"fault": death, "nth": nth, "function": "lifecycle"}));
+            world.fault(json!({"fault": death, "nth": nth, "function": "settle-due"}));
         }
         let before = world.cloud.calls_count();
         world.at(suspension).await;
-        let calls = of_function(&world, before, "lifecycle");
+        let calls = of_function(&world, before, "settle-due");
         match death {
             None => assert_eq!(calls.len(), SUSPENSION_CALLS, "{:#?}", listed(&calls)),
             Some((death, nth)) => assert_killed(&world, before, &format!("{death} {nth}")),
@@ -234,7 +234,7 @@ async fn an_account_is_suspended_once_and_at_its_second_wherever_lifecycle_dies(
 
 /// The run dies at each look in turn, before and after it, for more than two hours in a row.
 #[tokio::test]
-async fn an_account_is_suspended_at_its_second_however_often_lifecycle_dies_looking_for_it() {
+async fn an_account_is_suspended_at_its_second_however_often_settle_due_dies_looking_for_it() {
     let world = World::from(today("10:58:00"), Processes::One).await;
     let price = json!({"sku": "farm", "unit": "hour", "kind": "instance", "rate": "300.00"});
     world.write(&world.operator, "PUT", "/v1/admin/prices", &json!({"prices": [price]})).await;
@@ -244,20 +244,20 @@ async fn an_account_is_suspended_at_its_second_however_often_lifecycle_dies_look
     world.at(suspension - Duration::from_secs(1)).await;
     only_by_hand(&world);
     world.at(suspension).await;
-    world.fault(json!({"kill": "lifecycle"}));
+    world.fault(json!({"kill": "settle-due"}));
     for death in DEATHS {
         for nth in 1..=LOOKS {
             world.later(MINUTE).await;
-            world.fault(json!({"fault": death, "nth": nth, "function": "lifecycle"}));
+            world.fault(json!({"fault": death, "nth": nth, "function": "settle-due"}));
             let before = world.cloud.calls_count();
-            assert_eq!(world.run_lifecycle().await.status, 502, "{death} {nth}");
+            assert_eq!(world.run_settle_due().await.status, 502, "{death} {nth}");
             assert_killed(&world, before, &format!("{death} {nth}"));
             world.no_faults();
             only_by_hand(&world);
         }
     }
     assert_eq!(customer.story().len(), 4, "{:?}", customer.diary());
-    assert_eq!(world.run_lifecycle().await.status, 200);
+    assert_eq!(world.run_settle_due().await.status, 200);
     world.cloud.idle().await;
     assert_eq!(customer.story()[4], "suspended 0 0");
     let as_of = customer.rows()[4]["body"]["x"]["e"]["suspended"]["as_of"].as_i64().unwrap();

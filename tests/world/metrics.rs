@@ -20,7 +20,7 @@ const LINE_MAX_BYTES: usize = 256 * 1024;
 
 /// Who counts what it did.
 const COUNTING: [&str; 5] =
-    ["hourly-debit", "lifecycle", "auto-refill", "publish", "stripe-webhook"];
+    ["hourly-debit", "settle-due", "auto-refill", "publish", "stripe-webhook"];
 
 /// Stands for any value of a dimension.
 const ANY: &str = "*";
@@ -91,7 +91,7 @@ async fn every_metric_that_is_looked_at_is_written_and_says_what_was_done() {
     assert!(sum("publish", "Events") > 0);
     assert_eq!(sum("publish", "NotTaken"), 0);
     assert!(
-        lines.iter().filter(|line| line["Function"] == "lifecycle").count() >= 60,
+        lines.iter().filter(|line| line["Function"] == "settle-due").count() >= 60,
         "one each minute"
     );
 }

@@ -209,14 +209,14 @@ async fn everything_happens(world: &World) {
         "auto-refill",
         "stripe-webhook",
         "hourly-debit",
-        "lifecycle",
+        "settle-due",
     ];
     for function in whoever_settles {
         let customer = world.customer(function);
         with_much_due(&customer).await;
     }
     world.cloud.idle().await;
-    world.without_schedule("lifecycle");
+    world.without_schedule("settle-due");
     world.without_schedule("hourly-debit");
     world.at(LATER).await;
     for function in whoever_settles {
@@ -272,7 +272,7 @@ async fn settles(customer: &Customer<'_>, function: &str) {
             assert_eq!(answer.status, 200, "{}", answer.json());
         }
         "hourly-debit" => assert_eq!(world.settle_slice("hourly-debit", LATER).await.status, 200),
-        "lifecycle" => {
+        "settle-due" => {
             world.no_faults();
             world.later(MINUTE).await;
         }
@@ -297,7 +297,7 @@ async fn a_customer_uses_everything(world: &World) {
     alice.write("POST", &format!("{page}/cancel"), &Value::Null).await;
 
     let project = alice.project().await;
-    // At $4.00 an hour the balance falls below the threshold. The event of it is lost, so lifecycle
+    // At $4.00 an hour the balance falls below the threshold. The event of it is lost, so settle-due
     // asks for the refill.
     world.fault(json!({"fault": "drop", "delivery": "event", "times": 0}));
     let gpu = alice.start(&project, "gpu").await;

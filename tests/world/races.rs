@@ -27,7 +27,7 @@ async fn two_workers_on_one_slice_charge_one_hour() {
     let world = World::new(Processes::Several).await;
     let (alice, project) = named(&world, "alice", "100.00").await;
     alice.start(&project, "gpu").await;
-    world.without_schedule("lifecycle");
+    world.without_schedule("settle-due");
     world.without_schedule("hourly-debit");
     for round in 1..=ROUNDS {
         let hour = START + HOUR * round;
@@ -52,7 +52,7 @@ async fn an_hourly_run_whose_messages_come_twice_to_several_workers_charges_one_
         customer.start(&project, "gpu").await;
         customers.push(customer);
     }
-    world.without_schedule("lifecycle");
+    world.without_schedule("settle-due");
     for delivery in ["schedule", "put-events", "event", "queue"] {
         world.fault(json!({"fault": "duplicate", "delivery": delivery, "times": 0}));
     }
@@ -68,7 +68,7 @@ async fn an_hour_a_stop_a_start_and_a_payment_at_once_are_put_in_an_order() {
     let world = World::new(Processes::Several).await;
     let (alice, project) = named(&world, "alice", "100.00").await;
     let mut runs = alice.start(&project, "gpu").await;
-    world.without_schedule("lifecycle");
+    world.without_schedule("settle-due");
     world.without_schedule("hourly-debit");
     for round in 1..=ROUNDS {
         let hour = START + HOUR * round;

@@ -22,7 +22,7 @@ async fn a_customer_pays_runs_is_refilled_declined_suspended_at_the_second_and_r
     shows(&alice, "16.80", "good", json!("2026-11-22T11:00:00Z")).await;
 
     // Hours pass, and nothing is due at any other minute of them. At 12:00 the card is charged.
-    world.without_schedule("lifecycle");
+    world.without_schedule("settle-due");
     world.at_time("15:30:00").await;
     shows(&alice, "11.80", "good", json!("2026-11-22T16:00:00Z")).await;
 
@@ -101,7 +101,7 @@ async fn a_customer_is_warned_a_day_before_everything_is_deleted() {
     bob.start(&project, "gpu").await;
     world.at_time("11:15:00").await;
     // Three days of minutes are left out, but for the two that matter.
-    world.without_schedule("lifecycle");
+    world.without_schedule("settle-due");
     world.at(utc_datetime!(2026-11-24 11:14)).await;
     world.no_faults();
     let names = |notices: Vec<(String, Value)>| {

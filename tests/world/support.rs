@@ -164,10 +164,10 @@ impl World {
         self.api.write("POST", "/local/functions/hourly-debit", &batch).await.unwrap()
     }
 
-    /// Runs `lifecycle` once, as its schedule does.
-    pub(crate) async fn run_lifecycle(&self) -> Answer {
+    /// Runs `settle-due` once, as its schedule does.
+    pub(crate) async fn run_settle_due(&self) -> Answer {
         let trigger = json!({"time": format_time(self.cloud.now())});
-        self.api.write("POST", "/local/functions/lifecycle", &trigger).await.unwrap()
+        self.api.write("POST", "/local/functions/settle-due", &trigger).await.unwrap()
     }
 
     /// A fault, as `POST /local/faults` takes it.

@@ -1,6 +1,6 @@
 //! `auto-refill`: charges the saved card off session.
 //!
-//! Triggered by `BalanceLow` (a refill is wanted) and by `RefillDue` (`lifecycle` found one wanted
+//! Triggered by `BalanceLow` (a refill is wanted) and by `RefillDue` (`settle-due` found one wanted
 //! or open). It takes no hint from either: it looks at the account and does what that asks for. A
 //! trigger that is repeated, late or without reason finds nothing to do.
 
@@ -72,7 +72,7 @@ pub enum Fault {
 /// Does what the account asks for about refills.
 ///
 /// # Errors
-/// [`Fault`]. That Stripe declines, fails or does not answer is in the report instead: `lifecycle`
+/// [`Fault`]. That Stripe declines, fails or does not answer is in the report instead: `settle-due`
 /// comes again.
 pub async fn handle(clients: &Clients, trigger: &Trigger) -> Result<Report, Fault> {
     let unreadable = |error| Fault::Unreadable(format!("time {:?}: {error}", trigger.time));

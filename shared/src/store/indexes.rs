@@ -19,7 +19,7 @@ use crate::timestamp::Timestamp;
 /// A partition of an index takes 1,000 writes a second and holds up the table's writes if it is
 /// throttled (docs.aws.amazon.com, "Throttling behavior for global secondary indexes"): 64
 /// partitions take 64,000 accounts that start or stop billing in the same second. More would cost
-/// only more queries: the lifecycle run asks each shard every minute, 64 × 43,200 half read units a
+/// only more queries: the minute run asks each shard every minute, 64 × 43,200 half read units a
 /// month, less than a dollar.
 pub const SHARDS: u8 = 64;
 

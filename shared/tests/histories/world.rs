@@ -265,7 +265,7 @@ impl World {
         self.settle_view(&mut view, now)
     }
 
-    /// As the hour's slice does, which may have waited in a queue, and then as `lifecycle` does,
+    /// As the hour's slice does, which may have waited in a queue, and then as `settle-due` does,
     /// which has not.
     fn settle_view(&mut self, view: &mut View<'_>, now: Timestamp) -> Check {
         for delivery in [Delivery::Queued, Delivery::Prompt] {

@@ -107,7 +107,7 @@ fn a_run_that_was_down_for_hours_pays_each_hour_as_far_as_the_balance_reaches() 
 #[test]
 fn credit_that_came_before_the_suspension_was_written_pays_the_gap() {
     let mut world = half_a_dollar_at_noon();
-    // The lifecycle run was down; the machine ran on.
+    // The minute run was down; the machine ran on.
     world.credit("14:10", "10").rows(&[
         "14:10:00 topup 10.00 = 10.00 to 12:30:00",
         "14:10:00 usage -0.50 = 9.50 to 13:00:00",

@@ -113,7 +113,7 @@ impl World {
             .expect("the list agrees with the state")
     }
 
-    /// Settles as the hourly and the lifecycle run do.
+    /// Settles as the hourly and the minute run do.
     pub(crate) fn settle(&mut self, time: &str) -> &mut World {
         let mut view = self.view();
         let events = settle(&mut view, at(time)).unwrap();

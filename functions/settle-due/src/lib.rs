@@ -1,4 +1,4 @@
-//! `lifecycle`: each minute, settles every account that is due: ends of part hours, grants and
+//! `settle-due`: each minute, settles every account that is due: ends of part hours, grants and
 //! trials that end, deadlines. What waits for Stripe is put on the bus for the function that asks
 //! it.
 //!
@@ -132,7 +132,7 @@ impl Report {
     /// What is logged and counted of it.
     #[must_use]
     pub fn summary(&self, trigger: &Trigger) -> Summary {
-        Summary::new("lifecycle run")
+        Summary::new("settle-due run")
             .field("time", trigger.time.as_str())
             .field("found", self.found)
             .field("already_there", self.already_there)
@@ -172,7 +172,7 @@ async fn settle_one(
     now: Timestamp,
 ) -> (AccountId, Result<(SettleReport, bool), Fault>) {
     let billing = &clients.billing;
-    // The template drops a minute's trigger after five minutes: lifecycle is who warns of
+    // The template drops a minute's trigger after five minutes: settle-due is who warns of
     // deletions.
     let occasion =
         Occasion { delivery: Delivery::Prompt, ..billing.occasion(&account, prices, now) };

@@ -7,8 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
-use lifecycle::{Clients, Failure, REFILL_DUE, Report, Trigger, handle, report_of};
 use serde_json::Value;
+use settle_due::{Clients, Failure, REFILL_DUE, Report, Trigger, handle, report_of};
 use tollgate::command::{Command, RefillSettings};
 use tollgate::event::Cause;
 use tollgate::settings::Settings;

@@ -1,7 +1,7 @@
-//! Wires and runs `lifecycle`.
+//! Wires and runs `settle-due`.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use lifecycle::{Clients, Trigger, handle, report_of};
+use settle_due::{Clients, Trigger, handle, report_of};
 use tollgate::metrics::Metrics;
 use tollgate::{aws, logs, shell};
 
