@@ -10,15 +10,15 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tollgate::billables::Billables;
-use tollgate::command::Command;
-use tollgate::decide::decide;
-use tollgate::event::Cause;
-use tollgate::ids::AccountId;
-use tollgate::row::{Digest, Head};
-use tollgate::state::{
+use tollgate::domain::account::{
     AccountState, EverPaid, Grant, GrantKind, Refill, RefillAgreement, Trial, TrialPhase,
 };
+use tollgate::domain::command::Command;
+use tollgate::domain::decide::decide;
+use tollgate::domain::event::Cause;
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::resources::Billables;
+use tollgate::domain::row::{Digest, Head};
 use tollgate::store::{Appended, Store};
 use tollgate_tests::capacity::Meter;
 use tollgate_tests::faults::Operation;
@@ -118,8 +118,8 @@ async fn in_the_midst(ledger: &Ledger, state: AccountState) -> AccountId {
     }
     for (sku, id) in RESOURCES {
         let (project, new) = (project(&account), new_resources(sku, &[id]));
-        let start = |view: &tollgate::view::View<'_>| {
-            tollgate::request::start_new(view, &project, &new, at("10:20:00"))
+        let start = |view: &tollgate::domain::snapshot::View<'_>| {
+            tollgate::domain::resolve::start_new(view, &project, &new, at("10:20:00"))
         };
         receipt(
             ledger

@@ -7,12 +7,12 @@
 )]
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tollgate::billables::Resource;
-use tollgate::command::Command;
-use tollgate::event::Cause;
-use tollgate::request;
+use tollgate::domain::command::Command;
+use tollgate::domain::event::Cause;
+use tollgate::domain::resolve;
+use tollgate::domain::resources::Resource;
+use tollgate::domain::snapshot::View;
 use tollgate::store::Fault as StoreFault;
-use tollgate::view::View;
 use tollgate_tests::faults::{Calls, Fault, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project, receipt};
@@ -35,7 +35,7 @@ async fn settle_while(
 async fn execute(
     ledger: &Ledger,
     now: &str,
-    command: impl Fn(&View<'_>) -> Result<Command, tollgate::refusal::Refusal> + Sync,
+    command: impl Fn(&View<'_>) -> Result<Command, tollgate::domain::refusal::Refusal> + Sync,
 ) {
     let alice = named(ALICE);
     receipt(
@@ -45,11 +45,11 @@ async fn execute(
 
 async fn start(ledger: &Ledger, id: &str, now: &str) {
     let (alice, new) = (named(ALICE), new_resources("vm", &[id]));
-    execute(ledger, now, |view| request::start_new(view, &project(&alice), &new, at(now))).await;
+    execute(ledger, now, |view| resolve::start_new(view, &project(&alice), &new, at(now))).await;
 }
 
 async fn stop(ledger: &Ledger, id: &str, now: &str) {
-    execute(ledger, now, |view| request::stop(view, &[named(id)])).await;
+    execute(ledger, now, |view| resolve::stop(view, &[named(id)])).await;
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn a_stop_and_a_start_of_the_same_resource_between_the_reads_are_noticed()
     ledger.start(ALICE, "vm", &["r1"], "10:00:00").await;
     settle_while(&ledger, async {
         stop(&ledger, "r1", "10:40:00").await;
-        execute(&ledger, "10:50:00", |view| request::start(view, &[named("r1")], at("10:50:00")))
+        execute(&ledger, "10:50:00", |view| resolve::start(view, &[named("r1")], at("10:50:00")))
             .await;
     })
     .await;

@@ -6,16 +6,16 @@
 )]
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tollgate::billables::{Billables, Condition};
-use tollgate::decide::{RESOURCES_PER_ROW_MAX, decide};
-use tollgate::event::{Cause, Change, Lines};
-use tollgate::ids::AccountId;
-use tollgate::money::Usd;
-use tollgate::request::start_new;
-use tollgate::row::RowFault;
-use tollgate::state::Standing;
+use tollgate::domain::account::Standing;
+use tollgate::domain::decide::{RESOURCES_PER_ROW_MAX, decide};
+use tollgate::domain::event::{Cause, Change, Lines};
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::money::Usd;
+use tollgate::domain::resolve::start_new;
+use tollgate::domain::resources::{Billables, Condition};
+use tollgate::domain::row::RowFault;
+use tollgate::domain::snapshot::View;
 use tollgate::store::{Appended, Bounded, ChainFault, READS_MAX};
-use tollgate::view::View;
 use tollgate_tests::faults::Operation;
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project};
@@ -77,7 +77,7 @@ async fn ten_thousand_resources_are_billed_suspended_in_one_row_and_verified() {
     let state = ledger.head(ALICE).await.state;
     assert!(matches!(state.standing, Standing::Suspended(_)));
     let list = ledger.undisturbed.billables(&named(ALICE)).await.unwrap();
-    let suspended = |resource: &&tollgate::billables::Resource| {
+    let suspended = |resource: &&tollgate::domain::resources::Resource| {
         resource.condition(&state) == Condition::Suspended
     };
     assert_eq!(list.resources.values().filter(suspended).count(), RESOURCES);

@@ -5,11 +5,11 @@
     reason = "clippy knows tests, but not what only tests call"
 )]
 
-use tollgate::event::Change;
-use tollgate::ids::{AccountId, ProjectId, Sku};
-use tollgate::money::{QUANTITY_MAX, Quantity};
-use tollgate::prices::Price;
-use tollgate::refusal::Refusal;
+use tollgate::domain::event::Change;
+use tollgate::domain::ids::{AccountId, ProjectId, Sku};
+use tollgate::domain::money::{QUANTITY_MAX, Quantity};
+use tollgate::domain::prices::Price;
+use tollgate::domain::refusal::Refusal;
 use tollgate::store::{Failure, Reported, UsageReport};
 use tollgate_tests::faults::{Calls, Fault, Operation};
 use tollgate_tests::invariants::check;
@@ -159,7 +159,7 @@ async fn two_workers_bill_a_meter_once() {
 fn price(rate: &str, valid_from: &str) -> Price {
     Price {
         sku: named("gpu"),
-        unit: tollgate::prices::Unit::Hour,
+        unit: tollgate::domain::prices::Unit::Hour,
         kind: named("instance"),
         rate: named(rate),
         idle_rate: named("0"),

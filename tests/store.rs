@@ -8,20 +8,20 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tollgate::billables::Billables;
-use tollgate::command::Command;
-use tollgate::decide::decide;
-use tollgate::event::{Cause, Event, PendingEnd, TakeBack};
-use tollgate::ids::{AccountId, PaymentId};
-use tollgate::refusal::Refusal;
-use tollgate::row::Head;
-use tollgate::settle::Delivery;
-use tollgate::state::{AccountState, Pending, Standing};
+use tollgate::domain::account::{AccountState, Pending, Standing};
+use tollgate::domain::command::Command;
+use tollgate::domain::decide::decide;
+use tollgate::domain::event::{Cause, Event, PendingEnd, TakeBack};
+use tollgate::domain::ids::{AccountId, PaymentId};
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resources::Billables;
+use tollgate::domain::row::Head;
+use tollgate::domain::settle::Delivery;
+use tollgate::domain::snapshot::View;
+use tollgate::domain::timestamp::DAY;
 use tollgate::store::{
     Appended, BeforeCommand, Done, Failure, Fault as StoreFault, Occasion, Order, Recorded, Shard,
 };
-use tollgate::timestamp::DAY;
-use tollgate::view::View;
 use tollgate_tests::faults::{Calls, Fault, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project, receipt, topup};
@@ -666,7 +666,7 @@ async fn a_start_that_failed_is_given_back_over_several_hours() {
 
 #[tokio::test]
 async fn a_card_that_vouched_for_one_trial_vouches_for_no_other() {
-    use tollgate::command::{CardFunding, TrialCard, Wallet};
+    use tollgate::domain::command::{CardFunding, TrialCard, Wallet};
     let ledger = Ledger::new().await;
     let card = TrialCard {
         fingerprint: named("fp_1"),
@@ -710,13 +710,13 @@ async fn a_resource_comes_and_goes_with_its_rows() {
     ledger.settle(ALICE, "11:00:00").await;
     ledger.start_again(ALICE, &["v1"], "11:15:00").await;
     let (alice, ids) = (alice(), [named("v1"), named("v2")]);
-    let delete = |view: &View<'_>| tollgate::request::delete(view, &ids);
+    let delete = |view: &View<'_>| tollgate::domain::resolve::delete(view, &ids);
     receipt(
         ledger.store.execute(ledger.occasion(&alice, at("11:30:00")), Cause::Command, delete).await,
     );
     assert_eq!(ledger.undisturbed.billables(&alice).await.unwrap().resources.len(), 2);
     let restore = |view: &View<'_>| {
-        tollgate::request::restore(view, &[named("v2")], at("2026-11-23T10:00:00Z"))
+        tollgate::domain::resolve::restore(view, &[named("v2")], at("2026-11-23T10:00:00Z"))
     };
     let occasion = ledger.occasion(&alice, at("2026-11-23T10:00:00Z"));
     receipt(ledger.store.execute(occasion, Cause::Command, restore).await);
@@ -737,8 +737,9 @@ async fn a_foreign_project_and_a_resource_of_that_name_are_refused() {
     let again = ledger.try_start(Cause::Command, ALICE, "vm", &["r1"], "10:00:00").await;
     assert_eq!(again, Err(Failure::Refused(Refusal::ResourceExists { resource: named("r1") })));
     let (alice, foreign, new) = (alice(), project(&named("bob")), new_resources("vm", &["r2"]));
-    let start =
-        |view: &View<'_>| tollgate::request::start_new(view, &foreign, &new, at("10:00:00"));
+    let start = |view: &View<'_>| {
+        tollgate::domain::resolve::start_new(view, &foreign, &new, at("10:00:00"))
+    };
     let refused =
         ledger.store.execute(ledger.occasion(&alice, at("10:00:00")), Cause::Command, start).await;
     assert_eq!(refused, Err(Failure::Refused(Refusal::UnknownProject { project: named("p") })));

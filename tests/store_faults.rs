@@ -14,15 +14,15 @@
 
 use std::time::Duration;
 
-use tollgate::command::Command;
-use tollgate::event::{Cause, CreditKind, TakeBack};
-use tollgate::ids::AccountId;
-use tollgate::refusal::Refusal;
-use tollgate::request::{open_meter, start_new, stop};
-use tollgate::state::AccountState;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::command::Command;
+use tollgate::domain::event::{Cause, CreditKind, TakeBack};
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::{open_meter, start_new, stop};
+use tollgate::domain::snapshot::View;
+use tollgate::domain::timestamp::Timestamp;
 use tollgate::store::{BeforeCommand, Done, Failure, UsageReport};
-use tollgate::timestamp::Timestamp;
-use tollgate::view::View;
 use tollgate_tests::dynamodb::Attempts;
 use tollgate_tests::faults::{Calls, Crash, Fault, Operation};
 use tollgate_tests::invariants::check;
@@ -188,7 +188,7 @@ async fn run(ledger: &Ledger) -> u32 {
 /// What the chain says: everything but random nonces, and the readings of the meter.
 async fn outcome(ledger: &Ledger) -> Vec<String> {
     let account = check(ledger, ALICE).await;
-    let row = |row: &tollgate::row::Row| {
+    let row = |row: &tollgate::domain::row::Row| {
         let (name, at) = (row.event.change.name(), row.event.at);
         format!("{} {name} {at} {} {}", row.seq, row.event.amount(), row.state.balance())
     };

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tollgate::row::{FORMAT, RowFault};
+use tollgate::domain::row::{FORMAT, RowFault};
 use tollgate::store::{ChainFault, Fault, Order};
 use tollgate_tests::ledger::{ALICE, Ledger, named};
 

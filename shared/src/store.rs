@@ -23,9 +23,9 @@
 //! | `account#A` | `schedule` | `seq` of the row that wrote it, and the keys of the two indexes while they apply |
 //! | `account#A` | `profile` | `email` |
 //! | `account#A` | `project#P` | a project: `name`, and `digest`: the request that added it |
-//! | `account#A` | `billable#resource#R` | `seq`, and `body`: the [`Resource`](crate::billables::Resource) as JSON |
+//! | `account#A` | `billable#resource#R` | `seq`, and `body`: the [`Resource`](crate::domain::resources::Resource) as JSON |
 //! | `account#A` | `billable#meter#P#SKU` | `project`, `sku`, `reading`, `billed` |
-//! | `price-list` | `sku#SKU#<valid from>` | `body`: the [`Price`](crate::prices::Price) as JSON |
+//! | `price-list` | `sku#SKU#<valid from>` | `body`: the [`Price`](crate::domain::prices::Price) as JSON |
 //! | `price-list` | `first#SKU` | that the SKU has its first price |
 //!
 //! # Reading order
@@ -74,7 +74,7 @@ pub use projects::{NamedProject, ProjectAdded, Projects};
 pub use verify::{ChainFault, Verified};
 
 #[cfg(doc)]
-use crate::row::StoredRow;
+use crate::domain::row::StoredRow;
 
 /// The names of the two tables.
 #[derive(Clone, Debug, PartialEq, Eq)]

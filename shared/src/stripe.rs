@@ -24,25 +24,18 @@
 //!
 //! Checked against Stripe's own OpenAPI of version [`API_VERSION`].
 
-pub mod attempt;
 pub mod calls;
-pub mod cards;
-pub mod company;
 mod connection;
-pub mod decline;
-mod error;
-pub mod event;
+pub(crate) mod error;
+pub mod inspect;
 pub mod keys;
 pub mod metadata;
 pub mod objects;
-mod own_cards;
-mod page_calls;
-pub mod payments;
-pub mod said;
 pub mod secret;
 pub mod settings;
 pub mod setup;
 pub mod signature;
+pub mod webhook_event;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,10 +46,9 @@ use tokio::sync::OnceCell;
 
 pub use connection::{Connection, Patience};
 pub use error::{Declined, Rejection, StripeError};
-pub use own_cards::CardAsked;
 pub use settings::{Mode, StripeSettings};
 
-use crate::settings::SettingsError;
+use crate::runtime::settings::SettingsError;
 use secret::{Keyring, Secret, SecretError, Vault};
 
 /// The version of Stripe's API that every call asks for, whatever the account's default is.

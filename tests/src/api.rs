@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use lambda_http::request::from_str;
 use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};
-use tollgate::prices::Price;
-use tollgate::settings::Settings;
-use tollgate::shell::Billing;
+use tollgate::domain::prices::Price;
+use tollgate::domain::timestamp::{MINUTE, Timestamp};
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::settings::Settings;
 use tollgate::store::Store;
-use tollgate::timestamp::{MINUTE, Timestamp};
 
 use crate::ledger::{Ledger, at};
 

@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
-use tollgate::bus::{Bus, BusEvent};
+use tollgate::runtime::bus::{Bus, BusEvent};
 
 /// A bus that remembers what it took.
 #[derive(Clone, Debug, Default)]

@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tollgate::billables::Condition;
-use tollgate::due::{due_at, is_billable};
-use tollgate::event::{Change, Event, Lines, OnExisting};
-use tollgate::ids::{AccountId, ResourceId};
-use tollgate::money::Usd;
-use tollgate::row::Row;
+use tollgate::domain::event::{Change, Event, Lines, OnExisting};
+use tollgate::domain::ids::{AccountId, ResourceId};
+use tollgate::domain::money::Usd;
+use tollgate::domain::resources::Condition;
+use tollgate::domain::row::Row;
+use tollgate::domain::settle::due::{due_at, is_billable};
+use tollgate::domain::snapshot::View;
+use tollgate::domain::timestamp::Timestamp;
 use tollgate::store::{Order, Shard};
-use tollgate::timestamp::Timestamp;
-use tollgate::view::View;
 
 use crate::ledger::{Ledger, named};
 

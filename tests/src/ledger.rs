@@ -5,21 +5,21 @@
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::Client;
-use tollgate::command::{Bonus, Command};
-use tollgate::event::{Cause, CreditKind, PaymentFacts};
-use tollgate::ids::{AccountId, ResourceId};
-use tollgate::money::{Rate, Usd};
-use tollgate::policy::Policy;
-use tollgate::prices::{Price, PriceList, Unit};
-use tollgate::request::{self, NewResource, Project};
-use tollgate::row::Head;
-use tollgate::settle::Delivery;
-use tollgate::state::AccountState;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::command::{Bonus, Command};
+use tollgate::domain::event::{Cause, CreditKind, PaymentFacts};
+use tollgate::domain::ids::{AccountId, ResourceId};
+use tollgate::domain::money::{Rate, Usd};
+use tollgate::domain::policy::Policy;
+use tollgate::domain::prices::{Price, PriceList, Unit};
+use tollgate::domain::resolve::{self, NewResource, Project};
+use tollgate::domain::row::Head;
+use tollgate::domain::settle::Delivery;
+use tollgate::domain::snapshot::View;
+use tollgate::domain::timestamp::Timestamp;
 use tollgate::store::{
     BeforeCommand, Done, Failure, Fault, Occasion, Receipt, SettleReport, Store, Tables as Names,
 };
-use tollgate::timestamp::Timestamp;
-use tollgate::view::View;
 
 use crate::dynamodb::{Attempts, DynamoDb, Tables};
 use crate::faults::Faults;
@@ -178,21 +178,21 @@ impl Ledger {
     ) -> Result<Done, Failure> {
         let (account, now) = (named::<AccountId>(account), at(now));
         let (project, new) = (project(&account), new_resources(sku, ids));
-        let command = |view: &View<'_>| request::start_new(view, &project, &new, now);
+        let command = |view: &View<'_>| resolve::start_new(view, &project, &new, now);
         self.store.execute(self.occasion(&account, now), cause, command).await
     }
 
     /// Starts resources that exist.
     pub async fn start_again(&self, account: &str, ids: &[&str], now: &str) -> Receipt {
         let (account, now, ids) = (named(account), at(now), resource_ids(ids));
-        let command = |view: &View<'_>| request::start(view, &ids, now);
+        let command = |view: &View<'_>| resolve::start(view, &ids, now);
         receipt(self.store.execute(self.occasion(&account, now), Cause::Command, command).await)
     }
 
     /// Stops resources.
     pub async fn stop(&self, account: &str, ids: &[&str], now: &str) -> Receipt {
         let (account, ids) = (named(account), resource_ids(ids));
-        let command = |view: &View<'_>| request::stop(view, &ids);
+        let command = |view: &View<'_>| resolve::stop(view, &ids);
         receipt(self.store.execute(self.occasion(&account, at(now)), Cause::Command, command).await)
     }
 
@@ -200,7 +200,7 @@ impl Ledger {
     pub async fn open_meter(&self, account: &str, sku: &str, now: &str) -> Receipt {
         let (account, now, sku) = (named(account), at(now), named(sku));
         let project = project(&account);
-        let command = |view: &View<'_>| request::open_meter(view, &project, &sku, now);
+        let command = |view: &View<'_>| resolve::open_meter(view, &project, &sku, now);
         receipt(self.store.execute(self.occasion(&account, now), Cause::Command, command).await)
     }
 

@@ -2,7 +2,7 @@
 //! after it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tollgate::row::FORMAT;
+use tollgate::domain::row::FORMAT;
 
 use crate::ledger::Ledger;
 

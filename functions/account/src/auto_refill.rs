@@ -2,19 +2,19 @@
 //! stand.
 
 use serde::{Deserialize, Deserializer, Serialize};
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::command::{Command, RefillSettings};
-use tollgate::http::Call;
-use tollgate::ids::CardId;
-use tollgate::money::Usd;
-use tollgate::policy::Policy;
-use tollgate::problem::{Code, Problem};
-use tollgate::refill::{hours_covered, is_off_too_long};
-use tollgate::refusal::Refusal;
-use tollgate::shell::Billing;
-use tollgate::state::{AccountState, RefillPause, Standing, SuspensionReason};
+use tollgate::domain::account::{AccountState, RefillPause, Standing, SuspensionReason};
+use tollgate::domain::command::{Command, RefillSettings};
+use tollgate::domain::ids::CardId;
+use tollgate::domain::money::Usd;
+use tollgate::domain::policy::Policy;
+use tollgate::domain::refill::{hours_covered, is_off_too_long};
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
+use tollgate::runtime::billing::Billing;
 use tollgate::store::BeforeCommand;
-use tollgate::timestamp::Timestamp;
 
 use crate::last_attempt::{LastAttempt, last_attempt};
 

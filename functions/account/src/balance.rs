@@ -2,15 +2,15 @@
 //! settled first, so that what is shown is true now.
 
 use serde::Serialize;
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::refusal::Refusal;
-use tollgate::runway::runway;
-use tollgate::shell::Billing;
-use tollgate::state::{Grant, GrantKind};
+use tollgate::domain::account::{Grant, GrantKind};
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::settle::runway::runway;
+use tollgate::domain::snapshot::View;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::runtime::billing::Billing;
 use tollgate::store::Fault;
-use tollgate::timestamp::Timestamp;
-use tollgate::view::View;
 
 #[derive(Debug, Serialize)]
 struct Balance {

@@ -1,12 +1,12 @@
 //! `GET` and `PUT /v1/company`: what invoices say of the customer. It stands in the profile and is
 //! written through to Stripe; before there is a customer there, it is kept for when there is one.
 
-use tollgate::api::{self, Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::problem::{Code, Problem};
-use tollgate::profile::Company;
-use tollgate::shell::Billing;
-use tollgate::stripe::company::NotTold;
+use tollgate::domain::profile::Company;
+use tollgate::http::call::Call;
+use tollgate::http::handler::{self, Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
+use tollgate::payments::company::NotTold;
+use tollgate::runtime::billing::Billing;
 
 use crate::{Clients, desk, key_at_stripe};
 
@@ -49,7 +49,7 @@ pub(crate) async fn put(clients: &Clients, call: &Call) -> Result<Answer, Failed
         }
         Answer::ok(&company)
     };
-    api::once(&clients.billing, account, call, work).await
+    handler::once(&clients.billing, account, call, work).await
 }
 
 fn refused(why: NotTold) -> Failed {

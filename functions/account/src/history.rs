@@ -7,12 +7,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::money::Usd;
-use tollgate::shell::Billing;
+use tollgate::domain::money::Usd;
+use tollgate::domain::timestamp::{DAY, HOUR, Timestamp};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::runtime::billing::Billing;
 use tollgate::store::{Bounded, READS_MAX};
-use tollgate::timestamp::{DAY, HOUR, Timestamp};
 
 use crate::time_range::{End, TimeRange, invalid, too_much};
 

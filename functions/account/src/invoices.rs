@@ -8,18 +8,18 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::event::{Change, CreditKind};
-use tollgate::http::Call;
-use tollgate::ids::{CustomerId, PaymentId};
-use tollgate::money::Usd;
-use tollgate::problem::{Code, Problem};
-use tollgate::row::Row;
+use tollgate::domain::event::{Change, CreditKind};
+use tollgate::domain::ids::{CustomerId, PaymentId};
+use tollgate::domain::money::Usd;
+use tollgate::domain::row::Row;
+use tollgate::domain::timestamp::{DAY, HOUR, Timestamp};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
+use tollgate::payments::Desk;
 use tollgate::store::Order;
 use tollgate::stripe::StripeError;
 use tollgate::stripe::objects::{Charge, Invoice};
-use tollgate::stripe::payments::Desk;
-use tollgate::timestamp::{DAY, HOUR, Timestamp};
 
 use crate::time_range::invalid;
 use crate::{Clients, desk};

@@ -4,15 +4,15 @@
 //! that time tells the rest. So it is found in a few reads, however long the history.
 
 use serde::Serialize;
-use tollgate::event::{Change, CreditKind, Decline};
-use tollgate::ids::AccountId;
-use tollgate::money::Usd;
-use tollgate::row::Row;
-use tollgate::shell::Billing;
-use tollgate::state::AccountState;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::event::{Change, CreditKind, Decline};
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::money::Usd;
+use tollgate::domain::row::Row;
+use tollgate::domain::timestamp::{DAY, Timestamp};
+use tollgate::payments::decline::{Button, Told, told, told_not_charged};
+use tollgate::runtime::billing::Billing;
 use tollgate::store::{Fault, Order};
-use tollgate::stripe::decline::{Button, Told, told, told_not_charged};
-use tollgate::timestamp::{DAY, Timestamp};
 
 /// How an attempt waits that its customer has to confirm, as Stripe calls it.
 const UNCONFIRMED: &str = "authentication_required";

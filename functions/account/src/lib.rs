@@ -19,13 +19,13 @@ mod transactions;
 
 use lambda_http::{Body, Request, Response};
 use serde_json::json;
-use tollgate::api::{self, Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::problem::{Code, Problem};
-use tollgate::profile::Email;
-use tollgate::shell::Billing;
+use tollgate::domain::profile::Email;
+use tollgate::http::call::Call;
+use tollgate::http::handler::{self, Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
+use tollgate::payments::Desk;
+use tollgate::runtime::billing::Billing;
 use tollgate::stripe::OnDemand;
-use tollgate::stripe::payments::Desk;
 
 /// What the function is built from.
 #[derive(Debug)]
@@ -39,13 +39,13 @@ pub struct Clients {
 /// Answers one request.
 pub async fn handle(clients: &Clients, request: Request) -> Response<Body> {
     let billing = &clients.billing;
-    let call = match api::read(billing, request) {
+    let call = match handler::read(billing, request) {
         Ok(call) => call,
         Err(answer) => return *answer,
     };
     // Boxed: it is many futures deep.
     let result = Box::pin(route(clients, &call)).await;
-    api::respond(billing, &call, result)
+    handler::respond(billing, &call, result)
 }
 
 async fn route(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
@@ -70,7 +70,7 @@ async fn route(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
         "GET /v1/invoices" => invoices::list(clients, call).await,
         "GET /v1/company" => company::get(billing, call).await,
         "PUT /v1/company" => company::put(clients, call).await,
-        _ => Err(api::no_such_route(call)),
+        _ => Err(handler::no_such_route(call)),
     }
 }
 

@@ -3,17 +3,17 @@
 //! is done in the same breath, as by the webhook.
 
 use serde::Serialize;
-use tollgate::api::{self, Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::ids::{AccountId, CardId};
-use tollgate::problem::{Code, Problem};
-use tollgate::refusal::Refusal;
-use tollgate::shell::Billing;
-use tollgate::state::{AccountState, Standing};
+use tollgate::domain::account::{AccountState, Standing};
+use tollgate::domain::ids::{AccountId, CardId};
+use tollgate::domain::refusal::Refusal;
+use tollgate::http::call::Call;
+use tollgate::http::handler::{self, Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
+use tollgate::payments::CardAsked;
+use tollgate::payments::Failure;
+use tollgate::runtime::billing::Billing;
 use tollgate::store::{CustomerProfile, Fault, SavedCard};
-use tollgate::stripe::CardAsked;
 use tollgate::stripe::keys::Key;
-use tollgate::stripe::payments::Failure;
 
 use crate::{Clients, desk, email, key_at_stripe};
 
@@ -94,7 +94,7 @@ pub(crate) async fn add(clients: &Clients, call: &Call) -> Result<Answer, Failed
             desk.stripe.create_setup_session(account, &customer, [added, canceled], &key).await?;
         Answer::created(&Created { url: session.url.unwrap_or_default(), id: session.id })
     };
-    api::once(&clients.billing, account, call, work).await
+    handler::once(&clients.billing, account, call, work).await
 }
 
 /// `PUT /v1/payment-methods/{id}/default`.
@@ -110,7 +110,7 @@ pub(crate) async fn make_default(clients: &Clients, call: &Call) -> Result<Answe
         let found = profile.cards.iter().find(|known| known.id == card).ok_or_else(unknown)?;
         Answer::ok(&shown(found, &profile, &state))
     };
-    api::once(&clients.billing, on.account(), call, work).await
+    handler::once(&clients.billing, on.account(), call, work).await
 }
 
 /// `DELETE /v1/payment-methods/{id}`.
@@ -124,7 +124,7 @@ pub(crate) async fn remove(clients: &Clients, call: &Call) -> Result<Answer, Fai
         asked(Box::pin(desk.remove_card(on.account(), &card)).await?)?;
         Ok(Answer::nothing())
     };
-    api::once(&clients.billing, on.account(), call, work).await
+    handler::once(&clients.billing, on.account(), call, work).await
 }
 
 fn asked(asked: CardAsked) -> Result<(), Failed> {

@@ -3,9 +3,9 @@
 
 use serde::Serialize;
 use serde_json::json;
-use tollgate::api::{self, Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::problem::{Code, Problem};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{self, Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
 use tollgate::stripe::keys::Key;
 
 use crate::{Clients, desk, key_at_stripe};
@@ -36,5 +36,5 @@ pub(crate) async fn open(clients: &Clients, call: &Call) -> Result<Answer, Faile
         let session = desk.stripe.create_portal_session(&customer, return_url, &key).await?;
         Answer::created(&Created { url: session.url })
     };
-    api::once(&clients.billing, account, call, work).await
+    handler::once(&clients.billing, account, call, work).await
 }

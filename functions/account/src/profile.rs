@@ -1,11 +1,11 @@
 //! `GET` and `PUT /v1/account`: who the customer is.
 
 use serde::{Deserialize, Serialize};
-use tollgate::api::{self, Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::profile::Email;
-use tollgate::shell::Billing;
-use tollgate::stripe::payments::Failure;
+use tollgate::domain::profile::Email;
+use tollgate::http::call::Call;
+use tollgate::http::handler::{self, Answer, Failed, OnAccount};
+use tollgate::payments::Failure;
+use tollgate::runtime::billing::Billing;
 
 use crate::{Clients, desk};
 
@@ -48,5 +48,5 @@ pub(crate) async fn put(clients: &Clients, call: &Call) -> Result<Answer, Failed
         }
         Answer::ok(&Shown { id: on.account().as_str(), email: Some(email.clone()) })
     };
-    api::once(billing, on.account(), call, work).await
+    handler::once(billing, on.account(), call, work).await
 }

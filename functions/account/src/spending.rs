@@ -1,5 +1,5 @@
 //! `GET /v1/spending`: what the account spent on each project, SKU or resource.
-//! [`tollgate::spending`] says what counts.
+//! [`tollgate::views::spending`] says what counts.
 //!
 //! The account is settled first. Rows from `from` (inclusive) to `to` (exclusive; without it,
 //! everything up to now) count, so what stretches of time cost that follow each other adds up.
@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use serde::Serialize;
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::billables::{Billables, Condition};
-use tollgate::http::Call;
-use tollgate::ids::{ProjectId, ResourceId};
-use tollgate::money::Usd;
-use tollgate::shell::Billing;
-use tollgate::spending::{Item, Spending};
-use tollgate::state::AccountState;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::ids::{ProjectId, ResourceId};
+use tollgate::domain::money::Usd;
+use tollgate::domain::resources::{Billables, Condition};
+use tollgate::domain::timestamp::{DAY, Timestamp};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::runtime::billing::Billing;
 use tollgate::store::{Bounded, Fault, READS_MAX};
-use tollgate::timestamp::{DAY, Timestamp};
+use tollgate::views::spending::{Item, Spending};
 
 use crate::time_range::{End, TimeRange, invalid, too_much};
 

@@ -5,15 +5,15 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use serde::Serialize;
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::http::{Call, query_value};
-use tollgate::ids::AccountId;
-use tollgate::problem::{Code, Problem};
-use tollgate::row::Row;
-use tollgate::shell::Billing;
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::row::Row;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::{Call, query_value};
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
+use tollgate::runtime::billing::Billing;
 use tollgate::store::{Fault, Order};
-use tollgate::timestamp::Timestamp;
-use tollgate::transaction::{Transaction, TransactionType, transaction_type};
+use tollgate::views::transaction::{Transaction, TransactionType, transaction_type};
 
 use crate::csv;
 

@@ -13,8 +13,8 @@ mod support;
 
 use serde_json::{Value, json};
 use support::{ask, by, refused, send, with_credit};
-use tollgate::command::Command;
-use tollgate::event::Cause;
+use tollgate::domain::command::Command;
+use tollgate::domain::event::Cause;
 use tollgate::store::{BeforeCommand, PaymentIds};
 use tollgate_tests::api::Api;
 use tollgate_tests::invariants::check;
@@ -444,16 +444,20 @@ async fn a_refill_that_comes_too_often_is_worth_a_word_and_one_that_is_wanted_sa
     let shown = ask(&api, by(PUT_REFILL, "10:26:00").json(&body)).await.body;
     assert_eq!((&shown["state"], &shown["why"]), (&json!("wanted"), &Value::Null));
     let alice = named(ALICE);
-    let begin = |_: &tollgate::state::AccountState| {
-        Ok(Command::BeginRefill { customer: named("cus_1"), tax: tollgate::state::Tax::Off })
+    let begin = |_: &tollgate::domain::account::AccountState| {
+        Ok(Command::BeginRefill {
+            customer: named("cus_1"),
+            tax: tollgate::domain::account::Tax::Off,
+        })
     };
     let now = at("10:27:00");
     let store = &api.ledger.store;
     let occasion = api.ledger.occasion(&alice, now);
     receipt(store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, begin).await);
     assert_eq!(ask(&api, by(REFILL, "10:28:00")).await.body["state"], "charging");
-    let ask_customer =
-        |_: &tollgate::state::AccountState| Ok(Command::AskCustomer { attempt: 1, url: None });
+    let ask_customer = |_: &tollgate::domain::account::AccountState| {
+        Ok(Command::AskCustomer { attempt: 1, url: None })
+    };
     receipt(
         store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, ask_customer).await,
     );
@@ -465,8 +469,8 @@ async fn a_refill_that_comes_too_often_is_worth_a_word_and_one_that_is_wanted_sa
         (&shown["state"], &shown["confirm_url"]),
         (&json!("needs_customer"), &json!("https://invoice.example/1"))
     );
-    let fail = |_: &tollgate::state::AccountState| {
-        let decline = tollgate::event::Decline::Never;
+    let fail = |_: &tollgate::domain::account::AccountState| {
+        let decline = tollgate::domain::event::Decline::Never;
         Ok(Command::FailRefill { attempt: 1, decline, code: "stolen_card".to_owned() })
     };
     receipt(store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, fail).await);
@@ -516,8 +520,9 @@ async fn every_refusal_of_auto_refill_names_its_problem_and_writes_nothing() {
         refused(&api, put(body), status, code).await;
     }
     let alice = named(ALICE);
-    let close =
-        |_: &tollgate::state::AccountState| Ok(Command::Close { reason: "gone".to_owned() });
+    let close = |_: &tollgate::domain::account::AccountState| {
+        Ok(Command::Close { reason: "gone".to_owned() })
+    };
     let occasion = api.ledger.occasion(&alice, at("10:15:00"));
     receipt(
         api.ledger

@@ -12,12 +12,12 @@ mod support;
 
 use serde_json::{Value, json};
 use support::{ask, by, refused, send, with_credit};
-use tollgate::command::Command;
-use tollgate::event::{Cause, Decline};
-use tollgate::money::Usd;
-use tollgate::state::AccountState;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::command::Command;
+use tollgate::domain::event::{Cause, Decline};
+use tollgate::domain::money::Usd;
 use tollgate::store::{BeforeCommand, Order, PaymentIds};
-use tollgate::transaction::{TransactionType, transaction_type};
+use tollgate::views::transaction::{TransactionType, transaction_type};
 use tollgate_tests::api::{Api, Event};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, at, named, receipt};
@@ -40,7 +40,7 @@ async fn transactions_are_a_table_for_spreadsheets() {
     api.ledger.start(ALICE, "vm", &["r1"], "10:20:00").await;
     let reason = "=HYPERLINK(\"http://evil\"), sorry";
     let alice = named(ALICE);
-    let correct = |_: &tollgate::view::View<'_>| {
+    let correct = |_: &tollgate::domain::snapshot::View<'_>| {
         Ok(Command::Correct { amount: named("-1"), reason: reason.to_owned() })
     };
     receipt(
@@ -256,7 +256,7 @@ async fn billed(api: &Api, from: &str, to: &str) -> Usd {
         .await
         .unwrap()
         .rows;
-    let counts = |row: &&tollgate::row::Row| {
+    let counts = |row: &&tollgate::domain::row::Row| {
         let kind = transaction_type(&row.event);
         let is_billing = matches!(kind, Some(TransactionType::Usage | TransactionType::Unused));
         is_billing && (at(from)..at(to)).contains(&row.event.at)
@@ -402,7 +402,7 @@ async fn refill_step(api: &Api, now: &str, command: Command) {
 }
 
 fn begin() -> Command {
-    Command::BeginRefill { customer: named("cus_1"), tax: tollgate::state::Tax::Off }
+    Command::BeginRefill { customer: named("cus_1"), tax: tollgate::domain::account::Tax::Off }
 }
 
 async fn last_attempt(api: &Api, now: &str) -> Value {
@@ -462,9 +462,9 @@ async fn the_last_attempt_is_told_in_a_customers_words() {
     ask(&api, cap(json!("30")).minutes_later(150)).await;
     refill_step(&api, "12:40:00", begin()).await;
     let payment = tollgate_tests::ledger::topup("pi_2", "20");
-    let kind = tollgate::event::CreditKind::Refill {
+    let kind = tollgate::domain::event::CreditKind::Refill {
         attempt: 3,
-        purpose: tollgate::state::RefillPurpose::Threshold,
+        purpose: tollgate::domain::account::RefillPurpose::Threshold,
     };
     refill_step(&api, "12:41:00", Command::Credit { payment, kind, bonus: None }).await;
     let paid = last_attempt(&api, "12:42:00").await;

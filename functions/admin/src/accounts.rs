@@ -4,21 +4,21 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::command::{Bonus, Command};
-use tollgate::http::Call;
-use tollgate::ids::{AccountId, Sku};
-use tollgate::money::Usd;
-use tollgate::problem::{Code, Problem};
-use tollgate::profile::Email;
-use tollgate::refusal::Refusal;
-use tollgate::request;
-use tollgate::row::{Head, Row};
-use tollgate::shell::Billing;
-use tollgate::state::AccountState;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::command::{Bonus, Command};
+use tollgate::domain::ids::{AccountId, Sku};
+use tollgate::domain::money::Usd;
+use tollgate::domain::profile::Email;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve;
+use tollgate::domain::row::{Head, Row};
+use tollgate::domain::snapshot::View;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
+use tollgate::runtime::billing::Billing;
 use tollgate::store::{BeforeCommand, ChainFault};
-use tollgate::timestamp::Timestamp;
-use tollgate::view::View;
 
 /// Why. It is kept in the row; of a bonus and a correction the customer reads it.
 #[derive(Debug, Deserialize)]
@@ -186,7 +186,7 @@ pub(crate) async fn close(billing: &Billing, call: &Call) -> Result<Answer, Fail
 /// `POST …/suspend`.
 pub(crate) async fn suspend(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     let Reason { reason } = call.json()?;
-    on_view(billing, call, |view| request::suspend(view, &reason)).await
+    on_view(billing, call, |view| resolve::suspend(view, &reason)).await
 }
 
 /// `POST …/resume`.
@@ -194,11 +194,14 @@ pub(crate) async fn resume(billing: &Billing, call: &Call) -> Result<Answer, Fai
     // The row of a resumption has no room for a reason; it is asked for all the same, and stands in
     // the log.
     let Reason { reason } = call.json()?;
-    if reason.trim().is_empty() || reason.len() > tollgate::decide::REASON_BYTES_MAX {
-        return Err(Refusal::ReasonNeeded { bytes_max: tollgate::decide::REASON_BYTES_MAX }.into());
+    if reason.trim().is_empty() || reason.len() > tollgate::domain::decide::REASON_BYTES_MAX {
+        return Err(Refusal::ReasonNeeded {
+            bytes_max: tollgate::domain::decide::REASON_BYTES_MAX,
+        }
+        .into());
     }
     let answer =
-        on_view(billing, call, |view| request::resume(view, call.now.max(view.state().at))).await?;
+        on_view(billing, call, |view| resolve::resume(view, call.now.max(view.state().at))).await?;
     tracing::info!(request_id = call.request_id, reason, "resumed");
     Ok(answer)
 }

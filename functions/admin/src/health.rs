@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use tollgate::api::{Answer, Failed};
-use tollgate::http::Call;
-use tollgate::state::Tax;
+use tollgate::domain::account::Tax;
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed};
 use tollgate::stripe::setup::{PortalConfiguration, WEBHOOK_PATH, WebhookEndpoint};
 use tollgate::stripe::{API_VERSION, Mode, Stripe, StripeError};
 
@@ -50,7 +50,7 @@ pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed
     let store = &clients.billing.store;
     let ledger = store.claim(NO_CLAIM).await.map(|_none| "readable".to_owned());
     let accounts = store.prices().await.map(|prices| {
-        let word = if prices == tollgate::prices::PriceList::default() {
+        let word = if prices == tollgate::domain::prices::PriceList::default() {
             "readable; there are no prices"
         } else {
             "readable"

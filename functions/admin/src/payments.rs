@@ -3,12 +3,12 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::ids::{AccountId, PaymentId};
-use tollgate::problem::{Code, Problem};
-use tollgate::shell::Billing;
-use tollgate::transaction::Transaction;
+use tollgate::domain::ids::{AccountId, PaymentId};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
+use tollgate::runtime::billing::Billing;
+use tollgate::views::transaction::Transaction;
 
 use crate::Clients;
 

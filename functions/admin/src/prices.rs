@@ -1,15 +1,15 @@
 //! `GET` and `PUT /v1/admin/prices`: the price list. A price is added and never changed.
 
 use serde::{Deserialize, Serialize};
-use tollgate::api::{self, Answer, Failed};
-use tollgate::http::Call;
-use tollgate::ids::{Kind, Sku};
-use tollgate::money::Rate;
-use tollgate::prices::{Price, PriceList, Unit};
-use tollgate::problem::{Code, Problem};
-use tollgate::refusal::Refusal;
-use tollgate::shell::Billing;
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::ids::{Kind, Sku};
+use tollgate::domain::money::Rate;
+use tollgate::domain::prices::{Price, PriceList, Unit};
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::Call;
+use tollgate::http::handler::{self, Answer, Failed};
+use tollgate::http::problem::{Code, Problem};
+use tollgate::runtime::billing::Billing;
 
 /// The most prices one request adds: each is a write of its own.
 const PRICES_MAX: usize = 200;
@@ -64,7 +64,7 @@ pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed
             Problem::new(Code::InvalidBody, format!("Between 1 and {PRICES_MAX} prices.")).into()
         );
     }
-    api::once(billing, &call.caller()?.account, call, add(billing, call, prices)).await
+    handler::once(billing, &call.caller()?.account, call, add(billing, call, prices)).await
 }
 
 async fn add(billing: &Billing, call: &Call, prices: Vec<Wanted>) -> Result<Answer, Failed> {

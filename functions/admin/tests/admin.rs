@@ -9,8 +9,8 @@
 use admin::Clients;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
-use tollgate::profile::Company;
-use tollgate::shell::Billing;
+use tollgate::domain::profile::Company;
+use tollgate::runtime::billing::Billing;
 use tollgate::store::PaymentIds;
 use tollgate::stripe::keys::Key;
 use tollgate::stripe::{Stripe, StripeSettings};

@@ -8,7 +8,7 @@
 
 use admin::Clients;
 use serde_json::{Value, json};
-use tollgate::shell::Billing;
+use tollgate::runtime::billing::Billing;
 use tollgate::store::{Store, Tables};
 use tollgate::stripe::setup::{Wanted, plan};
 use tollgate::stripe::{Stripe, StripeSettings};

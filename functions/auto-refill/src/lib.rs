@@ -5,13 +5,13 @@
 //! trigger that is repeated, late or without reason finds nothing to do.
 
 use serde::{Deserialize, Serialize};
-use tollgate::ids::AccountId;
-use tollgate::metrics::Summary;
-use tollgate::shell::Billing;
-use tollgate::stripe::attempt::Step;
-use tollgate::stripe::payments::{Desk, Failure};
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::payments::refill::Step;
+use tollgate::payments::{Desk, Failure};
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::metrics::Summary;
 use tollgate::stripe::{OnDemand, StartError};
-use tollgate::timestamp::Timestamp;
 
 /// What the function is built from.
 #[derive(Debug)]

@@ -11,11 +11,11 @@
 mod world;
 
 use serde_json::json;
-use tollgate::command::Command;
-use tollgate::event::{Cause, Change};
-use tollgate::row::Row;
-use tollgate::state::RefillPause;
-use tollgate::timestamp::{HOUR, MINUTE};
+use tollgate::domain::account::RefillPause;
+use tollgate::domain::command::Command;
+use tollgate::domain::event::{Cause, Change};
+use tollgate::domain::row::Row;
+use tollgate::domain::timestamp::{HOUR, MINUTE};
 use tollgate_local::stripe::{CardRule, FaultKind};
 use tollgate_tests::ledger::named;
 use world::{VISA, World, acme, die_everywhere};
@@ -348,10 +348,13 @@ async fn an_attempt_that_is_no_longer_agreed_to_is_called_off_and_does_not_count
     let settings = |card: Option<&str>, amount: &str, cap: Option<&str>| {
         let (card, cap, terms) =
             (card.map(str::to_owned), cap.map(named), (named("30"), named(amount)));
-        move |state: &tollgate::state::AccountState| {
+        move |state: &tollgate::domain::account::AccountState| {
             let card = card.as_deref().map(named).or_else(|| state.refill.card.clone());
-            let settings =
-                tollgate::command::RefillSettings { terms: Some(terms), card, monthly_cap: cap };
+            let settings = tollgate::domain::command::RefillSettings {
+                terms: Some(terms),
+                card,
+                monthly_cap: cap,
+            };
             Ok(Command::ChangeRefill(settings))
         }
     };
@@ -395,7 +398,7 @@ async fn an_attempt_that_is_no_longer_agreed_to_is_called_off_and_does_not_count
 async fn nothing_is_charged_once_the_account_is_frozen_or_refills_are_off() {
     for command in [
         Command::Freeze { reason: "a test".to_owned() },
-        Command::ChangeRefill(tollgate::command::RefillSettings {
+        Command::ChangeRefill(tollgate::domain::command::RefillSettings {
             terms: None,
             card: None,
             monthly_cap: None,

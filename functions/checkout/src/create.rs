@@ -2,21 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tollgate::event::CreditKind;
-use tollgate::http::{Call, Caller};
-use tollgate::ids::{AccountId, CustomerId};
-use tollgate::money::Usd;
-use tollgate::problem::{Code, Problem};
-use tollgate::profile::Email;
-use tollgate::refusal::Refusal;
-use tollgate::state::{AccountState, EverPaid, Standing};
+use tollgate::domain::account::{AccountState, EverPaid, Standing};
+use tollgate::domain::event::CreditKind;
+use tollgate::domain::ids::{AccountId, CustomerId};
+use tollgate::domain::money::Usd;
+use tollgate::domain::profile::Email;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::timestamp::{MINUTE, Timestamp};
+use tollgate::http::call::{Call, Caller};
+use tollgate::http::problem::{Code, Problem};
+use tollgate::payments::Desk;
 use tollgate::stripe::StripeError;
 use tollgate::stripe::calls::NewSession;
 use tollgate::stripe::keys::Key;
 use tollgate::stripe::metadata::{Agreement, Purchase};
-use tollgate::stripe::payments::Desk;
 use tollgate::stripe::settings::RefillDefault;
-use tollgate::timestamp::{MINUTE, Timestamp};
 
 use crate::Refused;
 

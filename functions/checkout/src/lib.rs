@@ -13,12 +13,12 @@ mod status;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use serde_json::Value;
-use tollgate::http::{Call, Caller, answer, problem};
-use tollgate::ids::AccountId;
-use tollgate::problem::{Code, Problem};
-use tollgate::shell::Billing;
+use tollgate::domain::ids::AccountId;
+use tollgate::http::call::{Call, Caller, answer, problem};
+use tollgate::http::problem::{Code, Problem};
+use tollgate::payments::{Desk, Failure};
+use tollgate::runtime::billing::Billing;
 use tollgate::store::Fault;
-use tollgate::stripe::payments::{Desk, Failure};
 use tollgate::stripe::{OnDemand, StripeError};
 
 /// What the function is built from.

@@ -1,10 +1,10 @@
 //! `GET /v1/checkout-sessions/{id}` and `POST …/cancel`.
 
 use serde_json::{Value, json};
+use tollgate::payments::Desk;
 use tollgate::store::Order;
 use tollgate::stripe::StripeError;
 use tollgate::stripe::objects::Session;
-use tollgate::stripe::payments::Desk;
 
 use crate::Refused;
 

@@ -11,9 +11,9 @@
 mod world;
 
 use serde_json::{Value, json};
-use tollgate::command::{Command, RefillSettings};
-use tollgate::event::Cause;
-use tollgate::state::AccountState;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::command::{Command, RefillSettings};
+use tollgate::domain::event::Cause;
 use tollgate::store::BeforeCommand;
 use tollgate_local::stripe::FaultKind;
 use tollgate_tests::ledger::named;

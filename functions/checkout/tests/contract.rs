@@ -10,16 +10,16 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tollgate::event::CreditKind;
-use tollgate::ids::{AccountId, CustomerId, PaymentId};
-use tollgate::money::Usd;
-use tollgate::profile::Company;
-use tollgate::state::{RefillPurpose, Tax};
+use tollgate::domain::account::{RefillPurpose, Tax};
+use tollgate::domain::event::CreditKind;
+use tollgate::domain::ids::{AccountId, CustomerId, PaymentId};
+use tollgate::domain::money::Usd;
+use tollgate::domain::profile::Company;
+use tollgate::domain::timestamp::{MINUTE, Timestamp};
 use tollgate::stripe::calls::{NewInvoice, NewSession};
 use tollgate::stripe::keys::Key;
 use tollgate::stripe::metadata::Purchase;
 use tollgate::stripe::{Stripe, StripeError, StripeSettings};
-use tollgate::timestamp::{MINUTE, Timestamp};
 use tollgate_local::stripe::{Config, StripeStandIn};
 
 struct Contract {

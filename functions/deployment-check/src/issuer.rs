@@ -109,5 +109,6 @@ fn way_to_anybody() -> Result<SharedHttpConnector, Why> {
         .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
         .read_timeout(Duration::from_secs(ANSWER_SECONDS))
         .build();
-    tollgate::aws::connector_to_anybody(timeouts).map_err(|error| Why::Wrong(error.to_string()))
+    tollgate::runtime::aws::connector_to_anybody(timeouts)
+        .map_err(|error| Why::Wrong(error.to_string()))
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 use aws_types::SdkConfig;
 use console::Console;
-use tollgate::settings::{Settings, SettingsError};
+use tollgate::runtime::settings::{Settings, SettingsError};
 use tollgate::stripe::secret::SecretError;
 use tollgate::stripe::{Mode, OnDemand, StartError};
 
@@ -102,7 +102,7 @@ pub fn way_back() -> Result<SharedHttpConnector, SettingsError> {
         .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
         .read_timeout(Duration::from_secs(ANSWER_SECONDS))
         .build();
-    tollgate::aws::connector(timeouts)
+    tollgate::runtime::aws::connector(timeouts)
 }
 
 /// Checks what the functions are to start with, and answers CloudFormation.

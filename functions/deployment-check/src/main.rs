@@ -2,7 +2,8 @@
 
 use deployment_check::{Clients, Patience, Request, handle, way_back};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use tollgate::{aws, logs};
+use tollgate::runtime::aws;
+use tollgate::runtime::logs;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -68,7 +68,7 @@ impl World {
             give_up_after: Duration::from_secs(10),
         };
         let clients = Clients {
-            aws: tollgate::aws::read(value_of).unwrap(),
+            aws: tollgate::runtime::aws::read(value_of).unwrap(),
             way_back: way_back().unwrap(),
             patience,
         };
@@ -268,7 +268,7 @@ async fn a_secrets_manager_that_does_not_answer_is_not_waited_for_until_the_func
     let value_of = |variable| {
         Some(if variable == "AWS_ENDPOINT_URL" { url.clone() } else { "local".to_owned() })
     };
-    world.clients.aws = tollgate::aws::read(value_of).unwrap();
+    world.clients.aws = tollgate::runtime::aws::read(value_of).unwrap();
     world.clients.patience.give_up_after = Duration::from_millis(200);
     let (status, reason) = world.answer("Create", &[]).await;
     assert_eq!(status, "FAILED");

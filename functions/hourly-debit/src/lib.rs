@@ -17,12 +17,12 @@ mod slice;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tollgate::bus::{Bus, BusEvent, NotTaken};
-use tollgate::ids::AccountId;
-use tollgate::metrics::Summary;
-use tollgate::shell::Billing;
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::bus::{Bus, BusEvent, NotTaken};
+use tollgate::runtime::metrics::Summary;
 use tollgate::store::{Fault, Shard};
-use tollgate::timestamp::Timestamp;
 
 pub use slice::{Failed, SliceReport};
 

@@ -2,11 +2,11 @@
 
 use futures_util::StreamExt;
 use serde::Serialize;
-use tollgate::bus::BusEvent;
-use tollgate::ids::AccountId;
-use tollgate::prices::PriceList;
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::prices::PriceList;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::runtime::bus::BusEvent;
 use tollgate::store::{Fault, SettleReport, Shard};
-use tollgate::timestamp::Timestamp;
 
 use crate::{ACCOUNT, Clients, Failure, SLICE, Single, Slice, event};
 

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use hourly_debit::{ACCOUNT, Clients, Failure, Outcome, SLICE, Slice, Trigger, Worked, handle};
 use serde_json::{Value, json};
-use tollgate::bus::BusEvent;
-use tollgate::settings::Settings;
-use tollgate::shell::Billing;
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::bus::BusEvent;
+use tollgate::runtime::settings::Settings;
 use tollgate::store::{SHARDS, Shard};
 use tollgate_tests::bus::RecordingBus;
 use tollgate_tests::ledger::Ledger;

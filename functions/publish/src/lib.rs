@@ -16,14 +16,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tollgate::bus::{Bus, BusEvent};
-use tollgate::ids::AccountId;
-use tollgate::metrics::Summary;
-use tollgate::notice::{Notice, Place, Warning, notices};
-use tollgate::profile::Email;
-use tollgate::row::{StoredRow, read};
-use tollgate::shell::Billing;
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::profile::Email;
+use tollgate::domain::row::{StoredRow, read};
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::bus::{Bus, BusEvent};
+use tollgate::runtime::metrics::Summary;
 use tollgate::store::Fault;
+use tollgate::views::domain_event::{Notice, Place, Warning, notices};
 
 /// What the function is built from.
 #[derive(Debug)]

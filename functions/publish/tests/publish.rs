@@ -4,14 +4,14 @@
 
 use publish::{BatchResponse, Clients, StreamEvent, handle};
 use serde_json::{Value, json};
-use tollgate::bus::BusEvent;
-use tollgate::command::Command;
-use tollgate::event::Cause;
-use tollgate::policy::Policy;
-use tollgate::row::{FORMAT, Head, next_row};
-use tollgate::settings::Settings;
-use tollgate::shell::Billing;
-use tollgate::state::AccountState;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::command::Command;
+use tollgate::domain::event::Cause;
+use tollgate::domain::policy::Policy;
+use tollgate::domain::row::{FORMAT, Head, next_row};
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::bus::BusEvent;
+use tollgate::runtime::settings::Settings;
 use tollgate::store::{Store, Tables};
 use tollgate_tests::bus::RecordingBus;
 use tollgate_tests::faults::{Calls, Fault, Operation};
@@ -91,7 +91,7 @@ impl World {
 /// The stream's image of the first row of an account.
 fn opened(account: &str, sequence_number: &str) -> Value {
     let at = "2026-11-22T10:00:00Z".parse().unwrap();
-    let opened = tollgate::decide::decide(
+    let opened = tollgate::domain::decide::decide(
         &AccountState::default(),
         &Command::Open,
         Cause::Command,

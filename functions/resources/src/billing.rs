@@ -1,20 +1,20 @@
 //! `GET /v1/projects/{project}/billing`: what a project cost in a month, resource by resource.
-//! [`tollgate::spending`] says what counts.
+//! [`tollgate::views::spending`] says what counts.
 
 use serde::Serialize;
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::billables::{Billables, Condition, Resource};
-use tollgate::http::Call;
-use tollgate::ids::{ProjectId, ResourceId};
-use tollgate::money::{Rate, Usd};
-use tollgate::prices::PriceList;
-use tollgate::problem::{Code, Problem};
-use tollgate::refusal::Refusal;
-use tollgate::shell::Billing;
-use tollgate::spending::{Identity, Item, Spending, Spent, four_decimals};
-use tollgate::state::AccountState;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::ids::{ProjectId, ResourceId};
+use tollgate::domain::money::{Rate, Usd};
+use tollgate::domain::prices::PriceList;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resources::{Billables, Condition, Resource};
+use tollgate::domain::timestamp::{HOUR, Timestamp};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
+use tollgate::runtime::billing::Billing;
 use tollgate::store::{Bounded, Fault, READS_MAX};
-use tollgate::timestamp::{HOUR, Timestamp};
+use tollgate::views::spending::{Identity, Item, Spending, Spent, four_decimals};
 
 use crate::shown::state_name;
 

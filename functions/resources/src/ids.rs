@@ -4,10 +4,10 @@
 use std::iter::repeat_with;
 use std::str::FromStr;
 
-use tollgate::http::Call;
-use tollgate::ids::{AccountId, IdError};
-use tollgate::problem::{Code, Problem};
-use tollgate::row::Digest;
+use tollgate::domain::ids::{AccountId, IdError};
+use tollgate::domain::row::Digest;
+use tollgate::http::call::Call;
+use tollgate::http::problem::{Code, Problem};
 
 /// Characters after the prefix: five bits each, so two of one account never meet.
 const CHARACTERS: usize = 20;

@@ -2,20 +2,20 @@
 
 use lambda_http::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::billables::Resource;
-use tollgate::command::Command;
-use tollgate::http::{Call, PLATFORM_SCOPE};
-use tollgate::ids::{ProjectId, ResourceId, Sku};
-use tollgate::money::Rate;
-use tollgate::problem::{Code, Problem};
-use tollgate::refusal::Refusal;
-use tollgate::request::{self, NewResource};
-use tollgate::row::Row;
-use tollgate::shell::Billing;
+use tollgate::domain::command::Command;
+use tollgate::domain::ids::{ProjectId, ResourceId, Sku};
+use tollgate::domain::money::Rate;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::{self, NewResource};
+use tollgate::domain::resources::Resource;
+use tollgate::domain::row::Row;
+use tollgate::domain::snapshot::View;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::{Call, PLATFORM_SCOPE};
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
+use tollgate::runtime::billing::Billing;
 use tollgate::store::Fault;
-use tollgate::timestamp::Timestamp;
-use tollgate::view::View;
 
 use crate::ids::new_id;
 use crate::paging::{Page, limit};
@@ -66,9 +66,9 @@ pub(crate) async fn create(billing: &Billing, call: &Call) -> Result<Answer, Fai
     let command = |view: &View<'_>| {
         let now = time_of(view, call.now);
         if wanted.start {
-            request::start_new(view, &project, &new, now)
+            resolve::start_new(view, &project, &new, now)
         } else {
-            request::create(view, &project, &new, now)
+            resolve::create(view, &project, &new, now)
         }
     };
     let row = on.execute(call.cause(), command).await?;
@@ -115,7 +115,7 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
 pub(crate) async fn start(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     call.no_body()?;
     change(billing, call, |view, target, now| {
-        request::start(view, std::slice::from_ref(&target.id), now)
+        resolve::start(view, std::slice::from_ref(&target.id), now)
     })
     .await
 }
@@ -124,7 +124,7 @@ pub(crate) async fn start(billing: &Billing, call: &Call) -> Result<Answer, Fail
 pub(crate) async fn restore(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     call.no_body()?;
     change(billing, call, |view, target, now| {
-        request::restore(view, std::slice::from_ref(&target.id), now)
+        resolve::restore(view, std::slice::from_ref(&target.id), now)
     })
     .await
 }
@@ -132,7 +132,7 @@ pub(crate) async fn restore(billing: &Billing, call: &Call) -> Result<Answer, Fa
 /// `DELETE /v1/projects/{project}/resources/{id}`.
 pub(crate) async fn delete(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     call.no_body()?;
-    change(billing, call, |view, target, _| request::delete(view, std::slice::from_ref(&target.id)))
+    change(billing, call, |view, target, _| resolve::delete(view, std::slice::from_ref(&target.id)))
         .await
 }
 
@@ -142,7 +142,7 @@ pub(crate) async fn stop(billing: &Billing, call: &Call) -> Result<Answer, Faile
     match reason {
         None => {
             change(billing, call, |view, target, _| {
-                request::stop(view, std::slice::from_ref(&target.id))
+                resolve::stop(view, std::slice::from_ref(&target.id))
             })
             .await
         }

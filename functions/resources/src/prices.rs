@@ -1,12 +1,12 @@
 //! `GET /v1/prices`: what can be started and what it costs, now and as far as it is announced.
 
 use serde::Serialize;
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::ids::Sku;
-use tollgate::prices::{Price, PriceList, Unit};
-use tollgate::shell::Billing;
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::ids::Sku;
+use tollgate::domain::prices::{Price, PriceList, Unit};
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::runtime::billing::Billing;
 
 use crate::paging::{Page, limit};
 

@@ -1,13 +1,13 @@
 //! Projects: they group resources and move no money.
 
 use serde::{Deserialize, Serialize};
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::ids::ProjectId;
-use tollgate::refusal::Refusal;
-use tollgate::request::NAME_BYTES_MAX;
-use tollgate::row::Digest;
-use tollgate::shell::Billing;
+use tollgate::domain::ids::ProjectId;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::NAME_BYTES_MAX;
+use tollgate::domain::row::Digest;
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::runtime::billing::Billing;
 use tollgate::store::{NamedProject, ProjectAdded};
 
 use crate::ids::new_id;

@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use tollgate::api::{Failed, OnAccount};
-use tollgate::billables::{Address, Condition, Resource, Status};
-use tollgate::event::Change;
-use tollgate::ids::ResourceId;
-use tollgate::money::Rate;
-use tollgate::prices::PriceList;
-use tollgate::refusal::Refusal;
-use tollgate::row::{Row, RowFault};
-use tollgate::state::{AccountState, Standing};
+use tollgate::domain::account::{AccountState, Standing};
+use tollgate::domain::event::Change;
+use tollgate::domain::ids::ResourceId;
+use tollgate::domain::money::Rate;
+use tollgate::domain::prices::PriceList;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resources::{Address, Condition, Resource, Status};
+use tollgate::domain::row::{Row, RowFault};
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::handler::{Failed, OnAccount};
 use tollgate::store::Fault;
-use tollgate::timestamp::Timestamp;
 
 /// A resource as callers see it.
 #[derive(Debug, Serialize)]

@@ -2,17 +2,17 @@
 //! settling does.
 
 use serde::{Deserialize, Serialize};
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::event::Cause;
-use tollgate::http::{Call, PLATFORM_SCOPE};
-use tollgate::ids::{ProjectId, RequestKey, Sku};
-use tollgate::money::Quantity;
-use tollgate::problem::{Code, Problem};
-use tollgate::refusal::Refusal;
-use tollgate::request::{self, Project};
-use tollgate::shell::Billing;
+use tollgate::domain::event::Cause;
+use tollgate::domain::ids::{ProjectId, RequestKey, Sku};
+use tollgate::domain::money::Quantity;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::{self, Project};
+use tollgate::domain::snapshot::View;
+use tollgate::http::call::{Call, PLATFORM_SCOPE};
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
+use tollgate::runtime::billing::Billing;
 use tollgate::store::{Failure, Fault, Reported, UsageReport};
-use tollgate::view::View;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,7 +121,7 @@ async fn open_meter(
     let project: Option<Project> = billing.store.project(on.account(), id).await?;
     let project = project.ok_or_else(|| Refusal::UnknownProject { project: id.clone() })?;
     let command =
-        |view: &View<'_>| request::open_meter(view, &project, sku, call.now.max(view.state().at));
+        |view: &View<'_>| resolve::open_meter(view, &project, sku, call.now.max(view.state().at));
     match on.execute(Cause::Command, command).await {
         Ok(row) => Ok(Some(row.seq)),
         Err(Failure::Refused(Refusal::MeterExists { .. })) => Ok(None),

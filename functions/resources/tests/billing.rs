@@ -7,7 +7,7 @@
 )]
 
 use serde_json::{Value, json};
-use tollgate::money::Usd;
+use tollgate::domain::money::Usd;
 use tollgate_tests::api::{Answered, Api, Event};
 use tollgate_tests::ledger::{ALICE, named};
 

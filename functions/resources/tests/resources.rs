@@ -8,8 +8,8 @@
 #![allow(clippy::needless_pass_by_value, reason = "a body is written where it is sent")]
 
 use serde_json::{Value, json};
-use tollgate::prices::Price;
-use tollgate::shell::Billing;
+use tollgate::domain::prices::Price;
+use tollgate::runtime::billing::Billing;
 use tollgate_tests::api::{Answered, Api, Event};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, at};
@@ -361,10 +361,10 @@ async fn a_price_that_is_new_is_met_at_once() {
     running(&api, &project, "srv-1").await;
     let gpu = Price {
         sku: "gpu".parse().unwrap(),
-        unit: tollgate::prices::Unit::Hour,
+        unit: tollgate::domain::prices::Unit::Hour,
         kind: "instance".parse().unwrap(),
         rate: "2".parse().unwrap(),
-        idle_rate: tollgate::money::Rate::ZERO,
+        idle_rate: tollgate::domain::money::Rate::ZERO,
         valid_from: at("10:20:00"),
     };
     api.ledger.undisturbed.put_price(&gpu, gpu.valid_from).await.unwrap();

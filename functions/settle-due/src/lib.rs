@@ -7,15 +7,15 @@
 
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use tollgate::bus::{Bus, BusEvent, NotTaken};
-use tollgate::due::refill_needs_driving;
-use tollgate::ids::AccountId;
-use tollgate::metrics::Summary;
-use tollgate::prices::PriceList;
-use tollgate::settle::Delivery;
-use tollgate::shell::Billing;
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::prices::PriceList;
+use tollgate::domain::settle::Delivery;
+use tollgate::domain::settle::due::refill_needs_driving;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::bus::{Bus, BusEvent, NotTaken};
+use tollgate::runtime::metrics::Summary;
 use tollgate::store::{Due, Fault, Occasion, SettleReport, Shard};
-use tollgate::timestamp::Timestamp;
 
 /// The `detail-type` of a refill that is wanted or open and must be driven on.
 pub const REFILL_DUE: &str = "RefillDue";

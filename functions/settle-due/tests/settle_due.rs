@@ -9,11 +9,11 @@
 
 use serde_json::Value;
 use settle_due::{Clients, Failure, REFILL_DUE, Report, Trigger, handle, report_of};
-use tollgate::command::{Command, RefillSettings};
-use tollgate::event::Cause;
-use tollgate::settings::Settings;
-use tollgate::shell::Billing;
-use tollgate::state::Standing;
+use tollgate::domain::account::Standing;
+use tollgate::domain::command::{Command, RefillSettings};
+use tollgate::domain::event::Cause;
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::settings::Settings;
 use tollgate_tests::bus::RecordingBus;
 use tollgate_tests::ledger::{ALICE, Ledger, at};
 use tollgate_tests::newer::append_row_of_newer_format;
@@ -89,8 +89,10 @@ async fn a_refill_that_is_wanted_is_handed_on_each_minute_until_it_begins() {
         assert_eq!(told[0].detail_type, REFILL_DUE);
         assert_eq!(serde_json::from_str::<Value>(&told[0].detail).unwrap()["account"], ALICE);
     }
-    let begin =
-        Command::BeginRefill { customer: "cus_1".parse().unwrap(), tax: tollgate::state::Tax::Off };
+    let begin = Command::BeginRefill {
+        customer: "cus_1".parse().unwrap(),
+        tax: tollgate::domain::account::Tax::Off,
+    };
     world.command("11:03:00", begin).await;
     assert_eq!(world.run("11:04:00").await.refills, 0, "an attempt is given two minutes");
     assert_eq!(world.run("11:05:00").await.refills, 1);
@@ -103,7 +105,7 @@ async fn an_account_that_fails_does_not_stop_the_others() {
     world.ledger.credit("bob", "pi_bob", "5.10", "10:00:00").await;
     for account in [ALICE, "bob"] {
         let due = Command::Grant {
-            bonus: tollgate::command::Bonus {
+            bonus: tollgate::domain::command::Bonus {
                 amount: "1".parse().unwrap(),
                 expires_at: at("12:00:00"),
                 excludes: std::collections::BTreeSet::new(),

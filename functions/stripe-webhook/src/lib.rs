@@ -13,16 +13,16 @@
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use serde_json::json;
-use tollgate::http::{Call, answer, problem};
-use tollgate::ids::AccountId;
-use tollgate::metrics::Summary;
-use tollgate::problem::{Code, Problem};
-use tollgate::shell::Billing;
+use tollgate::domain::ids::AccountId;
+use tollgate::http::call::{Call, answer, problem};
+use tollgate::http::problem::{Code, Problem};
+use tollgate::payments::{Desk, Failure, Outcome};
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::metrics::Summary;
 use tollgate::stripe::OnDemand;
-use tollgate::stripe::event::{News, NotUnderstood, StripeEvent};
-use tollgate::stripe::payments::{Desk, Failure, Outcome};
 use tollgate::stripe::secret::{Keyring, Secret};
 use tollgate::stripe::signature::{self, BadSignature};
+use tollgate::stripe::webhook_event::{News, NotUnderstood, StripeEvent};
 
 /// What the function is built from.
 #[derive(Debug)]

@@ -408,7 +408,7 @@ async fn cards_are_as_stripe_has_them_and_a_detached_refill_card_pauses() {
         (0, None),
         "old news do not bring a card back"
     );
-    assert_eq!(state.refill.paused, Some(tollgate::state::RefillPause::CardGone));
+    assert_eq!(state.refill.paused, Some(tollgate::domain::account::RefillPause::CardGone));
 
     let session = world.session("25.00", None).await;
     world.pay(&session, "card=5555555555554444").await;

@@ -40,7 +40,7 @@ pub(crate) const ENDPOINT: &str = "http://127.0.0.1/v1/stripe/webhook";
 /// The events for which `cargo stripe-setup` makes the endpoint: what a deployment does not get, is
 /// not brought here either.
 ///
-/// The functions' own list is `tollgate::stripe::event::EVENTS`. It is written down again because
+/// The functions' own list is `tollgate::stripe::webhook_event::EVENTS`. It is written down again because
 /// this crate is built before anything else can be tried, and that one brings Stripe's client;
 /// where they differ `GET /v1/admin/health` says so, and with it a test of the world.
 pub(crate) const EVENTS: [&str; 21] = [

@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 use stripe_setup::{Arguments, set_up};
-use tollgate::stripe::event::EVENTS;
+use tollgate::stripe::webhook_event::EVENTS;
 use tollgate::stripe::{API_VERSION, Stripe, StripeSettings};
 use tollgate_local::api::Api;
 use tollgate_local::stripe::{Config, Fault, FaultKind, StripeStandIn};

@@ -9,16 +9,16 @@ use super::indexes::schedule;
 use super::item::{Item, item, malformed, number, number_of, parsed, text, text_of};
 use super::write::Write;
 use super::{Failure, Fault, Store};
-use crate::billables::{Billables, Meter, Resource};
-use crate::event::{Change, Event, MeterLine};
-use crate::ids::{AccountId, ProjectId, ResourceId, Sku};
-use crate::money::Quantity;
-use crate::policy::Policy;
-use crate::prices::{Price, PriceList};
-use crate::refusal::Refusal;
-use crate::request::Project;
-use crate::state::AccountState;
-use crate::timestamp::Timestamp;
+use crate::domain::account::AccountState;
+use crate::domain::event::{Change, Event, MeterLine};
+use crate::domain::ids::{AccountId, ProjectId, ResourceId, Sku};
+use crate::domain::money::Quantity;
+use crate::domain::policy::Policy;
+use crate::domain::prices::{Price, PriceList};
+use crate::domain::refusal::Refusal;
+use crate::domain::resolve::Project;
+use crate::domain::resources::{Billables, Meter, Resource};
+use crate::domain::timestamp::Timestamp;
 
 /// The partition of all prices: a few hundred items, read as a whole once a minute.
 const PRICE_LIST: &str = "price-list";
@@ -63,7 +63,7 @@ impl Store {
     }
 
     /// All resources and meters of an account. Strongly consistent page by page, but not over
-    /// pages: whether it agrees with the account's state, [`View::new`](crate::view::View::new)
+    /// pages: whether it agrees with the account's state, [`View::new`](crate::domain::snapshot::View::new)
     /// says.
     ///
     /// # Errors

@@ -9,11 +9,11 @@ use super::ledger::{
 };
 use super::write::{Earlier, Obstacles, Write};
 use super::{Fault, Store};
-use crate::billables::Billables;
-use crate::event::{Cause, Claim, Event, OnExisting};
-use crate::ids::AccountId;
-use crate::policy::Policy;
-use crate::row::{Head, next_row, read};
+use crate::domain::event::{Cause, Claim, Event, OnExisting};
+use crate::domain::ids::AccountId;
+use crate::domain::policy::Policy;
+use crate::domain::resources::Billables;
+use crate::domain::row::{Head, next_row, read};
 
 /// What became of a row that was to be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]

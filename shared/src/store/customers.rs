@@ -12,9 +12,9 @@ use super::item::{Item, item, malformed, number, number_of, parsed, text, text_o
 use super::ledger::REQUEST_CLAIM_SECONDS;
 use super::write::Write;
 use super::{Fault, Recorded, Store};
-use crate::ids::{AccountId, CardId, CustomerId, PaymentId};
-use crate::row::Digest;
-use crate::timestamp::Timestamp;
+use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
+use crate::domain::row::Digest;
+use crate::domain::timestamp::Timestamp;
 
 const PROFILE: &str = "profile";
 

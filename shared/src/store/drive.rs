@@ -3,20 +3,20 @@
 
 use super::backoff::Backoff;
 use super::{Appended, Claimed, Done, Failure, Fault, Receipt, SettleReport, Settled, Store};
-use crate::billables::Billables;
-use crate::command::{Command, Taken};
-use crate::decide::decide;
-use crate::event::{Cause, Change, Event, PaymentFacts, TakeBack, request_claim};
-use crate::ids::{AccountId, ResourceId};
-use crate::policy::Policy;
-use crate::prices::PriceList;
-use crate::refusal::Refusal;
-use crate::request;
-use crate::row::{Digest, Head};
-use crate::settle::{Delivery, ROWS_MAX, next_row};
-use crate::state::AccountState;
-use crate::timestamp::Timestamp;
-use crate::view::View;
+use crate::domain::account::AccountState;
+use crate::domain::command::{Command, Taken};
+use crate::domain::decide::decide;
+use crate::domain::event::{Cause, Change, Event, PaymentFacts, TakeBack, request_claim};
+use crate::domain::ids::{AccountId, ResourceId};
+use crate::domain::policy::Policy;
+use crate::domain::prices::PriceList;
+use crate::domain::refusal::Refusal;
+use crate::domain::resolve;
+use crate::domain::resources::Billables;
+use crate::domain::row::{Digest, Head};
+use crate::domain::settle::{Delivery, ROWS_MAX, next_row};
+use crate::domain::snapshot::View;
+use crate::domain::timestamp::Timestamp;
 
 /// On which account, by which rules, and when: what a trigger brings along.
 #[derive(Clone, Copy, Debug)]
@@ -267,7 +267,7 @@ impl<'s, 'a> Driver<'s, 'a> {
                     .store
                     .all_rows_with_lines(self.occasion.account, since..state.next_seq)
                     .await?;
-                Ok(request::fail_start(view, id, rows.iter().map(|row| (&row.event, &row.state)))?)
+                Ok(resolve::fail_start(view, id, rows.iter().map(|row| (&row.event, &row.state)))?)
             }
         }
     }
@@ -308,7 +308,7 @@ impl<'s, 'a> Driver<'s, 'a> {
         let [before, row] = rows.as_slice() else {
             return Ok(None);
         };
-        Ok(request::taken(&row.event, &before.state))
+        Ok(resolve::taken(&row.event, &before.state))
     }
 
     /// Settles what follows from a command. If that fails, the command has succeeded all the same.

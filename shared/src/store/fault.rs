@@ -2,8 +2,8 @@
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-use crate::refusal::Refusal;
-use crate::row::RowFault;
+use crate::domain::refusal::Refusal;
+use crate::domain::row::RowFault;
 
 /// A fault of the infrastructure, or of what it holds. Nobody's request is to blame for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,14 +6,14 @@ use std::ops::Range;
 use super::item::{malformed, number, number_of, text};
 use super::ledger::{PAGE_ROWS, after, stored_row};
 use super::{Fault, Order, Store};
-use crate::billables::Billables;
-use crate::event::Lines;
-use crate::ids::AccountId;
-use crate::money::Usd;
-use crate::prices::PriceList;
-use crate::row::{Row, read};
-use crate::spending::{Spending, Tally};
-use crate::timestamp::Timestamp;
+use crate::domain::event::Lines;
+use crate::domain::ids::AccountId;
+use crate::domain::money::Usd;
+use crate::domain::prices::PriceList;
+use crate::domain::resources::Billables;
+use crate::domain::row::{Row, read};
+use crate::domain::timestamp::Timestamp;
+use crate::views::spending::{Spending, Tally};
 
 /// The most reads for one answer. A read is at most a megabyte and takes some 30 ms: three seconds,
 /// or a thousand rows of 100 KB (a row for each hour of a month, with a thousand resources).

@@ -8,11 +8,11 @@ use sha2::{Digest as _, Sha256};
 use super::accounts::account_partition;
 use super::item::{Item, item, malformed, number, number_of, text, text_of};
 use super::{Fault, Store};
-use crate::due::{due_at, is_billable};
-use crate::ids::AccountId;
-use crate::policy::Policy;
-use crate::state::AccountState;
-use crate::timestamp::Timestamp;
+use crate::domain::account::AccountState;
+use crate::domain::ids::AccountId;
+use crate::domain::policy::Policy;
+use crate::domain::settle::due::{due_at, is_billable};
+use crate::domain::timestamp::Timestamp;
 
 /// How many shards each index has; never to be changed, because accounts' items carry their shard.
 ///
@@ -177,7 +177,7 @@ fn account_of(item: &Item) -> Result<AccountId, Fault> {
     let wrong = malformed("an entry of an index");
     let partition = text_of(item, "pk").map_err(&wrong)?;
     let id = partition.strip_prefix("account#").unwrap_or(partition);
-    id.parse().map_err(|error: crate::ids::IdError| wrong(error.to_string()))
+    id.parse().map_err(|error: crate::domain::ids::IdError| wrong(error.to_string()))
 }
 
 fn due_of(item: &Item) -> Result<Due, Fault> {

@@ -9,10 +9,10 @@ use aws_sdk_dynamodb::types::{
 
 use super::item::{Item, item, malformed, number, number_of, parsed, text, text_of};
 use super::{Fault, Store};
-use crate::event::{Change, ChunkedLines, Claim, Line, Lines, PaymentFacts};
-use crate::ids::{AccountId, PaymentId};
-use crate::row::{Head, Row, RowFault, StoredRow, chunks_digest, join_lines, read};
-use crate::timestamp::{DAY, Timestamp};
+use crate::domain::event::{Change, ChunkedLines, Claim, Line, Lines, PaymentFacts};
+use crate::domain::ids::{AccountId, PaymentId};
+use crate::domain::row::{Head, Row, RowFault, StoredRow, chunks_digest, join_lines, read};
+use crate::domain::timestamp::{DAY, Timestamp};
 
 /// How long the claim of a request is kept.
 pub(super) const REQUEST_CLAIM_SECONDS: i64 = DAY;
@@ -409,7 +409,7 @@ pub(super) fn row_item(row: &RowItem) -> Item {
     attributes
 }
 
-/// A row from its item, unchecked: [`read`](crate::row::read) checks it.
+/// A row from its item, unchecked: [`read`](crate::domain::row::read) checks it.
 pub(super) fn stored_row(item: &Item) -> Result<StoredRow, RowFault> {
     let seq = number_of(item, "seq").map_err(|why| RowFault::Unreadable { seq: 0, why })?;
     let unreadable = |why| RowFault::Unreadable { seq, why };

@@ -9,11 +9,11 @@ use super::item::{malformed, number};
 use super::ledger::{claim_item, claimed};
 use super::write::Write;
 use super::{Fault, Store};
-use crate::event::{Claim, OnExisting};
-use crate::ids::{AccountId, ProjectId, RequestKey, Sku};
-use crate::money::{QUANTITY_MAX, Quantity};
-use crate::row::Digest;
-use crate::timestamp::{DAY, Timestamp};
+use crate::domain::event::{Claim, OnExisting};
+use crate::domain::ids::{AccountId, ProjectId, RequestKey, Sku};
+use crate::domain::money::{QUANTITY_MAX, Quantity};
+use crate::domain::row::Digest;
+use crate::domain::timestamp::{DAY, Timestamp};
 
 /// How long the id of a usage report is kept: longer than any queue keeps a message (SQS: 14 days).
 const REPORT_CLAIM_SECONDS: i64 = 30 * DAY;

@@ -1,9 +1,9 @@
 //! What a settling or a command came to.
 
 use super::{Claimed, Fault};
-use crate::event::Event;
-use crate::row::Head;
-use crate::view::View;
+use crate::domain::event::Event;
+use crate::domain::row::Head;
+use crate::domain::snapshot::View;
 
 /// Above this many seconds between a trigger's time and the account's last row, something is wrong
 /// with a clock.

@@ -7,8 +7,8 @@ use super::accounts::{account_partition, unbuilt};
 use super::item::{Item, item, malformed, parsed, text, text_of};
 use super::write::Write;
 use super::{Fault, Recorded, Store};
-use crate::ids::AccountId;
-use crate::profile::{Company, Email, Profile};
+use crate::domain::ids::AccountId;
+use crate::domain::profile::{Company, Email, Profile};
 
 /// The sort key of a profile.
 const PROFILE: &str = "profile";

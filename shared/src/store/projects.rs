@@ -6,8 +6,8 @@
 use super::accounts::{account_partition, project_key};
 use super::item::{Item, item, malformed, number, parsed, text, text_of};
 use super::{Fault, Recorded, Store};
-use crate::ids::{AccountId, ProjectId};
-use crate::timestamp::Timestamp;
+use crate::domain::ids::{AccountId, ProjectId};
+use crate::domain::timestamp::Timestamp;
 
 /// A project as its account sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use super::item::{Item, item, number, text};
 use super::ledger::claim_partition;
 use super::{Fault, Store};
-use crate::timestamp::{DAY, Timestamp};
+use crate::domain::timestamp::{DAY, Timestamp};
 
 /// How long such a claim is kept: longer than any message of the run is delivered again (SQS keeps
 /// one four days by default), and then DynamoDB removes it.

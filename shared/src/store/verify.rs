@@ -2,9 +2,9 @@
 
 use super::ledger::{Order, PAGE_ROWS, stored_row};
 use super::{Fault, Store};
-use crate::event::Lines;
-use crate::ids::AccountId;
-use crate::row::{Head, RowFault, check_follows, check_lines, read};
+use crate::domain::event::Lines;
+use crate::domain::ids::AccountId;
+use crate::domain::row::{Head, RowFault, check_follows, check_lines, read};
 
 /// A chain in which every row follows the one before it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! The calls that the product makes. `async-stripe` writes the requests; the answers are read
 //! leniently.
 
+pub(crate) mod pages;
+
 use std::collections::HashMap;
 
 use stripe_billing::invoice::{
@@ -43,13 +45,13 @@ use super::metadata::{self, Purchase};
 use super::objects::{
     Customer, Invoice, InvoicePayment, List, Map, Named, PaymentIntent, PaymentMethod, Session,
 };
-use super::page_calls::address;
 use super::settings::Invoices;
 use super::{Stripe, StripeError};
-use crate::ids::{AccountId, CardId, CustomerId, PaymentId};
-use crate::profile::{Company, Email};
-use crate::state::Tax;
-use crate::timestamp::Timestamp;
+use crate::domain::account::Tax;
+use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
+use crate::domain::profile::{Company, Email};
+use crate::domain::timestamp::Timestamp;
+use crate::stripe::calls::pages::address;
 
 /// The most objects of one page.
 const PAGE: i64 = 100;

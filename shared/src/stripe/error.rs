@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::objects::{PaymentIntent, number_or_text};
-use crate::ids::PaymentId;
+use crate::domain::ids::PaymentId;
 
 /// What goes wrong at Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -195,7 +195,7 @@ struct ErrorBody {
 
 /// The error in an answer, or a payment's last error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(super) struct ErrorDetail {
+pub(crate) struct ErrorDetail {
     #[serde(rename = "type", default)]
     kind: String,
     code: Option<String>,
@@ -233,7 +233,7 @@ impl ErrorDetail {
 
     /// As a decline; one that asks for authentication has that as its code, whatever word Stripe
     /// used.
-    pub(super) fn declined(&self) -> Declined {
+    pub(crate) fn declined(&self) -> Declined {
         let code = match (&self.decline_code, &self.code) {
             _ if self.asks_for_authentication() => "authentication_required".to_owned(),
             (Some(code), _) | (None, Some(code)) => code.clone(),

@@ -3,8 +3,8 @@
 //! Stripe keeps the answer to a key for at least 24 hours and returns it again, **including a
 //! 500**; the same key with other parameters is an error (docs.stripe.com/api/idempotent_requests).
 
-use crate::ids::AccountId;
-use crate::row::Digest;
+use crate::domain::ids::AccountId;
+use crate::domain::row::Digest;
 
 /// The longest key Stripe takes, in bytes.
 const BYTES_MAX: usize = 255;

@@ -4,10 +4,10 @@
 //! The credit is **ours, before tax**: what Stripe received may be more, never less.
 
 use super::objects::Map;
-use crate::event::CreditKind;
-use crate::ids::AccountId;
-use crate::money::Usd;
-use crate::state::RefillPurpose;
+use crate::domain::account::RefillPurpose;
+use crate::domain::event::CreditKind;
+use crate::domain::ids::AccountId;
+use crate::domain::money::Usd;
 
 const ACCOUNT: &str = "tollgate_account";
 const CREDIT: &str = "tollgate_credit_cents";

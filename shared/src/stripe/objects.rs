@@ -111,7 +111,7 @@ pub struct PaymentIntent {
     /// `in_…`, in versions before 2025-03-31.
     pub invoice: Option<Id>,
     /// Why the last attempt failed.
-    pub(super) last_payment_error: Option<ErrorDetail>,
+    pub(crate) last_payment_error: Option<ErrorDetail>,
     /// Ours.
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: Map,

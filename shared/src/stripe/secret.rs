@@ -25,8 +25,8 @@ use serde_json::Value;
 
 use super::connection::chain;
 use super::settings::Mode;
-use crate::settings::SettingsError;
-use crate::timestamp::{MINUTE, Timestamp};
+use crate::domain::timestamp::{MINUTE, Timestamp};
+use crate::runtime::settings::SettingsError;
 
 /// How old a copy of the secret must be before a webhook that fits none of its secrets has it read
 /// again: anybody can send such a webhook.

@@ -1,8 +1,8 @@
 //! What the operator sets about Stripe: read from the environment once, when a function starts.
 
 use super::secret::Secret;
-use crate::settings::SettingsError;
-use crate::state::Tax;
+use crate::domain::account::Tax;
+use crate::runtime::settings::SettingsError;
 
 /// Stripe's own address.
 const API_BASE: &str = "https://api.stripe.com";

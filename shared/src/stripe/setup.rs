@@ -8,10 +8,10 @@ use std::fmt;
 use serde::Deserialize;
 use stripe_client_core::{RequestBuilder, StripeMethod};
 
-use super::event::EVENTS;
 use super::keys::Key;
 use super::objects::{List, Map, Named};
 use super::{API_VERSION, Stripe, StripeError};
+use crate::stripe::webhook_event::EVENTS;
 
 /// Where the API takes webhooks.
 pub const WEBHOOK_PATH: &str = "/v1/stripe/webhook";

@@ -7,7 +7,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::timestamp::Timestamp;
+use crate::domain::timestamp::Timestamp;
 
 /// How old, or how far ahead, a signature may be at the request's time.
 pub const TOLERANCE_SECONDS: i64 = 300;

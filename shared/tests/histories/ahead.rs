@@ -3,14 +3,14 @@
 
 use std::rc::Rc;
 
-use tollgate::command::Command;
-use tollgate::decide::decide;
-use tollgate::due::due_at;
-use tollgate::event::{Cause, Change, Event, StopReason};
-use tollgate::settle::{Delivery, next_row};
-use tollgate::state::{AccountState, Standing, Tax};
-use tollgate::timestamp::Timestamp;
-use tollgate::view::View;
+use tollgate::domain::account::{AccountState, Standing, Tax};
+use tollgate::domain::command::Command;
+use tollgate::domain::decide::decide;
+use tollgate::domain::event::{Cause, Change, Event, StopReason};
+use tollgate::domain::settle::due::due_at;
+use tollgate::domain::settle::{Delivery, next_row};
+use tollgate::domain::snapshot::View;
+use tollgate::domain::timestamp::Timestamp;
 
 use crate::Check;
 use crate::model::{ensure, hold_end, is_held};

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use proptest::test_runner::{TestCaseError, TestRunner};
-use tollgate::event::{Change, Lines};
-use tollgate::ids::ResourceId;
-use tollgate::money::Usd;
-use tollgate::state::Standing;
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::account::Standing;
+use tollgate::domain::event::{Change, Lines};
+use tollgate::domain::ids::ResourceId;
+use tollgate::domain::money::Usd;
+use tollgate::domain::timestamp::Timestamp;
 
 use crate::ahead::next_run;
 use crate::model::ensure;
@@ -87,7 +87,7 @@ fn check_same(punctual: &World, late: &World) -> Check {
         one.period,
         other.period
     );
-    let billed = |state: &tollgate::state::AccountState| {
+    let billed = |state: &tollgate::domain::account::AccountState| {
         (state.billed.running.clone(), state.billed.idle, state.billed.rate)
     };
     ensure!(

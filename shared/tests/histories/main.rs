@@ -2,8 +2,8 @@
 //!
 //! A history is an account and up to a hundred steps: time passes, and somebody wants something of
 //! the account, sensible or not. Everything goes the way it goes in production:
-//! [`tollgate::settle`] first, then [`tollgate::request`] →
-//! [`tollgate::decide`](mod@tollgate::decide) → [`tollgate::row`], with claims as the store keeps
+//! [`tollgate::domain::settle`] first, then [`tollgate::domain::resolve`] →
+//! [`tollgate::domain::decide`](mod@tollgate::domain::decide) → [`tollgate::domain::row`], with claims as the store keeps
 //! them, and the row is read back from its stored form.
 //!
 //! - [`steps`] what a history is made of, and how it is drawn and shrunk.

@@ -9,14 +9,14 @@ mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate::billables::Status;
-use tollgate::event::{Change, Line, Lines};
-use tollgate::funds::{Fund, Share};
-use tollgate::money::{Rate, Usd};
-use tollgate::prices::Price;
-use tollgate::row::Row;
-use tollgate::state::AccountState;
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::event::{Change, Line, Lines};
+use tollgate::domain::funds::{Fund, Share};
+use tollgate::domain::money::{Rate, Usd};
+use tollgate::domain::prices::Price;
+use tollgate::domain::resources::Status;
+use tollgate::domain::row::Row;
+use tollgate::domain::timestamp::Timestamp;
 
 use crate::Check;
 
@@ -325,7 +325,7 @@ impl Model {
     }
 }
 
-fn new_thing(resource: &tollgate::billables::Resource, status: Status, at: i64) -> Thing {
+fn new_thing(resource: &tollgate::domain::resources::Resource, status: Status, at: i64) -> Thing {
     Thing {
         sku: resource.sku.as_str().to_owned(),
         kind: resource.kind.as_str().to_owned(),

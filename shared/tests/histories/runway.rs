@@ -5,11 +5,11 @@ use std::rc::Rc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use tollgate::command::{Bonus, Command};
-use tollgate::event::{Change, StopReason};
-use tollgate::money::Usd;
-use tollgate::runway::runway;
-use tollgate::timestamp::{HOUR, Timestamp};
+use tollgate::domain::command::{Bonus, Command};
+use tollgate::domain::event::{Change, StopReason};
+use tollgate::domain::money::Usd;
+use tollgate::domain::settle::runway::runway;
+use tollgate::domain::timestamp::{HOUR, Timestamp};
 
 use crate::model::{Asked, ensure, micros};
 use crate::steps::{Action, Flavour, History, Step, Wait};

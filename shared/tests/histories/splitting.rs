@@ -3,12 +3,12 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use tollgate::funds::Purse;
-use tollgate::ids::{ResourceId, Sku};
-use tollgate::money::{Rate, Usd};
-use tollgate::period::{Charge, pay, sum};
-use tollgate::state::AccountState;
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::funds::Purse;
+use tollgate::domain::ids::{ResourceId, Sku};
+use tollgate::domain::money::{Rate, Usd};
+use tollgate::domain::settle::period::{Charge, pay, sum};
+use tollgate::domain::timestamp::Timestamp;
 
 use crate::config;
 use crate::model::micros;

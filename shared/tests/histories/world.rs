@@ -4,24 +4,26 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use tollgate::billables::{Billables, Resource, Status};
-use tollgate::command::{Bonus, CardFunding, Command, RefillSettings, Taken, TrialCard, Wallet};
-use tollgate::decide::decide;
-use tollgate::event::{
+use tollgate::domain::account::{AccountState, Comeback, Pending, RefillPurpose, Tax};
+use tollgate::domain::command::{
+    Bonus, CardFunding, Command, RefillSettings, Taken, TrialCard, Wallet,
+};
+use tollgate::domain::decide::decide;
+use tollgate::domain::event::{
     Cause, Change, CreditKind, Decline, DisputeOutcome, Event, OnExisting, PaymentFacts,
     PendingEnd, TakeBack,
 };
-use tollgate::ids::{AccountId, ResourceId, Sku};
-use tollgate::money::{Rate, Usd};
-use tollgate::policy::Policy;
-use tollgate::prices::{Price, PriceList, Unit};
-use tollgate::refusal::Refusal;
-use tollgate::request::{self, NewResource, Project};
-use tollgate::row::{self, Head, Row};
-use tollgate::settle::{Delivery, next_row};
-use tollgate::state::{AccountState, Comeback, Pending, RefillPurpose, Tax};
-use tollgate::timestamp::Timestamp;
-use tollgate::view::View;
+use tollgate::domain::ids::{AccountId, ResourceId, Sku};
+use tollgate::domain::money::{Rate, Usd};
+use tollgate::domain::policy::Policy;
+use tollgate::domain::prices::{Price, PriceList, Unit};
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::{self, NewResource, Project};
+use tollgate::domain::resources::{Billables, Resource, Status};
+use tollgate::domain::row::{self, Head, Row};
+use tollgate::domain::settle::{Delivery, next_row};
+use tollgate::domain::snapshot::View;
+use tollgate::domain::timestamp::Timestamp;
 
 use crate::Check;
 use crate::ahead;
@@ -202,7 +204,7 @@ impl World {
             Wait::ToHour(seconds) => now.hour().end().plus(seconds),
             Wait::ToPaidThrough(seconds) => state.paid_through().unwrap_or(now).plus(seconds),
             Wait::ToDue(seconds) => {
-                let due = tollgate::due::due_at(state, &self.policy).unwrap_or(now);
+                let due = tollgate::domain::settle::due::due_at(state, &self.policy).unwrap_or(now);
                 // The far end of a grant is not worth months of rows.
                 if due - now > 15 * 86_400 || (due - now > 4 * 86_400 && state.billed.count() > 0) {
                     now
@@ -482,7 +484,7 @@ impl World {
             |row| matches!(&row.event.change, Change::TakenBack { by, .. } if by == of),
         )?;
         let before = place.checked_sub(1).and_then(|place| self.rows.get(place))?;
-        request::taken(&self.rows.get(place)?.event, &before.state)
+        resolve::taken(&self.rows.get(place)?.event, &before.state)
     }
 
     fn project(&self) -> Result<Project, String> {
@@ -534,27 +536,27 @@ impl World {
         match *action {
             Action::Create { sku, count } => {
                 let (project, new) = (self.project()?, self.new_resources(sku, count, 0)?);
-                self.resolved(|view, now| request::create(view, &project, &new, now))
+                self.resolved(|view, now| resolve::create(view, &project, &new, now))
             }
             Action::StartNew { sku, count, agreed } => {
                 let (project, new) = (self.project()?, self.new_resources(sku, count, agreed)?);
-                self.resolved(|view, now| request::start_new(view, &project, &new, now))
+                self.resolved(|view, now| resolve::start_new(view, &project, &new, now))
             }
             Action::Start { which } => {
                 let ids = self.named(which)?;
-                self.resolved(|view, now| request::start(view, &ids, now))
+                self.resolved(|view, now| resolve::start(view, &ids, now))
             }
             Action::Stop { which } => {
                 let ids = self.named(which)?;
-                self.resolved(|view, _| request::stop(view, &ids))
+                self.resolved(|view, _| resolve::stop(view, &ids))
             }
             Action::Delete { which } => {
                 let ids = self.named(which)?;
-                self.resolved(|view, _| request::delete(view, &ids))
+                self.resolved(|view, _| resolve::delete(view, &ids))
             }
             Action::Restore { which } => {
                 let ids = self.named(which)?;
-                self.resolved(|view, now| request::restore(view, &ids, now))
+                self.resolved(|view, now| resolve::restore(view, &ids, now))
             }
             Action::FailStart { resource } => {
                 let is_running = |one: &&Resource| one.status == Status::Running;
@@ -575,7 +577,7 @@ impl World {
                     .map(|row| (row.event.clone(), row.state.clone()))
                     .collect();
                 self.resolved(|view, _| {
-                    request::fail_start(
+                    resolve::fail_start(
                         view,
                         &resource,
                         rows.iter().map(|(event, state)| (event, state)),
@@ -585,7 +587,7 @@ impl World {
             Action::OpenMeter { sku } => {
                 let (project, sku): (Project, Sku) =
                     (self.project()?, id(METERED[usize::from(sku % 3)].0)?);
-                self.resolved(|view, now| request::open_meter(view, &project, &sku, now))
+                self.resolved(|view, now| resolve::open_meter(view, &project, &sku, now))
             }
             Action::Nonsense { what } => self.nonsense(what),
             _ => Ok(None),
@@ -604,19 +606,19 @@ impl World {
         let ghosts = [ghost.clone(), ghost.clone()];
         let refused = match what {
             0 => self.resolved(|view, now| {
-                request::start_new(view, &foreign, std::slice::from_ref(&vm), now)
+                resolve::start_new(view, &foreign, std::slice::from_ref(&vm), now)
             })?,
             1 => self.resolved(|view, now| {
-                request::create(view, &project, &[vm.clone(), vm.clone()], now)
+                resolve::create(view, &project, &[vm.clone(), vm.clone()], now)
             })?,
-            2 => self.resolved(|view, now| request::start(view, &[], now))?,
-            3 => self.resolved(|view, now| request::start(view, &ghosts, now))?,
-            4 => self.resolved(|view, _| request::stop(view, &ghosts))?,
-            5 => self.resolved(|view, _| request::delete(view, &[]))?,
-            6 => self.resolved(|view, now| request::restore(view, &ghosts, now))?,
-            7 => self.resolved(|view, now| request::create(view, &project, &[unnamed], now))?,
-            8 => self.resolved(|view, now| request::create(view, &project, &[unsold], now))?,
-            9 => self.resolved(|view, now| request::start_new(view, &project, &[metered], now))?,
+            2 => self.resolved(|view, now| resolve::start(view, &[], now))?,
+            3 => self.resolved(|view, now| resolve::start(view, &ghosts, now))?,
+            4 => self.resolved(|view, _| resolve::stop(view, &ghosts))?,
+            5 => self.resolved(|view, _| resolve::delete(view, &[]))?,
+            6 => self.resolved(|view, now| resolve::restore(view, &ghosts, now))?,
+            7 => self.resolved(|view, now| resolve::create(view, &project, &[unnamed], now))?,
+            8 => self.resolved(|view, now| resolve::create(view, &project, &[unsold], now))?,
+            9 => self.resolved(|view, now| resolve::start_new(view, &project, &[metered], now))?,
             10 => self.command(&Command::Open, Asked::default())?,
             _ => {
                 let facts = payment_facts(99)?;
@@ -636,7 +638,7 @@ impl World {
         if let Some(meter) = self.billables.meters.values_mut().nth(usize::from(sku) % count) {
             let grown = meter.reading.decimal() + rust_decimal_of(quantity);
             meter.reading =
-                tollgate::money::Quantity::new(grown).map_err(|error| error.to_string())?;
+                tollgate::domain::money::Quantity::new(grown).map_err(|error| error.to_string())?;
         }
         Ok(())
     }
@@ -729,8 +731,8 @@ impl World {
         match *action {
             Action::Freeze => self.command(&Command::Freeze { reason }, none),
             Action::Unfreeze => self.command(&Command::Unfreeze { reason }, none),
-            Action::StaffSuspend => self.resolved(|view, _| request::suspend(view, "because")),
-            Action::StaffResume => self.resolved(request::resume),
+            Action::StaffSuspend => self.resolved(|view, _| resolve::suspend(view, "because")),
+            Action::StaffResume => self.resolved(resolve::resume),
             Action::ConfirmDeletion { off } => {
                 self.settle()?;
                 let head = self.state().next_seq.saturating_sub(1 + u64::from(off));
@@ -771,10 +773,10 @@ impl World {
         let is_behind = state.paid_through().is_some_and(|through| through <= now);
         let is_settled = !is_behind || crate::model::is_held(state, now.seconds());
         let command = match which % 4 {
-            0 => request::stop(&view, &ids),
-            1 => request::delete(&view, &ids),
-            2 => request::start(&view, &ids, now),
-            _ => request::suspend(&view, "because"),
+            0 => resolve::stop(&view, &ids),
+            1 => resolve::delete(&view, &ids),
+            2 => resolve::start(&view, &ids, now),
+            _ => resolve::suspend(&view, "because"),
         };
         let Ok(command) = command else { return Ok(None) };
         let decided = decide(state, &command, Cause::Command, &policy, now);

@@ -1,12 +1,12 @@
 //! From suspension to deletion, back, and gone for good.
 
-use tollgate::billables::{Address, Condition};
-use tollgate::command::Command;
-use tollgate::event::{Decline, PendingEnd};
-use tollgate::ids::ResourceId;
-use tollgate::refusal::Refusal;
-use tollgate::state::{Pending, Standing};
-use tollgate::timestamp::{DAY, HOUR};
+use tollgate::domain::account::{Pending, Standing};
+use tollgate::domain::command::Command;
+use tollgate::domain::event::{Decline, PendingEnd};
+use tollgate::domain::ids::ResourceId;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resources::{Address, Condition};
+use tollgate::domain::timestamp::{DAY, HOUR};
 
 use crate::world::{World, at, is_good, named};
 
@@ -53,7 +53,7 @@ fn three_days_after_its_suspension_an_account_is_deleted_once_stripe_was_asked()
 #[test]
 fn an_account_says_a_day_before_its_deletion_that_it_must_be_warned() {
     let mut world = suspended();
-    let due = |world: &World| tollgate::due::due_at(&world.state, &world.policy);
+    let due = |world: &World| tollgate::domain::settle::due::due_at(&world.state, &world.policy);
     assert_eq!(due(&world), Some(at("24T13:00")));
     world.settle("24T13:00");
     assert_eq!(due(&world), Some(at("25T13:00")), "warned once");
@@ -352,7 +352,7 @@ fn a_single_resource_is_deleted_restored_and_purged_on_its_own() {
     world.delete("23T12:10", &["b", "c"]).unwrap();
     world.restore("24T12:00", &["b"]).unwrap();
     world.shown_are_seen();
-    let due = |world: &World| tollgate::due::due_at(&world.state, &world.policy);
+    let due = |world: &World| tollgate::domain::settle::due::due_at(&world.state, &world.policy);
     assert_eq!(due(&world), Some(at("12-06T12:10")));
     world.settle("12-06T12:10");
     assert!(!world.list.resources.contains_key(&named::<ResourceId>("a")));

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use tollgate::command::{Bonus, Command};
-use tollgate::event::{CreditKind, DisputeOutcome, PaymentFacts, PendingEnd, TakeBack};
-use tollgate::money::Usd;
-use tollgate::refusal::Refusal;
-use tollgate::request::taken;
-use tollgate::state::Pending;
+use tollgate::domain::account::Pending;
+use tollgate::domain::command::{Bonus, Command};
+use tollgate::domain::event::{CreditKind, DisputeOutcome, PaymentFacts, PendingEnd, TakeBack};
+use tollgate::domain::money::Usd;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::taken;
 
 use crate::world::{World, at, named};
 
@@ -27,7 +27,7 @@ fn refund(id: &str, cents: i64) -> Command {
 /// The refund failed: what its row took is given back.
 fn reversal(world: &World, id: &str, cents: i64) -> Command {
     let by = TakeBack::Refund(named(id));
-    let of_this = |event: &&tollgate::event::Event| matches!(&event.change, tollgate::event::Change::TakenBack { by: taken_by, .. } if *taken_by == by);
+    let of_this = |event: &&tollgate::domain::event::Event| matches!(&event.change, tollgate::domain::event::Change::TakenBack { by: taken_by, .. } if *taken_by == by);
     let index = world.events.iter().position(|event| of_this(&event));
     let taken = index.and_then(|index| taken(&world.events[index], &world.states[index - 1]));
     Command::GiveBack { by, of: taxed("pi_a"), cents, taken }
@@ -256,7 +256,7 @@ fn amounts_that_no_payment_can_have_are_refused() {
 
 #[test]
 fn what_a_customer_may_pay_is_checked_before_anybody_pays_it() {
-    let policy = tollgate::policy::Policy::default();
+    let policy = tollgate::domain::policy::Policy::default();
     let check = |amount: &str| policy.check_topup(named(amount));
     assert_eq!(check("0"), Err(Refusal::AmountNotPositive));
     assert_eq!(check("-1"), Err(Refusal::AmountNotPositive));

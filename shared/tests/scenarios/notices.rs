@@ -1,9 +1,9 @@
 //! What the world is told of each row.
 
-use tollgate::command::Command;
-use tollgate::notice::{Notice, Place, notices};
-use tollgate::policy::Policy;
-use tollgate::row::{Digest, Row};
+use tollgate::domain::command::Command;
+use tollgate::domain::policy::Policy;
+use tollgate::domain::row::{Digest, Row};
+use tollgate::views::domain_event::{Notice, Place, notices};
 
 use crate::world::{World, named};
 
@@ -66,7 +66,7 @@ fn every_row_that_matters_to_others_is_told_and_an_ordinary_hour_is_not() {
     world.start("11:00", "a", "vm100").unwrap();
     world.settle("12:00").settle("13:00");
     world.begin_refill("13:01").unwrap();
-    world.refill_fails("13:02", tollgate::event::Decline::Later);
+    world.refill_fails("13:02", tollgate::domain::event::Decline::Later);
     world
         .command(
             "13:10",
@@ -194,7 +194,7 @@ fn where_a_refill_is_expected_the_customer_is_told_of_it_and_of_what_becomes_of_
     world.settle("12:00").settle("13:00").begin_refill("13:01").unwrap();
     let url = Some("https://invoice.example/1".to_owned());
     world.command("13:01", Command::AskCustomer { attempt: 1, url }).unwrap();
-    world.refill_fails("13:02", tollgate::event::Decline::Later);
+    world.refill_fails("13:02", tollgate::domain::event::Decline::Later);
     assert_eq!(
         warnings(&world),
         [
@@ -259,7 +259,7 @@ fn told_since(world: &World, time: &str, expected: &[&str]) {
 fn whoever_gives_up_refills_is_told_that_the_credit_is_low() {
     let mut world = with_refill(("5", "25"), None);
     told_since(&world, "10:00", &[]);
-    let off = tollgate::command::RefillSettings {
+    let off = tollgate::domain::command::RefillSettings {
         terms: None,
         card: Some(named("pm_1")),
         monthly_cap: None,
@@ -324,7 +324,7 @@ fn a_refill_above_what_the_cap_leaves_is_none_to_wait_for() {
 fn a_refill_that_was_not_charged_is_no_matter_of_the_card() {
     let mut world = with_refill(("9", "25"), None);
     world.begin_refill("12:01").unwrap().credit("12:02", "50");
-    world.refill_fails("12:03", tollgate::event::Decline::NotCharged);
+    world.refill_fails("12:03", tollgate::domain::event::Decline::NotCharged);
     assert_eq!(names(&world).last().map(String::as_str), Some("7: RefillFailed"));
     told_since(&world, "12:01", &[]);
 }

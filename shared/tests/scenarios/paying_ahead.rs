@@ -1,7 +1,7 @@
 //! Paying ahead: what each hour, start and stop costs, to the second.
 
-use tollgate::event::Decline;
-use tollgate::money::Usd;
+use tollgate::domain::event::Decline;
+use tollgate::domain::money::Usd;
 
 use crate::world::{World, is_good, named};
 
@@ -56,8 +56,11 @@ fn half_a_dollar_at_noon() -> World {
     world
 }
 
-fn correction(amount: &str) -> tollgate::command::Command {
-    tollgate::command::Command::Correct { amount: named(amount), reason: "to the point".to_owned() }
+fn correction(amount: &str) -> tollgate::domain::command::Command {
+    tollgate::domain::command::Command::Correct {
+        amount: named(amount),
+        reason: "to the point".to_owned(),
+    }
 }
 
 #[test]
@@ -334,7 +337,7 @@ fn what_is_free_of_charge_runs_on_at_a_balance_of_zero_until_something_else_ends
 
 #[test]
 fn a_meter_is_billed_once_an_hour_and_may_take_the_balance_below_zero() {
-    use tollgate::request::open_meter;
+    use tollgate::domain::resolve::open_meter;
 
     use crate::world::{at, project};
 
@@ -377,7 +380,7 @@ fn what_is_too_cheap_to_cost_anything_for_a_second_is_suspended_like_anything_el
 
 #[test]
 fn a_meter_is_billed_at_the_price_of_the_hour_in_which_it_counted() {
-    use tollgate::request::open_meter;
+    use tollgate::domain::resolve::open_meter;
 
     use crate::world::{at, project};
 
@@ -419,8 +422,8 @@ fn what_is_kept_for_free_gives_nothing_back_and_a_start_pays_for_all_of_it() {
 
 #[test]
 fn what_was_metered_before_an_account_was_closed_is_billed_all_the_same() {
-    use tollgate::command::Command;
-    use tollgate::request::open_meter;
+    use tollgate::domain::command::Command;
+    use tollgate::domain::resolve::open_meter;
 
     use crate::world::{at, project};
 
@@ -435,7 +438,7 @@ fn what_was_metered_before_an_account_was_closed_is_billed_all_the_same() {
     world.settle("10:10");
     set(&mut world, "30000000");
     world.command("10:50", Command::Close { reason: "moving on".to_owned() }).unwrap();
-    assert!(tollgate::due::is_billable(&world.state), "the hourly run comes by");
+    assert!(tollgate::domain::settle::due::is_billable(&world.state), "the hourly run comes by");
     world.settle("11:00").settle("12:00").rows(&[
         "10:00:00 meter_opened 0.00 = 25.00",
         "10:10:00 metered -1.50 = 23.50",
@@ -448,7 +451,7 @@ fn what_was_metered_before_an_account_was_closed_is_billed_all_the_same() {
 fn a_payment_that_waits_for_its_customer_holds_back_no_suspension() {
     let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
     world
-        .command("12:10", tollgate::command::Command::AskCustomer { attempt: 1, url: None })
+        .command("12:10", tollgate::domain::command::Command::AskCustomer { attempt: 1, url: None })
         .unwrap();
     world.settle("12:30").rows(&[
         "12:10:00 refill_needs_customer 0.00 = 0.00 to 12:30:00",

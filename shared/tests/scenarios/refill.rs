@@ -1,12 +1,12 @@
 //! Refills: when they are wanted, how attempts go, and what stands in their way.
 
-use tollgate::command::{Command, RefillSettings};
-use tollgate::event::Decline;
-use tollgate::ids::CardId;
-use tollgate::money::Usd;
-use tollgate::refill::hours_covered;
-use tollgate::refusal::Refusal;
-use tollgate::state::RefillPause;
+use tollgate::domain::account::RefillPause;
+use tollgate::domain::command::{Command, RefillSettings};
+use tollgate::domain::event::Decline;
+use tollgate::domain::ids::CardId;
+use tollgate::domain::money::Usd;
+use tollgate::domain::refill::hours_covered;
+use tollgate::domain::refusal::Refusal;
 
 use crate::world::{World, at, named};
 
@@ -87,7 +87,10 @@ fn ten_a_day_are_enough_and_the_eleventh_waits_for_midnight() {
         world.refill_lands(&format!("11:{minute}"));
     }
     assert_eq!(world.begin_refill("11:30").err(), Some(Refusal::RefillNotWanted));
-    assert_eq!(tollgate::due::due_at(&world.state, &world.policy), Some(at("23T00:00")));
+    assert_eq!(
+        tollgate::domain::settle::due::due_at(&world.state, &world.policy),
+        Some(at("23T00:00"))
+    );
     world.settle("22T23:59:59");
     assert_eq!(world.state.refill.wanted, None);
     world.settle("23T00:00").begin_refill("23T00:00").unwrap();
@@ -193,7 +196,10 @@ fn a_payment_that_needs_its_customer_stays_open_and_no_other_is_made() {
     let mut world = running_low();
     world.settle("13:00").begin_refill("13:00").unwrap();
     world.command("13:01", Command::AskCustomer { attempt: 1, url: None }).unwrap();
-    assert_eq!(tollgate::due::due_at(&world.state, &world.policy), Some(at("23T12:01")));
+    assert_eq!(
+        tollgate::domain::settle::due::due_at(&world.state, &world.policy),
+        Some(at("23T12:01"))
+    );
     let again = world.command("13:05", Command::AskCustomer { attempt: 1, url: None }).err();
     assert_eq!(again, Some(Refusal::CustomerAlreadyAsked { attempt: 1 }));
     let other = world.command("13:05", Command::AskCustomer { attempt: 2, url: None }).err();
@@ -210,11 +216,11 @@ fn an_attempt_that_was_given_up_and_paid_all_the_same_is_credited() {
     world.refill_fails("13:01", Decline::Later);
     let before = world.state.balance();
     let payment = world.payment("25");
-    let kind = tollgate::event::CreditKind::Refill {
+    let kind = tollgate::domain::event::CreditKind::Refill {
         attempt: 1,
-        purpose: tollgate::state::RefillPurpose::Threshold,
+        purpose: tollgate::domain::account::RefillPurpose::Threshold,
     };
-    let payment = tollgate::event::PaymentFacts { payment: named("pi_late"), ..payment };
+    let payment = tollgate::domain::event::PaymentFacts { payment: named("pi_late"), ..payment };
     world.command("13:02", Command::Credit { payment, kind, bonus: None }).unwrap();
     assert_eq!(world.state.balance() - before, named("25"));
 }
@@ -310,7 +316,7 @@ fn a_renewal_that_is_wanted_holds_back_the_deletion() {
     assert!(world.state.refill.wanted.is_some());
     world.settle("28T00:00");
     assert!(
-        matches!(world.state.standing, tollgate::state::Standing::Suspended(_)),
+        matches!(world.state.standing, tollgate::domain::account::Standing::Suspended(_)),
         "money may still come"
     );
 }

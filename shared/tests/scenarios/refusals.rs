@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use tollgate::command::{Bonus, Command};
-use tollgate::decide::decide;
-use tollgate::event::{Cause, CreditKind, PaymentFacts};
-use tollgate::refusal::Refusal;
-use tollgate::request::start_new;
-use tollgate::state::AccountState;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::command::{Bonus, Command};
+use tollgate::domain::decide::decide;
+use tollgate::domain::event::{Cause, CreditKind, PaymentFacts};
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::start_new;
 
 use crate::world::{World, at, named, new, project};
 

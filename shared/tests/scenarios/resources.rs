@@ -1,12 +1,12 @@
 //! Starting, stopping, failing to start; and what comes back after a suspension.
 
-use tollgate::billables::{Condition, Status};
-use tollgate::command::Command;
-use tollgate::ids::ResourceId;
-use tollgate::money::Usd;
-use tollgate::refusal::Refusal;
-use tollgate::request;
-use tollgate::state::Comeback;
+use tollgate::domain::account::Comeback;
+use tollgate::domain::command::Command;
+use tollgate::domain::ids::ResourceId;
+use tollgate::domain::money::Usd;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve;
+use tollgate::domain::resources::{Condition, Status};
 
 use crate::world::{World, at, is_good, named, new, project};
 
@@ -19,7 +19,7 @@ fn several_resources_start_in_one_row_or_not_at_all() {
     let mut world = World::with_credit("5.50");
     let three = [new("a", "vm60"), new("b", "vm60"), new("c", "vm60")];
     let refused = world
-        .ask("12:00", |view| request::start_new(view, &project("acme"), &three, at("12:00")))
+        .ask("12:00", |view| resolve::start_new(view, &project("acme"), &three, at("12:00")))
         .err();
     assert_eq!(
         refused,
@@ -27,7 +27,7 @@ fn several_resources_start_in_one_row_or_not_at_all() {
     );
     let two = [new("a", "free"), new("b", "vm60")];
     world
-        .ask("12:00", |view| request::start_new(view, &project("acme"), &two, at("12:00")))
+        .ask("12:00", |view| resolve::start_new(view, &project("acme"), &two, at("12:00")))
         .unwrap();
     world.rows(&["12:00:00 started -0.60 = 4.90 to 13:00:00"]);
     assert_eq!(world.state.billed.count(), 2);
@@ -156,7 +156,7 @@ fn a_hundred_and_sixty_resources_come_back_in_batches_and_each_pays_from_its_own
         let new: Vec<_> = (0..40).map(|n| new(&format!("r{batch}-{n}"), "vm60")).collect();
         world.policy.start_credit_min = Usd::ZERO;
         world
-            .ask("11:59", |view| request::start_new(view, &project("acme"), &new, at("11:59")))
+            .ask("11:59", |view| resolve::start_new(view, &project("acme"), &new, at("11:59")))
             .unwrap();
     }
     let rest = world.state.balance();
@@ -185,14 +185,14 @@ fn a_suspended_resource_can_be_stopped_so_that_it_does_not_come_back() {
 fn staff_switches_everything_off_and_credit_does_not_switch_it_on() {
     let mut world = World::with_credit("25");
     world.start("12:00", "a", "vm60").unwrap();
-    world.ask("12:30", |view| request::suspend(view, "mining")).unwrap();
+    world.ask("12:30", |view| resolve::suspend(view, "mining")).unwrap();
     world.credit("12:40", "25").settle("30T00:00").rows(&[
         "12:00:00 started -0.60 = 24.40 to 13:00:00",
         "12:30:00 suspended 0.30 = 24.70 as of 12:30:00",
         "12:40:00 topup 25.00 = 49.70",
     ]);
     assert_eq!(world.restart("30T00:00", &["a"]).err(), Some(Refusal::Suspended));
-    world.ask("30T00:00", |view| request::resume(view, at("30T00:00"))).unwrap();
+    world.ask("30T00:00", |view| resolve::resume(view, at("30T00:00"))).unwrap();
     world.restart("30T00:01", &["a"]).unwrap();
 }
 
@@ -263,13 +263,13 @@ fn ids_that_are_wrong_are_refused_one_by_one() {
     );
     assert_eq!(world.stop("12:01", &[]).err(), Some(Refusal::TooManyAtOnce { count: 0, max: 80 }));
     let foreign = world.ask("12:01", |view| {
-        request::create(view, &project("other"), &[new("b", "vm60")], at("12:01"))
+        resolve::create(view, &project("other"), &[new("b", "vm60")], at("12:01"))
     });
     assert_eq!(foreign.err(), Some(Refusal::UnknownProject { project: named("p") }));
     let mut nameless = new("b", "vm60");
     nameless.name = " ".to_owned();
     let refused = world
-        .ask("12:01", |view| request::create(view, &project("acme"), &[nameless], at("12:01")));
+        .ask("12:01", |view| resolve::create(view, &project("acme"), &[nameless], at("12:01")));
     assert_eq!(refused.err(), Some(Refusal::NameNotUsable { bytes_max: 128 }));
     world.delete("12:02", &["a"]).unwrap();
     assert_eq!(

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use tollgate::command::{CardFunding, Command, TrialCard, Wallet};
-use tollgate::refusal::Refusal;
-use tollgate::state::{RefillPurpose, Standing, TrialPhase};
+use tollgate::domain::account::{RefillPurpose, Standing, TrialPhase};
+use tollgate::domain::command::{CardFunding, Command, TrialCard, Wallet};
+use tollgate::domain::refusal::Refusal;
 
 use crate::world::{World, at, is_good, named};
 

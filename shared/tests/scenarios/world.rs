@@ -3,23 +3,23 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use tollgate::billables::Billables;
-use tollgate::command::{Bonus, Command, RefillSettings};
-use tollgate::decide::decide;
-use tollgate::event::{
+use tollgate::domain::account::{AccountState, Standing, Tax};
+use tollgate::domain::command::{Bonus, Command, RefillSettings};
+use tollgate::domain::decide::decide;
+use tollgate::domain::event::{
     Cause, Change, Claim, CreditKind, Decline, Event, OnExisting, PaymentFacts, StopReason,
 };
-use tollgate::ids::{AccountId, ResourceId};
-use tollgate::money::Usd;
-use tollgate::policy::Policy;
-use tollgate::prices::{Price, PriceList, Unit};
-use tollgate::refusal::Refusal;
-use tollgate::request::{self, NewResource, Project};
-use tollgate::row::{self, Head};
-use tollgate::settle::settle;
-use tollgate::state::{AccountState, Standing, Tax};
-use tollgate::timestamp::Timestamp;
-use tollgate::view::View;
+use tollgate::domain::ids::{AccountId, ResourceId};
+use tollgate::domain::money::Usd;
+use tollgate::domain::policy::Policy;
+use tollgate::domain::prices::{Price, PriceList, Unit};
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::{self, NewResource, Project};
+use tollgate::domain::resources::Billables;
+use tollgate::domain::row::{self, Head};
+use tollgate::domain::settle::settle;
+use tollgate::domain::snapshot::View;
+use tollgate::domain::timestamp::Timestamp;
 
 /// SKU, kind, unit, rate, rate while off.
 const PRICES: &[(&str, &str, Unit, &str, &str)] = &[
@@ -175,27 +175,27 @@ impl World {
 
     pub(crate) fn start(&mut self, time: &str, id: &str, sku: &str) -> Result<&mut World, Refusal> {
         let new = new(id, sku);
-        self.ask(time, |view| request::start_new(view, &project("acme"), &[new], at(time)))
+        self.ask(time, |view| resolve::start_new(view, &project("acme"), &[new], at(time)))
     }
 
     pub(crate) fn restart(&mut self, time: &str, ids: &[&str]) -> Result<&mut World, Refusal> {
         let ids = ids_of(ids);
-        self.ask(time, |view| request::start(view, &ids, at(time)))
+        self.ask(time, |view| resolve::start(view, &ids, at(time)))
     }
 
     pub(crate) fn restore(&mut self, time: &str, ids: &[&str]) -> Result<&mut World, Refusal> {
         let ids = ids_of(ids);
-        self.ask(time, |view| request::restore(view, &ids, at(time)))
+        self.ask(time, |view| resolve::restore(view, &ids, at(time)))
     }
 
     pub(crate) fn stop(&mut self, time: &str, ids: &[&str]) -> Result<&mut World, Refusal> {
         let ids = ids_of(ids);
-        self.ask(time, |view| request::stop(view, &ids))
+        self.ask(time, |view| resolve::stop(view, &ids))
     }
 
     pub(crate) fn delete(&mut self, time: &str, ids: &[&str]) -> Result<&mut World, Refusal> {
         let ids = ids_of(ids);
-        self.ask(time, |view| request::delete(view, &ids))
+        self.ask(time, |view| resolve::delete(view, &ids))
     }
 
     pub(crate) fn fail_start(&mut self, time: &str, id: &str) -> Result<&mut World, Refusal> {
@@ -209,7 +209,7 @@ impl World {
         let rows: Vec<(Event, AccountState)> =
             self.events.iter().cloned().zip(self.states.iter().cloned()).skip(from).collect();
         self.ask(time, |view| {
-            request::fail_start(view, &id, rows.iter().map(|(event, state)| (event, state)))
+            resolve::fail_start(view, &id, rows.iter().map(|(event, state)| (event, state)))
         })
     }
 
@@ -337,7 +337,7 @@ fn show(event: &Event, after: &AccountState) -> String {
         }
         _ => {}
     }
-    if event.want.is_some_and(|want| matches!(want, tollgate::event::Want::Now { .. })) {
+    if event.want.is_some_and(|want| matches!(want, tollgate::domain::event::Want::Now { .. })) {
         row += " refill!";
     }
     row

@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part of it")]
 
 use account::Clients;
-use tollgate::shell::Billing;
+use tollgate::runtime::billing::Billing;
 use tollgate::store::SavedCard;
 use tollgate::stripe::{OnDemand, StripeSettings};
 use tollgate_tests::api::{Answered, Api, Event};

@@ -1,8 +1,8 @@
 //! Refills: a card is charged only as its owner agreed.
 
-use tollgate::event::{Change, CreditKind, Decline, DisputeOutcome, Event};
-use tollgate::money::Usd;
-use tollgate::state::{AccountState, RefillPurpose, Standing};
+use tollgate::domain::account::{AccountState, RefillPurpose, Standing};
+use tollgate::domain::event::{Change, CreditKind, Decline, DisputeOutcome, Event};
+use tollgate::domain::money::Usd;
 
 use super::{HOUR, Model, ensure, micros};
 use crate::Check;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use tollgate::billables::Status;
-use tollgate::event::{Change, Event, Line, MeterLine, StartKind, StopReason};
-use tollgate::funds::Share;
-use tollgate::money::Usd;
-use tollgate::state::{AccountState, Standing, SuspensionReason};
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::account::{AccountState, Standing, SuspensionReason};
+use tollgate::domain::event::{Change, Event, Line, MeterLine, StartKind, StopReason};
+use tollgate::domain::funds::Share;
+use tollgate::domain::money::Usd;
+use tollgate::domain::resources::Status;
+use tollgate::domain::timestamp::Timestamp;
 
 use super::{
     Charge, DAY, DOLLAR, Mode, Model, Phase, as_before, cost, ensure, here, hour_end, is_held,
