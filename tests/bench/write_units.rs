@@ -177,12 +177,12 @@ async fn check_cost(name: &str, state: AccountState) {
 }
 
 #[tokio::test]
-async fn a_full_hour_of_four_resources_paid_by_a_trial_is_one_write_unit() {
+async fn hour_of_four_resources_in_trial_is_one_write_unit() {
     check_cost("in trial", in_trial()).await;
 }
 
 #[tokio::test]
-async fn a_full_hour_of_four_resources_of_a_customer_with_a_bonus_and_refills_is_one_write_unit() {
+async fn hour_of_four_resources_with_a_bonus_is_one_write_unit() {
     check_cost("in good standing", in_good_standing()).await;
 }
 

@@ -1,8 +1,8 @@
 //! What the Billing page shows and sets, over the HTTP API: each route, each refusal, repeats and
 //! races.
 
-use serde_json::{Value, json};
 use crate::account_support::{ask, by, refused, send, with_credit};
+use serde_json::{Value, json};
 use tollgate::command::Command;
 use tollgate::event::Cause;
 use tollgate::store::{BeforeCommand, PaymentIds};
@@ -157,7 +157,7 @@ async fn a_suspended_account_shows_when_it_will_be_deleted() {
 }
 
 #[tokio::test]
-async fn transactions_are_what_moved_money_in_a_customers_words() {
+async fn transactions_describe_money_movements_in_plain_words() {
     let api = with_credit("25").await;
     api.ledger.start(ALICE, "vm", &["r1", "r2"], "10:20:00").await;
     api.ledger.settle(ALICE, "11:00:00").await;
@@ -346,7 +346,7 @@ async fn transactions_that_cannot_be_asked_for_are_refused() {
 }
 
 #[tokio::test]
-async fn what_is_left_out_of_auto_refill_stays() {
+async fn omitted_auto_refill_fields_keep_their_values() {
     let api = with_credit("25").await;
     let off = ask(&api, by(REFILL, "10:10:00")).await;
     insta::assert_snapshot!(off.shown(), @r#"
@@ -420,7 +420,7 @@ async fn auto_refill_is_set_once_for_each_key() {
 }
 
 #[tokio::test]
-async fn a_refill_that_comes_too_often_is_worth_a_word_and_one_that_is_wanted_says_so() {
+async fn frequent_refills_are_pointed_out_and_wanted_ones_shown() {
     let api = with_credit("25").await;
     api.ledger.start(ALICE, "vm", &["r1", "r2"], "10:20:00").await;
     let body =
@@ -467,7 +467,7 @@ async fn a_refill_that_comes_too_often_is_worth_a_word_and_one_that_is_wanted_sa
 }
 
 #[tokio::test]
-async fn who_has_been_off_for_two_weeks_is_told_that_no_card_is_charged() {
+async fn after_two_weeks_off_the_answer_says_no_card_is_charged() {
     let api = with_credit("5").await;
     api.ledger.start(ALICE, "big", &["r1"], "11:00:00").await;
     api.ledger.settle(ALICE, "23:00:00").await;
@@ -481,7 +481,7 @@ async fn who_has_been_off_for_two_weeks_is_told_that_no_card_is_charged() {
 }
 
 #[tokio::test]
-async fn every_refusal_of_auto_refill_names_its_problem_and_writes_nothing() {
+async fn refused_auto_refill_names_its_problem_and_writes_nothing() {
     let api = with_credit("25").await;
     let put = |body: Value| by(PUT_REFILL, "10:15:00").json(&body);
     for (body, status, code) in [

@@ -126,7 +126,7 @@ async fn a_card_is_found_by_the_webhook_alone_too() {
 }
 
 #[tokio::test]
-async fn the_same_key_gets_the_same_page_and_another_request_is_refused() {
+async fn same_key_gets_the_same_page_and_refuses_another_request() {
     let world = World::new().await;
     let request = world.event(ADD).key("k1").json(&json!({}));
     let first = call(&world, &request).await;
@@ -147,7 +147,7 @@ async fn the_same_key_gets_the_same_page_and_another_request_is_refused() {
 }
 
 #[tokio::test]
-async fn the_first_card_is_the_default_until_its_owner_says_otherwise_and_refills_follow() {
+async fn first_card_is_default_until_changed_and_refills_follow() {
     let world = World::new().await;
     world.wanting(VISA).await;
     let first = world.profile().await.default_card.unwrap().to_string();
@@ -283,7 +283,7 @@ async fn a_card_that_stripe_does_not_let_go_is_not_called_removed() {
 }
 
 #[tokio::test]
-async fn a_list_from_before_a_card_was_saved_does_not_take_it_for_removed() {
+async fn stale_list_does_not_remove_a_newly_saved_card() {
     let world = World::new().await;
     add(&world, MASTERCARD).await;
     cards(&world).await;
@@ -310,7 +310,7 @@ async fn a_list_from_before_a_card_was_saved_does_not_take_it_for_removed() {
 }
 
 #[tokio::test]
-async fn what_was_done_in_the_portal_wins() {
+async fn changes_made_in_the_portal_win() {
     let world = World::new().await;
     let (first, second) = (add(&world, VISA).await, add(&world, MASTERCARD).await);
     cards(&world).await;
@@ -345,7 +345,7 @@ async fn a_process_that_dies_anywhere_removes_a_card_once() {
 }
 
 #[tokio::test]
-async fn a_process_that_dies_anywhere_makes_one_page_for_a_card_under_one_key() {
+async fn crash_at_any_call_makes_one_card_page_per_key() {
     let process = async |world: &World| {
         let created = call(world, &world.event(ADD).key("k1")).await;
         assert_eq!(created.status, 201, "{}", created.shown());
@@ -360,7 +360,7 @@ async fn a_process_that_dies_anywhere_makes_one_page_for_a_card_under_one_key() 
 }
 
 #[tokio::test]
-async fn when_stripe_does_not_answer_cards_are_shown_as_they_were_last_seen() {
+async fn cards_are_shown_as_last_seen_while_stripe_is_down() {
     let world = World::new().await;
     let card = add(&world, VISA).await;
     let seen = cards(&world).await;
@@ -510,7 +510,7 @@ fn live(objects: &[Value]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_company_is_kept_until_there_is_a_customer_and_then_told() {
+async fn company_is_sent_to_stripe_once_a_customer_exists() {
     let world = World::new().await;
     let nothing = json!({"name": null, "address": null, "tax_id": null});
     assert_eq!(ask(&world, COMPANY).await.body, nothing);
@@ -571,7 +571,7 @@ async fn a_company_is_written_through_and_replaced_as_a_whole() {
 }
 
 #[tokio::test]
-async fn what_stripe_refuses_changes_nothing_anywhere() {
+async fn refusal_by_stripe_changes_nothing() {
     let world =
         World::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")]).await;
     add(&world, VISA).await;
@@ -603,7 +603,7 @@ async fn what_stripe_refuses_changes_nothing_anywhere() {
 }
 
 #[tokio::test]
-async fn a_company_that_stripe_refuses_never_keeps_anybody_from_paying() {
+async fn company_refused_by_stripe_does_not_block_payment() {
     let world = World::new().await;
     let mut wrong = german();
     wrong["tax_id"] = json!({"type": "eu_vat", "value": "123"});

@@ -1,8 +1,8 @@
 //! What the ledger alone tells: transactions as CSV, the balance over time, spending, the last
 //! refill attempt.
 
-use serde_json::{Value, json};
 use crate::account_support::{ask, by, refused, send, with_credit};
+use serde_json::{Value, json};
 use tollgate::command::Command;
 use tollgate::event::{Cause, Decline};
 use tollgate::money::Usd;
@@ -256,7 +256,7 @@ async fn billed(api: &Api, from: &str, to: &str) -> Usd {
 }
 
 #[tokio::test]
-async fn spending_is_the_same_however_it_is_grouped_and_exactly_what_was_billed() {
+async fn spending_equals_what_was_billed_in_every_grouping() {
     let api = eventful().await;
     let until =
         ["10:00:00", "10:10:00", "12:20:00", "13:07:13", "14:30:00", "15:10:00", "16:00:00"];
@@ -341,7 +341,7 @@ async fn spending_shows_names_seconds_and_the_largest_first() {
 }
 
 #[tokio::test]
-async fn what_is_gone_for_good_still_counts_for_its_project() {
+async fn purged_resources_still_count_for_their_project() {
     let api = eventful().await;
     api.ledger.settle(ALICE, "2026-12-08T00:00:00Z").await;
     let list = api.ledger.undisturbed.billables(&named(ALICE)).await.unwrap();
@@ -366,7 +366,7 @@ async fn what_is_gone_for_good_still_counts_for_its_project() {
 }
 
 #[tokio::test]
-async fn a_time_with_more_than_may_be_read_is_refused_and_the_rest_is_not() {
+async fn range_with_too_many_rows_is_refused() {
     // Nothing was spent before there was anything.
     let api = Api::new().await;
     let empty = ask(&api, by(SPENDING, "10:00:00")).await;
@@ -401,7 +401,7 @@ async fn last_attempt(api: &Api, now: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_last_attempt_is_told_in_a_customers_words() {
+async fn last_attempt_is_described_in_plain_words() {
     let api = with_credit("5").await;
     let body = json!({"enabled": true, "threshold": "10", "amount": "20", "payment_method": "pm_1", "monthly_cap": "30"});
     let put = ask(&api, by(PUT_REFILL, "10:05:00").json(&body).key("k-1")).await;

@@ -171,7 +171,7 @@ async fn the_same_prices_again_add_nothing() {
 }
 
 #[tokio::test]
-async fn two_that_add_the_same_price_at_once_add_one() {
+async fn simultaneous_equal_prices_add_one() {
     let api = Api::new().await;
     let (event, other) = (put(&json!([price("gpu", "2.5")])), api.another());
     let (first, second) = tokio::join!(send(&api.billing, &event), send(&other, &event));
@@ -180,7 +180,7 @@ async fn two_that_add_the_same_price_at_once_add_one() {
 }
 
 #[tokio::test]
-async fn of_many_prices_all_are_added_or_none() {
+async fn prices_are_added_all_or_none() {
     let api = Api::new().await;
     let with = |name: &str, value: Value| {
         let mut price = price("vm", "0.7");
@@ -272,7 +272,7 @@ async fn a_payment_is_found_by_each_of_its_ids() {
 }
 
 #[tokio::test]
-async fn what_stripe_says_stands_beside_the_row() {
+async fn payment_shows_stripes_status_beside_its_row() {
     let api = with_credit("25").await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stripe = stripe_at(&format!("http://{}", listener.local_addr().unwrap()));
@@ -349,7 +349,7 @@ async fn staff_gives_corrects_freezes_suspends_and_closes_each_once() {
 }
 
 #[tokio::test]
-async fn a_suspension_by_staff_gives_back_what_was_paid_ahead() {
+async fn suspension_by_staff_returns_prepaid_time() {
     let api = with_credit("25").await;
     api.ledger.start(ALICE, "vm", &["r1"], "10:20:00").await;
     let body = ask(&api, because(SUSPEND)).await.body;
@@ -359,7 +359,7 @@ async fn a_suspension_by_staff_gives_back_what_was_paid_ahead() {
 }
 
 #[tokio::test]
-async fn without_a_key_a_bonus_given_twice_is_two_and_with_one_only_for_the_same() {
+async fn repeated_bonus_is_given_once_with_a_key_and_twice_without() {
     let api = with_credit("25").await;
     for _ in 0..2 {
         ask(&api, bonus("5")).await;

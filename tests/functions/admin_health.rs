@@ -116,7 +116,7 @@ fn only(wrong: &[(String, String)], name: &str, words: &str) {
 }
 
 #[tokio::test]
-async fn everything_that_is_set_up_is_good() {
+async fn complete_setup_is_healthy() {
     let world = World::new(Config { tax_basis_points: 1_900, ..Config::default() }).await;
     let health = world.with(&[("STRIPE_TAX", "automatic")]).await;
     assert_eq!(wrong(&health), []);
@@ -142,7 +142,7 @@ async fn everything_that_is_set_up_is_good() {
 }
 
 #[tokio::test]
-async fn only_staff_is_told() {
+async fn health_is_for_staff_only() {
     let world = World::new(Config::default()).await;
     let event = Event::by("alice", "GET /v1/admin/health", "10:30:00");
     let refused: Answered = admin::handle(&world.clients(&[]), event.request()).await.into();
@@ -150,7 +150,7 @@ async fn only_staff_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_webhook_endpoint_is_said() {
+async fn health_reports_webhook_endpoint_faults() {
     let world = World::new(Config::default()).await;
     let endpoint = world.endpoint().await;
     let path = format!("/v1/webhook_endpoints/{endpoint}");
@@ -179,7 +179,7 @@ async fn what_is_wrong_with_the_webhook_endpoint_is_said() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_portal_and_tax_is_said() {
+async fn health_reports_portal_and_tax_faults() {
     let world = World::new(Config::default()).await;
     only(&world.wrong(&[("STRIPE_TAX", "automatic")]).await, "stripe_tax", "pending");
     only(
@@ -199,7 +199,7 @@ async fn what_is_wrong_with_portal_and_tax_is_said() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_taken_and_a_stripe_that_is_not_there_are_said() {
+async fn health_reports_a_rejected_key_and_an_unreachable_stripe() {
     let world = World::new(Config::default()).await;
     only(
         &world.wrong(&[("STRIPE_SECRET_KEY", "sk_test_other")]).await,
@@ -212,7 +212,7 @@ async fn a_key_that_is_not_taken_and_a_stripe_that_is_not_there_are_said() {
 }
 
 #[tokio::test]
-async fn tables_that_cannot_be_read_and_a_bus_that_is_not_set_are_said() {
+async fn health_reports_unreadable_tables_and_a_missing_bus() {
     let world = World::new(Config::default()).await;
     let (portal, names) = (world.portal().await, world.api.billing.settings.tables.clone());
     let named = [("STRIPE_PORTAL_CONFIGURATION", portal.as_str())];

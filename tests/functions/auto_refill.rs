@@ -24,7 +24,7 @@ async fn declined(code: &str, advice: Option<&str>) -> World {
 }
 
 #[tokio::test]
-async fn a_wanted_refill_is_charged_and_credited_once_however_often_it_is_triggered() {
+async fn repeated_triggers_charge_and_credit_a_refill_once() {
     let world = World::new().await;
     world.wanting(VISA).await;
     let report = world.refill().await;
@@ -56,7 +56,7 @@ async fn a_wanted_refill_is_charged_and_credited_once_however_often_it_is_trigge
 }
 
 #[tokio::test]
-async fn the_webhook_credits_what_the_answer_did_not() {
+async fn webhook_credits_a_charge_whose_answer_was_lost() {
     let world = World::new().await;
     world.wanting(VISA).await;
     world.stand_in.fail_next(PAY, 9, FaultKind::AnswerLost);
@@ -92,7 +92,7 @@ async fn a_process_that_dies_anywhere_charges_and_credits_once() {
 }
 
 #[tokio::test]
-async fn a_process_that_dies_anywhere_in_a_decline_fails_once_and_charges_nothing() {
+async fn crash_at_any_call_of_a_decline_fails_once_without_charge() {
     let prepare = async |world: &World| {
         world.wanting(VISA).await;
         let card = world.profile().await.cards[0].id.to_string();
@@ -122,7 +122,7 @@ async fn a_process_that_dies_anywhere_in_a_decline_fails_once_and_charges_nothin
 }
 
 #[tokio::test]
-async fn each_class_of_decline_goes_its_way() {
+async fn each_class_of_decline_has_its_own_consequence() {
     for (code, advice, paused) in [
         ("insufficient_funds", None, false),
         ("generic_decline", None, false),
@@ -175,7 +175,7 @@ async fn four_failures_in_a_row_pause_until_there_is_another_card() {
 }
 
 #[tokio::test]
-async fn a_payment_that_needs_its_customer_waits_and_is_confirmed_by_hand() {
+async fn payment_needing_authentication_waits_for_its_customer() {
     let world = declined("authentication_required", None).await;
     let report = world.refill().await;
     assert_eq!(report.needs_customer, 1, "{report:?}");
@@ -217,7 +217,7 @@ async fn a_payment_nobody_confirmed_is_given_up_after_23_hours() {
 }
 
 #[tokio::test]
-async fn who_pays_by_hand_instead_is_charged_once() {
+async fn manual_payment_replaces_the_refill_and_charges_once() {
     let world = declined("authentication_required", None).await;
     assert_eq!(world.refill().await.needs_customer, 1);
     let session = world.session("25", None).await;
@@ -263,7 +263,7 @@ async fn every_step_that_fails_at_stripe_is_settled_in_the_end() {
 }
 
 #[tokio::test]
-async fn after_twenty_hours_nothing_is_sent_again_and_what_happened_is_found_out() {
+async fn after_twenty_hours_the_outcome_is_looked_up_not_resent() {
     for endpoint in
         ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY]
     {
@@ -302,7 +302,7 @@ async fn after_twenty_hours_nothing_is_sent_again_and_what_happened_is_found_out
 /// A trigger that was kept for thirty hours takes the attempt for a young one, and Stripe has
 /// forgotten its keys.
 #[tokio::test]
-async fn a_trigger_that_comes_thirty_hours_late_charges_once_what_was_begun() {
+async fn trigger_thirty_hours_late_charges_a_begun_refill_once() {
     for endpoint in
         ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY]
     {
@@ -334,7 +334,7 @@ async fn a_trigger_that_comes_thirty_hours_late_charges_once_what_was_begun() {
 /// The card was changed, the amount lowered, a cap set: what the attempt would charge is no longer
 /// agreed to.
 #[tokio::test]
-async fn an_attempt_that_is_no_longer_agreed_to_is_called_off_and_does_not_count() {
+async fn attempt_no_longer_agreed_is_canceled_and_not_counted() {
     let settings = |card: Option<&str>, amount: &str, cap: Option<&str>| {
         let (card, cap, terms) =
             (card.map(str::to_owned), cap.map(named), (named("30"), named(amount)));
@@ -382,7 +382,7 @@ async fn an_attempt_that_is_no_longer_agreed_to_is_called_off_and_does_not_count
 }
 
 #[tokio::test]
-async fn nothing_is_charged_once_the_account_is_frozen_or_refills_are_off() {
+async fn frozen_account_or_disabled_refills_charge_nothing() {
     for command in [
         Command::Freeze { reason: "a test".to_owned() },
         Command::ChangeRefill(tollgate::command::RefillSettings {
@@ -416,7 +416,7 @@ async fn nothing_is_charged_once_the_account_is_frozen_or_refills_are_off() {
 }
 
 #[tokio::test]
-async fn a_card_that_works_now_and_declines_later_is_declined_off_session() {
+async fn card_that_declines_later_is_declined_off_session() {
     let world = World::new().await;
     world.wanting("4000000000000341").await;
     let report = world.refill().await;

@@ -37,7 +37,7 @@ async fn a_page_is_made_paid_and_credited() {
 }
 
 #[tokio::test]
-async fn stripe_is_asked_exactly_what_was_designed() {
+async fn requests_to_stripe_are_exactly_as_designed() {
     let world = World::new().await;
     world.session("25.00", Some(json!({"enabled": true, "threshold": "5", "amount": "20"}))).await;
     let calls = world.stand_in.calls();
@@ -72,7 +72,7 @@ async fn stripe_is_asked_exactly_what_was_designed() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_charged_is_refused_before_stripe_is_asked() {
+async fn unchargeable_amount_is_refused_before_asking_stripe() {
     let world = World::new().await;
     let cases: [(Value, u16, &str); 14] = [
         (json!({"amount": "0.99"}), 422, "amount_too_small"),
@@ -130,7 +130,7 @@ async fn an_account_needs_an_address_and_takes_the_tokens() {
 }
 
 #[tokio::test]
-async fn the_same_key_gets_the_same_page_and_another_request_is_refused() {
+async fn same_key_gets_the_same_page_and_refuses_another_request() {
     let world = World::new().await;
     let request = |amount: &str| world.event(CREATE).key("k1").json(&json!({"amount": amount}));
     let first = world.call(&request("25")).await;
@@ -152,7 +152,7 @@ async fn the_same_key_gets_the_same_page_and_another_request_is_refused() {
 }
 
 #[tokio::test]
-async fn a_new_page_ends_the_old_one_and_a_cancelled_one_cannot_be_paid() {
+async fn new_page_expires_the_old_one_and_canceled_is_unpayable() {
     let world = World::new().await;
     let (first, second) = (world.session("25", None).await, world.session("5", None).await);
     assert_eq!(world.status(&first).await.body["status"], "expired");
@@ -210,7 +210,7 @@ async fn a_process_that_dies_anywhere_makes_one_page_under_one_key() {
 }
 
 #[tokio::test]
-async fn when_stripe_fails_the_caller_is_told_whether_to_try_again() {
+async fn failure_of_stripe_says_whether_to_retry() {
     let world = World::new().await;
     let endpoint = "POST /v1/checkout/sessions";
     let request = |key: &str| world.event(CREATE).key(key).json(&json!({"amount": "25"}));
@@ -238,7 +238,7 @@ async fn when_stripe_fails_the_caller_is_told_whether_to_try_again() {
 }
 
 #[tokio::test]
-async fn a_failure_that_stripe_repeats_under_its_key_keeps_nobody_from_becoming_a_customer() {
+async fn failure_replayed_by_stripe_does_not_block_a_new_customer() {
     let world = World::new().await;
     world.stand_in.fail_next("POST /v1/customers", 1, FaultKind::ServerError);
     let created = world.call(&world.event(CREATE).json(&json!({"amount": "25"}))).await;
@@ -304,7 +304,7 @@ async fn tax_comes_on_top_of_the_credit() {
 }
 
 #[tokio::test]
-async fn what_the_customer_decided_since_is_not_undone_by_a_webhook_that_is_late() {
+async fn late_webhook_does_not_undo_newer_refill_settings() {
     let world = World::new().await;
     let session = world.session("25.00", Some(json!({"enabled": true}))).await;
     world.pay(&session, &format!("card={VISA}")).await;

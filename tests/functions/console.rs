@@ -113,7 +113,7 @@ fn files_are_kept_for_good_and_the_page_is_asked_for() {
 }
 
 #[test]
-fn the_browser_is_told_to_load_nothing_from_elsewhere() {
+fn content_security_policy_allows_own_files_only() {
     let policy = |console: &Console| {
         get(console, "/", &json!({})).headers()["content-security-policy"]
             .to_str()
@@ -140,7 +140,7 @@ fn the_browser_is_told_to_load_nothing_from_elsewhere() {
 }
 
 #[test]
-fn the_page_is_told_how_to_sign_in_and_bad_settings_are_named() {
+fn page_gets_sign_in_settings_and_bad_ones_are_named() {
     let shown = get(&oidc(), "/config.json", &json!({}));
     let expected = json!({
         "mode": "oidc", "issuer": "https://issuer.example/tenant", "client_id": "page", "scopes": "openid email", "currency": "usd",

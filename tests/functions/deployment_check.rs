@@ -119,7 +119,7 @@ fn refused(kind: &str, message: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn what_the_functions_can_start_with_is_deployed() {
+async fn usable_parameters_are_deployed() {
     let world = World::with_secret(SECRET).await;
     for to in ["Create", "Update"] {
         let request = world.cloudformation.request(to);
@@ -164,7 +164,7 @@ async fn a_parameter_that_cannot_be_used_is_named() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_issues_nothing_is_told_before_there_are_tables() {
+async fn unusable_issuer_fails_the_deployment_before_tables_exist() {
     let world = World::with_secret(SECRET).await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let slashed = format!("{}/", world.issuer);
@@ -254,7 +254,7 @@ async fn a_role_that_not_all_of_aws_knows_yet_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_secrets_manager_that_does_not_answer_is_not_waited_for_until_the_function_is_ended() {
+async fn silent_secrets_manager_is_given_up_before_the_timeout() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let mut world = World::with_secret(SECRET).await;
@@ -298,7 +298,7 @@ async fn an_answer_that_is_not_taken_is_put_once_more() {
 }
 
 #[tokio::test]
-async fn an_answer_has_room_for_what_cloudformation_takes() {
+async fn long_answer_is_cut_to_what_cloudformation_takes() {
     let world = World::with_secret(SECRET).await;
     let far_too_much = "\u{1f4b8}".repeat(5_000);
     let (status, reason) = world.answer("Create", &[("STRIPE_TAX", &far_too_much)]).await;
@@ -311,7 +311,7 @@ async fn an_answer_has_room_for_what_cloudformation_takes() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_of_cloudformation_is_an_error() {
+async fn foreign_request_is_an_error() {
     let whole = CloudFormation::new().await.request("Update");
     assert!(serde_json::from_value::<Request>(whole.clone()).is_ok());
     for field in ["RequestType", "ResponseURL", "StackId", "RequestId", "LogicalResourceId"] {
@@ -329,7 +329,7 @@ async fn what_is_no_request_of_cloudformation_is_an_error() {
 /// A parameter that is a variable of the functions, and no property of the check, could be changed
 /// without being checked.
 #[test]
-fn every_parameter_that_functions_read_makes_cloudformation_ask_again() {
+fn changing_any_parameter_reruns_the_check() {
     let template = Template::of_this_repository().unwrap();
     let document = template.document();
     let parameters = document["Parameters"].as_object().unwrap();

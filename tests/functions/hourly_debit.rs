@@ -71,7 +71,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn each_account_pays_for_the_hour_once_however_often_the_schedule_fires() {
+async fn repeated_schedules_charge_each_account_one_hour() {
     let world = world(&["a", "b", "c"]).await;
     let slices = world.schedule("2026-11-22T11:00:00Z").await;
     assert_eq!(slices.len(), usize::from(SHARDS));
@@ -101,7 +101,7 @@ async fn two_workers_on_one_slice_bill_each_account_once() {
 }
 
 #[tokio::test]
-async fn a_slice_whose_time_runs_short_hands_on_its_rest_once() {
+async fn slice_short_of_time_hands_on_its_rest_once() {
     // Enough accounts that some shard has more than one page would take long: the page is 200. So
     // the budget is spent from the beginning, and the rest is looked for in a shard that holds
     // accounts after the page.
@@ -139,7 +139,7 @@ async fn a_slice_whose_time_runs_short_hands_on_its_rest_once() {
 }
 
 #[tokio::test]
-async fn an_account_that_fails_is_tried_again_alone_and_does_not_stop_the_others() {
+async fn failing_account_is_retried_alone_without_stopping_others() {
     let world = world(&["a", "b", "c"]).await;
     // A row of a newer release: this one may not append to it.
     append_row_of_newer_format(&world.ledger, "b").await;
@@ -161,7 +161,7 @@ async fn an_account_that_fails_is_tried_again_alone_and_does_not_stop_the_others
 }
 
 #[tokio::test]
-async fn what_was_done_is_counted_although_the_rest_cannot_be_handed_on() {
+async fn finished_accounts_count_even_if_the_rest_is_not_handed_on() {
     let world = world(&["a", "b"]).await;
     append_row_of_newer_format(&world.ledger, "b").await;
     let slices = world.schedule("2026-11-22T11:00:00Z").await;
@@ -194,7 +194,7 @@ async fn a_message_that_cannot_be_read_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_run_whose_bus_is_down_fails_so_that_the_schedule_is_delivered_again() {
+async fn run_fails_for_redelivery_while_the_bus_is_down() {
     let world = world(&[]).await;
     world.bus.die(usize::MAX);
     let trigger: Trigger =

@@ -47,7 +47,7 @@ fn item<'a>(body: &'a Value, id: &str) -> &'a Value {
 }
 
 #[tokio::test]
-async fn a_project_shows_what_each_resource_cost_in_the_month() {
+async fn project_shows_each_resources_cost_in_the_month() {
     let (api, project) = with_credit("100").await;
     start_new(&api, &project, "vm", "web", "10:20:00").await;
     start_new(&api, &project, "big", "db", "10:20:00").await;
@@ -193,7 +193,7 @@ async fn a_volume_that_is_off_costs_and_does_not_run() {
 }
 
 #[tokio::test]
-async fn what_is_gone_for_good_still_stands_on_the_bill() {
+async fn purged_resources_stay_on_the_bill() {
     let (api, project) = with_credit("100").await;
     start_new(&api, &project, "vm", "web", "10:00:00").await;
     let delete = Event::by(ALICE, "DELETE /v1/projects/{project}/resources/{id}", "11:00:00");

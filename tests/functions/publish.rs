@@ -133,7 +133,7 @@ fn again_from(response: &BatchResponse) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn each_row_becomes_its_events_and_what_is_no_row_becomes_nothing() {
+async fn rows_become_events_and_other_records_do_not() {
     let world = World::new().await;
     let claim = insert(
         "2",
@@ -159,7 +159,7 @@ async fn an_entry_that_is_refused_for_a_while_is_put_again_alone() {
 }
 
 #[tokio::test]
-async fn what_is_never_taken_is_delivered_again_from_its_row_on() {
+async fn rejected_event_is_delivered_again_from_its_row_on() {
     let world = World::new().await;
     world.bus.refuse("\"account\":\"b\"", usize::MAX);
     let response = world.publish(vec![opened("a", "1"), opened("b", "2"), opened("c", "3")]).await;
@@ -170,7 +170,7 @@ async fn what_is_never_taken_is_delivered_again_from_its_row_on() {
 }
 
 #[tokio::test]
-async fn a_row_of_a_newer_release_is_kept_for_it_and_what_came_before_is_published() {
+async fn row_of_newer_release_blocks_only_what_follows() {
     let mut newer = opened("b", "2");
     let body = newer["dynamodb"]["NewImage"]["body"]["S"].as_str().unwrap().replacen(
         &format!("\"v\":{FORMAT}"),
@@ -185,7 +185,7 @@ async fn a_row_of_a_newer_release_is_kept_for_it_and_what_came_before_is_publish
 }
 
 #[tokio::test]
-async fn changes_of_the_table_publish_nothing_and_do_not_stop_the_rest() {
+async fn table_changes_publish_nothing_and_block_nothing() {
     let mut changed = opened("a", "1");
     changed["eventName"] = Value::from("MODIFY");
     let mut removed = opened("a", "2");
@@ -199,7 +199,7 @@ async fn changes_of_the_table_publish_nothing_and_do_not_stop_the_rest() {
 }
 
 #[tokio::test]
-async fn a_notice_carries_whom_to_write_to_what_to_add_until_when_and_where() {
+async fn notice_carries_address_amount_deadline_and_link() {
     let world = World::new().await;
     let record = world.suspended().await;
     let email = "alice@example.test".parse().unwrap();
@@ -239,7 +239,7 @@ async fn only_notices_look_up_an_address_and_each_batch_once() {
 }
 
 #[tokio::test]
-async fn a_row_whose_address_cannot_be_read_comes_again_and_nothing_before_it_is_held_up() {
+async fn unreadable_address_retries_its_row_and_delays_none_before() {
     let world = World::new().await;
     let record = world.suspended().await;
     world.ledger.faults.set(Calls::of(Operation::GetItem).first(1), Fault::Refused);
@@ -270,7 +270,7 @@ async fn while_nobody_may_read_addresses_notices_wait() {
 }
 
 #[tokio::test]
-async fn a_profile_that_cannot_be_read_holds_up_nobody_and_its_notices_have_no_address() {
+async fn unreadable_profile_sends_notices_without_an_address() {
     let world = World::new().await;
     let record = world.suspended().await;
     world.profile(&[("email", "no address"), ("company", "no JSON")]).await;

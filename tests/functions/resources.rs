@@ -29,7 +29,7 @@ async fn ask(api: &Api, event: Event) -> Answered {
 }
 
 #[tokio::test]
-async fn prices_are_those_that_hold_now_with_those_to_come_page_by_page() {
+async fn prices_list_current_and_upcoming_page_by_page() {
     let api = Api::new().await;
     let vm = api.ledger.prices.iter().find(|price| price.sku.as_str() == "vm").unwrap().clone();
     let later = at("2026-11-22T12:00:00Z");
@@ -178,7 +178,7 @@ async fn projects_are_listed_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_project_asked_for_twice_is_one_and_its_key_is_good_for_nothing_else() {
+async fn repeated_project_request_makes_one_project_per_key() {
     let api = Api::new().await;
     api.ledger.open(ALICE, "10:00:00").await;
     let event = Event::by(ALICE, PROJECTS, "10:00:00").json(&json!({"name": "site"}));
@@ -214,7 +214,7 @@ async fn a_resource_is_created_and_started_in_one_row() {
 }
 
 #[tokio::test]
-async fn without_an_id_a_repeated_request_meets_the_same_one() {
+async fn repeated_request_without_id_finds_its_resource() {
     let (api, project) = with_credit("10").await;
     let body = json!({"sku": "vm", "name": "web", "start": true});
     let made = once(&api, wanted(&project, body.clone()), 1).await;
@@ -227,7 +227,7 @@ async fn without_an_id_a_repeated_request_meets_the_same_one() {
 }
 
 #[tokio::test]
-async fn a_resource_goes_through_its_life_and_every_step_may_be_repeated() {
+async fn every_step_of_a_resources_life_is_idempotent() {
     let (api, project) = with_credit("10").await;
     let made = once(
         &api,
@@ -275,7 +275,7 @@ async fn a_resource_goes_through_its_life_and_every_step_may_be_repeated() {
 }
 
 #[tokio::test]
-async fn a_start_that_failed_costs_nothing_if_the_platform_says_so() {
+async fn start_reported_as_failed_costs_nothing() {
     let (api, project) = with_credit("10").await;
     running(&api, &project, "srv-1").await;
     let failed = json!({"reason": "start_failed"});
@@ -289,7 +289,7 @@ async fn a_start_that_failed_costs_nothing_if_the_platform_says_so() {
 }
 
 #[tokio::test]
-async fn only_the_platform_agrees_on_rates() {
+async fn agreed_rates_come_from_the_platform_only() {
     let (api, project) = with_credit("10").await;
     let body = json!({"sku": "vm", "name": "web", "start": true, "id": "srv-1", "rate": "0.5"});
     refused(&api, wanted(&project, body.clone()), 403, "forbidden").await;
@@ -298,7 +298,7 @@ async fn only_the_platform_agrees_on_rates() {
 }
 
 #[tokio::test]
-async fn too_little_credit_says_what_is_needed_and_where_to_add_it() {
+async fn refusal_for_credit_says_what_is_missing_and_where_to_add() {
     let (api, project) = with_credit("4.99").await;
     let event = wanted(&project, json!({"sku": "vm", "name": "web", "start": true}));
     let answered = refused(&api, event, 402, "credit_too_low").await;
@@ -320,7 +320,7 @@ async fn too_little_credit_says_what_is_needed_and_where_to_add_it() {
 }
 
 #[tokio::test]
-async fn an_account_that_was_suspended_starts_nothing_and_shows_what_is_off() {
+async fn suspended_account_starts_nothing_and_shows_what_is_off() {
     let (api, project) = with_credit("5").await;
     running(&api, &project, "srv-1").await;
     api.ledger.settle(ALICE, "22:00:00").await;
@@ -335,7 +335,7 @@ async fn an_account_that_was_suspended_starts_nothing_and_shows_what_is_off() {
 }
 
 #[tokio::test]
-async fn two_starts_at_once_are_one_start_and_one_refusal() {
+async fn of_two_simultaneous_starts_one_is_refused() {
     let (api, project) = with_credit("10").await;
     let body = json!({"sku": "vm", "name": "web", "start": false, "id": "srv-1"});
     ask(&api, wanted(&project, body)).await;
@@ -367,7 +367,7 @@ async fn a_price_that_is_new_is_met_at_once() {
 }
 
 #[tokio::test]
-async fn every_refusal_of_a_resource_names_its_problem_and_writes_nothing() {
+async fn refused_resource_call_names_its_problem_writes_nothing() {
     let (api, project) = with_credit("10").await;
     running(&api, &project, "srv-1").await;
     let body = |sku: &str, name: &str, id: &str| json!({"sku": sku, "name": name, "start": true, "id": id});
@@ -415,7 +415,7 @@ async fn every_refusal_of_a_resource_names_its_problem_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_another_accounts_does_not_exist() {
+async fn resources_of_other_accounts_are_not_found() {
     let (api, project) = with_credit("10").await;
     running(&api, &project, "srv-1").await;
     api.ledger.open("mallory", "10:00:00").await;
@@ -523,7 +523,7 @@ async fn usage_opens_its_meter_and_counts_once() {
 }
 
 #[tokio::test]
-async fn two_first_reports_at_once_open_one_meter() {
+async fn simultaneous_first_reports_open_one_meter() {
     let (api, project) = with_credit("10").await;
     let event = Event::by(ALICE, USAGE, "10:21:00").scope(SCOPE);
     let report = |id: &str| {
@@ -569,7 +569,7 @@ async fn a_report_that_cannot_be_counted_is_refused() {
 }
 
 #[tokio::test]
-async fn the_platform_sees_what_should_run() {
+async fn platform_lists_resources_that_should_run() {
     let (api, project) = with_credit("10").await;
     running(&api, &project, "srv-1").await;
     running(&api, &project, "srv-2").await;

@@ -55,7 +55,7 @@ fn correction(amount: &str) -> Command {
 }
 
 #[tokio::test]
-async fn an_account_is_suspended_in_the_minute_its_part_hour_ends_and_not_before() {
+async fn account_is_suspended_in_the_minute_its_credit_ends() {
     let world = world("25").await;
     world.ledger.start(ALICE, "vm", &["srv-1"], "11:00:00").await;
     world.command("11:30:00", correction("-24.10")).await;
@@ -69,7 +69,7 @@ async fn an_account_is_suspended_in_the_minute_its_part_hour_ends_and_not_before
 }
 
 #[tokio::test]
-async fn a_refill_that_is_wanted_is_handed_on_each_minute_until_it_begins() {
+async fn wanted_refill_is_handed_on_each_minute_until_it_begins() {
     let world = world("6").await;
     let terms = Some(("5".parse().unwrap(), "25".parse().unwrap()));
     let settings = RefillSettings { terms, card: Some("pm_1".parse().unwrap()), monthly_cap: None };
@@ -113,7 +113,7 @@ async fn an_account_that_fails_does_not_stop_the_others() {
 }
 
 #[tokio::test]
-async fn a_run_without_a_readable_time_or_a_bus_says_so() {
+async fn run_without_readable_time_or_bus_fails() {
     let world = world("6").await;
     let unreadable = handle(&world.clients, &Trigger { time: "now".to_owned() }).await;
     assert!(matches!(unreadable, Err(Failure::Unreadable(_))));

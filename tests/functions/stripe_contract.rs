@@ -78,7 +78,7 @@ impl Contract {
 }
 
 #[tokio::test]
-async fn a_key_gives_the_first_answer_again_and_refuses_other_parameters() {
+async fn repeated_key_replays_its_answer_or_refuses_new_parameters() {
     let Contract { stripe, account, customer } = Contract::new().await;
     let email = "contract@example.com".parse().unwrap();
     let again = stripe
@@ -148,7 +148,7 @@ async fn a_refills_invoice_is_drafted_finalized_found_and_voided() {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_not_found() {
+async fn unknown_objects_are_not_found() {
     let Contract { stripe, .. } = Contract::new().await;
     let payment: PaymentId = "pi_nothing".parse().unwrap();
     assert!(matches!(stripe.payment_intent(&payment).await, Err(StripeError::NotFound { .. })));

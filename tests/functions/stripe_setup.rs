@@ -36,7 +36,7 @@ fn changes(stand_in: &StripeStandIn) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_is_needed_is_made_once_and_shown_once() {
+async fn setup_creates_everything_once_and_shows_the_secret_once() {
     let (stand_in, stripe, _) = world().await;
     let dry = set_up(&stripe, &arguments(&["--dry-run"])).await.unwrap();
     assert!(dry.contains("would make a webhook endpoint with 21 events"), "{dry}");
@@ -65,7 +65,7 @@ async fn what_is_needed_is_made_once_and_shown_once() {
 }
 
 #[tokio::test]
-async fn what_somebody_changed_is_put_right_and_another_version_is_superseded() {
+async fn manual_changes_are_repaired_and_old_versions_replaced() {
     let (stand_in, stripe, address) = world().await;
     let old = stand_in.add_endpoint(URL, "whsec_old", &["*"]);
     set_up(&stripe, &arguments(&[])).await.unwrap();
@@ -102,7 +102,7 @@ async fn what_somebody_changed_is_put_right_and_another_version_is_superseded() 
 }
 
 #[tokio::test]
-async fn a_key_that_may_not_do_what_is_needed_is_told_so_before_anything_is_changed() {
+async fn key_without_permissions_is_refused_before_any_change() {
     let (stand_in, stripe, _) = world().await;
     let endpoint = "POST /v1/invoices/{invoice}/void".to_owned();
     stand_in.fail(Fault { endpoint, after: 0, times: 1, kind: FaultKind::Forbidden });
@@ -115,7 +115,7 @@ async fn a_key_that_may_not_do_what_is_needed_is_told_so_before_anything_is_chan
 }
 
 #[test]
-fn what_is_typed_is_checked() {
+fn arguments_are_checked() {
     let refused =
         |words: &[&str]| Arguments::read(words.iter().map(|word| (*word).to_owned())).unwrap_err();
     assert_eq!(refused(&[]), "--webhook-url is needed");

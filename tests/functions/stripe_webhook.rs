@@ -13,7 +13,7 @@ async fn paid(world: &World) -> String {
 }
 
 #[tokio::test]
-async fn a_payment_is_credited_once_whichever_event_tells_of_it_and_however_often() {
+async fn payment_is_credited_once_for_any_event_in_any_order() {
     for order in [
         Order::AsHappened,
         Order::Reversed,
@@ -90,7 +90,7 @@ async fn a_process_that_dies_anywhere_loses_nothing_and_credits_once() {
 }
 
 #[tokio::test]
-async fn nothing_is_looked_at_without_a_good_signature() {
+async fn unsigned_event_is_rejected_unread() {
     let world = World::new().await;
     paid(&world).await;
     let before = world.api.everything().await;
@@ -146,7 +146,7 @@ async fn old_versions_new_values_and_unknown_types_lose_nothing() {
 }
 
 #[tokio::test]
-async fn what_matters_and_cannot_be_understood_is_sent_again() {
+async fn relevant_event_that_cannot_be_parsed_is_retried() {
     let world = World::new().await;
     paid(&world).await;
     let payment = world.objects("payment_intent")[0].clone();
@@ -174,7 +174,7 @@ async fn what_matters_and_cannot_be_understood_is_sent_again() {
 }
 
 #[tokio::test]
-async fn payments_of_other_products_are_foreign_and_an_unknown_one_of_ours_is_not_credited() {
+async fn foreign_and_unknown_payments_are_not_credited() {
     let world = World::new().await;
     paid(&world).await;
     let ours = world.profile().await.customer.unwrap();
@@ -365,7 +365,7 @@ async fn an_inquiry_moves_and_freezes_nothing() {
 }
 
 #[tokio::test]
-async fn cards_are_as_stripe_has_them_and_a_detached_refill_card_pauses() {
+async fn cards_follow_stripe_and_a_detached_card_pauses_refills() {
     let world = World::new().await;
     let terms = json!({"enabled": true, "threshold": "5", "amount": "25"});
     let session = world.session("25.00", Some(terms)).await;
@@ -413,7 +413,7 @@ async fn cards_are_as_stripe_has_them_and_a_detached_refill_card_pauses() {
 }
 
 #[tokio::test]
-async fn what_was_agreed_long_ago_is_not_agreed_again() {
+async fn old_agreement_does_not_replace_a_newer_one() {
     let world = World::new().await;
     let terms = json!({"enabled": true, "threshold": "5", "amount": "25"});
     let session = world.session("25.00", Some(terms)).await;

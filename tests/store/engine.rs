@@ -145,7 +145,7 @@ async fn a_cancelled_transaction_names_the_item_that_was_there() {
 }
 
 #[tokio::test]
-async fn two_tests_on_one_endpoint_share_no_table() {
+async fn tests_on_one_endpoint_share_no_table() {
     let (_dynamodb, client, tables) = start().await;
     let others = Tables::create(&client, &Template::of_this_repository()).await;
     assert_ne!(tables.ledger(), others.ledger());

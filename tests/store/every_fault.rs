@@ -337,7 +337,7 @@ async fn a_short_page_changes_nothing() {
 }
 
 #[tokio::test]
-async fn with_the_retries_of_the_sdk_no_trigger_need_be_repeated() {
+async fn retries_of_the_sdk_make_redelivery_unnecessary() {
     for fault in [Fault::Refused, Fault::Throttled, Fault::AnswerLost, Fault::InternalErrorApplied]
     {
         check_everywhere_with_retries(fault).await;

@@ -165,7 +165,7 @@ async fn an_internal_error_leaves_open_whether_the_call_was_applied() {
 }
 
 #[tokio::test]
-async fn a_call_whose_answer_is_lost_is_applied() {
+async fn call_with_a_lost_answer_is_applied() {
     let world = World::with(Calls::any().first(1), Fault::AnswerLost).await;
     let error = world.append(0).await.unwrap_err();
     assert!(is_lost(&error), "{error:?}");
@@ -207,7 +207,7 @@ async fn an_unprocessed_batch_returns_its_keys() {
 }
 
 #[tokio::test]
-async fn a_short_page_has_one_item_and_says_that_there_are_more() {
+async fn short_page_has_one_item_and_a_next_key() {
     let world = World::with(Calls::of(Operation::Query), Fault::ShortPage).await;
     world.append_both([0, 1]).await.unwrap();
     assert_eq!(world.page(&world.client).await, [0]);
@@ -334,7 +334,7 @@ async fn the_sdk_retries_as_often_as_it_is_allowed_to() {
 }
 
 #[tokio::test]
-async fn calls_are_recorded_with_what_happened_to_them() {
+async fn calls_are_recorded_with_their_outcome() {
     let world = World::with(Calls::of(Operation::PutItem).nth(2), Fault::Throttled).await;
     world.append(0).await.unwrap();
     world.append(1).await.unwrap_err();
@@ -379,7 +379,7 @@ async fn a_plan_does_the_same_for_the_same_seed() {
 }
 
 #[tokio::test]
-async fn what_was_set_can_be_taken_back() {
+async fn faults_can_be_cleared() {
     let world = World::with(Calls::any(), Fault::Refused).await;
     world.faults.plan(Plan::seeded(1).with(Fault::Throttled, 1000));
     world.faults.crash(Crash::BeforeCall(1));

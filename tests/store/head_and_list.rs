@@ -67,7 +67,7 @@ async fn a_stop_between_the_reads_is_noticed_and_not_billed() {
 }
 
 #[tokio::test]
-async fn a_swap_of_two_resources_of_the_same_rate_between_the_reads_is_noticed() {
+async fn swap_of_equal_rates_between_the_reads_is_noticed() {
     let ledger = Ledger::with_credit("50").await;
     ledger.start(ALICE, "vm", &["r1"], "10:00:00").await;
     settle_while(&ledger, async {
@@ -80,7 +80,7 @@ async fn a_swap_of_two_resources_of_the_same_rate_between_the_reads_is_noticed()
 }
 
 #[tokio::test]
-async fn a_stop_and_a_start_of_the_same_resource_between_the_reads_are_noticed() {
+async fn stop_and_restart_between_the_reads_is_noticed() {
     let ledger = Ledger::with_credit("50").await;
     ledger.start(ALICE, "vm", &["r1"], "10:00:00").await;
     settle_while(&ledger, async {
@@ -108,7 +108,7 @@ async fn a_start_after_both_reads_makes_the_debit_decide_again() {
 }
 
 #[tokio::test]
-async fn an_hourly_debit_between_the_reads_of_a_start_and_its_row_is_not_overwritten() {
+async fn debit_during_a_start_is_not_overwritten() {
     let ledger = Ledger::with_credit("50").await;
     ledger.start(ALICE, "vm", &["r1"], "10:00:00").await;
     let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).nth(1));

@@ -40,7 +40,7 @@ async fn append(ledger: &Ledger, head: &Head, event: &Event) -> Appended {
 }
 
 #[tokio::test]
-async fn the_first_row_opens_the_account_and_a_second_opening_is_refused() {
+async fn second_opening_of_an_account_is_refused() {
     let ledger = Ledger::new().await;
     assert_eq!(
         ledger.undisturbed.head(&alice()).await,
@@ -56,7 +56,7 @@ async fn the_first_row_opens_the_account_and_a_second_opening_is_refused() {
 }
 
 #[tokio::test]
-async fn of_two_that_open_an_account_at_once_one_wins_and_the_other_is_told_so() {
+async fn of_two_simultaneous_openings_one_is_refused() {
     let ledger = Ledger::new().await;
     let alice = alice();
     let open = || {
@@ -98,7 +98,7 @@ async fn the_loser_of_a_race_is_given_the_winning_row() {
 }
 
 #[tokio::test]
-async fn a_row_whose_answer_was_lost_is_recognised_as_ours() {
+async fn row_with_a_lost_answer_is_recognised_as_own() {
     for fault in [Fault::AnswerLost, Fault::InternalErrorApplied, Fault::AppliedTwice] {
         let ledger = Ledger::with_credit("10").await;
         ledger.faults.set(Calls::of(Operation::PutItem).first(1), fault);
@@ -113,7 +113,7 @@ async fn a_row_whose_answer_was_lost_is_recognised_as_ours() {
 }
 
 #[tokio::test]
-async fn a_transaction_whose_answer_was_lost_is_recognised_as_ours() {
+async fn transaction_with_a_lost_answer_is_recognised_as_own() {
     for fault in [Fault::AnswerLost, Fault::InternalErrorApplied, Fault::AppliedTwice] {
         let ledger = Ledger::with_credit("10").await;
         ledger.faults.set(Calls::of(Operation::TransactWriteItems).first(1), fault);
@@ -126,7 +126,7 @@ async fn a_transaction_whose_answer_was_lost_is_recognised_as_ours() {
 }
 
 #[tokio::test]
-async fn two_corrections_of_the_same_words_in_the_same_second_are_two() {
+async fn equal_corrections_in_one_second_are_both_recorded() {
     let ledger = Ledger::with_credit("10").await;
     let head = ledger.head(ALICE).await;
     let event = correction(&ledger, &head, "1");
@@ -137,7 +137,7 @@ async fn two_corrections_of_the_same_words_in_the_same_second_are_two() {
 }
 
 #[tokio::test]
-async fn two_workers_that_record_the_same_hour_have_recorded_one() {
+async fn two_workers_record_the_same_hour_once() {
     let ledger = Ledger::with_credit("10").await;
     ledger.start(ALICE, "vm", &["r1"], "10:20:00").await;
     let gate = ledger.faults.gate_before(Calls::of(Operation::PutItem).first(1));
@@ -166,7 +166,7 @@ async fn a_payment_is_credited_once_and_its_claim_leads_to_its_row() {
 }
 
 #[tokio::test]
-async fn a_payment_that_another_account_was_credited_for_is_shown_as_that_ones() {
+async fn payment_credited_elsewhere_is_reported_with_its_account() {
     let ledger = Ledger::with_credit("10").await;
     ledger.open("bob", "10:00:00").await;
     let Done::AlreadyAppended(claimed) =
@@ -179,7 +179,7 @@ async fn a_payment_that_another_account_was_credited_for_is_shown_as_that_ones()
 }
 
 #[tokio::test]
-async fn a_credit_whose_pending_mark_exists_goes_on_without_it() {
+async fn credit_with_an_existing_pending_mark_is_appended() {
     let ledger = Ledger::with_credit("10").await;
     let alice = alice();
     let promise = |payment: &str| {
@@ -239,7 +239,7 @@ async fn a_failure_that_races_with_its_promise_ends_it() {
 }
 
 #[tokio::test]
-async fn what_a_refund_took_comes_back_once_whichever_news_comes_first() {
+async fn refund_reversal_returns_once_in_either_order() {
     let ledger = Ledger::with_credit("10").await;
     let alice = alice();
     let occasion = ledger.occasion(&alice, at("10:10:00"));
@@ -272,7 +272,7 @@ async fn what_a_refund_took_comes_back_once_whichever_news_comes_first() {
 }
 
 #[tokio::test]
-async fn a_reversal_that_races_with_its_refund_gives_back_what_was_taken() {
+async fn reversal_racing_its_refund_returns_what_was_taken() {
     let ledger = Ledger::with_credit("10").await;
     let alice = alice();
     let occasion = ledger.occasion(&alice, at("10:10:00"));
@@ -318,7 +318,7 @@ async fn a_request_is_answered_once_and_its_key_is_good_for_no_other() {
 }
 
 #[tokio::test]
-async fn of_two_equal_requests_at_once_the_second_is_told_of_the_first() {
+async fn second_of_two_equal_requests_gets_the_firsts_outcome() {
     for (digest, expected) in [("d1", Ok(())), ("d2", Err(Failure::Refused(Refusal::KeyReused)))] {
         let ledger = Ledger::with_credit("10").await;
         let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
@@ -341,7 +341,7 @@ async fn of_two_equal_requests_at_once_the_second_is_told_of_the_first() {
 }
 
 #[tokio::test]
-async fn a_look_up_leads_to_account_and_row_and_stays_as_it_was_first_noted() {
+async fn look_up_leads_to_account_and_row_and_never_changes() {
     let ledger = Ledger::with_credit("10").await;
     ledger.store.note_look_ups(&alice(), 1, &["cs_1", "ch_1"]).await.unwrap();
     ledger.store.note_look_ups(&named("mallory"), 7, &["ch_1", "in_1"]).await.unwrap();
@@ -365,7 +365,7 @@ async fn a_look_up_leads_to_account_and_row_and_stays_as_it_was_first_noted() {
 }
 
 #[tokio::test]
-async fn whose_an_object_is_a_look_up_tells_too() {
+async fn look_up_returns_an_objects_owner() {
     let ledger = Ledger::with_credit("10").await;
     ledger.store.note_look_ups(&alice(), 0, &["cus_1"]).await.unwrap();
     assert_eq!(ledger.store.owner("cus_1").await.unwrap(), Some(alice()));
@@ -378,7 +378,7 @@ async fn whose_an_object_is_a_look_up_tells_too() {
 }
 
 #[tokio::test]
-async fn rows_are_paged_by_number_in_either_order_however_short_the_pages_are() {
+async fn rows_are_paged_in_either_order_with_short_pages() {
     let ledger = Ledger::with_credit("10").await;
     for payment in ["pi_2", "pi_3", "pi_4"] {
         ledger.credit(ALICE, payment, "5", "11:00:00").await;
@@ -423,7 +423,7 @@ async fn rows_of_a_stretch_of_time_are_found_by_halving() {
 }
 
 #[tokio::test]
-async fn an_account_is_billable_while_something_runs_and_due_at_its_next_deadline() {
+async fn indexes_hold_running_accounts_and_next_deadlines() {
     let ledger = Ledger::with_credit("10").await;
     let billable = async || {
         let page = ledger.store.billable(Shard::of(&alice()), None, 10).await.unwrap();
@@ -458,7 +458,7 @@ async fn an_account_is_billable_while_something_runs_and_due_at_its_next_deadlin
 }
 
 #[tokio::test]
-async fn a_full_hour_is_two_reads_and_one_plain_put_and_touches_no_index() {
+async fn full_hour_is_two_reads_and_one_put_without_indexes() {
     let ledger = Ledger::with_credit("10").await;
     ledger.start(ALICE, "vm", &["r1"], "10:20:00").await;
     drop(ledger.faults.take_calls());
@@ -475,7 +475,7 @@ async fn a_full_hour_is_two_reads_and_one_plain_put_and_touches_no_index() {
 }
 
 #[tokio::test]
-async fn the_indexes_are_walked_in_pages_and_every_account_is_in_one_shard() {
+async fn indexes_are_paged_and_each_account_is_in_one_shard() {
     let ledger = Ledger::new().await;
     let accounts: BTreeSet<String> = (0..150).map(|number| format!("account-{number}")).collect();
     for account in &accounts {
@@ -541,7 +541,7 @@ async fn an_account_of_a_newer_release_is_never_appended_to() {
 }
 
 #[tokio::test]
-async fn who_decided_before_a_row_of_a_newer_release_came_gives_up() {
+async fn command_gives_up_when_a_newer_releases_row_appears() {
     let ledger = Ledger::with_credit("10").await;
     let head = ledger.head(ALICE).await;
     let put = ledger.client.put_item().table_name(ledger.tables.ledger());
@@ -562,7 +562,7 @@ async fn who_decided_before_a_row_of_a_newer_release_came_gives_up() {
 }
 
 #[tokio::test]
-async fn a_trigger_whose_clock_is_behind_gets_the_time_of_the_last_row_and_says_so() {
+async fn trigger_behind_the_last_row_gets_its_time_and_reports_it() {
     let ledger = Ledger::with_credit("10").await;
     let receipt = ledger.credit(ALICE, "pi_2", "5", "09:58:00").await;
     assert_eq!(receipt.event.at, at("10:00:00"));
@@ -616,7 +616,7 @@ async fn credit_lifts_a_suspension_in_the_same_run() {
 }
 
 #[tokio::test]
-async fn a_payment_is_credited_although_the_list_or_the_price_list_is_wrong() {
+async fn payment_is_credited_despite_a_broken_list_or_prices() {
     let mut ledger = Ledger::with_credit("10").await;
     ledger.start(ALICE, "vm", &["r1"], "10:20:00").await;
     let prices = std::mem::take(&mut ledger.prices);

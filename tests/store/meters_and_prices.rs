@@ -48,7 +48,7 @@ async fn a_reading_only_grows_whatever_order_reports_come_in() {
 }
 
 #[tokio::test]
-async fn a_reading_whose_answer_was_lost_counts_once() {
+async fn reading_with_a_lost_answer_counts_once() {
     let ledger = with_meter().await;
     ledger.faults.set(Calls::of(Operation::UpdateItem).first(1), Fault::AnswerLost);
     assert_eq!(read(&ledger, "1000").await, Reported::NotNewer(named("1000")));
@@ -98,7 +98,7 @@ async fn a_meter_that_was_never_opened_takes_no_report() {
 }
 
 #[tokio::test]
-async fn an_hour_bills_a_meter_from_reading_to_reading_and_says_so() {
+async fn hour_bills_a_meter_from_reading_to_reading() {
     let ledger = with_meter().await;
     read(&ledger, "1000000").await;
     assert_eq!(ledger.settle(ALICE, "11:00:00").await.appended, 1);
@@ -177,7 +177,7 @@ async fn a_price_is_set_once_and_never_changed() {
 }
 
 #[tokio::test]
-async fn of_two_first_prices_of_a_sku_at_once_one_stays_even_if_they_begin_at_different_times() {
+async fn of_two_simultaneous_first_prices_one_stays() {
     let ledger = Ledger::new().await;
     let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
     let (late, ()) = tokio::join!(
@@ -194,7 +194,7 @@ async fn of_two_first_prices_of_a_sku_at_once_one_stays_even_if_they_begin_at_di
 }
 
 #[tokio::test]
-async fn of_two_prices_for_the_same_hour_at_once_the_first_stays() {
+async fn of_two_simultaneous_prices_for_an_hour_the_first_stays() {
     for (theirs, expected) in [("4", Ok(())), ("5", Err("exists"))] {
         let ledger = Ledger::new().await;
         let now = at("10:00:00");

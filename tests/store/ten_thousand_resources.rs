@@ -47,7 +47,7 @@ async fn start_all(ledger: &Ledger) {
 }
 
 #[tokio::test]
-async fn ten_thousand_resources_are_billed_suspended_in_one_row_and_verified() {
+async fn ten_thousand_resources_are_suspended_in_one_row() {
     let ledger = Ledger::with_credit("400").await;
     start_all(&ledger).await;
     // 10,000 × $0.0208333, half an hour each: $0.010417.

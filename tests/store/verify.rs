@@ -79,7 +79,7 @@ async fn a_changed_body_shows_in_the_row_after_it() {
 }
 
 #[tokio::test]
-async fn a_changed_body_of_the_last_row_shows_if_its_state_or_lines_no_longer_follow() {
+async fn verify_detects_tampered_head() {
     let ledger = history().await;
     let good = item(&ledger, 5).await;
     change_body(&ledger, 5, r#""r":"1.3""#, r#""r":"1.4""#).await;

@@ -13,6 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use crate::api::{Answered, Api, Event};
+use crate::faults::{Crash, Faults};
+use crate::ledger::{Ledger, at, named};
 use serde_json::{Value, json};
 use tollgate::command::{Command, RefillSettings};
 use tollgate::event::{Cause, Change};
@@ -26,9 +29,6 @@ use tollgate::store::{BeforeCommand, CustomerProfile, Order, Store};
 use tollgate::stripe::{Patience, Stripe, StripeSettings, signature};
 use tollgate::timestamp::Timestamp;
 use tollgate_local::stripe::{Config, Delivery, StripeStandIn};
-use crate::api::{Answered, Api, Event};
-use crate::faults::{Crash, Faults};
-use crate::ledger::{Ledger, at, named};
 
 pub const ACME: &str = "acme";
 pub const SECRET: &str = "whsec_test";
