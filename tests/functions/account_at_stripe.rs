@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tollgate_local::stripe::FaultKind;
 use tollgate_tests::api::{Answered, Event};
 use tollgate_tests::ledger::named;
-use tollgate_tests::payments::{ACME, VISA, World, acme, die_everywhere};
+use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
 
 const CARDS: &str = "GET /v1/payment-methods";
 const ADD: &str = "POST /v1/payment-methods/sessions";
@@ -18,20 +18,20 @@ const COMPANY: &str = "GET /v1/company";
 const PUT_COMPANY: &str = "PUT /v1/company";
 const MASTERCARD: &str = "5555555555554444";
 
-async fn call(world: &World, event: &Event) -> Answered {
+async fn call(world: &PaymentWorld, event: &Event) -> Answered {
     let clients = Clients { billing: world.api.another(), stripe: world.stripe.clone().into() };
     Box::pin(account::handle(&clients, event.request())).await.into()
 }
 
-async fn ask(world: &World, route: &str) -> Answered {
+async fn ask(world: &PaymentWorld, route: &str) -> Answered {
     call(world, &world.event(route)).await
 }
 
-async fn on_card(world: &World, route: &str, card: &str) -> Answered {
+async fn on_card(world: &PaymentWorld, route: &str, card: &str) -> Answered {
     call(world, &world.event(route).at("id", card)).await
 }
 
-async fn refused(world: &World, event: Event, status: u16, code: &str) -> Answered {
+async fn refused(world: &PaymentWorld, event: Event, status: u16, code: &str) -> Answered {
     let before = world.api.everything().await;
     let answered = call(world, &event).await;
     assert_eq!(
@@ -44,14 +44,14 @@ async fn refused(world: &World, event: Event, status: u16, code: &str) -> Answer
     answered
 }
 
-async fn cards(world: &World) -> Vec<Value> {
+async fn cards(world: &PaymentWorld) -> Vec<Value> {
     let listed = ask(world, CARDS).await;
     assert_eq!((listed.status, &listed.body["next"]), (200, &Value::Null), "{}", listed.shown());
     listed.body["items"].as_array().unwrap().clone()
 }
 
 /// Saves a card without paying, as its owner does; its id.
-async fn add(world: &World, number: &str) -> String {
+async fn add(world: &PaymentWorld, number: &str) -> String {
     let created = ask(world, ADD).await;
     assert_eq!(created.status, 201, "{}", created.shown());
     world.pay(created.body["id"].as_str().unwrap(), &format!("card={number}")).await;
@@ -67,7 +67,7 @@ fn id(card: &Value) -> &str {
 
 #[tokio::test]
 async fn a_card_is_added_without_paying_and_there_before_the_webhook() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     assert_eq!(cards(&world).await, Vec::<Value>::new());
     assert_eq!(world.stand_in.calls(), [], "without a customer there is nothing to ask");
     let created = ask(&world, ADD).await;
@@ -117,7 +117,7 @@ async fn a_card_is_added_without_paying_and_there_before_the_webhook() {
 
 #[tokio::test]
 async fn a_card_is_found_by_the_webhook_alone_too() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let card = add(&world, VISA).await;
     world.deliver_all().await;
     let profile = world.profile().await;
@@ -127,7 +127,7 @@ async fn a_card_is_found_by_the_webhook_alone_too() {
 
 #[tokio::test]
 async fn same_key_gets_the_same_page_and_refuses_another_request() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let request = world.event(ADD).key("k1").json(&json!({}));
     let first = call(&world, &request).await;
     world.advance(600);
@@ -148,7 +148,7 @@ async fn same_key_gets_the_same_page_and_refuses_another_request() {
 
 #[tokio::test]
 async fn first_card_is_default_until_changed_and_refills_follow() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
     let first = world.profile().await.default_card.unwrap().to_string();
     let second = add(&world, MASTERCARD).await;
@@ -181,7 +181,7 @@ async fn first_card_is_default_until_changed_and_refills_follow() {
 
 #[tokio::test]
 async fn cards_of_others_do_not_exist() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let card = add(&world, VISA).await;
     let theirs = Event::by("mallory", ADD, "10:00:00");
     let page = call(&world, &theirs).await;
@@ -214,7 +214,7 @@ async fn cards_of_others_do_not_exist() {
 
 #[tokio::test]
 async fn the_last_card_that_is_removed_pauses_refills() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
     world.refill().await;
     let card = world.profile().await.default_card.unwrap().to_string();
@@ -232,7 +232,7 @@ async fn the_last_card_that_is_removed_pauses_refills() {
 
 #[tokio::test]
 async fn a_card_that_was_saved_twice_is_shown_once_and_removed_as_one() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let (first, second) = (add(&world, VISA).await, add(&world, VISA).await);
     let other = add(&world, MASTERCARD).await;
     let shown = cards(&world).await;
@@ -250,7 +250,7 @@ async fn a_card_that_was_saved_twice_is_shown_once_and_removed_as_one() {
 
 #[tokio::test]
 async fn no_card_is_removed_while_an_attempt_is_open() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
     let card = world.profile().await.default_card.unwrap().to_string();
     world.stand_in.fail_next("POST /v1/invoices", 9, FaultKind::ConnectionDropped);
@@ -267,7 +267,7 @@ async fn no_card_is_removed_while_an_attempt_is_open() {
 
 #[tokio::test]
 async fn a_card_that_stripe_does_not_let_go_is_not_called_removed() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let card = add(&world, VISA).await;
     let before = cards(&world).await;
     world.stand_in.fail_next(
@@ -284,7 +284,7 @@ async fn a_card_that_stripe_does_not_let_go_is_not_called_removed() {
 
 #[tokio::test]
 async fn stale_list_does_not_remove_a_newly_saved_card() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     add(&world, MASTERCARD).await;
     cards(&world).await;
     // The list is read, and arrives only when another card has been saved, and refills are charged
@@ -311,7 +311,7 @@ async fn stale_list_does_not_remove_a_newly_saved_card() {
 
 #[tokio::test]
 async fn changes_made_in_the_portal_win() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let (first, second) = (add(&world, VISA).await, add(&world, MASTERCARD).await);
     cards(&world).await;
     let customer = world.profile().await.customer.unwrap().to_string();
@@ -326,16 +326,16 @@ async fn changes_made_in_the_portal_win() {
 
 #[tokio::test]
 async fn a_process_that_dies_anywhere_removes_a_card_once() {
-    let prepare = async |world: &World| {
+    let prepare = async |world: &PaymentWorld| {
         world.wanting(VISA).await;
         world.refill().await;
         world.deliver_all().await;
     };
-    let process = async |world: &World| {
+    let process = async |world: &PaymentWorld| {
         let card = world.objects("payment_method")[0]["id"].as_str().unwrap().to_owned();
         assert_eq!(call(world, &world.event(DELETE).at("id", &card).key("k1")).await.status, 204);
     };
-    let look = async |world: &World| {
+    let look = async |world: &PaymentWorld| {
         assert!(world.objects("payment_method").iter().all(|method| method["customer"].is_null()));
         assert_eq!((world.count("card_removed").await, world.profile().await.cards.len()), (1, 0));
         world.check().await;
@@ -346,11 +346,11 @@ async fn a_process_that_dies_anywhere_removes_a_card_once() {
 
 #[tokio::test]
 async fn crash_at_any_call_makes_one_card_page_per_key() {
-    let process = async |world: &World| {
+    let process = async |world: &PaymentWorld| {
         let created = call(world, &world.event(ADD).key("k1")).await;
         assert_eq!(created.status, 201, "{}", created.shown());
     };
-    let look = async |world: &World| {
+    let look = async |world: &PaymentWorld| {
         assert_eq!(
             (world.objects("checkout.session").len(), world.objects("customer").len()),
             (1, 1)
@@ -361,7 +361,7 @@ async fn crash_at_any_call_makes_one_card_page_per_key() {
 
 #[tokio::test]
 async fn cards_are_shown_as_last_seen_while_stripe_is_down() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let card = add(&world, VISA).await;
     let seen = cards(&world).await;
     for endpoint in [
@@ -381,7 +381,7 @@ async fn cards_are_shown_as_last_seen_while_stripe_is_down() {
 
 #[tokio::test]
 async fn bad_requests_are_refused_before_stripe_is_asked() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     ask(&world, COMPANY).await;
     for route in [ADD, DEFAULT, DELETE, PORTAL] {
         for body in ["[1]", "not json", "{\"surprise\":1}"] {
@@ -412,7 +412,7 @@ async fn bad_requests_are_refused_before_stripe_is_asked() {
 
 #[tokio::test]
 async fn the_portal_opens_for_a_customer_and_leads_back() {
-    let world = World::with(&[("STRIPE_PORTAL_CONFIGURATION", "")]).await;
+    let world = PaymentWorld::with(&[("STRIPE_PORTAL_CONFIGURATION", "")]).await;
     world.stand_in.save_portal_settings().unwrap();
     let none = call(&world, &world.event(PORTAL)).await;
     assert_eq!((none.status, none.code()), (409, "conflict"));
@@ -431,7 +431,7 @@ async fn the_portal_opens_for_a_customer_and_leads_back() {
 
 #[tokio::test]
 async fn every_paid_credit_has_its_invoice_newest_first() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     assert_eq!(ask(&world, INVOICES).await.body, json!({"items": [], "next": null}));
     world.wanting(VISA).await;
     world.advance(60);
@@ -474,7 +474,7 @@ async fn every_paid_credit_has_its_invoice_newest_first() {
 
 #[tokio::test]
 async fn without_invoices_the_receipt_stands_in_their_place() {
-    let world = World::with(&[("STRIPE_INVOICES", "off")]).await;
+    let world = PaymentWorld::with(&[("STRIPE_INVOICES", "off")]).await;
     let session = world.session("25.00", None).await;
     world.pay(&session, &format!("card={VISA}")).await;
     world.deliver_all().await;
@@ -501,7 +501,7 @@ fn german() -> Value {
     })
 }
 
-fn put(world: &World, body: &Value) -> Event {
+fn put(world: &PaymentWorld, body: &Value) -> Event {
     world.event(PUT_COMPANY).json(body)
 }
 
@@ -511,7 +511,7 @@ fn live(objects: &[Value]) -> Vec<String> {
 
 #[tokio::test]
 async fn company_is_sent_to_stripe_once_a_customer_exists() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let nothing = json!({"name": null, "address": null, "tax_id": null});
     assert_eq!(ask(&world, COMPANY).await.body, nothing);
     let answered = call(&world, &put(&world, &german())).await;
@@ -532,7 +532,7 @@ async fn company_is_sent_to_stripe_once_a_customer_exists() {
 
 #[tokio::test]
 async fn a_company_is_written_through_and_replaced_as_a_whole() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     add(&world, VISA).await;
     assert_eq!(call(&world, &put(&world, &german()).key("k1")).await.status, 200);
     let mut british = german();
@@ -573,7 +573,8 @@ async fn a_company_is_written_through_and_replaced_as_a_whole() {
 #[tokio::test]
 async fn refusal_by_stripe_changes_nothing() {
     let world =
-        World::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")]).await;
+        PaymentWorld::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")])
+            .await;
     add(&world, VISA).await;
     assert_eq!(call(&world, &put(&world, &german())).await.status, 200);
     let updated = world.stand_in.calls();
@@ -604,7 +605,7 @@ async fn refusal_by_stripe_changes_nothing() {
 
 #[tokio::test]
 async fn company_refused_by_stripe_does_not_block_payment() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let mut wrong = german();
     wrong["tax_id"] = json!({"type": "eu_vat", "value": "123"});
     assert_eq!(call(&world, &put(&world, &wrong)).await.status, 200, "nobody can say yet");
@@ -613,7 +614,8 @@ async fn company_refused_by_stripe_does_not_block_payment() {
     assert_eq!((&customer["name"], live(&world.objects("tax_id")).len()), (&json!("Acme GmbH"), 0));
 
     let world =
-        World::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")]).await;
+        PaymentWorld::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")])
+            .await;
     let mut nowhere = german();
     nowhere["address"] = json!({"line1": "1 Main St", "country": "US"});
     assert_eq!(call(&world, &put(&world, &nowhere)).await.status, 200);
@@ -629,7 +631,7 @@ async fn company_refused_by_stripe_does_not_block_payment() {
 
 #[tokio::test]
 async fn a_company_that_cannot_be_written_is_refused() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     ask(&world, COMPANY).await;
     let with = |name: &str, value: Value| {
         let mut body = german();
@@ -664,17 +666,17 @@ async fn a_company_that_cannot_be_written_is_refused() {
 
 #[tokio::test]
 async fn a_process_that_dies_anywhere_leaves_one_tax_id() {
-    let prepare = async |world: &World| {
+    let prepare = async |world: &PaymentWorld| {
         add(world, VISA).await;
         let mut old = german();
         old["tax_id"] = json!({"type": "gb_vat", "value": "GB999999973"});
         assert_eq!(call(world, &put(world, &old)).await.status, 200);
     };
-    let process = async |world: &World| {
+    let process = async |world: &PaymentWorld| {
         let answered = call(world, &put(world, &german()).key("k1")).await;
         assert_eq!((answered.status, answered.body), (200, german()));
     };
-    let look = async |world: &World| {
+    let look = async |world: &PaymentWorld| {
         assert_eq!(live(&world.objects("tax_id")), ["DE123456789"]);
         assert_eq!(ask(world, COMPANY).await.body, german());
     };

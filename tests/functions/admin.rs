@@ -8,10 +8,11 @@ use tollgate::shell::Billing;
 use tollgate::store::PaymentIds;
 use tollgate::stripe::keys::Key;
 use tollgate::stripe::{Stripe, StripeSettings};
-use tollgate_local::stripe::{Config, StripeStandIn};
+use tollgate_local::stripe::Config;
 use tollgate_tests::api::{Answered, Api, Event};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, named};
+use tollgate_tests::stand_in;
 
 const PRICES: &str = "GET /v1/admin/prices";
 const PUT_PRICES: &str = "PUT /v1/admin/prices";
@@ -274,11 +275,8 @@ async fn a_payment_is_found_by_each_of_its_ids() {
 #[tokio::test]
 async fn payment_shows_stripes_status_beside_its_row() {
     let api = with_credit("25").await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let stripe = stripe_at(&format!("http://{}", listener.local_addr().unwrap()));
-    let stand_in = StripeStandIn::new(Config::default(), || 1_795_341_600);
-    let serving = stand_in.clone();
-    tokio::spawn(async move { serving.serve(listener).await });
+    let (stand_in, address) = stand_in::serve(Config::default(), || 1_795_341_600).await;
+    let stripe = stripe_at(&address);
     let (account, email) = (named(ALICE), "alice@example.test".parse().unwrap());
     let customer = stripe
         .create_customer(&account, &email, &Company::default(), &Key::customer(&account))

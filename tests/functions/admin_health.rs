@@ -9,24 +9,21 @@ use tollgate::stripe::{Stripe, StripeSettings};
 use tollgate_local::api::Api as Http;
 use tollgate_local::stripe::{Config, Fault, FaultKind, StripeStandIn};
 use tollgate_tests::api::{Answered, Api, Event};
+use tollgate_tests::stand_in;
 
 const URL: &str = "https://api.example.test/v1/stripe/webhook";
 
-struct World {
+struct HealthWorld {
     api: Api,
     stand_in: StripeStandIn,
     address: String,
 }
 
-impl World {
+impl HealthWorld {
     /// Everything is set up, as `stripe-setup` does it.
-    async fn new(config: Config) -> World {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let stand_in = StripeStandIn::new(config, || 1_795_341_600);
-        let serving = stand_in.clone();
-        tokio::spawn(async move { serving.serve(listener).await });
-        let world = World { api: Api::new().await, stand_in, address };
+    async fn new(config: Config) -> HealthWorld {
+        let (stand_in, address) = stand_in::serve(config, || 1_795_341_600).await;
+        let world = HealthWorld { api: Api::new().await, stand_in, address };
         let (stripe, wanted) =
             (world.stripe(&[]), Wanted { webhook_url: URL.to_owned(), return_url: None });
         for step in plan(&wanted, &[], &[]) {
@@ -117,7 +114,7 @@ fn only(wrong: &[(String, String)], name: &str, words: &str) {
 
 #[tokio::test]
 async fn complete_setup_is_healthy() {
-    let world = World::new(Config { tax_basis_points: 1_900, ..Config::default() }).await;
+    let world = HealthWorld::new(Config { tax_basis_points: 1_900, ..Config::default() }).await;
     let health = world.with(&[("STRIPE_TAX", "automatic")]).await;
     assert_eq!(wrong(&health), []);
     let names: Vec<&str> = health["checks"]
@@ -143,7 +140,7 @@ async fn complete_setup_is_healthy() {
 
 #[tokio::test]
 async fn health_is_for_staff_only() {
-    let world = World::new(Config::default()).await;
+    let world = HealthWorld::new(Config::default()).await;
     let event = Event::by("alice", "GET /v1/admin/health", "10:30:00");
     let refused: Answered = admin::handle(&world.clients(&[]), event.request()).await.into();
     assert_eq!(refused.status, 403);
@@ -151,7 +148,7 @@ async fn health_is_for_staff_only() {
 
 #[tokio::test]
 async fn health_reports_webhook_endpoint_faults() {
-    let world = World::new(Config::default()).await;
+    let world = HealthWorld::new(Config::default()).await;
     let endpoint = world.endpoint().await;
     let path = format!("/v1/webhook_endpoints/{endpoint}");
     world.change(&path, "disabled=true").await;
@@ -180,7 +177,7 @@ async fn health_reports_webhook_endpoint_faults() {
 
 #[tokio::test]
 async fn health_reports_portal_and_tax_faults() {
-    let world = World::new(Config::default()).await;
+    let world = HealthWorld::new(Config::default()).await;
     only(&world.wrong(&[("STRIPE_TAX", "automatic")]).await, "stripe_tax", "pending");
     only(
         &wrong(&health(&world.clients(&[])).await),
@@ -200,7 +197,7 @@ async fn health_reports_portal_and_tax_faults() {
 
 #[tokio::test]
 async fn health_reports_a_rejected_key_and_an_unreachable_stripe() {
-    let world = World::new(Config::default()).await;
+    let world = HealthWorld::new(Config::default()).await;
     only(
         &world.wrong(&[("STRIPE_SECRET_KEY", "sk_test_other")]).await,
         "stripe",
@@ -213,7 +210,7 @@ async fn health_reports_a_rejected_key_and_an_unreachable_stripe() {
 
 #[tokio::test]
 async fn health_reports_unreadable_tables_and_a_missing_bus() {
-    let world = World::new(Config::default()).await;
+    let world = HealthWorld::new(Config::default()).await;
     let (portal, names) = (world.portal().await, world.api.billing.settings.tables.clone());
     let named = [("STRIPE_PORTAL_CONFIGURATION", portal.as_str())];
     let without_bus = Clients { bus: None, ..world.clients(&named) };

@@ -8,13 +8,13 @@ use tollgate::state::RefillPause;
 use tollgate::timestamp::{HOUR, MINUTE};
 use tollgate_local::stripe::{CardRule, FaultKind};
 use tollgate_tests::ledger::named;
-use tollgate_tests::payments::{VISA, World, acme, die_everywhere};
+use tollgate_tests::payments::{PaymentWorld, VISA, acme, die_everywhere};
 
 const PAY: &str = "POST /v1/invoices/{invoice}/pay";
 
 /// A world where a refill is wanted and its card will be declined.
-async fn declined(code: &str, advice: Option<&str>) -> World {
-    let world = World::new().await;
+async fn declined(code: &str, advice: Option<&str>) -> PaymentWorld {
+    let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
     let card = world.profile().await.cards[0].id.to_string();
     let rule =
@@ -25,7 +25,7 @@ async fn declined(code: &str, advice: Option<&str>) -> World {
 
 #[tokio::test]
 async fn repeated_triggers_charge_and_credit_a_refill_once() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
     let report = world.refill().await;
     assert_eq!((report.charged, report.steps.len()), (1, 1), "{report:?}");
@@ -57,7 +57,7 @@ async fn repeated_triggers_charge_and_credit_a_refill_once() {
 
 #[tokio::test]
 async fn webhook_credits_a_charge_whose_answer_was_lost() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
     world.stand_in.fail_next(PAY, 9, FaultKind::AnswerLost);
     let report = world.refill().await;
@@ -72,11 +72,11 @@ async fn webhook_credits_a_charge_whose_answer_was_lost() {
 
 #[tokio::test]
 async fn a_process_that_dies_anywhere_charges_and_credits_once() {
-    let prepare = async |world: &World| world.wanting(VISA).await;
-    let process = async |world: &World| {
+    let prepare = async |world: &PaymentWorld| world.wanting(VISA).await;
+    let process = async |world: &PaymentWorld| {
         world.refill().await;
     };
-    let look = async |world: &World| {
+    let look = async |world: &PaymentWorld| {
         world.deliver_all().await;
         assert_eq!(
             (world.count("auto_refill").await, world.charged_cents()),
@@ -93,17 +93,17 @@ async fn a_process_that_dies_anywhere_charges_and_credits_once() {
 
 #[tokio::test]
 async fn crash_at_any_call_of_a_decline_fails_once_without_charge() {
-    let prepare = async |world: &World| {
+    let prepare = async |world: &PaymentWorld| {
         world.wanting(VISA).await;
         let card = world.profile().await.cards[0].id.to_string();
         let rule =
             CardRule { decline_code: "insufficient_funds".to_owned(), network_advice_code: None };
         world.stand_in.decline_card(&card, Some(rule));
     };
-    let process = async |world: &World| {
+    let process = async |world: &PaymentWorld| {
         world.refill().await;
     };
-    let look = async |world: &World| {
+    let look = async |world: &PaymentWorld| {
         world.deliver_all().await;
         assert_eq!(
             (world.count("refill_failed").await, world.charged_cents()),
@@ -241,7 +241,7 @@ async fn every_step_that_fails_at_stripe_is_settled_in_the_end() {
             FaultKind::ServerError,
         ] {
             for times in [1, 5] {
-                let world = World::new().await;
+                let world = PaymentWorld::new().await;
                 world.wanting(VISA).await;
                 world.stand_in.fail_next(endpoint, times, kind);
                 for minutes in [0, 3, 62, 62, 62, 62, 62, 62, 62, 62, 62] {
@@ -268,7 +268,7 @@ async fn after_twenty_hours_the_outcome_is_looked_up_not_resent() {
         ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY]
     {
         for kind in [FaultKind::ConnectionDropped, FaultKind::AnswerLost] {
-            let world = World::new().await;
+            let world = PaymentWorld::new().await;
             world.wanting(VISA).await;
             world.stand_in.fail_next(endpoint, 9, kind);
             assert_eq!(world.refill().await.open, 1);
@@ -307,7 +307,7 @@ async fn trigger_thirty_hours_late_charges_a_begun_refill_once() {
         ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY]
     {
         for kind in [FaultKind::ConnectionDropped, FaultKind::AnswerLost] {
-            let world = World::new().await;
+            let world = PaymentWorld::new().await;
             world.wanting(VISA).await;
             world.stand_in.fail_next(endpoint, 9, kind);
             assert_eq!(world.refill().await.open, 1);
@@ -351,7 +351,7 @@ async fn attempt_no_longer_agreed_is_canceled_and_not_counted() {
         settings(None, "25", Some("24")),
     ];
     for (nth, change) in changes.into_iter().enumerate() {
-        let world = World::new().await;
+        let world = PaymentWorld::new().await;
         world.wanting(VISA).await;
         world.stand_in.fail_next(
             "POST /v1/invoices/{invoice}/finalize",
@@ -391,7 +391,7 @@ async fn frozen_account_or_disabled_refills_charge_nothing() {
             monthly_cap: None,
         }),
     ] {
-        let world = World::new().await;
+        let world = PaymentWorld::new().await;
         world.wanting(VISA).await;
         world.stand_in.fail_next(
             "POST /v1/invoices/{invoice}/finalize",
@@ -417,7 +417,7 @@ async fn frozen_account_or_disabled_refills_charge_nothing() {
 
 #[tokio::test]
 async fn card_that_declines_later_is_declined_off_session() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     world.wanting("4000000000000341").await;
     let report = world.refill().await;
     assert_eq!((report.failed, world.charged_cents()), (1, 2500), "{report:?}");
@@ -426,7 +426,7 @@ async fn card_that_declines_later_is_declined_off_session() {
 
 #[tokio::test]
 async fn workers_that_run_at_once_charge_once() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
     let (one, two, three) =
         tokio::join!(world.try_refill(), world.try_refill(), world.try_refill());
@@ -446,7 +446,7 @@ async fn workers_that_run_at_once_charge_once() {
 
 #[tokio::test]
 async fn a_trigger_that_cannot_be_read_is_an_error() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
     let trigger: auto_refill::Trigger =
         serde_json::from_value(json!({"time": "today", "detail": {"account": "acme"}})).unwrap();

@@ -7,13 +7,13 @@ use tollgate::state::AccountState;
 use tollgate::store::BeforeCommand;
 use tollgate_local::stripe::FaultKind;
 use tollgate_tests::ledger::named;
-use tollgate_tests::payments::{ACME, VISA, World, acme, die_everywhere};
+use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
 
 const CREATE: &str = "POST /v1/checkout-sessions";
 
 #[tokio::test]
 async fn a_page_is_made_paid_and_credited() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let created = world.create(&json!({"amount": "25.00"})).await;
     assert_eq!(created.status, 201);
     let session = created.body["id"].as_str().unwrap().to_owned();
@@ -38,7 +38,7 @@ async fn a_page_is_made_paid_and_credited() {
 
 #[tokio::test]
 async fn requests_to_stripe_are_exactly_as_designed() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     world.session("25.00", Some(json!({"enabled": true, "threshold": "5", "amount": "20"}))).await;
     let calls = world.stand_in.calls();
     let created = calls.iter().find(|call| call.path == "/v1/checkout/sessions").unwrap();
@@ -73,7 +73,7 @@ async fn requests_to_stripe_are_exactly_as_designed() {
 
 #[tokio::test]
 async fn unchargeable_amount_is_refused_before_asking_stripe() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let cases: [(Value, u16, &str); 14] = [
         (json!({"amount": "0.99"}), 422, "amount_too_small"),
         (json!({"amount": "1000.01"}), 422, "amount_too_large"),
@@ -120,7 +120,7 @@ async fn unchargeable_amount_is_refused_before_asking_stripe() {
 
 #[tokio::test]
 async fn an_account_needs_an_address_and_takes_the_tokens() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let request = world.event(CREATE).without_claim("email").json(&json!({"amount": "25"}));
     let refused = world.call(&request).await;
     assert_eq!((refused.status, refused.code()), (409, "email_required"));
@@ -131,7 +131,7 @@ async fn an_account_needs_an_address_and_takes_the_tokens() {
 
 #[tokio::test]
 async fn same_key_gets_the_same_page_and_refuses_another_request() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let request = |amount: &str| world.event(CREATE).key("k1").json(&json!({"amount": amount}));
     let first = world.call(&request("25")).await;
     world.advance(600);
@@ -153,7 +153,7 @@ async fn same_key_gets_the_same_page_and_refuses_another_request() {
 
 #[tokio::test]
 async fn new_page_expires_the_old_one_and_canceled_is_unpayable() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let (first, second) = (world.session("25", None).await, world.session("5", None).await);
     assert_eq!(world.status(&first).await.body["status"], "expired");
     assert_eq!(world.status(&second).await.body["status"], "open");
@@ -176,7 +176,7 @@ async fn new_page_expires_the_old_one_and_canceled_is_unpayable() {
 
 #[tokio::test]
 async fn other_accounts_sessions_do_not_exist() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let session = world.session("25", None).await;
     for id in [session.as_str(), "cs_test_unknown", "pi_1", "cs_/../x", "cs_a#b"] {
         for route in ["GET /v1/checkout-sessions/{id}", "POST /v1/checkout-sessions/{id}/cancel"] {
@@ -190,16 +190,16 @@ async fn other_accounts_sessions_do_not_exist() {
 
 #[tokio::test]
 async fn a_process_that_dies_anywhere_makes_one_page_under_one_key() {
-    let prepare = async |world: &World| {
+    let prepare = async |world: &PaymentWorld| {
         world.session("5", None).await;
     };
-    let process = async |world: &World| {
+    let process = async |world: &PaymentWorld| {
         let event = tollgate_tests::api::Event::by(ACME, CREATE, "10:20:00")
             .key("k1")
             .json(&json!({"amount": "25"}));
         assert_eq!(world.call(&event).await.status, 201);
     };
-    let look = async |world: &World| {
+    let look = async |world: &PaymentWorld| {
         let sessions = world.objects("checkout.session");
         let open = sessions.iter().filter(|session| session["status"] == "open").count();
         assert_eq!((sessions.len(), open, world.objects("customer").len()), (2, 1, 1));
@@ -211,7 +211,7 @@ async fn a_process_that_dies_anywhere_makes_one_page_under_one_key() {
 
 #[tokio::test]
 async fn failure_of_stripe_says_whether_to_retry() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let endpoint = "POST /v1/checkout/sessions";
     let request = |key: &str| world.event(CREATE).key(key).json(&json!({"amount": "25"}));
     for (kind, code) in [
@@ -239,7 +239,7 @@ async fn failure_of_stripe_says_whether_to_retry() {
 
 #[tokio::test]
 async fn failure_replayed_by_stripe_does_not_block_a_new_customer() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     world.stand_in.fail_next("POST /v1/customers", 1, FaultKind::ServerError);
     let created = world.call(&world.event(CREATE).json(&json!({"amount": "25"}))).await;
     assert_eq!(created.status, 201, "{}", created.shown());
@@ -248,7 +248,7 @@ async fn failure_replayed_by_stripe_does_not_block_a_new_customer() {
 
 #[tokio::test]
 async fn refills_are_agreed_to_when_the_payment_arrives() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let session = world.session("25", Some(json!({"enabled": true}))).await;
     assert!(world.state().await.refill.agreement.is_none(), "nothing was paid yet");
     world.pay(&session, &format!("card={VISA}")).await;
@@ -262,7 +262,7 @@ async fn refills_are_agreed_to_when_the_payment_arrives() {
     );
     assert!(refill.card.is_some());
 
-    let world = World::with(&[("REFILL_DEFAULT", "on")]).await;
+    let world = PaymentWorld::with(&[("REFILL_DEFAULT", "on")]).await;
     let session = world.session("100", None).await;
     world.pay(&session, &format!("card={VISA}")).await;
     world.deliver_all().await;
@@ -272,7 +272,7 @@ async fn refills_are_agreed_to_when_the_payment_arrives() {
         "ten dollars at the most"
     );
 
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let session = world.session("100", None).await;
     world.pay(&session, &format!("card={VISA}")).await;
     world.deliver_all().await;
@@ -286,7 +286,8 @@ async fn refills_are_agreed_to_when_the_payment_arrives() {
 #[tokio::test]
 async fn tax_comes_on_top_of_the_credit() {
     let world =
-        World::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")]).await;
+        PaymentWorld::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")])
+            .await;
     let session = world.create(&json!({"amount": "25"})).await;
     assert_eq!(session.status, 201, "{session:?}");
     let calls = world.stand_in.calls();
@@ -305,7 +306,7 @@ async fn tax_comes_on_top_of_the_credit() {
 
 #[tokio::test]
 async fn late_webhook_does_not_undo_newer_refill_settings() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let session = world.session("25.00", Some(json!({"enabled": true}))).await;
     world.pay(&session, &format!("card={VISA}")).await;
     world.advance(300);
@@ -332,7 +333,7 @@ async fn late_webhook_does_not_undo_newer_refill_settings() {
 
 #[tokio::test]
 async fn this_card_is_the_one_that_paid() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let first = world.session("25.00", None).await;
     world.pay(&first, &format!("card={VISA}")).await;
     world.deliver_all().await;

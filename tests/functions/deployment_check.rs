@@ -24,7 +24,7 @@ struct Vault {
     asked: usize,
 }
 
-struct World {
+struct Deployment {
     cloudformation: CloudFormation,
     clients: Clients,
     vault: Arc<Mutex<Vault>>,
@@ -43,8 +43,8 @@ async fn issuer(status: u16, configuration: &str) -> String {
     issuer
 }
 
-impl World {
-    async fn new(answers: Vec<(u16, Value)>) -> World {
+impl Deployment {
+    async fn new(answers: Vec<(u16, Value)>) -> Deployment {
         let vault = Arc::new(Mutex::new(Vault { answers, asked: 0 }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -67,11 +67,12 @@ impl World {
         };
         let issuer =
             issuer(200, r#"{"issuer": "{issuer}", "jwks_uri": "{issuer}/keys", "more": []}"#).await;
-        World { cloudformation: CloudFormation::new().await, clients, vault, issuer }
+        Deployment { cloudformation: CloudFormation::new().await, clients, vault, issuer }
     }
 
-    async fn with_secret(text: &str) -> World {
-        World::new(vec![(200, json!({"ARN": ARN, "Name": "tollgate", "SecretString": text}))]).await
+    async fn with_secret(text: &str) -> Deployment {
+        Deployment::new(vec![(200, json!({"ARN": ARN, "Name": "tollgate", "SecretString": text}))])
+            .await
     }
 
     async fn asked(&self, to: &str, set: &[(&'static str, &str)]) -> Result<Answer, NotTaken> {
@@ -120,7 +121,7 @@ fn refused(kind: &str, message: &str) -> (u16, Value) {
 
 #[tokio::test]
 async fn usable_parameters_are_deployed() {
-    let world = World::with_secret(SECRET).await;
+    let world = Deployment::with_secret(SECRET).await;
     for to in ["Create", "Update"] {
         let request = world.cloudformation.request(to);
         world.asked(to, &[]).await.unwrap();
@@ -139,7 +140,7 @@ async fn usable_parameters_are_deployed() {
 
 #[tokio::test]
 async fn a_parameter_that_cannot_be_used_is_named() {
-    let world = World::with_secret(SECRET).await;
+    let world = Deployment::with_secret(SECRET).await;
     for (set, variable) in [
         (("TOPUP_MIN", "1000.01"), "TOPUP_MIN"),
         (("TOPUP_MAX", "0.99"), "TOPUP_MIN"),
@@ -165,7 +166,7 @@ async fn a_parameter_that_cannot_be_used_is_named() {
 
 #[tokio::test]
 async fn unusable_issuer_fails_the_deployment_before_tables_exist() {
-    let world = World::with_secret(SECRET).await;
+    let world = Deployment::with_secret(SECRET).await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let slashed = format!("{}/", world.issuer);
     let otherwise = "says that the issuer is";
@@ -187,7 +188,7 @@ async fn unusable_issuer_fails_the_deployment_before_tables_exist() {
 
 #[tokio::test]
 async fn an_issuer_that_is_away_stops_a_first_deployment_and_no_other() {
-    let world = World::with_secret(SECRET).await;
+    let world = Deployment::with_secret(SECRET).await;
     let away = issuer(503, "").await;
     let (status, reason) = world.answer("Create", &[("TOKEN_ISSUER", &away)]).await;
     assert_eq!(status, "FAILED");
@@ -202,11 +203,11 @@ async fn an_issuer_that_is_away_stops_a_first_deployment_and_no_other() {
 
 #[tokio::test]
 async fn test_cards_buy_no_credit_in_production() {
-    let world = World::with_secret(SECRET).await;
+    let world = Deployment::with_secret(SECRET).await;
     let (status, reason) = world.answer("Create", &[("STAGE", "prod")]).await;
     assert_eq!(status, "FAILED");
     assert!(reason.contains("STRIPE_SECRET_ARN") && reason.contains("STAGE"), "{reason}");
-    let live = World::with_secret(&SECRET.replace("test", "live")).await;
+    let live = Deployment::with_secret(&SECRET.replace("test", "live")).await;
     assert_eq!(live.answer("Create", &[("STAGE", "prod")]).await.0, "SUCCESS");
     assert_eq!(live.answer("Create", &[("STAGE", "dev")]).await.0, "SUCCESS");
 }
@@ -215,7 +216,7 @@ async fn test_cards_buy_no_credit_in_production() {
 async fn a_secret_that_is_not_there_is_named() {
     let missing =
         refused("ResourceNotFoundException", "Secrets Manager can't find the specified secret.");
-    let world = World::new(vec![missing]).await;
+    let world = Deployment::new(vec![missing]).await;
     let (status, reason) = world.answer("Create", &[]).await;
     assert_eq!(status, "FAILED");
     assert!(reason.contains(ARN) && reason.contains("can't find the specified secret"), "{reason}");
@@ -233,7 +234,7 @@ async fn a_secret_that_holds_no_key_is_named_and_not_shown() {
             "webhook_secrets is not a list",
         ),
     ] {
-        let world = World::with_secret(text).await;
+        let world = Deployment::with_secret(text).await;
         let (status, reason) = world.answer("Create", &[]).await;
         assert_eq!(status, "FAILED", "{text}");
         assert!(reason.contains(ARN) && reason.contains(why), "{text}: {reason}");
@@ -248,7 +249,7 @@ async fn a_role_that_not_all_of_aws_knows_yet_is_waited_for() {
         "no identity-based policy allows secretsmanager:GetSecretValue",
     );
     let world =
-        World::new(vec![denied.clone(), denied, (200, json!({"SecretString": SECRET}))]).await;
+        Deployment::new(vec![denied.clone(), denied, (200, json!({"SecretString": SECRET}))]).await;
     assert_eq!(world.answer("Create", &[]).await.0, "SUCCESS");
     assert_eq!(world.reads(), 3);
 }
@@ -257,7 +258,7 @@ async fn a_role_that_not_all_of_aws_knows_yet_is_waited_for() {
 async fn silent_secrets_manager_is_given_up_before_the_timeout() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
-    let mut world = World::with_secret(SECRET).await;
+    let mut world = Deployment::with_secret(SECRET).await;
     let value_of = |variable| {
         Some(if variable == "AWS_ENDPOINT_URL" { url.clone() } else { "local".to_owned() })
     };
@@ -270,7 +271,7 @@ async fn silent_secrets_manager_is_given_up_before_the_timeout() {
 
 #[tokio::test]
 async fn a_stack_is_removed_whatever_its_parameters_are() {
-    let world = World::new(vec![refused("ResourceNotFoundException", "")]).await;
+    let world = Deployment::new(vec![refused("ResourceNotFoundException", "")]).await;
     let (status, _) =
         world.answer("Delete", &[("TOPUP_MIN", "lots"), ("STRIPE_SECRET_ARN", "")]).await;
     assert_eq!((status.as_str(), world.reads()), ("SUCCESS", 0));
@@ -278,7 +279,7 @@ async fn a_stack_is_removed_whatever_its_parameters_are() {
 
 #[tokio::test]
 async fn an_answer_names_the_resource_as_it_was_named_before() {
-    let world = World::with_secret(SECRET).await;
+    let world = Deployment::with_secret(SECRET).await;
     let mut request = world.cloudformation.request("Delete");
     request["PhysicalResourceId"] = json!("made-up-by-cloudformation-when-create-timed-out");
     let request: Request = serde_json::from_value(request).unwrap();
@@ -288,7 +289,7 @@ async fn an_answer_names_the_resource_as_it_was_named_before() {
 
 #[tokio::test]
 async fn an_answer_that_is_not_taken_is_put_once_more() {
-    let world = World::with_secret(SECRET).await;
+    let world = Deployment::with_secret(SECRET).await;
     world.cloudformation.refuse(1);
     assert_eq!(world.answer("Create", &[]).await.0, "SUCCESS");
     world.cloudformation.refuse(2);
@@ -299,7 +300,7 @@ async fn an_answer_that_is_not_taken_is_put_once_more() {
 
 #[tokio::test]
 async fn long_answer_is_cut_to_what_cloudformation_takes() {
-    let world = World::with_secret(SECRET).await;
+    let world = Deployment::with_secret(SECRET).await;
     let far_too_much = "\u{1f4b8}".repeat(5_000);
     let (status, reason) = world.answer("Create", &[("STRIPE_TAX", &far_too_much)]).await;
     assert_eq!(status, "FAILED");

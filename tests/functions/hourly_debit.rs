@@ -7,40 +7,24 @@ use std::time::Duration;
 use hourly_debit::{ACCOUNT, Clients, Failure, Outcome, SLICE, Slice, Trigger, Worked, handle};
 use serde_json::{Value, json};
 use tollgate::bus::BusEvent;
-use tollgate::settings::Settings;
-use tollgate::shell::Billing;
 use tollgate::store::{SHARDS, Shard};
-use tollgate_tests::bus::RecordingBus;
 use tollgate_tests::ledger::Ledger;
 use tollgate_tests::newer_format::append_row_of_newer_format;
 
-struct World {
-    ledger: Ledger,
-    bus: RecordingBus,
-    clients: Clients,
-}
+use crate::bus_world::BusWorld;
+
+type World = BusWorld<Clients>;
 
 /// Accounts with $25 each and one `vm` at $0.60 an hour since 10:20, paid to 11:00.
 async fn world(accounts: &[&str]) -> World {
     let ledger = Ledger::new().await;
-    for price in ledger.prices.iter() {
-        ledger.undisturbed.put_price(price, price.valid_from).await.unwrap();
-    }
     for account in accounts {
         ledger.open(account, "10:00:00").await;
         ledger.credit(account, &format!("pi_{account}"), "25", "10:00:00").await;
         ledger.start(account, "vm", &["srv-1"], "10:20:00").await;
     }
-    let bus = RecordingBus::new();
-    let names = ledger.names();
-    let settings = Settings::read(|variable| match variable {
-        "LEDGER_TABLE" => Some(names.ledger.clone()),
-        "ACCOUNTS_TABLE" => Some(names.accounts.clone()),
-        _ => None,
-    });
-    let billing = Billing::new(ledger.store.clone(), settings.unwrap());
-    let clients = Clients { billing, bus: bus.bus(), budget: Duration::from_secs(60) };
-    World { ledger, bus, clients }
+    let budget = Duration::from_secs(60);
+    BusWorld::on(ledger, &[], |billing, bus| Clients { billing, bus, budget }).await
 }
 
 impl World {

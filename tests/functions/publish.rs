@@ -7,36 +7,20 @@ use tollgate::command::Command;
 use tollgate::event::Cause;
 use tollgate::policy::Policy;
 use tollgate::row::{FORMAT, Head, next_row};
-use tollgate::settings::Settings;
-use tollgate::shell::Billing;
 use tollgate::state::AccountState;
 use tollgate::store::{Store, Tables};
-use tollgate_tests::bus::RecordingBus;
 use tollgate_tests::faults::{Calls, Fault, Operation};
 use tollgate_tests::ledger::{ALICE, Ledger, named};
 
-/// A bus, and the tables with the profiles.
-struct World {
-    ledger: Ledger,
-    bus: RecordingBus,
-    clients: Clients,
-}
+use crate::bus_world::BusWorld;
+
+type World = BusWorld<Clients>;
 
 impl World {
     async fn new() -> World {
-        let (ledger, bus) = (Ledger::new().await, RecordingBus::new());
-        let names = ledger.names();
-        let settings = Settings::read(|variable| match variable {
-            "LEDGER_TABLE" => Some(names.ledger.clone()),
-            "ACCOUNTS_TABLE" => Some(names.accounts.clone()),
-            "BILLING_URL" => Some("https://cloud.example/billing".to_owned()),
-            _ => None,
-        });
-        let clients = Clients {
-            billing: Billing::new(ledger.store.clone(), settings.unwrap()),
-            bus: bus.bus(),
-        };
-        World { ledger, bus, clients }
+        let address = [("BILLING_URL", "https://cloud.example/billing")];
+        let ledger = Ledger::new().await;
+        BusWorld::on(ledger, &address, |billing, bus| Clients { billing, bus }).await
     }
 
     async fn publish(&self, records: Vec<Value>) -> BatchResponse {

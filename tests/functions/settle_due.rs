@@ -4,34 +4,17 @@ use serde_json::Value;
 use settle_due::{Clients, Failure, REFILL_DUE, Report, Trigger, handle, report_of};
 use tollgate::command::{Command, RefillSettings};
 use tollgate::event::Cause;
-use tollgate::settings::Settings;
-use tollgate::shell::Billing;
 use tollgate::state::Standing;
-use tollgate_tests::bus::RecordingBus;
 use tollgate_tests::ledger::{ALICE, Ledger, at};
 use tollgate_tests::newer_format::append_row_of_newer_format;
 
-struct World {
-    ledger: Ledger,
-    bus: RecordingBus,
-    clients: Clients,
-}
+use crate::bus_world::BusWorld;
+
+type World = BusWorld<Clients>;
 
 async fn world(credit: &str) -> World {
     let ledger = Ledger::with_credit(credit).await;
-    for price in ledger.prices.iter() {
-        ledger.undisturbed.put_price(price, price.valid_from).await.unwrap();
-    }
-    let bus = RecordingBus::new();
-    let names = ledger.names();
-    let settings = Settings::read(|variable| match variable {
-        "LEDGER_TABLE" => Some(names.ledger.clone()),
-        "ACCOUNTS_TABLE" => Some(names.accounts.clone()),
-        _ => None,
-    });
-    let billing = Billing::new(ledger.store.clone(), settings.unwrap());
-    let clients = Clients { billing, bus: bus.bus() };
-    World { ledger, bus, clients }
+    BusWorld::on(ledger, &[], |billing, bus| Clients { billing, bus }).await
 }
 
 impl World {

@@ -14,7 +14,8 @@ use tollgate::stripe::keys::Key;
 use tollgate::stripe::metadata::Purchase;
 use tollgate::stripe::{Stripe, StripeError, StripeSettings};
 use tollgate::timestamp::{MINUTE, Timestamp};
-use tollgate_local::stripe::{Config, StripeStandIn};
+use tollgate_local::stripe::Config;
+use tollgate_tests::stand_in::serve;
 
 struct Contract {
     stripe: Stripe,
@@ -35,16 +36,7 @@ impl Contract {
         let key = std::env::var("STRIPE_SECRET_KEY").ok().filter(|key| key.starts_with("sk_test_"));
         let base = match &key {
             Some(_) => None,
-            None => {
-                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-                let url = format!("http://{}", listener.local_addr().unwrap());
-                let stand_in = StripeStandIn::new(
-                    Config { public_url: url.clone(), ..Config::default() },
-                    || now().seconds(),
-                );
-                tokio::spawn(async move { stand_in.serve(listener).await });
-                Some(url)
-            }
+            None => Some(serve(Config::default(), || now().seconds()).await.1),
         };
         let settings = StripeSettings::read(|variable| match variable {
             "STRIPE_SECRET_KEY" => Some(key.clone().unwrap_or_else(|| "sk_test_local".to_owned())),

@@ -6,15 +6,12 @@ use tollgate::stripe::event::EVENTS;
 use tollgate::stripe::{API_VERSION, Stripe, StripeSettings};
 use tollgate_local::api::Api;
 use tollgate_local::stripe::{Config, Fault, FaultKind, StripeStandIn};
+use tollgate_tests::stand_in::serve;
 
 const URL: &str = "https://api.example.test/v1/stripe/webhook";
 
 async fn world() -> (StripeStandIn, Stripe, String) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    let stand_in = StripeStandIn::new(Config::default(), || 1_795_341_600);
-    let serving = stand_in.clone();
-    tokio::spawn(async move { serving.serve(listener).await });
+    let (stand_in, address) = serve(Config::default(), || 1_795_341_600).await;
     let settings = StripeSettings::read(|variable| match variable {
         "STRIPE_SECRET_KEY" => Some("sk_test_local".to_owned()),
         "STRIPE_API_BASE" => Some(address.clone()),

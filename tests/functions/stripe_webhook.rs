@@ -3,10 +3,10 @@
 use serde_json::json;
 use tollgate_local::stripe::{DebitEnd, DeliveryPlan, DisputeEnd, DisputeKind, NewDispute, Order};
 use tollgate_tests::ledger::named;
-use tollgate_tests::payments::{ACME, VISA, World, acme, die_everywhere};
+use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
 
 /// A world where $25 were paid and nothing was told yet.
-async fn paid(world: &World) -> String {
+async fn paid(world: &PaymentWorld) -> String {
     let session = world.session("25.00", None).await;
     world.pay(&session, &format!("card={VISA}")).await;
     session
@@ -21,7 +21,7 @@ async fn payment_is_credited_once_for_any_event_in_any_order() {
         Order::Shuffled(2),
         Order::Shuffled(3),
     ] {
-        let world = World::new().await;
+        let world = PaymentWorld::new().await;
         let session = paid(&world).await;
         world.stand_in.plan_deliveries(DeliveryPlan {
             copies: 2,
@@ -60,21 +60,21 @@ async fn payment_is_credited_once_for_any_event_in_any_order() {
 #[tokio::test]
 async fn a_process_that_dies_anywhere_loses_nothing_and_credits_once() {
     for kind in ["payment_intent.succeeded", "checkout.session.completed", "invoice.paid"] {
-        let prepare = async |world: &World| {
+        let prepare = async |world: &PaymentWorld| {
             world
                 .session("25.00", Some(json!({"enabled": true, "threshold": "5", "amount": "25"})))
                 .await;
             let session = world.objects("checkout.session")[0]["id"].as_str().unwrap().to_owned();
             world.pay(&session, &format!("card={VISA}")).await;
         };
-        let process = async |world: &World| {
+        let process = async |world: &PaymentWorld| {
             world.stand_in.redeliver_all();
             for delivery in world.deliveries().iter().filter(|delivery| delivery.event_type == kind)
             {
                 assert_eq!(world.deliver(delivery).await.status, 200);
             }
         };
-        let look = async |world: &World| {
+        let look = async |world: &PaymentWorld| {
             assert_eq!(world.count("topup").await, 1);
             assert_eq!(world.count("refill_changed").await, 1);
             assert_eq!(world.state().await.balance(), named("25"));
@@ -91,7 +91,7 @@ async fn a_process_that_dies_anywhere_loses_nothing_and_credits_once() {
 
 #[tokio::test]
 async fn unsigned_event_is_rejected_unread() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     paid(&world).await;
     let before = world.api.everything().await;
     let deliveries = world.deliveries();
@@ -124,7 +124,7 @@ async fn unsigned_event_is_rejected_unread() {
 
 #[tokio::test]
 async fn old_versions_new_values_and_unknown_types_lose_nothing() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     paid(&world).await;
     let payment = world.objects("payment_intent")[0].clone();
     let told = world
@@ -147,7 +147,7 @@ async fn old_versions_new_values_and_unknown_types_lose_nothing() {
 
 #[tokio::test]
 async fn relevant_event_that_cannot_be_parsed_is_retried() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     paid(&world).await;
     let payment = world.objects("payment_intent")[0].clone();
     let event = |change: &dyn Fn(&mut serde_json::Value)| {
@@ -175,7 +175,7 @@ async fn relevant_event_that_cannot_be_parsed_is_retried() {
 
 #[tokio::test]
 async fn foreign_and_unknown_payments_are_not_credited() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     paid(&world).await;
     let ours = world.profile().await.customer.unwrap();
     let payment = |customer: serde_json::Value| {
@@ -196,7 +196,7 @@ async fn foreign_and_unknown_payments_are_not_credited() {
 /// Another installation on the same Stripe account has accounts of the same names.
 #[tokio::test]
 async fn a_payment_is_credited_to_the_account_of_its_customer_alone() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     paid(&world).await;
     let store = &world.ledger().undisturbed;
     store.note_look_ups(&named("another"), 0, &["cus_another"]).await.unwrap();
@@ -236,7 +236,8 @@ async fn a_bank_debit_is_pending_until_it_arrives_or_fails() {
         (DebitEnd::Failed, 2),
     ] {
         for order in [Order::AsHappened, Order::Reversed] {
-            let world = World::with(&[("STRIPE_PAYMENT_METHODS", "card,us_bank_account")]).await;
+            let world =
+                PaymentWorld::with(&[("STRIPE_PAYMENT_METHODS", "card,us_bank_account")]).await;
             let session = world.session("25.00", None).await;
             world.pay(&session, "method=us_bank_account").await;
             if order == Order::AsHappened {
@@ -266,7 +267,7 @@ async fn a_bank_debit_is_pending_until_it_arrives_or_fails() {
 #[tokio::test]
 async fn refunds_take_their_part_and_come_back_when_they_fail() {
     for order in [Order::AsHappened, Order::Reversed] {
-        let world = World::new().await;
+        let world = PaymentWorld::new().await;
         paid(&world).await;
         let payment = world.objects("payment_intent")[0]["id"].as_str().unwrap().to_owned();
         world.stand_in.plan_deliveries(DeliveryPlan {
@@ -299,7 +300,7 @@ async fn refunds_take_their_part_and_come_back_when_they_fail() {
 async fn disputes_freeze_take_and_give_back_once() {
     for end in [DisputeEnd::Won, DisputeEnd::Lost] {
         for order in [Order::AsHappened, Order::Reversed, Order::Shuffled(7)] {
-            let world = World::new().await;
+            let world = PaymentWorld::new().await;
             paid(&world).await;
             world.deliver_all().await;
             let payment = world.objects("payment_intent")[0]["id"].as_str().unwrap().to_owned();
@@ -341,7 +342,7 @@ async fn disputes_freeze_take_and_give_back_once() {
 
 #[tokio::test]
 async fn an_inquiry_moves_and_freezes_nothing() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     paid(&world).await;
     world.deliver_all().await;
     let payment = world.objects("payment_intent")[0]["id"].as_str().unwrap().to_owned();
@@ -366,7 +367,7 @@ async fn an_inquiry_moves_and_freezes_nothing() {
 
 #[tokio::test]
 async fn cards_follow_stripe_and_a_detached_card_pauses_refills() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let terms = json!({"enabled": true, "threshold": "5", "amount": "25"});
     let session = world.session("25.00", Some(terms)).await;
     world.pay(&session, &format!("card={VISA}")).await;
@@ -414,7 +415,7 @@ async fn cards_follow_stripe_and_a_detached_card_pauses_refills() {
 
 #[tokio::test]
 async fn old_agreement_does_not_replace_a_newer_one() {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     let terms = json!({"enabled": true, "threshold": "5", "amount": "25"});
     let session = world.session("25.00", Some(terms)).await;
     world.pay(&session, &format!("card={VISA}")).await;

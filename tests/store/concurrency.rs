@@ -22,7 +22,7 @@ const TASKS: u32 = 64;
 const COMMANDS: u32 = 100;
 
 /// What all tasks share.
-struct World {
+struct SharedLedger {
     ledger: Ledger,
     accounts: Vec<AccountId>,
     /// Seconds since 1970: it goes on with every command, so that 6,400 of them take a day and a
@@ -33,7 +33,7 @@ struct World {
 
 /// One task: what it did, and how it went.
 struct Task {
-    world: Arc<World>,
+    world: Arc<SharedLedger>,
     number: u32,
     random: fastrand::Rng,
     payments: Vec<(AccountId, PaymentFacts)>,
@@ -43,8 +43,8 @@ struct Task {
     replays: u32,
 }
 
-impl World {
-    async fn new(accounts: usize) -> Arc<World> {
+impl SharedLedger {
+    async fn new(accounts: usize) -> Arc<SharedLedger> {
         let ledger = Ledger::new().await;
         let accounts: Vec<AccountId> =
             (0..accounts).map(|number| named(&format!("account-{number}"))).collect();
@@ -52,7 +52,7 @@ impl World {
             ledger.open(account.as_str(), "00:00:00").await;
         }
         let clock = AtomicI64::new(at("00:00:00").seconds());
-        Arc::new(World { ledger, accounts, clock, retries: AtomicU32::new(0) })
+        Arc::new(SharedLedger { ledger, accounts, clock, retries: AtomicU32::new(0) })
     }
 
     fn occasion<'a>(&'a self, account: &'a AccountId, now: Timestamp) -> Occasion<'a> {
@@ -61,7 +61,7 @@ impl World {
 }
 
 impl Task {
-    fn new(world: Arc<World>, number: u32) -> Task {
+    fn new(world: Arc<SharedLedger>, number: u32) -> Task {
         Task {
             world,
             number,
@@ -272,7 +272,7 @@ impl Task {
     }
 }
 
-impl World {
+impl SharedLedger {
     fn is_to_retry(&self, done: &Result<Done, Failure>) -> bool {
         let is = matches!(done, Err(Failure::Fault(fault)) if fault.may_retry());
         if is {
@@ -287,7 +287,7 @@ fn credit(payment: &PaymentFacts, kind: CreditKind) -> Result<Command, Refusal> 
 }
 
 async fn run(accounts: usize) {
-    let world = World::new(accounts).await;
+    let world = SharedLedger::new(accounts).await;
     let started = std::time::Instant::now();
     let tasks: Vec<_> = (0..TASKS)
         .map(|number| tokio::spawn(Task::new(Arc::clone(&world), number).run()))

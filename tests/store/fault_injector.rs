@@ -16,7 +16,7 @@ use tollgate_tests::faults::{Calls, Crash, Crashed, Fault, Faults, Operation, Pl
 use tollgate_tests::template::Template;
 
 /// A ledger behind a faulty network, and a second way to it that is never disturbed.
-struct World {
+struct FaultyTables {
     faults: Faults,
     client: Client,
     undisturbed: Client,
@@ -26,7 +26,7 @@ struct World {
 
 type Outcome<T, E> = Result<T, SdkError<E>>;
 
-impl World {
+impl FaultyTables {
     async fn new() -> Self {
         let dynamodb = DynamoDb::start();
         let faults = Faults::none();
@@ -116,7 +116,7 @@ fn is_lost<E: std::fmt::Debug>(error: &SdkError<E>) -> bool {
 
 #[tokio::test]
 async fn a_refused_call_never_arrives() {
-    let world = World::with(Calls::of(Operation::PutItem).first(1), Fault::Refused).await;
+    let world = FaultyTables::with(Calls::of(Operation::PutItem).first(1), Fault::Refused).await;
     let error = world.append(0).await.unwrap_err();
     assert!(is_lost(&error), "{error:?}");
     assert_eq!(world.rows().await, 0);
@@ -125,7 +125,7 @@ async fn a_refused_call_never_arrives() {
 
 #[tokio::test]
 async fn a_throttled_call_is_not_applied() {
-    let world = World::with(Calls::any().first(2), Fault::Throttled).await;
+    let world = FaultyTables::with(Calls::any().first(2), Fault::Throttled).await;
     let error = world.append(0).await.unwrap_err().into_service_error();
     assert!(error.is_provisioned_throughput_exceeded_exception(), "{error:?}");
     let error = world.append_both([0, 1]).await.unwrap_err().into_service_error();
@@ -135,7 +135,8 @@ async fn a_throttled_call_is_not_applied() {
 
 #[tokio::test]
 async fn a_transaction_with_a_throttled_item_is_cancelled() {
-    let world = World::with(Calls::of(Operation::TransactWriteItems), Fault::ItemThrottled).await;
+    let world =
+        FaultyTables::with(Calls::of(Operation::TransactWriteItems), Fault::ItemThrottled).await;
     let error = world.append_both([0, 1]).await.unwrap_err();
     assert_eq!(reasons(error), ["ThrottlingError", "None"]);
     assert_eq!(world.rows().await, 0);
@@ -143,7 +144,7 @@ async fn a_transaction_with_a_throttled_item_is_cancelled() {
 
 #[tokio::test]
 async fn a_conflict_cancels_a_transaction_and_refuses_a_put() {
-    let world = World::with(Calls::any().first(2), Fault::TransactionConflict).await;
+    let world = FaultyTables::with(Calls::any().first(2), Fault::TransactionConflict).await;
     let error = world.append_both([0, 1]).await.unwrap_err();
     assert_eq!(reasons(error), ["TransactionConflict", "None"]);
     let error = world.append(0).await.unwrap_err().into_service_error();
@@ -153,7 +154,7 @@ async fn a_conflict_cancels_a_transaction_and_refuses_a_put() {
 
 #[tokio::test]
 async fn an_internal_error_leaves_open_whether_the_call_was_applied() {
-    let world = World::with(Calls::any().nth(1), Fault::InternalError).await;
+    let world = FaultyTables::with(Calls::any().nth(1), Fault::InternalError).await;
     world.faults.set(Calls::any().nth(2), Fault::InternalErrorApplied);
 
     for rows in [0, 1] {
@@ -166,7 +167,7 @@ async fn an_internal_error_leaves_open_whether_the_call_was_applied() {
 
 #[tokio::test]
 async fn call_with_a_lost_answer_is_applied() {
-    let world = World::with(Calls::any().first(1), Fault::AnswerLost).await;
+    let world = FaultyTables::with(Calls::any().first(1), Fault::AnswerLost).await;
     let error = world.append(0).await.unwrap_err();
     assert!(is_lost(&error), "{error:?}");
     assert_eq!(world.rows().await, 1);
@@ -174,7 +175,7 @@ async fn call_with_a_lost_answer_is_applied() {
 
 #[tokio::test]
 async fn a_call_applied_twice_gives_the_second_answer() {
-    let world = World::with(Calls::any(), Fault::AppliedTwice).await;
+    let world = FaultyTables::with(Calls::any(), Fault::AppliedTwice).await;
 
     let error = world.append(0).await.unwrap_err().into_service_error();
     assert!(error.is_conditional_check_failed_exception(), "{error:?}");
@@ -187,7 +188,8 @@ async fn a_call_applied_twice_gives_the_second_answer() {
 
 #[tokio::test]
 async fn an_unprocessed_batch_returns_its_keys() {
-    let world = World::with(Calls::of(Operation::BatchGetItem).first(1), Fault::Unprocessed).await;
+    let world =
+        FaultyTables::with(Calls::of(Operation::BatchGetItem).first(1), Fault::Unprocessed).await;
     world.append(0).await.unwrap();
     let key = [
         ("account".to_owned(), AttributeValue::S("a".to_owned())),
@@ -208,7 +210,7 @@ async fn an_unprocessed_batch_returns_its_keys() {
 
 #[tokio::test]
 async fn short_page_has_one_item_and_a_next_key() {
-    let world = World::with(Calls::of(Operation::Query), Fault::ShortPage).await;
+    let world = FaultyTables::with(Calls::of(Operation::Query), Fault::ShortPage).await;
     world.append_both([0, 1]).await.unwrap();
     assert_eq!(world.page(&world.client).await, [0]);
     assert_eq!(world.page(&world.undisturbed).await, [0, 1]);
@@ -217,7 +219,7 @@ async fn short_page_has_one_item_and_a_next_key() {
 #[tokio::test]
 async fn a_slow_call_waits_before_and_after() {
     let wait = Duration::from_millis(30);
-    let world = World::with(Calls::any(), Fault::Slow { before: wait, after: wait }).await;
+    let world = FaultyTables::with(Calls::any(), Fault::Slow { before: wait, after: wait }).await;
     let start = Instant::now();
     world.append(0).await.unwrap();
     assert!(start.elapsed() >= 2 * wait);
@@ -225,7 +227,7 @@ async fn a_slow_call_waits_before_and_after() {
 
 #[tokio::test]
 async fn a_gate_before_a_call_lets_another_writer_win() {
-    let world = World::new().await;
+    let world = FaultyTables::new().await;
     let gate = world.faults.gate_before(Calls::of(Operation::PutItem).nth(2));
     world.append(0).await.unwrap();
 
@@ -242,7 +244,7 @@ async fn a_gate_before_a_call_lets_another_writer_win() {
 
 #[tokio::test]
 async fn a_gate_after_a_call_holds_an_answer_that_is_already_old() {
-    let world = World::new().await;
+    let world = FaultyTables::new().await;
     let gate = world.faults.gate_after(Calls::of(Operation::Query));
 
     let writer = async {
@@ -258,13 +260,13 @@ async fn a_gate_after_a_call_holds_an_answer_that_is_already_old() {
 
 #[tokio::test]
 async fn a_dropped_gate_is_open() {
-    let world = World::new().await;
+    let world = FaultyTables::new().await;
     drop(world.faults.gate_before(Calls::any()));
     world.append(0).await.unwrap();
 }
 
 /// Appends three rows, one call each; says how far it came.
-async fn process(world: &World, reached: &mut u64) -> Result<(), SdkError<PutItemError>> {
+async fn process(world: &FaultyTables, reached: &mut u64) -> Result<(), SdkError<PutItemError>> {
     for seq in 0..3 {
         *reached = seq;
         world.append(seq).await?;
@@ -281,7 +283,7 @@ async fn a_process_dies_before_any_call_and_no_more_of_it_runs() {
         (Crash::BeforeCall(3), 2),
         (Crash::AfterCall(3), 3),
     ] {
-        let world = World::new().await;
+        let world = FaultyTables::new().await;
         world.faults.crash(crash);
         let mut reached = 0;
         let mut survived = false;
@@ -307,7 +309,7 @@ async fn a_process_dies_before_any_call_and_no_more_of_it_runs() {
 
 #[tokio::test]
 async fn a_crash_beyond_the_last_call_never_comes() {
-    let world = World::new().await;
+    let world = FaultyTables::new().await;
     world.faults.crash(Crash::BeforeCall(4));
     let mut reached = 0;
     world.faults.until_crash(process(&world, &mut reached)).await.unwrap().unwrap();
@@ -318,7 +320,7 @@ async fn a_crash_beyond_the_last_call_never_comes() {
 
 #[tokio::test]
 async fn the_dead_are_not_retried_by_the_sdk() {
-    let world = World::new().await;
+    let world = FaultyTables::new().await;
     let client = world.dynamodb.client_through(&world.faults, Attempts::at_most(5));
     world.faults.crash(Crash::BeforeCall(1));
     world.append_through(&client, 0).await.unwrap_err();
@@ -327,7 +329,7 @@ async fn the_dead_are_not_retried_by_the_sdk() {
 
 #[tokio::test]
 async fn the_sdk_retries_as_often_as_it_is_allowed_to() {
-    let world = World::with(Calls::any().first(2), Fault::Refused).await;
+    let world = FaultyTables::with(Calls::any().first(2), Fault::Refused).await;
     let client = world.dynamodb.client_through(&world.faults, Attempts::at_most(3));
     world.append_through(&client, 0).await.unwrap();
     assert_eq!(world.faults.count(&Operation::PutItem), 3);
@@ -335,7 +337,7 @@ async fn the_sdk_retries_as_often_as_it_is_allowed_to() {
 
 #[tokio::test]
 async fn calls_are_recorded_with_their_outcome() {
-    let world = World::with(Calls::of(Operation::PutItem).nth(2), Fault::Throttled).await;
+    let world = FaultyTables::with(Calls::of(Operation::PutItem).nth(2), Fault::Throttled).await;
     world.append(0).await.unwrap();
     world.append(1).await.unwrap_err();
     world.page(&world.client).await;
@@ -355,7 +357,7 @@ async fn calls_are_recorded_with_their_outcome() {
 #[tokio::test]
 async fn a_plan_does_the_same_for_the_same_seed() {
     let outcomes = async |seed: u64| {
-        let world = World::new().await;
+        let world = FaultyTables::new().await;
         let plan = Plan::seeded(seed)
             .with(Fault::Throttled, 200)
             .with(Fault::AnswerLost, 200)
@@ -380,7 +382,7 @@ async fn a_plan_does_the_same_for_the_same_seed() {
 
 #[tokio::test]
 async fn faults_can_be_cleared() {
-    let world = World::with(Calls::any(), Fault::Refused).await;
+    let world = FaultyTables::with(Calls::any(), Fault::Refused).await;
     world.faults.plan(Plan::seeded(1).with(Fault::Throttled, 1000));
     world.faults.crash(Crash::BeforeCall(1));
     world.faults.clear();

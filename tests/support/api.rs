@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 use lambda_http::request::from_str;
 use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};
-use tollgate::prices::Price;
-use tollgate::settings::Settings;
 use tollgate::shell::Billing;
 use tollgate::store::Store;
 use tollgate::timestamp::{MINUTE, Timestamp};
@@ -31,19 +29,8 @@ impl Api {
     /// A new one: the price list of [`Ledger`] is in the table, and no account is open.
     pub async fn new() -> Api {
         let ledger = Ledger::new().await;
-        let mut prices: Vec<&Price> = ledger.prices.iter().collect();
-        prices.sort_by_key(|price| price.valid_from);
-        for price in prices {
-            ledger.undisturbed.put_price(price, price.valid_from).await.expect("a price is added");
-        }
-        let names = ledger.names();
-        let settings = Settings::read(|variable| match variable {
-            "LEDGER_TABLE" => Some(names.ledger.clone()),
-            "ACCOUNTS_TABLE" => Some(names.accounts.clone()),
-            "BILLING_URL" => Some(BILLING_URL.to_owned()),
-            _ => None,
-        });
-        let billing = Billing::new(ledger.store.clone(), settings.expect("settings"));
+        ledger.put_prices().await;
+        let billing = ledger.billing(&[("BILLING_URL", BILLING_URL)]);
         Api { ledger, billing }
     }
 

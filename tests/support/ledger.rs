@@ -13,7 +13,9 @@ use tollgate::policy::Policy;
 use tollgate::prices::{Price, PriceList, Unit};
 use tollgate::request::{self, NewResource, Project};
 use tollgate::row::Head;
+use tollgate::settings::Settings;
 use tollgate::settle::Delivery;
+use tollgate::shell::Billing;
 use tollgate::state::AccountState;
 use tollgate::store::{
     BeforeCommand, Done, Failure, Fault, Occasion, Receipt, SettleReport, Store, Tables as Names,
@@ -93,6 +95,31 @@ impl Ledger {
             ledger: self.tables.ledger().to_owned(),
             accounts: self.tables.accounts().to_owned(),
         }
+    }
+
+    /// Puts the price list into the table.
+    pub async fn put_prices(&self) {
+        let mut prices: Vec<&Price> = self.prices.iter().collect();
+        prices.sort_by_key(|price| price.valid_from);
+        for price in prices {
+            self.undisturbed.put_price(price, price.valid_from).await.expect("a price is added");
+        }
+    }
+
+    /// What a function on this ledger is built from, with these variables set beside the names of
+    /// the tables.
+    #[must_use]
+    pub fn billing(&self, variables: &[(&'static str, &str)]) -> Billing {
+        let names = self.names();
+        let settings = Settings::read(|variable| match variable {
+            "LEDGER_TABLE" => Some(names.ledger.clone()),
+            "ACCOUNTS_TABLE" => Some(names.accounts.clone()),
+            _ => {
+                let set = variables.iter().find(|(name, _)| *name == variable);
+                set.map(|(_, value)| (*value).to_owned())
+            }
+        });
+        Billing::new(self.store.clone(), settings.expect("settings"))
     }
 
     /// What a trigger at that time brings along.

@@ -13,6 +13,7 @@
 //! - [`cloudformation`] is where CloudFormation waits for a custom resource's answer.
 //! - [`ledger`] is the store on such a DynamoDB, with prices and short ways to say what happens.
 //! - [`newer_format`] is a row of a release to come.
+//! - [`stand_in`] is the Stripe stand-in on a port.
 //! - [`payments`] is checkout, webhook and refill on one ledger and one Stripe stand-in.
 //! - [`invariants`] looks at an account afterwards and checks all that must hold of it.
 //!
@@ -36,4 +37,5 @@ pub mod invariants;
 pub mod ledger;
 pub mod newer_format;
 pub mod payments;
+pub mod stand_in;
 pub mod template;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::api::{Answered, Api, Event};
 use crate::faults::{Crash, Faults};
 use crate::ledger::{Ledger, at, named};
+use crate::stand_in::serve;
 use serde_json::{Value, json};
 use tollgate::command::{Command, RefillSettings};
 use tollgate::event::{Cause, Change};
@@ -34,7 +35,7 @@ pub const ACME: &str = "acme";
 pub const SECRET: &str = "whsec_test";
 pub const VISA: &str = "4242424242424242";
 
-pub struct World {
+pub struct PaymentWorld {
     pub api: Api,
     pub stand_in: StripeStandIn,
     pub checkout: checkout::Clients,
@@ -45,21 +46,17 @@ pub struct World {
     url: String,
 }
 
-impl World {
-    pub async fn new() -> World {
-        World::with(&[]).await
+impl PaymentWorld {
+    pub async fn new() -> PaymentWorld {
+        PaymentWorld::with(&[]).await
     }
 
     /// With these variables set.
-    pub async fn with(variables: &[(&'static str, &'static str)]) -> World {
+    pub async fn with(variables: &[(&'static str, &'static str)]) -> PaymentWorld {
         let clock = Arc::new(AtomicI64::new(at("10:00:00").seconds()));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let config = Config { public_url: url.clone(), ..Config::default() };
         let of_stand_in = Arc::clone(&clock);
-        let stand_in = StripeStandIn::new(config, move || of_stand_in.load(Ordering::SeqCst));
-        let serving = stand_in.clone();
-        tokio::spawn(async move { serving.serve(listener).await });
+        let (stand_in, url) =
+            serve(Config::default(), move || of_stand_in.load(Ordering::SeqCst)).await;
         stand_in.add_endpoint("http://webhook.test", SECRET, &["*"]);
 
         let api = Api::new().await;
@@ -85,7 +82,7 @@ impl World {
         let stripe = Stripe::over(api.ledger.faults.connector(), settings, patience);
         let store: Store = api.ledger.store.clone();
         let billing = || Billing::new(store.clone(), Settings::read(variable).expect("settings"));
-        World {
+        PaymentWorld {
             checkout: checkout::Clients { billing: billing(), stripe: stripe.clone().into() },
             webhook: stripe_webhook::Clients { billing: billing(), stripe: stripe.clone().into() },
             refill: auto_refill::Clients { billing: billing(), stripe: stripe.clone().into() },
@@ -339,18 +336,18 @@ pub fn acme() -> AccountId {
 /// time, runs it again, and looks. Dying before a call leaves the same world behind as dying after
 /// the one before it: nothing is kept in a process. Returns how many calls there were.
 pub async fn die_everywhere(
-    prepare: impl AsyncFn(&World),
-    process: impl AsyncFn(&World),
-    look: impl AsyncFn(&World),
+    prepare: impl AsyncFn(&PaymentWorld),
+    process: impl AsyncFn(&PaymentWorld),
+    look: impl AsyncFn(&PaymentWorld),
 ) -> usize {
-    let world = World::new().await;
+    let world = PaymentWorld::new().await;
     prepare(&world).await;
     let _prepared = world.faults().take_calls();
     process(&world).await;
     let calls = world.faults().take_calls().len();
     look(&world).await;
     for crash in std::iter::once(Crash::BeforeCall(1)).chain((1..=calls).map(Crash::AfterCall)) {
-        let world = World::new().await;
+        let world = PaymentWorld::new().await;
         prepare(&world).await;
         world.faults().crash(crash);
         let died = world.faults().until_crash(process(&world)).await;
