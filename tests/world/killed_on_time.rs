@@ -177,7 +177,7 @@ struct Ending<'w> {
 }
 
 #[tokio::test]
-async fn an_account_is_suspended_once_and_at_its_second_wherever_settle_due_dies() {
+async fn settle_due_killed_at_any_call_suspends_once_on_time() {
     let world = World::from(today("10:58:00"), Processes::One).await;
     // $5.00 a minute.
     let price = json!({"sku": "farm", "unit": "hour", "kind": "instance", "rate": "300.00"});
@@ -234,7 +234,7 @@ async fn an_account_is_suspended_once_and_at_its_second_wherever_settle_due_dies
 
 /// The run dies at each look in turn, before and after it, for more than two hours in a row.
 #[tokio::test]
-async fn an_account_is_suspended_at_its_second_however_often_settle_due_dies_looking_for_it() {
+async fn settle_due_killed_at_every_search_still_suspends_on_time() {
     let world = World::from(today("10:58:00"), Processes::One).await;
     let price = json!({"sku": "farm", "unit": "hour", "kind": "instance", "rate": "300.00"});
     world.write(&world.operator, "PUT", "/v1/admin/prices", &json!({"prices": [price]})).await;

@@ -52,7 +52,7 @@ const UNSEEN: [(&str, &str, &str, &str); 4] = [
 type Permissions = BTreeMap<String, BTreeSet<Permission>>;
 
 #[tokio::test]
-async fn every_function_may_do_what_it_does_and_no_more() {
+async fn policies_allow_exactly_what_functions_do() {
     let world = World::new(Processes::Several).await;
     everything_happens(&world).await;
 

@@ -76,7 +76,7 @@ fn every_row_of_a_history_of_resources_keeps_the_invariants() {
 }
 
 #[test]
-fn every_row_of_a_history_of_grants_and_trials_keeps_the_invariants() {
+fn histories_of_grants_and_trials_keep_the_invariants() {
     check_histories(Flavour::Grants);
 }
 
@@ -86,11 +86,11 @@ fn every_row_of_a_history_of_refills_keeps_the_invariants() {
 }
 
 #[test]
-fn every_row_of_a_history_of_money_going_back_keeps_the_invariants() {
+fn histories_of_refunds_and_disputes_keep_the_invariants() {
     check_histories(Flavour::MoneyBack);
 }
 
 #[test]
-fn every_row_of_a_history_of_suspensions_and_deletions_keeps_the_invariants() {
+fn histories_of_suspensions_keep_the_invariants() {
     check_histories(Flavour::Standing);
 }

@@ -30,7 +30,7 @@ fn total(charges: &[Charge<'_>], from: Timestamp, through: Timestamp) -> Option<
 }
 
 #[test]
-fn paying_a_period_in_two_costs_at_most_a_micro_dollar_a_line_more_or_less() {
+fn splitting_a_period_changes_a_line_by_one_micro_at_most() {
     let strategy = (vec(rate(), 1..8), 1_i64..=3_600, 0_i64..=3_600);
     let check = |(rates, seconds, split): (Vec<Rate>, i64, i64)| {
         let (id, sku): (ResourceId, Sku) = match ("r".parse(), "vm".parse()) {

@@ -38,7 +38,7 @@ fn condition(world: &World) -> Condition {
 }
 
 #[test]
-fn three_days_after_its_suspension_an_account_is_deleted_once_stripe_was_asked() {
+fn deletion_follows_three_days_after_suspension_and_a_check() {
     let mut world = suspended();
     world.settle("24T12:59:59").rows(&[]);
     world.settle("24T13:00").rows(&["11-24T13:00:00 deletion_announced 0.00 = 0.00"]);
@@ -51,7 +51,7 @@ fn three_days_after_its_suspension_an_account_is_deleted_once_stripe_was_asked()
 }
 
 #[test]
-fn an_account_says_a_day_before_its_deletion_that_it_must_be_warned() {
+fn deletion_is_announced_a_day_ahead() {
     let mut world = suspended();
     let due = |world: &World| tollgate::domain::settle::due::due_at(&world.state, &world.policy);
     assert_eq!(due(&world), Some(at("24T13:00")));
@@ -60,7 +60,7 @@ fn an_account_says_a_day_before_its_deletion_that_it_must_be_warned() {
 }
 
 #[test]
-fn whoever_is_warned_late_still_has_a_day() {
+fn late_warning_still_leaves_a_day() {
     let mut world = suspended();
     // Nothing ran for days, and the deletion has been due for seven hours.
     world.settle("25T20:00").rows(&["11-25T20:00:00 deletion_announced 0.00 = 0.00"]);
@@ -73,7 +73,7 @@ fn whoever_is_warned_late_still_has_a_day() {
 }
 
 #[test]
-fn nobody_is_warned_while_money_may_come_and_has_a_day_when_it_does_not() {
+fn pending_money_delays_the_warning_and_leaves_a_day() {
     let mut world = suspended();
     let pending =
         Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
@@ -89,7 +89,7 @@ fn nobody_is_warned_while_money_may_come_and_has_a_day_when_it_does_not() {
 }
 
 #[test]
-fn credit_after_the_warning_ends_it_and_another_suspension_has_its_own() {
+fn credit_ends_a_warning_and_the_next_suspension_warns_anew() {
     let mut world = suspended();
     world.settle("24T13:00");
     world.credit("24T14:00", "5").restart("24T14:00", &["a"]).unwrap();
@@ -102,7 +102,7 @@ fn credit_after_the_warning_ends_it_and_another_suspension_has_its_own() {
 }
 
 #[test]
-fn with_a_grace_of_a_day_the_suspension_is_itself_the_warning() {
+fn with_one_day_of_grace_the_suspension_is_the_warning() {
     let mut world = World::with_credit("5.00");
     world.policy.grace_seconds = DAY;
     world.start("12:00", "a", "vm100").unwrap();
@@ -125,7 +125,7 @@ fn credit_one_second_before_the_deletion_saves_everything() {
 }
 
 #[test]
-fn credit_between_the_deleting_row_and_the_answer_of_stripe_saves_everything() {
+fn credit_before_stripes_answer_cancels_the_deletion() {
     let mut world = deleting();
     let head = world.state.next_seq - 1;
     world.credit("25T13:00:10", "1");
@@ -149,7 +149,7 @@ fn any_row_between_the_question_and_the_deletion_asks_again() {
 }
 
 #[test]
-fn nothing_is_deleted_while_a_payment_is_pending() {
+fn pending_payment_blocks_the_deletion() {
     let mut world = suspended();
     world.settle("24T13:00").shown_are_seen();
     let pending =
@@ -177,7 +177,7 @@ fn nothing_is_deleted_while_a_payment_is_pending() {
 }
 
 #[test]
-fn a_refill_that_fails_after_the_warning_is_followed_by_another_warning_and_a_day() {
+fn refill_failed_after_the_warning_warns_again_a_day_ahead() {
     let mut world = suspended();
     world.settle("24T13:00").shown_are_seen();
     // A card is given, and it is declined past the deadline.
@@ -196,7 +196,7 @@ fn a_refill_that_fails_after_the_warning_is_followed_by_another_warning_and_a_da
 }
 
 #[test]
-fn attempts_that_come_to_nothing_do_not_put_off_the_deletion_for_ever() {
+fn failing_attempts_do_not_postpone_the_deletion_forever() {
     let mut world = suspended();
     world.settle("24T13:00");
     world.agree_to_refill("25T12:55", ("5", "25"), None);
@@ -225,7 +225,7 @@ fn attempts_that_come_to_nothing_do_not_put_off_the_deletion_for_ever() {
 }
 
 #[test]
-fn a_refill_that_never_begins_does_not_hold_back_the_deletion_for_ever() {
+fn refill_that_never_begins_does_not_block_the_deletion() {
     let mut world = suspended();
     world.settle("24T13:00").agree_to_refill("25T12:00", ("5", "25"), None).shown_are_seen();
     assert!(world.state.refill.wanted.is_some(), "money may come");
@@ -257,7 +257,7 @@ fn credit_that_is_taken_back_while_frozen_leaves_a_day_as_well() {
 }
 
 #[test]
-fn with_a_grace_of_a_day_a_payment_that_falls_through_is_followed_by_a_warning() {
+fn with_one_day_of_grace_a_failed_payment_is_warned_about() {
     let mut world = World::with_credit("5.00");
     world.policy.grace_seconds = DAY;
     world.start("12:00", "a", "vm100").unwrap();
@@ -280,7 +280,7 @@ fn with_a_grace_of_a_day_a_payment_that_falls_through_is_followed_by_a_warning()
 }
 
 #[test]
-fn a_payment_that_falls_through_before_the_warning_changes_nothing() {
+fn payment_failed_before_the_warning_changes_nothing() {
     let mut world = suspended();
     let pending =
         Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
@@ -300,7 +300,7 @@ fn deleted() -> World {
 }
 
 #[test]
-fn what_was_deleted_is_restored_on_day_thirteen_and_runs_at_a_new_address() {
+fn deleted_resources_are_restored_on_day_thirteen() {
     let mut world = deleted();
     assert_eq!(world.restore("26T00:00", &["a"]).err(), Some(Refusal::Suspended));
     world
@@ -330,7 +330,7 @@ fn restoring_needs_the_credit_a_start_needs() {
 }
 
 #[test]
-fn after_fourteen_days_it_is_gone_for_good() {
+fn deleted_resources_are_purged_after_fourteen_days() {
     let mut world = deleted();
     world.credit("26T00:00", "5").shown_are_seen();
     world.settle("12-09T12:59:59").rows(&[]);
@@ -364,7 +364,7 @@ fn a_single_resource_is_deleted_restored_and_purged_on_its_own() {
 }
 
 #[test]
-fn an_account_that_is_frozen_by_a_dispute_is_not_lifted_by_credit() {
+fn credit_does_not_lift_a_freeze_by_dispute() {
     let mut world = suspended();
     let opened = Command::OpenDispute { dispute: named("dp_1"), payment: named("pi_1") };
     world.command("13:10", opened).unwrap();

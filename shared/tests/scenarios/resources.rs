@@ -61,7 +61,7 @@ fn a_start_that_failed_gives_everything_back_even_hours_later() {
 }
 
 #[test]
-fn a_failed_start_brings_a_used_up_grant_back_to_life_and_forfeits_an_expired_one() {
+fn failed_start_refills_a_used_grant_but_no_expired_one() {
     let mut world = World::opened();
     world.grant("12:00", "0.50", "30T00:00", &[]);
     world.grant("12:00", "0.25", "13:30", &[]);
@@ -86,7 +86,7 @@ fn a_start_that_failed_long_ago_did_not_fail() {
 }
 
 #[test]
-fn a_volume_whose_restart_failed_is_off_again_and_billed_as_such() {
+fn volume_whose_restart_failed_is_billed_as_idle() {
     let mut world = World::with_credit("25");
     world.start("12:00", "v", "volume").unwrap();
     world.stop("12:30", &["v"]).unwrap();
@@ -117,7 +117,7 @@ fn suspended_with_three_running(comeback: Comeback) -> World {
 }
 
 #[test]
-fn what_was_suspended_stays_off_until_it_is_started() {
+fn suspended_resources_stay_off_until_started() {
     let mut world = suspended_with_three_running(Comeback::StayOff);
     assert_eq!(world.restart("12:10", &["a"]).err(), Some(Refusal::Suspended));
     world.credit("12:20", "10");
@@ -133,7 +133,7 @@ fn what_was_suspended_stays_off_until_it_is_started() {
 }
 
 #[test]
-fn or_comes_back_in_its_old_order_as_far_as_the_credit_goes_if_the_customer_chose_so() {
+fn resume_restarts_oldest_first_within_credit() {
     let mut world = suspended_with_three_running(Comeback::InOrder);
     world.credit("12:20", "1");
     assert_eq!(condition(&world, "c"), Condition::Suspended, "below what a start needs");
@@ -149,7 +149,7 @@ fn or_comes_back_in_its_old_order_as_far_as_the_credit_goes_if_the_customer_chos
 }
 
 #[test]
-fn a_hundred_and_sixty_resources_come_back_in_batches_and_each_pays_from_its_own_start() {
+fn resume_of_160_resources_pays_from_each_batchs_start() {
     let mut world = World::with_credit("100");
     world.command("10:30", Command::ChooseComeback(Comeback::InOrder)).unwrap();
     for batch in 0..4 {
@@ -173,7 +173,7 @@ fn a_hundred_and_sixty_resources_come_back_in_batches_and_each_pays_from_its_own
 }
 
 #[test]
-fn a_suspended_resource_can_be_stopped_so_that_it_does_not_come_back() {
+fn stopping_a_suspended_resource_prevents_its_restart() {
     let mut world = suspended_with_three_running(Comeback::InOrder);
     world.stop("12:10", &["a"]).unwrap();
     world.credit("12:20", "10");
@@ -182,7 +182,7 @@ fn a_suspended_resource_can_be_stopped_so_that_it_does_not_come_back() {
 }
 
 #[test]
-fn staff_switches_everything_off_and_credit_does_not_switch_it_on() {
+fn credit_does_not_lift_a_suspension_by_staff() {
     let mut world = World::with_credit("25");
     world.start("12:00", "a", "vm60").unwrap();
     world.ask("12:30", |view| resolve::suspend(view, "mining")).unwrap();
@@ -197,7 +197,7 @@ fn staff_switches_everything_off_and_credit_does_not_switch_it_on() {
 }
 
 #[test]
-fn an_account_is_closed_once_nothing_runs_and_still_takes_what_was_paid() {
+fn idle_account_can_be_closed_and_still_takes_payments() {
     let mut world = World::with_credit("25");
     world.start("12:00", "a", "vm60").unwrap();
     let close = || Command::Close { reason: "moving on".to_owned() };
@@ -213,7 +213,7 @@ fn an_account_is_closed_once_nothing_runs_and_still_takes_what_was_paid() {
 }
 
 #[test]
-fn a_price_change_bills_each_hour_at_its_own_rate_however_late_it_is_settled() {
+fn late_hours_are_billed_at_their_own_rate() {
     let run = |late: bool| {
         let mut world = World::with_credit("25");
         world.start("12:00", "a", "vm60").unwrap();

@@ -59,7 +59,7 @@ fn the_runway_ends_with_the_first_resource_whose_own_funds_end() {
 }
 
 #[test]
-fn what_costs_nothing_lasts_for_ever() {
+fn free_resources_have_an_endless_runway() {
     let mut world = World::with_credit("5");
     assert_eq!(runway(&world.view()).unwrap().zero_at, None, "nothing runs");
     world.start("10:00", "f", "free").unwrap();

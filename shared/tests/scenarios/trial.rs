@@ -22,7 +22,7 @@ fn in_trial() -> World {
 }
 
 #[test]
-fn a_trial_is_for_accounts_that_never_paid_nor_had_one_and_for_cards_that_vouch() {
+fn trial_needs_a_new_account_and_an_eligible_card() {
     let mut world = in_trial();
     let again = world.command("12:01", start_trial(CardFunding::Credit, Wallet::None)).err();
     assert_eq!(again, Some(Refusal::TrialUsed));
@@ -68,7 +68,7 @@ fn four_services_run_in_a_trial_and_any_number_of_other_things() {
 }
 
 #[test]
-fn its_end_takes_what_is_left_and_deletes_what_was_created_in_it_without_a_grace() {
+fn trial_end_forfeits_credit_and_skips_grace() {
     let mut world = in_trial();
     world.start("25T11:00", "a", "app").unwrap();
     world.settle("25T12:00").rows(&[
@@ -80,7 +80,7 @@ fn its_end_takes_what_is_left_and_deletes_what_was_created_in_it_without_a_grace
 }
 
 #[test]
-fn what_the_trial_paid_ahead_runs_to_its_end_and_late_settling_changes_nothing() {
+fn hour_paid_by_the_trial_runs_out_even_if_settled_late() {
     let run = |late: bool| {
         let mut world = in_trial();
         world.start("25T11:30", "a", "app").unwrap();
@@ -96,7 +96,7 @@ fn what_the_trial_paid_ahead_runs_to_its_end_and_late_settling_changes_nothing()
 }
 
 #[test]
-fn who_paid_in_a_trial_has_the_full_grace_like_any_other_customer() {
+fn payment_during_a_trial_gives_the_full_grace() {
     let mut world = in_trial();
     world.start("25T10:30", "a", "app").unwrap();
     world.credit("25T11:10", "1");
@@ -129,7 +129,7 @@ fn a_running_service_is_renewed_for_a_month_of_what_it_used() {
 }
 
 #[test]
-fn nothing_is_renewed_without_a_running_service() {
+fn trial_without_a_running_service_is_not_renewed() {
     let mut world = in_trial();
     world.agree_to_refill("12:05", ("0", "25"), None);
     world.start("25T09:00", "a", "vm60").unwrap();
