@@ -1,79 +1,15 @@
-//! HTTP, both ways: the listeners of the local cloud, and the client for what it forwards.
-//!
-//! A listener can do what a framework's cannot: hang up without an answer ([`hang_up`]), which is
-//! how an answer is lost.
+//! HTTP, both ways: the listeners of the local cloud, which are those of the Stripe stand-in, and
+//! the client for what it forwards.
 
-use std::convert::Infallible;
-use std::io;
-
-use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use http_body_util::{BodyExt, Full};
-use hyper::service::service_fn;
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use tokio::net::TcpListener;
-use tower::ServiceExt as _;
-
-/// In the extensions of a response: close the connection instead of sending it.
-#[derive(Clone, Copy, Debug)]
-struct HangUp;
-
-/// No answer at all.
-pub(crate) fn hang_up() -> Response {
-    let mut response = Response::new(Body::empty());
-    response.extensions_mut().insert(HangUp);
-    response
-}
-
-/// Serves until the task is dropped.
-pub(crate) async fn serve(listener: TcpListener, router: Router) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of file descriptors, mostly: those of finished connections come back.
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            continue;
-        };
-        // An answer in several writes must not wait for the other side's acknowledgement.
-        let _unsupported = stream.set_nodelay(true);
-        let router = router.clone();
-        tokio::spawn(async move {
-            let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                let router = router.clone();
-                async move {
-                    let response = into_ok(router.oneshot(request.map(Body::new)).await);
-                    if response.extensions().get::<HangUp>().is_some() {
-                        return Err(io::Error::other("the answer is lost on demand"));
-                    }
-                    Ok(response)
-                }
-            });
-            // A connection that breaks is the client's affair.
-            let _broken = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(None)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
-    }
-}
-
-/// A request to a router in this process, without the network.
-pub(crate) async fn call(router: &Router, request: Request) -> Response {
-    into_ok(router.clone().oneshot(request).await)
-}
-
-fn into_ok(result: Result<Response, Infallible>) -> Response {
-    match result {
-        Ok(response) => response,
-        Err(never) => match never {},
-    }
-}
+pub(crate) use stripe_stand_in::http::{call, hang_up, serve};
 
 /// A client for plain HTTP, to this machine.
 #[derive(Clone, Debug)]

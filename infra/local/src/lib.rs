@@ -47,12 +47,14 @@ pub mod seed;
 mod services;
 mod store;
 mod streams;
-pub mod stripe;
 mod sync;
 pub mod template;
 mod tokens;
 mod webhooks;
 pub mod wiring;
 mod world;
+
+/// The stand-in for Stripe, which is a crate of its own.
+pub use stripe_stand_in as stripe;
 
 pub use cloud::{Cloud, Config, StartError, Urls, WhichStripe, format_time};

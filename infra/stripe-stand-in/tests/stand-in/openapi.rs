@@ -5,9 +5,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tollgate_local::stripe::{
-    Answer as Answers, Config, ENDPOINTS, Endpoint, FaultKind, Kind, Parameter,
-};
+use stripe_stand_in::{Answer as Answers, Config, ENDPOINTS, Endpoint, FaultKind, Kind, Parameter};
 
 use crate::support::{HOOK, World, id, text};
 

@@ -13,6 +13,7 @@
 //! - `customers`, `checkout`, `payments`, `invoices`, `reversals`, `portal`: what Stripe does
 //! - `deliveries`: webhooks, their signature and their retries
 //! - `pages`: what a browser sees
+//! - `serve`: requests and answers, with a socket or without; [`http`]: the listener
 //! - `control`: what tests and demonstrations can do
 
 mod account;
@@ -24,6 +25,7 @@ mod deliveries;
 mod endpoints;
 mod failure;
 mod form;
+pub mod http;
 mod invoices;
 mod objects;
 mod pages;

@@ -1,7 +1,7 @@
 //! Invoices and cards off session.
 
 use serde_json::{Value, json};
-use tollgate_local::stripe::{CardRule, Config, DebitEnd};
+use stripe_stand_in::{CardRule, Config, DebitEnd};
 
 use crate::support::{World, id, only, text};
 

@@ -1,7 +1,7 @@
 //! Money that goes back: refunds and disputes.
 
 use serde_json::json;
-use tollgate_local::stripe::{DisputeEnd, DisputeKind, NewDispute};
+use stripe_stand_in::{DisputeEnd, DisputeKind, NewDispute};
 
 use crate::support::{World, id, only, text};
 

@@ -1,7 +1,7 @@
 //! The payment page.
 
 use serde_json::{Value, json};
-use tollgate_local::stripe::{Config, DebitEnd};
+use stripe_stand_in::{Config, DebitEnd};
 
 use crate::support::{START, TOP_UP, World, id, text};
 

@@ -1,7 +1,7 @@
 //! What is kept between runs.
 
 use serde_json::Value;
-use tollgate_local::stripe::Config;
+use stripe_stand_in::Config;
 
 use crate::support::{HOOK, World, id, text};
 

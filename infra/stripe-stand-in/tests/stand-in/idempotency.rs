@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_local::stripe::{Config, Fault, FaultKind};
+use stripe_stand_in::{Config, Fault, FaultKind};
 
 use crate::support::{World, id, text};
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tollgate_local::stripe::{Delivery, DeliveryPlan, Order};
+use stripe_stand_in::{Delivery, DeliveryPlan, Order};
 
 use crate::support::{HOOK, START, World, id, text};
 

@@ -8,8 +8,8 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use stripe_stand_in::{Config, Delivery, StripeStandIn};
 use tokio::net::{TcpListener, TcpStream};
-use tollgate_local::stripe::{Config, Delivery, StripeStandIn};
 
 /// 2026-11-22 00:00:00 UTC.
 pub(super) const START: i64 = 1_795_305_600;
