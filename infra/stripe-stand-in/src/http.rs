@@ -26,6 +26,12 @@ pub fn hang_up() -> Response {
     response
 }
 
+/// Whether the connection is to be closed instead of sending this response.
+#[must_use]
+pub fn is_hang_up(response: &Response) -> bool {
+    response.extensions().get::<HangUp>().is_some()
+}
+
 /// Serves until the task is dropped.
 pub async fn serve(listener: TcpListener, router: Router) {
     loop {
@@ -42,7 +48,7 @@ pub async fn serve(listener: TcpListener, router: Router) {
                 let router = router.clone();
                 async move {
                     let response = into_ok(router.oneshot(request.map(Body::new)).await);
-                    if response.extensions().get::<HangUp>().is_some() {
+                    if is_hang_up(&response) {
                         return Err(io::Error::other("the answer is lost on demand"));
                     }
                     Ok(response)

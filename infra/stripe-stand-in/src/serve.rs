@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::get;
@@ -28,6 +28,15 @@ impl StripeStandIn {
             .route("/p/session/{id}", get(pages::portal).post(pages::submit_portal))
             .fallback(api)
             .with_state(self.clone())
+    }
+
+    /// Answers one request, of the API or of a browser, without a socket.
+    ///
+    /// The answer is there at the first poll unless a fault holds it back, which needs a Tokio
+    /// runtime. So a simulation can ask on its own clock, in one thread. An answer that a fault
+    /// loses is [`http::is_hang_up`].
+    pub async fn respond(&self, request: Request) -> Response {
+        http::call(&self.router(), request).await
     }
 
     /// Serves until the task is dropped. An answer that a fault loses ends the connection.

@@ -18,3 +18,4 @@ mod page;
 mod protocol;
 mod support;
 mod webhooks;
+mod without_socket;
