@@ -1,16 +1,13 @@
 //! `cargo local`: the whole cloud on this machine.
 
-mod arguments;
-mod greeting;
-
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tollgate_local::control::arguments::{Arguments, USAGE};
+use tollgate_local::control::greeting;
 use tollgate_local::log::Line;
 use tollgate_local::{Cloud, Config, StartError, build, demo, seed};
-
-use arguments::{Arguments, USAGE};
 
 fn main() -> ExitCode {
     let arguments = match Arguments::read(std::env::args().skip(1)) {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Template, TemplateError};
-use crate::names;
+use crate::runtime::names;
+use crate::template::document::{Template, TemplateError};
 
 /// Answers `Ref`, `Fn::GetAtt`, `Fn::Sub`, `Fn::Join`, `Fn::Split`, `Fn::Select` and `Fn::If` for
 /// one set of parameters.

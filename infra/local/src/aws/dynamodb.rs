@@ -1,0 +1,171 @@
+//! DynamoDB: the engine of `dynoxide-rs` in this process, in a file.
+//!
+//! Functions reach it through [`crate::aws::services`], which records their calls and injects faults. It
+//! checks what DynamoDB checks, but never shows a transaction conflict, throttling or an eventually
+//! consistent read. Its own clock, by which it stamps stream records and would expire items, is the
+//! machine's: a file cannot be opened with another. So records get the cloud's time when they are
+//! read, and items never expire here; on AWS too they are there for days after their time.
+
+use std::path::Path;
+
+use dynoxide::Database;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::template::wiring::Table;
+
+/// How many stream records are read at once.
+const RECORDS_MAX: usize = 1000;
+
+/// The engine.
+pub(crate) struct DynamoDb {
+    database: Database,
+    /// Where it is reached over HTTP, without recording and faults.
+    pub(crate) url: String,
+}
+
+impl std::fmt::Debug for DynamoDb {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("DynamoDb").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl DynamoDb {
+    /// Opens the tables in `directory`, or in memory, makes those that are missing and serves them.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened or a table cannot be made, in words.
+    pub(crate) async fn start(directory: Option<&Path>, tables: &[Table]) -> Result<Self, String> {
+        let database = match directory {
+            Some(directory) => {
+                let file = directory.join("dynamodb.sqlite");
+                let file = file.to_str().ok_or("the state directory's name is not UTF-8")?;
+                Database::new(file).map_err(|error| error.to_string())?
+            }
+            None => Database::memory().map_err(|error| error.to_string())?,
+        };
+        for table in tables {
+            make(&database, table)
+                .map_err(|error| format!("table {} cannot be made: {error}", table.name))?;
+        }
+        let listener =
+            TcpListener::bind(("127.0.0.1", 0)).await.map_err(|error| error.to_string())?;
+        let url = format!("http://{}/", listener.local_addr().map_err(|error| error.to_string())?);
+        tokio::spawn(dynoxide::server::serve_with_shutdown(
+            listener,
+            database.clone(),
+            std::future::pending(),
+        ));
+        Ok(Self { database, url })
+    }
+
+    /// Records of a table's stream after a sequence number, or from the oldest on.
+    ///
+    /// # Errors
+    ///
+    /// If the table has no stream, in words.
+    pub(crate) fn records(&self, table: &str, after: Option<&str>) -> Result<Vec<Value>, String> {
+        let described =
+            self.database.describe_table(request(json!({"TableName": table}))?).map_err(text)?;
+        let described = serde_json::to_value(described).map_err(|error| error.to_string())?;
+        let stream = &described["Table"]["LatestStreamArn"];
+        let described =
+            self.database.describe_stream(request(json!({"StreamArn": stream}))?).map_err(text)?;
+        let Some(shard) = described.stream_description.shards.first() else {
+            return Ok(Vec::new());
+        };
+        let mut position = json!({"StreamArn": stream, "ShardId": shard.shard_id, "ShardIteratorType": "TRIM_HORIZON"});
+        if let Some(after) = after {
+            position["ShardIteratorType"] = json!("AFTER_SEQUENCE_NUMBER");
+            position["SequenceNumber"] = json!(after);
+        }
+        let iterator =
+            self.database.get_shard_iterator(request(position)?).map_err(text)?.shard_iterator;
+        let records = json!({"ShardIterator": iterator.unwrap_or_default(), "Limit": RECORDS_MAX});
+        let records = self.database.get_records(request(records)?).map_err(text)?.records;
+        records
+            .iter()
+            .map(|record| serde_json::to_value(record).map_err(|error| error.to_string()))
+            .collect()
+    }
+
+    /// Every item with this partition key, in DynamoDB's JSON, ordered by sort key.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such table or key, in words.
+    pub(crate) fn items(&self, table: &str, key: &str, value: &str) -> Result<Vec<Value>, String> {
+        let mut items = Vec::new();
+        let mut start = Value::Null;
+        loop {
+            let mut query = json!({
+                "TableName": table,
+                "KeyConditionExpression": "#key = :key",
+                "ExpressionAttributeNames": {"#key": key},
+                "ExpressionAttributeValues": {":key": {"S": value}},
+                "ConsistentRead": true,
+            });
+            if !start.is_null() {
+                query["ExclusiveStartKey"] = start;
+            }
+            let mut answer =
+                serde_json::to_value(self.database.query(request(query)?).map_err(text)?)
+                    .map_err(|error| error.to_string())?;
+            if let Some(page) = answer["Items"].as_array_mut() {
+                items.append(page);
+            }
+            start = answer["LastEvaluatedKey"].take();
+            if start.is_null() {
+                return Ok(items);
+            }
+        }
+    }
+}
+
+fn make(database: &Database, table: &Table) -> Result<(), String> {
+    let exists = database.describe_table(request(json!({"TableName": table.name}))?).is_ok();
+    if exists {
+        return Ok(());
+    }
+    database.create_table(request(table.request.clone())?).map_err(text)?;
+    if let Some(attribute) = &table.expires {
+        let specification = json!({"AttributeName": attribute, "Enabled": true});
+        let update = json!({"TableName": table.name, "TimeToLiveSpecification": specification});
+        database.update_time_to_live(request(update)?).map_err(text)?;
+    }
+    Ok(())
+}
+
+fn request<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// DynamoDB's JSON as plain JSON: `{"S": "x"}` is `"x"`, a number keeps its digits as a text if it
+/// is not a whole number.
+pub(crate) fn plain(value: &Value) -> Value {
+    let Some((kind, inner)) = value.as_object().and_then(|fields| fields.iter().next()) else {
+        return value.clone();
+    };
+    match kind.as_str() {
+        "N" => {
+            let digits = inner.as_str().unwrap_or_default();
+            digits.parse::<i64>().map_or_else(|_| json!(digits), Value::from)
+        }
+        "NULL" => Value::Null,
+        "L" => inner.as_array().into_iter().flatten().map(plain).collect(),
+        "M" => plain_item(inner),
+        _ => inner.clone(),
+    }
+}
+
+/// An item as plain JSON.
+pub(crate) fn plain_item(item: &Value) -> Value {
+    let fields = item.as_object().into_iter().flatten();
+    Value::Object(fields.map(|(name, value)| (name.clone(), plain(value))).collect())
+}

@@ -1,0 +1,105 @@
+//! EventBridge Scheduler, and rules with a schedule: something happens again and again.
+//!
+//! Every occurrence is run, in order, however far the clock is moved. What `rate(…)` counts from is
+//! on AWS when the schedule was made; here it is the Unix epoch, so that a rate of an hour is the
+//! full hour in every local cloud.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use time::UtcDateTime;
+
+use crate::control::world::World;
+use crate::runtime::agenda::Job;
+use crate::runtime::clock;
+use crate::runtime::names;
+use crate::template::wiring::{Schedule, ScheduleKind};
+
+/// One time at which a schedule is due.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Occurrence {
+    pub(crate) schedule: String,
+    /// RFC 3339.
+    pub(crate) at: String,
+}
+
+/// Puts the next occurrence of every schedule on the agenda that has none there.
+pub(crate) fn start(world: &World, kept: &[String]) {
+    for schedule in &world.wiring.schedules {
+        if !kept.contains(&schedule.name) {
+            plan(world, schedule, world.clock.now());
+        }
+    }
+}
+
+fn plan(world: &World, schedule: &Schedule, after: UtcDateTime) {
+    if let Some(at) = schedule.expression.next(after) {
+        let occurrence = Occurrence { schedule: schedule.name.clone(), at: clock::format(at) };
+        world.agenda.add(at, Job::Fire(occurrence));
+    }
+}
+
+/// Runs one occurrence and plans the next.
+pub(crate) fn fire(world: &Arc<World>, occurrence: &Occurrence) {
+    let Some(schedule) =
+        world.wiring.schedules.iter().find(|schedule| schedule.name == occurrence.schedule)
+    else {
+        return;
+    };
+    let Some(at) = clock::parse(&occurrence.at) else { return };
+    plan(world, schedule, at);
+    let fault = world.faults.delivery("schedule", &schedule.name);
+    let payload = payload(schedule, at).to_string();
+    for _ in 0..fault.copies() {
+        let when = world.clock.now() + fault.delay();
+        let trigger = format!("schedule {}", schedule.name);
+        crate::control::world::send(
+            world,
+            when,
+            &schedule.target,
+            payload.clone(),
+            &trigger,
+            Some(at),
+        );
+    }
+}
+
+/// What the target gets. Documented in docs.aws.amazon.com/scheduler, "Adding context attributes",
+/// and docs.aws.amazon.com/eventbridge, "Scheduled event".
+fn payload(schedule: &Schedule, at: UtcDateTime) -> Value {
+    let time = clock::format_seconds(at);
+    if let Some(input) = &schedule.input {
+        let text = input
+            .replace("<aws.scheduler.schedule-arn>", &arn(schedule))
+            .replace("<aws.scheduler.scheduled-time>", &time)
+            .replace("<aws.scheduler.execution-id>", &names::new_id())
+            .replace("<aws.scheduler.attempt-number>", "1");
+        // What is not JSON goes to the function as a JSON string.
+        return serde_json::from_str(&text).unwrap_or(Value::String(text));
+    }
+    let (source, detail) = match schedule.kind {
+        ScheduleKind::Scheduler => ("aws.scheduler", json!("{}")),
+        ScheduleKind::Rule => ("aws.events", json!({})),
+    };
+    json!({
+        "version": "0",
+        "id": names::new_id(),
+        "detail-type": "Scheduled Event",
+        "source": source,
+        "account": names::ACCOUNT,
+        "time": time,
+        "region": names::REGION,
+        "resources": [arn(schedule)],
+        "detail": detail,
+    })
+}
+
+fn arn(schedule: &Schedule) -> String {
+    match schedule.kind {
+        ScheduleKind::Scheduler => {
+            names::arn("scheduler", &format!("schedule/default/{}", schedule.name))
+        }
+        ScheduleKind::Rule => names::arn("events", &format!("rule/{}", schedule.name)),
+    }
+}

@@ -1,0 +1,534 @@
+//! A local cloud, started and stopped from a program.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use time::UtcDateTime;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use crate::aws::dynamodb::DynamoDb;
+use crate::aws::events::{Events, KeptEvent};
+use crate::aws::gateway::Gateway;
+use crate::aws::lambda::{Lambda, Setup};
+use crate::aws::queues::Queues;
+use crate::aws::secrets::Secrets;
+use crate::aws::services::{self, NOBODY};
+use crate::aws::streams::Streams;
+use crate::aws::tokens::Keys;
+use crate::control::routes::{self, Control, TokenRequest};
+use crate::control::webhooks::{self, Stripe};
+use crate::control::world::{self, World};
+use crate::runtime::agenda::{Activity, Agenda};
+use crate::runtime::calls::{Call, Recorded, Run};
+use crate::runtime::clock::{self, Clock, Pace};
+use crate::runtime::faults::{Fault, Faults};
+use crate::runtime::http::{self, Client};
+use crate::runtime::log::{Line, Log, Sink};
+use crate::runtime::names;
+use crate::runtime::store::{Kept, Store};
+use crate::template::wiring::{Function, Wiring};
+use crate::template::{Resolver, Template, TemplateError};
+use stripe_stand_in::{Config as StripeConfig, StripeStandIn};
+
+/// How many processes a function without reserved concurrency may have.
+const PROCESSES_MAX: usize = 4;
+
+/// How long the parts get to end.
+const STOP_MAX: Duration = Duration::from_secs(2);
+
+/// The variable by which functions find Stripe.
+const STRIPE_VARIABLE: &str = "STRIPE_API_BASE";
+
+/// What a local cloud is to be.
+#[derive(Clone)]
+pub struct Config {
+    /// The template.
+    pub template: Template,
+    /// Values of its parameters, with `{api}` for the address of the API; those that are missing
+    /// have their defaults.
+    pub parameters: BTreeMap<String, String>,
+    /// Variables for every function. Those of the template win.
+    pub environment: BTreeMap<String, String>,
+    /// Where the binary of each function is, by its name.
+    pub binaries: BTreeMap<String, PathBuf>,
+    /// Where the state is kept; None keeps nothing.
+    pub state: Option<PathBuf>,
+    /// The port of the API; 0 is any.
+    pub port: u16,
+    /// The port of Stripe's pages; 0 is any.
+    pub stripe_port: u16,
+    /// How the clock moves.
+    pub pace: Pace,
+    /// Where a new clock begins; None is the time of day.
+    pub start: Option<UtcDateTime>,
+    /// How many processes a function without reserved concurrency may have.
+    pub processes_max: usize,
+    /// Which Stripe there is.
+    pub stripe: WhichStripe,
+    /// What is done with each line that functions print, beside keeping it.
+    pub log: Option<Sink>,
+}
+
+/// Which Stripe functions find.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WhichStripe {
+    /// The stand-in, with webhooks.
+    StandIn,
+    /// Stripe itself: the environment says the key.
+    Real,
+}
+
+/// Why a local cloud does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The template has something that is not understood.
+    #[error("the template cannot be used: {0}")]
+    Template(#[from] TemplateError),
+    /// Another program has the port.
+    #[error("port {0} is in use")]
+    PortInUse(u16),
+    /// Another local cloud has the state.
+    #[error("another local cloud is using {0}")]
+    StateInUse(PathBuf),
+    /// A function has no binary.
+    #[error("there is no binary {0}")]
+    NoBinary(String),
+    /// Anything else about this machine.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// A running local cloud. It stops when this is dropped, and its functions' processes with it.
+///
+/// It has threads of its own: neither a test that blocks nor one with a paused clock stops it.
+#[derive(Debug)]
+pub struct Cloud {
+    world: Arc<World>,
+    runtime: Option<Runtime>,
+    urls: Urls,
+}
+
+/// Where the parts of a local cloud are.
+#[derive(Clone, Debug)]
+pub struct Urls {
+    /// The HTTP API, and `/local/…`.
+    pub api: String,
+    /// DynamoDB, for `AWS_ENDPOINT_URL_DYNAMODB`.
+    pub dynamodb: String,
+    /// EventBridge.
+    pub events: String,
+    /// SQS.
+    pub sqs: String,
+    /// Secrets Manager.
+    pub secrets: String,
+    /// Lambda.
+    pub lambda: String,
+    /// Stripe's API and pages, if it is the stand-in.
+    pub stripe: Option<String>,
+}
+
+impl Config {
+    /// A cloud that keeps nothing, on ports that the system chooses, with a running clock.
+    #[must_use]
+    pub fn new(template: Template, binaries: BTreeMap<String, PathBuf>) -> Self {
+        Self {
+            template,
+            parameters: BTreeMap::new(),
+            environment: BTreeMap::new(),
+            binaries,
+            state: None,
+            port: 0,
+            stripe_port: 0,
+            pace: Pace::Running,
+            start: None,
+            processes_max: PROCESSES_MAX,
+            stripe: WhichStripe::StandIn,
+            log: None,
+        }
+    }
+
+    /// This repository's template, deployed here: the issuer of tokens is the local cloud's, and
+    /// the page the API's own.
+    ///
+    /// # Errors
+    ///
+    /// If the template cannot be read.
+    pub fn of_this_repository(binaries: BTreeMap<String, PathBuf>) -> Result<Self, TemplateError> {
+        let parameters = [
+            ("Stage", "local"),
+            ("TokenIssuer", "{api}/local"),
+            ("SignIn", "local"),
+            ("BillingUrl", "{api}/"),
+            ("OperatorContact", "ops@example.test"),
+            ("StripeSecretArn", &names::stripe_secret()),
+        ];
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Ok(Self {
+            parameters: parameters.into(),
+            ..Self::new(Template::of_this_repository()?, binaries)
+        })
+    }
+
+    /// The functions of the template: what has to be built before the cloud can start.
+    ///
+    /// # Errors
+    ///
+    /// If the template is not understood.
+    pub fn functions(&self) -> Result<Vec<Function>, TemplateError> {
+        let resolver = Resolver::new(&self.template, self.parameters.clone());
+        Ok(Wiring::read(
+            &resolver.at(names::DEPLOYED_QUEUES.to_owned(), "http://127.0.0.1".to_owned()),
+        )?
+        .functions)
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Config")
+            .field("parameters", &self.parameters)
+            .field("binaries", &self.binaries)
+            .field("state", &self.state)
+            .field("port", &self.port)
+            .field("pace", &self.pace)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cloud {
+    /// Starts a local cloud. When this returns, it answers.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], in words for whoever started it.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(4)
+            .thread_name("cloud")
+            .enable_all()
+            .build()
+            .map_err(|error| StartError::Other(error.to_string()))?;
+        let started = runtime
+            .spawn(build(config))
+            .await
+            .map_err(|error| StartError::Other(error.to_string()));
+        match started.flatten() {
+            Ok((world, urls)) => Ok(Self { world, runtime: Some(runtime), urls }),
+            Err(error) => {
+                runtime.shutdown_background();
+                Err(error)
+            }
+        }
+    }
+
+    /// Where its parts are.
+    #[must_use]
+    pub fn urls(&self) -> &Urls {
+        &self.urls
+    }
+
+    /// What the template connects.
+    #[must_use]
+    pub fn wiring(&self) -> &Wiring {
+        &self.world.wiring
+    }
+
+    /// The stand-in for Stripe, to let cards decline and banks answer.
+    #[must_use]
+    pub fn stripe(&self) -> Option<&StripeStandIn> {
+        self.world.stripe.as_ref().map(|stripe| &stripe.stand_in)
+    }
+
+    /// The clock's time.
+    #[must_use]
+    pub fn now(&self) -> UtcDateTime {
+        self.world.clock.now()
+    }
+
+    /// Moves the clock to a time, or not at all if it is past, running everything on the way, and
+    /// waits until all is idle. Returns what was invoked.
+    pub async fn advance_to(&self, to: UtcDateTime) -> Vec<Run> {
+        let world = Arc::clone(&self.world);
+        self.inside(async move { world::advance(&world, to).await }).await.unwrap_or_default()
+    }
+
+    /// Moves the clock by a length of time; see [`Cloud::advance_to`].
+    pub async fn advance(&self, by: Duration) -> Vec<Run> {
+        self.advance_to(self.now() + by).await
+    }
+
+    /// Waits until nothing is being done and nothing is due.
+    pub async fn idle(&self) {
+        self.advance(Duration::ZERO).await;
+    }
+
+    /// A token for the API.
+    ///
+    /// # Errors
+    ///
+    /// If the request names no account, in words.
+    pub fn token(&self, request: &TokenRequest) -> Result<String, String> {
+        control::token(&self.world, request)
+    }
+
+    /// Sets a fault.
+    ///
+    /// # Errors
+    ///
+    /// If it could never happen, in words.
+    pub fn fault(&self, fault: Fault) -> Result<(), String> {
+        self.world.faults.set(fault)
+    }
+
+    /// As `POST /local/faults`: a fault in JSON, or `clear`, `kill`, `redeliver`.
+    ///
+    /// # Errors
+    ///
+    /// If the request is none of these, in words.
+    pub fn faults(&self, request: Value) -> Result<Value, String> {
+        let _inside = self.runtime.as_ref().map(Runtime::enter);
+        control::faults(&self.world, request)
+    }
+
+    /// Replaces what Stripe's secret holds, as somebody does in Secrets Manager.
+    pub fn put_stripe_secret(&self, key: &str, webhook_secrets: &[&str]) {
+        self.world
+            .secrets
+            .put(&names::stripe_secret(), &webhooks::secret_text(key, webhook_secrets));
+    }
+
+    /// Every event that came to a bus.
+    #[must_use]
+    pub fn events(&self) -> Vec<KeptEvent> {
+        self.world.events.kept()
+    }
+
+    /// Messages in dead-letter queues: `{"count", "queues": {…}}`.
+    #[must_use]
+    pub fn dead_letters(&self) -> Value {
+        control::dead_letters_of(&self.world)
+    }
+
+    /// The rows of an account.
+    ///
+    /// # Errors
+    ///
+    /// If the template has no ledger, in words.
+    pub fn ledger(&self, account: &str) -> Result<Vec<Value>, String> {
+        control::ledger_of(&self.world, account)
+    }
+
+    /// How many calls functions have made.
+    #[must_use]
+    pub fn calls_count(&self) -> u64 {
+        self.world.calls.count()
+    }
+
+    /// What functions called, after the first `after` calls.
+    #[must_use]
+    pub fn calls(&self, after: u64) -> Vec<Call> {
+        self.world.calls.since(after)
+    }
+
+    /// What was invoked, after the first `after` invocations.
+    #[must_use]
+    pub fn runs(&self, after: u64) -> Vec<Run> {
+        self.world.runs.since(after)
+    }
+
+    /// What functions printed.
+    #[must_use]
+    pub fn log(&self) -> Vec<Line> {
+        self.world.log.kept()
+    }
+
+    async fn inside<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        self.runtime.as_ref()?.spawn(work).await.ok()
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        // What is being done is kept as being done: the next run does it again.
+        if let Err(error) = self.world.clock.stop() {
+            self.world.log.note(&format!("the clock cannot be kept: {error}"));
+        }
+        self.world.keep();
+        self.world.lambda.stop();
+        if let Some(runtime) = self.runtime.take() {
+            // A runtime may not be dropped where a task may be running, which this may be.
+            let _panicked = std::thread::spawn(move || runtime.shutdown_timeout(STOP_MAX)).join();
+        }
+    }
+}
+
+async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
+    let state = config.state.as_deref();
+    let store = Store::open(state).map_err(|error| state_error(state, &error))?;
+    let kept = store.read().map_err(|error| state_error(state, &error))?;
+    let clock = Clock::open(state, config.pace, config.start)
+        .map(Arc::new)
+        .map_err(|error| state_error(state, &error))?;
+
+    // Time begins when everything answers: nothing falls due before.
+    clock.hold();
+
+    let (api_listener, api_url) = listen(config.port).await?;
+    let (services_listener, services_url) = listen(0).await?;
+    let queues_url = format!("{services_url}/{NOBODY}/sqs/{}", names::ACCOUNT);
+    let parameters = config
+        .parameters
+        .iter()
+        .map(|(name, value)| (name.clone(), value.replace("{api}", &api_url)));
+    let resolver =
+        Resolver::new(&config.template, parameters.collect()).at(queues_url, api_url.clone());
+    let wiring = Wiring::read(&resolver)?;
+    check_binaries(&wiring, &config.binaries)?;
+
+    let stripe_listener = match config.stripe {
+        WhichStripe::StandIn => Some(listen(config.stripe_port).await?),
+        WhichStripe::Real => None,
+    };
+    let secrets = Secrets::default();
+    secrets.put(&names::stripe_secret(), &stripe_secret(config.stripe, &config.environment));
+    let setup = Setup {
+        binaries: config.binaries,
+        services: services_url.clone(),
+        environment: config.environment,
+        stripe_variable: stripe_listener.is_some().then(|| STRIPE_VARIABLE.to_owned()),
+        processes_max: config.processes_max.max(1),
+    };
+    let keys = Keys::open(state).map_err(StartError::Other)?;
+    let dynamodb = DynamoDb::start(state, &wiring.tables).await.map_err(StartError::Other)?;
+    let stripe_url = stripe_listener.as_ref().map(|(_, url)| url.clone());
+    let stripe = stripe_url.as_ref().map(|url| stand_in(url, &kept, &clock)).transpose()?;
+    let world = Arc::new(World {
+        lambda: Lambda::new(&wiring.functions, setup),
+        queues: Queues::new(&wiring.queues, &wiring.queue_mappings),
+        streams: Streams::new(&wiring.stream_mappings),
+        keys,
+        secrets,
+        wiring,
+        clock,
+        agenda: Agenda::default(),
+        activity: Activity::new(),
+        faults: Faults::default(),
+        calls: Recorded::default(),
+        runs: Recorded::default(),
+        log: Log::new(config.log),
+        store,
+        client: Client::new(),
+        events: Events::default(),
+        dynamodb,
+        gateway: Gateway::default(),
+        stripe,
+        control: Control {
+            moving: tokio::sync::Mutex::default(),
+            services_url: services_url.clone(),
+            api_url: api_url.clone(),
+        },
+    });
+    world.resume(kept);
+
+    tokio::spawn(http::serve(services_listener, services::router(&world)));
+    tokio::spawn(http::serve(api_listener, control::router(&world)));
+    if let (Some((listener, _)), Some(stripe)) = (stripe_listener, &world.stripe) {
+        tokio::spawn(http::serve(listener, stripe.router(&world)));
+    }
+    world.clock.release();
+    tokio::spawn(world::run(Arc::clone(&world)));
+    let service = |name: &str| format!("{services_url}/{NOBODY}/{name}");
+    let urls = Urls {
+        api: api_url,
+        dynamodb: service("dynamodb"),
+        events: service("events"),
+        sqs: service("sqs"),
+        secrets: service("secretsmanager"),
+        lambda: service("lambda"),
+        stripe: stripe_url,
+    };
+    Ok((world, urls))
+}
+
+/// The stand-in's secrets, or Stripe's own, which functions are given in the environment too.
+fn stripe_secret(which: WhichStripe, environment: &BTreeMap<String, String>) -> String {
+    let variable = |name: &str| environment.get(name).map_or("", String::as_str);
+    match which {
+        WhichStripe::StandIn => webhooks::secret_text(webhooks::KEY, &[webhooks::SECRET]),
+        WhichStripe::Real => {
+            let secrets = variable("STRIPE_WEBHOOK_SECRETS").split(',').map(str::trim);
+            let secrets: Vec<&str> = secrets.filter(|secret| !secret.is_empty()).collect();
+            webhooks::secret_text(variable("STRIPE_SECRET_KEY"), &secrets)
+        }
+    }
+}
+
+/// The stand-in with what it was when the last run ended, or a new one that knows where webhooks
+/// go.
+fn stand_in(url: &str, kept: &Kept, clock: &Arc<Clock>) -> Result<Stripe, StartError> {
+    let config = StripeConfig {
+        secret_keys: vec![webhooks::KEY.to_owned()],
+        public_url: url.to_owned(),
+        ..StripeConfig::default()
+    };
+    let clock = Arc::clone(clock);
+    let now = move || clock.now().unix_timestamp();
+    if !kept.stripe.is_null() {
+        let loaded = StripeStandIn::load(kept.stripe.clone(), config, now);
+        let unreadable =
+            |error| StartError::Other(format!("what Stripe was cannot be read: {error}"));
+        let stand_in = loaded.map_err(unreadable)?;
+        // Kept by a version that wanted other events, perhaps.
+        stand_in.keep_endpoint(webhooks::ENDPOINT, webhooks::SECRET, &webhooks::EVENTS);
+        return Ok(Stripe::new(stand_in));
+    }
+    let stand_in = StripeStandIn::new(config, now);
+    let unsaved =
+        |error| StartError::Other(format!("the portal's settings cannot be saved: {error}"));
+    stand_in.save_portal_settings().map_err(unsaved)?;
+    stand_in.keep_endpoint(webhooks::ENDPOINT, webhooks::SECRET, &webhooks::EVENTS);
+    Ok(Stripe::new(stand_in))
+}
+
+async fn listen(port: u16) -> Result<(TcpListener, String), StartError> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            return StartError::PortInUse(port);
+        }
+        StartError::Other(format!("port {port} cannot be used: {error}"))
+    })?;
+    let address = listener.local_addr().map_err(|error| StartError::Other(error.to_string()))?;
+    Ok((listener, format!("http://{address}")))
+}
+
+fn check_binaries(wiring: &Wiring, binaries: &BTreeMap<String, PathBuf>) -> Result<(), StartError> {
+    let missing = wiring
+        .functions
+        .iter()
+        .find(|function| !binaries.get(&function.binary).is_some_and(|file| file.exists()));
+    missing.map_or(Ok(()), |function| Err(StartError::NoBinary(function.binary.clone())))
+}
+
+fn state_error(state: Option<&Path>, error: &io::Error) -> StartError {
+    let state = state.unwrap_or(Path::new("")).to_owned();
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return StartError::StateInUse(state);
+    }
+    StartError::Other(format!("the state in {} cannot be used: {error}", state.display()))
+}
+
+/// RFC 3339, as everything of the local cloud writes a time.
+#[must_use]
+pub fn format_time(when: UtcDateTime) -> String {
+    clock::format(when)
+}
