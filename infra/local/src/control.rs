@@ -6,9 +6,10 @@ pub mod build;
 pub(crate) mod cloud;
 pub mod demo;
 pub mod greeting;
+mod job;
 pub(crate) mod routes;
 pub mod seed;
-pub(crate) mod webhooks;
-pub(crate) mod world;
+mod stripe;
+mod world;
 
 pub use routes::TokenRequest;

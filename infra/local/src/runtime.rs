@@ -4,6 +4,7 @@
 pub(crate) mod agenda;
 pub mod calls;
 pub mod clock;
+pub(crate) mod common;
 pub mod faults;
 pub(crate) mod http;
 pub mod log;

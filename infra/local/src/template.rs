@@ -2,7 +2,9 @@
 
 pub(crate) mod document;
 pub mod expression;
+pub(crate) mod http_api;
 pub mod pattern;
+mod reading;
 pub(crate) mod resolve;
 pub mod wiring;
 

@@ -16,12 +16,13 @@ use time::UtcDateTime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::aws::lambda::{self, Invocation, Outcome};
-use crate::control::world::{self, World};
-use crate::runtime::agenda::Job;
+use crate::aws::lambda::Lambda;
+use crate::aws::lambda::invocation::{Invocation, Outcome, failures};
+use crate::runtime::agenda::Planner;
+use crate::runtime::common::Common;
 use crate::runtime::names;
 use crate::runtime::sync::lock;
-use crate::template::wiring::{Queue, QueueMapping};
+use crate::template::wiring::{Queue, QueueMapping, Wiring};
 
 /// A message.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -42,6 +43,13 @@ pub(crate) struct Message {
 /// All queues and their messages.
 #[derive(Debug)]
 pub(crate) struct Queues {
+    common: Common,
+    lambda: Arc<Lambda>,
+    /// Looks into the queue of this name.
+    polls: Planner<String>,
+    /// The queue URLs without the names.
+    url: String,
+    mappings: Vec<QueueMapping>,
     queues: BTreeMap<String, Messages>,
     /// How many batches a mapping may have out, by its name.
     slots: BTreeMap<String, Arc<Semaphore>>,
@@ -54,12 +62,25 @@ struct Messages {
 }
 
 impl Queues {
-    pub(crate) fn new(queues: &[Queue], mappings: &[QueueMapping]) -> Self {
+    pub(crate) fn new(
+        wiring: &Wiring,
+        url: String,
+        common: Common,
+        lambda: Arc<Lambda>,
+        polls: Planner<String>,
+    ) -> Self {
+        let mappings = &wiring.queue_mappings;
         let slots = |mapping: &QueueMapping| {
             (mapping.name.clone(), Arc::new(Semaphore::new(mapping.concurrency)))
         };
         Self {
-            queues: queues
+            common,
+            lambda,
+            polls,
+            url,
+            mappings: mappings.clone(),
+            queues: wiring
+                .queues
                 .iter()
                 .map(|queue| {
                     (
@@ -111,6 +132,161 @@ impl Queues {
             .map(|message| message.visible_ms)
             .filter(|visible| *visible > now_ms)
             .min()
+    }
+
+    /// Puts a message into a queue, which can be received from `when` on, plus the queue's own delay.
+    pub(crate) fn send(&self, queue: &str, body: String, attributes: Value, when: UtcDateTime) {
+        let Some(target) = self.queues.get(queue) else {
+            self.common.log.note(&format!("there is no queue {queue}: a message is lost"));
+            return;
+        };
+        let visible = when + target.queue.delay;
+        self.put(target, &Message::new(body, attributes, self.common.clock.now(), visible));
+    }
+
+    /// Puts a message into a queue, as often and as late as the faults say.
+    fn put(&self, target: &Messages, message: &Message) {
+        let fault = self.common.faults.delivery("queue", &target.queue.name);
+        for _ in 0..fault.copies() {
+            let mut message = message.clone();
+            let visible = time_of(message.visible_ms) + fault.delay();
+            message.visible_ms = milliseconds(visible);
+            lock(&target.messages).push_back(message);
+            self.poll_at(&target.queue.name, visible);
+        }
+    }
+
+    /// Looks into a queue again at a time, if a function gets its messages.
+    fn poll_at(&self, queue: &str, when: UtcDateTime) {
+        if self.mappings.iter().any(|mapping| mapping.queue == queue) {
+            self.polls.at(when, queue.to_owned());
+        }
+    }
+
+    /// Receives messages: those that were received too often go to the dead-letter queue instead.
+    fn receive(
+        &self,
+        queue: &str,
+        count: usize,
+        visibility: Option<std::time::Duration>,
+    ) -> Vec<Message> {
+        let Some(source) = self.queues.get(queue) else { return Vec::new() };
+        let now = self.common.clock.now();
+        let now_ms = milliseconds(now);
+        let visible_ms = milliseconds(now + visibility.unwrap_or(source.queue.visibility));
+        let expired_ms = milliseconds(now - source.queue.retention);
+        let mut received = Vec::new();
+        let mut dead = Vec::new();
+        let mut messages = lock(&source.messages);
+        messages.retain(|message| message.sent_ms > expired_ms);
+        let mut place = 0;
+        while received.len() < count
+            && let Some(message) = messages.get_mut(place)
+        {
+            if message.visible_ms > now_ms {
+                place += 1;
+                continue;
+            }
+            let redrive = source
+                .queue
+                .redrive
+                .as_ref()
+                .filter(|(_, receives_max)| message.receives >= *receives_max);
+            if let Some((target, _)) = redrive {
+                dead.extend(messages.remove(place).map(|message| (target, message)));
+                continue;
+            }
+            message.receives += 1;
+            message.first_received_ms.get_or_insert(now_ms);
+            message.visible_ms = visible_ms;
+            message.receipt = names::new_id();
+            received.push(message.clone());
+            place += 1;
+        }
+        drop(messages);
+        for (target, message) in dead {
+            self.common.log.note(&format!("queue {queue}: a message goes to {target}"));
+            if let Some(target) = self.queues.get(target) {
+                self.put(
+                    target,
+                    &Message {
+                        visible_ms: now_ms,
+                        receives: 0,
+                        first_received_ms: None,
+                        ..message
+                    },
+                );
+            }
+        }
+        received
+    }
+
+    /// Deletes the message with this receipt; false if there is none.
+    fn delete(&self, queue: &str, receipt: &str) -> bool {
+        let Some(queue) = self.queues.get(queue) else { return false };
+        let mut messages = lock(&queue.messages);
+        let before = messages.len();
+        messages.retain(|message| message.receipt.is_empty() || message.receipt != receipt);
+        messages.len() < before
+    }
+
+    /// Gives the visible messages of a queue to the functions that get them.
+    pub(crate) async fn poll(self: &Arc<Self>, queue: &str) {
+        let mut batches = JoinSet::new();
+        for mapping in self.mappings.iter().filter(|mapping| mapping.queue == queue) {
+            let Some(slots) = self.slots.get(&mapping.name) else { continue };
+            loop {
+                let Ok(slot) = Arc::clone(slots).acquire_owned().await else { break };
+                let messages = self.receive(queue, mapping.batch_size, None);
+                if messages.is_empty() {
+                    break;
+                }
+                let queues = Arc::clone(self);
+                let mapping = mapping.clone();
+                batches.spawn(async move {
+                    queues.deliver(&mapping, messages).await;
+                    drop(slot);
+                });
+            }
+        }
+        batches.join_all().await;
+        if let Some(next) = self.next_visible(queue, milliseconds(self.common.clock.now())) {
+            self.poll_at(queue, time_of(next));
+        }
+    }
+
+    /// Invokes a function with one batch, and deletes what it dealt with.
+    async fn deliver(&self, mapping: &QueueMapping, messages: Vec<Message>) {
+        let (wanted, unwanted): (Vec<_>, Vec<_>) =
+            messages.into_iter().partition(|message| is_wanted(mapping, message));
+        for message in &unwanted {
+            self.delete(&mapping.queue, &message.receipt);
+        }
+        if wanted.is_empty() {
+            return;
+        }
+        let records: Vec<Value> =
+            wanted.iter().map(|message| message.record(&mapping.queue)).collect();
+        let payload = json!({"Records": records}).to_string();
+        let trigger = format!("queue {}", mapping.queue);
+        let outcome =
+            self.lambda.invoke(&mapping.function, Invocation::new(payload, &trigger)).await;
+        let done: Vec<&Message> = match outcome {
+            Outcome::Failed(_) | Outcome::Throttled => Vec::new(),
+            Outcome::Answer(_) if !mapping.reports_failures => wanted.iter().collect(),
+            Outcome::Answer(answer) => match failures(&answer) {
+                // A report that cannot be read, or names what is not in the batch, fails all of it.
+                Some(failed)
+                    if failed.iter().all(|id| wanted.iter().any(|message| message.id == *id)) =>
+                {
+                    wanted.iter().filter(|message| !failed.contains(&message.id)).collect()
+                }
+                Some(_) | None => Vec::new(),
+            },
+        };
+        for message in done {
+            self.delete(&mapping.queue, &message.receipt);
+        }
     }
 }
 
@@ -167,162 +343,6 @@ impl Message {
     }
 }
 
-/// Puts a message into a queue, which can be received from `when` on, plus the queue's own delay.
-pub(crate) fn send(
-    world: &Arc<World>,
-    queue: &str,
-    body: String,
-    attributes: Value,
-    when: UtcDateTime,
-) {
-    let Some(target) = world.queues.queues.get(queue) else {
-        world.log.note(&format!("there is no queue {queue}: a message is lost"));
-        return;
-    };
-    let visible = when + target.queue.delay;
-    put(world, target, &Message::new(body, attributes, world.clock.now(), visible));
-}
-
-/// Puts a message into a queue, as often and as late as the faults say.
-fn put(world: &Arc<World>, target: &Messages, message: &Message) {
-    let fault = world.faults.delivery("queue", &target.queue.name);
-    for _ in 0..fault.copies() {
-        let mut message = message.clone();
-        let visible = time_of(message.visible_ms) + fault.delay();
-        message.visible_ms = milliseconds(visible);
-        lock(&target.messages).push_back(message);
-        poll_at(world, &target.queue.name, visible);
-    }
-}
-
-/// Looks into a queue again at a time, if a function gets its messages.
-fn poll_at(world: &Arc<World>, queue: &str, when: UtcDateTime) {
-    if world.wiring.queue_mappings.iter().any(|mapping| mapping.queue == queue) {
-        world::schedule(world, when, Job::PollQueue(queue.to_owned()));
-    }
-}
-
-/// Receives messages: those that were received too often go to the dead-letter queue instead.
-fn receive(
-    world: &Arc<World>,
-    queue: &str,
-    count: usize,
-    visibility: Option<std::time::Duration>,
-) -> Vec<Message> {
-    let Some(source) = world.queues.queues.get(queue) else { return Vec::new() };
-    let now = world.clock.now();
-    let now_ms = milliseconds(now);
-    let visible_ms = milliseconds(now + visibility.unwrap_or(source.queue.visibility));
-    let expired_ms = milliseconds(now - source.queue.retention);
-    let mut received = Vec::new();
-    let mut dead = Vec::new();
-    let mut messages = lock(&source.messages);
-    messages.retain(|message| message.sent_ms > expired_ms);
-    let mut place = 0;
-    while received.len() < count
-        && let Some(message) = messages.get_mut(place)
-    {
-        if message.visible_ms > now_ms {
-            place += 1;
-            continue;
-        }
-        let redrive = source
-            .queue
-            .redrive
-            .as_ref()
-            .filter(|(_, receives_max)| message.receives >= *receives_max);
-        if let Some((target, _)) = redrive {
-            dead.extend(messages.remove(place).map(|message| (target, message)));
-            continue;
-        }
-        message.receives += 1;
-        message.first_received_ms.get_or_insert(now_ms);
-        message.visible_ms = visible_ms;
-        message.receipt = names::new_id();
-        received.push(message.clone());
-        place += 1;
-    }
-    drop(messages);
-    for (target, message) in dead {
-        world.log.note(&format!("queue {queue}: a message goes to {target}"));
-        if let Some(target) = world.queues.queues.get(target) {
-            put(
-                world,
-                target,
-                &Message { visible_ms: now_ms, receives: 0, first_received_ms: None, ..message },
-            );
-        }
-    }
-    received
-}
-
-/// Deletes the message with this receipt; false if there is none.
-fn delete(world: &World, queue: &str, receipt: &str) -> bool {
-    let Some(queue) = world.queues.queues.get(queue) else { return false };
-    let mut messages = lock(&queue.messages);
-    let before = messages.len();
-    messages.retain(|message| message.receipt.is_empty() || message.receipt != receipt);
-    messages.len() < before
-}
-
-/// Gives the visible messages of a queue to the functions that get them.
-pub(crate) async fn poll(world: &Arc<World>, queue: &str) {
-    let mut batches = JoinSet::new();
-    for mapping in world.wiring.queue_mappings.iter().filter(|mapping| mapping.queue == queue) {
-        let Some(slots) = world.queues.slots.get(&mapping.name) else { continue };
-        loop {
-            let Ok(slot) = Arc::clone(slots).acquire_owned().await else { break };
-            let messages = receive(world, queue, mapping.batch_size, None);
-            if messages.is_empty() {
-                break;
-            }
-            let world = Arc::clone(world);
-            let mapping = mapping.clone();
-            batches.spawn(async move {
-                deliver(&world, &mapping, messages).await;
-                drop(slot);
-            });
-        }
-    }
-    batches.join_all().await;
-    if let Some(next) = world.queues.next_visible(queue, milliseconds(world.clock.now())) {
-        poll_at(world, queue, time_of(next));
-    }
-}
-
-/// Invokes a function with one batch, and deletes what it dealt with.
-async fn deliver(world: &Arc<World>, mapping: &QueueMapping, messages: Vec<Message>) {
-    let (wanted, unwanted): (Vec<_>, Vec<_>) =
-        messages.into_iter().partition(|message| is_wanted(mapping, message));
-    for message in &unwanted {
-        delete(world, &mapping.queue, &message.receipt);
-    }
-    if wanted.is_empty() {
-        return;
-    }
-    let records: Vec<Value> = wanted.iter().map(|message| message.record(&mapping.queue)).collect();
-    let payload = json!({"Records": records}).to_string();
-    let trigger = format!("queue {}", mapping.queue);
-    let outcome =
-        lambda::invoke(world, &mapping.function, Invocation::new(payload, &trigger)).await;
-    let done: Vec<&Message> = match outcome {
-        Outcome::Failed(_) | Outcome::Throttled => Vec::new(),
-        Outcome::Answer(_) if !mapping.reports_failures => wanted.iter().collect(),
-        Outcome::Answer(answer) => match failures(&answer) {
-            // A report that cannot be read, or names what is not in the batch, fails all of it.
-            Some(failed)
-                if failed.iter().all(|id| wanted.iter().any(|message| message.id == *id)) =>
-            {
-                wanted.iter().filter(|message| !failed.contains(&message.id)).collect()
-            }
-            Some(_) | None => Vec::new(),
-        },
-    };
-    for message in done {
-        delete(world, &mapping.queue, &message.receipt);
-    }
-}
-
 fn is_wanted(mapping: &QueueMapping, message: &Message) -> bool {
     if mapping.filters.is_empty() {
         return true;
@@ -333,21 +353,6 @@ fn is_wanted(mapping: &QueueMapping, message: &Message) -> bool {
         record["body"] = body;
     }
     mapping.filters.iter().any(|filter| filter.matches(&record))
-}
-
-/// `{"batchItemFailures": [{"itemIdentifier": "…"}]}`: the identifiers. An empty answer, or one
-/// without the list, is a full success; None is a report that AWS would take for a full failure.
-pub(crate) fn failures(answer: &[u8]) -> Option<Vec<String>> {
-    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
-    let items = match &answer["batchItemFailures"] {
-        Value::Null => return Some(Vec::new()),
-        Value::Array(items) => items,
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => return None,
-    };
-    let identifier = |item: &Value| {
-        item["itemIdentifier"].as_str().filter(|id| !id.is_empty()).map(str::to_owned)
-    };
-    items.iter().map(identifier).collect()
 }
 
 fn md5_of(text: &str) -> String {

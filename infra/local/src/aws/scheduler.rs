@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
-use crate::control::world::World;
-use crate::runtime::agenda::Job;
+use crate::aws::targets::Targets;
+use crate::runtime::agenda::Planner;
 use crate::runtime::clock;
+use crate::runtime::common::Common;
 use crate::runtime::names;
 use crate::template::wiring::{Schedule, ScheduleKind};
 
@@ -24,44 +25,53 @@ pub(crate) struct Occurrence {
     pub(crate) at: String,
 }
 
-/// Puts the next occurrence of every schedule on the agenda that has none there.
-pub(crate) fn start(world: &World, kept: &[String]) {
-    for schedule in &world.wiring.schedules {
-        if !kept.contains(&schedule.name) {
-            plan(world, schedule, world.clock.now());
+/// The schedules.
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    pub(crate) common: Common,
+    pub(crate) schedules: Vec<Schedule>,
+    pub(crate) targets: Arc<Targets>,
+    pub(crate) occurrences: Planner<Occurrence>,
+}
+
+impl Scheduler {
+    /// Puts the next occurrence of every schedule on the agenda that has none there.
+    pub(crate) fn start(&self, kept: &[String]) {
+        for schedule in &self.schedules {
+            if !kept.contains(&schedule.name) {
+                self.plan(schedule, self.common.clock.now());
+            }
         }
     }
-}
 
-fn plan(world: &World, schedule: &Schedule, after: UtcDateTime) {
-    if let Some(at) = schedule.expression.next(after) {
-        let occurrence = Occurrence { schedule: schedule.name.clone(), at: clock::format(at) };
-        world.agenda.add(at, Job::Fire(occurrence));
+    fn plan(&self, schedule: &Schedule, after: UtcDateTime) {
+        if let Some(at) = schedule.expression.next(after) {
+            let occurrence = Occurrence { schedule: schedule.name.clone(), at: clock::format(at) };
+            self.occurrences.at(at, occurrence);
+        }
     }
-}
 
-/// Runs one occurrence and plans the next.
-pub(crate) fn fire(world: &Arc<World>, occurrence: &Occurrence) {
-    let Some(schedule) =
-        world.wiring.schedules.iter().find(|schedule| schedule.name == occurrence.schedule)
-    else {
-        return;
-    };
-    let Some(at) = clock::parse(&occurrence.at) else { return };
-    plan(world, schedule, at);
-    let fault = world.faults.delivery("schedule", &schedule.name);
-    let payload = payload(schedule, at).to_string();
-    for _ in 0..fault.copies() {
-        let when = world.clock.now() + fault.delay();
-        let trigger = format!("schedule {}", schedule.name);
-        crate::control::world::send(
-            world,
-            when,
-            &schedule.target,
-            payload.clone(),
-            &trigger,
-            Some(at),
-        );
+    /// Whether there is a schedule of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.schedules.iter().any(|schedule| schedule.name == name)
+    }
+
+    /// Runs one occurrence and plans the next.
+    pub(crate) fn fire(&self, occurrence: &Occurrence) {
+        let Some(schedule) =
+            self.schedules.iter().find(|schedule| schedule.name == occurrence.schedule)
+        else {
+            return;
+        };
+        let Some(at) = clock::parse(&occurrence.at) else { return };
+        self.plan(schedule, at);
+        let fault = self.common.faults.delivery("schedule", &schedule.name);
+        let payload = payload(schedule, at).to_string();
+        for _ in 0..fault.copies() {
+            let when = self.common.clock.now() + fault.delay();
+            let trigger = format!("schedule {}", schedule.name);
+            self.targets.send(when, &schedule.target, payload.clone(), &trigger, Some(at));
+        }
     }
 }
 

@@ -11,22 +11,27 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use crate::aws::aws_json::{self, Failures};
-use crate::aws::events;
-use crate::aws::lambda::{
-    self, AsynchronousInvocation, Instance, Invocation, Outcome, runtime_api,
-};
-use crate::aws::queues;
-use crate::control::world::{self, World};
-use crate::runtime::agenda::Job;
-use crate::runtime::calls::{Call, Permission};
+use crate::aws::dynamodb::DynamoDb;
+use crate::aws::events::{self, Events};
+use crate::aws::lambda::invocation::{Invocation, Outcome};
+use crate::aws::lambda::process::Instance;
+use crate::aws::lambda::{Lambda, runtime_api};
+use crate::aws::message::AsynchronousInvocation;
+use crate::aws::queues::{self, Queues};
+use crate::aws::secrets::Secrets;
+use crate::aws::streams::Streams;
+use crate::aws::targets::Targets;
+use crate::runtime::agenda::Activity;
+use crate::runtime::calls::{Call, Permission, Recorded};
 use crate::runtime::clock;
+use crate::runtime::common::Common;
 use crate::runtime::faults::{CallFault, FaultKind};
-use crate::runtime::http;
+use crate::runtime::http::{self, Client};
 use crate::runtime::names;
 use crate::template::wiring::Target;
 
@@ -37,16 +42,35 @@ pub(crate) const NOBODY: &str = "-";
 const BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Everything functions call.
-pub(crate) fn router(world: &Arc<World>) -> Router {
-    Router::new().fallback(handle).with_state(Arc::clone(world))
+#[derive(Debug)]
+pub(crate) struct Services {
+    pub(crate) common: Common,
+    pub(crate) activity: Activity,
+    pub(crate) calls: Arc<Recorded<Call>>,
+    pub(crate) client: Client,
+    pub(crate) lambda: Arc<Lambda>,
+    pub(crate) dynamodb: Arc<DynamoDb>,
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) events: Arc<Events>,
+    pub(crate) queues: Arc<Queues>,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) targets: Arc<Targets>,
+    /// The API of the stand-in for Stripe, if there is one.
+    pub(crate) stripe: Option<Router>,
 }
 
-async fn handle(State(world): State<Arc<World>>, request: Request) -> Response {
+impl Services {
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
+        Router::new().fallback(handle).with_state(Arc::clone(self))
+    }
+}
+
+async fn handle(State(services): State<Arc<Services>>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     let mut parts = path.trim_start_matches('/').splitn(3, '/');
     let (caller, service) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let rest = format!("/{}", parts.next().unwrap_or_default());
-    let instance = world.lambda.instance(caller);
+    let instance = services.lambda.instance(caller);
     if instance.is_none() && caller != NOBODY {
         return http::json(
             StatusCode::NOT_FOUND,
@@ -65,22 +89,26 @@ async fn handle(State(world): State<Arc<World>>, request: Request) -> Response {
     };
     let request = ServiceRequest { service: service.to_owned(), rest, parts, body };
     // A service finishes what it was asked for, whether or not whoever asked is still there.
-    let working = world.activity.begin();
+    let working = services.activity.begin();
     let answered = tokio::spawn(async move {
         let _working = working;
         match instance {
-            None => request.answer(&world).await,
-            Some(instance) => observed(&world, &instance, request).await,
+            None => request.answer(&services).await,
+            Some(instance) => observed(&services, &instance, request).await,
         }
     });
     answered.await.unwrap_or_else(|_panicked| http::hang_up())
 }
 
 /// Records a call of a function, and does to it what was asked for.
-async fn observed(world: &Arc<World>, instance: &Instance, request: ServiceRequest) -> Response {
+async fn observed(
+    services: &Arc<Services>,
+    instance: &Instance,
+    request: ServiceRequest,
+) -> Response {
     let call = Call {
         n: 0,
-        at: clock::format(world.clock.now()),
+        at: clock::format(services.common.clock.now()),
         function: instance.binary.clone(),
         invocation: instance.working_on(),
         service: request.service.clone(),
@@ -89,18 +117,18 @@ async fn observed(world: &Arc<World>, instance: &Instance, request: ServiceReque
         permissions: request.permissions(),
         outcome: None,
     };
-    let function = world.function(&instance.function);
+    let function = services.lambda.function(&instance.function);
     let names = function.map_or_else(Vec::new, |function| {
         vec![function.binary.as_str(), function.name.as_str(), function.logical_id.as_str()]
     });
-    let fault = world.faults.call(&call, &names);
-    let number = world.calls.add(|n| Call { n, ..call });
+    let fault = services.common.faults.call(&call, &names);
+    let number = services.calls.add(|n| Call { n, ..call });
     let end = |outcome: String, response: Response| {
-        world.calls.change(number, |call| call.outcome = Some(outcome));
+        services.calls.change(number, |call| call.outcome = Some(outcome));
         response
     };
     let Some(CallFault { kind, delay }) = fault else {
-        let response = request.answer(world).await;
+        let response = request.answer(services).await;
         return end(response.status().as_u16().to_string(), response);
     };
     match kind {
@@ -111,13 +139,13 @@ async fn observed(world: &Arc<World>, instance: &Instance, request: ServiceReque
             response
         }
         FaultKind::KillAfter => {
-            let answered = request.answer(world).await.status().as_u16();
+            let answered = request.answer(services).await.status().as_u16();
             let response = end(format!("killed after {answered}"), http::hang_up());
             kill(instance).await;
             response
         }
         FaultKind::LoseAnswer => {
-            let answered = request.answer(world).await.status().as_u16();
+            let answered = request.answer(services).await.status().as_u16();
             end(format!("lost {answered}"), http::hang_up())
         }
         FaultKind::LoseCall => end("lost".to_owned(), http::hang_up()),
@@ -131,11 +159,11 @@ async fn observed(world: &Arc<World>, instance: &Instance, request: ServiceReque
         }
         FaultKind::Delay => {
             tokio::time::sleep(delay).await;
-            let response = request.answer(world).await;
+            let response = request.answer(services).await;
             end(response.status().as_u16().to_string(), response)
         }
         FaultKind::Drop | FaultKind::Duplicate | FaultKind::Fail => {
-            let response = request.answer(world).await;
+            let response = request.answer(services).await;
             end(response.status().as_u16().to_string(), response)
         }
     }
@@ -253,21 +281,23 @@ impl ServiceRequest {
         permissions
     }
 
-    async fn answer(self, world: &Arc<World>) -> Response {
+    async fn answer(self, services: &Arc<Services>) -> Response {
         let operation = self.operation();
         match self.service.as_str() {
-            "dynamodb" => self.dynamodb(world, &operation).await,
+            "dynamodb" => self.dynamodb(services, &operation).await,
             "events" => aws_json::response(match operation.as_str() {
-                "PutEvents" => events::put_events(world, &self.json()),
+                "PutEvents" => events::api::put_events(&services.events, &self.json()),
                 _ => Err(Failures::EVENTS.unknown_operation(&operation)),
             }),
-            "sqs" => aws_json::response(queues::api::handle(world, &operation, &self.json())),
+            "sqs" => {
+                aws_json::response(queues::api::handle(&services.queues, &operation, &self.json()))
+            }
             "secretsmanager" => aws_json::response(match operation.as_str() {
-                "GetSecretValue" => world.secrets.value(&self.json()),
+                "GetSecretValue" => services.secrets.value(&self.json()),
                 _ => Err(Failures::SECRETS.unknown_operation(&operation)),
             }),
-            "lambda" => self.invoke(world).await,
-            "stripe" if world.stripe.is_some() => self.stripe(world).await,
+            "lambda" => self.invoke(services).await,
+            "stripe" if services.stripe.is_some() => self.stripe(services).await,
             _ => {
                 let service =
                     self.parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
@@ -277,7 +307,7 @@ impl ServiceRequest {
                     self.parts.uri.path(),
                     service.unwrap_or("no x-amz-target")
                 );
-                world.log.note(&message);
+                services.common.log.note(&message);
                 http::json(
                     StatusCode::NOT_IMPLEMENTED,
                     &json!({"__type": "NotImplemented", "message": message}),
@@ -286,17 +316,17 @@ impl ServiceRequest {
         }
     }
 
-    async fn dynamodb(self, world: &Arc<World>, operation: &str) -> Response {
-        let answered = world
+    async fn dynamodb(self, services: &Arc<Services>, operation: &str) -> Response {
+        let answered = services
             .client
-            .send(self.parts.method, &world.dynamodb.url, &self.parts.headers, self.body)
+            .send(self.parts.method, &services.dynamodb.url, &self.parts.headers, self.body)
             .await;
         let writes = !matches!(
             operation,
             "GetItem" | "Query" | "Scan" | "BatchGetItem" | "TransactGetItems"
         );
         if writes {
-            crate::aws::streams::wake(world);
+            services.streams.wake();
         }
         match answered {
             Ok((status, headers, body)) => {
@@ -306,20 +336,23 @@ impl ServiceRequest {
                 response
             }
             Err(error) => {
-                world.log.note(&format!("the embedded DynamoDB does not answer: {error}"));
+                services
+                    .common
+                    .log
+                    .note(&format!("the embedded DynamoDB does not answer: {error}"));
                 http::hang_up()
             }
         }
     }
 
     /// `Invoke`, for whoever wants to call a function directly.
-    async fn invoke(self, world: &Arc<World>) -> Response {
+    async fn invoke(self, services: &Arc<Services>) -> Response {
         let name = self
             .rest
             .strip_prefix("/2015-03-31/functions/")
             .and_then(|rest| rest.strip_suffix("/invocations"));
         let function =
-            name.and_then(|name| world.function(name.rsplit(':').next().unwrap_or(name)));
+            name.and_then(|name| services.lambda.function(name.rsplit(':').next().unwrap_or(name)));
         let (&Method::POST, Some(function)) = (&self.parts.method, function) else {
             let error =
                 json!({"Type": "User", "Message": format!("Function not found: {}", self.rest)});
@@ -330,14 +363,16 @@ impl ServiceRequest {
         let trigger = "invoked directly";
         if is_event {
             let payload = String::from_utf8_lossy(&self.body).into_owned();
-            let now = world.clock.now();
+            let now = services.common.clock.now();
             let invocation =
                 AsynchronousInvocation::new(&function.name, payload, trigger, None, now);
-            world::start(world, Job::Invoke(invocation));
+            services.targets.invocations.now(invocation);
             return http::json(StatusCode::ACCEPTED, &Value::Null);
         }
         let payload = if self.body.is_empty() { Bytes::from_static(b"{}") } else { self.body };
-        match lambda::invoke(world, &function.name, Invocation::new(payload, trigger).or_throttle())
+        match services
+            .lambda
+            .invoke(&function.name, Invocation::new(payload, trigger).or_throttle())
             .await
         {
             Outcome::Answer(answer) => http::answer(StatusCode::OK, "application/json", answer),
@@ -355,15 +390,15 @@ impl ServiceRequest {
     }
 
     /// Stripe sees the path it knows.
-    async fn stripe(self, world: &Arc<World>) -> Response {
-        let Some(stripe) = &world.stripe else { return http::hang_up() };
+    async fn stripe(self, services: &Arc<Services>) -> Response {
+        let Some(stripe) = &services.stripe else { return http::hang_up() };
         let query = self.parts.uri.query().map_or_else(String::new, |query| format!("?{query}"));
         let uri: Uri = format!("{}{query}", self.rest).parse().unwrap_or_default();
         let mut request = Request::new(Body::from(self.body));
         *request.method_mut() = self.parts.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = self.parts.headers;
-        http::call(&stripe.router(world), request).await
+        http::call(stripe, request).await
     }
 
     fn failures(&self) -> Option<Failures> {
@@ -395,13 +430,4 @@ impl ServiceRequest {
             }
         }
     }
-}
-
-/// A header map from a few texts; what cannot be a header is left out.
-pub(crate) fn headers<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> HeaderMap {
-    let header = |(name, value): (&str, &str)| {
-        let name: axum::http::HeaderName = name.parse().ok()?;
-        Some((name, value.parse().ok()?))
-    };
-    pairs.into_iter().filter_map(header).collect()
 }

@@ -9,6 +9,7 @@ use crate::control::demo::Form;
 use crate::runtime::clock::Pace;
 use crate::template::Template;
 
+/// What `cargo local --help` prints.
 pub const USAGE: &str = "\
 The whole cloud on this machine.
 

@@ -8,33 +8,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use stripe_stand_in::{Config as StripeConfig, StripeStandIn};
 use time::UtcDateTime;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
+use crate::aws::asynchronous::AsynchronousInvoker;
 use crate::aws::dynamodb::DynamoDb;
 use crate::aws::events::{Events, KeptEvent};
 use crate::aws::gateway::Gateway;
 use crate::aws::lambda::{Lambda, Setup};
 use crate::aws::queues::Queues;
+use crate::aws::scheduler::Scheduler;
 use crate::aws::secrets::Secrets;
-use crate::aws::services::{self, NOBODY};
-use crate::aws::streams::Streams;
+use crate::aws::services::{NOBODY, Services};
+use crate::aws::streams::{Readers, Streams};
+use crate::aws::targets::Targets;
 use crate::aws::tokens::Keys;
-use crate::control::routes::{self, Control, TokenRequest};
-use crate::control::webhooks::{self, Stripe};
-use crate::control::world::{self, World};
-use crate::runtime::agenda::{Activity, Agenda};
+use crate::control::job::Job;
+use crate::control::routes::{self, TokenRequest};
+use crate::control::stripe::{self, Stripe};
+use crate::control::world::{Kept, World};
+use crate::runtime::agenda::{Activity, Agenda, Work};
 use crate::runtime::calls::{Call, Recorded, Run};
 use crate::runtime::clock::{self, Clock, Pace};
-use crate::runtime::faults::{Fault, Faults};
+use crate::runtime::common::Common;
+use crate::runtime::faults::Fault;
 use crate::runtime::http::{self, Client};
 use crate::runtime::log::{Line, Log, Sink};
 use crate::runtime::names;
-use crate::runtime::store::{Kept, Store};
+use crate::runtime::store::Store;
+use crate::template::document::{Template, TemplateError};
+use crate::template::resolve::Resolver;
 use crate::template::wiring::{Function, Wiring};
-use crate::template::{Resolver, Template, TemplateError};
-use stripe_stand_in::{Config as StripeConfig, StripeStandIn};
 
 /// How many processes a function without reserved concurrency may have.
 const PROCESSES_MAX: usize = 4;
@@ -249,14 +255,14 @@ impl Cloud {
     /// The clock's time.
     #[must_use]
     pub fn now(&self) -> UtcDateTime {
-        self.world.clock.now()
+        self.world.common.clock.now()
     }
 
     /// Moves the clock to a time, or not at all if it is past, running everything on the way, and
     /// waits until all is idle. Returns what was invoked.
     pub async fn advance_to(&self, to: UtcDateTime) -> Vec<Run> {
         let world = Arc::clone(&self.world);
-        self.inside(async move { world::advance(&world, to).await }).await.unwrap_or_default()
+        self.inside(async move { world.advance(to).await }).await.unwrap_or_default()
     }
 
     /// Moves the clock by a length of time; see [`Cloud::advance_to`].
@@ -275,7 +281,7 @@ impl Cloud {
     ///
     /// If the request names no account, in words.
     pub fn token(&self, request: &TokenRequest) -> Result<String, String> {
-        control::token(&self.world, request)
+        routes::token(&self.world, request)
     }
 
     /// Sets a fault.
@@ -284,7 +290,7 @@ impl Cloud {
     ///
     /// If it could never happen, in words.
     pub fn fault(&self, fault: Fault) -> Result<(), String> {
-        self.world.faults.set(fault)
+        self.world.common.faults.set(fault)
     }
 
     /// As `POST /local/faults`: a fault in JSON, or `clear`, `kill`, `redeliver`.
@@ -294,14 +300,12 @@ impl Cloud {
     /// If the request is none of these, in words.
     pub fn faults(&self, request: Value) -> Result<Value, String> {
         let _inside = self.runtime.as_ref().map(Runtime::enter);
-        control::faults(&self.world, request)
+        routes::faults(&self.world, request)
     }
 
     /// Replaces what Stripe's secret holds, as somebody does in Secrets Manager.
     pub fn put_stripe_secret(&self, key: &str, webhook_secrets: &[&str]) {
-        self.world
-            .secrets
-            .put(&names::stripe_secret(), &webhooks::secret_text(key, webhook_secrets));
+        self.world.secrets.put(&names::stripe_secret(), &stripe::secret_text(key, webhook_secrets));
     }
 
     /// Every event that came to a bus.
@@ -313,7 +317,7 @@ impl Cloud {
     /// Messages in dead-letter queues: `{"count", "queues": {…}}`.
     #[must_use]
     pub fn dead_letters(&self) -> Value {
-        control::dead_letters_of(&self.world)
+        routes::dead_letters_of(&self.world)
     }
 
     /// The rows of an account.
@@ -322,7 +326,7 @@ impl Cloud {
     ///
     /// If the template has no ledger, in words.
     pub fn ledger(&self, account: &str) -> Result<Vec<Value>, String> {
-        control::ledger_of(&self.world, account)
+        routes::ledger_of(&self.world, account)
     }
 
     /// How many calls functions have made.
@@ -346,7 +350,7 @@ impl Cloud {
     /// What functions printed.
     #[must_use]
     pub fn log(&self) -> Vec<Line> {
-        self.world.log.kept()
+        self.world.common.log.kept()
     }
 
     async fn inside<T: Send + 'static>(
@@ -360,8 +364,8 @@ impl Cloud {
 impl Drop for Cloud {
     fn drop(&mut self) {
         // What is being done is kept as being done: the next run does it again.
-        if let Err(error) = self.world.clock.stop() {
-            self.world.log.note(&format!("the clock cannot be kept: {error}"));
+        if let Err(error) = self.world.common.clock.stop() {
+            self.world.common.log.note(&format!("the clock cannot be kept: {error}"));
         }
         self.world.keep();
         self.world.lambda.stop();
@@ -375,7 +379,7 @@ impl Drop for Cloud {
 async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
     let state = config.state.as_deref();
     let store = Store::open(state).map_err(|error| state_error(state, &error))?;
-    let kept = store.read().map_err(|error| state_error(state, &error))?;
+    let kept: Kept = store.read().map_err(|error| state_error(state, &error))?;
     let clock = Clock::open(state, config.pace, config.start)
         .map(Arc::new)
         .map_err(|error| state_error(state, &error))?;
@@ -385,68 +389,11 @@ async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
 
     let (api_listener, api_url) = listen(config.port).await?;
     let (services_listener, services_url) = listen(0).await?;
-    let queues_url = format!("{services_url}/{NOBODY}/sqs/{}", names::ACCOUNT);
-    let parameters = config
-        .parameters
-        .iter()
-        .map(|(name, value)| (name.clone(), value.replace("{api}", &api_url)));
-    let resolver =
-        Resolver::new(&config.template, parameters.collect()).at(queues_url, api_url.clone());
-    let wiring = Wiring::read(&resolver)?;
-    check_binaries(&wiring, &config.binaries)?;
-
     let stripe_listener = match config.stripe {
         WhichStripe::StandIn => Some(listen(config.stripe_port).await?),
         WhichStripe::Real => None,
     };
-    let secrets = Secrets::default();
-    secrets.put(&names::stripe_secret(), &stripe_secret(config.stripe, &config.environment));
-    let setup = Setup {
-        binaries: config.binaries,
-        services: services_url.clone(),
-        environment: config.environment,
-        stripe_variable: stripe_listener.is_some().then(|| STRIPE_VARIABLE.to_owned()),
-        processes_max: config.processes_max.max(1),
-    };
-    let keys = Keys::open(state).map_err(StartError::Other)?;
-    let dynamodb = DynamoDb::start(state, &wiring.tables).await.map_err(StartError::Other)?;
     let stripe_url = stripe_listener.as_ref().map(|(_, url)| url.clone());
-    let stripe = stripe_url.as_ref().map(|url| stand_in(url, &kept, &clock)).transpose()?;
-    let world = Arc::new(World {
-        lambda: Lambda::new(&wiring.functions, setup),
-        queues: Queues::new(&wiring.queues, &wiring.queue_mappings),
-        streams: Streams::new(&wiring.stream_mappings),
-        keys,
-        secrets,
-        wiring,
-        clock,
-        agenda: Agenda::default(),
-        activity: Activity::new(),
-        faults: Faults::default(),
-        calls: Recorded::default(),
-        runs: Recorded::default(),
-        log: Log::new(config.log),
-        store,
-        client: Client::new(),
-        events: Events::default(),
-        dynamodb,
-        gateway: Gateway::default(),
-        stripe,
-        control: Control {
-            moving: tokio::sync::Mutex::default(),
-            services_url: services_url.clone(),
-            api_url: api_url.clone(),
-        },
-    });
-    world.resume(kept);
-
-    tokio::spawn(http::serve(services_listener, services::router(&world)));
-    tokio::spawn(http::serve(api_listener, control::router(&world)));
-    if let (Some((listener, _)), Some(stripe)) = (stripe_listener, &world.stripe) {
-        tokio::spawn(http::serve(listener, stripe.router(&world)));
-    }
-    world.clock.release();
-    tokio::spawn(world::run(Arc::clone(&world)));
     let service = |name: &str| format!("{services_url}/{NOBODY}/{name}");
     let urls = Urls {
         api: api_url,
@@ -457,47 +404,190 @@ async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
         lambda: service("lambda"),
         stripe: stripe_url,
     };
+    let stand_in =
+        urls.stripe.as_ref().map(|url| stand_in(url, &kept.stripe, &clock)).transpose()?;
+    let keys = Keys::open(state).map_err(StartError::Other)?;
+    let (world, services) =
+        assemble(config, store, clock, keys, stand_in, &urls, &services_url).await?;
+    world.resume(kept);
+
+    tokio::spawn(http::serve(services_listener, services.router()));
+    tokio::spawn(http::serve(api_listener, routes::router(&world)));
+    if let (Some((listener, _)), Some(stripe)) = (stripe_listener, &world.stripe) {
+        tokio::spawn(http::serve(listener, stripe.router()));
+    }
+    world.common.clock.release();
+    let running = Arc::clone(&world);
+    tokio::spawn(async move { running.run().await });
     Ok((world, urls))
+}
+
+/// Makes every part, each with the parts it needs, from the innermost out.
+async fn assemble(
+    config: Config,
+    store: Store,
+    clock: Arc<Clock>,
+    keys: Keys,
+    stand_in: Option<StripeStandIn>,
+    urls: &Urls,
+    services_url: &str,
+) -> Result<(Arc<World>, Arc<Services>), StartError> {
+    let queues_url = format!("{}/{}", urls.sqs, names::ACCOUNT);
+    let parameters = config
+        .parameters
+        .iter()
+        .map(|(name, value)| (name.clone(), value.replace("{api}", &urls.api)));
+    let resolver = Resolver::new(&config.template, parameters.collect())
+        .at(queues_url.clone(), urls.api.clone());
+    let wiring = Wiring::read(&resolver)?;
+    check_binaries(&wiring, &config.binaries)?;
+    let dynamodb = DynamoDb::start(config.state.as_deref(), &wiring.tables)
+        .await
+        .map_err(StartError::Other)?;
+    let dynamodb = Arc::new(dynamodb);
+    let secrets = Arc::new(Secrets::default());
+    secrets.put(&names::stripe_secret(), &stripe_secret(config.stripe, &config.environment));
+
+    let common = Common { clock, faults: Arc::default(), log: Arc::new(Log::new(config.log)) };
+    let activity = Activity::new();
+    let agenda = Arc::new(Agenda::new(Arc::clone(&common.clock), activity.clone()));
+    let (calls, runs) = (Arc::<Recorded<Call>>::default(), Arc::<Recorded<Run>>::default());
+    let setup = Setup {
+        binaries: config.binaries,
+        services: services_url.to_owned(),
+        environment: config.environment,
+        stripe_variable: stand_in.is_some().then(|| STRIPE_VARIABLE.to_owned()),
+        processes_max: config.processes_max.max(1),
+    };
+    let lambda =
+        Lambda::new(&wiring.functions, setup, common.clone(), activity.clone(), Arc::clone(&runs));
+    let lambda = Arc::new(lambda);
+    let polls = agenda.planner(Job::PollQueue);
+    let queues =
+        Arc::new(Queues::new(&wiring, queues_url, common.clone(), Arc::clone(&lambda), polls));
+    let targets = Arc::new(Targets {
+        invocations: agenda.planner(Job::Invoke),
+        events: agenda.planner(Job::Publish),
+        queues: Arc::clone(&queues),
+    });
+    let deliveries = agenda.planner(Job::Deliver);
+    let events = Arc::new(Events::new(common.clone(), &wiring, Arc::clone(&targets), deliveries));
+    let streams = Arc::new(Streams {
+        common: common.clone(),
+        dynamodb: Arc::clone(&dynamodb),
+        lambda: Arc::clone(&lambda),
+        targets: Arc::clone(&targets),
+        polls: agenda.planner(Job::PollStream),
+        mappings: wiring.stream_mappings.clone(),
+        readers: Readers::new(&wiring.stream_mappings),
+    });
+    let keys = Arc::new(keys);
+    let gateway = Arc::new(Gateway::new(
+        Arc::clone(&common.clock),
+        wiring.api.clone(),
+        Arc::clone(&keys),
+        Arc::clone(&lambda),
+    ));
+    let webhooks = agenda.planner(|()| Job::DeliverWebhooks);
+    let stripe = stand_in.map(|stand_in| {
+        Arc::new(Stripe::new(stand_in, common.clone(), Arc::clone(&gateway), webhooks))
+    });
+    let services = Arc::new(Services {
+        common: common.clone(),
+        activity,
+        calls: Arc::clone(&calls),
+        client: Client::new(),
+        lambda: Arc::clone(&lambda),
+        dynamodb: Arc::clone(&dynamodb),
+        streams: Arc::clone(&streams),
+        events: Arc::clone(&events),
+        queues: Arc::clone(&queues),
+        secrets: Arc::clone(&secrets),
+        targets: Arc::clone(&targets),
+        stripe: stripe.as_ref().map(Stripe::router),
+    });
+    let world = Arc::new(World {
+        asynchronous: AsynchronousInvoker {
+            common: common.clone(),
+            lambda: Arc::clone(&lambda),
+            retries: agenda.planner(Job::Invoke),
+            targets: Arc::clone(&targets),
+        },
+        scheduler: Scheduler {
+            common: common.clone(),
+            schedules: wiring.schedules.clone(),
+            targets,
+            occurrences: agenda.planner(Job::Fire),
+        },
+        wiring,
+        common,
+        agenda,
+        calls,
+        runs,
+        store,
+        lambda,
+        events,
+        queues,
+        streams,
+        dynamodb,
+        gateway,
+        keys,
+        secrets,
+        stripe,
+        moving: tokio::sync::Mutex::default(),
+        api_url: urls.api.clone(),
+    });
+    // Weak, or the world would own itself by its agenda and never let go of its files.
+    let weak = Arc::downgrade(&world);
+    world.agenda.set_worker(move |job| -> Work {
+        let world = weak.upgrade();
+        Box::pin(async move {
+            if let Some(world) = world {
+                world.perform(job).await;
+            }
+        })
+    });
+    Ok((world, services))
 }
 
 /// The stand-in's secrets, or Stripe's own, which functions are given in the environment too.
 fn stripe_secret(which: WhichStripe, environment: &BTreeMap<String, String>) -> String {
     let variable = |name: &str| environment.get(name).map_or("", String::as_str);
     match which {
-        WhichStripe::StandIn => webhooks::secret_text(webhooks::KEY, &[webhooks::SECRET]),
+        WhichStripe::StandIn => stripe::secret_text(stripe::KEY, &[stripe::SECRET]),
         WhichStripe::Real => {
             let secrets = variable("STRIPE_WEBHOOK_SECRETS").split(',').map(str::trim);
             let secrets: Vec<&str> = secrets.filter(|secret| !secret.is_empty()).collect();
-            webhooks::secret_text(variable("STRIPE_SECRET_KEY"), &secrets)
+            stripe::secret_text(variable("STRIPE_SECRET_KEY"), &secrets)
         }
     }
 }
 
 /// The stand-in with what it was when the last run ended, or a new one that knows where webhooks
 /// go.
-fn stand_in(url: &str, kept: &Kept, clock: &Arc<Clock>) -> Result<Stripe, StartError> {
+fn stand_in(url: &str, kept: &Value, clock: &Arc<Clock>) -> Result<StripeStandIn, StartError> {
     let config = StripeConfig {
-        secret_keys: vec![webhooks::KEY.to_owned()],
+        secret_keys: vec![stripe::KEY.to_owned()],
         public_url: url.to_owned(),
         ..StripeConfig::default()
     };
     let clock = Arc::clone(clock);
     let now = move || clock.now().unix_timestamp();
-    if !kept.stripe.is_null() {
-        let loaded = StripeStandIn::load(kept.stripe.clone(), config, now);
+    if !kept.is_null() {
+        let loaded = StripeStandIn::load(kept.clone(), config, now);
         let unreadable =
             |error| StartError::Other(format!("what Stripe was cannot be read: {error}"));
         let stand_in = loaded.map_err(unreadable)?;
         // Kept by a version that wanted other events, perhaps.
-        stand_in.keep_endpoint(webhooks::ENDPOINT, webhooks::SECRET, &webhooks::EVENTS);
-        return Ok(Stripe::new(stand_in));
+        stand_in.keep_endpoint(stripe::ENDPOINT, stripe::SECRET, &stripe::EVENTS);
+        return Ok(stand_in);
     }
     let stand_in = StripeStandIn::new(config, now);
     let unsaved =
         |error| StartError::Other(format!("the portal's settings cannot be saved: {error}"));
     stand_in.save_portal_settings().map_err(unsaved)?;
-    stand_in.keep_endpoint(webhooks::ENDPOINT, webhooks::SECRET, &webhooks::EVENTS);
-    Ok(Stripe::new(stand_in))
+    stand_in.keep_endpoint(stripe::ENDPOINT, stripe::SECRET, &stripe::EVENTS);
+    Ok(stand_in)
 }
 
 async fn listen(port: u16) -> Result<(TcpListener, String), StartError> {

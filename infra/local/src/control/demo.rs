@@ -2,6 +2,7 @@
 //! ends well only if every figure is the one that was worked out by hand.
 
 mod expected;
+mod outcome;
 mod screen;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::control::routes::TokenRequest;
 use crate::control::seed;
 use crate::runtime::clock::Pace;
 use expected::{EVENTS, ROWS, TOTALS, ZERO};
+pub use outcome::Outcome;
 pub use screen::Form;
 use screen::{Found, Screen};
 use serde_json::{Value, json};
@@ -68,19 +70,6 @@ struct Story<'a> {
     resources: Vec<(String, String)>,
     /// What is not as it was worked out by hand, in words.
     mistakes: Vec<String>,
-}
-
-/// What it came to.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The account's rows, oldest first, as `GET /v1/transactions?include=all` shows them.
-    pub rows: Vec<Value>,
-    /// The events of its rows, by their numbers.
-    pub events: Vec<Value>,
-    /// What was paid and used in all, and what is left.
-    pub totals: Value,
-    /// What is not as it was worked out by hand, in words.
-    pub mistakes: Vec<String>,
 }
 
 impl<'a> Story<'a> {

@@ -28,10 +28,8 @@ use serde_json::{Map, Value, json};
 use time::UtcDateTime;
 
 use crate::aws::dynamodb;
-use crate::aws::gateway;
-use crate::aws::lambda::{self, Invocation, Outcome};
-use crate::control::webhooks;
-use crate::control::world::{self, World};
+use crate::aws::lambda::invocation::{Invocation, Outcome, PAYLOAD_MAX_BYTES};
+use crate::control::world::World;
 use crate::runtime::clock;
 use crate::runtime::faults::Fault;
 use crate::runtime::http;
@@ -40,15 +38,6 @@ use crate::template::wiring::{Target, Wiring};
 /// How far the clock can be moved at once: a schedule of each minute is half a million runs in a
 /// year.
 const ADVANCE_MAX_DAYS: i64 = 366;
-
-/// What the control knows of itself.
-#[derive(Debug)]
-pub(crate) struct Control {
-    /// Whoever moves the clock holds this.
-    pub(crate) moving: tokio::sync::Mutex<()>,
-    pub(crate) services_url: String,
-    pub(crate) api_url: String,
-}
 
 /// The API and, beside it, the control.
 pub(crate) fn router(world: &Arc<World>) -> Router {
@@ -73,7 +62,9 @@ pub(crate) fn router(world: &Arc<World>) -> Router {
         .route("/local/runs", get(runs))
         .route(
             "/local/logs",
-            get(async |State(world): State<Arc<World>>| ok(&json!({"lines": world.log.kept()}))),
+            get(async |State(world): State<Arc<World>>| {
+                ok(&json!({"lines": world.common.log.kept()}))
+            }),
         )
         .route("/local/faults", get(get_faults).post(set_faults))
         .route("/local/functions/{function}", post(invoke))
@@ -86,9 +77,9 @@ pub(crate) fn router(world: &Arc<World>) -> Router {
         .method_not_allowed_fallback(async || {
             problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
         })
-        .layer(DefaultBodyLimit::max(lambda::PAYLOAD_MAX_BYTES))
+        .layer(DefaultBodyLimit::max(PAYLOAD_MAX_BYTES))
         .fallback(async |State(world): State<Arc<World>>, request: Request| {
-            gateway::handle(&world, request).await
+            world.gateway.handle(request).await
         })
         .with_state(Arc::clone(world))
 }
@@ -106,7 +97,7 @@ fn bad(message: &str) -> Response {
 }
 
 async fn get_clock(State(world): State<Arc<World>>) -> Response {
-    ok(&json!({"now": clock::format(world.clock.now())}))
+    ok(&json!({"now": clock::format(world.common.clock.now())}))
 }
 
 #[derive(Deserialize)]
@@ -136,7 +127,7 @@ pub(crate) async fn advance(
     by: Option<&str>,
     to: Option<&str>,
 ) -> Result<Value, String> {
-    let now = world.clock.now();
+    let now = world.common.clock.now();
     let to = match (by, to) {
         (Some(by), None) => {
             now + clock::parse_duration(by)
@@ -154,9 +145,9 @@ pub(crate) async fn advance(
     }
     let task_world = Arc::clone(world);
     // The move is finished even if whoever asked for it goes away.
-    let ran = tokio::spawn(async move { world::advance(&task_world, to).await }).await;
+    let ran = tokio::spawn(async move { task_world.advance(to).await }).await;
     let ran = ran.map_err(|error| error.to_string())?;
-    Ok(json!({"now": clock::format(world.clock.now()), "ran": ran}))
+    Ok(json!({"now": clock::format(world.common.clock.now()), "ran": ran}))
 }
 
 fn check_move(now: UtcDateTime, to: UtcDateTime) -> Result<(), String> {
@@ -223,14 +214,14 @@ pub(crate) fn token(world: &World, request: &TokenRequest) -> Result<String, Str
         claims[name] = value.clone();
     }
     let authorizer = world.wiring.api.as_ref().and_then(|api| api.authorizers.values().next());
-    world.keys.token(authorizer, world.clock.now(), &claims)
+    world.keys.token(authorizer, world.common.clock.now(), &claims)
 }
 
 async fn openid_configuration(State(world): State<Arc<World>>) -> Response {
     let authorizer = world.wiring.api.as_ref().and_then(|api| api.authorizers.values().next());
     ok(&json!({
         "issuer": authorizer.map(|authorizer| &authorizer.issuer),
-        "jwks_uri": format!("{}/local/jwks.json", world.control.api_url),
+        "jwks_uri": format!("{}/local/jwks.json", world.api_url),
         "id_token_signing_alg_values_supported": ["RS256"],
         "response_types_supported": ["token"],
         "subject_types_supported": ["public"],
@@ -336,8 +327,12 @@ async fn runs(State(world): State<Arc<World>>, Query(query): Query<After>) -> Re
 }
 
 async fn get_faults(State(world): State<Arc<World>>) -> Response {
-    let faults =
-        world.faults.all().into_iter().map(|(fault, seen)| json!({"fault": fault, "seen": seen}));
+    let faults = world
+        .common
+        .faults
+        .all()
+        .into_iter()
+        .map(|(fault, seen)| json!({"fault": fault, "seen": seen}));
     ok(&json!({"faults": faults.collect::<Vec<_>>()}))
 }
 
@@ -358,7 +353,7 @@ async fn set_faults(State(world): State<Arc<World>>, body: Bytes) -> Response {
 /// If the request is none, in words.
 pub(crate) fn faults(world: &Arc<World>, request: Value) -> Result<Value, String> {
     if request["clear"] == true {
-        world.faults.clear();
+        world.common.faults.clear();
         if let Some(stripe) = &world.stripe {
             stripe.stand_in.clear_faults();
         }
@@ -366,7 +361,7 @@ pub(crate) fn faults(world: &Arc<World>, request: Value) -> Result<Value, String
     }
     if let Some(name) = request["kill"].as_str() {
         let function =
-            world.function(name).ok_or_else(|| format!("there is no function {name}"))?;
+            world.wiring.function(name).ok_or_else(|| format!("there is no function {name}"))?;
         return Ok(json!({"killed": world.lambda.kill(&function.name)}));
     }
     if let Some(which) = request["redeliver"].as_str() {
@@ -376,16 +371,16 @@ pub(crate) fn faults(world: &Arc<World>, request: Value) -> Result<Value, String
         } else {
             stripe.stand_in.redeliver(which)
         };
-        webhooks::wake(world);
+        world.wake_stripe();
         return Ok(json!({"redelivered": count}));
     }
     let fault: Fault = serde_json::from_value(request).map_err(|error| error.to_string())?;
     if let Some(function) = &fault.function
-        && world.function(function).is_none()
+        && world.wiring.function(function).is_none()
     {
         return Err(format!("there is no function {function}"));
     }
-    world.faults.set(fault)?;
+    world.common.faults.set(fault)?;
     Ok(json!({"set": true}))
 }
 
@@ -394,7 +389,7 @@ async fn invoke(
     Path(function): Path<String>,
     body: Bytes,
 ) -> Response {
-    let Some(function) = world.function(&function) else {
+    let Some(function) = world.wiring.function(&function) else {
         return problem(StatusCode::NOT_FOUND, &format!("there is no function {function}"));
     };
     let body = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
@@ -402,8 +397,7 @@ async fn invoke(
         return bad("the body is not JSON");
     }
     let name = function.name.clone();
-    match lambda::invoke(&world, &name, Invocation::new(body, "invoked directly").or_throttle())
-        .await
+    match world.lambda.invoke(&name, Invocation::new(body, "invoked directly").or_throttle()).await
     {
         Outcome::Answer(answer) => http::answer(StatusCode::OK, "application/json", answer),
         Outcome::Failed(error) => http::json(StatusCode::BAD_GATEWAY, &error),

@@ -1,68 +1,99 @@
-//! Everything the local cloud consists of, and how its parts reach each other.
+//! All parts of a running local cloud, and what is kept of them between runs.
 //!
-//! Parts keep no references to each other: each does its work with the [`World`] it is given, so
-//! that a rule can invoke a function, whose failure goes to a queue, which invokes another.
+//! A part has handles to the parts it needs, and no more. Only the rooms of control see all of
+//! them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use time::UtcDateTime;
 
+use crate::aws::asynchronous::AsynchronousInvoker;
 use crate::aws::dynamodb::DynamoDb;
-use crate::aws::events::{self, Event, Events};
+use crate::aws::events::Events;
 use crate::aws::gateway::Gateway;
-use crate::aws::lambda::{self, AsynchronousInvocation, Lambda};
-use crate::aws::queues::{self, Queues};
-use crate::aws::scheduler;
+use crate::aws::lambda::Lambda;
+use crate::aws::queues::{Message, Queues};
+use crate::aws::scheduler::Scheduler;
 use crate::aws::secrets::Secrets;
-use crate::aws::streams::{self, Streams};
+use crate::aws::streams::Streams;
 use crate::aws::tokens::Keys;
-use crate::control::routes::Control;
-use crate::control::webhooks::{self, Stripe};
-use crate::runtime::agenda::{Activity, Agenda, Job};
+use crate::control::job::Job;
+use crate::control::stripe::Stripe;
+use crate::runtime::agenda::Agenda;
 use crate::runtime::calls::{Call, Recorded, Run};
-use crate::runtime::clock::{self, Clock};
-use crate::runtime::faults::Faults;
-use crate::runtime::http::Client;
-use crate::runtime::log::Log;
-use crate::runtime::store::{Kept, Store};
-use crate::template::wiring::{Target, Wiring};
+use crate::runtime::clock;
+use crate::runtime::common::Common;
+use crate::runtime::store::Store;
+use crate::template::wiring::Wiring;
 
 /// Everything.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) wiring: Wiring,
-    pub(crate) clock: Arc<Clock>,
-    pub(crate) agenda: Agenda,
-    pub(crate) activity: Activity,
-    pub(crate) faults: Faults,
-    pub(crate) calls: Recorded<Call>,
-    pub(crate) runs: Recorded<Run>,
-    pub(crate) log: Log,
+    pub(crate) common: Common,
+    pub(crate) agenda: Arc<Agenda<Job>>,
+    pub(crate) calls: Arc<Recorded<Call>>,
+    pub(crate) runs: Arc<Recorded<Run>>,
     pub(crate) store: Store,
-    pub(crate) client: Client,
-    pub(crate) lambda: Lambda,
-    pub(crate) events: Events,
-    pub(crate) queues: Queues,
-    pub(crate) streams: Streams,
-    pub(crate) dynamodb: DynamoDb,
-    pub(crate) gateway: Gateway,
-    pub(crate) keys: Keys,
-    pub(crate) secrets: Secrets,
-    pub(crate) stripe: Option<Stripe>,
-    pub(crate) control: Control,
+    pub(crate) lambda: Arc<Lambda>,
+    pub(crate) asynchronous: AsynchronousInvoker,
+    pub(crate) events: Arc<Events>,
+    pub(crate) queues: Arc<Queues>,
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) dynamodb: Arc<DynamoDb>,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) stripe: Option<Arc<Stripe>>,
+    /// Held while the clock is moved.
+    pub(crate) moving: tokio::sync::Mutex<()>,
+    /// Where the API is.
+    pub(crate) api_url: String,
+}
+
+/// What is kept between runs in `cloud.json`, so that no message is lost between two of them.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Kept {
+    /// RFC 3339 and what is to be done then.
+    pub(crate) agenda: Vec<(String, Job)>,
+    /// Messages by queue.
+    pub(crate) queues: Vec<(String, Vec<Message>)>,
+    /// The last sequence number that was dealt with, by stream mapping.
+    pub(crate) streams: Vec<(String, String)>,
+    /// The stand-in for Stripe; null is none.
+    #[serde(default)]
+    pub(crate) stripe: serde_json::Value,
 }
 
 /// The longest time until the loop looks again, although nothing is due: it also keeps the state.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 impl World {
-    /// A function by any of its names: binary, function name or logical id.
-    pub(crate) fn function(&self, name: &str) -> Option<&crate::template::wiring::Function> {
-        let functions = &self.wiring.functions;
-        functions.iter().find(|function| {
-            [&function.binary, &function.name, &function.logical_id].iter().any(|own| *own == name)
-        })
+    /// Does a job.
+    pub(crate) async fn perform(&self, job: Job) {
+        match job {
+            Job::Invoke(invocation) => self.asynchronous.attempt(invocation).await,
+            Job::Publish(event) => self.events.publish(&event),
+            Job::Deliver(delivery) => self.events.deliver(delivery),
+            Job::Fire(occurrence) => self.scheduler.fire(&occurrence),
+            Job::PollQueue(queue) => self.queues.poll(&queue).await,
+            Job::PollStream(mapping) => self.streams.poll(&mapping).await,
+            Job::DeliverWebhooks => {
+                if let Some(stripe) = &self.stripe {
+                    stripe.deliver().await;
+                }
+            }
+        }
+    }
+
+    /// Looks for webhooks, if Stripe is the stand-in.
+    pub(crate) fn wake_stripe(&self) {
+        if let Some(stripe) = &self.stripe {
+            stripe.wake();
+        }
     }
 
     /// What is kept for the next run.
@@ -85,135 +116,68 @@ impl World {
                 .and_then(|stripe| stripe.stand_in.save().ok())
                 .unwrap_or_default(),
         };
-        let written = self.store.write(&kept).and_then(|()| self.clock.keep());
+        let written = self.store.write(&kept).and_then(|()| self.common.clock.keep());
         if let Err(error) = written {
-            self.log.note(&format!("the state cannot be kept: {error}"));
+            self.common.log.note(&format!("the state cannot be kept: {error}"));
         }
     }
 
     /// Takes up what the last run left.
-    pub(crate) fn resume(self: &Arc<Self>, kept: Kept) {
+    pub(crate) fn resume(&self, kept: Kept) {
         self.streams.resume(kept.streams);
-        self.streams.skip_to_latest(self);
+        self.streams.skip_to_latest();
         self.queues.resume(kept.queues);
         let mut planned = Vec::new();
         for (when, job) in kept.agenda {
             if let Job::Fire(occurrence) = &job {
-                let known = |schedule: &crate::template::wiring::Schedule| {
-                    schedule.name == occurrence.schedule
-                };
-                if !self.wiring.schedules.iter().any(known) {
+                if !self.scheduler.has(&occurrence.schedule) {
                     continue;
                 }
                 planned.push(occurrence.schedule.clone());
             }
             self.agenda.add(clock::parse(&when).unwrap_or(UtcDateTime::UNIX_EPOCH), job);
         }
-        scheduler::start(self, &planned);
+        self.scheduler.start(&planned);
         for mapping in &self.wiring.stream_mappings {
-            start(self, Job::PollStream(mapping.name.clone()));
+            self.agenda.start(Job::PollStream(mapping.name.clone()));
         }
         for mapping in &self.wiring.queue_mappings {
-            start(self, Job::PollQueue(mapping.queue.clone()));
+            self.agenda.start(Job::PollQueue(mapping.queue.clone()));
         }
-        start(self, Job::DeliverWebhooks);
+        self.agenda.start(Job::DeliverWebhooks);
     }
-}
 
-/// Does a job when the cloud's clock shows `when`, which may be now.
-pub(crate) fn schedule(world: &Arc<World>, when: UtcDateTime, job: Job) {
-    if when <= world.clock.now() {
-        start(world, job);
-    } else {
-        world.agenda.add(when, job);
-    }
-}
-
-/// Begins a job now. The world is not idle before it is done.
-pub(crate) fn start(world: &Arc<World>, job: Job) {
-    let working = world.activity.begin();
-    let id = world.agenda.begin(job.clone());
-    let world = Arc::clone(world);
-    tokio::spawn(async move {
-        perform(&world, job).await;
-        world.agenda.done(id);
-        drop(working);
-    });
-}
-
-async fn perform(world: &Arc<World>, job: Job) {
-    match job {
-        Job::Invoke(invocation) => lambda::attempt(world, invocation).await,
-        Job::Publish(event) => events::publish(world, &event),
-        Job::Deliver(delivery) => events::deliver(world, delivery),
-        Job::Fire(occurrence) => scheduler::fire(world, &occurrence),
-        Job::PollQueue(queue) => queues::poll(world, &queue).await,
-        Job::PollStream(mapping) => streams::poll(world, &mapping).await,
-        Job::DeliverWebhooks => webhooks::deliver(world).await,
-    }
-}
-
-/// Hands a payload to a target at a time, as every service does that has targets: a function is
-/// invoked asynchronously, a queue gets a message, a bus an event.
-pub(crate) fn send(
-    world: &Arc<World>,
-    when: UtcDateTime,
-    target: &Target,
-    payload: String,
-    trigger: &str,
-    scheduled: Option<UtcDateTime>,
-) {
-    match target {
-        Target::Function(function) => {
-            let invocation =
-                AsynchronousInvocation::new(function, payload, trigger, scheduled, when);
-            schedule(world, when, Job::Invoke(invocation));
-        }
-        Target::Queue(queue) => queues::send(world, queue, payload, serde_json::Value::Null, when),
-        Target::Bus(bus) => {
-            let event = serde_json::from_str(&payload).unwrap_or_default();
-            schedule(world, when, Job::Publish(Event { bus: bus.clone(), event }));
+    /// Begins what falls due while the clock runs, and keeps the state, until the task is dropped.
+    pub(crate) async fn run(&self) {
+        loop {
+            self.agenda.run_due();
+            self.keep();
+            let next = self.agenda.next().and_then(|when| self.common.clock.until(when));
+            tokio::select! {
+                () = tokio::time::sleep(next.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)) => {}
+                () = self.agenda.changed() => {}
+            }
         }
     }
-}
 
-/// Begins what is due at the clock's time.
-pub(crate) fn run_due(world: &Arc<World>) {
-    while let Some(job) = world.agenda.take_due(world.clock.now()) {
-        start(world, job);
-    }
-}
-
-/// Begins what falls due while the clock runs, and keeps the state, until the task is dropped.
-pub(crate) async fn run(world: Arc<World>) {
-    loop {
-        run_due(&world);
-        world.keep();
-        let next =
-            world.agenda.next().and_then(|when| world.clock.until(when)).unwrap_or(LOOK_AGAIN);
-        tokio::select! {
-            () = tokio::time::sleep(next.min(LOOK_AGAIN)) => {}
-            () = world.agenda.changed() => {}
+    /// Moves the clock to `to`, stopping at everything that is due on the way, and waits until
+    /// nothing is being done. Returns what was invoked.
+    pub(crate) async fn advance(&self, to: UtcDateTime) -> Vec<Run> {
+        let _one_at_a_time = self.moving.lock().await;
+        let clock = &self.common.clock;
+        let before = self.runs.count();
+        // What a program did to the stand-in itself came by no request that would have told of it.
+        self.wake_stripe();
+        clock.hold();
+        self.agenda.idle().await;
+        while let Some(next) = self.agenda.next().filter(|next| *next <= to) {
+            clock.advance_to(next);
+            self.agenda.run_due();
+            self.agenda.idle().await;
         }
+        clock.advance_to(to);
+        clock.release();
+        self.keep();
+        self.runs.since(before)
     }
-}
-
-/// Moves the clock to `to`, stopping at everything that is due on the way, and waits until nothing
-/// is being done. Returns what was invoked.
-pub(crate) async fn advance(world: &Arc<World>, to: UtcDateTime) -> Vec<Run> {
-    let _one_at_a_time = world.control.moving.lock().await;
-    let before = world.runs.count();
-    // What a program did to the stand-in itself came by no request that would have told of it.
-    webhooks::wake(world);
-    world.clock.hold();
-    world.activity.idle().await;
-    while let Some(next) = world.agenda.next().filter(|next| *next <= to) {
-        world.clock.advance_to(next);
-        run_due(world);
-        world.activity.idle().await;
-    }
-    world.clock.advance_to(to);
-    world.clock.release();
-    world.keep();
-    world.runs.since(before)
 }

@@ -2,7 +2,7 @@
 //! the client for what it forwards.
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::Response;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as HyperClient;
@@ -38,7 +38,7 @@ impl Client {
     ) -> Result<(StatusCode, HeaderMap, Bytes), String> {
         let mut request = hyper::Request::builder().method(method).uri(url);
         if let Some(target) = request.headers_mut() {
-            let own = |name: &&header::HeaderName| {
+            let own = |name: &&HeaderName| {
                 **name != header::HOST
                     && **name != header::CONTENT_LENGTH
                     && **name != header::CONNECTION
@@ -64,6 +64,15 @@ impl Client {
 /// None if the body is larger or breaks off.
 pub(crate) async fn read_body(body: Body, size_max_bytes: usize) -> Option<Bytes> {
     axum::body::to_bytes(body, size_max_bytes).await.ok()
+}
+
+/// A header map from a few texts; what cannot be a header is left out.
+pub(crate) fn headers<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> HeaderMap {
+    let header = |(name, value): (&str, &str)| {
+        let name: HeaderName = name.parse().ok()?;
+        Some((name, value.parse().ok()?))
+    };
+    pairs.into_iter().filter_map(header).collect()
 }
 
 /// An answer in JSON.

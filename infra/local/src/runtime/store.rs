@@ -9,25 +9,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::aws::queues::Message;
-use crate::runtime::agenda::Job;
 use crate::runtime::sync::lock;
-
-/// Everything in the file.
-#[derive(Debug, Default, Deserialize, Serialize)]
-pub(crate) struct Kept {
-    /// RFC 3339 and what is to be done then.
-    pub(crate) agenda: Vec<(String, Job)>,
-    /// Messages by queue.
-    pub(crate) queues: Vec<(String, Vec<Message>)>,
-    /// The last sequence number that was dealt with, by stream mapping.
-    pub(crate) streams: Vec<(String, String)>,
-    /// Stripe's stand-in; null is none.
-    #[serde(default)]
-    pub(crate) stripe: serde_json::Value,
-}
 
 /// The directory of the state. While this exists, no other local cloud can use it.
 #[derive(Debug)]
@@ -65,9 +50,9 @@ impl Store {
     /// # Errors
     ///
     /// If the file cannot be read, or is not what this version writes.
-    pub(crate) fn read(&self) -> io::Result<Kept> {
+    pub(crate) fn read<T: Default + DeserializeOwned>(&self) -> io::Result<T> {
         let Some(file) = self.file().filter(|file| file.exists()) else {
-            return Ok(Kept::default());
+            return Ok(T::default());
         };
         serde_json::from_slice(&std::fs::read(file)?).map_err(io::Error::other)
     }
@@ -77,7 +62,7 @@ impl Store {
     /// # Errors
     ///
     /// If the file cannot be written.
-    pub(crate) fn write(&self, kept: &Kept) -> io::Result<()> {
+    pub(crate) fn write(&self, kept: &impl Serialize) -> io::Result<()> {
         let Some(file) = self.file() else { return Ok(()) };
         let text = serde_json::to_vec(kept)?;
         let mut written = lock(&self.written);

@@ -1,10 +1,9 @@
 //! The CloudFormation template, read as CloudFormation reads it.
 //!
 //! YAML's short forms (`!Ref`, `!Sub`, `!GetAtt`, …) become the long ones, so that the result is
-//! plain JSON: `{"Ref": …}`, `{"Fn::Sub": …}`. [`Resolver`](crate::template::Resolver) then answers these functions as a stack
-//! that is deployed into the local cloud would.
+//! plain JSON: `{"Ref": …}`, `{"Fn::Sub": …}`. [`Resolver`](super::Resolver) then answers these
+//! functions as a stack that is deployed into the local cloud would.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use saphyr::{LoadableYamlNode, Scalar, Tag, Yaml};
@@ -13,7 +12,7 @@ use serde_json::{Map, Value};
 /// `infra/template.yaml`, or another template in its form.
 #[derive(Clone, Debug)]
 pub struct Template {
-    document: Value,
+    pub(super) document: Value,
 }
 
 /// What is wrong with a template, in words for whoever wrote it.
@@ -69,24 +68,6 @@ impl Template {
     pub fn document(&self) -> &Value {
         &self.document
     }
-
-    /// The resources of one type, such as `AWS::DynamoDB::Table`: logical id and properties, the
-    /// latter with every function replaced that the template and `parameters` can answer.
-    ///
-    /// A parameter that `parameters` does not name has its default. Names of the pseudo parameters
-    /// (`AWS::Region`) and of nothing known stay as they are.
-    #[must_use]
-    pub fn resources(
-        &self,
-        resource_type: &str,
-        parameters: &BTreeMap<&str, &str>,
-    ) -> Vec<(String, Value)> {
-        let parameters = parameters
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        Resolver::new(self, parameters).resources(resource_type)
-    }
 }
 
 fn to_json(yaml: &Yaml<'_>) -> Result<Value, TemplateError> {
@@ -139,6 +120,8 @@ fn long_form(tag: &Tag, argument: Value) -> Result<Value, TemplateError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use serde_json::json;
 

@@ -297,6 +297,26 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
+impl Template {
+    /// The resources of one type, such as `AWS::DynamoDB::Table`: logical id and properties, the
+    /// latter with every function replaced that the template and `parameters` can answer.
+    ///
+    /// A parameter that `parameters` does not name has its default. Names of the pseudo parameters
+    /// (`AWS::Region`) and of nothing known stay as they are.
+    #[must_use]
+    pub fn resources(
+        &self,
+        resource_type: &str,
+        parameters: &BTreeMap<&str, &str>,
+    ) -> Vec<(String, Value)> {
+        let parameters = parameters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Resolver::new(self, parameters).resources(resource_type)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,9 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::runtime::http;
 
 /// A response from an object with `statusCode`; anything else is the body of a 200 in JSON, as
 /// format 2.0 infers it. None is what API Gateway cannot make an answer of, a 500.
@@ -13,7 +15,7 @@ pub(super) fn of(answer: &[u8]) -> Option<Response> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     if answer.get("statusCode").is_none() {
         let body = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
-        return Some(crate::runtime::http::answer(StatusCode::OK, "application/json", body));
+        return Some(http::answer(StatusCode::OK, "application/json", body));
     }
     let status =
         answer["statusCode"].as_u64().or_else(|| answer["statusCode"].as_str()?.parse().ok())?;
@@ -42,4 +44,9 @@ pub(super) fn of(answer: &[u8]) -> Option<Response> {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=UTF-8"));
     }
     Some(response)
+}
+
+/// API Gateway's own answers.
+pub(super) fn refusal(status: StatusCode, message: &str) -> Response {
+    http::json(status, &json!({"message": message}))
 }

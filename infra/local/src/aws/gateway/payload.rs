@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
+use time::UtcDateTime;
 use time::format_description::FormatItem;
 use time::macros::format_description;
 
-use super::{Caller, Matched, has_no_body};
-use crate::control::world::World;
+use crate::aws::gateway::authorizer::Caller;
+use crate::aws::gateway::route::Matched;
 use crate::runtime::names;
 
 /// The time in API Gateway's words, beside which there is `timeEpoch`.
@@ -24,14 +25,13 @@ const API_ID: &str = "local";
 /// The event of a request. Absent fields are absent, as on AWS: `body`, `cookies`, `pathParameters`
 /// and `queryStringParameters` are there only if there is something in them.
 pub(super) fn build(
-    world: &World,
+    now: UtcDateTime,
     matched: &Matched<'_>,
     caller: Option<&Caller>,
     parts: &Parts,
     body: &Bytes,
     request_id: &str,
 ) -> Value {
-    let now = world.clock.now();
     let headers = headers(&parts.headers);
     let text = |name: &str| headers.get(name).cloned().unwrap_or_default();
     let host = text("host");
@@ -165,4 +165,9 @@ fn is_text(content_type: &str) -> bool {
             kind.as_str(),
             "application/json" | "application/javascript" | "application/xml"
         )
+}
+
+/// Whether a request comes with a method that carries nothing.
+fn has_no_body(method: &Method, body: &Bytes) -> bool {
+    body.is_empty() || method == Method::HEAD
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -13,8 +13,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Outcome, failure};
-use crate::control::world::World;
+use crate::aws::lambda::invocation::{Outcome, failure};
+use crate::runtime::log::Log;
 use crate::runtime::sync::lock;
 use crate::template::wiring::Function;
 
@@ -38,7 +38,7 @@ pub(crate) struct Instance {
     exit: watch::Sender<Option<ExitStatus>>,
     /// Whom to ask whether all that was written to standard output and standard error is in the
     /// log.
-    forwarders: [mpsc::UnboundedSender<Logged>; 2],
+    forwarders: OnceLock<[mpsc::UnboundedSender<Logged>; 2]>,
 }
 
 /// Tells that everything written so far is in the log.
@@ -60,74 +60,8 @@ pub(super) struct Current {
     pub(super) reply: oneshot::Sender<Outcome>,
 }
 
-/// Starts a process.
-///
-/// # Errors
-///
-/// If there is no such program, in words.
-pub(super) fn start(
-    world: &Arc<World>,
-    function: &Function,
-    id: &str,
-    binary: &Path,
-    environment: BTreeMap<String, String>,
-) -> Result<Arc<Instance>, String> {
-    let (sender, mailbox) = mpsc::unbounded_channel();
-    let (of_stdout, asked_of_stdout) = mpsc::unbounded_channel();
-    let (of_stderr, asked_of_stderr) = mpsc::unbounded_channel();
-    let instance = Arc::new(Instance {
-        id: id.to_owned(),
-        function: function.name.clone(),
-        binary: function.binary.clone(),
-        sender,
-        mailbox: tokio::sync::Mutex::new(mailbox),
-        current: Mutex::default(),
-        ready: AtomicBool::new(false),
-        init_error: Mutex::default(),
-        child: Mutex::default(),
-        exit: watch::Sender::new(None),
-        forwarders: [of_stdout, of_stderr],
-    });
-    // Known before it runs: a quick process asks for its first invocation before this thread goes
-    // on.
-    world.lambda.know(&instance);
-    let child = Command::new(binary)
-        .env_clear()
-        .envs(environment)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // Ctrl-C in a terminal goes to the local cloud, which ends its processes itself.
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn();
-    let mut child = child.map_err(|error| {
-        world.lambda.forget(&instance);
-        format!("{} cannot be run: {error}", binary.display())
-    })?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    *lock(&instance.child) = Some(child);
-    let watched = Arc::clone(&instance);
-    let world = Arc::clone(world);
-    tokio::spawn(async move {
-        // Both ends are closed when the process has ended.
-        tokio::join!(
-            forward(&world, &watched.binary, stdout, asked_of_stdout),
-            forward(&world, &watched.binary, stderr, asked_of_stderr)
-        );
-        let child = lock(&watched.child).take();
-        let status = match child {
-            Some(mut child) => child.wait().await.ok(),
-            None => None,
-        };
-        watched.exit.send_replace(Some(status.unwrap_or_default()));
-        world.lambda.forget(&watched);
-    });
-    Ok(instance)
-}
-
 async fn forward(
-    world: &World,
+    log: &Log,
     function: &str,
     output: Option<impl AsyncRead + Unpin>,
     mut asked: mpsc::UnboundedReceiver<Logged>,
@@ -142,7 +76,7 @@ async fn forward(
             read = reader.read_until(b'\n', &mut line) => match read {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {
-                    world.log.line(function, String::from_utf8_lossy(&line).trim_end());
+                    log.line(function, String::from_utf8_lossy(&line).trim_end());
                     line.clear();
                 }
             },
@@ -155,6 +89,72 @@ async fn forward(
 }
 
 impl Instance {
+    /// A process that is not started yet.
+    pub(super) fn new(id: &str, function: &Function) -> Arc<Self> {
+        let (sender, mailbox) = mpsc::unbounded_channel();
+        Arc::new(Self {
+            id: id.to_owned(),
+            function: function.name.clone(),
+            binary: function.binary.clone(),
+            sender,
+            mailbox: tokio::sync::Mutex::new(mailbox),
+            current: Mutex::default(),
+            ready: AtomicBool::new(false),
+            init_error: Mutex::default(),
+            child: Mutex::default(),
+            exit: watch::Sender::new(None),
+            forwarders: OnceLock::new(),
+        })
+    }
+
+    /// Starts the process. `ended` is called when it has ended.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such program, in words.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        binary: &Path,
+        environment: BTreeMap<String, String>,
+        log: &Arc<Log>,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> Result<(), String> {
+        let (of_stdout, asked_of_stdout) = mpsc::unbounded_channel();
+        let (of_stderr, asked_of_stderr) = mpsc::unbounded_channel();
+        let _first = self.forwarders.set([of_stdout, of_stderr]);
+        let child = Command::new(binary)
+            .env_clear()
+            .envs(environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C in a terminal goes to the local cloud, which ends its processes itself.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn();
+        let mut child =
+            child.map_err(|error| format!("{} cannot be run: {error}", binary.display()))?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        *lock(&self.child) = Some(child);
+        let watched = Arc::clone(self);
+        let log = Arc::clone(log);
+        tokio::spawn(async move {
+            // Both outputs are closed when the process has ended.
+            tokio::join!(
+                forward(&log, &watched.binary, stdout, asked_of_stdout),
+                forward(&log, &watched.binary, stderr, asked_of_stderr)
+            );
+            let child = lock(&watched.child).take();
+            let status = match child {
+                Some(mut child) => child.wait().await.ok(),
+                None => None,
+            };
+            watched.exit.send_replace(Some(status.unwrap_or_default()));
+            ended();
+        });
+        Ok(())
+    }
+
     /// Gives the process an invocation for when it next asks; false if it has ended.
     pub(super) fn hand(&self, handed: Handed) -> bool {
         self.exit.borrow().is_none() && self.sender.send(handed).is_ok()
@@ -187,7 +187,7 @@ impl Instance {
 
     /// Waits until all that the process has written so far is in the log.
     pub(super) async fn logged(&self) {
-        for forwarder in &self.forwarders {
+        for forwarder in self.forwarders.get().into_iter().flatten() {
             let (logged, is_logged) = oneshot::channel();
             if forwarder.send(logged).is_ok() {
                 // An error means that the process has ended, and all of it was read.

@@ -10,8 +10,8 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::process::Current;
-use super::{Instance, Outcome, PAYLOAD_MAX_BYTES, failure};
+use crate::aws::lambda::invocation::{Outcome, PAYLOAD_MAX_BYTES, failure};
+use crate::aws::lambda::process::{Current, Instance};
 use crate::runtime::http;
 use crate::runtime::names;
 use crate::runtime::sync::lock;

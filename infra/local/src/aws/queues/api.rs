@@ -1,16 +1,14 @@
 //! SQS's own operations, in AWS JSON.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
-use super::{Message, Messages, delete, lock, md5_of, milliseconds, poll_at, put, receive};
 use crate::aws::aws_json::{Failure, Failures};
-use crate::aws::services::NOBODY;
-use crate::control::world::World;
+use crate::aws::queues::{Message, Messages, Queues, md5_of, milliseconds, time_of};
 use crate::runtime::names;
+use crate::runtime::sync::lock;
 
 /// What one message, or one batch of them, may hold (docs.aws.amazon.com/sqs, "Message quotas").
 const SIZE_MAX_BYTES: usize = 1024 * 1024;
@@ -22,33 +20,29 @@ const BATCH_MAX: usize = 10;
 /// # Errors
 ///
 /// What SQS refuses, and operations that are not imitated.
-pub(crate) fn handle(
-    world: &Arc<World>,
-    operation: &str,
-    request: &Value,
-) -> Result<Value, Failure> {
+pub(crate) fn handle(queues: &Queues, operation: &str, request: &Value) -> Result<Value, Failure> {
     if operation == "GetQueueUrl" {
-        let queue = named(world, request["QueueName"].as_str().unwrap_or_default())?;
-        return Ok(json!({"QueueUrl": url(world, &queue.queue.name)}));
+        let queue = named(queues, request["QueueName"].as_str().unwrap_or_default())?;
+        return Ok(json!({"QueueUrl": url(queues, &queue.queue.name)}));
     }
     if operation == "ListQueues" {
         let prefix = request["QueueNamePrefix"].as_str().unwrap_or_default();
-        let names = world.queues.queues.keys().filter(|name| name.starts_with(prefix));
-        return Ok(json!({"QueueUrls": names.map(|name| url(world, name)).collect::<Vec<_>>()}));
+        let names = queues.queues.keys().filter(|name| name.starts_with(prefix));
+        return Ok(json!({"QueueUrls": names.map(|name| url(queues, name)).collect::<Vec<_>>()}));
     }
     let address = request["QueueUrl"].as_str().unwrap_or_default();
-    let queue = named(world, address.rsplit('/').next().unwrap_or_default())?;
+    let queue = named(queues, address.rsplit('/').next().unwrap_or_default())?;
     match operation {
-        "SendMessage" => send_message(world, queue, request),
-        "SendMessageBatch" => batch(request, |entry| send_message(world, queue, entry)),
-        "ReceiveMessage" => receive_message(world, queue, request),
-        "DeleteMessage" => delete_message(world, queue, request),
-        "DeleteMessageBatch" => batch(request, |entry| delete_message(world, queue, entry)),
-        "ChangeMessageVisibility" => change_visibility(world, queue, request),
+        "SendMessage" => send_message(queues, queue, request),
+        "SendMessageBatch" => batch(request, |entry| send_message(queues, queue, entry)),
+        "ReceiveMessage" => receive_message(queues, queue, request),
+        "DeleteMessage" => delete_message(queues, queue, request),
+        "DeleteMessageBatch" => batch(request, |entry| delete_message(queues, queue, entry)),
+        "ChangeMessageVisibility" => change_visibility(queues, queue, request),
         "ChangeMessageVisibilityBatch" => {
-            batch(request, |entry| change_visibility(world, queue, entry))
+            batch(request, |entry| change_visibility(queues, queue, entry))
         }
-        "GetQueueAttributes" => Ok(attributes(world, queue)),
+        "GetQueueAttributes" => Ok(attributes(queues, queue)),
         "PurgeQueue" => {
             lock(&queue.messages).clear();
             Ok(json!({}))
@@ -57,12 +51,12 @@ pub(crate) fn handle(
     }
 }
 
-fn url(world: &World, name: &str) -> String {
-    format!("{}/{NOBODY}/sqs/{}/{name}", world.control.services_url, names::ACCOUNT)
+fn url(queues: &Queues, name: &str) -> String {
+    format!("{}/{name}", queues.url)
 }
 
-fn named<'a>(world: &'a World, name: &str) -> Result<&'a Messages, Failure> {
-    world.queues.queues.get(name).ok_or_else(|| {
+fn named<'a>(queues: &'a Queues, name: &str) -> Result<&'a Messages, Failure> {
+    queues.queues.get(name).ok_or_else(|| {
         Failures::QUEUES
             .named("QueueDoesNotExist", "The specified queue does not exist.")
             .query_error("AWS.SimpleQueueService.NonExistentQueue;Sender")
@@ -96,7 +90,7 @@ fn number(request: &Value, name: &str, max: u64) -> Result<Option<u64>, Failure>
     number.map(Some).ok_or_else(|| invalid(&message()))
 }
 
-fn send_message(world: &Arc<World>, queue: &Messages, request: &Value) -> Result<Value, Failure> {
+fn send_message(queues: &Queues, queue: &Messages, request: &Value) -> Result<Value, Failure> {
     let body = text(request, "MessageBody")?;
     let attributes = request["MessageAttributes"].clone();
     if body.is_empty() {
@@ -109,26 +103,22 @@ fn send_message(world: &Arc<World>, queue: &Messages, request: &Value) -> Result
             "One or more parameters are invalid. Reason: Message must be shorter than {SIZE_MAX_BYTES} bytes."
         )));
     }
-    let now = world.clock.now();
+    let now = queues.common.clock.now();
     let delay =
         number(request, "DelaySeconds", 900)?.map_or(queue.queue.delay, Duration::from_secs);
     let message = Message::new(body.to_owned(), attributes, now, now + delay);
     let answer = json!({"MessageId": message.id, "MD5OfMessageBody": md5_of(body)});
-    put(world, queue, &message);
+    queues.put(queue, &message);
     Ok(answer)
 }
 
-fn receive_message(
-    world: &Arc<World>,
-    queue: &Messages,
-    request: &Value,
-) -> Result<Value, Failure> {
+fn receive_message(queues: &Queues, queue: &Messages, request: &Value) -> Result<Value, Failure> {
     let count = number(request, "MaxNumberOfMessages", 10)?.unwrap_or(1);
     let visibility = number(request, "VisibilityTimeout", 43_200)?.map(Duration::from_secs);
     // Long polling would wait by the machine's clock for what only the cloud's clock brings.
     number(request, "WaitTimeSeconds", 20)?;
     let messages =
-        receive(world, &queue.queue.name, usize::try_from(count).unwrap_or(1), visibility);
+        queues.receive(&queue.queue.name, usize::try_from(count).unwrap_or(1), visibility);
     let shown = |message: &Message| {
         let mut shown = json!({
             "MessageId": message.id,
@@ -143,26 +133,22 @@ fn receive_message(
         shown
     };
     for message in &messages {
-        poll_at(world, &queue.queue.name, super::time_of(message.visible_ms));
+        queues.poll_at(&queue.queue.name, time_of(message.visible_ms));
     }
     Ok(json!({"Messages": messages.iter().map(shown).collect::<Vec<_>>()}))
 }
 
-fn delete_message(world: &World, queue: &Messages, request: &Value) -> Result<Value, Failure> {
+fn delete_message(queues: &Queues, queue: &Messages, request: &Value) -> Result<Value, Failure> {
     // Deleting what is gone already is a success.
-    delete(world, &queue.queue.name, text(request, "ReceiptHandle")?);
+    queues.delete(&queue.queue.name, text(request, "ReceiptHandle")?);
     Ok(json!({}))
 }
 
-fn change_visibility(
-    world: &Arc<World>,
-    queue: &Messages,
-    request: &Value,
-) -> Result<Value, Failure> {
+fn change_visibility(queues: &Queues, queue: &Messages, request: &Value) -> Result<Value, Failure> {
     let receipt = text(request, "ReceiptHandle")?;
     let seconds = number(request, "VisibilityTimeout", 43_200)?
         .ok_or_else(|| missing("VisibilityTimeout"))?;
-    let visible: UtcDateTime = world.clock.now() + Duration::from_secs(seconds);
+    let visible: UtcDateTime = queues.common.clock.now() + Duration::from_secs(seconds);
     let mut messages = lock(&queue.messages);
     let message = messages.iter_mut().find(|message| message.receipt == receipt);
     let Some(message) = message else {
@@ -171,12 +157,12 @@ fn change_visibility(
     };
     message.visible_ms = milliseconds(visible);
     drop(messages);
-    poll_at(world, &queue.queue.name, visible);
+    queues.poll_at(&queue.queue.name, visible);
     Ok(json!({}))
 }
 
-fn attributes(world: &World, queue: &Messages) -> Value {
-    let now_ms = milliseconds(world.clock.now());
+fn attributes(queues: &Queues, queue: &Messages) -> Value {
+    let now_ms = milliseconds(queues.common.clock.now());
     let messages = lock(&queue.messages);
     let count = |matches: fn(&Message, i64) -> bool| {
         messages.iter().filter(|message| matches(message, now_ms)).count().to_string()

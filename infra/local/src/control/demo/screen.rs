@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::{Value, json};
 
-use super::Outcome;
+use crate::control::demo::outcome::Outcome;
 
 /// For whom the story is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::Target;
-use crate::template::TemplateError;
+use crate::template::document::TemplateError;
+use crate::template::wiring::Target;
 
 /// The properties of a resource or of a part of one, and whose they are.
 #[derive(Clone, Debug)]

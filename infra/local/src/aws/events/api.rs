@@ -1,14 +1,11 @@
 //! `PutEvents`, as EventBridge answers it.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
-use super::Event;
 use crate::aws::aws_json::{Failure, Failures};
-use crate::control::world::{self, World};
-use crate::runtime::agenda::Job;
+use crate::aws::events::Events;
+use crate::aws::message::Event;
 use crate::runtime::clock;
 use crate::runtime::names;
 use crate::template::wiring::Target;
@@ -24,7 +21,7 @@ const ENTRIES_MAX: usize = 10;
 /// # Errors
 ///
 /// If the request as a whole is refused. What is wrong with one entry is in the answer.
-pub(crate) fn put_events(world: &Arc<World>, request: &Value) -> Result<Value, Failure> {
+pub(crate) fn put_events(events: &Events, request: &Value) -> Result<Value, Failure> {
     let invalid = |message: String| Failures::EVENTS.validation(&message);
     let entries = request["Entries"].as_array().ok_or_else(|| {
         invalid("1 validation error detected: Value null at 'entries' failed to satisfy constraint: Member must not be null".to_owned())
@@ -43,11 +40,11 @@ pub(crate) fn put_events(world: &Arc<World>, request: &Value) -> Result<Value, F
     let answers: Vec<Value> = entries
         .iter()
         .map(|entry| {
-            if world.faults.fails("put-events", entry["DetailType"].as_str().unwrap_or_default()) {
+            if events.common.faults.fails("put-events", entry["DetailType"].as_str().unwrap_or_default()) {
                 failed += 1;
                 return json!({"ErrorCode": "InternalFailure", "ErrorMessage": "Unexpected error occurred"});
             }
-            match accept(world, entry) {
+            match accept(events, entry) {
                 Ok(id) => json!({"EventId": id}),
                 Err((code, message)) => {
                     failed += 1;
@@ -69,7 +66,7 @@ fn size(entry: &Value) -> usize {
 
 type Refused = (&'static str, String);
 
-fn accept(world: &Arc<World>, entry: &Value) -> Result<String, Refused> {
+fn accept(events: &Events, entry: &Value) -> Result<String, Refused> {
     let required = |name: &str| {
         entry[name].as_str().filter(|text| !text.is_empty()).ok_or_else(|| {
             let message =
@@ -95,10 +92,10 @@ fn accept(world: &Arc<World>, entry: &Value) -> Result<String, Refused> {
     let bus = entry["EventBusName"].as_str().unwrap_or("default");
     let bus = Target::of_arn(bus).map_or_else(|| bus.to_owned(), |target| target.name().to_owned());
     // AWS takes an event for a bus that does not exist and drops it. Here a wrong name shows.
-    if !world.wiring.buses.contains(&bus) {
+    if !events.buses.contains(&bus) {
         return Err(("ResourceNotFoundException", format!("Event bus {bus} does not exist.")));
     }
-    let now = world.clock.now();
+    let now = events.common.clock.now();
     let id = names::new_id();
     let event = json!({
         "version": "0",
@@ -111,10 +108,10 @@ fn accept(world: &Arc<World>, entry: &Value) -> Result<String, Refused> {
         "resources": entry["Resources"].as_array().cloned().unwrap_or_default(),
         "detail": detail,
     });
-    let fault = world.faults.delivery("put-events", detail_type);
+    let fault = events.common.faults.delivery("put-events", detail_type);
     for _ in 0..fault.copies() {
         let event = Event { bus: bus.clone(), event: event.clone() };
-        world::schedule(world, now + fault.delay(), Job::Publish(event));
+        events.targets.events.at(now + fault.delay(), event);
     }
     Ok(id)
 }

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Asynchronous, Function, Properties, Target, Wiring, events, http_api};
-use crate::template::{Resolver, TemplateError};
+use crate::template::document::TemplateError;
+use crate::template::reading::properties::Properties;
+use crate::template::reading::{events, http_api};
+use crate::template::resolve::Resolver;
+use crate::template::wiring::{Asynchronous, Function, Target, Wiring};
 
 /// Properties that mean something only to a deployment, or only to AWS's own machines.
 const WITHOUT_MEANING: [&str; 20] = [

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{
-    AfterFailure, Input, Properties, QueueMapping, Rule, RuleTarget, Schedule, ScheduleKind, Start,
-    StreamMapping, Target, Wiring,
-};
-use crate::template::TemplateError;
+use crate::template::document::TemplateError;
 use crate::template::expression::Expression;
 use crate::template::pattern::Pattern;
+use crate::template::reading::properties::Properties;
+use crate::template::wiring::{
+    AfterFailure, Input, QueueMapping, Rule, RuleTarget, Schedule, ScheduleKind, Start,
+    StreamMapping, Target, Wiring,
+};
 
 /// EventBridge tries for a day and 185 times unless told otherwise
 /// (docs.aws.amazon.com/eventbridge, "Retry policy").
