@@ -3,6 +3,7 @@
 pub(crate) mod asynchronous;
 pub(crate) mod aws_json;
 pub(crate) mod dynamodb;
+pub mod engine;
 pub mod events;
 pub(crate) mod gateway;
 pub(crate) mod lambda;

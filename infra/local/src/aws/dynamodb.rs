@@ -6,13 +6,17 @@
 //! machine's: a file cannot be opened with another. So records get the cloud's time when they are
 //! read, and items never expire here; on AWS too they are there for days after their time.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 
 use dynoxide::Database;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::aws::engine;
+use crate::runtime::sync::lock;
 use crate::template::wiring::Table;
 
 /// How many stream records are read at once.
@@ -21,8 +25,18 @@ const RECORDS_MAX: usize = 1000;
 /// The engine.
 pub(crate) struct DynamoDb {
     database: Database,
+    /// The streams that were looked for, by table. To describe one costs the engine a look at all
+    /// of its records.
+    streams: Mutex<BTreeMap<String, Stream>>,
     /// Where it is reached over HTTP, without recording and faults.
     pub(crate) url: String,
+}
+
+/// A stream and its only shard.
+#[derive(Clone, Debug)]
+struct Stream {
+    arn: String,
+    shard: String,
 }
 
 impl std::fmt::Debug for DynamoDb {
@@ -42,9 +56,9 @@ impl DynamoDb {
             Some(directory) => {
                 let file = directory.join("dynamodb.sqlite");
                 let file = file.to_str().ok_or("the state directory's name is not UTF-8")?;
-                Database::new(file).map_err(|error| error.to_string())?
+                engine::open(file)?
             }
-            None => Database::memory().map_err(|error| error.to_string())?,
+            None => engine::in_memory()?,
         };
         for table in tables {
             make(&database, table)
@@ -58,7 +72,7 @@ impl DynamoDb {
             database.clone(),
             std::future::pending(),
         ));
-        Ok(Self { database, url })
+        Ok(Self { database, streams: Mutex::default(), url })
     }
 
     /// Records of a table's stream after a sequence number, or from the oldest on.
@@ -67,16 +81,9 @@ impl DynamoDb {
     ///
     /// If the table has no stream, in words.
     pub(crate) fn records(&self, table: &str, after: Option<&str>) -> Result<Vec<Value>, String> {
-        let described =
-            self.database.describe_table(request(json!({"TableName": table}))?).map_err(text)?;
-        let described = serde_json::to_value(described).map_err(|error| error.to_string())?;
-        let stream = &described["Table"]["LatestStreamArn"];
-        let described =
-            self.database.describe_stream(request(json!({"StreamArn": stream}))?).map_err(text)?;
-        let Some(shard) = described.stream_description.shards.first() else {
-            return Ok(Vec::new());
-        };
-        let mut position = json!({"StreamArn": stream, "ShardId": shard.shard_id, "ShardIteratorType": "TRIM_HORIZON"});
+        let Some(Stream { arn, shard }) = self.stream(table)? else { return Ok(Vec::new()) };
+        let mut position =
+            json!({"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"});
         if let Some(after) = after {
             position["ShardIteratorType"] = json!("AFTER_SEQUENCE_NUMBER");
             position["SequenceNumber"] = json!(after);
@@ -89,6 +96,25 @@ impl DynamoDb {
             .iter()
             .map(|record| serde_json::to_value(record).map_err(|error| error.to_string()))
             .collect()
+    }
+
+    /// The stream of a table and its only shard.
+    fn stream(&self, table: &str) -> Result<Option<Stream>, String> {
+        if let Some(known) = lock(&self.streams).get(table) {
+            return Ok(Some(known.clone()));
+        }
+        let described =
+            self.database.describe_table(request(json!({"TableName": table}))?).map_err(text)?;
+        let described = serde_json::to_value(described).map_err(|error| error.to_string())?;
+        let arn = described["Table"]["LatestStreamArn"].as_str().unwrap_or_default().to_owned();
+        let described =
+            self.database.describe_stream(request(json!({"StreamArn": arn}))?).map_err(text)?;
+        let Some(shard) = described.stream_description.shards.into_iter().next() else {
+            return Ok(None);
+        };
+        let stream = Stream { arn, shard: shard.shard_id };
+        lock(&self.streams).insert(table.to_owned(), stream.clone());
+        Ok(Some(stream))
     }
 
     /// Every item with this partition key, in DynamoDB's JSON, ordered by sort key.
