@@ -3,6 +3,7 @@
 pub mod api;
 pub mod arguments;
 pub mod build;
+mod clock_move;
 pub(crate) mod cloud;
 pub mod demo;
 pub mod greeting;

@@ -23,6 +23,7 @@ pub mod control;
 pub mod runtime;
 pub mod template;
 
+pub use aws::engine;
 pub use control::cloud::{Cloud, Config, StartError, Urls, WhichStripe, format_time};
 pub use control::{api, build, demo, seed};
 pub use runtime::{calls, clock, faults, log, names};

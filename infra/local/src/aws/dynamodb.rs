@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dynoxide::Database;
 use serde::de::DeserializeOwned;
@@ -17,7 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::aws::engine;
 use crate::runtime::sync::lock;
-use crate::template::wiring::Table;
+use crate::template::wiring::{DueIndex, Table};
 
 /// How many stream records are read at once.
 const RECORDS_MAX: usize = 1000;
@@ -28,6 +29,10 @@ pub(crate) struct DynamoDb {
     /// The streams that were looked for, by table. To describe one costs the engine a look at all
     /// of its records.
     streams: Mutex<BTreeMap<String, Stream>>,
+    /// Counts the calls that may have written something.
+    writes: AtomicU64,
+    /// The earliest time in an index, and how many writes there had been when it was looked for.
+    earliest: Mutex<BTreeMap<DueIndex, (u64, Option<i64>)>>,
     /// Where it is reached over HTTP, without recording and faults.
     pub(crate) url: String,
 }
@@ -72,7 +77,13 @@ impl DynamoDb {
             database.clone(),
             std::future::pending(),
         ));
-        Ok(Self { database, streams: Mutex::default(), url })
+        Ok(Self {
+            database,
+            streams: Mutex::default(),
+            writes: AtomicU64::new(0),
+            earliest: Mutex::default(),
+            url,
+        })
     }
 
     /// Records of a table's stream after a sequence number, or from the oldest on.
@@ -96,6 +107,50 @@ impl DynamoDb {
             .iter()
             .map(|record| serde_json::to_value(record).map_err(|error| error.to_string()))
             .collect()
+    }
+
+    /// Something may have been written.
+    pub(crate) fn wrote(&self) {
+        self.writes.fetch_add(1, Ordering::Release);
+    }
+
+    /// The earliest time in an index, in Unix seconds; None if nothing is in it. Every partition is
+    /// read, but only after a write.
+    ///
+    /// # Errors
+    ///
+    /// If the index cannot be read, in words.
+    pub(crate) fn earliest(&self, index: &DueIndex) -> Result<Option<i64>, String> {
+        let writes = self.writes.load(Ordering::Acquire);
+        if let Some((known_at, earliest)) = lock(&self.earliest).get(index)
+            && *known_at == writes
+        {
+            return Ok(*earliest);
+        }
+        let mut earliest: Option<i64> = None;
+        let mut start = Value::Null;
+        loop {
+            let mut scan = json!({"TableName": index.table, "IndexName": index.index});
+            if !start.is_null() {
+                scan["ExclusiveStartKey"] = start;
+            }
+            let mut answer =
+                serde_json::to_value(self.database.scan(request(scan)?).map_err(text)?)
+                    .map_err(text)?;
+            for item in answer["Items"].as_array().into_iter().flatten() {
+                let time = item[&index.attribute]["N"].as_str().unwrap_or_default();
+                let time = time.parse().map_err(|_| {
+                    format!("{} of {} is no whole number", index.attribute, index.table)
+                })?;
+                earliest = Some(earliest.map_or(time, |earliest| earliest.min(time)));
+            }
+            start = answer["LastEvaluatedKey"].take();
+            if start.is_null() {
+                break;
+            }
+        }
+        lock(&self.earliest).insert(index.clone(), (writes, earliest));
+        Ok(earliest)
     }
 
     /// The stream of a table and its only shard.

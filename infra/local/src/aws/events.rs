@@ -9,6 +9,7 @@ pub(crate) mod api;
 mod input;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -64,6 +65,7 @@ pub(crate) struct Events {
     targets: Arc<Targets>,
     deliveries: Planner<Delivery>,
     kept: Mutex<VecDeque<KeptEvent>>,
+    count: AtomicU64,
 }
 
 impl Events {
@@ -80,7 +82,13 @@ impl Events {
             targets,
             deliveries,
             kept: Mutex::default(),
+            count: AtomicU64::new(0),
         }
+    }
+
+    /// How many events have come so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
     }
 
     pub(crate) fn kept(&self) -> Vec<KeptEvent> {
@@ -102,6 +110,7 @@ impl Events {
         }
         kept.push_back(KeptEvent { bus: event.bus.clone(), event: event.event.clone(), rules });
         drop(kept);
+        self.count.fetch_add(1, Ordering::Relaxed);
 
         let now = self.common.clock.now();
         for rule in matching {

@@ -1,15 +1,20 @@
 //! EventBridge Scheduler, and rules with a schedule: something happens again and again.
 //!
-//! Every occurrence is run, in order, however far the clock is moved. What `rate(…)` counts from is
+//! Every occurrence is run, in order, however far the clock is moved. Only a run that looks for what
+//! is due in an index is skipped while nothing in it is ([`DueIndex`](crate::template::wiring::DueIndex)): a month has 43,200 minutes.
+//!
+//! What `rate(…)` counts from is
 //! on AWS when the schedule was made; here it is the Unix epoch, so that a rate of an hour is the
 //! full hour in every local cloud.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
+use crate::aws::dynamodb::DynamoDb;
 use crate::aws::targets::Targets;
 use crate::runtime::agenda::Planner;
 use crate::runtime::clock;
@@ -31,7 +36,43 @@ pub(crate) struct Scheduler {
     pub(crate) common: Common,
     pub(crate) schedules: Vec<Schedule>,
     pub(crate) targets: Arc<Targets>,
+    pub(crate) dynamodb: Arc<DynamoDb>,
     pub(crate) occurrences: Planner<Occurrence>,
+    pub(crate) skips: Skips,
+}
+
+/// The runs that were skipped, and whether any are.
+#[derive(Debug)]
+pub(crate) struct Skips {
+    every_minute: AtomicBool,
+    count: AtomicU64,
+    /// How many since the last run while the clock ran by itself.
+    since_run: AtomicU64,
+}
+
+impl Skips {
+    pub(crate) fn new(every_minute: bool) -> Self {
+        Self {
+            every_minute: AtomicBool::new(every_minute),
+            count: AtomicU64::new(0),
+            since_run: AtomicU64::new(0),
+        }
+    }
+
+    /// How many there have been.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// From now on no run is skipped.
+    pub(crate) fn off(&self) {
+        self.every_minute.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on runs that would do nothing are skipped.
+    pub(crate) fn on(&self) {
+        self.every_minute.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Scheduler {
@@ -66,11 +107,47 @@ impl Scheduler {
         let Some(at) = clock::parse(&occurrence.at) else { return };
         self.plan(schedule, at);
         let fault = self.common.faults.delivery("schedule", &schedule.name);
+        if fault.delay().is_zero() && fault.copies() == 1 && self.is_idle(schedule, at) {
+            self.skips.count.fetch_add(1, Ordering::Relaxed);
+            if !self.common.clock.is_held() {
+                self.skips.since_run.fetch_add(1, Ordering::Relaxed);
+            }
+            return;
+        }
+        self.note_skipped(schedule);
         let payload = payload(schedule, at).to_string();
         for _ in 0..fault.copies() {
             let when = self.common.clock.now() + fault.delay();
             let trigger = format!("schedule {}", schedule.name);
             self.targets.send(when, &schedule.target, payload.clone(), &trigger, Some(at));
+        }
+    }
+
+    /// Says how many runs were skipped before this one. A move of the clock reports its own.
+    fn note_skipped(&self, schedule: &Schedule) {
+        if schedule.due_index.is_none() {
+            return;
+        }
+        let skipped = self.skips.since_run.swap(0, Ordering::Relaxed);
+        if skipped > 0 {
+            let name = &schedule.name;
+            self.common.log.note(&format!("schedule {name}: {skipped} runs were skipped"));
+        }
+    }
+
+    /// Whether a run would find nothing to do.
+    fn is_idle(&self, schedule: &Schedule, at: UtcDateTime) -> bool {
+        let Some(index) = &schedule.due_index else { return false };
+        if self.skips.every_minute.load(Ordering::Relaxed) {
+            return false;
+        }
+        match self.dynamodb.earliest(index) {
+            Ok(earliest) => earliest.is_none_or(|earliest| earliest > at.unix_timestamp()),
+            Err(error) => {
+                let name = &schedule.name;
+                self.common.log.note(&format!("schedule {name} runs, to be safe: {error}"));
+                false
+            }
         }
     }
 }

@@ -326,6 +326,7 @@ impl ServiceRequest {
             "GetItem" | "Query" | "Scan" | "BatchGetItem" | "TransactGetItems"
         );
         if writes {
+            services.dynamodb.wrote();
             services.streams.wake();
         }
         match answered {

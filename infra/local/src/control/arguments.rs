@@ -20,6 +20,7 @@ The whole cloud on this machine.
     --fresh                forget the state of earlier runs
     --state DIRECTORY      keep the state there (default .tollgate)
     --frozen-clock         the clock moves only when it is moved
+    --every-minute         runs schedules also while nothing is due in their index
     --parameter NAME=VALUE a parameter of the template (may be repeated)
     --template FILE        another template than infra/template.yaml
     --help                 this text
@@ -51,6 +52,7 @@ pub struct Arguments {
     template: Option<PathBuf>,
     fresh: Fresh,
     pace: Pace,
+    every_minute: bool,
     parameters: BTreeMap<String, String>,
     demonstration: Option<Form>,
 }
@@ -70,6 +72,7 @@ impl Arguments {
             template: None,
             fresh: Fresh::No,
             pace: Pace::Running,
+            every_minute: false,
             parameters: BTreeMap::new(),
             demonstration: None,
         };
@@ -84,6 +87,7 @@ impl Arguments {
                 "--template" => arguments.template = Some(PathBuf::from(value()?)),
                 "--fresh" => arguments.fresh = Fresh::Yes,
                 "--frozen-clock" => arguments.pace = Pace::Frozen,
+                "--every-minute" => arguments.every_minute = true,
                 "--parameter" => {
                     let pair = value()?;
                     let (name, value) =
@@ -125,6 +129,7 @@ impl Arguments {
         config.port = self.port;
         config.stripe_port = if self.port == 0 { 0 } else { self.port.saturating_add(1) };
         config.pace = self.pace;
+        config.every_minute = self.every_minute;
         config.state = Some(self.state);
         let key = std::env::var("STRIPE_SECRET_KEY").unwrap_or_default();
         if key.starts_with("sk_test_") && key != "sk_test_local" {

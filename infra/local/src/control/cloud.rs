@@ -19,7 +19,7 @@ use crate::aws::events::{Events, KeptEvent};
 use crate::aws::gateway::Gateway;
 use crate::aws::lambda::{Lambda, Setup};
 use crate::aws::queues::Queues;
-use crate::aws::scheduler::Scheduler;
+use crate::aws::scheduler::{Scheduler, Skips};
 use crate::aws::secrets::Secrets;
 use crate::aws::services::{NOBODY, Services};
 use crate::aws::streams::{Readers, Streams};
@@ -75,6 +75,8 @@ pub struct Config {
     pub start: Option<UtcDateTime>,
     /// How many processes a function without reserved concurrency may have.
     pub processes_max: usize,
+    /// Every run of a schedule, also one that finds nothing due in its index.
+    pub every_minute: bool,
     /// Which Stripe there is.
     pub stripe: WhichStripe,
     /// What is done with each line that functions print, beside keeping it.
@@ -154,6 +156,7 @@ impl Config {
             pace: Pace::Running,
             start: None,
             processes_max: PROCESSES_MAX,
+            every_minute: false,
             stripe: WhichStripe::StandIn,
             log: None,
         }
@@ -273,6 +276,22 @@ impl Cloud {
     /// Waits until nothing is being done and nothing is due.
     pub async fn idle(&self) {
         self.advance(Duration::ZERO).await;
+    }
+
+    /// From now on every run of a schedule happens, also one that finds nothing due.
+    pub fn run_every_minute(&self) {
+        self.world.scheduler.skips.off();
+    }
+
+    /// From now on a run of a schedule is skipped that would find nothing due in its index.
+    pub fn skip_idle_runs(&self) {
+        self.world.scheduler.skips.on();
+    }
+
+    /// How many runs of schedules were skipped.
+    #[must_use]
+    pub fn skipped_runs(&self) -> u64 {
+        self.world.scheduler.skips.count()
     }
 
     /// A token for the API.
@@ -517,7 +536,9 @@ async fn assemble(
             common: common.clone(),
             schedules: wiring.schedules.clone(),
             targets,
+            dynamodb: Arc::clone(&dynamodb),
             occurrences: agenda.planner(Job::Fire),
+            skips: Skips::new(config.every_minute),
         },
         wiring,
         common,

@@ -4,7 +4,7 @@
 //! them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use time::UtcDateTime;
@@ -19,6 +19,7 @@ use crate::aws::scheduler::Scheduler;
 use crate::aws::secrets::Secrets;
 use crate::aws::streams::Streams;
 use crate::aws::tokens::Keys;
+use crate::control::clock_move::{ClockMove, Counts};
 use crate::control::job::Job;
 use crate::control::stripe::Stripe;
 use crate::runtime::agenda::Agenda;
@@ -149,9 +150,14 @@ impl World {
 
     /// Begins what falls due while the clock runs, and keeps the state, until the task is dropped.
     pub(crate) async fn run(&self) {
+        let mut kept: Option<Instant> = None;
         loop {
             self.agenda.run_due();
-            self.keep();
+            // Not at every change: a month has 43,200 minutes.
+            if kept.is_none_or(|kept| kept.elapsed() >= LOOK_AGAIN) {
+                self.keep();
+                kept = Some(Instant::now());
+            }
             let next = self.agenda.next().and_then(|when| self.common.clock.until(when));
             tokio::select! {
                 () = tokio::time::sleep(next.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)) => {}
@@ -165,19 +171,30 @@ impl World {
     pub(crate) async fn advance(&self, to: UtcDateTime) -> Vec<Run> {
         let _one_at_a_time = self.moving.lock().await;
         let clock = &self.common.clock;
-        let before = self.runs.count();
+        let before = self.counts();
         // What a program did to the stand-in itself came by no request that would have told of it.
         self.wake_stripe();
         clock.hold();
+        let mut clock_move = ClockMove::begin(clock.now(), to);
         self.agenda.idle().await;
         while let Some(next) = self.agenda.next().filter(|next| *next <= to) {
             clock.advance_to(next);
             self.agenda.run_due();
             self.agenda.idle().await;
+            clock_move.show_progress(next, &self.common.log);
         }
         clock.advance_to(to);
         clock.release();
         self.keep();
-        self.runs.since(before)
+        clock_move.end(&before, &self.counts(), &self.common.log);
+        self.runs.since(before.runs)
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            events: self.events.count(),
+            runs: self.runs.count(),
+            skipped: self.scheduler.skips.count(),
+        }
     }
 }

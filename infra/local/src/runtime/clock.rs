@@ -100,6 +100,11 @@ impl Clock {
         state.since = Instant::now();
     }
 
+    /// Whether somebody moves the clock now.
+    pub(crate) fn is_held(&self) -> bool {
+        lock(&self.state).held
+    }
+
     /// How long it takes in real time until the clock shows `when`; None if it will not by itself.
     pub(crate) fn until(&self, when: UtcDateTime) -> Option<Duration> {
         let state = lock(&self.state);

@@ -141,6 +141,19 @@ pub struct Schedule {
     pub input: Option<String>,
     /// Which of the two services it belongs to.
     pub kind: ScheduleKind,
+    /// What its runs look for. While nothing in it is due, a run does nothing.
+    pub due_index: Option<DueIndex>,
+}
+
+/// An index of things that are due at a time.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct DueIndex {
+    /// The table.
+    pub table: String,
+    /// The index, whose sort key is the time.
+    pub index: String,
+    /// The sort key: a number, in Unix seconds.
+    pub attribute: String,
 }
 
 /// Which service runs a schedule: their default events differ.
@@ -245,6 +258,16 @@ impl Wiring {
     #[must_use]
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.functions.iter().find(|function| function.is_named(name))
+    }
+}
+
+impl Table {
+    /// The sort key of an index, if there is such an index and it has one.
+    pub(super) fn sort_key(&self, index: &str) -> Option<&str> {
+        let mut indexes = self.request["GlobalSecondaryIndexes"].as_array()?.iter();
+        let index = indexes.find(|own| own["IndexName"] == index)?;
+        let mut keys = index["KeySchema"].as_array()?.iter();
+        keys.find(|key| key["KeyType"] == "RANGE")?["AttributeName"].as_str()
     }
 }
 

@@ -74,6 +74,7 @@ pub(super) fn rule(
                 target: target.target.clone(),
                 input,
                 kind: ScheduleKind::Rule,
+                due_index: None,
             });
         }
     }
@@ -141,6 +142,7 @@ pub(super) fn trigger(
                     target,
                     input,
                     kind: ScheduleKind::Rule,
+                    due_index: None,
                 });
             }
         }
@@ -223,6 +225,7 @@ fn add_schedule(
         target,
         input,
         kind: ScheduleKind::Scheduler,
+        due_index: None,
     });
     Ok(())
 }

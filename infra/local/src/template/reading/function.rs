@@ -8,7 +8,7 @@ use crate::template::document::TemplateError;
 use crate::template::reading::properties::Properties;
 use crate::template::reading::{events, http_api};
 use crate::template::resolve::Resolver;
-use crate::template::wiring::{Asynchronous, Function, Target, Wiring};
+use crate::template::wiring::{Asynchronous, DueIndex, Function, Table, Target, Wiring};
 
 /// Properties that mean something only to a deployment, or only to AWS's own machines.
 const WITHOUT_MEANING: [&str; 20] = [
@@ -57,6 +57,7 @@ pub(super) fn read(resolver: &Resolver<'_>, wiring: &mut Wiring) -> Result<(), T
         let name = resolver.name(&logical_id, "FunctionName");
         let metadata = resolver.section(&["Resources", &logical_id, "Metadata"]);
         let properties = Properties::of(&logical_id, &merged);
+        let own_schedules = wiring.schedules.len();
         wiring.functions.push(function(&logical_id, name.clone(), &metadata, &properties)?);
         for (event, trigger) in properties.part("Events").all() {
             let kind = trigger["Type"].as_str().unwrap_or_default();
@@ -67,6 +68,11 @@ pub(super) fn read(resolver: &Resolver<'_>, wiring: &mut Wiring) -> Result<(), T
                 http_api::route(resolver, &name, &properties, wiring)?;
             } else {
                 events::trigger(kind, trigger_name, &name, &properties, wiring)?;
+            }
+        }
+        if let Some(due_index) = due_index(&logical_id, &metadata, &wiring.tables)? {
+            for schedule in wiring.schedules.iter_mut().skip(own_schedules) {
+                schedule.due_index = Some(due_index.clone());
             }
         }
     }
@@ -127,6 +133,34 @@ fn binary(metadata: &Value, properties: &Properties<'_>) -> Result<String, Templ
         )));
     }
     Ok(directory.to_owned())
+}
+
+/// `Metadata: {LocalCloud: {DueIndex: {Table: …, Index: …}}}`: the runs of the function's schedules
+/// look for what is due in this index, and for nothing else. AWS does not read it.
+fn due_index(
+    logical_id: &str,
+    metadata: &Value,
+    tables: &[Table],
+) -> Result<Option<DueIndex>, TemplateError> {
+    let metadata = Properties::of(&format!("{logical_id}.Metadata"), metadata);
+    let named = metadata.part("LocalCloud").part("DueIndex");
+    if named.value().is_null() {
+        return Ok(None);
+    }
+    named.only(&["Table", "Index"])?;
+    let (name, index) = (named.text("Table")?, named.text("Index")?);
+    let table = tables
+        .iter()
+        .find(|table| table.name == name)
+        .ok_or_else(|| named.wrong("Table", "a table of the template"))?;
+    let attribute = table
+        .sort_key(index)
+        .ok_or_else(|| named.wrong("Index", "an index of the table with a sort key"))?;
+    Ok(Some(DueIndex {
+        table: name.to_owned(),
+        index: index.to_owned(),
+        attribute: attribute.to_owned(),
+    }))
 }
 
 fn asynchronous(properties: &Properties<'_>) -> Result<Asynchronous, TemplateError> {
