@@ -1,5 +1,5 @@
 //! Asynchronous invocation: tried again after one and after two minutes, by the cloud's clock, then
-//! told to the destination or put into the dead-letter queue
+//! reported to the destination or put into the dead-letter queue
 //! (docs.aws.amazon.com/lambda, "Error handling for asynchronous invocation").
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) struct AsynchronousInvoker {
 }
 
 impl AsynchronousInvoker {
-    /// Tries an invocation, and decides what becomes of it.
+    /// Tries an invocation, and plans a retry if it fails.
     pub(crate) async fn attempt(&self, mut asynchronous: AsynchronousInvocation) {
         let Some(function) = self.lambda.function(&asynchronous.function).cloned() else { return };
         // The same request id at every attempt, as on AWS.
@@ -81,7 +81,7 @@ impl AsynchronousInvoker {
         }
     }
 
-    /// Tells a destination what came of an invocation.
+    /// Sends the outcome of an invocation to a destination.
     fn tell(
         &self,
         function: &Function,

@@ -3,7 +3,7 @@
 //! An event that matches a rule goes to each of its targets on its own. A delivery that fails is
 //! tried again for a day (or what the rule's retry policy says) by the cloud's clock, with growing
 //! distance, and then goes to the dead-letter queue, or is dropped. A function is invoked
-//! asynchronously: what becomes of that invocation is Lambda's affair, as on AWS.
+//! asynchronously: Lambda retries that invocation itself, as on AWS.
 
 pub(crate) mod api;
 mod input;
@@ -28,7 +28,7 @@ use crate::template::wiring::{Rule, RuleTarget, Wiring};
 /// How many events are kept for `GET /local/events`.
 const KEPT_MAX: usize = 100_000;
 
-/// Distances between tries double from a second up to this; AWS says only that they grow.
+/// Pauses between tries double from a second up to this. AWS documents only that they grow.
 const RETRY_SECONDS_MAX: u64 = 600;
 
 /// An event on its way to one target.

@@ -145,8 +145,8 @@ impl Lambda {
         }
     }
 
-    /// Invokes a function and waits for what comes of it. The invocation goes on even if whoever waits
-    /// goes away.
+    /// Invokes a function and waits for the outcome. The invocation goes on even if the caller goes
+    /// away.
     pub(crate) async fn invoke(
         self: &Arc<Self>,
         function: &str,
@@ -292,7 +292,7 @@ impl Lambda {
         };
         match outcome {
             Some(outcome) => {
-                // Whoever waits for the outcome finds in the log what the function said of it.
+                // A caller that has the outcome finds the function's lines in the log.
                 instance.logged().await;
                 lock(&pool.idle).push(Arc::clone(instance));
                 Some(outcome)
@@ -312,7 +312,7 @@ impl Lambda {
 }
 
 /// What every function finds in its environment on AWS, and where the services are. Nothing of
-/// this process's own environment: no credential and no proxy of whoever runs it.
+/// this process's own environment is passed on: no credential, no proxy.
 fn environment(lambda: &Lambda, function: &Function, instance: &str) -> BTreeMap<String, String> {
     let base = format!("{}/{instance}", lambda.services);
     // On AWS host and port only; with a path the client wants the scheme too.

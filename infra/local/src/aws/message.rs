@@ -1,4 +1,4 @@
-//! What one service hands to another: an event for a bus, an invocation that nobody waits for.
+//! Messages between services: an event for a bus, an asynchronous invocation.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,7 +15,7 @@ pub(crate) struct Event {
     pub(crate) event: Value,
 }
 
-/// An invocation that nobody waits for.
+/// An asynchronous invocation: its caller does not wait.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct AsynchronousInvocation {
     pub(super) function: String,

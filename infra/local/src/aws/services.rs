@@ -3,7 +3,7 @@
 //! `/<process>/runtime/…` is its Runtime API; `/<process>/dynamodb`, `/events`, `/sqs`, `/lambda`,
 //! `/secretsmanager` and `/stripe` are services. So every call is recorded with the function and
 //! the invocation it was made in, and a fault can kill exactly that process before or after exactly
-//! that call. The process `-` is whoever is no function: a developer's AWS CLI, or a test.
+//! that call. The process `-` stands for callers that are no functions: a developer's AWS CLI, or a test.
 
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ async fn handle(State(services): State<Arc<Services>>, request: Request) -> Resp
         );
     };
     let request = ServiceRequest { service: service.to_owned(), rest, parts, body };
-    // A service finishes what it was asked for, whether or not whoever asked is still there.
+    // A service finishes a request even if the caller is gone.
     let working = services.activity.begin();
     let answered = tokio::spawn(async move {
         let _working = working;
@@ -100,7 +100,7 @@ async fn handle(State(services): State<Arc<Services>>, request: Request) -> Resp
     answered.await.unwrap_or_else(|_panicked| http::hang_up())
 }
 
-/// Records a call of a function, and does to it what was asked for.
+/// Records a call of a function, and applies the fault that is set for it.
 async fn observed(
     services: &Arc<Services>,
     instance: &Instance,
@@ -133,7 +133,7 @@ async fn observed(
     };
     match kind {
         FaultKind::KillBefore => {
-            // Recorded first: whoever waits for the function hears of its end at once.
+            // Recorded first: a caller that waits for the function sees its end at once.
             let response = end("killed before".to_owned(), http::hang_up());
             kill(instance).await;
             response
@@ -346,7 +346,7 @@ impl ServiceRequest {
         }
     }
 
-    /// `Invoke`, for whoever wants to call a function directly.
+    /// `Invoke`: a function is called directly.
     async fn invoke(self, services: &Arc<Services>) -> Response {
         let name = self
             .rest

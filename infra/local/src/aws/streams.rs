@@ -1,4 +1,4 @@
-//! DynamoDB streams: the mappings that invoke functions with what was written.
+//! DynamoDB streams: the mappings that invoke functions with the records of writes.
 //!
 //! A stream is read whenever something was written, from where the mapping got to, which is kept.
 //! A batch that fails blocks what comes after it, as on AWS, and is tried again with growing
@@ -24,7 +24,7 @@ use crate::runtime::names;
 use crate::runtime::sync::lock;
 use crate::template::wiring::{AfterFailure, Start, StreamMapping};
 
-/// Distances between tries double from a second up to this; AWS says only that they grow.
+/// Pauses between tries double from a second up to this. AWS documents only that they grow.
 const RETRY_SECONDS_MAX: u64 = 60;
 
 /// The mappings, and how far each of them got.
@@ -46,14 +46,14 @@ pub(crate) struct Readers(BTreeMap<String, Reader>);
 
 #[derive(Debug, Default)]
 struct Reader {
-    /// Somebody waits to read: nobody else needs to.
+    /// A look at the stream is planned: no other is needed.
     wanted: AtomicBool,
     reading: tokio::sync::Mutex<Retry>,
     /// The last sequence number that was dealt with.
     position: Mutex<Option<String>>,
 }
 
-/// What is known about a batch that failed.
+/// The state of a batch that failed.
 #[derive(Debug, Default)]
 struct Retry {
     tries: u32,
@@ -215,7 +215,7 @@ impl Streams {
         retry: &mut Retry,
         batch: &[Value],
     ) {
-        // What came before was dealt with: this is another batch now.
+        // The records before were dealt with: this is another batch now.
         let position = lock(&reader.position).clone();
         let left: Vec<&Value> = batch
             .iter()
@@ -291,10 +291,10 @@ impl Streams {
     }
 }
 
-/// What came of a batch.
+/// The outcome of a batch.
 enum Done {
     All,
-    /// It failed; what came before was dealt with up to this sequence number.
+    /// It failed. The records up to this sequence number were dealt with.
     Until(Option<String>),
     /// It was not tried.
     Later,

@@ -136,7 +136,7 @@ impl Keys {
     }
 
     /// The claims of a token, checked as docs.aws.amazon.com/apigateway, "Control access to HTTP
-    /// APIs with JWT authorizers", says. Scopes are the route's affair.
+    /// APIs with JWT authorizers", says. The route checks the scopes.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What is typed after `cargo local`.
+//! The options of `cargo local`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -134,7 +134,7 @@ impl Arguments {
         let key = std::env::var("STRIPE_SECRET_KEY").unwrap_or_default();
         if key.starts_with("sk_test_") && key != "sk_test_local" {
             config.stripe = WhichStripe::Real;
-            // What is in the ledger must be at Stripe: the two worlds are never mixed.
+            // Payments in the ledger must exist at Stripe: the two worlds are never mixed.
             config.state = config.state.map(|state| state.join("real-stripe"));
             for variable in STRIPE_VARIABLES {
                 if let Ok(value) = std::env::var(variable) {

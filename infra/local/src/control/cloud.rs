@@ -51,7 +51,7 @@ const STOP_MAX: Duration = Duration::from_secs(2);
 /// The variable by which functions find Stripe.
 const STRIPE_VARIABLE: &str = "STRIPE_API_BASE";
 
-/// What a local cloud is to be.
+/// The configuration of a local cloud.
 #[derive(Clone)]
 pub struct Config {
     /// The template.
@@ -79,7 +79,7 @@ pub struct Config {
     pub every_minute: bool,
     /// Which Stripe there is.
     pub stripe: WhichStripe,
-    /// What is done with each line that functions print, beside keeping it.
+    /// Takes each line that functions print. It is kept too.
     pub log: Option<Sink>,
 }
 
@@ -88,7 +88,7 @@ pub struct Config {
 pub enum WhichStripe {
     /// The stand-in, with webhooks.
     StandIn,
-    /// Stripe itself: the environment says the key.
+    /// Stripe itself, with the key in the environment.
     Real,
 }
 
@@ -184,7 +184,7 @@ impl Config {
         })
     }
 
-    /// The functions of the template: what has to be built before the cloud can start.
+    /// The functions of the template. They have to be built before the cloud can start.
     ///
     /// # Errors
     ///
@@ -216,7 +216,7 @@ impl Cloud {
     ///
     /// # Errors
     ///
-    /// [`StartError`], in words for whoever started it.
+    /// [`StartError`], in words for the user.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(4)
@@ -243,7 +243,7 @@ impl Cloud {
         &self.urls
     }
 
-    /// What the template connects.
+    /// The wiring of the template.
     #[must_use]
     pub fn wiring(&self) -> &Wiring {
         &self.world.wiring
@@ -262,7 +262,7 @@ impl Cloud {
     }
 
     /// Moves the clock to a time, or not at all if it is past, running everything on the way, and
-    /// waits until all is idle. Returns what was invoked.
+    /// waits until all is idle. Returns the invocations.
     pub async fn advance_to(&self, to: UtcDateTime) -> Vec<Run> {
         let world = Arc::clone(&self.world);
         self.inside(async move { world.advance(to).await }).await.unwrap_or_default()
@@ -322,7 +322,7 @@ impl Cloud {
         routes::faults(&self.world, request)
     }
 
-    /// Replaces what Stripe's secret holds, as somebody does in Secrets Manager.
+    /// Replaces the content of Stripe's secret, as an operator does in Secrets Manager.
     pub fn put_stripe_secret(&self, key: &str, webhook_secrets: &[&str]) {
         self.world.secrets.put(&names::stripe_secret(), &stripe::secret_text(key, webhook_secrets));
     }
@@ -354,19 +354,19 @@ impl Cloud {
         self.world.calls.count()
     }
 
-    /// What functions called, after the first `after` calls.
+    /// The calls of functions after the first `after`.
     #[must_use]
     pub fn calls(&self, after: u64) -> Vec<Call> {
         self.world.calls.since(after)
     }
 
-    /// What was invoked, after the first `after` invocations.
+    /// The invocations after the first `after`.
     #[must_use]
     pub fn runs(&self, after: u64) -> Vec<Run> {
         self.world.runs.since(after)
     }
 
-    /// What functions printed.
+    /// The lines that functions printed.
     #[must_use]
     pub fn log(&self) -> Vec<Line> {
         self.world.common.log.kept()
@@ -382,7 +382,7 @@ impl Cloud {
 
 impl Drop for Cloud {
     fn drop(&mut self) {
-        // What is being done is kept as being done: the next run does it again.
+        // Jobs that are being done are kept: the next run does them again.
         if let Err(error) = self.world.common.clock.stop() {
             self.world.common.log.note(&format!("the clock cannot be kept: {error}"));
         }

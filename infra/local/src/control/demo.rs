@@ -1,5 +1,5 @@
-//! `cargo local demo`: the story of one account, told by the real functions on a fresh state. It
-//! ends well only if every figure is the one that was worked out by hand.
+//! `cargo local demo`: the story of one account, played by the real functions on a fresh state. It
+//! succeeds only if every figure is the one that was worked out by hand.
 
 mod expected;
 mod outcome;
@@ -44,12 +44,12 @@ pub fn config(config: Config) -> Config {
     }
 }
 
-/// Tells the story, and what it came to.
+/// Plays the story, and returns its outcome.
 ///
 /// # Errors
 ///
-/// If it cannot be told to its end, in words. A wrong figure is no error: it is shown, and among
-/// the mistakes.
+/// If it cannot be played to its end, in words. A wrong figure is no error: it is shown, and listed
+/// among the mistakes.
 pub async fn run(config: Config, form: Form) -> Result<Outcome, String> {
     let cloud = Cloud::start(config).await.map_err(|error: StartError| error.to_string())?;
     let mut story = Story::begin(&cloud, form).await?;
@@ -59,7 +59,7 @@ pub async fn run(config: Config, form: Form) -> Result<Outcome, String> {
     Ok(outcome)
 }
 
-/// The account, and how far its story has been told.
+/// The account, and how far its story is.
 struct Story<'a> {
     cloud: &'a Cloud,
     api: Api,
@@ -68,7 +68,7 @@ struct Story<'a> {
     rows: Vec<Value>,
     /// Resources, each with its project, in the order in which they were started.
     resources: Vec<(String, String)>,
-    /// What is not as it was worked out by hand, in words.
+    /// The differences from the figures that were worked out by hand, in words.
     mistakes: Vec<String>,
 }
 

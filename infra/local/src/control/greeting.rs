@@ -1,4 +1,4 @@
-//! What is printed once everything answers.
+//! The text that is printed once everything answers.
 
 use std::path::Path;
 

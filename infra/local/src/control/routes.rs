@@ -10,7 +10,7 @@
 //! | `GET /local/dead-letters` | messages in dead-letter queues |
 //! | `GET /local/queues` | messages in all queues |
 //! | `GET /local/ledger/{account}` | the account's rows |
-//! | `GET /local/calls?after=N`, `GET /local/runs?after=N` | what functions called, and what was invoked |
+//! | `GET /local/calls?after=N`, `GET /local/runs?after=N` | calls of functions, and invocations |
 //! | `GET /local/logs` | what functions printed |
 //! | `GET /local/faults`, `POST /local/faults` | see [`crate::runtime::faults::Fault`]; also `{"clear": true}`, `{"kill": "function"}`, `{"redeliver": "all"}` |
 //! | `POST /local/functions/{function}` | invokes a function with the body and waits |
@@ -144,7 +144,7 @@ pub(crate) async fn advance(
         );
     }
     let task_world = Arc::clone(world);
-    // The move is finished even if whoever asked for it goes away.
+    // The move is finished even if the client goes away.
     let ran = tokio::spawn(async move { task_world.advance(to).await }).await;
     let ran = ran.map_err(|error| error.to_string())?;
     Ok(json!({"now": clock::format(world.common.clock.now()), "ran": ran}))
@@ -163,7 +163,7 @@ fn check_move(now: UtcDateTime, to: UtcDateTime) -> Result<(), String> {
     Ok(())
 }
 
-/// What a token is to say.
+/// The claims of a token.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
@@ -346,7 +346,7 @@ async fn set_faults(State(world): State<Arc<World>>, body: Bytes) -> Response {
     }
 }
 
-/// Sets a fault, or does what the request says at once.
+/// Sets a fault, or clears, kills or redelivers at once.
 ///
 /// # Errors
 ///

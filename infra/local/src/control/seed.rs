@@ -1,7 +1,7 @@
-//! What a new local cloud has in it, so that there is something to try: a price list, and a project
+//! The content of a new local cloud, so that there is something to try: a price list, and a project
 //! of one account.
 //!
-//! It is made through the API, as an operator and a customer would. What is there already stays.
+//! It is made through the API, as an operator and a customer would. Existing content stays.
 
 use serde_json::{Value, json};
 
@@ -22,14 +22,14 @@ pub const PRICES: [(&str, &str, &str); 5] = [
     ("volume-100gb", "volume", "0.012"),
 ];
 
-/// What was seeded, now or in an earlier run.
+/// The seed, of this or an earlier run.
 #[derive(Clone, Debug)]
 pub struct Seed {
     /// The project of [`ACCOUNT`].
     pub project: String,
 }
 
-/// Makes what is missing.
+/// Makes the prices and the project that are missing.
 ///
 /// # Errors
 ///

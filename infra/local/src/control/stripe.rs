@@ -1,7 +1,7 @@
 //! Stripe's webhooks, brought to the HTTP API by the cloud's clock, and the stand-in's place in the
 //! local cloud.
 //!
-//! [`crate::stripe`] says which webhooks are due, signs them and decides about retries. Here they
+//! [`crate::stripe`] decides which webhooks are due, signs them and retries. Here they
 //! are sent, whenever something happened at Stripe and whenever one is due.
 
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(crate) const ENDPOINT: &str = "http://127.0.0.1/v1/stripe/webhook";
 ///
 /// The functions' own list is `tollgate::stripe::event::EVENTS`. It is written down again because
 /// this crate is built before anything else can be tried, and that one brings Stripe's client;
-/// where they differ `GET /v1/admin/health` says so, and with it a test of the world.
+/// where they differ `GET /v1/admin/health` reports it, and with it a test of the world.
 pub(crate) const EVENTS: [&str; 21] = [
     "charge.dispute.closed",
     "charge.dispute.created",
@@ -74,7 +74,7 @@ pub(crate) struct Stripe {
     common: Common,
     gateway: Arc<Gateway>,
     deliveries: Planner<()>,
-    /// Somebody is about to look for webhooks: nobody else needs to.
+    /// A look for webhooks is planned: no other is needed.
     wanted: AtomicBool,
 }
 
@@ -101,7 +101,7 @@ impl Stripe {
         }
     }
 
-    /// Sends what is due, and comes back when something is due again.
+    /// Sends the webhooks that are due, and plans the next look.
     pub(crate) async fn deliver(self: &Arc<Self>) {
         self.wanted.store(false, Ordering::Release);
         loop {

@@ -1,4 +1,4 @@
-//! All parts of a running local cloud, and what is kept of them between runs.
+//! All parts of a running local cloud, and the state that is kept between runs.
 //!
 //! A part has handles to the parts it needs, and no more. Only the rooms of control see all of
 //! them.
@@ -55,10 +55,10 @@ pub(crate) struct World {
     pub(crate) api_url: String,
 }
 
-/// What is kept between runs in `cloud.json`, so that no message is lost between two of them.
+/// The state in `cloud.json`, so that no message is lost between two runs.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Kept {
-    /// RFC 3339 and what is to be done then.
+    /// RFC 3339 and the job of that time.
     pub(crate) agenda: Vec<(String, Job)>,
     /// Messages by queue.
     pub(crate) queues: Vec<(String, Vec<Message>)>,
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    /// What is kept for the next run.
+    /// Writes the state for the next run.
     pub(crate) fn keep(&self) {
         if !self.store.keeps() {
             return;
@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    /// Takes up what the last run left.
+    /// Takes up the state of the last run.
     pub(crate) fn resume(&self, kept: Kept) {
         self.streams.resume(kept.streams);
         self.streams.skip_to_latest();
@@ -167,12 +167,12 @@ impl World {
     }
 
     /// Moves the clock to `to`, stopping at everything that is due on the way, and waits until
-    /// nothing is being done. Returns what was invoked.
+    /// nothing is being done. Returns the invocations.
     pub(crate) async fn advance(&self, to: UtcDateTime) -> Vec<Run> {
         let _one_at_a_time = self.moving.lock().await;
         let clock = &self.common.clock;
         let before = self.counts();
-        // What a program did to the stand-in itself came by no request that would have told of it.
+        // A program may have used the stand-in itself, without a request that would wake it.
         self.wake_stripe();
         clock.hold();
         let mut clock_move = ClockMove::begin(clock.now(), to);

@@ -1,4 +1,4 @@
-//! What is to be done, and when by the cloud's clock; and whether anything is being done.
+//! The jobs of the local cloud, by the cloud's clock, and whether any is being done.
 //!
 //! Every retry, schedule and delayed message of the local cloud is a job here. So the clock can be
 //! moved from one to the next ([`Agenda::next`]), and "idle" has one meaning: nothing runs that

@@ -54,7 +54,7 @@ pub struct Run {
     pub at: String,
     /// The function's binary.
     pub function: String,
-    /// What it was invoked by.
+    /// The trigger, such as `schedule WorkerHourly`.
     pub trigger: String,
     /// The scheduled time of a schedule.
     #[serde(skip_serializing_if = "Option::is_none")]

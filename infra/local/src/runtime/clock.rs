@@ -5,7 +5,7 @@
 //! can only be moved forward. It is kept between runs and **stands still while the cloud is
 //! stopped**: a stopped cloud is a stopped world, in which nothing falls due.
 //!
-//! After a crash it goes on at a time that is later than any it had told, by a few seconds.
+//! After a crash it goes on a few seconds later than any time it has shown.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -16,7 +16,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::runtime::sync::lock;
 
-/// How the clock moves when nobody moves it.
+/// How the clock moves by itself.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Pace {
     /// In real time: a developer sees minutes pass.
@@ -42,9 +42,9 @@ struct State {
     /// The time at `since`.
     set: UtcDateTime,
     since: Instant,
-    /// Held while somebody moves the clock step by step.
+    /// Held while the clock is moved step by step.
     held: bool,
-    /// What the file says: no time later than this has been told.
+    /// The time in the file. The clock has shown no later one.
     written: UtcDateTime,
 }
 
@@ -100,7 +100,7 @@ impl Clock {
         state.since = Instant::now();
     }
 
-    /// Whether somebody moves the clock now.
+    /// Whether the clock is being moved.
     pub(crate) fn is_held(&self) -> bool {
         lock(&self.state).held
     }
@@ -118,7 +118,7 @@ impl Clock {
         left.try_into().ok()
     }
 
-    /// Writes the file again if the clock is about to pass what it says.
+    /// Writes the file again if the clock is about to pass the time in it.
     ///
     /// # Errors
     ///

@@ -12,7 +12,7 @@ use crate::runtime::sync::lock;
 /// How many lines are kept.
 const KEPT_MAX: usize = 20_000;
 
-/// Who said a line that no function said.
+/// The source of lines that no function printed.
 pub const CLOUD: &str = "cloud";
 
 /// One line.
@@ -24,7 +24,7 @@ pub struct Line {
     pub text: String,
 }
 
-/// What is done with each line as it comes.
+/// Takes each line as it comes.
 pub type Sink = Arc<dyn Fn(&Line) + Send + Sync>;
 
 pub(crate) struct Log {

@@ -45,7 +45,7 @@ impl Store {
         })
     }
 
-    /// What was kept, or nothing.
+    /// The content of the file, or the default if there is none.
     ///
     /// # Errors
     ///

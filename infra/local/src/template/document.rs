@@ -15,7 +15,7 @@ pub struct Template {
     pub(super) document: Value,
 }
 
-/// What is wrong with a template, in words for whoever wrote it.
+/// An error in a template, in words for its author.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct TemplateError(pub(crate) String);

@@ -19,7 +19,7 @@ pub struct HttpApi {
     pub routes: Vec<Route>,
 }
 
-/// Who is let in: the claims a token must have.
+/// A JWT authorizer: the claims a token must have.
 #[derive(Clone, Debug)]
 pub struct JwtAuthorizer {
     /// The issuer, `iss`.
@@ -65,19 +65,18 @@ pub struct Route {
     pub path: String,
     /// The function, by name.
     pub function: String,
-    /// Who is let in.
+    /// The authorizer of the route.
     pub authorizer: RouteAuthorizer,
     /// How long the function may take, in milliseconds.
     pub timeout_ms: u64,
 }
 
-/// Who is let in on a route.
+/// The authorizer of a route.
 #[derive(Clone, Debug)]
 pub enum RouteAuthorizer {
     /// Everybody.
     None,
-    /// Whoever has a token for the authorizer of this name, with one of these scopes if there are
-    /// any.
+    /// A token for the authorizer of this name, with one of these scopes if there are any.
     Jwt {
         /// Name of the authorizer.
         name: String,

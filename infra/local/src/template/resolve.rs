@@ -10,7 +10,7 @@ use crate::template::document::{Template, TemplateError};
 /// Answers `Ref`, `Fn::GetAtt`, `Fn::Sub`, `Fn::Join`, `Fn::Split`, `Fn::Select` and `Fn::If` for
 /// one set of parameters.
 ///
-/// What it cannot answer stays as it is: whoever needs a text there then says what is missing.
+/// A function that it cannot answer stays as it is. The reader that needs a text there reports it.
 #[derive(Clone, Debug)]
 pub struct Resolver<'a> {
     template: &'a Template,

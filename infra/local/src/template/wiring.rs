@@ -1,4 +1,4 @@
-//! What is connected with what: the template in the local cloud's own types.
+//! The wiring: everything the template connects, in the local cloud's own types.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub struct Function {
     pub environment: BTreeMap<String, String>,
     /// How long an invocation may take, in real time.
     pub timeout: Duration,
-    /// Memory in MB. Only told to the function, not enforced.
+    /// Memory in MB. Passed to the function, not enforced.
     pub memory_mb: u64,
     /// How many invocations may run at once.
     pub reserved_concurrency: Option<usize>,
@@ -63,9 +63,9 @@ pub struct Asynchronous {
     pub retries: u32,
     /// How old one may become, by the cloud's clock.
     pub age_max: Duration,
-    /// Who is told of one that has failed for good.
+    /// The destination of invocations whose retries are used up.
     pub on_failure: Option<Target>,
-    /// Who is told of one that succeeded.
+    /// The destination of invocations that succeeded.
     pub on_success: Option<Target>,
     /// The older form of `on_failure`: the payload itself goes to this queue.
     pub dead_letters: Option<String>,
@@ -89,18 +89,18 @@ pub struct Rule {
     pub name: String,
     /// The bus it listens to.
     pub bus: String,
-    /// What it listens for.
+    /// The events that it matches.
     pub pattern: Pattern,
-    /// Who gets what matches.
+    /// The targets of a matching event.
     pub targets: Vec<RuleTarget>,
 }
 
 /// One target of a rule.
 #[derive(Clone, Debug)]
 pub struct RuleTarget {
-    /// Who gets the event.
+    /// The target.
     pub target: Target,
-    /// What it gets of the event.
+    /// The part of the event that it gets.
     pub input: Input,
     /// How often a delivery that fails is tried again.
     pub retries: u32,
@@ -110,7 +110,7 @@ pub struct RuleTarget {
     pub dead_letters: Option<String>,
 }
 
-/// What of an event a target gets.
+/// The part of an event that a target gets.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// All of it.
@@ -135,7 +135,7 @@ pub struct Schedule {
     pub name: String,
     /// When it happens.
     pub expression: Expression,
-    /// Who is invoked.
+    /// The target of each run.
     pub target: Target,
     /// With what, `<aws.scheduler.…>` replaced; None is the default event.
     pub input: Option<String>,

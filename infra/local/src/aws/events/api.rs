@@ -20,7 +20,7 @@ const ENTRIES_MAX: usize = 10;
 ///
 /// # Errors
 ///
-/// If the request as a whole is refused. What is wrong with one entry is in the answer.
+/// If the request as a whole is refused. Errors of single entries are in the answer.
 pub(crate) fn put_events(events: &Events, request: &Value) -> Result<Value, Failure> {
     let invalid = |message: String| Failures::EVENTS.validation(&message);
     let entries = request["Entries"].as_array().ok_or_else(|| {

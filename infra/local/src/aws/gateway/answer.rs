@@ -32,7 +32,7 @@ pub(super) fn of(answer: &[u8]) -> Option<Response> {
     for (name, value) in answer["headers"].as_object().into_iter().flatten() {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let name: HeaderName = name.parse().ok()?;
-        // The length is the transport's affair.
+        // The transport sets the length.
         if name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING {
             headers.insert(name, value.parse().ok()?);
         }

@@ -1,4 +1,4 @@
-//! The authorizer: who calls, by a token, and whether the route takes it.
+//! The authorizer: checks the token of a request against the route.
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -10,14 +10,14 @@ use crate::aws::gateway::route::Matched;
 use crate::aws::tokens::{self, Keys, Rejection};
 use crate::template::wiring::{HttpApi, RouteAuthorizer};
 
-/// Who called, if the route asks.
+/// The caller, on a route with an authorizer.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) claims: Value,
     pub(super) scopes: Value,
 }
 
-/// Who called; None on a route that asks nobody.
+/// The caller. None on a route without an authorizer.
 pub(super) fn authorize(
     keys: &Keys,
     now: UtcDateTime,

@@ -1,4 +1,4 @@
-//! CORS: what browsers on other origins are told. What a function says about it is ignored, as on
+//! CORS: the headers for browsers on other origins. A function's own CORS headers are ignored, as on
 //! AWS, where the API has a configuration.
 
 use axum::extract::Request;
@@ -28,7 +28,7 @@ pub(super) fn preflight(cors: &Cors, request: &Request) -> Response {
     response
 }
 
-/// What every answer says to an origin.
+/// Adds the headers that every answer has for an origin.
 pub(super) fn allow(cors: &Cors, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
     let own: Vec<HeaderName> = headers
         .keys()

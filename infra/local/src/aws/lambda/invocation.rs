@@ -1,4 +1,4 @@
-//! An invocation and what comes of it.
+//! An invocation and its outcome.
 
 use axum::body::Bytes;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::runtime::names;
 /// (docs.aws.amazon.com/lambda, "Lambda quotas").
 pub(crate) const PAYLOAD_MAX_BYTES: usize = 6 * 1024 * 1024;
 
-/// What came of an invocation.
+/// The outcome of an invocation.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     /// The function's answer.

@@ -36,12 +36,11 @@ pub(crate) struct Instance {
     init_error: Mutex<Option<Value>>,
     child: Mutex<Option<Child>>,
     exit: watch::Sender<Option<ExitStatus>>,
-    /// Whom to ask whether all that was written to standard output and standard error is in the
-    /// log.
+    /// Confirm that all of standard output and of standard error so far is in the log.
     forwarders: OnceLock<[mpsc::UnboundedSender<Logged>; 2]>,
 }
 
-/// Tells that everything written so far is in the log.
+/// Sent when everything written so far is in the log.
 type Logged = oneshot::Sender<()>;
 
 /// An invocation on its way into a process.
@@ -71,7 +70,7 @@ async fn forward(
     let mut line = Vec::new();
     loop {
         tokio::select! {
-            // What was written before somebody asked is read before the answer.
+            // Lines that were written before the question are read before the answer.
             biased;
             read = reader.read_until(b'\n', &mut line) => match read {
                 Ok(0) | Err(_) => return,

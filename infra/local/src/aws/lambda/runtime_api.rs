@@ -106,7 +106,7 @@ fn finish(instance: &Instance, id: &str, outcome: Outcome) -> Response {
         );
     }
     if let Some(current) = current.take() {
-        // Nobody waits any more: the time was over.
+        // The receiver is gone: the invocation timed out.
         let _late = current.reply.send(outcome);
     }
     accepted()

@@ -139,7 +139,7 @@ fn receive_message(queues: &Queues, queue: &Messages, request: &Value) -> Result
 }
 
 fn delete_message(queues: &Queues, queue: &Messages, request: &Value) -> Result<Value, Failure> {
-    // Deleting what is gone already is a success.
+    // Deleting a message that is gone already is a success.
     queues.delete(&queue.queue.name, text(request, "ReceiptHandle")?);
     Ok(json!({}))
 }
@@ -183,7 +183,7 @@ fn attributes(queues: &Queues, queue: &Messages) -> Value {
     json!({"Attributes": attributes})
 }
 
-/// Every entry on its own; what is wrong with one is in the answer.
+/// Handles every entry on its own. The answer names the entries that failed.
 fn batch(
     request: &Value,
     one: impl Fn(&Value) -> Result<Value, Failure>,

@@ -83,7 +83,7 @@ pub(super) const EVENTS: [(&str, usize); 8] = [
     ("Resumed", 1),
 ];
 
-/// What is paid and used in all.
+/// Sums of payments and usage.
 pub(super) const TOTALS: [(&str, &str); 4] =
     [("paid", "75.00"), ("used", "-55.224583"), ("balance", "19.775417"), ("standing", "good")];
 

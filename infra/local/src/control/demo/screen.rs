@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use crate::control::demo::outcome::Outcome;
 
-/// For whom the story is told.
+/// The form in which the story is shown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Form {
     /// For people, as it goes.
     Text,
     /// For a program, at the end.
     Json,
-    /// For who looks at the outcome.
+    /// Not shown at all: the caller looks at the outcome.
     Silent,
 }
 
@@ -30,7 +30,7 @@ impl Found {
     }
 }
 
-/// Where it is told.
+/// Prints the story.
 #[derive(Debug)]
 pub(super) struct Screen {
     form: Form,
@@ -91,7 +91,7 @@ impl Screen {
         self.line(&format!("{line}  {}", self.mark(found)));
     }
 
-    /// What it came to.
+    /// Prints the outcome.
     pub(super) fn end(&self, outcome: &Outcome) {
         let Outcome { rows, events, totals, mistakes } = outcome;
         let ok = mistakes.is_empty();
@@ -145,7 +145,7 @@ impl Screen {
 
     fn write(&self, text: &str) {
         let mut out = std::io::stdout();
-        // Whoever reads may have gone away: the outcome still says how it ended.
+        // The reader may have gone away. The outcome still says how it ended.
         let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 }

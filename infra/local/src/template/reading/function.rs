@@ -171,7 +171,7 @@ fn asynchronous(properties: &Properties<'_>) -> Result<Asynchronous, TemplateErr
         if destination.value().is_null() {
             return Ok(None);
         }
-        // Without a destination SAM makes a queue of its own: nobody could say which.
+        // Without a destination SAM makes a queue of its own, which has no name here.
         destination.target("Destination").map(Some)
     };
     let dead_letters = properties.part("DeadLetterQueue");

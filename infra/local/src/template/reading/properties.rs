@@ -1,4 +1,4 @@
-//! Properties of a resource, and what is wrong with them in words.
+//! Properties of a resource, and errors in them in words.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::template::document::TemplateError;
 use crate::template::wiring::Target;
 
-/// The properties of a resource or of a part of one, and whose they are.
+/// The properties of a resource or of a part of one, and the name of their owner.
 #[derive(Clone, Debug)]
 pub(super) struct Properties<'a> {
     owner: String,
