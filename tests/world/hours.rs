@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 
 use crate::support::{HOUR, Processes, World};
 
-/// Enough to see that it works. What the indexes of the engine are for shows with thousands of rows.
+/// Enough to see that it works. What the indexes of the engine are for shows with thousands of
+/// rows.
 const SIZES: &str = "50,200";
 
 /// Accounts that are made at once.

@@ -197,7 +197,7 @@ impl Account {
         self.hidden.entry(id.to_owned()).or_default().insert(name.to_owned(), value);
     }
 
-    /// Adds an object; `event` tells of it.
+    /// Adds an object; `event` reports it.
     pub(super) fn add(&mut self, object: Value, event: Option<&str>) -> Value {
         if let Some(id) = object.get("id").and_then(Value::as_str) {
             self.index.insert(id.to_owned(), self.objects.len());
@@ -209,7 +209,7 @@ impl Account {
         object
     }
 
-    /// Changes an object; each event tells of it, with `previous_attributes` where Stripe gives
+    /// Changes an object; each event reports it, with `previous_attributes` where Stripe gives
     /// them.
     pub(super) fn change(
         &mut self,

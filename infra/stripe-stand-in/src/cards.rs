@@ -20,7 +20,7 @@ pub struct TestCard {
     pub behaviour: Behaviour,
 }
 
-/// What a test card does.
+/// The behaviour of a test card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     /// Every payment succeeds.

@@ -519,7 +519,7 @@ impl Account {
         intent
     }
 
-    /// Ends the session and tells; answers with where the customer goes.
+    /// Ends the session and reports it. Returns the URL to which the customer goes.
     fn complete_session(&mut self, session: &str, payment_status: &str) -> String {
         self.agenda.retain(|(_, _, later)| *later != Later::SessionExpires(session.to_owned()));
         self.write_back_customer(session);
@@ -698,7 +698,7 @@ fn check_session(request: &Request) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a session with this customer (or none) needs.
+/// The requirements of a session with this customer, or with none.
 fn check_for_customer(request: &Request, customer: &Value) -> Result<(), Failure> {
     let updates = |what: &str| request.text(&format!("/customer_update/{what}")) == Some("auto");
     if customer.is_null() {

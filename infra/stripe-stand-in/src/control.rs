@@ -53,7 +53,7 @@ pub struct DeliveryPlan {
     pub delay_seconds: i64,
     /// Only these types of events are copied and delayed; empty for all.
     pub only: Vec<String>,
-    /// The order in which what is due together is sent.
+    /// The order of events that are due together.
     pub order: Order,
 }
 
@@ -63,7 +63,7 @@ impl Default for DeliveryPlan {
     }
 }
 
-/// The order in which what is due together is sent.
+/// The order of events that are due together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
@@ -241,7 +241,7 @@ impl StripeStandIn {
         self.with(|account| Ok(account.close_dispute(dispute, end)?))
     }
 
-    /// Refunds a payment as somebody does in Stripe's dashboard; the refund's id.
+    /// Refunds a payment as in Stripe's dashboard. Returns the refund's ID.
     ///
     /// # Errors
     /// If there is nothing to refund.
@@ -275,8 +275,8 @@ impl StripeStandIn {
         })
     }
 
-    /// Saves the portal's settings as somebody did in Stripe's dashboard long ago: sessions that
-    /// name no configuration use them, and no event tells of it. The configuration's id.
+    /// Saves the portal's settings as if it was done in Stripe's dashboard long ago. Sessions that
+    /// name no configuration use them, and there is no event. Returns the configuration's ID.
     ///
     /// # Errors
     /// Never; as everything that Stripe may refuse.
@@ -287,7 +287,7 @@ impl StripeStandIn {
     /// Detaches a card as its owner does in the portal.
     ///
     /// # Errors
-    /// If there is no such payment method, or it is attached to nobody.
+    /// If there is no such payment method, or it is attached to no customer.
     pub fn detach_in_portal(&self, payment_method: &str) -> Result<(), NotPossible> {
         self.with(|account| {
             account.detach_payment_method(payment_method)?;

@@ -8,7 +8,7 @@ use super::failure::{Decline, Failure};
 use super::objects::{billing_details, merge, merge_metadata, no_address};
 use super::requests::Request;
 
-/// What a customer pays with.
+/// A payment instrument of a customer.
 #[derive(Clone, Debug)]
 pub(super) enum Instrument {
     /// A test card, with its expiry.
@@ -192,7 +192,7 @@ impl Account {
         Ok(json!({ "id": id, "object": "tax_id", "deleted": true }))
     }
 
-    /// A new payment method, attached to nobody.
+    /// A new payment method, attached to no customer.
     pub(super) fn new_payment_method(
         &mut self,
         instrument: &Instrument,

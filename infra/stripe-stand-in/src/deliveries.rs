@@ -1,4 +1,4 @@
-//! Webhooks: who gets which event, when, and with which signature.
+//! Webhooks: the endpoints of each event, the times of its tries, and the signature.
 //!
 //! The stand-in sends nothing itself. Who runs it asks for what is due, sends it and tells the
 //! result, so that retries, duplicates and disorder happen when they are wanted and the same way
@@ -118,7 +118,7 @@ impl Account {
         self.deliveries.len() - before
     }
 
-    /// What is due and was not asked for yet.
+    /// The deliveries that are due and were not handed out yet.
     pub(super) fn due(&mut self) -> Vec<Delivery> {
         let now = self.now;
         let mut due: Vec<Outgoing> = self
@@ -181,7 +181,7 @@ impl Account {
         })
     }
 
-    /// What became of a delivery: a status, or none if no answer came.
+    /// Takes the outcome of a delivery: a status, or none if no answer came.
     pub(super) fn delivered(&mut self, id: u64, status: Option<u16>) {
         let now = self.now;
         let Some(delivery) = usize::try_from(id).ok().and_then(|id| self.deliveries.get_mut(id))
@@ -216,7 +216,7 @@ impl Account {
         self.change(event, &[], |event| event["pending_webhooks"] = json!(pending));
     }
 
-    /// What was handed out and not answered when the process ended is sent again.
+    /// Deliveries that were handed out and not answered when the process ended are sent again.
     pub(super) fn forget_sent(&mut self) {
         for delivery in
             self.deliveries.iter_mut().filter(|delivery| delivery.state == DeliveryState::Sent)

@@ -21,7 +21,7 @@ pub struct Endpoint {
     pub(super) operation: Operation,
 }
 
-/// What an endpoint answers with.
+/// The answer of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// One object of this kind.
@@ -41,7 +41,7 @@ pub struct Parameter {
     pub required: bool,
 }
 
-/// What a parameter's value may be.
+/// The values that a parameter takes.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// Any text; empty unsets.
@@ -142,7 +142,7 @@ pub(super) fn find(method: &str, path: &str) -> Option<(&'static Endpoint, Vec<S
         .find_map(|endpoint| Some((endpoint, endpoint.ids(path)?)))
 }
 
-/// What is to be done: one for each endpoint, so that none can be listed and not be imitated.
+/// The operation of an endpoint: one for each, so that none can be listed and not be imitated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     CustomerCreate,

@@ -56,7 +56,7 @@ fn number_of(leaves: &[Leaf], path: &[String], place: usize) -> usize {
     if after.is_empty() || taken { last + 1 } else { last }
 }
 
-/// Checks what was sent against the endpoint's list and gives each value its type.
+/// Checks the parameters against the endpoint's list and gives each value its type.
 pub(super) fn check(endpoint: &Endpoint, leaves: &[Leaf]) -> Result<Value, Failure> {
     let mut tree = Value::Object(Map::new());
     for leaf in leaves {
@@ -134,7 +134,7 @@ fn lists(tree: Value) -> Value {
     Value::Object(fields.into_iter().collect())
 }
 
-/// What a plain form of a page contains, the last value of a name counting.
+/// The fields of a plain form of a page. The last value of a name counts.
 pub(super) fn fields(raw: &[u8]) -> std::collections::BTreeMap<String, String> {
     form_urlencoded::parse(raw)
         .map(|(name, value)| (name.into_owned(), value.into_owned()))

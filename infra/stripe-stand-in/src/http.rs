@@ -54,7 +54,7 @@ pub async fn serve(listener: TcpListener, router: Router) {
                     Ok(response)
                 }
             });
-            // A connection that breaks is the client's affair.
+            // A broken connection is not an error here: the client decides what to do.
             let _broken = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(None)

@@ -11,7 +11,7 @@ use super::objects::{merge, share_of};
 use super::payments::{Charged, NewIntent, Presence};
 use super::requests::Request;
 
-/// What is written on a new invoice.
+/// The content of a new invoice.
 #[derive(Clone, Debug, Default)]
 struct Draft {
     customer: String,
@@ -478,7 +478,7 @@ impl Account {
         })
     }
 
-    /// Charges for an open invoice and writes on it what came of that.
+    /// Charges for an open invoice and writes the outcome on it.
     pub(super) fn charge_invoice(&mut self, id: &str, method: &str, presence: Presence) -> Charged {
         let intent = self.known_text(id, "payment_intent");
         let charged = self.charge(&intent, method, presence);

@@ -1,20 +1,20 @@
 //! The Stripe stand-in: Stripe's HTTP, payment page, portal and webhooks on one machine.
 //!
-//! It speaks what is written in [`ENDPOINTS`] and answers everything else with Stripe's own error,
+//! It speaks the endpoints of [`ENDPOINTS`] and answers everything else with Stripe's own error,
 //! never with an invented success. All time comes from the clock it is given, all ids from a seed,
 //! so that a run can be repeated.
 //!
-//! Webhooks are not sent from here: who runs the stand-in asks [`StripeStandIn::due_deliveries`],
-//! sends them and tells the result by [`StripeStandIn::delivered`].
+//! Webhooks are not sent from here. The caller asks for [`StripeStandIn::due_deliveries`], sends
+//! them and reports the result by [`StripeStandIn::delivered`].
 //!
-//! - `endpoints`: the list of what is imitated; `form`: Stripe's form encoding, checked against it
+//! - `endpoints`: the list of imitated endpoints; `form`: Stripe's form encoding, checked against it
 //! - `requests`: one call: key, idempotency, faults, expansion, lists
 //! - `account`: the objects, their events, and what the clock brings
 //! - `customers`, `checkout`, `payments`, `invoices`, `reversals`, `portal`: what Stripe does
 //! - `deliveries`: webhooks, their signature and their retries
-//! - `pages`: what a browser sees
+//! - `pages`: the pages for a browser
 //! - `serve`: requests and answers, with a socket or without; [`http`]: the listener
-//! - `control`: what tests and demonstrations can do
+//! - `control`: what tests and demonstrations can do to it
 
 mod account;
 mod cards;
@@ -51,7 +51,7 @@ pub use deliveries::Delivery;
 pub use endpoints::{Answer, ENDPOINTS, Endpoint, Kind, Parameter};
 pub use requests::Call;
 
-/// What the stand-in is told when it starts.
+/// The configuration of a stand-in.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The keys it takes; all others get a 401.
@@ -85,7 +85,7 @@ impl Default for Config {
     }
 }
 
-/// A Stripe of one's own. Clones share everything.
+/// A stand-in. Clones share everything.
 #[derive(Clone)]
 pub struct StripeStandIn {
     account: Arc<Mutex<Account>>,
@@ -157,15 +157,15 @@ impl StripeStandIn {
         self.with(|account| serde_json::to_value(&*account))
     }
 
-    /// What is to be sent now. Each is handed out once, until [`Self::delivered`] tells what became
-    /// of it.
+    /// The deliveries that are due. Each is handed out once, until [`Self::delivered`] reports its
+    /// outcome.
     #[must_use]
     pub fn due_deliveries(&self, now: i64) -> Vec<Delivery> {
         self.at(now, Account::due)
     }
 
-    /// What became of a delivery: the status that was answered, or `None` if no answer came. What
-    /// failed is due again after five minutes, then ever later, for three days.
+    /// Takes the outcome of a delivery: the status of the answer, or `None` if no answer came. A
+    /// failed delivery is due again after five minutes, then ever later, for three days.
     pub fn delivered(&self, id: u64, status: Option<u16>) {
         self.with(|account| account.delivered(id, status));
     }
@@ -180,8 +180,7 @@ impl StripeStandIn {
         })
     }
 
-    /// Lets happen what the clock brought until `now`, without a call: sessions expire, banks
-    /// answer.
+    /// Carries out what is due until `now`, without a call: sessions expire, banks answer.
     pub fn settle(&self, now: i64) {
         self.at(now, |_| ());
     }

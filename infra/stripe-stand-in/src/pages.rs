@@ -1,4 +1,4 @@
-//! What a browser sees: payment page, bank's page, invoice, receipt and portal. Plain HTML, no
+//! The pages for a browser: payment page, bank's page, invoice, receipt and portal. Plain HTML, no
 //! JavaScript.
 
 use std::collections::BTreeMap;
@@ -619,7 +619,7 @@ fn problem_note(problem: Option<&str>) -> String {
     problem.map(|problem| format!("<p role=\"alert\">{}</p>", escape(problem))).unwrap_or_default()
 }
 
-/// A page that refuses says so in its status too, for who reads no HTML.
+/// A page that refuses has an error status too, for programs.
 fn status_with(problem: Option<&str>) -> StatusCode {
     if problem.is_some() { StatusCode::PAYMENT_REQUIRED } else { StatusCode::OK }
 }

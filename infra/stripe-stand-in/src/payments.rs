@@ -1,4 +1,4 @@
-//! PaymentIntents and charges: what a bank answers, and what follows from it.
+//! PaymentIntents and charges: a bank's answer and its consequences.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ pub(super) enum Presence {
     Away,
 }
 
-/// What came of charging.
+/// The outcome of a charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Charged {
     /// The money is there.
@@ -33,7 +33,7 @@ pub(super) enum Charged {
     Declined(Decline),
 }
 
-/// What a bank would say.
+/// A bank's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Yes,
@@ -42,7 +42,7 @@ pub(super) enum Verdict {
     No(Decline),
 }
 
-/// What a new PaymentIntent is for.
+/// The purpose of a new PaymentIntent.
 #[derive(Clone, Debug)]
 pub(super) struct NewIntent {
     pub(super) amount: i64,
@@ -157,7 +157,7 @@ impl Account {
         }
     }
 
-    /// Charges a payment method for a PaymentIntent and tells, by events, what came of it.
+    /// Charges a payment method for a PaymentIntent. Events report the outcome.
     pub(super) fn charge(&mut self, intent: &str, method: &str, presence: Presence) -> Charged {
         self.remember(method, "used", json!(true));
         match self.verdict(method, presence) {

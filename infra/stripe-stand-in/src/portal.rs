@@ -1,4 +1,4 @@
-//! The customer portal, and what Stripe says about our own account.
+//! The customer portal, and the answers about the Stripe account itself.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! One call to the API: who asks, is it on the list, was it asked before, and what is the answer.
+//! One call to the API: its key, its endpoint, its idempotency key and its answer.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,7 @@ use super::endpoints::{self, Answer, Endpoint, Operation};
 use super::failure::{Failure, Stage};
 use super::form;
 
-/// For how long the answer to an idempotency key is kept, in seconds: Stripe says at least 24
-/// hours.
+/// Seconds for which the answer to an idempotency key is kept. Stripe documents at least 24 hours.
 const KEY_SECONDS: i64 = 24 * 60 * 60;
 
 /// One call that reached the stand-in.
@@ -87,7 +86,7 @@ pub(super) enum Way {
     Held,
 }
 
-/// What an operation works with.
+/// The input of an operation.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) ids: Vec<String>,
@@ -280,7 +279,7 @@ impl Account {
         result.map(|body| (200, body))
     }
 
-    /// What is kept for this key, once the first request is done.
+    /// The answer that is kept for this key, once the first request is done.
     fn saved(
         &mut self,
         key: &str,

@@ -1,10 +1,11 @@
 //! DynamoDB: the engine of `dynoxide-rs` in this process, in a file.
 //!
-//! Functions reach it through [`crate::aws::services`], which records their calls and injects faults. It
-//! checks what DynamoDB checks, but never shows a transaction conflict, throttling or an eventually
-//! consistent read. Its own clock, by which it stamps stream records and would expire items, is the
-//! machine's: a file cannot be opened with another. So records get the cloud's time when they are
-//! read, and items never expire here; on AWS too they are there for days after their time.
+//! Functions reach it through [`crate::aws::services`], which records their calls and injects
+//! faults. It checks what DynamoDB checks, but never shows a transaction conflict, throttling or an
+//! eventually consistent read. Its own clock, by which it stamps stream records and would expire
+//! items, is the machine's: a file cannot be opened with another. So records get the cloud's time
+//! when they are read, and items never expire here; on AWS too they are there for days after their
+//! time.
 
 use std::collections::BTreeMap;
 use std::path::Path;

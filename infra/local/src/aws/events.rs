@@ -140,8 +140,7 @@ impl Events {
         let payload = input::apply(&target.input, &delivery.event, &rule.name, now);
         let trigger =
             format!("event {}", delivery.event["detail-type"].as_str().unwrap_or_default());
-        // What cannot be delivered here: an input that is not what its target takes, and, on demand, a
-        // target that is not there.
+        // A delivery fails here if the target does not take its input, or if a fault asks for it.
         let failure = match payload {
             Err(reason) => reason,
             Ok(_) if self.common.faults.fails("target", target.target.name()) => {

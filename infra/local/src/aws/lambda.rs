@@ -222,8 +222,8 @@ impl Lambda {
         let number = self.last_instance.fetch_add(1, Ordering::Relaxed) + 1;
         let id = format!("{}-{number}", pool.function.binary);
         let instance = Instance::new(&id, &pool.function);
-        // Known before it runs: a quick process asks for its first invocation before this thread goes
-        // on.
+        // Known before it runs: a quick process asks for its first invocation before this thread
+        // goes on.
         lock(&self.instances).insert(id.clone(), Arc::clone(&instance));
         let environment = environment(self, &pool.function, &id);
         let (lambda, ended) = (Arc::clone(self), Arc::clone(&instance));
@@ -268,8 +268,8 @@ impl Lambda {
         if !is_taken {
             instance.kill();
             self.forget(instance);
-            // A process that was used before and has ended since is replaced; a new one that does not
-            // even begin is an error of the function.
+            // A process that was used before and has ended since is replaced; a new one that does
+            // not even begin is an error of the function.
             return if instance.was_ready() {
                 None
             } else {

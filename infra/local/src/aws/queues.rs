@@ -134,7 +134,8 @@ impl Queues {
             .min()
     }
 
-    /// Puts a message into a queue, which can be received from `when` on, plus the queue's own delay.
+    /// Puts a message into a queue, which can be received from `when` on, plus the queue's own
+    /// delay.
     pub(crate) fn send(&self, queue: &str, body: String, attributes: Value, when: UtcDateTime) {
         let Some(target) = self.queues.get(queue) else {
             self.common.log.note(&format!("there is no queue {queue}: a message is lost"));

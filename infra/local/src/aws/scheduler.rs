@@ -1,11 +1,11 @@
 //! EventBridge Scheduler, and rules with a schedule: something happens again and again.
 //!
-//! Every occurrence is run, in order, however far the clock is moved. Only a run that looks for what
-//! is due in an index is skipped while nothing in it is ([`DueIndex`](crate::template::wiring::DueIndex)): a month has 43,200 minutes.
+//! Every occurrence is run, in order, however far the clock is moved. Only a run that looks for
+//! what is due in an index is skipped while nothing in it is
+//! ([`DueIndex`](crate::template::wiring::DueIndex)): a month has 43,200 minutes.
 //!
-//! What `rate(…)` counts from is
-//! on AWS when the schedule was made; here it is the Unix epoch, so that a rate of an hour is the
-//! full hour in every local cloud.
+//! `rate(…)` counts from the Unix epoch, so that a rate of an hour is the full hour in every local
+//! cloud. On AWS it counts from the time at which the schedule was made.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

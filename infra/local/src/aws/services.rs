@@ -3,7 +3,8 @@
 //! `/<process>/runtime/…` is its Runtime API; `/<process>/dynamodb`, `/events`, `/sqs`, `/lambda`,
 //! `/secretsmanager` and `/stripe` are services. So every call is recorded with the function and
 //! the invocation it was made in, and a fault can kill exactly that process before or after exactly
-//! that call. The process `-` stands for callers that are no functions: a developer's AWS CLI, or a test.
+//! that call. The process `-` stands for callers that are no functions: a developer's AWS CLI, or a
+//! test.
 
 use std::sync::Arc;
 

@@ -246,7 +246,7 @@ impl Streams {
         self.polls.at(after, mapping.name.clone());
     }
 
-    /// Tells the destination which records were given up: their numbers, not the records themselves.
+    /// Sends the destination the numbers of the records that were given up, not the records.
     fn give_up(&self, mapping: &StreamMapping, records: &[&Value], tries: u32) {
         self.common.log.note(&format!(
             "stream {}: {} records are given up after {tries} tries",

@@ -16,8 +16,8 @@ pub fn repository() -> PathBuf {
 }
 
 /// Builds every function of this workspace, and returns the binaries by name, as
-/// [`Config::binaries`](crate::control::cloud::Config::binaries) wants them. Cargo prints its errors
-/// on standard error.
+/// [`Config::binaries`](crate::control::cloud::Config::binaries) wants them. Cargo prints its
+/// errors on standard error.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! CORS: the headers for browsers on other origins. A function's own CORS headers are ignored, as on
-//! AWS, where the API has a configuration.
+//! CORS: the headers for browsers on other origins. A function's own CORS headers are ignored, as
+//! on AWS, where the API has a configuration.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
