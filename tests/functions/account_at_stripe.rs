@@ -3,7 +3,7 @@
 
 use account::Clients;
 use serde_json::{Value, json};
-use tollgate_local::stripe::FaultKind;
+use stripe_stand_in::FaultKind;
 use tollgate_tests::api::{Answered, Event};
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};

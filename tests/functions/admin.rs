@@ -3,12 +3,12 @@
 use admin::Clients;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
+use stripe_stand_in::Config;
 use tollgate::domain::profile::Company;
 use tollgate::runtime::billing::Billing;
 use tollgate::store::PaymentIds;
 use tollgate::stripe::keys::Key;
 use tollgate::stripe::{Stripe, StripeSettings};
-use tollgate_local::stripe::Config;
 use tollgate_tests::api::{Answered, Api, Event};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, named};

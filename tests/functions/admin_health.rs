@@ -2,12 +2,12 @@
 
 use admin::Clients;
 use serde_json::{Value, json};
+use stripe_stand_in::{Config, Fault, FaultKind, StripeStandIn};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{Store, Tables};
 use tollgate::stripe::setup::{Wanted, plan};
 use tollgate::stripe::{Stripe, StripeSettings};
 use tollgate_local::api::Api as Http;
-use tollgate_local::stripe::{Config, Fault, FaultKind, StripeStandIn};
 use tollgate_tests::api::{Answered, Api, Event};
 use tollgate_tests::stand_in;
 

@@ -1,12 +1,12 @@
 //! Refills: one charge and one credit for each attempt, whatever happens in between.
 
 use serde_json::json;
+use stripe_stand_in::{CardRule, FaultKind};
 use tollgate::domain::account::RefillPause;
 use tollgate::domain::command::Command;
 use tollgate::domain::event::{Cause, Change};
 use tollgate::domain::row::Row;
 use tollgate::domain::timestamp::{HOUR, MINUTE};
-use tollgate_local::stripe::{CardRule, FaultKind};
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{PaymentWorld, VISA, acme, die_everywhere};
 

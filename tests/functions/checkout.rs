@@ -1,11 +1,11 @@
 //! The payment page: made once for a key, for its own account only, and what became of it.
 
 use serde_json::{Value, json};
+use stripe_stand_in::FaultKind;
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::Cause;
 use tollgate::store::BeforeCommand;
-use tollgate_local::stripe::FaultKind;
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
 

@@ -4,6 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use stripe_stand_in::Config;
 use tollgate::domain::account::{RefillPurpose, Tax};
 use tollgate::domain::event::CreditKind;
 use tollgate::domain::ids::{AccountId, CustomerId, PaymentId};
@@ -14,7 +15,6 @@ use tollgate::stripe::calls::{NewInvoice, NewSession};
 use tollgate::stripe::keys::Key;
 use tollgate::stripe::metadata::Purchase;
 use tollgate::stripe::{Stripe, StripeError, StripeSettings};
-use tollgate_local::stripe::Config;
 use tollgate_tests::stand_in::serve;
 
 struct Contract {

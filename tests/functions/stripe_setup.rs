@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use stripe_setup::{Arguments, set_up};
+use stripe_stand_in::{Config, Fault, FaultKind, StripeStandIn};
 use tollgate::stripe::webhook_event::EVENTS;
 use tollgate::stripe::{API_VERSION, Stripe, StripeSettings};
 use tollgate_local::api::Api;
-use tollgate_local::stripe::{Config, Fault, FaultKind, StripeStandIn};
 use tollgate_tests::stand_in::serve;
 
 const URL: &str = "https://api.example.test/v1/stripe/webhook";

@@ -1,7 +1,7 @@
 //! The webhook: what Stripe tells, in any order, any number of times, becomes rows once.
 
 use serde_json::json;
-use tollgate_local::stripe::{DebitEnd, DeliveryPlan, DisputeEnd, DisputeKind, NewDispute, Order};
+use stripe_stand_in::{DebitEnd, DeliveryPlan, DisputeEnd, DisputeKind, NewDispute, Order};
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
 

@@ -23,7 +23,6 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, GlobalSecondaryIndex, IndexStatus, KeySchemaElement, Projection,
     StreamSpecification, TableStatus, TimeToLiveSpecification,
 };
-use dynoxide::Database;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -187,7 +186,7 @@ fn serve(listener: std::net::TcpListener, stopped: oneshot::Receiver<()>) {
         .expect("a runtime for the embedded DynamoDB");
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-        let database = Database::memory().expect("a database in memory");
+        let database = tollgate_local::engine::in_memory().expect("a database in memory");
         let (asked, mut was_asked) = oneshot::channel::<()>();
         let server = dynoxide::server::serve_with_shutdown(listener, database, async {
             let _dropped = stopped.await;

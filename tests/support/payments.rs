@@ -18,6 +18,7 @@ use crate::faults::{Crash, Faults};
 use crate::ledger::{Ledger, at, named};
 use crate::stand_in::serve;
 use serde_json::{Value, json};
+use stripe_stand_in::{Config, Delivery, StripeStandIn};
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::{Cause, Change};
@@ -29,7 +30,6 @@ use tollgate::runtime::billing::Billing;
 use tollgate::runtime::settings::Settings;
 use tollgate::store::{BeforeCommand, CustomerProfile, Order, Store};
 use tollgate::stripe::{Patience, Stripe, StripeSettings, signature};
-use tollgate_local::stripe::{Config, Delivery, StripeStandIn};
 
 pub const ACME: &str = "acme";
 pub const SECRET: &str = "whsec_test";

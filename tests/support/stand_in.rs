@@ -1,6 +1,6 @@
 //! The Stripe stand-in on a port of its own.
 
-use tollgate_local::stripe::{Config, StripeStandIn};
+use stripe_stand_in::{Config, StripeStandIn};
 
 /// A stand-in that serves for as long as the test runs, and its address.
 pub async fn serve(

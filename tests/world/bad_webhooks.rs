@@ -1,8 +1,8 @@
 //! Webhooks that Stripe did not send, or not now.
 
 use serde_json::json;
+use stripe_stand_in::Delivery;
 use tollgate_local::api::Answer;
-use tollgate_local::stripe::Delivery;
 
 use crate::invariants::check;
 use crate::support::{GOOD_CARD, MINUTE, Processes, World};

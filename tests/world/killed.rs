@@ -7,8 +7,8 @@
 //! sends its webhook again, Lambda invokes again, schedules come again. What is left is the same.
 
 use serde_json::{Value, json};
+use stripe_stand_in::{CardRule, DisputeEnd, DisputeKind, NewDispute};
 use tollgate_local::calls::Call;
-use tollgate_local::stripe::{CardRule, DisputeEnd, DisputeKind, NewDispute};
 
 use crate::invariants::check;
 use crate::support::{Customer, GOOD_CARD, MINUTE, Processes, World};

@@ -10,6 +10,8 @@
 //! - `bad_input` and `bad_webhooks` are what nobody should send.
 //! - `killed` kills a function before and after each of its calls, flow by flow; `killed_on_time`
 //!   those that the clock sets in motion.
+//! - `hours` is a benchmark: what an hour costs with few accounts and with many.
+//! - `time_travel` lets a month pass.
 //! - `metrics` compares what alarms and dashboard look at with what functions count.
 //! - `permissions` compares the policies in the template with what functions do.
 //! - `twice` is a day on which everything comes twice, late, out of order or not at all.
@@ -25,6 +27,7 @@ mod bad_webhooks;
 mod demo;
 mod deployed;
 mod described;
+mod hours;
 mod invariants;
 mod killed;
 mod killed_on_time;
@@ -34,4 +37,5 @@ mod races;
 mod secrets;
 mod story;
 mod support;
+mod time_travel;
 mod twice;

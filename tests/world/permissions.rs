@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use stripe_stand_in::{DisputeEnd, DisputeKind, NewDispute};
 use time::macros::utc_datetime;
 use tollgate_local::build;
 use tollgate_local::calls::Permission;
 use tollgate_local::names;
-use tollgate_local::stripe::{DisputeEnd, DisputeKind, NewDispute};
 use tollgate_local::template::{Resolver, Template};
 use tollgate_tests::cloudformation::CloudFormation;
 

@@ -1,8 +1,8 @@
 //! One customer's story, with every figure.
 
 use serde_json::{Value, json};
+use stripe_stand_in::CardRule;
 use time::macros::utc_datetime;
-use tollgate_local::stripe::CardRule;
 
 use crate::invariants::check;
 use crate::support::{Customer, GOOD_CARD, Processes, World};

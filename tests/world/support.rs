@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stripe_stand_in::StripeStandIn;
 use time::macros::utc_datetime;
 use time::{Time, UtcDateTime};
 use tollgate::store::Shard;
 use tollgate_local::api::{Answer, Api};
 use tollgate_local::clock::Pace;
 use tollgate_local::control::TokenRequest;
-use tollgate_local::stripe::StripeStandIn;
 use tollgate_local::{Cloud, Config, format_time, seed};
 use tollgate_tests::binaries;
 

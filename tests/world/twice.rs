@@ -2,7 +2,7 @@
 //! or throttled: the ledger is the same.
 
 use serde_json::{Value, json};
-use tollgate_local::stripe::{DeliveryPlan, DisputeEnd, DisputeKind, NewDispute, Order};
+use stripe_stand_in::{DeliveryPlan, DisputeEnd, DisputeKind, NewDispute, Order};
 
 use crate::invariants::check;
 use crate::support::{Processes, World, today};
