@@ -78,7 +78,7 @@ struct Paid {
 pub(crate) async fn list(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
     let limit: u32 = call.query("limit")?.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(invalid("limit", &format!("between 1 and {LIMIT_MAX}")).into());
+        return Err(invalid("limit", &format!("must be between 1 and {LIMIT_MAX}")).into());
     }
     let before: u64 = call.query("cursor")?.unwrap_or(u64::MAX);
     let on = OnAccount::of_caller(&clients.billing, call)?;

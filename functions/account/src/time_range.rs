@@ -53,6 +53,6 @@ pub(crate) fn invalid(name: &str, why: &str) -> Problem {
 pub(crate) fn too_much() -> Problem {
     Problem::new(
         Code::TooMuch,
-        "There is too much in this time for one request: ask for a shorter one.",
+        "This time range contains too much data for one request. Use a shorter range.",
     )
 }

@@ -81,5 +81,5 @@ async fn place(billing: &Billing, id: &PaymentId) -> Result<Place, Failed> {
 }
 
 fn unknown(id: &PaymentId) -> Problem {
-    Problem::new(Code::NotFound, format!("Nothing is known of {id}."))
+    Problem::new(Code::NotFound, format!("No record of {id} found."))
 }

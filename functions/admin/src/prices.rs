@@ -60,9 +60,11 @@ pub(crate) async fn get(billing: &Billing, _: &Call) -> Result<Answer, Failed> {
 pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     let Body { prices } = call.json()?;
     if prices.is_empty() || prices.len() > PRICES_MAX {
-        return Err(
-            Problem::new(Code::InvalidBody, format!("Between 1 and {PRICES_MAX} prices.")).into()
-        );
+        return Err(Problem::new(
+            Code::InvalidBody,
+            format!("A request must contain 1 to {PRICES_MAX} prices."),
+        )
+        .into());
     }
     api::once(billing, &call.caller()?.account, call, add(billing, call, prices)).await
 }

@@ -241,5 +241,8 @@ fn reachable(id: ResourceId) -> Result<ResourceId, Problem> {
     if id.as_str().bytes().all(is_plain) {
         return Ok(id);
     }
-    Err(Problem::new(Code::InvalidBody, "id: letters, digits, '-', '_', '.' and '~' only."))
+    Err(Problem::new(
+        Code::InvalidBody,
+        "id: must contain only letters, digits, '-', '_', '.' and '~'.",
+    ))
 }

@@ -26,6 +26,6 @@ pub(crate) fn limit(call: &Call) -> Result<u32, Problem> {
     if (1..=LIMIT_MAX).contains(&limit) {
         return Ok(limit);
     }
-    let why = format!("limit: between 1 and {LIMIT_MAX}.");
+    let why = format!("limit: must be between 1 and {LIMIT_MAX}.");
     Err(Problem::new(Code::InvalidParameter, why).with("parameter", "limit"))
 }

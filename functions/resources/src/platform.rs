@@ -125,8 +125,11 @@ impl Place {
 
     fn parse(cursor: &str) -> Result<Option<Place>, Problem> {
         let wrong = || {
-            Problem::new(Code::InvalidParameter, "cursor: not one of this list.")
-                .with("parameter", "cursor")
+            Problem::new(
+                Code::InvalidParameter,
+                "cursor: must come from an earlier page of this list.",
+            )
+            .with("parameter", "cursor")
         };
         let decoded =
             URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
