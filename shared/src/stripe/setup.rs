@@ -206,16 +206,18 @@ impl fmt::Display for Step {
             Step::CreateEndpoint => {
                 write!(
                     f,
-                    "make a webhook endpoint with {} events, API version {API_VERSION}",
+                    "create a webhook endpoint with {} events, API version {API_VERSION}",
                     EVENTS.len()
                 )
             }
             Step::UpdateEndpoint { id } => {
-                write!(f, "enable {id} for exactly our {} events", EVENTS.len())
+                write!(f, "enable {id} with exactly the {} expected events", EVENTS.len())
             }
-            Step::DisableEndpoint { id } => write!(f, "disable {id}: the same address, superseded"),
-            Step::CreatePortal => write!(f, "make a configuration of the customer portal"),
-            Step::UpdatePortal { id } => write!(f, "set {id} to invoices and cards, active"),
+            Step::DisableEndpoint { id } => {
+                write!(f, "disable the superseded endpoint {id} with the same URL")
+            }
+            Step::CreatePortal => write!(f, "create a customer portal configuration"),
+            Step::UpdatePortal { id } => write!(f, "activate {id} with invoices and cards"),
         }
     }
 }
