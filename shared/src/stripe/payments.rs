@@ -78,7 +78,7 @@ pub enum Failure {
     #[error(transparent)]
     Fault(#[from] Fault),
     /// The ledger refused what Stripe confirmed: somebody must look.
-    #[error("the ledger refuses what Stripe confirmed: {0}")]
+    #[error("the ledger refused a payment that Stripe confirmed: {0}")]
     Refused(Refusal),
     /// Stripe had to be asked, and failed.
     #[error(transparent)]
