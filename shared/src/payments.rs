@@ -88,7 +88,7 @@ pub enum Failure {
     #[error(transparent)]
     Fault(#[from] Fault),
     /// The ledger refused what Stripe confirmed: somebody must look.
-    #[error("the ledger refuses what Stripe confirmed: {0}")]
+    #[error("the ledger refused a payment that Stripe confirmed: {0}")]
     Refused(Refusal),
     /// Stripe had to be asked, and failed.
     #[error(transparent)]
@@ -111,20 +111,21 @@ impl Failure {
         match self {
             Failure::Fault(fault) => Problem::from(fault),
             Failure::Refused(refusal) => Problem::from(refusal),
-            Failure::Stripe(StripeError::RateLimited { .. }) => {
-                Problem::new(Code::Throttled, "The payment provider has too much to do. Try again.")
-            }
+            Failure::Stripe(StripeError::RateLimited { .. }) => Problem::new(
+                Code::Throttled,
+                "Too many requests to the payment provider. Try again shortly.",
+            ),
             Failure::Stripe(StripeError::KeyMisused { .. }) => Problem::new(
                 Code::IdempotencyKeyReused,
-                "Something changed since this key was first used: send a new key.",
+                "The account changed since this idempotency key was first used. Use a new key.",
             ),
             Failure::Stripe(error) if error.may_pass() => Problem::new(
                 Code::Unavailable,
-                "The payment provider does not answer. Nothing was charged: try again.",
+                "The payment provider is not responding. Nothing was charged. Try again.",
             ),
             Failure::Stripe(_) | Failure::Mismatch { .. } => Problem::new(
                 Code::Internal,
-                "Nothing was charged. This was recorded, and we are looking into it.",
+                "Nothing was charged. The error was logged. If it persists, contact support.",
             ),
         }
     }

@@ -176,7 +176,7 @@ async fn transactions_describe_money_movements_in_plain_words() {
           "at": "2026-11-22T11:30:00Z",
           "balance_after": "23.30",
           "cause": "request",
-          "description": "Unused time given back, 1 resource stopped",
+          "description": "Unused time credited, 1 resource stopped",
           "id": "alice#4",
           "lines": [
             {
@@ -428,7 +428,7 @@ async fn frequent_refills_are_pointed_out_and_wanted_ones_shown() {
     let shown = ask(&api, by(PUT_REFILL, "10:25:00").json(&body)).await.body;
     assert_eq!(
         (&shown["hours_covered"], &shown["warning"]),
-        (&json!(16), &json!("At the present rate one refill lasts 16 hours."))
+        (&json!(16), &json!("At the current rate, one refill lasts 16 hours."))
     );
     let body = json!({"threshold": "30"});
     let shown = ask(&api, by(PUT_REFILL, "10:26:00").json(&body)).await.body;

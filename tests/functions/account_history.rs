@@ -424,7 +424,7 @@ async fn last_attempt_is_described_in_plain_words() {
         (
             &json!("needs_customer"),
             &json!("authentication_required"),
-            &json!({"kind": "confirm", "label": "Confirm the payment", "url": url})
+            &json!({"kind": "confirm", "label": "Confirm payment", "url": url})
         )
     );
 
@@ -446,7 +446,7 @@ async fn last_attempt_is_described_in_plain_words() {
     refill_step(&api, "11:30:00", begin()).await;
     refill_step(&api, "11:31:00", fail(2, Decline::Later, "insufficient_funds")).await;
     let declined = json!({"number": 2, "at": "2026-11-22T11:31:00Z", "amount": "20.00", "outcome": "failed",
-        "code": "insufficient_funds", "message": "The card does not have enough funds, or its limit is reached.",
+        "code": "insufficient_funds", "message": "Your card has insufficient funds or has reached its limit.",
         "action": {"kind": "update_card", "label": "Use another card"}});
     assert_eq!(last_attempt(&api, "11:32:00").await, declined);
 
@@ -486,7 +486,7 @@ async fn a_stolen_card_looks_like_any_other_decline() {
         .await;
         let told = last_attempt(&api, "10:12:00").await;
         let expected = json!({"number": 1, "at": "2026-11-22T10:11:00Z", "amount": "20.00", "outcome": "failed",
-            "code": "declined", "message": "The card was declined. Its bank can say why.",
+            "code": "declined", "message": "Your card was declined. Contact your bank for details.",
             "action": {"kind": "update_card", "label": "Use another card"}});
         assert_eq!(told, expected, "{code}");
     }

@@ -230,7 +230,7 @@ async fn a_payment_is_found_by_each_of_its_ids() {
     let mut by_payment = ask(&api, staff(PAYMENT, "10:30:00").at("id", "pi_1")).await;
     let why = by_payment.body["stripe_error"].take();
     assert!(
-        why.as_str().unwrap().starts_with("GET /payment_intents/pi_1: Stripe does not answer"),
+        why.as_str().unwrap().starts_with("GET /payment_intents/pi_1: Stripe did not respond"),
         "{why}"
     );
     insta::assert_snapshot!(by_payment.shown(), @r#"
@@ -421,7 +421,7 @@ async fn a_chain_is_verified_and_a_changed_row_shows() {
         .unwrap();
     let broken = ask(&api, staff(VERIFY, "10:30:00")).await;
     assert_eq!((broken.status, &broken.body["verified"]), (200, &json!(false)));
-    assert_eq!(broken.body["wrong"], "row 1: attribute balance differs from the body");
+    assert_eq!(broken.body["wrong"], "row 1 has an attribute balance that differs from its body");
 }
 
 #[tokio::test]

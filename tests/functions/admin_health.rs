@@ -152,7 +152,7 @@ async fn health_reports_webhook_endpoint_faults() {
     let endpoint = world.endpoint().await;
     let path = format!("/v1/webhook_endpoints/{endpoint}");
     world.change(&path, "disabled=true").await;
-    only(&world.wrong(&[]).await, "stripe_webhook", "it is disabled");
+    only(&world.wrong(&[]).await, "stripe_webhook", "its status is disabled");
     world
         .change(
             &path,
@@ -160,19 +160,19 @@ async fn health_reports_webhook_endpoint_faults() {
         )
         .await;
     let found = world.wrong(&[]).await;
-    only(&found, "stripe_webhook", "it does not name charge.dispute.closed");
-    only(&found, "stripe_webhook", "it names also charge.failed");
+    only(&found, "stripe_webhook", "it lacks the events charge.dispute.closed");
+    only(&found, "stripe_webhook", "it has unexpected events charge.failed");
     world.change(&path, "url=https://elsewhere.example.test").await;
     only(
         &world.wrong(&[]).await,
         "stripe_webhook",
-        "no webhook endpoint leads to /v1/stripe/webhook",
+        "no webhook endpoint points to /v1/stripe/webhook",
     );
     world.stand_in.add_endpoint(URL, "whsec_old", &["*"]);
     only(&world.wrong(&[]).await, "stripe_webhook", "its API version is the account's default");
     let endpoint = "GET /v1/webhook_endpoints".to_owned();
     world.stand_in.fail(Fault { endpoint, after: 0, times: 1, kind: FaultKind::Forbidden });
-    only(&world.wrong(&[]).await, "stripe_webhook", "the key may not look");
+    only(&world.wrong(&[]).await, "stripe_webhook", "the key lacks the permission");
 }
 
 #[tokio::test]
@@ -185,7 +185,11 @@ async fn health_reports_portal_and_tax_faults() {
         "is not set, and Stripe has no default",
     );
     let other = [("STRIPE_PORTAL_CONFIGURATION", "bpc_other")];
-    only(&wrong(&health(&world.clients(&other)).await), "stripe_portal", "there is no bpc_other");
+    only(
+        &wrong(&health(&world.clients(&other)).await),
+        "stripe_portal",
+        "is bpc_other, which does not exist",
+    );
     world
         .change(
             &format!("/v1/billing_portal/configurations/{}", world.portal().await),
@@ -201,7 +205,7 @@ async fn health_reports_a_rejected_key_and_an_unreachable_stripe() {
     only(
         &world.wrong(&[("STRIPE_SECRET_KEY", "sk_test_other")]).await,
         "stripe",
-        "Stripe does not take the key (test mode)",
+        "Stripe rejected the key (test mode)",
     );
     let endpoint = "GET /v1/account".to_owned();
     world.stand_in.fail(Fault { endpoint, after: 0, times: 9, kind: FaultKind::ServerError });

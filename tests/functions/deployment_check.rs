@@ -160,7 +160,7 @@ async fn a_parameter_that_cannot_be_used_is_named() {
     let (_, reason) = world.answer("Update", &[("TOPUP_MAX", "0.99")]).await;
     assert_eq!(
         reason,
-        "the environment variable TOPUP_MIN cannot be used: it is above TOPUP_MAX, $0.99"
+        "the environment variable TOPUP_MIN cannot be used: must be at most TOPUP_MAX ($0.99)"
     );
 }
 
@@ -169,16 +169,16 @@ async fn unusable_issuer_fails_the_deployment_before_tables_exist() {
     let world = Deployment::with_secret(SECRET).await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let slashed = format!("{}/", world.issuer);
-    let otherwise = "says that the issuer is";
+    let otherwise = "names the issuer";
     for (issuer, why) in [
-        (issuer(404, "").await, "answers with status 404"),
-        (issuer(200, "<html>").await, "is no OpenID configuration"),
+        (issuer(404, "").await, "returned status 404"),
+        (issuer(200, "<html>").await, "is not an OpenID configuration"),
         (issuer(200, r#"{"issuer": "{issuer}"}"#).await, "missing field `jwks_uri`"),
-        (issuer(200, r#"{"issuer": "{issuer}", "jwks_uri": ""}"#).await, "names no jwks_uri"),
+        (issuer(200, r#"{"issuer": "{issuer}", "jwks_uri": ""}"#).await, "has no jwks_uri"),
         // API Gateway compares it with a token's `iss` to the letter.
         (issuer(200, r#"{"issuer": "{issuer}/", "jwks_uri": "{issuer}/keys"}"#).await, otherwise),
         (slashed, otherwise),
-        (format!("http://{nobody}"), "does not answer"),
+        (format!("http://{nobody}"), "does not respond"),
     ] {
         let (status, reason) = world.answer("Create", &[("TOKEN_ISSUER", &issuer)]).await;
         assert_eq!(status, "FAILED", "{issuer}");
@@ -192,10 +192,7 @@ async fn an_issuer_that_is_away_stops_a_first_deployment_and_no_other() {
     let away = issuer(503, "").await;
     let (status, reason) = world.answer("Create", &[("TOKEN_ISSUER", &away)]).await;
     assert_eq!(status, "FAILED");
-    assert!(
-        reason.contains("TOKEN_ISSUER") && reason.contains("answers with status 503"),
-        "{reason}"
-    );
+    assert!(reason.contains("TOKEN_ISSUER") && reason.contains("returned status 503"), "{reason}");
     assert_eq!(world.answer("Update", &[("TOKEN_ISSUER", &away)]).await.0, "SUCCESS");
     let none = issuer(404, "").await;
     assert_eq!(world.answer("Update", &[("TOKEN_ISSUER", &none)]).await.0, "FAILED");
@@ -228,7 +225,7 @@ async fn a_secret_that_holds_no_key_is_named_and_not_shown() {
     for (text, why) in [
         ("rk_test_hidden", "it is not JSON"),
         (r#"{"key": "rk_test_hidden"}"#, "it has no secret_key"),
-        (r#"{"secret_key": "pk_test_hidden"}"#, "a secret key begins with sk_ or rk_"),
+        (r#"{"secret_key": "pk_test_hidden"}"#, "a secret key starts with sk_ or rk_"),
         (
             r#"{"secret_key": "rk_test_hidden", "webhook_secrets": "whsec_hidden"}"#,
             "webhook_secrets is not a list",

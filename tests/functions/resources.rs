@@ -309,11 +309,11 @@ async fn refusal_for_credit_says_what_is_missing_and_where_to_add() {
       },
       "available": "4.99",
       "code": "credit_too_low",
-      "detail": "$5.00 of credit is needed and $4.99 is there.",
+      "detail": "This requires $5.00 of credit, and $4.99 is available.",
       "request_id": "r-1",
       "required": "5.00",
       "status": 402,
-      "title": "More credit is needed",
+      "title": "Insufficient credit",
       "type": "urn:tollgate:problem:credit_too_low"
     }
     "#);

@@ -36,14 +36,14 @@ fn changes(stand_in: &StripeStandIn) -> Vec<String> {
 async fn setup_creates_everything_once_and_shows_the_secret_once() {
     let (stand_in, stripe, _) = world().await;
     let dry = set_up(&stripe, &arguments(&["--dry-run"])).await.unwrap();
-    assert!(dry.contains("would make a webhook endpoint with 21 events"), "{dry}");
+    assert!(dry.contains("would create a webhook endpoint with 21 events"), "{dry}");
     assert_eq!(changes(&stand_in), [""; 0]);
 
     let first =
         set_up(&stripe, &arguments(&["--return-url", "https://page.example.test"])).await.unwrap();
     assert_eq!(changes(&stand_in), ["/v1/webhook_endpoints", "/v1/billing_portal/configurations"]);
     assert!(
-        first.contains("whsec_") && first.contains("STRIPE_PORTAL_CONFIGURATION: bpc_"),
+        first.contains("whsec_") && first.contains("StripePortalConfiguration to bpc_"),
         "{first}"
     );
     let endpoint = &stripe.webhook_endpoints().await.unwrap()[0];
@@ -56,7 +56,7 @@ async fn setup_creates_everything_once_and_shows_the_secret_once() {
 
     let second =
         set_up(&stripe, &arguments(&["--return-url", "https://page.example.test"])).await.unwrap();
-    assert!(second.contains("nothing was changed") && !second.contains("whsec_u"), "{second}");
+    assert!(second.contains("Nothing was changed") && !second.contains("whsec_u"), "{second}");
     assert_eq!(changes(&stand_in).len(), 2);
     assert_eq!(stand_in.calls_outside(), []);
 }
@@ -95,7 +95,7 @@ async fn manual_changes_are_repaired_and_old_versions_replaced() {
     let again = stand_in.object(&made.id).unwrap();
     assert_eq!((&again["status"], &again["enabled_events"]), (&json!("enabled"), &json!(EVENTS)));
     assert_eq!(stand_in.object(&portal.id).unwrap()["active"], Value::Bool(true));
-    assert!(set_up(&stripe, &arguments(&[])).await.unwrap().contains("nothing was changed"));
+    assert!(set_up(&stripe, &arguments(&[])).await.unwrap().contains("Nothing was changed"));
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn key_without_permissions_is_refused_before_any_change() {
     stand_in.fail(Fault { endpoint, after: 0, times: 1, kind: FaultKind::Forbidden });
     let refused = set_up(&stripe, &arguments(&[])).await.unwrap_err();
     assert!(
-        refused.contains("nothing was changed") && refused.contains("Invoices: write"),
+        refused.contains("Nothing was changed") && refused.contains("Invoices: write"),
         "{refused}"
     );
     assert_eq!(changes(&stand_in), [""; 0]);
@@ -115,8 +115,8 @@ async fn key_without_permissions_is_refused_before_any_change() {
 fn arguments_are_checked() {
     let refused =
         |words: &[&str]| Arguments::read(words.iter().map(|word| (*word).to_owned())).unwrap_err();
-    assert_eq!(refused(&[]), "--webhook-url is needed");
+    assert_eq!(refused(&[]), "--webhook-url is required");
     assert!(refused(&["--webhook-url", "https://x.test/other"]).contains("/v1/stripe/webhook"));
-    assert_eq!(refused(&["--webhook-url"]), "--webhook-url needs a value");
-    assert_eq!(refused(&["--all"]), "--all is not known");
+    assert_eq!(refused(&["--webhook-url"]), "--webhook-url requires a value");
+    assert_eq!(refused(&["--all"]), "unknown argument --all");
 }

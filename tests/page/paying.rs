@@ -51,7 +51,7 @@ async fn a_top_up_ends_with_a_green_banner_and_the_credit() {
 async fn amount_is_validated_while_typed_and_refills_stay_off() {
     let Some(visit) = Visit::begin().await else { return };
     visit.open("#balance").await;
-    for (typed, complaint) in [("1.234", "cent"), ("abc", ""), ("99999", "At most")] {
+    for (typed, complaint) in [("1.234", "decimals"), ("abc", ""), ("99999", "maximum")] {
         visit.browser.fill("[data-testid=custom-amount]", typed).await;
         visit.browser.says("[data-testid=add-credit] .field-error, [data-testid=add-credit] [role=alert], [data-testid=add-credit] .error", complaint).await;
     }

@@ -10,9 +10,9 @@ use tollgate::domain::policy::Policy;
 use tollgate::domain::refill::{hours_covered, is_off_too_long};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::http::call::call::Call;
-use tollgate::http::call::handler::{Answer, Failed, OnAccount};
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::Call;
+use tollgate::http::call::call::handler::{Answer, Failed, OnAccount};
+use tollgate::http::call::call::problem::{Code, Problem};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::BeforeCommand;
 
@@ -89,7 +89,7 @@ pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed
         // nobody learns of them.
         let profile = billing.store.customer_profile(on.account()).await?;
         if !profile.cards.iter().any(|known| known.id == *card) {
-            return Err(Problem::new(Code::NotFound, "There is no such payment method.").into());
+            return Err(Problem::new(Code::NotFound, "No such payment method.").into());
         }
     }
     let command = |state: &AccountState| body.over(state).map(Command::ChangeRefill);
@@ -105,7 +105,7 @@ impl Body {
         card.map_or(Ok(()), |_| {
             Err(Problem::new(
                 Code::InvalidBody,
-                "payment_method: the id of a saved card, such as pm_123.",
+                "payment_method: must be the ID of a saved card, such as pm_123.",
             ))
         })
     }
@@ -149,7 +149,7 @@ fn shown(state: &AccountState, policy: &Policy, now: Timestamp) -> Shown {
     let hours = refill.agreement.and_then(|agreed| hours_covered(agreed.amount, state));
     let warning = hours.filter(|hours| *hours < HOURS_WARNING).map(|hours| {
         let unit = if hours == 1 { "hour" } else { "hours" };
-        format!("At the present rate one refill lasts {hours} {unit}.")
+        format!("At the current rate, one refill lasts {hours} {unit}.")
     });
     Shown {
         enabled: refill.agreement.is_some(),

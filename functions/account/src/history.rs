@@ -9,8 +9,8 @@ use std::str::FromStr;
 use serde::Serialize;
 use tollgate::domain::money::Usd;
 use tollgate::domain::timestamp::{DAY, HOUR, Timestamp};
-use tollgate::http::call::call::Call;
-use tollgate::http::call::handler::{Answer, Failed, OnAccount};
+use tollgate::http::call::call::call::Call;
+use tollgate::http::call::call::handler::{Answer, Failed, OnAccount};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{Bounded, READS_MAX};
 
@@ -44,7 +44,7 @@ impl FromStr for Granularity {
         match text {
             "hour" => Ok(Granularity::Hour),
             "day" => Ok(Granularity::Day),
-            _ => Err("hour or day"),
+            _ => Err("must be hour or day"),
         }
     }
 }
@@ -83,7 +83,9 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     let first = (from.seconds() / step + 1) * step;
     // Ends before `to`, and `to` itself.
     if (to.seconds() - first + step - 1) / step + 1 > POINTS_MAX {
-        return Err(invalid("from", &format!("more than {POINTS_MAX} points")).into());
+        return Err(
+            invalid("from", &format!("must be at most {POINTS_MAX} intervals before to")).into()
+        );
     }
     let mut ends: Vec<Timestamp> = (0..POINTS_MAX)
         .map(|point| Timestamp::default().plus(first + point * step))

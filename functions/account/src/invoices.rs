@@ -13,9 +13,9 @@ use tollgate::domain::ids::{CustomerId, PaymentId};
 use tollgate::domain::money::Usd;
 use tollgate::domain::row::Row;
 use tollgate::domain::timestamp::{DAY, HOUR, Timestamp};
-use tollgate::http::call::call::Call;
-use tollgate::http::call::handler::{Answer, Failed, OnAccount};
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::Call;
+use tollgate::http::call::call::handler::{Answer, Failed, OnAccount};
+use tollgate::http::call::call::problem::{Code, Problem};
 use tollgate::payments::Desk;
 use tollgate::store::Order;
 use tollgate::stripe::StripeError;
@@ -78,7 +78,7 @@ struct Paid {
 pub(crate) async fn list(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
     let limit: u32 = call.query("limit")?.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(invalid("limit", &format!("between 1 and {LIMIT_MAX}")).into());
+        return Err(invalid("limit", &format!("must be between 1 and {LIMIT_MAX}")).into());
     }
     let before: u64 = call.query("cursor")?.unwrap_or(u64::MAX);
     let on = OnAccount::of_caller(&clients.billing, call)?;

@@ -20,9 +20,9 @@ mod transactions;
 use lambda_http::{Body, Request, Response};
 use serde_json::json;
 use tollgate::domain::profile::Email;
-use tollgate::http::call::call::Call;
-use tollgate::http::call::handler::{self, Answer, Failed, OnAccount};
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::Call;
+use tollgate::http::call::call::handler::{self, Answer, Failed, OnAccount};
+use tollgate::http::call::call::problem::{Code, Problem};
 use tollgate::payments::Desk;
 use tollgate::runtime::billing::Billing;
 use tollgate::stripe::OnDemand;
@@ -78,14 +78,14 @@ async fn route(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
 async fn desk<'a>(clients: &'a Clients, call: &Call) -> Result<Desk<'a>, Failed> {
     let stripe = clients.stripe.get().await.map_err(|error| {
         tracing::error!(alarm = "stripe_not_started", request = call.request_id, %error);
-        Problem::new(Code::Unavailable, "Stripe cannot be asked now. Try again in a moment.")
+        Problem::new(Code::Unavailable, "Stripe is temporarily unavailable. Try again in a moment.")
     })?;
     Ok(Desk { billing: &clients.billing, stripe, now: call.now })
 }
 
 /// The address that a customer at Stripe is made with.
 async fn email(on: &OnAccount<'_>) -> Result<Email, Failed> {
-    let why = "Set an e-mail address first: receipts and warnings go there.";
+    let why = "Set an e-mail address first. It is used for receipts and notices.";
     let problem = || {
         Problem::new(Code::EmailRequired, why).with_action(json!({"set_email": "PUT /v1/account"}))
     };

@@ -6,9 +6,9 @@ use serde::Serialize;
 use tollgate::domain::account::{AccountState, Standing};
 use tollgate::domain::ids::{AccountId, CardId};
 use tollgate::domain::refusal::Refusal;
-use tollgate::http::call::call::Call;
-use tollgate::http::call::handler::{self, Answer, Failed, OnAccount};
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::Call;
+use tollgate::http::call::call::handler::{self, Answer, Failed, OnAccount};
+use tollgate::http::call::call::problem::{Code, Problem};
 use tollgate::payments::CardAsked;
 use tollgate::payments::Failure;
 use tollgate::runtime::billing::Billing;
@@ -85,7 +85,7 @@ pub(crate) async fn add(clients: &Clients, call: &Call) -> Result<Answer, Failed
     let desk = desk(clients, call).await?;
     let settings = desk.stripe.settings();
     let urls = settings.card_added_url.as_deref().zip(settings.card_canceled_url.as_deref());
-    let unset = || Problem::new(Code::Internal, "The operator has not set where to return to.");
+    let unset = || Problem::new(Code::Internal, "The operator has not configured a return URL.");
     let (added, canceled) = urls.ok_or_else(unset)?;
     let work = async {
         let customer = desk.customer(account, &email).await?;
@@ -137,7 +137,7 @@ fn asked(asked: CardAsked) -> Result<(), Failed> {
 
 /// Nobody learns of others' cards.
 fn unknown() -> Problem {
-    Problem::new(Code::NotFound, "There is no such payment method.")
+    Problem::new(Code::NotFound, "No such payment method.")
 }
 
 /// The id in the path, as Stripe's ids look: it becomes part of a path there.

@@ -3,9 +3,9 @@
 
 use serde::Serialize;
 use serde_json::json;
-use tollgate::http::call::call::Call;
-use tollgate::http::call::handler::{self, Answer, Failed, OnAccount};
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::Call;
+use tollgate::http::call::call::handler::{self, Answer, Failed, OnAccount};
+use tollgate::http::call::call::problem::{Code, Problem};
 use tollgate::stripe::keys::Key;
 
 use crate::{Clients, desk, key_at_stripe};
@@ -23,13 +23,13 @@ pub(crate) async fn open(clients: &Clients, call: &Call) -> Result<Answer, Faile
     let account = on.account();
     let customer = clients.billing.store.customer_profile(account).await?.customer;
     let nobody = || {
-        let why = "There is nothing to see yet: add credit or a card first.";
+        let why = "There is no billing history yet. Add credit or a card first.";
         Problem::new(Code::Conflict, why)
             .with_action(json!({"add_card": "POST /v1/payment-methods/sessions"}))
     };
     let customer = customer.ok_or_else(nobody)?;
     let desk = desk(clients, call).await?;
-    let unset = || Problem::new(Code::Internal, "The operator has not set where to return to.");
+    let unset = || Problem::new(Code::Internal, "The operator has not configured a return URL.");
     let return_url = desk.stripe.settings().portal_return_url.as_deref().ok_or_else(unset)?;
     let work = async {
         let key = Key::portal(account, &key_at_stripe(call));

@@ -13,8 +13,8 @@ use tollgate::domain::ids::{ProjectId, ResourceId};
 use tollgate::domain::money::Usd;
 use tollgate::domain::resources::{Billables, Condition};
 use tollgate::domain::timestamp::{DAY, Timestamp};
-use tollgate::http::call::call::Call;
-use tollgate::http::call::handler::{Answer, Failed, OnAccount};
+use tollgate::http::call::call::call::Call;
+use tollgate::http::call::call::handler::{Answer, Failed, OnAccount};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{Bounded, Fault, READS_MAX};
 use tollgate::views::spending::{Item, Spending};
@@ -39,7 +39,7 @@ impl FromStr for By {
             "project" => Ok(By::Project),
             "sku" => Ok(By::Sku),
             "resource" => Ok(By::Resource),
-            _ => Err("project, sku or resource"),
+            _ => Err("must be project, sku or resource"),
         }
     }
 }
@@ -87,7 +87,7 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     let by = call.query("by")?.unwrap_or(By::Project);
     let TimeRange { from, to, open } = TimeRange::of(call, Timestamp::month_start)?;
     if to - from > DAYS_MAX * DAY {
-        return Err(invalid("from", &format!("at most {DAYS_MAX} days before to")).into());
+        return Err(invalid("from", &format!("must be at most {DAYS_MAX} days before to")).into());
     }
     let on = OnAccount::of_caller(billing, call)?;
     let (state, list) = on.look(|view| (view.state().clone(), view.billables().clone())).await?;

@@ -1,8 +1,8 @@
 //! `from` and `to`: a stretch of time that ends now at the latest.
 
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::http::call::call::Call;
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::Call;
+use tollgate::http::call::call::problem::{Code, Problem};
 
 /// A stretch of time, never empty.
 pub(crate) struct TimeRange {
@@ -53,6 +53,6 @@ pub(crate) fn invalid(name: &str, why: &str) -> Problem {
 pub(crate) fn too_much() -> Problem {
     Problem::new(
         Code::TooMuch,
-        "There is too much in this time for one request: ask for a shorter one.",
+        "This time range contains too much data for one request. Use a shorter range.",
     )
 }

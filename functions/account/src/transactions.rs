@@ -8,9 +8,9 @@ use serde::Serialize;
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::row::Row;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::http::call::call::{Call, query_value};
-use tollgate::http::call::handler::{Answer, Failed, OnAccount};
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::{Call, query_value};
+use tollgate::http::call::call::handler::{Answer, Failed, OnAccount};
+use tollgate::http::call::call::problem::{Code, Problem};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{Fault, Order};
 use tollgate::views::transaction::{Transaction, TransactionType, transaction_type};
@@ -84,7 +84,7 @@ impl FromStr for Include {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Include, &'static str> {
-        if text == "all" { Ok(Include::All) } else { Err("only all can be included") }
+        if text == "all" { Ok(Include::All) } else { Err("must be all") }
     }
 }
 
@@ -95,7 +95,7 @@ pub(crate) async fn list(billing: &Billing, call: &Call) -> Result<Answer, Faile
     let bounds = if is_csv { &OF_CSV } else { &OF_JSON };
     let limit: u32 = call.query("limit")?.unwrap_or(bounds.limit_default);
     if !(1..=bounds.limit_max).contains(&limit) {
-        let why = format!("limit: between 1 and {}.", bounds.limit_max);
+        let why = format!("limit: must be between 1 and {}.", bounds.limit_max);
         return Err(Problem::new(Code::InvalidParameter, why).with("parameter", "limit").into());
     }
     let (from, to) = (call.query::<Timestamp>("from")?, call.query::<Timestamp>("to")?);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tollgate::domain::account::Tax;
-use tollgate::http::call::call::Call;
-use tollgate::http::call::handler::{Answer, Failed};
+use tollgate::http::call::call::call::Call;
+use tollgate::http::call::call::handler::{Answer, Failed};
 use tollgate::stripe::setup::{PortalConfiguration, WEBHOOK_PATH, WebhookEndpoint};
 use tollgate::stripe::{API_VERSION, Mode, Stripe, StripeError};
 
@@ -51,7 +51,7 @@ pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed
     let ledger = store.claim(NO_CLAIM).await.map(|_none| "readable".to_owned());
     let accounts = store.prices().await.map(|prices| {
         let word = if prices == tollgate::domain::prices::PriceList::default() {
-            "readable; there are no prices"
+            "readable, no prices set"
         } else {
             "readable"
         };
@@ -67,8 +67,9 @@ pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed
         Ok(stripe) => {
             let all =
                 tokio::time::timeout(Duration::from_secs(STRIPE_SECONDS), of_stripe(stripe)).await;
-            let too_slow =
-                || Check::new("stripe", Err(format!("no answer within {STRIPE_SECONDS} seconds")));
+            let too_slow = || {
+                Check::new("stripe", Err(format!("no response within {STRIPE_SECONDS} seconds")))
+            };
             checks.extend(all.unwrap_or_else(|_elapsed| vec![too_slow()]));
         }
         Err(error) => checks.push(Check::new("stripe", Err(error.to_string()))),
@@ -100,8 +101,8 @@ async fn of_stripe(stripe: &Stripe) -> Vec<Check> {
 }
 
 /// Stripe's API has no word about it (API 2026-08-26).
-const RECEIPTS: &str = "not checked: Stripe's API does not tell whether customers are e-mailed about successful payments; see \
-     the dashboard, Settings, Customer emails";
+const RECEIPTS: &str = "not checked. Stripe's API does not report whether customers get \
+     e-mail receipts. See Customer emails in the dashboard's settings";
 
 async fn account(stripe: &Stripe) -> Found {
     let mode = match stripe.mode() {
@@ -112,11 +113,11 @@ async fn account(stripe: &Stripe) -> Found {
         Ok(account) if account.charges_enabled => {
             Ok(format!("reached as {} in {mode}", account.id))
         }
-        Ok(account) => Err(format!("{} may not take payments yet ({mode})", account.id)),
+        Ok(account) => Err(format!("{} cannot accept payments yet ({mode})", account.id)),
         // The key is taken, and that is what counts.
         Err(StripeError::Rejected(no)) if no.status == 403 => Ok(format!("reached in {mode}")),
         Err(StripeError::Rejected(no)) if no.status == 401 => {
-            Err(format!("Stripe does not take the key ({mode})"))
+            Err(format!("Stripe rejected the key ({mode})"))
         }
         Err(error) => Err(error.to_string()),
     }
@@ -132,7 +133,7 @@ async fn webhook(stripe: &Stripe) -> Found {
         ours.iter().copied().filter(|one| one.status == "enabled").collect();
     let looked_at = if enabled.is_empty() { &ours } else { &enabled };
     if looked_at.is_empty() {
-        return Err(format!("no webhook endpoint leads to {WEBHOOK_PATH}; run stripe-setup"));
+        return Err(format!("no webhook endpoint points to {WEBHOOK_PATH}. Run stripe-setup"));
     }
     let faults =
         |one: &&WebhookEndpoint| format!("{} ({}): {}", one.id, one.url, one.faults().join("; "));
@@ -143,10 +144,13 @@ async fn webhook(stripe: &Stripe) -> Found {
         .map(|one| faults(&one))
         .collect();
     if !wrong.is_empty() {
-        return Err(format!("{}; run stripe-setup", wrong.join(". ")));
+        return Err(format!("{}. Run stripe-setup", wrong.join(". ")));
     }
     let urls: Vec<&str> = looked_at.iter().map(|one| one.url.as_str()).collect();
-    Ok(format!("{}, with exactly our events in API version {API_VERSION}", urls.join(" and ")))
+    Ok(format!(
+        "{} with exactly the expected events, API version {API_VERSION}",
+        urls.join(" and ")
+    ))
 }
 
 async fn portal(stripe: &Stripe) -> Found {
@@ -155,10 +159,10 @@ async fn portal(stripe: &Stripe) -> Found {
     let is_used = |one: &&PortalConfiguration| named.map_or(one.is_default, |id| one.id == id);
     let used = all.iter().find(is_used).ok_or_else(|| match named {
         Some(id) => {
-            format!("there is no {id}, which STRIPE_PORTAL_CONFIGURATION names; run stripe-setup")
+            format!("STRIPE_PORTAL_CONFIGURATION is {id}, which does not exist. Run stripe-setup")
         }
         None => {
-            "STRIPE_PORTAL_CONFIGURATION is not set, and Stripe has no default; run stripe-setup"
+            "STRIPE_PORTAL_CONFIGURATION is not set, and Stripe has no default. Run stripe-setup"
                 .to_owned()
         }
     })?;
@@ -172,9 +176,9 @@ async fn portal(stripe: &Stripe) -> Found {
 
 async fn tax(stripe: &Stripe) -> Found {
     match stripe.settings().tax {
-        Tax::Off => Ok("off: STRIPE_TAX is not automatic".to_owned()),
+        Tax::Off => Ok("off, STRIPE_TAX is not automatic".to_owned()),
         Tax::Automatic => match stripe.tax_settings().await {
-            Ok(tax) if tax.status == "active" => Ok("automatic, and active at Stripe".to_owned()),
+            Ok(tax) if tax.status == "active" => Ok("automatic, active in Stripe".to_owned()),
             Ok(tax) => Err(format!(
                 "STRIPE_TAX is automatic, but Stripe's tax settings are {}",
                 tax.status
@@ -189,7 +193,7 @@ fn unasked(error: &StripeError) -> String {
     if let StripeError::Rejected(no) = error
         && no.status == 403
     {
-        return format!("the key may not look: {}", no.message);
+        return format!("the key lacks the permission: {}", no.message);
     }
     error.to_string()
 }

@@ -4,9 +4,9 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tollgate::domain::ids::{AccountId, PaymentId};
-use tollgate::http::call::call::Call;
-use tollgate::http::call::handler::{Answer, Failed, OnAccount};
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::Call;
+use tollgate::http::call::call::handler::{Answer, Failed, OnAccount};
+use tollgate::http::call::call::problem::{Code, Problem};
 use tollgate::runtime::billing::Billing;
 use tollgate::views::transaction::Transaction;
 
@@ -81,5 +81,5 @@ async fn place(billing: &Billing, id: &PaymentId) -> Result<Place, Failed> {
 }
 
 fn unknown(id: &PaymentId) -> Problem {
-    Problem::new(Code::NotFound, format!("Nothing is known of {id}."))
+    Problem::new(Code::NotFound, format!("No record of {id} found."))
 }

@@ -6,9 +6,9 @@ use tollgate::domain::money::Rate;
 use tollgate::domain::prices::{Price, PriceList, Unit};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::http::call::call::Call;
-use tollgate::http::call::handler::{self, Answer, Failed};
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::Call;
+use tollgate::http::call::call::handler::{self, Answer, Failed};
+use tollgate::http::call::call::problem::{Code, Problem};
 use tollgate::runtime::billing::Billing;
 
 /// The most prices one request adds: each is a write of its own.
@@ -60,9 +60,11 @@ pub(crate) async fn get(billing: &Billing, _: &Call) -> Result<Answer, Failed> {
 pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
     let Body { prices } = call.json()?;
     if prices.is_empty() || prices.len() > PRICES_MAX {
-        return Err(
-            Problem::new(Code::InvalidBody, format!("Between 1 and {PRICES_MAX} prices.")).into()
-        );
+        return Err(Problem::new(
+            Code::InvalidBody,
+            format!("A request must contain 1 to {PRICES_MAX} prices."),
+        )
+        .into());
     }
     handler::once(billing, &call.caller()?.account, call, add(billing, call, prices)).await
 }

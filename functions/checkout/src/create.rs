@@ -9,8 +9,8 @@ use tollgate::domain::money::Usd;
 use tollgate::domain::profile::Email;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
-use tollgate::http::call::call::{Call, Caller};
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::{Call, Caller};
+use tollgate::http::call::call::problem::{Code, Problem};
 use tollgate::payments::Desk;
 use tollgate::stripe::StripeError;
 use tollgate::stripe::calls::NewSession;
@@ -170,7 +170,7 @@ async fn email_of(desk: Desk<'_>, caller: &Caller) -> Result<Email, Refused> {
         store.fill_email(&caller.account, &email).await?;
         return Ok(email);
     }
-    let why = "Set an e-mail address first: receipts and warnings go there.";
+    let why = "Set an e-mail address first. It is used for receipts and notices.";
     let problem =
         Problem::new(Code::EmailRequired, why).with_action(json!({"set_email": "PUT /v1/account"}));
     Err(problem.into())
@@ -185,7 +185,10 @@ fn page(
 ) -> Result<NewSession, Problem> {
     let settings = desk.stripe.settings();
     let unset = || {
-        Problem::new(Code::Internal, "The operator has not set where to return to after paying.")
+        Problem::new(
+            Code::Internal,
+            "The operator has not configured the return URLs for payments.",
+        )
     };
     let notice = match purchase.agreement {
         Some(Agreement::On { threshold, amount }) => Some(notice(threshold, amount)),
@@ -205,8 +208,8 @@ fn page(
 /// In plain words, beside the button that pays.
 fn notice(threshold: Usd, amount: Usd) -> String {
     format!(
-        "Auto-refill is on: whenever your balance is below ${threshold}, your saved card is charged ${amount} (plus tax, if any). \
-         You can switch it off at any time on the Billing page."
+        "Auto-refill is on. When your balance falls below ${threshold}, your saved card is charged \
+         ${amount} plus any tax. You can turn it off at any time on the Billing page."
     )
 }
 

@@ -14,8 +14,8 @@ use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use serde_json::Value;
 use tollgate::domain::ids::AccountId;
-use tollgate::http::call::call::{Call, Caller, answer, problem};
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::{Call, Caller, answer, problem};
+use tollgate::http::call::call::problem::{Code, Problem};
 use tollgate::payments::{Desk, Failure};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::Fault;
@@ -47,7 +47,7 @@ async fn route(clients: &Clients, call: &Call) -> Result<(StatusCode, Value), Pr
     let caller = call.caller()?;
     let stripe = clients.stripe.get().await.map_err(|error| {
         tracing::error!(alarm = "stripe_not_started", request = call.request_id, %error);
-        Problem::new(Code::Unavailable, "Stripe cannot be asked now. Try again in a moment.")
+        Problem::new(Code::Unavailable, "Stripe is temporarily unavailable. Try again in a moment.")
     })?;
     let desk = Desk { billing: &clients.billing, stripe, now: call.now };
     let answered = match call.route.as_str() {
@@ -63,14 +63,14 @@ async fn route(clients: &Clients, call: &Call) -> Result<(StatusCode, Value), Pr
             let session = own_session(desk, call, caller).await?;
             status::cancel(desk, &session).await.map(|status| (StatusCode::OK, status))
         }
-        route => return Err(Problem::new(Code::NotFound, format!("There is no {route}."))),
+        route => return Err(Problem::new(Code::NotFound, format!("There is no route {route}."))),
     };
     answered.map_err(|refused| refused.problem(&caller.account, call))
 }
 
 /// The session in the path, if it is the caller's: nobody learns of others.
 async fn own_session(desk: Desk<'_>, call: &Call, caller: &Caller) -> Result<String, Problem> {
-    let unknown = || Problem::new(Code::NotFound, "There is no such checkout session.");
+    let unknown = || Problem::new(Code::NotFound, "No such checkout session.");
     let session: String = call.path("id")?;
     let is_plain = session.starts_with("cs_") && session.len() <= 255;
     let is_plain =

@@ -43,7 +43,7 @@ pub fn handle(console: &Console, request: &Request) -> Response<Body> {
     match asset {
         Some((asset, caching)) => asset_answer(console, request, &asset, caching),
         None => {
-            let body = Body::Text("There is no such page.".to_owned());
+            let body = Body::Text("Page not found.".to_owned());
             answer(console, StatusCode::NOT_FOUND, "text/plain; charset=utf-8", ASKED_FOR, body)
         }
     }

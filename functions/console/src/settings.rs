@@ -15,7 +15,7 @@ pub struct Console {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// A variable that is needed is not there.
-    #[error("the environment variable {0} is needed")]
+    #[error("the environment variable {0} is not set")]
     Missing(&'static str),
     /// A variable cannot be used.
     #[error("the environment variable {variable} cannot be used: {why}")]
@@ -96,7 +96,7 @@ impl Console {
              form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
         );
         let content_security_policy = HeaderValue::try_from(policy).map_err(|_| {
-            SettingsError::Unusable { variable: "TOKEN_ISSUER", why: "it is no address" }
+            SettingsError::Unusable { variable: "TOKEN_ISSUER", why: "it is not a valid URL" }
         })?;
         let config = Config {
             mode,
@@ -109,7 +109,7 @@ impl Console {
         };
         let config = serde_json::to_string(&config).map_err(|_| SettingsError::Unusable {
             variable: "OPERATOR_CONTACT",
-            why: "it is no text",
+            why: "it is not valid text",
         })?;
         Ok(Console { config: has_page.then_some(config), content_security_policy })
     }
@@ -128,7 +128,7 @@ impl Console {
 /// `https://issuer.example` of `https://issuer.example/path`. Nothing in it may end a directive of
 /// the policy.
 fn origin(issuer: &str, variable: &'static str) -> Result<String, SettingsError> {
-    let wrong = SettingsError::Unusable { variable, why: "it is no https:// address" };
+    let wrong = SettingsError::Unusable { variable, why: "it is not an https:// URL" };
     let (scheme, rest) = issuer.split_once("://").ok_or_else(|| wrong.clone())?;
     let host = rest.split('/').next().unwrap_or_default();
     let is_plain =

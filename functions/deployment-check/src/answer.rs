@@ -46,7 +46,7 @@ pub enum Status {
 
 /// The answer was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("CloudFormation's address did not take the answer: {0}")]
+#[error("CloudFormation did not accept the response: {0}")]
 pub struct NotTaken(String);
 
 impl Answer {
@@ -101,7 +101,7 @@ impl Answer {
         let length = body.len().to_string();
         let mut put = HttpRequest::new(SdkBody::from(body));
         put.set_method("PUT").map_err(|error| NotTaken(error.to_string()))?;
-        put.set_uri(url.as_str()).map_err(|_| NotTaken("it is no address".to_owned()))?;
+        put.set_uri(url.as_str()).map_err(|_| NotTaken("it is not a valid URL".to_owned()))?;
         // The signature is over an empty type.
         put.headers_mut().insert("content-type", "");
         put.headers_mut().insert("content-length", length);

@@ -17,7 +17,7 @@ const ANSWER_SECONDS: u64 = 5;
 
 /// Why no token of it would be accepted.
 #[derive(Debug, thiserror::Error)]
-#[error("the issuer of tokens (TOKEN_ISSUER) cannot be used: {address} {why}")]
+#[error("the token issuer (TOKEN_ISSUER) cannot be used: {address} {why}")]
 pub(crate) struct NoIssuer {
     address: String,
     why: Why,
@@ -68,39 +68,40 @@ pub(crate) async fn check(issuer: &str, patience: Patience) -> Result<(), NoIssu
 async fn check_once(issuer: &str, address: &str) -> Result<(), Why> {
     let text = fetched(address).await?;
     let configuration: Configuration = serde_json::from_slice(&text).map_err(|error| {
-        Why::Wrong(format!("is no OpenID configuration with issuer and jwks_uri: {error}"))
+        Why::Wrong(format!("is not an OpenID configuration with issuer and jwks_uri: {error}"))
     })?;
     if configuration.issuer != issuer {
         let told = configuration.issuer;
         return Err(Why::Wrong(format!(
-            "says that the issuer is {told:?}: set it so, to the letter"
+            "names the issuer {told:?}. Set TOKEN_ISSUER to exactly this value"
         )));
     }
     if configuration.jwks_uri.is_empty() {
-        return Err(Why::Wrong("names no jwks_uri".to_owned()));
+        return Err(Why::Wrong("has no jwks_uri".to_owned()));
     }
     Ok(())
 }
 
 async fn fetched(address: &str) -> Result<Vec<u8>, Why> {
     let mut get = HttpRequest::empty();
-    get.set_uri(address).map_err(|_| Why::Wrong("is no address".to_owned()))?;
+    get.set_uri(address).map_err(|_| Why::Wrong("is not a valid URL".to_owned()))?;
     get.headers_mut().insert("accept", "application/json");
     // Firewalls refuse who does not say who it is.
     get.headers_mut().insert("user-agent", concat!("tollgate/", env!("CARGO_PKG_VERSION")));
     let answer = way_to_anybody()?
         .call(get)
         .await
-        .map_err(|error| Why::Away(format!("does not answer: {error}")))?;
+        .map_err(|error| Why::Away(format!("does not respond: {error}")))?;
     let status = answer.status();
     if status.is_server_error() || status.as_u16() == 429 {
-        return Err(Why::Away(format!("answers with status {}", status.as_u16())));
+        return Err(Why::Away(format!("returned status {}", status.as_u16())));
     }
     if !status.is_success() {
-        return Err(Why::Wrong(format!("answers with status {}", status.as_u16())));
+        return Err(Why::Wrong(format!("returned status {}", status.as_u16())));
     }
     let body = aws_smithy_types::byte_stream::ByteStream::new(answer.into_body());
-    let body = body.collect().await.map_err(|error| Why::Away(format!("breaks off: {error}")))?;
+    let body =
+        body.collect().await.map_err(|error| Why::Away(format!("stopped responding: {error}")))?;
     Ok(body.into_bytes().to_vec())
 }
 

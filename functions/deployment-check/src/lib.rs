@@ -84,11 +84,11 @@ enum Unfit {
     #[error(transparent)]
     Stripe(#[from] StartError),
     #[error(
-        "the secret (STRIPE_SECRET_ARN) holds a key of Stripe's test mode, and STAGE is prod: its cards would buy credit"
+        "the secret (STRIPE_SECRET_ARN) holds a Stripe test key, and STAGE is prod. Test cards would buy credit"
     )]
     TestMode,
     #[error(
-        "the secret (STRIPE_SECRET_ARN) or the issuer of tokens (TOKEN_ISSUER) did not answer within {0:?}"
+        "the secret (STRIPE_SECRET_ARN) or the token issuer (TOKEN_ISSUER) did not respond within {0:?}"
     )]
     Late(Duration),
 }

@@ -9,9 +9,9 @@ use tollgate::domain::prices::PriceList;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resources::{Billables, Condition, Resource};
 use tollgate::domain::timestamp::{HOUR, Timestamp};
-use tollgate::http::call::call::Call;
-use tollgate::http::call::handler::{Answer, Failed, OnAccount};
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::Call;
+use tollgate::http::call::call::handler::{Answer, Failed, OnAccount};
+use tollgate::http::call::call::problem::{Code, Problem};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{Bounded, Fault, READS_MAX};
 use tollgate::views::spending::{Identity, Item, Spending, Spent, four_decimals};
@@ -101,11 +101,11 @@ impl Month {
             None => call.now.month_start(),
             Some(month) if month.len() == 7 => format!("{month}-01T00:00:00Z")
                 .parse()
-                .map_err(|_| invalid("a month such as 2026-11"))?,
-            Some(_) => return Err(invalid("a month such as 2026-11")),
+                .map_err(|_| invalid("must be a month such as 2026-11"))?,
+            Some(_) => return Err(invalid("must be a month such as 2026-11")),
         };
         if from > call.now {
-            return Err(invalid("not in the future"));
+            return Err(invalid("must not be in the future"));
         }
         let end = from.next_month();
         let name = from.to_string().chars().take(7).collect();

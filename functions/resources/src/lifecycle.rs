@@ -11,9 +11,9 @@ use tollgate::domain::resources::Resource;
 use tollgate::domain::row::Row;
 use tollgate::domain::snapshot::View;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::http::call::call::{Call, PLATFORM_SCOPE};
-use tollgate::http::call::handler::{Answer, Failed, OnAccount};
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::{Call, PLATFORM_SCOPE};
+use tollgate::http::call::call::handler::{Answer, Failed, OnAccount};
+use tollgate::http::call::call::problem::{Code, Problem};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::Fault;
 
@@ -241,5 +241,8 @@ fn reachable(id: ResourceId) -> Result<ResourceId, Problem> {
     if id.as_str().bytes().all(is_plain) {
         return Ok(id);
     }
-    Err(Problem::new(Code::InvalidBody, "id: letters, digits, '-', '_', '.' and '~' only."))
+    Err(Problem::new(
+        Code::InvalidBody,
+        "id: must contain only letters, digits, '-', '_', '.' and '~'.",
+    ))
 }

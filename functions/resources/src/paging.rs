@@ -1,8 +1,8 @@
 //! Pages: `limit` and `cursor` of a list.
 
 use serde::Serialize;
-use tollgate::http::call::call::Call;
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::Call;
+use tollgate::http::call::call::problem::{Code, Problem};
 
 /// Items of a page, if the caller does not say.
 const LIMIT_DEFAULT: u32 = 50;
@@ -26,6 +26,6 @@ pub(crate) fn limit(call: &Call) -> Result<u32, Problem> {
     if (1..=LIMIT_MAX).contains(&limit) {
         return Ok(limit);
     }
-    let why = format!("limit: between 1 and {LIMIT_MAX}.");
+    let why = format!("limit: must be between 1 and {LIMIT_MAX}.");
     Err(Problem::new(Code::InvalidParameter, why).with("parameter", "limit"))
 }

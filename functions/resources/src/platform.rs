@@ -15,9 +15,9 @@ use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resources::{Billables, Condition};
 use tollgate::domain::row::Head;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::http::call::call::{Call, PLATFORM_SCOPE};
-use tollgate::http::call::handler::{Answer, Failed};
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::{Call, PLATFORM_SCOPE};
+use tollgate::http::call::call::handler::{Answer, Failed};
+use tollgate::http::call::call::problem::{Code, Problem};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{Fault, Shard};
 
@@ -125,8 +125,11 @@ impl Place {
 
     fn parse(cursor: &str) -> Result<Option<Place>, Problem> {
         let wrong = || {
-            Problem::new(Code::InvalidParameter, "cursor: not one of this list.")
-                .with("parameter", "cursor")
+            Problem::new(
+                Code::InvalidParameter,
+                "cursor: must come from an earlier page of this list.",
+            )
+            .with("parameter", "cursor")
         };
         let decoded =
             URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());

@@ -8,9 +8,9 @@ use tollgate::domain::money::Quantity;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{self, Project};
 use tollgate::domain::snapshot::View;
-use tollgate::http::call::call::{Call, PLATFORM_SCOPE};
-use tollgate::http::call::handler::{Answer, Failed, OnAccount};
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::{Call, PLATFORM_SCOPE};
+use tollgate::http::call::call::handler::{Answer, Failed, OnAccount};
+use tollgate::http::call::call::problem::{Code, Problem};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{Failure, Fault, Reported, UsageReport};
 
@@ -61,7 +61,11 @@ pub(crate) async fn report(billing: &Billing, call: &Call) -> Result<Answer, Fai
         Reported::Repeated => ("repeated", None),
         Reported::KeyReused => return Err(Refusal::KeyReused.into()),
         Reported::TooMuch => {
-            return Err(Problem::new(Code::Unusable, "The meter cannot show so much.").into());
+            return Err(Problem::new(
+                Code::Unusable,
+                "The meter's reading would exceed its maximum.",
+            )
+            .into());
         }
         Reported::UnknownMeter => {
             return Err(Refusal::UnknownMeter { project: project.clone(), sku: sku.clone() }.into());
@@ -82,7 +86,7 @@ impl Report {
             (None, Some(quantity), Some(id)) => {
                 Ok(Report::Used(UsageReport { project, sku, quantity, id }))
             }
-            _ => Err(Problem::new(Code::InvalidBody, "Either reading, or quantity and id.")),
+            _ => Err(Problem::new(Code::InvalidBody, "Send either reading, or quantity and id.")),
         }
     }
 

@@ -14,8 +14,8 @@ use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use serde_json::json;
 use tollgate::domain::ids::AccountId;
-use tollgate::http::call::call::{Call, answer, problem};
-use tollgate::http::call::problem::{Code, Problem};
+use tollgate::http::call::call::call::{Call, answer, problem};
+use tollgate::http::call::call::problem::{Code, Problem};
 use tollgate::payments::{Desk, Failure, Outcome};
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::metrics::Summary;
@@ -118,7 +118,7 @@ async fn verified(
 ) -> Result<(StripeEvent, Outcome), NotDone> {
     let stripe = clients.stripe.get().await.map_err(|error| {
         tracing::error!(alarm = "stripe_not_started", request = call.request_id, %error);
-        let why = "The secrets it may be signed with cannot be read now. Send it again.";
+        let why = "The webhook signing secrets are temporarily unavailable. Try again.";
         NotDone { became: Became::SentAgain, problem: Problem::new(Code::Unavailable, why) }
     })?;
     verify(stripe.keyring(), header, call).await?;
@@ -138,7 +138,7 @@ async fn verify(keyring: &Keyring, header: Option<&str>, call: &Call) -> Result<
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(alarm = "secret_not_read", request = call.request_id, %error);
-                let why = "Signed with none of the known secrets, and they cannot be read again now. Send it again.";
+                let why = "The signature matches no known secret. Reloading failed. Try again.";
                 return Err(NotDone {
                     became: Became::SentAgain,
                     problem: Problem::new(Code::Unavailable, why),
@@ -150,7 +150,7 @@ async fn verify(keyring: &Keyring, header: Option<&str>, call: &Call) -> Result<
         tracing::warn!(request = call.request_id, %bad, "webhook refused");
         NotDone {
             became: Became::Refused,
-            problem: Problem::new(Code::InvalidSignature, format!("{bad}.")),
+            problem: Problem::new(Code::InvalidSignature, format!("Webhook rejected: {bad}.")),
         }
     })
 }
@@ -198,7 +198,7 @@ async fn record(desk: Desk<'_>, news: &News) -> Result<Outcome, Failure> {
 fn refuse_unreadable(not_understood: &NotUnderstood) -> NotDone {
     let NotUnderstood { id, kind, why } = not_understood;
     tracing::error!(alarm = "event_not_understood", event = id, kind, why);
-    let why = "The event cannot be understood. This was recorded, and we are looking into it.";
+    let why = "The event could not be parsed. The error was logged and we're looking into it.";
     NotDone { became: Became::NotUnderstood, problem: Problem::new(Code::Internal, why) }
 }
 
@@ -211,12 +211,13 @@ fn refuse(event: &StripeEvent, failure: &Failure) -> NotDone {
         }
         Failure::Stripe(error) => {
             tracing::warn!(event, kind, %error, "Stripe could not be asked: it sends the event again");
-            let why = "Stripe could not be asked about it. Send it again.";
+            let why = "A request to Stripe failed. Send the event again.";
             NotDone { became: Became::SentAgain, problem: Problem::new(Code::Unavailable, why) }
         }
         Failure::Refused(_) | Failure::Mismatch { .. } => {
             tracing::error!(alarm = "event_not_recorded", event, kind, why = %failure);
-            let why = "The event cannot be recorded. This was noted, and we are looking into it.";
+            let why =
+                "The event could not be recorded. The error was logged and we're looking into it.";
             NotDone { became: Became::NotRecorded, problem: Problem::new(Code::Internal, why) }
         }
     }

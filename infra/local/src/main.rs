@@ -99,10 +99,10 @@ async fn serve(config: Config, content: Content) -> Result<(), String> {
 fn advice(error: &StartError) -> String {
     match error {
         StartError::PortInUse(port) => format!(
-            "Port {port} is in use, perhaps by another local cloud. Stop that, or choose other ports:\n\n    cargo local --port 0"
+            "Port {port} is in use, perhaps by another local cloud. Stop it or choose other ports:\n\n    cargo local --port 0"
         ),
         StartError::StateInUse(directory) => format!(
-            "Another local cloud is using {}. Stop it, or keep the state somewhere else:\n\n    cargo local --state DIRECTORY --port 0",
+            "Another local cloud is using {}. Stop it or keep the state in another directory:\n\n    cargo local --state DIRECTORY --port 0",
             directory.display()
         ),
         StartError::Template(_) | StartError::NoBinary(_) | StartError::Other(_) => {

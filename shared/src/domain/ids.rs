@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// Nothing there.
-    #[error("empty")]
+    #[error("must not be empty")]
     Empty,
     /// Longer than the bytes allowed.
-    #[error("longer than {0} bytes")]
+    #[error("must be at most {0} bytes")]
     TooLong(usize),
     /// A character other than visible ASCII, or `#`, which separates the parts of keys.
-    #[error("only visible ASCII characters other than '#' are allowed")]
+    #[error("must contain only visible ASCII characters other than '#'")]
     Character,
 }
 

@@ -30,19 +30,19 @@ pub const QUANTITY_MAX: i64 = 1_000_000_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
     /// Not a plain decimal number such as `"25.00"`.
-    #[error("not a decimal number such as \"25.00\"")]
+    #[error("must be a decimal number such as \"25.00\"")]
     NotANumber,
     /// More decimals than the type carries.
-    #[error("more decimals than the {0} that are kept")]
+    #[error("must have at most {0} decimals")]
     TooPrecise(u32),
     /// Outside the range that is accepted.
-    #[error("outside the accepted range")]
+    #[error("must be within the accepted range")]
     OutOfRange,
     /// A price or quantity below zero.
-    #[error("below zero")]
+    #[error("must not be negative")]
     Negative,
     /// Not a whole number of cents where one is needed.
-    #[error("not a whole number of cents")]
+    #[error("must be a whole number of cents")]
     FractionOfCent,
 }
 

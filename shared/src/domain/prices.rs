@@ -106,7 +106,7 @@ impl PriceList {
         {
             return Err(Refusal::WrongUnit {
                 sku: price.sku.clone(),
-                unit: "another unit or kind than before",
+                unit: "a different unit or kind than before",
             });
         }
         if !at_full_hour {

@@ -74,7 +74,7 @@ pub struct Words(String);
 
 /// A text is not one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("one line of 1 to {WORDS_BYTES_MAX} bytes")]
+#[error("must be one line of 1 to {WORDS_BYTES_MAX} bytes")]
 pub struct NotWords;
 
 /// A country, as ISO 3166-1 alpha-2 calls it.
@@ -84,7 +84,7 @@ pub struct Country(String);
 
 /// A text is no country.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a country as ISO 3166-1 alpha-2 calls it, such as DE")]
+#[error("must be an ISO 3166-1 alpha-2 country code such as DE")]
 pub struct NotACountry;
 
 /// The longest line.
@@ -177,7 +177,7 @@ pub struct Email(String);
 
 /// A text is not an e-mail address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an e-mail address such as name@example.com")]
+#[error("must be an e-mail address such as name@example.com")]
 pub struct NotAnEmail;
 
 impl Email {

@@ -19,21 +19,21 @@ pub enum Refusal {
     #[error("the account does not exist yet")]
     AccountNotOpen,
     /// The account exists already.
-    #[error("the account is open already")]
+    #[error("the account is already open")]
     AccountAlreadyOpen,
     /// Its trigger's time lies before the last row's.
-    #[error("the time {now} lies before the last row, at {last}")]
+    #[error("the time {now} is earlier than the account's last row at {last}")]
     TimeBeforeLastRow { now: Timestamp, last: Timestamp },
     /// The idempotency key was used for another request.
-    #[error("this idempotency key was used for another request: send a new key")]
+    #[error("this idempotency key was already used for a different request. Use a new key")]
     KeyReused,
     /// Running resources are unpaid up to now: the caller must settle first.
-    #[error("the account is not settled: paid through {paid_through}")]
+    #[error("usage is settled only through {paid_through}. Try again")]
     NotSettled { paid_through: Timestamp },
 
     // What was named.
     /// An amount of zero or less.
-    #[error("the amount must be above zero")]
+    #[error("the amount must be greater than zero")]
     AmountNotPositive,
     /// An amount that is not in whole cents.
     #[error("the amount must be in whole cents")]
@@ -45,72 +45,72 @@ pub enum Refusal {
     #[error("the amount must be at most ${max}")]
     AmountTooLarge { max: Usd },
     /// Stripe received less than the credit that is to be given for it.
-    #[error("credit of ${credit} for a payment of which {received_cents} cents were received")]
+    #[error("credit of ${credit} exceeds the {received_cents} cents received")]
     ReceivedTooLittle { credit: Usd, received_cents: i64 },
     /// An expiry that is not in the future.
-    #[error("the expiry must lie after {now}")]
+    #[error("the expiry must be later than {now}")]
     ExpiryPast { now: Timestamp },
     /// No reason given where one is needed.
-    #[error("a reason of 1 to {bytes_max} bytes is needed")]
+    #[error("a reason of 1 to {bytes_max} bytes is required")]
     ReasonNeeded { bytes_max: usize },
     /// Nothing, or more than fits one row, was named.
-    #[error("between 1 and {max} resources at once, not {count}")]
+    #[error("a request must name 1 to {max} resources, not {count}")]
     TooManyAtOnce { count: usize, max: usize },
     /// The same resource twice in one command.
-    #[error("the resource {resource} is named twice")]
+    #[error("resource {resource} is listed twice")]
     NamedTwice { resource: ResourceId },
     /// The project does not exist, or is another account's: nobody learns which.
-    #[error("there is no project {project}")]
+    #[error("project {project} not found")]
     UnknownProject { project: ProjectId },
     /// The SKU is not on the price list.
-    #[error("there is no price for {sku} at this time")]
+    #[error("SKU {sku} has no price at this time")]
     UnknownSku { sku: Sku },
     /// The SKU is sold by the other unit.
-    #[error("the SKU {sku} is not billed by {unit}")]
+    #[error("SKU {sku} cannot be billed by {unit}")]
     WrongUnit { sku: Sku, unit: &'static str },
     /// A name that cannot be shown.
-    #[error("a name has 1 to {bytes_max} bytes")]
+    #[error("a name must have 1 to {bytes_max} bytes")]
     NameNotUsable { bytes_max: usize },
     /// The id is taken.
-    #[error("there is a resource {resource} already")]
+    #[error("resource {resource} already exists")]
     ResourceExists { resource: ResourceId },
     /// No such resource, or it is gone for good.
-    #[error("there is no resource {resource}")]
+    #[error("resource {resource} not found")]
     UnknownResource { resource: ResourceId },
     /// No such meter.
-    #[error("there is no meter for {sku} in {project}")]
+    #[error("project {project} has no meter for {sku}")]
     UnknownMeter { project: ProjectId, sku: Sku },
     /// The meter exists.
-    #[error("there is a meter for {sku} in {project} already")]
+    #[error("project {project} already has a meter for {sku}")]
     MeterExists { project: ProjectId, sku: Sku },
     /// A price that begins at another time than a full hour.
-    #[error("a price begins at a full hour")]
+    #[error("a price must start on the hour")]
     PriceNotAtFullHour,
     /// A price that begins too soon.
-    #[error("a price begins at {earliest} at the earliest")]
+    #[error("a price cannot start before {earliest}")]
     PriceTooSoon { earliest: Timestamp },
     /// A price for a time that has one.
-    #[error("there is a price for {sku} from {valid_from} already, and a price never changes")]
+    #[error("SKU {sku} already has a price starting at {valid_from}, and prices cannot be changed")]
     PriceExists { sku: Sku, valid_from: Timestamp },
     /// A rate for stopped resources above the one for running ones.
-    #[error("the rate while off must not exceed the rate while running")]
+    #[error("the idle rate must not exceed the running rate")]
     IdleRateTooHigh,
 
     // The resource's condition.
     /// It runs.
-    #[error("the resource {resource} is running already")]
+    #[error("resource {resource} is already running")]
     AlreadyRunning { resource: ResourceId },
     /// It does not run.
-    #[error("the resource {resource} is not running")]
+    #[error("resource {resource} is not running")]
     NotRunning { resource: ResourceId },
     /// It was deleted; it can be restored, not started.
-    #[error("the resource {resource} was deleted: restore it")]
+    #[error("resource {resource} is deleted. Restore it first")]
     Deleted { resource: ResourceId },
     /// It was not deleted.
-    #[error("the resource {resource} was not deleted")]
+    #[error("resource {resource} is not deleted")]
     NotDeleted { resource: ResourceId },
     /// Its start is too long ago to have failed.
-    #[error("the resource {resource} was started at {started_at}, too long ago to have failed")]
+    #[error("resource {resource} started at {started_at}, too long ago to report a failed start")]
     StartTooLongAgo { resource: ResourceId, started_at: Timestamp },
 
     // The account's standing.
@@ -124,43 +124,45 @@ pub enum Refusal {
     #[error("the account is not frozen by staff")]
     NotFrozen,
     /// Suspended or deleted for lack of credit.
-    #[error("the account is suspended: add credit first")]
+    #[error("the account is suspended. If it ran out of credit, add credit to resume it")]
     Suspended,
     /// It is not suspended by staff.
     #[error("the account is not suspended by staff")]
     NotSuspended,
     /// Nothing is to be deleted, or a row came in between.
-    #[error("the account is not due for deletion, or something happened since")]
+    #[error("the account is not due for deletion, or it changed in the meantime")]
     NotDeleting,
     /// Running resources are in the way.
-    #[error("{count} resources are running: stop them first")]
+    #[error("the account still has running resources ({count}). Stop them first")]
     StillRunning { count: u64 },
     /// A payment that may still arrive is in the way.
     #[error("a payment is pending")]
     PaymentPending,
     /// A refill decides within minutes whether the account is suspended; starts wait for it.
-    #[error("a refill is being charged: try again at {until}")]
+    #[error("an auto-refill is in progress. Try again at {until}")]
     RefillInProgress { until: Timestamp },
 
     // The trial.
     /// There was one, or a payment.
-    #[error("a trial is only for accounts that never paid nor had one")]
+    #[error("trials are only for accounts that have never paid or had a trial")]
     TrialUsed,
     /// Prepaid and unknown funding, and wallets, cannot open a trial.
-    #[error("this card cannot open a trial: use a credit or debit card")]
+    #[error("this card cannot be used for a trial. Use a credit or debit card")]
     TrialCard,
     /// A limit of the trial.
-    #[error("at most {max} of kind {kind} may run in a trial: add credit first")]
+    #[error(
+        "a trial allows at most {max} running resources of kind {kind}. Add credit to run more"
+    )]
     TrialLimit { kind: Kind, max: u32 },
 
     // The money.
     /// Too little eligible credit.
-    #[error("${required} of credit is needed and ${available} is there")]
+    #[error("this requires ${required} of credit, and ${available} is available")]
     CreditTooLow { required: Usd, available: Usd },
 
     // Refills.
     /// The issuer said never again.
-    #[error("the card {card} was refused for good by its issuer: use another card")]
+    #[error("card {card} was permanently declined by its issuer. Use another card")]
     CardRefused { card: CardId },
     /// Another attempt is open.
     #[error("refill attempt {attempt} is open")]
@@ -169,21 +171,21 @@ pub enum Refusal {
     #[error("refill attempt {attempt} is not open")]
     AttemptNotOpen { attempt: u32 },
     /// The customer was asked to confirm this attempt's payment before.
-    #[error("the customer was asked to confirm refill attempt {attempt} already")]
+    #[error("the customer was already asked to confirm refill attempt {attempt}")]
     CustomerAlreadyAsked { attempt: u32 },
     /// Nothing is to be refilled.
-    #[error("no refill is wanted")]
+    #[error("no refill is due")]
     RefillNotWanted,
     /// Refills cannot be agreed to by halves.
-    #[error("auto-refill is off: enabled, threshold and amount are needed")]
+    #[error("auto-refill is off. To turn it on, set enabled, threshold and amount")]
     RefillTermsNeeded,
     /// No refill depends on this card.
-    #[error("the card {card} is not one that refills know")]
+    #[error("card {card} is not used for auto-refill")]
     CardNotUsed { card: CardId },
 
     // The ledger.
     /// The balance would be beyond what a ledger row can hold.
-    #[error("the balance would exceed a trillion dollars")]
+    #[error("the balance would exceed one trillion dollars")]
     BalanceOverflow,
 }
 

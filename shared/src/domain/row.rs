@@ -143,28 +143,28 @@ pub struct NewRow {
 #[allow(missing_docs, reason = "the fields are named by the message")]
 pub enum RowFault {
     /// Written by a newer release: read-only for this one.
-    #[error("row {seq} has format {found}; this release knows up to {FORMAT}")]
+    #[error("row {seq} has format {found}. This release reads formats up to {FORMAT}")]
     NewerFormat { seq: u64, found: u16 },
     /// Not a row at all.
     #[error("row {seq} cannot be read: {why}")]
     Unreadable { seq: u64, why: String },
     /// A row is missing, or there twice.
-    #[error("row {expected} is missing: {found} follows")]
+    #[error("row {expected} is missing. The next row is {found}")]
     Missing { expected: u64, found: u64 },
     /// It does not carry the hash of the row before it: one of the two was changed.
-    #[error("row {seq} does not follow the row before it: its hash differs")]
+    #[error("row {seq} does not follow the previous row. Its hash differs")]
     Hash { seq: u64 },
     /// Its attributes are not those of its body.
-    #[error("row {seq}: attribute {attribute} differs from the body")]
+    #[error("row {seq} has an attribute {attribute} that differs from its body")]
     Attribute { seq: u64, attribute: &'static str },
     /// Its time lies before the row before it.
-    #[error("row {seq}: its time runs backwards")]
+    #[error("row {seq} is earlier than the previous row")]
     Time { seq: u64 },
     /// Its state is not what its event makes of the state before.
-    #[error("row {seq}: the state is not what the event makes of the one before")]
+    #[error("row {seq} has a state that does not follow from its event and the previous state")]
     State { seq: u64 },
     /// Its lines do not add up to its amount, or are not those it committed to.
-    #[error("row {seq}: the lines do not add up to the amount")]
+    #[error("row {seq} has lines that do not add up to its amount")]
     Lines { seq: u64 },
 }
 

@@ -25,10 +25,10 @@ const SECONDS_END: i64 = 32_503_680_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimestampError {
     /// Not RFC 3339, such as `2026-11-22T10:20:00Z`.
-    #[error("not an RFC 3339 time such as 2026-11-22T10:20:00Z")]
+    #[error("must be an RFC 3339 time such as 2026-11-22T10:20:00Z")]
     NotRfc3339,
     /// Before 1970 or after 2999.
-    #[error("not between 1970 and 2999")]
+    #[error("must be between 1970 and 2999")]
     OutOfRange,
 }
 

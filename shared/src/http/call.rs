@@ -94,10 +94,13 @@ impl Call {
             reason = "see above"
         )]
         let RequestContext::ApiGatewayV2(context) = context else {
-            return Err(Problem::new(Code::Internal, "This function answers an HTTP API only."));
+            return Err(Problem::new(
+                Code::Internal,
+                "This function accepts only HTTP API requests.",
+            ));
         };
         let now = Timestamp::from_milliseconds(context.time_epoch)
-            .map_err(|_| Problem::new(Code::Internal, "The request carries no time."))?;
+            .map_err(|_| Problem::new(Code::Internal, "The request has no timestamp."))?;
         let request_id = context.request_id.unwrap_or_default();
         let claims = context
             .authorizer
@@ -124,7 +127,7 @@ impl Call {
         if body.len() > BODY_BYTES_MAX {
             return Err(Problem::new(
                 Code::BodyTooLarge,
-                format!("At most {BODY_BYTES_MAX} bytes."),
+                format!("The request body must be at most {BODY_BYTES_MAX} bytes."),
             ));
         }
         let route = context.route_key.unwrap_or_default();
@@ -158,7 +161,7 @@ impl Call {
         // Serde takes a list for a struct, and its values for the fields in their order: nobody
         // means that.
         if !self.body.trim_ascii_start().starts_with(b"{") {
-            return Err(Problem::new(Code::InvalidBody, "The body is a JSON object."));
+            return Err(Problem::new(Code::InvalidBody, "The request body must be a JSON object."));
         }
         Ok(body)
     }
@@ -177,7 +180,7 @@ impl Call {
     /// [`Code::Unauthorized`] on a route without an authorizer.
     pub fn caller(&self) -> Result<&Caller, Problem> {
         self.caller.as_ref().ok_or_else(|| {
-            Problem::new(Code::Unauthorized, "Send a token: Authorization: Bearer …")
+            Problem::new(Code::Unauthorized, "Send a bearer token in the Authorization header.")
         })
     }
 
@@ -190,7 +193,7 @@ impl Call {
         if caller.has(scope) {
             Ok(caller)
         } else {
-            Err(Problem::new(Code::Forbidden, format!("The token needs the scope {scope}.")))
+            Err(Problem::new(Code::Forbidden, format!("The token lacks the scope {scope}.")))
         }
     }
 
@@ -201,7 +204,7 @@ impl Call {
     /// thing.
     pub fn path<T: std::str::FromStr>(&self, name: &str) -> Result<T, Problem> {
         let value = self.path.get(name).and_then(|value| value.parse().ok());
-        value.ok_or_else(|| Problem::new(Code::NotFound, format!("There is no such {name}.")))
+        value.ok_or_else(|| Problem::new(Code::NotFound, format!("No such {name}.")))
     }
 
     /// A parameter of the query, if it is there.
@@ -268,7 +271,7 @@ pub fn answer(status: StatusCode, body: &impl Serialize) -> Response<Body> {
         Ok(text) => with_type(status, "application/json", text),
         Err(error) => problem(&Problem::new(
             Code::Internal,
-            format!("The answer cannot be written: {error}."),
+            format!("The response could not be serialized: {error}."),
         )),
     }
 }
@@ -360,9 +363,10 @@ fn caller(
     email_claim: &str,
 ) -> Result<Caller, Problem> {
     let unauthorized = |why: &str| Problem::new(Code::Unauthorized, why);
-    let subject = claims.get("sub").ok_or_else(|| unauthorized("The token has no sub."))?;
-    let own: AccountId =
-        subject.parse().map_err(|_| unauthorized("The token's sub cannot name an account."))?;
+    let subject = claims.get("sub").ok_or_else(|| unauthorized("The token has no sub claim."))?;
+    let own: AccountId = subject
+        .parse()
+        .map_err(|_| unauthorized("The token's sub claim is not a valid account ID."))?;
     let scopes: Vec<String> = claims
         .get("scope")
         .map(String::as_str)
@@ -375,12 +379,15 @@ fn caller(
         return Ok(Caller { account: own, scopes, acting, email });
     };
     if !scopes.iter().any(|scope| scope == PLATFORM_SCOPE) {
-        let why = format!("Tollgate-Account needs the scope {PLATFORM_SCOPE}.");
+        let why = format!("The Tollgate-Account header requires the scope {PLATFORM_SCOPE}.");
         return Err(Problem::new(Code::Forbidden, why));
     }
     let account = other.to_str().ok().and_then(|account| account.parse().ok());
     let account = account.ok_or_else(|| {
-        Problem::new(Code::InvalidParameter, "Tollgate-Account names no account.")
+        Problem::new(
+            Code::InvalidParameter,
+            "The Tollgate-Account header is not a valid account ID.",
+        )
     })?;
     Ok(Caller { account, scopes, acting: Acting::ForAnother, email: None })
 }
@@ -390,8 +397,9 @@ fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
     let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
     let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_BYTES_MAX);
     let key = key.filter(|key| key.as_bytes().iter().all(is_plain));
-    let why =
-        format!("Idempotency-Key: 1 to {KEY_BYTES_MAX} visible ASCII characters other than '#'.");
+    let why = format!(
+        "Idempotency-Key: must be 1 to {KEY_BYTES_MAX} visible ASCII characters other than '#'."
+    );
     key.map(|key| Some(key.to_owned())).ok_or_else(|| Problem::new(Code::InvalidParameter, why))
 }
 

@@ -43,78 +43,78 @@ macro_rules! codes {
 codes! {
     // The request.
     /// The body is not the JSON that is needed.
-    InvalidBody = "invalid_body", 400, "The request body is not valid";
+    InvalidBody = "invalid_body", 400, "Invalid request body";
     /// A parameter is not what is needed.
-    InvalidParameter = "invalid_parameter", 400, "A parameter is not valid";
+    InvalidParameter = "invalid_parameter", 400, "Invalid parameter";
     /// The body is too large.
-    BodyTooLarge = "body_too_large", 413, "The request body is too large";
+    BodyTooLarge = "body_too_large", 413, "Request body too large";
     /// Not an amount that can be charged.
-    InvalidAmount = "invalid_amount", 422, "The amount is not valid";
+    InvalidAmount = "invalid_amount", 422, "Invalid amount";
     /// Below the least that is allowed.
-    AmountTooSmall = "amount_too_small", 422, "The amount is too small";
+    AmountTooSmall = "amount_too_small", 422, "Amount too small";
     /// Above the most that is allowed.
-    AmountTooLarge = "amount_too_large", 422, "The amount is too large";
+    AmountTooLarge = "amount_too_large", 422, "Amount too large";
     /// An expiry in the past, a missing reason, a price at the wrong time: what was named cannot be
     /// used.
-    Unusable = "unusable", 422, "The request cannot be carried out as it is";
+    Unusable = "unusable", 422, "Request cannot be processed";
     /// The tax id is not one, as far as Stripe can tell.
-    TaxIdRefused = "tax_id_refused", 422, "The tax id is not valid";
+    TaxIdRefused = "tax_id_refused", 422, "Invalid tax ID";
     /// No tax can be worked out for the address, or there is no such country.
-    AddressRefused = "address_refused", 422, "The address is not valid";
+    AddressRefused = "address_refused", 422, "Invalid address";
     /// More would have to be read than one request may.
-    TooMuch = "too_much", 422, "Too much for one request";
+    TooMuch = "too_much", 422, "Too much data for one request";
     /// The idempotency key was used for something else.
-    IdempotencyKeyReused = "idempotency_key_reused", 422, "The idempotency key was used for another request";
+    IdempotencyKeyReused = "idempotency_key_reused", 422, "Idempotency key already used";
 
     // The caller.
     /// No token, or not a valid one.
-    Unauthorized = "unauthorized", 401, "A valid token is needed";
+    Unauthorized = "unauthorized", 401, "Authentication required";
     /// The token lacks the scope.
-    Forbidden = "forbidden", 403, "The token does not allow this";
+    Forbidden = "forbidden", 403, "Insufficient permissions";
     /// A webhook's signature is wrong.
-    InvalidSignature = "invalid_signature", 400, "The signature is not valid";
+    InvalidSignature = "invalid_signature", 400, "Invalid signature";
 
     // What was named.
     /// No such route, project, resource, meter, session or payment.
-    NotFound = "not_found", 404, "There is no such thing";
+    NotFound = "not_found", 404, "Not found";
     /// The method is not one of the route's.
-    MethodNotAllowed = "method_not_allowed", 405, "The method is not allowed here";
+    MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
     /// The SKU is not on the price list.
-    UnknownSku = "unknown_sku", 422, "There is no price for this SKU";
+    UnknownSku = "unknown_sku", 422, "Unknown SKU";
     /// It exists already.
-    AlreadyExists = "already_exists", 409, "It exists already";
+    AlreadyExists = "already_exists", 409, "Already exists";
 
     // The account.
     /// The account has no e-mail address yet.
-    EmailRequired = "email_required", 409, "The account needs an e-mail address first";
+    EmailRequired = "email_required", 409, "E-mail address required";
     /// The account is closed.
-    AccountClosed = "account_closed", 409, "The account is closed";
+    AccountClosed = "account_closed", 409, "Account closed";
     /// The account is frozen.
-    AccountFrozen = "account_frozen", 409, "The account is frozen";
+    AccountFrozen = "account_frozen", 409, "Account frozen";
     /// The account is suspended.
-    AccountSuspended = "account_suspended", 409, "The account is suspended";
+    AccountSuspended = "account_suspended", 409, "Account suspended";
     /// What runs, or a payment under way, is in the way.
-    Conflict = "conflict", 409, "The account's state does not allow this now";
+    Conflict = "conflict", 409, "Conflict with the account's current state";
     /// A refill decides within minutes whether the account goes on.
-    RefillInProgress = "refill_in_progress", 409, "A refill is being charged";
+    RefillInProgress = "refill_in_progress", 409, "Auto-refill in progress";
     /// The resource is in another condition than the request needs.
-    WrongCondition = "wrong_condition", 409, "The resource's condition does not allow this";
+    WrongCondition = "wrong_condition", 409, "Conflict with the resource's current state";
     /// Too little credit.
-    CreditTooLow = "credit_too_low", 402, "More credit is needed";
+    CreditTooLow = "credit_too_low", 402, "Insufficient credit";
     /// The card was refused for good.
-    CardRefused = "card_refused", 409, "This card cannot be used";
+    CardRefused = "card_refused", 409, "Card cannot be used";
     /// The trial is not for this account or card.
-    TrialNotAllowed = "trial_not_allowed", 409, "A trial is not possible";
+    TrialNotAllowed = "trial_not_allowed", 409, "Trial not available";
     /// A limit of the trial is reached.
-    TrialLimit = "trial_limit", 409, "The trial's limit is reached";
+    TrialLimit = "trial_limit", 409, "Trial limit reached";
 
     // The infrastructure.
     /// Too much at once: try again.
-    Throttled = "throttled", 429, "Too many requests at once";
+    Throttled = "throttled", 429, "Too many requests";
     /// Something is not available: try again.
-    Unavailable = "unavailable", 503, "Temporarily not available";
+    Unavailable = "unavailable", 503, "Service temporarily unavailable";
     /// A defect on our side.
-    Internal = "internal", 500, "Something went wrong on our side";
+    Internal = "internal", 500, "Internal error";
 }
 
 /// A problem document. Boxed: it is the error of many functions, and rarely made.
@@ -221,19 +221,21 @@ impl From<&Fault> for Problem {
         let retry = json!({"retry": "after a short while"});
         match fault {
             Fault::Throttled { .. } | Fault::Contended { .. } => {
-                let detail = "Much is happening at once. Nothing was lost: try again.";
+                let detail = "Too many concurrent requests. Nothing was lost. Try again shortly.";
                 Problem::new(Code::Throttled, detail).with_action(retry)
             }
             Fault::Unavailable { .. } | Fault::ListDisagrees | Fault::Unpriced(_) => {
-                let detail = "The ledger did not answer as it should. Nothing was lost: try again.";
+                let detail =
+                    "The ledger is temporarily unavailable. Nothing was lost. Try again shortly.";
                 Problem::new(Code::Unavailable, detail).with_action(retry)
             }
             Fault::NewerFormat { .. }
             | Fault::Broken(_)
             | Fault::Malformed { .. }
-            | Fault::Rejected { .. } => {
-                Problem::new(Code::Internal, "This was recorded, and we are looking into it.")
-            }
+            | Fault::Rejected { .. } => Problem::new(
+                Code::Internal,
+                "The error was logged. If it persists, contact support with the request ID.",
+            ),
         }
     }
 }
@@ -319,9 +321,9 @@ mod tests {
         insta::assert_snapshot!(serde_json::to_string_pretty(&problem).unwrap(), @r#"
         {
           "type": "urn:tollgate:problem:credit_too_low",
-          "title": "More credit is needed",
+          "title": "Insufficient credit",
           "status": 402,
-          "detail": "$5.00 of credit is needed and $4.99 is there.",
+          "detail": "This requires $5.00 of credit, and $4.99 is available.",
           "code": "credit_too_low",
           "request_id": "r-1",
           "action": {

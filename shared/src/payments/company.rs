@@ -13,10 +13,10 @@ use crate::stripe::{Rejection, StripeError};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotTold {
     /// Stripe does not take the tax id for one; in its words.
-    #[error("the tax id is refused: {0}")]
+    #[error("the tax ID was rejected: {0}")]
     TaxId(String),
     /// Stripe does not know the address; in its words.
-    #[error("the address is refused: {0}")]
+    #[error("the address was rejected: {0}")]
     Address(String),
     /// Something failed.
     #[error(transparent)]

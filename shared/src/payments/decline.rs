@@ -53,11 +53,11 @@ impl Button {
     pub fn label(self) -> &'static str {
         match self {
             Button::AnotherCard => "Use another card",
-            Button::UpdateCard => "Update the card",
+            Button::UpdateCard => "Update card",
             Button::AddCredit => "Add credit",
-            Button::Confirm => "Confirm the payment",
-            Button::RaiseCap => "Raise the monthly limit",
-            Button::Wait => "We try again",
+            Button::Confirm => "Confirm payment",
+            Button::RaiseCap => "Raise monthly limit",
+            Button::Wait => "Try again",
         }
     }
 
@@ -126,28 +126,28 @@ pub fn told(code: &str) -> Told {
     let (class, sentence, button) = match code {
         "authentication_required" => (
             "authentication_required",
-            "Your bank wants you to confirm this payment.",
+            "Your bank requires you to confirm this payment.",
             Button::Confirm,
         ),
         "insufficient_funds" | "withdrawal_count_limit_exceeded" | "card_velocity_exceeded" => {
-            let sentence = "The card does not have enough funds, or its limit is reached.";
+            let sentence = "Your card has insufficient funds or has reached its limit.";
             ("insufficient_funds", sentence, Button::AnotherCard)
         }
         "expired_card" | "invalid_expiry_month" | "invalid_expiry_year" => {
-            ("expired_card", "The card has expired.", Button::UpdateCard)
+            ("expired_card", "Your card has expired.", Button::UpdateCard)
         }
         "incorrect_cvc" | "invalid_cvc" | "incorrect_number" | "invalid_number"
         | "incorrect_zip" | "incorrect_address" | "invalid_pin" | "incorrect_pin" => {
-            ("incorrect_details", "The card's details are not correct.", Button::UpdateCard)
+            ("incorrect_details", "Your card's details are incorrect.", Button::UpdateCard)
         }
         "card_not_supported"
         | "currency_not_supported"
         | "testmode_decline"
         | "test_mode_live_card" => {
-            ("not_supported", "This kind of card cannot be used here.", Button::AnotherCard)
+            ("not_supported", "Your card is not supported.", Button::AnotherCard)
         }
         "invalid_account" | "new_account_information_available" => {
-            let sentence = "The card, or the account it belongs to, is no longer valid.";
+            let sentence = "Your card or its bank account is no longer valid.";
             ("card_not_valid", sentence, Button::UpdateCard)
         }
         "processing_error"
@@ -156,14 +156,18 @@ pub fn told(code: &str) -> Told {
         | "try_again_later"
         | "approve_with_id" => (
             "bank_unavailable",
-            "The card's bank could not be reached. We try again later.",
+            "Your bank could not be reached. We'll try again later.",
             Button::AddCredit,
         ),
         "invalid_amount" => {
-            ("amount_too_large", "The amount is above what the card allows.", Button::AddCredit)
+            ("amount_too_large", "The amount exceeds your card's limit.", Button::AddCredit)
         }
         // Everything else, and above all what must not be told.
-        _ => ("declined", "The card was declined. Its bank can say why.", Button::AnotherCard),
+        _ => (
+            "declined",
+            "Your card was declined. Contact your bank for details.",
+            Button::AnotherCard,
+        ),
     };
     Told { class, sentence, button }
 }
@@ -173,16 +177,16 @@ pub fn told(code: &str) -> Told {
 pub fn told_not_charged(code: &str) -> Told {
     let (class, sentence, button) = match code {
         "superseded" => {
-            ("superseded", "You added credit yourself, so the card was not charged.", Button::Wait)
+            ("superseded", "You added credit yourself, so your card was not charged.", Button::Wait)
         }
         "called_off" => (
             "called_off",
-            "It was no longer needed or allowed, so the card was not charged.",
+            "The refill was no longer needed or allowed, so your card was not charged.",
             Button::Wait,
         ),
         _ => (
             "not_charged",
-            "The payment could not be made. The card was not charged.",
+            "The payment could not be processed. Your card was not charged.",
             Button::Wait,
         ),
     };
@@ -228,6 +232,6 @@ mod tests {
             assert_eq!(told(code), told("generic_decline"), "{code}");
         }
         assert_ne!(told("insufficient_funds"), told("generic_decline"));
-        assert_eq!(told("expired_card").button.label(), "Update the card");
+        assert_eq!(told("expired_card").button.label(), "Update card");
     }
 }

@@ -32,7 +32,7 @@ pub struct Bus {
 
 /// Some events could not be put.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} events were not taken by the bus: {why}", places.len())]
+#[error("the bus rejected {} events: {why}", places.len())]
 pub struct NotTaken {
     /// Which: their places in the list, in order.
     pub places: Vec<usize>,

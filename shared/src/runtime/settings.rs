@@ -31,7 +31,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// A variable that is needed is not there.
-    #[error("the environment variable {0} is needed")]
+    #[error("the environment variable {0} is not set")]
     Missing(&'static str),
     /// A variable cannot be used.
     #[error("the environment variable {variable} cannot be used: {why}")]
@@ -109,7 +109,7 @@ impl<F: Fn(&'static str) -> Option<String>> Environment<F> {
         if amount.is_negative() || amount.to_cents().is_err() {
             return Err(SettingsError::Unusable {
                 variable,
-                why: "not whole cents of at least zero".to_owned(),
+                why: "must be whole cents and not negative".to_owned(),
             });
         }
         Ok(amount)
@@ -141,7 +141,7 @@ impl<F: Fn(&'static str) -> Option<String>> Environment<F> {
             policy.trial.excludes = skus.collect::<Result<_, _>>().map_err(unusable)?;
         }
         if policy.topup_min > policy.topup_max {
-            let why = format!("it is above TOPUP_MAX, ${}", policy.topup_max);
+            let why = format!("must be at most TOPUP_MAX (${})", policy.topup_max);
             return Err(SettingsError::Unusable { variable: "TOPUP_MIN", why });
         }
         Ok(policy)

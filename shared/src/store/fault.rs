@@ -13,10 +13,10 @@ pub enum Fault {
     #[error("{call} is throttled")]
     Throttled { call: &'static str },
     /// No answer, or one that says nothing (HTTP 5xx). A write may have been applied.
-    #[error("{call} was not answered: {why}")]
+    #[error("{call} got no response: {why}")]
     Unavailable { call: &'static str, why: String },
     /// Other writers were faster, or in the way, every time.
-    #[error("other writers were faster {attempts} times")]
+    #[error("lost to concurrent writers {attempts} times")]
     Contended { attempts: u32 },
     /// List and state tell of different resources, and went on doing so: each was read several
     /// times.
@@ -24,10 +24,10 @@ pub enum Fault {
     ListDisagrees,
     /// The price list lacks what runs. Prices are never removed, so a list that was cached may be
     /// too old.
-    #[error("what runs cannot be priced: {0}")]
+    #[error("running resources cannot be priced: {0}")]
     Unpriced(Refusal),
     /// The account was written by a newer release: nothing may be appended by this one.
-    #[error("row {seq} has format {found}, which this release does not know")]
+    #[error("row {seq} has format {found}, which this release cannot read")]
     NewerFormat { seq: u64, found: u16 },
     /// A row is not what it should be.
     #[error(transparent)]

@@ -192,7 +192,7 @@ impl fmt::Debug for Connection {
 /// be settled by looking.
 fn read<T: DeserializeOwned>(call: &error::Call, body: &[u8]) -> Result<T, StripeError> {
     serde_json::from_slice(body).map_err(|error| {
-        let (name, why) = (call.name.clone(), format!("the answer cannot be read: {error}"));
+        let (name, why) = (call.name.clone(), format!("the response cannot be read: {error}"));
         if call.is_keyed {
             StripeError::Unresolved { call: name, why }
         } else {

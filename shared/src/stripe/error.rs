@@ -19,7 +19,7 @@ pub enum StripeError {
     },
     /// An idempotency key was used with other parameters: a mistake of ours, or something changed
     /// in between.
-    #[error("{call}: the idempotency key was used with other parameters: {why}")]
+    #[error("{call}: the idempotency key was reused with different parameters: {why}")]
     KeyMisused {
         /// Which call.
         call: String,
@@ -27,13 +27,13 @@ pub enum StripeError {
         why: String,
     },
     /// Too many calls at once, and it went on.
-    #[error("{call}: too many calls at once")]
+    #[error("{call}: rate limited")]
     RateLimited {
         /// Which call.
         call: String,
     },
     /// No answer. The same call, under the same key, may be sent again.
-    #[error("{call}: Stripe does not answer: {why}")]
+    #[error("{call}: Stripe did not respond: {why}")]
     Unavailable {
         /// Which call.
         call: String,
@@ -42,7 +42,7 @@ pub enum StripeError {
     },
     /// Stripe failed after it had begun (a 5xx, which it returns again for ever), or answered what
     /// nobody understands: whether it was done must be found out by looking, never by a new key.
-    #[error("{call}: Stripe failed, and may have done it: {why}")]
+    #[error("{call}: Stripe failed and the outcome is unknown: {why}")]
     Unresolved {
         /// Which call.
         call: String,
@@ -50,7 +50,7 @@ pub enum StripeError {
         why: String,
     },
     /// There is no such thing.
-    #[error("{call}: there is no such thing")]
+    #[error("{call}: not found")]
     NotFound {
         /// Which call.
         call: String,

@@ -45,7 +45,7 @@ pub struct Secret {
 pub enum SecretError {
     /// Secrets Manager did not give it.
     #[error(
-        "the secret {arn} (STRIPE_SECRET_ARN) cannot be read: {why}; it must exist, and the function's role needs \
+        "the secret {arn} (STRIPE_SECRET_ARN) cannot be read: {why}. The secret must exist, and the function's role needs \
          secretsmanager:GetSecretValue on it"
     )]
     Unreadable {
@@ -56,7 +56,7 @@ pub enum SecretError {
     },
     /// It is not what it should be.
     #[error(
-        "the secret {arn} (STRIPE_SECRET_ARN) cannot be used: {why}; it must be \
+        "the secret {arn} (STRIPE_SECRET_ARN) cannot be used: {why}. It must be \
          {{\"secret_key\": \"sk_… or rk_…\", \"webhook_secrets\": [\"whsec_…\"]}}"
     )]
     Unusable {
@@ -76,7 +76,7 @@ impl Secret {
         let is_secret = key.starts_with("sk_") || key.starts_with("rk_");
         let kind =
             key.split_once('_').filter(|_| is_secret).map(|(_, rest)| rest.starts_with("live_"));
-        let is_live = kind.ok_or("a secret key begins with sk_ or rk_")?;
+        let is_live = kind.ok_or("a secret key starts with sk_ or rk_")?;
         let mode = if is_live { Mode::Live } else { Mode::Test };
         Ok(Secret { key, webhook_secrets, mode })
     }
@@ -142,7 +142,7 @@ impl Secret {
             secret.as_str().map(str::trim).filter(|secret| !secret.is_empty()).map(str::to_owned)
         };
         let webhooks: Option<Vec<String>> = webhooks.iter().map(one).collect();
-        Secret::new(key.to_owned(), webhooks.ok_or("a webhook secret is not a text, or empty")?)
+        Secret::new(key.to_owned(), webhooks.ok_or("a webhook secret is empty or not a string")?)
     }
 }
 
@@ -184,7 +184,7 @@ impl Vault {
         let answer =
             answer.map_err(|error| SecretError::Unreadable { arn: arn(), why: chain(&error) })?;
         let unusable = |why: &str| SecretError::Unusable { arn: arn(), why: why.to_owned() };
-        let text = answer.secret_string().ok_or_else(|| unusable("it is not a text"))?;
+        let text = answer.secret_string().ok_or_else(|| unusable("it is not a string"))?;
         Secret::read(text).map_err(unusable)
     }
 }
@@ -268,7 +268,7 @@ impl Keyring {
         let mut held = self.held();
         if secret.mode != held.secret.mode {
             let why = format!(
-                "its key is of mode {:?}, this deployment is of {:?}",
+                "its key is in {:?} mode, but this deployment is in {:?} mode",
                 secret.mode, held.secret.mode
             );
             return Err(SecretError::Unusable { arn: vault.arn.to_string(), why });
@@ -307,14 +307,14 @@ mod tests {
         let wrong = [
             ("sk_test_1", "it is not JSON"),
             ("{}", "it has no secret_key"),
-            (r#"{"secret_key": "pk_test_1"}"#, "a secret key begins with sk_ or rk_"),
+            (r#"{"secret_key": "pk_test_1"}"#, "a secret key starts with sk_ or rk_"),
             (
                 r#"{"secret_key": "sk_test_1", "webhook_secrets": "whsec_1"}"#,
                 "webhook_secrets is not a list",
             ),
             (
                 r#"{"secret_key": "sk_test_1", "webhook_secrets": [""]}"#,
-                "a webhook secret is not a text, or empty",
+                "a webhook secret is empty or not a string",
             ),
         ];
         for (text, why) in wrong {

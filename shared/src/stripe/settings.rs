@@ -115,7 +115,7 @@ impl StripeSettings {
             None => Ok(known[0].to_owned()),
             Some(value) if known.contains(&value.as_str()) => Ok(value),
             Some(value) => {
-                let why = format!("it is {value}, not {} or {}", known[0], known[1]);
+                let why = format!("must be {} or {}, not {value}", known[0], known[1]);
                 Err(SettingsError::Unusable { variable, why })
             }
         };

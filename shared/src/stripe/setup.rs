@@ -116,7 +116,7 @@ impl WebhookEndpoint {
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.status != "enabled" {
-            faults.push(format!("it is {}", self.status));
+            faults.push(format!("its status is {}", self.status));
         }
         if !self.has_our_version() {
             let version = self.api_version.as_deref().unwrap_or("the account's default");
@@ -134,10 +134,10 @@ impl WebhookEndpoint {
             .filter(|event| !EVENTS.contains(event))
             .collect();
         if !missing.is_empty() {
-            faults.push(format!("it does not name {}", listed(missing)));
+            faults.push(format!("it lacks the events {}", listed(missing)));
         }
         if !foreign.is_empty() {
-            faults.push(format!("it names also {}", listed(foreign)));
+            faults.push(format!("it has unexpected events {}", listed(foreign)));
         }
         faults
     }
@@ -154,8 +154,8 @@ impl PortalConfiguration {
     pub fn faults(&self) -> Vec<&'static str> {
         let faults = [
             (!self.active, "it is not active"),
-            (!self.features.invoice_history.enabled, "it does not show invoices"),
-            (!self.features.payment_method_update.enabled, "cards cannot be changed there"),
+            (!self.features.invoice_history.enabled, "invoices are not shown"),
+            (!self.features.payment_method_update.enabled, "cards cannot be updated"),
         ];
         faults.into_iter().filter(|(is_so, _)| *is_so).map(|(_, fault)| fault).collect()
     }
@@ -206,16 +206,18 @@ impl fmt::Display for Step {
             Step::CreateEndpoint => {
                 write!(
                     f,
-                    "make a webhook endpoint with {} events, API version {API_VERSION}",
+                    "create a webhook endpoint with {} events, API version {API_VERSION}",
                     EVENTS.len()
                 )
             }
             Step::UpdateEndpoint { id } => {
-                write!(f, "enable {id} for exactly our {} events", EVENTS.len())
+                write!(f, "enable {id} with exactly the {} expected events", EVENTS.len())
             }
-            Step::DisableEndpoint { id } => write!(f, "disable {id}: the same address, superseded"),
-            Step::CreatePortal => write!(f, "make a configuration of the customer portal"),
-            Step::UpdatePortal { id } => write!(f, "set {id} to invoices and cards, active"),
+            Step::DisableEndpoint { id } => {
+                write!(f, "disable the superseded endpoint {id} with the same URL")
+            }
+            Step::CreatePortal => write!(f, "create a customer portal configuration"),
+            Step::UpdatePortal { id } => write!(f, "activate {id} with invoices and cards"),
         }
     }
 }

@@ -16,13 +16,15 @@ pub const TOLERANCE_SECONDS: i64 = 300;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
     /// No header, or none that can be read.
-    #[error("the header Stripe-Signature is missing or cannot be read")]
+    #[error("the Stripe-Signature header is missing or malformed")]
     Unreadable,
     /// Signed too long ago, or in the future.
-    #[error("signed more than {TOLERANCE_SECONDS} seconds away from the request's time")]
+    #[error(
+        "the signature's timestamp is more than {TOLERANCE_SECONDS} seconds from the request's time"
+    )]
     OutOfTime,
     /// Signed with none of the secrets.
-    #[error("signed with none of the configured secrets")]
+    #[error("the signature matches no configured secret")]
     Unknown,
 }
 

@@ -49,7 +49,7 @@ pub const EVENTS: [&str; 21] = [
 ];
 
 /// What would be said of an event that is listed and nothing reads.
-const UNREAD: &str = "it is listed, and nothing reads it";
+const UNREAD: &str = "it is subscribed to but not handled";
 
 /// An event as Stripe tells it.
 #[derive(Clone, Debug, Deserialize)]
@@ -72,7 +72,7 @@ struct Data {
 
 /// An event that matters cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the event {id} ({kind}) cannot be understood: {why}")]
+#[error("the event {id} ({kind}) cannot be parsed: {why}")]
 pub struct NotUnderstood {
     /// The event, if it has an id.
     pub id: String,

@@ -283,8 +283,8 @@ fn description(event: &Event) -> String {
             format!("Auto-refill ${credit}")
         }
         Change::Credited { kind: CreditKind::Commit, credit, .. } => commit(event, *credit),
-        Change::PaymentPending(pending) => format!("Payment of ${} on its way", pending.amount),
-        Change::PaymentEnded { .. } => "Payment did not arrive".to_owned(),
+        Change::PaymentPending(pending) => format!("Payment of ${} pending", pending.amount),
+        Change::PaymentEnded { .. } => "Payment not completed".to_owned(),
         Change::Granted { reason, .. } => format!("Bonus ${amount}: {reason}"),
         Change::GrantExpired { .. } => format!("Credit of ${} expired", -amount),
         Change::Created { resources } => format!("{} created", resources_called(resources.len())),
@@ -299,13 +299,13 @@ fn description(event: &Event) -> String {
                 resources_called(resources.len())
             )
         }
-        Change::StartFailed { .. } => "Start failed, everything given back".to_owned(),
+        Change::StartFailed { .. } => "Start failed, charge credited back".to_owned(),
         Change::Stopped { resources, .. } => with_unused(resources.len(), "stopped", amount),
         Change::ResourcesDeleted { resources, .. } => {
             with_unused(resources.len(), "deleted", amount)
         }
-        Change::Purged { .. } => "Deleted resources removed for good".to_owned(),
-        Change::MeterOpened(meter) => format!("Meter for {} opened", meter.sku),
+        Change::Purged { .. } => "Deleted resources permanently removed".to_owned(),
+        Change::MeterOpened(meter) => format!("Meter for {} created", meter.sku),
         Change::Usage { from, through, lines, .. } => {
             format!("Usage {}, {}", hours(*from, *through), resources_called(count(lines)))
         }
@@ -313,41 +313,44 @@ fn description(event: &Event) -> String {
             [line] => format!("Usage of {}, {} to {}", line.sku, line.from, line.to),
             _ => format!("Usage of {} meters", lines.len()),
         },
-        Change::Suspended { .. } => "Everything suspended".to_owned(),
-        Change::Resumed { .. } => "Suspension ended".to_owned(),
+        Change::Suspended { .. } => "Account suspended".to_owned(),
+        Change::Resumed { .. } => "Account resumed".to_owned(),
         Change::DeletionAnnounced { delete_at } => {
-            format!("Everything will be deleted at {delete_at}")
+            format!("All resources will be deleted at {delete_at}")
         }
-        Change::DeletionDue => "Grace period over".to_owned(),
-        Change::Deleted => "Everything deleted".to_owned(),
+        Change::DeletionDue => "Grace period ended".to_owned(),
+        Change::Deleted => "All resources deleted".to_owned(),
         Change::Closed { .. } => "Account closed".to_owned(),
         Change::TrialStarted { .. } => format!("Trial credit ${amount}"),
         Change::TrialEnded if amount.is_zero() => "Trial ended".to_owned(),
         Change::TrialEnded => format!("Trial ended, credit of ${} expired", -amount),
         Change::RefillChanged { agreement: Some(agreed), .. } => {
-            format!("Auto-refill set to ${} below ${}", agreed.amount, agreed.threshold)
+            format!(
+                "Auto-refill set to ${} when balance falls below ${}",
+                agreed.amount, agreed.threshold
+            )
         }
-        Change::RefillChanged { agreement: None, .. } => "Auto-refill switched off".to_owned(),
+        Change::RefillChanged { agreement: None, .. } => "Auto-refill turned off".to_owned(),
         Change::CardRemoved { .. } => "Saved card removed".to_owned(),
-        Change::RefillDue => "Auto-refill looked at".to_owned(),
-        Change::RefillBegun(attempt) => format!("Auto-refill of ${} begun", attempt.amount),
-        Change::RefillNeedsCustomer { .. } => "Auto-refill waits for your confirmation".to_owned(),
+        Change::RefillDue => "Auto-refill re-evaluated".to_owned(),
+        Change::RefillBegun(attempt) => format!("Auto-refill of ${} started", attempt.amount),
+        Change::RefillNeedsCustomer { .. } => "Auto-refill awaiting your confirmation".to_owned(),
         Change::RefillFailed { .. } => "Auto-refill failed".to_owned(),
-        Change::ComebackChosen(_) => "What happens after a suspension chosen".to_owned(),
+        Change::ComebackChosen(_) => "Restart preference changed".to_owned(),
         Change::TakenBack { by: TakeBack::Refund(_), .. } => format!("Refund ${}", -amount),
         Change::TakenBack { by: TakeBack::Dispute(_), .. } => {
             format!("Disputed payment ${}", -amount)
         }
         Change::GivenBack { by: TakeBack::Refund(_), .. } => {
-            format!("Refund failed, ${amount} credited again")
+            format!("Refund failed, ${amount} credited back")
         }
         Change::GivenBack { by: TakeBack::Dispute(_), .. } => {
-            format!("Dispute ended, ${amount} credited again")
+            format!("Dispute closed, ${amount} credited back")
         }
         Change::DisputeOpened { .. } => "Payment disputed".to_owned(),
-        Change::DisputeClosed { .. } => "Dispute decided".to_owned(),
+        Change::DisputeClosed { .. } => "Dispute closed".to_owned(),
         Change::Frozen { .. } => "Account frozen".to_owned(),
-        Change::Unfrozen { .. } => "Account no longer frozen".to_owned(),
+        Change::Unfrozen { .. } => "Account unfrozen".to_owned(),
         Change::Corrected { reason } => format!("Correction: {reason}"),
     }
 }
@@ -364,7 +367,7 @@ fn commit(event: &Event, credit: Usd) -> String {
 
 fn with_unused(stopped: usize, how: &str, amount: Usd) -> String {
     let what = format!("{} {how}", resources_called(stopped));
-    if amount.is_zero() { what } else { format!("Unused time given back, {what}") }
+    if amount.is_zero() { what } else { format!("Unused time credited, {what}") }
 }
 
 fn resources_called(count: usize) -> String {
@@ -526,12 +529,7 @@ mod tests {
                 "correction",
                 "Correction: typo",
             ),
-            (
-                stopped(Lines::none()),
-                "0.1",
-                "unused",
-                "Unused time given back, 0 resources stopped",
-            ),
+            (stopped(Lines::none()), "0.1", "unused", "Unused time credited, 0 resources stopped"),
             (stopped(Lines::none()), "0", "stopped", "0 resources stopped"),
             (
                 part(Lines::Here(vec![line("r1", "-0.2")])),

@@ -11,19 +11,19 @@ use crate::template::Template;
 
 /// What `cargo local --help` prints.
 pub const USAGE: &str = "\
-The whole cloud on this machine.
+Runs the whole cloud on this machine.
 
-    cargo local [OPTIONS]      runs until Ctrl-C
-    cargo local demo [--json]  tells the story of one account, checks every figure, and ends
+    cargo local [OPTIONS]      run until Ctrl-C
+    cargo local demo [--json]  play the story of one account, check every figure and exit
 
-    --port N               the API's port (default 8080; 0 is any); Stripe's pages are at the next one
-    --fresh                forget the state of earlier runs
-    --state DIRECTORY      keep the state there (default .tollgate)
-    --frozen-clock         the clock moves only when it is moved
-    --every-minute         runs schedules also while nothing is due in their index
-    --parameter NAME=VALUE a parameter of the template (may be repeated)
-    --template FILE        another template than infra/template.yaml
-    --help                 this text
+    --port N               the API's port (default 8080, 0 for any). Stripe's pages use the next port
+    --fresh                delete the state of earlier runs
+    --state DIRECTORY      where to keep the state (default .tollgate)
+    --frozen-clock         stop the clock, so that it moves only on request
+    --every-minute         run schedules also while nothing is due in their index
+    --parameter NAME=VALUE set a template parameter (can be repeated)
+    --template FILE        use this template instead of infra/template.yaml
+    --help                 print this text
 
 With STRIPE_SECRET_KEY=sk_test_… in the environment, functions use Stripe itself instead of the stand-in.";
 
@@ -77,11 +77,12 @@ impl Arguments {
             demonstration: None,
         };
         while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            let mut value = || words.next().ok_or_else(|| format!("{word} requires a value"));
             match word.as_str() {
                 "--port" => {
                     let port = value()?;
-                    arguments.port = port.parse().map_err(|_| format!("{port} is no port"))?;
+                    arguments.port =
+                        port.parse().map_err(|_| format!("{port} is not a port number"))?;
                 }
                 "--state" => arguments.state = PathBuf::from(value()?),
                 "--template" => arguments.template = Some(PathBuf::from(value()?)),
@@ -99,7 +100,7 @@ impl Arguments {
                     arguments.demonstration = Some(Form::Json)
                 }
                 "--help" | "-h" => return Ok(None),
-                unknown => return Err(format!("{unknown} is not known")),
+                unknown => return Err(format!("unknown argument {unknown}")),
             }
         }
         Ok(Some(arguments))
@@ -142,7 +143,7 @@ impl Arguments {
                 }
             }
         } else if key.starts_with("sk_live_") || key.starts_with("rk_live_") {
-            return Err("STRIPE_SECRET_KEY is a live key: the local cloud never moves real money"
+            return Err("STRIPE_SECRET_KEY is a live key. The local cloud never moves real money"
                 .to_owned());
         }
         Ok(config)

@@ -89,52 +89,52 @@ impl<'a> Story<'a> {
     }
 
     async fn tell(&mut self) -> Result<(), String> {
-        self.screen.chapter("An account is opened by its first request");
+        self.screen.chapter("The first request opens an account");
         self.get("/v1/balance").await?;
         let (research, shop) = (self.project("research").await?, self.project("shop").await?);
         self.show().await?;
 
-        self.screen.chapter("Without credit nothing starts");
+        self.screen.chapter("Nothing starts without credit");
         self.refused(&research).await?;
 
-        self.screen.chapter(
-            "$25.00 through the payment page, and the card may be charged $25.00 when less than $5.00 is left",
-        );
+        self.screen
+            .chapter("The customer tops up $25.00 and agrees to a $25.00 auto-refill below $5.00");
         self.pay(CARD, &json!({"enabled": true, "threshold": "5.00", "amount": "25.00"})).await?;
         self.show().await?;
 
         self.screen
-            .chapter("A GPU at $2.50 an hour, and 18 minutes later a database at $0.35: paid to the end of the hour");
+            .chapter("A GPU at $2.50 per hour starts, then a database at $0.35. Both are paid to the end of the hour");
         self.start(&research, "vm-gpu", "trainer").await?;
         self.show().await?;
         self.pass(18 * MINUTE).await?;
         self.start(&shop, "postgres", "orders").await?;
         self.show().await?;
 
-        self.screen
-            .chapter("Hours pass; at 16:00 less than $5.00 is left, and the card is charged");
+        self.screen.chapter(
+            "Hours pass. At 16:00 less than $5.00 is left and auto-refill charges the card",
+        );
         self.pass_to(utc_datetime!(2026-11-02 10:00)).await?;
         for _ in 0..6 {
             self.pass(HOUR).await?;
         }
 
         self.screen
-            .chapter("From now on the bank declines the card; at 01:00 the customer is told");
+            .chapter("The bank starts to decline the card. At 01:00 a refill fails and the customer is notified");
         let rule =
             CardRule { decline_code: "insufficient_funds".to_owned(), network_advice_code: None };
         self.cloud
             .stripe()
-            .ok_or("there is no stand-in for Stripe")?
+            .ok_or("the Stripe stand-in is not running")?
             .decline_card(CARD, Some(rule));
         for _ in 0..9 {
             self.pass(HOUR).await?;
         }
 
         let balance = self.get("/v1/balance").await?;
-        self.check("zero is foreseen at", &balance["runway"]["zero_at"], ZERO);
+        self.check("the balance is expected to reach zero at", &balance["runway"]["zero_at"], ZERO);
 
         self.screen.chapter(
-            "02:00: what is left pays 46 minutes and 50 seconds, and there everything stops",
+            "At 02:00 the balance covers another 46 minutes and 50 seconds. Then everything stops",
         );
         self.pass(HOUR).await?;
         self.pass(46 * MINUTE).await?;
@@ -143,7 +143,7 @@ impl<'a> Story<'a> {
         self.check_resources("suspended", Some(ZERO)).await?;
 
         self.screen.chapter(
-            "03:10: $25.00 with another card lifts the suspension, and both are started again",
+            "At 03:10 a $25.00 top-up with another card ends the suspension. The customer restarts both",
         );
         self.pass_to(utc_datetime!(2026-11-03 03:10)).await?;
         self.pay(OTHER_CARD, &Value::Null).await?;
@@ -193,7 +193,7 @@ impl<'a> Story<'a> {
         let answer =
             self.api.write("POST", &format!("/v1/projects/{project}/resources"), &wanted).await?;
         if answer.status != 402 {
-            return Err(format!("a machine starts without credit: {}", answer.status));
+            return Err(format!("a machine started without credit: {}", answer.status));
         }
         let problem = answer.json();
         self.screen.note(&format!("402 {}", problem["detail"].as_str().unwrap_or_default()));
@@ -220,7 +220,7 @@ impl<'a> Story<'a> {
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let paid = Api::new(page).send("POST", page, &form, format!("card={card}")).await?;
         if paid.status != 303 {
-            return Err(format!("the payment page answers {}", paid.status));
+            return Err(format!("the payment page returned {}", paid.status));
         }
         self.cloud.idle().await;
         let status = self

@@ -11,14 +11,14 @@ pub fn text(cloud: &Cloud, state: Option<&Path>, seed: Option<&Seed>) -> String 
     let urls = cloud.urls();
     let api = &urls.api;
     let stripe = urls.stripe.as_deref().unwrap_or("https://dashboard.stripe.com/test");
-    let kept = state.map_or_else(|| "nowhere".to_owned(), |state| state.display().to_string());
+    let kept = state.map_or_else(|| "not kept".to_owned(), |state| state.display().to_string());
     let functions = cloud.wiring().functions.iter().map(|function| function.binary.as_str());
     let mut text = format!(
         "
-  The page    {api}/
+  Page        {api}/
   Stripe      {stripe}
   DynamoDB    {}   (for AWS_ENDPOINT_URL_DYNAMODB)
-  The clock   {}
+  Clock       {}
   State       {kept}
   Functions   {}
 ",
@@ -32,10 +32,10 @@ pub fn text(cloud: &Cloud, state: Option<&Path>, seed: Option<&Seed>) -> String 
     if urls.stripe.is_none() {
         let webhook = format!("{api}/v1/stripe/webhook");
         text.push_str(&format!(
-            "\n  Stripe itself is used, so the clock cannot be moved. Its events come by\n\n    stripe listen --forward-to {webhook}\n"
+            "\n  Functions use Stripe itself, so the clock cannot be moved. Forward Stripe's events with\n\n    stripe listen --forward-to {webhook}\n"
         ));
     }
-    text.push_str("\n  Ctrl-C stops everything.\n");
+    text.push_str("\n  Press Ctrl-C to stop.\n");
     text
 }
 
@@ -48,12 +48,12 @@ fn to_try(cloud: &Cloud, seed: &Seed) -> String {
     let json = r#"-H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json'"#;
     let mut text = format!(
         r#"
-  Prices      an hour of {prices}
-  Account     {ACCOUNT}, with the project {project}; its token:
+  Prices      per hour: {prices}
+  Account     {ACCOUNT}, with the project {project} and this token:
 
 export TOKEN={token}
 
-  Top up, then open the `url` of the answer and pay with the test card 4242 4242 4242 4242, any date to come, any CVC:
+  Top up. Open the `url` in the response and pay with the test card 4242 4242 4242 4242, any future date and any CVC:
 
 curl {api}/v1/checkout-sessions {json} -d '{{"amount": "25.00"}}'
 
@@ -65,14 +65,14 @@ curl {api}/v1/projects/{project}/resources {json} -d '{{"sku": "vm-large", "name
     if cloud.urls().stripe.is_some() {
         text.push_str(&format!(
             r#"
-  An hour passes:
+  Move the clock ahead by an hour:
 
 curl {api}/local/clock -d '{{"advance": "1h"}}'
 "#
         ));
     }
     text.push_str(&format!(
-        "\n  What is left: curl {api}/v1/balance -H \"Authorization: Bearer $TOKEN\"\n"
+        "\n  Read the balance: curl {api}/v1/balance -H \"Authorization: Bearer $TOKEN\"\n"
     ));
     text
 }

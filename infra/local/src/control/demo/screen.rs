@@ -101,7 +101,7 @@ impl Screen {
         } else {
             let text = |field: &str| totals[field].as_str().unwrap_or_default().to_owned();
             self.line(&format!(
-                "\n    {} rows, {} events; paid ${}, used ${}, left ${}",
+                "\n    {} rows, {} events. Paid ${}, used ${}, left ${}",
                 rows.len(),
                 events.len(),
                 text("paid"),
@@ -112,9 +112,9 @@ impl Screen {
                 self.line(&self.in_colour(RED, &format!("    {mistake}")));
             }
             let verdict = if ok {
-                self.in_colour(GREEN, "Every figure is right.")
+                self.in_colour(GREEN, "All figures are correct.")
             } else {
-                self.in_colour(RED, "It is wrong.")
+                self.in_colour(RED, "Some figures are wrong.")
             };
             self.line(&format!("    {verdict}\n"));
         }
@@ -123,7 +123,7 @@ impl Screen {
     fn mark(&self, found: Found) -> String {
         match found {
             Found::AsExpected => self.in_colour(GREEN, "✓"),
-            Found::Otherwise => self.in_colour(RED, "✗ not as expected"),
+            Found::Otherwise => self.in_colour(RED, "✗ unexpected"),
         }
     }
 
