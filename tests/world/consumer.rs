@@ -1,73 +1,67 @@
-//! A platform that starts and stops machines by Tollgate's events. infra/INTEGRATE.md shows what
-//! follows, word for word.
+//! A platform that follows Tollgate's events. infra/INTEGRATE.md shows what comes next, word for
+//! word.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Your side. `start` and `stop` may be called twice for the same machine.
+/// Your side: an HTTP client with your token, and what starts and stops machines.
 pub(crate) trait Platform {
     async fn get(&self, path: &str) -> Result<Value, String>;
-    fn start(&mut self, machine: &str);
-    fn stop(&mut self, machine: &str);
+    /// Runs the machine if `resource["state"]` is `running`, else stops it. Repeats are normal.
+    fn apply(&mut self, resource: &Value);
 }
 
-/// The machines that should run: by account, with the number of the row that said so.
+/// The newest row that was applied of each account, by its `seq`.
 #[derive(Debug, Default)]
-pub(crate) struct Machines(BTreeMap<String, (u64, BTreeSet<String>)>);
+pub(crate) struct Consumer(BTreeMap<String, u64>);
 
-impl Machines {
-    /// Takes one event. Events repeat and arrive in any order, so an event only says that an
-    /// account has changed. The API says what should run. After an error, take the event again.
-    pub(crate) async fn on_event<P: Platform>(
+impl Consumer {
+    /// Takes one event. It only says that an account has changed; the API says what should run.
+    /// After an error, take the same event again.
+    pub(crate) async fn on_event(
         &mut self,
-        platform: &mut P,
+        platform: &mut impl Platform,
         event: &Value,
     ) -> Result<(), String> {
-        let (account, seq) = (text(&event["detail"]["account"]), event["detail"]["seq"].as_u64());
-        if self.0.get(&account).map(|(known, _)| *known) < seq {
-            self.read(platform, &format!("account={account}")).await?;
+        let account = event["detail"]["account"].as_str().unwrap_or_default();
+        if self.0.get(account).copied() < event["detail"]["seq"].as_u64() {
+            self.apply(platform, &format!("account={account}")).await?;
         }
         Ok(())
     }
 
-    /// Call it at start and every few minutes. It finds what a lost event would have said.
-    pub(crate) async fn on_timer<P: Platform>(&mut self, platform: &mut P) -> Result<(), String> {
-        let mut unlisted: BTreeSet<String> = self.0.keys().cloned().collect();
-        let mut next = Some("limit=200".to_owned());
+    /// Call it at start and every few minutes. It finds what lost events would have said.
+    pub(crate) async fn on_timer(&mut self, platform: &mut impl Platform) -> Result<(), String> {
+        let (mut unlisted, mut next) = (self.0.clone(), Some("limit=200".to_owned()));
         while let Some(query) = next {
-            let page = self.read(platform, &query).await?;
-            list(&page["items"]).for_each(|item| drop(unlisted.remove(&text(&item["account"]))));
+            let page = self.apply(platform, &query).await?;
             next = page["next"].as_str().map(|cursor| format!("limit=200&cursor={cursor}"));
+            for item in page["items"].as_array().into_iter().flatten() {
+                unlisted.remove(item["account"].as_str().unwrap_or_default());
+            }
         }
-        // The list leaves out accounts for which nothing is billed. Ask for them by name.
-        for account in unlisted {
-            self.read(platform, &format!("account={account}")).await?;
+        // An account for which nothing is billed is not listed, and is asked for by its name.
+        for account in unlisted.keys() {
+            self.apply(platform, &format!("account={account}")).await?;
         }
         Ok(())
     }
 
-    async fn read<P: Platform>(&mut self, platform: &mut P, query: &str) -> Result<Value, String> {
+    async fn apply(&mut self, platform: &mut impl Platform, query: &str) -> Result<Value, String> {
         let page = platform.get(&format!("/v1/platform/resources?{query}")).await?;
-        for item in list(&page["items"]) {
-            let running = list(&item["resources"]).filter(|one| one["state"] == "running");
-            let wanted: BTreeSet<String> = running.map(|one| text(&one["id"])).collect();
-            let (known, machines) = self.0.entry(text(&item["account"])).or_default();
-            let seq = item["seq"].as_u64().unwrap_or_default();
-            if seq >= *known {
-                machines.difference(&wanted).for_each(|machine| platform.stop(machine));
-                wanted.difference(machines).for_each(|machine| platform.start(machine));
-                (*known, *machines) = (seq, wanted);
+        for item in page["items"].as_array().into_iter().flatten() {
+            let (account, seq) = (item["account"].as_str(), item["seq"].as_u64());
+            let newest = self.0.entry(account.unwrap_or_default().to_owned()).or_default();
+            if seq >= Some(*newest) {
+                item["resources"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .for_each(|one| platform.apply(one));
+                *newest = seq.unwrap_or_default();
             }
         }
         Ok(page)
     }
-}
-
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }

@@ -6,20 +6,20 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tollgate_local::api::Api;
 
-use crate::consumer::{Machines, Platform};
+use crate::consumer::{Consumer, Platform};
 use crate::support::{ADMIN, Customer, PLATFORM, Processes, World, token};
 
 /// A platform whose machines are names in a set.
 struct Simulated {
     api: Api,
     running: BTreeSet<String>,
-    orders: usize,
+    changes: usize,
 }
 
 impl Simulated {
     fn new(world: &World) -> Simulated {
         let api = world.api.with_token(token(&world.cloud, "platform", PLATFORM));
-        Simulated { api, running: BTreeSet::new(), orders: 0 }
+        Simulated { api, running: BTreeSet::new(), changes: 0 }
     }
 }
 
@@ -28,14 +28,14 @@ impl Platform for Simulated {
         self.api.get(path).await?.success()
     }
 
-    fn start(&mut self, machine: &str) {
-        self.running.insert(machine.to_owned());
-        self.orders += 1;
-    }
-
-    fn stop(&mut self, machine: &str) {
-        self.running.remove(machine);
-        self.orders += 1;
+    fn apply(&mut self, resource: &Value) {
+        let machine = resource["id"].as_str().unwrap().to_owned();
+        let has_changed = if resource["state"] == "running" {
+            self.running.insert(machine)
+        } else {
+            self.running.remove(&machine)
+        };
+        self.changes += usize::from(has_changed);
     }
 }
 
@@ -73,52 +73,52 @@ async fn suspend(world: &World, account: &str) {
 #[tokio::test]
 async fn suspension_stops_machines_whatever_happens_to_events() {
     let world = World::new(Processes::Several).await;
-    let (mut machines, mut platform) = (Machines::default(), Simulated::new(&world));
+    let (mut consumer, mut platform) = (Consumer::default(), Simulated::new(&world));
     let (alice, _) = customer_with_machines(&world, 2).await;
 
     // In order.
     let before = events(&world).await;
     for event in &before {
-        machines.on_event(&mut platform, event).await.unwrap();
+        consumer.on_event(&mut platform, event).await.unwrap();
     }
-    assert_eq!((platform.running.len(), platform.orders), (2, 2));
+    assert_eq!((platform.running.len(), platform.changes), (2, 2));
 
     // Everything again, newest first.
     for event in before.iter().rev() {
-        machines.on_event(&mut platform, event).await.unwrap();
+        consumer.on_event(&mut platform, event).await.unwrap();
     }
-    assert_eq!((platform.running.len(), platform.orders), (2, 2), "a repeated event does nothing");
+    assert_eq!((platform.running.len(), platform.changes), (2, 2), "a repeated event does nothing");
 
     suspend(&world, &alice.account).await;
     let after = events(&world).await;
-    machines.on_event(&mut platform, named(&after, "Suspended")).await.unwrap();
-    assert_eq!((platform.running.len(), platform.orders), (0, 4));
+    consumer.on_event(&mut platform, named(&after, "Suspended")).await.unwrap();
+    assert_eq!((platform.running.len(), platform.changes), (0, 4));
 
     // The start is delivered once more, after the suspension.
-    machines.on_event(&mut platform, named(&after, "ResourceStarted")).await.unwrap();
-    assert_eq!((platform.running.len(), platform.orders), (0, 4), "a late event starts nothing");
+    consumer.on_event(&mut platform, named(&after, "ResourceStarted")).await.unwrap();
+    assert_eq!((platform.running.len(), platform.changes), (0, 4), "a late event starts nothing");
 }
 
 #[tokio::test]
 async fn timer_finds_a_start_and_a_suspension_whose_events_are_lost() {
     let world = World::new(Processes::Several).await;
-    let (mut machines, mut platform) = (Machines::default(), Simulated::new(&world));
+    let (mut consumer, mut platform) = (Consumer::default(), Simulated::new(&world));
     let (alice, machine) = customer_with_machines(&world, 1).await;
-    machines.on_timer(&mut platform).await.unwrap();
+    consumer.on_timer(&mut platform).await.unwrap();
     assert_eq!(platform.running, BTreeSet::from([machine]));
 
     // A suspended account with nothing to bill is no longer in the list.
     suspend(&world, &alice.account).await;
     world.cloud.idle().await;
-    machines.on_timer(&mut platform).await.unwrap();
+    consumer.on_timer(&mut platform).await.unwrap();
     assert_eq!(platform.running, BTreeSet::new());
-    assert_eq!(platform.orders, 2);
+    assert_eq!(platform.changes, 2);
 }
 
 #[tokio::test]
 async fn credit_that_runs_out_stops_the_machine_at_that_second() {
     let world = World::new(Processes::Several).await;
-    let (mut machines, mut platform) = (Machines::default(), Simulated::new(&world));
+    let (mut consumer, mut platform) = (Consumer::default(), Simulated::new(&world));
     let alice = world.customer("alice");
     // An hour and a quarter at $4.00 an hour.
     alice.top_up("5.00").await;
@@ -128,12 +128,12 @@ async fn credit_that_runs_out_stops_the_machine_at_that_second() {
     world.at_time("11:14:00").await;
     world.no_faults();
     for event in &events(&world).await {
-        machines.on_event(&mut platform, event).await.unwrap();
+        consumer.on_event(&mut platform, event).await.unwrap();
     }
     assert_eq!(platform.running.len(), 1);
 
     world.at_time("11:15:00").await;
-    machines.on_event(&mut platform, named(&events(&world).await, "Suspended")).await.unwrap();
+    consumer.on_event(&mut platform, named(&events(&world).await, "Suspended")).await.unwrap();
     assert_eq!(platform.running, BTreeSet::new());
 }
 
