@@ -6,6 +6,8 @@
 //! - `races` lets things happen at once.
 //! - `described` holds the description of the HTTP API, `infra/openapi.yaml`, against what is
 //!   answered.
+//! - `documented` holds the documents against the template and the code.
+//! - `integration` runs the consumer of `infra/INTEGRATE.md`, which is `consumer`.
 //! - `story` is one customer's, from the first payment on.
 //! - `bad_input` and `bad_webhooks` are what nobody should send.
 //! - `killed` kills a function before and after each of its calls, flow by flow; `killed_on_time`
@@ -24,10 +26,13 @@
 
 mod bad_input;
 mod bad_webhooks;
+mod consumer;
 mod demo;
 mod deployed;
 mod described;
+mod documented;
 mod hours;
+mod integration;
 mod invariants;
 mod killed;
 mod killed_on_time;
