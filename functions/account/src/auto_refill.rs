@@ -10,9 +10,9 @@ use tollgate::domain::policy::Policy;
 use tollgate::domain::refill::{hours_covered, is_off_too_long};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::handler::{Answer, Failed, OnAccount};
-use tollgate::http::call::call::call::problem::{Code, Problem};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::BeforeCommand;
 

@@ -7,8 +7,8 @@ use tollgate::domain::refusal::Refusal;
 use tollgate::domain::settle::runway::runway;
 use tollgate::domain::snapshot::View;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::handler::{Answer, Failed, OnAccount};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::Fault;
 

@@ -2,9 +2,9 @@
 //! written through to Stripe; before there is a customer there, it is kept for when there is one.
 
 use tollgate::domain::profile::Company;
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::handler::{self, Answer, Failed, OnAccount};
-use tollgate::http::call::call::call::problem::{Code, Problem};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{self, Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
 use tollgate::payments::company::NotTold;
 use tollgate::runtime::billing::Billing;
 

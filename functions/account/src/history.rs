@@ -9,8 +9,8 @@ use std::str::FromStr;
 use serde::Serialize;
 use tollgate::domain::money::Usd;
 use tollgate::domain::timestamp::{DAY, HOUR, Timestamp};
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::handler::{Answer, Failed, OnAccount};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{Bounded, READS_MAX};
 

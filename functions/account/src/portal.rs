@@ -3,9 +3,9 @@
 
 use serde::Serialize;
 use serde_json::json;
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::handler::{self, Answer, Failed, OnAccount};
-use tollgate::http::call::call::call::problem::{Code, Problem};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{self, Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
 use tollgate::stripe::keys::Key;
 
 use crate::{Clients, desk, key_at_stripe};

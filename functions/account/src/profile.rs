@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use tollgate::domain::profile::Email;
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::handler::{self, Answer, Failed, OnAccount};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{self, Answer, Failed, OnAccount};
 use tollgate::payments::Failure;
 use tollgate::runtime::billing::Billing;
 

@@ -1,8 +1,8 @@
 //! `from` and `to`: a stretch of time that ends now at the latest.
 
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::problem::{Code, Problem};
+use tollgate::http::call::Call;
+use tollgate::http::problem::{Code, Problem};
 
 /// A stretch of time, never empty.
 pub(crate) struct TimeRange {

@@ -14,9 +14,9 @@ use tollgate::domain::resolve;
 use tollgate::domain::row::{Head, Row};
 use tollgate::domain::snapshot::View;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::handler::{Answer, Failed, OnAccount};
-use tollgate::http::call::call::call::problem::{Code, Problem};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{BeforeCommand, ChainFault};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tollgate::domain::account::Tax;
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::handler::{Answer, Failed};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed};
 use tollgate::stripe::setup::{PortalConfiguration, WEBHOOK_PATH, WebhookEndpoint};
 use tollgate::stripe::{API_VERSION, Mode, Stripe, StripeError};
 

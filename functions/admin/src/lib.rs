@@ -8,8 +8,8 @@ mod payments;
 mod prices;
 
 use lambda_http::{Body, Request, Response};
-use tollgate::http::call::call::call::call::{ADMIN_SCOPE, Call};
-use tollgate::http::call::call::call::handler::{self, Answer, Failed};
+use tollgate::http::call::{ADMIN_SCOPE, Call};
+use tollgate::http::handler::{self, Answer, Failed};
 use tollgate::runtime::billing::Billing;
 use tollgate::stripe::OnDemand;
 

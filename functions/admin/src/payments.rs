@@ -4,9 +4,9 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tollgate::domain::ids::{AccountId, PaymentId};
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::handler::{Answer, Failed, OnAccount};
-use tollgate::http::call::call::call::problem::{Code, Problem};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
 use tollgate::runtime::billing::Billing;
 use tollgate::views::transaction::Transaction;
 

@@ -6,9 +6,9 @@ use tollgate::domain::money::Rate;
 use tollgate::domain::prices::{Price, PriceList, Unit};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::handler::{self, Answer, Failed};
-use tollgate::http::call::call::call::problem::{Code, Problem};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{self, Answer, Failed};
+use tollgate::http::problem::{Code, Problem};
 use tollgate::runtime::billing::Billing;
 
 /// The most prices one request adds: each is a write of its own.

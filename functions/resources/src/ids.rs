@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use tollgate::domain::ids::{AccountId, IdError};
 use tollgate::domain::row::Digest;
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::problem::{Code, Problem};
+use tollgate::http::call::Call;
+use tollgate::http::problem::{Code, Problem};
 
 /// Characters after the prefix: five bits each, so two of one account never meet.
 const CHARACTERS: usize = 20;

@@ -16,8 +16,8 @@ mod shown;
 mod usage;
 
 use lambda_http::{Body, Request, Response};
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::handler::{self, Answer, Failed};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{self, Answer, Failed};
 use tollgate::runtime::billing::Billing;
 
 /// Answers one request.

@@ -11,9 +11,9 @@ use tollgate::domain::resources::Resource;
 use tollgate::domain::row::Row;
 use tollgate::domain::snapshot::View;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::http::call::call::call::call::{Call, PLATFORM_SCOPE};
-use tollgate::http::call::call::call::handler::{Answer, Failed, OnAccount};
-use tollgate::http::call::call::call::problem::{Code, Problem};
+use tollgate::http::call::{Call, PLATFORM_SCOPE};
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::Fault;
 

@@ -1,8 +1,8 @@
 //! Pages: `limit` and `cursor` of a list.
 
 use serde::Serialize;
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::problem::{Code, Problem};
+use tollgate::http::call::Call;
+use tollgate::http::problem::{Code, Problem};
 
 /// Items of a page, if the caller does not say.
 const LIMIT_DEFAULT: u32 = 50;

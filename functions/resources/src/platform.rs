@@ -15,9 +15,9 @@ use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resources::{Billables, Condition};
 use tollgate::domain::row::Head;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::http::call::call::call::call::{Call, PLATFORM_SCOPE};
-use tollgate::http::call::call::call::handler::{Answer, Failed};
-use tollgate::http::call::call::call::problem::{Code, Problem};
+use tollgate::http::call::{Call, PLATFORM_SCOPE};
+use tollgate::http::handler::{Answer, Failed};
+use tollgate::http::problem::{Code, Problem};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{Fault, Shard};
 

@@ -4,8 +4,8 @@ use serde::Serialize;
 use tollgate::domain::ids::Sku;
 use tollgate::domain::prices::{Price, PriceList, Unit};
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::handler::{Answer, Failed, OnAccount};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
 use tollgate::runtime::billing::Billing;
 
 use crate::paging::{Page, limit};

@@ -5,8 +5,8 @@ use tollgate::domain::ids::ProjectId;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::NAME_BYTES_MAX;
 use tollgate::domain::row::Digest;
-use tollgate::http::call::call::call::call::Call;
-use tollgate::http::call::call::call::handler::{Answer, Failed, OnAccount};
+use tollgate::http::call::Call;
+use tollgate::http::handler::{Answer, Failed, OnAccount};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{NamedProject, ProjectAdded};
 

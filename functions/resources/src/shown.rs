@@ -12,7 +12,7 @@ use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resources::{Address, Condition, Resource, Status};
 use tollgate::domain::row::{Row, RowFault};
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::http::call::call::call::handler::{Failed, OnAccount};
+use tollgate::http::handler::{Failed, OnAccount};
 use tollgate::store::Fault;
 
 /// A resource as callers see it.

@@ -8,9 +8,9 @@ use tollgate::domain::money::Quantity;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{self, Project};
 use tollgate::domain::snapshot::View;
-use tollgate::http::call::call::call::call::{Call, PLATFORM_SCOPE};
-use tollgate::http::call::call::call::handler::{Answer, Failed, OnAccount};
-use tollgate::http::call::call::call::problem::{Code, Problem};
+use tollgate::http::call::{Call, PLATFORM_SCOPE};
+use tollgate::http::handler::{Answer, Failed, OnAccount};
+use tollgate::http::problem::{Code, Problem};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{Failure, Fault, Reported, UsageReport};
 
