@@ -12,7 +12,7 @@ pub mod refill;
 
 pub use own_cards::CardAsked;
 
-use crate::domain::account::{AccountState, Pending};
+use crate::domain::account::{AccountState, PendingPayment};
 use crate::domain::command::{Command, RefillSettings};
 use crate::domain::event::{
     Cause, Change, DisputeOutcome, Event, PaymentFacts, PendingEnd, TakeBack,
@@ -20,12 +20,15 @@ use crate::domain::event::{
 use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
-use crate::http::problem::{Code, Problem};
+use crate::http::problem::{Problem, ProblemCode};
 use crate::runtime::billing::Billing;
-use crate::store::{self, BeforeCommand, CreditedPayment, Done, Fault, Order, PaymentIds};
-use crate::stripe::metadata::{Agreement, Purchase};
+use crate::store::{
+    self, BeforeCommand, CommandOutcome, CreditedPayment, PaymentIds, RowOrder, StoreError,
+};
+use crate::stripe::metadata::{AgreedTerms, Purchase};
 use crate::stripe::webhook_event::{
-    DisputeNews, DisputeStep, Ids, Paid, Promised, RefundCourse, RefundNews, paid_intent,
+    DisputeNews, DisputeStep, PaidPayment, PromisedPayment, RefundCourse, RefundNews, StripeIds,
+    paid_intent,
 };
 use crate::stripe::{Stripe, StripeError};
 
@@ -43,7 +46,7 @@ const ROWS_LOOKED_AT: u32 = 100;
 
 /// Where Stripe and the ledger meet, at the time of one trigger.
 #[derive(Clone, Copy, Debug)]
-pub struct Desk<'a> {
+pub struct Payments<'a> {
     /// The ledger, prices, and what the operator set.
     pub billing: &'a Billing,
     /// Stripe.
@@ -54,7 +57,7 @@ pub struct Desk<'a> {
 
 /// What news came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PaymentOutcome {
     /// A row was appended.
     Recorded {
         /// To whose chain.
@@ -83,10 +86,10 @@ pub enum Outcome {
 
 /// Why news could not be recorded: Stripe is asked to send it again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum PaymentError {
     /// The ledger failed.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Fault(#[from] StoreError),
     /// The ledger refused what Stripe confirmed: somebody must look.
     #[error("the ledger refused a payment that Stripe confirmed: {0}")]
     Refused(Refusal),
@@ -104,27 +107,27 @@ pub enum Failure {
     },
 }
 
-impl Failure {
+impl PaymentError {
     /// What a customer is told of it, who was doing something at Stripe by the HTTP API.
     #[must_use]
     pub fn problem(&self) -> Problem {
         match self {
-            Failure::Fault(fault) => Problem::from(fault),
-            Failure::Refused(refusal) => Problem::from(refusal),
-            Failure::Stripe(StripeError::RateLimited { .. }) => Problem::new(
-                Code::Throttled,
+            PaymentError::Fault(fault) => Problem::from(fault),
+            PaymentError::Refused(refusal) => Problem::from(refusal),
+            PaymentError::Stripe(StripeError::RateLimited { .. }) => Problem::new(
+                ProblemCode::Throttled,
                 "Too many requests to the payment provider. Try again shortly.",
             ),
-            Failure::Stripe(StripeError::KeyMisused { .. }) => Problem::new(
-                Code::IdempotencyKeyReused,
+            PaymentError::Stripe(StripeError::KeyMisused { .. }) => Problem::new(
+                ProblemCode::IdempotencyKeyReused,
                 "The account changed since this idempotency key was first used. Use a new key.",
             ),
-            Failure::Stripe(error) if error.may_pass() => Problem::new(
-                Code::Unavailable,
+            PaymentError::Stripe(error) if error.may_pass() => Problem::new(
+                ProblemCode::Unavailable,
                 "The payment provider is not responding. Nothing was charged. Try again.",
             ),
-            Failure::Stripe(_) | Failure::Mismatch { .. } => Problem::new(
-                Code::Internal,
+            PaymentError::Stripe(_) | PaymentError::Mismatch { .. } => Problem::new(
+                ProblemCode::Internal,
                 "Nothing was charged. The error was logged. If it persists, contact support.",
             ),
         }
@@ -132,13 +135,13 @@ impl Failure {
 }
 
 #[cfg(feature = "http")]
-impl From<Failure> for crate::http::handler::Failed {
-    fn from(failure: Failure) -> crate::http::handler::Failed {
+impl From<PaymentError> for crate::http::handler::ApiError {
+    fn from(failure: PaymentError) -> crate::http::handler::ApiError {
         match failure {
-            Failure::Fault(fault) => fault.into(),
-            Failure::Refused(refusal) => refusal.into(),
-            failure @ (Failure::Stripe(_) | Failure::Mismatch { .. }) => {
-                crate::http::handler::Failed::Elsewhere {
+            PaymentError::Fault(fault) => fault.into(),
+            PaymentError::Refused(refusal) => refusal.into(),
+            failure @ (PaymentError::Stripe(_) | PaymentError::Mismatch { .. }) => {
+                crate::http::handler::ApiError::Elsewhere {
                     problem: failure.problem(),
                     cause: failure.to_string(),
                 }
@@ -148,29 +151,29 @@ impl From<Failure> for crate::http::handler::Failed {
 }
 
 #[cfg(feature = "http")]
-impl From<StripeError> for crate::http::handler::Failed {
-    fn from(error: StripeError) -> crate::http::handler::Failed {
-        Failure::from(error).into()
+impl From<StripeError> for crate::http::handler::ApiError {
+    fn from(error: StripeError) -> crate::http::handler::ApiError {
+        PaymentError::from(error).into()
     }
 }
 
-impl From<store::Failure> for Failure {
-    fn from(failure: store::Failure) -> Failure {
+impl From<store::CommandError> for PaymentError {
+    fn from(failure: store::CommandError) -> PaymentError {
         match failure {
-            store::Failure::Refused(refusal) => Failure::Refused(refusal),
-            store::Failure::Fault(fault) => Failure::Fault(fault),
+            store::CommandError::Refused(refusal) => PaymentError::Refused(refusal),
+            store::CommandError::Fault(fault) => PaymentError::Fault(fault),
         }
     }
 }
 
-impl Desk<'_> {
+impl Payments<'_> {
     /// Credits a payment, once; then what was agreed with it.
     ///
     /// # Errors
-    /// [`Failure`]
-    pub async fn credit(&self, paid: &Paid) -> Result<Outcome, Failure> {
+    /// [`PaymentError`]
+    pub async fn credit(&self, paid: &PaidPayment) -> Result<PaymentOutcome, PaymentError> {
         let Some((payment, purchase, ids)) = self.identify(paid).await? else {
-            return Ok(Outcome::Foreign);
+            return Ok(PaymentOutcome::Foreign);
         };
         self.check(&payment, paid, &purchase)?;
         let facts = PaymentFacts {
@@ -183,8 +186,8 @@ impl Desk<'_> {
         };
         let done = self.append_opened(&purchase.account, BeforeCommand::Nothing, credit).await?;
         let outcome = self.outcome(&purchase.account, done);
-        let (Outcome::Recorded { account, seq } | Outcome::AlreadyRecorded { account, seq }) =
-            &outcome
+        let (PaymentOutcome::Recorded { account, seq }
+        | PaymentOutcome::AlreadyRecorded { account, seq }) = &outcome
         else {
             return Ok(outcome);
         };
@@ -199,10 +202,13 @@ impl Desk<'_> {
     /// Records that a delayed payment was promised.
     ///
     /// # Errors
-    /// [`Failure`]
-    pub async fn promise(&self, promised: &Promised) -> Result<Outcome, Failure> {
-        let Promised { payment, purchase, ids } = promised;
-        let pending = Pending {
+    /// [`PaymentError`]
+    pub async fn promise(
+        &self,
+        promised: &PromisedPayment,
+    ) -> Result<PaymentOutcome, PaymentError> {
+        let PromisedPayment { payment, purchase, ids } = promised;
+        let pending = PendingPayment {
             payment: payment.clone(),
             amount: purchase.credit,
             expires_at: self.now.plus(PROMISE_SECONDS),
@@ -210,8 +216,8 @@ impl Desk<'_> {
         let wait = |_: &AccountState| Ok(Command::AwaitPayment(pending.clone()));
         let done = self.append_opened(&purchase.account, BeforeCommand::Nothing, wait).await?;
         let outcome = self.outcome(&purchase.account, done);
-        if let Outcome::Recorded { account, .. } | Outcome::AlreadyRecorded { account, .. } =
-            &outcome
+        if let PaymentOutcome::Recorded { account, .. }
+        | PaymentOutcome::AlreadyRecorded { account, .. } = &outcome
         {
             self.billing.store.note_payment(account, payment, &payment_ids(ids)).await?;
         }
@@ -221,13 +227,13 @@ impl Desk<'_> {
     /// Records that a delayed payment will not come.
     ///
     /// # Errors
-    /// [`Failure`]
+    /// [`PaymentError`]
     pub async fn end(
         &self,
         account: &AccountId,
         payment: &PaymentId,
         how: PendingEnd,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<PaymentOutcome, PaymentError> {
         let end = |_: &AccountState| Ok(Command::EndPayment { payment: payment.clone(), how });
         let done = self.append_opened(account, BeforeCommand::Nothing, end).await?;
         Ok(self.outcome(account, done))
@@ -236,11 +242,11 @@ impl Desk<'_> {
     /// Records a refund, or that it came back.
     ///
     /// # Errors
-    /// [`Failure`]
-    pub async fn refund(&self, news: &RefundNews) -> Result<Outcome, Failure> {
+    /// [`PaymentError`]
+    pub async fn refund(&self, news: &RefundNews) -> Result<PaymentOutcome, PaymentError> {
         let Some(credited) = self.credited(news.payment.as_ref(), news.charge.as_deref()).await?
         else {
-            return Ok(Outcome::Foreign);
+            return Ok(PaymentOutcome::Foreign);
         };
         let by = TakeBack::Refund(news.refund.clone());
         let outcome = match news.course {
@@ -254,16 +260,16 @@ impl Desk<'_> {
     /// Records what became of a dispute.
     ///
     /// # Errors
-    /// [`Failure`]
-    pub async fn dispute(&self, news: &DisputeNews) -> Result<Outcome, Failure> {
+    /// [`PaymentError`]
+    pub async fn dispute(&self, news: &DisputeNews) -> Result<PaymentOutcome, PaymentError> {
         let Some(credited) = self.credited(news.payment.as_ref(), news.charge.as_deref()).await?
         else {
-            return Ok(Outcome::Foreign);
+            return Ok(PaymentOutcome::Foreign);
         };
         let dispute = &news.dispute;
         let by = TakeBack::Dispute(dispute.clone());
         let close = |outcome| Command::CloseDispute { dispute: dispute.clone(), outcome };
-        let mut outcome = Outcome::Ignored;
+        let mut outcome = PaymentOutcome::Ignored;
         for step in &news.steps {
             let command = match step {
                 DisputeStep::Debit => {
@@ -292,15 +298,15 @@ impl Desk<'_> {
     /// Opens an account, if it is not open.
     ///
     /// # Errors
-    /// [`Failure`]
-    pub async fn open(&self, account: &AccountId) -> Result<(), Failure> {
+    /// [`PaymentError`]
+    pub async fn open(&self, account: &AccountId) -> Result<(), PaymentError> {
         if self.billing.store.head(account).await?.is_some() {
             return Ok(());
         }
         let prices = self.billing.prices(self.now).await?;
         let occasion = self.billing.occasion(account, &prices, self.now);
         match self.billing.store.execute(occasion, Cause::Command, |_| Ok(Command::Open)).await {
-            Ok(_) | Err(store::Failure::Refused(Refusal::AccountAlreadyOpen)) => Ok(()),
+            Ok(_) | Err(store::CommandError::Refused(Refusal::AccountAlreadyOpen)) => Ok(()),
             Err(failure) => Err(failure.into()),
         }
     }
@@ -312,9 +318,9 @@ impl Desk<'_> {
         account: &AccountId,
         before: BeforeCommand,
         command: impl Fn(&AccountState) -> Result<Command, Refusal> + Sync,
-    ) -> Result<Done, Failure> {
+    ) -> Result<CommandOutcome, PaymentError> {
         match self.append(account, Cause::Stripe, before, &command).await {
-            Err(Failure::Refused(Refusal::AccountNotOpen)) => {
+            Err(PaymentError::Refused(Refusal::AccountNotOpen)) => {
                 self.open(account).await?;
                 self.append(account, Cause::Stripe, before, &command).await
             }
@@ -329,7 +335,7 @@ impl Desk<'_> {
         cause: Cause,
         before: BeforeCommand,
         command: impl Fn(&AccountState) -> Result<Command, Refusal> + Sync,
-    ) -> Result<Done, Failure> {
+    ) -> Result<CommandOutcome, PaymentError> {
         let prices = self.billing.prices(self.now).await?;
         let occasion = self.billing.occasion(account, &prices, self.now);
         Ok(self.billing.store.execute_on_state(occasion, cause, before, command).await?)
@@ -337,7 +343,10 @@ impl Desk<'_> {
 
     /// Which payment it is, whose, and what it buys. A payment of an invoice carries nothing of
     /// ours: its invoice does.
-    async fn identify(&self, paid: &Paid) -> Result<Option<(PaymentId, Purchase, Ids)>, Failure> {
+    async fn identify(
+        &self,
+        paid: &PaidPayment,
+    ) -> Result<Option<(PaymentId, Purchase, StripeIds)>, PaymentError> {
         if let Some(purchase) = &paid.purchase
             && !self.is_of_its_customer(paid, purchase).await?
         {
@@ -373,7 +382,11 @@ impl Desk<'_> {
     /// Whether who paid is the customer of the account that the metadata name: another installation
     /// may use the same Stripe account, with accounts of the same names. A customer's look-up is
     /// written before it is first used.
-    async fn is_of_its_customer(&self, paid: &Paid, purchase: &Purchase) -> Result<bool, Failure> {
+    async fn is_of_its_customer(
+        &self,
+        paid: &PaidPayment,
+        purchase: &Purchase,
+    ) -> Result<bool, PaymentError> {
         let Some(customer) = &paid.customer else { return Ok(true) };
         let Some(account) = self.account_of(Some(customer)).await? else {
             // It is not for us to credit, and not to be passed over either: the look-up may have
@@ -392,10 +405,10 @@ impl Desk<'_> {
 
     async fn payment_of_invoice(
         &self,
-        paid: &Paid,
+        paid: &PaidPayment,
         purchase: &Purchase,
-    ) -> Result<Option<(PaymentId, Purchase, Ids)>, Failure> {
-        let nameless = || Failure::Mismatch {
+    ) -> Result<Option<(PaymentId, Purchase, StripeIds)>, PaymentError> {
+        let nameless = || PaymentError::Mismatch {
             payment: format!("{:?}", paid.ids.invoice),
             why: "the invoice was not paid by a payment".to_owned(),
         };
@@ -405,31 +418,37 @@ impl Desk<'_> {
         let payment = intent.id.parse().map_err(|_| nameless())?;
         let charge = intent.object.as_ref().and_then(|intent| intent.latest_charge.as_ref());
         let charge = charge.map(|charge| charge.id.clone());
-        let ids = Ids { charge: paid.ids.charge.clone().or(charge), ..paid.ids.clone() };
+        let ids = StripeIds { charge: paid.ids.charge.clone().or(charge), ..paid.ids.clone() };
         Ok(Some((payment, purchase.clone(), ids)))
     }
 
     async fn invoice_of_payment(
         &self,
-        paid: &Paid,
+        paid: &PaidPayment,
         payment: &PaymentId,
-    ) -> Result<Option<(PaymentId, Purchase, Ids)>, Failure> {
+    ) -> Result<Option<(PaymentId, Purchase, StripeIds)>, PaymentError> {
         let leads = self.stripe.invoice_payments_of(payment).await?;
         let Some(invoice) = leads.data.into_iter().find_map(|lead| lead.invoice) else {
             return Ok(None);
         };
         let invoice = self.stripe.invoice(&invoice.id).await?;
-        let mismatch = |why| Failure::Mismatch { payment: payment.to_string(), why };
+        let mismatch = |why| PaymentError::Mismatch { payment: payment.to_string(), why };
         let Some(purchase) = Purchase::read(&invoice.metadata).map_err(mismatch)? else {
             return Ok(None);
         };
-        let ids = Ids { invoice: Some(invoice.id), ..paid.ids.clone() };
+        let ids = StripeIds { invoice: Some(invoice.id), ..paid.ids.clone() };
         Ok(Some((payment.clone(), purchase, ids)))
     }
 
     /// Whether a payment is what it should be, before anything is credited for it.
-    fn check(&self, payment: &PaymentId, paid: &Paid, purchase: &Purchase) -> Result<(), Failure> {
-        let mismatch = |why: String| Err(Failure::Mismatch { payment: payment.to_string(), why });
+    fn check(
+        &self,
+        payment: &PaymentId,
+        paid: &PaidPayment,
+        purchase: &Purchase,
+    ) -> Result<(), PaymentError> {
+        let mismatch =
+            |why: String| Err(PaymentError::Mismatch { payment: payment.to_string(), why });
         if paid.currency != "usd" {
             return mismatch(format!("its currency is {}", paid.currency));
         }
@@ -453,11 +472,11 @@ impl Desk<'_> {
     /// Whose customer it is.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn account_of(
         &self,
         customer: Option<&CustomerId>,
-    ) -> Result<Option<AccountId>, Fault> {
+    ) -> Result<Option<AccountId>, StoreError> {
         let Some(customer) = customer else { return Ok(None) };
         match self.billing.store.look_up(customer.as_str()).await? {
             Some(noted) => Ok(Some(noted.account)),
@@ -472,7 +491,7 @@ impl Desk<'_> {
         &self,
         payment: Option<&PaymentId>,
         charge: Option<&str>,
-    ) -> Result<Option<CreditedPayment>, Failure> {
+    ) -> Result<Option<CreditedPayment>, PaymentError> {
         let Some(payment) = payment else { return self.credited_by_charge(charge).await };
         if let Some(credited) = self.billing.store.credited(payment).await? {
             return Ok(Some(credited));
@@ -483,13 +502,15 @@ impl Desk<'_> {
             Err(error) => return Err(error.into()),
         };
         let is_live = self.stripe.mode().livemode();
-        let mismatch = |why| Failure::Mismatch { payment: payment.to_string(), why };
+        let mismatch = |why| PaymentError::Mismatch { payment: payment.to_string(), why };
         let paid = paid_intent(&intent, Some(is_live)).map_err(mismatch)?;
         match Box::pin(self.credit(&paid)).await? {
-            Outcome::Recorded { .. } | Outcome::AlreadyRecorded { .. } => {
+            PaymentOutcome::Recorded { .. } | PaymentOutcome::AlreadyRecorded { .. } => {
                 Ok(self.billing.store.credited(payment).await?)
             }
-            Outcome::Noted { .. } | Outcome::Foreign | Outcome::Ignored => Ok(None),
+            PaymentOutcome::Noted { .. } | PaymentOutcome::Foreign | PaymentOutcome::Ignored => {
+                Ok(None)
+            }
         }
     }
 
@@ -497,13 +518,13 @@ impl Desk<'_> {
     async fn credited_by_charge(
         &self,
         charge: Option<&str>,
-    ) -> Result<Option<CreditedPayment>, Failure> {
+    ) -> Result<Option<CreditedPayment>, PaymentError> {
         let Some(charge) = charge else { return Ok(None) };
         let Some(claimed) = self.billing.store.look_up(charge).await? else { return Ok(None) };
         let page = self
             .billing
             .store
-            .rows(&claimed.account, claimed.seq..claimed.seq + 1, Order::OldestFirst, 1)
+            .rows(&claimed.account, claimed.seq..claimed.seq + 1, RowOrder::OldestFirst, 1)
             .await?;
         let payment = page.rows.into_iter().find_map(|row| {
             let Change::Credited { payment, .. } = row.event.change else { return None };
@@ -520,7 +541,7 @@ impl Desk<'_> {
         credited: &CreditedPayment,
         by: &TakeBack,
         cents: i64,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<PaymentOutcome, PaymentError> {
         let take = |_: &AccountState| {
             Ok(Command::TakeBack { by: by.clone(), of: credited.facts.clone(), cents })
         };
@@ -533,7 +554,7 @@ impl Desk<'_> {
         credited: &CreditedPayment,
         by: &TakeBack,
         cents: i64,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<PaymentOutcome, PaymentError> {
         let prices = self.billing.prices(self.now).await?;
         let occasion = self.billing.occasion(&credited.account, &prices, self.now);
         let done = self.billing.store.give_back(occasion, by, &credited.facts, cents).await?;
@@ -542,20 +563,20 @@ impl Desk<'_> {
 
     /// What a command came to. A cause whose row is in another account's chain is somebody's
     /// mistake.
-    pub(super) fn outcome(&self, account: &AccountId, done: Done) -> Outcome {
+    pub(super) fn outcome(&self, account: &AccountId, done: CommandOutcome) -> PaymentOutcome {
         match done {
-            Done::Appended(receipt) => {
+            CommandOutcome::Appended(receipt) => {
                 if let Some(fault) = &receipt.unsettled {
                     tracing::warn!(%account, seq = receipt.seq, %fault, "recorded, but the account is not settled yet");
                 }
-                Outcome::Recorded { account: account.clone(), seq: receipt.seq }
+                PaymentOutcome::Recorded { account: account.clone(), seq: receipt.seq }
             }
-            Done::AlreadyAppended(claimed) => {
+            CommandOutcome::AlreadyAppended(claimed) => {
                 if claimed.account != *account {
                     let key = claimed.key.as_str();
                     tracing::error!(alarm = "claimed_by_another", %account, by = %claimed.account, key);
                 }
-                Outcome::AlreadyRecorded { account: claimed.account, seq: claimed.seq }
+                PaymentOutcome::AlreadyRecorded { account: claimed.account, seq: claimed.seq }
             }
         }
     }
@@ -565,8 +586,8 @@ impl Desk<'_> {
         account: &AccountId,
         seq: u64,
         payment: &PaymentId,
-        ids: &Ids,
-    ) -> Result<(), Fault> {
+        ids: &StripeIds,
+    ) -> Result<(), StoreError> {
         let others = [&ids.session, &ids.charge, &ids.invoice];
         let all: Vec<&str> = std::iter::once(payment.as_str())
             .chain(others.into_iter().flatten().map(String::as_str))
@@ -575,12 +596,15 @@ impl Desk<'_> {
         self.billing.store.note_payment(account, payment, &payment_ids(ids)).await
     }
 
-    async fn note_ids(&self, outcome: &Outcome, ids: &[&str]) -> Result<(), Fault> {
+    async fn note_ids(&self, outcome: &PaymentOutcome, ids: &[&str]) -> Result<(), StoreError> {
         match outcome {
-            Outcome::Recorded { account, seq } | Outcome::AlreadyRecorded { account, seq } => {
+            PaymentOutcome::Recorded { account, seq }
+            | PaymentOutcome::AlreadyRecorded { account, seq } => {
                 self.billing.store.note_look_ups(account, *seq, ids).await
             }
-            Outcome::Noted { .. } | Outcome::Foreign | Outcome::Ignored => Ok(()),
+            PaymentOutcome::Noted { .. } | PaymentOutcome::Foreign | PaymentOutcome::Ignored => {
+                Ok(())
+            }
         }
     }
 
@@ -592,10 +616,10 @@ impl Desk<'_> {
         account: &AccountId,
         seq: u64,
         payment: &PaymentId,
-        agreement: Agreement,
+        agreement: AgreedTerms,
         customer: Option<&CustomerId>,
-    ) -> Result<(), Failure> {
-        let page = self.billing.store.rows(account, seq..seq + 1, Order::OldestFirst, 1).await?;
+    ) -> Result<(), PaymentError> {
+        let page = self.billing.store.rows(account, seq..seq + 1, RowOrder::OldestFirst, 1).await?;
         let Some(credited_at) = page.rows.first().map(|row| row.event.at) else { return Ok(()) };
         if self.now - credited_at > AGREEMENT_SECONDS {
             return Ok(());
@@ -616,8 +640,8 @@ impl Desk<'_> {
             paid.payment_method.and_then(|method| method.id.parse().ok());
         let change = |state: &AccountState| {
             let terms = match agreement {
-                Agreement::Off => None,
-                Agreement::On { threshold, amount } => Some((threshold, amount)),
+                AgreedTerms::Off => None,
+                AgreedTerms::On { threshold, amount } => Some((threshold, amount)),
             };
             let card = cards::agreed(&state.refill, &profile, paid_with.as_ref());
             Ok(Command::ChangeRefill(RefillSettings {
@@ -630,7 +654,7 @@ impl Desk<'_> {
             Ok(_) => Ok(()),
             // The account was closed, or the operator's limits changed since: the payment counts
             // all the same.
-            Err(Failure::Refused(refusal)) => {
+            Err(PaymentError::Refused(refusal)) => {
                 tracing::warn!(%account, %payment, %refusal, "what was agreed about refills is not recorded");
                 Ok(())
             }
@@ -640,11 +664,15 @@ impl Desk<'_> {
 
     /// Whether the customer itself has set refills since: then what it agreed to before is
     /// outdated, however late Stripe tells of it.
-    async fn decided_since(&self, account: &AccountId, since: Timestamp) -> Result<bool, Fault> {
+    async fn decided_since(
+        &self,
+        account: &AccountId,
+        since: Timestamp,
+    ) -> Result<bool, StoreError> {
         let page = self
             .billing
             .store
-            .rows(account, 0..u64::MAX, Order::NewestFirst, ROWS_LOOKED_AT)
+            .rows(account, 0..u64::MAX, RowOrder::NewestFirst, ROWS_LOOKED_AT)
             .await?;
         let is_own = |event: &Event| match &event.cause {
             Cause::Request { key, .. } => !key.as_str().starts_with("agreement:"),
@@ -659,15 +687,15 @@ impl Desk<'_> {
 }
 
 /// What an account's customer pays for is that account's.
-fn is_same(account: &AccountId, purchase: &Purchase, payment: &str) -> Result<(), Failure> {
+fn is_same(account: &AccountId, purchase: &Purchase, payment: &str) -> Result<(), PaymentError> {
     if *account == purchase.account {
         return Ok(());
     }
     let why = format!("its customer is that of {account}, and it is for {}", purchase.account);
-    Err(Failure::Mismatch { payment: payment.to_owned(), why })
+    Err(PaymentError::Mismatch { payment: payment.to_owned(), why })
 }
 
-fn payment_ids(ids: &Ids) -> PaymentIds {
+fn payment_ids(ids: &StripeIds) -> PaymentIds {
     PaymentIds {
         session: ids.session.clone(),
         charge: ids.charge.clone(),

@@ -60,25 +60,27 @@ mod write;
 
 use aws_sdk_dynamodb::Client;
 
-pub use accounts::Recorded;
+pub use accounts::RecordOutcome;
 pub use append::Appended;
-pub use customers::{Confirmation, CustomerProfile, NotedRequest, PaymentIds, SavedCard};
-pub use drive::{BeforeCommand, Occasion};
-pub use fault::{Failure, Fault};
-pub use history::{Bounded, FoundRows, READS_MAX};
-pub use indexes::{Accounts, Due, DueAccounts, SHARDS, Shard};
-pub use ledger::{Claimed, CreditedPayment, Order, Page};
-pub use meters::{Reported, UsageReport};
-pub use outcome::{CLOCK_BEHIND_ALARM_SECONDS, Done, Receipt, SettleReport, Settled};
-pub use projects::{NamedProject, ProjectAdded, Projects};
-pub use verify::{ChainFault, Verified};
+pub use customers::{CustomerProfile, NotedRequest, PaymentIds, RefillConfirmation, SavedCard};
+pub use drive::{BeforeCommand, Trigger};
+pub use fault::{CommandError, StoreError};
+pub use history::{BoundedRead, FoundRows, READS_MAX};
+pub use indexes::{AccountPage, DueAccount, DueAccounts, IndexShard, SHARDS};
+pub use ledger::{CreditedPayment, ExistingClaim, RowOrder, RowPage};
+pub use meters::{ReportOutcome, UsageReport};
+pub use outcome::{
+    CLOCK_BEHIND_ALARM_SECONDS, CommandOutcome, CommandReceipt, SettleReport, SettledAccount,
+};
+pub use projects::{NamedProject, ProjectAdded, ProjectPage};
+pub use verify::{ChainError, VerifiedChain};
 
 #[cfg(doc)]
 use crate::domain::row::StoredRow;
 
 /// The names of the two tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tables {
+pub struct TableNames {
     /// Rows, claims, look-ups and chunks of lines: append only.
     pub ledger: String,
     /// Everything that changes.
@@ -89,13 +91,13 @@ pub struct Tables {
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
-    tables: Tables,
+    tables: TableNames,
 }
 
 impl Store {
     /// A store on these tables, reached by this client.
     #[must_use]
-    pub fn new(client: Client, tables: Tables) -> Store {
+    pub fn new(client: Client, tables: TableNames) -> Store {
         Store { client, tables }
     }
 }

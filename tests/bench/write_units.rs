@@ -5,14 +5,14 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tollgate::domain::account::{
-    AccountState, EverPaid, Grant, GrantKind, Refill, RefillAgreement, Trial, TrialPhase,
+    AccountState, EverPaid, Grant, GrantKind, RefillAgreement, RefillState, TrialPhase, TrialState,
 };
 use tollgate::domain::command::Command;
 use tollgate::domain::decide::decide;
 use tollgate::domain::event::Cause;
 use tollgate::domain::ids::AccountId;
-use tollgate::domain::resources::Billables;
-use tollgate::domain::row::{Digest, Head};
+use tollgate::domain::resources::BillableList;
+use tollgate::domain::row::{ChainHead, RowDigest};
 use tollgate::store::{Appended, Store};
 use tollgate_tests::capacity::Meter;
 use tollgate_tests::faults::Operation;
@@ -31,15 +31,15 @@ const RESOURCES: [(&str, &str); 4] = [
     ("vm", "res_9aSdF6gHjK1lQwErTy"),
 ];
 
-fn card() -> Refill {
-    Refill {
+fn card() -> RefillState {
+    RefillState {
         agreement: Some(RefillAgreement {
             at: at("2026-05-22T10:00:00Z"),
             threshold: named("12.5"),
             amount: named("100"),
         }),
         card: Some(named("pm_1QwErTyUiOpAsDfGhJkLzXcV")),
-        ..Refill::default()
+        ..RefillState::default()
     }
 }
 
@@ -64,7 +64,7 @@ fn in_trial() -> AccountState {
             excludes: [named("domain")].into(),
             ..grant(GrantKind::Trial, "19.283412", "2026-11-25T09:12:44Z")
         }],
-        trial: Some(Trial {
+        trial: Some(TrialState {
             started_at: at("2026-11-22T09:12:44Z"),
             ends_at: at("2026-11-25T09:12:44Z"),
             phase: TrialPhase::Active,
@@ -81,7 +81,7 @@ fn in_good_standing() -> AccountState {
         paid: named("83.120417"),
         grants: vec![grant(GrantKind::Bonus, "9.283412", "2026-12-31T00:00:00Z")],
         ever_paid: EverPaid::Yes,
-        refill: Refill {
+        refill: RefillState {
             monthly_cap: Some(named("500")),
             attempts_so_far: 12,
             today: (at("10:00:00").day() - 3, 1),
@@ -96,7 +96,7 @@ fn in_good_standing() -> AccountState {
 async fn in_the_midst(ledger: &Ledger, state: AccountState) -> AccountId {
     let account: AccountId = named(ACCOUNT);
     let state = AccountState { next_seq: SEQ, at: at("09:30:00"), grants_so_far: 1, ..state };
-    let head = Head { state, digest: Digest::of(&["the row before"]) };
+    let head = ChainHead { state, digest: RowDigest::of(&["the row before"]) };
     let command = Command::Freeze { reason: "a test".to_owned() };
     let mut known = head;
     for command in [command, Command::Unfreeze { reason: "a test".to_owned() }] {
@@ -104,7 +104,7 @@ async fn in_the_midst(ledger: &Ledger, state: AccountState) -> AccountId {
             decide(&known.state, &command, Cause::Command, &ledger.policy, at("09:30:00")).unwrap();
         let appended = ledger
             .store
-            .append(&account, &known, &event, &Billables::default(), &ledger.policy)
+            .append(&account, &known, &event, &BillableList::default(), &ledger.policy)
             .await
             .unwrap();
         let Appended::Written(head) = appended else { panic!("not written: {appended:?}") };
@@ -112,7 +112,7 @@ async fn in_the_midst(ledger: &Ledger, state: AccountState) -> AccountId {
     }
     for (sku, id) in RESOURCES {
         let (project, new) = (project(&account), new_resources(sku, &[id]));
-        let start = |view: &tollgate::domain::snapshot::View<'_>| {
+        let start = |view: &tollgate::domain::snapshot::AccountSnapshot<'_>| {
             tollgate::domain::resolve::start_new(view, &project, &new, at("10:20:00"))
         };
         receipt(

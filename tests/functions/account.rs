@@ -437,7 +437,7 @@ async fn frequent_refills_are_pointed_out_and_wanted_ones_shown() {
     let begin = |_: &tollgate::domain::account::AccountState| {
         Ok(Command::BeginRefill {
             customer: named("cus_1"),
-            tax: tollgate::domain::account::Tax::Off,
+            tax: tollgate::domain::account::TaxMode::Off,
         })
     };
     let now = at("10:27:00");
@@ -451,8 +451,10 @@ async fn frequent_refills_are_pointed_out_and_wanted_ones_shown() {
     receipt(
         store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, ask_customer).await,
     );
-    let confirmation =
-        tollgate::store::Confirmation { attempt: 1, url: "https://invoice.example/1".to_owned() };
+    let confirmation = tollgate::store::RefillConfirmation {
+        attempt: 1,
+        url: "https://invoice.example/1".to_owned(),
+    };
     api.ledger.undisturbed.set_confirmation(&alice, &confirmation).await.unwrap();
     let shown = ask(&api, by(REFILL, "10:28:00")).await.body;
     assert_eq!(
@@ -460,7 +462,7 @@ async fn frequent_refills_are_pointed_out_and_wanted_ones_shown() {
         (&json!("needs_customer"), &json!("https://invoice.example/1"))
     );
     let fail = |_: &tollgate::domain::account::AccountState| {
-        let decline = tollgate::domain::event::Decline::Never;
+        let decline = tollgate::domain::event::RefillDecline::Never;
         Ok(Command::FailRefill { attempt: 1, decline, code: "stolen_card".to_owned() })
     };
     receipt(store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, fail).await);

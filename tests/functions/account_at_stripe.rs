@@ -1,7 +1,7 @@
 //! What the Billing page does at Stripe: cards, the portal, invoices, company facts; on a ledger
 //! and the Stripe stand-in.
 
-use account::Clients;
+use account::AccountClients;
 use serde_json::{Value, json};
 use stripe_stand_in::FaultKind;
 use tollgate_tests::api::{Answered, Event};
@@ -19,7 +19,8 @@ const PUT_COMPANY: &str = "PUT /v1/company";
 const MASTERCARD: &str = "5555555555554444";
 
 async fn call(world: &PaymentWorld, event: &Event) -> Answered {
-    let clients = Clients { billing: world.api.another(), stripe: world.stripe.clone().into() };
+    let clients =
+        AccountClients { billing: world.api.another(), stripe: world.stripe.clone().into() };
     Box::pin(account::handle(&clients, event.request())).await.into()
 }
 

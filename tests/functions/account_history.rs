@@ -5,9 +5,9 @@ use crate::account_support::{ask, by, refused, send, with_credit};
 use serde_json::{Value, json};
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::Command;
-use tollgate::domain::event::{Cause, Decline};
+use tollgate::domain::event::{Cause, RefillDecline};
 use tollgate::domain::money::Usd;
-use tollgate::store::{BeforeCommand, Order, PaymentIds};
+use tollgate::store::{BeforeCommand, PaymentIds, RowOrder};
 use tollgate::views::transaction::{TransactionType, transaction_type};
 use tollgate_tests::api::{Api, Event};
 use tollgate_tests::invariants::check;
@@ -31,7 +31,7 @@ async fn transactions_are_a_table_for_spreadsheets() {
     api.ledger.start(ALICE, "vm", &["r1"], "10:20:00").await;
     let reason = "=HYPERLINK(\"http://evil\"), sorry";
     let alice = named(ALICE);
-    let correct = |_: &tollgate::domain::snapshot::View<'_>| {
+    let correct = |_: &tollgate::domain::snapshot::AccountSnapshot<'_>| {
         Ok(Command::Correct { amount: named("-1"), reason: reason.to_owned() })
     };
     receipt(
@@ -138,7 +138,7 @@ async fn a_history_is_right_over_many_pages_of_rows() {
     let rows = api
         .ledger
         .undisturbed
-        .rows(&named(ALICE), 0..u64::MAX, Order::OldestFirst, 1_000)
+        .rows(&named(ALICE), 0..u64::MAX, RowOrder::OldestFirst, 1_000)
         .await
         .unwrap()
         .rows;
@@ -243,7 +243,7 @@ async fn billed(api: &Api, from: &str, to: &str) -> Usd {
     let rows = api
         .ledger
         .undisturbed
-        .rows(&named(ALICE), 0..u64::MAX, Order::OldestFirst, 1_000)
+        .rows(&named(ALICE), 0..u64::MAX, RowOrder::OldestFirst, 1_000)
         .await
         .unwrap()
         .rows;
@@ -393,7 +393,7 @@ async fn refill_step(api: &Api, now: &str, command: Command) {
 }
 
 fn begin() -> Command {
-    Command::BeginRefill { customer: named("cus_1"), tax: tollgate::domain::account::Tax::Off }
+    Command::BeginRefill { customer: named("cus_1"), tax: tollgate::domain::account::TaxMode::Off }
 }
 
 async fn last_attempt(api: &Api, now: &str) -> Value {
@@ -416,7 +416,7 @@ async fn last_attempt_is_described_in_plain_words() {
 
     refill_step(&api, "10:12:00", Command::AskCustomer { attempt: 1, url: None }).await;
     let url = "https://invoice.example/1".to_owned();
-    let confirmation = tollgate::store::Confirmation { attempt: 1, url: url.clone() };
+    let confirmation = tollgate::store::RefillConfirmation { attempt: 1, url: url.clone() };
     api.ledger.undisturbed.set_confirmation(&named(ALICE), &confirmation).await.unwrap();
     let asked = last_attempt(&api, "10:13:00").await;
     assert_eq!(
@@ -433,7 +433,7 @@ async fn last_attempt_is_described_in_plain_words() {
         decline,
         code: code.to_owned(),
     };
-    refill_step(&api, "10:15:00", fail(1, Decline::NotCharged, "superseded")).await;
+    refill_step(&api, "10:15:00", fail(1, RefillDecline::NotCharged, "superseded")).await;
     let given_up = last_attempt(&api, "10:16:00").await;
     assert_eq!(
         (&given_up["code"], &given_up["action"]["kind"]),
@@ -444,7 +444,7 @@ async fn last_attempt_is_described_in_plain_words() {
     ask(&api, by("GET /v1/balance", "11:20:00")).await;
     ask(&api, cap(json!("30")).minutes_later(80)).await;
     refill_step(&api, "11:30:00", begin()).await;
-    refill_step(&api, "11:31:00", fail(2, Decline::Later, "insufficient_funds")).await;
+    refill_step(&api, "11:31:00", fail(2, RefillDecline::Later, "insufficient_funds")).await;
     let declined = json!({"number": 2, "at": "2026-11-22T11:31:00Z", "amount": "20.00", "outcome": "failed",
         "code": "insufficient_funds", "message": "Your card has insufficient funds or has reached its limit.",
         "action": {"kind": "update_card", "label": "Use another card"}});
@@ -477,7 +477,8 @@ async fn a_stolen_card_looks_like_any_other_decline() {
             json!({"enabled": true, "threshold": "10", "amount": "20", "payment_method": "pm_1"});
         ask(&api, by(PUT_REFILL, "10:05:00").json(&body)).await;
         refill_step(&api, "10:10:00", begin()).await;
-        let decline = if code == "generic_decline" { Decline::Later } else { Decline::Never };
+        let decline =
+            if code == "generic_decline" { RefillDecline::Later } else { RefillDecline::Never };
         refill_step(
             &api,
             "10:11:00",

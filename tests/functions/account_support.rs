@@ -1,6 +1,6 @@
 //! What the tests of `account` that need no Stripe share.
 
-use account::Clients;
+use account::AccountClients;
 use tollgate::runtime::billing::Billing;
 use tollgate::store::SavedCard;
 use tollgate::stripe::{OnDemand, StripeSettings};
@@ -8,7 +8,7 @@ use tollgate_tests::api::{Answered, Api, Event};
 use tollgate_tests::ledger::{ALICE, named};
 
 /// A function whose Stripe is nowhere: whoever asks it gets no answer.
-pub(crate) fn clients(billing: &Billing) -> Clients {
+pub(crate) fn clients(billing: &Billing) -> AccountClients {
     let variable = |name: &'static str| match name {
         "STRIPE_SECRET_KEY" => Some("sk_test_nowhere".to_owned()),
         "STRIPE_API_BASE" => Some("http://127.0.0.1:9".to_owned()),
@@ -16,7 +16,10 @@ pub(crate) fn clients(billing: &Billing) -> Clients {
         _ => None,
     };
     let stripe = OnDemand::new(StripeSettings::read(variable).expect("settings of Stripe"));
-    Clients { billing: Billing::new(billing.store.clone(), billing.settings.clone()), stripe }
+    AccountClients {
+        billing: Billing::new(billing.store.clone(), billing.settings.clone()),
+        stripe,
+    }
 }
 
 pub(crate) async fn send(billing: &Billing, event: &Event) -> Answered {

@@ -1,13 +1,13 @@
 //! What staff does, over the HTTP API: each route, each refusal, repeats and races.
 
-use admin::Clients;
+use admin::AdminClients;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use stripe_stand_in::Config;
-use tollgate::domain::profile::Company;
+use tollgate::domain::profile::CompanyDetails;
 use tollgate::runtime::billing::Billing;
 use tollgate::store::PaymentIds;
-use tollgate::stripe::keys::Key;
+use tollgate::stripe::keys::IdempotencyKey;
 use tollgate::stripe::{Stripe, StripeSettings};
 use tollgate_tests::api::{Answered, Api, Event};
 use tollgate_tests::invariants::check;
@@ -37,9 +37,9 @@ fn stripe_at(address: &str) -> Stripe {
     Stripe::new(settings.unwrap()).unwrap()
 }
 
-fn clients(billing: &Billing, stripe: Stripe) -> Clients {
+fn clients(billing: &Billing, stripe: Stripe) -> AdminClients {
     let billing = Billing::new(billing.store.clone(), billing.settings.clone());
-    Clients { billing, stripe: stripe.into(), bus: Some("tollgate-test".to_owned()) }
+    AdminClients { billing, stripe: stripe.into(), bus: Some("tollgate-test".to_owned()) }
 }
 
 /// Nothing listens where Stripe should be.
@@ -279,7 +279,12 @@ async fn payment_shows_stripes_status_beside_its_row() {
     let stripe = stripe_at(&address);
     let (account, email) = (named(ALICE), "alice@example.test".parse().unwrap());
     let customer = stripe
-        .create_customer(&account, &email, &Company::default(), &Key::customer(&account))
+        .create_customer(
+            &account,
+            &email,
+            &CompanyDetails::default(),
+            &IdempotencyKey::customer(&account),
+        )
         .await
         .unwrap();
     let store = &api.ledger.undisturbed;

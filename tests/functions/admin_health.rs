@@ -1,11 +1,11 @@
 //! `GET /v1/admin/health` against the stand-in: all good, and each thing broken.
 
-use admin::Clients;
+use admin::AdminClients;
 use serde_json::{Value, json};
 use stripe_stand_in::{Config, Fault, FaultKind, StripeStandIn};
 use tollgate::runtime::billing::Billing;
-use tollgate::store::{Store, Tables};
-use tollgate::stripe::setup::{Wanted, plan};
+use tollgate::store::{Store, TableNames};
+use tollgate::stripe::setup::{WantedSetup, plan};
 use tollgate::stripe::{Stripe, StripeSettings};
 use tollgate_local::api::Api as Http;
 use tollgate_tests::api::{Answered, Api, Event};
@@ -25,7 +25,7 @@ impl HealthWorld {
         let (stand_in, address) = stand_in::serve(config, || 1_795_341_600).await;
         let world = HealthWorld { api: Api::new().await, stand_in, address };
         let (stripe, wanted) =
-            (world.stripe(&[]), Wanted { webhook_url: URL.to_owned(), return_url: None });
+            (world.stripe(&[]), WantedSetup { webhook_url: URL.to_owned(), return_url: None });
         for step in plan(&wanted, &[], &[]) {
             stripe.carry_out(&step, &wanted).await.unwrap();
         }
@@ -67,10 +67,14 @@ impl HealthWorld {
         );
     }
 
-    fn clients(&self, more: &[(&str, &str)]) -> Clients {
+    fn clients(&self, more: &[(&str, &str)]) -> AdminClients {
         let billing =
             Billing::new(self.api.billing.store.clone(), self.api.billing.settings.clone());
-        Clients { billing, stripe: self.stripe(more).into(), bus: Some("tollgate-test".to_owned()) }
+        AdminClients {
+            billing,
+            stripe: self.stripe(more).into(),
+            bus: Some("tollgate-test".to_owned()),
+        }
     }
 
     /// Health with these variables set, of which the portal is by default the one that was made.
@@ -86,7 +90,7 @@ impl HealthWorld {
     }
 }
 
-async fn health(clients: &Clients) -> Value {
+async fn health(clients: &AdminClients) -> Value {
     let event = Event::by("staff", "GET /v1/admin/health", "10:30:00").scope("tollgate/admin");
     let answered: Answered = admin::handle(clients, event.request()).await.into();
     assert_eq!(answered.status, 200, "{}", answered.shown());
@@ -217,15 +221,15 @@ async fn health_reports_unreadable_tables_and_a_missing_bus() {
     let world = HealthWorld::new(Config::default()).await;
     let (portal, names) = (world.portal().await, world.api.billing.settings.tables.clone());
     let named = [("STRIPE_PORTAL_CONFIGURATION", portal.as_str())];
-    let without_bus = Clients { bus: None, ..world.clients(&named) };
+    let without_bus = AdminClients { bus: None, ..world.clients(&named) };
     only(&wrong(&health(&without_bus).await), "bus", "EVENT_BUS is not set");
     let client = world.api.ledger.client.clone();
     for (name, tables) in [
-        ("ledger", Tables { ledger: "no-such-table".to_owned(), ..names.clone() }),
-        ("accounts", Tables { accounts: "no-such-table".to_owned(), ..names }),
+        ("ledger", TableNames { ledger: "no-such-table".to_owned(), ..names.clone() }),
+        ("accounts", TableNames { accounts: "no-such-table".to_owned(), ..names }),
     ] {
         let billing =
             Billing::new(Store::new(client.clone(), tables), world.api.billing.settings.clone());
-        only(&wrong(&health(&Clients { billing, ..world.clients(&named) }).await), name, "");
+        only(&wrong(&health(&AdminClients { billing, ..world.clients(&named) }).await), name, "");
     }
 }

@@ -30,10 +30,10 @@ async fn repeated_triggers_charge_and_credit_a_refill_once() {
     let report = world.refill().await;
     assert_eq!((report.charged, report.steps.len()), (1, 1), "{report:?}");
     assert_eq!(world.state().await.balance(), named("50"));
-    assert_eq!(world.refill().await, auto_refill::Report::default());
+    assert_eq!(world.refill().await, auto_refill::RefillReport::default());
     world.deliver_all().await;
     world.deliver_everything_again().await;
-    assert_eq!(world.refill().await, auto_refill::Report::default());
+    assert_eq!(world.refill().await, auto_refill::RefillReport::default());
     assert_eq!((world.count("auto_refill").await, world.charged_cents()), (1, 5000));
     let keys: Vec<String> =
         world.stand_in.calls().into_iter().filter_map(|call| call.idempotency_key).collect();
@@ -66,7 +66,7 @@ async fn webhook_credits_a_charge_whose_answer_was_lost() {
     assert_eq!((world.charged_cents(), world.count("auto_refill").await), (5000, 0));
     world.deliver_all().await;
     assert_eq!(world.count("auto_refill").await, 1);
-    assert_eq!(world.refill().await, auto_refill::Report::default());
+    assert_eq!(world.refill().await, auto_refill::RefillReport::default());
     world.check().await;
 }
 
@@ -451,15 +451,15 @@ async fn workers_that_run_at_once_charge_once() {
 async fn a_trigger_that_cannot_be_read_is_an_error() {
     let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
-    let trigger: auto_refill::Trigger =
+    let trigger: auto_refill::RefillTrigger =
         serde_json::from_value(json!({"time": "today", "detail": {"account": "acme"}})).unwrap();
     assert!(auto_refill::handle(&world.refill, &trigger).await.is_err());
-    let unknown: auto_refill::Trigger = serde_json::from_value(
+    let unknown: auto_refill::RefillTrigger = serde_json::from_value(
         json!({"time": "2026-11-22T10:20:00Z", "detail": {"account": "nobody"}}),
     )
     .unwrap();
     assert_eq!(
         auto_refill::handle(&world.refill, &unknown).await.unwrap(),
-        auto_refill::Report::default()
+        auto_refill::RefillReport::default()
     );
 }

@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use console::{Console, SettingsError, handle};
+use console::{ConsoleSettings, PageSettingsError, handle};
 use lambda_http::request::from_str;
 use lambda_http::{Body, Response};
 use serde_json::{Value, json};
@@ -10,18 +10,18 @@ use serde_json::{Value, json};
 /// The whole page, compressed (issue: "under 150 KB in all").
 const BYTES_MAX: usize = 150_000;
 
-fn console(set: &[(&'static str, &str)]) -> Result<Console, SettingsError> {
-    Console::read(|variable| {
+fn console(set: &[(&'static str, &str)]) -> Result<ConsoleSettings, PageSettingsError> {
+    ConsoleSettings::read(|variable| {
         set.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned())
     })
 }
 
-fn oidc() -> Console {
+fn oidc() -> ConsoleSettings {
     console(&[("TOKEN_ISSUER", "https://issuer.example/tenant"), ("PAGE_CLIENT_ID", "page")])
         .unwrap()
 }
 
-fn get(console: &Console, path: &str, headers: &Value) -> Response<Body> {
+fn get(console: &ConsoleSettings, path: &str, headers: &Value) -> Response<Body> {
     let event = json!({
         "version": "2.0", "routeKey": format!("GET {path}"), "rawPath": path, "rawQueryString": "", "headers": headers,
         "requestContext": {"http": {"method": "GET", "path": path}, "stage": "$default", "timeEpoch": 1_795_341_600_000_i64},
@@ -35,7 +35,7 @@ fn text(response: &Response<Body>) -> String {
 }
 
 /// Every file the page can come to load: those it links to, and what these import.
-fn files(console: &Console) -> Vec<(String, Vec<u8>)> {
+fn files(console: &ConsoleSettings) -> Vec<(String, Vec<u8>)> {
     let page = text(&get(console, "/", &json!({})));
     let links =
         page.split("\"assets/").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
@@ -114,7 +114,7 @@ fn files_are_kept_for_good_and_the_page_is_asked_for() {
 
 #[test]
 fn content_security_policy_allows_own_files_only() {
-    let policy = |console: &Console| {
+    let policy = |console: &ConsoleSettings| {
         get(console, "/", &json!({})).headers()["content-security-policy"]
             .to_str()
             .unwrap()
@@ -146,11 +146,11 @@ fn page_gets_sign_in_settings_and_bad_ones_are_named() {
         "mode": "oidc", "issuer": "https://issuer.example/tenant", "client_id": "page", "scopes": "openid email", "currency": "usd",
     });
     assert_eq!(serde_json::from_str::<Value>(&text(&shown)).unwrap(), expected);
-    assert_eq!(console(&[]).unwrap_err(), SettingsError::Missing("TOKEN_ISSUER"));
+    assert_eq!(console(&[]).unwrap_err(), PageSettingsError::Missing("TOKEN_ISSUER"));
     for issuer in ["issuer", "ftp://x", "https://x; script-src *", "https://"] {
         let error = console(&[("TOKEN_ISSUER", issuer), ("PAGE_CLIENT_ID", "page")]).unwrap_err();
         assert!(
-            matches!(error, SettingsError::Unusable { variable: "TOKEN_ISSUER", .. }),
+            matches!(error, PageSettingsError::Unusable { variable: "TOKEN_ISSUER", .. }),
             "{issuer}: {error}"
         );
     }

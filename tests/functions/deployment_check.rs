@@ -9,7 +9,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use deployment_check::{Answer, Clients, NotTaken, Patience, Request, handle, way_back};
+use deployment_check::{
+    AnswerError, CheckAnswer, CheckClients, CheckRequest, CheckTimeouts, handle, way_back,
+};
 use serde_json::{Value, json};
 use tollgate_local::template::Template;
 use tollgate_tests::cloudformation::CloudFormation;
@@ -26,7 +28,7 @@ struct Vault {
 
 struct Deployment {
     cloudformation: CloudFormation,
-    clients: Clients,
+    clients: CheckClients,
     vault: Arc<Mutex<Vault>>,
     issuer: String,
 }
@@ -55,12 +57,12 @@ impl Deployment {
             "AWS_REGION" => Some("us-east-1".to_owned()),
             _ => Some("local".to_owned()),
         };
-        let patience = Patience {
+        let patience = CheckTimeouts {
             pause: Duration::from_millis(1),
             attempts_max: 3,
             give_up_after: Duration::from_secs(10),
         };
-        let clients = Clients {
+        let clients = CheckClients {
             aws: tollgate::runtime::aws::read(value_of).unwrap(),
             way_back: way_back().unwrap(),
             patience,
@@ -75,8 +77,13 @@ impl Deployment {
             .await
     }
 
-    async fn asked(&self, to: &str, set: &[(&'static str, &str)]) -> Result<Answer, NotTaken> {
-        let request: Request = serde_json::from_value(self.cloudformation.request(to)).unwrap();
+    async fn asked(
+        &self,
+        to: &str,
+        set: &[(&'static str, &str)],
+    ) -> Result<CheckAnswer, AnswerError> {
+        let request: CheckRequest =
+            serde_json::from_value(self.cloudformation.request(to)).unwrap();
         let value_of = |variable: &'static str| {
             let set = set
                 .iter()
@@ -279,7 +286,7 @@ async fn an_answer_names_the_resource_as_it_was_named_before() {
     let world = Deployment::with_secret(SECRET).await;
     let mut request = world.cloudformation.request("Delete");
     request["PhysicalResourceId"] = json!("made-up-by-cloudformation-when-create-timed-out");
-    let request: Request = serde_json::from_value(request).unwrap();
+    let request: CheckRequest = serde_json::from_value(request).unwrap();
     let answer = handle(&world.clients, |_| None, &request).await.unwrap();
     assert_eq!(answer.physical_resource_id, "made-up-by-cloudformation-when-create-timed-out");
 }
@@ -311,16 +318,16 @@ async fn long_answer_is_cut_to_what_cloudformation_takes() {
 #[tokio::test]
 async fn foreign_request_is_an_error() {
     let whole = CloudFormation::new().await.request("Update");
-    assert!(serde_json::from_value::<Request>(whole.clone()).is_ok());
+    assert!(serde_json::from_value::<CheckRequest>(whole.clone()).is_ok());
     for field in ["RequestType", "ResponseURL", "StackId", "RequestId", "LogicalResourceId"] {
         let mut request = whole.clone();
         request.as_object_mut().unwrap().remove(field);
-        assert!(serde_json::from_value::<Request>(request).is_err(), "without {field}");
+        assert!(serde_json::from_value::<CheckRequest>(request).is_err(), "without {field}");
     }
     let mut unknown = whole.clone();
     unknown["RequestType"] = json!("Import");
-    assert!(serde_json::from_value::<Request>(unknown).is_err());
-    let request: Request = serde_json::from_value(whole).unwrap();
+    assert!(serde_json::from_value::<CheckRequest>(unknown).is_err());
+    let request: CheckRequest = serde_json::from_value(whole).unwrap();
     assert!(!format!("{request:?}").contains("Signature"), "whoever has the address can answer");
 }
 

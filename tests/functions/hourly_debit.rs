@@ -4,16 +4,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hourly_debit::{ACCOUNT, Clients, Failure, Outcome, SLICE, Slice, Trigger, Worked, handle};
+use hourly_debit::{
+    ACCOUNT, DebitClients, DebitError, DebitOutcome, DebitSlice, DebitTrigger, SLICE, WorkedBatch,
+    handle,
+};
 use serde_json::{Value, json};
 use tollgate::runtime::bus::BusEvent;
-use tollgate::store::{SHARDS, Shard};
+use tollgate::store::{IndexShard, SHARDS};
 use tollgate_tests::ledger::Ledger;
 use tollgate_tests::newer_format::append_row_of_newer_format;
 
 use crate::bus_world::BusWorld;
 
-type World = BusWorld<Clients>;
+type World = BusWorld<DebitClients>;
 
 /// Accounts with $25 each and one `vm` at $0.60 an hour since 10:20, paid to 11:00.
 async fn world(accounts: &[&str]) -> World {
@@ -24,28 +27,28 @@ async fn world(accounts: &[&str]) -> World {
         ledger.start(account, "vm", &["srv-1"], "10:20:00").await;
     }
     let budget = Duration::from_secs(60);
-    BusWorld::on(ledger, &[], |billing, bus| Clients { billing, bus, budget }).await
+    BusWorld::on(ledger, &[], |billing, bus| DebitClients { billing, bus, budget }).await
 }
 
 impl World {
     async fn schedule(&self, time: &str) -> Vec<BusEvent> {
-        let trigger: Trigger = serde_json::from_value(json!({ "time": time })).unwrap();
+        let trigger: DebitTrigger = serde_json::from_value(json!({ "time": time })).unwrap();
         handle(&self.clients, trigger).await.unwrap();
         self.bus.take()
     }
 
     /// Hands events to a worker, as the rule and the queue do.
-    async fn work(&self, events: &[BusEvent]) -> Worked {
+    async fn work(&self, events: &[BusEvent]) -> WorkedBatch {
         let message = |(place, event): (usize, &BusEvent)| {
             let detail: Value = serde_json::from_str(&event.detail).unwrap();
             let body = json!({ "version": "0", "source": "tollgate", "detail-type": event.detail_type, "detail": detail });
             json!({ "messageId": place.to_string(), "receiptHandle": "r", "body": body.to_string(), "eventSource": "aws:sqs" })
         };
         let records: Vec<Value> = events.iter().enumerate().map(message).collect();
-        let trigger: Trigger = serde_json::from_value(json!({ "Records": records })).unwrap();
+        let trigger: DebitTrigger = serde_json::from_value(json!({ "Records": records })).unwrap();
         match handle(&self.clients, trigger).await.unwrap() {
-            Outcome::Worked(worked) => worked,
-            Outcome::Started { .. } => panic!("messages start nothing"),
+            DebitOutcome::Worked(worked) => worked,
+            DebitOutcome::Started { .. } => panic!("messages start nothing"),
         }
     }
 
@@ -91,10 +94,10 @@ async fn slice_short_of_time_hands_on_its_rest_once() {
     // accounts after the page.
     let mut world = world(&[]).await;
     world.clients.budget = Duration::ZERO;
-    let shard = Shard::of(&"a0".parse().unwrap());
+    let shard = IndexShard::of(&"a0".parse().unwrap());
     let mut names = (0..)
         .map(|number| format!("a{number}"))
-        .filter(|name| Shard::of(&name.parse().unwrap()) == shard);
+        .filter(|name| IndexShard::of(&name.parse().unwrap()) == shard);
     let names: Vec<String> = names.by_ref().take(201).collect();
     for name in &names {
         world.ledger.open(name, "10:00:00").await;
@@ -102,7 +105,7 @@ async fn slice_short_of_time_hands_on_its_rest_once() {
         world.ledger.start(name, "vm", &["srv-1"], "10:20:00").await;
     }
     let slice =
-        Slice { time: "2026-11-22T11:00:00Z".to_owned(), shard: shard.number(), after: None };
+        DebitSlice { time: "2026-11-22T11:00:00Z".to_owned(), shard: shard.number(), after: None };
     let event =
         BusEvent { detail_type: SLICE.to_owned(), detail: serde_json::to_string(&slice).unwrap() };
     let worked = world.work(std::slice::from_ref(&event)).await;
@@ -151,7 +154,7 @@ async fn finished_accounts_count_even_if_the_rest_is_not_handed_on() {
     let slices = world.schedule("2026-11-22T11:00:00Z").await;
     world.bus.die(usize::MAX);
     let worked = world.work(&slices).await;
-    let Worked { batch_item_failures, report } = worked;
+    let WorkedBatch { batch_item_failures, report } = worked;
     assert_eq!((report.appended, report.failed.len(), batch_item_failures.len()), (1, 1, 1));
     assert_eq!(
         usize::try_from(report.slices).unwrap(),
@@ -181,9 +184,9 @@ async fn a_message_that_cannot_be_read_fails_alone() {
 async fn run_fails_for_redelivery_while_the_bus_is_down() {
     let world = world(&[]).await;
     world.bus.die(usize::MAX);
-    let trigger: Trigger =
+    let trigger: DebitTrigger =
         serde_json::from_value(json!({ "time": "2026-11-22T11:00:00Z" })).unwrap();
-    assert!(matches!(handle(&world.clients, trigger).await, Err(Failure::Bus(_))));
-    let trigger: Trigger = serde_json::from_value(json!({ "time": "now" })).unwrap();
-    assert!(matches!(handle(&world.clients, trigger).await, Err(Failure::Unreadable(_))));
+    assert!(matches!(handle(&world.clients, trigger).await, Err(DebitError::Bus(_))));
+    let trigger: DebitTrigger = serde_json::from_value(json!({ "time": "now" })).unwrap();
+    assert!(matches!(handle(&world.clients, trigger).await, Err(DebitError::Unreadable(_))));
 }

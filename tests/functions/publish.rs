@@ -1,26 +1,26 @@
 //! The outbox: rows of a real stream image become events on the bus, and nothing is skipped.
 
-use publish::{BatchResponse, Clients, StreamEvent, handle};
+use publish::{BatchResponse, PublishClients, StreamEvent, handle};
 use serde_json::{Value, json};
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::Command;
 use tollgate::domain::event::Cause;
 use tollgate::domain::policy::Policy;
-use tollgate::domain::row::{FORMAT, Head, next_row};
+use tollgate::domain::row::{ChainHead, FORMAT, next_row};
 use tollgate::runtime::bus::BusEvent;
-use tollgate::store::{Store, Tables};
+use tollgate::store::{Store, TableNames};
 use tollgate_tests::faults::{Calls, Fault, Operation};
 use tollgate_tests::ledger::{ALICE, Ledger, named};
 
 use crate::bus_world::BusWorld;
 
-type World = BusWorld<Clients>;
+type World = BusWorld<PublishClients>;
 
 impl World {
     async fn new() -> World {
         let address = [("BILLING_URL", "https://cloud.example/billing")];
         let ledger = Ledger::new().await;
-        BusWorld::on(ledger, &address, |billing, bus| Clients { billing, bus }).await
+        BusWorld::on(ledger, &address, |billing, bus| PublishClients { billing, bus }).await
     }
 
     async fn publish(&self, records: Vec<Value>) -> BatchResponse {
@@ -80,7 +80,8 @@ fn opened(account: &str, sequence_number: &str) -> Value {
         &Policy::default(),
         at,
     );
-    let row = next_row(&account.parse().unwrap(), &Head::none(), &opened.unwrap()).unwrap().stored;
+    let row =
+        next_row(&account.parse().unwrap(), &ChainHead::none(), &opened.unwrap()).unwrap().stored;
     insert(
         sequence_number,
         &json!({
@@ -240,7 +241,7 @@ async fn unreadable_address_retries_its_row_and_delays_none_before() {
 async fn while_nobody_may_read_addresses_notices_wait() {
     let mut world = World::new().await;
     let record = world.suspended().await;
-    let tables = Tables { accounts: "no-table-of-ours".to_owned(), ..world.ledger.names() };
+    let tables = TableNames { accounts: "no-table-of-ours".to_owned(), ..world.ledger.names() };
     let permitted = std::mem::replace(
         &mut world.clients.billing.store,
         Store::new(world.ledger.client.clone(), tables),

@@ -354,7 +354,7 @@ async fn a_price_that_is_new_is_met_at_once() {
     running(&api, &project, "srv-1").await;
     let gpu = Price {
         sku: "gpu".parse().unwrap(),
-        unit: tollgate::domain::prices::Unit::Hour,
+        unit: tollgate::domain::prices::PriceUnit::Hour,
         kind: "instance".parse().unwrap(),
         rate: "2".parse().unwrap(),
         idle_rate: tollgate::domain::money::Rate::ZERO,

@@ -1,7 +1,9 @@
 //! The minute's run against a real DynamoDB.
 
 use serde_json::Value;
-use settle_due::{Clients, Failure, REFILL_DUE, Report, Trigger, handle, report_of};
+use settle_due::{
+    MinuteTrigger, REFILL_DUE, SettleDueClients, SettleDueError, SettleDueReport, handle, report_of,
+};
 use tollgate::domain::account::Standing;
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::Cause;
@@ -10,16 +12,16 @@ use tollgate_tests::newer_format::append_row_of_newer_format;
 
 use crate::bus_world::BusWorld;
 
-type World = BusWorld<Clients>;
+type World = BusWorld<SettleDueClients>;
 
 async fn world(credit: &str) -> World {
     let ledger = Ledger::with_credit(credit).await;
-    BusWorld::on(ledger, &[], |billing, bus| Clients { billing, bus }).await
+    BusWorld::on(ledger, &[], |billing, bus| SettleDueClients { billing, bus }).await
 }
 
 impl World {
-    async fn run(&self, time: &str) -> Report {
-        handle(&self.clients, &Trigger { time: at(time).to_string() }).await.unwrap()
+    async fn run(&self, time: &str) -> SettleDueReport {
+        handle(&self.clients, &MinuteTrigger { time: at(time).to_string() }).await.unwrap()
     }
 
     async fn command(&self, time: &str, command: Command) {
@@ -48,7 +50,11 @@ async fn account_is_suspended_in_the_minute_its_credit_ends() {
     let report = world.run("12:30:00").await;
     assert_eq!((report.accounts, report.appended), (1, 1));
     assert!(matches!(world.standing().await, Standing::Suspended(_)));
-    assert_eq!(world.run("12:30:00").await, Report::default(), "a second run finds nothing due");
+    assert_eq!(
+        world.run("12:30:00").await,
+        SettleDueReport::default(),
+        "a second run finds nothing due"
+    );
 }
 
 #[tokio::test]
@@ -67,7 +73,7 @@ async fn wanted_refill_is_handed_on_each_minute_until_it_begins() {
     }
     let begin = Command::BeginRefill {
         customer: "cus_1".parse().unwrap(),
-        tax: tollgate::domain::account::Tax::Off,
+        tax: tollgate::domain::account::TaxMode::Off,
     };
     world.command("11:03:00", begin).await;
     assert_eq!(world.run("11:04:00").await.refills, 0, "an attempt is given two minutes");
@@ -81,7 +87,7 @@ async fn an_account_that_fails_does_not_stop_the_others() {
     world.ledger.credit("bob", "pi_bob", "5.10", "10:00:00").await;
     for account in [ALICE, "bob"] {
         let due = Command::Grant {
-            bonus: tollgate::domain::command::Bonus {
+            bonus: tollgate::domain::command::BonusGrant {
                 amount: "1".parse().unwrap(),
                 expires_at: at("12:00:00"),
                 excludes: std::collections::BTreeSet::new(),
@@ -100,8 +106,8 @@ async fn an_account_that_fails_does_not_stop_the_others() {
 #[tokio::test]
 async fn run_without_readable_time_or_bus_fails() {
     let world = world("6").await;
-    let unreadable = handle(&world.clients, &Trigger { time: "now".to_owned() }).await;
-    assert!(matches!(unreadable, Err(Failure::Unreadable(_))));
+    let unreadable = handle(&world.clients, &MinuteTrigger { time: "now".to_owned() }).await;
+    assert!(matches!(unreadable, Err(SettleDueError::Unreadable(_))));
     assert_eq!(report_of(&unreadable), None);
 
     let terms = Some(("5".parse().unwrap(), "25".parse().unwrap()));
@@ -109,8 +115,9 @@ async fn run_without_readable_time_or_bus_fails() {
     world.command("10:30:00", Command::ChangeRefill(settings)).await;
     world.ledger.start(ALICE, "big", &["srv-1"], "11:00:00").await;
     world.bus.die(usize::MAX);
-    let silent = handle(&world.clients, &Trigger { time: "2026-11-22T11:01:00Z".to_owned() }).await;
-    assert!(matches!(silent, Err(Failure::Bus { .. })), "{silent:?}");
+    let silent =
+        handle(&world.clients, &MinuteTrigger { time: "2026-11-22T11:01:00Z".to_owned() }).await;
+    assert!(matches!(silent, Err(SettleDueError::Bus { .. })), "{silent:?}");
     let counted = report_of(&silent).map(|report| (report.accounts, report.refills));
     assert_eq!(counted, Some((1, 0)), "what was done is counted all the same");
 }

@@ -5,14 +5,14 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use stripe_stand_in::Config;
-use tollgate::domain::account::{RefillPurpose, Tax};
+use tollgate::domain::account::{RefillPurpose, TaxMode};
 use tollgate::domain::event::CreditKind;
 use tollgate::domain::ids::{AccountId, CustomerId, PaymentId};
 use tollgate::domain::money::Usd;
-use tollgate::domain::profile::Company;
+use tollgate::domain::profile::CompanyDetails;
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
 use tollgate::stripe::calls::{NewInvoice, NewSession};
-use tollgate::stripe::keys::Key;
+use tollgate::stripe::keys::IdempotencyKey;
 use tollgate::stripe::metadata::Purchase;
 use tollgate::stripe::{Stripe, StripeError, StripeSettings};
 use tollgate_tests::stand_in::serve;
@@ -47,7 +47,12 @@ impl Contract {
         let account: AccountId = format!("contract-{:016x}", fastrand::u64(..)).parse().unwrap();
         let email = "contract@example.com".parse().unwrap();
         let customer = stripe
-            .create_customer(&account, &email, &Company::default(), &Key::customer(&account))
+            .create_customer(
+                &account,
+                &email,
+                &CompanyDetails::default(),
+                &IdempotencyKey::customer(&account),
+            )
             .await
             .unwrap();
         Contract { stripe, customer: customer.id.parse().unwrap(), account }
@@ -74,13 +79,23 @@ async fn repeated_key_replays_its_answer_or_refuses_new_parameters() {
     let Contract { stripe, account, customer } = Contract::new().await;
     let email = "contract@example.com".parse().unwrap();
     let again = stripe
-        .create_customer(&account, &email, &Company::default(), &Key::customer(&account))
+        .create_customer(
+            &account,
+            &email,
+            &CompanyDetails::default(),
+            &IdempotencyKey::customer(&account),
+        )
         .await
         .unwrap();
     assert_eq!(again.id, customer.to_string());
     let other = "other@example.com".parse().unwrap();
     let misused = stripe
-        .create_customer(&account, &other, &Company::default(), &Key::customer(&account))
+        .create_customer(
+            &account,
+            &other,
+            &CompanyDetails::default(),
+            &IdempotencyKey::customer(&account),
+        )
         .await;
     assert!(matches!(misused, Err(StripeError::KeyMisused { .. })), "{misused:?}");
     assert_eq!(stripe.customer(&customer).await.unwrap().id, customer.to_string());
@@ -91,8 +106,10 @@ async fn repeated_key_replays_its_answer_or_refuses_new_parameters() {
 async fn a_payment_page_is_open_until_it_is_expired_and_only_once() {
     let contract = Contract::new().await;
     let (stripe, new) = (&contract.stripe, contract.session());
-    let session =
-        stripe.create_session(&new, &Key::checkout(&contract.account, "one")).await.unwrap();
+    let session = stripe
+        .create_session(&new, &IdempotencyKey::checkout(&contract.account, "one"))
+        .await
+        .unwrap();
     assert!(session.url.as_ref().is_some_and(|url| url.starts_with("http")), "{session:?}");
     assert_eq!(session.expires_at, Some(new.expires_at.seconds()));
     let seen = stripe.retrieve_session(&session.id).await.unwrap();
@@ -117,9 +134,9 @@ async fn a_refills_invoice_is_drafted_finalized_found_and_voided() {
     let new = NewInvoice {
         customer: contract.customer.clone(),
         purchase: contract.purchase(kind),
-        tax: Tax::Off,
+        tax: TaxMode::Off,
     };
-    let key = |step: &str| Key::refill(&contract.account, 1, step);
+    let key = |step: &str| IdempotencyKey::refill(&contract.account, 1, step);
     let before = now().plus(-MINUTE);
     let draft = stripe.create_invoice(&new, &key("invoice")).await.unwrap();
     assert_eq!((draft.status.as_deref(), &draft.metadata), (Some("draft"), &new.purchase.write()));

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
-use tollgate::domain::account::{AccountState, Tax};
-use tollgate::domain::command::{Bonus, Command, RefillSettings};
-use tollgate::domain::event::{Cause, CreditKind, Decline, Event, PaymentFacts, TakeBack};
+use tollgate::domain::account::{AccountState, TaxMode};
+use tollgate::domain::command::{BonusGrant, Command, RefillSettings};
+use tollgate::domain::event::{Cause, CreditKind, Event, PaymentFacts, RefillDecline, TakeBack};
 use tollgate::domain::ids::{AccountId, ResourceId};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{delete, restore, start, start_new, stop};
-use tollgate::domain::snapshot::View;
+use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::{HOUR, Timestamp};
-use tollgate::store::{BeforeCommand, Done, Failure, Occasion, Receipt};
+use tollgate::store::{BeforeCommand, CommandError, CommandOutcome, CommandReceipt, Trigger};
 use tollgate_tests::faults::Operation;
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{Ledger, at, named, new_resources, project, topup};
@@ -55,7 +55,7 @@ impl SharedLedger {
         Arc::new(SharedLedger { ledger, accounts, clock, retries: AtomicU32::new(0) })
     }
 
-    fn occasion<'a>(&'a self, account: &'a AccountId, now: Timestamp) -> Occasion<'a> {
+    fn occasion<'a>(&'a self, account: &'a AccountId, now: Timestamp) -> Trigger<'a> {
         self.ledger.occasion(account, now)
     }
 }
@@ -154,7 +154,7 @@ impl Task {
 
     async fn grant(&mut self, account: &AccountId, id: &str, now: Timestamp) {
         let expires_at = now.plus(self.random.i64(600..6 * HOUR));
-        let bonus = Bonus { amount: named("2"), expires_at, excludes: [named("big")].into() };
+        let bonus = BonusGrant { amount: named("2"), expires_at, excludes: [named("big")].into() };
         self.on_view(account, now, |_| {
             Ok(Command::Grant { bonus: bonus.clone(), reason: id.to_owned() })
         })
@@ -193,8 +193,9 @@ impl Task {
     async fn refill(&mut self, account: &AccountId, id: &str, now: Timestamp) {
         let head = self.world.ledger.store.head(account).await.unwrap().unwrap();
         let Some(attempt) = head.state.refill.attempt else {
-            let begin =
-                |_: &View<'_>| Ok(Command::BeginRefill { customer: named("cus_1"), tax: Tax::Off });
+            let begin = |_: &AccountSnapshot<'_>| {
+                Ok(Command::BeginRefill { customer: named("cus_1"), tax: TaxMode::Off })
+            };
             self.on_view(account, now, begin).await;
             return;
         };
@@ -202,7 +203,7 @@ impl Task {
         if self.random.u32(0..4) == 0 {
             let fail = Command::FailRefill {
                 attempt: number,
-                decline: Decline::Later,
+                decline: RefillDecline::Later,
                 code: id.to_owned(),
             };
             self.on_view(account, now, |_| Ok(fail.clone())).await;
@@ -218,7 +219,7 @@ impl Task {
         &mut self,
         account: &AccountId,
         now: Timestamp,
-        command: impl Fn(&View<'_>) -> Result<Command, Refusal> + Sync,
+        command: impl Fn(&AccountSnapshot<'_>) -> Result<Command, Refusal> + Sync,
     ) {
         let world = Arc::clone(&self.world);
         let done = loop {
@@ -256,25 +257,25 @@ impl Task {
         self.note(account, done);
     }
 
-    fn note(&mut self, account: &AccountId, done: Result<Done, Failure>) {
+    fn note(&mut self, account: &AccountId, done: Result<CommandOutcome, CommandError>) {
         match done {
-            Ok(Done::Appended(receipt)) => {
-                let Receipt { seq, event, .. } = *receipt;
+            Ok(CommandOutcome::Appended(receipt)) => {
+                let CommandReceipt { seq, event, .. } = *receipt;
                 self.receipts.push((account.clone(), seq, event));
             }
-            Ok(Done::AlreadyAppended(_)) => self.replays += 1,
-            Err(Failure::Refused(refusal)) => {
+            Ok(CommandOutcome::AlreadyAppended(_)) => self.replays += 1,
+            Err(CommandError::Refused(refusal)) => {
                 let name = format!("{refusal:?}").split([' ', '{']).next().unwrap().to_owned();
                 *self.refusals.entry(name).or_default() += 1;
             }
-            Err(Failure::Fault(fault)) => panic!("{account}: {fault}"),
+            Err(CommandError::Fault(fault)) => panic!("{account}: {fault}"),
         }
     }
 }
 
 impl SharedLedger {
-    fn is_to_retry(&self, done: &Result<Done, Failure>) -> bool {
-        let is = matches!(done, Err(Failure::Fault(fault)) if fault.may_retry());
+    fn is_to_retry(&self, done: &Result<CommandOutcome, CommandError>) -> bool {
+        let is = matches!(done, Err(CommandError::Fault(fault)) if fault.may_retry());
         if is {
             self.retries.fetch_add(1, Ordering::Relaxed);
         }

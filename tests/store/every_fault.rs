@@ -12,9 +12,9 @@ use tollgate::domain::event::{Cause, CreditKind, TakeBack};
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{open_meter, start_new, stop};
-use tollgate::domain::snapshot::View;
+use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::store::{BeforeCommand, Done, Failure, UsageReport};
+use tollgate::store::{BeforeCommand, CommandError, CommandOutcome, UsageReport};
 use tollgate_tests::dynamodb::Attempts;
 use tollgate_tests::faults::{Calls, Crash, Fault, Operation};
 use tollgate_tests::invariants::check;
@@ -80,7 +80,7 @@ const OUTCOME: [&str; 16] = [
     "150000 150000",
 ];
 
-async fn deliver(ledger: &Ledger, number: usize) -> Result<(), Failure> {
+async fn deliver(ledger: &Ledger, number: usize) -> Result<(), CommandError> {
     let (time, trigger) = SCENARIO[number];
     let (account, now): (AccountId, Timestamp) = (named(ALICE), at(time));
     let (store, occasion) = (&ledger.store, ledger.occasion(&account, now));
@@ -112,7 +112,7 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), Failure> {
             let ids = [named(id)];
             store.execute(occasion, request, |view| stop(view, &ids)).await.and_then(settled)
         }
-        Trigger::Settle => store.settle(occasion).await.map(drop).map_err(Failure::from),
+        Trigger::Settle => store.settle(occasion).await.map(drop).map_err(CommandError::from),
         Trigger::Refund => {
             let take = |_: &AccountState| {
                 Ok(Command::TakeBack { by: refund.clone(), of: refunded.clone(), cents: 150 })
@@ -127,7 +127,7 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), Failure> {
         }
         Trigger::OpenMeter => {
             let (project, sku) = (project(&account), named("tokens"));
-            let open = |view: &View<'_>| open_meter(view, &project, &sku, now);
+            let open = |view: &AccountSnapshot<'_>| open_meter(view, &project, &sku, now);
             store.execute(occasion, request, open).await.and_then(settled)
         }
         Trigger::Read => {
@@ -136,26 +136,28 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), Failure> {
                 .report_reading(&account, &project, &sku, reading)
                 .await
                 .map(drop)
-                .map_err(Failure::from)
+                .map_err(CommandError::from)
         }
         Trigger::Use => {
             let (project, sku, quantity) = (named("p"), named("tokens"), named("50000"));
             let report = UsageReport { project, sku, quantity, id: named("report-1") };
-            store.report_usage(&account, &report, now).await.map(drop).map_err(Failure::from)
+            store.report_usage(&account, &report, now).await.map(drop).map_err(CommandError::from)
         }
     };
     match done {
         // A second delivery of the first command of all.
-        Err(Failure::Refused(Refusal::AccountAlreadyOpen)) => Ok(()),
+        Err(CommandError::Refused(Refusal::AccountAlreadyOpen)) => Ok(()),
         other => other,
     }
 }
 
 /// A command that could not settle what followed from it is delivered again, as one that failed.
-fn settled(done: Done) -> Result<(), Failure> {
+fn settled(done: CommandOutcome) -> Result<(), CommandError> {
     match done {
-        Done::Appended(receipt) => receipt.unsettled.map_or(Ok(()), |fault| Err(fault.into())),
-        Done::AlreadyAppended(_) => Ok(()),
+        CommandOutcome::Appended(receipt) => {
+            receipt.unsettled.map_or(Ok(()), |fault| Err(fault.into()))
+        }
+        CommandOutcome::AlreadyAppended(_) => Ok(()),
     }
 }
 
@@ -166,8 +168,10 @@ async fn run(ledger: &Ledger) -> u32 {
         for delivery in 1.. {
             match ledger.faults.until_crash(deliver(ledger, number)).await {
                 Ok(Ok(())) => break,
-                Ok(Err(Failure::Fault(fault))) => assert!(fault.may_retry(), "{fault}"),
-                Ok(Err(Failure::Refused(refusal))) => panic!("{:?}: {refusal}", SCENARIO[number]),
+                Ok(Err(CommandError::Fault(fault))) => assert!(fault.may_retry(), "{fault}"),
+                Ok(Err(CommandError::Refused(refusal))) => {
+                    panic!("{:?}: {refusal}", SCENARIO[number])
+                }
                 Err(_) => ledger.faults.revive(),
             }
             repeated += 1;

@@ -6,8 +6,8 @@ use tollgate::domain::command::Command;
 use tollgate::domain::event::Cause;
 use tollgate::domain::resolve;
 use tollgate::domain::resources::Resource;
-use tollgate::domain::snapshot::View;
-use tollgate::store::Fault as StoreFault;
+use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::store::StoreError;
 use tollgate_tests::faults::{Calls, Fault, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project, receipt};
@@ -30,7 +30,7 @@ async fn settle_while(
 async fn execute(
     ledger: &Ledger,
     now: &str,
-    command: impl Fn(&View<'_>) -> Result<Command, tollgate::domain::refusal::Refusal> + Sync,
+    command: impl Fn(&AccountSnapshot<'_>) -> Result<Command, tollgate::domain::refusal::Refusal> + Sync,
 ) {
     let alice = named(ALICE);
     receipt(
@@ -152,7 +152,7 @@ async fn a_list_that_never_agrees_is_a_fault_and_nothing_is_billed() {
     put(&ledger, before).await;
     let rows = ledger.head(ALICE).await.state.next_seq;
     let fault = ledger.try_settle(ALICE, "11:00:00").await.unwrap_err();
-    assert_eq!((&fault, fault.may_retry()), (&StoreFault::ListDisagrees, true));
+    assert_eq!((&fault, fault.may_retry()), (&StoreError::ListDisagrees, true));
     assert_eq!(ledger.head(ALICE).await.state.next_seq, rows);
 }
 

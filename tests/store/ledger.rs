@@ -3,19 +3,20 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tollgate::domain::account::{AccountState, Pending, Standing};
+use tollgate::domain::account::{AccountState, PendingPayment, Standing};
 use tollgate::domain::command::Command;
 use tollgate::domain::decide::decide;
 use tollgate::domain::event::{Cause, Event, PendingEnd, TakeBack};
 use tollgate::domain::ids::{AccountId, PaymentId};
 use tollgate::domain::refusal::Refusal;
-use tollgate::domain::resources::Billables;
-use tollgate::domain::row::Head;
-use tollgate::domain::settle::Delivery;
-use tollgate::domain::snapshot::View;
+use tollgate::domain::resources::BillableList;
+use tollgate::domain::row::ChainHead;
+use tollgate::domain::settle::TriggerDelivery;
+use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::DAY;
 use tollgate::store::{
-    Appended, BeforeCommand, Done, Failure, Fault as StoreFault, Occasion, Order, Recorded, Shard,
+    Appended, BeforeCommand, CommandError, CommandOutcome, IndexShard, RecordOutcome, RowOrder,
+    StoreError, Trigger,
 };
 use tollgate_tests::faults::{Calls, Fault, Operation};
 use tollgate_tests::invariants::check;
@@ -30,13 +31,17 @@ fn request(key: &str, digest: &str) -> Cause {
 }
 
 /// A staff's correction, decided after a head.
-fn correction(ledger: &Ledger, head: &Head, amount: &str) -> Event {
+fn correction(ledger: &Ledger, head: &ChainHead, amount: &str) -> Event {
     let command = Command::Correct { amount: named(amount), reason: "a test".to_owned() };
     decide(&head.state, &command, Cause::Command, &ledger.policy, at("11:00:00")).unwrap()
 }
 
-async fn append(ledger: &Ledger, head: &Head, event: &Event) -> Appended {
-    ledger.store.append(&alice(), head, event, &Billables::default(), &ledger.policy).await.unwrap()
+async fn append(ledger: &Ledger, head: &ChainHead, event: &Event) -> Appended {
+    ledger
+        .store
+        .append(&alice(), head, event, &BillableList::default(), &ledger.policy)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -51,7 +56,7 @@ async fn second_opening_of_an_account_is_refused() {
     let alice = alice();
     let again = ledger.occasion(&alice, at("10:00:01"));
     let again = ledger.store.execute(again, Cause::Command, |_| Ok(Command::Open)).await;
-    assert_eq!(again, Err(Failure::Refused(Refusal::AccountAlreadyOpen)));
+    assert_eq!(again, Err(CommandError::Refused(Refusal::AccountAlreadyOpen)));
     assert_eq!(check(&ledger, ALICE).await.rows.len(), 1);
 }
 
@@ -72,7 +77,7 @@ async fn of_two_simultaneous_openings_one_is_refused() {
         second
     });
     assert_eq!(receipt(second).seq, 0);
-    assert_eq!(first, Err(Failure::Refused(Refusal::AccountAlreadyOpen)));
+    assert_eq!(first, Err(CommandError::Refused(Refusal::AccountAlreadyOpen)));
     assert_eq!(check(&ledger, ALICE).await.rows.len(), 1);
 }
 
@@ -80,9 +85,9 @@ async fn of_two_simultaneous_openings_one_is_refused() {
 async fn a_command_for_an_account_that_is_not_open_is_refused() {
     let ledger = Ledger::new().await;
     let refused = ledger.try_credit(ALICE, "pi_1", "10", "10:00:00").await;
-    assert_eq!(refused, Err(Failure::Refused(Refusal::AccountNotOpen)));
+    assert_eq!(refused, Err(CommandError::Refused(Refusal::AccountNotOpen)));
     let refused = ledger.try_start(Cause::Command, ALICE, "vm", &["r1"], "10:00:00").await;
-    assert_eq!(refused, Err(Failure::Refused(Refusal::AccountNotOpen)));
+    assert_eq!(refused, Err(CommandError::Refused(Refusal::AccountNotOpen)));
 }
 
 #[tokio::test]
@@ -157,7 +162,7 @@ async fn two_workers_record_the_same_hour_once() {
 async fn a_payment_is_credited_once_and_its_claim_leads_to_its_row() {
     let ledger = Ledger::with_credit("10").await;
     let again = ledger.try_credit(ALICE, "pi_first", "10", "10:05:00").await.unwrap();
-    let Done::AlreadyAppended(claimed) = again else { panic!("credited twice") };
+    let CommandOutcome::AlreadyAppended(claimed) = again else { panic!("credited twice") };
     assert_eq!((claimed.account, claimed.seq), (alice(), 1));
     let credited = ledger.store.credited(&named("pi_first")).await.unwrap().unwrap();
     assert_eq!((credited.seq, credited.facts), (1, topup("pi_first", "10")));
@@ -169,7 +174,7 @@ async fn a_payment_is_credited_once_and_its_claim_leads_to_its_row() {
 async fn payment_credited_elsewhere_is_reported_with_its_account() {
     let ledger = Ledger::with_credit("10").await;
     ledger.open("bob", "10:00:00").await;
-    let Done::AlreadyAppended(claimed) =
+    let CommandOutcome::AlreadyAppended(claimed) =
         ledger.try_credit("bob", "pi_first", "10", "10:05:00").await.unwrap()
     else {
         panic!("credited twice")
@@ -183,7 +188,7 @@ async fn credit_with_an_existing_pending_mark_is_appended() {
     let ledger = Ledger::with_credit("10").await;
     let alice = alice();
     let promise = |payment: &str| {
-        let pending = Pending {
+        let pending = PendingPayment {
             payment: named(payment),
             amount: named("5"),
             expires_at: at("2026-12-22T10:00:00Z"),
@@ -203,7 +208,7 @@ async fn credit_with_an_existing_pending_mark_is_appended() {
         .await
         .unwrap();
     assert!(
-        matches!(late, Done::AlreadyAppended(_)),
+        matches!(late, CommandOutcome::AlreadyAppended(_)),
         "a promise after the payment says nothing: {late:?}"
     );
     assert_eq!(check(&ledger, ALICE).await.balance(), named("20"));
@@ -219,7 +224,7 @@ async fn a_failure_that_races_with_its_promise_ends_it() {
     let fail = |_: &AccountState| {
         Ok(Command::EndPayment { payment: payment.clone(), how: PendingEnd::Failed })
     };
-    let pending = Pending {
+    let pending = PendingPayment {
         payment: payment.clone(),
         amount: named("5"),
         expires_at: at("2026-12-22T10:00:00Z"),
@@ -258,7 +263,7 @@ async fn refund_reversal_returns_once_in_either_order() {
     let by = TakeBack::Refund(named("re_1"));
     receipt(ledger.store.give_back(occasion, &by, &of, 400).await);
     let again = ledger.store.give_back(occasion, &by, &of, 400).await.unwrap();
-    assert!(matches!(again, Done::AlreadyAppended(_)));
+    assert!(matches!(again, CommandOutcome::AlreadyAppended(_)));
     assert_eq!(ledger.head(ALICE).await.state.balance(), named("10"));
 
     let by = TakeBack::Refund(named("re_2"));
@@ -267,7 +272,7 @@ async fn refund_reversal_returns_once_in_either_order() {
         .store
         .execute_on_state(occasion, Cause::Stripe, BeforeCommand::Settle, take("re_2"))
         .await;
-    assert!(matches!(late, Ok(Done::AlreadyAppended(_))));
+    assert!(matches!(late, Ok(CommandOutcome::AlreadyAppended(_))));
     assert_eq!(check(&ledger, ALICE).await.balance(), named("10"));
 }
 
@@ -303,10 +308,10 @@ async fn a_request_is_answered_once_and_its_key_is_good_for_no_other() {
         .try_start(request("start/k1", "d1"), ALICE, "vm", &["r1"], "10:21:00")
         .await
         .unwrap();
-    let Done::AlreadyAppended(claimed) = again else { panic!("started twice") };
+    let CommandOutcome::AlreadyAppended(claimed) = again else { panic!("started twice") };
     assert_eq!((claimed.account, claimed.seq), (alice(), first.seq));
     let other = ledger.try_start(request("start/k1", "d2"), ALICE, "vm", &["r2"], "10:21:00").await;
-    assert_eq!(other, Err(Failure::Refused(Refusal::KeyReused)));
+    assert_eq!(other, Err(CommandError::Refused(Refusal::KeyReused)));
 
     let key = AttributeValue::S("claim#api#alice#start/k1".to_owned());
     let claim = ledger.client.get_item().table_name(ledger.tables.ledger()).key("account", key);
@@ -319,7 +324,9 @@ async fn a_request_is_answered_once_and_its_key_is_good_for_no_other() {
 
 #[tokio::test]
 async fn second_of_two_equal_requests_gets_the_firsts_outcome() {
-    for (digest, expected) in [("d1", Ok(())), ("d2", Err(Failure::Refused(Refusal::KeyReused)))] {
+    for (digest, expected) in
+        [("d1", Ok(())), ("d2", Err(CommandError::Refused(Refusal::KeyReused)))]
+    {
         let ledger = Ledger::with_credit("10").await;
         let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
         let (first, ()) = tokio::join!(
@@ -334,7 +341,8 @@ async fn second_of_two_equal_requests_gets_the_firsts_outcome() {
                 gate.open();
             }
         );
-        let first = first.map(|done| assert!(matches!(done, Done::AlreadyAppended(_)), "{done:?}"));
+        let first = first
+            .map(|done| assert!(matches!(done, CommandOutcome::AlreadyAppended(_)), "{done:?}"));
         assert_eq!(first, expected);
         assert_eq!(check(&ledger, ALICE).await.count("started"), 1);
     }
@@ -392,13 +400,13 @@ async fn rows_are_paged_in_either_order_with_short_pages() {
         }
         (seqs, pages)
     };
-    assert_eq!(all(Order::OldestFirst, 100).await, (vec![0, 1, 2, 3, 4], 1));
-    assert_eq!(all(Order::OldestFirst, 2).await, (vec![0, 1, 2, 3, 4], 3));
-    assert_eq!(all(Order::NewestFirst, 2).await, (vec![4, 3, 2, 1, 0], 3));
+    assert_eq!(all(RowOrder::OldestFirst, 100).await, (vec![0, 1, 2, 3, 4], 1));
+    assert_eq!(all(RowOrder::OldestFirst, 2).await, (vec![0, 1, 2, 3, 4], 3));
+    assert_eq!(all(RowOrder::NewestFirst, 2).await, (vec![4, 3, 2, 1, 0], 3));
     ledger.faults.set(Calls::of(Operation::Query), Fault::ShortPage);
-    assert_eq!(all(Order::OldestFirst, 100).await.0, [0, 1, 2, 3, 4]);
-    assert_eq!(all(Order::NewestFirst, 100).await.0, [4, 3, 2, 1, 0]);
-    let page = ledger.undisturbed.rows(&alice(), 1..3, Order::OldestFirst, 100).await.unwrap();
+    assert_eq!(all(RowOrder::OldestFirst, 100).await.0, [0, 1, 2, 3, 4]);
+    assert_eq!(all(RowOrder::NewestFirst, 100).await.0, [4, 3, 2, 1, 0]);
+    let page = ledger.undisturbed.rows(&alice(), 1..3, RowOrder::OldestFirst, 100).await.unwrap();
     assert_eq!(page.rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [1, 2]);
 }
 
@@ -426,11 +434,11 @@ async fn rows_of_a_stretch_of_time_are_found_by_halving() {
 async fn indexes_hold_running_accounts_and_next_deadlines() {
     let ledger = Ledger::with_credit("10").await;
     let billable = async || {
-        let page = ledger.store.billable(Shard::of(&alice()), None, 10).await.unwrap();
+        let page = ledger.store.billable(IndexShard::of(&alice()), None, 10).await.unwrap();
         page.accounts.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let due = async |until: &str| {
-        let page = ledger.store.due(Shard::of(&alice()), at(until), None, 10).await.unwrap();
+        let page = ledger.store.due(IndexShard::of(&alice()), at(until), None, 10).await.unwrap();
         page.accounts.iter().map(|due| due.due_at.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(billable().await, [] as [&str; 0]);
@@ -484,13 +492,13 @@ async fn indexes_are_paged_and_each_account_is_in_one_shard() {
         ledger.start(account, "vm", &["r1"], "10:20:00").await;
     }
     let (mut billable, mut due) = (Vec::new(), Vec::new());
-    for shard in Shard::all() {
+    for shard in IndexShard::all() {
         let mut after = None;
         loop {
             let page = ledger.store.billable(shard, after.as_ref(), 2).await.unwrap();
             assert!(
                 page.accounts.len() <= 2
-                    && page.accounts.iter().all(|account| Shard::of(account) == shard)
+                    && page.accounts.iter().all(|account| IndexShard::of(account) == shard)
             );
             billable.extend(page.accounts.iter().map(ToString::to_string));
             after = page.next;
@@ -511,7 +519,10 @@ async fn indexes_are_paged_and_each_account_is_in_one_shard() {
     assert_eq!((billable.len(), due.len()), (150, 150));
     assert_eq!(billable.into_iter().collect::<BTreeSet<_>>(), accounts);
     assert_eq!(due.into_iter().collect::<BTreeSet<_>>(), accounts);
-    assert_eq!((Shard::new(63).map(Shard::number), Shard::new(64)), (Some(63), None));
+    assert_eq!(
+        (IndexShard::new(63).map(IndexShard::number), IndexShard::new(64)),
+        (Some(63), None)
+    );
 }
 
 #[tokio::test]
@@ -529,10 +540,10 @@ async fn an_account_of_a_newer_release_is_never_appended_to() {
         .await
         .unwrap();
     drop(ledger.faults.take_calls());
-    let newer = StoreFault::NewerFormat { seq: 2, found: 3 };
+    let newer = StoreError::NewerFormat { seq: 2, found: 3 };
     assert_eq!(ledger.try_settle(ALICE, "11:00:00").await, Err(newer.clone()));
     let refused = ledger.try_credit(ALICE, "pi_2", "10", "11:00:00").await;
-    assert_eq!(refused, Err(Failure::Fault(newer.clone())));
+    assert_eq!(refused, Err(CommandError::Fault(newer.clone())));
     assert!(!newer.may_retry());
     assert!(
         ledger.faults.operations().iter().all(|operation| *operation == Operation::Query),
@@ -556,9 +567,11 @@ async fn command_gives_up_when_a_newer_releases_row_appears() {
         .await
         .unwrap();
     let event = correction(&ledger, &head, "1");
-    let lost =
-        ledger.store.append(&alice(), &head, &event, &Billables::default(), &ledger.policy).await;
-    assert_eq!(lost, Err(StoreFault::NewerFormat { seq: 2, found: 7 }));
+    let lost = ledger
+        .store
+        .append(&alice(), &head, &event, &BillableList::default(), &ledger.policy)
+        .await;
+    assert_eq!(lost, Err(StoreError::NewerFormat { seq: 2, found: 7 }));
 }
 
 #[tokio::test]
@@ -590,10 +603,12 @@ async fn a_trigger_that_waited_in_a_queue_warns_of_no_deletion() {
     // It comes after days in which nothing ran: its own time is long over, and would leave the
     // customer no time at all.
     let queued =
-        Occasion { delivery: Delivery::Queued, ..ledger.occasion(&alice, warn_at.plus(60)) };
+        Trigger { delivery: TriggerDelivery::Queued, ..ledger.occasion(&alice, warn_at.plus(60)) };
     assert_eq!(ledger.store.settle(queued).await.unwrap().found, 0);
-    let late =
-        Occasion { delivery: Delivery::Queued, ..ledger.occasion(&alice, delete_at.plus(DAY)) };
+    let late = Trigger {
+        delivery: TriggerDelivery::Queued,
+        ..ledger.occasion(&alice, delete_at.plus(DAY))
+    };
     assert_eq!(ledger.store.settle(late).await.unwrap().found, 0);
     // The next minute's run warns, and from then on there is a day.
     let now = delete_at.plus(DAY + 120);
@@ -623,7 +638,7 @@ async fn payment_is_credited_despite_a_broken_list_or_prices() {
     let credited = ledger.credit(ALICE, "pi_2", "5", "10:30:00").await;
     assert_eq!(
         credited.unsettled,
-        Some(StoreFault::Unpriced(Refusal::UnknownSku { sku: named("vm") }))
+        Some(StoreError::Unpriced(Refusal::UnknownSku { sku: named("vm") }))
     );
     ledger.prices = prices;
 
@@ -636,9 +651,9 @@ async fn payment_is_credited_despite_a_broken_list_or_prices() {
         .await
         .unwrap();
     let credited = ledger.credit(ALICE, "pi_3", "5", "10:30:00").await;
-    assert_eq!(credited.unsettled, Some(StoreFault::ListDisagrees));
+    assert_eq!(credited.unsettled, Some(StoreError::ListDisagrees));
     assert_eq!(ledger.head(ALICE).await.state.balance(), named("19.6"));
-    assert_eq!(ledger.try_settle(ALICE, "11:00:00").await, Err(StoreFault::ListDisagrees));
+    assert_eq!(ledger.try_settle(ALICE, "11:00:00").await, Err(StoreError::ListDisagrees));
 }
 
 #[tokio::test]
@@ -653,23 +668,27 @@ async fn a_start_that_failed_is_given_back_over_several_hours() {
     // r1 paid $0.40, $0.60 and $0.60.
     assert_eq!(receipt(failed).event.amount(), named("1.6"));
     let again = ledger.store.fail_start(occasion, Cause::Command, &named("r1")).await;
-    assert_eq!(again, Err(Failure::Refused(Refusal::NotRunning { resource: named("r1") })));
+    assert_eq!(again, Err(CommandError::Refused(Refusal::NotRunning { resource: named("r1") })));
     let unknown = ledger.store.fail_start(occasion, Cause::Command, &named("r9")).await;
-    assert_eq!(unknown, Err(Failure::Refused(Refusal::UnknownResource { resource: named("r9") })));
+    assert_eq!(
+        unknown,
+        Err(CommandError::Refused(Refusal::UnknownResource { resource: named("r9") }))
+    );
     check(&ledger, ALICE).await;
 }
 
 #[tokio::test]
 async fn a_card_that_vouched_for_one_trial_vouches_for_no_other() {
-    use tollgate::domain::command::{CardFunding, TrialCard, Wallet};
+    use tollgate::domain::command::{CardFunding, CardWallet, TrialCard};
     let ledger = Ledger::new().await;
     let card = TrialCard {
         fingerprint: named("fp_1"),
         funding: CardFunding::Credit,
-        wallet: Wallet::None,
+        wallet: CardWallet::None,
     };
-    let trial =
-        |_: &View<'_>| Ok(Command::StartTrial { card: card.clone(), excludes: BTreeSet::new() });
+    let trial = |_: &AccountSnapshot<'_>| {
+        Ok(Command::StartTrial { card: card.clone(), excludes: BTreeSet::new() })
+    };
     let mut done = Vec::new();
     for account in [ALICE, "bob"] {
         ledger.open(account, "10:00:00").await;
@@ -681,7 +700,7 @@ async fn a_card_that_vouched_for_one_trial_vouches_for_no_other() {
                 .await,
         );
     }
-    assert_eq!(done.pop().unwrap(), Err(Failure::Refused(Refusal::TrialUsed)));
+    assert_eq!(done.pop().unwrap(), Err(CommandError::Refused(Refusal::TrialUsed)));
     assert_eq!(receipt(done.pop().unwrap()).head.state.balance(), named("20"));
 }
 
@@ -689,8 +708,8 @@ async fn a_card_that_vouched_for_one_trial_vouches_for_no_other() {
 async fn an_account_sees_its_own_projects_only() {
     let ledger = Ledger::new().await;
     let of_alice = project(&alice());
-    assert_eq!(ledger.store.put_project(&of_alice).await, Ok(Recorded::New));
-    assert_eq!(ledger.store.put_project(&of_alice).await, Ok(Recorded::Existing));
+    assert_eq!(ledger.store.put_project(&of_alice).await, Ok(RecordOutcome::New));
+    assert_eq!(ledger.store.put_project(&of_alice).await, Ok(RecordOutcome::Existing));
     assert_eq!(ledger.store.project(&alice(), &of_alice.id).await, Ok(Some(of_alice.clone())));
     assert_eq!(ledger.store.projects(&alice()).await, Ok(vec![of_alice.clone()]));
     assert_eq!(ledger.store.project(&named("bob"), &of_alice.id).await, Ok(None));
@@ -705,12 +724,12 @@ async fn a_resource_comes_and_goes_with_its_rows() {
     ledger.settle(ALICE, "11:00:00").await;
     ledger.start_again(ALICE, &["v1"], "11:15:00").await;
     let (alice, ids) = (alice(), [named("v1"), named("v2")]);
-    let delete = |view: &View<'_>| tollgate::domain::resolve::delete(view, &ids);
+    let delete = |view: &AccountSnapshot<'_>| tollgate::domain::resolve::delete(view, &ids);
     receipt(
         ledger.store.execute(ledger.occasion(&alice, at("11:30:00")), Cause::Command, delete).await,
     );
     assert_eq!(ledger.undisturbed.billables(&alice).await.unwrap().resources.len(), 2);
-    let restore = |view: &View<'_>| {
+    let restore = |view: &AccountSnapshot<'_>| {
         tollgate::domain::resolve::restore(view, &[named("v2")], at("2026-11-23T10:00:00Z"))
     };
     let occasion = ledger.occasion(&alice, at("2026-11-23T10:00:00Z"));
@@ -730,12 +749,18 @@ async fn a_foreign_project_and_a_resource_of_that_name_are_refused() {
     let ledger = Ledger::with_credit("50").await;
     ledger.start(ALICE, "vm", &["r1"], "10:00:00").await;
     let again = ledger.try_start(Cause::Command, ALICE, "vm", &["r1"], "10:00:00").await;
-    assert_eq!(again, Err(Failure::Refused(Refusal::ResourceExists { resource: named("r1") })));
+    assert_eq!(
+        again,
+        Err(CommandError::Refused(Refusal::ResourceExists { resource: named("r1") }))
+    );
     let (alice, foreign, new) = (alice(), project(&named("bob")), new_resources("vm", &["r2"]));
-    let start = |view: &View<'_>| {
+    let start = |view: &AccountSnapshot<'_>| {
         tollgate::domain::resolve::start_new(view, &foreign, &new, at("10:00:00"))
     };
     let refused =
         ledger.store.execute(ledger.occasion(&alice, at("10:00:00")), Cause::Command, start).await;
-    assert_eq!(refused, Err(Failure::Refused(Refusal::UnknownProject { project: named("p") })));
+    assert_eq!(
+        refused,
+        Err(CommandError::Refused(Refusal::UnknownProject { project: named("p") }))
+    );
 }

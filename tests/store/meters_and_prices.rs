@@ -5,7 +5,7 @@ use tollgate::domain::ids::{AccountId, ProjectId, Sku};
 use tollgate::domain::money::{QUANTITY_MAX, Quantity};
 use tollgate::domain::prices::Price;
 use tollgate::domain::refusal::Refusal;
-use tollgate::store::{Failure, Reported, UsageReport};
+use tollgate::store::{CommandError, ReportOutcome, UsageReport};
 use tollgate_tests::faults::{Calls, Fault, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named};
@@ -16,13 +16,13 @@ async fn with_meter() -> Ledger {
     ledger
 }
 
-async fn read(ledger: &Ledger, reading: &str) -> Reported {
+async fn read(ledger: &Ledger, reading: &str) -> ReportOutcome {
     let (alice, project, sku): (AccountId, ProjectId, Sku) =
         (named(ALICE), named("p"), named("tokens"));
     ledger.store.report_reading(&alice, &project, &sku, named(reading)).await.unwrap()
 }
 
-async fn used(ledger: &Ledger, quantity: &str, id: &str) -> Reported {
+async fn used(ledger: &Ledger, quantity: &str, id: &str) -> ReportOutcome {
     let report = UsageReport {
         project: named("p"),
         sku: named("tokens"),
@@ -40,10 +40,10 @@ async fn reading(ledger: &Ledger) -> String {
 #[tokio::test]
 async fn a_reading_only_grows_whatever_order_reports_come_in() {
     let ledger = with_meter().await;
-    assert_eq!(read(&ledger, "1000").await, Reported::Advanced);
-    assert_eq!(read(&ledger, "1000").await, Reported::NotNewer(named("1000")));
-    assert_eq!(read(&ledger, "900").await, Reported::NotNewer(named("1000")));
-    assert_eq!(read(&ledger, "1000.5").await, Reported::Advanced);
+    assert_eq!(read(&ledger, "1000").await, ReportOutcome::Advanced);
+    assert_eq!(read(&ledger, "1000").await, ReportOutcome::NotNewer(named("1000")));
+    assert_eq!(read(&ledger, "900").await, ReportOutcome::NotNewer(named("1000")));
+    assert_eq!(read(&ledger, "1000.5").await, ReportOutcome::Advanced);
     assert_eq!(reading(&ledger).await, "1000.5");
 }
 
@@ -51,48 +51,48 @@ async fn a_reading_only_grows_whatever_order_reports_come_in() {
 async fn reading_with_a_lost_answer_counts_once() {
     let ledger = with_meter().await;
     ledger.faults.set(Calls::of(Operation::UpdateItem).first(1), Fault::AnswerLost);
-    assert_eq!(read(&ledger, "1000").await, Reported::NotNewer(named("1000")));
+    assert_eq!(read(&ledger, "1000").await, ReportOutcome::NotNewer(named("1000")));
     for fault in
         [Fault::Throttled, Fault::TransactionConflict, Fault::Refused, Fault::InternalError]
     {
         ledger.faults.clear();
         ledger.faults.set(Calls::of(Operation::UpdateItem).first(2), fault);
         let next: Quantity = named(&format!("{}1", reading(&ledger).await));
-        assert_eq!(read(&ledger, &next.to_string()).await, Reported::Advanced, "{fault:?}");
+        assert_eq!(read(&ledger, &next.to_string()).await, ReportOutcome::Advanced, "{fault:?}");
     }
 }
 
 #[tokio::test]
 async fn usage_with_an_id_is_added_once() {
     let ledger = with_meter().await;
-    assert_eq!(used(&ledger, "10", "a").await, Reported::Advanced);
-    assert_eq!(used(&ledger, "10", "a").await, Reported::Repeated);
-    assert_eq!(used(&ledger, "11", "a").await, Reported::KeyReused);
-    assert_eq!(used(&ledger, "10", "b").await, Reported::Advanced);
+    assert_eq!(used(&ledger, "10", "a").await, ReportOutcome::Advanced);
+    assert_eq!(used(&ledger, "10", "a").await, ReportOutcome::Repeated);
+    assert_eq!(used(&ledger, "11", "a").await, ReportOutcome::KeyReused);
+    assert_eq!(used(&ledger, "10", "b").await, ReportOutcome::Advanced);
     assert_eq!(reading(&ledger).await, "20");
 
     ledger.faults.set(Calls::of(Operation::TransactWriteItems).first(1), Fault::AnswerLost);
-    assert_eq!(used(&ledger, "5", "c").await, Reported::Repeated);
+    assert_eq!(used(&ledger, "5", "c").await, ReportOutcome::Repeated);
     assert_eq!(reading(&ledger).await, "25");
 }
 
 #[tokio::test]
 async fn a_meter_never_shows_more_than_can_be_read_back() {
     let ledger = with_meter().await;
-    assert_eq!(read(&ledger, &QUANTITY_MAX.to_string()).await, Reported::Advanced);
-    assert_eq!(used(&ledger, "1", "a").await, Reported::TooMuch);
+    assert_eq!(read(&ledger, &QUANTITY_MAX.to_string()).await, ReportOutcome::Advanced);
+    assert_eq!(used(&ledger, "1", "a").await, ReportOutcome::TooMuch);
     assert_eq!(reading(&ledger).await, QUANTITY_MAX.to_string());
 }
 
 #[tokio::test]
 async fn a_meter_that_was_never_opened_takes_no_report() {
     let ledger = Ledger::with_credit("10").await;
-    assert_eq!(read(&ledger, "1").await, Reported::UnknownMeter);
-    assert_eq!(used(&ledger, "1", "a").await, Reported::UnknownMeter);
+    assert_eq!(read(&ledger, "1").await, ReportOutcome::UnknownMeter);
+    assert_eq!(used(&ledger, "1", "a").await, ReportOutcome::UnknownMeter);
     ledger.open_meter(ALICE, "tokens", "10:00:00").await;
     assert_eq!(
         used(&ledger, "1", "a").await,
-        Reported::Advanced,
+        ReportOutcome::Advanced,
         "the refused report used up nothing"
     );
 }
@@ -154,7 +154,7 @@ async fn two_workers_bill_a_meter_once() {
 fn price(rate: &str, valid_from: &str) -> Price {
     Price {
         sku: named("gpu"),
-        unit: tollgate::domain::prices::Unit::Hour,
+        unit: tollgate::domain::prices::PriceUnit::Hour,
         kind: named("instance"),
         rate: named(rate),
         idle_rate: named("0"),
@@ -170,7 +170,7 @@ async fn a_price_is_set_once_and_never_changed() {
     assert_eq!(ledger.store.put_price(&price("3", "12:00:00"), now).await, Ok(()));
     let exists = Refusal::PriceExists { sku: named("gpu"), valid_from: at("12:00:00") };
     let again = ledger.store.put_price(&price("4", "12:00:00"), now).await;
-    assert_eq!(again, Err(Failure::Refused(exists)));
+    assert_eq!(again, Err(CommandError::Refused(exists)));
     let list = ledger.store.prices().await.unwrap();
     let rates: Vec<_> = list.iter().map(|price| price.rate.to_string()).collect();
     assert_eq!(rates, ["2.5", "3"]);
@@ -189,7 +189,7 @@ async fn of_two_simultaneous_first_prices_one_stays() {
         }
     );
     let too_soon = Refusal::PriceTooSoon { earliest: at("11:00:00") };
-    assert_eq!(late, Err(Failure::Refused(too_soon)));
+    assert_eq!(late, Err(CommandError::Refused(too_soon)));
     assert_eq!(ledger.store.prices().await.unwrap().iter().count(), 1);
 }
 

@@ -3,14 +3,14 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use tollgate::domain::account::Standing;
 use tollgate::domain::decide::{RESOURCES_PER_ROW_MAX, decide};
-use tollgate::domain::event::{Cause, Change, Lines};
+use tollgate::domain::event::{BilledLines, Cause, Change};
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::resolve::start_new;
-use tollgate::domain::resources::{Billables, Condition};
-use tollgate::domain::row::RowFault;
-use tollgate::domain::snapshot::View;
-use tollgate::store::{Appended, Bounded, ChainFault, READS_MAX};
+use tollgate::domain::resources::{BillableList, ResourceCondition};
+use tollgate::domain::row::RowError;
+use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::store::{Appended, BoundedRead, ChainError, READS_MAX};
 use tollgate_tests::faults::Operation;
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project};
@@ -21,10 +21,10 @@ const RESOURCES: usize = 10_000;
 async fn start_all(ledger: &Ledger) {
     let account: AccountId = named(ALICE);
     let (mut head, project, now) = (ledger.head(ALICE).await, project(&account), at("10:30:00"));
-    let view = View::new(
+    let view = AccountSnapshot::new(
         &account,
         head.state.clone(),
-        Billables::default(),
+        BillableList::default(),
         &ledger.prices,
         &ledger.policy,
     );
@@ -60,7 +60,7 @@ async fn ten_thousand_resources_are_suspended_in_one_row() {
     assert_eq!(head.state.balance(), named("87.5"), "another 10,000 × $0.020833");
     let row =
         ledger.store.row_with_lines(&named(ALICE), head.state.next_seq - 1).await.unwrap().unwrap();
-    let Change::Usage { lines: Lines::Here(lines), .. } = &row.event.change else {
+    let Change::Usage { lines: BilledLines::Here(lines), .. } = &row.event.change else {
         panic!("{:?}", row.event.change)
     };
     assert_eq!(lines.len(), RESOURCES);
@@ -73,7 +73,7 @@ async fn ten_thousand_resources_are_suspended_in_one_row() {
     assert!(matches!(state.standing, Standing::Suspended(_)));
     let list = ledger.undisturbed.billables(&named(ALICE)).await.unwrap();
     let suspended = |resource: &&tollgate::domain::resources::Resource| {
-        resource.condition(&state) == Condition::Suspended
+        resource.condition(&state) == ResourceCondition::Suspended
     };
     assert_eq!(list.resources.values().filter(suspended).count(), RESOURCES);
     let account = check(&ledger, ALICE).await;
@@ -83,12 +83,12 @@ async fn ten_thousand_resources_are_suspended_in_one_row() {
     a_wrong_chunk_shows(&ledger).await;
 }
 
-async fn what_was_spent_is_read_in_bounded_reads(ledger: &Ledger, list: &Billables) {
+async fn what_was_spent_is_read_in_bounded_reads(ledger: &Ledger, list: &BillableList) {
     let account: AccountId = named(ALICE);
     let spending = |reads_max| {
         ledger.undisturbed.spending(&account, 0..u64::MAX, list, &ledger.prices, reads_max)
     };
-    let Bounded::All(all) = spending(READS_MAX).await.unwrap() else { panic!("it fits") };
+    let BoundedRead::All(all) = spending(READS_MAX).await.unwrap() else { panic!("it fits") };
     assert_eq!(all.len(), RESOURCES);
     let total: Usd = all.values().map(|spent| spent.amount).sum();
     assert_eq!(
@@ -96,9 +96,9 @@ async fn what_was_spent_is_read_in_bounded_reads(ledger: &Ledger, list: &Billabl
         ledger.head(ALICE).await.state.balance(),
         "nothing else moved money"
     );
-    assert_eq!(spending(2).await.unwrap(), Bounded::TooMuch, "chunks count as reads");
+    assert_eq!(spending(2).await.unwrap(), BoundedRead::TooMuch, "chunks count as reads");
     let balances = ledger.undisturbed.balances(&account, 0..u64::MAX, 0).await.unwrap();
-    assert_eq!(balances, Bounded::TooMuch);
+    assert_eq!(balances, BoundedRead::TooMuch);
 }
 
 async fn a_wrong_chunk_shows(ledger: &Ledger) {
@@ -122,12 +122,12 @@ async fn a_wrong_chunk_shows(ledger: &Ledger) {
     };
     put(chunk.clone()).await.unwrap();
     let first = match ledger.store.verify(&account).await {
-        Err(ChainFault::Wrong(RowFault::Lines { seq })) => seq,
+        Err(ChainError::Wrong(RowError::Lines { seq })) => seq,
         other => panic!("nothing is found: {other:?}"),
     };
     let row = ledger
         .undisturbed
-        .rows(&account, first..first + 1, tollgate::store::Order::OldestFirst, 1)
+        .rows(&account, first..first + 1, tollgate::store::RowOrder::OldestFirst, 1)
         .await
         .unwrap();
     assert_eq!(row.rows[0].event.change.name(), "usage");
@@ -136,7 +136,7 @@ async fn a_wrong_chunk_shows(ledger: &Ledger) {
     let delete = delete.key("account", chunk["account"].clone()).key("seq", chunk["seq"].clone());
     delete.send().await.unwrap();
     let missing = ledger.store.verify(&account).await;
-    assert_eq!(missing, Err(ChainFault::Wrong(RowFault::Lines { seq: first })));
+    assert_eq!(missing, Err(ChainError::Wrong(RowError::Lines { seq: first })));
 
     chunk.insert("lines".to_owned(), original);
     put(chunk).await.unwrap();

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tollgate::domain::row::{FORMAT, RowFault};
-use tollgate::store::{ChainFault, Fault, Order};
+use tollgate::domain::row::{FORMAT, RowError};
+use tollgate::store::{ChainError, RowOrder, StoreError};
 use tollgate_tests::ledger::{ALICE, Ledger, named};
 
 type Item = HashMap<String, AttributeValue>;
@@ -46,9 +46,9 @@ async fn remove(ledger: &Ledger, seq: u64) {
     delete.key("account", account).key("seq", number).send().await.unwrap();
 }
 
-async fn wrong(ledger: &Ledger) -> RowFault {
+async fn wrong(ledger: &Ledger) -> RowError {
     match ledger.undisturbed.verify(&named(ALICE)).await {
-        Err(ChainFault::Wrong(fault)) => fault,
+        Err(ChainError::Wrong(fault)) => fault,
         other => panic!("nothing is found: {other:?}"),
     }
 }
@@ -75,7 +75,7 @@ async fn an_untouched_chain_is_verified_with_its_head() {
 async fn a_changed_body_shows_in_the_row_after_it() {
     let ledger = history().await;
     change_body(&ledger, 2, "a test", "a jest").await;
-    assert_eq!(wrong(&ledger).await, RowFault::Hash { seq: 3 });
+    assert_eq!(wrong(&ledger).await, RowError::Hash { seq: 3 });
 }
 
 #[tokio::test]
@@ -83,10 +83,10 @@ async fn verify_detects_tampered_head() {
     let ledger = history().await;
     let good = item(&ledger, 5).await;
     change_body(&ledger, 5, r#""r":"1.3""#, r#""r":"1.4""#).await;
-    assert_eq!(wrong(&ledger).await, RowFault::Attribute { seq: 5, attribute: "balance" });
+    assert_eq!(wrong(&ledger).await, RowError::Attribute { seq: 5, attribute: "balance" });
     replace(&ledger, good).await;
     change_body(&ledger, 5, r#""q":3"#, r#""q":7"#).await;
-    assert_eq!(wrong(&ledger).await, RowFault::State { seq: 5 });
+    assert_eq!(wrong(&ledger).await, RowError::State { seq: 5 });
 }
 
 #[tokio::test]
@@ -103,12 +103,12 @@ async fn a_changed_attribute_differs_from_the_body() {
         let mut row = good.clone();
         row.insert(attribute.to_owned(), value);
         replace(&ledger, row).await;
-        assert_eq!(wrong(&ledger).await, RowFault::Attribute { seq: 4, attribute });
+        assert_eq!(wrong(&ledger).await, RowError::Attribute { seq: 4, attribute });
     }
     let mut row = good.clone();
     row.remove("balance");
     replace(&ledger, row).await;
-    assert!(matches!(wrong(&ledger).await, RowFault::Unreadable { seq: 4, .. }));
+    assert!(matches!(wrong(&ledger).await, RowError::Unreadable { seq: 4, .. }));
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_missing_row_is_named_wherever_it_was_but_at_the_end() {
     for seq in 0..5 {
         let ledger = history().await;
         remove(&ledger, seq).await;
-        assert_eq!(wrong(&ledger).await, RowFault::Missing { expected: seq, found: seq + 1 });
+        assert_eq!(wrong(&ledger).await, RowError::Missing { expected: seq, found: seq + 1 });
     }
     // A chain alone cannot show that its end was cut off: the head says what is to be compared
     // elsewhere.
@@ -136,7 +136,7 @@ async fn swapped_rows_are_out_of_order() {
     fourth.insert("seq".to_owned(), AttributeValue::N("2".to_owned()));
     replace(&ledger, third).await;
     replace(&ledger, fourth).await;
-    assert_eq!(wrong(&ledger).await, RowFault::Hash { seq: 2 });
+    assert_eq!(wrong(&ledger).await, RowError::Hash { seq: 2 });
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn a_row_of_another_account_does_not_follow() {
     row.insert("seq".to_owned(), AttributeValue::N("1".to_owned()));
     replace(&ledger, row).await;
     let verified = ledger.store.verify(&named("bob")).await;
-    assert_eq!(verified, Err(ChainFault::Wrong(RowFault::Hash { seq: 1 })));
+    assert_eq!(verified, Err(ChainError::Wrong(RowError::Hash { seq: 1 })));
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn a_tampered_head_is_not_appended_to() {
     row.insert("balance".to_owned(), AttributeValue::N("1000".to_owned()));
     replace(&ledger, row).await;
     let fault = ledger.try_settle(ALICE, "12:00:00").await.unwrap_err();
-    assert_eq!(fault, Fault::Broken(RowFault::Attribute { seq: 5, attribute: "balance" }));
+    assert_eq!(fault, StoreError::Broken(RowError::Attribute { seq: 5, attribute: "balance" }));
     assert!(!fault.may_retry());
 }
 
@@ -234,7 +234,7 @@ async fn are_read_verified_and_appended_to(rows: &str) {
     let verified = ledger.store.verify(&named(ALICE)).await.unwrap();
     assert_eq!(verified.rows, rows.len() as u64);
     let page =
-        ledger.store.rows(&named(ALICE), 0..u64::MAX, Order::OldestFirst, 100).await.unwrap();
+        ledger.store.rows(&named(ALICE), 0..u64::MAX, RowOrder::OldestFirst, 100).await.unwrap();
     assert_eq!(page.rows.len(), rows.len());
     ledger.credit(ALICE, "pi_third", "5", "2026-11-24T15:00:00Z").await;
     assert_eq!(ledger.undisturbed.verify(&named(ALICE)).await.unwrap().rows, verified.rows + 1);

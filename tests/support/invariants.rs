@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tollgate::domain::event::{Change, Event, Lines, OnExisting};
+use tollgate::domain::event::{BilledLines, Change, Event, OnExisting};
 use tollgate::domain::ids::{AccountId, ResourceId};
 use tollgate::domain::money::Usd;
-use tollgate::domain::resources::Condition;
+use tollgate::domain::resources::ResourceCondition;
 use tollgate::domain::row::Row;
 use tollgate::domain::settle::due::{due_at, is_billable};
-use tollgate::domain::snapshot::View;
+use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::store::{Order, Shard};
+use tollgate::store::{IndexShard, RowOrder};
 
 use crate::ledger::{Ledger, named};
 
@@ -65,14 +65,14 @@ async fn rows(ledger: &Ledger, account: &AccountId) -> Vec<Row> {
     while let Some(numbers) = rest {
         let page = ledger
             .undisturbed
-            .rows(account, numbers, Order::OldestFirst, 1_000)
+            .rows(account, numbers, RowOrder::OldestFirst, 1_000)
             .await
             .expect("a page of rows");
         rows.extend(page.rows);
         rest = page.rest;
     }
     for row in &mut rows {
-        if let Some(Lines::Chunked(_)) = row.event.change.lines() {
+        if let Some(BilledLines::Chunked(_)) = row.event.change.lines() {
             let joined = ledger.undisturbed.row_with_lines(account, row.seq).await.expect("lines");
             *row = joined.expect("a row that was there");
         }
@@ -129,7 +129,7 @@ fn check_time(rows: &[Row]) -> BTreeSet<ResourceId> {
         {
             for resource in resources {
                 let paid = running.remove(&resource.id);
-                if *lines != Lines::none()
+                if *lines != BilledLines::none()
                     && let (Some(paid), Some(back)) = (paid, seconds.get(&resource.id))
                 {
                     assert_eq!(
@@ -151,10 +151,10 @@ fn check_time(rows: &[Row]) -> BTreeSet<ResourceId> {
 
 fn seconds_by_resource(event: &Event) -> BTreeMap<ResourceId, i64> {
     match event.change.lines() {
-        Some(Lines::Here(lines)) => {
+        Some(BilledLines::Here(lines)) => {
             lines.iter().map(|line| (line.resource.clone(), line.seconds)).collect()
         }
-        Some(Lines::Chunked(_)) | None => BTreeMap::new(),
+        Some(BilledLines::Chunked(_)) | None => BTreeMap::new(),
     }
 }
 
@@ -185,11 +185,11 @@ async fn check_list(ledger: &Ledger, account: &AccountId, running: BTreeSet<Reso
     let now_running: BTreeSet<ResourceId> = list
         .resources
         .values()
-        .filter(|resource| resource.condition(&head.state) == Condition::Running)
+        .filter(|resource| resource.condition(&head.state) == ResourceCondition::Running)
         .map(|resource| resource.id.clone())
         .collect();
     assert_eq!(now_running, running, "{account}: what the items say is what the rows say");
-    let view = View::new(account, head.state, list, &ledger.prices, &ledger.policy)
+    let view = AccountSnapshot::new(account, head.state, list, &ledger.prices, &ledger.policy)
         .expect("everything is priced");
     assert!(view.is_some(), "{account}: list and state agree");
 }
@@ -208,7 +208,7 @@ async fn check_schedule(ledger: &Ledger, account: &AccountId) {
         .await
         .expect("an answer");
     let item = answer.item.unwrap_or_default();
-    let shard = || Some(AttributeValue::S(Shard::of(account).number().to_string()));
+    let shard = || Some(AttributeValue::S(IndexShard::of(account).number().to_string()));
     let due = due_at(&head.state, &ledger.policy);
     let expected_due = due.map(|due| AttributeValue::N(due.seconds().to_string()));
     assert_eq!(item.get("due_at").cloned(), expected_due, "{account}: its deadline");

@@ -6,21 +6,22 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::Client;
 use tollgate::domain::account::AccountState;
-use tollgate::domain::command::{Bonus, Command};
+use tollgate::domain::command::{BonusGrant, Command};
 use tollgate::domain::event::{Cause, CreditKind, PaymentFacts};
 use tollgate::domain::ids::{AccountId, ResourceId};
 use tollgate::domain::money::{Rate, Usd};
 use tollgate::domain::policy::Policy;
-use tollgate::domain::prices::{Price, PriceList, Unit};
-use tollgate::domain::resolve::{self, NewResource, Project};
-use tollgate::domain::row::Head;
-use tollgate::domain::settle::Delivery;
-use tollgate::domain::snapshot::View;
+use tollgate::domain::prices::{Price, PriceList, PriceUnit};
+use tollgate::domain::resolve::{self, NewResource, OwnedProject};
+use tollgate::domain::row::ChainHead;
+use tollgate::domain::settle::TriggerDelivery;
+use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::settings::Settings;
 use tollgate::store::{
-    BeforeCommand, Done, Failure, Fault, Occasion, Receipt, SettleReport, Store, Tables as Names,
+    BeforeCommand, CommandError, CommandOutcome, CommandReceipt, SettleReport, Store, StoreError,
+    TableNames, Trigger,
 };
 
 use crate::dynamodb::{Attempts, DynamoDb, Tables};
@@ -66,8 +67,10 @@ impl Ledger {
         let dynamodb = DynamoDb::start();
         let (client, faults) = (dynamodb.client(), Faults::none());
         let tables = Tables::create(&client, &Template::of_this_repository()).await;
-        let names =
-            Names { ledger: tables.ledger().to_owned(), accounts: tables.accounts().to_owned() };
+        let names = TableNames {
+            ledger: tables.ledger().to_owned(),
+            accounts: tables.accounts().to_owned(),
+        };
         Ledger {
             store: Store::new(dynamodb.client_through(&faults, attempts), names.clone()),
             undisturbed: Store::new(client.clone(), names),
@@ -90,8 +93,8 @@ impl Ledger {
 
     /// The names of the tables, as a store is given them.
     #[must_use]
-    pub fn names(&self) -> Names {
-        Names {
+    pub fn names(&self) -> TableNames {
+        TableNames {
             ledger: self.tables.ledger().to_owned(),
             accounts: self.tables.accounts().to_owned(),
         }
@@ -124,18 +127,18 @@ impl Ledger {
 
     /// What a trigger at that time brings along.
     #[must_use]
-    pub fn occasion<'a>(&'a self, account: &'a AccountId, now: Timestamp) -> Occasion<'a> {
-        Occasion {
+    pub fn occasion<'a>(&'a self, account: &'a AccountId, now: Timestamp) -> Trigger<'a> {
+        Trigger {
             account,
             prices: &self.prices,
             policy: &self.policy,
             now,
-            delivery: Delivery::Prompt,
+            delivery: TriggerDelivery::Prompt,
         }
     }
 
     /// The account's newest row.
-    pub async fn head(&self, account: &str) -> Head {
+    pub async fn head(&self, account: &str) -> ChainHead {
         self.undisturbed
             .head(&named(account))
             .await
@@ -144,7 +147,7 @@ impl Ledger {
     }
 
     /// Opens an account.
-    pub async fn open(&self, account: &str, now: &str) -> Receipt {
+    pub async fn open(&self, account: &str, now: &str) -> CommandReceipt {
         let account = named(account);
         let open = self
             .store
@@ -153,7 +156,13 @@ impl Ledger {
     }
 
     /// Credits a top-up of whole cents, without tax.
-    pub async fn credit(&self, account: &str, payment: &str, amount: &str, now: &str) -> Receipt {
+    pub async fn credit(
+        &self,
+        account: &str,
+        payment: &str,
+        amount: &str,
+        now: &str,
+    ) -> CommandReceipt {
         receipt(self.try_credit(account, payment, amount, now).await)
     }
 
@@ -167,7 +176,7 @@ impl Ledger {
         payment: &str,
         amount: &str,
         now: &str,
-    ) -> Result<Done, Failure> {
+    ) -> Result<CommandOutcome, CommandError> {
         let (account, payment) = (named(account), topup(payment, amount));
         let command = |_: &AccountState| {
             Ok(Command::Credit { payment: payment.clone(), kind: CreditKind::TopUp, bonus: None })
@@ -177,17 +186,24 @@ impl Ledger {
     }
 
     /// Gives credit that was not paid for.
-    pub async fn grant(&self, account: &str, amount: &str, expires_at: &str, now: &str) -> Receipt {
+    pub async fn grant(
+        &self,
+        account: &str,
+        amount: &str,
+        expires_at: &str,
+        now: &str,
+    ) -> CommandReceipt {
         let account = named(account);
         let bonus =
-            Bonus { amount: named(amount), expires_at: at(expires_at), excludes: [].into() };
-        let command =
-            |_: &View<'_>| Ok(Command::Grant { bonus: bonus.clone(), reason: "a test".to_owned() });
+            BonusGrant { amount: named(amount), expires_at: at(expires_at), excludes: [].into() };
+        let command = |_: &AccountSnapshot<'_>| {
+            Ok(Command::Grant { bonus: bonus.clone(), reason: "a test".to_owned() })
+        };
         receipt(self.store.execute(self.occasion(&account, at(now)), Cause::Command, command).await)
     }
 
     /// Creates and starts resources of one SKU.
-    pub async fn start(&self, account: &str, sku: &str, ids: &[&str], now: &str) -> Receipt {
+    pub async fn start(&self, account: &str, sku: &str, ids: &[&str], now: &str) -> CommandReceipt {
         receipt(self.try_start(Cause::Command, account, sku, ids, now).await)
     }
 
@@ -202,32 +218,32 @@ impl Ledger {
         sku: &str,
         ids: &[&str],
         now: &str,
-    ) -> Result<Done, Failure> {
+    ) -> Result<CommandOutcome, CommandError> {
         let (account, now) = (named::<AccountId>(account), at(now));
         let (project, new) = (project(&account), new_resources(sku, ids));
-        let command = |view: &View<'_>| resolve::start_new(view, &project, &new, now);
+        let command = |view: &AccountSnapshot<'_>| resolve::start_new(view, &project, &new, now);
         self.store.execute(self.occasion(&account, now), cause, command).await
     }
 
     /// Starts resources that exist.
-    pub async fn start_again(&self, account: &str, ids: &[&str], now: &str) -> Receipt {
+    pub async fn start_again(&self, account: &str, ids: &[&str], now: &str) -> CommandReceipt {
         let (account, now, ids) = (named(account), at(now), resource_ids(ids));
-        let command = |view: &View<'_>| resolve::start(view, &ids, now);
+        let command = |view: &AccountSnapshot<'_>| resolve::start(view, &ids, now);
         receipt(self.store.execute(self.occasion(&account, now), Cause::Command, command).await)
     }
 
     /// Stops resources.
-    pub async fn stop(&self, account: &str, ids: &[&str], now: &str) -> Receipt {
+    pub async fn stop(&self, account: &str, ids: &[&str], now: &str) -> CommandReceipt {
         let (account, ids) = (named(account), resource_ids(ids));
-        let command = |view: &View<'_>| resolve::stop(view, &ids);
+        let command = |view: &AccountSnapshot<'_>| resolve::stop(view, &ids);
         receipt(self.store.execute(self.occasion(&account, at(now)), Cause::Command, command).await)
     }
 
     /// Opens a meter.
-    pub async fn open_meter(&self, account: &str, sku: &str, now: &str) -> Receipt {
+    pub async fn open_meter(&self, account: &str, sku: &str, now: &str) -> CommandReceipt {
         let (account, now, sku) = (named(account), at(now), named(sku));
         let project = project(&account);
-        let command = |view: &View<'_>| resolve::open_meter(view, &project, &sku, now);
+        let command = |view: &AccountSnapshot<'_>| resolve::open_meter(view, &project, &sku, now);
         receipt(self.store.execute(self.occasion(&account, now), Cause::Command, command).await)
     }
 
@@ -242,7 +258,7 @@ impl Ledger {
     ///
     /// # Errors
     /// As the store says.
-    pub async fn try_settle(&self, account: &str, now: &str) -> Result<SettleReport, Fault> {
+    pub async fn try_settle(&self, account: &str, now: &str) -> Result<SettleReport, StoreError> {
         self.store.settle(self.occasion(&named(account), at(now))).await
     }
 }
@@ -272,8 +288,8 @@ pub fn topup(payment: &str, amount: &str) -> PaymentFacts {
 
 /// The only project of an account.
 #[must_use]
-pub fn project(account: &AccountId) -> Project {
-    Project { id: named("p"), account: account.clone() }
+pub fn project(account: &AccountId) -> OwnedProject {
+    OwnedProject { id: named("p"), account: account.clone() }
 }
 
 /// Resources of one SKU, called as their ids.
@@ -295,9 +311,9 @@ pub fn resource_ids(ids: &[&str]) -> Vec<ResourceId> {
 }
 
 /// What a command came to that was to succeed.
-pub fn receipt(done: Result<Done, Failure>) -> Receipt {
+pub fn receipt(done: Result<CommandOutcome, CommandError>) -> CommandReceipt {
     match done {
-        Ok(Done::Appended(receipt)) => *receipt,
+        Ok(CommandOutcome::Appended(receipt)) => *receipt,
         other => panic!("no row was appended: {other:?}"),
     }
 }
@@ -312,11 +328,11 @@ fn prices() -> PriceList {
         valid_from: at("2026-01-01T00:00:00Z"),
     };
     let all = [
-        price("vm", Unit::Hour, "instance", "0.6", "0"),
-        price("big", Unit::Hour, "instance", "1.2", "0"),
-        price("web", Unit::Hour, "service", "0.0208333", "0"),
-        price("volume", Unit::Hour, "volume", "0.1", "0.04"),
-        price("tokens", Unit::Quantity, "tokens", "0.000002", "0"),
+        price("vm", PriceUnit::Hour, "instance", "0.6", "0"),
+        price("big", PriceUnit::Hour, "instance", "1.2", "0"),
+        price("web", PriceUnit::Hour, "service", "0.0208333", "0"),
+        price("volume", PriceUnit::Hour, "volume", "0.1", "0.04"),
+        price("tokens", PriceUnit::Quantity, "tokens", "0.000002", "0"),
     ];
     all.into_iter().collect()
 }

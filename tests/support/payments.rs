@@ -28,8 +28,8 @@ use tollgate::domain::row::Row;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::settings::Settings;
-use tollgate::store::{BeforeCommand, CustomerProfile, Order, Store};
-use tollgate::stripe::{Patience, Stripe, StripeSettings, signature};
+use tollgate::store::{BeforeCommand, CustomerProfile, RowOrder, Store};
+use tollgate::stripe::{RetryPolicy, Stripe, StripeSettings, signature};
 
 pub const ACME: &str = "acme";
 pub const SECRET: &str = "whsec_test";
@@ -38,9 +38,9 @@ pub const VISA: &str = "4242424242424242";
 pub struct PaymentWorld {
     pub api: Api,
     pub stand_in: StripeStandIn,
-    pub checkout: checkout::Clients,
-    pub webhook: stripe_webhook::Clients,
-    pub refill: auto_refill::Clients,
+    pub checkout: checkout::CheckoutClients,
+    pub webhook: stripe_webhook::WebhookClients,
+    pub refill: auto_refill::RefillClients,
     pub stripe: Stripe,
     clock: Arc<AtomicI64>,
     url: String,
@@ -78,14 +78,24 @@ impl PaymentWorld {
             })
         };
         let settings = StripeSettings::read(variable).expect("settings of Stripe");
-        let patience = Patience { pause_first: Duration::from_millis(1), ..Patience::default() };
+        let patience =
+            RetryPolicy { pause_first: Duration::from_millis(1), ..RetryPolicy::default() };
         let stripe = Stripe::over(api.ledger.faults.connector(), settings, patience);
         let store: Store = api.ledger.store.clone();
         let billing = || Billing::new(store.clone(), Settings::read(variable).expect("settings"));
         PaymentWorld {
-            checkout: checkout::Clients { billing: billing(), stripe: stripe.clone().into() },
-            webhook: stripe_webhook::Clients { billing: billing(), stripe: stripe.clone().into() },
-            refill: auto_refill::Clients { billing: billing(), stripe: stripe.clone().into() },
+            checkout: checkout::CheckoutClients {
+                billing: billing(),
+                stripe: stripe.clone().into(),
+            },
+            webhook: stripe_webhook::WebhookClients {
+                billing: billing(),
+                stripe: stripe.clone().into(),
+            },
+            refill: auto_refill::RefillClients {
+                billing: billing(),
+                stripe: stripe.clone().into(),
+            },
             stripe,
             api,
             stand_in,
@@ -215,7 +225,7 @@ impl PaymentWorld {
     }
 
     /// A run of auto-refill, by an event of the bus.
-    pub async fn try_refill(&self) -> Result<auto_refill::Report, auto_refill::Fault> {
+    pub async fn try_refill(&self) -> Result<auto_refill::RefillReport, auto_refill::RefillError> {
         self.try_refill_at(self.now()).await
     }
 
@@ -223,18 +233,18 @@ impl PaymentWorld {
     pub async fn try_refill_at(
         &self,
         time: Timestamp,
-    ) -> Result<auto_refill::Report, auto_refill::Fault> {
+    ) -> Result<auto_refill::RefillReport, auto_refill::RefillError> {
         let event = json!({
             "version": "0", "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718", "detail-type": "BalanceLow", "source": "tollgate",
             "account": "123456789012", "time": time.to_string(), "region": "eu-west-1", "resources": [],
             "detail": {"id": "acme#3#0", "account": ACME, "seq": 3, "at": time.to_string(), "refill": "25.00"},
         });
-        let trigger: auto_refill::Trigger =
+        let trigger: auto_refill::RefillTrigger =
             serde_json::from_value(event).expect("an event of the bus");
         auto_refill::handle(&self.refill, &trigger).await
     }
 
-    pub async fn refill(&self) -> auto_refill::Report {
+    pub async fn refill(&self) -> auto_refill::RefillReport {
         self.try_refill().await.expect("a run of auto-refill")
     }
 
@@ -247,8 +257,11 @@ impl PaymentWorld {
     }
 
     pub async fn rows(&self) -> Vec<Row> {
-        let rows =
-            self.ledger().undisturbed.rows(&acme(), 0..u64::MAX, Order::OldestFirst, 1_000).await;
+        let rows = self
+            .ledger()
+            .undisturbed
+            .rows(&acme(), 0..u64::MAX, RowOrder::OldestFirst, 1_000)
+            .await;
         rows.expect("rows").rows
     }
 

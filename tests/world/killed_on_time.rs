@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use time::UtcDateTime;
-use tollgate::store::Shard;
+use tollgate::store::IndexShard;
 use tollgate_local::calls::Call;
 
 use crate::invariants::check;
@@ -139,8 +139,8 @@ async fn a_slice_with_nobody_in_it_stays_one_wherever_its_worker_dies() {
     only_by_hand(&world);
     let hour = START + HOUR;
     world.at(hour).await;
-    let own = Shard::of(&alice.account.parse().unwrap());
-    let empty: Vec<Shard> = Shard::all().filter(|shard| *shard != own).collect();
+    let own = IndexShard::of(&alice.account.parse().unwrap());
+    let empty: Vec<IndexShard> = IndexShard::all().filter(|shard| *shard != own).collect();
     assert_eq!(
         empty.len() * EMPTY_SLICE_CALLS + SLICE_CALLS + PUTS,
         HOUR_CALLS,

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use tollgate::domain::account::Tax;
-use tollgate::http::call::Call;
-use tollgate::http::handler::{Answer, Failed};
+use tollgate::domain::account::TaxMode;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{ApiAnswer, ApiError};
 use tollgate::stripe::setup::{PortalConfiguration, WEBHOOK_PATH, WebhookEndpoint};
-use tollgate::stripe::{API_VERSION, Mode, Stripe, StripeError};
+use tollgate::stripe::{API_VERSION, Stripe, StripeError, StripeMode};
 
-use crate::Clients;
+use crate::AdminClients;
 
 /// How long all questions to Stripe may take together: the HTTP API gives up after thirty seconds.
 const STRIPE_SECONDS: u64 = 20;
@@ -20,15 +20,15 @@ const NO_CLAIM: &str = "health";
 
 /// Everything that was looked at.
 #[derive(Debug, Serialize)]
-struct Health {
+struct HealthView {
     /// Whether all of it is.
     ok: bool,
-    checks: Vec<Check>,
+    checks: Vec<HealthCheck>,
 }
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
-struct Check {
+struct HealthCheck {
     name: &'static str,
     ok: bool,
     /// What was found, for people.
@@ -36,17 +36,17 @@ struct Check {
 }
 
 /// What was found: good, or what is wrong.
-type Found = Result<String, String>;
+type CheckResult = Result<String, String>;
 
-impl Check {
-    fn new(name: &'static str, found: Found) -> Check {
+impl HealthCheck {
+    fn new(name: &'static str, found: CheckResult) -> HealthCheck {
         let ok = found.is_ok();
-        Check { name, ok, detail: found.unwrap_or_else(|wrong| wrong) }
+        HealthCheck { name, ok, detail: found.unwrap_or_else(|wrong| wrong) }
     }
 }
 
 /// `GET /v1/admin/health`.
-pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn get(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let store = &clients.billing.store;
     let ledger = store.claim(NO_CLAIM).await.map(|_none| "readable".to_owned());
     let accounts = store.prices().await.map(|prices| {
@@ -59,22 +59,25 @@ pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed
     });
     let bus = clients.bus.as_deref().filter(|bus| !bus.is_empty()).map(str::to_owned);
     let mut checks = vec![
-        Check::new("ledger", ledger.map_err(|fault| fault.to_string())),
-        Check::new("accounts", accounts.map_err(|fault| fault.to_string())),
-        Check::new("bus", bus.ok_or_else(|| "EVENT_BUS is not set".to_owned())),
+        HealthCheck::new("ledger", ledger.map_err(|fault| fault.to_string())),
+        HealthCheck::new("accounts", accounts.map_err(|fault| fault.to_string())),
+        HealthCheck::new("bus", bus.ok_or_else(|| "EVENT_BUS is not set".to_owned())),
     ];
     match clients.stripe.get().await {
         Ok(stripe) => {
             let all =
                 tokio::time::timeout(Duration::from_secs(STRIPE_SECONDS), of_stripe(stripe)).await;
             let too_slow = || {
-                Check::new("stripe", Err(format!("no response within {STRIPE_SECONDS} seconds")))
+                HealthCheck::new(
+                    "stripe",
+                    Err(format!("no response within {STRIPE_SECONDS} seconds")),
+                )
             };
             checks.extend(all.unwrap_or_else(|_elapsed| vec![too_slow()]));
         }
-        Err(error) => checks.push(Check::new("stripe", Err(error.to_string()))),
+        Err(error) => checks.push(HealthCheck::new("stripe", Err(error.to_string()))),
     }
-    let health = Health { ok: checks.iter().all(|check| check.ok), checks };
+    let health = HealthView { ok: checks.iter().all(|check| check.ok), checks };
     for wrong in health.checks.iter().filter(|check| !check.ok) {
         tracing::warn!(
             request = call.request_id,
@@ -83,19 +86,19 @@ pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed
             "not healthy"
         );
     }
-    Answer::ok(&health)
+    ApiAnswer::ok(&health)
 }
 
-async fn of_stripe(stripe: &Stripe) -> Vec<Check> {
+async fn of_stripe(stripe: &Stripe) -> Vec<HealthCheck> {
     let reached = account(stripe).await;
     let is_reached = reached.is_ok();
-    let mut checks = vec![Check::new("stripe", reached)];
+    let mut checks = vec![HealthCheck::new("stripe", reached)];
     if is_reached {
         let (webhook, portal, tax) = tokio::join!(webhook(stripe), portal(stripe), tax(stripe));
-        checks.push(Check::new("stripe_webhook", webhook));
-        checks.push(Check::new("stripe_portal", portal));
-        checks.push(Check::new("stripe_tax", tax));
-        checks.push(Check::new("stripe_receipts", Ok(RECEIPTS.to_owned())));
+        checks.push(HealthCheck::new("stripe_webhook", webhook));
+        checks.push(HealthCheck::new("stripe_portal", portal));
+        checks.push(HealthCheck::new("stripe_tax", tax));
+        checks.push(HealthCheck::new("stripe_receipts", Ok(RECEIPTS.to_owned())));
     }
     checks
 }
@@ -104,10 +107,10 @@ async fn of_stripe(stripe: &Stripe) -> Vec<Check> {
 const RECEIPTS: &str = "not checked. Stripe's API does not report whether customers get \
      e-mail receipts. See Customer emails in the dashboard's settings";
 
-async fn account(stripe: &Stripe) -> Found {
+async fn account(stripe: &Stripe) -> CheckResult {
     let mode = match stripe.mode() {
-        Mode::Test => "test mode",
-        Mode::Live => "live mode",
+        StripeMode::Test => "test mode",
+        StripeMode::Live => "live mode",
     };
     match stripe.own_account().await {
         Ok(account) if account.charges_enabled => {
@@ -125,7 +128,7 @@ async fn account(stripe: &Stripe) -> Found {
 
 /// Several stages may share an account at Stripe, each with its endpoint: all that are enabled must
 /// be as they should.
-async fn webhook(stripe: &Stripe) -> Found {
+async fn webhook(stripe: &Stripe) -> CheckResult {
     let endpoints = stripe.webhook_endpoints().await.map_err(|error| unasked(&error))?;
     let takes_ours = |endpoint: &&WebhookEndpoint| endpoint.url.ends_with(WEBHOOK_PATH);
     let ours: Vec<&WebhookEndpoint> = endpoints.iter().filter(takes_ours).collect();
@@ -153,7 +156,7 @@ async fn webhook(stripe: &Stripe) -> Found {
     ))
 }
 
-async fn portal(stripe: &Stripe) -> Found {
+async fn portal(stripe: &Stripe) -> CheckResult {
     let all = stripe.portal_configurations().await.map_err(|error| unasked(&error))?;
     let named = stripe.settings().portal_configuration.as_deref();
     let is_used = |one: &&PortalConfiguration| named.map_or(one.is_default, |id| one.id == id);
@@ -174,10 +177,10 @@ async fn portal(stripe: &Stripe) -> Found {
     }
 }
 
-async fn tax(stripe: &Stripe) -> Found {
+async fn tax(stripe: &Stripe) -> CheckResult {
     match stripe.settings().tax {
-        Tax::Off => Ok("off, STRIPE_TAX is not automatic".to_owned()),
-        Tax::Automatic => match stripe.tax_settings().await {
+        TaxMode::Off => Ok("off, STRIPE_TAX is not automatic".to_owned()),
+        TaxMode::Automatic => match stripe.tax_settings().await {
             Ok(tax) if tax.status == "active" => Ok("automatic, active in Stripe".to_owned()),
             Ok(tax) => Err(format!(
                 "STRIPE_TAX is automatic, but Stripe's tax settings are {}",

@@ -8,14 +8,14 @@ mod payments;
 mod prices;
 
 use lambda_http::{Body, Request, Response};
-use tollgate::http::call::{ADMIN_SCOPE, Call};
-use tollgate::http::handler::{self, Answer, Failed};
+use tollgate::http::call::{ADMIN_SCOPE, ApiCall};
+use tollgate::http::handler::{self, ApiAnswer, ApiError};
 use tollgate::runtime::billing::Billing;
 use tollgate::stripe::OnDemand;
 
 /// What the function is built from.
 #[derive(Debug)]
-pub struct Clients {
+pub struct AdminClients {
     /// Ledger, prices, settings.
     pub billing: Billing,
     /// Stripe: asked only about payments, and whether everything is set up.
@@ -25,7 +25,7 @@ pub struct Clients {
 }
 
 /// Answers one request.
-pub async fn handle(clients: &Clients, request: Request) -> Response<Body> {
+pub async fn handle(clients: &AdminClients, request: Request) -> Response<Body> {
     let billing = &clients.billing;
     let call = match handler::read(billing, request) {
         Ok(call) => call,
@@ -36,7 +36,7 @@ pub async fn handle(clients: &Clients, request: Request) -> Response<Body> {
     handler::respond(billing, &call, result)
 }
 
-async fn route(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+async fn route(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let billing = &clients.billing;
     call.caller_with(ADMIN_SCOPE)?;
     match call.route.as_str() {

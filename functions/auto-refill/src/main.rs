@@ -1,6 +1,6 @@
 //! Wires and runs `auto-refill`.
 
-use auto_refill::{Clients, Trigger, handle};
+use auto_refill::{RefillClients, RefillTrigger, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use tollgate::runtime::aws;
 use tollgate::runtime::billing;
@@ -12,10 +12,12 @@ use tollgate::stripe::OnDemand;
 async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
-    let clients =
-        Clients { billing: billing::billing(&aws)?, stripe: OnDemand::from_environment(&aws)? };
+    let clients = RefillClients {
+        billing: billing::billing(&aws)?,
+        stripe: OnDemand::from_environment(&aws)?,
+    };
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
-    run(service_fn(|event: LambdaEvent<Trigger>| async move {
+    run(service_fn(|event: LambdaEvent<RefillTrigger>| async move {
         let report = handle(clients, &event.payload).await?;
         metrics.write(&report.summary(&event.payload));
         Ok::<_, Error>(report)

@@ -1,6 +1,6 @@
 //! Wires and runs `checkout`.
 
-use checkout::{Clients, handle};
+use checkout::{CheckoutClients, handle};
 use lambda_http::{Error, Request, run, service_fn};
 use tollgate::runtime::aws;
 use tollgate::runtime::billing;
@@ -11,8 +11,10 @@ use tollgate::stripe::OnDemand;
 async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
-    let clients =
-        Clients { billing: billing::billing(&aws)?, stripe: OnDemand::from_environment(&aws)? };
+    let clients = CheckoutClients {
+        billing: billing::billing(&aws)?,
+        stripe: OnDemand::from_environment(&aws)?,
+    };
     let clients = &clients;
     run(service_fn(
         |request: Request| async move { Ok::<_, Error>(handle(clients, request).await) },

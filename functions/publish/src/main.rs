@@ -1,7 +1,7 @@
 //! Wires and runs `publish`.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use publish::{Clients, StreamEvent, handle};
+use publish::{PublishClients, StreamEvent, handle};
 use tollgate::runtime::aws;
 use tollgate::runtime::billing;
 use tollgate::runtime::logs;
@@ -11,7 +11,7 @@ use tollgate::runtime::metrics::Metrics;
 async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
-    let clients = Clients { billing: billing::billing(&aws)?, bus: billing::bus(&aws)? };
+    let clients = PublishClients { billing: billing::billing(&aws)?, bus: billing::bus(&aws)? };
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
     run(service_fn(|event: LambdaEvent<StreamEvent>| async move {
         let response = handle(clients, event.payload).await;

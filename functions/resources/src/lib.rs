@@ -16,8 +16,8 @@ mod shown;
 mod usage;
 
 use lambda_http::{Body, Request, Response};
-use tollgate::http::call::Call;
-use tollgate::http::handler::{self, Answer, Failed};
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{self, ApiAnswer, ApiError};
 use tollgate::runtime::billing::Billing;
 
 /// Answers one request.
@@ -30,7 +30,7 @@ pub async fn handle(billing: &Billing, request: Request) -> Response<Body> {
     handler::respond(billing, &call, result)
 }
 
-async fn route(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+async fn route(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.caller()?;
     match call.route.as_str() {
         "POST /v1/projects" => projects::create(billing, call).await,

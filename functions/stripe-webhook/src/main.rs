@@ -1,7 +1,7 @@
 //! Wires and runs `stripe-webhook`.
 
 use lambda_http::{Error, Request, run, service_fn};
-use stripe_webhook::{Clients, handle};
+use stripe_webhook::{WebhookClients, handle};
 use tollgate::runtime::aws;
 use tollgate::runtime::billing;
 use tollgate::runtime::logs;
@@ -12,8 +12,10 @@ use tollgate::stripe::OnDemand;
 async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
-    let clients =
-        Clients { billing: billing::billing(&aws)?, stripe: OnDemand::from_environment(&aws)? };
+    let clients = WebhookClients {
+        billing: billing::billing(&aws)?,
+        stripe: OnDemand::from_environment(&aws)?,
+    };
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
     run(service_fn(|request: Request| async move {
         let delivered = handle(clients, request).await;

@@ -6,8 +6,8 @@
 
 use std::fmt::Write as _;
 
-use tollgate::stripe::setup::{Done, WEBHOOK_PATH, Wanted, plan};
-use tollgate::stripe::{Mode, Stripe, StripeError};
+use tollgate::stripe::setup::{SetupResult, WEBHOOK_PATH, WantedSetup, plan};
+use tollgate::stripe::{Stripe, StripeError, StripeMode};
 
 /// What is printed by `--help`, and after a mistake.
 pub const USAGE: &str = "\
@@ -24,7 +24,7 @@ Sets up Stripe for a deployment of Tollgate. A second run changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
     /// What is to be there.
-    pub wanted: Wanted,
+    pub wanted: WantedSetup,
     /// Whether anything is changed.
     pub run: Run,
 }
@@ -60,7 +60,7 @@ impl Arguments {
         if !is_url || !webhook_url.ends_with(WEBHOOK_PATH) {
             return Err(format!("{webhook_url} is not a URL that ends with {WEBHOOK_PATH}"));
         }
-        Ok(Some(Arguments { wanted: Wanted { webhook_url, return_url }, run }))
+        Ok(Some(Arguments { wanted: WantedSetup { webhook_url, return_url }, run }))
     }
 }
 
@@ -84,8 +84,8 @@ pub async fn set_up(stripe: &Stripe, arguments: &Arguments) -> Result<String, St
     let portals = stripe.portal_configurations().await.map_err(failed)?;
     let steps = plan(&arguments.wanted, &endpoints, &portals);
     let mode = match stripe.mode() {
-        Mode::Test => "test mode",
-        Mode::Live => "live mode",
+        StripeMode::Test => "test mode",
+        StripeMode::Live => "live mode",
     };
     let mut text =
         format!("Stripe, {mode}: the key has all permissions that the functions need.\n");
@@ -105,9 +105,9 @@ pub async fn set_up(stripe: &Stripe, arguments: &Arguments) -> Result<String, St
             .map_err(|error| format!("{text}{step}: {error}"))?;
         let _ = writeln!(text, "done: {step}");
         match done {
-            Done::Endpoint(made) => secret = Some(made),
-            Done::Portal { id } => portal = Some(id),
-            Done::Changed => {}
+            SetupResult::Endpoint(made) => secret = Some(made),
+            SetupResult::Portal { id } => portal = Some(id),
+            SetupResult::Changed => {}
         }
         // Stripe shows it this once: it must not be lost if a later step fails.
         if let Some(made) = secret.take() {

@@ -34,10 +34,10 @@ pub struct AccountState {
     pub grants_so_far: u32,
     /// What is paid at the moment; `None` while nothing is billed by time.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
-    pub period: Option<Period>,
+    pub period: Option<PaidPeriod>,
     /// What is billed by time.
     #[serde(rename = "b", default, skip_serializing_if = "is_default")]
-    pub billed: Billed,
+    pub billed: BilledTotals,
     /// How many meters the account has.
     #[serde(rename = "m", default, skip_serializing_if = "is_default")]
     pub meters: u32,
@@ -52,13 +52,13 @@ pub struct AccountState {
     pub suspended_seq: Option<u64>,
     /// Whether resources come back by themselves when a suspension ends, as the customer chose.
     #[serde(rename = "rc", default, skip_serializing_if = "is_default")]
-    pub comeback: Comeback,
+    pub comeback: RestartPolicy,
     /// A suspension has ended and resources are being started again, batch by batch.
     #[serde(rename = "ri", default, skip_serializing_if = "is_default")]
     pub coming_back: ComingBack,
     /// Deletions of the whole account that can still be undone, oldest first.
     #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
-    pub deletions: Vec<Deletion>,
+    pub deletions: Vec<AccountDeletion>,
     /// What was last changed before this row is gone for good.
     #[serde(rename = "ps", default, skip_serializing_if = "Option::is_none")]
     pub purged_seq: Option<u64>,
@@ -66,11 +66,11 @@ pub struct AccountState {
     #[serde(rename = "pd", default, skip_serializing_if = "Option::is_none")]
     pub purge_due: Option<Timestamp>,
     /// Why nothing new may be started and no card charged.
-    #[serde(rename = "f", default, skip_serializing_if = "Frozen::is_empty")]
-    pub frozen: Frozen,
+    #[serde(rename = "f", default, skip_serializing_if = "AccountFreeze::is_empty")]
+    pub frozen: AccountFreeze,
     /// Delayed payments that may still arrive: nothing is deleted while there is one.
     #[serde(rename = "pp", default, skip_serializing_if = "Vec::is_empty")]
-    pub pending: Vec<Pending>,
+    pub pending: Vec<PendingPayment>,
     /// Payments of which a part has been refunded or disputed.
     #[serde(rename = "tb", default, skip_serializing_if = "Vec::is_empty")]
     pub taken_back: Vec<TakenBack>,
@@ -79,10 +79,10 @@ pub struct AccountState {
     pub ever_paid: EverPaid,
     /// The trial, if there was one.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
-    pub trial: Option<Trial>,
+    pub trial: Option<TrialState>,
     /// Refills from the saved card.
     #[serde(rename = "r", default, skip_serializing_if = "is_default")]
-    pub refill: Refill,
+    pub refill: RefillState,
 }
 
 /// Credit that was not paid for.
@@ -128,7 +128,7 @@ pub enum GrantKind {
 
 /// The stretch of time that is paid: from its first second to `through`, exclusive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Period {
+pub struct PaidPeriod {
     /// Its first second.
     #[serde(rename = "f")]
     pub from: Timestamp,
@@ -144,9 +144,9 @@ pub struct Period {
 }
 
 /// What is billed by time. The list of resources must agree with it before it is billed:
-/// [`Billables::agree_with`](crate::domain::resources::Billables::agree_with).
+/// [`Billables::agree_with`](crate::domain::resources::BillableList::agree_with).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Billed {
+pub struct BilledTotals {
     /// How many resources run, by kind.
     #[serde(rename = "k", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub running: BTreeMap<Kind, u32>,
@@ -162,7 +162,7 @@ pub struct Billed {
     pub seqs: u64,
 }
 
-impl Billed {
+impl BilledTotals {
     /// How many resources are billed by time, running or not.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -193,9 +193,9 @@ pub enum Standing {
     /// deleted.
     Suspended(Suspension),
     /// The grace is over; Stripe is being asked whether money is on its way.
-    Deleting(Floor),
+    Deleting(BalanceFloor),
     /// Everything was deleted; it can be restored for a while.
-    Deleted(Floor),
+    Deleted(BalanceFloor),
     /// Closed by staff or on the customer's wish. It still takes credit that was paid.
     Closed,
 }
@@ -248,7 +248,7 @@ pub enum SuspensionReason {
 
 /// The balance above which a deleted account is good again, in USD.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Floor {
+pub struct BalanceFloor {
     /// What was left when everything was suspended; never below zero.
     #[serde(rename = "l", default, skip_serializing_if = "Usd::is_zero")]
     pub floor: Usd,
@@ -257,7 +257,7 @@ pub struct Floor {
 /// Whether resources come back by themselves when a suspension ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Comeback {
+pub enum RestartPolicy {
     /// They stay off until they are started.
     #[default]
     StayOff,
@@ -289,7 +289,7 @@ pub enum EverPaid {
 
 /// A deletion of everything the account had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deletion {
+pub struct AccountDeletion {
     /// Its row: what was last changed before it is deleted.
     #[serde(rename = "q")]
     pub seq: u64,
@@ -300,7 +300,7 @@ pub struct Deletion {
 
 /// Why nothing new may be started and no card charged. What runs goes on and is billed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Frozen {
+pub struct AccountFreeze {
     /// By staff; their reason stands in the row.
     #[serde(rename = "s", default, skip_serializing_if = "is_default")]
     pub staff: ByStaff,
@@ -320,7 +320,7 @@ pub enum ByStaff {
     Yes,
 }
 
-impl Frozen {
+impl AccountFreeze {
     /// Whether nothing freezes the account.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -330,7 +330,7 @@ impl Frozen {
 
 /// A delayed payment (a bank debit) that was promised and has not arrived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pending {
+pub struct PendingPayment {
     /// Which payment.
     #[serde(rename = "p")]
     pub payment: PaymentId,
@@ -358,7 +358,7 @@ pub struct TakenBack {
 
 /// The trial of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trial {
+pub struct TrialState {
     /// When it began.
     #[serde(rename = "f")]
     pub started_at: Timestamp,
@@ -388,7 +388,7 @@ pub enum TrialPhase {
 
 /// Refills from the saved card: what was agreed, and what is going on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refill {
+pub struct RefillState {
     /// What the customer agreed to; `None` while refills are off.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<RefillAgreement>,
@@ -400,13 +400,13 @@ pub struct Refill {
     pub monthly_cap: Option<Usd>,
     /// Since when a refill is wanted and has not begun, and how much.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
-    pub wanted: Option<Wanted>,
+    pub wanted: Option<WantedRefill>,
     /// When to look again: a back-off, the daily number or the monthly cap stands in the way.
     #[serde(rename = "ra", default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
     /// The attempt that is open; one at a time.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
-    pub attempt: Option<Attempt>,
+    pub attempt: Option<RefillAttempt>,
     /// How many attempts there have been: their numbers are part of Stripe's idempotency keys.
     #[serde(rename = "n", default, skip_serializing_if = "is_default")]
     pub attempts_so_far: u32,
@@ -446,7 +446,7 @@ pub struct RefillAgreement {
 
 /// A refill that is wanted and has not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wanted {
+pub struct WantedRefill {
     /// Since when.
     #[serde(rename = "s")]
     pub since: Timestamp,
@@ -471,7 +471,7 @@ pub enum RefillPurpose {
 
 /// A refill attempt that is open. What Stripe is asked is frozen here before it is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
+pub struct RefillAttempt {
     /// Its number within the account.
     #[serde(rename = "n")]
     pub number: u32,
@@ -492,7 +492,7 @@ pub struct Attempt {
     pub customer: CustomerId,
     /// Whether Stripe computes tax on it.
     #[serde(rename = "x", default, skip_serializing_if = "is_default")]
-    pub tax: Tax,
+    pub tax: TaxMode,
     /// What it is for.
     #[serde(rename = "y", default, skip_serializing_if = "is_default")]
     pub purpose: RefillPurpose,
@@ -504,7 +504,7 @@ pub struct Attempt {
 /// Whether Stripe computes tax.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Tax {
+pub enum TaxMode {
     /// It does not.
     #[default]
     Off,

@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 
 use crate::domain::account::{
-    AccountState, Billed, ByStaff, Comeback, ComingBack, Deletion, EverPaid, Floor, Frozen, Period,
-    RefillPause, RefillPurpose, Standing, Suspension, SuspensionReason, TakenBack, Trial,
-    TrialPhase, Wanted,
+    AccountDeletion, AccountFreeze, AccountState, BalanceFloor, BilledTotals, ByStaff, ComingBack,
+    EverPaid, PaidPeriod, RefillPause, RefillPurpose, RestartPolicy, Standing, Suspension,
+    SuspensionReason, TakenBack, TrialPhase, TrialState, WantedRefill,
 };
 use crate::domain::event::{
-    Change, CreditKind, Decline, DisputeOutcome, Event, Known, PaymentFacts, StartKind, Want,
+    Change, CreditKind, DisputeOutcome, Event, Known, PaymentFacts, RefillDecline, RefillWant,
+    StartKind,
 };
 use crate::domain::funds::{Fund, FundDelta};
 use crate::domain::ids::{PaymentId, ResourceId};
@@ -55,7 +56,7 @@ pub fn apply(state: &AccountState, event: &Event) -> AccountState {
 }
 
 fn begin_period(state: &mut AccountState, from: Timestamp, through: Timestamp) {
-    state.period = Some(Period { from, through, used: Usd::ZERO, unpaid: BTreeSet::new() });
+    state.period = Some(PaidPeriod { from, through, used: Usd::ZERO, unpaid: BTreeSet::new() });
     for grant in &mut state.grants {
         grant.used = Usd::ZERO;
     }
@@ -140,7 +141,7 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
             next.standing =
                 Standing::Suspended(Suspension { as_of, reason, delete_at, warn_at, floor });
             next.suspended_seq = Some(seq);
-            next.billed = Billed::default();
+            next.billed = BilledTotals::default();
             next.coming_back = ComingBack::No;
         }
         Change::Resumed { more, billed, .. } => {
@@ -159,13 +160,17 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
         Change::DeletionDue => next.standing = Standing::Deleting(floor_of(next)),
         Change::Deleted => {
             next.standing = Standing::Deleted(floor_of(next));
-            next.deletions.push(Deletion { seq, at: event.at });
+            next.deletions.push(AccountDeletion { seq, at: event.at });
         }
         Change::Closed { .. } => next.standing = Standing::Closed,
         Change::TrialStarted { ends_at, .. } => {
             let (started_at, ends_at) = (event.at, *ends_at);
-            next.trial =
-                Some(Trial { started_at, ends_at, phase: TrialPhase::Active, used: Usd::ZERO });
+            next.trial = Some(TrialState {
+                started_at,
+                ends_at,
+                phase: TrialPhase::Active,
+                used: Usd::ZERO,
+            });
         }
         Change::TrialEnded => set_trial_phase(next, TrialPhase::Ended),
         Change::RefillChanged { agreement, card, monthly_cap } => {
@@ -203,18 +208,18 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
             let attempt = next.refill.attempt.take();
             let is_current =
                 attempt.as_ref().map(|attempt| &attempt.card) == next.refill.card.as_ref();
-            if is_current && *decline != Decline::NotCharged {
+            if is_current && *decline != RefillDecline::NotCharged {
                 next.refill.failures += 1;
             }
             next.refill.failed_at = Some(event.at);
             next.refill.paused = next.refill.paused.or(*pause);
-            if let (Decline::Never, Some(attempt)) = (decline, attempt) {
+            if let (RefillDecline::Never, Some(attempt)) = (decline, attempt) {
                 next.refill.never.insert(attempt.card);
             }
         }
         Change::ComebackChosen(comeback) => {
             next.comeback = *comeback;
-            if *comeback == Comeback::StayOff {
+            if *comeback == RestartPolicy::StayOff {
                 next.coming_back = ComingBack::No;
             }
         }
@@ -233,7 +238,7 @@ fn apply_change(next: &mut AccountState, event: &Event, seq: u64) {
         }
         Change::Frozen { .. } => next.frozen.staff = ByStaff::Yes,
         Change::Unfrozen { .. } => {
-            next.frozen = Frozen::default();
+            next.frozen = AccountFreeze::default();
             // Nobody looked at the balance while no card could be charged.
             next.refill.retry_at = Some(event.at);
         }
@@ -283,8 +288,8 @@ fn set_trial_phase(next: &mut AccountState, phase: TrialPhase) {
     }
 }
 
-fn floor_of(state: &AccountState) -> Floor {
-    Floor { floor: state.floor() }
+fn floor_of(state: &AccountState) -> BalanceFloor {
+    BalanceFloor { floor: state.floor() }
 }
 
 /// A payment of which nothing or everything is taken back has no entry: the state stays small, and
@@ -319,13 +324,13 @@ fn set_taken_back(next: &mut AccountState, of: &PaymentFacts, cents: i64, credit
 
 fn apply_want(next: &mut AccountState, before: &AccountState, event: &Event) {
     match event.want {
-        Some(Want::Now { amount, purpose }) => {
+        Some(RefillWant::Now { amount, purpose }) => {
             // Changed settings do not begin the time anew for which a suspension is held back.
             let since = before.refill.wanted.map_or(event.at, |wanted| wanted.since);
-            next.refill.wanted = Some(Wanted { since, amount, purpose });
+            next.refill.wanted = Some(WantedRefill { since, amount, purpose });
             next.refill.retry_at = None;
         }
-        Some(Want::At(retry_at)) => next.refill.retry_at = Some(retry_at),
+        Some(RefillWant::At(retry_at)) => next.refill.retry_at = Some(retry_at),
         None => {}
     }
 }
@@ -351,8 +356,9 @@ fn tidy(next: &mut AccountState) {
 fn wants_refill_still(state: &AccountState) -> bool {
     let (month, charged) = state.refill.this_month;
     let charged = if month == state.at.month() { charged } else { Usd::ZERO };
-    let fits =
-        |wanted: Wanted| state.refill.monthly_cap.is_none_or(|cap| charged + wanted.amount <= cap);
+    let fits = |wanted: WantedRefill| {
+        state.refill.monthly_cap.is_none_or(|cap| charged + wanted.amount <= cap)
+    };
     if !state.refill.wanted.is_none_or(fits) {
         return false;
     }

@@ -4,14 +4,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::account::{Billed, Comeback, ComingBack, Grant, Pending, Tax};
-use crate::domain::event::{
-    CreditKind, Decline, DisputeOutcome, PaymentFacts, PendingEnd, StartKind, TakeBack,
+use crate::domain::account::{
+    BilledTotals, ComingBack, Grant, PendingPayment, RestartPolicy, TaxMode,
 };
-use crate::domain::funds::Share;
+use crate::domain::event::{
+    CreditKind, DisputeOutcome, PaymentFacts, PendingEnd, RefillDecline, StartKind, TakeBack,
+};
+use crate::domain::funds::FundShare;
 use crate::domain::ids::{CardFingerprint, CardId, CustomerId, DisputeId, PaymentId, Sku};
 use crate::domain::money::{Rate, Usd};
-use crate::domain::resources::{BilledMode, Meter, Resource, ResourceRef, Status};
+use crate::domain::resources::{BilledMode, Meter, Resource, ResourceRef, ResourceStatus};
 use crate::domain::timestamp::Timestamp;
 
 /// What somebody wants of an account.
@@ -27,10 +29,10 @@ pub enum Command {
         /// What it was for.
         kind: CreditKind,
         /// A commit plan's bonus.
-        bonus: Option<Bonus>,
+        bonus: Option<BonusGrant>,
     },
     /// Remember that a delayed payment was promised.
-    AwaitPayment(Pending),
+    AwaitPayment(PendingPayment),
     /// Remember that it will not come.
     EndPayment {
         /// Which.
@@ -41,7 +43,7 @@ pub enum Command {
     /// Give credit that was not paid for.
     Grant {
         /// How much, how long, and for what.
-        bonus: Bonus,
+        bonus: BonusGrant,
         /// Why.
         reason: String,
     },
@@ -53,7 +55,7 @@ pub enum Command {
     /// Start or restore resources.
     Start {
         /// Which.
-        starts: Vec<Start>,
+        starts: Vec<ResourceStart>,
         /// Started or restored.
         how: StartKind,
     },
@@ -62,26 +64,26 @@ pub enum Command {
     /// Stop resources.
     Stop {
         /// Which.
-        stops: Vec<Stop>,
+        stops: Vec<ResourceStop>,
     },
     /// Delete resources; they can be restored for a while.
     Delete {
         /// Which.
-        stops: Vec<Stop>,
+        stops: Vec<ResourceStop>,
     },
     /// Open a meter.
     OpenMeter(Meter),
     /// Switch everything off, by staff.
     Suspend {
         /// All that is billed.
-        stops: Vec<Stop>,
+        stops: Vec<ResourceStop>,
         /// Why.
         reason: String,
     },
     /// End a suspension by staff.
     Resume {
         /// What is billed although it is off, from now on.
-        billed: Billed,
+        billed: BilledTotals,
         /// Whether resources come back by themselves.
         more: ComingBack,
     },
@@ -114,7 +116,7 @@ pub enum Command {
         /// Stripe's customer.
         customer: CustomerId,
         /// Whether Stripe computes tax on it.
-        tax: Tax,
+        tax: TaxMode,
     },
     /// The customer has to confirm the refill's payment.
     AskCustomer {
@@ -128,12 +130,12 @@ pub enum Command {
         /// Which attempt.
         attempt: u32,
         /// How to go on.
-        decline: Decline,
+        decline: RefillDecline,
         /// Stripe's decline code.
         code: String,
     },
     /// Choose whether resources come back by themselves after a suspension.
-    ChooseComeback(Comeback),
+    ChooseComeback(RestartPolicy),
     /// Money of a payment went back: by refund or dispute.
     TakeBack {
         /// By what.
@@ -152,7 +154,7 @@ pub enum Command {
         /// Cents of the payment, tax included.
         cents: i64,
         /// What had been taken for it; `None` if nothing yet.
-        taken: Option<Taken>,
+        taken: Option<TakenCredit>,
     },
     /// A customer disputes a payment.
     OpenDispute {
@@ -229,7 +231,7 @@ impl Command {
 
 /// Credit that is not paid for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bonus {
+pub struct BonusGrant {
     /// How much, in USD.
     pub amount: Usd,
     /// From when on it pays nothing any more.
@@ -240,7 +242,7 @@ pub struct Bonus {
 
 /// One resource to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Start {
+pub struct ResourceStart {
     /// As its item will be.
     pub resource: Resource,
     /// Its rate at this hour, in USD per hour.
@@ -251,7 +253,7 @@ pub struct Start {
 
 /// One resource to be stopped or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stop {
+pub struct ResourceStop {
     /// Which.
     pub resource: ResourceRef,
     /// How it has been billed until now; `None`: not at all.
@@ -270,7 +272,7 @@ pub struct StartFailure {
     /// Its rate as charged now, in USD per hour.
     pub rate: Rate,
     /// What it was before the start, and is again.
-    pub status: Status,
+    pub status: ResourceStatus,
     /// What it costs from now on, in USD per hour; `None` for most: nothing.
     pub then: Option<Rate>,
     /// Everything it was charged since the start.
@@ -288,12 +290,12 @@ pub struct PastCharge {
     /// that.
     pub rate: Rate,
     /// Which fund paid what (below zero).
-    pub shares: Vec<Share>,
+    pub shares: Vec<FundShare>,
 }
 
 /// What was taken for a refund or a dispute.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub struct TakenCredit {
     /// From paid credit, in USD, above zero.
     pub credit: Usd,
     /// From grants that had come with the payment: each as it was, with what was taken as
@@ -320,7 +322,7 @@ pub struct TrialCard {
     /// What Stripe says of its funding.
     pub funding: CardFunding,
     /// Whether it came out of a wallet, which hides it.
-    pub wallet: Wallet,
+    pub wallet: CardWallet,
 }
 
 /// Stripe's `card.funding`.
@@ -338,7 +340,7 @@ pub enum CardFunding {
 
 /// Whether a card came out of a wallet (Apple Pay, Google Pay, Link).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wallet {
+pub enum CardWallet {
     /// Typed in.
     None,
     /// Out of a wallet.

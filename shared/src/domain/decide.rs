@@ -38,7 +38,7 @@ pub fn decide(
     check_open(state, command)?;
     check_time(state, now)?;
     let outcome = match command {
-        Command::Open => Ok(Outcome::of(Change::Opened)),
+        Command::Open => Ok(DecisionOutcome::of(Change::Opened)),
         Command::Credit { payment, kind, bonus } => {
             money::credit(state, payment, *kind, bonus.as_ref(), now)
         }
@@ -49,12 +49,17 @@ pub fn decide(
         Command::GiveBack { by, of, cents, taken } => {
             money::give_back(state, by, of, *cents, taken.as_ref(), now)
         }
-        Command::OpenDispute { dispute, payment } => Ok(Outcome::of(Change::DisputeOpened {
-            dispute: dispute.clone(),
-            payment: payment.clone(),
-        })),
+        Command::OpenDispute { dispute, payment } => {
+            Ok(DecisionOutcome::of(Change::DisputeOpened {
+                dispute: dispute.clone(),
+                payment: payment.clone(),
+            }))
+        }
         Command::CloseDispute { dispute, outcome } => {
-            Ok(Outcome::of(Change::DisputeClosed { dispute: dispute.clone(), outcome: *outcome }))
+            Ok(DecisionOutcome::of(Change::DisputeClosed {
+                dispute: dispute.clone(),
+                outcome: *outcome,
+            }))
         }
         Command::Correct { amount, reason } => money::correct(*amount, reason),
         Command::StartTrial { card, excludes } => {
@@ -71,7 +76,7 @@ pub fn decide(
         Command::ConfirmDeletion { head } => confirm_deletion(state, *head),
         Command::Close { reason } => close(state, reason),
         Command::Freeze { reason } => {
-            check_reason(reason).map(|reason| Outcome::of(Change::Frozen { reason }))
+            check_reason(reason).map(|reason| DecisionOutcome::of(Change::Frozen { reason }))
         }
         Command::Unfreeze { reason } => unfreeze(state, reason),
         Command::ChangeRefill(settings) => refills::change(state, settings, policy, now),
@@ -85,26 +90,28 @@ pub fn decide(
         Command::FailRefill { attempt, decline, code } => {
             refills::fail(state, *attempt, *decline, code, policy)
         }
-        Command::ChooseComeback(comeback) => Ok(Outcome::of(Change::ComebackChosen(*comeback))),
+        Command::ChooseComeback(comeback) => {
+            Ok(DecisionOutcome::of(Change::ComebackChosen(*comeback)))
+        }
     };
     finish(state, outcome?, cause, policy, now)
 }
 
 /// What a decision comes to, before it is a row.
-pub(crate) struct Outcome {
+pub(crate) struct DecisionOutcome {
     pub(crate) change: Change,
     pub(crate) grants: Vec<Grant>,
     pub(crate) funds: Vec<FundDelta>,
 }
 
-impl Outcome {
+impl DecisionOutcome {
     /// A change that moves no money.
-    pub(crate) fn of(change: Change) -> Outcome {
-        Outcome { change, grants: Vec::new(), funds: Vec::new() }
+    pub(crate) fn of(change: Change) -> DecisionOutcome {
+        DecisionOutcome { change, grants: Vec::new(), funds: Vec::new() }
     }
 
-    pub(crate) fn moving(change: Change, funds: Vec<FundDelta>) -> Outcome {
-        Outcome { change, grants: Vec::new(), funds }
+    pub(crate) fn moving(change: Change, funds: Vec<FundDelta>) -> DecisionOutcome {
+        DecisionOutcome { change, grants: Vec::new(), funds }
     }
 }
 
@@ -112,12 +119,12 @@ impl Outcome {
 /// and whether the ledger can hold the balance.
 pub(crate) fn finish(
     state: &AccountState,
-    outcome: Outcome,
+    outcome: DecisionOutcome,
     cause: Cause,
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Event, Refusal> {
-    let Outcome { change, grants, funds } = outcome;
+    let DecisionOutcome { change, grants, funds } = outcome;
     let mut event = Event { at: now, cause, change, grants, funds, want: None, warn_at: None };
     let after = apply(state, &event);
     if !after.balance().is_bounded() || !after.paid.is_bounded() {
@@ -192,7 +199,7 @@ fn check_reason(reason: &str) -> Result<String, Refusal> {
     Ok(reason.to_owned())
 }
 
-fn confirm_deletion(state: &AccountState, head: u64) -> Result<Outcome, Refusal> {
+fn confirm_deletion(state: &AccountState, head: u64) -> Result<DecisionOutcome, Refusal> {
     let is_due = matches!(state.standing, Standing::Deleting(_))
         && state.next_seq == head + 1
         && !state.is_above_floor();
@@ -203,10 +210,10 @@ fn confirm_deletion(state: &AccountState, head: u64) -> Result<Outcome, Refusal>
         return Err(Refusal::PaymentPending);
     }
     check_no_attempt(state)?;
-    Ok(Outcome::of(Change::Deleted))
+    Ok(DecisionOutcome::of(Change::Deleted))
 }
 
-fn close(state: &AccountState, reason: &str) -> Result<Outcome, Refusal> {
+fn close(state: &AccountState, reason: &str) -> Result<DecisionOutcome, Refusal> {
     let reason = check_reason(reason)?;
     if state.standing == Standing::Closed {
         return Err(Refusal::Closed);
@@ -216,15 +223,15 @@ fn close(state: &AccountState, reason: &str) -> Result<Outcome, Refusal> {
         return Err(Refusal::StillRunning { count });
     }
     check_no_attempt(state)?;
-    Ok(Outcome::of(Change::Closed { reason }))
+    Ok(DecisionOutcome::of(Change::Closed { reason }))
 }
 
-fn unfreeze(state: &AccountState, reason: &str) -> Result<Outcome, Refusal> {
+fn unfreeze(state: &AccountState, reason: &str) -> Result<DecisionOutcome, Refusal> {
     let reason = check_reason(reason)?;
     if state.frozen.is_empty() {
         return Err(Refusal::NotFrozen);
     }
-    Ok(Outcome::of(Change::Unfrozen { reason }))
+    Ok(DecisionOutcome::of(Change::Unfrozen { reason }))
 }
 
 fn check_no_attempt(state: &AccountState) -> Result<(), Refusal> {

@@ -7,16 +7,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::account::{
-    Attempt, Billed, Comeback, ComingBack, Grant, Pending, RefillAgreement, RefillPause,
-    RefillPurpose, SuspensionReason,
+    BilledTotals, ComingBack, Grant, PendingPayment, RefillAgreement, RefillAttempt, RefillPause,
+    RefillPurpose, RestartPolicy, SuspensionReason,
 };
-use crate::domain::funds::{Fund, FundDelta, Share};
+use crate::domain::funds::{Fund, FundDelta, FundShare};
 use crate::domain::ids::{
     AccountId, CardFingerprint, CardId, DisputeId, PaymentId, ProjectId, RefundId, RequestKey,
     ResourceId, Sku,
 };
 use crate::domain::money::{Quantity, Rate, Usd};
-use crate::domain::resources::{Meter, Resource, ResourceRef, Status};
+use crate::domain::resources::{Meter, Resource, ResourceRef, ResourceStatus};
 use crate::domain::timestamp::Timestamp;
 
 /// One fact about an account.
@@ -39,7 +39,7 @@ pub struct Event {
     pub funds: Vec<FundDelta>,
     /// Whether this row leaves a refill wanted.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
-    pub want: Option<Want>,
+    pub want: Option<RefillWant>,
     /// Since this row nothing holds the deletion any more: from when on the customer is warned of
     /// it again.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
@@ -106,7 +106,7 @@ impl Cause {
 /// A refill as a row leaves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Want {
+pub enum RefillWant {
     /// Wanted now.
     Now {
         /// The credit to buy, in USD, before tax.
@@ -162,7 +162,7 @@ pub enum Change {
         received_cents: i64,
     },
     /// A delayed payment was promised.
-    PaymentPending(Pending),
+    PaymentPending(PendingPayment),
     /// A delayed payment will not come.
     PaymentEnded {
         /// Which.
@@ -198,22 +198,22 @@ pub enum Change {
         /// Started or restored.
         how: StartKind,
         /// What each of them costs from now to `through`.
-        lines: Lines,
+        lines: BilledLines,
         /// Paid through.
         through: Timestamp,
         /// What is billed from now on.
-        billed: Billed,
+        billed: BilledTotals,
     },
     /// The platform could not carry out a start: everything it was charged is given back.
     StartFailed {
         /// Which.
         resource: ResourceRef,
         /// What it is now: as it was before the start.
-        status: Status,
+        status: ResourceStatus,
         /// What was given back.
-        lines: Lines,
+        lines: BilledLines,
         /// What is billed from now on.
-        billed: Billed,
+        billed: BilledTotals,
         /// When the first of all deleted resources is gone for good.
         purge_due: Option<Timestamp>,
         /// Whether it is off and could not be paid for the rest of the period: it is kept for free
@@ -230,18 +230,18 @@ pub enum Change {
         /// As of when: the row's time, or the end of what their funds had paid.
         as_of: Timestamp,
         /// What was given back.
-        lines: Lines,
+        lines: BilledLines,
         /// What is billed from now on.
-        billed: Billed,
+        billed: BilledTotals,
     },
     /// Resources were deleted one by one; they can be restored for a while.
     ResourcesDeleted {
         /// Which.
         resources: Vec<ResourceRef>,
         /// What was given back.
-        lines: Lines,
+        lines: BilledLines,
         /// What is billed from now on.
-        billed: Billed,
+        billed: BilledTotals,
         /// When the first of all deleted resources is gone for good.
         purge_due: Option<Timestamp>,
     },
@@ -269,10 +269,10 @@ pub enum Change {
         through: Timestamp,
         /// What each resource costs in this time.
         #[serde(rename = "l")]
-        lines: Lines,
+        lines: BilledLines,
         /// What is billed from now on, if prices changed it.
         #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
-        billed: Option<Billed>,
+        billed: Option<BilledTotals>,
         /// What is off, has no funds of its own left, and is kept for free in this period.
         #[serde(rename = "n", default, skip_serializing_if = "Vec::is_empty")]
         unpaid: Vec<ResourceId>,
@@ -299,7 +299,7 @@ pub enum Change {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         warn_at: Option<Timestamp>,
         /// Unused time given back (only if staff did it: for lack of credit there is none).
-        lines: Lines,
+        lines: BilledLines,
         /// Staff's words.
         note: Option<String>,
     },
@@ -310,7 +310,7 @@ pub enum Change {
         /// Whether more batches follow.
         more: ComingBack,
         /// What is billed from now on.
-        billed: Billed,
+        billed: BilledTotals,
     },
     /// The grace ends soon: the customer is warned.
     DeletionAnnounced {
@@ -359,7 +359,7 @@ pub enum Change {
     /// row wants it.
     RefillDue,
     /// An attempt began; nothing has been asked of Stripe before this row.
-    RefillBegun(Attempt),
+    RefillBegun(RefillAttempt),
     /// The customer has to confirm the payment.
     RefillNeedsCustomer {
         /// Which attempt.
@@ -375,7 +375,7 @@ pub enum Change {
         /// Which attempt.
         attempt: u32,
         /// How to go on.
-        decline: Decline,
+        decline: RefillDecline,
         /// Stripe's decline code, for staff.
         code: String,
         /// Whether attempts pause now.
@@ -385,7 +385,7 @@ pub enum Change {
         amount: Option<Usd>,
     },
     /// Whether resources come back by themselves after a suspension.
-    ComebackChosen(Comeback),
+    ComebackChosen(RestartPolicy),
 
     // Money back.
     /// Stripe gave money back, or had it taken: its credit is gone.
@@ -498,7 +498,7 @@ impl Change {
 
     /// What was billed or given back for time, if the row has lines.
     #[must_use]
-    pub fn lines(&self) -> Option<&Lines> {
+    pub fn lines(&self) -> Option<&BilledLines> {
         match self {
             Change::Started { lines, .. }
             | Change::StartFailed { lines, .. }
@@ -542,7 +542,7 @@ impl Change {
 
     /// The same row with other lines: how rows that do not fit one item are stored.
     #[must_use]
-    pub fn with_lines(mut self, replacement: Lines) -> Change {
+    pub fn with_lines(mut self, replacement: BilledLines) -> Change {
         if let Change::Started { lines, .. }
         | Change::StartFailed { lines, .. }
         | Change::Stopped { lines, .. }
@@ -739,7 +739,7 @@ pub enum DisputeOutcome {
 /// How to go on after a declined refill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Decline {
+pub enum RefillDecline {
     /// Never again with this card: lost, stolen, fraud, revoked, Mastercard's advice 03 and 21.
     Never,
     /// Anything else: later again.
@@ -752,18 +752,18 @@ pub enum Decline {
 /// What was billed or given back for time, resource by resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Lines {
+pub enum BilledLines {
     /// All of them.
-    Here(Vec<Line>),
+    Here(Vec<ResourceLine>),
     /// In chunks of their own, because they do not fit one item.
     Chunked(ChunkedLines),
 }
 
-impl Lines {
+impl BilledLines {
     /// No lines.
     #[must_use]
-    pub fn none() -> Lines {
-        Lines::Here(Vec::new())
+    pub fn none() -> BilledLines {
+        BilledLines::Here(Vec::new())
     }
 }
 
@@ -781,7 +781,7 @@ pub struct ChunkedLines {
 /// What one resource cost or got back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "LineForm", into = "LineForm")]
-pub struct Line {
+pub struct ResourceLine {
     /// Which resource.
     pub resource: ResourceId,
     /// At which rate an hour; for a change between running and off, the difference.
@@ -791,7 +791,7 @@ pub struct Line {
     /// Below zero: paid. Above: given back. Rounded once, half to even.
     pub amount: Usd,
     /// Which fund paid or got what.
-    pub shares: Vec<Share>,
+    pub shares: Vec<FundShare>,
 }
 
 /// What one meter cost.
@@ -817,7 +817,7 @@ pub struct MeterLine {
     pub amount: Usd,
     /// Which fund paid what.
     #[serde(rename = "h")]
-    pub shares: Vec<Share>,
+    pub shares: Vec<FundShare>,
 }
 
 /// A line is stored as `[resource, rate, seconds, amount, fund]`, or with `[[fund, amount], …]` in
@@ -829,21 +829,21 @@ struct LineForm(ResourceId, Rate, i64, Usd, SharesForm);
 #[serde(untagged)]
 enum SharesForm {
     One(Fund),
-    Several(Vec<Share>),
+    Several(Vec<FundShare>),
 }
 
-impl From<LineForm> for Line {
-    fn from(LineForm(resource, rate, seconds, amount, shares): LineForm) -> Line {
+impl From<LineForm> for ResourceLine {
+    fn from(LineForm(resource, rate, seconds, amount, shares): LineForm) -> ResourceLine {
         let shares = match shares {
-            SharesForm::One(fund) => vec![Share { fund, amount }],
+            SharesForm::One(fund) => vec![FundShare { fund, amount }],
             SharesForm::Several(shares) => shares,
         };
-        Line { resource, rate, seconds, amount, shares }
+        ResourceLine { resource, rate, seconds, amount, shares }
     }
 }
 
-impl From<Line> for LineForm {
-    fn from(line: Line) -> LineForm {
+impl From<ResourceLine> for LineForm {
+    fn from(line: ResourceLine) -> LineForm {
         let shares = match line.shares.as_slice() {
             [share] if share.amount == line.amount => SharesForm::One(share.fund),
             _ => SharesForm::Several(line.shares),
@@ -853,15 +853,15 @@ impl From<Line> for LineForm {
 }
 
 /// A share is stored as `[fund, amount]`.
-impl Serialize for Share {
+impl Serialize for FundShare {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (self.fund, self.amount).serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Share {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Share, D::Error> {
+impl<'de> Deserialize<'de> for FundShare {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<FundShare, D::Error> {
         let (fund, amount) = Deserialize::deserialize(deserializer)?;
-        Ok(Share { fund, amount })
+        Ok(FundShare { fund, amount })
     }
 }

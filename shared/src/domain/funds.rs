@@ -25,7 +25,7 @@ pub enum Fund {
 
 /// What one fund paid (below zero) or got back (above zero), in USD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
+pub struct FundShare {
     /// The fund.
     pub fund: Fund,
     /// The signed amount.
@@ -47,7 +47,7 @@ pub struct FundDelta {
 /// A purse: the funds of an account while a row is being decided.
 #[derive(Clone, Debug)]
 pub struct Purse<'a> {
-    paid: Pot,
+    paid: FundPot,
     /// What may still be drawn for time: never more than the balance, so that a debt comes first.
     budget: Usd,
     /// The grants, soonest expiry first: the order in which they pay.
@@ -56,7 +56,7 @@ pub struct Purse<'a> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Pot {
+struct FundPot {
     remaining_before: Usd,
     used_before: Usd,
     remaining: Usd,
@@ -69,7 +69,7 @@ struct GrantPot<'a> {
     amount: Usd,
     expires_at: Timestamp,
     excludes: &'a BTreeSet<Sku>,
-    pot: Pot,
+    pot: FundPot,
 }
 
 impl<'a> Purse<'a> {
@@ -104,7 +104,7 @@ impl<'a> Purse<'a> {
                 amount: grant.amount,
                 expires_at: grant.expires_at,
                 excludes: &grant.excludes,
-                pot: Pot::new(grant.remaining, grant.used),
+                pot: FundPot::new(grant.remaining, grant.used),
             })
             .collect();
         pots.sort_by_key(|grant| (grant.expires_at, grant.number));
@@ -114,7 +114,7 @@ impl<'a> Purse<'a> {
             .map(|grant| grant.pot.remaining)
             .sum();
         Purse {
-            paid: Pot::new(paid, used),
+            paid: FundPot::new(paid, used),
             budget: (paid + spendable).or_zero(),
             grants: pots,
             instant,
@@ -151,7 +151,7 @@ impl<'a> Purse<'a> {
     /// Pays for time: from the eligible grant that expires soonest, then the next, then paid
     /// credit. `None`, and nothing drawn, if they do not have it.
     #[must_use]
-    pub fn draw(&mut self, sku: &Sku, amount: Usd) -> Option<Vec<Share>> {
+    pub fn draw(&mut self, sku: &Sku, amount: Usd) -> Option<Vec<FundShare>> {
         if amount > self.eligible_credit(sku) {
             return None;
         }
@@ -160,19 +160,19 @@ impl<'a> Purse<'a> {
         if !rest.is_zero() {
             self.paid.remaining -= rest;
             self.paid.used += rest;
-            shares.push(Share { fund: Fund::Paid, amount: -rest });
+            shares.push(FundShare { fund: Fund::Paid, amount: -rest });
         }
         Some(shares)
     }
 
     /// Pays for a quantity that was already used: the same order, and paid credit goes below zero
     /// if it must.
-    pub fn draw_beyond(&mut self, sku: &Sku, amount: Usd) -> Vec<Share> {
+    pub fn draw_beyond(&mut self, sku: &Sku, amount: Usd) -> Vec<FundShare> {
         self.budget = (self.budget - amount).or_zero();
         let (mut shares, rest) = self.draw_grants(sku, amount, Counted::Not);
         if !rest.is_zero() {
             self.paid.remaining -= rest;
-            shares.push(Share { fund: Fund::Paid, amount: -rest });
+            shares.push(FundShare { fund: Fund::Paid, amount: -rest });
         }
         shares
     }
@@ -180,7 +180,7 @@ impl<'a> Purse<'a> {
     /// Gives back what was paid for unused time of a SKU: to the grants that may pay for it and
     /// paid for this period, then to paid credit, then to other grants that paid. No fund gets more
     /// than it paid, and what an expired grant would get is forfeit.
-    pub fn give_back(&mut self, sku: &Sku, amount: Usd) -> Vec<Share> {
+    pub fn give_back(&mut self, sku: &Sku, amount: Usd) -> Vec<FundShare> {
         let instant = self.instant;
         let mut rest = amount;
         let mut shares = Vec::new();
@@ -192,7 +192,7 @@ impl<'a> Purse<'a> {
             self.paid.used -= to_paid;
             self.paid.remaining += to_paid;
             rest -= to_paid;
-            shares.push(Share { fund: Fund::Paid, amount: to_paid });
+            shares.push(FundShare { fund: Fund::Paid, amount: to_paid });
         }
         for grant in &mut self.grants {
             rest -= grant.get_back(rest, instant, &mut shares);
@@ -203,7 +203,7 @@ impl<'a> Purse<'a> {
     /// Gives back what was paid in periods that are over, to the very fund that paid. A grant never
     /// gets to more than was given: what is beyond that had been paid credit's, and was exchanged
     /// when something else was given back. An expired grant gets nothing.
-    pub(crate) fn give_back_to(&mut self, fund: Fund, amount: Usd) -> Vec<Share> {
+    pub(crate) fn give_back_to(&mut self, fund: Fund, amount: Usd) -> Vec<FundShare> {
         let instant = self.instant;
         let mut shares = Vec::new();
         let mut rest = amount;
@@ -225,13 +225,13 @@ impl<'a> Purse<'a> {
                 }
                 grant.pot.remaining += part;
                 rest -= part;
-                shares.push(Share { fund: Fund::Grant(grant.number), amount: part });
+                shares.push(FundShare { fund: Fund::Grant(grant.number), amount: part });
             }
         }
         let to_paid = rest;
         if !to_paid.is_zero() {
             self.paid.remaining += to_paid;
-            shares.push(Share { fund: Fund::Paid, amount: to_paid });
+            shares.push(FundShare { fund: Fund::Paid, amount: to_paid });
         }
         shares
     }
@@ -257,7 +257,7 @@ impl<'a> Purse<'a> {
         paid.into_iter().chain(grants).collect()
     }
 
-    fn draw_grants(&mut self, sku: &Sku, amount: Usd, counted: Counted) -> (Vec<Share>, Usd) {
+    fn draw_grants(&mut self, sku: &Sku, amount: Usd, counted: Counted) -> (Vec<FundShare>, Usd) {
         let mut rest = amount;
         let mut shares = Vec::new();
         for grant in &mut self.grants {
@@ -271,7 +271,7 @@ impl<'a> Purse<'a> {
                 Counted::Not => {}
             }
             rest -= part;
-            shares.push(Share { fund: Fund::Grant(grant.number), amount: -part });
+            shares.push(FundShare { fund: Fund::Grant(grant.number), amount: -part });
         }
         (shares, rest)
     }
@@ -284,9 +284,9 @@ enum Counted {
     Not,
 }
 
-impl Pot {
-    fn new(remaining: Usd, used: Usd) -> Pot {
-        Pot { remaining_before: remaining, used_before: used, remaining, used }
+impl FundPot {
+    fn new(remaining: Usd, used: Usd) -> FundPot {
+        FundPot { remaining_before: remaining, used_before: used, remaining, used }
     }
 
     fn delta(&self, fund: Fund) -> Option<FundDelta> {
@@ -303,7 +303,7 @@ impl GrantPot<'_> {
             && !self.excludes.contains(sku)
     }
 
-    fn get_back(&mut self, amount: Usd, instant: Timestamp, shares: &mut Vec<Share>) -> Usd {
+    fn get_back(&mut self, amount: Usd, instant: Timestamp, shares: &mut Vec<FundShare>) -> Usd {
         let part = amount.min(self.pot.used);
         if part.is_zero() {
             return Usd::ZERO;
@@ -311,7 +311,7 @@ impl GrantPot<'_> {
         self.pot.used -= part;
         if self.expires_at > instant {
             self.pot.remaining += part;
-            shares.push(Share { fund: Fund::Grant(self.number), amount: part });
+            shares.push(FundShare { fund: Fund::Grant(self.number), amount: part });
         }
         part
     }
@@ -367,7 +367,7 @@ impl<'de> Deserialize<'de> for Fund {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::account::{GrantKind, Period};
+    use crate::domain::account::{GrantKind, PaidPeriod};
 
     fn usd(text: &str) -> Usd {
         text.parse().unwrap()
@@ -385,7 +385,7 @@ mod tests {
     fn state(paid: &str, paid_used: &str, grants: &[(u32, &str, &str, i64, &str)]) -> AccountState {
         AccountState {
             paid: usd(paid),
-            period: Some(Period {
+            period: Some(PaidPeriod {
                 from: at(0),
                 through: at(3600),
                 used: usd(paid_used),
@@ -408,7 +408,7 @@ mod tests {
         }
     }
 
-    fn shares(shares: &[Share]) -> Vec<(Fund, String)> {
+    fn shares(shares: &[FundShare]) -> Vec<(Fund, String)> {
         shares.iter().map(|share| (share.fund, share.amount.to_string())).collect()
     }
 

@@ -19,7 +19,7 @@ pub struct Price {
     /// The SKU.
     pub sku: Sku,
     /// What it is billed by.
-    pub unit: Unit,
+    pub unit: PriceUnit,
     /// What kind of thing it is.
     pub kind: Kind,
     /// USD per hour while running, or per unit.
@@ -34,7 +34,7 @@ pub struct Price {
 /// What a SKU is billed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Unit {
+pub enum PriceUnit {
     /// By time: resources.
     Hour,
     /// By quantity: meters.
@@ -58,13 +58,18 @@ impl PriceList {
     ///
     /// # Errors
     /// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`].
-    pub fn require(&self, sku: &Sku, unit: Unit, instant: Timestamp) -> Result<&Price, Refusal> {
+    pub fn require(
+        &self,
+        sku: &Sku,
+        unit: PriceUnit,
+        instant: Timestamp,
+    ) -> Result<&Price, Refusal> {
         let price =
             self.at(sku, instant).ok_or_else(|| Refusal::UnknownSku { sku: sku.clone() })?;
         if price.unit != unit {
             let unit = match unit {
-                Unit::Hour => "hour",
-                Unit::Quantity => "quantity",
+                PriceUnit::Hour => "hour",
+                PriceUnit::Quantity => "quantity",
             };
             return Err(Refusal::WrongUnit { sku: sku.clone(), unit });
         }
@@ -148,7 +153,7 @@ mod tests {
     fn price(rate: &str, valid_from: &str) -> Price {
         Price {
             sku: "vm".parse().unwrap(),
-            unit: Unit::Hour,
+            unit: PriceUnit::Hour,
             kind: "instance".parse().unwrap(),
             rate: rate.parse().unwrap(),
             idle_rate: Rate::ZERO,
@@ -196,17 +201,17 @@ mod tests {
     fn a_sku_keeps_its_unit_and_kind_and_costs_no_more_off_than_on() {
         let now = at("2026-11-22T10:00:00Z");
         let list: PriceList = [price("1", "2026-11-22T09:00:00Z")].into_iter().collect();
-        let by_quantity = Price { unit: Unit::Quantity, ..price("1", "2026-11-22T12:00:00Z") };
+        let by_quantity = Price { unit: PriceUnit::Quantity, ..price("1", "2026-11-22T12:00:00Z") };
         assert!(matches!(list.check(&by_quantity, now), Err(Refusal::WrongUnit { .. })));
         let idle =
             Price { idle_rate: "1.01".parse().unwrap(), ..price("1", "2026-11-22T12:00:00Z") };
         assert_eq!(list.check(&idle, now), Err(Refusal::IdleRateTooHigh));
         assert!(matches!(
-            list.require(&"vm".parse().unwrap(), Unit::Quantity, now),
+            list.require(&"vm".parse().unwrap(), PriceUnit::Quantity, now),
             Err(Refusal::WrongUnit { .. })
         ));
         assert!(matches!(
-            list.require(&"db".parse().unwrap(), Unit::Hour, now),
+            list.require(&"db".parse().unwrap(), PriceUnit::Hour, now),
             Err(Refusal::UnknownSku { .. })
         ));
     }

@@ -11,23 +11,23 @@ const EMAIL_BYTES_MAX: usize = 254;
 
 /// What is known of a customer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Profile {
+pub struct AccountProfile {
     /// Where receipts and warnings go.
-    pub email: Option<Email>,
+    pub email: Option<EmailAddress>,
     /// What invoices say of it, as it was set here.
-    pub company: Company,
+    pub company: CompanyDetails,
 }
 
 /// What invoices say of a customer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Company {
+pub struct CompanyDetails {
     /// Its name.
     #[serde(default, deserialize_with = "none_if_blank")]
-    pub name: Option<Words>,
+    pub name: Option<NonEmptyText>,
     /// Where it is; tax depends on it.
     #[serde(default)]
-    pub address: Option<Address>,
+    pub address: Option<PostalAddress>,
     /// Its number with the tax authority.
     #[serde(default)]
     pub tax_id: Option<TaxNumber>,
@@ -36,23 +36,23 @@ pub struct Company {
 /// A postal address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Address {
+pub struct PostalAddress {
     /// Street and number.
-    pub line1: Words,
+    pub line1: NonEmptyText,
     /// More of it.
     #[serde(default, deserialize_with = "none_if_blank")]
-    pub line2: Option<Words>,
+    pub line2: Option<NonEmptyText>,
     /// City or town; some countries are one.
     #[serde(default, deserialize_with = "none_if_blank")]
-    pub city: Option<Words>,
+    pub city: Option<NonEmptyText>,
     /// Postal code; some countries have none.
     #[serde(default, deserialize_with = "none_if_blank")]
-    pub postal_code: Option<Words>,
+    pub postal_code: Option<NonEmptyText>,
     /// State or province.
     #[serde(default, deserialize_with = "none_if_blank")]
-    pub state: Option<Words>,
+    pub state: Option<NonEmptyText>,
     /// Country.
-    pub country: Country,
+    pub country: CountryCode,
 }
 
 /// A number with a tax authority. Whether it is one, Stripe says.
@@ -61,31 +61,31 @@ pub struct Address {
 pub struct TaxNumber {
     /// Stripe's name of its kind, such as `eu_vat` (docs.stripe.com/billing/customer/tax-ids).
     #[serde(rename = "type")]
-    pub kind: Words,
+    pub kind: NonEmptyText,
     /// The number.
-    pub value: Words,
+    pub value: NonEmptyText,
 }
 
 /// A line of text: not empty, no longer than a line of an invoice, without characters that break
 /// lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Words(String);
+pub struct NonEmptyText(String);
 
 /// A text is not one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be one line of 1 to {WORDS_BYTES_MAX} bytes")]
-pub struct NotWords;
+pub struct TextError;
 
 /// A country, as ISO 3166-1 alpha-2 calls it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Country(String);
+pub struct CountryCode(String);
 
 /// A text is no country.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be an ISO 3166-1 alpha-2 country code such as DE")]
-pub struct NotACountry;
+pub struct CountryError;
 
 /// The longest line.
 const WORDS_BYTES_MAX: usize = 200;
@@ -99,15 +99,15 @@ const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB B
     SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US \
     UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
 
-impl Company {
+impl CompanyDetails {
     /// Whether nothing is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        *self == Company::default()
+        *self == CompanyDetails::default()
     }
 }
 
-impl Words {
+impl NonEmptyText {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -115,30 +115,30 @@ impl Words {
     }
 }
 
-impl TryFrom<String> for Words {
-    type Error = NotWords;
+impl TryFrom<String> for NonEmptyText {
+    type Error = TextError;
 
-    fn try_from(text: String) -> Result<Words, NotWords> {
+    fn try_from(text: String) -> Result<NonEmptyText, TextError> {
         let trimmed = text.trim();
         let is_usable = (1..=WORDS_BYTES_MAX).contains(&trimmed.len())
             && !trimmed.chars().any(char::is_control);
-        if is_usable { Ok(Words(trimmed.to_owned())) } else { Err(NotWords) }
+        if is_usable { Ok(NonEmptyText(trimmed.to_owned())) } else { Err(TextError) }
     }
 }
 
-impl From<Words> for String {
-    fn from(words: Words) -> String {
+impl From<NonEmptyText> for String {
+    fn from(words: NonEmptyText) -> String {
         words.0
     }
 }
 
-impl fmt::Display for Words {
+impl fmt::Display for NonEmptyText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl Country {
+impl CountryCode {
     /// Its two letters.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -146,26 +146,28 @@ impl Country {
     }
 }
 
-impl TryFrom<String> for Country {
-    type Error = NotACountry;
+impl TryFrom<String> for CountryCode {
+    type Error = CountryError;
 
-    fn try_from(text: String) -> Result<Country, NotACountry> {
+    fn try_from(text: String) -> Result<CountryCode, CountryError> {
         if COUNTRIES.split_whitespace().any(|country| country == text) {
-            Ok(Country(text))
+            Ok(CountryCode(text))
         } else {
-            Err(NotACountry)
+            Err(CountryError)
         }
     }
 }
 
-impl From<Country> for String {
-    fn from(country: Country) -> String {
+impl From<CountryCode> for String {
+    fn from(country: CountryCode) -> String {
         country.0
     }
 }
 
 /// A field that was left blank is one that was left out.
-fn none_if_blank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Words>, D::Error> {
+fn none_if_blank<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<NonEmptyText>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?.filter(|text| !text.trim().is_empty());
     text.map(|text| text.try_into().map_err(serde::de::Error::custom)).transpose()
 }
@@ -173,14 +175,14 @@ fn none_if_blank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Wo
 /// An e-mail address that mail may be sent to. Whether somebody reads it, only a mail can tell.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Email(String);
+pub struct EmailAddress(String);
 
 /// A text is not an e-mail address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be an e-mail address such as name@example.com")]
-pub struct NotAnEmail;
+pub struct EmailError;
 
-impl Email {
+impl EmailAddress {
     /// The address as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -188,11 +190,11 @@ impl Email {
     }
 }
 
-impl FromStr for Email {
-    type Err = NotAnEmail;
+impl FromStr for EmailAddress {
+    type Err = EmailError;
 
-    fn from_str(text: &str) -> Result<Email, NotAnEmail> {
-        let (name, domain) = text.split_once('@').ok_or(NotAnEmail)?;
+    fn from_str(text: &str) -> Result<EmailAddress, EmailError> {
+        let (name, domain) = text.split_once('@').ok_or(EmailError)?;
         let is_plain =
             |c: char| !c.is_whitespace() && !c.is_control() && !"@<>()[],;:\\\"".contains(c);
         let is_label =
@@ -203,32 +205,32 @@ impl FromStr for Email {
             && !domain.contains('@')
             && domain.contains('.')
             && domain.split('.').all(is_label);
-        if usable { Ok(Email(text.to_owned())) } else { Err(NotAnEmail) }
+        if usable { Ok(EmailAddress(text.to_owned())) } else { Err(EmailError) }
     }
 }
 
-impl TryFrom<String> for Email {
-    type Error = NotAnEmail;
+impl TryFrom<String> for EmailAddress {
+    type Error = EmailError;
 
-    fn try_from(text: String) -> Result<Email, NotAnEmail> {
+    fn try_from(text: String) -> Result<EmailAddress, EmailError> {
         text.parse()
     }
 }
 
-impl From<Email> for String {
-    fn from(email: Email) -> String {
+impl From<EmailAddress> for String {
+    fn from(email: EmailAddress) -> String {
         email.0
     }
 }
 
-impl fmt::Display for Email {
+impl fmt::Display for EmailAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
 /// Logs are no place for addresses.
-impl fmt::Debug for Email {
+impl fmt::Debug for EmailAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Email(…)")
     }
@@ -241,17 +243,17 @@ mod tests {
     #[test]
     fn what_is_left_blank_is_left_out_and_countries_are_countries() {
         let blank = r#"{"name":" ","address":{"line1":" Main St 1 ","line2":"","country":"DE"},"tax_id":null}"#;
-        let company: Company = serde_json::from_str(blank).unwrap();
+        let company: CompanyDetails = serde_json::from_str(blank).unwrap();
         let shown = serde_json::to_string(&company).unwrap();
         let expected = r#"{"name":null,"address":{"line1":"Main St 1","line2":null,"city":null,"postal_code":null,"state":null,"country":"DE"},"tax_id":null}"#;
         assert_eq!(shown, expected);
-        assert_eq!(serde_json::from_str::<Company>(&shown).unwrap(), company);
+        assert_eq!(serde_json::from_str::<CompanyDetails>(&shown).unwrap(), company);
         assert_eq!(COUNTRIES.split_whitespace().count(), 249);
         for bad in ["de", "DEU", "XX", "", "D E"] {
-            assert_eq!(Country::try_from(bad.to_owned()), Err(NotACountry), "{bad}");
+            assert_eq!(CountryCode::try_from(bad.to_owned()), Err(CountryError), "{bad}");
         }
         for bad in ["", "a\nb", &"x".repeat(201)] {
-            assert_eq!(Words::try_from(bad.to_owned()), Err(NotWords), "{bad}");
+            assert_eq!(NonEmptyText::try_from(bad.to_owned()), Err(TextError), "{bad}");
         }
     }
 
@@ -264,7 +266,7 @@ mod tests {
             "jürgen@exämple.de",
             "o'neil@example.test",
         ] {
-            assert_eq!(good.parse::<Email>().map(String::from).as_deref(), Ok(good));
+            assert_eq!(good.parse::<EmailAddress>().map(String::from).as_deref(), Ok(good));
         }
         for bad in [
             "",
@@ -280,7 +282,7 @@ mod tests {
             "<a@example.test>",
             &long,
         ] {
-            assert_eq!(bad.parse::<Email>(), Err(NotAnEmail), "{bad:?}");
+            assert_eq!(bad.parse::<EmailAddress>(), Err(EmailError), "{bad:?}");
         }
     }
 }

@@ -5,17 +5,17 @@
 //! it.
 
 use crate::domain::account::{
-    AccountState, EverPaid, Refill, RefillPurpose, Standing, Trial, TrialPhase,
+    AccountState, EverPaid, RefillPurpose, RefillState, Standing, TrialPhase, TrialState,
 };
 use crate::domain::apply::is_refill_possible;
-use crate::domain::event::{Change, CreditKind, Want};
+use crate::domain::event::{Change, CreditKind, RefillWant};
 use crate::domain::money::Usd;
 use crate::domain::policy::{Policy, RefillPolicy};
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 
 /// When a charge of some amount is allowed by back-off, daily number and monthly cap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Allowed {
+pub enum ChargeTiming {
     /// Now.
     Now,
     /// At this instant at the earliest.
@@ -27,12 +27,17 @@ pub enum Allowed {
 /// When a refill of `amount` (USD, before tax) may be charged: the latest of what stands in its
 /// way.
 #[must_use]
-pub fn allowed(refill: &Refill, amount: Usd, policy: &RefillPolicy, now: Timestamp) -> Allowed {
+pub fn allowed(
+    refill: &RefillState,
+    amount: Usd,
+    policy: &RefillPolicy,
+    now: Timestamp,
+) -> ChargeTiming {
     let backoff = refill.failed_at.map(|failed_at| failed_at.plus(policy.backoff_seconds));
     let (day, today) = refill.today;
     let daily = (day == now.day() && today >= policy.per_day_max).then(|| now.next_day());
     let monthly = match refill.monthly_cap {
-        Some(cap) if amount > cap => return Allowed::Never,
+        Some(cap) if amount > cap => return ChargeTiming::Never,
         Some(cap) => {
             let (month, charged) = refill.this_month;
             (month == now.month() && charged + amount > cap).then(|| now.next_month())
@@ -40,8 +45,8 @@ pub fn allowed(refill: &Refill, amount: Usd, policy: &RefillPolicy, now: Timesta
         None => None,
     };
     match [backoff, daily, monthly].into_iter().flatten().filter(|at| *at > now).max() {
-        Some(at) => Allowed::At(at),
-        None => Allowed::Now,
+        Some(at) => ChargeTiming::At(at),
+        None => ChargeTiming::Now,
     }
 }
 
@@ -52,7 +57,7 @@ pub fn want(
     change: &Change,
     policy: &Policy,
     now: Timestamp,
-) -> Option<Want> {
+) -> Option<RefillWant> {
     if !may_want(change) || !is_refill_possible(after) {
         return None;
     }
@@ -69,9 +74,9 @@ pub fn want(
         None => return None,
     };
     match allowed(&after.refill, amount, &policy.refill, now) {
-        Allowed::Now => Some(Want::Now { amount, purpose }),
-        Allowed::At(at) => Some(Want::At(at)),
-        Allowed::Never => None,
+        ChargeTiming::Now => Some(RefillWant::Now { amount, purpose }),
+        ChargeTiming::At(at) => Some(RefillWant::At(at)),
+        ChargeTiming::Never => None,
     }
 }
 
@@ -91,7 +96,7 @@ pub(crate) fn charged_until(state: &AccountState, policy: &Policy) -> Option<Tim
 /// What a trial's renewal charges: what was used in it (it lasts less than the 30 days that are
 /// looked at), projected to 30 days, rounded up to the cent, within the policy's limits.
 #[must_use]
-pub fn renewal_amount(trial: &Trial, policy: &Policy) -> Usd {
+pub fn renewal_amount(trial: &TrialState, policy: &Policy) -> Usd {
     let seconds = (trial.ends_at - trial.started_at).max(HOUR);
     let projected = trial.used.pro_rata(30 * DAY, seconds);
     let cents = projected.decimal() * rust_decimal::Decimal::ONE_HUNDRED;

@@ -2,7 +2,7 @@
 //! answer).
 //!
 //! Only the domain's own refusals are here. That DynamoDB throttles or Stripe is down is a
-//! [`Fault`](crate::store::Fault) and never shares a type with "balance too low".
+//! [`Fault`](crate::store::StoreError) and never shares a type with "balance too low".
 
 use crate::domain::ids::{CardId, Kind, ProjectId, ResourceId, Sku};
 use crate::domain::money::Usd;

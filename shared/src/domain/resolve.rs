@@ -8,18 +8,21 @@ use std::collections::BTreeSet;
 
 use crate::domain::account::{AccountState, Grant};
 use crate::domain::apply::taken_back;
-use crate::domain::command::{Command, PastCharge, Start, StartFailure, Stop, Taken};
-use crate::domain::event::{Change, Event, Lines, StartKind};
+use crate::domain::command::{
+    Command, PastCharge, ResourceStart, ResourceStop, StartFailure, TakenCredit,
+};
+use crate::domain::event::{BilledLines, Change, Event, StartKind};
 use crate::domain::funds::Fund;
 use crate::domain::ids::{AccountId, ProjectId, ResourceId, Sku};
 use crate::domain::money::{Quantity, Rate, Usd};
-use crate::domain::prices::{Price, Unit};
+use crate::domain::prices::{Price, PriceUnit};
 use crate::domain::refusal::Refusal;
 use crate::domain::resources::{
-    Address, BilledMode, Condition, Keeps, Meter, Resource, Status, rated_at,
+    BilledMode, KeptData, Meter, Resource, ResourceAddress, ResourceCondition, ResourceStatus,
+    rated_at,
 };
 use crate::domain::settle::{coming_back, idle_after_resume};
-use crate::domain::snapshot::View;
+use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::Timestamp;
 
 /// The longest name of a resource, in bytes.
@@ -27,7 +30,7 @@ pub const NAME_BYTES_MAX: usize = 128;
 
 /// A project as it was read: whose it is says whether it may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Project {
+pub struct OwnedProject {
     /// Its id.
     pub id: ProjectId,
     /// Its owner, who pays.
@@ -53,14 +56,14 @@ pub struct NewResource {
 /// [`Refusal::UnknownProject`], [`Refusal::NameNotUsable`], [`Refusal::ResourceExists`],
 /// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`].
 pub fn create(
-    view: &View<'_>,
-    project: &Project,
+    view: &AccountSnapshot<'_>,
+    project: &OwnedProject,
     new: &[NewResource],
     now: Timestamp,
 ) -> Result<Command, Refusal> {
     let resources = new
         .iter()
-        .map(|one| new_resource(view, project, one, Status::New, now))
+        .map(|one| new_resource(view, project, one, ResourceStatus::New, now))
         .collect::<Result<_, _>>()?;
     Ok(Command::Create { resources })
 }
@@ -70,15 +73,15 @@ pub fn create(
 /// # Errors
 /// As [`create`].
 pub fn start_new(
-    view: &View<'_>,
-    project: &Project,
+    view: &AccountSnapshot<'_>,
+    project: &OwnedProject,
     new: &[NewResource],
     now: Timestamp,
 ) -> Result<Command, Refusal> {
     let starts = new.iter().map(|one| {
-        let resource = new_resource(view, project, one, Status::Running, now)?;
+        let resource = new_resource(view, project, one, ResourceStatus::Running, now)?;
         let rate = resource.rate_at(view.prices(), now)?;
-        Ok(Start { resource, rate, idle: None })
+        Ok(ResourceStart { resource, rate, idle: None })
     });
     Ok(Command::Start { starts: starts.collect::<Result<_, _>>()?, how: StartKind::Started })
 }
@@ -88,16 +91,20 @@ pub fn start_new(
 /// # Errors
 /// [`Refusal::UnknownResource`], [`Refusal::UnknownSku`], [`Refusal::AlreadyRunning`],
 /// [`Refusal::Deleted`].
-pub fn start(view: &View<'_>, ids: &[ResourceId], now: Timestamp) -> Result<Command, Refusal> {
+pub fn start(
+    view: &AccountSnapshot<'_>,
+    ids: &[ResourceId],
+    now: Timestamp,
+) -> Result<Command, Refusal> {
     let starts = ids.iter().map(|id| {
         let resource = find(view, id)?;
         match resource.condition(view.state()) {
-            Condition::New | Condition::Suspended | Condition::Stopped => {
-                started(view, resource, Address::Kept, now)
+            ResourceCondition::New | ResourceCondition::Suspended | ResourceCondition::Stopped => {
+                started(view, resource, ResourceAddress::Kept, now)
             }
-            Condition::Running => Err(Refusal::AlreadyRunning { resource: id.clone() }),
-            Condition::Deleted { .. } => Err(Refusal::Deleted { resource: id.clone() }),
-            Condition::Purged => Err(unknown(id)),
+            ResourceCondition::Running => Err(Refusal::AlreadyRunning { resource: id.clone() }),
+            ResourceCondition::Deleted { .. } => Err(Refusal::Deleted { resource: id.clone() }),
+            ResourceCondition::Purged => Err(unknown(id)),
         }
     });
     Ok(Command::Start { starts: starts.collect::<Result<_, _>>()?, how: StartKind::Started })
@@ -109,18 +116,23 @@ pub fn start(view: &View<'_>, ids: &[ResourceId], now: Timestamp) -> Result<Comm
 /// # Errors
 /// [`Refusal::UnknownResource`] (also after the window), [`Refusal::NotDeleted`],
 /// [`Refusal::UnknownSku`].
-pub fn restore(view: &View<'_>, ids: &[ResourceId], now: Timestamp) -> Result<Command, Refusal> {
+pub fn restore(
+    view: &AccountSnapshot<'_>,
+    ids: &[ResourceId],
+    now: Timestamp,
+) -> Result<Command, Refusal> {
     let window_seconds = view.policy().restore_seconds;
     let starts = ids.iter().map(|id| {
         let resource = find(view, id)?;
         match resource.condition(view.state()) {
-            Condition::Deleted { at } if now < at.plus(window_seconds) => {
-                started(view, resource, Address::New, now)
+            ResourceCondition::Deleted { at } if now < at.plus(window_seconds) => {
+                started(view, resource, ResourceAddress::New, now)
             }
-            Condition::Deleted { .. } | Condition::Purged => Err(unknown(id)),
-            Condition::New | Condition::Running | Condition::Suspended | Condition::Stopped => {
-                Err(Refusal::NotDeleted { resource: id.clone() })
-            }
+            ResourceCondition::Deleted { .. } | ResourceCondition::Purged => Err(unknown(id)),
+            ResourceCondition::New
+            | ResourceCondition::Running
+            | ResourceCondition::Suspended
+            | ResourceCondition::Stopped => Err(Refusal::NotDeleted { resource: id.clone() }),
         }
     });
     let starts = starts.collect::<Result<_, _>>()?;
@@ -128,8 +140,10 @@ pub fn restore(view: &View<'_>, ids: &[ResourceId], now: Timestamp) -> Result<Co
         .billables()
         .resources
         .values()
-        .filter(|resource| resource.status == Status::Deleted && !ids.contains(&resource.id))
-        .filter(|resource| resource.condition(view.state()) != Condition::Purged);
+        .filter(|resource| {
+            resource.status == ResourceStatus::Deleted && !ids.contains(&resource.id)
+        })
+        .filter(|resource| resource.condition(view.state()) != ResourceCondition::Purged);
     let purge_due = still_deleted.map(|resource| resource.since.plus(window_seconds)).min();
     Ok(Command::Start { starts, how: StartKind::Restored { purge_due } })
 }
@@ -139,19 +153,21 @@ pub fn restore(view: &View<'_>, ids: &[ResourceId], now: Timestamp) -> Result<Co
 ///
 /// # Errors
 /// [`Refusal::UnknownResource`], [`Refusal::NotRunning`].
-pub fn stop(view: &View<'_>, ids: &[ResourceId]) -> Result<Command, Refusal> {
+pub fn stop(view: &AccountSnapshot<'_>, ids: &[ResourceId]) -> Result<Command, Refusal> {
     let stops = ids.iter().map(|id| {
         let resource = find(view, id)?;
         match resource.condition(view.state()) {
-            Condition::Running | Condition::Suspended => Ok(stopped(
+            ResourceCondition::Running | ResourceCondition::Suspended => Ok(stopped(
                 view,
                 resource,
                 resource.idle_rate_at(view.prices(), rated_at(view.state())),
             )),
-            Condition::New | Condition::Stopped | Condition::Deleted { .. } => {
+            ResourceCondition::New
+            | ResourceCondition::Stopped
+            | ResourceCondition::Deleted { .. } => {
                 Err(Refusal::NotRunning { resource: id.clone() })
             }
-            Condition::Purged => Err(unknown(id)),
+            ResourceCondition::Purged => Err(unknown(id)),
         }
     });
     Ok(Command::Stop { stops: stops.collect::<Result<_, _>>()? })
@@ -161,15 +177,16 @@ pub fn stop(view: &View<'_>, ids: &[ResourceId]) -> Result<Command, Refusal> {
 ///
 /// # Errors
 /// [`Refusal::UnknownResource`], [`Refusal::Deleted`].
-pub fn delete(view: &View<'_>, ids: &[ResourceId]) -> Result<Command, Refusal> {
+pub fn delete(view: &AccountSnapshot<'_>, ids: &[ResourceId]) -> Result<Command, Refusal> {
     let stops = ids.iter().map(|id| {
         let resource = find(view, id)?;
         match resource.condition(view.state()) {
-            Condition::New | Condition::Running | Condition::Suspended | Condition::Stopped => {
-                Ok(stopped(view, resource, None))
-            }
-            Condition::Deleted { .. } => Err(Refusal::Deleted { resource: id.clone() }),
-            Condition::Purged => Err(unknown(id)),
+            ResourceCondition::New
+            | ResourceCondition::Running
+            | ResourceCondition::Suspended
+            | ResourceCondition::Stopped => Ok(stopped(view, resource, None)),
+            ResourceCondition::Deleted { .. } => Err(Refusal::Deleted { resource: id.clone() }),
+            ResourceCondition::Purged => Err(unknown(id)),
         }
     });
     Ok(Command::Delete { stops: stops.collect::<Result<_, _>>()? })
@@ -181,17 +198,20 @@ pub fn delete(view: &View<'_>, ids: &[ResourceId]) -> Result<Command, Refusal> {
 /// # Errors
 /// [`Refusal::UnknownResource`], [`Refusal::NotRunning`].
 pub fn fail_start<'r>(
-    view: &View<'_>,
+    view: &AccountSnapshot<'_>,
     id: &ResourceId,
     rows: impl IntoIterator<Item = (&'r Event, &'r AccountState)>,
 ) -> Result<Command, Refusal> {
     let resource = find(view, id)?;
     match resource.condition(view.state()) {
-        Condition::Running => {}
-        Condition::New | Condition::Suspended | Condition::Stopped | Condition::Deleted { .. } => {
+        ResourceCondition::Running => {}
+        ResourceCondition::New
+        | ResourceCondition::Suspended
+        | ResourceCondition::Stopped
+        | ResourceCondition::Deleted { .. } => {
             return Err(Refusal::NotRunning { resource: id.clone() });
         }
-        Condition::Purged => return Err(unknown(id)),
+        ResourceCondition::Purged => return Err(unknown(id)),
     }
     let (mut charges, mut grants, mut refunded) =
         (Vec::new(), Vec::<Grant>::new(), BTreeSet::new());
@@ -214,8 +234,8 @@ pub fn fail_start<'r>(
     grants.retain(|grant| grant.payment.as_ref().is_none_or(|payment| !refunded.contains(payment)));
     let (status, rated) = (resource.before, rated_at(view.state()));
     let then = match status {
-        Status::Stopped => resource.idle_rate_at(view.prices(), rated),
-        Status::New | Status::Deleted | Status::Running => None,
+        ResourceStatus::Stopped => resource.idle_rate_at(view.prices(), rated),
+        ResourceStatus::New | ResourceStatus::Deleted | ResourceStatus::Running => None,
     };
     let rate = resource.rate_at(view.prices(), rated)?;
     let (resource, started_at) = (resource.reference(), resource.since);
@@ -236,13 +256,13 @@ pub fn fail_start<'r>(
 /// [`Refusal::UnknownProject`], [`Refusal::UnknownSku`], [`Refusal::WrongUnit`],
 /// [`Refusal::MeterExists`].
 pub fn open_meter(
-    view: &View<'_>,
-    project: &Project,
+    view: &AccountSnapshot<'_>,
+    project: &OwnedProject,
     sku: &Sku,
     now: Timestamp,
 ) -> Result<Command, Refusal> {
     check_project(view, project)?;
-    view.prices().require(sku, Unit::Quantity, now)?;
+    view.prices().require(sku, PriceUnit::Quantity, now)?;
     let key = (project.id.clone(), sku.clone());
     if view.billables().meters.contains_key(&key) {
         return Err(Refusal::MeterExists { project: key.0, sku: key.1 });
@@ -255,11 +275,11 @@ pub fn open_meter(
 ///
 /// # Errors
 /// [`Refusal::UnknownSku`] if the price list lacks what runs.
-pub fn suspend(view: &View<'_>, reason: &str) -> Result<Command, Refusal> {
+pub fn suspend(view: &AccountSnapshot<'_>, reason: &str) -> Result<Command, Refusal> {
     let billed = view.billables().billed(view.state(), view.prices(), rated_at(view.state()))?;
     let stops = billed
         .iter()
-        .map(|one| Stop {
+        .map(|one| ResourceStop {
             resource: one.resource.reference(),
             billed: Some((one.mode, one.rate)),
             then: None,
@@ -272,14 +292,14 @@ pub fn suspend(view: &View<'_>, reason: &str) -> Result<Command, Refusal> {
 ///
 /// # Errors
 /// [`Refusal::UnknownSku`] if the price list lacks what is billed.
-pub fn resume(view: &View<'_>, now: Timestamp) -> Result<Command, Refusal> {
+pub fn resume(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<Command, Refusal> {
     Ok(Command::Resume { billed: idle_after_resume(view, now)?, more: coming_back(view) })
 }
 
 /// What a row took back for a refund or dispute, to be given back: from the row and the state
 /// before it.
 #[must_use]
-pub fn taken(event: &Event, before: &AccountState) -> Option<Taken> {
+pub fn taken(event: &Event, before: &AccountState) -> Option<TakenCredit> {
     let Change::TakenBack { credit, .. } = &event.change else {
         return None;
     };
@@ -297,18 +317,18 @@ pub fn taken(event: &Event, before: &AccountState) -> Option<Taken> {
             Some(Grant { remaining: of_grant(grant.number)?, used: Usd::ZERO, ..grant.clone() })
         })
         .collect();
-    Some(Taken { credit: *credit, grants })
+    Some(TakenCredit { credit: *credit, grants })
 }
 
 fn new_resource(
-    view: &View<'_>,
-    project: &Project,
+    view: &AccountSnapshot<'_>,
+    project: &OwnedProject,
     new: &NewResource,
-    status: Status,
+    status: ResourceStatus,
     now: Timestamp,
 ) -> Result<Resource, Refusal> {
     check_project(view, project)?;
-    let price = view.prices().require(&new.sku, Unit::Hour, now)?;
+    let price = view.prices().require(&new.sku, PriceUnit::Hour, now)?;
     if new.name.trim().is_empty()
         || new.name.len() > NAME_BYTES_MAX
         || new.name.chars().any(char::is_control)
@@ -329,13 +349,13 @@ fn new_resource(
         since: now,
         seq: view.state().next_seq,
         created_at: now,
-        before: Status::New,
+        before: ResourceStatus::New,
         keeps: keeps(price),
-        address: Address::Kept,
+        address: ResourceAddress::Kept,
     })
 }
 
-fn check_project(view: &View<'_>, project: &Project) -> Result<(), Refusal> {
+fn check_project(view: &AccountSnapshot<'_>, project: &OwnedProject) -> Result<(), Refusal> {
     if project.account == *view.account() {
         Ok(())
     } else {
@@ -343,7 +363,7 @@ fn check_project(view: &View<'_>, project: &Project) -> Result<(), Refusal> {
     }
 }
 
-fn find<'v>(view: &'v View<'_>, id: &ResourceId) -> Result<&'v Resource, Refusal> {
+fn find<'v>(view: &'v AccountSnapshot<'_>, id: &ResourceId) -> Result<&'v Resource, Refusal> {
     view.billables().resources.get(id).ok_or_else(|| unknown(id))
 }
 
@@ -352,44 +372,45 @@ fn unknown(id: &ResourceId) -> Refusal {
 }
 
 fn started(
-    view: &View<'_>,
+    view: &AccountSnapshot<'_>,
     resource: &Resource,
-    address: Address,
+    address: ResourceAddress,
     now: Timestamp,
-) -> Result<Start, Refusal> {
+) -> Result<ResourceStart, Refusal> {
     let rate = resource.rate_at(view.prices(), now)?;
     let idle = billed_now(view, resource).map(|(_, rate)| (rate, resource.seq));
     let before = match resource.condition(view.state()) {
-        Condition::New => Status::New,
-        Condition::Deleted { .. } => Status::Deleted,
-        Condition::Running | Condition::Suspended | Condition::Stopped | Condition::Purged => {
-            Status::Stopped
-        }
+        ResourceCondition::New => ResourceStatus::New,
+        ResourceCondition::Deleted { .. } => ResourceStatus::Deleted,
+        ResourceCondition::Running
+        | ResourceCondition::Suspended
+        | ResourceCondition::Stopped
+        | ResourceCondition::Purged => ResourceStatus::Stopped,
     };
     let resource = Resource {
-        status: Status::Running,
+        status: ResourceStatus::Running,
         since: now,
         seq: view.state().next_seq,
         before,
-        keeps: keeps(view.prices().require(&resource.sku, Unit::Hour, now)?),
+        keeps: keeps(view.prices().require(&resource.sku, PriceUnit::Hour, now)?),
         address,
         ..resource.clone()
     };
-    Ok(Start { resource, rate, idle })
+    Ok(ResourceStart { resource, rate, idle })
 }
 
-fn stopped(view: &View<'_>, resource: &Resource, then: Option<Rate>) -> Stop {
+fn stopped(view: &AccountSnapshot<'_>, resource: &Resource, then: Option<Rate>) -> ResourceStop {
     let billed = billed_now(view, resource);
     let then = then.filter(|_| billed.is_some());
-    Stop { resource: resource.reference(), billed, then }
+    ResourceStop { resource: resource.reference(), billed, then }
 }
 
-fn keeps(price: &Price) -> Keeps {
-    if price.idle_rate.is_zero() { Keeps::Nothing } else { Keeps::Data }
+fn keeps(price: &Price) -> KeptData {
+    if price.idle_rate.is_zero() { KeptData::Nothing } else { KeptData::Data }
 }
 
 /// How a resource is billed in the current period.
-fn billed_now(view: &View<'_>, resource: &Resource) -> Option<(BilledMode, Rate)> {
+fn billed_now(view: &AccountSnapshot<'_>, resource: &Resource) -> Option<(BilledMode, Rate)> {
     let billed =
         view.billables().billed(view.state(), view.prices(), rated_at(view.state())).ok()?;
     billed.iter().find(|one| one.resource.id == resource.id).map(|one| (one.mode, one.rate))
@@ -402,7 +423,7 @@ fn charge_of(event: &Event, id: &ResourceId) -> Option<PastCharge> {
     else {
         return None;
     };
-    let Lines::Here(lines) = lines else {
+    let BilledLines::Here(lines) = lines else {
         return None;
     };
     let line = lines.iter().find(|line| line.resource == *id)?;

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::account::{AccountState, Billed, Standing};
+use crate::domain::account::{AccountState, BilledTotals, Standing};
 use crate::domain::event::{Change, Event};
 use crate::domain::ids::{Kind, ProjectId, ResourceId, Sku};
 use crate::domain::money::{Quantity, Rate};
-use crate::domain::prices::{PriceList, Unit};
+use crate::domain::prices::{PriceList, PriceUnit};
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::Timestamp;
 
@@ -34,7 +34,7 @@ pub struct Resource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
     /// What its item says; [`Resource::condition`] says what that means.
-    pub status: Status,
+    pub status: ResourceStatus,
     /// Since when (UTC).
     pub since: Timestamp,
     /// The row that last changed it.
@@ -42,22 +42,25 @@ pub struct Resource {
     /// When it was created (UTC).
     pub created_at: Timestamp,
     /// What it was before its last start: what it falls back to if the start fails.
-    #[serde(default = "Status::stopped", skip_serializing_if = "Status::is_stopped")]
-    pub before: Status,
+    #[serde(
+        default = "ResourceStatus::stopped",
+        skip_serializing_if = "ResourceStatus::is_stopped"
+    )]
+    pub before: ResourceStatus,
     /// Whether it keeps something that is billed while it is off (a volume its data). Set by the
     /// price at its last start and never by a later one, so that what is billed does not change
     /// behind the account's back.
-    #[serde(default, skip_serializing_if = "Keeps::is_nothing")]
-    pub keeps: Keeps,
+    #[serde(default, skip_serializing_if = "KeptData::is_nothing")]
+    pub keeps: KeptData,
     /// Whether it came back from a deletion and needs a new address.
-    #[serde(default, skip_serializing_if = "Address::is_kept")]
-    pub address: Address,
+    #[serde(default, skip_serializing_if = "ResourceAddress::is_kept")]
+    pub address: ResourceAddress,
 }
 
 /// What a resource's item says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub enum ResourceStatus {
     /// It never came up: there is nothing to keep and nothing to bill.
     New,
     /// Started.
@@ -68,20 +71,20 @@ pub enum Status {
     Deleted,
 }
 
-impl Status {
-    fn stopped() -> Status {
-        Status::Stopped
+impl ResourceStatus {
+    fn stopped() -> ResourceStatus {
+        ResourceStatus::Stopped
     }
 
     fn is_stopped(&self) -> bool {
-        *self == Status::Stopped
+        *self == ResourceStatus::Stopped
     }
 }
 
 /// Whether a resource is billed while it is off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Keeps {
+pub enum KeptData {
     /// It is not.
     #[default]
     Nothing,
@@ -89,16 +92,16 @@ pub enum Keeps {
     Data,
 }
 
-impl Keeps {
+impl KeptData {
     fn is_nothing(&self) -> bool {
-        *self == Keeps::Nothing
+        *self == KeptData::Nothing
     }
 }
 
 /// Whether the platform must give a resource a new address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Address {
+pub enum ResourceAddress {
     /// It has the one it had.
     #[default]
     Kept,
@@ -106,15 +109,15 @@ pub enum Address {
     New,
 }
 
-impl Address {
+impl ResourceAddress {
     fn is_kept(&self) -> bool {
-        *self == Address::Kept
+        *self == ResourceAddress::Kept
     }
 }
 
 /// What a resource really is, its account's state considered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub enum ResourceCondition {
     /// It never came up.
     New,
     /// It runs.
@@ -150,29 +153,29 @@ pub struct ResourceRef {
 impl Resource {
     /// What it really is.
     #[must_use]
-    pub fn condition(&self, state: &AccountState) -> Condition {
+    pub fn condition(&self, state: &AccountState) -> ResourceCondition {
         if state.purged_seq.is_some_and(|purged| self.seq < purged) {
-            return Condition::Purged;
+            return ResourceCondition::Purged;
         }
         if let Some(deletion) = state.deletions.iter().find(|deletion| self.seq < deletion.seq) {
             return match self.status {
                 // It was deleted earlier, on its own.
-                Status::Deleted => Condition::Deleted { at: self.since },
-                Status::New | Status::Running | Status::Stopped => {
-                    Condition::Deleted { at: deletion.at }
+                ResourceStatus::Deleted => ResourceCondition::Deleted { at: self.since },
+                ResourceStatus::New | ResourceStatus::Running | ResourceStatus::Stopped => {
+                    ResourceCondition::Deleted { at: deletion.at }
                 }
             };
         }
         match self.status {
-            Status::New => Condition::New,
-            Status::Running
+            ResourceStatus::New => ResourceCondition::New,
+            ResourceStatus::Running
                 if state.suspended_seq.is_some_and(|suspended| self.seq < suspended) =>
             {
-                Condition::Suspended
+                ResourceCondition::Suspended
             }
-            Status::Running => Condition::Running,
-            Status::Stopped => Condition::Stopped,
-            Status::Deleted => Condition::Deleted { at: self.since },
+            ResourceStatus::Running => ResourceCondition::Running,
+            ResourceStatus::Stopped => ResourceCondition::Stopped,
+            ResourceStatus::Deleted => ResourceCondition::Deleted { at: self.since },
         }
     }
 
@@ -183,7 +186,7 @@ impl Resource {
     pub fn rate_at(&self, prices: &PriceList, instant: Timestamp) -> Result<Rate, Refusal> {
         match self.rate {
             Some(agreed) => Ok(agreed),
-            None => prices.require(&self.sku, Unit::Hour, instant).map(|price| price.rate),
+            None => prices.require(&self.sku, PriceUnit::Hour, instant).map(|price| price.rate),
         }
     }
 
@@ -193,8 +196,8 @@ impl Resource {
     pub fn idle_rate_at(&self, prices: &PriceList, instant: Timestamp) -> Option<Rate> {
         let idle = || prices.at(&self.sku, instant).map_or(Rate::ZERO, |price| price.idle_rate);
         match self.keeps {
-            Keeps::Nothing => None,
-            Keeps::Data => Some(self.rate.map_or_else(idle, |agreed| idle().min(agreed))),
+            KeptData::Nothing => None,
+            KeptData::Data => Some(self.rate.map_or_else(idle, |agreed| idle().min(agreed))),
         }
     }
 
@@ -246,14 +249,14 @@ pub enum BilledMode {
 
 /// All resources and meters of an account, as read at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Billables {
+pub struct BillableList {
     /// By id.
     pub resources: BTreeMap<ResourceId, Resource>,
     /// By project and SKU.
     pub meters: BTreeMap<(ProjectId, Sku), Meter>,
 }
 
-impl Billables {
+impl BillableList {
     /// What is billed by time, by resource id, at the rates of an instant.
     ///
     /// # Errors
@@ -270,11 +273,11 @@ impl Billables {
         let mut billed = Vec::new();
         for resource in self.resources.values() {
             match resource.condition(state) {
-                Condition::Running => {
+                ResourceCondition::Running => {
                     let rate = resource.rate_at(prices, instant)?;
                     billed.push(BilledResource { resource, mode: BilledMode::Running, rate });
                 }
-                Condition::Stopped | Condition::Suspended => {
+                ResourceCondition::Stopped | ResourceCondition::Suspended => {
                     let idle = resource.idle_rate_at(prices, instant);
                     billed.extend(idle.map(|rate| BilledResource {
                         resource,
@@ -282,7 +285,9 @@ impl Billables {
                         rate,
                     }));
                 }
-                Condition::New | Condition::Deleted { .. } | Condition::Purged => {}
+                ResourceCondition::New
+                | ResourceCondition::Deleted { .. }
+                | ResourceCondition::Purged => {}
             }
         }
         Ok(billed)
@@ -310,13 +315,13 @@ impl Billables {
                 self.set_status(std::slice::from_ref(resource), *status, event.at, seq);
             }
             Change::Stopped { resources, as_of, .. } => {
-                self.set_status(resources, Status::Stopped, *as_of, seq)
+                self.set_status(resources, ResourceStatus::Stopped, *as_of, seq)
             }
             Change::ResourcesDeleted { resources, .. } => {
-                self.set_status(resources, Status::Deleted, event.at, seq)
+                self.set_status(resources, ResourceStatus::Deleted, event.at, seq)
             }
             Change::Resumed { resources, .. } => {
-                self.set_status(resources, Status::Running, event.at, seq)
+                self.set_status(resources, ResourceStatus::Running, event.at, seq)
             }
             Change::Purged { resources, .. } => {
                 for resource in resources {
@@ -369,7 +374,7 @@ impl Billables {
     fn set_status(
         &mut self,
         resources: &[ResourceRef],
-        status: Status,
+        status: ResourceStatus,
         since: Timestamp,
         seq: u64,
     ) {
@@ -378,8 +383,8 @@ impl Billables {
                 resource.status = status;
                 resource.since = since;
                 resource.seq = seq;
-                if status == Status::Running {
-                    resource.before = Status::Stopped;
+                if status == ResourceStatus::Running {
+                    resource.before = ResourceStatus::Stopped;
                 }
             }
         }
@@ -388,16 +393,16 @@ impl Billables {
 
 /// What a set of billed resources comes to.
 #[must_use]
-pub fn total(billed: &[BilledResource<'_>]) -> Billed {
-    billed.iter().fold(Billed::default(), |total, one| {
+pub fn total(billed: &[BilledResource<'_>]) -> BilledTotals {
+    billed.iter().fold(BilledTotals::default(), |total, one| {
         total.with(one.mode, &one.resource.kind, one.rate, one.resource.seq)
     })
 }
 
-impl Billed {
+impl BilledTotals {
     /// With one resource more.
     #[must_use]
-    pub fn with(mut self, mode: BilledMode, kind: &Kind, rate: Rate, seq: u64) -> Billed {
+    pub fn with(mut self, mode: BilledMode, kind: &Kind, rate: Rate, seq: u64) -> BilledTotals {
         match mode {
             BilledMode::Running => *self.running.entry(kind.clone()).or_default() += 1,
             BilledMode::Idle => self.idle += 1,
@@ -409,7 +414,7 @@ impl Billed {
 
     /// With one resource less.
     #[must_use]
-    pub fn without(mut self, mode: BilledMode, kind: &Kind, rate: Rate, seq: u64) -> Billed {
+    pub fn without(mut self, mode: BilledMode, kind: &Kind, rate: Rate, seq: u64) -> BilledTotals {
         match mode {
             BilledMode::Running => {
                 let left = self.running.get(kind).map_or(0, |count| count.saturating_sub(1));

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::account::AccountState;
 use crate::domain::apply::apply;
-use crate::domain::event::{ChunkedLines, Event, Line, Lines};
+use crate::domain::event::{BilledLines, ChunkedLines, Event, ResourceLine};
 use crate::domain::ids::AccountId;
 use crate::domain::money::Usd;
 use crate::domain::settle::period::sum;
@@ -34,25 +34,25 @@ const LINES_BYTES_MAX: usize = 300_000;
 /// SHA-256, in base64url without padding: 43 characters.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Digest(String);
+pub struct RowDigest(String);
 
-impl Digest {
+impl RowDigest {
     /// What the first row of a chain carries.
     #[must_use]
-    pub fn none() -> Digest {
-        Digest(String::new())
+    pub fn none() -> RowDigest {
+        RowDigest(String::new())
     }
 
     /// The digest of some parts; a zero byte stands between them, so that no two lists of parts are
     /// alike.
     #[must_use]
-    pub fn of(parts: &[&str]) -> Digest {
+    pub fn of(parts: &[&str]) -> RowDigest {
         let mut hasher = Sha256::new();
         for part in parts {
             hasher.update(part.as_bytes());
             hasher.update([0]);
         }
-        Digest(URL_SAFE_NO_PAD.encode(hasher.finalize()))
+        RowDigest(URL_SAFE_NO_PAD.encode(hasher.finalize()))
     }
 
     /// As text.
@@ -84,8 +84,8 @@ pub struct StoredRow {
 impl StoredRow {
     /// The hash of the row: over its key and the stored bytes of its body.
     #[must_use]
-    pub fn digest(&self) -> Digest {
-        Digest::of(&[self.account.as_str(), &self.seq.to_string(), &self.body])
+    pub fn digest(&self) -> RowDigest {
+        RowDigest::of(&[self.account.as_str(), &self.seq.to_string(), &self.body])
     }
 }
 
@@ -99,31 +99,31 @@ pub struct Row {
     /// The account after it.
     pub state: AccountState,
     /// The hash of the row before it.
-    pub previous: Digest,
+    pub previous: RowDigest,
     /// Its own hash.
-    pub digest: Digest,
+    pub digest: RowDigest,
 }
 
 /// What the next row is appended after.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct ChainHead {
     /// The account after its last row.
     pub state: AccountState,
     /// The hash of that row.
-    pub digest: Digest,
+    pub digest: RowDigest,
 }
 
-impl Head {
+impl ChainHead {
     /// Before the first row.
     #[must_use]
-    pub fn none() -> Head {
-        Head { state: AccountState::default(), digest: Digest::none() }
+    pub fn none() -> ChainHead {
+        ChainHead { state: AccountState::default(), digest: RowDigest::none() }
     }
 }
 
-impl From<Row> for Head {
-    fn from(row: Row) -> Head {
-        Head { state: row.state, digest: row.digest }
+impl From<Row> for ChainHead {
+    fn from(row: Row) -> ChainHead {
+        ChainHead { state: row.state, digest: row.digest }
     }
 }
 
@@ -135,13 +135,13 @@ pub struct NewRow {
     /// Lines that do not fit it, as JSON, in order.
     pub chunks: Vec<String>,
     /// What the row after it is appended after.
-    pub head: Head,
+    pub head: ChainHead,
 }
 
 /// What is wrong with a row.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the fields are named by the message")]
-pub enum RowFault {
+pub enum RowError {
     /// Written by a newer release: read-only for this one.
     #[error("row {seq} has format {found}. This release reads formats up to {FORMAT}")]
     NewerFormat { seq: u64, found: u16 },
@@ -171,14 +171,14 @@ pub enum RowFault {
 /// Makes the next row of an account's chain.
 ///
 /// # Errors
-/// [`RowFault::Unreadable`] if it cannot be written as JSON (a bug).
-pub fn next_row(account: &AccountId, head: &Head, event: &Event) -> Result<NewRow, RowFault> {
+/// [`RowError::Unreadable`] if it cannot be written as JSON (a bug).
+pub fn next_row(account: &AccountId, head: &ChainHead, event: &Event) -> Result<NewRow, RowError> {
     let seq = head.state.next_seq;
     let unwritable =
-        |error: serde_json::Error| RowFault::Unreadable { seq, why: error.to_string() };
+        |error: serde_json::Error| RowError::Unreadable { seq, why: error.to_string() };
     let state = apply(&head.state, event);
     let (event, chunks) = split_lines(event).map_err(unwritable)?;
-    let body = Body {
+    let body = RowBody {
         version: FORMAT,
         previous: head.digest.clone(),
         at: event.at,
@@ -194,21 +194,21 @@ pub fn next_row(account: &AccountId, head: &Head, event: &Event) -> Result<NewRo
         balance: state.balance(),
         body: serde_json::to_string(&body).map_err(unwritable)?,
     };
-    let head = Head { state, digest: stored.digest() };
+    let head = ChainHead { state, digest: stored.digest() };
     Ok(NewRow { stored, chunks, head })
 }
 
 /// Reads a row and checks that its attributes are those of its body.
 ///
 /// # Errors
-/// [`RowFault::NewerFormat`], [`RowFault::Unreadable`], [`RowFault::Attribute`].
-pub fn read(stored: &StoredRow) -> Result<Row, RowFault> {
+/// [`RowError::NewerFormat`], [`RowError::Unreadable`], [`RowError::Attribute`].
+pub fn read(stored: &StoredRow) -> Result<Row, RowError> {
     let seq = stored.seq;
     let unreadable =
-        |error: serde_json::Error| RowFault::Unreadable { seq, why: error.to_string() };
-    let Version { version } = serde_json::from_str(&stored.body).map_err(unreadable)?;
+        |error: serde_json::Error| RowError::Unreadable { seq, why: error.to_string() };
+    let RowVersion { version } = serde_json::from_str(&stored.body).map_err(unreadable)?;
     if version > FORMAT {
-        return Err(RowFault::NewerFormat { seq, found: version });
+        return Err(RowError::NewerFormat { seq, found: version });
     }
     let body: OwnedBody = serde_json::from_str(&stored.body).map_err(unreadable)?;
     let event = Event { at: body.at, ..body.event };
@@ -220,7 +220,7 @@ pub fn read(stored: &StoredRow) -> Result<Row, RowFault> {
         ("balance", stored.balance == state.balance()),
     ];
     if let Some((attribute, _)) = checks.into_iter().find(|(_, same)| !same) {
-        return Err(RowFault::Attribute { seq, attribute });
+        return Err(RowError::Attribute { seq, attribute });
     }
     Ok(Row { seq, event, state, previous: body.previous, digest: stored.digest() })
 }
@@ -229,64 +229,64 @@ pub fn read(stored: &StoredRow) -> Result<Row, RowFault> {
 /// event makes of the state before. Lines in chunks are checked where they are read.
 ///
 /// # Errors
-/// The first [`RowFault`] that applies.
-pub fn check_follows(before: &Head, row: &Row) -> Result<(), RowFault> {
+/// The first [`RowError`] that applies.
+pub fn check_follows(before: &ChainHead, row: &Row) -> Result<(), RowError> {
     let seq = row.seq;
     let expected = before.state.next_seq;
     if seq != expected {
-        return Err(RowFault::Missing { expected, found: seq });
+        return Err(RowError::Missing { expected, found: seq });
     }
     if row.previous != before.digest {
-        return Err(RowFault::Hash { seq });
+        return Err(RowError::Hash { seq });
     }
     if row.event.at < before.state.at {
-        return Err(RowFault::Time { seq });
+        return Err(RowError::Time { seq });
     }
     if apply(&before.state, &row.event) != row.state {
-        return Err(RowFault::State { seq });
+        return Err(RowError::State { seq });
     }
     match row.event.change.lines() {
-        Some(Lines::Here(lines)) => check_lines(row, lines),
-        Some(Lines::Chunked(_)) | None => Ok(()),
+        Some(BilledLines::Here(lines)) => check_lines(row, lines),
+        Some(BilledLines::Chunked(_)) | None => Ok(()),
     }
 }
 
 /// Checks that the lines of a row add up to its amount.
 ///
 /// # Errors
-/// [`RowFault::Lines`].
-pub fn check_lines(row: &Row, lines: &[Line]) -> Result<(), RowFault> {
-    if sum(lines) == row.event.amount() { Ok(()) } else { Err(RowFault::Lines { seq: row.seq }) }
+/// [`RowError::Lines`].
+pub fn check_lines(row: &Row, lines: &[ResourceLine]) -> Result<(), RowError> {
+    if sum(lines) == row.event.amount() { Ok(()) } else { Err(RowError::Lines { seq: row.seq }) }
 }
 
 /// Puts chunks together again.
 ///
 /// # Errors
-/// [`RowFault::Lines`] if they are not those the row committed to.
+/// [`RowError::Lines`] if they are not those the row committed to.
 pub fn join_lines(
     seq: u64,
     committed: &ChunkedLines,
     chunks: &[String],
-) -> Result<Vec<Line>, RowFault> {
+) -> Result<Vec<ResourceLine>, RowError> {
     if chunks_digest(chunks).as_str() != committed.digest {
-        return Err(RowFault::Lines { seq });
+        return Err(RowError::Lines { seq });
     }
     let mut lines = Vec::new();
     for chunk in chunks {
-        let part: Vec<Line> = serde_json::from_str(chunk)
-            .map_err(|error| RowFault::Unreadable { seq, why: error.to_string() })?;
+        let part: Vec<ResourceLine> = serde_json::from_str(chunk)
+            .map_err(|error| RowError::Unreadable { seq, why: error.to_string() })?;
         lines.extend(part);
     }
     if u32::try_from(lines.len()) == Ok(committed.count) {
         Ok(lines)
     } else {
-        Err(RowFault::Lines { seq })
+        Err(RowError::Lines { seq })
     }
 }
 
 /// The event with its lines moved to chunks, if they do not fit the row.
 fn split_lines(event: &Event) -> Result<(Event, Vec<String>), serde_json::Error> {
-    let Some(Lines::Here(lines)) = event.change.lines() else {
+    let Some(BilledLines::Here(lines)) = event.change.lines() else {
         return Ok((event.clone(), Vec::new()));
     };
     let written: Vec<String> = lines.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
@@ -310,21 +310,21 @@ fn split_lines(event: &Event) -> Result<(Event, Vec<String>), serde_json::Error>
         chunks: u32::try_from(chunks.len()).unwrap_or(u32::MAX),
         count: u32::try_from(lines.len()).unwrap_or(u32::MAX),
     };
-    let change = event.change.clone().with_lines(Lines::Chunked(committed));
+    let change = event.change.clone().with_lines(BilledLines::Chunked(committed));
     Ok((Event { change, ..event.clone() }, chunks))
 }
 
 /// What a row commits to when its lines stand in chunks.
-pub(crate) fn chunks_digest(chunks: &[String]) -> Digest {
-    Digest::of(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
+pub(crate) fn chunks_digest(chunks: &[String]) -> RowDigest {
+    RowDigest::of(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct RowBody<'a> {
     #[serde(rename = "v")]
     version: u16,
     #[serde(rename = "p")]
-    previous: Digest,
+    previous: RowDigest,
     #[serde(rename = "t")]
     at: Timestamp,
     #[serde(rename = "x")]
@@ -336,7 +336,7 @@ struct Body<'a> {
 #[derive(Deserialize)]
 struct OwnedBody {
     #[serde(rename = "p")]
-    previous: Digest,
+    previous: RowDigest,
     #[serde(rename = "t")]
     at: Timestamp,
     #[serde(rename = "x")]
@@ -346,7 +346,7 @@ struct OwnedBody {
 }
 
 #[derive(Deserialize)]
-struct Version {
+struct RowVersion {
     #[serde(rename = "v")]
     version: u16,
 }

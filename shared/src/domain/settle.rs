@@ -7,7 +7,7 @@
 //! its grace from the row, because nobody knew before, and so does the announcement of a deletion:
 //! from the warning on there are 24 hours, however late it comes. Its time must then be the time at
 //! which it is told, so triggers that may have waited in a queue leave it to the next one that has
-//! not ([`Delivery`]).
+//! not ([`TriggerDelivery`]).
 
 pub mod due;
 pub mod period;
@@ -16,22 +16,27 @@ pub mod runway;
 use std::collections::BTreeSet;
 
 use crate::domain::account::{
-    AccountState, Billed, Comeback, ComingBack, EverPaid, GrantKind, Standing, SuspensionReason,
+    AccountState, BilledTotals, ComingBack, EverPaid, GrantKind, RestartPolicy, Standing,
+    SuspensionReason,
 };
-use crate::domain::command::Stop;
+use crate::domain::command::ResourceStop;
 use crate::domain::decide::{
-    Outcome, RESOURCES_PER_ROW_MAX, check_time, finish, hold_until, resources,
+    DecisionOutcome, RESOURCES_PER_ROW_MAX, check_time, finish, hold_until, resources,
 };
-use crate::domain::event::{Cause, Change, Event, Known, Lines, MeterLine, PendingEnd};
+use crate::domain::event::{BilledLines, Cause, Change, Event, Known, MeterLine, PendingEnd};
 use crate::domain::funds::{Fund, FundDelta, Purse};
 use crate::domain::ids::ResourceId;
 use crate::domain::money::Usd;
-use crate::domain::prices::Unit;
+use crate::domain::prices::PriceUnit;
 use crate::domain::refusal::Refusal;
-use crate::domain::resources::{BilledMode, BilledResource, Condition, Status, rated_at, total};
-use crate::domain::settle::due::{Obligation, first_due};
-use crate::domain::settle::period::{Charge, Exhausted, exhausted, order, pay, reach};
-use crate::domain::snapshot::View;
+use crate::domain::resources::{
+    BilledMode, BilledResource, ResourceCondition, ResourceStatus, rated_at, total,
+};
+use crate::domain::settle::due::{DueObligation, first_due};
+use crate::domain::settle::period::{
+    ExhaustedResources, PeriodCharge, exhausted, order, pay, reach,
+};
+use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::Timestamp;
 
 /// The most rows one settling writes: two years of hours. A run that meets it goes on where it
@@ -40,7 +45,7 @@ pub const ROWS_MAX: usize = 2 * 366 * 24;
 
 /// How long after its own time a trigger may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
+pub enum TriggerDelivery {
     /// Days: it may have waited in a queue. It warns nobody.
     Queued,
     /// Minutes.
@@ -51,9 +56,9 @@ pub enum Delivery {
 ///
 /// # Errors
 /// As [`next_row`].
-pub fn settle(view: &mut View<'_>, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+pub fn settle(view: &mut AccountSnapshot<'_>, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     let mut events = Vec::new();
-    while let Some(event) = next_row(view, now, Delivery::Prompt)? {
+    while let Some(event) = next_row(view, now, TriggerDelivery::Prompt)? {
         view.apply(&event);
         events.push(event);
         if events.len() == ROWS_MAX {
@@ -70,9 +75,9 @@ pub fn settle(view: &mut View<'_>, now: Timestamp) -> Result<Vec<Event>, Refusal
 /// [`Refusal::TimeBeforeLastRow`]; [`Refusal::UnknownSku`] or [`Refusal::WrongUnit`] if the price
 /// list lacks what runs.
 pub fn next_row(
-    view: &View<'_>,
+    view: &AccountSnapshot<'_>,
     now: Timestamp,
-    delivery: Delivery,
+    delivery: TriggerDelivery,
 ) -> Result<Option<Event>, Refusal> {
     let state = view.state();
     if !state.is_open() {
@@ -80,14 +85,14 @@ pub fn next_row(
     }
     check_time(state, now)?;
     let mut done = match delivery {
-        Delivery::Queued => BTreeSet::from([Obligation::AnnounceDeletion]),
-        Delivery::Prompt => BTreeSet::new(),
+        TriggerDelivery::Queued => BTreeSet::from([DueObligation::AnnounceDeletion]),
+        TriggerDelivery::Prompt => BTreeSet::new(),
     };
     while let Some(obligation) = first_due(state, view.policy(), now, &done) {
         if let Some(outcome) = carry_out(view, &obligation, now)? {
             return finish(state, outcome, Cause::Time, view.policy(), now).map(Some);
         }
-        if obligation == Obligation::Pay {
+        if obligation == DueObligation::Pay {
             // Held back by a refill: nothing that was due later may overtake it.
             return Ok(None);
         }
@@ -98,42 +103,45 @@ pub fn next_row(
 
 /// What an obligation comes to; `None` if there is nothing to record after all.
 fn carry_out(
-    view: &View<'_>,
-    obligation: &Obligation,
+    view: &AccountSnapshot<'_>,
+    obligation: &DueObligation,
     now: Timestamp,
-) -> Result<Option<Outcome>, Refusal> {
+) -> Result<Option<DecisionOutcome>, Refusal> {
     let state = view.state();
     match obligation {
-        Obligation::EndPending(payment) => {
+        DueObligation::EndPending(payment) => {
             let (payment, how) = (payment.clone(), PendingEnd::Expired);
-            Ok(Some(Outcome::of(Change::PaymentEnded { payment, how, known: Known::Yes })))
+            Ok(Some(DecisionOutcome::of(Change::PaymentEnded { payment, how, known: Known::Yes })))
         }
-        Obligation::EndTrial => Ok(Some(end_trial(state))),
-        Obligation::ExpireGrant(number) => Ok(Some(expire_grant(state, *number))),
-        Obligation::Resume => resume(view, now).map(Some),
-        Obligation::ComeBack => come_back(view, now).map(Some),
-        Obligation::Meter => meter(view, now),
-        Obligation::Pay => pay_ahead(view, now),
-        Obligation::AnnounceDeletion => Ok(announce_deletion(view, now)),
-        Obligation::Delete => Ok(Some(Outcome::of(Change::DeletionDue))),
-        Obligation::PurgeDeletion(seq) => {
+        DueObligation::EndTrial => Ok(Some(end_trial(state))),
+        DueObligation::ExpireGrant(number) => Ok(Some(expire_grant(state, *number))),
+        DueObligation::Resume => resume(view, now).map(Some),
+        DueObligation::ComeBack => come_back(view, now).map(Some),
+        DueObligation::Meter => meter(view, now),
+        DueObligation::Pay => pay_ahead(view, now),
+        DueObligation::AnnounceDeletion => Ok(announce_deletion(view, now)),
+        DueObligation::Delete => Ok(Some(DecisionOutcome::of(Change::DeletionDue))),
+        DueObligation::PurgeDeletion(seq) => {
             let (resources, deletion, purge_due) = (Vec::new(), Some(*seq), state.purge_due);
-            Ok(Some(Outcome::of(Change::Purged { resources, deletion, purge_due })))
+            Ok(Some(DecisionOutcome::of(Change::Purged { resources, deletion, purge_due })))
         }
-        Obligation::PurgeResources => Ok(Some(purge_resources(view, now))),
-        Obligation::LookAtRefill => Ok(Some(Outcome::of(Change::RefillDue))),
+        DueObligation::PurgeResources => Ok(Some(purge_resources(view, now))),
+        DueObligation::LookAtRefill => Ok(Some(DecisionOutcome::of(Change::RefillDue))),
     }
 }
 
 /// Pays for the hour ahead, as far as the credit reaches; at its end, stops what has no funds left.
-fn pay_ahead(view: &View<'_>, now: Timestamp) -> Result<Option<Outcome>, Refusal> {
+fn pay_ahead(
+    view: &AccountSnapshot<'_>,
+    now: Timestamp,
+) -> Result<Option<DecisionOutcome>, Refusal> {
     let state = view.state();
     let Some(from) = state.paid_through() else {
         return Ok(None);
     };
     let end = from.hour().end();
     let billed = view.billables().billed(state, view.prices(), from)?;
-    let mut charges: Vec<Charge<'_>> = billed.iter().map(Charge::from).collect();
+    let mut charges: Vec<PeriodCharge<'_>> = billed.iter().map(PeriodCharge::from).collect();
     let purse = Purse::for_new_period(state, from);
     order(&mut charges, &purse);
 
@@ -165,21 +173,21 @@ fn usage(
     state: &AccountState,
     billed: &[BilledResource<'_>],
     mut purse: Purse<'_>,
-    charges: &[Charge<'_>],
+    charges: &[PeriodCharge<'_>],
     unpaid: Vec<ResourceId>,
     (from, through): (Timestamp, Timestamp),
-) -> Option<Outcome> {
+) -> Option<DecisionOutcome> {
     let mut lines = pay(&mut purse, charges, from, through)?;
     lines.sort_by(|a, b| a.resource.cmp(&b.resource));
     let total = total(billed);
     let billed = (total != state.billed).then_some(total);
-    let change = Change::Usage { from, through, lines: Lines::Here(lines), billed, unpaid };
-    Some(Outcome::moving(change, purse.deltas()))
+    let change = Change::Usage { from, through, lines: BilledLines::Here(lines), billed, unpaid };
+    Some(DecisionOutcome::moving(change, purse.deltas()))
 }
 
 /// Whether there is credit that none of the exhausted resources may use: it belongs to something
 /// else, and the account is not suspended for lack of credit.
-fn has_other_funds(state: &AccountState, ended: &Exhausted<'_>, from: Timestamp) -> bool {
+fn has_other_funds(state: &AccountState, ended: &ExhaustedResources<'_>, from: Timestamp) -> bool {
     let other = state.grants.iter().any(|grant| {
         grant.remaining.is_positive()
             && grant.expires_at > from
@@ -188,7 +196,7 @@ fn has_other_funds(state: &AccountState, ended: &Exhausted<'_>, from: Timestamp)
     other && state.balance().is_positive()
 }
 
-fn suspend(view: &View<'_>, as_of: Timestamp, now: Timestamp) -> Outcome {
+fn suspend(view: &AccountSnapshot<'_>, as_of: Timestamp, now: Timestamp) -> DecisionOutcome {
     let grace_seconds = if was_all_created_in_unpaid_trial(view) {
         view.policy().trial_grace_seconds
     } else {
@@ -197,12 +205,12 @@ fn suspend(view: &View<'_>, as_of: Timestamp, now: Timestamp) -> Outcome {
     let delete_at = now.plus(grace_seconds);
     // With a grace of a day or less this row is itself the warning.
     let warn_at = delete_at.plus(-view.policy().deletion_warning_seconds);
-    Outcome::of(Change::Suspended {
+    DecisionOutcome::of(Change::Suspended {
         as_of,
         reason: SuspensionReason::Credit,
         delete_at: Some(delete_at),
         warn_at: (warn_at > now).then_some(warn_at),
-        lines: Lines::none(),
+        lines: BilledLines::none(),
         note: None,
     })
 }
@@ -211,17 +219,17 @@ fn suspend(view: &View<'_>, as_of: Timestamp, now: Timestamp) -> Outcome {
 /// warning, or what held the deletion ended after it (a payment that was awaited fell through, a
 /// refill failed), the deletion comes later than it was planned. Whoever was warned before is
 /// warned again then: [`Event::warn_at`].
-fn announce_deletion(view: &View<'_>, now: Timestamp) -> Option<Outcome> {
+fn announce_deletion(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<DecisionOutcome> {
     let Standing::Suspended(suspension) = &view.state().standing else {
         return None;
     };
     let delete_at = suspension.delete_at?.max(now.plus(view.policy().deletion_warning_seconds));
-    Some(Outcome::of(Change::DeletionAnnounced { delete_at }))
+    Some(DecisionOutcome::of(Change::DeletionAnnounced { delete_at }))
 }
 
 /// Whoever paid after a trial is a customer like any other; and what was created outside of it has
 /// its full grace.
-fn was_all_created_in_unpaid_trial(view: &View<'_>) -> bool {
+fn was_all_created_in_unpaid_trial(view: &AccountSnapshot<'_>) -> bool {
     let state = view.state();
     let Some(trial) = &state.trial else {
         return false;
@@ -232,21 +240,21 @@ fn was_all_created_in_unpaid_trial(view: &View<'_>) -> bool {
             .billables()
             .resources
             .values()
-            .filter(|resource| resource.condition(state) != Condition::Purged)
+            .filter(|resource| resource.condition(state) != ResourceCondition::Purged)
             .all(|resource| in_trial.contains(&resource.created_at))
 }
 
 fn exhausted_stops(
-    view: &View<'_>,
+    view: &AccountSnapshot<'_>,
     billed: &[BilledResource<'_>],
-    ended: &Exhausted<'_>,
-) -> Vec<Stop> {
+    ended: &ExhaustedResources<'_>,
+) -> Vec<ResourceStop> {
     let rated = rated_at(view.state());
     billed
         .iter()
         .filter(|one| one.mode == BilledMode::Running && ended.resources.contains(&one.resource.id))
         .take(RESOURCES_PER_ROW_MAX)
-        .map(|one| Stop {
+        .map(|one| ResourceStop {
             resource: one.resource.reference(),
             // As it stands in the state: at the rates of the period that is over.
             billed: Some((
@@ -260,7 +268,7 @@ fn exhausted_stops(
 
 /// Bills what meters counted since they were last billed. It was used already, so it may go below
 /// zero.
-fn meter(view: &View<'_>, now: Timestamp) -> Result<Option<Outcome>, Refusal> {
+fn meter(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<Option<DecisionOutcome>, Refusal> {
     let state = view.state();
     let hour = now.hour().start();
     let mut purse = Purse::within_period(state, now);
@@ -269,8 +277,9 @@ fn meter(view: &View<'_>, now: Timestamp) -> Result<Option<Outcome>, Refusal> {
     let mut changed = view.billables().meters.values().filter(|meter| meter.reading > meter.billed);
     for meter in changed.by_ref().take(RESOURCES_PER_ROW_MAX) {
         // It was used in the hour that is over, at the price of that hour.
-        let price = view.prices().require(&meter.sku, Unit::Quantity, hour.plus(-1));
-        let rate = price.or_else(|_| view.prices().require(&meter.sku, Unit::Quantity, now))?.rate;
+        let price = view.prices().require(&meter.sku, PriceUnit::Quantity, hour.plus(-1));
+        let rate =
+            price.or_else(|_| view.prices().require(&meter.sku, PriceUnit::Quantity, now))?.rate;
         let cost = rate.for_quantity(meter.reading.since(meter.billed));
         if !(state.paid - billed - cost).is_bounded() {
             // Nobody can have used that much: this reading is left for staff, and the account goes
@@ -294,10 +303,10 @@ fn meter(view: &View<'_>, now: Timestamp) -> Result<Option<Outcome>, Refusal> {
         return Ok(None);
     }
     let hour = changed.next().is_none().then_some(hour);
-    Ok(Some(Outcome::moving(Change::Metered { hour, lines }, purse.deltas())))
+    Ok(Some(DecisionOutcome::moving(Change::Metered { hour, lines }, purse.deltas())))
 }
 
-fn end_trial(state: &AccountState) -> Outcome {
+fn end_trial(state: &AccountState) -> DecisionOutcome {
     let ends_at = state.trial.as_ref().map(|trial| trial.ends_at);
     let is_its_grant = |kind, expires_at| kind == GrantKind::Trial && Some(expires_at) == ends_at;
     let funds = state
@@ -310,55 +319,58 @@ fn end_trial(state: &AccountState) -> Outcome {
             used: Usd::ZERO,
         })
         .collect();
-    Outcome::moving(Change::TrialEnded, funds)
+    DecisionOutcome::moving(Change::TrialEnded, funds)
 }
 
-fn expire_grant(state: &AccountState, number: u32) -> Outcome {
+fn expire_grant(state: &AccountState, number: u32) -> DecisionOutcome {
     let remaining = state.grant(number).map_or(Usd::ZERO, |grant| grant.remaining);
     let delta = FundDelta { fund: Fund::Grant(number), amount: -remaining, used: Usd::ZERO };
-    Outcome::moving(Change::GrantExpired { number }, vec![delta])
+    DecisionOutcome::moving(Change::GrantExpired { number }, vec![delta])
 }
 
 /// Credit came in: the standing is good again. What was running stays off, unless the customer
 /// chose otherwise.
-fn resume(view: &View<'_>, now: Timestamp) -> Result<Outcome, Refusal> {
+fn resume(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome, Refusal> {
     let state = view.state();
     let (billed, more) = (idle_after_resume(view, now)?, coming_back(view));
     debug_assert!(state.standing != Standing::Good, "only what is off comes back");
-    Ok(Outcome::of(Change::Resumed { resources: Vec::new(), more, billed }))
+    Ok(DecisionOutcome::of(Change::Resumed { resources: Vec::new(), more, billed }))
 }
 
 /// Whether resources come back by themselves once the standing is good: if the customer chose so,
 /// and there is the credit a start needs.
-pub(crate) fn coming_back(view: &View<'_>) -> ComingBack {
+pub(crate) fn coming_back(view: &AccountSnapshot<'_>) -> ComingBack {
     let state = view.state();
     let any = view
         .billables()
         .resources
         .values()
-        .any(|resource| resource.condition(state) == Condition::Suspended);
+        .any(|resource| resource.condition(state) == ResourceCondition::Suspended);
     let enough = state.balance() >= view.policy().start_credit_min;
     match state.comeback {
-        Comeback::InOrder if any && enough => ComingBack::Yes,
-        Comeback::InOrder | Comeback::StayOff => ComingBack::No,
+        RestartPolicy::InOrder if any && enough => ComingBack::Yes,
+        RestartPolicy::InOrder | RestartPolicy::StayOff => ComingBack::No,
     }
 }
 
 /// What is billed although it is off, once the standing is good again.
-pub(crate) fn idle_after_resume(view: &View<'_>, now: Timestamp) -> Result<Billed, Refusal> {
+pub(crate) fn idle_after_resume(
+    view: &AccountSnapshot<'_>,
+    now: Timestamp,
+) -> Result<BilledTotals, Refusal> {
     let good = AccountState { standing: Standing::Good, ..view.state().clone() };
     view.billables().billed(&good, view.prices(), now).map(|billed| total(&billed))
 }
 
 /// The next batch of resources that come back, oldest start first, as far as the credit pays for
 /// the rest of this hour for all of them.
-fn come_back(view: &View<'_>, now: Timestamp) -> Result<Outcome, Refusal> {
+fn come_back(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome, Refusal> {
     let state = view.state();
     let mut waiting: Vec<_> = view
         .billables()
         .resources
         .values()
-        .filter(|one| one.condition(state) == Condition::Suspended)
+        .filter(|one| one.condition(state) == ResourceCondition::Suspended)
         .collect();
     waiting.sort_by(|a, b| (a.since, a.seq, &a.id).cmp(&(b.since, b.seq, &b.id)));
 
@@ -366,10 +378,10 @@ fn come_back(view: &View<'_>, now: Timestamp) -> Result<Outcome, Refusal> {
     let mut purse = Purse::for_new_period(state, now);
     // What is billed already is not paid yet: it comes first.
     for one in view.billables().billed(state, view.prices(), rated)? {
-        let is_waiting = one.resource.condition(state) == Condition::Suspended;
+        let is_waiting = one.resource.condition(state) == ResourceCondition::Suspended;
         let seconds = end - state.paid_through().unwrap_or(now).min(end);
         if !is_waiting && purse.draw(&one.resource.sku, one.rate.for_seconds(seconds)).is_none() {
-            return Ok(Outcome::of(Change::Resumed {
+            return Ok(DecisionOutcome::of(Change::Resumed {
                 resources: Vec::new(),
                 more: ComingBack::No,
                 billed: state.billed.clone(),
@@ -394,17 +406,18 @@ fn come_back(view: &View<'_>, now: Timestamp) -> Result<Outcome, Refusal> {
         billed = billed.with(BilledMode::Running, &resource.kind, rate, state.next_seq);
         resources.push(resource.reference());
     }
-    Ok(Outcome::of(Change::Resumed { resources, more, billed }))
+    Ok(DecisionOutcome::of(Change::Resumed { resources, more, billed }))
 }
 
-fn purge_resources(view: &View<'_>, now: Timestamp) -> Outcome {
+fn purge_resources(view: &AccountSnapshot<'_>, now: Timestamp) -> DecisionOutcome {
     let (state, restore_seconds) = (view.state(), view.policy().restore_seconds);
     let mut deleted: Vec<(Timestamp, &ResourceId)> = view
         .billables()
         .resources
         .values()
         .filter(|resource| {
-            resource.status == Status::Deleted && resource.condition(state) != Condition::Purged
+            resource.status == ResourceStatus::Deleted
+                && resource.condition(state) != ResourceCondition::Purged
         })
         .map(|resource| (resource.since.plus(restore_seconds), &resource.id))
         .collect();
@@ -415,5 +428,5 @@ fn purge_resources(view: &View<'_>, now: Timestamp) -> Outcome {
         .map(crate::domain::resources::Resource::reference)
         .collect();
     let purge_due = deleted.get(resources.len()).map(|(gone_at, _)| *gone_at);
-    Outcome::of(Change::Purged { resources, deletion: None, purge_due })
+    DecisionOutcome::of(Change::Purged { resources, deletion: None, purge_due })
 }

@@ -1,4 +1,4 @@
-//! [`View`]: an account as it is decided upon: its state, the list that agrees with it, prices and
+//! [`AccountSnapshot`]: an account as it is decided upon: its state, the list that agrees with it, prices and
 //! policy.
 
 use crate::domain::account::AccountState;
@@ -8,19 +8,19 @@ use crate::domain::ids::AccountId;
 use crate::domain::policy::Policy;
 use crate::domain::prices::PriceList;
 use crate::domain::refusal::Refusal;
-use crate::domain::resources::Billables;
+use crate::domain::resources::BillableList;
 
 /// An account as it is decided upon. The list is known to agree with the state.
 #[derive(Clone, Debug)]
-pub struct View<'a> {
+pub struct AccountSnapshot<'a> {
     account: &'a AccountId,
     state: AccountState,
-    billables: Billables,
+    billables: BillableList,
     prices: &'a PriceList,
     policy: &'a Policy,
 }
 
-impl<'a> View<'a> {
+impl<'a> AccountSnapshot<'a> {
     /// Puts together what was read; `None` if state and list tell of different resources, and both
     /// must be read again.
     ///
@@ -29,12 +29,12 @@ impl<'a> View<'a> {
     pub fn new(
         account: &'a AccountId,
         state: AccountState,
-        billables: Billables,
+        billables: BillableList,
         prices: &'a PriceList,
         policy: &'a Policy,
-    ) -> Result<Option<View<'a>>, Refusal> {
+    ) -> Result<Option<AccountSnapshot<'a>>, Refusal> {
         let agree = billables.agree_with(&state, prices)?;
-        Ok(agree.then_some(View { account, state, billables, prices, policy }))
+        Ok(agree.then_some(AccountSnapshot { account, state, billables, prices, policy }))
     }
 
     /// The account.
@@ -51,7 +51,7 @@ impl<'a> View<'a> {
 
     /// Its resources and meters.
     #[must_use]
-    pub fn billables(&self) -> &Billables {
+    pub fn billables(&self) -> &BillableList {
         &self.billables
     }
 

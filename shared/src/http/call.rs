@@ -1,7 +1,7 @@
 //! The edge of the HTTP API: a request as a handler needs it, and its answer.
 //!
 //! The token was checked by the HTTP API's JWT authorizer before the function ran; here its claims
-//! become a [`Caller`]. The time of a request is API Gateway's `requestContext.timeEpoch`, never
+//! become a [`ApiCaller`]. The time of a request is API Gateway's `requestContext.timeEpoch`, never
 //! the machine's clock.
 
 use std::collections::BTreeMap;
@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::event::Cause;
 use crate::domain::ids::{AccountId, RequestKey};
-use crate::domain::row::Digest;
+use crate::domain::row::RowDigest;
 use crate::domain::timestamp::Timestamp;
-use crate::http::problem::{Code, Problem};
+use crate::http::problem::{Problem, ProblemCode};
 
 /// The scope that may act for another account (header `Tollgate-Account`): the platform that runs
 /// the machines.
@@ -30,7 +30,7 @@ const KEY_BYTES_MAX: usize = 255;
 
 /// A request as a handler needs it.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct ApiCall {
     /// The route it came by, as the template writes it: `POST /v1/projects/{project}/resources`.
     pub route: String,
     /// When it reached the API (UTC).
@@ -38,7 +38,7 @@ pub struct Call {
     /// API Gateway's id of it, for logs and problem documents.
     pub request_id: String,
     /// Who called; `None` on routes without an authorizer.
-    pub caller: Option<Caller>,
+    pub caller: Option<ApiCaller>,
     /// The path's parameters.
     pub path: BTreeMap<String, String>,
     /// The query's parameters; of repeated ones the last.
@@ -51,7 +51,7 @@ pub struct Call {
 
 /// Who called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub struct ApiCaller {
     /// For which account: the token's `sub`, or the one the platform named.
     pub account: AccountId,
     /// What the token allows.
@@ -71,7 +71,7 @@ pub enum Acting {
     ForAnother,
 }
 
-impl Caller {
+impl ApiCaller {
     /// Whether the token has a scope.
     #[must_use]
     pub fn has(&self, scope: &str) -> bool {
@@ -79,13 +79,13 @@ impl Caller {
     }
 }
 
-impl Call {
+impl ApiCall {
     /// Reads a request; `email_claim` is the claim that holds the caller's e-mail address.
     ///
     /// # Errors
     /// A problem if the event is none of an HTTP API, the body is too large, or a header cannot be
     /// used.
-    pub fn read(request: Request, email_claim: &str) -> Result<Call, Problem> {
+    pub fn read(request: Request, email_claim: &str) -> Result<ApiCall, Problem> {
         let context = request.request_context();
         // Other kinds of events exist only if `lambda_http` is built with their features.
         #[allow(
@@ -95,12 +95,12 @@ impl Call {
         )]
         let RequestContext::ApiGatewayV2(context) = context else {
             return Err(Problem::new(
-                Code::Internal,
+                ProblemCode::Internal,
                 "This function accepts only HTTP API requests.",
             ));
         };
         let now = Timestamp::from_milliseconds(context.time_epoch)
-            .map_err(|_| Problem::new(Code::Internal, "The request has no timestamp."))?;
+            .map_err(|_| Problem::new(ProblemCode::Internal, "The request has no timestamp."))?;
         let request_id = context.request_id.unwrap_or_default();
         let claims = context
             .authorizer
@@ -126,12 +126,12 @@ impl Call {
         };
         if body.len() > BODY_BYTES_MAX {
             return Err(Problem::new(
-                Code::BodyTooLarge,
+                ProblemCode::BodyTooLarge,
                 format!("The request body must be at most {BODY_BYTES_MAX} bytes."),
             ));
         }
         let route = context.route_key.unwrap_or_default();
-        Ok(Call {
+        Ok(ApiCall {
             route,
             now,
             request_id,
@@ -154,14 +154,18 @@ impl Call {
     /// The body as JSON of the shape that is needed.
     ///
     /// # Errors
-    /// [`Code::InvalidBody`], with where and why.
+    /// [`ProblemCode::InvalidBody`], with where and why.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let body = serde_json::from_slice(&self.body);
-        let body = body.map_err(|error| Problem::new(Code::InvalidBody, format!("{error}.")))?;
+        let body =
+            body.map_err(|error| Problem::new(ProblemCode::InvalidBody, format!("{error}.")))?;
         // Serde takes a list for a struct, and its values for the fields in their order: nobody
         // means that.
         if !self.body.trim_ascii_start().starts_with(b"{") {
-            return Err(Problem::new(Code::InvalidBody, "The request body must be a JSON object."));
+            return Err(Problem::new(
+                ProblemCode::InvalidBody,
+                "The request body must be a JSON object.",
+            ));
         }
         Ok(body)
     }
@@ -169,7 +173,7 @@ impl Call {
     /// Makes sure that the body says nothing: there is none, or it is `{}`.
     ///
     /// # Errors
-    /// [`Code::InvalidBody`], with where and why.
+    /// [`ProblemCode::InvalidBody`], with where and why.
     pub fn no_body(&self) -> Result<(), Problem> {
         if self.body.is_empty() { Ok(()) } else { self.json::<Nothing>().map(drop) }
     }
@@ -177,47 +181,50 @@ impl Call {
     /// Who called.
     ///
     /// # Errors
-    /// [`Code::Unauthorized`] on a route without an authorizer.
-    pub fn caller(&self) -> Result<&Caller, Problem> {
+    /// [`ProblemCode::Unauthorized`] on a route without an authorizer.
+    pub fn caller(&self) -> Result<&ApiCaller, Problem> {
         self.caller.as_ref().ok_or_else(|| {
-            Problem::new(Code::Unauthorized, "Send a bearer token in the Authorization header.")
+            Problem::new(
+                ProblemCode::Unauthorized,
+                "Send a bearer token in the Authorization header.",
+            )
         })
     }
 
     /// Who called, if the token has the scope.
     ///
     /// # Errors
-    /// [`Code::Unauthorized`], [`Code::Forbidden`].
-    pub fn caller_with(&self, scope: &str) -> Result<&Caller, Problem> {
+    /// [`ProblemCode::Unauthorized`], [`ProblemCode::Forbidden`].
+    pub fn caller_with(&self, scope: &str) -> Result<&ApiCaller, Problem> {
         let caller = self.caller()?;
         if caller.has(scope) {
             Ok(caller)
         } else {
-            Err(Problem::new(Code::Forbidden, format!("The token lacks the scope {scope}.")))
+            Err(Problem::new(ProblemCode::Forbidden, format!("The token lacks the scope {scope}.")))
         }
     }
 
     /// A parameter of the path.
     ///
     /// # Errors
-    /// [`Code::NotFound`] if it is not what such a parameter looks like: there cannot be such a
+    /// [`ProblemCode::NotFound`] if it is not what such a parameter looks like: there cannot be such a
     /// thing.
     pub fn path<T: std::str::FromStr>(&self, name: &str) -> Result<T, Problem> {
         let value = self.path.get(name).and_then(|value| value.parse().ok());
-        value.ok_or_else(|| Problem::new(Code::NotFound, format!("No such {name}.")))
+        value.ok_or_else(|| Problem::new(ProblemCode::NotFound, format!("No such {name}.")))
     }
 
     /// A parameter of the query, if it is there.
     ///
     /// # Errors
-    /// [`Code::InvalidParameter`] if it cannot be read.
+    /// [`ProblemCode::InvalidParameter`] if it cannot be read.
     pub fn query<T>(&self, name: &str) -> Result<Option<T>, Problem>
     where
         T: std::str::FromStr<Err: std::fmt::Display>,
     {
         let parse = |value: &String| {
             value.parse().map_err(|error| {
-                Problem::new(Code::InvalidParameter, format!("{name}: {error}."))
+                Problem::new(ProblemCode::InvalidParameter, format!("{name}: {error}."))
                     .with("parameter", name)
             })
         };
@@ -247,15 +254,15 @@ impl Call {
     pub fn request_key(&self) -> Option<RequestKey> {
         // The route keeps the same key apart for different things; its spaces and braces are not
         // wanted in a key.
-        let route = Digest::of(&[&self.route]);
+        let route = RowDigest::of(&[&self.route]);
         let route: String = route.as_str().chars().take(12).collect();
         self.idempotency_key.as_ref().and_then(|key| format!("{route}:{key}").parse().ok())
     }
 
     /// The digest of what was asked: method, path and body.
     #[must_use]
-    pub fn digest(&self) -> Digest {
-        Digest::of(&[&self.target, &String::from_utf8_lossy(&self.body)])
+    pub fn digest(&self) -> RowDigest {
+        RowDigest::of(&[&self.target, &String::from_utf8_lossy(&self.body)])
     }
 }
 
@@ -270,7 +277,7 @@ pub fn answer(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     match serde_json::to_string(body) {
         Ok(text) => with_type(status, "application/json", text),
         Err(error) => problem(&Problem::new(
-            Code::Internal,
+            ProblemCode::Internal,
             format!("The response could not be serialized: {error}."),
         )),
     }
@@ -361,8 +368,8 @@ fn caller(
     claims: &BTreeMap<String, String>,
     request: &Request,
     email_claim: &str,
-) -> Result<Caller, Problem> {
-    let unauthorized = |why: &str| Problem::new(Code::Unauthorized, why);
+) -> Result<ApiCaller, Problem> {
+    let unauthorized = |why: &str| Problem::new(ProblemCode::Unauthorized, why);
     let subject = claims.get("sub").ok_or_else(|| unauthorized("The token has no sub claim."))?;
     let own: AccountId = subject
         .parse()
@@ -376,20 +383,20 @@ fn caller(
         .collect();
     let Some(other) = request.headers().get("tollgate-account") else {
         let (acting, email) = (Acting::ForItself, claims.get(email_claim).cloned());
-        return Ok(Caller { account: own, scopes, acting, email });
+        return Ok(ApiCaller { account: own, scopes, acting, email });
     };
     if !scopes.iter().any(|scope| scope == PLATFORM_SCOPE) {
         let why = format!("The Tollgate-Account header requires the scope {PLATFORM_SCOPE}.");
-        return Err(Problem::new(Code::Forbidden, why));
+        return Err(Problem::new(ProblemCode::Forbidden, why));
     }
     let account = other.to_str().ok().and_then(|account| account.parse().ok());
     let account = account.ok_or_else(|| {
         Problem::new(
-            Code::InvalidParameter,
+            ProblemCode::InvalidParameter,
             "The Tollgate-Account header is not a valid account ID.",
         )
     })?;
-    Ok(Caller { account, scopes, acting: Acting::ForAnother, email: None })
+    Ok(ApiCaller { account, scopes, acting: Acting::ForAnother, email: None })
 }
 
 fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
@@ -400,7 +407,8 @@ fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
     let why = format!(
         "Idempotency-Key: must be 1 to {KEY_BYTES_MAX} visible ASCII characters other than '#'."
     );
-    key.map(|key| Some(key.to_owned())).ok_or_else(|| Problem::new(Code::InvalidParameter, why))
+    key.map(|key| Some(key.to_owned()))
+        .ok_or_else(|| Problem::new(ProblemCode::InvalidParameter, why))
 }
 
 #[cfg(test)]
@@ -422,8 +430,8 @@ mod tests {
         from_str(&event).unwrap()
     }
 
-    fn read(headers: &str, claims: &str, body: &str) -> Result<Call, Problem> {
-        Call::read(request(headers, claims, body), "email")
+    fn read(headers: &str, claims: &str, body: &str) -> Result<ApiCall, Problem> {
+        ApiCall::read(request(headers, claims, body), "email")
     }
 
     #[test]

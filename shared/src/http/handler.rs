@@ -16,16 +16,16 @@ use crate::domain::command::Command;
 use crate::domain::event::{Cause, request_claim};
 use crate::domain::ids::{AccountId, ResourceId};
 use crate::domain::prices::PriceList;
-use crate::domain::profile::Email;
+use crate::domain::profile::EmailAddress;
 use crate::domain::refusal::Refusal;
-use crate::domain::row::{Row, RowFault};
-use crate::domain::snapshot::View;
+use crate::domain::row::{Row, RowError};
+use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::Timestamp;
-use crate::http::call::{self, Acting, Call, Caller};
-use crate::http::problem::{Code, Problem};
+use crate::http::call::{self, Acting, ApiCall, ApiCaller};
+use crate::http::problem::{Problem, ProblemCode};
 use crate::runtime::billing::Billing;
 use crate::runtime::settings::Settings;
-use crate::store::{BeforeCommand, Done, Failure, Fault, Occasion, PaymentIds};
+use crate::store::{BeforeCommand, CommandError, CommandOutcome, PaymentIds, StoreError, Trigger};
 use crate::views::transaction::{StripeObjects, Transaction, payment, transaction};
 
 /// Where credit is added, if the operator named no page.
@@ -33,61 +33,61 @@ const ADD_CREDIT: &str = "/v1/checkout-sessions";
 
 /// What a route came to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub struct ApiAnswer {
     status: StatusCode,
-    content: Content,
+    content: AnswerContent,
     row: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Content {
+enum AnswerContent {
     Json(Value),
     Csv { text: String, next: Option<String> },
     Nothing,
 }
 
-impl Answer {
+impl ApiAnswer {
     /// 200 with this body.
     ///
     /// # Errors
-    /// [`Code::Internal`] if it cannot be written as JSON (a bug).
-    pub fn ok(body: &impl Serialize) -> Result<Answer, Failed> {
-        Answer::with_status(StatusCode::OK, body)
+    /// [`ProblemCode::Internal`] if it cannot be written as JSON (a bug).
+    pub fn ok(body: &impl Serialize) -> Result<ApiAnswer, ApiError> {
+        ApiAnswer::with_status(StatusCode::OK, body)
     }
 
     /// 201 with this body.
     ///
     /// # Errors
-    /// As [`Answer::ok`].
-    pub fn created(body: &impl Serialize) -> Result<Answer, Failed> {
-        Answer::with_status(StatusCode::CREATED, body)
+    /// As [`ApiAnswer::ok`].
+    pub fn created(body: &impl Serialize) -> Result<ApiAnswer, ApiError> {
+        ApiAnswer::with_status(StatusCode::CREATED, body)
     }
 
     /// 200 with a table, and where it goes on.
     #[must_use]
-    pub fn csv(text: String, next: Option<String>) -> Answer {
-        Answer { status: StatusCode::OK, content: Content::Csv { text, next }, row: None }
+    pub fn csv(text: String, next: Option<String>) -> ApiAnswer {
+        ApiAnswer { status: StatusCode::OK, content: AnswerContent::Csv { text, next }, row: None }
     }
 
     /// 204: done, and nothing to say.
     #[must_use]
-    pub fn nothing() -> Answer {
-        Answer { status: StatusCode::NO_CONTENT, content: Content::Nothing, row: None }
+    pub fn nothing() -> ApiAnswer {
+        ApiAnswer { status: StatusCode::NO_CONTENT, content: AnswerContent::Nothing, row: None }
     }
 
     /// With the row that records what was done, for the log.
     #[must_use]
-    pub fn of_row(mut self, seq: u64) -> Answer {
+    pub fn of_row(mut self, seq: u64) -> ApiAnswer {
         self.row = Some(seq);
         self
     }
 
-    fn with_status(status: StatusCode, body: &impl Serialize) -> Result<Answer, Failed> {
+    fn with_status(status: StatusCode, body: &impl Serialize) -> Result<ApiAnswer, ApiError> {
         let unwritable =
-            |error: serde_json::Error| Problem::new(Code::Internal, format!("{error}."));
-        Ok(Answer {
+            |error: serde_json::Error| Problem::new(ProblemCode::Internal, format!("{error}."));
+        Ok(ApiAnswer {
             status,
-            content: Content::Json(serde_json::to_value(body).map_err(unwritable)?),
+            content: AnswerContent::Json(serde_json::to_value(body).map_err(unwritable)?),
             row: None,
         })
     }
@@ -95,24 +95,27 @@ impl Answer {
     /// As it is kept for the next time the same is asked; a table never is.
     fn written(&self) -> String {
         let body = match &self.content {
-            Content::Json(body) => Some(body),
-            Content::Csv { .. } | Content::Nothing => None,
+            AnswerContent::Json(body) => Some(body),
+            AnswerContent::Csv { .. } | AnswerContent::Nothing => None,
         };
         json!({"status": self.status.as_u16(), "body": body, "row": self.row}).to_string()
     }
 
-    fn read(written: &str) -> Option<Answer> {
-        let Written { status, body, row } = serde_json::from_str(written).ok()?;
+    fn read(written: &str) -> Option<ApiAnswer> {
+        let StoredAnswer { status, body, row } = serde_json::from_str(written).ok()?;
         let status = StatusCode::from_u16(status).ok()?;
-        let content =
-            if status == StatusCode::NO_CONTENT { Content::Nothing } else { Content::Json(body) };
-        Some(Answer { status, content, row })
+        let content = if status == StatusCode::NO_CONTENT {
+            AnswerContent::Nothing
+        } else {
+            AnswerContent::Json(body)
+        };
+        Some(ApiAnswer { status, content, row })
     }
 }
 
 /// An answer as it is kept.
 #[derive(Deserialize)]
-struct Written {
+struct StoredAnswer {
     status: u16,
     body: Value,
     row: Option<u64>,
@@ -130,9 +133,9 @@ struct Written {
 pub async fn once(
     billing: &Billing,
     account: &AccountId,
-    call: &Call,
-    work: impl Future<Output = Result<Answer, Failed>>,
-) -> Result<Answer, Failed> {
+    call: &ApiCall,
+    work: impl Future<Output = Result<ApiAnswer, ApiError>>,
+) -> Result<ApiAnswer, ApiError> {
     // Boxed: it is many futures deep, and would be part of two.
     let work = Box::pin(work);
     let Some(key) = call.request_key() else { return work.await };
@@ -141,7 +144,7 @@ pub async fn once(
     if noted.digest != digest.as_str() {
         return Err(Refusal::KeyReused.into());
     }
-    if let Some(answer) = noted.answer.as_deref().and_then(Answer::read) {
+    if let Some(answer) = noted.answer.as_deref().and_then(ApiAnswer::read) {
         return Ok(answer);
     }
     let answer = work.await?;
@@ -151,11 +154,11 @@ pub async fn once(
 
 /// Why a route came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failed {
+pub enum ApiError {
     /// The request itself cannot be used.
     Problem(Problem),
     /// The domain refused, or the infrastructure failed.
-    Failure(Box<Failure>),
+    Failure(Box<CommandError>),
     /// Somebody we depend on failed: what the caller is told, and the cause for the log.
     Elsewhere {
         /// What the caller is told.
@@ -165,27 +168,27 @@ pub enum Failed {
     },
 }
 
-impl From<Problem> for Failed {
-    fn from(problem: Problem) -> Failed {
-        Failed::Problem(problem)
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> ApiError {
+        ApiError::Problem(problem)
     }
 }
 
-impl From<Failure> for Failed {
-    fn from(failure: Failure) -> Failed {
-        Failed::Failure(Box::new(failure))
+impl From<CommandError> for ApiError {
+    fn from(failure: CommandError) -> ApiError {
+        ApiError::Failure(Box::new(failure))
     }
 }
 
-impl From<Refusal> for Failed {
-    fn from(refusal: Refusal) -> Failed {
-        Failure::from(refusal).into()
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> ApiError {
+        CommandError::from(refusal).into()
     }
 }
 
-impl From<Fault> for Failed {
-    fn from(fault: Fault) -> Failed {
-        Failure::from(fault).into()
+impl From<StoreError> for ApiError {
+    fn from(fault: StoreError) -> ApiError {
+        CommandError::from(fault).into()
     }
 }
 
@@ -193,7 +196,7 @@ impl From<Fault> for Failed {
 ///
 /// # Errors
 /// The answer, if it cannot be used; it is logged already.
-pub fn read(billing: &Billing, request: Request) -> Result<Call, Box<Response<Body>>> {
+pub fn read(billing: &Billing, request: Request) -> Result<ApiCall, Box<Response<Body>>> {
     // Other kinds of events exist only if `lambda_http` is built with their features.
     #[allow(irrefutable_let_patterns, clippy::infallible_destructuring_match, reason = "see above")]
     let (request_id, route) =
@@ -202,7 +205,7 @@ pub fn read(billing: &Billing, request: Request) -> Result<Call, Box<Response<Bo
         } else {
             Default::default()
         };
-    Call::read(request, &billing.settings.email_claim).map_err(|problem| {
+    ApiCall::read(request, &billing.settings.email_claim).map_err(|problem| {
         tracing::info!(
             route,
             request_id,
@@ -216,12 +219,16 @@ pub fn read(billing: &Billing, request: Request) -> Result<Call, Box<Response<Bo
 
 /// The answer to a call, logged.
 #[must_use]
-pub fn respond(billing: &Billing, call: &Call, result: Result<Answer, Failed>) -> Response<Body> {
+pub fn respond(
+    billing: &Billing,
+    call: &ApiCall,
+    result: Result<ApiAnswer, ApiError>,
+) -> Response<Body> {
     let caller = call.caller.as_ref().map(|caller| caller.account.as_str()).unwrap_or_default();
     let account = call.path.get("account").map_or(caller, String::as_str);
     let (route, request_id) = (call.route.as_str(), call.request_id.as_str());
     let failed = match result {
-        Ok(Answer { status, content, row }) => {
+        Ok(ApiAnswer { status, content, row }) => {
             tracing::info!(
                 account,
                 caller,
@@ -233,19 +240,19 @@ pub fn respond(billing: &Billing, call: &Call, result: Result<Answer, Failed>) -
                 "request"
             );
             return match content {
-                Content::Json(body) => call::answer(status, &body),
-                Content::Csv { text, next } => call::csv(text, next.as_deref()),
-                Content::Nothing => call::no_content(),
+                AnswerContent::Json(body) => call::answer(status, &body),
+                AnswerContent::Csv { text, next } => call::csv(text, next.as_deref()),
+                AnswerContent::Nothing => call::no_content(),
             };
         }
         Err(failed) => failed,
     };
     let (problem, cause) = match failed {
-        Failed::Problem(problem) => (problem, None),
-        Failed::Elsewhere { problem, cause } => (problem, Some(cause)),
-        Failed::Failure(failure) => match *failure {
-            Failure::Refused(refusal) => (refused(&refusal, &billing.settings), None),
-            Failure::Fault(fault) => (Problem::from(&fault), Some(fault.to_string())),
+        ApiError::Problem(problem) => (problem, None),
+        ApiError::Elsewhere { problem, cause } => (problem, Some(cause)),
+        ApiError::Failure(failure) => match *failure {
+            CommandError::Refused(refusal) => (refused(&refusal, &billing.settings), None),
+            CommandError::Fault(fault) => (Problem::from(&fault), Some(fault.to_string())),
         },
     };
     let (status, outcome) = (problem.status(), problem.code());
@@ -260,8 +267,8 @@ pub fn respond(billing: &Billing, call: &Call, result: Result<Answer, Failed>) -
 
 /// There is no such route: the template sends only those that exist.
 #[must_use]
-pub fn no_such_route(call: &Call) -> Failed {
-    Problem::new(Code::NotFound, format!("There is no route {}.", call.route)).into()
+pub fn no_such_route(call: &ApiCall) -> ApiError {
+    Problem::new(ProblemCode::NotFound, format!("There is no route {}.", call.route)).into()
 }
 
 /// A refusal, with where to add credit if that is what helps.
@@ -287,7 +294,7 @@ pub struct OnAccount<'a> {
     now: Timestamp,
     account: &'a AccountId,
     /// Who may be here for the first time.
-    newcomer: Option<&'a Caller>,
+    newcomer: Option<&'a ApiCaller>,
 }
 
 impl<'a> OnAccount<'a> {
@@ -295,8 +302,8 @@ impl<'a> OnAccount<'a> {
     /// for it may have mistyped the account's name.
     ///
     /// # Errors
-    /// [`Code::Unauthorized`] on a route without an authorizer.
-    pub fn of_caller(billing: &'a Billing, call: &'a Call) -> Result<OnAccount<'a>, Failed> {
+    /// [`ProblemCode::Unauthorized`] on a route without an authorizer.
+    pub fn of_caller(billing: &'a Billing, call: &'a ApiCall) -> Result<OnAccount<'a>, ApiError> {
         let caller = call.caller()?;
         let newcomer = match caller.acting {
             Acting::ForItself => Some(caller),
@@ -307,7 +314,7 @@ impl<'a> OnAccount<'a> {
 
     /// On an account that was named, which is never opened by that.
     #[must_use]
-    pub fn named(billing: &'a Billing, call: &Call, account: &'a AccountId) -> OnAccount<'a> {
+    pub fn named(billing: &'a Billing, call: &ApiCall, account: &'a AccountId) -> OnAccount<'a> {
         OnAccount { billing, now: call.now, account, newcomer: None }
     }
 
@@ -320,8 +327,8 @@ impl<'a> OnAccount<'a> {
     /// Makes sure that the account is open.
     ///
     /// # Errors
-    /// [`Refusal::AccountNotOpen`] if it is not and must not be opened here; [`Fault`].
-    pub async fn ensure_open(&self) -> Result<(), Failure> {
+    /// [`Refusal::AccountNotOpen`] if it is not and must not be opened here; [`StoreError`].
+    pub async fn ensure_open(&self) -> Result<(), CommandError> {
         match self.billing.store.head(self.account).await? {
             Some(_) => Ok(()),
             None => self.open().await,
@@ -332,8 +339,8 @@ impl<'a> OnAccount<'a> {
     /// is kept from then on.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn email(&self) -> Result<Option<Email>, Fault> {
+    /// [`StoreError`].
+    pub async fn email(&self) -> Result<Option<EmailAddress>, StoreError> {
         if let Some(email) = self.billing.store.profile(self.account).await?.email {
             return Ok(Some(email));
         }
@@ -344,8 +351,11 @@ impl<'a> OnAccount<'a> {
     /// Settles the account and looks at it.
     ///
     /// # Errors
-    /// [`Refusal::AccountNotOpen`]; [`Fault`].
-    pub async fn look<T>(&self, see: impl Fn(&View<'_>) -> T) -> Result<T, Failure> {
+    /// [`Refusal::AccountNotOpen`]; [`StoreError`].
+    pub async fn look<T>(
+        &self,
+        see: impl Fn(&AccountSnapshot<'_>) -> T,
+    ) -> Result<T, CommandError> {
         let mut way = Way::new(self).await?;
         loop {
             let settled = self.billing.store.settled(self.occasion(&way.prices));
@@ -368,8 +378,8 @@ impl<'a> OnAccount<'a> {
     pub async fn execute(
         &self,
         cause: Cause,
-        command: impl Fn(&View<'_>) -> Result<Command, Refusal> + Sync,
-    ) -> Result<Row, Failure> {
+        command: impl Fn(&AccountSnapshot<'_>) -> Result<Command, Refusal> + Sync,
+    ) -> Result<Row, CommandError> {
         let mut way = Way::new(self).await?;
         loop {
             let done =
@@ -390,7 +400,7 @@ impl<'a> OnAccount<'a> {
         cause: Cause,
         before: BeforeCommand,
         command: impl Fn(&AccountState) -> Result<Command, Refusal> + Sync,
-    ) -> Result<Row, Failure> {
+    ) -> Result<Row, CommandError> {
         let mut way = Way::new(self).await?;
         loop {
             let done = self.billing.store.execute_on_state(
@@ -410,7 +420,11 @@ impl<'a> OnAccount<'a> {
     ///
     /// # Errors
     /// As [`Store::fail_start`](crate::store::Store::fail_start).
-    pub async fn fail_start(&self, cause: Cause, resource: &ResourceId) -> Result<Row, Failure> {
+    pub async fn fail_start(
+        &self,
+        cause: Cause,
+        resource: &ResourceId,
+    ) -> Result<Row, CommandError> {
         let mut way = Way::new(self).await?;
         loop {
             let done =
@@ -425,17 +439,17 @@ impl<'a> OnAccount<'a> {
     /// A row that is known to be there.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn row(&self, seq: u64) -> Result<Row, Fault> {
+    /// [`StoreError`].
+    pub async fn row(&self, seq: u64) -> Result<Row, StoreError> {
         let found = Box::pin(self.billing.store.row_with_lines(self.account, seq)).await?;
-        found.ok_or_else(|| RowFault::Missing { expected: seq, found: seq }.into())
+        found.ok_or_else(|| RowError::Missing { expected: seq, found: seq }.into())
     }
 
     /// A row as its customer is shown it, with all ids at Stripe that are known of its payment.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn transaction(&self, row: &Row) -> Result<Transaction, Fault> {
+    /// [`StoreError`].
+    pub async fn transaction(&self, row: &Row) -> Result<Transaction, StoreError> {
         let shown = transaction(self.account, row);
         let Some(payment) = payment(&row.event.change) else { return Ok(shown) };
         let PaymentIds { session, charge, invoice } =
@@ -447,9 +461,9 @@ impl<'a> OnAccount<'a> {
 
     /// An answer is made from the stored row, whether it was written now or by the same request
     /// before: so both are the same.
-    async fn row_of(&self, done: Done) -> Result<Row, Failure> {
+    async fn row_of(&self, done: CommandOutcome) -> Result<Row, CommandError> {
         let seq = match done {
-            Done::Appended(receipt) => {
+            CommandOutcome::Appended(receipt) => {
                 if receipt.report.is_clock_alarm() {
                     let seconds = receipt.report.clock_behind_seconds;
                     tracing::error!(alarm = "clock_behind", account = %self.account, seconds, "a clock is behind");
@@ -459,7 +473,7 @@ impl<'a> OnAccount<'a> {
                 }
                 receipt.seq
             }
-            Done::AlreadyAppended(claimed) => claimed.seq,
+            CommandOutcome::AlreadyAppended(claimed) => claimed.seq,
         };
         Ok(self.row(seq).await?)
     }
@@ -468,21 +482,21 @@ impl<'a> OnAccount<'a> {
     /// and be refused. It was done by the same request: that is its answer.
     async fn unless_answered(
         &self,
-        done: Result<Done, Failure>,
+        done: Result<CommandOutcome, CommandError>,
         cause: &Cause,
-    ) -> Result<Done, Failure> {
-        let (Err(Failure::Refused(_)), Cause::Request { key, digest }) = (&done, cause) else {
+    ) -> Result<CommandOutcome, CommandError> {
+        let (Err(CommandError::Refused(_)), Cause::Request { key, digest }) = (&done, cause) else {
             return done;
         };
         match self.billing.store.claim(&request_claim(self.account, key)).await? {
             Some(claimed) if claimed.digest.as_ref() == Some(digest) => {
-                Ok(Done::AlreadyAppended(claimed))
+                Ok(CommandOutcome::AlreadyAppended(claimed))
             }
             Some(_) | None => done,
         }
     }
 
-    async fn open(&self) -> Result<(), Failure> {
+    async fn open(&self) -> Result<(), CommandError> {
         if self.newcomer.is_none() {
             return Err(Refusal::AccountNotOpen.into());
         }
@@ -492,22 +506,22 @@ impl<'a> OnAccount<'a> {
             .store
             .execute(self.occasion(&no_prices), Cause::Command, |_| Ok(Command::Open));
         match Box::pin(opened).await {
-            Ok(_) | Err(Failure::Refused(Refusal::AccountAlreadyOpen)) => {}
+            Ok(_) | Err(CommandError::Refused(Refusal::AccountAlreadyOpen)) => {}
             Err(failure) => return Err(failure),
         }
         Ok(self.fill_email().await?)
     }
 
     /// A claim that is no address fills nothing.
-    async fn fill_email(&self) -> Result<(), Fault> {
+    async fn fill_email(&self) -> Result<(), StoreError> {
         let claimed = self.newcomer.and_then(|caller| caller.email.as_deref());
-        match claimed.and_then(|email| email.parse::<Email>().ok()) {
+        match claimed.and_then(|email| email.parse::<EmailAddress>().ok()) {
             Some(email) => self.billing.store.fill_email(self.account, &email).await.map(drop),
             None => Ok(()),
         }
     }
 
-    fn occasion<'o>(&'o self, prices: &'o PriceList) -> Occasion<'o> {
+    fn occasion<'o>(&'o self, prices: &'o PriceList) -> Trigger<'o> {
         self.billing.occasion(self.account, prices, self.now)
     }
 }
@@ -528,26 +542,27 @@ enum Once {
 }
 
 impl<'w, 'a> Way<'w, 'a> {
-    async fn new(on: &'w OnAccount<'a>) -> Result<Way<'w, 'a>, Fault> {
+    async fn new(on: &'w OnAccount<'a>) -> Result<Way<'w, 'a>, StoreError> {
         let prices = on.billing.prices(on.now).await?;
         Ok(Way { on, prices, opening: Once::NotYet, pricing: Once::NotYet })
     }
 
     /// Clears it, or returns the failure if that was done before or is impossible.
-    async fn clear(&mut self, failure: Failure) -> Result<(), Failure> {
+    async fn clear(&mut self, failure: CommandError) -> Result<(), CommandError> {
         match &failure {
-            Failure::Refused(Refusal::AccountNotOpen) if self.opening == Once::NotYet => {
+            CommandError::Refused(Refusal::AccountNotOpen) if self.opening == Once::NotYet => {
                 self.opening = Once::Done;
                 self.on.open().await
             }
-            Failure::Refused(Refusal::UnknownSku { .. }) | Failure::Fault(Fault::Unpriced(_))
+            CommandError::Refused(Refusal::UnknownSku { .. })
+            | CommandError::Fault(StoreError::Unpriced(_))
                 if self.pricing == Once::NotYet =>
             {
                 self.pricing = Once::Done;
                 self.prices = self.on.billing.fresh_prices(self.on.now).await?;
                 Ok(())
             }
-            Failure::Refused(_) | Failure::Fault(_) => Err(failure),
+            CommandError::Refused(_) | CommandError::Fault(_) => Err(failure),
         }
     }
 }

@@ -5,36 +5,36 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::domain::refusal::Refusal;
-use crate::store::Fault;
+use crate::store::StoreError;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:literal, $title:literal;)*) => {
         /// Every error a caller can meet. Its name never changes once it was released.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Code {
+        pub enum ProblemCode {
             $($(#[$doc])* $variant,)*
         }
 
-        impl Code {
+        impl ProblemCode {
             /// All of them, for the documentation and its test.
-            pub const ALL: &[Code] = &[$(Code::$variant,)*];
+            pub const ALL: &[ProblemCode] = &[$(ProblemCode::$variant,)*];
 
             /// The stable name.
             #[must_use]
             pub fn name(self) -> &'static str {
-                match self { $(Code::$variant => $name,)* }
+                match self { $(ProblemCode::$variant => $name,)* }
             }
 
             /// The HTTP status.
             #[must_use]
             pub fn status(self) -> u16 {
-                match self { $(Code::$variant => $status,)* }
+                match self { $(ProblemCode::$variant => $status,)* }
             }
 
             /// The same for every occurrence.
             #[must_use]
             pub fn title(self) -> &'static str {
-                match self { $(Code::$variant => $title,)* }
+                match self { $(ProblemCode::$variant => $title,)* }
             }
         }
     };
@@ -120,10 +120,10 @@ codes! {
 /// A problem document. Boxed: it is the error of many functions, and rarely made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Problem(Box<Document>);
+pub struct Problem(Box<ProblemDocument>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Document {
+struct ProblemDocument {
     /// `urn:tollgate:problem:<code>`.
     #[serde(rename = "type")]
     kind: String,
@@ -145,8 +145,8 @@ struct Document {
 impl Problem {
     /// A problem with this occurrence's own words.
     #[must_use]
-    pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem(Box::new(Document {
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Problem {
+        Problem(Box::new(ProblemDocument {
             kind: format!("urn:tollgate:problem:{}", code.name()),
             title: code.title(),
             status: code.status(),
@@ -214,26 +214,28 @@ impl From<&Refusal> for Problem {
     }
 }
 
-impl From<&Fault> for Problem {
+impl From<&StoreError> for Problem {
     /// The caller is told whether trying again helps, and nothing of our insides: those are in the
     /// log.
-    fn from(fault: &Fault) -> Problem {
+    fn from(fault: &StoreError) -> Problem {
         let retry = json!({"retry": "after a short while"});
         match fault {
-            Fault::Throttled { .. } | Fault::Contended { .. } => {
+            StoreError::Throttled { .. } | StoreError::Contended { .. } => {
                 let detail = "Too many concurrent requests. Nothing was lost. Try again shortly.";
-                Problem::new(Code::Throttled, detail).with_action(retry)
+                Problem::new(ProblemCode::Throttled, detail).with_action(retry)
             }
-            Fault::Unavailable { .. } | Fault::ListDisagrees | Fault::Unpriced(_) => {
+            StoreError::Unavailable { .. }
+            | StoreError::ListDisagrees
+            | StoreError::Unpriced(_) => {
                 let detail =
                     "The ledger is temporarily unavailable. Nothing was lost. Try again shortly.";
-                Problem::new(Code::Unavailable, detail).with_action(retry)
+                Problem::new(ProblemCode::Unavailable, detail).with_action(retry)
             }
-            Fault::NewerFormat { .. }
-            | Fault::Broken(_)
-            | Fault::Malformed { .. }
-            | Fault::Rejected { .. } => Problem::new(
-                Code::Internal,
+            StoreError::NewerFormat { .. }
+            | StoreError::Broken(_)
+            | StoreError::Malformed { .. }
+            | StoreError::Rejected { .. } => Problem::new(
+                ProblemCode::Internal,
                 "The error was logged. If it persists, contact support with the request ID.",
             ),
         }
@@ -248,12 +250,12 @@ fn sentence(refusal: &Refusal) -> String {
     format!("{first}{}.", characters.as_str())
 }
 
-fn code_of(refusal: &Refusal) -> Code {
+fn code_of(refusal: &Refusal) -> ProblemCode {
     match refusal {
-        Refusal::KeyReused => Code::IdempotencyKeyReused,
-        Refusal::AmountNotPositive | Refusal::FractionOfCent => Code::InvalidAmount,
-        Refusal::AmountTooSmall { .. } => Code::AmountTooSmall,
-        Refusal::AmountTooLarge { .. } => Code::AmountTooLarge,
+        Refusal::KeyReused => ProblemCode::IdempotencyKeyReused,
+        Refusal::AmountNotPositive | Refusal::FractionOfCent => ProblemCode::InvalidAmount,
+        Refusal::AmountTooSmall { .. } => ProblemCode::AmountTooSmall,
+        Refusal::AmountTooLarge { .. } => ProblemCode::AmountTooLarge,
         Refusal::ExpiryPast { .. }
         | Refusal::ReasonNeeded { .. }
         | Refusal::TooManyAtOnce { .. }
@@ -265,25 +267,25 @@ fn code_of(refusal: &Refusal) -> Code {
         | Refusal::IdleRateTooHigh
         | Refusal::RefillTermsNeeded
         | Refusal::ReceivedTooLittle { .. }
-        | Refusal::BalanceOverflow => Code::Unusable,
+        | Refusal::BalanceOverflow => ProblemCode::Unusable,
         Refusal::AccountNotOpen
         | Refusal::UnknownProject { .. }
         | Refusal::UnknownResource { .. }
-        | Refusal::UnknownMeter { .. } => Code::NotFound,
-        Refusal::UnknownSku { .. } => Code::UnknownSku,
+        | Refusal::UnknownMeter { .. } => ProblemCode::NotFound,
+        Refusal::UnknownSku { .. } => ProblemCode::UnknownSku,
         Refusal::AccountAlreadyOpen
         | Refusal::ResourceExists { .. }
         | Refusal::MeterExists { .. }
-        | Refusal::PriceExists { .. } => Code::AlreadyExists,
+        | Refusal::PriceExists { .. } => ProblemCode::AlreadyExists,
         Refusal::AlreadyRunning { .. }
         | Refusal::NotRunning { .. }
         | Refusal::Deleted { .. }
         | Refusal::NotDeleted { .. }
-        | Refusal::StartTooLongAgo { .. } => Code::WrongCondition,
-        Refusal::Closed => Code::AccountClosed,
-        Refusal::Frozen => Code::AccountFrozen,
-        Refusal::Suspended => Code::AccountSuspended,
-        Refusal::RefillInProgress { .. } => Code::RefillInProgress,
+        | Refusal::StartTooLongAgo { .. } => ProblemCode::WrongCondition,
+        Refusal::Closed => ProblemCode::AccountClosed,
+        Refusal::Frozen => ProblemCode::AccountFrozen,
+        Refusal::Suspended => ProblemCode::AccountSuspended,
+        Refusal::RefillInProgress { .. } => ProblemCode::RefillInProgress,
         Refusal::TimeBeforeLastRow { .. }
         | Refusal::NotSettled { .. }
         | Refusal::NotFrozen
@@ -295,11 +297,11 @@ fn code_of(refusal: &Refusal) -> Code {
         | Refusal::AttemptNotOpen { .. }
         | Refusal::CustomerAlreadyAsked { .. }
         | Refusal::RefillNotWanted
-        | Refusal::CardNotUsed { .. } => Code::Conflict,
-        Refusal::TrialUsed | Refusal::TrialCard => Code::TrialNotAllowed,
-        Refusal::TrialLimit { .. } => Code::TrialLimit,
-        Refusal::CreditTooLow { .. } => Code::CreditTooLow,
-        Refusal::CardRefused { .. } => Code::CardRefused,
+        | Refusal::CardNotUsed { .. } => ProblemCode::Conflict,
+        Refusal::TrialUsed | Refusal::TrialCard => ProblemCode::TrialNotAllowed,
+        Refusal::TrialLimit { .. } => ProblemCode::TrialLimit,
+        Refusal::CreditTooLow { .. } => ProblemCode::CreditTooLow,
+        Refusal::CardRefused { .. } => ProblemCode::CardRefused,
     }
 }
 
@@ -337,8 +339,8 @@ mod tests {
 
     #[test]
     fn every_code_has_a_name_of_its_own_and_an_error_status() {
-        let names: BTreeSet<&str> = Code::ALL.iter().map(|code| code.name()).collect();
-        assert_eq!(names.len(), Code::ALL.len());
-        assert!(Code::ALL.iter().all(|code| (400..600).contains(&code.status())));
+        let names: BTreeSet<&str> = ProblemCode::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), ProblemCode::ALL.len());
+        assert!(ProblemCode::ALL.iter().all(|code| (400..600).contains(&code.status())));
     }
 }

@@ -4,35 +4,35 @@
 //! and written as a whole. So events may be repeated, late, missing or out of order, and every
 //! version of them will do.
 
-use crate::domain::account::{AccountState, Refill, RefillPause};
+use crate::domain::account::{AccountState, RefillPause, RefillState};
 use crate::domain::command::{Command, RefillSettings};
 use crate::domain::event::Cause;
 use crate::domain::ids::{AccountId, CardId, CustomerId};
-use crate::domain::profile::{Company, Email};
+use crate::domain::profile::{CompanyDetails, EmailAddress};
 use crate::domain::refusal::Refusal;
-use crate::domain::row::Digest;
-use crate::payments::{Desk, Failure, Outcome};
-use crate::store::{BeforeCommand, CustomerProfile, Fault, Recorded, SavedCard};
+use crate::domain::row::RowDigest;
+use crate::payments::{PaymentError, PaymentOutcome, Payments};
+use crate::store::{BeforeCommand, CustomerProfile, RecordOutcome, SavedCard, StoreError};
 use crate::stripe::StripeError;
-use crate::stripe::keys::Key;
-use crate::stripe::objects::{Named, PaymentMethod};
+use crate::stripe::keys::IdempotencyKey;
+use crate::stripe::objects::{NamedObject, PaymentMethod};
 
 /// How often the cards are looked at again because somebody else wrote them meanwhile.
 const LOOKS_MAX: u32 = 5;
 
-impl Desk<'_> {
+impl Payments<'_> {
     /// The account's customer at Stripe, made if there is none.
     ///
     /// Two at once use the same idempotency key and get the same customer; if they ever got two,
     /// the first to write it to the profile decides, and the other is left unused.
     ///
     /// # Errors
-    /// [`Failure`]
+    /// [`PaymentError`]
     pub async fn customer(
         &self,
         account: &AccountId,
-        email: &Email,
-    ) -> Result<CustomerId, Failure> {
+        email: &EmailAddress,
+    ) -> Result<CustomerId, PaymentError> {
         let store = &self.billing.store;
         let profile = store.customer_profile(account).await?;
         if let Some(customer) = profile.customer {
@@ -44,7 +44,7 @@ impl Desk<'_> {
             // Better a customer without an address than no credit.
             Err(StripeError::Rejected(rejection)) if company.address.is_some() => {
                 tracing::error!(alarm = "company_refused", %account, %rejection, "a customer is made without its address");
-                let told = Company { address: None, ..company.clone() };
+                let told = CompanyDetails { address: None, ..company.clone() };
                 (self.make_customer(account, email, &told, profile.former).await?, told)
             }
             made => (made?, company.clone()),
@@ -73,13 +73,13 @@ impl Desk<'_> {
     async fn make_customer(
         &self,
         account: &AccountId,
-        email: &Email,
-        company: &Company,
+        email: &EmailAddress,
+        company: &CompanyDetails,
         former: u32,
-    ) -> Result<Named, StripeError> {
+    ) -> Result<NamedObject, StripeError> {
         let key = match former {
-            0 => Key::customer(account),
-            former => Key::customer_again(account, &former.to_string()),
+            0 => IdempotencyKey::customer(account),
+            former => IdempotencyKey::customer_again(account, &former.to_string()),
         };
         match self.stripe.create_customer(account, email, company, &key).await {
             // The e-mail address or the company changed since somebody first tried; or Stripe
@@ -88,8 +88,8 @@ impl Desk<'_> {
             Err(StripeError::KeyMisused { .. } | StripeError::Unresolved { .. }) => {
                 let company_written = format!("{company:?}");
                 let difference =
-                    Digest::of(&[&former.to_string(), email.as_str(), &company_written]);
-                let key = Key::customer_again(account, difference.as_str());
+                    RowDigest::of(&[&former.to_string(), email.as_str(), &company_written]);
+                let key = IdempotencyKey::customer_again(account, difference.as_str());
                 self.stripe.create_customer(account, email, company, &key).await
             }
             made => made,
@@ -99,25 +99,31 @@ impl Desk<'_> {
     /// Something happened to a customer's cards.
     ///
     /// # Errors
-    /// [`Failure`]
-    pub async fn cards_changed(&self, customer: &CustomerId) -> Result<Outcome, Failure> {
+    /// [`PaymentError`]
+    pub async fn cards_changed(
+        &self,
+        customer: &CustomerId,
+    ) -> Result<PaymentOutcome, PaymentError> {
         let Some(account) = self.account_of(Some(customer)).await? else {
-            return Ok(Outcome::Foreign);
+            return Ok(PaymentOutcome::Foreign);
         };
         self.look_at_cards(&account, customer).await?;
-        Ok(Outcome::Noted { account })
+        Ok(PaymentOutcome::Noted { account })
     }
 
     /// A customer was deleted at Stripe, and its cards with it.
     ///
     /// # Errors
-    /// [`Failure`]
-    pub async fn customer_gone(&self, customer: &CustomerId) -> Result<Outcome, Failure> {
+    /// [`PaymentError`]
+    pub async fn customer_gone(
+        &self,
+        customer: &CustomerId,
+    ) -> Result<PaymentOutcome, PaymentError> {
         let Some(account) = self.account_of(Some(customer)).await? else {
-            return Ok(Outcome::Foreign);
+            return Ok(PaymentOutcome::Foreign);
         };
         self.forget(&account, customer).await?;
-        Ok(Outcome::Noted { account })
+        Ok(PaymentOutcome::Noted { account })
     }
 
     /// Reads a customer's cards at Stripe, and does what follows from them: the first saved card
@@ -125,12 +131,12 @@ impl Desk<'_> {
     /// default that was changed elsewhere (in the portal) wins.
     ///
     /// # Errors
-    /// [`Failure`]
+    /// [`PaymentError`]
     pub async fn look_at_cards(
         &self,
         account: &AccountId,
         customer: &CustomerId,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), PaymentError> {
         for _ in 0..LOOKS_MAX {
             let before = self.billing.store.customer_profile(account).await?;
             if before.customer.as_ref() != Some(customer) {
@@ -178,11 +184,11 @@ impl Desk<'_> {
                 .store
                 .put_cards(account, &after.cards, default, before.cards_version)
                 .await?;
-            if written == Recorded::New {
+            if written == RecordOutcome::New {
                 return Ok(());
             }
         }
-        Err(Fault::Contended { attempts: LOOKS_MAX }.into())
+        Err(StoreError::Contended { attempts: LOOKS_MAX }.into())
     }
 
     async fn apply_cards(
@@ -190,7 +196,7 @@ impl Desk<'_> {
         account: &AccountId,
         before: &CustomerProfile,
         after: &CustomerProfile,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), PaymentError> {
         let Some(head) = self.billing.store.head(account).await? else { return Ok(()) };
         let charged = head.state.refill.card.clone();
         if let Some(card) = charged.filter(|card| !is_among(&after.cards, card))
@@ -206,7 +212,7 @@ impl Desk<'_> {
             return Ok(());
         }
         let change = |state: &AccountState| {
-            let Refill { agreement, monthly_cap, .. } = &state.refill;
+            let RefillState { agreement, monthly_cap, .. } = &state.refill;
             let card = next_card(&state.refill, before, after).ok_or(Refusal::RefillNotWanted)?;
             let terms = agreement.map(|agreed| (agreed.threshold, agreed.amount));
             Ok(Command::ChangeRefill(RefillSettings {
@@ -222,7 +228,11 @@ impl Desk<'_> {
 
     /// Whether a card that is not on the list was really removed: a list that was read before it
     /// was saved lacks it too.
-    async fn is_gone(&self, card: &CardId, profile: &CustomerProfile) -> Result<bool, Failure> {
+    async fn is_gone(
+        &self,
+        card: &CardId,
+        profile: &CustomerProfile,
+    ) -> Result<bool, PaymentError> {
         let method = match self.stripe.payment_method(card).await {
             Ok(method) => method,
             Err(StripeError::NotFound { .. }) => return Ok(true),
@@ -232,7 +242,7 @@ impl Desk<'_> {
         Ok(owner.is_none() || owner != profile.customer.as_ref().map(CustomerId::as_str))
     }
 
-    async fn forget(&self, account: &AccountId, customer: &CustomerId) -> Result<(), Failure> {
+    async fn forget(&self, account: &AccountId, customer: &CustomerId) -> Result<(), PaymentError> {
         if let Some(card) =
             self.billing.store.head(account).await?.and_then(|head| head.state.refill.card)
         {
@@ -249,10 +259,10 @@ impl Desk<'_> {
     }
 
     /// What the domain refuses here is no longer needed: somebody else changed it in between.
-    fn unless_refused<T>(&self, done: Result<T, Failure>) -> Result<(), Failure> {
+    fn unless_refused<T>(&self, done: Result<T, PaymentError>) -> Result<(), PaymentError> {
         match done {
             Ok(_) => Ok(()),
-            Err(Failure::Refused(refusal)) => {
+            Err(PaymentError::Refused(refusal)) => {
                 tracing::debug!(%refusal, "nothing to be done about a card");
                 Ok(())
             }
@@ -264,7 +274,7 @@ impl Desk<'_> {
 /// The card that refills charge when the customer agrees to them: the one that was charged so far,
 /// else the default, else the newest; never one whose issuer said never again.
 #[must_use]
-pub fn chosen(refill: &Refill, profile: &CustomerProfile) -> Option<CardId> {
+pub fn chosen(refill: &RefillState, profile: &CustomerProfile) -> Option<CardId> {
     let usable = |card: &&CardId| is_usable(refill, &[profile], card);
     let newest = || profile.cards.iter().map(|card| &card.id).find(usable);
     let kept = refill.card.as_ref().filter(usable);
@@ -275,7 +285,7 @@ pub fn chosen(refill: &Refill, profile: &CustomerProfile) -> Option<CardId> {
 /// one was agreed to before.
 #[must_use]
 pub fn agreed(
-    refill: &Refill,
+    refill: &RefillState,
     profile: &CustomerProfile,
     paid_with: Option<&CardId>,
 ) -> Option<CardId> {
@@ -285,7 +295,11 @@ pub fn agreed(
 }
 
 /// The card that refills should charge instead of the present one, if any.
-fn next_card(refill: &Refill, before: &CustomerProfile, after: &CustomerProfile) -> Option<CardId> {
+fn next_card(
+    refill: &RefillState,
+    before: &CustomerProfile,
+    after: &CustomerProfile,
+) -> Option<CardId> {
     refill.agreement?;
     let usable =
         |card: &&CardId| is_among(&after.cards, card) && is_usable(refill, &[after, before], card);
@@ -312,7 +326,7 @@ fn next_card(refill: &Refill, before: &CustomerProfile, after: &CustomerProfile)
 
 /// Whether a saved card may be charged: its issuer never said never again, of this entry or of
 /// another one of the same number.
-fn is_usable(refill: &Refill, profiles: &[&CustomerProfile], card: &CardId) -> bool {
+fn is_usable(refill: &RefillState, profiles: &[&CustomerProfile], card: &CardId) -> bool {
     let print = |id: &CardId| {
         let mut known =
             profiles.iter().flat_map(|profile| &profile.cards).filter(|card| card.id == *id);
@@ -367,24 +381,24 @@ mod tests {
         }
     }
 
-    fn refill(card: Option<&str>, paused: Option<RefillPause>, never: &[&str]) -> Refill {
+    fn refill(card: Option<&str>, paused: Option<RefillPause>, never: &[&str]) -> RefillState {
         let agreement = RefillAgreement {
             at: Timestamp::default(),
             threshold: Usd::dollars(5),
             amount: Usd::dollars(25),
         };
-        Refill {
+        RefillState {
             agreement: Some(agreement),
             card: card.map(|id| id.parse().unwrap()),
             paused,
             never: never.iter().map(|id| id.parse().unwrap()).collect(),
-            ..Refill::default()
+            ..RefillState::default()
         }
     }
 
     #[track_caller]
     fn check(
-        refill: &Refill,
+        refill: &RefillState,
         before: &CustomerProfile,
         after: &CustomerProfile,
         expected: Option<&str>,
@@ -414,7 +428,7 @@ mod tests {
             &profile(&["pm_2", "pm_1"], Some("pm_2")),
             Some("pm_2"),
         );
-        check(&Refill::default(), &one, &two, None);
+        check(&RefillState::default(), &one, &two, None);
         // The number that was refused, saved once more.
         let again = profile(&["pm_1x", "pm_1"], Some("pm_1"));
         check(&refill(Some("pm_1"), Some(RefillPause::CardRefused), &["pm_1"]), &one, &again, None);
@@ -423,15 +437,15 @@ mod tests {
     #[test]
     fn the_card_kept_the_default_or_the_newest_is_charged_but_never_a_refused_one() {
         let two = profile(&["pm_2", "pm_1"], Some("pm_1"));
-        let chosen = |refill: &Refill| chosen(refill, &two).map(String::from);
+        let chosen = |refill: &RefillState| chosen(refill, &two).map(String::from);
         assert_eq!(chosen(&refill(Some("pm_2"), None, &[])).as_deref(), Some("pm_2"));
         assert_eq!(chosen(&refill(None, None, &[])).as_deref(), Some("pm_1"));
         assert_eq!(chosen(&refill(Some("pm_1"), None, &["pm_1"])).as_deref(), Some("pm_2"));
         assert_eq!(chosen(&refill(Some("pm_9"), None, &["pm_1", "pm_2"])), None);
-        let agreed = |refill: &Refill, paid: &str| {
+        let agreed = |refill: &RefillState, paid: &str| {
             agreed(refill, &two, paid.parse().ok().as_ref()).map(String::from)
         };
-        let never_agreed = Refill { agreement: None, ..refill(None, None, &[]) };
+        let never_agreed = RefillState { agreement: None, ..refill(None, None, &[]) };
         assert_eq!(agreed(&never_agreed, "pm_2").as_deref(), Some("pm_2"), "this card");
         assert_eq!(
             agreed(&refill(Some("pm_1"), None, &[]), "pm_2").as_deref(),

@@ -2,16 +2,16 @@
 //! everything as it was.
 
 use crate::domain::ids::{AccountId, CustomerId};
-use crate::domain::profile::{Company, TaxNumber};
-use crate::domain::row::Digest;
-use crate::payments::{Desk, Failure};
-use crate::stripe::calls::pages::Told;
-use crate::stripe::keys::Key;
-use crate::stripe::{Rejection, StripeError};
+use crate::domain::profile::{CompanyDetails, TaxNumber};
+use crate::domain::row::RowDigest;
+use crate::payments::{PaymentError, Payments};
+use crate::stripe::calls::pages::WriteResult;
+use crate::stripe::keys::IdempotencyKey;
+use crate::stripe::{StripeError, StripeRejection};
 
 /// Why company facts are not Stripe's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotTold {
+pub enum CompanyError {
     /// Stripe does not take the tax id for one; in its words.
     #[error("the tax ID was rejected: {0}")]
     TaxId(String),
@@ -20,16 +20,16 @@ pub enum NotTold {
     Address(String),
     /// Something failed.
     #[error(transparent)]
-    Failure(#[from] Failure),
+    Failure(#[from] PaymentError),
 }
 
-impl From<StripeError> for NotTold {
-    fn from(error: StripeError) -> NotTold {
-        NotTold::Failure(error.into())
+impl From<StripeError> for CompanyError {
+    fn from(error: StripeError) -> CompanyError {
+        CompanyError::Failure(error.into())
     }
 }
 
-impl Desk<'_> {
+impl Payments<'_> {
     /// Makes name, address and tax id at Stripe what they are here. It may be done any number of
     /// times: what is there is not added again. `request` tells one request to add a tax id from a
     /// later one, after it was removed in between.
@@ -38,15 +38,15 @@ impl Desk<'_> {
     /// undoes the other.
     ///
     /// # Errors
-    /// [`NotTold`]
+    /// [`CompanyError`]
     pub async fn write_company(
         &self,
         account: &AccountId,
         customer: &CustomerId,
-        before: &Company,
-        company: &Company,
+        before: &CompanyDetails,
+        company: &CompanyDetails,
         request: &str,
-    ) -> Result<(), NotTold> {
+    ) -> Result<(), CompanyError> {
         let known = self.stripe.tax_ids(customer).await?;
         let is_wanted = |kind: Option<&str>, value: Option<&str>| {
             company.tax_id.as_ref().is_some_and(|wanted| {
@@ -60,29 +60,31 @@ impl Desk<'_> {
             Some(number) => {
                 // With the number: another one under the same key would be refused for a day.
                 let written = format!("{number:?}");
-                let digest = Digest::of(&[&written]);
-                let key =
-                    Key::tax_id(account, &format!("{customer}/{request}/{}", digest.as_str()));
+                let digest = RowDigest::of(&[&written]);
+                let key = IdempotencyKey::tax_id(
+                    account,
+                    &format!("{customer}/{request}/{}", digest.as_str()),
+                );
                 let made = self.stripe.create_tax_id(customer, number, &key).await;
                 Some(made.map_err(|error| {
-                    refused(error, |refusal| Some(NotTold::TaxId(refusal.message.clone())))
+                    refused(error, |refusal| Some(CompanyError::TaxId(refusal.message.clone())))
                 })?)
             }
             None => None,
         };
         let address = if company.address.is_some() || before.address.is_some() {
-            Told::AsItIs
+            WriteResult::AsItIs
         } else {
-            Told::Nothing
+            WriteResult::Nothing
         };
         if let Err(error) = self.stripe.write_company(customer, company, address).await {
             let why = refused(error, |refusal| {
                 let param = refusal.param.as_deref().unwrap_or_default();
                 let is_address =
                     refusal.code == "customer_tax_location_invalid" || param.starts_with("address");
-                is_address.then(|| NotTold::Address(refusal.message.clone()))
+                is_address.then(|| CompanyError::Address(refusal.message.clone()))
             });
-            if let (NotTold::Address(_), Some(added)) = (&why, &added) {
+            if let (CompanyError::Address(_), Some(added)) = (&why, &added) {
                 self.stripe.delete_tax_id(customer, &added.id).await?;
             }
             return Err(why);
@@ -106,12 +108,15 @@ impl Desk<'_> {
         &self,
         account: &AccountId,
         customer: &CustomerId,
-        company: &Company,
-    ) -> Result<(), Failure> {
-        match self.write_company(account, customer, &Company::default(), company, "first").await {
+        company: &CompanyDetails,
+    ) -> Result<(), PaymentError> {
+        match self
+            .write_company(account, customer, &CompanyDetails::default(), company, "first")
+            .await
+        {
             Ok(()) => Ok(()),
-            Err(NotTold::Failure(failure)) => Err(failure),
-            Err(why @ (NotTold::TaxId(_) | NotTold::Address(_))) => {
+            Err(CompanyError::Failure(failure)) => Err(failure),
+            Err(why @ (CompanyError::TaxId(_) | CompanyError::Address(_))) => {
                 tracing::error!(alarm = "company_refused", %account, %why, "an invoice lacks what the customer set");
                 Ok(())
             }
@@ -119,7 +124,10 @@ impl Desk<'_> {
     }
 }
 
-fn refused(error: StripeError, as_refusal: impl Fn(&Rejection) -> Option<NotTold>) -> NotTold {
+fn refused(
+    error: StripeError,
+    as_refusal: impl Fn(&StripeRejection) -> Option<CompanyError>,
+) -> CompanyError {
     if let StripeError::Rejected(rejection) = &error
         && let Some(refusal) = as_refusal(rejection)
     {

@@ -4,8 +4,8 @@
 //! that a charge looks like fraud, must not be told to whoever holds it ("present as generic
 //! decline", ibid.).
 
-use crate::domain::event::Decline;
-use crate::stripe::Declined;
+use crate::domain::event::RefillDecline;
+use crate::stripe::DeclinedCharge;
 
 /// How to go on after a declined charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +21,10 @@ pub enum DeclineClass {
 impl DeclineClass {
     /// As a row records it; `None` for a payment that waits for its customer.
     #[must_use]
-    pub fn decline(self) -> Option<Decline> {
+    pub fn decline(self) -> Option<RefillDecline> {
         match self {
-            DeclineClass::Never => Some(Decline::Never),
-            DeclineClass::Later => Some(Decline::Later),
+            DeclineClass::Never => Some(RefillDecline::Never),
+            DeclineClass::Later => Some(RefillDecline::Later),
             DeclineClass::NeedsCustomer => None,
         }
     }
@@ -32,7 +32,7 @@ impl DeclineClass {
 
 /// What the customer can do about it: one button.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Button {
+pub enum DeclineButton {
     /// Use another card.
     AnotherCard,
     /// Put in the card's details again.
@@ -47,17 +47,17 @@ pub enum Button {
     Wait,
 }
 
-impl Button {
+impl DeclineButton {
     /// Its label.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
-            Button::AnotherCard => "Use another card",
-            Button::UpdateCard => "Update card",
-            Button::AddCredit => "Add credit",
-            Button::Confirm => "Confirm payment",
-            Button::RaiseCap => "Raise monthly limit",
-            Button::Wait => "Try again",
+            DeclineButton::AnotherCard => "Use another card",
+            DeclineButton::UpdateCard => "Update card",
+            DeclineButton::AddCredit => "Add credit",
+            DeclineButton::Confirm => "Confirm payment",
+            DeclineButton::RaiseCap => "Raise monthly limit",
+            DeclineButton::Wait => "Try again",
         }
     }
 
@@ -65,25 +65,25 @@ impl Button {
     #[must_use]
     pub fn kind(self) -> &'static str {
         match self {
-            Button::AnotherCard | Button::UpdateCard => "update_card",
-            Button::AddCredit => "add_credit",
-            Button::Confirm => "confirm",
-            Button::RaiseCap => "raise_cap",
-            Button::Wait => "retry_later",
+            DeclineButton::AnotherCard | DeclineButton::UpdateCard => "update_card",
+            DeclineButton::AddCredit => "add_credit",
+            DeclineButton::Confirm => "confirm",
+            DeclineButton::RaiseCap => "raise_cap",
+            DeclineButton::Wait => "retry_later",
         }
     }
 }
 
 /// What the customer is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct DeclineText {
     /// Our class of declines, a stable name: Stripe has some fifty codes, of which a customer may
     /// know a few.
     pub class: &'static str,
     /// In a sentence.
     pub sentence: &'static str,
     /// What to do.
-    pub button: Button,
+    pub button: DeclineButton,
 }
 
 /// Codes after which a card is never charged again: lost, stolen, to be picked up, fraud, revoked
@@ -106,7 +106,7 @@ const NEVER_ADVICE: &[&str] = &["03", "3", "21", "do_not_try_again"];
 
 /// How to go on.
 #[must_use]
-pub fn class(declined: &Declined) -> DeclineClass {
+pub fn class(declined: &DeclinedCharge) -> DeclineClass {
     let code = declined.code.as_str();
     if NEVER.contains(&code)
         || declined.advice.iter().any(|advice| NEVER_ADVICE.contains(&advice.as_str()))
@@ -122,33 +122,33 @@ pub fn class(declined: &Declined) -> DeclineClass {
 
 /// What the customer is told of a decline code, as a row recorded it.
 #[must_use]
-pub fn told(code: &str) -> Told {
+pub fn told(code: &str) -> DeclineText {
     let (class, sentence, button) = match code {
         "authentication_required" => (
             "authentication_required",
             "Your bank requires you to confirm this payment.",
-            Button::Confirm,
+            DeclineButton::Confirm,
         ),
         "insufficient_funds" | "withdrawal_count_limit_exceeded" | "card_velocity_exceeded" => {
             let sentence = "Your card has insufficient funds or has reached its limit.";
-            ("insufficient_funds", sentence, Button::AnotherCard)
+            ("insufficient_funds", sentence, DeclineButton::AnotherCard)
         }
         "expired_card" | "invalid_expiry_month" | "invalid_expiry_year" => {
-            ("expired_card", "Your card has expired.", Button::UpdateCard)
+            ("expired_card", "Your card has expired.", DeclineButton::UpdateCard)
         }
         "incorrect_cvc" | "invalid_cvc" | "incorrect_number" | "invalid_number"
         | "incorrect_zip" | "incorrect_address" | "invalid_pin" | "incorrect_pin" => {
-            ("incorrect_details", "Your card's details are incorrect.", Button::UpdateCard)
+            ("incorrect_details", "Your card's details are incorrect.", DeclineButton::UpdateCard)
         }
         "card_not_supported"
         | "currency_not_supported"
         | "testmode_decline"
         | "test_mode_live_card" => {
-            ("not_supported", "Your card is not supported.", Button::AnotherCard)
+            ("not_supported", "Your card is not supported.", DeclineButton::AnotherCard)
         }
         "invalid_account" | "new_account_information_available" => {
             let sentence = "Your card or its bank account is no longer valid.";
-            ("card_not_valid", sentence, Button::UpdateCard)
+            ("card_not_valid", sentence, DeclineButton::UpdateCard)
         }
         "processing_error"
         | "issuer_not_available"
@@ -157,40 +157,42 @@ pub fn told(code: &str) -> Told {
         | "approve_with_id" => (
             "bank_unavailable",
             "Your bank could not be reached. We'll try again later.",
-            Button::AddCredit,
+            DeclineButton::AddCredit,
         ),
         "invalid_amount" => {
-            ("amount_too_large", "The amount exceeds your card's limit.", Button::AddCredit)
+            ("amount_too_large", "The amount exceeds your card's limit.", DeclineButton::AddCredit)
         }
         // Everything else, and above all what must not be told.
         _ => (
             "declined",
             "Your card was declined. Contact your bank for details.",
-            Button::AnotherCard,
+            DeclineButton::AnotherCard,
         ),
     };
-    Told { class, sentence, button }
+    DeclineText { class, sentence, button }
 }
 
 /// What the customer is told of an attempt that was given up and charged nothing.
 #[must_use]
-pub fn told_not_charged(code: &str) -> Told {
+pub fn told_not_charged(code: &str) -> DeclineText {
     let (class, sentence, button) = match code {
-        "superseded" => {
-            ("superseded", "You added credit yourself, so your card was not charged.", Button::Wait)
-        }
+        "superseded" => (
+            "superseded",
+            "You added credit yourself, so your card was not charged.",
+            DeclineButton::Wait,
+        ),
         "called_off" => (
             "called_off",
             "The refill was no longer needed or allowed, so your card was not charged.",
-            Button::Wait,
+            DeclineButton::Wait,
         ),
         _ => (
             "not_charged",
             "The payment could not be processed. Your card was not charged.",
-            Button::Wait,
+            DeclineButton::Wait,
         ),
     };
-    Told { class, sentence, button }
+    DeclineText { class, sentence, button }
 }
 
 #[cfg(test)]
@@ -200,7 +202,7 @@ mod tests {
     #[track_caller]
     fn check(code: &str, advice: &[&str], expected: DeclineClass) {
         let advice = advice.iter().map(|advice| (*advice).to_owned()).collect();
-        let declined = Declined { code: code.to_owned(), advice, payment: None };
+        let declined = DeclinedCharge { code: code.to_owned(), advice, payment: None };
         assert_eq!(class(&declined), expected, "{declined:?}");
     }
 

@@ -2,7 +2,7 @@
 //! is not its own does not exist for it.
 
 use crate::domain::ids::{AccountId, CardId, CustomerId};
-use crate::payments::{Desk, Failure};
+use crate::payments::{PaymentError, Payments};
 use crate::stripe::StripeError;
 use crate::stripe::objects::PaymentMethod;
 
@@ -30,16 +30,16 @@ enum Owner {
     NotOurs,
 }
 
-impl Desk<'_> {
+impl Payments<'_> {
     /// Makes a saved card the default; refills follow it.
     ///
     /// # Errors
-    /// [`Failure`]
+    /// [`PaymentError`]
     pub async fn make_default(
         &self,
         account: &AccountId,
         card: &CardId,
-    ) -> Result<CardAsked, Failure> {
+    ) -> Result<CardAsked, PaymentError> {
         let Owner::Ours(customer, _) = self.owner(account, card).await? else {
             return Ok(CardAsked::NotOurs);
         };
@@ -55,12 +55,12 @@ impl Desk<'_> {
     /// not want it charged. It cannot be undone. If refills charged it, they pause.
     ///
     /// # Errors
-    /// [`Failure`]
+    /// [`PaymentError`]
     pub async fn remove_card(
         &self,
         account: &AccountId,
         card: &CardId,
-    ) -> Result<CardAsked, Failure> {
+    ) -> Result<CardAsked, PaymentError> {
         let (customer, method) = match self.owner(account, card).await? {
             Owner::Ours(customer, method) => (customer, method),
             Owner::WasOurs => {
@@ -105,7 +105,7 @@ impl Desk<'_> {
         }
     }
 
-    async fn owner(&self, account: &AccountId, card: &CardId) -> Result<Owner, Failure> {
+    async fn owner(&self, account: &AccountId, card: &CardId) -> Result<Owner, PaymentError> {
         let profile = self.billing.store.customer_profile(account).await?;
         let method = match &profile.customer {
             Some(_) => match self.stripe.payment_method(card).await {

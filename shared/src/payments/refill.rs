@@ -17,24 +17,24 @@
 //! An attempt only ever fails when its invoice can no longer be paid: it is made void *first*. If
 //! it cannot be, because it was paid, it is credited.
 
-use crate::domain::account::{AccountState, Attempt, RefillPurpose};
+use crate::domain::account::{AccountState, RefillAttempt, RefillPurpose};
 use crate::domain::apply::is_refill_possible;
 use crate::domain::command::Command;
-use crate::domain::event::{Cause, Change, CreditKind, Decline};
+use crate::domain::event::{Cause, Change, CreditKind, RefillDecline};
 use crate::domain::ids::AccountId;
 use crate::domain::money::Usd;
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::{HOUR, Timestamp};
 use crate::payments::decline::{self, DeclineClass};
-use crate::payments::{Desk, Failure, Outcome};
-use crate::store::{BeforeCommand, Confirmation, Done};
+use crate::payments::{PaymentError, PaymentOutcome, Payments};
+use crate::store::{BeforeCommand, CommandOutcome, RefillConfirmation};
 use crate::stripe::calls::NewInvoice;
 use crate::stripe::error::ErrorDetail;
-use crate::stripe::keys::Key;
+use crate::stripe::keys::IdempotencyKey;
 use crate::stripe::metadata::Purchase;
-use crate::stripe::objects::{Invoice, PaymentIntent};
-use crate::stripe::webhook_event::{Ids, Paid, paid_invoice};
-use crate::stripe::{Declined, StripeError};
+use crate::stripe::objects::{PaymentIntent, StripeInvoice};
+use crate::stripe::webhook_event::{PaidPayment, StripeIds, paid_invoice};
+use crate::stripe::{DeclinedCharge, StripeError};
 
 /// From this age on an attempt is settled by looking: Stripe keeps idempotency keys for at least 24
 /// hours, and four are kept clear for clocks and queues.
@@ -49,7 +49,7 @@ const ROUNDS_MAX: u32 = 10;
 
 /// What one look at an account came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum RefillStep {
     /// A refill is wanted, but there is no customer at Stripe: somebody must look.
     NoCustomer,
     /// The card was charged, and the credit is in the ledger.
@@ -116,23 +116,23 @@ enum Begun {
     /// Another worker was first, or it is no longer wanted.
     LookAgain,
     /// It cannot begin.
-    Nothing(Step),
+    Nothing(RefillStep),
 }
 
 /// What became of an invoice that was to be made void.
 enum Voided {
     Void,
-    Paid(Box<Invoice>),
+    Paid(Box<StripeInvoice>),
     StillOpen,
 }
 
-impl Desk<'_> {
+impl Payments<'_> {
     /// Does what the account asks for about refills, and nothing if it asks for nothing: begins one
     /// that is wanted, drives on one that is open. Returns what was done, in order.
     ///
     /// # Errors
-    /// [`Failure`] if the ledger fails; that Stripe fails is a [`Step`].
-    pub async fn refill(&self, account: &AccountId) -> Result<Vec<Step>, Failure> {
+    /// [`PaymentError`] if the ledger fails; that Stripe fails is a [`RefillStep`].
+    pub async fn refill(&self, account: &AccountId) -> Result<Vec<RefillStep>, PaymentError> {
         let mut steps = Vec::new();
         let mut begun = None;
         for _ in 0..ROUNDS_MAX {
@@ -154,7 +154,7 @@ impl Desk<'_> {
                     Begun::LookAgain => continue,
                 },
             };
-            let goes_on = matches!(step, Step::Charged { .. });
+            let goes_on = matches!(step, RefillStep::Charged { .. });
             steps.push(step);
             if !goes_on {
                 break;
@@ -167,16 +167,23 @@ impl Desk<'_> {
     /// paid after all, it is credited.
     ///
     /// # Errors
-    /// [`Failure`]; that Stripe fails is an error here: nothing else may be charged before this is
+    /// [`PaymentError`]; that Stripe fails is an error here: nothing else may be charged before this is
     /// settled.
-    pub async fn supersede(&self, account: &AccountId, attempt: &Attempt) -> Result<(), Failure> {
+    pub async fn supersede(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+    ) -> Result<(), PaymentError> {
         let Some(invoice) = self.find(account, attempt).await? else { return Ok(()) };
-        Box::pin(self.give_up(account, attempt, &invoice, Decline::NotCharged, "superseded"))
+        Box::pin(self.give_up(account, attempt, &invoice, RefillDecline::NotCharged, "superseded"))
             .await
             .map(drop)
     }
 
-    async fn settled_state(&self, account: &AccountId) -> Result<Option<AccountState>, Failure> {
+    async fn settled_state(
+        &self,
+        account: &AccountId,
+    ) -> Result<Option<AccountState>, PaymentError> {
         let prices = self.billing.prices(self.now).await?;
         let settled =
             self.billing.store.settled(self.billing.occasion(account, &prices, self.now)).await?;
@@ -185,15 +192,15 @@ impl Desk<'_> {
     }
 
     /// Freezes what Stripe will be asked in a row, before it is asked.
-    async fn begin(&self, account: &AccountId) -> Result<Begun, Failure> {
+    async fn begin(&self, account: &AccountId) -> Result<Begun, PaymentError> {
         let Some(customer) = self.billing.store.customer_profile(account).await?.customer else {
             tracing::error!(alarm = "refill_without_customer", %account);
-            return Ok(Begun::Nothing(Step::NoCustomer));
+            return Ok(Begun::Nothing(RefillStep::NoCustomer));
         };
         let tax = self.stripe.settings().tax;
         let begin = |_: &AccountState| Ok(Command::BeginRefill { customer: customer.clone(), tax });
         match self.append(account, Cause::Command, BeforeCommand::Settle, begin).await {
-            Ok(Done::Appended(receipt)) => {
+            Ok(CommandOutcome::Appended(receipt)) => {
                 let begun = if let Change::RefillBegun(attempt) = receipt.event.change {
                     Some(attempt.number)
                 } else {
@@ -202,7 +209,9 @@ impl Desk<'_> {
                 Ok(begun.map_or(Begun::LookAgain, Begun::ByUs))
             }
             // Another worker began it, or it is no longer wanted.
-            Ok(Done::AlreadyAppended(_)) | Err(Failure::Refused(_)) => Ok(Begun::LookAgain),
+            Ok(CommandOutcome::AlreadyAppended(_)) | Err(PaymentError::Refused(_)) => {
+                Ok(Begun::LookAgain)
+            }
             Err(failure) => Err(failure),
         }
     }
@@ -210,9 +219,9 @@ impl Desk<'_> {
     async fn drive(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
+        attempt: &RefillAttempt,
         age: Age,
-    ) -> Result<Step, Failure> {
+    ) -> Result<RefillStep, PaymentError> {
         let is_old = self.now - attempt.begun_at >= KEYS_SECONDS;
         let walked = match attempt.void_at {
             Some(_) => self.look(account, attempt, Reached::Asked).await,
@@ -220,9 +229,11 @@ impl Desk<'_> {
             None => Box::pin(self.walk(account, attempt, age)).await,
         };
         match walked {
-            Err(Failure::Stripe(error)) if error.may_pass() => Ok(open(attempt, error.to_string())),
-            Err(Failure::Stripe(error)) => Ok(stuck(account, attempt, error.to_string())),
-            Err(failure @ (Failure::Mismatch { .. } | Failure::Refused(_))) => {
+            Err(PaymentError::Stripe(error)) if error.may_pass() => {
+                Ok(open(attempt, error.to_string()))
+            }
+            Err(PaymentError::Stripe(error)) => Ok(stuck(account, attempt, error.to_string())),
+            Err(failure @ (PaymentError::Mismatch { .. } | PaymentError::Refused(_))) => {
                 Ok(stuck(account, attempt, failure.to_string()))
             }
             walked => walked,
@@ -232,9 +243,9 @@ impl Desk<'_> {
     async fn walk(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
+        attempt: &RefillAttempt,
         age: Age,
-    ) -> Result<Step, Failure> {
+    ) -> Result<RefillStep, PaymentError> {
         // An invoice is never made a second time, whatever the trigger's time says of the keys.
         if age == Age::Known
             && let Some(invoice) = self.find(account, attempt).await?
@@ -258,9 +269,9 @@ impl Desk<'_> {
     async fn walk_from(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
-        invoice: &Invoice,
-    ) -> Result<Step, Failure> {
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
+    ) -> Result<RefillStep, PaymentError> {
         self.billing.store.note_owner(account, &invoice.id).await?;
         if let Err(error) = self.finalize(account, attempt, invoice).await {
             return self.unfinished(account, attempt, Reached::Draft, error).await;
@@ -271,9 +282,9 @@ impl Desk<'_> {
     async fn charge(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
-        invoice: &Invoice,
-    ) -> Result<Step, Failure> {
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
+    ) -> Result<RefillStep, PaymentError> {
         // What was agreed may have changed since the attempt began: switched off, frozen, closed,
         // another card, a smaller amount, a lower cap; or another run settled it.
         let head = self.billing.store.head(account).await?;
@@ -282,11 +293,11 @@ impl Desk<'_> {
             .and_then(|state| open_attempt(state, attempt))
             .is_some_and(|open| open.void_at.is_some())
         {
-            return Ok(Step::NeedsCustomer { attempt: attempt.number });
+            return Ok(RefillStep::NeedsCustomer { attempt: attempt.number });
         }
         if !state.is_some_and(|state| is_agreed(state, attempt, self.now)) {
             return self
-                .give_up(account, attempt, invoice, Decline::NotCharged, "called_off")
+                .give_up(account, attempt, invoice, RefillDecline::NotCharged, "called_off")
                 .await;
         }
         match self
@@ -309,8 +320,8 @@ impl Desk<'_> {
     async fn finalize(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
-        invoice: &Invoice,
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
     ) -> Result<(), StripeError> {
         let new = new_invoice(account, attempt);
         // A draft that was found may have its item, under a key that Stripe no longer knows.
@@ -329,10 +340,10 @@ impl Desk<'_> {
     async fn unfinished(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
+        attempt: &RefillAttempt,
         reached: Reached,
         error: StripeError,
-    ) -> Result<Step, Failure> {
+    ) -> Result<RefillStep, PaymentError> {
         if error.may_pass() {
             return Err(error.into());
         }
@@ -347,10 +358,10 @@ impl Desk<'_> {
     async fn look_after(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
+        attempt: &RefillAttempt,
         reached: Reached,
         error: &StripeError,
-    ) -> Result<Step, Failure> {
+    ) -> Result<RefillStep, PaymentError> {
         tracing::error!(alarm = "refill_unresolved", %account, attempt = attempt.number, ?reached, %error);
         self.look(account, attempt, reached).await
     }
@@ -359,13 +370,13 @@ impl Desk<'_> {
     async fn look(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
+        attempt: &RefillAttempt,
         reached: Reached,
-    ) -> Result<Step, Failure> {
+    ) -> Result<RefillStep, PaymentError> {
         let Some(invoice) = self.find(account, attempt).await? else {
             // Nothing that could be paid: whatever may still be made is a draft that nobody
             // finalizes.
-            return self.fail(account, attempt, Decline::NotCharged, "not_invoiced").await;
+            return self.fail(account, attempt, RefillDecline::NotCharged, "not_invoiced").await;
         };
         Box::pin(self.judge(account, attempt, &invoice, reached)).await
     }
@@ -373,10 +384,10 @@ impl Desk<'_> {
     async fn judge(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
-        invoice: &Invoice,
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
         reached: Reached,
-    ) -> Result<Step, Failure> {
+    ) -> Result<RefillStep, PaymentError> {
         match (invoice.status.as_deref(), reached) {
             (Some("paid"), _) => self.paid(account, attempt, invoice).await,
             (Some("draft"), Reached::Invoice) => {
@@ -384,7 +395,8 @@ impl Desk<'_> {
             }
             // Deleted first: another run might still make it final and pay it.
             (Some("draft"), _) => {
-                self.give_up(account, attempt, invoice, Decline::NotCharged, "not_finalized").await
+                self.give_up(account, attempt, invoice, RefillDecline::NotCharged, "not_finalized")
+                    .await
             }
             (Some("open"), _) => {
                 Box::pin(self.judge_open(account, attempt, invoice, reached)).await
@@ -392,7 +404,7 @@ impl Desk<'_> {
             (Some("void" | "uncollectible"), _) => {
                 let declined = intent(invoice).and_then(declined_of);
                 let (decline, code) =
-                    declined.map_or((Decline::NotCharged, "void".to_owned()), classed);
+                    declined.map_or((RefillDecline::NotCharged, "void".to_owned()), classed);
                 self.fail(account, attempt, decline, &code).await
             }
             (status, _) => {
@@ -404,10 +416,10 @@ impl Desk<'_> {
     async fn judge_open(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
-        invoice: &Invoice,
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
         reached: Reached,
-    ) -> Result<Step, Failure> {
+    ) -> Result<RefillStep, PaymentError> {
         let intent = intent(invoice);
         match intent.and_then(|intent| intent.status.as_deref()) {
             Some("processing" | "requires_capture") => {
@@ -419,10 +431,16 @@ impl Desk<'_> {
         let is_over = attempt.void_at.is_some_and(|void_at| void_at <= self.now);
         match (intent.and_then(declined_of), reached) {
             (_, Reached::Asked) if is_over => {
-                self.give_up(account, attempt, invoice, Decline::Later, "authentication_required")
-                    .await
+                self.give_up(
+                    account,
+                    attempt,
+                    invoice,
+                    RefillDecline::Later,
+                    "authentication_required",
+                )
+                .await
             }
-            (_, Reached::Asked) => Ok(Step::NeedsCustomer { attempt: attempt.number }),
+            (_, Reached::Asked) => Ok(RefillStep::NeedsCustomer { attempt: attempt.number }),
             (Some(declined), _) if decline::class(&declined) == DeclineClass::NeedsCustomer => {
                 Box::pin(self.ask(account, attempt, &invoice.id)).await
             }
@@ -438,7 +456,8 @@ impl Desk<'_> {
                 Ok(stuck(account, attempt, "whether the card was charged is not known".to_owned()))
             }
             (None, _) => {
-                self.give_up(account, attempt, invoice, Decline::NotCharged, "unresolved").await
+                self.give_up(account, attempt, invoice, RefillDecline::NotCharged, "unresolved")
+                    .await
             }
         }
     }
@@ -447,11 +466,11 @@ impl Desk<'_> {
     async fn find(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
-    ) -> Result<Option<Invoice>, StripeError> {
+        attempt: &RefillAttempt,
+    ) -> Result<Option<StripeInvoice>, StripeError> {
         let since = attempt.begun_at.plus(-CLOCKS_SECONDS);
         let invoices = self.stripe.invoices_since(&attempt.customer, since).await?;
-        let is_ours = |invoice: &&Invoice| {
+        let is_ours = |invoice: &&StripeInvoice| {
             let purchase = Purchase::read(&invoice.metadata).ok().flatten();
             purchase.is_some_and(|purchase| {
                 let of_attempt = matches!(purchase.kind, CreditKind::Refill { attempt: n, .. } if n == attempt.number);
@@ -460,7 +479,7 @@ impl Desk<'_> {
         };
         // There is one; should there ever be more, what was paid counts, then what can be paid.
         let order = ["paid", "open", "draft", "uncollectible", "void"];
-        let rank = |invoice: &&Invoice| {
+        let rank = |invoice: &&StripeInvoice| {
             order.iter().position(|status| invoice.status.as_deref() == Some(*status))
         };
         let Some(found) = invoices.iter().filter(is_ours).min_by_key(rank) else { return Ok(None) };
@@ -470,9 +489,9 @@ impl Desk<'_> {
     async fn paid(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
-        invoice: &Invoice,
-    ) -> Result<Step, Failure> {
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
+    ) -> Result<RefillStep, PaymentError> {
         let succeeded =
             intent(invoice).filter(|intent| intent.status.as_deref() == Some("succeeded"));
         if invoice.status.as_deref() != Some("paid") && succeeded.is_none() {
@@ -481,23 +500,23 @@ impl Desk<'_> {
                 format!("{} has the status {:?}", invoice.id, invoice.status),
             ));
         }
-        let unreadable = |why| Failure::Mismatch { payment: invoice.id.clone(), why };
+        let unreadable = |why| PaymentError::Mismatch { payment: invoice.id.clone(), why };
         let read = paid_invoice(invoice, None).map_err(unreadable)?;
         // The invoice may not know yet what its payment received.
         let received_cents = succeeded
             .and_then(|intent| intent.amount_received)
             .unwrap_or_default()
             .max(read.received_cents);
-        let ids = Ids { invoice: Some(invoice.id.clone()), ..read.ids };
+        let ids = StripeIds { invoice: Some(invoice.id.clone()), ..read.ids };
         // What was to be bought, and by whom, stands in the row, not in what Stripe was told:
         // nothing to be looked up.
         let purchase = Some(purchase(account, attempt));
-        let paid = Paid { received_cents, purchase, ids, customer: None, ..read };
+        let paid = PaidPayment { received_cents, purchase, ids, customer: None, ..read };
         match Box::pin(self.credit(&paid)).await? {
-            Outcome::Recorded { .. } | Outcome::AlreadyRecorded { .. } => {
-                Ok(Step::Charged { attempt: attempt.number })
+            PaymentOutcome::Recorded { .. } | PaymentOutcome::AlreadyRecorded { .. } => {
+                Ok(RefillStep::Charged { attempt: attempt.number })
             }
-            Outcome::Noted { .. } | Outcome::Foreign | Outcome::Ignored => {
+            PaymentOutcome::Noted { .. } | PaymentOutcome::Foreign | PaymentOutcome::Ignored => {
                 Ok(stuck(account, attempt, format!("{} was paid and not credited", invoice.id)))
             }
         }
@@ -506,10 +525,10 @@ impl Desk<'_> {
     async fn declined(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
-        invoice: &Invoice,
-        declined: &Declined,
-    ) -> Result<Step, Failure> {
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
+        declined: &DeclinedCharge,
+    ) -> Result<RefillStep, PaymentError> {
         match decline::class(declined).decline() {
             Some(decline) => self.give_up(account, attempt, invoice, decline, &declined.code).await,
             None => Box::pin(self.ask(account, attempt, &invoice.id)).await,
@@ -520,23 +539,23 @@ impl Desk<'_> {
     async fn ask(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
+        attempt: &RefillAttempt,
         invoice: &str,
-    ) -> Result<Step, Failure> {
+    ) -> Result<RefillStep, PaymentError> {
         let invoice = self.stripe.invoice(invoice).await?;
         // An old answer is returned again: meanwhile it may have been paid, or made void.
         match invoice.status.as_deref() {
             Some("paid") => return self.paid(account, attempt, &invoice).await,
             Some("void" | "uncollectible") => {
                 return self
-                    .fail(account, attempt, Decline::Later, "authentication_required")
+                    .fail(account, attempt, RefillDecline::Later, "authentication_required")
                     .await;
             }
             Some(_) | None => {}
         }
         let url = invoice.hosted_invoice_url;
         if let Some(url) = url.clone() {
-            let confirmation = Confirmation { attempt: attempt.number, url };
+            let confirmation = RefillConfirmation { attempt: attempt.number, url };
             self.billing.store.set_confirmation(account, &confirmation).await?;
         }
         let ask = |_: &AccountState| {
@@ -545,9 +564,9 @@ impl Desk<'_> {
         // Boxed, like the one below: tests poll this deep in a stack of 2 MB.
         match Box::pin(self.append(account, Cause::Command, BeforeCommand::Settle, ask)).await {
             Ok(_)
-            | Err(Failure::Refused(
+            | Err(PaymentError::Refused(
                 Refusal::CustomerAlreadyAsked { .. } | Refusal::AttemptNotOpen { .. },
-            )) => Ok(Step::NeedsCustomer { attempt: attempt.number }),
+            )) => Ok(RefillStep::NeedsCustomer { attempt: attempt.number }),
             Err(failure) => Err(failure),
         }
     }
@@ -557,11 +576,11 @@ impl Desk<'_> {
     async fn give_up(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
-        invoice: &Invoice,
-        decline: Decline,
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
+        decline: RefillDecline,
         code: &str,
-    ) -> Result<Step, Failure> {
+    ) -> Result<RefillStep, PaymentError> {
         match self.void(&invoice.id).await? {
             Voided::Void => self.fail(account, attempt, decline, code).await,
             Voided::Paid(invoice) => self.paid(account, attempt, &invoice).await,
@@ -598,35 +617,35 @@ impl Desk<'_> {
     async fn fail(
         &self,
         account: &AccountId,
-        attempt: &Attempt,
-        decline: Decline,
+        attempt: &RefillAttempt,
+        decline: RefillDecline,
         code: &str,
-    ) -> Result<Step, Failure> {
+    ) -> Result<RefillStep, PaymentError> {
         let number = attempt.number;
         let fail = |_: &AccountState| {
             Ok(Command::FailRefill { attempt: number, decline, code: code.to_owned() })
         };
         match Box::pin(self.append(account, Cause::Command, BeforeCommand::Settle, fail)).await {
-            Ok(_) | Err(Failure::Refused(Refusal::AttemptNotOpen { .. })) => {
-                Ok(Step::Failed { attempt: number, code: code.to_owned() })
+            Ok(_) | Err(PaymentError::Refused(Refusal::AttemptNotOpen { .. })) => {
+                Ok(RefillStep::Failed { attempt: number, code: code.to_owned() })
             }
             Err(failure) => Err(failure),
         }
     }
 }
 
-fn key(account: &AccountId, attempt: &Attempt, step: &str) -> Key {
-    Key::refill(account, attempt.number, step)
+fn key(account: &AccountId, attempt: &RefillAttempt, step: &str) -> IdempotencyKey {
+    IdempotencyKey::refill(account, attempt.number, step)
 }
 
-fn purchase(account: &AccountId, attempt: &Attempt) -> Purchase {
+fn purchase(account: &AccountId, attempt: &RefillAttempt) -> Purchase {
     let kind = CreditKind::Refill { attempt: attempt.number, purpose: attempt.purpose };
     Purchase { account: account.clone(), credit: attempt.amount, kind, agreement: None }
 }
 
 /// Everything of it stands in the row that began the attempt: the same parameters whenever it is
 /// sent.
-fn new_invoice(account: &AccountId, attempt: &Attempt) -> NewInvoice {
+fn new_invoice(account: &AccountId, attempt: &RefillAttempt) -> NewInvoice {
     NewInvoice {
         customer: attempt.customer.clone(),
         purchase: purchase(account, attempt),
@@ -634,12 +653,12 @@ fn new_invoice(account: &AccountId, attempt: &Attempt) -> NewInvoice {
     }
 }
 
-fn open_attempt<'a>(state: &'a AccountState, attempt: &Attempt) -> Option<&'a Attempt> {
+fn open_attempt<'a>(state: &'a AccountState, attempt: &RefillAttempt) -> Option<&'a RefillAttempt> {
     state.refill.attempt.as_ref().filter(|open| open.number == attempt.number)
 }
 
 /// Whether an attempt is still open, and still what its owner agreed to.
-fn is_agreed(state: &AccountState, attempt: &Attempt, now: Timestamp) -> bool {
+fn is_agreed(state: &AccountState, attempt: &RefillAttempt, now: Timestamp) -> bool {
     let refill = &state.refill;
     let (month, charged) = refill.this_month;
     // A trigger may be late, a row is not.
@@ -656,12 +675,12 @@ fn is_agreed(state: &AccountState, attempt: &Attempt, now: Timestamp) -> bool {
         && is_within_cap
 }
 
-fn intent(invoice: &Invoice) -> Option<&PaymentIntent> {
+fn intent(invoice: &StripeInvoice) -> Option<&PaymentIntent> {
     invoice.payment_intent()?.object.as_deref()
 }
 
 /// Whether an open invoice's card was never charged, as far as Stripe knows.
-fn is_untried(invoice: &Invoice) -> bool {
+fn is_untried(invoice: &StripeInvoice) -> bool {
     let busy = ["processing", "requires_capture", "requires_action", "succeeded"];
     let is_new = |intent: &PaymentIntent| {
         declined_of(intent).is_none()
@@ -671,25 +690,25 @@ fn is_untried(invoice: &Invoice) -> bool {
 }
 
 /// Why the payment's last try failed.
-fn declined_of(intent: &PaymentIntent) -> Option<Declined> {
+fn declined_of(intent: &PaymentIntent) -> Option<DeclinedCharge> {
     intent.last_payment_error.as_ref().map(ErrorDetail::declined)
 }
 
-fn classed(declined: Declined) -> (Decline, String) {
-    (decline::class(&declined).decline().unwrap_or(Decline::Later), declined.code)
+fn classed(declined: DeclinedCharge) -> (RefillDecline, String) {
+    (decline::class(&declined).decline().unwrap_or(RefillDecline::Later), declined.code)
 }
 
-fn open(attempt: &Attempt, why: String) -> Step {
-    Step::Open { attempt: attempt.number, why }
+fn open(attempt: &RefillAttempt, why: String) -> RefillStep {
+    RefillStep::Open { attempt: attempt.number, why }
 }
 
-fn stuck(account: &AccountId, attempt: &Attempt, why: String) -> Step {
+fn stuck(account: &AccountId, attempt: &RefillAttempt, why: String) -> RefillStep {
     tracing::error!(alarm = "refill_stuck", %account, attempt = attempt.number, why);
-    Step::Stuck { attempt: attempt.number, why }
+    RefillStep::Stuck { attempt: attempt.number, why }
 }
 
 /// The time from which on an attempt is settled by looking.
 #[must_use]
-pub fn keys_expire_at(attempt: &Attempt) -> Timestamp {
+pub fn keys_expire_at(attempt: &RefillAttempt) -> Timestamp {
     attempt.begun_at.plus(KEYS_SECONDS)
 }

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_types::SdkConfig;
 
 use crate::domain::prices::PriceList;
-use crate::domain::settle::Delivery;
+use crate::domain::settle::TriggerDelivery;
 use crate::domain::timestamp::{MINUTE, Timestamp};
 use crate::runtime::settings::{Settings, SettingsError};
-use crate::store::{Fault, Occasion, Store};
+use crate::store::{Store, StoreError, Trigger};
 
 /// How long a price list is used before it is read again. Prices are announced ten times as long
 /// before they hold.
@@ -36,8 +36,8 @@ impl Billing {
     /// The price list, not older than a minute of the triggers' time.
     ///
     /// # Errors
-    /// [`Fault`] if it must be read and cannot be.
-    pub async fn prices(&self, now: Timestamp) -> Result<Arc<PriceList>, Fault> {
+    /// [`StoreError`] if it must be read and cannot be.
+    pub async fn prices(&self, now: Timestamp) -> Result<Arc<PriceList>, StoreError> {
         if let Some((read_at, prices)) = self.cached()
             && (read_at..read_at.plus(PRICES_SECONDS)).contains(&now)
         {
@@ -49,8 +49,8 @@ impl Billing {
     /// The price list as it is now: for who has just met a SKU that the cached one lacks.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn fresh_prices(&self, now: Timestamp) -> Result<Arc<PriceList>, Fault> {
+    /// [`StoreError`].
+    pub async fn fresh_prices(&self, now: Timestamp) -> Result<Arc<PriceList>, StoreError> {
         let prices = Arc::new(self.store.prices().await?);
         *self.prices.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((now, Arc::clone(&prices)));
@@ -65,8 +65,14 @@ impl Billing {
         account: &'a crate::domain::ids::AccountId,
         prices: &'a PriceList,
         now: Timestamp,
-    ) -> Occasion<'a> {
-        Occasion { account, prices, policy: &self.settings.policy, now, delivery: Delivery::Queued }
+    ) -> Trigger<'a> {
+        Trigger {
+            account,
+            prices,
+            policy: &self.settings.policy,
+            now,
+            delivery: TriggerDelivery::Queued,
+        }
     }
 
     fn cached(&self) -> Option<(Timestamp, Arc<PriceList>)> {

@@ -33,7 +33,7 @@ pub struct Bus {
 /// Some events could not be put.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the bus rejected {} events: {why}", places.len())]
-pub struct NotTaken {
+pub struct PublishError {
     /// Which: their places in the list, in order.
     pub places: Vec<usize>,
     /// What EventBridge said of the last of them.
@@ -52,8 +52,8 @@ impl Bus {
     /// a few times.
     ///
     /// # Errors
-    /// [`NotTaken`] says which events were not taken in the end; all others were.
-    pub async fn put(&self, events: &[BusEvent]) -> Result<(), NotTaken> {
+    /// [`PublishError`] says which events were not taken in the end; all others were.
+    pub async fn put(&self, events: &[BusEvent]) -> Result<(), PublishError> {
         let mut waiting: Vec<usize> = (0..events.len()).collect();
         let mut why = String::new();
         for attempt in 0..ATTEMPTS_MAX {
@@ -76,7 +76,7 @@ impl Bus {
             refused.sort_unstable();
             waiting = refused;
         }
-        Err(NotTaken { places: waiting, why })
+        Err(PublishError { places: waiting, why })
     }
 
     async fn put_batch(

@@ -36,14 +36,14 @@ pub struct Metrics {
 /// take is a run that seems not to have been. Accounts that fail are counted here; each has a line
 /// of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
+pub struct MetricsSummary {
     fields: BTreeMap<&'static str, Value>,
-    metrics: Vec<Metric>,
+    metrics: Vec<RunMetric>,
 }
 
 /// One number of a summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Metric {
+struct RunMetric {
     name: &'static str,
     value: Measure,
 }
@@ -56,16 +56,19 @@ enum Measure {
     SecondsSince(Timestamp),
 }
 
-impl Summary {
+impl MetricsSummary {
     /// A summary that says nothing yet but of what it is.
     #[must_use]
-    pub fn new(message: &'static str) -> Summary {
-        Summary { fields: BTreeMap::from([("message", Value::from(message))]), metrics: Vec::new() }
+    pub fn new(message: &'static str) -> MetricsSummary {
+        MetricsSummary {
+            fields: BTreeMap::from([("message", Value::from(message))]),
+            metrics: Vec::new(),
+        }
     }
 
     /// Adds a field for readers, which is not counted.
     #[must_use]
-    pub fn field(mut self, name: &'static str, value: impl Into<Value>) -> Summary {
+    pub fn field(mut self, name: &'static str, value: impl Into<Value>) -> MetricsSummary {
         self.fields.insert(name, value.into());
         self
     }
@@ -73,16 +76,16 @@ impl Summary {
     /// Adds a metric: how many there were. Zero is said, too, so that a graph and an alarm see that
     /// nothing was.
     #[must_use]
-    pub fn count(mut self, name: &'static str, count: impl TryInto<u64>) -> Summary {
+    pub fn count(mut self, name: &'static str, count: impl TryInto<u64>) -> MetricsSummary {
         let value = Measure::Count(count.try_into().unwrap_or(u64::MAX));
-        self.metrics.push(Metric { name, value });
+        self.metrics.push(RunMetric { name, value });
         self
     }
 
     /// Adds a metric: how many seconds after that instant the line is written; zero if before.
     #[must_use]
-    pub fn seconds_since(mut self, name: &'static str, since: Timestamp) -> Summary {
-        self.metrics.push(Metric { name, value: Measure::SecondsSince(since) });
+    pub fn seconds_since(mut self, name: &'static str, since: Timestamp) -> MetricsSummary {
+        self.metrics.push(RunMetric { name, value: Measure::SecondsSince(since) });
         self
     }
 }
@@ -133,7 +136,7 @@ impl Metrics {
     }
 
     /// Writes what a run did, in one line.
-    pub fn write(&self, summary: &Summary) {
+    pub fn write(&self, summary: &MetricsSummary) {
         let now_ms = now_ms();
         let Some(namespace) = &self.namespace else {
             let message = summary.fields.get("message").and_then(Value::as_str);
@@ -150,11 +153,11 @@ impl Metrics {
     fn line(
         &self,
         namespace: &str,
-        summary: &Summary,
+        summary: &MetricsSummary,
         now_ms: u64,
     ) -> Result<String, serde_json::Error> {
         let definition =
-            |metric: &Metric| Definition { name: metric.name, unit: metric.value.unit() };
+            |metric: &RunMetric| Definition { name: metric.name, unit: metric.value.unit() };
         let metrics = summary.metrics.iter().map(definition).collect();
         let directive = Directive { namespace, dimensions: [["Function"]], metrics };
         serde_json::to_string(&Line {
@@ -185,7 +188,7 @@ impl Measure {
     }
 }
 
-fn values(summary: &Summary, now_ms: u64) -> BTreeMap<&'static str, u64> {
+fn values(summary: &MetricsSummary, now_ms: u64) -> BTreeMap<&'static str, u64> {
     summary.metrics.iter().map(|metric| (metric.name, metric.value.value(now_ms))).collect()
 }
 
@@ -195,7 +198,7 @@ fn values(summary: &Summary, now_ms: u64) -> BTreeMap<&'static str, u64> {
 /// Dated by its trigger, a slice that is settled three hours late would be counted three hours ago:
 /// the alarm on slow hours looks at the present and would stay silent, and so would the one on
 /// missed hours when a schedule that was held up arrives. How late a slice is says
-/// [`Summary::seconds_since`] instead. And CloudWatch refuses what is dated two weeks back, which
+/// [`MetricsSummary::seconds_since`] instead. And CloudWatch refuses what is dated two weeks back, which
 /// is how long a queue may keep a trigger.
 #[expect(
     clippy::disallowed_methods,
@@ -215,7 +218,7 @@ mod tests {
     #[test]
     fn a_summary_is_one_line_of_embedded_metric_format() {
         let hour = "2026-11-22T11:00:00Z".parse().unwrap();
-        let summary = Summary::new("slice settled")
+        let summary = MetricsSummary::new("slice settled")
             .field("handed_on", Vec::<String>::new())
             .count("Rows", 3_u32)
             .count("Failed", 0_usize)
@@ -235,13 +238,13 @@ mod tests {
 
     #[test]
     fn a_line_has_no_end_within_it_whatever_it_says() {
-        let summary = Summary::new("refill run").field("steps", "two\nlines\r\u{2028}");
+        let summary = MetricsSummary::new("refill run").field("steps", "two\nlines\r\u{2028}");
         assert!(!METRICS.line("Tollgate/dev", &summary, 0).unwrap().contains(['\n', '\r']));
     }
 
     #[test]
     fn what_lies_ahead_of_the_clock_is_not_late() {
-        let summary = Summary::new("early")
+        let summary = MetricsSummary::new("early")
             .seconds_since("SecondsAfterHour", Timestamp::from_seconds(60).unwrap());
         assert_eq!(values(&summary, 59_999), BTreeMap::from([("SecondsAfterHour", 0)]));
         assert_eq!(values(&summary, 61_000), BTreeMap::from([("SecondsAfterHour", 1)]));

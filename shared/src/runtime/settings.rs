@@ -8,13 +8,13 @@ use std::str::FromStr;
 use crate::domain::ids::Sku;
 use crate::domain::money::Usd;
 use crate::domain::policy::Policy;
-use crate::store::Tables;
+use crate::store::TableNames;
 
 /// What the operator sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `LEDGER_TABLE`, `ACCOUNTS_TABLE`: the two tables' names. Required.
-    pub tables: Tables,
+    pub tables: TableNames,
     /// The rules in numbers, each by its own variable; see [`Settings::read`]. Defaults:
     /// [`Policy::default`].
     pub policy: Policy,
@@ -64,7 +64,7 @@ impl Settings {
         value_of: impl Fn(&'static str) -> Option<String>,
     ) -> Result<Settings, SettingsError> {
         let environment = Environment { value_of };
-        let tables = Tables {
+        let tables = TableNames {
             ledger: environment.required("LEDGER_TABLE")?,
             accounts: environment.required("ACCOUNTS_TABLE")?,
         };

@@ -10,7 +10,7 @@ use crate::domain::ids::PaymentId;
 pub enum StripeError {
     /// The card's bank, or Stripe, declined the charge.
     #[error("declined: {}", .0.code)]
-    Declined(Declined),
+    Declined(DeclinedCharge),
     /// The customer must confirm the payment in person.
     #[error("the customer must confirm the payment")]
     AuthenticationRequired {
@@ -57,13 +57,13 @@ pub enum StripeError {
     },
     /// Stripe does not accept the call: it was not carried out.
     #[error("{0}")]
-    Rejected(Rejection),
+    Rejected(StripeRejection),
 }
 
 /// A call that Stripe does not accept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{call} was rejected ({status} {code}): {message}")]
-pub struct Rejection {
+pub struct StripeRejection {
     /// Which call.
     pub call: String,
     /// The HTTP status.
@@ -78,7 +78,7 @@ pub struct Rejection {
 
 /// A charge that was declined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Declined {
+pub struct DeclinedCharge {
     /// The decline code, such as `insufficient_funds`; else Stripe's error code, such as
     /// `expired_card`.
     pub code: String,
@@ -167,7 +167,8 @@ pub(super) fn sort(call: &Call, answer: Result<Answer, String>) -> Result<Vec<u8
         },
         (status, _) => {
             let (code, message) = (body.code.clone().unwrap_or_default(), body.text());
-            let rejection = Rejection { call: name, status, code, param: body.param, message };
+            let rejection =
+                StripeRejection { call: name, status, code, param: body.param, message };
             Failure { error: StripeError::Rejected(rejection), may_repeat: false }
         }
     })
@@ -233,7 +234,7 @@ impl ErrorDetail {
 
     /// As a decline; one that asks for authentication has that as its code, whatever word Stripe
     /// used.
-    pub(crate) fn declined(&self) -> Declined {
+    pub(crate) fn declined(&self) -> DeclinedCharge {
         let code = match (&self.decline_code, &self.code) {
             _ if self.asks_for_authentication() => "authentication_required".to_owned(),
             (Some(code), _) | (None, Some(code)) => code.clone(),
@@ -241,7 +242,7 @@ impl ErrorDetail {
         };
         let advice =
             [&self.network_advice_code, &self.advice_code].into_iter().flatten().cloned().collect();
-        Declined { code, advice, payment: self.payment() }
+        DeclinedCharge { code, advice, payment: self.payment() }
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! | event | means |
 //! |---|---|
-//! | `payment_intent.succeeded`, `checkout.session.completed` (paid), `checkout.session.async_payment_succeeded`, `invoice.paid` | [`News::Paid`] |
-//! | `checkout.session.completed` (unpaid), `payment_intent.processing` | [`News::Pending`] |
-//! | `checkout.session.async_payment_failed`, `payment_intent.canceled` | [`News::Ended`] |
-//! | `refund.created`, `.updated`, `.failed` | [`News::Refund`] |
-//! | `charge.dispute.created`, `.funds_withdrawn`, `.closed`, `.funds_reinstated` | [`News::Dispute`] |
-//! | `payment_method.*`, `customer.updated`, `setup_intent.succeeded`, `checkout.session.completed` (setup) | [`News::Cards`] |
-//! | `customer.deleted` | [`News::CustomerGone`] |
-//! | anything else | [`News::Ignored`] |
+//! | `payment_intent.succeeded`, `checkout.session.completed` (paid), `checkout.session.async_payment_succeeded`, `invoice.paid` | [`StripeNews::Paid`] |
+//! | `checkout.session.completed` (unpaid), `payment_intent.processing` | [`StripeNews::Pending`] |
+//! | `checkout.session.async_payment_failed`, `payment_intent.canceled` | [`StripeNews::Ended`] |
+//! | `refund.created`, `.updated`, `.failed` | [`StripeNews::Refund`] |
+//! | `charge.dispute.created`, `.funds_withdrawn`, `.closed`, `.funds_reinstated` | [`StripeNews::Dispute`] |
+//! | `payment_method.*`, `customer.updated`, `setup_intent.succeeded`, `checkout.session.completed` (setup) | [`StripeNews::Cards`] |
+//! | `customer.deleted` | [`StripeNews::CustomerGone`] |
+//! | anything else | [`StripeNews::Ignored`] |
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -17,7 +17,8 @@ use serde_json::Value;
 
 use super::metadata::{self, Purchase};
 use super::objects::{
-    Dispute, Expandable, Id, Invoice, PaymentIntent, PaymentMethod, Refund, Session, SetupIntent,
+    CheckoutSession, Expandable, Id, PaymentIntent, PaymentMethod, SetupIntent, StripeDispute,
+    StripeInvoice, StripeRefund,
 };
 use crate::domain::event::PendingEnd;
 use crate::domain::ids::{AccountId, CustomerId, DisputeId, PaymentId, RefundId};
@@ -73,7 +74,7 @@ struct Data {
 /// An event that matters cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the event {id} ({kind}) cannot be parsed: {why}")]
-pub struct NotUnderstood {
+pub struct EventError {
     /// The event, if it has an id.
     pub id: String,
     /// Its type.
@@ -84,11 +85,11 @@ pub struct NotUnderstood {
 
 /// What an event means to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum StripeNews {
     /// Money was received.
-    Paid(Paid),
+    Paid(PaidPayment),
     /// A delayed payment was promised.
-    Pending(Promised),
+    Pending(PromisedPayment),
     /// A delayed payment will not come.
     Ended {
         /// Which.
@@ -118,7 +119,7 @@ pub enum News {
 
 /// Money that was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paid {
+pub struct PaidPayment {
     /// Which payment; `None` if the event does not say.
     pub payment: Option<PaymentId>,
     /// In cents, tax included.
@@ -132,12 +133,12 @@ pub struct Paid {
     /// What it buys; `None` if the object does not carry it.
     pub purchase: Option<Purchase>,
     /// What else the payment is known by.
-    pub ids: Ids,
+    pub ids: StripeIds,
 }
 
 /// The other ids of a payment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ids {
+pub struct StripeIds {
     /// `cs_…`
     pub session: Option<String>,
     /// `ch_…`
@@ -148,13 +149,13 @@ pub struct Ids {
 
 /// A delayed payment that was promised.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Promised {
+pub struct PromisedPayment {
     /// Which.
     pub payment: PaymentId,
     /// What it will buy.
     pub purchase: Purchase,
     /// What else it is known by.
-    pub ids: Ids,
+    pub ids: StripeIds,
 }
 
 /// Money that goes back.
@@ -215,37 +216,37 @@ impl StripeEvent {
     /// Reads an event whose signature was verified.
     ///
     /// # Errors
-    /// [`NotUnderstood`]
-    pub fn read(body: &[u8]) -> Result<StripeEvent, NotUnderstood> {
+    /// [`EventError`]
+    pub fn read(body: &[u8]) -> Result<StripeEvent, EventError> {
         serde_json::from_slice(body).map_err(|error| {
             // What can be said of it, so that somebody may find it at Stripe.
             let value: Value = serde_json::from_slice(body).unwrap_or_default();
             let text = |name: &str| {
                 value.get(name).and_then(Value::as_str).unwrap_or("unknown").to_owned()
             };
-            NotUnderstood { id: text("id"), kind: text("type"), why: error.to_string() }
+            EventError { id: text("id"), kind: text("type"), why: error.to_string() }
         })
     }
 
     /// What it means.
     ///
     /// # Errors
-    /// [`NotUnderstood`] if it matters and lacks what is needed.
-    pub fn news(&self) -> Result<News, NotUnderstood> {
-        self.meaning().map_err(|why| NotUnderstood {
+    /// [`EventError`] if it matters and lacks what is needed.
+    pub fn news(&self) -> Result<StripeNews, EventError> {
+        self.meaning().map_err(|why| EventError {
             id: self.id.clone(),
             kind: self.kind.clone(),
             why,
         })
     }
 
-    fn meaning(&self) -> Result<News, String> {
+    fn meaning(&self) -> Result<StripeNews, String> {
         if !EVENTS.contains(&self.kind.as_str()) {
-            return Ok(News::Ignored);
+            return Ok(StripeNews::Ignored);
         }
         match self.kind.as_str() {
             "payment_intent.succeeded" => {
-                Ok(News::Paid(paid_intent(&self.object()?, self.livemode)?))
+                Ok(StripeNews::Paid(paid_intent(&self.object()?, self.livemode)?))
             }
             "payment_intent.processing" => self.promised_intent(),
             "payment_intent.canceled" => self.ended_intent(),
@@ -262,8 +263,8 @@ impl StripeEvent {
             | "payment_method.detached"
             | "payment_method.updated"
             | "payment_method.automatically_updated" => self.card(),
-            "customer.updated" => Ok(News::Cards { customer: self.own_id()? }),
-            "customer.deleted" => Ok(News::CustomerGone { customer: self.own_id()? }),
+            "customer.updated" => Ok(StripeNews::Cards { customer: self.own_id()? }),
+            "customer.deleted" => Ok(StripeNews::CustomerGone { customer: self.own_id()? }),
             "setup_intent.succeeded" => {
                 let intent: SetupIntent = self.object()?;
                 cards_of(intent.customer.as_ref())
@@ -280,51 +281,66 @@ impl StripeEvent {
         parsed(self.data.object.get("id").and_then(Value::as_str), "id")
     }
 
-    fn promised_intent(&self) -> Result<News, String> {
+    fn promised_intent(&self) -> Result<StripeNews, String> {
         let intent: PaymentIntent = self.object()?;
         // A refill's payment carries nothing of ours, and its attempt is open anyway.
-        let Some(purchase) = Purchase::read(&intent.metadata)? else { return Ok(News::Ignored) };
-        let ids = Ids { charge: intent.latest_charge.map(|charge| charge.id), ..Ids::default() };
-        Ok(News::Pending(Promised { payment: parsed(Some(&intent.id), "id")?, purchase, ids }))
+        let Some(purchase) = Purchase::read(&intent.metadata)? else {
+            return Ok(StripeNews::Ignored);
+        };
+        let ids = StripeIds {
+            charge: intent.latest_charge.map(|charge| charge.id),
+            ..StripeIds::default()
+        };
+        Ok(StripeNews::Pending(PromisedPayment {
+            payment: parsed(Some(&intent.id), "id")?,
+            purchase,
+            ids,
+        }))
     }
 
-    fn ended_intent(&self) -> Result<News, String> {
+    fn ended_intent(&self) -> Result<StripeNews, String> {
         let intent: PaymentIntent = self.object()?;
-        let Some(purchase) = Purchase::read(&intent.metadata)? else { return Ok(News::Ignored) };
+        let Some(purchase) = Purchase::read(&intent.metadata)? else {
+            return Ok(StripeNews::Ignored);
+        };
         let payment = parsed(Some(&intent.id), "id")?;
-        Ok(News::Ended { payment, account: purchase.account, how: PendingEnd::Canceled })
+        Ok(StripeNews::Ended { payment, account: purchase.account, how: PendingEnd::Canceled })
     }
 
-    fn session_completed(&self) -> Result<News, String> {
-        let session: Session = self.object()?;
+    fn session_completed(&self) -> Result<StripeNews, String> {
+        let session: CheckoutSession = self.object()?;
         match (session.mode.as_deref(), session.payment_status.as_deref()) {
             (Some("setup"), _) => cards_of(session.customer.as_ref()),
-            (Some("subscription"), _) | (_, Some("no_payment_required")) => Ok(News::Ignored),
+            (Some("subscription"), _) | (_, Some("no_payment_required")) => Ok(StripeNews::Ignored),
             (_, Some("paid")) => self.paid_session(&session),
             (_, Some("unpaid")) => {
                 let Some(purchase) = Purchase::read(&session.metadata)? else {
-                    return Ok(News::Ignored);
+                    return Ok(StripeNews::Ignored);
                 };
                 let payment = parsed(
                     session.payment_intent.as_ref().map(|id| id.id.as_str()),
                     "payment_intent",
                 )?;
-                Ok(News::Pending(Promised { payment, purchase, ids: ids_of_session(&session) }))
+                Ok(StripeNews::Pending(PromisedPayment {
+                    payment,
+                    purchase,
+                    ids: ids_of_session(&session),
+                }))
             }
             (_, status) if Purchase::read(&session.metadata)?.is_some() => {
                 Err(format!("payment_status is {status:?}"))
             }
-            (_, _) => Ok(News::Ignored),
+            (_, _) => Ok(StripeNews::Ignored),
         }
     }
 
-    fn paid_session(&self, session: &Session) -> Result<News, String> {
+    fn paid_session(&self, session: &CheckoutSession) -> Result<StripeNews, String> {
         let purchase = Purchase::read(&session.metadata)?;
         let payment = session.payment_intent.as_ref().map(|intent| intent.id.as_str());
         if purchase.is_none() && payment.is_none() {
-            return Ok(News::Ignored);
+            return Ok(StripeNews::Ignored);
         }
-        Ok(News::Paid(Paid {
+        Ok(StripeNews::Paid(PaidPayment {
             payment: Some(parsed(payment, "payment_intent")?),
             received_cents: session.amount_total.ok_or("amount_total is missing")?,
             currency: session.currency.clone().ok_or("currency is missing")?,
@@ -335,20 +351,22 @@ impl StripeEvent {
         }))
     }
 
-    fn ended_session(&self) -> Result<News, String> {
-        let session: Session = self.object()?;
-        let Some(purchase) = Purchase::read(&session.metadata)? else { return Ok(News::Ignored) };
+    fn ended_session(&self) -> Result<StripeNews, String> {
+        let session: CheckoutSession = self.object()?;
+        let Some(purchase) = Purchase::read(&session.metadata)? else {
+            return Ok(StripeNews::Ignored);
+        };
         let payment =
             parsed(session.payment_intent.as_ref().map(|id| id.id.as_str()), "payment_intent")?;
-        Ok(News::Ended { payment, account: purchase.account, how: PendingEnd::Failed })
+        Ok(StripeNews::Ended { payment, account: purchase.account, how: PendingEnd::Failed })
     }
 
-    fn paid_invoice(&self) -> Result<News, String> {
-        Ok(News::Paid(paid_invoice(&self.object()?, self.livemode)?))
+    fn paid_invoice(&self) -> Result<StripeNews, String> {
+        Ok(StripeNews::Paid(paid_invoice(&self.object()?, self.livemode)?))
     }
 
     /// A card that is detached names its customer only as what it was before.
-    fn card(&self) -> Result<News, String> {
+    fn card(&self) -> Result<StripeNews, String> {
         let method: PaymentMethod = self.object()?;
         let before =
             self.data.previous_attributes.as_ref().and_then(|before| before.get("customer"));
@@ -362,15 +380,15 @@ impl StripeEvent {
 ///
 /// # Errors
 /// What is missing.
-pub fn paid_intent(intent: &PaymentIntent, livemode: Option<bool>) -> Result<Paid, String> {
-    Ok(Paid {
+pub fn paid_intent(intent: &PaymentIntent, livemode: Option<bool>) -> Result<PaidPayment, String> {
+    Ok(PaidPayment {
         payment: Some(parsed(Some(&intent.id), "id")?),
         received_cents: intent.amount_received.ok_or("amount_received is missing")?,
         currency: intent.currency.clone().ok_or("currency is missing")?,
         livemode: intent.livemode.or(livemode),
         customer: customer(intent.customer.as_ref()),
         purchase: Purchase::read(&intent.metadata)?,
-        ids: Ids {
+        ids: StripeIds {
             session: None,
             charge: intent.latest_charge.as_ref().map(|charge| charge.id.clone()),
             invoice: intent.invoice.as_ref().map(|invoice| invoice.id.clone()),
@@ -382,17 +400,20 @@ pub fn paid_intent(intent: &PaymentIntent, livemode: Option<bool>) -> Result<Pai
 ///
 /// # Errors
 /// What is missing.
-pub fn paid_invoice(invoice: &Invoice, livemode: Option<bool>) -> Result<Paid, String> {
+pub fn paid_invoice(
+    invoice: &StripeInvoice,
+    livemode: Option<bool>,
+) -> Result<PaidPayment, String> {
     let intent = invoice.payment_intent();
     let charge = intent.and_then(|intent| intent.object.as_ref()?.latest_charge.as_ref());
-    Ok(Paid {
+    Ok(PaidPayment {
         payment: intent.map(|intent| parsed(Some(&intent.id), "payment_intent")).transpose()?,
         received_cents: invoice.amount_paid.ok_or("amount_paid is missing")?,
         currency: invoice.currency.clone().ok_or("currency is missing")?,
         livemode: invoice.livemode.or(livemode),
         customer: customer(invoice.customer.as_ref()),
         purchase: Purchase::read(&invoice.metadata)?,
-        ids: Ids {
+        ids: StripeIds {
             session: None,
             charge: charge.map(|charge| charge.id.clone()),
             invoice: Some(invoice.id.clone()),
@@ -400,27 +421,27 @@ pub fn paid_invoice(invoice: &Invoice, livemode: Option<bool>) -> Result<Paid, S
     })
 }
 
-fn ids_of_session(session: &Session) -> Ids {
+fn ids_of_session(session: &CheckoutSession) -> StripeIds {
     let intent = session.payment_intent.as_ref().and_then(|intent| intent.object.as_ref());
     let charge = intent.and_then(|intent| intent.latest_charge.as_ref());
-    Ids {
+    StripeIds {
         session: Some(session.id.clone()),
         charge: charge.map(|charge| charge.id.clone()),
         invoice: session.invoice.as_ref().map(|invoice| invoice.id.clone()),
     }
 }
 
-fn cards_of(id: Option<&Id>) -> Result<News, String> {
-    Ok(customer(id).map_or(News::Ignored, |customer| News::Cards { customer }))
+fn cards_of(id: Option<&Id>) -> Result<StripeNews, String> {
+    Ok(customer(id).map_or(StripeNews::Ignored, |customer| StripeNews::Cards { customer }))
 }
 
-fn refund(refund: &Refund) -> Result<News, String> {
+fn refund(refund: &StripeRefund) -> Result<StripeNews, String> {
     let course = match refund.status.as_deref() {
         Some("pending" | "requires_action" | "succeeded") => RefundCourse::Goes,
         Some("failed" | "canceled") => RefundCourse::CameBack,
         other => return Err(format!("status is {other:?}")),
     };
-    Ok(News::Refund(RefundNews {
+    Ok(StripeNews::Refund(RefundNews {
         refund: parsed(Some(&refund.id), "id")?,
         payment: optional(refund.payment_intent.as_ref(), "payment_intent")?,
         charge: refund.charge.as_ref().map(|charge| charge.id.clone()),
@@ -431,7 +452,7 @@ fn refund(refund: &Refund) -> Result<News, String> {
 
 /// An inquiry (`warning_…`) takes nothing and freezes nothing: it is no dispute yet. When it
 /// becomes one, money is withdrawn, which is told.
-fn dispute(dispute: &Dispute, kind: &str) -> Result<News, String> {
+fn dispute(dispute: &StripeDispute, kind: &str) -> Result<StripeNews, String> {
     let status = dispute.status.as_deref().unwrap_or_default();
     let has_moved = !dispute.balance_transactions.is_empty();
     let steps = match kind {
@@ -449,9 +470,9 @@ fn dispute(dispute: &Dispute, kind: &str) -> Result<News, String> {
         },
     };
     if steps.is_empty() {
-        return Ok(News::Ignored);
+        return Ok(StripeNews::Ignored);
     }
-    Ok(News::Dispute(DisputeNews {
+    Ok(StripeNews::Dispute(DisputeNews {
         dispute: parsed(Some(&dispute.id), "id")?,
         payment: optional(dispute.payment_intent.as_ref(), "payment_intent")?,
         charge: dispute.charge.as_ref().map(|charge| charge.id.clone()),
@@ -482,7 +503,7 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
 
 /// The account that an object names in its metadata, whatever else it is.
 #[must_use]
-pub fn account_of(metadata: &super::objects::Map) -> Option<AccountId> {
+pub fn account_of(metadata: &super::objects::Metadata) -> Option<AccountId> {
     metadata::account(metadata)
 }
 
@@ -492,7 +513,7 @@ mod tests {
 
     use super::*;
 
-    fn news(kind: &str, object: &Value, previous: &Value) -> Result<News, NotUnderstood> {
+    fn news(kind: &str, object: &Value, previous: &Value) -> Result<StripeNews, EventError> {
         let event = json!({"id": "evt_1", "type": kind, "livemode": false, "api_version": "2019-01-01", "pending_webhooks": 1,
             "data": {"object": object, "previous_attributes": previous}});
         StripeEvent::read(event.to_string().as_bytes()).unwrap().news()
@@ -508,7 +529,7 @@ mod tests {
             json!({"id": "cs_1", "object": "checkout.session", "mode": "payment", "payment_status": status, "amount_total": 2975,
                 "currency": "usd", "customer": "cus_1", "payment_intent": "pi_1", "invoice": null, "metadata": ours()})
         };
-        let Ok(News::Paid(paid)) =
+        let Ok(StripeNews::Paid(paid)) =
             news("checkout.session.completed", &session("paid"), &Value::Null)
         else {
             panic!()
@@ -517,12 +538,12 @@ mod tests {
         assert_eq!(paid.purchase.unwrap().credit.to_string(), "25.00");
         assert!(matches!(
             news("checkout.session.completed", &session("unpaid"), &Value::Null),
-            Ok(News::Pending(_))
+            Ok(StripeNews::Pending(_))
         ));
         assert!(news("checkout.session.completed", &session("a_new_word"), &Value::Null).is_err());
         assert!(matches!(
             news("checkout.session.async_payment_failed", &session("unpaid"), &Value::Null),
-            Ok(News::Ended { .. })
+            Ok(StripeNews::Ended { .. })
         ));
     }
 
@@ -541,11 +562,14 @@ mod tests {
     #[test]
     fn sessions_of_others_and_new_types_are_nothing_to_us() {
         let foreign = json!({"id": "cs_1", "mode": "subscription", "payment_status": "paid"});
-        assert_eq!(news("checkout.session.completed", &foreign, &Value::Null), Ok(News::Ignored));
-        assert_eq!(news("a.new.type", &json!({}), &Value::Null), Ok(News::Ignored));
+        assert_eq!(
+            news("checkout.session.completed", &foreign, &Value::Null),
+            Ok(StripeNews::Ignored)
+        );
+        assert_eq!(news("a.new.type", &json!({}), &Value::Null), Ok(StripeNews::Ignored));
         assert_eq!(
             news("payment_intent.canceled", &json!({"id": "pi_1"}), &Value::Null),
-            Ok(News::Ignored)
+            Ok(StripeNews::Ignored)
         );
     }
 
@@ -569,9 +593,9 @@ mod tests {
         let before = json!({"customer": "cus_1"});
         assert_eq!(
             news("payment_method.detached", &card, &before),
-            Ok(News::Cards { customer: "cus_1".parse().unwrap() })
+            Ok(StripeNews::Cards { customer: "cus_1".parse().unwrap() })
         );
-        assert_eq!(news("payment_method.detached", &card, &Value::Null), Ok(News::Ignored));
+        assert_eq!(news("payment_method.detached", &card, &Value::Null), Ok(StripeNews::Ignored));
     }
 
     #[test]
@@ -579,10 +603,10 @@ mod tests {
         let dispute = |status: &str, moved: &Value| json!({"id": "dp_1", "amount": 2500, "charge": "ch_1", "payment_intent": "pi_1", "status": status, "balance_transactions": moved});
         let steps = |kind: &str, status: &str, moved: Value| {
             let told = news(kind, &dispute(status, &moved), &Value::Null).unwrap();
-            if let News::Dispute(dispute) = told {
+            if let StripeNews::Dispute(dispute) = told {
                 return dispute.steps;
             }
-            assert_eq!(told, News::Ignored);
+            assert_eq!(told, StripeNews::Ignored);
             Vec::new()
         };
         use DisputeStep::{Debit, Lost, Open, Reversal, Won};

@@ -5,7 +5,7 @@
 //! receiver drops what is older than what it has. Events are small: a suspension names the account,
 //! not its ten thousand resources.
 //!
-//! Some of them a customer should read in a mail: these have a [`Warning`]. Who gets it is no part
+//! Some of them a customer should read in a mail: these have a [`CustomerNotice`]. Who gets it is no part
 //! of the chain: `publish` adds the address.
 
 use rust_decimal::Decimal;
@@ -14,21 +14,22 @@ use serde::Serialize;
 use crate::domain::account::{AccountState, Grant, RefillAgreement, Standing, SuspensionReason};
 use crate::domain::apply::is_refill_possible;
 use crate::domain::event::{
-    Change, CreditKind, Decline, Event, Lines, PendingEnd, StartKind, StopReason, Want,
+    BilledLines, Change, CreditKind, Event, PendingEnd, RefillDecline, RefillWant, StartKind,
+    StopReason,
 };
 use crate::domain::funds::{Fund, FundDelta};
 use crate::domain::ids::AccountId;
 use crate::domain::money::{Rate, Usd};
 use crate::domain::policy::Policy;
-use crate::domain::refill::{Allowed, allowed};
-use crate::domain::resources::{Resource, ResourceRef, Status};
+use crate::domain::refill::{ChargeTiming, allowed};
+use crate::domain::resources::{Resource, ResourceRef, ResourceStatus};
 use crate::domain::row::Row;
 use crate::domain::settle::runway::lasts_until;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 
 /// One event for the bus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Notice {
+pub struct DomainEvent {
     /// `account#seq#n`: the same however often it is published.
     pub id: String,
     /// The account.
@@ -38,18 +39,18 @@ pub struct Notice {
     /// When (RFC 3339, UTC).
     pub at: String,
     /// The account after the row.
-    pub state: NoticeState,
-    /// What happened: the bus's `detail-type` is [`News::name`].
+    pub state: DomainEventState,
+    /// What happened: the bus's `detail-type` is [`DomainEventDetail::name`].
     #[serde(flatten)]
-    pub news: News,
+    pub news: DomainEventDetail,
     /// What the customer is to be told, if it is one of the events they should read in a mail.
     #[serde(skip)]
-    pub warning: Option<Warning>,
+    pub warning: Option<CustomerNotice>,
 }
 
 /// What a customer is to be told, as far as the row knows: what to do, until when, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
+pub struct CustomerNotice {
     /// In USD, what will be or was to be charged to the card, or else the least credit to add:
     ///
     /// - `BalanceLow`: what the refill charges, before tax
@@ -69,12 +70,12 @@ pub struct Warning {
     /// - `Deleted`: until when it can be restored
     pub deadline: Option<Timestamp>,
     /// Where it is done.
-    pub place: Place,
+    pub place: NoticePlace,
 }
 
 /// Where a customer does something about a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum NoticePlace {
     /// The Billing page, which says what is the matter.
     Page,
     /// The section of the Billing page where credit is added.
@@ -87,7 +88,7 @@ pub enum Place {
 
 /// The account after the row, as far as it matters to others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NoticeState {
+pub struct DomainEventState {
     /// In USD.
     pub balance: String,
     /// `good`, `suspended`, `deleting`, `deleted` or `closed`.
@@ -106,7 +107,7 @@ pub struct NoticeState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 #[allow(missing_docs, reason = "the fields are named by what they hold")]
-pub enum News {
+pub enum DomainEventDetail {
     /// The account was opened.
     AccountOpened {},
     /// Credit came in; `kind` is the row's [`Change::name`].
@@ -131,15 +132,15 @@ pub enum News {
     /// A refill's payment waits for its customer.
     RefillNeedsCustomer { attempt: u32, void_at: String },
     /// A resource runs now.
-    ResourceStarted { resource: NoticeResource },
+    ResourceStarted { resource: DomainEventResource },
     /// A resource that had been deleted runs again and needs a new address.
-    ResourceRestored { resource: NoticeResource },
+    ResourceRestored { resource: DomainEventResource },
     /// A resource was stopped: `requested`, `credit` or `start_failed`.
-    ResourceStopped { resource: NoticeResource, reason: &'static str },
+    ResourceStopped { resource: DomainEventResource, reason: &'static str },
     /// A resource was deleted; it can be restored for a while.
-    ResourceDeleted { resource: NoticeResource },
+    ResourceDeleted { resource: DomainEventResource },
     /// A resource is gone for good.
-    ResourcePurged { resource: NoticeResource },
+    ResourcePurged { resource: DomainEventResource },
     /// Everything is off as of an instant.
     Suspended { as_of: String },
     /// The standing is good again.
@@ -166,7 +167,7 @@ pub enum News {
 
 /// A resource as events name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NoticeResource {
+pub struct DomainEventResource {
     /// Its id.
     pub id: String,
     /// Its project.
@@ -177,55 +178,55 @@ pub struct NoticeResource {
     pub kind: String,
 }
 
-impl News {
+impl DomainEventDetail {
     /// The bus's `detail-type`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            News::AccountOpened {} => "AccountOpened",
-            News::CreditAdded { .. } => "CreditAdded",
-            News::CreditTaken { .. } => "CreditTaken",
-            News::CreditExpired { .. } => "CreditExpired",
-            News::PaymentPending { .. } => "PaymentPending",
-            News::PaymentFailed { .. } => "PaymentFailed",
-            News::BalanceLow { .. } => "BalanceLow",
-            News::CreditLow {} => "CreditLow",
-            News::RefillFailed { .. } => "RefillFailed",
-            News::RefillNeedsCustomer { .. } => "RefillNeedsCustomer",
-            News::ResourceStarted { .. } => "ResourceStarted",
-            News::ResourceRestored { .. } => "ResourceRestored",
-            News::ResourceStopped { .. } => "ResourceStopped",
-            News::ResourceDeleted { .. } => "ResourceDeleted",
-            News::ResourcePurged { .. } => "ResourcePurged",
-            News::Suspended { .. } => "Suspended",
-            News::Resumed {} => "Resumed",
-            News::DeletionSoon { .. } => "DeletionSoon",
-            News::DeletionDue {} => "DeletionDue",
-            News::Deleted {} => "Deleted",
-            News::Purged {} => "Purged",
-            News::Closed {} => "Closed",
-            News::Frozen {} => "Frozen",
-            News::Unfrozen {} => "Unfrozen",
-            News::TrialStarted { .. } => "TrialStarted",
-            News::TrialEnded {} => "TrialEnded",
+            DomainEventDetail::AccountOpened {} => "AccountOpened",
+            DomainEventDetail::CreditAdded { .. } => "CreditAdded",
+            DomainEventDetail::CreditTaken { .. } => "CreditTaken",
+            DomainEventDetail::CreditExpired { .. } => "CreditExpired",
+            DomainEventDetail::PaymentPending { .. } => "PaymentPending",
+            DomainEventDetail::PaymentFailed { .. } => "PaymentFailed",
+            DomainEventDetail::BalanceLow { .. } => "BalanceLow",
+            DomainEventDetail::CreditLow {} => "CreditLow",
+            DomainEventDetail::RefillFailed { .. } => "RefillFailed",
+            DomainEventDetail::RefillNeedsCustomer { .. } => "RefillNeedsCustomer",
+            DomainEventDetail::ResourceStarted { .. } => "ResourceStarted",
+            DomainEventDetail::ResourceRestored { .. } => "ResourceRestored",
+            DomainEventDetail::ResourceStopped { .. } => "ResourceStopped",
+            DomainEventDetail::ResourceDeleted { .. } => "ResourceDeleted",
+            DomainEventDetail::ResourcePurged { .. } => "ResourcePurged",
+            DomainEventDetail::Suspended { .. } => "Suspended",
+            DomainEventDetail::Resumed {} => "Resumed",
+            DomainEventDetail::DeletionSoon { .. } => "DeletionSoon",
+            DomainEventDetail::DeletionDue {} => "DeletionDue",
+            DomainEventDetail::Deleted {} => "Deleted",
+            DomainEventDetail::Purged {} => "Purged",
+            DomainEventDetail::Closed {} => "Closed",
+            DomainEventDetail::Frozen {} => "Frozen",
+            DomainEventDetail::Unfrozen {} => "Unfrozen",
+            DomainEventDetail::TrialStarted { .. } => "TrialStarted",
+            DomainEventDetail::TrialEnded {} => "TrialEnded",
         }
     }
 }
 
 /// Everything the world is told of a row, in a fixed order; nothing for an ordinary hour.
 #[must_use]
-pub fn notices(account: &AccountId, row: &Row, policy: &Policy) -> Vec<Notice> {
+pub fn notices(account: &AccountId, row: &Row, policy: &Policy) -> Vec<DomainEvent> {
     let mut news = news_of_change(row);
-    if let Some(Want::Now { amount, .. }) = row.event.want {
-        news.push(News::BalanceLow { refill: amount.to_string() });
+    if let Some(RefillWant::Now { amount, .. }) = row.event.want {
+        news.push(DomainEventDetail::BalanceLow { refill: amount.to_string() });
     }
     if becomes_low(row, policy) {
-        news.push(News::CreditLow {});
+        news.push(DomainEventDetail::CreditLow {});
     }
     let state = state_of(&row.state);
     news.into_iter()
         .enumerate()
-        .map(|(number, news)| Notice {
+        .map(|(number, news)| DomainEvent {
             id: format!("{account}#{}#{number}", row.seq),
             account: account.clone(),
             seq: row.seq,
@@ -238,26 +239,26 @@ pub fn notices(account: &AccountId, row: &Row, policy: &Policy) -> Vec<Notice> {
 }
 
 /// What a customer is to be told of some news of a row; `None` if it is for machines.
-fn warning(news: &News, row: &Row, policy: &Policy) -> Option<Warning> {
+fn warning(news: &DomainEventDetail, row: &Row, policy: &Policy) -> Option<CustomerNotice> {
     let (event, state) = (&row.event, &row.state);
     let to_be_good = least_top_up(state.floor() + Usd::from_micros(1) - state.balance(), policy);
     let (amount, deadline, place) = match news {
-        News::BalanceLow { .. } => {
+        DomainEventDetail::BalanceLow { .. } => {
             let refill = state.refill.wanted.map(|wanted| wanted.amount);
-            (refill, lasts_until(state), Place::Refill)
+            (refill, lasts_until(state), NoticePlace::Refill)
         }
-        News::CreditLow {} => {
+        DomainEventDetail::CreditLow {} => {
             let missing =
                 state.billed.rate.for_seconds(DAY) - sure_credit(state, counted_at(event));
-            (Some(least_top_up(missing, policy)), lasts_until(state), Place::AddCredit)
+            (Some(least_top_up(missing, policy)), lasts_until(state), NoticePlace::AddCredit)
         }
         // The card is not to blame: the refill was called off, or Stripe failed before it was
         // asked.
-        News::RefillFailed { .. } if was_not_charged(&event.change) => return None,
-        News::RefillFailed { .. } => {
-            (charged(&event.change, state), lasts_until(state), Place::Refill)
+        DomainEventDetail::RefillFailed { .. } if was_not_charged(&event.change) => return None,
+        DomainEventDetail::RefillFailed { .. } => {
+            (charged(&event.change, state), lasts_until(state), NoticePlace::Refill)
         }
-        News::RefillNeedsCustomer { .. } => {
+        DomainEventDetail::RefillNeedsCustomer { .. } => {
             let attempt = state.refill.attempt.as_ref();
             (
                 charged(&event.change, state),
@@ -265,34 +266,38 @@ fn warning(news: &News, row: &Row, policy: &Policy) -> Option<Warning> {
                 confirmed_at(&event.change),
             )
         }
-        News::Suspended { .. } if is_by_staff(state) => (None, None, Place::Page),
-        News::Suspended { .. } | News::DeletionSoon { .. } => {
-            (Some(to_be_good), delete_at(state), Place::AddCredit)
+        DomainEventDetail::Suspended { .. } if is_by_staff(state) => {
+            (None, None, NoticePlace::Page)
         }
-        News::DeletionDue {} => (Some(to_be_good), Some(event.at), Place::AddCredit),
-        News::Deleted {} => {
-            (Some(to_be_good), Some(event.at.plus(policy.restore_seconds)), Place::AddCredit)
+        DomainEventDetail::Suspended { .. } | DomainEventDetail::DeletionSoon { .. } => {
+            (Some(to_be_good), delete_at(state), NoticePlace::AddCredit)
         }
-        News::AccountOpened {}
-        | News::CreditAdded { .. }
-        | News::CreditTaken { .. }
-        | News::CreditExpired { .. }
-        | News::PaymentPending { .. }
-        | News::PaymentFailed { .. }
-        | News::ResourceStarted { .. }
-        | News::ResourceRestored { .. }
-        | News::ResourceStopped { .. }
-        | News::ResourceDeleted { .. }
-        | News::ResourcePurged { .. }
-        | News::Resumed {}
-        | News::Purged {}
-        | News::Closed {}
-        | News::Frozen {}
-        | News::Unfrozen {}
-        | News::TrialStarted { .. }
-        | News::TrialEnded {} => return None,
+        DomainEventDetail::DeletionDue {} => {
+            (Some(to_be_good), Some(event.at), NoticePlace::AddCredit)
+        }
+        DomainEventDetail::Deleted {} => {
+            (Some(to_be_good), Some(event.at.plus(policy.restore_seconds)), NoticePlace::AddCredit)
+        }
+        DomainEventDetail::AccountOpened {}
+        | DomainEventDetail::CreditAdded { .. }
+        | DomainEventDetail::CreditTaken { .. }
+        | DomainEventDetail::CreditExpired { .. }
+        | DomainEventDetail::PaymentPending { .. }
+        | DomainEventDetail::PaymentFailed { .. }
+        | DomainEventDetail::ResourceStarted { .. }
+        | DomainEventDetail::ResourceRestored { .. }
+        | DomainEventDetail::ResourceStopped { .. }
+        | DomainEventDetail::ResourceDeleted { .. }
+        | DomainEventDetail::ResourcePurged { .. }
+        | DomainEventDetail::Resumed {}
+        | DomainEventDetail::Purged {}
+        | DomainEventDetail::Closed {}
+        | DomainEventDetail::Frozen {}
+        | DomainEventDetail::Unfrozen {}
+        | DomainEventDetail::TrialStarted { .. }
+        | DomainEventDetail::TrialEnded {} => return None,
     };
-    Some(Warning { amount, deadline, place })
+    Some(CustomerNotice { amount, deadline, place })
 }
 
 /// What the card was to be charged, in USD before tax.
@@ -304,14 +309,14 @@ fn charged(change: &Change, state: &AccountState) -> Option<Usd> {
 }
 
 fn was_not_charged(change: &Change) -> bool {
-    matches!(change, Change::RefillFailed { decline: Decline::NotCharged, .. })
+    matches!(change, Change::RefillFailed { decline: RefillDecline::NotCharged, .. })
 }
 
-fn confirmed_at(change: &Change) -> Place {
+fn confirmed_at(change: &Change) -> NoticePlace {
     if let Change::RefillNeedsCustomer { url: Some(url), .. } = change {
-        return Place::Invoice(url.clone());
+        return NoticePlace::Invoice(url.clone());
     }
-    Place::Refill
+    NoticePlace::Refill
 }
 
 fn is_by_staff(state: &AccountState) -> bool {
@@ -352,7 +357,7 @@ fn low_below(state: &AccountState, rate: Rate, policy: &Policy) -> Option<Usd> {
     let day = rate.for_seconds(DAY);
     let is_allowed = |agreed: &RefillAgreement| {
         let allowed = allowed(&state.refill, agreed.amount, &policy.refill, state.at);
-        is_refill_possible(state) && allowed == Allowed::Now
+        is_refill_possible(state) && allowed == ChargeTiming::Now
     };
     let threshold = state.refill.agreement.filter(is_allowed).map(|agreed| agreed.threshold);
     Some(
@@ -406,10 +411,10 @@ fn rate_before(change: &Change, state: &AccountState) -> Option<Rate> {
         reason = "whatever else raises no rate and leaves the limit as it is"
     )]
     match change {
-        Change::Started { lines: Lines::Here(lines), .. } => {
+        Change::Started { lines: BilledLines::Here(lines), .. } => {
             Some(rate.without(lines.iter().map(|line| line.rate).sum()))
         }
-        Change::Started { lines: Lines::Chunked(_), .. }
+        Change::Started { lines: BilledLines::Chunked(_), .. }
         | Change::Usage { billed: Some(_), .. } => None,
         Change::Resumed { .. } => None,
         Change::RefillChanged { .. } | Change::CardRemoved { .. } => None,
@@ -422,26 +427,34 @@ fn rate_before(change: &Change, state: &AccountState) -> Option<Rate> {
     }
 }
 
-fn news_of_change(row: &Row) -> Vec<News> {
+fn news_of_change(row: &Row) -> Vec<DomainEventDetail> {
     let change = &row.event.change;
     let (kind, amount) = (change.name(), row.event.amount());
     match change {
-        Change::Opened => vec![News::AccountOpened {}],
+        Change::Opened => vec![DomainEventDetail::AccountOpened {}],
         Change::Credited {
             kind: CreditKind::TopUp | CreditKind::Refill { .. } | CreditKind::Commit,
             ..
         }
         | Change::Granted { .. }
-        | Change::GivenBack { .. } => vec![News::CreditAdded { kind, amount: amount.to_string() }],
-        Change::TakenBack { .. } => vec![News::CreditTaken { kind, amount: (-amount).to_string() }],
-        Change::Corrected { .. } if amount.is_negative() => {
-            vec![News::CreditTaken { kind, amount: (-amount).to_string() }]
+        | Change::GivenBack { .. } => {
+            vec![DomainEventDetail::CreditAdded { kind, amount: amount.to_string() }]
         }
-        Change::Corrected { .. } => vec![News::CreditAdded { kind, amount: amount.to_string() }],
-        Change::GrantExpired { .. } => vec![News::CreditExpired { amount: (-amount).to_string() }],
+        Change::TakenBack { .. } => {
+            vec![DomainEventDetail::CreditTaken { kind, amount: (-amount).to_string() }]
+        }
+        Change::Corrected { .. } if amount.is_negative() => {
+            vec![DomainEventDetail::CreditTaken { kind, amount: (-amount).to_string() }]
+        }
+        Change::Corrected { .. } => {
+            vec![DomainEventDetail::CreditAdded { kind, amount: amount.to_string() }]
+        }
+        Change::GrantExpired { .. } => {
+            vec![DomainEventDetail::CreditExpired { amount: (-amount).to_string() }]
+        }
         Change::PaymentPending(pending) => {
             let (payment, amount) = (pending.payment.to_string(), pending.amount.to_string());
-            vec![News::PaymentPending { payment, amount }]
+            vec![DomainEventDetail::PaymentPending { payment, amount }]
         }
         Change::PaymentEnded { payment, how, .. } => {
             let reason = match how {
@@ -449,22 +462,22 @@ fn news_of_change(row: &Row) -> Vec<News> {
                 PendingEnd::Canceled => "canceled",
                 PendingEnd::Expired => "expired",
             };
-            vec![News::PaymentFailed { payment: payment.to_string(), reason }]
+            vec![DomainEventDetail::PaymentFailed { payment: payment.to_string(), reason }]
         }
         Change::Started { resources, how: StartKind::Started, .. } => resources
             .iter()
-            .map(|resource| News::ResourceStarted { resource: resource.into() })
+            .map(|resource| DomainEventDetail::ResourceStarted { resource: resource.into() })
             .collect(),
         Change::Started { resources, how: StartKind::Restored { .. }, .. } => resources
             .iter()
-            .map(|resource| News::ResourceRestored { resource: resource.into() })
+            .map(|resource| DomainEventDetail::ResourceRestored { resource: resource.into() })
             .collect(),
         Change::StartFailed { resource, status, .. } => {
             let resource = resource.into();
             match status {
-                Status::Deleted => vec![News::ResourceDeleted { resource }],
-                Status::New | Status::Running | Status::Stopped => {
-                    vec![News::ResourceStopped { resource, reason: "start_failed" }]
+                ResourceStatus::Deleted => vec![DomainEventDetail::ResourceDeleted { resource }],
+                ResourceStatus::New | ResourceStatus::Running | ResourceStatus::Stopped => {
+                    vec![DomainEventDetail::ResourceStopped { resource, reason: "start_failed" }]
                 }
             }
         }
@@ -475,47 +488,58 @@ fn news_of_change(row: &Row) -> Vec<News> {
             };
             resources
                 .iter()
-                .map(|resource| News::ResourceStopped { resource: resource.into(), reason })
+                .map(|resource| DomainEventDetail::ResourceStopped {
+                    resource: resource.into(),
+                    reason,
+                })
                 .collect()
         }
         Change::ResourcesDeleted { resources, .. } => resources
             .iter()
-            .map(|resource| News::ResourceDeleted { resource: resource.into() })
+            .map(|resource| DomainEventDetail::ResourceDeleted { resource: resource.into() })
             .collect(),
         Change::Purged { resources, deletion, .. } => {
-            let account = deletion.map(|_| News::Purged {});
-            let single =
-                resources.iter().map(|resource| News::ResourcePurged { resource: resource.into() });
+            let account = deletion.map(|_| DomainEventDetail::Purged {});
+            let single = resources
+                .iter()
+                .map(|resource| DomainEventDetail::ResourcePurged { resource: resource.into() });
             account.into_iter().chain(single).collect()
         }
-        Change::Suspended { as_of, .. } => vec![News::Suspended { as_of: as_of.to_string() }],
+        Change::Suspended { as_of, .. } => {
+            vec![DomainEventDetail::Suspended { as_of: as_of.to_string() }]
+        }
         Change::Resumed { resources, .. } => {
             let started = resources
                 .iter()
-                .map(|resource| News::ResourceStarted { resource: resource.into() });
-            std::iter::once(News::Resumed {}).chain(started).collect()
+                .map(|resource| DomainEventDetail::ResourceStarted { resource: resource.into() });
+            std::iter::once(DomainEventDetail::Resumed {}).chain(started).collect()
         }
         Change::DeletionAnnounced { delete_at } => {
-            vec![News::DeletionSoon { delete_at: delete_at.to_string() }]
+            vec![DomainEventDetail::DeletionSoon { delete_at: delete_at.to_string() }]
         }
-        Change::DeletionDue => vec![News::DeletionDue {}],
-        Change::Deleted => vec![News::Deleted {}],
-        Change::Closed { .. } => vec![News::Closed {}],
+        Change::DeletionDue => vec![DomainEventDetail::DeletionDue {}],
+        Change::Deleted => vec![DomainEventDetail::Deleted {}],
+        Change::Closed { .. } => vec![DomainEventDetail::Closed {}],
         Change::TrialStarted { ends_at, .. } => vec![
-            News::TrialStarted { ends_at: ends_at.to_string() },
-            News::CreditAdded { kind, amount: amount.to_string() },
+            DomainEventDetail::TrialStarted { ends_at: ends_at.to_string() },
+            DomainEventDetail::CreditAdded { kind, amount: amount.to_string() },
         ],
-        Change::TrialEnded => vec![News::TrialEnded {}],
+        Change::TrialEnded => vec![DomainEventDetail::TrialEnded {}],
         Change::RefillFailed { attempt, pause, .. } => {
-            vec![News::RefillFailed { attempt: *attempt, paused: pause.is_some() }]
+            vec![DomainEventDetail::RefillFailed { attempt: *attempt, paused: pause.is_some() }]
         }
         Change::RefillNeedsCustomer { attempt, void_at, .. } => {
-            vec![News::RefillNeedsCustomer { attempt: *attempt, void_at: void_at.to_string() }]
+            vec![DomainEventDetail::RefillNeedsCustomer {
+                attempt: *attempt,
+                void_at: void_at.to_string(),
+            }]
         }
-        Change::Frozen { .. } | Change::DisputeOpened { .. } => vec![News::Frozen {}],
-        Change::DisputeClosed { .. } if row.state.frozen.is_empty() => vec![News::Unfrozen {}],
-        Change::DisputeClosed { .. } => vec![News::Frozen {}],
-        Change::Unfrozen { .. } => vec![News::Unfrozen {}],
+        Change::Frozen { .. } | Change::DisputeOpened { .. } => vec![DomainEventDetail::Frozen {}],
+        Change::DisputeClosed { .. } if row.state.frozen.is_empty() => {
+            vec![DomainEventDetail::Unfrozen {}]
+        }
+        Change::DisputeClosed { .. } => vec![DomainEventDetail::Frozen {}],
+        Change::Unfrozen { .. } => vec![DomainEventDetail::Unfrozen {}],
         Change::Created { .. }
         | Change::MeterOpened(_)
         | Change::Usage { .. }
@@ -535,8 +559,8 @@ fn delete_at(state: &AccountState) -> Option<Timestamp> {
     }
 }
 
-fn state_of(state: &AccountState) -> NoticeState {
-    NoticeState {
+fn state_of(state: &AccountState) -> DomainEventState {
+    DomainEventState {
         balance: state.balance().to_string(),
         standing: state.standing.name(),
         frozen: !state.frozen.is_empty(),
@@ -545,15 +569,15 @@ fn state_of(state: &AccountState) -> NoticeState {
     }
 }
 
-impl From<&Resource> for NoticeResource {
-    fn from(resource: &Resource) -> NoticeResource {
-        NoticeResource::from(&resource.reference())
+impl From<&Resource> for DomainEventResource {
+    fn from(resource: &Resource) -> DomainEventResource {
+        DomainEventResource::from(&resource.reference())
     }
 }
 
-impl From<&ResourceRef> for NoticeResource {
-    fn from(resource: &ResourceRef) -> NoticeResource {
-        NoticeResource {
+impl From<&ResourceRef> for DomainEventResource {
+    fn from(resource: &ResourceRef) -> DomainEventResource {
+        DomainEventResource {
             id: resource.id.to_string(),
             project: resource.project.to_string(),
             sku: resource.sku.to_string(),

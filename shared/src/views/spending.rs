@@ -11,18 +11,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::event::{Change, Line, Lines};
+use crate::domain::event::{BilledLines, Change, ResourceLine};
 use crate::domain::ids::{Kind, ProjectId, ResourceId, Sku};
 use crate::domain::money::Usd;
 use crate::domain::prices::PriceList;
-use crate::domain::resources::{Billables, Keeps, Resource, ResourceRef};
+use crate::domain::resources::{BillableList, KeptData, Resource, ResourceRef};
 use crate::domain::row::Row;
 use crate::domain::timestamp::Timestamp;
 
 /// What a resource was when something was billed for it. An id may be used again after its resource
 /// is gone for good.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Identity {
+pub struct ResourceIdentity {
     /// The project it belonged to.
     pub project: ProjectId,
     /// What it was.
@@ -33,7 +33,7 @@ pub struct Identity {
 
 /// What was spent on one thing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spent {
+pub struct SpentAmount {
     /// What was billed less what was given back, in USD: above zero is spent.
     pub amount: Usd,
     /// For how many seconds it ran.
@@ -42,7 +42,7 @@ pub struct Spent {
     paid_through: Option<(Timestamp, i64)>,
 }
 
-impl Spent {
+impl SpentAmount {
     /// The seconds up to an instant: without those that are paid ahead of it.
     #[must_use]
     pub fn seconds_until(&self, instant: Timestamp) -> i64 {
@@ -51,7 +51,7 @@ impl Spent {
         self.seconds - ahead
     }
 
-    fn add(&mut self, other: Spent) {
+    fn add(&mut self, other: SpentAmount) {
         self.amount += other.amount;
         self.seconds += other.seconds;
         self.paid_through = other.paid_through;
@@ -60,21 +60,23 @@ impl Spent {
 
 /// One thing on which something was spent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Item {
+pub enum SpendingItem {
     /// A resource; what it was is not known if it has been gone for so long that nothing tells any
     /// more.
-    Resource(ResourceId, Option<Identity>),
+    Resource(ResourceId, Option<ResourceIdentity>),
     /// A meter.
     Meter(ProjectId, Sku),
 }
 
-impl Item {
+impl SpendingItem {
     /// The project it belonged to, if that is known.
     #[must_use]
     pub fn project(&self) -> Option<&ProjectId> {
         match self {
-            Item::Resource(_, identity) => identity.as_ref().map(|identity| &identity.project),
-            Item::Meter(project, _) => Some(project),
+            SpendingItem::Resource(_, identity) => {
+                identity.as_ref().map(|identity| &identity.project)
+            }
+            SpendingItem::Meter(project, _) => Some(project),
         }
     }
 
@@ -82,36 +84,36 @@ impl Item {
     #[must_use]
     pub fn sku(&self) -> Option<&Sku> {
         match self {
-            Item::Resource(_, identity) => identity.as_ref().map(|identity| &identity.sku),
-            Item::Meter(_, sku) => Some(sku),
+            SpendingItem::Resource(_, identity) => identity.as_ref().map(|identity| &identity.sku),
+            SpendingItem::Meter(_, sku) => Some(sku),
         }
     }
 }
 
 /// What was spent, thing by thing.
-pub type Spending = BTreeMap<Item, Spent>;
+pub type SpendingReport = BTreeMap<SpendingItem, SpentAmount>;
 
 /// Adds up rows, oldest first.
 ///
 /// A line names its resource only. What that was, the resource's own item tells, or the next row
 /// that changes it; for what is gone for good it may have to be looked for after the rows
-/// ([`Tally::nameless`], [`Tally::identify`]).
+/// ([`SpendingTally::nameless`], [`SpendingTally::identify`]).
 #[derive(Debug)]
-pub struct Tally<'a> {
-    list: &'a Billables,
+pub struct SpendingTally<'a> {
+    list: &'a BillableList,
     prices: &'a PriceList,
-    known: BTreeMap<ResourceId, Identity>,
-    nameless: BTreeMap<ResourceId, Spent>,
-    spending: Spending,
+    known: BTreeMap<ResourceId, ResourceIdentity>,
+    nameless: BTreeMap<ResourceId, SpentAmount>,
+    spending: SpendingReport,
 }
 
-impl<'a> Tally<'a> {
+impl<'a> SpendingTally<'a> {
     /// Nothing yet. `list` is what the account has now; `prices` tell running from being kept while
     /// off.
     #[must_use]
-    pub fn new(list: &'a Billables, prices: &'a PriceList) -> Tally<'a> {
-        let (known, nameless, spending) = (BTreeMap::new(), BTreeMap::new(), Spending::new());
-        Tally { list, prices, known, nameless, spending }
+    pub fn new(list: &'a BillableList, prices: &'a PriceList) -> SpendingTally<'a> {
+        let (known, nameless, spending) = (BTreeMap::new(), BTreeMap::new(), SpendingReport::new());
+        SpendingTally { list, prices, known, nameless, spending }
     }
 
     /// Adds a row that has its lines in place.
@@ -119,16 +121,16 @@ impl<'a> Tally<'a> {
         self.learn(row);
         if let Change::Metered { lines, .. } = &row.event.change {
             for line in lines {
-                let spent = Spent { amount: -line.amount, ..Spent::default() };
-                self.spend(Item::Meter(line.project.clone(), line.sku.clone()), spent);
+                let spent = SpentAmount { amount: -line.amount, ..SpentAmount::default() };
+                self.spend(SpendingItem::Meter(line.project.clone(), line.sku.clone()), spent);
             }
         }
-        let Some(Lines::Here(lines)) = row.event.change.lines() else { return };
+        let Some(BilledLines::Here(lines)) = row.event.change.lines() else { return };
         for line in lines {
             let spent = self.spent(row, line);
             match self.identity(&line.resource, row.event.at) {
                 Some(identity) => {
-                    self.spend(Item::Resource(line.resource.clone(), Some(identity)), spent)
+                    self.spend(SpendingItem::Resource(line.resource.clone(), Some(identity)), spent)
                 }
                 None => self.nameless.entry(line.resource.clone()).or_default().add(spent),
             }
@@ -150,9 +152,9 @@ impl<'a> Tally<'a> {
 
     /// What was spent; what is nameless now stays so.
     #[must_use]
-    pub fn end(mut self) -> Spending {
+    pub fn end(mut self) -> SpendingReport {
         for (id, spent) in std::mem::take(&mut self.nameless) {
-            self.spend(Item::Resource(id, None), spent);
+            self.spend(SpendingItem::Resource(id, None), spent);
         }
         self.spending
     }
@@ -171,13 +173,13 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn resolve(&mut self, id: &ResourceId, identity: &Identity) {
+    fn resolve(&mut self, id: &ResourceId, identity: &ResourceIdentity) {
         if let Some(spent) = self.nameless.remove(id) {
-            self.spend(Item::Resource(id.clone(), Some(identity.clone())), spent);
+            self.spend(SpendingItem::Resource(id.clone(), Some(identity.clone())), spent);
         }
     }
 
-    fn identity(&self, id: &ResourceId, at: Timestamp) -> Option<Identity> {
+    fn identity(&self, id: &ResourceId, at: Timestamp) -> Option<ResourceIdentity> {
         let listed = || self.listed(id, at).map(|resource| identity_of(&resource.reference()));
         self.known.get(id).cloned().or_else(listed)
     }
@@ -187,21 +189,21 @@ impl<'a> Tally<'a> {
         self.list.resources.get(id).filter(|resource| resource.created_at <= at)
     }
 
-    fn spend(&mut self, item: Item, spent: Spent) {
+    fn spend(&mut self, item: SpendingItem, spent: SpentAmount) {
         self.spending.entry(item).or_default().add(spent);
     }
 
-    fn spent(&self, row: &Row, line: &Line) -> Spent {
+    fn spent(&self, row: &Row, line: &ResourceLine) -> SpentAmount {
         let amount = -line.amount;
         if self.is_kept_only(row, line) {
-            return Spent { amount, ..Spent::default() };
+            return SpentAmount { amount, ..SpentAmount::default() };
         }
-        let is_paid = |through| Spent {
+        let is_paid = |through| SpentAmount {
             amount,
             seconds: line.seconds,
             paid_through: Some((through, line.seconds)),
         };
-        let back = Spent { amount, seconds: -line.seconds, paid_through: None };
+        let back = SpentAmount { amount, seconds: -line.seconds, paid_through: None };
         // Every row that has lines is one of these.
         #[allow(clippy::wildcard_enum_match_arm, reason = "all other rows with lines give back")]
         match &row.event.change {
@@ -212,7 +214,7 @@ impl<'a> Tally<'a> {
 
     /// Whether a line is for keeping what is off. A start or stop is billed at the difference
     /// between running and off, so its seconds are running ones; of other rows the rate tells.
-    fn is_kept_only(&self, row: &Row, line: &Line) -> bool {
+    fn is_kept_only(&self, row: &Row, line: &ResourceLine) -> bool {
         #[allow(
             clippy::wildcard_enum_match_arm,
             reason = "the lines of all other rows are of time that it ran"
@@ -224,7 +226,7 @@ impl<'a> Tally<'a> {
         };
         let listed = self
             .listed(&line.resource, row.event.at)
-            .filter(|resource| resource.keeps == Keeps::Data);
+            .filter(|resource| resource.keeps == KeptData::Data);
         let Some(resource) = listed else { return false };
         let running = resource.rate_at(self.prices, rated_at).ok();
         running != Some(line.rate)
@@ -245,8 +247,8 @@ fn references(change: &Change) -> &[ResourceRef] {
     }
 }
 
-fn identity_of(reference: &ResourceRef) -> Identity {
-    Identity {
+fn identity_of(reference: &ResourceRef) -> ResourceIdentity {
+    ResourceIdentity {
         project: reference.project.clone(),
         sku: reference.sku.clone(),
         kind: reference.kind.clone(),
@@ -284,11 +286,14 @@ mod tests {
     #[test]
     fn what_is_paid_ahead_has_not_been_run_yet() {
         let at = |seconds| Timestamp::from_seconds(seconds).unwrap();
-        let spent =
-            Spent { seconds: 4_000, paid_through: Some((at(7_200), 3_600)), ..Spent::default() };
+        let spent = SpentAmount {
+            seconds: 4_000,
+            paid_through: Some((at(7_200), 3_600)),
+            ..SpentAmount::default()
+        };
         assert_eq!(spent.seconds_until(at(7_200)), 4_000);
         assert_eq!(spent.seconds_until(at(5_400)), 2_200);
         assert_eq!(spent.seconds_until(at(0)), 400, "no more than was paid ahead");
-        assert_eq!(Spent { paid_through: None, ..spent }.seconds_until(at(0)), 4_000);
+        assert_eq!(SpentAmount { paid_through: None, ..spent }.seconds_until(at(0)), 4_000);
     }
 }

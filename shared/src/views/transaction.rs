@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::domain::event::{
-    Cause, Change, CreditKind, Event, Line, Lines, MeterLine, StartKind, TakeBack,
+    BilledLines, Cause, Change, CreditKind, Event, MeterLine, ResourceLine, StartKind, TakeBack,
 };
 use crate::domain::funds::Fund;
 use crate::domain::ids::{AccountId, PaymentId};
@@ -80,13 +80,16 @@ impl TransactionType {
 #[error(
     "one of topup, auto_refill, usage, unused, refund, bonus, trial, commit, dispute, correction"
 )]
-pub struct NoSuchType;
+pub struct TransactionTypeError;
 
 impl FromStr for TransactionType {
-    type Err = NoSuchType;
+    type Err = TransactionTypeError;
 
-    fn from_str(text: &str) -> Result<TransactionType, NoSuchType> {
-        TransactionType::ALL.into_iter().find(|kind| kind.name() == text).ok_or(NoSuchType)
+    fn from_str(text: &str) -> Result<TransactionType, TransactionTypeError> {
+        TransactionType::ALL
+            .into_iter()
+            .find(|kind| kind.name() == text)
+            .ok_or(TransactionTypeError)
     }
 }
 
@@ -228,13 +231,13 @@ fn lines(change: &Change) -> Option<Vec<TransactionLine>> {
         return Some(lines.iter().map(meter_line).collect());
     }
     match change.lines() {
-        Some(Lines::Here(lines)) => Some(lines.iter().map(time_line).collect()),
-        Some(Lines::Chunked(_)) => None,
+        Some(BilledLines::Here(lines)) => Some(lines.iter().map(time_line).collect()),
+        Some(BilledLines::Chunked(_)) => None,
         None => Some(Vec::new()),
     }
 }
 
-fn time_line(line: &Line) -> TransactionLine {
+fn time_line(line: &ResourceLine) -> TransactionLine {
     TransactionLine::Time {
         resource: line.resource.to_string(),
         rate: line.rate.shown(),
@@ -374,10 +377,10 @@ fn resources_called(count: usize) -> String {
     if count == 1 { "1 resource".to_owned() } else { format!("{count} resources") }
 }
 
-fn count(lines: &Lines) -> usize {
+fn count(lines: &BilledLines) -> usize {
     match lines {
-        Lines::Here(lines) => lines.len(),
-        Lines::Chunked(chunked) => usize::try_from(chunked.count).unwrap_or(usize::MAX),
+        BilledLines::Here(lines) => lines.len(),
+        BilledLines::Chunked(chunked) => usize::try_from(chunked.count).unwrap_or(usize::MAX),
     }
 }
 
@@ -398,11 +401,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::account::{AccountState, Billed};
+    use crate::domain::account::{AccountState, BilledTotals};
     use crate::domain::apply::apply;
     use crate::domain::event::PaymentFacts;
-    use crate::domain::funds::{FundDelta, Share};
-    use crate::domain::row::Digest;
+    use crate::domain::funds::{FundDelta, FundShare};
+    use crate::domain::row::RowDigest;
 
     fn named<T: FromStr<Err: Debug>>(text: &str) -> T {
         text.parse().unwrap()
@@ -427,7 +430,7 @@ mod tests {
         };
         let before = AccountState { next_seq: 7, paid: named("30"), ..AccountState::default() };
         let state = apply(&before, &event);
-        Row { seq: 7, event, state, previous: Digest::none(), digest: Digest::none() }
+        Row { seq: 7, event, state, previous: RowDigest::none(), digest: RowDigest::none() }
     }
 
     fn shown(change: Change, amount: &str) -> (&'static str, String) {
@@ -444,10 +447,16 @@ mod tests {
         }
     }
 
-    fn line(resource: &str, amount: &str) -> Line {
+    fn line(resource: &str, amount: &str) -> ResourceLine {
         let amount = named(amount);
-        let shares = vec![Share { fund: Fund::Paid, amount }];
-        Line { resource: named(resource), rate: named("0.6"), seconds: 2_400, amount, shares }
+        let shares = vec![FundShare { fund: Fund::Paid, amount }];
+        ResourceLine {
+            resource: named(resource),
+            rate: named("0.6"),
+            seconds: 2_400,
+            amount,
+            shares,
+        }
     }
 
     #[test]
@@ -464,7 +473,7 @@ mod tests {
 
     #[test]
     fn an_hour_shows_what_each_resource_cost() {
-        let lines = Lines::Here(vec![line("r1", "-0.4"), line("r2", "-0.4")]);
+        let lines = BilledLines::Here(vec![line("r1", "-0.4"), line("r2", "-0.4")]);
         let usage = Change::Usage {
             from: at("11:00:00"),
             through: at("12:00:00"),
@@ -496,7 +505,7 @@ mod tests {
             why: crate::domain::event::StopReason::Requested,
             as_of: at("11:20:00"),
             lines,
-            billed: Billed::default(),
+            billed: BilledTotals::default(),
         };
         let refill = CreditKind::Refill {
             attempt: 1,
@@ -529,10 +538,15 @@ mod tests {
                 "correction",
                 "Correction: typo",
             ),
-            (stopped(Lines::none()), "0.1", "unused", "Unused time credited, 0 resources stopped"),
-            (stopped(Lines::none()), "0", "stopped", "0 resources stopped"),
             (
-                part(Lines::Here(vec![line("r1", "-0.2")])),
+                stopped(BilledLines::none()),
+                "0.1",
+                "unused",
+                "Unused time credited, 0 resources stopped",
+            ),
+            (stopped(BilledLines::none()), "0", "stopped", "0 resources stopped"),
+            (
+                part(BilledLines::Here(vec![line("r1", "-0.2")])),
                 "-0.2",
                 "usage",
                 "Usage 11:00–11:20:05, 1 resource",
@@ -548,6 +562,6 @@ mod tests {
         for kind in TransactionType::ALL {
             assert_eq!(kind.name().parse(), Ok(kind));
         }
-        assert_eq!("opened".parse::<TransactionType>(), Err(NoSuchType));
+        assert_eq!("opened".parse::<TransactionType>(), Err(TransactionTypeError));
     }
 }

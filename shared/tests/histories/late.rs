@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use proptest::test_runner::{TestCaseError, TestRunner};
 use tollgate::domain::account::Standing;
-use tollgate::domain::event::{Change, Lines};
+use tollgate::domain::event::{BilledLines, Change};
 use tollgate::domain::ids::ResourceId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::timestamp::Timestamp;
@@ -55,7 +55,7 @@ fn run_punctually(world: &mut World, now: Timestamp) -> Check {
 fn costs(world: &World) -> BTreeMap<ResourceId, Usd> {
     let mut costs: BTreeMap<ResourceId, Usd> = BTreeMap::new();
     for row in &world.rows {
-        if let Some(Lines::Here(lines)) = row.event.change.lines() {
+        if let Some(BilledLines::Here(lines)) = row.event.change.lines() {
             for line in lines.iter().filter(|line| !line.amount.is_zero()) {
                 *costs.entry(line.resource.clone()).or_default() += line.amount;
             }

@@ -7,7 +7,7 @@ use tollgate::domain::account::AccountState;
 use tollgate::domain::funds::Purse;
 use tollgate::domain::ids::{ResourceId, Sku};
 use tollgate::domain::money::{Rate, Usd};
-use tollgate::domain::settle::period::{Charge, pay, sum};
+use tollgate::domain::settle::period::{PeriodCharge, pay, sum};
 use tollgate::domain::timestamp::Timestamp;
 
 use crate::config;
@@ -23,7 +23,7 @@ fn rate() -> impl Strategy<Value = Rate> {
     parts.prop_filter_map("a rate", |picos| Rate::new(rust_decimal::Decimal::new(picos, 12)).ok())
 }
 
-fn total(charges: &[Charge<'_>], from: Timestamp, through: Timestamp) -> Option<i64> {
+fn total(charges: &[PeriodCharge<'_>], from: Timestamp, through: Timestamp) -> Option<i64> {
     let state = AccountState { paid: Usd::dollars(1_000_000), ..AccountState::default() };
     let mut purse = Purse::for_new_period(&state, from);
     pay(&mut purse, charges, from, through).map(|lines| micros(sum(&lines)))
@@ -38,9 +38,9 @@ fn splitting_a_period_changes_a_line_by_one_micro_at_most() {
             _ => return Err(TestCaseError::fail("an id cannot be parsed")),
         };
         let from = Timestamp::default();
-        let charges: Vec<Charge<'_>> = rates
+        let charges: Vec<PeriodCharge<'_>> = rates
             .iter()
-            .map(|rate| Charge { resource: &id, sku: &sku, rate: *rate, since: from })
+            .map(|rate| PeriodCharge { resource: &id, sku: &sku, rate: *rate, since: from })
             .collect();
         let (middle, through) = (from.plus(split.min(seconds)), from.plus(seconds));
         let whole = total(&charges, from, through);

@@ -1,11 +1,11 @@
 //! From suspension to deletion, back, and gone for good.
 
-use tollgate::domain::account::{Pending, Standing};
+use tollgate::domain::account::{PendingPayment, Standing};
 use tollgate::domain::command::Command;
-use tollgate::domain::event::{Decline, PendingEnd};
+use tollgate::domain::event::{PendingEnd, RefillDecline};
 use tollgate::domain::ids::ResourceId;
 use tollgate::domain::refusal::Refusal;
-use tollgate::domain::resources::{Address, Condition};
+use tollgate::domain::resources::{ResourceAddress, ResourceCondition};
 use tollgate::domain::timestamp::{DAY, HOUR};
 
 use crate::world::{World, at, is_good, named};
@@ -33,7 +33,7 @@ fn deleting() -> World {
     world
 }
 
-fn condition(world: &World) -> Condition {
+fn condition(world: &World) -> ResourceCondition {
     world.list.resources[&named::<ResourceId>("a")].condition(&world.state)
 }
 
@@ -46,7 +46,7 @@ fn deletion_follows_three_days_after_suspension_and_a_check() {
     world.settle("25T13:00").rows(&["11-25T13:00:00 deleting 0.00 = 0.00"]);
     world.settle("25T13:01").rows(&[]);
     world.confirm_deletion("25T13:02").unwrap().rows(&["11-25T13:02:00 deleted 0.00 = 0.00"]);
-    assert_eq!(condition(&world), Condition::Deleted { at: at("25T13:02") });
+    assert_eq!(condition(&world), ResourceCondition::Deleted { at: at("25T13:02") });
     assert_eq!(world.confirm_deletion("25T13:03").err(), Some(Refusal::NotDeleting));
 }
 
@@ -75,8 +75,11 @@ fn late_warning_still_leaves_a_day() {
 #[test]
 fn pending_money_delays_the_warning_and_leaves_a_day() {
     let mut world = suspended();
-    let pending =
-        Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    let pending = PendingPayment {
+        payment: named("pi_slow"),
+        amount: named("25"),
+        expires_at: at("28T00:00"),
+    };
     world.command("24T12:00", Command::AwaitPayment(pending)).unwrap().shown_are_seen();
     world.settle("26T00:00").rows(&[]);
     let failed = Command::EndPayment { payment: named("pi_slow"), how: PendingEnd::Failed };
@@ -121,7 +124,7 @@ fn credit_one_second_before_the_deletion_saves_everything() {
         .credit("25T12:59:59", "1")
         .settle("25T13:00")
         .rows(&["11-25T12:59:59 topup 1.00 = 1.00", "11-25T12:59:59 resumed 0.00 = 1.00"]);
-    assert_eq!(condition(&world), Condition::Suspended);
+    assert_eq!(condition(&world), ResourceCondition::Suspended);
 }
 
 #[test]
@@ -152,8 +155,11 @@ fn any_row_between_the_question_and_the_deletion_asks_again() {
 fn pending_payment_blocks_the_deletion() {
     let mut world = suspended();
     world.settle("24T13:00").shown_are_seen();
-    let pending =
-        Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    let pending = PendingPayment {
+        payment: named("pi_slow"),
+        amount: named("25"),
+        expires_at: at("28T00:00"),
+    };
     world.command("25T12:00", Command::AwaitPayment(pending)).unwrap();
     world.settle("26T00:00").rows(&["11-25T12:00:00 payment_pending 0.00 = 0.00"]);
     let failed = Command::EndPayment { payment: named("pi_slow"), how: PendingEnd::Failed };
@@ -164,8 +170,11 @@ fn pending_payment_blocks_the_deletion() {
     world.settle("27T09:59:59").rows(&[]);
     world.settle("27T10:00").rows(&["11-27T10:00:00 deleting 0.00 = 0.00"]);
     // Another one is promised while Stripe is being asked.
-    let pending =
-        Pending { payment: named("pi_late"), amount: named("25"), expires_at: at("28T00:00") };
+    let pending = PendingPayment {
+        payment: named("pi_late"),
+        amount: named("25"),
+        expires_at: at("28T00:00"),
+    };
     world.command("27T10:01", Command::AwaitPayment(pending)).unwrap();
     assert_eq!(world.confirm_deletion("27T10:02").err(), Some(Refusal::PaymentPending));
     // It expires without a word, and then nothing stands in the way.
@@ -187,7 +196,7 @@ fn refill_failed_after_the_warning_warns_again_a_day_ahead() {
         .unwrap()
         .shown_are_seen();
     world.settle("25T14:00").rows(&[]);
-    world.refill_fails("25T14:10", Decline::Never).rows(&[
+    world.refill_fails("25T14:10", RefillDecline::Never).rows(&[
         "11-25T14:10:00 refill_failed 0.00 = 0.00",
         "11-25T14:10:00 deletion_announced 0.00 = 0.00",
     ]);
@@ -206,7 +215,7 @@ fn failing_attempts_do_not_postpone_the_deletion_forever() {
     for _ in 0..13 {
         let (begun, failed, again) = (now, now.plus(20 * HOUR), now.plus(21 * HOUR));
         world.begin_refill(&begun.to_string()).unwrap();
-        world.refill_fails(&failed.to_string(), Decline::NotCharged);
+        world.refill_fails(&failed.to_string(), RefillDecline::NotCharged);
         world.settle(&again.to_string());
         now = again;
     }
@@ -264,8 +273,11 @@ fn with_one_day_of_grace_a_failed_payment_is_warned_about() {
     world
         .command("12:30", Command::Correct { amount: named("-4.00"), reason: "all".to_owned() })
         .unwrap();
-    let pending =
-        Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    let pending = PendingPayment {
+        payment: named("pi_slow"),
+        amount: named("25"),
+        expires_at: at("28T00:00"),
+    };
     world
         .settle("13:00")
         .command("14:00", Command::AwaitPayment(pending))
@@ -282,8 +294,11 @@ fn with_one_day_of_grace_a_failed_payment_is_warned_about() {
 #[test]
 fn payment_failed_before_the_warning_changes_nothing() {
     let mut world = suspended();
-    let pending =
-        Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    let pending = PendingPayment {
+        payment: named("pi_slow"),
+        amount: named("25"),
+        expires_at: at("28T00:00"),
+    };
     world.command("23T12:00", Command::AwaitPayment(pending)).unwrap();
     let failed = Command::EndPayment { payment: named("pi_slow"), how: PendingEnd::Failed };
     world.command("23T13:00", failed).unwrap().shown_are_seen();
@@ -310,13 +325,13 @@ fn deleted_resources_are_restored_on_day_thirteen() {
         .restore("12-08T12:00", &["a"])
         .unwrap()
         .rows(&["12-08T12:00:00 restored -1.00 = 4.00 to 12-08T13:00:00"]);
-    assert_eq!(condition(&world), Condition::Running);
-    assert_eq!(world.list.resources[&named::<ResourceId>("a")].address, Address::New);
+    assert_eq!(condition(&world), ResourceCondition::Running);
+    assert_eq!(world.list.resources[&named::<ResourceId>("a")].address, ResourceAddress::New);
     world.settle("12-08T13:00").settle("12-09T13:00");
     assert_eq!(world.state.deletions, [], "the deletion can no longer be undone");
     assert_eq!(
         condition(&world),
-        Condition::Suspended,
+        ResourceCondition::Suspended,
         "its credit ran out, and it was not purged"
     );
 }
@@ -335,7 +350,7 @@ fn deleted_resources_are_purged_after_fourteen_days() {
     world.credit("26T00:00", "5").shown_are_seen();
     world.settle("12-09T12:59:59").rows(&[]);
     world.settle("12-09T13:00").rows(&["12-09T13:00:00 purged 0.00 = 5.00"]);
-    assert_eq!(condition(&world), Condition::Purged);
+    assert_eq!(condition(&world), ResourceCondition::Purged);
     assert_eq!(
         world.restore("12-09T13:00", &["a"]).err(),
         Some(Refusal::UnknownResource { resource: named("a") })

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use tollgate::domain::account::Pending;
-use tollgate::domain::command::{Bonus, Command};
+use tollgate::domain::account::PendingPayment;
+use tollgate::domain::command::{BonusGrant, Command};
 use tollgate::domain::event::{CreditKind, DisputeOutcome, PaymentFacts, PendingEnd, TakeBack};
 use tollgate::domain::money::Usd;
 use tollgate::domain::refusal::Refusal;
@@ -45,7 +45,7 @@ fn payment_is_credited_once_for_any_of_its_events() {
 #[test]
 fn pending_payment_and_its_end_arrive_in_any_order() {
     let pending = || {
-        Command::AwaitPayment(Pending {
+        Command::AwaitPayment(PendingPayment {
             payment: named("pi_a"),
             amount: named("100"),
             expires_at: at("28T00:00"),
@@ -143,7 +143,7 @@ fn refund_of_spent_credit_leaves_a_debt_paid_first() {
 fn refund_takes_the_bonus_and_its_reversal_returns_it() {
     let mut world = World::opened();
     let bonus =
-        Bonus { amount: named("20"), expires_at: at("30T00:00"), excludes: BTreeSet::new() };
+        BonusGrant { amount: named("20"), expires_at: at("30T00:00"), excludes: BTreeSet::new() };
     let command =
         Command::Credit { payment: taxed("pi_a"), kind: CreditKind::Commit, bonus: Some(bonus) };
     world.command("11:00", command).unwrap();
@@ -170,7 +170,8 @@ fn refund_takes_the_bonus_and_its_reversal_returns_it() {
 #[test]
 fn expired_bonus_does_not_block_its_payment() {
     let mut world = World::opened();
-    let bonus = Bonus { amount: named("20"), expires_at: at("11:00"), excludes: BTreeSet::new() };
+    let bonus =
+        BonusGrant { amount: named("20"), expires_at: at("11:00"), excludes: BTreeSet::new() };
     let command =
         Command::Credit { payment: taxed("pi_a"), kind: CreditKind::Commit, bonus: Some(bonus) };
     world.command("11:00", command).unwrap().rows(&["11:00:00 commit 100.00 = 100.00"]);
@@ -280,7 +281,8 @@ fn corrections_and_bonuses_need_a_reason_and_an_amount() {
     assert_eq!(correct("1", &"x".repeat(501)), Some(Refusal::ReasonNeeded { bytes_max: 500 }));
     assert_eq!(correct("-12.000001", "a mistake of ours"), None);
     assert_eq!(world.state.balance(), named("-2.000001"));
-    let bonus = Bonus { amount: named("5"), expires_at: at("11:00"), excludes: BTreeSet::new() };
+    let bonus =
+        BonusGrant { amount: named("5"), expires_at: at("11:00"), excludes: BTreeSet::new() };
     let expired = world.command("11:00", Command::Grant { bonus, reason: "hi".to_owned() }).err();
     assert_eq!(expired, Some(Refusal::ExpiryPast { now: at("11:00") }));
 }

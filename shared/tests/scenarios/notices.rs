@@ -2,8 +2,8 @@
 
 use tollgate::domain::command::Command;
 use tollgate::domain::policy::Policy;
-use tollgate::domain::row::{Digest, Row};
-use tollgate::views::domain_event::{Notice, Place, notices};
+use tollgate::domain::row::{Row, RowDigest};
+use tollgate::views::domain_event::{DomainEvent, NoticePlace, notices};
 
 use crate::world::{World, named};
 
@@ -17,22 +17,22 @@ fn names_of(row: &Row) -> Vec<String> {
     told(row).iter().map(|notice| notice.news.name().to_owned()).collect()
 }
 
-fn told(row: &Row) -> Vec<Notice> {
+fn told(row: &Row) -> Vec<DomainEvent> {
     notices(&named("acme"), row, &Policy::default())
 }
 
 /// `time name amount by deadline at place` of everything that a customer is to be told.
 fn warnings(world: &World) -> Vec<String> {
-    let shown = |notice: Notice| {
+    let shown = |notice: DomainEvent| {
         let warning = notice.warning?;
         let amount = warning.amount.map_or("-".to_owned(), |amount| amount.to_string());
         let deadline =
             warning.deadline.map_or("-".to_owned(), |deadline| short(&deadline.to_string()));
         let place = match warning.place {
-            Place::Page => "page".to_owned(),
-            Place::AddCredit => "add-credit".to_owned(),
-            Place::Refill => "refill".to_owned(),
-            Place::Invoice(url) => url,
+            NoticePlace::Page => "page".to_owned(),
+            NoticePlace::AddCredit => "add-credit".to_owned(),
+            NoticePlace::Refill => "refill".to_owned(),
+            NoticePlace::Invoice(url) => url,
         };
         Some(format!(
             "{} {} {amount} by {deadline} at {place}",
@@ -54,8 +54,8 @@ fn rows(world: &World) -> impl Iterator<Item = Row> {
         seq: u64::try_from(seq).unwrap(),
         event: event.clone(),
         state: state.clone(),
-        previous: Digest::none(),
-        digest: Digest::none(),
+        previous: RowDigest::none(),
+        digest: RowDigest::none(),
     })
 }
 
@@ -66,7 +66,7 @@ fn rows_that_matter_emit_events_and_ordinary_hours_do_not() {
     world.start("11:00", "a", "vm100").unwrap();
     world.settle("12:00").settle("13:00");
     world.begin_refill("13:01").unwrap();
-    world.refill_fails("13:02", tollgate::domain::event::Decline::Later);
+    world.refill_fails("13:02", tollgate::domain::event::RefillDecline::Later);
     world
         .command(
             "13:10",
@@ -193,7 +193,7 @@ fn expected_refill_is_announced_with_its_outcome() {
     world.settle("12:00").settle("13:00").begin_refill("13:01").unwrap();
     let url = Some("https://invoice.example/1".to_owned());
     world.command("13:01", Command::AskCustomer { attempt: 1, url }).unwrap();
-    world.refill_fails("13:02", tollgate::domain::event::Decline::Later);
+    world.refill_fails("13:02", tollgate::domain::event::RefillDecline::Later);
     assert_eq!(
         warnings(&world),
         [
@@ -323,7 +323,7 @@ fn refill_above_the_remaining_cap_is_not_expected() {
 fn a_refill_that_was_not_charged_is_no_matter_of_the_card() {
     let mut world = with_refill(("9", "25"), None);
     world.begin_refill("12:01").unwrap().credit("12:02", "50");
-    world.refill_fails("12:03", tollgate::domain::event::Decline::NotCharged);
+    world.refill_fails("12:03", tollgate::domain::event::RefillDecline::NotCharged);
     assert_eq!(names(&world).last().map(String::as_str), Some("7: RefillFailed"));
     told_since(&world, "12:01", &[]);
 }

@@ -1,6 +1,6 @@
 //! Paying ahead: what each hour, start and stop costs, to the second.
 
-use tollgate::domain::event::Decline;
+use tollgate::domain::event::RefillDecline;
 use tollgate::domain::money::Usd;
 
 use crate::world::{World, is_good, named};
@@ -155,7 +155,7 @@ fn a_refill_that_lands_in_time_pays_for_the_time_since() {
 #[test]
 fn failed_refill_suspends_without_charging_the_gap() {
     let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
-    world.refill_fails("12:33", Decline::Later).rows(&[
+    world.refill_fails("12:33", RefillDecline::Later).rows(&[
         "12:33:00 refill_failed 0.00 = 0.00 to 12:30:00",
         "12:33:00 suspended 0.00 = 0.00 as of 12:30:00",
     ]);

@@ -2,7 +2,7 @@
 
 use tollgate::domain::account::RefillPause;
 use tollgate::domain::command::{Command, RefillSettings};
-use tollgate::domain::event::Decline;
+use tollgate::domain::event::RefillDecline;
 use tollgate::domain::ids::CardId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::refill::hours_covered;
@@ -125,7 +125,7 @@ fn failed_attempts_wait_an_hour_and_the_fourth_pauses() {
     for hour in ["11", "12", "13", "14"] {
         world.settle(&format!("{hour}:00"));
         world.begin_refill(&format!("{hour}:00")).unwrap();
-        world.refill_fails(&format!("{hour}:00"), Decline::Later);
+        world.refill_fails(&format!("{hour}:00"), RefillDecline::Later);
         assert_eq!(
             world.begin_refill(&format!("{hour}:59:59")).err(),
             Some(Refusal::RefillNotWanted)
@@ -146,7 +146,7 @@ fn switching_off_and_on_does_not_get_around_the_hour() {
     let mut world = World::opened();
     world.agree_to_refill("11:00", ("10", "25"), None);
     world.begin_refill("11:00").unwrap();
-    world.refill_fails("11:01", Decline::Later);
+    world.refill_fails("11:01", RefillDecline::Later);
     let off = RefillSettings { terms: None, card: Some(named("pm_1")), monthly_cap: None };
     world.command("11:02", Command::ChangeRefill(off)).unwrap();
     world.agree_to_refill("11:03", ("10", "25"), None);
@@ -160,7 +160,7 @@ fn card_declined_forever_is_never_charged_again() {
     let mut world = World::opened();
     world.agree_to_refill("11:00", ("10", "25"), None);
     world.begin_refill("11:00").unwrap();
-    world.refill_fails("11:01", Decline::Never);
+    world.refill_fails("11:01", RefillDecline::Never);
     assert_eq!(world.state.refill.paused, Some(RefillPause::CardRefused));
     let with = |card: &str| {
         let card: Option<CardId> = Some(named(card));
@@ -213,7 +213,7 @@ fn payment_awaiting_its_customer_blocks_another_attempt() {
 fn abandoned_attempt_that_is_paid_is_credited() {
     let mut world = running_low();
     world.settle("13:00").begin_refill("13:00").unwrap();
-    world.refill_fails("13:01", Decline::Later);
+    world.refill_fails("13:01", RefillDecline::Later);
     let before = world.state.balance();
     let payment = world.payment("25");
     let kind = tollgate::domain::event::CreditKind::Refill {
@@ -292,7 +292,7 @@ fn refusal_of_the_old_card_does_not_affect_the_new_one() {
     let terms = Some((named("5"), named("25")));
     let settings = RefillSettings { terms, card: Some(named("pm_2")), monthly_cap: None };
     world.command("13:01", Command::ChangeRefill(settings)).unwrap();
-    world.refill_fails("13:02", Decline::Never);
+    world.refill_fails("13:02", RefillDecline::Never);
     assert_eq!((world.state.refill.paused, world.state.refill.failures), (None, 0));
     assert!(world.state.refill.never.contains(&named::<CardId>("pm_1")));
 }

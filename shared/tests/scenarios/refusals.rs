@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use tollgate::domain::account::AccountState;
-use tollgate::domain::command::{Bonus, Command};
+use tollgate::domain::command::{BonusGrant, Command};
 use tollgate::domain::decide::decide;
 use tollgate::domain::event::{Cause, CreditKind, PaymentFacts};
 use tollgate::domain::refusal::Refusal;
@@ -95,7 +95,8 @@ fn unopened_account_gets_neither_bonus_nor_credit() {
     let world = World::opened();
     let payment = PaymentFacts { payment: named("pi_a"), credit: named("5"), received_cents: 500 };
     let credit = Command::Credit { payment, kind: CreditKind::TopUp, bonus: None };
-    let bonus = Bonus { amount: named("5"), expires_at: at("30T00:00"), excludes: BTreeSet::new() };
+    let bonus =
+        BonusGrant { amount: named("5"), expires_at: at("30T00:00"), excludes: BTreeSet::new() };
     for command in [credit, Command::Grant { bonus, reason: "hi".to_owned() }] {
         let refused =
             decide(&AccountState::default(), &command, Cause::Command, &world.policy, at("11:00"))

@@ -1,16 +1,16 @@
 //! Starting, stopping, failing to start; and what comes back after a suspension.
 
-use tollgate::domain::account::Comeback;
+use tollgate::domain::account::RestartPolicy;
 use tollgate::domain::command::Command;
 use tollgate::domain::ids::ResourceId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve;
-use tollgate::domain::resources::{Condition, Status};
+use tollgate::domain::resources::{ResourceCondition, ResourceStatus};
 
 use crate::world::{World, at, is_good, named, new, project};
 
-fn condition(world: &World, id: &str) -> Condition {
+fn condition(world: &World, id: &str) -> ResourceCondition {
     world.list.resources[&named::<ResourceId>(id)].condition(&world.state)
 }
 
@@ -52,7 +52,7 @@ fn a_start_that_failed_gives_everything_back_even_hours_later() {
         "14:15:00 start_failed 2.50 = 15.25",
     ]);
     assert_eq!((world.state.paid, world.state.grants[0].remaining), (named("10"), named("5.25")));
-    assert_eq!(condition(&world, "a"), Condition::New);
+    assert_eq!(condition(&world, "a"), ResourceCondition::New);
     assert_eq!(
         world.fail_start("14:16", "a").err(),
         Some(Refusal::NotRunning { resource: named("a") })
@@ -98,10 +98,10 @@ fn volume_whose_restart_failed_is_billed_as_idle() {
         "13:00:00 started -0.10 = 24.65 to 14:00:00",
         "13:30:00 start_failed 0.10 = 24.75 to 14:00:00",
     ]);
-    assert_eq!(world.list.resources[&named::<ResourceId>("v")].status, Status::Stopped);
+    assert_eq!(world.list.resources[&named::<ResourceId>("v")].status, ResourceStatus::Stopped);
 }
 
-fn suspended_with_three_running(comeback: Comeback) -> World {
+fn suspended_with_three_running(comeback: RestartPolicy) -> World {
     let mut world = World::with_credit("10");
     world.command("10:30", Command::ChooseComeback(comeback)).unwrap();
     for (time, id) in [("11:00", "c"), ("11:10", "a"), ("11:20", "b")] {
@@ -118,26 +118,26 @@ fn suspended_with_three_running(comeback: Comeback) -> World {
 
 #[test]
 fn suspended_resources_stay_off_until_started() {
-    let mut world = suspended_with_three_running(Comeback::StayOff);
+    let mut world = suspended_with_three_running(RestartPolicy::StayOff);
     assert_eq!(world.restart("12:10", &["a"]).err(), Some(Refusal::Suspended));
     world.credit("12:20", "10");
     assert!(is_good(&world));
-    assert_eq!(condition(&world, "a"), Condition::Suspended);
+    assert_eq!(condition(&world, "a"), ResourceCondition::Suspended);
     world.settle("13:00").settle("14:00");
     assert_eq!(world.state.balance(), named("10"));
     world.restart("14:00", &["a", "b"]).unwrap();
     assert_eq!(
         (condition(&world, "a"), condition(&world, "c")),
-        (Condition::Running, Condition::Suspended)
+        (ResourceCondition::Running, ResourceCondition::Suspended)
     );
 }
 
 #[test]
 fn resume_restarts_oldest_first_within_credit() {
-    let mut world = suspended_with_three_running(Comeback::InOrder);
+    let mut world = suspended_with_three_running(RestartPolicy::InOrder);
     world.credit("12:20", "1");
-    assert_eq!(condition(&world, "c"), Condition::Suspended, "below what a start needs");
-    let mut world = suspended_with_three_running(Comeback::InOrder);
+    assert_eq!(condition(&world, "c"), ResourceCondition::Suspended, "below what a start needs");
+    let mut world = suspended_with_three_running(RestartPolicy::InOrder);
     world.shown_are_seen();
     world.credit("12:20", "10").rows(&[
         "12:20:00 topup 10.00 = 10.00",
@@ -151,7 +151,7 @@ fn resume_restarts_oldest_first_within_credit() {
 #[test]
 fn resume_of_160_resources_pays_from_each_batchs_start() {
     let mut world = World::with_credit("100");
-    world.command("10:30", Command::ChooseComeback(Comeback::InOrder)).unwrap();
+    world.command("10:30", Command::ChooseComeback(RestartPolicy::InOrder)).unwrap();
     for batch in 0..4 {
         let new: Vec<_> = (0..40).map(|n| new(&format!("r{batch}-{n}"), "vm60")).collect();
         world.policy.start_credit_min = Usd::ZERO;
@@ -174,11 +174,14 @@ fn resume_of_160_resources_pays_from_each_batchs_start() {
 
 #[test]
 fn stopping_a_suspended_resource_prevents_its_restart() {
-    let mut world = suspended_with_three_running(Comeback::InOrder);
+    let mut world = suspended_with_three_running(RestartPolicy::InOrder);
     world.stop("12:10", &["a"]).unwrap();
     world.credit("12:20", "10");
     let conditions: Vec<_> = ["a", "b", "c"].iter().map(|id| condition(&world, id)).collect();
-    assert_eq!(conditions, [Condition::Stopped, Condition::Running, Condition::Running]);
+    assert_eq!(
+        conditions,
+        [ResourceCondition::Stopped, ResourceCondition::Running, ResourceCondition::Running]
+    );
 }
 
 #[test]

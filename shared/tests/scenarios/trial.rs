@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use tollgate::domain::account::{RefillPurpose, Standing, TrialPhase};
-use tollgate::domain::command::{CardFunding, Command, TrialCard, Wallet};
+use tollgate::domain::command::{CardFunding, CardWallet, Command, TrialCard};
 use tollgate::domain::refusal::Refusal;
 
 use crate::world::{World, at, is_good, named};
 
-fn start_trial(funding: CardFunding, wallet: Wallet) -> Command {
+fn start_trial(funding: CardFunding, wallet: CardWallet) -> Command {
     let card = TrialCard { fingerprint: named("fp_1"), funding, wallet };
     Command::StartTrial { card, excludes: BTreeSet::new() }
 }
@@ -16,7 +16,7 @@ fn start_trial(funding: CardFunding, wallet: Wallet) -> Command {
 fn in_trial() -> World {
     let mut world = World::opened();
     world.policy.trial.excludes = BTreeSet::from([named("domain")]);
-    world.command("12:00", start_trial(CardFunding::Debit, Wallet::None)).unwrap();
+    world.command("12:00", start_trial(CardFunding::Debit, CardWallet::None)).unwrap();
     world.rows(&["12:00:00 trial 20.00 = 20.00"]);
     world
 }
@@ -24,18 +24,18 @@ fn in_trial() -> World {
 #[test]
 fn trial_needs_a_new_account_and_an_eligible_card() {
     let mut world = in_trial();
-    let again = world.command("12:01", start_trial(CardFunding::Credit, Wallet::None)).err();
+    let again = world.command("12:01", start_trial(CardFunding::Credit, CardWallet::None)).err();
     assert_eq!(again, Some(Refusal::TrialUsed));
     let mut world = World::with_credit("1");
     assert_eq!(
-        world.command("12:01", start_trial(CardFunding::Credit, Wallet::None)).err(),
+        world.command("12:01", start_trial(CardFunding::Credit, CardWallet::None)).err(),
         Some(Refusal::TrialUsed)
     );
     let mut world = World::opened();
     for (funding, wallet) in [
-        (CardFunding::Prepaid, Wallet::None),
-        (CardFunding::Unknown, Wallet::None),
-        (CardFunding::Credit, Wallet::Some),
+        (CardFunding::Prepaid, CardWallet::None),
+        (CardFunding::Unknown, CardWallet::None),
+        (CardFunding::Credit, CardWallet::Some),
     ] {
         assert_eq!(
             world.command("12:00", start_trial(funding, wallet)).err(),
@@ -44,7 +44,7 @@ fn trial_needs_a_new_account_and_an_eligible_card() {
     }
     world.command("12:00", Command::Freeze { reason: "odd".to_owned() }).unwrap();
     assert_eq!(
-        world.command("12:00", start_trial(CardFunding::Credit, Wallet::None)).err(),
+        world.command("12:00", start_trial(CardFunding::Credit, CardWallet::None)).err(),
         Some(Refusal::Frozen)
     );
 }

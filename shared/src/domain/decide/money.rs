@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Outcome, check_reason, check_standing};
-use crate::domain::account::{AccountState, EverPaid, Grant, GrantKind, Pending};
+use super::{DecisionOutcome, check_reason, check_standing};
+use crate::domain::account::{AccountState, EverPaid, Grant, GrantKind, PendingPayment};
 use crate::domain::apply::taken_back;
-use crate::domain::command::{Bonus, CardFunding, Taken, TrialCard, Wallet};
+use crate::domain::command::{BonusGrant, CardFunding, CardWallet, TakenCredit, TrialCard};
 use crate::domain::event::{Change, CreditKind, Known, PaymentFacts, PendingEnd, TakeBack};
 use crate::domain::funds::{Fund, FundDelta};
 use crate::domain::ids::{PaymentId, Sku};
@@ -18,9 +18,9 @@ pub(super) fn credit(
     state: &AccountState,
     payment: &PaymentFacts,
     kind: CreditKind,
-    bonus: Option<&Bonus>,
+    bonus: Option<&BonusGrant>,
     now: Timestamp,
-) -> Result<Outcome, Refusal> {
+) -> Result<DecisionOutcome, Refusal> {
     check_cents(payment.credit)?;
     if payment.credit.to_cents().is_ok_and(|cents| cents > payment.received_cents) {
         let (credit, received_cents) = (payment.credit, payment.received_cents);
@@ -41,49 +41,56 @@ pub(super) fn credit(
         credit: payment.credit,
         received_cents: payment.received_cents,
     };
-    Ok(Outcome { change, grants, funds })
+    Ok(DecisionOutcome { change, grants, funds })
 }
 
-pub(super) fn await_payment(pending: &Pending, now: Timestamp) -> Result<Outcome, Refusal> {
+pub(super) fn await_payment(
+    pending: &PendingPayment,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
     check_cents(pending.amount)?;
     if pending.expires_at <= now {
         return Err(Refusal::ExpiryPast { now });
     }
-    Ok(Outcome::of(Change::PaymentPending(pending.clone())))
+    Ok(DecisionOutcome::of(Change::PaymentPending(pending.clone())))
 }
 
-pub(super) fn end_payment(state: &AccountState, payment: &PaymentId, how: PendingEnd) -> Outcome {
+pub(super) fn end_payment(
+    state: &AccountState,
+    payment: &PaymentId,
+    how: PendingEnd,
+) -> DecisionOutcome {
     let known = if state.pending.iter().any(|pending| pending.payment == *payment) {
         Known::Yes
     } else {
         Known::No
     };
-    Outcome::of(Change::PaymentEnded { payment: payment.clone(), how, known })
+    DecisionOutcome::of(Change::PaymentEnded { payment: payment.clone(), how, known })
 }
 
 pub(super) fn grant(
     state: &AccountState,
-    bonus: &Bonus,
+    bonus: &BonusGrant,
     reason: &str,
     now: Timestamp,
-) -> Result<Outcome, Refusal> {
+) -> Result<DecisionOutcome, Refusal> {
     check_bonus(bonus, now)?;
     let reason = check_reason(reason)?;
     let grant = new_grant(state, GrantKind::Bonus, bonus, None);
     let number = grant.number;
-    Ok(Outcome {
+    Ok(DecisionOutcome {
         change: Change::Granted { number, reason },
         grants: vec![grant],
         funds: vec![gain(Fund::Grant(number), bonus.amount)],
     })
 }
 
-pub(super) fn correct(amount: Usd, reason: &str) -> Result<Outcome, Refusal> {
+pub(super) fn correct(amount: Usd, reason: &str) -> Result<DecisionOutcome, Refusal> {
     if amount.is_zero() {
         return Err(Refusal::AmountNotPositive);
     }
     let reason = check_reason(reason)?;
-    Ok(Outcome::moving(Change::Corrected { reason }, vec![gain(Fund::Paid, amount)]))
+    Ok(DecisionOutcome::moving(Change::Corrected { reason }, vec![gain(Fund::Paid, amount)]))
 }
 
 pub(super) fn start_trial(
@@ -92,23 +99,23 @@ pub(super) fn start_trial(
     excludes: &BTreeSet<Sku>,
     policy: &Policy,
     now: Timestamp,
-) -> Result<Outcome, Refusal> {
+) -> Result<DecisionOutcome, Refusal> {
     check_standing(state)?;
     if state.ever_paid == EverPaid::Yes || state.trial.is_some() {
         return Err(Refusal::TrialUsed);
     }
     match (card.funding, card.wallet) {
-        (CardFunding::Credit | CardFunding::Debit, Wallet::None) => {}
-        (CardFunding::Prepaid | CardFunding::Unknown, _) | (_, Wallet::Some) => {
+        (CardFunding::Credit | CardFunding::Debit, CardWallet::None) => {}
+        (CardFunding::Prepaid | CardFunding::Unknown, _) | (_, CardWallet::Some) => {
             return Err(Refusal::TrialCard);
         }
     }
     let ends_at = now.plus(policy.trial.seconds);
     let excludes = excludes.union(&policy.trial.excludes).cloned().collect();
-    let bonus = Bonus { amount: policy.trial.credit, expires_at: ends_at, excludes };
+    let bonus = BonusGrant { amount: policy.trial.credit, expires_at: ends_at, excludes };
     let grant = new_grant(state, GrantKind::Trial, &bonus, None);
     let number = grant.number;
-    Ok(Outcome {
+    Ok(DecisionOutcome {
         change: Change::TrialStarted { number, ends_at, fingerprint: card.fingerprint.clone() },
         grants: vec![grant],
         funds: vec![gain(Fund::Grant(number), bonus.amount)],
@@ -123,7 +130,7 @@ pub(super) fn take_back(
     by: &TakeBack,
     of: &PaymentFacts,
     cents: i64,
-) -> Result<Outcome, Refusal> {
+) -> Result<DecisionOutcome, Refusal> {
     check_part(of, cents)?;
     let (cents_before, credit_before) = taken_back(state, &of.payment).unwrap_or((0, Usd::ZERO));
     let target = of.credit.pro_rata(cents_before + cents, of.received_cents);
@@ -139,7 +146,10 @@ pub(super) fn take_back(
         let taken = !amount.is_zero() || !used.is_zero();
         taken.then_some(FundDelta { fund: Fund::Grant(grant.number), amount, used })
     }));
-    Ok(Outcome::moving(Change::TakenBack { by: by.clone(), of: of.clone(), cents, credit }, funds))
+    Ok(DecisionOutcome::moving(
+        Change::TakenBack { by: by.clone(), of: of.clone(), cents, credit },
+        funds,
+    ))
 }
 
 /// Undoes exactly what was taken. What is told before the taking uses it up and moves nothing.
@@ -148,14 +158,14 @@ pub(super) fn give_back(
     by: &TakeBack,
     of: &PaymentFacts,
     cents: i64,
-    taken: Option<&Taken>,
+    taken: Option<&TakenCredit>,
     now: Timestamp,
-) -> Result<Outcome, Refusal> {
+) -> Result<DecisionOutcome, Refusal> {
     check_part(of, cents)?;
     let change =
         |credit, known| Change::GivenBack { by: by.clone(), of: of.clone(), cents, credit, known };
     let Some(taken) = taken else {
-        return Ok(Outcome::of(change(Usd::ZERO, Known::No)));
+        return Ok(DecisionOutcome::of(change(Usd::ZERO, Known::No)));
     };
     let alive = || taken.grants.iter().filter(|grant| grant.expires_at > now);
     let mut funds = vec![gain(Fund::Paid, taken.credit)];
@@ -164,7 +174,7 @@ pub(super) fn give_back(
     let grants = gone
         .map(|grant| Grant { remaining: Usd::ZERO, used: Usd::ZERO, ..grant.clone() })
         .collect();
-    Ok(Outcome { change: change(taken.credit, Known::Yes), grants, funds })
+    Ok(DecisionOutcome { change: change(taken.credit, Known::Yes), grants, funds })
 }
 
 fn check_part(of: &PaymentFacts, cents: i64) -> Result<(), Refusal> {
@@ -179,7 +189,7 @@ fn check_part(of: &PaymentFacts, cents: i64) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_bonus(bonus: &Bonus, now: Timestamp) -> Result<(), Refusal> {
+fn check_bonus(bonus: &BonusGrant, now: Timestamp) -> Result<(), Refusal> {
     check_cents(bonus.amount)?;
     if bonus.expires_at <= now {
         return Err(Refusal::ExpiryPast { now });
@@ -190,7 +200,7 @@ fn check_bonus(bonus: &Bonus, now: Timestamp) -> Result<(), Refusal> {
 fn new_grant(
     state: &AccountState,
     kind: GrantKind,
-    bonus: &Bonus,
+    bonus: &BonusGrant,
     payment: Option<PaymentId>,
 ) -> Grant {
     Grant {

@@ -1,12 +1,14 @@
 //! Decisions about refills from the saved card.
 
-use super::{Outcome, check_no_attempt};
-use crate::domain::account::{AccountState, Attempt, RefillAgreement, RefillPause, Standing, Tax};
+use super::{DecisionOutcome, check_no_attempt};
+use crate::domain::account::{
+    AccountState, RefillAgreement, RefillAttempt, RefillPause, Standing, TaxMode,
+};
 use crate::domain::command::RefillSettings;
-use crate::domain::event::{Change, Decline};
+use crate::domain::event::{Change, RefillDecline};
 use crate::domain::ids::{CardId, CustomerId};
 use crate::domain::policy::{Policy, check_cents};
-use crate::domain::refill::{Allowed, allowed};
+use crate::domain::refill::{ChargeTiming, allowed};
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::Timestamp;
 
@@ -15,7 +17,7 @@ pub(super) fn change(
     settings: &RefillSettings,
     policy: &Policy,
     now: Timestamp,
-) -> Result<Outcome, Refusal> {
+) -> Result<DecisionOutcome, Refusal> {
     if let Some((threshold, amount)) = settings.terms {
         policy.check_refill(threshold, amount)?;
     }
@@ -35,7 +37,7 @@ pub(super) fn change(
         Some(agreed) if agreed.threshold == threshold && agreed.amount == amount => agreed,
         Some(_) | None => RefillAgreement { at: now, threshold, amount },
     });
-    Ok(Outcome::of(Change::RefillChanged {
+    Ok(DecisionOutcome::of(Change::RefillChanged {
         agreement,
         card: settings.card.clone(),
         monthly_cap: settings.monthly_cap,
@@ -45,10 +47,10 @@ pub(super) fn change(
 pub(super) fn begin(
     state: &AccountState,
     customer: &CustomerId,
-    tax: Tax,
+    tax: TaxMode,
     policy: &Policy,
     now: Timestamp,
-) -> Result<Outcome, Refusal> {
+) -> Result<DecisionOutcome, Refusal> {
     if state.standing == Standing::Closed {
         return Err(Refusal::Closed);
     }
@@ -60,10 +62,10 @@ pub(super) fn begin(
         return Err(Refusal::RefillNotWanted);
     };
     match allowed(&state.refill, wanted.amount, &policy.refill, now) {
-        Allowed::Now => {}
-        Allowed::At(_) | Allowed::Never => return Err(Refusal::RefillNotWanted),
+        ChargeTiming::Now => {}
+        ChargeTiming::At(_) | ChargeTiming::Never => return Err(Refusal::RefillNotWanted),
     }
-    Ok(Outcome::of(Change::RefillBegun(Attempt {
+    Ok(DecisionOutcome::of(Change::RefillBegun(RefillAttempt {
         number: state.refill.attempts_so_far + 1,
         wanted_since: wanted.since,
         begun_at: now,
@@ -77,11 +79,11 @@ pub(super) fn begin(
 }
 
 /// Only a card that refills would charge, or must never charge, is worth a row.
-pub(super) fn remove_card(state: &AccountState, card: &CardId) -> Result<Outcome, Refusal> {
+pub(super) fn remove_card(state: &AccountState, card: &CardId) -> Result<DecisionOutcome, Refusal> {
     if state.refill.card.as_ref() != Some(card) && !state.refill.never.contains(card) {
         return Err(Refusal::CardNotUsed { card: card.clone() });
     }
-    Ok(Outcome::of(Change::CardRemoved { card: card.clone() }))
+    Ok(DecisionOutcome::of(Change::CardRemoved { card: card.clone() }))
 }
 
 pub(super) fn ask_customer(
@@ -90,37 +92,37 @@ pub(super) fn ask_customer(
     url: Option<String>,
     policy: &Policy,
     now: Timestamp,
-) -> Result<Outcome, Refusal> {
+) -> Result<DecisionOutcome, Refusal> {
     if check_attempt(state, attempt)?.void_at.is_some() {
         return Err(Refusal::CustomerAlreadyAsked { attempt });
     }
     let void_at = now.plus(policy.refill.customer_patience_seconds);
-    Ok(Outcome::of(Change::RefillNeedsCustomer { attempt, void_at, url }))
+    Ok(DecisionOutcome::of(Change::RefillNeedsCustomer { attempt, void_at, url }))
 }
 
 pub(super) fn fail(
     state: &AccountState,
     attempt: u32,
-    decline: Decline,
+    decline: RefillDecline,
     code: &str,
     policy: &Policy,
-) -> Result<Outcome, Refusal> {
+) -> Result<DecisionOutcome, Refusal> {
     // A refusal of a card that was replaced meanwhile says nothing of the new one.
     let open = check_attempt(state, attempt)?;
     let is_current = Some(&open.card) == state.refill.card.as_ref();
     let pause = match decline {
-        Decline::Never | Decline::Later if !is_current => None,
-        Decline::Never => Some(RefillPause::CardRefused),
-        Decline::Later if state.refill.failures + 1 >= policy.refill.failures_max => {
+        RefillDecline::Never | RefillDecline::Later if !is_current => None,
+        RefillDecline::Never => Some(RefillPause::CardRefused),
+        RefillDecline::Later if state.refill.failures + 1 >= policy.refill.failures_max => {
             Some(RefillPause::Failures)
         }
-        Decline::Later | Decline::NotCharged => None,
+        RefillDecline::Later | RefillDecline::NotCharged => None,
     };
     let (code, amount) = (code.to_owned(), Some(open.amount));
-    Ok(Outcome::of(Change::RefillFailed { attempt, decline, code, pause, amount }))
+    Ok(DecisionOutcome::of(Change::RefillFailed { attempt, decline, code, pause, amount }))
 }
 
-fn check_attempt(state: &AccountState, attempt: u32) -> Result<&Attempt, Refusal> {
+fn check_attempt(state: &AccountState, attempt: u32) -> Result<&RefillAttempt, Refusal> {
     match &state.refill.attempt {
         Some(open) if open.number == attempt => Ok(open),
         Some(_) | None => Err(Refusal::AttemptNotOpen { attempt }),

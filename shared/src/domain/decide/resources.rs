@@ -3,40 +3,45 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Outcome, RESOURCES_PER_ROW_MAX, check_reason, check_settled, check_standing, hold_until,
+    DecisionOutcome, RESOURCES_PER_ROW_MAX, check_reason, check_settled, check_standing, hold_until,
 };
-use crate::domain::account::{AccountState, Billed, ComingBack, Grant, Standing, SuspensionReason};
-use crate::domain::command::{PastCharge, Start, StartFailure, Stop};
-use crate::domain::event::{Change, Line, Lines, StartKind, StopReason};
-use crate::domain::funds::{Fund, Purse, Share};
+use crate::domain::account::{
+    AccountState, BilledTotals, ComingBack, Grant, Standing, SuspensionReason,
+};
+use crate::domain::command::{PastCharge, ResourceStart, ResourceStop, StartFailure};
+use crate::domain::event::{BilledLines, Change, ResourceLine, StartKind, StopReason};
+use crate::domain::funds::{Fund, FundShare, Purse};
 use crate::domain::ids::ResourceId;
 use crate::domain::money::{Rate, Usd};
 use crate::domain::policy::Policy;
 use crate::domain::refill::SERVICE;
 use crate::domain::refusal::Refusal;
-use crate::domain::resources::{BilledMode, Meter, Resource, ResourceRef, Status};
+use crate::domain::resources::{BilledMode, Meter, Resource, ResourceRef, ResourceStatus};
 use crate::domain::timestamp::Timestamp;
 
-pub(super) fn create(state: &AccountState, resources: &[Resource]) -> Result<Outcome, Refusal> {
+pub(super) fn create(
+    state: &AccountState,
+    resources: &[Resource],
+) -> Result<DecisionOutcome, Refusal> {
     check_batch(resources.iter().map(|resource| &resource.id))?;
     check_standing(state)?;
-    Ok(Outcome::of(Change::Created { resources: resources.to_vec() }))
+    Ok(DecisionOutcome::of(Change::Created { resources: resources.to_vec() }))
 }
 
-pub(super) fn open_meter(state: &AccountState, meter: &Meter) -> Result<Outcome, Refusal> {
+pub(super) fn open_meter(state: &AccountState, meter: &Meter) -> Result<DecisionOutcome, Refusal> {
     check_standing(state)?;
-    Ok(Outcome::of(Change::MeterOpened(meter.clone())))
+    Ok(DecisionOutcome::of(Change::MeterOpened(meter.clone())))
 }
 
 /// A start pays at once: from now to `paid_through`, or to the end of this hour if nothing is
 /// billed yet.
 pub(super) fn start(
     state: &AccountState,
-    starts: &[Start],
+    starts: &[ResourceStart],
     how: StartKind,
     policy: &Policy,
     now: Timestamp,
-) -> Result<Outcome, Refusal> {
+) -> Result<DecisionOutcome, Refusal> {
     check_settled(state, policy, now)?;
     check_batch(starts.iter().map(|start| &start.resource.id))?;
     check_standing(state)?;
@@ -65,7 +70,7 @@ pub(super) fn start(
         }
         let shares =
             purse.draw(&resource.sku, cost).ok_or(Refusal::CreditTooLow { required, available })?;
-        lines.push(Line {
+        lines.push(ResourceLine {
             resource: resource.id.clone(),
             rate,
             seconds: through - now,
@@ -78,67 +83,68 @@ pub(super) fn start(
         billed = billed.with(BilledMode::Running, &resource.kind, start.rate, resource.seq);
     }
     let resources = starts.iter().map(|start| start.resource.clone()).collect();
-    let change = Change::Started { resources, how, lines: Lines::Here(lines), through, billed };
-    Ok(Outcome::moving(change, purse.deltas()))
+    let change =
+        Change::Started { resources, how, lines: BilledLines::Here(lines), through, billed };
+    Ok(DecisionOutcome::moving(change, purse.deltas()))
 }
 
 pub(super) fn stop(
     state: &AccountState,
-    stops: &[Stop],
+    stops: &[ResourceStop],
     policy: &Policy,
     now: Timestamp,
-) -> Result<Outcome, Refusal> {
+) -> Result<DecisionOutcome, Refusal> {
     check_settled(state, policy, now)?;
     check_batch(stops.iter().map(|stop| &stop.resource.id))?;
-    let stopped = Stopped::plan(state, stops, now);
+    let stopped = StoppedResources::plan(state, stops, now);
     let (resources, why) = (references(stops), StopReason::Requested);
-    let (as_of, lines) = (now, Lines::Here(stopped.lines));
+    let (as_of, lines) = (now, BilledLines::Here(stopped.lines));
     let change = Change::Stopped { resources, why, as_of, lines, billed: stopped.billed };
-    Ok(Outcome::moving(change, stopped.purse.deltas()))
+    Ok(DecisionOutcome::moving(change, stopped.purse.deltas()))
 }
 
 pub(super) fn delete(
     state: &AccountState,
-    stops: &[Stop],
+    stops: &[ResourceStop],
     policy: &Policy,
     now: Timestamp,
-) -> Result<Outcome, Refusal> {
+) -> Result<DecisionOutcome, Refusal> {
     check_settled(state, policy, now)?;
     check_batch(stops.iter().map(|stop| &stop.resource.id))?;
-    let stopped = Stopped::plan(state, stops, now);
+    let stopped = StoppedResources::plan(state, stops, now);
     let purge_due = earliest_purge(state, policy, now);
-    let (resources, lines) = (references(stops), Lines::Here(stopped.lines));
+    let (resources, lines) = (references(stops), BilledLines::Here(stopped.lines));
     let change = Change::ResourcesDeleted { resources, lines, billed: stopped.billed, purge_due };
-    Ok(Outcome::moving(change, stopped.purse.deltas()))
+    Ok(DecisionOutcome::moving(change, stopped.purse.deltas()))
 }
 
 pub(super) fn suspend(
     state: &AccountState,
-    stops: &[Stop],
+    stops: &[ResourceStop],
     reason: &str,
     policy: &Policy,
     now: Timestamp,
-) -> Result<Outcome, Refusal> {
+) -> Result<DecisionOutcome, Refusal> {
     check_settled(state, policy, now)?;
     let note = Some(check_reason(reason)?);
     check_standing_for_suspension(state)?;
-    let stopped = Stopped::plan(state, stops, now);
+    let stopped = StoppedResources::plan(state, stops, now);
     let change = Change::Suspended {
         as_of: now,
         reason: SuspensionReason::Staff,
         delete_at: None,
         warn_at: None,
-        lines: Lines::Here(stopped.lines),
+        lines: BilledLines::Here(stopped.lines),
         note,
     };
-    Ok(Outcome::moving(change, stopped.purse.deltas()))
+    Ok(DecisionOutcome::moving(change, stopped.purse.deltas()))
 }
 
 pub(super) fn resume(
     state: &AccountState,
-    billed: &Billed,
+    billed: &BilledTotals,
     more: ComingBack,
-) -> Result<Outcome, Refusal> {
+) -> Result<DecisionOutcome, Refusal> {
     match &state.standing {
         Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff => {}
         Standing::Good
@@ -149,7 +155,7 @@ pub(super) fn resume(
             return Err(Refusal::NotSuspended);
         }
     }
-    Ok(Outcome::of(Change::Resumed { resources: Vec::new(), more, billed: billed.clone() }))
+    Ok(DecisionOutcome::of(Change::Resumed { resources: Vec::new(), more, billed: billed.clone() }))
 }
 
 /// Gives back everything that was charged since the start, to the very funds that paid. A fund that
@@ -159,7 +165,7 @@ pub(super) fn fail_start(
     failure: &StartFailure,
     policy: &Policy,
     now: Timestamp,
-) -> Result<Outcome, Refusal> {
+) -> Result<DecisionOutcome, Refusal> {
     check_settled(state, policy, now)?;
     let StartFailure { resource, started_at, .. } = failure;
     if now - *started_at > policy.start_failure_seconds {
@@ -182,7 +188,7 @@ pub(super) fn fail_start(
         .flat_map(|charge| &charge.shares)
         .map(|share| -share.amount)
         .sum();
-    let mut given: Vec<Share> = Vec::new();
+    let mut given: Vec<FundShare> = Vec::new();
     for share in purse.give_back(&resource.sku, in_period) {
         add_share(&mut given, share);
     }
@@ -198,7 +204,7 @@ pub(super) fn fail_start(
     }
     let amount = given.iter().map(|share| share.amount).sum();
     let seconds = now - *started_at;
-    let mut lines = vec![Line {
+    let mut lines = vec![ResourceLine {
         resource: resource.id.clone(),
         rate: failure.rate,
         seconds,
@@ -227,7 +233,7 @@ pub(super) fn fail_start(
         match purse.draw(&resource.sku, cost) {
             Some(_) if paid_already => {}
             Some(shares) => {
-                lines.push(Line {
+                lines.push(ResourceLine {
                     resource: resource.id.clone(),
                     rate,
                     seconds,
@@ -245,23 +251,27 @@ pub(super) fn fail_start(
         .filter(|grant| deltas.iter().any(|delta| delta.fund == Fund::Grant(grant.number)));
     let grants = revived.collect();
     let purge_due = match failure.status {
-        Status::Deleted => earliest_purge(state, policy, now),
-        Status::New | Status::Running | Status::Stopped => state.purge_due,
+        ResourceStatus::Deleted => earliest_purge(state, policy, now),
+        ResourceStatus::New | ResourceStatus::Running | ResourceStatus::Stopped => state.purge_due,
     };
-    let (resource, status, lines) = (resource.clone(), failure.status, Lines::Here(lines));
+    let (resource, status, lines) = (resource.clone(), failure.status, BilledLines::Here(lines));
     let change = Change::StartFailed { resource, status, lines, billed, purge_due, unpaid };
-    Ok(Outcome { change, grants, funds: deltas })
+    Ok(DecisionOutcome { change, grants, funds: deltas })
 }
 
 /// What stopping some resources gives back, and what is billed afterwards.
-struct Stopped<'a> {
-    lines: Vec<Line>,
-    billed: Billed,
+struct StoppedResources<'a> {
+    lines: Vec<ResourceLine>,
+    billed: BilledTotals,
     purse: Purse<'a>,
 }
 
-impl<'a> Stopped<'a> {
-    fn plan(state: &'a AccountState, stops: &[Stop], now: Timestamp) -> Stopped<'a> {
+impl<'a> StoppedResources<'a> {
+    fn plan(
+        state: &'a AccountState,
+        stops: &[ResourceStop],
+        now: Timestamp,
+    ) -> StoppedResources<'a> {
         let unused = state.paid_through().map_or(0, |through| (through - now).max(0));
         let mut purse = Purse::within_period(state, now);
         let mut billed = state.billed.clone();
@@ -280,7 +290,7 @@ impl<'a> Stopped<'a> {
             let unused = if state.is_unpaid(&resource.id) { 0 } else { unused };
             let shares = purse.give_back(&resource.sku, rate.for_seconds(unused));
             let amount = shares.iter().map(|share| share.amount).sum();
-            lines.push(Line {
+            lines.push(ResourceLine {
                 resource: resource.id.clone(),
                 rate,
                 seconds: unused,
@@ -288,7 +298,7 @@ impl<'a> Stopped<'a> {
                 shares,
             });
         }
-        Stopped { lines, billed, purse }
+        StoppedResources { lines, billed, purse }
     }
 }
 
@@ -298,7 +308,7 @@ fn earliest_purge(state: &AccountState, policy: &Policy, now: Timestamp) -> Opti
     Some(state.purge_due.map_or(restorable_until, |due| due.min(restorable_until)))
 }
 
-fn references(stops: &[Stop]) -> Vec<ResourceRef> {
+fn references(stops: &[ResourceStop]) -> Vec<ResourceRef> {
     stops.iter().map(|stop| stop.resource.clone()).collect()
 }
 
@@ -315,7 +325,7 @@ fn revived_grants(state: &AccountState, grants: &[Grant], now: Timestamp) -> Vec
         .collect()
 }
 
-fn add_share(shares: &mut Vec<Share>, share: Share) {
+fn add_share(shares: &mut Vec<FundShare>, share: FundShare) {
     match shares.iter_mut().find(|known| known.fund == share.fund) {
         Some(known) => known.amount += share.amount,
         None => shares.push(share),
@@ -348,7 +358,7 @@ fn check_standing_for_suspension(state: &AccountState) -> Result<(), Refusal> {
 
 fn check_trial_limit(
     state: &AccountState,
-    starts: &[Start],
+    starts: &[ResourceStart],
     policy: &Policy,
 ) -> Result<(), Refusal> {
     let max = policy.trial.services_max;
@@ -367,14 +377,18 @@ fn check_trial_limit(
 }
 
 /// Stops everything whose own funds have ended; used by `settle`, never by a caller.
-pub(crate) fn stop_exhausted(state: &AccountState, stops: &[Stop], now: Timestamp) -> Outcome {
-    let stopped = Stopped::plan(state, stops, now);
+pub(crate) fn stop_exhausted(
+    state: &AccountState,
+    stops: &[ResourceStop],
+    now: Timestamp,
+) -> DecisionOutcome {
+    let stopped = StoppedResources::plan(state, stops, now);
     let change = Change::Stopped {
         resources: references(stops),
         why: StopReason::Credit,
         as_of: state.paid_through().unwrap_or(now),
-        lines: Lines::none(),
+        lines: BilledLines::none(),
         billed: stopped.billed,
     };
-    Outcome::of(change)
+    DecisionOutcome::of(change)
 }

@@ -15,7 +15,7 @@ use crate::domain::timestamp::{HOUR, Timestamp};
 /// obligations of the same instant are met: what takes credit away or gives standing back comes
 /// before what is paid from it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Obligation {
+pub enum DueObligation {
     /// A delayed payment no longer counts.
     EndPending(PaymentId),
     /// The trial is over.
@@ -47,8 +47,8 @@ pub(crate) fn first_due(
     state: &AccountState,
     policy: &Policy,
     now: Timestamp,
-    done: &BTreeSet<Obligation>,
-) -> Option<Obligation> {
+    done: &BTreeSet<DueObligation>,
+) -> Option<DueObligation> {
     obligations(state, policy)
         .into_iter()
         .filter(|(instant, obligation)| *instant <= now && !done.contains(obligation))
@@ -63,19 +63,19 @@ pub fn due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
     let own =
         obligations(state, policy).into_iter().filter_map(
             |(instant, obligation)| match obligation {
-                Obligation::Pay if instant.hour().start() == instant => None,
-                Obligation::Meter => None,
-                Obligation::Pay
-                | Obligation::EndPending(_)
-                | Obligation::EndTrial
-                | Obligation::ExpireGrant(_)
-                | Obligation::Resume
-                | Obligation::ComeBack
-                | Obligation::AnnounceDeletion
-                | Obligation::Delete
-                | Obligation::PurgeDeletion(_)
-                | Obligation::PurgeResources
-                | Obligation::LookAtRefill => Some(instant),
+                DueObligation::Pay if instant.hour().start() == instant => None,
+                DueObligation::Meter => None,
+                DueObligation::Pay
+                | DueObligation::EndPending(_)
+                | DueObligation::EndTrial
+                | DueObligation::ExpireGrant(_)
+                | DueObligation::Resume
+                | DueObligation::ComeBack
+                | DueObligation::AnnounceDeletion
+                | DueObligation::Delete
+                | DueObligation::PurgeDeletion(_)
+                | DueObligation::PurgeResources
+                | DueObligation::LookAtRefill => Some(instant),
             },
         );
     own.chain(outside_deadlines(state, policy)).min()
@@ -113,46 +113,46 @@ fn outside_deadlines(state: &AccountState, policy: &Policy) -> impl Iterator<Ite
     [wanted, attempt, deleting].into_iter().flatten()
 }
 
-fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, Obligation)> {
-    let mut all: Vec<(Timestamp, Obligation)> = Vec::new();
-    let mut add = |instant: Option<Timestamp>, obligation: Obligation| {
+fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObligation)> {
+    let mut all: Vec<(Timestamp, DueObligation)> = Vec::new();
+    let mut add = |instant: Option<Timestamp>, obligation: DueObligation| {
         all.extend(instant.map(|instant| (instant, obligation)));
     };
     for pending in &state.pending {
-        add(Some(pending.expires_at), Obligation::EndPending(pending.payment.clone()));
+        add(Some(pending.expires_at), DueObligation::EndPending(pending.payment.clone()));
     }
     let trial = state.trial.as_ref().filter(|trial| trial.phase == TrialPhase::Active);
-    add(trial.map(|trial| trial.ends_at), Obligation::EndTrial);
+    add(trial.map(|trial| trial.ends_at), DueObligation::EndTrial);
     for grant in state.grants.iter().filter(|grant| grant.remaining.is_positive()) {
         // The trial's own grant ends with it, in the same row.
         let in_trial = grant.kind == GrantKind::Trial && trial.is_some();
-        add((!in_trial).then_some(grant.expires_at), Obligation::ExpireGrant(grant.number));
+        add((!in_trial).then_some(grant.expires_at), DueObligation::ExpireGrant(grant.number));
     }
-    add(resumes_at(state), Obligation::Resume);
+    add(resumes_at(state), DueObligation::Resume);
     let comes_back = state.coming_back == ComingBack::Yes
         && state.standing == Standing::Good
         && state.frozen.is_empty();
     // Never into a stretch that is paid already: what comes back then has not been paid for.
     let comes_back_at =
         state.paid_through().map_or(state.at, |paid_through| paid_through.max(state.at));
-    add(comes_back.then_some(comes_back_at), Obligation::ComeBack);
+    add(comes_back.then_some(comes_back_at), DueObligation::ComeBack);
     if state.standing == Standing::Good && state.billed.count() > 0 {
-        add(state.paid_through(), Obligation::Pay);
+        add(state.paid_through(), DueObligation::Pay);
     }
     if state.meters > 0 {
         let metered_at =
             state.metered_at.map_or(Timestamp::default(), |metered_at| metered_at.plus(HOUR));
-        add(Some(metered_at), Obligation::Meter);
+        add(Some(metered_at), DueObligation::Meter);
     }
-    add(warns_at(state), Obligation::AnnounceDeletion);
-    add(deletes_at(state), Obligation::Delete);
+    add(warns_at(state), DueObligation::AnnounceDeletion);
+    add(deletes_at(state), DueObligation::Delete);
     for deletion in &state.deletions {
         add(
             Some(deletion.at.plus(policy.restore_seconds)),
-            Obligation::PurgeDeletion(deletion.seq),
+            DueObligation::PurgeDeletion(deletion.seq),
         );
     }
-    add(state.purge_due, Obligation::PurgeResources);
+    add(state.purge_due, DueObligation::PurgeResources);
     if is_refill_possible(state) && state.refill.attempt.is_none() {
         // What is wanted and cannot begin must not hold back the deletion for ever.
         let look_at = if state.refill.wanted.is_some() {
@@ -160,7 +160,7 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, Obligat
         } else {
             state.refill.retry_at
         };
-        add(look_at, Obligation::LookAtRefill);
+        add(look_at, DueObligation::LookAtRefill);
     }
     all
 }

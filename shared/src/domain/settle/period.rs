@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::event::Line;
+use crate::domain::event::ResourceLine;
 use crate::domain::funds::{Fund, Purse};
 use crate::domain::ids::{ResourceId, Sku};
 use crate::domain::money::{Rate, Usd};
@@ -11,7 +11,7 @@ use crate::domain::timestamp::Timestamp;
 
 /// One resource to be paid for by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Charge<'a> {
+pub struct PeriodCharge<'a> {
     /// Which.
     pub resource: &'a ResourceId,
     /// What it is: decides which grants may pay.
@@ -22,10 +22,10 @@ pub struct Charge<'a> {
     pub since: Timestamp,
 }
 
-impl<'a> From<&BilledResource<'a>> for Charge<'a> {
-    fn from(billed: &BilledResource<'a>) -> Charge<'a> {
+impl<'a> From<&BilledResource<'a>> for PeriodCharge<'a> {
+    fn from(billed: &BilledResource<'a>) -> PeriodCharge<'a> {
         let resource = billed.resource;
-        Charge {
+        PeriodCharge {
             resource: &resource.id,
             sku: &resource.sku,
             rate: billed.rate,
@@ -34,7 +34,7 @@ impl<'a> From<&BilledResource<'a>> for Charge<'a> {
     }
 }
 
-impl Charge<'_> {
+impl PeriodCharge<'_> {
     fn seconds(&self, from: Timestamp, through: Timestamp) -> i64 {
         (through - from.max(self.since)).max(0)
     }
@@ -56,9 +56,9 @@ impl Charge<'_> {
 
 /// Puts lines in the order in which they are paid: those with the fewest eligible grants first
 /// (they have the fewest alternatives), then by resource id.
-pub fn order(charges: &mut [Charge<'_>], purse: &Purse<'_>) {
+pub fn order(charges: &mut [PeriodCharge<'_>], purse: &Purse<'_>) {
     charges.sort_by(|a, b| {
-        let grants = |charge: &Charge<'_>| purse.eligible_grants(charge.sku);
+        let grants = |charge: &PeriodCharge<'_>| purse.eligible_grants(charge.sku);
         grants(a).cmp(&grants(b)).then_with(|| a.resource.cmp(b.resource))
     });
 }
@@ -68,16 +68,16 @@ pub fn order(charges: &mut [Charge<'_>], purse: &Purse<'_>) {
 #[must_use]
 pub fn pay(
     purse: &mut Purse<'_>,
-    charges: &[Charge<'_>],
+    charges: &[PeriodCharge<'_>],
     from: Timestamp,
     through: Timestamp,
-) -> Option<Vec<Line>> {
+) -> Option<Vec<ResourceLine>> {
     charges
         .iter()
         .map(|charge| {
             let cost = charge.cost(from, through);
             let shares = purse.draw(charge.sku, cost)?;
-            Some(Line {
+            Some(ResourceLine {
                 resource: charge.resource.clone(),
                 rate: charge.rate,
                 seconds: charge.seconds(from, through),
@@ -97,7 +97,7 @@ pub fn pay(
 #[must_use]
 pub fn reach(
     purse: &Purse<'_>,
-    charges: &[Charge<'_>],
+    charges: &[PeriodCharge<'_>],
     from: Timestamp,
     end: Timestamp,
 ) -> Timestamp {
@@ -123,7 +123,11 @@ pub fn reach(
 /// The resources whose funds have ended at `from`: those that cannot pay one more second, and with
 /// them all that have no fund beyond theirs.
 #[must_use]
-pub fn exhausted<'a>(purse: &Purse<'_>, charges: &[Charge<'a>], from: Timestamp) -> Exhausted<'a> {
+pub fn exhausted<'a>(
+    purse: &Purse<'_>,
+    charges: &[PeriodCharge<'a>],
+    from: Timestamp,
+) -> ExhaustedResources<'a> {
     let mut trial = purse.clone();
     let mut grants_ended = BTreeSet::new();
     let mut any = false;
@@ -134,19 +138,19 @@ pub fn exhausted<'a>(purse: &Purse<'_>, charges: &[Charge<'a>], from: Timestamp)
         }
     }
     if !any {
-        return Exhausted::default();
+        return ExhaustedResources::default();
     }
     let resources = charges
         .iter()
         .filter(|charge| purse.eligible_grant_numbers(charge.sku).is_subset(&grants_ended))
         .map(|charge| charge.resource)
         .collect();
-    Exhausted { resources, grants: grants_ended }
+    ExhaustedResources { resources, grants: grants_ended }
 }
 
 /// What [`exhausted`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Exhausted<'a> {
+pub struct ExhaustedResources<'a> {
     /// The resources that cannot go on.
     pub resources: BTreeSet<&'a ResourceId>,
     /// The grants that hold too little for them (paid credit does so always).
@@ -155,13 +159,13 @@ pub struct Exhausted<'a> {
 
 /// The sum of some lines, in USD.
 #[must_use]
-pub fn sum(lines: &[Line]) -> Usd {
+pub fn sum(lines: &[ResourceLine]) -> Usd {
     lines.iter().map(|line| line.amount).sum()
 }
 
 /// What the lines took from or gave to one fund, in USD.
 #[must_use]
-pub fn sum_of_fund(lines: &[Line], fund: Fund) -> Usd {
+pub fn sum_of_fund(lines: &[ResourceLine], fund: Fund) -> Usd {
     lines
         .iter()
         .flat_map(|line| &line.shares)
@@ -203,10 +207,10 @@ mod tests {
         };
         let ids: Vec<(ResourceId, Sku)> =
             lines.iter().map(|(id, sku, _)| (named(id), named(sku))).collect();
-        let mut charges: Vec<Charge<'_>> = ids
+        let mut charges: Vec<PeriodCharge<'_>> = ids
             .iter()
             .zip(lines)
-            .map(|((resource, sku), (_, _, rate))| Charge {
+            .map(|((resource, sku), (_, _, rate))| PeriodCharge {
                 resource,
                 sku,
                 rate: named(rate),

@@ -5,14 +5,14 @@ use crate::domain::funds::{Fund, FundDelta, Purse};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::refusal::Refusal;
 use crate::domain::resources::BilledResource;
-use crate::domain::settle::period::{Charge, order, pay, reach};
-use crate::domain::snapshot::View;
+use crate::domain::settle::period::{PeriodCharge, order, pay, reach};
+use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::{HOUR, Timestamp};
 
 /// How long the credit lasts if nothing changes: no top-up, no refill, nothing started or stopped,
 /// no new price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Runway {
+pub struct CreditRunway {
     /// What everything costs now, in USD per hour.
     pub rate_per_hour: Rate,
     /// The first instant that is not covered for everything that is billed (UTC); `None` if that is
@@ -29,7 +29,7 @@ pub const YEARS_MAX: i64 = 10;
 ///
 /// # Errors
 /// [`Refusal::UnknownSku`] if the price list lacks what runs.
-pub fn runway(view: &View<'_>) -> Result<Runway, Refusal> {
+pub fn runway(view: &AccountSnapshot<'_>) -> Result<CreditRunway, Refusal> {
     let state = view.state();
     let rate_per_hour = state.billed.rate;
     let deleted_at = match &state.standing {
@@ -37,18 +37,18 @@ pub fn runway(view: &View<'_>) -> Result<Runway, Refusal> {
         Standing::Good | Standing::Deleting(_) | Standing::Deleted(_) | Standing::Closed => None,
     };
     let Some(paid_through) = state.paid_through() else {
-        return Ok(Runway { rate_per_hour, zero_at: None, deleted_at });
+        return Ok(CreditRunway { rate_per_hour, zero_at: None, deleted_at });
     };
     let billed = view.billables().billed(state, view.prices(), paid_through)?;
     let zero_at = zero_at(state, &billed, paid_through);
     let deleted_at = zero_at.map(|zero_at| zero_at.plus(view.policy().grace_seconds));
-    Ok(Runway { rate_per_hour, zero_at, deleted_at })
+    Ok(CreditRunway { rate_per_hour, zero_at, deleted_at })
 }
 
 /// About when the credit is used up if nothing changes (UTC), from the state alone: what a row can
 /// tell by itself, without the list and the prices. A grant counts until it expires as if it paid
 /// for everything: where it does not, what it cannot pay for ends sooner. (Whether credit is *low*
-/// is asked of what surely pays: [`News::CreditLow`](crate::views::domain_event::News::CreditLow).) `None` while
+/// is asked of what surely pays: [`News::CreditLow`](crate::views::domain_event::DomainEventDetail::CreditLow).) `None` while
 /// nothing that runs costs anything.
 #[must_use]
 pub fn lasts_until(state: &AccountState) -> Option<Timestamp> {
@@ -86,7 +86,7 @@ fn zero_at(
     let mut ahead = state.clone();
     let mut from = paid_through;
     while from < horizon {
-        let mut charges: Vec<Charge<'_>> = billed.iter().map(Charge::from).collect();
+        let mut charges: Vec<PeriodCharge<'_>> = billed.iter().map(PeriodCharge::from).collect();
         let mut purse = Purse::for_new_period(&ahead, from);
         order(&mut charges, &purse);
         let end = from.hour().end();

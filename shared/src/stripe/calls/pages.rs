@@ -11,14 +11,17 @@ use stripe_core::customer::{
     UpdateCustomerTaxValidateLocation,
 };
 
-use crate::domain::account::Tax;
+use crate::domain::account::TaxMode;
 use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
-use crate::domain::profile::{Address, Company, Email, TaxNumber, Words};
+use crate::domain::profile::{
+    CompanyDetails, EmailAddress, NonEmptyText, PostalAddress, TaxNumber,
+};
 use crate::domain::timestamp::Timestamp;
-use crate::stripe::keys::Key;
+use crate::stripe::keys::IdempotencyKey;
 use crate::stripe::metadata;
 use crate::stripe::objects::{
-    Charge, Customer, Invoice, List, Named, PaymentMethod, PortalSession, Session, TaxId,
+    CheckoutSession, NamedObject, ObjectList, PaymentMethod, PortalSession, StripeCharge,
+    StripeCustomer, StripeInvoice, TaxId,
 };
 use crate::stripe::{Stripe, StripeError};
 
@@ -31,7 +34,7 @@ type Fields<'a> = BTreeMap<&'a str, String>;
 
 /// Whether Stripe is told of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum WriteResult {
     /// As it stands here, also that there is none.
     AsItIs,
     /// Nothing: what the customer typed at the payment page stays.
@@ -68,8 +71,8 @@ impl Stripe {
         account: &AccountId,
         customer: &CustomerId,
         urls: [&str; 2],
-        key: &Key,
-    ) -> Result<Session, StripeError> {
+        key: &IdempotencyKey,
+    ) -> Result<CheckoutSession, StripeError> {
         let [success_url, cancel_url] = urls;
         let ours = metadata::of_account(account);
         let of_session =
@@ -100,7 +103,7 @@ impl Stripe {
         &self,
         customer: &CustomerId,
         return_url: &str,
-        key: &Key,
+        key: &IdempotencyKey,
     ) -> Result<PortalSession, StripeError> {
         let mut form = Fields::from([
             ("customer", customer.to_string()),
@@ -123,7 +126,7 @@ impl Stripe {
         customer: &CustomerId,
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<Invoice>, StripeError> {
+    ) -> Result<Vec<StripeInvoice>, StripeError> {
         self.made_between("/invoices", customer, from, to).await
     }
 
@@ -136,7 +139,7 @@ impl Stripe {
         customer: &CustomerId,
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<Charge>, StripeError> {
+    ) -> Result<Vec<StripeCharge>, StripeError> {
         self.made_between("/charges", customer, from, to).await
     }
 
@@ -144,10 +147,10 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn charges_of(&self, payment: &PaymentId) -> Result<Vec<Charge>, StripeError> {
+    pub async fn charges_of(&self, payment: &PaymentId) -> Result<Vec<StripeCharge>, StripeError> {
         let query = Fields::from([("payment_intent", payment.to_string())]);
         let request = RequestBuilder::new(StripeMethod::Get, "/charges").query(&query);
-        let page: List<Charge> = self.connection.ask(request).await?;
+        let page: ObjectList<StripeCharge> = self.connection.ask(request).await?;
         Ok(page.data)
     }
 
@@ -159,15 +162,15 @@ impl Stripe {
     pub async fn write_company(
         &self,
         customer: &CustomerId,
-        company: &Company,
-        told: Told,
-    ) -> Result<Customer, StripeError> {
-        let name = company.name.as_ref().map_or("", Words::as_str);
+        company: &CompanyDetails,
+        told: WriteResult,
+    ) -> Result<StripeCustomer, StripeError> {
+        let name = company.name.as_ref().map_or("", NonEmptyText::as_str);
         let mut request = UpdateCustomer::new(customer.as_str()).name(name);
-        if told == Told::AsItIs {
+        if told == WriteResult::AsItIs {
             request = request.address(address(company.address.as_ref()));
         }
-        if self.settings.tax == Tax::Automatic && company.address.is_some() {
+        if self.settings.tax == TaxMode::Automatic && company.address.is_some() {
             let mut tax = UpdateCustomerTax::new();
             tax.validate_location = Some(UpdateCustomerTaxValidateLocation::Immediately);
             request = request.tax(tax);
@@ -182,8 +185,8 @@ impl Stripe {
     pub async fn write_email(
         &self,
         customer: &CustomerId,
-        email: &Email,
-    ) -> Result<Customer, StripeError> {
+        email: &EmailAddress,
+    ) -> Result<StripeCustomer, StripeError> {
         self.connection
             .ask(UpdateCustomer::new(customer.as_str()).email(email.as_str()).build())
             .await
@@ -198,7 +201,7 @@ impl Stripe {
         let request =
             RequestBuilder::new(StripeMethod::Get, format!("/customers/{customer}/tax_ids"))
                 .query(&query);
-        let page: List<TaxId> = self.connection.ask(request).await?;
+        let page: ObjectList<TaxId> = self.connection.ask(request).await?;
         Ok(page.data)
     }
 
@@ -210,7 +213,7 @@ impl Stripe {
         &self,
         customer: &CustomerId,
         number: &TaxNumber,
-        key: &Key,
+        key: &IdempotencyKey,
     ) -> Result<TaxId, StripeError> {
         let form =
             Fields::from([("type", number.kind.to_string()), ("value", number.value.to_string())]);
@@ -228,7 +231,7 @@ impl Stripe {
         &self,
         customer: &CustomerId,
         id: &str,
-    ) -> Result<Named, StripeError> {
+    ) -> Result<NamedObject, StripeError> {
         let path = format!("/customers/{customer}/tax_ids/{id}");
         self.connection.ask(RequestBuilder::new(StripeMethod::Delete, path)).await
     }
@@ -246,22 +249,22 @@ impl Stripe {
             ("created[lte]", to.seconds().to_string()),
             ("limit", PAGE.to_string()),
         ]);
-        let page: List<T> =
+        let page: ObjectList<T> =
             self.connection.ask(RequestBuilder::new(StripeMethod::Get, path).query(&query)).await?;
         Ok(page.data)
     }
 }
 
 /// All of it, what is empty too: an empty value unsets.
-pub(super) fn address(address: Option<&Address>) -> OptionalFieldsCustomerAddress {
+pub(super) fn address(address: Option<&PostalAddress>) -> OptionalFieldsCustomerAddress {
     let text = |part: Option<&str>| Some(part.unwrap_or_default().to_owned());
     let mut all = OptionalFieldsCustomerAddress::new();
     all.line1 = text(address.map(|address| address.line1.as_str()));
-    all.line2 = text(address.and_then(|address| address.line2.as_ref()).map(Words::as_str));
-    all.city = text(address.and_then(|address| address.city.as_ref()).map(Words::as_str));
+    all.line2 = text(address.and_then(|address| address.line2.as_ref()).map(NonEmptyText::as_str));
+    all.city = text(address.and_then(|address| address.city.as_ref()).map(NonEmptyText::as_str));
     all.postal_code =
-        text(address.and_then(|address| address.postal_code.as_ref()).map(Words::as_str));
-    all.state = text(address.and_then(|address| address.state.as_ref()).map(Words::as_str));
+        text(address.and_then(|address| address.postal_code.as_ref()).map(NonEmptyText::as_str));
+    all.state = text(address.and_then(|address| address.state.as_ref()).map(NonEmptyText::as_str));
     all.country = text(address.map(|address| address.country.as_str()));
     all
 }
