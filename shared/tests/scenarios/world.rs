@@ -15,7 +15,7 @@ use tollgate::policy::Policy;
 use tollgate::prices::{Price, PriceList, Unit};
 use tollgate::refusal::Refusal;
 use tollgate::request::{self, NewResource, Project};
-use tollgate::row::{self, Head};
+use tollgate::row::{self, Head, NewRow};
 use tollgate::settle::settle;
 use tollgate::state::{AccountState, Standing, Tax};
 use tollgate::timestamp::Timestamp;
@@ -64,6 +64,10 @@ pub(crate) struct World {
     pub(crate) events: Vec<Event>,
     /// The state after each row.
     pub(crate) states: Vec<AccountState>,
+    /// The rows as they are stored, with the chunks of their lines.
+    pub(crate) stored: Vec<NewRow>,
+    /// What the commands are caused by from now on.
+    pub(crate) cause: Cause,
     head: Head,
     claims: BTreeMap<String, u64>,
     payments: u32,
@@ -81,6 +85,11 @@ impl World {
 
     /// An account opened at 10:00.
     pub(crate) fn opened() -> World {
+        World::opened_as("acme")
+    }
+
+    /// An account of this name, opened at 10:00.
+    pub(crate) fn opened_as(account: &str) -> World {
         let prices = PRICES.iter().map(|&(sku, kind, unit, rate, idle_rate)| Price {
             sku: named(sku),
             unit,
@@ -90,13 +99,15 @@ impl World {
             valid_from: at("01T00:00"),
         });
         let mut world = World {
-            account: named("acme"),
+            account: named(account),
             prices: prices.collect(),
             policy: Policy::default(),
             state: AccountState::default(),
             list: Billables::default(),
             events: Vec::new(),
             states: Vec::new(),
+            stored: Vec::new(),
+            cause: Cause::Command,
             head: Head::none(),
             claims: BTreeMap::new(),
             payments: 0,
@@ -135,7 +146,8 @@ impl World {
     }
 
     fn decide_and_append(&mut self, time: &str, command: Command) -> Result<&mut World, Refusal> {
-        let event = decide(&self.state, &command, Cause::Command, &self.policy, at(time))?;
+        let cause = self.cause.clone();
+        let event = decide(&self.state, &command, cause, &self.policy, at(time))?;
         self.append(event);
         Ok(self.settle(time))
     }
@@ -174,8 +186,8 @@ impl World {
     }
 
     pub(crate) fn start(&mut self, time: &str, id: &str, sku: &str) -> Result<&mut World, Refusal> {
-        let new = new(id, sku);
-        self.ask(time, |view| request::start_new(view, &project("acme"), &[new], at(time)))
+        let (new, project) = (new(id, sku), self.project());
+        self.ask(time, |view| request::start_new(view, &project, &[new], at(time)))
     }
 
     pub(crate) fn restart(&mut self, time: &str, ids: &[&str]) -> Result<&mut World, Refusal> {
@@ -211,6 +223,11 @@ impl World {
         self.ask(time, |view| {
             request::fail_start(view, &id, rows.iter().map(|(event, state)| (event, state)))
         })
+    }
+
+    /// The account's only project.
+    pub(crate) fn project(&self) -> Project {
+        project(self.account.as_str())
     }
 
     /// Refill agreed to with a card: threshold, amount, monthly cap.
@@ -295,7 +312,8 @@ impl World {
         self.state = read.state.clone();
         self.states.push(read.state);
         self.events.push(event);
-        self.head = new.head;
+        self.head = new.head.clone();
+        self.stored.push(new);
         assert_eq!(self.events.iter().map(Event::amount).sum::<Usd>(), self.state.balance());
     }
 }
