@@ -14,6 +14,7 @@
     reason = "a test fails by panicking, and shows some kinds of rows"
 )]
 
+mod architecture;
 mod deletion;
 mod money;
 mod notices;
@@ -22,5 +23,6 @@ mod refill;
 mod refusals;
 mod resources;
 mod runway;
+mod stored_rows;
 mod trial;
 mod world;

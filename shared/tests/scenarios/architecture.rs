@@ -1,0 +1,175 @@
+//! The layout is the architecture: imports between the rooms of `shared/src` go one way, and no
+//! files import each other in a circle.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each room may import. A room may always import itself.
+const ROOMS: [(&str, &[&str]); 7] = [
+    ("domain", &[]),
+    ("views", &["domain"]),
+    ("store", &["domain", "views"]),
+    ("runtime", &["domain", "views", "store"]),
+    ("stripe", &["domain", "runtime"]),
+    ("http", &["domain", "views", "store", "runtime", "stripe"]),
+    ("payments", &["domain", "views", "store", "runtime", "stripe", "http"]),
+];
+
+#[test]
+fn no_room_imports_a_room_above_it() {
+    let allowed: BTreeMap<_, _> = ROOMS.into_iter().collect();
+    let mut upward = Vec::new();
+    for (file, imports) in imports_by_module() {
+        let Some(may_import) = allowed.get(room(&file)) else { continue };
+        for import in imports {
+            if room(&import) != room(&file) && !may_import.contains(&room(&import)) {
+                upward.push(format!("{file} imports {import}"));
+            }
+        }
+    }
+    assert!(upward.is_empty(), "these imports go up:\n{}", upward.join("\n"));
+}
+
+#[test]
+fn payments_uses_of_http_the_problem_alone() {
+    let imports = imports_by_module();
+    let found: BTreeSet<_> = imports
+        .iter()
+        .filter(|(file, _)| room(file) == "payments")
+        .flat_map(|(_, imports)| imports.iter().filter(|import| room(import) == "http"))
+        .map(String::as_str)
+        .collect();
+    assert!(found.is_subset(&BTreeSet::from(["http::problem"])), "{found:?}");
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let imports = imports_by_module();
+    for start in imports.keys() {
+        if let Some(circle) = way_back(&imports, start) {
+            panic!("a circle of imports: {}", circle.join(" -> "));
+        }
+    }
+}
+
+#[test]
+fn every_file_is_in_a_room() {
+    let rooms: BTreeSet<_> = ROOMS.into_iter().map(|(room, _)| room).collect();
+    for module in imports_by_module().keys() {
+        assert!(rooms.contains(room(module)), "{module} is in no room");
+    }
+}
+
+fn room(module: &str) -> &str {
+    module.split("::").next().unwrap_or(module)
+}
+
+/// The shortest way from a module back to itself, if there is one.
+fn way_back(imports: &BTreeMap<String, BTreeSet<String>>, start: &str) -> Option<Vec<String>> {
+    let mut ways = vec![vec![start.to_owned()]];
+    let mut seen = BTreeSet::new();
+    while let Some(way) = (!ways.is_empty()).then(|| ways.remove(0)) {
+        for next in imports.get(way.last()?).into_iter().flatten() {
+            let longer = way.iter().chain([next]).cloned().collect();
+            if next == start {
+                return Some(longer);
+            }
+            if seen.insert(next) {
+                ways.push(longer);
+            }
+        }
+    }
+    None
+}
+
+/// Every module of `shared/src` with the modules that its `use` lines name. A module and its own
+/// children count as one place: they are not listed as imports of each other.
+fn imports_by_module() -> BTreeMap<String, BTreeSet<String>> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let modules: BTreeMap<String, String> = files_below(&source)
+        .into_iter()
+        .filter_map(|file| {
+            let name = file.strip_prefix(&source).unwrap().with_extension("");
+            let name = name.to_str().unwrap().replace('/', "::");
+            (name != "lib").then(|| (name, fs::read_to_string(&file).unwrap()))
+        })
+        .collect();
+    let names: BTreeSet<_> = modules.keys().cloned().collect();
+    let imports = |name: &String, text: &String| {
+        let found = paths_used(name, text).into_iter().filter_map(|path| module_of(&path, &names));
+        let found = found.filter(|import| !is_same_place(name, import)).collect();
+        (name.clone(), found)
+    };
+    modules.iter().map(|(name, text)| imports(name, text)).collect()
+}
+
+fn is_same_place(one: &str, other: &str) -> bool {
+    let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    long == short || long.starts_with(&format!("{short}::"))
+}
+
+/// The deepest module that a path leads to.
+fn module_of(path: &str, names: &BTreeSet<String>) -> Option<String> {
+    let parts: Vec<_> = path.split("::").collect();
+    (1..=parts.len()).rev().map(|end| parts[..end].join("::")).find(|name| names.contains(name))
+}
+
+/// Every path inside the crate that a file names in a `use` line, tests at its end left out.
+fn paths_used(module: &str, text: &str) -> Vec<String> {
+    let text = text.split("#[cfg(test)]").next().unwrap_or(text);
+    let statements = text.split(';').filter_map(|statement| {
+        let lines = statement.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let statement = lines.collect::<Vec<_>>().join(" ");
+        let (before, tree) = statement.split_once("use ")?;
+        let before = before.trim_end();
+        let is_statement =
+            before.is_empty() || before.ends_with(['}', ']', ')']) || before.ends_with("pub");
+        is_statement.then(|| tree.trim().to_owned())
+    });
+    let parent = module.rsplit_once("::").map_or("", |(parent, _)| parent);
+    statements
+        .flat_map(|tree| leaves(&tree))
+        .filter_map(|path| {
+            let inside = path.strip_prefix("crate::").map(str::to_owned);
+            inside.or_else(|| path.strip_prefix("super::").map(|rest| format!("{parent}::{rest}")))
+        })
+        .collect()
+}
+
+/// `a::{b, c::{d}}` as `a::b`, `a::c::d`.
+fn leaves(tree: &str) -> Vec<String> {
+    let Some((head, rest)) = tree.split_once('{') else {
+        return vec![tree.split(" as ").next().unwrap_or(tree).trim().to_owned()];
+    };
+    let inner = rest.trim_end().strip_suffix('}').unwrap_or(rest);
+    let (mut depth, mut parts, mut part) = (0_i32, Vec::new(), String::new());
+    for character in inner.chars() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if character == ',' && depth == 0 {
+            parts.push(std::mem::take(&mut part));
+        } else {
+            part.push(character);
+        }
+    }
+    parts.push(part);
+    let parts = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty());
+    parts.flat_map(|part| leaves(part)).map(|leaf| format!("{}{leaf}", head.trim())).collect()
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
