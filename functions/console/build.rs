@@ -40,7 +40,7 @@ fn main() -> Result<(), Error> {
     let version = URL_SAFE_NO_PAD.encode(digest.finalize().get(..12).unwrap_or_default());
 
     let mut table = format!(
-        "/// The digest of all files.\nconst VERSION: &str = {version:?};\n\nconst ASSETS: &[Asset] = &[\n"
+        "/// The digest of all files.\nconst VERSION: &str = {version:?};\n\nconst ASSETS: &[PageAsset] = &[\n"
     );
     for (number, (name, content)) in files.iter().enumerate() {
         let content = if name == PAGE { versioned(content, &version)? } else { content.clone() };
@@ -49,7 +49,7 @@ fn main() -> Result<(), Error> {
         fs::write(&compressed, gzip(&content)?)?;
         let _infallible = writeln!(
             table,
-            "    Asset {{ name: {name:?}, plain: include_bytes!({plain:?}), gzip: include_bytes!({compressed:?}) }},"
+            "    PageAsset {{ name: {name:?}, plain: include_bytes!({plain:?}), gzip: include_bytes!({compressed:?}) }},"
         );
     }
     table.push_str("];\n");

@@ -23,9 +23,9 @@
 //! | `account#A` | `schedule` | `seq` of the row that wrote it, and the keys of the two indexes while they apply |
 //! | `account#A` | `profile` | `email` |
 //! | `account#A` | `project#P` | a project: `name`, and `digest`: the request that added it |
-//! | `account#A` | `billable#resource#R` | `seq`, and `body`: the [`Resource`](crate::billables::Resource) as JSON |
+//! | `account#A` | `billable#resource#R` | `seq`, and `body`: the [`Resource`](crate::domain::resources::Resource) as JSON |
 //! | `account#A` | `billable#meter#P#SKU` | `project`, `sku`, `reading`, `billed` |
-//! | `price-list` | `sku#SKU#<valid from>` | `body`: the [`Price`](crate::prices::Price) as JSON |
+//! | `price-list` | `sku#SKU#<valid from>` | `body`: the [`Price`](crate::domain::prices::Price) as JSON |
 //! | `price-list` | `first#SKU` | that the SKU has its first price |
 //!
 //! # Reading order
@@ -60,25 +60,27 @@ mod write;
 
 use aws_sdk_dynamodb::Client;
 
-pub use accounts::Recorded;
+pub use accounts::RecordOutcome;
 pub use append::Appended;
-pub use customers::{Confirmation, CustomerProfile, NotedRequest, PaymentIds, SavedCard};
-pub use drive::{BeforeCommand, Occasion};
-pub use fault::{Failure, Fault};
-pub use history::{Bounded, FoundRows, READS_MAX};
-pub use indexes::{Accounts, Due, DueAccounts, SHARDS, Shard};
-pub use ledger::{Claimed, CreditedPayment, Order, Page};
-pub use meters::{Reported, UsageReport};
-pub use outcome::{CLOCK_BEHIND_ALARM_SECONDS, Done, Receipt, SettleReport, Settled};
-pub use projects::{NamedProject, ProjectAdded, Projects};
-pub use verify::{ChainFault, Verified};
+pub use customers::{CustomerProfile, NotedRequest, PaymentIds, RefillConfirmation, SavedCard};
+pub use drive::{BeforeCommand, Trigger};
+pub use fault::{CommandError, StoreError};
+pub use history::{BoundedRead, FoundRows, READS_MAX};
+pub use indexes::{AccountPage, DueAccount, DueAccounts, IndexShard, SHARDS};
+pub use ledger::{CreditedPayment, ExistingClaim, RowOrder, RowPage};
+pub use meters::{ReportOutcome, UsageReport};
+pub use outcome::{
+    CLOCK_BEHIND_ALARM_SECONDS, CommandOutcome, CommandReceipt, SettleReport, SettledAccount,
+};
+pub use projects::{NamedProject, ProjectAdded, ProjectPage};
+pub use verify::{ChainError, VerifiedChain};
 
 #[cfg(doc)]
-use crate::row::StoredRow;
+use crate::domain::row::StoredRow;
 
 /// The names of the two tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tables {
+pub struct TableNames {
     /// Rows, claims, look-ups and chunks of lines: append only.
     pub ledger: String,
     /// Everything that changes.
@@ -89,13 +91,13 @@ pub struct Tables {
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
-    tables: Tables,
+    tables: TableNames,
 }
 
 impl Store {
     /// A store on these tables, reached by this client.
     #[must_use]
-    pub fn new(client: Client, tables: Tables) -> Store {
+    pub fn new(client: Client, tables: TableNames) -> Store {
         Store { client, tables }
     }
 }

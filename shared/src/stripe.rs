@@ -6,7 +6,7 @@
 //! [`Stripe`] makes the calls that the product needs, and no others. `async-stripe` writes the
 //! requests; they are sent over one pooled HTTP client, the one of the AWS SDK, so that a function
 //! has one TLS stack: with a timeout, our own idempotency keys, and a bounded number of repetitions
-//! ([`Connection`]). The answers are read with our own types ([`objects`]), which ask for nothing
+//! ([`StripeConnection`]). The answers are read with our own types ([`objects`]), which ask for nothing
 //! but what is used: an answer of a newer shape must not lose a payment that was made. Every error
 //! is one of [`StripeError`]; above all, whether the same call may simply be sent again
 //! ([`StripeError::Unavailable`]) or whether what happened must be found out by looking
@@ -24,25 +24,18 @@
 //!
 //! Checked against Stripe's own OpenAPI of version [`API_VERSION`].
 
-pub mod attempt;
 pub mod calls;
-pub mod cards;
-pub mod company;
 mod connection;
-pub mod decline;
-mod error;
-pub mod event;
+pub(crate) mod error;
+pub mod inspect;
 pub mod keys;
 pub mod metadata;
 pub mod objects;
-mod own_cards;
-mod page_calls;
-pub mod payments;
-pub mod said;
 pub mod secret;
 pub mod settings;
 pub mod setup;
 pub mod signature;
+pub mod webhook_event;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,13 +44,12 @@ use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConn
 use aws_types::SdkConfig;
 use tokio::sync::OnceCell;
 
-pub use connection::{Connection, Patience};
-pub use error::{Declined, Rejection, StripeError};
-pub use own_cards::CardAsked;
-pub use settings::{Mode, StripeSettings};
+pub use connection::{RetryPolicy, StripeConnection};
+pub use error::{DeclinedCharge, StripeError, StripeRejection};
+pub use settings::{StripeMode, StripeSettings};
 
-use crate::settings::SettingsError;
-use secret::{Keyring, Secret, SecretError, Vault};
+use crate::runtime::settings::SettingsError;
+use secret::{Keyring, SecretError, SecretVault, StripeSecret};
 
 /// The version of Stripe's API that every call asks for, whatever the account's default is.
 pub const API_VERSION: &str = "2026-08-26.dahlia";
@@ -71,7 +63,7 @@ const READ_SECONDS: u64 = 25;
 /// Stripe, as the product needs it. Clones share connections.
 #[derive(Clone, Debug)]
 pub struct Stripe {
-    connection: Connection,
+    connection: StripeConnection,
     settings: Arc<StripeSettings>,
     keyring: Arc<Keyring>,
 }
@@ -82,7 +74,7 @@ impl Stripe {
     /// # Errors
     /// If this binary was built without that client (a mistake in its features).
     pub fn new(settings: StripeSettings) -> Result<Stripe, StartError> {
-        Ok(Stripe::over(connector()?, settings, Patience::default()))
+        Ok(Stripe::over(connector()?, settings, RetryPolicy::default()))
     }
 
     /// The same over another HTTP client.
@@ -90,7 +82,7 @@ impl Stripe {
     pub fn over(
         connector: SharedHttpConnector,
         settings: StripeSettings,
-        patience: Patience,
+        patience: RetryPolicy,
     ) -> Stripe {
         let keyring = Keyring::given(settings.secret.clone());
         Stripe::with(connector, settings, patience, keyring)
@@ -101,12 +93,12 @@ impl Stripe {
     pub fn with(
         connector: SharedHttpConnector,
         settings: StripeSettings,
-        patience: Patience,
+        patience: RetryPolicy,
         keyring: Keyring,
     ) -> Stripe {
         let keyring = Arc::new(keyring);
         let connection =
-            Connection::new(connector, &settings.api_base, Arc::clone(&keyring), patience);
+            StripeConnection::new(connector, &settings.api_base, Arc::clone(&keyring), patience);
         Stripe { connection, settings: Arc::new(settings), keyring }
     }
 
@@ -118,7 +110,7 @@ impl Stripe {
 
     /// Whether money is real: what the key says. An event of the other mode is never credited.
     #[must_use]
-    pub fn mode(&self) -> Mode {
+    pub fn mode(&self) -> StripeMode {
         self.settings.secret.mode()
     }
 
@@ -142,7 +134,7 @@ pub struct OnDemand {
 enum Source {
     Given(Box<StripeSettings>),
     /// The settings lack only the secret, which is here.
-    Kept(Box<StripeSettings>, Box<Vault>),
+    Kept(Box<StripeSettings>, Box<SecretVault>),
 }
 
 impl OnDemand {
@@ -169,13 +161,13 @@ impl OnDemand {
         aws: &SdkConfig,
         value_of: impl Fn(&'static str) -> Option<String>,
     ) -> Result<OnDemand, SettingsError> {
-        if let Some(secret) = Secret::of_variables(&value_of)? {
+        if let Some(secret) = StripeSecret::of_variables(&value_of)? {
             return Ok(OnDemand::new(StripeSettings::with(secret, value_of)?));
         }
         let arn = value_of("STRIPE_SECRET_ARN").filter(|arn| !arn.trim().is_empty());
         let arn = arn.ok_or(SettingsError::Missing("STRIPE_SECRET_ARN (or STRIPE_SECRET_KEY)"))?;
-        let settings = StripeSettings::with(Secret::unread(), value_of)?;
-        let vault = Box::new(Vault::new(aws.clone(), arn.trim()));
+        let settings = StripeSettings::with(StripeSecret::unread(), value_of)?;
+        let vault = Box::new(SecretVault::new(aws.clone(), arn.trim()));
         Ok(OnDemand { source: Source::Kept(Box::new(settings), vault), made: OnceCell::new() })
     }
 
@@ -190,8 +182,8 @@ impl OnDemand {
                 let secret = vault.read().await?;
                 let settings =
                     StripeSettings { secret: secret.clone(), ..StripeSettings::clone(settings) };
-                let keyring = Keyring::kept(secret, Vault::clone(vault));
-                Ok(Stripe::with(connector()?, settings, Patience::default(), keyring))
+                let keyring = Keyring::kept(secret, SecretVault::clone(vault));
+                Ok(Stripe::with(connector()?, settings, RetryPolicy::default(), keyring))
             }
         };
         self.made.get_or_try_init(make).await

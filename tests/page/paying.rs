@@ -48,10 +48,10 @@ async fn a_top_up_ends_with_a_green_banner_and_the_credit() {
 }
 
 #[tokio::test]
-async fn an_amount_is_checked_as_it_is_typed_and_the_switch_says_no() {
+async fn amount_is_validated_while_typed_and_refills_stay_off() {
     let Some(visit) = Visit::begin().await else { return };
     visit.open("#balance").await;
-    for (typed, complaint) in [("1.234", "cent"), ("abc", ""), ("99999", "At most")] {
+    for (typed, complaint) in [("1.234", "decimals"), ("abc", ""), ("99999", "maximum")] {
         visit.browser.fill("[data-testid=custom-amount]", typed).await;
         visit.browser.says("[data-testid=add-credit] .field-error, [data-testid=add-credit] [role=alert], [data-testid=add-credit] .error", complaint).await;
     }
@@ -78,7 +78,7 @@ async fn going_back_cancels_and_charges_nothing() {
 }
 
 #[tokio::test]
-async fn a_declined_card_is_told_at_stripes_page_and_another_one_pays() {
+async fn declined_card_shows_at_stripe_and_another_card_pays() {
     let Some(visit) = Visit::begin().await else { return };
     continue_with(&visit, "add-amount-25").await;
     type_card(&visit, DECLINED).await;
@@ -93,7 +93,7 @@ async fn a_declined_card_is_told_at_stripes_page_and_another_one_pays() {
 }
 
 #[tokio::test]
-async fn refills_are_set_and_a_decline_says_what_to_do() {
+async fn decline_of_a_refill_shows_what_to_do() {
     let Some(visit) = Visit::begin().await else { return };
     visit.pay("25.00", DECLINED_LATER, Refill::Off).await;
     visit.open("#refill").await;
@@ -123,7 +123,7 @@ async fn refills_are_set_and_a_decline_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn with_too_little_credit_nothing_starts_and_the_page_says_what_is_missing() {
+async fn start_with_too_little_credit_shows_what_is_missing() {
     let Some(visit) = Visit::begin().await else { return };
     visit.open(&format!("#projects/{}", visit.project)).await;
     visit.browser.click("resource-new").await;

@@ -12,7 +12,7 @@ const SECTIONS: [&str; 7] =
     ["balance", "transactions", "refill", "cards", "invoices", "company", "projects"];
 
 #[tokio::test]
-async fn an_hour_passes_and_the_page_shows_what_it_cost() {
+async fn page_shows_the_cost_of_a_passed_hour() {
     let Some(visit) = Visit::begin().await else { return };
     visit.pay("25.00", GOOD, Refill::Off).await;
     visit.open(&format!("#projects/{}", visit.project)).await;
@@ -41,7 +41,7 @@ async fn an_hour_passes_and_the_page_shows_what_it_cost() {
 }
 
 #[tokio::test]
-async fn a_suspension_is_told_in_a_banner_and_ends_with_credit() {
+async fn suspension_shows_a_banner_until_credit_comes() {
     let Some(visit) = Visit::begin().await else { return };
     visit.pay("5.00", GOOD, Refill::Off).await;
     visit.start("vm-gpu", "trainer").await;
@@ -143,7 +143,7 @@ async fn names_are_text_and_never_markup() {
 }
 
 #[tokio::test]
-async fn without_a_network_the_page_says_so_and_goes_on_afterwards() {
+async fn page_reports_a_lost_network_and_recovers() {
     let Some(visit) = Visit::begin().await else { return };
     visit.pay("25.00", GOOD, Refill::Off).await;
     visit.open("#balance").await;

@@ -197,7 +197,7 @@ fn is_problem(answer: &Answer, status: u16, code: &str, what: &str) {
 }
 
 #[tokio::test]
-async fn without_a_valid_token_nobody_gets_past_the_door() {
+async fn call_without_a_valid_token_is_unauthorized() {
     let world = World::new(Processes::Several).await;
     let scene = Scene::new(&world).await;
     let (before, runs) = (scene.before(), world.cloud.runs(0).len());
@@ -244,7 +244,7 @@ async fn without_a_valid_token_nobody_gets_past_the_door() {
 }
 
 #[tokio::test]
-async fn what_needs_a_scope_is_done_by_nobody_else() {
+async fn call_without_the_required_scope_is_forbidden() {
     let world = World::new(Processes::Several).await;
     let scene = Scene::new(&world).await;
     let before = scene.before();
@@ -272,7 +272,7 @@ async fn what_needs_a_scope_is_done_by_nobody_else() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_another_is_not_there() {
+async fn objects_of_other_accounts_are_not_found() {
     let world = World::new(Processes::Several).await;
     let scene = Scene::new(&world).await;
     let before = scene.before();
@@ -295,7 +295,7 @@ async fn what_belongs_to_another_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_what_a_route_takes_is_refused() {
+async fn unusable_body_is_refused() {
     let world = World::new(Processes::Several).await;
     let scene = Scene::new(&world).await;
     let before = scene.before();

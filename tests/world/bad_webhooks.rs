@@ -1,8 +1,8 @@
 //! Webhooks that Stripe did not send, or not now.
 
 use serde_json::json;
+use stripe_stand_in::Delivery;
 use tollgate_local::api::Answer;
-use tollgate_local::stripe::Delivery;
 
 use crate::invariants::check;
 use crate::support::{GOOD_CARD, MINUTE, Processes, World};
@@ -39,7 +39,7 @@ fn signature(delivery: &Delivery) -> &str {
 }
 
 #[tokio::test]
-async fn what_stripe_did_not_sign_is_not_looked_at() {
+async fn unsigned_webhook_is_rejected_unread() {
     let world = World::new(Processes::Several).await;
     let delivery = held_back(&world).await;
     let (good, body) = (signature(&delivery), delivery.body.as_str());
@@ -79,7 +79,7 @@ async fn what_stripe_did_not_sign_is_not_looked_at() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_is_replayed_is_credited_once_and_an_old_one_not_at_all() {
+async fn replayed_webhook_credits_once_and_an_old_one_never() {
     let world = World::new(Processes::Several).await;
     let delivery = held_back(&world).await;
     let alice = world.customer("alice");

@@ -31,7 +31,7 @@ fn every_queue_has_a_policy_of_its_own_that_names_no_other() {
 /// (docs.aws.amazon.com/AWSSimpleQueueService, "Available CloudWatch metrics for Amazon SQS"): a
 /// slice that fails again and again would be out of sight before the alarm.
 #[test]
-fn a_slice_that_fails_rings_before_sqs_sets_it_aside() {
+fn failing_slice_alarms_before_it_is_a_dead_letter() {
     let seconds = |value: &Value| value.as_i64().unwrap();
     let received_twice =
         2 * seconds(&resources("AWS::SQS::Queue")["HourlyDebitQueue"]["VisibilityTimeout"]);

@@ -86,7 +86,7 @@ impl Description {
 }
 
 #[tokio::test]
-async fn the_template_and_the_description_have_the_same_routes_and_scopes() {
+async fn template_and_openapi_have_the_same_routes_and_scopes() {
     let world = World::new(Processes::One).await;
     let description = Description::of(&world).await;
     let scopes_of = |security: &Value| match security.as_array().map(Vec::as_slice) {

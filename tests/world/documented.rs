@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tollgate::command::Command;
-use tollgate::event::{Change, CreditKind, StartKind, TakeBack};
-use tollgate::notice::News;
+use tollgate::domain::command::Command;
+use tollgate::domain::event::{Change, CreditKind, StartKind, TakeBack};
+use tollgate::views::domain_event::DomainEventDetail;
 use tollgate_local::template::Template;
 
 /// Documents with tables or links that are checked.
@@ -78,33 +78,33 @@ names!(KINDS, Change {
     Change::Corrected { .. } => "correction",
 });
 
-names!(EVENTS, News {
-    News::AccountOpened {} => "AccountOpened",
-    News::CreditAdded { .. } => "CreditAdded",
-    News::CreditTaken { .. } => "CreditTaken",
-    News::CreditExpired { .. } => "CreditExpired",
-    News::PaymentPending { .. } => "PaymentPending",
-    News::PaymentFailed { .. } => "PaymentFailed",
-    News::BalanceLow { .. } => "BalanceLow",
-    News::CreditLow {} => "CreditLow",
-    News::RefillFailed { .. } => "RefillFailed",
-    News::RefillNeedsCustomer { .. } => "RefillNeedsCustomer",
-    News::ResourceStarted { .. } => "ResourceStarted",
-    News::ResourceRestored { .. } => "ResourceRestored",
-    News::ResourceStopped { .. } => "ResourceStopped",
-    News::ResourceDeleted { .. } => "ResourceDeleted",
-    News::ResourcePurged { .. } => "ResourcePurged",
-    News::Suspended { .. } => "Suspended",
-    News::Resumed {} => "Resumed",
-    News::DeletionSoon { .. } => "DeletionSoon",
-    News::DeletionDue {} => "DeletionDue",
-    News::Deleted {} => "Deleted",
-    News::Purged {} => "Purged",
-    News::Closed {} => "Closed",
-    News::Frozen {} => "Frozen",
-    News::Unfrozen {} => "Unfrozen",
-    News::TrialStarted { .. } => "TrialStarted",
-    News::TrialEnded {} => "TrialEnded",
+names!(EVENTS, DomainEventDetail {
+    DomainEventDetail::AccountOpened {} => "AccountOpened",
+    DomainEventDetail::CreditAdded { .. } => "CreditAdded",
+    DomainEventDetail::CreditTaken { .. } => "CreditTaken",
+    DomainEventDetail::CreditExpired { .. } => "CreditExpired",
+    DomainEventDetail::PaymentPending { .. } => "PaymentPending",
+    DomainEventDetail::PaymentFailed { .. } => "PaymentFailed",
+    DomainEventDetail::BalanceLow { .. } => "BalanceLow",
+    DomainEventDetail::CreditLow {} => "CreditLow",
+    DomainEventDetail::RefillFailed { .. } => "RefillFailed",
+    DomainEventDetail::RefillNeedsCustomer { .. } => "RefillNeedsCustomer",
+    DomainEventDetail::ResourceStarted { .. } => "ResourceStarted",
+    DomainEventDetail::ResourceRestored { .. } => "ResourceRestored",
+    DomainEventDetail::ResourceStopped { .. } => "ResourceStopped",
+    DomainEventDetail::ResourceDeleted { .. } => "ResourceDeleted",
+    DomainEventDetail::ResourcePurged { .. } => "ResourcePurged",
+    DomainEventDetail::Suspended { .. } => "Suspended",
+    DomainEventDetail::Resumed {} => "Resumed",
+    DomainEventDetail::DeletionSoon { .. } => "DeletionSoon",
+    DomainEventDetail::DeletionDue {} => "DeletionDue",
+    DomainEventDetail::Deleted {} => "Deleted",
+    DomainEventDetail::Purged {} => "Purged",
+    DomainEventDetail::Closed {} => "Closed",
+    DomainEventDetail::Frozen {} => "Frozen",
+    DomainEventDetail::Unfrozen {} => "Unfrozen",
+    DomainEventDetail::TrialStarted { .. } => "TrialStarted",
+    DomainEventDetail::TrialEnded {} => "TrialEnded",
 });
 
 names!(COMMANDS, Command {

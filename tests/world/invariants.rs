@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use tollgate::money::{Rate, Usd};
+use tollgate::domain::money::{Rate, Usd};
 use tollgate_local::api::Api;
 
 use crate::support::{Customer, World};

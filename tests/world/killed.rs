@@ -7,8 +7,8 @@
 //! sends its webhook again, Lambda invokes again, schedules come again. What is left is the same.
 
 use serde_json::{Value, json};
+use stripe_stand_in::{CardRule, DisputeEnd, DisputeKind, NewDispute};
 use tollgate_local::calls::Call;
-use tollgate_local::stripe::{CardRule, DisputeEnd, DisputeKind, NewDispute};
 
 use crate::invariants::check;
 use crate::support::{Customer, GOOD_CARD, MINUTE, Processes, World};
@@ -239,13 +239,13 @@ async fn a_payment_page_is_made_once() {
 }
 
 #[tokio::test]
-async fn a_payment_is_credited_once_and_what_was_agreed_with_it_holds() {
+async fn payment_is_credited_once_with_its_refill_agreement() {
     survives(Flow::Paid("checkout.session.completed"), 28).await;
 }
 
 /// They end in the same calls as the one above; what tells the payment from them differs.
 #[tokio::test]
-async fn whichever_event_tells_of_a_payment_costs_no_more_calls() {
+async fn every_event_of_a_payment_costs_the_same_calls() {
     let world = World::new(Processes::One).await;
     let mut customers = Vec::new();
     for (event, calls) in [("payment_intent.succeeded", 27), ("invoice.paid", 29)] {
@@ -277,12 +277,12 @@ async fn a_card_is_charged_once_for_a_refill() {
 }
 
 #[tokio::test]
-async fn a_declined_refill_is_told_once_and_its_invoice_void() {
+async fn declined_refill_is_reported_once_and_its_invoice_void() {
     survives(Flow::Declined, 24).await;
 }
 
 #[tokio::test]
-async fn a_row_is_told() {
+async fn row_is_published() {
     survives(Flow::Published, 1).await;
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use time::UtcDateTime;
-use tollgate::store::Shard;
+use tollgate::store::IndexShard;
 use tollgate_local::calls::Call;
 
 use crate::invariants::check;
@@ -139,8 +139,8 @@ async fn a_slice_with_nobody_in_it_stays_one_wherever_its_worker_dies() {
     only_by_hand(&world);
     let hour = START + HOUR;
     world.at(hour).await;
-    let own = Shard::of(&alice.account.parse().unwrap());
-    let empty: Vec<Shard> = Shard::all().filter(|shard| *shard != own).collect();
+    let own = IndexShard::of(&alice.account.parse().unwrap());
+    let empty: Vec<IndexShard> = IndexShard::all().filter(|shard| *shard != own).collect();
     assert_eq!(
         empty.len() * EMPTY_SLICE_CALLS + SLICE_CALLS + PUTS,
         HOUR_CALLS,
@@ -177,7 +177,7 @@ struct Ending<'w> {
 }
 
 #[tokio::test]
-async fn an_account_is_suspended_once_and_at_its_second_wherever_settle_due_dies() {
+async fn settle_due_killed_at_any_call_suspends_once_on_time() {
     let world = World::from(today("10:58:00"), Processes::One).await;
     // $5.00 a minute.
     let price = json!({"sku": "farm", "unit": "hour", "kind": "instance", "rate": "300.00"});
@@ -234,7 +234,7 @@ async fn an_account_is_suspended_once_and_at_its_second_wherever_settle_due_dies
 
 /// The run dies at each look in turn, before and after it, for more than two hours in a row.
 #[tokio::test]
-async fn an_account_is_suspended_at_its_second_however_often_settle_due_dies_looking_for_it() {
+async fn settle_due_killed_at_every_search_still_suspends_on_time() {
     let world = World::from(today("10:58:00"), Processes::One).await;
     let price = json!({"sku": "farm", "unit": "hour", "kind": "instance", "rate": "300.00"});
     world.write(&world.operator, "PUT", "/v1/admin/prices", &json!({"prices": [price]})).await;

@@ -12,6 +12,8 @@
 //! - `bad_input` and `bad_webhooks` are what nobody should send.
 //! - `killed` kills a function before and after each of its calls, flow by flow; `killed_on_time`
 //!   those that the clock sets in motion.
+//! - `hours` is a benchmark: what an hour costs with few accounts and with many.
+//! - `time_travel` lets a month pass.
 //! - `metrics` compares what alarms and dashboard look at with what functions count.
 //! - `permissions` compares the policies in the template with what functions do.
 //! - `twice` is a day on which everything comes twice, late, out of order or not at all.
@@ -29,6 +31,7 @@ mod demo;
 mod deployed;
 mod described;
 mod documented;
+mod hours;
 mod integration;
 mod invariants;
 mod killed;
@@ -39,4 +42,5 @@ mod races;
 mod secrets;
 mod story;
 mod support;
+mod time_travel;
 mod twice;

@@ -50,8 +50,9 @@ impl Metric {
 }
 
 #[tokio::test]
-async fn every_metric_that_is_looked_at_is_written_and_says_what_was_done() {
+async fn every_watched_metric_is_emitted_with_its_figures() {
     let world = World::new(Processes::Several).await;
+    world.cloud.run_every_minute();
     an_hour_a_refill_and_webhooks(&world).await;
 
     let lines = lines(&world).await;

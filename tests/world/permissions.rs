@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use stripe_stand_in::{DisputeEnd, DisputeKind, NewDispute};
 use time::macros::utc_datetime;
 use tollgate_local::build;
 use tollgate_local::calls::Permission;
 use tollgate_local::names;
-use tollgate_local::stripe::{DisputeEnd, DisputeKind, NewDispute};
 use tollgate_local::template::{Resolver, Template};
 use tollgate_tests::cloudformation::CloudFormation;
 
@@ -52,7 +52,7 @@ const UNSEEN: [(&str, &str, &str, &str); 4] = [
 type Permissions = BTreeMap<String, BTreeSet<Permission>>;
 
 #[tokio::test]
-async fn every_function_may_do_what_it_does_and_no_more() {
+async fn policies_allow_exactly_what_functions_do() {
     let world = World::new(Processes::Several).await;
     everything_happens(&world).await;
 

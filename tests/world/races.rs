@@ -44,7 +44,7 @@ async fn two_workers_on_one_slice_charge_one_hour() {
 }
 
 #[tokio::test]
-async fn an_hourly_run_whose_messages_come_twice_to_several_workers_charges_one_hour() {
+async fn duplicate_hourly_messages_charge_one_hour() {
     let world = World::new(Processes::Several).await;
     let mut customers = Vec::new();
     for n in 0..12 {
@@ -64,7 +64,7 @@ async fn an_hourly_run_whose_messages_come_twice_to_several_workers_charges_one_
 }
 
 #[tokio::test]
-async fn an_hour_a_stop_a_start_and_a_payment_at_once_are_put_in_an_order() {
+async fn simultaneous_hour_stop_start_and_payment_are_serialized() {
     let world = World::new(Processes::Several).await;
     let (alice, project) = named(&world, "alice", "100.00").await;
     let mut runs = alice.start(&project, "gpu").await;
@@ -101,7 +101,7 @@ async fn an_hour_a_stop_a_start_and_a_payment_at_once_are_put_in_an_order() {
 }
 
 #[tokio::test]
-async fn of_two_starts_that_one_credit_covers_one_is_refused() {
+async fn of_two_starts_covered_by_one_credit_one_is_refused() {
     let world = World::new(Processes::Several).await;
     let mut customers = Vec::new();
     for round in 0..ROUNDS {
@@ -126,7 +126,7 @@ async fn of_two_starts_that_one_credit_covers_one_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_sent_twice_at_once_is_carried_out_once_and_answered_twice_the_same() {
+async fn simultaneous_equal_requests_run_once_and_answer_alike() {
     let world = World::new(Processes::Several).await;
     let mut customers = Vec::new();
     for round in 0..ROUNDS {

@@ -17,7 +17,7 @@ fn reads(world: &World, function: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_function_of_which_few_requests_need_stripe_reads_the_secret_for_these() {
+async fn secret_is_read_only_for_requests_that_need_stripe() {
     let world = World::new(Processes::One).await;
     let alice = world.customer("alice");
     alice.read("/v1/balance").await;
@@ -36,7 +36,7 @@ async fn a_function_of_which_few_requests_need_stripe_reads_the_secret_for_these
 }
 
 #[tokio::test]
-async fn a_replaced_webhook_secret_is_found_when_the_old_one_does_not_fit() {
+async fn replaced_webhook_secret_is_read_when_the_old_one_fails() {
     let world = World::new(Processes::One).await;
     let alice = world.customer("alice");
     alice.top_up("10.00").await;
@@ -50,7 +50,7 @@ async fn a_replaced_webhook_secret_is_found_when_the_old_one_does_not_fit() {
 }
 
 #[tokio::test]
-async fn a_replaced_key_is_found_when_stripe_does_not_take_the_old_one() {
+async fn replaced_key_is_read_when_stripe_rejects_the_old_one() {
     let world = World::new(Processes::One).await;
     let alice = world.customer("alice");
     world.cloud.put_stripe_secret("sk_test_old", &["whsec_local"]);
@@ -67,7 +67,7 @@ async fn a_replaced_key_is_found_when_stripe_does_not_take_the_old_one() {
 }
 
 #[tokio::test]
-async fn a_deployment_is_told_that_its_secret_holds_no_key_and_the_next_that_it_does() {
+async fn deployment_fails_while_its_secret_holds_no_key() {
     let world = World::new(Processes::One).await;
     let cloudformation = CloudFormation::new().await;
     let check = "/local/functions/deployment-check";

@@ -1,14 +1,14 @@
 //! One customer's story, with every figure.
 
 use serde_json::{Value, json};
+use stripe_stand_in::CardRule;
 use time::macros::utc_datetime;
-use tollgate_local::stripe::CardRule;
 
 use crate::invariants::check;
 use crate::support::{Customer, GOOD_CARD, Processes, World};
 
 #[tokio::test]
-async fn a_customer_pays_runs_is_refilled_declined_suspended_at_the_second_and_runs_again() {
+async fn customer_pays_runs_refills_is_suspended_and_resumes() {
     let world = World::new(Processes::Several).await;
     let alice = world.customer("alice");
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stripe_stand_in::StripeStandIn;
 use time::macros::utc_datetime;
 use time::{Time, UtcDateTime};
-use tollgate::store::Shard;
+use tollgate::store::IndexShard;
 use tollgate_local::api::{Answer, Api};
 use tollgate_local::clock::Pace;
 use tollgate_local::control::TokenRequest;
-use tollgate_local::stripe::StripeStandIn;
 use tollgate_local::{Cloud, Config, format_time, seed};
 use tollgate_tests::binaries;
 
@@ -153,11 +153,11 @@ impl World {
 
     /// Gives the hourly run's function the slice that an account is in, once, as the queue does.
     pub(crate) async fn settle_slice(&self, account: &str, hour: UtcDateTime) -> Answer {
-        self.settle_shard(Shard::of(&account.parse().unwrap()), hour).await
+        self.settle_shard(IndexShard::of(&account.parse().unwrap()), hour).await
     }
 
     /// The same for the slice of a shard.
-    pub(crate) async fn settle_shard(&self, shard: Shard, hour: UtcDateTime) -> Answer {
+    pub(crate) async fn settle_shard(&self, shard: IndexShard, hour: UtcDateTime) -> Answer {
         let detail = json!({"time": format_time(hour), "shard": shard.number()});
         let event = json!({"detail-type": "HourlyDebitSlice", "detail": detail}).to_string();
         let batch = json!({"Records": [{"messageId": "m-1", "body": event}]});

@@ -2,7 +2,7 @@
 //! or throttled: the ledger is the same.
 
 use serde_json::{Value, json};
-use tollgate_local::stripe::{DeliveryPlan, DisputeEnd, DisputeKind, NewDispute, Order};
+use stripe_stand_in::{DeliveryPlan, DisputeEnd, DisputeKind, NewDispute, Order};
 
 use crate::invariants::check;
 use crate::support::{Processes, World, today};
@@ -107,7 +107,7 @@ async fn live_with_webhooks(order: Order) {
 }
 
 #[tokio::test]
-async fn nothing_disturbs_anything() {
+async fn undisturbed_day_is_the_reference() {
     live(&world().await).await;
 }
 
@@ -135,14 +135,14 @@ async fn every_event_message_and_batch_of_the_stream_comes_twice() {
 }
 
 #[tokio::test]
-async fn everything_comes_late() {
+async fn late_deliveries_change_no_outcome() {
     let deliveries = ["event", "queue", "stream", "schedule", "webhook"];
     live_with_deliveries(&json!({"fault": "delay", "by": "35s"}), &deliveries).await;
 }
 
 /// Side by side: whoever repeats a call waits first, in real time.
 #[tokio::test]
-async fn answers_of_dynamodb_and_of_stripe_are_lost_and_their_calls_throttled() {
+async fn lost_answers_and_throttling_change_no_outcome() {
     let writes = ["PutItem", "UpdateItem", "TransactWriteItems"];
     let lost = |operation: &str| json!({"fault": "lose_answer", "service": "dynamodb", "operation": operation});
     let throttled =

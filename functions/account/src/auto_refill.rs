@@ -2,21 +2,21 @@
 //! stand.
 
 use serde::{Deserialize, Deserializer, Serialize};
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::command::{Command, RefillSettings};
-use tollgate::http::Call;
-use tollgate::ids::CardId;
-use tollgate::money::Usd;
-use tollgate::policy::Policy;
-use tollgate::problem::{Code, Problem};
-use tollgate::refill::{hours_covered, is_off_too_long};
-use tollgate::refusal::Refusal;
-use tollgate::shell::Billing;
-use tollgate::state::{AccountState, RefillPause, Standing, SuspensionReason};
+use tollgate::domain::account::{AccountState, RefillPause, Standing, SuspensionReason};
+use tollgate::domain::command::{Command, RefillSettings};
+use tollgate::domain::ids::CardId;
+use tollgate::domain::money::Usd;
+use tollgate::domain::policy::Policy;
+use tollgate::domain::refill::{hours_covered, is_off_too_long};
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::runtime::billing::Billing;
 use tollgate::store::BeforeCommand;
-use tollgate::timestamp::Timestamp;
 
-use crate::last_attempt::{LastAttempt, last_attempt};
+use crate::last_attempt::{LastAttemptView, last_attempt};
 
 /// An amount that lasts less than this many hours is worth a word: refills would come more than
 /// once a day.
@@ -28,7 +28,7 @@ const NEEDS_CUSTOMER: &str = "needs_customer";
 /// What is left out stays; `null` takes a card or cap away.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+struct AutoRefillRequest {
     #[serde(default)]
     enabled: Option<bool>,
     #[serde(default)]
@@ -42,7 +42,7 @@ struct Body {
 }
 
 #[derive(Debug, Serialize)]
-struct Shown {
+struct AutoRefillView {
     enabled: bool,
     threshold: Option<String>,
     amount: Option<String>,
@@ -60,11 +60,11 @@ struct Shown {
     /// How many whole hours the amount lasts at the present rate; null if nothing runs.
     hours_covered: Option<i64>,
     warning: Option<String>,
-    last_attempt: Option<LastAttempt>,
+    last_attempt: Option<LastAttemptView>,
 }
 
 /// `GET /v1/auto-refill`.
-pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
     let state = on.look(|view| view.state().clone()).await?;
     let mut shown = shown(&state, &billing.settings.policy, call.now);
@@ -76,12 +76,12 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     }
     shown.last_attempt =
         last_attempt(billing, on.account(), &state, shown.confirm_url.clone()).await?;
-    Answer::ok(&shown)
+    ApiAnswer::ok(&shown)
 }
 
 /// `PUT /v1/auto-refill`.
-pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    let body: Body = call.json()?;
+pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let body: AutoRefillRequest = call.json()?;
     body.check()?;
     let on = OnAccount::of_caller(billing, call)?;
     if let Some(card) = body.payment_method.iter().flatten().next() {
@@ -89,23 +89,23 @@ pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed
         // nobody learns of them.
         let profile = billing.store.customer_profile(on.account()).await?;
         if !profile.cards.iter().any(|known| known.id == *card) {
-            return Err(Problem::new(Code::NotFound, "There is no such payment method.").into());
+            return Err(Problem::new(ProblemCode::NotFound, "No such payment method.").into());
         }
     }
     let command = |state: &AccountState| body.over(state).map(Command::ChangeRefill);
     let row = on.execute_on_state(call.cause(), BeforeCommand::Settle, command).await?;
     let mut shown = shown(&row.state, &billing.settings.policy, call.now);
     shown.last_attempt = last_attempt(billing, on.account(), &row.state, None).await?;
-    Ok(Answer::ok(&shown)?.of_row(row.seq))
+    Ok(ApiAnswer::ok(&shown)?.of_row(row.seq))
 }
 
-impl Body {
+impl AutoRefillRequest {
     fn check(&self) -> Result<(), Problem> {
         let card = self.payment_method.iter().flatten().find(|card| !is_card(card));
         card.map_or(Ok(()), |_| {
             Err(Problem::new(
-                Code::InvalidBody,
-                "payment_method: the id of a saved card, such as pm_123.",
+                ProblemCode::InvalidBody,
+                "payment_method: must be the ID of a saved card, such as pm_123.",
             ))
         })
     }
@@ -143,15 +143,15 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
-fn shown(state: &AccountState, policy: &Policy, now: Timestamp) -> Shown {
+fn shown(state: &AccountState, policy: &Policy, now: Timestamp) -> AutoRefillView {
     let refill = &state.refill;
-    let Progress { state: progress, why, until } = progress(state, policy, now);
+    let RefillProgress { state: progress, why, until } = progress(state, policy, now);
     let hours = refill.agreement.and_then(|agreed| hours_covered(agreed.amount, state));
     let warning = hours.filter(|hours| *hours < HOURS_WARNING).map(|hours| {
         let unit = if hours == 1 { "hour" } else { "hours" };
-        format!("At the present rate one refill lasts {hours} {unit}.")
+        format!("At the current rate, one refill lasts {hours} {unit}.")
     });
-    Shown {
+    AutoRefillView {
         enabled: refill.agreement.is_some(),
         threshold: refill.agreement.map(|agreed| agreed.threshold.to_string()),
         amount: refill.agreement.map(|agreed| agreed.amount.to_string()),
@@ -168,42 +168,44 @@ fn shown(state: &AccountState, policy: &Policy, now: Timestamp) -> Shown {
     }
 }
 
-struct Progress {
+struct RefillProgress {
     state: &'static str,
     why: Option<&'static str>,
     until: Option<String>,
 }
 
-impl Progress {
-    fn of(state: &'static str, why: Option<&'static str>) -> Progress {
-        Progress { state, why, until: None }
+impl RefillProgress {
+    fn of(state: &'static str, why: Option<&'static str>) -> RefillProgress {
+        RefillProgress { state, why, until: None }
     }
 }
 
-fn progress(state: &AccountState, policy: &Policy, now: Timestamp) -> Progress {
+fn progress(state: &AccountState, policy: &Policy, now: Timestamp) -> RefillProgress {
     let refill = &state.refill;
     if let Some(attempt) = &refill.attempt {
         return match attempt.void_at {
-            Some(void_at) => Progress {
+            Some(void_at) => RefillProgress {
                 state: NEEDS_CUSTOMER,
                 why: Some("confirmation"),
                 until: Some(void_at.to_string()),
             },
-            None => Progress::of("charging", None),
+            None => RefillProgress::of("charging", None),
         };
     }
     if refill.agreement.is_none() {
-        return Progress::of("idle", None);
+        return RefillProgress::of("idle", None);
     }
     if let Some(why) = paused(state, policy, now) {
-        return Progress::of("paused", Some(why));
+        return RefillProgress::of("paused", Some(why));
     }
     match (refill.wanted, refill.retry_at) {
-        (Some(_), _) => Progress::of("wanted", None),
-        (None, Some(retry_at)) => {
-            Progress { state: "wanted", why: Some("limit"), until: Some(retry_at.to_string()) }
-        }
-        (None, None) => Progress::of("idle", None),
+        (Some(_), _) => RefillProgress::of("wanted", None),
+        (None, Some(retry_at)) => RefillProgress {
+            state: "wanted",
+            why: Some("limit"),
+            until: Some(retry_at.to_string()),
+        },
+        (None, None) => RefillProgress::of("idle", None),
     }
 }
 

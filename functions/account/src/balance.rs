@@ -2,18 +2,18 @@
 //! settled first, so that what is shown is true now.
 
 use serde::Serialize;
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::refusal::Refusal;
-use tollgate::runway::runway;
-use tollgate::shell::Billing;
-use tollgate::state::{Grant, GrantKind};
-use tollgate::store::Fault;
-use tollgate::timestamp::Timestamp;
-use tollgate::view::View;
+use tollgate::domain::account::{Grant, GrantKind};
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::settle::runway::runway;
+use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::runtime::billing::Billing;
+use tollgate::store::StoreError;
 
 #[derive(Debug, Serialize)]
-struct Balance {
+struct BalanceView {
     balance: String,
     currency: &'static str,
     /// Null while nothing is billed by time.
@@ -21,19 +21,19 @@ struct Balance {
     rate_per_hour: String,
     standing: &'static str,
     frozen: bool,
-    runway: ShownRunway,
-    grants: Vec<ShownGrant>,
+    runway: RunwayView,
+    grants: Vec<GrantView>,
 }
 
 /// Null: not in sight.
 #[derive(Debug, Serialize)]
-struct ShownRunway {
+struct RunwayView {
     zero_at: Option<String>,
     deleted_at: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct ShownGrant {
+struct GrantView {
     kind: &'static str,
     remaining: String,
     expires_at: String,
@@ -41,26 +41,23 @@ struct ShownGrant {
 }
 
 /// `GET /v1/balance`.
-pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
-    let balance = on.look(balance).await?.map_err(Fault::Unpriced)?;
-    Answer::ok(&balance)
+    let balance = on.look(balance).await?.map_err(StoreError::Unpriced)?;
+    ApiAnswer::ok(&balance)
 }
 
-fn balance(view: &View<'_>) -> Result<Balance, Refusal> {
+fn balance(view: &AccountSnapshot<'_>) -> Result<BalanceView, Refusal> {
     let (state, runway) = (view.state(), runway(view)?);
     let shown = |instant: Option<Timestamp>| instant.map(|instant| instant.to_string());
-    Ok(Balance {
+    Ok(BalanceView {
         balance: state.balance().to_string(),
         currency: "usd",
         paid_through: shown(state.paid_through()),
         rate_per_hour: runway.rate_per_hour.shown(),
         standing: state.standing.name(),
         frozen: !state.frozen.is_empty(),
-        runway: ShownRunway {
-            zero_at: shown(runway.zero_at),
-            deleted_at: shown(runway.deleted_at),
-        },
+        runway: RunwayView { zero_at: shown(runway.zero_at), deleted_at: shown(runway.deleted_at) },
         grants: state
             .grants
             .iter()
@@ -70,8 +67,8 @@ fn balance(view: &View<'_>) -> Result<Balance, Refusal> {
     })
 }
 
-fn shown_grant(grant: &Grant) -> ShownGrant {
-    ShownGrant {
+fn shown_grant(grant: &Grant) -> GrantView {
+    GrantView {
         kind: match grant.kind {
             GrantKind::Trial => "trial",
             GrantKind::Bonus => "bonus",

@@ -1,26 +1,26 @@
 //! `GET` and `PUT /v1/company`: what invoices say of the customer. It stands in the profile and is
 //! written through to Stripe; before there is a customer there, it is kept for when there is one.
 
-use tollgate::api::{self, Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::problem::{Code, Problem};
-use tollgate::profile::Company;
-use tollgate::shell::Billing;
-use tollgate::stripe::company::NotTold;
+use tollgate::domain::profile::CompanyDetails;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::payments::company::CompanyError;
+use tollgate::runtime::billing::Billing;
 
-use crate::{Clients, desk, key_at_stripe};
+use crate::{AccountClients, desk, key_at_stripe};
 
 /// `GET /v1/company`.
-pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
     on.ensure_open().await?;
-    Answer::ok(&billing.store.profile(on.account()).await?.company)
+    ApiAnswer::ok(&billing.store.profile(on.account()).await?.company)
 }
 
 /// `PUT /v1/company`: the whole of it; what is left out is nothing. What Stripe refuses changes
 /// nothing here either.
-pub(crate) async fn put(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
-    let company: Company = call.json()?;
+pub(crate) async fn put(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let company: CompanyDetails = call.json()?;
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
     let account = on.account();
@@ -47,19 +47,19 @@ pub(crate) async fn put(clients: &Clients, call: &Call) -> Result<Answer, Failed
                 .await;
             told.map_err(refused)?;
         }
-        Answer::ok(&company)
+        ApiAnswer::ok(&company)
     };
-    api::once(&clients.billing, account, call, work).await
+    handler::once(&clients.billing, account, call, work).await
 }
 
-fn refused(why: NotTold) -> Failed {
+fn refused(why: CompanyError) -> ApiError {
     match why {
-        NotTold::TaxId(why) => {
-            Problem::new(Code::TaxIdRefused, why).with("parameter", "tax_id").into()
+        CompanyError::TaxId(why) => {
+            Problem::new(ProblemCode::TaxIdRefused, why).with("parameter", "tax_id").into()
         }
-        NotTold::Address(why) => {
-            Problem::new(Code::AddressRefused, why).with("parameter", "address").into()
+        CompanyError::Address(why) => {
+            Problem::new(ProblemCode::AddressRefused, why).with("parameter", "address").into()
         }
-        NotTold::Failure(failure) => failure.into(),
+        CompanyError::Failure(failure) => failure.into(),
     }
 }

@@ -1,7 +1,7 @@
 //! Transactions as CSV (RFC 4180), for spreadsheets.
 
-use tollgate::money::Usd;
-use tollgate::transaction::Transaction;
+use tollgate::domain::money::Usd;
+use tollgate::views::transaction::Transaction;
 
 const HEADER: [&str; 8] =
     ["at", "type", "amount", "balance_after", "description", "id", "payment_intent", "invoice"];

@@ -8,21 +8,21 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::event::{Change, CreditKind};
-use tollgate::http::Call;
-use tollgate::ids::{CustomerId, PaymentId};
-use tollgate::money::Usd;
-use tollgate::problem::{Code, Problem};
-use tollgate::row::Row;
-use tollgate::store::Order;
+use tollgate::domain::event::{Change, CreditKind};
+use tollgate::domain::ids::{CustomerId, PaymentId};
+use tollgate::domain::money::Usd;
+use tollgate::domain::row::Row;
+use tollgate::domain::timestamp::{DAY, HOUR, Timestamp};
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::payments::Payments;
+use tollgate::store::RowOrder;
 use tollgate::stripe::StripeError;
-use tollgate::stripe::objects::{Charge, Invoice};
-use tollgate::stripe::payments::Desk;
-use tollgate::timestamp::{DAY, HOUR, Timestamp};
+use tollgate::stripe::objects::{StripeCharge, StripeInvoice};
 
 use crate::time_range::invalid;
-use crate::{Clients, desk};
+use crate::{AccountClients, desk};
 
 /// Items of a page, if the caller does not say.
 const LIMIT_DEFAULT: u32 = 20;
@@ -40,13 +40,13 @@ const BEFORE_SECONDS: i64 = DAY;
 const AFTER_SECONDS: i64 = HOUR;
 
 #[derive(Debug, Serialize)]
-struct Page {
-    items: Vec<Shown>,
+struct InvoicePage {
+    items: Vec<InvoiceView>,
     next: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct Shown {
+struct InvoiceView {
     /// The invoice's id, else the payment's.
     id: String,
     /// Null without an invoice.
@@ -65,7 +65,7 @@ struct Shown {
 }
 
 /// A credit that was paid for.
-struct Paid {
+struct PaidRow {
     payment: PaymentId,
     invoice: Option<String>,
     received_cents: i64,
@@ -75,23 +75,23 @@ struct Paid {
 }
 
 /// `GET /v1/invoices`.
-pub(crate) async fn list(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn list(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let limit: u32 = call.query("limit")?.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(invalid("limit", &format!("between 1 and {LIMIT_MAX}")).into());
+        return Err(invalid("limit", &format!("must be between 1 and {LIMIT_MAX}")).into());
     }
     let before: u64 = call.query("cursor")?.unwrap_or(u64::MAX);
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
     let (account, store) = (on.account(), &clients.billing.store);
     let found = store
-        .rows_of_types(account, 0..before, Order::NewestFirst, &PAID_FOR, limit, READS_MAX)
+        .rows_of_types(account, 0..before, RowOrder::NewestFirst, &PAID_FOR, limit, READS_MAX)
         .await?;
     let mut all = Vec::new();
     for row in &found.rows {
         if let Some(paid) = paid(row) {
             let invoice = store.payment_ids(account, &paid.payment).await?.invoice;
-            all.push(Paid { invoice, ..paid });
+            all.push(PaidRow { invoice, ..paid });
         }
     }
     let items = if all.is_empty() {
@@ -100,10 +100,10 @@ pub(crate) async fn list(clients: &Clients, call: &Call) -> Result<Answer, Faile
         let customer = store.customer_profile(account).await?.customer;
         shown(desk(clients, call).await?, customer.as_ref(), &all).await?
     };
-    Answer::ok(&Page { items, next: found.rest.map(|rest| rest.end.to_string()) })
+    ApiAnswer::ok(&InvoicePage { items, next: found.rest.map(|rest| rest.end.to_string()) })
 }
 
-fn paid(row: &Row) -> Option<Paid> {
+fn paid(row: &Row) -> Option<PaidRow> {
     let Change::Credited { payment, kind, received_cents, .. } = &row.event.change else {
         return None;
     };
@@ -112,16 +112,23 @@ fn paid(row: &Row) -> Option<Paid> {
         CreditKind::Refill { .. } => "auto_refill",
     };
     let (payment, at) = (payment.clone(), row.event.at);
-    Some(Paid { payment, invoice: None, received_cents: *received_cents, kind, at, seq: row.seq })
+    Some(PaidRow {
+        payment,
+        invoice: None,
+        received_cents: *received_cents,
+        kind,
+        at,
+        seq: row.seq,
+    })
 }
 
 async fn shown(
-    desk: Desk<'_>,
+    desk: Payments<'_>,
     customer: Option<&CustomerId>,
-    all: &[Paid],
-) -> Result<Vec<Shown>, Failed> {
-    let mut invoices: BTreeMap<String, Invoice> = BTreeMap::new();
-    let mut charges: BTreeMap<String, Charge> = BTreeMap::new();
+    all: &[PaidRow],
+) -> Result<Vec<InvoiceView>, ApiError> {
+    let mut invoices: BTreeMap<String, StripeInvoice> = BTreeMap::new();
+    let mut charges: BTreeMap<String, StripeCharge> = BTreeMap::new();
     if let (Some(customer), Some(newest), Some(oldest)) = (customer, all.first(), all.last()) {
         let (from, to) = (oldest.at.plus(-BEFORE_SECONDS), newest.at.plus(AFTER_SECONDS));
         if all.iter().any(|paid| paid.invoice.is_some()) {
@@ -158,7 +165,7 @@ async fn shown(
 }
 
 /// The charge that succeeded, by its payment: declined ones have no receipt.
-fn by_payment(charges: Vec<Charge>) -> BTreeMap<String, Charge> {
+fn by_payment(charges: Vec<StripeCharge>) -> BTreeMap<String, StripeCharge> {
     let with_receipt = charges.into_iter().filter(|charge| charge.receipt_url.is_some());
     with_receipt
         .filter_map(|charge| Some((charge.payment_intent.as_ref()?.id.clone(), charge)))
@@ -174,10 +181,14 @@ fn unless_missing<T>(found: Result<T, StripeError>) -> Result<Option<T>, StripeE
     }
 }
 
-fn of_invoice(paid: &Paid, id: &str, invoice: Option<Invoice>) -> Result<Shown, Failed> {
+fn of_invoice(
+    paid: &PaidRow,
+    id: &str,
+    invoice: Option<StripeInvoice>,
+) -> Result<InvoiceView, ApiError> {
     let shown = of_charge(paid, None)?;
-    let Some(invoice) = invoice else { return Ok(Shown { id: id.to_owned(), ..shown }) };
-    Ok(Shown {
+    let Some(invoice) = invoice else { return Ok(InvoiceView { id: id.to_owned(), ..shown }) };
+    Ok(InvoiceView {
         id: id.to_owned(),
         number: invoice.number,
         status: invoice.status.unwrap_or(shown.status),
@@ -187,10 +198,11 @@ fn of_invoice(paid: &Paid, id: &str, invoice: Option<Invoice>) -> Result<Shown, 
     })
 }
 
-fn of_charge(paid: &Paid, charge: Option<Charge>) -> Result<Shown, Failed> {
+fn of_charge(paid: &PaidRow, charge: Option<StripeCharge>) -> Result<InvoiceView, ApiError> {
     let amount = Usd::from_cents(paid.received_cents);
-    let amount = amount.map_err(|error| Problem::new(Code::Internal, format!("{error}.")))?;
-    Ok(Shown {
+    let amount =
+        amount.map_err(|error| Problem::new(ProblemCode::Internal, format!("{error}.")))?;
+    Ok(InvoiceView {
         id: paid.payment.to_string(),
         number: None,
         date: paid.at.to_string(),

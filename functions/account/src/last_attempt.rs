@@ -4,15 +4,15 @@
 //! that time tells the rest. So it is found in a few reads, however long the history.
 
 use serde::Serialize;
-use tollgate::event::{Change, CreditKind, Decline};
-use tollgate::ids::AccountId;
-use tollgate::money::Usd;
-use tollgate::row::Row;
-use tollgate::shell::Billing;
-use tollgate::state::AccountState;
-use tollgate::store::{Fault, Order};
-use tollgate::stripe::decline::{Button, Told, told, told_not_charged};
-use tollgate::timestamp::{DAY, Timestamp};
+use tollgate::domain::account::AccountState;
+use tollgate::domain::event::{Change, CreditKind, RefillDecline};
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::money::Usd;
+use tollgate::domain::row::Row;
+use tollgate::domain::timestamp::{DAY, Timestamp};
+use tollgate::payments::decline::{DeclineButton, DeclineText, told, told_not_charged};
+use tollgate::runtime::billing::Billing;
+use tollgate::store::{RowOrder, StoreError};
 
 /// How an attempt waits that its customer has to confirm, as Stripe calls it.
 const UNCONFIRMED: &str = "authentication_required";
@@ -21,7 +21,7 @@ const READS_MAX: u32 = 30;
 
 /// What became of the last refill attempt.
 #[derive(Debug, Serialize)]
-pub(crate) struct LastAttempt {
+pub(crate) struct LastAttemptView {
     number: u32,
     /// When it began, if it is open; else when it ended.
     at: String,
@@ -31,21 +31,21 @@ pub(crate) struct LastAttempt {
     /// Our class of declines; null unless it was declined or given up.
     code: Option<&'static str>,
     message: Option<&'static str>,
-    action: Option<Action>,
+    action: Option<AttemptAction>,
 }
 
 /// One button.
 #[derive(Debug, Serialize)]
-struct Action {
+struct AttemptAction {
     kind: &'static str,
     label: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
 }
 
-impl Action {
-    fn of(button: Button, url: Option<String>) -> Action {
-        Action { kind: button.kind(), label: button.label(), url }
+impl AttemptAction {
+    fn of(button: DeclineButton, url: Option<String>) -> AttemptAction {
+        AttemptAction { kind: button.kind(), label: button.label(), url }
     }
 }
 
@@ -55,17 +55,17 @@ pub(crate) async fn last_attempt(
     account: &AccountId,
     state: &AccountState,
     confirm_url: Option<String>,
-) -> Result<Option<LastAttempt>, Fault> {
+) -> Result<Option<LastAttemptView>, StoreError> {
     if let Some(open) = &state.refill.attempt {
         let asked = open.void_at.map(|_| told(UNCONFIRMED));
-        return Ok(Some(LastAttempt {
+        return Ok(Some(LastAttemptView {
             number: open.number,
             at: open.begun_at.to_string(),
             amount: open.amount.to_string(),
             outcome: if asked.is_some() { "needs_customer" } else { "open" },
             code: asked.map(|told| told.class),
             message: asked.map(|told| told.sentence),
-            action: asked.map(|told| Action::of(told.button, confirm_url)),
+            action: asked.map(|told| AttemptAction::of(told.button, confirm_url)),
         }));
     }
     if state.refill.attempts_so_far == 0 {
@@ -81,7 +81,7 @@ async fn failed(
     billing: &Billing,
     account: &AccountId,
     state: &AccountState,
-) -> Result<Option<LastAttempt>, Fault> {
+) -> Result<Option<LastAttemptView>, StoreError> {
     let Some(failed_at) = state.refill.failed_at else { return Ok(None) };
     let rows =
         rows_of(billing, account, state, failed_at, failed_at.plus(1), "refill_failed").await?;
@@ -93,8 +93,8 @@ async fn failed(
             continue;
         }
         let told = match decline {
-            Decline::Never | Decline::Later => told(code),
-            Decline::NotCharged => told_not_charged(code),
+            RefillDecline::Never | RefillDecline::Later => told(code),
+            RefillDecline::NotCharged => told_not_charged(code),
         };
         let amount = amount_before(billing, account, &row).await?;
         return Ok(Some(ended(&row, *attempt, amount, "failed", Some(told))));
@@ -106,7 +106,7 @@ async fn paid(
     billing: &Billing,
     account: &AccountId,
     state: &AccountState,
-) -> Result<Option<LastAttempt>, Fault> {
+) -> Result<Option<LastAttemptView>, StoreError> {
     let day = Timestamp::default().plus(i64::from(state.refill.today.0) * DAY);
     let rows = rows_of(billing, account, state, day, day.next_day(), "auto_refill").await?;
     for row in rows {
@@ -117,7 +117,8 @@ async fn paid(
         };
         if *attempt == state.refill.attempts_so_far {
             let mut paid = ended(&row, *attempt, *credit, "paid", None);
-            paid.action = is_capped(state).then(|| Action::of(Button::RaiseCap, None));
+            paid.action =
+                is_capped(state).then(|| AttemptAction::of(DeclineButton::RaiseCap, None));
             return Ok(Some(paid));
         }
     }
@@ -132,20 +133,24 @@ async fn rows_of(
     from: Timestamp,
     until: Timestamp,
     kind: &str,
-) -> Result<Vec<Row>, Fault> {
+) -> Result<Vec<Row>, StoreError> {
     let numbers = billing.store.numbers_between(account, from, until).await?;
     let numbers = numbers.start..numbers.end.min(state.next_seq);
     let found = billing
         .store
-        .rows_of_types(account, numbers, Order::NewestFirst, &[kind], u32::MAX, READS_MAX)
+        .rows_of_types(account, numbers, RowOrder::NewestFirst, &[kind], u32::MAX, READS_MAX)
         .await?;
     Ok(found.rows)
 }
 
 /// What the attempt that a row ended was to buy: the row before still knows it open.
-async fn amount_before(billing: &Billing, account: &AccountId, row: &Row) -> Result<Usd, Fault> {
+async fn amount_before(
+    billing: &Billing,
+    account: &AccountId,
+    row: &Row,
+) -> Result<Usd, StoreError> {
     let before = row.seq.saturating_sub(1)..row.seq;
-    let page = billing.store.rows(account, before, Order::OldestFirst, 1).await?;
+    let page = billing.store.rows(account, before, RowOrder::OldestFirst, 1).await?;
     let open = page.rows.into_iter().next().and_then(|row| row.state.refill.attempt);
     Ok(open.map(|open| open.amount).unwrap_or_default())
 }
@@ -155,16 +160,16 @@ fn ended(
     number: u32,
     amount: Usd,
     outcome: &'static str,
-    told: Option<Told>,
-) -> LastAttempt {
-    LastAttempt {
+    told: Option<DeclineText>,
+) -> LastAttemptView {
+    LastAttemptView {
         number,
         at: row.event.at.to_string(),
         amount: amount.to_string(),
         outcome,
         code: told.map(|told| told.class),
         message: told.map(|told| told.sentence),
-        action: told.map(|told| Action::of(told.button, None)),
+        action: told.map(|told| AttemptAction::of(told.button, None)),
     }
 }
 

@@ -19,17 +19,17 @@ mod transactions;
 
 use lambda_http::{Body, Request, Response};
 use serde_json::json;
-use tollgate::api::{self, Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::problem::{Code, Problem};
-use tollgate::profile::Email;
-use tollgate::shell::Billing;
+use tollgate::domain::profile::EmailAddress;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::payments::Payments;
+use tollgate::runtime::billing::Billing;
 use tollgate::stripe::OnDemand;
-use tollgate::stripe::payments::Desk;
 
 /// What the function is built from.
 #[derive(Debug)]
-pub struct Clients {
+pub struct AccountClients {
     /// Ledger, prices, settings.
     pub billing: Billing,
     /// Stripe.
@@ -37,18 +37,18 @@ pub struct Clients {
 }
 
 /// Answers one request.
-pub async fn handle(clients: &Clients, request: Request) -> Response<Body> {
+pub async fn handle(clients: &AccountClients, request: Request) -> Response<Body> {
     let billing = &clients.billing;
-    let call = match api::read(billing, request) {
+    let call = match handler::read(billing, request) {
         Ok(call) => call,
         Err(answer) => return *answer,
     };
     // Boxed: it is many futures deep.
     let result = Box::pin(route(clients, &call)).await;
-    api::respond(billing, &call, result)
+    handler::respond(billing, &call, result)
 }
 
-async fn route(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+async fn route(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let billing = &clients.billing;
     call.caller()?;
     match call.route.as_str() {
@@ -70,30 +70,34 @@ async fn route(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
         "GET /v1/invoices" => invoices::list(clients, call).await,
         "GET /v1/company" => company::get(billing, call).await,
         "PUT /v1/company" => company::put(clients, call).await,
-        _ => Err(api::no_such_route(call)),
+        _ => Err(handler::no_such_route(call)),
     }
 }
 
 /// Where ledger and Stripe meet.
-async fn desk<'a>(clients: &'a Clients, call: &Call) -> Result<Desk<'a>, Failed> {
+async fn desk<'a>(clients: &'a AccountClients, call: &ApiCall) -> Result<Payments<'a>, ApiError> {
     let stripe = clients.stripe.get().await.map_err(|error| {
         tracing::error!(alarm = "stripe_not_started", request = call.request_id, %error);
-        Problem::new(Code::Unavailable, "Stripe cannot be asked now. Try again in a moment.")
+        Problem::new(
+            ProblemCode::Unavailable,
+            "Stripe is temporarily unavailable. Try again in a moment.",
+        )
     })?;
-    Ok(Desk { billing: &clients.billing, stripe, now: call.now })
+    Ok(Payments { billing: &clients.billing, stripe, now: call.now })
 }
 
 /// The address that a customer at Stripe is made with.
-async fn email(on: &OnAccount<'_>) -> Result<Email, Failed> {
-    let why = "Set an e-mail address first: receipts and warnings go there.";
+async fn email(on: &OnAccount<'_>) -> Result<EmailAddress, ApiError> {
+    let why = "Set an e-mail address first. It is used for receipts and notices.";
     let problem = || {
-        Problem::new(Code::EmailRequired, why).with_action(json!({"set_email": "PUT /v1/account"}))
+        Problem::new(ProblemCode::EmailRequired, why)
+            .with_action(json!({"set_email": "PUT /v1/account"}))
     };
     Ok(on.email().await?.ok_or_else(problem)?)
 }
 
 /// What tells a request from others at Stripe: its own key, or one that no other request will ever
 /// have.
-fn key_at_stripe(call: &Call) -> String {
+fn key_at_stripe(call: &ApiCall) -> String {
     call.request_key().map_or_else(|| format!("none:{:032x}", fastrand::u128(..)), String::from)
 }

@@ -3,23 +3,23 @@
 //! is done in the same breath, as by the webhook.
 
 use serde::Serialize;
-use tollgate::api::{self, Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::ids::{AccountId, CardId};
-use tollgate::problem::{Code, Problem};
-use tollgate::refusal::Refusal;
-use tollgate::shell::Billing;
-use tollgate::state::{AccountState, Standing};
-use tollgate::store::{CustomerProfile, Fault, SavedCard};
-use tollgate::stripe::CardAsked;
-use tollgate::stripe::keys::Key;
-use tollgate::stripe::payments::Failure;
+use tollgate::domain::account::{AccountState, Standing};
+use tollgate::domain::ids::{AccountId, CardId};
+use tollgate::domain::refusal::Refusal;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::payments::CardAsked;
+use tollgate::payments::PaymentError;
+use tollgate::runtime::billing::Billing;
+use tollgate::store::{CustomerProfile, SavedCard, StoreError};
+use tollgate::stripe::keys::IdempotencyKey;
 
-use crate::{Clients, desk, email, key_at_stripe};
+use crate::{AccountClients, desk, email, key_at_stripe};
 
 #[derive(Debug, Serialize)]
-struct Page {
-    items: Vec<Shown>,
+struct CardPage {
+    items: Vec<CardView>,
     /// Always null: an account has a handful of cards.
     next: Option<String>,
 }
@@ -29,7 +29,7 @@ struct Page {
     clippy::struct_excessive_bools,
     reason = "two marks that a card is shown with, decided by nobody"
 )]
-struct Shown {
+struct CardView {
     id: String,
     brand: Option<String>,
     last4: Option<String>,
@@ -43,13 +43,13 @@ struct Shown {
 }
 
 #[derive(Debug, Serialize)]
-struct Created {
+struct SetupSessionView {
     id: String,
     url: String,
 }
 
 /// `GET /v1/payment-methods`.
-pub(crate) async fn list(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn list(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
     let account = on.account();
@@ -58,7 +58,7 @@ pub(crate) async fn list(clients: &Clients, call: &Call) -> Result<Answer, Faile
         match Box::pin(desk.look_at_cards(account, &customer)).await {
             Ok(()) => {}
             // Better the cards as they were last seen than none.
-            Err(Failure::Stripe(error)) if error.may_pass() => {
+            Err(PaymentError::Stripe(error)) if error.may_pass() => {
                 tracing::warn!(%account, %error, "cards are shown as they were last seen");
             }
             Err(failure) => return Err(failure.into()),
@@ -67,12 +67,12 @@ pub(crate) async fn list(clients: &Clients, call: &Call) -> Result<Answer, Faile
     let (profile, state) = known(&clients.billing, account).await?;
     let items =
         profile.shown_cards().into_iter().map(|card| shown(card, &profile, &state)).collect();
-    Answer::ok(&Page { items, next: None })
+    ApiAnswer::ok(&CardPage { items, next: None })
 }
 
 /// `POST /v1/payment-methods/sessions`: Stripe's page that saves a card without paying. The
 /// webhook, or the next look at the list, finds the card.
-pub(crate) async fn add(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn add(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
@@ -85,20 +85,27 @@ pub(crate) async fn add(clients: &Clients, call: &Call) -> Result<Answer, Failed
     let desk = desk(clients, call).await?;
     let settings = desk.stripe.settings();
     let urls = settings.card_added_url.as_deref().zip(settings.card_canceled_url.as_deref());
-    let unset = || Problem::new(Code::Internal, "The operator has not set where to return to.");
+    let unset =
+        || Problem::new(ProblemCode::Internal, "The operator has not configured a return URL.");
     let (added, canceled) = urls.ok_or_else(unset)?;
     let work = async {
         let customer = desk.customer(account, &email).await?;
-        let key = Key::setup(account, &key_at_stripe(call));
+        let key = IdempotencyKey::setup(account, &key_at_stripe(call));
         let session =
             desk.stripe.create_setup_session(account, &customer, [added, canceled], &key).await?;
-        Answer::created(&Created { url: session.url.unwrap_or_default(), id: session.id })
+        ApiAnswer::created(&SetupSessionView {
+            url: session.url.unwrap_or_default(),
+            id: session.id,
+        })
     };
-    api::once(&clients.billing, account, call, work).await
+    handler::once(&clients.billing, account, call, work).await
 }
 
 /// `PUT /v1/payment-methods/{id}/default`.
-pub(crate) async fn make_default(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn make_default(
+    clients: &AccountClients,
+    call: &ApiCall,
+) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
     let card = card_of(call)?;
     let on = OnAccount::of_caller(&clients.billing, call)?;
@@ -108,13 +115,16 @@ pub(crate) async fn make_default(clients: &Clients, call: &Call) -> Result<Answe
         asked(Box::pin(desk.make_default(on.account(), &card)).await?)?;
         let (profile, state) = known(&clients.billing, on.account()).await?;
         let found = profile.cards.iter().find(|known| known.id == card).ok_or_else(unknown)?;
-        Answer::ok(&shown(found, &profile, &state))
+        ApiAnswer::ok(&shown(found, &profile, &state))
     };
-    api::once(&clients.billing, on.account(), call, work).await
+    handler::once(&clients.billing, on.account(), call, work).await
 }
 
 /// `DELETE /v1/payment-methods/{id}`.
-pub(crate) async fn remove(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn remove(
+    clients: &AccountClients,
+    call: &ApiCall,
+) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
     let card = card_of(call)?;
     let on = OnAccount::of_caller(&clients.billing, call)?;
@@ -122,12 +132,12 @@ pub(crate) async fn remove(clients: &Clients, call: &Call) -> Result<Answer, Fai
     let work = async {
         let desk = desk(clients, call).await?;
         asked(Box::pin(desk.remove_card(on.account(), &card)).await?)?;
-        Ok(Answer::nothing())
+        Ok(ApiAnswer::nothing())
     };
-    api::once(&clients.billing, on.account(), call, work).await
+    handler::once(&clients.billing, on.account(), call, work).await
 }
 
-fn asked(asked: CardAsked) -> Result<(), Failed> {
+fn asked(asked: CardAsked) -> Result<(), ApiError> {
     match asked {
         CardAsked::Done => Ok(()),
         CardAsked::NotOurs => Err(unknown().into()),
@@ -137,11 +147,11 @@ fn asked(asked: CardAsked) -> Result<(), Failed> {
 
 /// Nobody learns of others' cards.
 fn unknown() -> Problem {
-    Problem::new(Code::NotFound, "There is no such payment method.")
+    Problem::new(ProblemCode::NotFound, "No such payment method.")
 }
 
 /// The id in the path, as Stripe's ids look: it becomes part of a path there.
-fn card_of(call: &Call) -> Result<CardId, Problem> {
+fn card_of(call: &ApiCall) -> Result<CardId, Problem> {
     let card: CardId = call.path("id").map_err(|_| unknown())?;
     let is_plain = card.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let is_card = ["pm_", "card_"].iter().any(|prefix| card.as_str().starts_with(prefix));
@@ -151,7 +161,7 @@ fn card_of(call: &Call) -> Result<CardId, Problem> {
 async fn known(
     billing: &Billing,
     account: &AccountId,
-) -> Result<(CustomerProfile, AccountState), Fault> {
+) -> Result<(CustomerProfile, AccountState), StoreError> {
     let profile = billing.store.customer_profile(account).await?;
     let head = billing.store.head(account).await?;
     Ok((profile, head.map(|head| head.state).unwrap_or_default()))
@@ -159,12 +169,12 @@ async fn known(
 
 /// One card stands for all entries of its number, so it is the one refills charge if any of them
 /// is.
-fn shown(card: &SavedCard, profile: &CustomerProfile, state: &AccountState) -> Shown {
+fn shown(card: &SavedCard, profile: &CustomerProfile, state: &AccountState) -> CardView {
     let is_same = |other: &&SavedCard| {
         other.id == card.id || (card.fingerprint.is_some() && other.fingerprint == card.fingerprint)
     };
     let charged = state.refill.card.as_ref();
-    Shown {
+    CardView {
         id: card.id.to_string(),
         brand: card.brand.clone(),
         last4: card.last4.clone(),

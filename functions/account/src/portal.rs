@@ -3,38 +3,39 @@
 
 use serde::Serialize;
 use serde_json::json;
-use tollgate::api::{self, Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::problem::{Code, Problem};
-use tollgate::stripe::keys::Key;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::stripe::keys::IdempotencyKey;
 
-use crate::{Clients, desk, key_at_stripe};
+use crate::{AccountClients, desk, key_at_stripe};
 
 #[derive(Debug, Serialize)]
-struct Created {
+struct PortalSessionView {
     url: String,
 }
 
 /// `POST /v1/portal-sessions`.
-pub(crate) async fn open(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn open(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
     let account = on.account();
     let customer = clients.billing.store.customer_profile(account).await?.customer;
     let nobody = || {
-        let why = "There is nothing to see yet: add credit or a card first.";
-        Problem::new(Code::Conflict, why)
+        let why = "There is no billing history yet. Add credit or a card first.";
+        Problem::new(ProblemCode::Conflict, why)
             .with_action(json!({"add_card": "POST /v1/payment-methods/sessions"}))
     };
     let customer = customer.ok_or_else(nobody)?;
     let desk = desk(clients, call).await?;
-    let unset = || Problem::new(Code::Internal, "The operator has not set where to return to.");
+    let unset =
+        || Problem::new(ProblemCode::Internal, "The operator has not configured a return URL.");
     let return_url = desk.stripe.settings().portal_return_url.as_deref().ok_or_else(unset)?;
     let work = async {
-        let key = Key::portal(account, &key_at_stripe(call));
+        let key = IdempotencyKey::portal(account, &key_at_stripe(call));
         let session = desk.stripe.create_portal_session(&customer, return_url, &key).await?;
-        Answer::created(&Created { url: session.url })
+        ApiAnswer::created(&PortalSessionView { url: session.url })
     };
-    api::once(&clients.billing, account, call, work).await
+    handler::once(&clients.billing, account, call, work).await
 }

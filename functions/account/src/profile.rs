@@ -1,38 +1,38 @@
 //! `GET` and `PUT /v1/account`: who the customer is.
 
 use serde::{Deserialize, Serialize};
-use tollgate::api::{self, Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::profile::Email;
-use tollgate::shell::Billing;
-use tollgate::stripe::payments::Failure;
+use tollgate::domain::profile::EmailAddress;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
+use tollgate::payments::PaymentError;
+use tollgate::runtime::billing::Billing;
 
-use crate::{Clients, desk};
+use crate::{AccountClients, desk};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
-    email: Email,
+struct ProfileRequest {
+    email: EmailAddress,
 }
 
 #[derive(Debug, Serialize)]
-struct Shown<'a> {
+struct ProfileView<'a> {
     id: &'a str,
     /// Null as long as none is known; nothing can be bought then.
-    email: Option<Email>,
+    email: Option<EmailAddress>,
 }
 
 /// `GET /v1/account`.
-pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
     on.ensure_open().await?;
-    Answer::ok(&Shown { id: on.account().as_str(), email: on.email().await? })
+    ApiAnswer::ok(&ProfileView { id: on.account().as_str(), email: on.email().await? })
 }
 
 /// `PUT /v1/account`. No row: nothing that is decided depends on it. Stripe is told as well, as
 /// receipts come from there.
-pub(crate) async fn put(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
-    let Body { email } = call.json()?;
+pub(crate) async fn put(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let ProfileRequest { email } = call.json()?;
     let billing = &clients.billing;
     let on = OnAccount::of_caller(billing, call)?;
     on.ensure_open().await?;
@@ -44,9 +44,9 @@ pub(crate) async fn put(clients: &Clients, call: &Call) -> Result<Answer, Failed
                 .stripe
                 .write_email(&customer, &email)
                 .await
-                .map_err(Failure::from)?;
+                .map_err(PaymentError::from)?;
         }
-        Answer::ok(&Shown { id: on.account().as_str(), email: Some(email.clone()) })
+        ApiAnswer::ok(&ProfileView { id: on.account().as_str(), email: Some(email.clone()) })
     };
-    api::once(billing, on.account(), call, work).await
+    handler::once(billing, on.account(), call, work).await
 }

@@ -1,5 +1,5 @@
 //! `GET /v1/spending`: what the account spent on each project, SKU or resource.
-//! [`tollgate::spending`] says what counts.
+//! [`tollgate::views::spending`] says what counts.
 //!
 //! The account is settled first. Rows from `from` (inclusive) to `to` (exclusive; without it,
 //! everything up to now) count, so what stretches of time cost that follow each other adds up.
@@ -8,74 +8,76 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use serde::Serialize;
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::billables::{Billables, Condition};
-use tollgate::http::Call;
-use tollgate::ids::{ProjectId, ResourceId};
-use tollgate::money::Usd;
-use tollgate::shell::Billing;
-use tollgate::spending::{Item, Spending};
-use tollgate::state::AccountState;
-use tollgate::store::{Bounded, Fault, READS_MAX};
-use tollgate::timestamp::{DAY, Timestamp};
+use tollgate::domain::account::AccountState;
+use tollgate::domain::ids::{ProjectId, ResourceId};
+use tollgate::domain::money::Usd;
+use tollgate::domain::resources::{BillableList, ResourceCondition};
+use tollgate::domain::timestamp::{DAY, Timestamp};
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::runtime::billing::Billing;
+use tollgate::store::{BoundedRead, READS_MAX, StoreError};
+use tollgate::views::spending::{SpendingItem, SpendingReport};
 
-use crate::time_range::{End, TimeRange, invalid, too_much};
+use crate::time_range::{RangeEnd, TimeRange, invalid, too_much};
 
 /// The longest stretch of time: a quarter of a year.
 const DAYS_MAX: i64 = 92;
 
 #[derive(Clone, Copy)]
-enum By {
+enum SpendingBy {
     Project,
     Sku,
     Resource,
 }
 
-impl FromStr for By {
+impl FromStr for SpendingBy {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<By, &'static str> {
+    fn from_str(text: &str) -> Result<SpendingBy, &'static str> {
         match text {
-            "project" => Ok(By::Project),
-            "sku" => Ok(By::Sku),
-            "resource" => Ok(By::Resource),
-            _ => Err("project, sku or resource"),
+            "project" => Ok(SpendingBy::Project),
+            "sku" => Ok(SpendingBy::Sku),
+            "resource" => Ok(SpendingBy::Resource),
+            _ => Err("must be project, sku or resource"),
         }
     }
 }
 
-impl By {
+impl SpendingBy {
     fn name(self) -> &'static str {
         match self {
-            By::Project => "project",
-            By::Sku => "sku",
-            By::Resource => "resource",
+            SpendingBy::Project => "project",
+            SpendingBy::Sku => "sku",
+            SpendingBy::Resource => "resource",
         }
     }
 
     /// What a thing is counted under; `None` if nothing tells any more. Meters are no resources:
     /// they stand as `project/sku`, which no id of a resource is.
-    fn key(self, item: &Item) -> Option<String> {
+    fn key(self, item: &SpendingItem) -> Option<String> {
         match (self, item) {
-            (By::Project, item) => item.project().map(ToString::to_string),
-            (By::Sku, item) => item.sku().map(ToString::to_string),
-            (By::Resource, Item::Resource(id, _)) => Some(id.to_string()),
-            (By::Resource, Item::Meter(project, sku)) => Some(format!("{project}/{sku}")),
+            (SpendingBy::Project, item) => item.project().map(ToString::to_string),
+            (SpendingBy::Sku, item) => item.sku().map(ToString::to_string),
+            (SpendingBy::Resource, SpendingItem::Resource(id, _)) => Some(id.to_string()),
+            (SpendingBy::Resource, SpendingItem::Meter(project, sku)) => {
+                Some(format!("{project}/{sku}"))
+            }
         }
     }
 }
 
 #[derive(Debug, Serialize)]
-struct Shown {
+struct SpendingView {
     by: &'static str,
     from: String,
     to: String,
     total: String,
-    items: Vec<ShownItem>,
+    items: Vec<SpendingItemView>,
 }
 
 #[derive(Debug, Serialize)]
-struct ShownItem {
+struct SpendingItemView {
     key: Option<String>,
     name: Option<String>,
     amount: String,
@@ -83,48 +85,53 @@ struct ShownItem {
 }
 
 /// `GET /v1/spending`.
-pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    let by = call.query("by")?.unwrap_or(By::Project);
+pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let by = call.query("by")?.unwrap_or(SpendingBy::Project);
     let TimeRange { from, to, open } = TimeRange::of(call, Timestamp::month_start)?;
     if to - from > DAYS_MAX * DAY {
-        return Err(invalid("from", &format!("at most {DAYS_MAX} days before to")).into());
+        return Err(invalid("from", &format!("must be at most {DAYS_MAX} days before to")).into());
     }
     let on = OnAccount::of_caller(billing, call)?;
     let (state, list) = on.look(|view| (view.state().clone(), view.billables().clone())).await?;
     let until = match open {
-        End::Now => Timestamp::default().plus(i64::MAX),
-        End::Earlier => to,
+        RangeEnd::Now => Timestamp::default().plus(i64::MAX),
+        RangeEnd::Earlier => to,
     };
     let numbers = billing.store.numbers_between(on.account(), from, until).await?;
     let prices = billing.prices(call.now).await?;
-    let Bounded::All(spending) =
+    let BoundedRead::All(spending) =
         billing.store.spending(on.account(), numbers, &list, &prices, READS_MAX).await?
     else {
         return Err(too_much().into());
     };
     let sums = sums(by, &spending);
     let total: Usd = sums.values().map(|sum| sum.amount).sum();
-    let mut sums: Vec<(Option<String>, Sum)> = sums.into_iter().collect();
+    let mut sums: Vec<(Option<String>, SpendingSum)> = sums.into_iter().collect();
     sums.sort_by(|(key, one), (other_key, other)| {
         other.amount.cmp(&one.amount).then_with(|| key.cmp(other_key))
     });
     let mut items = Vec::new();
     for (key, sum) in sums {
         let name = name(billing, &on, by, key.as_deref(), &state, &list).await?;
-        items.push(ShownItem { key, name, amount: sum.amount.to_string(), seconds: sum.seconds });
+        items.push(SpendingItemView {
+            key,
+            name,
+            amount: sum.amount.to_string(),
+            seconds: sum.seconds,
+        });
     }
     let (from, to) = (from.to_string(), to.to_string());
-    Answer::ok(&Shown { by: by.name(), from, to, total: total.to_string(), items })
+    ApiAnswer::ok(&SpendingView { by: by.name(), from, to, total: total.to_string(), items })
 }
 
 #[derive(Clone, Copy, Default)]
-struct Sum {
+struct SpendingSum {
     amount: Usd,
     seconds: i64,
 }
 
-fn sums(by: By, spending: &Spending) -> BTreeMap<Option<String>, Sum> {
-    let mut sums: BTreeMap<Option<String>, Sum> = BTreeMap::new();
+fn sums(by: SpendingBy, spending: &SpendingReport) -> BTreeMap<Option<String>, SpendingSum> {
+    let mut sums: BTreeMap<Option<String>, SpendingSum> = BTreeMap::new();
     for (item, spent) in spending {
         let sum = sums.entry(by.key(item)).or_default();
         sum.amount += spent.amount;
@@ -137,15 +144,15 @@ fn sums(by: By, spending: &Spending) -> BTreeMap<Option<String>, Sum> {
 async fn name(
     billing: &Billing,
     on: &OnAccount<'_>,
-    by: By,
+    by: SpendingBy,
     key: Option<&str>,
     state: &AccountState,
-    list: &Billables,
-) -> Result<Option<String>, Fault> {
+    list: &BillableList,
+) -> Result<Option<String>, StoreError> {
     let Some(key) = key else { return Ok(None) };
     match by {
-        By::Sku => Ok(Some(key.to_owned())),
-        By::Project => match key.parse::<ProjectId>() {
+        SpendingBy::Sku => Ok(Some(key.to_owned())),
+        SpendingBy::Project => match key.parse::<ProjectId>() {
             Ok(project) => Ok(billing
                 .store
                 .named_project(on.account(), &project)
@@ -153,10 +160,11 @@ async fn name(
                 .map(|project| project.name)),
             Err(_) => Ok(None),
         },
-        By::Resource => {
+        SpendingBy::Resource => {
             let meter = list.meters.keys().find(|(project, sku)| key == format!("{project}/{sku}"));
             let found = key.parse().ok().and_then(|id: ResourceId| list.resources.get(&id));
-            let found = found.filter(|resource| resource.condition(state) != Condition::Purged);
+            let found =
+                found.filter(|resource| resource.condition(state) != ResourceCondition::Purged);
             Ok(found
                 .map(|resource| resource.name.clone())
                 .or_else(|| meter.map(|(_, sku)| sku.to_string())))

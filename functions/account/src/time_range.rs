@@ -1,8 +1,8 @@
 //! `from` and `to`: a stretch of time that ends now at the latest.
 
-use tollgate::http::Call;
-use tollgate::problem::{Code, Problem};
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::ApiCall;
+use tollgate::http::problem::{Problem, ProblemCode};
 
 /// A stretch of time, never empty.
 pub(crate) struct TimeRange {
@@ -11,12 +11,12 @@ pub(crate) struct TimeRange {
     /// Its end.
     pub(crate) to: Timestamp,
     /// Whether it ends now.
-    pub(crate) open: End,
+    pub(crate) open: RangeEnd,
 }
 
 /// Where a stretch of time ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum RangeEnd {
     /// Now: everything up to this request belongs to it, its own second too.
     Now,
     /// Before.
@@ -27,14 +27,14 @@ impl TimeRange {
     /// The one that is asked for; `to` is now unless it is given, `from` then follows from it.
     ///
     /// # Errors
-    /// [`Code::InvalidParameter`] if it is empty.
+    /// [`ProblemCode::InvalidParameter`] if it is empty.
     pub(crate) fn of(
-        call: &Call,
+        call: &ApiCall,
         from: impl FnOnce(Timestamp) -> Timestamp,
     ) -> Result<TimeRange, Problem> {
         let (open, to) = match call.query::<Timestamp>("to")?.filter(|to| *to < call.now) {
-            Some(to) => (End::Earlier, to),
-            None => (End::Now, call.now),
+            Some(to) => (RangeEnd::Earlier, to),
+            None => (RangeEnd::Now, call.now),
         };
         let from = call.query::<Timestamp>("from")?.unwrap_or_else(|| from(to));
         if from >= to {
@@ -46,13 +46,13 @@ impl TimeRange {
 
 /// A parameter that cannot be used, and why.
 pub(crate) fn invalid(name: &str, why: &str) -> Problem {
-    Problem::new(Code::InvalidParameter, format!("{name}: {why}.")).with("parameter", name)
+    Problem::new(ProblemCode::InvalidParameter, format!("{name}: {why}.")).with("parameter", name)
 }
 
 /// More than one request may read.
 pub(crate) fn too_much() -> Problem {
     Problem::new(
-        Code::TooMuch,
-        "There is too much in this time for one request: ask for a shorter one.",
+        ProblemCode::TooMuch,
+        "This time range contains too much data for one request. Use a shorter range.",
     )
 }

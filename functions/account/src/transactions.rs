@@ -5,20 +5,20 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use serde::Serialize;
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::http::{Call, query_value};
-use tollgate::ids::AccountId;
-use tollgate::problem::{Code, Problem};
-use tollgate::row::Row;
-use tollgate::shell::Billing;
-use tollgate::store::{Fault, Order};
-use tollgate::timestamp::Timestamp;
-use tollgate::transaction::{Transaction, TransactionType, transaction_type};
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::row::Row;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::{ApiCall, query_value};
+use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::runtime::billing::Billing;
+use tollgate::store::{RowOrder, StoreError};
+use tollgate::views::transaction::{Transaction, TransactionType, transaction_type};
 
 use crate::csv;
 
 /// What one page may hold and cost. A page that ends early says how to go on.
-struct Bounds {
+struct TransactionBounds {
     /// Items, if the caller does not say.
     limit_default: u32,
     /// The most items.
@@ -36,7 +36,7 @@ struct Bounds {
 
 /// Rows hold up to 300 KB of lines: at 100 bytes each, 30,000 are 3 MB, and Lambda answers at most
 /// 6 MB (docs.aws.amazon.com, "Lambda quotas").
-const OF_JSON: Bounds = Bounds {
+const OF_JSON: TransactionBounds = TransactionBounds {
     limit_default: 50,
     limit_max: 200,
     rows_per_read: 200,
@@ -45,7 +45,7 @@ const OF_JSON: Bounds = Bounds {
     payments_max: 200,
 };
 /// No lines are written, only read: 5,000 rows are below 1 MB.
-const OF_CSV: Bounds = Bounds {
+const OF_CSV: TransactionBounds = TransactionBounds {
     limit_default: 5_000,
     limit_max: 5_000,
     rows_per_read: 500,
@@ -55,18 +55,18 @@ const OF_CSV: Bounds = Bounds {
 };
 
 #[derive(Debug, Serialize)]
-struct Page {
+struct TransactionPage {
     items: Vec<Transaction>,
     next: Option<String>,
 }
 
 /// What the caller wants to see.
-struct Filter {
-    kind: Wanted,
-    include: Include,
+struct TransactionFilter {
+    kind: WantedFormat,
+    include: IncludedRows,
 }
 
-enum Wanted {
+enum WantedFormat {
     Any,
     Type(TransactionType),
     /// A row type that is no transaction's.
@@ -75,28 +75,30 @@ enum Wanted {
 
 /// `include`: whether rows that moved no money are shown as well.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Include {
+enum IncludedRows {
     Money,
     All,
 }
 
-impl FromStr for Include {
+impl FromStr for IncludedRows {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Include, &'static str> {
-        if text == "all" { Ok(Include::All) } else { Err("only all can be included") }
+    fn from_str(text: &str) -> Result<IncludedRows, &'static str> {
+        if text == "all" { Ok(IncludedRows::All) } else { Err("must be all") }
     }
 }
 
 /// `GET /v1/transactions`.
-pub(crate) async fn list(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    let filter = Filter::of(call)?;
+pub(crate) async fn list(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let filter = TransactionFilter::of(call)?;
     let is_csv = call.wants_csv();
     let bounds = if is_csv { &OF_CSV } else { &OF_JSON };
     let limit: u32 = call.query("limit")?.unwrap_or(bounds.limit_default);
     if !(1..=bounds.limit_max).contains(&limit) {
-        let why = format!("limit: between 1 and {}.", bounds.limit_max);
-        return Err(Problem::new(Code::InvalidParameter, why).with("parameter", "limit").into());
+        let why = format!("limit: must be between 1 and {}.", bounds.limit_max);
+        return Err(Problem::new(ProblemCode::InvalidParameter, why)
+            .with("parameter", "limit")
+            .into());
     }
     let (from, to) = (call.query::<Timestamp>("from")?, call.query::<Timestamp>("to")?);
     let cursor: Option<u64> = call.query("cursor")?;
@@ -108,13 +110,13 @@ pub(crate) async fn list(billing: &Billing, call: &Call) -> Result<Answer, Faile
     let page = page(billing, &on, &filter, numbers, limit, bounds).await?;
     if is_csv {
         let next = page.next.map(|cursor| next_page(call, &cursor));
-        return Ok(Answer::csv(csv::table(&page.items), next));
+        return Ok(ApiAnswer::csv(csv::table(&page.items), next));
     }
-    Answer::ok(&page)
+    ApiAnswer::ok(&page)
 }
 
 /// The same request from where this page ended.
-fn next_page(call: &Call, cursor: &str) -> String {
+fn next_page(call: &ApiCall, cursor: &str) -> String {
     let same = call.query.iter().filter(|(name, _)| *name != "cursor");
     let same: String = same
         .map(|(name, value)| format!("&{}={}", query_value(name), query_value(value)))
@@ -128,7 +130,7 @@ async fn numbers(
     account: &AccountId,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
-) -> Result<Range<u64>, Fault> {
+) -> Result<Range<u64>, StoreError> {
     if from.is_none() && to.is_none() {
         return Ok(0..u64::MAX);
     }
@@ -142,11 +144,11 @@ async fn numbers(
 async fn page(
     billing: &Billing,
     on: &OnAccount<'_>,
-    filter: &Filter,
+    filter: &TransactionFilter,
     numbers: Range<u64>,
     limit: usize,
-    bounds: &Bounds,
-) -> Result<Page, Fault> {
+    bounds: &TransactionBounds,
+) -> Result<TransactionPage, StoreError> {
     let (mut items, mut lines, mut payments) = (Vec::new(), 0, 0);
     let start = numbers.start;
     let mut rest = Some(numbers);
@@ -154,7 +156,7 @@ async fn page(
         let Some(numbers) = rest.take() else { break };
         let read = billing
             .store
-            .rows(on.account(), numbers, Order::NewestFirst, bounds.rows_per_read)
+            .rows(on.account(), numbers, RowOrder::NewestFirst, bounds.rows_per_read)
             .await?;
         for row in read.rows.iter().filter(|row| filter.passes(row)) {
             let shown = on.transaction(row).await?;
@@ -164,34 +166,36 @@ async fn page(
             if items.len() == limit || lines >= bounds.lines_max || payments >= bounds.payments_max
             {
                 let next = (row.seq > start).then(|| row.seq.to_string());
-                return Ok(Page { items, next });
+                return Ok(TransactionPage { items, next });
             }
         }
         rest = read.rest;
     }
-    Ok(Page { items, next: rest.map(|rest| rest.end.to_string()) })
+    Ok(TransactionPage { items, next: rest.map(|rest| rest.end.to_string()) })
 }
 
-impl Filter {
-    fn of(call: &Call) -> Result<Filter, Problem> {
-        let include = call.query("include")?.unwrap_or(Include::Money);
+impl TransactionFilter {
+    fn of(call: &ApiCall) -> Result<TransactionFilter, Problem> {
+        let include = call.query("include")?.unwrap_or(IncludedRows::Money);
         let kind = match (call.query::<TransactionType>("type"), include) {
-            (Ok(None), _) => Wanted::Any,
-            (Ok(Some(kind)), _) => Wanted::Type(kind),
-            (Err(_), Include::All) => Wanted::Row(call.query("type")?.unwrap_or_default()),
-            (Err(problem), Include::Money) => return Err(problem),
+            (Ok(None), _) => WantedFormat::Any,
+            (Ok(Some(kind)), _) => WantedFormat::Type(kind),
+            (Err(_), IncludedRows::All) => {
+                WantedFormat::Row(call.query("type")?.unwrap_or_default())
+            }
+            (Err(problem), IncludedRows::Money) => return Err(problem),
         };
-        Ok(Filter { kind, include })
+        Ok(TransactionFilter { kind, include })
     }
 
     fn passes(&self, row: &Row) -> bool {
         let kind = transaction_type(&row.event);
-        let moved = kind.is_some() || self.include == Include::All;
+        let moved = kind.is_some() || self.include == IncludedRows::All;
         moved
             && match &self.kind {
-                Wanted::Any => true,
-                Wanted::Type(wanted) => kind == Some(*wanted),
-                Wanted::Row(wanted) => kind.is_none() && row.event.change.name() == wanted,
+                WantedFormat::Any => true,
+                WantedFormat::Type(wanted) => kind == Some(*wanted),
+                WantedFormat::Row(wanted) => kind.is_none() && row.event.change.name() == wanted,
             }
     }
 }

@@ -4,32 +4,32 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::command::{Bonus, Command};
-use tollgate::http::Call;
-use tollgate::ids::{AccountId, Sku};
-use tollgate::money::Usd;
-use tollgate::problem::{Code, Problem};
-use tollgate::profile::Email;
-use tollgate::refusal::Refusal;
-use tollgate::request;
-use tollgate::row::{Head, Row};
-use tollgate::shell::Billing;
-use tollgate::state::AccountState;
-use tollgate::store::{BeforeCommand, ChainFault};
-use tollgate::timestamp::Timestamp;
-use tollgate::view::View;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::command::{BonusGrant, Command};
+use tollgate::domain::ids::{AccountId, Sku};
+use tollgate::domain::money::Usd;
+use tollgate::domain::profile::EmailAddress;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve;
+use tollgate::domain::row::{ChainHead, Row};
+use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::runtime::billing::Billing;
+use tollgate::store::{BeforeCommand, ChainError};
 
 /// Why. It is kept in the row; of a bonus and a correction the customer reads it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Reason {
+struct ReasonRequest {
     reason: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct BonusBody {
+struct BonusRequest {
     amount: Usd,
     /// RFC 3339.
     expires_at: String,
@@ -40,14 +40,14 @@ struct BonusBody {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CorrectionBody {
+struct CorrectionRequest {
     amount: Usd,
     reason: String,
 }
 
 /// The row that records a change, and the account after it.
 #[derive(Debug, Serialize)]
-struct Changed {
+struct ChangedView {
     account: String,
     seq: u64,
     at: String,
@@ -61,9 +61,9 @@ struct Changed {
 
 /// An account as its last row left it: nothing is settled by looking at it.
 #[derive(Debug, Serialize)]
-struct Summary {
+struct AccountView {
     account: String,
-    email: Option<Email>,
+    email: Option<EmailAddress>,
     rows: u64,
     at: String,
     balance: String,
@@ -83,7 +83,7 @@ struct Summary {
 }
 
 #[derive(Debug, Serialize)]
-struct Verification {
+struct VerificationView {
     account: String,
     /// Whether every row follows the one before it.
     verified: bool,
@@ -98,12 +98,12 @@ struct Verification {
 }
 
 /// `GET …`.
-pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let account: AccountId = call.path("account")?;
-    let Head { state, digest } =
+    let ChainHead { state, digest } =
         billing.store.head(&account).await?.ok_or(Refusal::AccountNotOpen)?;
     let profile = billing.store.profile(&account).await?;
-    Answer::ok(&Summary {
+    ApiAnswer::ok(&AccountView {
         account: account.to_string(),
         email: profile.email,
         rows: state.next_seq,
@@ -125,9 +125,9 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
 }
 
 /// `GET …/verify`: walks the whole chain.
-pub(crate) async fn verify(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn verify(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let account: AccountId = call.path("account")?;
-    let shown = |verified, rows, head, wrong| Verification {
+    let shown = |verified, rows, head, wrong| VerificationView {
         account: account.to_string(),
         verified,
         rows,
@@ -138,67 +138,70 @@ pub(crate) async fn verify(billing: &Billing, call: &Call) -> Result<Answer, Fai
         Ok(chain) if chain.rows == 0 => Err(Refusal::AccountNotOpen.into()),
         Ok(chain) => {
             let head = chain.head.digest.as_str().to_owned();
-            Answer::ok(&shown(true, Some(chain.rows), Some(head), None))
+            ApiAnswer::ok(&shown(true, Some(chain.rows), Some(head), None))
         }
-        Err(ChainFault::Wrong(fault)) => {
+        Err(ChainError::Wrong(fault)) => {
             tracing::error!(alarm = "chain_broken", %account, %fault);
-            Answer::ok(&shown(false, None, None, Some(fault.to_string())))
+            ApiAnswer::ok(&shown(false, None, None, Some(fault.to_string())))
         }
-        Err(ChainFault::Unread(fault)) => Err(fault.into()),
+        Err(ChainError::Unread(fault)) => Err(fault.into()),
     }
 }
 
 /// `POST …/bonus`.
-pub(crate) async fn bonus(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    let BonusBody { amount, expires_at, excludes, reason } = call.json()?;
+pub(crate) async fn bonus(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let BonusRequest { amount, expires_at, excludes, reason } = call.json()?;
     let expires_at: Timestamp = expires_at
         .parse()
-        .map_err(|error| Problem::new(Code::InvalidBody, format!("expires_at: {error}.")))?;
-    let bonus = Bonus { amount, expires_at, excludes };
+        .map_err(|error| Problem::new(ProblemCode::InvalidBody, format!("expires_at: {error}.")))?;
+    let bonus = BonusGrant { amount, expires_at, excludes };
     on_state(billing, call, |_| Ok(Command::Grant { bonus: bonus.clone(), reason: reason.clone() }))
         .await
 }
 
 /// `POST …/correction`.
-pub(crate) async fn correction(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    let CorrectionBody { amount, reason } = call.json()?;
+pub(crate) async fn correction(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let CorrectionRequest { amount, reason } = call.json()?;
     on_state(billing, call, |_| Ok(Command::Correct { amount, reason: reason.clone() })).await
 }
 
 /// `POST …/freeze`.
-pub(crate) async fn freeze(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    let Reason { reason } = call.json()?;
+pub(crate) async fn freeze(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let ReasonRequest { reason } = call.json()?;
     on_state(billing, call, |_| Ok(Command::Freeze { reason: reason.clone() })).await
 }
 
 /// `POST …/unfreeze`.
-pub(crate) async fn unfreeze(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    let Reason { reason } = call.json()?;
+pub(crate) async fn unfreeze(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let ReasonRequest { reason } = call.json()?;
     on_state(billing, call, |_| Ok(Command::Unfreeze { reason: reason.clone() })).await
 }
 
 /// `POST …/close`.
-pub(crate) async fn close(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    let Reason { reason } = call.json()?;
+pub(crate) async fn close(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let ReasonRequest { reason } = call.json()?;
     on_state(billing, call, |_| Ok(Command::Close { reason: reason.clone() })).await
 }
 
 /// `POST …/suspend`.
-pub(crate) async fn suspend(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    let Reason { reason } = call.json()?;
-    on_view(billing, call, |view| request::suspend(view, &reason)).await
+pub(crate) async fn suspend(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let ReasonRequest { reason } = call.json()?;
+    on_view(billing, call, |view| resolve::suspend(view, &reason)).await
 }
 
 /// `POST …/resume`.
-pub(crate) async fn resume(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn resume(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     // The row of a resumption has no room for a reason; it is asked for all the same, and stands in
     // the log.
-    let Reason { reason } = call.json()?;
-    if reason.trim().is_empty() || reason.len() > tollgate::decide::REASON_BYTES_MAX {
-        return Err(Refusal::ReasonNeeded { bytes_max: tollgate::decide::REASON_BYTES_MAX }.into());
+    let ReasonRequest { reason } = call.json()?;
+    if reason.trim().is_empty() || reason.len() > tollgate::domain::decide::REASON_BYTES_MAX {
+        return Err(Refusal::ReasonNeeded {
+            bytes_max: tollgate::domain::decide::REASON_BYTES_MAX,
+        }
+        .into());
     }
     let answer =
-        on_view(billing, call, |view| request::resume(view, call.now.max(view.state().at))).await?;
+        on_view(billing, call, |view| resolve::resume(view, call.now.max(view.state().at))).await?;
     tracing::info!(request_id = call.request_id, reason, "resumed");
     Ok(answer)
 }
@@ -206,9 +209,9 @@ pub(crate) async fn resume(billing: &Billing, call: &Call) -> Result<Answer, Fai
 /// Staff's word on money and standing holds even if what runs cannot be priced at the moment.
 async fn on_state(
     billing: &Billing,
-    call: &Call,
+    call: &ApiCall,
     command: impl Fn(&AccountState) -> Result<Command, Refusal> + Sync,
-) -> Result<Answer, Failed> {
+) -> Result<ApiAnswer, ApiError> {
     let account: AccountId = call.path("account")?;
     let on = OnAccount::named(billing, call, &account);
     changed(&account, &on.execute_on_state(call.cause(), BeforeCommand::Settle, command).await?)
@@ -216,17 +219,17 @@ async fn on_state(
 
 async fn on_view(
     billing: &Billing,
-    call: &Call,
-    command: impl Fn(&View<'_>) -> Result<Command, Refusal> + Sync,
-) -> Result<Answer, Failed> {
+    call: &ApiCall,
+    command: impl Fn(&AccountSnapshot<'_>) -> Result<Command, Refusal> + Sync,
+) -> Result<ApiAnswer, ApiError> {
     let account: AccountId = call.path("account")?;
     let on = OnAccount::named(billing, call, &account);
     changed(&account, &on.execute(call.cause(), command).await?)
 }
 
-fn changed(account: &AccountId, row: &Row) -> Result<Answer, Failed> {
+fn changed(account: &AccountId, row: &Row) -> Result<ApiAnswer, ApiError> {
     let (event, state) = (&row.event, &row.state);
-    let answer = Answer::ok(&Changed {
+    let answer = ApiAnswer::ok(&ChangedView {
         account: account.to_string(),
         seq: row.seq,
         at: event.at.to_string(),

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use tollgate::api::{Answer, Failed};
-use tollgate::http::Call;
-use tollgate::state::Tax;
+use tollgate::domain::account::TaxMode;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{ApiAnswer, ApiError};
 use tollgate::stripe::setup::{PortalConfiguration, WEBHOOK_PATH, WebhookEndpoint};
-use tollgate::stripe::{API_VERSION, Mode, Stripe, StripeError};
+use tollgate::stripe::{API_VERSION, Stripe, StripeError, StripeMode};
 
-use crate::Clients;
+use crate::AdminClients;
 
 /// How long all questions to Stripe may take together: the HTTP API gives up after thirty seconds.
 const STRIPE_SECONDS: u64 = 20;
@@ -20,15 +20,15 @@ const NO_CLAIM: &str = "health";
 
 /// Everything that was looked at.
 #[derive(Debug, Serialize)]
-struct Health {
+struct HealthView {
     /// Whether all of it is.
     ok: bool,
-    checks: Vec<Check>,
+    checks: Vec<HealthCheck>,
 }
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
-struct Check {
+struct HealthCheck {
     name: &'static str,
     ok: bool,
     /// What was found, for people.
@@ -36,22 +36,22 @@ struct Check {
 }
 
 /// What was found: good, or what is wrong.
-type Found = Result<String, String>;
+type CheckResult = Result<String, String>;
 
-impl Check {
-    fn new(name: &'static str, found: Found) -> Check {
+impl HealthCheck {
+    fn new(name: &'static str, found: CheckResult) -> HealthCheck {
         let ok = found.is_ok();
-        Check { name, ok, detail: found.unwrap_or_else(|wrong| wrong) }
+        HealthCheck { name, ok, detail: found.unwrap_or_else(|wrong| wrong) }
     }
 }
 
 /// `GET /v1/admin/health`.
-pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn get(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let store = &clients.billing.store;
     let ledger = store.claim(NO_CLAIM).await.map(|_none| "readable".to_owned());
     let accounts = store.prices().await.map(|prices| {
-        let word = if prices == tollgate::prices::PriceList::default() {
-            "readable; there are no prices"
+        let word = if prices == tollgate::domain::prices::PriceList::default() {
+            "readable, no prices set"
         } else {
             "readable"
         };
@@ -59,21 +59,25 @@ pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed
     });
     let bus = clients.bus.as_deref().filter(|bus| !bus.is_empty()).map(str::to_owned);
     let mut checks = vec![
-        Check::new("ledger", ledger.map_err(|fault| fault.to_string())),
-        Check::new("accounts", accounts.map_err(|fault| fault.to_string())),
-        Check::new("bus", bus.ok_or_else(|| "EVENT_BUS is not set".to_owned())),
+        HealthCheck::new("ledger", ledger.map_err(|fault| fault.to_string())),
+        HealthCheck::new("accounts", accounts.map_err(|fault| fault.to_string())),
+        HealthCheck::new("bus", bus.ok_or_else(|| "EVENT_BUS is not set".to_owned())),
     ];
     match clients.stripe.get().await {
         Ok(stripe) => {
             let all =
                 tokio::time::timeout(Duration::from_secs(STRIPE_SECONDS), of_stripe(stripe)).await;
-            let too_slow =
-                || Check::new("stripe", Err(format!("no answer within {STRIPE_SECONDS} seconds")));
+            let too_slow = || {
+                HealthCheck::new(
+                    "stripe",
+                    Err(format!("no response within {STRIPE_SECONDS} seconds")),
+                )
+            };
             checks.extend(all.unwrap_or_else(|_elapsed| vec![too_slow()]));
         }
-        Err(error) => checks.push(Check::new("stripe", Err(error.to_string()))),
+        Err(error) => checks.push(HealthCheck::new("stripe", Err(error.to_string()))),
     }
-    let health = Health { ok: checks.iter().all(|check| check.ok), checks };
+    let health = HealthView { ok: checks.iter().all(|check| check.ok), checks };
     for wrong in health.checks.iter().filter(|check| !check.ok) {
         tracing::warn!(
             request = call.request_id,
@@ -82,41 +86,41 @@ pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed
             "not healthy"
         );
     }
-    Answer::ok(&health)
+    ApiAnswer::ok(&health)
 }
 
-async fn of_stripe(stripe: &Stripe) -> Vec<Check> {
+async fn of_stripe(stripe: &Stripe) -> Vec<HealthCheck> {
     let reached = account(stripe).await;
     let is_reached = reached.is_ok();
-    let mut checks = vec![Check::new("stripe", reached)];
+    let mut checks = vec![HealthCheck::new("stripe", reached)];
     if is_reached {
         let (webhook, portal, tax) = tokio::join!(webhook(stripe), portal(stripe), tax(stripe));
-        checks.push(Check::new("stripe_webhook", webhook));
-        checks.push(Check::new("stripe_portal", portal));
-        checks.push(Check::new("stripe_tax", tax));
-        checks.push(Check::new("stripe_receipts", Ok(RECEIPTS.to_owned())));
+        checks.push(HealthCheck::new("stripe_webhook", webhook));
+        checks.push(HealthCheck::new("stripe_portal", portal));
+        checks.push(HealthCheck::new("stripe_tax", tax));
+        checks.push(HealthCheck::new("stripe_receipts", Ok(RECEIPTS.to_owned())));
     }
     checks
 }
 
 /// Stripe's API has no word about it (API 2026-08-26).
-const RECEIPTS: &str = "not checked: Stripe's API does not tell whether customers are e-mailed about successful payments; see \
-     the dashboard, Settings, Customer emails";
+const RECEIPTS: &str = "not checked. Stripe's API does not report whether customers get \
+     e-mail receipts. See Customer emails in the dashboard's settings";
 
-async fn account(stripe: &Stripe) -> Found {
+async fn account(stripe: &Stripe) -> CheckResult {
     let mode = match stripe.mode() {
-        Mode::Test => "test mode",
-        Mode::Live => "live mode",
+        StripeMode::Test => "test mode",
+        StripeMode::Live => "live mode",
     };
     match stripe.own_account().await {
         Ok(account) if account.charges_enabled => {
             Ok(format!("reached as {} in {mode}", account.id))
         }
-        Ok(account) => Err(format!("{} may not take payments yet ({mode})", account.id)),
+        Ok(account) => Err(format!("{} cannot accept payments yet ({mode})", account.id)),
         // The key is taken, and that is what counts.
         Err(StripeError::Rejected(no)) if no.status == 403 => Ok(format!("reached in {mode}")),
         Err(StripeError::Rejected(no)) if no.status == 401 => {
-            Err(format!("Stripe does not take the key ({mode})"))
+            Err(format!("Stripe rejected the key ({mode})"))
         }
         Err(error) => Err(error.to_string()),
     }
@@ -124,7 +128,7 @@ async fn account(stripe: &Stripe) -> Found {
 
 /// Several stages may share an account at Stripe, each with its endpoint: all that are enabled must
 /// be as they should.
-async fn webhook(stripe: &Stripe) -> Found {
+async fn webhook(stripe: &Stripe) -> CheckResult {
     let endpoints = stripe.webhook_endpoints().await.map_err(|error| unasked(&error))?;
     let takes_ours = |endpoint: &&WebhookEndpoint| endpoint.url.ends_with(WEBHOOK_PATH);
     let ours: Vec<&WebhookEndpoint> = endpoints.iter().filter(takes_ours).collect();
@@ -132,7 +136,7 @@ async fn webhook(stripe: &Stripe) -> Found {
         ours.iter().copied().filter(|one| one.status == "enabled").collect();
     let looked_at = if enabled.is_empty() { &ours } else { &enabled };
     if looked_at.is_empty() {
-        return Err(format!("no webhook endpoint leads to {WEBHOOK_PATH}; run stripe-setup"));
+        return Err(format!("no webhook endpoint points to {WEBHOOK_PATH}. Run stripe-setup"));
     }
     let faults =
         |one: &&WebhookEndpoint| format!("{} ({}): {}", one.id, one.url, one.faults().join("; "));
@@ -143,22 +147,25 @@ async fn webhook(stripe: &Stripe) -> Found {
         .map(|one| faults(&one))
         .collect();
     if !wrong.is_empty() {
-        return Err(format!("{}; run stripe-setup", wrong.join(". ")));
+        return Err(format!("{}. Run stripe-setup", wrong.join(". ")));
     }
     let urls: Vec<&str> = looked_at.iter().map(|one| one.url.as_str()).collect();
-    Ok(format!("{}, with exactly our events in API version {API_VERSION}", urls.join(" and ")))
+    Ok(format!(
+        "{} with exactly the expected events, API version {API_VERSION}",
+        urls.join(" and ")
+    ))
 }
 
-async fn portal(stripe: &Stripe) -> Found {
+async fn portal(stripe: &Stripe) -> CheckResult {
     let all = stripe.portal_configurations().await.map_err(|error| unasked(&error))?;
     let named = stripe.settings().portal_configuration.as_deref();
     let is_used = |one: &&PortalConfiguration| named.map_or(one.is_default, |id| one.id == id);
     let used = all.iter().find(is_used).ok_or_else(|| match named {
         Some(id) => {
-            format!("there is no {id}, which STRIPE_PORTAL_CONFIGURATION names; run stripe-setup")
+            format!("STRIPE_PORTAL_CONFIGURATION is {id}, which does not exist. Run stripe-setup")
         }
         None => {
-            "STRIPE_PORTAL_CONFIGURATION is not set, and Stripe has no default; run stripe-setup"
+            "STRIPE_PORTAL_CONFIGURATION is not set, and Stripe has no default. Run stripe-setup"
                 .to_owned()
         }
     })?;
@@ -170,11 +177,11 @@ async fn portal(stripe: &Stripe) -> Found {
     }
 }
 
-async fn tax(stripe: &Stripe) -> Found {
+async fn tax(stripe: &Stripe) -> CheckResult {
     match stripe.settings().tax {
-        Tax::Off => Ok("off: STRIPE_TAX is not automatic".to_owned()),
-        Tax::Automatic => match stripe.tax_settings().await {
-            Ok(tax) if tax.status == "active" => Ok("automatic, and active at Stripe".to_owned()),
+        TaxMode::Off => Ok("off, STRIPE_TAX is not automatic".to_owned()),
+        TaxMode::Automatic => match stripe.tax_settings().await {
+            Ok(tax) if tax.status == "active" => Ok("automatic, active in Stripe".to_owned()),
             Ok(tax) => Err(format!(
                 "STRIPE_TAX is automatic, but Stripe's tax settings are {}",
                 tax.status
@@ -189,7 +196,7 @@ fn unasked(error: &StripeError) -> String {
     if let StripeError::Rejected(no) = error
         && no.status == 403
     {
-        return format!("the key may not look: {}", no.message);
+        return format!("the key lacks the permission: {}", no.message);
     }
     error.to_string()
 }

@@ -8,14 +8,14 @@ mod payments;
 mod prices;
 
 use lambda_http::{Body, Request, Response};
-use tollgate::api::{self, Answer, Failed};
-use tollgate::http::{ADMIN_SCOPE, Call};
-use tollgate::shell::Billing;
+use tollgate::http::call::{ADMIN_SCOPE, ApiCall};
+use tollgate::http::handler::{self, ApiAnswer, ApiError};
+use tollgate::runtime::billing::Billing;
 use tollgate::stripe::OnDemand;
 
 /// What the function is built from.
 #[derive(Debug)]
-pub struct Clients {
+pub struct AdminClients {
     /// Ledger, prices, settings.
     pub billing: Billing,
     /// Stripe: asked only about payments, and whether everything is set up.
@@ -25,18 +25,18 @@ pub struct Clients {
 }
 
 /// Answers one request.
-pub async fn handle(clients: &Clients, request: Request) -> Response<Body> {
+pub async fn handle(clients: &AdminClients, request: Request) -> Response<Body> {
     let billing = &clients.billing;
-    let call = match api::read(billing, request) {
+    let call = match handler::read(billing, request) {
         Ok(call) => call,
         Err(answer) => return *answer,
     };
     // Boxed: it is many futures deep.
     let result = Box::pin(route(clients, &call)).await;
-    api::respond(billing, &call, result)
+    handler::respond(billing, &call, result)
 }
 
-async fn route(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+async fn route(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let billing = &clients.billing;
     call.caller_with(ADMIN_SCOPE)?;
     match call.route.as_str() {
@@ -53,6 +53,6 @@ async fn route(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
         "POST /v1/admin/accounts/{account}/suspend" => accounts::suspend(billing, call).await,
         "POST /v1/admin/accounts/{account}/resume" => accounts::resume(billing, call).await,
         "POST /v1/admin/accounts/{account}/close" => accounts::close(billing, call).await,
-        _ => Err(api::no_such_route(call)),
+        _ => Err(handler::no_such_route(call)),
     }
 }

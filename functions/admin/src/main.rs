@@ -1,16 +1,18 @@
 //! Wires and runs `admin`.
 
-use admin::{Clients, handle};
+use admin::{AdminClients, handle};
 use lambda_http::{Error, Request, run, service_fn};
+use tollgate::runtime::aws;
+use tollgate::runtime::billing;
+use tollgate::runtime::logs;
 use tollgate::stripe::OnDemand;
-use tollgate::{aws, logs, shell};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
-    let (billing, stripe) = (shell::billing(&aws)?, OnDemand::from_environment(&aws)?);
-    let clients = Clients { billing, stripe, bus: std::env::var("EVENT_BUS").ok() };
+    let (billing, stripe) = (billing::billing(&aws)?, OnDemand::from_environment(&aws)?);
+    let clients = AdminClients { billing, stripe, bus: std::env::var("EVENT_BUS").ok() };
     let clients = &clients;
     run(service_fn(
         |request: Request| async move { Ok::<_, Error>(handle(clients, request).await) },

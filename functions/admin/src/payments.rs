@@ -3,21 +3,21 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::ids::{AccountId, PaymentId};
-use tollgate::problem::{Code, Problem};
-use tollgate::shell::Billing;
-use tollgate::transaction::Transaction;
+use tollgate::domain::ids::{AccountId, PaymentId};
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::runtime::billing::Billing;
+use tollgate::views::transaction::Transaction;
 
-use crate::Clients;
+use crate::AdminClients;
 
 /// What Stripe's ids begin with that lead somewhere.
 const PREFIXES: [&str; 7] = ["cs_", "pi_", "ch_", "in_", "cus_", "re_", "pyr_"];
 
 /// What is known of a payment.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct PaymentView {
     id: String,
     account: String,
     row: Transaction,
@@ -28,19 +28,19 @@ struct Shown {
 }
 
 /// Where an id leads.
-struct Place {
+struct PaymentRow {
     account: AccountId,
     seq: u64,
 }
 
 /// `GET /v1/admin/payments/{id}`.
-pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn get(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let billing = &clients.billing;
     let id: PaymentId = call.path("id")?;
     if !PREFIXES.iter().any(|prefix| id.as_str().starts_with(prefix)) {
         return Err(unknown(&id).into());
     }
-    let Place { account, seq } = place(billing, &id).await?;
+    let PaymentRow { account, seq } = place(billing, &id).await?;
     let on = OnAccount::named(billing, call, &account);
     let row = on.transaction(&on.row(seq).await?).await?;
     let said = match clients.stripe.get().await {
@@ -55,13 +55,13 @@ pub(crate) async fn get(clients: &Clients, call: &Call) -> Result<Answer, Failed
         }
     };
     let shown =
-        Shown { id: id.to_string(), account: account.to_string(), row, stripe, stripe_error };
-    Ok(Answer::ok(&shown)?.of_row(seq))
+        PaymentView { id: id.to_string(), account: account.to_string(), row, stripe, stripe_error };
+    Ok(ApiAnswer::ok(&shown)?.of_row(seq))
 }
 
 /// A payment's claim is written with its row; the look-ups of its other ids follow and may be
 /// missing for a moment.
-async fn place(billing: &Billing, id: &PaymentId) -> Result<Place, Failed> {
+async fn place(billing: &Billing, id: &PaymentId) -> Result<PaymentRow, ApiError> {
     let claims = match id.as_str().split('_').next() {
         Some("pi") => vec![format!("stripe#{id}#credit"), format!("stripe#{id}#pending")],
         Some("re" | "pyr") => vec![format!("stripe#{id}#debit")],
@@ -69,17 +69,17 @@ async fn place(billing: &Billing, id: &PaymentId) -> Result<Place, Failed> {
     };
     for claim in claims {
         if let Some(claimed) = billing.store.claim(&claim).await? {
-            return Ok(Place { account: claimed.account, seq: claimed.seq });
+            return Ok(PaymentRow { account: claimed.account, seq: claimed.seq });
         }
     }
     if let Some(found) = billing.store.look_up(id.as_str()).await? {
-        return Ok(Place { account: found.account, seq: found.seq });
+        return Ok(PaymentRow { account: found.account, seq: found.seq });
     }
     // Nothing was credited by it: the account is known, and its first row stands for it.
     let account = billing.store.owner(id.as_str()).await?.ok_or_else(|| unknown(id))?;
-    Ok(Place { account, seq: 0 })
+    Ok(PaymentRow { account, seq: 0 })
 }
 
 fn unknown(id: &PaymentId) -> Problem {
-    Problem::new(Code::NotFound, format!("Nothing is known of {id}."))
+    Problem::new(ProblemCode::NotFound, format!("No record of {id} found."))
 }

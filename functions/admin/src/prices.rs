@@ -1,30 +1,30 @@
 //! `GET` and `PUT /v1/admin/prices`: the price list. A price is added and never changed.
 
 use serde::{Deserialize, Serialize};
-use tollgate::api::{self, Answer, Failed};
-use tollgate::http::Call;
-use tollgate::ids::{Kind, Sku};
-use tollgate::money::Rate;
-use tollgate::prices::{Price, PriceList, Unit};
-use tollgate::problem::{Code, Problem};
-use tollgate::refusal::Refusal;
-use tollgate::shell::Billing;
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::ids::{Kind, Sku};
+use tollgate::domain::money::Rate;
+use tollgate::domain::prices::{Price, PriceList, PriceUnit};
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{self, ApiAnswer, ApiError};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::runtime::billing::Billing;
 
 /// The most prices one request adds: each is a write of its own.
 const PRICES_MAX: usize = 200;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
-    prices: Vec<Wanted>,
+struct PriceRequest {
+    prices: Vec<WantedPrice>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct WantedPrice {
     sku: Sku,
-    unit: Unit,
+    unit: PriceUnit,
     kind: Kind,
     rate: Rate,
     #[serde(default)]
@@ -35,14 +35,14 @@ struct Wanted {
 }
 
 #[derive(Debug, Serialize)]
-struct Shown {
-    prices: Vec<ShownPrice>,
+struct PriceView {
+    prices: Vec<ListedPriceView>,
 }
 
 #[derive(Debug, Serialize)]
-struct ShownPrice {
+struct ListedPriceView {
     sku: String,
-    unit: Unit,
+    unit: PriceUnit,
     kind: String,
     rate: String,
     idle_rate: String,
@@ -50,24 +50,30 @@ struct ShownPrice {
 }
 
 /// `GET /v1/admin/prices`: all there are and were.
-pub(crate) async fn get(billing: &Billing, _: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn get(billing: &Billing, _: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let prices = billing.store.prices().await?;
-    Answer::ok(&Shown { prices: prices.iter().map(ShownPrice::from).collect() })
+    ApiAnswer::ok(&PriceView { prices: prices.iter().map(ListedPriceView::from).collect() })
 }
 
 /// `PUT /v1/admin/prices`: all are checked before any is added. What holds already is left as it
 /// is, so a request may be repeated; the answer is the prices as they will hold.
-pub(crate) async fn put(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    let Body { prices } = call.json()?;
+pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let PriceRequest { prices } = call.json()?;
     if prices.is_empty() || prices.len() > PRICES_MAX {
-        return Err(
-            Problem::new(Code::InvalidBody, format!("Between 1 and {PRICES_MAX} prices.")).into()
-        );
+        return Err(Problem::new(
+            ProblemCode::InvalidBody,
+            format!("A request must contain 1 to {PRICES_MAX} prices."),
+        )
+        .into());
     }
-    api::once(billing, &call.caller()?.account, call, add(billing, call, prices)).await
+    handler::once(billing, &call.caller()?.account, call, add(billing, call, prices)).await
 }
 
-async fn add(billing: &Billing, call: &Call, prices: Vec<Wanted>) -> Result<Answer, Failed> {
+async fn add(
+    billing: &Billing,
+    call: &ApiCall,
+    prices: Vec<WantedPrice>,
+) -> Result<ApiAnswer, ApiError> {
     let mut list = billing.store.prices().await?;
     let (mut shown, mut new) = (Vec::new(), Vec::new());
     for wanted in prices {
@@ -77,24 +83,24 @@ async fn add(billing: &Billing, call: &Call, prices: Vec<Wanted>) -> Result<Answ
             list = list.iter().cloned().chain([price.clone()]).collect();
             new.push(price.clone());
         }
-        shown.push(ShownPrice::from(&price));
+        shown.push(ListedPriceView::from(&price));
     }
     for price in &new {
         billing.store.put_price(price, call.now).await?;
     }
     billing.fresh_prices(call.now).await?;
-    Answer::ok(&Shown { prices: shown })
+    ApiAnswer::ok(&PriceView { prices: shown })
 }
 
-impl Wanted {
+impl WantedPrice {
     /// The price as it will hold. Without a time of its own, a price that holds anyway at the
     /// earliest time is it.
-    fn over(self, list: &PriceList, now: Timestamp) -> Result<Price, Failed> {
-        let Wanted { sku, unit, kind, rate, idle_rate, valid_from } = self;
+    fn over(self, list: &PriceList, now: Timestamp) -> Result<Price, ApiError> {
+        let WantedPrice { sku, unit, kind, rate, idle_rate, valid_from } = self;
         let is_given = valid_from.is_some();
         let valid_from = match valid_from {
             Some(text) => text.parse().map_err(|error| {
-                Problem::new(Code::InvalidBody, format!("valid_from of {sku}: {error}."))
+                Problem::new(ProblemCode::InvalidBody, format!("valid_from of {sku}: {error}."))
             })?,
             None => list.earliest(&sku, now),
         };
@@ -115,9 +121,9 @@ impl Wanted {
     }
 }
 
-impl From<&Price> for ShownPrice {
-    fn from(price: &Price) -> ShownPrice {
-        ShownPrice {
+impl From<&Price> for ListedPriceView {
+    fn from(price: &Price) -> ListedPriceView {
+        ListedPriceView {
             sku: price.sku.to_string(),
             unit: price.unit,
             kind: price.kind.to_string(),

@@ -5,17 +5,17 @@
 //! trigger that is repeated, late or without reason finds nothing to do.
 
 use serde::{Deserialize, Serialize};
-use tollgate::ids::AccountId;
-use tollgate::metrics::Summary;
-use tollgate::shell::Billing;
-use tollgate::stripe::attempt::Step;
-use tollgate::stripe::payments::{Desk, Failure};
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::payments::refill::RefillStep;
+use tollgate::payments::{PaymentError, Payments};
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::metrics::MetricsSummary;
 use tollgate::stripe::{OnDemand, StartError};
-use tollgate::timestamp::Timestamp;
 
 /// What the function is built from.
 #[derive(Debug)]
-pub struct Clients {
+pub struct RefillClients {
     /// Ledger, prices, settings.
     pub billing: Billing,
     /// Stripe.
@@ -24,23 +24,23 @@ pub struct Clients {
 
 /// An event of the bus.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Trigger {
+pub struct RefillTrigger {
     /// The event's own time (RFC 3339, UTC).
     pub time: String,
     /// Which account to look at.
-    pub detail: Detail,
+    pub detail: RefillDetail,
 }
 
 /// Which account to look at; everything else in the event is a hint, and not taken.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Detail {
+pub struct RefillDetail {
     /// The account.
     pub account: AccountId,
 }
 
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct RefillReport {
     /// Attempts that were charged and credited.
     pub charged: u32,
     /// Attempts that failed; their invoices are void.
@@ -57,7 +57,7 @@ pub struct Report {
 
 /// Why a run came to nothing; the bus sends the event again.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum RefillError {
     /// The trigger's time cannot be read: a mistake in the wiring.
     #[error("the trigger cannot be read: {0}")]
     Unreadable(String),
@@ -66,38 +66,41 @@ pub enum Fault {
     Start(#[from] StartError),
     /// The ledger failed.
     #[error(transparent)]
-    Failure(#[from] Failure),
+    Failure(#[from] PaymentError),
 }
 
 /// Does what the account asks for about refills.
 ///
 /// # Errors
-/// [`Fault`]. That Stripe declines, fails or does not answer is in the report instead: `settle-due`
+/// [`RefillError`]. That Stripe declines, fails or does not answer is in the report instead: `settle-due`
 /// comes again.
-pub async fn handle(clients: &Clients, trigger: &Trigger) -> Result<Report, Fault> {
-    let unreadable = |error| Fault::Unreadable(format!("time {:?}: {error}", trigger.time));
+pub async fn handle(
+    clients: &RefillClients,
+    trigger: &RefillTrigger,
+) -> Result<RefillReport, RefillError> {
+    let unreadable = |error| RefillError::Unreadable(format!("time {:?}: {error}", trigger.time));
     let now: Timestamp = trigger.time.parse().map_err(unreadable)?;
     let account = &trigger.detail.account;
     let stripe = clients.stripe.get().await.inspect_err(|error| {
         tracing::error!(alarm = "stripe_not_started", %account, %error);
     })?;
-    let desk = Desk { billing: &clients.billing, stripe, now };
+    let desk = Payments { billing: &clients.billing, stripe, now };
     // Boxed: it is many futures deep.
     let steps = Box::pin(desk.refill(account)).await.inspect_err(|failure| {
         tracing::error!(alarm = "refill_failed_to_run", %account, %failure);
     })?;
-    let mut report = Report::default();
+    let mut report = RefillReport::default();
     for step in &steps {
         report.count(step);
     }
     Ok(report)
 }
 
-impl Report {
+impl RefillReport {
     /// What is logged and counted of it.
     #[must_use]
-    pub fn summary(&self, trigger: &Trigger) -> Summary {
-        Summary::new("refill run")
+    pub fn summary(&self, trigger: &RefillTrigger) -> MetricsSummary {
+        MetricsSummary::new("refill run")
             .field("account", trigger.detail.account.as_str())
             .field("steps", self.steps.as_slice())
             .count("Charged", self.charged)
@@ -108,23 +111,27 @@ impl Report {
             .count("NothingToDo", u8::from(self.steps.is_empty()))
     }
 
-    fn count(&mut self, step: &Step) {
+    fn count(&mut self, step: &RefillStep) {
         let (counter, words) = match step {
-            Step::Charged { attempt } => (&mut self.charged, format!("attempt {attempt}: charged")),
-            Step::Failed { attempt, code } => {
+            RefillStep::Charged { attempt } => {
+                (&mut self.charged, format!("attempt {attempt}: charged"))
+            }
+            RefillStep::Failed { attempt, code } => {
                 (&mut self.failed, format!("attempt {attempt}: {code}"))
             }
-            Step::NeedsCustomer { attempt } => (
+            RefillStep::NeedsCustomer { attempt } => (
                 &mut self.needs_customer,
                 format!("attempt {attempt}: the customer has to confirm it"),
             ),
-            Step::Open { attempt, why } => {
+            RefillStep::Open { attempt, why } => {
                 (&mut self.open, format!("attempt {attempt}: open, {why}"))
             }
-            Step::Stuck { attempt, why } => {
+            RefillStep::Stuck { attempt, why } => {
                 (&mut self.stuck, format!("attempt {attempt}: stuck, {why}"))
             }
-            Step::NoCustomer => (&mut self.stuck, "there is no customer to charge".to_owned()),
+            RefillStep::NoCustomer => {
+                (&mut self.stuck, "there is no customer to charge".to_owned())
+            }
         };
         *counter += 1;
         self.steps.push(words);

@@ -1,19 +1,23 @@
 //! Wires and runs `auto-refill`.
 
-use auto_refill::{Clients, Trigger, handle};
+use auto_refill::{RefillClients, RefillTrigger, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use tollgate::metrics::Metrics;
+use tollgate::runtime::aws;
+use tollgate::runtime::billing;
+use tollgate::runtime::logs;
+use tollgate::runtime::metrics::Metrics;
 use tollgate::stripe::OnDemand;
-use tollgate::{aws, logs, shell};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
-    let clients =
-        Clients { billing: shell::billing(&aws)?, stripe: OnDemand::from_environment(&aws)? };
+    let clients = RefillClients {
+        billing: billing::billing(&aws)?,
+        stripe: OnDemand::from_environment(&aws)?,
+    };
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
-    run(service_fn(|event: LambdaEvent<Trigger>| async move {
+    run(service_fn(|event: LambdaEvent<RefillTrigger>| async move {
         let report = handle(clients, &event.payload).await?;
         metrics.write(&report.summary(&event.payload));
         Ok::<_, Error>(report)

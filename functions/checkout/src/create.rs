@@ -2,23 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tollgate::event::CreditKind;
-use tollgate::http::{Call, Caller};
-use tollgate::ids::{AccountId, CustomerId};
-use tollgate::money::Usd;
-use tollgate::problem::{Code, Problem};
-use tollgate::profile::Email;
-use tollgate::refusal::Refusal;
-use tollgate::state::{AccountState, EverPaid, Standing};
+use tollgate::domain::account::{AccountState, EverPaid, Standing};
+use tollgate::domain::event::CreditKind;
+use tollgate::domain::ids::{AccountId, CustomerId};
+use tollgate::domain::money::Usd;
+use tollgate::domain::profile::EmailAddress;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::timestamp::{MINUTE, Timestamp};
+use tollgate::http::call::{ApiCall, ApiCaller};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::payments::Payments;
 use tollgate::stripe::StripeError;
 use tollgate::stripe::calls::NewSession;
-use tollgate::stripe::keys::Key;
-use tollgate::stripe::metadata::{Agreement, Purchase};
-use tollgate::stripe::payments::Desk;
+use tollgate::stripe::keys::IdempotencyKey;
+use tollgate::stripe::metadata::{AgreedTerms, Purchase};
 use tollgate::stripe::settings::RefillDefault;
-use tollgate::timestamp::{MINUTE, Timestamp};
 
-use crate::Refused;
+use crate::CheckoutError;
 
 /// How long the page can be used: the least Stripe allows, which it counts from when the request
 /// reaches it.
@@ -30,30 +30,34 @@ const REFILL_THRESHOLD_MAX: u32 = 10;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+struct CheckoutRequest {
     amount: String,
-    auto_refill: Option<RefillWish>,
+    auto_refill: Option<RefillTermsRequest>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RefillWish {
+struct RefillTermsRequest {
     enabled: bool,
     threshold: Option<String>,
     amount: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct Created {
+struct CheckoutSessionView {
     id: String,
     url: String,
     expires_at: String,
 }
 
 /// Makes a payment page; the same request with the same key gets the same page.
-pub(crate) async fn create(desk: Desk<'_>, call: &Call, caller: &Caller) -> Result<Value, Refused> {
+pub(crate) async fn create(
+    desk: Payments<'_>,
+    call: &ApiCall,
+    caller: &ApiCaller,
+) -> Result<Value, CheckoutError> {
     let account = &caller.account;
-    let wish: Wish = call.json()?;
+    let wish: CheckoutRequest = call.json()?;
     let amount = amount_of(desk, &wish)?;
     desk.open(account).await?;
     let head = desk.billing.store.head(account).await?;
@@ -91,11 +95,14 @@ pub(crate) async fn create(desk: Desk<'_>, call: &Call, caller: &Caller) -> Resu
     let round = (desk.now - noted.at).max(0) / MINUTE;
     let new = page(desk, &state, customer, purchase, noted.at.plus(round * MINUTE))?;
     let key_at_stripe = if round == 0 { key.clone() } else { format!("{key}/{round}") };
-    let session = desk.stripe.create_session(&new, &Key::checkout(account, &key_at_stripe)).await?;
+    let session = desk
+        .stripe
+        .create_session(&new, &IdempotencyKey::checkout(account, &key_at_stripe))
+        .await?;
     desk.billing.store.note_owner(account, &session.id).await?;
     replace_open(desk, account, &session.id).await?;
 
-    let created = Created {
+    let created = CheckoutSessionView {
         url: session.url.unwrap_or_default(),
         expires_at: session
             .expires_at
@@ -110,7 +117,7 @@ pub(crate) async fn create(desk: Desk<'_>, call: &Call, caller: &Caller) -> Resu
     Ok(answer)
 }
 
-fn amount_of(desk: Desk<'_>, wish: &Wish) -> Result<Usd, Problem> {
+fn amount_of(desk: Payments<'_>, wish: &CheckoutRequest) -> Result<Usd, Problem> {
     let amount = usd(&wish.amount, "amount")?;
     desk.billing.settings.policy.check_topup(amount).map_err(|refusal| {
         let problem = Problem::from(&refusal);
@@ -127,15 +134,15 @@ fn amount_of(desk: Desk<'_>, wish: &Wish) -> Result<Usd, Problem> {
 /// What is agreed about refills: only what was said, or else what the operator's configuration says
 /// for the first top-up of an account.
 fn agreement_of(
-    desk: Desk<'_>,
-    wish: &Wish,
+    desk: Payments<'_>,
+    wish: &CheckoutRequest,
     topup: Usd,
     state: &AccountState,
-) -> Result<Option<Agreement>, Problem> {
+) -> Result<Option<AgreedTerms>, Problem> {
     // With the first top-up: whoever paid before has been asked, and may have said no.
     let is_new = state.refill.agreement.is_none() && state.ever_paid == EverPaid::No;
     let (threshold, amount) = match &wish.auto_refill {
-        Some(refill) if !refill.enabled => return Ok(Some(Agreement::Off)),
+        Some(refill) if !refill.enabled => return Ok(Some(AgreedTerms::Off)),
         Some(refill) => (refill.threshold.as_deref(), refill.amount.as_deref()),
         None if is_new && desk.stripe.settings().refill_default == RefillDefault::On => {
             (None, None)
@@ -151,7 +158,7 @@ fn agreement_of(
         .policy
         .check_refill(threshold, amount)
         .map_err(|refusal| Problem::from(&refusal))?;
-    Ok(Some(Agreement::On { threshold, amount }))
+    Ok(Some(AgreedTerms::On { threshold, amount }))
 }
 
 /// A fifth of the top-up in whole cents, $10 at the most.
@@ -161,7 +168,7 @@ fn default_threshold(topup: Usd) -> Usd {
 }
 
 /// The account's address, else the token's, which is then the account's.
-async fn email_of(desk: Desk<'_>, caller: &Caller) -> Result<Email, Refused> {
+async fn email_of(desk: Payments<'_>, caller: &ApiCaller) -> Result<EmailAddress, CheckoutError> {
     let store = &desk.billing.store;
     if let Some(email) = store.profile(&caller.account).await?.email {
         return Ok(email);
@@ -170,14 +177,14 @@ async fn email_of(desk: Desk<'_>, caller: &Caller) -> Result<Email, Refused> {
         store.fill_email(&caller.account, &email).await?;
         return Ok(email);
     }
-    let why = "Set an e-mail address first: receipts and warnings go there.";
-    let problem =
-        Problem::new(Code::EmailRequired, why).with_action(json!({"set_email": "PUT /v1/account"}));
+    let why = "Set an e-mail address first. It is used for receipts and notices.";
+    let problem = Problem::new(ProblemCode::EmailRequired, why)
+        .with_action(json!({"set_email": "PUT /v1/account"}));
     Err(problem.into())
 }
 
 fn page(
-    desk: Desk<'_>,
+    desk: Payments<'_>,
     state: &AccountState,
     customer: CustomerId,
     purchase: Purchase,
@@ -185,11 +192,14 @@ fn page(
 ) -> Result<NewSession, Problem> {
     let settings = desk.stripe.settings();
     let unset = || {
-        Problem::new(Code::Internal, "The operator has not set where to return to after paying.")
+        Problem::new(
+            ProblemCode::Internal,
+            "The operator has not configured the return URLs for payments.",
+        )
     };
     let notice = match purchase.agreement {
-        Some(Agreement::On { threshold, amount }) => Some(notice(threshold, amount)),
-        Some(Agreement::Off) => None,
+        Some(AgreedTerms::On { threshold, amount }) => Some(notice(threshold, amount)),
+        Some(AgreedTerms::Off) => None,
         None => state.refill.agreement.map(|agreed| notice(agreed.threshold, agreed.amount)),
     };
     Ok(NewSession {
@@ -205,13 +215,17 @@ fn page(
 /// In plain words, beside the button that pays.
 fn notice(threshold: Usd, amount: Usd) -> String {
     format!(
-        "Auto-refill is on: whenever your balance is below ${threshold}, your saved card is charged ${amount} (plus tax, if any). \
-         You can switch it off at any time on the Billing page."
+        "Auto-refill is on. When your balance falls below ${threshold}, your saved card is charged \
+         ${amount} plus any tax. You can turn it off at any time on the Billing page."
     )
 }
 
 /// Ends the page that was open before: two open pages are two chances to pay twice.
-async fn replace_open(desk: Desk<'_>, account: &AccountId, session: &str) -> Result<(), Refused> {
+async fn replace_open(
+    desk: Payments<'_>,
+    account: &AccountId,
+    session: &str,
+) -> Result<(), CheckoutError> {
     let open = desk.billing.store.customer_profile(account).await?.open_session;
     if open.as_deref() == Some(session) {
         return Ok(());
@@ -228,6 +242,7 @@ async fn replace_open(desk: Desk<'_>, account: &AccountId, session: &str) -> Res
 
 fn usd(text: &str, name: &str) -> Result<Usd, Problem> {
     text.parse().map_err(|error| {
-        Problem::new(Code::InvalidAmount, format!("{name}: {error}.")).with("parameter", name)
+        Problem::new(ProblemCode::InvalidAmount, format!("{name}: {error}."))
+            .with("parameter", name)
     })
 }

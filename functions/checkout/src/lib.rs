@@ -13,17 +13,17 @@ mod status;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use serde_json::Value;
-use tollgate::http::{Call, Caller, answer, problem};
-use tollgate::ids::AccountId;
-use tollgate::problem::{Code, Problem};
-use tollgate::shell::Billing;
-use tollgate::store::Fault;
-use tollgate::stripe::payments::{Desk, Failure};
+use tollgate::domain::ids::AccountId;
+use tollgate::http::call::{ApiCall, ApiCaller, answer, problem};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::payments::{PaymentError, Payments};
+use tollgate::runtime::billing::Billing;
+use tollgate::store::StoreError;
 use tollgate::stripe::{OnDemand, StripeError};
 
 /// What the function is built from.
 #[derive(Debug)]
-pub struct Clients {
+pub struct CheckoutClients {
     /// Ledger, prices, settings.
     pub billing: Billing,
     /// Stripe.
@@ -31,8 +31,8 @@ pub struct Clients {
 }
 
 /// Answers one request.
-pub async fn handle(clients: &Clients, request: Request) -> Response<Body> {
-    let call = match Call::read(request, &clients.billing.settings.email_claim) {
+pub async fn handle(clients: &CheckoutClients, request: Request) -> Response<Body> {
+    let call = match ApiCall::read(request, &clients.billing.settings.email_claim) {
         Ok(call) => call,
         Err(refused) => return problem(&refused),
     };
@@ -43,13 +43,16 @@ pub async fn handle(clients: &Clients, request: Request) -> Response<Body> {
     }
 }
 
-async fn route(clients: &Clients, call: &Call) -> Result<(StatusCode, Value), Problem> {
+async fn route(clients: &CheckoutClients, call: &ApiCall) -> Result<(StatusCode, Value), Problem> {
     let caller = call.caller()?;
     let stripe = clients.stripe.get().await.map_err(|error| {
         tracing::error!(alarm = "stripe_not_started", request = call.request_id, %error);
-        Problem::new(Code::Unavailable, "Stripe cannot be asked now. Try again in a moment.")
+        Problem::new(
+            ProblemCode::Unavailable,
+            "Stripe is temporarily unavailable. Try again in a moment.",
+        )
     })?;
-    let desk = Desk { billing: &clients.billing, stripe, now: call.now };
+    let desk = Payments { billing: &clients.billing, stripe, now: call.now };
     let answered = match call.route.as_str() {
         "POST /v1/checkout-sessions" => {
             create::create(desk, call, caller).await.map(|created| (StatusCode::CREATED, created))
@@ -63,14 +66,20 @@ async fn route(clients: &Clients, call: &Call) -> Result<(StatusCode, Value), Pr
             let session = own_session(desk, call, caller).await?;
             status::cancel(desk, &session).await.map(|status| (StatusCode::OK, status))
         }
-        route => return Err(Problem::new(Code::NotFound, format!("There is no {route}."))),
+        route => {
+            return Err(Problem::new(ProblemCode::NotFound, format!("There is no route {route}.")));
+        }
     };
     answered.map_err(|refused| refused.problem(&caller.account, call))
 }
 
 /// The session in the path, if it is the caller's: nobody learns of others.
-async fn own_session(desk: Desk<'_>, call: &Call, caller: &Caller) -> Result<String, Problem> {
-    let unknown = || Problem::new(Code::NotFound, "There is no such checkout session.");
+async fn own_session(
+    desk: Payments<'_>,
+    call: &ApiCall,
+    caller: &ApiCaller,
+) -> Result<String, Problem> {
+    let unknown = || Problem::new(ProblemCode::NotFound, "No such checkout session.");
     let session: String = call.path("id")?;
     let is_plain = session.starts_with("cs_") && session.len() <= 255;
     let is_plain =
@@ -79,68 +88,68 @@ async fn own_session(desk: Desk<'_>, call: &Call, caller: &Caller) -> Result<Str
         return Err(unknown());
     }
     let owner = desk.billing.store.owner(&session).await;
-    let owner = owner.map_err(|fault| Refused::from(fault).problem(&caller.account, call))?;
+    let owner = owner.map_err(|fault| CheckoutError::from(fault).problem(&caller.account, call))?;
     owner.filter(|owner| *owner == caller.account).map(|_| session).ok_or_else(unknown)
 }
 
 /// Why a request is not answered as it wished.
 #[derive(Debug)]
-enum Refused {
+enum CheckoutError {
     /// It cannot be.
     Problem(Box<Problem>),
     /// Something failed.
-    Failure(Failure),
+    Failure(PaymentError),
 }
 
-impl From<Problem> for Refused {
-    fn from(problem: Problem) -> Refused {
-        Refused::Problem(Box::new(problem))
+impl From<Problem> for CheckoutError {
+    fn from(problem: Problem) -> CheckoutError {
+        CheckoutError::Problem(Box::new(problem))
     }
 }
 
-impl From<Failure> for Refused {
-    fn from(failure: Failure) -> Refused {
-        Refused::Failure(failure)
+impl From<PaymentError> for CheckoutError {
+    fn from(failure: PaymentError) -> CheckoutError {
+        CheckoutError::Failure(failure)
     }
 }
 
-impl From<Fault> for Refused {
-    fn from(fault: Fault) -> Refused {
-        Refused::Failure(fault.into())
+impl From<StoreError> for CheckoutError {
+    fn from(fault: StoreError) -> CheckoutError {
+        CheckoutError::Failure(fault.into())
     }
 }
 
-impl From<StripeError> for Refused {
-    fn from(error: StripeError) -> Refused {
-        Refused::Failure(error.into())
+impl From<StripeError> for CheckoutError {
+    fn from(error: StripeError) -> CheckoutError {
+        CheckoutError::Failure(error.into())
     }
 }
 
-impl Refused {
+impl CheckoutError {
     /// As the caller is told; logged here, once.
-    fn problem(self, account: &AccountId, call: &Call) -> Problem {
+    fn problem(self, account: &AccountId, call: &ApiCall) -> Problem {
         let (request, route) = (&call.request_id, &call.route);
         let failure = match self {
-            Refused::Problem(problem) => {
+            CheckoutError::Problem(problem) => {
                 tracing::info!(request, route, %account, code = problem.code(), "refused");
                 return *problem;
             }
-            Refused::Failure(failure) => failure,
+            CheckoutError::Failure(failure) => failure,
         };
         match &failure {
-            Failure::Fault(fault) => {
+            PaymentError::Fault(fault) => {
                 tracing::warn!(request, route, %account, %fault, "the ledger failed")
             }
-            Failure::Refused(refusal) => {
+            PaymentError::Refused(refusal) => {
                 tracing::info!(request, route, %account, %refusal, "refused")
             }
-            Failure::Stripe(StripeError::KeyMisused { .. }) => {
+            PaymentError::Stripe(StripeError::KeyMisused { .. }) => {
                 tracing::warn!(request, route, %account, %failure, "the request changed under its key");
             }
-            Failure::Stripe(error) if error.may_pass() => {
+            PaymentError::Stripe(error) if error.may_pass() => {
                 tracing::warn!(request, route, %account, %failure, "Stripe does not answer");
             }
-            Failure::Stripe(_) | Failure::Mismatch { .. } => {
+            PaymentError::Stripe(_) | PaymentError::Mismatch { .. } => {
                 tracing::error!(alarm = "checkout_failed", request, route, %account, %failure);
             }
         }

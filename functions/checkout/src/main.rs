@@ -1,16 +1,20 @@
 //! Wires and runs `checkout`.
 
-use checkout::{Clients, handle};
+use checkout::{CheckoutClients, handle};
 use lambda_http::{Error, Request, run, service_fn};
+use tollgate::runtime::aws;
+use tollgate::runtime::billing;
+use tollgate::runtime::logs;
 use tollgate::stripe::OnDemand;
-use tollgate::{aws, logs, shell};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
-    let clients =
-        Clients { billing: shell::billing(&aws)?, stripe: OnDemand::from_environment(&aws)? };
+    let clients = CheckoutClients {
+        billing: billing::billing(&aws)?,
+        stripe: OnDemand::from_environment(&aws)?,
+    };
     let clients = &clients;
     run(service_fn(
         |request: Request| async move { Ok::<_, Error>(handle(clients, request).await) },

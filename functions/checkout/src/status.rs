@@ -1,28 +1,28 @@
 //! `GET /v1/checkout-sessions/{id}` and `POST …/cancel`.
 
 use serde_json::{Value, json};
-use tollgate::store::Order;
+use tollgate::payments::Payments;
+use tollgate::store::RowOrder;
 use tollgate::stripe::StripeError;
-use tollgate::stripe::objects::Session;
-use tollgate::stripe::payments::Desk;
+use tollgate::stripe::objects::CheckoutSession;
 
-use crate::Refused;
+use crate::CheckoutError;
 
 /// Where a payment page stands. *Paid* means credited: between Stripe's word and the ledger's it is
 /// *processing*.
-pub(crate) async fn status(desk: Desk<'_>, id: &str) -> Result<Value, Refused> {
+pub(crate) async fn status(desk: Payments<'_>, id: &str) -> Result<Value, CheckoutError> {
     describe(desk, &desk.stripe.retrieve_session(id).await?).await
 }
 
 /// Ends a payment page that nobody has paid at, and says where it stands.
-pub(crate) async fn cancel(desk: Desk<'_>, id: &str) -> Result<Value, Refused> {
+pub(crate) async fn cancel(desk: Payments<'_>, id: &str) -> Result<Value, CheckoutError> {
     match desk.stripe.expire_session(id).await {
         Ok(_) | Err(StripeError::Rejected(_)) => status(desk, id).await,
         Err(error) => Err(error.into()),
     }
 }
 
-async fn describe(desk: Desk<'_>, session: &Session) -> Result<Value, Refused> {
+async fn describe(desk: Payments<'_>, session: &CheckoutSession) -> Result<Value, CheckoutError> {
     let id = &session.id;
     match session.status.as_deref() {
         Some("open") => return Ok(json!({"id": id, "status": "open"})),
@@ -34,8 +34,11 @@ async fn describe(desk: Desk<'_>, session: &Session) -> Result<Value, Refused> {
         && let Some(credited) = desk.billing.store.credited(&payment).await?
     {
         let seq = credited.seq;
-        let page =
-            desk.billing.store.rows(&credited.account, seq..seq + 1, Order::OldestFirst, 1).await?;
+        let page = desk
+            .billing
+            .store
+            .rows(&credited.account, seq..seq + 1, RowOrder::OldestFirst, 1)
+            .await?;
         let row = page.rows.first().map(|row| {
             json!({
                 "seq": row.seq,

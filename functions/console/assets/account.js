@@ -1,18 +1,18 @@
-/** The balance, which half of the page shows in one way or another: read once, told to all who watch. */
+/** The balance is shown in many places. It is read once and passed to every listener. */
 
 import { read } from './api.js';
 
 const listeners = new Set();
 let latest = null;
 
-/** Calls back with the balance now and whenever it was read again, until the signal. */
+/** Calls the listener with the current balance and after every refresh, until the signal aborts. */
 export function watchBalance(listener, signal) {
   listeners.add(listener);
   signal?.addEventListener('abort', () => listeners.delete(listener));
   if (latest) listener(latest);
 }
 
-/** Reads the balance; who watches is told. */
+/** Reads the balance and notifies all listeners. */
 export async function refreshBalance() {
   latest = await read('v1/balance');
   listeners.forEach((listener) => listener(latest));

@@ -1,11 +1,11 @@
 /**
- * The public API, and nothing else: the page has no other door.
+ * Client of the public API. The page uses nothing else.
  *
- * Reads are repeated when nothing was heard. A write is repeated once with the same Idempotency-Key; if that came to
- * nothing either, the same request made again by hand carries the key of the first, so that it can never happen twice.
+ * Reads are retried when no response arrives. A write is retried once with the same Idempotency-Key. If the retry fails
+ * too and the customer repeats the request by hand, it carries the same key, so it can never happen twice.
  */
 
-/** Why something did not come about, in the words of an RFC 9457 problem document. */
+/** An error, with the members of an RFC 9457 problem document. */
 export class Problem extends Error {
   constructor({
     status = 0,
@@ -20,37 +20,37 @@ export class Problem extends Error {
     Object.assign(this, { status, code, action, requestId, members });
   }
 
-  /** Whether the same request may succeed if it is simply made again. */
+  /** Whether the same request may succeed when retried. */
   get isPassing() {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 }
 
-/** How a caller is known; set once by whoever signs in. */
+/** The source of access tokens. Set once at sign-in. */
 let session = { token: async () => null, expired: () => {} };
 export const useSession = (next) => {
   session = next;
 };
 
-/** How far the cloud's clock is ahead of this machine's, in milliseconds. */
+/** The lead of the cloud's clock over this machine's, in milliseconds. */
 let clockAhead = 0;
-/** Now, as the cloud sees it: a browser's clock may be wrong, and the local cloud's can be moved. */
+/** The current time of the cloud. A browser's clock may be wrong, and the local cloud's clock can be moved. */
 export const now = () => new Date(Date.now() + clockAhead);
 export const setNow = (time) => {
   clockAhead = new Date(time).getTime() - Date.now();
 };
 let followsServer = true;
-/** The local cloud has a clock of its own, which no header tells of. */
+/** The local cloud has its own clock, which no header reports. */
 export const ignoreServerDate = () => {
   followsServer = false;
 };
 
 const READS_MAX = 3;
 const PAUSE_MS = 700;
-/** After this an answer is not coming: API Gateway itself gives up at 30 s. */
+/** No response can come later than this. API Gateway itself gives up after 30 s. */
 const TIMEOUT_MS = 31_000;
 
-/** An address below the page's own, wherever that is served. */
+/** A URL relative to the page, wherever the page is served. */
 export const address = (path) => new URL(path.replace(/^\//, ''), new URL('.', document.baseURI));
 
 /**
@@ -62,7 +62,7 @@ export async function read(path, query = {}) {
   return (await get(path, query, 'application/json')).json();
 }
 
-/** Reads CSV: its text, and the cursor of the rest if there is more. */
+/** Reads CSV. Returns its text and the cursor of the next part, or null. */
 export async function readCsv(path, query) {
   const response = await get(path, query, 'text/csv');
   const next = /<([^>]*)>\s*;\s*rel="?next"?/.exec(response.headers.get('link') ?? '');
@@ -81,11 +81,11 @@ export async function readAll(path, query = {}, max = 1000) {
   return items;
 }
 
-/** Keys of writes of which it is not known whether they happened. */
+/** Idempotency keys of writes whose outcome is unknown. */
 const unanswered = new Map();
 
 /**
- * Changes something; null if the answer has no body.
+ * Sends a write. Returns null if the response has no body.
  * @param {'POST'|'PUT'|'DELETE'} method
  */
 export async function write(method, path, body) {
@@ -102,7 +102,7 @@ export async function write(method, path, body) {
     if (!problem.isPassing) unanswered.delete(request);
     throw problem;
   }
-  // Anything that went through makes earlier doubts void: the same wish from now on is a new one.
+  // A write succeeded, so the customer has seen the current state. The same request from now on is a new one.
   unanswered.clear();
   return response.status === 204 ? null : response.json();
 }
@@ -141,8 +141,8 @@ async function send(url, { headers, ...init }) {
   } catch {
     throw new Problem({
       detail: navigator.onLine
-        ? 'The server could not be reached. Nothing was lost: try again.'
-        : 'You are offline. This page goes on when the connection is back.',
+        ? 'The server could not be reached. Nothing was lost. Try again.'
+        : 'You are offline. This page will update when you are back online.',
     });
   }
   if (followsServer && response.headers.has('date')) setNow(response.headers.get('date'));
@@ -153,16 +153,16 @@ async function send(url, { headers, ...init }) {
 
 async function problemOf(response) {
   const { status } = response;
-  // What did not come from a function, such as the gateway's own refusals, is no problem document.
+  // Responses that did not come from a function, such as API Gateway's own errors, are not problem documents.
   const document = await response.json().catch(() => ({}));
   if (document.code) return new Problem({ ...document, status });
   const details = {
-    401: 'Your session has ended. Sign in again to go on.',
-    403: 'You may not see or do this.',
-    404: 'This is not available here.',
-    429: 'Too much at once. Nothing was lost: try again in a moment.',
+    401: 'Your session has expired. Sign in to continue.',
+    403: 'You do not have permission to do this.',
+    404: 'Not found.',
+    429: 'Too many requests. Nothing was lost. Try again in a moment.',
   };
-  const detail = details[status] ?? 'Something went wrong on our side. Nothing was lost: try again in a moment.';
+  const detail = details[status] ?? 'Something went wrong on our end. Nothing was lost. Try again in a moment.';
   return new Problem({
     status,
     code: status === 401 ? 'unauthorized' : `http_${status}`,

@@ -1,4 +1,4 @@
-/** The page: who is signed in, which section is shown, and what is kept up to date. */
+/** Sign-in, navigation between sections, and refreshing. */
 
 import { Problem, address, useSession } from './api.js';
 import { refreshBalance } from './account.js';
@@ -16,11 +16,11 @@ import * as refill from './sections/refill.js';
 import * as transactions from './sections/transactions.js';
 
 const SECTIONS = { balance, projects, transactions, refill, cards, invoices, company };
-/** How often the balance is read again while the page is looked at. */
+/** How often the balance is refreshed while the page is visible. */
 const REFRESH_MS = 60_000;
 
 const view = document.getElementById('view');
-/** Ends what the section before has running. */
+/** Aborts the work of the previous section. */
 let leaving = new AbortController();
 
 start();
@@ -43,14 +43,14 @@ async function start() {
       localCloud.bar(document.getElementById('local-bar'), session, () => view.dispatchEvent(new Event('moved')));
     }
     addEventListener('hashchange', () => show(false));
-    // A link to where one is already changes no address.
+    // A link to the current hash fires no `hashchange`.
     document.addEventListener('click', (event) => {
       const hash = event.target.closest?.('a[href^="#"]')?.getAttribute('href');
       if (hash !== '#add-credit' || location.hash !== hash) return;
       event.preventDefault();
       focusAmount();
     });
-    // Told where it is of use; no second `hashchange`.
+    // The result is shown on the cards section. `replaceState` avoids a second `hashchange`.
     if (new URLSearchParams(location.search).has('card')) history.replaceState(null, '', `${location.search}#cards`);
     show(true);
     returned(above, config, { changed: () => view.dispatchEvent(new Event('moved')) });
@@ -64,13 +64,13 @@ async function start() {
 }
 
 async function configuration() {
-  // Without a token: nobody is signed in yet, and the configuration is nobody's secret.
+  // Sent without a token. Nobody is signed in yet, and the configuration is not secret.
   const response = await fetch(address('config.json')).catch(() => null);
   if (response?.ok) return response.json();
   throw new Problem({
     status: response?.status ?? 0,
     code: 'no_configuration',
-    detail: 'The page could not be set up. Try again in a moment.',
+    detail: 'The page could not be loaded. Try again in a moment.',
   });
 }
 
@@ -81,10 +81,10 @@ function navigation() {
   fill(document.getElementById('nav'), links);
 }
 
-/** Shows the section that the address names. */
+/** Shows the section named in the URL's hash. */
 function open(config, isFirst) {
   const [name, ...rest] = location.hash.slice(1).split('/').map(decoded);
-  // The skip link's own target is no section.
+  // The target of the skip link is not a section.
   if (name === 'content') return document.getElementById('content').focus();
   const section = SECTIONS[name] ?? balance;
   leaving.abort();
@@ -95,7 +95,7 @@ function open(config, isFirst) {
     signal,
     path: rest.join('/') || null,
     reload: () => open(config, true),
-    /** Called when the clock was moved or money came in. */
+    /** Runs after the clock moved or credit was added. */
     onMoved: (work) => view.addEventListener('moved', work, { signal }),
   };
   const heading = h('h1', { tabindex: '-1', id: 'title' }, section.title);
@@ -120,14 +120,14 @@ function open(config, isFirst) {
   return undefined;
 }
 
-/** On narrow screens the navigation scrolls sideways. `scrollIntoView` would move the keyboard's starting point too. */
+/** On narrow screens the navigation scrolls sideways. `scrollIntoView` would also move the keyboard focus. */
 function revealInNavigation() {
   const current = document.querySelector('#nav [aria-current]');
   const bar = current.closest('nav');
   bar.scrollLeft = current.offsetLeft - (bar.clientWidth - current.offsetWidth) / 2;
 }
 
-/** A part of an address; one that was mangled on its way is taken as it is. */
+/** Decodes a part of the URL. A malformed part is returned unchanged. */
 function decoded(part) {
   try {
     return decodeURIComponent(part);
@@ -141,7 +141,7 @@ function focusAmount() {
   document.getElementById('custom-amount')?.focus({ preventScroll: true });
 }
 
-/** A form that is being filled in is never replaced under the customer's hands. */
+/** A form that has the focus is never replaced while the customer is typing. */
 function isTyping() {
   return document.activeElement?.closest('form') && view.contains(document.activeElement);
 }
@@ -154,6 +154,6 @@ function keepFresh() {
   document.addEventListener('visibilitychange', refresh);
   addEventListener('online', () => view.dispatchEvent(new Event('moved')));
   view.addEventListener('moved', refresh);
-  // Sections without the balance have its warnings above them all the same.
+  // Every section shows the balance warnings at the top, so the balance is read even where it is not shown.
   refresh();
 }

@@ -1,20 +1,20 @@
 /**
- * Signing in with any OpenID Connect provider: authorization code with PKCE (RFC 7636), by redirect.
+ * Signs in with any OpenID Connect provider by redirect (authorization code flow with PKCE, RFC 7636).
  *
- * Tokens live in this module's memory only. What has to survive the redirect (state, nonce, verifier and where the
- * customer was) lies in sessionStorage until the provider sends the customer back, and is removed then.
+ * Tokens live in this module's memory only. The state that must survive the redirect (state, nonce, verifier and the
+ * customer's current page) is kept in sessionStorage and removed when the provider redirects back.
  */
 
 import { Problem, now } from './api.js';
 
 const PENDING = 'tollgate.sign-in';
-/** A token this close to its end is not used any more: the request would meet its expiry on the way. */
+/** A token this close to its expiry is not used. It could expire while the request is on its way. */
 const SPARE_MS = 20_000;
-/** A provider's answer that is refused this soon after signing in would be refused again: no second redirect. */
+/** A token rejected this soon after signing in would be rejected again, so there is no second redirect. */
 const LOOP_MS = 30_000;
 
 /**
- * Signs in, or leaves for the provider and never returns.
+ * Signs in, or redirects to the provider and never resolves.
  * @param {{issuer: string, client_id: string, scopes?: string|string[], audience?: string}} config
  * @returns {Promise<{name: string, account: string, token: (method: string) => Promise<string>, expired: (method: string) => void}>}
  */
@@ -25,7 +25,7 @@ export async function signIn(config) {
 
   const pending = takePending();
   if (!pending || pending.state !== query.get('state')) {
-    // An old bookmark, or somebody else's sign-in: never use its code.
+    // An old bookmark or another person's sign-in. Its code must not be used.
     history.replaceState(null, '', location.pathname);
     return leave(config);
   }
@@ -35,7 +35,7 @@ export async function signIn(config) {
     throw new Problem({
       status: 401,
       code: 'sign_in_failed',
-      detail: `Signing in did not work: ${why}`,
+      detail: `Sign-in failed: ${why}`,
       action: { sign_in: true },
     });
   }
@@ -44,7 +44,7 @@ export async function signIn(config) {
 
 function sessionOf(config, tokens, nonce) {
   const claims = check(claimsOf(tokens.id_token), config, nonce);
-  // The API verifies JWTs; a provider whose access tokens are opaque is asked with the id token instead.
+  // The API verifies JWTs. If the provider's access tokens are opaque, the ID token is sent instead.
   const token = claimsOf(tokens.access_token) ? tokens.access_token : tokens.id_token;
   const lifetime = Number(tokens.expires_in) || 300;
   const signedInAt = Date.now();
@@ -54,9 +54,9 @@ function sessionOf(config, tokens, nonce) {
       status: 401,
       code: 'signed_out',
       action: { sign_in: true },
-      detail: 'Your session has ended, and nothing was changed. Sign in again, then repeat it.',
+      detail: 'Your session has expired. Nothing was changed. Sign in and try again.',
     });
-  /** Reading goes on after the redirect by itself; a change is never made by a page that was not looked at. */
+  /** A read continues after the redirect. A write is never repeated by a page the customer has not seen. */
   const renew = (method) => (method === 'GET' ? leave(config) : Promise.reject(signedOut()));
   return {
     name: claims.email ?? claims.name ?? claims.sub,
@@ -68,7 +68,7 @@ function sessionOf(config, tokens, nonce) {
   };
 }
 
-/** Goes to the provider, which sends the customer straight back if it still knows them. */
+/** Redirects to the provider, which redirects straight back if its own session is still valid. */
 export async function leave(config) {
   const { authorization_endpoint: endpoint } = await discover(config.issuer);
   const [state, nonce, verifier] = [random(), random(), random()];
@@ -90,7 +90,7 @@ export async function leave(config) {
   };
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
   location.assign(url);
-  // The page is being left: nothing after this may run.
+  // The browser is leaving the page. Nothing after this may run.
   return new Promise(() => {});
 }
 
@@ -105,13 +105,13 @@ async function exchange(config, pending, code) {
   });
   const tokens = await fetch(endpoint, { method: 'POST', body, credentials: 'omit' })
     .then((response) => response.json())
-    .catch(() => ({ error: 'the provider could not be reached' }));
+    .catch(() => ({ error: 'the sign-in service could not be reached' }));
   if (tokens.id_token) return tokens;
-  const why = tokens.error_description ?? tokens.error ?? 'no token came back';
+  const why = tokens.error_description ?? tokens.error ?? 'the sign-in service returned no token';
   throw new Problem({
     status: 401,
     code: 'sign_in_failed',
-    detail: `Signing in did not work: ${why}`,
+    detail: `Sign-in failed: ${why}`,
     action: { sign_in: true },
   });
 }
@@ -128,8 +128,8 @@ async function discover(issuer) {
 }
 
 /**
- * Checks an id token's claims (OpenID Connect Core, 3.1.3.7). Its signature needs no check: it came from the token
- * endpoint itself, over TLS.
+ * Checks the claims of an ID token (OpenID Connect Core, 3.1.3.7). The signature needs no check because the token came
+ * from the token endpoint over TLS.
  */
 function check(claims, config, nonce) {
   const audience = [claims?.aud ?? []].flat();
@@ -142,12 +142,12 @@ function check(claims, config, nonce) {
   throw new Problem({
     status: 401,
     code: 'sign_in_failed',
-    detail: 'The sign-in answer was not meant for this page.',
+    detail: 'The sign-in response was not issued for this page.',
     action: { sign_in: true },
   });
 }
 
-/** A JWT's claims; null if it is none. */
+/** The claims of a JWT, or null if the token is not a JWT. */
 function claimsOf(token) {
   try {
     const bytes = Uint8Array.from(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')), (c) =>

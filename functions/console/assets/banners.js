@@ -1,4 +1,4 @@
-/** What is told above every section: the account's standing, and how a payment that was left for ended. */
+/** Banners above every section. They show the account's standing and the result of a payment on Stripe's page. */
 
 import { read, write } from './api.js';
 import { refreshBalance, watchBalance } from './account.js';
@@ -9,9 +9,9 @@ import { announce, button, contact, failure, link, notice } from './ui.js';
 import { OPEN_SESSION } from './sections/add-credit.js';
 import { LOW_SECONDS } from './sections/balance.js';
 
-/** How long a payment is waited for before its session is named for support. */
+/** How long to wait for a payment before the session ID is shown for support. */
 const WAIT_MS = 5 * 60_000;
-/** Quick at first, as most payments are credited within seconds. */
+/** Short pauses at first, because most payments are credited within seconds. */
 const pauseMs = (turn) => (turn < 10 ? 1000 : 3000);
 
 /**
@@ -25,7 +25,7 @@ export function banners(host, config) {
   fill(host, connection, standing, result);
   watchBalance((balance) => {
     const next = standingBanner(balance, config);
-    // Kept as it is while it says the same: a refresh must not be read out again.
+    // An unchanged banner is kept, so that screen readers do not read it again.
     if (next?.textContent !== standing.firstChild?.textContent) fill(standing, next);
   });
   const online = () =>
@@ -33,7 +33,7 @@ export function banners(host, config) {
       connection,
       !navigator.onLine &&
         notice('warning', 'You are offline.', {
-          text: 'What is shown may be out of date. The page goes on when the connection is back.',
+          text: 'The page may be out of date. It will update when you are back online.',
           testid: 'offline-banner',
         }),
     );
@@ -57,60 +57,60 @@ function standingBanner(balance, config) {
     return notice(
       'error',
       'This account is closed.',
-      options(help, 'Nothing can be started any more. History and invoices stay here.'),
+      options(help, 'You can no longer start resources. Your history and invoices remain available.'),
     );
   if (standing === 'deleted') {
     return notice(
       'error',
-      'Everything in this account was deleted.',
+      'All resources in this account were deleted.',
       options(
         [add, ...help],
-        'The grace period ended without credit. After adding credit, what was deleted can be restored for 14 days, under Projects.',
+        'The grace period ended and no credit was added. Add credit to restore resources under Projects. They can be restored for 14 days.',
       ),
     );
   }
   if (standing === 'deleting')
     return notice(
       'error',
-      'Everything in this account is being deleted.',
+      'All resources in this account are being deleted.',
       options(
         [add, ...help],
-        'The grace period ended without credit. Add credit now, then restore what you need under Projects.',
+        'The grace period ended and no credit was added. Add credit now, then restore the resources you need under Projects.',
       ),
     );
   if (frozen)
     return notice(
       'error',
       'This account is frozen.',
-      options(help, 'A payment is disputed or being looked at. Nothing can be started until that is settled.'),
+      options(help, 'A payment is disputed or under review. You can\u2019t start resources until this is resolved.'),
     );
   if (standing === 'suspended') {
     const isOut = money.isUsedUp(balance.balance) || runway.deleted_at;
     const text = runway.deleted_at
-      ? `Add credit to go on. Without it, everything is deleted on ${shown(runway.deleted_at)}.`
-      : 'Add credit to go on.';
+      ? `Add credit to resume. Otherwise all resources will be deleted on ${shown(runway.deleted_at)}.`
+      : 'Add credit to resume.';
     return isOut
-      ? notice('error', 'Everything is suspended: the credit is used up.', options([add], text))
+      ? notice('error', 'Your account is suspended because you are out of credit.', options([add], text))
       : notice(
           'error',
           'This account is suspended.',
-          options(help, 'Nothing runs and nothing is billed until this is settled with support.'),
+          options(help, 'All resources are stopped and nothing is billed. Contact support to resume.'),
         );
   }
   const left = runway.zero_at ? secondsUntil(runway.zero_at) : Infinity;
   if (left < LOW_SECONDS) {
     return notice(
       'warning',
-      `Your credit lasts ${left > 0 ? `only ${duration(left)}` : 'no longer'}.`,
-      options([add], `At zero, on ${shown(runway.zero_at)}, everything stops unless a refill comes first.`),
+      left > 0 ? `Your credit lasts only ${duration(left)}.` : 'Your credit is used up.',
+      options([add], `Your balance reaches zero on ${shown(runway.zero_at)}. All resources stop then, unless you add credit or a refill succeeds.`),
     );
   }
   return null;
 }
 
 /**
- * What the address says about a payment page or card page the customer came back from; the address is cleaned once that
- * is told, so that a reload does not tell it again.
+ * Shows the result when the customer returns from Stripe's payment page or card page, as given in the URL. The query is
+ * then removed, so that a reload does not show the result again.
  */
 export function returned(place, config, { changed }) {
   const query = new URLSearchParams(location.search);
@@ -118,8 +118,8 @@ export function returned(place, config, { changed }) {
   if (query.get('checkout') === 'canceled') return canceled(place, config, changed);
   if (query.get('card') === 'added') {
     clean();
-    tell(place, 'success', 'Card added.', 'It may take a moment until it is in the list.');
-    // Stripe's word about the card may come after its customer.
+    tell(place, 'success', 'Card added.', 'It may take a moment to appear in the list.');
+    // Stripe's webhook about the card may arrive after the customer.
     return [2000, 6000].forEach((pause) => setTimeout(changed, pause));
   }
   if (query.get('card') === 'canceled') {
@@ -143,7 +143,7 @@ async function follow(place, config, session, changed) {
     try {
       found = await read(`v1/checkout-sessions/${encodeURIComponent(session)}`);
     } catch (problem) {
-      // A passing fault changes nothing about the payment: go on asking.
+      // A transient error says nothing about the payment. Keep polling.
       if (!problem.isPassing) return place.show(failure(problem, null, 'banner'));
     }
     if (found?.status === 'paid') {
@@ -154,8 +154,8 @@ async function follow(place, config, session, changed) {
       return tell(
         place,
         'success',
-        amount ? `${money.exact(amount)} was added.` : 'Your credit was added.',
-        now && `Your balance is ${money.balance(now.balance)} now.`,
+        amount ? `${money.exact(amount)} was added to your balance.` : 'Credit was added to your balance.',
+        now && `Your balance is now ${money.balance(now.balance)}.`,
       );
     }
     if (found?.status === 'expired') {
@@ -164,7 +164,7 @@ async function follow(place, config, session, changed) {
         place,
         'warning',
         'The payment was not completed.',
-        'No charge was made. Try again, or use another card.',
+        'No charge was made. Try again or use another card.',
       );
     }
     await new Promise((resolve) => setTimeout(resolve, pauseMs(turn)));
@@ -172,7 +172,7 @@ async function follow(place, config, session, changed) {
   const text = h(
     'span',
     {},
-    'Some payments take days to arrive; the credit is then added on its own. If you were charged and wonder, quote this to support: ',
+    'Some payments take several days. Your credit is added automatically when the payment arrives. If you were charged and have questions, give this ID to support: ',
     h('code', { testid: 'banner-session' }, session),
   );
   return place.show(
@@ -188,7 +188,7 @@ async function follow(place, config, session, changed) {
   );
 }
 
-/** Back without paying: the open page is ended, so that nobody pays it from another tab by mistake. */
+/** The customer came back without paying. The session is expired, so that another tab cannot pay it by mistake. */
 async function canceled(place, config, changed) {
   const session = sessionStorage.getItem(OPEN_SESSION);
   clean();
@@ -196,10 +196,10 @@ async function canceled(place, config, changed) {
     sessionStorage.removeItem(OPEN_SESSION);
     try {
       const { status } = await write('POST', `v1/checkout-sessions/${encodeURIComponent(session)}/cancel`);
-      // Paid all the same, in another tab: then that is what is told.
+      // It was paid in another tab, so that result is shown.
       if (status === 'paid' || status === 'processing') return await follow(place, config, session, changed);
     } catch {
-      // It ends by itself within half an hour.
+      // The session expires within 30 minutes anyway.
     }
   }
   return tell(place, 'info', 'Top-up cancelled. No charge was made.');

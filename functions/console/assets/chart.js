@@ -1,6 +1,6 @@
 /**
- * Charts by uPlot, loaded when the first one is drawn. This is the only place where money becomes a floating point
- * number: pixels have no cents. Every chart stands beside a table with the exact amounts.
+ * Charts by uPlot, which is loaded when the first chart is drawn. This is the only place where money becomes a floating
+ * point number, because pixels need no exact cents. Every chart has a table with the exact amounts beside it.
  */
 
 import { h } from './dom.js';
@@ -10,7 +10,7 @@ import { table, row } from './ui.js';
 const HEIGHT = 210;
 let library;
 
-/** The library is a plain script that leaves one global name; it is kept as its authors published it. */
+/** The library is a plain script that sets one global. It is kept as its authors published it. */
 function load() {
   library ??= new Promise((resolve, reject) => {
     const script = h('script', {
@@ -26,7 +26,7 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 const dollars = (value) =>
   `${value < 0 ? '\u2212' : ''}$${Math.abs(value).toLocaleString('en-US', { maximumFractionDigits: 2, minimumFractionDigits: Number.isInteger(value) ? 0 : 2 })}`;
 
-/** Axes in the page's colours; functions, so that a change of theme only needs a redraw. */
+/** Axes in the page's colours. Colours are functions, so a change of theme only needs a redraw. */
 const axis = (more) => ({
   stroke: () => colour('--text-quiet'),
   font: '12px system-ui, sans-serif',
@@ -65,7 +65,7 @@ export function balanceChart(items, { summary, label }) {
     ],
   });
   const tip = (index) => `${label(items[index].at)}: ${money.balance(items[index].balance)}`;
-  const columns = [{ label: 'Until' }, { label: 'Balance', class: 'num' }];
+  const columns = [{ label: 'Time' }, { label: 'Balance', class: 'num' }];
   return figure(data, options, {
     summary,
     tip,
@@ -77,7 +77,7 @@ export function balanceChart(items, { summary, label }) {
 }
 
 /**
- * What each of a few things cost, as bars.
+ * Spending per project, SKU or resource, as bars.
  * @param {{name: string, amount: string}[]} items largest first
  */
 export function spendingChart(items, { summary, rows }) {
@@ -118,7 +118,7 @@ export function spendingChart(items, { summary, rows }) {
   });
 }
 
-/** A drawing with a line that tells the point under the pointer, and its table. */
+/** A chart with a line of text for the point under the pointer, and a table of the same data. */
 function figure(data, options, { summary, tip, rows }) {
   const reading = h('p', { class: 'chart-reading', 'aria-hidden': 'true' }, '\u00a0');
   const canvas = h('div', { class: 'chart-canvas', role: 'img', 'aria-label': summary });
@@ -137,7 +137,7 @@ function figure(data, options, { summary, tip, rows }) {
   draw(canvas, data, options, (index) => {
     reading.textContent = index === null || index === undefined ? '\u00a0' : tip(index);
   }).catch(() => {
-    canvas.replaceChildren(h('p', { class: 'hint' }, 'The drawing could not be loaded; the table has everything.'));
+    canvas.replaceChildren(h('p', { class: 'hint' }, 'The chart could not be loaded. The table shows the same data.'));
   });
   return element;
 }
@@ -161,7 +161,7 @@ async function draw(canvas, data, options, read) {
       canvas,
     );
   };
-  // Drawn anew rather than resized: labels are cut to the width there is.
+  // Redrawn instead of resized, because labels are cut to the available width.
   const observer = new ResizeObserver(() => {
     if (!canvas.isConnected) return observer.disconnect();
     if (width() > 0 && width() !== plot?.width) make();

@@ -1,15 +1,15 @@
 /**
- * Elements without markup: everything shown becomes a text node, so nothing a user wrote is ever read as HTML.
+ * Builds elements without markup. All content becomes text nodes, so user input is never parsed as HTML.
  */
 
 const SVG = 'http://www.w3.org/2000/svg';
 
 /**
- * Makes an element.
+ * Creates an element.
  * @param {string} tag
- * @param {Record<string, unknown>} [props] attributes; `on` holds listeners, `testid` is `data-testid`; what is null,
- *   undefined or false is left out
- * @param {...unknown} children nodes, strings, numbers, arrays of them; what is null, undefined or false is left out
+ * @param {Record<string, unknown>} [props] attributes. `on` holds listeners, `testid` becomes `data-testid`. Null,
+ *   undefined and false are skipped.
+ * @param {...unknown} children nodes, strings, numbers and arrays of them. Null, undefined and false are skipped.
  */
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
@@ -29,7 +29,7 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
-/** Replaces everything in an element. */
+/** Replaces the content of an element. */
 export function fill(element, ...children) {
   element.replaceChildren();
   append(element, children);
@@ -43,7 +43,7 @@ function append(element, children) {
   }
 }
 
-/** Drawn on a 24 by 24 grid, stroked in the colour of the text. */
+/** Paths on a 24 by 24 grid, stroked in the text colour. */
 const ICONS = {
   balance: 'M3 7.5A2.5 2.5 0 0 1 5.5 5H18v3M3 7.5V17a2.5 2.5 0 0 0 2.5 2.5H21V8H4M16.5 13.7h.01',
   transactions: 'M4 6h16M4 12h16M4 18h10',
@@ -64,7 +64,7 @@ const ICONS = {
   clock: 'M12 3a9 9 0 1 0 .01 0M12 7v5l3.5 2',
 };
 
-/** A decorative icon: screen readers skip it. @param {keyof typeof ICONS} name */
+/** A decorative icon that screen readers skip. @param {keyof typeof ICONS} name */
 export function icon(name) {
   const svg = document.createElementNS(SVG, 'svg');
   for (const [key, value] of Object.entries({ viewBox: '0 0 24 24', class: 'icon', 'aria-hidden': 'true' })) {
@@ -76,7 +76,7 @@ export function icon(name) {
   return svg;
 }
 
-/** The address if it is one a link may lead to: addresses come from answers, and `javascript:` is one too. */
+/** The URL if it is safe to link to, else null. URLs come from responses and could be `javascript:`. */
 export function safeUrl(address) {
   try {
     const url = new URL(address, document.baseURI);

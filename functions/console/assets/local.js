@@ -1,13 +1,13 @@
 /**
- * On one machine: nobody has to sign in, anybody can be signed in as, and the clock can be moved. None of this is
- * used unless `config.json` says that the page talks to the local cloud.
+ * The bar of the local cloud switches accounts without sign-in and moves the clock. It is used only if `config.json`
+ * says that the page talks to the local cloud.
  */
 
 import { Problem, address, ignoreServerDate, now, setNow } from './api.js';
 import { fill, h, icon } from './dom.js';
 import { announce } from './ui.js';
 
-/** Who is signed in is remembered for this tab; their token is not. */
+/** The account's name is remembered for this tab. Its token is not. */
 const WHO = 'tollgate.account';
 const FIRST = 'acme';
 const STEPS = [
@@ -17,7 +17,7 @@ const STEPS = [
   ['30d', '30 days'],
 ];
 
-/** Signs in as the account chosen last in this tab. */
+/** Signs in as the account last chosen in this tab. */
 export async function signIn() {
   ignoreServerDate();
   const account = sessionStorage.getItem(WHO) ?? FIRST;
@@ -30,7 +30,7 @@ export async function signIn() {
  * The bar above the page.
  * @param {HTMLElement} host
  * @param {{name: string}} session
- * @param {() => void} moved called after the clock was moved
+ * @param {() => void} moved called after the clock has moved
  */
 export function bar(host, session, moved) {
   const clock = h('time', { class: 'local-clock', testid: 'clock-now' });
@@ -91,7 +91,7 @@ export function bar(host, session, moved) {
 
   let isMoving = false;
 
-  /** The buttons stay enabled: a disabled one would lose the keyboard's focus. */
+  /** The buttons stay enabled, because a disabled button would lose the keyboard focus. */
   function rest(on) {
     isMoving = on;
     steps.forEach((button) => button.setAttribute('aria-disabled', String(on)));
@@ -106,7 +106,7 @@ export function bar(host, session, moved) {
       setNow(time);
       tick();
       status.textContent = '';
-      announce(`The clock is at ${clock.textContent}.`);
+      announce(`The clock is now at ${clock.textContent}.`);
       moved();
     } catch (problem) {
       status.textContent = problem.message;
@@ -134,6 +134,6 @@ async function local(path, body) {
   throw new Problem({
     status: response?.status ?? 0,
     code: 'local',
-    detail: answer?.detail ?? answer?.message ?? answer?.error ?? 'The local cloud does not answer. Is it running?',
+    detail: answer?.detail ?? answer?.message ?? answer?.error ?? 'The local cloud is not responding. Is it running?',
   });
 }

@@ -1,6 +1,6 @@
 /**
- * Money as the API writes it: decimal strings in USD. Sums and comparisons go through BigInt, never through a
- * floating point number; twelve decimals hold every amount (six) and every rate on the price list.
+ * Money as decimal strings in USD, as in the API. Sums and comparisons use BigInt, never floating point. Twelve
+ * decimals hold every amount (six decimals) and every rate on the price list.
  */
 
 const DECIMALS = 12;
@@ -21,7 +21,7 @@ export function sum(amounts) {
   return text(amounts.reduce((total, amount) => total + parse(amount), 0n));
 }
 
-/** Negative, zero or positive, as `a` is below, equal to or above `b`. */
+/** Negative, zero or positive if `a` is less than, equal to or greater than `b`. */
 export function compare(a, b) {
   const difference = parse(a) - parse(b);
   return difference < 0n ? -1 : Number(difference > 0n);
@@ -30,35 +30,35 @@ export function compare(a, b) {
 /** Whether it is zero or less. */
 export const isUsedUp = (amount) => compare(amount, '0') <= 0;
 
-/** All digits there are, at least two decimals: what stands in a row, so that rows add up. */
+/** All digits, with at least two decimals. Used in rows, so that rows add up. */
 export function exact(amount) {
   return written(parse(amount));
 }
 
-/** Whole cents, rounded down: a balance never looks larger than it is. */
+/** Whole cents, rounded down, so that a balance never looks larger than it is. */
 export function balance(amount) {
   return written(floorCents(parse(amount)));
 }
 
-/** Whole cents, rounded up: a cost never looks smaller than it is. */
+/** Whole cents, rounded up, so that a cost never looks smaller than it is. */
 export function cost(amount) {
   return written(-floorCents(-parse(amount)));
 }
 
-/** With its sign, as in a list of movements. */
+/** An amount with its sign, for lists of transactions. */
 export function signed(amount) {
   const value = parse(amount);
   return value > 0n ? `+${written(value)}` : written(value);
 }
 
-/** What is agreed to unless the customer chose otherwise: a fifth of the top-up in whole cents, $10 at the most. */
+/** The default threshold for auto-refill. It is a fifth of the top-up in whole cents, at most $10. */
 export function defaultThreshold(topup) {
   const fifth = floorCents(parse(topup) / 5n);
   return text(fifth < 10n * UNIT ? fifth : 10n * UNIT);
 }
 
 /**
- * Reads what a person typed: `25`, `25.5`, `$1,000.00`, `12,50`.
+ * Parses user input: `25`, `25.5`, `$1,000.00`, `12,50`.
  * @returns {{amount: string} | {error: string}}
  */
 export function typed(input) {
@@ -68,7 +68,7 @@ export function typed(input) {
     .replace(/,(?=\d{3}(\D|$))/g, '');
   if (plain === '') return { error: 'Enter an amount.' };
   if (!/^\d{1,12}(\.\d*)?$/.test(plain)) return { error: 'Enter an amount in dollars, such as 25.00.' };
-  if (!/^\d+(\.\d{0,2})?$/.test(plain)) return { error: 'Whole cents only: two digits after the point.' };
+  if (!/^\d+(\.\d{0,2})?$/.test(plain)) return { error: 'Enter at most two decimals.' };
   return { amount: text(parse(plain)) };
 }
 

@@ -1,4 +1,4 @@
-/** Times as people read them: in their own zone and language, with UTC at hand. */
+/** Times in the customer's own time zone, with UTC in the tooltip. */
 
 import { now } from './api.js';
 import { h } from './dom.js';
@@ -17,13 +17,13 @@ const formats = new Map();
 /** A time as text. @param {'full'|'row'|'date'} how */
 export function shown(time, how = 'full') {
   const at = new Date(time);
-  // Another year's day says which year.
+  // A day in another year is shown with its year.
   const which = how === 'full' && at.getFullYear() !== now().getFullYear() ? 'row' : how;
   if (!formats.has(which)) formats.set(which, new Intl.DateTimeFormat('en-GB', FORMATS[which]));
   return formats.get(which).format(at);
 }
 
-/** A time as an element; the pointer finds UTC, which is what bills go by. */
+/** A `<time>` element. Its tooltip is in UTC, which billing uses. */
 export function time(at, how = 'full') {
   return h(
     'time',
@@ -37,10 +37,10 @@ export function time(at, how = 'full') {
   );
 }
 
-/** Seconds from now until then; negative if it is over. */
+/** Seconds from now until a time. Negative if the time has passed. */
 export const secondsUntil = (at) => Math.floor((new Date(at).getTime() - now().getTime()) / 1000);
 
-/** How long that is, in its two largest units: `2 days 3 hours`. */
+/** A duration in its two largest units: `2 days 3 hours`. */
 export function duration(seconds) {
   const rest = Math.max(0, Math.round(seconds));
   if (rest < MINUTE) return count(rest, 'second');
@@ -50,7 +50,7 @@ export function duration(seconds) {
   return pair(days, 'day', days < 14 ? Math.floor((rest % DAY) / HOUR) : 0, 'hour');
 }
 
-/** Exact, for bills: `1 h 02 min 05 s`. */
+/** An exact duration for bills: `1 h 2 min 5 s`. */
 export function span(seconds) {
   const [hours, minutes, rest] = [Math.floor(seconds / HOUR), Math.floor((seconds % HOUR) / MINUTE), seconds % MINUTE];
   const parts = [];
@@ -63,17 +63,17 @@ export function span(seconds) {
 export const count = (number, unit) => `${number.toLocaleString('en-US')} ${unit}${number === 1 ? '' : 's'}`;
 const pair = (a, unitA, b, unitB) => (b ? `${count(a, unitA)} ${count(b, unitB)}` : count(a, unitA));
 
-/** `2026-11`, the UTC month that many months before this one. */
+/** The UTC month a number of months ago, as `2026-11`. */
 export function month(back = 0) {
   const today = now();
   return new Date(Date.UTC(today.getUTCFullYear(), today.getUTCMonth() - back, 1)).toISOString().slice(0, 7);
 }
 
-/** `November 2026` of `2026-11`. */
+/** `November 2026` for `2026-11`. */
 export const monthName = (text) =>
   new Intl.DateTimeFormat('en-GB', { month: 'long', year: 'numeric', timeZone: 'UTC' }).format(
     new Date(`${text}-01T00:00:00Z`),
   );
 
-/** That many days ago, as the API takes it. */
+/** A number of days ago, in the API's format. */
 export const daysAgo = (days) => new Date(now().getTime() - days * DAY * 1000).toISOString().replace(/\.\d+Z$/, 'Z');

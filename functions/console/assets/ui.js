@@ -1,19 +1,19 @@
-/** The pieces every section is made of, and the states every piece can be in: loading, empty, failed. */
+/** The building blocks of every section, each with a loading, an empty and a failed state. */
 
 import { Problem } from './api.js';
 import { fill, h, icon, safeUrl } from './dom.js';
 
-/** Says something to screen readers. */
+/** Announces a text to screen readers. */
 export function announce(text) {
   const live = document.getElementById('live');
   live.textContent = '';
-  // Emptied first and set later: a sentence that is said twice is two changes.
+  // The region is emptied first, so that the same sentence announced twice is two changes.
   setTimeout(() => {
     live.textContent = text;
   }, 60);
 }
 
-/** A button; while its work runs it is busy, and a second click does nothing. */
+/** A button. It is busy while its work runs, and a second click does nothing. */
 export function button(label, work, { kind = '', testid, describe, iconName, type = 'button' } = {}) {
   const element = h(
     'button',
@@ -29,7 +29,7 @@ export function button(label, work, { kind = '', testid, describe, iconName, typ
   return element;
 }
 
-/** Marks an element as busy while work runs. Not `disabled`: that would throw the focus away. */
+/** Marks an element as busy while work runs. `disabled` would lose the keyboard focus. */
 export async function busy(element, work) {
   element.setAttribute('aria-busy', 'true');
   element.setAttribute('aria-disabled', 'true');
@@ -41,7 +41,7 @@ export async function busy(element, work) {
   }
 }
 
-/** A link; one that leaves the page says so. */
+/** A link. Screen readers announce that it opens a new tab. */
 export function link(label, href, { kind = '', testid, describe, outside = false } = {}) {
   const target = safeUrl(href);
   if (!target) return h('span', {}, label);
@@ -97,7 +97,7 @@ export function notice(kind, title, { text, actions = [], close, testid, role } 
   return element;
 }
 
-/** What to do about a problem: buttons and links for its `action`. */
+/** Buttons and links for a problem's `action`. */
 function actionsOf(problem) {
   const action = problem.action ?? {};
   const actions = [];
@@ -105,14 +105,14 @@ function actionsOf(problem) {
     actions.push(link('Add credit', '#add-credit', { kind: 'button primary', testid: 'problem-add-credit' }));
   if (action.set_email)
     actions.push(link('Set an e-mail address', '#company', { kind: 'button', testid: 'problem-set-email' }));
-  if (action.contact) actions.push(contact(action.contact, 'Ask for more'));
+  if (action.contact) actions.push(contact(action.contact, 'Request a higher limit'));
   if (action.sign_in)
     actions.push(button('Sign in', () => location.reload(), { kind: 'primary', testid: 'problem-sign-in' }));
-  if (action.url) actions.push(link(action.label ?? 'Go on', action.url, { kind: 'button', outside: true }));
+  if (action.url) actions.push(link(action.label ?? 'Continue', action.url, { kind: 'button', outside: true }));
   return actions;
 }
 
-/** A link to whoever runs the cloud. */
+/** A link to the operator's support. */
 export function contact(whom, label = 'Contact support') {
   return link(label, whom.includes('://') || whom.startsWith('mailto:') ? whom : `mailto:${whom}`, {
     kind: 'button',
@@ -120,19 +120,19 @@ export function contact(whom, label = 'Contact support') {
   });
 }
 
-/** A problem as a notice, with a button to try again where that may help. */
+/** A problem as a notice, with a retry button where a retry may help. */
 export function failure(problem, retry, testid = 'problem') {
   const known =
     problem instanceof Problem
       ? problem
-      : new Problem({ status: 500, code: 'internal', detail: 'Something went wrong on this page. Reload it.' });
+      : new Problem({ status: 500, code: 'internal', detail: 'Something went wrong on this page. Reload the page.' });
   if (known !== problem) console.error(problem);
   const retryAt = known.action?.retry_at;
   const actions = actionsOf(known);
   if (retry && !known.action?.sign_in) actions.push(button('Try again', retry, { testid: 'retry' }));
   const reference = known.requestId && known.status >= 500 ? ` Reference: ${known.requestId}.` : '';
   const later = retryAt
-    ? ` It can be tried again at ${new Date(retryAt).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })}.`
+    ? ` You can try again at ${new Date(retryAt).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })}.`
     : '';
   return notice(known.status === 402 || known.status === 0 ? 'warning' : 'error', known.message + later + reference, {
     actions,
@@ -141,7 +141,7 @@ export function failure(problem, retry, testid = 'problem') {
   });
 }
 
-/** A place beside a form where what went wrong is told; the same place is emptied by the next attempt. */
+/** A place beside a form for its problems. The next attempt clears it. */
 export function outlet() {
   const element = h('div', { class: 'outlet' });
   return {
@@ -154,7 +154,7 @@ export function outlet() {
   };
 }
 
-/** Grey bars in place of what is on its way. */
+/** Grey bars as placeholders while content loads. */
 export function skeleton(lines = 3) {
   return h(
     'div',
@@ -163,7 +163,7 @@ export function skeleton(lines = 3) {
   );
 }
 
-/** Nothing to show yet, and what to do about it. */
+/** An empty state with a title and a hint. */
 export function empty(title, text, ...actions) {
   return h(
     'div',
@@ -175,8 +175,8 @@ export function empty(title, text, ...actions) {
 }
 
 /**
- * Loads something into a host: bars while it is on its way, a notice with a button if it fails. Called again it keeps
- * what is shown until the new is there.
+ * Loads content into a host, with placeholders while it loads and a notice with a retry button if it fails. A reload
+ * keeps the old content until the new content arrives.
  */
 export function loading(host, load, show, lines = 3) {
   let turn = 0;
@@ -199,7 +199,7 @@ export function loading(host, load, show, lines = 3) {
   return run;
 }
 
-/** Replaces what is shown without losing the keyboard's place: the same control, or its row's, or the heading. */
+/** Replaces content and keeps the keyboard focus on the same control, in the same row, or on the heading. */
 function keepingFocus(host, replace) {
   const before = document.activeElement;
   const isInside = host.contains(before);
@@ -233,7 +233,7 @@ export function card(title, { id, testid, actions, hint } = {}, ...children) {
 }
 
 /**
- * A table. On narrow screens its rows become blocks, so every role is written out: CSS `display` would take it away.
+ * A table. On narrow screens its rows become blocks. CSS `display` would remove their roles, so every role is explicit.
  * @param {{caption: string, columns: {label: string, class?: string, hidden?: boolean}[], class?: string, testid?: string}} shape
  */
 export function table({ caption, columns, class: kind = '', testid }, rows) {
@@ -257,7 +257,7 @@ export function table({ caption, columns, class: kind = '', testid }, rows) {
   );
 }
 
-/** A row for {@link table}: the first cell names it. */
+/** A row for {@link table}. The first cell is its header. */
 export function row(columns, cells, props = {}) {
   return h(
     'tr',
@@ -272,7 +272,7 @@ export function row(columns, cells, props = {}) {
 
 export const pill = (label, kind = '') => h('span', { class: `pill ${kind}` }, label);
 
-/** A labelled input with room for a hint and what is wrong with it. */
+/** A labelled input with a hint and an error message. */
 export function field(label, input, { hint, prefix } = {}) {
   const id = input.id || (input.id = `f-${label.toLowerCase().replace(/\W+/g, '-')}`);
   const error = h('p', { class: 'field-error', id: `${id}-error` });
@@ -289,7 +289,7 @@ export function field(label, input, { hint, prefix } = {}) {
   return {
     element,
     input,
-    /** Says what is wrong; nothing takes it away. */
+    /** Shows an error message, or removes it if there is no text. */
     wrong: (text) => {
       error.textContent = text ?? '';
       if (text) input.setAttribute('aria-invalid', 'true');
@@ -298,14 +298,14 @@ export function field(label, input, { hint, prefix } = {}) {
   };
 }
 
-/** A switch with its sentence. */
+/** A switch with its label. */
 export function toggle(label, on, { testid, id, change } = {}) {
   const input = h('input', { type: 'checkbox', role: 'switch', id, testid, class: 'switch', on: change && { change } });
   input.checked = on;
   return { input, element: h('label', { class: 'toggle' }, input, h('span', { class: 'toggle-label' }, label)) };
 }
 
-/** Asks before something that cannot be undone; focus starts at the harmless button and returns to where it was. */
+/** Asks before an action that cannot be undone. Focus starts on Cancel and returns to where it was. */
 export function confirm({ title, text, label, testid, work }) {
   const problems = outlet();
   const dialog = h(
@@ -334,7 +334,7 @@ export function confirm({ title, text, label, testid, work }) {
   );
   dialog.addEventListener('close', () => {
     dialog.remove();
-    // What had opened it may be gone.
+    // The control that opened it may be gone.
     if (document.activeElement === document.body) document.getElementById('title')?.focus();
   });
   document.body.append(dialog);

@@ -2,7 +2,7 @@
 
 /// One file.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asset {
+pub(crate) struct PageAsset {
     name: &'static str,
     pub(crate) plain: &'static [u8],
     pub(crate) gzip: &'static [u8],
@@ -15,21 +15,21 @@ const PAGE: &str = "index.html";
 /// The name of the description of the HTTP API.
 const OPENAPI: &str = "openapi.json";
 
-impl Asset {
+impl PageAsset {
     /// The page.
-    pub(crate) fn page() -> Option<Asset> {
-        Asset::named(PAGE)
+    pub(crate) fn page() -> Option<PageAsset> {
+        PageAsset::named(PAGE)
     }
 
     /// The description of the HTTP API.
-    pub(crate) fn openapi() -> Option<Asset> {
-        Asset::named(OPENAPI)
+    pub(crate) fn openapi() -> Option<PageAsset> {
+        PageAsset::named(OPENAPI)
     }
 
     /// A file by its name with the version before it. Under another version's name there is
     /// nothing: it would be kept for good.
-    pub(crate) fn versioned(name: &str) -> Option<Asset> {
-        Asset::named(name.strip_prefix(VERSION)?.strip_prefix('/')?)
+    pub(crate) fn versioned(name: &str) -> Option<PageAsset> {
+        PageAsset::named(name.strip_prefix(VERSION)?.strip_prefix('/')?)
             .filter(|asset| ![PAGE, OPENAPI].contains(&asset.name))
     }
 
@@ -50,7 +50,7 @@ impl Asset {
         }
     }
 
-    fn named(name: &str) -> Option<Asset> {
+    fn named(name: &str) -> Option<PageAsset> {
         ASSETS.iter().find(|asset| asset.name == name).copied()
     }
 }

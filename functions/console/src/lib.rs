@@ -17,9 +17,9 @@ use lambda_http::http::header::{self, HeaderValue};
 use lambda_http::http::{HeaderMap, StatusCode};
 use lambda_http::{Body, Request, RequestExt as _, Response};
 
-pub use settings::{Console, SettingsError};
+pub use settings::{ConsoleSettings, PageSettingsError};
 
-use asset::Asset;
+use asset::PageAsset;
 
 /// What never changes under its name.
 const FOR_GOOD: &str = "public, max-age=31536000, immutable";
@@ -28,31 +28,31 @@ const ASKED_FOR: &str = "no-cache";
 
 /// Answers one request.
 #[must_use]
-pub fn handle(console: &Console, request: &Request) -> Response<Body> {
+pub fn handle(console: &ConsoleSettings, request: &Request) -> Response<Body> {
     let path = request.raw_http_path();
     let asset = match (path.strip_prefix("/assets/"), path, console.config()) {
-        (Some(name), _, Some(_)) => Asset::versioned(name).map(|asset| (asset, FOR_GOOD)),
-        (None, "/", Some(_)) => Asset::page().map(|page| (page, ASKED_FOR)),
+        (Some(name), _, Some(_)) => PageAsset::versioned(name).map(|asset| (asset, FOR_GOOD)),
+        (None, "/", Some(_)) => PageAsset::page().map(|page| (page, ASKED_FOR)),
         (None, "/config.json", Some(config)) => {
             let body = Body::Text(config.to_owned());
             return answer(console, StatusCode::OK, "application/json", ASKED_FOR, body);
         }
-        (None, "/v1/openapi.json", _) => Asset::openapi().map(|openapi| (openapi, ASKED_FOR)),
+        (None, "/v1/openapi.json", _) => PageAsset::openapi().map(|openapi| (openapi, ASKED_FOR)),
         _ => None,
     };
     match asset {
         Some((asset, caching)) => asset_answer(console, request, &asset, caching),
         None => {
-            let body = Body::Text("There is no such page.".to_owned());
+            let body = Body::Text("Page not found.".to_owned());
             answer(console, StatusCode::NOT_FOUND, "text/plain; charset=utf-8", ASKED_FOR, body)
         }
     }
 }
 
 fn asset_answer(
-    console: &Console,
+    console: &ConsoleSettings,
     request: &Request,
-    asset: &Asset,
+    asset: &PageAsset,
     caching: &'static str,
 ) -> Response<Body> {
     let is_known = request
@@ -85,7 +85,7 @@ fn asset_answer(
 }
 
 fn answer(
-    console: &Console,
+    console: &ConsoleSettings,
     status: StatusCode,
     content_type: &'static str,
     caching: &'static str,

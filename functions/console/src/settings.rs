@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// What the page is served with.
 #[derive(Clone, Debug)]
-pub struct Console {
+pub struct ConsoleSettings {
     /// `config.json`; None if there is no page.
     config: Option<String>,
     content_security_policy: HeaderValue,
@@ -13,9 +13,9 @@ pub struct Console {
 
 /// Why the function cannot start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
+pub enum PageSettingsError {
     /// A variable that is needed is not there.
-    #[error("the environment variable {0} is needed")]
+    #[error("the environment variable {0} is not set")]
     Missing(&'static str),
     /// A variable cannot be used.
     #[error("the environment variable {variable} cannot be used: {why}")]
@@ -29,7 +29,7 @@ pub enum SettingsError {
 
 /// `config.json`.
 #[derive(Debug, Serialize)]
-struct Config {
+struct PageConfig {
     /// `oidc`, or `local` if tokens come from `/local/tokens`.
     mode: &'static str,
     issuer: String,
@@ -42,13 +42,13 @@ struct Config {
     currency: &'static str,
 }
 
-impl Console {
+impl ConsoleSettings {
     /// Reads the process's environment.
     ///
     /// # Errors
-    /// [`SettingsError`], naming the variable.
-    pub fn from_environment() -> Result<Console, SettingsError> {
-        Console::read(|variable| std::env::var(variable).ok())
+    /// [`PageSettingsError`], naming the variable.
+    pub fn from_environment() -> Result<ConsoleSettings, PageSettingsError> {
+        ConsoleSettings::read(|variable| std::env::var(variable).ok())
     }
 
     /// Reads settings from anything that maps variables to values: `SIGN_IN` (`oidc` by default, or
@@ -57,21 +57,21 @@ impl Console {
     /// tokens are issued, if that is another address than the issuer's), `OPERATOR_CONTACT`.
     ///
     /// # Errors
-    /// [`SettingsError`], naming the variable.
+    /// [`PageSettingsError`], naming the variable.
     pub fn read(
         value_of: impl Fn(&'static str) -> Option<String>,
-    ) -> Result<Console, SettingsError> {
+    ) -> Result<ConsoleSettings, PageSettingsError> {
         let optional = |variable| {
             value_of(variable)
                 .map(|value| value.trim().to_owned())
                 .filter(|value| !value.is_empty())
         };
-        let required = |variable| optional(variable).ok_or(SettingsError::Missing(variable));
+        let required = |variable| optional(variable).ok_or(PageSettingsError::Missing(variable));
         let mode = match optional("SIGN_IN").as_deref() {
             None | Some("oidc") => "oidc",
             Some("local") => "local",
             Some(_) => {
-                return Err(SettingsError::Unusable {
+                return Err(PageSettingsError::Unusable {
                     variable: "SIGN_IN",
                     why: "it is neither oidc nor local",
                 });
@@ -96,9 +96,9 @@ impl Console {
              form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
         );
         let content_security_policy = HeaderValue::try_from(policy).map_err(|_| {
-            SettingsError::Unusable { variable: "TOKEN_ISSUER", why: "it is no address" }
+            PageSettingsError::Unusable { variable: "TOKEN_ISSUER", why: "it is not a valid URL" }
         })?;
-        let config = Config {
+        let config = PageConfig {
             mode,
             issuer,
             client_id: client_id.unwrap_or_default(),
@@ -107,11 +107,11 @@ impl Console {
             operator_contact: optional("OPERATOR_CONTACT"),
             currency: "usd",
         };
-        let config = serde_json::to_string(&config).map_err(|_| SettingsError::Unusable {
+        let config = serde_json::to_string(&config).map_err(|_| PageSettingsError::Unusable {
             variable: "OPERATOR_CONTACT",
-            why: "it is no text",
+            why: "it is not valid text",
         })?;
-        Ok(Console { config: has_page.then_some(config), content_security_policy })
+        Ok(ConsoleSettings { config: has_page.then_some(config), content_security_policy })
     }
 
     /// `config.json`.
@@ -127,8 +127,8 @@ impl Console {
 
 /// `https://issuer.example` of `https://issuer.example/path`. Nothing in it may end a directive of
 /// the policy.
-fn origin(issuer: &str, variable: &'static str) -> Result<String, SettingsError> {
-    let wrong = SettingsError::Unusable { variable, why: "it is no https:// address" };
+fn origin(issuer: &str, variable: &'static str) -> Result<String, PageSettingsError> {
+    let wrong = PageSettingsError::Unusable { variable, why: "it is not an https:// URL" };
     let (scheme, rest) = issuer.split_once("://").ok_or_else(|| wrong.clone())?;
     let host = rest.split('/').next().unwrap_or_default();
     let is_plain =

@@ -7,7 +7,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use serde::Serialize;
 
-use crate::request::{Request, ResponseUrl};
+use crate::request::{CheckRequest, ResponseUrl};
 
 /// CloudFormation takes 4,096 bytes of an answer, four of them for each of these at the most.
 const REASON_CHARACTERS_MAX: usize = 700;
@@ -19,9 +19,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// An answer to CloudFormation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct CheckAnswer {
     /// How it went.
-    pub status: Status,
+    pub status: CheckStatus,
     /// Why: what whoever deploys reads in the stack's events.
     pub reason: String,
     /// The resource's name for good: another one would have CloudFormation remove the old resource.
@@ -37,7 +37,7 @@ pub struct Answer {
 /// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Status {
+pub enum CheckStatus {
     /// The deployment goes on.
     Success,
     /// It is rolled back.
@@ -46,26 +46,26 @@ pub enum Status {
 
 /// The answer was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("CloudFormation's address did not take the answer: {0}")]
-pub struct NotTaken(String);
+#[error("CloudFormation did not accept the response: {0}")]
+pub struct AnswerError(String);
 
-impl Answer {
+impl CheckAnswer {
     /// All is well.
     #[must_use]
-    pub fn success(request: &Request) -> Answer {
-        Answer::new(request, Status::Success, "the functions can start with this")
+    pub fn success(request: &CheckRequest) -> CheckAnswer {
+        CheckAnswer::new(request, CheckStatus::Success, "the functions can start with this")
     }
 
     /// Something is not.
     #[must_use]
-    pub fn failed(request: &Request, why: &str) -> Answer {
-        Answer::new(request, Status::Failed, why)
+    pub fn failed(request: &CheckRequest, why: &str) -> CheckAnswer {
+        CheckAnswer::new(request, CheckStatus::Failed, why)
     }
 
-    fn new(request: &Request, status: Status, reason: &str) -> Answer {
+    fn new(request: &CheckRequest, status: CheckStatus, reason: &str) -> CheckAnswer {
         let physical =
             request.physical_resource_id.as_ref().unwrap_or(&request.logical_resource_id);
-        Answer {
+        CheckAnswer {
             status,
             reason: reason.chars().take(REASON_CHARACTERS_MAX).collect(),
             physical_resource_id: physical.clone(),
@@ -78,12 +78,12 @@ impl Answer {
     /// Puts it where it belongs.
     ///
     /// # Errors
-    /// [`NotTaken`], without the address, which is signed.
+    /// [`AnswerError`], without the address, which is signed.
     pub(crate) async fn put(
         &self,
         way: &SharedHttpConnector,
         url: &ResponseUrl,
-    ) -> Result<(), NotTaken> {
+    ) -> Result<(), AnswerError> {
         let mut attempt = 1;
         loop {
             match self.put_once(way, url).await {
@@ -96,19 +96,23 @@ impl Answer {
         }
     }
 
-    async fn put_once(&self, way: &SharedHttpConnector, url: &ResponseUrl) -> Result<(), NotTaken> {
-        let body = serde_json::to_string(self).map_err(|error| NotTaken(error.to_string()))?;
+    async fn put_once(
+        &self,
+        way: &SharedHttpConnector,
+        url: &ResponseUrl,
+    ) -> Result<(), AnswerError> {
+        let body = serde_json::to_string(self).map_err(|error| AnswerError(error.to_string()))?;
         let length = body.len().to_string();
         let mut put = HttpRequest::new(SdkBody::from(body));
-        put.set_method("PUT").map_err(|error| NotTaken(error.to_string()))?;
-        put.set_uri(url.as_str()).map_err(|_| NotTaken("it is no address".to_owned()))?;
+        put.set_method("PUT").map_err(|error| AnswerError(error.to_string()))?;
+        put.set_uri(url.as_str()).map_err(|_| AnswerError("it is not a valid URL".to_owned()))?;
         // The signature is over an empty type.
         put.headers_mut().insert("content-type", "");
         put.headers_mut().insert("content-length", length);
-        let answer = way.call(put).await.map_err(|error| NotTaken(error.to_string()))?;
+        let answer = way.call(put).await.map_err(|error| AnswerError(error.to_string()))?;
         if answer.status().is_success() {
             return Ok(());
         }
-        Err(NotTaken(format!("status {}", answer.status().as_u16())))
+        Err(AnswerError(format!("status {}", answer.status().as_u16())))
     }
 }

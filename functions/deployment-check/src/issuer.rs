@@ -8,7 +8,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use serde::Deserialize;
 
-use crate::Patience;
+use crate::CheckTimeouts;
 
 /// How long connecting to it may take, in seconds.
 const CONNECT_SECONDS: u64 = 3;
@@ -17,14 +17,14 @@ const ANSWER_SECONDS: u64 = 5;
 
 /// Why no token of it would be accepted.
 #[derive(Debug, thiserror::Error)]
-#[error("the issuer of tokens (TOKEN_ISSUER) cannot be used: {address} {why}")]
-pub(crate) struct NoIssuer {
+#[error("the token issuer (TOKEN_ISSUER) cannot be used: {address} {why}")]
+pub(crate) struct IssuerError {
     address: String,
-    why: Why,
+    why: IssuerErrorKind,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Why {
+enum IssuerErrorKind {
     /// It is not there at present.
     #[error("{0}")]
     Away(String),
@@ -33,16 +33,16 @@ enum Why {
     Wrong(String),
 }
 
-impl NoIssuer {
+impl IssuerError {
     /// Whether it may be another time.
     pub(crate) fn is_away(&self) -> bool {
-        matches!(self.why, Why::Away(_))
+        matches!(self.why, IssuerErrorKind::Away(_))
     }
 }
 
 /// What is read of an issuer's configuration.
 #[derive(Deserialize)]
-struct Configuration {
+struct IssuerConfiguration {
     issuer: String,
     jwks_uri: String,
 }
@@ -51,63 +51,69 @@ struct Configuration {
 /// after the tables, which then stay and are in the way. And API Gateway does not mind an issuer
 /// that calls itself otherwise: it only accepts none of its tokens.
 /// (openid.net/specs/openid-connect-discovery-1_0.html, section 4.)
-pub(crate) async fn check(issuer: &str, patience: Patience) -> Result<(), NoIssuer> {
+pub(crate) async fn check(issuer: &str, patience: CheckTimeouts) -> Result<(), IssuerError> {
     let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
     let mut attempt = 1;
     loop {
         match check_once(issuer, &address).await {
-            Err(Why::Away(_)) if attempt < patience.attempts_max => {
+            Err(IssuerErrorKind::Away(_)) if attempt < patience.attempts_max => {
                 attempt += 1;
                 tokio::time::sleep(patience.pause).await;
             }
-            checked => return checked.map_err(|why| NoIssuer { address, why }),
+            checked => return checked.map_err(|why| IssuerError { address, why }),
         }
     }
 }
 
-async fn check_once(issuer: &str, address: &str) -> Result<(), Why> {
+async fn check_once(issuer: &str, address: &str) -> Result<(), IssuerErrorKind> {
     let text = fetched(address).await?;
-    let configuration: Configuration = serde_json::from_slice(&text).map_err(|error| {
-        Why::Wrong(format!("is no OpenID configuration with issuer and jwks_uri: {error}"))
+    let configuration: IssuerConfiguration = serde_json::from_slice(&text).map_err(|error| {
+        IssuerErrorKind::Wrong(format!(
+            "is not an OpenID configuration with issuer and jwks_uri: {error}"
+        ))
     })?;
     if configuration.issuer != issuer {
         let told = configuration.issuer;
-        return Err(Why::Wrong(format!(
-            "says that the issuer is {told:?}: set it so, to the letter"
+        return Err(IssuerErrorKind::Wrong(format!(
+            "names the issuer {told:?}. Set TOKEN_ISSUER to exactly this value"
         )));
     }
     if configuration.jwks_uri.is_empty() {
-        return Err(Why::Wrong("names no jwks_uri".to_owned()));
+        return Err(IssuerErrorKind::Wrong("has no jwks_uri".to_owned()));
     }
     Ok(())
 }
 
-async fn fetched(address: &str) -> Result<Vec<u8>, Why> {
+async fn fetched(address: &str) -> Result<Vec<u8>, IssuerErrorKind> {
     let mut get = HttpRequest::empty();
-    get.set_uri(address).map_err(|_| Why::Wrong("is no address".to_owned()))?;
+    get.set_uri(address).map_err(|_| IssuerErrorKind::Wrong("is not a valid URL".to_owned()))?;
     get.headers_mut().insert("accept", "application/json");
     // Firewalls refuse who does not say who it is.
     get.headers_mut().insert("user-agent", concat!("tollgate/", env!("CARGO_PKG_VERSION")));
     let answer = way_to_anybody()?
         .call(get)
         .await
-        .map_err(|error| Why::Away(format!("does not answer: {error}")))?;
+        .map_err(|error| IssuerErrorKind::Away(format!("does not respond: {error}")))?;
     let status = answer.status();
     if status.is_server_error() || status.as_u16() == 429 {
-        return Err(Why::Away(format!("answers with status {}", status.as_u16())));
+        return Err(IssuerErrorKind::Away(format!("returned status {}", status.as_u16())));
     }
     if !status.is_success() {
-        return Err(Why::Wrong(format!("answers with status {}", status.as_u16())));
+        return Err(IssuerErrorKind::Wrong(format!("returned status {}", status.as_u16())));
     }
     let body = aws_smithy_types::byte_stream::ByteStream::new(answer.into_body());
-    let body = body.collect().await.map_err(|error| Why::Away(format!("breaks off: {error}")))?;
+    let body = body
+        .collect()
+        .await
+        .map_err(|error| IssuerErrorKind::Away(format!("stopped responding: {error}")))?;
     Ok(body.into_bytes().to_vec())
 }
 
-fn way_to_anybody() -> Result<SharedHttpConnector, Why> {
+fn way_to_anybody() -> Result<SharedHttpConnector, IssuerErrorKind> {
     let timeouts = HttpConnectorSettings::builder()
         .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
         .read_timeout(Duration::from_secs(ANSWER_SECONDS))
         .build();
-    tollgate::aws::connector_to_anybody(timeouts).map_err(|error| Why::Wrong(error.to_string()))
+    tollgate::runtime::aws::connector_to_anybody(timeouts)
+        .map_err(|error| IssuerErrorKind::Wrong(error.to_string()))
 }

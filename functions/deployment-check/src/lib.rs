@@ -21,13 +21,13 @@ use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 use aws_types::SdkConfig;
-use console::Console;
-use tollgate::settings::{Settings, SettingsError};
+use console::ConsoleSettings;
+use tollgate::runtime::settings::{Settings, SettingsError};
 use tollgate::stripe::secret::SecretError;
-use tollgate::stripe::{Mode, OnDemand, StartError};
+use tollgate::stripe::{OnDemand, StartError, StripeMode};
 
-pub use answer::{Answer, NotTaken, Status};
-pub use request::{Asked, Request, ResponseUrl};
+pub use answer::{AnswerError, CheckAnswer, CheckStatus};
+pub use request::{CheckRequest, CheckedStage, ResponseUrl};
 
 /// The stage whose customers pay: the template's rules know it by the same name.
 const PRODUCTION: &str = "prod";
@@ -38,13 +38,13 @@ const ANSWER_SECONDS: u64 = 3;
 
 /// What the function is built from.
 #[derive(Debug)]
-pub struct Clients {
+pub struct CheckClients {
     /// The cloud in which the secret is.
     pub aws: SdkConfig,
     /// The way to where the answer goes.
     pub way_back: SharedHttpConnector,
     /// How long secret and issuer are tried.
-    pub patience: Patience,
+    pub patience: CheckTimeouts,
 }
 
 /// How long secret and issuer are tried. In a first deployment the function's role is seconds old,
@@ -52,7 +52,7 @@ pub struct Clients {
 /// (docs.aws.amazon.com/IAM/latest/UserGuide, "Changes that I make are not always immediately
 /// visible").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct CheckTimeouts {
     /// Between two attempts.
     pub pause: Duration,
     /// How often it is tried at the most.
@@ -62,9 +62,9 @@ pub struct Patience {
     pub give_up_after: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience {
+impl Default for CheckTimeouts {
+    fn default() -> CheckTimeouts {
+        CheckTimeouts {
             pause: Duration::from_secs(2),
             attempts_max: 7,
             give_up_after: Duration::from_secs(18),
@@ -72,23 +72,23 @@ impl Default for Patience {
     }
 }
 
-/// Why nothing should be deployed with this.
+/// IssuerErrorKind nothing should be deployed with this.
 #[derive(Debug, thiserror::Error)]
-enum Unfit {
+enum CheckError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
-    Page(#[from] console::SettingsError),
+    Page(#[from] console::PageSettingsError),
     #[error(transparent)]
-    Issuer(#[from] issuer::NoIssuer),
+    Issuer(#[from] issuer::IssuerError),
     #[error(transparent)]
     Stripe(#[from] StartError),
     #[error(
-        "the secret (STRIPE_SECRET_ARN) holds a key of Stripe's test mode, and STAGE is prod: its cards would buy credit"
+        "the secret (STRIPE_SECRET_ARN) holds a Stripe test key, and STAGE is prod. Test cards would buy credit"
     )]
     TestMode,
     #[error(
-        "the secret (STRIPE_SECRET_ARN) or the issuer of tokens (TOKEN_ISSUER) did not answer within {0:?}"
+        "the secret (STRIPE_SECRET_ARN) or the token issuer (TOKEN_ISSUER) did not respond within {0:?}"
     )]
     Late(Duration),
 }
@@ -102,38 +102,38 @@ pub fn way_back() -> Result<SharedHttpConnector, SettingsError> {
         .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
         .read_timeout(Duration::from_secs(ANSWER_SECONDS))
         .build();
-    tollgate::aws::connector(timeouts)
+    tollgate::runtime::aws::connector(timeouts)
 }
 
 /// Checks what the functions are to start with, and answers CloudFormation.
 ///
 /// # Errors
-/// [`NotTaken`] if the answer could not be put where it belongs. CloudFormation then waits as long
+/// [`AnswerError`] if the answer could not be put where it belongs. CloudFormation then waits as long
 /// as the template lets it.
 pub async fn handle(
-    clients: &Clients,
+    clients: &CheckClients,
     value_of: impl Fn(&'static str) -> Option<String>,
-    request: &Request,
-) -> Result<Answer, NotTaken> {
+    request: &CheckRequest,
+) -> Result<CheckAnswer, AnswerError> {
     let checked = match request.asked {
-        Asked::Create => check(clients, value_of).await,
+        CheckedStage::Create => check(clients, value_of).await,
         // An issuer was there when the stack was made. That it is away now is no reason against a
         // release, nor against taking one back.
-        Asked::Update => match check(clients, value_of).await {
-            Err(Unfit::Issuer(error)) if error.is_away() => {
+        CheckedStage::Update => match check(clients, value_of).await {
+            Err(CheckError::Issuer(error)) if error.is_away() => {
                 tracing::warn!(%error, "deployed all the same");
                 Ok(())
             }
             checked => checked,
         },
         // There is nothing to remove, and a stack must be removable whatever its parameters are.
-        Asked::Delete => Ok(()),
+        CheckedStage::Delete => Ok(()),
     };
     let answer = match checked {
-        Ok(()) => Answer::success(request),
+        Ok(()) => CheckAnswer::success(request),
         Err(unfit) => {
             tracing::error!(%unfit, "this cannot be deployed");
-            Answer::failed(request, &unfit.to_string())
+            CheckAnswer::failed(request, &unfit.to_string())
         }
     };
     answer.put(&clients.way_back, &request.response_url).await?;
@@ -141,11 +141,11 @@ pub async fn handle(
 }
 
 async fn check(
-    clients: &Clients,
+    clients: &CheckClients,
     value_of: impl Fn(&'static str) -> Option<String>,
-) -> Result<(), Unfit> {
+) -> Result<(), CheckError> {
     Settings::read(&value_of)?;
-    Console::read(&value_of)?;
+    ConsoleSettings::read(&value_of)?;
     let issuer = value_of("TOKEN_ISSUER").unwrap_or_default();
     // Made anew for each request: what it has read once it does not read again.
     let stripe = OnDemand::read(&clients.aws, &value_of)?;
@@ -154,15 +154,16 @@ async fn check(
     // them.
     let mode = Box::pin(mode(&stripe, clients.patience));
     let both = async { tokio::join!(mode, issuer::check(&issuer, clients.patience)) };
-    let (mode, issued) = tokio::time::timeout(limit, both).await.map_err(|_| Unfit::Late(limit))?;
-    if mode? == Mode::Test && value_of("STAGE").as_deref() == Some(PRODUCTION) {
-        return Err(Unfit::TestMode);
+    let (mode, issued) =
+        tokio::time::timeout(limit, both).await.map_err(|_| CheckError::Late(limit))?;
+    if mode? == StripeMode::Test && value_of("STAGE").as_deref() == Some(PRODUCTION) {
+        return Err(CheckError::TestMode);
     }
     Ok(issued?)
 }
 
 /// The mode of the key in the secret.
-async fn mode(stripe: &OnDemand, patience: Patience) -> Result<Mode, Unfit> {
+async fn mode(stripe: &OnDemand, patience: CheckTimeouts) -> Result<StripeMode, CheckError> {
     let mut attempt = 1;
     loop {
         match stripe.get().await {

@@ -1,18 +1,22 @@
 //! Wires and runs `deployment-check`.
 
-use deployment_check::{Clients, Patience, Request, handle, way_back};
+use deployment_check::{CheckClients, CheckRequest, CheckTimeouts, handle, way_back};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use tollgate::{aws, logs};
+use tollgate::runtime::aws;
+use tollgate::runtime::logs;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     logs::begin();
-    let clients =
-        &Clients { aws: aws::config()?, way_back: way_back()?, patience: Patience::default() };
+    let clients = &CheckClients {
+        aws: aws::config()?,
+        way_back: way_back()?,
+        patience: CheckTimeouts::default(),
+    };
     // What is to be checked is read by the handler: a function that ends here cannot tell
     // CloudFormation why.
     let value_of = |variable| std::env::var(variable).ok();
-    run(service_fn(|event: LambdaEvent<Request>| async move {
+    run(service_fn(|event: LambdaEvent<CheckRequest>| async move {
         let answer = handle(clients, value_of, &event.payload).await?;
         Ok::<_, Error>(answer)
     }))

@@ -9,10 +9,10 @@ use serde::Deserialize;
 /// read variables.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Request {
+pub struct CheckRequest {
     /// What is to be done with the resource.
     #[serde(rename = "RequestType")]
-    pub asked: Asked,
+    pub asked: CheckedStage,
     /// Where the answer goes.
     #[serde(rename = "ResponseURL")]
     pub response_url: ResponseUrl,
@@ -28,7 +28,7 @@ pub struct Request {
 
 /// What is to be done with a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum Asked {
+pub enum CheckedStage {
     /// It is made.
     Create,
     /// Its properties have changed; also back, when a deployment is rolled back.

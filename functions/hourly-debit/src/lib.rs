@@ -17,14 +17,14 @@ mod slice;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tollgate::bus::{Bus, BusEvent, NotTaken};
-use tollgate::ids::AccountId;
-use tollgate::metrics::Summary;
-use tollgate::shell::Billing;
-use tollgate::store::{Fault, Shard};
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::bus::{Bus, BusEvent, PublishError};
+use tollgate::runtime::metrics::MetricsSummary;
+use tollgate::store::{IndexShard, StoreError};
 
-pub use slice::{Failed, SliceReport};
+pub use slice::{FailedAccount, SliceReport};
 
 /// The `detail-type` of a slice of the index.
 pub const SLICE: &str = "HourlyDebitSlice";
@@ -33,7 +33,7 @@ pub const ACCOUNT: &str = "HourlyDebitAccount";
 
 /// What the function is built from.
 #[derive(Debug)]
-pub struct Clients {
+pub struct DebitClients {
     /// Ledger, prices, settings.
     pub billing: Billing,
     /// The bus.
@@ -46,7 +46,7 @@ pub struct Clients {
 /// What calls the function: the schedule, or the queue.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub enum Trigger {
+pub enum DebitTrigger {
     /// From EventBridge Scheduler, with `<aws.scheduler.scheduled-time>`.
     Schedule {
         /// The time it was scheduled for (RFC 3339, UTC).
@@ -56,14 +56,14 @@ pub enum Trigger {
     Queue {
         /// One event each.
         #[serde(rename = "Records")]
-        records: Vec<Message>,
+        records: Vec<QueueMessage>,
     },
 }
 
 /// A message of the queue: an event of the bus.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Message {
+pub struct QueueMessage {
     message_id: String,
     body: String,
 }
@@ -71,14 +71,14 @@ pub struct Message {
 /// An event of the bus, as rules hand it on.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Envelope {
+struct BusEnvelope {
     detail_type: String,
     detail: serde_json::Value,
 }
 
 /// A part of one hour's run: a shard of the index, after an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slice {
+pub struct DebitSlice {
     /// The time the run was scheduled for: to which accounts are settled (RFC 3339, UTC).
     pub time: String,
     /// The shard.
@@ -90,7 +90,7 @@ pub struct Slice {
 
 /// An account that is tried again, alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Single {
+struct SingleAccount {
     time: String,
     account: AccountId,
 }
@@ -98,22 +98,22 @@ struct Single {
 /// What a call came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Outcome {
+pub enum DebitOutcome {
     /// So many slices were put on the bus.
     Started {
         /// How many.
         slices: usize,
     },
     /// What became of the messages, as the queue needs to know it.
-    Worked(Worked),
+    Worked(WorkedBatch),
 }
 
 /// What became of a batch of messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Worked {
+pub struct WorkedBatch {
     /// Messages that must be delivered again.
-    pub batch_item_failures: Vec<ItemFailure>,
+    pub batch_item_failures: Vec<BatchItemFailure>,
     /// What was done.
     pub report: SliceReport,
 }
@@ -121,43 +121,43 @@ pub struct Worked {
 /// A message that must be delivered again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ItemFailure {
+pub struct BatchItemFailure {
     /// Its id.
     pub item_identifier: String,
 }
 
 /// Why a call came to nothing: the trigger is delivered again.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum DebitError {
     /// The trigger's time or content cannot be read: a mistake in the wiring.
     #[error("the trigger cannot be read: {0}")]
     Unreadable(String),
     /// The bus did not take everything.
     #[error(transparent)]
-    Bus(#[from] NotTaken),
+    Bus(#[from] PublishError),
     /// The infrastructure failed.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Fault(#[from] StoreError),
 }
 
-impl Outcome {
+impl DebitOutcome {
     /// What is logged and counted of it.
     #[must_use]
-    pub fn summary(&self) -> Summary {
+    pub fn summary(&self) -> MetricsSummary {
         match self {
-            Outcome::Started { slices } => Summary::new("hourly run started")
+            DebitOutcome::Started { slices } => MetricsSummary::new("hourly run started")
                 .count("HoursStarted", 1_u8)
                 .count("SlicesStarted", *slices),
-            Outcome::Worked(worked) => worked.summary(),
+            DebitOutcome::Worked(worked) => worked.summary(),
         }
     }
 }
 
-impl Worked {
-    fn summary(&self) -> Summary {
+impl WorkedBatch {
+    fn summary(&self) -> MetricsSummary {
         let report = &self.report;
         let handed_on: Vec<&str> = report.handed_on.iter().map(AccountId::as_str).collect();
-        let summary = Summary::new("slice settled")
+        let summary = MetricsSummary::new("slice settled")
             .field("found", report.found)
             .field("already_there", report.already_there)
             .field("clock_alarms", report.clock_alarms)
@@ -178,20 +178,23 @@ impl Worked {
 /// Starts a run, or works on slices and single accounts.
 ///
 /// # Errors
-/// [`Failure`] of the schedule's call. A message that fails is reported in [`Worked`] instead, and
+/// [`DebitError`] of the schedule's call. A message that fails is reported in [`WorkedBatch`] instead, and
 /// alone.
-pub async fn handle(clients: &Clients, trigger: Trigger) -> Result<Outcome, Failure> {
+pub async fn handle(
+    clients: &DebitClients,
+    trigger: DebitTrigger,
+) -> Result<DebitOutcome, DebitError> {
     match trigger {
-        Trigger::Schedule { time } => start(clients, &time).await,
-        Trigger::Queue { records } => Ok(Outcome::Worked(work(clients, &records).await)),
+        DebitTrigger::Schedule { time } => start(clients, &time).await,
+        DebitTrigger::Queue { records } => Ok(DebitOutcome::Worked(work(clients, &records).await)),
     }
 }
 
 /// Puts one slice for each shard on the bus. If it is called again, accounts are settled again:
 /// nothing is due then.
-async fn start(clients: &Clients, time: &str) -> Result<Outcome, Failure> {
+async fn start(clients: &DebitClients, time: &str) -> Result<DebitOutcome, DebitError> {
     instant(time)?;
-    let slices = Shard::all().map(|shard| Slice {
+    let slices = IndexShard::all().map(|shard| DebitSlice {
         time: time.to_owned(),
         shard: shard.number(),
         after: None,
@@ -199,18 +202,18 @@ async fn start(clients: &Clients, time: &str) -> Result<Outcome, Failure> {
     let events: Vec<BusEvent> =
         slices.map(|slice| event(SLICE, &slice)).collect::<Result<_, _>>()?;
     clients.bus.put(&events).await?;
-    Ok(Outcome::Started { slices: events.len() })
+    Ok(DebitOutcome::Started { slices: events.len() })
 }
 
-async fn work(clients: &Clients, messages: &[Message]) -> Worked {
-    let mut worked = Worked::default();
+async fn work(clients: &DebitClients, messages: &[QueueMessage]) -> WorkedBatch {
+    let mut worked = WorkedBatch::default();
     for message in messages {
         let mut report = SliceReport::default();
         if let Err(failure) = work_on(clients, message, &mut report).await {
             tracing::error!(alarm = "slice_failed", message = message.message_id, %failure);
             worked
                 .batch_item_failures
-                .push(ItemFailure { item_identifier: message.message_id.clone() });
+                .push(BatchItemFailure { item_identifier: message.message_id.clone() });
         }
         worked.report.add(report);
     }
@@ -218,32 +221,32 @@ async fn work(clients: &Clients, messages: &[Message]) -> Worked {
 }
 
 async fn work_on(
-    clients: &Clients,
-    message: &Message,
+    clients: &DebitClients,
+    message: &QueueMessage,
     report: &mut SliceReport,
-) -> Result<(), Failure> {
-    let unreadable = |error: serde_json::Error| Failure::Unreadable(error.to_string());
-    let envelope: Envelope = serde_json::from_str(&message.body).map_err(unreadable)?;
+) -> Result<(), DebitError> {
+    let unreadable = |error: serde_json::Error| DebitError::Unreadable(error.to_string());
+    let envelope: BusEnvelope = serde_json::from_str(&message.body).map_err(unreadable)?;
     match envelope.detail_type.as_str() {
         SLICE => {
-            let slice: Slice = serde_json::from_value(envelope.detail).map_err(unreadable)?;
+            let slice: DebitSlice = serde_json::from_value(envelope.detail).map_err(unreadable)?;
             slice::settle(clients, &slice, instant(&slice.time)?, report).await
         }
         ACCOUNT => {
-            let Single { time, account } =
+            let SingleAccount { time, account } =
                 serde_json::from_value(envelope.detail).map_err(unreadable)?;
             Ok(slice::settle_one(clients, &account, instant(&time)?, report).await?)
         }
-        other => Err(Failure::Unreadable(format!("unknown detail-type {other}"))),
+        other => Err(DebitError::Unreadable(format!("unknown detail-type {other}"))),
     }
 }
 
-fn instant(time: &str) -> Result<Timestamp, Failure> {
-    time.parse().map_err(|error| Failure::Unreadable(format!("time {time:?}: {error}")))
+fn instant(time: &str) -> Result<Timestamp, DebitError> {
+    time.parse().map_err(|error| DebitError::Unreadable(format!("time {time:?}: {error}")))
 }
 
-fn event(detail_type: &str, detail: &impl Serialize) -> Result<BusEvent, Failure> {
+fn event(detail_type: &str, detail: &impl Serialize) -> Result<BusEvent, DebitError> {
     let detail =
-        serde_json::to_string(detail).map_err(|error| Failure::Unreadable(error.to_string()))?;
+        serde_json::to_string(detail).map_err(|error| DebitError::Unreadable(error.to_string()))?;
     Ok(BusEvent { detail_type: detail_type.to_owned(), detail })
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use hourly_debit::{Clients, Trigger, handle};
+use hourly_debit::{DebitClients, DebitTrigger, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use tollgate::metrics::Metrics;
-use tollgate::{aws, logs, shell};
+use tollgate::runtime::aws;
+use tollgate::runtime::billing;
+use tollgate::runtime::logs;
+use tollgate::runtime::metrics::Metrics;
 
 /// Half of the function's time-out in the template.
 const BUDGET: Duration = Duration::from_secs(60);
@@ -15,9 +17,9 @@ async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
     let clients =
-        Clients { billing: shell::billing(&aws)?, bus: shell::bus(&aws)?, budget: BUDGET };
+        DebitClients { billing: billing::billing(&aws)?, bus: billing::bus(&aws)?, budget: BUDGET };
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
-    run(service_fn(|event: LambdaEvent<Trigger>| async move {
+    run(service_fn(|event: LambdaEvent<DebitTrigger>| async move {
         let outcome = handle(clients, event.payload).await?;
         metrics.write(&outcome.summary());
         Ok::<_, Error>(outcome)

@@ -2,13 +2,13 @@
 
 use futures_util::StreamExt;
 use serde::Serialize;
-use tollgate::bus::BusEvent;
-use tollgate::ids::AccountId;
-use tollgate::prices::PriceList;
-use tollgate::store::{Fault, SettleReport, Shard};
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::prices::PriceList;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::runtime::bus::BusEvent;
+use tollgate::store::{IndexShard, SettleReport, StoreError};
 
-use crate::{ACCOUNT, Clients, Failure, SLICE, Single, Slice, event};
+use crate::{ACCOUNT, DebitClients, DebitError, DebitSlice, SLICE, SingleAccount, event};
 
 /// Accounts read from the index at a time: about a hundred bytes each, so that a page is a few read
 /// units.
@@ -35,7 +35,7 @@ pub struct SliceReport {
     /// Rows that were there already.
     pub already_there: u32,
     /// Accounts that failed and are tried again alone.
-    pub failed: Vec<Failed>,
+    pub failed: Vec<FailedAccount>,
     /// Accounts whose last row lies further ahead of this run than clocks explain.
     pub clock_alarms: u32,
     /// Where another worker goes on, for each slice that was handed on.
@@ -44,7 +44,7 @@ pub struct SliceReport {
 
 /// An account that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Failed {
+pub struct FailedAccount {
     /// Which.
     pub account: AccountId,
     /// Why.
@@ -65,7 +65,7 @@ impl SliceReport {
         self.handed_on.extend(other.handed_on);
     }
 
-    fn count(&mut self, account: AccountId, settled: Result<SettleReport, Fault>) {
+    fn count(&mut self, account: AccountId, settled: Result<SettleReport, StoreError>) {
         self.accounts += 1;
         match settled {
             Ok(report) => {
@@ -80,7 +80,7 @@ impl SliceReport {
             }
             Err(fault) => {
                 tracing::error!(alarm = "account_failed", %account, %fault);
-                self.failed.push(Failed { account, why: fault.to_string() });
+                self.failed.push(FailedAccount { account, why: fault.to_string() });
             }
         }
     }
@@ -89,14 +89,14 @@ impl SliceReport {
 /// Settles the accounts of a slice until its end, or until the budget is spent; then hands on the
 /// rest. What was done is in the report also if it then fails.
 pub(crate) async fn settle(
-    clients: &Clients,
-    slice: &Slice,
+    clients: &DebitClients,
+    slice: &DebitSlice,
     now: Timestamp,
     report: &mut SliceReport,
-) -> Result<(), Failure> {
-    let shard = Shard::new(slice.shard)
-        .ok_or_else(|| Failure::Unreadable(format!("shard {}", slice.shard)))?;
-    let Clients { billing, .. } = clients;
+) -> Result<(), DebitError> {
+    let shard = IndexShard::new(slice.shard)
+        .ok_or_else(|| DebitError::Unreadable(format!("shard {}", slice.shard)))?;
+    let DebitClients { billing, .. } = clients;
     let prices = billing.prices(now).await?;
     let mut budget = std::pin::pin!(tokio::time::sleep(clients.budget));
     let mut after = slice.after.clone();
@@ -106,7 +106,8 @@ pub(crate) async fn settle(
         after = page.next;
         let Some(rest) = &after else { break };
         if is_spent(budget.as_mut()).await {
-            hand_on(clients, &Slice { after: Some(rest.clone()), ..slice.clone() }, now).await?;
+            hand_on(clients, &DebitSlice { after: Some(rest.clone()), ..slice.clone() }, now)
+                .await?;
             report.handed_on.push(rest.clone());
             break;
         }
@@ -119,11 +120,11 @@ pub(crate) async fn settle(
 
 /// Settles a single account that had failed. If it fails again, its message is delivered again.
 pub(crate) async fn settle_one(
-    clients: &Clients,
+    clients: &DebitClients,
     account: &AccountId,
     now: Timestamp,
     report: &mut SliceReport,
-) -> Result<(), Fault> {
+) -> Result<(), StoreError> {
     let prices = clients.billing.prices(now).await?;
     let settled =
         clients.billing.store.settle(clients.billing.occasion(account, &prices, now)).await?;
@@ -132,7 +133,7 @@ pub(crate) async fn settle_one(
 }
 
 async fn settle_page(
-    clients: &Clients,
+    clients: &DebitClients,
     accounts: Vec<AccountId>,
     prices: &PriceList,
     now: Timestamp,
@@ -152,7 +153,11 @@ async fn settle_page(
 
 /// Hands on the rest of a slice once, however often this message is delivered: first the event,
 /// then the claim, so that a worker which dies in between hands it on again rather than never.
-async fn hand_on(clients: &Clients, rest: &Slice, now: Timestamp) -> Result<(), Failure> {
+async fn hand_on(
+    clients: &DebitClients,
+    rest: &DebitSlice,
+    now: Timestamp,
+) -> Result<(), DebitError> {
     let after = rest.after.as_ref().map_or("", |account| account.as_str());
     let key = format!("slice#{}#{}#{after}", rest.time, rest.shard);
     if clients.billing.store.is_run_claimed(&key).await? {
@@ -164,12 +169,12 @@ async fn hand_on(clients: &Clients, rest: &Slice, now: Timestamp) -> Result<(), 
 }
 
 async fn retry_alone(
-    clients: &Clients,
-    slice: &Slice,
+    clients: &DebitClients,
+    slice: &DebitSlice,
     report: &SliceReport,
-) -> Result<(), Failure> {
-    let single = |failed: &Failed| {
-        event(ACCOUNT, &Single { time: slice.time.clone(), account: failed.account.clone() })
+) -> Result<(), DebitError> {
+    let single = |failed: &FailedAccount| {
+        event(ACCOUNT, &SingleAccount { time: slice.time.clone(), account: failed.account.clone() })
     };
     let events: Vec<BusEvent> = report.failed.iter().map(single).collect::<Result<_, _>>()?;
     clients.bus.put(&events).await?;

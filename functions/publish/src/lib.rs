@@ -16,18 +16,18 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tollgate::bus::{Bus, BusEvent};
-use tollgate::ids::AccountId;
-use tollgate::metrics::Summary;
-use tollgate::notice::{Notice, Place, Warning, notices};
-use tollgate::profile::Email;
-use tollgate::row::{StoredRow, read};
-use tollgate::shell::Billing;
-use tollgate::store::Fault;
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::profile::EmailAddress;
+use tollgate::domain::row::{StoredRow, read};
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::bus::{Bus, BusEvent};
+use tollgate::runtime::metrics::MetricsSummary;
+use tollgate::store::StoreError;
+use tollgate::views::domain_event::{CustomerNotice, DomainEvent, NoticePlace, notices};
 
 /// What the function is built from.
 #[derive(Debug)]
-pub struct Clients {
+pub struct PublishClients {
     /// Profiles, and what the operator set.
     pub billing: Billing,
     /// Where events go.
@@ -49,7 +49,7 @@ pub struct StreamEvent {
 pub struct StreamRecord {
     event_name: String,
     user_identity: Option<UserIdentity>,
-    dynamodb: Change,
+    dynamodb: StreamChange,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -60,20 +60,20 @@ struct UserIdentity {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Change {
+struct StreamChange {
     #[serde(default)]
-    keys: Image,
+    keys: RowImage,
     #[serde(default)]
-    new_image: Image,
+    new_image: RowImage,
     sequence_number: String,
 }
 
-type Image = BTreeMap<String, Attribute>;
+type RowImage = BTreeMap<String, StreamAttribute>;
 
 /// An attribute of a row: a string or a number. Other types do not occur in rows, and are read as
 /// nothing.
 #[derive(Clone, Debug, Deserialize)]
-struct Attribute {
+struct StreamAttribute {
     #[serde(rename = "S")]
     string: Option<String>,
     #[serde(rename = "N")]
@@ -86,14 +86,14 @@ struct Attribute {
 #[serde(rename_all = "camelCase")]
 pub struct BatchResponse {
     /// Empty if everything was published.
-    pub batch_item_failures: Vec<BatchItemFailure>,
+    pub batch_item_failures: Vec<RecordFailure>,
     /// What was done.
-    pub report: Report,
+    pub report: PublishReport,
 }
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct PublishReport {
     /// Records delivered.
     pub records: usize,
     /// Events they tell of, up to the first record that cannot be read.
@@ -105,9 +105,9 @@ pub struct Report {
 impl BatchResponse {
     /// What is logged and counted of it.
     #[must_use]
-    pub fn summary(&self) -> Summary {
-        let Report { records, events, not_taken } = self.report;
-        Summary::new("published")
+    pub fn summary(&self) -> MetricsSummary {
+        let PublishReport { records, events, not_taken } = self.report;
+        MetricsSummary::new("published")
             .field("complete", self.batch_item_failures.is_empty())
             .count("Records", records)
             .count("Events", events)
@@ -118,51 +118,51 @@ impl BatchResponse {
 /// A record that must be delivered again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct BatchItemFailure {
+pub struct RecordFailure {
     /// Its sequence number.
     pub item_identifier: String,
 }
 
 /// An event's detail: what the row tells, and for whom.
 #[derive(Serialize)]
-struct Detail<'a> {
+struct EventDetail<'a> {
     #[serde(flatten)]
-    told: &'a Notice,
+    told: &'a DomainEvent,
     #[serde(skip_serializing_if = "Option::is_none")]
-    notice: Option<Letter<'a>>,
+    notice: Option<NoticeDetail<'a>>,
 }
 
 /// What a mail to the customer says. All fields are always there.
 #[derive(Serialize)]
-struct Letter<'a> {
+struct NoticeDetail<'a> {
     /// `null` if the customer has told no address, or it cannot be read.
-    email: Option<&'a Email>,
-    /// In USD; see [`Warning::amount`].
+    email: Option<&'a EmailAddress>,
+    /// In USD; see [`CustomerNotice::amount`].
     amount: Option<String>,
-    /// RFC 3339, UTC; see [`Warning::deadline`].
+    /// RFC 3339, UTC; see [`CustomerNotice::deadline`].
     deadline: Option<String>,
     /// `null` if the operator has set no `BILLING_URL`.
     link: Option<String>,
 }
 
 /// Why a record has no events yet.
-enum Unpublished {
+enum PublishRecordError {
     /// It cannot be read, now or later, by this release.
     Unreadable(String),
     /// The address cannot be looked up at present.
-    Profile(Fault),
+    Profile(StoreError),
 }
 
 /// The addresses that a batch has looked up.
-type Addresses = BTreeMap<AccountId, Option<Email>>;
+type AddressCache = BTreeMap<AccountId, Option<EmailAddress>>;
 
 /// Publishes a batch. Returns where to begin again, if anything was left.
-pub async fn handle(clients: &Clients, batch: StreamEvent) -> BatchResponse {
+pub async fn handle(clients: &PublishClients, batch: StreamEvent) -> BatchResponse {
     let mut events = Vec::new();
     let mut record_of_event = Vec::new();
     let mut failed = None;
-    let mut report = Report { records: batch.records.len(), ..Report::default() };
-    let mut addresses = Addresses::new();
+    let mut report = PublishReport { records: batch.records.len(), ..PublishReport::default() };
+    let mut addresses = AddressCache::new();
     for (place, record) in batch.records.iter().enumerate() {
         match events_of(record, &clients.billing, &mut addresses).await {
             Ok(told) => {
@@ -170,19 +170,19 @@ pub async fn handle(clients: &Clients, batch: StreamEvent) -> BatchResponse {
                 events.extend(told);
                 continue;
             }
-            Err(Unpublished::Unreadable(why)) => {
+            Err(PublishRecordError::Unreadable(why)) => {
                 tracing::error!(
                     alarm = "unreadable_row",
                     record = record.dynamodb.sequence_number,
                     why
                 );
             }
-            Err(Unpublished::Profile(fault)) if !fault.may_retry() => {
+            Err(PublishRecordError::Profile(fault)) if !fault.may_retry() => {
                 tracing::error!(alarm = "profiles_refused", record = record.dynamodb.sequence_number, %fault);
             }
             // No alarm of its own: most of these are over when it is delivered again, and
             // PublishBehind rings if not.
-            Err(Unpublished::Profile(fault)) => {
+            Err(PublishRecordError::Profile(fault)) => {
                 tracing::warn!(record = record.dynamodb.sequence_number, %fault, "no address for a notice");
             }
         }
@@ -201,9 +201,8 @@ pub async fn handle(clients: &Clients, batch: StreamEvent) -> BatchResponse {
         failed = first.or(failed);
     }
     let again = failed.and_then(|place| batch.records.get(place));
-    let again = again.map(|record| BatchItemFailure {
-        item_identifier: record.dynamodb.sequence_number.clone(),
-    });
+    let again = again
+        .map(|record| RecordFailure { item_identifier: record.dynamodb.sequence_number.clone() });
     BatchResponse { batch_item_failures: again.into_iter().collect(), report }
 }
 
@@ -211,22 +210,23 @@ pub async fn handle(clients: &Clients, batch: StreamEvent) -> BatchResponse {
 async fn events_of(
     record: &StreamRecord,
     billing: &Billing,
-    addresses: &mut Addresses,
-) -> Result<Vec<BusEvent>, Unpublished> {
+    addresses: &mut AddressCache,
+) -> Result<Vec<BusEvent>, PublishRecordError> {
     if record.event_name != "INSERT" {
         report_change(record);
         return Ok(Vec::new());
     }
-    let Some(stored) = stored_row(&record.dynamodb.new_image).map_err(Unpublished::Unreadable)?
+    let Some(stored) =
+        stored_row(&record.dynamodb.new_image).map_err(PublishRecordError::Unreadable)?
     else {
         return Ok(Vec::new());
     };
-    let row = read(&stored).map_err(|fault| Unpublished::Unreadable(fault.to_string()))?;
+    let row = read(&stored).map_err(|fault| PublishRecordError::Unreadable(fault.to_string()))?;
     let told = notices(&stored.account, &row, &billing.settings.policy);
     if told.iter().any(|notice| notice.warning.is_some())
         && !addresses.contains_key(&stored.account)
     {
-        let email = address(billing, &stored.account).await.map_err(Unpublished::Profile)?;
+        let email = address(billing, &stored.account).await.map_err(PublishRecordError::Profile)?;
         addresses.insert(stored.account.clone(), email);
     }
     let email = addresses.get(&stored.account).and_then(Option::as_ref);
@@ -234,20 +234,24 @@ async fn events_of(
     told.iter()
         .map(|told| {
             let notice = told.warning.as_ref().map(|warning| letter(warning, email, page));
-            let detail = serde_json::to_string(&Detail { told, notice });
-            let detail = detail.map_err(|error| Unpublished::Unreadable(error.to_string()))?;
+            let detail = serde_json::to_string(&EventDetail { told, notice });
+            let detail =
+                detail.map_err(|error| PublishRecordError::Unreadable(error.to_string()))?;
             Ok(BusEvent { detail_type: told.news.name().to_owned(), detail })
         })
         .collect()
 }
 
 /// Whom to write to; nobody, with an alarm, if that will never be known without somebody's doing.
-async fn address(billing: &Billing, account: &AccountId) -> Result<Option<Email>, Fault> {
+async fn address(
+    billing: &Billing,
+    account: &AccountId,
+) -> Result<Option<EmailAddress>, StoreError> {
     match billing.store.email(account).await {
         // This account's item, and nobody else's. A call that is rejected says nothing of it: a
         // permission that is missing would take the address from every notice, so these rows wait
         // until somebody has mended it.
-        Err(fault @ Fault::Malformed { .. }) => {
+        Err(fault @ StoreError::Malformed { .. }) => {
             // What is wrong names the item and never quotes it: no address is logged.
             tracing::error!(alarm = "profile_unreadable", %account, %fault, "a notice is published without an address");
             Ok(None)
@@ -256,17 +260,21 @@ async fn address(billing: &Billing, account: &AccountId) -> Result<Option<Email>
     }
 }
 
-fn letter<'a>(warning: &Warning, email: Option<&'a Email>, page: Option<&str>) -> Letter<'a> {
+fn letter<'a>(
+    warning: &CustomerNotice,
+    email: Option<&'a EmailAddress>,
+    page: Option<&str>,
+) -> NoticeDetail<'a> {
     // A fragment that the operator's page has anyway gives way to the section.
     let section =
         |name: &str| page.map(|page| format!("{}#{name}", page.split('#').next().unwrap_or(page)));
     let link = match &warning.place {
-        Place::Page => page.map(str::to_owned),
-        Place::AddCredit => section("add-credit"),
-        Place::Refill => section("refill"),
-        Place::Invoice(url) => Some(url.clone()),
+        NoticePlace::Page => page.map(str::to_owned),
+        NoticePlace::AddCredit => section("add-credit"),
+        NoticePlace::Refill => section("refill"),
+        NoticePlace::Invoice(url) => Some(url.clone()),
     };
-    Letter {
+    NoticeDetail {
         email,
         amount: warning.amount.map(|amount| amount.to_string()),
         deadline: warning.deadline.map(|deadline| deadline.to_string()),
@@ -299,7 +307,7 @@ fn report_change(record: &StreamRecord) {
 
 /// The row of an image; `None` for claims, look-ups and chunks, whose keys contain `#` as no
 /// account's does.
-fn stored_row(image: &Image) -> Result<Option<StoredRow>, String> {
+fn stored_row(image: &RowImage) -> Result<Option<StoredRow>, String> {
     let text = |name: &'static str| {
         let attribute = image
             .get(name)

@@ -1,25 +1,27 @@
 //! `GET /v1/projects/{project}/billing`: what a project cost in a month, resource by resource.
-//! [`tollgate::spending`] says what counts.
+//! [`tollgate::views::spending`] says what counts.
 
 use serde::Serialize;
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::billables::{Billables, Condition, Resource};
-use tollgate::http::Call;
-use tollgate::ids::{ProjectId, ResourceId};
-use tollgate::money::{Rate, Usd};
-use tollgate::prices::PriceList;
-use tollgate::problem::{Code, Problem};
-use tollgate::refusal::Refusal;
-use tollgate::shell::Billing;
-use tollgate::spending::{Identity, Item, Spending, Spent, four_decimals};
-use tollgate::state::AccountState;
-use tollgate::store::{Bounded, Fault, READS_MAX};
-use tollgate::timestamp::{HOUR, Timestamp};
+use tollgate::domain::account::AccountState;
+use tollgate::domain::ids::{ProjectId, ResourceId};
+use tollgate::domain::money::{Rate, Usd};
+use tollgate::domain::prices::PriceList;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resources::{BillableList, Resource, ResourceCondition};
+use tollgate::domain::timestamp::{HOUR, Timestamp};
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::runtime::billing::Billing;
+use tollgate::store::{BoundedRead, READS_MAX, StoreError};
+use tollgate::views::spending::{
+    ResourceIdentity, SpendingItem, SpendingReport, SpentAmount, four_decimals,
+};
 
 use crate::shown::state_name;
 
 #[derive(Debug, Serialize)]
-struct Shown {
+struct ProjectBillingView {
     project: String,
     name: String,
     month: String,
@@ -27,12 +29,12 @@ struct Shown {
     /// The end of the month, or now.
     to: String,
     total: String,
-    items: Vec<ShownItem>,
+    items: Vec<BillingItemView>,
 }
 
 /// A resource; or a meter, whose resource, name, state, rate and utilisation are null.
 #[derive(Debug, Serialize)]
-struct ShownItem {
+struct BillingItemView {
     resource: Option<String>,
     /// Null if it is gone for good.
     name: Option<String>,
@@ -50,7 +52,7 @@ struct ShownItem {
 }
 
 /// A month, or what there is of it.
-struct Month {
+struct BillingMonth {
     name: String,
     from: Timestamp,
     /// Its end, or now.
@@ -60,8 +62,8 @@ struct Month {
 }
 
 /// `GET /v1/projects/{project}/billing`.
-pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    let month = Month::of(call)?;
+pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let month = BillingMonth::of(call)?;
     let id: ProjectId = call.path("project")?;
     let on = OnAccount::of_caller(billing, call)?;
     on.ensure_open().await?;
@@ -70,17 +72,17 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     let (state, list) = on.look(|view| (view.state().clone(), view.billables().clone())).await?;
     let numbers = billing.store.numbers_between(on.account(), month.from, month.until).await?;
     let prices = billing.prices(call.now).await?;
-    let Bounded::All(spending) =
+    let BoundedRead::All(spending) =
         billing.store.spending(on.account(), numbers, &list, &prices, READS_MAX).await?
     else {
         let why = "The account has too many rows in this month for one request.";
-        return Err(Problem::new(Code::TooMuch, why).into());
+        return Err(Problem::new(ProblemCode::TooMuch, why).into());
     };
-    let account = Account { state: &state, list: &list, prices: &prices, now: call.now };
-    let (total, items) = account.items(&id, &spending, &month).map_err(Fault::Unpriced)?;
+    let account = BilledAccount { state: &state, list: &list, prices: &prices, now: call.now };
+    let (total, items) = account.items(&id, &spending, &month).map_err(StoreError::Unpriced)?;
     let (from, to) = (month.from.to_string(), month.to.to_string());
     let (project, name) = (project.id.to_string(), project.name);
-    Answer::ok(&Shown {
+    ApiAnswer::ok(&ProjectBillingView {
         project,
         name,
         month: month.name,
@@ -91,60 +93,60 @@ pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed
     })
 }
 
-impl Month {
-    fn of(call: &Call) -> Result<Month, Problem> {
+impl BillingMonth {
+    fn of(call: &ApiCall) -> Result<BillingMonth, Problem> {
         let invalid = |why: &str| {
-            Problem::new(Code::InvalidParameter, format!("month: {why}."))
+            Problem::new(ProblemCode::InvalidParameter, format!("month: {why}."))
                 .with("parameter", "month")
         };
         let from = match call.query.get("month") {
             None => call.now.month_start(),
             Some(month) if month.len() == 7 => format!("{month}-01T00:00:00Z")
                 .parse()
-                .map_err(|_| invalid("a month such as 2026-11"))?,
-            Some(_) => return Err(invalid("a month such as 2026-11")),
+                .map_err(|_| invalid("must be a month such as 2026-11"))?,
+            Some(_) => return Err(invalid("must be a month such as 2026-11")),
         };
         if from > call.now {
-            return Err(invalid("not in the future"));
+            return Err(invalid("must not be in the future"));
         }
         let end = from.next_month();
         let name = from.to_string().chars().take(7).collect();
-        Ok(Month { name, from, to: end.min(call.now), until: end })
+        Ok(BillingMonth { name, from, to: end.min(call.now), until: end })
     }
 }
 
 /// The account as it is now.
-struct Account<'a> {
+struct BilledAccount<'a> {
     state: &'a AccountState,
-    list: &'a Billables,
+    list: &'a BillableList,
     prices: &'a PriceList,
     now: Timestamp,
 }
 
-impl Account<'_> {
+impl BilledAccount<'_> {
     /// All resources that the project had in the month, the dearest first, and what they cost in
     /// all.
     fn items(
         &self,
         project: &ProjectId,
-        spending: &Spending,
-        month: &Month,
-    ) -> Result<(Usd, Vec<ShownItem>), Refusal> {
+        spending: &SpendingReport,
+        month: &BillingMonth,
+    ) -> Result<(Usd, Vec<BillingItemView>), Refusal> {
         let (mut items, mut total, mut seen) = (Vec::new(), Usd::ZERO, Vec::new());
         for (item, spent) in spending.iter().filter(|(item, _)| item.project() == Some(project)) {
             total += spent.amount;
             match item {
-                Item::Resource(id, Some(identity)) => {
+                SpendingItem::Resource(id, Some(identity)) => {
                     seen.push(id);
                     let present = self.present(id, identity);
                     items
                         .push((spent.amount, self.resource(id, identity, present, *spent, month)?));
                 }
                 // Of no project that is known, so not of this one.
-                Item::Resource(_, None) => {}
-                Item::Meter(_, sku) => {
+                SpendingItem::Resource(_, None) => {}
+                SpendingItem::Meter(_, sku) => {
                     let kind = self.prices.at(sku, self.now).map(|price| price.kind.to_string());
-                    let item = ShownItem {
+                    let item = BillingItemView {
                         resource: None,
                         name: None,
                         sku: sku.to_string(),
@@ -165,10 +167,18 @@ impl Account<'_> {
             .filter(|resource| self.was_there(resource, month) && !seen.contains(&&resource.id))
         {
             let reference = resource.reference();
-            let identity =
-                Identity { project: reference.project, sku: reference.sku, kind: reference.kind };
-            let item =
-                self.resource(&resource.id, &identity, Some(resource), Spent::default(), month)?;
+            let identity = ResourceIdentity {
+                project: reference.project,
+                sku: reference.sku,
+                kind: reference.kind,
+            };
+            let item = self.resource(
+                &resource.id,
+                &identity,
+                Some(resource),
+                SpentAmount::default(),
+                month,
+            )?;
             items.push((Usd::ZERO, item));
         }
         items.sort_by(|(one, _), (other, _)| other.cmp(one));
@@ -178,18 +188,18 @@ impl Account<'_> {
     fn resource(
         &self,
         id: &ResourceId,
-        identity: &Identity,
+        identity: &ResourceIdentity,
         present: Option<&Resource>,
-        spent: Spent,
-        month: &Month,
-    ) -> Result<ShownItem, Refusal> {
+        spent: SpentAmount,
+        month: &BillingMonth,
+    ) -> Result<BillingItemView, Refusal> {
         let so_far = month.to - month.from;
         // A row that was written late may hold time of the month before.
         let ran = spent.seconds_until(month.to).clamp(0, so_far);
         let rate = present.map(|resource| resource.rate_at(self.prices, self.now)).transpose()?;
         let condition =
-            present.map_or(Condition::Purged, |resource| resource.condition(self.state));
-        Ok(ShownItem {
+            present.map_or(ResourceCondition::Purged, |resource| resource.condition(self.state));
+        Ok(BillingItemView {
             resource: Some(id.to_string()),
             name: present.map(|resource| resource.name.clone()),
             sku: identity.sku.to_string(),
@@ -204,23 +214,24 @@ impl Account<'_> {
     }
 
     /// The resource, unless it is gone for good or another one has its id now.
-    fn present(&self, id: &ResourceId, identity: &Identity) -> Option<&Resource> {
+    fn present(&self, id: &ResourceId, identity: &ResourceIdentity) -> Option<&Resource> {
         let found = self
             .list
             .resources
             .get(id)
-            .filter(|found| found.condition(self.state) != Condition::Purged);
+            .filter(|found| found.condition(self.state) != ResourceCondition::Purged);
         found.filter(|found| found.project == identity.project && found.sku == identity.sku)
     }
 
-    fn was_there(&self, resource: &Resource, month: &Month) -> bool {
+    fn was_there(&self, resource: &Resource, month: &BillingMonth) -> bool {
         resource.created_at < month.until
             && match resource.condition(self.state) {
-                Condition::Purged => false,
-                Condition::Deleted { at } => at >= month.from,
-                Condition::New | Condition::Running | Condition::Suspended | Condition::Stopped => {
-                    true
-                }
+                ResourceCondition::Purged => false,
+                ResourceCondition::Deleted { at } => at >= month.from,
+                ResourceCondition::New
+                | ResourceCondition::Running
+                | ResourceCondition::Suspended
+                | ResourceCondition::Stopped => true,
             }
     }
 }

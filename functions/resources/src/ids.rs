@@ -4,10 +4,10 @@
 use std::iter::repeat_with;
 use std::str::FromStr;
 
-use tollgate::http::Call;
-use tollgate::ids::{AccountId, IdError};
-use tollgate::problem::{Code, Problem};
-use tollgate::row::Digest;
+use tollgate::domain::ids::{AccountId, IdError};
+use tollgate::domain::row::RowDigest;
+use tollgate::http::call::ApiCall;
+use tollgate::http::problem::{Problem, ProblemCode};
 
 /// Characters after the prefix: five bits each, so two of one account never meet.
 const CHARACTERS: usize = 20;
@@ -17,21 +17,21 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// A new id with this prefix.
 ///
 /// # Errors
-/// [`Code::Internal`] if the prefix makes no id (a bug).
+/// [`ProblemCode::Internal`] if the prefix makes no id (a bug).
 pub(crate) fn new_id<T: FromStr<Err = IdError>>(
     prefix: &str,
     account: &AccountId,
-    call: &Call,
+    call: &ApiCall,
 ) -> Result<T, Problem> {
     let characters: String = match call.request_key() {
         Some(key) => {
-            let digest = Digest::of(&[prefix, account.as_str(), key.as_str()]);
+            let digest = RowDigest::of(&[prefix, account.as_str(), key.as_str()]);
             digest.as_str().bytes().take(CHARACTERS).map(letter).collect()
         }
         None => repeat_with(|| letter(fastrand::u8(..))).take(CHARACTERS).collect(),
     };
     let id = format!("{prefix}{characters}").parse();
-    id.map_err(|error| Problem::new(Code::Internal, format!("{error}.")))
+    id.map_err(|error| Problem::new(ProblemCode::Internal, format!("{error}.")))
 }
 
 fn letter(byte: u8) -> char {

@@ -16,21 +16,21 @@ mod shown;
 mod usage;
 
 use lambda_http::{Body, Request, Response};
-use tollgate::api::{self, Answer, Failed};
-use tollgate::http::Call;
-use tollgate::shell::Billing;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{self, ApiAnswer, ApiError};
+use tollgate::runtime::billing::Billing;
 
 /// Answers one request.
 pub async fn handle(billing: &Billing, request: Request) -> Response<Body> {
-    let call = match api::read(billing, request) {
+    let call = match handler::read(billing, request) {
         Ok(call) => call,
         Err(answer) => return *answer,
     };
     let result = route(billing, &call).await;
-    api::respond(billing, &call, result)
+    handler::respond(billing, &call, result)
 }
 
-async fn route(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+async fn route(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.caller()?;
     match call.route.as_str() {
         "POST /v1/projects" => projects::create(billing, call).await,
@@ -49,6 +49,6 @@ async fn route(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
         "GET /v1/prices" => prices::list(billing, call).await,
         "GET /v1/platform/resources" => platform::what_should_run(billing, call).await,
         "POST /v1/usage" => usage::report(billing, call).await,
-        _ => Err(api::no_such_route(call)),
+        _ => Err(handler::no_such_route(call)),
     }
 }

@@ -2,28 +2,28 @@
 
 use lambda_http::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::billables::Resource;
-use tollgate::command::Command;
-use tollgate::http::{Call, PLATFORM_SCOPE};
-use tollgate::ids::{ProjectId, ResourceId, Sku};
-use tollgate::money::Rate;
-use tollgate::problem::{Code, Problem};
-use tollgate::refusal::Refusal;
-use tollgate::request::{self, NewResource};
-use tollgate::row::Row;
-use tollgate::shell::Billing;
-use tollgate::store::Fault;
-use tollgate::timestamp::Timestamp;
-use tollgate::view::View;
+use tollgate::domain::command::Command;
+use tollgate::domain::ids::{ProjectId, ResourceId, Sku};
+use tollgate::domain::money::Rate;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::{self, NewResource};
+use tollgate::domain::resources::Resource;
+use tollgate::domain::row::Row;
+use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::{ApiCall, PLATFORM_SCOPE};
+use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::runtime::billing::Billing;
+use tollgate::store::StoreError;
 
 use crate::ids::new_id;
-use crate::paging::{Page, limit};
-use crate::shown::{Shown, after_row};
+use crate::paging::{ListPage, limit};
+use crate::shown::{ResourceView, after_row};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct ResourceRequest {
     sku: Sku,
     name: String,
     start: bool,
@@ -35,7 +35,7 @@ struct Wanted {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StopBody {
+struct StopRequest {
     #[serde(default)]
     reason: Option<StopReason>,
 }
@@ -48,8 +48,8 @@ enum StopReason {
 }
 
 /// `POST /v1/projects/{project}/resources`.
-pub(crate) async fn create(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    let wanted: Wanted = call.json()?;
+pub(crate) async fn create(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let wanted: ResourceRequest = call.json()?;
     if wanted.rate.is_some() {
         call.caller_with(PLATFORM_SCOPE)?;
     }
@@ -63,12 +63,12 @@ pub(crate) async fn create(billing: &Billing, call: &Call) -> Result<Answer, Fai
     let project = project.ok_or(Refusal::UnknownProject { project: project_id })?;
     let new =
         [NewResource { id: id.clone(), sku: wanted.sku, name: wanted.name, rate: wanted.rate }];
-    let command = |view: &View<'_>| {
+    let command = |view: &AccountSnapshot<'_>| {
         let now = time_of(view, call.now);
         if wanted.start {
-            request::start_new(view, &project, &new, now)
+            resolve::start_new(view, &project, &new, now)
         } else {
-            request::create(view, &project, &new, now)
+            resolve::create(view, &project, &new, now)
         }
     };
     let row = on.execute(call.cause(), command).await?;
@@ -76,7 +76,7 @@ pub(crate) async fn create(billing: &Billing, call: &Call) -> Result<Answer, Fai
 }
 
 /// `GET /v1/projects/{project}/resources`.
-pub(crate) async fn list(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn list(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let (limit, after) = (limit(call)?, call.query::<ResourceId>("cursor")?);
     let project: ProjectId = call.path("project")?;
     let on = OnAccount::of_caller(billing, call)?;
@@ -84,65 +84,65 @@ pub(crate) async fn list(billing: &Billing, call: &Call) -> Result<Answer, Faile
     if billing.store.project(on.account(), &project).await?.is_none() {
         return Err(Refusal::UnknownProject { project }.into());
     }
-    let see = |view: &View<'_>| {
+    let see = |view: &AccountSnapshot<'_>| {
         let all =
             view.billables().resources.values().filter(|resource| resource.project == project);
         let rest = all.filter(|resource| after.as_ref().is_none_or(|after| resource.id > *after));
         let shown = rest.filter_map(|resource| shown(view, resource, call.now).transpose());
-        shown.collect::<Result<Vec<Shown>, Refusal>>()
+        shown.collect::<Result<Vec<ResourceView>, Refusal>>()
     };
-    let mut items = on.look(see).await?.map_err(Fault::Unpriced)?;
+    let mut items = on.look(see).await?.map_err(StoreError::Unpriced)?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = items.len() > limit;
     items.truncate(limit);
     let next = items.last().filter(|_| more).map(|last| last.id().to_owned());
-    Answer::ok(&Page { items, next })
+    ApiAnswer::ok(&ListPage { items, next })
 }
 
 /// `GET /v1/projects/{project}/resources/{id}`.
-pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    let target = Target::of(call)?;
+pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let target = ResourceTarget::of(call)?;
     let on = OnAccount::of_caller(billing, call)?;
-    let see = |view: &View<'_>| {
+    let see = |view: &AccountSnapshot<'_>| {
         let resource = target.find(view)?;
         shown(view, resource, call.now)?.ok_or_else(|| target.unknown())
     };
     let shown = on.look(see).await??;
-    Answer::ok(&shown)
+    ApiAnswer::ok(&shown)
 }
 
 /// `POST /v1/projects/{project}/resources/{id}/start`.
-pub(crate) async fn start(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn start(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
     change(billing, call, |view, target, now| {
-        request::start(view, std::slice::from_ref(&target.id), now)
+        resolve::start(view, std::slice::from_ref(&target.id), now)
     })
     .await
 }
 
 /// `POST /v1/projects/{project}/resources/{id}/restore`.
-pub(crate) async fn restore(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn restore(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
     change(billing, call, |view, target, now| {
-        request::restore(view, std::slice::from_ref(&target.id), now)
+        resolve::restore(view, std::slice::from_ref(&target.id), now)
     })
     .await
 }
 
 /// `DELETE /v1/projects/{project}/resources/{id}`.
-pub(crate) async fn delete(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn delete(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
-    change(billing, call, |view, target, _| request::delete(view, std::slice::from_ref(&target.id)))
+    change(billing, call, |view, target, _| resolve::delete(view, std::slice::from_ref(&target.id)))
         .await
 }
 
 /// `POST /v1/projects/{project}/resources/{id}/stop`.
-pub(crate) async fn stop(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
-    let reason = if call.body().is_empty() { None } else { call.json::<StopBody>()?.reason };
+pub(crate) async fn stop(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let reason = if call.body().is_empty() { None } else { call.json::<StopRequest>()?.reason };
     match reason {
         None => {
             change(billing, call, |view, target, _| {
-                request::stop(view, std::slice::from_ref(&target.id))
+                resolve::stop(view, std::slice::from_ref(&target.id))
             })
             .await
         }
@@ -152,9 +152,9 @@ pub(crate) async fn stop(billing: &Billing, call: &Call) -> Result<Answer, Faile
 
 /// Everything the start was charged comes back, so only who runs the machines may say that it
 /// failed.
-async fn start_failed(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+async fn start_failed(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.caller_with(PLATFORM_SCOPE)?;
-    let target = Target::of(call)?;
+    let target = ResourceTarget::of(call)?;
     let on = OnAccount::of_caller(billing, call)?;
     // A resource never changes its project, so it may be looked at before the command is decided.
     on.look(|view| target.find(view).map(drop)).await??;
@@ -165,12 +165,13 @@ async fn start_failed(billing: &Billing, call: &Call) -> Result<Answer, Failed> 
 /// Carries out a command on the resource that the path names.
 async fn change(
     billing: &Billing,
-    call: &Call,
-    command: impl Fn(&View<'_>, &Target, Timestamp) -> Result<Command, Refusal> + Sync,
-) -> Result<Answer, Failed> {
-    let target = Target::of(call)?;
+    call: &ApiCall,
+    command: impl Fn(&AccountSnapshot<'_>, &ResourceTarget, Timestamp) -> Result<Command, Refusal>
+    + Sync,
+) -> Result<ApiAnswer, ApiError> {
+    let target = ResourceTarget::of(call)?;
     let on = OnAccount::of_caller(billing, call)?;
-    let in_project = |view: &View<'_>| {
+    let in_project = |view: &AccountSnapshot<'_>| {
         target.find(view)?;
         command(view, &target, time_of(view, call.now))
     };
@@ -179,17 +180,17 @@ async fn change(
 }
 
 /// The resource that a path names.
-struct Target {
+struct ResourceTarget {
     project: ProjectId,
     id: ResourceId,
 }
 
-impl Target {
-    fn of(call: &Call) -> Result<Target, Problem> {
-        Ok(Target { project: call.path("project")?, id: call.path("id")? })
+impl ResourceTarget {
+    fn of(call: &ApiCall) -> Result<ResourceTarget, Problem> {
+        Ok(ResourceTarget { project: call.path("project")?, id: call.path("id")? })
     }
 
-    fn find<'v>(&self, view: &'v View<'_>) -> Result<&'v Resource, Refusal> {
+    fn find<'v>(&self, view: &'v AccountSnapshot<'_>) -> Result<&'v Resource, Refusal> {
         let found = view
             .billables()
             .resources
@@ -210,28 +211,35 @@ async fn answer(
     row: &Row,
     id: &ResourceId,
     status: StatusCode,
-) -> Result<Answer, Failed> {
+) -> Result<ApiAnswer, ApiError> {
     let resource = after_row(on, row, id).await?;
     let at = row.event.at;
     let prices = billing.prices(at).await?;
-    let shown = match Shown::of(&resource, &row.state, &prices, at) {
+    let shown = match ResourceView::of(&resource, &row.state, &prices, at) {
         Err(Refusal::UnknownSku { .. }) => {
-            Shown::of(&resource, &row.state, &*billing.fresh_prices(at).await?, at)?
+            ResourceView::of(&resource, &row.state, &*billing.fresh_prices(at).await?, at)?
         }
         shown => shown?,
     };
     let shown = shown.ok_or_else(|| Refusal::UnknownResource { resource: id.clone() })?;
-    let answer =
-        if status == StatusCode::CREATED { Answer::created(&shown)? } else { Answer::ok(&shown)? };
+    let answer = if status == StatusCode::CREATED {
+        ApiAnswer::created(&shown)?
+    } else {
+        ApiAnswer::ok(&shown)?
+    };
     Ok(answer.of_row(row.seq))
 }
 
-fn shown(view: &View<'_>, resource: &Resource, now: Timestamp) -> Result<Option<Shown>, Refusal> {
-    Shown::of(resource, view.state(), view.prices(), time_of(view, now))
+fn shown(
+    view: &AccountSnapshot<'_>,
+    resource: &Resource,
+    now: Timestamp,
+) -> Result<Option<ResourceView>, Refusal> {
+    ResourceView::of(resource, view.state(), view.prices(), time_of(view, now))
 }
 
 /// The time of a row that is decided now: never before the account's last one.
-fn time_of(view: &View<'_>, now: Timestamp) -> Timestamp {
+fn time_of(view: &AccountSnapshot<'_>, now: Timestamp) -> Timestamp {
     now.max(view.state().at)
 }
 
@@ -241,5 +249,8 @@ fn reachable(id: ResourceId) -> Result<ResourceId, Problem> {
     if id.as_str().bytes().all(is_plain) {
         return Ok(id);
     }
-    Err(Problem::new(Code::InvalidBody, "id: letters, digits, '-', '_', '.' and '~' only."))
+    Err(Problem::new(
+        ProblemCode::InvalidBody,
+        "id: must contain only letters, digits, '-', '_', '.' and '~'.",
+    ))
 }

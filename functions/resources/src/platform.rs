@@ -8,18 +8,18 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
-use tollgate::api::{Answer, Failed};
-use tollgate::billables::{Billables, Condition};
-use tollgate::http::{Call, PLATFORM_SCOPE};
-use tollgate::ids::AccountId;
-use tollgate::prices::PriceList;
-use tollgate::problem::{Code, Problem};
-use tollgate::refusal::Refusal;
-use tollgate::row::Head;
-use tollgate::shell::Billing;
-use tollgate::state::Standing;
-use tollgate::store::{Fault, Shard};
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::account::Standing;
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::prices::PriceList;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resources::{BillableList, ResourceCondition};
+use tollgate::domain::row::ChainHead;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::{ApiCall, PLATFORM_SCOPE};
+use tollgate::http::handler::{ApiAnswer, ApiError};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::runtime::billing::Billing;
+use tollgate::store::{IndexShard, StoreError};
 
 use crate::paging::limit;
 use crate::shown::{address_name, state_name};
@@ -36,24 +36,24 @@ const ACCOUNTS_PER_PAGE: usize = 400;
 const READS_MAX: usize = 5;
 
 #[derive(Debug, Serialize)]
-struct Shown {
-    items: Vec<ShownAccount>,
+struct PlatformView {
+    items: Vec<PlatformAccountView>,
     /// Accounts that could not be read: ask for them again, one by one.
     failed: Vec<String>,
     next: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct ShownAccount {
+struct PlatformAccountView {
     account: String,
     /// Its last row: what an event with an older one says is outdated.
     seq: u64,
     standing: &'static str,
-    resources: Vec<ShownResource>,
+    resources: Vec<PlatformResourceView>,
 }
 
 #[derive(Debug, Serialize)]
-struct ShownResource {
+struct PlatformResourceView {
     id: String,
     project: String,
     sku: String,
@@ -62,25 +62,32 @@ struct ShownResource {
 }
 
 /// Where a walk goes on: in this shard, after this account.
-struct Place {
-    shard: Shard,
+struct PlatformCursor {
+    shard: IndexShard,
     after: Option<AccountId>,
 }
 
 /// `GET /v1/platform/resources`.
-pub(crate) async fn what_should_run(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn what_should_run(
+    billing: &Billing,
+    call: &ApiCall,
+) -> Result<ApiAnswer, ApiError> {
     call.caller_with(PLATFORM_SCOPE)?;
     let since: Option<Timestamp> = call.query("since")?;
     if let Some(account) = call.query::<AccountId>("account")? {
         let found = read(billing, &account, call.now).await?.ok_or(Refusal::AccountNotOpen)?;
-        return Answer::ok(&Shown { items: vec![found.1], failed: Vec::new(), next: None });
+        return ApiAnswer::ok(&PlatformView {
+            items: vec![found.1],
+            failed: Vec::new(),
+            next: None,
+        });
     }
     let accounts_max = usize::try_from(limit(call)?).unwrap_or(usize::MAX);
     let mut place = call
         .query
         .get("cursor")
-        .map_or_else(|| Ok(Place::first()), |cursor| Place::parse(cursor))?;
-    let mut shown = Shown { items: Vec::new(), failed: Vec::new(), next: None };
+        .map_or_else(|| Ok(PlatformCursor::first()), |cursor| PlatformCursor::parse(cursor))?;
+    let mut shown = PlatformView { items: Vec::new(), failed: Vec::new(), next: None };
     let (mut looked_at, mut resources) = (0, 0);
     while let Some(current) = place.take() {
         let page = billing.store.billable(current.shard, current.after.as_ref(), 50).await?;
@@ -91,8 +98,8 @@ pub(crate) async fn what_should_run(billing: &Billing, call: &Call) -> Result<An
                 || resources >= RESOURCES_PER_PAGE
             {
                 let after = last.or(current.after);
-                shown.next = Some(Place { shard: current.shard, after }.to_string());
-                return Answer::ok(&shown);
+                shown.next = Some(PlatformCursor { shard: current.shard, after }.to_string());
+                return ApiAnswer::ok(&shown);
             }
             looked_at += 1;
             match read(billing, &account, call.now).await {
@@ -109,36 +116,38 @@ pub(crate) async fn what_should_run(billing: &Billing, call: &Call) -> Result<An
             last = Some(account);
         }
         place = match page.next {
-            Some(after) => Some(Place { shard: current.shard, after: Some(after) }),
-            None => {
-                Shard::new(current.shard.number() + 1).map(|shard| Place { shard, after: None })
-            }
+            Some(after) => Some(PlatformCursor { shard: current.shard, after: Some(after) }),
+            None => IndexShard::new(current.shard.number() + 1)
+                .map(|shard| PlatformCursor { shard, after: None }),
         };
     }
-    Answer::ok(&shown)
+    ApiAnswer::ok(&shown)
 }
 
-impl Place {
-    fn first() -> Option<Place> {
-        Shard::new(0).map(|shard| Place { shard, after: None })
+impl PlatformCursor {
+    fn first() -> Option<PlatformCursor> {
+        IndexShard::new(0).map(|shard| PlatformCursor { shard, after: None })
     }
 
-    fn parse(cursor: &str) -> Result<Option<Place>, Problem> {
+    fn parse(cursor: &str) -> Result<Option<PlatformCursor>, Problem> {
         let wrong = || {
-            Problem::new(Code::InvalidParameter, "cursor: not one of this list.")
-                .with("parameter", "cursor")
+            Problem::new(
+                ProblemCode::InvalidParameter,
+                "cursor: must come from an earlier page of this list.",
+            )
+            .with("parameter", "cursor")
         };
         let decoded =
             URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let decoded = decoded.ok_or_else(wrong)?;
         let (shard, after) = decoded.split_once('#').ok_or_else(wrong)?;
-        let shard = shard.parse().ok().and_then(Shard::new).ok_or_else(wrong)?;
+        let shard = shard.parse().ok().and_then(IndexShard::new).ok_or_else(wrong)?;
         let after = if after.is_empty() { None } else { Some(after.parse().map_err(|_| wrong())?) };
-        Ok(Some(Place { shard, after }))
+        Ok(Some(PlatformCursor { shard, after }))
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for PlatformCursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let after = self.after.as_ref().map_or("", AccountId::as_str);
         f.write_str(&URL_SAFE_NO_PAD.encode(format!("{}#{after}", self.shard.number())))
@@ -150,7 +159,7 @@ async fn read(
     billing: &Billing,
     account: &AccountId,
     now: Timestamp,
-) -> Result<Option<(Timestamp, ShownAccount)>, Fault> {
+) -> Result<Option<(Timestamp, PlatformAccountView)>, StoreError> {
     let mut prices = billing.prices(now).await?;
     for _ in 0..READS_MAX {
         // Head, then list: whatever the head's row wrote is in a list that is read later.
@@ -162,25 +171,27 @@ async fn read(
             Err(_) => prices = billing.fresh_prices(now).await?,
         }
     }
-    Err(Fault::ListDisagrees)
+    Err(StoreError::ListDisagrees)
 }
 
-fn agree(head: &Head, list: &Billables, prices: &PriceList) -> Result<bool, Refusal> {
+fn agree(head: &ChainHead, list: &BillableList, prices: &PriceList) -> Result<bool, Refusal> {
     list.agree_with(&head.state, prices)
 }
 
-fn shown(account: &AccountId, head: &Head, list: &Billables) -> ShownAccount {
+fn shown(account: &AccountId, head: &ChainHead, list: &BillableList) -> PlatformAccountView {
     let state = &head.state;
-    let resources =
-        list.resources.values().filter(|resource| resource.condition(state) != Condition::Purged);
-    let resources = resources.map(|resource| ShownResource {
+    let resources = list
+        .resources
+        .values()
+        .filter(|resource| resource.condition(state) != ResourceCondition::Purged);
+    let resources = resources.map(|resource| PlatformResourceView {
         id: resource.id.to_string(),
         project: resource.project.to_string(),
         sku: resource.sku.to_string(),
         state: state_name(resource.condition(state)),
         address: address_name(resource.address),
     });
-    ShownAccount {
+    PlatformAccountView {
         account: account.to_string(),
         seq: state.next_seq.saturating_sub(1),
         standing: Standing::name(&state.standing),

@@ -1,20 +1,20 @@
 //! `GET /v1/prices`: what can be started and what it costs, now and as far as it is announced.
 
 use serde::Serialize;
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::ids::Sku;
-use tollgate::prices::{Price, PriceList, Unit};
-use tollgate::shell::Billing;
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::ids::Sku;
+use tollgate::domain::prices::{Price, PriceList, PriceUnit};
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::runtime::billing::Billing;
 
-use crate::paging::{Page, limit};
+use crate::paging::{ListPage, limit};
 
 #[derive(Debug, Serialize)]
-struct Shown {
+struct SkuPriceView {
     sku: String,
     /// `hour` or `quantity`.
-    unit: Unit,
+    unit: PriceUnit,
     kind: String,
     /// USD for each unit while it runs.
     rate: String,
@@ -22,23 +22,23 @@ struct Shown {
     idle_rate: String,
     valid_from: String,
     /// Prices that will hold, the next one first.
-    upcoming: Vec<Upcoming>,
+    upcoming: Vec<UpcomingPrice>,
 }
 
 #[derive(Debug, Serialize)]
-struct Upcoming {
+struct UpcomingPrice {
     rate: String,
     idle_rate: String,
     valid_from: String,
 }
 
 /// `GET /v1/prices`.
-pub(crate) async fn list(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn list(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let (limit, after) = (limit(call)?, call.query::<Sku>("cursor")?);
     // For whoever has a token: prices are no secret, but they are not a public page either.
     OnAccount::of_caller(billing, call)?;
     let prices = billing.prices(call.now).await?;
-    let mut items: Vec<Shown> = Vec::new();
+    let mut items: Vec<SkuPriceView> = Vec::new();
     let mut next = None;
     for price in prices.iter().filter(|price| prices.at(&price.sku, call.now) == Some(price)) {
         if after.as_ref().is_some_and(|after| price.sku <= *after) {
@@ -50,17 +50,17 @@ pub(crate) async fn list(billing: &Billing, call: &Call) -> Result<Answer, Faile
         }
         items.push(shown(price, &prices, call.now));
     }
-    Answer::ok(&Page { items, next })
+    ApiAnswer::ok(&ListPage { items, next })
 }
 
-fn shown(price: &Price, prices: &PriceList, now: Timestamp) -> Shown {
+fn shown(price: &Price, prices: &PriceList, now: Timestamp) -> SkuPriceView {
     let upcoming = prices.iter().filter(|other| other.sku == price.sku && other.valid_from > now);
-    let upcoming = upcoming.map(|other| Upcoming {
+    let upcoming = upcoming.map(|other| UpcomingPrice {
         rate: other.rate.shown(),
         idle_rate: other.idle_rate.shown(),
         valid_from: other.valid_from.to_string(),
     });
-    Shown {
+    SkuPriceView {
         sku: price.sku.to_string(),
         unit: price.unit,
         kind: price.kind.to_string(),

@@ -1,17 +1,17 @@
 //! Projects: they group resources and move no money.
 
 use serde::{Deserialize, Serialize};
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::http::Call;
-use tollgate::ids::ProjectId;
-use tollgate::refusal::Refusal;
-use tollgate::request::NAME_BYTES_MAX;
-use tollgate::row::Digest;
-use tollgate::shell::Billing;
+use tollgate::domain::ids::ProjectId;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::NAME_BYTES_MAX;
+use tollgate::domain::row::RowDigest;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::runtime::billing::Billing;
 use tollgate::store::{NamedProject, ProjectAdded};
 
 use crate::ids::new_id;
-use crate::paging::{Page, limit};
+use crate::paging::{ListPage, limit};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,19 +20,19 @@ struct NewProject {
 }
 
 #[derive(Debug, Serialize)]
-struct Shown {
+struct ProjectView {
     id: String,
     name: String,
 }
 
-impl From<NamedProject> for Shown {
-    fn from(project: NamedProject) -> Shown {
-        Shown { id: project.id.into(), name: project.name }
+impl From<NamedProject> for ProjectView {
+    fn from(project: NamedProject) -> ProjectView {
+        ProjectView { id: project.id.into(), name: project.name }
     }
 }
 
 /// `POST /v1/projects`.
-pub(crate) async fn create(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn create(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let NewProject { name } = call.json()?;
     let on = OnAccount::of_caller(billing, call)?;
     if name.trim().is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
@@ -40,29 +40,29 @@ pub(crate) async fn create(billing: &Billing, call: &Call) -> Result<Answer, Fai
     }
     on.ensure_open().await?;
     let project = NamedProject { id: new_id("prj-", on.account(), call)?, name };
-    let digest: Digest = call.digest();
+    let digest: RowDigest = call.digest();
     match billing.store.add_project(on.account(), &project, digest.as_str(), call.now).await? {
-        ProjectAdded::There => Answer::created(&Shown::from(project)),
+        ProjectAdded::There => ApiAnswer::created(&ProjectView::from(project)),
         ProjectAdded::KeyReused => Err(Refusal::KeyReused.into()),
     }
 }
 
 /// `GET /v1/projects`.
-pub(crate) async fn list(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn list(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let (limit, after) = (limit(call)?, call.query::<ProjectId>("cursor")?);
     let on = OnAccount::of_caller(billing, call)?;
     on.ensure_open().await?;
     let found = billing.store.named_projects(on.account(), after.as_ref(), limit).await?;
-    let items: Vec<Shown> = found.projects.into_iter().map(Shown::from).collect();
-    Answer::ok(&Page { items, next: found.next.map(String::from) })
+    let items: Vec<ProjectView> = found.projects.into_iter().map(ProjectView::from).collect();
+    ApiAnswer::ok(&ListPage { items, next: found.next.map(String::from) })
 }
 
 /// `GET /v1/projects/{project}`.
-pub(crate) async fn get(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let id: ProjectId = call.path("project")?;
     let on = OnAccount::of_caller(billing, call)?;
     on.ensure_open().await?;
     let found = billing.store.named_project(on.account(), &id).await?;
     let project = found.ok_or(Refusal::UnknownProject { project: id })?;
-    Answer::ok(&Shown::from(project))
+    ApiAnswer::ok(&ProjectView::from(project))
 }

@@ -3,21 +3,21 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use tollgate::api::{Failed, OnAccount};
-use tollgate::billables::{Address, Condition, Resource, Status};
-use tollgate::event::Change;
-use tollgate::ids::ResourceId;
-use tollgate::money::Rate;
-use tollgate::prices::PriceList;
-use tollgate::refusal::Refusal;
-use tollgate::row::{Row, RowFault};
-use tollgate::state::{AccountState, Standing};
-use tollgate::store::Fault;
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::account::{AccountState, Standing};
+use tollgate::domain::event::Change;
+use tollgate::domain::ids::ResourceId;
+use tollgate::domain::money::Rate;
+use tollgate::domain::prices::PriceList;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resources::{Resource, ResourceAddress, ResourceCondition, ResourceStatus};
+use tollgate::domain::row::{Row, RowError};
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::handler::{ApiError, OnAccount};
+use tollgate::store::StoreError;
 
 /// A resource as callers see it.
 #[derive(Debug, Serialize)]
-pub(crate) struct Shown {
+pub(crate) struct ResourceView {
     id: String,
     project: String,
     sku: String,
@@ -33,7 +33,7 @@ pub(crate) struct Shown {
     address: &'static str,
 }
 
-impl Shown {
+impl ResourceView {
     /// A resource of an account in this state; `None` if it is gone for good. `at` says whose
     /// hour's rate is shown.
     pub(crate) fn of(
@@ -41,13 +41,13 @@ impl Shown {
         state: &AccountState,
         prices: &PriceList,
         at: Timestamp,
-    ) -> Result<Option<Shown>, Refusal> {
+    ) -> Result<Option<ResourceView>, Refusal> {
         let condition = resource.condition(state);
-        if condition == Condition::Purged {
+        if condition == ResourceCondition::Purged {
             return Ok(None);
         }
         let rate: Rate = resource.rate_at(prices, at)?;
-        Ok(Some(Shown {
+        Ok(Some(ResourceView {
             id: resource.id.to_string(),
             project: resource.project.to_string(),
             sku: resource.sku.to_string(),
@@ -67,22 +67,22 @@ impl Shown {
 }
 
 /// What a resource is, in one word.
-pub(crate) fn state_name(condition: Condition) -> &'static str {
+pub(crate) fn state_name(condition: ResourceCondition) -> &'static str {
     match condition {
-        Condition::New => "new",
-        Condition::Running => "running",
-        Condition::Suspended => "suspended",
-        Condition::Stopped => "stopped",
-        Condition::Deleted { .. } => "deleted",
-        Condition::Purged => "purged",
+        ResourceCondition::New => "new",
+        ResourceCondition::Running => "running",
+        ResourceCondition::Suspended => "suspended",
+        ResourceCondition::Stopped => "stopped",
+        ResourceCondition::Deleted { .. } => "deleted",
+        ResourceCondition::Purged => "purged",
     }
 }
 
 /// Whether it needs a new address.
-pub(crate) fn address_name(address: Address) -> &'static str {
+pub(crate) fn address_name(address: ResourceAddress) -> &'static str {
     match address {
-        Address::Kept => "kept",
-        Address::New => "new",
+        ResourceAddress::Kept => "kept",
+        ResourceAddress::New => "new",
     }
 }
 
@@ -95,19 +95,19 @@ pub(crate) async fn after_row(
     on: &OnAccount<'_>,
     row: &Row,
     id: &ResourceId,
-) -> Result<Resource, Failed> {
+) -> Result<Resource, ApiError> {
     let mut changes = Vec::new();
     let mut seen = BTreeSet::from([row.seq]);
     let mut current = row.clone();
     let mut resource = loop {
         match change_of(&current, id) {
-            Some(Changed::Whole(resource)) => break resource,
-            Some(Changed::Status(status, before)) => {
+            Some(ResourceChangeView::Whole(resource)) => break resource,
+            Some(ResourceChangeView::Status(status, before)) => {
                 changes.push((status, current.event.at, current.seq));
                 // Rows name earlier rows only; should one not, the ledger is broken and this must
                 // end.
                 if !seen.insert(before) {
-                    return Err(Fault::from(RowFault::Missing {
+                    return Err(StoreError::from(RowError::Missing {
                         expected: before,
                         found: current.seq,
                     })
@@ -116,7 +116,7 @@ pub(crate) async fn after_row(
                 current = on.row(before).await?;
             }
             None => {
-                return Err(Fault::from(RowFault::Missing {
+                return Err(StoreError::from(RowError::Missing {
                     expected: current.seq,
                     found: row.seq,
                 })
@@ -130,45 +130,47 @@ pub(crate) async fn after_row(
     Ok(resource)
 }
 
-enum Changed {
+enum ResourceChangeView {
     Whole(Resource),
     /// The new status, and the row that had changed it before.
-    Status(Status, u64),
+    Status(ResourceStatus, u64),
 }
 
 #[allow(
     clippy::wildcard_enum_match_arm,
     reason = "no other row changes a resource that is still there"
 )]
-fn change_of(row: &Row, id: &ResourceId) -> Option<Changed> {
+fn change_of(row: &Row, id: &ResourceId) -> Option<ResourceChangeView> {
     let (references, status) = match &row.event.change {
         Change::Created { resources } | Change::Started { resources, .. } => {
             return resources
                 .iter()
                 .find(|resource| resource.id == *id)
                 .cloned()
-                .map(Changed::Whole);
+                .map(ResourceChangeView::Whole);
         }
         Change::StartFailed { resource, status, .. } => (std::slice::from_ref(resource), *status),
-        Change::Stopped { resources, .. } => (resources.as_slice(), Status::Stopped),
-        Change::ResourcesDeleted { resources, .. } => (resources.as_slice(), Status::Deleted),
-        Change::Resumed { resources, .. } => (resources.as_slice(), Status::Running),
+        Change::Stopped { resources, .. } => (resources.as_slice(), ResourceStatus::Stopped),
+        Change::ResourcesDeleted { resources, .. } => {
+            (resources.as_slice(), ResourceStatus::Deleted)
+        }
+        Change::Resumed { resources, .. } => (resources.as_slice(), ResourceStatus::Running),
         _ => return None,
     };
     let reference = references.iter().find(|reference| reference.id == *id)?;
-    Some(Changed::Status(status, reference.seq))
+    Some(ResourceChangeView::Status(status, reference.seq))
 }
 
-fn since(resource: &Resource, condition: Condition, state: &AccountState) -> Timestamp {
+fn since(resource: &Resource, condition: ResourceCondition, state: &AccountState) -> Timestamp {
     match (condition, &state.standing) {
-        (Condition::Deleted { at }, _) => at,
-        (Condition::Suspended, Standing::Suspended(suspension)) => suspension.as_of,
+        (ResourceCondition::Deleted { at }, _) => at,
+        (ResourceCondition::Suspended, Standing::Suspended(suspension)) => suspension.as_of,
         (
-            Condition::New
-            | Condition::Running
-            | Condition::Suspended
-            | Condition::Stopped
-            | Condition::Purged,
+            ResourceCondition::New
+            | ResourceCondition::Running
+            | ResourceCondition::Suspended
+            | ResourceCondition::Stopped
+            | ResourceCondition::Purged,
             _,
         ) => resource.since,
     }

@@ -2,21 +2,21 @@
 //! settling does.
 
 use serde::{Deserialize, Serialize};
-use tollgate::api::{Answer, Failed, OnAccount};
-use tollgate::event::Cause;
-use tollgate::http::{Call, PLATFORM_SCOPE};
-use tollgate::ids::{ProjectId, RequestKey, Sku};
-use tollgate::money::Quantity;
-use tollgate::problem::{Code, Problem};
-use tollgate::refusal::Refusal;
-use tollgate::request::{self, Project};
-use tollgate::shell::Billing;
-use tollgate::store::{Failure, Fault, Reported, UsageReport};
-use tollgate::view::View;
+use tollgate::domain::event::Cause;
+use tollgate::domain::ids::{ProjectId, RequestKey, Sku};
+use tollgate::domain::money::Quantity;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::{self, OwnedProject};
+use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::http::call::{ApiCall, PLATFORM_SCOPE};
+use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::runtime::billing::Billing;
+use tollgate::store::{CommandError, ReportOutcome, StoreError, UsageReport};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+struct UsageRequest {
     project: ProjectId,
     sku: Sku,
     #[serde(default)]
@@ -28,7 +28,7 @@ struct Body {
 }
 
 /// What was reported, in one of two ways.
-enum Report {
+enum ReadingReport {
     /// What a counter shows that only grows.
     Reading { project: ProjectId, sku: Sku, reading: Quantity },
     /// What was used since the last report.
@@ -36,7 +36,7 @@ enum Report {
 }
 
 #[derive(Debug, Serialize)]
-struct Shown {
+struct UsageView {
     /// `counted`, `not_newer` or `repeated`.
     status: &'static str,
     /// What the meter shows, if it shows as much or more already.
@@ -45,51 +45,58 @@ struct Shown {
 }
 
 /// `POST /v1/usage`.
-pub(crate) async fn report(billing: &Billing, call: &Call) -> Result<Answer, Failed> {
+pub(crate) async fn report(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.caller_with(PLATFORM_SCOPE)?;
-    let report = Report::of(call.json()?)?;
+    let report = ReadingReport::of(call.json()?)?;
     let on = OnAccount::of_caller(billing, call)?;
     let (mut reported, mut opened) = (report.send(billing, &on, call).await?, None);
-    if reported == Reported::UnknownMeter {
+    if reported == ReportOutcome::UnknownMeter {
         opened = open_meter(billing, &on, call, &report).await?;
         reported = report.send(billing, &on, call).await?;
     }
     let (project, sku) = report.meter();
     let (status, reading) = match reported {
-        Reported::Advanced => ("counted", None),
-        Reported::NotNewer(reading) => ("not_newer", Some(reading.to_string())),
-        Reported::Repeated => ("repeated", None),
-        Reported::KeyReused => return Err(Refusal::KeyReused.into()),
-        Reported::TooMuch => {
-            return Err(Problem::new(Code::Unusable, "The meter cannot show so much.").into());
+        ReportOutcome::Advanced => ("counted", None),
+        ReportOutcome::NotNewer(reading) => ("not_newer", Some(reading.to_string())),
+        ReportOutcome::Repeated => ("repeated", None),
+        ReportOutcome::KeyReused => return Err(Refusal::KeyReused.into()),
+        ReportOutcome::TooMuch => {
+            return Err(Problem::new(
+                ProblemCode::Unusable,
+                "The meter's reading would exceed its maximum.",
+            )
+            .into());
         }
-        Reported::UnknownMeter => {
+        ReportOutcome::UnknownMeter => {
             return Err(Refusal::UnknownMeter { project: project.clone(), sku: sku.clone() }.into());
         }
     };
-    let answer = Answer::ok(&Shown { status, reading })?;
+    let answer = ApiAnswer::ok(&UsageView { status, reading })?;
     Ok(match opened {
         Some(seq) => answer.of_row(seq),
         None => answer,
     })
 }
 
-impl Report {
-    fn of(body: Body) -> Result<Report, Problem> {
-        let Body { project, sku, reading, quantity, id } = body;
+impl ReadingReport {
+    fn of(body: UsageRequest) -> Result<ReadingReport, Problem> {
+        let UsageRequest { project, sku, reading, quantity, id } = body;
         match (reading, quantity, id) {
-            (Some(reading), None, None) => Ok(Report::Reading { project, sku, reading }),
+            (Some(reading), None, None) => Ok(ReadingReport::Reading { project, sku, reading }),
             (None, Some(quantity), Some(id)) => {
-                Ok(Report::Used(UsageReport { project, sku, quantity, id }))
+                Ok(ReadingReport::Used(UsageReport { project, sku, quantity, id }))
             }
-            _ => Err(Problem::new(Code::InvalidBody, "Either reading, or quantity and id.")),
+            _ => Err(Problem::new(
+                ProblemCode::InvalidBody,
+                "Send either reading, or quantity and id.",
+            )),
         }
     }
 
     fn meter(&self) -> (&ProjectId, &Sku) {
         match self {
-            Report::Reading { project, sku, .. }
-            | Report::Used(UsageReport { project, sku, .. }) => (project, sku),
+            ReadingReport::Reading { project, sku, .. }
+            | ReadingReport::Used(UsageReport { project, sku, .. }) => (project, sku),
         }
     }
 
@@ -97,13 +104,13 @@ impl Report {
         &self,
         billing: &Billing,
         on: &OnAccount<'_>,
-        call: &Call,
-    ) -> Result<Reported, Fault> {
+        call: &ApiCall,
+    ) -> Result<ReportOutcome, StoreError> {
         match self {
-            Report::Reading { project, sku, reading } => {
+            ReadingReport::Reading { project, sku, reading } => {
                 billing.store.report_reading(on.account(), project, sku, *reading).await
             }
-            Report::Used(report) => {
+            ReadingReport::Used(report) => {
                 billing.store.report_usage(on.account(), report, call.now).await
             }
         }
@@ -114,17 +121,18 @@ impl Report {
 async fn open_meter(
     billing: &Billing,
     on: &OnAccount<'_>,
-    call: &Call,
-    report: &Report,
-) -> Result<Option<u64>, Failed> {
+    call: &ApiCall,
+    report: &ReadingReport,
+) -> Result<Option<u64>, ApiError> {
     let (id, sku) = report.meter();
-    let project: Option<Project> = billing.store.project(on.account(), id).await?;
+    let project: Option<OwnedProject> = billing.store.project(on.account(), id).await?;
     let project = project.ok_or_else(|| Refusal::UnknownProject { project: id.clone() })?;
-    let command =
-        |view: &View<'_>| request::open_meter(view, &project, sku, call.now.max(view.state().at));
+    let command = |view: &AccountSnapshot<'_>| {
+        resolve::open_meter(view, &project, sku, call.now.max(view.state().at))
+    };
     match on.execute(Cause::Command, command).await {
         Ok(row) => Ok(Some(row.seq)),
-        Err(Failure::Refused(Refusal::MeterExists { .. })) => Ok(None),
+        Err(CommandError::Refused(Refusal::MeterExists { .. })) => Ok(None),
         Err(failure) => Err(failure.into()),
     }
 }

@@ -7,15 +7,15 @@
 
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use tollgate::bus::{Bus, BusEvent, NotTaken};
-use tollgate::due::refill_needs_driving;
-use tollgate::ids::AccountId;
-use tollgate::metrics::Summary;
-use tollgate::prices::PriceList;
-use tollgate::settle::Delivery;
-use tollgate::shell::Billing;
-use tollgate::store::{Due, Fault, Occasion, SettleReport, Shard};
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::prices::PriceList;
+use tollgate::domain::settle::TriggerDelivery;
+use tollgate::domain::settle::due::refill_needs_driving;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::bus::{Bus, BusEvent, PublishError};
+use tollgate::runtime::metrics::MetricsSummary;
+use tollgate::store::{DueAccount, IndexShard, SettleReport, StoreError, Trigger};
 
 /// The `detail-type` of a refill that is wanted or open and must be driven on.
 pub const REFILL_DUE: &str = "RefillDue";
@@ -27,7 +27,7 @@ const AT_ONCE: usize = 16;
 
 /// What the function is built from.
 #[derive(Debug)]
-pub struct Clients {
+pub struct SettleDueClients {
     /// Ledger, prices, settings.
     pub billing: Billing,
     /// The bus.
@@ -36,14 +36,14 @@ pub struct Clients {
 
 /// From EventBridge Scheduler, with `<aws.scheduler.scheduled-time>`.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Trigger {
+pub struct MinuteTrigger {
     /// The time it was scheduled for (RFC 3339, UTC).
     pub time: String,
 }
 
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct SettleDueReport {
     /// Accounts that the index named.
     pub accounts: u32,
     /// Rows that were due.
@@ -55,12 +55,12 @@ pub struct Report {
     /// Accounts whose refill was handed on.
     pub refills: u32,
     /// Accounts that failed; the next minute tries them again.
-    pub failed: Vec<Failed>,
+    pub failed: Vec<UnsettledAccount>,
 }
 
 /// An account that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Failed {
+pub struct UnsettledAccount {
     /// Which.
     pub account: AccountId,
     /// Why.
@@ -69,7 +69,7 @@ pub struct Failed {
 
 /// Why a run came to nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum SettleDueError {
     /// The trigger's time cannot be read: a mistake in the wiring.
     #[error("the trigger cannot be read: {0}")]
     Unreadable(String),
@@ -78,26 +78,30 @@ pub enum Failure {
     #[error("{why}")]
     Bus {
         /// Why.
-        why: NotTaken,
+        why: PublishError,
         /// What was done all the same: accounts were settled.
-        report: Box<Report>,
+        report: Box<SettleDueReport>,
     },
     /// The index or the price list could not be read.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Fault(#[from] StoreError),
 }
 
 /// Settles all accounts that are due at the trigger's time.
 ///
 /// # Errors
-/// [`Failure`] if the index, the price list or the bus fails; an account that fails is in the
+/// [`SettleDueError`] if the index, the price list or the bus fails; an account that fails is in the
 /// report instead.
-pub async fn handle(clients: &Clients, trigger: &Trigger) -> Result<Report, Failure> {
-    let unreadable = |error| Failure::Unreadable(format!("time {:?}: {error}", trigger.time));
+pub async fn handle(
+    clients: &SettleDueClients,
+    trigger: &MinuteTrigger,
+) -> Result<SettleDueReport, SettleDueError> {
+    let unreadable =
+        |error| SettleDueError::Unreadable(format!("time {:?}: {error}", trigger.time));
     let now: Timestamp = trigger.time.parse().map_err(unreadable)?;
     let due = all_due(clients, now).await?;
     let prices = clients.billing.prices(now).await?;
-    let mut report = Report::default();
+    let mut report = SettleDueReport::default();
     let mut refills = Vec::new();
     let settle = |account| settle_one(clients, account, &prices, now);
     let mut settled =
@@ -111,28 +115,29 @@ pub async fn handle(clients: &Clients, trigger: &Trigger) -> Result<Report, Fail
     refills.sort();
     let events: Vec<BusEvent> = refills.iter().map(refill_due).collect();
     match clients.bus.put(&events).await {
-        Ok(()) => {
-            Ok(Report { refills: u32::try_from(refills.len()).unwrap_or(u32::MAX), ..report })
-        }
-        Err(why) => Err(Failure::Bus { why, report: Box::new(report) }),
+        Ok(()) => Ok(SettleDueReport {
+            refills: u32::try_from(refills.len()).unwrap_or(u32::MAX),
+            ..report
+        }),
+        Err(why) => Err(SettleDueError::Bus { why, report: Box::new(report) }),
     }
 }
 
 /// What was done, also by a run that failed.
 #[must_use]
-pub fn report_of(run: &Result<Report, Failure>) -> Option<&Report> {
+pub fn report_of(run: &Result<SettleDueReport, SettleDueError>) -> Option<&SettleDueReport> {
     match run {
         Ok(report) => Some(report),
-        Err(Failure::Bus { report, .. }) => Some(report),
-        Err(Failure::Unreadable(_) | Failure::Fault(_)) => None,
+        Err(SettleDueError::Bus { report, .. }) => Some(report),
+        Err(SettleDueError::Unreadable(_) | SettleDueError::Fault(_)) => None,
     }
 }
 
-impl Report {
+impl SettleDueReport {
     /// What is logged and counted of it.
     #[must_use]
-    pub fn summary(&self, trigger: &Trigger) -> Summary {
-        Summary::new("settle-due run")
+    pub fn summary(&self, trigger: &MinuteTrigger) -> MetricsSummary {
+        MetricsSummary::new("settle-due run")
             .field("time", trigger.time.as_str())
             .field("found", self.found)
             .field("already_there", self.already_there)
@@ -143,7 +148,11 @@ impl Report {
     }
 
     /// Counts an account; says whether its refill must be driven on.
-    fn count(&mut self, account: &AccountId, outcome: Result<(SettleReport, bool), Fault>) -> bool {
+    fn count(
+        &mut self,
+        account: &AccountId,
+        outcome: Result<(SettleReport, bool), StoreError>,
+    ) -> bool {
         self.accounts += 1;
         match outcome {
             Ok((report, needs_refill)) => {
@@ -158,7 +167,8 @@ impl Report {
             }
             Err(fault) => {
                 tracing::error!(alarm = "account_failed", %account, %fault);
-                self.failed.push(Failed { account: account.clone(), why: fault.to_string() });
+                self.failed
+                    .push(UnsettledAccount { account: account.clone(), why: fault.to_string() });
                 false
             }
         }
@@ -166,16 +176,16 @@ impl Report {
 }
 
 async fn settle_one(
-    clients: &Clients,
+    clients: &SettleDueClients,
     account: AccountId,
     prices: &PriceList,
     now: Timestamp,
-) -> (AccountId, Result<(SettleReport, bool), Fault>) {
+) -> (AccountId, Result<(SettleReport, bool), StoreError>) {
     let billing = &clients.billing;
     // The template drops a minute's trigger after five minutes: settle-due is who warns of
     // deletions.
     let occasion =
-        Occasion { delivery: Delivery::Prompt, ..billing.occasion(&account, prices, now) };
+        Trigger { delivery: TriggerDelivery::Prompt, ..billing.occasion(&account, prices, now) };
     let settled = billing.store.settled(occasion).await;
     let outcome = settled.map(|settled| {
         let needs_refill =
@@ -185,20 +195,24 @@ async fn settle_one(
     (account, outcome)
 }
 
-async fn all_due(clients: &Clients, now: Timestamp) -> Result<Vec<AccountId>, Fault> {
+async fn all_due(clients: &SettleDueClients, now: Timestamp) -> Result<Vec<AccountId>, StoreError> {
     let of_shard = |shard| due_of_shard(clients, shard, now);
-    let shards: Vec<Result<Vec<AccountId>, Fault>> =
-        futures_util::stream::iter(Shard::all()).map(of_shard).buffered(AT_ONCE).collect().await;
-    Ok(shards.into_iter().collect::<Result<Vec<_>, Fault>>()?.into_iter().flatten().collect())
+    let shards: Vec<Result<Vec<AccountId>, StoreError>> =
+        futures_util::stream::iter(IndexShard::all())
+            .map(of_shard)
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
+    Ok(shards.into_iter().collect::<Result<Vec<_>, StoreError>>()?.into_iter().flatten().collect())
 }
 
 async fn due_of_shard(
-    clients: &Clients,
-    shard: Shard,
+    clients: &SettleDueClients,
+    shard: IndexShard,
     now: Timestamp,
-) -> Result<Vec<AccountId>, Fault> {
+) -> Result<Vec<AccountId>, StoreError> {
     let mut accounts = Vec::new();
-    let mut after: Option<Due> = None;
+    let mut after: Option<DueAccount> = None;
     loop {
         let page = clients.billing.store.due(shard, now, after.as_ref(), PAGE).await?;
         accounts.extend(page.accounts.into_iter().map(|due| due.account));

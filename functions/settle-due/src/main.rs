@@ -1,17 +1,19 @@
 //! Wires and runs `settle-due`.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use settle_due::{Clients, Trigger, handle, report_of};
-use tollgate::metrics::Metrics;
-use tollgate::{aws, logs, shell};
+use settle_due::{MinuteTrigger, SettleDueClients, handle, report_of};
+use tollgate::runtime::aws;
+use tollgate::runtime::billing;
+use tollgate::runtime::logs;
+use tollgate::runtime::metrics::Metrics;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
-    let clients = Clients { billing: shell::billing(&aws)?, bus: shell::bus(&aws)? };
+    let clients = SettleDueClients { billing: billing::billing(&aws)?, bus: billing::bus(&aws)? };
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
-    run(service_fn(|event: LambdaEvent<Trigger>| async move {
+    run(service_fn(|event: LambdaEvent<MinuteTrigger>| async move {
         let run = handle(clients, &event.payload).await;
         if let Some(report) = report_of(&run) {
             metrics.write(&report.summary(&event.payload));

@@ -13,20 +13,20 @@
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use serde_json::json;
-use tollgate::http::{Call, answer, problem};
-use tollgate::ids::AccountId;
-use tollgate::metrics::Summary;
-use tollgate::problem::{Code, Problem};
-use tollgate::shell::Billing;
+use tollgate::domain::ids::AccountId;
+use tollgate::http::call::{ApiCall, answer, problem};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::payments::{PaymentError, PaymentOutcome, Payments};
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::metrics::MetricsSummary;
 use tollgate::stripe::OnDemand;
-use tollgate::stripe::event::{News, NotUnderstood, StripeEvent};
-use tollgate::stripe::payments::{Desk, Failure, Outcome};
-use tollgate::stripe::secret::{Keyring, Secret};
-use tollgate::stripe::signature::{self, BadSignature};
+use tollgate::stripe::secret::{Keyring, StripeSecret};
+use tollgate::stripe::signature::{self, SignatureError};
+use tollgate::stripe::webhook_event::{EventError, StripeEvent, StripeNews};
 
 /// What the function is built from.
 #[derive(Debug)]
-pub struct Clients {
+pub struct WebhookClients {
     /// Ledger, prices, settings.
     pub billing: Billing,
     /// Stripe.
@@ -35,16 +35,16 @@ pub struct Clients {
 
 /// What one delivery came to.
 #[derive(Debug)]
-pub struct Delivered {
+pub struct WebhookDelivery {
     /// What Stripe is told.
     pub answer: Response<Body>,
     /// What is logged and counted.
-    pub summary: Summary,
+    pub summary: MetricsSummary,
 }
 
 /// What became of an event, as it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Became {
+enum WebhookOutcome {
     /// It is in the ledger, or what it says was noted.
     Handled,
     /// It is nothing to us.
@@ -60,17 +60,17 @@ enum Became {
 }
 
 /// Each with the name of its metric.
-const COUNTED: [(Became, &str); 6] = [
-    (Became::Handled, "Handled"),
-    (Became::Ignored, "Ignored"),
-    (Became::Refused, "Refused"),
-    (Became::NotUnderstood, "NotUnderstood"),
-    (Became::NotRecorded, "NotRecorded"),
-    (Became::SentAgain, "SentAgain"),
+const COUNTED: [(WebhookOutcome, &str); 6] = [
+    (WebhookOutcome::Handled, "Handled"),
+    (WebhookOutcome::Ignored, "Ignored"),
+    (WebhookOutcome::Refused, "Refused"),
+    (WebhookOutcome::NotUnderstood, "NotUnderstood"),
+    (WebhookOutcome::NotRecorded, "NotRecorded"),
+    (WebhookOutcome::SentAgain, "SentAgain"),
 ];
 
-impl Became {
-    fn count(self, summary: Summary) -> Summary {
+impl WebhookOutcome {
+    fn count(self, summary: MetricsSummary) -> MetricsSummary {
         COUNTED
             .into_iter()
             .fold(summary, |summary, (one, name)| summary.count(name, u8::from(one == self)))
@@ -78,84 +78,97 @@ impl Became {
 }
 
 /// Why an event is not answered with 200. What is to be known of it was logged.
-struct NotDone {
-    became: Became,
+struct WebhookError {
+    became: WebhookOutcome,
     problem: Problem,
 }
 
 /// Answers one delivery.
-pub async fn handle(clients: &Clients, request: Request) -> Delivered {
+pub async fn handle(clients: &WebhookClients, request: Request) -> WebhookDelivery {
     let header = request
         .headers()
         .get("stripe-signature")
         .and_then(|header| header.to_str().ok())
         .map(str::to_owned);
-    let call = match Call::read(request, &clients.billing.settings.email_claim) {
+    let call = match ApiCall::read(request, &clients.billing.settings.email_claim) {
         Ok(call) => call,
         Err(refused) => {
-            return Delivered {
+            return WebhookDelivery {
                 answer: problem(&refused),
-                summary: Became::Refused.count(Summary::new("webhook")),
+                summary: WebhookOutcome::Refused.count(MetricsSummary::new("webhook")),
             };
         }
     };
     match verified(clients, header.as_deref(), &call).await {
-        Ok((event, outcome)) => Delivered {
+        Ok((event, outcome)) => WebhookDelivery {
             answer: answer(StatusCode::OK, &json!({"received": true, "outcome": name(&outcome)})),
             summary: summary(&event, &outcome),
         },
-        Err(NotDone { became, problem: why }) => Delivered {
+        Err(WebhookError { became, problem: why }) => WebhookDelivery {
             answer: problem(&why.of_request(&call.request_id)),
-            summary: became.count(Summary::new("webhook").field("request", call.request_id)),
+            summary: became.count(MetricsSummary::new("webhook").field("request", call.request_id)),
         },
     }
 }
 
 async fn verified(
-    clients: &Clients,
+    clients: &WebhookClients,
     header: Option<&str>,
-    call: &Call,
-) -> Result<(StripeEvent, Outcome), NotDone> {
+    call: &ApiCall,
+) -> Result<(StripeEvent, PaymentOutcome), WebhookError> {
     let stripe = clients.stripe.get().await.map_err(|error| {
         tracing::error!(alarm = "stripe_not_started", request = call.request_id, %error);
-        let why = "The secrets it may be signed with cannot be read now. Send it again.";
-        NotDone { became: Became::SentAgain, problem: Problem::new(Code::Unavailable, why) }
+        let why = "The webhook signing secrets are temporarily unavailable. Try again.";
+        WebhookError {
+            became: WebhookOutcome::SentAgain,
+            problem: Problem::new(ProblemCode::Unavailable, why),
+        }
     })?;
     verify(stripe.keyring(), header, call).await?;
-    deliver(Desk { billing: &clients.billing, stripe, now: call.now }, call.body()).await
+    deliver(Payments { billing: &clients.billing, stripe, now: call.now }, call.body()).await
 }
 
 /// A signature that fits none of the secrets may be made with a newer one: they are read again, at
 /// most once in a minute.
-async fn verify(keyring: &Keyring, header: Option<&str>, call: &Call) -> Result<(), NotDone> {
-    let check = |secret: &Secret| {
+async fn verify(
+    keyring: &Keyring,
+    header: Option<&str>,
+    call: &ApiCall,
+) -> Result<(), WebhookError> {
+    let check = |secret: &StripeSecret| {
         signature::verify(header, call.body(), secret.webhook_secrets(), call.now)
     };
     let mut verified = check(&keyring.current());
-    if verified == Err(BadSignature::Unknown) {
+    if verified == Err(SignatureError::Unknown) {
         match keyring.read_again(call.now).await {
             Ok(Some(secret)) => verified = check(&secret),
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(alarm = "secret_not_read", request = call.request_id, %error);
-                let why = "Signed with none of the known secrets, and they cannot be read again now. Send it again.";
-                return Err(NotDone {
-                    became: Became::SentAgain,
-                    problem: Problem::new(Code::Unavailable, why),
+                let why = "The signature matches no known secret. Reloading failed. Try again.";
+                return Err(WebhookError {
+                    became: WebhookOutcome::SentAgain,
+                    problem: Problem::new(ProblemCode::Unavailable, why),
                 });
             }
         }
     }
     verified.map_err(|bad| {
         tracing::warn!(request = call.request_id, %bad, "webhook refused");
-        NotDone {
-            became: Became::Refused,
-            problem: Problem::new(Code::InvalidSignature, format!("{bad}.")),
+        WebhookError {
+            became: WebhookOutcome::Refused,
+            problem: Problem::new(
+                ProblemCode::InvalidSignature,
+                format!("Webhook rejected: {bad}."),
+            ),
         }
     })
 }
 
-async fn deliver(desk: Desk<'_>, body: &[u8]) -> Result<(StripeEvent, Outcome), NotDone> {
+async fn deliver(
+    desk: Payments<'_>,
+    body: &[u8],
+) -> Result<(StripeEvent, PaymentOutcome), WebhookError> {
     let read = StripeEvent::read(body).and_then(|event| event.news().map(|news| (event, news)));
     let (event, news) = read.map_err(|not_understood| refuse_unreadable(&not_understood))?;
     // Boxed: it is many futures deep.
@@ -165,15 +178,16 @@ async fn deliver(desk: Desk<'_>, body: &[u8]) -> Result<(StripeEvent, Outcome), 
     }
 }
 
-fn summary(event: &StripeEvent, outcome: &Outcome) -> Summary {
+fn summary(event: &StripeEvent, outcome: &PaymentOutcome) -> MetricsSummary {
     let (became, account, row) = match outcome {
-        Outcome::Recorded { account, seq } | Outcome::AlreadyRecorded { account, seq } => {
-            (Became::Handled, Some(account), Some(*seq))
+        PaymentOutcome::Recorded { account, seq }
+        | PaymentOutcome::AlreadyRecorded { account, seq } => {
+            (WebhookOutcome::Handled, Some(account), Some(*seq))
         }
-        Outcome::Noted { account } => (Became::Handled, Some(account), None),
-        Outcome::Foreign | Outcome::Ignored => (Became::Ignored, None, None),
+        PaymentOutcome::Noted { account } => (WebhookOutcome::Handled, Some(account), None),
+        PaymentOutcome::Foreign | PaymentOutcome::Ignored => (WebhookOutcome::Ignored, None, None),
     };
-    let summary = Summary::new("webhook")
+    let summary = MetricsSummary::new("webhook")
         .field("event", event.id.as_str())
         .field("kind", event.kind.as_str())
         .field("account", account.map(AccountId::as_str))
@@ -182,52 +196,62 @@ fn summary(event: &StripeEvent, outcome: &Outcome) -> Summary {
     became.count(summary)
 }
 
-async fn record(desk: Desk<'_>, news: &News) -> Result<Outcome, Failure> {
+async fn record(desk: Payments<'_>, news: &StripeNews) -> Result<PaymentOutcome, PaymentError> {
     match news {
-        News::Paid(paid) => desk.credit(paid).await,
-        News::Pending(promised) => desk.promise(promised).await,
-        News::Ended { payment, account, how } => desk.end(account, payment, *how).await,
-        News::Refund(refund) => desk.refund(refund).await,
-        News::Dispute(dispute) => desk.dispute(dispute).await,
-        News::Cards { customer } => desk.cards_changed(customer).await,
-        News::CustomerGone { customer } => desk.customer_gone(customer).await,
-        News::Ignored => Ok(Outcome::Ignored),
+        StripeNews::Paid(paid) => desk.credit(paid).await,
+        StripeNews::Pending(promised) => desk.promise(promised).await,
+        StripeNews::Ended { payment, account, how } => desk.end(account, payment, *how).await,
+        StripeNews::Refund(refund) => desk.refund(refund).await,
+        StripeNews::Dispute(dispute) => desk.dispute(dispute).await,
+        StripeNews::Cards { customer } => desk.cards_changed(customer).await,
+        StripeNews::CustomerGone { customer } => desk.customer_gone(customer).await,
+        StripeNews::Ignored => Ok(PaymentOutcome::Ignored),
     }
 }
 
-fn refuse_unreadable(not_understood: &NotUnderstood) -> NotDone {
-    let NotUnderstood { id, kind, why } = not_understood;
+fn refuse_unreadable(not_understood: &EventError) -> WebhookError {
+    let EventError { id, kind, why } = not_understood;
     tracing::error!(alarm = "event_not_understood", event = id, kind, why);
-    let why = "The event cannot be understood. This was recorded, and we are looking into it.";
-    NotDone { became: Became::NotUnderstood, problem: Problem::new(Code::Internal, why) }
+    let why = "The event could not be parsed. The error was logged and we're looking into it.";
+    WebhookError {
+        became: WebhookOutcome::NotUnderstood,
+        problem: Problem::new(ProblemCode::Internal, why),
+    }
 }
 
-fn refuse(event: &StripeEvent, failure: &Failure) -> NotDone {
+fn refuse(event: &StripeEvent, failure: &PaymentError) -> WebhookError {
     let (event, kind) = (&event.id, &event.kind);
     match failure {
-        Failure::Fault(fault) => {
+        PaymentError::Fault(fault) => {
             tracing::warn!(event, kind, %fault, "the ledger failed: Stripe sends it again");
-            NotDone { became: Became::SentAgain, problem: Problem::from(fault) }
+            WebhookError { became: WebhookOutcome::SentAgain, problem: Problem::from(fault) }
         }
-        Failure::Stripe(error) => {
+        PaymentError::Stripe(error) => {
             tracing::warn!(event, kind, %error, "Stripe could not be asked: it sends the event again");
-            let why = "Stripe could not be asked about it. Send it again.";
-            NotDone { became: Became::SentAgain, problem: Problem::new(Code::Unavailable, why) }
+            let why = "A request to Stripe failed. Send the event again.";
+            WebhookError {
+                became: WebhookOutcome::SentAgain,
+                problem: Problem::new(ProblemCode::Unavailable, why),
+            }
         }
-        Failure::Refused(_) | Failure::Mismatch { .. } => {
+        PaymentError::Refused(_) | PaymentError::Mismatch { .. } => {
             tracing::error!(alarm = "event_not_recorded", event, kind, why = %failure);
-            let why = "The event cannot be recorded. This was noted, and we are looking into it.";
-            NotDone { became: Became::NotRecorded, problem: Problem::new(Code::Internal, why) }
+            let why =
+                "The event could not be recorded. The error was logged and we're looking into it.";
+            WebhookError {
+                became: WebhookOutcome::NotRecorded,
+                problem: Problem::new(ProblemCode::Internal, why),
+            }
         }
     }
 }
 
-fn name(outcome: &Outcome) -> &'static str {
+fn name(outcome: &PaymentOutcome) -> &'static str {
     match outcome {
-        Outcome::Recorded { .. } => "recorded",
-        Outcome::AlreadyRecorded { .. } => "already_recorded",
-        Outcome::Noted { .. } => "noted",
-        Outcome::Foreign => "foreign",
-        Outcome::Ignored => "ignored",
+        PaymentOutcome::Recorded { .. } => "recorded",
+        PaymentOutcome::AlreadyRecorded { .. } => "already_recorded",
+        PaymentOutcome::Noted { .. } => "noted",
+        PaymentOutcome::Foreign => "foreign",
+        PaymentOutcome::Ignored => "ignored",
     }
 }

@@ -1,17 +1,21 @@
 //! Wires and runs `stripe-webhook`.
 
 use lambda_http::{Error, Request, run, service_fn};
-use stripe_webhook::{Clients, handle};
-use tollgate::metrics::Metrics;
+use stripe_webhook::{WebhookClients, handle};
+use tollgate::runtime::aws;
+use tollgate::runtime::billing;
+use tollgate::runtime::logs;
+use tollgate::runtime::metrics::Metrics;
 use tollgate::stripe::OnDemand;
-use tollgate::{aws, logs, shell};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     logs::begin();
     let aws = aws::config()?;
-    let clients =
-        Clients { billing: shell::billing(&aws)?, stripe: OnDemand::from_environment(&aws)? };
+    let clients = WebhookClients {
+        billing: billing::billing(&aws)?,
+        stripe: OnDemand::from_environment(&aws)?,
+    };
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
     run(service_fn(|request: Request| async move {
         let delivered = handle(clients, request).await;

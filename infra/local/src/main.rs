@@ -1,16 +1,13 @@
 //! `cargo local`: the whole cloud on this machine.
 
-mod arguments;
-mod greeting;
-
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tollgate_local::control::arguments::{Arguments, USAGE};
+use tollgate_local::control::greeting;
 use tollgate_local::log::Line;
 use tollgate_local::{Cloud, Config, StartError, build, demo, seed};
-
-use arguments::{Arguments, USAGE};
 
 fn main() -> ExitCode {
     let arguments = match Arguments::read(std::env::args().skip(1)) {
@@ -26,7 +23,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<ExitCode, String> {
     let demonstration = arguments.demonstration();
-    // Another template has other functions: nobody knows what they would make of the seed.
+    // Another template has other functions, which may not take the seed.
     let content = if arguments.has_own_template() { Content::AsItIs } else { Content::Seeded };
     let mut config = arguments.config()?;
     let functions = config.functions().map_err(|error| error.to_string())?;
@@ -45,15 +42,15 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
     runtime.block_on(serve(config, content)).map(|()| ExitCode::SUCCESS)
 }
 
-/// What a cloud has in it when it begins.
+/// The content of a cloud when it begins.
 #[derive(Clone, Copy, Debug)]
 enum Content {
     Seeded,
     AsItIs,
 }
 
-/// Without the span in which the Lambda runtime puts every line: here nobody looks for a request
-/// among millions. What a function counts is written as words.
+/// Without the span in which the Lambda runtime puts every line: here no one looks for a request
+/// among millions. Metrics of a function are written as words.
 fn brief(text: &str) -> String {
     if let Some(counted) = counted(text) {
         return counted;
@@ -67,8 +64,8 @@ fn brief(text: &str) -> String {
     }
 }
 
-/// What a line of embedded metric format says: its message, the fields that are set, and what is
-/// not zero.
+/// The text of a line of embedded metric format: its message, the fields that are set, and the
+/// metrics that are not zero.
 fn counted(text: &str) -> Option<String> {
     let line: Value = serde_json::from_str(text).ok()?;
     let metrics = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array()?;
@@ -102,10 +99,10 @@ async fn serve(config: Config, content: Content) -> Result<(), String> {
 fn advice(error: &StartError) -> String {
     match error {
         StartError::PortInUse(port) => format!(
-            "Port {port} is in use, perhaps by another local cloud. Stop that, or choose other ports:\n\n    cargo local --port 0"
+            "Port {port} is in use, perhaps by another local cloud. Stop it or choose other ports:\n\n    cargo local --port 0"
         ),
         StartError::StateInUse(directory) => format!(
-            "Another local cloud is using {}. Stop it, or keep the state somewhere else:\n\n    cargo local --state DIRECTORY --port 0",
+            "Another local cloud is using {}. Stop it or keep the state in another directory:\n\n    cargo local --state DIRECTORY --port 0",
             directory.display()
         ),
         StartError::Template(_) | StartError::NoBinary(_) | StartError::Other(_) => {
@@ -132,7 +129,7 @@ async fn stopped() {
 
 fn say(text: &str) {
     use std::io::Write as _;
-    // Whoever reads may have gone away: that is no reason to end.
+    // The reader may have gone away: that is no reason to end.
     let _gone = writeln!(std::io::stdout(), "{text}");
 }
 

@@ -6,25 +6,25 @@
 
 use std::fmt::Write as _;
 
-use tollgate::stripe::setup::{Done, WEBHOOK_PATH, Wanted, plan};
-use tollgate::stripe::{Mode, Stripe, StripeError};
+use tollgate::stripe::setup::{SetupResult, WEBHOOK_PATH, WantedSetup, plan};
+use tollgate::stripe::{Stripe, StripeError, StripeMode};
 
 /// What is printed by `--help`, and after a mistake.
 pub const USAGE: &str = "\
-Sets up at Stripe what a deployment of Tollgate needs. Running it again changes nothing.
+Sets up Stripe for a deployment of Tollgate. A second run changes nothing.
 
     STRIPE_SECRET_KEY=sk_… cargo stripe-setup --webhook-url https://…/v1/stripe/webhook [OPTIONS]
 
-    --webhook-url URL   where the deployment takes webhooks: the template's output ApiEndpoint, with /v1/stripe/webhook
-    --return-url URL    where the customer portal leads back to, if a session does not say
-    --dry-run           say what would be changed, and change nothing
-    --help              this text";
+    --webhook-url URL   the deployment's webhook URL: the template's output ApiEndpoint followed by /v1/stripe/webhook
+    --return-url URL    the default return URL of the customer portal
+    --dry-run           print the changes without making them
+    --help              print this text";
 
 /// What was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
     /// What is to be there.
-    pub wanted: Wanted,
+    pub wanted: WantedSetup,
     /// Whether anything is changed.
     pub run: Run,
 }
@@ -46,21 +46,21 @@ impl Arguments {
     pub fn read(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
         let (mut webhook_url, mut return_url, mut run) = (None, None, Run::Real);
         while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            let mut value = || words.next().ok_or_else(|| format!("{word} requires a value"));
             match word.as_str() {
                 "--webhook-url" => webhook_url = Some(value()?),
                 "--return-url" => return_url = Some(value()?),
                 "--dry-run" => run = Run::Dry,
                 "--help" | "-h" => return Ok(None),
-                unknown => return Err(format!("{unknown} is not known")),
+                unknown => return Err(format!("unknown argument {unknown}")),
             }
         }
-        let webhook_url = webhook_url.ok_or("--webhook-url is needed")?;
+        let webhook_url = webhook_url.ok_or("--webhook-url is required")?;
         let is_url = webhook_url.starts_with("https://") || webhook_url.starts_with("http://");
         if !is_url || !webhook_url.ends_with(WEBHOOK_PATH) {
-            return Err(format!("{webhook_url} is not an address that ends with {WEBHOOK_PATH}"));
+            return Err(format!("{webhook_url} is not a URL that ends with {WEBHOOK_PATH}"));
         }
-        Ok(Some(Arguments { wanted: Wanted { webhook_url, return_url }, run }))
+        Ok(Some(Arguments { wanted: WantedSetup { webhook_url, return_url }, run }))
     }
 }
 
@@ -76,7 +76,7 @@ pub async fn set_up(stripe: &Stripe, arguments: &Arguments) -> Result<String, St
         let listed: Vec<String> =
             lacks.iter().map(|(what, why)| format!("  {what}   ({why})")).collect();
         return Err(format!(
-            "The key lacks permissions; nothing was changed:\n{}",
+            "The key lacks permissions. Nothing was changed:\n{}",
             listed.join("\n")
         ));
     }
@@ -84,12 +84,13 @@ pub async fn set_up(stripe: &Stripe, arguments: &Arguments) -> Result<String, St
     let portals = stripe.portal_configurations().await.map_err(failed)?;
     let steps = plan(&arguments.wanted, &endpoints, &portals);
     let mode = match stripe.mode() {
-        Mode::Test => "test mode",
-        Mode::Live => "live mode",
+        StripeMode::Test => "test mode",
+        StripeMode::Live => "live mode",
     };
-    let mut text = format!("Stripe, {mode}: the key may do all that the functions do.\n");
+    let mut text =
+        format!("Stripe, {mode}: the key has all permissions that the functions need.\n");
     if steps.is_empty() {
-        text.push_str("Everything is as it should be; nothing was changed.\n");
+        text.push_str("Everything is already set up. Nothing was changed.\n");
     }
     let mut portal = portals.iter().find(|portal| portal.is_ours()).map(|portal| portal.id.clone());
     let mut secret = None;
@@ -104,22 +105,22 @@ pub async fn set_up(stripe: &Stripe, arguments: &Arguments) -> Result<String, St
             .map_err(|error| format!("{text}{step}: {error}"))?;
         let _ = writeln!(text, "done: {step}");
         match done {
-            Done::Endpoint(made) => secret = Some(made),
-            Done::Portal { id } => portal = Some(id),
-            Done::Changed => {}
+            SetupResult::Endpoint(made) => secret = Some(made),
+            SetupResult::Portal { id } => portal = Some(id),
+            SetupResult::Changed => {}
         }
         // Stripe shows it this once: it must not be lost if a later step fails.
         if let Some(made) = secret.take() {
             let _ = writeln!(
                 text,
-                "\nAdd this to webhook_secrets of the secret that StripeSecretArn names (Stripe never shows it again); until \
-                 then Stripe repeats what is refused:\n\n  {}   (signs what {} sends)\n",
+                "\nAdd this to webhook_secrets in the secret StripeSecretArn. Stripe never shows it again. Until \
+                 then webhooks are rejected, and Stripe retries them:\n\n  {}   (signs events from {})\n",
                 made.secret, made.id
             );
         }
     }
     if let Some(portal) = portal {
-        let _ = writeln!(text, "The functions' variable STRIPE_PORTAL_CONFIGURATION: {portal}");
+        let _ = writeln!(text, "Set the parameter StripePortalConfiguration to {portal}");
     }
     if arguments.run == Run::Real {
         text.push_str("The secret is JSON: {\"secret_key\": \"rk_… or sk_…\", \"webhook_secrets\": [\"whsec_…\"]}\n");

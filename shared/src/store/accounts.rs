@@ -6,26 +6,26 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::indexes::schedule;
-use super::item::{Item, item, malformed, number, number_of, parsed, text, text_of};
-use super::write::Write;
-use super::{Failure, Fault, Store};
-use crate::billables::{Billables, Meter, Resource};
-use crate::event::{Change, Event, MeterLine};
-use crate::ids::{AccountId, ProjectId, ResourceId, Sku};
-use crate::money::Quantity;
-use crate::policy::Policy;
-use crate::prices::{Price, PriceList};
-use crate::refusal::Refusal;
-use crate::request::Project;
-use crate::state::AccountState;
-use crate::timestamp::Timestamp;
+use super::item::{StoredItem, item, malformed, number, number_of, parsed, text, text_of};
+use super::write::WriteOutcome;
+use super::{CommandError, Store, StoreError};
+use crate::domain::account::AccountState;
+use crate::domain::event::{Change, Event, MeterLine};
+use crate::domain::ids::{AccountId, ProjectId, ResourceId, Sku};
+use crate::domain::money::Quantity;
+use crate::domain::policy::Policy;
+use crate::domain::prices::{Price, PriceList};
+use crate::domain::refusal::Refusal;
+use crate::domain::resolve::OwnedProject;
+use crate::domain::resources::{BillableList, Meter, Resource};
+use crate::domain::timestamp::Timestamp;
 
 /// The partition of all prices: a few hundred items, read as a whole once a minute.
 const PRICE_LIST: &str = "price-list";
 
 /// Whether something had to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recorded {
+pub enum RecordOutcome {
     /// It was new.
     New,
     /// It was there already and was left as it was.
@@ -40,13 +40,16 @@ pub(super) struct Appending<'a> {
     pub(super) before: &'a AccountState,
     pub(super) after: &'a AccountState,
     /// What the account was billed for before it.
-    pub(super) list: &'a Billables,
+    pub(super) list: &'a BillableList,
     pub(super) policy: &'a Policy,
 }
 
 impl Store {
     /// What must be written together with a row, besides its claims.
-    pub(super) fn companions(&self, row: &Appending<'_>) -> Result<Vec<TransactWriteItem>, Fault> {
+    pub(super) fn companions(
+        &self,
+        row: &Appending<'_>,
+    ) -> Result<Vec<TransactWriteItem>, StoreError> {
         let mut companions = match touched(&row.event.change) {
             Touched::Nothing => Vec::new(),
             Touched::Resources(ids) => self.resource_writes(row, &ids)?,
@@ -63,13 +66,13 @@ impl Store {
     }
 
     /// All resources and meters of an account. Strongly consistent page by page, but not over
-    /// pages: whether it agrees with the account's state, [`View::new`](crate::view::View::new)
+    /// pages: whether it agrees with the account's state, [`View::new`](crate::domain::snapshot::AccountSnapshot::new)
     /// says.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn billables(&self, account: &AccountId) -> Result<Billables, Fault> {
-        let mut list = Billables::default();
+    /// [`StoreError`]
+    pub async fn billables(&self, account: &AccountId) -> Result<BillableList, StoreError> {
+        let mut list = BillableList::default();
         for item in self.account_items(&account_partition(account), "billable#").await? {
             let key = text_of(&item, "sk").map_err(malformed(account.as_str()))?;
             if key.starts_with("billable#resource#") {
@@ -86,12 +89,12 @@ impl Store {
     /// A project of the account; `None` if there is none of that id, whoever else may have one.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn project(
         &self,
         account: &AccountId,
         id: &ProjectId,
-    ) -> Result<Option<Project>, Fault> {
+    ) -> Result<Option<OwnedProject>, StoreError> {
         let answer = self
             .client
             .get_item()
@@ -101,19 +104,19 @@ impl Store {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| Fault::of("GetItem", &error))?;
-        Ok(answer.item.map(|_| Project { id: id.clone(), account: account.clone() }))
+            .map_err(|error| StoreError::of("GetItem", &error))?;
+        Ok(answer.item.map(|_| OwnedProject { id: id.clone(), account: account.clone() }))
     }
 
     /// All projects of the account, by id.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn projects(&self, account: &AccountId) -> Result<Vec<Project>, Fault> {
+    /// [`StoreError`]
+    pub async fn projects(&self, account: &AccountId) -> Result<Vec<OwnedProject>, StoreError> {
         let items = self.account_items(&account_partition(account), "project#").await?;
-        let project = |item: &Item| {
+        let project = |item: &StoredItem| {
             let id = text_of(item, "sk")?.trim_start_matches("project#").parse();
-            Ok(Project {
+            Ok(OwnedProject {
                 id: id.map_err(|error| format!("sk: {error}"))?,
                 account: account.clone(),
             })
@@ -128,8 +131,8 @@ impl Store {
     /// Adds a project to its account.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn put_project(&self, project: &Project) -> Result<Recorded, Fault> {
+    /// [`StoreError`]
+    pub async fn put_project(&self, project: &OwnedProject) -> Result<RecordOutcome, StoreError> {
         let key = [
             ("pk", text(account_partition(&project.account))),
             ("sk", text(project_key(&project.id))),
@@ -140,8 +143,8 @@ impl Store {
     /// The whole price list.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn prices(&self) -> Result<PriceList, Fault> {
+    /// [`StoreError`]
+    pub async fn prices(&self) -> Result<PriceList, StoreError> {
         let items = self.account_items(PRICE_LIST, "sku#").await?;
         items.iter().map(|item| body_of::<Price>(&PRICE_LIST, item)).collect()
     }
@@ -153,8 +156,8 @@ impl Store {
     /// of its own, written with it, makes two of them at the same time impossible.
     ///
     /// # Errors
-    /// [`Failure::Refused`] as [`PriceList::check`]; [`Failure::Fault`].
-    pub async fn put_price(&self, price: &Price, now: Timestamp) -> Result<(), Failure> {
+    /// [`CommandError::Refused`] as [`PriceList::check`]; [`CommandError::Fault`].
+    pub async fn put_price(&self, price: &Price, now: Timestamp) -> Result<(), CommandError> {
         let (sku, valid_from) = (&price.sku, price.valid_from);
         let known = self.prices().await?;
         if known.at(sku, valid_from) == Some(price) {
@@ -168,7 +171,7 @@ impl Store {
         if known.iter().all(|other| other.sku != *sku) {
             writes.push(self.new_account_item(key(format!("first#{sku}")))?);
         }
-        if let Write::Done = self.write(&writes).await? {
+        if let WriteOutcome::Done = self.write(&writes).await? {
             return Ok(());
         }
         // Somebody was faster since the list was read; or the first answer was lost, and it was we
@@ -181,15 +184,19 @@ impl Store {
         Err(Refusal::PriceExists { sku: sku.clone(), valid_from }.into())
     }
 
-    pub(super) async fn put_new(&self, item: Item) -> Result<Recorded, Fault> {
+    pub(super) async fn put_new(&self, item: StoredItem) -> Result<RecordOutcome, StoreError> {
         match self.write(&[self.new_account_item(item)?]).await? {
-            Write::Done => Ok(Recorded::New),
-            Write::Refused(_) => Ok(Recorded::Existing),
+            WriteOutcome::Done => Ok(RecordOutcome::New),
+            WriteOutcome::Refused(_) => Ok(RecordOutcome::Existing),
         }
     }
 
     /// All items of a partition whose sort key begins like this, page by page.
-    async fn account_items(&self, partition: &str, prefix: &str) -> Result<Vec<Item>, Fault> {
+    async fn account_items(
+        &self,
+        partition: &str,
+        prefix: &str,
+    ) -> Result<Vec<StoredItem>, StoreError> {
         let mut items = Vec::new();
         let mut start = None;
         loop {
@@ -204,7 +211,7 @@ impl Store {
                 .consistent_read(true)
                 .send()
                 .await
-                .map_err(|error| Fault::of("Query", &error))?;
+                .map_err(|error| StoreError::of("Query", &error))?;
             items.extend(answer.items.unwrap_or_default());
             start = answer.last_evaluated_key;
             if start.is_none() {
@@ -218,8 +225,8 @@ impl Store {
         &self,
         row: &Appending<'_>,
         ids: &[&ResourceId],
-    ) -> Result<Vec<TransactWriteItem>, Fault> {
-        let mut after = Billables::default();
+    ) -> Result<Vec<TransactWriteItem>, StoreError> {
+        let mut after = BillableList::default();
         for id in ids {
             after
                 .resources
@@ -234,12 +241,12 @@ impl Store {
             }
             (Some(known), None) => self.removal(row.account, known),
             // The decision was taken with another list than the one given here.
-            (None, None) => Err(Fault::ListDisagrees),
+            (None, None) => Err(StoreError::ListDisagrees),
         };
         ids.iter().map(write).collect()
     }
 
-    fn schedule_write(&self, row: &Appending<'_>) -> Result<Option<TransactWriteItem>, Fault> {
+    fn schedule_write(&self, row: &Appending<'_>) -> Result<Option<TransactWriteItem>, StoreError> {
         let after = schedule(row.after, row.policy);
         if after == schedule(row.before, row.policy) {
             return Ok(None);
@@ -254,13 +261,17 @@ impl Store {
         self.account_put(put.set_item(Some(item))).map(Some)
     }
 
-    fn new_account_item(&self, item: Item) -> Result<TransactWriteItem, Fault> {
+    fn new_account_item(&self, item: StoredItem) -> Result<TransactWriteItem, StoreError> {
         self.account_put(
             Put::builder().condition_expression("attribute_not_exists(pk)").set_item(Some(item)),
         )
     }
 
-    fn changed_account_item(&self, item: Item, seq: u64) -> Result<TransactWriteItem, Fault> {
+    fn changed_account_item(
+        &self,
+        item: StoredItem,
+        seq: u64,
+    ) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()
             .condition_expression("seq = :seq")
             .expression_attribute_values(":seq", number(seq));
@@ -270,12 +281,16 @@ impl Store {
     fn account_put(
         &self,
         put: aws_sdk_dynamodb::types::builders::PutBuilder,
-    ) -> Result<TransactWriteItem, Fault> {
+    ) -> Result<TransactWriteItem, StoreError> {
         let put = put.table_name(&self.tables.accounts).build().map_err(|error| unbuilt(&error))?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    fn removal(&self, account: &AccountId, known: &Resource) -> Result<TransactWriteItem, Fault> {
+    fn removal(
+        &self,
+        account: &AccountId,
+        known: &Resource,
+    ) -> Result<TransactWriteItem, StoreError> {
         let delete = Delete::builder()
             .table_name(&self.tables.accounts)
             .key("pk", text(account_partition(account)))
@@ -291,7 +306,7 @@ impl Store {
         &self,
         account: &AccountId,
         line: &MeterLine,
-    ) -> Result<TransactWriteItem, Fault> {
+    ) -> Result<TransactWriteItem, StoreError> {
         let update = Update::builder()
             .table_name(&self.tables.accounts)
             .set_key(Some(meter_key(account, &line.project, &line.sku)))
@@ -309,14 +324,14 @@ pub(super) fn account_partition(account: &AccountId) -> String {
     format!("account#{account}")
 }
 
-pub(super) fn meter_key(account: &AccountId, project: &ProjectId, sku: &Sku) -> Item {
+pub(super) fn meter_key(account: &AccountId, project: &ProjectId, sku: &Sku) -> StoredItem {
     item([
         ("pk", text(account_partition(account))),
         ("sk", text(format!("billable#meter#{project}#{sku}"))),
     ])
 }
 
-pub(super) fn meter_of(item: &Item) -> Result<Meter, String> {
+pub(super) fn meter_of(item: &StoredItem) -> Result<Meter, String> {
     Ok(Meter {
         project: parsed(item, "project")?,
         sku: parsed(item, "sku")?,
@@ -329,8 +344,8 @@ pub(super) fn quantity(quantity: Quantity) -> AttributeValue {
     number(quantity.decimal().normalize())
 }
 
-pub(super) fn unbuilt(error: &aws_sdk_dynamodb::error::BuildError) -> Fault {
-    Fault::Rejected { call: "TransactWriteItems", why: error.to_string() }
+pub(super) fn unbuilt(error: &aws_sdk_dynamodb::error::BuildError) -> StoreError {
+    StoreError::Rejected { call: "TransactWriteItems", why: error.to_string() }
 }
 
 pub(super) fn project_key(id: &ProjectId) -> String {
@@ -341,7 +356,7 @@ fn resource_key(id: &ResourceId) -> String {
     format!("billable#resource#{id}")
 }
 
-fn resource_item(account: &AccountId, resource: &Resource) -> Result<Item, Fault> {
+fn resource_item(account: &AccountId, resource: &Resource) -> Result<StoredItem, StoreError> {
     let key = [
         ("pk", text(account_partition(account))),
         ("sk", text(resource_key(&resource.id))),
@@ -350,7 +365,7 @@ fn resource_item(account: &AccountId, resource: &Resource) -> Result<Item, Fault
     with_body(item(key), resource)
 }
 
-fn meter_item(account: &AccountId, meter: &Meter) -> Item {
+fn meter_item(account: &AccountId, meter: &Meter) -> StoredItem {
     let mut all = meter_key(account, &meter.project, &meter.sku);
     all.extend(item([
         ("project", text(meter.project.as_str())),
@@ -361,15 +376,18 @@ fn meter_item(account: &AccountId, meter: &Meter) -> Item {
     all
 }
 
-fn with_body(mut item: Item, body: &impl Serialize) -> Result<Item, Fault> {
+fn with_body(mut item: StoredItem, body: &impl Serialize) -> Result<StoredItem, StoreError> {
     let written = serde_json::to_string(body);
-    let written =
-        written.map_err(|error| Fault::Rejected { call: "PutItem", why: error.to_string() })?;
+    let written = written
+        .map_err(|error| StoreError::Rejected { call: "PutItem", why: error.to_string() })?;
     item.insert("body".to_owned(), text(written));
     Ok(item)
 }
 
-fn body_of<T: DeserializeOwned>(owner: &impl std::fmt::Display, item: &Item) -> Result<T, Fault> {
+fn body_of<T: DeserializeOwned>(
+    owner: &impl std::fmt::Display,
+    item: &StoredItem,
+) -> Result<T, StoreError> {
     let key = item.get("sk").and_then(|key| key.as_s().ok()).map_or("an item", String::as_str);
     let read = text_of(item, "body")
         .and_then(|body| serde_json::from_str(body).map_err(|error| error.to_string()));

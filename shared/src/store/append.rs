@@ -3,33 +3,33 @@
 use aws_sdk_dynamodb::types::TransactWriteItem;
 
 use super::accounts::Appending;
-use super::item::Item;
+use super::item::StoredItem;
 use super::ledger::{
-    Claimed, RowItem, claim_item, claimed, is_same_row, nonce, row_item, stored_row,
+    ExistingClaim, RowItem, claim_item, claimed, is_same_row, nonce, row_item, stored_row,
 };
-use super::write::{Earlier, Obstacles, Write};
-use super::{Fault, Store};
-use crate::billables::Billables;
-use crate::event::{Cause, Claim, Event, OnExisting};
-use crate::ids::AccountId;
-use crate::policy::Policy;
-use crate::row::{Head, next_row, read};
+use super::write::{EarlierAttempts, Obstacles, WriteOutcome};
+use super::{Store, StoreError};
+use crate::domain::event::{Cause, Claim, Event, OnExisting};
+use crate::domain::ids::AccountId;
+use crate::domain::policy::Policy;
+use crate::domain::resources::BillableList;
+use crate::domain::row::{ChainHead, next_row, read};
 
 /// What became of a row that was to be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Appended {
     /// It was written. The head after it.
-    Written(Head),
+    Written(ChainHead),
     /// It was there: an earlier attempt's answer was lost, or another worker recorded the very same
     /// passing of time.
-    AlreadyThere(Head),
+    AlreadyThere(ChainHead),
     /// Its cause has its row already, perhaps in another account's chain. Nothing was written.
-    AlreadyAppended(Claimed),
+    AlreadyAppended(ExistingClaim),
     /// Its idempotency key was used for another request. Nothing was written.
-    KeyReused(Claimed),
+    KeyReused(ExistingClaim),
     /// Another row was faster; the head after it, if that is known. Nothing was written: decide
     /// again.
-    Lost(Option<Head>),
+    Lost(Option<ChainHead>),
 }
 
 impl Store {
@@ -39,18 +39,18 @@ impl Store {
     ///
     /// A row with no companions costs a plain conditional put: the hourly debit of up to four
     /// resources is one write unit. An account is never appended to after a row of a newer format,
-    /// because such a row makes no [`Head`].
+    /// because such a row makes no [`ChainHead`].
     ///
     /// # Errors
-    /// [`Fault`]. After [`Fault::Unavailable`] the row may have been written.
+    /// [`StoreError`]. After [`StoreError::Unavailable`] the row may have been written.
     pub async fn append(
         &self,
         account: &AccountId,
-        head: &Head,
+        head: &ChainHead,
         event: &Event,
-        list: &Billables,
+        list: &BillableList,
         policy: &Policy,
-    ) -> Result<Appended, Fault> {
+    ) -> Result<Appended, StoreError> {
         let new = next_row(account, head, event)?;
         self.put_chunks(account, &new.chunks).await?;
 
@@ -68,12 +68,12 @@ impl Store {
         loop {
             let writes = self.writes(&row, &claims, &companions)?;
             let obstacles = match self.write(&writes).await? {
-                Write::Done => return Ok(Appended::Written(new.head)),
-                Write::Refused(obstacles) => obstacles,
+                WriteOutcome::Done => return Ok(Appended::Written(new.head)),
+                WriteOutcome::Refused(obstacles) => obstacles,
             };
             match self.judge(&row, &new.head, &claims, obstacles).await? {
-                Verdict::Final(appended) => return Ok(*appended),
-                Verdict::Without(key) => claims.retain(|claim| claim.key != key),
+                AppendVerdict::Final(appended) => return Ok(*appended),
+                AppendVerdict::Without(key) => claims.retain(|claim| claim.key != key),
             }
         }
     }
@@ -84,7 +84,7 @@ impl Store {
         row: &RowItem,
         claims: &[Claim],
         companions: &[TransactWriteItem],
-    ) -> Result<Vec<TransactWriteItem>, Fault> {
+    ) -> Result<Vec<TransactWriteItem>, StoreError> {
         let (account, seq, at) = (&row.row.account, row.row.seq, row.row.at);
         let mut writes = vec![self.put_in_ledger(row_item(row))?];
         for claim in claims {
@@ -100,22 +100,24 @@ impl Store {
     async fn judge(
         &self,
         row: &RowItem,
-        head: &Head,
+        head: &ChainHead,
         claims: &[Claim],
         mut obstacles: Obstacles,
-    ) -> Result<Verdict, Fault> {
+    ) -> Result<AppendVerdict, StoreError> {
         let (account, seq) = (&row.row.account, row.row.seq);
         let in_its_place = match obstacles.found.remove(&0) {
             Some(Some(item)) => Some(item),
             Some(None) => self.row_item(account, seq).await?,
             // Should DynamoDB not tell of every obstacle, the row may be there all the same.
-            None if obstacles.earlier == Earlier::Unanswered => self.row_item(account, seq).await?,
+            None if obstacles.earlier == EarlierAttempts::Unanswered => {
+                self.row_item(account, seq).await?
+            }
             None => None,
         };
         if let Some(item) = in_its_place {
-            return in_place(&item, row, head).map(Verdict::decided);
+            return in_place(&item, row, head).map(AppendVerdict::decided);
         }
-        let mut existing: Vec<(&Claim, Option<&Item>)> = claims
+        let mut existing: Vec<(&Claim, Option<&StoredItem>)> = claims
             .iter()
             .enumerate()
             .filter_map(|(number, claim)| {
@@ -127,14 +129,16 @@ impl Store {
         let mut without = None;
         for (claim, item) in existing {
             match claim.on_existing {
-                OnExisting::Stop => return self.stop(claim, item).await.map(Verdict::decided),
+                OnExisting::Stop => {
+                    return self.stop(claim, item).await.map(AppendVerdict::decided);
+                }
                 OnExisting::GoOn => without = Some(claim.key.clone()),
             }
         }
-        Ok(without.map_or(Verdict::decided(Appended::Lost(None)), Verdict::Without))
+        Ok(without.map_or(AppendVerdict::decided(Appended::Lost(None)), AppendVerdict::Without))
     }
 
-    async fn stop(&self, claim: &Claim, item: Option<&Item>) -> Result<Appended, Fault> {
+    async fn stop(&self, claim: &Claim, item: Option<&StoredItem>) -> Result<Appended, StoreError> {
         let claimed = match item {
             Some(item) => Some(claimed(&claim.key, item)?),
             None => self.claim(&claim.key).await?,
@@ -149,20 +153,20 @@ impl Store {
     }
 }
 
-enum Verdict {
+enum AppendVerdict {
     Final(Box<Appended>),
     /// This claim exists, which is fine: once more without it.
     Without(String),
 }
 
-impl Verdict {
-    fn decided(appended: Appended) -> Verdict {
-        Verdict::Final(Box::new(appended))
+impl AppendVerdict {
+    fn decided(appended: Appended) -> AppendVerdict {
+        AppendVerdict::Final(Box::new(appended))
     }
 }
 
 /// What it means that a row is there already.
-fn in_place(item: &Item, row: &RowItem, head: &Head) -> Result<Appended, Fault> {
+fn in_place(item: &StoredItem, row: &RowItem, head: &ChainHead) -> Result<Appended, StoreError> {
     if is_same_row(item, row) {
         return Ok(Appended::AlreadyThere(head.clone()));
     }

@@ -58,10 +58,10 @@ impl Backoff {
         self.attempts
     }
 
-    /// Waits until the next attempt; [`NoMore`] if there have been enough.
-    pub(super) async fn pause(&mut self) -> Result<(), NoMore> {
+    /// Waits until the next attempt; [`AttemptsExhausted`] if there have been enough.
+    pub(super) async fn pause(&mut self) -> Result<(), AttemptsExhausted> {
         if self.attempts >= self.attempts_max {
-            return Err(NoMore);
+            return Err(AttemptsExhausted);
         }
         let unit = match self.unit {
             Unit::Fixed(unit) => unit,
@@ -78,4 +78,4 @@ impl Backoff {
 
 /// There have been enough attempts.
 #[derive(Debug)]
-pub(super) struct NoMore;
+pub(super) struct AttemptsExhausted;

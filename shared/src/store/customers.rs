@@ -8,13 +8,13 @@ use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{account_partition, unbuilt};
-use super::item::{Item, item, malformed, number, number_of, parsed, text, text_of};
+use super::item::{StoredItem, item, malformed, number, number_of, parsed, text, text_of};
 use super::ledger::REQUEST_CLAIM_SECONDS;
-use super::write::Write;
-use super::{Fault, Recorded, Store};
-use crate::ids::{AccountId, CardId, CustomerId, PaymentId};
-use crate::row::Digest;
-use crate::timestamp::Timestamp;
+use super::write::WriteOutcome;
+use super::{RecordOutcome, Store, StoreError};
+use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
+use crate::domain::row::RowDigest;
+use crate::domain::timestamp::Timestamp;
 
 const PROFILE: &str = "profile";
 
@@ -34,7 +34,7 @@ pub struct CustomerProfile {
     /// The payment page that was last made, and may be open.
     pub open_session: Option<String>,
     /// Where the customer can confirm the payment of a refill attempt.
-    pub confirmation: Option<Confirmation>,
+    pub confirmation: Option<RefillConfirmation>,
 }
 
 /// A saved card.
@@ -82,7 +82,7 @@ impl CustomerProfile {
 
 /// Where the customer can confirm a payment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Confirmation {
+pub struct RefillConfirmation {
     /// Of which refill attempt.
     pub attempt: u32,
     /// Stripe's page.
@@ -115,8 +115,11 @@ impl Store {
     /// What is known of an account's customer; nothing, if there is none. Strongly consistent.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn customer_profile(&self, account: &AccountId) -> Result<CustomerProfile, Fault> {
+    /// [`StoreError`]
+    pub async fn customer_profile(
+        &self,
+        account: &AccountId,
+    ) -> Result<CustomerProfile, StoreError> {
         let item = self.account_item(account, PROFILE).await?.unwrap_or_default();
         read_profile(&item).map_err(malformed(format!("the profile of {account}")))
     }
@@ -124,19 +127,19 @@ impl Store {
     /// Sets the customer, unless there is one: the one that is there afterwards.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn set_customer(
         &self,
         account: &AccountId,
         customer: &CustomerId,
-    ) -> Result<CustomerId, Fault> {
+    ) -> Result<CustomerId, StoreError> {
         let update = Update::builder()
             .update_expression("SET customer = :customer")
             .condition_expression("attribute_not_exists(customer)")
             .expression_attribute_values(":customer", text(customer.as_str()));
         match self.update_account_item(account, PROFILE, update).await? {
-            Recorded::New => Ok(customer.clone()),
-            Recorded::Existing => Ok(self
+            RecordOutcome::New => Ok(customer.clone()),
+            RecordOutcome::Existing => Ok(self
                 .customer_profile(account)
                 .await?
                 .customer
@@ -147,12 +150,12 @@ impl Store {
     /// Forgets a customer that was deleted at Stripe, and its cards.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn forget_customer(
         &self,
         account: &AccountId,
         customer: &CustomerId,
-    ) -> Result<Recorded, Fault> {
+    ) -> Result<RecordOutcome, StoreError> {
         let update = Update::builder()
             .update_expression(
                 "REMOVE customer, cards, default_card ADD former :one, cards_version :one",
@@ -166,17 +169,17 @@ impl Store {
     /// Writes the cards as Stripe has them, if nobody wrote them since `version` was read.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn put_cards(
         &self,
         account: &AccountId,
         cards: &[SavedCard],
         default_card: Option<&CardId>,
         version: u64,
-    ) -> Result<Recorded, Fault> {
+    ) -> Result<RecordOutcome, StoreError> {
         let list = serde_json::to_string(cards);
-        let list =
-            list.map_err(|error| Fault::Rejected { call: "UpdateItem", why: error.to_string() })?;
+        let list = list
+            .map_err(|error| StoreError::Rejected { call: "UpdateItem", why: error.to_string() })?;
         let mut update = Update::builder()
             .condition_expression("attribute_not_exists(cards_version) OR cards_version = :version")
             .expression_attribute_values(":version", number(version))
@@ -197,8 +200,12 @@ impl Store {
     /// Notes the payment page that was last made.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn set_open_session(&self, account: &AccountId, session: &str) -> Result<(), Fault> {
+    /// [`StoreError`]
+    pub async fn set_open_session(
+        &self,
+        account: &AccountId,
+        session: &str,
+    ) -> Result<(), StoreError> {
         let update = Update::builder()
             .update_expression("SET open_session = :session")
             .expression_attribute_values(":session", text(session));
@@ -208,15 +215,15 @@ impl Store {
     /// Notes where the customer can confirm a refill's payment.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn set_confirmation(
         &self,
         account: &AccountId,
-        confirmation: &Confirmation,
-    ) -> Result<(), Fault> {
+        confirmation: &RefillConfirmation,
+    ) -> Result<(), StoreError> {
         let written = serde_json::to_string(confirmation);
         let written = written
-            .map_err(|error| Fault::Rejected { call: "UpdateItem", why: error.to_string() })?;
+            .map_err(|error| StoreError::Rejected { call: "UpdateItem", why: error.to_string() })?;
         let update = Update::builder()
             .update_expression("SET confirmation = :confirmation")
             .expression_attribute_values(":confirmation", text(written));
@@ -226,13 +233,13 @@ impl Store {
     /// Notes the other ids of a payment; what is known already stays, what is new is added.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn note_payment(
         &self,
         account: &AccountId,
         payment: &PaymentId,
         ids: &PaymentIds,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), StoreError> {
         let known = [("session", &ids.session), ("charge", &ids.charge), ("invoice", &ids.invoice)];
         let known: Vec<(&str, &String)> =
             known.iter().filter_map(|(name, id)| Some((*name, id.as_ref()?))).collect();
@@ -255,12 +262,12 @@ impl Store {
     /// The other ids of a payment, as far as they are known.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn payment_ids(
         &self,
         account: &AccountId,
         payment: &PaymentId,
-    ) -> Result<PaymentIds, Fault> {
+    ) -> Result<PaymentIds, StoreError> {
         let item = self.account_item(account, &payment_key(payment)).await?.unwrap_or_default();
         let id = |name: &str| item.get(name).and_then(|id| id.as_s().ok()).cloned();
         Ok(PaymentIds { session: id("session"), charge: id("charge"), invoice: id("invoice") })
@@ -270,14 +277,14 @@ impl Store {
     /// key; for a day, as the claims of requests that leave a row.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn note_request(
         &self,
         account: &AccountId,
         key: &str,
-        digest: &Digest,
+        digest: &RowDigest,
         at: Timestamp,
-    ) -> Result<NotedRequest, Fault> {
+    ) -> Result<NotedRequest, StoreError> {
         let sort_key = noted_key(key);
         let update = Update::builder()
             .update_expression("SET asked_at = :at, asked = :asked, expires = :expires")
@@ -288,7 +295,7 @@ impl Store {
                 number(at.plus(REQUEST_CLAIM_SECONDS).seconds()),
             )
             .expression_attribute_values(":asked", text(digest.as_str()));
-        if self.update_account_item(account, &sort_key, update).await? == Recorded::New {
+        if self.update_account_item(account, &sort_key, update).await? == RecordOutcome::New {
             return Ok(NotedRequest { at, digest: digest.as_str().to_owned(), answer: None });
         }
         let item = self.account_item(account, &sort_key).await?.unwrap_or_default();
@@ -304,13 +311,13 @@ impl Store {
     /// Notes what was answered to a request.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn note_answer(
         &self,
         account: &AccountId,
         key: &str,
         answer: &str,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), StoreError> {
         let update = Update::builder()
             .update_expression("SET answer = :answer")
             .expression_attribute_values(":answer", text(answer));
@@ -321,7 +328,7 @@ impl Store {
         &self,
         account: &AccountId,
         sort_key: &str,
-    ) -> Result<Option<Item>, Fault> {
+    ) -> Result<Option<StoredItem>, StoreError> {
         let answer = self
             .client
             .get_item()
@@ -331,7 +338,7 @@ impl Store {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| Fault::of("GetItem", &error))?;
+            .map_err(|error| StoreError::of("GetItem", &error))?;
         Ok(answer.item)
     }
 
@@ -340,20 +347,20 @@ impl Store {
         account: &AccountId,
         sort_key: &str,
         update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
-    ) -> Result<Recorded, Fault> {
+    ) -> Result<RecordOutcome, StoreError> {
         let update = update
             .table_name(&self.tables.accounts)
             .set_key(Some(item([("pk", text(account_partition(account))), ("sk", text(sort_key))])))
             .build()
             .map_err(|error| unbuilt(&error))?;
         match self.write(&[TransactWriteItem::builder().update(update).build()]).await? {
-            Write::Done => Ok(Recorded::New),
-            Write::Refused(_) => Ok(Recorded::Existing),
+            WriteOutcome::Done => Ok(RecordOutcome::New),
+            WriteOutcome::Refused(_) => Ok(RecordOutcome::Existing),
         }
     }
 }
 
-fn read_profile(item: &Item) -> Result<CustomerProfile, String> {
+fn read_profile(item: &StoredItem) -> Result<CustomerProfile, String> {
     let has = |name: &str| item.contains_key(name);
     let json = |name: &str| text_of(item, name);
     Ok(CustomerProfile {

@@ -2,25 +2,28 @@
 //! was faster.
 
 use super::backoff::Backoff;
-use super::{Appended, Claimed, Done, Failure, Fault, Receipt, SettleReport, Settled, Store};
-use crate::billables::Billables;
-use crate::command::{Command, Taken};
-use crate::decide::decide;
-use crate::event::{Cause, Change, Event, PaymentFacts, TakeBack, request_claim};
-use crate::ids::{AccountId, ResourceId};
-use crate::policy::Policy;
-use crate::prices::PriceList;
-use crate::refusal::Refusal;
-use crate::request;
-use crate::row::{Digest, Head};
-use crate::settle::{Delivery, ROWS_MAX, next_row};
-use crate::state::AccountState;
-use crate::timestamp::Timestamp;
-use crate::view::View;
+use super::{
+    Appended, CommandError, CommandOutcome, CommandReceipt, ExistingClaim, SettleReport,
+    SettledAccount, Store, StoreError,
+};
+use crate::domain::account::AccountState;
+use crate::domain::command::{Command, TakenCredit};
+use crate::domain::decide::decide;
+use crate::domain::event::{Cause, Change, Event, PaymentFacts, TakeBack, request_claim};
+use crate::domain::ids::{AccountId, ResourceId};
+use crate::domain::policy::Policy;
+use crate::domain::prices::PriceList;
+use crate::domain::refusal::Refusal;
+use crate::domain::resolve;
+use crate::domain::resources::BillableList;
+use crate::domain::row::{ChainHead, RowDigest};
+use crate::domain::settle::{ROWS_MAX, TriggerDelivery, next_row};
+use crate::domain::snapshot::AccountSnapshot;
+use crate::domain::timestamp::Timestamp;
 
 /// On which account, by which rules, and when: what a trigger brings along.
 #[derive(Clone, Copy, Debug)]
-pub struct Occasion<'a> {
+pub struct Trigger<'a> {
     /// The account.
     pub account: &'a AccountId,
     /// The price list.
@@ -30,7 +33,7 @@ pub struct Occasion<'a> {
     /// The trigger's own time (UTC).
     pub now: Timestamp,
     /// How long ago that may be.
-    pub delivery: Delivery,
+    pub delivery: TriggerDelivery,
 }
 
 /// Whether an account is settled before a command that does not need its list.
@@ -49,8 +52,8 @@ impl Store {
     /// Two reads, if nothing is due; one write more for each row.
     ///
     /// # Errors
-    /// [`Fault`]; among them [`Fault::Unpriced`].
-    pub async fn settle(&self, occasion: Occasion<'_>) -> Result<SettleReport, Fault> {
+    /// [`StoreError`]; among them [`StoreError::Unpriced`].
+    pub async fn settle(&self, occasion: Trigger<'_>) -> Result<SettleReport, StoreError> {
         self.settled(occasion).await.map(|settled| settled.report)
     }
 
@@ -58,11 +61,14 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::settle`].
-    pub async fn settled<'a>(&self, occasion: Occasion<'a>) -> Result<Settled<'a>, Fault> {
+    pub async fn settled<'a>(
+        &self,
+        occasion: Trigger<'a>,
+    ) -> Result<SettledAccount<'a>, StoreError> {
         let mut driver = Driver::new(self, occasion);
         let current = driver.read(None).await?;
         let current = driver.settle(current).await?;
-        Ok(Settled { view: current.view, report: driver.report })
+        Ok(SettledAccount { view: current.view, report: driver.report })
     }
 
     /// Settles an account and carries out a command on it, then settles what follows from it.
@@ -72,14 +78,14 @@ impl Store {
     /// The first command of an account is [`Command::Open`].
     ///
     /// # Errors
-    /// [`Failure::Refused`]: nothing was written for the command. [`Failure::Fault`]: after
-    /// [`Fault::Unavailable`] the row may have been written.
+    /// [`CommandError::Refused`]: nothing was written for the command. [`CommandError::Fault`]: after
+    /// [`StoreError::Unavailable`] the row may have been written.
     pub async fn execute(
         &self,
-        occasion: Occasion<'_>,
+        occasion: Trigger<'_>,
         cause: Cause,
-        command: impl Fn(&View<'_>) -> Result<Command, Refusal> + Sync,
-    ) -> Result<Done, Failure> {
+        command: impl Fn(&AccountSnapshot<'_>) -> Result<Command, Refusal> + Sync,
+    ) -> Result<CommandOutcome, CommandError> {
         Driver::new(self, occasion).execute(cause, Wish::Command(&command)).await
     }
 
@@ -90,10 +96,10 @@ impl Store {
     /// As [`Store::execute`].
     pub async fn fail_start(
         &self,
-        occasion: Occasion<'_>,
+        occasion: Trigger<'_>,
         cause: Cause,
         resource: &ResourceId,
-    ) -> Result<Done, Failure> {
+    ) -> Result<CommandOutcome, CommandError> {
         Driver::new(self, occasion).execute(cause, Wish::FailStart(resource)).await
     }
 
@@ -105,11 +111,11 @@ impl Store {
     /// As [`Store::execute`].
     pub async fn execute_on_state(
         &self,
-        occasion: Occasion<'_>,
+        occasion: Trigger<'_>,
         cause: Cause,
         before: BeforeCommand,
         command: impl Fn(&AccountState) -> Result<Command, Refusal> + Sync,
-    ) -> Result<Done, Failure> {
+    ) -> Result<CommandOutcome, CommandError> {
         Driver::new(self, occasion)
             .execute_on_state(cause, before, StateWish::Command(&command))
             .await
@@ -122,11 +128,11 @@ impl Store {
     /// As [`Store::execute`].
     pub async fn give_back(
         &self,
-        occasion: Occasion<'_>,
+        occasion: Trigger<'_>,
         by: &TakeBack,
         of: &PaymentFacts,
         cents: i64,
-    ) -> Result<Done, Failure> {
+    ) -> Result<CommandOutcome, CommandError> {
         let wish = StateWish::GiveBack { by, of, cents };
         Driver::new(self, occasion)
             .execute_on_state(Cause::Stripe, BeforeCommand::Nothing, wish)
@@ -137,7 +143,7 @@ impl Store {
 /// A command that needs the list.
 #[derive(Clone, Copy)]
 enum Wish<'w> {
-    Command(&'w (dyn Fn(&View<'_>) -> Result<Command, Refusal> + Sync)),
+    Command(&'w (dyn Fn(&AccountSnapshot<'_>) -> Result<Command, Refusal> + Sync)),
     FailStart(&'w ResourceId),
 }
 
@@ -151,16 +157,16 @@ enum StateWish<'w> {
 /// An account as it was read, or became by our own rows: state and list agree.
 #[derive(Debug)]
 struct Current<'a> {
-    view: View<'a>,
-    digest: Digest,
+    view: AccountSnapshot<'a>,
+    digest: RowDigest,
 }
 
 impl Current<'_> {
-    fn head(&self) -> Head {
-        Head { state: self.view.state().clone(), digest: self.digest.clone() }
+    fn head(&self) -> ChainHead {
+        ChainHead { state: self.view.state().clone(), digest: self.digest.clone() }
     }
 
-    fn advance(&mut self, event: &Event, head: &Head) {
+    fn advance(&mut self, event: &Event, head: &ChainHead) {
         self.view.apply(event);
         self.digest = head.digest.clone();
     }
@@ -169,18 +175,22 @@ impl Current<'_> {
 /// One run on one account.
 struct Driver<'s, 'a> {
     store: &'s Store,
-    occasion: Occasion<'a>,
+    occasion: Trigger<'a>,
     report: SettleReport,
     /// Begins anew with every row of ours.
     losses: Backoff,
 }
 
 impl<'s, 'a> Driver<'s, 'a> {
-    fn new(store: &'s Store, occasion: Occasion<'a>) -> Driver<'s, 'a> {
+    fn new(store: &'s Store, occasion: Trigger<'a>) -> Driver<'s, 'a> {
         Driver { store, occasion, report: SettleReport::default(), losses: Backoff::for_losses() }
     }
 
-    async fn execute(mut self, cause: Cause, wish: Wish<'_>) -> Result<Done, Failure> {
+    async fn execute(
+        mut self,
+        cause: Cause,
+        wish: Wish<'_>,
+    ) -> Result<CommandOutcome, CommandError> {
         if let Some(claimed) = self.answered_before(&cause).await? {
             return Ok(self.repeated(claimed).await);
         }
@@ -213,7 +223,7 @@ impl<'s, 'a> Driver<'s, 'a> {
         cause: Cause,
         before: BeforeCommand,
         wish: StateWish<'_>,
-    ) -> Result<Done, Failure> {
+    ) -> Result<CommandOutcome, CommandError> {
         if let Some(claimed) = self.answered_before(&cause).await? {
             return Ok(self.repeated(claimed).await);
         }
@@ -221,14 +231,14 @@ impl<'s, 'a> Driver<'s, 'a> {
             BeforeCommand::Settle => self.bring_up(None).await.err(),
             BeforeCommand::Nothing => None,
         };
-        let (store, Occasion { account, policy, .. }) = (self.store, self.occasion);
+        let (store, Trigger { account, policy, .. }) = (self.store, self.occasion);
         let (mut known, mut taken) = (None, None);
         loop {
             let head = self.head(known).await?;
             let command = self.resolve_on_state(wish, &head.state, &mut taken).await?;
             let event =
                 decide(&head.state, &command, cause.clone(), policy, self.now(&head.state))?;
-            match store.append(account, &head, &event, &Billables::default(), policy).await? {
+            match store.append(account, &head, &event, &BillableList::default(), policy).await? {
                 Appended::Written(head) | Appended::AlreadyThere(head) => {
                     return Ok(self.finish(event, head, None, unsettled).await);
                 }
@@ -242,7 +252,7 @@ impl<'s, 'a> Driver<'s, 'a> {
     }
 
     /// Whether a request was answered before.
-    async fn answered_before(&self, cause: &Cause) -> Result<Option<Claimed>, Failure> {
+    async fn answered_before(&self, cause: &Cause) -> Result<Option<ExistingClaim>, CommandError> {
         let Cause::Request { key, digest } = cause else {
             return Ok(None);
         };
@@ -253,7 +263,11 @@ impl<'s, 'a> Driver<'s, 'a> {
         }
     }
 
-    async fn resolve(&self, wish: Wish<'_>, view: &View<'_>) -> Result<Command, Failure> {
+    async fn resolve(
+        &self,
+        wish: Wish<'_>,
+        view: &AccountSnapshot<'_>,
+    ) -> Result<Command, CommandError> {
         match wish {
             Wish::Command(command) => Ok(command(view)?),
             Wish::FailStart(id) => {
@@ -267,7 +281,7 @@ impl<'s, 'a> Driver<'s, 'a> {
                     .store
                     .all_rows_with_lines(self.occasion.account, since..state.next_seq)
                     .await?;
-                Ok(request::fail_start(view, id, rows.iter().map(|row| (&row.event, &row.state)))?)
+                Ok(resolve::fail_start(view, id, rows.iter().map(|row| (&row.event, &row.state)))?)
             }
         }
     }
@@ -276,8 +290,8 @@ impl<'s, 'a> Driver<'s, 'a> {
         &self,
         wish: StateWish<'_>,
         state: &AccountState,
-        taken: &mut Option<Taken>,
-    ) -> Result<Command, Failure> {
+        taken: &mut Option<TakenCredit>,
+    ) -> Result<Command, CommandError> {
         match wish {
             StateWish::Command(command) => Ok(command(state)?),
             StateWish::GiveBack { by, of, cents } => {
@@ -298,7 +312,7 @@ impl<'s, 'a> Driver<'s, 'a> {
     }
 
     /// What was taken for a refund or dispute.
-    async fn taken(&self, by: &TakeBack) -> Result<Option<Taken>, Fault> {
+    async fn taken(&self, by: &TakeBack) -> Result<Option<TakenCredit>, StoreError> {
         let Some(claimed) = self.store.claim(&format!("stripe#{}#debit", by.as_str())).await?
         else {
             return Ok(None);
@@ -308,17 +322,17 @@ impl<'s, 'a> Driver<'s, 'a> {
         let [before, row] = rows.as_slice() else {
             return Ok(None);
         };
-        Ok(request::taken(&row.event, &before.state))
+        Ok(resolve::taken(&row.event, &before.state))
     }
 
     /// Settles what follows from a command. If that fails, the command has succeeded all the same.
     async fn finish(
         mut self,
         event: Event,
-        head: Head,
+        head: ChainHead,
         current: Option<Current<'a>>,
-        unsettled: Option<Fault>,
-    ) -> Done {
+        unsettled: Option<StoreError>,
+    ) -> CommandOutcome {
         let seq = head.state.next_seq - 1;
         let settled = match current {
             Some(current) => self.settle(current).await.map(|current| current.head()),
@@ -328,12 +342,22 @@ impl<'s, 'a> Driver<'s, 'a> {
             Ok(head) => (head, unsettled),
             Err(fault) => (head, Some(fault)),
         };
-        Done::Appended(Box::new(Receipt { seq, event, head, report: self.report, unsettled }))
+        CommandOutcome::Appended(Box::new(CommandReceipt {
+            seq,
+            event,
+            head,
+            report: self.report,
+            unsettled,
+        }))
     }
 
     /// A card that vouched for somebody else's trial vouches for no other; every other cause just
     /// has its row.
-    async fn already_appended(self, event: &Event, claimed: Claimed) -> Result<Done, Failure> {
+    async fn already_appended(
+        self,
+        event: &Event,
+        claimed: ExistingClaim,
+    ) -> Result<CommandOutcome, CommandError> {
         if matches!(event.change, Change::TrialStarted { .. })
             && claimed.account != *self.occasion.account
         {
@@ -344,23 +368,23 @@ impl<'s, 'a> Driver<'s, 'a> {
 
     /// A trigger is repeated because the first run died, perhaps before it settled what followed
     /// from its row.
-    async fn repeated(mut self, claimed: Claimed) -> Done {
+    async fn repeated(mut self, claimed: ExistingClaim) -> CommandOutcome {
         // Nobody waits for it: if it fails, the next run settles.
         let _settled = self.bring_up(None).await;
-        Done::AlreadyAppended(claimed)
+        CommandOutcome::AlreadyAppended(claimed)
     }
 
-    async fn bring_up(&mut self, known: Option<Head>) -> Result<Head, Fault> {
+    async fn bring_up(&mut self, known: Option<ChainHead>) -> Result<ChainHead, StoreError> {
         let current = self.read(known).await?;
         self.settle(current).await.map(|current| current.head())
     }
 
     /// Appends the rows that are due, until none is.
-    async fn settle(&mut self, mut current: Current<'a>) -> Result<Current<'a>, Fault> {
+    async fn settle(&mut self, mut current: Current<'a>) -> Result<Current<'a>, StoreError> {
         for _ in 0..ROWS_MAX {
             let now = self.now(current.view.state());
-            let Some(event) =
-                next_row(&current.view, now, self.occasion.delivery).map_err(Fault::Unpriced)?
+            let Some(event) = next_row(&current.view, now, self.occasion.delivery)
+                .map_err(StoreError::Unpriced)?
             else {
                 break;
             };
@@ -386,8 +410,12 @@ impl<'s, 'a> Driver<'s, 'a> {
         Ok(current)
     }
 
-    async fn append(&mut self, current: &Current<'a>, event: &Event) -> Result<Appended, Fault> {
-        let Occasion { account, policy, .. } = self.occasion;
+    async fn append(
+        &mut self,
+        current: &Current<'a>,
+        event: &Event,
+    ) -> Result<Appended, StoreError> {
+        let Trigger { account, policy, .. } = self.occasion;
         let appended = self
             .store
             .append(account, &current.head(), event, current.view.billables(), policy)
@@ -400,39 +428,41 @@ impl<'s, 'a> Driver<'s, 'a> {
 
     /// Head, then list, until they agree. The order matters: whatever the head's row wrote is in a
     /// list read later, unless its transaction is just becoming visible.
-    async fn read(&mut self, known: Option<Head>) -> Result<Current<'a>, Fault> {
-        let Occasion { account, prices, policy, .. } = self.occasion;
+    async fn read(&mut self, known: Option<ChainHead>) -> Result<Current<'a>, StoreError> {
+        let Trigger { account, prices, policy, .. } = self.occasion;
         let mut known = known;
         let mut backoff = Backoff::for_reads();
         loop {
-            let Head { state, digest } = self.head(known.take()).await?;
+            let ChainHead { state, digest } = self.head(known.take()).await?;
             let list = if state.is_open() {
                 self.store.billables(account).await?
             } else {
-                Billables::default()
+                BillableList::default()
             };
-            if let Some(view) =
-                View::new(account, state, list, prices, policy).map_err(Fault::Unpriced)?
+            if let Some(view) = AccountSnapshot::new(account, state, list, prices, policy)
+                .map_err(StoreError::Unpriced)?
             {
                 return Ok(Current { view, digest });
             }
-            backoff.pause().await.map_err(|_| Fault::ListDisagrees)?;
+            backoff.pause().await.map_err(|_| StoreError::ListDisagrees)?;
         }
     }
 
-    async fn head(&self, known: Option<Head>) -> Result<Head, Fault> {
+    async fn head(&self, known: Option<ChainHead>) -> Result<ChainHead, StoreError> {
         match known {
             Some(head) => Ok(head),
-            None => Ok(self.store.head(self.occasion.account).await?.unwrap_or_else(Head::none)),
+            None => {
+                Ok(self.store.head(self.occasion.account).await?.unwrap_or_else(ChainHead::none))
+            }
         }
     }
 
     /// Another row was faster. The winner is taken for the head at first; who loses twice in a row
     /// meets many writers, and by now there is probably a newer one.
-    async fn lost(&mut self, winner: Option<Head>) -> Result<Option<Head>, Fault> {
+    async fn lost(&mut self, winner: Option<ChainHead>) -> Result<Option<ChainHead>, StoreError> {
         self.report.lost += 1;
         let attempts = self.losses.attempts();
-        self.losses.pause().await.map_err(|_| Fault::Contended { attempts })?;
+        self.losses.pause().await.map_err(|_| StoreError::Contended { attempts })?;
         Ok(winner.filter(|_| attempts < 2))
     }
 

@@ -2,21 +2,21 @@
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-use crate::refusal::Refusal;
-use crate::row::RowFault;
+use crate::domain::refusal::Refusal;
+use crate::domain::row::RowError;
 
 /// A fault of the infrastructure, or of what it holds. Nobody's request is to blame for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the fields are named by the message")]
-pub enum Fault {
+pub enum StoreError {
     /// DynamoDB throttles, and went on doing so.
     #[error("{call} is throttled")]
     Throttled { call: &'static str },
     /// No answer, or one that says nothing (HTTP 5xx). A write may have been applied.
-    #[error("{call} was not answered: {why}")]
+    #[error("{call} got no response: {why}")]
     Unavailable { call: &'static str, why: String },
     /// Other writers were faster, or in the way, every time.
-    #[error("other writers were faster {attempts} times")]
+    #[error("lost to concurrent writers {attempts} times")]
     Contended { attempts: u32 },
     /// List and state tell of different resources, and went on doing so: each was read several
     /// times.
@@ -24,14 +24,14 @@ pub enum Fault {
     ListDisagrees,
     /// The price list lacks what runs. Prices are never removed, so a list that was cached may be
     /// too old.
-    #[error("what runs cannot be priced: {0}")]
+    #[error("running resources cannot be priced: {0}")]
     Unpriced(Refusal),
     /// The account was written by a newer release: nothing may be appended by this one.
-    #[error("row {seq} has format {found}, which this release does not know")]
+    #[error("row {seq} has format {found}, which this release cannot read")]
     NewerFormat { seq: u64, found: u16 },
     /// A row is not what it should be.
     #[error(transparent)]
-    Broken(RowFault),
+    Broken(RowError),
     /// An item is not what it should be.
     #[error("{key}: {why}")]
     Malformed { key: String, why: String },
@@ -40,50 +40,50 @@ pub enum Fault {
     Rejected { call: &'static str, why: String },
 }
 
-impl Fault {
+impl StoreError {
     /// Whether the same call may succeed later without anybody doing anything.
     #[must_use]
     pub fn may_retry(&self) -> bool {
         match self {
-            Fault::Throttled { .. }
-            | Fault::Unavailable { .. }
-            | Fault::Contended { .. }
-            | Fault::ListDisagrees
-            | Fault::Unpriced(_) => true,
-            Fault::NewerFormat { .. }
-            | Fault::Broken(_)
-            | Fault::Malformed { .. }
-            | Fault::Rejected { .. } => false,
+            StoreError::Throttled { .. }
+            | StoreError::Unavailable { .. }
+            | StoreError::Contended { .. }
+            | StoreError::ListDisagrees
+            | StoreError::Unpriced(_) => true,
+            StoreError::NewerFormat { .. }
+            | StoreError::Broken(_)
+            | StoreError::Malformed { .. }
+            | StoreError::Rejected { .. } => false,
         }
     }
 
     /// Sorts what the SDK says. A failed condition and a cancelled transaction must have been
     /// looked at before.
-    pub(super) fn of<E>(call: &'static str, error: &SdkError<E>) -> Fault
+    pub(super) fn of<E>(call: &'static str, error: &SdkError<E>) -> StoreError
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         let why = reason(error);
         match error {
-            SdkError::ConstructionFailure(_) => Fault::Rejected { call, why },
+            SdkError::ConstructionFailure(_) => StoreError::Rejected { call, why },
             SdkError::ServiceError(answer) if answer.raw().status().is_server_error() => {
-                Fault::Unavailable { call, why }
+                StoreError::Unavailable { call, why }
             }
             SdkError::ServiceError(answer) => match answer.err().code().unwrap_or_default() {
                 "ProvisionedThroughputExceededException"
                 | "ThrottlingException"
                 | "RequestLimitExceeded"
-                | "LimitExceededException" => Fault::Throttled { call },
+                | "LimitExceededException" => StoreError::Throttled { call },
                 "TransactionConflictException"
                 | "TransactionInProgressException"
-                | "ReplicatedWriteConflictException" => Fault::Contended { attempts: 1 },
-                _ => Fault::Rejected { call, why },
+                | "ReplicatedWriteConflictException" => StoreError::Contended { attempts: 1 },
+                _ => StoreError::Rejected { call, why },
             },
             // The enum may grow, and what is unknown may have been applied.
             SdkError::TimeoutError(_)
             | SdkError::DispatchFailure(_)
             | SdkError::ResponseError(_)
-            | _ => Fault::Unavailable { call, why },
+            | _ => StoreError::Unavailable { call, why },
         }
     }
 }
@@ -106,29 +106,29 @@ where
     words
 }
 
-impl From<RowFault> for Fault {
-    fn from(fault: RowFault) -> Fault {
+impl From<RowError> for StoreError {
+    fn from(fault: RowError) -> StoreError {
         match fault {
-            RowFault::NewerFormat { seq, found } => Fault::NewerFormat { seq, found },
-            RowFault::Unreadable { .. }
-            | RowFault::Missing { .. }
-            | RowFault::Hash { .. }
-            | RowFault::Attribute { .. }
-            | RowFault::Time { .. }
-            | RowFault::State { .. }
-            | RowFault::Lines { .. } => Fault::Broken(fault),
+            RowError::NewerFormat { seq, found } => StoreError::NewerFormat { seq, found },
+            RowError::Unreadable { .. }
+            | RowError::Missing { .. }
+            | RowError::Hash { .. }
+            | RowError::Attribute { .. }
+            | RowError::Time { .. }
+            | RowError::State { .. }
+            | RowError::Lines { .. } => StoreError::Broken(fault),
         }
     }
 }
 
 /// Why a command came to nothing: it was refused, or something failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum CommandError {
     /// The account's state, or the command itself, does not allow it. Nothing was written for it.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The infrastructure failed. The same request may be sent again; with a key it cannot count
     /// twice.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Fault(#[from] StoreError),
 }

@@ -5,15 +5,15 @@ use std::ops::Range;
 
 use super::item::{malformed, number, number_of, text};
 use super::ledger::{PAGE_ROWS, after, stored_row};
-use super::{Fault, Order, Store};
-use crate::billables::Billables;
-use crate::event::Lines;
-use crate::ids::AccountId;
-use crate::money::Usd;
-use crate::prices::PriceList;
-use crate::row::{Row, read};
-use crate::spending::{Spending, Tally};
-use crate::timestamp::Timestamp;
+use super::{RowOrder, Store, StoreError};
+use crate::domain::event::BilledLines;
+use crate::domain::ids::AccountId;
+use crate::domain::money::Usd;
+use crate::domain::prices::PriceList;
+use crate::domain::resources::BillableList;
+use crate::domain::row::{Row, read};
+use crate::domain::timestamp::Timestamp;
+use crate::views::spending::{SpendingReport, SpendingTally};
 
 /// The most reads for one answer. A read is at most a megabyte and takes some 30 ms: three seconds,
 /// or a thousand rows of 100 KB (a row for each hour of a month, with a thousand resources).
@@ -24,7 +24,7 @@ const RESOURCES_DELETED: &str = "resources_deleted";
 
 /// Something that was read whole, or is more than one answer may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bounded<T> {
+pub enum BoundedRead<T> {
     /// All of it.
     All(T),
     /// Too much: ask for a shorter time.
@@ -45,18 +45,18 @@ impl Store {
     /// most so many reads.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn balances(
         &self,
         account: &AccountId,
         numbers: Range<u64>,
         reads_max: u32,
-    ) -> Result<Bounded<Vec<(Timestamp, Usd)>>, Fault> {
+    ) -> Result<BoundedRead<Vec<(Timestamp, Usd)>>, StoreError> {
         let mut balances = Vec::new();
         let mut start = numbers.start;
         for _ in 0..reads_max {
             if start >= numbers.end {
-                return Ok(Bounded::All(balances));
+                return Ok(BoundedRead::All(balances));
             }
             let answer = self
                 .client
@@ -71,7 +71,7 @@ impl Store {
                 .consistent_read(true)
                 .send()
                 .await
-                .map_err(|error| Fault::of("Query", &error))?;
+                .map_err(|error| StoreError::of("Query", &error))?;
             for item in answer.items() {
                 let wrong = malformed(format!("a row of {account}"));
                 let at: i64 = number_of(item, "at").map_err(&wrong)?;
@@ -82,50 +82,50 @@ impl Store {
                 Some(last) => {
                     start = number_of::<u64>(last, "seq").map_err(malformed(account.as_str()))? + 1
                 }
-                None => return Ok(Bounded::All(balances)),
+                None => return Ok(BoundedRead::All(balances)),
             }
         }
-        Ok(Bounded::TooMuch)
+        Ok(BoundedRead::TooMuch)
     }
 
     /// What was spent in these rows, thing by thing; in at most so many reads. `list` is what the
     /// account has now, `prices` all there are.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn spending(
         &self,
         account: &AccountId,
         numbers: Range<u64>,
-        list: &Billables,
+        list: &BillableList,
         prices: &PriceList,
         reads_max: u32,
-    ) -> Result<Bounded<Spending>, Fault> {
-        let mut tally = Tally::new(list, prices);
+    ) -> Result<BoundedRead<SpendingReport>, StoreError> {
+        let mut tally = SpendingTally::new(list, prices);
         let mut reads = reads_max;
         let end = numbers.end;
         let mut rest = Some(numbers);
         while let Some(numbers) = rest.filter(|numbers| !numbers.is_empty()) {
             if reads == 0 {
-                return Ok(Bounded::TooMuch);
+                return Ok(BoundedRead::TooMuch);
             }
             reads -= 1;
-            let page = self.rows(account, numbers, Order::OldestFirst, PAGE_ROWS).await?;
+            let page = self.rows(account, numbers, RowOrder::OldestFirst, PAGE_ROWS).await?;
             for mut row in page.rows {
-                if let Some(Lines::Chunked(committed)) = row.event.change.lines() {
+                if let Some(BilledLines::Chunked(committed)) = row.event.change.lines() {
                     let Some(left) = reads.checked_sub(committed.chunks) else {
-                        return Ok(Bounded::TooMuch);
+                        return Ok(BoundedRead::TooMuch);
                     };
                     reads = left;
                     let lines = self.joined_lines(account, row.seq, committed).await?;
-                    row.event.change = row.event.change.with_lines(Lines::Here(lines));
+                    row.event.change = row.event.change.with_lines(BilledLines::Here(lines));
                 }
                 tally.add(&row);
             }
             rest = page.rest;
         }
         self.identify(account, end, &mut tally, reads).await?;
-        Ok(Bounded::All(tally.end()))
+        Ok(BoundedRead::All(tally.end()))
     }
 
     /// What is gone for good was deleted one by one, after it was billed: that row tells what it
@@ -134,16 +134,16 @@ impl Store {
         &self,
         account: &AccountId,
         from: u64,
-        tally: &mut Tally<'_>,
+        tally: &mut SpendingTally<'_>,
         reads: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), StoreError> {
         let mut rest = Some(from..u64::MAX);
         for _ in 0..reads {
             let Some(numbers) = rest.take().filter(|_| !tally.nameless().is_empty()) else { break };
             let found = self.rows_of_types(
                 account,
                 numbers,
-                Order::OldestFirst,
+                RowOrder::OldestFirst,
                 &[RESOURCES_DELETED],
                 PAGE_ROWS,
                 1,
@@ -161,16 +161,16 @@ impl Store {
     /// in chunks are left there.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn rows_of_types(
         &self,
         account: &AccountId,
         numbers: Range<u64>,
-        order: Order,
+        order: RowOrder,
         types: &[&str],
         limit: u32,
         reads_max: u32,
-    ) -> Result<FoundRows, Fault> {
+    ) -> Result<FoundRows, StoreError> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let names: Vec<String> = (0..types.len()).map(|place| format!(":type{place}")).collect();
         let (mut rows, mut rest) = (Vec::new(), Some(numbers));
@@ -186,12 +186,12 @@ impl Store {
                 .expression_attribute_values(":account", text(account.as_str()))
                 .expression_attribute_values(":first", number(numbers.start))
                 .expression_attribute_values(":last", number(numbers.end - 1))
-                .scan_index_forward(order == Order::OldestFirst)
+                .scan_index_forward(order == RowOrder::OldestFirst)
                 .consistent_read(true);
             for (name, kind) in names.iter().zip(types) {
                 request = request.expression_attribute_values(name, text(*kind));
             }
-            let answer = request.send().await.map_err(|error| Fault::of("Query", &error))?;
+            let answer = request.send().await.map_err(|error| StoreError::of("Query", &error))?;
             if let Some(last) = answer.last_evaluated_key() {
                 let last: u64 = number_of(last, "seq").map_err(malformed(account.as_str()))?;
                 rest = Some(after(numbers.clone(), order, last));

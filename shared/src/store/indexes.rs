@@ -6,13 +6,13 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use sha2::{Digest as _, Sha256};
 
 use super::accounts::account_partition;
-use super::item::{Item, item, malformed, number, number_of, text, text_of};
-use super::{Fault, Store};
-use crate::due::{due_at, is_billable};
-use crate::ids::AccountId;
-use crate::policy::Policy;
-use crate::state::AccountState;
-use crate::timestamp::Timestamp;
+use super::item::{StoredItem, item, malformed, number, number_of, text, text_of};
+use super::{Store, StoreError};
+use crate::domain::account::AccountState;
+use crate::domain::ids::AccountId;
+use crate::domain::policy::Policy;
+use crate::domain::settle::due::{due_at, is_billable};
+use crate::domain::timestamp::Timestamp;
 
 /// How many shards each index has; never to be changed, because accounts' items carry their shard.
 ///
@@ -25,25 +25,25 @@ pub const SHARDS: u8 = 64;
 
 /// One of the [`SHARDS`] parts of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Shard(u8);
+pub struct IndexShard(u8);
 
-impl Shard {
+impl IndexShard {
     /// The shard of that number; `None` from [`SHARDS`] on.
     #[must_use]
-    pub fn new(number: u8) -> Option<Shard> {
-        (number < SHARDS).then_some(Shard(number))
+    pub fn new(number: u8) -> Option<IndexShard> {
+        (number < SHARDS).then_some(IndexShard(number))
     }
 
     /// The one this account's entries are in: evenly spread, whatever accounts are called.
     #[must_use]
-    pub fn of(account: &AccountId) -> Shard {
+    pub fn of(account: &AccountId) -> IndexShard {
         let digest = Sha256::digest(account.as_str().as_bytes());
-        Shard(digest.first().copied().unwrap_or_default() % SHARDS)
+        IndexShard(digest.first().copied().unwrap_or_default() % SHARDS)
     }
 
     /// All of them.
-    pub fn all() -> impl Iterator<Item = Shard> {
-        (0..SHARDS).map(Shard)
+    pub fn all() -> impl Iterator<Item = IndexShard> {
+        (0..SHARDS).map(IndexShard)
     }
 
     /// Its number.
@@ -55,7 +55,7 @@ impl Shard {
 
 /// Some accounts that have something running or metered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accounts {
+pub struct AccountPage {
     /// In the order of their ids.
     pub accounts: Vec<AccountId>,
     /// The account after which to go on; `None` if these were the last.
@@ -64,7 +64,7 @@ pub struct Accounts {
 
 /// An account with a deadline.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
+pub struct DueAccount {
     /// The account.
     pub account: AccountId,
     /// Its deadline (UTC).
@@ -75,9 +75,9 @@ pub struct Due {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueAccounts {
     /// Earliest deadline first.
-    pub accounts: Vec<Due>,
+    pub accounts: Vec<DueAccount>,
     /// After which to go on; `None` if these were the last.
-    pub next: Option<Due>,
+    pub next: Option<DueAccount>,
 }
 
 impl Store {
@@ -85,13 +85,13 @@ impl Store {
     /// one.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn billable(
         &self,
-        shard: Shard,
+        shard: IndexShard,
         after: Option<&AccountId>,
         limit: u32,
-    ) -> Result<Accounts, Fault> {
+    ) -> Result<AccountPage, StoreError> {
         let query = self
             .index("billable", limit)
             .key_condition_expression("billable_shard = :shard")
@@ -101,24 +101,24 @@ impl Store {
                 key.insert("billable_shard".to_owned(), text(shard.number().to_string()));
                 key
             }));
-        let answer = query.send().await.map_err(|error| Fault::of("Query", &error))?;
+        let answer = query.send().await.map_err(|error| StoreError::of("Query", &error))?;
         let next = answer.last_evaluated_key.as_ref().map(account_of).transpose()?;
         let accounts = answer.items().iter().map(account_of).collect::<Result<_, _>>()?;
-        Ok(Accounts { accounts, next })
+        Ok(AccountPage { accounts, next })
     }
 
     /// At most `limit` accounts of a shard whose deadline is not after `until` (UTC), after the
     /// given one.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn due(
         &self,
-        shard: Shard,
+        shard: IndexShard,
         until: Timestamp,
-        after: Option<&Due>,
+        after: Option<&DueAccount>,
         limit: u32,
-    ) -> Result<DueAccounts, Fault> {
+    ) -> Result<DueAccounts, StoreError> {
         let query = self
             .index("due", limit)
             .key_condition_expression("due_shard = :shard AND due_at <= :until")
@@ -130,7 +130,7 @@ impl Store {
                 key.insert("due_at".to_owned(), number(due.due_at.seconds()));
                 key
             }));
-        let answer = query.send().await.map_err(|error| Fault::of("Query", &error))?;
+        let answer = query.send().await.map_err(|error| StoreError::of("Query", &error))?;
         let next = answer.last_evaluated_key.as_ref().map(due_of).transpose()?;
         let accounts = answer.items().iter().map(due_of).collect::<Result<_, _>>()?;
         Ok(DueAccounts { accounts, next })
@@ -155,9 +155,9 @@ pub(super) fn schedule(state: &AccountState, policy: &Policy) -> Schedule {
 
 impl Schedule {
     /// The keys of the indexes, each only while it applies: that is what makes them sparse.
-    pub(super) fn attributes(self, account: &AccountId) -> Item {
-        let shard = || text(Shard::of(account).number().to_string());
-        let mut keys = Item::new();
+    pub(super) fn attributes(self, account: &AccountId) -> StoredItem {
+        let shard = || text(IndexShard::of(account).number().to_string());
+        let mut keys = StoredItem::new();
         if self.is_billable {
             keys.insert("billable_shard".to_owned(), shard());
         }
@@ -169,21 +169,21 @@ impl Schedule {
     }
 }
 
-fn schedule_key(account: &AccountId) -> Item {
+fn schedule_key(account: &AccountId) -> StoredItem {
     item([("pk", text(account_partition(account))), ("sk", text("schedule"))])
 }
 
-fn account_of(item: &Item) -> Result<AccountId, Fault> {
+fn account_of(item: &StoredItem) -> Result<AccountId, StoreError> {
     let wrong = malformed("an entry of an index");
     let partition = text_of(item, "pk").map_err(&wrong)?;
     let id = partition.strip_prefix("account#").unwrap_or(partition);
-    id.parse().map_err(|error: crate::ids::IdError| wrong(error.to_string()))
+    id.parse().map_err(|error: crate::domain::ids::IdError| wrong(error.to_string()))
 }
 
-fn due_of(item: &Item) -> Result<Due, Fault> {
+fn due_of(item: &StoredItem) -> Result<DueAccount, StoreError> {
     let account = account_of(item)?;
     let wrong = malformed(format!("the entry of {account} in the index due"));
     let due_at: i64 = number_of(item, "due_at").map_err(&wrong)?;
     let due_at = Timestamp::from_seconds(due_at).map_err(|error| wrong(error.to_string()))?;
-    Ok(Due { account, due_at })
+    Ok(DueAccount { account, due_at })
 }

@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::Fault;
+use super::StoreError;
 
-pub(super) type Item = HashMap<String, AttributeValue>;
+pub(super) type StoredItem = HashMap<String, AttributeValue>;
 
 pub(super) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
@@ -18,7 +18,7 @@ pub(super) fn number(value: impl Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-pub(super) fn item<const N: usize>(attributes: [(&str, AttributeValue); N]) -> Item {
+pub(super) fn item<const N: usize>(attributes: [(&str, AttributeValue); N]) -> StoredItem {
     attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
@@ -26,7 +26,7 @@ pub(super) fn item<const N: usize>(attributes: [(&str, AttributeValue); N]) -> I
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn text_of<'i>(item: &'i Item, name: &str) -> Result<&'i str, String> {
+pub(super) fn text_of<'i>(item: &'i StoredItem, name: &str) -> Result<&'i str, String> {
     let value = item.get(name).ok_or_else(|| format!("{name} is missing"))?;
     value.as_s().map(String::as_str).map_err(|_| format!("{name} is not text"))
 }
@@ -35,7 +35,7 @@ pub(super) fn text_of<'i>(item: &'i Item, name: &str) -> Result<&'i str, String>
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn parsed<T: FromStr<Err: Display>>(item: &Item, name: &str) -> Result<T, String> {
+pub(super) fn parsed<T: FromStr<Err: Display>>(item: &StoredItem, name: &str) -> Result<T, String> {
     text_of(item, name)?.parse().map_err(|error| format!("{name}: {error}"))
 }
 
@@ -43,14 +43,17 @@ pub(super) fn parsed<T: FromStr<Err: Display>>(item: &Item, name: &str) -> Resul
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn number_of<T: FromStr<Err: Display>>(item: &Item, name: &str) -> Result<T, String> {
+pub(super) fn number_of<T: FromStr<Err: Display>>(
+    item: &StoredItem,
+    name: &str,
+) -> Result<T, String> {
     let value = item.get(name).ok_or_else(|| format!("{name} is missing"))?;
     let digits = value.as_n().map_err(|_| format!("{name} is not a number"))?;
     digits.parse().map_err(|error| format!("{name}: {error}"))
 }
 
 /// An item that is not what it should be, by its key.
-pub(super) fn malformed(key: impl Into<String>) -> impl Fn(String) -> Fault {
+pub(super) fn malformed(key: impl Into<String>) -> impl Fn(String) -> StoreError {
     let key = key.into();
-    move |why| Fault::Malformed { key: key.clone(), why }
+    move |why| StoreError::Malformed { key: key.clone(), why }
 }

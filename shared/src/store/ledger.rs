@@ -7,19 +7,19 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 
-use super::item::{Item, item, malformed, number, number_of, parsed, text, text_of};
-use super::{Fault, Store};
-use crate::event::{Change, ChunkedLines, Claim, Line, Lines, PaymentFacts};
-use crate::ids::{AccountId, PaymentId};
-use crate::row::{Head, Row, RowFault, StoredRow, chunks_digest, join_lines, read};
-use crate::timestamp::{DAY, Timestamp};
+use super::item::{StoredItem, item, malformed, number, number_of, parsed, text, text_of};
+use super::{Store, StoreError};
+use crate::domain::event::{BilledLines, Change, ChunkedLines, Claim, PaymentFacts, ResourceLine};
+use crate::domain::ids::{AccountId, PaymentId};
+use crate::domain::row::{ChainHead, Row, RowError, StoredRow, chunks_digest, join_lines, read};
+use crate::domain::timestamp::{DAY, Timestamp};
 
 /// How long the claim of a request is kept.
 pub(super) const REQUEST_CLAIM_SECONDS: i64 = DAY;
 
 /// Which way rows are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum RowOrder {
     /// As they were written.
     OldestFirst,
     /// As a customer wants to see them.
@@ -28,7 +28,7 @@ pub enum Order {
 
 /// Some rows of an account. Lines that stand in chunks are left there: [`Store::row_with_lines`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct RowPage {
     /// The rows.
     pub rows: Vec<Row>,
     /// The numbers to ask for next; `None` if there are no more.
@@ -37,7 +37,7 @@ pub struct Page {
 
 /// Who used a key that may be used once, or where a look-up leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claimed {
+pub struct ExistingClaim {
     /// The key.
     pub key: String,
     /// The account.
@@ -73,14 +73,14 @@ impl Store {
     ///
     /// A `PutItem` without its condition would replace what is there, and no permission could
     /// forbid that, so this is the only function of the crate that puts into this table.
-    pub(super) fn put_in_ledger(&self, item: Item) -> Result<TransactWriteItem, Fault> {
+    pub(super) fn put_in_ledger(&self, item: StoredItem) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()
             .table_name(&self.tables.ledger)
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(account)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
-            .map_err(|error| Fault::Rejected { call: "PutItem", why: error.to_string() })?;
+            .map_err(|error| StoreError::Rejected { call: "PutItem", why: error.to_string() })?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
@@ -88,27 +88,27 @@ impl Store {
     /// the list of what it is billed for. One read, strongly consistent.
     ///
     /// # Errors
-    /// [`Fault`]; among them [`Fault::NewerFormat`].
-    pub async fn head(&self, account: &AccountId) -> Result<Option<Head>, Fault> {
-        let page = self.rows(account, 0..u64::MAX, Order::NewestFirst, 1).await?;
-        Ok(page.rows.into_iter().next().map(Head::from))
+    /// [`StoreError`]; among them [`StoreError::NewerFormat`].
+    pub async fn head(&self, account: &AccountId) -> Result<Option<ChainHead>, StoreError> {
+        let page = self.rows(account, 0..u64::MAX, RowOrder::NewestFirst, 1).await?;
+        Ok(page.rows.into_iter().next().map(ChainHead::from))
     }
 
     /// At most `limit` of the account's rows with these numbers; fewer if they are big. Strongly
     /// consistent.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn rows(
         &self,
         account: &AccountId,
         numbers: Range<u64>,
-        order: Order,
+        order: RowOrder,
         limit: u32,
-    ) -> Result<Page, Fault> {
+    ) -> Result<RowPage, StoreError> {
         let (items, rest) = self.row_items(account, numbers, order, limit).await?;
         let rows = items.iter().map(|item| read(&stored_row(item)?));
-        Ok(Page { rows: rows.collect::<Result<_, _>>()?, rest })
+        Ok(RowPage { rows: rows.collect::<Result<_, _>>()?, rest })
     }
 
     /// The numbers of the account's rows from one instant (inclusive) to another (exclusive): what
@@ -118,13 +118,13 @@ impl Store {
     /// of the chain.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn numbers_between(
         &self,
         account: &AccountId,
         from: Timestamp,
         until: Timestamp,
-    ) -> Result<Range<u64>, Fault> {
+    ) -> Result<Range<u64>, StoreError> {
         let count = self.head(account).await?.map_or(0, |head| head.state.next_seq);
         let first = self.first_not_before(account, from, 0..count).await?;
         let end = self.first_not_before(account, until, first..count).await?;
@@ -134,13 +134,13 @@ impl Store {
     /// One row with its lines in place, wherever they stand; `None` if there is no such row.
     ///
     /// # Errors
-    /// [`Fault`]; [`Fault::Broken`] if its chunks are not those it committed to.
+    /// [`StoreError`]; [`StoreError::Broken`] if its chunks are not those it committed to.
     pub async fn row_with_lines(
         &self,
         account: &AccountId,
         seq: u64,
-    ) -> Result<Option<Row>, Fault> {
-        let page = self.rows(account, seq..seq.saturating_add(1), Order::OldestFirst, 1).await?;
+    ) -> Result<Option<Row>, StoreError> {
+        let page = self.rows(account, seq..seq.saturating_add(1), RowOrder::OldestFirst, 1).await?;
         match page.rows.into_iter().next() {
             Some(row) => self.with_lines(account, row).await.map(Some),
             None => Ok(None),
@@ -152,11 +152,11 @@ impl Store {
         &self,
         account: &AccountId,
         numbers: Range<u64>,
-    ) -> Result<Vec<Row>, Fault> {
+    ) -> Result<Vec<Row>, StoreError> {
         let mut rows = Vec::new();
         let mut rest = Some(numbers);
         while let Some(numbers) = rest {
-            let page = self.rows(account, numbers, Order::OldestFirst, PAGE_ROWS).await?;
+            let page = self.rows(account, numbers, RowOrder::OldestFirst, PAGE_ROWS).await?;
             for row in page.rows {
                 rows.push(self.with_lines(account, row).await?);
             }
@@ -171,13 +171,13 @@ impl Store {
         account: &AccountId,
         seq: u64,
         committed: &ChunkedLines,
-    ) -> Result<Vec<Line>, Fault> {
+    ) -> Result<Vec<ResourceLine>, StoreError> {
         let partition = chunk_partition(account, &committed.digest);
         let mut chunks = Vec::new();
         for number in 0..committed.chunks {
             let Some(found) = self.ledger_item(&partition, u64::from(number), &["lines"]).await?
             else {
-                return Err(RowFault::Lines { seq }.into());
+                return Err(RowError::Lines { seq }.into());
             };
             chunks.push(text_of(&found, "lines").map_err(malformed(&partition))?.to_owned());
         }
@@ -190,7 +190,7 @@ impl Store {
         &self,
         account: &AccountId,
         chunks: &[String],
-    ) -> Result<(), Fault> {
+    ) -> Result<(), StoreError> {
         let partition = chunk_partition(account, chunks_digest(chunks).as_str());
         for (seq, chunk) in chunks.iter().enumerate() {
             let chunk =
@@ -203,16 +203,16 @@ impl Store {
     /// Who used a key; `None` if nobody did. Strongly consistent.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn claim(&self, key: &str) -> Result<Option<Claimed>, Fault> {
+    /// [`StoreError`]
+    pub async fn claim(&self, key: &str) -> Result<Option<ExistingClaim>, StoreError> {
         self.claimed(&claim_partition(key), key).await
     }
 
     /// Which account and row an id of Stripe's leads to; `None` if it was never noted.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn look_up(&self, stripe_id: &str) -> Result<Option<Claimed>, Fault> {
+    /// [`StoreError`]
+    pub async fn look_up(&self, stripe_id: &str) -> Result<Option<ExistingClaim>, StoreError> {
         self.claimed(&look_up_partition(stripe_id), stripe_id).await
     }
 
@@ -220,13 +220,13 @@ impl Store {
     /// An id that leads somewhere already stays as it is: a replay may note them again.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn note_look_ups(
         &self,
         account: &AccountId,
         seq: u64,
         stripe_ids: &[&str],
-    ) -> Result<(), Fault> {
+    ) -> Result<(), StoreError> {
         for stripe_id in stripe_ids {
             let noted = owned_item(&look_up_partition(stripe_id), account, seq);
             self.write(&[self.put_in_ledger(noted)?]).await?;
@@ -238,8 +238,8 @@ impl Store {
     /// customers, are look-ups.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn owner(&self, stripe_id: &str) -> Result<Option<AccountId>, Fault> {
+    /// [`StoreError`]
+    pub async fn owner(&self, stripe_id: &str) -> Result<Option<AccountId>, StoreError> {
         let owned = match self.claimed(&owner_partition(stripe_id), stripe_id).await? {
             Some(owned) => Some(owned),
             None => self.look_up(stripe_id).await?,
@@ -251,8 +251,8 @@ impl Store {
     /// payment page, an invoice, a card. The first note stays.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn note_owner(&self, account: &AccountId, stripe_id: &str) -> Result<(), Fault> {
+    /// [`StoreError`]
+    pub async fn note_owner(&self, account: &AccountId, stripe_id: &str) -> Result<(), StoreError> {
         let noted = owned_item(&owner_partition(stripe_id), account, 0);
         self.write(&[self.put_in_ledger(noted)?]).await?;
         Ok(())
@@ -261,13 +261,17 @@ impl Store {
     /// What was credited for a payment; `None` if it was not (yet).
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn credited(&self, payment: &PaymentId) -> Result<Option<CreditedPayment>, Fault> {
+    /// [`StoreError`]
+    pub async fn credited(
+        &self,
+        payment: &PaymentId,
+    ) -> Result<Option<CreditedPayment>, StoreError> {
         let Some(claimed) = self.claim(&format!("stripe#{payment}#credit")).await? else {
             return Ok(None);
         };
-        let Claimed { account, seq, .. } = claimed;
-        let page = self.rows(&account, seq..seq.saturating_add(1), Order::OldestFirst, 1).await?;
+        let ExistingClaim { account, seq, .. } = claimed;
+        let page =
+            self.rows(&account, seq..seq.saturating_add(1), RowOrder::OldestFirst, 1).await?;
         let facts = page.rows.into_iter().find_map(|row| {
             let Change::Credited { payment, credit, received_cents, .. } = row.event.change else {
                 return None;
@@ -283,9 +287,9 @@ impl Store {
         &self,
         account: &AccountId,
         seq: u64,
-    ) -> Result<Option<Item>, Fault> {
+    ) -> Result<Option<StoredItem>, StoreError> {
         let (items, _) =
-            self.row_items(account, seq..seq.saturating_add(1), Order::OldestFirst, 1).await?;
+            self.row_items(account, seq..seq.saturating_add(1), RowOrder::OldestFirst, 1).await?;
         Ok(items.into_iter().next())
     }
 
@@ -294,9 +298,9 @@ impl Store {
         &self,
         account: &AccountId,
         numbers: Range<u64>,
-        order: Order,
+        order: RowOrder,
         limit: u32,
-    ) -> Result<(Vec<Item>, Option<Range<u64>>), Fault> {
+    ) -> Result<(Vec<StoredItem>, Option<Range<u64>>), StoreError> {
         if numbers.is_empty() || limit == 0 {
             return Ok((Vec::new(), None));
         }
@@ -308,12 +312,12 @@ impl Store {
             .expression_attribute_values(":account", text(account.as_str()))
             .expression_attribute_values(":first", number(numbers.start))
             .expression_attribute_values(":last", number(numbers.end - 1))
-            .scan_index_forward(order == Order::OldestFirst)
+            .scan_index_forward(order == RowOrder::OldestFirst)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| Fault::of("Query", &error))?;
+            .map_err(|error| StoreError::of("Query", &error))?;
         let rest = match answer.last_evaluated_key() {
             Some(last) => Some(after(
                 numbers,
@@ -331,12 +335,12 @@ impl Store {
         account: &AccountId,
         instant: Timestamp,
         numbers: Range<u64>,
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, StoreError> {
         let Range { start: mut first, mut end } = numbers;
         while first < end {
             let middle = first + (end - first) / 2;
             let Some(found) = self.ledger_item(account.as_str(), middle, &["at"]).await? else {
-                return Err(RowFault::Missing { expected: middle, found: end }.into());
+                return Err(RowError::Missing { expected: middle, found: end }.into());
             };
             let at: i64 =
                 number_of(&found, "at").map_err(malformed(format!("row {middle} of {account}")))?;
@@ -349,17 +353,21 @@ impl Store {
         Ok(first)
     }
 
-    async fn with_lines(&self, account: &AccountId, row: Row) -> Result<Row, Fault> {
-        let Some(Lines::Chunked(committed)) = row.event.change.lines() else {
+    async fn with_lines(&self, account: &AccountId, row: Row) -> Result<Row, StoreError> {
+        let Some(BilledLines::Chunked(committed)) = row.event.change.lines() else {
             return Ok(row);
         };
         let lines = self.joined_lines(account, row.seq, committed).await?;
         let mut row = row;
-        row.event.change = row.event.change.with_lines(Lines::Here(lines));
+        row.event.change = row.event.change.with_lines(BilledLines::Here(lines));
         Ok(row)
     }
 
-    async fn claimed(&self, partition: &str, key: &str) -> Result<Option<Claimed>, Fault> {
+    async fn claimed(
+        &self,
+        partition: &str,
+        key: &str,
+    ) -> Result<Option<ExistingClaim>, StoreError> {
         let found = self.ledger_item(partition, 0, &["owner", "row", "digest"]).await?;
         found.map(|found| claimed(key, &found)).transpose()
     }
@@ -370,7 +378,7 @@ impl Store {
         partition: &str,
         seq: u64,
         attributes: &[&str],
-    ) -> Result<Option<Item>, Fault> {
+    ) -> Result<Option<StoredItem>, StoreError> {
         // By placeholders, because some of the names are reserved words of DynamoDB's.
         let placeholders: Vec<String> = attributes.iter().map(|name| format!("#{name}")).collect();
         let names =
@@ -384,7 +392,7 @@ impl Store {
             .projection_expression(placeholders.join(", "))
             .set_expression_attribute_names(Some(names.collect()))
             .consistent_read(true);
-        let answer = request.send().await.map_err(|error| Fault::of("GetItem", &error))?;
+        let answer = request.send().await.map_err(|error| StoreError::of("GetItem", &error))?;
         Ok(answer.item)
     }
 }
@@ -392,7 +400,7 @@ impl Store {
 /// How many rows are read at a time: at 1 KB each well below the megabyte of one query.
 pub(super) const PAGE_ROWS: u32 = 500;
 
-pub(super) fn row_item(row: &RowItem) -> Item {
+pub(super) fn row_item(row: &RowItem) -> StoredItem {
     let RowItem { row, nonce } = row;
     let mut attributes = item([
         ("account", text(row.account.as_str())),
@@ -409,10 +417,10 @@ pub(super) fn row_item(row: &RowItem) -> Item {
     attributes
 }
 
-/// A row from its item, unchecked: [`read`](crate::row::read) checks it.
-pub(super) fn stored_row(item: &Item) -> Result<StoredRow, RowFault> {
-    let seq = number_of(item, "seq").map_err(|why| RowFault::Unreadable { seq: 0, why })?;
-    let unreadable = |why| RowFault::Unreadable { seq, why };
+/// A row from its item, unchecked: [`read`](crate::domain::row::read) checks it.
+pub(super) fn stored_row(item: &StoredItem) -> Result<StoredRow, RowError> {
+    let seq = number_of(item, "seq").map_err(|why| RowError::Unreadable { seq: 0, why })?;
+    let unreadable = |why| RowError::Unreadable { seq, why };
     let at: i64 = number_of(item, "at").map_err(unreadable)?;
     Ok(StoredRow {
         account: parsed(item, "account").map_err(unreadable)?,
@@ -427,14 +435,19 @@ pub(super) fn stored_row(item: &Item) -> Result<StoredRow, RowFault> {
 
 /// Whether the item is this very row: the same words, written by the same hand. Rows that time
 /// alone made have no nonce: two workers that record the same fact have recorded it.
-pub(super) fn is_same_row(item: &Item, row: &RowItem) -> bool {
+pub(super) fn is_same_row(item: &StoredItem, row: &RowItem) -> bool {
     let is_text = |name: &str, expected: Option<&str>| {
         item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str) == expected
     };
     is_text("body", Some(&row.row.body)) && is_text("nonce", row.nonce.as_deref())
 }
 
-pub(super) fn claim_item(claim: &Claim, account: &AccountId, seq: u64, at: Timestamp) -> Item {
+pub(super) fn claim_item(
+    claim: &Claim,
+    account: &AccountId,
+    seq: u64,
+    at: Timestamp,
+) -> StoredItem {
     let mut claimed = owned_item(&claim_partition(&claim.key), account, seq);
     if let Some(digest) = &claim.digest {
         claimed.insert("digest".to_owned(), text(digest));
@@ -443,9 +456,9 @@ pub(super) fn claim_item(claim: &Claim, account: &AccountId, seq: u64, at: Times
     claimed
 }
 
-pub(super) fn claimed(key: &str, item: &Item) -> Result<Claimed, Fault> {
+pub(super) fn claimed(key: &str, item: &StoredItem) -> Result<ExistingClaim, StoreError> {
     let wrong = malformed(claim_partition(key));
-    Ok(Claimed {
+    Ok(ExistingClaim {
         key: key.to_owned(),
         account: parsed(item, "owner").map_err(&wrong)?,
         seq: number_of(item, "row").map_err(&wrong)?,
@@ -462,7 +475,7 @@ pub(super) fn claim_partition(key: &str) -> String {
     format!("claim#{key}")
 }
 
-fn owned_item(partition: &str, account: &AccountId, seq: u64) -> Item {
+fn owned_item(partition: &str, account: &AccountId, seq: u64) -> StoredItem {
     let attributes: [(&str, AttributeValue); 4] = [
         ("account", text(partition)),
         ("seq", number(0)),
@@ -485,9 +498,9 @@ fn chunk_partition(account: &AccountId, digest: &str) -> String {
 }
 
 /// What remains of some numbers after one of them.
-pub(super) fn after(numbers: Range<u64>, order: Order, last: u64) -> Range<u64> {
+pub(super) fn after(numbers: Range<u64>, order: RowOrder, last: u64) -> Range<u64> {
     match order {
-        Order::OldestFirst => last.saturating_add(1)..numbers.end,
-        Order::NewestFirst => numbers.start..last,
+        RowOrder::OldestFirst => last.saturating_add(1)..numbers.end,
+        RowOrder::NewestFirst => numbers.start..last,
     }
 }

@@ -7,13 +7,13 @@ use rust_decimal::Decimal;
 use super::accounts::{account_partition, meter_key, meter_of, quantity, unbuilt};
 use super::item::{malformed, number};
 use super::ledger::{claim_item, claimed};
-use super::write::Write;
-use super::{Fault, Store};
-use crate::event::{Claim, OnExisting};
-use crate::ids::{AccountId, ProjectId, RequestKey, Sku};
-use crate::money::{QUANTITY_MAX, Quantity};
-use crate::row::Digest;
-use crate::timestamp::{DAY, Timestamp};
+use super::write::WriteOutcome;
+use super::{Store, StoreError};
+use crate::domain::event::{Claim, OnExisting};
+use crate::domain::ids::{AccountId, ProjectId, RequestKey, Sku};
+use crate::domain::money::{QUANTITY_MAX, Quantity};
+use crate::domain::row::RowDigest;
+use crate::domain::timestamp::{DAY, Timestamp};
 
 /// How long the id of a usage report is kept: longer than any queue keeps a message (SQS: 14 days).
 const REPORT_CLAIM_SECONDS: i64 = 30 * DAY;
@@ -33,7 +33,7 @@ pub struct UsageReport {
 
 /// What became of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reported {
+pub enum ReportOutcome {
     /// The meter shows more now.
     Advanced,
     /// Nothing changed: the meter shows as much or more already (the reading it shows), which is
@@ -53,14 +53,14 @@ impl Store {
     /// Reports an absolute reading of a counter that only grows. Repeats and disorder are harmless.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn report_reading(
         &self,
         account: &AccountId,
         project: &ProjectId,
         sku: &Sku,
         reading: Quantity,
-    ) -> Result<Reported, Fault> {
+    ) -> Result<ReportOutcome, StoreError> {
         let update = Update::builder()
             .table_name(&self.tables.accounts)
             .set_key(Some(meter_key(account, project, sku)))
@@ -72,13 +72,13 @@ impl Store {
             .map_err(|error| unbuilt(&error))?;
         let update = TransactWriteItem::builder().update(update).build();
         match self.write(&[update]).await? {
-            Write::Done => Ok(Reported::Advanced),
-            Write::Refused(mut obstacles) => match obstacles.found.remove(&0).flatten() {
+            WriteOutcome::Done => Ok(ReportOutcome::Advanced),
+            WriteOutcome::Refused(mut obstacles) => match obstacles.found.remove(&0).flatten() {
                 Some(meter) => {
                     let meter = meter_of(&meter).map_err(malformed(account_partition(account)))?;
-                    Ok(Reported::NotNewer(meter.reading))
+                    Ok(ReportOutcome::NotNewer(meter.reading))
                 }
-                None => Ok(Reported::UnknownMeter),
+                None => Ok(ReportOutcome::UnknownMeter),
             },
         }
     }
@@ -86,15 +86,15 @@ impl Store {
     /// Reports usage since the last report, once for each id, at `now` (UTC).
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn report_usage(
         &self,
         account: &AccountId,
         report: &UsageReport,
         now: Timestamp,
-    ) -> Result<Reported, Fault> {
+    ) -> Result<ReportOutcome, StoreError> {
         let UsageReport { project, sku, quantity: used, id } = report;
-        let digest = Digest::of(&[project.as_str(), sku.as_str(), &used.decimal().to_string()]);
+        let digest = RowDigest::of(&[project.as_str(), sku.as_str(), &used.decimal().to_string()]);
         let claim = Claim {
             key: format!("usage#{account}#{id}"),
             on_existing: OnExisting::Stop,
@@ -103,23 +103,23 @@ impl Store {
         let mut item = claim_item(&claim, account, 0, now);
         item.insert("expires".to_owned(), number(now.plus(REPORT_CLAIM_SECONDS).seconds()));
         let writes = [self.put_in_ledger(item)?, self.addition(account, report)?];
-        let Write::Refused(mut obstacles) = self.write(&writes).await? else {
-            return Ok(Reported::Advanced);
+        let WriteOutcome::Refused(mut obstacles) = self.write(&writes).await? else {
+            return Ok(ReportOutcome::Advanced);
         };
         if let Some(found) = obstacles.found.remove(&0) {
             let known = found.map(|item| claimed(&claim.key, &item)).transpose()?;
             let is_same = known.is_none_or(|known| known.digest == claim.digest);
-            return Ok(if is_same { Reported::Repeated } else { Reported::KeyReused });
+            return Ok(if is_same { ReportOutcome::Repeated } else { ReportOutcome::KeyReused });
         }
         let meter = obstacles.found.remove(&1).flatten();
-        Ok(if meter.is_some() { Reported::TooMuch } else { Reported::UnknownMeter })
+        Ok(if meter.is_some() { ReportOutcome::TooMuch } else { ReportOutcome::UnknownMeter })
     }
 
     fn addition(
         &self,
         account: &AccountId,
         report: &UsageReport,
-    ) -> Result<TransactWriteItem, Fault> {
+    ) -> Result<TransactWriteItem, StoreError> {
         let room = Decimal::from(QUANTITY_MAX) - report.quantity.decimal();
         let update = Update::builder()
             .table_name(&self.tables.accounts)

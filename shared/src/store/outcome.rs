@@ -1,9 +1,9 @@
 //! What a settling or a command came to.
 
-use super::{Claimed, Fault};
-use crate::event::Event;
-use crate::row::Head;
-use crate::view::View;
+use super::{ExistingClaim, StoreError};
+use crate::domain::event::Event;
+use crate::domain::row::ChainHead;
+use crate::domain::snapshot::AccountSnapshot;
 
 /// Above this many seconds between a trigger's time and the account's last row, something is wrong
 /// with a clock.
@@ -35,34 +35,34 @@ impl SettleReport {
 
 /// An account that was settled, as it is now.
 #[derive(Clone, Debug)]
-pub struct Settled<'a> {
+pub struct SettledAccount<'a> {
     /// Its state and what it is billed for.
-    pub view: View<'a>,
+    pub view: AccountSnapshot<'a>,
     /// What was done.
     pub report: SettleReport,
 }
 
 /// What a command that was not refused came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Done {
+pub enum CommandOutcome {
     /// It has its row.
-    Appended(Box<Receipt>),
+    Appended(Box<CommandReceipt>),
     /// Its cause had its row before; nothing was written. Look whose: it may be another account's.
-    AlreadyAppended(Claimed),
+    AlreadyAppended(ExistingClaim),
 }
 
 /// A command's row, and the account after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
+pub struct CommandReceipt {
     /// The row's number.
     pub seq: u64,
     /// What it says.
     pub event: Event,
     /// The account after this row and those that followed from it.
-    pub head: Head,
+    pub head: ChainHead,
     /// What was settled before and after it.
     pub report: SettleReport,
     /// Why the account could not be settled before or after the command. The command counts all the
     /// same, and the next run settles; so does a second delivery of the same trigger.
-    pub unsettled: Option<Fault>,
+    pub unsettled: Option<StoreError>,
 }

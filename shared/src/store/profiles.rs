@@ -4,11 +4,11 @@
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 
 use super::accounts::{account_partition, unbuilt};
-use super::item::{Item, item, malformed, parsed, text, text_of};
-use super::write::Write;
-use super::{Fault, Recorded, Store};
-use crate::ids::AccountId;
-use crate::profile::{Company, Email, Profile};
+use super::item::{StoredItem, item, malformed, parsed, text, text_of};
+use super::write::WriteOutcome;
+use super::{RecordOutcome, Store, StoreError};
+use crate::domain::ids::AccountId;
+use crate::domain::profile::{AccountProfile, CompanyDetails, EmailAddress};
 
 /// The sort key of a profile.
 const PROFILE: &str = "profile";
@@ -17,8 +17,8 @@ impl Store {
     /// What is known of a customer; nothing, if nothing was ever set. Strongly consistent.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn profile(&self, account: &AccountId) -> Result<Profile, Fault> {
+    /// [`StoreError`]
+    pub async fn profile(&self, account: &AccountId) -> Result<AccountProfile, StoreError> {
         let item = self.account_item(account, PROFILE).await?.unwrap_or_default();
         let wrong = malformed(format!("the profile of {account}"));
         let email = email_of(account, &item)?;
@@ -28,24 +28,28 @@ impl Store {
                     serde_json::from_str(company).map_err(|error| format!("company: {error}"))
                 })
                 .map_err(&wrong)?,
-            false => Company::default(),
+            false => CompanyDetails::default(),
         };
-        Ok(Profile { email, company })
+        Ok(AccountProfile { email, company })
     }
 
     /// The e-mail address, if there is one, whatever else the profile holds. Strongly consistent.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn email(&self, account: &AccountId) -> Result<Option<Email>, Fault> {
+    /// [`StoreError`]
+    pub async fn email(&self, account: &AccountId) -> Result<Option<EmailAddress>, StoreError> {
         email_of(account, &self.account_item(account, PROFILE).await?.unwrap_or_default())
     }
 
     /// Sets the e-mail address.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn set_email(&self, account: &AccountId, email: &Email) -> Result<(), Fault> {
+    /// [`StoreError`]
+    pub async fn set_email(
+        &self,
+        account: &AccountId,
+        email: &EmailAddress,
+    ) -> Result<(), StoreError> {
         let update = Update::builder().update_expression("SET email = :email");
         self.update_profile(account, email, update).await.map(drop)
     }
@@ -54,8 +58,12 @@ impl Store {
     /// chose.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn fill_email(&self, account: &AccountId, email: &Email) -> Result<Recorded, Fault> {
+    /// [`StoreError`]
+    pub async fn fill_email(
+        &self,
+        account: &AccountId,
+        email: &EmailAddress,
+    ) -> Result<RecordOutcome, StoreError> {
         let update = Update::builder()
             .update_expression("SET email = :email")
             .condition_expression("attribute_not_exists(email)");
@@ -65,11 +73,15 @@ impl Store {
     /// Sets what invoices say of the customer.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn set_company(&self, account: &AccountId, company: &Company) -> Result<(), Fault> {
+    /// [`StoreError`]
+    pub async fn set_company(
+        &self,
+        account: &AccountId,
+        company: &CompanyDetails,
+    ) -> Result<(), StoreError> {
         let written = serde_json::to_string(company);
         let written = written
-            .map_err(|error| Fault::Rejected { call: "UpdateItem", why: error.to_string() })?;
+            .map_err(|error| StoreError::Rejected { call: "UpdateItem", why: error.to_string() })?;
         let update = Update::builder()
             .update_expression("SET company = :company")
             .expression_attribute_values(":company", text(written));
@@ -79,9 +91,9 @@ impl Store {
     async fn update_profile(
         &self,
         account: &AccountId,
-        email: &Email,
+        email: &EmailAddress,
         update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
-    ) -> Result<Recorded, Fault> {
+    ) -> Result<RecordOutcome, StoreError> {
         let update = update
             .table_name(&self.tables.accounts)
             .set_key(Some(item([("pk", text(account_partition(account))), ("sk", text(PROFILE))])))
@@ -89,13 +101,13 @@ impl Store {
             .build()
             .map_err(|error| unbuilt(&error))?;
         match self.write(&[TransactWriteItem::builder().update(update).build()]).await? {
-            Write::Done => Ok(Recorded::New),
-            Write::Refused(_) => Ok(Recorded::Existing),
+            WriteOutcome::Done => Ok(RecordOutcome::New),
+            WriteOutcome::Refused(_) => Ok(RecordOutcome::Existing),
         }
     }
 }
 
-fn email_of(account: &AccountId, item: &Item) -> Result<Option<Email>, Fault> {
+fn email_of(account: &AccountId, item: &StoredItem) -> Result<Option<EmailAddress>, StoreError> {
     let email = item.contains_key("email").then(|| parsed(item, "email")).transpose();
     email.map_err(malformed(format!("the profile of {account}")))
 }

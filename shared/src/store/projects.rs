@@ -4,10 +4,10 @@
 //! request meets its own project, and the digest kept with it tells whether it is the same request.
 
 use super::accounts::{account_partition, project_key};
-use super::item::{Item, item, malformed, number, parsed, text, text_of};
-use super::{Fault, Recorded, Store};
-use crate::ids::{AccountId, ProjectId};
-use crate::timestamp::Timestamp;
+use super::item::{StoredItem, item, malformed, number, parsed, text, text_of};
+use super::{RecordOutcome, Store, StoreError};
+use crate::domain::ids::{AccountId, ProjectId};
+use crate::domain::timestamp::Timestamp;
 
 /// A project as its account sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct NamedProject {
 
 /// Some projects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Projects {
+pub struct ProjectPage {
     /// In the order of their ids.
     pub projects: Vec<NamedProject>,
     /// The project after which to go on; `None` if these were the last.
@@ -40,14 +40,14 @@ impl Store {
     /// Adds a project at `now` (UTC); `digest` tells the same request from another one.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn add_project(
         &self,
         account: &AccountId,
         project: &NamedProject,
         digest: &str,
         now: Timestamp,
-    ) -> Result<ProjectAdded, Fault> {
+    ) -> Result<ProjectAdded, StoreError> {
         let new = item([
             ("pk", text(account_partition(account))),
             ("sk", text(project_key(&project.id))),
@@ -56,8 +56,8 @@ impl Store {
             ("at", number(now.seconds())),
         ]);
         match self.put_new(new).await? {
-            Recorded::New => Ok(ProjectAdded::There),
-            Recorded::Existing => {
+            RecordOutcome::New => Ok(ProjectAdded::There),
+            RecordOutcome::Existing => {
                 let known = self.project_item(account, &project.id).await?;
                 let known = known.as_ref().and_then(|item| text_of(item, "digest").ok());
                 Ok(if known == Some(digest) {
@@ -72,12 +72,12 @@ impl Store {
     /// A project with its name; `None` if the account has none of that id. Strongly consistent.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn named_project(
         &self,
         account: &AccountId,
         id: &ProjectId,
-    ) -> Result<Option<NamedProject>, Fault> {
+    ) -> Result<Option<NamedProject>, StoreError> {
         let found = self.project_item(account, id).await?;
         found
             .as_ref()
@@ -89,13 +89,13 @@ impl Store {
     /// At most `limit` projects of the account, after the given one. Strongly consistent.
     ///
     /// # Errors
-    /// [`Fault`]
+    /// [`StoreError`]
     pub async fn named_projects(
         &self,
         account: &AccountId,
         after: Option<&ProjectId>,
         limit: u32,
-    ) -> Result<Projects, Fault> {
+    ) -> Result<ProjectPage, StoreError> {
         let partition = account_partition(account);
         let answer = self
             .client
@@ -111,22 +111,22 @@ impl Store {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| Fault::of("Query", &error))?;
-        let read = |item: &Item| named(item).map_err(malformed(account.as_str()));
+            .map_err(|error| StoreError::of("Query", &error))?;
+        let read = |item: &StoredItem| named(item).map_err(malformed(account.as_str()));
         let next = answer
             .last_evaluated_key
             .as_ref()
             .map(|key| read(key).map(|project| project.id))
             .transpose()?;
         let projects = answer.items().iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Projects { projects, next })
+        Ok(ProjectPage { projects, next })
     }
 
     async fn project_item(
         &self,
         account: &AccountId,
         id: &ProjectId,
-    ) -> Result<Option<Item>, Fault> {
+    ) -> Result<Option<StoredItem>, StoreError> {
         let answer = self
             .client
             .get_item()
@@ -136,13 +136,13 @@ impl Store {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| Fault::of("GetItem", &error))?;
+            .map_err(|error| StoreError::of("GetItem", &error))?;
         Ok(answer.item)
     }
 }
 
 /// A project without a name is called as its id.
-fn named(item: &Item) -> Result<NamedProject, String> {
+fn named(item: &StoredItem) -> Result<NamedProject, String> {
     let id = text_of(item, "sk")?.trim_start_matches("project#");
     let name = if item.contains_key("name") { parsed(item, "name")? } else { id.to_owned() };
     Ok(NamedProject { id: id.parse().map_err(|error| format!("sk: {error}"))?, name })

@@ -1,10 +1,10 @@
 //! What a worker does once for a run, such as handing on the rest of its slice: a claim without a
 //! row.
 
-use super::item::{Item, item, number, text};
+use super::item::{StoredItem, item, number, text};
 use super::ledger::claim_partition;
-use super::{Fault, Store};
-use crate::timestamp::{DAY, Timestamp};
+use super::{Store, StoreError};
+use crate::domain::timestamp::{DAY, Timestamp};
 
 /// How long such a claim is kept: longer than any message of the run is delivered again (SQS keeps
 /// one four days by default), and then DynamoDB removes it.
@@ -14,8 +14,8 @@ impl Store {
     /// Whether something was done for a run. Strongly consistent.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn is_run_claimed(&self, key: &str) -> Result<bool, Fault> {
+    /// [`StoreError`]
+    pub async fn is_run_claimed(&self, key: &str) -> Result<bool, StoreError> {
         let partition = claim_partition(key);
         let found = self
             .client
@@ -25,21 +25,21 @@ impl Store {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| Fault::of("GetItem", &error))?;
+            .map_err(|error| StoreError::of("GetItem", &error))?;
         Ok(found.item.is_some())
     }
 
     /// Remembers that it was done, for a week; doing so twice is one.
     ///
     /// # Errors
-    /// [`Fault`]
-    pub async fn claim_run(&self, key: &str, now: Timestamp) -> Result<(), Fault> {
+    /// [`StoreError`]
+    pub async fn claim_run(&self, key: &str, now: Timestamp) -> Result<(), StoreError> {
         let mut claim = run_key(&claim_partition(key));
         claim.insert("expires".to_owned(), number(now.plus(RUN_CLAIM_SECONDS).seconds()));
         self.write(&[self.put_in_ledger(claim)?]).await.map(drop)
     }
 }
 
-fn run_key(partition: &str) -> Item {
+fn run_key(partition: &str) -> StoredItem {
     item([("account", text(partition)), ("seq", number(0))])
 }

@@ -1,30 +1,30 @@
 //! `verify`: whether an account's chain is what was appended.
 
-use super::ledger::{Order, PAGE_ROWS, stored_row};
-use super::{Fault, Store};
-use crate::event::Lines;
-use crate::ids::AccountId;
-use crate::row::{Head, RowFault, check_follows, check_lines, read};
+use super::ledger::{PAGE_ROWS, RowOrder, stored_row};
+use super::{Store, StoreError};
+use crate::domain::event::BilledLines;
+use crate::domain::ids::AccountId;
+use crate::domain::row::{ChainHead, RowError, check_follows, check_lines, read};
 
 /// A chain in which every row follows the one before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifiedChain {
     /// How many rows it has.
     pub rows: u64,
     /// Its last row. A chain alone cannot show that its end was cut off: compare this with what was
     /// noted elsewhere.
-    pub head: Head,
+    pub head: ChainHead,
 }
 
 /// Why a chain is not verified.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ChainFault {
+pub enum ChainError {
     /// The first row that is wrong, missing or out of order.
     #[error(transparent)]
-    Wrong(RowFault),
+    Wrong(RowError),
     /// It could not be read.
     #[error(transparent)]
-    Unread(Fault),
+    Unread(StoreError),
 }
 
 impl Store {
@@ -32,17 +32,17 @@ impl Store {
     /// lines.
     ///
     /// # Errors
-    /// [`ChainFault::Wrong`] with the first row that is wrong; [`ChainFault::Unread`].
-    pub async fn verify(&self, account: &AccountId) -> Result<Verified, ChainFault> {
-        let mut head = Head::none();
+    /// [`ChainError::Wrong`] with the first row that is wrong; [`ChainError::Unread`].
+    pub async fn verify(&self, account: &AccountId) -> Result<VerifiedChain, ChainError> {
+        let mut head = ChainHead::none();
         let mut rest = Some(0..u64::MAX);
         while let Some(numbers) = rest {
             let (items, remaining) =
-                self.row_items(account, numbers, Order::OldestFirst, PAGE_ROWS).await?;
+                self.row_items(account, numbers, RowOrder::OldestFirst, PAGE_ROWS).await?;
             for item in &items {
                 let row = read(&stored_row(item)?)?;
                 check_follows(&head, &row)?;
-                if let Some(Lines::Chunked(committed)) = row.event.change.lines() {
+                if let Some(BilledLines::Chunked(committed)) = row.event.change.lines() {
                     let lines = self.joined_lines(account, row.seq, committed).await?;
                     check_lines(&row, &lines)?;
                 }
@@ -50,28 +50,28 @@ impl Store {
             }
             rest = remaining;
         }
-        Ok(Verified { rows: head.state.next_seq, head })
+        Ok(VerifiedChain { rows: head.state.next_seq, head })
     }
 }
 
-impl From<RowFault> for ChainFault {
-    fn from(fault: RowFault) -> ChainFault {
-        ChainFault::Wrong(fault)
+impl From<RowError> for ChainError {
+    fn from(fault: RowError) -> ChainError {
+        ChainError::Wrong(fault)
     }
 }
 
-impl From<Fault> for ChainFault {
-    fn from(fault: Fault) -> ChainFault {
+impl From<StoreError> for ChainError {
+    fn from(fault: StoreError) -> ChainError {
         match fault {
-            Fault::Broken(wrong) => ChainFault::Wrong(wrong),
-            Fault::Throttled { .. }
-            | Fault::Unavailable { .. }
-            | Fault::Contended { .. }
-            | Fault::ListDisagrees
-            | Fault::Unpriced(_)
-            | Fault::NewerFormat { .. }
-            | Fault::Malformed { .. }
-            | Fault::Rejected { .. } => ChainFault::Unread(fault),
+            StoreError::Broken(wrong) => ChainError::Wrong(wrong),
+            StoreError::Throttled { .. }
+            | StoreError::Unavailable { .. }
+            | StoreError::Contended { .. }
+            | StoreError::ListDisagrees
+            | StoreError::Unpriced(_)
+            | StoreError::NewerFormat { .. }
+            | StoreError::Malformed { .. }
+            | StoreError::Rejected { .. } => ChainError::Unread(fault),
         }
     }
 }

@@ -9,12 +9,12 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem, Update};
 
 use super::backoff::Backoff;
-use super::item::Item;
-use super::{Fault, Store};
+use super::item::StoredItem;
+use super::{Store, StoreError};
 
 /// What became of some writes that go together.
 #[derive(Debug)]
-pub(super) enum Write {
+pub(super) enum WriteOutcome {
     /// All of them are done.
     Done,
     /// None of them: conditions failed.
@@ -25,14 +25,14 @@ pub(super) enum Write {
 #[derive(Debug)]
 pub(super) struct Obstacles {
     /// What was there, by the number of the write; `None` if nothing was.
-    pub(super) found: BTreeMap<usize, Option<Item>>,
+    pub(super) found: BTreeMap<usize, Option<StoredItem>>,
     /// Whether an earlier attempt of the same writes may have been applied.
-    pub(super) earlier: Earlier,
+    pub(super) earlier: EarlierAttempts,
 }
 
 /// The earlier attempts of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Earlier {
+pub(super) enum EarlierAttempts {
     /// There were none, or each was answered.
     Answered,
     /// One was not answered: it may have been applied.
@@ -44,18 +44,21 @@ impl Store {
     /// transaction.
     ///
     /// # Errors
-    /// The last [`Fault`], after several attempts; the writes may then have been applied.
-    pub(super) async fn write(&self, writes: &[TransactWriteItem]) -> Result<Write, Fault> {
+    /// The last [`StoreError`], after several attempts; the writes may then have been applied.
+    pub(super) async fn write(
+        &self,
+        writes: &[TransactWriteItem],
+    ) -> Result<WriteOutcome, StoreError> {
         let mut backoff = Backoff::for_faults();
-        let mut earlier = Earlier::Answered;
+        let mut earlier = EarlierAttempts::Answered;
         loop {
             let fault = match self.write_once(writes).await {
-                Ok(found) if found.is_empty() => return Ok(Write::Done),
-                Ok(found) => return Ok(Write::Refused(Obstacles { found, earlier })),
+                Ok(found) if found.is_empty() => return Ok(WriteOutcome::Done),
+                Ok(found) => return Ok(WriteOutcome::Refused(Obstacles { found, earlier })),
                 Err(fault) => fault,
             };
-            if matches!(fault, Fault::Unavailable { .. }) {
-                earlier = Earlier::Unanswered;
+            if matches!(fault, StoreError::Unavailable { .. }) {
+                earlier = EarlierAttempts::Unanswered;
             }
             if !fault.may_retry() || backoff.pause().await.is_err() {
                 return Err(with_attempts(fault, backoff.attempts()));
@@ -66,7 +69,7 @@ impl Store {
     async fn write_once(
         &self,
         writes: &[TransactWriteItem],
-    ) -> Result<BTreeMap<usize, Option<Item>>, Fault> {
+    ) -> Result<BTreeMap<usize, Option<StoredItem>>, StoreError> {
         match writes {
             [only] => match (only.put(), only.update()) {
                 (Some(put), _) => self.put(put).await,
@@ -77,7 +80,7 @@ impl Store {
         }
     }
 
-    async fn put(&self, put: &Put) -> Result<BTreeMap<usize, Option<Item>>, Fault> {
+    async fn put(&self, put: &Put) -> Result<BTreeMap<usize, Option<StoredItem>>, StoreError> {
         let request = self
             .client
             .put_item()
@@ -97,10 +100,13 @@ impl Store {
         {
             return Ok(BTreeMap::from([(0, refused.item().cloned())]));
         }
-        Err(Fault::of("PutItem", &error))
+        Err(StoreError::of("PutItem", &error))
     }
 
-    async fn update(&self, update: &Update) -> Result<BTreeMap<usize, Option<Item>>, Fault> {
+    async fn update(
+        &self,
+        update: &Update,
+    ) -> Result<BTreeMap<usize, Option<StoredItem>>, StoreError> {
         let request = self
             .client
             .update_item()
@@ -121,13 +127,13 @@ impl Store {
         {
             return Ok(BTreeMap::from([(0, refused.item().cloned())]));
         }
-        Err(Fault::of("UpdateItem", &error))
+        Err(StoreError::of("UpdateItem", &error))
     }
 
     async fn transact(
         &self,
         writes: &[TransactWriteItem],
-    ) -> Result<BTreeMap<usize, Option<Item>>, Fault> {
+    ) -> Result<BTreeMap<usize, Option<StoredItem>>, StoreError> {
         let request = self.client.transact_write_items().set_transact_items(Some(writes.to_vec()));
         let Err(error) = request.send().await else {
             return Ok(BTreeMap::new());
@@ -137,13 +143,15 @@ impl Store {
         {
             return obstacles(cancelled.cancellation_reasons());
         }
-        Err(Fault::of("TransactWriteItems", &error))
+        Err(StoreError::of("TransactWriteItems", &error))
     }
 }
 
 /// Sorts the reasons, one for each write. As long as one of them is passing (a conflict,
 /// throttling), the others may not be the whole truth: the transaction is repeated.
-fn obstacles(reasons: &[CancellationReason]) -> Result<BTreeMap<usize, Option<Item>>, Fault> {
+fn obstacles(
+    reasons: &[CancellationReason],
+) -> Result<BTreeMap<usize, Option<StoredItem>>, StoreError> {
     let call = "TransactWriteItems";
     let mut found = BTreeMap::new();
     for (number, reason) in reasons.iter().enumerate() {
@@ -152,22 +160,26 @@ fn obstacles(reasons: &[CancellationReason]) -> Result<BTreeMap<usize, Option<It
             "ConditionalCheckFailed" => {
                 found.insert(number, reason.item().filter(|item| !item.is_empty()).cloned());
             }
-            "TransactionConflict" => return Err(Fault::Contended { attempts: 1 }),
+            "TransactionConflict" => return Err(StoreError::Contended { attempts: 1 }),
             "ThrottlingError" | "ProvisionedThroughputExceeded" => {
-                return Err(Fault::Throttled { call });
+                return Err(StoreError::Throttled { call });
             }
             code => {
                 let why = format!("{code}: {}", reason.message().unwrap_or_default());
-                return Err(Fault::Rejected { call, why });
+                return Err(StoreError::Rejected { call, why });
             }
         }
     }
     if found.is_empty() {
-        return Err(Fault::Unavailable { call, why: "cancelled without a reason".to_owned() });
+        return Err(StoreError::Unavailable { call, why: "cancelled without a reason".to_owned() });
     }
     Ok(found)
 }
 
-fn with_attempts(fault: Fault, attempts: u32) -> Fault {
-    if matches!(fault, Fault::Contended { .. }) { Fault::Contended { attempts } } else { fault }
+fn with_attempts(fault: StoreError, attempts: u32) -> StoreError {
+    if matches!(fault, StoreError::Contended { .. }) {
+        StoreError::Contended { attempts }
+    } else {
+        fault
+    }
 }

@@ -1,6 +1,8 @@
 //! The calls that the product makes. `async-stripe` writes the requests; the answers are read
 //! leniently.
 
+pub(crate) mod pages;
+
 use std::collections::HashMap;
 
 use stripe_billing::invoice::{
@@ -38,18 +40,19 @@ use stripe_shared::{
 };
 use stripe_types::{Currency, RangeBoundsTs, RangeQueryTs};
 
-use super::keys::Key;
+use super::keys::IdempotencyKey;
 use super::metadata::{self, Purchase};
 use super::objects::{
-    Customer, Invoice, InvoicePayment, List, Map, Named, PaymentIntent, PaymentMethod, Session,
+    CheckoutSession, InvoicePayment, Metadata, NamedObject, ObjectList, PaymentIntent,
+    PaymentMethod, StripeCustomer, StripeInvoice,
 };
-use super::page_calls::address;
-use super::settings::Invoices;
+use super::settings::InvoicePolicy;
 use super::{Stripe, StripeError};
-use crate::ids::{AccountId, CardId, CustomerId, PaymentId};
-use crate::profile::{Company, Email};
-use crate::state::Tax;
-use crate::timestamp::Timestamp;
+use crate::domain::account::TaxMode;
+use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
+use crate::domain::profile::{CompanyDetails, EmailAddress};
+use crate::domain::timestamp::Timestamp;
+use crate::stripe::calls::pages::address;
 
 /// The most objects of one page.
 const PAGE: i64 = 100;
@@ -83,7 +86,7 @@ pub struct NewInvoice {
     /// What is bought.
     pub purchase: Purchase,
     /// Whether Stripe computes tax on it.
-    pub tax: Tax,
+    pub tax: TaxMode,
 }
 
 impl Stripe {
@@ -94,10 +97,10 @@ impl Stripe {
     pub async fn create_customer(
         &self,
         account: &AccountId,
-        email: &Email,
-        company: &Company,
-        key: &Key,
-    ) -> Result<Named, StripeError> {
+        email: &EmailAddress,
+        company: &CompanyDetails,
+        key: &IdempotencyKey,
+    ) -> Result<NamedObject, StripeError> {
         let mut request = CreateCustomer::new()
             .email(email.as_str())
             .metadata(hash(metadata::of_account(account)));
@@ -106,7 +109,7 @@ impl Stripe {
         }
         if company.address.is_some() {
             request = request.address(address(company.address.as_ref()));
-            if self.settings.tax == Tax::Automatic {
+            if self.settings.tax == TaxMode::Automatic {
                 let mut tax = CreateCustomerTax::new();
                 tax.validate_location = Some(CreateCustomerTaxValidateLocation::Immediately);
                 request = request.tax(tax);
@@ -119,7 +122,7 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn customer(&self, customer: &CustomerId) -> Result<Customer, StripeError> {
+    pub async fn customer(&self, customer: &CustomerId) -> Result<StripeCustomer, StripeError> {
         self.connection.ask(RetrieveCustomer::new(customer.as_str()).build()).await
     }
 
@@ -131,7 +134,7 @@ impl Stripe {
         &self,
         customer: &CustomerId,
         card: &CardId,
-    ) -> Result<Customer, StripeError> {
+    ) -> Result<StripeCustomer, StripeError> {
         let mut settings = UpdateCustomerInvoiceSettings::new();
         settings.default_payment_method = Some(card.to_string());
         let request = UpdateCustomer::new(customer.as_str()).invoice_settings(settings);
@@ -159,8 +162,8 @@ impl Stripe {
     pub async fn create_session(
         &self,
         new: &NewSession,
-        key: &Key,
-    ) -> Result<Session, StripeError> {
+        key: &IdempotencyKey,
+    ) -> Result<CheckoutSession, StripeError> {
         let mut request = self.session(new).build();
         // `async-stripe` is written from a later version of the API, where this parameter has
         // another name.
@@ -175,7 +178,7 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn retrieve_session(&self, session: &str) -> Result<Session, StripeError> {
+    pub async fn retrieve_session(&self, session: &str) -> Result<CheckoutSession, StripeError> {
         let request =
             RetrieveCheckoutSession::new(session).expand(vec!["payment_intent".to_owned()]);
         self.connection.ask(request.build()).await
@@ -185,7 +188,7 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn expire_session(&self, session: &str) -> Result<Session, StripeError> {
+    pub async fn expire_session(&self, session: &str) -> Result<CheckoutSession, StripeError> {
         self.connection.ask(ExpireCheckoutSession::new(session).build()).await
     }
 
@@ -204,8 +207,8 @@ impl Stripe {
     pub async fn create_invoice(
         &self,
         new: &NewInvoice,
-        key: &Key,
-    ) -> Result<Invoice, StripeError> {
+        key: &IdempotencyKey,
+    ) -> Result<StripeInvoice, StripeError> {
         let mut request = CreateInvoice::new()
             .customer(new.customer.to_string())
             .auto_advance(false)
@@ -213,7 +216,7 @@ impl Stripe {
             .collection_method(InvoiceCollectionMethod::ChargeAutomatically)
             .currency(Currency::USD)
             .metadata(hash(new.purchase.write()));
-        if new.tax == Tax::Automatic {
+        if new.tax == TaxMode::Automatic {
             request = request.automatic_tax(CreateInvoiceAutomaticTax::new(true));
         }
         self.connection.order(request.build(), key).await
@@ -227,15 +230,15 @@ impl Stripe {
         &self,
         invoice: &str,
         new: &NewInvoice,
-        key: &Key,
-    ) -> Result<Named, StripeError> {
+        key: &IdempotencyKey,
+    ) -> Result<NamedObject, StripeError> {
         let mut request = CreateInvoiceItem::new()
             .customer(new.customer.to_string())
             .invoice(invoice)
             .amount(new.purchase.credit.to_cents().unwrap_or_default())
             .currency(Currency::USD)
             .description(format!("Auto-refill ${}", new.purchase.credit));
-        if new.tax == Tax::Automatic {
+        if new.tax == TaxMode::Automatic {
             request = request.tax_behavior(CreateInvoiceItemTaxBehavior::Exclusive);
             if let Some(code) = &self.settings.tax_code {
                 request = request.tax_code(code.as_str());
@@ -248,7 +251,11 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn finalize_invoice(&self, invoice: &str, key: &Key) -> Result<Invoice, StripeError> {
+    pub async fn finalize_invoice(
+        &self,
+        invoice: &str,
+        key: &IdempotencyKey,
+    ) -> Result<StripeInvoice, StripeError> {
         self.connection
             .order(FinalizeInvoiceInvoice::new(invoice).auto_advance(false).build(), key)
             .await
@@ -262,8 +269,8 @@ impl Stripe {
         &self,
         invoice: &str,
         card: &CardId,
-        key: &Key,
-    ) -> Result<Invoice, StripeError> {
+        key: &IdempotencyKey,
+    ) -> Result<StripeInvoice, StripeError> {
         let request = PayInvoice::new(invoice).off_session(true).payment_method(card.as_str());
         self.connection.order(request.expand(vec![PAYMENTS.to_owned()]).build(), key).await
     }
@@ -272,7 +279,7 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn void_invoice(&self, invoice: &str) -> Result<Invoice, StripeError> {
+    pub async fn void_invoice(&self, invoice: &str) -> Result<StripeInvoice, StripeError> {
         self.connection.ask(VoidInvoiceInvoice::new(invoice).build()).await
     }
 
@@ -280,7 +287,7 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn delete_invoice(&self, invoice: &str) -> Result<Named, StripeError> {
+    pub async fn delete_invoice(&self, invoice: &str) -> Result<NamedObject, StripeError> {
         self.connection.ask(DeleteInvoice::new(invoice).build()).await
     }
 
@@ -288,7 +295,7 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn invoice(&self, invoice: &str) -> Result<Invoice, StripeError> {
+    pub async fn invoice(&self, invoice: &str) -> Result<StripeInvoice, StripeError> {
         self.connection
             .ask(RetrieveInvoice::new(invoice).expand(vec![PAYMENTS.to_owned()]).build())
             .await
@@ -303,13 +310,13 @@ impl Stripe {
         &self,
         customer: &CustomerId,
         since: Timestamp,
-    ) -> Result<Vec<Invoice>, StripeError> {
+    ) -> Result<Vec<StripeInvoice>, StripeError> {
         let created = RangeBoundsTs { gte: Some(since.seconds()), ..RangeBoundsTs::default() };
         let request = ListInvoice::new()
             .customer(customer.to_string())
             .created(RangeQueryTs::Bounds(created))
             .limit(PAGE);
-        self.all(|last: Option<&Invoice>| match last {
+        self.all(|last: Option<&StripeInvoice>| match last {
             Some(last) => request.clone().starting_after(last.id.as_str()).build(),
             None => request.build(),
         })
@@ -323,7 +330,7 @@ impl Stripe {
     pub async fn invoice_payments_of(
         &self,
         payment: &PaymentId,
-    ) -> Result<List<InvoicePayment>, StripeError> {
+    ) -> Result<ObjectList<InvoicePayment>, StripeError> {
         let mut of = ListInvoicePaymentPayment::new(ListInvoicePaymentPaymentType::PaymentIntent);
         of.payment_intent = Some(payment.to_string());
         let request = ListInvoicePayment::new().payment(of);
@@ -335,7 +342,7 @@ impl Stripe {
         let mut product = ProductData::new(format!("${} of credit", new.purchase.credit));
         let mut price = CreateCheckoutSessionLineItemsPriceData::new(Currency::USD);
         price.unit_amount = new.purchase.credit.to_cents().ok();
-        let is_taxed = self.settings.tax == Tax::Automatic;
+        let is_taxed = self.settings.tax == TaxMode::Automatic;
         if is_taxed {
             price.tax_behavior =
                 Some(CreateCheckoutSessionLineItemsPriceDataTaxBehavior::Exclusive);
@@ -389,7 +396,7 @@ impl Stripe {
                 .customer_update(update)
                 .tax_id_collection(CreateCheckoutSessionTaxIdCollection::new(true));
         }
-        if self.settings.invoices == Invoices::On {
+        if self.settings.invoices == InvoicePolicy::On {
             let mut data = CreateCheckoutSessionInvoiceCreationInvoiceData::new();
             data.metadata = Some(ours);
             let mut creation = CreateCheckoutSessionInvoiceCreation::new(true);
@@ -414,7 +421,7 @@ impl Stripe {
     {
         let mut all: Vec<T> = Vec::new();
         for _ in 0..PAGES_MAX {
-            let page: List<T> = self.connection.ask(request(all.last())).await?;
+            let page: ObjectList<T> = self.connection.ask(request(all.last())).await?;
             let is_last = !page.has_more || page.data.is_empty();
             all.extend(page.data);
             if is_last {
@@ -425,6 +432,6 @@ impl Stripe {
     }
 }
 
-fn hash(map: Map) -> HashMap<String, String> {
+fn hash(map: Metadata) -> HashMap<String, String> {
     map.into_iter().collect()
 }

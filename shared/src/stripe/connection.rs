@@ -12,7 +12,7 @@ use stripe_client_core::{RequestBuilder, StripeMethod};
 use tokio::time::Instant;
 
 use super::error::{Answer, StripeError, sort};
-use super::keys::Key;
+use super::keys::IdempotencyKey;
 use super::secret::Keyring;
 use super::{API_VERSION, error};
 
@@ -20,7 +20,7 @@ use super::{API_VERSION, error};
 /// apart (docs.stripe.com/error-low-level); jittered, so that functions that met once do not meet
 /// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// How often a call is sent at the most.
     pub attempts_max: u32,
     /// The first pause is drawn from zero to this; each later bound is twice as long.
@@ -30,9 +30,9 @@ pub struct Patience {
     pub begin_within: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience {
+impl Default for RetryPolicy {
+    fn default() -> RetryPolicy {
+        RetryPolicy {
             attempts_max: 4,
             pause_first: Duration::from_millis(500),
             begin_within: Duration::from_secs(8),
@@ -45,21 +45,21 @@ const UNAUTHORIZED: u16 = 401;
 
 /// The way to Stripe: one pooled HTTP client, address and key.
 #[derive(Clone)]
-pub struct Connection {
+pub struct StripeConnection {
     connector: SharedHttpConnector,
     base: Arc<str>,
     keyring: Arc<Keyring>,
-    patience: Patience,
+    patience: RetryPolicy,
 }
 
-impl Connection {
+impl StripeConnection {
     pub(super) fn new(
         connector: SharedHttpConnector,
         base: &str,
         keyring: Arc<Keyring>,
-        patience: Patience,
-    ) -> Connection {
-        Connection { connector, base: base.trim_end_matches('/').into(), keyring, patience }
+        patience: RetryPolicy,
+    ) -> StripeConnection {
+        StripeConnection { connector, base: base.trim_end_matches('/').into(), keyring, patience }
     }
 
     /// Sends a call that changes nothing, or the same however often it is sent.
@@ -81,7 +81,7 @@ impl Connection {
     pub(super) async fn order<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
-        key: &Key,
+        key: &IdempotencyKey,
     ) -> Result<T, StripeError> {
         self.send(request, Some(key)).await
     }
@@ -89,7 +89,7 @@ impl Connection {
     async fn send<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
-        key: Option<&Key>,
+        key: Option<&IdempotencyKey>,
     ) -> Result<T, StripeError> {
         let call = error::Call { name: name_of(&request), is_keyed: key.is_some() };
         let began = Instant::now();
@@ -125,7 +125,7 @@ impl Connection {
     async fn send_once(
         &self,
         request: &RequestBuilder,
-        key: Option<&Key>,
+        key: Option<&IdempotencyKey>,
         authorization: &str,
     ) -> Result<Answer, String> {
         let request = self.http_request(request, key, authorization)?;
@@ -149,7 +149,7 @@ impl Connection {
     fn http_request(
         &self,
         request: &RequestBuilder,
-        key: Option<&Key>,
+        key: Option<&IdempotencyKey>,
         authorization: &str,
     ) -> Result<HttpRequest, String> {
         let query = request.query.as_deref().filter(|query| !query.is_empty());
@@ -179,7 +179,7 @@ impl Connection {
 }
 
 /// Without the secret key.
-impl fmt::Debug for Connection {
+impl fmt::Debug for StripeConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("base", &self.base)
@@ -192,7 +192,7 @@ impl fmt::Debug for Connection {
 /// be settled by looking.
 fn read<T: DeserializeOwned>(call: &error::Call, body: &[u8]) -> Result<T, StripeError> {
     serde_json::from_slice(body).map_err(|error| {
-        let (name, why) = (call.name.clone(), format!("the answer cannot be read: {error}"));
+        let (name, why) = (call.name.clone(), format!("the response cannot be read: {error}"));
         if call.is_keyed {
             StripeError::Unresolved { call: name, why }
         } else {

@@ -3,14 +3,14 @@
 use serde::Deserialize;
 
 use super::objects::{PaymentIntent, number_or_text};
-use crate::ids::PaymentId;
+use crate::domain::ids::PaymentId;
 
 /// What goes wrong at Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StripeError {
     /// The card's bank, or Stripe, declined the charge.
     #[error("declined: {}", .0.code)]
-    Declined(Declined),
+    Declined(DeclinedCharge),
     /// The customer must confirm the payment in person.
     #[error("the customer must confirm the payment")]
     AuthenticationRequired {
@@ -19,7 +19,7 @@ pub enum StripeError {
     },
     /// An idempotency key was used with other parameters: a mistake of ours, or something changed
     /// in between.
-    #[error("{call}: the idempotency key was used with other parameters: {why}")]
+    #[error("{call}: the idempotency key was reused with different parameters: {why}")]
     KeyMisused {
         /// Which call.
         call: String,
@@ -27,13 +27,13 @@ pub enum StripeError {
         why: String,
     },
     /// Too many calls at once, and it went on.
-    #[error("{call}: too many calls at once")]
+    #[error("{call}: rate limited")]
     RateLimited {
         /// Which call.
         call: String,
     },
     /// No answer. The same call, under the same key, may be sent again.
-    #[error("{call}: Stripe does not answer: {why}")]
+    #[error("{call}: Stripe did not respond: {why}")]
     Unavailable {
         /// Which call.
         call: String,
@@ -42,7 +42,7 @@ pub enum StripeError {
     },
     /// Stripe failed after it had begun (a 5xx, which it returns again for ever), or answered what
     /// nobody understands: whether it was done must be found out by looking, never by a new key.
-    #[error("{call}: Stripe failed, and may have done it: {why}")]
+    #[error("{call}: Stripe failed and the outcome is unknown: {why}")]
     Unresolved {
         /// Which call.
         call: String,
@@ -50,20 +50,20 @@ pub enum StripeError {
         why: String,
     },
     /// There is no such thing.
-    #[error("{call}: there is no such thing")]
+    #[error("{call}: not found")]
     NotFound {
         /// Which call.
         call: String,
     },
     /// Stripe does not accept the call: it was not carried out.
     #[error("{0}")]
-    Rejected(Rejection),
+    Rejected(StripeRejection),
 }
 
 /// A call that Stripe does not accept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{call} was rejected ({status} {code}): {message}")]
-pub struct Rejection {
+pub struct StripeRejection {
     /// Which call.
     pub call: String,
     /// The HTTP status.
@@ -78,7 +78,7 @@ pub struct Rejection {
 
 /// A charge that was declined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Declined {
+pub struct DeclinedCharge {
     /// The decline code, such as `insufficient_funds`; else Stripe's error code, such as
     /// `expired_card`.
     pub code: String,
@@ -167,7 +167,8 @@ pub(super) fn sort(call: &Call, answer: Result<Answer, String>) -> Result<Vec<u8
         },
         (status, _) => {
             let (code, message) = (body.code.clone().unwrap_or_default(), body.text());
-            let rejection = Rejection { call: name, status, code, param: body.param, message };
+            let rejection =
+                StripeRejection { call: name, status, code, param: body.param, message };
             Failure { error: StripeError::Rejected(rejection), may_repeat: false }
         }
     })
@@ -195,7 +196,7 @@ struct ErrorBody {
 
 /// The error in an answer, or a payment's last error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(super) struct ErrorDetail {
+pub(crate) struct ErrorDetail {
     #[serde(rename = "type", default)]
     kind: String,
     code: Option<String>,
@@ -233,7 +234,7 @@ impl ErrorDetail {
 
     /// As a decline; one that asks for authentication has that as its code, whatever word Stripe
     /// used.
-    pub(super) fn declined(&self) -> Declined {
+    pub(crate) fn declined(&self) -> DeclinedCharge {
         let code = match (&self.decline_code, &self.code) {
             _ if self.asks_for_authentication() => "authentication_required".to_owned(),
             (Some(code), _) | (None, Some(code)) => code.clone(),
@@ -241,7 +242,7 @@ impl ErrorDetail {
         };
         let advice =
             [&self.network_advice_code, &self.advice_code].into_iter().flatten().cloned().collect();
-        Declined { code, advice, payment: self.payment() }
+        DeclinedCharge { code, advice, payment: self.payment() }
     }
 }
 

@@ -3,11 +3,11 @@
 //!
 //! The credit is **ours, before tax**: what Stripe received may be more, never less.
 
-use super::objects::Map;
-use crate::event::CreditKind;
-use crate::ids::AccountId;
-use crate::money::Usd;
-use crate::state::RefillPurpose;
+use super::objects::Metadata;
+use crate::domain::account::RefillPurpose;
+use crate::domain::event::CreditKind;
+use crate::domain::ids::AccountId;
+use crate::domain::money::Usd;
 
 const ACCOUNT: &str = "tollgate_account";
 const CREDIT: &str = "tollgate_credit_cents";
@@ -28,12 +28,12 @@ pub struct Purchase {
     /// What for.
     pub kind: CreditKind,
     /// What the customer agreed to about refills in the same breath.
-    pub agreement: Option<Agreement>,
+    pub agreement: Option<AgreedTerms>,
 }
 
 /// What a customer agrees to about refills when paying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Agreement {
+pub enum AgreedTerms {
     /// No refills.
     Off,
     /// Refills on these terms.
@@ -48,9 +48,9 @@ pub enum Agreement {
 impl Purchase {
     /// As metadata.
     #[must_use]
-    pub fn write(&self) -> Map {
+    pub fn write(&self) -> Metadata {
         let cents = |amount: Usd| amount.to_cents().unwrap_or_default().to_string();
-        let mut map = Map::new();
+        let mut map = Metadata::new();
         let mut put = |key: &str, value: String| map.insert(key.to_owned(), value);
         put(ACCOUNT, self.account.to_string());
         put(CREDIT, cents(self.credit));
@@ -65,10 +65,10 @@ impl Purchase {
         };
         match self.agreement {
             None => {}
-            Some(Agreement::Off) => {
+            Some(AgreedTerms::Off) => {
                 put(REFILL, "off".to_owned());
             }
-            Some(Agreement::On { threshold, amount }) => {
+            Some(AgreedTerms::On { threshold, amount }) => {
                 put(REFILL, "on".to_owned());
                 put(THRESHOLD, cents(threshold));
                 put(AMOUNT, cents(amount));
@@ -81,7 +81,7 @@ impl Purchase {
     ///
     /// # Errors
     /// What is wrong with it, if it is ours.
-    pub fn read(map: &Map) -> Result<Option<Purchase>, String> {
+    pub fn read(map: &Metadata) -> Result<Option<Purchase>, String> {
         let Some(account) = map.get(ACCOUNT) else { return Ok(None) };
         let account = account.parse().map_err(|error| format!("{ACCOUNT}: {error}"))?;
         let kind = match map.get(KIND).map(String::as_str) {
@@ -94,9 +94,9 @@ impl Purchase {
         };
         let agreement = match map.get(REFILL).map(String::as_str) {
             Some("on") => {
-                Some(Agreement::On { threshold: usd(map, THRESHOLD)?, amount: usd(map, AMOUNT)? })
+                Some(AgreedTerms::On { threshold: usd(map, THRESHOLD)?, amount: usd(map, AMOUNT)? })
             }
-            Some("off") => Some(Agreement::Off),
+            Some("off") => Some(AgreedTerms::Off),
             Some(_) | None => None,
         };
         Ok(Some(Purchase { account, credit: usd(map, CREDIT)?, kind, agreement }))
@@ -106,22 +106,22 @@ impl Purchase {
 /// The account in metadata that need not be a purchase's: a customer's, or a session's that only
 /// saves a card.
 #[must_use]
-pub fn account(map: &Map) -> Option<AccountId> {
+pub fn account(map: &Metadata) -> Option<AccountId> {
     map.get(ACCOUNT).and_then(|account| account.parse().ok())
 }
 
 /// Metadata that names the account alone.
 #[must_use]
-pub fn of_account(account: &AccountId) -> Map {
-    Map::from([(ACCOUNT.to_owned(), account.to_string())])
+pub fn of_account(account: &AccountId) -> Metadata {
+    Metadata::from([(ACCOUNT.to_owned(), account.to_string())])
 }
 
-fn number<T: std::str::FromStr>(map: &Map, key: &str) -> Result<T, String> {
+fn number<T: std::str::FromStr>(map: &Metadata, key: &str) -> Result<T, String> {
     let value = map.get(key).ok_or_else(|| format!("{key} is missing"))?;
     value.parse().map_err(|_| format!("{key} is not a number: {value}"))
 }
 
-fn usd(map: &Map, key: &str) -> Result<Usd, String> {
+fn usd(map: &Metadata, key: &str) -> Result<Usd, String> {
     Usd::from_cents(number(map, key)?).map_err(|error| format!("{key}: {error}"))
 }
 
@@ -132,7 +132,7 @@ fn purpose_name(purpose: RefillPurpose) -> &'static str {
     }
 }
 
-fn purpose(map: &Map) -> RefillPurpose {
+fn purpose(map: &Metadata) -> RefillPurpose {
     match map.get(PURPOSE).map(String::as_str) {
         Some("trial_renewal") => RefillPurpose::TrialRenewal,
         Some(_) | None => RefillPurpose::Threshold,
@@ -145,12 +145,12 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let on = Agreement::On { threshold: Usd::dollars(5), amount: Usd::dollars(25) };
+        let on = AgreedTerms::On { threshold: Usd::dollars(5), amount: Usd::dollars(25) };
         let refill = CreditKind::Refill { attempt: 3, purpose: RefillPurpose::TrialRenewal };
         for (kind, agreement) in [
             (CreditKind::TopUp, Some(on)),
             (refill, None),
-            (CreditKind::Commit, Some(Agreement::Off)),
+            (CreditKind::Commit, Some(AgreedTerms::Off)),
         ] {
             let account = "acme".parse().unwrap();
             let purchase = Purchase { account, credit: "25.01".parse().unwrap(), kind, agreement };
@@ -158,7 +158,7 @@ mod tests {
             assert!(map.iter().all(|(key, _)| key.len() <= 40), "Stripe's limit");
             assert_eq!(Purchase::read(&map), Ok(Some(purchase)));
         }
-        assert_eq!(Purchase::read(&Map::new()), Ok(None));
+        assert_eq!(Purchase::read(&Metadata::new()), Ok(None));
         assert!(Purchase::read(&of_account(&"acme".parse().unwrap())).is_err());
     }
 }

@@ -31,20 +31,20 @@ impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Expandable<T> {
 
 /// An object of which nothing but the id is used.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Named {
+pub struct NamedObject {
     /// The id.
     pub id: String,
 }
 
 /// An id, expanded or not.
-pub type Id = Expandable<Named>;
+pub type Id = Expandable<NamedObject>;
 
 /// Metadata.
-pub type Map = BTreeMap<String, String>;
+pub type Metadata = BTreeMap<String, String>;
 
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct List<T> {
+pub struct ObjectList<T> {
     /// The objects, newest first.
     #[serde(default = "Vec::new")]
     pub data: Vec<T>,
@@ -55,7 +55,7 @@ pub struct List<T> {
 
 /// A Checkout Session.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Session {
+pub struct CheckoutSession {
     /// `cs_…`
     pub id: String,
     /// `payment`, `setup`, `subscription`.
@@ -82,7 +82,7 @@ pub struct Session {
     pub invoice: Option<Id>,
     /// Ours.
     #[serde(default, deserialize_with = "or_default")]
-    pub metadata: Map,
+    pub metadata: Metadata,
 }
 
 /// A PaymentIntent.
@@ -103,7 +103,7 @@ pub struct PaymentIntent {
     /// `cus_…`
     pub customer: Option<Id>,
     /// `ch_…`
-    pub latest_charge: Option<Expandable<Charge>>,
+    pub latest_charge: Option<Expandable<StripeCharge>>,
     /// `pm_…`
     pub payment_method: Option<Id>,
     /// When it was made, in seconds of Unix time.
@@ -111,15 +111,15 @@ pub struct PaymentIntent {
     /// `in_…`, in versions before 2025-03-31.
     pub invoice: Option<Id>,
     /// Why the last attempt failed.
-    pub(super) last_payment_error: Option<ErrorDetail>,
+    pub(crate) last_payment_error: Option<ErrorDetail>,
     /// Ours.
     #[serde(default, deserialize_with = "or_default")]
-    pub metadata: Map,
+    pub metadata: Metadata,
 }
 
 /// A Charge.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Charge {
+pub struct StripeCharge {
     /// `ch_…`
     pub id: String,
     /// Stripe's page with the receipt.
@@ -130,7 +130,7 @@ pub struct Charge {
 
 /// An Invoice.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Invoice {
+pub struct StripeInvoice {
     /// `in_…`
     pub id: String,
     /// `draft`, `open`, `paid`, `uncollectible`, `void`.
@@ -154,15 +154,15 @@ pub struct Invoice {
     /// `pi_…`, in versions before 2025-03-31.
     pub payment_intent: Option<Expandable<PaymentIntent>>,
     /// How it is or was to be paid; only if it was expanded.
-    pub payments: Option<List<InvoicePayment>>,
+    pub payments: Option<ObjectList<InvoicePayment>>,
     /// Unix seconds.
     pub created: Option<i64>,
     /// Ours.
     #[serde(default, deserialize_with = "or_default")]
-    pub metadata: Map,
+    pub metadata: Metadata,
 }
 
-impl Invoice {
+impl StripeInvoice {
     /// The payment by which it is or was to be paid: the one that paid it if there is one, and a
     /// canceled one only of an invoice that can no longer be paid.
     #[must_use]
@@ -192,7 +192,7 @@ fn intent_of(payment: &InvoicePayment) -> Option<&Expandable<PaymentIntent>> {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct InvoicePayment {
     /// `in_…`
-    pub invoice: Option<Expandable<Box<Invoice>>>,
+    pub invoice: Option<Expandable<Box<StripeInvoice>>>,
     /// `open`, `paid`, `canceled`.
     pub status: Option<String>,
     /// By what.
@@ -208,7 +208,7 @@ pub struct PaymentOfInvoice {
 
 /// A Refund.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Refund {
+pub struct StripeRefund {
     /// `re_…`
     pub id: String,
     /// In cents, tax included.
@@ -225,7 +225,7 @@ pub struct Refund {
 
 /// A Dispute.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Dispute {
+pub struct StripeDispute {
     /// `dp_…`
     pub id: String,
     /// In cents, tax included.
@@ -307,7 +307,7 @@ pub struct PortalSession {
 
 /// A Customer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Customer {
+pub struct StripeCustomer {
     /// `cus_…`
     pub id: String,
     /// Whether it was deleted.
@@ -317,7 +317,7 @@ pub struct Customer {
     pub invoice_settings: Option<InvoiceSettings>,
     /// Ours.
     #[serde(default, deserialize_with = "or_default")]
-    pub metadata: Map,
+    pub metadata: Metadata,
 }
 
 /// How a customer's invoices are paid.
@@ -359,13 +359,13 @@ mod tests {
     fn an_invoice_names_its_payment_in_every_version_of_the_api() {
         let newer = r#"{"id":"in_1","payments":{"object":"list","data":[{"id":"inpay_1","invoice":"in_1","payment":{"type":"payment_intent",
             "payment_intent":{"id":"pi_1","status":"succeeded","amount_received":2500,"metadata":null,"new_field":{"a":1}}}}]},"metadata":{"a":"b"}}"#;
-        let invoice: Invoice = serde_json::from_str(newer).unwrap();
+        let invoice: StripeInvoice = serde_json::from_str(newer).unwrap();
         let intent = invoice.payment_intent().unwrap();
         assert_eq!(
             (intent.id.as_str(), intent.object.as_ref().unwrap().amount_received),
             ("pi_1", Some(2500))
         );
-        let older: Invoice =
+        let older: StripeInvoice =
             serde_json::from_str(r#"{"id":"in_1","payment_intent":"pi_1"}"#).unwrap();
         assert_eq!(older.payment_intent().unwrap().id, "pi_1");
     }
@@ -377,7 +377,7 @@ mod tests {
             let data: Vec<serde_json::Value> = payments.iter().map(payment).collect();
             let invoice =
                 serde_json::json!({"id": "in_1", "status": status, "payments": {"data": data}});
-            let invoice: Invoice = serde_json::from_value(invoice).unwrap();
+            let invoice: StripeInvoice = serde_json::from_value(invoice).unwrap();
             invoice.payment_intent().map(|intent| intent.id.clone())
         };
         let three = [("pi_1", "canceled"), ("pi_2", "open"), ("pi_3", "paid")];

@@ -24,9 +24,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::connection::chain;
-use super::settings::Mode;
-use crate::settings::SettingsError;
-use crate::timestamp::{MINUTE, Timestamp};
+use super::settings::StripeMode;
+use crate::domain::timestamp::{MINUTE, Timestamp};
+use crate::runtime::settings::SettingsError;
 
 /// How old a copy of the secret must be before a webhook that fits none of its secrets has it read
 /// again: anybody can send such a webhook.
@@ -34,10 +34,10 @@ const COPY_SECONDS: i64 = MINUTE;
 
 /// Stripe's key, and what webhooks are signed with.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret {
+pub struct StripeSecret {
     key: String,
     webhook_secrets: Vec<String>,
-    mode: Mode,
+    mode: StripeMode,
 }
 
 /// Why a secret is of no use. It never says what is in it.
@@ -45,7 +45,7 @@ pub struct Secret {
 pub enum SecretError {
     /// Secrets Manager did not give it.
     #[error(
-        "the secret {arn} (STRIPE_SECRET_ARN) cannot be read: {why}; it must exist, and the function's role needs \
+        "the secret {arn} (STRIPE_SECRET_ARN) cannot be read: {why}. The secret must exist, and the function's role needs \
          secretsmanager:GetSecretValue on it"
     )]
     Unreadable {
@@ -56,7 +56,7 @@ pub enum SecretError {
     },
     /// It is not what it should be.
     #[error(
-        "the secret {arn} (STRIPE_SECRET_ARN) cannot be used: {why}; it must be \
+        "the secret {arn} (STRIPE_SECRET_ARN) cannot be used: {why}. It must be \
          {{\"secret_key\": \"sk_… or rk_…\", \"webhook_secrets\": [\"whsec_…\"]}}"
     )]
     Unusable {
@@ -67,18 +67,18 @@ pub enum SecretError {
     },
 }
 
-impl Secret {
+impl StripeSecret {
     /// A secret or restricted key (`sk_…`, `rk_…`), and what webhooks are signed with (`whsec_…`).
     ///
     /// # Errors
     /// What is wrong with the key, without it.
-    pub fn new(key: String, webhook_secrets: Vec<String>) -> Result<Secret, &'static str> {
+    pub fn new(key: String, webhook_secrets: Vec<String>) -> Result<StripeSecret, &'static str> {
         let is_secret = key.starts_with("sk_") || key.starts_with("rk_");
         let kind =
             key.split_once('_').filter(|_| is_secret).map(|(_, rest)| rest.starts_with("live_"));
-        let is_live = kind.ok_or("a secret key begins with sk_ or rk_")?;
-        let mode = if is_live { Mode::Live } else { Mode::Test };
-        Ok(Secret { key, webhook_secrets, mode })
+        let is_live = kind.ok_or("a secret key starts with sk_ or rk_")?;
+        let mode = if is_live { StripeMode::Live } else { StripeMode::Test };
+        Ok(StripeSecret { key, webhook_secrets, mode })
     }
 
     /// From `STRIPE_SECRET_KEY` and `STRIPE_WEBHOOK_SECRETS` (separated by commas); none if the key
@@ -88,14 +88,14 @@ impl Secret {
     /// [`SettingsError`], naming the variable.
     pub fn of_variables(
         value_of: &impl Fn(&'static str) -> Option<String>,
-    ) -> Result<Option<Secret>, SettingsError> {
+    ) -> Result<Option<StripeSecret>, SettingsError> {
         let Some(key) = value_of("STRIPE_SECRET_KEY").filter(|key| !key.trim().is_empty()) else {
             return Ok(None);
         };
         let list = value_of("STRIPE_WEBHOOK_SECRETS").unwrap_or_default();
         let webhooks =
             list.split(',').map(str::trim).filter(|secret| !secret.is_empty()).map(str::to_owned);
-        let secret = Secret::new(key.trim().to_owned(), webhooks.collect());
+        let secret = StripeSecret::new(key.trim().to_owned(), webhooks.collect());
         let unusable = |why: &str| SettingsError::Unusable {
             variable: "STRIPE_SECRET_KEY",
             why: why.to_owned(),
@@ -104,13 +104,13 @@ impl Secret {
     }
 
     /// What stands in for one that is not read yet.
-    pub(super) fn unread() -> Secret {
-        Secret { key: String::new(), webhook_secrets: Vec::new(), mode: Mode::Test }
+    pub(super) fn unread() -> StripeSecret {
+        StripeSecret { key: String::new(), webhook_secrets: Vec::new(), mode: StripeMode::Test }
     }
 
     /// Whether money is real: what the key says.
     #[must_use]
-    pub fn mode(&self) -> Mode {
+    pub fn mode(&self) -> StripeMode {
         self.mode
     }
 
@@ -127,7 +127,7 @@ impl Secret {
 
     /// Reads what is kept. The parser's own words could repeat what they are about, so they are not
     /// used.
-    fn read(text: &str) -> Result<Secret, &'static str> {
+    fn read(text: &str) -> Result<StripeSecret, &'static str> {
         let value: Value = serde_json::from_str(text).map_err(|_| "it is not JSON")?;
         let key = value["secret_key"].as_str().map(str::trim).ok_or("it has no secret_key")?;
         let none = Vec::new();
@@ -142,12 +142,15 @@ impl Secret {
             secret.as_str().map(str::trim).filter(|secret| !secret.is_empty()).map(str::to_owned)
         };
         let webhooks: Option<Vec<String>> = webhooks.iter().map(one).collect();
-        Secret::new(key.to_owned(), webhooks.ok_or("a webhook secret is not a text, or empty")?)
+        StripeSecret::new(
+            key.to_owned(),
+            webhooks.ok_or("a webhook secret is empty or not a string")?,
+        )
     }
 }
 
 /// Without the secret.
-impl fmt::Debug for Secret {
+impl fmt::Debug for StripeSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.webhook_secrets.len();
         f.debug_struct("Secret")
@@ -160,23 +163,23 @@ impl fmt::Debug for Secret {
 /// Where a secret is kept. It is read so seldom that the client is made for it each time, and not
 /// when a function starts.
 #[derive(Clone, Debug)]
-pub struct Vault {
+pub struct SecretVault {
     aws: SdkConfig,
     arn: Arc<str>,
 }
 
-impl Vault {
+impl SecretVault {
     /// A secret of AWS Secrets Manager.
     #[must_use]
-    pub fn new(aws: SdkConfig, arn: &str) -> Vault {
-        Vault { aws, arn: arn.into() }
+    pub fn new(aws: SdkConfig, arn: &str) -> SecretVault {
+        SecretVault { aws, arn: arn.into() }
     }
 
     /// What is kept there now.
     ///
     /// # Errors
     /// [`SecretError`]
-    pub async fn read(&self) -> Result<Secret, SecretError> {
+    pub async fn read(&self) -> Result<StripeSecret, SecretError> {
         let arn = || self.arn.to_string();
         let answer = Client::new(&self.aws).get_secret_value().secret_id(&*self.arn).send().await;
         // Only the words of the error and its causes: its `Debug` holds the answer, which may be
@@ -184,8 +187,8 @@ impl Vault {
         let answer =
             answer.map_err(|error| SecretError::Unreadable { arn: arn(), why: chain(&error) })?;
         let unusable = |why: &str| SecretError::Unusable { arn: arn(), why: why.to_owned() };
-        let text = answer.secret_string().ok_or_else(|| unusable("it is not a text"))?;
-        Secret::read(text).map_err(unusable)
+        let text = answer.secret_string().ok_or_else(|| unusable("it is not a string"))?;
+        StripeSecret::read(text).map_err(unusable)
     }
 }
 
@@ -193,13 +196,13 @@ impl Vault {
 /// again.
 #[derive(Debug)]
 pub struct Keyring {
-    vault: Option<Vault>,
+    vault: Option<SecretVault>,
     current: Mutex<Held>,
 }
 
 #[derive(Debug)]
 struct Held {
-    secret: Arc<Secret>,
+    secret: Arc<StripeSecret>,
     /// The time of the request for which it was last read again; the function's start has none.
     read_at: Option<Timestamp>,
 }
@@ -207,7 +210,7 @@ struct Held {
 impl Keyring {
     /// A secret that stays what it is.
     #[must_use]
-    pub fn given(secret: Secret) -> Keyring {
+    pub fn given(secret: StripeSecret) -> Keyring {
         Keyring {
             vault: None,
             current: Mutex::new(Held { secret: Arc::new(secret), read_at: None }),
@@ -216,13 +219,13 @@ impl Keyring {
 
     /// A secret that was read there.
     #[must_use]
-    pub fn kept(secret: Secret, vault: Vault) -> Keyring {
+    pub fn kept(secret: StripeSecret, vault: SecretVault) -> Keyring {
         Keyring { vault: Some(vault), ..Keyring::given(secret) }
     }
 
     /// The secret as it was last read.
     #[must_use]
-    pub fn current(&self) -> Arc<Secret> {
+    pub fn current(&self) -> Arc<StripeSecret> {
         Arc::clone(&self.held().secret)
     }
 
@@ -231,7 +234,10 @@ impl Keyring {
     ///
     /// # Errors
     /// [`SecretError`]
-    pub async fn read_again(&self, now: Timestamp) -> Result<Option<Arc<Secret>>, SecretError> {
+    pub async fn read_again(
+        &self,
+        now: Timestamp,
+    ) -> Result<Option<Arc<StripeSecret>>, SecretError> {
         let Some(vault) = &self.vault else { return Ok(None) };
         {
             let mut held = self.held();
@@ -248,7 +254,7 @@ impl Keyring {
     }
 
     /// Whether there is another key than this one, which Stripe does not take.
-    pub(super) async fn replaces(&self, refused: &Secret) -> bool {
+    pub(super) async fn replaces(&self, refused: &StripeSecret) -> bool {
         if self.current().key != refused.key {
             return true;
         }
@@ -263,12 +269,12 @@ impl Keyring {
     }
 
     /// A key of the other mode is not taken: what is in the ledger would not be at Stripe.
-    async fn read(&self, vault: &Vault) -> Result<Arc<Secret>, SecretError> {
+    async fn read(&self, vault: &SecretVault) -> Result<Arc<StripeSecret>, SecretError> {
         let secret = Arc::new(vault.read().await?);
         let mut held = self.held();
         if secret.mode != held.secret.mode {
             let why = format!(
-                "its key is of mode {:?}, this deployment is of {:?}",
+                "its key is in {:?} mode, but this deployment is in {:?} mode",
                 secret.mode, held.secret.mode
             );
             return Err(SecretError::Unusable { arn: vault.arn.to_string(), why });
@@ -288,17 +294,20 @@ mod tests {
 
     #[test]
     fn a_secret_is_a_key_and_a_list() {
-        let secret = Secret::read(
+        let secret = StripeSecret::read(
             r#"{"secret_key": " rk_live_1 ", "webhook_secrets": ["whsec_1", " whsec_2"]}"#,
         )
         .unwrap();
         assert_eq!(
             (secret.mode(), secret.webhook_secrets()),
-            (Mode::Live, ["whsec_1", "whsec_2"].map(str::to_owned).as_slice())
+            (StripeMode::Live, ["whsec_1", "whsec_2"].map(str::to_owned).as_slice())
         );
         assert_eq!(secret.authorization(), "Basic cmtfbGl2ZV8xOg==");
         assert!(
-            Secret::read(r#"{"secret_key": "sk_test_1"}"#).unwrap().webhook_secrets().is_empty()
+            StripeSecret::read(r#"{"secret_key": "sk_test_1"}"#)
+                .unwrap()
+                .webhook_secrets()
+                .is_empty()
         );
     }
 
@@ -307,23 +316,23 @@ mod tests {
         let wrong = [
             ("sk_test_1", "it is not JSON"),
             ("{}", "it has no secret_key"),
-            (r#"{"secret_key": "pk_test_1"}"#, "a secret key begins with sk_ or rk_"),
+            (r#"{"secret_key": "pk_test_1"}"#, "a secret key starts with sk_ or rk_"),
             (
                 r#"{"secret_key": "sk_test_1", "webhook_secrets": "whsec_1"}"#,
                 "webhook_secrets is not a list",
             ),
             (
                 r#"{"secret_key": "sk_test_1", "webhook_secrets": [""]}"#,
-                "a webhook secret is not a text, or empty",
+                "a webhook secret is empty or not a string",
             ),
         ];
         for (text, why) in wrong {
-            assert_eq!(Secret::read(text), Err(why));
+            assert_eq!(StripeSecret::read(text), Err(why));
         }
         let shown = format!(
             "{:?}",
             Keyring::given(
-                Secret::new("sk_test_1".to_owned(), vec!["whsec_1".to_owned()]).unwrap()
+                StripeSecret::new("sk_test_1".to_owned(), vec!["whsec_1".to_owned()]).unwrap()
             )
         );
         assert!(!shown.contains("sk_") && !shown.contains("whsec_"), "{shown}");

@@ -1,8 +1,8 @@
 //! What the operator sets about Stripe: read from the environment once, when a function starts.
 
-use super::secret::Secret;
-use crate::settings::SettingsError;
-use crate::state::Tax;
+use super::secret::StripeSecret;
+use crate::domain::account::TaxMode;
+use crate::runtime::settings::SettingsError;
 
 /// Stripe's own address.
 const API_BASE: &str = "https://api.stripe.com";
@@ -12,7 +12,7 @@ const API_BASE: &str = "https://api.stripe.com";
 pub struct StripeSettings {
     /// The key, what webhooks are signed with, and whether money is real. As they were when the
     /// function started: what holds now, [`Stripe`](super::Stripe) knows.
-    pub secret: Secret,
+    pub secret: StripeSecret,
     /// `STRIPE_API_BASE`: only for tests and the local cloud; Stripe's own address by default.
     pub api_base: String,
     /// `CHECKOUT_SUCCESS_URL`, by default `BILLING_URL?session={CHECKOUT_SESSION_ID}`.
@@ -28,7 +28,7 @@ pub struct StripeSettings {
     /// `PORTAL_RETURN_URL`, by default `BILLING_URL`.
     pub portal_return_url: Option<String>,
     /// `STRIPE_TAX`: `automatic` if Stripe computes tax; off by default.
-    pub tax: Tax,
+    pub tax: TaxMode,
     /// `STRIPE_TAX_CODE`: the tax code of credit, `txcd_…`. Optional.
     pub tax_code: Option<String>,
     /// `STRIPE_PAYMENT_METHODS`: `card` by default; `us_bank_account` for a delayed one, separated
@@ -36,7 +36,7 @@ pub struct StripeSettings {
     pub payment_methods: Vec<String>,
     /// `STRIPE_INVOICES`: `off` if top-ups make no invoice (Stripe charges for them); on by
     /// default.
-    pub invoices: Invoices,
+    pub invoices: InvoicePolicy,
     /// `REFILL_DEFAULT`: `on` if an API caller that says nothing about refills agrees to them; off
     /// by default.
     pub refill_default: RefillDefault,
@@ -44,7 +44,7 @@ pub struct StripeSettings {
 
 /// Whether money is real.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum StripeMode {
     /// It is not.
     Test,
     /// It is.
@@ -53,7 +53,7 @@ pub enum Mode {
 
 /// Whether top-ups make an invoice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Invoices {
+pub enum InvoicePolicy {
     /// They do.
     On,
     /// Only a receipt.
@@ -69,11 +69,11 @@ pub enum RefillDefault {
     On,
 }
 
-impl Mode {
+impl StripeMode {
     /// What `livemode` Stripe's objects have in it.
     #[must_use]
     pub fn livemode(self) -> bool {
-        self == Mode::Live
+        self == StripeMode::Live
     }
 }
 
@@ -86,8 +86,8 @@ impl StripeSettings {
     pub fn read(
         value_of: impl Fn(&'static str) -> Option<String>,
     ) -> Result<StripeSettings, SettingsError> {
-        let secret =
-            Secret::of_variables(&value_of)?.ok_or(SettingsError::Missing("STRIPE_SECRET_KEY"))?;
+        let secret = StripeSecret::of_variables(&value_of)?
+            .ok_or(SettingsError::Missing("STRIPE_SECRET_KEY"))?;
         StripeSettings::with(secret, value_of)
     }
 
@@ -96,7 +96,7 @@ impl StripeSettings {
     /// # Errors
     /// [`SettingsError`], naming the variable.
     pub fn with(
-        secret: Secret,
+        secret: StripeSecret,
         value_of: impl Fn(&'static str) -> Option<String>,
     ) -> Result<StripeSettings, SettingsError> {
         let optional = |variable| {
@@ -115,7 +115,7 @@ impl StripeSettings {
             None => Ok(known[0].to_owned()),
             Some(value) if known.contains(&value.as_str()) => Ok(value),
             Some(value) => {
-                let why = format!("it is {value}, not {} or {}", known[0], known[1]);
+                let why = format!("must be {} or {}, not {value}", known[0], known[1]);
                 Err(SettingsError::Unusable { variable, why })
             }
         };
@@ -136,16 +136,16 @@ impl StripeSettings {
             portal_configuration: optional("STRIPE_PORTAL_CONFIGURATION"),
             portal_return_url: optional("PORTAL_RETURN_URL").or_else(|| billing_url.clone()),
             tax: if switch("STRIPE_TAX", ["off", "automatic"])? == "automatic" {
-                Tax::Automatic
+                TaxMode::Automatic
             } else {
-                Tax::Off
+                TaxMode::Off
             },
             tax_code: optional("STRIPE_TAX_CODE"),
             payment_methods,
             invoices: if switch("STRIPE_INVOICES", ["on", "off"])? == "on" {
-                Invoices::On
+                InvoicePolicy::On
             } else {
-                Invoices::Off
+                InvoicePolicy::Off
             },
             refill_default: if switch("REFILL_DEFAULT", ["off", "on"])? == "on" {
                 RefillDefault::On
@@ -189,8 +189,14 @@ mod tests {
 
     #[test]
     fn the_key_says_whether_money_is_real() {
-        assert_eq!(read(&[("STRIPE_SECRET_KEY", "sk_test_1")]).unwrap().secret.mode(), Mode::Test);
-        assert_eq!(read(&[("STRIPE_SECRET_KEY", "rk_live_1")]).unwrap().secret.mode(), Mode::Live);
+        assert_eq!(
+            read(&[("STRIPE_SECRET_KEY", "sk_test_1")]).unwrap().secret.mode(),
+            StripeMode::Test
+        );
+        assert_eq!(
+            read(&[("STRIPE_SECRET_KEY", "rk_live_1")]).unwrap().secret.mode(),
+            StripeMode::Live
+        );
         assert!(read(&[("STRIPE_SECRET_KEY", "pk_test_1")]).is_err());
         assert_eq!(read(&[]), Err(SettingsError::Missing("STRIPE_SECRET_KEY")));
     }

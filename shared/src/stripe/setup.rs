@@ -8,10 +8,10 @@ use std::fmt;
 use serde::Deserialize;
 use stripe_client_core::{RequestBuilder, StripeMethod};
 
-use super::event::EVENTS;
-use super::keys::Key;
-use super::objects::{List, Map, Named};
+use super::keys::IdempotencyKey;
+use super::objects::{Metadata, NamedObject, ObjectList};
 use super::{API_VERSION, Stripe, StripeError};
+use crate::stripe::webhook_event::EVENTS;
 
 /// Where the API takes webhooks.
 pub const WEBHOOK_PATH: &str = "/v1/stripe/webhook";
@@ -72,23 +72,23 @@ pub struct PortalConfiguration {
     pub features: PortalFeatures,
     /// Ours has a mark.
     #[serde(default)]
-    pub metadata: Map,
+    pub metadata: Metadata,
 }
 
 /// What can be done in the portal.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct PortalFeatures {
     /// Name, address, tax ids. Ours are set by `PUT /v1/company`, which keeps them.
-    pub customer_update: Switch,
+    pub customer_update: PortalSwitch,
     /// Past invoices.
-    pub invoice_history: Switch,
+    pub invoice_history: PortalSwitch,
     /// Cards.
-    pub payment_method_update: Switch,
+    pub payment_method_update: PortalSwitch,
 }
 
 /// On or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct Switch {
+pub struct PortalSwitch {
     /// On.
     pub enabled: bool,
 }
@@ -116,7 +116,7 @@ impl WebhookEndpoint {
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.status != "enabled" {
-            faults.push(format!("it is {}", self.status));
+            faults.push(format!("its status is {}", self.status));
         }
         if !self.has_our_version() {
             let version = self.api_version.as_deref().unwrap_or("the account's default");
@@ -134,10 +134,10 @@ impl WebhookEndpoint {
             .filter(|event| !EVENTS.contains(event))
             .collect();
         if !missing.is_empty() {
-            faults.push(format!("it does not name {}", listed(missing)));
+            faults.push(format!("it lacks the events {}", listed(missing)));
         }
         if !foreign.is_empty() {
-            faults.push(format!("it names also {}", listed(foreign)));
+            faults.push(format!("it has unexpected events {}", listed(foreign)));
         }
         faults
     }
@@ -154,8 +154,8 @@ impl PortalConfiguration {
     pub fn faults(&self) -> Vec<&'static str> {
         let faults = [
             (!self.active, "it is not active"),
-            (!self.features.invoice_history.enabled, "it does not show invoices"),
-            (!self.features.payment_method_update.enabled, "cards cannot be changed there"),
+            (!self.features.invoice_history.enabled, "invoices are not shown"),
+            (!self.features.payment_method_update.enabled, "cards cannot be updated"),
         ];
         faults.into_iter().filter(|(is_so, _)| *is_so).map(|(_, fault)| fault).collect()
     }
@@ -169,7 +169,7 @@ impl PortalConfiguration {
 
 /// What is to be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedSetup {
     /// Where the deployment takes webhooks.
     pub webhook_url: String,
     /// Where the portal leads back to, if a session does not say. Optional.
@@ -178,7 +178,7 @@ pub struct Wanted {
 
 /// One change at Stripe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum SetupStep {
     /// A webhook endpoint is made.
     CreateEndpoint,
     /// It gets exactly the events that matter, and is enabled.
@@ -200,22 +200,24 @@ pub enum Step {
     },
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for SetupStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::CreateEndpoint => {
+            SetupStep::CreateEndpoint => {
                 write!(
                     f,
-                    "make a webhook endpoint with {} events, API version {API_VERSION}",
+                    "create a webhook endpoint with {} events, API version {API_VERSION}",
                     EVENTS.len()
                 )
             }
-            Step::UpdateEndpoint { id } => {
-                write!(f, "enable {id} for exactly our {} events", EVENTS.len())
+            SetupStep::UpdateEndpoint { id } => {
+                write!(f, "enable {id} with exactly the {} expected events", EVENTS.len())
             }
-            Step::DisableEndpoint { id } => write!(f, "disable {id}: the same address, superseded"),
-            Step::CreatePortal => write!(f, "make a configuration of the customer portal"),
-            Step::UpdatePortal { id } => write!(f, "set {id} to invoices and cards, active"),
+            SetupStep::DisableEndpoint { id } => {
+                write!(f, "disable the superseded endpoint {id} with the same URL")
+            }
+            SetupStep::CreatePortal => write!(f, "create a customer portal configuration"),
+            SetupStep::UpdatePortal { id } => write!(f, "activate {id} with invoices and cards"),
         }
     }
 }
@@ -225,10 +227,10 @@ impl fmt::Display for Step {
 /// until the new secret is known.
 #[must_use]
 pub fn plan(
-    wanted: &Wanted,
+    wanted: &WantedSetup,
     endpoints: &[WebhookEndpoint],
     portals: &[PortalConfiguration],
-) -> Vec<Step> {
+) -> Vec<SetupStep> {
     let mut steps = Vec::new();
     let here = || endpoints.iter().filter(|endpoint| endpoint.url == wanted.webhook_url);
     // One that is enabled is better than an older choice: its secret is the one in use.
@@ -236,17 +238,17 @@ pub fn plan(
         .filter(|endpoint| endpoint.has_our_version())
         .max_by_key(|endpoint| endpoint.status == "enabled");
     match ours {
-        None => steps.push(Step::CreateEndpoint),
+        None => steps.push(SetupStep::CreateEndpoint),
         Some(endpoint) if !endpoint.faults().is_empty() => {
-            steps.push(Step::UpdateEndpoint { id: endpoint.id.clone() });
+            steps.push(SetupStep::UpdateEndpoint { id: endpoint.id.clone() });
         }
         Some(_) => {}
     }
     let superseded = here()
         .filter(|other| other.status == "enabled" && ours.is_none_or(|ours| ours.id != other.id));
-    steps.extend(superseded.map(|other| Step::DisableEndpoint { id: other.id.clone() }));
+    steps.extend(superseded.map(|other| SetupStep::DisableEndpoint { id: other.id.clone() }));
     match portals.iter().find(|portal| portal.is_ours()) {
-        None => steps.push(Step::CreatePortal),
+        None => steps.push(SetupStep::CreatePortal),
         Some(portal) => {
             let leads_elsewhere =
                 wanted.return_url.is_some() && portal.default_return_url != wanted.return_url;
@@ -254,7 +256,7 @@ pub fn plan(
                 || portal.features.customer_update.enabled
                 || !portal.faults().is_empty()
             {
-                steps.push(Step::UpdatePortal { id: portal.id.clone() });
+                steps.push(SetupStep::UpdatePortal { id: portal.id.clone() });
             }
         }
     }
@@ -263,7 +265,7 @@ pub fn plan(
 
 /// What a step left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Done {
+pub enum SetupResult {
     /// A new endpoint, with what it signs with.
     Endpoint(NewWebhookEndpoint),
     /// The portal configuration.
@@ -305,7 +307,7 @@ impl Stripe {
     /// # Errors
     /// [`StripeError`]
     pub async fn webhook_endpoints(&self) -> Result<Vec<WebhookEndpoint>, StripeError> {
-        let list: List<WebhookEndpoint> =
+        let list: ObjectList<WebhookEndpoint> =
             self.connection.ask(get_with("/webhook_endpoints", PAGE)).await?;
         Ok(list.data)
     }
@@ -315,7 +317,7 @@ impl Stripe {
     /// # Errors
     /// [`StripeError`]
     pub async fn portal_configurations(&self) -> Result<Vec<PortalConfiguration>, StripeError> {
-        let list: List<PortalConfiguration> =
+        let list: ObjectList<PortalConfiguration> =
             self.connection.ask(get_with("/billing_portal/configurations", PAGE)).await?;
         Ok(list.data)
     }
@@ -347,7 +349,7 @@ impl Stripe {
             if !form.is_empty() {
                 request.body = Some(form.to_owned());
             }
-            let answer: Result<Named, StripeError> = self.connection.ask(request).await;
+            let answer: Result<NamedObject, StripeError> = self.connection.ask(request).await;
             match answer {
                 Err(StripeError::Rejected(no)) if matches!(no.status, 401 | 403) => {
                     lacks.push((what, no.message))
@@ -363,31 +365,39 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn carry_out(&self, step: &Step, wanted: &Wanted) -> Result<Done, StripeError> {
+    pub async fn carry_out(
+        &self,
+        step: &SetupStep,
+        wanted: &WantedSetup,
+    ) -> Result<SetupResult, StripeError> {
         match step {
-            Step::CreateEndpoint => {
+            SetupStep::CreateEndpoint => {
                 let mut form = endpoint_form();
                 form.insert("url".to_owned(), wanted.webhook_url.clone());
                 form.insert("api_version".to_owned(), API_VERSION.to_owned());
                 form.insert("description".to_owned(), "Tollgate".to_owned());
                 let request = post("/webhook_endpoints", &form);
-                self.connection.order(request, &Key::once("endpoint")).await.map(Done::Endpoint)
+                self.connection
+                    .order(request, &IdempotencyKey::once("endpoint"))
+                    .await
+                    .map(SetupResult::Endpoint)
             }
-            Step::UpdateEndpoint { id } => {
+            SetupStep::UpdateEndpoint { id } => {
                 let mut form = endpoint_form();
                 form.insert("disabled".to_owned(), "false".to_owned());
                 self.change(&format!("/webhook_endpoints/{id}"), &form).await
             }
-            Step::DisableEndpoint { id } => {
+            SetupStep::DisableEndpoint { id } => {
                 let form = Form::from([("disabled".to_owned(), "true".to_owned())]);
                 self.change(&format!("/webhook_endpoints/{id}"), &form).await
             }
-            Step::CreatePortal => {
+            SetupStep::CreatePortal => {
                 let request = post("/billing_portal/configurations", &portal_form(wanted));
-                let made: Named = self.connection.order(request, &Key::once("portal")).await?;
-                Ok(Done::Portal { id: made.id })
+                let made: NamedObject =
+                    self.connection.order(request, &IdempotencyKey::once("portal")).await?;
+                Ok(SetupResult::Portal { id: made.id })
             }
-            Step::UpdatePortal { id } => {
+            SetupStep::UpdatePortal { id } => {
                 let mut form = portal_form(wanted);
                 form.insert("active".to_owned(), "true".to_owned());
                 self.change(&format!("/billing_portal/configurations/{id}"), &form).await
@@ -395,9 +405,9 @@ impl Stripe {
         }
     }
 
-    async fn change(&self, path: &str, form: &Form) -> Result<Done, StripeError> {
-        let _changed: Named = self.connection.ask(post(path, form)).await?;
-        Ok(Done::Changed)
+    async fn change(&self, path: &str, form: &Form) -> Result<SetupResult, StripeError> {
+        let _changed: NamedObject = self.connection.ask(post(path, form)).await?;
+        Ok(SetupResult::Changed)
     }
 }
 
@@ -411,7 +421,7 @@ fn endpoint_form() -> Form {
         .collect()
 }
 
-fn portal_form(wanted: &Wanted) -> Form {
+fn portal_form(wanted: &WantedSetup) -> Form {
     let (mark, value) = (format!("metadata[{}]", MARK.0), MARK.1);
     let mut form: Form = [
         ("features[customer_update][enabled]", "false"),
@@ -453,7 +463,7 @@ mod tests {
 
     #[track_caller]
     fn check(endpoints: &[WebhookEndpoint], expected: &[&str]) {
-        let wanted = Wanted {
+        let wanted = WantedSetup {
             webhook_url: "https://b.example/v1/stripe/webhook".to_owned(),
             return_url: None,
         };

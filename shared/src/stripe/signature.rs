@@ -7,48 +7,50 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::timestamp::Timestamp;
+use crate::domain::timestamp::Timestamp;
 
 /// How old, or how far ahead, a signature may be at the request's time.
 pub const TOLERANCE_SECONDS: i64 = 300;
 
 /// Why a signature is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadSignature {
+pub enum SignatureError {
     /// No header, or none that can be read.
-    #[error("the header Stripe-Signature is missing or cannot be read")]
+    #[error("the Stripe-Signature header is missing or malformed")]
     Unreadable,
     /// Signed too long ago, or in the future.
-    #[error("signed more than {TOLERANCE_SECONDS} seconds away from the request's time")]
+    #[error(
+        "the signature's timestamp is more than {TOLERANCE_SECONDS} seconds from the request's time"
+    )]
     OutOfTime,
     /// Signed with none of the secrets.
-    #[error("signed with none of the configured secrets")]
+    #[error("the signature matches no configured secret")]
     Unknown,
 }
 
 /// Verifies a body.
 ///
 /// # Errors
-/// [`BadSignature`]
+/// [`SignatureError`]
 pub fn verify(
     header: Option<&str>,
     body: &[u8],
     secrets: &[String],
     now: Timestamp,
-) -> Result<(), BadSignature> {
-    let header = header.ok_or(BadSignature::Unreadable)?;
+) -> Result<(), SignatureError> {
+    let header = header.ok_or(SignatureError::Unreadable)?;
     let parts = || header.split(',').filter_map(|part| part.trim().split_once('='));
     let time = parts()
         .find(|(key, _)| *key == "t")
         .map(|(_, time)| time)
-        .ok_or(BadSignature::Unreadable)?;
-    let seconds: i64 = time.parse().map_err(|_| BadSignature::Unreadable)?;
+        .ok_or(SignatureError::Unreadable)?;
+    let seconds: i64 = time.parse().map_err(|_| SignatureError::Unreadable)?;
     let signatures: Vec<Vec<u8>> = parts()
         .filter(|(key, _)| *key == "v1")
         .filter_map(|(_, signature)| from_hex(signature))
         .collect();
     if signatures.is_empty() {
-        return Err(BadSignature::Unreadable);
+        return Err(SignatureError::Unreadable);
     }
     let mut is_known = false;
     for secret in secrets {
@@ -62,10 +64,10 @@ pub fn verify(
         }
     }
     if !is_known {
-        return Err(BadSignature::Unknown);
+        return Err(SignatureError::Unknown);
     }
     if seconds.abs_diff(now.seconds()) > TOLERANCE_SECONDS.unsigned_abs() {
-        return Err(BadSignature::OutOfTime);
+        return Err(SignatureError::OutOfTime);
     }
     Ok(())
 }
@@ -101,7 +103,12 @@ mod tests {
     const BODY: &[u8] = br#"{"id":"evt_1"}"#;
 
     #[track_caller]
-    fn check(header: Option<&str>, secrets: &[&str], now: i64, expected: Result<(), BadSignature>) {
+    fn check(
+        header: Option<&str>,
+        secrets: &[&str],
+        now: i64,
+        expected: Result<(), SignatureError>,
+    ) {
         let secrets: Vec<String> = secrets.iter().map(|secret| (*secret).to_owned()).collect();
         assert_eq!(
             verify(header, BODY, &secrets, Timestamp::from_seconds(now).unwrap()),
@@ -118,25 +125,30 @@ mod tests {
         check(Some(&signed), &["whsec_new"], 999_700, Ok(()));
         let rotated = signed.replace("v1=", "v1=00ff,v0=12,v1=");
         check(Some(&rotated), &["whsec_new"], 1_000_000, Ok(()));
-        check(Some(&signed), &["whsec_new"], 1_000_301, Err(BadSignature::OutOfTime));
-        check(Some(&signed), &["whsec_new"], 999_699, Err(BadSignature::OutOfTime));
-        check(Some(&signed), &["whsec_old"], 1_000_000, Err(BadSignature::Unknown));
-        check(Some(&signed), &[], 1_000_000, Err(BadSignature::Unknown));
+        check(Some(&signed), &["whsec_new"], 1_000_301, Err(SignatureError::OutOfTime));
+        check(Some(&signed), &["whsec_new"], 999_699, Err(SignatureError::OutOfTime));
+        check(Some(&signed), &["whsec_old"], 1_000_000, Err(SignatureError::Unknown));
+        check(Some(&signed), &[], 1_000_000, Err(SignatureError::Unknown));
         check(
             Some(&signed.replace("t=1000000", "t=1000001")),
             &["whsec_new"],
             1_000_001,
-            Err(BadSignature::Unknown),
+            Err(SignatureError::Unknown),
         );
     }
 
     #[test]
     fn what_is_no_signature_is_refused() {
         for header in ["", "t=1", "v1=00", "t=x,v1=00", "t=1,v1=zz", "t=1,v1=0", "t=1,v1=ää"] {
-            check(Some(header), &["whsec"], 1, Err(BadSignature::Unreadable));
+            check(Some(header), &["whsec"], 1, Err(SignatureError::Unreadable));
         }
-        check(None, &["whsec"], 1, Err(BadSignature::Unreadable));
-        check(Some("t=-99999999999999999999,v1=00"), &["whsec"], 1, Err(BadSignature::Unreadable));
-        check(Some("t=-9223372036854775808,v1=00"), &["whsec"], 1, Err(BadSignature::Unknown));
+        check(None, &["whsec"], 1, Err(SignatureError::Unreadable));
+        check(
+            Some("t=-99999999999999999999,v1=00"),
+            &["whsec"],
+            1,
+            Err(SignatureError::Unreadable),
+        );
+        check(Some("t=-9223372036854775808,v1=00"), &["whsec"], 1, Err(SignatureError::Unknown));
     }
 }

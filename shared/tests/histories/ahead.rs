@@ -3,14 +3,14 @@
 
 use std::rc::Rc;
 
-use tollgate::command::Command;
-use tollgate::decide::decide;
-use tollgate::due::due_at;
-use tollgate::event::{Cause, Change, Event, StopReason};
-use tollgate::settle::{Delivery, next_row};
-use tollgate::state::{AccountState, Standing, Tax};
-use tollgate::timestamp::Timestamp;
-use tollgate::view::View;
+use tollgate::domain::account::{AccountState, Standing, TaxMode};
+use tollgate::domain::command::Command;
+use tollgate::domain::decide::decide;
+use tollgate::domain::event::{Cause, Change, Event, StopReason};
+use tollgate::domain::settle::due::due_at;
+use tollgate::domain::settle::{TriggerDelivery, next_row};
+use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::domain::timestamp::Timestamp;
 
 use crate::Check;
 use crate::model::{ensure, hold_end, is_held};
@@ -25,7 +25,8 @@ pub(crate) fn check(world: &World) -> Check {
     let view = world.view(&world.account, &prices, &world.policy)?;
     let (state, now) = (view.state(), world.now);
     let due = due_at(state, &world.policy);
-    let row = |at| next_row(&view, at, Delivery::Prompt).map_err(|refusal| refusal.to_string());
+    let row =
+        |at| next_row(&view, at, TriggerDelivery::Prompt).map_err(|refusal| refusal.to_string());
 
     // Whatever is due now or soon and is not the hourly run's, is announced in time.
     let soon = AHEAD[usize::try_from(state.next_seq).unwrap_or(0) % AHEAD.len()];
@@ -56,7 +57,8 @@ pub(crate) fn check(world: &World) -> Check {
         // What is wanted can begin: otherwise it would be driven for ever, and hold back
         // suspensions for nothing.
         if state.refill.wanted.is_some() && state.refill.attempt.is_none() {
-            let begin = Command::BeginRefill { customer: crate::world::id("cus")?, tax: Tax::Off };
+            let begin =
+                Command::BeginRefill { customer: crate::world::id("cus")?, tax: TaxMode::Off };
             let begun = decide(state, &begin, Cause::Command, &world.policy, now);
             ensure!(begun.is_ok(), "a refill is wanted and cannot begin: {begun:?}");
         }
@@ -86,7 +88,7 @@ fn is_of_the_hourly_run(state: &AccountState, event: &Event) -> bool {
 
 /// The next instant at which a punctual run would come: the next full hour, or what is due if that
 /// is sooner.
-pub(crate) fn next_run(view: &View<'_>, now: Timestamp) -> Timestamp {
+pub(crate) fn next_run(view: &AccountSnapshot<'_>, now: Timestamp) -> Timestamp {
     let hour = now.hour().end();
     due_at(view.state(), view.policy()).filter(|due| *due > now).map_or(hour, |due| due.min(hour))
 }

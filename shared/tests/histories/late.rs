@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use proptest::test_runner::{TestCaseError, TestRunner};
-use tollgate::event::{Change, Lines};
-use tollgate::ids::ResourceId;
-use tollgate::money::Usd;
-use tollgate::state::Standing;
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::account::Standing;
+use tollgate::domain::event::{BilledLines, Change};
+use tollgate::domain::ids::ResourceId;
+use tollgate::domain::money::Usd;
+use tollgate::domain::timestamp::Timestamp;
 
 use crate::ahead::next_run;
 use crate::model::ensure;
@@ -55,7 +55,7 @@ fn run_punctually(world: &mut World, now: Timestamp) -> Check {
 fn costs(world: &World) -> BTreeMap<ResourceId, Usd> {
     let mut costs: BTreeMap<ResourceId, Usd> = BTreeMap::new();
     for row in &world.rows {
-        if let Some(Lines::Here(lines)) = row.event.change.lines() {
+        if let Some(BilledLines::Here(lines)) = row.event.change.lines() {
             for line in lines.iter().filter(|line| !line.amount.is_zero()) {
                 *costs.entry(line.resource.clone()).or_default() += line.amount;
             }
@@ -87,7 +87,7 @@ fn check_same(punctual: &World, late: &World) -> Check {
         one.period,
         other.period
     );
-    let billed = |state: &tollgate::state::AccountState| {
+    let billed = |state: &tollgate::domain::account::AccountState| {
         (state.billed.running.clone(), state.billed.idle, state.billed.rate)
     };
     ensure!(

@@ -2,8 +2,8 @@
 //!
 //! A history is an account and up to a hundred steps: time passes, and somebody wants something of
 //! the account, sensible or not. Everything goes the way it goes in production:
-//! [`tollgate::settle`] first, then [`tollgate::request`] →
-//! [`tollgate::decide`](mod@tollgate::decide) → [`tollgate::row`], with claims as the store keeps
+//! [`tollgate::domain::settle`] first, then [`tollgate::domain::resolve`] →
+//! [`tollgate::domain::decide`](mod@tollgate::domain::decide) → [`tollgate::domain::row`], with claims as the store keeps
 //! them, and the row is read back from its stored form.
 //!
 //! - [`steps`] what a history is made of, and how it is drawn and shrunk.
@@ -76,7 +76,7 @@ fn every_row_of_a_history_of_resources_keeps_the_invariants() {
 }
 
 #[test]
-fn every_row_of_a_history_of_grants_and_trials_keeps_the_invariants() {
+fn histories_of_grants_and_trials_keep_the_invariants() {
     check_histories(Flavour::Grants);
 }
 
@@ -86,11 +86,11 @@ fn every_row_of_a_history_of_refills_keeps_the_invariants() {
 }
 
 #[test]
-fn every_row_of_a_history_of_money_going_back_keeps_the_invariants() {
+fn histories_of_refunds_and_disputes_keep_the_invariants() {
     check_histories(Flavour::MoneyBack);
 }
 
 #[test]
-fn every_row_of_a_history_of_suspensions_and_deletions_keeps_the_invariants() {
+fn histories_of_suspensions_keep_the_invariants() {
     check_histories(Flavour::Standing);
 }

@@ -9,14 +9,14 @@ mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate::billables::Status;
-use tollgate::event::{Change, Line, Lines};
-use tollgate::funds::{Fund, Share};
-use tollgate::money::{Rate, Usd};
-use tollgate::prices::Price;
-use tollgate::row::Row;
-use tollgate::state::AccountState;
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::event::{BilledLines, Change, ResourceLine};
+use tollgate::domain::funds::{Fund, FundShare};
+use tollgate::domain::money::{Rate, Usd};
+use tollgate::domain::prices::Price;
+use tollgate::domain::resources::ResourceStatus;
+use tollgate::domain::row::Row;
+use tollgate::domain::timestamp::Timestamp;
 
 use crate::Check;
 
@@ -115,10 +115,10 @@ struct Thing {
     kind: String,
     agreed: Option<i128>,
     created: i64,
-    status: Status,
+    status: ResourceStatus,
     keeps: bool,
     phase: Option<Phase>,
-    before: Status,
+    before: ResourceStatus,
     /// Through when it was paid as idle, when it was started.
     idle_paid_to: i64,
     charges: Vec<Charge>,
@@ -325,7 +325,11 @@ impl Model {
     }
 }
 
-fn new_thing(resource: &tollgate::billables::Resource, status: Status, at: i64) -> Thing {
+fn new_thing(
+    resource: &tollgate::domain::resources::Resource,
+    status: ResourceStatus,
+    at: i64,
+) -> Thing {
     Thing {
         sku: resource.sku.as_str().to_owned(),
         kind: resource.kind.as_str().to_owned(),
@@ -334,7 +338,7 @@ fn new_thing(resource: &tollgate::billables::Resource, status: Status, at: i64) 
         status,
         keeps: false,
         phase: None,
-        before: Status::New,
+        before: ResourceStatus::New,
         idle_paid_to: at,
         charges: Vec::new(),
         started: at,
@@ -344,10 +348,12 @@ fn new_thing(resource: &tollgate::billables::Resource, status: Status, at: i64) 
 }
 
 /// What a start falls back to if it fails.
-fn as_before(status: Status) -> Status {
+fn as_before(status: ResourceStatus) -> ResourceStatus {
     match status {
-        Status::New => Status::New,
-        Status::Running | Status::Stopped | Status::Deleted => Status::Stopped,
+        ResourceStatus::New => ResourceStatus::New,
+        ResourceStatus::Running | ResourceStatus::Stopped | ResourceStatus::Deleted => {
+            ResourceStatus::Stopped
+        }
     }
 }
 
@@ -365,10 +371,10 @@ pub(crate) fn hold_end(state: &AccountState) -> Option<Timestamp> {
     Some(since.max(state.paid_through()?).plus(600))
 }
 
-fn here(lines: &Lines) -> Result<&[Line], String> {
+fn here(lines: &BilledLines) -> Result<&[ResourceLine], String> {
     match lines {
-        Lines::Here(lines) => Ok(lines),
-        Lines::Chunked(_) => Err("the lines are elsewhere".to_owned()),
+        BilledLines::Here(lines) => Ok(lines),
+        BilledLines::Chunked(_) => Err("the lines are elsewhere".to_owned()),
     }
 }
 
@@ -380,6 +386,6 @@ fn number(fund: Fund) -> u32 {
 }
 
 /// Who paid how much.
-fn paid(shares: &[Share]) -> Vec<(u32, i64)> {
+fn paid(shares: &[FundShare]) -> Vec<(u32, i64)> {
     shares.iter().map(|share| (number(share.fund), -micros(share.amount))).collect()
 }

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use tollgate::command::{Bonus, Command};
-use tollgate::event::{Change, StopReason};
-use tollgate::money::Usd;
-use tollgate::runway::runway;
-use tollgate::timestamp::{HOUR, Timestamp};
+use tollgate::domain::command::{BonusGrant, Command};
+use tollgate::domain::event::{Change, StopReason};
+use tollgate::domain::money::Usd;
+use tollgate::domain::settle::runway::runway;
+use tollgate::domain::timestamp::{HOUR, Timestamp};
 
 use crate::model::{Asked, ensure, micros};
 use crate::steps::{Action, Flavour, History, Step, Wait};
@@ -59,7 +59,7 @@ fn walk(world: &mut World, funds: &Funds) -> Check {
             Usd::from_cents(amount / 10_000 + 1).map_err(|error| error.to_string())?,
             world.now.plus(*seconds),
         );
-        let bonus = Bonus { amount, expires_at, excludes };
+        let bonus = BonusGrant { amount, expires_at, excludes };
         world.command(
             &Command::Grant { bonus, reason: "a test".to_owned() },
             Asked { paid: 0, grant: micros(amount) },

@@ -3,12 +3,12 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use tollgate::funds::Purse;
-use tollgate::ids::{ResourceId, Sku};
-use tollgate::money::{Rate, Usd};
-use tollgate::period::{Charge, pay, sum};
-use tollgate::state::AccountState;
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::funds::Purse;
+use tollgate::domain::ids::{ResourceId, Sku};
+use tollgate::domain::money::{Rate, Usd};
+use tollgate::domain::settle::period::{PeriodCharge, pay, sum};
+use tollgate::domain::timestamp::Timestamp;
 
 use crate::config;
 use crate::model::micros;
@@ -23,14 +23,14 @@ fn rate() -> impl Strategy<Value = Rate> {
     parts.prop_filter_map("a rate", |picos| Rate::new(rust_decimal::Decimal::new(picos, 12)).ok())
 }
 
-fn total(charges: &[Charge<'_>], from: Timestamp, through: Timestamp) -> Option<i64> {
+fn total(charges: &[PeriodCharge<'_>], from: Timestamp, through: Timestamp) -> Option<i64> {
     let state = AccountState { paid: Usd::dollars(1_000_000), ..AccountState::default() };
     let mut purse = Purse::for_new_period(&state, from);
     pay(&mut purse, charges, from, through).map(|lines| micros(sum(&lines)))
 }
 
 #[test]
-fn paying_a_period_in_two_costs_at_most_a_micro_dollar_a_line_more_or_less() {
+fn splitting_a_period_changes_a_line_by_one_micro_at_most() {
     let strategy = (vec(rate(), 1..8), 1_i64..=3_600, 0_i64..=3_600);
     let check = |(rates, seconds, split): (Vec<Rate>, i64, i64)| {
         let (id, sku): (ResourceId, Sku) = match ("r".parse(), "vm".parse()) {
@@ -38,9 +38,9 @@ fn paying_a_period_in_two_costs_at_most_a_micro_dollar_a_line_more_or_less() {
             _ => return Err(TestCaseError::fail("an id cannot be parsed")),
         };
         let from = Timestamp::default();
-        let charges: Vec<Charge<'_>> = rates
+        let charges: Vec<PeriodCharge<'_>> = rates
             .iter()
-            .map(|rate| Charge { resource: &id, sku: &sku, rate: *rate, since: from })
+            .map(|rate| PeriodCharge { resource: &id, sku: &sku, rate: *rate, since: from })
             .collect();
         let (middle, through) = (from.plus(split.min(seconds)), from.plus(seconds));
         let whole = total(&charges, from, through);

@@ -4,24 +4,28 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use tollgate::billables::{Billables, Resource, Status};
-use tollgate::command::{Bonus, CardFunding, Command, RefillSettings, Taken, TrialCard, Wallet};
-use tollgate::decide::decide;
-use tollgate::event::{
-    Cause, Change, CreditKind, Decline, DisputeOutcome, Event, OnExisting, PaymentFacts,
-    PendingEnd, TakeBack,
+use tollgate::domain::account::{
+    AccountState, PendingPayment, RefillPurpose, RestartPolicy, TaxMode,
 };
-use tollgate::ids::{AccountId, ResourceId, Sku};
-use tollgate::money::{Rate, Usd};
-use tollgate::policy::Policy;
-use tollgate::prices::{Price, PriceList, Unit};
-use tollgate::refusal::Refusal;
-use tollgate::request::{self, NewResource, Project};
-use tollgate::row::{self, Head, Row};
-use tollgate::settle::{Delivery, next_row};
-use tollgate::state::{AccountState, Comeback, Pending, RefillPurpose, Tax};
-use tollgate::timestamp::Timestamp;
-use tollgate::view::View;
+use tollgate::domain::command::{
+    BonusGrant, CardFunding, CardWallet, Command, RefillSettings, TakenCredit, TrialCard,
+};
+use tollgate::domain::decide::decide;
+use tollgate::domain::event::{
+    Cause, Change, CreditKind, DisputeOutcome, Event, OnExisting, PaymentFacts, PendingEnd,
+    RefillDecline, TakeBack,
+};
+use tollgate::domain::ids::{AccountId, ResourceId, Sku};
+use tollgate::domain::money::{Rate, Usd};
+use tollgate::domain::policy::Policy;
+use tollgate::domain::prices::{Price, PriceList, PriceUnit};
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::{self, NewResource, OwnedProject};
+use tollgate::domain::resources::{BillableList, Resource, ResourceStatus};
+use tollgate::domain::row::{self, ChainHead, Row};
+use tollgate::domain::settle::{TriggerDelivery, next_row};
+use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::domain::timestamp::Timestamp;
 
 use crate::Check;
 use crate::ahead;
@@ -53,8 +57,8 @@ pub(crate) struct World {
     pub(crate) account: AccountId,
     pub(crate) policy: Policy,
     pub(crate) prices: Rc<PriceList>,
-    pub(crate) head: Head,
-    pub(crate) billables: Billables,
+    pub(crate) head: ChainHead,
+    pub(crate) billables: BillableList,
     pub(crate) model: Model,
     pub(crate) now: Timestamp,
     pub(crate) rows: Vec<Row>,
@@ -108,8 +112,8 @@ impl World {
             account: id("a")?,
             policy: Policy::default(),
             prices: Rc::default(),
-            head: Head::none(),
-            billables: Billables::default(),
+            head: ChainHead::none(),
+            billables: BillableList::default(),
             model: Model::default(),
             now: opened,
             rows: Vec::new(),
@@ -117,10 +121,16 @@ impl World {
             diary: Vec::new(),
         };
         for (sku, kind, rate, idle) in HOURLY {
-            world.add_price(sku, kind, Unit::Hour, (rate, idle), opened.hour().start())?;
+            world.add_price(sku, kind, PriceUnit::Hour, (rate, idle), opened.hour().start())?;
         }
         for (sku, rate) in METERED {
-            world.add_price(sku, "meter", Unit::Quantity, (rate, "0"), opened.hour().start())?;
+            world.add_price(
+                sku,
+                "meter",
+                PriceUnit::Quantity,
+                (rate, "0"),
+                opened.hour().start(),
+            )?;
         }
         world.command(&Command::Open, Asked::default())?;
         for action in prelude(history.flavour, history.prelude) {
@@ -133,7 +143,7 @@ impl World {
         &mut self,
         sku: &str,
         kind: &str,
-        unit: Unit,
+        unit: PriceUnit,
         (rate, idle): (&str, &str),
         valid_from: Timestamp,
     ) -> Check {
@@ -202,7 +212,7 @@ impl World {
             Wait::ToHour(seconds) => now.hour().end().plus(seconds),
             Wait::ToPaidThrough(seconds) => state.paid_through().unwrap_or(now).plus(seconds),
             Wait::ToDue(seconds) => {
-                let due = tollgate::due::due_at(state, &self.policy).unwrap_or(now);
+                let due = tollgate::domain::settle::due::due_at(state, &self.policy).unwrap_or(now);
                 // The far end of a grant is not worth months of rows.
                 if due - now > 15 * 86_400 || (due - now > 4 * 86_400 && state.billed.count() > 0) {
                     now
@@ -232,7 +242,7 @@ impl World {
     /// The same for what must be resolved against the settled list.
     fn resolved(
         &mut self,
-        resolve: impl FnOnce(&View<'_>, Timestamp) -> Result<Command, Refusal>,
+        resolve: impl FnOnce(&AccountSnapshot<'_>, Timestamp) -> Result<Command, Refusal>,
     ) -> Result<Option<Refusal>, String> {
         self.carry_out(Settled::First, Asked::default(), resolve)
     }
@@ -241,7 +251,7 @@ impl World {
         &mut self,
         settled: Settled,
         asked: Asked,
-        resolve: impl FnOnce(&View<'_>, Timestamp) -> Result<Command, Refusal>,
+        resolve: impl FnOnce(&AccountSnapshot<'_>, Timestamp) -> Result<Command, Refusal>,
     ) -> Result<Option<Refusal>, String> {
         let prices = Rc::clone(&self.prices);
         let (account, policy, now) = (self.account.clone(), self.policy.clone(), self.now);
@@ -267,15 +277,15 @@ impl World {
 
     /// As the hour's slice does, which may have waited in a queue, and then as `settle-due` does,
     /// which has not.
-    fn settle_view(&mut self, view: &mut View<'_>, now: Timestamp) -> Check {
-        for delivery in [Delivery::Queued, Delivery::Prompt] {
+    fn settle_view(&mut self, view: &mut AccountSnapshot<'_>, now: Timestamp) -> Check {
+        for delivery in [TriggerDelivery::Queued, TriggerDelivery::Prompt] {
             while let Some(event) = next_row(view, now, delivery)
                 .map_err(|refusal| format!("settling is refused: {refusal}"))?
             {
                 ensure!(event.at == now, "a row of {} is dated {}", now, event.at);
                 let warns = matches!(event.change, Change::DeletionAnnounced { .. });
                 ensure!(
-                    !warns || delivery == Delivery::Prompt,
+                    !warns || delivery == TriggerDelivery::Prompt,
                     "a trigger that may be days old warns at {now}"
                 );
                 self.append(view, &event, Asked::default())?;
@@ -289,8 +299,14 @@ impl World {
         account: &'a AccountId,
         prices: &'a PriceList,
         policy: &'a Policy,
-    ) -> Result<View<'a>, String> {
-        match View::new(account, self.head.state.clone(), self.billables.clone(), prices, policy) {
+    ) -> Result<AccountSnapshot<'a>, String> {
+        match AccountSnapshot::new(
+            account,
+            self.head.state.clone(),
+            self.billables.clone(),
+            prices,
+            policy,
+        ) {
             Ok(Some(view)) => Ok(view),
             Ok(None) => Err(format!("the list and the state disagree: {:?}", self.state().billed)),
             Err(refusal) => Err(format!("the list cannot be priced: {refusal}")),
@@ -298,7 +314,7 @@ impl World {
     }
 
     /// Appends as the store does: claims, the stored form, the list; then everything is checked.
-    fn append(&mut self, view: &mut View<'_>, event: &Event, asked: Asked) -> Check {
+    fn append(&mut self, view: &mut AccountSnapshot<'_>, event: &Event, asked: Asked) -> Check {
         let claims = event.claims(&self.account);
         if claims
             .iter()
@@ -387,7 +403,7 @@ impl World {
                     How::TopUp => (CreditKind::TopUp, None, asked),
                     How::Commit(seconds) => {
                         let (amount, expires_at) = (Usd::dollars(12), self.now.plus(seconds));
-                        let bonus = Bonus { amount, expires_at, excludes: BTreeSet::new() };
+                        let bonus = BonusGrant { amount, expires_at, excludes: BTreeSet::new() };
                         // What cannot be given any more never stands in the way of money that was
                         // paid.
                         let grant = if seconds > 0 { micros(amount) } else { 0 };
@@ -410,7 +426,10 @@ impl World {
             Action::AwaitPayment { payment, hours } => {
                 let PaymentFacts { payment, credit: amount, .. } = payment_facts(payment)?;
                 let expires_at = self.now.plus(hours * 3_600);
-                self.command(&Command::AwaitPayment(Pending { payment, amount, expires_at }), none)
+                self.command(
+                    &Command::AwaitPayment(PendingPayment { payment, amount, expires_at }),
+                    none,
+                )
             }
             Action::EndPayment { payment, canceled } => {
                 let payment = payment_facts(payment)?.payment;
@@ -420,7 +439,7 @@ impl World {
             Action::Grant { cents, seconds, excludes } => {
                 let amount = Usd::from_cents(cents).map_err(|error| error.to_string())?;
                 let (expires_at, excludes) = (self.now.plus(seconds), excluded(excludes)?);
-                let bonus = Bonus { amount, expires_at, excludes };
+                let bonus = BonusGrant { amount, expires_at, excludes };
                 let asked = Asked { paid: 0, grant: micros(amount) };
                 self.command(&Command::Grant { bonus, reason: "for a test".to_owned() }, asked)
             }
@@ -432,7 +451,7 @@ impl World {
             Action::StartTrial { card } => {
                 let funding = [CardFunding::Credit, CardFunding::Debit, CardFunding::Prepaid]
                     [usize::from(card % 3)];
-                let wallet = if card == 4 { Wallet::Some } else { Wallet::None };
+                let wallet = if card == 4 { CardWallet::Some } else { CardWallet::None };
                 let card = TrialCard { fingerprint: id("finger")?, funding, wallet };
                 let asked = Asked { paid: 0, grant: micros(self.policy.trial.credit) };
                 self.command(&Command::StartTrial { card, excludes: excluded(3)? }, asked)
@@ -477,16 +496,16 @@ impl World {
         }
     }
 
-    fn taken(&self, of: &TakeBack) -> Option<Taken> {
+    fn taken(&self, of: &TakeBack) -> Option<TakenCredit> {
         let place = self.rows.iter().position(
             |row| matches!(&row.event.change, Change::TakenBack { by, .. } if by == of),
         )?;
         let before = place.checked_sub(1).and_then(|place| self.rows.get(place))?;
-        request::taken(&self.rows.get(place)?.event, &before.state)
+        resolve::taken(&self.rows.get(place)?.event, &before.state)
     }
 
-    fn project(&self) -> Result<Project, String> {
-        Ok(Project { id: id("p")?, account: self.account.clone() })
+    fn project(&self) -> Result<OwnedProject, String> {
+        Ok(OwnedProject { id: id("p")?, account: self.account.clone() })
     }
 
     /// The resources that the bits of a number name, of those that exist.
@@ -534,30 +553,30 @@ impl World {
         match *action {
             Action::Create { sku, count } => {
                 let (project, new) = (self.project()?, self.new_resources(sku, count, 0)?);
-                self.resolved(|view, now| request::create(view, &project, &new, now))
+                self.resolved(|view, now| resolve::create(view, &project, &new, now))
             }
             Action::StartNew { sku, count, agreed } => {
                 let (project, new) = (self.project()?, self.new_resources(sku, count, agreed)?);
-                self.resolved(|view, now| request::start_new(view, &project, &new, now))
+                self.resolved(|view, now| resolve::start_new(view, &project, &new, now))
             }
             Action::Start { which } => {
                 let ids = self.named(which)?;
-                self.resolved(|view, now| request::start(view, &ids, now))
+                self.resolved(|view, now| resolve::start(view, &ids, now))
             }
             Action::Stop { which } => {
                 let ids = self.named(which)?;
-                self.resolved(|view, _| request::stop(view, &ids))
+                self.resolved(|view, _| resolve::stop(view, &ids))
             }
             Action::Delete { which } => {
                 let ids = self.named(which)?;
-                self.resolved(|view, _| request::delete(view, &ids))
+                self.resolved(|view, _| resolve::delete(view, &ids))
             }
             Action::Restore { which } => {
                 let ids = self.named(which)?;
-                self.resolved(|view, now| request::restore(view, &ids, now))
+                self.resolved(|view, now| resolve::restore(view, &ids, now))
             }
             Action::FailStart { resource } => {
-                let is_running = |one: &&Resource| one.status == Status::Running;
+                let is_running = |one: &&Resource| one.status == ResourceStatus::Running;
                 let running: Vec<&Resource> =
                     self.billables.resources.values().filter(is_running).collect();
                 let one = running.get(usize::from(resource) % running.len().max(1));
@@ -575,7 +594,7 @@ impl World {
                     .map(|row| (row.event.clone(), row.state.clone()))
                     .collect();
                 self.resolved(|view, _| {
-                    request::fail_start(
+                    resolve::fail_start(
                         view,
                         &resource,
                         rows.iter().map(|(event, state)| (event, state)),
@@ -583,9 +602,9 @@ impl World {
                 })
             }
             Action::OpenMeter { sku } => {
-                let (project, sku): (Project, Sku) =
+                let (project, sku): (OwnedProject, Sku) =
                     (self.project()?, id(METERED[usize::from(sku % 3)].0)?);
-                self.resolved(|view, now| request::open_meter(view, &project, &sku, now))
+                self.resolved(|view, now| resolve::open_meter(view, &project, &sku, now))
             }
             Action::Nonsense { what } => self.nonsense(what),
             _ => Ok(None),
@@ -594,7 +613,8 @@ impl World {
 
     /// What no caller should ask: each is refused, and by its own name.
     fn nonsense(&mut self, what: u8) -> Result<Option<Refusal>, String> {
-        let (project, foreign) = (self.project()?, Project { id: id("q")?, account: id("b")? });
+        let (project, foreign) =
+            (self.project()?, OwnedProject { id: id("q")?, account: id("b")? });
         let ghost: ResourceId = id("ghost")?;
         let new = |name: &str, sku: &str| -> Result<NewResource, String> {
             Ok(NewResource { id: id("new")?, sku: id(sku)?, name: name.to_owned(), rate: None })
@@ -604,19 +624,19 @@ impl World {
         let ghosts = [ghost.clone(), ghost.clone()];
         let refused = match what {
             0 => self.resolved(|view, now| {
-                request::start_new(view, &foreign, std::slice::from_ref(&vm), now)
+                resolve::start_new(view, &foreign, std::slice::from_ref(&vm), now)
             })?,
             1 => self.resolved(|view, now| {
-                request::create(view, &project, &[vm.clone(), vm.clone()], now)
+                resolve::create(view, &project, &[vm.clone(), vm.clone()], now)
             })?,
-            2 => self.resolved(|view, now| request::start(view, &[], now))?,
-            3 => self.resolved(|view, now| request::start(view, &ghosts, now))?,
-            4 => self.resolved(|view, _| request::stop(view, &ghosts))?,
-            5 => self.resolved(|view, _| request::delete(view, &[]))?,
-            6 => self.resolved(|view, now| request::restore(view, &ghosts, now))?,
-            7 => self.resolved(|view, now| request::create(view, &project, &[unnamed], now))?,
-            8 => self.resolved(|view, now| request::create(view, &project, &[unsold], now))?,
-            9 => self.resolved(|view, now| request::start_new(view, &project, &[metered], now))?,
+            2 => self.resolved(|view, now| resolve::start(view, &[], now))?,
+            3 => self.resolved(|view, now| resolve::start(view, &ghosts, now))?,
+            4 => self.resolved(|view, _| resolve::stop(view, &ghosts))?,
+            5 => self.resolved(|view, _| resolve::delete(view, &[]))?,
+            6 => self.resolved(|view, now| resolve::restore(view, &ghosts, now))?,
+            7 => self.resolved(|view, now| resolve::create(view, &project, &[unnamed], now))?,
+            8 => self.resolved(|view, now| resolve::create(view, &project, &[unsold], now))?,
+            9 => self.resolved(|view, now| resolve::start_new(view, &project, &[metered], now))?,
             10 => self.command(&Command::Open, Asked::default())?,
             _ => {
                 let facts = payment_facts(99)?;
@@ -636,7 +656,7 @@ impl World {
         if let Some(meter) = self.billables.meters.values_mut().nth(usize::from(sku) % count) {
             let grown = meter.reading.decimal() + rust_decimal_of(quantity);
             meter.reading =
-                tollgate::money::Quantity::new(grown).map_err(|error| error.to_string())?;
+                tollgate::domain::money::Quantity::new(grown).map_err(|error| error.to_string())?;
         }
         Ok(())
     }
@@ -659,7 +679,7 @@ impl World {
         let idle = ["0", "0.2", "0.00216"][usize::from(idle % 3)];
         let price = Price {
             sku,
-            unit: Unit::Hour,
+            unit: PriceUnit::Hour,
             kind: id(kind)?,
             rate: id(rate)?,
             idle_rate: id(idle)?,
@@ -705,14 +725,13 @@ impl World {
                     none,
                 )
             }
-            Action::BeginRefill => {
-                self.command(&Command::BeginRefill { customer: id("cus")?, tax: Tax::Off }, none)
-            }
+            Action::BeginRefill => self
+                .command(&Command::BeginRefill { customer: id("cus")?, tax: TaxMode::Off }, none),
             Action::AskCustomer { off } => {
                 self.command(&Command::AskCustomer { attempt: attempt(off), url: None }, none)
             }
             Action::FailRefill { off, never } => {
-                let decline = if never == 1 { Decline::Never } else { Decline::Later };
+                let decline = if never == 1 { RefillDecline::Never } else { RefillDecline::Later };
                 let (attempt, code) = (attempt(off), "do_not_honor".to_owned());
                 self.command(&Command::FailRefill { attempt, decline, code }, none)
             }
@@ -729,8 +748,8 @@ impl World {
         match *action {
             Action::Freeze => self.command(&Command::Freeze { reason }, none),
             Action::Unfreeze => self.command(&Command::Unfreeze { reason }, none),
-            Action::StaffSuspend => self.resolved(|view, _| request::suspend(view, "because")),
-            Action::StaffResume => self.resolved(request::resume),
+            Action::StaffSuspend => self.resolved(|view, _| resolve::suspend(view, "because")),
+            Action::StaffResume => self.resolved(resolve::resume),
             Action::ConfirmDeletion { off } => {
                 self.settle()?;
                 let head = self.state().next_seq.saturating_sub(1 + u64::from(off));
@@ -743,7 +762,8 @@ impl World {
             }
             Action::Close => self.command(&Command::Close { reason }, none),
             Action::ChooseComeback { stay_off } => {
-                let comeback = if stay_off == 0 { Comeback::InOrder } else { Comeback::StayOff };
+                let comeback =
+                    if stay_off == 0 { RestartPolicy::InOrder } else { RestartPolicy::StayOff };
                 self.command(&Command::ChooseComeback(comeback), none)
             }
             _ => Ok(None),
@@ -771,10 +791,10 @@ impl World {
         let is_behind = state.paid_through().is_some_and(|through| through <= now);
         let is_settled = !is_behind || crate::model::is_held(state, now.seconds());
         let command = match which % 4 {
-            0 => request::stop(&view, &ids),
-            1 => request::delete(&view, &ids),
-            2 => request::start(&view, &ids, now),
-            _ => request::suspend(&view, "because"),
+            0 => resolve::stop(&view, &ids),
+            1 => resolve::delete(&view, &ids),
+            2 => resolve::start(&view, &ids, now),
+            _ => resolve::suspend(&view, "because"),
         };
         let Ok(command) = command else { return Ok(None) };
         let decided = decide(state, &command, Cause::Command, &policy, now);

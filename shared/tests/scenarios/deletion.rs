@@ -1,12 +1,12 @@
 //! From suspension to deletion, back, and gone for good.
 
-use tollgate::billables::{Address, Condition};
-use tollgate::command::Command;
-use tollgate::event::{Decline, PendingEnd};
-use tollgate::ids::ResourceId;
-use tollgate::refusal::Refusal;
-use tollgate::state::{Pending, Standing};
-use tollgate::timestamp::{DAY, HOUR};
+use tollgate::domain::account::{PendingPayment, Standing};
+use tollgate::domain::command::Command;
+use tollgate::domain::event::{PendingEnd, RefillDecline};
+use tollgate::domain::ids::ResourceId;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resources::{ResourceAddress, ResourceCondition};
+use tollgate::domain::timestamp::{DAY, HOUR};
 
 use crate::world::{World, at, is_good, named};
 
@@ -33,12 +33,12 @@ fn deleting() -> World {
     world
 }
 
-fn condition(world: &World) -> Condition {
+fn condition(world: &World) -> ResourceCondition {
     world.list.resources[&named::<ResourceId>("a")].condition(&world.state)
 }
 
 #[test]
-fn three_days_after_its_suspension_an_account_is_deleted_once_stripe_was_asked() {
+fn deletion_follows_three_days_after_suspension_and_a_check() {
     let mut world = suspended();
     world.settle("24T12:59:59").rows(&[]);
     world.settle("24T13:00").rows(&["11-24T13:00:00 deletion_announced 0.00 = 0.00"]);
@@ -46,21 +46,21 @@ fn three_days_after_its_suspension_an_account_is_deleted_once_stripe_was_asked()
     world.settle("25T13:00").rows(&["11-25T13:00:00 deleting 0.00 = 0.00"]);
     world.settle("25T13:01").rows(&[]);
     world.confirm_deletion("25T13:02").unwrap().rows(&["11-25T13:02:00 deleted 0.00 = 0.00"]);
-    assert_eq!(condition(&world), Condition::Deleted { at: at("25T13:02") });
+    assert_eq!(condition(&world), ResourceCondition::Deleted { at: at("25T13:02") });
     assert_eq!(world.confirm_deletion("25T13:03").err(), Some(Refusal::NotDeleting));
 }
 
 #[test]
-fn an_account_says_a_day_before_its_deletion_that_it_must_be_warned() {
+fn deletion_is_announced_a_day_ahead() {
     let mut world = suspended();
-    let due = |world: &World| tollgate::due::due_at(&world.state, &world.policy);
+    let due = |world: &World| tollgate::domain::settle::due::due_at(&world.state, &world.policy);
     assert_eq!(due(&world), Some(at("24T13:00")));
     world.settle("24T13:00");
     assert_eq!(due(&world), Some(at("25T13:00")), "warned once");
 }
 
 #[test]
-fn whoever_is_warned_late_still_has_a_day() {
+fn late_warning_still_leaves_a_day() {
     let mut world = suspended();
     // Nothing ran for days, and the deletion has been due for seven hours.
     world.settle("25T20:00").rows(&["11-25T20:00:00 deletion_announced 0.00 = 0.00"]);
@@ -73,10 +73,13 @@ fn whoever_is_warned_late_still_has_a_day() {
 }
 
 #[test]
-fn nobody_is_warned_while_money_may_come_and_has_a_day_when_it_does_not() {
+fn pending_money_delays_the_warning_and_leaves_a_day() {
     let mut world = suspended();
-    let pending =
-        Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    let pending = PendingPayment {
+        payment: named("pi_slow"),
+        amount: named("25"),
+        expires_at: at("28T00:00"),
+    };
     world.command("24T12:00", Command::AwaitPayment(pending)).unwrap().shown_are_seen();
     world.settle("26T00:00").rows(&[]);
     let failed = Command::EndPayment { payment: named("pi_slow"), how: PendingEnd::Failed };
@@ -89,7 +92,7 @@ fn nobody_is_warned_while_money_may_come_and_has_a_day_when_it_does_not() {
 }
 
 #[test]
-fn credit_after_the_warning_ends_it_and_another_suspension_has_its_own() {
+fn credit_ends_a_warning_and_the_next_suspension_warns_anew() {
     let mut world = suspended();
     world.settle("24T13:00");
     world.credit("24T14:00", "5").restart("24T14:00", &["a"]).unwrap();
@@ -102,7 +105,7 @@ fn credit_after_the_warning_ends_it_and_another_suspension_has_its_own() {
 }
 
 #[test]
-fn with_a_grace_of_a_day_the_suspension_is_itself_the_warning() {
+fn with_one_day_of_grace_the_suspension_is_the_warning() {
     let mut world = World::with_credit("5.00");
     world.policy.grace_seconds = DAY;
     world.start("12:00", "a", "vm100").unwrap();
@@ -121,11 +124,11 @@ fn credit_one_second_before_the_deletion_saves_everything() {
         .credit("25T12:59:59", "1")
         .settle("25T13:00")
         .rows(&["11-25T12:59:59 topup 1.00 = 1.00", "11-25T12:59:59 resumed 0.00 = 1.00"]);
-    assert_eq!(condition(&world), Condition::Suspended);
+    assert_eq!(condition(&world), ResourceCondition::Suspended);
 }
 
 #[test]
-fn credit_between_the_deleting_row_and_the_answer_of_stripe_saves_everything() {
+fn credit_before_stripes_answer_cancels_the_deletion() {
     let mut world = deleting();
     let head = world.state.next_seq - 1;
     world.credit("25T13:00:10", "1");
@@ -149,11 +152,14 @@ fn any_row_between_the_question_and_the_deletion_asks_again() {
 }
 
 #[test]
-fn nothing_is_deleted_while_a_payment_is_pending() {
+fn pending_payment_blocks_the_deletion() {
     let mut world = suspended();
     world.settle("24T13:00").shown_are_seen();
-    let pending =
-        Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    let pending = PendingPayment {
+        payment: named("pi_slow"),
+        amount: named("25"),
+        expires_at: at("28T00:00"),
+    };
     world.command("25T12:00", Command::AwaitPayment(pending)).unwrap();
     world.settle("26T00:00").rows(&["11-25T12:00:00 payment_pending 0.00 = 0.00"]);
     let failed = Command::EndPayment { payment: named("pi_slow"), how: PendingEnd::Failed };
@@ -164,8 +170,11 @@ fn nothing_is_deleted_while_a_payment_is_pending() {
     world.settle("27T09:59:59").rows(&[]);
     world.settle("27T10:00").rows(&["11-27T10:00:00 deleting 0.00 = 0.00"]);
     // Another one is promised while Stripe is being asked.
-    let pending =
-        Pending { payment: named("pi_late"), amount: named("25"), expires_at: at("28T00:00") };
+    let pending = PendingPayment {
+        payment: named("pi_late"),
+        amount: named("25"),
+        expires_at: at("28T00:00"),
+    };
     world.command("27T10:01", Command::AwaitPayment(pending)).unwrap();
     assert_eq!(world.confirm_deletion("27T10:02").err(), Some(Refusal::PaymentPending));
     // It expires without a word, and then nothing stands in the way.
@@ -177,7 +186,7 @@ fn nothing_is_deleted_while_a_payment_is_pending() {
 }
 
 #[test]
-fn a_refill_that_fails_after_the_warning_is_followed_by_another_warning_and_a_day() {
+fn refill_failed_after_the_warning_warns_again_a_day_ahead() {
     let mut world = suspended();
     world.settle("24T13:00").shown_are_seen();
     // A card is given, and it is declined past the deadline.
@@ -187,7 +196,7 @@ fn a_refill_that_fails_after_the_warning_is_followed_by_another_warning_and_a_da
         .unwrap()
         .shown_are_seen();
     world.settle("25T14:00").rows(&[]);
-    world.refill_fails("25T14:10", Decline::Never).rows(&[
+    world.refill_fails("25T14:10", RefillDecline::Never).rows(&[
         "11-25T14:10:00 refill_failed 0.00 = 0.00",
         "11-25T14:10:00 deletion_announced 0.00 = 0.00",
     ]);
@@ -196,7 +205,7 @@ fn a_refill_that_fails_after_the_warning_is_followed_by_another_warning_and_a_da
 }
 
 #[test]
-fn attempts_that_come_to_nothing_do_not_put_off_the_deletion_for_ever() {
+fn failing_attempts_do_not_postpone_the_deletion_forever() {
     let mut world = suspended();
     world.settle("24T13:00");
     world.agree_to_refill("25T12:55", ("5", "25"), None);
@@ -206,7 +215,7 @@ fn attempts_that_come_to_nothing_do_not_put_off_the_deletion_for_ever() {
     for _ in 0..13 {
         let (begun, failed, again) = (now, now.plus(20 * HOUR), now.plus(21 * HOUR));
         world.begin_refill(&begun.to_string()).unwrap();
-        world.refill_fails(&failed.to_string(), Decline::NotCharged);
+        world.refill_fails(&failed.to_string(), RefillDecline::NotCharged);
         world.settle(&again.to_string());
         now = again;
     }
@@ -225,7 +234,7 @@ fn attempts_that_come_to_nothing_do_not_put_off_the_deletion_for_ever() {
 }
 
 #[test]
-fn a_refill_that_never_begins_does_not_hold_back_the_deletion_for_ever() {
+fn refill_that_never_begins_does_not_block_the_deletion() {
     let mut world = suspended();
     world.settle("24T13:00").agree_to_refill("25T12:00", ("5", "25"), None).shown_are_seen();
     assert!(world.state.refill.wanted.is_some(), "money may come");
@@ -257,15 +266,18 @@ fn credit_that_is_taken_back_while_frozen_leaves_a_day_as_well() {
 }
 
 #[test]
-fn with_a_grace_of_a_day_a_payment_that_falls_through_is_followed_by_a_warning() {
+fn with_one_day_of_grace_a_failed_payment_is_warned_about() {
     let mut world = World::with_credit("5.00");
     world.policy.grace_seconds = DAY;
     world.start("12:00", "a", "vm100").unwrap();
     world
         .command("12:30", Command::Correct { amount: named("-4.00"), reason: "all".to_owned() })
         .unwrap();
-    let pending =
-        Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    let pending = PendingPayment {
+        payment: named("pi_slow"),
+        amount: named("25"),
+        expires_at: at("28T00:00"),
+    };
     world
         .settle("13:00")
         .command("14:00", Command::AwaitPayment(pending))
@@ -280,10 +292,13 @@ fn with_a_grace_of_a_day_a_payment_that_falls_through_is_followed_by_a_warning()
 }
 
 #[test]
-fn a_payment_that_falls_through_before_the_warning_changes_nothing() {
+fn payment_failed_before_the_warning_changes_nothing() {
     let mut world = suspended();
-    let pending =
-        Pending { payment: named("pi_slow"), amount: named("25"), expires_at: at("28T00:00") };
+    let pending = PendingPayment {
+        payment: named("pi_slow"),
+        amount: named("25"),
+        expires_at: at("28T00:00"),
+    };
     world.command("23T12:00", Command::AwaitPayment(pending)).unwrap();
     let failed = Command::EndPayment { payment: named("pi_slow"), how: PendingEnd::Failed };
     world.command("23T13:00", failed).unwrap().shown_are_seen();
@@ -300,7 +315,7 @@ fn deleted() -> World {
 }
 
 #[test]
-fn what_was_deleted_is_restored_on_day_thirteen_and_runs_at_a_new_address() {
+fn deleted_resources_are_restored_on_day_thirteen() {
     let mut world = deleted();
     assert_eq!(world.restore("26T00:00", &["a"]).err(), Some(Refusal::Suspended));
     world
@@ -310,13 +325,13 @@ fn what_was_deleted_is_restored_on_day_thirteen_and_runs_at_a_new_address() {
         .restore("12-08T12:00", &["a"])
         .unwrap()
         .rows(&["12-08T12:00:00 restored -1.00 = 4.00 to 12-08T13:00:00"]);
-    assert_eq!(condition(&world), Condition::Running);
-    assert_eq!(world.list.resources[&named::<ResourceId>("a")].address, Address::New);
+    assert_eq!(condition(&world), ResourceCondition::Running);
+    assert_eq!(world.list.resources[&named::<ResourceId>("a")].address, ResourceAddress::New);
     world.settle("12-08T13:00").settle("12-09T13:00");
     assert_eq!(world.state.deletions, [], "the deletion can no longer be undone");
     assert_eq!(
         condition(&world),
-        Condition::Suspended,
+        ResourceCondition::Suspended,
         "its credit ran out, and it was not purged"
     );
 }
@@ -330,12 +345,12 @@ fn restoring_needs_the_credit_a_start_needs() {
 }
 
 #[test]
-fn after_fourteen_days_it_is_gone_for_good() {
+fn deleted_resources_are_purged_after_fourteen_days() {
     let mut world = deleted();
     world.credit("26T00:00", "5").shown_are_seen();
     world.settle("12-09T12:59:59").rows(&[]);
     world.settle("12-09T13:00").rows(&["12-09T13:00:00 purged 0.00 = 5.00"]);
-    assert_eq!(condition(&world), Condition::Purged);
+    assert_eq!(condition(&world), ResourceCondition::Purged);
     assert_eq!(
         world.restore("12-09T13:00", &["a"]).err(),
         Some(Refusal::UnknownResource { resource: named("a") })
@@ -352,7 +367,7 @@ fn a_single_resource_is_deleted_restored_and_purged_on_its_own() {
     world.delete("23T12:10", &["b", "c"]).unwrap();
     world.restore("24T12:00", &["b"]).unwrap();
     world.shown_are_seen();
-    let due = |world: &World| tollgate::due::due_at(&world.state, &world.policy);
+    let due = |world: &World| tollgate::domain::settle::due::due_at(&world.state, &world.policy);
     assert_eq!(due(&world), Some(at("12-06T12:10")));
     world.settle("12-06T12:10");
     assert!(!world.list.resources.contains_key(&named::<ResourceId>("a")));
@@ -364,7 +379,7 @@ fn a_single_resource_is_deleted_restored_and_purged_on_its_own() {
 }
 
 #[test]
-fn an_account_that_is_frozen_by_a_dispute_is_not_lifted_by_credit() {
+fn credit_does_not_lift_a_freeze_by_dispute() {
     let mut world = suspended();
     let opened = Command::OpenDispute { dispute: named("dp_1"), payment: named("pi_1") };
     world.command("13:10", opened).unwrap();

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use tollgate::command::{Bonus, Command};
-use tollgate::event::{CreditKind, DisputeOutcome, PaymentFacts, PendingEnd, TakeBack};
-use tollgate::money::Usd;
-use tollgate::refusal::Refusal;
-use tollgate::request::taken;
-use tollgate::state::Pending;
+use tollgate::domain::account::PendingPayment;
+use tollgate::domain::command::{BonusGrant, Command};
+use tollgate::domain::event::{CreditKind, DisputeOutcome, PaymentFacts, PendingEnd, TakeBack};
+use tollgate::domain::money::Usd;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::taken;
 
 use crate::world::{World, at, named};
 
@@ -27,14 +27,14 @@ fn refund(id: &str, cents: i64) -> Command {
 /// The refund failed: what its row took is given back.
 fn reversal(world: &World, id: &str, cents: i64) -> Command {
     let by = TakeBack::Refund(named(id));
-    let of_this = |event: &&tollgate::event::Event| matches!(&event.change, tollgate::event::Change::TakenBack { by: taken_by, .. } if *taken_by == by);
+    let of_this = |event: &&tollgate::domain::event::Event| matches!(&event.change, tollgate::domain::event::Change::TakenBack { by: taken_by, .. } if *taken_by == by);
     let index = world.events.iter().position(|event| of_this(&event));
     let taken = index.and_then(|index| taken(&world.events[index], &world.states[index - 1]));
     Command::GiveBack { by, of: taxed("pi_a"), cents, taken }
 }
 
 #[test]
-fn a_payment_is_credited_once_whichever_event_tells_of_it() {
+fn payment_is_credited_once_for_any_of_its_events() {
     let mut world = World::opened();
     world.command("11:00", credit(taxed("pi_a"))).unwrap();
     world.command("11:00", credit(taxed("pi_a"))).unwrap();
@@ -43,9 +43,9 @@ fn a_payment_is_credited_once_whichever_event_tells_of_it() {
 }
 
 #[test]
-fn a_pending_payment_and_its_end_may_be_told_in_any_order() {
+fn pending_payment_and_its_end_arrive_in_any_order() {
     let pending = || {
-        Command::AwaitPayment(Pending {
+        Command::AwaitPayment(PendingPayment {
             payment: named("pi_a"),
             amount: named("100"),
             expires_at: at("28T00:00"),
@@ -73,7 +73,7 @@ fn a_pending_payment_and_its_end_may_be_told_in_any_order() {
 }
 
 #[test]
-fn a_refund_takes_the_credit_before_tax_and_its_parts_add_up_to_the_whole() {
+fn refund_takes_pre_tax_credit_and_parts_add_up() {
     let mut world = World::opened();
     world.command("11:00", credit(taxed("pi_a"))).unwrap();
     world.command("11:10", refund("re_1", 3_333)).unwrap();
@@ -90,7 +90,7 @@ fn a_refund_takes_the_credit_before_tax_and_its_parts_add_up_to_the_whole() {
 }
 
 #[test]
-fn a_reversal_gives_back_what_its_refund_took_in_any_order() {
+fn reversal_returns_its_refund_in_any_order() {
     for order in
         [[0, 1, 2, 3], [0, 2, 1, 3], [2, 0, 1, 3], [0, 1, 3, 2], [1, 3, 0, 2], [3, 2, 1, 0]]
     {
@@ -114,7 +114,7 @@ fn a_reversal_gives_back_what_its_refund_took_in_any_order() {
 }
 
 #[test]
-fn a_refund_of_credit_that_was_spent_leaves_a_debt_that_comes_first() {
+fn refund_of_spent_credit_leaves_a_debt_paid_first() {
     let mut world = World::opened();
     world.command("11:00", credit(taxed("pi_a"))).unwrap();
     world.start("12:00", "a", "vm100").unwrap();
@@ -140,10 +140,10 @@ fn a_refund_of_credit_that_was_spent_leaves_a_debt_that_comes_first() {
 }
 
 #[test]
-fn a_refund_takes_what_came_with_the_payment_for_free_and_its_reversal_brings_it_back() {
+fn refund_takes_the_bonus_and_its_reversal_returns_it() {
     let mut world = World::opened();
     let bonus =
-        Bonus { amount: named("20"), expires_at: at("30T00:00"), excludes: BTreeSet::new() };
+        BonusGrant { amount: named("20"), expires_at: at("30T00:00"), excludes: BTreeSet::new() };
     let command =
         Command::Credit { payment: taxed("pi_a"), kind: CreditKind::Commit, bonus: Some(bonus) };
     world.command("11:00", command).unwrap();
@@ -168,16 +168,17 @@ fn a_refund_takes_what_came_with_the_payment_for_free_and_its_reversal_brings_it
 }
 
 #[test]
-fn a_bonus_whose_time_is_over_does_not_stand_in_the_way_of_the_payment() {
+fn expired_bonus_does_not_block_its_payment() {
     let mut world = World::opened();
-    let bonus = Bonus { amount: named("20"), expires_at: at("11:00"), excludes: BTreeSet::new() };
+    let bonus =
+        BonusGrant { amount: named("20"), expires_at: at("11:00"), excludes: BTreeSet::new() };
     let command =
         Command::Credit { payment: taxed("pi_a"), kind: CreditKind::Commit, bonus: Some(bonus) };
     world.command("11:00", command).unwrap().rows(&["11:00:00 commit 100.00 = 100.00"]);
 }
 
 #[test]
-fn a_dispute_freezes_takes_its_money_once_and_gives_it_back_once_if_won() {
+fn dispute_freezes_and_debits_once_and_returns_once_if_won() {
     let mut world = World::opened();
     world.command("11:00", credit(taxed("pi_a"))).unwrap();
     world.start("12:00", "a", "vm100").unwrap();
@@ -255,8 +256,8 @@ fn amounts_that_no_payment_can_have_are_refused() {
 }
 
 #[test]
-fn what_a_customer_may_pay_is_checked_before_anybody_pays_it() {
-    let policy = tollgate::policy::Policy::default();
+fn payment_limits_are_checked_before_payment() {
+    let policy = tollgate::domain::policy::Policy::default();
     let check = |amount: &str| policy.check_topup(named(amount));
     assert_eq!(check("0"), Err(Refusal::AmountNotPositive));
     assert_eq!(check("-1"), Err(Refusal::AmountNotPositive));
@@ -280,7 +281,8 @@ fn corrections_and_bonuses_need_a_reason_and_an_amount() {
     assert_eq!(correct("1", &"x".repeat(501)), Some(Refusal::ReasonNeeded { bytes_max: 500 }));
     assert_eq!(correct("-12.000001", "a mistake of ours"), None);
     assert_eq!(world.state.balance(), named("-2.000001"));
-    let bonus = Bonus { amount: named("5"), expires_at: at("11:00"), excludes: BTreeSet::new() };
+    let bonus =
+        BonusGrant { amount: named("5"), expires_at: at("11:00"), excludes: BTreeSet::new() };
     let expired = world.command("11:00", Command::Grant { bonus, reason: "hi".to_owned() }).err();
     assert_eq!(expired, Some(Refusal::ExpiryPast { now: at("11:00") }));
 }

@@ -1,9 +1,9 @@
 //! What the world is told of each row.
 
-use tollgate::command::Command;
-use tollgate::notice::{Notice, Place, notices};
-use tollgate::policy::Policy;
-use tollgate::row::{Digest, Row};
+use tollgate::domain::command::Command;
+use tollgate::domain::policy::Policy;
+use tollgate::domain::row::{Row, RowDigest};
+use tollgate::views::domain_event::{DomainEvent, NoticePlace, notices};
 
 use crate::world::{World, named};
 
@@ -17,22 +17,22 @@ fn names_of(row: &Row) -> Vec<String> {
     told(row).iter().map(|notice| notice.news.name().to_owned()).collect()
 }
 
-fn told(row: &Row) -> Vec<Notice> {
+fn told(row: &Row) -> Vec<DomainEvent> {
     notices(&named("acme"), row, &Policy::default())
 }
 
 /// `time name amount by deadline at place` of everything that a customer is to be told.
 fn warnings(world: &World) -> Vec<String> {
-    let shown = |notice: Notice| {
+    let shown = |notice: DomainEvent| {
         let warning = notice.warning?;
         let amount = warning.amount.map_or("-".to_owned(), |amount| amount.to_string());
         let deadline =
             warning.deadline.map_or("-".to_owned(), |deadline| short(&deadline.to_string()));
         let place = match warning.place {
-            Place::Page => "page".to_owned(),
-            Place::AddCredit => "add-credit".to_owned(),
-            Place::Refill => "refill".to_owned(),
-            Place::Invoice(url) => url,
+            NoticePlace::Page => "page".to_owned(),
+            NoticePlace::AddCredit => "add-credit".to_owned(),
+            NoticePlace::Refill => "refill".to_owned(),
+            NoticePlace::Invoice(url) => url,
         };
         Some(format!(
             "{} {} {amount} by {deadline} at {place}",
@@ -54,19 +54,19 @@ fn rows(world: &World) -> impl Iterator<Item = Row> {
         seq: u64::try_from(seq).unwrap(),
         event: event.clone(),
         state: state.clone(),
-        previous: Digest::none(),
-        digest: Digest::none(),
+        previous: RowDigest::none(),
+        digest: RowDigest::none(),
     })
 }
 
 #[test]
-fn every_row_that_matters_to_others_is_told_and_an_ordinary_hour_is_not() {
+fn rows_that_matter_emit_events_and_ordinary_hours_do_not() {
     let mut world = World::with_credit("7");
     world.agree_to_refill("10:30", ("5", "25"), None);
     world.start("11:00", "a", "vm100").unwrap();
     world.settle("12:00").settle("13:00");
     world.begin_refill("13:01").unwrap();
-    world.refill_fails("13:02", tollgate::event::Decline::Later);
+    world.refill_fails("13:02", tollgate::domain::event::RefillDecline::Later);
     world
         .command(
             "13:10",
@@ -99,7 +99,7 @@ fn every_row_that_matters_to_others_is_told_and_an_ordinary_hour_is_not() {
 }
 
 #[test]
-fn an_event_carries_the_number_of_its_row_and_the_state_that_resulted() {
+fn event_carries_its_row_number_and_resulting_state() {
     let mut world = World::with_credit("25");
     world.start("11:20", "a", "vm60").unwrap();
     let row = rows(&world).last().unwrap();
@@ -129,8 +129,7 @@ fn an_event_carries_the_number_of_its_row_and_the_state_that_resulted() {
 }
 
 #[test]
-fn without_refills_a_customer_is_warned_once_when_less_than_a_day_is_left_and_of_all_that_follows()
-{
+fn without_refills_one_warning_comes_a_day_before_zero() {
     let mut world = World::with_credit("30");
     world.start("11:00", "a", "vm100").unwrap();
     for hour in 12..=18 {
@@ -162,7 +161,7 @@ fn without_refills_a_customer_is_warned_once_when_less_than_a_day_is_left_and_of
 }
 
 #[test]
-fn nobody_is_asked_for_more_than_one_top_up_may_be() {
+fn suggested_top_up_never_exceeds_the_maximum() {
     let mut world = World::with_credit("25");
     world.start("11:00", "a", "vm100").unwrap();
     world
@@ -173,7 +172,7 @@ fn nobody_is_asked_for_more_than_one_top_up_may_be() {
 }
 
 #[test]
-fn who_starts_with_little_is_warned_at_once_and_not_again_for_the_next_start() {
+fn low_credit_warns_at_the_first_start_only() {
     let mut world = World::with_credit("6");
     world.start("11:00", "a", "vm100").unwrap();
     world.start("11:00", "b", "tiny").unwrap();
@@ -187,14 +186,14 @@ fn who_starts_with_little_is_warned_at_once_and_not_again_for_the_next_start() {
 }
 
 #[test]
-fn where_a_refill_is_expected_the_customer_is_told_of_it_and_of_what_becomes_of_it() {
+fn expected_refill_is_announced_with_its_outcome() {
     let mut world = World::with_credit("7");
     world.agree_to_refill("10:30", ("5", "25"), Some("25"));
     world.start("11:00", "a", "vm100").unwrap();
     world.settle("12:00").settle("13:00").begin_refill("13:01").unwrap();
     let url = Some("https://invoice.example/1".to_owned());
     world.command("13:01", Command::AskCustomer { attempt: 1, url }).unwrap();
-    world.refill_fails("13:02", tollgate::event::Decline::Later);
+    world.refill_fails("13:02", tollgate::domain::event::RefillDecline::Later);
     assert_eq!(
         warnings(&world),
         [
@@ -256,10 +255,10 @@ fn told_since(world: &World, time: &str, expected: &[&str]) {
 }
 
 #[test]
-fn whoever_gives_up_refills_is_told_that_the_credit_is_low() {
+fn disabling_refills_warns_of_low_credit() {
     let mut world = with_refill(("5", "25"), None);
     told_since(&world, "10:00", &[]);
-    let off = tollgate::command::RefillSettings {
+    let off = tollgate::domain::command::RefillSettings {
         terms: None,
         card: Some(named("pm_1")),
         monthly_cap: None,
@@ -270,14 +269,14 @@ fn whoever_gives_up_refills_is_told_that_the_credit_is_low() {
 }
 
 #[test]
-fn whoever_removes_the_card_is_told_that_the_credit_is_low() {
+fn removing_the_card_warns_of_low_credit() {
     let mut world = with_refill(("5", "25"), None);
     world.command("12:10", Command::RemoveCard { card: named("pm_1") }).unwrap();
     told_since(&world, "10:00", &["22T12:10 CreditLow 16.00 by 22T21:00 at add-credit"]);
 }
 
 #[test]
-fn whoever_is_frozen_is_told_that_no_refill_comes() {
+fn freeze_announces_that_no_refill_comes() {
     for freeze in [
         Command::Freeze { reason: "a test".to_owned() },
         Command::OpenDispute { dispute: named("dp_1"), payment: named("pi_1") },
@@ -303,7 +302,7 @@ fn the_last_refill_that_the_cap_allows_is_followed_by_a_warning() {
 }
 
 #[test]
-fn a_refill_above_what_the_cap_leaves_is_none_to_wait_for() {
+fn refill_above_the_remaining_cap_is_not_expected() {
     // $20 of the $30 are charged in this month, and $14.00 more are needed for a day.
     let mut world = with_refill(("9", "20"), Some("30"));
     world.begin_refill("12:01").unwrap().refill_lands("12:02").settle("13:00");
@@ -324,13 +323,13 @@ fn a_refill_above_what_the_cap_leaves_is_none_to_wait_for() {
 fn a_refill_that_was_not_charged_is_no_matter_of_the_card() {
     let mut world = with_refill(("9", "25"), None);
     world.begin_refill("12:01").unwrap().credit("12:02", "50");
-    world.refill_fails("12:03", tollgate::event::Decline::NotCharged);
+    world.refill_fails("12:03", tollgate::domain::event::RefillDecline::NotCharged);
     assert_eq!(names(&world).last().map(String::as_str), Some("7: RefillFailed"));
     told_since(&world, "12:01", &[]);
 }
 
 #[test]
-fn the_end_of_a_grant_is_foretold_a_day_before_by_an_ordinary_hour_and_once() {
+fn grant_expiry_is_announced_once_a_day_ahead() {
     let mut world = World::opened();
     world.grant("10:00", "100", "24T13:30", &[]);
     world.start("11:00", "a", "vm100").unwrap();
@@ -353,7 +352,7 @@ fn a_late_run_foretells_the_end_of_a_grant_once() {
 }
 
 #[test]
-fn a_grant_that_does_not_pay_for_everything_is_nothing_to_count_on() {
+fn grant_with_exclusions_does_not_extend_the_runway() {
     let mut world = World::opened();
     world.grant("10:00", "100", "12-24T00:00", &["tiny"]);
     world.credit("10:00", "30").start("11:00", "a", "x").unwrap();

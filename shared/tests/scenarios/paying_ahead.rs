@@ -1,12 +1,12 @@
 //! Paying ahead: what each hour, start and stop costs, to the second.
 
-use tollgate::event::Decline;
-use tollgate::money::Usd;
+use tollgate::domain::event::RefillDecline;
+use tollgate::domain::money::Usd;
 
 use crate::world::{World, is_good, named};
 
 #[test]
-fn a_start_pays_to_the_end_of_the_hour_and_each_hour_is_paid_once() {
+fn start_pays_the_hours_rest_and_each_hour_is_paid_once() {
     let mut world = World::with_credit("25");
     world
         .start("10:20", "a", "vm60")
@@ -56,12 +56,15 @@ fn half_a_dollar_at_noon() -> World {
     world
 }
 
-fn correction(amount: &str) -> tollgate::command::Command {
-    tollgate::command::Command::Correct { amount: named(amount), reason: "to the point".to_owned() }
+fn correction(amount: &str) -> tollgate::domain::command::Command {
+    tollgate::domain::command::Command::Correct {
+        amount: named(amount),
+        reason: "to the point".to_owned(),
+    }
 }
 
 #[test]
-fn credit_that_comes_before_the_last_affordable_second_keeps_everything_running() {
+fn credit_before_the_last_paid_second_keeps_all_running() {
     let mut world = half_a_dollar_at_noon();
     world.credit("12:20", "10").rows(&["12:20:00 topup 10.00 = 10.00 to 12:30:00"]);
     world.settle("12:29:59").rows(&[]);
@@ -70,15 +73,14 @@ fn credit_that_comes_before_the_last_affordable_second_keeps_everything_running(
 }
 
 #[test]
-fn without_credit_everything_is_suspended_at_the_last_affordable_second_and_nothing_more_is_charged()
- {
+fn without_credit_all_is_suspended_at_the_last_paid_second() {
     let mut world = half_a_dollar_at_noon();
     world.settle("12:30:40").rows(&["12:30:40 suspended 0.00 = 0.00 as of 12:30:00"]);
     world.settle("13:00").settle("14:00").rows(&[]);
 }
 
 #[test]
-fn a_run_that_was_down_for_hours_pays_each_hour_as_far_as_the_balance_reaches() {
+fn run_after_an_outage_pays_hour_by_hour_within_credit() {
     let mut world = World::with_credit("10");
     world
         .start("12:00", "a", "vm100")
@@ -105,7 +107,7 @@ fn a_run_that_was_down_for_hours_pays_each_hour_as_far_as_the_balance_reaches() 
 }
 
 #[test]
-fn credit_that_came_before_the_suspension_was_written_pays_the_gap() {
+fn credit_before_the_suspension_row_pays_the_gap() {
     let mut world = half_a_dollar_at_noon();
     // The minute run was down; the machine ran on.
     world.credit("14:10", "10").rows(&[
@@ -151,16 +153,16 @@ fn a_refill_that_lands_in_time_pays_for_the_time_since() {
 }
 
 #[test]
-fn a_refill_that_fails_suspends_at_once_and_the_minutes_since_are_not_charged() {
+fn failed_refill_suspends_without_charging_the_gap() {
     let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
-    world.refill_fails("12:33", Decline::Later).rows(&[
+    world.refill_fails("12:33", RefillDecline::Later).rows(&[
         "12:33:00 refill_failed 0.00 = 0.00 to 12:30:00",
         "12:33:00 suspended 0.00 = 0.00 as of 12:30:00",
     ]);
 }
 
 #[test]
-fn a_stop_after_a_late_hourly_run_pays_first_and_then_gives_back() {
+fn stop_after_a_late_run_pays_first_then_returns() {
     let mut world = World::with_credit("25");
     world.start("11:00", "a", "vm60").unwrap();
     world.stop("12:01", &["a"]).unwrap().rows(&[
@@ -171,7 +173,7 @@ fn a_stop_after_a_late_hourly_run_pays_first_and_then_gives_back() {
 }
 
 #[test]
-fn a_start_after_a_late_hourly_run_pays_for_no_time_before_itself() {
+fn start_after_a_late_run_pays_only_from_its_own_time() {
     let mut world = World::with_credit("25");
     world.start("11:00", "a", "vm60").unwrap();
     world.start("12:01", "b", "vm60").unwrap().rows(&[
@@ -182,7 +184,7 @@ fn a_start_after_a_late_hourly_run_pays_for_no_time_before_itself() {
 }
 
 #[test]
-fn a_grant_still_pays_for_the_hour_before_its_expiry_when_that_hour_is_settled_late() {
+fn grant_pays_a_late_hour_from_before_its_expiry() {
     let mut world = World::opened();
     world.grant("12:00", "10", "14:00", &[]);
     world.credit("12:00", "5");
@@ -229,7 +231,7 @@ fn unused_time_that_an_expired_grant_paid_for_is_forfeit() {
 }
 
 #[test]
-fn a_resource_whose_own_funds_end_is_stopped_alone() {
+fn resource_whose_own_funds_end_is_stopped_alone() {
     let mut world = World::opened();
     world.grant("12:00", "20", "30T00:00", &["x"]);
     world.credit("12:00", "5.25");
@@ -252,7 +254,7 @@ fn a_resource_whose_own_funds_end_is_stopped_alone() {
 }
 
 #[test]
-fn if_what_is_left_belongs_to_something_else_all_stop_but_the_standing_stays_good() {
+fn excluded_grant_stops_resources_and_keeps_good_standing() {
     let mut world = World::opened();
     world.grant("12:00", "20", "30T00:00", &["x"]);
     world.credit("12:00", "5");
@@ -293,7 +295,7 @@ fn the_reach_is_what_the_rounded_lines_cost() {
 }
 
 #[test]
-fn the_trial_grant_pays_first_and_never_for_what_it_excludes() {
+fn trial_grant_pays_first_except_for_excluded_kinds() {
     let mut world = World::opened();
     world.grant("12:00", "20", "25T12:00", &["domain"]);
     world.credit("12:00", "5");
@@ -321,7 +323,7 @@ fn a_volume_costs_while_it_is_off() {
 }
 
 #[test]
-fn what_is_free_of_charge_runs_on_at_a_balance_of_zero_until_something_else_ends() {
+fn free_resources_run_at_zero_until_a_paid_one_ends() {
     let mut world = World::with_credit("5");
     world.start("12:00", "f", "free").unwrap();
     world.command("12:30", correction("-5.00")).unwrap();
@@ -333,8 +335,8 @@ fn what_is_free_of_charge_runs_on_at_a_balance_of_zero_until_something_else_ends
 }
 
 #[test]
-fn a_meter_is_billed_once_an_hour_and_may_take_the_balance_below_zero() {
-    use tollgate::request::open_meter;
+fn meter_is_billed_hourly_and_may_overdraw() {
+    use tollgate::domain::resolve::open_meter;
 
     use crate::world::{at, project};
 
@@ -364,7 +366,7 @@ fn a_meter_is_billed_once_an_hour_and_may_take_the_balance_below_zero() {
 }
 
 #[test]
-fn what_is_too_cheap_to_cost_anything_for_a_second_is_suspended_like_anything_else() {
+fn too_cheap_for_a_second_is_suspended_all_the_same() {
     let mut world = World::with_credit("5");
     world.start("12:00", "v", "speck").unwrap();
     world.command("12:30", correction("-4.9998")).unwrap();
@@ -376,8 +378,8 @@ fn what_is_too_cheap_to_cost_anything_for_a_second_is_suspended_like_anything_el
 }
 
 #[test]
-fn a_meter_is_billed_at_the_price_of_the_hour_in_which_it_counted() {
-    use tollgate::request::open_meter;
+fn meter_is_billed_at_the_price_of_its_hour() {
+    use tollgate::domain::resolve::open_meter;
 
     use crate::world::{at, project};
 
@@ -396,7 +398,7 @@ fn a_meter_is_billed_at_the_price_of_the_hour_in_which_it_counted() {
 }
 
 #[test]
-fn what_is_kept_for_free_gives_nothing_back_and_a_start_pays_for_all_of_it() {
+fn free_idle_time_returns_nothing_and_a_start_pays_in_full() {
     let mut world = World::opened();
     world.grant("11:00", "19", "30T00:00", &["volume"]);
     world.credit("11:00", "5");
@@ -418,9 +420,9 @@ fn what_is_kept_for_free_gives_nothing_back_and_a_start_pays_for_all_of_it() {
 }
 
 #[test]
-fn what_was_metered_before_an_account_was_closed_is_billed_all_the_same() {
-    use tollgate::command::Command;
-    use tollgate::request::open_meter;
+fn usage_metered_before_closing_is_still_billed() {
+    use tollgate::domain::command::Command;
+    use tollgate::domain::resolve::open_meter;
 
     use crate::world::{at, project};
 
@@ -435,7 +437,7 @@ fn what_was_metered_before_an_account_was_closed_is_billed_all_the_same() {
     world.settle("10:10");
     set(&mut world, "30000000");
     world.command("10:50", Command::Close { reason: "moving on".to_owned() }).unwrap();
-    assert!(tollgate::due::is_billable(&world.state), "the hourly run comes by");
+    assert!(tollgate::domain::settle::due::is_billable(&world.state), "the hourly run comes by");
     world.settle("11:00").settle("12:00").rows(&[
         "10:00:00 meter_opened 0.00 = 25.00",
         "10:10:00 metered -1.50 = 23.50",
@@ -445,10 +447,10 @@ fn what_was_metered_before_an_account_was_closed_is_billed_all_the_same() {
 }
 
 #[test]
-fn a_payment_that_waits_for_its_customer_holds_back_no_suspension() {
+fn payment_awaiting_its_customer_delays_no_suspension() {
     let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
     world
-        .command("12:10", tollgate::command::Command::AskCustomer { attempt: 1, url: None })
+        .command("12:10", tollgate::domain::command::Command::AskCustomer { attempt: 1, url: None })
         .unwrap();
     world.settle("12:30").rows(&[
         "12:10:00 refill_needs_customer 0.00 = 0.00 to 12:30:00",

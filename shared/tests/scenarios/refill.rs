@@ -1,12 +1,12 @@
 //! Refills: when they are wanted, how attempts go, and what stands in their way.
 
-use tollgate::command::{Command, RefillSettings};
-use tollgate::event::Decline;
-use tollgate::ids::CardId;
-use tollgate::money::Usd;
-use tollgate::refill::hours_covered;
-use tollgate::refusal::Refusal;
-use tollgate::state::RefillPause;
+use tollgate::domain::account::RefillPause;
+use tollgate::domain::command::{Command, RefillSettings};
+use tollgate::domain::event::RefillDecline;
+use tollgate::domain::ids::CardId;
+use tollgate::domain::money::Usd;
+use tollgate::domain::refill::hours_covered;
+use tollgate::domain::refusal::Refusal;
 
 use crate::world::{World, at, named};
 
@@ -23,7 +23,7 @@ fn running_low() -> World {
 }
 
 #[test]
-fn the_row_that_goes_below_the_threshold_says_that_a_refill_is_wanted() {
+fn row_below_the_threshold_requests_a_refill() {
     let mut world = running_low();
     world.settle("13:00").rows(&["13:00:00 usage -1.00 = 4.50 to 14:00:00 refill!"]);
     world.settle("14:00").rows(&["14:00:00 usage -1.00 = 3.50 to 15:00:00"]);
@@ -36,7 +36,7 @@ fn the_row_that_goes_below_the_threshold_says_that_a_refill_is_wanted() {
 }
 
 #[test]
-fn a_top_up_by_hand_never_charges_the_card_and_ends_the_wish_if_it_is_enough() {
+fn sufficient_manual_top_up_cancels_the_wanted_refill() {
     let mut world = World::opened();
     world.agree_to_refill("10:00", ("50", "25"), None);
     assert!(
@@ -56,7 +56,7 @@ fn a_top_up_by_hand_never_charges_the_card_and_ends_the_wish_if_it_is_enough() {
 }
 
 #[test]
-fn the_settings_that_are_changed_during_an_attempt_hold_for_the_next_one() {
+fn settings_changed_during_an_attempt_apply_to_the_next() {
     let mut world = running_low();
     world.settle("13:00");
     world.begin_refill("13:00:05").unwrap();
@@ -87,14 +87,17 @@ fn ten_a_day_are_enough_and_the_eleventh_waits_for_midnight() {
         world.refill_lands(&format!("11:{minute}"));
     }
     assert_eq!(world.begin_refill("11:30").err(), Some(Refusal::RefillNotWanted));
-    assert_eq!(tollgate::due::due_at(&world.state, &world.policy), Some(at("23T00:00")));
+    assert_eq!(
+        tollgate::domain::settle::due::due_at(&world.state, &world.policy),
+        Some(at("23T00:00"))
+    );
     world.settle("22T23:59:59");
     assert_eq!(world.state.refill.wanted, None);
     world.settle("23T00:00").begin_refill("23T00:00").unwrap();
 }
 
 #[test]
-fn the_monthly_cap_counts_what_is_in_flight_and_ends_with_the_utc_month() {
+fn monthly_cap_counts_pending_refills_until_utc_month_end() {
     let mut world = World::opened();
     world.agree_to_refill("11:00", ("1000", "25"), Some("60"));
     for minute in ["11:10", "11:20"] {
@@ -116,13 +119,13 @@ fn the_monthly_cap_counts_what_is_in_flight_and_ends_with_the_utc_month() {
 }
 
 #[test]
-fn after_a_failure_the_next_attempt_waits_an_hour_and_the_fourth_pauses() {
+fn failed_attempts_wait_an_hour_and_the_fourth_pauses() {
     let mut world = World::opened();
     world.agree_to_refill("11:00", ("10", "25"), None);
     for hour in ["11", "12", "13", "14"] {
         world.settle(&format!("{hour}:00"));
         world.begin_refill(&format!("{hour}:00")).unwrap();
-        world.refill_fails(&format!("{hour}:00"), Decline::Later);
+        world.refill_fails(&format!("{hour}:00"), RefillDecline::Later);
         assert_eq!(
             world.begin_refill(&format!("{hour}:59:59")).err(),
             Some(Refusal::RefillNotWanted)
@@ -143,7 +146,7 @@ fn switching_off_and_on_does_not_get_around_the_hour() {
     let mut world = World::opened();
     world.agree_to_refill("11:00", ("10", "25"), None);
     world.begin_refill("11:00").unwrap();
-    world.refill_fails("11:01", Decline::Later);
+    world.refill_fails("11:01", RefillDecline::Later);
     let off = RefillSettings { terms: None, card: Some(named("pm_1")), monthly_cap: None };
     world.command("11:02", Command::ChangeRefill(off)).unwrap();
     world.agree_to_refill("11:03", ("10", "25"), None);
@@ -153,11 +156,11 @@ fn switching_off_and_on_does_not_get_around_the_hour() {
 }
 
 #[test]
-fn a_card_whose_issuer_said_never_is_never_charged_again_even_after_another_one() {
+fn card_declined_forever_is_never_charged_again() {
     let mut world = World::opened();
     world.agree_to_refill("11:00", ("10", "25"), None);
     world.begin_refill("11:00").unwrap();
-    world.refill_fails("11:01", Decline::Never);
+    world.refill_fails("11:01", RefillDecline::Never);
     assert_eq!(world.state.refill.paused, Some(RefillPause::CardRefused));
     let with = |card: &str| {
         let card: Option<CardId> = Some(named(card));
@@ -189,11 +192,14 @@ fn a_removed_card_pauses_and_a_new_one_goes_on() {
 }
 
 #[test]
-fn a_payment_that_needs_its_customer_stays_open_and_no_other_is_made() {
+fn payment_awaiting_its_customer_blocks_another_attempt() {
     let mut world = running_low();
     world.settle("13:00").begin_refill("13:00").unwrap();
     world.command("13:01", Command::AskCustomer { attempt: 1, url: None }).unwrap();
-    assert_eq!(tollgate::due::due_at(&world.state, &world.policy), Some(at("23T12:01")));
+    assert_eq!(
+        tollgate::domain::settle::due::due_at(&world.state, &world.policy),
+        Some(at("23T12:01"))
+    );
     let again = world.command("13:05", Command::AskCustomer { attempt: 1, url: None }).err();
     assert_eq!(again, Some(Refusal::CustomerAlreadyAsked { attempt: 1 }));
     let other = world.command("13:05", Command::AskCustomer { attempt: 2, url: None }).err();
@@ -204,17 +210,17 @@ fn a_payment_that_needs_its_customer_stays_open_and_no_other_is_made() {
 }
 
 #[test]
-fn an_attempt_that_was_given_up_and_paid_all_the_same_is_credited() {
+fn abandoned_attempt_that_is_paid_is_credited() {
     let mut world = running_low();
     world.settle("13:00").begin_refill("13:00").unwrap();
-    world.refill_fails("13:01", Decline::Later);
+    world.refill_fails("13:01", RefillDecline::Later);
     let before = world.state.balance();
     let payment = world.payment("25");
-    let kind = tollgate::event::CreditKind::Refill {
+    let kind = tollgate::domain::event::CreditKind::Refill {
         attempt: 1,
-        purpose: tollgate::state::RefillPurpose::Threshold,
+        purpose: tollgate::domain::account::RefillPurpose::Threshold,
     };
-    let payment = tollgate::event::PaymentFacts { payment: named("pi_late"), ..payment };
+    let payment = tollgate::domain::event::PaymentFacts { payment: named("pi_late"), ..payment };
     world.command("13:02", Command::Credit { payment, kind, bonus: None }).unwrap();
     assert_eq!(world.state.balance() - before, named("25"));
 }
@@ -261,14 +267,14 @@ fn the_agreement_keeps_its_time_until_its_terms_change() {
 }
 
 #[test]
-fn the_customer_is_told_how_many_hours_an_amount_lasts() {
+fn refill_advice_shows_how_many_hours_an_amount_lasts() {
     let world = running_low();
     assert_eq!(hours_covered(named("25"), &world.state), Some(25));
     assert_eq!(hours_covered(named("25"), &World::opened().state), None);
 }
 
 #[test]
-fn what_was_wanted_under_old_terms_is_charged_under_the_new_ones() {
+fn refill_requested_under_old_terms_charges_new_ones() {
     let mut world = running_low();
     world.settle("13:00");
     assert_eq!(world.state.refill.wanted.unwrap().amount, named("25"));
@@ -280,19 +286,19 @@ fn what_was_wanted_under_old_terms_is_charged_under_the_new_ones() {
 }
 
 #[test]
-fn a_refusal_of_the_old_card_says_nothing_of_the_new_one() {
+fn refusal_of_the_old_card_does_not_affect_the_new_one() {
     let mut world = running_low();
     world.settle("13:00").begin_refill("13:00").unwrap();
     let terms = Some((named("5"), named("25")));
     let settings = RefillSettings { terms, card: Some(named("pm_2")), monthly_cap: None };
     world.command("13:01", Command::ChangeRefill(settings)).unwrap();
-    world.refill_fails("13:02", Decline::Never);
+    world.refill_fails("13:02", RefillDecline::Never);
     assert_eq!((world.state.refill.paused, world.state.refill.failures), (None, 0));
     assert!(world.state.refill.never.contains(&named::<CardId>("pm_1")));
 }
 
 #[test]
-fn when_a_freeze_ends_the_balance_is_looked_at_again() {
+fn unfreezing_checks_the_refill_threshold_again() {
     let mut world = running_low();
     world.command("12:10", Command::Freeze { reason: "dispute".to_owned() }).unwrap();
     world.settle("19:00");
@@ -310,7 +316,7 @@ fn a_renewal_that_is_wanted_holds_back_the_deletion() {
     assert!(world.state.refill.wanted.is_some());
     world.settle("28T00:00");
     assert!(
-        matches!(world.state.standing, tollgate::state::Standing::Suspended(_)),
+        matches!(world.state.standing, tollgate::domain::account::Standing::Suspended(_)),
         "money may still come"
     );
 }

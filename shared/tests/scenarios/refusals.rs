@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use tollgate::command::{Bonus, Command};
-use tollgate::decide::decide;
-use tollgate::event::{Cause, CreditKind, PaymentFacts};
-use tollgate::refusal::Refusal;
-use tollgate::request::start_new;
-use tollgate::state::AccountState;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::command::{BonusGrant, Command};
+use tollgate::domain::decide::decide;
+use tollgate::domain::event::{Cause, CreditKind, PaymentFacts};
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::start_new;
 
 use crate::world::{World, at, named, new, project};
 
@@ -53,7 +53,7 @@ fn a_start_is_refused_for_the_first_reason_that_applies() {
 }
 
 #[test]
-fn a_start_needs_five_dollars_or_what_it_costs_if_that_is_more() {
+fn start_needs_five_dollars_or_its_cost_if_higher() {
     let mut world = World::with_credit("4.99");
     let refused = world.start("11:00", "a", "app").err();
     assert_eq!(
@@ -91,11 +91,12 @@ fn an_account_is_opened_once() {
 }
 
 #[test]
-fn a_bonus_or_credit_is_never_given_to_an_account_that_does_not_exist() {
+fn unopened_account_gets_neither_bonus_nor_credit() {
     let world = World::opened();
     let payment = PaymentFacts { payment: named("pi_a"), credit: named("5"), received_cents: 500 };
     let credit = Command::Credit { payment, kind: CreditKind::TopUp, bonus: None };
-    let bonus = Bonus { amount: named("5"), expires_at: at("30T00:00"), excludes: BTreeSet::new() };
+    let bonus =
+        BonusGrant { amount: named("5"), expires_at: at("30T00:00"), excludes: BTreeSet::new() };
     for command in [credit, Command::Grant { bonus, reason: "hi".to_owned() }] {
         let refused =
             decide(&AccountState::default(), &command, Cause::Command, &world.policy, at("11:00"))

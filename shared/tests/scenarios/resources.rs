@@ -1,16 +1,16 @@
 //! Starting, stopping, failing to start; and what comes back after a suspension.
 
-use tollgate::billables::{Condition, Status};
-use tollgate::command::Command;
-use tollgate::ids::ResourceId;
-use tollgate::money::Usd;
-use tollgate::refusal::Refusal;
-use tollgate::request;
-use tollgate::state::Comeback;
+use tollgate::domain::account::RestartPolicy;
+use tollgate::domain::command::Command;
+use tollgate::domain::ids::ResourceId;
+use tollgate::domain::money::Usd;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve;
+use tollgate::domain::resources::{ResourceCondition, ResourceStatus};
 
 use crate::world::{World, at, is_good, named, new, project};
 
-fn condition(world: &World, id: &str) -> Condition {
+fn condition(world: &World, id: &str) -> ResourceCondition {
     world.list.resources[&named::<ResourceId>(id)].condition(&world.state)
 }
 
@@ -19,7 +19,7 @@ fn several_resources_start_in_one_row_or_not_at_all() {
     let mut world = World::with_credit("5.50");
     let three = [new("a", "vm60"), new("b", "vm60"), new("c", "vm60")];
     let refused = world
-        .ask("12:00", |view| request::start_new(view, &project("acme"), &three, at("12:00")))
+        .ask("12:00", |view| resolve::start_new(view, &project("acme"), &three, at("12:00")))
         .err();
     assert_eq!(
         refused,
@@ -27,7 +27,7 @@ fn several_resources_start_in_one_row_or_not_at_all() {
     );
     let two = [new("a", "free"), new("b", "vm60")];
     world
-        .ask("12:00", |view| request::start_new(view, &project("acme"), &two, at("12:00")))
+        .ask("12:00", |view| resolve::start_new(view, &project("acme"), &two, at("12:00")))
         .unwrap();
     world.rows(&["12:00:00 started -0.60 = 4.90 to 13:00:00"]);
     assert_eq!(world.state.billed.count(), 2);
@@ -52,7 +52,7 @@ fn a_start_that_failed_gives_everything_back_even_hours_later() {
         "14:15:00 start_failed 2.50 = 15.25",
     ]);
     assert_eq!((world.state.paid, world.state.grants[0].remaining), (named("10"), named("5.25")));
-    assert_eq!(condition(&world, "a"), Condition::New);
+    assert_eq!(condition(&world, "a"), ResourceCondition::New);
     assert_eq!(
         world.fail_start("14:16", "a").err(),
         Some(Refusal::NotRunning { resource: named("a") })
@@ -61,7 +61,7 @@ fn a_start_that_failed_gives_everything_back_even_hours_later() {
 }
 
 #[test]
-fn a_failed_start_brings_a_used_up_grant_back_to_life_and_forfeits_an_expired_one() {
+fn failed_start_refills_a_used_grant_but_no_expired_one() {
     let mut world = World::opened();
     world.grant("12:00", "0.50", "30T00:00", &[]);
     world.grant("12:00", "0.25", "13:30", &[]);
@@ -86,7 +86,7 @@ fn a_start_that_failed_long_ago_did_not_fail() {
 }
 
 #[test]
-fn a_volume_whose_restart_failed_is_off_again_and_billed_as_such() {
+fn volume_whose_restart_failed_is_billed_as_idle() {
     let mut world = World::with_credit("25");
     world.start("12:00", "v", "volume").unwrap();
     world.stop("12:30", &["v"]).unwrap();
@@ -98,10 +98,10 @@ fn a_volume_whose_restart_failed_is_off_again_and_billed_as_such() {
         "13:00:00 started -0.10 = 24.65 to 14:00:00",
         "13:30:00 start_failed 0.10 = 24.75 to 14:00:00",
     ]);
-    assert_eq!(world.list.resources[&named::<ResourceId>("v")].status, Status::Stopped);
+    assert_eq!(world.list.resources[&named::<ResourceId>("v")].status, ResourceStatus::Stopped);
 }
 
-fn suspended_with_three_running(comeback: Comeback) -> World {
+fn suspended_with_three_running(comeback: RestartPolicy) -> World {
     let mut world = World::with_credit("10");
     world.command("10:30", Command::ChooseComeback(comeback)).unwrap();
     for (time, id) in [("11:00", "c"), ("11:10", "a"), ("11:20", "b")] {
@@ -117,27 +117,27 @@ fn suspended_with_three_running(comeback: Comeback) -> World {
 }
 
 #[test]
-fn what_was_suspended_stays_off_until_it_is_started() {
-    let mut world = suspended_with_three_running(Comeback::StayOff);
+fn suspended_resources_stay_off_until_started() {
+    let mut world = suspended_with_three_running(RestartPolicy::StayOff);
     assert_eq!(world.restart("12:10", &["a"]).err(), Some(Refusal::Suspended));
     world.credit("12:20", "10");
     assert!(is_good(&world));
-    assert_eq!(condition(&world, "a"), Condition::Suspended);
+    assert_eq!(condition(&world, "a"), ResourceCondition::Suspended);
     world.settle("13:00").settle("14:00");
     assert_eq!(world.state.balance(), named("10"));
     world.restart("14:00", &["a", "b"]).unwrap();
     assert_eq!(
         (condition(&world, "a"), condition(&world, "c")),
-        (Condition::Running, Condition::Suspended)
+        (ResourceCondition::Running, ResourceCondition::Suspended)
     );
 }
 
 #[test]
-fn or_comes_back_in_its_old_order_as_far_as_the_credit_goes_if_the_customer_chose_so() {
-    let mut world = suspended_with_three_running(Comeback::InOrder);
+fn resume_restarts_oldest_first_within_credit() {
+    let mut world = suspended_with_three_running(RestartPolicy::InOrder);
     world.credit("12:20", "1");
-    assert_eq!(condition(&world, "c"), Condition::Suspended, "below what a start needs");
-    let mut world = suspended_with_three_running(Comeback::InOrder);
+    assert_eq!(condition(&world, "c"), ResourceCondition::Suspended, "below what a start needs");
+    let mut world = suspended_with_three_running(RestartPolicy::InOrder);
     world.shown_are_seen();
     world.credit("12:20", "10").rows(&[
         "12:20:00 topup 10.00 = 10.00",
@@ -149,14 +149,14 @@ fn or_comes_back_in_its_old_order_as_far_as_the_credit_goes_if_the_customer_chos
 }
 
 #[test]
-fn a_hundred_and_sixty_resources_come_back_in_batches_and_each_pays_from_its_own_start() {
+fn resume_of_160_resources_pays_from_each_batchs_start() {
     let mut world = World::with_credit("100");
-    world.command("10:30", Command::ChooseComeback(Comeback::InOrder)).unwrap();
+    world.command("10:30", Command::ChooseComeback(RestartPolicy::InOrder)).unwrap();
     for batch in 0..4 {
         let new: Vec<_> = (0..40).map(|n| new(&format!("r{batch}-{n}"), "vm60")).collect();
         world.policy.start_credit_min = Usd::ZERO;
         world
-            .ask("11:59", |view| request::start_new(view, &project("acme"), &new, at("11:59")))
+            .ask("11:59", |view| resolve::start_new(view, &project("acme"), &new, at("11:59")))
             .unwrap();
     }
     let rest = world.state.balance();
@@ -173,31 +173,34 @@ fn a_hundred_and_sixty_resources_come_back_in_batches_and_each_pays_from_its_own
 }
 
 #[test]
-fn a_suspended_resource_can_be_stopped_so_that_it_does_not_come_back() {
-    let mut world = suspended_with_three_running(Comeback::InOrder);
+fn stopping_a_suspended_resource_prevents_its_restart() {
+    let mut world = suspended_with_three_running(RestartPolicy::InOrder);
     world.stop("12:10", &["a"]).unwrap();
     world.credit("12:20", "10");
     let conditions: Vec<_> = ["a", "b", "c"].iter().map(|id| condition(&world, id)).collect();
-    assert_eq!(conditions, [Condition::Stopped, Condition::Running, Condition::Running]);
+    assert_eq!(
+        conditions,
+        [ResourceCondition::Stopped, ResourceCondition::Running, ResourceCondition::Running]
+    );
 }
 
 #[test]
-fn staff_switches_everything_off_and_credit_does_not_switch_it_on() {
+fn credit_does_not_lift_a_suspension_by_staff() {
     let mut world = World::with_credit("25");
     world.start("12:00", "a", "vm60").unwrap();
-    world.ask("12:30", |view| request::suspend(view, "mining")).unwrap();
+    world.ask("12:30", |view| resolve::suspend(view, "mining")).unwrap();
     world.credit("12:40", "25").settle("30T00:00").rows(&[
         "12:00:00 started -0.60 = 24.40 to 13:00:00",
         "12:30:00 suspended 0.30 = 24.70 as of 12:30:00",
         "12:40:00 topup 25.00 = 49.70",
     ]);
     assert_eq!(world.restart("30T00:00", &["a"]).err(), Some(Refusal::Suspended));
-    world.ask("30T00:00", |view| request::resume(view, at("30T00:00"))).unwrap();
+    world.ask("30T00:00", |view| resolve::resume(view, at("30T00:00"))).unwrap();
     world.restart("30T00:01", &["a"]).unwrap();
 }
 
 #[test]
-fn an_account_is_closed_once_nothing_runs_and_still_takes_what_was_paid() {
+fn idle_account_can_be_closed_and_still_takes_payments() {
     let mut world = World::with_credit("25");
     world.start("12:00", "a", "vm60").unwrap();
     let close = || Command::Close { reason: "moving on".to_owned() };
@@ -213,7 +216,7 @@ fn an_account_is_closed_once_nothing_runs_and_still_takes_what_was_paid() {
 }
 
 #[test]
-fn a_price_change_bills_each_hour_at_its_own_rate_however_late_it_is_settled() {
+fn late_hours_are_billed_at_their_own_rate() {
     let run = |late: bool| {
         let mut world = World::with_credit("25");
         world.start("12:00", "a", "vm60").unwrap();
@@ -263,13 +266,13 @@ fn ids_that_are_wrong_are_refused_one_by_one() {
     );
     assert_eq!(world.stop("12:01", &[]).err(), Some(Refusal::TooManyAtOnce { count: 0, max: 80 }));
     let foreign = world.ask("12:01", |view| {
-        request::create(view, &project("other"), &[new("b", "vm60")], at("12:01"))
+        resolve::create(view, &project("other"), &[new("b", "vm60")], at("12:01"))
     });
     assert_eq!(foreign.err(), Some(Refusal::UnknownProject { project: named("p") }));
     let mut nameless = new("b", "vm60");
     nameless.name = " ".to_owned();
     let refused = world
-        .ask("12:01", |view| request::create(view, &project("acme"), &[nameless], at("12:01")));
+        .ask("12:01", |view| resolve::create(view, &project("acme"), &[nameless], at("12:01")));
     assert_eq!(refused.err(), Some(Refusal::NameNotUsable { bytes_max: 128 }));
     world.delete("12:02", &["a"]).unwrap();
     assert_eq!(

@@ -1,9 +1,9 @@
 //! How long the credit lasts: what the customer is told is what happens, to the second.
 
-use tollgate::money::Usd;
-use tollgate::runway::runway;
-use tollgate::state::Standing;
-use tollgate::timestamp::{HOUR, Timestamp};
+use tollgate::domain::account::Standing;
+use tollgate::domain::money::Usd;
+use tollgate::domain::settle::runway::runway;
+use tollgate::domain::timestamp::{HOUR, Timestamp};
 
 use crate::world::{World, at, named};
 
@@ -16,8 +16,8 @@ fn first_stop(world: &mut World, from: &str) -> Timestamp {
         world.settle(&now.to_string());
         for event in &world.events[known..] {
             match &event.change {
-                tollgate::event::Change::Suspended { as_of, .. } => return *as_of,
-                tollgate::event::Change::Stopped { .. } => {
+                tollgate::domain::event::Change::Suspended { as_of, .. } => return *as_of,
+                tollgate::domain::event::Change::Stopped { .. } => {
                     return world.states[known].paid_through().unwrap();
                 }
                 _ => {}
@@ -59,7 +59,7 @@ fn the_runway_ends_with_the_first_resource_whose_own_funds_end() {
 }
 
 #[test]
-fn what_costs_nothing_lasts_for_ever() {
+fn free_resources_have_an_endless_runway() {
     let mut world = World::with_credit("5");
     assert_eq!(runway(&world.view()).unwrap().zero_at, None, "nothing runs");
     world.start("10:00", "f", "free").unwrap();

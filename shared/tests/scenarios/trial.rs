@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use tollgate::command::{CardFunding, Command, TrialCard, Wallet};
-use tollgate::refusal::Refusal;
-use tollgate::state::{RefillPurpose, Standing, TrialPhase};
+use tollgate::domain::account::{RefillPurpose, Standing, TrialPhase};
+use tollgate::domain::command::{CardFunding, CardWallet, Command, TrialCard};
+use tollgate::domain::refusal::Refusal;
 
 use crate::world::{World, at, is_good, named};
 
-fn start_trial(funding: CardFunding, wallet: Wallet) -> Command {
+fn start_trial(funding: CardFunding, wallet: CardWallet) -> Command {
     let card = TrialCard { fingerprint: named("fp_1"), funding, wallet };
     Command::StartTrial { card, excludes: BTreeSet::new() }
 }
@@ -16,26 +16,26 @@ fn start_trial(funding: CardFunding, wallet: Wallet) -> Command {
 fn in_trial() -> World {
     let mut world = World::opened();
     world.policy.trial.excludes = BTreeSet::from([named("domain")]);
-    world.command("12:00", start_trial(CardFunding::Debit, Wallet::None)).unwrap();
+    world.command("12:00", start_trial(CardFunding::Debit, CardWallet::None)).unwrap();
     world.rows(&["12:00:00 trial 20.00 = 20.00"]);
     world
 }
 
 #[test]
-fn a_trial_is_for_accounts_that_never_paid_nor_had_one_and_for_cards_that_vouch() {
+fn trial_needs_a_new_account_and_an_eligible_card() {
     let mut world = in_trial();
-    let again = world.command("12:01", start_trial(CardFunding::Credit, Wallet::None)).err();
+    let again = world.command("12:01", start_trial(CardFunding::Credit, CardWallet::None)).err();
     assert_eq!(again, Some(Refusal::TrialUsed));
     let mut world = World::with_credit("1");
     assert_eq!(
-        world.command("12:01", start_trial(CardFunding::Credit, Wallet::None)).err(),
+        world.command("12:01", start_trial(CardFunding::Credit, CardWallet::None)).err(),
         Some(Refusal::TrialUsed)
     );
     let mut world = World::opened();
     for (funding, wallet) in [
-        (CardFunding::Prepaid, Wallet::None),
-        (CardFunding::Unknown, Wallet::None),
-        (CardFunding::Credit, Wallet::Some),
+        (CardFunding::Prepaid, CardWallet::None),
+        (CardFunding::Unknown, CardWallet::None),
+        (CardFunding::Credit, CardWallet::Some),
     ] {
         assert_eq!(
             world.command("12:00", start_trial(funding, wallet)).err(),
@@ -44,7 +44,7 @@ fn a_trial_is_for_accounts_that_never_paid_nor_had_one_and_for_cards_that_vouch(
     }
     world.command("12:00", Command::Freeze { reason: "odd".to_owned() }).unwrap();
     assert_eq!(
-        world.command("12:00", start_trial(CardFunding::Credit, Wallet::None)).err(),
+        world.command("12:00", start_trial(CardFunding::Credit, CardWallet::None)).err(),
         Some(Refusal::Frozen)
     );
 }
@@ -68,7 +68,7 @@ fn four_services_run_in_a_trial_and_any_number_of_other_things() {
 }
 
 #[test]
-fn its_end_takes_what_is_left_and_deletes_what_was_created_in_it_without_a_grace() {
+fn trial_end_forfeits_credit_and_skips_grace() {
     let mut world = in_trial();
     world.start("25T11:00", "a", "app").unwrap();
     world.settle("25T12:00").rows(&[
@@ -80,7 +80,7 @@ fn its_end_takes_what_is_left_and_deletes_what_was_created_in_it_without_a_grace
 }
 
 #[test]
-fn what_the_trial_paid_ahead_runs_to_its_end_and_late_settling_changes_nothing() {
+fn hour_paid_by_the_trial_runs_out_even_if_settled_late() {
     let run = |late: bool| {
         let mut world = in_trial();
         world.start("25T11:30", "a", "app").unwrap();
@@ -96,7 +96,7 @@ fn what_the_trial_paid_ahead_runs_to_its_end_and_late_settling_changes_nothing()
 }
 
 #[test]
-fn who_paid_in_a_trial_has_the_full_grace_like_any_other_customer() {
+fn payment_during_a_trial_gives_the_full_grace() {
     let mut world = in_trial();
     world.start("25T10:30", "a", "app").unwrap();
     world.credit("25T11:10", "1");
@@ -129,7 +129,7 @@ fn a_running_service_is_renewed_for_a_month_of_what_it_used() {
 }
 
 #[test]
-fn nothing_is_renewed_without_a_running_service() {
+fn trial_without_a_running_service_is_not_renewed() {
     let mut world = in_trial();
     world.agree_to_refill("12:05", ("0", "25"), None);
     world.start("25T09:00", "a", "vm60").unwrap();

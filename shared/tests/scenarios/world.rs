@@ -3,37 +3,37 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use tollgate::billables::Billables;
-use tollgate::command::{Bonus, Command, RefillSettings};
-use tollgate::decide::decide;
-use tollgate::event::{
-    Cause, Change, Claim, CreditKind, Decline, Event, OnExisting, PaymentFacts, StopReason,
+use tollgate::domain::account::{AccountState, Standing, TaxMode};
+use tollgate::domain::command::{BonusGrant, Command, RefillSettings};
+use tollgate::domain::decide::decide;
+use tollgate::domain::event::{
+    Cause, Change, Claim, CreditKind, Event, OnExisting, PaymentFacts, RefillDecline, StopReason,
 };
-use tollgate::ids::{AccountId, ResourceId};
-use tollgate::money::Usd;
-use tollgate::policy::Policy;
-use tollgate::prices::{Price, PriceList, Unit};
-use tollgate::refusal::Refusal;
-use tollgate::request::{self, NewResource, Project};
-use tollgate::row::{self, Head};
-use tollgate::settle::settle;
-use tollgate::state::{AccountState, Standing, Tax};
-use tollgate::timestamp::Timestamp;
-use tollgate::view::View;
+use tollgate::domain::ids::{AccountId, ResourceId};
+use tollgate::domain::money::Usd;
+use tollgate::domain::policy::Policy;
+use tollgate::domain::prices::{Price, PriceList, PriceUnit};
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::{self, NewResource, OwnedProject};
+use tollgate::domain::resources::BillableList;
+use tollgate::domain::row::{self, ChainHead};
+use tollgate::domain::settle::settle;
+use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::domain::timestamp::Timestamp;
 
 /// SKU, kind, unit, rate, rate while off.
-const PRICES: &[(&str, &str, Unit, &str, &str)] = &[
-    ("vm60", "instance", Unit::Hour, "0.60", "0"),
-    ("vm100", "instance", Unit::Hour, "1.00", "0"),
-    ("vm120", "instance", Unit::Hour, "1.20", "0"),
-    ("tiny", "instance", Unit::Hour, "0.00216", "0"),
-    ("free", "instance", Unit::Hour, "0", "0"),
-    ("speck", "volume", Unit::Hour, "0.0002", "0"),
-    ("app", "service", Unit::Hour, "0.10", "0"),
-    ("x", "instance", Unit::Hour, "1.00", "0"),
-    ("domain", "domain", Unit::Hour, "0.50", "0"),
-    ("volume", "volume", Unit::Hour, "0.20", "0.10"),
-    ("tokens", "tokens", Unit::Quantity, "0.00000015", "0"),
+const PRICES: &[(&str, &str, PriceUnit, &str, &str)] = &[
+    ("vm60", "instance", PriceUnit::Hour, "0.60", "0"),
+    ("vm100", "instance", PriceUnit::Hour, "1.00", "0"),
+    ("vm120", "instance", PriceUnit::Hour, "1.20", "0"),
+    ("tiny", "instance", PriceUnit::Hour, "0.00216", "0"),
+    ("free", "instance", PriceUnit::Hour, "0", "0"),
+    ("speck", "volume", PriceUnit::Hour, "0.0002", "0"),
+    ("app", "service", PriceUnit::Hour, "0.10", "0"),
+    ("x", "instance", PriceUnit::Hour, "1.00", "0"),
+    ("domain", "domain", PriceUnit::Hour, "0.50", "0"),
+    ("volume", "volume", PriceUnit::Hour, "0.20", "0.10"),
+    ("tokens", "tokens", PriceUnit::Quantity, "0.00000015", "0"),
 ];
 
 pub(crate) fn named<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -60,11 +60,11 @@ pub(crate) struct World {
     pub(crate) prices: PriceList,
     pub(crate) policy: Policy,
     pub(crate) state: AccountState,
-    pub(crate) list: Billables,
+    pub(crate) list: BillableList,
     pub(crate) events: Vec<Event>,
     /// The state after each row.
     pub(crate) states: Vec<AccountState>,
-    head: Head,
+    head: ChainHead,
     claims: BTreeMap<String, u64>,
     payments: u32,
     shown: usize,
@@ -94,10 +94,10 @@ impl World {
             prices: prices.collect(),
             policy: Policy::default(),
             state: AccountState::default(),
-            list: Billables::default(),
+            list: BillableList::default(),
             events: Vec::new(),
             states: Vec::new(),
-            head: Head::none(),
+            head: ChainHead::none(),
             claims: BTreeMap::new(),
             payments: 0,
             shown: 0,
@@ -107,10 +107,16 @@ impl World {
         world
     }
 
-    pub(crate) fn view(&self) -> View<'_> {
-        View::new(&self.account, self.state.clone(), self.list.clone(), &self.prices, &self.policy)
-            .unwrap()
-            .expect("the list agrees with the state")
+    pub(crate) fn view(&self) -> AccountSnapshot<'_> {
+        AccountSnapshot::new(
+            &self.account,
+            self.state.clone(),
+            self.list.clone(),
+            &self.prices,
+            &self.policy,
+        )
+        .unwrap()
+        .expect("the list agrees with the state")
     }
 
     /// Settles as the hourly and the minute run do.
@@ -127,7 +133,7 @@ impl World {
     pub(crate) fn ask(
         &mut self,
         time: &str,
-        resolve: impl FnOnce(&View<'_>) -> Result<Command, Refusal>,
+        resolve: impl FnOnce(&AccountSnapshot<'_>) -> Result<Command, Refusal>,
     ) -> Result<&mut World, Refusal> {
         self.settle(time);
         let command = resolve(&self.view())?;
@@ -169,33 +175,33 @@ impl World {
         excludes: &[&str],
     ) -> &mut World {
         let excludes = excludes.iter().map(|sku| named(sku)).collect();
-        let bonus = Bonus { amount: named(amount), expires_at: at(expires), excludes };
+        let bonus = BonusGrant { amount: named(amount), expires_at: at(expires), excludes };
         self.command(time, Command::Grant { bonus, reason: "hello".to_owned() }).unwrap()
     }
 
     pub(crate) fn start(&mut self, time: &str, id: &str, sku: &str) -> Result<&mut World, Refusal> {
         let new = new(id, sku);
-        self.ask(time, |view| request::start_new(view, &project("acme"), &[new], at(time)))
+        self.ask(time, |view| resolve::start_new(view, &project("acme"), &[new], at(time)))
     }
 
     pub(crate) fn restart(&mut self, time: &str, ids: &[&str]) -> Result<&mut World, Refusal> {
         let ids = ids_of(ids);
-        self.ask(time, |view| request::start(view, &ids, at(time)))
+        self.ask(time, |view| resolve::start(view, &ids, at(time)))
     }
 
     pub(crate) fn restore(&mut self, time: &str, ids: &[&str]) -> Result<&mut World, Refusal> {
         let ids = ids_of(ids);
-        self.ask(time, |view| request::restore(view, &ids, at(time)))
+        self.ask(time, |view| resolve::restore(view, &ids, at(time)))
     }
 
     pub(crate) fn stop(&mut self, time: &str, ids: &[&str]) -> Result<&mut World, Refusal> {
         let ids = ids_of(ids);
-        self.ask(time, |view| request::stop(view, &ids))
+        self.ask(time, |view| resolve::stop(view, &ids))
     }
 
     pub(crate) fn delete(&mut self, time: &str, ids: &[&str]) -> Result<&mut World, Refusal> {
         let ids = ids_of(ids);
-        self.ask(time, |view| request::delete(view, &ids))
+        self.ask(time, |view| resolve::delete(view, &ids))
     }
 
     pub(crate) fn fail_start(&mut self, time: &str, id: &str) -> Result<&mut World, Refusal> {
@@ -209,7 +215,7 @@ impl World {
         let rows: Vec<(Event, AccountState)> =
             self.events.iter().cloned().zip(self.states.iter().cloned()).skip(from).collect();
         self.ask(time, |view| {
-            request::fail_start(view, &id, rows.iter().map(|(event, state)| (event, state)))
+            resolve::fail_start(view, &id, rows.iter().map(|(event, state)| (event, state)))
         })
     }
 
@@ -227,7 +233,7 @@ impl World {
     }
 
     pub(crate) fn begin_refill(&mut self, time: &str) -> Result<&mut World, Refusal> {
-        self.command(time, Command::BeginRefill { customer: named("cus_1"), tax: Tax::Off })
+        self.command(time, Command::BeginRefill { customer: named("cus_1"), tax: TaxMode::Off })
     }
 
     /// The open attempt's payment arrives.
@@ -239,7 +245,7 @@ impl World {
         self.command(time, Command::Credit { payment, kind, bonus: None }).unwrap()
     }
 
-    pub(crate) fn refill_fails(&mut self, time: &str, decline: Decline) -> &mut World {
+    pub(crate) fn refill_fails(&mut self, time: &str, decline: RefillDecline) -> &mut World {
         let attempt = self.state.refill.attempt.as_ref().expect("an attempt is open").number;
         self.command(time, Command::FailRefill { attempt, decline, code: "declined".to_owned() })
             .unwrap()
@@ -304,8 +310,8 @@ pub(crate) fn new(id: &str, sku: &str) -> NewResource {
     NewResource { id: named(id), sku: named(sku), name: id.to_owned(), rate: None }
 }
 
-pub(crate) fn project(account: &str) -> Project {
-    Project { id: named("p"), account: named(account) }
+pub(crate) fn project(account: &str) -> OwnedProject {
+    OwnedProject { id: named("p"), account: named(account) }
 }
 
 pub(crate) fn ids_of(ids: &[&str]) -> Vec<ResourceId> {
@@ -337,7 +343,10 @@ fn show(event: &Event, after: &AccountState) -> String {
         }
         _ => {}
     }
-    if event.want.is_some_and(|want| matches!(want, tollgate::event::Want::Now { .. })) {
+    if event
+        .want
+        .is_some_and(|want| matches!(want, tollgate::domain::event::RefillWant::Now { .. }))
+    {
         row += " refill!";
     }
     row

@@ -1,4 +1,4 @@
-/** Choosing an amount, agreeing to refills or not, and going to the payment page. */
+/** The form that adds credit, with the amount and the auto-refill terms. */
 
 import { read, write } from '../api.js';
 import { fill, h, safeUrl } from '../dom.js';
@@ -7,10 +7,10 @@ import { button, busy, card, field, link, outlet, toggle } from '../ui.js';
 
 const PRESETS = ['5', '25', '100'];
 const REFILL_AMOUNT = '25.00';
-/** What is open in this tab, so that coming back without paying can end it. */
+/** The session open in this tab, so that returning without paying can expire it. */
 export const OPEN_SESSION = 'tollgate.checkout';
 
-/** Limits as far as the server has told them; until then its defaults are a hint, and the server decides. */
+/** Limits reported by the server. Until then its defaults are only a hint, and the server decides. */
 const limits = { min: null, max: null };
 const USUAL = { min: '5.00', max: '1000.00' };
 
@@ -56,14 +56,14 @@ export function addCredit(context) {
     h(
       'p',
       { class: 'hint' },
-      'Payment by Stripe. Receipts go to your e-mail address; tax is added on the payment page if it applies.',
+      'Payments are processed by Stripe. Receipts are sent to your e-mail address. Tax is added on the payment page if it applies.',
     ),
   );
   choose(amount);
-  // Nothing can be sent before the line about refills says what will be agreed to.
+  // The form cannot be submitted before the auto-refill terms are shown.
   go.setAttribute('aria-busy', 'true');
   refill.ready.then(() => go.removeAttribute('aria-busy'));
-  // Coming back by the browser's own button shows this page as it was left.
+  // The browser's Back button restores this page as it was left.
   addEventListener('pageshow', () => go.removeAttribute('aria-busy'), { signal: context.signal });
   return card('Add credit', { id: 'add-credit', testid: 'add-credit' }, form);
 
@@ -103,7 +103,7 @@ export function addCredit(context) {
         const url = safeUrl(session.url);
         sessionStorage.setItem(OPEN_SESSION, session.id);
         location.assign(url);
-        // Still busy until the page is gone.
+        // Stay busy until the browser has left the page.
         await new Promise((resolve) => setTimeout(resolve, 8000));
       } catch (problem) {
         tell(problem);
@@ -125,21 +125,21 @@ export function addCredit(context) {
   }
 }
 
-/** What is wrong with an amount as it is typed. What only the usual limits object to may still be sent. */
+/** The error for an amount as it is typed. An amount outside only the usual limits may still be sent. */
 function outside(amount, isSent = false) {
   const { min, max } = {
     min: limits.min ?? (isSent ? null : USUAL.min),
     max: limits.max ?? (isSent ? null : USUAL.max),
   };
-  if (min && money.compare(amount, min) < 0) return `At least ${money.exact(min)}.`;
-  if (max && money.compare(amount, max) > 0) return `At most ${money.exact(max)} at once.`;
-  if (money.isUsedUp(amount)) return 'More than $0.00.';
+  if (min && money.compare(amount, min) < 0) return `The minimum is ${money.exact(min)}.`;
+  if (max && money.compare(amount, max) > 0) return `The maximum is ${money.exact(max)}.`;
+  if (money.isUsedUp(amount)) return 'Enter an amount above $0.00.';
   return null;
 }
 
 /**
- * The one line about refills. What it says is what is agreed to, word for word. It follows what is agreed already; for
- * somebody who never decided it is on with the first top-up, and off with every later one.
+ * The auto-refill line. Its text is exactly what the customer agrees to. It starts with the current agreement. For a
+ * customer who never decided, it is on with the first top-up and off with every later one.
  */
 function refillLine() {
   const text = h('span');
@@ -151,7 +151,7 @@ function refillLine() {
   const show = () => {
     if (!agreed && topup) terms = { threshold: money.defaultThreshold(topup), amount: REFILL_AMOUNT };
     const card = agreed?.payment_method ? 'your saved card' : 'this card';
-    text.textContent = `Refill ${money.exact(terms.amount)} from ${card} when the balance is below ${money.exact(terms.threshold)}`;
+    text.textContent = `Add ${money.exact(terms.amount)} from ${card} when your balance falls below ${money.exact(terms.threshold)}`;
   };
   show();
   const line = h(
@@ -161,7 +161,7 @@ function refillLine() {
     h(
       'p',
       { class: 'hint indented' },
-      'Changed or switched off at any time under ',
+      'You can change this or turn it off at any time under ',
       link('Auto-refill', '#refill'),
       '.',
     ),
@@ -174,7 +174,7 @@ function refillLine() {
       topup = amount ?? topup;
       show();
     },
-    /** Nothing at all if it could not be found out: what is agreed already then stays as it is. */
+    /** Undefined if the settings could not be read. The current agreement then stays unchanged. */
     agreed: () => {
       if (!isKnown) return undefined;
       return input.checked ? { enabled: true, ...terms } : { enabled: false };
@@ -193,13 +193,13 @@ function refillLine() {
       input.checked = isOn;
       isKnown = true;
     } catch {
-      // A switch that may show the opposite of what is agreed is worse than none.
+      // A switch that may contradict the current agreement is worse than no switch.
       fill(
         line,
         h(
           'p',
           { class: 'hint' },
-          'What is agreed about auto-refill could not be read. This top-up leaves it as it is.',
+          'Your auto-refill settings could not be loaded. This top-up does not change them.',
         ),
       );
     }
@@ -207,7 +207,7 @@ function refillLine() {
   }
 }
 
-/** Whether nothing was ever bought, and no decision about refills was ever made. */
+/** Whether the account never bought credit and never changed auto-refill. */
 async function neverDecided() {
   const queries = [{ type: 'topup' }, { type: 'refill_changed', include: 'all' }];
   const pages = await Promise.all(queries.map((query) => read('v1/transactions', { ...query, limit: 1 })));

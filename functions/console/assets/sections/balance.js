@@ -1,4 +1,4 @@
-/** What there is, what it goes for, how long it lasts, and more of it. */
+/** The current balance, running costs, runway, and the form that adds credit. */
 
 import { read } from '../api.js';
 import { refreshBalance, watchBalance } from '../account.js';
@@ -12,7 +12,7 @@ import { refillWarning } from './refill.js';
 import { amountCell, typeName } from './transactions.js';
 
 const GRANTS = { trial: 'Trial credit', bonus: 'Bonus credit', commit: 'Commit bonus' };
-/** Less than this is worth a colour. */
+/** A runway shorter than this is highlighted. */
 export const LOW_SECONDS = 24 * 3600;
 
 export const title = 'Balance';
@@ -33,7 +33,7 @@ export function view(host, context) {
     ),
   );
 
-  // Without an answer there is no warning; the section about refills tells what is wrong.
+  // Without a response there is no warning. The auto-refill section shows the error.
   read('v1/auto-refill').then(
     (settings) => fill(refill, refillWarning(settings)),
     () => {},
@@ -49,7 +49,7 @@ export function view(host, context) {
 
 function current(balance) {
   const { standing, runway, grants } = balance;
-  // A new account's nothing is no alarm.
+  // An empty new account is not highlighted.
   const low = standing !== 'good' || money.compare(balance.balance, '0') < 0 ? 'out' : '';
   return [
     h(
@@ -61,21 +61,21 @@ function current(balance) {
       'dl',
       { class: 'facts' },
       fact(
-        'Running costs',
+        'Current cost',
         h('span', { testid: 'rate' }, money.exact(balance.rate_per_hour), h('span', { class: 'unit' }, ' per hour')),
       ),
       fact('Lasts until', h('span', { testid: 'lasts-until' }, lastsUntil(balance))),
-      balance.paid_through && fact('Paid ahead to', time(balance.paid_through)),
+      balance.paid_through && fact('Paid through', time(balance.paid_through)),
       standing === 'good' &&
         runway.deleted_at &&
         secondsUntil(runway.zero_at ?? runway.deleted_at) < 3 * LOW_SECONDS &&
-        fact('Without more credit', h('span', {}, 'deleted from ', time(runway.deleted_at))),
+        fact('Deletion if no credit is added', time(runway.deleted_at)),
     ),
     grants.length > 0 &&
       h(
         'div',
         { class: 'grants' },
-        h('h3', {}, 'Included credit that expires'),
+        h('h3', {}, 'Credit that expires'),
         h('ul', { class: 'plain', testid: 'grants' }, grants.map(grant)),
       ),
   ];
@@ -86,7 +86,7 @@ function fact(name, value) {
 }
 
 function lastsUntil({ standing, runway, rate_per_hour: rate }) {
-  if (standing !== 'good') return 'nothing runs now';
+  if (standing !== 'good') return 'Nothing is running';
   if (runway.zero_at) {
     const left = secondsUntil(runway.zero_at);
     return [
@@ -94,7 +94,7 @@ function lastsUntil({ standing, runway, rate_per_hour: rate }) {
       h('span', { class: left < LOW_SECONDS ? 'unit low' : 'unit' }, left > 0 ? `in ${duration(left)}` : 'now'),
     ];
   }
-  return money.isUsedUp(rate) ? 'nothing is running' : 'no end in sight';
+  return money.isUsedUp(rate) ? 'Nothing is running' : 'No end date';
 }
 
 function grant({ kind, remaining, expires_at: expiresAt, excludes }) {
@@ -113,7 +113,7 @@ function grant({ kind, remaining, expires_at: expiresAt, excludes }) {
   );
 }
 
-/** The balance over time, by the hour or by the day. */
+/** The balance over time, by hour or by day. */
 function history() {
   const spans = {
     hour: { label: '48 hours', at: (at) => shown(at, 'full'), from: null },
@@ -121,13 +121,13 @@ function history() {
   };
   let granularity = 'hour';
   const place = h('div', { testid: 'balance-chart' });
-  const choice = h('div', { class: 'segments', role: 'group', 'aria-label': 'Time shown' });
+  const choice = h('div', { class: 'segments', role: 'group', 'aria-label': 'Time range' });
   const reload = loading(
     place,
     () => read('v1/balance/history', { granularity }),
     ({ items }) => {
       if (items.length < 2 || items.every((item) => money.compare(item.balance, '0') === 0))
-        return empty('Nothing to draw yet', 'After the first hours the balance shows here as a line.');
+        return empty('No history yet', 'Your balance appears here after a few hours of usage.');
       const span = spans[granularity];
       const [first, last] = [items[0], items.at(-1)];
       const summary = `Balance over the last ${span.label}: from ${money.balance(first.balance)} to ${money.balance(last.balance)}`;
@@ -160,18 +160,18 @@ function history() {
   return card('Balance over time', { actions: choice }, place);
 }
 
-/** The newest few movements, and where the others are. */
+/** The latest transactions, with a link to all of them. */
 function recent() {
-  const columns = [{ label: 'What' }, { label: 'Amount', class: 'num' }];
+  const columns = [{ label: 'Description' }, { label: 'Amount', class: 'num' }];
   const place = h('div');
   loading(
     place,
     () => read('v1/transactions', { limit: 5 }),
     ({ items }) => {
-      if (items.length === 0) return empty('No transactions yet', 'They begin with the first credit.');
+      if (items.length === 0) return empty('No transactions yet', 'Add credit to get started.');
       return [
         table(
-          { caption: 'Newest transactions', columns, class: 'compact headless' },
+          { caption: 'Recent transactions', columns, class: 'compact headless' },
           items.map((item) =>
             row(columns, [
               [
@@ -187,5 +187,5 @@ function recent() {
     },
     4,
   );
-  return card('Newest transactions', {}, place);
+  return card('Recent transactions', {}, place);
 }

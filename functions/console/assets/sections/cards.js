@@ -17,10 +17,10 @@ const BRANDS = {
 };
 const WALLETS = { apple_pay: 'Apple Pay', google_pay: 'Google Pay' };
 
-/** A card in words. */
+/** The name of a card, such as `Visa ending in 4242`. */
 export const cardName = ({ brand, last4 }) => `${BRANDS[brand] ?? brand ?? 'Card'} ending in ${last4}`;
 
-/** Goes to the page where a card is added without paying. */
+/** Opens Stripe's page that saves a card without a payment. */
 export async function addCard(problems) {
   problems.clear();
   try {
@@ -45,7 +45,7 @@ export function view(host, context) {
             { class: 'plain rows' },
             items.map((item) => method(item, items, problems, () => reload())),
           )
-        : empty('No card saved', 'Add one here, or pay once: the card is then kept for refills if you agree.'),
+        : empty('No saved cards', 'Add a card here. If you agree to auto-refill when adding credit, that card is saved too.'),
   );
   context.onMoved(reload);
   const add = button('Add a card', () => addCard(problems), { kind: 'primary', testid: 'card-add', iconName: 'plus' });
@@ -81,7 +81,7 @@ function method(item, items, problems, reload) {
         h('span', { class: 'visually-hidden' }, `${name} `),
         h('span', { class: 'num', 'aria-hidden': 'true' }, `\u2022\u2022\u2022\u2022 ${item.last4}`),
         item.default && pill('Default', 'ok'),
-        item.refill && pill('Refills', 'info'),
+        item.refill && pill('Auto-refill', 'info'),
         item.wallet && pill(WALLETS[item.wallet] ?? item.wallet),
       ),
       h(
@@ -99,7 +99,7 @@ function method(item, items, problems, reload) {
           () =>
             act(
               () => write('PUT', `v1/payment-methods/${encodeURIComponent(item.id)}/default`, {}),
-              `${name} is the default now.`,
+              `${name} is now the default.`,
             ),
           { kind: 'small', testid: 'card-default', describe: `Make ${name} the default` },
         ),
@@ -124,9 +124,9 @@ function method(item, items, problems, reload) {
 }
 
 function consequence(item, items) {
-  const base = 'This cannot be undone; the card can be added again later.';
-  if (items.length === 1) return `It is your only card: refills pause until there is another one. ${base}`;
-  return item.refill ? `Refills are charged to this card and pause until you choose another one. ${base}` : base;
+  const base = 'You can add the card again later.';
+  if (items.length === 1) return `This is your only card. Auto-refill pauses until you add another card. ${base}`;
+  return item.refill ? `Auto-refill uses this card and pauses until you choose another card. ${base}` : base;
 }
 
 function isOver({ exp_month: month, exp_year: year }) {
@@ -136,7 +136,7 @@ function isOver({ exp_month: month, exp_year: year }) {
 function portal() {
   const problems = outlet();
   const open = button(
-    'Open Stripe\u2019s portal',
+    'Open Stripe portal',
     async () => {
       problems.clear();
       try {
@@ -149,8 +149,8 @@ function portal() {
     { testid: 'portal' },
   );
   return card(
-    'More at Stripe',
-    { hint: 'Cards, receipts and billing details as Stripe keeps them.', actions: open },
+    'Manage on Stripe',
+    { hint: 'View your cards, receipts and billing details in Stripe\u2019s customer portal.', actions: open },
     problems.element,
   );
 }

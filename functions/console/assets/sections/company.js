@@ -1,4 +1,4 @@
-/** What stands on invoices, and where receipts and warnings are sent. */
+/** Billing details for invoices, and the e-mail address for receipts and notices. */
 
 import { read, write } from '../api.js';
 import { fill, h } from '../dom.js';
@@ -6,7 +6,7 @@ import { announce, button, busy, card, field, loading, outlet } from '../ui.js';
 
 export const title = 'Company';
 
-/** ISO 3166-1 alpha-2; the names come from the browser. */
+/** ISO 3166-1 alpha-2 codes. The browser provides the names. */
 const COUNTRIES = (
   'AD AE AF AG AI AL AM AO AR AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BW BY BZ CA CD CF CG CH CI CK ' +
   'CL CM CN CO CR CU CV CW CY CZ DE DJ DK DM DO DZ EC EE EG ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GT GU ' +
@@ -16,7 +16,7 @@ const COUNTRIES = (
   'US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW'
 ).split(' ');
 
-/** Stripe's names of the commonest kinds of tax id; another one that is set already is kept. */
+/** Stripe's names of the most common tax ID types. A different type that is already set is kept. */
 const TAX_IDS = {
   eu_vat: 'EU VAT',
   gb_vat: 'UK VAT',
@@ -44,8 +44,8 @@ export function view(host) {
   loading(account, () => read('v1/account'), emailForm, 2);
   fill(
     host,
-    card('On your invoices', { hint: 'Used on the payment page and on every invoice from now on.' }, company),
-    card('E-mail', { hint: 'Receipts and warnings go there.' }, account),
+    card('Billing details', { hint: 'Shown on the payment page and on future invoices.' }, company),
+    card('E-mail', { hint: 'Used for receipts and notices.' }, account),
   );
 }
 
@@ -55,7 +55,7 @@ function companyForm({ name, address, tax_id: taxId }) {
   const fields = {
     name: text('Company or name', 'company-name', name, 'organization'),
     line1: text('Address', 'company-line1', address?.line1, 'address-line1'),
-    line2: text('Address, second line', 'company-line2', address?.line2, 'address-line2'),
+    line2: text('Address line 2', 'company-line2', address?.line2, 'address-line2'),
     postal_code: text('Postal code', 'company-postal', address?.postal_code, 'postal-code'),
     city: text('City', 'company-city', address?.city, 'address-level2'),
     state: text('State or region', 'company-state', address?.state, 'address-level1'),
@@ -65,8 +65,8 @@ function companyForm({ name, address, tax_id: taxId }) {
     ),
   };
   const kinds = taxId && !TAX_IDS[taxId.type] ? { ...TAX_IDS, [taxId.type]: taxId.type } : TAX_IDS;
-  const kind = field('Kind of tax id', options('company-tax-type', { '': 'None', ...kinds }, taxId?.type ?? ''));
-  const number = text('Tax id', 'company-tax-value', taxId?.value, 'off', { spellcheck: 'false' });
+  const kind = field('Tax ID type', options('company-tax-type', { '': 'None', ...kinds }, taxId?.type ?? ''));
+  const number = text('Tax ID', 'company-tax-value', taxId?.value, 'off', { spellcheck: 'false' });
   fields.name.element.classList.add('span-2');
   const problems = outlet();
   const save = button('Save', null, { kind: 'primary', testid: 'company-save', type: 'submit' });
@@ -100,9 +100,9 @@ function companyForm({ name, address, tax_id: taxId }) {
 
   function isWrong() {
     const { address: place } = body();
-    fields.country.wrong(place && !place.country ? 'Choose the country of this address.' : null);
-    number.wrong(kind.input.value && !number.input.value.trim() ? 'Enter the number, or choose no kind.' : null);
-    kind.wrong(!kind.input.value && number.input.value.trim() ? 'Choose what kind of number this is.' : null);
+    fields.country.wrong(place && !place.country ? 'Choose a country.' : null);
+    number.wrong(kind.input.value && !number.input.value.trim() ? 'Enter the tax ID, or set the type to None.' : null);
+    kind.wrong(!kind.input.value && number.input.value.trim() ? 'Choose the type of this tax ID.' : null);
     return [fields.country, kind, number].find((each) => each.input.getAttribute('aria-invalid'));
   }
 
@@ -114,7 +114,7 @@ function companyForm({ name, address, tax_id: taxId }) {
     return busy(save, async () => {
       try {
         await write('PUT', 'v1/company', body());
-        problems.say('success', 'Saved. The next invoice carries it.');
+        problems.say('success', 'Saved. It appears on your next invoice.');
         announce('Saved.');
       } catch (problem) {
         problems.show(problem);

@@ -1,4 +1,4 @@
-/** Invoices and receipts, one for each credit that was paid for. */
+/** Invoices and receipts, one for each payment. */
 
 import { read } from '../api.js';
 import { fill, h } from '../dom.js';
@@ -25,7 +25,7 @@ export function view(host) {
     place,
     () => read('v1/invoices', { limit: PAGE }),
     ({ items, next }) => {
-      if (items.length === 0) return empty('No invoices yet', 'There is one for every top-up and every refill.');
+      if (items.length === 0) return empty('No invoices yet', 'You get an invoice or receipt for every top-up and refill.');
       const list = table(
         { caption: 'Invoices, newest first', columns: COLUMNS, class: 'transactions invoices' },
         items.map(invoice),

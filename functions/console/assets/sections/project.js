@@ -1,4 +1,4 @@
-/** One project: what is in it, what it costs, and switching it on and off. */
+/** One project with its resources, their cost, and buttons to start, stop, delete and restore them. */
 
 import { read, readAll, write } from '../api.js';
 import { refreshBalance } from '../account.js';
@@ -30,7 +30,7 @@ const STATES = {
   deleted: ['Deleted', 'bad'],
 };
 const MONTHS_BACK = 5;
-/** What can be started and what it costs by the hour, asked for when the first form opens; without it any SKU can be typed. */
+/** Hourly prices, loaded when the first form opens. Without them any SKU can be typed. */
 let prices;
 const hourly = () => {
   prices ??= readAll('v1/prices', { limit: 200 })
@@ -43,7 +43,7 @@ const hourly = () => {
 };
 
 /**
- * Shows a project: as one of several cards, or on a page of its own with the details of a month.
+ * Shows a project, either as one of several cards or on its own page with the monthly bill.
  * @param {HTMLElement} host
  * @param {{isSummary?: boolean, name?: string, monthTotal?: string|null, onMoved: (work: () => void) => void}} context
  * @param {string} id
@@ -69,12 +69,12 @@ export function project(host, context, id) {
       const running = resources.filter((each) => each.state === 'running');
       fill(
         figures,
-        fact('This hour', money.exact(money.sum(running.map((each) => each.rate_per_hour))), 'project-rate'),
+        fact('Current cost per hour', money.exact(money.sum(running.map((each) => each.rate_per_hour))), 'project-rate'),
         fact('This month', bill ? money.cost(bill.total) : money.cost(context.monthTotal ?? '0'), 'project-month'),
       );
       return resources.length
         ? list(resources, bill)
-        : empty('Nothing here yet', 'Start a resource and it is billed by the second, an hour ahead.');
+        : empty('No resources yet', 'Resources are billed by the second and paid an hour ahead.');
     },
     3,
   );
@@ -170,7 +170,7 @@ export function project(host, context, id) {
           title: `Delete ${each.name}?`,
           label: 'Delete',
           testid: 'resource-delete-dialog',
-          text: 'What was paid ahead and not used is given back. It can be restored for 14 days, with a new address.',
+          text: 'Unused prepaid time is credited to your balance. You can restore the resource for 14 days. It will have a new address.',
           work: async () => {
             await write('DELETE', target);
             changed(`${each.name} was deleted.`);
@@ -188,11 +188,11 @@ function fact(name, value, testid) {
   return h('div', {}, h('dt', {}, name), h('dd', { class: 'num', testid }, value));
 }
 
-/** Too little credit names both sums, whatever the server's sentence says. */
+/** If credit is too low, the message names both amounts and the resource. */
 function short(problem, name) {
   const { required, available } = problem.members ?? {};
   if (problem.code === 'credit_too_low' && required && available) {
-    problem.message = `${name} was not started: ${money.exact(required)} of credit is needed, and ${money.exact(available)} is available.`;
+    problem.message = `${name} was not started. This requires ${money.exact(required)} of credit, and ${money.exact(available)} is available.`;
     problem.action ??= { add_credit: true };
   }
   return problem;
@@ -216,10 +216,10 @@ function startForm(path, id, changed) {
       required: true,
       on: { input: () => quote() },
     }),
-    { hint: 'As on the price list.' },
+    { hint: 'A SKU from the price list.' },
   );
   const hint = sku.element.querySelector('.hint');
-  const starts = toggle('Start at once', true, { testid: 'resource-starts', id: `new-start-${id}` });
+  const starts = toggle('Start immediately', true, { testid: 'resource-starts', id: `new-start-${id}` });
   const problems = outlet();
   const save = button('Add', null, { kind: 'primary', testid: 'resource-create', type: 'submit' });
   const form = h(
@@ -256,19 +256,19 @@ function startForm(path, id, changed) {
     quote();
   }
 
-  /** What was typed, at its price; a SKU that is off the list is left to the server. */
+  /** Shows the price of the SKU typed. The server decides about a SKU that is not on the list. */
   async function quote() {
     const price = (await hourly()).find((each) => each.sku === sku.input.value.trim());
     hint.textContent = price
-      ? `${price.kind}, ${money.exact(price.rate)} per hour${money.isUsedUp(price.idle_rate) ? '' : `, ${money.exact(price.idle_rate)} while it is off`}`
-      : 'As on the price list.';
+      ? `${price.kind}, ${money.exact(price.rate)} per hour${money.isUsedUp(price.idle_rate) ? '' : `, ${money.exact(price.idle_rate)} while stopped`}`
+      : 'A SKU from the price list.';
   }
 
   async function submit(event) {
     event.preventDefault();
     const wrong = [name, sku].filter((each) => {
       const isEmpty = each.input.value.trim() === '';
-      each.wrong(isEmpty ? 'This is needed.' : null);
+      each.wrong(isEmpty ? 'This field is required.' : null);
       return isEmpty;
     });
     if (wrong.length) return wrong[0].input.focus();
@@ -287,7 +287,7 @@ function startForm(path, id, changed) {
   }
 }
 
-/** A month's bill, resource by resource. */
+/** A monthly bill by resource. */
 function monthly(path, context) {
   let chosen = month(0);
   const columns = [
@@ -295,7 +295,7 @@ function monthly(path, context) {
     { label: 'State', class: 'col-type' },
     { label: 'Per hour', class: 'num' },
     { label: 'Hours', class: 'num' },
-    { label: 'Of the month', class: 'num' },
+    { label: 'Share of month', class: 'num' },
     { label: 'Amount', class: 'num' },
   ];
   const place = h('div', { testid: 'project-billing' });
@@ -304,10 +304,10 @@ function monthly(path, context) {
     () => read(`${path}/billing`, { month: chosen }),
     (bill) =>
       bill.items.length === 0
-        ? empty('Nothing billed', 'Nothing of this project ran in this month.')
+        ? empty('Nothing billed', 'No resource of this project ran in this month.')
         : [
             table(
-              { caption: `Bill of ${monthName(bill.month)}`, columns, class: 'resources bill' },
+              { caption: `Bill for ${monthName(bill.month)}`, columns, class: 'resources bill' },
               bill.items.map((item) =>
                 row(
                   columns,
@@ -316,7 +316,7 @@ function monthly(path, context) {
                       h('span', { class: 'clip name' }, item.name ?? item.resource),
                       h('span', { class: 'hint' }, item.sku),
                     ],
-                    pill(...(STATES[item.state] ?? [item.state ?? 'Gone'])),
+                    pill(...(STATES[item.state] ?? [item.state ?? 'Removed'])),
                     item.rate_per_hour ? money.exact(item.rate_per_hour) : '\u2014',
                     item.hours,
                     percent(item.utilisation),
@@ -363,7 +363,7 @@ function monthly(path, context) {
   return card('Monthly bill', { actions: select, hint: 'Months begin and end at midnight UTC.' }, place);
 }
 
-/** `0.5000` as `50 %`: digits moved, nothing computed. */
+/** Formats `0.5000` as `50 %` by moving digits, without arithmetic. */
 function percent(share) {
   if (!share) return '\u2014';
   const [whole, fraction = ''] = share.split('.');

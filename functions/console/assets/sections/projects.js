@@ -1,4 +1,4 @@
-/** Projects, what they spend, and the way into each of them. */
+/** All projects and their spending, with a link to each project. */
 
 import { read, readAll, write } from '../api.js';
 import { spendingChart } from '../chart.js';
@@ -10,9 +10,9 @@ import { project } from './project.js';
 
 export const title = 'Projects';
 
-/** Bars that fit side by side; what is smaller is summed up. */
+/** How many bars fit side by side. The smallest items are summed into one bar. */
 const BARS_MAX = 8;
-/** So many projects show their resources at once; with more, each is opened by its own link. */
+/** How many projects show their resources directly. Further projects are only linked. */
 const OPEN_MAX = 4;
 
 export function view(host, context) {
@@ -31,7 +31,7 @@ export function view(host, context) {
     ({ projects, spent }) =>
       projects.length
         ? projects.map((each, index) => summary(context, each, spent, index < OPEN_MAX))
-        : empty('No projects yet', 'A project groups what runs. Create one to start something.'),
+        : empty('No projects yet', 'A project groups your resources. Create a project to get started.'),
     5,
   );
   context.onMoved(reload);
@@ -57,7 +57,7 @@ function summary(context, { id, name }, spent, isOpen) {
 
 function create(reload) {
   const name = field(
-    'Name of the new project',
+    'Project name',
     h('input', { id: 'project-name', testid: 'project-name', maxlength: 100, autocomplete: 'off', required: true }),
   );
   const problems = outlet();
@@ -90,7 +90,7 @@ function create(reload) {
       try {
         await write('POST', 'v1/projects', { name: text });
         name.input.value = '';
-        announce(`The project ${text} was created.`);
+        announce(`Project ${text} was created.`);
         show(false);
         reload();
       } catch (problem) {
@@ -102,7 +102,7 @@ function create(reload) {
 
 const BY = { project: 'Project', sku: 'SKU', resource: 'Resource' };
 
-/** What was spent, by project, SKU or resource. */
+/** Spending by project, SKU or resource. */
 function spending(context) {
   const chosen = { by: 'project', period: month(0) };
   const periods = { [month(0)]: monthName(month(0)), 'last-30': 'Last 30 days', 'last-7': 'Last 7 days' };
@@ -116,14 +116,14 @@ function spending(context) {
     place,
     load,
     ({ items, total }) => {
-      if (items.length === 0) return empty('Nothing spent', 'In this time nothing was running.');
+      if (items.length === 0) return empty('No spending', 'Nothing was running in this period.');
       const named = items.map((item) => ({ ...item, name: item.name ?? item.key }));
       const columns = [{ label: BY[chosen.by] }, { label: 'Time', class: 'num' }, { label: 'Amount', class: 'num' }];
       const rows = table(
         { caption: `Spending by ${BY[chosen.by]}`, columns, class: 'compact' },
         named.map((item) => row(columns, [item.name, span(item.seconds), money.exact(item.amount)])),
       );
-      const summary = `Spending by ${BY[chosen.by].toLowerCase()}, ${periods[chosen.period].toLowerCase()}: ${money.cost(total)} in all, most for ${named[0].name}`;
+      const summary = `Spending by ${BY[chosen.by].toLowerCase()}, ${periods[chosen.period].toLowerCase()}: ${money.cost(total)} in total, most for ${named[0].name}`;
       return [
         h(
           'p',

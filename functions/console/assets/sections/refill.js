@@ -1,4 +1,4 @@
-/** What is agreed about refills from the saved card, how they stand, and what to do when one did not work. */
+/** The auto-refill settings, their current state, and what the customer can do when a refill failed. */
 
 import { read, write } from '../api.js';
 import { fill, h } from '../dom.js';
@@ -9,23 +9,23 @@ import { addCard, cardName } from './cards.js';
 
 export const title = 'Auto-refill';
 
-/** What refills wait for, and what can be done about it. */
+/** Reasons why refills are paused, each with a remedy. */
 const PAUSED = {
-  card_refused: ['The card was refused for good. Refills are paused until you choose another card.', 'card'],
-  failures: ['Refills are paused after several declines in a row.', 'resume'],
-  card_removed: ['The card that refills were charged to was removed. Choose another one.', 'card'],
-  no_card: ['There is no card to charge yet. Add one, or save one with your next top-up.', 'card'],
-  frozen: ['No card is charged while the account is frozen.', null],
-  suspended: ['No card is charged while the account is suspended by its operator.', null],
-  off_too_long: ['Everything has been off for so long that no card is charged by itself. Add credit to begin again.', 'credit'],
-  deleted: ['No card is charged now: the grace period is over. Add credit to begin again.', 'credit'],
-  closed: ['The account is closed: no card is charged any more.', null],
+  card_refused: ['Your card was permanently declined. Auto-refill is paused until you choose another card.', 'card'],
+  failures: ['Auto-refill is paused after several declines in a row.', 'resume'],
+  card_removed: ['The card for auto-refill was removed. Choose another card.', 'card'],
+  no_card: ['There is no card to charge. Add a card, or save one with your next top-up.', 'card'],
+  frozen: ['Your card is not charged while the account is frozen.', null],
+  suspended: ['Your card is not charged while the account is suspended by support.', null],
+  off_too_long: ['Your resources have been off for too long, so your card is no longer charged automatically. Add credit to resume.', 'credit'],
+  deleted: ['The grace period has ended, so your card is not charged. Add credit to resume.', 'credit'],
+  closed: ['The account is closed. Your card is no longer charged.', null],
 };
 const OUTCOMES = {
-  open: ['Under way', 'info'],
+  open: ['In progress', 'info'],
   paid: ['Paid', 'ok'],
   failed: ['Declined', 'bad'],
-  needs_customer: ['Waits for you', 'warn'],
+  needs_customer: ['Action required', 'warn'],
 };
 
 export function view(host, context) {
@@ -51,10 +51,10 @@ export function view(host, context) {
   context.onMoved(reload);
 }
 
-/** For pages about other things: refills that wait for the customer. */
+/** A warning for other sections if a refill needs the customer. */
 export function refillWarning(settings) {
   const warnings = {
-    needs_customer: 'Your bank wants you to confirm a refill.',
+    needs_customer: 'Your bank requires you to confirm a refill.',
     paused: settings.why === 'no_card' ? 'Auto-refill has no card to charge.' : 'Auto-refill is paused.',
   };
   const text = warnings[settings.state];
@@ -62,42 +62,42 @@ export function refillWarning(settings) {
     text &&
     notice('warning', text, {
       testid: 'refill-warning',
-      actions: [link('Look at auto-refill', '#refill', { kind: 'button small' })],
+      actions: [link('Review auto-refill', '#refill', { kind: 'button small' })],
     })
   );
 }
 
-/** How refills stand, if there is anything to say. */
+/** The current state of auto-refill, if there is anything to report. */
 function state(settings, reload) {
   const { state: progress, why, until } = settings;
   const testid = 'refill-state';
-  if (progress === 'charging') return notice('info', 'A refill is being charged now.', { testid });
+  if (progress === 'charging') return notice('info', 'A refill is being charged.', { testid });
   if (progress === 'needs_customer') {
     const actions = settings.confirm_url
       ? [
-          link('Confirm the payment', settings.confirm_url, {
+          link('Confirm payment', settings.confirm_url, {
             kind: 'button primary',
             outside: true,
             testid: 'refill-confirm',
           }),
         ]
       : [];
-    return notice('warning', 'Your bank wants you to confirm a refill.', {
-      text: until && `Without your word it is called off on ${shown(until)}.`,
+    return notice('warning', 'Your bank requires you to confirm a refill.', {
+      text: until && `If you don\u2019t confirm by ${shown(until)}, this refill is canceled.`,
       actions,
       testid,
     });
   }
   if (progress === 'wanted' && why === 'limit') {
-    const text = until && `It is looked at again on ${shown(until)}.`;
-    return notice('warning', 'A refill is due but has to wait: a limit is reached, or the last one was declined.', {
+    const text = until && `The next attempt is on ${shown(until)}.`;
+    return notice('warning', 'A refill is on hold because a limit was reached or the last refill was declined.', {
       text,
       testid,
     });
   }
-  if (progress === 'wanted') return notice('info', 'A refill is due and will be charged in a moment.', { testid });
+  if (progress === 'wanted') return notice('info', 'A refill is due and will be charged shortly.', { testid });
   if (progress === 'paused') {
-    const [text, remedy] = PAUSED[why] ?? ['Refills are paused.', 'resume'];
+    const [text, remedy] = PAUSED[why] ?? ['Auto-refill is paused.', 'resume'];
     return notice('warning', text, { testid, actions: remedies(remedy, settings, reload) });
   }
   return null;
@@ -106,11 +106,11 @@ function state(settings, reload) {
 function remedies(remedy, settings, reload) {
   if (remedy === 'card') return [cardButton('Add a card')];
   if (remedy === 'credit') return [link('Add credit', '#add-credit', { kind: 'button primary' })];
-  if (remedy === 'resume') return [resume('Resume refills', settings, reload)];
+  if (remedy === 'resume') return [resume('Resume auto-refill', settings, reload)];
   return [];
 }
 
-/** The renewed wish ends a pause: the same terms, agreed to once more. */
+/** Agreeing to the same terms again ends a pause. */
 function resume(label, { threshold, amount }, reload) {
   const problems = outlet();
   return [
@@ -119,7 +119,7 @@ function resume(label, { threshold, amount }, reload) {
       async () => {
         try {
           await write('PUT', 'v1/auto-refill', { enabled: true, threshold, amount });
-          announce('Refills go on.');
+          announce('Auto-refill resumed.');
           reload();
         } catch (problem) {
           problems.show(problem);
@@ -156,7 +156,7 @@ function lastAttempt(settings, reload) {
         'div',
         { class: 'attempt-trouble' },
         attempt.message && h('p', { testid: 'decline-message' }, attempt.message),
-        // One button to confirm is enough, and the notice above has it.
+        // The notice above already has the button that confirms.
         attempt.action &&
           !(attempt.action.kind === 'confirm' && settings.confirm_url) &&
           h('div', { class: 'notice-actions', testid: 'decline-action' }, remedy(attempt.action, settings, reload)),
@@ -164,7 +164,7 @@ function lastAttempt(settings, reload) {
   );
 }
 
-/** One button for what an attempt asks for. */
+/** The button for an attempt's `action`. */
 function remedy({ kind, label, url }, settings, reload) {
   if (url) return link(label, url, { kind: 'button primary', outside: true, testid: `action-${kind}` });
   if (kind === 'update_card') return cardButton(label);
@@ -181,15 +181,15 @@ function remedy({ kind, label, url }, settings, reload) {
 
 function form(settings, cards, reload) {
   const terms = { threshold: settings.threshold ?? '5.00', amount: settings.amount ?? '25.00' };
-  const on = toggle('Refill from a saved card when the balance is low', settings.enabled, {
+  const on = toggle('Add credit from a saved card when the balance is low', settings.enabled, {
     testid: 'refill-enabled',
     id: 'refill-enabled',
     change: () => show(),
   });
-  const threshold = moneyField('When the balance is below', 'refill-threshold', terms.threshold);
+  const threshold = moneyField('When balance falls below', 'refill-threshold', terms.threshold);
   const amount = moneyField('Add', 'refill-amount', terms.amount);
-  const cap = moneyField('At most per calendar month', 'refill-cap', settings.monthly_cap ?? '', {
-    hint: 'Empty: no limit. Counts refills only, in UTC months, before tax.',
+  const cap = moneyField('Monthly limit', 'refill-cap', settings.monthly_cap ?? '', {
+    hint: 'Optional. Limits refills per calendar month (UTC), before tax.',
   });
   const chosen = settings.payment_method ?? cards.find((each) => each.default)?.id ?? '';
   const which = field(
@@ -201,7 +201,7 @@ function form(settings, cards, reload) {
         h('option', { value: chosen }, chosen ? 'A card that is not in your list' : 'No card yet'),
       cards.map((each) => h('option', { value: each.id, selected: each.id === chosen }, cardName(each))),
     ),
-    { hint: cards.length === 0 ? 'Your next top-up saves its card, or add one under Payment methods.' : null },
+    { hint: cards.length === 0 ? 'Add a card under Payment methods, or save one with your next top-up.' : null },
   );
   const sentence = h('p', { class: 'agreement', testid: 'refill-sentence' });
   const problems = outlet();
@@ -225,8 +225,8 @@ function form(settings, cards, reload) {
   );
   show();
   return card(
-    'Agreement',
-    { hint: 'A refill adds credit from your saved card on its own, so that nothing stops.' },
+    'Settings',
+    { hint: 'Auto-refill charges your saved card when your balance is low, so that your resources keep running.' },
     element,
   );
 
@@ -235,8 +235,8 @@ function form(settings, cards, reload) {
     const [below, add] = [money.typed(threshold.input.value), money.typed(amount.input.value)];
     sentence.textContent =
       on.input.checked && below.amount && add.amount
-        ? `Whenever your balance is below ${money.exact(below.amount)}, your card is charged ${money.exact(add.amount)} (plus tax, if any).`
-        : 'Refills are off: at zero, everything stops.';
+        ? `When your balance falls below ${money.exact(below.amount)}, your card is charged ${money.exact(add.amount)} plus any tax.`
+        : 'Auto-refill is off. All resources stop when your balance reaches zero.';
   }
 
   function wrong(each) {
@@ -259,8 +259,8 @@ function form(settings, cards, reload) {
         });
       try {
         Object.assign(settings, await write('PUT', 'v1/auto-refill', body));
-        problems.say('success', settings.enabled ? 'Saved. Refills are on.' : 'Saved. Refills are off.');
-        announce(settings.enabled ? 'Saved. Refills are on.' : 'Saved. Refills are off.');
+        problems.say('success', settings.enabled ? 'Saved. Auto-refill is on.' : 'Saved. Auto-refill is off.');
+        announce(settings.enabled ? 'Saved. Auto-refill is on.' : 'Saved. Auto-refill is off.');
         setTimeout(reload, 1500);
       } catch (problem) {
         problems.show(problem);
@@ -275,8 +275,8 @@ function coverage({ enabled, hours_covered: hours, warning }) {
     'div',
     { testid: 'refill-coverage' },
     warning
-      ? notice('warning', warning, { text: 'A larger amount is charged less often.' })
-      : h('p', { class: 'hint' }, `At the present rate one refill lasts ${count(hours, 'hour')}.`),
+      ? notice('warning', warning, { text: 'With a larger amount, your card is charged less often.' })
+      : h('p', { class: 'hint' }, `At the current rate, one refill lasts ${count(hours, 'hour')}.`),
   );
 }
 

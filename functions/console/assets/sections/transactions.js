@@ -1,4 +1,4 @@
-/** Everything that moved the balance, newest first. */
+/** All transactions, newest first. */
 
 import { read, readCsv } from '../api.js';
 import { fill, h, icon } from '../dom.js';
@@ -10,7 +10,7 @@ const TYPES = {
   topup: 'Top-up',
   auto_refill: 'Auto-refill',
   usage: 'Usage',
-  unused: 'Unused time back',
+  unused: 'Unused time',
   refund: 'Refund',
   bonus: 'Bonus',
   trial: 'Trial',
@@ -26,17 +26,17 @@ const COLUMNS = [
   { label: 'Balance after', class: 'num col-after' },
 ];
 const PAGE = 25;
-/** Lines shown at a time: a row may hold ten thousand. */
+/** Lines shown at a time. A row may hold ten thousand. */
 const LINES_STEP = 200;
-/** Files of 5,000 rows that one download is put together from. */
+/** How many files of 5,000 rows one download may combine. */
 const CSV_PAGES_MAX = 40;
 
 export const title = 'Transactions';
 
-/** A type in a customer's words. */
+/** The label of a transaction type. */
 export const typeName = (type) => TYPES[type] ?? type;
 
-/** An amount in its colour; its sign says the same. */
+/** An amount in its colour. The sign carries the same information. */
 export function amountCell(amount) {
   return h('span', { class: money.compare(amount, '0') > 0 ? 'amount gain' : 'amount' }, money.signed(amount));
 }
@@ -70,7 +70,7 @@ export function view(host) {
   );
   start();
 
-  /** From the newest, with the filter as it is now. */
+  /** Shows the newest page with the current filter. */
   function start() {
     turn += 1;
     fill(more);
@@ -82,7 +82,7 @@ export function view(host) {
     try {
       const { items, next } = await read('v1/transactions', { ...query(filter), limit: PAGE, cursor });
       if (mine !== turn) return;
-      // A page may be empty although there is more: the filter passed little.
+      // A page may be empty although more follow, because the filter dropped its rows.
       if (items.length === 0 && next) return page(next, mine, body);
       const rows = items.map((item) => transaction(item, names));
       const list = body ?? h('tbody', { role: 'rowgroup' });
@@ -103,18 +103,18 @@ export function view(host) {
   }
 }
 
-/** The button that brought these rows may be gone: reading goes on at the first of them. */
+/** The button that loaded these rows may be gone, so the focus moves to the first new row. */
 function focusFirst(first) {
   const target = first?.querySelector('button') ?? first?.querySelector('th');
   if (target && !target.matches('button')) target.tabIndex = -1;
   target?.focus();
 }
 
-/** Descriptions name the hours that were billed, and those are UTC's. */
+/** Descriptions name billed hours in UTC. */
 function zoneHint() {
   return new Date().getTimezoneOffset() === 0
     ? null
-    : 'Dates are in your time zone; the hours in descriptions are UTC.';
+    : 'Dates are in your time zone. Hours in descriptions are in UTC.';
 }
 
 function shown(body) {
@@ -128,15 +128,15 @@ function shown(body) {
 
 function nothing({ type, period }) {
   return type || period
-    ? empty('Nothing of this kind', 'No transaction matches the type and period chosen.')
+    ? empty('No matching transactions', 'No transaction matches the selected type and period.')
     : empty(
         'No transactions yet',
-        'They begin with the first credit.',
+        'Add credit to get started.',
         h('a', { class: 'button primary', href: '#add-credit' }, 'Add credit'),
       );
 }
 
-/** One movement; one with lines opens into them. */
+/** One transaction. If it has lines, it expands to show them. */
 function transaction(item, names) {
   const id = `tx-${item.seq}`;
   const opens = item.lines === null || item.lines.length > 0;
@@ -178,16 +178,16 @@ function transaction(item, names) {
       cell,
       item.lines
         ? lines(item, await names())
-        : h('p', { class: 'hint' }, 'This row has too many lines to be shown here.'),
+        : h('p', { class: 'hint' }, 'This transaction has too many lines to show here.'),
     );
   }
 }
 
 function lines(item, names) {
   const columns = [
-    { label: 'What' },
+    { label: 'Resource' },
     { label: 'Rate', class: 'num' },
-    { label: 'For', class: 'num' },
+    { label: 'Quantity', class: 'num' },
     { label: 'Amount', class: 'num' },
   ];
   const line = (each) =>
@@ -202,7 +202,7 @@ function lines(item, names) {
             money.exact(each.amount),
           ],
     );
-  const element = table({ caption: `Lines of: ${item.description}`, columns, class: 'compact nested' }, []);
+  const element = table({ caption: `Details of ${item.description}`, columns, class: 'compact nested' }, []);
   const body = element.querySelector('tbody');
   const more = h('div');
   step(0);
@@ -224,7 +224,7 @@ function named(id, names) {
   return name ? [name, ' ', h('span', { class: 'hint' }, id)] : id;
 }
 
-/** Names of resources, asked for when the first row opens; without them the ids do. */
+/** Names of resources, loaded when the first row opens. Until then IDs are shown. */
 function resourceNames() {
   let asked;
   return () => {
@@ -248,9 +248,9 @@ function select(label, testid, options, change) {
   );
 }
 
-/** Periods by the months bills go by, which are UTC's. */
+/** Periods by UTC month, like bills. */
 function periods() {
-  return { '': 'All time', [month(0)]: 'This month', [month(1)]: 'Last month', [month(2)]: 'The month before' };
+  return { '': 'All time', [month(0)]: 'This month', [month(1)]: 'Last month', [month(2)]: 'Two months ago' };
 }
 
 function query({ type, period }) {
@@ -270,12 +270,12 @@ async function download(filter, problems) {
     let cursor = null;
     do {
       const { text, next } = await readCsv('v1/transactions', { ...filter, cursor });
-      // Every part has its own heading; the file needs one.
+      // Every part has a header line. The file needs only one.
       parts.push(parts.length ? text.slice(text.indexOf('\n') + 1) : text);
       cursor = next;
     } while (cursor && parts.length < CSV_PAGES_MAX);
     save(new Blob(parts, { type: 'text/csv' }), `transactions-${filter.type || 'all'}.csv`);
-    if (cursor) problems.say('warning', 'The file holds the newest 200,000 rows. Choose a period to get older ones.');
+    if (cursor) problems.say('warning', 'The file contains the newest 200,000 rows. Choose a period to download older rows.');
     announce('The CSV file was downloaded.');
   } catch (problem) {
     problems.show(problem);

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Template, TemplateError};
-use crate::names;
+use crate::runtime::names;
+use crate::template::document::{Template, TemplateError};
 
 /// Answers `Ref`, `Fn::GetAtt`, `Fn::Sub`, `Fn::Join`, `Fn::Split`, `Fn::Select` and `Fn::If` for
 /// one set of parameters.
 ///
-/// What it cannot answer stays as it is: whoever needs a text there then says what is missing.
+/// A function that it cannot answer stays as it is. The reader that needs a text there reports it.
 #[derive(Clone, Debug)]
 pub struct Resolver<'a> {
     template: &'a Template,
@@ -294,6 +294,26 @@ fn text(value: &Value) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(switch) => Some(switch.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+impl Template {
+    /// The resources of one type, such as `AWS::DynamoDB::Table`: logical id and properties, the
+    /// latter with every function replaced that the template and `parameters` can answer.
+    ///
+    /// A parameter that `parameters` does not name has its default. Names of the pseudo parameters
+    /// (`AWS::Region`) and of nothing known stay as they are.
+    #[must_use]
+    pub fn resources(
+        &self,
+        resource_type: &str,
+        parameters: &BTreeMap<&str, &str>,
+    ) -> Vec<(String, Value)> {
+        let parameters = parameters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Resolver::new(self, parameters).resources(resource_type)
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use time::macros::utc_datetime;
 use tollgate_local::Cloud;
 use tollgate_local::clock::Pace;
 
-use crate::world::{START, cloud, config, get, got, post, send, until};
+use crate::world::{START, cloud, config, get, got, post, send, tables, until};
 
 #[tokio::test]
 async fn every_schedule_on_the_way_runs_in_order() {
@@ -97,4 +98,46 @@ async fn a_schedule_is_dropped_doubled_and_delayed_on_demand() {
         .map(|run| run.at.as_str())
         .collect();
     assert_eq!(hourly, ["2026-11-01T14:00:00Z", "2026-11-01T14:00:00Z", "2026-11-01T15:07:00Z"]);
+}
+
+#[tokio::test]
+async fn runs_are_skipped_while_nothing_is_due_in_their_index() {
+    let cloud = cloud().await;
+    let minutes = async |minutes: u64| {
+        let ran = cloud.advance(Duration::from_secs(60 * minutes)).await;
+        ran.into_iter()
+            .filter(|run| run.trigger == "schedule ConsumerMinute")
+            .map(|run| run.at.get(11..16).unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(minutes(10).await, Vec::<String>::new());
+    assert_eq!(cloud.skipped_runs(), 10);
+    let line = cloud.log().pop().unwrap();
+    assert!(
+        line.text.starts_with(
+            "clock: moved 10m to 2026-11-01T12:20:00Z: 0 events, 0 runs, 10 skipped, "
+        ),
+        "{line:?}"
+    );
+
+    let client = tables(&cloud).await;
+    let due_at = (START + Duration::from_secs(12 * 60 + 1)).unix_timestamp().to_string();
+    client
+        .put_item()
+        .table_name("test-deadlines")
+        .item("name", AttributeValue::S("first".to_owned()))
+        .item("shard", AttributeValue::S("7".to_owned()))
+        .item("due_at", AttributeValue::N(due_at))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(minutes(5).await, ["12:23", "12:24", "12:25"]);
+
+    let delete = client.delete_item().table_name("test-deadlines");
+    delete.key("name", AttributeValue::S("first".to_owned())).send().await.unwrap();
+    assert_eq!(minutes(2).await, Vec::<String>::new());
+    cloud.run_every_minute();
+    assert_eq!(minutes(2).await, ["12:28", "12:29"]);
+    cloud.skip_idle_runs();
+    assert_eq!(minutes(2).await, Vec::<String>::new());
 }

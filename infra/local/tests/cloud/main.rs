@@ -11,6 +11,8 @@ mod gateway;
 #[cfg(test)]
 mod lambda;
 #[cfg(test)]
+mod layers;
+#[cfg(test)]
 mod queues;
 #[cfg(test)]
 mod state;

@@ -122,6 +122,10 @@ async fn a_port_in_use_a_missing_binary_and_a_template_that_is_not_understood_ar
             "A.E: often is no schedule: it has no parentheses",
         ),
         (
+            "A: { Type: AWS::Serverless::Function, Metadata: { LocalCloud: { DueIndex: { Table: b, Index: c } } }, Properties: { CodeUri: x/web } }",
+            "A.Metadata.LocalCloud.DueIndex: Table is \"b\", not a table of the template",
+        ),
+        (
             "A: { Type: AWS::Events::Rule, Properties: { EventPattern: { a: [b] }, Targets: [{ Id: x, Arn: !GetAtt Q.Arn }] } }",
             "A.Targets: Arn is {\"Fn::GetAtt\":[\"Q\",\"Arn\"]}, not a text",
         ),

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate::event::{Change, Event, PaymentFacts};
-use tollgate::state::{AccountState, GrantKind};
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::account::{AccountState, GrantKind};
+use tollgate::domain::event::{Change, Event, PaymentFacts};
+use tollgate::domain::timestamp::Timestamp;
 
 use super::{Asked, Model, Pot, ensure, micros, number};
 use crate::Check;

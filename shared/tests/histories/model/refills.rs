@@ -1,8 +1,8 @@
 //! Refills: a card is charged only as its owner agreed.
 
-use tollgate::event::{Change, CreditKind, Decline, DisputeOutcome, Event};
-use tollgate::money::Usd;
-use tollgate::state::{AccountState, RefillPurpose, Standing};
+use tollgate::domain::account::{AccountState, RefillPurpose, Standing};
+use tollgate::domain::event::{Change, CreditKind, DisputeOutcome, Event, RefillDecline};
+use tollgate::domain::money::Usd;
 
 use super::{HOUR, Model, ensure, micros};
 use crate::Check;
@@ -62,7 +62,7 @@ impl Model {
                     return Err("no attempt was open".to_owned());
                 };
                 self.refills.failed_at = Some(at.seconds());
-                if *decline == Decline::Never {
+                if *decline == RefillDecline::Never {
                     self.refills.never.insert(card);
                 }
             }

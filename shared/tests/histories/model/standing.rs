@@ -1,8 +1,8 @@
 //! Grace, pending money and open attempts: when something may be deleted.
 
-use tollgate::event::{Change, Event};
-use tollgate::state::{AccountState, Standing, SuspensionReason};
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::account::{AccountState, Standing, SuspensionReason};
+use tollgate::domain::event::{Change, Event};
+use tollgate::domain::timestamp::Timestamp;
 
 use super::{DAY, Model, Thing, ensure};
 use crate::Check;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use tollgate::billables::Status;
-use tollgate::event::{Change, Event, Line, MeterLine, StartKind, StopReason};
-use tollgate::funds::Share;
-use tollgate::money::Usd;
-use tollgate::state::{AccountState, Standing, SuspensionReason};
-use tollgate::timestamp::Timestamp;
+use tollgate::domain::account::{AccountState, Standing, SuspensionReason};
+use tollgate::domain::event::{Change, Event, MeterLine, ResourceLine, StartKind, StopReason};
+use tollgate::domain::funds::FundShare;
+use tollgate::domain::money::Usd;
+use tollgate::domain::resources::ResourceStatus;
+use tollgate::domain::timestamp::Timestamp;
 
 use super::{
     Charge, DAY, DOLLAR, Mode, Model, Phase, as_before, cost, ensure, here, hour_end, is_held,
@@ -33,7 +33,7 @@ impl Model {
                         "{} was created twice",
                         resource.id
                     );
-                    let thing = new_thing(resource, Status::New, at);
+                    let thing = new_thing(resource, ResourceStatus::New, at);
                     self.things.insert(resource.id.as_str().to_owned(), thing);
                 }
                 Ok(())
@@ -65,7 +65,7 @@ impl Model {
                 };
                 self.give_back(before, &ids, here(lines)?, as_of, at)?;
                 for id in ids {
-                    self.settle_off(id, Status::Stopped, paid_through, as_of)?;
+                    self.settle_off(id, ResourceStatus::Stopped, paid_through, as_of)?;
                 }
                 Ok(())
             }
@@ -74,7 +74,7 @@ impl Model {
                     resources.iter().map(|resource| resource.id.as_str()).collect();
                 self.give_back(before, &ids, here(lines)?, at, at)?;
                 for id in ids {
-                    self.settle_off(id, Status::Deleted, paid_through, at)?;
+                    self.settle_off(id, ResourceStatus::Deleted, paid_through, at)?;
                 }
                 Ok(())
             }
@@ -159,7 +159,7 @@ impl Model {
             ensure!(line.resource == resource.id, "the line of {} stands at {id}", line.resource);
             let mut thing = match self.things.get(id) {
                 Some(known) => known.clone(),
-                None => new_thing(resource, Status::New, at),
+                None => new_thing(resource, ResourceStatus::New, at),
             };
             match (how, thing.deleted) {
                 (StartKind::Started, None) => {}
@@ -215,9 +215,12 @@ impl Model {
             let mode = Mode::Running;
             thing.phase =
                 Some(Phase { mode, from: at, paid_to: through, free_to: at, picos: rate });
-            thing.before =
-                if thing.deleted.is_some() { Status::Deleted } else { as_before(thing.status) };
-            (thing.status, thing.started, thing.deleted) = (Status::Running, at, None);
+            thing.before = if thing.deleted.is_some() {
+                ResourceStatus::Deleted
+            } else {
+                as_before(thing.status)
+            };
+            (thing.status, thing.started, thing.deleted) = (ResourceStatus::Running, at, None);
             thing.charges = vec![Charge { through, shares: paid(&line.shares) }];
             thing.keeps = self.listed_idle(&thing.sku, at) > 0;
             self.things.insert(id.to_owned(), thing);
@@ -239,7 +242,7 @@ impl Model {
         &mut self,
         paid_through: Option<i64>,
         (from, through): (i64, i64),
-        lines: &[Line],
+        lines: &[ResourceLine],
         at: i64,
     ) -> Check {
         ensure!(
@@ -252,7 +255,7 @@ impl Model {
             "a usage row from {from} to {through}"
         );
         let all_could_pay = self.can_pay(from, 1);
-        let by_id: BTreeMap<&str, &Line> =
+        let by_id: BTreeMap<&str, &ResourceLine> =
             lines.iter().map(|line| (line.resource.as_str(), line)).collect();
         ensure!(by_id.len() == lines.len(), "a resource has two lines");
         let (due, unpaid): (Vec<_>, Vec<_>) =
@@ -345,7 +348,7 @@ impl Model {
         &mut self,
         before: &AccountState,
         ids: &[&str],
-        lines: &[Line],
+        lines: &[ResourceLine],
         as_of: i64,
         at: i64,
     ) -> Check {
@@ -390,7 +393,13 @@ impl Model {
 
     /// No fund gets more than it paid, an expired one nothing; and nothing is withheld but what is
     /// forfeit.
-    pub(super) fn check_given(&mut self, id: &str, line: &Line, most: i64, at: i64) -> Check {
+    pub(super) fn check_given(
+        &mut self,
+        id: &str,
+        line: &ResourceLine,
+        most: i64,
+        at: i64,
+    ) -> Check {
         let given = micros(line.amount);
         ensure!((0..=most).contains(&given), "{id} gets back {given} of {most}");
         let forfeit = self.forfeit(at);
@@ -439,7 +448,7 @@ impl Model {
     pub(super) fn settle_off(
         &mut self,
         id: &str,
-        status: Status,
+        status: ResourceStatus,
         paid_through: Option<i64>,
         at: i64,
     ) -> Check {
@@ -447,14 +456,14 @@ impl Model {
         let idle = self.rate(thing, Mode::Idle, paid_through.map_or(at, |through| through - 1));
         let Some(thing) = self.things.get_mut(id) else { return Ok(()) };
         let was = thing.phase.take();
-        if let (Status::Stopped, Some(was), true) = (status, was, thing.keeps) {
+        if let (ResourceStatus::Stopped, Some(was), true) = (status, was, thing.keeps) {
             let paid_to = paid_through.map_or(at, |through| through.max(at));
             let phase =
                 Phase { mode: Mode::Idle, from: at, paid_to, free_to: was.free_to, picos: idle };
             thing.phase = Some(phase);
         }
         thing.status = status;
-        thing.deleted = (status == Status::Deleted).then_some(at);
+        thing.deleted = (status == ResourceStatus::Deleted).then_some(at);
         Ok(())
     }
 
@@ -462,7 +471,7 @@ impl Model {
         &mut self,
         before: &AccountState,
         (as_of, reason): (i64, SuspensionReason),
-        lines: &[Line],
+        lines: &[ResourceLine],
         at: i64,
     ) -> Check {
         let paid_through = before.paid_through().map(Timestamp::seconds);
@@ -506,8 +515,8 @@ impl Model {
         &mut self,
         before: &AccountState,
         id: &str,
-        status: Status,
-        lines: &[Line],
+        status: ResourceStatus,
+        lines: &[ResourceLine],
         at: i64,
     ) -> Check {
         let Some(thing) = self.things.get(id).cloned() else {
@@ -545,7 +554,7 @@ impl Model {
         );
         ensure!(micros(first.amount) == all, "{id} gets {}, not {all}", first.amount);
 
-        let keeps = thing.keeps && status == Status::Stopped;
+        let keeps = thing.keeps && status == ResourceStatus::Stopped;
         let rate = self.rate(&thing, Mode::Idle, paid_through.max(at + 1) - 1);
         let mut phase = None;
         if keeps {
@@ -575,7 +584,7 @@ impl Model {
         if let Some(known) = self.things.get_mut(id) {
             known.phase = phase;
             known.status = status;
-            known.deleted = (status == Status::Deleted).then_some(at);
+            known.deleted = (status == ResourceStatus::Deleted).then_some(at);
         }
         Ok(())
     }
@@ -586,7 +595,7 @@ impl Model {
                 .things
                 .iter()
                 .filter(|(_, thing)| {
-                    thing.keeps && thing.deleted.is_none() && thing.status != Status::New
+                    thing.keeps && thing.deleted.is_none() && thing.status != ResourceStatus::New
                 })
                 .map(|(id, thing)| (id.clone(), self.rate(thing, Mode::Idle, at)))
                 .collect();
@@ -604,7 +613,7 @@ impl Model {
                 return Err(format!("{id} is not known"));
             };
             ensure!(
-                known.status == Status::Running && known.deleted.is_none(),
+                known.status == ResourceStatus::Running && known.deleted.is_none(),
                 "{id} came back as {:?}",
                 known.status
             );
@@ -617,7 +626,8 @@ impl Model {
                 let paid_to = paid_through.unwrap_or(at).max(at);
                 thing.phase =
                     Some(Phase { mode: Mode::Running, from: at, paid_to, free_to: paid_to, picos });
-                (thing.started, thing.before, thing.idle_paid_to) = (at, Status::Stopped, at);
+                (thing.started, thing.before, thing.idle_paid_to) =
+                    (at, ResourceStatus::Stopped, at);
                 thing.charges.clear();
             }
         }
@@ -648,7 +658,7 @@ impl Model {
         self.pots.values_mut().for_each(|pot| pot.used = 0);
     }
 
-    pub(super) fn use_up(&mut self, shares: &[Share]) {
+    pub(super) fn use_up(&mut self, shares: &[FundShare]) {
         for (number, part) in paid(shares) {
             self.pots.entry(number).or_default().used += part;
         }

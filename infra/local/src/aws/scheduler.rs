@@ -1,0 +1,192 @@
+//! EventBridge Scheduler, and rules with a schedule: something happens again and again.
+//!
+//! Every occurrence is run, in order, however far the clock is moved. Only a run that looks for
+//! what is due in an index is skipped while nothing in it is
+//! ([`DueIndex`](crate::template::wiring::DueIndex)): a month has 43,200 minutes.
+//!
+//! `rate(…)` counts from the Unix epoch, so that a rate of an hour is the full hour in every local
+//! cloud. On AWS it counts from the time at which the schedule was made.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use time::UtcDateTime;
+
+use crate::aws::dynamodb::DynamoDb;
+use crate::aws::targets::Targets;
+use crate::runtime::agenda::Planner;
+use crate::runtime::clock;
+use crate::runtime::common::Common;
+use crate::runtime::names;
+use crate::template::wiring::{Schedule, ScheduleKind};
+
+/// One time at which a schedule is due.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Occurrence {
+    pub(crate) schedule: String,
+    /// RFC 3339.
+    pub(crate) at: String,
+}
+
+/// The schedules.
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    pub(crate) common: Common,
+    pub(crate) schedules: Vec<Schedule>,
+    pub(crate) targets: Arc<Targets>,
+    pub(crate) dynamodb: Arc<DynamoDb>,
+    pub(crate) occurrences: Planner<Occurrence>,
+    pub(crate) skips: Skips,
+}
+
+/// The runs that were skipped, and whether any are.
+#[derive(Debug)]
+pub(crate) struct Skips {
+    every_minute: AtomicBool,
+    count: AtomicU64,
+    /// How many since the last run while the clock ran by itself.
+    since_run: AtomicU64,
+}
+
+impl Skips {
+    pub(crate) fn new(every_minute: bool) -> Self {
+        Self {
+            every_minute: AtomicBool::new(every_minute),
+            count: AtomicU64::new(0),
+            since_run: AtomicU64::new(0),
+        }
+    }
+
+    /// How many there have been.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// From now on no run is skipped.
+    pub(crate) fn off(&self) {
+        self.every_minute.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on runs that would do nothing are skipped.
+    pub(crate) fn on(&self) {
+        self.every_minute.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Scheduler {
+    /// Puts the next occurrence of every schedule on the agenda that has none there.
+    pub(crate) fn start(&self, kept: &[String]) {
+        for schedule in &self.schedules {
+            if !kept.contains(&schedule.name) {
+                self.plan(schedule, self.common.clock.now());
+            }
+        }
+    }
+
+    fn plan(&self, schedule: &Schedule, after: UtcDateTime) {
+        if let Some(at) = schedule.expression.next(after) {
+            let occurrence = Occurrence { schedule: schedule.name.clone(), at: clock::format(at) };
+            self.occurrences.at(at, occurrence);
+        }
+    }
+
+    /// Whether there is a schedule of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.schedules.iter().any(|schedule| schedule.name == name)
+    }
+
+    /// Runs one occurrence and plans the next.
+    pub(crate) fn fire(&self, occurrence: &Occurrence) {
+        let Some(schedule) =
+            self.schedules.iter().find(|schedule| schedule.name == occurrence.schedule)
+        else {
+            return;
+        };
+        let Some(at) = clock::parse(&occurrence.at) else { return };
+        self.plan(schedule, at);
+        let fault = self.common.faults.delivery("schedule", &schedule.name);
+        if fault.delay().is_zero() && fault.copies() == 1 && self.is_idle(schedule, at) {
+            self.skips.count.fetch_add(1, Ordering::Relaxed);
+            if !self.common.clock.is_held() {
+                self.skips.since_run.fetch_add(1, Ordering::Relaxed);
+            }
+            return;
+        }
+        self.note_skipped(schedule);
+        let payload = payload(schedule, at).to_string();
+        for _ in 0..fault.copies() {
+            let when = self.common.clock.now() + fault.delay();
+            let trigger = format!("schedule {}", schedule.name);
+            self.targets.send(when, &schedule.target, payload.clone(), &trigger, Some(at));
+        }
+    }
+
+    /// Says how many runs were skipped before this one. A move of the clock reports its own.
+    fn note_skipped(&self, schedule: &Schedule) {
+        if schedule.due_index.is_none() {
+            return;
+        }
+        let skipped = self.skips.since_run.swap(0, Ordering::Relaxed);
+        if skipped > 0 {
+            let name = &schedule.name;
+            self.common.log.note(&format!("schedule {name}: {skipped} runs were skipped"));
+        }
+    }
+
+    /// Whether a run would find nothing to do.
+    fn is_idle(&self, schedule: &Schedule, at: UtcDateTime) -> bool {
+        let Some(index) = &schedule.due_index else { return false };
+        if self.skips.every_minute.load(Ordering::Relaxed) {
+            return false;
+        }
+        match self.dynamodb.earliest(index) {
+            Ok(earliest) => earliest.is_none_or(|earliest| earliest > at.unix_timestamp()),
+            Err(error) => {
+                let name = &schedule.name;
+                self.common.log.note(&format!("schedule {name} runs, to be safe: {error}"));
+                false
+            }
+        }
+    }
+}
+
+/// What the target gets. Documented in docs.aws.amazon.com/scheduler, "Adding context attributes",
+/// and docs.aws.amazon.com/eventbridge, "Scheduled event".
+fn payload(schedule: &Schedule, at: UtcDateTime) -> Value {
+    let time = clock::format_seconds(at);
+    if let Some(input) = &schedule.input {
+        let text = input
+            .replace("<aws.scheduler.schedule-arn>", &arn(schedule))
+            .replace("<aws.scheduler.scheduled-time>", &time)
+            .replace("<aws.scheduler.execution-id>", &names::new_id())
+            .replace("<aws.scheduler.attempt-number>", "1");
+        // What is not JSON goes to the function as a JSON string.
+        return serde_json::from_str(&text).unwrap_or(Value::String(text));
+    }
+    let (source, detail) = match schedule.kind {
+        ScheduleKind::Scheduler => ("aws.scheduler", json!("{}")),
+        ScheduleKind::Rule => ("aws.events", json!({})),
+    };
+    json!({
+        "version": "0",
+        "id": names::new_id(),
+        "detail-type": "Scheduled Event",
+        "source": source,
+        "account": names::ACCOUNT,
+        "time": time,
+        "region": names::REGION,
+        "resources": [arn(schedule)],
+        "detail": detail,
+    })
+}
+
+fn arn(schedule: &Schedule) -> String {
+    match schedule.kind {
+        ScheduleKind::Scheduler => {
+            names::arn("scheduler", &format!("schedule/default/{}", schedule.name))
+        }
+        ScheduleKind::Rule => names::arn("events", &format!("rule/{}", schedule.name)),
+    }
+}

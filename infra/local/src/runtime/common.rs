@@ -1,0 +1,15 @@
+//! What every service needs.
+
+use std::sync::Arc;
+
+use crate::runtime::clock::Clock;
+use crate::runtime::faults::Faults;
+use crate::runtime::log::Log;
+
+/// The clock, the faults that were asked for, and the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Common {
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) log: Arc<Log>,
+}

@@ -1,0 +1,670 @@
+//! Invoices: drafted, given lines, finalized, paid, voided; and the ones Checkout makes after a
+//! payment.
+
+use serde_json::{Value, json};
+
+use super::account::Account;
+use super::control::DebitEnd;
+use super::customers::{has_location, location_invalid};
+use super::failure::{Decline, Failure};
+use super::objects::{merge, share_of};
+use super::payments::{Charged, NewIntent, Presence};
+use super::requests::Request;
+
+/// The content of a new invoice.
+#[derive(Clone, Debug, Default)]
+struct Draft {
+    customer: String,
+    metadata: Value,
+    description: Value,
+    footer: Value,
+    statement_descriptor: Value,
+    default_payment_method: Value,
+    payment_method_types: Value,
+    automatic_tax: bool,
+}
+
+/// A line of an invoice.
+#[derive(Clone, Debug)]
+struct Line {
+    amount: i64,
+    description: Value,
+    metadata: Value,
+    tax_behavior: Value,
+}
+
+impl Account {
+    pub(super) fn create_invoice(&mut self, request: &Request) -> Result<Value, Failure> {
+        let customer = request.text("/customer").unwrap_or_default().to_owned();
+        let automatic_tax = request.is("/automatic_tax/enabled");
+        if automatic_tax && !has_location(self.customer_of("customer", &customer)?) {
+            return Err(location_invalid());
+        }
+        self.customer_of("customer", &customer)?;
+        if request.is("/auto_advance") {
+            return Err(Failure::not_imitated(
+                "An invoice that advances on its own",
+                "auto_advance",
+            ));
+        }
+        if let Some(currency) = request.text("/currency").filter(|currency| *currency != "usd") {
+            return Err(Failure::not_imitated(&format!("The currency {currency}"), "currency"));
+        }
+        if let Some(method) = request.text("/default_payment_method")
+            && self.text(method, "/customer") != customer
+        {
+            return Err(Failure::missing_in("default_payment_method", "payment_method", method));
+        }
+        let draft = Draft {
+            customer,
+            metadata: request.map("/metadata"),
+            description: request.at("/description"),
+            footer: request.at("/footer"),
+            statement_descriptor: request.at("/statement_descriptor"),
+            default_payment_method: request.at("/default_payment_method"),
+            payment_method_types: request.at("/payment_settings/payment_method_types"),
+            automatic_tax,
+        };
+        let id = self.draft_invoice(&draft);
+        self.of_kind("invoice", &id).cloned()
+    }
+
+    fn draft_invoice(&mut self, draft: &Draft) -> String {
+        let id = self.id("in_1", 23);
+        let customer = self.get(&draft.customer).cloned().unwrap_or_default();
+        let tax_status = if draft.automatic_tax { json!("complete") } else { Value::Null };
+        let mut invoice = json!({
+            "id": id,
+            "object": "invoice",
+            "account_country": "US",
+            "account_name": "Tollgate",
+            "account_tax_ids": null,
+            "amount_due": 0,
+            "amount_overpaid": 0,
+            "amount_paid": 0,
+            "amount_paid_off_stripe": 0,
+            "amount_remaining": 0,
+            "amount_shipping": 0,
+            "application": null,
+            "attempt_count": 0,
+            "attempted": false,
+            "auto_advance": false,
+            "automatic_tax": {
+                "disabled_reason": null,
+                "enabled": draft.automatic_tax,
+                "liability": if draft.automatic_tax { json!({ "type": "self" }) } else { Value::Null },
+                "provider": if draft.automatic_tax { json!("stripe") } else { Value::Null },
+                "status": tax_status,
+            },
+            "automatically_finalizes_at": null,
+            "billing_reason": "manual",
+            "collection_method": "charge_automatically",
+            "created": self.now,
+            "currency": "usd",
+            "custom_fields": null,
+            "customer": draft.customer,
+            "customer_account": null,
+            "customer_address": customer["address"],
+            "customer_email": customer["email"],
+            "customer_name": customer["name"],
+            "customer_phone": customer["phone"],
+            "customer_shipping": null,
+            "customer_tax_exempt": customer["tax_exempt"],
+            "customer_tax_ids": self.tax_ids_of(&draft.customer),
+            "default_payment_method": draft.default_payment_method,
+            "default_source": null,
+            "default_tax_rates": [],
+            "description": draft.description,
+            "discounts": [],
+            "due_date": null,
+            "effective_at": null,
+        });
+        let rest = json!({
+            "ending_balance": null,
+            "footer": draft.footer,
+            "from_invoice": null,
+            "hosted_invoice_url": null,
+            "invoice_pdf": null,
+            "issuer": { "type": "self" },
+            "last_finalization_error": null,
+            "latest_revision": null,
+            "lines": {
+                "object": "list",
+                "data": [],
+                "has_more": false,
+                "url": format!("/v1/invoices/{id}/lines"),
+            },
+            "livemode": false,
+            "metadata": draft.metadata,
+            "next_payment_attempt": null,
+            "number": null,
+            "on_behalf_of": null,
+            "parent": null,
+            "payment_settings": {
+                "default_mandate": null,
+                "payment_method_options": null,
+                "payment_method_types": draft.payment_method_types,
+            },
+            "period_end": self.now,
+            "period_start": self.now,
+            "post_payment_credit_notes_amount": 0,
+            "pre_payment_credit_notes_amount": 0,
+            "receipt_number": null,
+            "rendering": null,
+            "shipping_cost": null,
+            "shipping_details": null,
+            "starting_balance": 0,
+            "statement_descriptor": draft.statement_descriptor,
+            "status": "draft",
+            "status_transitions": {
+                "finalized_at": null,
+                "marked_uncollectible_at": null,
+                "paid_at": null,
+                "voided_at": null,
+            },
+            "subtotal": 0,
+            "subtotal_excluding_tax": 0,
+            "test_clock": null,
+            "total": 0,
+            "total_discount_amounts": [],
+            "total_excluding_tax": 0,
+            "total_pretax_credit_amounts": [],
+            "total_taxes": [],
+            "webhooks_delivered_at": self.now,
+        });
+        merge(&mut invoice, &rest);
+        self.add(invoice, Some("invoice.created"));
+        id
+    }
+
+    fn tax_ids_of(&self, customer: &str) -> Value {
+        let of_customer =
+            |object: &&Value| object["object"] == "tax_id" && object["customer"] == customer;
+        let ids = self.objects.iter().filter(of_customer);
+        ids.map(|tax_id| json!({ "type": tax_id["type"], "value": tax_id["value"] })).collect()
+    }
+
+    pub(super) fn create_invoice_item(&mut self, request: &Request) -> Result<Value, Failure> {
+        let customer = request.text("/customer").unwrap_or_default().to_owned();
+        self.customer_of("customer", &customer)?;
+        let invoice = request.text("/invoice").unwrap_or_default().to_owned();
+        let object = self
+            .of_kind("invoice", &invoice)
+            .map_err(|_| Failure::missing_in("invoice", "invoice", &invoice))?;
+        if object["customer"] != customer.as_str() {
+            return Err(
+                Failure::invalid("The invoice belongs to another customer.").param("invoice")
+            );
+        }
+        if object["status"] != "draft" {
+            return Err(Failure::invalid_as(
+                "invoice_not_editable",
+                "This invoice is no longer editable",
+            ));
+        }
+        if let Some(currency) = request.text("/currency").filter(|currency| *currency != "usd") {
+            return Err(Failure::not_imitated(&format!("The currency {currency}"), "currency"));
+        }
+        let line = Line {
+            amount: request.integer("/amount").unwrap_or_default(),
+            description: request.at("/description"),
+            metadata: request.map("/metadata"),
+            tax_behavior: request.at("/tax_behavior"),
+        };
+        let item = self.add_line(&invoice, &line);
+        self.change(&invoice, &["invoice.updated"], |_| {});
+        Ok(item)
+    }
+
+    /// Adds an item and its line, and sums up.
+    fn add_line(&mut self, invoice: &str, line: &Line) -> Value {
+        let (item, line_id) = (self.id("ii_1", 23), self.id("il_1", 23));
+        let (price, product) = (self.id("price_1", 23), self.id("prod_", 14));
+        let pricing = json!({
+            "price_details": { "price": price, "product": product },
+            "type": "price_details",
+            "unit_amount_decimal": line.amount.to_string(),
+        });
+        let period = json!({ "end": self.now, "start": self.now });
+        let object = json!({
+            "id": item,
+            "object": "invoiceitem",
+            "amount": line.amount,
+            "currency": "usd",
+            "customer": self.text(invoice, "/customer"),
+            "customer_account": null,
+            "date": self.now,
+            "description": line.description,
+            "discountable": true,
+            "discounts": [],
+            "invoice": invoice,
+            "livemode": false,
+            "metadata": line.metadata,
+            "net_amount": line.amount,
+            "parent": null,
+            "period": period,
+            "pricing": pricing,
+            "proration": false,
+            "quantity": 1,
+            "quantity_decimal": "1",
+            "tax_rates": [],
+            "test_clock": null,
+        });
+        let item_object = self.add(object, Some("invoiceitem.created"));
+        let taxed =
+            self.get(invoice).is_some_and(|invoice| invoice["automatic_tax"]["enabled"] == true);
+        let taxes = if taxed && line.tax_behavior == "inclusive" {
+            json!([])
+        } else if taxed {
+            json!([self.tax_on(line.amount)])
+        } else {
+            json!([])
+        };
+        let line_object = json!({
+            "id": line_id,
+            "object": "line_item",
+            "amount": line.amount,
+            "currency": "usd",
+            "description": line.description,
+            "discount_amounts": [],
+            "discountable": true,
+            "discounts": [],
+            "invoice": invoice,
+            "livemode": false,
+            "metadata": line.metadata,
+            "parent": {
+                "invoice_item_details": {
+                    "invoice_item": item,
+                    "proration": false,
+                    "proration_details": { "credited_items": null },
+                    "subscription": null,
+                },
+                "subscription_item_details": null,
+                "type": "invoice_item_details",
+            },
+            "period": period,
+            "pretax_credit_amounts": [],
+            "pricing": pricing,
+            "quantity": 1,
+            "quantity_decimal": "1",
+            "subscription": null,
+            "subtotal": line.amount,
+            "taxes": taxes,
+        });
+        self.change(invoice, &[], |invoice| {
+            if let Some(lines) = invoice["lines"]["data"].as_array_mut() {
+                lines.push(line_object);
+            }
+            sum_up(invoice);
+        });
+        item_object
+    }
+
+    fn tax_on(&self, amount: i64) -> Value {
+        json!({
+            "amount": share_of(amount, self.settings.tax_basis_points),
+            "tax_behavior": "exclusive",
+            "tax_rate_details": { "tax_rate": format!("txr_1{}", self.letters("tax_rate", 23)) },
+            "taxability_reason": "standard_rated",
+            "taxable_amount": amount,
+            "type": "tax_rate_details",
+        })
+    }
+
+    pub(super) fn finalize_invoice(&mut self, request: &Request) -> Result<Value, Failure> {
+        let id = request.id().to_owned();
+        let status = self.of_kind("invoice", &id)?["status"].clone();
+        if status != "draft" {
+            return Err(Failure::invalid_as(
+                "invoice_not_editable",
+                "This invoice is already finalized, you can't re-finalize a non-draft invoice.",
+            ));
+        }
+        if request.is("/auto_advance") {
+            return Err(Failure::not_imitated(
+                "An invoice that advances on its own",
+                "auto_advance",
+            ));
+        }
+        Ok(self.finalize(&id))
+    }
+
+    /// Gives the invoice its number and pages and, if something is due, its PaymentIntent.
+    fn finalize(&mut self, id: &str) -> Value {
+        self.open_invoice(id);
+        let due = self.number(id, "/amount_due");
+        if due > 0 {
+            let new = NewIntent {
+                amount: due,
+                customer: json!(self.text(id, "/customer")),
+                description: json!("Payment for Invoice"),
+                // An invoice's metadata does not reach its PaymentIntent.
+                metadata: json!({}),
+                payment_method_types: json!(["card"]),
+                receipt_email: Value::Null,
+                setup_future_usage: Value::Null,
+                statement_descriptor: Value::Null,
+                statement_descriptor_suffix: Value::Null,
+            };
+            let intent = self.new_payment_intent(&new);
+            self.link_payment(id, &intent);
+        }
+        let events: &[&str] = &["invoice.finalized", "invoice.updated"];
+        let invoice = self.change(id, events, |_| {});
+        if due > 0 { invoice } else { self.invoice_is_paid(id, None) }
+    }
+
+    fn open_invoice(&mut self, id: &str) {
+        let customer = self.text(id, "/customer");
+        let sequence = self.number(&customer, "/next_invoice_sequence");
+        let number = format!("{}-{sequence:04}", self.text(&customer, "/invoice_prefix"));
+        self.change(&customer, &[], |customer| {
+            customer["next_invoice_sequence"] = json!(sequence + 1)
+        });
+        let (url, now) = (format!("{}/i/{id}", self.settings.public_url), self.now);
+        self.change(id, &[], |invoice| {
+            invoice["status"] = json!("open");
+            invoice["number"] = json!(number);
+            invoice["hosted_invoice_url"] = json!(url);
+            invoice["invoice_pdf"] = json!(format!("{url}/pdf"));
+            invoice["effective_at"] = json!(now);
+            invoice["status_transitions"]["finalized_at"] = json!(now);
+        });
+    }
+
+    /// Writes the `invoice_payment` that joins an invoice and its PaymentIntent.
+    fn link_payment(&mut self, invoice: &str, intent: &str) {
+        let payment = json!({
+            "id": self.id("inpay_1", 23),
+            "object": "invoice_payment",
+            "amount_paid": null,
+            "amount_requested": self.number(invoice, "/amount_due"),
+            "created": self.now,
+            "currency": "usd",
+            "invoice": invoice,
+            "is_default": true,
+            "livemode": false,
+            "payment": { "payment_intent": intent, "type": "payment_intent" },
+            "status": "open",
+            "status_transitions": { "canceled_at": null, "paid_at": null },
+        });
+        let id = payment["id"].clone();
+        self.add(payment, None);
+        self.remember(invoice, "payment_intent", json!(intent));
+        self.remember(invoice, "invoice_payment", id);
+        self.remember(intent, "invoice", json!(invoice));
+    }
+
+    pub(super) fn pay_invoice(&mut self, request: &Request) -> Result<Value, Failure> {
+        let id = request.id().to_owned();
+        self.check_payable(&id)?;
+        let method = self.method_for(&id, request.text("/payment_method"))?;
+        if self.text(&id, "/status") == "draft" {
+            self.finalize(&id);
+        }
+        // `off_session` is on unless it is switched off.
+        let away = request.at("/off_session").as_bool().unwrap_or(true);
+        let presence = if away { Presence::Away } else { Presence::AtPage };
+        let charged = self.charge_invoice(&id, &method, presence);
+        let intent = self.known_text(&id, "payment_intent");
+        match charged {
+            Charged::Succeeded | Charged::Processing => self.of_kind("invoice", &id).cloned(),
+            Charged::Declined(decline) => {
+                let mut failure = Failure::card(&decline)
+                    .with("charge", json!(self.text(&intent, "/latest_charge")))
+                    .with("payment_intent", self.get(&intent).cloned().unwrap_or_default());
+                if let Some(method) = self.get(&method) {
+                    failure = failure.with("payment_method", method.clone());
+                }
+                Err(failure)
+            }
+            Charged::NeedsAuthentication => {
+                let decline = Decline {
+                    code: "invoice_payment_intent_requires_action".to_owned(),
+                    decline_code: None,
+                    message: "This payment requires additional user action before it can be completed successfully. \
+                              Payment can be completed using the PaymentIntent associated with the invoice."
+                        .to_owned(),
+                    advice_code: None,
+                    network_advice_code: None,
+                };
+                Err(Failure::card(&decline)
+                    .with("payment_intent", self.get(&intent).cloned().unwrap_or_default()))
+            }
+        }
+    }
+
+    pub(super) fn check_payable(&self, id: &str) -> Result<(), Failure> {
+        let invoice = self.of_kind("invoice", id)?;
+        match invoice["status"].as_str().unwrap_or_default() {
+            "paid" => return Err(Failure::invalid("Invoice is already paid")),
+            "void" => {
+                return Err(Failure::invalid("This invoice can no longer be paid: it is void"));
+            }
+            _ => {}
+        }
+        if self.text(&self.known_text(id, "payment_intent"), "/status") == "processing" {
+            return Err(Failure::invalid("This invoice has a payment that is still processing"));
+        }
+        Ok(())
+    }
+
+    /// The payment method to charge: the one named, else the invoice's, else the customer's.
+    fn method_for(&self, invoice: &str, named: Option<&str>) -> Result<String, Failure> {
+        let customer = self.text(invoice, "/customer");
+        if let Some(method) = named {
+            let object = self
+                .of_kind("payment_method", method)
+                .map_err(|_| Failure::missing_in("payment_method", "payment_method", method))?;
+            if object["customer"] != customer.as_str() {
+                return Err(Failure::invalid(format!(
+                    "The PaymentMethod {method} does not belong to the Customer {customer}. Please attach it to that \
+                     Customer before using it here."
+                ))
+                .param("payment_method"));
+            }
+            return Ok(method.to_owned());
+        }
+        let of_invoice = self.text(invoice, "/default_payment_method");
+        let of_customer = self.text(&customer, "/invoice_settings/default_payment_method");
+        let candidates = [of_invoice, of_customer].into_iter();
+        let mut attached = candidates.filter(|method| self.text(method, "/customer") == customer);
+        attached.find(|method| !method.is_empty()).ok_or_else(|| {
+            Failure::invalid_as(
+                "resource_missing",
+                "There is no `default_payment_method` set on this Customer or Invoice. Please set a default payment \
+                 method.",
+            )
+        })
+    }
+
+    /// Charges for an open invoice and writes the outcome on it.
+    pub(super) fn charge_invoice(&mut self, id: &str, method: &str, presence: Presence) -> Charged {
+        let intent = self.known_text(id, "payment_intent");
+        let charged = self.charge(&intent, method, presence);
+        self.change(id, &[], |invoice| {
+            invoice["attempted"] = json!(true);
+            invoice["attempt_count"] =
+                json!(invoice["attempt_count"].as_i64().unwrap_or_default() + 1);
+        });
+        match &charged {
+            Charged::Succeeded => {
+                self.invoice_is_paid(id, Some(&intent));
+            }
+            Charged::Processing => {
+                self.change(id, &["invoice.updated"], |_| {});
+            }
+            Charged::NeedsAuthentication => {
+                self.change(id, &["invoice.updated", "invoice.payment_action_required"], |_| {});
+            }
+            Charged::Declined(_) => {
+                self.change(id, &["invoice.updated", "invoice.payment_failed"], |_| {});
+            }
+        }
+        charged
+    }
+
+    /// The bank answered the debit for an invoice.
+    pub(super) fn invoice_of_debit_ends(&mut self, intent: &str, end: DebitEnd) {
+        let invoice = self.known_text(intent, "invoice");
+        if self.text(&invoice, "/status") != "open" {
+            return;
+        }
+        if end == DebitEnd::Succeeded {
+            self.invoice_is_paid(&invoice, Some(intent));
+        } else {
+            self.change(&invoice, &["invoice.updated", "invoice.payment_failed"], |_| {});
+        }
+    }
+
+    fn invoice_is_paid(&mut self, id: &str, intent: Option<&str>) -> Value {
+        let now = self.now;
+        let paid = |invoice: &mut Value| {
+            invoice["status"] = json!("paid");
+            invoice["amount_paid"] = invoice["amount_due"].clone();
+            invoice["amount_remaining"] = json!(0);
+            invoice["attempted"] = json!(true);
+            invoice["status_transitions"]["paid_at"] = json!(now);
+        };
+        self.change(id, &["invoice.updated", "invoice.paid", "invoice.payment_succeeded"], paid);
+        if intent.is_some() {
+            let payment = self.known_text(id, "invoice_payment");
+            self.change(&payment, &["invoice_payment.paid"], |payment| {
+                payment["status"] = json!("paid");
+                payment["amount_paid"] = payment["amount_requested"].clone();
+                payment["status_transitions"]["paid_at"] = json!(now);
+            });
+        }
+        self.get(id).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn void_invoice(&mut self, id: &str) -> Result<Value, Failure> {
+        let invoice = self.of_kind("invoice", id)?;
+        if invoice["status"] != "open" {
+            let status = invoice["status"].as_str().unwrap_or_default();
+            return Err(Failure::invalid(format!(
+                "You can only pass in open invoices. This invoice isn't open: it is {status}."
+            )));
+        }
+        let intent = self.known_text(id, "payment_intent");
+        if self.text(&intent, "/status") == "processing" {
+            return Err(Failure::invalid(
+                "You cannot void this invoice: it has a payment that is still processing.",
+            ));
+        }
+        let now = self.now;
+        let voided = self.change(id, &["invoice.voided", "invoice.updated"], |invoice| {
+            invoice["status"] = json!("void");
+            invoice["status_transitions"]["voided_at"] = json!(now);
+        });
+        if !intent.is_empty() {
+            self.cancel_intent(&intent, "void_invoice");
+            let payment = self.known_text(id, "invoice_payment");
+            self.change(&payment, &[], |payment| {
+                payment["status"] = json!("canceled");
+                payment["status_transitions"]["canceled_at"] = json!(now);
+            });
+        }
+        Ok(voided)
+    }
+
+    /// Only a draft can be deleted, and what stands on it goes with it.
+    pub(super) fn delete_invoice(&mut self, id: &str) -> Result<Value, Failure> {
+        let invoice = self.of_kind("invoice", id)?.clone();
+        if invoice["status"] != "draft" {
+            return Err(Failure::invalid(
+                "You can only delete draft invoices. To cancel a finalized invoice, void it.",
+            ));
+        }
+        for item in self.ids("invoiceitem", |item| item["invoice"] == id) {
+            self.change(&item, &[], |item| {
+                *item = json!({ "id": item["id"], "object": "deleted_invoiceitem" })
+            });
+        }
+        self.emit("invoice.deleted", invoice, None);
+        self.change(id, &[], |invoice| *invoice = json!({ "id": id, "object": "deleted_invoice" }));
+        Ok(json!({ "id": id, "object": "invoice", "deleted": true }))
+    }
+
+    pub(super) fn list_invoice_payments(&mut self, request: &Request) -> Result<Value, Failure> {
+        let intent = request.at("/payment/payment_intent");
+        let kind = request.at("/payment/type");
+        if kind.is_null() != intent.is_null() {
+            return Err(Failure::parameter_missing(if kind.is_null() {
+                "payment[type]"
+            } else {
+                "payment[payment_intent]"
+            }));
+        }
+        let (invoice, status) = (request.at("/invoice"), request.at("/status"));
+        self.list_where("invoice_payment", request, |payment| {
+            (intent.is_null() || payment["payment"]["payment_intent"] == intent)
+                && (invoice.is_null() || payment["invoice"] == invoice)
+                && (status.is_null() || payment["status"] == status)
+        })
+    }
+
+    /// The invoice that Checkout makes once a session is paid; its id.
+    pub(super) fn invoice_of_session(&mut self, session: &str, intent: &str) -> String {
+        let object = self.get(session).cloned().unwrap_or_default();
+        let data = &object["invoice_creation"]["invoice_data"];
+        let draft = Draft {
+            customer: object["customer"].as_str().unwrap_or_default().to_owned(),
+            metadata: if data["metadata"].is_object() {
+                data["metadata"].clone()
+            } else {
+                json!({})
+            },
+            description: data["description"].clone(),
+            footer: data["footer"].clone(),
+            automatic_tax: object["automatic_tax"]["enabled"] == true,
+            ..Draft::default()
+        };
+        let id = self.draft_invoice(&draft);
+        let items = self.known(session, "line_items").as_array().cloned().unwrap_or_default();
+        for item in items {
+            let line = Line {
+                amount: item["amount_subtotal"].as_i64().unwrap_or_default(),
+                description: item["description"].clone(),
+                metadata: json!({}),
+                tax_behavior: item["price"]["tax_behavior"].clone(),
+            };
+            self.add_line(&id, &line);
+        }
+        self.open_invoice(&id);
+        self.link_payment(&id, intent);
+        self.change(&id, &["invoice.finalized"], |_| {});
+        self.change(session, &[], |session| session["invoice"] = json!(id));
+        self.invoice_is_paid(&id, Some(intent));
+        id
+    }
+}
+
+/// The invoice's sums from its lines.
+fn sum_up(invoice: &mut Value) {
+    let lines = invoice["lines"]["data"].as_array().cloned().unwrap_or_default();
+    let subtotal: i64 = lines.iter().filter_map(|line| line["amount"].as_i64()).sum();
+    let taxes: Vec<Value> =
+        lines.iter().filter_map(|line| line["taxes"].as_array()).flatten().cloned().collect();
+    let tax: i64 = taxes.iter().filter_map(|tax| tax["amount"].as_i64()).sum();
+    let total = subtotal + tax;
+    for (field, amount) in [
+        ("subtotal", subtotal),
+        ("subtotal_excluding_tax", subtotal),
+        ("total_excluding_tax", subtotal),
+        ("total", total),
+        ("amount_due", total),
+        ("amount_remaining", total),
+    ] {
+        invoice[field] = json!(amount);
+    }
+    let sums = json!([{
+        "amount": tax,
+        "tax_behavior": "exclusive",
+        "tax_rate_details": taxes.first().map_or(Value::Null, |tax| tax["tax_rate_details"].clone()),
+        "taxability_reason": "standard_rated",
+        "taxable_amount": subtotal,
+        "type": "tax_rate_details",
+    }]);
+    invoice["total_taxes"] = if taxes.is_empty() { json!([]) } else { sums };
+}

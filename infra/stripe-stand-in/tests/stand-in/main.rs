@@ -1,0 +1,21 @@
+//! The Stripe stand-in over real HTTP: what Stripe promises, the stand-in keeps.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may panic"
+)]
+
+mod customers;
+mod idempotency;
+mod keeping;
+mod money_back;
+mod off_session;
+mod openapi;
+mod page;
+mod protocol;
+mod support;
+mod webhooks;
+mod without_socket;

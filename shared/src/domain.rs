@@ -1,0 +1,26 @@
+//! The rules, as pure code.
+//!
+//! Nothing here imports anything outside this room: no clock, randomness, I/O, SDK or Stripe client.
+//! `now` is always an argument, because it comes with the trigger. A business
+//! [`refusal`](refusal::Refusal) never shares a type with a fault of the infrastructure. There is no
+//! floating point.
+
+pub mod account;
+pub mod apply;
+pub mod command;
+pub mod decide;
+pub mod event;
+pub mod funds;
+pub mod ids;
+pub mod money;
+pub mod policy;
+pub mod prices;
+pub mod profile;
+pub mod refill;
+pub mod refusal;
+pub mod resolve;
+pub mod resources;
+pub mod row;
+pub mod settle;
+pub mod snapshot;
+pub mod timestamp;

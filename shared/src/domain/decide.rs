@@ -1,0 +1,242 @@
+//! `decide`: whether a command may be carried out, and the row that records it.
+//!
+//! Each decision refuses first, in the order of [`Refusal`]; from the last check on it must
+//! succeed. Nothing here knows the clock, the list of resources or any outside system.
+
+mod money;
+mod refills;
+pub(crate) mod resources;
+
+use crate::domain::account::{AccountState, Grant, Standing};
+use crate::domain::apply::apply;
+use crate::domain::command::Command;
+use crate::domain::event::{Cause, Change, Event};
+use crate::domain::funds::FundDelta;
+use crate::domain::policy::Policy;
+use crate::domain::refill;
+use crate::domain::refusal::Refusal;
+use crate::domain::settle::due;
+use crate::domain::timestamp::Timestamp;
+
+/// The most resources one row changes: with row, claims and schedule they fit one DynamoDB
+/// transaction of 100 items (docs.aws.amazon.com, "TransactWriteItems").
+pub const RESOURCES_PER_ROW_MAX: usize = 80;
+/// The longest reason staff may give, in bytes.
+pub const REASON_BYTES_MAX: usize = 500;
+
+/// Decides a command at `now`, the time of its trigger (UTC).
+///
+/// # Errors
+/// The first [`Refusal`] that applies; nothing may then be appended.
+pub fn decide(
+    state: &AccountState,
+    command: &Command,
+    cause: Cause,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Event, Refusal> {
+    check_open(state, command)?;
+    check_time(state, now)?;
+    let outcome = match command {
+        Command::Open => Ok(DecisionOutcome::of(Change::Opened)),
+        Command::Credit { payment, kind, bonus } => {
+            money::credit(state, payment, *kind, bonus.as_ref(), now)
+        }
+        Command::AwaitPayment(pending) => money::await_payment(pending, now),
+        Command::EndPayment { payment, how } => Ok(money::end_payment(state, payment, *how)),
+        Command::Grant { bonus, reason } => money::grant(state, bonus, reason, now),
+        Command::TakeBack { by, of, cents } => money::take_back(state, by, of, *cents),
+        Command::GiveBack { by, of, cents, taken } => {
+            money::give_back(state, by, of, *cents, taken.as_ref(), now)
+        }
+        Command::OpenDispute { dispute, payment } => {
+            Ok(DecisionOutcome::of(Change::DisputeOpened {
+                dispute: dispute.clone(),
+                payment: payment.clone(),
+            }))
+        }
+        Command::CloseDispute { dispute, outcome } => {
+            Ok(DecisionOutcome::of(Change::DisputeClosed {
+                dispute: dispute.clone(),
+                outcome: *outcome,
+            }))
+        }
+        Command::Correct { amount, reason } => money::correct(*amount, reason),
+        Command::StartTrial { card, excludes } => {
+            money::start_trial(state, card, excludes, policy, now)
+        }
+        Command::Create { resources } => resources::create(state, resources),
+        Command::Start { starts, how } => resources::start(state, starts, *how, policy, now),
+        Command::FailStart(failure) => resources::fail_start(state, failure, policy, now),
+        Command::Stop { stops } => resources::stop(state, stops, policy, now),
+        Command::Delete { stops } => resources::delete(state, stops, policy, now),
+        Command::OpenMeter(meter) => resources::open_meter(state, meter),
+        Command::Suspend { stops, reason } => resources::suspend(state, stops, reason, policy, now),
+        Command::Resume { billed, more } => resources::resume(state, billed, *more),
+        Command::ConfirmDeletion { head } => confirm_deletion(state, *head),
+        Command::Close { reason } => close(state, reason),
+        Command::Freeze { reason } => {
+            check_reason(reason).map(|reason| DecisionOutcome::of(Change::Frozen { reason }))
+        }
+        Command::Unfreeze { reason } => unfreeze(state, reason),
+        Command::ChangeRefill(settings) => refills::change(state, settings, policy, now),
+        Command::RemoveCard { card } => refills::remove_card(state, card),
+        Command::BeginRefill { customer, tax } => {
+            refills::begin(state, customer, *tax, policy, now)
+        }
+        Command::AskCustomer { attempt, url } => {
+            refills::ask_customer(state, *attempt, url.clone(), policy, now)
+        }
+        Command::FailRefill { attempt, decline, code } => {
+            refills::fail(state, *attempt, *decline, code, policy)
+        }
+        Command::ChooseComeback(comeback) => {
+            Ok(DecisionOutcome::of(Change::ComebackChosen(*comeback)))
+        }
+    };
+    finish(state, outcome?, cause, policy, now)
+}
+
+/// What a decision comes to, before it is a row.
+pub(crate) struct DecisionOutcome {
+    pub(crate) change: Change,
+    pub(crate) grants: Vec<Grant>,
+    pub(crate) funds: Vec<FundDelta>,
+}
+
+impl DecisionOutcome {
+    /// A change that moves no money.
+    pub(crate) fn of(change: Change) -> DecisionOutcome {
+        DecisionOutcome { change, grants: Vec::new(), funds: Vec::new() }
+    }
+
+    pub(crate) fn moving(change: Change, funds: Vec<FundDelta>) -> DecisionOutcome {
+        DecisionOutcome { change, grants: Vec::new(), funds }
+    }
+}
+
+/// Makes an event of a decision: what it leaves wanted, whether a deletion must be announced anew,
+/// and whether the ledger can hold the balance.
+pub(crate) fn finish(
+    state: &AccountState,
+    outcome: DecisionOutcome,
+    cause: Cause,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Event, Refusal> {
+    let DecisionOutcome { change, grants, funds } = outcome;
+    let mut event = Event { at: now, cause, change, grants, funds, want: None, warn_at: None };
+    let after = apply(state, &event);
+    if !after.balance().is_bounded() || !after.paid.is_bounded() {
+        return Err(Refusal::BalanceOverflow);
+    }
+    event.want = refill::want(&after, &event.change, policy, now);
+    event.warn_at = due::ends_hold_of_deletion(state, || apply(state, &event)).then_some(now);
+    Ok(event)
+}
+
+fn check_open(state: &AccountState, command: &Command) -> Result<(), Refusal> {
+    match (state.is_open(), command) {
+        (false, Command::Open) => Ok(()),
+        (true, Command::Open) => Err(Refusal::AccountAlreadyOpen),
+        (false, _) => Err(Refusal::AccountNotOpen),
+        (true, _) => Ok(()),
+    }
+}
+
+pub(crate) fn check_time(state: &AccountState, now: Timestamp) -> Result<(), Refusal> {
+    if now < state.at { Err(Refusal::TimeBeforeLastRow { now, last: state.at }) } else { Ok(()) }
+}
+
+/// Whether everything that runs is paid up to now, or a refill that is under way holds back the
+/// suspension.
+fn check_settled(state: &AccountState, policy: &Policy, now: Timestamp) -> Result<(), Refusal> {
+    match state.paid_through() {
+        Some(paid_through)
+            if paid_through <= now
+                && hold_until(state, policy).is_none_or(|until| until <= now) =>
+        {
+            Err(Refusal::NotSettled { paid_through })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Until when a refill that is wanted or in flight holds back a suspension: ten minutes (by
+/// default) from the row that wanted it, or from the end of what is paid if that comes later. An
+/// attempt that takes long is then worth as much as one that was begun at the last moment, and the
+/// unpaid time is bounded all the same. A payment that waits for its customer holds back nothing:
+/// that may take a day.
+pub(crate) fn hold_until(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
+    let wanted = state.refill.wanted.map(|wanted| wanted.since);
+    let at_work = state.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_none());
+    let open = at_work.map(|attempt| attempt.wanted_since);
+    let since = open.or(wanted)?.max(state.paid_through()?);
+    Some(since.plus(policy.suspension_hold_seconds))
+}
+
+/// Whether the account may take on something new.
+fn check_standing(state: &AccountState) -> Result<(), Refusal> {
+    if state.standing == Standing::Closed {
+        return Err(Refusal::Closed);
+    }
+    if !state.frozen.is_empty() {
+        return Err(Refusal::Frozen);
+    }
+    match &state.standing {
+        Standing::Good => Ok(()),
+        Standing::Suspended(_) | Standing::Deleting(_) | Standing::Deleted(_) => {
+            Err(Refusal::Suspended)
+        }
+        Standing::Closed => Err(Refusal::Closed),
+    }
+}
+
+fn check_reason(reason: &str) -> Result<String, Refusal> {
+    if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX {
+        return Err(Refusal::ReasonNeeded { bytes_max: REASON_BYTES_MAX });
+    }
+    Ok(reason.to_owned())
+}
+
+fn confirm_deletion(state: &AccountState, head: u64) -> Result<DecisionOutcome, Refusal> {
+    let is_due = matches!(state.standing, Standing::Deleting(_))
+        && state.next_seq == head + 1
+        && !state.is_above_floor();
+    if !is_due {
+        return Err(Refusal::NotDeleting);
+    }
+    if !state.pending.is_empty() {
+        return Err(Refusal::PaymentPending);
+    }
+    check_no_attempt(state)?;
+    Ok(DecisionOutcome::of(Change::Deleted))
+}
+
+fn close(state: &AccountState, reason: &str) -> Result<DecisionOutcome, Refusal> {
+    let reason = check_reason(reason)?;
+    if state.standing == Standing::Closed {
+        return Err(Refusal::Closed);
+    }
+    let count = state.billed.count();
+    if count > 0 {
+        return Err(Refusal::StillRunning { count });
+    }
+    check_no_attempt(state)?;
+    Ok(DecisionOutcome::of(Change::Closed { reason }))
+}
+
+fn unfreeze(state: &AccountState, reason: &str) -> Result<DecisionOutcome, Refusal> {
+    let reason = check_reason(reason)?;
+    if state.frozen.is_empty() {
+        return Err(Refusal::NotFrozen);
+    }
+    Ok(DecisionOutcome::of(Change::Unfrozen { reason }))
+}
+
+fn check_no_attempt(state: &AccountState) -> Result<(), Refusal> {
+    match &state.refill.attempt {
+        Some(attempt) => Err(Refusal::AttemptOpen { attempt: attempt.number }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,221 @@
+//! Decisions about money that comes in, goes back, or is given.
+
+use std::collections::BTreeSet;
+
+use super::{DecisionOutcome, check_reason, check_standing};
+use crate::domain::account::{AccountState, EverPaid, Grant, GrantKind, PendingPayment};
+use crate::domain::apply::taken_back;
+use crate::domain::command::{BonusGrant, CardFunding, CardWallet, TakenCredit, TrialCard};
+use crate::domain::event::{Change, CreditKind, Known, PaymentFacts, PendingEnd, TakeBack};
+use crate::domain::funds::{Fund, FundDelta};
+use crate::domain::ids::{PaymentId, Sku};
+use crate::domain::money::Usd;
+use crate::domain::policy::{Policy, check_cents};
+use crate::domain::refusal::Refusal;
+use crate::domain::timestamp::Timestamp;
+
+pub(super) fn credit(
+    state: &AccountState,
+    payment: &PaymentFacts,
+    kind: CreditKind,
+    bonus: Option<&BonusGrant>,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    check_cents(payment.credit)?;
+    if payment.credit.to_cents().is_ok_and(|cents| cents > payment.received_cents) {
+        let (credit, received_cents) = (payment.credit, payment.received_cents);
+        return Err(Refusal::ReceivedTooLittle { credit, received_cents });
+    }
+    let mut funds = vec![gain(Fund::Paid, payment.credit)];
+    let mut grants = Vec::new();
+    // A bonus that cannot be given (its time is over) never stands in the way of money that was
+    // paid.
+    if let Some(bonus) = bonus.filter(|bonus| check_bonus(bonus, now).is_ok()) {
+        let grant = new_grant(state, GrantKind::Commit, bonus, Some(payment.payment.clone()));
+        funds.push(gain(Fund::Grant(grant.number), bonus.amount));
+        grants.push(grant);
+    }
+    let change = Change::Credited {
+        payment: payment.payment.clone(),
+        kind,
+        credit: payment.credit,
+        received_cents: payment.received_cents,
+    };
+    Ok(DecisionOutcome { change, grants, funds })
+}
+
+pub(super) fn await_payment(
+    pending: &PendingPayment,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    check_cents(pending.amount)?;
+    if pending.expires_at <= now {
+        return Err(Refusal::ExpiryPast { now });
+    }
+    Ok(DecisionOutcome::of(Change::PaymentPending(pending.clone())))
+}
+
+pub(super) fn end_payment(
+    state: &AccountState,
+    payment: &PaymentId,
+    how: PendingEnd,
+) -> DecisionOutcome {
+    let known = if state.pending.iter().any(|pending| pending.payment == *payment) {
+        Known::Yes
+    } else {
+        Known::No
+    };
+    DecisionOutcome::of(Change::PaymentEnded { payment: payment.clone(), how, known })
+}
+
+pub(super) fn grant(
+    state: &AccountState,
+    bonus: &BonusGrant,
+    reason: &str,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    check_bonus(bonus, now)?;
+    let reason = check_reason(reason)?;
+    let grant = new_grant(state, GrantKind::Bonus, bonus, None);
+    let number = grant.number;
+    Ok(DecisionOutcome {
+        change: Change::Granted { number, reason },
+        grants: vec![grant],
+        funds: vec![gain(Fund::Grant(number), bonus.amount)],
+    })
+}
+
+pub(super) fn correct(amount: Usd, reason: &str) -> Result<DecisionOutcome, Refusal> {
+    if amount.is_zero() {
+        return Err(Refusal::AmountNotPositive);
+    }
+    let reason = check_reason(reason)?;
+    Ok(DecisionOutcome::moving(Change::Corrected { reason }, vec![gain(Fund::Paid, amount)]))
+}
+
+pub(super) fn start_trial(
+    state: &AccountState,
+    card: &TrialCard,
+    excludes: &BTreeSet<Sku>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    check_standing(state)?;
+    if state.ever_paid == EverPaid::Yes || state.trial.is_some() {
+        return Err(Refusal::TrialUsed);
+    }
+    match (card.funding, card.wallet) {
+        (CardFunding::Credit | CardFunding::Debit, CardWallet::None) => {}
+        (CardFunding::Prepaid | CardFunding::Unknown, _) | (_, CardWallet::Some) => {
+            return Err(Refusal::TrialCard);
+        }
+    }
+    let ends_at = now.plus(policy.trial.seconds);
+    let excludes = excludes.union(&policy.trial.excludes).cloned().collect();
+    let bonus = BonusGrant { amount: policy.trial.credit, expires_at: ends_at, excludes };
+    let grant = new_grant(state, GrantKind::Trial, &bonus, None);
+    let number = grant.number;
+    Ok(DecisionOutcome {
+        change: Change::TrialStarted { number, ends_at, fingerprint: card.fingerprint.clone() },
+        grants: vec![grant],
+        funds: vec![gain(Fund::Grant(number), bonus.amount)],
+    })
+}
+
+/// The credit that goes with a part of a payment: pro rata and cumulative, so that parts add up to
+/// the whole and the last part takes what rounding left. What came with the payment for free goes
+/// in the same proportion.
+pub(super) fn take_back(
+    state: &AccountState,
+    by: &TakeBack,
+    of: &PaymentFacts,
+    cents: i64,
+) -> Result<DecisionOutcome, Refusal> {
+    check_part(of, cents)?;
+    let (cents_before, credit_before) = taken_back(state, &of.payment).unwrap_or((0, Usd::ZERO));
+    let target = of.credit.pro_rata(cents_before + cents, of.received_cents);
+    let credit = target - credit_before;
+    let with_it = state.grants.iter().filter(|grant| grant.payment.as_ref() == Some(&of.payment));
+    let left = of.received_cents - cents_before;
+    let mut funds = vec![gain(Fund::Paid, -credit)];
+    funds.extend(with_it.filter_map(|grant| {
+        let part_of =
+            |amount: Usd| if left <= cents { amount } else { amount.pro_rata(cents, left) };
+        // Nor does what it paid ahead come back to it.
+        let (amount, used) = (-part_of(grant.remaining), -part_of(grant.used));
+        let taken = !amount.is_zero() || !used.is_zero();
+        taken.then_some(FundDelta { fund: Fund::Grant(grant.number), amount, used })
+    }));
+    Ok(DecisionOutcome::moving(
+        Change::TakenBack { by: by.clone(), of: of.clone(), cents, credit },
+        funds,
+    ))
+}
+
+/// Undoes exactly what was taken. What is told before the taking uses it up and moves nothing.
+pub(super) fn give_back(
+    state: &AccountState,
+    by: &TakeBack,
+    of: &PaymentFacts,
+    cents: i64,
+    taken: Option<&TakenCredit>,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    check_part(of, cents)?;
+    let change =
+        |credit, known| Change::GivenBack { by: by.clone(), of: of.clone(), cents, credit, known };
+    let Some(taken) = taken else {
+        return Ok(DecisionOutcome::of(change(Usd::ZERO, Known::No)));
+    };
+    let alive = || taken.grants.iter().filter(|grant| grant.expires_at > now);
+    let mut funds = vec![gain(Fund::Paid, taken.credit)];
+    funds.extend(alive().map(|grant| gain(Fund::Grant(grant.number), grant.remaining)));
+    let gone = alive().filter(|grant| state.grant(grant.number).is_none());
+    let grants = gone
+        .map(|grant| Grant { remaining: Usd::ZERO, used: Usd::ZERO, ..grant.clone() })
+        .collect();
+    Ok(DecisionOutcome { change: change(taken.credit, Known::Yes), grants, funds })
+}
+
+fn check_part(of: &PaymentFacts, cents: i64) -> Result<(), Refusal> {
+    if cents <= 0 || of.received_cents <= 0 {
+        return Err(Refusal::AmountNotPositive);
+    }
+    if cents > of.received_cents {
+        return Err(Refusal::AmountTooLarge {
+            max: Usd::from_cents(of.received_cents).unwrap_or(of.credit),
+        });
+    }
+    Ok(())
+}
+
+fn check_bonus(bonus: &BonusGrant, now: Timestamp) -> Result<(), Refusal> {
+    check_cents(bonus.amount)?;
+    if bonus.expires_at <= now {
+        return Err(Refusal::ExpiryPast { now });
+    }
+    Ok(())
+}
+
+fn new_grant(
+    state: &AccountState,
+    kind: GrantKind,
+    bonus: &BonusGrant,
+    payment: Option<PaymentId>,
+) -> Grant {
+    Grant {
+        number: state.grants_so_far + 1,
+        kind,
+        amount: bonus.amount,
+        remaining: Usd::ZERO,
+        used: Usd::ZERO,
+        expires_at: bonus.expires_at,
+        excludes: bonus.excludes.clone(),
+        payment,
+    }
+}
+
+/// Money that moves without being paid for time.
+fn gain(fund: Fund, amount: Usd) -> FundDelta {
+    FundDelta { fund, amount, used: Usd::ZERO }
+}

@@ -1,0 +1,130 @@
+//! Decisions about refills from the saved card.
+
+use super::{DecisionOutcome, check_no_attempt};
+use crate::domain::account::{
+    AccountState, RefillAgreement, RefillAttempt, RefillPause, Standing, TaxMode,
+};
+use crate::domain::command::RefillSettings;
+use crate::domain::event::{Change, RefillDecline};
+use crate::domain::ids::{CardId, CustomerId};
+use crate::domain::policy::{Policy, check_cents};
+use crate::domain::refill::{ChargeTiming, allowed};
+use crate::domain::refusal::Refusal;
+use crate::domain::timestamp::Timestamp;
+
+pub(super) fn change(
+    state: &AccountState,
+    settings: &RefillSettings,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    if let Some((threshold, amount)) = settings.terms {
+        policy.check_refill(threshold, amount)?;
+    }
+    if let Some(cap) = settings.monthly_cap {
+        check_cents(cap)?;
+    }
+    if state.standing == Standing::Closed {
+        return Err(Refusal::Closed);
+    }
+    if let (Some(card), Some(_)) = (&settings.card, &settings.terms)
+        && state.refill.never.contains(card)
+    {
+        return Err(Refusal::CardRefused { card: card.clone() });
+    }
+    // The time of an agreement is the time of its terms: changing the card does not renew it.
+    let agreement = settings.terms.map(|(threshold, amount)| match state.refill.agreement {
+        Some(agreed) if agreed.threshold == threshold && agreed.amount == amount => agreed,
+        Some(_) | None => RefillAgreement { at: now, threshold, amount },
+    });
+    Ok(DecisionOutcome::of(Change::RefillChanged {
+        agreement,
+        card: settings.card.clone(),
+        monthly_cap: settings.monthly_cap,
+    }))
+}
+
+pub(super) fn begin(
+    state: &AccountState,
+    customer: &CustomerId,
+    tax: TaxMode,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    if state.standing == Standing::Closed {
+        return Err(Refusal::Closed);
+    }
+    if !state.frozen.is_empty() {
+        return Err(Refusal::Frozen);
+    }
+    check_no_attempt(state)?;
+    let (Some(wanted), Some(card)) = (state.refill.wanted, &state.refill.card) else {
+        return Err(Refusal::RefillNotWanted);
+    };
+    match allowed(&state.refill, wanted.amount, &policy.refill, now) {
+        ChargeTiming::Now => {}
+        ChargeTiming::At(_) | ChargeTiming::Never => return Err(Refusal::RefillNotWanted),
+    }
+    Ok(DecisionOutcome::of(Change::RefillBegun(RefillAttempt {
+        number: state.refill.attempts_so_far + 1,
+        wanted_since: wanted.since,
+        begun_at: now,
+        amount: wanted.amount,
+        card: card.clone(),
+        customer: customer.clone(),
+        tax,
+        purpose: wanted.purpose,
+        void_at: None,
+    })))
+}
+
+/// Only a card that refills would charge, or must never charge, is worth a row.
+pub(super) fn remove_card(state: &AccountState, card: &CardId) -> Result<DecisionOutcome, Refusal> {
+    if state.refill.card.as_ref() != Some(card) && !state.refill.never.contains(card) {
+        return Err(Refusal::CardNotUsed { card: card.clone() });
+    }
+    Ok(DecisionOutcome::of(Change::CardRemoved { card: card.clone() }))
+}
+
+pub(super) fn ask_customer(
+    state: &AccountState,
+    attempt: u32,
+    url: Option<String>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    if check_attempt(state, attempt)?.void_at.is_some() {
+        return Err(Refusal::CustomerAlreadyAsked { attempt });
+    }
+    let void_at = now.plus(policy.refill.customer_patience_seconds);
+    Ok(DecisionOutcome::of(Change::RefillNeedsCustomer { attempt, void_at, url }))
+}
+
+pub(super) fn fail(
+    state: &AccountState,
+    attempt: u32,
+    decline: RefillDecline,
+    code: &str,
+    policy: &Policy,
+) -> Result<DecisionOutcome, Refusal> {
+    // A refusal of a card that was replaced meanwhile says nothing of the new one.
+    let open = check_attempt(state, attempt)?;
+    let is_current = Some(&open.card) == state.refill.card.as_ref();
+    let pause = match decline {
+        RefillDecline::Never | RefillDecline::Later if !is_current => None,
+        RefillDecline::Never => Some(RefillPause::CardRefused),
+        RefillDecline::Later if state.refill.failures + 1 >= policy.refill.failures_max => {
+            Some(RefillPause::Failures)
+        }
+        RefillDecline::Later | RefillDecline::NotCharged => None,
+    };
+    let (code, amount) = (code.to_owned(), Some(open.amount));
+    Ok(DecisionOutcome::of(Change::RefillFailed { attempt, decline, code, pause, amount }))
+}
+
+fn check_attempt(state: &AccountState, attempt: u32) -> Result<&RefillAttempt, Refusal> {
+    match &state.refill.attempt {
+        Some(open) if open.number == attempt => Ok(open),
+        Some(_) | None => Err(Refusal::AttemptNotOpen { attempt }),
+    }
+}

@@ -1,0 +1,394 @@
+//! Decisions about what is billed: start, stop, delete, restore, and a start that failed.
+
+use std::collections::BTreeSet;
+
+use super::{
+    DecisionOutcome, RESOURCES_PER_ROW_MAX, check_reason, check_settled, check_standing, hold_until,
+};
+use crate::domain::account::{
+    AccountState, BilledTotals, ComingBack, Grant, Standing, SuspensionReason,
+};
+use crate::domain::command::{PastCharge, ResourceStart, ResourceStop, StartFailure};
+use crate::domain::event::{BilledLines, Change, ResourceLine, StartKind, StopReason};
+use crate::domain::funds::{Fund, FundShare, Purse};
+use crate::domain::ids::ResourceId;
+use crate::domain::money::{Rate, Usd};
+use crate::domain::policy::Policy;
+use crate::domain::refill::SERVICE;
+use crate::domain::refusal::Refusal;
+use crate::domain::resources::{BilledMode, Meter, Resource, ResourceRef, ResourceStatus};
+use crate::domain::timestamp::Timestamp;
+
+pub(super) fn create(
+    state: &AccountState,
+    resources: &[Resource],
+) -> Result<DecisionOutcome, Refusal> {
+    check_batch(resources.iter().map(|resource| &resource.id))?;
+    check_standing(state)?;
+    Ok(DecisionOutcome::of(Change::Created { resources: resources.to_vec() }))
+}
+
+pub(super) fn open_meter(state: &AccountState, meter: &Meter) -> Result<DecisionOutcome, Refusal> {
+    check_standing(state)?;
+    Ok(DecisionOutcome::of(Change::MeterOpened(meter.clone())))
+}
+
+/// A start pays at once: from now to `paid_through`, or to the end of this hour if nothing is
+/// billed yet.
+pub(super) fn start(
+    state: &AccountState,
+    starts: &[ResourceStart],
+    how: StartKind,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    check_settled(state, policy, now)?;
+    check_batch(starts.iter().map(|start| &start.resource.id))?;
+    check_standing(state)?;
+    if let (Some(paid_through), Some(until)) = (state.paid_through(), hold_until(state, policy))
+        && paid_through <= now
+    {
+        return Err(Refusal::RefillInProgress { until });
+    }
+    check_trial_limit(state, starts, policy)?;
+
+    let through = state.paid_through().unwrap_or_else(|| now.hour().end());
+    let mut purse = Purse::within_period(state, now);
+    let mut billed = state.billed.clone();
+    let mut lines = Vec::new();
+    for start in starts {
+        let resource = &start.resource;
+        // What it has paid for being off counts; what was kept for free does not.
+        let paid_idle = start.idle.filter(|_| !state.is_unpaid(&resource.id));
+        let idle = paid_idle.map_or(Rate::ZERO, |(rate, _)| rate);
+        let rate = start.rate.without(idle);
+        let cost = rate.for_seconds(through - now);
+        let required = cost.max(policy.start_credit_min);
+        let available = purse.eligible_credit(&resource.sku);
+        if available < required {
+            return Err(Refusal::CreditTooLow { required, available });
+        }
+        let shares =
+            purse.draw(&resource.sku, cost).ok_or(Refusal::CreditTooLow { required, available })?;
+        lines.push(ResourceLine {
+            resource: resource.id.clone(),
+            rate,
+            seconds: through - now,
+            amount: -cost,
+            shares,
+        });
+        if let Some((rate, seq)) = start.idle {
+            billed = billed.without(BilledMode::Idle, &resource.kind, rate, seq);
+        }
+        billed = billed.with(BilledMode::Running, &resource.kind, start.rate, resource.seq);
+    }
+    let resources = starts.iter().map(|start| start.resource.clone()).collect();
+    let change =
+        Change::Started { resources, how, lines: BilledLines::Here(lines), through, billed };
+    Ok(DecisionOutcome::moving(change, purse.deltas()))
+}
+
+pub(super) fn stop(
+    state: &AccountState,
+    stops: &[ResourceStop],
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    check_settled(state, policy, now)?;
+    check_batch(stops.iter().map(|stop| &stop.resource.id))?;
+    let stopped = StoppedResources::plan(state, stops, now);
+    let (resources, why) = (references(stops), StopReason::Requested);
+    let (as_of, lines) = (now, BilledLines::Here(stopped.lines));
+    let change = Change::Stopped { resources, why, as_of, lines, billed: stopped.billed };
+    Ok(DecisionOutcome::moving(change, stopped.purse.deltas()))
+}
+
+pub(super) fn delete(
+    state: &AccountState,
+    stops: &[ResourceStop],
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    check_settled(state, policy, now)?;
+    check_batch(stops.iter().map(|stop| &stop.resource.id))?;
+    let stopped = StoppedResources::plan(state, stops, now);
+    let purge_due = earliest_purge(state, policy, now);
+    let (resources, lines) = (references(stops), BilledLines::Here(stopped.lines));
+    let change = Change::ResourcesDeleted { resources, lines, billed: stopped.billed, purge_due };
+    Ok(DecisionOutcome::moving(change, stopped.purse.deltas()))
+}
+
+pub(super) fn suspend(
+    state: &AccountState,
+    stops: &[ResourceStop],
+    reason: &str,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    check_settled(state, policy, now)?;
+    let note = Some(check_reason(reason)?);
+    check_standing_for_suspension(state)?;
+    let stopped = StoppedResources::plan(state, stops, now);
+    let change = Change::Suspended {
+        as_of: now,
+        reason: SuspensionReason::Staff,
+        delete_at: None,
+        warn_at: None,
+        lines: BilledLines::Here(stopped.lines),
+        note,
+    };
+    Ok(DecisionOutcome::moving(change, stopped.purse.deltas()))
+}
+
+pub(super) fn resume(
+    state: &AccountState,
+    billed: &BilledTotals,
+    more: ComingBack,
+) -> Result<DecisionOutcome, Refusal> {
+    match &state.standing {
+        Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff => {}
+        Standing::Good
+        | Standing::Suspended(_)
+        | Standing::Deleting(_)
+        | Standing::Deleted(_)
+        | Standing::Closed => {
+            return Err(Refusal::NotSuspended);
+        }
+    }
+    Ok(DecisionOutcome::of(Change::Resumed { resources: Vec::new(), more, billed: billed.clone() }))
+}
+
+/// Gives back everything that was charged since the start, to the very funds that paid. A fund that
+/// has expired since gets nothing; a grant that was used up comes back to life.
+pub(super) fn fail_start(
+    state: &AccountState,
+    failure: &StartFailure,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    check_settled(state, policy, now)?;
+    let StartFailure { resource, started_at, .. } = failure;
+    if now - *started_at > policy.start_failure_seconds {
+        return Err(Refusal::StartTooLongAgo {
+            resource: resource.id.clone(),
+            started_at: *started_at,
+        });
+    }
+    let revived = revived_grants(state, &failure.grants, now);
+    let mut with_revived = state.clone();
+    with_revived.grants.extend(revived.iter().cloned());
+    let mut purse = Purse::within_period(&with_revived, now);
+    let current = state.paid_through();
+
+    let is_current = |charge: &&PastCharge| Some(charge.through) == current;
+    let in_period: Usd = failure
+        .charges
+        .iter()
+        .filter(is_current)
+        .flat_map(|charge| &charge.shares)
+        .map(|share| -share.amount)
+        .sum();
+    let mut given: Vec<FundShare> = Vec::new();
+    for share in purse.give_back(&resource.sku, in_period) {
+        add_share(&mut given, share);
+    }
+    for share in failure
+        .charges
+        .iter()
+        .filter(|charge| !is_current(charge))
+        .flat_map(|charge| &charge.shares)
+    {
+        for back in purse.give_back_to(share.fund, -share.amount) {
+            add_share(&mut given, back);
+        }
+    }
+    let amount = given.iter().map(|share| share.amount).sum();
+    let seconds = now - *started_at;
+    let mut lines = vec![ResourceLine {
+        resource: resource.id.clone(),
+        rate: failure.rate,
+        seconds,
+        amount,
+        shares: given,
+    }];
+    let mut unpaid = Vec::new();
+    let mut billed = state.billed.clone().without(
+        BilledMode::Running,
+        &resource.kind,
+        failure.rate,
+        resource.seq,
+    );
+    if let Some(rate) = failure.then {
+        // A start that came after being off paid only what running costs more: being off is paid
+        // already.
+        let paid_already = failure
+            .charges
+            .iter()
+            .filter(is_current)
+            .any(|charge| charge.rate == failure.rate.without(rate));
+        purse.recount();
+        let seconds = current.map_or(0, |through| (through - now).max(0));
+        let cost = if paid_already { Usd::ZERO } else { rate.for_seconds(seconds) };
+        // What cannot be paid now is kept for free until the next period.
+        match purse.draw(&resource.sku, cost) {
+            Some(_) if paid_already => {}
+            Some(shares) => {
+                lines.push(ResourceLine {
+                    resource: resource.id.clone(),
+                    rate,
+                    seconds,
+                    amount: -cost,
+                    shares,
+                });
+            }
+            None => unpaid.push(resource.id.clone()),
+        }
+        billed = billed.with(BilledMode::Idle, &resource.kind, rate, state.next_seq);
+    }
+    let deltas = purse.deltas();
+    let revived = revived
+        .into_iter()
+        .filter(|grant| deltas.iter().any(|delta| delta.fund == Fund::Grant(grant.number)));
+    let grants = revived.collect();
+    let purge_due = match failure.status {
+        ResourceStatus::Deleted => earliest_purge(state, policy, now),
+        ResourceStatus::New | ResourceStatus::Running | ResourceStatus::Stopped => state.purge_due,
+    };
+    let (resource, status, lines) = (resource.clone(), failure.status, BilledLines::Here(lines));
+    let change = Change::StartFailed { resource, status, lines, billed, purge_due, unpaid };
+    Ok(DecisionOutcome { change, grants, funds: deltas })
+}
+
+/// What stopping some resources gives back, and what is billed afterwards.
+struct StoppedResources<'a> {
+    lines: Vec<ResourceLine>,
+    billed: BilledTotals,
+    purse: Purse<'a>,
+}
+
+impl<'a> StoppedResources<'a> {
+    fn plan(
+        state: &'a AccountState,
+        stops: &[ResourceStop],
+        now: Timestamp,
+    ) -> StoppedResources<'a> {
+        let unused = state.paid_through().map_or(0, |through| (through - now).max(0));
+        let mut purse = Purse::within_period(state, now);
+        let mut billed = state.billed.clone();
+        let mut lines = Vec::new();
+        for stop in stops {
+            let Some((mode, rate)) = stop.billed else {
+                continue;
+            };
+            let resource = &stop.resource;
+            billed = billed.without(mode, &resource.kind, rate, resource.seq);
+            if let Some(then) = stop.then {
+                billed = billed.with(BilledMode::Idle, &resource.kind, then, state.next_seq);
+            }
+            let rate = rate.without(stop.then.unwrap_or(Rate::ZERO));
+            // What was kept for free has nothing to give back.
+            let unused = if state.is_unpaid(&resource.id) { 0 } else { unused };
+            let shares = purse.give_back(&resource.sku, rate.for_seconds(unused));
+            let amount = shares.iter().map(|share| share.amount).sum();
+            lines.push(ResourceLine {
+                resource: resource.id.clone(),
+                rate,
+                seconds: unused,
+                amount,
+                shares,
+            });
+        }
+        StoppedResources { lines, billed, purse }
+    }
+}
+
+/// When the first deleted resource is gone for good, if one more is deleted now.
+fn earliest_purge(state: &AccountState, policy: &Policy, now: Timestamp) -> Option<Timestamp> {
+    let restorable_until = now.plus(policy.restore_seconds);
+    Some(state.purge_due.map_or(restorable_until, |due| due.min(restorable_until)))
+}
+
+fn references(stops: &[ResourceStop]) -> Vec<ResourceRef> {
+    stops.iter().map(|stop| stop.resource.clone()).collect()
+}
+
+fn revived_grants(state: &AccountState, grants: &[Grant], now: Timestamp) -> Vec<Grant> {
+    let mut numbers = BTreeSet::new();
+    grants
+        .iter()
+        .filter(|grant| {
+            state.grant(grant.number).is_none()
+                && grant.expires_at > now
+                && numbers.insert(grant.number)
+        })
+        .map(|grant| Grant { remaining: Usd::ZERO, used: Usd::ZERO, ..grant.clone() })
+        .collect()
+}
+
+fn add_share(shares: &mut Vec<FundShare>, share: FundShare) {
+    match shares.iter_mut().find(|known| known.fund == share.fund) {
+        Some(known) => known.amount += share.amount,
+        None => shares.push(share),
+    }
+}
+
+fn check_batch<'a>(ids: impl ExactSizeIterator<Item = &'a ResourceId>) -> Result<(), Refusal> {
+    let count = ids.len();
+    if count == 0 || count > RESOURCES_PER_ROW_MAX {
+        return Err(Refusal::TooManyAtOnce { count, max: RESOURCES_PER_ROW_MAX });
+    }
+    let mut seen = BTreeSet::new();
+    for id in ids {
+        if !seen.insert(id) {
+            return Err(Refusal::NamedTwice { resource: id.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn check_standing_for_suspension(state: &AccountState) -> Result<(), Refusal> {
+    match &state.standing {
+        Standing::Good => Ok(()),
+        Standing::Suspended(_) | Standing::Deleting(_) | Standing::Deleted(_) => {
+            Err(Refusal::Suspended)
+        }
+        Standing::Closed => Err(Refusal::Closed),
+    }
+}
+
+fn check_trial_limit(
+    state: &AccountState,
+    starts: &[ResourceStart],
+    policy: &Policy,
+) -> Result<(), Refusal> {
+    let max = policy.trial.services_max;
+    let services = starts.iter().filter(|start| start.resource.kind.as_str() == SERVICE);
+    let Some(first) = services.clone().next() else {
+        return Ok(());
+    };
+    let running =
+        usize::try_from(state.billed.running_of(&first.resource.kind)).unwrap_or(usize::MAX);
+    if state.is_in_trial()
+        && running + services.count() > usize::try_from(max).unwrap_or(usize::MAX)
+    {
+        return Err(Refusal::TrialLimit { kind: first.resource.kind.clone(), max });
+    }
+    Ok(())
+}
+
+/// Stops everything whose own funds have ended; used by `settle`, never by a caller.
+pub(crate) fn stop_exhausted(
+    state: &AccountState,
+    stops: &[ResourceStop],
+    now: Timestamp,
+) -> DecisionOutcome {
+    let stopped = StoppedResources::plan(state, stops, now);
+    let change = Change::Stopped {
+        resources: references(stops),
+        why: StopReason::Credit,
+        as_of: state.paid_through().unwrap_or(now),
+        lines: BilledLines::none(),
+        billed: stopped.billed,
+    };
+    DecisionOutcome::of(change)
+}

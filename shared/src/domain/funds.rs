@@ -1,0 +1,502 @@
+//! How an amount is spread over an account's funds: paid credit and grants.
+//!
+//! A [`Purse`] is a working copy of an account's funds. It is drawn on for what is billed, and
+//! filled again with what is given back; in the end it says what changed, and that is what a row
+//! records. Two rules hold here and nowhere else: *billing for time never takes the balance below
+//! zero*, and *no fund gets back more than it paid*, so that grant money never becomes paid credit.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::account::{AccountState, Grant};
+use crate::domain::ids::Sku;
+use crate::domain::money::Usd;
+use crate::domain::timestamp::Timestamp;
+
+/// One of an account's funds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fund {
+    /// Credit that was paid for.
+    Paid,
+    /// The grant of that number; grants are counted from 1.
+    Grant(u32),
+}
+
+/// What one fund paid (below zero) or got back (above zero), in USD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FundShare {
+    /// The fund.
+    pub fund: Fund,
+    /// The signed amount.
+    pub amount: Usd,
+}
+
+/// What a row does to one fund.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "DeltaForm", into = "DeltaForm")]
+pub struct FundDelta {
+    /// The fund.
+    pub fund: Fund,
+    /// What it gains (above zero) or pays (below zero), in USD.
+    pub amount: Usd,
+    /// The change of what it has paid of the current period, in USD.
+    pub used: Usd,
+}
+
+/// A purse: the funds of an account while a row is being decided.
+#[derive(Clone, Debug)]
+pub struct Purse<'a> {
+    paid: FundPot,
+    /// What may still be drawn for time: never more than the balance, so that a debt comes first.
+    budget: Usd,
+    /// The grants, soonest expiry first: the order in which they pay.
+    grants: Vec<GrantPot<'a>>,
+    instant: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct FundPot {
+    remaining_before: Usd,
+    used_before: Usd,
+    remaining: Usd,
+    used: Usd,
+}
+
+#[derive(Clone, Debug)]
+struct GrantPot<'a> {
+    number: u32,
+    amount: Usd,
+    expires_at: Timestamp,
+    excludes: &'a BTreeSet<Sku>,
+    pot: FundPot,
+}
+
+impl<'a> Purse<'a> {
+    /// The funds as they can pay from `instant` on, within the current period.
+    #[must_use]
+    pub fn within_period(state: &'a AccountState, instant: Timestamp) -> Purse<'a> {
+        Purse::new(
+            state.paid,
+            state.period.as_ref().map_or(Usd::ZERO, |period| period.used),
+            &state.grants,
+            instant,
+        )
+    }
+
+    /// The funds as they can pay for a period that begins at `instant`: what was paid for the one
+    /// before is settled.
+    #[must_use]
+    pub fn for_new_period(state: &'a AccountState, instant: Timestamp) -> Purse<'a> {
+        let mut purse = Purse::new(state.paid, Usd::ZERO, &state.grants, instant);
+        for grant in &mut purse.grants {
+            grant.pot.used_before = Usd::ZERO;
+            grant.pot.used = Usd::ZERO;
+        }
+        purse
+    }
+
+    fn new(paid: Usd, used: Usd, grants: &'a [Grant], instant: Timestamp) -> Purse<'a> {
+        let mut pots: Vec<GrantPot<'a>> = grants
+            .iter()
+            .map(|grant| GrantPot {
+                number: grant.number,
+                amount: grant.amount,
+                expires_at: grant.expires_at,
+                excludes: &grant.excludes,
+                pot: FundPot::new(grant.remaining, grant.used),
+            })
+            .collect();
+        pots.sort_by_key(|grant| (grant.expires_at, grant.number));
+        let spendable: Usd = pots
+            .iter()
+            .filter(|grant| grant.expires_at > instant)
+            .map(|grant| grant.pot.remaining)
+            .sum();
+        Purse {
+            paid: FundPot::new(paid, used),
+            budget: (paid + spendable).or_zero(),
+            grants: pots,
+            instant,
+        }
+    }
+
+    /// How many grants could pay for a SKU: lines with the fewest go first.
+    #[must_use]
+    pub fn eligible_grants(&self, sku: &Sku) -> usize {
+        self.grants.iter().filter(|grant| grant.can_pay(sku, self.instant)).count()
+    }
+
+    /// The funds that could pay for a SKU, paid credit left out.
+    pub(crate) fn eligible_grant_numbers(&self, sku: &Sku) -> BTreeSet<u32> {
+        self.grants
+            .iter()
+            .filter(|grant| grant.can_pay(sku, self.instant))
+            .map(|grant| grant.number)
+            .collect()
+    }
+
+    /// The credit that could pay for a SKU, in USD; never below zero.
+    #[must_use]
+    pub fn eligible_credit(&self, sku: &Sku) -> Usd {
+        let grants: Usd = self
+            .grants
+            .iter()
+            .filter(|grant| grant.can_pay(sku, self.instant))
+            .map(|grant| grant.pot.remaining)
+            .sum();
+        (grants + self.paid.remaining.or_zero()).min(self.budget)
+    }
+
+    /// Pays for time: from the eligible grant that expires soonest, then the next, then paid
+    /// credit. `None`, and nothing drawn, if they do not have it.
+    #[must_use]
+    pub fn draw(&mut self, sku: &Sku, amount: Usd) -> Option<Vec<FundShare>> {
+        if amount > self.eligible_credit(sku) {
+            return None;
+        }
+        self.budget -= amount;
+        let (mut shares, rest) = self.draw_grants(sku, amount, Counted::InPeriod);
+        if !rest.is_zero() {
+            self.paid.remaining -= rest;
+            self.paid.used += rest;
+            shares.push(FundShare { fund: Fund::Paid, amount: -rest });
+        }
+        Some(shares)
+    }
+
+    /// Pays for a quantity that was already used: the same order, and paid credit goes below zero
+    /// if it must.
+    pub fn draw_beyond(&mut self, sku: &Sku, amount: Usd) -> Vec<FundShare> {
+        self.budget = (self.budget - amount).or_zero();
+        let (mut shares, rest) = self.draw_grants(sku, amount, Counted::Not);
+        if !rest.is_zero() {
+            self.paid.remaining -= rest;
+            shares.push(FundShare { fund: Fund::Paid, amount: -rest });
+        }
+        shares
+    }
+
+    /// Gives back what was paid for unused time of a SKU: to the grants that may pay for it and
+    /// paid for this period, then to paid credit, then to other grants that paid. No fund gets more
+    /// than it paid, and what an expired grant would get is forfeit.
+    pub fn give_back(&mut self, sku: &Sku, amount: Usd) -> Vec<FundShare> {
+        let instant = self.instant;
+        let mut rest = amount;
+        let mut shares = Vec::new();
+        for grant in self.grants.iter_mut().filter(|grant| !grant.excludes.contains(sku)) {
+            rest -= grant.get_back(rest, instant, &mut shares);
+        }
+        let to_paid = rest.min(self.paid.used);
+        if !to_paid.is_zero() {
+            self.paid.used -= to_paid;
+            self.paid.remaining += to_paid;
+            rest -= to_paid;
+            shares.push(FundShare { fund: Fund::Paid, amount: to_paid });
+        }
+        for grant in &mut self.grants {
+            rest -= grant.get_back(rest, instant, &mut shares);
+        }
+        shares
+    }
+
+    /// Gives back what was paid in periods that are over, to the very fund that paid. A grant never
+    /// gets to more than was given: what is beyond that had been paid credit's, and was exchanged
+    /// when something else was given back. An expired grant gets nothing.
+    pub(crate) fn give_back_to(&mut self, fund: Fund, amount: Usd) -> Vec<FundShare> {
+        let instant = self.instant;
+        let mut shares = Vec::new();
+        let mut rest = amount;
+        if let Fund::Grant(number) = fund {
+            if self.grants.iter().all(|grant| grant.number != number || grant.expires_at <= instant)
+            {
+                return shares;
+            }
+            // The grant itself first, then others that have room, as they may hold what this one
+            // had paid.
+            let mut alive: Vec<_> =
+                self.grants.iter_mut().filter(|grant| grant.expires_at > instant).collect();
+            alive.sort_by_key(|grant| grant.number != number);
+            for grant in alive {
+                let part =
+                    rest.min((grant.amount - grant.pot.remaining - grant.pot.used).or_zero());
+                if part.is_zero() {
+                    continue;
+                }
+                grant.pot.remaining += part;
+                rest -= part;
+                shares.push(FundShare { fund: Fund::Grant(grant.number), amount: part });
+            }
+        }
+        let to_paid = rest;
+        if !to_paid.is_zero() {
+            self.paid.remaining += to_paid;
+            shares.push(FundShare { fund: Fund::Paid, amount: to_paid });
+        }
+        shares
+    }
+
+    /// Sees what was given back as funds again: before more is drawn in the same row.
+    pub(crate) fn recount(&mut self) {
+        let instant = self.instant;
+        let spendable: Usd = self
+            .grants
+            .iter()
+            .filter(|grant| grant.expires_at > instant)
+            .map(|grant| grant.pot.remaining)
+            .sum();
+        self.budget = (self.paid.remaining + spendable).or_zero();
+    }
+
+    /// What changed, fund by fund.
+    #[must_use]
+    pub fn deltas(&self) -> Vec<FundDelta> {
+        let paid = self.paid.delta(Fund::Paid);
+        let grants =
+            self.grants.iter().filter_map(|grant| grant.pot.delta(Fund::Grant(grant.number)));
+        paid.into_iter().chain(grants).collect()
+    }
+
+    fn draw_grants(&mut self, sku: &Sku, amount: Usd, counted: Counted) -> (Vec<FundShare>, Usd) {
+        let mut rest = amount;
+        let mut shares = Vec::new();
+        for grant in &mut self.grants {
+            if rest.is_zero() || !grant.can_pay(sku, self.instant) {
+                continue;
+            }
+            let part = rest.min(grant.pot.remaining);
+            grant.pot.remaining -= part;
+            match counted {
+                Counted::InPeriod => grant.pot.used += part,
+                Counted::Not => {}
+            }
+            rest -= part;
+            shares.push(FundShare { fund: Fund::Grant(grant.number), amount: -part });
+        }
+        (shares, rest)
+    }
+}
+
+/// Whether a payment counts as one of the current period, to be given back for unused time.
+#[derive(Clone, Copy)]
+enum Counted {
+    InPeriod,
+    Not,
+}
+
+impl FundPot {
+    fn new(remaining: Usd, used: Usd) -> FundPot {
+        FundPot { remaining_before: remaining, used_before: used, remaining, used }
+    }
+
+    fn delta(&self, fund: Fund) -> Option<FundDelta> {
+        let amount = self.remaining - self.remaining_before;
+        let used = self.used - self.used_before;
+        (!amount.is_zero() || !used.is_zero()).then_some(FundDelta { fund, amount, used })
+    }
+}
+
+impl GrantPot<'_> {
+    fn can_pay(&self, sku: &Sku, instant: Timestamp) -> bool {
+        self.pot.remaining.is_positive()
+            && self.expires_at > instant
+            && !self.excludes.contains(sku)
+    }
+
+    fn get_back(&mut self, amount: Usd, instant: Timestamp, shares: &mut Vec<FundShare>) -> Usd {
+        let part = amount.min(self.pot.used);
+        if part.is_zero() {
+            return Usd::ZERO;
+        }
+        self.pot.used -= part;
+        if self.expires_at > instant {
+            self.pot.remaining += part;
+            shares.push(FundShare { fund: Fund::Grant(self.number), amount: part });
+        }
+        part
+    }
+}
+
+/// Stored as `[fund, amount]` where the fund paid exactly what it used of the period (every usage
+/// row), else `[fund, amount, used]`.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum DeltaForm {
+    Paying(Fund, Usd),
+    Other(Fund, Usd, Usd),
+}
+
+impl From<DeltaForm> for FundDelta {
+    fn from(form: DeltaForm) -> FundDelta {
+        match form {
+            DeltaForm::Paying(fund, amount) => FundDelta { fund, amount, used: -amount },
+            DeltaForm::Other(fund, amount, used) => FundDelta { fund, amount, used },
+        }
+    }
+}
+
+impl From<FundDelta> for DeltaForm {
+    fn from(delta: FundDelta) -> DeltaForm {
+        if delta.used == -delta.amount {
+            DeltaForm::Paying(delta.fund, delta.amount)
+        } else {
+            DeltaForm::Other(delta.fund, delta.amount, delta.used)
+        }
+    }
+}
+
+/// Stored as a number: 0 is paid credit.
+impl Serialize for Fund {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(match self {
+            Fund::Paid => 0,
+            Fund::Grant(number) => *number,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Fund {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Fund, D::Error> {
+        Ok(match u32::deserialize(deserializer)? {
+            0 => Fund::Paid,
+            number => Fund::Grant(number),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::account::{GrantKind, PaidPeriod};
+
+    fn usd(text: &str) -> Usd {
+        text.parse().unwrap()
+    }
+
+    fn sku(text: &str) -> Sku {
+        text.parse().unwrap()
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds).unwrap()
+    }
+
+    /// Grants of (number, remaining, used, expiry, excluded SKU).
+    fn state(paid: &str, paid_used: &str, grants: &[(u32, &str, &str, i64, &str)]) -> AccountState {
+        AccountState {
+            paid: usd(paid),
+            period: Some(PaidPeriod {
+                from: at(0),
+                through: at(3600),
+                used: usd(paid_used),
+                unpaid: BTreeSet::new(),
+            }),
+            grants: grants
+                .iter()
+                .map(|&(number, remaining, used, expires, excluded)| Grant {
+                    number,
+                    kind: GrantKind::Bonus,
+                    amount: usd("100"),
+                    remaining: usd(remaining),
+                    used: usd(used),
+                    expires_at: at(expires),
+                    excludes: excluded.parse().into_iter().collect(),
+                    payment: None,
+                })
+                .collect(),
+            ..AccountState::default()
+        }
+    }
+
+    fn shares(shares: &[FundShare]) -> Vec<(Fund, String)> {
+        shares.iter().map(|share| (share.fund, share.amount.to_string())).collect()
+    }
+
+    #[test]
+    fn the_grant_that_expires_soonest_pays_first_then_the_next_then_paid_credit() {
+        let state = state(
+            "5",
+            "0",
+            &[(1, "1", "0", 900, ""), (2, "1", "0", 500, ""), (3, "9", "0", 400, "vm")],
+        );
+        let mut purse = Purse::within_period(&state, at(100));
+        assert_eq!(
+            shares(&purse.draw(&sku("vm"), usd("2.5")).unwrap()),
+            [
+                (Fund::Grant(2), "-1.00".into()),
+                (Fund::Grant(1), "-1.00".into()),
+                (Fund::Paid, "-0.50".into())
+            ]
+        );
+        assert_eq!(purse.eligible_credit(&sku("vm")), usd("4.5"));
+        assert_eq!(purse.draw(&sku("vm"), usd("4.500001")), None);
+        assert_eq!(
+            shares(&purse.draw(&sku("db"), usd("1")).unwrap()),
+            [(Fund::Grant(3), "-1.00".into())]
+        );
+    }
+
+    #[test]
+    fn an_expired_grant_pays_nothing_and_a_debt_comes_before_all_spending() {
+        let state = state("-4", "0", &[(1, "10", "0", 900, ""), (2, "7", "0", 100, "")]);
+        let mut purse = Purse::within_period(&state, at(100));
+        assert_eq!(purse.eligible_credit(&sku("vm")), usd("6"));
+        assert_eq!(purse.draw(&sku("vm"), usd("6.01")), None);
+        assert!(purse.draw(&sku("vm"), usd("6")).is_some());
+        assert_eq!(purse.draw(&sku("vm"), usd("0.000001")), None);
+    }
+
+    #[test]
+    fn no_fund_gets_back_more_than_it_paid_and_an_expired_one_gets_nothing() {
+        let state = state(
+            "0",
+            "0.1",
+            &[(1, "0", "0.5", 900, ""), (2, "0", "0.4", 50, ""), (3, "0", "0.3", 900, "vm")],
+        );
+        let mut purse = Purse::within_period(&state, at(100));
+        // Grant 2 has expired: its 0.40 are forfeit. Grant 3 does not pay for vm and comes last.
+        assert_eq!(
+            shares(&purse.give_back(&sku("vm"), usd("1.2"))),
+            [
+                (Fund::Grant(1), "0.50".into()),
+                (Fund::Paid, "0.10".into()),
+                (Fund::Grant(3), "0.20".into())
+            ]
+        );
+        assert_eq!(
+            shares(&purse.give_back(&sku("vm"), usd("1.2"))),
+            [(Fund::Grant(3), "0.10".into())]
+        );
+    }
+
+    #[test]
+    fn metered_usage_may_go_below_zero() {
+        let state = state("1", "0", &[(1, "1", "0", 900, "")]);
+        let mut purse = Purse::within_period(&state, at(100));
+        purse.draw_beyond(&sku("tokens"), usd("3"));
+        assert_eq!(
+            purse.deltas(),
+            [
+                FundDelta { fund: Fund::Paid, amount: usd("-2"), used: Usd::ZERO },
+                FundDelta { fund: Fund::Grant(1), amount: usd("-1"), used: Usd::ZERO },
+            ]
+        );
+        assert_eq!(purse.eligible_credit(&sku("vm")), Usd::ZERO);
+    }
+
+    #[test]
+    fn a_delta_is_stored_short_where_the_fund_paid_what_it_used() {
+        let json = |amount, used| {
+            serde_json::to_string(&FundDelta {
+                fund: Fund::Grant(7),
+                amount: usd(amount),
+                used: usd(used),
+            })
+            .unwrap()
+        };
+        assert_eq!(json("-0.6", "0.6"), r#"[7,"-0.6"]"#);
+        assert_eq!(json("25", "0"), r#"[7,"25","0"]"#);
+        let back: FundDelta = serde_json::from_str(r#"[0,"25","0"]"#).unwrap();
+        assert_eq!(back, FundDelta { fund: Fund::Paid, amount: usd("25"), used: Usd::ZERO });
+    }
+}

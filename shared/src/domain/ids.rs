@@ -1,0 +1,140 @@
+//! Names of things: each kind of id is a type of its own, checked once where it enters.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a text is not an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Nothing there.
+    #[error("must not be empty")]
+    Empty,
+    /// Longer than the bytes allowed.
+    #[error("must be at most {0} bytes")]
+    TooLong(usize),
+    /// A character other than visible ASCII, or `#`, which separates the parts of keys.
+    #[error("must contain only visible ASCII characters other than '#'")]
+    Character,
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident, $bytes_max:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                check(text, $bytes_max)?;
+                Ok($name(text.to_owned()))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+
+            fn try_from(text: String) -> Result<Self, IdError> {
+                check(&text, $bytes_max)?;
+                Ok($name(text))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// One customer: the `sub` of its token, at most 255 ASCII characters
+    /// (OpenID Connect Core 1.0, section 2: "MUST NOT exceed 255 ASCII characters").
+    AccountId, 255;
+    /// A group of resources of one account.
+    ProjectId, 64;
+    /// Anything billed by time.
+    ResourceId, 64;
+    /// An entry of the price list.
+    Sku, 64;
+    /// What a resource is: `service`, `instance`, `volume`, …: the trial's limit is by kind.
+    Kind, 32;
+    /// A Stripe PaymentIntent, `pi_…` (Stripe: ids are at most 255 characters).
+    PaymentId, 255;
+    /// A Stripe Refund, `re_…` (older ones `pyr_…`).
+    RefundId, 255;
+    /// A Stripe Dispute, `dp_…` (older ones `du_…`).
+    DisputeId, 255;
+    /// A Stripe PaymentMethod, `pm_…`: a saved card.
+    CardId, 255;
+    /// A Stripe Customer, `cus_…`.
+    CustomerId, 255;
+    /// What makes a request of the API repeatable: the route and the caller's `Idempotency-Key`.
+    RequestKey, 320;
+    /// Stripe's fingerprint of a card's number: the same for the same card in other hands.
+    CardFingerprint, 64;
+}
+
+fn check(text: &str, bytes_max: usize) -> Result<(), IdError> {
+    if text.is_empty() {
+        return Err(IdError::Empty);
+    }
+    if text.len() > bytes_max {
+        return Err(IdError::TooLong(bytes_max));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(IdError::Character);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_short_visible_and_free_of_the_key_separator() {
+        assert_eq!(
+            "auth0|5f7c8ec7c33c6c004bbafe82".parse::<AccountId>().map(String::from).as_deref(),
+            Ok("auth0|5f7c8ec7c33c6c004bbafe82")
+        );
+        assert_eq!("".parse::<AccountId>(), Err(IdError::Empty));
+        assert_eq!("a".repeat(256).parse::<AccountId>(), Err(IdError::TooLong(255)));
+        for text in ["a#b", "a b", "a\n", "ä"] {
+            assert_eq!(text.parse::<Sku>(), Err(IdError::Character), "{text:?}");
+        }
+        assert!(serde_json::from_str::<Sku>("\"a#b\"").is_err(), "stored ids are checked as well");
+    }
+}

@@ -1,0 +1,218 @@
+//! The price list. A price is valid from a full hour on and never changes afterwards; rows keep the
+//! rate they used.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::{Kind, Sku};
+use crate::domain::money::Rate;
+use crate::domain::refusal::Refusal;
+use crate::domain::timestamp::{MINUTE, Timestamp};
+
+/// How long before its hour a price must be known: ten times as long as price lists are cached.
+const NOTICE_SECONDS: i64 = 10 * MINUTE;
+
+/// What one SKU costs from one instant on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// The SKU.
+    pub sku: Sku,
+    /// What it is billed by.
+    pub unit: PriceUnit,
+    /// What kind of thing it is.
+    pub kind: Kind,
+    /// USD per hour while running, or per unit.
+    pub rate: Rate,
+    /// USD per hour while off (a volume keeps its data); zero for most. At most `rate`.
+    #[serde(default, skip_serializing_if = "Rate::is_zero")]
+    pub idle_rate: Rate,
+    /// From when on: a full hour, but for the first price of a SKU.
+    pub valid_from: Timestamp,
+}
+
+/// What a SKU is billed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriceUnit {
+    /// By time: resources.
+    Hour,
+    /// By quantity: meters.
+    Quantity,
+}
+
+/// All prices there are and were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PriceList {
+    prices: BTreeMap<Sku, BTreeMap<Timestamp, Price>>,
+}
+
+impl PriceList {
+    /// The price of a SKU at an instant; `None` before its first.
+    #[must_use]
+    pub fn at(&self, sku: &Sku, instant: Timestamp) -> Option<&Price> {
+        self.prices.get(sku)?.range(..=instant).next_back().map(|(_, price)| price)
+    }
+
+    /// The price of something billed by the given unit.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`].
+    pub fn require(
+        &self,
+        sku: &Sku,
+        unit: PriceUnit,
+        instant: Timestamp,
+    ) -> Result<&Price, Refusal> {
+        let price =
+            self.at(sku, instant).ok_or_else(|| Refusal::UnknownSku { sku: sku.clone() })?;
+        if price.unit != unit {
+            let unit = match unit {
+                PriceUnit::Hour => "hour",
+                PriceUnit::Quantity => "quantity",
+            };
+            return Err(Refusal::WrongUnit { sku: sku.clone(), unit });
+        }
+        Ok(price)
+    }
+
+    /// The earliest instant from which a new price of this SKU may hold: now for a new SKU, else
+    /// the first full hour that is at least ten minutes away.
+    #[must_use]
+    pub fn earliest(&self, sku: &Sku, now: Timestamp) -> Timestamp {
+        if self.prices.contains_key(sku) { now.plus(NOTICE_SECONDS - 1).hour().end() } else { now }
+    }
+
+    /// Checks a price that is to be added.
+    ///
+    /// # Errors
+    /// [`Refusal::IdleRateTooHigh`]; [`Refusal::WrongUnit`] if the SKU was billed by another unit
+    /// or kind before; [`Refusal::PriceTooSoon`]; [`Refusal::PriceNotAtFullHour`];
+    /// [`Refusal::PriceExists`].
+    pub fn check(&self, price: &Price, now: Timestamp) -> Result<(), Refusal> {
+        if price.idle_rate > price.rate {
+            return Err(Refusal::IdleRateTooHigh);
+        }
+        let earliest = self.earliest(&price.sku, now);
+        if price.valid_from < earliest {
+            return Err(Refusal::PriceTooSoon { earliest });
+        }
+        let at_full_hour = price.valid_from.hour().start() == price.valid_from;
+        let Some(known) = self.prices.get(&price.sku) else {
+            // At once, or from a full hour on: an hour has one price from its first use.
+            return if at_full_hour || price.valid_from == now {
+                Ok(())
+            } else {
+                Err(Refusal::PriceNotAtFullHour)
+            };
+        };
+        if let Some((_, before)) = known.iter().next_back()
+            && (before.unit != price.unit || before.kind != price.kind)
+        {
+            return Err(Refusal::WrongUnit {
+                sku: price.sku.clone(),
+                unit: "a different unit or kind than before",
+            });
+        }
+        if !at_full_hour {
+            return Err(Refusal::PriceNotAtFullHour);
+        }
+        if known.contains_key(&price.valid_from) {
+            return Err(Refusal::PriceExists {
+                sku: price.sku.clone(),
+                valid_from: price.valid_from,
+            });
+        }
+        Ok(())
+    }
+
+    /// All prices, by SKU and time.
+    pub fn iter(&self) -> impl Iterator<Item = &Price> {
+        self.prices.values().flat_map(BTreeMap::values)
+    }
+}
+
+impl FromIterator<Price> for PriceList {
+    fn from_iter<I: IntoIterator<Item = Price>>(all: I) -> PriceList {
+        let mut prices: BTreeMap<Sku, BTreeMap<Timestamp, Price>> = BTreeMap::new();
+        for price in all {
+            prices.entry(price.sku.clone()).or_default().insert(price.valid_from, price);
+        }
+        PriceList { prices }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn price(rate: &str, valid_from: &str) -> Price {
+        Price {
+            sku: "vm".parse().unwrap(),
+            unit: PriceUnit::Hour,
+            kind: "instance".parse().unwrap(),
+            rate: rate.parse().unwrap(),
+            idle_rate: Rate::ZERO,
+            valid_from: at(valid_from),
+        }
+    }
+
+    #[test]
+    fn a_new_sku_holds_at_once_and_a_change_from_a_full_hour_ten_minutes_away() {
+        let now = at("2026-11-22T10:50:00Z");
+        let empty = PriceList::default();
+        assert_eq!(empty.check(&price("1", "2026-11-22T10:50:00Z"), now), Ok(()));
+        assert_eq!(
+            empty.check(&price("1", "2026-11-22T10:49:59Z"), now),
+            Err(Refusal::PriceTooSoon { earliest: now })
+        );
+
+        let list: PriceList = [price("1", "2026-11-22T10:00:00Z")].into_iter().collect();
+        let (eleven, twelve) = (at("2026-11-22T11:00:00Z"), at("2026-11-22T12:00:00Z"));
+        assert_eq!(list.check(&price("2", "2026-11-22T11:00:00Z"), now), Ok(()));
+        let late = at("2026-11-22T10:50:01Z");
+        assert_eq!(
+            list.check(&price("2", "2026-11-22T11:00:00Z"), late),
+            Err(Refusal::PriceTooSoon { earliest: twelve })
+        );
+        assert_eq!(
+            list.check(&price("2", "2026-11-22T11:30:00Z"), now),
+            Err(Refusal::PriceNotAtFullHour)
+        );
+        let list: PriceList =
+            list.iter().cloned().chain([price("2", "2026-11-22T11:00:00Z")]).collect();
+        assert_eq!(
+            list.check(&price("3", "2026-11-22T11:00:00Z"), now),
+            Err(Refusal::PriceExists { sku: "vm".parse().unwrap(), valid_from: eleven })
+        );
+        assert_eq!(list.at(&"vm".parse().unwrap(), late).map(|price| price.rate), "1".parse().ok());
+        assert_eq!(
+            list.at(&"vm".parse().unwrap(), eleven).map(|price| price.rate),
+            "2".parse().ok()
+        );
+        assert_eq!(list.at(&"vm".parse().unwrap(), at("2026-11-22T09:59:59Z")), None);
+    }
+
+    #[test]
+    fn a_sku_keeps_its_unit_and_kind_and_costs_no_more_off_than_on() {
+        let now = at("2026-11-22T10:00:00Z");
+        let list: PriceList = [price("1", "2026-11-22T09:00:00Z")].into_iter().collect();
+        let by_quantity = Price { unit: PriceUnit::Quantity, ..price("1", "2026-11-22T12:00:00Z") };
+        assert!(matches!(list.check(&by_quantity, now), Err(Refusal::WrongUnit { .. })));
+        let idle =
+            Price { idle_rate: "1.01".parse().unwrap(), ..price("1", "2026-11-22T12:00:00Z") };
+        assert_eq!(list.check(&idle, now), Err(Refusal::IdleRateTooHigh));
+        assert!(matches!(
+            list.require(&"vm".parse().unwrap(), PriceUnit::Quantity, now),
+            Err(Refusal::WrongUnit { .. })
+        ));
+        assert!(matches!(
+            list.require(&"db".parse().unwrap(), PriceUnit::Hour, now),
+            Err(Refusal::UnknownSku { .. })
+        ));
+    }
+}

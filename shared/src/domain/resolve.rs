@@ -1,0 +1,431 @@
+//! What a caller asks for, resolved against the list of resources and the price list into a
+//! [`Command`].
+//!
+//! Handlers know ids; decisions need rates, conditions and rows. Whoever is named wrongly is
+//! refused here.
+
+use std::collections::BTreeSet;
+
+use crate::domain::account::{AccountState, Grant};
+use crate::domain::apply::taken_back;
+use crate::domain::command::{
+    Command, PastCharge, ResourceStart, ResourceStop, StartFailure, TakenCredit,
+};
+use crate::domain::event::{BilledLines, Change, Event, StartKind};
+use crate::domain::funds::Fund;
+use crate::domain::ids::{AccountId, ProjectId, ResourceId, Sku};
+use crate::domain::money::{Quantity, Rate, Usd};
+use crate::domain::prices::{Price, PriceUnit};
+use crate::domain::refusal::Refusal;
+use crate::domain::resources::{
+    BilledMode, KeptData, Meter, Resource, ResourceAddress, ResourceCondition, ResourceStatus,
+    rated_at,
+};
+use crate::domain::settle::{coming_back, idle_after_resume};
+use crate::domain::snapshot::AccountSnapshot;
+use crate::domain::timestamp::Timestamp;
+
+/// The longest name of a resource, in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// A project as it was read: whose it is says whether it may be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnedProject {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its owner, who pays.
+    pub account: AccountId,
+}
+
+/// A resource that does not exist yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewResource {
+    /// The id it will have.
+    pub id: ResourceId,
+    /// What it is.
+    pub sku: Sku,
+    /// What the customer calls it: 1 to 128 bytes without control characters.
+    pub name: String,
+    /// The rate agreed for it, if there is one, in USD per hour.
+    pub rate: Option<Rate>,
+}
+
+/// Creates resources without starting them.
+///
+/// # Errors
+/// [`Refusal::UnknownProject`], [`Refusal::NameNotUsable`], [`Refusal::ResourceExists`],
+/// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`].
+pub fn create(
+    view: &AccountSnapshot<'_>,
+    project: &OwnedProject,
+    new: &[NewResource],
+    now: Timestamp,
+) -> Result<Command, Refusal> {
+    let resources = new
+        .iter()
+        .map(|one| new_resource(view, project, one, ResourceStatus::New, now))
+        .collect::<Result<_, _>>()?;
+    Ok(Command::Create { resources })
+}
+
+/// Creates and starts resources.
+///
+/// # Errors
+/// As [`create`].
+pub fn start_new(
+    view: &AccountSnapshot<'_>,
+    project: &OwnedProject,
+    new: &[NewResource],
+    now: Timestamp,
+) -> Result<Command, Refusal> {
+    let starts = new.iter().map(|one| {
+        let resource = new_resource(view, project, one, ResourceStatus::Running, now)?;
+        let rate = resource.rate_at(view.prices(), now)?;
+        Ok(ResourceStart { resource, rate, idle: None })
+    });
+    Ok(Command::Start { starts: starts.collect::<Result<_, _>>()?, how: StartKind::Started })
+}
+
+/// Starts resources that exist.
+///
+/// # Errors
+/// [`Refusal::UnknownResource`], [`Refusal::UnknownSku`], [`Refusal::AlreadyRunning`],
+/// [`Refusal::Deleted`].
+pub fn start(
+    view: &AccountSnapshot<'_>,
+    ids: &[ResourceId],
+    now: Timestamp,
+) -> Result<Command, Refusal> {
+    let starts = ids.iter().map(|id| {
+        let resource = find(view, id)?;
+        match resource.condition(view.state()) {
+            ResourceCondition::New | ResourceCondition::Suspended | ResourceCondition::Stopped => {
+                started(view, resource, ResourceAddress::Kept, now)
+            }
+            ResourceCondition::Running => Err(Refusal::AlreadyRunning { resource: id.clone() }),
+            ResourceCondition::Deleted { .. } => Err(Refusal::Deleted { resource: id.clone() }),
+            ResourceCondition::Purged => Err(unknown(id)),
+        }
+    });
+    Ok(Command::Start { starts: starts.collect::<Result<_, _>>()?, how: StartKind::Started })
+}
+
+/// Restores resources that were deleted less than the restore window ago; they run again, with a
+/// new address.
+///
+/// # Errors
+/// [`Refusal::UnknownResource`] (also after the window), [`Refusal::NotDeleted`],
+/// [`Refusal::UnknownSku`].
+pub fn restore(
+    view: &AccountSnapshot<'_>,
+    ids: &[ResourceId],
+    now: Timestamp,
+) -> Result<Command, Refusal> {
+    let window_seconds = view.policy().restore_seconds;
+    let starts = ids.iter().map(|id| {
+        let resource = find(view, id)?;
+        match resource.condition(view.state()) {
+            ResourceCondition::Deleted { at } if now < at.plus(window_seconds) => {
+                started(view, resource, ResourceAddress::New, now)
+            }
+            ResourceCondition::Deleted { .. } | ResourceCondition::Purged => Err(unknown(id)),
+            ResourceCondition::New
+            | ResourceCondition::Running
+            | ResourceCondition::Suspended
+            | ResourceCondition::Stopped => Err(Refusal::NotDeleted { resource: id.clone() }),
+        }
+    });
+    let starts = starts.collect::<Result<_, _>>()?;
+    let still_deleted = view
+        .billables()
+        .resources
+        .values()
+        .filter(|resource| {
+            resource.status == ResourceStatus::Deleted && !ids.contains(&resource.id)
+        })
+        .filter(|resource| resource.condition(view.state()) != ResourceCondition::Purged);
+    let purge_due = still_deleted.map(|resource| resource.since.plus(window_seconds)).min();
+    Ok(Command::Start { starts, how: StartKind::Restored { purge_due } })
+}
+
+/// Stops resources that run, or that ran when the account was suspended (so that they do not come
+/// back).
+///
+/// # Errors
+/// [`Refusal::UnknownResource`], [`Refusal::NotRunning`].
+pub fn stop(view: &AccountSnapshot<'_>, ids: &[ResourceId]) -> Result<Command, Refusal> {
+    let stops = ids.iter().map(|id| {
+        let resource = find(view, id)?;
+        match resource.condition(view.state()) {
+            ResourceCondition::Running | ResourceCondition::Suspended => Ok(stopped(
+                view,
+                resource,
+                resource.idle_rate_at(view.prices(), rated_at(view.state())),
+            )),
+            ResourceCondition::New
+            | ResourceCondition::Stopped
+            | ResourceCondition::Deleted { .. } => {
+                Err(Refusal::NotRunning { resource: id.clone() })
+            }
+            ResourceCondition::Purged => Err(unknown(id)),
+        }
+    });
+    Ok(Command::Stop { stops: stops.collect::<Result<_, _>>()? })
+}
+
+/// Deletes resources, running or not.
+///
+/// # Errors
+/// [`Refusal::UnknownResource`], [`Refusal::Deleted`].
+pub fn delete(view: &AccountSnapshot<'_>, ids: &[ResourceId]) -> Result<Command, Refusal> {
+    let stops = ids.iter().map(|id| {
+        let resource = find(view, id)?;
+        match resource.condition(view.state()) {
+            ResourceCondition::New
+            | ResourceCondition::Running
+            | ResourceCondition::Suspended
+            | ResourceCondition::Stopped => Ok(stopped(view, resource, None)),
+            ResourceCondition::Deleted { .. } => Err(Refusal::Deleted { resource: id.clone() }),
+            ResourceCondition::Purged => Err(unknown(id)),
+        }
+    });
+    Ok(Command::Delete { stops: stops.collect::<Result<_, _>>()? })
+}
+
+/// The platform reports that a start could not be carried out. `rows` are the account's rows from
+/// the start on, in order, with their lines in place.
+///
+/// # Errors
+/// [`Refusal::UnknownResource`], [`Refusal::NotRunning`].
+pub fn fail_start<'r>(
+    view: &AccountSnapshot<'_>,
+    id: &ResourceId,
+    rows: impl IntoIterator<Item = (&'r Event, &'r AccountState)>,
+) -> Result<Command, Refusal> {
+    let resource = find(view, id)?;
+    match resource.condition(view.state()) {
+        ResourceCondition::Running => {}
+        ResourceCondition::New
+        | ResourceCondition::Suspended
+        | ResourceCondition::Stopped
+        | ResourceCondition::Deleted { .. } => {
+            return Err(Refusal::NotRunning { resource: id.clone() });
+        }
+        ResourceCondition::Purged => return Err(unknown(id)),
+    }
+    let (mut charges, mut grants, mut refunded) =
+        (Vec::new(), Vec::<Grant>::new(), BTreeSet::new());
+    for (event, after) in rows {
+        if let Change::TakenBack { of, .. } = &event.change
+            && taken_back(after, &of.payment).is_none()
+        {
+            refunded.insert(of.payment.clone());
+        }
+        let Some(charge) = charge_of(event, id) else {
+            continue;
+        };
+        let paid = |grant: &&Grant| {
+            charge.shares.iter().any(|share| share.fund == Fund::Grant(grant.number))
+        };
+        grants.extend(after.grants.iter().filter(paid).cloned());
+        charges.push(charge);
+    }
+    // What came with a payment that was wholly refunded since is not given a second time.
+    grants.retain(|grant| grant.payment.as_ref().is_none_or(|payment| !refunded.contains(payment)));
+    let (status, rated) = (resource.before, rated_at(view.state()));
+    let then = match status {
+        ResourceStatus::Stopped => resource.idle_rate_at(view.prices(), rated),
+        ResourceStatus::New | ResourceStatus::Deleted | ResourceStatus::Running => None,
+    };
+    let rate = resource.rate_at(view.prices(), rated)?;
+    let (resource, started_at) = (resource.reference(), resource.since);
+    Ok(Command::FailStart(StartFailure {
+        resource,
+        started_at,
+        rate,
+        status,
+        then,
+        charges,
+        grants,
+    }))
+}
+
+/// Opens a meter in a project.
+///
+/// # Errors
+/// [`Refusal::UnknownProject`], [`Refusal::UnknownSku`], [`Refusal::WrongUnit`],
+/// [`Refusal::MeterExists`].
+pub fn open_meter(
+    view: &AccountSnapshot<'_>,
+    project: &OwnedProject,
+    sku: &Sku,
+    now: Timestamp,
+) -> Result<Command, Refusal> {
+    check_project(view, project)?;
+    view.prices().require(sku, PriceUnit::Quantity, now)?;
+    let key = (project.id.clone(), sku.clone());
+    if view.billables().meters.contains_key(&key) {
+        return Err(Refusal::MeterExists { project: key.0, sku: key.1 });
+    }
+    let (project, sku) = key;
+    Ok(Command::OpenMeter(Meter { project, sku, reading: Quantity::ZERO, billed: Quantity::ZERO }))
+}
+
+/// Switches everything off, by staff.
+///
+/// # Errors
+/// [`Refusal::UnknownSku`] if the price list lacks what runs.
+pub fn suspend(view: &AccountSnapshot<'_>, reason: &str) -> Result<Command, Refusal> {
+    let billed = view.billables().billed(view.state(), view.prices(), rated_at(view.state()))?;
+    let stops = billed
+        .iter()
+        .map(|one| ResourceStop {
+            resource: one.resource.reference(),
+            billed: Some((one.mode, one.rate)),
+            then: None,
+        })
+        .collect();
+    Ok(Command::Suspend { stops, reason: reason.to_owned() })
+}
+
+/// Ends a suspension by staff.
+///
+/// # Errors
+/// [`Refusal::UnknownSku`] if the price list lacks what is billed.
+pub fn resume(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<Command, Refusal> {
+    Ok(Command::Resume { billed: idle_after_resume(view, now)?, more: coming_back(view) })
+}
+
+/// What a row took back for a refund or dispute, to be given back: from the row and the state
+/// before it.
+#[must_use]
+pub fn taken(event: &Event, before: &AccountState) -> Option<TakenCredit> {
+    let Change::TakenBack { credit, .. } = &event.change else {
+        return None;
+    };
+    let of_grant = |number| {
+        event
+            .funds
+            .iter()
+            .find(|delta| delta.fund == Fund::Grant(number))
+            .map(|delta| -delta.amount)
+    };
+    let grants = before
+        .grants
+        .iter()
+        .filter_map(|grant| {
+            Some(Grant { remaining: of_grant(grant.number)?, used: Usd::ZERO, ..grant.clone() })
+        })
+        .collect();
+    Some(TakenCredit { credit: *credit, grants })
+}
+
+fn new_resource(
+    view: &AccountSnapshot<'_>,
+    project: &OwnedProject,
+    new: &NewResource,
+    status: ResourceStatus,
+    now: Timestamp,
+) -> Result<Resource, Refusal> {
+    check_project(view, project)?;
+    let price = view.prices().require(&new.sku, PriceUnit::Hour, now)?;
+    if new.name.trim().is_empty()
+        || new.name.len() > NAME_BYTES_MAX
+        || new.name.chars().any(char::is_control)
+    {
+        return Err(Refusal::NameNotUsable { bytes_max: NAME_BYTES_MAX });
+    }
+    if view.billables().resources.contains_key(&new.id) {
+        return Err(Refusal::ResourceExists { resource: new.id.clone() });
+    }
+    Ok(Resource {
+        id: new.id.clone(),
+        project: project.id.clone(),
+        sku: new.sku.clone(),
+        kind: price.kind.clone(),
+        name: new.name.clone(),
+        rate: new.rate,
+        status,
+        since: now,
+        seq: view.state().next_seq,
+        created_at: now,
+        before: ResourceStatus::New,
+        keeps: keeps(price),
+        address: ResourceAddress::Kept,
+    })
+}
+
+fn check_project(view: &AccountSnapshot<'_>, project: &OwnedProject) -> Result<(), Refusal> {
+    if project.account == *view.account() {
+        Ok(())
+    } else {
+        Err(Refusal::UnknownProject { project: project.id.clone() })
+    }
+}
+
+fn find<'v>(view: &'v AccountSnapshot<'_>, id: &ResourceId) -> Result<&'v Resource, Refusal> {
+    view.billables().resources.get(id).ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: &ResourceId) -> Refusal {
+    Refusal::UnknownResource { resource: id.clone() }
+}
+
+fn started(
+    view: &AccountSnapshot<'_>,
+    resource: &Resource,
+    address: ResourceAddress,
+    now: Timestamp,
+) -> Result<ResourceStart, Refusal> {
+    let rate = resource.rate_at(view.prices(), now)?;
+    let idle = billed_now(view, resource).map(|(_, rate)| (rate, resource.seq));
+    let before = match resource.condition(view.state()) {
+        ResourceCondition::New => ResourceStatus::New,
+        ResourceCondition::Deleted { .. } => ResourceStatus::Deleted,
+        ResourceCondition::Running
+        | ResourceCondition::Suspended
+        | ResourceCondition::Stopped
+        | ResourceCondition::Purged => ResourceStatus::Stopped,
+    };
+    let resource = Resource {
+        status: ResourceStatus::Running,
+        since: now,
+        seq: view.state().next_seq,
+        before,
+        keeps: keeps(view.prices().require(&resource.sku, PriceUnit::Hour, now)?),
+        address,
+        ..resource.clone()
+    };
+    Ok(ResourceStart { resource, rate, idle })
+}
+
+fn stopped(view: &AccountSnapshot<'_>, resource: &Resource, then: Option<Rate>) -> ResourceStop {
+    let billed = billed_now(view, resource);
+    let then = then.filter(|_| billed.is_some());
+    ResourceStop { resource: resource.reference(), billed, then }
+}
+
+fn keeps(price: &Price) -> KeptData {
+    if price.idle_rate.is_zero() { KeptData::Nothing } else { KeptData::Data }
+}
+
+/// How a resource is billed in the current period.
+fn billed_now(view: &AccountSnapshot<'_>, resource: &Resource) -> Option<(BilledMode, Rate)> {
+    let billed =
+        view.billables().billed(view.state(), view.prices(), rated_at(view.state())).ok()?;
+    billed.iter().find(|one| one.resource.id == resource.id).map(|one| (one.mode, one.rate))
+}
+
+/// What one row charged one resource.
+fn charge_of(event: &Event, id: &ResourceId) -> Option<PastCharge> {
+    let (Change::Started { lines, through, .. } | Change::Usage { lines, through, .. }) =
+        &event.change
+    else {
+        return None;
+    };
+    let BilledLines::Here(lines) = lines else {
+        return None;
+    };
+    let line = lines.iter().find(|line| line.resource == *id)?;
+    Some(PastCharge { through: *through, rate: line.rate, shares: line.shares.clone() })
+}

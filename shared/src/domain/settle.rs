@@ -1,0 +1,432 @@
+//! `settle`: which rows bring an account up to `now`.
+//!
+//! The hourly run, the minute run and every command that depends on time use this one planner.
+//! It looks at nothing but the state, the list and the time: a repeated, late or missing trigger
+//! needs no code of its own. What is due is done in the order of the instants at which it was due,
+//! so that a late run writes the same rows as punctual runs would have; only a suspension counts
+//! its grace from the row, because nobody knew before, and so does the announcement of a deletion:
+//! from the warning on there are 24 hours, however late it comes. Its time must then be the time at
+//! which it is told, so triggers that may have waited in a queue leave it to the next one that has
+//! not ([`TriggerDelivery`]).
+
+pub mod due;
+pub mod period;
+pub mod runway;
+
+use std::collections::BTreeSet;
+
+use crate::domain::account::{
+    AccountState, BilledTotals, ComingBack, EverPaid, GrantKind, RestartPolicy, Standing,
+    SuspensionReason,
+};
+use crate::domain::command::ResourceStop;
+use crate::domain::decide::{
+    DecisionOutcome, RESOURCES_PER_ROW_MAX, check_time, finish, hold_until, resources,
+};
+use crate::domain::event::{BilledLines, Cause, Change, Event, Known, MeterLine, PendingEnd};
+use crate::domain::funds::{Fund, FundDelta, Purse};
+use crate::domain::ids::ResourceId;
+use crate::domain::money::Usd;
+use crate::domain::prices::PriceUnit;
+use crate::domain::refusal::Refusal;
+use crate::domain::resources::{
+    BilledMode, BilledResource, ResourceCondition, ResourceStatus, rated_at, total,
+};
+use crate::domain::settle::due::{DueObligation, first_due};
+use crate::domain::settle::period::{
+    ExhaustedResources, PeriodCharge, exhausted, order, pay, reach,
+};
+use crate::domain::snapshot::AccountSnapshot;
+use crate::domain::timestamp::Timestamp;
+
+/// The most rows one settling writes: two years of hours. A run that meets it goes on where it
+/// stopped.
+pub const ROWS_MAX: usize = 2 * 366 * 24;
+
+/// How long after its own time a trigger may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TriggerDelivery {
+    /// Days: it may have waited in a queue. It warns nobody.
+    Queued,
+    /// Minutes.
+    Prompt,
+}
+
+/// All rows that bring the account up to `now`, and the account after them.
+///
+/// # Errors
+/// As [`next_row`].
+pub fn settle(view: &mut AccountSnapshot<'_>, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let mut events = Vec::new();
+    while let Some(event) = next_row(view, now, TriggerDelivery::Prompt)? {
+        view.apply(&event);
+        events.push(event);
+        if events.len() == ROWS_MAX {
+            break;
+        }
+    }
+    Ok(events)
+}
+
+/// The next row that is due; `None` if the account is settled, or if a refill under way holds back
+/// a suspension.
+///
+/// # Errors
+/// [`Refusal::TimeBeforeLastRow`]; [`Refusal::UnknownSku`] or [`Refusal::WrongUnit`] if the price
+/// list lacks what runs.
+pub fn next_row(
+    view: &AccountSnapshot<'_>,
+    now: Timestamp,
+    delivery: TriggerDelivery,
+) -> Result<Option<Event>, Refusal> {
+    let state = view.state();
+    if !state.is_open() {
+        return Ok(None);
+    }
+    check_time(state, now)?;
+    let mut done = match delivery {
+        TriggerDelivery::Queued => BTreeSet::from([DueObligation::AnnounceDeletion]),
+        TriggerDelivery::Prompt => BTreeSet::new(),
+    };
+    while let Some(obligation) = first_due(state, view.policy(), now, &done) {
+        if let Some(outcome) = carry_out(view, &obligation, now)? {
+            return finish(state, outcome, Cause::Time, view.policy(), now).map(Some);
+        }
+        if obligation == DueObligation::Pay {
+            // Held back by a refill: nothing that was due later may overtake it.
+            return Ok(None);
+        }
+        done.insert(obligation);
+    }
+    Ok(None)
+}
+
+/// What an obligation comes to; `None` if there is nothing to record after all.
+fn carry_out(
+    view: &AccountSnapshot<'_>,
+    obligation: &DueObligation,
+    now: Timestamp,
+) -> Result<Option<DecisionOutcome>, Refusal> {
+    let state = view.state();
+    match obligation {
+        DueObligation::EndPending(payment) => {
+            let (payment, how) = (payment.clone(), PendingEnd::Expired);
+            Ok(Some(DecisionOutcome::of(Change::PaymentEnded { payment, how, known: Known::Yes })))
+        }
+        DueObligation::EndTrial => Ok(Some(end_trial(state))),
+        DueObligation::ExpireGrant(number) => Ok(Some(expire_grant(state, *number))),
+        DueObligation::Resume => resume(view, now).map(Some),
+        DueObligation::ComeBack => come_back(view, now).map(Some),
+        DueObligation::Meter => meter(view, now),
+        DueObligation::Pay => pay_ahead(view, now),
+        DueObligation::AnnounceDeletion => Ok(announce_deletion(view, now)),
+        DueObligation::Delete => Ok(Some(DecisionOutcome::of(Change::DeletionDue))),
+        DueObligation::PurgeDeletion(seq) => {
+            let (resources, deletion, purge_due) = (Vec::new(), Some(*seq), state.purge_due);
+            Ok(Some(DecisionOutcome::of(Change::Purged { resources, deletion, purge_due })))
+        }
+        DueObligation::PurgeResources => Ok(Some(purge_resources(view, now))),
+        DueObligation::LookAtRefill => Ok(Some(DecisionOutcome::of(Change::RefillDue))),
+    }
+}
+
+/// Pays for the hour ahead, as far as the credit reaches; at its end, stops what has no funds left.
+fn pay_ahead(
+    view: &AccountSnapshot<'_>,
+    now: Timestamp,
+) -> Result<Option<DecisionOutcome>, Refusal> {
+    let state = view.state();
+    let Some(from) = state.paid_through() else {
+        return Ok(None);
+    };
+    let end = from.hour().end();
+    let billed = view.billables().billed(state, view.prices(), from)?;
+    let mut charges: Vec<PeriodCharge<'_>> = billed.iter().map(PeriodCharge::from).collect();
+    let purse = Purse::for_new_period(state, from);
+    order(&mut charges, &purse);
+
+    let through = reach(&purse, &charges, from, end);
+    if through > from {
+        return Ok(usage(state, &billed, purse, &charges, Vec::new(), (from, through)));
+    }
+    if hold_until(state, view.policy()).is_some_and(|until| now < until) {
+        return Ok(None);
+    }
+    let ended = exhausted(&purse, &charges, from);
+    let everything_ended = ended.resources.len() == charges.len();
+    if everything_ended && !has_other_funds(state, &ended, from) {
+        return Ok(Some(suspend(view, from, now)));
+    }
+    let stops = exhausted_stops(view, &billed, &ended);
+    if !stops.is_empty() {
+        return Ok(Some(resources::stop_exhausted(state, &stops, now)));
+    }
+    // Only what is off has run out of funds. It cannot be stopped and must not be lost while the
+    // account has credit: what it keeps is kept for free until then.
+    charges.retain(|charge| !ended.resources.contains(charge.resource));
+    let through = reach(&purse, &charges, from, end);
+    let unpaid = ended.resources.iter().map(|id| (*id).clone()).collect();
+    Ok(usage(state, &billed, purse, &charges, unpaid, (from, through)))
+}
+
+fn usage(
+    state: &AccountState,
+    billed: &[BilledResource<'_>],
+    mut purse: Purse<'_>,
+    charges: &[PeriodCharge<'_>],
+    unpaid: Vec<ResourceId>,
+    (from, through): (Timestamp, Timestamp),
+) -> Option<DecisionOutcome> {
+    let mut lines = pay(&mut purse, charges, from, through)?;
+    lines.sort_by(|a, b| a.resource.cmp(&b.resource));
+    let total = total(billed);
+    let billed = (total != state.billed).then_some(total);
+    let change = Change::Usage { from, through, lines: BilledLines::Here(lines), billed, unpaid };
+    Some(DecisionOutcome::moving(change, purse.deltas()))
+}
+
+/// Whether there is credit that none of the exhausted resources may use: it belongs to something
+/// else, and the account is not suspended for lack of credit.
+fn has_other_funds(state: &AccountState, ended: &ExhaustedResources<'_>, from: Timestamp) -> bool {
+    let other = state.grants.iter().any(|grant| {
+        grant.remaining.is_positive()
+            && grant.expires_at > from
+            && !ended.grants.contains(&grant.number)
+    });
+    other && state.balance().is_positive()
+}
+
+fn suspend(view: &AccountSnapshot<'_>, as_of: Timestamp, now: Timestamp) -> DecisionOutcome {
+    let grace_seconds = if was_all_created_in_unpaid_trial(view) {
+        view.policy().trial_grace_seconds
+    } else {
+        view.policy().grace_seconds
+    };
+    let delete_at = now.plus(grace_seconds);
+    // With a grace of a day or less this row is itself the warning.
+    let warn_at = delete_at.plus(-view.policy().deletion_warning_seconds);
+    DecisionOutcome::of(Change::Suspended {
+        as_of,
+        reason: SuspensionReason::Credit,
+        delete_at: Some(delete_at),
+        warn_at: (warn_at > now).then_some(warn_at),
+        lines: BilledLines::none(),
+        note: None,
+    })
+}
+
+/// Warns of the deletion, and leaves the whole time for it. Where nothing ran at the hour of the
+/// warning, or what held the deletion ended after it (a payment that was awaited fell through, a
+/// refill failed), the deletion comes later than it was planned. Whoever was warned before is
+/// warned again then: [`Event::warn_at`].
+fn announce_deletion(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<DecisionOutcome> {
+    let Standing::Suspended(suspension) = &view.state().standing else {
+        return None;
+    };
+    let delete_at = suspension.delete_at?.max(now.plus(view.policy().deletion_warning_seconds));
+    Some(DecisionOutcome::of(Change::DeletionAnnounced { delete_at }))
+}
+
+/// Whoever paid after a trial is a customer like any other; and what was created outside of it has
+/// its full grace.
+fn was_all_created_in_unpaid_trial(view: &AccountSnapshot<'_>) -> bool {
+    let state = view.state();
+    let Some(trial) = &state.trial else {
+        return false;
+    };
+    let in_trial = trial.started_at..trial.ends_at;
+    state.ever_paid == EverPaid::No
+        && view
+            .billables()
+            .resources
+            .values()
+            .filter(|resource| resource.condition(state) != ResourceCondition::Purged)
+            .all(|resource| in_trial.contains(&resource.created_at))
+}
+
+fn exhausted_stops(
+    view: &AccountSnapshot<'_>,
+    billed: &[BilledResource<'_>],
+    ended: &ExhaustedResources<'_>,
+) -> Vec<ResourceStop> {
+    let rated = rated_at(view.state());
+    billed
+        .iter()
+        .filter(|one| one.mode == BilledMode::Running && ended.resources.contains(&one.resource.id))
+        .take(RESOURCES_PER_ROW_MAX)
+        .map(|one| ResourceStop {
+            resource: one.resource.reference(),
+            // As it stands in the state: at the rates of the period that is over.
+            billed: Some((
+                one.mode,
+                one.resource.rate_at(view.prices(), rated).unwrap_or(one.rate),
+            )),
+            then: one.resource.idle_rate_at(view.prices(), rated),
+        })
+        .collect()
+}
+
+/// Bills what meters counted since they were last billed. It was used already, so it may go below
+/// zero.
+fn meter(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<Option<DecisionOutcome>, Refusal> {
+    let state = view.state();
+    let hour = now.hour().start();
+    let mut purse = Purse::within_period(state, now);
+    let mut lines = Vec::new();
+    let mut billed = Usd::ZERO;
+    let mut changed = view.billables().meters.values().filter(|meter| meter.reading > meter.billed);
+    for meter in changed.by_ref().take(RESOURCES_PER_ROW_MAX) {
+        // It was used in the hour that is over, at the price of that hour.
+        let price = view.prices().require(&meter.sku, PriceUnit::Quantity, hour.plus(-1));
+        let rate =
+            price.or_else(|_| view.prices().require(&meter.sku, PriceUnit::Quantity, now))?.rate;
+        let cost = rate.for_quantity(meter.reading.since(meter.billed));
+        if !(state.paid - billed - cost).is_bounded() {
+            // Nobody can have used that much: this reading is left for staff, and the account goes
+            // on.
+            continue;
+        }
+        billed += cost;
+        let shares = purse.draw_beyond(&meter.sku, cost);
+        let (project, sku) = (meter.project.clone(), meter.sku.clone());
+        lines.push(MeterLine {
+            project,
+            sku,
+            from: meter.billed,
+            to: meter.reading,
+            rate,
+            amount: -cost,
+            shares,
+        });
+    }
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    let hour = changed.next().is_none().then_some(hour);
+    Ok(Some(DecisionOutcome::moving(Change::Metered { hour, lines }, purse.deltas())))
+}
+
+fn end_trial(state: &AccountState) -> DecisionOutcome {
+    let ends_at = state.trial.as_ref().map(|trial| trial.ends_at);
+    let is_its_grant = |kind, expires_at| kind == GrantKind::Trial && Some(expires_at) == ends_at;
+    let funds = state
+        .grants
+        .iter()
+        .filter(|grant| is_its_grant(grant.kind, grant.expires_at) && grant.remaining.is_positive())
+        .map(|grant| FundDelta {
+            fund: Fund::Grant(grant.number),
+            amount: -grant.remaining,
+            used: Usd::ZERO,
+        })
+        .collect();
+    DecisionOutcome::moving(Change::TrialEnded, funds)
+}
+
+fn expire_grant(state: &AccountState, number: u32) -> DecisionOutcome {
+    let remaining = state.grant(number).map_or(Usd::ZERO, |grant| grant.remaining);
+    let delta = FundDelta { fund: Fund::Grant(number), amount: -remaining, used: Usd::ZERO };
+    DecisionOutcome::moving(Change::GrantExpired { number }, vec![delta])
+}
+
+/// Credit came in: the standing is good again. What was running stays off, unless the customer
+/// chose otherwise.
+fn resume(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome, Refusal> {
+    let state = view.state();
+    let (billed, more) = (idle_after_resume(view, now)?, coming_back(view));
+    debug_assert!(state.standing != Standing::Good, "only what is off comes back");
+    Ok(DecisionOutcome::of(Change::Resumed { resources: Vec::new(), more, billed }))
+}
+
+/// Whether resources come back by themselves once the standing is good: if the customer chose so,
+/// and there is the credit a start needs.
+pub(crate) fn coming_back(view: &AccountSnapshot<'_>) -> ComingBack {
+    let state = view.state();
+    let any = view
+        .billables()
+        .resources
+        .values()
+        .any(|resource| resource.condition(state) == ResourceCondition::Suspended);
+    let enough = state.balance() >= view.policy().start_credit_min;
+    match state.comeback {
+        RestartPolicy::InOrder if any && enough => ComingBack::Yes,
+        RestartPolicy::InOrder | RestartPolicy::StayOff => ComingBack::No,
+    }
+}
+
+/// What is billed although it is off, once the standing is good again.
+pub(crate) fn idle_after_resume(
+    view: &AccountSnapshot<'_>,
+    now: Timestamp,
+) -> Result<BilledTotals, Refusal> {
+    let good = AccountState { standing: Standing::Good, ..view.state().clone() };
+    view.billables().billed(&good, view.prices(), now).map(|billed| total(&billed))
+}
+
+/// The next batch of resources that come back, oldest start first, as far as the credit pays for
+/// the rest of this hour for all of them.
+fn come_back(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome, Refusal> {
+    let state = view.state();
+    let mut waiting: Vec<_> = view
+        .billables()
+        .resources
+        .values()
+        .filter(|one| one.condition(state) == ResourceCondition::Suspended)
+        .collect();
+    waiting.sort_by(|a, b| (a.since, a.seq, &a.id).cmp(&(b.since, b.seq, &b.id)));
+
+    let (end, rated) = (now.hour().end(), state.period.as_ref().map_or(now, |_| rated_at(state)));
+    let mut purse = Purse::for_new_period(state, now);
+    // What is billed already is not paid yet: it comes first.
+    for one in view.billables().billed(state, view.prices(), rated)? {
+        let is_waiting = one.resource.condition(state) == ResourceCondition::Suspended;
+        let seconds = end - state.paid_through().unwrap_or(now).min(end);
+        if !is_waiting && purse.draw(&one.resource.sku, one.rate.for_seconds(seconds)).is_none() {
+            return Ok(DecisionOutcome::of(Change::Resumed {
+                resources: Vec::new(),
+                more: ComingBack::No,
+                billed: state.billed.clone(),
+            }));
+        }
+    }
+    let mut billed = state.billed.clone();
+    let mut resources = Vec::new();
+    let mut more = ComingBack::No;
+    for resource in &waiting {
+        if resources.len() == RESOURCES_PER_ROW_MAX {
+            more = ComingBack::Yes;
+            break;
+        }
+        let rate = resource.rate_at(view.prices(), rated)?;
+        if purse.draw(&resource.sku, rate.for_seconds(end - now)).is_none() {
+            continue;
+        }
+        if let Some(idle) = resource.idle_rate_at(view.prices(), rated) {
+            billed = billed.without(BilledMode::Idle, &resource.kind, idle, resource.seq);
+        }
+        billed = billed.with(BilledMode::Running, &resource.kind, rate, state.next_seq);
+        resources.push(resource.reference());
+    }
+    Ok(DecisionOutcome::of(Change::Resumed { resources, more, billed }))
+}
+
+fn purge_resources(view: &AccountSnapshot<'_>, now: Timestamp) -> DecisionOutcome {
+    let (state, restore_seconds) = (view.state(), view.policy().restore_seconds);
+    let mut deleted: Vec<(Timestamp, &ResourceId)> = view
+        .billables()
+        .resources
+        .values()
+        .filter(|resource| {
+            resource.status == ResourceStatus::Deleted
+                && resource.condition(state) != ResourceCondition::Purged
+        })
+        .map(|resource| (resource.since.plus(restore_seconds), &resource.id))
+        .collect();
+    deleted.sort();
+    let gone = deleted.iter().take(RESOURCES_PER_ROW_MAX).filter(|(gone_at, _)| *gone_at <= now);
+    let resources: Vec<_> = gone
+        .filter_map(|(_, id)| view.billables().resources.get(*id))
+        .map(crate::domain::resources::Resource::reference)
+        .collect();
+    let purge_due = deleted.get(resources.len()).map(|(gone_at, _)| *gone_at);
+    DecisionOutcome::of(Change::Purged { resources, deletion: None, purge_due })
+}

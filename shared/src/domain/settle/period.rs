@@ -1,0 +1,253 @@
+//! What a period costs line by line, and how far the credit reaches.
+
+use std::collections::BTreeSet;
+
+use crate::domain::event::ResourceLine;
+use crate::domain::funds::{Fund, Purse};
+use crate::domain::ids::{ResourceId, Sku};
+use crate::domain::money::{Rate, Usd};
+use crate::domain::resources::BilledResource;
+use crate::domain::timestamp::Timestamp;
+
+/// One resource to be paid for by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeriodCharge<'a> {
+    /// Which.
+    pub resource: &'a ResourceId,
+    /// What it is: decides which grants may pay.
+    pub sku: &'a Sku,
+    /// In USD per hour.
+    pub rate: Rate,
+    /// Not billed before this instant, even if the period begins earlier.
+    pub since: Timestamp,
+}
+
+impl<'a> From<&BilledResource<'a>> for PeriodCharge<'a> {
+    fn from(billed: &BilledResource<'a>) -> PeriodCharge<'a> {
+        let resource = billed.resource;
+        PeriodCharge {
+            resource: &resource.id,
+            sku: &resource.sku,
+            rate: billed.rate,
+            since: resource.since,
+        }
+    }
+}
+
+impl PeriodCharge<'_> {
+    fn seconds(&self, from: Timestamp, through: Timestamp) -> i64 {
+        (through - from.max(self.since)).max(0)
+    }
+
+    fn cost(&self, from: Timestamp, through: Timestamp) -> Usd {
+        self.rate.for_seconds(self.seconds(from, through))
+    }
+
+    /// What must be there for it: its cost, and at least a micro-dollar if it costs anything at
+    /// all. A stretch so short that it rounds to nothing would otherwise fit an empty balance,
+    /// again and again.
+    fn needed(&self, from: Timestamp, through: Timestamp) -> Usd {
+        if self.rate.is_zero() || self.seconds(from, through) == 0 {
+            return Usd::ZERO;
+        }
+        self.cost(from, through).max(Usd::from_micros(1))
+    }
+}
+
+/// Puts lines in the order in which they are paid: those with the fewest eligible grants first
+/// (they have the fewest alternatives), then by resource id.
+pub fn order(charges: &mut [PeriodCharge<'_>], purse: &Purse<'_>) {
+    charges.sort_by(|a, b| {
+        let grants = |charge: &PeriodCharge<'_>| purse.eligible_grants(charge.sku);
+        grants(a).cmp(&grants(b)).then_with(|| a.resource.cmp(b.resource))
+    });
+}
+
+/// Pays for `[from, through)`, line by line in the given order. `None` if the funds do not cover
+/// every line; the purse is then of no more use.
+#[must_use]
+pub fn pay(
+    purse: &mut Purse<'_>,
+    charges: &[PeriodCharge<'_>],
+    from: Timestamp,
+    through: Timestamp,
+) -> Option<Vec<ResourceLine>> {
+    charges
+        .iter()
+        .map(|charge| {
+            let cost = charge.cost(from, through);
+            let shares = purse.draw(charge.sku, cost)?;
+            Some(ResourceLine {
+                resource: charge.resource.clone(),
+                rate: charge.rate,
+                seconds: charge.seconds(from, through),
+                amount: -cost,
+                shares,
+            })
+        })
+        .collect()
+}
+
+/// How far the credit reaches: the last instant up to `end` such that the sum of the *rounded*
+/// lines, spread over the funds each line may use, still fits. `from` if not even a second does.
+///
+/// A longer period never leaves more in any fund (each line's rounded cost grows with time, and a
+/// fund's remainder shrinks with every cost), so what fits is an unbroken stretch and can be
+/// searched by halving.
+#[must_use]
+pub fn reach(
+    purse: &Purse<'_>,
+    charges: &[PeriodCharge<'_>],
+    from: Timestamp,
+    end: Timestamp,
+) -> Timestamp {
+    let fits = |through: Timestamp| {
+        let mut trial = purse.clone();
+        charges.iter().all(|charge| trial.draw(charge.sku, charge.needed(from, through)).is_some())
+    };
+    if fits(end) {
+        return end;
+    }
+    let (mut fitting, mut failing) = (from, end);
+    while failing - fitting > 1 {
+        let middle = fitting.plus((failing - fitting) / 2);
+        if fits(middle) {
+            fitting = middle;
+        } else {
+            failing = middle;
+        }
+    }
+    fitting
+}
+
+/// The resources whose funds have ended at `from`: those that cannot pay one more second, and with
+/// them all that have no fund beyond theirs.
+#[must_use]
+pub fn exhausted<'a>(
+    purse: &Purse<'_>,
+    charges: &[PeriodCharge<'a>],
+    from: Timestamp,
+) -> ExhaustedResources<'a> {
+    let mut trial = purse.clone();
+    let mut grants_ended = BTreeSet::new();
+    let mut any = false;
+    for charge in charges {
+        if trial.draw(charge.sku, charge.needed(from, from.plus(1))).is_none() {
+            any = true;
+            grants_ended.extend(purse.eligible_grant_numbers(charge.sku));
+        }
+    }
+    if !any {
+        return ExhaustedResources::default();
+    }
+    let resources = charges
+        .iter()
+        .filter(|charge| purse.eligible_grant_numbers(charge.sku).is_subset(&grants_ended))
+        .map(|charge| charge.resource)
+        .collect();
+    ExhaustedResources { resources, grants: grants_ended }
+}
+
+/// What [`exhausted`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExhaustedResources<'a> {
+    /// The resources that cannot go on.
+    pub resources: BTreeSet<&'a ResourceId>,
+    /// The grants that hold too little for them (paid credit does so always).
+    pub grants: BTreeSet<u32>,
+}
+
+/// The sum of some lines, in USD.
+#[must_use]
+pub fn sum(lines: &[ResourceLine]) -> Usd {
+    lines.iter().map(|line| line.amount).sum()
+}
+
+/// What the lines took from or gave to one fund, in USD.
+#[must_use]
+pub fn sum_of_fund(lines: &[ResourceLine], fund: Fund) -> Usd {
+    lines
+        .iter()
+        .flat_map(|line| &line.shares)
+        .filter(|share| share.fund == fund)
+        .map(|share| share.amount)
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::account::{AccountState, Grant, GrantKind};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds).unwrap()
+    }
+
+    fn named<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+        text.parse().unwrap()
+    }
+
+    /// The reach in seconds of lines (id, SKU, rate) over paid credit and one grant (amount,
+    /// excluded SKU).
+    #[track_caller]
+    fn check_reach(paid: &str, grant: (&str, &str), lines: &[(&str, &str, &str)], expected: i64) {
+        let state = AccountState {
+            paid: named(paid),
+            grants: vec![Grant {
+                number: 1,
+                kind: GrantKind::Bonus,
+                amount: named("100"),
+                remaining: named(grant.0),
+                used: Usd::ZERO,
+                expires_at: at(1_000_000),
+                excludes: grant.1.parse().into_iter().collect(),
+                payment: None,
+            }],
+            ..AccountState::default()
+        };
+        let ids: Vec<(ResourceId, Sku)> =
+            lines.iter().map(|(id, sku, _)| (named(id), named(sku))).collect();
+        let mut charges: Vec<PeriodCharge<'_>> = ids
+            .iter()
+            .zip(lines)
+            .map(|((resource, sku), (_, _, rate))| PeriodCharge {
+                resource,
+                sku,
+                rate: named(rate),
+                since: at(0),
+            })
+            .collect();
+        let purse = Purse::for_new_period(&state, at(0));
+        order(&mut charges, &purse);
+        let through = reach(&purse, &charges, at(0), at(3600));
+        assert_eq!(through - at(0), expected);
+        assert!(pay(&mut purse.clone(), &charges, at(0), at(expected)).is_some());
+    }
+
+    #[test]
+    fn the_reach_is_the_last_second_whose_rounded_lines_fit() {
+        check_reach("0.50", ("0", ""), &[("a", "vm", "1")], 1800);
+        check_reach("1", ("0", ""), &[("a", "vm", "1")], 3600);
+        check_reach("0", ("0", ""), &[("a", "vm", "1")], 0);
+        check_reach("0", ("0", ""), &[("a", "vm", "0")], 3600);
+        check_reach("0", ("0", ""), &[("a", "disk", "0.0002")], 0);
+        check_reach("0.000001", ("0", ""), &[("a", "disk", "0.0002")], 26);
+        check_reach("-5", ("4", ""), &[("a", "vm", "1")], 0);
+    }
+
+    #[test]
+    fn three_lines_that_round_up_do_not_fit_where_their_exact_sum_would() {
+        // $0.0000006 a second each: after one second each line is rounded to $0.000001.
+        let lines = [("a", "vm", "0.00216"), ("b", "vm", "0.00216"), ("c", "vm", "0.00216")];
+        check_reach("0.000002", ("0", ""), &lines, 0);
+        check_reach("0.000003", ("0", ""), &lines, 2);
+        check_reach("0.000006", ("0", ""), &lines, 4);
+    }
+
+    #[test]
+    fn an_excluded_line_is_limited_by_paid_credit_and_goes_first() {
+        check_reach("0.25", ("19", "x"), &[("a", "vm", "1"), ("b", "x", "1")], 900);
+        check_reach("1", ("19", "x"), &[("a", "vm", "1"), ("b", "x", "1")], 3600);
+        check_reach("0.25", ("0.5", "x"), &[("a", "vm", "1"), ("b", "x", "0.25")], 2160);
+    }
+}

@@ -1,0 +1,536 @@
+//! The edge of the HTTP API: a request as a handler needs it, and its answer.
+//!
+//! The token was checked by the HTTP API's JWT authorizer before the function ran; here its claims
+//! become a [`ApiCaller`]. The time of a request is API Gateway's `requestContext.timeEpoch`, never
+//! the machine's clock.
+
+use std::collections::BTreeMap;
+
+use lambda_http::http::{HeaderValue, StatusCode, header};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Request, RequestExt, Response};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::event::Cause;
+use crate::domain::ids::{AccountId, RequestKey};
+use crate::domain::row::RowDigest;
+use crate::domain::timestamp::Timestamp;
+use crate::http::problem::{Problem, ProblemCode};
+
+/// The scope that may act for another account (header `Tollgate-Account`): the platform that runs
+/// the machines.
+pub const PLATFORM_SCOPE: &str = "tollgate/platform";
+/// The scope that may use `/v1/admin`.
+pub const ADMIN_SCOPE: &str = "tollgate/admin";
+/// The largest body accepted, in bytes. No request of this API comes near it.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
+/// The longest `Idempotency-Key`, in bytes; Stripe's own limit is the same.
+const KEY_BYTES_MAX: usize = 255;
+
+/// A request as a handler needs it.
+#[derive(Clone, Debug)]
+pub struct ApiCall {
+    /// The route it came by, as the template writes it: `POST /v1/projects/{project}/resources`.
+    pub route: String,
+    /// When it reached the API (UTC).
+    pub now: Timestamp,
+    /// API Gateway's id of it, for logs and problem documents.
+    pub request_id: String,
+    /// Who called; `None` on routes without an authorizer.
+    pub caller: Option<ApiCaller>,
+    /// The path's parameters.
+    pub path: BTreeMap<String, String>,
+    /// The query's parameters; of repeated ones the last.
+    pub query: BTreeMap<String, String>,
+    idempotency_key: Option<String>,
+    accept: String,
+    target: String,
+    body: Vec<u8>,
+}
+
+/// Who called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiCaller {
+    /// For which account: the token's `sub`, or the one the platform named.
+    pub account: AccountId,
+    /// What the token allows.
+    pub scopes: Vec<String>,
+    /// Whether that account is the token's own.
+    pub acting: Acting,
+    /// The token's e-mail address, if it has one and is the account's own.
+    pub email: Option<String>,
+}
+
+/// For whom somebody calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acting {
+    /// For the token's own account.
+    ForItself,
+    /// For the account named in `Tollgate-Account`.
+    ForAnother,
+}
+
+impl ApiCaller {
+    /// Whether the token has a scope.
+    #[must_use]
+    pub fn has(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|held| held == scope)
+    }
+}
+
+impl ApiCall {
+    /// Reads a request; `email_claim` is the claim that holds the caller's e-mail address.
+    ///
+    /// # Errors
+    /// A problem if the event is none of an HTTP API, the body is too large, or a header cannot be
+    /// used.
+    pub fn read(request: Request, email_claim: &str) -> Result<ApiCall, Problem> {
+        let context = request.request_context();
+        // Other kinds of events exist only if `lambda_http` is built with their features.
+        #[allow(
+            irrefutable_let_patterns,
+            clippy::infallible_destructuring_match,
+            reason = "see above"
+        )]
+        let RequestContext::ApiGatewayV2(context) = context else {
+            return Err(Problem::new(
+                ProblemCode::Internal,
+                "This function accepts only HTTP API requests.",
+            ));
+        };
+        let now = Timestamp::from_milliseconds(context.time_epoch)
+            .map_err(|_| Problem::new(ProblemCode::Internal, "The request has no timestamp."))?;
+        let request_id = context.request_id.unwrap_or_default();
+        let claims = context
+            .authorizer
+            .and_then(|authorizer| authorizer.jwt)
+            .map(|jwt| jwt.claims.into_iter().collect());
+        let caller = claims.map(|claims| caller(&claims, &request, email_claim)).transpose()?;
+        let idempotency_key = idempotency_key(&request)?;
+        let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let accept = accept.unwrap_or_default().to_owned();
+        let path = request
+            .path_parameters()
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let query = request.query_string_parameters();
+        let query = query.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let target = format!("{} {}", request.method(), request.raw_http_path());
+        let body = match request.into_body() {
+            Body::Text(text) => text.into_bytes(),
+            Body::Binary(bytes) => bytes,
+            // The enum may grow.
+            Body::Empty | _ => Vec::new(),
+        };
+        if body.len() > BODY_BYTES_MAX {
+            return Err(Problem::new(
+                ProblemCode::BodyTooLarge,
+                format!("The request body must be at most {BODY_BYTES_MAX} bytes."),
+            ));
+        }
+        let route = context.route_key.unwrap_or_default();
+        Ok(ApiCall {
+            route,
+            now,
+            request_id,
+            caller,
+            path,
+            query,
+            idempotency_key,
+            accept,
+            target,
+            body,
+        })
+    }
+
+    /// The body as it came.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body as JSON of the shape that is needed.
+    ///
+    /// # Errors
+    /// [`ProblemCode::InvalidBody`], with where and why.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let body = serde_json::from_slice(&self.body);
+        let body =
+            body.map_err(|error| Problem::new(ProblemCode::InvalidBody, format!("{error}.")))?;
+        // Serde takes a list for a struct, and its values for the fields in their order: nobody
+        // means that.
+        if !self.body.trim_ascii_start().starts_with(b"{") {
+            return Err(Problem::new(
+                ProblemCode::InvalidBody,
+                "The request body must be a JSON object.",
+            ));
+        }
+        Ok(body)
+    }
+
+    /// Makes sure that the body says nothing: there is none, or it is `{}`.
+    ///
+    /// # Errors
+    /// [`ProblemCode::InvalidBody`], with where and why.
+    pub fn no_body(&self) -> Result<(), Problem> {
+        if self.body.is_empty() { Ok(()) } else { self.json::<Nothing>().map(drop) }
+    }
+
+    /// Who called.
+    ///
+    /// # Errors
+    /// [`ProblemCode::Unauthorized`] on a route without an authorizer.
+    pub fn caller(&self) -> Result<&ApiCaller, Problem> {
+        self.caller.as_ref().ok_or_else(|| {
+            Problem::new(
+                ProblemCode::Unauthorized,
+                "Send a bearer token in the Authorization header.",
+            )
+        })
+    }
+
+    /// Who called, if the token has the scope.
+    ///
+    /// # Errors
+    /// [`ProblemCode::Unauthorized`], [`ProblemCode::Forbidden`].
+    pub fn caller_with(&self, scope: &str) -> Result<&ApiCaller, Problem> {
+        let caller = self.caller()?;
+        if caller.has(scope) {
+            Ok(caller)
+        } else {
+            Err(Problem::new(ProblemCode::Forbidden, format!("The token lacks the scope {scope}.")))
+        }
+    }
+
+    /// A parameter of the path.
+    ///
+    /// # Errors
+    /// [`ProblemCode::NotFound`] if it is not what such a parameter looks like: there cannot be such a
+    /// thing.
+    pub fn path<T: std::str::FromStr>(&self, name: &str) -> Result<T, Problem> {
+        let value = self.path.get(name).and_then(|value| value.parse().ok());
+        value.ok_or_else(|| Problem::new(ProblemCode::NotFound, format!("No such {name}.")))
+    }
+
+    /// A parameter of the query, if it is there.
+    ///
+    /// # Errors
+    /// [`ProblemCode::InvalidParameter`] if it cannot be read.
+    pub fn query<T>(&self, name: &str) -> Result<Option<T>, Problem>
+    where
+        T: std::str::FromStr<Err: std::fmt::Display>,
+    {
+        let parse = |value: &String| {
+            value.parse().map_err(|error| {
+                Problem::new(ProblemCode::InvalidParameter, format!("{name}: {error}."))
+                    .with("parameter", name)
+            })
+        };
+        self.query.get(name).map(parse).transpose()
+    }
+
+    /// Whether the caller asks for CSV: `Accept` names it, and JSON no more than it. Browsers and
+    /// clients that take anything get JSON.
+    #[must_use]
+    pub fn wants_csv(&self) -> bool {
+        let csv = weight(&self.accept, "text/csv");
+        csv > 0 && csv >= weight(&self.accept, "application/json")
+    }
+
+    /// What makes the row of this request single: its `Idempotency-Key` with the digest of the
+    /// request, if it has one.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        match self.request_key() {
+            Some(key) => Cause::Request { key, digest: self.digest().as_str().to_owned() },
+            None => Cause::Command,
+        }
+    }
+
+    /// The `Idempotency-Key`, if there is one, under the route's name.
+    #[must_use]
+    pub fn request_key(&self) -> Option<RequestKey> {
+        // The route keeps the same key apart for different things; its spaces and braces are not
+        // wanted in a key.
+        let route = RowDigest::of(&[&self.route]);
+        let route: String = route.as_str().chars().take(12).collect();
+        self.idempotency_key.as_ref().and_then(|key| format!("{route}:{key}").parse().ok())
+    }
+
+    /// The digest of what was asked: method, path and body.
+    #[must_use]
+    pub fn digest(&self) -> RowDigest {
+        RowDigest::of(&[&self.target, &String::from_utf8_lossy(&self.body)])
+    }
+}
+
+/// A body that says nothing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// An answer with a JSON body.
+#[must_use]
+pub fn answer(status: StatusCode, body: &impl Serialize) -> Response<Body> {
+    match serde_json::to_string(body) {
+        Ok(text) => with_type(status, "application/json", text),
+        Err(error) => problem(&Problem::new(
+            ProblemCode::Internal,
+            format!("The response could not be serialized: {error}."),
+        )),
+    }
+}
+
+/// An answer that is a table. `next` is where it goes on, as a reference relative to this one (RFC
+/// 8288).
+#[must_use]
+pub fn csv(text: String, next: Option<&str>) -> Response<Body> {
+    let mut response = with_type(StatusCode::OK, "text/csv; charset=utf-8", text);
+    let link = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok());
+    if let Some(link) = link {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    response
+}
+
+/// The answer to what is done and leaves nothing to say.
+#[must_use]
+pub fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// A text as the value of a parameter in a query (RFC 3986, section 2.3).
+#[must_use]
+pub fn query_value(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    text.bytes()
+        .map(
+            |byte| {
+                if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+            },
+        )
+        .collect()
+}
+
+/// An answer that is a problem document.
+#[must_use]
+pub fn problem(problem: &Problem) -> Response<Body> {
+    let status =
+        StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // A problem consists of strings: it can always be written.
+    with_type(
+        status,
+        "application/problem+json",
+        serde_json::to_string(problem).unwrap_or_default(),
+    )
+}
+
+fn with_type(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    // Balances are nobody else's business, and old ones nobody's.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// How much a media type is wanted, in thousandths; zero if it is not named (RFC 9110, section
+/// 12.5.1).
+fn weight(accept: &str, kind: &str) -> u32 {
+    let weight_of = |range: &str| {
+        let mut parts = range.split(';').map(str::trim);
+        parts.next().filter(|named| named.eq_ignore_ascii_case(kind))?;
+        let q = parts.find_map(|parameter| {
+            parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="))
+        });
+        Some(q.map_or(1_000, thousandths))
+    };
+    accept.split(',').filter_map(|range| weight_of(range.trim())).max().unwrap_or(0)
+}
+
+/// `0.25` is 250; what is no such number counts in full.
+fn thousandths(q: &str) -> u32 {
+    match q.split_once('.') {
+        None if q == "0" => 0,
+        Some(("0", fraction)) if fraction.len() <= 3 => {
+            format!("{fraction:0<3}").parse().unwrap_or(1_000)
+        }
+        Some(_) | None => 1_000,
+    }
+}
+
+fn caller(
+    claims: &BTreeMap<String, String>,
+    request: &Request,
+    email_claim: &str,
+) -> Result<ApiCaller, Problem> {
+    let unauthorized = |why: &str| Problem::new(ProblemCode::Unauthorized, why);
+    let subject = claims.get("sub").ok_or_else(|| unauthorized("The token has no sub claim."))?;
+    let own: AccountId = subject
+        .parse()
+        .map_err(|_| unauthorized("The token's sub claim is not a valid account ID."))?;
+    let scopes: Vec<String> = claims
+        .get("scope")
+        .map(String::as_str)
+        .unwrap_or_default()
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    let Some(other) = request.headers().get("tollgate-account") else {
+        let (acting, email) = (Acting::ForItself, claims.get(email_claim).cloned());
+        return Ok(ApiCaller { account: own, scopes, acting, email });
+    };
+    if !scopes.iter().any(|scope| scope == PLATFORM_SCOPE) {
+        let why = format!("The Tollgate-Account header requires the scope {PLATFORM_SCOPE}.");
+        return Err(Problem::new(ProblemCode::Forbidden, why));
+    }
+    let account = other.to_str().ok().and_then(|account| account.parse().ok());
+    let account = account.ok_or_else(|| {
+        Problem::new(
+            ProblemCode::InvalidParameter,
+            "The Tollgate-Account header is not a valid account ID.",
+        )
+    })?;
+    Ok(ApiCaller { account, scopes, acting: Acting::ForAnother, email: None })
+}
+
+fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
+    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
+    let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_BYTES_MAX);
+    let key = key.filter(|key| key.as_bytes().iter().all(is_plain));
+    let why = format!(
+        "Idempotency-Key: must be 1 to {KEY_BYTES_MAX} visible ASCII characters other than '#'."
+    );
+    key.map(|key| Some(key.to_owned()))
+        .ok_or_else(|| Problem::new(ProblemCode::InvalidParameter, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use lambda_http::request::from_str;
+
+    use super::*;
+
+    fn request(headers: &str, claims: &str, body: &str) -> Request {
+        let event = format!(
+            r#"{{"version":"2.0","routeKey":"POST /v1/projects/{{project}}","rawPath":"/v1/projects/p1","rawQueryString":"limit=5",
+            "headers":{headers},"queryStringParameters":{{"limit":"5"}},"pathParameters":{{"project":"p1"}},
+            "requestContext":{{"accountId":"1","apiId":"a","domainName":"d","domainPrefix":"d","requestId":"r-1",
+            "routeKey":"POST /v1/projects/{{project}}","stage":"$default","time":"22/Nov/2026:10:20:00 +0000","timeEpoch":1795342800123,
+            "authorizer":{{"jwt":{{"claims":{claims},"scopes":null}}}},
+            "http":{{"method":"POST","path":"/v1/projects/p1","protocol":"HTTP/1.1","sourceIp":"127.0.0.1","userAgent":"t"}}}},
+            "body":{body},"isBase64Encoded":false}}"#
+        );
+        from_str(&event).unwrap()
+    }
+
+    fn read(headers: &str, claims: &str, body: &str) -> Result<ApiCall, Problem> {
+        ApiCall::read(request(headers, claims, body), "email")
+    }
+
+    #[test]
+    fn a_request_becomes_a_call_with_the_gateways_time() {
+        let call = read(
+            r#"{"host":"x","idempotency-key":"k1"}"#,
+            r#"{"sub":"acme","scope":"a tollgate/platform","email":"a@example.test"}"#,
+            r#""{\"n\":1}""#,
+        );
+        let call = call.unwrap();
+        assert_eq!(call.now.to_string(), "2026-11-22T10:20:00Z");
+        assert_eq!(
+            (call.request_id.as_str(), call.route.as_str()),
+            ("r-1", "POST /v1/projects/{project}")
+        );
+        let caller = call.caller().unwrap();
+        assert_eq!(
+            (caller.account.as_str(), caller.email.as_deref()),
+            ("acme", Some("a@example.test"))
+        );
+        assert!(caller.has(PLATFORM_SCOPE));
+        assert_eq!(call.path::<String>("project").unwrap(), "p1");
+        assert_eq!(call.query::<u32>("limit").unwrap(), Some(5));
+        assert_eq!(call.json::<BTreeMap<String, u32>>().unwrap()["n"], 1);
+        assert!(matches!(call.cause(), Cause::Request { .. }));
+    }
+
+    #[test]
+    fn a_table_is_sent_to_who_asks_for_it_by_name() {
+        for (accept, expected) in [
+            ("text/csv", true),
+            ("Text/CSV; header=present", true),
+            ("application/json, text/csv", true),
+            ("application/json, text/csv;q=0.9", false),
+            ("text/csv;q=0.5, application/json;q=0.25", true),
+            ("text/csv;q=0", false),
+            ("text/csv;q=0.000", false),
+            ("text/html, */*;q=0.8", false),
+            ("", false),
+        ] {
+            let headers = format!(r#"{{"host":"x","accept":"{accept}"}}"#);
+            let call = read(&headers, r#"{"sub":"acme"}"#, "null").unwrap();
+            assert_eq!(call.wants_csv(), expected, "{accept}");
+        }
+        assert_eq!(query_value("2026-11-22T10:20:00+01:00"), "2026-11-22T10%3A20%3A00%2B01%3A00");
+    }
+
+    #[test]
+    fn only_the_platform_acts_for_others() {
+        let acting = r#"{"host":"x","tollgate-account":"other"}"#;
+        for scope in ["a", "tollgate/admin"] {
+            let refused = read(acting, &format!(r#"{{"sub":"acme","scope":"{scope}"}}"#), "null")
+                .unwrap_err();
+            assert_eq!(refused.code(), "forbidden", "{scope}");
+        }
+        let call = read(
+            acting,
+            r#"{"sub":"p","scope":"tollgate/platform","email":"p@example.test"}"#,
+            "null",
+        )
+        .unwrap();
+        let caller = call.caller().unwrap();
+        assert_eq!((caller.account.as_str(), caller.email.as_deref()), ("other", None));
+        assert_eq!(call.caller_with(ADMIN_SCOPE).unwrap_err().code(), "forbidden");
+    }
+
+    #[test]
+    fn a_list_is_no_body_although_its_values_would_fit_the_fields() {
+        #[derive(Debug, Deserialize)]
+        struct Wish {
+            _name: String,
+        }
+        let read = |body: &str| {
+            read("{}", r#"{"sub":"acme"}"#, &serde_json::to_string(body).unwrap()).unwrap()
+        };
+        assert_eq!(read(r#"["a"]"#).json::<Wish>().unwrap_err().code(), "invalid_body");
+        assert_eq!(read("[]").no_body().unwrap_err().code(), "invalid_body");
+        assert_eq!(read(r#"{"a":1}"#).no_body().unwrap_err().code(), "invalid_body");
+        read(r#" {"_name":"a"}"#).json::<Wish>().unwrap();
+        assert_eq!((read("{}").no_body(), read("").no_body()), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_problem() {
+        let claims = r#"{"sub":"acme"}"#;
+        assert_eq!(
+            read(r#"{"idempotency-key":"a b"}"#, claims, "null").unwrap_err().code(),
+            "invalid_parameter"
+        );
+        assert_eq!(read("{}", r#"{"scope":"x"}"#, "null").unwrap_err().code(), "unauthorized");
+        assert_eq!(read("{}", r#"{"sub":"a#b"}"#, "null").unwrap_err().code(), "unauthorized");
+        let huge = format!("\"{}\"", "x".repeat(BODY_BYTES_MAX + 1));
+        assert_eq!(read("{}", claims, &huge).unwrap_err().code(), "body_too_large");
+        let call = read("{}", claims, r#""not json""#).unwrap();
+        assert_eq!(call.json::<BTreeMap<String, u32>>().unwrap_err().code(), "invalid_body");
+        assert_eq!(call.no_body().unwrap_err().code(), "invalid_body");
+        let list = read("{}", claims, r#""[]""#).unwrap();
+        assert_eq!(list.json::<Vec<u32>>().unwrap_err().code(), "invalid_body");
+        assert_eq!(call.path::<u32>("project").unwrap_err().code(), "not_found");
+        assert_eq!(call.cause(), Cause::Command);
+    }
+}

@@ -1,0 +1,568 @@
+//! What every function of the HTTP API does the same way: read the request, work on an account
+//! (opening it, if this is its customer's first call), answer, and log the request once.
+//!
+//! A handler is three steps: [`read`], its own routes, [`respond`].
+
+use std::sync::Arc;
+
+use lambda_http::http::StatusCode;
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Request, RequestExt, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::domain::account::AccountState;
+use crate::domain::command::Command;
+use crate::domain::event::{Cause, request_claim};
+use crate::domain::ids::{AccountId, ResourceId};
+use crate::domain::prices::PriceList;
+use crate::domain::profile::EmailAddress;
+use crate::domain::refusal::Refusal;
+use crate::domain::row::{Row, RowError};
+use crate::domain::snapshot::AccountSnapshot;
+use crate::domain::timestamp::Timestamp;
+use crate::http::call::{self, Acting, ApiCall, ApiCaller};
+use crate::http::problem::{Problem, ProblemCode};
+use crate::runtime::billing::Billing;
+use crate::runtime::settings::Settings;
+use crate::store::{BeforeCommand, CommandError, CommandOutcome, PaymentIds, StoreError, Trigger};
+use crate::views::transaction::{StripeObjects, Transaction, payment, transaction};
+
+/// Where credit is added, if the operator named no page.
+const ADD_CREDIT: &str = "/v1/checkout-sessions";
+
+/// What a route came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiAnswer {
+    status: StatusCode,
+    content: AnswerContent,
+    row: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum AnswerContent {
+    Json(Value),
+    Csv { text: String, next: Option<String> },
+    Nothing,
+}
+
+impl ApiAnswer {
+    /// 200 with this body.
+    ///
+    /// # Errors
+    /// [`ProblemCode::Internal`] if it cannot be written as JSON (a bug).
+    pub fn ok(body: &impl Serialize) -> Result<ApiAnswer, ApiError> {
+        ApiAnswer::with_status(StatusCode::OK, body)
+    }
+
+    /// 201 with this body.
+    ///
+    /// # Errors
+    /// As [`ApiAnswer::ok`].
+    pub fn created(body: &impl Serialize) -> Result<ApiAnswer, ApiError> {
+        ApiAnswer::with_status(StatusCode::CREATED, body)
+    }
+
+    /// 200 with a table, and where it goes on.
+    #[must_use]
+    pub fn csv(text: String, next: Option<String>) -> ApiAnswer {
+        ApiAnswer { status: StatusCode::OK, content: AnswerContent::Csv { text, next }, row: None }
+    }
+
+    /// 204: done, and nothing to say.
+    #[must_use]
+    pub fn nothing() -> ApiAnswer {
+        ApiAnswer { status: StatusCode::NO_CONTENT, content: AnswerContent::Nothing, row: None }
+    }
+
+    /// With the row that records what was done, for the log.
+    #[must_use]
+    pub fn of_row(mut self, seq: u64) -> ApiAnswer {
+        self.row = Some(seq);
+        self
+    }
+
+    fn with_status(status: StatusCode, body: &impl Serialize) -> Result<ApiAnswer, ApiError> {
+        let unwritable =
+            |error: serde_json::Error| Problem::new(ProblemCode::Internal, format!("{error}."));
+        Ok(ApiAnswer {
+            status,
+            content: AnswerContent::Json(serde_json::to_value(body).map_err(unwritable)?),
+            row: None,
+        })
+    }
+
+    /// As it is kept for the next time the same is asked; a table never is.
+    fn written(&self) -> String {
+        let body = match &self.content {
+            AnswerContent::Json(body) => Some(body),
+            AnswerContent::Csv { .. } | AnswerContent::Nothing => None,
+        };
+        json!({"status": self.status.as_u16(), "body": body, "row": self.row}).to_string()
+    }
+
+    fn read(written: &str) -> Option<ApiAnswer> {
+        let StoredAnswer { status, body, row } = serde_json::from_str(written).ok()?;
+        let status = StatusCode::from_u16(status).ok()?;
+        let content = if status == StatusCode::NO_CONTENT {
+            AnswerContent::Nothing
+        } else {
+            AnswerContent::Json(body)
+        };
+        Some(ApiAnswer { status, content, row })
+    }
+}
+
+/// An answer as it is kept.
+#[derive(Deserialize)]
+struct StoredAnswer {
+    status: u16,
+    body: Value,
+    row: Option<u64>,
+}
+
+/// Answers a request that leaves no row: the same request with the same `Idempotency-Key` gets the
+/// first answer again, another one is refused.
+///
+/// The request is noted before `work` begins and its answer after it ended. What dies in between is
+/// done again, so `work` must lead to the same however often it is done. Only answers are kept:
+/// what was refused may be asked again. Without a key nothing is noted.
+///
+/// # Errors
+/// [`Refusal::KeyReused`]; as `work` says.
+pub async fn once(
+    billing: &Billing,
+    account: &AccountId,
+    call: &ApiCall,
+    work: impl Future<Output = Result<ApiAnswer, ApiError>>,
+) -> Result<ApiAnswer, ApiError> {
+    // Boxed: it is many futures deep, and would be part of two.
+    let work = Box::pin(work);
+    let Some(key) = call.request_key() else { return work.await };
+    let digest = call.digest();
+    let noted = billing.store.note_request(account, key.as_str(), &digest, call.now).await?;
+    if noted.digest != digest.as_str() {
+        return Err(Refusal::KeyReused.into());
+    }
+    if let Some(answer) = noted.answer.as_deref().and_then(ApiAnswer::read) {
+        return Ok(answer);
+    }
+    let answer = work.await?;
+    billing.store.note_answer(account, key.as_str(), &answer.written()).await?;
+    Ok(answer)
+}
+
+/// Why a route came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiError {
+    /// The request itself cannot be used.
+    Problem(Problem),
+    /// The domain refused, or the infrastructure failed.
+    Failure(Box<CommandError>),
+    /// Somebody we depend on failed: what the caller is told, and the cause for the log.
+    Elsewhere {
+        /// What the caller is told.
+        problem: Problem,
+        /// Why.
+        cause: String,
+    },
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> ApiError {
+        ApiError::Problem(problem)
+    }
+}
+
+impl From<CommandError> for ApiError {
+    fn from(failure: CommandError) -> ApiError {
+        ApiError::Failure(Box::new(failure))
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> ApiError {
+        CommandError::from(refusal).into()
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(fault: StoreError) -> ApiError {
+        CommandError::from(fault).into()
+    }
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// The answer, if it cannot be used; it is logged already.
+pub fn read(billing: &Billing, request: Request) -> Result<ApiCall, Box<Response<Body>>> {
+    // Other kinds of events exist only if `lambda_http` is built with their features.
+    #[allow(irrefutable_let_patterns, clippy::infallible_destructuring_match, reason = "see above")]
+    let (request_id, route) =
+        if let RequestContext::ApiGatewayV2(context) = request.request_context() {
+            (context.request_id.unwrap_or_default(), context.route_key.unwrap_or_default())
+        } else {
+            Default::default()
+        };
+    ApiCall::read(request, &billing.settings.email_claim).map_err(|problem| {
+        tracing::info!(
+            route,
+            request_id,
+            status = problem.status(),
+            outcome = problem.code(),
+            "request"
+        );
+        Box::new(call::problem(&problem.of_request(&request_id)))
+    })
+}
+
+/// The answer to a call, logged.
+#[must_use]
+pub fn respond(
+    billing: &Billing,
+    call: &ApiCall,
+    result: Result<ApiAnswer, ApiError>,
+) -> Response<Body> {
+    let caller = call.caller.as_ref().map(|caller| caller.account.as_str()).unwrap_or_default();
+    let account = call.path.get("account").map_or(caller, String::as_str);
+    let (route, request_id) = (call.route.as_str(), call.request_id.as_str());
+    let failed = match result {
+        Ok(ApiAnswer { status, content, row }) => {
+            tracing::info!(
+                account,
+                caller,
+                route,
+                request_id,
+                status = status.as_u16(),
+                row,
+                outcome = "ok",
+                "request"
+            );
+            return match content {
+                AnswerContent::Json(body) => call::answer(status, &body),
+                AnswerContent::Csv { text, next } => call::csv(text, next.as_deref()),
+                AnswerContent::Nothing => call::no_content(),
+            };
+        }
+        Err(failed) => failed,
+    };
+    let (problem, cause) = match failed {
+        ApiError::Problem(problem) => (problem, None),
+        ApiError::Elsewhere { problem, cause } => (problem, Some(cause)),
+        ApiError::Failure(failure) => match *failure {
+            CommandError::Refused(refusal) => (refused(&refusal, &billing.settings), None),
+            CommandError::Fault(fault) => (Problem::from(&fault), Some(fault.to_string())),
+        },
+    };
+    let (status, outcome) = (problem.status(), problem.code());
+    match cause {
+        Some(cause) => {
+            tracing::error!(account, caller, route, request_id, status, outcome, %cause, "request")
+        }
+        None => tracing::info!(account, caller, route, request_id, status, outcome, "request"),
+    }
+    call::problem(&problem.of_request(request_id))
+}
+
+/// There is no such route: the template sends only those that exist.
+#[must_use]
+pub fn no_such_route(call: &ApiCall) -> ApiError {
+    Problem::new(ProblemCode::NotFound, format!("There is no route {}.", call.route)).into()
+}
+
+/// A refusal, with where to add credit if that is what helps.
+fn refused(refusal: &Refusal, settings: &Settings) -> Problem {
+    let problem = Problem::from(refusal);
+    let page = settings.billing_url.as_deref().unwrap_or(ADD_CREDIT);
+    #[allow(clippy::wildcard_enum_match_arm, reason = "credit helps against these alone")]
+    match refusal {
+        Refusal::CreditTooLow { .. } | Refusal::Suspended | Refusal::TrialLimit { .. } => {
+            problem.with_action(json!({"add_credit": page}))
+        }
+        _ => problem,
+    }
+}
+
+/// Work on one account at the time of one call.
+///
+/// What the store does for it is boxed: its futures are big, and every future of a handler would
+/// hold them all.
+#[derive(Clone, Copy, Debug)]
+pub struct OnAccount<'a> {
+    billing: &'a Billing,
+    now: Timestamp,
+    account: &'a AccountId,
+    /// Who may be here for the first time.
+    newcomer: Option<&'a ApiCaller>,
+}
+
+impl<'a> OnAccount<'a> {
+    /// On the caller's account. Its first call opens it; but who acts for another opens nothing,
+    /// for it may have mistyped the account's name.
+    ///
+    /// # Errors
+    /// [`ProblemCode::Unauthorized`] on a route without an authorizer.
+    pub fn of_caller(billing: &'a Billing, call: &'a ApiCall) -> Result<OnAccount<'a>, ApiError> {
+        let caller = call.caller()?;
+        let newcomer = match caller.acting {
+            Acting::ForItself => Some(caller),
+            Acting::ForAnother => None,
+        };
+        Ok(OnAccount { billing, now: call.now, account: &caller.account, newcomer })
+    }
+
+    /// On an account that was named, which is never opened by that.
+    #[must_use]
+    pub fn named(billing: &'a Billing, call: &ApiCall, account: &'a AccountId) -> OnAccount<'a> {
+        OnAccount { billing, now: call.now, account, newcomer: None }
+    }
+
+    /// Which account.
+    #[must_use]
+    pub fn account(&self) -> &'a AccountId {
+        self.account
+    }
+
+    /// Makes sure that the account is open.
+    ///
+    /// # Errors
+    /// [`Refusal::AccountNotOpen`] if it is not and must not be opened here; [`StoreError`].
+    pub async fn ensure_open(&self) -> Result<(), CommandError> {
+        match self.billing.store.head(self.account).await? {
+            Some(_) => Ok(()),
+            None => self.open().await,
+        }
+    }
+
+    /// The account's e-mail address: as it was set, else the one of the caller's own token, which
+    /// is kept from then on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn email(&self) -> Result<Option<EmailAddress>, StoreError> {
+        if let Some(email) = self.billing.store.profile(self.account).await?.email {
+            return Ok(Some(email));
+        }
+        self.fill_email().await?;
+        Ok(self.billing.store.profile(self.account).await?.email)
+    }
+
+    /// Settles the account and looks at it.
+    ///
+    /// # Errors
+    /// [`Refusal::AccountNotOpen`]; [`StoreError`].
+    pub async fn look<T>(
+        &self,
+        see: impl Fn(&AccountSnapshot<'_>) -> T,
+    ) -> Result<T, CommandError> {
+        let mut way = Way::new(self).await?;
+        loop {
+            let settled = self.billing.store.settled(self.occasion(&way.prices));
+            let seen = match Box::pin(settled).await {
+                Ok(settled) if settled.view.state().is_open() => Ok(see(&settled.view)),
+                Ok(_) => Err(Refusal::AccountNotOpen.into()),
+                Err(fault) => Err(fault.into()),
+            };
+            match seen {
+                Ok(seen) => return Ok(seen),
+                Err(failure) => way.clear(failure).await?,
+            }
+        }
+    }
+
+    /// Carries out a command; the row that records it, now or before.
+    ///
+    /// # Errors
+    /// As [`Store::execute`](crate::store::Store::execute).
+    pub async fn execute(
+        &self,
+        cause: Cause,
+        command: impl Fn(&AccountSnapshot<'_>) -> Result<Command, Refusal> + Sync,
+    ) -> Result<Row, CommandError> {
+        let mut way = Way::new(self).await?;
+        loop {
+            let done =
+                self.billing.store.execute(self.occasion(&way.prices), cause.clone(), &command);
+            match self.unless_answered(Box::pin(done).await, &cause).await {
+                Ok(done) => return self.row_of(done).await,
+                Err(failure) => way.clear(failure).await?,
+            }
+        }
+    }
+
+    /// Carries out a command that needs the state alone; the row that records it, now or before.
+    ///
+    /// # Errors
+    /// As [`Store::execute_on_state`](crate::store::Store::execute_on_state).
+    pub async fn execute_on_state(
+        &self,
+        cause: Cause,
+        before: BeforeCommand,
+        command: impl Fn(&AccountState) -> Result<Command, Refusal> + Sync,
+    ) -> Result<Row, CommandError> {
+        let mut way = Way::new(self).await?;
+        loop {
+            let done = self.billing.store.execute_on_state(
+                self.occasion(&way.prices),
+                cause.clone(),
+                before,
+                &command,
+            );
+            match self.unless_answered(Box::pin(done).await, &cause).await {
+                Ok(done) => return self.row_of(done).await,
+                Err(failure) => way.clear(failure).await?,
+            }
+        }
+    }
+
+    /// Gives back what a start that failed was charged; the row that records it, now or before.
+    ///
+    /// # Errors
+    /// As [`Store::fail_start`](crate::store::Store::fail_start).
+    pub async fn fail_start(
+        &self,
+        cause: Cause,
+        resource: &ResourceId,
+    ) -> Result<Row, CommandError> {
+        let mut way = Way::new(self).await?;
+        loop {
+            let done =
+                self.billing.store.fail_start(self.occasion(&way.prices), cause.clone(), resource);
+            match self.unless_answered(Box::pin(done).await, &cause).await {
+                Ok(done) => return self.row_of(done).await,
+                Err(failure) => way.clear(failure).await?,
+            }
+        }
+    }
+
+    /// A row that is known to be there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn row(&self, seq: u64) -> Result<Row, StoreError> {
+        let found = Box::pin(self.billing.store.row_with_lines(self.account, seq)).await?;
+        found.ok_or_else(|| RowError::Missing { expected: seq, found: seq }.into())
+    }
+
+    /// A row as its customer is shown it, with all ids at Stripe that are known of its payment.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn transaction(&self, row: &Row) -> Result<Transaction, StoreError> {
+        let shown = transaction(self.account, row);
+        let Some(payment) = payment(&row.event.change) else { return Ok(shown) };
+        let PaymentIds { session, charge, invoice } =
+            self.billing.store.payment_ids(self.account, payment).await?;
+        let stripe =
+            StripeObjects { session, payment_intent: Some(payment.to_string()), charge, invoice };
+        Ok(Transaction { stripe: Some(stripe), ..shown })
+    }
+
+    /// An answer is made from the stored row, whether it was written now or by the same request
+    /// before: so both are the same.
+    async fn row_of(&self, done: CommandOutcome) -> Result<Row, CommandError> {
+        let seq = match done {
+            CommandOutcome::Appended(receipt) => {
+                if receipt.report.is_clock_alarm() {
+                    let seconds = receipt.report.clock_behind_seconds;
+                    tracing::error!(alarm = "clock_behind", account = %self.account, seconds, "a clock is behind");
+                }
+                if let Some(cause) = &receipt.unsettled {
+                    tracing::warn!(account = %self.account, row = receipt.seq, %cause, "not settled");
+                }
+                receipt.seq
+            }
+            CommandOutcome::AlreadyAppended(claimed) => claimed.seq,
+        };
+        Ok(self.row(seq).await?)
+    }
+
+    /// Of two equal requests at once the slower one may find that what it asks for is done already,
+    /// and be refused. It was done by the same request: that is its answer.
+    async fn unless_answered(
+        &self,
+        done: Result<CommandOutcome, CommandError>,
+        cause: &Cause,
+    ) -> Result<CommandOutcome, CommandError> {
+        let (Err(CommandError::Refused(_)), Cause::Request { key, digest }) = (&done, cause) else {
+            return done;
+        };
+        match self.billing.store.claim(&request_claim(self.account, key)).await? {
+            Some(claimed) if claimed.digest.as_ref() == Some(digest) => {
+                Ok(CommandOutcome::AlreadyAppended(claimed))
+            }
+            Some(_) | None => done,
+        }
+    }
+
+    async fn open(&self) -> Result<(), CommandError> {
+        if self.newcomer.is_none() {
+            return Err(Refusal::AccountNotOpen.into());
+        }
+        let no_prices = PriceList::default();
+        let opened = self
+            .billing
+            .store
+            .execute(self.occasion(&no_prices), Cause::Command, |_| Ok(Command::Open));
+        match Box::pin(opened).await {
+            Ok(_) | Err(CommandError::Refused(Refusal::AccountAlreadyOpen)) => {}
+            Err(failure) => return Err(failure),
+        }
+        Ok(self.fill_email().await?)
+    }
+
+    /// A claim that is no address fills nothing.
+    async fn fill_email(&self) -> Result<(), StoreError> {
+        let claimed = self.newcomer.and_then(|caller| caller.email.as_deref());
+        match claimed.and_then(|email| email.parse::<EmailAddress>().ok()) {
+            Some(email) => self.billing.store.fill_email(self.account, &email).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn occasion<'o>(&'o self, prices: &'o PriceList) -> Trigger<'o> {
+        self.billing.occasion(self.account, prices, self.now)
+    }
+}
+
+/// What stands in the way of a call for reasons that are none of its own, each cleared once: the
+/// account is not open yet; the cached price list is too old.
+struct Way<'w, 'a> {
+    on: &'w OnAccount<'a>,
+    prices: Arc<PriceList>,
+    opening: Once,
+    pricing: Once,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Once {
+    NotYet,
+    Done,
+}
+
+impl<'w, 'a> Way<'w, 'a> {
+    async fn new(on: &'w OnAccount<'a>) -> Result<Way<'w, 'a>, StoreError> {
+        let prices = on.billing.prices(on.now).await?;
+        Ok(Way { on, prices, opening: Once::NotYet, pricing: Once::NotYet })
+    }
+
+    /// Clears it, or returns the failure if that was done before or is impossible.
+    async fn clear(&mut self, failure: CommandError) -> Result<(), CommandError> {
+        match &failure {
+            CommandError::Refused(Refusal::AccountNotOpen) if self.opening == Once::NotYet => {
+                self.opening = Once::Done;
+                self.on.open().await
+            }
+            CommandError::Refused(Refusal::UnknownSku { .. })
+            | CommandError::Fault(StoreError::Unpriced(_))
+                if self.pricing == Once::NotYet =>
+            {
+                self.pricing = Once::Done;
+                self.prices = self.on.billing.fresh_prices(self.on.now).await?;
+                Ok(())
+            }
+            CommandError::Refused(_) | CommandError::Fault(_) => Err(failure),
+        }
+    }
+}

@@ -1,0 +1,714 @@
+//! One refill: begun in the ledger, then driven at Stripe step by step, each with its own
+//! idempotency key.
+//!
+//! 1. `invoice`: a draft that never advances by itself; the look-up `in_` → account before anything
+//!    is paid
+//! 2. `item`: the credit
+//! 3. `finalize`
+//! 4. `pay`: the saved card, off session
+//! 5. the credit, by the answer or by the webhook, whichever comes first
+//!
+//! Whoever finds an attempt open first looks for its invoice (a trigger that comes late may take an
+//! old attempt for a young one, whose keys Stripe no longer knows), and then walks the steps that
+//! are left, with the same keys. After twenty hours (Stripe keeps keys for 24), or when Stripe
+//! failed under a key, nothing is sent that could charge: the invoice is looked for and judged by
+//! what it is.
+//!
+//! An attempt only ever fails when its invoice can no longer be paid: it is made void *first*. If
+//! it cannot be, because it was paid, it is credited.
+
+use crate::domain::account::{AccountState, RefillAttempt, RefillPurpose};
+use crate::domain::apply::is_refill_possible;
+use crate::domain::command::Command;
+use crate::domain::event::{Cause, Change, CreditKind, RefillDecline};
+use crate::domain::ids::AccountId;
+use crate::domain::money::Usd;
+use crate::domain::refusal::Refusal;
+use crate::domain::timestamp::{HOUR, Timestamp};
+use crate::payments::decline::{self, DeclineClass};
+use crate::payments::{PaymentError, PaymentOutcome, Payments};
+use crate::store::{BeforeCommand, CommandOutcome, RefillConfirmation};
+use crate::stripe::calls::NewInvoice;
+use crate::stripe::error::ErrorDetail;
+use crate::stripe::keys::IdempotencyKey;
+use crate::stripe::metadata::Purchase;
+use crate::stripe::objects::{PaymentIntent, StripeInvoice};
+use crate::stripe::webhook_event::{PaidPayment, StripeIds, paid_invoice};
+use crate::stripe::{DeclinedCharge, StripeError};
+
+/// From this age on an attempt is settled by looking: Stripe keeps idempotency keys for at least 24
+/// hours, and four are kept clear for clocks and queues.
+const KEYS_SECONDS: i64 = 20 * HOUR;
+/// How long a charge whose answer nobody knows may still turn out to have been made. After that it
+/// is made void, which settles it either way.
+const UNRESOLVED_SECONDS: i64 = HOUR;
+/// Invoices are looked for from this long before the attempt began: clocks differ.
+const CLOCKS_SECONDS: i64 = HOUR;
+/// The most attempts of one run. After a success the next may follow at once, at most ten a day.
+const ROUNDS_MAX: u32 = 10;
+
+/// What one look at an account came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefillStep {
+    /// A refill is wanted, but there is no customer at Stripe: somebody must look.
+    NoCustomer,
+    /// The card was charged, and the credit is in the ledger.
+    Charged {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// The card was declined, or the attempt was given up; its invoice is void.
+    Failed {
+        /// Which attempt.
+        attempt: u32,
+        /// Stripe's decline code, or our own word.
+        code: String,
+    },
+    /// The customer has to confirm the payment.
+    NeedsCustomer {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// Still open: later again.
+    Open {
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        why: String,
+    },
+    /// Still open, and somebody must look.
+    Stuck {
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        why: String,
+    },
+}
+
+/// How far a walk came before it had to be settled by looking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reached {
+    /// It did not begin: the keys are too old.
+    Nothing,
+    /// Whether there is an invoice is not known.
+    Invoice,
+    /// Item or finalization are not known: nothing was charged.
+    Draft,
+    /// Whether the card was charged is not known.
+    Pay,
+    /// The customer was asked.
+    Asked,
+}
+
+/// Whether there can be anything of an attempt at Stripe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    /// It was begun by this run a moment ago: there is nothing.
+    New,
+    /// Somebody may have driven it before.
+    Known,
+}
+
+/// What came of beginning an attempt.
+enum Begun {
+    /// It has its row, which this run wrote.
+    ByUs(u32),
+    /// Another worker was first, or it is no longer wanted.
+    LookAgain,
+    /// It cannot begin.
+    Nothing(RefillStep),
+}
+
+/// What became of an invoice that was to be made void.
+enum Voided {
+    Void,
+    Paid(Box<StripeInvoice>),
+    StillOpen,
+}
+
+impl Payments<'_> {
+    /// Does what the account asks for about refills, and nothing if it asks for nothing: begins one
+    /// that is wanted, drives on one that is open. Returns what was done, in order.
+    ///
+    /// # Errors
+    /// [`PaymentError`] if the ledger fails; that Stripe fails is a [`RefillStep`].
+    pub async fn refill(&self, account: &AccountId) -> Result<Vec<RefillStep>, PaymentError> {
+        let mut steps = Vec::new();
+        let mut begun = None;
+        for _ in 0..ROUNDS_MAX {
+            let Some(state) = self.settled_state(account).await? else { break };
+            let step = match &state.refill.attempt {
+                // Boxed: its future is large, and types grow with it.
+                Some(attempt) => {
+                    let age = if begun == Some(attempt.number) { Age::New } else { Age::Known };
+                    begun = None;
+                    Box::pin(self.drive(account, attempt, age)).await?
+                }
+                None if state.refill.wanted.is_none() => break,
+                None => match self.begin(account).await? {
+                    Begun::Nothing(step) => step,
+                    Begun::ByUs(number) => {
+                        begun = Some(number);
+                        continue;
+                    }
+                    Begun::LookAgain => continue,
+                },
+            };
+            let goes_on = matches!(step, RefillStep::Charged { .. });
+            steps.push(step);
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(steps)
+    }
+
+    /// Gives up an attempt that waits for its customer, who is paying by hand instead. If it was
+    /// paid after all, it is credited.
+    ///
+    /// # Errors
+    /// [`PaymentError`]; that Stripe fails is an error here: nothing else may be charged before this is
+    /// settled.
+    pub async fn supersede(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+    ) -> Result<(), PaymentError> {
+        let Some(invoice) = self.find(account, attempt).await? else { return Ok(()) };
+        Box::pin(self.give_up(account, attempt, &invoice, RefillDecline::NotCharged, "superseded"))
+            .await
+            .map(drop)
+    }
+
+    async fn settled_state(
+        &self,
+        account: &AccountId,
+    ) -> Result<Option<AccountState>, PaymentError> {
+        let prices = self.billing.prices(self.now).await?;
+        let settled =
+            self.billing.store.settled(self.billing.occasion(account, &prices, self.now)).await?;
+        let state = settled.view.state();
+        Ok(state.is_open().then(|| state.clone()))
+    }
+
+    /// Freezes what Stripe will be asked in a row, before it is asked.
+    async fn begin(&self, account: &AccountId) -> Result<Begun, PaymentError> {
+        let Some(customer) = self.billing.store.customer_profile(account).await?.customer else {
+            tracing::error!(alarm = "refill_without_customer", %account);
+            return Ok(Begun::Nothing(RefillStep::NoCustomer));
+        };
+        let tax = self.stripe.settings().tax;
+        let begin = |_: &AccountState| Ok(Command::BeginRefill { customer: customer.clone(), tax });
+        match self.append(account, Cause::Command, BeforeCommand::Settle, begin).await {
+            Ok(CommandOutcome::Appended(receipt)) => {
+                let begun = if let Change::RefillBegun(attempt) = receipt.event.change {
+                    Some(attempt.number)
+                } else {
+                    None
+                };
+                Ok(begun.map_or(Begun::LookAgain, Begun::ByUs))
+            }
+            // Another worker began it, or it is no longer wanted.
+            Ok(CommandOutcome::AlreadyAppended(_)) | Err(PaymentError::Refused(_)) => {
+                Ok(Begun::LookAgain)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn drive(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        age: Age,
+    ) -> Result<RefillStep, PaymentError> {
+        let is_old = self.now - attempt.begun_at >= KEYS_SECONDS;
+        let walked = match attempt.void_at {
+            Some(_) => self.look(account, attempt, Reached::Asked).await,
+            None if is_old => self.look(account, attempt, Reached::Nothing).await,
+            None => Box::pin(self.walk(account, attempt, age)).await,
+        };
+        match walked {
+            Err(PaymentError::Stripe(error)) if error.may_pass() => {
+                Ok(open(attempt, error.to_string()))
+            }
+            Err(PaymentError::Stripe(error)) => Ok(stuck(account, attempt, error.to_string())),
+            Err(failure @ (PaymentError::Mismatch { .. } | PaymentError::Refused(_))) => {
+                Ok(stuck(account, attempt, failure.to_string()))
+            }
+            walked => walked,
+        }
+    }
+
+    async fn walk(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        age: Age,
+    ) -> Result<RefillStep, PaymentError> {
+        // An invoice is never made a second time, whatever the trigger's time says of the keys.
+        if age == Age::Known
+            && let Some(invoice) = self.find(account, attempt).await?
+        {
+            if invoice.status.as_deref() == Some("draft") {
+                return Box::pin(self.walk_from(account, attempt, &invoice)).await;
+            }
+            if is_untried(&invoice) {
+                self.billing.store.note_owner(account, &invoice.id).await?;
+                return Box::pin(self.charge(account, attempt, &invoice)).await;
+            }
+            return Box::pin(self.judge(account, attempt, &invoice, Reached::Invoice)).await;
+        }
+        let new = new_invoice(account, attempt);
+        match self.stripe.create_invoice(&new, &key(account, attempt, "invoice")).await {
+            Ok(invoice) => Box::pin(self.walk_from(account, attempt, &invoice)).await,
+            Err(error) => self.unfinished(account, attempt, Reached::Invoice, error).await,
+        }
+    }
+
+    async fn walk_from(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
+    ) -> Result<RefillStep, PaymentError> {
+        self.billing.store.note_owner(account, &invoice.id).await?;
+        if let Err(error) = self.finalize(account, attempt, invoice).await {
+            return self.unfinished(account, attempt, Reached::Draft, error).await;
+        }
+        Box::pin(self.charge(account, attempt, invoice)).await
+    }
+
+    async fn charge(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
+    ) -> Result<RefillStep, PaymentError> {
+        // What was agreed may have changed since the attempt began: switched off, frozen, closed,
+        // another card, a smaller amount, a lower cap; or another run settled it.
+        let head = self.billing.store.head(account).await?;
+        let state = head.as_ref().map(|head| &head.state);
+        if state
+            .and_then(|state| open_attempt(state, attempt))
+            .is_some_and(|open| open.void_at.is_some())
+        {
+            return Ok(RefillStep::NeedsCustomer { attempt: attempt.number });
+        }
+        if !state.is_some_and(|state| is_agreed(state, attempt, self.now)) {
+            return self
+                .give_up(account, attempt, invoice, RefillDecline::NotCharged, "called_off")
+                .await;
+        }
+        match self
+            .stripe
+            .pay_invoice(&invoice.id, &attempt.card, &key(account, attempt, "pay"))
+            .await
+        {
+            Ok(paid) => self.paid(account, attempt, &paid).await,
+            Err(StripeError::Declined(declined)) => {
+                self.declined(account, attempt, invoice, &declined).await
+            }
+            Err(StripeError::AuthenticationRequired { .. }) => {
+                Box::pin(self.ask(account, attempt, &invoice.id)).await
+            }
+            Err(error) if error.may_pass() => Err(error.into()),
+            Err(error) => self.look_after(account, attempt, Reached::Pay, &error).await,
+        }
+    }
+
+    async fn finalize(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
+    ) -> Result<(), StripeError> {
+        let new = new_invoice(account, attempt);
+        // A draft that was found may have its item, under a key that Stripe no longer knows.
+        if invoice.subtotal.is_none_or(|cents| cents == 0) {
+            self.stripe
+                .create_invoice_item(&invoice.id, &new, &key(account, attempt, "item"))
+                .await?;
+        }
+        self.stripe.finalize_invoice(&invoice.id, &key(account, attempt, "finalize")).await?;
+        Ok(())
+    }
+
+    /// A step before the charge came to nothing. What Stripe does not accept (no tax without an
+    /// address, a key without the permission) is the operator's to repair, not a decline, as long
+    /// as a refill may still be charged.
+    async fn unfinished(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        reached: Reached,
+        error: StripeError,
+    ) -> Result<RefillStep, PaymentError> {
+        if error.may_pass() {
+            return Err(error.into());
+        }
+        let head = self.billing.store.head(account).await?;
+        let is_possible = head.is_some_and(|head| is_refill_possible(&head.state));
+        if is_possible && matches!(error, StripeError::Rejected(_)) {
+            return Err(error.into());
+        }
+        self.look_after(account, attempt, reached, &error).await
+    }
+
+    async fn look_after(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        reached: Reached,
+        error: &StripeError,
+    ) -> Result<RefillStep, PaymentError> {
+        tracing::error!(alarm = "refill_unresolved", %account, attempt = attempt.number, ?reached, %error);
+        self.look(account, attempt, reached).await
+    }
+
+    /// Finds out how far an attempt came, and settles it.
+    async fn look(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        reached: Reached,
+    ) -> Result<RefillStep, PaymentError> {
+        let Some(invoice) = self.find(account, attempt).await? else {
+            // Nothing that could be paid: whatever may still be made is a draft that nobody
+            // finalizes.
+            return self.fail(account, attempt, RefillDecline::NotCharged, "not_invoiced").await;
+        };
+        Box::pin(self.judge(account, attempt, &invoice, reached)).await
+    }
+
+    async fn judge(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
+        reached: Reached,
+    ) -> Result<RefillStep, PaymentError> {
+        match (invoice.status.as_deref(), reached) {
+            (Some("paid"), _) => self.paid(account, attempt, invoice).await,
+            (Some("draft"), Reached::Invoice) => {
+                Box::pin(self.walk_from(account, attempt, invoice)).await
+            }
+            // Deleted first: another run might still make it final and pay it.
+            (Some("draft"), _) => {
+                self.give_up(account, attempt, invoice, RefillDecline::NotCharged, "not_finalized")
+                    .await
+            }
+            (Some("open"), _) => {
+                Box::pin(self.judge_open(account, attempt, invoice, reached)).await
+            }
+            (Some("void" | "uncollectible"), _) => {
+                let declined = intent(invoice).and_then(declined_of);
+                let (decline, code) =
+                    declined.map_or((RefillDecline::NotCharged, "void".to_owned()), classed);
+                self.fail(account, attempt, decline, &code).await
+            }
+            (status, _) => {
+                Ok(stuck(account, attempt, format!("{} has the status {status:?}", invoice.id)))
+            }
+        }
+    }
+
+    async fn judge_open(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
+        reached: Reached,
+    ) -> Result<RefillStep, PaymentError> {
+        let intent = intent(invoice);
+        match intent.and_then(|intent| intent.status.as_deref()) {
+            Some("processing" | "requires_capture") => {
+                return Ok(open(attempt, "the payment is processing".to_owned()));
+            }
+            Some("succeeded") => return self.paid(account, attempt, invoice).await,
+            Some(_) | None => {}
+        }
+        let is_over = attempt.void_at.is_some_and(|void_at| void_at <= self.now);
+        match (intent.and_then(declined_of), reached) {
+            (_, Reached::Asked) if is_over => {
+                self.give_up(
+                    account,
+                    attempt,
+                    invoice,
+                    RefillDecline::Later,
+                    "authentication_required",
+                )
+                .await
+            }
+            (_, Reached::Asked) => Ok(RefillStep::NeedsCustomer { attempt: attempt.number }),
+            (Some(declined), _) if decline::class(&declined) == DeclineClass::NeedsCustomer => {
+                Box::pin(self.ask(account, attempt, &invoice.id)).await
+            }
+            (Some(declined), _) => self.declined(account, attempt, invoice, &declined).await,
+            (None, _)
+                if intent
+                    .is_some_and(|intent| intent.status.as_deref() == Some("requires_action")) =>
+            {
+                Box::pin(self.ask(account, attempt, &invoice.id)).await
+            }
+            // It was never tried, as far as Stripe knows: perhaps it is just being tried.
+            (None, Reached::Pay) if self.now - attempt.begun_at < UNRESOLVED_SECONDS => {
+                Ok(stuck(account, attempt, "whether the card was charged is not known".to_owned()))
+            }
+            (None, _) => {
+                self.give_up(account, attempt, invoice, RefillDecline::NotCharged, "unresolved")
+                    .await
+            }
+        }
+    }
+
+    /// The attempt's invoice, by its metadata, with its payment.
+    async fn find(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+    ) -> Result<Option<StripeInvoice>, StripeError> {
+        let since = attempt.begun_at.plus(-CLOCKS_SECONDS);
+        let invoices = self.stripe.invoices_since(&attempt.customer, since).await?;
+        let is_ours = |invoice: &&StripeInvoice| {
+            let purchase = Purchase::read(&invoice.metadata).ok().flatten();
+            purchase.is_some_and(|purchase| {
+                let of_attempt = matches!(purchase.kind, CreditKind::Refill { attempt: n, .. } if n == attempt.number);
+                purchase.account == *account && of_attempt
+            })
+        };
+        // There is one; should there ever be more, what was paid counts, then what can be paid.
+        let order = ["paid", "open", "draft", "uncollectible", "void"];
+        let rank = |invoice: &&StripeInvoice| {
+            order.iter().position(|status| invoice.status.as_deref() == Some(*status))
+        };
+        let Some(found) = invoices.iter().filter(is_ours).min_by_key(rank) else { return Ok(None) };
+        self.stripe.invoice(&found.id).await.map(Some)
+    }
+
+    async fn paid(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
+    ) -> Result<RefillStep, PaymentError> {
+        let succeeded =
+            intent(invoice).filter(|intent| intent.status.as_deref() == Some("succeeded"));
+        if invoice.status.as_deref() != Some("paid") && succeeded.is_none() {
+            return Ok(open(
+                attempt,
+                format!("{} has the status {:?}", invoice.id, invoice.status),
+            ));
+        }
+        let unreadable = |why| PaymentError::Mismatch { payment: invoice.id.clone(), why };
+        let read = paid_invoice(invoice, None).map_err(unreadable)?;
+        // The invoice may not know yet what its payment received.
+        let received_cents = succeeded
+            .and_then(|intent| intent.amount_received)
+            .unwrap_or_default()
+            .max(read.received_cents);
+        let ids = StripeIds { invoice: Some(invoice.id.clone()), ..read.ids };
+        // What was to be bought, and by whom, stands in the row, not in what Stripe was told:
+        // nothing to be looked up.
+        let purchase = Some(purchase(account, attempt));
+        let paid = PaidPayment { received_cents, purchase, ids, customer: None, ..read };
+        match Box::pin(self.credit(&paid)).await? {
+            PaymentOutcome::Recorded { .. } | PaymentOutcome::AlreadyRecorded { .. } => {
+                Ok(RefillStep::Charged { attempt: attempt.number })
+            }
+            PaymentOutcome::Noted { .. } | PaymentOutcome::Foreign | PaymentOutcome::Ignored => {
+                Ok(stuck(account, attempt, format!("{} was paid and not credited", invoice.id)))
+            }
+        }
+    }
+
+    async fn declined(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
+        declined: &DeclinedCharge,
+    ) -> Result<RefillStep, PaymentError> {
+        match decline::class(declined).decline() {
+            Some(decline) => self.give_up(account, attempt, invoice, decline, &declined.code).await,
+            None => Box::pin(self.ask(account, attempt, &invoice.id)).await,
+        }
+    }
+
+    /// Leaves the invoice open for the customer, and publishes where it can be paid.
+    async fn ask(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        invoice: &str,
+    ) -> Result<RefillStep, PaymentError> {
+        let invoice = self.stripe.invoice(invoice).await?;
+        // An old answer is returned again: meanwhile it may have been paid, or made void.
+        match invoice.status.as_deref() {
+            Some("paid") => return self.paid(account, attempt, &invoice).await,
+            Some("void" | "uncollectible") => {
+                return self
+                    .fail(account, attempt, RefillDecline::Later, "authentication_required")
+                    .await;
+            }
+            Some(_) | None => {}
+        }
+        let url = invoice.hosted_invoice_url;
+        if let Some(url) = url.clone() {
+            let confirmation = RefillConfirmation { attempt: attempt.number, url };
+            self.billing.store.set_confirmation(account, &confirmation).await?;
+        }
+        let ask = |_: &AccountState| {
+            Ok(Command::AskCustomer { attempt: attempt.number, url: url.clone() })
+        };
+        // Boxed, like the one below: tests poll this deep in a stack of 2 MB.
+        match Box::pin(self.append(account, Cause::Command, BeforeCommand::Settle, ask)).await {
+            Ok(_)
+            | Err(PaymentError::Refused(
+                Refusal::CustomerAlreadyAsked { .. } | Refusal::AttemptNotOpen { .. },
+            )) => Ok(RefillStep::NeedsCustomer { attempt: attempt.number }),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Makes the invoice void (a draft is deleted), then records the failure; or credits it, if it
+    /// was paid.
+    async fn give_up(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
+        decline: RefillDecline,
+        code: &str,
+    ) -> Result<RefillStep, PaymentError> {
+        match self.void(&invoice.id).await? {
+            Voided::Void => self.fail(account, attempt, decline, code).await,
+            Voided::Paid(invoice) => self.paid(account, attempt, &invoice).await,
+            Voided::StillOpen => {
+                Ok(open(attempt, format!("{} cannot be made void yet", invoice.id)))
+            }
+        }
+    }
+
+    async fn void(&self, invoice: &str) -> Result<Voided, StripeError> {
+        match self.stripe.void_invoice(invoice).await {
+            Ok(_) => return Ok(Voided::Void),
+            Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let found = match self.stripe.invoice(invoice).await {
+            // It was a draft, and is deleted.
+            Err(StripeError::NotFound { .. }) => return Ok(Voided::Void),
+            found => found?,
+        };
+        Ok(match found.status.as_deref() {
+            Some("paid") => Voided::Paid(Box::new(found)),
+            Some("void" | "uncollectible") => Voided::Void,
+            Some("draft") => match self.stripe.delete_invoice(invoice).await {
+                Ok(_) | Err(StripeError::NotFound { .. }) => Voided::Void,
+                // It was made final in between.
+                Err(StripeError::Rejected(_)) => Voided::StillOpen,
+                Err(error) => return Err(error),
+            },
+            Some(_) | None => Voided::StillOpen,
+        })
+    }
+
+    async fn fail(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        decline: RefillDecline,
+        code: &str,
+    ) -> Result<RefillStep, PaymentError> {
+        let number = attempt.number;
+        let fail = |_: &AccountState| {
+            Ok(Command::FailRefill { attempt: number, decline, code: code.to_owned() })
+        };
+        match Box::pin(self.append(account, Cause::Command, BeforeCommand::Settle, fail)).await {
+            Ok(_) | Err(PaymentError::Refused(Refusal::AttemptNotOpen { .. })) => {
+                Ok(RefillStep::Failed { attempt: number, code: code.to_owned() })
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+fn key(account: &AccountId, attempt: &RefillAttempt, step: &str) -> IdempotencyKey {
+    IdempotencyKey::refill(account, attempt.number, step)
+}
+
+fn purchase(account: &AccountId, attempt: &RefillAttempt) -> Purchase {
+    let kind = CreditKind::Refill { attempt: attempt.number, purpose: attempt.purpose };
+    Purchase { account: account.clone(), credit: attempt.amount, kind, agreement: None }
+}
+
+/// Everything of it stands in the row that began the attempt: the same parameters whenever it is
+/// sent.
+fn new_invoice(account: &AccountId, attempt: &RefillAttempt) -> NewInvoice {
+    NewInvoice {
+        customer: attempt.customer.clone(),
+        purchase: purchase(account, attempt),
+        tax: attempt.tax,
+    }
+}
+
+fn open_attempt<'a>(state: &'a AccountState, attempt: &RefillAttempt) -> Option<&'a RefillAttempt> {
+    state.refill.attempt.as_ref().filter(|open| open.number == attempt.number)
+}
+
+/// Whether an attempt is still open, and still what its owner agreed to.
+fn is_agreed(state: &AccountState, attempt: &RefillAttempt, now: Timestamp) -> bool {
+    let refill = &state.refill;
+    let (month, charged) = refill.this_month;
+    // A trigger may be late, a row is not.
+    let charged = if month == now.max(state.at).month() { charged } else { Usd::ZERO };
+    let is_within_cap = refill.monthly_cap.is_none_or(|cap| charged + attempt.amount <= cap);
+    // What a trial's renewal charges follows from what was used in it.
+    let is_renewal = attempt.purpose == RefillPurpose::TrialRenewal;
+    let is_within_terms =
+        refill.agreement.is_some_and(|agreed| is_renewal || attempt.amount <= agreed.amount);
+    is_refill_possible(state)
+        && open_attempt(state, attempt).is_some()
+        && refill.card.as_ref() == Some(&attempt.card)
+        && is_within_terms
+        && is_within_cap
+}
+
+fn intent(invoice: &StripeInvoice) -> Option<&PaymentIntent> {
+    invoice.payment_intent()?.object.as_deref()
+}
+
+/// Whether an open invoice's card was never charged, as far as Stripe knows.
+fn is_untried(invoice: &StripeInvoice) -> bool {
+    let busy = ["processing", "requires_capture", "requires_action", "succeeded"];
+    let is_new = |intent: &PaymentIntent| {
+        declined_of(intent).is_none()
+            && !intent.status.as_deref().is_some_and(|status| busy.contains(&status))
+    };
+    invoice.status.as_deref() == Some("open") && intent(invoice).is_none_or(is_new)
+}
+
+/// Why the payment's last try failed.
+fn declined_of(intent: &PaymentIntent) -> Option<DeclinedCharge> {
+    intent.last_payment_error.as_ref().map(ErrorDetail::declined)
+}
+
+fn classed(declined: DeclinedCharge) -> (RefillDecline, String) {
+    (decline::class(&declined).decline().unwrap_or(RefillDecline::Later), declined.code)
+}
+
+fn open(attempt: &RefillAttempt, why: String) -> RefillStep {
+    RefillStep::Open { attempt: attempt.number, why }
+}
+
+fn stuck(account: &AccountId, attempt: &RefillAttempt, why: String) -> RefillStep {
+    tracing::error!(alarm = "refill_stuck", %account, attempt = attempt.number, why);
+    RefillStep::Stuck { attempt: attempt.number, why }
+}
+
+/// The time from which on an attempt is settled by looking.
+#[must_use]
+pub fn keys_expire_at(attempt: &RefillAttempt) -> Timestamp {
+    attempt.begun_at.plus(KEYS_SECONDS)
+}

@@ -1,0 +1,13 @@
+//! What a function is built from when it starts: AWS clients, settings, the ledger, logs, metrics.
+
+#[cfg(feature = "shell")]
+pub mod aws;
+#[cfg(feature = "shell")]
+pub mod billing;
+#[cfg(feature = "bus")]
+pub mod bus;
+#[cfg(feature = "shell")]
+pub mod logs;
+#[cfg(feature = "shell")]
+pub mod metrics;
+pub mod settings;

@@ -1,0 +1,137 @@
+//! The AWS configuration of a function: what Lambda puts into its environment, and nothing else.
+//!
+//! `aws-config` would look for profiles, single sign-on and instance metadata as well, and bring
+//! along the clients for that: in a function all of it is size, and time before the first event.
+//! The variables are the standard ones (docs.aws.amazon.com/lambda, "Defined runtime environment
+//! variables"; docs.aws.amazon.com/sdkref, "Service-specific endpoints"), so that a local cloud can
+//! stand in for AWS.
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+
+use crate::runtime::settings::SettingsError;
+
+/// Amazon Trust Services' roots, of which every AWS endpoint's certificate has one
+/// (amazontrust.com/repository). The whole store of an operating system takes ten times as long to
+/// read.
+const ROOTS: &str = include_str!("aws/amazon_roots.pem");
+
+/// Region, credentials and endpoints from the process's environment.
+///
+/// # Errors
+/// [`SettingsError`], naming the variable that is missing or cannot be used.
+pub fn config() -> Result<SdkConfig, SettingsError> {
+    read(|variable| std::env::var(variable).ok())
+}
+
+/// The same from anything that maps variables to values, but for the endpoints of single services.
+///
+/// # Errors
+/// [`SettingsError`], naming the variable that is missing or cannot be used.
+pub fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<SdkConfig, SettingsError> {
+    let required = |variable| value_of(variable).ok_or(SettingsError::Missing(variable));
+    let credentials = Credentials::new(
+        required("AWS_ACCESS_KEY_ID")?,
+        required("AWS_SECRET_ACCESS_KEY")?,
+        value_of("AWS_SESSION_TOKEN"),
+        None,
+        "environment",
+    );
+    let client = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(tls()?)
+        .build_https();
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(required("AWS_REGION")?))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(client)
+        .sleep_impl(TokioSleep::new())
+        .service_config(Endpoints);
+    config.set_endpoint_url(value_of("AWS_ENDPOINT_URL"));
+    Ok(config.build())
+}
+
+/// A way to an address of AWS that no service's client knows, such as one that was signed in
+/// advance.
+///
+/// # Errors
+/// [`SettingsError`] if Amazon's roots cannot be used.
+pub fn connector(timeouts: HttpConnectorSettings) -> Result<SharedHttpConnector, SettingsError> {
+    Ok(connector_with(tls()?, timeouts))
+}
+
+/// A way to anybody whom the operating system trusts. Its certificates are read here: not for where
+/// every millisecond counts.
+///
+/// # Errors
+/// [`SettingsError`] if they cannot be used.
+pub fn connector_to_anybody(
+    timeouts: HttpConnectorSettings,
+) -> Result<SharedHttpConnector, SettingsError> {
+    Ok(connector_with(tls_trusting(TrustStore::default())?, timeouts))
+}
+
+fn connector_with(tls: TlsContext, timeouts: HttpConnectorSettings) -> SharedHttpConnector {
+    let connector = Connector::builder()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(tls)
+        .connector_settings(timeouts)
+        .sleep_impl(TokioSleep::new())
+        .build();
+    SharedHttpConnector::new(connector)
+}
+
+fn tls() -> Result<TlsContext, SettingsError> {
+    tls_trusting(TrustStore::empty().with_pem_certificate(ROOTS))
+}
+
+fn tls_trusting(trust: TrustStore) -> Result<TlsContext, SettingsError> {
+    let tls = TlsContext::builder().with_trust_store(trust).build();
+    tls.map_err(|error| SettingsError::Unusable { variable: "AWS_REGION", why: error.to_string() })
+}
+
+/// `AWS_ENDPOINT_URL_<SERVICE>`: the service's id in capitals, with underscores.
+#[derive(Debug)]
+struct Endpoints;
+
+impl LoadServiceConfig for Endpoints {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().to_uppercase().replace([' ', '-'], "_");
+        std::env::var(format!("{}_{service}", key.env())).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lambda_sets_is_enough_and_what_is_missing_is_named() {
+        let value_of = |variable: &'static str| {
+            (variable != "AWS_SESSION_TOKEN").then(|| format!("the-{variable}"))
+        };
+        let config = read(value_of).unwrap();
+        assert_eq!(config.region().map(Region::as_ref), Some("the-AWS_REGION"));
+        assert_eq!(config.endpoint_url(), Some("the-AWS_ENDPOINT_URL"));
+        for missing in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+            let without = read(|variable| value_of(variable).filter(|_| variable != missing));
+            assert_eq!(without.err(), Some(SettingsError::Missing(missing)));
+        }
+    }
+
+    #[test]
+    fn the_roots_are_five_certificates() {
+        assert_eq!(ROOTS.matches("-----BEGIN CERTIFICATE-----").count(), 5);
+        assert_eq!(ROOTS.matches("-----END CERTIFICATE-----").count(), 5);
+    }
+}

@@ -1,0 +1,189 @@
+//! What the operator sets: read from the environment once, when a function starts.
+//!
+//! Every field names its variable. A value that cannot be used ends the start with a sentence that
+//! says which one.
+
+use std::str::FromStr;
+
+use crate::domain::ids::Sku;
+use crate::domain::money::Usd;
+use crate::domain::policy::Policy;
+use crate::store::TableNames;
+
+/// What the operator sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `LEDGER_TABLE`, `ACCOUNTS_TABLE`: the two tables' names. Required.
+    pub tables: TableNames,
+    /// The rules in numbers, each by its own variable; see [`Settings::read`]. Defaults:
+    /// [`Policy::default`].
+    pub policy: Policy,
+    /// `EMAIL_CLAIM`: the claim of the token that holds the e-mail address; `email` by default.
+    pub email_claim: String,
+    /// `BILLING_URL`: where a customer adds credit, named in problem documents and notices.
+    /// Optional.
+    pub billing_url: Option<String>,
+    /// `OPERATOR_CONTACT`: whom a customer asks for more than the limits allow. Optional.
+    pub operator_contact: Option<String>,
+}
+
+/// Why a function cannot start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// A variable that is needed is not there.
+    #[error("the environment variable {0} is not set")]
+    Missing(&'static str),
+    /// A variable cannot be used.
+    #[error("the environment variable {variable} cannot be used: {why}")]
+    Unusable {
+        /// Which.
+        variable: &'static str,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Settings {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// [`SettingsError`], naming the variable.
+    pub fn from_environment() -> Result<Settings, SettingsError> {
+        Settings::read(|variable| std::env::var(variable).ok())
+    }
+
+    /// Reads settings from anything that maps variables to values.
+    ///
+    /// The policy's variables: `TOPUP_MIN`, `TOPUP_MAX`, `START_CREDIT_MIN`, `TRIAL_CREDIT` (USD);
+    /// `GRACE_SECONDS`, `TRIAL_GRACE_SECONDS`, `RESTORE_SECONDS`, `TRIAL_SECONDS` (seconds);
+    /// `TRIAL_SERVICES_MAX` (a number); `TRIAL_EXCLUDES` (SKUs, separated by commas).
+    ///
+    /// # Errors
+    /// [`SettingsError`], naming the variable.
+    pub fn read(
+        value_of: impl Fn(&'static str) -> Option<String>,
+    ) -> Result<Settings, SettingsError> {
+        let environment = Environment { value_of };
+        let tables = TableNames {
+            ledger: environment.required("LEDGER_TABLE")?,
+            accounts: environment.required("ACCOUNTS_TABLE")?,
+        };
+        Ok(Settings {
+            tables,
+            policy: environment.policy()?,
+            email_claim: environment.optional("EMAIL_CLAIM").unwrap_or_else(|| "email".to_owned()),
+            billing_url: environment.optional("BILLING_URL"),
+            operator_contact: environment.optional("OPERATOR_CONTACT"),
+        })
+    }
+}
+
+struct Environment<F> {
+    value_of: F,
+}
+
+impl<F: Fn(&'static str) -> Option<String>> Environment<F> {
+    /// What is set to nothing counts as not set: a template's parameter cannot be left out.
+    fn optional(&self, variable: &'static str) -> Option<String> {
+        (self.value_of)(variable).filter(|value| !value.trim().is_empty())
+    }
+
+    fn required(&self, variable: &'static str) -> Result<String, SettingsError> {
+        self.optional(variable).ok_or(SettingsError::Missing(variable))
+    }
+
+    fn parsed<T: FromStr<Err: std::fmt::Display>>(
+        &self,
+        variable: &'static str,
+        default: T,
+    ) -> Result<T, SettingsError> {
+        let Some(value) = self.optional(variable) else { return Ok(default) };
+        value
+            .trim()
+            .parse()
+            .map_err(|error: T::Err| SettingsError::Unusable { variable, why: error.to_string() })
+    }
+
+    fn amount(&self, variable: &'static str, default: Usd) -> Result<Usd, SettingsError> {
+        let amount = self.parsed(variable, default)?;
+        if amount.is_negative() || amount.to_cents().is_err() {
+            return Err(SettingsError::Unusable {
+                variable,
+                why: "must be whole cents and not negative".to_owned(),
+            });
+        }
+        Ok(amount)
+    }
+
+    fn seconds(&self, variable: &'static str, default: i64) -> Result<i64, SettingsError> {
+        let seconds: u32 = self.parsed(variable, u32::try_from(default).unwrap_or(u32::MAX))?;
+        Ok(i64::from(seconds))
+    }
+
+    fn policy(&self) -> Result<Policy, SettingsError> {
+        let mut policy = Policy::default();
+        policy.topup_min = self.amount("TOPUP_MIN", policy.topup_min)?;
+        policy.topup_max = self.amount("TOPUP_MAX", policy.topup_max)?;
+        policy.start_credit_min = self.amount("START_CREDIT_MIN", policy.start_credit_min)?;
+        policy.grace_seconds = self.seconds("GRACE_SECONDS", policy.grace_seconds)?;
+        policy.trial_grace_seconds =
+            self.seconds("TRIAL_GRACE_SECONDS", policy.trial_grace_seconds)?;
+        policy.restore_seconds = self.seconds("RESTORE_SECONDS", policy.restore_seconds)?;
+        policy.trial.credit = self.amount("TRIAL_CREDIT", policy.trial.credit)?;
+        policy.trial.seconds = self.seconds("TRIAL_SECONDS", policy.trial.seconds)?;
+        policy.trial.services_max = self.parsed("TRIAL_SERVICES_MAX", policy.trial.services_max)?;
+        if let Some(excludes) = self.optional("TRIAL_EXCLUDES") {
+            let skus = excludes.split(',').map(|sku| sku.trim().parse::<Sku>());
+            let unusable = |error: crate::domain::ids::IdError| SettingsError::Unusable {
+                variable: "TRIAL_EXCLUDES",
+                why: error.to_string(),
+            };
+            policy.trial.excludes = skus.collect::<Result<_, _>>().map_err(unusable)?;
+        }
+        if policy.topup_min > policy.topup_max {
+            let why = format!("must be at most TOPUP_MAX (${})", policy.topup_max);
+            return Err(SettingsError::Unusable { variable: "TOPUP_MIN", why });
+        }
+        Ok(policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(set: &[(&'static str, &str)]) -> Result<Settings, SettingsError> {
+        let tables = [("LEDGER_TABLE", "l"), ("ACCOUNTS_TABLE", "a")];
+        Settings::read(|variable| {
+            let of =
+                |(name, value): &(&str, &str)| (*name == variable).then(|| (*value).to_owned());
+            set.iter().find_map(of).or_else(|| tables.iter().find_map(of))
+        })
+    }
+
+    #[test]
+    fn what_is_not_set_has_the_products_defaults() {
+        let settings = read(&[("BILLING_URL", "  ")]).unwrap();
+        assert_eq!((settings.policy, settings.email_claim.as_str()), (Policy::default(), "email"));
+        assert_eq!(settings.billing_url, None);
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_is_named() {
+        assert_eq!(Settings::read(|_| None), Err(SettingsError::Missing("LEDGER_TABLE")));
+        let unusable = |set: &[(&'static str, &str)]| match read(set).unwrap_err() {
+            SettingsError::Unusable { variable, .. } => variable,
+            SettingsError::Missing(variable) => variable,
+        };
+        assert_eq!(unusable(&[("TOPUP_MAX", "lots")]), "TOPUP_MAX");
+        assert_eq!(unusable(&[("TOPUP_MAX", "0.005")]), "TOPUP_MAX");
+        assert_eq!(unusable(&[("TOPUP_MIN", "2000")]), "TOPUP_MIN");
+        assert_eq!(unusable(&[("GRACE_SECONDS", "-1")]), "GRACE_SECONDS");
+        assert_eq!(unusable(&[("TRIAL_EXCLUDES", "vm,#")]), "TRIAL_EXCLUDES");
+        let settings = read(&[("TRIAL_EXCLUDES", "vm, domain"), ("TOPUP_MAX", "500")]).unwrap();
+        assert_eq!(
+            (settings.policy.trial.excludes.len(), settings.policy.topup_max),
+            (2, Usd::dollars(500))
+        );
+    }
+}

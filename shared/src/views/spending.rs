@@ -1,0 +1,299 @@
+//! What a stretch of an account's history cost, by resource and meter: the sum of what was billed
+//! and given back, nothing else. Pure: from the rows alone, and exact, because the lines of every
+//! row add up to its amount.
+//!
+//! **A line belongs to the time of its row.** An hour is paid when it begins (or, late, when it is
+//! settled), and counts there, so that the amounts of a month are those of its rows on the
+//! account's history.
+//!
+//! **Seconds** are those in which a resource ran: paid, less given back. What is paid for keeping a
+//! volume's data while it is off is in the amount and not in the seconds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::event::{BilledLines, Change, ResourceLine};
+use crate::domain::ids::{Kind, ProjectId, ResourceId, Sku};
+use crate::domain::money::Usd;
+use crate::domain::prices::PriceList;
+use crate::domain::resources::{BillableList, KeptData, Resource, ResourceRef};
+use crate::domain::row::Row;
+use crate::domain::timestamp::Timestamp;
+
+/// What a resource was when something was billed for it. An id may be used again after its resource
+/// is gone for good.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ResourceIdentity {
+    /// The project it belonged to.
+    pub project: ProjectId,
+    /// What it was.
+    pub sku: Sku,
+    /// What kind of thing that is.
+    pub kind: Kind,
+}
+
+/// What was spent on one thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpentAmount {
+    /// What was billed less what was given back, in USD: above zero is spent.
+    pub amount: Usd,
+    /// For how many seconds it ran.
+    pub seconds: i64,
+    /// Up to when its last period is paid, if nothing of it was given back.
+    paid_through: Option<(Timestamp, i64)>,
+}
+
+impl SpentAmount {
+    /// The seconds up to an instant: without those that are paid ahead of it.
+    #[must_use]
+    pub fn seconds_until(&self, instant: Timestamp) -> i64 {
+        let ahead =
+            self.paid_through.map_or(0, |(through, paid)| (through - instant).clamp(0, paid));
+        self.seconds - ahead
+    }
+
+    fn add(&mut self, other: SpentAmount) {
+        self.amount += other.amount;
+        self.seconds += other.seconds;
+        self.paid_through = other.paid_through;
+    }
+}
+
+/// One thing on which something was spent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SpendingItem {
+    /// A resource; what it was is not known if it has been gone for so long that nothing tells any
+    /// more.
+    Resource(ResourceId, Option<ResourceIdentity>),
+    /// A meter.
+    Meter(ProjectId, Sku),
+}
+
+impl SpendingItem {
+    /// The project it belonged to, if that is known.
+    #[must_use]
+    pub fn project(&self) -> Option<&ProjectId> {
+        match self {
+            SpendingItem::Resource(_, identity) => {
+                identity.as_ref().map(|identity| &identity.project)
+            }
+            SpendingItem::Meter(project, _) => Some(project),
+        }
+    }
+
+    /// What it was, if that is known.
+    #[must_use]
+    pub fn sku(&self) -> Option<&Sku> {
+        match self {
+            SpendingItem::Resource(_, identity) => identity.as_ref().map(|identity| &identity.sku),
+            SpendingItem::Meter(_, sku) => Some(sku),
+        }
+    }
+}
+
+/// What was spent, thing by thing.
+pub type SpendingReport = BTreeMap<SpendingItem, SpentAmount>;
+
+/// Adds up rows, oldest first.
+///
+/// A line names its resource only. What that was, the resource's own item tells, or the next row
+/// that changes it; for what is gone for good it may have to be looked for after the rows
+/// ([`SpendingTally::nameless`], [`SpendingTally::identify`]).
+#[derive(Debug)]
+pub struct SpendingTally<'a> {
+    list: &'a BillableList,
+    prices: &'a PriceList,
+    known: BTreeMap<ResourceId, ResourceIdentity>,
+    nameless: BTreeMap<ResourceId, SpentAmount>,
+    spending: SpendingReport,
+}
+
+impl<'a> SpendingTally<'a> {
+    /// Nothing yet. `list` is what the account has now; `prices` tell running from being kept while
+    /// off.
+    #[must_use]
+    pub fn new(list: &'a BillableList, prices: &'a PriceList) -> SpendingTally<'a> {
+        let (known, nameless, spending) = (BTreeMap::new(), BTreeMap::new(), SpendingReport::new());
+        SpendingTally { list, prices, known, nameless, spending }
+    }
+
+    /// Adds a row that has its lines in place.
+    pub fn add(&mut self, row: &Row) {
+        self.learn(row);
+        if let Change::Metered { lines, .. } = &row.event.change {
+            for line in lines {
+                let spent = SpentAmount { amount: -line.amount, ..SpentAmount::default() };
+                self.spend(SpendingItem::Meter(line.project.clone(), line.sku.clone()), spent);
+            }
+        }
+        let Some(BilledLines::Here(lines)) = row.event.change.lines() else { return };
+        for line in lines {
+            let spent = self.spent(row, line);
+            match self.identity(&line.resource, row.event.at) {
+                Some(identity) => {
+                    self.spend(SpendingItem::Resource(line.resource.clone(), Some(identity)), spent)
+                }
+                None => self.nameless.entry(line.resource.clone()).or_default().add(spent),
+            }
+        }
+    }
+
+    /// Resources of which nothing is known yet but what they cost.
+    #[must_use]
+    pub fn nameless(&self) -> BTreeSet<ResourceId> {
+        self.nameless.keys().cloned().collect()
+    }
+
+    /// Learns from a later row what a nameless resource was.
+    pub fn identify(&mut self, row: &Row) {
+        for reference in references(&row.event.change) {
+            self.resolve(&reference.id, &identity_of(reference));
+        }
+    }
+
+    /// What was spent; what is nameless now stays so.
+    #[must_use]
+    pub fn end(mut self) -> SpendingReport {
+        for (id, spent) in std::mem::take(&mut self.nameless) {
+            self.spend(SpendingItem::Resource(id, None), spent);
+        }
+        self.spending
+    }
+
+    fn learn(&mut self, row: &Row) {
+        for reference in references(&row.event.change) {
+            let identity = identity_of(reference);
+            self.resolve(&reference.id, &identity);
+            self.known.insert(reference.id.clone(), identity);
+        }
+        if let Change::Created { resources } | Change::Started { resources, .. } = &row.event.change
+        {
+            for resource in resources {
+                self.known.insert(resource.id.clone(), identity_of(&resource.reference()));
+            }
+        }
+    }
+
+    fn resolve(&mut self, id: &ResourceId, identity: &ResourceIdentity) {
+        if let Some(spent) = self.nameless.remove(id) {
+            self.spend(SpendingItem::Resource(id.clone(), Some(identity.clone())), spent);
+        }
+    }
+
+    fn identity(&self, id: &ResourceId, at: Timestamp) -> Option<ResourceIdentity> {
+        let listed = || self.listed(id, at).map(|resource| identity_of(&resource.reference()));
+        self.known.get(id).cloned().or_else(listed)
+    }
+
+    /// The resource of that id, unless it was made later, in the place of one that is gone.
+    fn listed(&self, id: &ResourceId, at: Timestamp) -> Option<&'a Resource> {
+        self.list.resources.get(id).filter(|resource| resource.created_at <= at)
+    }
+
+    fn spend(&mut self, item: SpendingItem, spent: SpentAmount) {
+        self.spending.entry(item).or_default().add(spent);
+    }
+
+    fn spent(&self, row: &Row, line: &ResourceLine) -> SpentAmount {
+        let amount = -line.amount;
+        if self.is_kept_only(row, line) {
+            return SpentAmount { amount, ..SpentAmount::default() };
+        }
+        let is_paid = |through| SpentAmount {
+            amount,
+            seconds: line.seconds,
+            paid_through: Some((through, line.seconds)),
+        };
+        let back = SpentAmount { amount, seconds: -line.seconds, paid_through: None };
+        // Every row that has lines is one of these.
+        #[allow(clippy::wildcard_enum_match_arm, reason = "all other rows with lines give back")]
+        match &row.event.change {
+            Change::Usage { through, .. } | Change::Started { through, .. } => is_paid(*through),
+            _ => back,
+        }
+    }
+
+    /// Whether a line is for keeping what is off. A start or stop is billed at the difference
+    /// between running and off, so its seconds are running ones; of other rows the rate tells.
+    fn is_kept_only(&self, row: &Row, line: &ResourceLine) -> bool {
+        #[allow(
+            clippy::wildcard_enum_match_arm,
+            reason = "the lines of all other rows are of time that it ran"
+        )]
+        let rated_at = match &row.event.change {
+            Change::Usage { from, .. } => *from,
+            Change::ResourcesDeleted { .. } | Change::Suspended { .. } => row.event.at,
+            _ => return false,
+        };
+        let listed = self
+            .listed(&line.resource, row.event.at)
+            .filter(|resource| resource.keeps == KeptData::Data);
+        let Some(resource) = listed else { return false };
+        let running = resource.rate_at(self.prices, rated_at).ok();
+        running != Some(line.rate)
+            && resource.idle_rate_at(self.prices, rated_at) == Some(line.rate)
+    }
+}
+
+/// The resources a row names without telling all of them.
+#[allow(clippy::wildcard_enum_match_arm, reason = "no other row names resources so")]
+fn references(change: &Change) -> &[ResourceRef] {
+    match change {
+        Change::StartFailed { resource, .. } => std::slice::from_ref(resource),
+        Change::Stopped { resources, .. }
+        | Change::ResourcesDeleted { resources, .. }
+        | Change::Purged { resources, .. }
+        | Change::Resumed { resources, .. } => resources,
+        _ => &[],
+    }
+}
+
+fn identity_of(reference: &ResourceRef) -> ResourceIdentity {
+    ResourceIdentity {
+        project: reference.project.clone(),
+        sku: reference.sku.clone(),
+        kind: reference.kind.clone(),
+    }
+}
+
+/// `part ÷ whole` with four decimals, rounded half up; zero for no whole.
+#[must_use]
+pub fn four_decimals(part: i64, whole: i64) -> String {
+    let (part, whole) = (i128::from(part), i128::from(whole.max(1)));
+    let scaled = (part.abs() * 10_000 + whole / 2) / whole;
+    let sign = if part < 0 && scaled > 0 { "-" } else { "" };
+    format!("{sign}{}.{:04}", scaled / 10_000, scaled % 10_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_have_four_decimals() {
+        for (part, whole, expected) in [
+            (1, 2, "0.5000"),
+            (3_600, 3_600, "1.0000"),
+            (1, 3, "0.3333"),
+            (2, 3, "0.6667"),
+            (0, 0, "0.0000"),
+            (-1_800, 3_600, "-0.5000"),
+            (i64::MAX, 1, "9223372036854775807.0000"),
+        ] {
+            assert_eq!(four_decimals(part, whole), expected, "{part}/{whole}");
+        }
+    }
+
+    #[test]
+    fn what_is_paid_ahead_has_not_been_run_yet() {
+        let at = |seconds| Timestamp::from_seconds(seconds).unwrap();
+        let spent = SpentAmount {
+            seconds: 4_000,
+            paid_through: Some((at(7_200), 3_600)),
+            ..SpentAmount::default()
+        };
+        assert_eq!(spent.seconds_until(at(7_200)), 4_000);
+        assert_eq!(spent.seconds_until(at(5_400)), 2_200);
+        assert_eq!(spent.seconds_until(at(0)), 400, "no more than was paid ahead");
+        assert_eq!(SpentAmount { paid_through: None, ..spent }.seconds_until(at(0)), 4_000);
+    }
+}

@@ -1,0 +1,12 @@
+//! What is measured rather than checked: the cost of an hour and the time of a cold start, each
+//! against its bound.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "clippy knows tests, but not what only tests call"
+)]
+
+mod cold_start;
+mod write_units;

@@ -1,0 +1,465 @@
+//! Refills: one charge and one credit for each attempt, whatever happens in between.
+
+use serde_json::json;
+use stripe_stand_in::{CardRule, FaultKind};
+use tollgate::domain::account::RefillPause;
+use tollgate::domain::command::Command;
+use tollgate::domain::event::{Cause, Change};
+use tollgate::domain::row::Row;
+use tollgate::domain::timestamp::{HOUR, MINUTE};
+use tollgate_tests::ledger::named;
+use tollgate_tests::payments::{PaymentWorld, VISA, acme, die_everywhere};
+
+const PAY: &str = "POST /v1/invoices/{invoice}/pay";
+
+/// A world where a refill is wanted and its card will be declined.
+async fn declined(code: &str, advice: Option<&str>) -> PaymentWorld {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    let card = world.profile().await.cards[0].id.to_string();
+    let rule =
+        CardRule { decline_code: code.to_owned(), network_advice_code: advice.map(str::to_owned) };
+    world.stand_in.decline_card(&card, Some(rule));
+    world
+}
+
+#[tokio::test]
+async fn repeated_triggers_charge_and_credit_a_refill_once() {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    let report = world.refill().await;
+    assert_eq!((report.charged, report.steps.len()), (1, 1), "{report:?}");
+    assert_eq!(world.state().await.balance(), named("50"));
+    assert_eq!(world.refill().await, auto_refill::RefillReport::default());
+    world.deliver_all().await;
+    world.deliver_everything_again().await;
+    assert_eq!(world.refill().await, auto_refill::RefillReport::default());
+    assert_eq!((world.count("auto_refill").await, world.charged_cents()), (1, 5000));
+    let keys: Vec<String> =
+        world.stand_in.calls().into_iter().filter_map(|call| call.idempotency_key).collect();
+    for step in ["invoice", "item", "finalize", "pay"] {
+        assert!(keys.contains(&format!("refill/acme/1/{step}")), "{step} in {keys:?}");
+    }
+    let invoice = world
+        .objects("invoice")
+        .into_iter()
+        .find(|invoice| invoice["metadata"]["tollgate_attempt"] == "1")
+        .unwrap();
+    let found =
+        world.ledger().undisturbed.look_up(invoice["id"].as_str().unwrap()).await.unwrap().unwrap();
+    assert_eq!(
+        (found.account, found.seq > 0),
+        (acme(), true),
+        "the invoice leads to the row of its payment"
+    );
+    world.check().await;
+}
+
+#[tokio::test]
+async fn webhook_credits_a_charge_whose_answer_was_lost() {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    world.stand_in.fail_next(PAY, 9, FaultKind::AnswerLost);
+    let report = world.refill().await;
+    assert_eq!(report.open, 1, "{report:?}");
+    world.stand_in.clear_faults();
+    assert_eq!((world.charged_cents(), world.count("auto_refill").await), (5000, 0));
+    world.deliver_all().await;
+    assert_eq!(world.count("auto_refill").await, 1);
+    assert_eq!(world.refill().await, auto_refill::RefillReport::default());
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_process_that_dies_anywhere_charges_and_credits_once() {
+    let prepare = async |world: &PaymentWorld| world.wanting(VISA).await;
+    let process = async |world: &PaymentWorld| {
+        world.refill().await;
+    };
+    let look = async |world: &PaymentWorld| {
+        world.deliver_all().await;
+        assert_eq!(
+            (world.count("auto_refill").await, world.charged_cents()),
+            (1, 5000),
+            "{:?}",
+            world.names().await
+        );
+        assert_eq!(world.state().await.refill.attempt, None);
+        world.check().await;
+    };
+    let calls = die_everywhere(prepare, process, look).await;
+    assert!((20..80).contains(&calls), "{calls} calls");
+}
+
+#[tokio::test]
+async fn crash_at_any_call_of_a_decline_fails_once_without_charge() {
+    let prepare = async |world: &PaymentWorld| {
+        world.wanting(VISA).await;
+        let card = world.profile().await.cards[0].id.to_string();
+        let rule =
+            CardRule { decline_code: "insufficient_funds".to_owned(), network_advice_code: None };
+        world.stand_in.decline_card(&card, Some(rule));
+    };
+    let process = async |world: &PaymentWorld| {
+        world.refill().await;
+    };
+    let look = async |world: &PaymentWorld| {
+        world.deliver_all().await;
+        assert_eq!(
+            (world.count("refill_failed").await, world.charged_cents()),
+            (1, 2500),
+            "{:?}",
+            world.names().await
+        );
+        let invoices = world.objects("invoice");
+        let refills =
+            invoices.iter().filter(|invoice| invoice["metadata"]["tollgate_attempt"].is_string());
+        assert!(refills.into_iter().all(|invoice| invoice["status"] == "void"), "{invoices:?}");
+        world.check().await;
+    };
+    let calls = die_everywhere(prepare, process, look).await;
+    assert!((15..80).contains(&calls), "{calls} calls");
+}
+
+#[tokio::test]
+async fn each_class_of_decline_has_its_own_consequence() {
+    for (code, advice, paused) in [
+        ("insufficient_funds", None, false),
+        ("generic_decline", None, false),
+        ("a_code_of_next_year", None, false),
+        ("lost_card", None, true),
+        ("stolen_card", None, true),
+        ("pickup_card", None, true),
+        ("fraudulent", None, true),
+        ("revocation_of_authorization", None, true),
+        ("generic_decline", Some("03"), true),
+        ("do_not_honor", Some("21"), true),
+    ] {
+        let world = declined(code, advice).await;
+        let report = world.refill().await;
+        assert_eq!(
+            (report.failed, report.steps.as_slice()),
+            (1, [format!("attempt 1: {code}")].as_slice())
+        );
+        let refill = world.state().await.refill;
+        assert_eq!(refill.paused.is_some(), paused, "{code} {advice:?}");
+        assert_eq!(refill.never.len(), usize::from(paused));
+        // Not again before an hour is over, and never with a card that was refused for good.
+        world.advance(59 * MINUTE);
+        assert_eq!(world.refill().await.failed, 0);
+        world.advance(2 * MINUTE);
+        assert_eq!(world.refill().await.failed, u32::from(!paused), "{code} {advice:?}");
+        assert_eq!(world.charged_cents(), 2500);
+        world.check().await;
+    }
+}
+
+#[tokio::test]
+async fn four_failures_in_a_row_pause_until_there_is_another_card() {
+    let world = declined("insufficient_funds", None).await;
+    for _ in 0..10 {
+        world.refill().await;
+        world.advance(HOUR + MINUTE);
+    }
+    assert_eq!(
+        (world.count("refill_failed").await, world.state().await.refill.paused),
+        (4, Some(RefillPause::Failures))
+    );
+    let session = world.session("1", None).await;
+    world.pay(&session, "card=5555555555554444").await;
+    world.deliver_all().await;
+    let refill = world.state().await.refill;
+    assert_eq!((refill.paused, refill.wanted.is_some()), (None, true), "another card");
+    assert_eq!(world.refill().await.charged, 1);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn payment_needing_authentication_waits_for_its_customer() {
+    let world = declined("authentication_required", None).await;
+    let report = world.refill().await;
+    assert_eq!(report.needs_customer, 1, "{report:?}");
+    let confirmation = world.profile().await.confirmation.unwrap();
+    assert_eq!(confirmation.attempt, 1);
+    assert_eq!(world.refill().await.needs_customer, 1);
+    world.advance(22 * HOUR);
+    assert_eq!(world.refill().await.needs_customer, 1);
+    assert_eq!(world.count("refill_needs_customer").await, 1);
+    let rows = world.rows().await;
+    let says_where = |row: &Row| matches!(&row.event.change, Change::RefillNeedsCustomer { url: Some(url), .. } if *url == confirmation.url);
+    assert!(rows.iter().any(says_where), "its event leads the customer there");
+    let card = world.profile().await.cards[0].id.to_string();
+    world.stand_in.decline_card(&card, None);
+    let path = confirmation.url.split_once("/i/").map(|(_, id)| format!("/i/{id}")).unwrap();
+    world.post(&path, &format!("card={VISA}")).await;
+    assert_eq!(world.charged_cents(), 5000, "paid at the invoice's own page");
+    assert_eq!(world.refill().await.charged, 1);
+    world.deliver_all().await;
+    assert_eq!((world.count("auto_refill").await, world.state().await.refill.attempt), (1, None));
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_payment_nobody_confirmed_is_given_up_after_23_hours() {
+    let world = declined("authentication_required", None).await;
+    assert_eq!(world.refill().await.needs_customer, 1);
+    world.advance(23 * HOUR);
+    let report = world.refill().await;
+    assert_eq!(
+        (report.failed, report.steps.as_slice()),
+        (1, ["attempt 1: authentication_required".to_owned()].as_slice())
+    );
+    let invoices = world.objects("invoice");
+    assert!(invoices.iter().any(
+        |invoice| invoice["metadata"]["tollgate_attempt"] == "1" && invoice["status"] == "void"
+    ));
+    world.check().await;
+}
+
+#[tokio::test]
+async fn manual_payment_replaces_the_refill_and_charges_once() {
+    let world = declined("authentication_required", None).await;
+    assert_eq!(world.refill().await.needs_customer, 1);
+    let session = world.session("25", None).await;
+    let state = world.state().await;
+    assert_eq!((state.refill.attempt, world.count("refill_failed").await), (None, 1));
+    world.pay(&session, "card=5555555555554444").await;
+    world.deliver_all().await;
+    assert_eq!(world.charged_cents(), 5000);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn every_step_that_fails_at_stripe_is_settled_in_the_end() {
+    let steps =
+        ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY];
+    for endpoint in steps {
+        for kind in [
+            FaultKind::ConnectionDropped,
+            FaultKind::AnswerLost,
+            FaultKind::RateLimited,
+            FaultKind::ServerError,
+        ] {
+            for times in [1, 5] {
+                let world = PaymentWorld::new().await;
+                world.wanting(VISA).await;
+                world.stand_in.fail_next(endpoint, times, kind);
+                for minutes in [0, 3, 62, 62, 62, 62, 62, 62, 62, 62, 62] {
+                    if world.count("auto_refill").await > 0 {
+                        break;
+                    }
+                    world.advance(minutes * MINUTE);
+                    world.refill().await;
+                }
+                world.refill().await;
+                world.deliver_all().await;
+                let refills = world.count("auto_refill").await;
+                assert_eq!(refills, 1, "{endpoint} {kind:?} {times}: {:?}", world.names().await);
+                assert_eq!(world.charged_cents(), 5000);
+                world.check().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_twenty_hours_the_outcome_is_looked_up_not_resent() {
+    for endpoint in
+        ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY]
+    {
+        for kind in [FaultKind::ConnectionDropped, FaultKind::AnswerLost] {
+            let world = PaymentWorld::new().await;
+            world.wanting(VISA).await;
+            world.stand_in.fail_next(endpoint, 9, kind);
+            assert_eq!(world.refill().await.open, 1);
+            world.stand_in.clear_faults();
+            world.advance(21 * HOUR);
+            world.stand_in.forget_calls();
+            // No webhook came either.
+            let report = world.refill().await;
+            let was_paid = endpoint == PAY && kind == FaultKind::AnswerLost;
+            assert_eq!(
+                (report.charged, report.failed),
+                (u32::from(was_paid), u32::from(!was_paid)),
+                "{endpoint} {kind:?} {report:?}"
+            );
+            let sent = world.stand_in.calls();
+            assert!(sent.iter().all(|call| call.idempotency_key.is_none()), "{sent:?}");
+            let invoices = world.objects("invoice");
+            let is_payable = |invoice: &serde_json::Value| {
+                invoice["status"] == "draft" || invoice["status"] == "open"
+            };
+            assert!(
+                !invoices.iter().any(is_payable),
+                "{endpoint} {kind:?}: no other run may pay it: {invoices:?}"
+            );
+            world.deliver_all().await;
+            world.check().await;
+        }
+    }
+}
+
+/// A trigger that was kept for thirty hours takes the attempt for a young one, and Stripe has
+/// forgotten its keys.
+#[tokio::test]
+async fn trigger_thirty_hours_late_charges_a_begun_refill_once() {
+    for endpoint in
+        ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY]
+    {
+        for kind in [FaultKind::ConnectionDropped, FaultKind::AnswerLost] {
+            let world = PaymentWorld::new().await;
+            world.wanting(VISA).await;
+            world.stand_in.fail_next(endpoint, 9, kind);
+            assert_eq!(world.refill().await.open, 1);
+            world.stand_in.clear_faults();
+            let began = world.now();
+            world.advance(30 * HOUR);
+            let report = world.try_refill_at(began.plus(3 * MINUTE)).await.unwrap();
+            assert_eq!(
+                (report.charged, world.charged_cents()),
+                (1, 5000),
+                "{endpoint} {kind:?}: {report:?}"
+            );
+            let invoices = world.objects("invoice");
+            let of_attempt =
+                invoices.iter().filter(|invoice| invoice["metadata"]["tollgate_attempt"] == "1");
+            assert_eq!(of_attempt.count(), 1, "{endpoint} {kind:?}");
+            world.deliver_all().await;
+            assert_eq!(world.count("auto_refill").await, 1);
+            world.check().await;
+        }
+    }
+}
+
+/// The card was changed, the amount lowered, a cap set: what the attempt would charge is no longer
+/// agreed to.
+#[tokio::test]
+async fn attempt_no_longer_agreed_is_canceled_and_not_counted() {
+    let settings = |card: Option<&str>, amount: &str, cap: Option<&str>| {
+        let (card, cap, terms) =
+            (card.map(str::to_owned), cap.map(named), (named("30"), named(amount)));
+        move |state: &tollgate::domain::account::AccountState| {
+            let card = card.as_deref().map(named).or_else(|| state.refill.card.clone());
+            let settings = tollgate::domain::command::RefillSettings {
+                terms: Some(terms),
+                card,
+                monthly_cap: cap,
+            };
+            Ok(Command::ChangeRefill(settings))
+        }
+    };
+    let changes = [
+        settings(Some("pm_another"), "25", None),
+        settings(None, "20", None),
+        settings(None, "25", Some("24")),
+    ];
+    for (nth, change) in changes.into_iter().enumerate() {
+        let world = PaymentWorld::new().await;
+        world.wanting(VISA).await;
+        world.stand_in.fail_next(
+            "POST /v1/invoices/{invoice}/finalize",
+            9,
+            FaultKind::ConnectionDropped,
+        );
+        assert_eq!(world.refill().await.open, 1);
+        world.stand_in.clear_faults();
+        let account = acme();
+        let occasion = world.ledger().occasion(&account, world.now());
+        let store = &world.ledger().undisturbed;
+        let before = tollgate::store::BeforeCommand::Settle;
+        store.execute_on_state(occasion, Cause::Command, before, change).await.unwrap();
+        let report = world.refill().await;
+        assert_eq!(report.steps, ["attempt 1: called_off"], "{nth}");
+        let refill = world.state().await.refill;
+        assert_eq!(
+            (refill.failures, refill.paused, world.charged_cents()),
+            (0, None, 2500),
+            "{nth}"
+        );
+        let invoices = world.objects("invoice");
+        let mut refills =
+            invoices.iter().filter(|invoice| invoice["metadata"]["tollgate_attempt"] == "1");
+        assert!(refills.all(|invoice| invoice["status"] == "void"), "{nth}: {invoices:?}");
+        world.check().await;
+    }
+}
+
+#[tokio::test]
+async fn frozen_account_or_disabled_refills_charge_nothing() {
+    for command in [
+        Command::Freeze { reason: "a test".to_owned() },
+        Command::ChangeRefill(tollgate::domain::command::RefillSettings {
+            terms: None,
+            card: None,
+            monthly_cap: None,
+        }),
+    ] {
+        let world = PaymentWorld::new().await;
+        world.wanting(VISA).await;
+        world.stand_in.fail_next(
+            "POST /v1/invoices/{invoice}/finalize",
+            9,
+            FaultKind::ConnectionDropped,
+        );
+        assert_eq!(world.refill().await.open, 1);
+        world.stand_in.clear_faults();
+        let account = acme();
+        let occasion = world.ledger().occasion(&account, world.now());
+        world
+            .ledger()
+            .undisturbed
+            .execute(occasion, Cause::Command, |_| Ok(command.clone()))
+            .await
+            .unwrap();
+        let report = world.refill().await;
+        assert_eq!(report.failed, 1, "{report:?}");
+        assert_eq!(world.charged_cents(), 2500);
+        world.check().await;
+    }
+}
+
+#[tokio::test]
+async fn card_that_declines_later_is_declined_off_session() {
+    let world = PaymentWorld::new().await;
+    world.wanting("4000000000000341").await;
+    let report = world.refill().await;
+    assert_eq!((report.failed, world.charged_cents()), (1, 2500), "{report:?}");
+    world.check().await;
+}
+
+#[tokio::test]
+async fn workers_that_run_at_once_charge_once() {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    let (one, two, three) =
+        tokio::join!(world.try_refill(), world.try_refill(), world.try_refill());
+    for report in [one, two, three] {
+        report.unwrap();
+    }
+    world.refill().await;
+    world.deliver_all().await;
+    assert_eq!(
+        (world.count("auto_refill").await, world.charged_cents()),
+        (1, 5000),
+        "{:?}",
+        world.names().await
+    );
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_trigger_that_cannot_be_read_is_an_error() {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    let trigger: auto_refill::RefillTrigger =
+        serde_json::from_value(json!({"time": "today", "detail": {"account": "acme"}})).unwrap();
+    assert!(auto_refill::handle(&world.refill, &trigger).await.is_err());
+    let unknown: auto_refill::RefillTrigger = serde_json::from_value(
+        json!({"time": "2026-11-22T10:20:00Z", "detail": {"account": "nobody"}}),
+    )
+    .unwrap();
+    assert_eq!(
+        auto_refill::handle(&world.refill, &unknown).await.unwrap(),
+        auto_refill::RefillReport::default()
+    );
+}

@@ -1,0 +1,351 @@
+//! The check as CloudFormation asks for it, with a Secrets Manager and an address for the answer
+//! that are reached over HTTP.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use deployment_check::{
+    AnswerError, CheckAnswer, CheckClients, CheckRequest, CheckTimeouts, handle, way_back,
+};
+use serde_json::{Value, json};
+use tollgate_local::template::Template;
+use tollgate_tests::cloudformation::CloudFormation;
+
+const ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:tollgate-aBcDeF";
+const SECRET: &str = r#"{"secret_key": "rk_test_hidden", "webhook_secrets": []}"#;
+
+/// What Secrets Manager answers to one request after the other, the last of them for ever.
+#[derive(Debug)]
+struct Vault {
+    answers: Vec<(u16, Value)>,
+    asked: usize,
+}
+
+struct Deployment {
+    cloudformation: CloudFormation,
+    clients: CheckClients,
+    vault: Arc<Mutex<Vault>>,
+    issuer: String,
+}
+
+/// An issuer of tokens that publishes this about itself, `{issuer}` being its own address.
+async fn issuer(status: u16, configuration: &str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("http://{}/pool", listener.local_addr().unwrap());
+    let answer =
+        (StatusCode::from_u16(status).unwrap(), configuration.replace("{issuer}", &issuer));
+    let router =
+        Router::new().route("/pool/.well-known/openid-configuration", get(|| async { answer }));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    issuer
+}
+
+impl Deployment {
+    async fn new(answers: Vec<(u16, Value)>) -> Deployment {
+        let vault = Arc::new(Mutex::new(Vault { answers, asked: 0 }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(secret_value).with_state(Arc::clone(&vault));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let value_of = |variable| match variable {
+            "AWS_ENDPOINT_URL" => Some(url.clone()),
+            "AWS_REGION" => Some("us-east-1".to_owned()),
+            _ => Some("local".to_owned()),
+        };
+        let patience = CheckTimeouts {
+            pause: Duration::from_millis(1),
+            attempts_max: 3,
+            give_up_after: Duration::from_secs(10),
+        };
+        let clients = CheckClients {
+            aws: tollgate::runtime::aws::read(value_of).unwrap(),
+            way_back: way_back().unwrap(),
+            patience,
+        };
+        let issuer =
+            issuer(200, r#"{"issuer": "{issuer}", "jwks_uri": "{issuer}/keys", "more": []}"#).await;
+        Deployment { cloudformation: CloudFormation::new().await, clients, vault, issuer }
+    }
+
+    async fn with_secret(text: &str) -> Deployment {
+        Deployment::new(vec![(200, json!({"ARN": ARN, "Name": "tollgate", "SecretString": text}))])
+            .await
+    }
+
+    async fn asked(
+        &self,
+        to: &str,
+        set: &[(&'static str, &str)],
+    ) -> Result<CheckAnswer, AnswerError> {
+        let request: CheckRequest =
+            serde_json::from_value(self.cloudformation.request(to)).unwrap();
+        let value_of = |variable: &'static str| {
+            let set = set
+                .iter()
+                .find(|(name, _)| *name == variable)
+                .map(|(_, value)| (*value).to_owned());
+            set.or_else(|| match variable {
+                "LEDGER_TABLE" | "ACCOUNTS_TABLE" => Some(variable.to_lowercase()),
+                "STRIPE_SECRET_ARN" => Some(ARN.to_owned()),
+                "TOKEN_ISSUER" => Some(self.issuer.clone()),
+                _ => None,
+            })
+        };
+        handle(&self.clients, value_of, &request).await
+    }
+
+    /// Status and reason of the one answer that CloudFormation got, which is the one that was
+    /// returned.
+    async fn answer(&self, to: &str, set: &[(&'static str, &str)]) -> (String, String) {
+        let returned = self.asked(to, set).await.unwrap();
+        let answers = self.cloudformation.take();
+        assert_eq!(answers, [serde_json::to_value(returned).unwrap()]);
+        let text = |field: &str| answers[0][field].as_str().unwrap().to_owned();
+        assert!(!answers[0].to_string().contains("hidden"), "{answers:?}");
+        (text("Status"), text("Reason"))
+    }
+
+    fn reads(&self) -> usize {
+        self.vault.lock().unwrap().asked
+    }
+}
+
+async fn secret_value(State(vault): State<Arc<Mutex<Vault>>>) -> (StatusCode, String) {
+    let mut vault = vault.lock().unwrap();
+    let (status, body) = vault.answers[vault.asked.min(vault.answers.len() - 1)].clone();
+    vault.asked += 1;
+    (StatusCode::from_u16(status).unwrap(), body.to_string())
+}
+
+fn refused(kind: &str, message: &str) -> (u16, Value) {
+    (400, json!({"__type": kind, "message": message}))
+}
+
+#[tokio::test]
+async fn usable_parameters_are_deployed() {
+    let world = Deployment::with_secret(SECRET).await;
+    for to in ["Create", "Update"] {
+        let request = world.cloudformation.request(to);
+        world.asked(to, &[]).await.unwrap();
+        let expected = json!({
+            "Status": "SUCCESS",
+            "Reason": "the functions can start with this",
+            "PhysicalResourceId": "DeploymentCheck",
+            "StackId": request["StackId"],
+            "RequestId": request["RequestId"],
+            "LogicalResourceId": "DeploymentCheck",
+        });
+        assert_eq!(world.cloudformation.take(), [expected], "{to}");
+    }
+    assert_eq!(world.reads(), 2, "the secret may have been replaced since the last deployment");
+}
+
+#[tokio::test]
+async fn a_parameter_that_cannot_be_used_is_named() {
+    let world = Deployment::with_secret(SECRET).await;
+    for (set, variable) in [
+        (("TOPUP_MIN", "1000.01"), "TOPUP_MIN"),
+        (("TOPUP_MAX", "0.99"), "TOPUP_MIN"),
+        // The template's pattern for it knows no length.
+        (("TRIAL_EXCLUDES", &format!("vm,{}", "x".repeat(65))), "TRIAL_EXCLUDES"),
+        (("STRIPE_TAX", "maybe"), "STRIPE_TAX"),
+        (("LEDGER_TABLE", ""), "LEDGER_TABLE"),
+        (("STRIPE_SECRET_ARN", " "), "STRIPE_SECRET_ARN"),
+        (("TOKEN_ISSUER", "https://issuer_of.example"), "TOKEN_ISSUER"),
+        (("PAGE_CONNECT", "https://a.example;script-src"), "PAGE_CONNECT"),
+    ] {
+        let (status, reason) = world.answer("Create", &[set]).await;
+        assert_eq!(status, "FAILED", "{set:?}");
+        assert!(reason.contains(variable), "{set:?}: {reason}");
+    }
+    assert_eq!(world.reads(), 0, "what is wrong without the secret is said without it");
+    let (_, reason) = world.answer("Update", &[("TOPUP_MAX", "0.99")]).await;
+    assert_eq!(
+        reason,
+        "the environment variable TOPUP_MIN cannot be used: must be at most TOPUP_MAX ($0.99)"
+    );
+}
+
+#[tokio::test]
+async fn unusable_issuer_fails_the_deployment_before_tables_exist() {
+    let world = Deployment::with_secret(SECRET).await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let slashed = format!("{}/", world.issuer);
+    let otherwise = "names the issuer";
+    for (issuer, why) in [
+        (issuer(404, "").await, "returned status 404"),
+        (issuer(200, "<html>").await, "is not an OpenID configuration"),
+        (issuer(200, r#"{"issuer": "{issuer}"}"#).await, "missing field `jwks_uri`"),
+        (issuer(200, r#"{"issuer": "{issuer}", "jwks_uri": ""}"#).await, "has no jwks_uri"),
+        // API Gateway compares it with a token's `iss` to the letter.
+        (issuer(200, r#"{"issuer": "{issuer}/", "jwks_uri": "{issuer}/keys"}"#).await, otherwise),
+        (slashed, otherwise),
+        (format!("http://{nobody}"), "does not respond"),
+    ] {
+        let (status, reason) = world.answer("Create", &[("TOKEN_ISSUER", &issuer)]).await;
+        assert_eq!(status, "FAILED", "{issuer}");
+        assert!(reason.contains("TOKEN_ISSUER") && reason.contains(why), "{issuer}: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_away_stops_a_first_deployment_and_no_other() {
+    let world = Deployment::with_secret(SECRET).await;
+    let away = issuer(503, "").await;
+    let (status, reason) = world.answer("Create", &[("TOKEN_ISSUER", &away)]).await;
+    assert_eq!(status, "FAILED");
+    assert!(reason.contains("TOKEN_ISSUER") && reason.contains("returned status 503"), "{reason}");
+    assert_eq!(world.answer("Update", &[("TOKEN_ISSUER", &away)]).await.0, "SUCCESS");
+    let none = issuer(404, "").await;
+    assert_eq!(world.answer("Update", &[("TOKEN_ISSUER", &none)]).await.0, "FAILED");
+}
+
+#[tokio::test]
+async fn test_cards_buy_no_credit_in_production() {
+    let world = Deployment::with_secret(SECRET).await;
+    let (status, reason) = world.answer("Create", &[("STAGE", "prod")]).await;
+    assert_eq!(status, "FAILED");
+    assert!(reason.contains("STRIPE_SECRET_ARN") && reason.contains("STAGE"), "{reason}");
+    let live = Deployment::with_secret(&SECRET.replace("test", "live")).await;
+    assert_eq!(live.answer("Create", &[("STAGE", "prod")]).await.0, "SUCCESS");
+    assert_eq!(live.answer("Create", &[("STAGE", "dev")]).await.0, "SUCCESS");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_there_is_named() {
+    let missing =
+        refused("ResourceNotFoundException", "Secrets Manager can't find the specified secret.");
+    let world = Deployment::new(vec![missing]).await;
+    let (status, reason) = world.answer("Create", &[]).await;
+    assert_eq!(status, "FAILED");
+    assert!(reason.contains(ARN) && reason.contains("can't find the specified secret"), "{reason}");
+    assert_eq!(world.reads(), 3);
+}
+
+#[tokio::test]
+async fn a_secret_that_holds_no_key_is_named_and_not_shown() {
+    for (text, why) in [
+        ("rk_test_hidden", "it is not JSON"),
+        (r#"{"key": "rk_test_hidden"}"#, "it has no secret_key"),
+        (r#"{"secret_key": "pk_test_hidden"}"#, "a secret key starts with sk_ or rk_"),
+        (
+            r#"{"secret_key": "rk_test_hidden", "webhook_secrets": "whsec_hidden"}"#,
+            "webhook_secrets is not a list",
+        ),
+    ] {
+        let world = Deployment::with_secret(text).await;
+        let (status, reason) = world.answer("Create", &[]).await;
+        assert_eq!(status, "FAILED", "{text}");
+        assert!(reason.contains(ARN) && reason.contains(why), "{text}: {reason}");
+        assert_eq!(world.reads(), 1, "trying again makes no other secret of it");
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_not_all_of_aws_knows_yet_is_waited_for() {
+    let denied = refused(
+        "AccessDeniedException",
+        "no identity-based policy allows secretsmanager:GetSecretValue",
+    );
+    let world =
+        Deployment::new(vec![denied.clone(), denied, (200, json!({"SecretString": SECRET}))]).await;
+    assert_eq!(world.answer("Create", &[]).await.0, "SUCCESS");
+    assert_eq!(world.reads(), 3);
+}
+
+#[tokio::test]
+async fn silent_secrets_manager_is_given_up_before_the_timeout() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let mut world = Deployment::with_secret(SECRET).await;
+    let value_of = |variable| {
+        Some(if variable == "AWS_ENDPOINT_URL" { url.clone() } else { "local".to_owned() })
+    };
+    world.clients.aws = tollgate::runtime::aws::read(value_of).unwrap();
+    world.clients.patience.give_up_after = Duration::from_millis(200);
+    let (status, reason) = world.answer("Create", &[]).await;
+    assert_eq!(status, "FAILED");
+    assert!(reason.contains("STRIPE_SECRET_ARN") && reason.contains("200ms"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_stack_is_removed_whatever_its_parameters_are() {
+    let world = Deployment::new(vec![refused("ResourceNotFoundException", "")]).await;
+    let (status, _) =
+        world.answer("Delete", &[("TOPUP_MIN", "lots"), ("STRIPE_SECRET_ARN", "")]).await;
+    assert_eq!((status.as_str(), world.reads()), ("SUCCESS", 0));
+}
+
+#[tokio::test]
+async fn an_answer_names_the_resource_as_it_was_named_before() {
+    let world = Deployment::with_secret(SECRET).await;
+    let mut request = world.cloudformation.request("Delete");
+    request["PhysicalResourceId"] = json!("made-up-by-cloudformation-when-create-timed-out");
+    let request: CheckRequest = serde_json::from_value(request).unwrap();
+    let answer = handle(&world.clients, |_| None, &request).await.unwrap();
+    assert_eq!(answer.physical_resource_id, "made-up-by-cloudformation-when-create-timed-out");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_taken_is_put_once_more() {
+    let world = Deployment::with_secret(SECRET).await;
+    world.cloudformation.refuse(1);
+    assert_eq!(world.answer("Create", &[]).await.0, "SUCCESS");
+    world.cloudformation.refuse(2);
+    let failure = world.asked("Create", &[]).await.unwrap_err().to_string();
+    assert!(failure.contains("status 503") && !failure.contains("http"), "{failure}");
+    assert_eq!(world.cloudformation.take(), [] as [Value; 0]);
+}
+
+#[tokio::test]
+async fn long_answer_is_cut_to_what_cloudformation_takes() {
+    let world = Deployment::with_secret(SECRET).await;
+    let far_too_much = "\u{1f4b8}".repeat(5_000);
+    let (status, reason) = world.answer("Create", &[("STRIPE_TAX", &far_too_much)]).await;
+    assert_eq!(status, "FAILED");
+    assert!(
+        reason.starts_with("the environment variable STRIPE_TAX") && reason.len() < 3_000,
+        "{}",
+        reason.len()
+    );
+}
+
+#[tokio::test]
+async fn foreign_request_is_an_error() {
+    let whole = CloudFormation::new().await.request("Update");
+    assert!(serde_json::from_value::<CheckRequest>(whole.clone()).is_ok());
+    for field in ["RequestType", "ResponseURL", "StackId", "RequestId", "LogicalResourceId"] {
+        let mut request = whole.clone();
+        request.as_object_mut().unwrap().remove(field);
+        assert!(serde_json::from_value::<CheckRequest>(request).is_err(), "without {field}");
+    }
+    let mut unknown = whole.clone();
+    unknown["RequestType"] = json!("Import");
+    assert!(serde_json::from_value::<CheckRequest>(unknown).is_err());
+    let request: CheckRequest = serde_json::from_value(whole).unwrap();
+    assert!(!format!("{request:?}").contains("Signature"), "whoever has the address can answer");
+}
+
+/// A parameter that is a variable of the functions, and no property of the check, could be changed
+/// without being checked.
+#[test]
+fn changing_any_parameter_reruns_the_check() {
+    let template = Template::of_this_repository().unwrap();
+    let document = template.document();
+    let parameters = document["Parameters"].as_object().unwrap();
+    let referred = |values: &Value| -> BTreeSet<String> {
+        let names = values.as_object().unwrap().values().filter_map(|value| value["Ref"].as_str());
+        names.filter(|name| parameters.contains_key(*name)).map(str::to_owned).collect()
+    };
+    let globals = &document["Globals"]["Function"]["Environment"]["Variables"];
+    let own =
+        &document["Resources"]["DeploymentCheckFunction"]["Properties"]["Environment"]["Variables"];
+    let read: BTreeSet<String> = referred(globals).union(&referred(own)).cloned().collect();
+    assert!(read.contains("TopupMin") && read.contains("StripeSecretArn"), "{read:?}");
+    assert_eq!(referred(&document["Resources"]["DeploymentCheck"]["Properties"]), read);
+}

@@ -1,0 +1,192 @@
+//! The hourly run against a real DynamoDB: each account once, whoever works on it, however often it
+//! is told to.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use hourly_debit::{
+    ACCOUNT, DebitClients, DebitError, DebitOutcome, DebitSlice, DebitTrigger, SLICE, WorkedBatch,
+    handle,
+};
+use serde_json::{Value, json};
+use tollgate::runtime::bus::BusEvent;
+use tollgate::store::{IndexShard, SHARDS};
+use tollgate_tests::ledger::Ledger;
+use tollgate_tests::newer_format::append_row_of_newer_format;
+
+use crate::bus_world::BusWorld;
+
+type World = BusWorld<DebitClients>;
+
+/// Accounts with $25 each and one `vm` at $0.60 an hour since 10:20, paid to 11:00.
+async fn world(accounts: &[&str]) -> World {
+    let ledger = Ledger::new().await;
+    for account in accounts {
+        ledger.open(account, "10:00:00").await;
+        ledger.credit(account, &format!("pi_{account}"), "25", "10:00:00").await;
+        ledger.start(account, "vm", &["srv-1"], "10:20:00").await;
+    }
+    let budget = Duration::from_secs(60);
+    BusWorld::on(ledger, &[], |billing, bus| DebitClients { billing, bus, budget }).await
+}
+
+impl World {
+    async fn schedule(&self, time: &str) -> Vec<BusEvent> {
+        let trigger: DebitTrigger = serde_json::from_value(json!({ "time": time })).unwrap();
+        handle(&self.clients, trigger).await.unwrap();
+        self.bus.take()
+    }
+
+    /// Hands events to a worker, as the rule and the queue do.
+    async fn work(&self, events: &[BusEvent]) -> WorkedBatch {
+        let message = |(place, event): (usize, &BusEvent)| {
+            let detail: Value = serde_json::from_str(&event.detail).unwrap();
+            let body = json!({ "version": "0", "source": "tollgate", "detail-type": event.detail_type, "detail": detail });
+            json!({ "messageId": place.to_string(), "receiptHandle": "r", "body": body.to_string(), "eventSource": "aws:sqs" })
+        };
+        let records: Vec<Value> = events.iter().enumerate().map(message).collect();
+        let trigger: DebitTrigger = serde_json::from_value(json!({ "Records": records })).unwrap();
+        match handle(&self.clients, trigger).await.unwrap() {
+            DebitOutcome::Worked(worked) => worked,
+            DebitOutcome::Started { .. } => panic!("messages start nothing"),
+        }
+    }
+
+    async fn balance(&self, account: &str) -> String {
+        self.ledger.head(account).await.state.balance().to_string()
+    }
+}
+
+#[tokio::test]
+async fn repeated_schedules_charge_each_account_one_hour() {
+    let world = world(&["a", "b", "c"]).await;
+    let slices = world.schedule("2026-11-22T11:00:00Z").await;
+    assert_eq!(slices.len(), usize::from(SHARDS));
+    assert!(slices.iter().all(|slice| slice.detail_type == SLICE));
+    let worked = world.work(&slices).await;
+    assert_eq!((worked.report.accounts, worked.report.appended), (3, 3));
+    for account in ["a", "b", "c"] {
+        assert_eq!(world.balance(account).await, "24.00");
+    }
+    let again = world.schedule("2026-11-22T11:00:00Z").await;
+    let worked = world.work(&again).await;
+    assert_eq!(
+        (worked.report.accounts, worked.report.appended, worked.batch_item_failures.len()),
+        (3, 0, 0)
+    );
+}
+
+#[tokio::test]
+async fn two_workers_on_one_slice_bill_each_account_once() {
+    let world = world(&["a", "b", "c", "d"]).await;
+    let slices = world.schedule("2026-11-22T11:00:00Z").await;
+    let (one, two) = tokio::join!(world.work(&slices), world.work(&slices));
+    assert_eq!(one.batch_item_failures.len() + two.batch_item_failures.len(), 0);
+    for account in ["a", "b", "c", "d"] {
+        assert_eq!(world.balance(account).await, "24.00");
+    }
+}
+
+#[tokio::test]
+async fn slice_short_of_time_hands_on_its_rest_once() {
+    // Enough accounts that some shard has more than one page would take long: the page is 200. So
+    // the budget is spent from the beginning, and the rest is looked for in a shard that holds
+    // accounts after the page.
+    let mut world = world(&[]).await;
+    world.clients.budget = Duration::ZERO;
+    let shard = IndexShard::of(&"a0".parse().unwrap());
+    let mut names = (0..)
+        .map(|number| format!("a{number}"))
+        .filter(|name| IndexShard::of(&name.parse().unwrap()) == shard);
+    let names: Vec<String> = names.by_ref().take(201).collect();
+    for name in &names {
+        world.ledger.open(name, "10:00:00").await;
+        world.ledger.credit(name, &format!("pi_{name}"), "25", "10:00:00").await;
+        world.ledger.start(name, "vm", &["srv-1"], "10:20:00").await;
+    }
+    let slice =
+        DebitSlice { time: "2026-11-22T11:00:00Z".to_owned(), shard: shard.number(), after: None };
+    let event =
+        BusEvent { detail_type: SLICE.to_owned(), detail: serde_json::to_string(&slice).unwrap() };
+    let worked = world.work(std::slice::from_ref(&event)).await;
+    assert_eq!((worked.report.accounts, worked.report.handed_on.len()), (200, 1));
+    let handed_on = world.bus.take();
+    assert_eq!(handed_on.len(), 1);
+    // The same message again: its accounts are paid, and the rest is not handed on a second time.
+    let worked = world.work(&[event]).await;
+    assert_eq!((worked.report.appended, world.bus.take().len()), (0, 0));
+    let worked = world.work(&handed_on).await;
+    assert_eq!((worked.report.accounts, worked.report.appended), (1, 1));
+    let paid: BTreeSet<String> =
+        futures_util::future::join_all(names.iter().map(|name| world.balance(name)))
+            .await
+            .into_iter()
+            .collect();
+    assert_eq!(paid, BTreeSet::from(["24.00".to_owned()]));
+}
+
+#[tokio::test]
+async fn failing_account_is_retried_alone_without_stopping_others() {
+    let world = world(&["a", "b", "c"]).await;
+    // A row of a newer release: this one may not append to it.
+    append_row_of_newer_format(&world.ledger, "b").await;
+    let slices = world.schedule("2026-11-22T11:00:00Z").await;
+    let worked = world.work(&slices).await;
+    assert_eq!(
+        (worked.report.appended, worked.report.failed.len(), worked.batch_item_failures.len()),
+        (2, 1, 0)
+    );
+    let alone = world.bus.take();
+    assert_eq!(alone.len(), 1);
+    assert_eq!(alone[0].detail_type, ACCOUNT);
+    let worked = world.work(&alone).await;
+    assert_eq!(
+        worked.batch_item_failures.len(),
+        1,
+        "the queue delivers it again, and in the end to the dead letters"
+    );
+}
+
+#[tokio::test]
+async fn finished_accounts_count_even_if_the_rest_is_not_handed_on() {
+    let world = world(&["a", "b"]).await;
+    append_row_of_newer_format(&world.ledger, "b").await;
+    let slices = world.schedule("2026-11-22T11:00:00Z").await;
+    world.bus.die(usize::MAX);
+    let worked = world.work(&slices).await;
+    let WorkedBatch { batch_item_failures, report } = worked;
+    assert_eq!((report.appended, report.failed.len(), batch_item_failures.len()), (1, 1, 1));
+    assert_eq!(
+        usize::try_from(report.slices).unwrap(),
+        slices.len() - 1,
+        "a slice that is delivered again is not settled"
+    );
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_fails_alone() {
+    let world = world(&["a"]).await;
+    let mut events = world.schedule("2026-11-22T11:00:00Z").await;
+    events.push(BusEvent { detail_type: "Nonsense".to_owned(), detail: "{}".to_owned() });
+    events.push(BusEvent {
+        detail_type: SLICE.to_owned(),
+        detail: r#"{"time":"yesterday","shard":1}"#.to_owned(),
+    });
+    events.push(BusEvent {
+        detail_type: SLICE.to_owned(),
+        detail: r#"{"time":"2026-11-22T11:00:00Z","shard":64}"#.to_owned(),
+    });
+    let worked = world.work(&events).await;
+    assert_eq!((worked.batch_item_failures.len(), worked.report.appended), (3, 1));
+}
+
+#[tokio::test]
+async fn run_fails_for_redelivery_while_the_bus_is_down() {
+    let world = world(&[]).await;
+    world.bus.die(usize::MAX);
+    let trigger: DebitTrigger =
+        serde_json::from_value(json!({ "time": "2026-11-22T11:00:00Z" })).unwrap();
+    assert!(matches!(handle(&world.clients, trigger).await, Err(DebitError::Bus(_))));
+    let trigger: DebitTrigger = serde_json::from_value(json!({ "time": "now" })).unwrap();
+    assert!(matches!(handle(&world.clients, trigger).await, Err(DebitError::Unreadable(_))));
+}

@@ -1,0 +1,35 @@
+//! Each function's handler, called with the real JSON of its trigger, on the embedded DynamoDB and
+//! the Stripe stand-in.
+//!
+//! A file is named after its function. `account` and `admin` have several: `account_history` is
+//! what the ledger alone answers, `account_at_stripe` what Stripe is asked for, `admin_health` the
+//! health check. `project_billing` belongs to `resources`. `stripe_setup` is the operator's command,
+//! and `stripe_contract` what all of them rely on at Stripe, call by call.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    clippy::needless_pass_by_value,
+    reason = "clippy knows tests, but not what only tests call"
+)]
+
+mod account;
+mod account_at_stripe;
+mod account_history;
+mod account_support;
+mod admin;
+mod admin_health;
+mod auto_refill;
+mod bus_world;
+mod checkout;
+mod console;
+mod deployment_check;
+mod hourly_debit;
+mod project_billing;
+mod publish;
+mod resources;
+mod settle_due;
+mod stripe_contract;
+mod stripe_setup;
+mod stripe_webhook;

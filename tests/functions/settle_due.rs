@@ -1,0 +1,123 @@
+//! The minute's run against a real DynamoDB.
+
+use serde_json::Value;
+use settle_due::{
+    MinuteTrigger, REFILL_DUE, SettleDueClients, SettleDueError, SettleDueReport, handle, report_of,
+};
+use tollgate::domain::account::Standing;
+use tollgate::domain::command::{Command, RefillSettings};
+use tollgate::domain::event::Cause;
+use tollgate_tests::ledger::{ALICE, Ledger, at};
+use tollgate_tests::newer_format::append_row_of_newer_format;
+
+use crate::bus_world::BusWorld;
+
+type World = BusWorld<SettleDueClients>;
+
+async fn world(credit: &str) -> World {
+    let ledger = Ledger::with_credit(credit).await;
+    BusWorld::on(ledger, &[], |billing, bus| SettleDueClients { billing, bus }).await
+}
+
+impl World {
+    async fn run(&self, time: &str) -> SettleDueReport {
+        handle(&self.clients, &MinuteTrigger { time: at(time).to_string() }).await.unwrap()
+    }
+
+    async fn command(&self, time: &str, command: Command) {
+        let account = ALICE.parse().unwrap();
+        let occasion = self.ledger.occasion(&account, at(time));
+        self.ledger.store.execute(occasion, Cause::Command, |_| Ok(command.clone())).await.unwrap();
+    }
+
+    async fn standing(&self) -> Standing {
+        self.ledger.head(ALICE).await.state.standing
+    }
+}
+
+fn correction(amount: &str) -> Command {
+    Command::Correct { amount: amount.parse().unwrap(), reason: "to the point".to_owned() }
+}
+
+#[tokio::test]
+async fn account_is_suspended_in_the_minute_its_credit_ends() {
+    let world = world("25").await;
+    world.ledger.start(ALICE, "vm", &["srv-1"], "11:00:00").await;
+    world.command("11:30:00", correction("-24.10")).await;
+    // $0.30 of $0.60 an hour are left at 12:00: paid through 12:30.
+    world.ledger.settle(ALICE, "12:00:00").await;
+    assert_eq!(world.run("12:29:00").await.accounts, 0);
+    let report = world.run("12:30:00").await;
+    assert_eq!((report.accounts, report.appended), (1, 1));
+    assert!(matches!(world.standing().await, Standing::Suspended(_)));
+    assert_eq!(
+        world.run("12:30:00").await,
+        SettleDueReport::default(),
+        "a second run finds nothing due"
+    );
+}
+
+#[tokio::test]
+async fn wanted_refill_is_handed_on_each_minute_until_it_begins() {
+    let world = world("6").await;
+    let terms = Some(("5".parse().unwrap(), "25".parse().unwrap()));
+    let settings = RefillSettings { terms, card: Some("pm_1".parse().unwrap()), monthly_cap: None };
+    world.command("10:30:00", Command::ChangeRefill(settings)).await;
+    world.ledger.start(ALICE, "big", &["srv-1"], "11:00:00").await;
+    for minute in ["11:01:00", "11:02:00"] {
+        assert_eq!(world.run(minute).await.refills, 1);
+        let told = world.bus.take();
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].detail_type, REFILL_DUE);
+        assert_eq!(serde_json::from_str::<Value>(&told[0].detail).unwrap()["account"], ALICE);
+    }
+    let begin = Command::BeginRefill {
+        customer: "cus_1".parse().unwrap(),
+        tax: tollgate::domain::account::TaxMode::Off,
+    };
+    world.command("11:03:00", begin).await;
+    assert_eq!(world.run("11:04:00").await.refills, 0, "an attempt is given two minutes");
+    assert_eq!(world.run("11:05:00").await.refills, 1);
+}
+
+#[tokio::test]
+async fn an_account_that_fails_does_not_stop_the_others() {
+    let world = world("25").await;
+    world.ledger.open("bob", "10:00:00").await;
+    world.ledger.credit("bob", "pi_bob", "5.10", "10:00:00").await;
+    for account in [ALICE, "bob"] {
+        let due = Command::Grant {
+            bonus: tollgate::domain::command::BonusGrant {
+                amount: "1".parse().unwrap(),
+                expires_at: at("12:00:00"),
+                excludes: std::collections::BTreeSet::new(),
+            },
+            reason: "hello".to_owned(),
+        };
+        let id = account.parse().unwrap();
+        let occasion = world.ledger.occasion(&id, at("11:00:00"));
+        world.ledger.store.execute(occasion, Cause::Command, |_| Ok(due.clone())).await.unwrap();
+    }
+    append_row_of_newer_format(&world.ledger, ALICE).await;
+    let report = world.run("12:00:00").await;
+    assert_eq!((report.accounts, report.appended, report.failed.len()), (2, 1, 1));
+}
+
+#[tokio::test]
+async fn run_without_readable_time_or_bus_fails() {
+    let world = world("6").await;
+    let unreadable = handle(&world.clients, &MinuteTrigger { time: "now".to_owned() }).await;
+    assert!(matches!(unreadable, Err(SettleDueError::Unreadable(_))));
+    assert_eq!(report_of(&unreadable), None);
+
+    let terms = Some(("5".parse().unwrap(), "25".parse().unwrap()));
+    let settings = RefillSettings { terms, card: Some("pm_1".parse().unwrap()), monthly_cap: None };
+    world.command("10:30:00", Command::ChangeRefill(settings)).await;
+    world.ledger.start(ALICE, "big", &["srv-1"], "11:00:00").await;
+    world.bus.die(usize::MAX);
+    let silent =
+        handle(&world.clients, &MinuteTrigger { time: "2026-11-22T11:01:00Z".to_owned() }).await;
+    assert!(matches!(silent, Err(SettleDueError::Bus { .. })), "{silent:?}");
+    let counted = report_of(&silent).map(|report| (report.accounts, report.refills));
+    assert_eq!(counted, Some((1, 0)), "what was done is counted all the same");
+}

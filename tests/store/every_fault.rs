@@ -1,0 +1,359 @@
+//! Whatever happens at whichever call of the store, the chain is the same in the end.
+//!
+//! A scenario is run once undisturbed and its calls are counted. Then it is run again for every
+//! call and everything that may happen to that call. A run that fails or dies is run again, as its
+//! trigger would be.
+
+use std::time::Duration;
+
+use tollgate::domain::account::AccountState;
+use tollgate::domain::command::Command;
+use tollgate::domain::event::{Cause, CreditKind, TakeBack};
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::{open_meter, start_new, stop};
+use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::store::{BeforeCommand, CommandError, CommandOutcome, UsageReport};
+use tollgate_tests::dynamodb::Attempts;
+use tollgate_tests::faults::{Calls, Crash, Fault, Operation};
+use tollgate_tests::invariants::check;
+use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project, topup};
+
+/// How often a trigger is delivered at the most.
+const DELIVERIES_MAX: u32 = 3;
+
+/// What triggers ask for, each at its own time, in order.
+#[derive(Clone, Copy, Debug)]
+enum Trigger {
+    Open,
+    Credit(&'static str, &'static str),
+    Start(&'static [&'static str]),
+    Stop(&'static str),
+    Settle,
+    Refund,
+    ReverseRefund,
+    OpenMeter,
+    Read,
+    Use,
+}
+
+/// Everything the store does, with a suspension that a payment ends.
+const SCENARIO: [(&str, Trigger); 12] = [
+    ("10:00:00", Trigger::Open),
+    ("10:01:00", Trigger::Credit("pi_1", "7")),
+    ("10:02:00", Trigger::OpenMeter),
+    ("10:20:00", Trigger::Start(&["r1", "r2"])),
+    ("10:40:00", Trigger::Read),
+    ("10:41:00", Trigger::Use),
+    ("11:00:00", Trigger::Settle),
+    ("11:30:00", Trigger::Stop("r2")),
+    ("11:31:00", Trigger::Refund),
+    ("11:32:00", Trigger::ReverseRefund),
+    ("14:55:00", Trigger::Settle),
+    ("15:30:00", Trigger::Credit("pi_2", "9")),
+];
+
+/// The calls of the scenario when nothing happens, trigger by trigger: q is a query, g a get, p a
+/// put, u an update, t a transaction.
+const CALLS: [&str; 12] =
+    ["qp", "qtq", "gqqt", "gqqt", "u", "t", "qqtp", "gqqt", "qqqtq", "qgqtq", "qqpptt", "qtqt"];
+
+/// The rows of the scenario, each with its amount and the balance after it; and what the meter
+/// shows and has billed.
+const OUTCOME: [&str; 16] = [
+    "0 opened 2026-11-22T10:00:00Z 0.00 0.00",
+    "1 topup 2026-11-22T10:01:00Z 7.00 7.00",
+    "2 meter_opened 2026-11-22T10:02:00Z 0.00 7.00",
+    "3 started 2026-11-22T10:20:00Z -1.60 5.40",
+    "4 metered 2026-11-22T11:00:00Z -0.30 5.10",
+    "5 usage 2026-11-22T11:00:00Z -2.40 2.70",
+    "6 stopped 2026-11-22T11:30:00Z 0.60 3.30",
+    "7 refund 2026-11-22T11:31:00Z -1.50 1.80",
+    "8 refund_reversed 2026-11-22T11:32:00Z 1.50 3.30",
+    "9 usage 2026-11-22T14:55:00Z -1.20 2.10",
+    "10 usage 2026-11-22T14:55:00Z -1.20 0.90",
+    "11 usage 2026-11-22T14:55:00Z -0.90 0.00",
+    "12 suspended 2026-11-22T14:55:00Z 0.00 0.00",
+    "13 topup 2026-11-22T15:30:00Z 9.00 9.00",
+    "14 resumed 2026-11-22T15:30:00Z 0.00 9.00",
+    "150000 150000",
+];
+
+async fn deliver(ledger: &Ledger, number: usize) -> Result<(), CommandError> {
+    let (time, trigger) = SCENARIO[number];
+    let (account, now): (AccountId, Timestamp) = (named(ALICE), at(time));
+    let (store, occasion) = (&ledger.store, ledger.occasion(&account, now));
+    let request =
+        Cause::Request { key: named(&format!("request-{number}")), digest: format!("{trigger:?}") };
+    let (refunded, refund) = (topup("pi_1", "7"), TakeBack::Refund(named("re_1")));
+    let done = match trigger {
+        Trigger::Open => {
+            store.execute(occasion, Cause::Command, |_| Ok(Command::Open)).await.and_then(settled)
+        }
+        Trigger::Credit(payment, amount) => {
+            let (payment, kind) = (topup(payment, amount), CreditKind::TopUp);
+            let credit = |_: &AccountState| {
+                Ok(Command::Credit { payment: payment.clone(), kind, bonus: None })
+            };
+            store
+                .execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, credit)
+                .await
+                .and_then(settled)
+        }
+        Trigger::Start(ids) => {
+            let (project, new) = (project(&account), new_resources("big", ids));
+            store
+                .execute(occasion, request, |view| start_new(view, &project, &new, now))
+                .await
+                .and_then(settled)
+        }
+        Trigger::Stop(id) => {
+            let ids = [named(id)];
+            store.execute(occasion, request, |view| stop(view, &ids)).await.and_then(settled)
+        }
+        Trigger::Settle => store.settle(occasion).await.map(drop).map_err(CommandError::from),
+        Trigger::Refund => {
+            let take = |_: &AccountState| {
+                Ok(Command::TakeBack { by: refund.clone(), of: refunded.clone(), cents: 150 })
+            };
+            store
+                .execute_on_state(occasion, Cause::Stripe, BeforeCommand::Settle, take)
+                .await
+                .and_then(settled)
+        }
+        Trigger::ReverseRefund => {
+            store.give_back(occasion, &refund, &refunded, 150).await.and_then(settled)
+        }
+        Trigger::OpenMeter => {
+            let (project, sku) = (project(&account), named("tokens"));
+            let open = |view: &AccountSnapshot<'_>| open_meter(view, &project, &sku, now);
+            store.execute(occasion, request, open).await.and_then(settled)
+        }
+        Trigger::Read => {
+            let (project, sku, reading) = (named("p"), named("tokens"), named("100000"));
+            store
+                .report_reading(&account, &project, &sku, reading)
+                .await
+                .map(drop)
+                .map_err(CommandError::from)
+        }
+        Trigger::Use => {
+            let (project, sku, quantity) = (named("p"), named("tokens"), named("50000"));
+            let report = UsageReport { project, sku, quantity, id: named("report-1") };
+            store.report_usage(&account, &report, now).await.map(drop).map_err(CommandError::from)
+        }
+    };
+    match done {
+        // A second delivery of the first command of all.
+        Err(CommandError::Refused(Refusal::AccountAlreadyOpen)) => Ok(()),
+        other => other,
+    }
+}
+
+/// A command that could not settle what followed from it is delivered again, as one that failed.
+fn settled(done: CommandOutcome) -> Result<(), CommandError> {
+    match done {
+        CommandOutcome::Appended(receipt) => {
+            receipt.unsettled.map_or(Ok(()), |fault| Err(fault.into()))
+        }
+        CommandOutcome::AlreadyAppended(_) => Ok(()),
+    }
+}
+
+/// Delivers every trigger until it is done; how many deliveries failed or died.
+async fn run(ledger: &Ledger) -> u32 {
+    let mut repeated = 0;
+    for number in 0..SCENARIO.len() {
+        for delivery in 1.. {
+            match ledger.faults.until_crash(deliver(ledger, number)).await {
+                Ok(Ok(())) => break,
+                Ok(Err(CommandError::Fault(fault))) => assert!(fault.may_retry(), "{fault}"),
+                Ok(Err(CommandError::Refused(refusal))) => {
+                    panic!("{:?}: {refusal}", SCENARIO[number])
+                }
+                Err(_) => ledger.faults.revive(),
+            }
+            repeated += 1;
+            assert!(delivery < DELIVERIES_MAX, "{:?} never succeeds", SCENARIO[number]);
+        }
+    }
+    repeated
+}
+
+/// What the chain says: everything but random nonces, and the readings of the meter.
+async fn outcome(ledger: &Ledger) -> Vec<String> {
+    let account = check(ledger, ALICE).await;
+    let row = |row: &tollgate::domain::row::Row| {
+        let (name, at) = (row.event.change.name(), row.event.at);
+        format!("{} {name} {at} {} {}", row.seq, row.event.amount(), row.state.balance())
+    };
+    let list = ledger.undisturbed.billables(&named(ALICE)).await.unwrap();
+    let meters = list.meters.values().map(|meter| format!("{} {}", meter.reading, meter.billed));
+    account.rows.iter().map(row).chain(meters).collect()
+}
+
+struct Baseline {
+    outcome: Vec<String>,
+    operations: Vec<Operation>,
+}
+
+async fn baseline() -> Baseline {
+    let ledger = Ledger::new().await;
+    assert_eq!(run(&ledger).await, 0);
+    let operations = ledger.faults.operations();
+    Baseline { outcome: outcome(&ledger).await, operations }
+}
+
+/// Every call of the scenario, numbered from 1, to which `fault` applies.
+fn sites(baseline: &Baseline, fault: Fault) -> impl Iterator<Item = (usize, &Operation)> {
+    let numbered =
+        baseline.operations.iter().enumerate().map(|(index, operation)| (index + 1, operation));
+    numbered.filter(move |(_, operation)| fault.applies_to(operation))
+}
+
+fn is_write(operation: &Operation) -> bool {
+    matches!(operation, Operation::PutItem | Operation::UpdateItem | Operation::TransactWriteItems)
+}
+
+/// The fault at every call, seen by the store itself.
+async fn check_everywhere(fault: Fault) {
+    let baseline = baseline().await;
+    let mut checked = 0;
+    for (call, operation) in sites(&baseline, fault) {
+        let ledger = Ledger::new().await;
+        ledger.faults.set(Calls::any().nth(call), fault);
+        let repeated = run(&ledger).await;
+        assert_eq!(
+            outcome(&ledger).await,
+            baseline.outcome,
+            "{fault:?} at call {call}, {operation:?}"
+        );
+        if is_write(operation) {
+            assert_eq!(
+                repeated, 0,
+                "{fault:?} at call {call}: the store repeats its writes itself"
+            );
+            let calls = ledger.faults.calls().len() - baseline.operations.len();
+            assert!(calls <= 1, "{fault:?} at call {call}, {operation:?}: {calls} calls more");
+        }
+        checked += 1;
+    }
+    assert!(checked > 0);
+    println!("{fault:?}: at {checked} of {} calls", baseline.operations.len());
+}
+
+/// The same where the SDK retries first.
+async fn check_everywhere_with_retries(fault: Fault) {
+    let baseline = baseline().await;
+    for (call, operation) in sites(&baseline, fault) {
+        let ledger = Ledger::with(Attempts::at_most(3)).await;
+        ledger.faults.set(Calls::any().nth(call), fault);
+        assert_eq!(
+            run(&ledger).await,
+            0,
+            "{fault:?} at call {call}, {operation:?}: no trigger is repeated"
+        );
+        assert_eq!(
+            outcome(&ledger).await,
+            baseline.outcome,
+            "{fault:?} at call {call}, {operation:?}"
+        );
+    }
+}
+
+async fn check_crashes(crash: impl Fn(usize) -> Crash) {
+    let baseline = baseline().await;
+    for call in 1..=baseline.operations.len() {
+        let ledger = Ledger::new().await;
+        ledger.faults.crash(crash(call));
+        assert_eq!(run(&ledger).await, 1, "{:?}", crash(call));
+        assert_eq!(outcome(&ledger).await, baseline.outcome, "{:?}", crash(call));
+    }
+}
+
+#[tokio::test]
+async fn the_scenario_makes_these_calls_and_rows() {
+    let ledger = Ledger::new().await;
+    let mut calls = Vec::new();
+    for number in 0..SCENARIO.len() {
+        deliver(&ledger, number).await.unwrap();
+        let letter = |call: &tollgate_tests::faults::Call| match &call.operation {
+            Operation::Query => 'q',
+            Operation::GetItem => 'g',
+            Operation::PutItem => 'p',
+            Operation::UpdateItem => 'u',
+            Operation::TransactWriteItems => 't',
+            other => panic!("the store makes no {other:?}"),
+        };
+        calls.push(ledger.faults.take_calls().iter().map(letter).collect::<String>());
+    }
+    assert_eq!(calls, CALLS);
+    let outcome = outcome(&ledger).await;
+    assert_eq!(outcome, OUTCOME);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_refused_changes_nothing() {
+    check_everywhere(Fault::Refused).await;
+}
+
+#[tokio::test]
+async fn throttling_changes_nothing() {
+    check_everywhere(Fault::Throttled).await;
+    check_everywhere(Fault::ItemThrottled).await;
+}
+
+#[tokio::test]
+async fn a_transaction_conflict_changes_nothing() {
+    check_everywhere(Fault::TransactionConflict).await;
+}
+
+#[tokio::test]
+async fn an_internal_error_changes_nothing() {
+    check_everywhere(Fault::InternalError).await;
+}
+
+#[tokio::test]
+async fn an_internal_error_of_a_call_that_was_applied_changes_nothing() {
+    check_everywhere(Fault::InternalErrorApplied).await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_changes_nothing() {
+    check_everywhere(Fault::AnswerLost).await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_applied_twice_counts_once() {
+    check_everywhere(Fault::AppliedTwice).await;
+}
+
+#[tokio::test]
+async fn a_slow_call_changes_nothing() {
+    let wait = Duration::from_millis(3);
+    check_everywhere(Fault::Slow { before: wait, after: wait }).await;
+}
+
+#[tokio::test]
+async fn a_short_page_changes_nothing() {
+    check_everywhere(Fault::ShortPage).await;
+}
+
+#[tokio::test]
+async fn retries_of_the_sdk_make_redelivery_unnecessary() {
+    for fault in [Fault::Refused, Fault::Throttled, Fault::AnswerLost, Fault::InternalErrorApplied]
+    {
+        check_everywhere_with_retries(fault).await;
+    }
+}
+
+#[tokio::test]
+async fn a_crash_before_any_call_is_made_good_by_the_next_delivery() {
+    check_crashes(Crash::BeforeCall).await;
+}
+
+#[tokio::test]
+async fn a_crash_after_any_call_is_made_good_by_the_next_delivery() {
+    check_crashes(Crash::AfterCall).await;
+}

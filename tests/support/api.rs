@@ -1,0 +1,270 @@
+//! A function of the HTTP API on a DynamoDB of a test's own, called as API Gateway calls it: by an
+//! event of payload format 2.0 (docs.aws.amazon.com, "Create AWS Lambda proxy integrations for HTTP
+//! APIs").
+
+use std::collections::BTreeMap;
+
+use lambda_http::request::from_str;
+use lambda_http::{Body, Request, Response};
+use serde_json::{Value, json};
+use tollgate::domain::timestamp::{MINUTE, Timestamp};
+use tollgate::runtime::billing::Billing;
+use tollgate::store::Store;
+
+use crate::ledger::{Ledger, at};
+
+/// Where credit is added, in a test's problem documents.
+pub const BILLING_URL: &str = "https://billing.example/#add-credit";
+
+/// A function's world: a ledger, and what the function is built from.
+#[derive(Debug)]
+pub struct Api {
+    /// The ledger, for preparing and for looking.
+    pub ledger: Ledger,
+    /// What a handler is given.
+    pub billing: Billing,
+}
+
+impl Api {
+    /// A new one: the price list of [`Ledger`] is in the table, and no account is open.
+    pub async fn new() -> Api {
+        let ledger = Ledger::new().await;
+        ledger.put_prices().await;
+        let billing = ledger.billing(&[("BILLING_URL", BILLING_URL)]);
+        Api { ledger, billing }
+    }
+
+    /// Another sandbox of the same function: nothing cached.
+    #[must_use]
+    pub fn another(&self) -> Billing {
+        let store: Store = self.ledger.store.clone();
+        Billing::new(store, self.billing.settings.clone())
+    }
+
+    /// All items of both tables, to see whether anything was written.
+    pub async fn everything(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for table in [self.ledger.tables.ledger(), self.ledger.tables.accounts()] {
+            let mut start = None;
+            loop {
+                let scan =
+                    self.ledger.client.scan().table_name(table).set_exclusive_start_key(start);
+                let page = scan.send().await.expect("a table is scanned");
+                for item in page.items() {
+                    let sorted: BTreeMap<_, _> = item.iter().collect();
+                    all.push(format!("{sorted:?}"));
+                }
+                start = page.last_evaluated_key;
+                if start.is_none() {
+                    break;
+                }
+            }
+        }
+        all.sort();
+        all
+    }
+
+    /// How many rows an account has.
+    pub async fn rows(&self, account: &str) -> u64 {
+        let account = crate::ledger::named(account);
+        let head = self.ledger.undisturbed.head(&account).await.expect("a head is read");
+        head.map_or(0, |head| head.state.next_seq)
+    }
+}
+
+/// A request as it comes from API Gateway.
+#[derive(Clone, Debug)]
+pub struct Event {
+    route: String,
+    path: BTreeMap<String, String>,
+    query: BTreeMap<String, String>,
+    headers: BTreeMap<String, String>,
+    claims: Option<BTreeMap<String, String>>,
+    body: Option<String>,
+    now: Timestamp,
+}
+
+impl Event {
+    /// By an account, at a time. The route is the template's: `GET /v1/projects/{project}`; see
+    /// [`Event::at`] for its parameters.
+    #[must_use]
+    pub fn by(account: &str, route: &str, now: &str) -> Event {
+        let claims = BTreeMap::from([
+            ("sub".to_owned(), account.to_owned()),
+            ("email".to_owned(), format!("{account}@example.test")),
+        ]);
+        Event {
+            route: route.to_owned(),
+            path: BTreeMap::new(),
+            query: BTreeMap::new(),
+            headers: BTreeMap::from([("host".to_owned(), "api.example".to_owned())]),
+            claims: Some(claims),
+            body: None,
+            now: at(now),
+        }
+    }
+
+    /// With a parameter of the path.
+    #[must_use]
+    pub fn at(mut self, parameter: &str, value: &str) -> Event {
+        self.path.insert(parameter.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With a parameter of the query.
+    #[must_use]
+    pub fn with(mut self, parameter: &str, value: &str) -> Event {
+        self.query.insert(parameter.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Event {
+        self.headers.insert(name.to_ascii_lowercase(), value.to_owned());
+        self
+    }
+
+    /// With an `Idempotency-Key`.
+    #[must_use]
+    pub fn key(self, key: &str) -> Event {
+        self.header("idempotency-key", key)
+    }
+
+    /// With scopes.
+    #[must_use]
+    pub fn scope(self, scopes: &str) -> Event {
+        self.claim("scope", scopes)
+    }
+
+    /// With a claim.
+    #[must_use]
+    pub fn claim(mut self, name: &str, value: &str) -> Event {
+        self.claims.get_or_insert_default().insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Without a claim.
+    #[must_use]
+    pub fn without_claim(mut self, name: &str) -> Event {
+        self.claims.get_or_insert_default().remove(name);
+        self
+    }
+
+    /// Without a token.
+    #[must_use]
+    pub fn without_token(mut self) -> Event {
+        self.claims = None;
+        self
+    }
+
+    /// With this JSON as body.
+    #[must_use]
+    pub fn json(self, body: &Value) -> Event {
+        self.body(&body.to_string())
+    }
+
+    /// With this text as body.
+    #[must_use]
+    pub fn body(mut self, body: &str) -> Event {
+        self.body = Some(body.to_owned());
+        self
+    }
+
+    /// As the function's runtime makes it of API Gateway's JSON.
+    #[must_use]
+    pub fn request(&self) -> Request {
+        let (method, pattern) = self.route.split_once(' ').expect("a route is a method and a path");
+        let fill = |path: String, (name, value): (&String, &String)| {
+            path.replace(&format!("{{{name}}}"), value)
+        };
+        let path = self.path.iter().fold(pattern.to_owned(), fill);
+        let encoded = |text: &str| {
+            text.replace('%', "%25").replace('#', "%23").replace('&', "%26").replace(' ', "%20")
+        };
+        let query: Vec<String> =
+            self.query.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        let mut context = json!({
+            "accountId": "123456789012", "apiId": "api", "domainName": "api.example", "domainPrefix": "api",
+            "requestId": "r-1", "routeKey": self.route, "stage": "$default",
+            "time": "22/Nov/2026:10:20:00 +0000", "timeEpoch": self.now.seconds() * 1000 + 123,
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "t"},
+        });
+        if let Some(claims) = &self.claims {
+            context["authorizer"] = json!({"jwt": {"claims": claims, "scopes": null}});
+        }
+        let event = json!({
+            "version": "2.0", "routeKey": self.route, "rawPath": path, "rawQueryString": query.join("&"),
+            "headers": self.headers, "queryStringParameters": self.query, "pathParameters": self.path,
+            "requestContext": context, "body": self.body, "isBase64Encoded": false,
+        });
+        from_str(&event.to_string()).expect("an event of API Gateway's")
+    }
+
+    /// The same some minutes later.
+    #[must_use]
+    pub fn minutes_later(mut self, minutes: i64) -> Event {
+        self.now = self.now.plus(minutes * MINUTE);
+        self
+    }
+}
+
+/// An answer as its caller sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The HTTP status.
+    pub status: u16,
+    /// The content type.
+    pub kind: String,
+    /// The body: JSON; a table as text; null if there is none.
+    pub body: Value,
+    /// Where a table goes on, as its header says.
+    pub link: Option<String>,
+}
+
+impl Answered {
+    /// A problem's code; empty for an answer that is none.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    /// Status and body, for a snapshot.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        format!("{} {}", self.status, serde_json::to_string_pretty(&self.body).expect("JSON"))
+    }
+}
+
+impl From<Response<Body>> for Answered {
+    fn from(response: Response<Body>) -> Answered {
+        let kind = response
+            .headers()
+            .get("content-type")
+            .and_then(|kind| kind.to_str().ok())
+            .unwrap_or_default();
+        let link =
+            response.headers().get("link").and_then(|link| link.to_str().ok()).map(str::to_owned);
+        let (status, kind) = (response.status().as_u16(), kind.to_owned());
+        let body = match kind.as_str() {
+            "text/csv; charset=utf-8" => {
+                String::from_utf8(response.body().to_vec()).expect("text").into()
+            }
+            "" if status == 204 && response.body().is_empty() => Value::Null,
+            _ => serde_json::from_slice(response.body()).expect("an answer is JSON"),
+        };
+        let answered = Answered { status, kind, body, link };
+        if answered.kind == "application/problem+json" {
+            assert_eq!(answered.body["status"], status, "a problem says its status");
+            assert_eq!(answered.body["request_id"], "r-1", "a problem says which request it was");
+        } else {
+            let is_usual =
+                ["application/json", "text/csv; charset=utf-8"].contains(&answered.kind.as_str());
+            assert!(
+                status < 400 && (is_usual || status == 204),
+                "an error is a problem: {answered:?}"
+            );
+        }
+        answered
+    }
+}

@@ -1,0 +1,338 @@
+//! The store on a DynamoDB of a test's own, with prices, and short ways to say what happens.
+//!
+//! Times are given as `"10:20:00"` on one day, [`DAY`], or in full.
+
+use std::str::FromStr;
+
+use aws_sdk_dynamodb::Client;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::command::{BonusGrant, Command};
+use tollgate::domain::event::{Cause, CreditKind, PaymentFacts};
+use tollgate::domain::ids::{AccountId, ResourceId};
+use tollgate::domain::money::{Rate, Usd};
+use tollgate::domain::policy::Policy;
+use tollgate::domain::prices::{Price, PriceList, PriceUnit};
+use tollgate::domain::resolve::{self, NewResource, OwnedProject};
+use tollgate::domain::row::ChainHead;
+use tollgate::domain::settle::TriggerDelivery;
+use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::settings::Settings;
+use tollgate::store::{
+    BeforeCommand, CommandError, CommandOutcome, CommandReceipt, SettleReport, Store, StoreError,
+    TableNames, Trigger,
+};
+
+use crate::dynamodb::{Attempts, DynamoDb, Tables};
+use crate::faults::Faults;
+use crate::template::Template;
+
+/// The day of a test's times.
+pub const DAY: &str = "2026-11-22";
+
+/// The account of a test that needs only one.
+pub const ALICE: &str = "alice";
+
+/// A ledger behind a network that may be disturbed, and a second way to it that never is.
+#[derive(Debug)]
+pub struct Ledger {
+    /// The network of [`Ledger::store`].
+    pub faults: Faults,
+    /// The store under test.
+    pub store: Store,
+    /// The same store on a way that nothing happens to.
+    pub undisturbed: Store,
+    /// For looking at the tables, and for tampering with them.
+    pub client: Client,
+    /// The tables.
+    pub tables: Tables,
+    /// Some SKUs: `vm` $0.60/h, `big` $1.20/h, `web` (a service) $0.0208333/h, `volume` $0.10/h and
+    /// $0.04/h while off, `tokens` $0.000002 each.
+    pub prices: PriceList,
+    /// The defaults.
+    pub policy: Policy,
+    /// What it stands on.
+    pub dynamodb: DynamoDb,
+}
+
+impl Ledger {
+    /// A new one whose SDK never retries: the store sees every fault.
+    pub async fn new() -> Ledger {
+        Ledger::with(Attempts::ONE).await
+    }
+
+    /// A new one whose SDK sends a call so often.
+    pub async fn with(attempts: Attempts) -> Ledger {
+        let dynamodb = DynamoDb::start();
+        let (client, faults) = (dynamodb.client(), Faults::none());
+        let tables = Tables::create(&client, &Template::of_this_repository()).await;
+        let names = TableNames {
+            ledger: tables.ledger().to_owned(),
+            accounts: tables.accounts().to_owned(),
+        };
+        Ledger {
+            store: Store::new(dynamodb.client_through(&faults, attempts), names.clone()),
+            undisturbed: Store::new(client.clone(), names),
+            faults,
+            client,
+            tables,
+            prices: prices(),
+            policy: Policy::default(),
+            dynamodb,
+        }
+    }
+
+    /// A new one with Alice's account, opened at 10:00:00 and credited with so much.
+    pub async fn with_credit(amount: &str) -> Ledger {
+        let ledger = Ledger::new().await;
+        ledger.open(ALICE, "10:00:00").await;
+        ledger.credit(ALICE, "pi_first", amount, "10:00:00").await;
+        ledger
+    }
+
+    /// The names of the tables, as a store is given them.
+    #[must_use]
+    pub fn names(&self) -> TableNames {
+        TableNames {
+            ledger: self.tables.ledger().to_owned(),
+            accounts: self.tables.accounts().to_owned(),
+        }
+    }
+
+    /// Puts the price list into the table.
+    pub async fn put_prices(&self) {
+        let mut prices: Vec<&Price> = self.prices.iter().collect();
+        prices.sort_by_key(|price| price.valid_from);
+        for price in prices {
+            self.undisturbed.put_price(price, price.valid_from).await.expect("a price is added");
+        }
+    }
+
+    /// What a function on this ledger is built from, with these variables set beside the names of
+    /// the tables.
+    #[must_use]
+    pub fn billing(&self, variables: &[(&'static str, &str)]) -> Billing {
+        let names = self.names();
+        let settings = Settings::read(|variable| match variable {
+            "LEDGER_TABLE" => Some(names.ledger.clone()),
+            "ACCOUNTS_TABLE" => Some(names.accounts.clone()),
+            _ => {
+                let set = variables.iter().find(|(name, _)| *name == variable);
+                set.map(|(_, value)| (*value).to_owned())
+            }
+        });
+        Billing::new(self.store.clone(), settings.expect("settings"))
+    }
+
+    /// What a trigger at that time brings along.
+    #[must_use]
+    pub fn occasion<'a>(&'a self, account: &'a AccountId, now: Timestamp) -> Trigger<'a> {
+        Trigger {
+            account,
+            prices: &self.prices,
+            policy: &self.policy,
+            now,
+            delivery: TriggerDelivery::Prompt,
+        }
+    }
+
+    /// The account's newest row.
+    pub async fn head(&self, account: &str) -> ChainHead {
+        self.undisturbed
+            .head(&named(account))
+            .await
+            .expect("a head is read")
+            .expect("the account is open")
+    }
+
+    /// Opens an account.
+    pub async fn open(&self, account: &str, now: &str) -> CommandReceipt {
+        let account = named(account);
+        let open = self
+            .store
+            .execute(self.occasion(&account, at(now)), Cause::Command, |_| Ok(Command::Open));
+        receipt(open.await)
+    }
+
+    /// Credits a top-up of whole cents, without tax.
+    pub async fn credit(
+        &self,
+        account: &str,
+        payment: &str,
+        amount: &str,
+        now: &str,
+    ) -> CommandReceipt {
+        receipt(self.try_credit(account, payment, amount, now).await)
+    }
+
+    /// The same, with whatever comes of it.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn try_credit(
+        &self,
+        account: &str,
+        payment: &str,
+        amount: &str,
+        now: &str,
+    ) -> Result<CommandOutcome, CommandError> {
+        let (account, payment) = (named(account), topup(payment, amount));
+        let command = |_: &AccountState| {
+            Ok(Command::Credit { payment: payment.clone(), kind: CreditKind::TopUp, bonus: None })
+        };
+        let occasion = self.occasion(&account, at(now));
+        self.store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, command).await
+    }
+
+    /// Gives credit that was not paid for.
+    pub async fn grant(
+        &self,
+        account: &str,
+        amount: &str,
+        expires_at: &str,
+        now: &str,
+    ) -> CommandReceipt {
+        let account = named(account);
+        let bonus =
+            BonusGrant { amount: named(amount), expires_at: at(expires_at), excludes: [].into() };
+        let command = |_: &AccountSnapshot<'_>| {
+            Ok(Command::Grant { bonus: bonus.clone(), reason: "a test".to_owned() })
+        };
+        receipt(self.store.execute(self.occasion(&account, at(now)), Cause::Command, command).await)
+    }
+
+    /// Creates and starts resources of one SKU.
+    pub async fn start(&self, account: &str, sku: &str, ids: &[&str], now: &str) -> CommandReceipt {
+        receipt(self.try_start(Cause::Command, account, sku, ids, now).await)
+    }
+
+    /// The same, with a cause, and with whatever comes of it.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn try_start(
+        &self,
+        cause: Cause,
+        account: &str,
+        sku: &str,
+        ids: &[&str],
+        now: &str,
+    ) -> Result<CommandOutcome, CommandError> {
+        let (account, now) = (named::<AccountId>(account), at(now));
+        let (project, new) = (project(&account), new_resources(sku, ids));
+        let command = |view: &AccountSnapshot<'_>| resolve::start_new(view, &project, &new, now);
+        self.store.execute(self.occasion(&account, now), cause, command).await
+    }
+
+    /// Starts resources that exist.
+    pub async fn start_again(&self, account: &str, ids: &[&str], now: &str) -> CommandReceipt {
+        let (account, now, ids) = (named(account), at(now), resource_ids(ids));
+        let command = |view: &AccountSnapshot<'_>| resolve::start(view, &ids, now);
+        receipt(self.store.execute(self.occasion(&account, now), Cause::Command, command).await)
+    }
+
+    /// Stops resources.
+    pub async fn stop(&self, account: &str, ids: &[&str], now: &str) -> CommandReceipt {
+        let (account, ids) = (named(account), resource_ids(ids));
+        let command = |view: &AccountSnapshot<'_>| resolve::stop(view, &ids);
+        receipt(self.store.execute(self.occasion(&account, at(now)), Cause::Command, command).await)
+    }
+
+    /// Opens a meter.
+    pub async fn open_meter(&self, account: &str, sku: &str, now: &str) -> CommandReceipt {
+        let (account, now, sku) = (named(account), at(now), named(sku));
+        let project = project(&account);
+        let command = |view: &AccountSnapshot<'_>| resolve::open_meter(view, &project, &sku, now);
+        receipt(self.store.execute(self.occasion(&account, now), Cause::Command, command).await)
+    }
+
+    /// Settles an account.
+    pub async fn settle(&self, account: &str, now: &str) -> SettleReport {
+        self.try_settle(account, now)
+            .await
+            .unwrap_or_else(|fault| panic!("{account} is not settled: {fault}"))
+    }
+
+    /// The same, with whatever comes of it.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn try_settle(&self, account: &str, now: &str) -> Result<SettleReport, StoreError> {
+        self.store.settle(self.occasion(&named(account), at(now))).await
+    }
+}
+
+/// An id, an amount, or whatever else a test writes as text.
+#[must_use]
+pub fn named<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error:?}"))
+}
+
+/// A time: `"10:20:00"` on [`DAY`], or in full.
+#[must_use]
+pub fn at(text: &str) -> Timestamp {
+    if text.contains('T') { named(text) } else { named(&format!("{DAY}T{text}Z")) }
+}
+
+/// A payment of whole cents, without tax.
+#[must_use]
+pub fn topup(payment: &str, amount: &str) -> PaymentFacts {
+    let credit: Usd = named(amount);
+    PaymentFacts {
+        payment: named(payment),
+        credit,
+        received_cents: credit.to_cents().expect("whole cents"),
+    }
+}
+
+/// The only project of an account.
+#[must_use]
+pub fn project(account: &AccountId) -> OwnedProject {
+    OwnedProject { id: named("p"), account: account.clone() }
+}
+
+/// Resources of one SKU, called as their ids.
+#[must_use]
+pub fn new_resources(sku: &str, ids: &[&str]) -> Vec<NewResource> {
+    let new = |id: &&str| NewResource {
+        id: named(id),
+        sku: named(sku),
+        name: (*id).to_owned(),
+        rate: None,
+    };
+    ids.iter().map(new).collect()
+}
+
+/// Ids of resources.
+#[must_use]
+pub fn resource_ids(ids: &[&str]) -> Vec<ResourceId> {
+    ids.iter().map(|id| named(id)).collect()
+}
+
+/// What a command came to that was to succeed.
+pub fn receipt(done: Result<CommandOutcome, CommandError>) -> CommandReceipt {
+    match done {
+        Ok(CommandOutcome::Appended(receipt)) => *receipt,
+        other => panic!("no row was appended: {other:?}"),
+    }
+}
+
+fn prices() -> PriceList {
+    let price = |sku: &str, unit, kind: &str, rate: &str, idle_rate: &str| Price {
+        sku: named(sku),
+        unit,
+        kind: named(kind),
+        rate: named(rate),
+        idle_rate: named::<Rate>(idle_rate),
+        valid_from: at("2026-01-01T00:00:00Z"),
+    };
+    let all = [
+        price("vm", PriceUnit::Hour, "instance", "0.6", "0"),
+        price("big", PriceUnit::Hour, "instance", "1.2", "0"),
+        price("web", PriceUnit::Hour, "service", "0.0208333", "0"),
+        price("volume", PriceUnit::Hour, "volume", "0.1", "0.04"),
+        price("tokens", PriceUnit::Quantity, "tokens", "0.000002", "0"),
+    ];
+    all.into_iter().collect()
+}

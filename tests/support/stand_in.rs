@@ -1,0 +1,17 @@
+//! The Stripe stand-in on a port of its own.
+
+use stripe_stand_in::{Config, StripeStandIn};
+
+/// A stand-in that serves for as long as the test runs, and its address.
+pub async fn serve(
+    mut config: Config,
+    clock: impl Fn() -> i64 + Send + Sync + 'static,
+) -> (StripeStandIn, String) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    config.public_url.clone_from(&address);
+    let stand_in = StripeStandIn::new(config, clock);
+    let serving = stand_in.clone();
+    tokio::spawn(async move { serving.serve(listener).await });
+    (stand_in, address)
+}
