@@ -53,7 +53,7 @@ fn named<'e>(events: &'e [Value], name: &str) -> &'e Value {
     events.iter().find(|event| event["detail-type"] == name).unwrap_or_else(|| panic!("no {name}"))
 }
 
-async fn customer_with_machines<'w>(world: &'w World, machines: usize) -> (Customer<'w>, String) {
+async fn customer_with_machines(world: &World, machines: usize) -> (Customer<'_>, String) {
     let alice = world.customer("alice");
     alice.bonus("100.00").await;
     let project = alice.project().await;
@@ -121,7 +121,7 @@ async fn credit_that_runs_out_stops_the_machine_at_that_second() {
     let (mut consumer, mut platform) = (Consumer::default(), Simulated::new(&world));
     let alice = world.customer("alice");
     // An hour and a quarter at $4.00 an hour.
-    alice.top_up("5.00").await;
+    alice.bonus("5.00").await;
     let project = alice.project().await;
     alice.start(&project, "gpu").await;
     world.without_schedule("settle-due");
