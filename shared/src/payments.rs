@@ -21,10 +21,8 @@ use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 use crate::http::problem::{Problem, ProblemCode};
-use crate::runtime::billing::Billing;
-use crate::store::{
-    self, BeforeCommand, CommandOutcome, CreditedPayment, PaymentIds, RowOrder, StoreError,
-};
+use crate::runtime::billing::{Billing, Opening, Visit};
+use crate::store::{self, CommandOutcome, CreditedPayment, PaymentIds, Plan, RowOrder, StoreError};
 use crate::stripe::metadata::{AgreedTerms, Purchase};
 use crate::stripe::webhook_event::{
     DisputeNews, DisputeStep, PaidPayment, PromisedPayment, RefundCourse, RefundNews, StripeIds,
@@ -184,7 +182,7 @@ impl Payments<'_> {
         let credit = |_: &AccountState| {
             Ok(Command::Credit { payment: facts.clone(), kind: purchase.kind, bonus: None })
         };
-        let done = self.append_opened(&purchase.account, BeforeCommand::Nothing, credit).await?;
+        let done = self.append_opened(&purchase.account, Plan::on_state(&credit)).await?;
         let outcome = self.outcome(&purchase.account, done);
         let (PaymentOutcome::Recorded { account, seq }
         | PaymentOutcome::AlreadyRecorded { account, seq }) = &outcome
@@ -214,7 +212,7 @@ impl Payments<'_> {
             expires_at: self.now.plus(PROMISE_SECONDS),
         };
         let wait = |_: &AccountState| Ok(Command::AwaitPayment(pending.clone()));
-        let done = self.append_opened(&purchase.account, BeforeCommand::Nothing, wait).await?;
+        let done = self.append_opened(&purchase.account, Plan::on_state(&wait)).await?;
         let outcome = self.outcome(&purchase.account, done);
         if let PaymentOutcome::Recorded { account, .. }
         | PaymentOutcome::AlreadyRecorded { account, .. } = &outcome
@@ -235,7 +233,7 @@ impl Payments<'_> {
         how: PendingEnd,
     ) -> Result<PaymentOutcome, PaymentError> {
         let end = |_: &AccountState| Ok(Command::EndPayment { payment: payment.clone(), how });
-        let done = self.append_opened(account, BeforeCommand::Nothing, end).await?;
+        let done = self.append_opened(account, Plan::on_state(&end)).await?;
         Ok(self.outcome(account, done))
     }
 
@@ -288,7 +286,7 @@ impl Payments<'_> {
                 DisputeStep::Lost => close(DisputeOutcome::Lost),
             };
             let decide = |_: &AccountState| Ok(command.clone());
-            let done = self.append_opened(&credited.account, BeforeCommand::Settle, decide).await?;
+            let done = self.append_opened(&credited.account, Plan::on_state(&decide)).await?;
             outcome = self.outcome(&credited.account, done);
         }
         self.note_ids(&outcome, &[dispute.as_str()]).await?;
@@ -300,45 +298,31 @@ impl Payments<'_> {
     /// # Errors
     /// [`PaymentError`]
     pub async fn open(&self, account: &AccountId) -> Result<(), PaymentError> {
-        if self.billing.store.head(account).await?.is_some() {
-            return Ok(());
-        }
-        let prices = self.billing.prices(self.now).await?;
-        let occasion = self.billing.occasion(account, &prices, self.now);
-        match self.billing.store.execute(occasion, Cause::Command, |_| Ok(Command::Open)).await {
-            Ok(_) | Err(store::CommandError::Refused(Refusal::AccountAlreadyOpen)) => Ok(()),
-            Err(failure) => Err(failure.into()),
-        }
+        Ok(self.billing.ensure_open(self.opening(account)).await?)
     }
 
-    /// Appends what needs the state alone; money that arrives opens its account, should it not be
-    /// open.
+    /// Records what Stripe confirmed. Money that arrives opens its account, should it not be open.
     pub(super) async fn append_opened(
         &self,
         account: &AccountId,
-        before: BeforeCommand,
-        command: impl Fn(&AccountState) -> Result<Command, Refusal> + Sync,
+        plan: Plan<'_>,
     ) -> Result<CommandOutcome, PaymentError> {
-        match self.append(account, Cause::Stripe, before, &command).await {
-            Err(PaymentError::Refused(Refusal::AccountNotOpen)) => {
-                self.open(account).await?;
-                self.append(account, Cause::Stripe, before, &command).await
-            }
-            appended => appended,
-        }
+        Ok(self.billing.execute(self.opening(account), Cause::Stripe, plan).await?)
     }
 
-    /// Appends what needs the state alone.
+    /// Records what concerns an account that is open.
     pub(super) async fn append(
         &self,
         account: &AccountId,
         cause: Cause,
-        before: BeforeCommand,
-        command: impl Fn(&AccountState) -> Result<Command, Refusal> + Sync,
+        plan: Plan<'_>,
     ) -> Result<CommandOutcome, PaymentError> {
-        let prices = self.billing.prices(self.now).await?;
-        let occasion = self.billing.occasion(account, &prices, self.now);
-        Ok(self.billing.store.execute_on_state(occasion, cause, before, command).await?)
+        Ok(self.billing.execute(Visit::of(account, self.now), cause, plan).await?)
+    }
+
+    fn opening<'v>(&self, account: &'v AccountId) -> Visit<'v> {
+        let opening = Opening::Allowed { email: None };
+        Visit { opening, ..Visit::of(account, self.now) }
     }
 
     /// Which payment it is, whose, and what it buys. A payment of an invoice carries nothing of
@@ -545,7 +529,7 @@ impl Payments<'_> {
         let take = |_: &AccountState| {
             Ok(Command::TakeBack { by: by.clone(), of: credited.facts.clone(), cents })
         };
-        let done = self.append_opened(&credited.account, BeforeCommand::Settle, take).await?;
+        let done = self.append_opened(&credited.account, Plan::on_state(&take)).await?;
         Ok(self.outcome(&credited.account, done))
     }
 
@@ -555,9 +539,8 @@ impl Payments<'_> {
         by: &TakeBack,
         cents: i64,
     ) -> Result<PaymentOutcome, PaymentError> {
-        let prices = self.billing.prices(self.now).await?;
-        let occasion = self.billing.occasion(&credited.account, &prices, self.now);
-        let done = self.billing.store.give_back(occasion, by, &credited.facts, cents).await?;
+        let plan = Plan::give_back(by, &credited.facts, cents);
+        let done = self.append(&credited.account, Cause::Stripe, plan).await?;
         Ok(self.outcome(&credited.account, done))
     }
 
@@ -650,7 +633,7 @@ impl Payments<'_> {
                 monthly_cap: state.refill.monthly_cap,
             }))
         };
-        match self.append(account, cause, BeforeCommand::Settle, change).await {
+        match self.append(account, cause, Plan::on_state(&change)).await {
             Ok(_) => Ok(()),
             // The account was closed, or the operator's limits changed since: the payment counts
             // all the same.

@@ -11,3 +11,5 @@ pub mod logs;
 #[cfg(feature = "shell")]
 pub mod metrics;
 pub mod settings;
+#[cfg(feature = "shell")]
+pub mod settle_tally;

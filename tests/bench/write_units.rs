@@ -13,7 +13,7 @@ use tollgate::domain::event::Cause;
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::resources::BillableList;
 use tollgate::domain::row::{ChainHead, RowDigest};
-use tollgate::store::{Appended, Store};
+use tollgate::store::{Appended, Plan, Store};
 use tollgate_tests::capacity::Meter;
 use tollgate_tests::faults::Operation;
 use tollgate_tests::ledger::{Ledger, at, named, new_resources, project, receipt};
@@ -118,7 +118,11 @@ async fn in_the_midst(ledger: &Ledger, state: AccountState) -> AccountId {
         receipt(
             ledger
                 .store
-                .execute(ledger.occasion(&account, at("10:20:00")), Cause::Command, start)
+                .execute(
+                    ledger.occasion(&account, at("10:20:00")),
+                    Cause::Command,
+                    Plan::on_snapshot(&start),
+                )
                 .await,
         );
     }

@@ -5,7 +5,7 @@ use crate::account_support::{ask, by, refused, send, with_credit};
 use serde_json::{Value, json};
 use tollgate::domain::command::Command;
 use tollgate::domain::event::Cause;
-use tollgate::store::{BeforeCommand, PaymentIds};
+use tollgate::store::{PaymentIds, Plan};
 use tollgate_tests::api::Api;
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, at, named, receipt};
@@ -443,14 +443,12 @@ async fn frequent_refills_are_pointed_out_and_wanted_ones_shown() {
     let now = at("10:27:00");
     let store = &api.ledger.store;
     let occasion = api.ledger.occasion(&alice, now);
-    receipt(store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, begin).await);
+    receipt(store.execute(occasion, Cause::Stripe, Plan::on_state(&begin)).await);
     assert_eq!(ask(&api, by(REFILL, "10:28:00")).await.body["state"], "charging");
     let ask_customer = |_: &tollgate::domain::account::AccountState| {
         Ok(Command::AskCustomer { attempt: 1, url: None })
     };
-    receipt(
-        store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, ask_customer).await,
-    );
+    receipt(store.execute(occasion, Cause::Stripe, Plan::on_state(&ask_customer)).await);
     let confirmation = tollgate::store::RefillConfirmation {
         attempt: 1,
         url: "https://invoice.example/1".to_owned(),
@@ -465,7 +463,7 @@ async fn frequent_refills_are_pointed_out_and_wanted_ones_shown() {
         let decline = tollgate::domain::event::RefillDecline::Never;
         Ok(Command::FailRefill { attempt: 1, decline, code: "stolen_card".to_owned() })
     };
-    receipt(store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, fail).await);
+    receipt(store.execute(occasion, Cause::Stripe, Plan::on_state(&fail)).await);
     let shown = ask(&api, by(REFILL, "10:29:00")).await.body;
     assert_eq!((&shown["state"], &shown["why"]), (&json!("paused"), &json!("card_refused")));
     let again = by(PUT_REFILL, "10:30:00").json(&json!({"payment_method": "pm_1"}));
@@ -516,12 +514,7 @@ async fn refused_auto_refill_names_its_problem_and_writes_nothing() {
         Ok(Command::Close { reason: "gone".to_owned() })
     };
     let occasion = api.ledger.occasion(&alice, at("10:15:00"));
-    receipt(
-        api.ledger
-            .store
-            .execute_on_state(occasion, Cause::Command, BeforeCommand::Nothing, close)
-            .await,
-    );
+    receipt(api.ledger.store.execute(occasion, Cause::Command, Plan::on_state(&close)).await);
     let body = json!({"enabled": true, "threshold": "5", "amount": "5"});
     refused(&api, put(body), 409, "account_closed").await;
 }

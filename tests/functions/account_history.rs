@@ -7,7 +7,7 @@ use tollgate::domain::account::AccountState;
 use tollgate::domain::command::Command;
 use tollgate::domain::event::{Cause, RefillDecline};
 use tollgate::domain::money::Usd;
-use tollgate::store::{BeforeCommand, PaymentIds, RowOrder};
+use tollgate::store::{PaymentIds, Plan, RowOrder};
 use tollgate::views::transaction::{TransactionType, transaction_type};
 use tollgate_tests::api::{Api, Event};
 use tollgate_tests::invariants::check;
@@ -37,7 +37,11 @@ async fn transactions_are_a_table_for_spreadsheets() {
     receipt(
         api.ledger
             .store
-            .execute(api.ledger.occasion(&alice, at("10:30:00")), Cause::Command, correct)
+            .execute(
+                api.ledger.occasion(&alice, at("10:30:00")),
+                Cause::Command,
+                Plan::on_snapshot(&correct),
+            )
             .await,
     );
     let answered = ask(&api, csv("10:40:00")).await;
@@ -384,12 +388,7 @@ async fn refill_step(api: &Api, now: &str, command: Command) {
     let alice = named(ALICE);
     let decide = |_: &AccountState| Ok(command.clone());
     let occasion = api.ledger.occasion(&alice, at(now));
-    receipt(
-        api.ledger
-            .store
-            .execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, decide)
-            .await,
-    );
+    receipt(api.ledger.store.execute(occasion, Cause::Stripe, Plan::on_state(&decide)).await);
 }
 
 fn begin() -> Command {

@@ -6,7 +6,9 @@ use tollgate::domain::account::RefillPause;
 use tollgate::domain::command::Command;
 use tollgate::domain::event::{Cause, Change};
 use tollgate::domain::row::Row;
+use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::{HOUR, MINUTE};
+use tollgate::store::Plan;
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{PaymentWorld, VISA, acme, die_everywhere};
 
@@ -366,8 +368,7 @@ async fn attempt_no_longer_agreed_is_canceled_and_not_counted() {
         let account = acme();
         let occasion = world.ledger().occasion(&account, world.now());
         let store = &world.ledger().undisturbed;
-        let before = tollgate::store::BeforeCommand::Settle;
-        store.execute_on_state(occasion, Cause::Command, before, change).await.unwrap();
+        store.execute(occasion, Cause::Command, Plan::on_state(&change)).await.unwrap();
         let report = world.refill().await;
         assert_eq!(report.steps, ["attempt 1: called_off"], "{nth}");
         let refill = world.state().await.refill;
@@ -408,7 +409,11 @@ async fn frozen_account_or_disabled_refills_charge_nothing() {
         world
             .ledger()
             .undisturbed
-            .execute(occasion, Cause::Command, |_| Ok(command.clone()))
+            .execute(
+                occasion,
+                Cause::Command,
+                Plan::on_snapshot(&|_: &AccountSnapshot<'_>| Ok(command.clone())),
+            )
             .await
             .unwrap();
         let report = world.refill().await;

@@ -5,7 +5,7 @@ use stripe_stand_in::FaultKind;
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::Cause;
-use tollgate::store::BeforeCommand;
+use tollgate::store::Plan;
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
 
@@ -317,12 +317,7 @@ async fn late_webhook_does_not_undo_newer_refill_settings() {
     };
     let account = acme();
     let occasion = world.ledger().occasion(&account, world.now());
-    world
-        .ledger()
-        .store
-        .execute_on_state(occasion, Cause::Command, BeforeCommand::Settle, off)
-        .await
-        .unwrap();
+    world.ledger().store.execute(occasion, Cause::Command, Plan::on_state(&off)).await.unwrap();
     world.advance(3_000);
     world.deliver_all().await;
     assert_eq!(

@@ -64,14 +64,18 @@ async fn repeated_schedules_charge_each_account_one_hour() {
     assert_eq!(slices.len(), usize::from(SHARDS));
     assert!(slices.iter().all(|slice| slice.detail_type == SLICE));
     let worked = world.work(&slices).await;
-    assert_eq!((worked.report.accounts, worked.report.appended), (3, 3));
+    assert_eq!((worked.report.settled.accounts, worked.report.settled.appended), (3, 3));
     for account in ["a", "b", "c"] {
         assert_eq!(world.balance(account).await, "24.00");
     }
     let again = world.schedule("2026-11-22T11:00:00Z").await;
     let worked = world.work(&again).await;
     assert_eq!(
-        (worked.report.accounts, worked.report.appended, worked.batch_item_failures.len()),
+        (
+            worked.report.settled.accounts,
+            worked.report.settled.appended,
+            worked.batch_item_failures.len()
+        ),
         (3, 0, 0)
     );
 }
@@ -109,14 +113,14 @@ async fn slice_short_of_time_hands_on_its_rest_once() {
     let event =
         BusEvent { detail_type: SLICE.to_owned(), detail: serde_json::to_string(&slice).unwrap() };
     let worked = world.work(std::slice::from_ref(&event)).await;
-    assert_eq!((worked.report.accounts, worked.report.handed_on.len()), (200, 1));
+    assert_eq!((worked.report.settled.accounts, worked.report.handed_on.len()), (200, 1));
     let handed_on = world.bus.take();
     assert_eq!(handed_on.len(), 1);
     // The same message again: its accounts are paid, and the rest is not handed on a second time.
     let worked = world.work(&[event]).await;
-    assert_eq!((worked.report.appended, world.bus.take().len()), (0, 0));
+    assert_eq!((worked.report.settled.appended, world.bus.take().len()), (0, 0));
     let worked = world.work(&handed_on).await;
-    assert_eq!((worked.report.accounts, worked.report.appended), (1, 1));
+    assert_eq!((worked.report.settled.accounts, worked.report.settled.appended), (1, 1));
     let paid: BTreeSet<String> =
         futures_util::future::join_all(names.iter().map(|name| world.balance(name)))
             .await
@@ -133,7 +137,11 @@ async fn failing_account_is_retried_alone_without_stopping_others() {
     let slices = world.schedule("2026-11-22T11:00:00Z").await;
     let worked = world.work(&slices).await;
     assert_eq!(
-        (worked.report.appended, worked.report.failed.len(), worked.batch_item_failures.len()),
+        (
+            worked.report.settled.appended,
+            worked.report.settled.failed.len(),
+            worked.batch_item_failures.len()
+        ),
         (2, 1, 0)
     );
     let alone = world.bus.take();
@@ -155,7 +163,10 @@ async fn finished_accounts_count_even_if_the_rest_is_not_handed_on() {
     world.bus.die(usize::MAX);
     let worked = world.work(&slices).await;
     let WorkedBatch { batch_item_failures, report } = worked;
-    assert_eq!((report.appended, report.failed.len(), batch_item_failures.len()), (1, 1, 1));
+    assert_eq!(
+        (report.settled.appended, report.settled.failed.len(), batch_item_failures.len()),
+        (1, 1, 1)
+    );
     assert_eq!(
         usize::try_from(report.slices).unwrap(),
         slices.len() - 1,
@@ -177,7 +188,7 @@ async fn a_message_that_cannot_be_read_fails_alone() {
         detail: r#"{"time":"2026-11-22T11:00:00Z","shard":64}"#.to_owned(),
     });
     let worked = world.work(&events).await;
-    assert_eq!((worked.batch_item_failures.len(), worked.report.appended), (3, 1));
+    assert_eq!((worked.batch_item_failures.len(), worked.report.settled.appended), (3, 1));
 }
 
 #[tokio::test]

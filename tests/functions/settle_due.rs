@@ -7,6 +7,8 @@ use settle_due::{
 use tollgate::domain::account::Standing;
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::Cause;
+use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::store::Plan;
 use tollgate_tests::ledger::{ALICE, Ledger, at};
 use tollgate_tests::newer_format::append_row_of_newer_format;
 
@@ -27,7 +29,15 @@ impl World {
     async fn command(&self, time: &str, command: Command) {
         let account = ALICE.parse().unwrap();
         let occasion = self.ledger.occasion(&account, at(time));
-        self.ledger.store.execute(occasion, Cause::Command, |_| Ok(command.clone())).await.unwrap();
+        self.ledger
+            .store
+            .execute(
+                occasion,
+                Cause::Command,
+                Plan::on_snapshot(&|_: &AccountSnapshot<'_>| Ok(command.clone())),
+            )
+            .await
+            .unwrap();
     }
 
     async fn standing(&self) -> Standing {
@@ -48,7 +58,7 @@ async fn account_is_suspended_in_the_minute_its_credit_ends() {
     world.ledger.settle(ALICE, "12:00:00").await;
     assert_eq!(world.run("12:29:00").await.accounts, 0);
     let report = world.run("12:30:00").await;
-    assert_eq!((report.accounts, report.appended), (1, 1));
+    assert_eq!((report.settled.accounts, report.settled.appended), (1, 1));
     assert!(matches!(world.standing().await, Standing::Suspended(_)));
     assert_eq!(
         world.run("12:30:00").await,
@@ -96,11 +106,23 @@ async fn an_account_that_fails_does_not_stop_the_others() {
         };
         let id = account.parse().unwrap();
         let occasion = world.ledger.occasion(&id, at("11:00:00"));
-        world.ledger.store.execute(occasion, Cause::Command, |_| Ok(due.clone())).await.unwrap();
+        world
+            .ledger
+            .store
+            .execute(
+                occasion,
+                Cause::Command,
+                Plan::on_snapshot(&|_: &AccountSnapshot<'_>| Ok(due.clone())),
+            )
+            .await
+            .unwrap();
     }
     append_row_of_newer_format(&world.ledger, ALICE).await;
     let report = world.run("12:00:00").await;
-    assert_eq!((report.accounts, report.appended, report.failed.len()), (2, 1, 1));
+    assert_eq!(
+        (report.settled.accounts, report.settled.appended, report.settled.failed.len()),
+        (2, 1, 1)
+    );
 }
 
 #[tokio::test]
@@ -118,6 +140,6 @@ async fn run_without_readable_time_or_bus_fails() {
     let silent =
         handle(&world.clients, &MinuteTrigger { time: "2026-11-22T11:01:00Z".to_owned() }).await;
     assert!(matches!(silent, Err(SettleDueError::Bus { .. })), "{silent:?}");
-    let counted = report_of(&silent).map(|report| (report.accounts, report.refills));
+    let counted = report_of(&silent).map(|report| (report.settled.accounts, report.refills));
     assert_eq!(counted, Some((1, 0)), "what was done is counted all the same");
 }

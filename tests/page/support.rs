@@ -40,7 +40,7 @@ impl Visit {
             return None;
         }
         let mut config = Config::of_this_repository(BTreeMap::new()).unwrap();
-        config.binaries = binaries::of(&config, "page");
+        config.binaries = binaries::of(&config);
         config.pace = Pace::Frozen;
         // While the clock stands still no bucket is filled again.
         config.parameters.insert("ApiBurstLimit".to_owned(), "5000".to_owned());

@@ -13,7 +13,7 @@ use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{delete, restore, start, start_new, stop};
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::{HOUR, Timestamp};
-use tollgate::store::{BeforeCommand, CommandError, CommandOutcome, CommandReceipt, Trigger};
+use tollgate::store::{CommandError, CommandOutcome, CommandReceipt, Plan, Trigger};
 use tollgate_tests::faults::Operation;
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{Ledger, at, named, new_resources, project, topup};
@@ -106,18 +106,12 @@ impl Task {
     async fn credit(&mut self, account: &AccountId, id: &str, now: Timestamp) {
         let payment = topup(&format!("pi_{id}"), &self.random.u32(1..6).to_string());
         self.payments.push((account.clone(), payment.clone()));
-        self.on_state(account, BeforeCommand::Nothing, now, |_| {
-            credit(&payment, CreditKind::TopUp)
-        })
-        .await;
+        self.on_state(account, now, |_| credit(&payment, CreditKind::TopUp)).await;
     }
 
     async fn credit_again(&mut self, now: Timestamp) {
         let Some((account, payment)) = self.random.choice(&self.payments).cloned() else { return };
-        self.on_state(&account, BeforeCommand::Nothing, now, |_| {
-            credit(&payment, CreditKind::TopUp)
-        })
-        .await;
+        self.on_state(&account, now, |_| credit(&payment, CreditKind::TopUp)).await;
     }
 
     /// Tasks share their resources: what one starts another stops.
@@ -167,15 +161,22 @@ impl Task {
         self.refunds.push((account.clone(), of.clone(), by.clone()));
         let take =
             |_: &AccountState| Ok(Command::TakeBack { by: by.clone(), of: of.clone(), cents: 100 });
-        self.on_state(&account, BeforeCommand::Settle, now, take).await;
+        self.on_state(&account, now, take).await;
     }
 
     async fn give_back(&mut self, now: Timestamp) {
         let Some((account, of, by)) = self.random.choice(&self.refunds).cloned() else { return };
         let world = Arc::clone(&self.world);
         let done = loop {
-            let done =
-                world.ledger.store.give_back(world.occasion(&account, now), &by, &of, 100).await;
+            let done = world
+                .ledger
+                .store
+                .execute(
+                    world.occasion(&account, now),
+                    Cause::Stripe,
+                    Plan::give_back(&by, &of, 100),
+                )
+                .await;
             if !world.is_to_retry(&done) {
                 break done;
             }
@@ -211,7 +212,7 @@ impl Task {
             // Whoever else drives the same attempt has the same payment.
             let payment = topup(&format!("pi_refill-{account}-{number}"), "10");
             let kind = CreditKind::Refill { attempt: number, purpose };
-            self.on_state(account, BeforeCommand::Nothing, now, |_| credit(&payment, kind)).await;
+            self.on_state(account, now, |_| credit(&payment, kind)).await;
         }
     }
 
@@ -226,7 +227,7 @@ impl Task {
             let done = world
                 .ledger
                 .store
-                .execute(world.occasion(account, now), Cause::Command, &command)
+                .execute(world.occasion(account, now), Cause::Command, Plan::on_snapshot(&command))
                 .await;
             if !world.is_to_retry(&done) {
                 break done;
@@ -238,18 +239,14 @@ impl Task {
     async fn on_state(
         &mut self,
         account: &AccountId,
-        before: BeforeCommand,
         now: Timestamp,
         command: impl Fn(&AccountState) -> Result<Command, Refusal> + Sync,
     ) {
         let (world, cause) = (Arc::clone(&self.world), Cause::Stripe);
         let done = loop {
             let occasion = world.occasion(account, now);
-            let done = world
-                .ledger
-                .store
-                .execute_on_state(occasion, cause.clone(), before, &command)
-                .await;
+            let done =
+                world.ledger.store.execute(occasion, cause.clone(), Plan::on_state(&command)).await;
             if !world.is_to_retry(&done) {
                 break done;
             }

@@ -14,7 +14,7 @@ use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{open_meter, start_new, stop};
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::store::{BeforeCommand, CommandError, CommandOutcome, UsageReport};
+use tollgate::store::{CommandError, CommandOutcome, Plan, UsageReport};
 use tollgate_tests::dynamodb::Attempts;
 use tollgate_tests::faults::{Calls, Crash, Fault, Operation};
 use tollgate_tests::invariants::check;
@@ -88,47 +88,60 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), CommandError> {
         Cause::Request { key: named(&format!("request-{number}")), digest: format!("{trigger:?}") };
     let (refunded, refund) = (topup("pi_1", "7"), TakeBack::Refund(named("re_1")));
     let done = match trigger {
-        Trigger::Open => {
-            store.execute(occasion, Cause::Command, |_| Ok(Command::Open)).await.and_then(settled)
-        }
+        Trigger::Open => store
+            .execute(
+                occasion,
+                Cause::Command,
+                Plan::on_snapshot(&|_: &AccountSnapshot<'_>| Ok(Command::Open)),
+            )
+            .await
+            .and_then(settled),
         Trigger::Credit(payment, amount) => {
             let (payment, kind) = (topup(payment, amount), CreditKind::TopUp);
             let credit = |_: &AccountState| {
                 Ok(Command::Credit { payment: payment.clone(), kind, bonus: None })
             };
-            store
-                .execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, credit)
-                .await
-                .and_then(settled)
+            store.execute(occasion, Cause::Stripe, Plan::on_state(&credit)).await.and_then(settled)
         }
         Trigger::Start(ids) => {
             let (project, new) = (project(&account), new_resources("big", ids));
             store
-                .execute(occasion, request, |view| start_new(view, &project, &new, now))
+                .execute(
+                    occasion,
+                    request,
+                    Plan::on_snapshot(&|view: &AccountSnapshot<'_>| {
+                        start_new(view, &project, &new, now)
+                    }),
+                )
                 .await
                 .and_then(settled)
         }
         Trigger::Stop(id) => {
             let ids = [named(id)];
-            store.execute(occasion, request, |view| stop(view, &ids)).await.and_then(settled)
+            store
+                .execute(
+                    occasion,
+                    request,
+                    Plan::on_snapshot(&|view: &AccountSnapshot<'_>| stop(view, &ids)),
+                )
+                .await
+                .and_then(settled)
         }
         Trigger::Settle => store.settle(occasion).await.map(drop).map_err(CommandError::from),
         Trigger::Refund => {
             let take = |_: &AccountState| {
                 Ok(Command::TakeBack { by: refund.clone(), of: refunded.clone(), cents: 150 })
             };
-            store
-                .execute_on_state(occasion, Cause::Stripe, BeforeCommand::Settle, take)
-                .await
-                .and_then(settled)
+            store.execute(occasion, Cause::Stripe, Plan::on_state(&take)).await.and_then(settled)
         }
-        Trigger::ReverseRefund => {
-            store.give_back(occasion, &refund, &refunded, 150).await.and_then(settled)
-        }
+        Trigger::ReverseRefund => store
+            .execute(occasion, Cause::Stripe, Plan::give_back(&refund, &refunded, 150))
+            .await
+            .and_then(settled),
         Trigger::OpenMeter => {
             let (project, sku) = (project(&account), named("tokens"));
             let open = |view: &AccountSnapshot<'_>| open_meter(view, &project, &sku, now);
-            store.execute(occasion, request, open).await.and_then(settled)
+            store.execute(occasion, request, Plan::on_snapshot(&open)).await.and_then(settled)
         }
         Trigger::Read => {
             let (project, sku, reading) = (named("p"), named("tokens"), named("100000"));

@@ -7,6 +7,7 @@ use tollgate::domain::event::Cause;
 use tollgate::domain::resolve;
 use tollgate::domain::resources::Resource;
 use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::store::Plan;
 use tollgate::store::StoreError;
 use tollgate_tests::faults::{Calls, Fault, Operation};
 use tollgate_tests::invariants::check;
@@ -34,7 +35,10 @@ async fn execute(
 ) {
     let alice = named(ALICE);
     receipt(
-        ledger.undisturbed.execute(ledger.occasion(&alice, at(now)), Cause::Command, command).await,
+        ledger
+            .undisturbed
+            .execute(ledger.occasion(&alice, at(now)), Cause::Command, Plan::on_snapshot(&command))
+            .await,
     );
 }
 

@@ -15,8 +15,8 @@ use tollgate::domain::settle::TriggerDelivery;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::DAY;
 use tollgate::store::{
-    Appended, BeforeCommand, CommandError, CommandOutcome, IndexShard, RecordOutcome, RowOrder,
-    StoreError, Trigger,
+    Appended, CommandError, CommandOutcome, IndexShard, Plan, RecordOutcome, RowOrder, StoreError,
+    Trigger,
 };
 use tollgate_tests::faults::{Calls, Fault, Operation};
 use tollgate_tests::invariants::check;
@@ -55,7 +55,14 @@ async fn second_opening_of_an_account_is_refused() {
     assert_eq!(ledger.open(ALICE, "10:00:00").await.seq, 0);
     let alice = alice();
     let again = ledger.occasion(&alice, at("10:00:01"));
-    let again = ledger.store.execute(again, Cause::Command, |_| Ok(Command::Open)).await;
+    let again = ledger
+        .store
+        .execute(
+            again,
+            Cause::Command,
+            Plan::on_snapshot(&|_: &AccountSnapshot<'_>| Ok(Command::Open)),
+        )
+        .await;
     assert_eq!(again, Err(CommandError::Refused(Refusal::AccountAlreadyOpen)));
     assert_eq!(check(&ledger, ALICE).await.rows.len(), 1);
 }
@@ -65,9 +72,11 @@ async fn of_two_simultaneous_openings_one_is_refused() {
     let ledger = Ledger::new().await;
     let alice = alice();
     let open = || {
-        ledger
-            .store
-            .execute(ledger.occasion(&alice, at("10:00:00")), Cause::Command, |_| Ok(Command::Open))
+        ledger.store.execute(
+            ledger.occasion(&alice, at("10:00:00")),
+            Cause::Command,
+            Plan::on_snapshot(&|_: &AccountSnapshot<'_>| Ok(Command::Open)),
+        )
     };
     let gate = ledger.faults.gate_before(Calls::of(Operation::PutItem).first(1));
     let (first, second) = tokio::join!(open(), async {
@@ -196,15 +205,14 @@ async fn credit_with_an_existing_pending_mark_is_appended() {
         move |_: &AccountState| Ok(Command::AwaitPayment(pending.clone()))
     };
     let occasion = ledger.occasion(&alice, at("10:10:00"));
-    let before = BeforeCommand::Nothing;
-    receipt(ledger.store.execute_on_state(occasion, Cause::Stripe, before, promise("pi_2")).await);
+    receipt(ledger.store.execute(occasion, Cause::Stripe, Plan::on_state(&promise("pi_2"))).await);
     ledger.credit(ALICE, "pi_2", "5", "10:20:00").await;
     assert_eq!(ledger.head(ALICE).await.state.pending, []);
 
     ledger.credit(ALICE, "pi_3", "5", "10:20:00").await;
     let late = ledger
         .store
-        .execute_on_state(occasion, Cause::Stripe, before, promise("pi_3"))
+        .execute(occasion, Cause::Stripe, Plan::on_state(&promise("pi_3")))
         .await
         .unwrap();
     assert!(
@@ -219,7 +227,6 @@ async fn a_failure_that_races_with_its_promise_ends_it() {
     let ledger = Ledger::with_credit("10").await;
     let (alice, payment) = (alice(), named::<PaymentId>("pi_2"));
     let occasion = ledger.occasion(&alice, at("10:10:00"));
-    let before = BeforeCommand::Nothing;
     let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
     let fail = |_: &AccountState| {
         Ok(Command::EndPayment { payment: payment.clone(), how: PendingEnd::Failed })
@@ -231,10 +238,10 @@ async fn a_failure_that_races_with_its_promise_ends_it() {
     };
     let promise = |_: &AccountState| Ok(Command::AwaitPayment(pending.clone()));
     let (ended, ()) =
-        tokio::join!(ledger.store.execute_on_state(occasion, Cause::Stripe, before, fail), async {
+        tokio::join!(ledger.store.execute(occasion, Cause::Stripe, Plan::on_state(&fail)), async {
             gate.reached().await;
             receipt(
-                ledger.undisturbed.execute_on_state(occasion, Cause::Stripe, before, promise).await,
+                ledger.undisturbed.execute(occasion, Cause::Stripe, Plan::on_state(&promise)).await,
             );
             gate.open();
         });
@@ -253,25 +260,21 @@ async fn refund_reversal_returns_once_in_either_order() {
         let (by, of) = (TakeBack::Refund(named(refund)), topup("pi_first", "10"));
         move |_: &AccountState| Ok(Command::TakeBack { by: by.clone(), of: of.clone(), cents: 400 })
     };
-    receipt(
-        ledger
-            .store
-            .execute_on_state(occasion, Cause::Stripe, BeforeCommand::Settle, take("re_1"))
-            .await,
-    );
+    receipt(ledger.store.execute(occasion, Cause::Stripe, Plan::on_state(&take("re_1"))).await);
     assert_eq!(ledger.head(ALICE).await.state.balance(), named("6"));
     let by = TakeBack::Refund(named("re_1"));
-    receipt(ledger.store.give_back(occasion, &by, &of, 400).await);
-    let again = ledger.store.give_back(occasion, &by, &of, 400).await.unwrap();
+    receipt(ledger.store.execute(occasion, Cause::Stripe, Plan::give_back(&by, &of, 400)).await);
+    let again = ledger
+        .store
+        .execute(occasion, Cause::Stripe, Plan::give_back(&by, &of, 400))
+        .await
+        .unwrap();
     assert!(matches!(again, CommandOutcome::AlreadyAppended(_)));
     assert_eq!(ledger.head(ALICE).await.state.balance(), named("10"));
 
     let by = TakeBack::Refund(named("re_2"));
-    receipt(ledger.store.give_back(occasion, &by, &of, 400).await);
-    let late = ledger
-        .store
-        .execute_on_state(occasion, Cause::Stripe, BeforeCommand::Settle, take("re_2"))
-        .await;
+    receipt(ledger.store.execute(occasion, Cause::Stripe, Plan::give_back(&by, &of, 400)).await);
+    let late = ledger.store.execute(occasion, Cause::Stripe, Plan::on_state(&take("re_2"))).await;
     assert!(matches!(late, Ok(CommandOutcome::AlreadyAppended(_))));
     assert_eq!(check(&ledger, ALICE).await.balance(), named("10"));
 }
@@ -285,15 +288,16 @@ async fn reversal_racing_its_refund_returns_what_was_taken() {
     let take =
         |_: &AccountState| Ok(Command::TakeBack { by: by.clone(), of: of.clone(), cents: 400 });
     let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
-    let (given, ()) = tokio::join!(ledger.store.give_back(occasion, &by, &of, 400), async {
-        gate.reached().await;
-        let taken = ledger
-            .undisturbed
-            .execute_on_state(occasion, Cause::Stripe, BeforeCommand::Settle, take)
-            .await;
-        assert_eq!(receipt(taken).head.state.balance(), named("6"));
-        gate.open();
-    });
+    let (given, ()) = tokio::join!(
+        ledger.store.execute(occasion, Cause::Stripe, Plan::give_back(&by, &of, 400)),
+        async {
+            gate.reached().await;
+            let taken =
+                ledger.undisturbed.execute(occasion, Cause::Stripe, Plan::on_state(&take)).await;
+            assert_eq!(receipt(taken).head.state.balance(), named("6"));
+            gate.open();
+        }
+    );
     assert_eq!(receipt(given).head.state.balance(), named("10"));
     check(&ledger, ALICE).await;
 }
@@ -664,12 +668,15 @@ async fn a_start_that_failed_is_given_back_over_several_hours() {
     ledger.settle(ALICE, "12:00:00").await;
     let alice = alice();
     let occasion = ledger.occasion(&alice, at("12:30:00"));
-    let failed = ledger.store.fail_start(occasion, Cause::Command, &named("r1")).await;
+    let failed =
+        ledger.store.execute(occasion, Cause::Command, Plan::fail_start(&named("r1"))).await;
     // r1 paid $0.40, $0.60 and $0.60.
     assert_eq!(receipt(failed).event.amount(), named("1.6"));
-    let again = ledger.store.fail_start(occasion, Cause::Command, &named("r1")).await;
+    let again =
+        ledger.store.execute(occasion, Cause::Command, Plan::fail_start(&named("r1"))).await;
     assert_eq!(again, Err(CommandError::Refused(Refusal::NotRunning { resource: named("r1") })));
-    let unknown = ledger.store.fail_start(occasion, Cause::Command, &named("r9")).await;
+    let unknown =
+        ledger.store.execute(occasion, Cause::Command, Plan::fail_start(&named("r9"))).await;
     assert_eq!(
         unknown,
         Err(CommandError::Refused(Refusal::UnknownResource { resource: named("r9") }))
@@ -696,7 +703,11 @@ async fn a_card_that_vouched_for_one_trial_vouches_for_no_other() {
         done.push(
             ledger
                 .store
-                .execute(ledger.occasion(&account, at("10:00:00")), Cause::Command, trial)
+                .execute(
+                    ledger.occasion(&account, at("10:00:00")),
+                    Cause::Command,
+                    Plan::on_snapshot(&trial),
+                )
                 .await,
         );
     }
@@ -726,14 +737,21 @@ async fn a_resource_comes_and_goes_with_its_rows() {
     let (alice, ids) = (alice(), [named("v1"), named("v2")]);
     let delete = |view: &AccountSnapshot<'_>| tollgate::domain::resolve::delete(view, &ids);
     receipt(
-        ledger.store.execute(ledger.occasion(&alice, at("11:30:00")), Cause::Command, delete).await,
+        ledger
+            .store
+            .execute(
+                ledger.occasion(&alice, at("11:30:00")),
+                Cause::Command,
+                Plan::on_snapshot(&delete),
+            )
+            .await,
     );
     assert_eq!(ledger.undisturbed.billables(&alice).await.unwrap().resources.len(), 2);
     let restore = |view: &AccountSnapshot<'_>| {
         tollgate::domain::resolve::restore(view, &[named("v2")], at("2026-11-23T10:00:00Z"))
     };
     let occasion = ledger.occasion(&alice, at("2026-11-23T10:00:00Z"));
-    receipt(ledger.store.execute(occasion, Cause::Command, restore).await);
+    receipt(ledger.store.execute(occasion, Cause::Command, Plan::on_snapshot(&restore)).await);
     ledger.settle(ALICE, "2026-12-06T11:30:00Z").await;
     let left = ledger.undisturbed.billables(&alice).await.unwrap();
     assert_eq!(
@@ -757,8 +775,10 @@ async fn a_foreign_project_and_a_resource_of_that_name_are_refused() {
     let start = |view: &AccountSnapshot<'_>| {
         tollgate::domain::resolve::start_new(view, &foreign, &new, at("10:00:00"))
     };
-    let refused =
-        ledger.store.execute(ledger.occasion(&alice, at("10:00:00")), Cause::Command, start).await;
+    let refused = ledger
+        .store
+        .execute(ledger.occasion(&alice, at("10:00:00")), Cause::Command, Plan::on_snapshot(&start))
+        .await;
     assert_eq!(
         refused,
         Err(CommandError::Refused(Refusal::UnknownProject { project: named("p") }))

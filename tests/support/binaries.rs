@@ -8,30 +8,23 @@ use std::sync::OnceLock;
 use tollgate_local::wiring::Function;
 use tollgate_local::{Config, build};
 
-/// The binaries beside the running test, as the sources are now: `cargo test --workspace` has built
-/// them, and then this is a look; whoever runs one test alone would else run old ones. Features and
-/// profile are those of the test named `test`, so that nothing is built a second time.
+/// The binaries beside the running test, as the sources are now. Features and profile are those of
+/// the test, so that only what was changed is built.
 ///
 /// # Panics
 /// If the template cannot be read, or a function cannot be built.
 #[must_use]
-pub fn of(config: &Config, test: &str) -> BTreeMap<String, PathBuf> {
+pub fn of(config: &Config) -> BTreeMap<String, PathBuf> {
     static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    BUILT.get_or_init(|| built(&config.functions().expect("the template is read"), test)).clone()
+    BUILT.get_or_init(|| built(&config.functions().expect("the template is read"))).clone()
 }
 
-fn built(functions: &[Function], test: &str) -> BTreeMap<String, PathBuf> {
+fn built(functions: &[Function]) -> BTreeMap<String, PathBuf> {
     let own = std::env::current_exe().expect("a test knows where it is");
     let directory = own.ancestors().nth(2).expect("a test is built in target/<profile>/deps");
     let profile = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(build::repository()).args([
-        "build",
-        "--quiet",
-        "--workspace",
-        "--test",
-        test,
-    ]);
+    cargo.current_dir(build::repository()).args(["build", "--quiet"]);
     cargo.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
     cargo
         .arg("--target-dir")

@@ -20,7 +20,7 @@ use tollgate::domain::timestamp::Timestamp;
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::settings::Settings;
 use tollgate::store::{
-    BeforeCommand, CommandError, CommandOutcome, CommandReceipt, SettleReport, Store, StoreError,
+    CommandError, CommandOutcome, CommandReceipt, Plan, SettleReport, Store, StoreError,
     TableNames, Trigger,
 };
 
@@ -149,9 +149,11 @@ impl Ledger {
     /// Opens an account.
     pub async fn open(&self, account: &str, now: &str) -> CommandReceipt {
         let account = named(account);
-        let open = self
-            .store
-            .execute(self.occasion(&account, at(now)), Cause::Command, |_| Ok(Command::Open));
+        let open = self.store.execute(
+            self.occasion(&account, at(now)),
+            Cause::Command,
+            Plan::on_snapshot(&|_: &AccountSnapshot<'_>| Ok(Command::Open)),
+        );
         receipt(open.await)
     }
 
@@ -182,7 +184,7 @@ impl Ledger {
             Ok(Command::Credit { payment: payment.clone(), kind: CreditKind::TopUp, bonus: None })
         };
         let occasion = self.occasion(&account, at(now));
-        self.store.execute_on_state(occasion, Cause::Stripe, BeforeCommand::Nothing, command).await
+        self.store.execute(occasion, Cause::Stripe, Plan::on_state(&command)).await
     }
 
     /// Gives credit that was not paid for.
@@ -199,7 +201,15 @@ impl Ledger {
         let command = |_: &AccountSnapshot<'_>| {
             Ok(Command::Grant { bonus: bonus.clone(), reason: "a test".to_owned() })
         };
-        receipt(self.store.execute(self.occasion(&account, at(now)), Cause::Command, command).await)
+        receipt(
+            self.store
+                .execute(
+                    self.occasion(&account, at(now)),
+                    Cause::Command,
+                    Plan::on_snapshot(&command),
+                )
+                .await,
+        )
     }
 
     /// Creates and starts resources of one SKU.
@@ -222,21 +232,33 @@ impl Ledger {
         let (account, now) = (named::<AccountId>(account), at(now));
         let (project, new) = (project(&account), new_resources(sku, ids));
         let command = |view: &AccountSnapshot<'_>| resolve::start_new(view, &project, &new, now);
-        self.store.execute(self.occasion(&account, now), cause, command).await
+        self.store.execute(self.occasion(&account, now), cause, Plan::on_snapshot(&command)).await
     }
 
     /// Starts resources that exist.
     pub async fn start_again(&self, account: &str, ids: &[&str], now: &str) -> CommandReceipt {
         let (account, now, ids) = (named(account), at(now), resource_ids(ids));
         let command = |view: &AccountSnapshot<'_>| resolve::start(view, &ids, now);
-        receipt(self.store.execute(self.occasion(&account, now), Cause::Command, command).await)
+        receipt(
+            self.store
+                .execute(self.occasion(&account, now), Cause::Command, Plan::on_snapshot(&command))
+                .await,
+        )
     }
 
     /// Stops resources.
     pub async fn stop(&self, account: &str, ids: &[&str], now: &str) -> CommandReceipt {
         let (account, ids) = (named(account), resource_ids(ids));
         let command = |view: &AccountSnapshot<'_>| resolve::stop(view, &ids);
-        receipt(self.store.execute(self.occasion(&account, at(now)), Cause::Command, command).await)
+        receipt(
+            self.store
+                .execute(
+                    self.occasion(&account, at(now)),
+                    Cause::Command,
+                    Plan::on_snapshot(&command),
+                )
+                .await,
+        )
     }
 
     /// Opens a meter.
@@ -244,7 +266,11 @@ impl Ledger {
         let (account, now, sku) = (named(account), at(now), named(sku));
         let project = project(&account);
         let command = |view: &AccountSnapshot<'_>| resolve::open_meter(view, &project, &sku, now);
-        receipt(self.store.execute(self.occasion(&account, now), Cause::Command, command).await)
+        receipt(
+            self.store
+                .execute(self.occasion(&account, now), Cause::Command, Plan::on_snapshot(&command))
+                .await,
+        )
     }
 
     /// Settles an account.

@@ -28,7 +28,7 @@ use tollgate::domain::row::Row;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::settings::Settings;
-use tollgate::store::{BeforeCommand, CustomerProfile, RowOrder, Store};
+use tollgate::store::{CustomerProfile, Plan, RowOrder, Store};
 use tollgate::stripe::{RetryPolicy, Stripe, StripeSettings, signature};
 
 pub const ACME: &str = "acme";
@@ -284,7 +284,7 @@ impl PaymentWorld {
         let occasion = self.ledger().occasion(&account, self.now());
         let store = &self.ledger().undisturbed;
         store
-            .execute_on_state(occasion, Cause::Command, BeforeCommand::Settle, change)
+            .execute(occasion, Cause::Command, Plan::on_state(&change))
             .await
             .expect("an agreement");
     }

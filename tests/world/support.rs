@@ -57,7 +57,7 @@ pub(crate) enum Processes {
 
 pub(crate) fn config(processes: Processes, start: UtcDateTime) -> Config {
     let mut config = Config::of_this_repository(BTreeMap::new()).unwrap();
-    config.binaries = binaries::of(&config, "world");
+    config.binaries = binaries::of(&config);
     config.pace = Pace::Frozen;
     // While the clock stands still no bucket is filled again.
     let limits = [

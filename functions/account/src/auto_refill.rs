@@ -14,7 +14,7 @@ use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::runtime::billing::Billing;
-use tollgate::store::BeforeCommand;
+use tollgate::store::Plan;
 
 use crate::last_attempt::{LastAttemptView, last_attempt};
 
@@ -93,7 +93,7 @@ pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         }
     }
     let command = |state: &AccountState| body.over(state).map(Command::ChangeRefill);
-    let row = on.execute_on_state(call.cause(), BeforeCommand::Settle, command).await?;
+    let row = on.execute(call.cause(), Plan::on_state(&command)).await?;
     let mut shown = shown(&row.state, &billing.settings.policy, call.now);
     shown.last_attempt = last_attempt(billing, on.account(), &row.state, None).await?;
     Ok(ApiAnswer::ok(&shown)?.of_row(row.seq))

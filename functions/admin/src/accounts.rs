@@ -18,7 +18,7 @@ use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::runtime::billing::Billing;
-use tollgate::store::{BeforeCommand, ChainError};
+use tollgate::store::{ChainError, Plan};
 
 /// Why. It is kept in the row; of a bonus and a correction the customer reads it.
 #[derive(Debug, Deserialize)]
@@ -214,7 +214,7 @@ async fn on_state(
 ) -> Result<ApiAnswer, ApiError> {
     let account: AccountId = call.path("account")?;
     let on = OnAccount::named(billing, call, &account);
-    changed(&account, &on.execute_on_state(call.cause(), BeforeCommand::Settle, command).await?)
+    changed(&account, &on.execute(call.cause(), Plan::on_state(&command)).await?)
 }
 
 async fn on_view(
@@ -224,7 +224,7 @@ async fn on_view(
 ) -> Result<ApiAnswer, ApiError> {
     let account: AccountId = call.path("account")?;
     let on = OnAccount::named(billing, call, &account);
-    changed(&account, &on.execute(call.cause(), command).await?)
+    changed(&account, &on.execute(call.cause(), Plan::on_snapshot(&command)).await?)
 }
 
 fn changed(account: &AccountId, row: &Row) -> Result<ApiAnswer, ApiError> {

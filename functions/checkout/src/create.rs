@@ -173,9 +173,9 @@ async fn email_of(desk: Payments<'_>, caller: &ApiCaller) -> Result<EmailAddress
     if let Some(email) = store.profile(&caller.account).await?.email {
         return Ok(email);
     }
-    if let Some(email) = caller.email.as_deref().and_then(|email| email.parse().ok()) {
-        store.fill_email(&caller.account, &email).await?;
-        return Ok(email);
+    if let Some(email) = &caller.email {
+        store.fill_email(&caller.account, email).await?;
+        return Ok(email.clone());
     }
     let why = "Set an e-mail address first. It is used for receipts and notices.";
     let problem = Problem::new(ProblemCode::EmailRequired, why)

@@ -22,9 +22,9 @@ use tollgate::domain::timestamp::Timestamp;
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::bus::{Bus, BusEvent, PublishError};
 use tollgate::runtime::metrics::MetricsSummary;
-use tollgate::store::{IndexShard, StoreError};
+use tollgate::store::{CommandError, IndexShard, StoreError};
 
-pub use slice::{FailedAccount, SliceReport};
+pub use slice::SliceReport;
 
 /// The `detail-type` of a slice of the index.
 pub const SLICE: &str = "HourlyDebitSlice";
@@ -138,6 +138,9 @@ pub enum DebitError {
     /// The infrastructure failed.
     #[error(transparent)]
     Fault(#[from] StoreError),
+    /// A single account failed once more.
+    #[error(transparent)]
+    Account(#[from] CommandError),
 }
 
 impl DebitOutcome {
@@ -157,14 +160,10 @@ impl WorkedBatch {
     fn summary(&self) -> MetricsSummary {
         let report = &self.report;
         let handed_on: Vec<&str> = report.handed_on.iter().map(AccountId::as_str).collect();
-        let summary = MetricsSummary::new("slice settled")
-            .field("found", report.found)
-            .field("already_there", report.already_there)
-            .field("clock_alarms", report.clock_alarms)
-            .field("handed_on", handed_on)
-            .count("Accounts", report.accounts)
-            .count("Rows", report.appended)
-            .count("Failed", report.failed.len())
+        let summary = MetricsSummary::new("slice settled").field("handed_on", handed_on);
+        let summary = report
+            .settled
+            .summarize(summary)
             .count("SlicesSettled", report.slices)
             .count("SlicesHandedOn", report.handed_on.len())
             .count("DeliveredAgain", self.batch_item_failures.len());

@@ -3,10 +3,11 @@
 use futures_util::StreamExt;
 use serde::Serialize;
 use tollgate::domain::ids::AccountId;
-use tollgate::domain::prices::PriceList;
 use tollgate::domain::timestamp::Timestamp;
+use tollgate::runtime::billing::Visit;
 use tollgate::runtime::bus::BusEvent;
-use tollgate::store::{IndexShard, SettleReport, StoreError};
+use tollgate::runtime::settle_tally::{FailedAccount, SettleTally};
+use tollgate::store::{CommandError, IndexShard, SettleReport};
 
 use crate::{ACCOUNT, DebitClients, DebitError, DebitSlice, SLICE, SingleAccount, event};
 
@@ -26,29 +27,11 @@ pub struct SliceReport {
     pub hour: Option<Timestamp>,
     /// Slices settled to their end.
     pub slices: u32,
-    /// Accounts looked at.
-    pub accounts: u32,
-    /// Rows that were due.
-    pub found: u32,
-    /// Rows appended.
-    pub appended: u32,
-    /// Rows that were there already.
-    pub already_there: u32,
-    /// Accounts that failed and are tried again alone.
-    pub failed: Vec<FailedAccount>,
-    /// Accounts whose last row lies further ahead of this run than clocks explain.
-    pub clock_alarms: u32,
+    /// Accounts of slices, and single accounts. Accounts that failed are tried again alone.
+    #[serde(flatten)]
+    pub settled: SettleTally,
     /// Where another worker goes on, for each slice that was handed on.
     pub handed_on: Vec<AccountId>,
-}
-
-/// An account that failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FailedAccount {
-    /// Which.
-    pub account: AccountId,
-    /// Why.
-    pub why: String,
 }
 
 impl SliceReport {
@@ -56,33 +39,8 @@ impl SliceReport {
     pub fn add(&mut self, other: SliceReport) {
         self.hour = self.hour.into_iter().chain(other.hour).min();
         self.slices += other.slices;
-        self.accounts += other.accounts;
-        self.found += other.found;
-        self.appended += other.appended;
-        self.already_there += other.already_there;
-        self.failed.extend(other.failed);
-        self.clock_alarms += other.clock_alarms;
+        self.settled.add(other.settled);
         self.handed_on.extend(other.handed_on);
-    }
-
-    fn count(&mut self, account: AccountId, settled: Result<SettleReport, StoreError>) {
-        self.accounts += 1;
-        match settled {
-            Ok(report) => {
-                self.found += report.found;
-                self.appended += report.appended;
-                self.already_there += report.already_there;
-                if report.is_clock_alarm() {
-                    let seconds = report.clock_behind_seconds;
-                    tracing::error!(alarm = "clock_behind", %account, seconds, "a clock is behind");
-                    self.clock_alarms += 1;
-                }
-            }
-            Err(fault) => {
-                tracing::error!(alarm = "account_failed", %account, %fault);
-                self.failed.push(FailedAccount { account, why: fault.to_string() });
-            }
-        }
     }
 }
 
@@ -97,12 +55,13 @@ pub(crate) async fn settle(
     let shard = IndexShard::new(slice.shard)
         .ok_or_else(|| DebitError::Unreadable(format!("shard {}", slice.shard)))?;
     let DebitClients { billing, .. } = clients;
-    let prices = billing.prices(now).await?;
+    // A price list that cannot be read fails the slice, not each of its accounts.
+    billing.prices(now).await?;
     let mut budget = std::pin::pin!(tokio::time::sleep(clients.budget));
     let mut after = slice.after.clone();
     loop {
         let page = billing.store.billable(shard, after.as_ref(), PAGE).await?;
-        settle_page(clients, page.accounts, &prices, now, report).await;
+        settle_page(clients, page.accounts, now, report).await;
         after = page.next;
         let Some(rest) = &after else { break };
         if is_spent(budget.as_mut()).await {
@@ -124,31 +83,35 @@ pub(crate) async fn settle_one(
     account: &AccountId,
     now: Timestamp,
     report: &mut SliceReport,
-) -> Result<(), StoreError> {
-    let prices = clients.billing.prices(now).await?;
-    let settled =
-        clients.billing.store.settle(clients.billing.occasion(account, &prices, now)).await?;
-    report.count(account.clone(), Ok(settled));
+) -> Result<(), CommandError> {
+    let settled = settle_account(clients, account, now).await?;
+    report.settled.count(account, &Ok(settled));
     Ok(())
 }
 
 async fn settle_page(
     clients: &DebitClients,
     accounts: Vec<AccountId>,
-    prices: &PriceList,
     now: Timestamp,
     report: &mut SliceReport,
 ) {
-    let billing = &clients.billing;
     let settle = |account: AccountId| async move {
-        let settled = billing.store.settle(billing.occasion(&account, prices, now)).await;
+        let settled = settle_account(clients, &account, now).await;
         (account, settled)
     };
     let mut settled =
         std::pin::pin!(futures_util::stream::iter(accounts).map(settle).buffer_unordered(AT_ONCE));
     while let Some((account, outcome)) = settled.next().await {
-        report.count(account, outcome);
+        report.settled.count(&account, &outcome);
     }
+}
+
+async fn settle_account(
+    clients: &DebitClients,
+    account: &AccountId,
+    now: Timestamp,
+) -> Result<SettleReport, CommandError> {
+    clients.billing.settle(Visit::of(account, now), |settled| settled.report.clone()).await
 }
 
 /// Hands on the rest of a slice once, however often this message is delivered: first the event,
@@ -176,7 +139,8 @@ async fn retry_alone(
     let single = |failed: &FailedAccount| {
         event(ACCOUNT, &SingleAccount { time: slice.time.clone(), account: failed.account.clone() })
     };
-    let events: Vec<BusEvent> = report.failed.iter().map(single).collect::<Result<_, _>>()?;
+    let events: Vec<BusEvent> =
+        report.settled.failed.iter().map(single).collect::<Result<_, _>>()?;
     clients.bus.put(&events).await?;
     Ok(())
 }

@@ -15,7 +15,7 @@ use tollgate::http::call::{ApiCall, PLATFORM_SCOPE};
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::runtime::billing::Billing;
-use tollgate::store::StoreError;
+use tollgate::store::{Plan, StoreError};
 
 use crate::ids::new_id;
 use crate::paging::{ListPage, limit};
@@ -71,7 +71,7 @@ pub(crate) async fn create(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
             resolve::create(view, &project, &new, now)
         }
     };
-    let row = on.execute(call.cause(), command).await?;
+    let row = on.execute(call.cause(), Plan::on_snapshot(&command)).await?;
     answer(billing, &on, &row, &id, StatusCode::CREATED).await
 }
 
@@ -158,7 +158,7 @@ async fn start_failed(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, Ap
     let on = OnAccount::of_caller(billing, call)?;
     // A resource never changes its project, so it may be looked at before the command is decided.
     on.look(|view| target.find(view).map(drop)).await??;
-    let row = on.fail_start(call.cause(), &target.id).await?;
+    let row = on.execute(call.cause(), Plan::fail_start(&target.id)).await?;
     answer(billing, &on, &row, &target.id, StatusCode::OK).await
 }
 
@@ -175,7 +175,7 @@ async fn change(
         target.find(view)?;
         command(view, &target, time_of(view, call.now))
     };
-    let row = on.execute(call.cause(), in_project).await?;
+    let row = on.execute(call.cause(), Plan::on_snapshot(&in_project)).await?;
     answer(billing, &on, &row, &target.id, StatusCode::OK).await
 }
 

@@ -12,7 +12,7 @@ use tollgate::http::call::{ApiCall, PLATFORM_SCOPE};
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::runtime::billing::Billing;
-use tollgate::store::{CommandError, ReportOutcome, StoreError, UsageReport};
+use tollgate::store::{CommandError, Plan, ReportOutcome, StoreError, UsageReport};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -130,7 +130,7 @@ async fn open_meter(
     let command = |view: &AccountSnapshot<'_>| {
         resolve::open_meter(view, &project, sku, call.now.max(view.state().at))
     };
-    match on.execute(Cause::Command, command).await {
+    match on.execute(Cause::Command, Plan::on_snapshot(&command)).await {
         Ok(row) => Ok(Some(row.seq)),
         Err(CommandError::Refused(Refusal::MeterExists { .. })) => Ok(None),
         Err(failure) => Err(failure.into()),

@@ -8,14 +8,16 @@
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tollgate::domain::ids::AccountId;
-use tollgate::domain::prices::PriceList;
 use tollgate::domain::settle::TriggerDelivery;
 use tollgate::domain::settle::due::refill_needs_driving;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::runtime::billing::Billing;
+use tollgate::runtime::billing::{Billing, Visit};
 use tollgate::runtime::bus::{Bus, BusEvent, PublishError};
 use tollgate::runtime::metrics::MetricsSummary;
-use tollgate::store::{DueAccount, IndexShard, SettleReport, StoreError, Trigger};
+use tollgate::runtime::settle_tally::SettleTally;
+use tollgate::store::{
+    CommandError, DueAccount, IndexShard, SettleReport, SettledAccount, StoreError,
+};
 
 /// The `detail-type` of a refill that is wanted or open and must be driven on.
 pub const REFILL_DUE: &str = "RefillDue";
@@ -44,27 +46,11 @@ pub struct MinuteTrigger {
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SettleDueReport {
-    /// Accounts that the index named.
-    pub accounts: u32,
-    /// Rows that were due.
-    pub found: u32,
-    /// Rows appended.
-    pub appended: u32,
-    /// Rows that were there already.
-    pub already_there: u32,
+    /// The accounts that the index named. The next minute tries those again that failed.
+    #[serde(flatten)]
+    pub settled: SettleTally,
     /// Accounts whose refill was handed on.
     pub refills: u32,
-    /// Accounts that failed; the next minute tries them again.
-    pub failed: Vec<UnsettledAccount>,
-}
-
-/// An account that failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct UnsettledAccount {
-    /// Which.
-    pub account: AccountId,
-    /// Why.
-    pub why: String,
 }
 
 /// Why a run came to nothing.
@@ -100,14 +86,20 @@ pub async fn handle(
         |error| SettleDueError::Unreadable(format!("time {:?}: {error}", trigger.time));
     let now: Timestamp = trigger.time.parse().map_err(unreadable)?;
     let due = all_due(clients, now).await?;
-    let prices = clients.billing.prices(now).await?;
+    // A price list that cannot be read fails the run, not each of its accounts.
+    clients.billing.prices(now).await?;
     let mut report = SettleDueReport::default();
     let mut refills = Vec::new();
-    let settle = |account| settle_one(clients, account, &prices, now);
+    let settle = |account| settle_one(clients, account, now);
     let mut settled =
         std::pin::pin!(futures_util::stream::iter(due).map(settle).buffer_unordered(AT_ONCE));
     while let Some((account, outcome)) = settled.next().await {
-        if report.count(&account, outcome) {
+        let (settled, needs_refill) = match outcome {
+            Ok((report, needs_refill)) => (Ok(report), needs_refill),
+            Err(error) => (Err(error), false),
+        };
+        report.settled.count(&account, &settled);
+        if needs_refill {
             refills.push(account);
         }
     }
@@ -137,62 +129,26 @@ impl SettleDueReport {
     /// What is logged and counted of it.
     #[must_use]
     pub fn summary(&self, trigger: &MinuteTrigger) -> MetricsSummary {
-        MetricsSummary::new("settle-due run")
-            .field("time", trigger.time.as_str())
-            .field("found", self.found)
-            .field("already_there", self.already_there)
-            .count("Accounts", self.accounts)
-            .count("Rows", self.appended)
-            .count("Failed", self.failed.len())
-            .count("Refills", self.refills)
-    }
-
-    /// Counts an account; says whether its refill must be driven on.
-    fn count(
-        &mut self,
-        account: &AccountId,
-        outcome: Result<(SettleReport, bool), StoreError>,
-    ) -> bool {
-        self.accounts += 1;
-        match outcome {
-            Ok((report, needs_refill)) => {
-                self.found += report.found;
-                self.appended += report.appended;
-                self.already_there += report.already_there;
-                if report.is_clock_alarm() {
-                    let seconds = report.clock_behind_seconds;
-                    tracing::error!(alarm = "clock_behind", %account, seconds, "a clock is behind");
-                }
-                needs_refill
-            }
-            Err(fault) => {
-                tracing::error!(alarm = "account_failed", %account, %fault);
-                self.failed
-                    .push(UnsettledAccount { account: account.clone(), why: fault.to_string() });
-                false
-            }
-        }
+        let summary = MetricsSummary::new("settle-due run").field("time", trigger.time.as_str());
+        self.settled.summarize(summary).count("Refills", self.refills)
     }
 }
 
+/// Settles an account, and returns whether its refill must be driven on.
 async fn settle_one(
     clients: &SettleDueClients,
     account: AccountId,
-    prices: &PriceList,
     now: Timestamp,
-) -> (AccountId, Result<(SettleReport, bool), StoreError>) {
-    let billing = &clients.billing;
-    // The template drops a minute's trigger after five minutes: settle-due is who warns of
-    // deletions.
-    let occasion =
-        Trigger { delivery: TriggerDelivery::Prompt, ..billing.occasion(&account, prices, now) };
-    let settled = billing.store.settled(occasion).await;
-    let outcome = settled.map(|settled| {
-        let needs_refill =
-            refill_needs_driving(settled.view.state(), &billing.settings.policy, now);
-        (settled.report, needs_refill)
-    });
-    (account, outcome)
+) -> (AccountId, Result<(SettleReport, bool), CommandError>) {
+    let policy = &clients.billing.settings.policy;
+    // The template drops a minute's trigger after five minutes, so only this run warns of deletions.
+    let visit = Visit { delivery: TriggerDelivery::Prompt, ..Visit::of(&account, now) };
+    let look = |settled: &SettledAccount<'_>| {
+        let needs_refill = refill_needs_driving(settled.view.state(), policy, now);
+        (settled.report.clone(), needs_refill)
+    };
+    let settled = clients.billing.settle(visit, look).await;
+    (account, settled)
 }
 
 async fn all_due(clients: &SettleDueClients, now: Timestamp) -> Result<Vec<AccountId>, StoreError> {

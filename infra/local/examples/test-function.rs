@@ -17,7 +17,7 @@ async fn main() -> Result<(), Error> {
         eprintln!("no table is set");
         std::process::exit(3);
     }
-    let config = aws_config::load_from_env().await;
+    let config = tollgate::runtime::aws::config()?;
     let clients = Clients {
         tables: aws_sdk_dynamodb::Client::new(&config),
         bus: aws_sdk_eventbridge::Client::new(&config),

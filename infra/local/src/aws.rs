@@ -12,6 +12,7 @@ pub(crate) mod queues;
 pub(crate) mod scheduler;
 pub(crate) mod secrets;
 pub(crate) mod services;
+pub(crate) mod skips;
 pub(crate) mod streams;
 pub(crate) mod targets;
 pub(crate) mod tokens;

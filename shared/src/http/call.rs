@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::event::Cause;
 use crate::domain::ids::{AccountId, RequestKey};
+use crate::domain::profile::EmailAddress;
 use crate::domain::row::RowDigest;
 use crate::domain::timestamp::Timestamp;
 use crate::http::problem::{Problem, ProblemCode};
@@ -59,7 +60,7 @@ pub struct ApiCaller {
     /// Whether that account is the token's own.
     pub acting: Acting,
     /// The token's e-mail address, if it has one and is the account's own.
-    pub email: Option<String>,
+    pub email: Option<EmailAddress>,
 }
 
 /// For whom somebody calls.
@@ -382,7 +383,8 @@ fn caller(
         .map(str::to_owned)
         .collect();
     let Some(other) = request.headers().get("tollgate-account") else {
-        let (acting, email) = (Acting::ForItself, claims.get(email_claim).cloned());
+        let (acting, email) =
+            (Acting::ForItself, claims.get(email_claim).and_then(|claim| claim.parse().ok()));
         return Ok(ApiCaller { account: own, scopes, acting, email });
     };
     if !scopes.iter().any(|scope| scope == PLATFORM_SCOPE) {
@@ -449,7 +451,7 @@ mod tests {
         );
         let caller = call.caller().unwrap();
         assert_eq!(
-            (caller.account.as_str(), caller.email.as_deref()),
+            (caller.account.as_str(), caller.email.as_ref().map(EmailAddress::as_str)),
             ("acme", Some("a@example.test"))
         );
         assert!(caller.has(PLATFORM_SCOPE));
@@ -494,7 +496,10 @@ mod tests {
         )
         .unwrap();
         let caller = call.caller().unwrap();
-        assert_eq!((caller.account.as_str(), caller.email.as_deref()), ("other", None));
+        assert_eq!(
+            (caller.account.as_str(), caller.email.as_ref().map(EmailAddress::as_str)),
+            ("other", None)
+        );
         assert_eq!(call.caller_with(ADMIN_SCOPE).unwrap_err().code(), "forbidden");
     }
 

@@ -3,29 +3,23 @@
 //!
 //! A handler is three steps: [`read`], its own routes, [`respond`].
 
-use std::sync::Arc;
-
 use lambda_http::http::StatusCode;
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::account::AccountState;
-use crate::domain::command::Command;
-use crate::domain::event::{Cause, request_claim};
-use crate::domain::ids::{AccountId, ResourceId};
-use crate::domain::prices::PriceList;
+use crate::domain::event::Cause;
+use crate::domain::ids::AccountId;
 use crate::domain::profile::EmailAddress;
 use crate::domain::refusal::Refusal;
 use crate::domain::row::{Row, RowError};
 use crate::domain::snapshot::AccountSnapshot;
-use crate::domain::timestamp::Timestamp;
-use crate::http::call::{self, Acting, ApiCall, ApiCaller};
+use crate::http::call::{self, Acting, ApiCall};
 use crate::http::problem::{Problem, ProblemCode};
-use crate::runtime::billing::Billing;
+use crate::runtime::billing::{Billing, Opening, Visit};
 use crate::runtime::settings::Settings;
-use crate::store::{BeforeCommand, CommandError, CommandOutcome, PaymentIds, StoreError, Trigger};
+use crate::store::{CommandError, CommandOutcome, PaymentIds, Plan, StoreError};
 use crate::views::transaction::{StripeObjects, Transaction, payment, transaction};
 
 /// Where credit is added, if the operator named no page.
@@ -285,43 +279,41 @@ fn refused(refusal: &Refusal, settings: &Settings) -> Problem {
 }
 
 /// Work on one account at the time of one call.
-///
-/// What the store does for it is boxed: its futures are big, and every future of a handler would
-/// hold them all.
 #[derive(Clone, Copy, Debug)]
 pub struct OnAccount<'a> {
     billing: &'a Billing,
-    now: Timestamp,
-    account: &'a AccountId,
-    /// Who may be here for the first time.
-    newcomer: Option<&'a ApiCaller>,
+    visit: Visit<'a>,
+    /// The address in the caller's own token.
+    email: Option<&'a EmailAddress>,
 }
 
 impl<'a> OnAccount<'a> {
-    /// On the caller's account. Its first call opens it; but who acts for another opens nothing,
-    /// for it may have mistyped the account's name.
+    /// On the caller's account. Its first call opens it. A call for another account opens nothing:
+    /// the account's name may be mistyped.
     ///
     /// # Errors
     /// [`ProblemCode::Unauthorized`] on a route without an authorizer.
     pub fn of_caller(billing: &'a Billing, call: &'a ApiCall) -> Result<OnAccount<'a>, ApiError> {
         let caller = call.caller()?;
-        let newcomer = match caller.acting {
-            Acting::ForItself => Some(caller),
-            Acting::ForAnother => None,
+        let email = caller.email.as_ref();
+        let (opening, email) = match caller.acting {
+            Acting::ForItself => (Opening::Allowed { email }, email),
+            Acting::ForAnother => (Opening::Never, None),
         };
-        Ok(OnAccount { billing, now: call.now, account: &caller.account, newcomer })
+        let visit = Visit { opening, ..Visit::of(&caller.account, call.now) };
+        Ok(OnAccount { billing, visit, email })
     }
 
     /// On an account that was named, which is never opened by that.
     #[must_use]
     pub fn named(billing: &'a Billing, call: &ApiCall, account: &'a AccountId) -> OnAccount<'a> {
-        OnAccount { billing, now: call.now, account, newcomer: None }
+        OnAccount { billing, visit: Visit::of(account, call.now), email: None }
     }
 
     /// Which account.
     #[must_use]
     pub fn account(&self) -> &'a AccountId {
-        self.account
+        self.visit.account
     }
 
     /// Makes sure that the account is open.
@@ -329,10 +321,7 @@ impl<'a> OnAccount<'a> {
     /// # Errors
     /// [`Refusal::AccountNotOpen`] if it is not and must not be opened here; [`StoreError`].
     pub async fn ensure_open(&self) -> Result<(), CommandError> {
-        match self.billing.store.head(self.account).await? {
-            Some(_) => Ok(()),
-            None => self.open().await,
-        }
+        self.billing.ensure_open(self.visit).await
     }
 
     /// The account's e-mail address: as it was set, else the one of the caller's own token, which
@@ -341,11 +330,14 @@ impl<'a> OnAccount<'a> {
     /// # Errors
     /// [`StoreError`].
     pub async fn email(&self) -> Result<Option<EmailAddress>, StoreError> {
-        if let Some(email) = self.billing.store.profile(self.account).await?.email {
+        let store = &self.billing.store;
+        if let Some(email) = store.profile(self.account()).await?.email {
             return Ok(Some(email));
         }
-        self.fill_email().await?;
-        Ok(self.billing.store.profile(self.account).await?.email)
+        if let Some(email) = self.email {
+            store.fill_email(self.account(), email).await?;
+        }
+        Ok(store.profile(self.account()).await?.email)
     }
 
     /// Settles the account and looks at it.
@@ -356,84 +348,17 @@ impl<'a> OnAccount<'a> {
         &self,
         see: impl Fn(&AccountSnapshot<'_>) -> T,
     ) -> Result<T, CommandError> {
-        let mut way = Way::new(self).await?;
-        loop {
-            let settled = self.billing.store.settled(self.occasion(&way.prices));
-            let seen = match Box::pin(settled).await {
-                Ok(settled) if settled.view.state().is_open() => Ok(see(&settled.view)),
-                Ok(_) => Err(Refusal::AccountNotOpen.into()),
-                Err(fault) => Err(fault.into()),
-            };
-            match seen {
-                Ok(seen) => return Ok(seen),
-                Err(failure) => way.clear(failure).await?,
-            }
-        }
+        self.billing.settle(self.visit, |settled| see(&settled.view)).await
     }
 
-    /// Carries out a command; the row that records it, now or before.
+    /// Carries out the command that follows from `plan`, and returns the row that records it, now
+    /// or before.
     ///
     /// # Errors
     /// As [`Store::execute`](crate::store::Store::execute).
-    pub async fn execute(
-        &self,
-        cause: Cause,
-        command: impl Fn(&AccountSnapshot<'_>) -> Result<Command, Refusal> + Sync,
-    ) -> Result<Row, CommandError> {
-        let mut way = Way::new(self).await?;
-        loop {
-            let done =
-                self.billing.store.execute(self.occasion(&way.prices), cause.clone(), &command);
-            match self.unless_answered(Box::pin(done).await, &cause).await {
-                Ok(done) => return self.row_of(done).await,
-                Err(failure) => way.clear(failure).await?,
-            }
-        }
-    }
-
-    /// Carries out a command that needs the state alone; the row that records it, now or before.
-    ///
-    /// # Errors
-    /// As [`Store::execute_on_state`](crate::store::Store::execute_on_state).
-    pub async fn execute_on_state(
-        &self,
-        cause: Cause,
-        before: BeforeCommand,
-        command: impl Fn(&AccountState) -> Result<Command, Refusal> + Sync,
-    ) -> Result<Row, CommandError> {
-        let mut way = Way::new(self).await?;
-        loop {
-            let done = self.billing.store.execute_on_state(
-                self.occasion(&way.prices),
-                cause.clone(),
-                before,
-                &command,
-            );
-            match self.unless_answered(Box::pin(done).await, &cause).await {
-                Ok(done) => return self.row_of(done).await,
-                Err(failure) => way.clear(failure).await?,
-            }
-        }
-    }
-
-    /// Gives back what a start that failed was charged; the row that records it, now or before.
-    ///
-    /// # Errors
-    /// As [`Store::fail_start`](crate::store::Store::fail_start).
-    pub async fn fail_start(
-        &self,
-        cause: Cause,
-        resource: &ResourceId,
-    ) -> Result<Row, CommandError> {
-        let mut way = Way::new(self).await?;
-        loop {
-            let done =
-                self.billing.store.fail_start(self.occasion(&way.prices), cause.clone(), resource);
-            match self.unless_answered(Box::pin(done).await, &cause).await {
-                Ok(done) => return self.row_of(done).await,
-                Err(failure) => way.clear(failure).await?,
-            }
-        }
+    pub async fn execute(&self, cause: Cause, plan: Plan<'_>) -> Result<Row, CommandError> {
+        let done = self.billing.execute(self.visit, cause, plan).await?;
+        self.row_of(done).await
     }
 
     /// A row that is known to be there.
@@ -441,7 +366,7 @@ impl<'a> OnAccount<'a> {
     /// # Errors
     /// [`StoreError`].
     pub async fn row(&self, seq: u64) -> Result<Row, StoreError> {
-        let found = Box::pin(self.billing.store.row_with_lines(self.account, seq)).await?;
+        let found = Box::pin(self.billing.store.row_with_lines(self.account(), seq)).await?;
         found.ok_or_else(|| RowError::Missing { expected: seq, found: seq }.into())
     }
 
@@ -450,10 +375,10 @@ impl<'a> OnAccount<'a> {
     /// # Errors
     /// [`StoreError`].
     pub async fn transaction(&self, row: &Row) -> Result<Transaction, StoreError> {
-        let shown = transaction(self.account, row);
+        let shown = transaction(self.account(), row);
         let Some(payment) = payment(&row.event.change) else { return Ok(shown) };
         let PaymentIds { session, charge, invoice } =
-            self.billing.store.payment_ids(self.account, payment).await?;
+            self.billing.store.payment_ids(self.account(), payment).await?;
         let stripe =
             StripeObjects { session, payment_intent: Some(payment.to_string()), charge, invoice };
         Ok(Transaction { stripe: Some(stripe), ..shown })
@@ -466,103 +391,15 @@ impl<'a> OnAccount<'a> {
             CommandOutcome::Appended(receipt) => {
                 if receipt.report.is_clock_alarm() {
                     let seconds = receipt.report.clock_behind_seconds;
-                    tracing::error!(alarm = "clock_behind", account = %self.account, seconds, "a clock is behind");
+                    tracing::error!(alarm = "clock_behind", account = %self.account(), seconds, "a clock is behind");
                 }
                 if let Some(cause) = &receipt.unsettled {
-                    tracing::warn!(account = %self.account, row = receipt.seq, %cause, "not settled");
+                    tracing::warn!(account = %self.account(), row = receipt.seq, %cause, "not settled");
                 }
                 receipt.seq
             }
             CommandOutcome::AlreadyAppended(claimed) => claimed.seq,
         };
         Ok(self.row(seq).await?)
-    }
-
-    /// Of two equal requests at once the slower one may find that what it asks for is done already,
-    /// and be refused. It was done by the same request: that is its answer.
-    async fn unless_answered(
-        &self,
-        done: Result<CommandOutcome, CommandError>,
-        cause: &Cause,
-    ) -> Result<CommandOutcome, CommandError> {
-        let (Err(CommandError::Refused(_)), Cause::Request { key, digest }) = (&done, cause) else {
-            return done;
-        };
-        match self.billing.store.claim(&request_claim(self.account, key)).await? {
-            Some(claimed) if claimed.digest.as_ref() == Some(digest) => {
-                Ok(CommandOutcome::AlreadyAppended(claimed))
-            }
-            Some(_) | None => done,
-        }
-    }
-
-    async fn open(&self) -> Result<(), CommandError> {
-        if self.newcomer.is_none() {
-            return Err(Refusal::AccountNotOpen.into());
-        }
-        let no_prices = PriceList::default();
-        let opened = self
-            .billing
-            .store
-            .execute(self.occasion(&no_prices), Cause::Command, |_| Ok(Command::Open));
-        match Box::pin(opened).await {
-            Ok(_) | Err(CommandError::Refused(Refusal::AccountAlreadyOpen)) => {}
-            Err(failure) => return Err(failure),
-        }
-        Ok(self.fill_email().await?)
-    }
-
-    /// A claim that is no address fills nothing.
-    async fn fill_email(&self) -> Result<(), StoreError> {
-        let claimed = self.newcomer.and_then(|caller| caller.email.as_deref());
-        match claimed.and_then(|email| email.parse::<EmailAddress>().ok()) {
-            Some(email) => self.billing.store.fill_email(self.account, &email).await.map(drop),
-            None => Ok(()),
-        }
-    }
-
-    fn occasion<'o>(&'o self, prices: &'o PriceList) -> Trigger<'o> {
-        self.billing.occasion(self.account, prices, self.now)
-    }
-}
-
-/// What stands in the way of a call for reasons that are none of its own, each cleared once: the
-/// account is not open yet; the cached price list is too old.
-struct Way<'w, 'a> {
-    on: &'w OnAccount<'a>,
-    prices: Arc<PriceList>,
-    opening: Once,
-    pricing: Once,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Once {
-    NotYet,
-    Done,
-}
-
-impl<'w, 'a> Way<'w, 'a> {
-    async fn new(on: &'w OnAccount<'a>) -> Result<Way<'w, 'a>, StoreError> {
-        let prices = on.billing.prices(on.now).await?;
-        Ok(Way { on, prices, opening: Once::NotYet, pricing: Once::NotYet })
-    }
-
-    /// Clears it, or returns the failure if that was done before or is impossible.
-    async fn clear(&mut self, failure: CommandError) -> Result<(), CommandError> {
-        match &failure {
-            CommandError::Refused(Refusal::AccountNotOpen) if self.opening == Once::NotYet => {
-                self.opening = Once::Done;
-                self.on.open().await
-            }
-            CommandError::Refused(Refusal::UnknownSku { .. })
-            | CommandError::Fault(StoreError::Unpriced(_))
-                if self.pricing == Once::NotYet =>
-            {
-                self.pricing = Once::Done;
-                self.prices = self.on.billing.fresh_prices(self.on.now).await?;
-                Ok(())
-            }
-            CommandError::Refused(_) | CommandError::Fault(_) => Err(failure),
-        }
     }
 }

@@ -12,7 +12,7 @@ use crate::domain::profile::{CompanyDetails, EmailAddress};
 use crate::domain::refusal::Refusal;
 use crate::domain::row::RowDigest;
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
-use crate::store::{BeforeCommand, CustomerProfile, RecordOutcome, SavedCard, StoreError};
+use crate::store::{CustomerProfile, Plan, RecordOutcome, SavedCard, StoreError};
 use crate::stripe::StripeError;
 use crate::stripe::keys::IdempotencyKey;
 use crate::stripe::objects::{NamedObject, PaymentMethod};
@@ -204,7 +204,7 @@ impl Payments<'_> {
         {
             let remove = |_: &AccountState| Ok(Command::RemoveCard { card: card.clone() });
             self.unless_refused(
-                self.append(account, Cause::Stripe, BeforeCommand::Settle, remove).await,
+                self.append(account, Cause::Stripe, Plan::on_state(&remove)).await,
             )?;
         }
         let Some(head) = self.billing.store.head(account).await? else { return Ok(()) };
@@ -221,9 +221,7 @@ impl Payments<'_> {
                 monthly_cap: *monthly_cap,
             }))
         };
-        self.unless_refused(
-            self.append(account, Cause::Stripe, BeforeCommand::Settle, change).await,
-        )
+        self.unless_refused(self.append(account, Cause::Stripe, Plan::on_state(&change)).await)
     }
 
     /// Whether a card that is not on the list was really removed: a list that was read before it
@@ -250,7 +248,7 @@ impl Payments<'_> {
             if profile.customer.as_ref() == Some(customer) {
                 let remove = |_: &AccountState| Ok(Command::RemoveCard { card: card.clone() });
                 self.unless_refused(
-                    self.append(account, Cause::Stripe, BeforeCommand::Settle, remove).await,
+                    self.append(account, Cause::Stripe, Plan::on_state(&remove)).await,
                 )?;
             }
         }

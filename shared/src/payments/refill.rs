@@ -27,7 +27,8 @@ use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::{HOUR, Timestamp};
 use crate::payments::decline::{self, DeclineClass};
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
-use crate::store::{BeforeCommand, CommandOutcome, RefillConfirmation};
+use crate::runtime::billing::Visit;
+use crate::store::{CommandError, CommandOutcome, Plan, RefillConfirmation};
 use crate::stripe::calls::NewInvoice;
 use crate::stripe::error::ErrorDetail;
 use crate::stripe::keys::IdempotencyKey;
@@ -184,11 +185,12 @@ impl Payments<'_> {
         &self,
         account: &AccountId,
     ) -> Result<Option<AccountState>, PaymentError> {
-        let prices = self.billing.prices(self.now).await?;
-        let settled =
-            self.billing.store.settled(self.billing.occasion(account, &prices, self.now)).await?;
-        let state = settled.view.state();
-        Ok(state.is_open().then(|| state.clone()))
+        let visit = Visit::of(account, self.now);
+        match self.billing.settle(visit, |settled| settled.view.state().clone()).await {
+            Ok(state) => Ok(Some(state)),
+            Err(CommandError::Refused(Refusal::AccountNotOpen)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Freezes what Stripe will be asked in a row, before it is asked.
@@ -199,7 +201,7 @@ impl Payments<'_> {
         };
         let tax = self.stripe.settings().tax;
         let begin = |_: &AccountState| Ok(Command::BeginRefill { customer: customer.clone(), tax });
-        match self.append(account, Cause::Command, BeforeCommand::Settle, begin).await {
+        match self.append(account, Cause::Command, Plan::on_state(&begin)).await {
             Ok(CommandOutcome::Appended(receipt)) => {
                 let begun = if let Change::RefillBegun(attempt) = receipt.event.change {
                     Some(attempt.number)
@@ -562,7 +564,7 @@ impl Payments<'_> {
             Ok(Command::AskCustomer { attempt: attempt.number, url: url.clone() })
         };
         // Boxed, like the one below: tests poll this deep in a stack of 2 MB.
-        match Box::pin(self.append(account, Cause::Command, BeforeCommand::Settle, ask)).await {
+        match Box::pin(self.append(account, Cause::Command, Plan::on_state(&ask))).await {
             Ok(_)
             | Err(PaymentError::Refused(
                 Refusal::CustomerAlreadyAsked { .. } | Refusal::AttemptNotOpen { .. },
@@ -625,7 +627,7 @@ impl Payments<'_> {
         let fail = |_: &AccountState| {
             Ok(Command::FailRefill { attempt: number, decline, code: code.to_owned() })
         };
-        match Box::pin(self.append(account, Cause::Command, BeforeCommand::Settle, fail)).await {
+        match Box::pin(self.append(account, Cause::Command, Plan::on_state(&fail))).await {
             Ok(_) | Err(PaymentError::Refused(Refusal::AttemptNotOpen { .. })) => {
                 Ok(RefillStep::Failed { attempt: number, code: code.to_owned() })
             }

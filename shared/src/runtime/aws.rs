@@ -47,7 +47,7 @@ pub fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<SdkConf
         "environment",
     );
     let client = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(tls()?)
         .build_https();
     let mut config = SdkConfig::builder()
@@ -83,7 +83,7 @@ pub fn connector_to_anybody(
 
 fn connector_with(tls: TlsContext, timeouts: HttpConnectorSettings) -> SharedHttpConnector {
     let connector = Connector::builder()
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(tls)
         .connector_settings(timeouts)
         .sleep_impl(TokioSleep::new())

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::aws::engine;
 use crate::runtime::sync::lock;
-use crate::template::wiring::{DueIndex, Table};
+use crate::template::wiring::{DueIndex, PartitionIndex, Table};
 
 /// How many stream records are read at once.
 const RECORDS_MAX: usize = 1000;
@@ -152,6 +152,29 @@ impl DynamoDb {
         }
         lock(&self.earliest).insert(index.clone(), (writes, earliest));
         Ok(earliest)
+    }
+
+    /// Whether something is in a partition of an index.
+    ///
+    /// # Errors
+    ///
+    /// If the index cannot be read, in words.
+    pub(crate) fn has_partition(
+        &self,
+        index: &PartitionIndex,
+        value: &str,
+    ) -> Result<bool, String> {
+        let query = json!({
+            "TableName": index.table,
+            "IndexName": index.index,
+            "KeyConditionExpression": "#key = :key",
+            "ExpressionAttributeNames": {"#key": index.attribute},
+            "ExpressionAttributeValues": {":key": {"S": value}},
+            "Limit": 1,
+        });
+        let answer = self.database.query(request(query)?).map_err(text)?;
+        let answer = serde_json::to_value(answer).map_err(text)?;
+        Ok(answer["Items"].as_array().is_some_and(|items| !items.is_empty()))
     }
 
     /// The stream of a table and its only shard.

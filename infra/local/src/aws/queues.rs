@@ -16,8 +16,10 @@ use time::UtcDateTime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::aws::dynamodb::DynamoDb;
 use crate::aws::lambda::Lambda;
 use crate::aws::lambda::invocation::{Invocation, Outcome, failures};
+use crate::aws::skips::Skips;
 use crate::runtime::agenda::Planner;
 use crate::runtime::common::Common;
 use crate::runtime::names;
@@ -45,6 +47,8 @@ pub(crate) struct Message {
 pub(crate) struct Queues {
     common: Common,
     lambda: Arc<Lambda>,
+    dynamodb: Arc<DynamoDb>,
+    skips: Arc<Skips>,
     /// Looks into the queue of this name.
     polls: Planner<String>,
     /// The queue URLs without the names.
@@ -67,6 +71,8 @@ impl Queues {
         url: String,
         common: Common,
         lambda: Arc<Lambda>,
+        dynamodb: Arc<DynamoDb>,
+        skips: Arc<Skips>,
         polls: Planner<String>,
     ) -> Self {
         let mappings = &wiring.queue_mappings;
@@ -76,6 +82,8 @@ impl Queues {
         Self {
             common,
             lambda,
+            dynamodb,
+            skips,
             polls,
             url,
             mappings: mappings.clone(),
@@ -260,7 +268,13 @@ impl Queues {
     async fn deliver(&self, mapping: &QueueMapping, messages: Vec<Message>) {
         let (wanted, unwanted): (Vec<_>, Vec<_>) =
             messages.into_iter().partition(|message| is_wanted(mapping, message));
+        let (wanted, idle): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|message| !self.is_idle(mapping, message));
         for message in &unwanted {
+            self.delete(&mapping.queue, &message.receipt);
+        }
+        for message in &idle {
+            self.skips.add(&self.common.clock);
             self.delete(&mapping.queue, &message.receipt);
         }
         if wanted.is_empty() {
@@ -287,6 +301,28 @@ impl Queues {
         };
         for message in done {
             self.delete(&mapping.queue, &message.receipt);
+        }
+    }
+
+    /// Whether a message names a partition of an index in which nothing is.
+    fn is_idle(&self, mapping: &QueueMapping, message: &Message) -> bool {
+        let Some(index) = &mapping.partition_index else { return false };
+        if self.skips.are_off() {
+            return false;
+        }
+        let body: Value = serde_json::from_str(&message.body).unwrap_or_default();
+        let partition = match index.path.split('.').fold(&body, |value, name| &value[name]) {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return false,
+        };
+        match self.dynamodb.has_partition(index, &partition) {
+            Ok(has) => !has,
+            Err(error) => {
+                let queue = &mapping.queue;
+                self.common.log.note(&format!("queue {queue} is delivered, to be safe: {error}"));
+                false
+            }
         }
     }
 }

@@ -8,13 +8,13 @@
 //! cloud. On AWS it counts from the time at which the schedule was made.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
 use crate::aws::dynamodb::DynamoDb;
+use crate::aws::skips::Skips;
 use crate::aws::targets::Targets;
 use crate::runtime::agenda::Planner;
 use crate::runtime::clock;
@@ -38,41 +38,7 @@ pub(crate) struct Scheduler {
     pub(crate) targets: Arc<Targets>,
     pub(crate) dynamodb: Arc<DynamoDb>,
     pub(crate) occurrences: Planner<Occurrence>,
-    pub(crate) skips: Skips,
-}
-
-/// The runs that were skipped, and whether any are.
-#[derive(Debug)]
-pub(crate) struct Skips {
-    every_minute: AtomicBool,
-    count: AtomicU64,
-    /// How many since the last run while the clock ran by itself.
-    since_run: AtomicU64,
-}
-
-impl Skips {
-    pub(crate) fn new(every_minute: bool) -> Self {
-        Self {
-            every_minute: AtomicBool::new(every_minute),
-            count: AtomicU64::new(0),
-            since_run: AtomicU64::new(0),
-        }
-    }
-
-    /// How many there have been.
-    pub(crate) fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
-    }
-
-    /// From now on no run is skipped.
-    pub(crate) fn off(&self) {
-        self.every_minute.store(true, Ordering::Relaxed);
-    }
-
-    /// From now on runs that would do nothing are skipped.
-    pub(crate) fn on(&self) {
-        self.every_minute.store(false, Ordering::Relaxed);
-    }
+    pub(crate) skips: Arc<Skips>,
 }
 
 impl Scheduler {
@@ -108,10 +74,7 @@ impl Scheduler {
         self.plan(schedule, at);
         let fault = self.common.faults.delivery("schedule", &schedule.name);
         if fault.delay().is_zero() && fault.copies() == 1 && self.is_idle(schedule, at) {
-            self.skips.count.fetch_add(1, Ordering::Relaxed);
-            if !self.common.clock.is_held() {
-                self.skips.since_run.fetch_add(1, Ordering::Relaxed);
-            }
+            self.skips.add(&self.common.clock);
             return;
         }
         self.note_skipped(schedule);
@@ -128,7 +91,7 @@ impl Scheduler {
         if schedule.due_index.is_none() {
             return;
         }
-        let skipped = self.skips.since_run.swap(0, Ordering::Relaxed);
+        let skipped = self.skips.take_since_run();
         if skipped > 0 {
             let name = &schedule.name;
             self.common.log.note(&format!("schedule {name}: {skipped} runs were skipped"));
@@ -138,7 +101,7 @@ impl Scheduler {
     /// Whether a run would find nothing to do.
     fn is_idle(&self, schedule: &Schedule, at: UtcDateTime) -> bool {
         let Some(index) = &schedule.due_index else { return false };
-        if self.skips.every_minute.load(Ordering::Relaxed) {
+        if self.skips.are_off() {
             return false;
         }
         match self.dynamodb.earliest(index) {

@@ -1,19 +1,19 @@
 //! Tokens: the issuer that the HTTP API's authorizer trusts, in this process.
 //!
-//! RS256 for real: a key pair is made at the first start and kept, the public key is served as a
-//! JWKS, and a token is checked as the authorizer checks one. The cryptography is that of
-//! `aws-lc-rs`: it makes RSA keys (`ring` does not), signs in constant time (the crate `rsa` has
-//! RUSTSEC-2023-0071), and the functions' TLS is built on it already, so nothing is added.
+//! RS256 for real: the public key is served as a JWKS, and a token is checked as the authorizer
+//! checks one. The cryptography is that of `ring`: it signs in constant time (the crate `rsa` has
+//! RUSTSEC-2023-0071), and the functions' TLS is built on it already, so nothing is added. It makes
+//! no RSA keys, so a key comes along. Everybody can read it, and everybody may: the cloud gives a
+//! token to anybody who asks.
 
 use std::fmt;
 use std::path::Path;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::{self, KeyPair as _, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use ring::rand::SystemRandom;
+use ring::rsa::{KeyPair, PublicKeyComponents};
+use ring::signature::{self, KeyPair as _, UnparsedPublicKey};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use time::UtcDateTime;
@@ -22,6 +22,9 @@ use crate::template::wiring::JwtAuthorizer;
 
 /// Tokens made here are valid for ten years of the cloud's clock: they outlast its moves.
 const VALID_SECONDS: i64 = 10 * 366 * 24 * 3600;
+
+/// The key of a cloud that was given none: RSA with 2048 bits, as PKCS#8.
+const KEY: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/issuer-test-key.pk8"));
 
 /// The issuer's keys.
 pub(crate) struct Keys {
@@ -57,28 +60,20 @@ pub(crate) enum Rejection {
 }
 
 impl Keys {
-    /// The keys in `directory`, or new ones.
+    /// The key in `directory`, or the one that comes along.
     ///
     /// # Errors
     ///
-    /// If they can be neither read nor made nor kept, in words.
+    /// If it cannot be read, in words.
     pub(crate) fn open(directory: Option<&Path>) -> Result<Self, String> {
         let file = directory.map(|directory| directory.join("issuer.pk8"));
-        if let Some(file) = file.as_ref().filter(|file| file.exists()) {
-            let document = std::fs::read(file).map_err(|error| error.to_string())?;
-            let pair = KeyPair::from_pkcs8(&document)
-                .map_err(|error| format!("{}: {error}", file.display()))?;
-            return Ok(Self::of(pair));
-        }
-        let pair =
-            KeyPair::generate(KeySize::Rsa2048).map_err(|_| "no RSA key can be made".to_owned())?;
-        if let Some(file) = file {
-            let document = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair)
-                .map_err(|_| "the RSA key cannot be written".to_owned())?;
-            crate::runtime::store::replace(&file, document.as_ref())
-                .map_err(|error| error.to_string())?;
-        }
-        Ok(Self::of(pair))
+        let Some(file) = file.filter(|file| file.exists()) else {
+            return KeyPair::from_pkcs8(KEY).map(Self::of).map_err(|error| error.to_string());
+        };
+        let document = std::fs::read(&file).map_err(|error| error.to_string())?;
+        KeyPair::from_pkcs8(&document)
+            .map(Self::of)
+            .map_err(|error| format!("{}: {error}", file.display()))
     }
 
     fn of(pair: KeyPair) -> Self {
@@ -89,14 +84,14 @@ impl Keys {
 
     /// The public keys, as an issuer serves them (RFC 7517).
     pub(crate) fn jwks(&self) -> Value {
-        let public = self.pair.public_key();
+        let public = PublicKeyComponents::<Vec<u8>>::from(self.pair.public_key());
         json!({"keys": [{
             "kty": "RSA",
             "use": "sig",
             "alg": "RS256",
             "kid": self.id,
-            "n": BASE64.encode(public.modulus().big_endian_without_leading_zero()),
-            "e": BASE64.encode(public.exponent().big_endian_without_leading_zero()),
+            "n": BASE64.encode(public.n),
+            "e": BASE64.encode(public.e),
         }]})
     }
 
@@ -123,7 +118,7 @@ impl Keys {
         let header = json!({"alg": "RS256", "typ": "JWT", "kid": self.id});
         let signed =
             format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(all.to_string()));
-        let mut signature = vec![0; self.pair.public_modulus_len()];
+        let mut signature = vec![0; self.pair.public().modulus_len()];
         self.pair
             .sign(
                 &signature::RSA_PKCS1_SHA256,

@@ -19,9 +19,10 @@ use crate::aws::events::{Events, KeptEvent};
 use crate::aws::gateway::Gateway;
 use crate::aws::lambda::{Lambda, Setup};
 use crate::aws::queues::Queues;
-use crate::aws::scheduler::{Scheduler, Skips};
+use crate::aws::scheduler::Scheduler;
 use crate::aws::secrets::Secrets;
 use crate::aws::services::{NOBODY, Services};
+use crate::aws::skips::Skips;
 use crate::aws::streams::{Readers, Streams};
 use crate::aws::targets::Targets;
 use crate::aws::tokens::Keys;
@@ -481,9 +482,17 @@ async fn assemble(
     let lambda =
         Lambda::new(&wiring.functions, setup, common.clone(), activity.clone(), Arc::clone(&runs));
     let lambda = Arc::new(lambda);
+    let skips = Arc::new(Skips::new(config.every_minute));
     let polls = agenda.planner(Job::PollQueue);
-    let queues =
-        Arc::new(Queues::new(&wiring, queues_url, common.clone(), Arc::clone(&lambda), polls));
+    let queues = Arc::new(Queues::new(
+        &wiring,
+        queues_url,
+        common.clone(),
+        Arc::clone(&lambda),
+        Arc::clone(&dynamodb),
+        Arc::clone(&skips),
+        polls,
+    ));
     let targets = Arc::new(Targets {
         invocations: agenda.planner(Job::Invoke),
         events: agenda.planner(Job::Publish),
@@ -538,7 +547,7 @@ async fn assemble(
             targets,
             dynamodb: Arc::clone(&dynamodb),
             occurrences: agenda.planner(Job::Fire),
-            skips: Skips::new(config.every_minute),
+            skips: Arc::clone(&skips),
         },
         wiring,
         common,

@@ -145,6 +145,19 @@ pub struct Schedule {
     pub due_index: Option<DueIndex>,
 }
 
+/// An index by which a function finds its work, partition by partition.
+#[derive(Clone, Debug)]
+pub struct PartitionIndex {
+    /// The table.
+    pub table: String,
+    /// The index.
+    pub index: String,
+    /// Its partition key, a text.
+    pub attribute: String,
+    /// Where a message names its partition, such as `detail.shard`.
+    pub path: String,
+}
+
 /// An index of things that are due at a time.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct DueIndex {
@@ -197,6 +210,8 @@ pub struct QueueMapping {
     pub reports_failures: bool,
     /// Messages that match none of these are deleted unseen; empty is all.
     pub filters: Vec<Pattern>,
+    /// The index in which messages name a partition. A message does nothing while that is empty.
+    pub partition_index: Option<PartitionIndex>,
 }
 
 /// A table's stream that invokes a function.
@@ -264,10 +279,19 @@ impl Wiring {
 impl Table {
     /// The sort key of an index, if there is such an index and it has one.
     pub(super) fn sort_key(&self, index: &str) -> Option<&str> {
+        self.key(index, "RANGE")
+    }
+
+    /// The partition key of an index, if there is such an index.
+    pub(super) fn partition_key(&self, index: &str) -> Option<&str> {
+        self.key(index, "HASH")
+    }
+
+    fn key(&self, index: &str, kind: &str) -> Option<&str> {
         let mut indexes = self.request["GlobalSecondaryIndexes"].as_array()?.iter();
         let index = indexes.find(|own| own["IndexName"] == index)?;
         let mut keys = index["KeySchema"].as_array()?.iter();
-        keys.find(|key| key["KeyType"] == "RANGE")?["AttributeName"].as_str()
+        keys.find(|key| key["KeyType"] == kind)?["AttributeName"].as_str()
     }
 }
 

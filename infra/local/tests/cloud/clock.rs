@@ -120,7 +120,7 @@ async fn runs_are_skipped_while_nothing_is_due_in_their_index() {
         "{line:?}"
     );
 
-    let client = tables(&cloud).await;
+    let client = tables(&cloud);
     let due_at = (START + Duration::from_secs(12 * 60 + 1)).unix_timestamp().to_string();
     client
         .put_item()

@@ -18,13 +18,8 @@ fn entry(detail_type: &str, detail: &str) -> PutEventsRequestEntryBuilder {
 }
 
 async fn put(cloud: &Cloud, detail_type: &str, detail: &str) {
-    let answer = bus(cloud)
-        .await
-        .put_events()
-        .entries(entry(detail_type, detail).build())
-        .send()
-        .await
-        .unwrap();
+    let answer =
+        bus(cloud).put_events().entries(entry(detail_type, detail).build()).send().await.unwrap();
     assert_eq!(answer.failed_entry_count(), 0, "{answer:?}");
 }
 
@@ -63,7 +58,6 @@ async fn queues(cloud: &Cloud) -> serde_json::Value {
 async fn an_entry_that_is_wrong_is_refused_alone() {
     let cloud = cloud().await;
     let answer = bus(&cloud)
-        .await
         .put_events()
         .entries(entry("Do", "{}").build())
         .entries(entry("Do", "[]").build())
@@ -95,7 +89,7 @@ async fn an_entry_that_is_wrong_is_refused_alone() {
 #[tokio::test]
 async fn a_request_that_is_too_large_or_has_too_many_entries_is_refused() {
     let cloud = cloud().await;
-    let bus = bus(&cloud).await;
+    let bus = bus(&cloud);
     let large = format!("{{\"a\": \"{}\"}}", "x".repeat(256 * 1024));
     let error = bus
         .put_events()

@@ -9,12 +9,12 @@ use tollgate_local::Cloud;
 use crate::world::{cloud, got, post, queues};
 
 async fn url(cloud: &Cloud, name: &str) -> String {
-    queues(cloud).await.get_queue_url().queue_name(name).send().await.unwrap().queue_url.unwrap()
+    queues(cloud).get_queue_url().queue_name(name).send().await.unwrap().queue_url.unwrap()
 }
 
 async fn send(cloud: &Cloud, queue: &str, body: &str) {
     let url = url(cloud, queue).await;
-    queues(cloud).await.send_message().queue_url(url).message_body(body).send().await.unwrap();
+    queues(cloud).send_message().queue_url(url).message_body(body).send().await.unwrap();
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn only_the_messages_that_are_reported_come_again_until_they_are_dead() {
             .build()
             .unwrap()
     });
-    let (client, url) = (queues(&cloud).await, url(&cloud, "work").await);
+    let (client, url) = (queues(&cloud), url(&cloud, "work").await);
     let answer = client
         .send_message_batch()
         .queue_url(&url)
@@ -76,7 +76,7 @@ async fn a_batch_whose_function_fails_comes_again_as_a_whole() {
 #[tokio::test]
 async fn a_message_is_hidden_while_somebody_has_it_and_gone_when_it_is_deleted() {
     let cloud = cloud().await;
-    let (client, url) = (queues(&cloud).await, url(&cloud, "copies").await);
+    let (client, url) = (queues(&cloud), url(&cloud, "copies").await);
     send(&cloud, "copies", "one").await;
     let receive = || async {
         client.receive_message().queue_url(&url).send().await.unwrap().messages.unwrap_or_default()
@@ -109,7 +109,7 @@ async fn a_message_is_hidden_while_somebody_has_it_and_gone_when_it_is_deleted()
 #[tokio::test]
 async fn a_queue_says_how_much_is_in_it_and_can_be_emptied() {
     let cloud = cloud().await;
-    let (client, url) = (queues(&cloud).await, url(&cloud, "copies").await);
+    let (client, url) = (queues(&cloud), url(&cloud, "copies").await);
     send(&cloud, "copies", "one").await;
     client
         .send_message()
@@ -135,7 +135,7 @@ async fn a_queue_says_how_much_is_in_it_and_can_be_emptied() {
 #[tokio::test]
 async fn what_sqs_refuses_is_refused() {
     let cloud = cloud().await;
-    let (client, url) = (queues(&cloud).await, url(&cloud, "copies").await);
+    let (client, url) = (queues(&cloud), url(&cloud, "copies").await);
     let error =
         client.get_queue_url().queue_name("nothing").send().await.unwrap_err().into_service_error();
     assert!(error.is_queue_does_not_exist(), "{error:?}");

@@ -38,7 +38,7 @@ async fn tables_clock_keys_and_what_was_still_to_be_done_outlast_a_restart() {
     let cloud = Cloud::start(directory.config()).await.unwrap();
     cloud.advance(Duration::from_secs(300)).await;
     let token = bearer(&cloud, "acme", "", &json!({}));
-    let put = tables(&cloud).await.put_item().table_name("test-ledger");
+    let put = tables(&cloud).put_item().table_name("test-ledger");
     let (account, seq) =
         (aws_sdk_dynamodb::types::AttributeValue::S("acme".to_owned()), "0".to_owned());
     put.item("account", account)
@@ -46,7 +46,7 @@ async fn tables_clock_keys_and_what_was_still_to_be_done_outlast_a_restart() {
         .send()
         .await
         .unwrap();
-    let client = queues(&cloud).await;
+    let client = queues(&cloud);
     let url = client.get_queue_url().queue_name("work").send().await.unwrap().queue_url.unwrap();
     client
         .send_message()

@@ -9,7 +9,7 @@ use tollgate_local::Cloud;
 use crate::world::{cloud, get, got, post, tables};
 
 async fn put(cloud: &Cloud, seq: u32, text: &str) {
-    let put = tables(cloud).await.put_item().table_name("test-ledger");
+    let put = tables(cloud).put_item().table_name("test-ledger");
     put.item("account", AttributeValue::S("acme".to_owned()))
         .item("seq", AttributeValue::N(seq.to_string()))
         .item("body", AttributeValue::S(format!("{{\"text\": \"{text}\"}}")))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use aws_types::SdkConfig;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
@@ -47,27 +48,26 @@ pub(crate) async fn cloud() -> Cloud {
 }
 
 /// The SDK's configuration for the service at `url`.
-async fn sdk(url: &str) -> aws_config::SdkConfig {
-    let credentials =
-        aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "test");
-    aws_config::defaults(aws_config::BehaviorVersion::latest())
-        .region("us-east-1")
-        .credentials_provider(credentials)
-        .endpoint_url(url)
-        .load()
-        .await
+fn sdk(url: &str) -> SdkConfig {
+    let config = tollgate::runtime::aws::read(|variable| match variable {
+        "AWS_REGION" => Some("us-east-1".to_owned()),
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("local".to_owned()),
+        "AWS_ENDPOINT_URL" => Some(url.to_owned()),
+        _ => None,
+    });
+    config.unwrap()
 }
 
-pub(crate) async fn tables(cloud: &Cloud) -> aws_sdk_dynamodb::Client {
-    aws_sdk_dynamodb::Client::new(&sdk(&cloud.urls().dynamodb).await)
+pub(crate) fn tables(cloud: &Cloud) -> aws_sdk_dynamodb::Client {
+    aws_sdk_dynamodb::Client::new(&sdk(&cloud.urls().dynamodb))
 }
 
-pub(crate) async fn bus(cloud: &Cloud) -> aws_sdk_eventbridge::Client {
-    aws_sdk_eventbridge::Client::new(&sdk(&cloud.urls().events).await)
+pub(crate) fn bus(cloud: &Cloud) -> aws_sdk_eventbridge::Client {
+    aws_sdk_eventbridge::Client::new(&sdk(&cloud.urls().events))
 }
 
-pub(crate) async fn queues(cloud: &Cloud) -> aws_sdk_sqs::Client {
-    aws_sdk_sqs::Client::new(&sdk(&cloud.urls().sqs).await)
+pub(crate) fn queues(cloud: &Cloud) -> aws_sdk_sqs::Client {
+    aws_sdk_sqs::Client::new(&sdk(&cloud.urls().sqs))
 }
 
 /// An answer.

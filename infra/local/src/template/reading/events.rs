@@ -286,6 +286,7 @@ fn queue_mapping(
         concurrency: properties.part("ScalingConfig").size("MaximumConcurrency", 5)?.max(1),
         reports_failures: reports_failures(properties),
         filters: filters(properties)?,
+        partition_index: None,
     })
 }
 

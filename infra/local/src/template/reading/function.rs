@@ -8,7 +8,9 @@ use crate::template::document::TemplateError;
 use crate::template::reading::properties::Properties;
 use crate::template::reading::{events, http_api};
 use crate::template::resolve::Resolver;
-use crate::template::wiring::{Asynchronous, DueIndex, Function, Table, Target, Wiring};
+use crate::template::wiring::{
+    Asynchronous, DueIndex, Function, PartitionIndex, Table, Target, Wiring,
+};
 
 /// Properties that mean something only to a deployment, or only to AWS's own machines.
 const WITHOUT_MEANING: [&str; 20] = [
@@ -58,6 +60,7 @@ pub(super) fn read(resolver: &Resolver<'_>, wiring: &mut Wiring) -> Result<(), T
         let metadata = resolver.section(&["Resources", &logical_id, "Metadata"]);
         let properties = Properties::of(&logical_id, &merged);
         let own_schedules = wiring.schedules.len();
+        let own_queues = wiring.queue_mappings.len();
         wiring.functions.push(function(&logical_id, name.clone(), &metadata, &properties)?);
         for (event, trigger) in properties.part("Events").all() {
             let kind = trigger["Type"].as_str().unwrap_or_default();
@@ -73,6 +76,11 @@ pub(super) fn read(resolver: &Resolver<'_>, wiring: &mut Wiring) -> Result<(), T
         if let Some(due_index) = due_index(&logical_id, &metadata, &wiring.tables)? {
             for schedule in wiring.schedules.iter_mut().skip(own_schedules) {
                 schedule.due_index = Some(due_index.clone());
+            }
+        }
+        if let Some(index) = partition_index(&logical_id, &metadata, &wiring.tables)? {
+            for mapping in wiring.queue_mappings.iter_mut().skip(own_queues) {
+                mapping.partition_index = Some(index.clone());
             }
         }
     }
@@ -148,19 +156,49 @@ fn due_index(
         return Ok(None);
     }
     named.only(&["Table", "Index"])?;
-    let (name, index) = (named.text("Table")?, named.text("Index")?);
-    let table = tables
-        .iter()
-        .find(|table| table.name == name)
-        .ok_or_else(|| named.wrong("Table", "a table of the template"))?;
+    let table = table(&named, tables)?;
+    let index = named.text("Index")?;
     let attribute = table
         .sort_key(index)
         .ok_or_else(|| named.wrong("Index", "an index of the table with a sort key"))?;
     Ok(Some(DueIndex {
-        table: name.to_owned(),
+        table: table.name.clone(),
         index: index.to_owned(),
         attribute: attribute.to_owned(),
     }))
+}
+
+/// `Metadata: {LocalCloud: {PartitionIndex: {Table: …, Index: …, Path: …}}}`: a message of the
+/// function's queue names a partition of this index, and is only about what is in it.
+fn partition_index(
+    logical_id: &str,
+    metadata: &Value,
+    tables: &[Table],
+) -> Result<Option<PartitionIndex>, TemplateError> {
+    let metadata = Properties::of(&format!("{logical_id}.Metadata"), metadata);
+    let named = metadata.part("LocalCloud").part("PartitionIndex");
+    if named.value().is_null() {
+        return Ok(None);
+    }
+    named.only(&["Table", "Index", "Path"])?;
+    let index = named.text("Index")?;
+    let table = table(&named, tables)?;
+    let attribute =
+        table.partition_key(index).ok_or_else(|| named.wrong("Index", "an index of the table"))?;
+    Ok(Some(PartitionIndex {
+        table: table.name.clone(),
+        index: index.to_owned(),
+        attribute: attribute.to_owned(),
+        path: named.text("Path")?.to_owned(),
+    }))
+}
+
+fn table<'a>(named: &Properties<'_>, tables: &'a [Table]) -> Result<&'a Table, TemplateError> {
+    let name = named.text("Table")?;
+    tables
+        .iter()
+        .find(|table| table.name == name)
+        .ok_or_else(|| named.wrong("Table", "a table of the template"))
 }
 
 fn asynchronous(properties: &Properties<'_>) -> Result<Asynchronous, TemplateError> {

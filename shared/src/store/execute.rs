@@ -1,5 +1,7 @@
-//! Settling and commands: read, let the domain decide, append; and begin again where another writer
-//! was faster.
+//! The one door to the ledger: read, let the domain decide, append, and begin again where another
+//! writer was faster.
+
+use std::fmt;
 
 use super::backoff::Backoff;
 use super::{
@@ -36,13 +38,82 @@ pub struct Trigger<'a> {
     pub delivery: TriggerDelivery,
 }
 
-/// Whether an account is settled before a command that does not need its list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BeforeCommand {
-    /// If it can be: what is due comes before money that goes.
-    Settle,
-    /// It is not: money that comes in before a suspension is written pays the gap.
-    Nothing,
+/// How a command follows from the account as it is. A plan is asked again whenever another row was
+/// faster.
+#[derive(Clone, Copy)]
+pub struct Plan<'p>(PlanInput<'p>);
+
+#[derive(Clone, Copy)]
+enum PlanInput<'p> {
+    State(StatePlan<'p>),
+    Snapshot(SnapshotPlan<'p>),
+}
+
+/// A command that needs the state alone.
+#[derive(Clone, Copy)]
+enum StatePlan<'p> {
+    Command(&'p (dyn Fn(&AccountState) -> Result<Command, Refusal> + Sync)),
+    GiveBack { by: &'p TakeBack, of: &'p PaymentFacts, cents: i64 },
+}
+
+/// A command that needs the list of resources.
+#[derive(Clone, Copy)]
+enum SnapshotPlan<'p> {
+    Command(&'p (dyn Fn(&AccountSnapshot<'_>) -> Result<Command, Refusal> + Sync)),
+    FailStart(&'p ResourceId),
+}
+
+impl<'p> Plan<'p> {
+    /// A command that needs the state alone. Neither a list that disagrees nor a SKU without a
+    /// price stands in its way: its row is recorded even if the account cannot be settled.
+    pub fn on_state(
+        command: &'p (impl Fn(&AccountState) -> Result<Command, Refusal> + Sync),
+    ) -> Plan<'p> {
+        Plan(PlanInput::State(StatePlan::Command(command)))
+    }
+
+    /// A command that needs the list of resources. The account is settled before it.
+    pub fn on_snapshot(
+        command: &'p (impl Fn(&AccountSnapshot<'_>) -> Result<Command, Refusal> + Sync),
+    ) -> Plan<'p> {
+        Plan(PlanInput::Snapshot(SnapshotPlan::Command(command)))
+    }
+
+    /// The platform could not carry out a start: everything that the start was charged is given
+    /// back.
+    #[must_use]
+    pub fn fail_start(resource: &'p ResourceId) -> Plan<'p> {
+        Plan(PlanInput::Snapshot(SnapshotPlan::FailStart(resource)))
+    }
+
+    /// A refund failed or a dispute was won: exactly what its row had taken is given back, if it
+    /// has one. `cents` are of the payment, tax included.
+    #[must_use]
+    pub fn give_back(by: &'p TakeBack, of: &'p PaymentFacts, cents: i64) -> Plan<'p> {
+        Plan(PlanInput::State(StatePlan::GiveBack { by, of, cents }))
+    }
+}
+
+impl fmt::Debug for Plan<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self.0 {
+            PlanInput::State(_) => "Plan::on_state",
+            PlanInput::Snapshot(_) => "Plan::on_snapshot",
+        })
+    }
+}
+
+impl StatePlan<'_> {
+    /// Whether the account is settled before its command. What is refused as the account stands may
+    /// be possible once it is settled.
+    fn settles_first(self, state: &AccountState) -> bool {
+        match self {
+            StatePlan::Command(command) => {
+                command(state).map_or(true, |command| command.settles_first())
+            }
+            StatePlan::GiveBack { .. } => false,
+        }
+    }
 }
 
 impl Store {
@@ -53,8 +124,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; among them [`StoreError::Unpriced`].
-    pub async fn settle(&self, occasion: Trigger<'_>) -> Result<SettleReport, StoreError> {
-        self.settled(occasion).await.map(|settled| settled.report)
+    pub async fn settle(&self, trigger: Trigger<'_>) -> Result<SettleReport, StoreError> {
+        self.settled(trigger).await.map(|settled| settled.report)
     }
 
     /// The same, with the account as it is then.
@@ -63,95 +134,61 @@ impl Store {
     /// As [`Store::settle`].
     pub async fn settled<'a>(
         &self,
-        occasion: Trigger<'a>,
+        trigger: Trigger<'a>,
     ) -> Result<SettledAccount<'a>, StoreError> {
-        let mut driver = Driver::new(self, occasion);
+        let mut driver = Driver::new(self, trigger);
         let current = driver.read(None).await?;
         let current = driver.settle(current).await?;
         Ok(SettledAccount { view: current.view, report: driver.report })
     }
 
-    /// Settles an account and carries out a command on it, then settles what follows from it.
-    /// `command` says what is wanted of the account as it is; it is asked again whenever another
-    /// row was faster.
+    /// The one door to the ledger: carries out the command that follows from `plan`, then settles
+    /// what follows from its row.
+    ///
+    /// The command says whether the account is settled first ([`Command::settles_first`]). A cause
+    /// that has its row already is a normal outcome, also if the slower of two equal requests was
+    /// refused because the faster one had done what both asked for.
     ///
     /// The first command of an account is [`Command::Open`].
     ///
     /// # Errors
-    /// [`CommandError::Refused`]: nothing was written for the command. [`CommandError::Fault`]: after
-    /// [`StoreError::Unavailable`] the row may have been written.
+    /// [`CommandError::Refused`]: nothing was written for the command. [`CommandError::Fault`]:
+    /// after [`StoreError::Unavailable`] the row may have been written.
     pub async fn execute(
         &self,
-        occasion: Trigger<'_>,
+        trigger: Trigger<'_>,
         cause: Cause,
-        command: impl Fn(&AccountSnapshot<'_>) -> Result<Command, Refusal> + Sync,
+        plan: Plan<'_>,
     ) -> Result<CommandOutcome, CommandError> {
-        Driver::new(self, occasion).execute(cause, Wish::Command(&command)).await
+        let driver = Driver::new(self, trigger);
+        let done = match plan.0 {
+            PlanInput::State(plan) => driver.execute_on_state(cause.clone(), plan).await,
+            PlanInput::Snapshot(plan) => driver.execute_on_snapshot(cause.clone(), plan).await,
+        };
+        match done {
+            Err(CommandError::Refused(refusal)) => {
+                self.unless_answered(trigger.account, &cause, refusal).await
+            }
+            done => done,
+        }
     }
 
-    /// The platform reports that a start could not be carried out: everything it was charged is
-    /// given back.
-    ///
-    /// # Errors
-    /// As [`Store::execute`].
-    pub async fn fail_start(
+    /// Of two equal requests at once, the slower one may find that what it asks for is done, and be
+    /// refused. It was done by the same request: that is its answer.
+    async fn unless_answered(
         &self,
-        occasion: Trigger<'_>,
-        cause: Cause,
-        resource: &ResourceId,
+        account: &AccountId,
+        cause: &Cause,
+        refusal: Refusal,
     ) -> Result<CommandOutcome, CommandError> {
-        Driver::new(self, occasion).execute(cause, Wish::FailStart(resource)).await
+        if let Cause::Request { key, digest } = cause
+            && let Some(claimed) = self.claim(&request_claim(account, key)).await?
+            && claimed.digest.as_ref() == Some(digest)
+        {
+            return Ok(CommandOutcome::AlreadyAppended(claimed));
+        }
+        Err(refusal.into())
     }
-
-    /// Carries out a command that needs the state alone. Neither a list that disagrees nor a SKU
-    /// without a price stands in its way: money that Stripe confirmed is always credited. The
-    /// account is settled afterwards, if it can be.
-    ///
-    /// # Errors
-    /// As [`Store::execute`].
-    pub async fn execute_on_state(
-        &self,
-        occasion: Trigger<'_>,
-        cause: Cause,
-        before: BeforeCommand,
-        command: impl Fn(&AccountState) -> Result<Command, Refusal> + Sync,
-    ) -> Result<CommandOutcome, CommandError> {
-        Driver::new(self, occasion)
-            .execute_on_state(cause, before, StateWish::Command(&command))
-            .await
-    }
-
-    /// A refund failed or a dispute was won: gives back exactly what its row had taken, if there is
-    /// one.
-    ///
-    /// # Errors
-    /// As [`Store::execute`].
-    pub async fn give_back(
-        &self,
-        occasion: Trigger<'_>,
-        by: &TakeBack,
-        of: &PaymentFacts,
-        cents: i64,
-    ) -> Result<CommandOutcome, CommandError> {
-        let wish = StateWish::GiveBack { by, of, cents };
-        Driver::new(self, occasion)
-            .execute_on_state(Cause::Stripe, BeforeCommand::Nothing, wish)
-            .await
-    }
-}
-
-/// A command that needs the list.
-#[derive(Clone, Copy)]
-enum Wish<'w> {
-    Command(&'w (dyn Fn(&AccountSnapshot<'_>) -> Result<Command, Refusal> + Sync)),
-    FailStart(&'w ResourceId),
-}
-
-/// A command that does not.
-#[derive(Clone, Copy)]
-enum StateWish<'w> {
-    Command(&'w (dyn Fn(&AccountState) -> Result<Command, Refusal> + Sync)),
-    GiveBack { by: &'w TakeBack, of: &'w PaymentFacts, cents: i64 },
 }
 
 /// An account as it was read, or became by our own rows: state and list agree.
@@ -175,21 +212,21 @@ impl Current<'_> {
 /// One run on one account.
 struct Driver<'s, 'a> {
     store: &'s Store,
-    occasion: Trigger<'a>,
+    trigger: Trigger<'a>,
     report: SettleReport,
     /// Begins anew with every row of ours.
     losses: Backoff,
 }
 
 impl<'s, 'a> Driver<'s, 'a> {
-    fn new(store: &'s Store, occasion: Trigger<'a>) -> Driver<'s, 'a> {
-        Driver { store, occasion, report: SettleReport::default(), losses: Backoff::for_losses() }
+    fn new(store: &'s Store, trigger: Trigger<'a>) -> Driver<'s, 'a> {
+        Driver { store, trigger, report: SettleReport::default(), losses: Backoff::for_losses() }
     }
 
-    async fn execute(
+    async fn execute_on_snapshot(
         mut self,
         cause: Cause,
-        wish: Wish<'_>,
+        plan: SnapshotPlan<'_>,
     ) -> Result<CommandOutcome, CommandError> {
         if let Some(claimed) = self.answered_before(&cause).await? {
             return Ok(self.repeated(claimed).await);
@@ -197,10 +234,10 @@ impl<'s, 'a> Driver<'s, 'a> {
         let mut current = self.read(None).await?;
         loop {
             current = self.settle(current).await?;
-            let command = self.resolve(wish, &current.view).await?;
+            let command = self.resolve_on_snapshot(plan, &current.view).await?;
             let now = self.now(current.view.state());
             let event =
-                decide(current.view.state(), &command, cause.clone(), self.occasion.policy, now)?;
+                decide(current.view.state(), &command, cause.clone(), self.trigger.policy, now)?;
             match self.append(&current, &event).await? {
                 Appended::Written(head) | Appended::AlreadyThere(head) => {
                     current.advance(&event, &head);
@@ -221,21 +258,20 @@ impl<'s, 'a> Driver<'s, 'a> {
     async fn execute_on_state(
         mut self,
         cause: Cause,
-        before: BeforeCommand,
-        wish: StateWish<'_>,
+        plan: StatePlan<'_>,
     ) -> Result<CommandOutcome, CommandError> {
         if let Some(claimed) = self.answered_before(&cause).await? {
             return Ok(self.repeated(claimed).await);
         }
-        let unsettled = match before {
-            BeforeCommand::Settle => self.bring_up(None).await.err(),
-            BeforeCommand::Nothing => None,
-        };
-        let (store, Trigger { account, policy, .. }) = (self.store, self.occasion);
-        let (mut known, mut taken) = (None, None);
+        let (store, Trigger { account, policy, .. }) = (self.store, self.trigger);
+        let first = self.head(None).await?;
+        let (mut known, mut taken, mut unsettled) = (Some(first), None, None);
+        if let Some(head) = known.take_if(|head| plan.settles_first(&head.state)) {
+            unsettled = self.settle_from(Some(head)).await.err();
+        }
         loop {
             let head = self.head(known).await?;
-            let command = self.resolve_on_state(wish, &head.state, &mut taken).await?;
+            let command = self.resolve_on_state(plan, &head.state, &mut taken).await?;
             let event =
                 decide(&head.state, &command, cause.clone(), policy, self.now(&head.state))?;
             match store.append(account, &head, &event, &BillableList::default(), policy).await? {
@@ -256,59 +292,46 @@ impl<'s, 'a> Driver<'s, 'a> {
         let Cause::Request { key, digest } = cause else {
             return Ok(None);
         };
-        match self.store.claim(&request_claim(self.occasion.account, key)).await? {
+        match self.store.claim(&request_claim(self.trigger.account, key)).await? {
             Some(claimed) if claimed.digest.as_ref() == Some(digest) => Ok(Some(claimed)),
             Some(_) => Err(Refusal::KeyReused.into()),
             None => Ok(None),
         }
     }
 
-    async fn resolve(
+    async fn resolve_on_snapshot(
         &self,
-        wish: Wish<'_>,
+        plan: SnapshotPlan<'_>,
         view: &AccountSnapshot<'_>,
     ) -> Result<Command, CommandError> {
-        match wish {
-            Wish::Command(command) => Ok(command(view)?),
-            Wish::FailStart(id) => {
-                let state = view.state();
-                let since = view
-                    .billables()
-                    .resources
-                    .get(id)
-                    .map_or(state.next_seq, |resource| resource.seq);
-                let rows = self
-                    .store
-                    .all_rows_with_lines(self.occasion.account, since..state.next_seq)
-                    .await?;
-                Ok(resolve::fail_start(view, id, rows.iter().map(|row| (&row.event, &row.state)))?)
-            }
-        }
+        let id = match plan {
+            SnapshotPlan::Command(command) => return Ok(command(view)?),
+            SnapshotPlan::FailStart(id) => id,
+        };
+        let state = view.state();
+        let since =
+            view.billables().resources.get(id).map_or(state.next_seq, |resource| resource.seq);
+        let rows =
+            self.store.all_rows_with_lines(self.trigger.account, since..state.next_seq).await?;
+        Ok(resolve::fail_start(view, id, rows.iter().map(|row| (&row.event, &row.state)))?)
     }
 
     async fn resolve_on_state(
         &self,
-        wish: StateWish<'_>,
+        plan: StatePlan<'_>,
         state: &AccountState,
         taken: &mut Option<TakenCredit>,
     ) -> Result<Command, CommandError> {
-        match wish {
-            StateWish::Command(command) => Ok(command(state)?),
-            StateWish::GiveBack { by, of, cents } => {
-                // What was taken never changes. If nothing was, this is read after the head and
-                // again for every head: a row that takes it now comes after our head, and the
-                // append is lost.
-                if taken.is_none() {
-                    *taken = self.taken(by).await?;
-                }
-                Ok(Command::GiveBack {
-                    by: by.clone(),
-                    of: of.clone(),
-                    cents,
-                    taken: taken.clone(),
-                })
-            }
+        let (by, of, cents) = match plan {
+            StatePlan::Command(command) => return Ok(command(state)?),
+            StatePlan::GiveBack { by, of, cents } => (by, of, cents),
+        };
+        // What was taken never changes. If nothing was, this is read after the head and again for
+        // every head: a row that takes it now comes after our head, and the append is lost.
+        if taken.is_none() {
+            *taken = self.taken(by).await?;
         }
+        Ok(Command::GiveBack { by: by.clone(), of: of.clone(), cents, taken: taken.clone() })
     }
 
     /// What was taken for a refund or dispute.
@@ -336,7 +359,7 @@ impl<'s, 'a> Driver<'s, 'a> {
         let seq = head.state.next_seq - 1;
         let settled = match current {
             Some(current) => self.settle(current).await.map(|current| current.head()),
-            None => self.bring_up(Some(head.clone())).await,
+            None => self.settle_from(Some(head.clone())).await,
         };
         let (head, unsettled) = match settled {
             Ok(head) => (head, unsettled),
@@ -359,7 +382,7 @@ impl<'s, 'a> Driver<'s, 'a> {
         claimed: ExistingClaim,
     ) -> Result<CommandOutcome, CommandError> {
         if matches!(event.change, Change::TrialStarted { .. })
-            && claimed.account != *self.occasion.account
+            && claimed.account != *self.trigger.account
         {
             return Err(Refusal::TrialUsed.into());
         }
@@ -370,11 +393,11 @@ impl<'s, 'a> Driver<'s, 'a> {
     /// from its row.
     async fn repeated(mut self, claimed: ExistingClaim) -> CommandOutcome {
         // Nobody waits for it: if it fails, the next run settles.
-        let _settled = self.bring_up(None).await;
+        let _settled = self.settle_from(None).await;
         CommandOutcome::AlreadyAppended(claimed)
     }
 
-    async fn bring_up(&mut self, known: Option<ChainHead>) -> Result<ChainHead, StoreError> {
+    async fn settle_from(&mut self, known: Option<ChainHead>) -> Result<ChainHead, StoreError> {
         let current = self.read(known).await?;
         self.settle(current).await.map(|current| current.head())
     }
@@ -383,7 +406,7 @@ impl<'s, 'a> Driver<'s, 'a> {
     async fn settle(&mut self, mut current: Current<'a>) -> Result<Current<'a>, StoreError> {
         for _ in 0..ROWS_MAX {
             let now = self.now(current.view.state());
-            let Some(event) = next_row(&current.view, now, self.occasion.delivery)
+            let Some(event) = next_row(&current.view, now, self.trigger.delivery)
                 .map_err(StoreError::Unpriced)?
             else {
                 break;
@@ -415,7 +438,7 @@ impl<'s, 'a> Driver<'s, 'a> {
         current: &Current<'a>,
         event: &Event,
     ) -> Result<Appended, StoreError> {
-        let Trigger { account, policy, .. } = self.occasion;
+        let Trigger { account, policy, .. } = self.trigger;
         let appended = self
             .store
             .append(account, &current.head(), event, current.view.billables(), policy)
@@ -429,7 +452,7 @@ impl<'s, 'a> Driver<'s, 'a> {
     /// Head, then list, until they agree. The order matters: whatever the head's row wrote is in a
     /// list read later, unless its transaction is just becoming visible.
     async fn read(&mut self, known: Option<ChainHead>) -> Result<Current<'a>, StoreError> {
-        let Trigger { account, prices, policy, .. } = self.occasion;
+        let Trigger { account, prices, policy, .. } = self.trigger;
         let mut known = known;
         let mut backoff = Backoff::for_reads();
         loop {
@@ -452,7 +475,7 @@ impl<'s, 'a> Driver<'s, 'a> {
         match known {
             Some(head) => Ok(head),
             None => {
-                Ok(self.store.head(self.occasion.account).await?.unwrap_or_else(ChainHead::none))
+                Ok(self.store.head(self.trigger.account).await?.unwrap_or_else(ChainHead::none))
             }
         }
     }
@@ -468,8 +491,8 @@ impl<'s, 'a> Driver<'s, 'a> {
 
     /// The trigger's time, but never before the account's last row.
     fn now(&mut self, state: &AccountState) -> Timestamp {
-        let behind_seconds = (state.at - self.occasion.now).max(0);
+        let behind_seconds = (state.at - self.trigger.now).max(0);
         self.report.clock_behind_seconds = self.report.clock_behind_seconds.max(behind_seconds);
-        self.occasion.now.max(state.at)
+        self.trigger.now.max(state.at)
     }
 }

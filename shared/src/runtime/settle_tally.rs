@@ -1,0 +1,74 @@
+//! What settling many accounts did, as the hourly and the minute run count it.
+
+use serde::Serialize;
+
+use crate::domain::ids::AccountId;
+use crate::runtime::metrics::MetricsSummary;
+use crate::store::{CommandError, SettleReport};
+
+/// What settling several accounts did. One account that fails never stops the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SettleTally {
+    pub accounts: u32,
+    /// Rows that were due.
+    pub found: u32,
+    pub appended: u32,
+    /// Rows that another worker had appended.
+    pub already_there: u32,
+    /// Accounts whose last row lies further ahead of this run than clocks explain.
+    pub clock_alarms: u32,
+    pub failed: Vec<FailedAccount>,
+}
+
+/// An account that could not be settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FailedAccount {
+    pub account: AccountId,
+    pub why: String,
+}
+
+impl SettleTally {
+    /// Counts one account, and logs what somebody must look at.
+    pub fn count(&mut self, account: &AccountId, settled: &Result<SettleReport, CommandError>) {
+        self.accounts += 1;
+        match settled {
+            Ok(report) => {
+                self.found += report.found;
+                self.appended += report.appended;
+                self.already_there += report.already_there;
+                if report.is_clock_alarm() {
+                    let seconds = report.clock_behind_seconds;
+                    tracing::error!(alarm = "clock_behind", %account, seconds, "a clock is behind");
+                    self.clock_alarms += 1;
+                }
+            }
+            Err(error) => {
+                tracing::error!(alarm = "account_failed", %account, fault = %error);
+                let (account, why) = (account.clone(), error.to_string());
+                self.failed.push(FailedAccount { account, why });
+            }
+        }
+    }
+
+    /// Adds another run's counts.
+    pub fn add(&mut self, other: SettleTally) {
+        self.accounts += other.accounts;
+        self.found += other.found;
+        self.appended += other.appended;
+        self.already_there += other.already_there;
+        self.clock_alarms += other.clock_alarms;
+        self.failed.extend(other.failed);
+    }
+
+    /// Writes the counts into a run's summary.
+    #[must_use]
+    pub fn summarize(&self, summary: MetricsSummary) -> MetricsSummary {
+        summary
+            .field("found", self.found)
+            .field("already_there", self.already_there)
+            .field("clock_alarms", self.clock_alarms)
+            .count("Accounts", self.accounts)
+            .count("Rows", self.appended)
+            .count("Failed", self.failed.len())
+    }
+}
