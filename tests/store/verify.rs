@@ -164,7 +164,7 @@ async fn a_tampered_head_is_not_appended_to() {
 
 /// Rows as earlier releases wrote them: item by item, as JSON. Never to be changed: what is stored
 /// stays.
-const ROWS_OF_FORMAT_1: &str = include_str!("rows_of_format_1.json");
+const ROWS_OF_FORMAT_1: &str = include_str!("../../shared/tests/fixtures/rows_of_format_1.json");
 
 /// Rows as this release writes them.
 const ROWS_OF_FORMAT_2: &str = include_str!("rows_of_format_2.json");

@@ -22,5 +22,6 @@ mod refill;
 mod refusals;
 mod resources;
 mod runway;
+mod stored_rows;
 mod trial;
 mod world;

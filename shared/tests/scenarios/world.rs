@@ -16,7 +16,7 @@ use tollgate::domain::prices::{Price, PriceList, PriceUnit};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{self, NewResource, OwnedProject};
 use tollgate::domain::resources::BillableList;
-use tollgate::domain::row::{self, ChainHead};
+use tollgate::domain::row::{self, ChainHead, NewRow};
 use tollgate::domain::settle::settle;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::Timestamp;
@@ -64,6 +64,10 @@ pub(crate) struct World {
     pub(crate) events: Vec<Event>,
     /// The state after each row.
     pub(crate) states: Vec<AccountState>,
+    /// The rows as they are stored, with the chunks of their lines.
+    pub(crate) stored: Vec<NewRow>,
+    /// What the commands are caused by from now on.
+    pub(crate) cause: Cause,
     head: ChainHead,
     claims: BTreeMap<String, u64>,
     payments: u32,
@@ -81,6 +85,11 @@ impl World {
 
     /// An account opened at 10:00.
     pub(crate) fn opened() -> World {
+        World::opened_as("acme")
+    }
+
+    /// An account of this name, opened at 10:00.
+    pub(crate) fn opened_as(account: &str) -> World {
         let prices = PRICES.iter().map(|&(sku, kind, unit, rate, idle_rate)| Price {
             sku: named(sku),
             unit,
@@ -90,13 +99,15 @@ impl World {
             valid_from: at("01T00:00"),
         });
         let mut world = World {
-            account: named("acme"),
+            account: named(account),
             prices: prices.collect(),
             policy: Policy::default(),
             state: AccountState::default(),
             list: BillableList::default(),
             events: Vec::new(),
             states: Vec::new(),
+            stored: Vec::new(),
+            cause: Cause::Command,
             head: ChainHead::none(),
             claims: BTreeMap::new(),
             payments: 0,
@@ -141,7 +152,8 @@ impl World {
     }
 
     fn decide_and_append(&mut self, time: &str, command: Command) -> Result<&mut World, Refusal> {
-        let event = decide(&self.state, &command, Cause::Command, &self.policy, at(time))?;
+        let cause = self.cause.clone();
+        let event = decide(&self.state, &command, cause, &self.policy, at(time))?;
         self.append(event);
         Ok(self.settle(time))
     }
@@ -180,8 +192,8 @@ impl World {
     }
 
     pub(crate) fn start(&mut self, time: &str, id: &str, sku: &str) -> Result<&mut World, Refusal> {
-        let new = new(id, sku);
-        self.ask(time, |view| resolve::start_new(view, &project("acme"), &[new], at(time)))
+        let (new, project) = (new(id, sku), self.project());
+        self.ask(time, |view| resolve::start_new(view, &project, &[new], at(time)))
     }
 
     pub(crate) fn restart(&mut self, time: &str, ids: &[&str]) -> Result<&mut World, Refusal> {
@@ -217,6 +229,11 @@ impl World {
         self.ask(time, |view| {
             resolve::fail_start(view, &id, rows.iter().map(|(event, state)| (event, state)))
         })
+    }
+
+    /// The account's only project.
+    pub(crate) fn project(&self) -> OwnedProject {
+        project(self.account.as_str())
     }
 
     /// Refill agreed to with a card: threshold, amount, monthly cap.
@@ -301,7 +318,8 @@ impl World {
         self.state = read.state.clone();
         self.states.push(read.state);
         self.events.push(event);
-        self.head = new.head;
+        self.head = new.head.clone();
+        self.stored.push(new);
         assert_eq!(self.events.iter().map(Event::amount).sum::<Usd>(), self.state.balance());
     }
 }

@@ -1,0 +1,241 @@
+//! What was stored stays readable, and is written the same, forever: rows of every kind, each field
+//! in at least one of them, as an earlier build wrote them.
+//!
+//! The fixtures are data. A test that fails here says that stored rows would be read or written
+//! otherwise than before, and the code is what has to change. There is only one reason to touch a
+//! fixture: to *add* rows.
+//!
+//! - **A new kind of row, or a new optional field** (an addition that older rows simply lack): write
+//!   a story with an account of its own in [`stories`], and run this test once with
+//!   `WRITE_FIXTURES=1`. It appends the accounts that the fixture lacks and leaves the others alone.
+//! - **A new format**: the old fixture stays and is read. The stories write a new one,
+//!   `every_kind_of_format_<FORMAT>.json`, in the same way.
+
+mod coverage;
+mod stories;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tollgate::domain::account::AccountState;
+use tollgate::domain::event::{BilledLines, Change, Event};
+use tollgate::domain::ids::AccountId;
+use tollgate::domain::money::Usd;
+use tollgate::domain::row::{self, ChainHead, FORMAT, StoredRow};
+use tollgate::domain::timestamp::Timestamp;
+
+use coverage::Coverage;
+
+/// Rows of 10 kinds, written by releases that knew only format 1.
+const FORMAT_1: &str = include_str!("../fixtures/rows_of_format_1.json");
+/// Rows of every kind.
+const FORMAT_2: &str = include_str!("../fixtures/every_kind_of_format_2.json");
+const CURRENT_PATH: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/every_kind_of_format_2.json");
+
+/// Stored names that are always left out, because they are the default.
+const NEVER_STORED: [&str; 8] = [
+    "ByStaff::no",
+    "Cause::time",
+    "EverPaid::no",
+    "KeptData::nothing",
+    "ResourceAddress::kept",
+    "Standing::good",
+    "TaxMode::off",
+    "TrialPhase::active",
+];
+
+/// Makes the list of all kinds of rows, and the match that a new variant breaks.
+macro_rules! kinds {
+    ($($pattern:pat => $($name:literal)+,)+) => {
+        /// All kinds of rows.
+        const KINDS: &[&str] = &[$($($name),+),+];
+
+        /// The kinds a change may have.
+        fn kinds_of(change: &Change) -> &'static [&'static str] {
+            match change {
+                $($pattern => &[$($name),+],)+
+            }
+        }
+    };
+}
+
+kinds! {
+    Change::Opened => "opened",
+    Change::Credited { .. } => "topup" "auto_refill" "commit",
+    Change::PaymentPending(_) => "payment_pending",
+    Change::PaymentEnded { .. } => "payment_ended",
+    Change::Granted { .. } => "bonus",
+    Change::GrantExpired { .. } => "expired",
+    Change::Created { .. } => "created",
+    Change::Started { .. } => "started" "restored",
+    Change::StartFailed { .. } => "start_failed",
+    Change::Stopped { .. } => "stopped",
+    Change::ResourcesDeleted { .. } => "resources_deleted",
+    Change::Purged { .. } => "purged",
+    Change::MeterOpened(_) => "meter_opened",
+    Change::Usage { .. } => "usage",
+    Change::Metered { .. } => "metered",
+    Change::Suspended { .. } => "suspended",
+    Change::Resumed { .. } => "resumed",
+    Change::DeletionAnnounced { .. } => "deletion_announced",
+    Change::DeletionDue => "deleting",
+    Change::Deleted => "deleted",
+    Change::Closed { .. } => "closed",
+    Change::TrialStarted { .. } => "trial",
+    Change::TrialEnded => "trial_ended",
+    Change::RefillChanged { .. } => "refill_changed",
+    Change::CardRemoved { .. } => "card_removed",
+    Change::RefillDue => "refill_due",
+    Change::RefillBegun(_) => "refill_begun",
+    Change::RefillNeedsCustomer { .. } => "refill_needs_customer",
+    Change::RefillFailed { .. } => "refill_failed",
+    Change::ComebackChosen(_) => "comeback_chosen",
+    Change::TakenBack { .. } => "refund" "dispute",
+    Change::GivenBack { .. } => "refund_reversed" "dispute_reversed",
+    Change::DisputeOpened { .. } => "dispute_opened",
+    Change::DisputeClosed { .. } => "dispute_closed",
+    Change::Frozen { .. } => "frozen",
+    Change::Unfrozen { .. } => "unfrozen",
+    Change::Corrected { .. } => "correction",
+}
+
+/// A row as a fixture holds it: numbers as DynamoDB writes them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct FixtureRow {
+    /// Fixtures of format 1 hold one account, and do not name it.
+    #[serde(default = "account_of_format_1")]
+    account: AccountId,
+    seq: String,
+    at: String,
+    #[serde(rename = "type")]
+    kind: String,
+    amount: Usd,
+    balance: Usd,
+    body: String,
+    /// The lines that stand in items of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    chunks: Vec<String>,
+}
+
+fn account_of_format_1() -> AccountId {
+    crate::world::named("alice")
+}
+
+impl FixtureRow {
+    fn new(stored: &StoredRow, chunks: &[String]) -> FixtureRow {
+        FixtureRow {
+            account: stored.account.clone(),
+            seq: stored.seq.to_string(),
+            at: stored.at.seconds().to_string(),
+            kind: stored.kind.clone(),
+            amount: stored.amount,
+            balance: stored.balance,
+            body: stored.body.clone(),
+            chunks: chunks.to_vec(),
+        }
+    }
+
+    fn stored(&self) -> StoredRow {
+        let at = self.at.parse().unwrap();
+        StoredRow {
+            account: self.account.clone(),
+            seq: self.seq.parse().unwrap(),
+            at: Timestamp::from_seconds(at).unwrap(),
+            kind: self.kind.clone(),
+            amount: self.amount,
+            balance: self.balance,
+            body: self.body.clone(),
+        }
+    }
+}
+
+fn rows(fixture: &str) -> Vec<FixtureRow> {
+    serde_json::from_str(fixture).unwrap()
+}
+
+/// One row on a line, so that a change shows what it added.
+fn written(rows: &[FixtureRow]) -> String {
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        text.push_str(if index == 0 { "[\n" } else { ",\n" });
+        write!(text, "{}", serde_json::to_string(row).unwrap()).unwrap();
+    }
+    text + "\n]\n"
+}
+
+/// Reads and verifies the chains of a fixture and writes each row again: the same bytes must come
+/// out, but for the number of the format if that has moved on.
+#[track_caller]
+fn check(format: u16, fixture: &[FixtureRow]) {
+    let mut head = ChainHead::none();
+    let mut account = None;
+    for expected in fixture {
+        if account != Some(&expected.account) {
+            (head, account) = (ChainHead::none(), Some(&expected.account));
+        }
+        let shown = format!("{} {} {}", expected.account, expected.seq, expected.kind);
+        let stored = expected.stored();
+        let read = row::read(&stored).unwrap_or_else(|fault| panic!("{shown}: {fault}"));
+        row::check_follows(&head, &read).unwrap_or_else(|fault| panic!("{shown}: {fault}"));
+        if let Some(BilledLines::Chunked(committed)) = read.event.change.lines() {
+            let lines = row::join_lines(read.seq, committed, &expected.chunks).unwrap();
+            row::check_lines(&read, &lines).unwrap_or_else(|fault| panic!("{shown}: {fault}"));
+        }
+        assert!(kinds_of(&read.event.change).contains(&expected.kind.as_str()), "{shown}");
+
+        let again = row::next_row(&expected.account, &head, &read.event).unwrap();
+        let (version, current) = (format!("{{\"v\":{format},"), format!("{{\"v\":{FORMAT},"));
+        assert!(stored.body.starts_with(&version), "{shown}");
+        let body = stored.body.replacen(&version, &current, 1);
+        assert_eq!(again.stored, StoredRow { body, ..stored }, "{shown} is written otherwise");
+        head = ChainHead::from(read);
+    }
+}
+
+#[test]
+fn stored_rows_are_read_verified_and_written_the_same_forever() {
+    check(1, &rows(FORMAT_1));
+    check(2, &rows(FORMAT_2));
+}
+
+#[test]
+fn the_fixture_holds_every_kind_of_row() {
+    let all: BTreeSet<&str> = KINDS.iter().copied().collect();
+    let fixture = rows(FORMAT_2);
+    let held: BTreeSet<&str> = fixture.iter().map(|row| row.kind.as_str()).collect();
+    assert_eq!(held, all);
+}
+
+#[test]
+fn the_fixture_holds_every_field_and_variant_of_a_row() {
+    let coverage = Coverage::default();
+    for row in rows(FORMAT_2) {
+        let body: Value = serde_json::from_str(&row.body).unwrap();
+        coverage.read::<Event>(&body["x"]);
+        coverage.read::<AccountState>(&body["s"]);
+    }
+    let missing: BTreeSet<String> = coverage.missing().into_iter().collect();
+    assert_eq!(missing, NEVER_STORED.map(str::to_owned).into());
+}
+
+#[test]
+fn the_stories_write_the_rows_of_the_fixture() {
+    let mut fixture = rows(FORMAT_2);
+    let stories: Vec<FixtureRow> = stories::all()
+        .iter()
+        .flat_map(|world| &world.stored)
+        .map(|row| FixtureRow::new(&row.stored, &row.chunks))
+        .collect();
+    if std::env::var_os("WRITE_FIXTURES").is_some() {
+        let known: BTreeSet<AccountId> = fixture.iter().map(|row| row.account.clone()).collect();
+        fixture.extend(stories.iter().filter(|row| !known.contains(&row.account)).cloned());
+        std::fs::write(CURRENT_PATH, written(&fixture)).unwrap();
+    }
+    for (story, stored) in stories.iter().zip(&fixture) {
+        assert_eq!(story, stored);
+    }
+    assert_eq!(stories.len(), fixture.len());
+}

@@ -1,0 +1,395 @@
+//! The stories whose rows the fixture holds. Together they have every kind of row, and every field
+//! of each.
+//!
+//! A story is never changed: its rows are stored. What is new is a story of its own.
+
+use std::collections::BTreeSet;
+
+use tollgate::domain::account::{PendingPayment, RefillPause, RestartPolicy, Standing, TaxMode};
+use tollgate::domain::command::{
+    BonusGrant, CardFunding, CardWallet, Command, RefillSettings, TrialCard,
+};
+use tollgate::domain::event::{
+    BilledLines, Cause, Change, ChunkedLines, CreditKind, DisputeOutcome, Event, PaymentFacts,
+    PendingEnd, RefillDecline, TakeBack,
+};
+use tollgate::domain::ids::RequestKey;
+use tollgate::domain::resolve::{self, NewResource, taken};
+use tollgate::domain::row::RowDigest;
+use tollgate::domain::settle::settle;
+
+use crate::world::{World, at, named, new};
+
+pub(super) fn all() -> Vec<World> {
+    vec![
+        payments(),
+        reversals(),
+        staff(),
+        resources(),
+        failed_starts(),
+        hours(),
+        kept_for_free(),
+        suspension_and_deletion(),
+        coming_back(),
+        trial(),
+        trial_renewed(),
+        refills(),
+        refills_paused(),
+    ]
+}
+
+/// What comes from Stripe.
+fn stripe(world: &mut World, time: &str, command: Command) {
+    let before = std::mem::replace(&mut world.cause, Cause::Stripe);
+    let rows = world.events.len();
+    world.command(time, command).unwrap();
+    assert!(world.events.len() > rows, "it has a row");
+    world.cause = before;
+}
+
+/// What a request with a key asks for.
+fn requested(world: &mut World, time: &str, key: &str, command: Command) {
+    let key: RequestKey = named(key);
+    let digest = RowDigest::of(&[key.as_str()]).as_str().to_owned();
+    let before = std::mem::replace(&mut world.cause, Cause::Request { key, digest });
+    world.command(time, command).unwrap();
+    world.cause = before;
+}
+
+/// Credit bought, and 19 % tax on it.
+fn taxed(payment: &str, credit: &str, received_cents: i64) -> PaymentFacts {
+    PaymentFacts { payment: named(payment), credit: named(credit), received_cents }
+}
+
+fn top_up(payment: PaymentFacts) -> Command {
+    Command::Credit { payment, kind: CreditKind::TopUp, bonus: None }
+}
+
+fn pending(payment: &str, expires: &str) -> Command {
+    Command::AwaitPayment(PendingPayment {
+        payment: named(payment),
+        amount: named("25"),
+        expires_at: at(expires),
+    })
+}
+
+fn ended(payment: &str, how: PendingEnd) -> Command {
+    Command::EndPayment { payment: named(payment), how }
+}
+
+fn correction(amount: &str) -> Command {
+    Command::Correct { amount: named(amount), reason: "to the point".to_owned() }
+}
+
+/// What the row of a refund or dispute took is given back.
+fn give_back(world: &World, by: TakeBack, of: PaymentFacts, cents: i64) -> Command {
+    let is_its = |event: &Event| matches!(&event.change, Change::TakenBack { by: taken_by, .. } if *taken_by == by);
+    let index = world.events.iter().position(is_its);
+    let taken = index.and_then(|index| taken(&world.events[index], &world.states[index - 1]));
+    Command::GiveBack { by, of, cents, taken }
+}
+
+fn commit_plan(payment: PaymentFacts, bonus: &str) -> Command {
+    let excludes = BTreeSet::from([named("domain"), named("tokens")]);
+    let bonus = BonusGrant { amount: named(bonus), expires_at: at("12-22T00:00"), excludes };
+    Command::Credit { payment, kind: CreditKind::Commit, bonus: Some(bonus) }
+}
+
+/// Money in, now and later.
+fn payments() -> World {
+    let mut world = World::opened_as("payments");
+    let w = &mut world;
+    stripe(w, "10:01", pending("pi_slow", "23T00:00"));
+    stripe(w, "10:02", pending("pi_failing", "23T00:00"));
+    stripe(w, "10:03", top_up(taxed("pi_slow", "25", 2975)));
+    stripe(w, "10:04", ended("pi_failing", PendingEnd::Failed));
+    stripe(w, "10:05", ended("pi_unheard_of", PendingEnd::Canceled));
+    stripe(w, "10:06", pending("pi_lost", "11:00"));
+    w.settle("11:00");
+    stripe(w, "11:05", commit_plan(taxed("pi_plan", "100", 11_900), "20"));
+    stripe(w, "11:10", top_up(taxed("pi_late", "12.34", 1234)));
+    world
+}
+
+/// Money back, and back again.
+fn reversals() -> World {
+    let mut world = World::opened_as("reversals");
+    let w = &mut world;
+    let plan = || taxed("pi_plan", "100", 11_900);
+    let (refund, dispute) = (TakeBack::Refund(named("re_1")), TakeBack::Dispute(named("dp_1")));
+    let take = |by: &TakeBack, of, cents| Command::TakeBack { by: by.clone(), of, cents };
+    stripe(w, "10:01", commit_plan(plan(), "20"));
+    stripe(w, "10:02", top_up(taxed("pi_other", "10", 1190)));
+    stripe(w, "10:10", take(&refund, plan(), 1190));
+    stripe(w, "10:20", Command::OpenDispute { dispute: named("dp_1"), payment: named("pi_plan") });
+    stripe(w, "10:21", take(&dispute, plan(), 10_710));
+    let command = give_back(w, dispute, plan(), 10_710);
+    stripe(w, "10:30", command);
+    let won = Command::CloseDispute { dispute: named("dp_1"), outcome: DisputeOutcome::Won };
+    stripe(w, "10:31", won);
+    let command = give_back(w, refund, plan(), 1190);
+    stripe(w, "10:40", command);
+    // A refund that fails before it is told of.
+    let command = give_back(w, TakeBack::Refund(named("re_2")), taxed("pi_other", "10", 1190), 595);
+    stripe(w, "10:50", command);
+    let lost = Command::CloseDispute { dispute: named("dp_2"), outcome: DisputeOutcome::Lost };
+    stripe(w, "10:55", lost);
+    world
+}
+
+/// What staff may do.
+fn staff() -> World {
+    let mut world = World::opened_as("staff");
+    let w = &mut world;
+    w.grant("10:01", "20", "12:00", &["domain", "x"]);
+    w.grant("10:02", "7.65", "30T00:00", &[]);
+    requested(w, "10:03", "mH0dXvB2kq9a:key-1", correction("5.000001"));
+    w.start("10:10", "a", "vm60").unwrap();
+    w.ask("10:20", |view| resolve::suspend(view, "odd traffic")).unwrap();
+    w.command("10:30", Command::Freeze { reason: "odd".to_owned() }).unwrap();
+    w.command("10:31", Command::Unfreeze { reason: "explained".to_owned() }).unwrap();
+    w.ask("10:40", |view| resolve::resume(view, at("10:40"))).unwrap();
+    w.settle("12:00");
+    w.command("12:10", correction("-12.650002")).unwrap();
+    w.command("12:20", Command::Close { reason: "moving on".to_owned() }).unwrap();
+    world
+}
+
+/// Resources from creation to the end, one by one.
+fn resources() -> World {
+    let mut world = World::opened_as("resources");
+    let w = &mut world;
+    w.credit("10:01", "100");
+    let agreed = NewResource { rate: Some(named("0.123456789012")), ..new("agreed", "vm60") };
+    let project = w.project();
+    w.ask("10:05", |view| {
+        resolve::create(view, &project, &[new("vol", "volume"), agreed], at("10:05"))
+    })
+    .unwrap();
+    w.restart("10:10", &["vol", "agreed"]).unwrap();
+    w.start("10:15", "vm", "vm60").unwrap();
+    w.stop("10:20", &["vol", "vm"]).unwrap();
+    w.restart("10:30", &["vol"]).unwrap();
+    w.delete("10:40", &["vol"]).unwrap();
+    w.delete("10:50", &["vm"]).unwrap();
+    w.restore("10:55", &["vol"]).unwrap();
+    w.delete("10:56", &["vol"]).unwrap();
+    w.delete("10:57", &["agreed"]).unwrap();
+    w.restore("10:58", &["vol", "vm"]).unwrap();
+    w.restore("10:59", &["agreed"]).unwrap();
+    w.delete("11:00", &["vm"]).unwrap();
+    w.delete("11:30", &["vol", "agreed"]).unwrap();
+    w.settle("12-06T11:00").settle("12-06T11:30");
+    world
+}
+
+/// What the platform could not start.
+fn failed_starts() -> World {
+    let mut world = World::opened_as("failed_starts");
+    let w = &mut world;
+    w.credit("10:01", "20");
+    w.grant("10:02", "5", "30T00:00", &[]);
+    w.start("10:10", "a", "vm60").unwrap();
+    w.start("10:15", "v", "volume").unwrap();
+    w.settle("11:00").fail_start("11:05", "a").unwrap();
+    w.stop("11:10", &["v"]).unwrap();
+    w.restart("11:20", &["v"]).unwrap();
+    w.fail_start("11:25", "v").unwrap();
+    w.delete("11:30", &["v"]).unwrap();
+    w.restore("11:35", &["v"]).unwrap();
+    w.fail_start("11:40", "v").unwrap();
+    world
+}
+
+/// Hours, paid by several funds, with meters and a price that changes.
+fn hours() -> World {
+    let mut world = World::opened_as("hours");
+    let w = &mut world;
+    w.credit("10:01", "50");
+    w.grant("10:02", "5.80", "23T00:00", &["domain"]);
+    let project = w.project();
+    w.ask("10:05", |view| resolve::open_meter(view, &project, &named("tokens"), at("10:05")))
+        .unwrap();
+    w.start("11:00", "a", "vm60").unwrap();
+    w.start("11:00", "b", "vm100").unwrap();
+    w.start("11:00", "c", "domain").unwrap();
+    let mut price = w.prices.at(&named("vm60"), at("12:00")).unwrap().clone();
+    (price.valid_from, price.rate) = (at("13:00"), named("0.90"));
+    w.prices = w.prices.iter().cloned().chain([price]).collect();
+    w.list.meters.values_mut().for_each(|meter| meter.reading = named("12345678.5"));
+    w.settle("12:00").settle("13:00");
+    w.list.meters.values_mut().for_each(|meter| meter.reading = named("22345678.5"));
+    with_more_meters_to_follow(w, "14:00");
+    w.settle("14:00");
+    with_lines_in_chunks(w, "15:00");
+    w.stop("15:30", &["a", "b", "c"]).unwrap();
+    world
+}
+
+/// The row that bills a batch of meters of an hour of which there are more.
+fn with_more_meters_to_follow(world: &mut World, time: &str) {
+    let event = settle(&mut world.view(), at(time)).unwrap().remove(0);
+    let Change::Metered { lines, .. } = event.change else { panic!("{event:?}") };
+    world.append(Event { change: Change::Metered { hour: None, lines }, ..event });
+}
+
+/// The row that pays for an hour, as it is stored if its lines do not fit it: two in a first chunk,
+/// the others in a second.
+fn with_lines_in_chunks(world: &mut World, time: &str) {
+    let event = settle(&mut world.view(), at(time)).unwrap().remove(0);
+    let Some(BilledLines::Here(lines)) = event.change.lines() else { panic!("{event:?}") };
+    let (first, second) = lines.split_at(2);
+    let chunks = [first, second].map(|lines| serde_json::to_string(lines).unwrap());
+    let digest = RowDigest::of(&chunks.each_ref().map(String::as_str)).as_str().to_owned();
+    let count = u32::try_from(lines.len()).unwrap();
+    let lines = BilledLines::Chunked(ChunkedLines { digest, chunks: 2, count });
+    world.append(Event { change: event.change.clone().with_lines(lines), ..event });
+    world.stored.last_mut().unwrap().chunks = chunks.into();
+}
+
+/// What is off and has no funds of its own left is kept for free.
+fn kept_for_free() -> World {
+    let mut world = World::opened_as("kept_for_free");
+    let w = &mut world;
+    w.grant("11:00", "19", "30T00:00", &["volume", "x"]);
+    w.credit("11:00", "10");
+    w.start("11:00", "v", "volume").unwrap();
+    w.start("11:00", "vm", "vm60").unwrap();
+    w.start("11:00", "x", "x").unwrap();
+    w.stop("11:00", &["v"]).unwrap();
+    w.command("11:30", correction("-8.90")).unwrap();
+    // `x` has no funds of its own left: it is stopped.
+    w.settle("12:00");
+    w.credit("12:10", "5");
+    w.restart("12:30", &["v"]).unwrap();
+    w.command("12:35", correction("-6")).unwrap();
+    w.fail_start("12:40", "v").unwrap();
+    world
+}
+
+/// From a lack of credit to the end, and what comes after it.
+fn suspension_and_deletion() -> World {
+    let mut world = World::opened_as("suspension_and_deletion");
+    let w = &mut world;
+    w.credit("10:01", "6");
+    for id in ["a", "b", "c"] {
+        w.start("12:00", id, "tiny").unwrap();
+    }
+    let rest = w.state.balance() - tollgate::money::Usd::from_micros(2);
+    w.command("12:30", correction(&(-rest).to_string())).unwrap();
+    w.settle("13:00").settle("24T13:00");
+    // What held the deletion falls through: the customer is warned again.
+    stripe(w, "25T12:00", pending("pi_slow", "30T00:00"));
+    stripe(w, "26T10:00", ended("pi_slow", PendingEnd::Failed));
+    w.settle("27T10:00");
+    w.confirm_deletion("27T10:01").unwrap();
+    w.credit("28T10:00", "10");
+    w.start("28T11:00", "d", "vm60").unwrap();
+    w.delete("28T12:00", &["d"]).unwrap();
+    w.settle("12-11T10:01").settle("12-12T12:00");
+    assert_eq!(w.state.standing, Standing::Good);
+    world
+}
+
+/// What ran before a suspension runs again.
+fn coming_back() -> World {
+    let mut world = World::opened_as("coming_back");
+    let w = &mut world;
+    w.command("10:00", Command::ChooseComeback(RestartPolicy::InOrder)).unwrap();
+    w.credit("10:01", "8");
+    w.start("12:00", "v", "volume").unwrap();
+    w.start("12:00", "a", "vm100").unwrap();
+    w.command("12:30", correction("-6.80")).unwrap();
+    w.settle("13:00");
+    w.credit("13:10", "10");
+    w.command("13:20", Command::ChooseComeback(RestartPolicy::StayOff)).unwrap();
+    world
+}
+
+fn start_trial(world: &mut World) {
+    world.policy.trial.excludes = BTreeSet::from([named("domain")]);
+    let fingerprint = named(&format!("fp_{}", world.project().account));
+    let card = TrialCard { fingerprint, funding: CardFunding::Debit, wallet: CardWallet::None };
+    let command = Command::StartTrial { card, excludes: BTreeSet::from([named("x")]) };
+    world.command("12:00", command).unwrap();
+}
+
+/// A trial that nobody pays after.
+fn trial() -> World {
+    let mut world = World::opened_as("trial");
+    start_trial(&mut world);
+    world.start("25T11:00", "a", "app").unwrap();
+    world.settle("25T12:00");
+    world
+}
+
+/// A trial that goes on with the saved card.
+fn trial_renewed() -> World {
+    let mut world = World::opened_as("trial_renewed");
+    let w = &mut world;
+    start_trial(w);
+    w.agree_to_refill("12:05", ("0", "25"), Some("100"));
+    w.start("25T09:00", "a", "app").unwrap();
+    for hour in ["10", "11", "12"] {
+        w.settle(&format!("25T{hour}:00"));
+    }
+    w.command(
+        "25T12:00:10",
+        Command::BeginRefill { customer: named("cus_1"), tax: TaxMode::Automatic },
+    )
+    .unwrap();
+    let url = Some("https://invoice.stripe.com/i/acct_1/live_1".to_owned());
+    w.command("25T12:00:20", Command::AskCustomer { attempt: 1, url }).unwrap();
+    w.cause = Cause::Stripe;
+    w.refill_lands("25T12:05");
+    world
+}
+
+fn use_card(world: &mut World, time: &str, card: Option<&str>) {
+    let terms = Some((named("10"), named("25")));
+    let settings = RefillSettings { terms, card: card.map(named), monthly_cap: None };
+    world.command(time, Command::ChangeRefill(settings)).unwrap();
+}
+
+/// Refills that succeed, fail, wait and are switched off.
+fn refills() -> World {
+    let mut world = World::opened_as("refills");
+    let w = &mut world;
+    use_card(w, "11:00", Some("pm_1"));
+    w.begin_refill("11:01").unwrap();
+    w.refill_fails("11:02", RefillDecline::Later);
+    w.settle("12:02");
+    w.begin_refill("12:03").unwrap();
+    w.refill_fails("12:04", RefillDecline::NotCharged);
+    w.settle("13:04");
+    w.begin_refill("13:05").unwrap();
+    w.command("13:06", Command::AskCustomer { attempt: 3, url: None }).unwrap();
+    w.cause = Cause::Stripe;
+    w.refill_lands("13:07");
+    w.cause = Cause::Command;
+    let off = RefillSettings { terms: None, card: None, monthly_cap: None };
+    w.command("14:00", Command::ChangeRefill(off)).unwrap();
+    world
+}
+
+/// Each reason for which no refill is attempted.
+fn refills_paused() -> World {
+    let mut world = World::opened_as("refills_paused");
+    let w = &mut world;
+    use_card(w, "11:00", Some("pm_1"));
+    for hour in ["11", "12", "13", "14"] {
+        w.settle(&format!("{hour}:00"));
+        w.begin_refill(&format!("{hour}:00")).unwrap();
+        w.refill_fails(&format!("{hour}:00"), RefillDecline::Later);
+    }
+    assert_eq!(w.state.refill.paused, Some(RefillPause::Failures));
+    use_card(w, "15:00", Some("pm_2"));
+    w.begin_refill("15:01").unwrap();
+    w.refill_fails("15:02", RefillDecline::Never);
+    assert_eq!(w.state.refill.paused, Some(RefillPause::CardRefused));
+    use_card(w, "16:30", Some("pm_3"));
+    stripe(w, "16:31", Command::RemoveCard { card: named("pm_3") });
+    assert_eq!(w.state.refill.paused, Some(RefillPause::CardGone));
+    stripe(w, "16:32", Command::RemoveCard { card: named("pm_2") });
+    world
+}
