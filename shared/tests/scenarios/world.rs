@@ -7,7 +7,8 @@ use tollgate::domain::account::{AccountState, Standing, TaxMode};
 use tollgate::domain::command::{BonusGrant, Command, RefillSettings};
 use tollgate::domain::decide::decide;
 use tollgate::domain::event::{
-    Cause, Change, Claim, CreditKind, Event, OnExisting, PaymentFacts, RefillDecline, StopReason,
+    Cause, Change, Claim, CreditKind, Event, OnExisting, PaymentFacts, RefillDecline,
+    ResourceChange, StandingChange, StopReason,
 };
 use tollgate::domain::ids::{AccountId, ResourceId};
 use tollgate::domain::money::Usd;
@@ -354,8 +355,12 @@ fn show(event: &Event, after: &AccountState) -> String {
         row += &format!(" to {}", through.trim_end_matches('Z'));
     }
     match &event.change {
-        Change::Suspended { as_of, .. } => row += &format!(" as of {}", &as_of.to_string()[11..19]),
-        Change::Stopped { resources, why: StopReason::Credit, .. } => {
+        Change::Standing(StandingChange::Suspended { as_of, .. }) => {
+            row += &format!(" as of {}", &as_of.to_string()[11..19])
+        }
+        Change::Resource(ResourceChange::Stopped {
+            resources, why: StopReason::Credit, ..
+        }) => {
             let ids: Vec<&str> = resources.iter().map(|resource| resource.id.as_str()).collect();
             row += &format!(" out of funds: {}", ids.join(" "));
         }
