@@ -24,3 +24,4 @@ pub mod row;
 pub mod settle;
 pub mod snapshot;
 pub mod timestamp;
+mod yes_no;

@@ -15,7 +15,8 @@ pub use own_cards::CardAsked;
 use crate::domain::account::{AccountState, PendingPayment};
 use crate::domain::command::{Command, RefillSettings};
 use crate::domain::event::{
-    Cause, Change, DisputeOutcome, Event, PaymentFacts, PendingEnd, TakeBack,
+    Cause, Change, DisputeOutcome, Event, PaymentChange, PaymentFacts, PendingEnd, RefillChange,
+    TakeBack,
 };
 use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
 use crate::domain::refusal::Refusal;
@@ -511,7 +512,9 @@ impl Payments<'_> {
             .rows(&claimed.account, claimed.seq..claimed.seq + 1, RowOrder::OldestFirst, 1)
             .await?;
         let payment = page.rows.into_iter().find_map(|row| {
-            let Change::Credited { payment, .. } = row.event.change else { return None };
+            let Change::Payment(PaymentChange::Credited { payment, .. }) = row.event.change else {
+                return None;
+            };
             Some(payment)
         });
         match payment {
@@ -664,8 +667,10 @@ impl Payments<'_> {
         };
         let mut since_then =
             page.rows.iter().map(|row| &row.event).take_while(|event| event.at >= since);
-        Ok(since_then
-            .any(|event| matches!(event.change, Change::RefillChanged { .. }) && is_own(event)))
+        Ok(since_then.any(|event| {
+            matches!(event.change, Change::Refill(RefillChange::RefillChanged { .. }))
+                && is_own(event)
+        }))
     }
 }
 

@@ -1,5 +1,10 @@
 //! What rows mean to others. Each view is a pure function of rows.
 
+mod credit_low;
+pub mod customer_notice;
 pub mod domain_event;
+mod event_detail;
+mod family;
 pub mod spending;
 pub mod transaction;
+mod transaction_type;

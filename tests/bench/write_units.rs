@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tollgate::domain::account::{
-    AccountState, EverPaid, Grant, GrantKind, RefillAgreement, RefillState, TrialPhase, TrialState,
+    AccountState, Grant, GrantKind, RefillAgreement, RefillState, TrialPhase, TrialState,
 };
 use tollgate::domain::command::Command;
 use tollgate::domain::decide::decide;
@@ -80,7 +80,7 @@ fn in_good_standing() -> AccountState {
     AccountState {
         paid: named("83.120417"),
         grants: vec![grant(GrantKind::Bonus, "9.283412", "2026-12-31T00:00:00Z")],
-        ever_paid: EverPaid::Yes,
+        ever_paid: true,
         refill: RefillState {
             monthly_cap: Some(named("500")),
             attempts_so_far: 12,

@@ -4,7 +4,7 @@ use serde_json::json;
 use stripe_stand_in::{CardRule, FaultKind};
 use tollgate::domain::account::RefillPause;
 use tollgate::domain::command::Command;
-use tollgate::domain::event::{Cause, Change};
+use tollgate::domain::event::{Cause, Change, RefillChange};
 use tollgate::domain::row::Row;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::{HOUR, MINUTE};
@@ -188,7 +188,7 @@ async fn payment_needing_authentication_waits_for_its_customer() {
     assert_eq!(world.refill().await.needs_customer, 1);
     assert_eq!(world.count("refill_needs_customer").await, 1);
     let rows = world.rows().await;
-    let says_where = |row: &Row| matches!(&row.event.change, Change::RefillNeedsCustomer { url: Some(url), .. } if *url == confirmation.url);
+    let says_where = |row: &Row| matches!(&row.event.change, Change::Refill(RefillChange::RefillNeedsCustomer { url: Some(url), .. }) if *url == confirmation.url);
     assert!(rows.iter().any(says_where), "its event leads the customer there");
     let card = world.profile().await.cards[0].id.to_string();
     world.stand_in.decline_card(&card, None);

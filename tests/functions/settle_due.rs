@@ -56,7 +56,7 @@ async fn account_is_suspended_in_the_minute_its_credit_ends() {
     world.command("11:30:00", correction("-24.10")).await;
     // $0.30 of $0.60 an hour are left at 12:00: paid through 12:30.
     world.ledger.settle(ALICE, "12:00:00").await;
-    assert_eq!(world.run("12:29:00").await.accounts, 0);
+    assert_eq!(world.run("12:29:00").await.settled.accounts, 0);
     let report = world.run("12:30:00").await;
     assert_eq!((report.settled.accounts, report.settled.appended), (1, 1));
     assert!(matches!(world.standing().await, Standing::Suspended(_)));

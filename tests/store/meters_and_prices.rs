@@ -1,6 +1,6 @@
 //! Meters and prices: what is reported and set, how often and in whatever order.
 
-use tollgate::domain::event::Change;
+use tollgate::domain::event::{BillingChange, Change};
 use tollgate::domain::ids::{AccountId, ProjectId, Sku};
 use tollgate::domain::money::{QUANTITY_MAX, Quantity};
 use tollgate::domain::prices::Price;
@@ -110,7 +110,9 @@ async fn hour_bills_a_meter_from_reading_to_reading() {
         .rows
         .iter()
         .filter_map(|row| {
-            let Change::Metered { lines, .. } = &row.event.change else { return None };
+            let Change::Billing(BillingChange::Metered { lines, .. }) = &row.event.change else {
+                return None;
+            };
             let [line] = lines.as_slice() else { panic!("one meter, one line") };
             Some((line.from.to_string(), line.to.to_string(), line.amount.to_string()))
         })

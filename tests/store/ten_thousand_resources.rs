@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use tollgate::domain::account::Standing;
 use tollgate::domain::decide::{RESOURCES_PER_ROW_MAX, decide};
-use tollgate::domain::event::{BilledLines, Cause, Change};
+use tollgate::domain::event::{BilledLines, BillingChange, Cause, Change};
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::resolve::start_new;
@@ -60,7 +60,9 @@ async fn ten_thousand_resources_are_suspended_in_one_row() {
     assert_eq!(head.state.balance(), named("87.5"), "another 10,000 × $0.020833");
     let row =
         ledger.store.row_with_lines(&named(ALICE), head.state.next_seq - 1).await.unwrap().unwrap();
-    let Change::Usage { lines: BilledLines::Here(lines), .. } = &row.event.change else {
+    let Change::Billing(BillingChange::Usage { lines: BilledLines::Here(lines), .. }) =
+        &row.event.change
+    else {
         panic!("{:?}", row.event.change)
     };
     assert_eq!(lines.len(), RESOURCES);

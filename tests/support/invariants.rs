@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tollgate::domain::event::{BilledLines, Change, Event, OnExisting};
+use tollgate::domain::event::{
+    BilledLines, BillingChange, Change, Event, OnExisting, ResourceChange, StandingChange,
+};
 use tollgate::domain::ids::{AccountId, ResourceId};
 use tollgate::domain::money::Usd;
 use tollgate::domain::resources::ResourceCondition;
@@ -83,7 +85,11 @@ async fn rows(ledger: &Ledger, account: &AccountId) -> Vec<Row> {
 /// Billing for time never takes a balance below zero, and no grant is below zero.
 fn check_money(row: &Row) {
     let balance = row.state.balance();
-    let is_for_time = matches!(row.event.change, Change::Usage { .. } | Change::Started { .. });
+    let is_for_time = matches!(
+        row.event.change,
+        Change::Billing(BillingChange::Usage { .. })
+            | Change::Resource(ResourceChange::Started { .. })
+    );
     assert!(
         !is_for_time || !row.event.amount().is_negative() || !balance.is_negative(),
         "row {} charges into {balance}",
@@ -105,7 +111,9 @@ fn check_time(rows: &[Row]) -> BTreeSet<ResourceId> {
     for row in rows {
         let (seq, now) = (row.seq, row.event.at);
         let seconds = seconds_by_resource(&row.event);
-        if let Change::Started { resources, through, .. } = &row.event.change {
+        if let Change::Resource(ResourceChange::Started { resources, through, .. }) =
+            &row.event.change
+        {
             for resource in resources {
                 let before = running.insert(resource.id.clone(), *through);
                 assert_eq!(before, None, "row {seq} starts what runs");
@@ -115,7 +123,9 @@ fn check_time(rows: &[Row]) -> BTreeSet<ResourceId> {
                     "row {seq} pays from now on"
                 );
             }
-        } else if let Change::Usage { from, through, .. } = &row.event.change {
+        } else if let Change::Billing(BillingChange::Usage { from, through, .. }) =
+            &row.event.change
+        {
             for (id, paid) in &mut running {
                 assert_eq!(
                     paid, from,
@@ -124,8 +134,10 @@ fn check_time(rows: &[Row]) -> BTreeSet<ResourceId> {
                 assert_eq!(seconds.get(id), Some(&(*through - *from)), "row {seq}: {id}");
                 *paid = *through;
             }
-        } else if let Change::Stopped { resources, lines, .. }
-        | Change::ResourcesDeleted { resources, lines, .. } = &row.event.change
+        } else if let Change::Resource(
+            ResourceChange::Stopped { resources, lines, .. }
+            | ResourceChange::ResourcesDeleted { resources, lines, .. },
+        ) = &row.event.change
         {
             for resource in resources {
                 let paid = running.remove(&resource.id);
@@ -140,9 +152,11 @@ fn check_time(rows: &[Row]) -> BTreeSet<ResourceId> {
                     );
                 }
             }
-        } else if let Change::StartFailed { resource, .. } = &row.event.change {
+        } else if let Change::Resource(ResourceChange::StartFailed { resource, .. }) =
+            &row.event.change
+        {
             running.remove(&resource.id);
-        } else if matches!(row.event.change, Change::Suspended { .. }) {
+        } else if matches!(row.event.change, Change::Standing(StandingChange::Suspended { .. })) {
             running.clear();
         }
     }

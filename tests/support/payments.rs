@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use stripe_stand_in::{Config, Delivery, StripeStandIn};
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::{Command, RefillSettings};
-use tollgate::domain::event::{Cause, Change};
+use tollgate::domain::event::{Cause, Change, PaymentChange};
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::row::Row;
@@ -307,7 +307,7 @@ impl PaymentWorld {
             .rows
             .iter()
             .map(|row| match &row.event.change {
-                Change::Credited { received_cents, .. } => *received_cents,
+                Change::Payment(PaymentChange::Credited { received_cents, .. }) => *received_cents,
                 _ => 0,
             })
             .sum();

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tollgate::domain::event::{Change, CreditKind};
+use tollgate::domain::event::{Change, CreditKind, PaymentChange};
 use tollgate::domain::ids::{CustomerId, PaymentId};
 use tollgate::domain::money::Usd;
 use tollgate::domain::row::Row;
@@ -104,7 +104,9 @@ pub(crate) async fn list(clients: &AccountClients, call: &ApiCall) -> Result<Api
 }
 
 fn paid(row: &Row) -> Option<PaidRow> {
-    let Change::Credited { payment, kind, received_cents, .. } = &row.event.change else {
+    let Change::Payment(PaymentChange::Credited { payment, kind, received_cents, .. }) =
+        &row.event.change
+    else {
         return None;
     };
     let kind = match kind {

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 use tollgate::domain::account::AccountState;
-use tollgate::domain::event::{Change, CreditKind, RefillDecline};
+use tollgate::domain::event::{Change, CreditKind, PaymentChange, RefillChange, RefillDecline};
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::row::Row;
@@ -86,7 +86,9 @@ async fn failed(
     let rows =
         rows_of(billing, account, state, failed_at, failed_at.plus(1), "refill_failed").await?;
     for row in rows {
-        let Change::RefillFailed { attempt, decline, code, .. } = &row.event.change else {
+        let Change::Refill(RefillChange::RefillFailed { attempt, decline, code, .. }) =
+            &row.event.change
+        else {
             continue;
         };
         if *attempt != state.refill.attempts_so_far {
@@ -110,15 +112,20 @@ async fn paid(
     let day = Timestamp::default().plus(i64::from(state.refill.today.0) * DAY);
     let rows = rows_of(billing, account, state, day, day.next_day(), "auto_refill").await?;
     for row in rows {
-        let Change::Credited { kind: CreditKind::Refill { attempt, .. }, credit, .. } =
-            &row.event.change
+        let Change::Payment(PaymentChange::Credited {
+            kind: CreditKind::Refill { attempt, .. },
+            credit,
+            ..
+        }) = &row.event.change
         else {
             continue;
         };
         if *attempt == state.refill.attempts_so_far {
             let mut paid = ended(&row, *attempt, *credit, "paid", None);
-            paid.action =
-                is_capped(state).then(|| AttemptAction::of(DeclineButton::RaiseCap, None));
+            paid.action = state
+                .refill
+                .is_capped(state.at)
+                .then(|| AttemptAction::of(DeclineButton::RaiseCap, None));
             return Ok(Some(paid));
         }
     }
@@ -171,12 +178,4 @@ fn ended(
         message: told.map(|told| told.sentence),
         action: told.map(|told| AttemptAction::of(told.button, None)),
     }
-}
-
-/// Whether the next refill waits for the next month, or for a higher cap.
-fn is_capped(state: &AccountState) -> bool {
-    let refill = &state.refill;
-    let (Some(cap), Some(agreed)) = (refill.monthly_cap, refill.agreement) else { return false };
-    let (month, charged) = refill.this_month;
-    refill.retry_at.is_some() && month == state.at.month() && charged + agreed.amount > cap
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tollgate::domain::account::{AccountState, EverPaid, Standing};
+use tollgate::domain::account::{AccountState, Standing};
 use tollgate::domain::event::CreditKind;
 use tollgate::domain::ids::{AccountId, CustomerId};
 use tollgate::domain::money::Usd;
@@ -140,7 +140,7 @@ fn agreement_of(
     state: &AccountState,
 ) -> Result<Option<AgreedTerms>, Problem> {
     // With the first top-up: whoever paid before has been asked, and may have said no.
-    let is_new = state.refill.agreement.is_none() && state.ever_paid == EverPaid::No;
+    let is_new = state.refill.agreement.is_none() && !state.ever_paid;
     let (threshold, amount) = match &wish.auto_refill {
         Some(refill) if !refill.enabled => return Ok(Some(AgreedTerms::Off)),
         Some(refill) => (refill.threshold.as_deref(), refill.amount.as_deref()),

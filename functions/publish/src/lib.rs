@@ -23,7 +23,8 @@ use tollgate::runtime::billing::Billing;
 use tollgate::runtime::bus::{Bus, BusEvent};
 use tollgate::runtime::metrics::MetricsSummary;
 use tollgate::store::StoreError;
-use tollgate::views::domain_event::{CustomerNotice, DomainEvent, NoticePlace, notices};
+use tollgate::views::customer_notice::{CustomerNotice, NoticePlace};
+use tollgate::views::domain_event::{DomainEvent, notices};
 
 /// What the function is built from.
 #[derive(Debug)]

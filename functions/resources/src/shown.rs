@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use tollgate::domain::account::{AccountState, Standing};
-use tollgate::domain::event::Change;
+use tollgate::domain::event::{Change, ResourceChange, StandingChange};
 use tollgate::domain::ids::ResourceId;
 use tollgate::domain::money::Rate;
 use tollgate::domain::prices::PriceList;
@@ -142,19 +142,27 @@ enum ResourceChangeView {
 )]
 fn change_of(row: &Row, id: &ResourceId) -> Option<ResourceChangeView> {
     let (references, status) = match &row.event.change {
-        Change::Created { resources } | Change::Started { resources, .. } => {
+        Change::Resource(
+            ResourceChange::Created { resources } | ResourceChange::Started { resources, .. },
+        ) => {
             return resources
                 .iter()
                 .find(|resource| resource.id == *id)
                 .cloned()
                 .map(ResourceChangeView::Whole);
         }
-        Change::StartFailed { resource, status, .. } => (std::slice::from_ref(resource), *status),
-        Change::Stopped { resources, .. } => (resources.as_slice(), ResourceStatus::Stopped),
-        Change::ResourcesDeleted { resources, .. } => {
+        Change::Resource(ResourceChange::StartFailed { resource, status, .. }) => {
+            (std::slice::from_ref(resource), *status)
+        }
+        Change::Resource(ResourceChange::Stopped { resources, .. }) => {
+            (resources.as_slice(), ResourceStatus::Stopped)
+        }
+        Change::Resource(ResourceChange::ResourcesDeleted { resources, .. }) => {
             (resources.as_slice(), ResourceStatus::Deleted)
         }
-        Change::Resumed { resources, .. } => (resources.as_slice(), ResourceStatus::Running),
+        Change::Standing(StandingChange::Resumed { resources, .. }) => {
+            (resources.as_slice(), ResourceStatus::Running)
+        }
         _ => return None,
     };
     let reference = references.iter().find(|reference| reference.id == *id)?;

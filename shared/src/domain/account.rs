@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::ids::{CardId, CustomerId, DisputeId, Kind, PaymentId, ResourceId, Sku};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::timestamp::Timestamp;
+use crate::domain::yes_no;
 
 /// An account after some row of its chain.
 ///
@@ -50,12 +51,12 @@ pub struct AccountState {
     /// The row of the last suspension: what was started before it does not run.
     #[serde(rename = "ss", default, skip_serializing_if = "Option::is_none")]
     pub suspended_seq: Option<u64>,
-    /// Whether resources come back by themselves when a suspension ends, as the customer chose.
+    /// Whether resources restart when a suspension ends, as the customer chose.
     #[serde(rename = "rc", default, skip_serializing_if = "is_default")]
-    pub comeback: RestartPolicy,
+    pub restart_policy: RestartPolicy,
     /// A suspension has ended and resources are being started again, batch by batch.
-    #[serde(rename = "ri", default, skip_serializing_if = "is_default")]
-    pub coming_back: ComingBack,
+    #[serde(rename = "ri", with = "yes_no", default, skip_serializing_if = "is_default")]
+    pub restarting: bool,
     /// Deletions of the whole account that can still be undone, oldest first.
     #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
     pub deletions: Vec<AccountDeletion>,
@@ -75,8 +76,8 @@ pub struct AccountState {
     #[serde(rename = "tb", default, skip_serializing_if = "Vec::is_empty")]
     pub taken_back: Vec<TakenBack>,
     /// Whether any payment was ever credited.
-    #[serde(rename = "pe", default, skip_serializing_if = "is_default")]
-    pub ever_paid: EverPaid,
+    #[serde(rename = "pe", with = "yes_no", default, skip_serializing_if = "is_default")]
+    pub ever_paid: bool,
     /// The trial, if there was one.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialState>,
@@ -144,7 +145,7 @@ pub struct PaidPeriod {
 }
 
 /// What is billed by time. The list of resources must agree with it before it is billed:
-/// [`Billables::agree_with`](crate::domain::resources::BillableList::agree_with).
+/// [`BillableList::agree_with`](crate::domain::resources::BillableList::agree_with).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BilledTotals {
     /// How many resources run, by kind.
@@ -254,7 +255,7 @@ pub struct BalanceFloor {
     pub floor: Usd,
 }
 
-/// Whether resources come back by themselves when a suspension ends.
+/// Whether resources restart when a suspension ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RestartPolicy {
@@ -263,28 +264,6 @@ pub enum RestartPolicy {
     StayOff,
     /// They are started again, oldest start first, as far as the credit goes.
     InOrder,
-}
-
-/// Whether resources are being started again after a suspension.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ComingBack {
-    /// No.
-    #[default]
-    No,
-    /// Yes: more batches may follow.
-    Yes,
-}
-
-/// Whether any payment was ever credited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EverPaid {
-    /// Never: a trial is still possible.
-    #[default]
-    No,
-    /// At least one.
-    Yes,
 }
 
 /// A deletion of everything the account had.
@@ -302,29 +281,18 @@ pub struct AccountDeletion {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountFreeze {
     /// By staff; their reason stands in the row.
-    #[serde(rename = "s", default, skip_serializing_if = "is_default")]
-    pub staff: ByStaff,
+    #[serde(rename = "s", with = "yes_no", default, skip_serializing_if = "is_default")]
+    pub staff: bool,
     /// By disputes that are open or were lost.
     #[serde(rename = "d", default, skip_serializing_if = "BTreeSet::is_empty")]
     pub disputes: BTreeSet<DisputeId>,
-}
-
-/// Whether staff froze an account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ByStaff {
-    /// No.
-    #[default]
-    No,
-    /// Yes.
-    Yes,
 }
 
 impl AccountFreeze {
     /// Whether nothing freezes the account.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.staff == ByStaff::No && self.disputes.is_empty()
+        !self.staff && self.disputes.is_empty()
     }
 }
 
@@ -558,7 +526,7 @@ impl AccountState {
     /// Whether a trial is going on that nobody has paid after.
     #[must_use]
     pub fn is_in_trial(&self) -> bool {
-        self.ever_paid == EverPaid::No
+        !self.ever_paid
             && self.trial.as_ref().is_some_and(|trial| trial.phase == TrialPhase::Active)
     }
 
@@ -575,6 +543,45 @@ impl AccountState {
             Standing::Suspended(suspension) => suspension.floor,
             Standing::Deleting(floor) | Standing::Deleted(floor) => floor.floor,
             Standing::Good | Standing::Closed => Usd::ZERO,
+        }
+    }
+}
+
+impl AccountState {
+    /// When everything will be deleted, if it will.
+    #[must_use]
+    pub fn delete_at(&self) -> Option<Timestamp> {
+        match &self.standing {
+            Standing::Suspended(suspension) => suspension.delete_at,
+            Standing::Good | Standing::Deleting(_) | Standing::Deleted(_) | Standing::Closed => {
+                None
+            }
+        }
+    }
+
+    /// Cents and credit taken back of a payment, if they are a part of it.
+    #[must_use]
+    pub(crate) fn taken_back_of(&self, payment: &PaymentId) -> Option<(i64, Usd)> {
+        let entry = self.taken_back.iter().find(|entry| entry.payment == *payment);
+        entry.map(|entry| (entry.cents, entry.credit))
+    }
+
+    pub(crate) fn begin_period(&mut self, from: Timestamp, through: Timestamp) {
+        self.period = Some(PaidPeriod { from, through, used: Usd::ZERO, unpaid: BTreeSet::new() });
+        for grant in &mut self.grants {
+            grant.used = Usd::ZERO;
+        }
+    }
+
+    pub(crate) fn add_unpaid(&mut self, unpaid: &[ResourceId]) {
+        if let Some(period) = &mut self.period {
+            period.unpaid.extend(unpaid.iter().cloned());
+        }
+    }
+
+    pub(crate) fn set_trial_phase(&mut self, phase: TrialPhase) {
+        if let Some(trial) = &mut self.trial {
+            trial.phase = phase;
         }
     }
 }

@@ -4,9 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::account::{
-    BilledTotals, ComingBack, Grant, PendingPayment, RestartPolicy, TaxMode,
-};
+use crate::domain::account::{BilledTotals, Grant, PendingPayment, RestartPolicy, TaxMode};
 use crate::domain::event::{
     CreditKind, DisputeOutcome, PaymentFacts, PendingEnd, RefillDecline, StartKind, TakeBack,
 };
@@ -84,8 +82,8 @@ pub enum Command {
     Resume {
         /// What is billed although it is off, from now on.
         billed: BilledTotals,
-        /// Whether resources come back by themselves.
-        more: ComingBack,
+        /// Whether resources restart.
+        more: bool,
     },
     /// Stripe was asked and knows of no money on its way: delete everything.
     ConfirmDeletion {
@@ -134,8 +132,8 @@ pub enum Command {
         /// Stripe's decline code.
         code: String,
     },
-    /// Choose whether resources come back by themselves after a suspension.
-    ChooseComeback(RestartPolicy),
+    /// Choose whether resources restart after a suspension.
+    ChooseRestartPolicy(RestartPolicy),
     /// Money of a payment went back: by refund or dispute.
     TakeBack {
         /// By what.
@@ -218,7 +216,7 @@ impl Command {
             | Command::BeginRefill { .. }
             | Command::AskCustomer { .. }
             | Command::FailRefill { .. }
-            | Command::ChooseComeback(_)
+            | Command::ChooseRestartPolicy(_)
             | Command::TakeBack { .. }
             | Command::OpenDispute { .. }
             | Command::CloseDispute { .. }

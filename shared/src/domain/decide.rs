@@ -10,7 +10,7 @@ pub(crate) mod resources;
 use crate::domain::account::{AccountState, Grant, Standing};
 use crate::domain::apply::apply;
 use crate::domain::command::Command;
-use crate::domain::event::{Cause, Change, Event};
+use crate::domain::event::{Cause, Change, Event, PaymentChange, StaffChange, StandingChange};
 use crate::domain::funds::FundDelta;
 use crate::domain::policy::Policy;
 use crate::domain::refill;
@@ -38,7 +38,7 @@ pub fn decide(
     check_open(state, command)?;
     check_time(state, now)?;
     let outcome = match command {
-        Command::Open => Ok(DecisionOutcome::of(Change::Opened)),
+        Command::Open => Ok(DecisionOutcome::of(StandingChange::Opened)),
         Command::Credit { payment, kind, bonus } => {
             money::credit(state, payment, *kind, bonus.as_ref(), now)
         }
@@ -50,13 +50,13 @@ pub fn decide(
             money::give_back(state, by, of, *cents, taken.as_ref(), now)
         }
         Command::OpenDispute { dispute, payment } => {
-            Ok(DecisionOutcome::of(Change::DisputeOpened {
+            Ok(DecisionOutcome::of(PaymentChange::DisputeOpened {
                 dispute: dispute.clone(),
                 payment: payment.clone(),
             }))
         }
         Command::CloseDispute { dispute, outcome } => {
-            Ok(DecisionOutcome::of(Change::DisputeClosed {
+            Ok(DecisionOutcome::of(PaymentChange::DisputeClosed {
                 dispute: dispute.clone(),
                 outcome: *outcome,
             }))
@@ -72,11 +72,14 @@ pub fn decide(
         Command::Delete { stops } => resources::delete(state, stops, policy, now),
         Command::OpenMeter(meter) => resources::open_meter(state, meter),
         Command::Suspend { stops, reason } => resources::suspend(state, stops, reason, policy, now),
-        Command::Resume { billed, more } => resources::resume(state, billed, *more),
+        Command::Resume { billed, more } => resources::check_suspended_by_staff(state).map(|()| {
+            let (billed, more) = (billed.clone(), *more);
+            DecisionOutcome::of(StandingChange::Resumed { resources: Vec::new(), more, billed })
+        }),
         Command::ConfirmDeletion { head } => confirm_deletion(state, *head),
         Command::Close { reason } => close(state, reason),
         Command::Freeze { reason } => {
-            check_reason(reason).map(|reason| DecisionOutcome::of(Change::Frozen { reason }))
+            check_reason(reason).map(|reason| DecisionOutcome::of(StaffChange::Frozen { reason }))
         }
         Command::Unfreeze { reason } => unfreeze(state, reason),
         Command::ChangeRefill(settings) => refills::change(state, settings, policy, now),
@@ -90,8 +93,8 @@ pub fn decide(
         Command::FailRefill { attempt, decline, code } => {
             refills::fail(state, *attempt, *decline, code, policy)
         }
-        Command::ChooseComeback(comeback) => {
-            Ok(DecisionOutcome::of(Change::ComebackChosen(*comeback)))
+        Command::ChooseRestartPolicy(restart_policy) => {
+            Ok(DecisionOutcome::of(StandingChange::RestartPolicyChosen(*restart_policy)))
         }
     };
     finish(state, outcome?, cause, policy, now)
@@ -106,12 +109,21 @@ pub(crate) struct DecisionOutcome {
 
 impl DecisionOutcome {
     /// A change that moves no money.
-    pub(crate) fn of(change: Change) -> DecisionOutcome {
-        DecisionOutcome { change, grants: Vec::new(), funds: Vec::new() }
+    pub(crate) fn of(change: impl Into<Change>) -> DecisionOutcome {
+        DecisionOutcome { change: change.into(), grants: Vec::new(), funds: Vec::new() }
     }
 
-    pub(crate) fn moving(change: Change, funds: Vec<FundDelta>) -> DecisionOutcome {
-        DecisionOutcome { change, grants: Vec::new(), funds }
+    /// A change that adds grants, or brings them back.
+    pub(crate) fn granting(
+        change: impl Into<Change>,
+        grants: Vec<Grant>,
+        funds: Vec<FundDelta>,
+    ) -> DecisionOutcome {
+        DecisionOutcome { change: change.into(), grants, funds }
+    }
+
+    pub(crate) fn moving(change: impl Into<Change>, funds: Vec<FundDelta>) -> DecisionOutcome {
+        DecisionOutcome { change: change.into(), grants: Vec::new(), funds }
     }
 }
 
@@ -210,7 +222,7 @@ fn confirm_deletion(state: &AccountState, head: u64) -> Result<DecisionOutcome, 
         return Err(Refusal::PaymentPending);
     }
     check_no_attempt(state)?;
-    Ok(DecisionOutcome::of(Change::Deleted))
+    Ok(DecisionOutcome::of(StandingChange::Deleted))
 }
 
 fn close(state: &AccountState, reason: &str) -> Result<DecisionOutcome, Refusal> {
@@ -223,7 +235,7 @@ fn close(state: &AccountState, reason: &str) -> Result<DecisionOutcome, Refusal>
         return Err(Refusal::StillRunning { count });
     }
     check_no_attempt(state)?;
-    Ok(DecisionOutcome::of(Change::Closed { reason }))
+    Ok(DecisionOutcome::of(StandingChange::Closed { reason }))
 }
 
 fn unfreeze(state: &AccountState, reason: &str) -> Result<DecisionOutcome, Refusal> {
@@ -231,7 +243,7 @@ fn unfreeze(state: &AccountState, reason: &str) -> Result<DecisionOutcome, Refus
     if state.frozen.is_empty() {
         return Err(Refusal::NotFrozen);
     }
-    Ok(DecisionOutcome::of(Change::Unfrozen { reason }))
+    Ok(DecisionOutcome::of(StaffChange::Unfrozen { reason }))
 }
 
 fn check_no_attempt(state: &AccountState) -> Result<(), Refusal> {

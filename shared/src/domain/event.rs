@@ -1,23 +1,61 @@
-//! What a row says happened: [`Event`], its [`Change`], and the lines of what was billed.
+//! What a row says happened: [`Event`] and its [`Change`].
 //!
-//! An event carries every decision that was taken, so that [`apply`](crate::domain::apply::apply) needs
-//! nothing but the state before it: no price list, no policy, no list of resources. Whoever reads a
-//! row can check it.
+//! An event carries every decision that was taken, so that [`apply`](crate::domain::apply::apply)
+//! needs nothing but the state before it: no price list, no policy, no list of resources. A reader
+//! of a row can check it.
+//!
+//! Changes come in families. A family's file holds its kinds of rows and all that the domain knows
+//! of them: name, claims, lines, effect on state and list. Texts and domain events of a family are
+//! in [`views::family`](crate::views).
+
+mod billing;
+mod family;
+mod grant;
+mod lines;
+mod list_change;
+mod payment;
+mod refill;
+mod resource;
+mod staff;
+mod standing;
+mod stored_form;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::account::{
-    BilledTotals, ComingBack, Grant, PendingPayment, RefillAgreement, RefillAttempt, RefillPause,
-    RefillPurpose, RestartPolicy, SuspensionReason,
-};
-use crate::domain::funds::{Fund, FundDelta, FundShare};
-use crate::domain::ids::{
-    AccountId, CardFingerprint, CardId, DisputeId, PaymentId, ProjectId, RefundId, RequestKey,
-    ResourceId, Sku,
-};
-use crate::domain::money::{Quantity, Rate, Usd};
-use crate::domain::resources::{Meter, Resource, ResourceRef, ResourceStatus};
+use crate::domain::account::{AccountState, Grant, RefillPurpose};
+use crate::domain::funds::FundDelta;
+use crate::domain::ids::{AccountId, RequestKey};
+use crate::domain::money::Usd;
 use crate::domain::timestamp::Timestamp;
+
+pub use billing::BillingChange;
+use family::ChangeFamily;
+pub(crate) use family::RowPlace;
+pub use grant::GrantChange;
+pub use lines::{BilledLines, ChunkedLines, MeterLine, ResourceLine};
+pub use list_change::ListChange;
+pub use payment::{CreditKind, DisputeOutcome, PaymentChange, PaymentFacts, PendingEnd, TakeBack};
+pub use refill::{RefillChange, RefillDecline};
+pub use resource::{ResourceChange, StartKind, StopReason};
+pub use staff::StaffChange;
+pub use standing::StandingChange;
+
+stored_form::families! {
+    /// Money at Stripe.
+    Payment(PaymentChange),
+    /// Credit that was given.
+    Grant(GrantChange),
+    /// What the account is billed for.
+    Resource(ResourceChange),
+    /// Charges.
+    Billing(BillingChange),
+    /// The account as a whole.
+    Standing(StandingChange),
+    /// Refills from the saved card.
+    Refill(RefillChange),
+    /// The operator's staff.
+    Staff(StaffChange),
+}
 
 /// One fact about an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,10 +91,16 @@ impl Event {
         self.funds.iter().map(|delta| delta.amount).sum()
     }
 
+    /// What the row does to the list of resources and meters.
+    #[must_use]
+    pub fn list_change(&self) -> ListChange<'_> {
+        self.change.family().list_change(self.at)
+    }
+
     /// The keys of which each may be used once: written in the row's transaction.
     #[must_use]
     pub fn claims(&self, account: &AccountId) -> Vec<Claim> {
-        let mut claims = self.change.claims(account);
+        let mut claims = self.change.family().claims(account);
         if let Cause::Request { key, digest } = &self.cause {
             claims.push(Claim {
                 key: request_claim(account, key),
@@ -141,727 +185,52 @@ pub enum OnExisting {
     GoOn,
 }
 
-/// What happened. The stored names are short where rows are many (`u`, one for each account and
-/// hour).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    /// The account was opened.
-    Opened,
+impl Claim {
+    fn once(key: String) -> Claim {
+        Claim { key, on_existing: OnExisting::Stop, digest: None }
+    }
 
-    // Money in.
-    /// A payment was confirmed by Stripe.
-    Credited {
-        /// Which.
-        payment: PaymentId,
-        /// What it was for.
-        kind: CreditKind,
-        /// The credit bought, in USD, before tax.
-        credit: Usd,
-        /// What Stripe received, in cents, tax included.
-        received_cents: i64,
-    },
-    /// A delayed payment was promised.
-    PaymentPending(PendingPayment),
-    /// A delayed payment will not come.
-    PaymentEnded {
-        /// Which.
-        payment: PaymentId,
-        /// How it ended.
-        how: PendingEnd,
-        /// Whether the chain had been told that it was pending.
-        known: Known,
-    },
-    /// Staff gave credit.
-    Granted {
-        /// The new grant.
-        number: u32,
-        /// Why.
-        reason: String,
-    },
-    /// A grant's time was over.
-    GrantExpired {
-        /// Which.
-        number: u32,
-    },
-
-    // Resources.
-    /// Resources were created without being started.
-    Created {
-        /// The new resources.
-        resources: Vec<Resource>,
-    },
-    /// Resources were started, or restored, and paid to `through`.
-    Started {
-        /// As they are now.
-        resources: Vec<Resource>,
-        /// Started or restored.
-        how: StartKind,
-        /// What each of them costs from now to `through`.
-        lines: BilledLines,
-        /// Paid through.
-        through: Timestamp,
-        /// What is billed from now on.
-        billed: BilledTotals,
-    },
-    /// The platform could not carry out a start: everything it was charged is given back.
-    StartFailed {
-        /// Which.
-        resource: ResourceRef,
-        /// What it is now: as it was before the start.
-        status: ResourceStatus,
-        /// What was given back.
-        lines: BilledLines,
-        /// What is billed from now on.
-        billed: BilledTotals,
-        /// When the first of all deleted resources is gone for good.
-        purge_due: Option<Timestamp>,
-        /// Whether it is off and could not be paid for the rest of the period: it is kept for free
-        /// until then.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        unpaid: Vec<ResourceId>,
-    },
-    /// Resources were stopped and their unused time given back.
-    Stopped {
-        /// Which.
-        resources: Vec<ResourceRef>,
-        /// Why.
-        why: StopReason,
-        /// As of when: the row's time, or the end of what their funds had paid.
-        as_of: Timestamp,
-        /// What was given back.
-        lines: BilledLines,
-        /// What is billed from now on.
-        billed: BilledTotals,
-    },
-    /// Resources were deleted one by one; they can be restored for a while.
-    ResourcesDeleted {
-        /// Which.
-        resources: Vec<ResourceRef>,
-        /// What was given back.
-        lines: BilledLines,
-        /// What is billed from now on.
-        billed: BilledTotals,
-        /// When the first of all deleted resources is gone for good.
-        purge_due: Option<Timestamp>,
-    },
-    /// What was deleted too long ago is gone for good.
-    Purged {
-        /// Resources that had been deleted one by one.
-        resources: Vec<ResourceRef>,
-        /// The deletion of the whole account that can no longer be undone.
-        deletion: Option<u64>,
-        /// When the next ones are.
-        purge_due: Option<Timestamp>,
-    },
-    /// A meter was opened.
-    MeterOpened(Meter),
-
-    // Billing.
-    /// Time was paid ahead.
-    #[serde(rename = "u")]
-    Usage {
-        /// From.
-        #[serde(rename = "f")]
-        from: Timestamp,
-        /// Through, exclusive.
-        #[serde(rename = "t")]
-        through: Timestamp,
-        /// What each resource costs in this time.
-        #[serde(rename = "l")]
-        lines: BilledLines,
-        /// What is billed from now on, if prices changed it.
-        #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
-        billed: Option<BilledTotals>,
-        /// What is off, has no funds of its own left, and is kept for free in this period.
-        #[serde(rename = "n", default, skip_serializing_if = "Vec::is_empty")]
-        unpaid: Vec<ResourceId>,
-    },
-    /// Quantities that were used were billed.
-    Metered {
-        /// The hour at whose beginning it was; `None` if more rows of the same hour follow.
-        hour: Option<Timestamp>,
-        /// Meter by meter.
-        lines: Vec<MeterLine>,
-    },
-
-    // Standing.
-    /// Everything was switched off.
-    Suspended {
-        /// As of when.
-        as_of: Timestamp,
-        /// For lack of credit or by staff.
-        reason: SuspensionReason,
-        /// When everything will be deleted.
-        delete_at: Option<Timestamp>,
-        /// When the deletion will be announced; `None` if this row is the warning, or there is
-        /// nothing to warn of.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        warn_at: Option<Timestamp>,
-        /// Unused time given back (only if staff did it: for lack of credit there is none).
-        lines: BilledLines,
-        /// Staff's words.
-        note: Option<String>,
-    },
-    /// A suspension or deletion ended; or one more batch of resources came back.
-    Resumed {
-        /// Resources that run again.
-        resources: Vec<ResourceRef>,
-        /// Whether more batches follow.
-        more: ComingBack,
-        /// What is billed from now on.
-        billed: BilledTotals,
-    },
-    /// The grace ends soon: the customer is warned.
-    DeletionAnnounced {
-        /// When everything will be deleted: later than planned if the warning comes late.
-        delete_at: Timestamp,
-    },
-    /// The grace is over; Stripe must be asked before anything is deleted.
-    DeletionDue,
-    /// Everything was deleted.
-    Deleted,
-    /// The account was closed.
-    Closed {
-        /// Why.
-        reason: String,
-    },
-
-    // Trial.
-    /// A trial began.
-    TrialStarted {
-        /// Its grant.
-        number: u32,
-        /// When it ends.
-        ends_at: Timestamp,
-        /// The card that vouched for it.
-        fingerprint: CardFingerprint,
-    },
-    /// A trial ended.
-    TrialEnded,
-
-    // Refill.
-    /// Settings were changed: the whole of what is agreed to now.
-    RefillChanged {
-        /// What was agreed to; `None`: refills are off.
-        agreement: Option<RefillAgreement>,
-        /// The card to charge.
-        card: Option<CardId>,
-        /// The most to charge in a month.
-        monthly_cap: Option<Usd>,
-    },
-    /// A saved card is gone.
-    CardRemoved {
-        /// Which.
-        card: CardId,
-    },
-    /// The time came to look at the balance again. What was wanted before is no more, unless this
-    /// row wants it.
-    RefillDue,
-    /// An attempt began; nothing has been asked of Stripe before this row.
-    RefillBegun(RefillAttempt),
-    /// The customer has to confirm the payment.
-    RefillNeedsCustomer {
-        /// Which attempt.
-        attempt: u32,
-        /// When it is given up.
-        void_at: Timestamp,
-        /// Stripe's page where it is confirmed, if Stripe named one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        url: Option<String>,
-    },
-    /// An attempt failed; its invoice is void.
-    RefillFailed {
-        /// Which attempt.
-        attempt: u32,
-        /// How to go on.
-        decline: RefillDecline,
-        /// Stripe's decline code, for staff.
-        code: String,
-        /// Whether attempts pause now.
-        pause: Option<RefillPause>,
-        /// The credit it was to buy, in USD, before tax; `None` in rows of format 1.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        amount: Option<Usd>,
-    },
-    /// Whether resources come back by themselves after a suspension.
-    ComebackChosen(RestartPolicy),
-
-    // Money back.
-    /// Stripe gave money back, or had it taken: its credit is gone.
-    TakenBack {
-        /// By what.
-        by: TakeBack,
-        /// Of which payment.
-        of: PaymentFacts,
-        /// Cents of the payment, tax included.
-        cents: i64,
-        /// The share of the payment's credit that is gone, before tax, in USD.
-        credit: Usd,
-    },
-    /// The taking back was undone.
-    GivenBack {
-        /// What was undone.
-        by: TakeBack,
-        /// Of which payment.
-        of: PaymentFacts,
-        /// Cents of the payment, tax included.
-        cents: i64,
-        /// The share of the payment's credit that is back; zero if it was undone before it was
-        /// done.
-        credit: Usd,
-        /// Whether the taking had been recorded.
-        known: Known,
-    },
-    /// A customer disputes a payment: the account is frozen.
-    DisputeOpened {
-        /// Which.
-        dispute: DisputeId,
-        /// Which payment.
-        payment: PaymentId,
-    },
-    /// The bank decided.
-    DisputeClosed {
-        /// Which.
-        dispute: DisputeId,
-        /// For whom.
-        outcome: DisputeOutcome,
-    },
-
-    // Staff.
-    /// Frozen by staff.
-    Frozen {
-        /// Why.
-        reason: String,
-    },
-    /// No longer frozen, neither by staff nor by lost disputes.
-    Unfrozen {
-        /// Why.
-        reason: String,
-    },
-    /// Paid credit was corrected.
-    Corrected {
-        /// Why.
-        reason: String,
-    },
+    /// A key that only has to exist.
+    fn mark(key: String) -> Claim {
+        Claim { key, on_existing: OnExisting::GoOn, digest: None }
+    }
 }
 
 impl Change {
     /// The name rows of this kind have in the table's `type` attribute.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Change::Opened => "opened",
-            Change::Credited { kind: CreditKind::TopUp, .. } => "topup",
-            Change::Credited { kind: CreditKind::Refill { .. }, .. } => "auto_refill",
-            Change::Credited { kind: CreditKind::Commit, .. } => "commit",
-            Change::PaymentPending(_) => "payment_pending",
-            Change::PaymentEnded { .. } => "payment_ended",
-            Change::Granted { .. } => "bonus",
-            Change::GrantExpired { .. } => "expired",
-            Change::Created { .. } => "created",
-            Change::Started { how: StartKind::Started, .. } => "started",
-            Change::Started { how: StartKind::Restored { .. }, .. } => "restored",
-            Change::StartFailed { .. } => "start_failed",
-            Change::Stopped { .. } => "stopped",
-            Change::ResourcesDeleted { .. } => "resources_deleted",
-            Change::Purged { .. } => "purged",
-            Change::MeterOpened(_) => "meter_opened",
-            Change::Usage { .. } => "usage",
-            Change::Metered { .. } => "metered",
-            Change::Suspended { .. } => "suspended",
-            Change::Resumed { .. } => "resumed",
-            Change::DeletionAnnounced { .. } => "deletion_announced",
-            Change::DeletionDue => "deleting",
-            Change::Deleted => "deleted",
-            Change::Closed { .. } => "closed",
-            Change::TrialStarted { .. } => "trial",
-            Change::TrialEnded => "trial_ended",
-            Change::RefillChanged { .. } => "refill_changed",
-            Change::CardRemoved { .. } => "card_removed",
-            Change::RefillDue => "refill_due",
-            Change::RefillBegun(_) => "refill_begun",
-            Change::RefillNeedsCustomer { .. } => "refill_needs_customer",
-            Change::RefillFailed { .. } => "refill_failed",
-            Change::ComebackChosen(_) => "comeback_chosen",
-            Change::TakenBack { by: TakeBack::Refund(_), .. } => "refund",
-            Change::TakenBack { by: TakeBack::Dispute(_), .. } => "dispute",
-            Change::GivenBack { by: TakeBack::Refund(_), .. } => "refund_reversed",
-            Change::GivenBack { by: TakeBack::Dispute(_), .. } => "dispute_reversed",
-            Change::DisputeOpened { .. } => "dispute_opened",
-            Change::DisputeClosed { .. } => "dispute_closed",
-            Change::Frozen { .. } => "frozen",
-            Change::Unfrozen { .. } => "unfrozen",
-            Change::Corrected { .. } => "correction",
-        }
+        self.family().name()
     }
 
     /// What was billed or given back for time, if the row has lines.
     #[must_use]
     pub fn lines(&self) -> Option<&BilledLines> {
-        match self {
-            Change::Started { lines, .. }
-            | Change::StartFailed { lines, .. }
-            | Change::Stopped { lines, .. }
-            | Change::ResourcesDeleted { lines, .. }
-            | Change::Usage { lines, .. }
-            | Change::Suspended { lines, .. } => Some(lines),
-            Change::Opened
-            | Change::Credited { .. }
-            | Change::PaymentPending(_)
-            | Change::PaymentEnded { .. }
-            | Change::Granted { .. }
-            | Change::GrantExpired { .. }
-            | Change::Created { .. }
-            | Change::Purged { .. }
-            | Change::MeterOpened(_)
-            | Change::Metered { .. }
-            | Change::Resumed { .. }
-            | Change::DeletionAnnounced { .. }
-            | Change::DeletionDue
-            | Change::Deleted
-            | Change::Closed { .. }
-            | Change::TrialStarted { .. }
-            | Change::TrialEnded
-            | Change::RefillChanged { .. }
-            | Change::CardRemoved { .. }
-            | Change::RefillDue
-            | Change::RefillBegun(_)
-            | Change::RefillNeedsCustomer { .. }
-            | Change::RefillFailed { .. }
-            | Change::ComebackChosen(_)
-            | Change::TakenBack { .. }
-            | Change::GivenBack { .. }
-            | Change::DisputeOpened { .. }
-            | Change::DisputeClosed { .. }
-            | Change::Frozen { .. }
-            | Change::Unfrozen { .. }
-            | Change::Corrected { .. } => None,
-        }
+        self.family().lines()
     }
 
     /// The same row with other lines: how rows that do not fit one item are stored.
     #[must_use]
     pub fn with_lines(mut self, replacement: BilledLines) -> Change {
-        if let Change::Started { lines, .. }
-        | Change::StartFailed { lines, .. }
-        | Change::Stopped { lines, .. }
-        | Change::ResourcesDeleted { lines, .. }
-        | Change::Usage { lines, .. }
-        | Change::Suspended { lines, .. } = &mut self
-        {
+        if let Some(lines) = self.family_mut().lines_mut() {
             *lines = replacement;
         }
         self
     }
 
-    fn claims(&self, account: &AccountId) -> Vec<Claim> {
-        let once = |key: String| Claim { key, on_existing: OnExisting::Stop, digest: None };
-        let mark = |key: String| Claim { key, on_existing: OnExisting::GoOn, digest: None };
-        match self {
-            // A credit also ends whatever may still be told of the payment being pending.
-            Change::Credited { payment, .. } => {
-                vec![
-                    once(format!("stripe#{payment}#credit")),
-                    mark(format!("stripe#{payment}#pending")),
-                ]
-            }
-            Change::PaymentPending(pending) => {
-                vec![once(format!("stripe#{}#pending", pending.payment))]
-            }
-            // A failure that is told before the promise uses up the promise.
-            Change::PaymentEnded { payment, known: Known::No, .. } => {
-                vec![once(format!("stripe#{payment}#pending"))]
-            }
-            Change::TakenBack { by, .. } => vec![once(format!("stripe#{}#debit", by.as_str()))],
-            Change::GivenBack { by, known: Known::Yes, .. } => {
-                vec![once(format!("stripe#{}#reversal", by.as_str()))]
-            }
-            // A reversal that comes first claims both and moves nothing.
-            Change::GivenBack { by, known: Known::No, .. } => {
-                vec![
-                    once(format!("stripe#{}#reversal", by.as_str())),
-                    once(format!("stripe#{}#debit", by.as_str())),
-                ]
-            }
-            Change::DisputeOpened { dispute, .. } => vec![once(format!("stripe#{dispute}#opened"))],
-            // The end of a dispute uses up its beginning, should that be told later.
-            Change::DisputeClosed { dispute, .. } => {
-                vec![
-                    once(format!("stripe#{dispute}#closed")),
-                    mark(format!("stripe#{dispute}#opened")),
-                ]
-            }
-            Change::TrialStarted { fingerprint, .. } => {
-                vec![once(format!("trial#{account}")), once(format!("fingerprint#{fingerprint}"))]
-            }
-            Change::Opened
-            | Change::PaymentEnded { known: Known::Yes, .. }
-            | Change::Granted { .. }
-            | Change::GrantExpired { .. }
-            | Change::Created { .. }
-            | Change::Started { .. }
-            | Change::StartFailed { .. }
-            | Change::Stopped { .. }
-            | Change::ResourcesDeleted { .. }
-            | Change::Purged { .. }
-            | Change::MeterOpened(_)
-            | Change::Usage { .. }
-            | Change::Metered { .. }
-            | Change::Suspended { .. }
-            | Change::Resumed { .. }
-            | Change::DeletionAnnounced { .. }
-            | Change::DeletionDue
-            | Change::Deleted
-            | Change::Closed { .. }
-            | Change::TrialEnded
-            | Change::RefillChanged { .. }
-            | Change::CardRemoved { .. }
-            | Change::RefillDue
-            | Change::RefillBegun(_)
-            | Change::RefillNeedsCustomer { .. }
-            | Change::RefillFailed { .. }
-            | Change::ComebackChosen(_)
-            | Change::Frozen { .. }
-            | Change::Unfrozen { .. }
-            | Change::Corrected { .. } => Vec::new(),
-        }
+    pub(crate) fn apply(&self, next: &mut AccountState, row: RowPlace) {
+        self.family().apply(next, row);
     }
-}
 
-/// What a payment was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CreditKind {
-    /// Bought by hand.
-    TopUp,
-    /// By the saved card, on its own.
-    Refill {
-        /// The attempt's number.
-        attempt: u32,
-        /// For the threshold or the end of a trial.
-        purpose: RefillPurpose,
-    },
-    /// A commit plan, whose bonus is a grant in the same row.
-    Commit,
-}
-
-/// How a delayed payment ended without money.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PendingEnd {
-    /// Stripe said it failed.
-    Failed,
-    /// It was cancelled.
-    Canceled,
-    /// Nothing was heard of it for too long. If it comes after all, it is credited.
-    Expired,
-}
-
-/// Whether the chain had been told of something before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Known {
-    /// It had.
-    Yes,
-    /// It had not: the news came out of order.
-    No,
-}
-
-/// Started or restored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StartKind {
-    /// For the first time, or after a stop.
-    Started,
-    /// After a deletion: with a new address.
-    Restored {
-        /// When the first of what is still deleted is gone for good.
-        purge_due: Option<Timestamp>,
-    },
-}
-
-/// Why resources were stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopReason {
-    /// Somebody asked for it.
-    Requested,
-    /// The funds that may pay for them were used up, while others' were not.
-    Credit,
-}
-
-/// What took money back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TakeBack {
-    /// A refund.
-    Refund(RefundId),
-    /// A dispute whose money moved.
-    Dispute(DisputeId),
-}
-
-/// What was credited for a payment, and what Stripe received for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PaymentFacts {
-    /// Which payment.
-    #[serde(rename = "p")]
-    pub payment: PaymentId,
-    /// The credit bought, in USD, before tax.
-    #[serde(rename = "c")]
-    pub credit: Usd,
-    /// What Stripe received, in cents, tax included.
-    #[serde(rename = "r")]
-    pub received_cents: i64,
-}
-
-impl TakeBack {
-    /// Stripe's id.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            TakeBack::Refund(refund) => refund.as_str(),
-            TakeBack::Dispute(dispute) => dispute.as_str(),
-        }
+    pub(crate) fn begin_period(&self, next: &mut AccountState, at: Timestamp) {
+        self.family().begin_period(next, at);
     }
-}
 
-/// How a dispute ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DisputeOutcome {
-    /// For the operator: the account is no longer frozen by it.
-    Won,
-    /// For the customer: staff decides when the account is unfrozen.
-    Lost,
-}
-
-/// How to go on after a declined refill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefillDecline {
-    /// Never again with this card: lost, stolen, fraud, revoked, Mastercard's advice 03 and 21.
-    Never,
-    /// Anything else: later again.
-    Later,
-    /// It was not the card's fault: Stripe failed, or the attempt was called off. It counts for no
-    /// pause.
-    NotCharged,
-}
-
-/// What was billed or given back for time, resource by resource.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum BilledLines {
-    /// All of them.
-    Here(Vec<ResourceLine>),
-    /// In chunks of their own, because they do not fit one item.
-    Chunked(ChunkedLines),
-}
-
-impl BilledLines {
-    /// No lines.
-    #[must_use]
-    pub fn none() -> BilledLines {
-        BilledLines::Here(Vec::new())
+    pub(crate) fn is_use(&self) -> bool {
+        self.family().is_use()
     }
-}
 
-/// Lines that stand in immutable items of their own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChunkedLines {
-    /// SHA-256 over all chunks in order: what the row commits to.
-    pub digest: String,
-    /// How many chunks.
-    pub chunks: u32,
-    /// How many lines.
-    pub count: u32,
-}
-
-/// What one resource cost or got back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "LineForm", into = "LineForm")]
-pub struct ResourceLine {
-    /// Which resource.
-    pub resource: ResourceId,
-    /// At which rate an hour; for a change between running and off, the difference.
-    pub rate: Rate,
-    /// For how many seconds.
-    pub seconds: i64,
-    /// Below zero: paid. Above: given back. Rounded once, half to even.
-    pub amount: Usd,
-    /// Which fund paid or got what.
-    pub shares: Vec<FundShare>,
-}
-
-/// What one meter cost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MeterLine {
-    /// The project.
-    #[serde(rename = "p")]
-    pub project: ProjectId,
-    /// The SKU.
-    #[serde(rename = "s")]
-    pub sku: Sku,
-    /// The reading up to which it had been billed.
-    #[serde(rename = "f")]
-    pub from: Quantity,
-    /// The reading up to which it is billed now.
-    #[serde(rename = "t")]
-    pub to: Quantity,
-    /// At which rate a unit.
-    #[serde(rename = "r")]
-    pub rate: Rate,
-    /// Below zero, or zero.
-    #[serde(rename = "a")]
-    pub amount: Usd,
-    /// Which fund paid what.
-    #[serde(rename = "h")]
-    pub shares: Vec<FundShare>,
-}
-
-/// A line is stored as `[resource, rate, seconds, amount, fund]`, or with `[[fund, amount], …]` in
-/// the last place if more than one fund took part.
-#[derive(Serialize, Deserialize)]
-struct LineForm(ResourceId, Rate, i64, Usd, SharesForm);
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum SharesForm {
-    One(Fund),
-    Several(Vec<FundShare>),
-}
-
-impl From<LineForm> for ResourceLine {
-    fn from(LineForm(resource, rate, seconds, amount, shares): LineForm) -> ResourceLine {
-        let shares = match shares {
-            SharesForm::One(fund) => vec![FundShare { fund, amount }],
-            SharesForm::Several(shares) => shares,
-        };
-        ResourceLine { resource, rate, seconds, amount, shares }
-    }
-}
-
-impl From<ResourceLine> for LineForm {
-    fn from(line: ResourceLine) -> LineForm {
-        let shares = match line.shares.as_slice() {
-            [share] if share.amount == line.amount => SharesForm::One(share.fund),
-            _ => SharesForm::Several(line.shares),
-        };
-        LineForm(line.resource, line.rate, line.seconds, line.amount, shares)
-    }
-}
-
-/// A share is stored as `[fund, amount]`.
-impl Serialize for FundShare {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.fund, self.amount).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for FundShare {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<FundShare, D::Error> {
-        let (fund, amount) = Deserialize::deserialize(deserializer)?;
-        Ok(FundShare { fund, amount })
+    pub(crate) fn may_want_refill(&self) -> bool {
+        self.family().may_want_refill()
     }
 }

@@ -5,10 +5,10 @@
 //! it.
 
 use crate::domain::account::{
-    AccountState, EverPaid, RefillPurpose, RefillState, Standing, TrialPhase, TrialState,
+    AccountState, RefillAttempt, RefillPurpose, RefillState, Standing, SuspensionReason,
+    TrialPhase, TrialState,
 };
-use crate::domain::apply::is_refill_possible;
-use crate::domain::event::{Change, CreditKind, RefillWant};
+use crate::domain::event::{Change, GrantChange, RefillWant};
 use crate::domain::money::Usd;
 use crate::domain::policy::{Policy, RefillPolicy};
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
@@ -36,17 +36,94 @@ pub fn allowed(
     let backoff = refill.failed_at.map(|failed_at| failed_at.plus(policy.backoff_seconds));
     let (day, today) = refill.today;
     let daily = (day == now.day() && today >= policy.per_day_max).then(|| now.next_day());
-    let monthly = match refill.monthly_cap {
-        Some(cap) if amount > cap => return ChargeTiming::Never,
-        Some(cap) => {
-            let (month, charged) = refill.this_month;
-            (month == now.month() && charged + amount > cap).then(|| now.next_month())
-        }
-        None => None,
-    };
+    if refill.monthly_cap.is_some_and(|cap| amount > cap) {
+        return ChargeTiming::Never;
+    }
+    let monthly = (!refill.is_within_cap(amount, now)).then(|| now.next_month());
     match [backoff, daily, monthly].into_iter().flatten().filter(|at| *at > now).max() {
         Some(at) => ChargeTiming::At(at),
         None => ChargeTiming::Now,
+    }
+}
+
+impl RefillState {
+    /// What refills charged in the UTC month of `now`, in USD before tax.
+    #[must_use]
+    pub fn charged_in_month(&self, now: Timestamp) -> Usd {
+        let (month, charged) = self.this_month;
+        if month == now.month() { charged } else { Usd::ZERO }
+    }
+
+    /// Whether the monthly cap has room for a charge of `amount` (USD, before tax) at `now`.
+    #[must_use]
+    pub fn is_within_cap(&self, amount: Usd, now: Timestamp) -> bool {
+        self.monthly_cap.is_none_or(|cap| self.charged_in_month(now) + amount <= cap)
+    }
+
+    /// Whether the agreed refill waits for the next month, or for a higher cap.
+    #[must_use]
+    pub fn is_capped(&self, now: Timestamp) -> bool {
+        self.retry_at.is_some()
+            && self.agreement.is_some_and(|agreed| !self.is_within_cap(agreed.amount, now))
+    }
+
+    pub(crate) fn record_success(&mut self, attempt: u32, credit: Usd, at: Timestamp) {
+        if self.attempt.as_ref().is_some_and(|open| open.number == attempt) {
+            self.attempt = None;
+        }
+        self.failures = 0;
+        self.failed_at = None;
+        let (day, today) = self.today;
+        self.today = (at.day(), if day == at.day() { today + 1 } else { 1 });
+        self.this_month = (at.month(), self.charged_in_month(at) + credit);
+    }
+}
+
+impl AccountState {
+    /// Whether a refill may be charged at all, now or later: agreed to, with a card that was not
+    /// refused, and the account neither frozen nor closed, deleted or stopped by staff.
+    #[must_use]
+    pub fn is_refill_possible(&self) -> bool {
+        let standing = match &self.standing {
+            Standing::Good => true,
+            Standing::Suspended(suspension) => suspension.reason == SuspensionReason::Credit,
+            Standing::Deleting(_) | Standing::Deleted(_) | Standing::Closed => false,
+        };
+        let refill = &self.refill;
+        let card = refill.card.as_ref().is_some_and(|card| !refill.never.contains(card));
+        standing
+            && card
+            && refill.agreement.is_some()
+            && refill.paused.is_none()
+            && self.frozen.is_empty()
+    }
+
+    /// Whether anything still asks for a refill. What is wanted ends with its reason.
+    #[must_use]
+    pub(crate) fn still_wants_refill(&self) -> bool {
+        let wanted = self.refill.wanted;
+        let is_renewal = wanted.is_some_and(|wanted| wanted.purpose == RefillPurpose::TrialRenewal);
+        let is_low = |threshold| self.balance() < threshold || (is_renewal && !self.ever_paid);
+        wanted.is_none_or(|wanted| self.refill.is_within_cap(wanted.amount, self.at))
+            && self.is_refill_possible()
+            && self.refill.agreement.is_some_and(|agreed| is_low(agreed.threshold))
+    }
+
+    /// Whether an attempt is still open, and still what the customer agreed to.
+    #[must_use]
+    pub fn is_refill_agreed(&self, attempt: &RefillAttempt, now: Timestamp) -> bool {
+        let refill = &self.refill;
+        let is_open = refill.attempt.as_ref().is_some_and(|open| open.number == attempt.number);
+        // What a trial's renewal charges follows from what was used in it.
+        let is_renewal = attempt.purpose == RefillPurpose::TrialRenewal;
+        let is_within_terms =
+            refill.agreement.is_some_and(|agreed| is_renewal || attempt.amount <= agreed.amount);
+        self.is_refill_possible()
+            && is_open
+            && refill.card.as_ref() == Some(&attempt.card)
+            && is_within_terms
+            // A trigger may be late, a row is not.
+            && refill.is_within_cap(attempt.amount, now.max(self.at))
     }
 }
 
@@ -58,7 +135,7 @@ pub fn want(
     policy: &Policy,
     now: Timestamp,
 ) -> Option<RefillWant> {
-    if !may_want(change) || !is_refill_possible(after) {
+    if !change.may_want_refill() || !after.is_refill_possible() {
         return None;
     }
     if after.refill.attempt.is_some() || after.refill.wanted.is_some() {
@@ -118,57 +195,12 @@ pub fn hours_covered(amount: Usd, state: &AccountState) -> Option<i64> {
 
 fn renewal(after: &AccountState, change: &Change, policy: &Policy) -> Option<Usd> {
     let trial = after.trial.as_ref()?;
-    let ends_now = matches!(change, Change::TrialEnded) && trial.phase == TrialPhase::Ended;
+    let ends_now = matches!(change, Change::Grant(GrantChange::TrialEnded))
+        && trial.phase == TrialPhase::Ended;
     let service =
         after.billed.running.iter().any(|(kind, count)| kind.as_str() == SERVICE && *count > 0);
-    (ends_now && service && after.ever_paid == EverPaid::No).then(|| renewal_amount(trial, policy))
+    (ends_now && service && !after.ever_paid).then(|| renewal_amount(trial, policy))
 }
 
 /// The kind of resource the trial's limit and renewal are about.
 pub const SERVICE: &str = "service";
-
-/// Rows after which a balance below the threshold makes a refill wanted: those that spend, and
-/// those that change what was agreed. Money coming in by hand, money taken back and staff's doings
-/// never charge a card by themselves.
-fn may_want(change: &Change) -> bool {
-    match change {
-        Change::Usage { .. }
-        | Change::Metered { .. }
-        | Change::Started { .. }
-        | Change::GrantExpired { .. }
-        | Change::TrialEnded
-        | Change::RefillChanged { .. }
-        | Change::RefillDue
-        | Change::RefillFailed { .. }
-        | Change::Credited { kind: CreditKind::Refill { .. }, .. } => true,
-        Change::Opened
-        | Change::Credited { kind: CreditKind::TopUp | CreditKind::Commit, .. }
-        | Change::PaymentPending(_)
-        | Change::PaymentEnded { .. }
-        | Change::Granted { .. }
-        | Change::Created { .. }
-        | Change::StartFailed { .. }
-        | Change::Stopped { .. }
-        | Change::ResourcesDeleted { .. }
-        | Change::Purged { .. }
-        | Change::MeterOpened(_)
-        | Change::Suspended { .. }
-        | Change::Resumed { .. }
-        | Change::DeletionAnnounced { .. }
-        | Change::DeletionDue
-        | Change::Deleted
-        | Change::Closed { .. }
-        | Change::TrialStarted { .. }
-        | Change::CardRemoved { .. }
-        | Change::RefillBegun(_)
-        | Change::RefillNeedsCustomer { .. }
-        | Change::ComebackChosen(_)
-        | Change::TakenBack { .. }
-        | Change::GivenBack { .. }
-        | Change::DisputeOpened { .. }
-        | Change::DisputeClosed { .. }
-        | Change::Frozen { .. }
-        | Change::Unfrozen { .. }
-        | Change::Corrected { .. } => false,
-    }
-}

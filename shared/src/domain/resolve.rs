@@ -7,11 +7,12 @@
 use std::collections::BTreeSet;
 
 use crate::domain::account::{AccountState, Grant};
-use crate::domain::apply::taken_back;
 use crate::domain::command::{
     Command, PastCharge, ResourceStart, ResourceStop, StartFailure, TakenCredit,
 };
-use crate::domain::event::{BilledLines, Change, Event, StartKind};
+use crate::domain::event::{
+    BilledLines, BillingChange, Change, Event, PaymentChange, ResourceChange, StartKind,
+};
 use crate::domain::funds::Fund;
 use crate::domain::ids::{AccountId, ProjectId, ResourceId, Sku};
 use crate::domain::money::{Quantity, Rate, Usd};
@@ -21,7 +22,7 @@ use crate::domain::resources::{
     BilledMode, KeptData, Meter, Resource, ResourceAddress, ResourceCondition, ResourceStatus,
     rated_at,
 };
-use crate::domain::settle::{coming_back, idle_after_resume};
+use crate::domain::settle::{idle_after_resume, restarts};
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::Timestamp;
 
@@ -216,8 +217,8 @@ pub fn fail_start<'r>(
     let (mut charges, mut grants, mut refunded) =
         (Vec::new(), Vec::<Grant>::new(), BTreeSet::new());
     for (event, after) in rows {
-        if let Change::TakenBack { of, .. } = &event.change
-            && taken_back(after, &of.payment).is_none()
+        if let Change::Payment(PaymentChange::TakenBack { of, .. }) = &event.change
+            && after.taken_back_of(&of.payment).is_none()
         {
             refunded.insert(of.payment.clone());
         }
@@ -293,14 +294,14 @@ pub fn suspend(view: &AccountSnapshot<'_>, reason: &str) -> Result<Command, Refu
 /// # Errors
 /// [`Refusal::UnknownSku`] if the price list lacks what is billed.
 pub fn resume(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<Command, Refusal> {
-    Ok(Command::Resume { billed: idle_after_resume(view, now)?, more: coming_back(view) })
+    Ok(Command::Resume { billed: idle_after_resume(view, now)?, more: restarts(view) })
 }
 
 /// What a row took back for a refund or dispute, to be given back: from the row and the state
 /// before it.
 #[must_use]
 pub fn taken(event: &Event, before: &AccountState) -> Option<TakenCredit> {
-    let Change::TakenBack { credit, .. } = &event.change else {
+    let Change::Payment(PaymentChange::TakenBack { credit, .. }) = &event.change else {
         return None;
     };
     let of_grant = |number| {
@@ -418,8 +419,8 @@ fn billed_now(view: &AccountSnapshot<'_>, resource: &Resource) -> Option<(Billed
 
 /// What one row charged one resource.
 fn charge_of(event: &Event, id: &ResourceId) -> Option<PastCharge> {
-    let (Change::Started { lines, through, .. } | Change::Usage { lines, through, .. }) =
-        &event.change
+    let (Change::Resource(ResourceChange::Started { lines, through, .. })
+    | Change::Billing(BillingChange::Usage { lines, through, .. })) = &event.change
     else {
         return None;
     };

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::account::{AccountState, BilledTotals, Standing};
-use crate::domain::event::{Change, Event};
 use crate::domain::ids::{Kind, ProjectId, ResourceId, Sku};
 use crate::domain::money::{Quantity, Rate};
 use crate::domain::prices::{PriceList, PriceUnit};
@@ -301,93 +300,6 @@ impl BillableList {
     pub fn agree_with(&self, state: &AccountState, prices: &PriceList) -> Result<bool, Refusal> {
         let billed = self.billed(state, prices, rated_at(state))?;
         Ok(total(&billed) == state.billed && u32::try_from(self.meters.len()) == Ok(state.meters))
-    }
-
-    /// The list after a row: what its transaction writes.
-    pub fn apply(&mut self, event: &Event, seq: u64) {
-        match &event.change {
-            Change::Created { resources } | Change::Started { resources, .. } => {
-                for resource in resources {
-                    self.resources.insert(resource.id.clone(), resource.clone());
-                }
-            }
-            Change::StartFailed { resource, status, .. } => {
-                self.set_status(std::slice::from_ref(resource), *status, event.at, seq);
-            }
-            Change::Stopped { resources, as_of, .. } => {
-                self.set_status(resources, ResourceStatus::Stopped, *as_of, seq)
-            }
-            Change::ResourcesDeleted { resources, .. } => {
-                self.set_status(resources, ResourceStatus::Deleted, event.at, seq)
-            }
-            Change::Resumed { resources, .. } => {
-                self.set_status(resources, ResourceStatus::Running, event.at, seq)
-            }
-            Change::Purged { resources, .. } => {
-                for resource in resources {
-                    self.resources.remove(&resource.id);
-                }
-            }
-            Change::MeterOpened(meter) => {
-                self.meters.insert((meter.project.clone(), meter.sku.clone()), meter.clone());
-            }
-            Change::Metered { lines, .. } => {
-                for line in lines {
-                    if let Some(meter) =
-                        self.meters.get_mut(&(line.project.clone(), line.sku.clone()))
-                    {
-                        meter.billed = line.to;
-                    }
-                }
-            }
-            Change::Opened
-            | Change::Credited { .. }
-            | Change::PaymentPending(_)
-            | Change::PaymentEnded { .. }
-            | Change::Granted { .. }
-            | Change::GrantExpired { .. }
-            | Change::Usage { .. }
-            | Change::Suspended { .. }
-            | Change::DeletionAnnounced { .. }
-            | Change::DeletionDue
-            | Change::Deleted
-            | Change::Closed { .. }
-            | Change::TrialStarted { .. }
-            | Change::TrialEnded
-            | Change::RefillChanged { .. }
-            | Change::CardRemoved { .. }
-            | Change::RefillDue
-            | Change::RefillBegun(_)
-            | Change::RefillNeedsCustomer { .. }
-            | Change::RefillFailed { .. }
-            | Change::ComebackChosen(_)
-            | Change::TakenBack { .. }
-            | Change::GivenBack { .. }
-            | Change::DisputeOpened { .. }
-            | Change::DisputeClosed { .. }
-            | Change::Frozen { .. }
-            | Change::Unfrozen { .. }
-            | Change::Corrected { .. } => {}
-        }
-    }
-
-    fn set_status(
-        &mut self,
-        resources: &[ResourceRef],
-        status: ResourceStatus,
-        since: Timestamp,
-        seq: u64,
-    ) {
-        for reference in resources {
-            if let Some(resource) = self.resources.get_mut(&reference.id) {
-                resource.status = status;
-                resource.since = since;
-                resource.seq = seq;
-                if status == ResourceStatus::Running {
-                    resource.before = ResourceStatus::Stopped;
-                }
-            }
-        }
     }
 }
 

@@ -16,14 +16,16 @@ pub mod runway;
 use std::collections::BTreeSet;
 
 use crate::domain::account::{
-    AccountState, BilledTotals, ComingBack, EverPaid, GrantKind, RestartPolicy, Standing,
-    SuspensionReason,
+    AccountState, BilledTotals, GrantKind, RestartPolicy, Standing, SuspensionReason,
 };
 use crate::domain::command::ResourceStop;
 use crate::domain::decide::{
     DecisionOutcome, RESOURCES_PER_ROW_MAX, check_time, finish, hold_until, resources,
 };
-use crate::domain::event::{BilledLines, Cause, Change, Event, Known, MeterLine, PendingEnd};
+use crate::domain::event::{
+    BilledLines, BillingChange, Cause, Event, GrantChange, MeterLine, PaymentChange, PendingEnd,
+    RefillChange, ResourceChange, StandingChange,
+};
 use crate::domain::funds::{Fund, FundDelta, Purse};
 use crate::domain::ids::ResourceId;
 use crate::domain::money::Usd;
@@ -111,22 +113,22 @@ fn carry_out(
     match obligation {
         DueObligation::EndPending(payment) => {
             let (payment, how) = (payment.clone(), PendingEnd::Expired);
-            Ok(Some(DecisionOutcome::of(Change::PaymentEnded { payment, how, known: Known::Yes })))
+            Ok(Some(DecisionOutcome::of(PaymentChange::PaymentEnded { payment, how, known: true })))
         }
         DueObligation::EndTrial => Ok(Some(end_trial(state))),
         DueObligation::ExpireGrant(number) => Ok(Some(expire_grant(state, *number))),
         DueObligation::Resume => resume(view, now).map(Some),
-        DueObligation::ComeBack => come_back(view, now).map(Some),
+        DueObligation::Restart => restart(view, now).map(Some),
         DueObligation::Meter => meter(view, now),
         DueObligation::Pay => pay_ahead(view, now),
         DueObligation::AnnounceDeletion => Ok(announce_deletion(view, now)),
-        DueObligation::Delete => Ok(Some(DecisionOutcome::of(Change::DeletionDue))),
+        DueObligation::Delete => Ok(Some(DecisionOutcome::of(StandingChange::DeletionDue))),
         DueObligation::PurgeDeletion(seq) => {
             let (resources, deletion, purge_due) = (Vec::new(), Some(*seq), state.purge_due);
-            Ok(Some(DecisionOutcome::of(Change::Purged { resources, deletion, purge_due })))
+            Ok(Some(DecisionOutcome::of(ResourceChange::Purged { resources, deletion, purge_due })))
         }
         DueObligation::PurgeResources => Ok(Some(purge_resources(view, now))),
-        DueObligation::LookAtRefill => Ok(Some(DecisionOutcome::of(Change::RefillDue))),
+        DueObligation::LookAtRefill => Ok(Some(DecisionOutcome::of(RefillChange::RefillDue))),
     }
 }
 
@@ -181,7 +183,8 @@ fn usage(
     lines.sort_by(|a, b| a.resource.cmp(&b.resource));
     let total = total(billed);
     let billed = (total != state.billed).then_some(total);
-    let change = Change::Usage { from, through, lines: BilledLines::Here(lines), billed, unpaid };
+    let change =
+        BillingChange::Usage { from, through, lines: BilledLines::Here(lines), billed, unpaid };
     Some(DecisionOutcome::moving(change, purse.deltas()))
 }
 
@@ -205,7 +208,7 @@ fn suspend(view: &AccountSnapshot<'_>, as_of: Timestamp, now: Timestamp) -> Deci
     let delete_at = now.plus(grace_seconds);
     // With a grace of a day or less this row is itself the warning.
     let warn_at = delete_at.plus(-view.policy().deletion_warning_seconds);
-    DecisionOutcome::of(Change::Suspended {
+    DecisionOutcome::of(StandingChange::Suspended {
         as_of,
         reason: SuspensionReason::Credit,
         delete_at: Some(delete_at),
@@ -224,7 +227,7 @@ fn announce_deletion(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<Decis
         return None;
     };
     let delete_at = suspension.delete_at?.max(now.plus(view.policy().deletion_warning_seconds));
-    Some(DecisionOutcome::of(Change::DeletionAnnounced { delete_at }))
+    Some(DecisionOutcome::of(StandingChange::DeletionAnnounced { delete_at }))
 }
 
 /// Whoever paid after a trial is a customer like any other; and what was created outside of it has
@@ -235,7 +238,7 @@ fn was_all_created_in_unpaid_trial(view: &AccountSnapshot<'_>) -> bool {
         return false;
     };
     let in_trial = trial.started_at..trial.ends_at;
-    state.ever_paid == EverPaid::No
+    !state.ever_paid
         && view
             .billables()
             .resources
@@ -303,7 +306,7 @@ fn meter(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<Option<DecisionOu
         return Ok(None);
     }
     let hour = changed.next().is_none().then_some(hour);
-    Ok(Some(DecisionOutcome::moving(Change::Metered { hour, lines }, purse.deltas())))
+    Ok(Some(DecisionOutcome::moving(BillingChange::Metered { hour, lines }, purse.deltas())))
 }
 
 fn end_trial(state: &AccountState) -> DecisionOutcome {
@@ -319,27 +322,27 @@ fn end_trial(state: &AccountState) -> DecisionOutcome {
             used: Usd::ZERO,
         })
         .collect();
-    DecisionOutcome::moving(Change::TrialEnded, funds)
+    DecisionOutcome::moving(GrantChange::TrialEnded, funds)
 }
 
 fn expire_grant(state: &AccountState, number: u32) -> DecisionOutcome {
     let remaining = state.grant(number).map_or(Usd::ZERO, |grant| grant.remaining);
     let delta = FundDelta { fund: Fund::Grant(number), amount: -remaining, used: Usd::ZERO };
-    DecisionOutcome::moving(Change::GrantExpired { number }, vec![delta])
+    DecisionOutcome::moving(GrantChange::GrantExpired { number }, vec![delta])
 }
 
 /// Credit came in: the standing is good again. What was running stays off, unless the customer
 /// chose otherwise.
 fn resume(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome, Refusal> {
     let state = view.state();
-    let (billed, more) = (idle_after_resume(view, now)?, coming_back(view));
+    let (billed, more) = (idle_after_resume(view, now)?, restarts(view));
     debug_assert!(state.standing != Standing::Good, "only what is off comes back");
-    Ok(DecisionOutcome::of(Change::Resumed { resources: Vec::new(), more, billed }))
+    Ok(DecisionOutcome::of(StandingChange::Resumed { resources: Vec::new(), more, billed }))
 }
 
-/// Whether resources come back by themselves once the standing is good: if the customer chose so,
-/// and there is the credit a start needs.
-pub(crate) fn coming_back(view: &AccountSnapshot<'_>) -> ComingBack {
+/// Whether resources restart once the standing is good. They do if the customer chose so and the
+/// account has the credit that a start needs.
+pub(crate) fn restarts(view: &AccountSnapshot<'_>) -> bool {
     let state = view.state();
     let any = view
         .billables()
@@ -347,9 +350,9 @@ pub(crate) fn coming_back(view: &AccountSnapshot<'_>) -> ComingBack {
         .values()
         .any(|resource| resource.condition(state) == ResourceCondition::Suspended);
     let enough = state.balance() >= view.policy().start_credit_min;
-    match state.comeback {
-        RestartPolicy::InOrder if any && enough => ComingBack::Yes,
-        RestartPolicy::InOrder | RestartPolicy::StayOff => ComingBack::No,
+    match state.restart_policy {
+        RestartPolicy::InOrder => any && enough,
+        RestartPolicy::StayOff => false,
     }
 }
 
@@ -364,7 +367,7 @@ pub(crate) fn idle_after_resume(
 
 /// The next batch of resources that come back, oldest start first, as far as the credit pays for
 /// the rest of this hour for all of them.
-fn come_back(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome, Refusal> {
+fn restart(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome, Refusal> {
     let state = view.state();
     let mut waiting: Vec<_> = view
         .billables()
@@ -381,19 +384,19 @@ fn come_back(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutco
         let is_waiting = one.resource.condition(state) == ResourceCondition::Suspended;
         let seconds = end - state.paid_through().unwrap_or(now).min(end);
         if !is_waiting && purse.draw(&one.resource.sku, one.rate.for_seconds(seconds)).is_none() {
-            return Ok(DecisionOutcome::of(Change::Resumed {
+            return Ok(DecisionOutcome::of(StandingChange::Resumed {
                 resources: Vec::new(),
-                more: ComingBack::No,
+                more: false,
                 billed: state.billed.clone(),
             }));
         }
     }
     let mut billed = state.billed.clone();
     let mut resources = Vec::new();
-    let mut more = ComingBack::No;
+    let mut more = false;
     for resource in &waiting {
         if resources.len() == RESOURCES_PER_ROW_MAX {
-            more = ComingBack::Yes;
+            more = true;
             break;
         }
         let rate = resource.rate_at(view.prices(), rated)?;
@@ -406,7 +409,7 @@ fn come_back(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutco
         billed = billed.with(BilledMode::Running, &resource.kind, rate, state.next_seq);
         resources.push(resource.reference());
     }
-    Ok(DecisionOutcome::of(Change::Resumed { resources, more, billed }))
+    Ok(DecisionOutcome::of(StandingChange::Resumed { resources, more, billed }))
 }
 
 fn purge_resources(view: &AccountSnapshot<'_>, now: Timestamp) -> DecisionOutcome {
@@ -428,5 +431,5 @@ fn purge_resources(view: &AccountSnapshot<'_>, now: Timestamp) -> DecisionOutcom
         .map(crate::domain::resources::Resource::reference)
         .collect();
     let purge_due = deleted.get(resources.len()).map(|(gone_at, _)| *gone_at);
-    DecisionOutcome::of(Change::Purged { resources, deletion: None, purge_due })
+    DecisionOutcome::of(ResourceChange::Purged { resources, deletion: None, purge_due })
 }

@@ -17,12 +17,10 @@
 //! An attempt only ever fails when its invoice can no longer be paid: it is made void *first*. If
 //! it cannot be, because it was paid, it is credited.
 
-use crate::domain::account::{AccountState, RefillAttempt, RefillPurpose};
-use crate::domain::apply::is_refill_possible;
+use crate::domain::account::{AccountState, RefillAttempt};
 use crate::domain::command::Command;
-use crate::domain::event::{Cause, Change, CreditKind, RefillDecline};
+use crate::domain::event::{Cause, Change, CreditKind, RefillChange, RefillDecline};
 use crate::domain::ids::AccountId;
-use crate::domain::money::Usd;
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::{HOUR, Timestamp};
 use crate::payments::decline::{self, DeclineClass};
@@ -203,7 +201,9 @@ impl Payments<'_> {
         let begin = |_: &AccountState| Ok(Command::BeginRefill { customer: customer.clone(), tax });
         match self.append(account, Cause::Command, Plan::on_state(&begin)).await {
             Ok(CommandOutcome::Appended(receipt)) => {
-                let begun = if let Change::RefillBegun(attempt) = receipt.event.change {
+                let begun = if let Change::Refill(RefillChange::RefillBegun(attempt)) =
+                    receipt.event.change
+                {
                     Some(attempt.number)
                 } else {
                     None
@@ -297,7 +297,7 @@ impl Payments<'_> {
         {
             return Ok(RefillStep::NeedsCustomer { attempt: attempt.number });
         }
-        if !state.is_some_and(|state| is_agreed(state, attempt, self.now)) {
+        if !state.is_some_and(|state| state.is_refill_agreed(attempt, self.now)) {
             return self
                 .give_up(account, attempt, invoice, RefillDecline::NotCharged, "called_off")
                 .await;
@@ -350,7 +350,7 @@ impl Payments<'_> {
             return Err(error.into());
         }
         let head = self.billing.store.head(account).await?;
-        let is_possible = head.is_some_and(|head| is_refill_possible(&head.state));
+        let is_possible = head.is_some_and(|head| head.state.is_refill_possible());
         if is_possible && matches!(error, StripeError::Rejected(_)) {
             return Err(error.into());
         }
@@ -657,24 +657,6 @@ fn new_invoice(account: &AccountId, attempt: &RefillAttempt) -> NewInvoice {
 
 fn open_attempt<'a>(state: &'a AccountState, attempt: &RefillAttempt) -> Option<&'a RefillAttempt> {
     state.refill.attempt.as_ref().filter(|open| open.number == attempt.number)
-}
-
-/// Whether an attempt is still open, and still what its owner agreed to.
-fn is_agreed(state: &AccountState, attempt: &RefillAttempt, now: Timestamp) -> bool {
-    let refill = &state.refill;
-    let (month, charged) = refill.this_month;
-    // A trigger may be late, a row is not.
-    let charged = if month == now.max(state.at).month() { charged } else { Usd::ZERO };
-    let is_within_cap = refill.monthly_cap.is_none_or(|cap| charged + attempt.amount <= cap);
-    // What a trial's renewal charges follows from what was used in it.
-    let is_renewal = attempt.purpose == RefillPurpose::TrialRenewal;
-    let is_within_terms =
-        refill.agreement.is_some_and(|agreed| is_renewal || attempt.amount <= agreed.amount);
-    is_refill_possible(state)
-        && open_attempt(state, attempt).is_some()
-        && refill.card.as_ref() == Some(&attempt.card)
-        && is_within_terms
-        && is_within_cap
 }
 
 fn intent(invoice: &StripeInvoice) -> Option<&PaymentIntent> {

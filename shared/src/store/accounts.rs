@@ -10,7 +10,7 @@ use super::item::{StoredItem, item, malformed, number, number_of, parsed, text, 
 use super::write::WriteOutcome;
 use super::{CommandError, Store, StoreError};
 use crate::domain::account::AccountState;
-use crate::domain::event::{Change, Event, MeterLine};
+use crate::domain::event::{Event, ListChange, MeterLine};
 use crate::domain::ids::{AccountId, ProjectId, ResourceId, Sku};
 use crate::domain::money::Quantity;
 use crate::domain::policy::Policy;
@@ -50,13 +50,16 @@ impl Store {
         &self,
         row: &Appending<'_>,
     ) -> Result<Vec<TransactWriteItem>, StoreError> {
-        let mut companions = match touched(&row.event.change) {
-            Touched::Nothing => Vec::new(),
-            Touched::Resources(ids) => self.resource_writes(row, &ids)?,
-            Touched::NewMeter(meter) => {
+        let mut companions = match row.event.list_change() {
+            ListChange::Nothing => Vec::new(),
+            change
+            @ (ListChange::Put(_) | ListChange::SetStatus { .. } | ListChange::Remove(_)) => {
+                self.resource_writes(row, &change.resources())?
+            }
+            ListChange::AddMeter(meter) => {
                 vec![self.new_account_item(meter_item(row.account, meter))?]
             }
-            Touched::Meters(lines) => lines
+            ListChange::BillMeters(lines) => lines
                 .iter()
                 .map(|line| self.billed_update(row.account, line))
                 .collect::<Result<_, _>>()?,
@@ -66,7 +69,7 @@ impl Store {
     }
 
     /// All resources and meters of an account. Strongly consistent page by page, but not over
-    /// pages: whether it agrees with the account's state, [`View::new`](crate::domain::snapshot::AccountSnapshot::new)
+    /// pages: whether it agrees with the account's state, [`AccountSnapshot::new`](crate::domain::snapshot::AccountSnapshot::new)
     /// says.
     ///
     /// # Errors
@@ -392,57 +395,4 @@ fn body_of<T: DeserializeOwned>(
     let read = text_of(item, "body")
         .and_then(|body| serde_json::from_str(body).map_err(|error| error.to_string()));
     read.map_err(malformed(format!("{key} of {owner}")))
-}
-
-/// What else a row changes.
-enum Touched<'a> {
-    Nothing,
-    Resources(Vec<&'a ResourceId>),
-    NewMeter(&'a Meter),
-    Meters(&'a [MeterLine]),
-}
-
-fn touched(change: &Change) -> Touched<'_> {
-    match change {
-        Change::Created { resources } | Change::Started { resources, .. } => {
-            Touched::Resources(resources.iter().map(|resource| &resource.id).collect())
-        }
-        Change::StartFailed { resource, .. } => Touched::Resources(vec![&resource.id]),
-        Change::Stopped { resources, .. }
-        | Change::ResourcesDeleted { resources, .. }
-        | Change::Purged { resources, .. }
-        | Change::Resumed { resources, .. } => {
-            Touched::Resources(resources.iter().map(|resource| &resource.id).collect())
-        }
-        Change::MeterOpened(meter) => Touched::NewMeter(meter),
-        Change::Metered { lines, .. } => Touched::Meters(lines),
-        Change::Opened
-        | Change::Credited { .. }
-        | Change::PaymentPending(_)
-        | Change::PaymentEnded { .. }
-        | Change::Granted { .. }
-        | Change::GrantExpired { .. }
-        | Change::Usage { .. }
-        | Change::Suspended { .. }
-        | Change::DeletionAnnounced { .. }
-        | Change::DeletionDue
-        | Change::Deleted
-        | Change::Closed { .. }
-        | Change::TrialStarted { .. }
-        | Change::TrialEnded
-        | Change::RefillChanged { .. }
-        | Change::CardRemoved { .. }
-        | Change::RefillDue
-        | Change::RefillBegun(_)
-        | Change::RefillNeedsCustomer { .. }
-        | Change::RefillFailed { .. }
-        | Change::ComebackChosen(_)
-        | Change::TakenBack { .. }
-        | Change::GivenBack { .. }
-        | Change::DisputeOpened { .. }
-        | Change::DisputeClosed { .. }
-        | Change::Frozen { .. }
-        | Change::Unfrozen { .. }
-        | Change::Corrected { .. } => Touched::Nothing,
-    }
 }

@@ -11,7 +11,9 @@ use super::{
 use crate::domain::account::AccountState;
 use crate::domain::command::{Command, TakenCredit};
 use crate::domain::decide::decide;
-use crate::domain::event::{Cause, Change, Event, PaymentFacts, TakeBack, request_claim};
+use crate::domain::event::{
+    Cause, Change, Event, GrantChange, PaymentFacts, TakeBack, request_claim,
+};
 use crate::domain::ids::{AccountId, ResourceId};
 use crate::domain::policy::Policy;
 use crate::domain::prices::PriceList;
@@ -381,7 +383,7 @@ impl<'s, 'a> Driver<'s, 'a> {
         event: &Event,
         claimed: ExistingClaim,
     ) -> Result<CommandOutcome, CommandError> {
-        if matches!(event.change, Change::TrialStarted { .. })
+        if matches!(event.change, Change::Grant(GrantChange::TrialStarted { .. }))
             && claimed.account != *self.trigger.account
         {
             return Err(Refusal::TrialUsed.into());

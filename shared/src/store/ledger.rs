@@ -9,7 +9,9 @@ use aws_sdk_dynamodb::types::{
 
 use super::item::{StoredItem, item, malformed, number, number_of, parsed, text, text_of};
 use super::{Store, StoreError};
-use crate::domain::event::{BilledLines, Change, ChunkedLines, Claim, PaymentFacts, ResourceLine};
+use crate::domain::event::{
+    BilledLines, Change, ChunkedLines, Claim, PaymentChange, PaymentFacts, ResourceLine,
+};
 use crate::domain::ids::{AccountId, PaymentId};
 use crate::domain::row::{ChainHead, Row, RowError, StoredRow, chunks_digest, join_lines, read};
 use crate::domain::timestamp::{DAY, Timestamp};
@@ -273,7 +275,10 @@ impl Store {
         let page =
             self.rows(&account, seq..seq.saturating_add(1), RowOrder::OldestFirst, 1).await?;
         let facts = page.rows.into_iter().find_map(|row| {
-            let Change::Credited { payment, credit, received_cents, .. } = row.event.change else {
+            let Change::Payment(PaymentChange::Credited {
+                payment, credit, received_cents, ..
+            }) = row.event.change
+            else {
                 return None;
             };
             Some(PaymentFacts { payment, credit, received_cents })

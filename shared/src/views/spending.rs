@@ -11,7 +11,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::event::{BilledLines, Change, ResourceLine};
+use crate::domain::event::{
+    BilledLines, BillingChange, Change, Event, ListChange, ResourceChange, ResourceLine,
+    StandingChange,
+};
 use crate::domain::ids::{Kind, ProjectId, ResourceId, Sku};
 use crate::domain::money::Usd;
 use crate::domain::prices::PriceList;
@@ -119,7 +122,7 @@ impl<'a> SpendingTally<'a> {
     /// Adds a row that has its lines in place.
     pub fn add(&mut self, row: &Row) {
         self.learn(row);
-        if let Change::Metered { lines, .. } = &row.event.change {
+        if let Change::Billing(BillingChange::Metered { lines, .. }) = &row.event.change {
             for line in lines {
                 let spent = SpentAmount { amount: -line.amount, ..SpentAmount::default() };
                 self.spend(SpendingItem::Meter(line.project.clone(), line.sku.clone()), spent);
@@ -145,7 +148,7 @@ impl<'a> SpendingTally<'a> {
 
     /// Learns from a later row what a nameless resource was.
     pub fn identify(&mut self, row: &Row) {
-        for reference in references(&row.event.change) {
+        for reference in references(&row.event) {
             self.resolve(&reference.id, &identity_of(reference));
         }
     }
@@ -160,13 +163,12 @@ impl<'a> SpendingTally<'a> {
     }
 
     fn learn(&mut self, row: &Row) {
-        for reference in references(&row.event.change) {
+        for reference in references(&row.event) {
             let identity = identity_of(reference);
             self.resolve(&reference.id, &identity);
             self.known.insert(reference.id.clone(), identity);
         }
-        if let Change::Created { resources } | Change::Started { resources, .. } = &row.event.change
-        {
+        if let ListChange::Put(resources) = row.event.list_change() {
             for resource in resources {
                 self.known.insert(resource.id.clone(), identity_of(&resource.reference()));
             }
@@ -207,7 +209,8 @@ impl<'a> SpendingTally<'a> {
         // Every row that has lines is one of these.
         #[allow(clippy::wildcard_enum_match_arm, reason = "all other rows with lines give back")]
         match &row.event.change {
-            Change::Usage { through, .. } | Change::Started { through, .. } => is_paid(*through),
+            Change::Billing(BillingChange::Usage { through, .. })
+            | Change::Resource(ResourceChange::Started { through, .. }) => is_paid(*through),
             _ => back,
         }
     }
@@ -220,8 +223,9 @@ impl<'a> SpendingTally<'a> {
             reason = "the lines of all other rows are of time that it ran"
         )]
         let rated_at = match &row.event.change {
-            Change::Usage { from, .. } => *from,
-            Change::ResourcesDeleted { .. } | Change::Suspended { .. } => row.event.at,
+            Change::Billing(BillingChange::Usage { from, .. }) => *from,
+            Change::Resource(ResourceChange::ResourcesDeleted { .. })
+            | Change::Standing(StandingChange::Suspended { .. }) => row.event.at,
             _ => return false,
         };
         let listed = self
@@ -235,15 +239,13 @@ impl<'a> SpendingTally<'a> {
 }
 
 /// The resources a row names without telling all of them.
-#[allow(clippy::wildcard_enum_match_arm, reason = "no other row names resources so")]
-fn references(change: &Change) -> &[ResourceRef] {
-    match change {
-        Change::StartFailed { resource, .. } => std::slice::from_ref(resource),
-        Change::Stopped { resources, .. }
-        | Change::ResourcesDeleted { resources, .. }
-        | Change::Purged { resources, .. }
-        | Change::Resumed { resources, .. } => resources,
-        _ => &[],
+fn references(event: &Event) -> &[ResourceRef] {
+    match event.list_change() {
+        ListChange::SetStatus { resources, .. } | ListChange::Remove(resources) => resources,
+        ListChange::Nothing
+        | ListChange::Put(_)
+        | ListChange::AddMeter(_)
+        | ListChange::BillMeters(_) => &[],
     }
 }
 

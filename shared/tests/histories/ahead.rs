@@ -6,7 +6,9 @@ use std::rc::Rc;
 use tollgate::domain::account::{AccountState, Standing, TaxMode};
 use tollgate::domain::command::Command;
 use tollgate::domain::decide::decide;
-use tollgate::domain::event::{Cause, Change, Event, StopReason};
+use tollgate::domain::event::{
+    BillingChange, Cause, Change, Event, ResourceChange, StandingChange, StopReason,
+};
 use tollgate::domain::settle::due::due_at;
 use tollgate::domain::settle::{TriggerDelivery, next_row};
 use tollgate::domain::snapshot::AccountSnapshot;
@@ -78,10 +80,10 @@ pub(crate) fn check(world: &World) -> Check {
 fn is_of_the_hourly_run(state: &AccountState, event: &Event) -> bool {
     let full_hour = state.paid_through().is_some_and(|through| through.hour().start() == through);
     match &event.change {
-        Change::Metered { .. } => true,
-        Change::Usage { .. }
-        | Change::Suspended { .. }
-        | Change::Stopped { why: StopReason::Credit, .. } => full_hour,
+        Change::Billing(BillingChange::Metered { .. }) => true,
+        Change::Billing(BillingChange::Usage { .. })
+        | Change::Standing(StandingChange::Suspended { .. })
+        | Change::Resource(ResourceChange::Stopped { why: StopReason::Credit, .. }) => full_hour,
         _ => false,
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use proptest::test_runner::{TestCaseError, TestRunner};
 use tollgate::domain::account::Standing;
-use tollgate::domain::event::{BilledLines, Change};
+use tollgate::domain::event::{BilledLines, Change, StandingChange};
 use tollgate::domain::ids::ResourceId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::timestamp::Timestamp;
@@ -100,7 +100,7 @@ fn check_same(punctual: &World, late: &World) -> Check {
     // instant is.
     let suspended = |world: &World| {
         world.rows.iter().find_map(|row| match &row.event.change {
-            Change::Suspended { as_of, .. } => Some(*as_of),
+            Change::Standing(StandingChange::Suspended { as_of, .. }) => Some(*as_of),
             _ => None,
         })
     };

@@ -10,7 +10,7 @@ mod time;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate::domain::account::AccountState;
-use tollgate::domain::event::{BilledLines, Change, ResourceLine};
+use tollgate::domain::event::{BilledLines, Change, PaymentChange, ResourceChange, ResourceLine};
 use tollgate::domain::funds::{Fund, FundShare};
 use tollgate::domain::money::{Rate, Usd};
 use tollgate::domain::prices::Price;
@@ -312,8 +312,8 @@ impl Model {
         self.refill(before, event, after)?;
         self.hold(after);
         match &event.change {
-            Change::StartFailed { .. } => self.look_up_use(after),
-            Change::TakenBack { .. } => {
+            Change::Resource(ResourceChange::StartFailed { .. }) => self.look_up_use(after),
+            Change::Payment(PaymentChange::TakenBack { .. }) => {
                 let used = |model: &Model| model.pots.values().map(|pot| pot.used).sum::<i64>();
                 let before = used(self);
                 self.look_up_use(after);

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tollgate::domain::command::{BonusGrant, Command};
-use tollgate::domain::event::{Change, StopReason};
+use tollgate::domain::event::{Change, ResourceChange, StandingChange, StopReason};
 use tollgate::domain::money::Usd;
 use tollgate::domain::settle::runway::runway;
 use tollgate::domain::timestamp::{HOUR, Timestamp};
@@ -85,9 +85,11 @@ fn walk(world: &mut World, funds: &Funds) -> Check {
     let seen = world.rows.len();
     let ends_at = |world: &World| -> Option<Timestamp> {
         world.rows.get(seen..).unwrap_or_default().iter().find_map(|row| match &row.event.change {
-            Change::Suspended { as_of, .. } => Some(*as_of),
+            Change::Standing(StandingChange::Suspended { as_of, .. }) => Some(*as_of),
             // Recorded at once: the runs below are punctual.
-            Change::Stopped { why: StopReason::Credit, .. } => Some(row.event.at),
+            Change::Resource(ResourceChange::Stopped { why: StopReason::Credit, .. }) => {
+                Some(row.event.at)
+            }
             _ => None,
         })
     };

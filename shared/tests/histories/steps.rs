@@ -157,7 +157,7 @@ pub(crate) enum Action {
     Correct {
         micros: i64,
     },
-    ChooseComeback {
+    ChooseRestartPolicy {
         stay_off: u8,
     },
     NewPrice {
@@ -266,7 +266,7 @@ const ACTIONS: &[(u32, Group, Make)] = &[
     (3, Group::Standing, |a, _| Action::ConfirmDeletion { off: byte(a, 6) / 5 }),
     (1, Group::Always, |a, _| if a % 8 == 7 { Action::Close } else { Action::Settle }),
     (2, Group::Money, |a, b| Action::Correct { micros: correction(a, b) }),
-    (2, Group::Standing, |a, _| Action::ChooseComeback { stay_off: byte(a, 3) / 2 }),
+    (2, Group::Standing, |a, _| Action::ChooseRestartPolicy { stay_off: byte(a, 3) / 2 }),
     (2, Group::Prices, |a, b| Action::NewPrice {
         sku: byte(a, 14),
         rate: byte(b, 6),
@@ -350,7 +350,7 @@ pub(crate) fn prelude(flavour: Flavour, prelude: u8) -> Vec<Action> {
             vec![Action::Credit { payment: 11, how: How::Commit(86_400) }, credit, start(0)]
         }
         (_, Flavour::Standing) => {
-            vec![Action::ChooseComeback { stay_off: 0 }, credit, start(2), start(7)]
+            vec![Action::ChooseRestartPolicy { stay_off: 0 }, credit, start(2), start(7)]
         }
     }
 }

@@ -12,8 +12,8 @@ use tollgate::domain::command::{
 };
 use tollgate::domain::decide::decide;
 use tollgate::domain::event::{
-    Cause, Change, CreditKind, DisputeOutcome, Event, OnExisting, PaymentFacts, PendingEnd,
-    RefillDecline, TakeBack,
+    Cause, Change, CreditKind, DisputeOutcome, Event, OnExisting, PaymentChange, PaymentFacts,
+    PendingEnd, RefillDecline, StandingChange, TakeBack,
 };
 use tollgate::domain::ids::{AccountId, ResourceId, Sku};
 use tollgate::domain::money::{Rate, Usd};
@@ -283,7 +283,10 @@ impl World {
                 .map_err(|refusal| format!("settling is refused: {refusal}"))?
             {
                 ensure!(event.at == now, "a row of {} is dated {}", now, event.at);
-                let warns = matches!(event.change, Change::DeletionAnnounced { .. });
+                let warns = matches!(
+                    event.change,
+                    Change::Standing(StandingChange::DeletionAnnounced { .. })
+                );
                 ensure!(
                     !warns || delivery == TriggerDelivery::Prompt,
                     "a trigger that may be days old warns at {now}"
@@ -387,7 +390,7 @@ impl World {
             | Action::StaffResume
             | Action::ConfirmDeletion { .. }
             | Action::Close
-            | Action::ChooseComeback { .. } => self.staff(action),
+            | Action::ChooseRestartPolicy { .. } => self.staff(action),
         }
     }
 
@@ -498,7 +501,7 @@ impl World {
 
     fn taken(&self, of: &TakeBack) -> Option<TakenCredit> {
         let place = self.rows.iter().position(
-            |row| matches!(&row.event.change, Change::TakenBack { by, .. } if by == of),
+            |row| matches!(&row.event.change, Change::Payment(PaymentChange::TakenBack { by, .. }) if by == of),
         )?;
         let before = place.checked_sub(1).and_then(|place| self.rows.get(place))?;
         resolve::taken(&self.rows.get(place)?.event, &before.state)
@@ -761,10 +764,10 @@ impl World {
                 Ok(refusal)
             }
             Action::Close => self.command(&Command::Close { reason }, none),
-            Action::ChooseComeback { stay_off } => {
-                let comeback =
+            Action::ChooseRestartPolicy { stay_off } => {
+                let restart_policy =
                     if stay_off == 0 { RestartPolicy::InOrder } else { RestartPolicy::StayOff };
-                self.command(&Command::ChooseComeback(comeback), none)
+                self.command(&Command::ChooseRestartPolicy(restart_policy), none)
             }
             _ => Ok(None),
         }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use tollgate::domain::account::PendingPayment;
 use tollgate::domain::command::{BonusGrant, Command};
-use tollgate::domain::event::{CreditKind, DisputeOutcome, PaymentFacts, PendingEnd, TakeBack};
+use tollgate::domain::event::{
+    CreditKind, DisputeOutcome, PaymentChange, PaymentFacts, PendingEnd, TakeBack,
+};
 use tollgate::domain::money::Usd;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::taken;
@@ -27,7 +29,7 @@ fn refund(id: &str, cents: i64) -> Command {
 /// The refund failed: what its row took is given back.
 fn reversal(world: &World, id: &str, cents: i64) -> Command {
     let by = TakeBack::Refund(named(id));
-    let of_this = |event: &&tollgate::domain::event::Event| matches!(&event.change, tollgate::domain::event::Change::TakenBack { by: taken_by, .. } if *taken_by == by);
+    let of_this = |event: &&tollgate::domain::event::Event| matches!(&event.change, tollgate::domain::event::Change::Payment(PaymentChange::TakenBack { by: taken_by, .. }) if *taken_by == by);
     let index = world.events.iter().position(|event| of_this(&event));
     let taken = index.and_then(|index| taken(&world.events[index], &world.states[index - 1]));
     Command::GiveBack { by, of: taxed("pi_a"), cents, taken }

@@ -3,7 +3,8 @@
 use tollgate::domain::command::Command;
 use tollgate::domain::policy::Policy;
 use tollgate::domain::row::{Row, RowDigest};
-use tollgate::views::domain_event::{DomainEvent, NoticePlace, notices};
+use tollgate::views::customer_notice::NoticePlace;
+use tollgate::views::domain_event::{DomainEvent, notices};
 
 use crate::world::{World, named};
 

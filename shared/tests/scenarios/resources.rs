@@ -101,9 +101,9 @@ fn volume_whose_restart_failed_is_billed_as_idle() {
     assert_eq!(world.list.resources[&named::<ResourceId>("v")].status, ResourceStatus::Stopped);
 }
 
-fn suspended_with_three_running(comeback: RestartPolicy) -> World {
+fn suspended_with_three_running(restart_policy: RestartPolicy) -> World {
     let mut world = World::with_credit("10");
-    world.command("10:30", Command::ChooseComeback(comeback)).unwrap();
+    world.command("10:30", Command::ChooseRestartPolicy(restart_policy)).unwrap();
     for (time, id) in [("11:00", "c"), ("11:10", "a"), ("11:20", "b")] {
         world.start(time, id, "vm60").unwrap();
     }
@@ -151,7 +151,7 @@ fn resume_restarts_oldest_first_within_credit() {
 #[test]
 fn resume_of_160_resources_pays_from_each_batchs_start() {
     let mut world = World::with_credit("100");
-    world.command("10:30", Command::ChooseComeback(RestartPolicy::InOrder)).unwrap();
+    world.command("10:30", Command::ChooseRestartPolicy(RestartPolicy::InOrder)).unwrap();
     for batch in 0..4 {
         let new: Vec<_> = (0..40).map(|n| new(&format!("r{batch}-{n}"), "vm60")).collect();
         world.policy.start_credit_min = Usd::ZERO;

@@ -1,6 +1,7 @@
 //! How long the credit lasts: what the customer is told is what happens, to the second.
 
 use tollgate::domain::account::Standing;
+use tollgate::domain::event::{Change, ResourceChange, StandingChange};
 use tollgate::domain::money::Usd;
 use tollgate::domain::settle::runway::runway;
 use tollgate::domain::timestamp::{HOUR, Timestamp};
@@ -16,8 +17,8 @@ fn first_stop(world: &mut World, from: &str) -> Timestamp {
         world.settle(&now.to_string());
         for event in &world.events[known..] {
             match &event.change {
-                tollgate::domain::event::Change::Suspended { as_of, .. } => return *as_of,
-                tollgate::domain::event::Change::Stopped { .. } => {
+                Change::Standing(StandingChange::Suspended { as_of, .. }) => return *as_of,
+                Change::Resource(ResourceChange::Stopped { .. }) => {
                     return world.states[known].paid_through().unwrap();
                 }
                 _ => {}

@@ -7,7 +7,8 @@ use tollgate::domain::account::{AccountState, Standing, TaxMode};
 use tollgate::domain::command::{BonusGrant, Command, RefillSettings};
 use tollgate::domain::decide::decide;
 use tollgate::domain::event::{
-    Cause, Change, Claim, CreditKind, Event, OnExisting, PaymentFacts, RefillDecline, StopReason,
+    Cause, Change, Claim, CreditKind, Event, OnExisting, PaymentFacts, RefillDecline,
+    ResourceChange, StandingChange, StopReason,
 };
 use tollgate::domain::ids::{AccountId, ResourceId};
 use tollgate::domain::money::Usd;
@@ -64,14 +65,14 @@ pub(crate) struct World {
     pub(crate) events: Vec<Event>,
     /// The state after each row.
     pub(crate) states: Vec<AccountState>,
-    head: ChainHead,
-    claims: BTreeMap<String, u64>,
-    payments: u32,
-    shown: usize,
     /// The rows as they are stored, with the chunks of their lines.
     pub(crate) stored: Vec<NewRow>,
     /// What the commands are caused by from now on.
     pub(crate) cause: Cause,
+    head: ChainHead,
+    claims: BTreeMap<String, u64>,
+    payments: u32,
+    shown: usize,
 }
 
 impl World {
@@ -106,12 +107,12 @@ impl World {
             list: BillableList::default(),
             events: Vec::new(),
             states: Vec::new(),
+            stored: Vec::new(),
+            cause: Cause::Command,
             head: ChainHead::none(),
             claims: BTreeMap::new(),
             payments: 0,
             shown: 0,
-            stored: Vec::new(),
-            cause: Cause::Command,
         };
         world.command("10:00", Command::Open).unwrap();
         world.shown = 1;
@@ -354,8 +355,12 @@ fn show(event: &Event, after: &AccountState) -> String {
         row += &format!(" to {}", through.trim_end_matches('Z'));
     }
     match &event.change {
-        Change::Suspended { as_of, .. } => row += &format!(" as of {}", &as_of.to_string()[11..19]),
-        Change::Stopped { resources, why: StopReason::Credit, .. } => {
+        Change::Standing(StandingChange::Suspended { as_of, .. }) => {
+            row += &format!(" as of {}", &as_of.to_string()[11..19])
+        }
+        Change::Resource(ResourceChange::Stopped {
+            resources, why: StopReason::Credit, ..
+        }) => {
             let ids: Vec<&str> = resources.iter().map(|resource| resource.id.as_str()).collect();
             row += &format!(" out of funds: {}", ids.join(" "));
         }

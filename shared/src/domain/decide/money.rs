@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::{DecisionOutcome, check_reason, check_standing};
-use crate::domain::account::{AccountState, EverPaid, Grant, GrantKind, PendingPayment};
-use crate::domain::apply::taken_back;
+use crate::domain::account::{AccountState, Grant, GrantKind, PendingPayment};
 use crate::domain::command::{BonusGrant, CardFunding, CardWallet, TakenCredit, TrialCard};
-use crate::domain::event::{Change, CreditKind, Known, PaymentFacts, PendingEnd, TakeBack};
+use crate::domain::event::{
+    CreditKind, GrantChange, PaymentChange, PaymentFacts, PendingEnd, StaffChange, TakeBack,
+};
 use crate::domain::funds::{Fund, FundDelta};
 use crate::domain::ids::{PaymentId, Sku};
 use crate::domain::money::Usd;
@@ -35,13 +36,13 @@ pub(super) fn credit(
         funds.push(gain(Fund::Grant(grant.number), bonus.amount));
         grants.push(grant);
     }
-    let change = Change::Credited {
+    let change = PaymentChange::Credited {
         payment: payment.payment.clone(),
         kind,
         credit: payment.credit,
         received_cents: payment.received_cents,
     };
-    Ok(DecisionOutcome { change, grants, funds })
+    Ok(DecisionOutcome::granting(change, grants, funds))
 }
 
 pub(super) fn await_payment(
@@ -52,7 +53,7 @@ pub(super) fn await_payment(
     if pending.expires_at <= now {
         return Err(Refusal::ExpiryPast { now });
     }
-    Ok(DecisionOutcome::of(Change::PaymentPending(pending.clone())))
+    Ok(DecisionOutcome::of(PaymentChange::PaymentPending(pending.clone())))
 }
 
 pub(super) fn end_payment(
@@ -60,12 +61,8 @@ pub(super) fn end_payment(
     payment: &PaymentId,
     how: PendingEnd,
 ) -> DecisionOutcome {
-    let known = if state.pending.iter().any(|pending| pending.payment == *payment) {
-        Known::Yes
-    } else {
-        Known::No
-    };
-    DecisionOutcome::of(Change::PaymentEnded { payment: payment.clone(), how, known })
+    let known = state.pending.iter().any(|pending| pending.payment == *payment);
+    DecisionOutcome::of(PaymentChange::PaymentEnded { payment: payment.clone(), how, known })
 }
 
 pub(super) fn grant(
@@ -79,7 +76,7 @@ pub(super) fn grant(
     let grant = new_grant(state, GrantKind::Bonus, bonus, None);
     let number = grant.number;
     Ok(DecisionOutcome {
-        change: Change::Granted { number, reason },
+        change: GrantChange::Granted { number, reason }.into(),
         grants: vec![grant],
         funds: vec![gain(Fund::Grant(number), bonus.amount)],
     })
@@ -90,7 +87,7 @@ pub(super) fn correct(amount: Usd, reason: &str) -> Result<DecisionOutcome, Refu
         return Err(Refusal::AmountNotPositive);
     }
     let reason = check_reason(reason)?;
-    Ok(DecisionOutcome::moving(Change::Corrected { reason }, vec![gain(Fund::Paid, amount)]))
+    Ok(DecisionOutcome::moving(StaffChange::Corrected { reason }, vec![gain(Fund::Paid, amount)]))
 }
 
 pub(super) fn start_trial(
@@ -101,7 +98,7 @@ pub(super) fn start_trial(
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
     check_standing(state)?;
-    if state.ever_paid == EverPaid::Yes || state.trial.is_some() {
+    if state.ever_paid || state.trial.is_some() {
         return Err(Refusal::TrialUsed);
     }
     match (card.funding, card.wallet) {
@@ -116,7 +113,12 @@ pub(super) fn start_trial(
     let grant = new_grant(state, GrantKind::Trial, &bonus, None);
     let number = grant.number;
     Ok(DecisionOutcome {
-        change: Change::TrialStarted { number, ends_at, fingerprint: card.fingerprint.clone() },
+        change: GrantChange::TrialStarted {
+            number,
+            ends_at,
+            fingerprint: card.fingerprint.clone(),
+        }
+        .into(),
         grants: vec![grant],
         funds: vec![gain(Fund::Grant(number), bonus.amount)],
     })
@@ -132,7 +134,7 @@ pub(super) fn take_back(
     cents: i64,
 ) -> Result<DecisionOutcome, Refusal> {
     check_part(of, cents)?;
-    let (cents_before, credit_before) = taken_back(state, &of.payment).unwrap_or((0, Usd::ZERO));
+    let (cents_before, credit_before) = state.taken_back_of(&of.payment).unwrap_or((0, Usd::ZERO));
     let target = of.credit.pro_rata(cents_before + cents, of.received_cents);
     let credit = target - credit_before;
     let with_it = state.grants.iter().filter(|grant| grant.payment.as_ref() == Some(&of.payment));
@@ -147,7 +149,7 @@ pub(super) fn take_back(
         taken.then_some(FundDelta { fund: Fund::Grant(grant.number), amount, used })
     }));
     Ok(DecisionOutcome::moving(
-        Change::TakenBack { by: by.clone(), of: of.clone(), cents, credit },
+        PaymentChange::TakenBack { by: by.clone(), of: of.clone(), cents, credit },
         funds,
     ))
 }
@@ -162,10 +164,15 @@ pub(super) fn give_back(
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
     check_part(of, cents)?;
-    let change =
-        |credit, known| Change::GivenBack { by: by.clone(), of: of.clone(), cents, credit, known };
+    let change = |credit, known| PaymentChange::GivenBack {
+        by: by.clone(),
+        of: of.clone(),
+        cents,
+        credit,
+        known,
+    };
     let Some(taken) = taken else {
-        return Ok(DecisionOutcome::of(change(Usd::ZERO, Known::No)));
+        return Ok(DecisionOutcome::of(change(Usd::ZERO, false)));
     };
     let alive = || taken.grants.iter().filter(|grant| grant.expires_at > now);
     let mut funds = vec![gain(Fund::Paid, taken.credit)];
@@ -174,7 +181,7 @@ pub(super) fn give_back(
     let grants = gone
         .map(|grant| Grant { remaining: Usd::ZERO, used: Usd::ZERO, ..grant.clone() })
         .collect();
-    Ok(DecisionOutcome { change: change(taken.credit, Known::Yes), grants, funds })
+    Ok(DecisionOutcome::granting(change(taken.credit, true), grants, funds))
 }
 
 fn check_part(of: &PaymentFacts, cents: i64) -> Result<(), Refusal> {

@@ -5,7 +5,7 @@ use crate::domain::account::{
     AccountState, RefillAgreement, RefillAttempt, RefillPause, Standing, TaxMode,
 };
 use crate::domain::command::RefillSettings;
-use crate::domain::event::{Change, RefillDecline};
+use crate::domain::event::{RefillChange, RefillDecline};
 use crate::domain::ids::{CardId, CustomerId};
 use crate::domain::policy::{Policy, check_cents};
 use crate::domain::refill::{ChargeTiming, allowed};
@@ -37,7 +37,7 @@ pub(super) fn change(
         Some(agreed) if agreed.threshold == threshold && agreed.amount == amount => agreed,
         Some(_) | None => RefillAgreement { at: now, threshold, amount },
     });
-    Ok(DecisionOutcome::of(Change::RefillChanged {
+    Ok(DecisionOutcome::of(RefillChange::RefillChanged {
         agreement,
         card: settings.card.clone(),
         monthly_cap: settings.monthly_cap,
@@ -65,7 +65,7 @@ pub(super) fn begin(
         ChargeTiming::Now => {}
         ChargeTiming::At(_) | ChargeTiming::Never => return Err(Refusal::RefillNotWanted),
     }
-    Ok(DecisionOutcome::of(Change::RefillBegun(RefillAttempt {
+    Ok(DecisionOutcome::of(RefillChange::RefillBegun(RefillAttempt {
         number: state.refill.attempts_so_far + 1,
         wanted_since: wanted.since,
         begun_at: now,
@@ -83,7 +83,7 @@ pub(super) fn remove_card(state: &AccountState, card: &CardId) -> Result<Decisio
     if state.refill.card.as_ref() != Some(card) && !state.refill.never.contains(card) {
         return Err(Refusal::CardNotUsed { card: card.clone() });
     }
-    Ok(DecisionOutcome::of(Change::CardRemoved { card: card.clone() }))
+    Ok(DecisionOutcome::of(RefillChange::CardRemoved { card: card.clone() }))
 }
 
 pub(super) fn ask_customer(
@@ -97,7 +97,7 @@ pub(super) fn ask_customer(
         return Err(Refusal::CustomerAlreadyAsked { attempt });
     }
     let void_at = now.plus(policy.refill.customer_patience_seconds);
-    Ok(DecisionOutcome::of(Change::RefillNeedsCustomer { attempt, void_at, url }))
+    Ok(DecisionOutcome::of(RefillChange::RefillNeedsCustomer { attempt, void_at, url }))
 }
 
 pub(super) fn fail(
@@ -119,7 +119,7 @@ pub(super) fn fail(
         RefillDecline::Later | RefillDecline::NotCharged => None,
     };
     let (code, amount) = (code.to_owned(), Some(open.amount));
-    Ok(DecisionOutcome::of(Change::RefillFailed { attempt, decline, code, pause, amount }))
+    Ok(DecisionOutcome::of(RefillChange::RefillFailed { attempt, decline, code, pause, amount }))
 }
 
 fn check_attempt(state: &AccountState, attempt: u32) -> Result<&RefillAttempt, Refusal> {

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use super::{
     DecisionOutcome, RESOURCES_PER_ROW_MAX, check_reason, check_settled, check_standing, hold_until,
 };
-use crate::domain::account::{
-    AccountState, BilledTotals, ComingBack, Grant, Standing, SuspensionReason,
-};
+use crate::domain::account::{AccountState, BilledTotals, Grant, Standing, SuspensionReason};
 use crate::domain::command::{PastCharge, ResourceStart, ResourceStop, StartFailure};
-use crate::domain::event::{BilledLines, Change, ResourceLine, StartKind, StopReason};
+use crate::domain::event::{
+    BilledLines, ResourceChange, ResourceLine, StandingChange, StartKind, StopReason,
+};
 use crate::domain::funds::{Fund, FundShare, Purse};
 use crate::domain::ids::ResourceId;
 use crate::domain::money::{Rate, Usd};
@@ -25,12 +25,12 @@ pub(super) fn create(
 ) -> Result<DecisionOutcome, Refusal> {
     check_batch(resources.iter().map(|resource| &resource.id))?;
     check_standing(state)?;
-    Ok(DecisionOutcome::of(Change::Created { resources: resources.to_vec() }))
+    Ok(DecisionOutcome::of(ResourceChange::Created { resources: resources.to_vec() }))
 }
 
 pub(super) fn open_meter(state: &AccountState, meter: &Meter) -> Result<DecisionOutcome, Refusal> {
     check_standing(state)?;
-    Ok(DecisionOutcome::of(Change::MeterOpened(meter.clone())))
+    Ok(DecisionOutcome::of(ResourceChange::MeterOpened(meter.clone())))
 }
 
 /// A start pays at once: from now to `paid_through`, or to the end of this hour if nothing is
@@ -83,8 +83,13 @@ pub(super) fn start(
         billed = billed.with(BilledMode::Running, &resource.kind, start.rate, resource.seq);
     }
     let resources = starts.iter().map(|start| start.resource.clone()).collect();
-    let change =
-        Change::Started { resources, how, lines: BilledLines::Here(lines), through, billed };
+    let change = ResourceChange::Started {
+        resources,
+        how,
+        lines: BilledLines::Here(lines),
+        through,
+        billed,
+    };
     Ok(DecisionOutcome::moving(change, purse.deltas()))
 }
 
@@ -99,7 +104,7 @@ pub(super) fn stop(
     let stopped = StoppedResources::plan(state, stops, now);
     let (resources, why) = (references(stops), StopReason::Requested);
     let (as_of, lines) = (now, BilledLines::Here(stopped.lines));
-    let change = Change::Stopped { resources, why, as_of, lines, billed: stopped.billed };
+    let change = ResourceChange::Stopped { resources, why, as_of, lines, billed: stopped.billed };
     Ok(DecisionOutcome::moving(change, stopped.purse.deltas()))
 }
 
@@ -114,7 +119,8 @@ pub(super) fn delete(
     let stopped = StoppedResources::plan(state, stops, now);
     let purge_due = earliest_purge(state, policy, now);
     let (resources, lines) = (references(stops), BilledLines::Here(stopped.lines));
-    let change = Change::ResourcesDeleted { resources, lines, billed: stopped.billed, purge_due };
+    let change =
+        ResourceChange::ResourcesDeleted { resources, lines, billed: stopped.billed, purge_due };
     Ok(DecisionOutcome::moving(change, stopped.purse.deltas()))
 }
 
@@ -129,7 +135,7 @@ pub(super) fn suspend(
     let note = Some(check_reason(reason)?);
     check_standing_for_suspension(state)?;
     let stopped = StoppedResources::plan(state, stops, now);
-    let change = Change::Suspended {
+    let change = StandingChange::Suspended {
         as_of: now,
         reason: SuspensionReason::Staff,
         delete_at: None,
@@ -140,22 +146,15 @@ pub(super) fn suspend(
     Ok(DecisionOutcome::moving(change, stopped.purse.deltas()))
 }
 
-pub(super) fn resume(
-    state: &AccountState,
-    billed: &BilledTotals,
-    more: ComingBack,
-) -> Result<DecisionOutcome, Refusal> {
+pub(super) fn check_suspended_by_staff(state: &AccountState) -> Result<(), Refusal> {
     match &state.standing {
-        Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff => {}
+        Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff => Ok(()),
         Standing::Good
         | Standing::Suspended(_)
         | Standing::Deleting(_)
         | Standing::Deleted(_)
-        | Standing::Closed => {
-            return Err(Refusal::NotSuspended);
-        }
+        | Standing::Closed => Err(Refusal::NotSuspended),
     }
-    Ok(DecisionOutcome::of(Change::Resumed { resources: Vec::new(), more, billed: billed.clone() }))
 }
 
 /// Gives back everything that was charged since the start, to the very funds that paid. A fund that
@@ -255,8 +254,8 @@ pub(super) fn fail_start(
         ResourceStatus::New | ResourceStatus::Running | ResourceStatus::Stopped => state.purge_due,
     };
     let (resource, status, lines) = (resource.clone(), failure.status, BilledLines::Here(lines));
-    let change = Change::StartFailed { resource, status, lines, billed, purge_due, unpaid };
-    Ok(DecisionOutcome { change, grants, funds: deltas })
+    let change = ResourceChange::StartFailed { resource, status, lines, billed, purge_due, unpaid };
+    Ok(DecisionOutcome::granting(change, grants, deltas))
 }
 
 /// What stopping some resources gives back, and what is billed afterwards.
@@ -383,7 +382,7 @@ pub(crate) fn stop_exhausted(
     now: Timestamp,
 ) -> DecisionOutcome {
     let stopped = StoppedResources::plan(state, stops, now);
-    let change = Change::Stopped {
+    let change = ResourceChange::Stopped {
         resources: references(stops),
         why: StopReason::Credit,
         as_of: state.paid_through().unwrap_or(now),

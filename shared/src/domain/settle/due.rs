@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::domain::account::{
-    AccountState, ComingBack, GrantKind, Standing, Suspension, SuspensionReason, TrialPhase,
+    AccountState, GrantKind, Standing, Suspension, SuspensionReason, TrialPhase,
 };
-use crate::domain::apply::is_refill_possible;
 use crate::domain::ids::PaymentId;
 use crate::domain::policy::Policy;
 use crate::domain::refill::charged_until;
@@ -25,7 +24,7 @@ pub enum DueObligation {
     /// Credit has come in: the standing is good again.
     Resume,
     /// More resources come back.
-    ComeBack,
+    Restart,
     /// A clock hour has begun: meters are billed.
     Meter,
     /// What was paid is used up.
@@ -70,7 +69,7 @@ pub fn due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
                 | DueObligation::EndTrial
                 | DueObligation::ExpireGrant(_)
                 | DueObligation::Resume
-                | DueObligation::ComeBack
+                | DueObligation::Restart
                 | DueObligation::AnnounceDeletion
                 | DueObligation::Delete
                 | DueObligation::PurgeDeletion(_)
@@ -129,13 +128,11 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
         add((!in_trial).then_some(grant.expires_at), DueObligation::ExpireGrant(grant.number));
     }
     add(resumes_at(state), DueObligation::Resume);
-    let comes_back = state.coming_back == ComingBack::Yes
-        && state.standing == Standing::Good
-        && state.frozen.is_empty();
+    let restarts = state.restarting && state.standing == Standing::Good && state.frozen.is_empty();
     // Never into a stretch that is paid already: what comes back then has not been paid for.
-    let comes_back_at =
+    let restarts_at =
         state.paid_through().map_or(state.at, |paid_through| paid_through.max(state.at));
-    add(comes_back.then_some(comes_back_at), DueObligation::ComeBack);
+    add(restarts.then_some(restarts_at), DueObligation::Restart);
     if state.standing == Standing::Good && state.billed.count() > 0 {
         add(state.paid_through(), DueObligation::Pay);
     }
@@ -153,7 +150,7 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
         );
     }
     add(state.purge_due, DueObligation::PurgeResources);
-    if is_refill_possible(state) && state.refill.attempt.is_none() {
+    if state.is_refill_possible() && state.refill.attempt.is_none() {
         // What is wanted and cannot begin must not hold back the deletion for ever.
         let look_at = if state.refill.wanted.is_some() {
             charged_until(state, policy)

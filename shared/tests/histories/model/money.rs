@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate::domain::account::{AccountState, GrantKind};
-use tollgate::domain::event::{Change, Event, PaymentFacts};
+use tollgate::domain::event::{
+    BillingChange, Change, Event, GrantChange, PaymentChange, PaymentFacts, StaffChange,
+};
 use tollgate::domain::timestamp::Timestamp;
 
 use super::{Asked, Model, Pot, ensure, micros, number};
@@ -39,7 +41,9 @@ impl Model {
         let grants = amount - paid;
         let newest = event.grants.iter().map(|grant| grant.number).max().unwrap_or(0);
         match &event.change {
-            Change::Credited { payment, credit, received_cents, .. } => {
+            Change::Payment(PaymentChange::Credited {
+                payment, credit, received_cents, ..
+            }) => {
                 ensure!(
                     paid == asked.paid && paid == micros(*credit),
                     "a payment of {} credited {paid}",
@@ -57,7 +61,9 @@ impl Model {
                 (known.credit, known.received) = (micros(*credit), *received_cents);
                 self.ever_paid = true;
             }
-            Change::Granted { number, .. } | Change::TrialStarted { number, .. } => {
+            Change::Grant(
+                GrantChange::Granted { number, .. } | GrantChange::TrialStarted { number, .. },
+            ) => {
                 ensure!(
                     paid == 0 && grants == asked.grant,
                     "a grant of {} gave {amount}",
@@ -66,7 +72,7 @@ impl Model {
                 ensure!(*number == newest, "grant {number} is not the new one");
                 self.sums.granted += grants;
                 self.put_in(*number, grants);
-                if let Change::TrialStarted { ends_at, .. } = &event.change {
+                if let Change::Grant(GrantChange::TrialStarted { ends_at, .. }) = &event.change {
                     ensure!(
                         !self.ever_paid && self.trial.is_none(),
                         "a second trial, or one after a payment"
@@ -75,7 +81,7 @@ impl Model {
                     self.trial_ended = None;
                 }
             }
-            Change::Corrected { .. } => {
+            Change::Staff(StaffChange::Corrected { .. }) => {
                 ensure!(
                     grants == 0 && paid == asked.paid,
                     "a correction of {} moved {amount}",
@@ -84,21 +90,21 @@ impl Model {
                 self.sums.corrections += paid;
                 self.put_in(0, paid);
             }
-            Change::TakenBack { of, cents, credit, .. } => {
+            Change::Payment(PaymentChange::TakenBack { of, cents, credit, .. }) => {
                 ensure!(paid == -micros(*credit), "a refund of {credit} took {paid}");
                 ensure!(grants <= 0, "a refund gave credit");
                 self.take_back(of, *cents, micros(*credit), &by_fund)?;
             }
-            Change::GivenBack { of, cents, credit, .. } => {
+            Change::Payment(PaymentChange::GivenBack { of, cents, credit, .. }) => {
                 ensure!(paid == micros(*credit), "a reversal of {credit} gave {paid}");
                 ensure!(grants >= 0, "a reversal took credit");
                 let cents = if paid == 0 { 0 } else { *cents };
                 self.take_back(of, -cents, -micros(*credit), &by_fund)?;
             }
-            Change::GrantExpired { number } => {
+            Change::Grant(GrantChange::GrantExpired { number }) => {
                 self.expire(before, [*number].into(), at, &by_fund)?
             }
-            Change::TrialEnded => {
+            Change::Grant(GrantChange::TrialEnded) => {
                 let ends = self.trial.map_or(i64::MAX, |(_, ends)| ends);
                 ensure!(
                     self.trial_ended.is_none() && ends <= at,
@@ -112,7 +118,10 @@ impl Model {
                     .map(|(n, _)| *n);
                 self.expire(before, its.collect(), at, &by_fund)?;
             }
-            change if change.lines().is_some() || matches!(change, Change::Metered { .. }) => {
+            change
+                if change.lines().is_some()
+                    || matches!(change, Change::Billing(BillingChange::Metered { .. })) =>
+            {
                 self.sums.usage -= amount;
             }
             _ => ensure!(event.funds.is_empty(), "{} moved {amount}", event.change.name()),
@@ -121,10 +130,10 @@ impl Model {
             self.pots.entry(number).or_default().remaining += part;
         }
         match &event.change {
-            Change::PaymentPending(pending) => {
+            Change::Payment(PaymentChange::PaymentPending(pending)) => {
                 self.pending.insert(pending.payment.as_str().to_owned());
             }
-            Change::PaymentEnded { payment, .. } => {
+            Change::Payment(PaymentChange::PaymentEnded { payment, .. }) => {
                 self.pending.remove(payment.as_str());
             }
             _ => {}

@@ -1,7 +1,10 @@
 //! Refills: a card is charged only as its owner agreed.
 
 use tollgate::domain::account::{AccountState, RefillPurpose, Standing};
-use tollgate::domain::event::{Change, CreditKind, DisputeOutcome, Event, RefillDecline};
+use tollgate::domain::event::{
+    BillingChange, Change, CreditKind, DisputeOutcome, Event, GrantChange, PaymentChange,
+    RefillChange, RefillDecline, ResourceChange, StaffChange,
+};
 use tollgate::domain::money::Usd;
 
 use super::{HOUR, Model, ensure, micros};
@@ -17,7 +20,7 @@ impl Model {
     ) -> Check {
         let at = event.at;
         match &event.change {
-            Change::RefillBegun(attempt) => {
+            Change::Refill(RefillChange::RefillBegun(attempt)) => {
                 ensure!(self.refills.open.is_none(), "a second attempt is open");
                 ensure!(before.frozen.is_empty(), "a frozen account's card is charged");
                 ensure!(
@@ -57,7 +60,7 @@ impl Model {
                 );
                 self.refills.open = Some((attempt.number, attempt.card.as_str().to_owned()));
             }
-            Change::RefillFailed { decline, .. } => {
+            Change::Refill(RefillChange::RefillFailed { decline, .. }) => {
                 let Some((_, card)) = self.refills.open.take() else {
                     return Err("no attempt was open".to_owned());
                 };
@@ -66,7 +69,11 @@ impl Model {
                     self.refills.never.insert(card);
                 }
             }
-            Change::Credited { kind: CreditKind::Refill { attempt, .. }, credit, .. } => {
+            Change::Payment(PaymentChange::Credited {
+                kind: CreditKind::Refill { attempt, .. },
+                credit,
+                ..
+            }) => {
                 if self.refills.open.as_ref().is_some_and(|(open, _)| open == attempt) {
                     self.refills.open = None;
                 }
@@ -77,11 +84,13 @@ impl Model {
                 let charged = if month == at.month() { charged } else { 0 };
                 self.refills.month = (at.month(), charged + micros(*credit));
             }
-            Change::CardRemoved { card } => {
+            Change::Refill(RefillChange::CardRemoved { card }) => {
                 self.refills.never.remove(card.as_str());
             }
-            Change::DisputeClosed { outcome: DisputeOutcome::Lost, .. }
-            | Change::DisputeOpened { .. } => {
+            Change::Payment(
+                PaymentChange::DisputeClosed { outcome: DisputeOutcome::Lost, .. }
+                | PaymentChange::DisputeOpened { .. },
+            ) => {
                 ensure!(!after.frozen.is_empty(), "a dispute does not freeze the account");
             }
             _ => {}
@@ -155,15 +164,19 @@ impl Model {
         for grant in &after.grants {
             ensure!(!grant.used.is_negative(), "grant {} has used {}", grant.number, grant.used);
         }
-        let time = matches!(event.change, Change::Usage { .. } | Change::Started { .. });
+        let time = matches!(
+            event.change,
+            Change::Billing(BillingChange::Usage { .. })
+                | Change::Resource(ResourceChange::Started { .. })
+        );
         ensure!(!time || is >= 0 || is >= was, "{name} takes the balance from {was} to {is}");
         let credits = matches!(
             event.change,
-            Change::Credited { .. }
-                | Change::Corrected { .. }
-                | Change::GivenBack { .. }
-                | Change::Granted { .. }
-        ) || matches!(event.change, Change::TrialStarted { .. });
+            Change::Payment(PaymentChange::Credited { .. })
+                | Change::Staff(StaffChange::Corrected { .. })
+                | Change::Payment(PaymentChange::GivenBack { .. })
+                | Change::Grant(GrantChange::Granted { .. })
+        ) || matches!(event.change, Change::Grant(GrantChange::TrialStarted { .. }));
         ensure!(
             credits || event.change.lines().is_some() || is <= was,
             "{name} adds to the balance"

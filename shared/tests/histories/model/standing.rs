@@ -1,7 +1,7 @@
 //! Grace, pending money and open attempts: when something may be deleted.
 
 use tollgate::domain::account::{AccountState, Standing, SuspensionReason};
-use tollgate::domain::event::{Change, Event};
+use tollgate::domain::event::{Change, Event, StandingChange};
 use tollgate::domain::timestamp::Timestamp;
 
 use super::{DAY, Model, Thing, ensure};
@@ -11,7 +11,7 @@ impl Model {
     /// Grace, pending money and open attempts.
     pub(super) fn standing(&mut self, event: &Event, at: i64) -> Check {
         match &event.change {
-            Change::Suspended { reason, delete_at, warn_at, .. } => {
+            Change::Standing(StandingChange::Suspended { reason, delete_at, warn_at, .. }) => {
                 let is_new = |thing: &Thing| {
                     self.trial.is_some_and(|(from, to)| (from..to).contains(&thing.created))
                         || thing.purged.is_some()
@@ -36,7 +36,7 @@ impl Model {
                 (self.suspended, self.announced, self.held) =
                     (Some((at, grace, left.max(0))), None, None);
             }
-            Change::DeletionAnnounced { delete_at } => {
+            Change::Standing(StandingChange::DeletionAnnounced { delete_at }) => {
                 let (since, grace) = self.loses("warned")?;
                 ensure!(self.announced.is_none(), "warned twice of the same deletion");
                 ensure!(
@@ -54,7 +54,7 @@ impl Model {
                 );
                 self.announced = Some(at);
             }
-            Change::DeletionDue | Change::Deleted => {
+            Change::Standing(StandingChange::DeletionDue | StandingChange::Deleted) => {
                 let (since, grace) = self.loses("deleted")?;
                 ensure!(
                     since + grace <= at,
@@ -68,7 +68,7 @@ impl Model {
                     self.announced
                 );
             }
-            Change::Resumed { .. } => self.suspended = None,
+            Change::Standing(StandingChange::Resumed { .. }) => self.suspended = None,
             _ => {}
         }
         Ok(())

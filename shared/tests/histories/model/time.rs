@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use tollgate::domain::account::{AccountState, Standing, SuspensionReason};
-use tollgate::domain::event::{Change, Event, MeterLine, ResourceLine, StartKind, StopReason};
+use tollgate::domain::event::{
+    BillingChange, Change, Event, MeterLine, ResourceChange, ResourceLine, StandingChange,
+    StartKind, StopReason,
+};
 use tollgate::domain::funds::FundShare;
 use tollgate::domain::money::Usd;
 use tollgate::domain::resources::ResourceStatus;
@@ -26,7 +29,7 @@ impl Model {
     ) -> Check {
         let paid_through = before.paid_through().map(Timestamp::seconds);
         match &event.change {
-            Change::Created { resources } => {
+            Change::Resource(ResourceChange::Created { resources }) => {
                 for resource in resources {
                     ensure!(
                         !self.things.contains_key(resource.id.as_str()),
@@ -38,8 +41,8 @@ impl Model {
                 }
                 Ok(())
             }
-            Change::Started { .. } => self.started(before, event, at),
-            Change::Usage { from, through, lines, .. } => {
+            Change::Resource(ResourceChange::Started { .. }) => self.started(before, event, at),
+            Change::Billing(BillingChange::Usage { from, through, lines, .. }) => {
                 ensure!(
                     before.standing == Standing::Good,
                     "time is billed in standing {:?}",
@@ -47,7 +50,7 @@ impl Model {
                 );
                 self.usage(paid_through, (from.seconds(), through.seconds()), here(lines)?, at)
             }
-            Change::Stopped { resources, why, lines, .. } => {
+            Change::Resource(ResourceChange::Stopped { resources, why, lines, .. }) => {
                 let ids: Vec<&str> =
                     resources.iter().map(|resource| resource.id.as_str()).collect();
                 let as_of = match why {
@@ -69,7 +72,7 @@ impl Model {
                 }
                 Ok(())
             }
-            Change::ResourcesDeleted { resources, lines, .. } => {
+            Change::Resource(ResourceChange::ResourcesDeleted { resources, lines, .. }) => {
                 let ids: Vec<&str> =
                     resources.iter().map(|resource| resource.id.as_str()).collect();
                 self.give_back(before, &ids, here(lines)?, at, at)?;
@@ -78,25 +81,25 @@ impl Model {
                 }
                 Ok(())
             }
-            Change::Suspended { as_of, reason, lines, .. } => {
+            Change::Standing(StandingChange::Suspended { as_of, reason, lines, .. }) => {
                 self.suspend(before, (as_of.seconds(), *reason), here(lines)?, at)
             }
-            Change::StartFailed { resource, status, lines, .. } => {
+            Change::Resource(ResourceChange::StartFailed { resource, status, lines, .. }) => {
                 self.start_failed(before, resource.id.as_str(), *status, here(lines)?, at)
             }
-            Change::Resumed { resources, .. } => {
+            Change::Standing(StandingChange::Resumed { resources, .. }) => {
                 let ids: Vec<&str> =
                     resources.iter().map(|resource| resource.id.as_str()).collect();
                 self.resumed(before, &ids, at)
             }
-            Change::Deleted => {
+            Change::Standing(StandingChange::Deleted) => {
                 for thing in self.things.values_mut() {
                     ensure!(thing.phase.is_none(), "something that runs was deleted");
                     thing.deleted = thing.deleted.or(Some(at));
                 }
                 Ok(())
             }
-            Change::Purged { resources, deletion, .. } => {
+            Change::Resource(ResourceChange::Purged { resources, deletion, .. }) => {
                 for resource in resources {
                     let gone =
                         self.things.remove(resource.id.as_str()).and_then(|thing| thing.deleted);
@@ -120,7 +123,7 @@ impl Model {
                 }
                 Ok(())
             }
-            Change::Metered { lines, .. } => {
+            Change::Billing(BillingChange::Metered { lines, .. }) => {
                 lines.iter().try_for_each(|line| self.metered(line, at))
             }
             _ => Ok(()),
@@ -129,7 +132,9 @@ impl Model {
     }
 
     pub(super) fn started(&mut self, before: &AccountState, event: &Event, at: i64) -> Check {
-        let Change::Started { resources, how, lines, through, .. } = &event.change else {
+        let Change::Resource(ResourceChange::Started { resources, how, lines, through, .. }) =
+            &event.change
+        else {
             return Ok(());
         };
         ensure!(

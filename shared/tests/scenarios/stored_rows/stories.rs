@@ -10,8 +10,8 @@ use tollgate::domain::command::{
     BonusGrant, CardFunding, CardWallet, Command, RefillSettings, TrialCard,
 };
 use tollgate::domain::event::{
-    BilledLines, Cause, Change, ChunkedLines, CreditKind, DisputeOutcome, Event, PaymentFacts,
-    PendingEnd, RefillDecline, TakeBack,
+    BilledLines, BillingChange, Cause, Change, ChunkedLines, CreditKind, DisputeOutcome, Event,
+    PaymentChange, PaymentFacts, PendingEnd, RefillDecline, TakeBack,
 };
 use tollgate::domain::ids::RequestKey;
 use tollgate::domain::resolve::{self, NewResource, taken};
@@ -83,7 +83,7 @@ fn correction(amount: &str) -> Command {
 
 /// What the row of a refund or dispute took is given back.
 fn give_back(world: &World, by: TakeBack, of: PaymentFacts, cents: i64) -> Command {
-    let is_its = |event: &Event| matches!(&event.change, Change::TakenBack { by: taken_by, .. } if *taken_by == by);
+    let is_its = |event: &Event| matches!(&event.change, Change::Payment(PaymentChange::TakenBack { by: taken_by, .. }) if *taken_by == by);
     let index = world.events.iter().position(is_its);
     let taken = index.and_then(|index| taken(&world.events[index], &world.states[index - 1]));
     Command::GiveBack { by, of, cents, taken }
@@ -229,8 +229,13 @@ fn hours() -> World {
 /// The row that bills a batch of meters of an hour of which there are more.
 fn with_more_meters_to_follow(world: &mut World, time: &str) {
     let event = settle(&mut world.view(), at(time)).unwrap().remove(0);
-    let Change::Metered { lines, .. } = event.change else { panic!("{event:?}") };
-    world.append(Event { change: Change::Metered { hour: None, lines }, ..event });
+    let Change::Billing(BillingChange::Metered { lines, .. }) = event.change else {
+        panic!("{event:?}")
+    };
+    world.append(Event {
+        change: Change::Billing(BillingChange::Metered { hour: None, lines }),
+        ..event
+    });
 }
 
 /// The row that pays for an hour, as it is stored if its lines do not fit it: two in a first chunk,
@@ -295,14 +300,14 @@ fn suspension_and_deletion() -> World {
 fn coming_back() -> World {
     let mut world = World::opened_as("coming_back");
     let w = &mut world;
-    w.command("10:00", Command::ChooseComeback(RestartPolicy::InOrder)).unwrap();
+    w.command("10:00", Command::ChooseRestartPolicy(RestartPolicy::InOrder)).unwrap();
     w.credit("10:01", "8");
     w.start("12:00", "v", "volume").unwrap();
     w.start("12:00", "a", "vm100").unwrap();
     w.command("12:30", correction("-6.80")).unwrap();
     w.settle("13:00");
     w.credit("13:10", "10");
-    w.command("13:20", Command::ChooseComeback(RestartPolicy::StayOff)).unwrap();
+    w.command("13:20", Command::ChooseRestartPolicy(RestartPolicy::StayOff)).unwrap();
     world
 }
 

@@ -1,0 +1,83 @@
+//! Credit that was given: by staff, or for a trial.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ChangeFamily, Claim, RowPlace};
+use crate::domain::account::{AccountState, TrialPhase, TrialState};
+use crate::domain::ids::{AccountId, CardFingerprint};
+use crate::domain::money::Usd;
+use crate::domain::timestamp::Timestamp;
+
+/// A grant, its expiry, and the trial. The grant itself stands beside the change in its row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantChange {
+    /// Staff gave credit.
+    Granted {
+        /// The new grant.
+        number: u32,
+        /// Why.
+        reason: String,
+    },
+    /// A grant's time was over.
+    GrantExpired {
+        /// Which.
+        number: u32,
+    },
+    /// A trial began.
+    TrialStarted {
+        /// Its grant.
+        number: u32,
+        /// When it ends.
+        ends_at: Timestamp,
+        /// The card that vouched for it.
+        fingerprint: CardFingerprint,
+    },
+    /// A trial ended.
+    TrialEnded,
+}
+
+impl ChangeFamily for GrantChange {
+    fn name(&self) -> &'static str {
+        match self {
+            GrantChange::Granted { .. } => "bonus",
+            GrantChange::GrantExpired { .. } => "expired",
+            GrantChange::TrialStarted { .. } => "trial",
+            GrantChange::TrialEnded => "trial_ended",
+        }
+    }
+
+    fn apply(&self, next: &mut AccountState, row: RowPlace) {
+        match self {
+            GrantChange::Granted { .. } | GrantChange::GrantExpired { .. } => {}
+            GrantChange::TrialStarted { ends_at, .. } => {
+                next.trial = Some(TrialState {
+                    started_at: row.at,
+                    ends_at: *ends_at,
+                    phase: TrialPhase::Active,
+                    used: Usd::ZERO,
+                });
+            }
+            GrantChange::TrialEnded => next.set_trial_phase(TrialPhase::Ended),
+        }
+    }
+
+    fn claims(&self, account: &AccountId) -> Vec<Claim> {
+        match self {
+            GrantChange::TrialStarted { fingerprint, .. } => vec![
+                Claim::once(format!("trial#{account}")),
+                Claim::once(format!("fingerprint#{fingerprint}")),
+            ],
+            GrantChange::Granted { .. }
+            | GrantChange::GrantExpired { .. }
+            | GrantChange::TrialEnded => Vec::new(),
+        }
+    }
+
+    fn may_want_refill(&self) -> bool {
+        match self {
+            GrantChange::GrantExpired { .. } | GrantChange::TrialEnded => true,
+            GrantChange::Granted { .. } | GrantChange::TrialStarted { .. } => false,
+        }
+    }
+}

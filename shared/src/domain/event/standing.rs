@@ -1,0 +1,158 @@
+//! Whether the account may run anything: opened, suspended, resumed, deleted, closed.
+
+use serde::{Deserialize, Serialize};
+
+use super::{BilledLines, ChangeFamily, ListChange, RowPlace};
+use crate::domain::account::{
+    AccountDeletion, AccountState, BalanceFloor, BilledTotals, RestartPolicy, Standing, Suspension,
+    SuspensionReason,
+};
+use crate::domain::resources::{ResourceRef, ResourceStatus};
+use crate::domain::timestamp::Timestamp;
+use crate::domain::yes_no;
+
+/// A change to the account as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StandingChange {
+    /// The account was opened.
+    Opened,
+    /// Everything was switched off.
+    Suspended {
+        /// As of when.
+        as_of: Timestamp,
+        /// For lack of credit or by staff.
+        reason: SuspensionReason,
+        /// When everything will be deleted.
+        delete_at: Option<Timestamp>,
+        /// When the deletion will be announced; `None` if this row is the warning, or there is
+        /// nothing to warn of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        warn_at: Option<Timestamp>,
+        /// Unused time given back (only if staff did it: for lack of credit there is none).
+        lines: BilledLines,
+        /// Staff's words.
+        note: Option<String>,
+    },
+    /// A suspension or deletion ended; or one more batch of resources came back.
+    Resumed {
+        /// Resources that run again.
+        resources: Vec<ResourceRef>,
+        /// Whether more batches follow.
+        #[serde(with = "yes_no")]
+        more: bool,
+        /// What is billed from now on.
+        billed: BilledTotals,
+    },
+    /// The grace ends soon: the customer is warned.
+    DeletionAnnounced {
+        /// When everything will be deleted: later than planned if the warning comes late.
+        delete_at: Timestamp,
+    },
+    /// The grace is over; Stripe must be asked before anything is deleted.
+    DeletionDue,
+    /// Everything was deleted.
+    Deleted,
+    /// The account was closed.
+    Closed {
+        /// Why.
+        reason: String,
+    },
+    /// The customer chose whether resources restart after a suspension.
+    #[serde(rename = "comeback_chosen")]
+    RestartPolicyChosen(RestartPolicy),
+}
+
+impl ChangeFamily for StandingChange {
+    fn name(&self) -> &'static str {
+        match self {
+            StandingChange::Opened => "opened",
+            StandingChange::Suspended { .. } => "suspended",
+            StandingChange::Resumed { .. } => "resumed",
+            StandingChange::DeletionAnnounced { .. } => "deletion_announced",
+            StandingChange::DeletionDue => "deleting",
+            StandingChange::Deleted => "deleted",
+            StandingChange::Closed { .. } => "closed",
+            StandingChange::RestartPolicyChosen(_) => "comeback_chosen",
+        }
+    }
+
+    fn apply(&self, next: &mut AccountState, row: RowPlace) {
+        match self {
+            StandingChange::Opened => {}
+            StandingChange::Suspended { as_of, reason, delete_at, warn_at, .. } => {
+                next.standing = Standing::Suspended(Suspension {
+                    as_of: *as_of,
+                    reason: *reason,
+                    delete_at: *delete_at,
+                    warn_at: *warn_at,
+                    floor: next.balance().or_zero(),
+                });
+                next.suspended_seq = Some(row.seq);
+                next.billed = BilledTotals::default();
+                next.restarting = false;
+            }
+            StandingChange::Resumed { more, billed, .. } => {
+                next.standing = Standing::Good;
+                next.restarting = *more;
+                next.billed = billed.clone();
+                if billed.count() > 0 && next.period.is_none() {
+                    next.begin_period(row.at, row.at);
+                }
+            }
+            StandingChange::DeletionAnnounced { delete_at } => {
+                if let Standing::Suspended(suspension) = &mut next.standing {
+                    (suspension.delete_at, suspension.warn_at) = (Some(*delete_at), None);
+                }
+            }
+            StandingChange::DeletionDue => {
+                next.standing = Standing::Deleting(BalanceFloor { floor: next.floor() });
+            }
+            StandingChange::Deleted => {
+                next.standing = Standing::Deleted(BalanceFloor { floor: next.floor() });
+                next.deletions.push(AccountDeletion { seq: row.seq, at: row.at });
+            }
+            StandingChange::Closed { .. } => next.standing = Standing::Closed,
+            StandingChange::RestartPolicyChosen(policy) => {
+                next.restart_policy = *policy;
+                if *policy == RestartPolicy::StayOff {
+                    next.restarting = false;
+                }
+            }
+        }
+    }
+
+    fn lines(&self) -> Option<&BilledLines> {
+        match self {
+            StandingChange::Suspended { lines, .. } => Some(lines),
+            StandingChange::Opened
+            | StandingChange::Resumed { .. }
+            | StandingChange::DeletionAnnounced { .. }
+            | StandingChange::DeletionDue
+            | StandingChange::Deleted
+            | StandingChange::Closed { .. }
+            | StandingChange::RestartPolicyChosen(_) => None,
+        }
+    }
+
+    fn lines_mut(&mut self) -> Option<&mut BilledLines> {
+        if let StandingChange::Suspended { lines, .. } = self { Some(lines) } else { None }
+    }
+
+    fn list_change(&self, at: Timestamp) -> ListChange<'_> {
+        match self {
+            StandingChange::Resumed { resources, .. } => {
+                let status = ResourceStatus::Running;
+                ListChange::SetStatus { resources, status, since: at }
+            }
+            // A suspension or deletion of everything touches no item.
+            StandingChange::Opened
+            | StandingChange::Suspended { .. }
+            | StandingChange::DeletionAnnounced { .. }
+            | StandingChange::DeletionDue
+            | StandingChange::Deleted
+            | StandingChange::Closed { .. }
+            | StandingChange::RestartPolicyChosen(_) => ListChange::Nothing,
+        }
+    }
+}

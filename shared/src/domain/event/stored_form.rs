@@ -1,0 +1,208 @@
+//! How a [`Change`](super::Change) is stored: flat, as if all families were one enum.
+//!
+//! A row holds `{"credited": {…}}` or `"opened"`. The family is not stored. To read a change is to
+//! read its tag, to find the family that knows the tag, and to let that family read the content.
+
+use std::fmt;
+
+use serde::de::value::StringDeserializer;
+use serde::de::{self, DeserializeSeed, EnumAccess, IntoDeserializer as _, VariantAccess, Visitor};
+use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
+
+/// Makes [`Change`](super::Change) of its families, and everything that must know all of them.
+macro_rules! families {
+    ($($(#[$doc:meta])* $family:ident($change:ident),)+) => {
+        /// What happened, by family. A kind of row is a variant of its family's enum.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Change {
+            $($(#[$doc])* $family($change),)+
+        }
+
+        impl Change {
+            fn family(&self) -> &dyn ChangeFamily {
+                match self {
+                    $(Change::$family(change) => change,)+
+                }
+            }
+
+            fn family_mut(&mut self) -> &mut dyn ChangeFamily {
+                match self {
+                    $(Change::$family(change) => change,)+
+                }
+            }
+        }
+
+        $(impl From<$change> for Change {
+            fn from(change: $change) -> Change {
+                Change::$family(change)
+            }
+        })+
+
+        impl serde::Serialize for Change {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $(Change::$family(change) => change.serialize(serializer),)+
+                }
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for Change {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Change, D::Error> {
+                from.deserialize_enum("Change", &TAGS, ChangeVisitor)
+            }
+        }
+
+        /// The tags of all families.
+        static TAGS: std::sync::LazyLock<Vec<&'static str>> = std::sync::LazyLock::new(|| {
+            [$(stored_form::tags_of::<$change>()),+].concat()
+        });
+
+        struct ChangeVisitor;
+
+        impl<'de> serde::de::Visitor<'de> for ChangeVisitor {
+            type Value = Change;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a kind of row")
+            }
+
+            fn visit_enum<A: serde::de::EnumAccess<'de>>(
+                self,
+                access: A,
+            ) -> Result<Change, A::Error> {
+                let (tag, content) = access.variant::<String>()?;
+                $(if stored_form::tags_of::<$change>().contains(&tag.as_str()) {
+                    let tagged = stored_form::TaggedContent { tag, content };
+                    return serde::Deserialize::deserialize(tagged).map(Change::$family);
+                })+
+                Err(serde::de::Error::unknown_variant(&tag, &TAGS))
+            }
+        }
+    };
+}
+
+pub(super) use families;
+
+/// A tag that has been read and the content that has not: what a family reads itself from.
+pub(super) struct TaggedContent<C> {
+    pub(super) tag: String,
+    pub(super) content: C,
+}
+
+impl<'de, C: VariantAccess<'de>> Deserializer<'de> for TaggedContent<C> {
+    type Error = C::Error;
+
+    fn deserialize_any<T: Visitor<'de>>(self, visitor: T) -> Result<T::Value, C::Error> {
+        visitor.visit_enum(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+        ignored_any
+    }
+}
+
+impl<'de, C: VariantAccess<'de>> EnumAccess<'de> for TaggedContent<C> {
+    type Error = C::Error;
+    type Variant = C;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, C), C::Error> {
+        let tag: StringDeserializer<C::Error> = self.tag.into_deserializer();
+        Ok((seed.deserialize(tag)?, self.content))
+    }
+}
+
+/// The tags that a family knows. A derived `Deserialize` names them before it reads anything, so
+/// there is no list to keep.
+pub(super) fn tags_of<F: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
+    match F::deserialize(TagProbe) {
+        Ok(_) => &[],
+        Err(KnownTags(tags)) => tags,
+    }
+}
+
+struct TagProbe;
+
+/// What the probe learned, as the error that ends the reading.
+#[derive(Debug)]
+struct KnownTags(&'static [&'static str]);
+
+impl<'de> Deserializer<'de> for TagProbe {
+    type Error = KnownTags;
+
+    fn deserialize_enum<T: Visitor<'de>>(
+        self,
+        _: &'static str,
+        tags: &'static [&'static str],
+        _: T,
+    ) -> Result<T::Value, KnownTags> {
+        Err(KnownTags(tags))
+    }
+
+    fn deserialize_any<T: Visitor<'de>>(self, _: T) -> Result<T::Value, KnownTags> {
+        Err(KnownTags(&[]))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+impl fmt::Display for KnownTags {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "knows {:?}", self.0)
+    }
+}
+
+impl std::error::Error for KnownTags {}
+
+impl de::Error for KnownTags {
+    fn custom<T: fmt::Display>(_: T) -> KnownTags {
+        KnownTags(&[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::{Value, json};
+
+    use super::super::{Change, GrantChange, PaymentChange, StandingChange, TAGS};
+    use super::tags_of;
+    use crate::domain::account::RestartPolicy;
+
+    #[test]
+    fn family_is_not_stored() {
+        let granted = GrantChange::Granted { number: 1, reason: "hello".to_owned() };
+        for (change, stored) in [
+            (Change::from(StandingChange::Opened), json!("opened")),
+            (granted.into(), json!({"granted": {"number": 1, "reason": "hello"}})),
+            (
+                StandingChange::RestartPolicyChosen(RestartPolicy::InOrder).into(),
+                json!({"comeback_chosen": "in_order"}),
+            ),
+        ] {
+            assert_eq!(serde_json::to_value(&change).unwrap(), stored);
+            assert_eq!(serde_json::from_value::<Change>(stored.clone()).unwrap(), change);
+            assert_eq!(serde_json::from_str::<Change>(&stored.to_string()).unwrap(), change);
+        }
+    }
+
+    #[test]
+    fn no_two_families_know_the_same_tag() {
+        let tags: BTreeSet<_> = TAGS.iter().collect();
+        assert_eq!(tags.len(), TAGS.len());
+        assert_eq!(tags_of::<PaymentChange>().first(), Some(&"credited"));
+    }
+
+    #[test]
+    fn unreadable_change_is_an_error_that_says_why() {
+        let why = |stored: Value| serde_json::from_value::<Change>(stored).unwrap_err().to_string();
+        assert!(why(json!("unheard_of")).starts_with("unknown variant `unheard_of`, expected one"));
+        assert!(why(json!({"granted": {"number": 1}})).contains("missing field `reason`"));
+        assert!(why(json!(7)).contains("invalid type"));
+    }
+}

@@ -1,0 +1,88 @@
+//! What customers and the platform are told of each kind of row, by family of changes.
+
+mod billing;
+mod grant;
+mod payment;
+mod refill;
+mod resource;
+mod staff;
+mod standing;
+
+use super::event_detail::DomainEventDetail;
+use super::transaction_type::TransactionType;
+use crate::domain::account::AccountState;
+use crate::domain::event::{Change, Event};
+use crate::domain::ids::PaymentId;
+use crate::domain::money::{Rate, Usd};
+use crate::domain::row::Row;
+use crate::domain::timestamp::{MINUTE, Timestamp};
+
+/// The views of a family's rows. A default is what most families do.
+pub(super) trait FamilyView {
+    /// The line of the account's history, in a customer's words. Reasons of the operator's staff
+    /// are shown: they are told so.
+    fn description(&self, event: &Event) -> String;
+
+    /// The events for the bus, in a fixed order.
+    fn domain_events(&self, row: &Row) -> Vec<DomainEventDetail>;
+
+    /// The type of the transaction, if the row moved money.
+    fn transaction_type(&self) -> Option<TransactionType> {
+        None
+    }
+
+    /// The payment the row is about, if it is.
+    fn payment(&self) -> Option<&PaymentId> {
+        None
+    }
+
+    /// What was billed before the row, in USD an hour; `state` is the one after it.
+    ///
+    /// `None` if the row does not tell, or changes the limit of low credit and not the credit, or
+    /// the limit may have been crossed while a refill was under way. Then the limit counts as
+    /// crossed: a warning too many is better than none.
+    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
+        Some(state.billed.rate)
+    }
+}
+
+pub(super) fn view_of(change: &Change) -> &dyn FamilyView {
+    match change {
+        Change::Payment(change) => change,
+        Change::Grant(change) => change,
+        Change::Resource(change) => change,
+        Change::Billing(change) => change,
+        Change::Standing(change) => change,
+        Change::Refill(change) => change,
+        Change::Staff(change) => change,
+    }
+}
+
+fn credit_added(row: &Row) -> DomainEventDetail {
+    let (kind, amount) = (row.event.change.name(), row.event.amount());
+    DomainEventDetail::CreditAdded { kind, amount: amount.to_string() }
+}
+
+fn credit_taken(row: &Row) -> DomainEventDetail {
+    let (kind, amount) = (row.event.change.name(), row.event.amount());
+    DomainEventDetail::CreditTaken { kind, amount: (-amount).to_string() }
+}
+
+fn with_unused(stopped: usize, how: &str, amount: Usd) -> String {
+    let what = format!("{} {how}", resources_called(stopped));
+    if amount.is_zero() { what } else { format!("Unused time credited, {what}") }
+}
+
+fn resources_called(count: usize) -> String {
+    if count == 1 { "1 resource".to_owned() } else { format!("{count} resources") }
+}
+
+/// `11:00–12:00`, in UTC; with seconds where they are not zero.
+fn hours(from: Timestamp, through: Timestamp) -> String {
+    format!("{}–{}", clock(from), clock(through))
+}
+
+fn clock(instant: Timestamp) -> String {
+    let end = if instant.seconds() % MINUTE == 0 { 16 } else { 19 };
+    instant.to_string().get(11..end).unwrap_or_default().to_owned()
+}

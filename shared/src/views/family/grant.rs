@@ -1,0 +1,43 @@
+use super::{FamilyView, credit_added};
+use crate::domain::event::{Event, GrantChange};
+use crate::domain::row::Row;
+use crate::views::event_detail::DomainEventDetail;
+use crate::views::transaction_type::TransactionType;
+
+impl FamilyView for GrantChange {
+    fn description(&self, event: &Event) -> String {
+        let amount = event.amount();
+        match self {
+            GrantChange::Granted { reason, .. } => format!("Bonus ${amount}: {reason}"),
+            GrantChange::GrantExpired { .. } => format!("Credit of ${} expired", -amount),
+            GrantChange::TrialStarted { .. } => format!("Trial credit ${amount}"),
+            GrantChange::TrialEnded if amount.is_zero() => "Trial ended".to_owned(),
+            GrantChange::TrialEnded => format!("Trial ended, credit of ${} expired", -amount),
+        }
+    }
+
+    fn domain_events(&self, row: &Row) -> Vec<DomainEventDetail> {
+        match self {
+            GrantChange::Granted { .. } => vec![credit_added(row)],
+            GrantChange::GrantExpired { .. } => {
+                vec![DomainEventDetail::CreditExpired { amount: (-row.event.amount()).to_string() }]
+            }
+            GrantChange::TrialStarted { ends_at, .. } => {
+                let ends_at = ends_at.to_string();
+                vec![DomainEventDetail::TrialStarted { ends_at }, credit_added(row)]
+            }
+            GrantChange::TrialEnded => vec![DomainEventDetail::TrialEnded {}],
+        }
+    }
+
+    fn transaction_type(&self) -> Option<TransactionType> {
+        match self {
+            GrantChange::Granted { .. } | GrantChange::GrantExpired { .. } => {
+                Some(TransactionType::Bonus)
+            }
+            GrantChange::TrialStarted { .. } | GrantChange::TrialEnded => {
+                Some(TransactionType::Trial)
+            }
+        }
+    }
+}

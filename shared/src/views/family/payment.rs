@@ -1,0 +1,125 @@
+use super::{FamilyView, credit_added, credit_taken};
+use crate::domain::account::AccountState;
+use crate::domain::event::{CreditKind, Event, PaymentChange, PendingEnd, TakeBack};
+use crate::domain::funds::Fund;
+use crate::domain::ids::PaymentId;
+use crate::domain::money::{Rate, Usd};
+use crate::domain::row::Row;
+use crate::views::event_detail::DomainEventDetail;
+use crate::views::transaction_type::TransactionType;
+
+impl FamilyView for PaymentChange {
+    fn description(&self, event: &Event) -> String {
+        let amount = event.amount();
+        match self {
+            PaymentChange::Credited { kind: CreditKind::TopUp, credit, .. } => {
+                format!("Stripe top-up ${credit}")
+            }
+            PaymentChange::Credited { kind: CreditKind::Refill { .. }, credit, .. } => {
+                format!("Auto-refill ${credit}")
+            }
+            PaymentChange::Credited { kind: CreditKind::Commit, credit, .. } => {
+                commit(event, *credit)
+            }
+            PaymentChange::PaymentPending(pending) => {
+                format!("Payment of ${} pending", pending.amount)
+            }
+            PaymentChange::PaymentEnded { .. } => "Payment not completed".to_owned(),
+            PaymentChange::TakenBack { by: TakeBack::Refund(_), .. } => {
+                format!("Refund ${}", -amount)
+            }
+            PaymentChange::TakenBack { by: TakeBack::Dispute(_), .. } => {
+                format!("Disputed payment ${}", -amount)
+            }
+            PaymentChange::GivenBack { by: TakeBack::Refund(_), .. } => {
+                format!("Refund failed, ${amount} credited back")
+            }
+            PaymentChange::GivenBack { by: TakeBack::Dispute(_), .. } => {
+                format!("Dispute closed, ${amount} credited back")
+            }
+            PaymentChange::DisputeOpened { .. } => "Payment disputed".to_owned(),
+            PaymentChange::DisputeClosed { .. } => "Dispute closed".to_owned(),
+        }
+    }
+
+    fn domain_events(&self, row: &Row) -> Vec<DomainEventDetail> {
+        let event = match self {
+            PaymentChange::Credited { .. } | PaymentChange::GivenBack { .. } => credit_added(row),
+            PaymentChange::TakenBack { .. } => credit_taken(row),
+            PaymentChange::PaymentPending(pending) => {
+                let (payment, amount) = (pending.payment.to_string(), pending.amount.to_string());
+                DomainEventDetail::PaymentPending { payment, amount }
+            }
+            PaymentChange::PaymentEnded { payment, how, .. } => {
+                let reason = match how {
+                    PendingEnd::Failed => "failed",
+                    PendingEnd::Canceled => "canceled",
+                    PendingEnd::Expired => "expired",
+                };
+                DomainEventDetail::PaymentFailed { payment: payment.to_string(), reason }
+            }
+            PaymentChange::DisputeOpened { .. } => DomainEventDetail::Frozen {},
+            PaymentChange::DisputeClosed { .. } if row.state.frozen.is_empty() => {
+                DomainEventDetail::Unfrozen {}
+            }
+            PaymentChange::DisputeClosed { .. } => DomainEventDetail::Frozen {},
+        };
+        vec![event]
+    }
+
+    fn transaction_type(&self) -> Option<TransactionType> {
+        match self {
+            PaymentChange::Credited { kind: CreditKind::TopUp, .. } => Some(TransactionType::TopUp),
+            PaymentChange::Credited { kind: CreditKind::Refill { .. }, .. } => {
+                Some(TransactionType::AutoRefill)
+            }
+            PaymentChange::Credited { kind: CreditKind::Commit, .. } => {
+                Some(TransactionType::Commit)
+            }
+            PaymentChange::TakenBack { by, .. } | PaymentChange::GivenBack { by, .. } => match by {
+                TakeBack::Refund(_) => Some(TransactionType::Refund),
+                TakeBack::Dispute(_) => Some(TransactionType::Dispute),
+            },
+            PaymentChange::PaymentPending(_)
+            | PaymentChange::PaymentEnded { .. }
+            | PaymentChange::DisputeOpened { .. }
+            | PaymentChange::DisputeClosed { .. } => None,
+        }
+    }
+
+    fn payment(&self) -> Option<&PaymentId> {
+        match self {
+            PaymentChange::Credited { payment, .. }
+            | PaymentChange::PaymentEnded { payment, .. }
+            | PaymentChange::DisputeOpened { payment, .. } => Some(payment),
+            PaymentChange::PaymentPending(pending) => Some(&pending.payment),
+            PaymentChange::TakenBack { of, .. } | PaymentChange::GivenBack { of, .. } => {
+                Some(&of.payment)
+            }
+            PaymentChange::DisputeClosed { .. } => None,
+        }
+    }
+
+    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
+        match self {
+            PaymentChange::Credited { kind: CreditKind::Refill { .. }, .. }
+            | PaymentChange::DisputeOpened { .. }
+            | PaymentChange::DisputeClosed { .. } => None,
+            PaymentChange::Credited { kind: CreditKind::TopUp | CreditKind::Commit, .. }
+            | PaymentChange::PaymentPending(_)
+            | PaymentChange::PaymentEnded { .. }
+            | PaymentChange::TakenBack { .. }
+            | PaymentChange::GivenBack { .. } => Some(state.billed.rate),
+        }
+    }
+}
+
+fn commit(event: &Event, credit: Usd) -> String {
+    let bonus: Usd =
+        event.funds.iter().filter(|delta| delta.fund != Fund::Paid).map(|delta| delta.amount).sum();
+    if bonus.is_zero() {
+        format!("Commit plan ${credit}")
+    } else {
+        format!("Commit plan ${credit} with ${bonus} bonus")
+    }
+}

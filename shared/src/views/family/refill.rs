@@ -1,0 +1,58 @@
+use super::FamilyView;
+use crate::domain::account::AccountState;
+use crate::domain::event::{Event, RefillChange};
+use crate::domain::money::Rate;
+use crate::domain::row::Row;
+use crate::views::event_detail::DomainEventDetail;
+
+impl FamilyView for RefillChange {
+    fn description(&self, _event: &Event) -> String {
+        match self {
+            RefillChange::RefillChanged { agreement: Some(agreed), .. } => {
+                format!(
+                    "Auto-refill set to ${} when balance falls below ${}",
+                    agreed.amount, agreed.threshold
+                )
+            }
+            RefillChange::RefillChanged { agreement: None, .. } => {
+                "Auto-refill turned off".to_owned()
+            }
+            RefillChange::CardRemoved { .. } => "Saved card removed".to_owned(),
+            RefillChange::RefillDue => "Auto-refill re-evaluated".to_owned(),
+            RefillChange::RefillBegun(attempt) => {
+                format!("Auto-refill of ${} started", attempt.amount)
+            }
+            RefillChange::RefillNeedsCustomer { .. } => {
+                "Auto-refill awaiting your confirmation".to_owned()
+            }
+            RefillChange::RefillFailed { .. } => "Auto-refill failed".to_owned(),
+        }
+    }
+
+    fn domain_events(&self, _row: &Row) -> Vec<DomainEventDetail> {
+        match self {
+            RefillChange::RefillFailed { attempt, pause, .. } => {
+                vec![DomainEventDetail::RefillFailed { attempt: *attempt, paused: pause.is_some() }]
+            }
+            RefillChange::RefillNeedsCustomer { attempt, void_at, .. } => {
+                let (attempt, void_at) = (*attempt, void_at.to_string());
+                vec![DomainEventDetail::RefillNeedsCustomer { attempt, void_at }]
+            }
+            RefillChange::RefillChanged { .. }
+            | RefillChange::CardRemoved { .. }
+            | RefillChange::RefillDue
+            | RefillChange::RefillBegun(_) => Vec::new(),
+        }
+    }
+
+    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
+        match self {
+            RefillChange::RefillChanged { .. }
+            | RefillChange::CardRemoved { .. }
+            | RefillChange::RefillFailed { .. } => None,
+            RefillChange::RefillDue
+            | RefillChange::RefillBegun(_)
+            | RefillChange::RefillNeedsCustomer { .. } => Some(state.billed.rate),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+use super::{FamilyView, credit_added, credit_taken};
+use crate::domain::account::AccountState;
+use crate::domain::event::{Event, StaffChange};
+use crate::domain::money::Rate;
+use crate::domain::row::Row;
+use crate::views::event_detail::DomainEventDetail;
+use crate::views::transaction_type::TransactionType;
+
+impl FamilyView for StaffChange {
+    fn description(&self, _event: &Event) -> String {
+        match self {
+            StaffChange::Frozen { .. } => "Account frozen".to_owned(),
+            StaffChange::Unfrozen { .. } => "Account unfrozen".to_owned(),
+            StaffChange::Corrected { reason } => format!("Correction: {reason}"),
+        }
+    }
+
+    fn domain_events(&self, row: &Row) -> Vec<DomainEventDetail> {
+        let event = match self {
+            StaffChange::Frozen { .. } => DomainEventDetail::Frozen {},
+            StaffChange::Unfrozen { .. } => DomainEventDetail::Unfrozen {},
+            StaffChange::Corrected { .. } if row.event.amount().is_negative() => credit_taken(row),
+            StaffChange::Corrected { .. } => credit_added(row),
+        };
+        vec![event]
+    }
+
+    fn transaction_type(&self) -> Option<TransactionType> {
+        match self {
+            StaffChange::Corrected { .. } => Some(TransactionType::Correction),
+            StaffChange::Frozen { .. } | StaffChange::Unfrozen { .. } => None,
+        }
+    }
+
+    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
+        match self {
+            StaffChange::Frozen { .. } | StaffChange::Unfrozen { .. } => None,
+            StaffChange::Corrected { .. } => Some(state.billed.rate),
+        }
+    }
+}
