@@ -48,6 +48,7 @@ pub use connection::{RetryPolicy, StripeConnection};
 pub use error::{DeclinedCharge, StripeError, StripeRejection};
 pub use settings::{StripeMode, StripeSettings};
 
+use crate::runtime::aws::connector_to_anybody;
 use crate::runtime::settings::SettingsError;
 use secret::{Keyring, SecretError, SecretVault, StripeSecret};
 
@@ -200,21 +201,17 @@ impl From<Stripe> for OnDemand {
     }
 }
 
-fn connector() -> Result<SharedHttpConnector, StartError> {
+fn connector() -> Result<SharedHttpConnector, SettingsError> {
     let timeouts = HttpConnectorSettings::builder()
         .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
         .read_timeout(Duration::from_secs(READ_SECONDS))
         .build();
-    let sleep = aws_smithy_async::rt::sleep::default_async_sleep();
-    aws_smithy_http_client::default_connector(&timeouts, sleep).ok_or(StartError::NoHttpClient)
+    connector_to_anybody(timeouts)
 }
 
 /// Why there is no Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
-    /// This binary has no HTTP client.
-    #[error("this binary was built without an HTTP client")]
-    NoHttpClient,
     /// A variable is missing or cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
