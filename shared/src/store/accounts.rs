@@ -6,7 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::indexes::schedule;
-use super::item::{StoredItem, item, malformed, number, number_of, parsed, text, text_of};
+use super::item::{
+    StoredItem, account_partition, item, malformed, number, number_of, parsed, text, text_of,
+};
 use super::write::WriteOutcome;
 use super::{CommandError, Store, StoreError};
 use crate::domain::account::AccountState;
@@ -321,10 +323,6 @@ impl Store {
             .map_err(|error| unbuilt(&error))?;
         Ok(TransactWriteItem::builder().update(update).build())
     }
-}
-
-pub(super) fn account_partition(account: &AccountId) -> String {
-    format!("account#{account}")
 }
 
 pub(super) fn meter_key(account: &AccountId, project: &ProjectId, sku: &Sku) -> StoredItem {

@@ -7,8 +7,10 @@
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use serde::{Deserialize, Serialize};
 
-use super::accounts::{account_partition, unbuilt};
-use super::item::{StoredItem, item, malformed, number, number_of, parsed, text, text_of};
+use super::accounts::unbuilt;
+use super::item::{
+    StoredItem, account_partition, item, malformed, number, number_of, parsed, text, text_of,
+};
 use super::ledger::REQUEST_CLAIM_SECONDS;
 use super::write::WriteOutcome;
 use super::{RecordOutcome, Store, StoreError};

@@ -5,8 +5,9 @@
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use sha2::{Digest as _, Sha256};
 
-use super::accounts::account_partition;
-use super::item::{StoredItem, item, malformed, number, number_of, text, text_of};
+use super::item::{
+    StoredItem, account_partition, item, malformed, number, number_of, text, text_of,
+};
 use super::{Store, StoreError};
 use crate::domain::account::AccountState;
 use crate::domain::ids::AccountId;

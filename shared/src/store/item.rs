@@ -7,6 +7,7 @@ use std::str::FromStr;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::StoreError;
+use crate::domain::ids::AccountId;
 
 pub(super) type StoredItem = HashMap<String, AttributeValue>;
 
@@ -56,4 +57,8 @@ pub(super) fn number_of<T: FromStr<Err: Display>>(
 pub(super) fn malformed(key: impl Into<String>) -> impl Fn(String) -> StoreError {
     let key = key.into();
     move |why| StoreError::Malformed { key: key.clone(), why }
+}
+
+pub(super) fn account_partition(account: &AccountId) -> String {
+    format!("account#{account}")
 }

@@ -4,8 +4,8 @@
 use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use rust_decimal::Decimal;
 
-use super::accounts::{account_partition, meter_key, meter_of, quantity, unbuilt};
-use super::item::{malformed, number};
+use super::accounts::{meter_key, meter_of, quantity, unbuilt};
+use super::item::{account_partition, malformed, number};
 use super::ledger::{claim_item, claimed};
 use super::write::WriteOutcome;
 use super::{Store, StoreError};

@@ -3,8 +3,8 @@
 
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 
-use super::accounts::{account_partition, unbuilt};
-use super::item::{StoredItem, item, malformed, parsed, text, text_of};
+use super::accounts::unbuilt;
+use super::item::{StoredItem, account_partition, item, malformed, parsed, text, text_of};
 use super::write::WriteOutcome;
 use super::{RecordOutcome, Store, StoreError};
 use crate::domain::ids::AccountId;

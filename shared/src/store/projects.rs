@@ -3,8 +3,8 @@
 //! A project is no row: it moves no money. Its id is derived from the request, so a repeated
 //! request meets its own project, and the digest kept with it tells whether it is the same request.
 
-use super::accounts::{account_partition, project_key};
-use super::item::{StoredItem, item, malformed, number, parsed, text, text_of};
+use super::accounts::project_key;
+use super::item::{StoredItem, account_partition, item, malformed, number, parsed, text, text_of};
 use super::{RecordOutcome, Store, StoreError};
 use crate::domain::ids::{AccountId, ProjectId};
 use crate::domain::timestamp::Timestamp;
