@@ -27,6 +27,7 @@
 pub mod calls;
 mod connection;
 pub(crate) mod error;
+mod error_chain;
 pub mod inspect;
 pub mod keys;
 pub mod metadata;
@@ -46,7 +47,8 @@ use tokio::sync::OnceCell;
 
 pub use connection::{RetryPolicy, StripeConnection};
 pub use error::{DeclinedCharge, StripeError, StripeRejection};
-pub use settings::{StripeMode, StripeSettings};
+pub use secret::StripeMode;
+pub use settings::StripeSettings;
 
 use crate::runtime::aws::connector_to_anybody;
 use crate::runtime::settings::SettingsError;

@@ -12,6 +12,7 @@ use stripe_client_core::{RequestBuilder, StripeMethod};
 use tokio::time::Instant;
 
 use super::error::{Answer, StripeError, sort};
+use super::error_chain::chain;
 use super::keys::IdempotencyKey;
 use super::secret::Keyring;
 use super::{API_VERSION, error};
@@ -209,15 +210,4 @@ fn name_of(request: &RequestBuilder) -> String {
         StripeMethod::Delete => "DELETE",
     };
     format!("{method} {}", request.path)
-}
-
-/// An error with all its causes: the outermost alone says "dispatch failure".
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

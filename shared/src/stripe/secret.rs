@@ -23,10 +23,26 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::connection::chain;
-use super::settings::StripeMode;
+use super::error_chain::chain;
 use crate::domain::timestamp::{MINUTE, Timestamp};
 use crate::runtime::settings::SettingsError;
+
+/// Whether money is real.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StripeMode {
+    /// It is not.
+    Test,
+    /// It is.
+    Live,
+}
+
+impl StripeMode {
+    /// What `livemode` Stripe's objects have in it.
+    #[must_use]
+    pub fn livemode(self) -> bool {
+        self == StripeMode::Live
+    }
+}
 
 /// How old a copy of the secret must be before a webhook that fits none of its secrets has it read
 /// again: anybody can send such a webhook.

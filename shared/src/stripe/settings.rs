@@ -42,15 +42,6 @@ pub struct StripeSettings {
     pub refill_default: RefillDefault,
 }
 
-/// Whether money is real.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StripeMode {
-    /// It is not.
-    Test,
-    /// It is.
-    Live,
-}
-
 /// Whether top-ups make an invoice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvoicePolicy {
@@ -67,14 +58,6 @@ pub enum RefillDefault {
     Off,
     /// To refills: below the smaller of $10 and a fifth of the first top-up, by $25.
     On,
-}
-
-impl StripeMode {
-    /// What `livemode` Stripe's objects have in it.
-    #[must_use]
-    pub fn livemode(self) -> bool {
-        self == StripeMode::Live
-    }
 }
 
 impl StripeSettings {
@@ -180,6 +163,7 @@ fn with_query(url: &str, query: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stripe::StripeMode;
 
     fn read(set: &[(&'static str, &str)]) -> Result<StripeSettings, SettingsError> {
         StripeSettings::read(|variable| {

@@ -16,6 +16,10 @@ const ROOMS: [(&str, &[&str]); 7] = [
     ("payments", &["domain", "views", "store", "runtime", "stripe", "http"]),
 ];
 
+/// The one import that may lead back. The two files hold one recursive type: an error of Stripe's
+/// holds the payment that it is about, and a payment its last error.
+const RECURSIVE: (&str, &str) = ("stripe::error", "stripe::objects");
+
 #[test]
 fn no_room_imports_a_room_above_it() {
     let allowed: BTreeMap<_, _> = ROOMS.into_iter().collect();
@@ -45,7 +49,9 @@ fn payments_uses_of_http_the_problem_alone() {
 
 #[test]
 fn no_files_import_each_other_in_a_circle() {
-    let imports = imports_by_module();
+    let mut imports = imports_by_module();
+    let removed = imports.get_mut(RECURSIVE.0).is_some_and(|found| found.remove(RECURSIVE.1));
+    assert!(removed, "{RECURSIVE:?} is no longer needed");
     for start in imports.keys() {
         if let Some(circle) = way_back(&imports, start) {
             panic!("a circle of imports: {}", circle.join(" -> "));
