@@ -203,7 +203,7 @@ impl Browser {
                 match self.see_css(selector).await.click().await {
                     Ok(()) => return,
                     Err(error) if may_pass(&error) => {
-                        tokio::time::sleep(Duration::from_millis(50)).await
+                        tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                     Err(error) => panic!("{selector} cannot be clicked: {error}"),
                 }

@@ -225,11 +225,17 @@ impl PaymentWorld {
     }
 
     /// A run of auto-refill, by an event of the bus.
+    ///
+    /// # Errors
+    /// As the function says.
     pub async fn try_refill(&self) -> Result<auto_refill::RefillReport, auto_refill::RefillError> {
         self.try_refill_at(self.now()).await
     }
 
     /// The same, by an event of another time: it was kept somewhere.
+    ///
+    /// # Errors
+    /// As the function says.
     pub async fn try_refill_at(
         &self,
         time: Timestamp,

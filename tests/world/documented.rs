@@ -336,6 +336,7 @@ fn parameters_has_each_parameter_with_its_default() {
     let template = template();
     let mut expected: BTreeMap<String, Option<String>> = BTreeMap::new();
     for (name, parameter) in template["Parameters"].as_object().unwrap() {
+        #[allow(clippy::wildcard_enum_match_arm, reason = "every other kind of value is a default")]
         let default = match &parameter["Default"] {
             Value::Null => Some("required".to_owned()),
             Value::String(empty) if empty.is_empty() => None,

@@ -44,7 +44,7 @@ async fn an_hour_costs_in_proportion_to_its_accounts() {
             let rows = world.customer(&customer).rows().len();
             assert_eq!(rows, 3 + HOURS, "opened, bonus, started, and a row for each hour");
         }
-        let cost = hours.iter().map(|hour| hour.cost()).min().unwrap();
+        let cost = hours.iter().map(Hour::cost).min().unwrap();
         println!("{size} accounts: hours of {hours:.1?}");
         costs.push((size, cost.as_micros() / u128::from(size)));
     }

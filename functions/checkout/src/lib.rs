@@ -138,10 +138,10 @@ impl CheckoutError {
         };
         match &failure {
             PaymentError::Fault(fault) => {
-                tracing::warn!(request, route, %account, %fault, "the ledger failed")
+                tracing::warn!(request, route, %account, %fault, "the ledger failed");
             }
             PaymentError::Refused(refusal) => {
-                tracing::info!(request, route, %account, %refusal, "refused")
+                tracing::info!(request, route, %account, %refusal, "refused");
             }
             PaymentError::Stripe(StripeError::KeyMisused { .. }) => {
                 tracing::warn!(request, route, %account, %failure, "the request changed under its key");

@@ -37,7 +37,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, String> {
         return Ok(if outcome.mistakes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     config.log = Some(Arc::new(|line: &Line| {
-        say(&format!("{:>14} | {}", line.function, brief(&line.text)))
+        say(&format!("{:>14} | {}", line.function, brief(&line.text)));
     }));
     runtime.block_on(serve(config, content)).map(|()| ExitCode::SUCCESS)
 }

@@ -272,10 +272,10 @@ fn move_pages(value: &mut Value, before: &str, now: &str) {
             }
         }
         Value::Array(elements) => {
-            elements.iter_mut().for_each(|element| move_pages(element, before, now))
+            elements.iter_mut().for_each(|element| move_pages(element, before, now));
         }
         Value::Object(fields) => {
-            fields.values_mut().for_each(|field| move_pages(field, before, now))
+            fields.values_mut().for_each(|field| move_pages(field, before, now));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }

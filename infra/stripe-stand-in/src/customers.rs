@@ -311,7 +311,7 @@ impl Account {
         }
         self.remember(&id, "used", json!(true));
         Ok(self.change(&id, &["payment_method.attached"], |method| {
-            method["customer"] = json!(customer)
+            method["customer"] = json!(customer);
         }))
     }
 

@@ -330,7 +330,7 @@ impl Account {
             });
         let deleted = json!({ "id": id, "object": "webhook_endpoint", "deleted": true });
         self.change(id, &[], |endpoint| {
-            *endpoint = json!({ "id": id, "object": "deleted_webhook_endpoint" })
+            *endpoint = json!({ "id": id, "object": "deleted_webhook_endpoint" });
         });
         Ok(deleted)
     }

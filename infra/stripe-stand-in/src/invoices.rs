@@ -359,7 +359,7 @@ impl Account {
         let sequence = self.number(&customer, "/next_invoice_sequence");
         let number = format!("{}-{sequence:04}", self.text(&customer, "/invoice_prefix"));
         self.change(&customer, &[], |customer| {
-            customer["next_invoice_sequence"] = json!(sequence + 1)
+            customer["next_invoice_sequence"] = json!(sequence + 1);
         });
         let (url, now) = (format!("{}/i/{id}", self.settings.public_url), self.now);
         self.change(id, &[], |invoice| {
@@ -578,7 +578,7 @@ impl Account {
         }
         for item in self.ids("invoiceitem", |item| item["invoice"] == id) {
             self.change(&item, &[], |item| {
-                *item = json!({ "id": item["id"], "object": "deleted_invoiceitem" })
+                *item = json!({ "id": item["id"], "object": "deleted_invoiceitem" });
             });
         }
         self.emit("invoice.deleted", invoice, None);

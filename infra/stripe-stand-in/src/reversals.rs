@@ -259,7 +259,7 @@ impl Account {
         match (status.as_str(), end) {
             ("warning_needs_response" | "warning_under_review", DisputeEnd::Won) => {
                 self.change(id, &["charge.dispute.closed"], |dispute| {
-                    dispute["status"] = json!("warning_closed")
+                    dispute["status"] = json!("warning_closed");
                 });
             }
             ("warning_needs_response" | "warning_under_review", DisputeEnd::Lost) => {
@@ -287,7 +287,7 @@ impl Account {
             }
             ("needs_response" | "under_review", DisputeEnd::Lost) => {
                 self.change(id, &["charge.dispute.closed"], |dispute| {
-                    dispute["status"] = json!("lost")
+                    dispute["status"] = json!("lost");
                 });
             }
             (closed, _) => {

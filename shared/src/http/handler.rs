@@ -252,7 +252,7 @@ pub fn respond(
     let (status, outcome) = (problem.status(), problem.code());
     match cause {
         Some(cause) => {
-            tracing::error!(account, caller, route, request_id, status, outcome, %cause, "request")
+            tracing::error!(account, caller, route, request_id, status, outcome, %cause, "request");
         }
         None => tracing::info!(account, caller, route, request_id, status, outcome, "request"),
     }

@@ -80,7 +80,7 @@ impl Store {
             }
             match answer.last_evaluated_key() {
                 Some(last) => {
-                    start = number_of::<u64>(last, "seq").map_err(malformed(account.as_str()))? + 1
+                    start = number_of::<u64>(last, "seq").map_err(malformed(account.as_str()))? + 1;
                 }
                 None => return Ok(BoundedRead::All(balances)),
             }

@@ -56,7 +56,6 @@ impl fmt::Debug for NewWebhookEndpoint {
 }
 
 /// What the customer portal shows.
-#[expect(clippy::struct_excessive_bools, reason = "Stripe's object has them")]
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct PortalConfiguration {
     /// `bpc_…`
@@ -352,7 +351,7 @@ impl Stripe {
             let answer: Result<NamedObject, StripeError> = self.connection.ask(request).await;
             match answer {
                 Err(StripeError::Rejected(no)) if matches!(no.status, 401 | 403) => {
-                    lacks.push((what, no.message))
+                    lacks.push((what, no.message));
                 }
                 Ok(_) | Err(StripeError::NotFound { .. } | StripeError::Rejected(_)) => {}
                 Err(error) => return Err(error),

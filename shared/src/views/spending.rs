@@ -133,7 +133,10 @@ impl<'a> SpendingTally<'a> {
             let spent = self.spent(row, line);
             match self.identity(&line.resource, row.event.at) {
                 Some(identity) => {
-                    self.spend(SpendingItem::Resource(line.resource.clone(), Some(identity)), spent)
+                    self.spend(
+                        SpendingItem::Resource(line.resource.clone(), Some(identity)),
+                        spent,
+                    );
                 }
                 None => self.nameless.entry(line.resource.clone()).or_default().add(spent),
             }

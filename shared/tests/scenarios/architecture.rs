@@ -164,7 +164,7 @@ fn leaves(tree: &str) -> Vec<String> {
     }
     parts.push(part);
     let parts = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty());
-    parts.flat_map(|part| leaves(part)).map(|leaf| format!("{}{leaf}", head.trim())).collect()
+    parts.flat_map(leaves).map(|leaf| format!("{}{leaf}", head.trim())).collect()
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

@@ -356,7 +356,7 @@ fn show(event: &Event, after: &AccountState) -> String {
     }
     match &event.change {
         Change::Standing(StandingChange::Suspended { as_of, .. }) => {
-            row += &format!(" as of {}", &as_of.to_string()[11..19])
+            row += &format!(" as of {}", &as_of.to_string()[11..19]);
         }
         Change::Resource(ResourceChange::Stopped {
             resources, why: StopReason::Credit, ..

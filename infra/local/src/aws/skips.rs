@@ -14,12 +14,8 @@ pub(crate) struct Skips {
 }
 
 impl Skips {
-    pub(crate) fn new(every_minute: bool) -> Self {
-        Self {
-            every_minute: AtomicBool::new(every_minute),
-            count: AtomicU64::new(0),
-            since_run: AtomicU64::new(0),
-        }
+    pub(crate) fn new(every_minute: AtomicBool) -> Self {
+        Self { every_minute, count: AtomicU64::new(0), since_run: AtomicU64::new(0) }
     }
 
     /// How many there have been.

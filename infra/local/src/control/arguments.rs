@@ -65,6 +65,10 @@ enum Fresh {
 
 impl Arguments {
     /// Reads the options; None asks for help.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the option that cannot be used.
     pub fn read(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut arguments = Self {
             port: PORT,
@@ -97,7 +101,7 @@ impl Arguments {
                 }
                 "demo" => arguments.demonstration = Some(Form::Text),
                 "--json" if arguments.demonstration.is_some() => {
-                    arguments.demonstration = Some(Form::Json)
+                    arguments.demonstration = Some(Form::Json);
                 }
                 "--help" | "-h" => return Ok(None),
                 unknown => return Err(format!("unknown argument {unknown}")),
@@ -117,6 +121,10 @@ impl Arguments {
     }
 
     /// What the cloud is to be.
+    ///
+    /// # Errors
+    ///
+    /// If the state of earlier runs cannot be removed, or the template cannot be read.
     pub fn config(self) -> Result<Config, String> {
         if self.fresh == Fresh::Yes {
             remove(&self.state)?;

@@ -482,7 +482,7 @@ async fn assemble(
     let lambda =
         Lambda::new(&wiring.functions, setup, common.clone(), activity.clone(), Arc::clone(&runs));
     let lambda = Arc::new(lambda);
-    let skips = Arc::new(Skips::new(config.every_minute));
+    let skips = Arc::new(Skips::new(config.every_minute.into()));
     let polls = agenda.planner(Job::PollQueue);
     let queues = Arc::new(Queues::new(
         &wiring,

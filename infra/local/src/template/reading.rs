@@ -199,7 +199,7 @@ fn table(name: String, properties: &Properties<'_>) -> Result<Table, TemplateErr
                     json!({"StreamEnabled": true, "StreamViewType": value["StreamViewType"]});
             }
             "TimeToLiveSpecification" => {
-                expires = value["AttributeName"].as_str().map(str::to_owned)
+                expires = value["AttributeName"].as_str().map(str::to_owned);
             }
             // What protects and pays for a deployed table means nothing here. Nor can a table be
             // deleted here, but by --fresh.

@@ -85,7 +85,7 @@ async fn a_frozen_clock_runs_nothing_by_itself() {
 async fn a_schedule_is_dropped_doubled_and_delayed_on_demand() {
     let cloud = cloud().await;
     let fault = async |fault: Value| {
-        assert_eq!(post(&cloud, "/local/faults", &fault).await.status, 200, "{fault}")
+        assert_eq!(post(&cloud, "/local/faults", &fault).await.status, 200, "{fault}");
     };
     fault(json!({"fault": "drop", "delivery": "schedule", "name": "WorkerHourly"})).await;
     fault(json!({"fault": "duplicate", "delivery": "schedule", "name": "WorkerHourly", "nth": 2}))

@@ -11,6 +11,7 @@ mod gateway;
 #[cfg(test)]
 mod lambda;
 #[cfg(test)]
+#[allow(clippy::string_slice, reason = "it reads source files that are ASCII where they are cut")]
 mod layers;
 #[cfg(test)]
 mod queues;

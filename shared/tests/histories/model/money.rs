@@ -102,7 +102,7 @@ impl Model {
                 self.take_back(of, -cents, -micros(*credit), &by_fund)?;
             }
             Change::Grant(GrantChange::GrantExpired { number }) => {
-                self.expire(before, [*number].into(), at, &by_fund)?
+                self.expire(before, [*number].into(), at, &by_fund)?;
             }
             Change::Grant(GrantChange::TrialEnded) => {
                 let ends = self.trial.map_or(i64::MAX, |(_, ends)| ends);

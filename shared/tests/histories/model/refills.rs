@@ -172,9 +172,8 @@ impl Model {
         ensure!(!time || is >= 0 || is >= was, "{name} takes the balance from {was} to {is}");
         let credits = matches!(
             event.change,
-            Change::Payment(PaymentChange::Credited { .. })
+            Change::Payment(PaymentChange::Credited { .. } | PaymentChange::GivenBack { .. })
                 | Change::Staff(StaffChange::Corrected { .. })
-                | Change::Payment(PaymentChange::GivenBack { .. })
                 | Change::Grant(GrantChange::Granted { .. })
         ) || matches!(event.change, Change::Grant(GrantChange::TrialStarted { .. }));
         ensure!(
