@@ -17,10 +17,10 @@
 //!
 //! # What Stripe tells
 //!
-//! [`signature`] verifies, [`event`] says what an event means to us. [`payments`] records it: money
-//! in, money back, cards. [`attempt`] drives one refill through its steps, or finds out by looking
-//! how far it came. [`said`] passes on what Stripe says of an object, for support. [`setup`] is
-//! what must be there before any of this works.
+//! [`signature`] verifies, and [`webhook_event`] says what an event means to us.
+//! [`payments`](crate::payments) records it: money in, money back, refills, cards. [`inspect`]
+//! returns what Stripe says of an object, for support. [`setup`] is what must be there before any
+//! of this works.
 //!
 //! Checked against Stripe's own OpenAPI of version [`API_VERSION`].
 

@@ -5,7 +5,7 @@
 //! receiver drops what is older than what it has. Events are small: a suspension names the account,
 //! not its ten thousand resources.
 //!
-//! The events of each kind of row are in [`family`](super::family). Some events a customer should
+//! The events of each kind of row are in `views::family`. Some events a customer should
 //! read in a mail: these have a [`CustomerNotice`].
 
 use serde::Serialize;
