@@ -140,7 +140,7 @@ impl Store {
     ) -> Result<SettledAccount<'a>, StoreError> {
         let mut driver = Driver::new(self, trigger);
         let current = driver.read(None).await?;
-        let current = driver.settle(current).await?;
+        let current = Box::pin(driver.settle(current)).await?;
         Ok(SettledAccount { view: current.view, report: driver.report })
     }
 
@@ -163,9 +163,12 @@ impl Store {
         plan: Plan<'_>,
     ) -> Result<CommandOutcome, CommandError> {
         let driver = Driver::new(self, trigger);
+        // Boxed: these futures hold a whole account, and those of callers would hold them inline.
         let done = match plan.0 {
-            PlanInput::State(plan) => driver.execute_on_state(cause.clone(), plan).await,
-            PlanInput::Snapshot(plan) => driver.execute_on_snapshot(cause.clone(), plan).await,
+            PlanInput::State(plan) => Box::pin(driver.execute_on_state(cause.clone(), plan)).await,
+            PlanInput::Snapshot(plan) => {
+                Box::pin(driver.execute_on_snapshot(cause.clone(), plan)).await
+            }
         };
         match done {
             Err(CommandError::Refused(refusal)) => {
