@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use tollgate_local::template;
@@ -15,7 +16,10 @@ impl Template {
     /// The template of this repository, which is the one that is deployed.
     #[must_use]
     pub fn of_this_repository() -> Self {
-        Self(template::Template::of_this_repository().unwrap_or_else(|error| panic!("{error}")))
+        static READ: OnceLock<Template> = OnceLock::new();
+        let read =
+            || template::Template::of_this_repository().unwrap_or_else(|error| panic!("{error}"));
+        READ.get_or_init(|| Self(read())).clone()
     }
 
     /// Reads a template from a file.
