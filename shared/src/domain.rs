@@ -21,6 +21,7 @@ pub mod refusal;
 pub mod resolve;
 pub mod resources;
 pub mod row;
+pub mod row_format;
 pub mod settle;
 pub mod snapshot;
 pub mod timestamp;

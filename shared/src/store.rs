@@ -77,6 +77,7 @@ pub use verify::{ChainError, VerifiedChain};
 
 #[cfg(doc)]
 use crate::domain::row::StoredRow;
+use crate::domain::row_format::RowFormat;
 
 /// The names of the two tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,12 +93,19 @@ pub struct TableNames {
 pub struct Store {
     client: Client,
     tables: TableNames,
+    readable: RowFormat,
 }
 
 impl Store {
     /// A store on these tables, reached by this client.
     #[must_use]
     pub fn new(client: Client, tables: TableNames) -> Store {
-        Store { client, tables }
+        Store { client, tables, readable: RowFormat::READABLE }
+    }
+
+    /// The same, but reads rows of formats up to this one only: a release as it was before.
+    #[must_use]
+    pub fn reading_up_to(self, readable: RowFormat) -> Store {
+        Store { readable, ..self }
     }
 }

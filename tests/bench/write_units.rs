@@ -13,6 +13,7 @@ use tollgate::domain::event::Cause;
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::resources::BillableList;
 use tollgate::domain::row::{ChainHead, RowDigest};
+use tollgate::domain::row_format::RowFormat;
 use tollgate::store::{Appended, Plan, Store};
 use tollgate_tests::capacity::Meter;
 use tollgate_tests::faults::Operation;
@@ -96,7 +97,8 @@ fn in_good_standing() -> AccountState {
 async fn in_the_midst(ledger: &Ledger, state: AccountState) -> AccountId {
     let account: AccountId = named(ACCOUNT);
     let state = AccountState { next_seq: SEQ, at: at("09:30:00"), grants_so_far: 1, ..state };
-    let head = ChainHead { state, digest: RowDigest::of(&["the row before"]) };
+    let head =
+        ChainHead { state, digest: RowDigest::of(&["the row before"]), format: RowFormat::WRITTEN };
     let command = Command::Freeze { reason: "a test".to_owned() };
     let mut known = head;
     for command in [command, Command::Unfreeze { reason: "a test".to_owned() }] {

@@ -6,7 +6,8 @@ use tollgate::domain::account::AccountState;
 use tollgate::domain::command::Command;
 use tollgate::domain::event::Cause;
 use tollgate::domain::policy::Policy;
-use tollgate::domain::row::{ChainHead, FORMAT, next_row};
+use tollgate::domain::row::{ChainHead, encode};
+use tollgate::domain::row_format::RowFormat;
 use tollgate::runtime::bus::BusEvent;
 use tollgate::store::{Store, TableNames};
 use tollgate_tests::faults::{Calls, Fault, Operation};
@@ -81,7 +82,9 @@ fn opened(account: &str, sequence_number: &str) -> Value {
         at,
     );
     let row =
-        next_row(&account.parse().unwrap(), &ChainHead::none(), &opened.unwrap()).unwrap().stored;
+        encode(&account.parse().unwrap(), &ChainHead::none(), &opened.unwrap(), RowFormat::WRITTEN)
+            .unwrap()
+            .stored;
     insert(
         sequence_number,
         &json!({
@@ -158,8 +161,8 @@ async fn rejected_event_is_delivered_again_from_its_row_on() {
 async fn row_of_newer_release_blocks_only_what_follows() {
     let mut newer = opened("b", "2");
     let body = newer["dynamodb"]["NewImage"]["body"]["S"].as_str().unwrap().replacen(
-        &format!("\"v\":{FORMAT}"),
-        &format!("\"v\":{}", FORMAT + 1),
+        &format!("\"v\":{}", RowFormat::WRITTEN),
+        &format!("\"v\":{}", RowFormat::READABLE.number() + 1),
         1,
     );
     newer["dynamodb"]["NewImage"]["body"]["S"] = Value::from(body);

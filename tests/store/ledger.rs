@@ -11,6 +11,7 @@ use tollgate::domain::ids::{AccountId, PaymentId};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resources::BillableList;
 use tollgate::domain::row::ChainHead;
+use tollgate::domain::row_format::RowFormat;
 use tollgate::domain::settle::TriggerDelivery;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::DAY;
@@ -544,7 +545,7 @@ async fn an_account_of_a_newer_release_is_never_appended_to() {
         .await
         .unwrap();
     drop(ledger.faults.take_calls());
-    let newer = StoreError::NewerFormat { seq: 2, found: 3 };
+    let newer = StoreError::NewerFormat { seq: 2, found: RowFormat::new(3) };
     assert_eq!(ledger.try_settle(ALICE, "11:00:00").await, Err(newer.clone()));
     let refused = ledger.try_credit(ALICE, "pi_2", "10", "11:00:00").await;
     assert_eq!(refused, Err(CommandError::Fault(newer.clone())));
@@ -575,7 +576,7 @@ async fn command_gives_up_when_a_newer_releases_row_appears() {
         .store
         .append(&alice(), &head, &event, &BillableList::default(), &ledger.policy)
         .await;
-    assert_eq!(lost, Err(StoreError::NewerFormat { seq: 2, found: 7 }));
+    assert_eq!(lost, Err(StoreError::NewerFormat { seq: 2, found: RowFormat::new(7) }));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 //! - `meters_and_prices` covers usage reports and the price list.
 //! - `head_and_list` commits a start or stop between the reads of an account's head and list.
 //! - `verify` tampers with a chain, and reads rows of older formats.
+//! - `two_releases` runs functions of two releases on one account, with two formats of rows.
 //! - `ten_thousand_resources` bills and suspends an account of that size.
 //! - `concurrency` runs 64 tasks at once on a few accounts.
 //! - `every_fault` repeats one scenario with every fault at every call.
@@ -27,4 +28,5 @@ mod head_and_list;
 mod ledger;
 mod meters_and_prices;
 mod ten_thousand_resources;
+mod two_releases;
 mod verify;

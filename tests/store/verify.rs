@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tollgate::domain::row::{FORMAT, RowError};
+use tollgate::domain::row::RowError;
+use tollgate::domain::row_format::RowFormat;
 use tollgate::store::{ChainError, RowOrder, StoreError};
 use tollgate_tests::ledger::{ALICE, Ledger, named};
 
@@ -198,7 +199,11 @@ async fn stored(ledger: &Ledger) -> String {
 
 #[tokio::test]
 async fn the_stored_form_does_not_change_without_its_version() {
-    assert_eq!(FORMAT, 2, "keep the fixture of every older format, and add one of the new");
+    assert_eq!(
+        RowFormat::WRITTEN,
+        RowFormat::new(2),
+        "keep the fixture of every older format, and add one of the new"
+    );
     let written = stored(&history_of_every_format().await).await;
     if std::env::var_os("WRITE_FIXTURES").is_some() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/store/rows_of_format_2.json");

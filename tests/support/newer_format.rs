@@ -2,7 +2,7 @@
 //! after it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tollgate::domain::row::FORMAT;
+use tollgate::domain::row_format::RowFormat;
 
 use crate::ledger::Ledger;
 
@@ -21,7 +21,10 @@ pub async fn append_row_of_newer_format(ledger: &Ledger, account: &str) {
         .item("type", text("invented_later"))
         .item("amount", number(0))
         .item("balance", AttributeValue::N(state.balance().to_string()))
-        .item("body", text(&format!(r#"{{"v":{},"anything":"else"}}"#, FORMAT + 1)))
+        .item(
+            "body",
+            text(&format!(r#"{{"v":{},"anything":"else"}}"#, RowFormat::READABLE.number() + 1)),
+        )
         .send()
         .await
         .expect("the row is put");

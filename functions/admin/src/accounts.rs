@@ -100,7 +100,7 @@ struct VerificationView {
 /// `GET …`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let account: AccountId = call.path("account")?;
-    let ChainHead { state, digest } =
+    let ChainHead { state, digest, .. } =
         billing.store.head(&account).await?.ok_or(Refusal::AccountNotOpen)?;
     let profile = billing.store.profile(&account).await?;
     ApiAnswer::ok(&AccountView {

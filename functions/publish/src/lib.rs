@@ -18,7 +18,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::profile::EmailAddress;
-use tollgate::domain::row::{StoredRow, read};
+use tollgate::domain::row::{StoredRow, decode};
+use tollgate::domain::row_format::RowFormat;
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::bus::{Bus, BusEvent};
 use tollgate::runtime::metrics::MetricsSummary;
@@ -222,7 +223,8 @@ async fn events_of(
     else {
         return Ok(Vec::new());
     };
-    let row = read(&stored).map_err(|fault| PublishRecordError::Unreadable(fault.to_string()))?;
+    let row = decode(&stored, RowFormat::READABLE)
+        .map_err(|fault| PublishRecordError::Unreadable(fault.to_string()))?;
     let told = notices(&stored.account, &row, &billing.settings.policy);
     if told.iter().any(|notice| notice.warning.is_some())
         && !addresses.contains_key(&stored.account)

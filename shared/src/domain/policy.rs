@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use crate::domain::ids::Sku;
 use crate::domain::money::Usd;
 use crate::domain::refusal::Refusal;
+use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::{DAY, HOUR, MINUTE};
 
 /// The rules in numbers.
@@ -40,6 +41,8 @@ pub struct Policy {
     pub trial: TrialPolicy,
     /// Refills from the saved card.
     pub refill: RefillPolicy,
+    /// The format of rows to be written, which also bounds what they may say.
+    pub row_format: RowFormat,
 }
 
 /// The trial's rules in numbers.
@@ -100,6 +103,7 @@ impl Default for Policy {
             suspension_hold_seconds: 10 * MINUTE,
             trial: TrialPolicy::default(),
             refill: RefillPolicy::default(),
+            row_format: RowFormat::WRITTEN,
         }
     }
 }

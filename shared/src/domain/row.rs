@@ -15,17 +15,9 @@ use crate::domain::apply::apply;
 use crate::domain::event::{BilledLines, ChunkedLines, Event, ResourceLine};
 use crate::domain::ids::AccountId;
 use crate::domain::money::Usd;
+use crate::domain::row_format::RowFormat;
 use crate::domain::settle::period::sum;
 use crate::domain::timestamp::Timestamp;
-
-/// The version of the stored form this binary writes. It reads this and every older one, and never
-/// appends after a row of a newer one.
-///
-/// 2: a suspension says when its deletion is announced, which has a row; refills that failed or
-/// wait for their customer say of what amount and where. Releases before would drop the first from
-/// the state. What rows of format 1 do not say is left out: who was suspended under it was told the
-/// deadline then, and is not warned again.
-pub const FORMAT: u16 = 2;
 
 /// The most bytes of lines a row holds itself, and the most one chunk holds. A DynamoDB item may
 /// have 409,600 bytes; the rest of a row is far below 100 KB.
@@ -102,6 +94,8 @@ pub struct Row {
     pub previous: RowDigest,
     /// Its own hash.
     pub digest: RowDigest,
+    /// The format it is stored in.
+    pub format: RowFormat,
 }
 
 /// What the next row is appended after.
@@ -111,19 +105,25 @@ pub struct ChainHead {
     pub state: AccountState,
     /// The hash of that row.
     pub digest: RowDigest,
+    /// The format of that row.
+    pub format: RowFormat,
 }
 
 impl ChainHead {
     /// Before the first row.
     #[must_use]
     pub fn none() -> ChainHead {
-        ChainHead { state: AccountState::default(), digest: RowDigest::none() }
+        ChainHead {
+            state: AccountState::default(),
+            digest: RowDigest::none(),
+            format: RowFormat::NONE,
+        }
     }
 }
 
 impl From<Row> for ChainHead {
     fn from(row: Row) -> ChainHead {
-        ChainHead { state: row.state, digest: row.digest }
+        ChainHead { state: row.state, digest: row.digest, format: row.format }
     }
 }
 
@@ -143,8 +143,8 @@ pub struct NewRow {
 #[allow(missing_docs, reason = "the fields are named by the message")]
 pub enum RowError {
     /// Written by a newer release: read-only for this one.
-    #[error("row {seq} has format {found}. This release reads formats up to {FORMAT}")]
-    NewerFormat { seq: u64, found: u16 },
+    #[error("row {seq} has format {found}. This release reads formats up to {readable}")]
+    NewerFormat { seq: u64, found: RowFormat, readable: RowFormat },
     /// Not a row at all.
     #[error("row {seq} cannot be read: {why}")]
     Unreadable { seq: u64, why: String },
@@ -168,18 +168,25 @@ pub enum RowError {
     Lines { seq: u64 },
 }
 
-/// Makes the next row of an account's chain.
+/// Makes the next row of an account's chain, in this format or in that of the row before it,
+/// whichever is newer.
 ///
 /// # Errors
 /// [`RowError::Unreadable`] if it cannot be written as JSON (a bug).
-pub fn next_row(account: &AccountId, head: &ChainHead, event: &Event) -> Result<NewRow, RowError> {
+pub fn encode(
+    account: &AccountId,
+    head: &ChainHead,
+    event: &Event,
+    written: RowFormat,
+) -> Result<NewRow, RowError> {
     let seq = head.state.next_seq;
+    let format = written.max(head.format);
     let unwritable =
         |error: serde_json::Error| RowError::Unreadable { seq, why: error.to_string() };
     let state = apply(&head.state, event);
     let (event, chunks) = split_lines(event).map_err(unwritable)?;
     let body = RowBody {
-        version: FORMAT,
+        version: format,
         previous: head.digest.clone(),
         at: event.at,
         event: &event,
@@ -194,21 +201,21 @@ pub fn next_row(account: &AccountId, head: &ChainHead, event: &Event) -> Result<
         balance: state.balance(),
         body: serde_json::to_string(&body).map_err(unwritable)?,
     };
-    let head = ChainHead { state, digest: stored.digest() };
+    let head = ChainHead { state, digest: stored.digest(), format };
     Ok(NewRow { stored, chunks, head })
 }
 
-/// Reads a row and checks that its attributes are those of its body.
+/// Reads a row of a format up to `readable` and checks that its attributes are those of its body.
 ///
 /// # Errors
 /// [`RowError::NewerFormat`], [`RowError::Unreadable`], [`RowError::Attribute`].
-pub fn read(stored: &StoredRow) -> Result<Row, RowError> {
+pub fn decode(stored: &StoredRow, readable: RowFormat) -> Result<Row, RowError> {
     let seq = stored.seq;
     let unreadable =
         |error: serde_json::Error| RowError::Unreadable { seq, why: error.to_string() };
-    let RowVersion { version } = serde_json::from_str(&stored.body).map_err(unreadable)?;
-    if version > FORMAT {
-        return Err(RowError::NewerFormat { seq, found: version });
+    let RowVersion { version: format } = serde_json::from_str(&stored.body).map_err(unreadable)?;
+    if format > readable {
+        return Err(RowError::NewerFormat { seq, found: format, readable });
     }
     let body: OwnedBody = serde_json::from_str(&stored.body).map_err(unreadable)?;
     let event = Event { at: body.at, ..body.event };
@@ -222,7 +229,7 @@ pub fn read(stored: &StoredRow) -> Result<Row, RowError> {
     if let Some((attribute, _)) = checks.into_iter().find(|(_, same)| !same) {
         return Err(RowError::Attribute { seq, attribute });
     }
-    Ok(Row { seq, event, state, previous: body.previous, digest: stored.digest() })
+    Ok(Row { seq, event, state, previous: body.previous, digest: stored.digest(), format })
 }
 
 /// Checks that a row follows the one before it: number, hash, time, and that its state is what its
@@ -322,7 +329,7 @@ pub(crate) fn chunks_digest(chunks: &[String]) -> RowDigest {
 #[derive(Serialize)]
 struct RowBody<'a> {
     #[serde(rename = "v")]
-    version: u16,
+    version: RowFormat,
     #[serde(rename = "p")]
     previous: RowDigest,
     #[serde(rename = "t")]
@@ -348,5 +355,5 @@ struct OwnedBody {
 #[derive(Deserialize)]
 struct RowVersion {
     #[serde(rename = "v")]
-    version: u16,
+    version: RowFormat,
 }

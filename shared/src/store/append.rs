@@ -4,16 +4,14 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 
 use super::accounts::Appending;
 use super::item::StoredItem;
-use super::ledger::{
-    ExistingClaim, RowItem, claim_item, claimed, is_same_row, nonce, row_item, stored_row,
-};
+use super::ledger::{ExistingClaim, RowItem, claim_item, claimed, is_same_row, nonce, row_item};
 use super::write::{EarlierAttempts, Obstacles, WriteOutcome};
 use super::{Store, StoreError};
 use crate::domain::event::{Cause, Claim, Event, OnExisting};
 use crate::domain::ids::AccountId;
 use crate::domain::policy::Policy;
 use crate::domain::resources::BillableList;
-use crate::domain::row::{ChainHead, next_row, read};
+use crate::domain::row::{ChainHead, encode};
 
 /// What became of a row that was to be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +49,7 @@ impl Store {
         list: &BillableList,
         policy: &Policy,
     ) -> Result<Appended, StoreError> {
-        let new = next_row(account, head, event)?;
+        let new = encode(account, head, event, policy.row_format)?;
         self.put_chunks(account, &new.chunks).await?;
 
         let companions = self.companions(&Appending {
@@ -115,7 +113,7 @@ impl Store {
             None => None,
         };
         if let Some(item) = in_its_place {
-            return in_place(&item, row, head).map(AppendVerdict::decided);
+            return self.in_place(&item, row, head).map(AppendVerdict::decided);
         }
         let mut existing: Vec<(&Claim, Option<&StoredItem>)> = claims
             .iter()
@@ -136,6 +134,19 @@ impl Store {
             }
         }
         Ok(without.map_or(AppendVerdict::decided(Appended::Lost(None)), AppendVerdict::Without))
+    }
+
+    /// What it means that a row is there already.
+    fn in_place(
+        &self,
+        item: &StoredItem,
+        row: &RowItem,
+        head: &ChainHead,
+    ) -> Result<Appended, StoreError> {
+        if is_same_row(item, row) {
+            return Ok(Appended::AlreadyThere(head.clone()));
+        }
+        Ok(Appended::Lost(Some(self.decoded(item)?.into())))
     }
 
     async fn stop(&self, claim: &Claim, item: Option<&StoredItem>) -> Result<Appended, StoreError> {
@@ -163,13 +174,4 @@ impl AppendVerdict {
     fn decided(appended: Appended) -> AppendVerdict {
         AppendVerdict::Final(Box::new(appended))
     }
-}
-
-/// What it means that a row is there already.
-fn in_place(item: &StoredItem, row: &RowItem, head: &ChainHead) -> Result<Appended, StoreError> {
-    if is_same_row(item, row) {
-        return Ok(Appended::AlreadyThere(head.clone()));
-    }
-    let winner = read(&stored_row(item)?)?;
-    Ok(Appended::Lost(Some(winner.into())))
 }

@@ -21,7 +21,8 @@ use crate::domain::refusal::Refusal;
 use crate::domain::resolve;
 use crate::domain::resources::BillableList;
 use crate::domain::row::{ChainHead, RowDigest};
-use crate::domain::settle::{ROWS_MAX, TriggerDelivery, next_row};
+use crate::domain::row_format::RowFormat;
+use crate::domain::settle::{ROWS_MAX, TriggerDelivery, next_due_row};
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::Timestamp;
 
@@ -201,16 +202,22 @@ impl Store {
 struct Current<'a> {
     view: AccountSnapshot<'a>,
     digest: RowDigest,
+    format: RowFormat,
 }
 
 impl Current<'_> {
     fn head(&self) -> ChainHead {
-        ChainHead { state: self.view.state().clone(), digest: self.digest.clone() }
+        ChainHead {
+            state: self.view.state().clone(),
+            digest: self.digest.clone(),
+            format: self.format,
+        }
     }
 
     fn advance(&mut self, event: &Event, head: &ChainHead) {
         self.view.apply(event);
         self.digest = head.digest.clone();
+        self.format = head.format;
     }
 }
 
@@ -411,7 +418,7 @@ impl<'s, 'a> Driver<'s, 'a> {
     async fn settle(&mut self, mut current: Current<'a>) -> Result<Current<'a>, StoreError> {
         for _ in 0..ROWS_MAX {
             let now = self.now(current.view.state());
-            let Some(event) = next_row(&current.view, now, self.trigger.delivery)
+            let Some(event) = next_due_row(&current.view, now, self.trigger.delivery)
                 .map_err(StoreError::Unpriced)?
             else {
                 break;
@@ -461,7 +468,7 @@ impl<'s, 'a> Driver<'s, 'a> {
         let mut known = known;
         let mut backoff = Backoff::for_reads();
         loop {
-            let ChainHead { state, digest } = self.head(known.take()).await?;
+            let ChainHead { state, digest, format } = self.head(known.take()).await?;
             let list = if state.is_open() {
                 self.store.billables(account).await?
             } else {
@@ -470,7 +477,7 @@ impl<'s, 'a> Driver<'s, 'a> {
             if let Some(view) = AccountSnapshot::new(account, state, list, prices, policy)
                 .map_err(StoreError::Unpriced)?
             {
-                return Ok(Current { view, digest });
+                return Ok(Current { view, digest, format });
             }
             backoff.pause().await.map_err(|_| StoreError::ListDisagrees)?;
         }

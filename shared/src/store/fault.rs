@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use crate::domain::refusal::Refusal;
 use crate::domain::row::RowError;
+use crate::domain::row_format::RowFormat;
 
 /// A fault of the infrastructure, or of what it holds. Nobody's request is to blame for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +29,7 @@ pub enum StoreError {
     Unpriced(Refusal),
     /// The account was written by a newer release: nothing may be appended by this one.
     #[error("row {seq} has format {found}, which this release cannot read")]
-    NewerFormat { seq: u64, found: u16 },
+    NewerFormat { seq: u64, found: RowFormat },
     /// A row is not what it should be.
     #[error(transparent)]
     Broken(RowError),
@@ -109,7 +110,7 @@ where
 impl From<RowError> for StoreError {
     fn from(fault: RowError) -> StoreError {
         match fault {
-            RowError::NewerFormat { seq, found } => StoreError::NewerFormat { seq, found },
+            RowError::NewerFormat { seq, found, .. } => StoreError::NewerFormat { seq, found },
             RowError::Unreadable { .. }
             | RowError::Missing { .. }
             | RowError::Hash { .. }

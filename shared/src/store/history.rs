@@ -4,14 +4,14 @@
 use std::ops::Range;
 
 use super::item::{malformed, number, number_of, text};
-use super::ledger::{PAGE_ROWS, after, stored_row};
+use super::ledger::{PAGE_ROWS, after};
 use super::{RowOrder, Store, StoreError};
 use crate::domain::event::BilledLines;
 use crate::domain::ids::AccountId;
 use crate::domain::money::Usd;
 use crate::domain::prices::PriceList;
 use crate::domain::resources::BillableList;
-use crate::domain::row::{Row, read};
+use crate::domain::row::Row;
 use crate::domain::timestamp::Timestamp;
 use crate::views::spending::{SpendingReport, SpendingTally};
 
@@ -197,7 +197,7 @@ impl Store {
                 rest = Some(after(numbers.clone(), order, last));
             }
             for item in answer.items() {
-                let row = read(&stored_row(item)?)?;
+                let row = self.decoded(item)?;
                 let seq = row.seq;
                 rows.push(row);
                 if rows.len() == limit {

@@ -13,7 +13,7 @@ use crate::domain::event::{
     BilledLines, Change, ChunkedLines, Claim, PaymentChange, PaymentFacts, ResourceLine,
 };
 use crate::domain::ids::{AccountId, PaymentId};
-use crate::domain::row::{ChainHead, Row, RowError, StoredRow, chunks_digest, join_lines, read};
+use crate::domain::row::{ChainHead, Row, RowError, StoredRow, chunks_digest, decode, join_lines};
 use crate::domain::timestamp::{DAY, Timestamp};
 
 /// How long the claim of a request is kept.
@@ -96,6 +96,11 @@ impl Store {
         Ok(page.rows.into_iter().next().map(ChainHead::from))
     }
 
+    /// A row from its item.
+    pub(super) fn decoded(&self, item: &StoredItem) -> Result<Row, RowError> {
+        decode(&stored_row(item)?, self.readable)
+    }
+
     /// At most `limit` of the account's rows with these numbers; fewer if they are big. Strongly
     /// consistent.
     ///
@@ -109,7 +114,7 @@ impl Store {
         limit: u32,
     ) -> Result<RowPage, StoreError> {
         let (items, rest) = self.row_items(account, numbers, order, limit).await?;
-        let rows = items.iter().map(|item| read(&stored_row(item)?));
+        let rows = items.iter().map(|item| self.decoded(item));
         Ok(RowPage { rows: rows.collect::<Result<_, _>>()?, rest })
     }
 
@@ -422,8 +427,8 @@ pub(super) fn row_item(row: &RowItem) -> StoredItem {
     attributes
 }
 
-/// A row from its item, unchecked: [`read`](crate::domain::row::read) checks it.
-pub(super) fn stored_row(item: &StoredItem) -> Result<StoredRow, RowError> {
+/// A row from its item, unchecked: [`decode`] checks it.
+fn stored_row(item: &StoredItem) -> Result<StoredRow, RowError> {
     let seq = number_of(item, "seq").map_err(|why| RowError::Unreadable { seq: 0, why })?;
     let unreadable = |why| RowError::Unreadable { seq, why };
     let at: i64 = number_of(item, "at").map_err(unreadable)?;

@@ -1,10 +1,10 @@
 //! `verify`: whether an account's chain is what was appended.
 
-use super::ledger::{PAGE_ROWS, RowOrder, stored_row};
+use super::ledger::{PAGE_ROWS, RowOrder};
 use super::{Store, StoreError};
 use crate::domain::event::BilledLines;
 use crate::domain::ids::AccountId;
-use crate::domain::row::{ChainHead, RowError, check_follows, check_lines, read};
+use crate::domain::row::{ChainHead, RowError, check_follows, check_lines};
 
 /// A chain in which every row follows the one before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Store {
             let (items, remaining) =
                 self.row_items(account, numbers, RowOrder::OldestFirst, PAGE_ROWS).await?;
             for item in &items {
-                let row = read(&stored_row(item)?)?;
+                let row = self.decoded(item)?;
                 check_follows(&head, &row)?;
                 if let Some(BilledLines::Chunked(committed)) = row.event.change.lines() {
                     let lines = self.joined_lines(account, row.seq, committed).await?;

@@ -159,6 +159,7 @@ mod tests {
     use crate::domain::funds::{Fund, FundDelta, FundShare};
     use crate::domain::money::Usd;
     use crate::domain::row::RowDigest;
+    use crate::domain::row_format::RowFormat;
     use crate::domain::timestamp::Timestamp;
 
     fn named<T: FromStr<Err: Debug>>(text: &str) -> T {
@@ -184,7 +185,14 @@ mod tests {
         };
         let before = AccountState { next_seq: 7, paid: named("30"), ..AccountState::default() };
         let state = apply(&before, &event);
-        Row { seq: 7, event, state, previous: RowDigest::none(), digest: RowDigest::none() }
+        Row {
+            seq: 7,
+            event,
+            state,
+            previous: RowDigest::none(),
+            digest: RowDigest::none(),
+            format: RowFormat::WRITTEN,
+        }
     }
 
     fn shown(change: Change, amount: &str) -> (&'static str, String) {

@@ -3,6 +3,7 @@
 use tollgate::domain::command::Command;
 use tollgate::domain::policy::Policy;
 use tollgate::domain::row::{Row, RowDigest};
+use tollgate::domain::row_format::RowFormat;
 use tollgate::views::customer_notice::NoticePlace;
 use tollgate::views::domain_event::{DomainEvent, notices};
 
@@ -57,6 +58,7 @@ fn rows(world: &World) -> impl Iterator<Item = Row> {
         state: state.clone(),
         previous: RowDigest::none(),
         digest: RowDigest::none(),
+        format: RowFormat::WRITTEN,
     })
 }
 

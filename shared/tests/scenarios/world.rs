@@ -18,6 +18,7 @@ use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{self, NewResource, OwnedProject};
 use tollgate::domain::resources::BillableList;
 use tollgate::domain::row::{self, ChainHead, NewRow};
+use tollgate::domain::row_format::RowFormat;
 use tollgate::domain::settle::settle;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::Timestamp;
@@ -311,8 +312,8 @@ impl World {
             self.claims.entry(claim.key).or_insert(seq);
         }
         // Every row of every scenario also goes through its stored form and the chain's checks.
-        let new = row::next_row(&self.account, &self.head, &event).unwrap();
-        let read = row::read(&new.stored).unwrap();
+        let new = row::encode(&self.account, &self.head, &event, self.policy.row_format).unwrap();
+        let read = row::decode(&new.stored, RowFormat::READABLE).unwrap();
         row::check_follows(&self.head, &read).unwrap();
         assert_eq!(read.event, event);
         self.list.apply(&event, seq);
