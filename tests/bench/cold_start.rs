@@ -39,7 +39,7 @@ struct Measured {
     path: PathBuf,
     environment: BTreeMap<String, String>,
     times: Vec<Duration>,
-    /// In kB.
+    /// Peak memory in kB.
     memory: Vec<u64>,
 }
 

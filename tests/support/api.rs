@@ -131,7 +131,7 @@ impl Event {
         self.header("idempotency-key", key)
     }
 
-    /// With scopes.
+    /// Replaces the scopes of the token.
     #[must_use]
     pub fn scope(self, scopes: &str) -> Event {
         self.claim("scope", scopes)
@@ -212,9 +212,7 @@ impl Event {
 /// An answer as its caller sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// The HTTP status.
     pub status: u16,
-    /// The content type.
     pub kind: String,
     /// The body: JSON; a table as text; null if there is none.
     pub body: Value,

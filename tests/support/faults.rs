@@ -152,7 +152,6 @@ impl Calls {
         Self { operation: Some(operation), first: 1, last: usize::MAX }
     }
 
-    /// Every call.
     #[must_use]
     pub fn any() -> Self {
         Self { operation: None, first: 1, last: usize::MAX }
@@ -198,10 +197,8 @@ impl fmt::Display for Crashed {
 
 impl std::error::Error for Crashed {}
 
-/// One recorded call.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What was called.
     pub operation: Operation,
     /// The request as it was to be sent.
     pub body: String,

@@ -32,7 +32,6 @@ impl Account {
         self.rows.iter().filter(|row| row.event.change.name() == name).count()
     }
 
-    /// Its balance.
     #[must_use]
     pub fn balance(&self) -> Usd {
         self.rows.last().map_or(Usd::ZERO, |row| row.state.balance())

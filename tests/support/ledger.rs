@@ -45,12 +45,10 @@ pub struct Ledger {
     pub undisturbed: Store,
     /// For looking at the tables, and for tampering with them.
     pub client: Client,
-    /// The tables.
     pub tables: Tables,
     /// Some SKUs: `vm` $0.60/h, `big` $1.20/h, `web` (a service) $0.0208333/h, `volume` $0.10/h and
     /// $0.04/h while off, `tokens` $0.000002 each.
     pub prices: PriceList,
-    /// The defaults.
     pub policy: Policy,
     /// What it stands on.
     pub dynamodb: DynamoDb,
@@ -146,7 +144,6 @@ impl Ledger {
             .expect("the account is open")
     }
 
-    /// Opens an account.
     pub async fn open(&self, account: &str, now: &str) -> CommandReceipt {
         let account = named(account);
         let open = self.store.execute(
@@ -246,7 +243,6 @@ impl Ledger {
         )
     }
 
-    /// Stops resources.
     pub async fn stop(&self, account: &str, ids: &[&str], now: &str) -> CommandReceipt {
         let (account, ids) = (named(account), resource_ids(ids));
         let command = |view: &AccountSnapshot<'_>| resolve::stop(view, &ids);
@@ -261,7 +257,6 @@ impl Ledger {
         )
     }
 
-    /// Opens a meter.
     pub async fn open_meter(&self, account: &str, sku: &str, now: &str) -> CommandReceipt {
         let (account, now, sku) = (named(account), at(now), named(sku));
         let project = project(&account);
@@ -273,7 +268,6 @@ impl Ledger {
         )
     }
 
-    /// Settles an account.
     pub async fn settle(&self, account: &str, now: &str) -> SettleReport {
         self.try_settle(account, now)
             .await

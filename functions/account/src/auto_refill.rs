@@ -63,7 +63,7 @@ struct AutoRefillView {
     last_attempt: Option<LastAttemptView>,
 }
 
-/// `GET /v1/auto-refill`.
+/// Handles `GET /v1/auto-refill`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
     let state = on.look(|view| view.state().clone()).await?;
@@ -79,7 +79,7 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     ApiAnswer::ok(&shown)
 }
 
-/// `PUT /v1/auto-refill`.
+/// Handles `PUT /v1/auto-refill`.
 pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let body: AutoRefillRequest = call.json()?;
     body.check()?;

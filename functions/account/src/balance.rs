@@ -40,7 +40,7 @@ struct GrantView {
     excludes: Vec<String>,
 }
 
-/// `GET /v1/balance`.
+/// Handles `GET /v1/balance`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
     let balance = on.look(balance).await?.map_err(StoreError::Unpriced)?;

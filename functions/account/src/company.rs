@@ -10,7 +10,7 @@ use tollgate::runtime::billing::Billing;
 
 use crate::{AccountClients, desk, key_at_stripe};
 
-/// `GET /v1/company`.
+/// Handles `GET /v1/company`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
     on.ensure_open().await?;

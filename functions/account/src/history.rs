@@ -72,7 +72,7 @@ struct HistoryPoint {
     balance: String,
 }
 
-/// `GET /v1/balance/history`.
+/// Handles `GET /v1/balance/history`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let granularity = call.query("granularity")?.unwrap_or(HistoryGranularity::Hour);
     let TimeRange { from, to, open } = TimeRange::of(call, |to| match granularity {

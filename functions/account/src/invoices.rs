@@ -36,7 +36,7 @@ const PAID_FOR: [&str; 3] = ["topup", "auto_refill", "commit"];
 /// An invoice is made up to so much before its credit: a refill waits for its customer for 23 hours
 /// at the most.
 const BEFORE_SECONDS: i64 = DAY;
-/// Clocks differ.
+/// Margin for the difference between Stripe's clock and ours.
 const AFTER_SECONDS: i64 = HOUR;
 
 #[derive(Debug, Serialize)]
@@ -74,7 +74,7 @@ struct PaidRow {
     seq: u64,
 }
 
-/// `GET /v1/invoices`.
+/// Handles `GET /v1/invoices`.
 pub(crate) async fn list(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let limit: u32 = call.query("limit")?.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {

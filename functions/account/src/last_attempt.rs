@@ -34,7 +34,6 @@ pub(crate) struct LastAttemptView {
     action: Option<AttemptAction>,
 }
 
-/// One button.
 #[derive(Debug, Serialize)]
 struct AttemptAction {
     kind: &'static str,

@@ -30,13 +30,10 @@ use tollgate::stripe::OnDemand;
 /// What the function is built from.
 #[derive(Debug)]
 pub struct AccountClients {
-    /// Ledger, prices, settings.
     pub billing: Billing,
-    /// Stripe.
     pub stripe: OnDemand,
 }
 
-/// Answers one request.
 pub async fn handle(clients: &AccountClients, request: Request) -> Response<Body> {
     let billing = &clients.billing;
     let call = match handler::read(billing, request) {

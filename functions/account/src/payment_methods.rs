@@ -48,7 +48,7 @@ struct SetupSessionView {
     url: String,
 }
 
-/// `GET /v1/payment-methods`.
+/// Handles `GET /v1/payment-methods`.
 pub(crate) async fn list(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
@@ -101,7 +101,7 @@ pub(crate) async fn add(clients: &AccountClients, call: &ApiCall) -> Result<ApiA
     handler::once(&clients.billing, account, call, work).await
 }
 
-/// `PUT /v1/payment-methods/{id}/default`.
+/// Handles `PUT /v1/payment-methods/{id}/default`.
 pub(crate) async fn make_default(
     clients: &AccountClients,
     call: &ApiCall,
@@ -120,7 +120,7 @@ pub(crate) async fn make_default(
     handler::once(&clients.billing, on.account(), call, work).await
 }
 
-/// `DELETE /v1/payment-methods/{id}`.
+/// Handles `DELETE /v1/payment-methods/{id}`.
 pub(crate) async fn remove(
     clients: &AccountClients,
     call: &ApiCall,

@@ -15,7 +15,7 @@ struct PortalSessionView {
     url: String,
 }
 
-/// `POST /v1/portal-sessions`.
+/// Handles `POST /v1/portal-sessions`.
 pub(crate) async fn open(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
     let on = OnAccount::of_caller(&clients.billing, call)?;

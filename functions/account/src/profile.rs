@@ -22,7 +22,7 @@ struct ProfileView<'a> {
     email: Option<EmailAddress>,
 }
 
-/// `GET /v1/account`.
+/// Handles `GET /v1/account`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
     on.ensure_open().await?;

@@ -84,7 +84,7 @@ struct SpendingItemView {
     seconds: i64,
 }
 
-/// `GET /v1/spending`.
+/// Handles `GET /v1/spending`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let by = call.query("by")?.unwrap_or(SpendingBy::Project);
     let TimeRange { from, to, open } = TimeRange::of(call, Timestamp::month_start)?;

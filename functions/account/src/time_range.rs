@@ -6,9 +6,7 @@ use tollgate::http::problem::{Problem, ProblemCode};
 
 /// A stretch of time, never empty.
 pub(crate) struct TimeRange {
-    /// Its first second.
     pub(crate) from: Timestamp,
-    /// Its end.
     pub(crate) to: Timestamp,
     /// Whether it ends now.
     pub(crate) open: RangeEnd,
@@ -19,7 +17,6 @@ pub(crate) struct TimeRange {
 pub(crate) enum RangeEnd {
     /// Now: everything up to this request belongs to it, its own second too.
     Now,
-    /// Before.
     Earlier,
 }
 

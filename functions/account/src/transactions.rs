@@ -88,7 +88,7 @@ impl FromStr for IncludedRows {
     }
 }
 
-/// `GET /v1/transactions`.
+/// Handles `GET /v1/transactions`.
 pub(crate) async fn list(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let filter = TransactionFilter::of(call)?;
     let is_csv = call.wants_csv();

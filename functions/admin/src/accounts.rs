@@ -31,7 +31,7 @@ struct ReasonRequest {
 #[serde(deny_unknown_fields)]
 struct BonusRequest {
     amount: Usd,
-    /// RFC 3339.
+    /// A time in RFC 3339.
     expires_at: String,
     #[serde(default)]
     excludes: BTreeSet<Sku>,
@@ -97,7 +97,7 @@ struct VerificationView {
     wrong: Option<String>,
 }
 
-/// `GET …`.
+/// Handles `GET …`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let account: AccountId = call.path("account")?;
     let ChainHead { state, digest } =
@@ -148,7 +148,7 @@ pub(crate) async fn verify(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     }
 }
 
-/// `POST …/bonus`.
+/// Handles `POST …/bonus`.
 pub(crate) async fn bonus(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let BonusRequest { amount, expires_at, excludes, reason } = call.json()?;
     let expires_at: Timestamp = expires_at
@@ -159,37 +159,37 @@ pub(crate) async fn bonus(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer
         .await
 }
 
-/// `POST …/correction`.
+/// Handles `POST …/correction`.
 pub(crate) async fn correction(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let CorrectionRequest { amount, reason } = call.json()?;
     on_state(billing, call, |_| Ok(Command::Correct { amount, reason: reason.clone() })).await
 }
 
-/// `POST …/freeze`.
+/// Handles `POST …/freeze`.
 pub(crate) async fn freeze(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let ReasonRequest { reason } = call.json()?;
     on_state(billing, call, |_| Ok(Command::Freeze { reason: reason.clone() })).await
 }
 
-/// `POST …/unfreeze`.
+/// Handles `POST …/unfreeze`.
 pub(crate) async fn unfreeze(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let ReasonRequest { reason } = call.json()?;
     on_state(billing, call, |_| Ok(Command::Unfreeze { reason: reason.clone() })).await
 }
 
-/// `POST …/close`.
+/// Handles `POST …/close`.
 pub(crate) async fn close(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let ReasonRequest { reason } = call.json()?;
     on_state(billing, call, |_| Ok(Command::Close { reason: reason.clone() })).await
 }
 
-/// `POST …/suspend`.
+/// Handles `POST …/suspend`.
 pub(crate) async fn suspend(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let ReasonRequest { reason } = call.json()?;
     on_view(billing, call, |view| resolve::suspend(view, &reason)).await
 }
 
-/// `POST …/resume`.
+/// Handles `POST …/resume`.
 pub(crate) async fn resume(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     // The row of a resumption has no room for a reason; it is asked for all the same, and stands in
     // the log.

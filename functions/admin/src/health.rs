@@ -45,7 +45,7 @@ impl HealthCheck {
     }
 }
 
-/// `GET /v1/admin/health`.
+/// Handles `GET /v1/admin/health`.
 pub(crate) async fn get(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let store = &clients.billing.store;
     let ledger = store.claim(NO_CLAIM).await.map(|_none| "readable".to_owned());

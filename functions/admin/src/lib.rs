@@ -16,7 +16,6 @@ use tollgate::stripe::OnDemand;
 /// What the function is built from.
 #[derive(Debug)]
 pub struct AdminClients {
-    /// Ledger, prices, settings.
     pub billing: Billing,
     /// Stripe: asked only about payments, and whether everything is set up.
     pub stripe: OnDemand,
@@ -24,7 +23,6 @@ pub struct AdminClients {
     pub bus: Option<String>,
 }
 
-/// Answers one request.
 pub async fn handle(clients: &AdminClients, request: Request) -> Response<Body> {
     let billing = &clients.billing;
     let call = match handler::read(billing, request) {

@@ -33,7 +33,7 @@ struct PaymentRow {
     seq: u64,
 }
 
-/// `GET /v1/admin/payments/{id}`.
+/// Handles `GET /v1/admin/payments/{id}`.
 pub(crate) async fn get(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let billing = &clients.billing;
     let id: PaymentId = call.path("id")?;

@@ -16,9 +16,7 @@ use tollgate::stripe::{OnDemand, StartError};
 /// What the function is built from.
 #[derive(Debug)]
 pub struct RefillClients {
-    /// Ledger, prices, settings.
     pub billing: Billing,
-    /// Stripe.
     pub stripe: OnDemand,
 }
 
@@ -34,7 +32,6 @@ pub struct RefillTrigger {
 /// Which account to look at; everything else in the event is a hint, and not taken.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct RefillDetail {
-    /// The account.
     pub account: AccountId,
 }
 

@@ -1,6 +1,5 @@
 //! The page's files, as `build.rs` put them into the binary.
 
-/// One file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PageAsset {
     name: &'static str,
@@ -16,7 +15,6 @@ const PAGE: &str = "index.html";
 const OPENAPI: &str = "openapi.json";
 
 impl PageAsset {
-    /// The page.
     pub(crate) fn page() -> Option<PageAsset> {
         PageAsset::named(PAGE)
     }

@@ -26,7 +26,6 @@ const FOR_GOOD: &str = "public, max-age=31536000, immutable";
 /// What names the current version: asked for each time.
 const ASKED_FOR: &str = "no-cache";
 
-/// Answers one request.
 #[must_use]
 pub fn handle(console: &ConsoleSettings, request: &Request) -> Response<Body> {
     let path = request.raw_http_path();

@@ -19,15 +19,10 @@ pub enum PageSettingsError {
     Missing(&'static str),
     /// A variable cannot be used.
     #[error("the environment variable {variable} cannot be used: {why}")]
-    Unusable {
-        /// Which.
-        variable: &'static str,
-        /// Why.
-        why: &'static str,
-    },
+    Unusable { variable: &'static str, why: &'static str },
 }
 
-/// `config.json`.
+/// The body of `config.json`.
 #[derive(Debug, Serialize)]
 struct PageConfig {
     /// `oidc`, or `local` if tokens come from `/local/tokens`.
@@ -114,7 +109,7 @@ impl ConsoleSettings {
         Ok(ConsoleSettings { config: has_page.then_some(config), content_security_policy })
     }
 
-    /// `config.json`.
+    /// The body of `config.json`, as JSON.
     pub(crate) fn config(&self) -> Option<&str> {
         self.config.as_deref()
     }

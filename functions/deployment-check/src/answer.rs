@@ -20,7 +20,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CheckAnswer {
-    /// How it went.
     pub status: CheckStatus,
     /// Why: what whoever deploys reads in the stack's events.
     pub reason: String,
@@ -34,7 +33,6 @@ pub struct CheckAnswer {
     pub logical_resource_id: String,
 }
 
-/// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum CheckStatus {

@@ -16,9 +16,7 @@ pub struct CheckRequest {
     /// Where the answer goes.
     #[serde(rename = "ResponseURL")]
     pub response_url: ResponseUrl,
-    /// The stack's ARN.
     pub stack_id: String,
-    /// This request.
     pub request_id: String,
     /// The resource's name in the template.
     pub logical_resource_id: String,
@@ -43,7 +41,6 @@ pub enum CheckedStage {
 pub struct ResponseUrl(String);
 
 impl ResponseUrl {
-    /// The address.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -34,9 +34,7 @@ pub const ACCOUNT: &str = "HourlyDebitAccount";
 /// What the function is built from.
 #[derive(Debug)]
 pub struct DebitClients {
-    /// Ledger, prices, settings.
     pub billing: Billing,
-    /// The bus.
     pub bus: Bus,
     /// How long a worker takes up new accounts. Its function's time-out leaves as much again for
     /// those under way.
@@ -81,7 +79,6 @@ struct BusEnvelope {
 pub struct DebitSlice {
     /// The time the run was scheduled for: to which accounts are settled (RFC 3339, UTC).
     pub time: String,
-    /// The shard.
     pub shard: u8,
     /// The account after which to begin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,10 +97,7 @@ struct SingleAccount {
 #[serde(untagged)]
 pub enum DebitOutcome {
     /// So many slices were put on the bus.
-    Started {
-        /// How many.
-        slices: usize,
-    },
+    Started { slices: usize },
     /// What became of the messages, as the queue needs to know it.
     Worked(WorkedBatch),
 }
@@ -114,7 +108,6 @@ pub enum DebitOutcome {
 pub struct WorkedBatch {
     /// Messages that must be delivered again.
     pub batch_item_failures: Vec<BatchItemFailure>,
-    /// What was done.
     pub report: SliceReport,
 }
 
@@ -122,7 +115,6 @@ pub struct WorkedBatch {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchItemFailure {
-    /// Its id.
     pub item_identifier: String,
 }
 

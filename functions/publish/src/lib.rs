@@ -31,7 +31,6 @@ use tollgate::views::domain_event::{DomainEvent, notices};
 pub struct PublishClients {
     /// Profiles, and what the operator set.
     pub billing: Billing,
-    /// Where events go.
     pub bus: Bus,
 }
 
@@ -88,14 +87,12 @@ struct StreamAttribute {
 pub struct BatchResponse {
     /// Empty if everything was published.
     pub batch_item_failures: Vec<RecordFailure>,
-    /// What was done.
     pub report: PublishReport,
 }
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PublishReport {
-    /// Records delivered.
     pub records: usize,
     /// Events they tell of, up to the first record that cannot be read.
     pub events: usize,
@@ -120,7 +117,6 @@ impl BatchResponse {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordFailure {
-    /// Its sequence number.
     pub item_identifier: String,
 }
 

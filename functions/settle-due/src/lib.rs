@@ -30,9 +30,7 @@ const AT_ONCE: usize = 16;
 /// What the function is built from.
 #[derive(Debug)]
 pub struct SettleDueClients {
-    /// Ledger, prices, settings.
     pub billing: Billing,
-    /// The bus.
     pub bus: Bus,
 }
 
@@ -63,7 +61,6 @@ pub enum SettleDueError {
     /// run.
     #[error("{why}")]
     Bus {
-        /// Why.
         why: PublishError,
         /// What was done all the same: accounts were settled.
         report: Box<SettleDueReport>,

@@ -32,7 +32,7 @@ pub struct Arguments {
 /// Whether anything is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
-    /// Nothing is.
+    /// Changes are listed, not made.
     Dry,
     /// The plan is carried out.
     Real,

@@ -19,7 +19,6 @@ pub struct Fault {
     pub after: u32,
     /// How many calls then go wrong.
     pub times: u32,
-    /// What goes wrong.
     pub kind: FaultKind,
 }
 

@@ -27,15 +27,12 @@ const GIVE_UP_SECONDS: i64 = 72 * 3600;
 pub struct Delivery {
     /// Names it in [`StripeStandIn::delivered`](super::StripeStandIn::delivered).
     pub id: u64,
-    /// The event's id.
     pub event: String,
-    /// The event's type.
     pub event_type: String,
     /// How often this was sent before.
     pub attempt: u32,
     /// Where to send it, by `POST`.
     pub url: String,
-    /// The body.
     pub body: String,
     /// The headers, with `Stripe-Signature`.
     pub headers: Vec<(String, String)>,

@@ -5,7 +5,6 @@
 //! That every line of it exists at Stripe is tested against Stripe's own OpenAPI
 //! (`tests/stripe/openapi.rs`).
 
-/// One endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint {
     /// `GET`, `POST` or `DELETE`.
@@ -30,7 +29,6 @@ pub enum Answer {
     List(&'static str),
 }
 
-/// One parameter.
 #[derive(Clone, Copy, Debug)]
 pub struct Parameter {
     /// Its name with brackets: `line_items[][price_data][unit_amount]`.

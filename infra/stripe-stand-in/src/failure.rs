@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 /// An answer that is not a success.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Failure {
-    /// The HTTP status.
     pub(super) status: u16,
     /// What stands under `error`.
     pub(super) error: Map<String, Value>,
@@ -159,7 +158,6 @@ impl Failure {
         failure
     }
 
-    /// 429.
     pub(super) fn rate_limited() -> Self {
         let message = "Request rate limit exceeded. Learn more about rate limits here: https://stripe.com/docs/rate-limits.";
         Self::new(429, "invalid_request_error", Some("rate_limit"), message).before_work()
@@ -171,7 +169,6 @@ impl Failure {
         Self::new(403, "invalid_request_error", None, message).before_work()
     }
 
-    /// 500.
     pub(super) fn internal() -> Self {
         let message = "An unknown error occurred. If you have any questions, we can help at https://support.stripe.com/.";
         Self::new(500, "api_error", None, message)

@@ -25,7 +25,7 @@ const BANK_ACCOUNT: &str = "000123456789";
 
 type Fields = BTreeMap<String, String>;
 
-/// `GET /c/pay/{id}`.
+/// Handles `GET /c/pay/{id}`.
 pub(super) async fn checkout(
     State(stripe): State<StripeStandIn>,
     Path(id): Path<String>,
@@ -33,7 +33,7 @@ pub(super) async fn checkout(
     stripe.with(|account| checkout_page(account, &id, None))
 }
 
-/// `POST /c/pay/{id}`.
+/// Handles `POST /c/pay/{id}`.
 pub(super) async fn submit_checkout(
     State(stripe): State<StripeStandIn>,
     Path(id): Path<String>,
@@ -176,7 +176,7 @@ pub(super) async fn pay_invoice(
     })
 }
 
-/// `GET /i/{id}/pdf`.
+/// Handles `GET /i/{id}/pdf`.
 pub(super) async fn invoice_pdf(
     State(stripe): State<StripeStandIn>,
     Path(id): Path<String>,
@@ -199,7 +199,7 @@ pub(super) async fn invoice_pdf(
     })
 }
 
-/// `GET /receipts/{id}`.
+/// Handles `GET /receipts/{id}`.
 pub(super) async fn receipt(
     State(stripe): State<StripeStandIn>,
     Path(id): Path<String>,

@@ -33,7 +33,6 @@ pub(super) enum Charged {
     Declined(Decline),
 }
 
-/// A bank's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Yes,

@@ -178,7 +178,7 @@ impl Account {
         })
     }
 
-    /// `GET /v1/account`.
+    /// Handles `GET /v1/account`.
     pub(super) fn own_account(&self) -> Value {
         let id = format!("acct_1{}", self.letters("account", 15));
         json!({

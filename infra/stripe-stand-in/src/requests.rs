@@ -18,7 +18,7 @@ const KEY_SECONDS: i64 = 24 * 60 * 60;
 /// One call that reached the stand-in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// Unix seconds.
+    /// In Unix seconds.
     pub at: i64,
     /// `GET`, `POST` or `DELETE`.
     pub method: String,
@@ -28,7 +28,6 @@ pub struct Call {
     pub endpoint: Option<String>,
     /// The parameters by name, as they were sent.
     pub params: BTreeMap<String, String>,
-    /// The `Idempotency-Key`.
     pub idempotency_key: Option<String>,
     /// The status that was answered; none if the answer was lost or the connection dropped.
     pub status: Option<u16>,
@@ -64,7 +63,6 @@ pub(super) struct Incoming {
     pub(super) form: Vec<u8>,
 }
 
-/// What goes back.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Outgone {
     pub(super) status: u16,

@@ -187,7 +187,6 @@ impl BilledTotals {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
-    /// It may.
     #[default]
     Good,
     /// Its credit was used up, or staff stopped it. Everything is off; after the grace it is
@@ -299,7 +298,6 @@ impl AccountFreeze {
 /// A delayed payment (a bank debit) that was promised and has not arrived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingPayment {
-    /// Which payment.
     #[serde(rename = "p")]
     pub payment: PaymentId,
     /// The credit it would bring, in USD.
@@ -313,7 +311,6 @@ pub struct PendingPayment {
 /// How much of a payment Stripe took back, and how much credit was taken for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenBack {
-    /// Which payment.
     #[serde(rename = "p")]
     pub payment: PaymentId,
     /// Cents of the payment, tax included, refunded or disputed so far.
@@ -327,7 +324,6 @@ pub struct TakenBack {
 /// The trial of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialState {
-    /// When it began.
     #[serde(rename = "f")]
     pub started_at: Timestamp,
     /// When it ends or ended.
@@ -345,10 +341,8 @@ pub struct TrialState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialPhase {
-    /// Going on.
     #[default]
     Active,
-    /// Over.
     Ended,
     /// Over, and continued with the saved card.
     Renewed,
@@ -401,7 +395,6 @@ pub struct RefillState {
 /// What the customer was shown and agreed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefillAgreement {
-    /// When (UTC).
     #[serde(rename = "at")]
     pub at: Timestamp,
     /// Refill when the balance is below this, in USD.
@@ -415,7 +408,6 @@ pub struct RefillAgreement {
 /// A refill that is wanted and has not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WantedRefill {
-    /// Since when.
     #[serde(rename = "s")]
     pub since: Timestamp,
     /// The credit to buy, in USD, before tax.
@@ -446,7 +438,6 @@ pub struct RefillAttempt {
     /// When it was first wanted: the hold on a suspension counts from here.
     #[serde(rename = "w")]
     pub wanted_since: Timestamp,
-    /// When it began.
     #[serde(rename = "b")]
     pub begun_at: Timestamp,
     /// The credit it buys, in USD, before tax.
@@ -455,7 +446,6 @@ pub struct RefillAttempt {
     /// The card it charges.
     #[serde(rename = "c")]
     pub card: CardId,
-    /// Stripe's customer.
     #[serde(rename = "u")]
     pub customer: CustomerId,
     /// Whether Stripe computes tax on it.

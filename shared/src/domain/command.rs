@@ -33,16 +33,13 @@ pub enum Command {
     AwaitPayment(PendingPayment),
     /// Remember that it will not come.
     EndPayment {
-        /// Which.
         payment: PaymentId,
-        /// How it ended.
         how: PendingEnd,
     },
     /// Give credit that was not paid for.
     Grant {
         /// How much, how long, and for what.
         bonus: BonusGrant,
-        /// Why.
         reason: String,
     },
     /// Add resources without starting them.
@@ -52,30 +49,23 @@ pub enum Command {
     },
     /// Start or restore resources.
     Start {
-        /// Which.
         starts: Vec<ResourceStart>,
-        /// Started or restored.
         how: StartKind,
     },
     /// The platform could not carry out a start.
     FailStart(StartFailure),
-    /// Stop resources.
     Stop {
-        /// Which.
         stops: Vec<ResourceStop>,
     },
     /// Delete resources; they can be restored for a while.
     Delete {
-        /// Which.
         stops: Vec<ResourceStop>,
     },
-    /// Open a meter.
     OpenMeter(Meter),
     /// Switch everything off, by staff.
     Suspend {
         /// All that is billed.
         stops: Vec<ResourceStop>,
-        /// Why.
         reason: String,
     },
     /// End a suspension by staff.
@@ -90,12 +80,9 @@ pub enum Command {
         /// The row after which Stripe was asked.
         head: u64,
     },
-    /// Close the account.
     Close {
-        /// Why.
         reason: String,
     },
-    /// Begin a trial.
     StartTrial {
         /// The card that vouches for it.
         card: TrialCard,
@@ -106,37 +93,31 @@ pub enum Command {
     ChangeRefill(RefillSettings),
     /// A saved card is gone at Stripe.
     RemoveCard {
-        /// Which.
         card: CardId,
     },
     /// Begin the refill that is wanted.
     BeginRefill {
-        /// Stripe's customer.
         customer: CustomerId,
         /// Whether Stripe computes tax on it.
         tax: TaxMode,
     },
     /// The customer has to confirm the refill's payment.
     AskCustomer {
-        /// Which attempt.
         attempt: u32,
         /// Stripe's page where it is confirmed, if Stripe named one.
         url: Option<String>,
     },
     /// The refill failed and its invoice is void.
     FailRefill {
-        /// Which attempt.
         attempt: u32,
         /// How to go on.
         decline: RefillDecline,
-        /// Stripe's decline code.
         code: String,
     },
     /// Choose whether resources restart after a suspension.
     ChooseRestartPolicy(RestartPolicy),
     /// Money of a payment went back: by refund or dispute.
     TakeBack {
-        /// By what.
         by: TakeBack,
         /// Of which payment.
         of: PaymentFacts,
@@ -156,33 +137,26 @@ pub enum Command {
     },
     /// A customer disputes a payment.
     OpenDispute {
-        /// Which.
         dispute: DisputeId,
-        /// Which payment.
         payment: PaymentId,
     },
     /// The bank decided.
     CloseDispute {
-        /// Which.
         dispute: DisputeId,
-        /// For whom.
         outcome: DisputeOutcome,
     },
     /// Freeze the account, by staff.
     Freeze {
-        /// Why.
         reason: String,
     },
     /// Unfreeze it, whoever froze it.
     Unfreeze {
-        /// Why.
         reason: String,
     },
     /// Correct paid credit, by staff.
     Correct {
         /// Above or below zero, in USD.
         amount: Usd,
-        /// Why.
         reason: String,
     },
 }
@@ -252,7 +226,6 @@ pub struct ResourceStart {
 /// One resource to be stopped or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceStop {
-    /// Which.
     pub resource: ResourceRef,
     /// How it has been billed until now; `None`: not at all.
     pub billed: Option<(BilledMode, Rate)>,
@@ -263,7 +236,6 @@ pub struct ResourceStop {
 /// A start the platform could not carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartFailure {
-    /// Which resource.
     pub resource: ResourceRef,
     /// When it was started.
     pub started_at: Timestamp,
@@ -323,12 +295,10 @@ pub struct TrialCard {
     pub wallet: CardWallet,
 }
 
-/// Stripe's `card.funding`.
+/// The field `card.funding` of a payment method at Stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CardFunding {
-    /// A credit card.
     Credit,
-    /// A debit card.
     Debit,
     /// Prepaid: worth little as a voucher.
     Prepaid,
@@ -339,7 +309,7 @@ pub enum CardFunding {
 /// Whether a card came out of a wallet (Apple Pay, Google Pay, Link).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CardWallet {
-    /// Typed in.
+    /// The card number was typed in.
     None,
     /// Out of a wallet.
     Some,

@@ -47,7 +47,6 @@ stored_form::families! {
     Grant(GrantChange),
     /// What the account is billed for.
     Resource(ResourceChange),
-    /// Charges.
     Billing(BillingChange),
     /// The account as a whole.
     Standing(StandingChange),
@@ -66,7 +65,6 @@ pub struct Event {
     /// What made it.
     #[serde(rename = "y", default, skip_serializing_if = "Cause::is_time")]
     pub cause: Cause,
-    /// What happened.
     #[serde(rename = "e")]
     pub change: Change,
     /// Grants this row adds to the account (or brings back), without money: that is in `funds`.
@@ -151,7 +149,6 @@ impl Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefillWant {
-    /// Wanted now.
     Now {
         /// The credit to buy, in USD, before tax.
         #[serde(rename = "a")]

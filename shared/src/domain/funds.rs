@@ -26,9 +26,7 @@ pub enum Fund {
 /// What one fund paid (below zero) or got back (above zero), in USD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FundShare {
-    /// The fund.
     pub fund: Fund,
-    /// The signed amount.
     pub amount: Usd,
 }
 
@@ -36,7 +34,6 @@ pub struct FundShare {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "DeltaForm", into = "DeltaForm")]
 pub struct FundDelta {
-    /// The fund.
     pub fund: Fund,
     /// What it gains (above zero) or pays (below zero), in USD.
     pub amount: Usd,

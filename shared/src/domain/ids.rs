@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 /// Why a text is not an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// Nothing there.
     #[error("must not be empty")]
     Empty,
     /// Longer than the bytes allowed.

@@ -58,7 +58,6 @@ pub enum MoneyError {
 pub struct Usd(Decimal);
 
 impl Usd {
-    /// No money.
     pub const ZERO: Usd = Usd(Decimal::ZERO);
 
     /// From a decimal of at most six decimals.
@@ -371,7 +370,6 @@ impl From<Rate> for String {
 pub struct Quantity(Decimal);
 
 impl Quantity {
-    /// Nothing used.
     pub const ZERO: Quantity = Quantity(Decimal::ZERO);
 
     /// From a decimal of at most six decimals.

@@ -36,7 +36,6 @@ pub struct Policy {
     /// How long a refill that is wanted or in flight holds back a suspension, at the most; ten
     /// minutes by default.
     pub suspension_hold_seconds: i64,
-    /// The trial.
     pub trial: TrialPolicy,
     /// Refills from the saved card.
     pub refill: RefillPolicy,

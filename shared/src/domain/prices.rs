@@ -16,7 +16,6 @@ const NOTICE_SECONDS: i64 = 10 * MINUTE;
 /// What one SKU costs from one instant on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Price {
-    /// The SKU.
     pub sku: Sku,
     /// What it is billed by.
     pub unit: PriceUnit,

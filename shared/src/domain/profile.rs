@@ -22,7 +22,6 @@ pub struct AccountProfile {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompanyDetails {
-    /// Its name.
     #[serde(default, deserialize_with = "none_if_blank")]
     pub name: Option<NonEmptyText>,
     /// Where it is; tax depends on it.
@@ -33,7 +32,6 @@ pub struct CompanyDetails {
     pub tax_id: Option<TaxNumber>,
 }
 
-/// A postal address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PostalAddress {
@@ -51,7 +49,6 @@ pub struct PostalAddress {
     /// State or province.
     #[serde(default, deserialize_with = "none_if_blank")]
     pub state: Option<NonEmptyText>,
-    /// Country.
     pub country: CountryCode,
 }
 
@@ -62,7 +59,6 @@ pub struct TaxNumber {
     /// Stripe's name of its kind, such as `eu_vat` (docs.stripe.com/billing/customer/tax-ids).
     #[serde(rename = "type")]
     pub kind: NonEmptyText,
-    /// The number.
     pub value: NonEmptyText,
 }
 
@@ -87,7 +83,6 @@ pub struct CountryCode(String);
 #[error("must be an ISO 3166-1 alpha-2 country code such as DE")]
 pub struct CountryError;
 
-/// The longest line.
 const WORDS_BYTES_MAX: usize = 200;
 
 /// ISO 3166-1 alpha-2, November 2026.
@@ -108,7 +103,6 @@ impl CompanyDetails {
 }
 
 impl NonEmptyText {
-    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -16,7 +16,6 @@ use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 /// When a charge of some amount is allowed by back-off, daily number and monthly cap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChargeTiming {
-    /// Now.
     Now,
     /// At this instant at the earliest.
     At(Timestamp),

@@ -77,7 +77,6 @@ pub enum Refusal {
     /// No such resource, or it is gone for good.
     #[error("resource {resource} not found")]
     UnknownResource { resource: ResourceId },
-    /// No such meter.
     #[error("project {project} has no meter for {sku}")]
     UnknownMeter { project: ProjectId, sku: Sku },
     /// The meter exists.
@@ -97,7 +96,6 @@ pub enum Refusal {
     IdleRateTooHigh,
 
     // The resource's condition.
-    /// It runs.
     #[error("resource {resource} is already running")]
     AlreadyRunning { resource: ResourceId },
     /// It does not run.

@@ -32,7 +32,6 @@ pub const NAME_BYTES_MAX: usize = 128;
 /// A project as it was read: whose it is says whether it may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedProject {
-    /// Its id.
     pub id: ProjectId,
     /// Its owner, who pays.
     pub account: AccountId,
@@ -43,7 +42,6 @@ pub struct OwnedProject {
 pub struct NewResource {
     /// The id it will have.
     pub id: ResourceId,
-    /// What it is.
     pub sku: Sku,
     /// What the customer calls it: 1 to 128 bytes without control characters.
     pub name: String,

@@ -23,7 +23,6 @@ pub struct Resource {
     pub id: ResourceId,
     /// The project it belongs to.
     pub project: ProjectId,
-    /// What it is.
     pub sku: Sku,
     /// What kind of thing that is.
     pub kind: Kind,
@@ -62,7 +61,6 @@ pub struct Resource {
 pub enum ResourceStatus {
     /// It never came up: there is nothing to keep and nothing to bill.
     New,
-    /// Started.
     Running,
     /// Stopped; what it keeps may cost something.
     Stopped,
@@ -119,29 +117,22 @@ impl ResourceAddress {
 pub enum ResourceCondition {
     /// It never came up.
     New,
-    /// It runs.
     Running,
     /// It ran when the account was suspended, and was not started since.
     Suspended,
-    /// Stopped.
     Stopped,
     /// Deleted, alone or with everything; it can be restored.
     Deleted {
-        /// When (UTC).
         at: Timestamp,
     },
-    /// Gone for good.
     Purged,
 }
 
 /// A resource as rows name it when they change it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceRef {
-    /// Its id.
     pub id: ResourceId,
-    /// Its project.
     pub project: ProjectId,
-    /// What it is.
     pub sku: Sku,
     /// What kind of thing that is.
     pub kind: Kind,
@@ -216,9 +207,7 @@ impl Resource {
 /// Anything billed by quantity: a reading that only grows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meter {
-    /// The project.
     pub project: ProjectId,
-    /// The SKU.
     pub sku: Sku,
     /// The last reading reported.
     pub reading: Quantity,
@@ -229,7 +218,6 @@ pub struct Meter {
 /// One resource that is billed by time, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BilledResource<'a> {
-    /// The resource.
     pub resource: &'a Resource,
     /// Running or off.
     pub mode: BilledMode,
@@ -240,7 +228,6 @@ pub struct BilledResource<'a> {
 /// Whether a resource is billed because it runs or because of what it keeps while off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BilledMode {
-    /// It runs.
     Running,
     /// It is off and keeps something.
     Idle,
@@ -249,7 +236,6 @@ pub enum BilledMode {
 /// All resources and meters of an account, as read at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BillableList {
-    /// By id.
     pub resources: BTreeMap<ResourceId, Resource>,
     /// By project and SKU.
     pub meters: BTreeMap<(ProjectId, Sku), Meter>,

@@ -55,7 +55,6 @@ impl RowDigest {
         RowDigest(URL_SAFE_NO_PAD.encode(hasher.finalize()))
     }
 
-    /// As text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -71,7 +70,7 @@ pub struct StoredRow {
     pub seq: u64,
     /// Seconds since 1970 (UTC).
     pub at: Timestamp,
-    /// [`Change::name`](crate::domain::event::Change::name).
+    /// The change's [`name`](crate::domain::event::Change::name).
     pub kind: String,
     /// What the row does to the balance, in USD.
     pub amount: Usd,
@@ -92,15 +91,12 @@ impl StoredRow {
 /// A row as it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its number.
     pub seq: u64,
-    /// What happened.
     pub event: Event,
     /// The account after it.
     pub state: AccountState,
     /// The hash of the row before it.
     pub previous: RowDigest,
-    /// Its own hash.
     pub digest: RowDigest,
 }
 
@@ -130,7 +126,6 @@ impl From<Row> for ChainHead {
 /// A row to be appended, with the chunks that must be there before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRow {
-    /// The row.
     pub stored: StoredRow,
     /// Lines that do not fit it, as JSON, in order.
     pub chunks: Vec<String>,

@@ -50,7 +50,6 @@ pub const ROWS_MAX: usize = 2 * 366 * 24;
 pub enum TriggerDelivery {
     /// Days: it may have waited in a queue. It warns nobody.
     Queued,
-    /// Minutes.
     Prompt,
 }
 

@@ -37,7 +37,6 @@ impl<'a> AccountSnapshot<'a> {
         Ok(agree.then_some(AccountSnapshot { account, state, billables, prices, policy }))
     }
 
-    /// The account.
     #[must_use]
     pub fn account(&self) -> &'a AccountId {
         self.account
@@ -55,7 +54,6 @@ impl<'a> AccountSnapshot<'a> {
         &self.billables
     }
 
-    /// The price list.
     #[must_use]
     pub fn prices(&self) -> &'a PriceList {
         self.prices

@@ -50,7 +50,6 @@ struct RunMetric {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Measure {
-    /// So many.
     Count(u64),
     /// So many seconds from then until the line is written.
     SecondsSince(Timestamp),

@@ -35,12 +35,7 @@ pub enum SettingsError {
     Missing(&'static str),
     /// A variable cannot be used.
     #[error("the environment variable {variable} cannot be used: {why}")]
-    Unusable {
-        /// Which.
-        variable: &'static str,
-        /// Why.
-        why: String,
-    },
+    Unusable { variable: &'static str, why: String },
 }
 
 impl Settings {

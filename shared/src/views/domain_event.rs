@@ -26,7 +26,6 @@ pub use super::event_detail::{DomainEventDetail, DomainEventResource};
 pub struct DomainEvent {
     /// `account#seq#n`: the same however often it is published.
     pub id: String,
-    /// The account.
     pub account: AccountId,
     /// The number of its row.
     pub seq: u64,
@@ -45,7 +44,7 @@ pub struct DomainEvent {
 /// The account after the row, as far as it matters to others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DomainEventState {
-    /// In USD.
+    /// In USD, as a decimal.
     pub balance: String,
     /// `good`, `suspended`, `deleting`, `deleted` or `closed`.
     pub standing: &'static str,

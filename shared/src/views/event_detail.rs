@@ -69,13 +69,10 @@ pub enum DomainEventDetail {
 /// A resource as events name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DomainEventResource {
-    /// Its id.
     pub id: String,
-    /// Its project.
     pub project: String,
-    /// What it is.
     pub sku: String,
-    /// What kind of thing that is.
+    /// Such as `service` or `volume`.
     pub kind: String,
 }
 

@@ -28,7 +28,6 @@ use crate::domain::timestamp::Timestamp;
 pub struct ResourceIdentity {
     /// The project it belonged to.
     pub project: ProjectId,
-    /// What it was.
     pub sku: Sku,
     /// What kind of thing that is.
     pub kind: Kind,
@@ -67,7 +66,6 @@ pub enum SpendingItem {
     /// A resource; what it was is not known if it has been gone for so long that nothing tells any
     /// more.
     Resource(ResourceId, Option<ResourceIdentity>),
-    /// A meter.
     Meter(ProjectId, Sku),
 }
 

@@ -18,11 +18,10 @@ pub use super::transaction_type::{TransactionType, TransactionTypeError};
 /// A row as its customer is shown it. Amounts are strings in USD, times RFC 3339 in UTC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Transaction {
-    /// `account#seq`.
+    /// The account and the row number: `<account>#<seq>`.
     pub id: String,
-    /// The row's number.
     pub seq: u64,
-    /// When.
+    /// RFC 3339, in UTC.
     pub at: String,
     /// [`TransactionType::name`]; for a row that moved no money its own [`Change::name`].
     #[serde(rename = "type")]
@@ -62,13 +61,9 @@ pub enum TransactionLine {
 /// The objects at Stripe of a payment, as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StripeObjects {
-    /// `cs_…`
     pub session: Option<String>,
-    /// `pi_…`
     pub payment_intent: Option<String>,
-    /// `ch_…`
     pub charge: Option<String>,
-    /// `in_…`
     pub invoice: Option<String>,
 }
 

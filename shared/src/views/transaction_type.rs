@@ -28,7 +28,6 @@ pub enum TransactionType {
 }
 
 impl TransactionType {
-    /// All of them.
     pub const ALL: [TransactionType; 10] = [
         TransactionType::TopUp,
         TransactionType::AutoRefill,

@@ -34,7 +34,6 @@ const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
 const DOLLAR: i64 = 1_000_000;
 
-/// Whole micro-dollars.
 pub(crate) fn micros(amount: Usd) -> i64 {
     let decimal = amount.decimal();
     let scaled = decimal.mantissa() * 10_i128.pow(6 - decimal.scale());

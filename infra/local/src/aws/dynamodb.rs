@@ -24,7 +24,6 @@ use crate::template::wiring::{DueIndex, PartitionIndex, Table};
 /// How many stream records are read at once.
 const RECORDS_MAX: usize = 1000;
 
-/// The engine.
 pub(crate) struct DynamoDb {
     database: Database,
     /// The streams that were looked for, by table. To describe one costs the engine a look at all

@@ -47,7 +47,6 @@ pub(crate) struct Delivery {
 /// An event that came to a bus, with the rules that it matched.
 #[derive(Clone, Debug, Serialize)]
 pub struct KeptEvent {
-    /// The bus.
     pub bus: String,
     /// The event as targets see it.
     pub event: Value,
@@ -130,7 +129,6 @@ impl Events {
         }
     }
 
-    /// Tries a delivery.
     pub(crate) fn deliver(&self, mut delivery: Delivery) {
         let Some(rule) = self.rules.iter().find(|rule| rule.name == delivery.rule) else {
             return;

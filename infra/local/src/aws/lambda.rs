@@ -44,7 +44,7 @@ pub(crate) struct Lambda {
     common: Common,
     activity: Activity,
     runs: Arc<Recorded<Run>>,
-    /// By name.
+    /// The pools by function name.
     functions: BTreeMap<String, Pool>,
     instances: Mutex<HashMap<String, Arc<Instance>>>,
     last_instance: AtomicU64,
@@ -138,7 +138,7 @@ impl Lambda {
         instances.len()
     }
 
-    /// Kills everything.
+    /// Kills the processes of all functions.
     pub(crate) fn stop(&self) {
         for instance in lock(&self.instances).values() {
             instance.kill();

@@ -26,7 +26,6 @@ use crate::runtime::names;
 use crate::runtime::sync::lock;
 use crate::template::wiring::{Queue, QueueMapping, Wiring};
 
-/// A message.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Message {
     id: String,

@@ -26,11 +26,10 @@ use crate::template::wiring::{Schedule, ScheduleKind};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Occurrence {
     pub(crate) schedule: String,
-    /// RFC 3339.
+    /// A time in RFC 3339.
     pub(crate) at: String,
 }
 
-/// The schedules.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     pub(crate) common: Common,

@@ -175,7 +175,6 @@ async fn kill(instance: &Instance) {
     instance.ended().await;
 }
 
-/// A call.
 struct ServiceRequest {
     service: String,
     /// The path after the service.

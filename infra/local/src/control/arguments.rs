@@ -44,7 +44,6 @@ const STATE_FILES: [&str; 7] = [
     "lock",
 ];
 
-/// The options.
 #[derive(Debug)]
 pub struct Arguments {
     port: u16,

@@ -55,7 +55,6 @@ const STRIPE_VARIABLE: &str = "STRIPE_API_BASE";
 /// The configuration of a local cloud.
 #[derive(Clone)]
 pub struct Config {
-    /// The template.
     pub template: Template,
     /// Values of its parameters, with `{api}` for the address of the API; those that are missing
     /// have their defaults.
@@ -130,13 +129,9 @@ pub struct Urls {
     pub api: String,
     /// DynamoDB, for `AWS_ENDPOINT_URL_DYNAMODB`.
     pub dynamodb: String,
-    /// EventBridge.
     pub events: String,
-    /// SQS.
     pub sqs: String,
-    /// Secrets Manager.
     pub secrets: String,
-    /// Lambda.
     pub lambda: String,
     /// Stripe's API and pages, if it is the stand-in.
     pub stripe: Option<String>,
@@ -256,7 +251,6 @@ impl Cloud {
         self.world.stripe.as_ref().map(|stripe| &stripe.stand_in)
     }
 
-    /// The clock's time.
     #[must_use]
     pub fn now(&self) -> UtcDateTime {
         self.world.common.clock.now()

@@ -29,7 +29,6 @@ use crate::runtime::common::Common;
 use crate::runtime::store::Store;
 use crate::template::wiring::Wiring;
 
-/// Everything.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) wiring: Wiring,
@@ -73,7 +72,6 @@ pub(crate) struct Kept {
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 impl World {
-    /// Does a job.
     pub(crate) async fn perform(&self, job: Job) {
         match job {
             Job::Invoke(invocation) => self.asynchronous.attempt(invocation).await,

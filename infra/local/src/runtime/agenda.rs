@@ -171,13 +171,12 @@ impl<J: Clone + Send + 'static> Agenda<J> {
 /// What a service needs of the agenda: to plan one kind of job.
 pub(crate) type Planner<P> = Arc<dyn Plan<P>>;
 
-/// See [`Planner`].
+/// Plans jobs of one kind. Used as a [`Planner`].
 pub(crate) trait Plan<P>: fmt::Debug + Send + Sync {
     /// Does it when the clock shows `when`, which may be now.
     fn at(&self, when: UtcDateTime, what: P);
     /// Does it at `when`, unless that is planned already.
     fn once_at(&self, when: UtcDateTime, what: P);
-    /// Begins it now.
     fn now(&self, what: P);
 }
 

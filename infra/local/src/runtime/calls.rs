@@ -20,7 +20,6 @@ pub struct Call {
     pub n: u64,
     /// RFC 3339, by the cloud's clock.
     pub at: String,
-    /// The function's binary.
     pub function: String,
     /// The request id of the invocation it was made in, if any.
     pub invocation: Option<String>,
@@ -52,7 +51,6 @@ pub struct Permission {
 pub struct Run {
     /// RFC 3339, by the cloud's clock, when it began.
     pub at: String,
-    /// The function's binary.
     pub function: String,
     /// The trigger, such as `schedule WorkerHourly`.
     pub trigger: String,

@@ -17,7 +17,6 @@ use crate::runtime::sync::lock;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// What happens.
     pub fault: FaultKind,
     /// For calls: `dynamodb`, `events`, `sqs`, `lambda`, `stripe`. None is every one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -15,7 +15,6 @@ const KEPT_MAX: usize = 20_000;
 /// The source of lines that no function printed.
 pub const CLOUD: &str = "cloud";
 
-/// One line.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
     /// The function's binary, or [`CLOUD`].

@@ -4,7 +4,6 @@
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 
-/// A pattern.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pattern {
     alternatives: Vec<Fields>,

@@ -25,7 +25,6 @@ pub struct Wiring {
     pub rules: Vec<Rule>,
     /// Schedules of EventBridge Scheduler and of rules.
     pub schedules: Vec<Schedule>,
-    /// Queues.
     pub queues: Vec<Queue>,
     /// Queues that invoke functions.
     pub queue_mappings: Vec<QueueMapping>,
@@ -35,7 +34,6 @@ pub struct Wiring {
     pub tables: Vec<Table>,
 }
 
-/// A function.
 #[derive(Clone, Debug)]
 pub struct Function {
     /// Its id in the template.
@@ -85,7 +83,6 @@ pub enum Target {
 /// A rule on a bus.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Its name.
     pub name: String,
     /// The bus it listens to.
     pub bus: String,
@@ -98,7 +95,6 @@ pub struct Rule {
 /// One target of a rule.
 #[derive(Clone, Debug)]
 pub struct RuleTarget {
-    /// The target.
     pub target: Target,
     /// The part of the event that it gets.
     pub input: Input,
@@ -131,9 +127,7 @@ pub enum Input {
 /// Something that happens again and again.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    /// Its name.
     pub name: String,
-    /// When it happens.
     pub expression: Expression,
     /// The target of each run.
     pub target: Target,
@@ -148,9 +142,7 @@ pub struct Schedule {
 /// An index by which a function finds its work, partition by partition.
 #[derive(Clone, Debug)]
 pub struct PartitionIndex {
-    /// The table.
     pub table: String,
-    /// The index.
     pub index: String,
     /// Its partition key, a text.
     pub attribute: String,
@@ -161,7 +153,6 @@ pub struct PartitionIndex {
 /// An index of things that are due at a time.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct DueIndex {
-    /// The table.
     pub table: String,
     /// The index, whose sort key is the time.
     pub index: String,
@@ -178,10 +169,8 @@ pub enum ScheduleKind {
     Rule,
 }
 
-/// A queue.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    /// Its name.
     pub name: String,
     /// How long a received message is hidden.
     pub visibility: Duration,
@@ -198,7 +187,6 @@ pub struct Queue {
 pub struct QueueMapping {
     /// Its name, for faults and reports.
     pub name: String,
-    /// The queue.
     pub queue: String,
     /// The function, by name.
     pub function: String,
@@ -219,7 +207,6 @@ pub struct QueueMapping {
 pub struct StreamMapping {
     /// Its name, for faults, reports and its place in the stream.
     pub name: String,
-    /// The table.
     pub table: String,
     /// The function, by name.
     pub function: String,
@@ -257,10 +244,8 @@ pub enum Start {
     Latest,
 }
 
-/// A table.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Its name.
     pub name: String,
     /// The `CreateTable` request.
     pub request: Value,
@@ -318,7 +303,6 @@ impl Target {
         }
     }
 
-    /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -326,7 +310,6 @@ impl Target {
         }
     }
 
-    /// Its ARN.
     #[must_use]
     pub fn arn(&self) -> String {
         match self {

@@ -70,7 +70,6 @@ pub(crate) fn queues(cloud: &Cloud) -> aws_sdk_sqs::Client {
     aws_sdk_sqs::Client::new(&sdk(&cloud.urls().sqs))
 }
 
-/// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

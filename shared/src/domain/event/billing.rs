@@ -15,10 +15,9 @@ pub enum BillingChange {
     /// Time was paid ahead.
     #[serde(rename = "u")]
     Usage {
-        /// From.
         #[serde(rename = "f")]
         from: Timestamp,
-        /// Through, exclusive.
+        /// The end, exclusive.
         #[serde(rename = "t")]
         through: Timestamp,
         /// What each resource costs in this time.

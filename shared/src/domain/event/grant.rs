@@ -14,26 +14,19 @@ use crate::domain::timestamp::Timestamp;
 pub enum GrantChange {
     /// Staff gave credit.
     Granted {
-        /// The new grant.
         number: u32,
-        /// Why.
         reason: String,
     },
     /// A grant's time was over.
     GrantExpired {
-        /// Which.
         number: u32,
     },
-    /// A trial began.
     TrialStarted {
-        /// Its grant.
         number: u32,
-        /// When it ends.
         ends_at: Timestamp,
         /// The card that vouched for it.
         fingerprint: CardFingerprint,
     },
-    /// A trial ended.
     TrialEnded,
 }
 

@@ -10,14 +10,12 @@ use crate::domain::money::{Quantity, Rate, Usd};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum BilledLines {
-    /// All of them.
     Here(Vec<ResourceLine>),
     /// In chunks of their own, because they do not fit one item.
     Chunked(ChunkedLines),
 }
 
 impl BilledLines {
-    /// No lines.
     #[must_use]
     pub fn none() -> BilledLines {
         BilledLines::Here(Vec::new())
@@ -29,9 +27,7 @@ impl BilledLines {
 pub struct ChunkedLines {
     /// SHA-256 over all chunks in order: what the row commits to.
     pub digest: String,
-    /// How many chunks.
     pub chunks: u32,
-    /// How many lines.
     pub count: u32,
 }
 
@@ -39,7 +35,6 @@ pub struct ChunkedLines {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "LineForm", into = "LineForm")]
 pub struct ResourceLine {
-    /// Which resource.
     pub resource: ResourceId,
     /// At which rate an hour; for a change between running and off, the difference.
     pub rate: Rate,
@@ -54,10 +49,8 @@ pub struct ResourceLine {
 /// What one meter cost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeterLine {
-    /// The project.
     #[serde(rename = "p")]
     pub project: ProjectId,
-    /// The SKU.
     #[serde(rename = "s")]
     pub sku: Sku,
     /// The reading up to which it had been billed.

@@ -15,7 +15,6 @@ use crate::domain::yes_no;
 pub enum PaymentChange {
     /// A payment was confirmed by Stripe.
     Credited {
-        /// Which.
         payment: PaymentId,
         /// What it was for.
         kind: CreditKind,
@@ -28,9 +27,7 @@ pub enum PaymentChange {
     PaymentPending(PendingPayment),
     /// A delayed payment will not come.
     PaymentEnded {
-        /// Which.
         payment: PaymentId,
-        /// How it ended.
         how: PendingEnd,
         /// Whether the chain had been told that it was pending.
         #[serde(with = "yes_no")]
@@ -38,7 +35,6 @@ pub enum PaymentChange {
     },
     /// Stripe gave money back, or had it taken: its credit is gone.
     TakenBack {
-        /// By what.
         by: TakeBack,
         /// Of which payment.
         of: PaymentFacts,
@@ -63,19 +59,9 @@ pub enum PaymentChange {
         known: bool,
     },
     /// A customer disputes a payment: the account is frozen.
-    DisputeOpened {
-        /// Which.
-        dispute: DisputeId,
-        /// Which payment.
-        payment: PaymentId,
-    },
+    DisputeOpened { dispute: DisputeId, payment: PaymentId },
     /// The bank decided.
-    DisputeClosed {
-        /// Which.
-        dispute: DisputeId,
-        /// For whom.
-        outcome: DisputeOutcome,
-    },
+    DisputeClosed { dispute: DisputeId, outcome: DisputeOutcome },
 }
 
 impl ChangeFamily for PaymentChange {
@@ -246,7 +232,6 @@ pub enum PendingEnd {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TakeBack {
-    /// A refund.
     Refund(RefundId),
     /// A dispute whose money moved.
     Dispute(DisputeId),
@@ -255,7 +240,6 @@ pub enum TakeBack {
 /// What was credited for a payment, and what Stripe received for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentFacts {
-    /// Which payment.
     #[serde(rename = "p")]
     pub payment: PaymentId,
     /// The credit bought, in USD, before tax.
@@ -267,7 +251,6 @@ pub struct PaymentFacts {
 }
 
 impl TakeBack {
-    /// Stripe's id.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {

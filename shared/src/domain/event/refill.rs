@@ -24,10 +24,7 @@ pub enum RefillChange {
         monthly_cap: Option<Usd>,
     },
     /// A saved card is gone.
-    CardRemoved {
-        /// Which.
-        card: CardId,
-    },
+    CardRemoved { card: CardId },
     /// The time came to look at the balance again. What was wanted before is no more, unless this
     /// row wants it.
     RefillDue,
@@ -35,7 +32,6 @@ pub enum RefillChange {
     RefillBegun(RefillAttempt),
     /// The customer has to confirm the payment.
     RefillNeedsCustomer {
-        /// Which attempt.
         attempt: u32,
         /// When it is given up.
         void_at: Timestamp,
@@ -45,7 +41,6 @@ pub enum RefillChange {
     },
     /// An attempt failed; its invoice is void.
     RefillFailed {
-        /// Which attempt.
         attempt: u32,
         /// How to go on.
         decline: RefillDecline,

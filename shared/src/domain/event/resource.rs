@@ -13,26 +13,20 @@ use crate::domain::timestamp::Timestamp;
 #[serde(rename_all = "snake_case")]
 pub enum ResourceChange {
     /// Resources were created without being started.
-    Created {
-        /// The new resources.
-        resources: Vec<Resource>,
-    },
+    Created { resources: Vec<Resource> },
     /// Resources were started, or restored, and paid to `through`.
     Started {
         /// As they are now.
         resources: Vec<Resource>,
-        /// Started or restored.
         how: StartKind,
         /// What each of them costs from now to `through`.
         lines: BilledLines,
-        /// Paid through.
         through: Timestamp,
         /// What is billed from now on.
         billed: BilledTotals,
     },
     /// The platform could not carry out a start: everything it was charged is given back.
     StartFailed {
-        /// Which.
         resource: ResourceRef,
         /// What it is now: as it was before the start.
         status: ResourceStatus,
@@ -49,9 +43,7 @@ pub enum ResourceChange {
     },
     /// Resources were stopped and their unused time given back.
     Stopped {
-        /// Which.
         resources: Vec<ResourceRef>,
-        /// Why.
         why: StopReason,
         /// As of when: the row's time, or the end of what their funds had paid.
         as_of: Timestamp,
@@ -62,7 +54,6 @@ pub enum ResourceChange {
     },
     /// Resources were deleted one by one; they can be restored for a while.
     ResourcesDeleted {
-        /// Which.
         resources: Vec<ResourceRef>,
         /// What was given back.
         lines: BilledLines,
@@ -202,7 +193,6 @@ impl ChangeFamily for ResourceChange {
     }
 }
 
-/// Started or restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartKind {

@@ -9,19 +9,15 @@ use crate::domain::account::{AccountFreeze, AccountState};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StaffChange {
-    /// Frozen by staff.
     Frozen {
-        /// Why.
         reason: String,
     },
     /// No longer frozen, neither by staff nor by lost disputes.
     Unfrozen {
-        /// Why.
         reason: String,
     },
     /// Paid credit was corrected.
     Corrected {
-        /// Why.
         reason: String,
     },
 }

@@ -31,7 +31,7 @@ pub enum StandingChange {
         warn_at: Option<Timestamp>,
         /// Unused time given back (only if staff did it: for lack of credit there is none).
         lines: BilledLines,
-        /// Staff's words.
+        /// The reason that staff gave.
         note: Option<String>,
     },
     /// A suspension or deletion ended; or one more batch of resources came back.
@@ -51,11 +51,9 @@ pub enum StandingChange {
     },
     /// The grace is over; Stripe must be asked before anything is deleted.
     DeletionDue,
-    /// Everything was deleted.
     Deleted,
     /// The account was closed.
     Closed {
-        /// Why.
         reason: String,
     },
     /// The customer chose whether resources restart after a suspension.

@@ -12,7 +12,6 @@ use crate::domain::timestamp::Timestamp;
 /// One resource to be paid for by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeriodCharge<'a> {
-    /// Which.
     pub resource: &'a ResourceId,
     /// What it is: decides which grants may pay.
     pub sku: &'a Sku,

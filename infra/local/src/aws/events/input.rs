@@ -76,7 +76,7 @@ fn without_detail(event: &Value) -> Value {
     event
 }
 
-/// `$.detail.items[0].id`.
+/// Finds a path such as `$.detail.items[0].id` in an event.
 fn at<'a>(event: &'a Value, path: &str) -> Option<&'a Value> {
     let mut value = event;
     for part in path.strip_prefix('$')?.split('.').filter(|part| !part.is_empty()) {

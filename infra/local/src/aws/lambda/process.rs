@@ -24,9 +24,7 @@ pub(crate) struct Instance {
     /// The name of the binary and a number. Part of the process's endpoints, so that each of its
     /// calls says where it comes from.
     pub(crate) id: String,
-    /// The function's name.
     pub(crate) function: String,
-    /// The function's binary.
     pub(crate) binary: String,
     sender: mpsc::UnboundedSender<Handed>,
     pub(super) mailbox: tokio::sync::Mutex<mpsc::UnboundedReceiver<Handed>>,

@@ -30,7 +30,6 @@ impl Found {
     }
 }
 
-/// Prints the story.
 #[derive(Debug)]
 pub(super) struct Screen {
     form: Form,
@@ -91,7 +90,6 @@ impl Screen {
         self.line(&format!("{line}  {}", self.mark(found)));
     }
 
-    /// Prints the outcome.
     pub(super) fn end(&self, outcome: &Outcome) {
         let Outcome { rows, events, totals, mistakes } = outcome;
         let ok = mistakes.is_empty();
