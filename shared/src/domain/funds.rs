@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn the_grant_that_expires_soonest_pays_first_then_the_next_then_paid_credit() {
+    fn soonest_expiring_grant_pays_first_and_paid_credit_last() {
         let state = state(
             "5",
             "0",
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_grant_pays_nothing_and_a_debt_comes_before_all_spending() {
+    fn expired_grant_pays_nothing_and_debt_comes_first() {
         let state = state("-4", "0", &[(1, "10", "0", 900, ""), (2, "7", "0", 100, "")]);
         let mut purse = Purse::within_period(&state, at(100));
         assert_eq!(purse.eligible_credit(&sku("vm")), usd("6"));
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn no_fund_gets_back_more_than_it_paid_and_an_expired_one_gets_nothing() {
+    fn funds_get_back_what_they_paid_unless_expired() {
         let state = state(
             "0",
             "0.1",

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_sku_holds_at_once_and_a_change_from_a_full_hour_ten_minutes_away() {
+    fn price_change_needs_a_full_hour_ten_minutes_away() {
         let now = at("2026-11-22T10:50:00Z");
         let empty = PriceList::default();
         assert_eq!(empty.check(&price("1", "2026-11-22T10:50:00Z"), now), Ok(()));

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_a_name_and_a_domain_and_nothing_that_breaks_a_mail() {
+    fn email_address_needs_name_domain_and_safe_characters() {
         let long = format!("{}@example.test", "a".repeat(65));
         for good in [
             "acme@example.test",

@@ -33,7 +33,7 @@ impl Drop for Directory {
 }
 
 #[tokio::test]
-async fn tables_clock_keys_and_what_was_still_to_be_done_outlast_a_restart() {
+async fn tables_clock_keys_and_planned_jobs_survive_a_restart() {
     let directory = Directory::new("restart");
     let cloud = Cloud::start(directory.config()).await.unwrap();
     cloud.advance(Duration::from_secs(300)).await;
@@ -92,7 +92,7 @@ async fn two_clouds_never_share_a_state() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_a_missing_binary_and_a_template_that_is_not_understood_are_told() {
+async fn bad_port_binary_or_template_fails_the_start() {
     let cloud = crate::world::cloud().await;
     let port: u16 = cloud.urls().api.rsplit(':').next().unwrap().parse().unwrap();
     let mut busy = config();

@@ -84,7 +84,7 @@ async fn a_batch_goes_on_where_the_function_says_it_failed() {
 }
 
 #[tokio::test]
-async fn a_function_that_fails_blocks_what_follows_until_its_record_is_given_up() {
+async fn failing_record_blocks_its_shard_until_given_up() {
     let cloud = cloud().await;
     put(&cloud, 0, "poison").await;
     cloud.idle().await;

@@ -66,7 +66,7 @@ async fn webhooks_are_doubled_lost_and_sent_again_on_demand() {
 }
 
 #[tokio::test]
-async fn what_a_program_does_to_the_stand_in_comes_to_the_api_when_the_cloud_is_waited_for() {
+async fn webhook_of_a_change_in_the_portal_arrives_before_idle() {
     let cloud = cloud().await;
     let customers = format!("{}/v1/customers", cloud.urls().stripe.as_ref().unwrap());
     let customer = send(&cloud, "POST", &customers, &KEY, "email=a@b.test").await.json();

@@ -307,7 +307,7 @@ fn schema_of(object: &Value) -> String {
 }
 
 #[test]
-fn the_comparison_notices_what_is_missing_unknown_or_of_another_type() {
+fn comparison_finds_missing_unknown_and_mistyped_fields() {
     let Some(spec) = specification() else { return };
     let schema = &spec["components"]["schemas"]["deleted_customer"];
     let wrong = |object: &Value| compare(&spec, schema, object, "it");

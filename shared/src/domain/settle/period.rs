@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn three_lines_that_round_up_do_not_fit_where_their_exact_sum_would() {
+    fn lines_rounded_up_need_more_than_their_exact_sum() {
         // $0.0000006 a second each: after one second each line is rounded to $0.000001.
         let lines = [("a", "vm", "0.00216"), ("b", "vm", "0.00216"), ("c", "vm", "0.00216")];
         check_reach("0.000002", ("0", ""), &lines, 0);
