@@ -1,9 +1,9 @@
 //! The stored form of a row, its hash, and the checks that make a chain of rows.
 //!
-//! A row's body is a JSON string that holds the event and the state after it. The hash is taken
-//! over the row's key and the *stored bytes* of the body, so that neither DynamoDB's re-encoding of
-//! numbers nor a newer type can break it; each body carries the hash of the row before it. A
-//! changed, missing or reordered row shows.
+//! A row's body is a JSON string with the event and the state after it. The hash covers the row's
+//! key and the *stored bytes* of the body. DynamoDB's re-encoding of numbers and newer types
+//! therefore cannot break it. Each body carries the hash of the previous row, so a changed, missing
+//! or reordered row is detected.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,17 +18,18 @@ use crate::domain::money::Usd;
 use crate::domain::settle::period::sum;
 use crate::domain::timestamp::Timestamp;
 
-/// The version of the stored form this binary writes. It reads this and every older one, and never
-/// appends after a row of a newer one.
+/// The version of the stored form that this binary writes. It reads this and all older versions,
+/// and never appends after a row of a newer version.
 ///
-/// 2: a suspension says when its deletion is announced, which has a row; refills that failed or
-/// wait for their customer say of what amount and where. Releases before would drop the first from
-/// the state. What rows of format 1 do not say is left out: who was suspended under it was told the
-/// deadline then, and is not warned again.
+/// Version 2: a suspension stores when its deletion is announced, and the announcement has a row.
+/// Failed refills store their amount, and refills that wait for confirmation store the page. Older
+/// releases would drop the announcement from the state. Rows of format 1 leave these fields out.
+/// Customers suspended under format 1 got the deadline with the suspension and are not warned
+/// again.
 pub const FORMAT: u16 = 2;
 
-/// The most bytes of lines a row holds itself, and the most one chunk holds. A DynamoDB item may
-/// have 409,600 bytes; the rest of a row is far below 100 KB.
+/// The maximum bytes of lines in a row, and in one chunk. A DynamoDB item may have 409,600 bytes.
+/// The rest of a row is far below 100 KB.
 const LINES_BYTES_MAX: usize = 300_000;
 
 /// SHA-256, in base64url without padding: 43 characters.
@@ -37,14 +38,14 @@ const LINES_BYTES_MAX: usize = 300_000;
 pub struct RowDigest(String);
 
 impl RowDigest {
-    /// What the first row of a chain carries.
+    /// The digest that the first row of a chain carries.
     #[must_use]
     pub fn none() -> RowDigest {
         RowDigest(String::new())
     }
 
-    /// The digest of some parts; a zero byte stands between them, so that no two lists of parts are
-    /// alike.
+    /// The digest of several parts. A zero byte separates them, so that no two lists of parts
+    /// collide.
     #[must_use]
     pub fn of(parts: &[&str]) -> RowDigest {
         let mut hasher = Sha256::new();
@@ -61,56 +62,56 @@ impl RowDigest {
     }
 }
 
-/// A row exactly as it is stored.
+/// A row exactly as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRow {
-    /// Partition key: the account.
+    /// The partition key.
     pub account: AccountId,
-    /// Sort key: the number.
+    /// The sort key.
     pub seq: u64,
-    /// Seconds since 1970 (UTC).
+    /// Stored as seconds since 1970 (UTC).
     pub at: Timestamp,
     /// The change's [`name`](crate::domain::event::Change::name).
     pub kind: String,
-    /// What the row does to the balance, in USD.
+    /// The change of the balance, in USD.
     pub amount: Usd,
-    /// The balance after it, in USD.
+    /// The balance after the row, in USD.
     pub balance: Usd,
-    /// The JSON that the hash covers.
+    /// The JSON covered by the hash.
     pub body: String,
 }
 
 impl StoredRow {
-    /// The hash of the row: over its key and the stored bytes of its body.
+    /// The hash of the row, over its key and the stored bytes of its body.
     #[must_use]
     pub fn digest(&self) -> RowDigest {
         RowDigest::of(&[self.account.as_str(), &self.seq.to_string(), &self.body])
     }
 }
 
-/// A row as it is read.
+/// A row as read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub seq: u64,
     pub event: Event,
-    /// The account after it.
+    /// The account after the row.
     pub state: AccountState,
-    /// The hash of the row before it.
+    /// The hash of the previous row.
     pub previous: RowDigest,
     pub digest: RowDigest,
 }
 
-/// What the next row is appended after.
+/// The end of a chain. The next row is appended to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainHead {
-    /// The account after its last row.
+    /// The account after the last row.
     pub state: AccountState,
-    /// The hash of that row.
+    /// The hash of the last row.
     pub digest: RowDigest,
 }
 
 impl ChainHead {
-    /// Before the first row.
+    /// The head of an empty chain.
     #[must_use]
     pub fn none() -> ChainHead {
         ChainHead { state: AccountState::default(), digest: RowDigest::none() }
@@ -123,50 +124,49 @@ impl From<Row> for ChainHead {
     }
 }
 
-/// A row to be appended, with the chunks that must be there before it.
+/// A row to append, with the chunks that must exist before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRow {
     pub stored: StoredRow,
-    /// Lines that do not fit it, as JSON, in order.
+    /// Lines that do not fit the row, as JSON, in order.
     pub chunks: Vec<String>,
-    /// What the row after it is appended after.
+    /// The head of the chain after this row.
     pub head: ChainHead,
 }
 
-/// What is wrong with a row.
+/// Why a row is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the fields are named by the message")]
 pub enum RowError {
-    /// Written by a newer release: read-only for this one.
+    /// Written by a newer release. This release only reads it.
     #[error("row {seq} has format {found}. This release reads formats up to {FORMAT}")]
     NewerFormat { seq: u64, found: u16 },
-    /// Not a row at all.
+    /// The row cannot be parsed.
     #[error("row {seq} cannot be read: {why}")]
     Unreadable { seq: u64, why: String },
-    /// A row is missing, or there twice.
+    /// A row is missing or duplicated.
     #[error("row {expected} is missing. The next row is {found}")]
     Missing { expected: u64, found: u64 },
-    /// It does not carry the hash of the row before it: one of the two was changed.
+    /// The hash of the previous row does not match. One of the two was changed.
     #[error("row {seq} does not follow the previous row. Its hash differs")]
     Hash { seq: u64 },
-    /// Its attributes are not those of its body.
+    /// The attributes do not match the body.
     #[error("row {seq} has an attribute {attribute} that differs from its body")]
     Attribute { seq: u64, attribute: &'static str },
-    /// Its time lies before the row before it.
+    /// The time is before the previous row's.
     #[error("row {seq} is earlier than the previous row")]
     Time { seq: u64 },
-    /// Its state is not what its event makes of the state before.
+    /// The state does not follow from the event and the previous state.
     #[error("row {seq} has a state that does not follow from its event and the previous state")]
     State { seq: u64 },
-    /// Its lines do not add up to its amount, or are not those it committed to.
+    /// The lines do not add up to the amount, or do not match the committed digest.
     #[error("row {seq} has lines that do not add up to its amount")]
     Lines { seq: u64 },
 }
 
 /// Makes the next row of an account's chain.
 ///
-/// # Errors
-/// [`RowError::Unreadable`] if it cannot be written as JSON (a bug).
+/// # Errors [`RowError::Unreadable`] if it cannot be written as JSON (a bug).
 pub fn next_row(account: &AccountId, head: &ChainHead, event: &Event) -> Result<NewRow, RowError> {
     let seq = head.state.next_seq;
     let unwritable =
@@ -193,10 +193,9 @@ pub fn next_row(account: &AccountId, head: &ChainHead, event: &Event) -> Result<
     Ok(NewRow { stored, chunks, head })
 }
 
-/// Reads a row and checks that its attributes are those of its body.
+/// Parses a row and checks that its attributes match its body.
 ///
-/// # Errors
-/// [`RowError::NewerFormat`], [`RowError::Unreadable`], [`RowError::Attribute`].
+/// # Errors [`RowError::NewerFormat`], [`RowError::Unreadable`], [`RowError::Attribute`].
 pub fn read(stored: &StoredRow) -> Result<Row, RowError> {
     let seq = stored.seq;
     let unreadable =
@@ -220,11 +219,10 @@ pub fn read(stored: &StoredRow) -> Result<Row, RowError> {
     Ok(Row { seq, event, state, previous: body.previous, digest: stored.digest() })
 }
 
-/// Checks that a row follows the one before it: number, hash, time, and that its state is what its
-/// event makes of the state before. Lines in chunks are checked where they are read.
+/// Checks that a row follows the previous one: number, hash, time and state. Lines in chunks are
+/// checked where they are read.
 ///
-/// # Errors
-/// The first [`RowError`] that applies.
+/// # Errors The first [`RowError`] that applies.
 pub fn check_follows(before: &ChainHead, row: &Row) -> Result<(), RowError> {
     let seq = row.seq;
     let expected = before.state.next_seq;
@@ -254,10 +252,9 @@ pub fn check_lines(row: &Row, lines: &[ResourceLine]) -> Result<(), RowError> {
     if sum(lines) == row.event.amount() { Ok(()) } else { Err(RowError::Lines { seq: row.seq }) }
 }
 
-/// Puts chunks together again.
+/// Joins the chunks of a row.
 ///
-/// # Errors
-/// [`RowError::Lines`] if they are not those the row committed to.
+/// # Errors [`RowError::Lines`] if they do not match the committed digest.
 pub fn join_lines(
     seq: u64,
     committed: &ChunkedLines,
@@ -309,7 +306,7 @@ fn split_lines(event: &Event) -> Result<(Event, Vec<String>), serde_json::Error>
     Ok((Event { change, ..event.clone() }, chunks))
 }
 
-/// What a row commits to when its lines stand in chunks.
+/// The digest that a row stores for lines in chunks.
 pub(crate) fn chunks_digest(chunks: &[String]) -> RowDigest {
     RowDigest::of(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
 }

@@ -1,4 +1,4 @@
-//! Credit that was given: by staff, or for a trial.
+//! Unpaid credit, given by staff or for a trial.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::domain::ids::{AccountId, CardFingerprint};
 use crate::domain::money::Usd;
 use crate::domain::timestamp::Timestamp;
 
-/// A grant, its expiry, and the trial. The grant itself stands beside the change in its row.
+/// A grant, its expiry, or the trial. The row stores the grant itself beside the change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantChange {
@@ -17,14 +17,14 @@ pub enum GrantChange {
         number: u32,
         reason: String,
     },
-    /// A grant's time was over.
+    /// A grant expired.
     GrantExpired {
         number: u32,
     },
     TrialStarted {
         number: u32,
         ends_at: Timestamp,
-        /// The card that vouched for it.
+        /// The card that secures the trial.
         fingerprint: CardFingerprint,
     },
     TrialEnded,
