@@ -514,7 +514,7 @@ impl AccountState {
         self.grants.iter().find(|grant| grant.number == number)
     }
 
-    /// Whether a trial is running and no payment was made since its start.
+    /// Whether a trial is running and the account never had a payment.
     #[must_use]
     pub fn is_in_trial(&self) -> bool {
         !self.ever_paid
