@@ -1,5 +1,4 @@
-//! `POST /v1/portal-sessions`: Stripe's portal, where customers see invoices and change cards and
-//! addresses.
+//! `POST /v1/portal-sessions`: Stripe's customer portal for invoices, cards and addresses.
 
 use serde::Serialize;
 use serde_json::json;
