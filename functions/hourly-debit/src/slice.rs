@@ -25,7 +25,6 @@ pub struct SliceReport {
     /// The scheduled time of the slice, or the earliest of several. `None` if only single accounts
     /// were settled, because an account retried for hours does not make the hour slow.
     pub hour: Option<Timestamp>,
-    /// Completed slices.
     pub slices: u32,
     /// Accounts of slices, and single accounts. Failed accounts are retried alone.
     #[serde(flatten)]

@@ -1,5 +1,4 @@
-//! What tests and demonstrations can do to the stand-in: faults, the bank's answers, webhooks out
-//! of order.
+//! Controls for tests and demonstrations: faults, the bank's answers, webhooks out of order.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -22,7 +21,7 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
-/// What goes wrong with a call.
+/// The fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -111,9 +110,9 @@ pub enum DisputeKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DisputeEnd {
-    /// The money comes back.
+    /// The money is returned.
     Won,
-    /// The money is gone.
+    /// The money is lost.
     Lost,
 }
 
@@ -172,7 +171,7 @@ impl StripeStandIn {
         self.with(|account| account.calls.clone())
     }
 
-    /// The calls that asked for something that is not on the list: a test fails if there are any.
+    /// The calls outside the list of endpoints. A test fails if there are any.
     #[must_use]
     pub fn calls_outside(&self) -> Vec<Call> {
         self.with(|account| {
@@ -232,10 +231,9 @@ impl StripeStandIn {
         })
     }
 
-    /// Lets the bank decide a dispute. An inquiry that is lost becomes a chargeback.
+    /// Decides a dispute as the bank. A lost inquiry becomes a chargeback.
     ///
-    /// # Errors
-    /// If there is no such dispute, or it is closed.
+    /// # Errors If there is no such dispute, or it is closed.
     pub fn close_dispute(&self, dispute: &str, end: DisputeEnd) -> Result<(), NotPossible> {
         self.with(|account| Ok(account.close_dispute(dispute, end)?))
     }
@@ -262,10 +260,9 @@ impl StripeStandIn {
         })
     }
 
-    /// Lets a refund fail, even one that looked succeeded.
+    /// Fails a refund, even one that had succeeded.
     ///
-    /// # Errors
-    /// If there is no such refund.
+    /// # Errors If there is no such refund.
     pub fn fail_refund(&self, refund: &str) -> Result<(), NotPossible> {
         self.with(|account| {
             account.of_kind("refund", refund)?;
@@ -338,9 +335,9 @@ impl StripeStandIn {
         self.with(|account| account.add_endpoint(url, secret, &json!(events)))
     }
 
-    /// Makes a webhook endpoint at that address for exactly these events, in
-    /// [`Config::api_version`](super::Config::api_version), as an account that was set up has one;
-    /// the endpoint that is there already keeps its secrets. Its id.
+    /// Creates a webhook endpoint at that address for exactly these events, in
+    /// [`Config::api_version`](super::Config::api_version), as in a configured account. An existing
+    /// endpoint keeps its secrets. Returns its ID.
     pub fn keep_endpoint(&self, url: &str, secret: &str, events: &[&str]) -> String {
         self.with(|account| account.keep_endpoint(url, secret, events))
     }
@@ -351,7 +348,7 @@ impl StripeStandIn {
         self.with(|account| account.remember(endpoint, "secrets", json!(secrets)));
     }
 
-    /// How webhooks travel from now on. What waits already is copied and delayed too.
+    /// Sets how webhooks are delivered from now on. Waiting ones are copied and delayed too.
     pub fn plan_deliveries(&self, plan: DeliveryPlan) {
         self.with(|account| {
             account.apply_plan_to_waiting(&plan);
@@ -372,7 +369,7 @@ impl StripeStandIn {
 }
 
 impl Account {
-    /// What goes wrong with a call of this endpoint, if anything.
+    /// The next fault for a call of this endpoint.
     pub(super) fn next_fault(&mut self, endpoint: Option<&str>) -> Option<FaultKind> {
         let endpoint = endpoint?;
         let fault = self

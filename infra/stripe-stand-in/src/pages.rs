@@ -266,7 +266,7 @@ pub(super) async fn submit_portal(
     })
 }
 
-/// Adds a card in the portal, which becomes the default.
+/// Adds a card in the portal as the new default.
 fn add_card(account: &mut Account, customer: &str, fields: &Fields) -> Result<(), String> {
     let instrument = typed_card(account, fields).map_err(|decline| decline.message)?;
     let buyer = buyer(fields);
@@ -323,7 +323,7 @@ fn refused(message: &str) -> Decline {
     Decline { message: message.to_owned(), ..Decline::of("generic_decline") }
 }
 
-/// The card that was typed, checked as the page does before any bank is asked.
+/// The entered card, checked as the page does before any bank is asked.
 fn typed_card(account: &Account, fields: &Fields) -> Result<Instrument, Decline> {
     let digits: String = fields
         .get("card")
@@ -367,7 +367,7 @@ fn expiry(fields: &Fields) -> Result<(i64, i64), Decline> {
     Ok((month, if year < 100 { 2000 + year } else { year }))
 }
 
-/// What the customer typed about itself.
+/// The customer's own entries.
 fn buyer(fields: &Fields) -> Value {
     let text =
         |name: &str| match fields.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())

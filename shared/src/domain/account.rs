@@ -116,7 +116,6 @@ pub struct Grant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantKind {
-    /// Trial credit.
     Trial,
     /// Given by staff.
     Bonus,

@@ -205,7 +205,6 @@ impl Command {
 /// Unpaid credit to be given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BonusGrant {
-    /// In USD.
     pub amount: Usd,
     /// The grant pays nothing from this instant on.
     pub expires_at: Timestamp,

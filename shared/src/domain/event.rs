@@ -43,7 +43,6 @@ pub use standing::StandingChange;
 stored_form::families! {
     /// Payments, refunds and disputes at Stripe.
     Payment(PaymentChange),
-    /// Unpaid credit.
     Grant(GrantChange),
     /// Resources and meters.
     Resource(ResourceChange),

@@ -19,7 +19,6 @@ use crate::domain::timestamp::Timestamp;
 /// A fund of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fund {
-    /// Paid credit.
     Paid,
     /// The grant with this number. Numbers start at 1.
     Grant(u32),

@@ -36,7 +36,6 @@ pub struct Resource {
     pub since: Timestamp,
     /// The row that last changed it.
     pub seq: u64,
-    /// UTC.
     pub created_at: Timestamp,
     /// The status before the last start. It applies again if the start fails.
     #[serde(
@@ -62,7 +61,6 @@ pub enum ResourceStatus {
     Running,
     /// Stopped. Kept data may cost something.
     Stopped,
-    /// Deleted individually.
     Deleted,
 }
 

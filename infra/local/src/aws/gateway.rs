@@ -32,7 +32,7 @@ use crate::runtime::http;
 use crate::runtime::names;
 use crate::template::wiring::HttpApi;
 
-/// What a request may carry (docs.aws.amazon.com/apigateway, "Quotas").
+/// The limit of a request (docs.aws.amazon.com/apigateway, "Quotas").
 const BODY_MAX_BYTES: usize = 10 * 1024 * 1024;
 
 #[derive(Debug)]

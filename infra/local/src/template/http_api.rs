@@ -29,7 +29,7 @@ pub struct JwtAuthorizer {
     pub scopes: Vec<String>,
 }
 
-/// Which other origins may call, with what.
+/// The other origins that may call, and their limits.
 #[derive(Clone, Debug, Default)]
 pub struct Cors {
     /// The values of `Access-Control-Allow-Origin`.
@@ -84,7 +84,7 @@ pub enum RouteAuthorizer {
 }
 
 impl Route {
-    /// `GET /v1/things/{thing}`, as the event says it.
+    /// `GET /v1/things/{thing}`, as in the event.
     #[must_use]
     pub fn key(&self) -> String {
         if self.path == "$default" {

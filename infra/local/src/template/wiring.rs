@@ -50,11 +50,11 @@ pub struct Function {
     pub memory_mb: u64,
     /// How many invocations may run at once.
     pub reserved_concurrency: Option<usize>,
-    /// What happens to asynchronous invocations that fail.
+    /// The handling of failed asynchronous invocations.
     pub asynchronous: Asynchronous,
 }
 
-/// What happens to asynchronous invocations that fail, or succeed.
+/// The handling of failed and successful asynchronous invocations.
 #[derive(Clone, Debug)]
 pub struct Asynchronous {
     /// How often one is tried again, at most two.
@@ -65,7 +65,7 @@ pub struct Asynchronous {
     pub on_failure: Option<Target>,
     /// The destination of invocations that succeeded.
     pub on_success: Option<Target>,
-    /// The older form of `on_failure`: the payload itself goes to this queue.
+    /// The older form of `on_failure`. The payload itself goes to this queue.
     pub dead_letters: Option<String>,
 }
 
@@ -102,7 +102,7 @@ pub struct RuleTarget {
     pub retries: u32,
     /// How long a delivery that fails is tried, by the cloud's clock.
     pub age_max: Duration,
-    /// The queue for what could not be delivered.
+    /// The queue for undeliverable events.
     pub dead_letters: Option<String>,
 }
 
@@ -117,7 +117,7 @@ pub enum Input {
     Path(String),
     /// A text with parts of the event in it.
     Transformer {
-        /// Names and the paths they stand for.
+        /// Names and their paths.
         paths: BTreeMap<String, String>,
         /// The text, with the names in `<…>`.
         template: String,
@@ -131,11 +131,11 @@ pub struct Schedule {
     pub expression: Expression,
     /// The target of each run.
     pub target: Target,
-    /// With what, `<aws.scheduler.…>` replaced; None is the default event.
+    /// The input, with `<aws.scheduler.…>` replaced. `None` for the default event.
     pub input: Option<String>,
     /// Which of the two services it belongs to.
     pub kind: ScheduleKind,
-    /// What its runs look for. While nothing in it is due, a run does nothing.
+    /// The index that its runs process. While it has nothing due, a run does nothing.
     pub due_index: Option<DueIndex>,
 }
 
@@ -154,7 +154,7 @@ pub struct PartitionIndex {
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct DueIndex {
     pub table: String,
-    /// The index, whose sort key is the time.
+    /// The index. Its sort key is the time.
     pub index: String,
     /// The sort key: a number, in Unix seconds.
     pub attribute: String,
@@ -194,7 +194,7 @@ pub struct QueueMapping {
     pub batch_size: usize,
     /// How many invocations there are at once.
     pub concurrency: usize,
-    /// Whether the function says which messages failed.
+    /// Whether the function reports failed messages.
     pub reports_failures: bool,
     /// Messages that match none of these are deleted unseen; empty is all.
     pub filters: Vec<Pattern>,
@@ -214,19 +214,19 @@ pub struct StreamMapping {
     pub start: Start,
     /// How many records one invocation gets at most.
     pub batch_size: usize,
-    /// What happens to a batch that failed.
+    /// The handling of a failed batch.
     pub after_failure: AfterFailure,
-    /// Whether the function says where it failed.
+    /// Whether the function reports the failed record.
     pub reports_failures: bool,
     /// How often a batch that failed is tried again; None is until its records expire.
     pub retries: Option<u32>,
-    /// Where a batch goes that is given up.
+    /// The destination of a batch that is given up.
     pub on_failure: Option<Target>,
     /// Records that match none of these are skipped; empty is all.
     pub filters: Vec<Pattern>,
 }
 
-/// What happens to a batch of a stream that failed.
+/// The handling of a failed batch of a stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AfterFailure {
     /// It is tried again.
@@ -240,7 +240,7 @@ pub enum AfterFailure {
 pub enum Start {
     /// At the oldest record.
     Oldest,
-    /// With what comes next.
+    /// At the next new record.
     Latest,
 }
 

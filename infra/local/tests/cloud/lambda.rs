@@ -93,7 +93,7 @@ async fn the_runtime_api_says_which_invocation_it_is_and_when_it_ends() {
     assert_eq!(context["id"].as_str().unwrap().len(), 36);
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
     let deadline = u128::from(context["deadline"].as_u64().unwrap());
-    // Real time, although the cloud's clock stands still in 2026-11-01.
+    // Real time, although the cloud's clock stands still at 2026-11-01.
     assert!(
         (now..=now + 20_000).contains(&deadline),
         "{deadline} is not within twenty seconds of {now}"

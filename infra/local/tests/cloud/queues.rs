@@ -1,4 +1,4 @@
-//! Queues hand their messages to functions, and to whoever asks.
+//! Queues deliver their messages to functions, and to other clients on request.
 
 use std::time::Duration;
 

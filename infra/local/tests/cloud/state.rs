@@ -1,4 +1,4 @@
-//! What is kept between two runs.
+//! The state that is saved between two runs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -71,7 +71,8 @@ async fn tables_clock_keys_and_planned_jobs_survive_a_restart() {
         200
     );
     let ran = cloud.advance(Duration::from_secs(600)).await;
-    // The row was dealt with before; the message, the second and the third try were still to come.
+    // The row was processed before. The message, the second and the third attempt were still
+    // pending.
     assert!(got(&cloud, "publisher").is_empty());
     assert_eq!(got(&cloud, "consumer").len(), 1);
     let tries = ran

@@ -1,4 +1,4 @@
-//! What is written to a table reaches the function that its stream invokes, in order.
+//! Writes to a table reach the function of its stream, in order.
 
 use std::time::Duration;
 
@@ -73,7 +73,8 @@ async fn a_batch_goes_on_where_the_function_says_it_failed() {
     }
     cloud.advance(Duration::from_secs(600)).await;
     let batches = batches(&cloud);
-    // The bad one is tried alone at last, given up after its retries, and what follows goes on.
+    // In the end the bad record is retried alone and given up after its retries, and the following
+    // records continue.
     assert_eq!(batches.first().unwrap(), &["0", "1", "2", "3"]);
     assert!(batches.iter().filter(|batch| batch.as_slice() == ["2"]).count() >= 3, "{batches:?}");
     assert_eq!(batches.last().unwrap(), &["3"]);

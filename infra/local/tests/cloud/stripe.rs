@@ -1,4 +1,4 @@
-//! The Stripe stand-in is part of the cloud: reached by functions, with webhooks to the API.
+//! The Stripe stand-in is part of the cloud. Functions call it, and its webhooks reach the API.
 
 use serde_json::{Value, json};
 use tollgate_local::Cloud;
@@ -55,7 +55,7 @@ async fn webhooks_are_doubled_lost_and_sent_again_on_demand() {
     change("b@b.test", 2).await;
     post(&cloud, "/local/faults", &json!({"fault": "drop", "delivery": "webhook"})).await;
     change("c@b.test", 0).await;
-    // What was lost is tried again, by the cloud's clock.
+    // A lost webhook is retried, by the cloud's clock.
     cloud.advance(std::time::Duration::from_secs(3600)).await;
     assert_eq!(got(&cloud, "web").len(), 3);
     let answer = post(&cloud, "/local/faults", &json!({"redeliver": "all"})).await.json();

@@ -209,7 +209,6 @@ pub enum StartKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
-    /// A request.
     Requested,
     /// The funds for these resources are spent, while other funds are not.
     Credit,

@@ -1,4 +1,4 @@
-//! What of an event a target gets: all of it, a part, a constant, or a text with parts in it.
+//! The input of a target: the whole event, a part of it, a constant, or a text that contains parts.
 
 use serde_json::Value;
 use time::UtcDateTime;
@@ -11,7 +11,7 @@ use crate::template::wiring::Input;
 ///
 /// # Errors
 ///
-/// If a constant or a template does not come out as JSON.
+/// If a constant or a template does not produce JSON.
 pub(super) fn apply(
     input: &Input,
     event: &Value,

@@ -13,8 +13,8 @@ use crate::template::wiring::{
     StreamMapping, Target, Wiring,
 };
 
-/// EventBridge tries for a day and 185 times unless told otherwise
-/// (docs.aws.amazon.com/eventbridge, "Retry policy").
+/// EventBridge retries for a day and 185 times by default (docs.aws.amazon.com/eventbridge, "Retry
+/// policy").
 const RETRIES_MAX: u32 = 185;
 const AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
