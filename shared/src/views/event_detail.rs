@@ -12,34 +12,18 @@ pub enum DomainEventDetail {
     /// The account was opened.
     AccountOpened {},
     /// Credit was added. `kind` is the row's [`Change::name`](crate::domain::event::Change::name).
-    CreditAdded {
-        kind: &'static str,
-        amount: String,
-    },
+    CreditAdded { kind: &'static str, amount: String },
     /// A refund, dispute or correction took credit. `kind` is the row's
     /// [`Change::name`](crate::domain::event::Change::name).
-    CreditTaken {
-        kind: &'static str,
-        amount: String,
-    },
+    CreditTaken { kind: &'static str, amount: String },
     /// A grant expired with credit left.
-    CreditExpired {
-        amount: String,
-    },
+    CreditExpired { amount: String },
     /// A delayed payment started.
-    PaymentPending {
-        payment: String,
-        amount: String,
-    },
+    PaymentPending { payment: String, amount: String },
     /// A delayed payment will not arrive: `failed`, `canceled` or `expired`.
-    PaymentFailed {
-        payment: String,
-        reason: &'static str,
-    },
+    PaymentFailed { payment: String, reason: &'static str },
     /// A refill of this amount is wanted.
-    BalanceLow {
-        refill: String,
-    },
+    BalanceLow { refill: String },
     /// The credit that surely pays lasts for less than a day, or is below the refill threshold if
     /// that is lower and a refill is allowed. No refill is pending.
     ///
@@ -47,46 +31,25 @@ pub enum DomainEventDetail {
     /// crossed before: those that change the limit or end a refill.
     CreditLow {},
     /// A refill attempt failed.
-    RefillFailed {
-        attempt: u32,
-        paused: bool,
-    },
+    RefillFailed { attempt: u32, paused: bool },
     /// The payment of a refill waits for the customer's confirmation.
-    RefillNeedsCustomer {
-        attempt: u32,
-        void_at: String,
-    },
+    RefillNeedsCustomer { attempt: u32, void_at: String },
     /// A resource is running.
-    ResourceStarted {
-        resource: DomainEventResource,
-    },
+    ResourceStarted { resource: DomainEventResource },
     /// A deleted resource runs again and needs a new address.
-    ResourceRestored {
-        resource: DomainEventResource,
-    },
+    ResourceRestored { resource: DomainEventResource },
     /// A resource was stopped: `requested`, `credit` or `start_failed`.
-    ResourceStopped {
-        resource: DomainEventResource,
-        reason: &'static str,
-    },
+    ResourceStopped { resource: DomainEventResource, reason: &'static str },
     /// A resource was deleted. It can be restored for a while.
-    ResourceDeleted {
-        resource: DomainEventResource,
-    },
+    ResourceDeleted { resource: DomainEventResource },
     /// A resource was purged and cannot be restored.
-    ResourcePurged {
-        resource: DomainEventResource,
-    },
+    ResourcePurged { resource: DomainEventResource },
     /// All resources are stopped as of this instant.
-    Suspended {
-        as_of: String,
-    },
+    Suspended { as_of: String },
     /// Good standing is restored.
     Resumed {},
     /// All resources will be deleted, in a day or later.
-    DeletionSoon {
-        delete_at: String,
-    },
+    DeletionSoon { delete_at: String },
     /// The grace period is over.
     DeletionDue {},
     /// All resources were deleted.
@@ -100,9 +63,8 @@ pub enum DomainEventDetail {
     /// The account is no longer frozen.
     Unfrozen {},
     /// A trial started.
-    TrialStarted {
-        ends_at: String,
-    },
+    TrialStarted { ends_at: String },
+    /// The trial ended without a renewal.
     TrialEnded {},
 }
 

@@ -1,5 +1,5 @@
-//! Imports of the library go one way: from a room only to the rooms below it, and between two files
-//! only in one direction.
+//! Imports of the library go one way: from a module only to the modules below it, and between two
+//! files only in one direction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
