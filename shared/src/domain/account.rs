@@ -24,7 +24,7 @@ pub struct AccountState {
     /// Paid credit, in USD. Below zero after a refund or dispute of credit that was already spent.
     #[serde(rename = "c", default, skip_serializing_if = "Usd::is_zero")]
     pub paid: Usd,
-    /// Unpaid credit (trials and bonuses), by number.
+    /// Free credit (trials and bonuses), by number.
     #[serde(rename = "g", default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<Grant>,
     /// The number of grants ever made. Grant numbers are never reused.
@@ -83,7 +83,7 @@ pub struct AccountState {
     pub refill: RefillState,
 }
 
-/// Unpaid credit with an expiry.
+/// Free credit with an expiry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The number within the account. It identifies the fund (0 is paid credit).

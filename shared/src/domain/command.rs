@@ -36,7 +36,7 @@ pub enum Command {
         payment: PaymentId,
         how: PendingEnd,
     },
-    /// Gives unpaid credit.
+    /// Gives free credit.
     Grant {
         /// Amount, expiry and excluded SKUs.
         bonus: BonusGrant,
@@ -202,7 +202,7 @@ impl Command {
     }
 }
 
-/// Unpaid credit to be given.
+/// Free credit to be given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BonusGrant {
     pub amount: Usd,

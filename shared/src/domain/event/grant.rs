@@ -1,4 +1,4 @@
-//! Unpaid credit, given by staff or for a trial.
+//! Free credit, given by staff or for a trial.
 
 use serde::{Deserialize, Serialize};
 
