@@ -1,5 +1,5 @@
-//! Puts the page's files into the binary: compressed once, here, and named by a digest of them all,
-//! so that browsers keep them for as long as they like.
+//! Embeds the page's files in the binary. They are compressed here, and their path contains a
+//! digest of all files, so that browsers can cache them forever.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,10 +14,10 @@ use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// The page itself, whose links are rewritten.
+/// The page itself. Its links are rewritten.
 const PAGE: &str = "index.html";
 
-/// The description of the HTTP API, and the name it is served by.
+/// The description of the HTTP API, and the name under which it is served.
 const OPENAPI: (&str, &str) = ("../../infra/openapi.yaml", "openapi.json");
 
 fn main() -> Result<(), Error> {
@@ -56,7 +56,7 @@ fn main() -> Result<(), Error> {
     fs::write(out.join("assets.rs"), table)
 }
 
-/// Every file under a directory, named by its path in it.
+/// Reads every file under a directory, with its relative path as the name.
 fn collect(
     directory: &Path,
     prefix: &str,
@@ -78,14 +78,13 @@ fn collect(
     Ok(())
 }
 
-/// The page with the version in its links. What modules import is relative to themselves, so they
-/// need none.
+/// Adds the version to the page's links. Imports of modules are relative and need none.
 fn versioned(page: &[u8], version: &str) -> Result<Vec<u8>, Error> {
     let page = str::from_utf8(page).map_err(|error| Error::other(format!("{PAGE}: {error}")))?;
     Ok(page.replace("\"assets/", &format!("\"assets/{version}/")).into_bytes())
 }
 
-/// YAML as JSON.
+/// Converts YAML to JSON.
 fn json(yaml: &str) -> Result<Vec<u8>, Error> {
     let documents = Yaml::load_from_str(yaml).map_err(Error::other)?;
     let document = documents.first().ok_or_else(|| Error::other("openapi.yaml is empty"))?;

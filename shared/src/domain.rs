@@ -1,9 +1,9 @@
-//! The rules, as pure code.
+//! The business rules, as pure code.
 //!
-//! Nothing here imports anything outside this room: no clock, randomness, I/O, SDK or Stripe client.
-//! `now` is always an argument, because it comes with the trigger. A business
-//! [`refusal`](refusal::Refusal) never shares a type with a fault of the infrastructure. There is no
-//! floating point.
+//! Nothing here imports anything outside this module: no clock, randomness, I/O, SDK or Stripe
+//! client. `now` is always an argument, because it comes with the trigger. A business
+//! [`refusal`](refusal::Refusal) never shares a type with a failure of the infrastructure. There is
+//! no floating point.
 
 pub mod account;
 pub mod apply;

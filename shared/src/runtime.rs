@@ -1,4 +1,5 @@
-//! What a function is built from when it starts: AWS clients, settings, the ledger, logs, metrics.
+//! The parts that a function is built from at start: AWS clients, settings, the ledger, logs,
+//! metrics.
 
 #[cfg(feature = "shell")]
 pub mod aws;

@@ -1,4 +1,4 @@
-//! What rows mean to others. Each view is a pure function of rows.
+//! Rows as customers and other systems see them. Each view is a pure function of rows.
 
 mod credit_low;
 pub mod customer_notice;

@@ -1,9 +1,8 @@
-//! What a cold start costs: each release binary beside the smallest function there is, in the same
-//! run.
+//! The cost of a cold start: each release binary compared with a minimal function in the same run.
 //!
-//! Lambda's initialisation ends when the function asks for its first event, and so does what is
-//! measured here. As ratios: timings of different machines do not compare. It needs what `sam
-//! build` leaves, and `hello` built the same way:
+//! Lambda's initialization ends when the function asks for its first event, and so does this
+//! measurement. The results are ratios, because times of different machines do not compare. The
+//! test needs the output of `sam build`, and `hello` built the same way:
 //!
 //! ```sh
 //! sam build && cargo lambda build --release --bin hello
@@ -20,7 +19,8 @@ use std::time::{Duration, Instant};
 use tollgate_local::Config;
 use tollgate_local::wiring::Function;
 
-/// How often each is started. They take turns, so that what else the machine does hits all alike.
+/// The number of starts of each binary. They take turns, so that other load affects all of them
+/// alike.
 const ROUNDS: usize = 31;
 /// How long an initialisation may take, in percent of the smallest function's.
 const TIME_PERCENT_MAX: u128 = 200;
@@ -33,13 +33,13 @@ const SIZE_WITH_STRIPE_MAX: u64 = 8_000_000;
 /// The smallest function there is: `tests/bench/hello`.
 const HELLO: &str = "hello";
 
-/// A binary, and what was measured of it.
+/// A binary and its measurements.
 struct Measured {
     name: String,
     path: PathBuf,
     environment: BTreeMap<String, String>,
     times: Vec<Duration>,
-    /// In kB.
+    /// Peak memory in kB.
     memory: Vec<u64>,
 }
 
@@ -91,7 +91,7 @@ fn median<T: Ord + Copy>(values: &[T]) -> T {
     sorted[sorted.len() / 2]
 }
 
-/// What a process asks of the Runtime API first, and the connection on which it waits for the
+/// A process's first request to the Runtime API, and the connection on which it waits for the
 /// answer.
 fn first_request(runtime_api: &TcpListener) -> (TcpStream, String) {
     let (mut connection, _) = runtime_api.accept().unwrap();
@@ -107,7 +107,7 @@ fn peak_kb(process: u32) -> u64 {
     peak.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// What Lambda and the template give it.
+/// The variables that Lambda and the template set.
 fn environment(function: &Function) -> BTreeMap<String, String> {
     let lambda = [
         ("AWS_LAMBDA_FUNCTION_NAME", function.name.as_str()),

@@ -1,5 +1,5 @@
-//! What is measured rather than checked: the cost of an hour and the time of a cold start, each
-//! against its bound.
+//! Measurements instead of checks: the cost of an hour and the time of a cold start, each with its
+//! bound.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -1,4 +1,4 @@
-//! What the hourly debit costs: one write unit of 1,024 bytes, for up to four resources and one
+//! The cost of the hourly debit: one write unit of 1,024 bytes, for up to four resources and one
 //! grant.
 
 use std::collections::HashMap;
@@ -57,8 +57,8 @@ fn grant(kind: GrantKind, remaining: &str, expires_at: &str) -> Grant {
     }
 }
 
-/// Nobody paid yet: the trial's grant pays everything but domains, and a card is saved for the
-/// renewal.
+/// An account without a payment. The trial's grant pays for everything except domains, and a card
+/// is saved for the renewal.
 fn in_trial() -> AccountState {
     AccountState {
         grants: vec![Grant {

@@ -1,5 +1,4 @@
-//! What the Billing page shows and sets, over the HTTP API: each route, each refusal, repeats and
-//! races.
+//! The API of the Billing page: each route, each refusal, repeats and races.
 
 use crate::account_support::{ask, by, refused, send, with_credit};
 use serde_json::{Value, json};

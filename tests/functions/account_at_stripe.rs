@@ -1,5 +1,5 @@
-//! What the Billing page does at Stripe: cards, the portal, invoices, company facts; on a ledger
-//! and the Stripe stand-in.
+//! The calls of the Billing page to Stripe: cards, the portal, invoices and billing details, on a
+//! ledger and the Stripe stand-in.
 
 use account::AccountClients;
 use serde_json::{Value, json};
@@ -205,7 +205,7 @@ async fn cards_of_others_do_not_exist() {
         }
     }
     assert_eq!(cards(&world).await.len(), 1);
-    // Nor when they are nobody's any more.
+    // Nor when they belong to no customer.
     assert_eq!(on_card(&world, DELETE, &card).await.status, 204);
     refused(&world, Event::by("mallory", DELETE, "10:00:00").at("id", &card), 404, "not_found")
         .await;
@@ -484,7 +484,8 @@ async fn without_invoices_the_receipt_stands_in_their_place() {
     let expected = json!({"id": charge["payment_intent"], "number": null, "date": "2026-11-22T10:00:00Z", "amount": "25.00",
         "status": "paid", "hosted_url": charge["receipt_url"], "pdf_url": null, "kind": "topup", "seq": 1});
     assert_eq!(listed["items"], json!([expected]));
-    // A customer that is gone at Stripe cannot be listed; its payments can be asked for one by one.
+    // The payments of a customer deleted at Stripe cannot be listed, but they can be read one by
+    // one.
     let customer = world.profile().await.customer.unwrap();
     world.ledger().undisturbed.forget_customer(&acme(), &customer).await.unwrap();
     assert_eq!(ask(&world, INVOICES).await.body, listed);
@@ -544,7 +545,7 @@ async fn a_company_is_written_through_and_replaced_as_a_whole() {
     }
     assert_eq!(live(&world.objects("tax_id")), ["GB999999973"]);
     assert_eq!(world.objects("customer")[0]["address"]["country"], "GB");
-    // The same number in other words is the same number.
+    // The same number in another notation is the same number.
     british["tax_id"]["value"] = json!("GB 999 9999 73");
     assert_eq!(call(&world, &put(&world, &british)).await.status, 200);
     assert_eq!(live(&world.objects("tax_id")), ["GB999999973"]);
@@ -565,7 +566,7 @@ async fn a_company_is_written_through_and_replaced_as_a_whole() {
         (&Value::Null, 0),
         "{customer}"
     );
-    // What was removed can be added again.
+    // A removed number can be added again.
     assert_eq!(call(&world, &put(&world, &german())).await.status, 200);
     assert_eq!(live(&world.objects("tax_id")), ["DE123456789"]);
     assert_eq!(world.stand_in.calls_outside(), []);
@@ -594,7 +595,7 @@ async fn refusal_by_stripe_changes_nothing() {
     let mut unknown = german();
     unknown["tax_id"] = json!({"type": "moon_vat", "value": "123456"});
     refused(&world, put(&world, &unknown), 422, "tax_id_refused").await;
-    // In the United States tax depends on the postal code. The new tax id goes again with the
+    // In the United States tax depends on the postal code. The new tax ID is sent again with the
     // address.
     let mut nowhere = german();
     nowhere["tax_id"] = json!({"type": "us_ein", "value": "12-3456789"});

@@ -1,4 +1,4 @@
-//! What the ledger alone tells: transactions as CSV, the balance over time, spending, the last
+//! Answers from the ledger alone: transactions as CSV, the balance over time, spending, the last
 //! refill attempt.
 
 use crate::account_support::{ask, by, refused, send, with_credit};
@@ -185,8 +185,8 @@ async fn stretches_of_time_that_cannot_be_asked_for_are_refused() {
     }
 }
 
-/// Resources in two projects, meters, grants, stops, deletions, a volume that is kept, one that is
-/// gone for good.
+/// Resources in two projects, meters, grants, stops, deletions, a volume with kept data, and a
+/// purged one.
 async fn eventful() -> Api {
     let api = with_credit("100").await;
     let make = |name: &str, key: &str| {
@@ -356,8 +356,8 @@ async fn purged_resources_still_count_for_their_project() {
             .with("from", from)
             .with("to", "2026-11-22T15:00:00Z")
     };
-    // Neither its start nor its deletion is in this time: only the row of its deletion, later,
-    // tells what it was.
+    // Neither its start nor its deletion is in this range. Only the later row of its deletion has
+    // its identity.
     let projects = ask(&api, then("project", "2026-11-22T11:50:00Z")).await.body;
     let names: Vec<&Value> =
         projects["items"].as_array().unwrap().iter().map(|item| &item["name"]).collect();

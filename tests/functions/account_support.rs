@@ -1,4 +1,4 @@
-//! What the tests of `account` that need no Stripe share.
+//! Helpers for the tests of `account` that need no Stripe.
 
 use account::AccountClients;
 use tollgate::runtime::billing::Billing;
@@ -7,7 +7,7 @@ use tollgate::stripe::{OnDemand, StripeSettings};
 use tollgate_tests::api::{Answered, Api, Event};
 use tollgate_tests::ledger::{ALICE, named};
 
-/// A function whose Stripe is nowhere: whoever asks it gets no answer.
+/// A function without a Stripe server. Calls to Stripe fail.
 pub(crate) fn clients(billing: &Billing) -> AccountClients {
     let variable = |name: &'static str| match name {
         "STRIPE_SECRET_KEY" => Some("sk_test_nowhere".to_owned()),

@@ -1,4 +1,4 @@
-//! What staff does, over the HTTP API: each route, each refusal, repeats and races.
+//! The API for staff: each route, each refusal, repeats and races.
 
 use admin::AdminClients;
 use aws_sdk_dynamodb::types::AttributeValue;

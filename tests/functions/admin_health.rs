@@ -1,4 +1,4 @@
-//! `GET /v1/admin/health` against the stand-in: all good, and each thing broken.
+//! `GET /v1/admin/health` with the stand-in: a complete setup, and each possible fault.
 
 use admin::AdminClients;
 use serde_json::{Value, json};
@@ -56,7 +56,7 @@ impl HealthWorld {
         self.stripe(&[]).webhook_endpoints().await.unwrap().remove(0).id
     }
 
-    /// Somebody changes something at Stripe.
+    /// Changes an object at Stripe.
     async fn change(&self, path: &str, form: &str) {
         let headers = [("content-type", "application/x-www-form-urlencoded")];
         let dashboard = Http::new(&self.address).with_token("sk_test_local");
@@ -77,14 +77,15 @@ impl HealthWorld {
         }
     }
 
-    /// Health with these variables set, of which the portal is by default the one that was made.
+    /// The health check with these variables. The portal variable defaults to the created
+    /// configuration.
     async fn with(&self, more: &[(&str, &str)]) -> Value {
         let portal = self.portal().await;
         let named = [more, &[("STRIPE_PORTAL_CONFIGURATION", portal.as_str())]].concat();
         health(&self.clients(&named)).await
     }
 
-    /// What is wrong: name and detail of each.
+    /// The name and detail of each failed check.
     async fn wrong(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
         wrong(&self.with(more).await)
     }
@@ -109,7 +110,7 @@ fn wrong(health: &Value) -> Vec<(String, String)> {
     wrong
 }
 
-/// Just this is wrong, and its detail says so.
+/// Asserts that only this check failed, and that its detail contains the words.
 #[track_caller]
 fn only(wrong: &[(String, String)], name: &str, words: &str) {
     let [(found, detail)] = wrong else { panic!("{wrong:?}") };

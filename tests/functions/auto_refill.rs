@@ -1,4 +1,4 @@
-//! Refills: one charge and one credit for each attempt, whatever happens in between.
+//! Refills: one charge and one credit per attempt, with any interruption.
 
 use serde_json::json;
 use stripe_stand_in::{CardRule, FaultKind};
@@ -146,7 +146,7 @@ async fn each_class_of_decline_has_its_own_consequence() {
         let refill = world.state().await.refill;
         assert_eq!(refill.paused.is_some(), paused, "{code} {advice:?}");
         assert_eq!(refill.never.len(), usize::from(paused));
-        // Not again before an hour is over, and never with a card that was refused for good.
+        // Not again within an hour, and never with a permanently refused card.
         world.advance(59 * MINUTE);
         assert_eq!(world.refill().await.failed, 0);
         world.advance(2 * MINUTE);
@@ -277,7 +277,7 @@ async fn after_twenty_hours_the_outcome_is_looked_up_not_resent() {
             world.stand_in.clear_faults();
             world.advance(21 * HOUR);
             world.stand_in.forget_calls();
-            // No webhook came either.
+            // No webhook arrived either.
             let report = world.refill().await;
             let was_paid = endpoint == PAY && kind == FaultKind::AnswerLost;
             assert_eq!(
@@ -333,8 +333,8 @@ async fn trigger_thirty_hours_late_charges_a_begun_refill_once() {
     }
 }
 
-/// The card was changed, the amount lowered, a cap set: what the attempt would charge is no longer
-/// agreed to.
+/// The card changed, the amount was lowered, or a cap was set. The customer no longer agrees to the
+/// attempt's charge.
 #[tokio::test]
 async fn attempt_no_longer_agreed_is_canceled_and_not_counted() {
     let settings = |card: Option<&str>, amount: &str, cap: Option<&str>| {

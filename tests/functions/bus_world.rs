@@ -13,7 +13,7 @@ pub(crate) struct BusWorld<C> {
 }
 
 impl<C> BusWorld<C> {
-    /// On this ledger, with these variables set beside the tables' names.
+    /// On this ledger, with these variables and the tables' names.
     pub(crate) async fn on(
         ledger: Ledger,
         variables: &[(&'static str, &str)],

@@ -1,4 +1,4 @@
-//! The payment page: made once for a key, for its own account only, and what became of it.
+//! The payment page: created once per key, visible only to its own account, and its outcome.
 
 use serde_json::{Value, json};
 use stripe_stand_in::FaultKind;
@@ -224,7 +224,7 @@ async fn failure_of_stripe_says_whether_to_retry() {
         assert_eq!(world.call(&request(&key)).await.code(), code, "{kind:?}");
         world.stand_in.clear_faults();
         let again = world.call(&request(&key)).await;
-        // A stored 500 comes again under its key, for ever.
+        // Stripe repeats a stored 500 under its key forever.
         let expected = if kind == FaultKind::ServerError { 500 } else { 201 };
         assert_eq!(again.status, expected, "{kind:?}");
     }

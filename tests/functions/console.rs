@@ -34,7 +34,7 @@ fn text(response: &Response<Body>) -> String {
     String::from_utf8(response.body().to_vec()).unwrap()
 }
 
-/// Every file the page can come to load: those it links to, and what these import.
+/// Every file that the page can load: those it links to, and their imports.
 fn files(console: &ConsoleSettings) -> Vec<(String, Vec<u8>)> {
     let page = text(&get(console, "/", &json!({})));
     let links =

@@ -19,7 +19,7 @@ use tollgate_tests::cloudformation::CloudFormation;
 const ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:tollgate-aBcDeF";
 const SECRET: &str = r#"{"secret_key": "rk_test_hidden", "webhook_secrets": []}"#;
 
-/// What Secrets Manager answers to one request after the other, the last of them for ever.
+/// The answers of Secrets Manager, in order. The last one repeats forever.
 #[derive(Debug)]
 struct Vault {
     answers: Vec<(u16, Value)>,
@@ -99,8 +99,7 @@ impl Deployment {
         handle(&self.clients, value_of, &request).await
     }
 
-    /// Status and reason of the one answer that CloudFormation got, which is the one that was
-    /// returned.
+    /// Status and reason of the only answer that CloudFormation got. It equals the returned one.
     async fn answer(&self, to: &str, set: &[(&'static str, &str)]) -> (String, String) {
         let returned = self.asked(to, set).await.unwrap();
         let answers = self.cloudformation.take();

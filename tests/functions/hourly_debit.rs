@@ -1,5 +1,5 @@
-//! The hourly run against a real DynamoDB: each account once, whoever works on it, however often it
-//! is told to.
+//! The hourly run on a real DynamoDB engine: each account once, with any number of workers and
+//! deliveries.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -93,9 +93,9 @@ async fn two_workers_on_one_slice_bill_each_account_once() {
 
 #[tokio::test]
 async fn slice_short_of_time_hands_on_its_rest_once() {
-    // Enough accounts that some shard has more than one page would take long: the page is 200. So
-    // the budget is spent from the beginning, and the rest is looked for in a shard that holds
-    // accounts after the page.
+    // A shard with more than one page needs more than 200 accounts, which would take long. Instead
+    // the budget is spent from the start, and the test looks at a shard with accounts after the
+    // page.
     let mut world = world(&[]).await;
     world.clients.budget = Duration::ZERO;
     let shard = IndexShard::of(&"a0".parse().unwrap());

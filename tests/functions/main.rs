@@ -1,10 +1,10 @@
 //! Each function's handler, called with the real JSON of its trigger, on the embedded DynamoDB and
 //! the Stripe stand-in.
 //!
-//! A file is named after its function. `account` and `admin` have several: `account_history` is
-//! what the ledger alone answers, `account_at_stripe` what Stripe is asked for, `admin_health` the
-//! health check. `project_billing` belongs to `resources`. `stripe_setup` is the operator's command,
-//! and `stripe_contract` what all of them rely on at Stripe, call by call.
+//! A file is named after its function. `account` and `admin` have several: `account_history` covers
+//! answers from the ledger alone, `account_at_stripe` calls to Stripe, `admin_health` the health
+//! check. `project_billing` belongs to `resources`. `stripe_setup` is the operator's command, and
+//! `stripe_contract` the behavior of Stripe that all of them rely on, call by call.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! What a project cost in a month.
+//! The cost of a project in a month.
 
 use serde_json::{Value, json};
 use tollgate::domain::money::Usd;

@@ -272,7 +272,7 @@ async fn unreadable_profile_sends_notices_without_an_address() {
         (&Value::Null, &json!("1.00"))
     );
 
-    // What invoices say of the customer is none of its business.
+    // Billing details do not concern this function.
     world.profile(&[("email", "alice@example.test"), ("company", "no JSON")]).await;
     assert_eq!(again_from(&world.publish(vec![record]).await), Vec::<&str>::new());
     let detail: Value = serde_json::from_str(&world.bus.take()[0].detail).unwrap();

@@ -268,7 +268,7 @@ async fn every_step_of_a_resources_life_is_idempotent() {
         ]
     );
     assert!(seen.iter().all(|one| one.body["name"] == "web"));
-    // What was answered to a stop is answered again, whatever happened since.
+    // A repeated stop gets the same answer, whatever has changed since.
     let again = ask(&api, on(STOP, &project, "srv-1", "10:55:00").key("k-1")).await;
     assert_eq!(again, seen[1]);
     check(&api.ledger, ALICE).await;

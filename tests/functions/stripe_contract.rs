@@ -1,6 +1,6 @@
-//! What the product relies on at Stripe, call by call. By default against the stand-in; with
-//! `STRIPE_SECRET_KEY=sk_test_…` in the environment the same against Stripe itself, so that the
-//! stand-in cannot be wrong in the same way as its users.
+//! The behavior of Stripe that the product relies on, call by call. By default the tests run with
+//! the stand-in. With `STRIPE_SECRET_KEY=sk_test_…` in the environment they run with Stripe itself,
+//! so that the stand-in and its users cannot be wrong in the same way.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

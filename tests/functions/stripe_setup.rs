@@ -1,4 +1,4 @@
-//! The command against the stand-in.
+//! The setup command with the stand-in.
 
 use serde_json::{Value, json};
 use stripe_setup::{Arguments, set_up};
@@ -25,7 +25,7 @@ fn arguments(more: &[&str]) -> Arguments {
     Arguments::read(words).unwrap().unwrap()
 }
 
-/// The changes that were made at Stripe: whatever was posted and answered well.
+/// The changes made at Stripe: all successful POST requests.
 fn changes(stand_in: &StripeStandIn) -> Vec<String> {
     let calls = stand_in.calls();
     let made = calls.iter().filter(|call| call.method == "POST" && call.status == Some(200));

@@ -1,11 +1,11 @@
-//! The webhook: what Stripe tells, in any order, any number of times, becomes rows once.
+//! The webhook: reports from Stripe, in any order and any number of times, become rows once.
 
 use serde_json::json;
 use stripe_stand_in::{DebitEnd, DeliveryPlan, DisputeEnd, DisputeKind, NewDispute, Order};
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
 
-/// A world where $25 were paid and nothing was told yet.
+/// A world with a payment of $25 that has not been reported yet.
 async fn paid(world: &PaymentWorld) -> String {
     let session = world.session("25.00", None).await;
     world.pay(&session, &format!("card={VISA}")).await;

@@ -1,4 +1,4 @@
-//! A real browser: Chromium, driven through its WebDriver.
+//! A real browser: Chromium, controlled through its WebDriver.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ pub(crate) enum Network {
     Gone,
 }
 
-/// What is there to be looked at: `(width, height)` of the window's inside, in CSS pixels.
+/// The inner size of the window: `(width, height)` in CSS pixels.
 pub(crate) type Size = (u32, u32);
 
 pub(crate) const DESKTOP: Size = (1280, 900);
@@ -77,7 +77,7 @@ impl Browser {
         let port = lines.find_map(|line| {
             Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned())
         });
-        // Whatever else it says must not stop it.
+        // Its further output must not block it.
         std::thread::spawn(move || lines.for_each(drop));
         let arguments = [
             "--headless=new",
@@ -128,7 +128,7 @@ impl Browser {
         self.client.goto(url).await.unwrap();
     }
 
-    /// The element with this `data-testid`, once it is there and can be seen.
+    /// The element with this `data-testid`, as soon as it exists and is visible.
     pub(crate) async fn see(&self, id: &str) -> fantoccini::elements::Element {
         self.see_css(&format!("[data-testid='{id}']")).await
     }
@@ -154,7 +154,7 @@ impl Browser {
         }
     }
 
-    /// Waits until what a selector finds says this.
+    /// Waits until the selected element has this text.
     pub(crate) async fn says(&self, selector: &str, expected: &str) {
         let said = async {
             while !self.text(selector).await.contains(expected) {
@@ -215,7 +215,7 @@ impl Browser {
         );
     }
 
-    /// Replaces what is in a field.
+    /// Replaces the content of a field.
     pub(crate) async fn fill(&self, selector: &str, text: &str) {
         let element = self.see_css(selector).await;
         element.clear().await.unwrap();
@@ -243,8 +243,7 @@ impl Browser {
         std::fs::write(directory.join(format!("{name}.png")), png.unwrap()).unwrap();
     }
 
-    /// What the browser complained about since it was last asked: errors of scripts, what the
-    /// policy forbade, what was not found.
+    /// The browser's log since the last call: script errors, policy violations, and missing files.
     pub(crate) async fn complaints(&self) -> Vec<String> {
         let log = self.client.issue_cmd(Log).await.unwrap();
         let entries = log.as_array().into_iter().flatten();
@@ -259,7 +258,7 @@ impl Browser {
     }
 }
 
-/// Where the pictures are: beside what cargo builds.
+/// The folder of the screenshots, beside cargo's output.
 fn pictures() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("page")
 }

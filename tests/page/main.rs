@@ -1,8 +1,8 @@
 //! The Billing page in a real browser, served by the function `console` of a local cloud, with the
 //! real functions behind it.
 //!
-//! On a machine without Chromium and its driver these tests say so and pass; `.ci/run` installs
-//! them. Every test leaves pictures of what it saw under the build directory, in `tmp/page/`.
+//! On a machine without Chromium and its driver these tests print a message and pass. `.ci/run`
+//! installs them. Every test saves screenshots under the build directory, in `tmp/page/`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

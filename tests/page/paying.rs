@@ -1,5 +1,4 @@
-//! Money through the page: top-ups that end well and badly, refills, and what too little credit
-//! does.
+//! Payments on the page: successful and failed top-ups, refills, and too little credit.
 
 use serde_json::json;
 
@@ -38,7 +37,7 @@ async fn a_top_up_ends_with_a_green_banner_and_the_credit() {
     visit.browser.says("[data-testid=balance]", "$25.00").await;
     visit.browser.picture("top-up-paid").await;
     assert_eq!(visit.balance().await, "25.00");
-    // What stood under the amount is what was agreed to: a fifth of the first top-up.
+    // The customer agreed to the terms below the amount: a fifth of the first top-up.
     let refill = visit.api.get("/v1/auto-refill").await.unwrap().json();
     assert_eq!(
         (&refill["enabled"], &refill["threshold"], &refill["amount"]),
@@ -108,7 +107,7 @@ async fn decline_of_a_refill_shows_what_to_do() {
     visit.browser.picture("refill-set").await;
     let refill = visit.api.get("/v1/auto-refill").await.unwrap().json();
     assert_eq!((&refill["threshold"], &refill["monthly_cap"]), (&json!("20.00"), &json!("100.00")));
-    // Below the threshold at once: the card is asked, and its bank refuses.
+    // Below the threshold at once. The card is charged, and its bank declines.
     visit.start("vm-gpu", "trainer").await;
     visit.pass(3 * 3600).await;
     visit.open("#refill").await;

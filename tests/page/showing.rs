@@ -1,5 +1,5 @@
-//! What the page shows, to whom: hours that pass, a suspension, small and dark screens, keyboards,
-//! and no network.
+//! The display of the page: passing hours, a suspension, small and dark screens, keyboards, and no
+//! network.
 
 use fantoccini::Locator;
 use serde_json::json;

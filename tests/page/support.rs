@@ -12,10 +12,10 @@ use tollgate_tests::binaries;
 
 use crate::browser::{self, Browser};
 
-/// The account that the page signs in as unless told otherwise.
+/// The account that the page signs in with by default.
 pub(crate) const ACCOUNT: &str = seed::ACCOUNT;
 
-/// What is agreed about refills with a payment.
+/// The refill terms accepted with a payment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Refill {
     On,
@@ -42,7 +42,7 @@ impl Visit {
         let mut config = Config::of_this_repository(BTreeMap::new()).unwrap();
         config.binaries = binaries::of(&config);
         config.pace = Pace::Frozen;
-        // While the clock stands still no bucket is filled again.
+        // While the clock stands still, no rate limit recovers.
         config.parameters.insert("ApiBurstLimit".to_owned(), "5000".to_owned());
         config.start = Some(utc_datetime!(2026-11-22 10:00));
         let cloud = Cloud::start(config).await.unwrap();
@@ -56,7 +56,7 @@ impl Visit {
 
     /// Opens the page at a section.
     pub(crate) async fn open(&self, section: &str) {
-        // Another section of the page that is there already would not load it anew.
+        // Opening another section of the same page would not reload it.
         self.browser.open("about:blank").await;
         self.browser.open(&format!("{}/{section}", self.cloud.urls().api)).await;
         self.browser.see_css("main h1, main h2").await;
@@ -104,7 +104,7 @@ impl Visit {
         self.cloud.advance(std::time::Duration::from_secs(seconds)).await;
     }
 
-    /// What the browser complained about, apart from Stripe's pages.
+    /// The browser's log, without Stripe's pages.
     pub(crate) async fn complaints(&self) -> Vec<String> {
         let stripe = self.cloud.urls().stripe.clone().unwrap();
         self.browser
@@ -115,7 +115,7 @@ impl Visit {
             .collect()
     }
 
-    /// The browser has nothing to complain about, whatever was done.
+    /// Asserts that the browser's log is empty.
     pub(crate) async fn end(self) {
         assert_eq!(self.complaints().await, Vec::<String>::new());
         self.browser.client.clone().close().await.unwrap();

@@ -21,17 +21,16 @@ use tollgate_tests::ledger::{Ledger, at, named, new_resources, project, topup};
 const TASKS: u32 = 64;
 const COMMANDS: u32 = 100;
 
-/// What all tasks share.
+/// The state shared by all tasks.
 struct SharedLedger {
     ledger: Ledger,
     accounts: Vec<AccountId>,
-    /// Seconds since 1970: it goes on with every command, so that 6,400 of them take a day and a
-    /// half.
+    /// Seconds since 1970. Every command advances it, so that 6,400 of them take a day and a half.
     clock: AtomicI64,
     retries: AtomicU32,
 }
 
-/// One task: what it did, and how it went.
+/// The actions of a task, and their results.
 struct Task {
     world: Arc<SharedLedger>,
     number: u32,
@@ -79,7 +78,7 @@ impl Task {
             let account =
                 self.world.accounts[self.random.usize(..self.world.accounts.len())].clone();
             let seconds = self.world.clock.fetch_add(self.random.i64(0..40), Ordering::Relaxed);
-            // Triggers come a little out of order.
+            // Triggers arrive slightly out of order.
             let now = Timestamp::from_seconds(seconds - self.random.i64(0..20)).unwrap();
             self.one(&account, n, now).await;
         }
@@ -114,7 +113,7 @@ impl Task {
         self.on_state(&account, now, |_| credit(&payment, CreditKind::TopUp)).await;
     }
 
-    /// Tasks share their resources: what one starts another stops.
+    /// Tasks share their resources: one task starts a resource, another stops it.
     fn resource(&mut self) -> String {
         format!("r-{}", self.random.u32(0..12))
     }
@@ -190,7 +189,7 @@ impl Task {
         self.on_view(account, now, |_| Ok(Command::ChangeRefill(settings.clone()))).await;
     }
 
-    /// One step of whatever refill is wanted or open.
+    /// The next step of any wanted or open refill.
     async fn refill(&mut self, account: &AccountId, id: &str, now: Timestamp) {
         let head = self.world.ledger.store.head(account).await.unwrap().unwrap();
         let Some(attempt) = head.state.refill.attempt else {
@@ -209,7 +208,7 @@ impl Task {
             };
             self.on_view(account, now, |_| Ok(fail.clone())).await;
         } else {
-            // Whoever else drives the same attempt has the same payment.
+            // Other tasks that run the same attempt have the same payment.
             let payment = topup(&format!("pi_refill-{account}-{number}"), "10");
             let kind = CreditKind::Refill { attempt: number, purpose };
             self.on_state(account, now, |_| credit(&payment, kind)).await;
@@ -320,8 +319,7 @@ async fn run(accounts: usize) {
     assert!(receipts.len() > 1_000 && replays > 50, "most of it happened");
 }
 
-/// Everything that was answered with success is in the chain once, and nothing else but what time
-/// made is.
+/// Every successful answer is in the chain once, and all other rows come from settling.
 async fn check_account(
     ledger: &Ledger,
     account: &AccountId,

@@ -1,4 +1,4 @@
-//! The embedded DynamoDB has the tables of the template and checks what DynamoDB checks.
+//! The embedded DynamoDB has the tables of the template and performs DynamoDB's checks.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;

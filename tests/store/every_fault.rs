@@ -20,10 +20,10 @@ use tollgate_tests::faults::{Calls, Crash, Fault, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project, topup};
 
-/// How often a trigger is delivered at the most.
+/// The maximum number of deliveries of a trigger.
 const DELIVERIES_MAX: u32 = 3;
 
-/// What triggers ask for, each at its own time, in order.
+/// The triggers of the scenario, each at its own time, in order.
 #[derive(Clone, Copy, Debug)]
 enum Trigger {
     Open,
@@ -59,8 +59,8 @@ const SCENARIO: [(&str, Trigger); 12] = [
 const CALLS: [&str; 12] =
     ["qp", "qtq", "gqqt", "gqqt", "u", "t", "qqtp", "gqqt", "qqqtq", "qgqtq", "qqpptt", "qtqt"];
 
-/// The rows of the scenario, each with its amount and the balance after it; and what the meter
-/// shows and has billed.
+/// The rows of the scenario with amount and balance, and the reported and billed readings of the
+/// meter.
 const OUTCOME: [&str; 16] = [
     "0 opened 2026-11-22T10:00:00Z 0.00 0.00",
     "1 topup 2026-11-22T10:01:00Z 7.00 7.00",
@@ -164,7 +164,7 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), CommandError> {
     }
 }
 
-/// A command that could not settle what followed from it is delivered again, as one that failed.
+/// A command whose settling failed afterward is delivered again, as a failed one.
 fn settled(done: CommandOutcome) -> Result<(), CommandError> {
     match done {
         CommandOutcome::Appended(receipt) => {
@@ -194,7 +194,7 @@ async fn run(ledger: &Ledger) -> u32 {
     repeated
 }
 
-/// What the chain says: everything but random nonces, and the readings of the meter.
+/// The content of the chain without random nonces, and the readings of the meter.
 async fn outcome(ledger: &Ledger) -> Vec<String> {
     let account = check(ledger, ALICE).await;
     let row = |row: &tollgate::domain::row::Row| {

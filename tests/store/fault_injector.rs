@@ -1,4 +1,4 @@
-//! Every fault does what it says: to the caller, and to the table.
+//! Every fault has its documented effect on the caller and on the table.
 
 use std::time::{Duration, Instant};
 
@@ -265,7 +265,7 @@ async fn a_dropped_gate_is_open() {
     world.append(0).await.unwrap();
 }
 
-/// Appends three rows, one call each; says how far it came.
+/// Appends three rows, one call each. Reports the number of completed calls.
 async fn process(world: &FaultyTables, reached: &mut u64) -> Result<(), SdkError<PutItemError>> {
     for seq in 0..3 {
         *reached = seq;

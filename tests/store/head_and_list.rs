@@ -13,7 +13,7 @@ use tollgate_tests::faults::{Calls, Fault, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project, receipt};
 
-/// Something that happens on the undisturbed way while a settling stands between its two reads.
+/// An undisturbed change, made while a settling pauses between its two reads.
 async fn settle_while(
     ledger: &Ledger,
     between: impl Future<Output = ()>,
@@ -126,8 +126,8 @@ async fn debit_during_a_start_is_not_overwritten() {
     assert_eq!(check(&ledger, ALICE).await.balance(), named("48.2"));
 }
 
-/// DynamoDB may show one item of a transaction before another. The engine here never does, so the
-/// list is put back by hand to what it was before a stop.
+/// DynamoDB may show one item of a transaction before another. The engine never does, so the test
+/// resets the list to its state before a stop.
 #[tokio::test]
 async fn a_list_older_than_its_head_is_read_again_until_it_agrees() {
     let ledger = Ledger::with_credit("50").await;

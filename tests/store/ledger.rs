@@ -366,8 +366,7 @@ async fn look_up_leads_to_account_and_row_and_never_changes() {
     assert_eq!(leads("ch_1").await, Some(("alice".to_owned(), 1)));
     assert_eq!(leads("in_1").await, Some(("mallory".to_owned(), 7)));
     assert_eq!(leads("re_1").await, None);
-    // Whose something is was known before any row: it must not stand in the way of the row that
-    // comes.
+    // The owner of an object was known before any row. This must not block the later row.
     ledger.store.note_owner(&alice(), "cs_2").await.unwrap();
     ledger.store.note_owner(&named("mallory"), "cs_2").await.unwrap();
     assert_eq!(leads("cs_2").await, None);
@@ -382,7 +381,7 @@ async fn look_up_returns_an_objects_owner() {
     let ledger = Ledger::with_credit("10").await;
     ledger.store.note_look_ups(&alice(), 0, &["cus_1"]).await.unwrap();
     assert_eq!(ledger.store.owner("cus_1").await.unwrap(), Some(alice()));
-    // What was noted as an owner goes first, and is one read.
+    // A noted owner is found first, with one read.
     ledger.store.note_look_ups(&alice(), 1, &["cs_1"]).await.unwrap();
     ledger.store.note_owner(&named("bob"), "cs_1").await.unwrap();
     drop(ledger.faults.take_calls());
@@ -605,8 +604,8 @@ async fn a_trigger_that_waited_in_a_queue_warns_of_no_deletion() {
         panic!("not suspended")
     };
     let (warn_at, delete_at) = (suspension.warn_at.unwrap(), suspension.delete_at.unwrap());
-    // It comes after days in which nothing ran: its own time is long over, and would leave the
-    // customer no time at all.
+    // It arrives after days without a run. Its own time is long past, and would leave the customer
+    // no time at all.
     let queued =
         Trigger { delivery: TriggerDelivery::Queued, ..ledger.occasion(&alice, warn_at.plus(60)) };
     assert_eq!(ledger.store.settle(queued).await.unwrap().found, 0);

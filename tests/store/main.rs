@@ -1,8 +1,7 @@
-//! The store against the embedded DynamoDB, through the real SDK.
+//! The store on the embedded DynamoDB, through the real SDK.
 //!
-//! - `engine` checks the embedded engine itself: the tables of the template, and what DynamoDB
-//!   checks.
-//! - `fault_injector` checks that every injected fault does what its name says.
+//! - `engine` checks the embedded engine itself: the tables of the template, and DynamoDB's checks.
+//! - `fault_injector` checks that every injected fault has its documented effect.
 //! - `ledger` covers rows, conflicts, claims, pages and the indexes.
 //! - `meters_and_prices` covers usage reports and the price list.
 //! - `head_and_list` commits a start or stop between the reads of an account's head and list.

@@ -1,4 +1,4 @@
-//! Meters and prices: what is reported and set, how often and in whatever order.
+//! Meters and prices: reports and prices in any order and number.
 
 use tollgate::domain::event::{BillingChange, Change};
 use tollgate::domain::ids::{AccountId, ProjectId, Sku};

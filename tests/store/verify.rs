@@ -1,4 +1,4 @@
-//! A chain shows what was done to it; rows of an older release stay readable.
+//! A chain reveals tampering. Rows of older releases stay readable.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,7 @@ async fn item(ledger: &Ledger, seq: u64) -> Item {
     get.send().await.unwrap().item.unwrap()
 }
 
-/// What no permission allows.
+/// Replaces a row, which no permission allows.
 async fn replace(ledger: &Ledger, item: Item) {
     let put = ledger.client.put_item().table_name(ledger.tables.ledger()).set_item(Some(item));
     put.send().await.unwrap();
@@ -119,8 +119,7 @@ async fn a_missing_row_is_named_wherever_it_was_but_at_the_end() {
         remove(&ledger, seq).await;
         assert_eq!(wrong(&ledger).await, RowError::Missing { expected: seq, found: seq + 1 });
     }
-    // A chain alone cannot show that its end was cut off: the head says what is to be compared
-    // elsewhere.
+    // A chain alone cannot reveal a missing end. The head is compared with a copy elsewhere.
     let ledger = history().await;
     let before = ledger.store.verify(&named(ALICE)).await.unwrap();
     remove(&ledger, 5).await;
@@ -163,8 +162,7 @@ async fn a_tampered_head_is_not_appended_to() {
     assert!(!fault.may_retry());
 }
 
-/// Rows as earlier releases wrote them: item by item, as JSON. Never to be changed: what is stored
-/// stays.
+/// Rows as earlier releases wrote them, item by item, as JSON. They never change.
 const ROWS_OF_FORMAT_1: &str = include_str!("../../shared/tests/fixtures/rows_of_format_1.json");
 
 /// Rows as this release writes them.

@@ -16,12 +16,12 @@ use crate::ledger::{Ledger, at};
 /// Where credit is added, in a test's problem documents.
 pub const BILLING_URL: &str = "https://billing.example/#add-credit";
 
-/// A function's world: a ledger, and what the function is built from.
+/// A ledger, and the parts that a function is built from.
 #[derive(Debug)]
 pub struct Api {
     /// The ledger, for preparing and for looking.
     pub ledger: Ledger,
-    /// What a handler is given.
+    /// The input of a handler.
     pub billing: Billing,
 }
 
@@ -72,7 +72,7 @@ impl Api {
     }
 }
 
-/// A request as it comes from API Gateway.
+/// A request as API Gateway delivers it.
 #[derive(Clone, Debug)]
 pub struct Event {
     route: String,
@@ -131,7 +131,7 @@ impl Event {
         self.header("idempotency-key", key)
     }
 
-    /// With scopes.
+    /// Replaces the scopes of the token.
     #[must_use]
     pub fn scope(self, scopes: &str) -> Event {
         self.claim("scope", scopes)
@@ -212,13 +212,11 @@ impl Event {
 /// An answer as its caller sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// The HTTP status.
     pub status: u16,
-    /// The content type.
     pub kind: String,
     /// The body: JSON; a table as text; null if there is none.
     pub body: Value,
-    /// Where a table goes on, as its header says.
+    /// The link to the next page of a table, from the header.
     pub link: Option<String>,
 }
 

@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 use tollgate_local::wiring::Function;
 use tollgate_local::{Config, build};
 
-/// The binaries beside the running test, as the sources are now. Features and profile are those of
-/// the test, so that only what was changed is built.
+/// The binaries beside the running test, built from the current sources. Features and profile are
+/// those of the test, so that only changed code is built.
 ///
 /// # Panics
 /// If the template cannot be read, or a function cannot be built.

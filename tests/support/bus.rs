@@ -1,4 +1,5 @@
-//! An EventBridge under the real SDK: it takes what `PutEvents` brings, and refuses on demand.
+//! An EventBridge for the real SDK. It records the entries of `PutEvents` and rejects some on
+//! demand.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +18,7 @@ use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 use tollgate::runtime::bus::{Bus, BusEvent};
 
-/// A bus that remembers what it took.
+/// A bus that records its events.
 #[derive(Clone, Debug, Default)]
 pub struct RecordingBus {
     inner: Arc<Mutex<Inner>>,
@@ -52,8 +53,8 @@ impl RecordingBus {
         Bus::new(Client::from_conf(config), "tollgate".to_owned())
     }
 
-    /// Refuses the next `times` entries whose detail contains a text, as a throttled bus does;
-    /// other entries of the same call are taken.
+    /// Rejects the next `times` entries whose detail contains a text, as a throttled bus does.
+    /// Other entries of the same call are accepted.
     pub fn refuse(&self, text: &str, times: usize) {
         self.lock().refusals.push((text.to_owned(), times));
     }
@@ -63,7 +64,7 @@ impl RecordingBus {
         self.lock().dead_calls = calls;
     }
 
-    /// What was taken since the last look, in order.
+    /// The events since the last call, in order.
     #[must_use]
     pub fn take(&self) -> Vec<BusEvent> {
         std::mem::take(&mut self.lock().taken)

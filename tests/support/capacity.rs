@@ -1,5 +1,5 @@
-//! What calls cost: an interceptor that asks DynamoDB for the capacity of every write that the
-//! store sends.
+//! The cost of calls: an interceptor that requests the consumed capacity of every write of the
+//! store.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,13 +19,13 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A client like the given one whose puts are metered here.
+    /// A client like the given one whose writes are measured.
     #[must_use]
     pub fn on(&self, client: &Client) -> Client {
         Client::from_conf(client.config().to_builder().interceptor(self.clone()).build())
     }
 
-    /// What puts consumed since this was last asked.
+    /// The capacity consumed since the last call.
     #[must_use]
     pub fn take(&self) -> Vec<ConsumedCapacity> {
         std::mem::take(&mut *self.puts.lock().expect("nobody panics while holding it"))

@@ -62,14 +62,14 @@ impl CloudFormation {
         lock(&self.put).refusals = times;
     }
 
-    /// What was answered since it was last asked.
+    /// The answers since the last call.
     #[must_use]
     pub fn take(&self) -> Vec<Value> {
         std::mem::take(&mut lock(&self.put).answers)
     }
 }
 
-/// What of an address must arrive as it was given out: S3 signs it.
+/// The part of the address that must arrive unchanged, because S3 signs it.
 const SIGNED: &str =
     "/arn%3Aaws%3Acloudformation/check%7Cone?AWSAccessKeyId=AKIA&Expires=1&Signature=a%2Fb%3D";
 

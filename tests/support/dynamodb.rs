@@ -1,8 +1,8 @@
-//! A DynamoDB for tests, and the tables of the template in it.
+//! A DynamoDB for tests, with the tables of the template.
 //!
 //! The engine is `dynoxide-rs` in this process, in memory, on a loopback port that the system
-//! chooses. It checks what DynamoDB checks, but never shows a transaction conflict, throttling or
-//! an eventually consistent read; [`crate::faults`] injects the first two under the SDK.
+//! chooses. It performs DynamoDB's checks, but never returns a transaction conflict, throttling or
+//! an eventually consistent read. [`crate::faults`] injects the first two below the SDK.
 //!
 //! With `AWS_ENDPOINT_URL_DYNAMODB` in the environment every test uses that endpoint instead, with
 //! region and credentials from the environment too.
@@ -39,7 +39,7 @@ const ACTIVE_SECONDS: u64 = 60;
 #[derive(Debug)]
 pub struct DynamoDb {
     endpoint: Endpoint,
-    /// None if the endpoint came from the environment.
+    /// `None` if the endpoint comes from the environment.
     _embedded: Option<Embedded>,
 }
 
@@ -54,14 +54,14 @@ impl DynamoDb {
         }
     }
 
-    /// A new embedded engine, whatever the environment says.
+    /// A new embedded engine, regardless of the environment.
     #[must_use]
     pub fn embedded() -> Self {
         let (server, url) = Embedded::start();
         Self { endpoint: Endpoint::with_dummy_credentials(url), _embedded: Some(server) }
     }
 
-    /// The address, for whatever else is to be pointed here by `AWS_ENDPOINT_URL_DYNAMODB`.
+    /// The address, for `AWS_ENDPOINT_URL_DYNAMODB` of other programs.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.endpoint.url
@@ -73,7 +73,7 @@ impl DynamoDb {
         self.client_through(&Faults::none(), Attempts::ONE)
     }
 
-    /// A client whose every call passes through `faults`, with the SDK's own retries as given.
+    /// A client whose calls pass through `faults`, with the given number of SDK attempts.
     #[must_use]
     pub fn client_through(&self, faults: &Faults, attempts: Attempts) -> Client {
         let retries = if attempts == Attempts::ONE {
@@ -213,9 +213,9 @@ impl Tables {
     /// Creates every table of `template` and waits until they and their indexes are active.
     ///
     /// The template's `Stage` is a random word, so the names differ from those of every other test.
-    /// Left out are the properties that protect a deployed table and mean nothing in a test: point
-    /// in time recovery, encryption, deletion protection, tags. A property not known here is
-    /// refused, so that no table of a test silently differs from the deployed one.
+    /// Properties that protect a deployed table and have no effect in a test are left out: point in
+    /// time recovery, encryption, deletion protection, tags. An unknown property is an error, so
+    /// that no table of a test silently differs from the deployed one.
     pub async fn create(client: &Client, template: &Template) -> Self {
         let stage: String =
             repeat_with(fastrand::alphanumeric).take(15).collect::<String>().to_lowercase();

@@ -1,14 +1,14 @@
 //! Faults between the real SDK and the network.
 //!
 //! A [`Faults`] is the HTTP client of an SDK client (see
-//! [`DynamoDb::client_through`](crate::dynamodb::DynamoDb::client_through)): every call passes
-//! through it, is recorded, and may be refused, answered in DynamoDB's name, applied without an
-//! answer, sent twice, delayed, or stopped at a [`Gate`] while the test does something else. The
-//! store under test runs unchanged.
+//! [`DynamoDb::client_through`](crate::dynamodb::DynamoDb::client_through)). Every call passes
+//! through it and is recorded. It may be refused, answered in DynamoDB's name, applied without an
+//! answer, sent twice, delayed, or stopped at a [`Gate`] while the test acts. The store under test
+//! runs unchanged.
 //!
-//! Calls are counted from 1, **from the moment a fault, gate or crash is set**: what a test did
-//! before does not matter. Where several things are set for one call, a crash comes first, then the
-//! scripted fault that was set first, then the plan; gates are passed whatever happens to the call.
+//! Calls are counted from 1, **from the moment a fault, gate or crash is set**. Earlier calls do
+//! not count. If several are set for one call, a crash comes first, then the oldest scripted fault,
+//! then the plan. Gates always apply.
 
 mod answers;
 mod gate;
@@ -35,7 +35,7 @@ pub use plan::Plan;
 
 use gate::Barrier;
 
-/// What may happen to one call.
+/// A fault of a call.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Fault {
     /// No connection: nothing was sent.
@@ -52,9 +52,9 @@ pub enum Fault {
     TransactionConflict,
     /// HTTP 500, not applied.
     InternalError,
-    /// HTTP 500, although the call was applied: DynamoDB does not say which of the two it was.
+    /// HTTP 500, although the call was applied. DynamoDB does not report which of the two happened.
     InternalErrorApplied,
-    /// The call is applied, but the connection is lost before its answer comes.
+    /// The call is applied, but the connection is lost before the answer arrives.
     AnswerLost,
     /// The call is sent twice, one after the other; the second answer is returned.
     AppliedTwice,
@@ -152,7 +152,6 @@ impl Calls {
         Self { operation: Some(operation), first: 1, last: usize::MAX }
     }
 
-    /// Every call.
     #[must_use]
     pub fn any() -> Self {
         Self { operation: None, first: 1, last: usize::MAX }
@@ -186,7 +185,7 @@ pub enum Crash {
     AfterCall(usize),
 }
 
-/// The process died: what [`Faults::until_crash`] returns instead of a result.
+/// The process died. [`Faults::until_crash`] returns it instead of a result.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Crashed;
 
@@ -198,14 +197,12 @@ impl fmt::Display for Crashed {
 
 impl std::error::Error for Crashed {}
 
-/// One recorded call.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What was called.
     pub operation: Operation,
     /// The request as it was to be sent.
     pub body: String,
-    /// What was done to it.
+    /// The fault that was applied.
     pub fault: Option<Fault>,
     /// The HTTP status that the caller was given; none if it got no answer (yet).
     pub status: Option<u16>,
@@ -252,7 +249,7 @@ enum Life {
     Dead,
 }
 
-/// Something set for certain calls, and how many of its operation came since.
+/// A setting for certain calls, and the number of its operation's calls since then.
 #[derive(Debug)]
 struct Rule<T> {
     calls: Calls,
@@ -265,7 +262,7 @@ impl<T: Clone> Rule<T> {
         Self { calls, seen: 0, what }
     }
 
-    /// Counts this call, and says what was set for it.
+    /// Counts this call, and returns the setting for it.
     fn count(&mut self, operation: &Operation) -> Option<T> {
         if self.calls.operation.as_ref().is_some_and(|wanted| wanted != operation) {
             return None;
@@ -331,8 +328,8 @@ impl Faults {
         gate
     }
 
-    /// Lets the process die at that call: from then on every call fails, without the SDK trying
-    /// again, until [`Faults::revive`]. Replaces an earlier crash that did not come yet.
+    /// Kills the process at a call. From then on every call fails without SDK retries, until
+    /// [`Faults::revive`]. Replaces an earlier crash that has not happened yet.
     pub fn crash(&self, crash: Crash) {
         let (n, point) = match crash {
             Crash::BeforeCall(n) => (n, CrashPoint::Before),
@@ -341,12 +338,12 @@ impl Faults {
         self.state().crash = Some(Rule::new(Calls::any().nth(n), point));
     }
 
-    /// Runs the process until it ends or dies. When it dies its future is dropped where it stands,
-    /// and none of its code runs any more, except tasks it spawned; their calls fail.
+    /// Runs the process until it ends or dies. When it dies, its future is dropped at once and none
+    /// of its code continues, except spawned tasks, whose calls fail.
     ///
     /// # Errors
     ///
-    /// [`Crashed`], if a crash came.
+    /// [`Crashed`] after a crash.
     pub async fn until_crash<T>(&self, process: impl Future<Output = T>) -> Result<T, Crashed> {
         let mut dead = self.dead.subscribe();
         tokio::select! {
@@ -356,20 +353,19 @@ impl Faults {
         }
     }
 
-    /// Whether a crash came.
+    /// Whether a crash happened.
     #[must_use]
     pub fn has_crashed(&self) -> bool {
         *self.dead.borrow() == Life::Dead
     }
 
-    /// Starts the process again: calls pass, and a crash that did not come yet will not come.
+    /// Restarts the process. Calls pass, and a crash that has not happened yet is canceled.
     pub fn revive(&self) {
         self.state().crash = None;
         self.dead.send_replace(Life::Alive);
     }
 
-    /// Takes back everything that was set: faults, plan, gates and crash. Gates that hold a call
-    /// stay closed.
+    /// Removes all settings: faults, plan, gates and crash. Gates that hold a call stay closed.
     pub fn clear(&self) {
         self.revive();
         let mut state = self.state();
@@ -391,7 +387,7 @@ impl Faults {
         self.state().calls.iter().map(|call| call.operation.clone()).collect()
     }
 
-    /// Returns the calls so far and forgets them: what is counted later starts from nothing.
+    /// Returns the calls so far and resets the list.
     #[must_use]
     pub fn take_calls(&self) -> Vec<Call> {
         let mut state = self.state();
@@ -445,7 +441,7 @@ impl Faults {
     }
 }
 
-/// What was decided about a call when it arrived.
+/// The decision for a call on its arrival.
 struct Arrival {
     number: usize,
     operation: Operation,
@@ -485,7 +481,7 @@ impl State {
     }
 }
 
-/// Counts a call in every rule, and returns what the oldest one that is for it says.
+/// Counts a call in every rule, and returns the setting of the oldest matching one.
 fn first<T: Clone>(rules: &mut [Rule<T>], operation: &Operation) -> Option<T> {
     rules.iter_mut().fold(None, |found, rule| {
         let counted = rule.count(operation);

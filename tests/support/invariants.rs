@@ -1,5 +1,4 @@
-//! What must hold of an account whatever happened to it: the invariants of the design that can be
-//! seen from outside.
+//! The invariants of an account: the rules of the design that can be checked from outside.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +17,7 @@ use tollgate::store::{IndexShard, RowOrder};
 
 use crate::ledger::{Ledger, named};
 
-/// An account that keeps what it promises.
+/// An account that was checked.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// All its rows, oldest first, with their lines.
@@ -32,17 +31,16 @@ impl Account {
         self.rows.iter().filter(|row| row.event.change.name() == name).count()
     }
 
-    /// Its balance.
     #[must_use]
     pub fn balance(&self) -> Usd {
         self.rows.last().map_or(Usd::ZERO, |row| row.state.balance())
     }
 }
 
-/// Reads all of an account and checks it.
+/// Reads all data of an account and checks it.
 ///
 /// # Panics
-/// If anything does not hold.
+/// If an invariant is broken.
 pub async fn check(ledger: &Ledger, account: &str) -> Account {
     let id: AccountId = named(account);
     let verified =
@@ -102,9 +100,8 @@ fn check_money(row: &Row) {
     );
 }
 
-/// No second of a running resource is charged twice or missing: what each has paid is one unbroken
-/// stretch from its start to its stop, or to where everything is paid through. Returns what runs at
-/// the end.
+/// No second of a running resource is charged twice or missing. The paid time of each is unbroken
+/// from its start to its stop, or to the end of the paid time. Returns the running resources.
 fn check_time(rows: &[Row]) -> BTreeSet<ResourceId> {
     // Paid through, by running resource.
     let mut running: BTreeMap<ResourceId, Timestamp> = BTreeMap::new();
@@ -192,7 +189,7 @@ async fn check_claims(ledger: &Ledger, account: &AccountId, rows: &[Row]) {
     }
 }
 
-/// The list of resources is what the chain says.
+/// The list of resources matches the chain.
 async fn check_list(ledger: &Ledger, account: &AccountId, running: BTreeSet<ResourceId>) {
     let head = ledger.head(account.as_str()).await;
     let list = ledger.undisturbed.billables(account).await.expect("a list");
@@ -208,7 +205,7 @@ async fn check_list(ledger: &Ledger, account: &AccountId, running: BTreeSet<Reso
     assert!(view.is_some(), "{account}: list and state agree");
 }
 
-/// The account stands in the indexes as its state asks for.
+/// The account is in the indexes as its state requires.
 async fn check_schedule(ledger: &Ledger, account: &AccountId) {
     let head = ledger.head(account.as_str()).await;
     let answer = ledger

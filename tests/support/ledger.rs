@@ -1,4 +1,4 @@
-//! The store on a DynamoDB of a test's own, with prices, and short ways to say what happens.
+//! The store on a DynamoDB of its own, with prices, and shortcuts for scenarios.
 //!
 //! Times are given as `"10:20:00"` on one day, [`DAY`], or in full.
 
@@ -34,7 +34,7 @@ pub const DAY: &str = "2026-11-22";
 /// The account of a test that needs only one.
 pub const ALICE: &str = "alice";
 
-/// A ledger behind a network that may be disturbed, and a second way to it that never is.
+/// A ledger behind a network with faults, and a second connection without any.
 #[derive(Debug)]
 pub struct Ledger {
     /// The network of [`Ledger::store`].
@@ -45,24 +45,22 @@ pub struct Ledger {
     pub undisturbed: Store,
     /// For looking at the tables, and for tampering with them.
     pub client: Client,
-    /// The tables.
     pub tables: Tables,
     /// Some SKUs: `vm` $0.60/h, `big` $1.20/h, `web` (a service) $0.0208333/h, `volume` $0.10/h and
     /// $0.04/h while off, `tokens` $0.000002 each.
     pub prices: PriceList,
-    /// The defaults.
     pub policy: Policy,
-    /// What it stands on.
+    /// The database of the ledger.
     pub dynamodb: DynamoDb,
 }
 
 impl Ledger {
-    /// A new one whose SDK never retries: the store sees every fault.
+    /// A new ledger whose SDK never retries, so the store sees every fault.
     pub async fn new() -> Ledger {
         Ledger::with(Attempts::ONE).await
     }
 
-    /// A new one whose SDK sends a call so often.
+    /// A new ledger with this number of SDK attempts.
     pub async fn with(attempts: Attempts) -> Ledger {
         let dynamodb = DynamoDb::start();
         let (client, faults) = (dynamodb.client(), Faults::none());
@@ -109,8 +107,7 @@ impl Ledger {
         }
     }
 
-    /// What a function on this ledger is built from, with these variables set beside the names of
-    /// the tables.
+    /// The parts of a function on this ledger, with these variables and the names of the tables.
     #[must_use]
     pub fn billing(&self, variables: &[(&'static str, &str)]) -> Billing {
         let names = self.names();
@@ -125,7 +122,7 @@ impl Ledger {
         Billing::new(self.store.clone(), settings.expect("settings"))
     }
 
-    /// What a trigger at that time brings along.
+    /// A trigger of this account at that time.
     #[must_use]
     pub fn occasion<'a>(&'a self, account: &'a AccountId, now: Timestamp) -> Trigger<'a> {
         Trigger {
@@ -146,7 +143,6 @@ impl Ledger {
             .expect("the account is open")
     }
 
-    /// Opens an account.
     pub async fn open(&self, account: &str, now: &str) -> CommandReceipt {
         let account = named(account);
         let open = self.store.execute(
@@ -168,10 +164,10 @@ impl Ledger {
         receipt(self.try_credit(account, payment, amount, now).await)
     }
 
-    /// The same, with whatever comes of it.
+    /// The same, with its result.
     ///
     /// # Errors
-    /// As the store says.
+    /// As the store.
     pub async fn try_credit(
         &self,
         account: &str,
@@ -217,10 +213,10 @@ impl Ledger {
         receipt(self.try_start(Cause::Command, account, sku, ids, now).await)
     }
 
-    /// The same, with a cause, and with whatever comes of it.
+    /// The same, with a cause and with its result.
     ///
     /// # Errors
-    /// As the store says.
+    /// As the store.
     pub async fn try_start(
         &self,
         cause: Cause,
@@ -246,7 +242,6 @@ impl Ledger {
         )
     }
 
-    /// Stops resources.
     pub async fn stop(&self, account: &str, ids: &[&str], now: &str) -> CommandReceipt {
         let (account, ids) = (named(account), resource_ids(ids));
         let command = |view: &AccountSnapshot<'_>| resolve::stop(view, &ids);
@@ -261,7 +256,6 @@ impl Ledger {
         )
     }
 
-    /// Opens a meter.
     pub async fn open_meter(&self, account: &str, sku: &str, now: &str) -> CommandReceipt {
         let (account, now, sku) = (named(account), at(now), named(sku));
         let project = project(&account);
@@ -273,23 +267,22 @@ impl Ledger {
         )
     }
 
-    /// Settles an account.
     pub async fn settle(&self, account: &str, now: &str) -> SettleReport {
         self.try_settle(account, now)
             .await
             .unwrap_or_else(|fault| panic!("{account} is not settled: {fault}"))
     }
 
-    /// The same, with whatever comes of it.
+    /// The same, with its result.
     ///
     /// # Errors
-    /// As the store says.
+    /// As the store.
     pub async fn try_settle(&self, account: &str, now: &str) -> Result<SettleReport, StoreError> {
         self.store.settle(self.occasion(&named(account), at(now))).await
     }
 }
 
-/// An id, an amount, or whatever else a test writes as text.
+/// An ID, an amount, or another value that a test writes as text.
 #[must_use]
 pub fn named<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error:?}"))
@@ -336,7 +329,7 @@ pub fn resource_ids(ids: &[&str]) -> Vec<ResourceId> {
     ids.iter().map(|id| named(id)).collect()
 }
 
-/// What a command came to that was to succeed.
+/// The receipt of a command that must succeed.
 pub fn receipt(done: Result<CommandOutcome, CommandError>) -> CommandReceipt {
     match done {
         Ok(CommandOutcome::Appended(receipt)) => *receipt,

@@ -1,24 +1,24 @@
-//! What the whole-system tests of Tollgate stand on.
+//! Support for the whole-system tests of Tollgate.
 //!
-//! - [`template`] reads `infra/template.yaml`, the file that is deployed, so that no test describes
-//!   a table of its own.
-//! - [`dynamodb`] is a DynamoDB in this process, behind HTTP as on AWS, and the tables of the
-//!   template in it. With `AWS_ENDPOINT_URL_DYNAMODB` set, it is that endpoint instead.
-//! - [`faults`] sits between the real SDK and the network and does what networks, DynamoDB under
-//!   load and dying processes do: on demand at a chosen call, or by a seeded plan.
+//! - [`template`] reads `infra/template.yaml`, the deployed file, so that no test defines a table
+//!   of its own.
+//! - [`dynamodb`] is a DynamoDB in this process, behind HTTP as on AWS, with the tables of the
+//!   template. With `AWS_ENDPOINT_URL_DYNAMODB` set, it is that endpoint instead.
+//! - [`faults`] sits between the real SDK and the network. It simulates networks, DynamoDB under
+//!   load and dying processes, on demand at a chosen call or by a seeded plan.
 //! - [`api`] is a function of the HTTP API on such a DynamoDB, called as API Gateway calls it.
-//! - [`binaries`] are the functions as they are deployed, for the whole.
-//! - [`bus`] is an EventBridge that remembers what it took.
-//! - [`capacity`] tells what a store's writes cost.
-//! - [`cloudformation`] is where CloudFormation waits for a custom resource's answer.
-//! - [`ledger`] is the store on such a DynamoDB, with prices and short ways to say what happens.
-//! - [`newer_format`] is a row of a release to come.
+//! - [`binaries`] are the deployed functions, for the whole world.
+//! - [`bus`] is an EventBridge that records its events.
+//! - [`capacity`] measures the cost of a store's writes.
+//! - [`cloudformation`] receives a custom resource's answer in CloudFormation's place.
+//! - [`ledger`] is the store on such a DynamoDB, with prices and shortcuts for scenarios.
+//! - [`newer_format`] is a row of a future release.
 //! - [`stand_in`] is the Stripe stand-in on a port.
 //! - [`payments`] is checkout, webhook and refill on one ledger and one Stripe stand-in.
-//! - [`invariants`] looks at an account afterwards and checks all that must hold of it.
+//! - [`invariants`] reads an account afterwards and checks all its invariants.
 //!
-//! Nothing is mocked: a store under test speaks the real protocol, through the real SDK, to a real
-//! engine, and cannot tell an injected fault from one that happened.
+//! Nothing is mocked. A store under test speaks the real protocol, through the real SDK, to a real
+//! engine, and cannot distinguish an injected fault from a real one.
 #![allow(
     clippy::expect_used,
     clippy::panic,

@@ -174,7 +174,7 @@ impl PaymentWorld {
         created.body["id"].as_str().expect("an id").to_owned()
     }
 
-    /// What Stripe has to tell, as it would be sent.
+    /// The pending webhooks of Stripe.
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.stand_in.due_deliveries(self.now().seconds())
     }
@@ -190,7 +190,7 @@ impl PaymentWorld {
         answered
     }
 
-    /// Delivers everything, and what comes of it; the statuses by type.
+    /// Delivers all webhooks, including those that result. Returns the statuses by type.
     pub async fn deliver_all(&self) -> Vec<(String, u16, String)> {
         let mut all = Vec::new();
         loop {
@@ -227,15 +227,15 @@ impl PaymentWorld {
     /// A run of auto-refill, by an event of the bus.
     ///
     /// # Errors
-    /// As the function says.
+    /// As the function.
     pub async fn try_refill(&self) -> Result<auto_refill::RefillReport, auto_refill::RefillError> {
         self.try_refill_at(self.now()).await
     }
 
-    /// The same, by an event of another time: it was kept somewhere.
+    /// The same, by an older event that was queued.
     ///
     /// # Errors
-    /// As the function says.
+    /// As the function.
     pub async fn try_refill_at(
         &self,
         time: Timestamp,
@@ -279,7 +279,7 @@ impl PaymentWorld {
         self.names().await.iter().filter(|found| **found == name).count()
     }
 
-    /// Changes what is agreed about refills, past everything that is disturbed.
+    /// Changes the refill terms, without faults.
     pub async fn agree(&self, threshold: &str, amount: &str) {
         let account = acme();
         let terms = Some((named::<Usd>(threshold), named::<Usd>(amount)));
@@ -306,7 +306,8 @@ impl PaymentWorld {
         assert!(self.state().await.refill.wanted.is_some(), "a refill is wanted");
     }
 
-    /// All that must hold of the account, and of Stripe against it: every charge is credited once.
+    /// Checks all invariants of the account, and compares it with Stripe: every charge is credited
+    /// once.
     pub async fn check(&self) {
         let account = crate::invariants::check(self.ledger(), ACME).await;
         let credited: i64 = account
@@ -330,7 +331,7 @@ impl PaymentWorld {
         );
     }
 
-    /// What Stripe received in all, in cents.
+    /// The total that Stripe received, in cents.
     pub fn charged_cents(&self) -> i64 {
         let saved = self.stand_in.save().expect("the stand-in is saved");
         let objects = saved["objects"].as_array().expect("objects");

@@ -2,7 +2,7 @@
 
 use stripe_stand_in::{Config, StripeStandIn};
 
-/// A stand-in that serves for as long as the test runs, and its address.
+/// A stand-in that serves until the end of the test, and its address.
 pub async fn serve(
     mut config: Config,
     clock: impl Fn() -> i64 + Send + Sync + 'static,

@@ -13,7 +13,7 @@ use tollgate_local::template;
 pub struct Template(template::Template);
 
 impl Template {
-    /// The template of this repository, which is the one that is deployed.
+    /// The deployed template of this repository.
     #[must_use]
     pub fn of_this_repository() -> Self {
         static READ: OnceLock<Template> = OnceLock::new();

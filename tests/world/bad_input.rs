@@ -1,7 +1,7 @@
-//! Bad input on every route of the template: the right problem document, and nothing written.
+//! Bad input on every route of the template leads to the right problem document and writes nothing.
 //!
-//! The routes are those of the template, so that a new one cannot be forgotten: it needs a good
-//! body here, and then all the bad ones come by themselves.
+//! The routes come from the template, so that none can be forgotten. A new route needs a good body
+//! here, and all bad ones are derived from it.
 
 use serde_json::{Map, Value, json};
 use tollgate_local::api::{Answer, Api};
@@ -11,7 +11,7 @@ use tollgate_local::wiring::{Route, RouteAuthorizer};
 use crate::invariants::check;
 use crate::support::{ADMIN, Customer, PLATFORM, Processes, World, key, token};
 
-/// More than any function takes, and less than what API Gateway takes.
+/// More than any function accepts, and less than API Gateway's limit.
 const HUGE_BYTES: usize = 300 * 1024;
 /// More than API Gateway takes.
 const TOO_HUGE_BYTES: usize = 11 * 1024 * 1024;
@@ -117,7 +117,7 @@ impl<'w> Scene<'w> {
         }
     }
 
-    /// The routes that somebody is asked for a token on, with the scopes they need.
+    /// The routes that need a token, with their scopes.
     fn guarded(&self) -> Vec<(&Route, &[String])> {
         let guarded = |route: &'_ Route| matches!(route.authorizer, RouteAuthorizer::Jwt { .. });
         let routes = self.routes.iter().filter(|route| guarded(route));
@@ -129,7 +129,7 @@ impl<'w> Scene<'w> {
             .collect()
     }
 
-    /// Who may use a route, for Alice.
+    /// A client of Alice with the permissions for a route.
     fn allowed(&self, scopes: &[String]) -> Api {
         let scope = scopes.first().map_or("", String::as_str);
         let account = match scope {
@@ -145,7 +145,7 @@ impl<'w> Scene<'w> {
         api.send(&route.method, &self.path(route), &all, body.to_owned()).await.unwrap()
     }
 
-    /// Nothing was written since so many calls, and nobody's ledger differs.
+    /// Asserts that nothing was written since this number of calls, and that no ledger changed.
     async fn unchanged(&self, before: &Before) {
         self.world.cloud.idle().await;
         let writes = [
@@ -260,7 +260,7 @@ async fn call_without_the_required_scope_is_forbidden() {
                 assert_eq!(answer.status, 403, "{} with {scope:?}: {answer:?}", route.key());
             }
         } else {
-            // Nobody acts for another without the platform's scope.
+            // A caller without the platform's scope cannot act for another account.
             let answer = scene
                 .send(&scene.mallory.api, route, &[("tollgate-account", "alice")], &body)
                 .await;
@@ -284,7 +284,7 @@ async fn objects_of_other_accounts_are_not_found() {
         seen += 1;
         let body = scene.good_body(route);
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        // Without a key, as one that is used may be noted: for Mallory, and also if she is refused.
+        // Without a key, because a used key may be recorded: for Mallory, even if she is refused.
         let answer = scene.send(&scene.mallory.api, route, &[], &body).await;
         is_problem(&answer, 404, "not_found", &route.key());
         let text = String::from_utf8_lossy(&answer.body);

@@ -16,7 +16,7 @@ async fn post(world: &World, signature: Option<&str>, body: &str) -> Answer {
     world.api.send("POST", PATH, &headers, body.to_owned()).await.unwrap()
 }
 
-/// The webhook that tells of a payment, which never came.
+/// The webhook of a payment, which was never delivered.
 async fn held_back(world: &World) -> Delivery {
     let alice = world.customer("alice");
     let page = alice.page(&json!({"amount": "25.00"})).await;
@@ -60,8 +60,8 @@ async fn unsigned_webhook_is_rejected_unread() {
         (Some(good), "{}"),
         (Some(good), ""),
     ];
-    // What fits none of the secrets has them read again, at most once in a minute: the clock stands
-    // still, so that from here on nothing is asked.
+    // A body that matches none of the secrets makes the function read them again, at most once a
+    // minute. The clock stands still, so no further reads follow.
     assert_eq!(post(&world, Some(&wrong), body).await.status, 400);
     let before = world.cloud.calls_count();
     for (signature, body) in bad {

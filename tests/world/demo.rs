@@ -1,4 +1,4 @@
-//! The story that `cargo local demo` tells: who tries it first must not find it wrong.
+//! The story of `cargo local demo`. It is the first thing that newcomers run, so it must work.
 
 use tollgate_local::demo;
 

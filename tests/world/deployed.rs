@@ -1,4 +1,4 @@
-//! What AWS minds about the template, and no linter sees.
+//! Rules of AWS about the template that no linter checks.
 
 use std::collections::BTreeMap;
 
@@ -27,9 +27,9 @@ fn every_queue_has_a_policy_of_its_own_that_names_no_other() {
     }
 }
 
-/// The age of the oldest message does not count what was received three times
-/// (docs.aws.amazon.com/AWSSimpleQueueService, "Available CloudWatch metrics for Amazon SQS"): a
-/// slice that fails again and again would be out of sight before the alarm.
+/// The age of the oldest message ignores messages that were received three times
+/// (docs.aws.amazon.com/AWSSimpleQueueService, "Available CloudWatch metrics for Amazon SQS"). A
+/// slice that keeps failing would disappear from it before the alarm fires.
 #[test]
 fn failing_slice_alarms_before_it_is_a_dead_letter() {
     let seconds = |value: &Value| value.as_i64().unwrap();

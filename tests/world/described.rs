@@ -1,5 +1,5 @@
-//! `infra/openapi.yaml` describes what is answered: the same routes as the template, with the same
-//! scopes, and answers of just the described shape, on every route.
+//! `infra/openapi.yaml` matches the API: the routes and scopes of the template, and answers of the
+//! described shape, on every route.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::support::{HOUR, PLATFORM, Processes, World, key, token};
 /// Routes of the page: files, not API.
 const FILES: [&str; 3] = ["GET /", "GET /config.json", "GET /assets/{file+}"];
 
-/// The description, and which of its operations were seen to answer as it says.
+/// The description, and the operations whose answers matched it.
 struct Description {
     document: Value,
     seen: BTreeSet<String>,
@@ -75,7 +75,7 @@ impl Description {
     }
 
     fn errors(&self, schema: &Value, instance: &Value) -> Vec<String> {
-        // The components come along, so that what the schema refers to is found.
+        // The components are included, so that references in the schema resolve.
         let whole = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "allOf": [schema], "components": self.document["components"]});
         let validator = jsonschema::validator_for(&whole).unwrap();
         validator
@@ -118,7 +118,7 @@ async fn template_and_openapi_have_the_same_routes_and_scopes() {
         })
         .collect();
     assert_eq!(described, wired);
-    // What accepts everything would describe nothing.
+    // A schema that accepts everything describes nothing.
     let balance = json!({"$ref": "#/components/schemas/Balance"});
     assert!(!description.errors(&balance, &json!({})).is_empty());
     let ids: BTreeSet<&str> = description
@@ -129,15 +129,14 @@ async fn template_and_openapi_have_the_same_routes_and_scopes() {
     assert_eq!(ids.len(), described.len(), "every operation has a name of its own");
 }
 
-/// One who asks and looks whether the answers are as described.
+/// A client that checks each answer with the description.
 struct Reader<'w> {
     world: &'w World,
     description: Description,
 }
 
 impl Reader<'_> {
-    /// The path is the route's, with what stands for its parameters put in; the body must be
-    /// described as well.
+    /// The path is the route with its parameters filled in. The body must be described as well.
     async fn send(&mut self, api: &Api, route: &str, path: &str, body: &Value) -> Value {
         let (method, _) = route.split_once(' ').unwrap();
         if !body.is_null() {
@@ -172,7 +171,7 @@ async fn every_route_answers_as_it_is_described() {
     let mut reader = Reader { world: &world, description };
     let me = &ada.api;
 
-    // Somebody new.
+    // A new customer.
     for route in [
         "account",
         "balance",
@@ -297,7 +296,7 @@ async fn every_route_answers_as_it_is_described() {
     for verb in ["freeze", "unfreeze", "suspend", "resume", "close"] {
         let (route, path) = of(verb);
         if verb == "close" {
-            // Only what does not run can be closed.
+            // Only an account without running resources can be closed.
             reader
                 .send(me, "DELETE /v1/projects/{project}/resources/{id}", &web, &Value::Null)
                 .await;

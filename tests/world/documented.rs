@@ -1,7 +1,7 @@
-//! The documents against what they describe. `functions/README.md` leads from every route and
-//! trigger to its row, `infra/RUNBOOK.md` has every alarm, `infra/PARAMETERS.md` every parameter and
-//! variable, `infra/NOTICES.md` every event that is mailed, `infra/INTEGRATE.md` the consumer that
-//! is tested. No file of these names another that is missing.
+//! Compares the documents with their subjects. `functions/README.md` has every route and trigger
+//! with its row, `infra/RUNBOOK.md` every alarm, `infra/PARAMETERS.md` every parameter and
+//! variable, `infra/NOTICES.md` every mailed event, `infra/INTEGRATE.md` the tested consumer. Files
+//! and links named in them exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -180,7 +180,7 @@ fn tables(document: &str) -> Vec<Table> {
     tables
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 fn code(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
@@ -297,7 +297,7 @@ fn files_that_decide_exist() {
     }
 }
 
-/// A path in a document begins in the repository, beside the document, or in `shared/src`.
+/// A path in a document starts at the repository, at the document's folder, or at `shared/src`.
 #[test]
 fn paths_in_documents_exist() {
     let mut checked = 0;
@@ -311,7 +311,7 @@ fn paths_in_documents_exist() {
             text.contains('/') && has_ending && !text.contains(['<', ' '])
         };
         for path in prose.filter(is_path) {
-            // The column beside the commands has a root of its own.
+            // The column next to the commands has its own root.
             let is_decision = path.starts_with("decide/") || path.starts_with("settle/");
             let is_there = roots.iter().any(|root| root.join(&path).is_file());
             assert!(is_decision || is_there, "{document} names {path}");

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{HOUR, Processes, World};
 
-/// Enough to see that it works. What the indexes of the engine are for shows with thousands of
+/// Small sizes that only check the benchmark. The indexes of the engine matter with thousands of
 /// rows.
 const SIZES: &str = "50,200";
 
@@ -79,7 +79,7 @@ async fn accounts(world: &Arc<World>, count: u32) {
     world.cloud.idle().await;
 }
 
-/// What an hour took.
+/// The duration of an hour.
 #[derive(Debug)]
 struct Hour {
     elapsed: Duration,
@@ -88,7 +88,7 @@ struct Hour {
 }
 
 impl Hour {
-    /// The processors' time does not depend on what else the machine does.
+    /// CPU time does not depend on other load of the machine.
     fn cost(&self) -> Duration {
         self.processors.unwrap_or(self.elapsed)
     }
@@ -108,7 +108,7 @@ fn processors() -> Option<Duration> {
     let mut ticks = 0;
     for entry in std::fs::read_dir("/proc").ok()? {
         let Ok(stat) = std::fs::read_to_string(entry.ok()?.path().join("stat")) else { continue };
-        // The name of the program, in parentheses, may hold blanks.
+        // The program's name, in parentheses, may contain blanks.
         let (before, after) = stat.rsplit_once(") ")?;
         let fields: Vec<&str> = after.split(' ').collect();
         let process = before.split(' ').next()?;

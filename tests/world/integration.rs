@@ -9,7 +9,7 @@ use tollgate_local::api::Api;
 use crate::consumer::{Consumer, Platform};
 use crate::support::{ADMIN, Customer, PLATFORM, Processes, World, token};
 
-/// A platform whose machines are names in a set.
+/// A platform whose machines are entries of a set.
 struct Simulated {
     api: Api,
     running: BTreeSet<String>,

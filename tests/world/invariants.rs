@@ -1,6 +1,5 @@
-//! What must hold whatever happened, seen from outside: by HTTP, as customers, the operator,
-//! receivers of events and Stripe see it. Nothing here uses the functions' own code but for reading
-//! amounts.
+//! The invariants of the whole, checked from outside: over HTTP, as customers, the operator,
+//! receivers of events and Stripe see it. It uses the functions' own code only for reading amounts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +9,7 @@ use tollgate_local::api::Api;
 
 use crate::support::{Customer, World};
 
-/// Checks these accounts and all that is there once. Everything must have come to rest before.
+/// Checks these accounts and all shared data. All work must be finished before.
 pub(crate) async fn check(customers: &[&Customer<'_>]) {
     let Some(world) = customers.first().map(|customer| customer.world) else { return };
     let dead = world.api.get("/local/dead-letters").await.unwrap().json();
@@ -52,7 +51,7 @@ async fn check_account(customer: &Customer<'_>, payments: &Payments, events: &[V
     );
 }
 
-/// Types of rows that tell of money at Stripe.
+/// Types of rows that record money at Stripe.
 const PAID_TYPES: [&str; 6] =
     ["topup", "auto_refill", "refund", "refund_reversed", "dispute", "dispute_reversed"];
 
@@ -78,7 +77,7 @@ async fn check_chain(customer: &Customer<'_>, rows: &[Value]) {
     assert_eq!(verified["rows"], rows.len(), "{account}: {verified}");
 }
 
-/// Each balance follows from the one before; what is billed for time never takes it below zero.
+/// Each balance follows from the previous one, and billing for time never takes it below zero.
 fn check_money(account: &str, rows: &[Value]) {
     let mut before = Usd::ZERO;
     for row in rows {
@@ -94,8 +93,8 @@ fn check_money(account: &str, rows: &[Value]) {
     }
 }
 
-/// What each resource has paid is one unbroken stretch from its start to its stop, or to where
-/// everything is paid.
+/// The paid time of each resource is unbroken from its start to its stop, or to the end of the paid
+/// time.
 fn check_time(account: &str, rows: &[Value]) {
     let mut paid_through: BTreeMap<&str, i64> = BTreeMap::new();
     for row in rows {
@@ -143,7 +142,7 @@ fn check_time(account: &str, rows: &[Value]) {
                 }
             }
             "suspended" => paid_through.clear(),
-            // What comes back has paid for nothing yet; the next row pays from now on.
+            // A restarted resource has paid for nothing yet. The next row pays from now on.
             "resumed" => {
                 for resource in event["resumed"]["resources"].as_array().into_iter().flatten() {
                     paid_through.insert(resource["id"].as_str().unwrap(), at);
@@ -214,7 +213,7 @@ fn check_causes(account: &str, rows: &[Value]) {
     }
 }
 
-/// Every row has its events, however often they came, and every event its row.
+/// Every row has its events, however often they were delivered, and every event has its row.
 fn check_events(account: &str, rows: &[Value], events: &[Value]) {
     let told: BTreeSet<String> = events
         .iter()
@@ -259,7 +258,7 @@ const NOTICES: [&str; 8] = [
     "Deleted",
 ];
 
-/// What the world is told of a row.
+/// The events of a row.
 fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
     let event = &row["body"]["x"];
     let mut names = match row["type"].as_str().unwrap() {
@@ -299,8 +298,9 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
     names
 }
 
-/// Whether a row leaves less sure credit than a day's worth (or than the threshold, if a refill is
-/// allowed and that is lower), nothing brings more, and the row before did not, or cannot tell.
+/// Whether a row leaves less sure credit than the cost of a day (or than the threshold, if a refill
+/// is allowed and that is lower), no refill is pending, and the previous row did not or cannot
+/// decide.
 fn becomes_low(before: Option<&Value>, row: &Value) -> bool {
     let (state, Some(before)) = (&row["body"]["s"], before) else { return false };
     let refill = &state["r"];
@@ -347,13 +347,13 @@ fn is_refill_allowed(state: &Value, at: i64) -> bool {
         && refill["p"].is_null()
         && state["f"].is_null();
     let is_backing_off = refill["fa"].as_i64().is_some_and(|failed_at| failed_at + 3_600 > at);
-    // No story here has ten refills a day, or goes on into another month.
+    // No story here has ten refills a day or continues into another month.
     let charged = if refill["mo"].is_null() { Usd::ZERO } else { usd(&refill["mo"][1]) };
     let is_capped = refill["m"].is_string() && charged + usd(&refill["a"]["a"]) > usd(&refill["m"]);
     is_possible && !is_refused && !is_backing_off && !is_capped
 }
 
-/// What was paid, and grants that pay for everything for another day.
+/// Paid credit, and grants that pay for everything for another day.
 fn sure_credit(row: &Value) -> Usd {
     let at = row["body"]["x"]["e"]["usage"]["f"].as_i64().or(row["at"].as_i64()).unwrap();
     let grants = row["body"]["s"]["g"].as_array().into_iter().flatten();
@@ -363,7 +363,7 @@ fn sure_credit(row: &Value) -> Usd {
     usd(&row["balance"]) - unsure.map(remaining).sum()
 }
 
-/// The events of rows that came to the bus, by account.
+/// The events of rows on the bus, by account.
 async fn events(world: &World) -> BTreeMap<String, Vec<Value>> {
     let mut events: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let all = world.api.get("/local/events").await.unwrap().json();
@@ -378,7 +378,7 @@ async fn events(world: &World) -> BTreeMap<String, Vec<Value>> {
     events
 }
 
-/// What Stripe has received and not given back, by account.
+/// The amounts that Stripe received and has not given back, by account.
 struct Payments {
     received: BTreeMap<String, Usd>,
 }

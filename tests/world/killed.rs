@@ -1,10 +1,10 @@
-//! Every flow with its function killed before and after every call it makes to the outside.
+//! Every flow with its function killed before and after each of its outside calls.
 //!
-//! A flow runs once undisturbed: which calls its function makes, and how many, is written beside
-//! each flow, so that one more shows. Then it runs for each call with the function killed before
-//! it, and with the function killed after it, for a customer of its own; and whoever triggered it
-//! does what it does in the real world: a client repeats its request under the same key, Stripe
-//! sends its webhook again, Lambda invokes again, schedules come again. What is left is the same.
+//! A flow first runs undisturbed. The expected calls of its function are listed beside it, so that
+//! an additional call is noticed. Then the flow runs once per call with the function killed before
+//! it, and once killed after it, each time for a new customer. The trigger then repeats as in
+//! reality: a client repeats its request under the same key, Stripe sends its webhook again, Lambda
+//! invokes again, schedules run again. The result is the same.
 
 use serde_json::{Value, json};
 use stripe_stand_in::{CardRule, DisputeEnd, DisputeKind, NewDispute};
@@ -16,12 +16,12 @@ use crate::support::{Customer, GOOD_CARD, MINUTE, Processes, World};
 /// The kinds of death.
 pub(crate) const DEATHS: [&str; 2] = ["kill_before", "kill_after"];
 
-/// What a customer, Stripe or the clock sets in motion.
+/// A flow started by a customer, Stripe or the clock.
 #[derive(Clone, Copy, Debug)]
 enum Flow {
     /// A payment page is made, and then paid.
     Page,
-    /// It is paid, and this event tells of it.
+    /// The payment succeeds, and this event reports it.
     Paid(&'static str),
     /// A resource is made and started.
     Start,
@@ -31,7 +31,7 @@ enum Flow {
     Refilled,
     /// The same, and the card is declined.
     Declined,
-    /// A row becomes events.
+    /// Events are published for a row.
     Published,
     /// One of them is a notice: its customer's address is looked up.
     Warned,
@@ -43,7 +43,7 @@ enum Flow {
     Won,
 }
 
-/// What an account was made ready with.
+/// The setup of an account.
 struct Ready {
     page: Value,
     path: String,
@@ -63,7 +63,7 @@ impl Flow {
         }
     }
 
-    /// The only webhook that arrives meanwhile; the others come later.
+    /// The only webhook that is delivered meanwhile. The others follow later.
     fn webhook(self) -> &'static str {
         match self {
             Flow::Paid(event) => event,
@@ -194,8 +194,8 @@ async fn survives(flow: Flow, calls: usize) {
             customers.push(customer);
         }
     }
-    // Webhooks come again after five minutes, invocations after one and two, an attempt is driven
-    // on after two.
+    // Webhooks are repeated after five minutes, invocations after one and two minutes. An attempt
+    // continues after two minutes.
     world.later(MINUTE * 6).await;
     let expected = undisturbed.story();
     for customer in &customers {
@@ -243,7 +243,7 @@ async fn payment_is_credited_once_with_its_refill_agreement() {
     survives(Flow::Paid("checkout.session.completed"), 28).await;
 }
 
-/// They end in the same calls as the one above; what tells the payment from them differs.
+/// They end in the same calls as the one above. Only the look-up of the payment differs.
 #[tokio::test]
 async fn every_event_of_a_payment_costs_the_same_calls() {
     let world = World::new(Processes::One).await;

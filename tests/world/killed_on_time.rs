@@ -28,7 +28,7 @@ const LOOKS: usize = 64;
 /// the price list.
 const EMPTY_SLICE_CALLS: usize = 1;
 
-/// A customer whose machine runs for a day from [`START`] on.
+/// A customer whose resource runs for a day from [`START`] on.
 async fn running<'w>(world: &'w World) -> Customer<'w> {
     let customer = world.customer("alice");
     customer.bonus("100.00").await;
@@ -131,7 +131,7 @@ async fn an_hour_is_charged_once_wherever_the_hourly_run_dies() {
     check(&[&alice]).await;
 }
 
-/// The rest of the hourly run's calls: the one look into each slice in which nobody is.
+/// The other calls of the hourly run: the single read of each empty slice.
 #[tokio::test]
 async fn a_slice_with_nobody_in_it_stays_one_wherever_its_worker_dies() {
     let world = World::new(Processes::One).await;
@@ -165,12 +165,12 @@ async fn a_slice_with_nobody_in_it_stays_one_wherever_its_worker_dies() {
     assert_hours(&alice, 0);
     assert_eq!(world.settle_slice("alice", hour).await.status, 200);
     assert_hours(&alice, 1);
-    // The hour leaves less than a day's worth, and that is told.
+    // After the hour less than a day's cost is left, and an event reports it.
     world.cloud.idle().await;
     check(&[&alice]).await;
 }
 
-/// Somebody whose credit ends so many minutes after the hour.
+/// A customer whose credit ends this number of minutes after the hour.
 struct Ending<'w> {
     customer: Customer<'w>,
     minutes: u32,
@@ -184,8 +184,7 @@ async fn settle_due_killed_at_any_call_suspends_once_on_time() {
     world.write(&world.operator, "PUT", "/v1/admin/prices", &json!({"prices": [price]})).await;
     world.at_time("10:59:00").await;
 
-    // One look of the many is like another: the first and the last stand for them, and the test
-    // below goes through all.
+    // All reads are alike. The first and the last represent them, and the test below covers all.
     let places: Vec<usize> = [1, LOOKS].into_iter().chain(LOOKS + 1..=SUSPENSION_CALLS).collect();
     let deaths =
         DEATHS.iter().flat_map(|death| places.iter().map(move |place| Some((*death, *place))));

@@ -1,22 +1,21 @@
 //! The whole world: the functions' own binaries, in the cloud of `infra/template.yaml` on this
-//! machine, used as its customers, its operator, Stripe and the clock use it.
+//! machine, used by customers, the operator, Stripe and the clock.
 //!
-//! - [`support`] is such a world, and the people in it.
-//! - [`invariants`] looks at all of it from outside and checks what must hold whatever happened.
-//! - `races` lets things happen at once.
-//! - `described` holds the description of the HTTP API, `infra/openapi.yaml`, against what is
-//!   answered.
-//! - `documented` holds the documents against the template and the code.
+//! - [`support`] is such a world, and its users.
+//! - [`invariants`] checks from outside the rules that always hold.
+//! - `races` runs requests at the same time.
+//! - `described` compares the description of the HTTP API, `infra/openapi.yaml`, with the answers.
+//! - `documented` compares the documents with the template and the code.
 //! - `integration` runs the consumer of `infra/INTEGRATE.md`, which is `consumer`.
-//! - `story` is one customer's, from the first payment on.
-//! - `bad_input` and `bad_webhooks` are what nobody should send.
-//! - `killed` kills a function before and after each of its calls, flow by flow; `killed_on_time`
-//!   those that the clock sets in motion.
-//! - `hours` is a benchmark: what an hour costs with few accounts and with many.
+//! - `story` follows one customer from the first payment on.
+//! - `bad_input` and `bad_webhooks` send invalid requests.
+//! - `killed` kills a function before and after each of its calls, flow by flow. `killed_on_time`
+//!   does so for flows that the clock starts.
+//! - `hours` is a benchmark: the cost of an hour with few and with many accounts.
 //! - `time_travel` lets a month pass.
-//! - `metrics` compares what alarms and dashboard look at with what functions count.
-//! - `permissions` compares the policies in the template with what functions do.
-//! - `twice` is a day on which everything comes twice, late, out of order or not at all.
+//! - `metrics` compares the metrics of alarms and dashboard with those that functions write.
+//! - `permissions` compares the policies in the template with the calls of the functions.
+//! - `twice` is a day on which everything arrives twice, late, out of order or not at all.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,6 +1,5 @@
-//! What functions count, against what is looked at: each metric of an alarm or of the dashboard in
-//! `infra/template.yaml` must have somebody who writes it. An alarm on a metric that nobody writes
-//! never rings, and nothing else says so.
+//! A function writes each metric of an alarm or of the dashboard in `infra/template.yaml`. An alarm
+//! on a metric that nothing writes never fires, and nothing else would reveal it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +17,7 @@ const NAMESPACE: &str = "Tollgate/local";
 /// The most bytes of a log line that CloudWatch has always taken.
 const LINE_MAX_BYTES: usize = 256 * 1024;
 
-/// Who counts what it did.
+/// The functions that count their work.
 const COUNTING: [&str; 5] =
     ["hourly-debit", "settle-due", "auto-refill", "publish", "stripe-webhook"];
 
@@ -37,7 +36,7 @@ impl Metric {
         Metric { name: name.as_str().unwrap().to_owned(), dimensions: dimensions.collect() }
     }
 
-    /// Whether it is what is looked at.
+    /// Whether the alarm or dashboard uses this metric.
     fn is(&self, looked_at: &Metric) -> bool {
         let is_same =
             |((key, value), (other_key, other)): ((&String, &String), (&String, &String))| {
@@ -118,7 +117,7 @@ async fn lines(world: &World) -> Vec<Value> {
     let runs =
         world.cloud.runs(0).into_iter().filter(|run| COUNTING.contains(&run.function.as_str()));
     let runs: Vec<_> = runs.inspect(|run| assert_eq!(run.outcome, "ok", "{run:?}")).collect();
-    // A run is over when it is answered, and what it printed may be on its way.
+    // A run ends with its answer, but its output may still be on its way.
     for _ in 0..100 {
         if printed(world).len() >= runs.len() {
             break;
@@ -142,8 +141,8 @@ fn printed(world: &World) -> Vec<Line> {
     world.cloud.log().into_iter().filter(|line| line.text.contains("\"_aws\"")).collect()
 }
 
-/// What docs.aws.amazon.com, "Specification: Embedded metric format", demands, and what Lambda does
-/// with a JSON line.
+/// The rules of docs.aws.amazon.com, "Specification: Embedded metric format", and Lambda's handling
+/// of a JSON line.
 fn check(line: &Value) {
     assert!(
         line["_aws"]["Timestamp"].as_u64().is_some_and(|at_ms| at_ms > 1_700_000_000_000),
@@ -206,8 +205,8 @@ fn resources(of_type: &str) -> Vec<(String, Value)> {
         .resources(of_type)
 }
 
-/// What metric filters make of other lines. A dimension whose value is a field of the line may have
-/// any.
+/// The metrics that filters extract from other lines. A dimension whose value is a field of the
+/// line may have any value.
 fn of_filters() -> Vec<Metric> {
     let filters = resources("AWS::Logs::MetricFilter");
     let transformations =

@@ -1,9 +1,9 @@
-//! What each function may do, against what it does: the policies of `infra/template.yaml` are
-//! compared with the calls that the functions' own binaries make while everything they are for
-//! happens once.
+//! Compares the permissions of each function with its calls. The calls come from the functions' own
+//! binaries, while each of their tasks runs once. The permissions are the policies of
+//! `infra/template.yaml`.
 //!
-//! A permission that is missing shows in production as a customer's 500, and one too many when
-//! somebody uses it; here both show when they are written.
+//! In production, a missing permission would show as a 500 for a customer, and an unneeded one only
+//! when it is abused. Here both show when they are written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,14 +18,14 @@ use tollgate_tests::cloudformation::CloudFormation;
 
 use crate::support::{Customer, GOOD_CARD, HOUR, MINUTE, PLATFORM, Processes, World, key, token};
 
-/// When what was deleted on the first day is due to be purged, and a meter's reading to be billed.
+/// When the resources deleted on the first day are purged, and a meter's reading is billed.
 const LATER: time::UtcDateTime = utc_datetime!(2026-12-08 10:00);
 
-/// What is allowed on the ledger at all: it is append only.
+/// The allowed actions on the ledger table, which is append-only.
 const ON_LEDGER: [&str; 4] =
     ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:ConditionCheckItem"];
 
-/// What is allowed although nothing here needs it, and why.
+/// Allowed actions that nothing here needs, with the reasons.
 const UNSEEN: [(&str, &str, &str, &str); 4] = [
     // function, action, table, reason
     (
@@ -95,7 +95,7 @@ fn is_explained(function: &str, permission: &Permission) -> bool {
     })
 }
 
-/// What the template's statements allow each function, by its binary.
+/// The actions that the template allows each function, by its binary.
 fn granted(world: &World) -> Permissions {
     let template = Template::of_this_repository().unwrap();
     let parameters = [("Stage", "local".to_owned()), ("StripeSecretArn", names::stripe_secret())];
@@ -151,8 +151,7 @@ fn granted(world: &World) -> Permissions {
     granted
 }
 
-/// What Lambda does in a function's name is on the function's own log, queue and stream, and no
-/// more than it does.
+/// Lambda's own actions for a function concern its log, queue and stream, and nothing else.
 fn check_lambdas_own(
     logical_id: &str,
     statements: &[Value],
@@ -200,8 +199,8 @@ async fn everything_happens(world: &World) {
     the_operator_does_everything(world).await;
     a_deployment_is_checked(world).await;
 
-    // Whoever looks at an account first settles what has been due for weeks: it purges and bills
-    // meters.
+    // The first request for an account settles work that has been due for weeks: it purges and
+    // bills meters.
     let whoever_settles = [
         "resources",
         "account",
@@ -225,7 +224,7 @@ async fn everything_happens(world: &World) {
     world.cloud.idle().await;
 }
 
-/// Something deleted, whose time to be restored will end, and a reading that is not billed yet.
+/// A deleted resource whose restore window will end, and a reading that is not billed yet.
 async fn with_much_due(customer: &Customer<'_>) {
     customer.bonus("50.00").await;
     let project = customer.project().await;
@@ -397,8 +396,7 @@ async fn a_deployment_is_checked(world: &World) {
     );
 }
 
-/// Whatever a function reports under `alarm = "…"` wakes somebody, and no alarm waits for what
-/// nothing reports.
+/// Every `alarm = "…"` in a function's log lines has an alarm, and every alarm has a log line.
 #[test]
 fn every_alarm_in_the_sources_has_an_alarm_in_the_template() {
     let template = Template::of_this_repository().unwrap();

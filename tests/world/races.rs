@@ -1,5 +1,4 @@
-//! Things that happen at the same moment: whatever order they are put in, everything is charged and
-//! credited once.
+//! Simultaneous requests. In any order, everything is charged and credited once.
 
 use serde_json::{Value, json};
 use tollgate_local::api::Answer;
@@ -7,7 +6,7 @@ use tollgate_local::api::Answer;
 use crate::invariants::check;
 use crate::support::{Customer, GOOD_CARD, HOUR, Processes, START, World, key};
 
-/// How often a race is run: each time somebody else may win.
+/// The number of rounds of a race. Another request may win each time.
 const ROUNDS: u32 = 6;
 
 async fn named<'w>(world: &'w World, account: &str, credit: &str) -> (Customer<'w>, String) {
@@ -82,8 +81,8 @@ async fn simultaneous_hour_stop_start_and_payment_are_serialized() {
         );
         assert_eq!(settled.json()["batchItemFailures"], json!([]), "{}", settled.json());
         world.cloud.idle().await;
-        // The one that was stopped costs nothing for an hour that it did not begin, the new one a
-        // whole one.
+        // The stopped resource costs nothing for the hour that it did not start. The new one costs
+        // a full hour.
         let expected = 100 - 4 + i64::from(round) * (10 - 4);
         assert_eq!(alice.balance().await, format!("{expected}.00"), "{:#?}", alice.diary());
         assert_eq!(
@@ -153,7 +152,7 @@ async fn a_refill_that_is_asked_for_many_times_at_once_charges_once() {
         let customer = world.customer(&format!("customer-{round}"));
         customer.top_up_with_refill("13.00", "10.00", "15.00").await;
         let project = customer.project().await;
-        // Nobody hears of it but who is asked below.
+        // Only the request below reads it.
         world
             .fault(json!({"fault": "drop", "delivery": "event", "name": "BalanceLow", "times": 0}));
         customer.start(&project, "gpu").await;

@@ -73,10 +73,10 @@ async fn customer_pays_runs_refills_is_suspended_and_resumes() {
         "{refill}"
     );
 
-    // Another card pays; what was suspended is started again, and pays from then on.
+    // Another card pays. Suspended resources are started again, and pay from then on.
     world.at_time("19:30:00").await;
     let page = alice.page(&json!({"amount": "20.00"})).await;
-    // Of the many events this one comes at once, so that it is known which rows come first.
+    // This one of several events is delivered at once, so that the order of rows is fixed.
     world.only_webhook("checkout.session.completed");
     alice.pay(&page, "5555555555554444").await;
     world.cloud.idle().await;
@@ -91,7 +91,7 @@ async fn customer_pays_runs_refills_is_suspended_and_resumes() {
     check(&[&alice]).await;
 }
 
-/// Two days after its suspension, and before nothing is said.
+/// Two days after the suspension. No notice is sent before.
 #[tokio::test]
 async fn a_customer_is_warned_a_day_before_everything_is_deleted() {
     let world = World::new(Processes::Several).await;

@@ -1,4 +1,4 @@
-//! A world: the cloud of the template with the functions' own binaries, and who uses it.
+//! A world: the cloud of the template with the functions' own binaries, and its users.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tollgate_local::control::TokenRequest;
 use tollgate_local::{Cloud, Config, format_time, seed};
 use tollgate_tests::binaries;
 
-/// Where a test's clock begins, unless it says otherwise: at a full hour.
+/// The start of a test's clock by default: a full hour.
 pub(crate) const START: UtcDateTime = utc_datetime!(2026-11-22 10:00);
 
 /// A card that is never declined.
@@ -29,7 +29,7 @@ pub(crate) const PLATFORM: &str = "tollgate/platform";
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-/// How often a client repeats a request whose answer did not come.
+/// The number of times that a client repeats a request without an answer.
 const REPEATS_MAX: usize = 5;
 
 /// The cloud, with the prices of the seed and a `gpu` for $4.00 an hour.
@@ -39,7 +39,7 @@ pub(crate) struct World {
     pub(crate) operator: Api,
 }
 
-/// Somebody with an account.
+/// A customer with an account.
 pub(crate) struct Customer<'w> {
     pub(crate) world: &'w World,
     pub(crate) account: String,
@@ -49,7 +49,7 @@ pub(crate) struct Customer<'w> {
 /// How many processes a function may have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Processes {
-    /// One: calls come in the same order each time.
+    /// One process: calls come in the same order each time.
     One,
     /// Several, that race.
     Several,
@@ -59,7 +59,7 @@ pub(crate) fn config(processes: Processes, start: UtcDateTime) -> Config {
     let mut config = Config::of_this_repository(BTreeMap::new()).unwrap();
     config.binaries = binaries::of(&config);
     config.pace = Pace::Frozen;
-    // While the clock stands still no bucket is filled again.
+    // While the clock stands still, no rate limit recovers.
     let limits = [
         ("ApiRateLimit", "10000"),
         ("ApiBurstLimit", "5000"),
@@ -99,8 +99,7 @@ impl World {
         Customer { world: self, account: account.to_owned(), api }
     }
 
-    /// What a client does: the request with one key, again while it is not answered by the
-    /// function.
+    /// Sends a request with one key, and repeats it until the function answers.
     pub(crate) async fn ask(&self, api: &Api, method: &str, path: &str, body: &Value) -> Answer {
         let key = key();
         let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
@@ -124,7 +123,7 @@ impl World {
         self.write(api, "GET", path, &Value::Null).await
     }
 
-    /// The clock jumps to a time, and only what this says falls due on the way.
+    /// Moves the clock to a time. Only the due work in between runs.
     pub(crate) async fn at(&self, when: UtcDateTime) {
         self.cloud.advance_to(when).await;
         assert_eq!(self.cloud.now(), when, "the clock never runs backwards");
@@ -135,7 +134,7 @@ impl World {
         self.at(today(time)).await;
     }
 
-    /// The resources of an account that has some, with their states, as the platform is told.
+    /// The resources of an account and their states, as the platform API lists them.
     pub(crate) async fn told_to_platform(&self, account: &str) -> Vec<String> {
         let platform = self.api.with_token(token(&self.cloud, "platform", PLATFORM));
         let told = self.read(&platform, &format!("/v1/platform/resources?account={account}")).await;
@@ -179,7 +178,8 @@ impl World {
         self.fault(json!({"clear": true}));
     }
 
-    /// From now on only webhooks of this type arrive; the others come again after five minutes.
+    /// From now on only webhooks of this type are delivered. The others are repeated after five
+    /// minutes.
     pub(crate) fn only_webhook(&self, event: &str) {
         // Of several faults the first that fits happens.
         self.fault(
@@ -188,7 +188,7 @@ impl World {
         self.fault(json!({"fault": "drop", "delivery": "webhook", "times": 0}));
     }
 
-    /// From now on a schedule comes to nothing: hours pass quickly.
+    /// From now on a schedule has no effect, so that hours pass quickly.
     pub(crate) fn without_schedule(&self, function: &str) {
         let schedules = &self.cloud.wiring().schedules;
         let binary = |name: &str| {
@@ -247,7 +247,7 @@ impl Customer<'_> {
         assert_eq!(answer.status, 303, "{card}: {}", String::from_utf8_lossy(&answer.body));
     }
 
-    /// Gets credit from the operator, which is there at once.
+    /// Adds credit from the operator, which is available at once.
     pub(crate) async fn bonus(&self, amount: &str) {
         // The first call opens the account.
         self.read("/v1/account").await;
@@ -256,7 +256,7 @@ impl Customer<'_> {
         self.world.write(&self.world.operator, "POST", &path, &bonus).await;
     }
 
-    /// Adds credit, and waits until it is there.
+    /// Adds credit, and waits until it is available.
     pub(crate) async fn top_up(&self, amount: &str) {
         let page = self.page(&json!({"amount": amount})).await;
         self.pay(&page, GOOD_CARD).await;
@@ -293,8 +293,7 @@ impl Customer<'_> {
         self.read("/v1/balance").await["balance"].as_str().unwrap().to_owned()
     }
 
-    /// What the bus was told that the customer should read in a mail, in the order of the rows,
-    /// each once.
+    /// The notices for the customer on the bus, in the order of the rows, each once.
     pub(crate) async fn notices(&self) -> Vec<(String, Value)> {
         let all = self.world.api.get("/local/events").await.unwrap().json();
         let events = all["events"].as_array().unwrap().iter().map(|kept| &kept["event"]);
@@ -322,7 +321,7 @@ impl Customer<'_> {
         self.world.cloud.ledger(&self.account).unwrap()
     }
 
-    /// What the rows mean: type, amount and balance of each, in order.
+    /// Type, amount and balance of each row, in order.
     pub(crate) fn story(&self) -> Vec<String> {
         self.rows().iter().map(meaning).collect()
     }

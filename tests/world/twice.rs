@@ -39,7 +39,7 @@ const BOB: [&str; 8] = [
     "suspended 0 0",
 ];
 
-/// The time around noon. Between two steps there is time for what has to be repeated.
+/// The time around noon. There is time between two steps for all repetitions.
 async fn live(world: &World) {
     let (alice, bob) = (world.customer("alice"), world.customer("bob"));
     alice.top_up_with_refill("14.00", "10.00", "15.00").await;
@@ -140,7 +140,7 @@ async fn late_deliveries_change_no_outcome() {
     live_with_deliveries(&json!({"fault": "delay", "by": "35s"}), &deliveries).await;
 }
 
-/// Side by side: whoever repeats a call waits first, in real time.
+/// At the same time, because a client waits in real time before it repeats a call.
 #[tokio::test]
 async fn lost_answers_and_throttling_change_no_outcome() {
     let writes = ["PutItem", "UpdateItem", "TransactWriteItems"];

@@ -1,5 +1,5 @@
-//! `GET` and `PUT /v1/auto-refill`: what is agreed about refills from the saved card, and how they
-//! stand.
+//! `GET` and `PUT /v1/auto-refill`: the terms of refills from the saved card, and their current
+//! state.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use tollgate::domain::account::{AccountState, RefillPause, Standing, SuspensionReason};
@@ -18,14 +18,14 @@ use tollgate::store::Plan;
 
 use crate::last_attempt::{LastAttemptView, last_attempt};
 
-/// An amount that lasts less than this many hours is worth a word: refills would come more than
-/// once a day.
+/// An amount that lasts less than this many hours gets a warning, because refills would come more
+/// than once a day.
 const HOURS_WARNING: i64 = 24;
 
-/// The state in which the customer has to do something.
+/// The state in which the customer must act.
 const NEEDS_CUSTOMER: &str = "needs_customer";
 
-/// What is left out stays; `null` takes a card or cap away.
+/// A missing field keeps its value. `null` removes a card or cap.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AutoRefillRequest {
@@ -50,20 +50,20 @@ struct AutoRefillView {
     monthly_cap: Option<String>,
     /// `idle`, `wanted`, `charging`, `needs_customer` or `paused`.
     state: &'static str,
-    /// What it waits for, if it does.
+    /// What it waits for, if anything.
     why: Option<&'static str>,
-    /// When it looks again, or gives up on the customer.
+    /// The next check, or the end of the time to confirm.
     until: Option<String>,
-    /// Where the customer confirms the payment, if it is asked to.
+    /// The page where the customer confirms the payment, if needed.
     confirm_url: Option<String>,
     agreed_at: Option<String>,
-    /// How many whole hours the amount lasts at the present rate; null if nothing runs.
+    /// How many whole hours the amount lasts at the current rate. Null if nothing runs.
     hours_covered: Option<i64>,
     warning: Option<String>,
     last_attempt: Option<LastAttemptView>,
 }
 
-/// `GET /v1/auto-refill`.
+/// Handles `GET /v1/auto-refill`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
     let state = on.look(|view| view.state().clone()).await?;
@@ -79,14 +79,14 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     ApiAnswer::ok(&shown)
 }
 
-/// `PUT /v1/auto-refill`.
+/// Handles `PUT /v1/auto-refill`.
 pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let body: AutoRefillRequest = call.json()?;
     body.check()?;
     let on = OnAccount::of_caller(billing, call)?;
     if let Some(card) = body.payment_method.iter().flatten().next() {
-        // Only a card that is shown to the customer: Stripe would refuse others each time, and
-        // nobody learns of them.
+        // Only a card that the customer can see. Stripe would refuse others each time, and the
+        // answer must not reveal them.
         let profile = billing.store.customer_profile(on.account()).await?;
         if !profile.cards.iter().any(|known| known.id == *card) {
             return Err(Problem::new(ProblemCode::NotFound, "No such payment method.").into());
@@ -110,14 +110,14 @@ impl AutoRefillRequest {
         })
     }
 
-    /// All of what is agreed then.
+    /// All refill settings after the request.
     fn over(&self, state: &AccountState) -> Result<RefillSettings, Refusal> {
         let agreed = state.refill.agreement;
         let threshold = self.threshold.or(agreed.map(|agreed| agreed.threshold));
         let amount = self.amount.or(agreed.map(|agreed| agreed.amount));
         let is_on = self.enabled.unwrap_or(agreed.is_some());
         let terms = threshold.zip(amount);
-        // Terms are agreed to when refills are switched on, and are not kept for later.
+        // The customer accepts the terms when turning refills on. They are not stored for later.
         let is_half =
             if is_on { terms.is_none() } else { self.threshold.is_some() || self.amount.is_some() };
         if is_half {
@@ -131,12 +131,12 @@ impl AutoRefillRequest {
     }
 }
 
-/// What Stripe charges off session: payment methods, and the cards of older integrations.
+/// IDs that Stripe charges off session: payment methods, and the cards of older integrations.
 fn is_card(card: &CardId) -> bool {
     ["pm_", "card_"].iter().any(|prefix| card.as_str().starts_with(prefix))
 }
 
-/// Tells `null` from what is left out.
+/// Distinguishes `null` from a missing field.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {

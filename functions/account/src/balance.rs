@@ -1,5 +1,5 @@
-//! `GET /v1/balance`: what there is, what it goes for, and how long it lasts. The account is
-//! settled first, so that what is shown is true now.
+//! `GET /v1/balance`: the balance, the current rate, and how long the credit lasts. The account is
+//! settled first, so the answer is current.
 
 use serde::Serialize;
 use tollgate::domain::account::{Grant, GrantKind};
@@ -25,7 +25,7 @@ struct BalanceView {
     grants: Vec<GrantView>,
 }
 
-/// Null: not in sight.
+/// Null if the end is not in sight.
 #[derive(Debug, Serialize)]
 struct RunwayView {
     zero_at: Option<String>,
@@ -40,7 +40,7 @@ struct GrantView {
     excludes: Vec<String>,
 }
 
-/// `GET /v1/balance`.
+/// Handles `GET /v1/balance`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
     let balance = on.look(balance).await?.map_err(StoreError::Unpriced)?;

@@ -1,5 +1,5 @@
-//! `GET` and `PUT /v1/company`: what invoices say of the customer. It stands in the profile and is
-//! written through to Stripe; before there is a customer there, it is kept for when there is one.
+//! `GET` and `PUT /v1/company`: the billing details on invoices. They are stored in the profile and
+//! at Stripe. Before the customer exists at Stripe, only the profile has them.
 
 use tollgate::domain::profile::CompanyDetails;
 use tollgate::http::call::ApiCall;
@@ -10,15 +10,15 @@ use tollgate::runtime::billing::Billing;
 
 use crate::{AccountClients, desk, key_at_stripe};
 
-/// `GET /v1/company`.
+/// Handles `GET /v1/company`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
     on.ensure_open().await?;
     ApiAnswer::ok(&billing.store.profile(on.account()).await?.company)
 }
 
-/// `PUT /v1/company`: the whole of it; what is left out is nothing. What Stripe refuses changes
-/// nothing here either.
+/// Handles `PUT /v1/company`. The request replaces all details, and missing fields are cleared. If
+/// Stripe refuses them, the profile does not change either.
 pub(crate) async fn put(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let company: CompanyDetails = call.json()?;
     let on = OnAccount::of_caller(&clients.billing, call)?;
@@ -37,8 +37,8 @@ pub(crate) async fn put(clients: &AccountClients, call: &ApiCall) -> Result<ApiA
             told.map_err(refused)?;
         }
         store.set_company(account, &company).await?;
-        // Who makes a customer reads the profile before and after; if it did both before this was
-        // written, it is told here.
+        // The code that creates a customer reads the profile before and after. If it did both
+        // before this write, the details are sent to Stripe here.
         let after = store.customer_profile(account).await?.customer;
         if let Some(customer) = after.filter(|after| Some(after) != before.as_ref()) {
             let told = desk(clients, call)

@@ -6,7 +6,7 @@ use tollgate::views::transaction::Transaction;
 const HEADER: [&str; 8] =
     ["at", "type", "amount", "balance_after", "description", "id", "payment_intent", "invoice"];
 
-/// A header and a line for each.
+/// A header and a line per transaction.
 pub(crate) fn table(items: &[Transaction]) -> String {
     let mut text = line(HEADER);
     for item in items {
@@ -31,8 +31,8 @@ fn line(cells: [&str; 8]) -> String {
     format!("{}\r\n", cells.map(cell).join(","))
 }
 
-/// A cell that a spreadsheet would take for a formula (owasp.org, "CSV Injection") begins with an
-/// apostrophe instead; numbers stay numbers.
+/// A cell that a spreadsheet would run as a formula (owasp.org, "CSV Injection") gets an apostrophe
+/// in front. Numbers stay numbers.
 fn cell(text: &str) -> String {
     let is_formula =
         text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<Usd>().is_err();

@@ -1,7 +1,7 @@
 //! `GET /v1/balance/history`: the balance at the end of each hour or day. The account is settled
-//! first, so that the last point is the balance of now.
+//! first, so the last point is the current balance.
 //!
-//! A point counts everything up to and in its second: at 11:00 the hour that begins is paid.
+//! A point includes its own second: at 11:00 the hour that begins is paid.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,9 +16,9 @@ use tollgate::store::{BoundedRead, READS_MAX};
 
 use crate::time_range::{RangeEnd, TimeRange, invalid, too_much};
 
-/// The most points: more than a screen has room for; a month of hours.
+/// The maximum number of points: a month of hours, and more than fits a screen.
 const POINTS_MAX: i64 = 800;
-/// What is shown if the caller does not say: two days of hours, or a month of days.
+/// The default range: two days of hours, or a month of days.
 const HOURS_SECONDS: i64 = 48 * HOUR;
 const DAYS_SECONDS: i64 = 30 * DAY;
 
@@ -72,7 +72,7 @@ struct HistoryPoint {
     balance: String,
 }
 
-/// `GET /v1/balance/history`.
+/// Handles `GET /v1/balance/history`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let granularity = call.query("granularity")?.unwrap_or(HistoryGranularity::Hour);
     let TimeRange { from, to, open } = TimeRange::of(call, |to| match granularity {
@@ -81,7 +81,7 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     })?;
     let step = granularity.seconds();
     let first = (from.seconds() / step + 1) * step;
-    // Ends before `to`, and `to` itself.
+    // All interval ends before `to`, and `to` itself.
     if (to.seconds() - first + step - 1) / step + 1 > POINTS_MAX {
         return Err(
             invalid("from", &format!("must be at most {POINTS_MAX} intervals before to")).into()
@@ -99,7 +99,7 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         RangeEnd::Earlier => to.plus(1),
     };
     let numbers = billing.store.numbers_between(on.account(), from, until).await?;
-    // With the row before: its balance is the one to begin with.
+    // Includes the row before, because its balance is the first one.
     let numbers = numbers.start.saturating_sub(1)..numbers.end;
     let BoundedRead::All(balances) =
         billing.store.balances(on.account(), numbers, READS_MAX).await?
@@ -115,8 +115,8 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     })
 }
 
-/// The balance at each of these instants, all in order. The last point is the last balance: a row
-/// may be some seconds ahead of the request that reads it.
+/// The balance at each of these instants, in order. The last point is the last balance, because a
+/// row may be some seconds ahead of the request.
 fn points(balances: &[(Timestamp, Usd)], ends: &[Timestamp]) -> Vec<HistoryPoint> {
     let (mut balance, mut rows) = (Usd::ZERO, balances.iter().peekable());
     let point = |(place, end): (usize, &Timestamp)| {

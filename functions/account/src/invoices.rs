@@ -1,9 +1,9 @@
-//! `GET /v1/invoices`: one for each credit that was paid for, newest first.
+//! `GET /v1/invoices`: one item per paid credit, newest first.
 //!
-//! Which there are, the ledger says; number and pages are Stripe's, asked for each time: their
-//! addresses expire (docs.stripe.com/invoicing/hosted-invoice-page). One call tells of all invoices
-//! of a page's time, one more of all charges without an invoice; only what is in neither is asked
-//! for by itself.
+//! The ledger has the list. Stripe has numbers and pages, which are read each time because their
+//! addresses expire (docs.stripe.com/invoicing/hosted-invoice-page). One call reads all invoices in
+//! the time of a page, and a second call all charges without an invoice. Only items missing in both
+//! need a call of their own.
 
 use std::collections::BTreeMap;
 
@@ -24,19 +24,20 @@ use tollgate::stripe::objects::{StripeCharge, StripeInvoice};
 use crate::time_range::invalid;
 use crate::{AccountClients, desk};
 
-/// Items of a page, if the caller does not say.
+/// The default number of items in a page.
 const LIMIT_DEFAULT: u32 = 20;
-/// The most items of a page: if Stripe has to be asked for each, at some 150 ms, eight seconds.
+/// The maximum number of items in a page. If each needs a call to Stripe, at 150 ms each, a page
+/// takes eight seconds.
 const LIMIT_MAX: u32 = 50;
-/// How many reads one page may cost between two payments: twenty thousand rows of 1 KB. It is then
-/// short, or empty, and says how to go on.
+/// The maximum number of reads between two payments of a page: twenty thousand rows of 1 KB. A page
+/// that reaches it is short or empty, and has a cursor for the next.
 const READS_MAX: u32 = 20;
-/// The types of rows in which credit was paid for.
+/// The types of rows that add paid credit.
 const PAID_FOR: [&str; 3] = ["topup", "auto_refill", "commit"];
-/// An invoice is made up to so much before its credit: a refill waits for its customer for 23 hours
-/// at the most.
+/// Margin for invoices created before their credit. A refill waits at most 23 hours for its
+/// customer.
 const BEFORE_SECONDS: i64 = DAY;
-/// Clocks differ.
+/// Margin for the difference between Stripe's clock and ours.
 const AFTER_SECONDS: i64 = HOUR;
 
 #[derive(Debug, Serialize)]
@@ -47,15 +48,15 @@ struct InvoicePage {
 
 #[derive(Debug, Serialize)]
 struct InvoiceView {
-    /// The invoice's id, else the payment's.
+    /// The ID of the invoice, else of the payment.
     id: String,
     /// Null without an invoice.
     number: Option<String>,
     date: String,
-    /// What was paid, tax included.
+    /// The amount paid, including tax.
     amount: String,
     status: String,
-    /// The invoice's page, else the receipt's.
+    /// The page of the invoice, else of the receipt.
     hosted_url: Option<String>,
     /// Null without an invoice.
     pdf_url: Option<String>,
@@ -64,7 +65,7 @@ struct InvoiceView {
     seq: u64,
 }
 
-/// A credit that was paid for.
+/// A row with paid credit.
 struct PaidRow {
     payment: PaymentId,
     invoice: Option<String>,
@@ -74,7 +75,7 @@ struct PaidRow {
     seq: u64,
 }
 
-/// `GET /v1/invoices`.
+/// Handles `GET /v1/invoices`.
 pub(crate) async fn list(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let limit: u32 = call.query("limit")?.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
@@ -166,7 +167,7 @@ async fn shown(
     Ok(items)
 }
 
-/// The charge that succeeded, by its payment: declined ones have no receipt.
+/// The succeeded charge of each payment. Declined charges have no receipt.
 fn by_payment(charges: Vec<StripeCharge>) -> BTreeMap<String, StripeCharge> {
     let with_receipt = charges.into_iter().filter(|charge| charge.receipt_url.is_some());
     with_receipt
@@ -174,7 +175,8 @@ fn by_payment(charges: Vec<StripeCharge>) -> BTreeMap<String, StripeCharge> {
         .collect()
 }
 
-/// What is missing at Stripe is shown without its pages: the credit is ours to list.
+/// An object missing at Stripe is listed without its pages, because the credit exists in the
+/// ledger.
 fn unless_missing<T>(found: Result<T, StripeError>) -> Result<Option<T>, StripeError> {
     match found {
         Ok(found) => Ok(Some(found)),

@@ -1,7 +1,7 @@
-//! What became of the last refill attempt, in a customer's words.
+//! The outcome of the last refill attempt, in plain words.
 //!
-//! The state tells whether one is open, and when attempts last failed and succeeded; the row of
-//! that time tells the rest. So it is found in a few reads, however long the history.
+//! The state has the open attempt and the times of the last failure and success. The row at that
+//! time has the details, so a few reads suffice for any length of history.
 
 use serde::Serialize;
 use tollgate::domain::account::AccountState;
@@ -14,27 +14,26 @@ use tollgate::payments::decline::{DeclineButton, DeclineText, told, told_not_cha
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{RowOrder, StoreError};
 
-/// How an attempt waits that its customer has to confirm, as Stripe calls it.
+/// Stripe's decline code for an attempt that the customer must confirm.
 const UNCONFIRMED: &str = "authentication_required";
-/// The most reads for one look: the rows of one day, also of an account whose rows are big.
+/// The maximum number of reads per request: the rows of one day, even if they are large.
 const READS_MAX: u32 = 30;
 
-/// What became of the last refill attempt.
+/// The outcome of the last refill attempt.
 #[derive(Debug, Serialize)]
 pub(crate) struct LastAttemptView {
     number: u32,
-    /// When it began, if it is open; else when it ended.
+    /// The start of an open attempt, or the end of a finished one.
     at: String,
     amount: String,
     /// `open`, `paid`, `failed` or `needs_customer`.
     outcome: &'static str,
-    /// Our class of declines; null unless it was declined or given up.
+    /// Our class of decline. Null unless the charge was declined or canceled.
     code: Option<&'static str>,
     message: Option<&'static str>,
     action: Option<AttemptAction>,
 }
 
-/// One button.
 #[derive(Debug, Serialize)]
 struct AttemptAction {
     kind: &'static str,
@@ -49,7 +48,8 @@ impl AttemptAction {
     }
 }
 
-/// The last attempt as this state tells of it; `confirm_url` is where its customer can confirm it.
+/// The last attempt according to this state. `confirm_url` is the page where its customer can
+/// confirm it.
 pub(crate) async fn last_attempt(
     billing: &Billing,
     account: &AccountId,
@@ -132,7 +132,7 @@ async fn paid(
     Ok(None)
 }
 
-/// The rows of a type in a time, newest first, as far as the state knows them.
+/// The rows of a type in a time range, newest first, up to the last row of the state.
 async fn rows_of(
     billing: &Billing,
     account: &AccountId,
@@ -150,7 +150,7 @@ async fn rows_of(
     Ok(found.rows)
 }
 
-/// What the attempt that a row ended was to buy: the row before still knows it open.
+/// The amount of the attempt that a row ended. The row before still has it open.
 async fn amount_before(
     billing: &Billing,
     account: &AccountId,

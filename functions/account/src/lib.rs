@@ -1,7 +1,7 @@
-//! What the Billing page shows and sets: the account, its balance, its history, refills from the
-//! saved card, cards, invoices, and what stands on them.
+//! The API behind the Billing page: account, balance, history, refills from the saved card, cards,
+//! invoices and billing details.
 //!
-//! Most routes read the ledger alone. Stripe's client is made when the first route needs it.
+//! Most routes read only the ledger. The Stripe client is created when the first route needs it.
 
 mod auto_refill;
 mod balance;
@@ -27,23 +27,20 @@ use tollgate::payments::Payments;
 use tollgate::runtime::billing::Billing;
 use tollgate::stripe::OnDemand;
 
-/// What the function is built from.
+/// The parts that the function is built from.
 #[derive(Debug)]
 pub struct AccountClients {
-    /// Ledger, prices, settings.
     pub billing: Billing,
-    /// Stripe.
     pub stripe: OnDemand,
 }
 
-/// Answers one request.
 pub async fn handle(clients: &AccountClients, request: Request) -> Response<Body> {
     let billing = &clients.billing;
     let call = match handler::read(billing, request) {
         Ok(call) => call,
         Err(answer) => return *answer,
     };
-    // Boxed: it is many futures deep.
+    // Boxed because the future is deeply nested.
     let result = Box::pin(route(clients, &call)).await;
     handler::respond(billing, &call, result)
 }

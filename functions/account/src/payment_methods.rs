@@ -1,6 +1,6 @@
-//! `/v1/payment-methods`: the saved cards. The list is read at Stripe each time, so that a card is
-//! there as soon as its customer comes back from adding it; what follows from a new or missing card
-//! is done in the same breath, as by the webhook.
+//! `/v1/payment-methods`: the saved cards. Each request reads the list at Stripe, so that a new
+//! card shows as soon as its customer returns. New and removed cards take effect at once, as with
+//! the webhook.
 
 use serde::Serialize;
 use tollgate::domain::account::{AccountState, Standing};
@@ -20,7 +20,7 @@ use crate::{AccountClients, desk, email, key_at_stripe};
 #[derive(Debug, Serialize)]
 struct CardPage {
     items: Vec<CardView>,
-    /// Always null: an account has a handful of cards.
+    /// Always null, because an account has only a few cards.
     next: Option<String>,
 }
 
@@ -48,7 +48,7 @@ struct SetupSessionView {
     url: String,
 }
 
-/// `GET /v1/payment-methods`.
+/// Handles `GET /v1/payment-methods`.
 pub(crate) async fn list(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
@@ -57,7 +57,7 @@ pub(crate) async fn list(clients: &AccountClients, call: &ApiCall) -> Result<Api
         let desk = desk(clients, call).await?;
         match Box::pin(desk.look_at_cards(account, &customer)).await {
             Ok(()) => {}
-            // Better the cards as they were last seen than none.
+            // If Stripe does not respond, the last known cards are better than none.
             Err(PaymentError::Stripe(error)) if error.may_pass() => {
                 tracing::warn!(%account, %error, "cards are shown as they were last seen");
             }
@@ -70,8 +70,8 @@ pub(crate) async fn list(clients: &AccountClients, call: &ApiCall) -> Result<Api
     ApiAnswer::ok(&CardPage { items, next: None })
 }
 
-/// `POST /v1/payment-methods/sessions`: Stripe's page that saves a card without paying. The
-/// webhook, or the next look at the list, finds the card.
+/// Handles `POST /v1/payment-methods/sessions`: creates Stripe's page that saves a card without a
+/// payment. The webhook or the next read of the list finds the card.
 pub(crate) async fn add(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
     let on = OnAccount::of_caller(&clients.billing, call)?;
@@ -101,7 +101,7 @@ pub(crate) async fn add(clients: &AccountClients, call: &ApiCall) -> Result<ApiA
     handler::once(&clients.billing, account, call, work).await
 }
 
-/// `PUT /v1/payment-methods/{id}/default`.
+/// Handles `PUT /v1/payment-methods/{id}/default`.
 pub(crate) async fn make_default(
     clients: &AccountClients,
     call: &ApiCall,
@@ -120,7 +120,7 @@ pub(crate) async fn make_default(
     handler::once(&clients.billing, on.account(), call, work).await
 }
 
-/// `DELETE /v1/payment-methods/{id}`.
+/// Handles `DELETE /v1/payment-methods/{id}`.
 pub(crate) async fn remove(
     clients: &AccountClients,
     call: &ApiCall,
@@ -145,12 +145,13 @@ fn asked(asked: CardAsked) -> Result<(), ApiError> {
     }
 }
 
-/// Nobody learns of others' cards.
+/// The same answer for unknown cards and cards of other customers.
 fn unknown() -> Problem {
     Problem::new(ProblemCode::NotFound, "No such payment method.")
 }
 
-/// The id in the path, as Stripe's ids look: it becomes part of a path there.
+/// The ID in the path, checked against the form of Stripe IDs because it becomes part of a path
+/// there.
 fn card_of(call: &ApiCall) -> Result<CardId, Problem> {
     let card: CardId = call.path("id").map_err(|_| unknown())?;
     let is_plain = card.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
@@ -167,8 +168,7 @@ async fn known(
     Ok((profile, head.map(|head| head.state).unwrap_or_default()))
 }
 
-/// One card stands for all entries of its number, so it is the one refills charge if any of them
-/// is.
+/// One card represents all entries with its number. It is the refill card if any of them is.
 fn shown(card: &SavedCard, profile: &CustomerProfile, state: &AccountState) -> CardView {
     let is_same = |other: &&SavedCard| {
         other.id == card.id || (card.fingerprint.is_some() && other.fingerprint == card.fingerprint)

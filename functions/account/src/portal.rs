@@ -1,5 +1,4 @@
-//! `POST /v1/portal-sessions`: Stripe's portal, where customers see invoices and change cards and
-//! addresses.
+//! `POST /v1/portal-sessions`: Stripe's customer portal for invoices, cards and addresses.
 
 use serde::Serialize;
 use serde_json::json;
@@ -15,7 +14,7 @@ struct PortalSessionView {
     url: String,
 }
 
-/// `POST /v1/portal-sessions`.
+/// Handles `POST /v1/portal-sessions`.
 pub(crate) async fn open(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
     let on = OnAccount::of_caller(&clients.billing, call)?;

@@ -1,4 +1,4 @@
-//! `GET` and `PUT /v1/account`: who the customer is.
+//! `GET` and `PUT /v1/account`: the customer's profile.
 
 use serde::{Deserialize, Serialize};
 use tollgate::domain::profile::EmailAddress;
@@ -18,19 +18,19 @@ struct ProfileRequest {
 #[derive(Debug, Serialize)]
 struct ProfileView<'a> {
     id: &'a str,
-    /// Null as long as none is known; nothing can be bought then.
+    /// Null until it is known. Without it, nothing can be bought.
     email: Option<EmailAddress>,
 }
 
-/// `GET /v1/account`.
+/// Handles `GET /v1/account`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
     on.ensure_open().await?;
     ApiAnswer::ok(&ProfileView { id: on.account().as_str(), email: on.email().await? })
 }
 
-/// `PUT /v1/account`. No row: nothing that is decided depends on it. Stripe is told as well, as
-/// receipts come from there.
+/// Handles `PUT /v1/account`. It appends no row, because no decision depends on the address. Stripe
+/// gets the address too, because Stripe sends the receipts.
 pub(crate) async fn put(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let ProfileRequest { email } = call.json()?;
     let billing = &clients.billing;

@@ -1,8 +1,8 @@
-//! `GET /v1/spending`: what the account spent on each project, SKU or resource.
-//! [`tollgate::views::spending`] says what counts.
+//! `GET /v1/spending`: the cost by project, SKU or resource. [`tollgate::views::spending`] defines
+//! what counts.
 //!
-//! The account is settled first. Rows from `from` (inclusive) to `to` (exclusive; without it,
-//! everything up to now) count, so what stretches of time cost that follow each other adds up.
+//! The account is settled first. Rows from `from` (inclusive) to `to` (exclusive) count. Without
+//! `to`, everything up to now counts. The costs of adjacent ranges therefore add up.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ use tollgate::views::spending::{SpendingItem, SpendingReport};
 
 use crate::time_range::{RangeEnd, TimeRange, invalid, too_much};
 
-/// The longest stretch of time: a quarter of a year.
+/// The longest range: a quarter of a year.
 const DAYS_MAX: i64 = 92;
 
 #[derive(Clone, Copy)]
@@ -53,8 +53,8 @@ impl SpendingBy {
         }
     }
 
-    /// What a thing is counted under; `None` if nothing tells any more. Meters are no resources:
-    /// they stand as `project/sku`, which no id of a resource is.
+    /// The group of an item. `None` if it is no longer known. Meters are not resources. Their key
+    /// is `project/sku`, which cannot be a resource ID.
     fn key(self, item: &SpendingItem) -> Option<String> {
         match (self, item) {
             (SpendingBy::Project, item) => item.project().map(ToString::to_string),
@@ -84,7 +84,7 @@ struct SpendingItemView {
     seconds: i64,
 }
 
-/// `GET /v1/spending`.
+/// Handles `GET /v1/spending`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let by = call.query("by")?.unwrap_or(SpendingBy::Project);
     let TimeRange { from, to, open } = TimeRange::of(call, Timestamp::month_start)?;
@@ -140,7 +140,7 @@ fn sums(by: SpendingBy, spending: &SpendingReport) -> BTreeMap<Option<String>, S
     sums
 }
 
-/// What the customer calls it; `None` if it is gone.
+/// The customer's name for the resource. `None` if it is purged.
 async fn name(
     billing: &Billing,
     on: &OnAccount<'_>,

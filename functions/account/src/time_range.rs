@@ -1,33 +1,31 @@
-//! `from` and `to`: a stretch of time that ends now at the latest.
+//! `from` and `to`: a time range that ends at the latest now.
 
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::http::call::ApiCall;
 use tollgate::http::problem::{Problem, ProblemCode};
 
-/// A stretch of time, never empty.
+/// A time range, never empty.
 pub(crate) struct TimeRange {
-    /// Its first second.
     pub(crate) from: Timestamp,
-    /// Its end.
     pub(crate) to: Timestamp,
     /// Whether it ends now.
     pub(crate) open: RangeEnd,
 }
 
-/// Where a stretch of time ends.
+/// The end of a time range.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RangeEnd {
-    /// Now: everything up to this request belongs to it, its own second too.
+    /// Now. Everything up to this request counts, including its own second.
     Now,
-    /// Before.
     Earlier,
 }
 
 impl TimeRange {
-    /// The one that is asked for; `to` is now unless it is given, `from` then follows from it.
+    /// The requested range. `to` defaults to now, and `from` is computed from `to` if it is
+    /// missing.
     ///
     /// # Errors
-    /// [`ProblemCode::InvalidParameter`] if it is empty.
+    /// [`ProblemCode::InvalidParameter`] if the range is empty.
     pub(crate) fn of(
         call: &ApiCall,
         from: impl FnOnce(Timestamp) -> Timestamp,
@@ -44,12 +42,12 @@ impl TimeRange {
     }
 }
 
-/// A parameter that cannot be used, and why.
+/// An invalid parameter, and the reason.
 pub(crate) fn invalid(name: &str, why: &str) -> Problem {
     Problem::new(ProblemCode::InvalidParameter, format!("{name}: {why}.")).with("parameter", name)
 }
 
-/// More than one request may read.
+/// The range needs more reads than a request may do.
 pub(crate) fn too_much() -> Problem {
     Problem::new(
         ProblemCode::TooMuch,

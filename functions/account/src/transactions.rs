@@ -1,5 +1,5 @@
-//! `GET /v1/transactions`: the account's history, newest first, by type and time, page by page; as
-//! CSV for who asks for `text/csv`.
+//! `GET /v1/transactions`: the account's history, newest first, by type and time, in pages. CSV if
+//! the caller accepts `text/csv`.
 
 use std::ops::Range;
 use std::str::FromStr;
@@ -17,25 +17,25 @@ use tollgate::views::transaction::{Transaction, TransactionType, transaction_typ
 
 use crate::csv;
 
-/// What one page may hold and cost. A page that ends early says how to go on.
+/// The limits of one page. A page that ends early has a cursor for the next.
 struct TransactionBounds {
-    /// Items, if the caller does not say.
+    /// Default number of items.
     limit_default: u32,
-    /// The most items.
+    /// Maximum number of items.
     limit_max: u32,
-    /// How many rows are read at a time.
+    /// Rows per read.
     rows_per_read: u32,
-    /// How many reads it may cost if its filter passes little.
+    /// Maximum number of reads, for a filter that matches few rows.
     reads_max: usize,
-    /// How many lines it may hold.
+    /// Maximum number of lines.
     lines_max: usize,
-    /// How many rows may be about a payment: each costs a read, of some 5 ms, for the payment's
-    /// other ids.
+    /// Maximum number of rows with a payment. Each costs a read of about 5 ms, for the payment's
+    /// other IDs.
     payments_max: usize,
 }
 
-/// Rows hold up to 300 KB of lines: at 100 bytes each, 30,000 are 3 MB, and Lambda answers at most
-/// 6 MB (docs.aws.amazon.com, "Lambda quotas").
+/// Rows have up to 300 KB of lines. At 100 bytes each, 30,000 are 3 MB. Lambda's answers are
+/// limited to 6 MB (docs.aws.amazon.com, "Lambda quotas").
 const OF_JSON: TransactionBounds = TransactionBounds {
     limit_default: 50,
     limit_max: 200,
@@ -44,7 +44,7 @@ const OF_JSON: TransactionBounds = TransactionBounds {
     lines_max: 30_000,
     payments_max: 200,
 };
-/// No lines are written, only read: 5,000 rows are below 1 MB.
+/// CSV contains no lines. 5,000 rows are less than 1 MB.
 const OF_CSV: TransactionBounds = TransactionBounds {
     limit_default: 5_000,
     limit_max: 5_000,
@@ -60,7 +60,7 @@ struct TransactionPage {
     next: Option<String>,
 }
 
-/// What the caller wants to see.
+/// The filter of the request.
 struct TransactionFilter {
     kind: WantedFormat,
     include: IncludedRows,
@@ -69,11 +69,11 @@ struct TransactionFilter {
 enum WantedFormat {
     Any,
     Type(TransactionType),
-    /// A row type that is no transaction's.
+    /// A row type that is not a transaction type.
     Row(String),
 }
 
-/// `include`: whether rows that moved no money are shown as well.
+/// `include`: whether rows that moved no money are included.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum IncludedRows {
     Money,
@@ -88,7 +88,7 @@ impl FromStr for IncludedRows {
     }
 }
 
-/// `GET /v1/transactions`.
+/// Handles `GET /v1/transactions`.
 pub(crate) async fn list(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let filter = TransactionFilter::of(call)?;
     let is_csv = call.wants_csv();
@@ -115,7 +115,7 @@ pub(crate) async fn list(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer,
     ApiAnswer::ok(&page)
 }
 
-/// The same request from where this page ended.
+/// The same request with a cursor at the end of this page.
 fn next_page(call: &ApiCall, cursor: &str) -> String {
     let same = call.query.iter().filter(|(name, _)| *name != "cursor");
     let same: String = same
@@ -124,7 +124,7 @@ fn next_page(call: &ApiCall, cursor: &str) -> String {
     format!("/v1/transactions?cursor={cursor}{same}")
 }
 
-/// The numbers of the rows in this time: `from` inclusive, `to` exclusive.
+/// The numbers of the rows in this range: `from` inclusive, `to` exclusive.
 async fn numbers(
     billing: &Billing,
     account: &AccountId,

@@ -1,5 +1,5 @@
-//! `/v1/admin/accounts/{account}`: how an account stands, whether its chain is whole, and what
-//! staff changes.
+//! `/v1/admin/accounts/{account}`: the account's state, the check of its chain, and changes by
+//! staff.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{ChainError, Plan};
 
-/// Why. It is kept in the row; of a bonus and a correction the customer reads it.
+/// The reason, stored in the row. Customers can read the reason of a bonus or correction.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReasonRequest {
@@ -31,7 +31,7 @@ struct ReasonRequest {
 #[serde(deny_unknown_fields)]
 struct BonusRequest {
     amount: Usd,
-    /// RFC 3339.
+    /// A time in RFC 3339.
     expires_at: String,
     #[serde(default)]
     excludes: BTreeSet<Sku>,
@@ -59,7 +59,7 @@ struct ChangedView {
     frozen: bool,
 }
 
-/// An account as its last row left it: nothing is settled by looking at it.
+/// An account as of its last row. Reading it settles nothing.
 #[derive(Debug, Serialize)]
 struct AccountView {
     account: String,
@@ -77,7 +77,7 @@ struct AccountView {
     idle: u32,
     meters: u32,
     pending_payments: usize,
-    /// What one refill buys; null while they are off.
+    /// The amount of one refill. Null while refills are off.
     auto_refill: Option<String>,
     head: String,
 }
@@ -85,19 +85,19 @@ struct AccountView {
 #[derive(Debug, Serialize)]
 struct VerificationView {
     account: String,
-    /// Whether every row follows the one before it.
+    /// Whether all rows form a valid chain.
     verified: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     rows: Option<u64>,
-    /// The hash of the last row: to be compared with what was noted elsewhere.
+    /// The hash of the last row, to compare with a copy stored elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     head: Option<String>,
-    /// What is wrong with the first row that is.
+    /// The error of the first invalid row.
     #[serde(skip_serializing_if = "Option::is_none")]
     wrong: Option<String>,
 }
 
-/// `GET …`.
+/// Handles `GET …`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let account: AccountId = call.path("account")?;
     let ChainHead { state, digest, .. } =
@@ -124,7 +124,7 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     })
 }
 
-/// `GET …/verify`: walks the whole chain.
+/// Handles `GET …/verify`: checks the whole chain.
 pub(crate) async fn verify(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let account: AccountId = call.path("account")?;
     let shown = |verified, rows, head, wrong| VerificationView {
@@ -148,7 +148,7 @@ pub(crate) async fn verify(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     }
 }
 
-/// `POST …/bonus`.
+/// Handles `POST …/bonus`.
 pub(crate) async fn bonus(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let BonusRequest { amount, expires_at, excludes, reason } = call.json()?;
     let expires_at: Timestamp = expires_at
@@ -159,40 +159,40 @@ pub(crate) async fn bonus(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer
         .await
 }
 
-/// `POST …/correction`.
+/// Handles `POST …/correction`.
 pub(crate) async fn correction(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let CorrectionRequest { amount, reason } = call.json()?;
     on_state(billing, call, |_| Ok(Command::Correct { amount, reason: reason.clone() })).await
 }
 
-/// `POST …/freeze`.
+/// Handles `POST …/freeze`.
 pub(crate) async fn freeze(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let ReasonRequest { reason } = call.json()?;
     on_state(billing, call, |_| Ok(Command::Freeze { reason: reason.clone() })).await
 }
 
-/// `POST …/unfreeze`.
+/// Handles `POST …/unfreeze`.
 pub(crate) async fn unfreeze(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let ReasonRequest { reason } = call.json()?;
     on_state(billing, call, |_| Ok(Command::Unfreeze { reason: reason.clone() })).await
 }
 
-/// `POST …/close`.
+/// Handles `POST …/close`.
 pub(crate) async fn close(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let ReasonRequest { reason } = call.json()?;
     on_state(billing, call, |_| Ok(Command::Close { reason: reason.clone() })).await
 }
 
-/// `POST …/suspend`.
+/// Handles `POST …/suspend`.
 pub(crate) async fn suspend(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let ReasonRequest { reason } = call.json()?;
     on_view(billing, call, |view| resolve::suspend(view, &reason)).await
 }
 
-/// `POST …/resume`.
+/// Handles `POST …/resume`.
 pub(crate) async fn resume(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
-    // The row of a resumption has no room for a reason; it is asked for all the same, and stands in
-    // the log.
+    // The row of a resumption has no field for the reason. The reason is still required, and
+    // logged.
     let ReasonRequest { reason } = call.json()?;
     if reason.trim().is_empty() || reason.len() > tollgate::domain::decide::REASON_BYTES_MAX {
         return Err(Refusal::ReasonNeeded {
@@ -206,7 +206,7 @@ pub(crate) async fn resume(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     Ok(answer)
 }
 
-/// Staff's word on money and standing holds even if what runs cannot be priced at the moment.
+/// Staff changes to money and standing work even if the price list lacks a running resource's SKU.
 async fn on_state(
     billing: &Billing,
     call: &ApiCall,

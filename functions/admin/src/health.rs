@@ -1,5 +1,5 @@
-//! `GET /v1/admin/health`: whether everything a deployment needs is there and reachable. 200 also
-//! if something is wrong: the answer says what.
+//! `GET /v1/admin/health`: whether all dependencies of a deployment exist and respond. The status
+//! is 200 even if a check fails. The body has the result.
 
 use std::time::Duration;
 
@@ -12,30 +12,30 @@ use tollgate::stripe::{API_VERSION, Stripe, StripeError, StripeMode};
 
 use crate::AdminClients;
 
-/// How long all questions to Stripe may take together: the HTTP API gives up after thirty seconds.
+/// The time limit for all calls to Stripe together. The HTTP API times out after thirty seconds.
 const STRIPE_SECONDS: u64 = 20;
 
-/// What is asked of the ledger: a claim that nothing ever makes.
+/// The key that the ledger check reads. No claim ever has it.
 const NO_CLAIM: &str = "health";
 
-/// Everything that was looked at.
+/// The results of all checks.
 #[derive(Debug, Serialize)]
 struct HealthView {
-    /// Whether all of it is.
+    /// Whether all checks passed.
     ok: bool,
     checks: Vec<HealthCheck>,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 struct HealthCheck {
     name: &'static str,
     ok: bool,
-    /// What was found, for people.
+    /// The finding, for humans.
     detail: String,
 }
 
-/// What was found: good, or what is wrong.
+/// The finding, or the error.
 type CheckResult = Result<String, String>;
 
 impl HealthCheck {
@@ -45,7 +45,7 @@ impl HealthCheck {
     }
 }
 
-/// `GET /v1/admin/health`.
+/// Handles `GET /v1/admin/health`.
 pub(crate) async fn get(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let store = &clients.billing.store;
     let ledger = store.claim(NO_CLAIM).await.map(|_none| "readable".to_owned());
@@ -103,7 +103,7 @@ async fn of_stripe(stripe: &Stripe) -> Vec<HealthCheck> {
     checks
 }
 
-/// Stripe's API has no word about it (API 2026-08-26).
+/// Stripe's API does not report it (API 2026-08-26).
 const RECEIPTS: &str = "not checked. Stripe's API does not report whether customers get \
      e-mail receipts. See Customer emails in the dashboard's settings";
 
@@ -117,7 +117,7 @@ async fn account(stripe: &Stripe) -> CheckResult {
             Ok(format!("reached as {} in {mode}", account.id))
         }
         Ok(account) => Err(format!("{} cannot accept payments yet ({mode})", account.id)),
-        // The key is taken, and that is what counts.
+        // Stripe accepted the key, and only that is checked.
         Err(StripeError::Rejected(no)) if no.status == 403 => Ok(format!("reached in {mode}")),
         Err(StripeError::Rejected(no)) if no.status == 401 => {
             Err(format!("Stripe rejected the key ({mode})"))
@@ -126,8 +126,8 @@ async fn account(stripe: &Stripe) -> CheckResult {
     }
 }
 
-/// Several stages may share an account at Stripe, each with its endpoint: all that are enabled must
-/// be as they should.
+/// Several stages may share a Stripe account, each with its own endpoint. All enabled endpoints
+/// must be correct.
 async fn webhook(stripe: &Stripe) -> CheckResult {
     let endpoints = stripe.webhook_endpoints().await.map_err(|error| unasked(&error))?;
     let takes_ours = |endpoint: &&WebhookEndpoint| endpoint.url.ends_with(WEBHOOK_PATH);
@@ -191,7 +191,7 @@ async fn tax(stripe: &Stripe) -> CheckResult {
     }
 }
 
-/// A restricted key may lack the permission to look.
+/// A restricted key may lack the permission to read.
 fn unasked(error: &StripeError) -> String {
     if let StripeError::Rejected(no) = error
         && no.status == 403

@@ -1,6 +1,6 @@
-//! What the operator's staff does: prices, payments by Stripe's ids, credit that was not paid for,
-//! corrections, and an account's standing. Every route needs the scope `tollgate/admin`, and every
-//! change has a reason.
+//! The API for the operator's staff: prices, payments by Stripe ID, bonuses, corrections, and the
+//! standing of an account. Every route needs the scope `tollgate/admin`, and every change needs a
+//! reason.
 
 mod accounts;
 mod health;
@@ -13,25 +13,23 @@ use tollgate::http::handler::{self, ApiAnswer, ApiError};
 use tollgate::runtime::billing::Billing;
 use tollgate::stripe::OnDemand;
 
-/// What the function is built from.
+/// The parts that the function is built from.
 #[derive(Debug)]
 pub struct AdminClients {
-    /// Ledger, prices, settings.
     pub billing: Billing,
-    /// Stripe: asked only about payments, and whether everything is set up.
+    /// Used for payments and for the health check.
     pub stripe: OnDemand,
-    /// `EVENT_BUS`: nothing is sent to it, but it is looked at whether it is set.
+    /// `EVENT_BUS`. The function sends no events, but the health check reports whether it is set.
     pub bus: Option<String>,
 }
 
-/// Answers one request.
 pub async fn handle(clients: &AdminClients, request: Request) -> Response<Body> {
     let billing = &clients.billing;
     let call = match handler::read(billing, request) {
         Ok(call) => call,
         Err(answer) => return *answer,
     };
-    // Boxed: it is many futures deep.
+    // Boxed because the future is deeply nested.
     let result = Box::pin(route(clients, &call)).await;
     handler::respond(billing, &call, result)
 }

@@ -1,5 +1,5 @@
-//! `GET /v1/admin/payments/{id}`: which account and row an id of Stripe's leads to, and what Stripe
-//! says of it. That is how support finds a payment.
+//! `GET /v1/admin/payments/{id}`: the account and row of a Stripe ID, and the payment's status at
+//! Stripe. Support uses it to find a payment.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -12,28 +12,28 @@ use tollgate::views::transaction::Transaction;
 
 use crate::AdminClients;
 
-/// What Stripe's ids begin with that lead somewhere.
+/// The prefixes of Stripe IDs that can be looked up.
 const PREFIXES: [&str; 7] = ["cs_", "pi_", "ch_", "in_", "cus_", "re_", "pyr_"];
 
-/// What is known of a payment.
+/// A payment in the ledger and at Stripe.
 #[derive(Debug, Serialize)]
 struct PaymentView {
     id: String,
     account: String,
     row: Transaction,
-    /// Stripe's object; null if Stripe has none, or could not be asked.
+    /// The object at Stripe. Null if it does not exist or Stripe did not respond.
     stripe: Option<Map<String, Value>>,
-    /// Why Stripe could not be asked: what the ledger says holds nevertheless.
+    /// The error from Stripe. The ledger's part of the answer is still valid.
     stripe_error: Option<String>,
 }
 
-/// Where an id leads.
+/// The account and row of an ID.
 struct PaymentRow {
     account: AccountId,
     seq: u64,
 }
 
-/// `GET /v1/admin/payments/{id}`.
+/// Handles `GET /v1/admin/payments/{id}`.
 pub(crate) async fn get(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let billing = &clients.billing;
     let id: PaymentId = call.path("id")?;
@@ -59,8 +59,8 @@ pub(crate) async fn get(clients: &AdminClients, call: &ApiCall) -> Result<ApiAns
     Ok(ApiAnswer::ok(&shown)?.of_row(seq))
 }
 
-/// A payment's claim is written with its row; the look-ups of its other ids follow and may be
-/// missing for a moment.
+/// Finds the account and row of a payment. The claim of a payment is written with its row. The
+/// look-ups of its other IDs follow and may be missing for a moment.
 async fn place(billing: &Billing, id: &PaymentId) -> Result<PaymentRow, ApiError> {
     let claims = match id.as_str().split('_').next() {
         Some("pi") => vec![format!("stripe#{id}#credit"), format!("stripe#{id}#pending")],
@@ -75,7 +75,8 @@ async fn place(billing: &Billing, id: &PaymentId) -> Result<PaymentRow, ApiError
     if let Some(found) = billing.store.look_up(id.as_str()).await? {
         return Ok(PaymentRow { account: found.account, seq: found.seq });
     }
-    // Nothing was credited by it: the account is known, and its first row stands for it.
+    // The payment credited nothing, so only the account is known. The answer has the account's
+    // first row.
     let account = billing.store.owner(id.as_str()).await?.ok_or_else(|| unknown(id))?;
     Ok(PaymentRow { account, seq: 0 })
 }

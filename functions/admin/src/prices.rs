@@ -1,4 +1,4 @@
-//! `GET` and `PUT /v1/admin/prices`: the price list. A price is added and never changed.
+//! `GET` and `PUT /v1/admin/prices`: the price list. Prices are added and never changed.
 
 use serde::{Deserialize, Serialize};
 use tollgate::domain::ids::{Kind, Sku};
@@ -11,7 +11,7 @@ use tollgate::http::handler::{self, ApiAnswer, ApiError};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::runtime::billing::Billing;
 
-/// The most prices one request adds: each is a write of its own.
+/// The maximum number of prices per request. Each is a separate write.
 const PRICES_MAX: usize = 200;
 
 #[derive(Debug, Deserialize)]
@@ -29,7 +29,7 @@ struct WantedPrice {
     rate: Rate,
     #[serde(default)]
     idle_rate: Option<Rate>,
-    /// RFC 3339; the earliest that is allowed, if it is left out.
+    /// A time in RFC 3339. Defaults to the earliest allowed time.
     #[serde(default)]
     valid_from: Option<String>,
 }
@@ -49,14 +49,14 @@ struct ListedPriceView {
     valid_from: String,
 }
 
-/// `GET /v1/admin/prices`: all there are and were.
+/// Handles `GET /v1/admin/prices`: all past, current and future prices.
 pub(crate) async fn get(billing: &Billing, _: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let prices = billing.store.prices().await?;
     ApiAnswer::ok(&PriceView { prices: prices.iter().map(ListedPriceView::from).collect() })
 }
 
-/// `PUT /v1/admin/prices`: all are checked before any is added. What holds already is left as it
-/// is, so a request may be repeated; the answer is the prices as they will hold.
+/// Handles `PUT /v1/admin/prices`. All prices are checked before any is added. Existing prices stay
+/// as they are, so the request is idempotent. The answer has the prices as they will apply.
 pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let PriceRequest { prices } = call.json()?;
     if prices.is_empty() || prices.len() > PRICES_MAX {
@@ -93,8 +93,8 @@ async fn add(
 }
 
 impl WantedPrice {
-    /// The price as it will hold. Without a time of its own, a price that holds anyway at the
-    /// earliest time is it.
+    /// The price as it will apply. A price without its own time that equals the price in force at
+    /// the earliest time adds nothing.
     fn over(self, list: &PriceList, now: Timestamp) -> Result<Price, ApiError> {
         let WantedPrice { sku, unit, kind, rate, idle_rate, valid_from } = self;
         let is_given = valid_from.is_some();

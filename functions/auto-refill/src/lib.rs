@@ -1,8 +1,8 @@
 //! `auto-refill`: charges the saved card off session.
 //!
-//! Triggered by `BalanceLow` (a refill is wanted) and by `RefillDue` (`settle-due` found one wanted
-//! or open). It takes no hint from either: it looks at the account and does what that asks for. A
-//! trigger that is repeated, late or without reason finds nothing to do.
+//! `BalanceLow` (a refill is wanted) and `RefillDue` (`settle-due` found a wanted or open refill)
+//! trigger it. It reads the account and acts on its state alone. A repeated, late or unnecessary
+//! trigger finds nothing to do.
 
 use serde::{Deserialize, Serialize};
 use tollgate::domain::ids::AccountId;
@@ -13,55 +13,52 @@ use tollgate::runtime::billing::Billing;
 use tollgate::runtime::metrics::MetricsSummary;
 use tollgate::stripe::{OnDemand, StartError};
 
-/// What the function is built from.
+/// The parts that the function is built from.
 #[derive(Debug)]
 pub struct RefillClients {
-    /// Ledger, prices, settings.
     pub billing: Billing,
-    /// Stripe.
     pub stripe: OnDemand,
 }
 
-/// An event of the bus.
+/// An event from the bus.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct RefillTrigger {
     /// The event's own time (RFC 3339, UTC).
     pub time: String,
-    /// Which account to look at.
+    /// The account to check.
     pub detail: RefillDetail,
 }
 
-/// Which account to look at; everything else in the event is a hint, and not taken.
+/// The account to check. The other fields of the event are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct RefillDetail {
-    /// The account.
     pub account: AccountId,
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RefillReport {
-    /// Attempts that were charged and credited.
+    /// Attempts charged and credited.
     pub charged: u32,
-    /// Attempts that failed; their invoices are void.
+    /// Failed attempts. Their invoices are void.
     pub failed: u32,
-    /// Attempts whose customer has to confirm the payment.
+    /// Attempts that wait for the customer's confirmation.
     pub needs_customer: u32,
-    /// Attempts that stay open and are driven on later.
+    /// Attempts that stay open and continue later.
     pub open: u32,
-    /// Attempts, or wanted refills, that somebody must look at.
+    /// Attempts or wanted refills that need manual attention.
     pub stuck: u32,
-    /// In words, in order.
+    /// The steps in words, in order.
     pub steps: Vec<String>,
 }
 
-/// Why a run came to nothing; the bus sends the event again.
+/// Why a run failed. The bus delivers the event again.
 #[derive(Debug, thiserror::Error)]
 pub enum RefillError {
-    /// The trigger's time cannot be read: a mistake in the wiring.
+    /// The trigger's time is invalid. This is a wiring error.
     #[error("the trigger cannot be read: {0}")]
     Unreadable(String),
-    /// Stripe cannot be asked without its secret.
+    /// The Stripe secret cannot be read.
     #[error(transparent)]
     Start(#[from] StartError),
     /// The ledger failed.
@@ -69,11 +66,11 @@ pub enum RefillError {
     Failure(#[from] PaymentError),
 }
 
-/// Does what the account asks for about refills.
+/// Runs the refill that the account's state asks for.
 ///
 /// # Errors
-/// [`RefillError`]. That Stripe declines, fails or does not answer is in the report instead: `settle-due`
-/// comes again.
+/// [`RefillError`]. A decline, a failure or a missing response from Stripe is part of the
+/// report instead. `settle-due` tries again.
 pub async fn handle(
     clients: &RefillClients,
     trigger: &RefillTrigger,
@@ -85,7 +82,7 @@ pub async fn handle(
         tracing::error!(alarm = "stripe_not_started", %account, %error);
     })?;
     let desk = Payments { billing: &clients.billing, stripe, now };
-    // Boxed: it is many futures deep.
+    // Boxed because the future is deeply nested.
     let steps = Box::pin(desk.refill(account)).await.inspect_err(|failure| {
         tracing::error!(alarm = "refill_failed_to_run", %account, %failure);
     })?;
@@ -97,7 +94,7 @@ pub async fn handle(
 }
 
 impl RefillReport {
-    /// What is logged and counted of it.
+    /// The log line and metrics of a run.
     #[must_use]
     pub fn summary(&self, trigger: &RefillTrigger) -> MetricsSummary {
         MetricsSummary::new("refill run")

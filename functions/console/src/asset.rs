@@ -1,6 +1,5 @@
-//! The page's files, as `build.rs` put them into the binary.
+//! The page's files, embedded by `build.rs`.
 
-/// One file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PageAsset {
     name: &'static str,
@@ -12,33 +11,32 @@ include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 /// The name of the page itself.
 const PAGE: &str = "index.html";
-/// The name of the description of the HTTP API.
+/// The name of the API description.
 const OPENAPI: &str = "openapi.json";
 
 impl PageAsset {
-    /// The page.
     pub(crate) fn page() -> Option<PageAsset> {
         PageAsset::named(PAGE)
     }
 
-    /// The description of the HTTP API.
+    /// The API description.
     pub(crate) fn openapi() -> Option<PageAsset> {
         PageAsset::named(OPENAPI)
     }
 
-    /// A file by its name with the version before it. Under another version's name there is
-    /// nothing: it would be kept for good.
+    /// Finds a file by version and name. Other versions are not found, because browsers would cache
+    /// the answer forever.
     pub(crate) fn versioned(name: &str) -> Option<PageAsset> {
         PageAsset::named(name.strip_prefix(VERSION)?.strip_prefix('/')?)
             .filter(|asset| ![PAGE, OPENAPI].contains(&asset.name))
     }
 
-    /// Changes whenever any file does.
+    /// The entity tag. It changes whenever any file changes.
     pub(crate) fn tag(&self) -> String {
         format!("\"{VERSION}\"")
     }
 
-    /// By the end of its name.
+    /// The content type, by file extension.
     pub(crate) fn content_type(&self) -> &'static str {
         match self.name.rsplit_once('.').map(|(_, kind)| kind) {
             Some("html") => "text/html; charset=utf-8",

@@ -1,14 +1,13 @@
-//! `console`: the Billing page. It serves files and decides nothing; the page itself uses the
-//! public HTTP API, as any other frontend could.
+//! `console`: the Billing page. It serves files and decides nothing. The page uses the public HTTP
+//! API, as any other frontend can.
 //!
-//! - `GET /` is the page, `GET /config.json` what it needs to sign somebody in; without a client at
-//!   the issuer there is neither.
-//! - `GET /assets/{file+}` are its files, under a digest of them all: browsers keep them for good,
-//!   and a new version of the page names new ones.
-//! - `GET /v1/openapi.json` is the description of the HTTP API, for whoever writes another
-//!   frontend.
+//! - `GET /` is the page, and `GET /config.json` its sign-in configuration. Both are missing if no
+//!   client ID is configured.
+//! - `GET /assets/{file+}` are its files. Their path contains a digest of all files, so browsers
+//!   cache them forever, and a new version has new paths.
+//! - `GET /v1/openapi.json` is the description of the HTTP API, for other frontends.
 //!
-//! Everything is in the binary: no request to another origin, no storage to set up.
+//! The binary contains everything. There is no request to another origin and no storage to set up.
 
 mod asset;
 mod settings;
@@ -21,12 +20,11 @@ pub use settings::{ConsoleSettings, PageSettingsError};
 
 use asset::PageAsset;
 
-/// What never changes under its name.
+/// For content that never changes under its name.
 const FOR_GOOD: &str = "public, max-age=31536000, immutable";
-/// What names the current version: asked for each time.
+/// For content that names the current version. Browsers revalidate it each time.
 const ASKED_FOR: &str = "no-cache";
 
-/// Answers one request.
 #[must_use]
 pub fn handle(console: &ConsoleSettings, request: &Request) -> Response<Body> {
     let path = request.raw_http_path();
@@ -67,7 +65,7 @@ fn asset_answer(
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         response
     } else {
-        // The one kind of text that API Gateway could take for something else is sent as bytes too.
+        // API Gateway could misread this one kind of text, so it is also sent as bytes.
         answer(
             console,
             StatusCode::OK,
@@ -109,8 +107,7 @@ fn answer(
     response
 }
 
-/// Whether the browser takes gzip, which every one does that was built in this century; `gzip;q=0`
-/// says no.
+/// Whether the browser accepts gzip, as nearly all do. `gzip;q=0` means no.
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let accepted =
         headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());

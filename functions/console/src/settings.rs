@@ -1,12 +1,12 @@
-//! What the operator sets about the page: read from the environment once, when the function starts.
+//! The page's settings, read from the environment once at start.
 
 use lambda_http::http::HeaderValue;
 use serde::Serialize;
 
-/// What the page is served with.
+/// The settings that the page is served with.
 #[derive(Clone, Debug)]
 pub struct ConsoleSettings {
-    /// `config.json`; None if there is no page.
+    /// `config.json`. `None` if there is no page.
     config: Option<String>,
     content_security_policy: HeaderValue,
 }
@@ -14,20 +14,15 @@ pub struct ConsoleSettings {
 /// Why the function cannot start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PageSettingsError {
-    /// A variable that is needed is not there.
+    /// A required variable is not set.
     #[error("the environment variable {0} is not set")]
     Missing(&'static str),
-    /// A variable cannot be used.
+    /// A variable has an invalid value.
     #[error("the environment variable {variable} cannot be used: {why}")]
-    Unusable {
-        /// Which.
-        variable: &'static str,
-        /// Why.
-        why: &'static str,
-    },
+    Unusable { variable: &'static str, why: &'static str },
 }
 
-/// `config.json`.
+/// The body of `config.json`.
 #[derive(Debug, Serialize)]
 struct PageConfig {
     /// `oidc`, or `local` if tokens come from `/local/tokens`.
@@ -46,18 +41,18 @@ impl ConsoleSettings {
     /// Reads the process's environment.
     ///
     /// # Errors
-    /// [`PageSettingsError`], naming the variable.
+    /// [`PageSettingsError`] with the variable.
     pub fn from_environment() -> Result<ConsoleSettings, PageSettingsError> {
         ConsoleSettings::read(|variable| std::env::var(variable).ok())
     }
 
-    /// Reads settings from anything that maps variables to values: `SIGN_IN` (`oidc` by default, or
-    /// `local`), `TOKEN_ISSUER` (required for `oidc`), `PAGE_CLIENT_ID` (without one there is no
-    /// page), `PAGE_SCOPES` (`openid email` by default), `PAGE_AUDIENCE`, `PAGE_CONNECT` (where
-    /// tokens are issued, if that is another address than the issuer's), `OPERATOR_CONTACT`.
+    /// Reads settings from any source of variables: `SIGN_IN` (`oidc` by default, or `local`),
+    /// `TOKEN_ISSUER` (required for `oidc`), `PAGE_CLIENT_ID` (without it there is no page),
+    /// `PAGE_SCOPES` (`openid email` by default), `PAGE_AUDIENCE`, `PAGE_CONNECT` (the address that
+    /// issues tokens, if it differs from the issuer), `OPERATOR_CONTACT`.
     ///
     /// # Errors
-    /// [`PageSettingsError`], naming the variable.
+    /// [`PageSettingsError`] with the variable.
     pub fn read(
         value_of: impl Fn(&'static str) -> Option<String>,
     ) -> Result<ConsoleSettings, PageSettingsError> {
@@ -85,7 +80,8 @@ impl ConsoleSettings {
         };
         let client_id = optional("PAGE_CLIENT_ID");
         let has_page = is_local || client_id.is_some();
-        // The page asks the issuer for its configuration and for tokens, and nobody else.
+        // The page sends requests to the issuer, for its configuration and for tokens, and to no
+        // other origin.
         let mut connect =
             if is_local { String::new() } else { format!(" {}", origin(&issuer, "TOKEN_ISSUER")?) };
         for other in optional("PAGE_CONNECT").unwrap_or_default().split_whitespace() {
@@ -114,19 +110,19 @@ impl ConsoleSettings {
         Ok(ConsoleSettings { config: has_page.then_some(config), content_security_policy })
     }
 
-    /// `config.json`.
+    /// The body of `config.json`, as JSON.
     pub(crate) fn config(&self) -> Option<&str> {
         self.config.as_deref()
     }
 
-    /// What the page may load, and from where.
+    /// The origins from which the page may load content.
     pub(crate) fn content_security_policy(&self) -> HeaderValue {
         self.content_security_policy.clone()
     }
 }
 
-/// `https://issuer.example` of `https://issuer.example/path`. Nothing in it may end a directive of
-/// the policy.
+/// `https://issuer.example` of `https://issuer.example/path`. It must not contain characters that
+/// end a directive of the policy.
 fn origin(issuer: &str, variable: &'static str) -> Result<String, PageSettingsError> {
     let wrong = PageSettingsError::Unusable { variable, why: "it is not an https:// URL" };
     let (scheme, rest) = issuer.split_once("://").ok_or_else(|| wrong.clone())?;

@@ -1,4 +1,4 @@
-//! What CloudFormation is answered.
+//! The answer to CloudFormation.
 
 use std::time::Duration;
 
@@ -9,54 +9,52 @@ use serde::Serialize;
 
 use crate::request::{CheckRequest, ResponseUrl};
 
-/// CloudFormation takes 4,096 bytes of an answer, four of them for each of these at the most.
+/// CloudFormation accepts answers of 4,096 bytes. Each character takes at most four bytes.
 const REASON_CHARACTERS_MAX: usize = 700;
-/// How often the answer is put.
+/// The number of attempts to send the answer.
 const ATTEMPTS_MAX: u32 = 2;
-/// Between two attempts.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// An answer to CloudFormation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CheckAnswer {
-    /// How it went.
     pub status: CheckStatus,
-    /// Why: what whoever deploys reads in the stack's events.
+    /// The reason, shown in the stack's events.
     pub reason: String,
-    /// The resource's name for good: another one would have CloudFormation remove the old resource.
+    /// The resource's permanent name. A new name would make CloudFormation delete the old resource.
     pub physical_resource_id: String,
-    /// As it was asked.
+    /// Copied from the request.
     pub stack_id: String,
-    /// As it was asked.
+    /// Copied from the request.
     pub request_id: String,
-    /// As it was asked.
+    /// Copied from the request.
     pub logical_resource_id: String,
 }
 
-/// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum CheckStatus {
-    /// The deployment goes on.
+    /// The deployment continues.
     Success,
-    /// It is rolled back.
+    /// The deployment is rolled back.
     Failed,
 }
 
-/// The answer was not taken.
+/// The answer was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("CloudFormation did not accept the response: {0}")]
 pub struct AnswerError(String);
 
 impl CheckAnswer {
-    /// All is well.
+    /// The answer for a passed check.
     #[must_use]
     pub fn success(request: &CheckRequest) -> CheckAnswer {
         CheckAnswer::new(request, CheckStatus::Success, "the functions can start with this")
     }
 
-    /// Something is not.
+    /// The answer for a failed check.
     #[must_use]
     pub fn failed(request: &CheckRequest, why: &str) -> CheckAnswer {
         CheckAnswer::new(request, CheckStatus::Failed, why)
@@ -75,10 +73,10 @@ impl CheckAnswer {
         }
     }
 
-    /// Puts it where it belongs.
+    /// Sends the answer to the address in the request.
     ///
     /// # Errors
-    /// [`AnswerError`], without the address, which is signed.
+    /// [`AnswerError`], without the address, because it is signed.
     pub(crate) async fn put(
         &self,
         way: &SharedHttpConnector,
@@ -106,7 +104,7 @@ impl CheckAnswer {
         let mut put = HttpRequest::new(SdkBody::from(body));
         put.set_method("PUT").map_err(|error| AnswerError(error.to_string()))?;
         put.set_uri(url.as_str()).map_err(|_| AnswerError("it is not a valid URL".to_owned()))?;
-        // The signature is over an empty type.
+        // The signature covers an empty content type.
         put.headers_mut().insert("content-type", "");
         put.headers_mut().insert("content-length", length);
         let answer = way.call(put).await.map_err(|error| AnswerError(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! Whether tokens have the issuer that they are said to have.
+//! Checks that the configured issuer of tokens exists and has that name.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use serde::Deserialize;
 
 use crate::CheckTimeouts;
 
-/// How long connecting to it may take, in seconds.
+/// The time limit to connect, in seconds.
 const CONNECT_SECONDS: u64 = 3;
-/// How long its answer may take, in seconds.
+/// The time limit for the response, in seconds.
 const ANSWER_SECONDS: u64 = 5;
 
-/// Why no token of it would be accepted.
+/// Why API Gateway would accept no token of the issuer.
 #[derive(Debug, thiserror::Error)]
 #[error("the token issuer (TOKEN_ISSUER) cannot be used: {address} {why}")]
 pub(crate) struct IssuerError {
@@ -25,32 +25,34 @@ pub(crate) struct IssuerError {
 
 #[derive(Debug, thiserror::Error)]
 enum IssuerErrorKind {
-    /// It is not there at present.
+    /// The issuer does not respond at the moment.
     #[error("{0}")]
     Away(String),
-    /// It is none, or another one.
+    /// Not an issuer, or another issuer.
     #[error("{0}")]
     Wrong(String),
 }
 
 impl IssuerError {
-    /// Whether it may be another time.
+    /// Whether a later attempt may succeed.
     pub(crate) fn is_away(&self) -> bool {
         matches!(self.why, IssuerErrorKind::Away(_))
     }
 }
 
-/// What is read of an issuer's configuration.
+/// The fields read from an issuer's configuration.
 #[derive(Deserialize)]
 struct IssuerConfiguration {
     issuer: String,
     jwks_uri: String,
 }
 
-/// Asks an issuer for its configuration, as API Gateway does when it makes the authorizer, long
-/// after the tables, which then stay and are in the way. And API Gateway does not mind an issuer
-/// that calls itself otherwise: it only accepts none of its tokens.
-/// (openid.net/specs/openid-connect-discovery-1_0.html, section 4.)
+/// Reads the issuer's configuration.
+///
+/// API Gateway does the same when it creates the authorizer. At that point the tables exist, and a
+/// failed deployment leaves them behind. API Gateway also accepts an issuer whose configuration has
+/// another name, and then rejects all of its tokens
+/// (openid.net/specs/openid-connect-discovery-1_0.html, section 4).
 pub(crate) async fn check(issuer: &str, patience: CheckTimeouts) -> Result<(), IssuerError> {
     let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
     let mut attempt = 1;
@@ -88,7 +90,7 @@ async fn fetched(address: &str) -> Result<Vec<u8>, IssuerErrorKind> {
     let mut get = HttpRequest::empty();
     get.set_uri(address).map_err(|_| IssuerErrorKind::Wrong("is not a valid URL".to_owned()))?;
     get.headers_mut().insert("accept", "application/json");
-    // Firewalls refuse who does not say who it is.
+    // Some firewalls reject requests without a user agent.
     get.headers_mut().insert("user-agent", concat!("tollgate/", env!("CARGO_PKG_VERSION")));
     let answer = way_to_anybody()?
         .call(get)

@@ -1,17 +1,17 @@
-//! `deployment-check`: a custom resource of the template. A deployment whose parameters the
-//! functions could not start with, or whose secret cannot be read, fails with the sentence that
-//! they would have logged, before a customer meets it.
+//! `deployment-check`: a custom resource of the template. If the functions could not start with the
+//! parameters, or the secret cannot be read, the deployment fails with the error that the functions
+//! would have logged.
 //!
-//! CloudFormation's own patterns and rules see each parameter's form. What they cannot see is here:
-//! whether amounts go together, whether a list is one, whether the page could be served, whether
-//! the issuer of tokens is one, whether the secret exists, may be read and holds a key. Stripe is
-//! not asked: a deployment must not depend on Stripe being up, and a first one comes before the
-//! webhook's secret is known.
+//! CloudFormation's own patterns and rules check the form of each parameter. This function checks
+//! the rest: whether amounts are consistent, lists are valid, the page can be served, the issuer of
+//! tokens is one, and the secret exists, is readable and has a key. It does not call Stripe. A
+//! deployment must not depend on Stripe, and the first one comes before the webhook's secret is
+//! known.
 //!
-//! The answer is put where the request says
+//! The answer goes to the address in the request
 //! (docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide, "CloudFormation custom resource request
-//! and response reference"). Whatever happens, there is one within half a minute: a deployment
-//! waits for it.
+//! and response reference"). It is always sent within half a minute, because the deployment waits
+//! for it.
 
 mod answer;
 mod issuer;
@@ -29,36 +29,36 @@ use tollgate::stripe::{OnDemand, StartError, StripeMode};
 pub use answer::{AnswerError, CheckAnswer, CheckStatus};
 pub use request::{CheckRequest, CheckedStage, ResponseUrl};
 
-/// The stage whose customers pay: the template's rules know it by the same name.
+/// The stage with paying customers. The template's rules use the same name.
 const PRODUCTION: &str = "prod";
-/// How long it may take to connect to where the answer goes, in seconds.
+/// The time limit to connect to the answer's address, in seconds.
 const CONNECT_SECONDS: u64 = 2;
-/// How long the answer may take, in seconds.
+/// The time limit for sending the answer, in seconds.
 const ANSWER_SECONDS: u64 = 3;
 
-/// What the function is built from.
+/// The parts that the function is built from.
 #[derive(Debug)]
 pub struct CheckClients {
-    /// The cloud in which the secret is.
+    /// The AWS configuration for reading the secret.
     pub aws: SdkConfig,
-    /// The way to where the answer goes.
+    /// The HTTP client for the answer.
     pub way_back: SharedHttpConnector,
-    /// How long secret and issuer are tried.
+    /// The time limits for reading the secret and the issuer.
     pub patience: CheckTimeouts,
 }
 
-/// How long secret and issuer are tried. In a first deployment the function's role is seconds old,
-/// and IAM takes its time until all of AWS knows what a role may do
+/// The time limits for reading the secret and the issuer. In a first deployment the function's role
+/// is seconds old, and IAM takes time until all of AWS knows its permissions
 /// (docs.aws.amazon.com/IAM/latest/UserGuide, "Changes that I make are not always immediately
 /// visible").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckTimeouts {
-    /// Between two attempts.
+    /// The pause between two attempts.
     pub pause: Duration,
-    /// How often it is tried at the most.
+    /// The maximum number of attempts.
     pub attempts_max: u32,
-    /// After this all of it is given up. With it, and both attempts to put the answer, the function
-    /// stays under Lambda's time-out.
+    /// The limit for everything together. With it and both attempts to send the answer, the
+    /// function stays within Lambda's timeout.
     pub give_up_after: Duration,
 }
 
@@ -72,7 +72,7 @@ impl Default for CheckTimeouts {
     }
 }
 
-/// IssuerErrorKind nothing should be deployed with this.
+/// Why the deployment must fail.
 #[derive(Debug, thiserror::Error)]
 enum CheckError {
     #[error(transparent)]
@@ -93,7 +93,7 @@ enum CheckError {
     Late(Duration),
 }
 
-/// The way to where the answer goes: an address in S3, signed in advance.
+/// The HTTP client for the answer, whose address is a presigned URL of S3.
 ///
 /// # Errors
 /// [`SettingsError`] if Amazon's certificates cannot be used.
@@ -105,11 +105,11 @@ pub fn way_back() -> Result<SharedHttpConnector, SettingsError> {
     tollgate::runtime::aws::connector(timeouts)
 }
 
-/// Checks what the functions are to start with, and answers CloudFormation.
+/// Checks the functions' configuration and answers CloudFormation.
 ///
 /// # Errors
-/// [`AnswerError`] if the answer could not be put where it belongs. CloudFormation then waits as long
-/// as the template lets it.
+/// [`AnswerError`] if the answer could not be sent. CloudFormation then waits until the
+/// template's timeout.
 pub async fn handle(
     clients: &CheckClients,
     value_of: impl Fn(&'static str) -> Option<String>,
@@ -117,8 +117,8 @@ pub async fn handle(
 ) -> Result<CheckAnswer, AnswerError> {
     let checked = match request.asked {
         CheckedStage::Create => check(clients, value_of).await,
-        // An issuer was there when the stack was made. That it is away now is no reason against a
-        // release, nor against taking one back.
+        // The issuer existed when the stack was created. An outage now must not block a release or
+        // a rollback.
         CheckedStage::Update => match check(clients, value_of).await {
             Err(CheckError::Issuer(error)) if error.is_away() => {
                 tracing::warn!(%error, "deployed all the same");
@@ -126,7 +126,7 @@ pub async fn handle(
             }
             checked => checked,
         },
-        // There is nothing to remove, and a stack must be removable whatever its parameters are.
+        // Nothing needs deleting, and a stack must be deletable with any parameters.
         CheckedStage::Delete => Ok(()),
     };
     let answer = match checked {
@@ -147,11 +147,11 @@ async fn check(
     Settings::read(&value_of)?;
     ConsoleSettings::read(&value_of)?;
     let issuer = value_of("TOKEN_ISSUER").unwrap_or_default();
-    // Made anew for each request: what it has read once it does not read again.
+    // Created for each request, because it caches the secret.
     let stripe = OnDemand::read(&clients.aws, &value_of)?;
     let limit = clients.patience.give_up_after;
-    // On the heap: the SDK's futures are so deep that the compiler gives up on one more around
-    // them.
+    // Boxed, because the compiler's recursion limit is reached with one more future around the
+    // SDK's.
     let mode = Box::pin(mode(&stripe, clients.patience));
     let both = async { tokio::join!(mode, issuer::check(&issuer, clients.patience)) };
     let (mode, issued) =

@@ -13,8 +13,8 @@ async fn main() -> Result<(), Error> {
         way_back: way_back()?,
         patience: CheckTimeouts::default(),
     };
-    // What is to be checked is read by the handler: a function that ends here cannot tell
-    // CloudFormation why.
+    // The handler reads the variables. If the function failed here, CloudFormation would get no
+    // reason.
     let value_of = |variable| std::env::var(variable).ok();
     run(service_fn(|event: LambdaEvent<CheckRequest>| async move {
         let answer = handle(clients, value_of, &event.payload).await?;

@@ -1,56 +1,53 @@
-//! What CloudFormation asks.
+//! The request from CloudFormation.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// A request of CloudFormation to a custom resource, as far as it is of use here. Its properties
-/// are not: they are there so that a change of them makes CloudFormation ask, and the functions
-/// read variables.
+/// A request of CloudFormation to a custom resource, reduced to the fields used here. The
+/// properties are left out. They exist so that their change makes CloudFormation send a request.
+/// The functions read variables.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CheckRequest {
-    /// What is to be done with the resource.
+    /// The requested action.
     #[serde(rename = "RequestType")]
     pub asked: CheckedStage,
-    /// Where the answer goes.
+    /// The address for the answer.
     #[serde(rename = "ResponseURL")]
     pub response_url: ResponseUrl,
-    /// The stack's ARN.
     pub stack_id: String,
-    /// This request.
     pub request_id: String,
     /// The resource's name in the template.
     pub logical_resource_id: String,
-    /// What was answered when it was made; nothing when it is.
+    /// The ID from the answer to the creation. `None` during the creation.
     pub physical_resource_id: Option<String>,
 }
 
-/// What is to be done with a resource.
+/// The requested action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum CheckedStage {
-    /// It is made.
+    /// The resource is created.
     Create,
-    /// Its properties have changed; also back, when a deployment is rolled back.
+    /// The properties changed, also in a rollback.
     Update,
-    /// It is removed.
+    /// The resource is deleted.
     Delete,
 }
 
-/// An address to which whoever knows it may put an answer, once: it is signed.
+/// A presigned address for one answer. It must stay secret.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct ResponseUrl(String);
 
 impl ResponseUrl {
-    /// The address.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Without the signature.
+/// Leaves out the signature.
 impl fmt::Debug for ResponseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ResponseUrl(…)")

@@ -1,14 +1,13 @@
-//! `hourly-debit`: at the beginning of each hour, every account with something running pays for the
+//! `hourly-debit`: at the start of each hour, every account with running resources pays for the
 //! hour ahead.
 //!
-//! The schedule starts one run; it cuts the index `billable` into slices and puts each on the bus,
-//! from where a queue hands them to as many workers as there are. A worker settles the accounts of
-//! its slice. If its time runs short it hands on the rest; if an account fails, that account is put
-//! on the bus alone, where it is tried again and in the end found in the dead letters, and the
-//! others go on.
+//! The schedule starts one run. It cuts the index `billable` into slices and puts each on the bus.
+//! A queue distributes them to the workers. A worker settles the accounts of its slice. If its time
+//! runs short, it hands on the rest. A failed account is put on the bus alone, where it is retried
+//! and in the end dead-lettered, and the others continue.
 //!
-//! Nothing here decides anything: [`Store::settle`] does what the state asks for, at whatever time,
-//! so that a run that is repeated, late or missing needs no code of its own.
+//! This function decides nothing. [`Store::settle`] does what the state asks for, so a repeated,
+//! late or missing run needs no code of its own.
 //!
 //! [`Store::settle`]: tollgate::store::Store::settle
 
@@ -28,22 +27,20 @@ pub use slice::SliceReport;
 
 /// The `detail-type` of a slice of the index.
 pub const SLICE: &str = "HourlyDebitSlice";
-/// The `detail-type` of a single account that is tried again.
+/// The `detail-type` of a single account that is retried.
 pub const ACCOUNT: &str = "HourlyDebitAccount";
 
-/// What the function is built from.
+/// The parts that the function is built from.
 #[derive(Debug)]
 pub struct DebitClients {
-    /// Ledger, prices, settings.
     pub billing: Billing,
-    /// The bus.
     pub bus: Bus,
-    /// How long a worker takes up new accounts. Its function's time-out leaves as much again for
-    /// those under way.
+    /// How long a worker starts new accounts. Its function's timeout leaves the same time for those
+    /// in progress.
     pub budget: Duration,
 }
 
-/// What calls the function: the schedule, or the queue.
+/// The trigger: the schedule or the queue.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum DebitTrigger {
@@ -52,15 +49,15 @@ pub enum DebitTrigger {
         /// The time it was scheduled for (RFC 3339, UTC).
         time: String,
     },
-    /// From the queue: events of the bus.
+    /// From the queue, with events of the bus.
     Queue {
-        /// One event each.
+        /// One event per record.
         #[serde(rename = "Records")]
         records: Vec<QueueMessage>,
     },
 }
 
-/// A message of the queue: an event of the bus.
+/// A message of the queue with an event of the bus.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueMessage {
@@ -68,7 +65,7 @@ pub struct QueueMessage {
     body: String,
 }
 
-/// An event of the bus, as rules hand it on.
+/// An event as rules forward it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct BusEnvelope {
@@ -79,72 +76,66 @@ struct BusEnvelope {
 /// A part of one hour's run: a shard of the index, after an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DebitSlice {
-    /// The time the run was scheduled for: to which accounts are settled (RFC 3339, UTC).
+    /// The scheduled time of the run (RFC 3339, UTC). Accounts are settled up to it.
     pub time: String,
-    /// The shard.
     pub shard: u8,
-    /// The account after which to begin.
+    /// The account after which the slice starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<AccountId>,
 }
 
-/// An account that is tried again, alone.
+/// A single account to retry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SingleAccount {
     time: String,
     account: AccountId,
 }
 
-/// What a call came to.
+/// The outcome of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum DebitOutcome {
-    /// So many slices were put on the bus.
-    Started {
-        /// How many.
-        slices: usize,
-    },
-    /// What became of the messages, as the queue needs to know it.
+    /// Slices were put on the bus.
+    Started { slices: usize },
+    /// Messages were processed. The queue needs the result.
     Worked(WorkedBatch),
 }
 
-/// What became of a batch of messages.
+/// The outcome of a batch of messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkedBatch {
-    /// Messages that must be delivered again.
+    /// Messages that must be redelivered.
     pub batch_item_failures: Vec<BatchItemFailure>,
-    /// What was done.
     pub report: SliceReport,
 }
 
-/// A message that must be delivered again.
+/// A message that must be redelivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchItemFailure {
-    /// Its id.
     pub item_identifier: String,
 }
 
-/// Why a call came to nothing: the trigger is delivered again.
+/// Why a call failed. The trigger is delivered again.
 #[derive(Debug, thiserror::Error)]
 pub enum DebitError {
-    /// The trigger's time or content cannot be read: a mistake in the wiring.
+    /// The trigger's time or content is invalid. This is a wiring error.
     #[error("the trigger cannot be read: {0}")]
     Unreadable(String),
-    /// The bus did not take everything.
+    /// The bus did not accept all events.
     #[error(transparent)]
     Bus(#[from] PublishError),
     /// The infrastructure failed.
     #[error(transparent)]
     Fault(#[from] StoreError),
-    /// A single account failed once more.
+    /// A single account failed again.
     #[error(transparent)]
     Account(#[from] CommandError),
 }
 
 impl DebitOutcome {
-    /// What is logged and counted of it.
+    /// The log line and metrics of a call.
     #[must_use]
     pub fn summary(&self) -> MetricsSummary {
         match self {
@@ -177,8 +168,8 @@ impl WorkedBatch {
 /// Starts a run, or works on slices and single accounts.
 ///
 /// # Errors
-/// [`DebitError`] of the schedule's call. A message that fails is reported in [`WorkedBatch`] instead, and
-/// alone.
+/// [`DebitError`] of the schedule's call. A failed message is reported in [`WorkedBatch`]
+/// instead, without the others.
 pub async fn handle(
     clients: &DebitClients,
     trigger: DebitTrigger,
@@ -189,8 +180,8 @@ pub async fn handle(
     }
 }
 
-/// Puts one slice for each shard on the bus. If it is called again, accounts are settled again:
-/// nothing is due then.
+/// Puts one slice per shard on the bus. A second call settles the accounts again, and nothing is
+/// due then.
 async fn start(clients: &DebitClients, time: &str) -> Result<DebitOutcome, DebitError> {
     instant(time)?;
     let slices = IndexShard::all().map(|shard| DebitSlice {

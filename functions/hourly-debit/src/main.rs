@@ -9,7 +9,7 @@ use tollgate::runtime::billing;
 use tollgate::runtime::logs;
 use tollgate::runtime::metrics::Metrics;
 
-/// Half of the function's time-out in the template.
+/// Half of the function's timeout in the template.
 const BUDGET: Duration = Duration::from_secs(60);
 
 #[tokio::main(flavor = "current_thread")]

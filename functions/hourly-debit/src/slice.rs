@@ -1,4 +1,4 @@
-//! One slice: a shard of the index, page by page, several accounts at once.
+//! One slice: a shard of the index, page by page, with several accounts at once.
 
 use futures_util::StreamExt;
 use serde::Serialize;
@@ -11,31 +11,30 @@ use tollgate::store::{CommandError, IndexShard, SettleReport};
 
 use crate::{ACCOUNT, DebitClients, DebitError, DebitSlice, SLICE, SingleAccount, event};
 
-/// Accounts read from the index at a time: about a hundred bytes each, so that a page is a few read
+/// Accounts per read of the index. Each takes about a hundred bytes, so a page costs a few read
 /// units.
 const PAGE: u32 = 200;
-/// Accounts settled at once. Each waits for DynamoDB most of the time; at 5 ms a call and three
-/// calls an account, 32 at once are about 2,000 accounts a second and 2,000 of a partition's 3,000
-/// read units are never one account's.
+/// Accounts settled at once. Each mostly waits for DynamoDB. At 5 ms per call and three calls per
+/// account, 32 at once are about 2,000 accounts per second. Their 2,000 reads per second are spread
+/// over accounts, and a partition allows 3,000.
 const AT_ONCE: usize = 32;
 
-/// What settling a slice, or several, did.
+/// The result of settling one or more slices.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SliceReport {
-    /// The time for which a slice was scheduled, the earliest of several. None if only single
-    /// accounts were settled: one that is tried again for hours does not make the hour a slow one.
+    /// The scheduled time of the slice, or the earliest of several. `None` if only single accounts
+    /// were settled, because an account retried for hours does not make the hour slow.
     pub hour: Option<Timestamp>,
-    /// Slices settled to their end.
     pub slices: u32,
-    /// Accounts of slices, and single accounts. Accounts that failed are tried again alone.
+    /// Accounts of slices, and single accounts. Failed accounts are retried alone.
     #[serde(flatten)]
     pub settled: SettleTally,
-    /// Where another worker goes on, for each slice that was handed on.
+    /// Where another worker continues, for each slice handed on.
     pub handed_on: Vec<AccountId>,
 }
 
 impl SliceReport {
-    /// Adds another slice's.
+    /// Adds the report of another slice.
     pub fn add(&mut self, other: SliceReport) {
         self.hour = self.hour.into_iter().chain(other.hour).min();
         self.slices += other.slices;
@@ -44,8 +43,8 @@ impl SliceReport {
     }
 }
 
-/// Settles the accounts of a slice until its end, or until the budget is spent; then hands on the
-/// rest. What was done is in the report also if it then fails.
+/// Settles the accounts of a slice until its end or until the budget is spent, and then hands on
+/// the rest. The report is complete even if the slice then fails.
 pub(crate) async fn settle(
     clients: &DebitClients,
     slice: &DebitSlice,
@@ -55,7 +54,7 @@ pub(crate) async fn settle(
     let shard = IndexShard::new(slice.shard)
         .ok_or_else(|| DebitError::Unreadable(format!("shard {}", slice.shard)))?;
     let DebitClients { billing, .. } = clients;
-    // A price list that cannot be read fails the slice, not each of its accounts.
+    // An unreadable price list fails the slice, not each of its accounts.
     billing.prices(now).await?;
     let mut budget = std::pin::pin!(tokio::time::sleep(clients.budget));
     let mut after = slice.after.clone();
@@ -77,7 +76,7 @@ pub(crate) async fn settle(
     Ok(())
 }
 
-/// Settles a single account that had failed. If it fails again, its message is delivered again.
+/// Retries a single account. If it fails again, its message is redelivered.
 pub(crate) async fn settle_one(
     clients: &DebitClients,
     account: &AccountId,
@@ -114,8 +113,8 @@ async fn settle_account(
     clients.billing.settle(Visit::of(account, now), |settled| settled.report.clone()).await
 }
 
-/// Hands on the rest of a slice once, however often this message is delivered: first the event,
-/// then the claim, so that a worker which dies in between hands it on again rather than never.
+/// Hands on the rest of a slice once, however often this message is delivered. The event comes
+/// before the claim. If a worker dies in between, the rest is handed on again instead of never.
 async fn hand_on(
     clients: &DebitClients,
     rest: &DebitSlice,
@@ -145,7 +144,7 @@ async fn retry_alone(
     Ok(())
 }
 
-/// Whether the budget is spent: a timer, not a clock.
+/// Whether the budget is spent. Uses a timer, not a clock.
 async fn is_spent(budget: std::pin::Pin<&mut tokio::time::Sleep>) -> bool {
     tokio::select! {
         biased;

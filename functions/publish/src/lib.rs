@@ -1,17 +1,18 @@
 //! `publish`: the ledger's stream is the outbox. Each new row becomes its events on the bus, at
 //! least once.
 //!
-//! A function that appended a row does not send events itself: it could die in between. Here a row
-//! whose events were not all taken is reported back, and Lambda delivers it and what follows again;
-//! nothing is skipped. Receivers know by the row's number what they have seen.
+//! A function that appended a row does not send events itself, because it could die in between. If
+//! some events of a row are not accepted here, the row is reported back. Lambda delivers it and the
+//! following rows again, so nothing is skipped. Receivers use the row's number to skip what they
+//! have seen.
 //!
-//! Events that a customer should read in a mail get a `notice`: address, amount, deadline and link.
-//! The address stands in the profile and not in the row, so it is looked up for these events and no
-//! other. If it cannot be read now, the row is delivered again; if it never can, the notice has
-//! none: one account's profile holds up nobody else's events.
+//! Events that a customer should read in a mail get a `notice` with address, amount, deadline and
+//! link. The address is in the profile and not in the row, so it is looked up for these events
+//! only. If it cannot be read now, the row is delivered again. If it can never be read, the notice
+//! has no address. One account's profile does not delay other accounts' events.
 //!
-//! Anything but an insert means that the append-only table was changed, and is an alarm. (DynamoDB
-//! itself removes expired request claims; it says so.)
+//! Any change other than an insert means that the append-only table was modified, and raises an
+//! alarm. DynamoDB's own removal of expired request claims is marked as such and ignored.
 
 use std::collections::BTreeMap;
 
@@ -27,12 +28,11 @@ use tollgate::store::StoreError;
 use tollgate::views::customer_notice::{CustomerNotice, NoticePlace};
 use tollgate::views::domain_event::{DomainEvent, notices};
 
-/// What the function is built from.
+/// The parts that the function is built from.
 #[derive(Debug)]
 pub struct PublishClients {
-    /// Profiles, and what the operator set.
+    /// Profiles and the operator's settings.
     pub billing: Billing,
-    /// Where events go.
     pub bus: Bus,
 }
 
@@ -45,7 +45,7 @@ pub struct StreamEvent {
     pub records: Vec<StreamRecord>,
 }
 
-/// One change of one item.
+/// A change of an item.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StreamRecord {
@@ -72,8 +72,7 @@ struct StreamChange {
 
 type RowImage = BTreeMap<String, StreamAttribute>;
 
-/// An attribute of a row: a string or a number. Other types do not occur in rows, and are read as
-/// nothing.
+/// An attribute of a row: a string or a number. Other types do not occur in rows and are ignored.
 #[derive(Clone, Debug, Deserialize)]
 struct StreamAttribute {
     #[serde(rename = "S")]
@@ -82,30 +81,27 @@ struct StreamAttribute {
     number: Option<String>,
 }
 
-/// Which records must be delivered again: the first that was not published, and with it all after
-/// it.
+/// The first record that was not published. Lambda delivers it and all later records again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchResponse {
     /// Empty if everything was published.
     pub batch_item_failures: Vec<RecordFailure>,
-    /// What was done.
     pub report: PublishReport,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PublishReport {
-    /// Records delivered.
     pub records: usize,
-    /// Events they tell of, up to the first record that cannot be read.
+    /// Their events, up to the first record that cannot be read.
     pub events: usize,
-    /// Events that the bus did not take.
+    /// Events that the bus did not accept.
     pub not_taken: usize,
 }
 
 impl BatchResponse {
-    /// What is logged and counted of it.
+    /// The log line and metrics of a batch.
     #[must_use]
     pub fn summary(&self) -> MetricsSummary {
         let PublishReport { records, events, not_taken } = self.report;
@@ -121,11 +117,10 @@ impl BatchResponse {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordFailure {
-    /// Its sequence number.
     pub item_identifier: String,
 }
 
-/// An event's detail: what the row tells, and for whom.
+/// The detail of an event: the content of the row, and its account.
 #[derive(Serialize)]
 struct EventDetail<'a> {
     #[serde(flatten)]
@@ -134,31 +129,31 @@ struct EventDetail<'a> {
     notice: Option<NoticeDetail<'a>>,
 }
 
-/// What a mail to the customer says. All fields are always there.
+/// The content of a mail to the customer. All fields are always present.
 #[derive(Serialize)]
 struct NoticeDetail<'a> {
-    /// `null` if the customer has told no address, or it cannot be read.
+    /// `null` if the profile has no address or cannot be read.
     email: Option<&'a EmailAddress>,
-    /// In USD; see [`CustomerNotice::amount`].
+    /// In USD. See [`CustomerNotice::amount`].
     amount: Option<String>,
-    /// RFC 3339, UTC; see [`CustomerNotice::deadline`].
+    /// RFC 3339, UTC. See [`CustomerNotice::deadline`].
     deadline: Option<String>,
-    /// `null` if the operator has set no `BILLING_URL`.
+    /// `null` if the operator has not set `BILLING_URL`.
     link: Option<String>,
 }
 
 /// Why a record has no events yet.
 enum PublishRecordError {
-    /// It cannot be read, now or later, by this release.
+    /// This release can never read it.
     Unreadable(String),
-    /// The address cannot be looked up at present.
+    /// The address cannot be read at the moment.
     Profile(StoreError),
 }
 
-/// The addresses that a batch has looked up.
+/// The addresses that a batch has read.
 type AddressCache = BTreeMap<AccountId, Option<EmailAddress>>;
 
-/// Publishes a batch. Returns where to begin again, if anything was left.
+/// Publishes a batch. Returns the first record to deliver again, if any.
 pub async fn handle(clients: &PublishClients, batch: StreamEvent) -> BatchResponse {
     let mut events = Vec::new();
     let mut record_of_event = Vec::new();
@@ -182,8 +177,8 @@ pub async fn handle(clients: &PublishClients, batch: StreamEvent) -> BatchRespon
             Err(PublishRecordError::Profile(fault)) if !fault.may_retry() => {
                 tracing::error!(alarm = "profiles_refused", record = record.dynamodb.sequence_number, %fault);
             }
-            // No alarm of its own: most of these are over when it is delivered again, and
-            // PublishBehind rings if not.
+            // No alarm here. Most of these succeed when the record is delivered again, and the
+            // alarm PublishBehind fires if not.
             Err(PublishRecordError::Profile(fault)) => {
                 tracing::warn!(record = record.dynamodb.sequence_number, %fault, "no address for a notice");
             }
@@ -208,7 +203,7 @@ pub async fn handle(clients: &PublishClients, batch: StreamEvent) -> BatchRespon
     BatchResponse { batch_item_failures: again.into_iter().collect(), report }
 }
 
-/// What a record tells the world; nothing if it is not a row.
+/// The events of a record. Empty if it is not a row.
 async fn events_of(
     record: &StreamRecord,
     billing: &Billing,
@@ -245,17 +240,17 @@ async fn events_of(
         .collect()
 }
 
-/// Whom to write to; nobody, with an alarm, if that will never be known without somebody's doing.
+/// The customer's address. `None`, with an alarm, if the profile stays unreadable until it is
+/// repaired.
 async fn address(
     billing: &Billing,
     account: &AccountId,
 ) -> Result<Option<EmailAddress>, StoreError> {
     match billing.store.email(account).await {
-        // This account's item, and nobody else's. A call that is rejected says nothing of it: a
-        // permission that is missing would take the address from every notice, so these rows wait
-        // until somebody has mended it.
+        // Only this account's item is malformed. A rejected call is different: a missing permission
+        // would remove the address from every notice, so these rows wait until it is fixed.
         Err(fault @ StoreError::Malformed { .. }) => {
-            // What is wrong names the item and never quotes it: no address is logged.
+            // The error names the item and never quotes it, so no address is logged.
             tracing::error!(alarm = "profile_unreadable", %account, %fault, "a notice is published without an address");
             Ok(None)
         }
@@ -268,7 +263,7 @@ fn letter<'a>(
     email: Option<&'a EmailAddress>,
     page: Option<&str>,
 ) -> NoticeDetail<'a> {
-    // A fragment that the operator's page has anyway gives way to the section.
+    // The section replaces a fragment in the operator's own URL.
     let section =
         |name: &str| page.map(|page| format!("{}#{name}", page.split('#').next().unwrap_or(page)));
     let link = match &warning.place {
@@ -285,8 +280,8 @@ fn letter<'a>(
     }
 }
 
-/// Rows are never changed or removed, by nobody. DynamoDB's own removal of expired claims is the
-/// one exception.
+/// Reports changes and removals of rows, which must never happen. DynamoDB's own removal of expired
+/// claims is the only exception.
 fn report_change(record: &StreamRecord) {
     let principal =
         record.user_identity.as_ref().and_then(|identity| identity.principal_id.as_deref());
@@ -308,8 +303,8 @@ fn report_change(record: &StreamRecord) {
     );
 }
 
-/// The row of an image; `None` for claims, look-ups and chunks, whose keys contain `#` as no
-/// account's does.
+/// The row of an image. `None` for claims, look-ups and chunks, whose keys contain `#`. Account IDs
+/// never do.
 fn stored_row(image: &RowImage) -> Result<Option<StoredRow>, String> {
     let text = |name: &'static str| {
         let attribute = image

@@ -1,9 +1,9 @@
-//! `settle-due`: each minute, settles every account that is due: ends of part hours, grants and
-//! trials that end, deadlines. What waits for Stripe is put on the bus for the function that asks
-//! it.
+//! `settle-due`: each minute, settles every account that is due: ends of partial hours, grants and
+//! trials, and other deadlines. Work that needs Stripe is put on the bus for the function that
+//! calls it.
 //!
-//! The index may name an account that is not due any more, or not yet name one that is: settling an
-//! account with nothing due writes nothing, and the next minute comes.
+//! The index may name an account that is no longer due, or miss one that has just become due.
+//! Settling an account with nothing due writes nothing, and the next run follows in a minute.
 
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -19,20 +19,18 @@ use tollgate::store::{
     CommandError, DueAccount, IndexShard, SettleReport, SettledAccount, StoreError,
 };
 
-/// The `detail-type` of a refill that is wanted or open and must be driven on.
+/// The `detail-type` of a wanted or open refill that must continue.
 pub const REFILL_DUE: &str = "RefillDue";
 
-/// Accounts read from one shard of the index at a time.
+/// Accounts per read of a shard of the index.
 const PAGE: u32 = 100;
-/// Shards, or accounts, worked on at once.
+/// Shards, or accounts, processed at once.
 const AT_ONCE: usize = 16;
 
-/// What the function is built from.
+/// The parts that the function is built from.
 #[derive(Debug)]
 pub struct SettleDueClients {
-    /// Ledger, prices, settings.
     pub billing: Billing,
-    /// The bus.
     pub bus: Bus,
 }
 
@@ -43,29 +41,27 @@ pub struct MinuteTrigger {
     pub time: String,
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SettleDueReport {
-    /// The accounts that the index named. The next minute tries those again that failed.
+    /// The accounts in the index. The next run retries the failed ones.
     #[serde(flatten)]
     pub settled: SettleTally,
-    /// Accounts whose refill was handed on.
+    /// Accounts whose refill was put on the bus.
     pub refills: u32,
 }
 
-/// Why a run came to nothing.
+/// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SettleDueError {
-    /// The trigger's time cannot be read: a mistake in the wiring.
+    /// The trigger's time is invalid. This is a wiring error.
     #[error("the trigger cannot be read: {0}")]
     Unreadable(String),
-    /// The bus did not take everything: refills that are wanted are driven on by the next minute's
-    /// run.
+    /// The bus did not accept all events. The next run sends wanted refills again.
     #[error("{why}")]
     Bus {
-        /// Why.
         why: PublishError,
-        /// What was done all the same: accounts were settled.
+        /// The completed part: accounts were settled.
         report: Box<SettleDueReport>,
     },
     /// The index or the price list could not be read.
@@ -76,8 +72,8 @@ pub enum SettleDueError {
 /// Settles all accounts that are due at the trigger's time.
 ///
 /// # Errors
-/// [`SettleDueError`] if the index, the price list or the bus fails; an account that fails is in the
-/// report instead.
+/// [`SettleDueError`] if the index, the price list or the bus fails. A failed account is
+/// part of the report instead.
 pub async fn handle(
     clients: &SettleDueClients,
     trigger: &MinuteTrigger,
@@ -86,7 +82,7 @@ pub async fn handle(
         |error| SettleDueError::Unreadable(format!("time {:?}: {error}", trigger.time));
     let now: Timestamp = trigger.time.parse().map_err(unreadable)?;
     let due = all_due(clients, now).await?;
-    // A price list that cannot be read fails the run, not each of its accounts.
+    // An unreadable price list fails the run, not each of its accounts.
     clients.billing.prices(now).await?;
     let mut report = SettleDueReport::default();
     let mut refills = Vec::new();
@@ -103,7 +99,7 @@ pub async fn handle(
             refills.push(account);
         }
     }
-    // In a fixed order, so that a run can be compared with another.
+    // In a fixed order, so that runs can be compared.
     refills.sort();
     let events: Vec<BusEvent> = refills.iter().map(refill_due).collect();
     match clients.bus.put(&events).await {
@@ -115,7 +111,7 @@ pub async fn handle(
     }
 }
 
-/// What was done, also by a run that failed.
+/// The report of a run, even if the run failed.
 #[must_use]
 pub fn report_of(run: &Result<SettleDueReport, SettleDueError>) -> Option<&SettleDueReport> {
     match run {
@@ -126,7 +122,7 @@ pub fn report_of(run: &Result<SettleDueReport, SettleDueError>) -> Option<&Settl
 }
 
 impl SettleDueReport {
-    /// What is logged and counted of it.
+    /// The log line and metrics of a run.
     #[must_use]
     pub fn summary(&self, trigger: &MinuteTrigger) -> MetricsSummary {
         let summary = MetricsSummary::new("settle-due run").field("time", trigger.time.as_str());
@@ -134,14 +130,15 @@ impl SettleDueReport {
     }
 }
 
-/// Settles an account, and returns whether its refill must be driven on.
+/// Settles an account. Returns whether its refill must continue.
 async fn settle_one(
     clients: &SettleDueClients,
     account: AccountId,
     now: Timestamp,
 ) -> (AccountId, Result<(SettleReport, bool), CommandError>) {
     let policy = &clients.billing.settings.policy;
-    // The template drops a minute's trigger after five minutes, so only this run warns of deletions.
+    // The template drops a minute's trigger after five minutes, so only this run announces
+    // deletions.
     let visit = Visit { delivery: TriggerDelivery::Prompt, ..Visit::of(&account, now) };
     let look = |settled: &SettledAccount<'_>| {
         let needs_refill = refill_needs_driving(settled.view.state(), policy, now);

@@ -1,5 +1,5 @@
 //! A function for the tests of the local cloud: a real binary on the real runtime. It prints every
-//! event it gets, and does what the event says. `cargo test` builds it, as it builds every example.
+//! event and does what the event asks for. `cargo test` builds it, as it builds every example.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -65,8 +65,8 @@ async fn handle(
     }
 }
 
-/// Fails for records that say `poison`, reports those that say `wrong` (a word that no id in
-/// hexadecimal digits can contain).
+/// Fails for records with `poison` and reports those with `wrong`. No hexadecimal ID can contain
+/// either.
 fn batch(records: &[Value]) -> Result<Value, Error> {
     let said = |record: &Value, word: &str| record.to_string().contains(word);
     if records.iter().any(|record| said(record, "poison")) {

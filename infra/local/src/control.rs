@@ -1,4 +1,4 @@
-//! What steers a local cloud: programs, people and `/local/…`.
+//! The control of a local cloud: by programs, by people and over `/local/…`.
 
 pub mod api;
 pub mod arguments;

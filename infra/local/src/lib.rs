@@ -1,22 +1,23 @@
 //! The whole cloud in one process, for trying, developing and testing.
 //!
-//! It reads `infra/template.yaml`, the file that is deployed, and runs the same binaries that are
-//! deployed. They find everything by the standard variables. No function contains a line that knows
-//! about it. A template with something that the local cloud cannot do is refused at the start.
+//! It reads `infra/template.yaml`, the deployed file, and runs the deployed binaries. They find all
+//! services through the standard variables. No function contains code for the local cloud. A
+//! template with an unsupported feature is refused at the start.
 //!
-//! Four rooms. Each imports only from the ones above it:
+//! Four modules. Each imports only from the ones above it:
 //!
-//! | room | what is in it |
+//! | module | content |
 //! |---|---|
 //! | [`runtime`] | the clock, the agenda, the log, recorded calls, faults, HTTP |
 //! | [`template`] | reads the template; [`wiring`] is what it connects |
 //! | [`aws`] | Lambda, HTTP API, EventBridge and its schedules, SQS, DynamoDB and its streams, Secrets Manager |
 //! | [`control`] | [`Cloud`] starts and stops it all; `/local/…`, the seed, the demonstration, Stripe's webhooks |
 //!
-//! The stand-in for Stripe is a crate of its own, [`stripe`].
+//! The Stripe stand-in is a separate crate, [`stripe`].
 //!
-//! Deliberately absent: permissions (every function may do everything; `cfn-lint` and a deployment
-//! see to roles), signatures of AWS requests, cold-start and network times, more than one shard.
+//! Deliberately absent: permissions (every function may do everything, and `cfn-lint` and a
+//! deployment check the roles), signatures of AWS requests, cold-start and network times, more than
+//! one shard.
 
 pub mod aws;
 pub mod control;

@@ -49,8 +49,8 @@ enum Content {
     AsItIs,
 }
 
-/// Without the span in which the Lambda runtime puts every line: here no one looks for a request
-/// among millions. Metrics of a function are written as words.
+/// Removes the span that the Lambda runtime adds to every line, because nobody searches a million
+/// requests here. Metrics of a function are printed as text.
 fn brief(text: &str) -> String {
     if let Some(counted) = counted(text) {
         return counted;
@@ -95,7 +95,7 @@ async fn serve(config: Config, content: Content) -> Result<(), String> {
     Ok(())
 }
 
-/// What to do about it.
+/// The advice for an error.
 fn advice(error: &StartError) -> String {
     match error {
         StartError::PortInUse(port) => format!(
@@ -111,7 +111,7 @@ fn advice(error: &StartError) -> String {
     }
 }
 
-/// Waits for Ctrl-C, or for what ends a service.
+/// Waits for Ctrl-C, or for the signal that ends a service.
 async fn stopped() {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminated = signal(SignalKind::terminate()).ok();
@@ -129,7 +129,7 @@ async fn stopped() {
 
 fn say(text: &str) {
     use std::io::Write as _;
-    // The reader may have gone away: that is no reason to end.
+    // The reader may have closed the output. That is no reason to end.
     let _gone = writeln!(std::io::stdout(), "{text}");
 }
 

@@ -1,5 +1,4 @@
-//! What every part of the local cloud works with: the clock, the agenda, the log, the record of
-//! calls and the faults.
+//! The base of the local cloud: the clock, the agenda, the log, the record of calls and the faults.
 
 pub(crate) mod agenda;
 pub mod calls;

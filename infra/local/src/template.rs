@@ -1,4 +1,4 @@
-//! The CloudFormation template, as it is deployed: how it is read, and what it connects.
+//! The deployed CloudFormation template: how it is read, and what it connects.
 
 pub(crate) mod document;
 pub mod expression;

@@ -1,15 +1,15 @@
-//! `stripe-setup`: sets up at Stripe what a deployment needs, or says what it would change. Running
-//! it again changes nothing.
+//! `stripe-setup`: sets up at Stripe the objects that a deployment needs, or lists the changes. It
+//! is idempotent.
 //!
-//! What is wanted, and the plan that leads there, are in [`tollgate::stripe::setup`]; `GET
-//! /v1/admin/health` looks at the same.
+//! [`tollgate::stripe::setup`] has the wanted setup and the plan. `GET /v1/admin/health` checks the
+//! same setup.
 
 use std::fmt::Write as _;
 
 use tollgate::stripe::setup::{SetupResult, WEBHOOK_PATH, WantedSetup, plan};
 use tollgate::stripe::{Stripe, StripeError, StripeMode};
 
-/// What is printed by `--help`, and after a mistake.
+/// The output of `--help`, and after a usage error.
 pub const USAGE: &str = "\
 Sets up Stripe for a deployment of Tollgate. A second run changes nothing.
 
@@ -20,10 +20,10 @@ Sets up Stripe for a deployment of Tollgate. A second run changes nothing.
     --dry-run           print the changes without making them
     --help              print this text";
 
-/// What was typed.
+/// The arguments of the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
-    /// What is to be there.
+    /// The wanted setup.
     pub wanted: WantedSetup,
     /// Whether anything is changed.
     pub run: Run,
@@ -32,17 +32,17 @@ pub struct Arguments {
 /// Whether anything is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
-    /// Nothing is.
+    /// Changes are listed, not made.
     Dry,
     /// The plan is carried out.
     Real,
 }
 
 impl Arguments {
-    /// Reads the options; none if help is asked for.
+    /// Reads the options. `None` for `--help`.
     ///
     /// # Errors
-    /// What is wrong with them, in words.
+    /// The usage error, as text.
     pub fn read(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
         let (mut webhook_url, mut return_url, mut run) = (None, None, Run::Real);
         while let Some(word) = words.next() {
@@ -64,11 +64,10 @@ impl Arguments {
     }
 }
 
-/// Looks at what is at Stripe, changes what has to be changed, and says what was done and what is
-/// to be done by hand.
+/// Reads the setup at Stripe, makes the necessary changes, and reports them and the manual steps.
 ///
 /// # Errors
-/// What Stripe does not do or allow, in words.
+/// Requests that Stripe refuses or does not answer, as text.
 pub async fn set_up(stripe: &Stripe, arguments: &Arguments) -> Result<String, String> {
     let failed = |error: StripeError| error.to_string();
     let lacks = stripe.lacks().await.map_err(failed)?;

@@ -1,7 +1,7 @@
-//! The state of the one Stripe account: its objects, its events and what has to happen later.
+//! The state of the one Stripe account: its objects, its events and its scheduled work.
 //!
-//! Objects are kept as the JSON that Stripe answers with; what Stripe knows about them and never
-//! shows (the number of a card, what a session was asked to do) stands beside them in `hidden`.
+//! Objects are kept as the JSON that Stripe answers with. Facts that Stripe knows and never shows
+//! (the number of a card, the request of a session) are kept separately in `hidden`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ pub(super) struct Account {
     pub(super) objects: Vec<Value>,
     #[serde(skip)]
     index: BTreeMap<String, usize>,
-    /// What Stripe knows of an object and does not show.
+    /// Facts about an object that Stripe does not show.
     pub(super) hidden: BTreeMap<String, Map<String, Value>>,
     pub(super) agenda: BTreeSet<(i64, u64, Later)>,
     pub(super) deliveries: Vec<Outgoing>,
@@ -44,7 +44,7 @@ pub(super) struct Account {
     pub(super) settings: Settings,
 }
 
-/// What the account needs to know of the configuration.
+/// The part of the configuration that the account needs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
     pub(super) public_url: String,
@@ -54,7 +54,7 @@ pub(super) struct Settings {
     pub(super) refund_seconds: i64,
 }
 
-/// What the clock brings.
+/// Work that time brings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Later {
     /// An open Checkout Session expires.
@@ -91,8 +91,7 @@ impl Account {
         self.objects.is_empty()
     }
 
-    /// Brings the account up to `now`: what the clock brought until then happens, at its own time
-    /// and in order.
+    /// Brings the account up to `now`. Scheduled work runs at its own time and in order.
     pub(super) fn settle(&mut self, now: i64) {
         while let Some((at, _, _)) = self.agenda.first() {
             if *at > now {
@@ -182,7 +181,7 @@ impl Account {
             .unwrap_or_default()
     }
 
-    /// What Stripe knows of an object and does not show.
+    /// A fact about an object that Stripe does not show.
     pub(super) fn known(&self, id: &str, name: &str) -> &Value {
         self.hidden.get(id).and_then(|known| known.get(name)).unwrap_or(&Value::Null)
     }
@@ -229,7 +228,7 @@ impl Account {
         after
     }
 
-    /// Writes an event and hands it to every endpoint that asked for its type.
+    /// Creates an event and queues it for every endpoint that subscribes to its type.
     pub(super) fn emit(&mut self, kind: &str, object: Value, previous_attributes: Option<Value>) {
         let mut data = Map::new();
         data.insert("object".to_owned(), object);

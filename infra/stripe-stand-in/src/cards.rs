@@ -1,4 +1,4 @@
-//! Stripe's published test cards, and what each of them does.
+//! Stripe's published test cards, and their behavior.
 //!
 //! Source: <https://docs.stripe.com/testing>.
 
@@ -16,7 +16,7 @@ pub struct TestCard {
     pub brand: &'static str,
     /// `credit`, `debit`, `prepaid`.
     pub funding: &'static str,
-    /// What happens when it is charged.
+    /// The result of a charge.
     pub behaviour: Behaviour,
 }
 
@@ -53,7 +53,7 @@ const fn of(brand: &'static str, funding: &'static str, card: TestCard) -> TestC
     TestCard { brand, funding, ..card }
 }
 
-/// All test cards the stand-in knows.
+/// All supported test cards.
 pub const TEST_CARDS: &[TestCard] = &[
     card("4242424242424242", "pm_card_visa", Behaviour::Succeeds),
     of("visa", "debit", card("4000056655665556", "pm_card_visa_debit", Behaviour::Succeeds)),
@@ -134,7 +134,7 @@ pub(super) fn by_token(token: &str) -> Option<&'static TestCard> {
     TEST_CARDS.iter().find(|card| !card.token.is_empty() && card.token == token)
 }
 
-/// Why a number typed into the page is refused before any bank is asked.
+/// Why the page refuses a card number before any bank is asked.
 pub(super) fn check_number(number: &str) -> Result<&'static TestCard, Decline> {
     match by_number(number) {
         Some(card) => Ok(card),

@@ -16,14 +16,14 @@ const LIFE_SECONDS: std::ops::RangeInclusive<i64> = 30 * 60..=24 * 60 * 60;
 /// Stripe's least amount in USD, in cents.
 const AMOUNT_MIN: i64 = 50;
 
-/// What the customer said at its bank's page.
+/// The customer's decision on its bank's page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Consent {
     Given,
     Refused,
 }
 
-/// Where the customer goes after it submitted the page.
+/// The next page after the customer submitted this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Back to the caller's success page.
@@ -519,7 +519,7 @@ impl Account {
         intent
     }
 
-    /// Ends the session and reports it. Returns the URL to which the customer goes.
+    /// Ends the session and reports it. Returns the URL for the redirect.
     fn complete_session(&mut self, session: &str, payment_status: &str) -> String {
         self.agenda.retain(|(_, _, later)| *later != Later::SessionExpires(session.to_owned()));
         self.write_back_customer(session);
@@ -665,7 +665,7 @@ fn details_of(customer: &Value) -> Value {
     })
 }
 
-/// What does not go together.
+/// Refuses invalid combinations of parameters.
 fn check_session(request: &Request) -> Result<(), Failure> {
     let pays = request.text("/mode") == Some("payment");
     if request.text("/success_url").is_none() {

@@ -1,5 +1,4 @@
-//! What tests and demonstrations can do to the stand-in: faults, the bank's answers, webhooks out
-//! of order.
+//! Controls for tests and demonstrations: faults, the bank's answers, webhooks out of order.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -19,11 +18,10 @@ pub struct Fault {
     pub after: u32,
     /// How many calls then go wrong.
     pub times: u32,
-    /// What goes wrong.
     pub kind: FaultKind,
 }
 
-/// What goes wrong with a call.
+/// The fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -112,9 +110,9 @@ pub enum DisputeKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DisputeEnd {
-    /// The money comes back.
+    /// The money is returned.
     Won,
-    /// The money is gone.
+    /// The money is lost.
     Lost,
 }
 
@@ -173,7 +171,7 @@ impl StripeStandIn {
         self.with(|account| account.calls.clone())
     }
 
-    /// The calls that asked for something that is not on the list: a test fails if there are any.
+    /// The calls outside the list of endpoints. A test fails if there are any.
     #[must_use]
     pub fn calls_outside(&self) -> Vec<Call> {
         self.with(|account| {
@@ -233,7 +231,7 @@ impl StripeStandIn {
         })
     }
 
-    /// Lets the bank decide a dispute. An inquiry that is lost becomes a chargeback.
+    /// Decides a dispute as the bank. A lost inquiry becomes a chargeback.
     ///
     /// # Errors
     /// If there is no such dispute, or it is closed.
@@ -263,7 +261,7 @@ impl StripeStandIn {
         })
     }
 
-    /// Lets a refund fail, even one that looked succeeded.
+    /// Fails a refund, even one that had succeeded.
     ///
     /// # Errors
     /// If there is no such refund.
@@ -339,9 +337,9 @@ impl StripeStandIn {
         self.with(|account| account.add_endpoint(url, secret, &json!(events)))
     }
 
-    /// Makes a webhook endpoint at that address for exactly these events, in
-    /// [`Config::api_version`](super::Config::api_version), as an account that was set up has one;
-    /// the endpoint that is there already keeps its secrets. Its id.
+    /// Creates a webhook endpoint at that address for exactly these events, in
+    /// [`Config::api_version`](super::Config::api_version), as in a configured account. An existing
+    /// endpoint keeps its secrets. Returns its ID.
     pub fn keep_endpoint(&self, url: &str, secret: &str, events: &[&str]) -> String {
         self.with(|account| account.keep_endpoint(url, secret, events))
     }
@@ -352,7 +350,7 @@ impl StripeStandIn {
         self.with(|account| account.remember(endpoint, "secrets", json!(secrets)));
     }
 
-    /// How webhooks travel from now on. What waits already is copied and delayed too.
+    /// Sets how webhooks are delivered from now on. Waiting ones are copied and delayed too.
     pub fn plan_deliveries(&self, plan: DeliveryPlan) {
         self.with(|account| {
             account.apply_plan_to_waiting(&plan);
@@ -373,7 +371,7 @@ impl StripeStandIn {
 }
 
 impl Account {
-    /// What goes wrong with a call of this endpoint, if anything.
+    /// The next fault for a call of this endpoint.
     pub(super) fn next_fault(&mut self, endpoint: Option<&str>) -> Option<FaultKind> {
         let endpoint = endpoint?;
         let fault = self

@@ -265,7 +265,7 @@ impl Account {
         }
         let (kind, redisplay) = (request.at("/type"), request.at("/allow_redisplay"));
         self.list_where("payment_method", request, |method| {
-            // A list without a customer holds only what was made on its own, which the stand-in
+            // A list without a customer has only methods created separately, which the stand-in
             // never does.
             customer.is_some_and(|customer| method["customer"] == customer)
                 && (kind.is_null() || method["type"] == kind)

@@ -1,8 +1,8 @@
-//! Webhooks: the endpoints of each event, the times of its tries, and the signature.
+//! Webhooks: the endpoints of each event, the times of its attempts, and the signature.
 //!
-//! The stand-in sends nothing itself. Who runs it asks for what is due, sends it and tells the
-//! result, so that retries, duplicates and disorder happen when they are wanted and the same way
-//! each time.
+//! The stand-in sends nothing itself. Its caller asks for due deliveries, sends them and reports
+//! the results. Retries, duplicates and disorder are therefore under the caller's control and
+//! reproducible.
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ use super::control::{DeliveryPlan, Order};
 use super::failure::Failure;
 use super::requests::Request;
 
-/// After which time each failed attempt is repeated, in seconds; the last holds for all further
-/// ones. Stripe repeats "for up to three days with an exponential back off"
+/// The pause after each failed attempt, in seconds. The last one applies to all later attempts.
+/// Stripe retries "for up to three days with an exponential back off"
 /// (<https://docs.stripe.com/webhooks>).
 const RETRY_SECONDS: [i64; 6] = [5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 12 * 3600];
 
@@ -27,15 +27,12 @@ const GIVE_UP_SECONDS: i64 = 72 * 3600;
 pub struct Delivery {
     /// Names it in [`StripeStandIn::delivered`](super::StripeStandIn::delivered).
     pub id: u64,
-    /// The event's id.
     pub event: String,
-    /// The event's type.
     pub event_type: String,
     /// How often this was sent before.
     pub attempt: u32,
     /// Where to send it, by `POST`.
     pub url: String,
-    /// The body.
     pub body: String,
     /// The headers, with `Stripe-Signature`.
     pub headers: Vec<(String, String)>,
@@ -63,7 +60,7 @@ enum DeliveryState {
 }
 
 impl Account {
-    /// Hands an event to every endpoint that asked for its type; how many did.
+    /// Queues an event for every endpoint that subscribes to its type. Returns their number.
     pub(super) fn hand_out(&mut self, event: &str, kind: &str) -> usize {
         let endpoints = self.ids("webhook_endpoint", |endpoint| {
             let wants = |wanted: &Value| wanted == "*" || wanted == kind;
@@ -154,7 +151,7 @@ impl Account {
         waiting.map(|delivery| delivery.due).min()
     }
 
-    /// The request for a delivery; none if the endpoint is gone.
+    /// The request for a delivery. `None` if the endpoint was deleted.
     fn delivery(&self, outgoing: &Outgoing) -> Option<Delivery> {
         let endpoint = self.get(&outgoing.endpoint)?;
         let mut event = self.get(&outgoing.event)?.clone();
@@ -181,7 +178,7 @@ impl Account {
         })
     }
 
-    /// Takes the outcome of a delivery: a status, or none if no answer came.
+    /// Records the outcome of a delivery: a status, or `None` without an answer.
     pub(super) fn delivered(&mut self, id: u64, status: Option<u16>) {
         let now = self.now;
         let Some(delivery) = usize::try_from(id).ok().and_then(|id| self.deliveries.get_mut(id))
@@ -225,7 +222,7 @@ impl Account {
         }
     }
 
-    /// Delays or copies what waits already.
+    /// Delays or copies the waiting deliveries.
     pub(super) fn apply_plan_to_waiting(&mut self, plan: &DeliveryPlan) {
         let waiting: Vec<(usize, String, String)> = self
             .deliveries

@@ -1,20 +1,19 @@
-//! The written list of what the stand-in imitates: endpoints, parameters, what can be expanded.
+//! The list of everything the stand-in imitates: endpoints, parameters, expandable fields.
 //!
 //! It is the single source of truth. A call outside it gets Stripe's error, never an invented
-//! success, and shows in [`StripeStandIn::calls_outside`](super::StripeStandIn::calls_outside).
-//! That every line of it exists at Stripe is tested against Stripe's own OpenAPI
-//! (`tests/stripe/openapi.rs`).
+//! success, and is recorded in
+//! [`StripeStandIn::calls_outside`](super::StripeStandIn::calls_outside). A test compares every
+//! line of it with Stripe's own OpenAPI (`tests/stand-in/openapi.rs`).
 
-/// One endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint {
     /// `GET`, `POST` or `DELETE`.
     pub method: &'static str,
     /// The path as in Stripe's OpenAPI: `/v1/customers/{customer}`.
     pub path: &'static str,
-    /// The parameters it takes, in groups. `expand[]` goes without saying, except for `DELETE`.
+    /// The supported parameters, in groups. `expand[]` is always supported, except for `DELETE`.
     pub groups: &'static [&'static [Parameter]],
-    /// What may stand in `expand[]`; for lists without `data.` in front.
+    /// The supported values of `expand[]`. For lists, without the leading `data.`.
     pub expandable: &'static [&'static str],
     /// The name of the object it answers with, `list` for a list of them.
     pub answers: Answer,
@@ -30,12 +29,11 @@ pub enum Answer {
     List(&'static str),
 }
 
-/// One parameter.
 #[derive(Clone, Copy, Debug)]
 pub struct Parameter {
     /// Its name with brackets: `line_items[][price_data][unit_amount]`.
     pub name: &'static str,
-    /// What its value may be.
+    /// The type of its value.
     pub kind: Kind,
     /// Whether the call is refused without it.
     pub required: bool,
@@ -52,7 +50,7 @@ pub enum Kind {
     Boolean,
     /// Keys and texts of the caller's own; an empty value unsets the key, or all keys.
     Map,
-    /// One of these; Stripe may know more, which the stand-in does not imitate.
+    /// One of these values. Stripe may support more.
     OneOf(&'static [&'static str]),
 }
 
@@ -370,7 +368,7 @@ const OF_REFUND: &[&str] = &["balance_transaction", "charge", "payment_intent"];
 const OF_DISPUTE: &[&str] = &["charge", "payment_intent"];
 const OF_CUSTOMER: &[&str] = &["invoice_settings.default_payment_method", "tax", "tax_ids"];
 
-/// Everything the stand-in imitates.
+/// All supported endpoints.
 pub const ENDPOINTS: &[Endpoint] = {
     use Answer::{List, One};
     use Operation as Op;

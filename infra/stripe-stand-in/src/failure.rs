@@ -5,18 +5,17 @@ use serde_json::{Map, Value, json};
 /// An answer that is not a success.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Failure {
-    /// The HTTP status.
     pub(super) status: u16,
-    /// What stands under `error`.
+    /// The content of `error`.
     pub(super) error: Map<String, Value>,
-    /// How far the call came.
+    /// The stage at which the call was refused.
     pub(super) stage: Stage,
 }
 
-/// How far a call came that was refused.
+/// The stage at which a call was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
-    /// It asked for something the stand-in does not imitate.
+    /// The endpoint or parameter is not imitated.
     NotListed,
     /// It was refused before the endpoint began to work.
     BeforeWork,
@@ -40,7 +39,7 @@ impl Failure {
         Self { status, error, stage: Stage::AtWork }
     }
 
-    /// 400, the request cannot be done as asked.
+    /// 400, an invalid request.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self::new(400, "invalid_request_error", None, &message.into())
     }
@@ -68,7 +67,8 @@ impl Failure {
         self
     }
 
-    /// What Stripe may do with these words and the stand-in does not: never an invented success.
+    /// A request that Stripe may support and the stand-in does not. It is refused, never answered
+    /// with an invented success.
     pub(super) fn not_imitated(what: &str, param: &str) -> Self {
         Self::invalid(format!("{what} is not imitated by the Stripe stand-in"))
             .param(param)
@@ -159,7 +159,6 @@ impl Failure {
         failure
     }
 
-    /// 429.
     pub(super) fn rate_limited() -> Self {
         let message = "Request rate limit exceeded. Learn more about rate limits here: https://stripe.com/docs/rate-limits.";
         Self::new(429, "invalid_request_error", Some("rate_limit"), message).before_work()
@@ -171,7 +170,6 @@ impl Failure {
         Self::new(403, "invalid_request_error", None, message).before_work()
     }
 
-    /// 500.
     pub(super) fn internal() -> Self {
         let message = "An unknown error occurred. If you have any questions, we can help at https://support.stripe.com/.";
         Self::new(500, "api_error", None, message)

@@ -43,7 +43,7 @@ fn split(name: &str) -> Vec<String> {
     path
 }
 
-/// The number that `[]` at `place` stands for: a new element once the last one has this very field.
+/// The index of `[]` at `place`: a new element as soon as the last one has this field.
 fn number_of(leaves: &[Leaf], path: &[String], place: usize) -> usize {
     let (before, after) =
         (path.get(..place).unwrap_or_default(), path.get(place + 1..).unwrap_or_default());

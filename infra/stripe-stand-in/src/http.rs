@@ -1,7 +1,7 @@
-//! HTTP as the stand-in serves it.
+//! The stand-in's HTTP listener.
 //!
-//! A listener can do what a framework's cannot: close the connection without an answer
-//! ([`hang_up`]), which is how an answer is lost.
+//! Unlike a framework's listener, it can close the connection without an answer ([`hang_up`]),
+//! which is how an answer is lost.
 
 use std::convert::Infallible;
 use std::io;
@@ -36,7 +36,7 @@ pub fn is_hang_up(response: &Response) -> bool {
 pub async fn serve(listener: TcpListener, router: Router) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of file descriptors, mostly: those of finished connections come back.
+            // Mostly out of file descriptors. Finished connections release theirs.
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             continue;
         };
@@ -54,7 +54,7 @@ pub async fn serve(listener: TcpListener, router: Router) {
                     Ok(response)
                 }
             });
-            // A broken connection is not an error here: the client decides what to do.
+            // A broken connection is not an error here. The client decides how to continue.
             let _broken = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(None)

@@ -568,7 +568,7 @@ impl Account {
         Ok(voided)
     }
 
-    /// Only a draft can be deleted, and what stands on it goes with it.
+    /// Only a draft can be deleted. Its items are deleted with it.
     pub(super) fn delete_invoice(&mut self, id: &str) -> Result<Value, Failure> {
         let invoice = self.of_kind("invoice", id)?.clone();
         if invoice["status"] != "draft" {

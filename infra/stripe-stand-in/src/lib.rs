@@ -1,20 +1,21 @@
-//! The Stripe stand-in: Stripe's HTTP, payment page, portal and webhooks on one machine.
+//! The Stripe stand-in: Stripe's HTTP API, payment page, portal and webhooks on one machine.
 //!
-//! It speaks the endpoints of [`ENDPOINTS`] and answers everything else with Stripe's own error,
-//! never with an invented success. All time comes from the clock it is given, all ids from a seed,
-//! so that a run can be repeated.
+//! It implements the endpoints of [`ENDPOINTS`] and answers everything else with Stripe's own
+//! error, never with an invented success. All times come from the given clock and all IDs from a
+//! seed, so that a run can be repeated.
 //!
-//! Webhooks are not sent from here. The caller asks for [`StripeStandIn::due_deliveries`], sends
-//! them and reports the result by [`StripeStandIn::delivered`].
+//! It does not send webhooks. The caller asks for [`StripeStandIn::due_deliveries`], sends them and
+//! reports the result by [`StripeStandIn::delivered`].
 //!
-//! - `endpoints`: the list of imitated endpoints; `form`: Stripe's form encoding, checked against it
+//! - `endpoints`: the list of imitated endpoints; `form`: Stripe's form encoding, checked against
+//!   it
 //! - `requests`: one call: key, idempotency, faults, expansion, lists
-//! - `account`: the objects, their events, and what the clock brings
-//! - `customers`, `checkout`, `payments`, `invoices`, `reversals`, `portal`: what Stripe does
+//! - `account`: the objects, their events, and scheduled work
+//! - `customers`, `checkout`, `payments`, `invoices`, `reversals`, `portal`: Stripe's behavior
 //! - `deliveries`: webhooks, their signature and their retries
 //! - `pages`: the pages for a browser
 //! - `serve`: requests and answers, with a socket or without; [`http`]: the listener
-//! - `control`: what tests and demonstrations can do to it
+//! - `control`: controls for tests and demonstrations
 
 mod account;
 mod cards;
@@ -60,7 +61,7 @@ pub struct Config {
     pub public_url: String,
     /// The version written into events and answered if a call names none.
     pub api_version: String,
-    /// From what all ids follow.
+    /// The seed of all IDs.
     pub seed: u64,
     /// Automatic tax, in hundredths of a percent; 0 means that tax is not set up.
     pub tax_basis_points: i64,
@@ -85,7 +86,7 @@ impl Default for Config {
     }
 }
 
-/// A stand-in. Clones share everything.
+/// A stand-in. Clones share all state.
 #[derive(Clone)]
 pub struct StripeStandIn {
     account: Arc<Mutex<Account>>,
@@ -164,8 +165,8 @@ impl StripeStandIn {
         self.at(now, Account::due)
     }
 
-    /// Takes the outcome of a delivery: the status of the answer, or `None` if no answer came. A
-    /// failed delivery is due again after five minutes, then ever later, for three days.
+    /// Records the outcome of a delivery: the status of the answer, or `None` without an answer. A
+    /// failed delivery is due again after five minutes, then after growing pauses, for three days.
     pub fn delivered(&self, id: u64, status: Option<u16>) {
         self.with(|account| account.delivered(id, status));
     }
@@ -180,7 +181,7 @@ impl StripeStandIn {
         })
     }
 
-    /// Carries out what is due until `now`, without a call: sessions expire, banks answer.
+    /// Runs the work that is due until `now`, without a call: sessions expire, banks answer.
     pub fn settle(&self, now: i64) {
         self.at(now, |_| ());
     }

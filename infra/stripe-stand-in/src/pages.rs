@@ -25,7 +25,7 @@ const BANK_ACCOUNT: &str = "000123456789";
 
 type Fields = BTreeMap<String, String>;
 
-/// `GET /c/pay/{id}`.
+/// Handles `GET /c/pay/{id}`.
 pub(super) async fn checkout(
     State(stripe): State<StripeStandIn>,
     Path(id): Path<String>,
@@ -33,7 +33,7 @@ pub(super) async fn checkout(
     stripe.with(|account| checkout_page(account, &id, None))
 }
 
-/// `POST /c/pay/{id}`.
+/// Handles `POST /c/pay/{id}`.
 pub(super) async fn submit_checkout(
     State(stripe): State<StripeStandIn>,
     Path(id): Path<String>,
@@ -176,7 +176,7 @@ pub(super) async fn pay_invoice(
     })
 }
 
-/// `GET /i/{id}/pdf`.
+/// Handles `GET /i/{id}/pdf`.
 pub(super) async fn invoice_pdf(
     State(stripe): State<StripeStandIn>,
     Path(id): Path<String>,
@@ -199,7 +199,7 @@ pub(super) async fn invoice_pdf(
     })
 }
 
-/// `GET /receipts/{id}`.
+/// Handles `GET /receipts/{id}`.
 pub(super) async fn receipt(
     State(stripe): State<StripeStandIn>,
     Path(id): Path<String>,
@@ -266,7 +266,7 @@ pub(super) async fn submit_portal(
     })
 }
 
-/// Adds a card in the portal, which becomes the default.
+/// Adds a card in the portal as the new default.
 fn add_card(account: &mut Account, customer: &str, fields: &Fields) -> Result<(), String> {
     let instrument = typed_card(account, fields).map_err(|decline| decline.message)?;
     let buyer = buyer(fields);
@@ -323,7 +323,7 @@ fn refused(message: &str) -> Decline {
     Decline { message: message.to_owned(), ..Decline::of("generic_decline") }
 }
 
-/// The card that was typed, checked as the page does before any bank is asked.
+/// The entered card, checked as the page does before any bank is asked.
 fn typed_card(account: &Account, fields: &Fields) -> Result<Instrument, Decline> {
     let digits: String = fields
         .get("card")
@@ -367,7 +367,7 @@ fn expiry(fields: &Fields) -> Result<(i64, i64), Decline> {
     Ok((month, if year < 100 { 2000 + year } else { year }))
 }
 
-/// What the customer typed about itself.
+/// The customer's own entries.
 fn buyer(fields: &Fields) -> Value {
     let text =
         |name: &str| match fields.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())

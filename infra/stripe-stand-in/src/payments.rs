@@ -9,10 +9,10 @@ use super::failure::{Decline, Failure};
 use super::objects::billing_details;
 use super::requests::Request;
 
-/// Whether the customer is there to answer its bank.
+/// Whether the customer can confirm the payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// At the page, not asked for 3-D Secure yet.
+    /// On the page, and not asked for 3-D Secure yet.
     AtPage,
     /// At the page, and it passed 3-D Secure.
     Authenticated,
@@ -23,7 +23,7 @@ pub(super) enum Presence {
 /// The outcome of a charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Charged {
-    /// The money is there.
+    /// The money has arrived.
     Succeeded,
     /// The bank answers later.
     Processing,
@@ -33,7 +33,6 @@ pub(super) enum Charged {
     Declined(Decline),
 }
 
-/// A bank's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Yes,
@@ -105,7 +104,7 @@ impl Account {
         id
     }
 
-    /// What the bank would say to charging this payment method.
+    /// The bank's answer to a charge of this payment method.
     pub(super) fn verdict(&self, method: &str, presence: Presence) -> Verdict {
         if self.text(method, "/type") == "us_bank_account" {
             return Verdict::Later;

@@ -59,8 +59,8 @@ impl Account {
         Ok(configuration)
     }
 
-    /// Saves the portal's settings as somebody did in Stripe's dashboard long ago, so that it is no
-    /// news: the default configuration's id.
+    /// Saves the portal's settings as in Stripe's dashboard, without an event. Returns the ID of
+    /// the default configuration.
     pub(super) fn save_portal_settings(&mut self) -> Result<String, Failure> {
         let features = json!({
             "customer_update": { "allowed_updates": ["address", "email", "name", "tax_id"], "enabled": true },
@@ -178,7 +178,7 @@ impl Account {
         })
     }
 
-    /// `GET /v1/account`.
+    /// Handles `GET /v1/account`.
     pub(super) fn own_account(&self) -> Value {
         let id = format!("acct_1{}", self.letters("account", 15));
         json!({

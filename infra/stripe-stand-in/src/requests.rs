@@ -15,10 +15,10 @@ use super::form;
 /// Seconds for which the answer to an idempotency key is kept. Stripe documents at least 24 hours.
 const KEY_SECONDS: i64 = 24 * 60 * 60;
 
-/// One call that reached the stand-in.
+/// A call to the stand-in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// Unix seconds.
+    /// In Unix seconds.
     pub at: i64,
     /// `GET`, `POST` or `DELETE`.
     pub method: String,
@@ -28,7 +28,6 @@ pub struct Call {
     pub endpoint: Option<String>,
     /// The parameters by name, as they were sent.
     pub params: BTreeMap<String, String>,
-    /// The `Idempotency-Key`.
     pub idempotency_key: Option<String>,
     /// The status that was answered; none if the answer was lost or the connection dropped.
     pub status: Option<u16>,
@@ -51,7 +50,7 @@ pub(super) struct SavedAnswer {
     answer: Option<(u16, Value)>,
 }
 
-/// A request as it came in.
+/// A request before it is parsed.
 #[derive(Clone, Debug)]
 pub(super) struct Incoming {
     pub(super) method: String,
@@ -64,7 +63,6 @@ pub(super) struct Incoming {
     pub(super) form: Vec<u8>,
 }
 
-/// What goes back.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Outgone {
     pub(super) status: u16,
@@ -310,7 +308,7 @@ impl Account {
         }
     }
 
-    /// The request whose answer was held is done: its key now keeps this answer.
+    /// Ends a request whose answer was held. Its key now has this answer.
     pub(super) fn held_is_done(&mut self, key: &str, status: u16, body: &Value) {
         if let Some(saved) = self.answers.get_mut(key).filter(|saved| saved.answer.is_none()) {
             saved.answer = Some((status, body.clone()));
@@ -389,7 +387,7 @@ impl Account {
         }
     }
 
-    /// A page of a list, newest first, whose `fields` equal the parameters of the same name.
+    /// A page of a list, newest first, filtered by `fields` with the parameters of the same name.
     pub(super) fn list(
         &self,
         kind: &str,
@@ -471,7 +469,7 @@ impl Account {
         Ok(json!({ "object": "list", "url": request.url, "has_more": has_more, "data": data }))
     }
 
-    /// The answer with what `expand[]` asked for in the place of its id.
+    /// The answer with the objects of `expand[]` in place of their IDs.
     fn expanded(&self, mut body: Value, request: &Request) -> Value {
         let paths = request.at("/expand");
         for path in paths.as_array().into_iter().flatten().filter_map(Value::as_str) {
@@ -501,7 +499,7 @@ impl Account {
         self.expand(field, rest);
     }
 
-    /// What Stripe adds to an object only when asked.
+    /// Fields that Stripe adds to an object only on request.
     fn included(&self, object: &Value, field: &str) -> Option<Value> {
         let id = object["id"].as_str()?;
         let list = |kind: &str, of: &str, url: String| {
@@ -562,7 +560,7 @@ fn authorize(authorization: Option<&str>, secret_keys: &[String]) -> Result<(), 
     }
 }
 
-/// What must be the same when a key is used again.
+/// The part of a request that must be the same when its key is reused.
 fn fingerprint(leaves: &[form::Leaf]) -> String {
     let mut pairs: Vec<(&str, &str)> =
         leaves.iter().map(|leaf| (leaf.name.as_str(), leaf.value.as_str())).collect();
@@ -577,7 +575,7 @@ fn check_expansion(endpoint: &Endpoint, params: &Value) -> Result<(), Failure> {
             Answer::One(_) => Some(path),
             Answer::List(_) => path.strip_prefix("data."),
         };
-        // A property is expandable if it is listed or lies on the way to one that is.
+        // A property is expandable if it is listed or on the path to a listed one.
         let listed = |path: &str| {
             endpoint.expandable.iter().any(|known| {
                 *known == path || known.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))

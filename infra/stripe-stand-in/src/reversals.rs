@@ -1,4 +1,4 @@
-//! Money that goes back: refunds and disputes.
+//! Refunds and disputes.
 
 use serde_json::{Value, json};
 
@@ -81,7 +81,7 @@ impl Account {
         self.objects.iter().filter(of_charge).all(|dispute| dispute["is_charge_refundable"] == true)
     }
 
-    /// Gives money back; what becomes of the refund depends on the card.
+    /// Refunds a payment. The outcome of the refund depends on the card.
     pub(super) fn refund(
         &mut self,
         charge: &str,
@@ -154,7 +154,7 @@ impl Account {
         });
     }
 
-    /// The money of a refund came back, even of one that looked succeeded.
+    /// Fails a refund, even one that had succeeded. Its money returns.
     pub(super) fn refund_fails(&mut self, id: &str) {
         if !matches!(self.text(id, "/status").as_str(), "pending" | "succeeded" | "requires_action")
         {
@@ -251,8 +251,8 @@ impl Account {
         });
     }
 
-    /// The bank decided. An inquiry ends as `warning_closed` if it is won, and becomes a chargeback
-    /// if it is lost.
+    /// Records the bank's decision. A won inquiry ends as `warning_closed`, and a lost one becomes
+    /// a chargeback.
     pub(super) fn close_dispute(&mut self, id: &str, end: DisputeEnd) -> Result<(), Failure> {
         let status = self.of_kind("dispute", id)?["status"].as_str().unwrap_or_default().to_owned();
         let amount = self.number(id, "/amount");

@@ -32,9 +32,9 @@ impl StripeStandIn {
 
     /// Answers one request, of the API or of a browser, without a socket.
     ///
-    /// The answer is there at the first poll unless a fault holds it back, which needs a Tokio
-    /// runtime. So a simulation can ask on its own clock, in one thread. An answer that a fault
-    /// loses is [`http::is_hang_up`].
+    /// The answer is ready at the first poll unless a fault holds it back, which needs a Tokio
+    /// runtime. A simulation can therefore call it on its own clock, in one thread. An answer lost
+    /// by a fault is [`http::is_hang_up`].
     pub async fn respond(&self, request: Request) -> Response {
         http::call(&self.router(), request).await
     }
@@ -74,7 +74,7 @@ async fn api(
     let outgone =
         stripe.with(|account: &mut Account| account.answer(&call, &stripe.config.secret_keys));
     if outgone.way == Way::Held {
-        // In a task of its own: Stripe goes on working when the caller has gone away.
+        // In a task of its own, because Stripe continues when the caller disconnects.
         let (stripe, outgone, key) =
             (stripe.clone(), outgone.clone(), call.idempotency_key.clone());
         let waiting = tokio::spawn(async move {

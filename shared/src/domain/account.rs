@@ -1,6 +1,5 @@
-//! [`AccountState`]: everything that decides what an account may do next. A snapshot of it stands
-//! in every row, so it is small: what is empty or at its default is left out, and names in the
-//! stored form are short.
+//! [`AccountState`]: all facts on which decisions about an account depend. Every row stores a copy,
+//! so the stored form is small. It leaves out defaults and empty values, and its names are short.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,198 +10,194 @@ use crate::domain::money::{Rate, Usd};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::yes_no;
 
-/// An account after some row of its chain.
+/// The state of an account after a row of its chain.
 ///
-/// `seq` and `at` are the row's own key and time; they are not stored a second time inside the
-/// snapshot.
+/// `seq` and `at` are the row's own key and time. The stored copy leaves them out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountState {
-    /// The number the next row will have; zero before the account is opened.
+    /// The number of the next row. Zero before the account is opened.
     #[serde(skip)]
     pub next_seq: u64,
     /// The time of the last row (UTC).
     #[serde(skip)]
     pub at: Timestamp,
-    /// Credit that was paid for, in USD. Below zero after a refund or dispute of credit that was
-    /// spent.
+    /// Paid credit, in USD. Below zero after a refund or dispute of credit that was already spent.
     #[serde(rename = "c", default, skip_serializing_if = "Usd::is_zero")]
     pub paid: Usd,
-    /// Credit that was not paid for, by number.
+    /// Free credit (trials and bonuses), by number.
     #[serde(rename = "g", default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<Grant>,
-    /// How many grants there have been: their numbers are never used again.
+    /// The number of grants ever made. Grant numbers are never reused.
     #[serde(rename = "gn", default, skip_serializing_if = "is_default")]
     pub grants_so_far: u32,
-    /// What is paid at the moment; `None` while nothing is billed by time.
+    /// The period that is paid for. `None` while nothing is billed by time.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub period: Option<PaidPeriod>,
-    /// What is billed by time.
+    /// The totals of everything billed by time.
     #[serde(rename = "b", default, skip_serializing_if = "is_default")]
     pub billed: BilledTotals,
-    /// How many meters the account has.
+    /// The number of open meters.
     #[serde(rename = "m", default, skip_serializing_if = "is_default")]
     pub meters: u32,
-    /// The last clock hour at whose beginning meters were billed.
+    /// The last clock hour whose start billed the meters.
     #[serde(rename = "ma", default, skip_serializing_if = "Option::is_none")]
     pub metered_at: Option<Timestamp>,
-    /// Whether it may run anything.
+    /// Whether the account may run resources.
     #[serde(rename = "s", default, skip_serializing_if = "is_default")]
     pub standing: Standing,
-    /// The row of the last suspension: what was started before it does not run.
+    /// The row of the last suspension. Resources started before it do not run.
     #[serde(rename = "ss", default, skip_serializing_if = "Option::is_none")]
     pub suspended_seq: Option<u64>,
-    /// Whether resources restart when a suspension ends, as the customer chose.
+    /// The customer's choice whether resources restart after a suspension.
     #[serde(rename = "rc", default, skip_serializing_if = "is_default")]
     pub restart_policy: RestartPolicy,
-    /// A suspension has ended and resources are being started again, batch by batch.
+    /// True after a suspension while resources restart, batch by batch.
     #[serde(rename = "ri", with = "yes_no", default, skip_serializing_if = "is_default")]
     pub restarting: bool,
-    /// Deletions of the whole account that can still be undone, oldest first.
+    /// Deletions of the whole account that can still be restored, oldest first.
     #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
     pub deletions: Vec<AccountDeletion>,
-    /// What was last changed before this row is gone for good.
+    /// Resources last changed before this row are purged.
     #[serde(rename = "ps", default, skip_serializing_if = "Option::is_none")]
     pub purged_seq: Option<u64>,
-    /// When the first of the resources that were deleted one by one can no longer be restored.
+    /// When the oldest individual deletion can no longer be restored.
     #[serde(rename = "pd", default, skip_serializing_if = "Option::is_none")]
     pub purge_due: Option<Timestamp>,
-    /// Why nothing new may be started and no card charged.
+    /// The reasons why new starts and card charges are blocked.
     #[serde(rename = "f", default, skip_serializing_if = "AccountFreeze::is_empty")]
     pub frozen: AccountFreeze,
-    /// Delayed payments that may still arrive: nothing is deleted while there is one.
+    /// Delayed payments that may still arrive. They block the deletion of resources.
     #[serde(rename = "pp", default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<PendingPayment>,
-    /// Payments of which a part has been refunded or disputed.
+    /// Partly refunded or disputed payments.
     #[serde(rename = "tb", default, skip_serializing_if = "Vec::is_empty")]
     pub taken_back: Vec<TakenBack>,
-    /// Whether any payment was ever credited.
+    /// Whether the account ever had a payment.
     #[serde(rename = "pe", with = "yes_no", default, skip_serializing_if = "is_default")]
     pub ever_paid: bool,
     /// The trial, if there was one.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialState>,
-    /// Refills from the saved card.
+    /// The state of refills from the saved card.
     #[serde(rename = "r", default, skip_serializing_if = "is_default")]
     pub refill: RefillState,
 }
 
-/// Credit that was not paid for.
+/// Free credit with an expiry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// Its number within the account; funds are named by it (0 is paid credit).
+    /// The number within the account. It identifies the fund (0 is paid credit).
     #[serde(rename = "n")]
     pub number: u32,
-    /// What it was given for.
+    /// Why it was given.
     #[serde(rename = "k")]
     pub kind: GrantKind,
-    /// What was given, in USD: never is more of it left.
+    /// The original amount, in USD. `remaining` never exceeds it.
     #[serde(rename = "a")]
     pub amount: Usd,
-    /// What is left of it, in USD; never below zero.
+    /// The unspent amount, in USD. Never below zero.
     #[serde(rename = "r", default, skip_serializing_if = "Usd::is_zero")]
     pub remaining: Usd,
-    /// What it paid of the current period and would get back if everything stopped, in USD.
+    /// The part spent on the current period, in USD. It returns if everything stops.
     #[serde(rename = "u", default, skip_serializing_if = "Usd::is_zero")]
     pub used: Usd,
-    /// From this instant on it pays nothing (it may have paid for time beyond it).
+    /// The grant pays nothing from this instant on. Time paid earlier may extend beyond it.
     #[serde(rename = "x")]
     pub expires_at: Timestamp,
-    /// SKUs it does not pay for.
+    /// SKUs that the grant does not pay for.
     #[serde(rename = "e", default, skip_serializing_if = "BTreeSet::is_empty")]
     pub excludes: BTreeSet<Sku>,
-    /// The payment it came with, so that a refund takes it back as well.
+    /// The payment that brought the grant. A refund of it takes the grant back too.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub payment: Option<PaymentId>,
 }
 
-/// What a grant was given for.
+/// The purpose of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantKind {
-    /// To try the product.
     Trial,
-    /// By the operator's staff, for whatever reason they gave.
+    /// Given by staff.
     Bonus,
-    /// With a commit plan's payment.
+    /// The bonus of a commit plan.
     Commit,
 }
 
-/// The stretch of time that is paid: from its first second to `through`, exclusive.
+/// A paid stretch of time, from `from` to `through`, exclusive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaidPeriod {
-    /// Its first second.
+    /// The first paid second.
     #[serde(rename = "f")]
     pub from: Timestamp,
-    /// Paid through: the first second that is not paid.
+    /// The first unpaid second.
     #[serde(rename = "t")]
     pub through: Timestamp,
-    /// What paid credit paid of it and would get back if everything stopped, in USD.
+    /// The part paid from paid credit, in USD. It returns if everything stops.
     #[serde(rename = "u", default, skip_serializing_if = "Usd::is_zero")]
     pub used: Usd,
-    /// What is off and was not paid for this period: nothing of it is given back.
+    /// Stopped resources that this period does not pay for. They get nothing back.
     #[serde(rename = "n", default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unpaid: BTreeSet<ResourceId>,
 }
 
-/// What is billed by time. The list of resources must agree with it before it is billed:
+/// Totals of everything billed by time. The list of resources must agree with them before billing:
 /// [`BillableList::agree_with`](crate::domain::resources::BillableList::agree_with).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BilledTotals {
-    /// How many resources run, by kind.
+    /// The number of running resources by kind.
     #[serde(rename = "k", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub running: BTreeMap<Kind, u32>,
-    /// How many more are billed although they are off (a volume that keeps its data).
+    /// The number of stopped resources that are still billed (volumes keep their data).
     #[serde(rename = "i", default, skip_serializing_if = "is_default")]
     pub idle: u32,
-    /// What all of them cost together, in USD per hour.
+    /// The total rate, in USD per hour.
     #[serde(rename = "r", default, skip_serializing_if = "Rate::is_zero")]
     pub rate: Rate,
-    /// The sum of the numbers of the rows that last changed each of them. Count and rate alone
-    /// would not notice that one resource was swapped for another of the same rate.
+    /// The sum of the row numbers that last changed each resource. Count and rate alone would miss
+    /// a swap of two resources with the same rate.
     #[serde(rename = "q", default, skip_serializing_if = "is_default")]
     pub seqs: u64,
 }
 
 impl BilledTotals {
-    /// How many resources are billed by time, running or not.
+    /// The number of resources billed by time, running or not.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.running.values().map(|count| u64::from(*count)).sum::<u64>() + u64::from(self.idle)
     }
 
-    /// How many resources of a kind run.
+    /// The number of running resources of a kind.
     #[must_use]
     pub fn running_of(&self, kind: &Kind) -> u32 {
         self.running.get(kind).copied().unwrap_or(0)
     }
 
-    /// How many resources run.
+    /// The number of running resources.
     #[must_use]
     pub fn running_count(&self) -> u64 {
         self.running.values().map(|count| u64::from(*count)).sum()
     }
 }
 
-/// Whether the account may run anything.
+/// Whether the account may run resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
-    /// It may.
     #[default]
     Good,
-    /// Its credit was used up, or staff stopped it. Everything is off; after the grace it is
-    /// deleted.
+    /// Out of credit, or suspended by staff. Everything is stopped, and deleted after the grace
+    /// period.
     Suspended(Suspension),
-    /// The grace is over; Stripe is being asked whether money is on its way.
+    /// The grace period is over. Stripe is asked about pending payments before the deletion.
     Deleting(BalanceFloor),
-    /// Everything was deleted; it can be restored for a while.
+    /// All resources are deleted. They can be restored for a while.
     Deleted(BalanceFloor),
-    /// Closed by staff or on the customer's wish. It still takes credit that was paid.
+    /// Closed by staff or on the customer's request. Confirmed payments are still credited.
     Closed,
 }
 
 impl Standing {
-    /// Its name in answers and events.
+    /// The name in answers and events.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -215,42 +210,43 @@ impl Standing {
     }
 }
 
-/// Why and since when everything is off.
+/// Why and since when everything is stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspension {
-    /// The instant up to which everything was paid.
+    /// Everything is paid up to this instant.
     #[serde(rename = "o")]
     pub as_of: Timestamp,
-    /// Who caused it.
+    /// Whether lack of credit or staff caused it.
     #[serde(rename = "y", default, skip_serializing_if = "is_default")]
     pub reason: SuspensionReason,
-    /// The end of the grace; `None` if it was not for lack of credit.
+    /// The end of the grace period. `None` for a suspension by staff.
     #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub delete_at: Option<Timestamp>,
-    /// When the customer is warned of it; `None` if that was done, or need not be.
+    /// When the customer is warned of the deletion. `None` if the warning was sent or is not
+    /// needed.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub warn_at: Option<Timestamp>,
-    /// The dust that was left: only a balance above it ends the suspension. (Less than one second's
-    /// cost can be left over; without this it would look like credit.)
+    /// The remaining balance at the suspension. Only a higher balance ends the suspension. The
+    /// remainder can be less than the cost of one second, and must not count as new credit.
     #[serde(rename = "l", default, skip_serializing_if = "Usd::is_zero")]
     pub floor: Usd,
 }
 
-/// Why everything is off.
+/// The cause of a suspension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SuspensionReason {
     /// The credit was used up.
     #[default]
     Credit,
-    /// Staff stopped it: credit does not end this one.
+    /// Suspended by staff. New credit does not end it.
     Staff,
 }
 
-/// The balance above which a deleted account is good again, in USD.
+/// The balance that must be exceeded to restore a deleted account, in USD.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BalanceFloor {
-    /// What was left when everything was suspended; never below zero.
+    /// The balance at the suspension. Never below zero.
     #[serde(rename = "l", default, skip_serializing_if = "Usd::is_zero")]
     pub floor: Usd,
 }
@@ -259,67 +255,65 @@ pub struct BalanceFloor {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RestartPolicy {
-    /// They stay off until they are started.
+    /// Resources stay stopped until the customer starts them.
     #[default]
     StayOff,
-    /// They are started again, oldest start first, as far as the credit goes.
+    /// Resources restart in the order of their last start, as far as the credit reaches.
     InOrder,
 }
 
-/// A deletion of everything the account had.
+/// A deletion of all resources of the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountDeletion {
-    /// Its row: what was last changed before it is deleted.
+    /// The row of the deletion. It deletes all resources that were last changed before it.
     #[serde(rename = "q")]
     pub seq: u64,
-    /// When it was (UTC).
+    /// The time of the deletion (UTC).
     #[serde(rename = "a")]
     pub at: Timestamp,
 }
 
-/// Why nothing new may be started and no card charged. What runs goes on and is billed.
+/// Why new starts and card charges are blocked. Running resources continue and are billed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountFreeze {
-    /// By staff; their reason stands in the row.
+    /// Frozen by staff. The row records the reason.
     #[serde(rename = "s", with = "yes_no", default, skip_serializing_if = "is_default")]
     pub staff: bool,
-    /// By disputes that are open or were lost.
+    /// Open or lost disputes.
     #[serde(rename = "d", default, skip_serializing_if = "BTreeSet::is_empty")]
     pub disputes: BTreeSet<DisputeId>,
 }
 
 impl AccountFreeze {
-    /// Whether nothing freezes the account.
+    /// True if the account is not frozen.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.staff && self.disputes.is_empty()
     }
 }
 
-/// A delayed payment (a bank debit) that was promised and has not arrived.
+/// A delayed payment (a bank debit) that has not arrived yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingPayment {
-    /// Which payment.
     #[serde(rename = "p")]
     pub payment: PaymentId,
-    /// The credit it would bring, in USD.
+    /// The expected credit, in USD.
     #[serde(rename = "a")]
     pub amount: Usd,
-    /// When it no longer counts.
+    /// The payment is ignored from this time on.
     #[serde(rename = "x")]
     pub expires_at: Timestamp,
 }
 
-/// How much of a payment Stripe took back, and how much credit was taken for it.
+/// The refunded or disputed part of a payment, and the credit taken for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenBack {
-    /// Which payment.
     #[serde(rename = "p")]
     pub payment: PaymentId,
-    /// Cents of the payment, tax included, refunded or disputed so far.
+    /// The total refunded or disputed, in cents, including tax.
     #[serde(rename = "c")]
     pub cents: i64,
-    /// Credit taken for them, before tax, in USD.
+    /// The credit taken, before tax, in USD.
     #[serde(rename = "t")]
     pub credit: Usd,
 }
@@ -327,126 +321,121 @@ pub struct TakenBack {
 /// The trial of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialState {
-    /// When it began.
     #[serde(rename = "f")]
     pub started_at: Timestamp,
-    /// When it ends or ended.
+    /// The end of the trial, past or future.
     #[serde(rename = "t")]
     pub ends_at: Timestamp,
-    /// Where it is.
+    /// Whether the trial is running, over or renewed.
     #[serde(rename = "s", default, skip_serializing_if = "is_default")]
     pub phase: TrialPhase,
-    /// What was used during it, in USD: what a renewal is computed from.
+    /// Usage during the trial, in USD. The renewal amount is computed from it.
     #[serde(rename = "u", default, skip_serializing_if = "Usd::is_zero")]
     pub used: Usd,
 }
 
-/// Where a trial is.
+/// The phase of a trial.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialPhase {
-    /// Going on.
     #[default]
     Active,
-    /// Over.
     Ended,
-    /// Over, and continued with the saved card.
+    /// Over, and continued with a charge to the saved card.
     Renewed,
 }
 
-/// Refills from the saved card: what was agreed, and what is going on.
+/// Refills from the saved card: the agreement and the current attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefillState {
-    /// What the customer agreed to; `None` while refills are off.
+    /// The terms that the customer accepted. `None` while refills are off.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<RefillAgreement>,
     /// The card that is charged.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub card: Option<CardId>,
-    /// The most to charge in one UTC calendar month, in USD, before tax.
+    /// The maximum to charge per UTC calendar month, in USD, before tax.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub monthly_cap: Option<Usd>,
-    /// Since when a refill is wanted and has not begun, and how much.
+    /// A refill that is wanted and has not started yet.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<WantedRefill>,
-    /// When to look again: a back-off, the daily number or the monthly cap stands in the way.
+    /// When to check again, because a backoff, the daily limit or the monthly cap blocks a refill.
     #[serde(rename = "ra", default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
-    /// The attempt that is open; one at a time.
+    /// The open attempt. There is at most one.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<RefillAttempt>,
-    /// How many attempts there have been: their numbers are part of Stripe's idempotency keys.
+    /// The number of attempts ever made. It is part of Stripe's idempotency keys.
     #[serde(rename = "n", default, skip_serializing_if = "is_default")]
     pub attempts_so_far: u32,
-    /// Failed attempts in a row.
+    /// The number of consecutive failures.
     #[serde(rename = "fs", default, skip_serializing_if = "is_default")]
     pub failures: u32,
     /// When the last attempt failed.
     #[serde(rename = "fa", default, skip_serializing_if = "Option::is_none")]
     pub failed_at: Option<Timestamp>,
-    /// Why no attempt is made.
+    /// Why refills are paused.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<RefillPause>,
-    /// Cards whose issuer said never again.
+    /// Cards that the issuer refused permanently.
     #[serde(rename = "nc", default, skip_serializing_if = "BTreeSet::is_empty")]
     pub never: BTreeSet<CardId>,
-    /// The UTC day of the last success, and how many there were on it.
+    /// The UTC day of the last successful refill, and the number on that day.
     #[serde(rename = "d", default, skip_serializing_if = "is_default")]
     pub today: (u32, u32),
-    /// The UTC month of the last success, and what was charged in it, in USD before tax.
+    /// The UTC month of the last successful refill, and the amount charged in that month, in USD
+    /// before tax.
     #[serde(rename = "mo", default, skip_serializing_if = "is_default")]
     pub this_month: (u32, Usd),
 }
 
-/// What the customer was shown and agreed to.
+/// The refill terms that the customer saw and accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefillAgreement {
-    /// When (UTC).
     #[serde(rename = "at")]
     pub at: Timestamp,
-    /// Refill when the balance is below this, in USD.
+    /// A balance below this amount triggers a refill, in USD.
     #[serde(rename = "t")]
     pub threshold: Usd,
-    /// By this much, in USD, before tax.
+    /// The credit of one refill, in USD, before tax.
     #[serde(rename = "a")]
     pub amount: Usd,
 }
 
-/// A refill that is wanted and has not begun.
+/// A refill that is wanted and has not started yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WantedRefill {
-    /// Since when.
     #[serde(rename = "s")]
     pub since: Timestamp,
     /// The credit to buy, in USD, before tax.
     #[serde(rename = "a")]
     pub amount: Usd,
-    /// For the threshold or the end of a trial.
+    /// The threshold, or the end of a trial.
     #[serde(rename = "y", default, skip_serializing_if = "is_default")]
     pub purpose: RefillPurpose,
 }
 
-/// What a refill is for.
+/// The purpose of a refill.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefillPurpose {
-    /// The balance went below the threshold.
+    /// The balance is below the threshold.
     #[default]
     Threshold,
-    /// The trial ended while a service ran.
+    /// The trial ended while a service was running.
     TrialRenewal,
 }
 
-/// A refill attempt that is open. What Stripe is asked is frozen here before it is asked.
+/// An open refill attempt. Its values are fixed before the first request to Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefillAttempt {
     /// Its number within the account.
     #[serde(rename = "n")]
     pub number: u32,
-    /// When it was first wanted: the hold on a suspension counts from here.
+    /// When the refill was first wanted. The delay of a suspension counts from here.
     #[serde(rename = "w")]
     pub wanted_since: Timestamp,
-    /// When it began.
     #[serde(rename = "b")]
     pub begun_at: Timestamp,
     /// The credit it buys, in USD, before tax.
@@ -455,16 +444,16 @@ pub struct RefillAttempt {
     /// The card it charges.
     #[serde(rename = "c")]
     pub card: CardId,
-    /// Stripe's customer.
     #[serde(rename = "u")]
     pub customer: CustomerId,
-    /// Whether Stripe computes tax on it.
+    /// Whether Stripe computes tax.
     #[serde(rename = "x", default, skip_serializing_if = "is_default")]
     pub tax: TaxMode,
     /// What it is for.
     #[serde(rename = "y", default, skip_serializing_if = "is_default")]
     pub purpose: RefillPurpose,
-    /// When a payment that needs its customer is given up; `None` while Stripe is at work.
+    /// When a payment that needs confirmation is canceled. `None` while Stripe processes the
+    /// charge.
     #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
     pub void_at: Option<Timestamp>,
 }
@@ -473,27 +462,28 @@ pub struct RefillAttempt {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaxMode {
-    /// It does not.
+    /// No tax is computed.
     #[default]
     Off,
-    /// It does (`automatic_tax`).
+    /// Stripe Tax (`automatic_tax`) is on.
     Automatic,
 }
 
-/// Why no refill is attempted although it is on.
+/// Why refills are paused although they are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefillPause {
-    /// The issuer said never again: only another card helps.
+    /// The issuer refused the card permanently. Refills resume with another card.
     CardRefused,
-    /// Too many failures in a row: another card, or switching refill on again, helps.
+    /// Too many consecutive failures. Refills resume with another card or when the customer turns
+    /// them on again.
     Failures,
     /// The card was removed.
     CardGone,
 }
 
 impl AccountState {
-    /// Paid credit and what is left of the grants, in USD.
+    /// Paid credit plus unspent grants, in USD.
     #[must_use]
     pub fn balance(&self) -> Usd {
         self.paid + self.grants.iter().map(|grant| grant.remaining).sum()
@@ -505,38 +495,38 @@ impl AccountState {
         self.next_seq > 0
     }
 
-    /// The first second that is not paid; `None` while nothing is billed by time.
+    /// The first unpaid second. `None` while nothing is billed by time.
     #[must_use]
     pub fn paid_through(&self) -> Option<Timestamp> {
         self.period.as_ref().map(|period| period.through)
     }
 
-    /// Whether a resource is off and was not paid for the current period.
+    /// Whether a resource is stopped and this period does not pay for it.
     #[must_use]
     pub fn is_unpaid(&self, resource: &ResourceId) -> bool {
         self.period.as_ref().is_some_and(|period| period.unpaid.contains(resource))
     }
 
-    /// The grant of that number, unless it is gone.
+    /// Finds a grant by number.
     #[must_use]
     pub fn grant(&self, number: u32) -> Option<&Grant> {
         self.grants.iter().find(|grant| grant.number == number)
     }
 
-    /// Whether a trial is going on that nobody has paid after.
+    /// Whether a trial is running and the account never had a payment.
     #[must_use]
     pub fn is_in_trial(&self) -> bool {
         !self.ever_paid
             && self.trial.as_ref().is_some_and(|trial| trial.phase == TrialPhase::Active)
     }
 
-    /// Whether more credit than was left at the suspension has come in since.
+    /// Whether the balance exceeds the remainder at the suspension.
     #[must_use]
     pub fn is_above_floor(&self) -> bool {
         self.balance() > self.floor()
     }
 
-    /// The dust that was left at the suspension, in USD; zero in good standing.
+    /// The remainder at the suspension, in USD. Zero in good standing.
     #[must_use]
     pub fn floor(&self) -> Usd {
         match &self.standing {
@@ -548,7 +538,7 @@ impl AccountState {
 }
 
 impl AccountState {
-    /// When everything will be deleted, if it will.
+    /// The planned time of the deletion, if there is one.
     #[must_use]
     pub fn delete_at(&self) -> Option<Timestamp> {
         match &self.standing {
@@ -559,7 +549,7 @@ impl AccountState {
         }
     }
 
-    /// Cents and credit taken back of a payment, if they are a part of it.
+    /// The cents and credit taken back from a payment, if a part was taken back.
     #[must_use]
     pub(crate) fn taken_back_of(&self, payment: &PaymentId) -> Option<(i64, Usd)> {
         let entry = self.taken_back.iter().find(|entry| entry.payment == *payment);
@@ -586,7 +576,7 @@ impl AccountState {
     }
 }
 
-/// For `skip_serializing_if`: whether a field has its default and need not be stored.
+/// For `skip_serializing_if`: fields at their default are not stored.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

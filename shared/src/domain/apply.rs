@@ -1,12 +1,12 @@
-//! `apply`: the state after a row. It cannot fail and decides nothing: every decision stands in the
-//! event.
+//! `apply`: the state after a row. It cannot fail and decides nothing. The event carries every
+//! decision.
 
 use crate::domain::account::{AccountState, Standing, WantedRefill};
 use crate::domain::event::{Event, RefillWant, RowPlace};
 use crate::domain::funds::{Fund, FundDelta};
 use crate::domain::money::Usd;
 
-/// The account after `event` became its next row.
+/// Returns the account after `event` became its next row.
 #[must_use]
 pub fn apply(state: &AccountState, event: &Event) -> AccountState {
     let mut next = state.clone();
@@ -51,7 +51,8 @@ fn apply_funds(state: &mut AccountState, delta: &FundDelta) {
     }
 }
 
-/// What a trial's renewal will be computed from: everything billed in it, less what was given back.
+/// Adds up the usage during a trial, less the amounts that were given back. A renewal is computed
+/// from it.
 fn count_trial_use(next: &mut AccountState, before: &AccountState, event: &Event) {
     if event.change.is_use()
         && before.is_in_trial()
@@ -64,7 +65,7 @@ fn count_trial_use(next: &mut AccountState, before: &AccountState, event: &Event
 fn apply_want(next: &mut AccountState, before: &AccountState, event: &Event) {
     match event.want {
         Some(RefillWant::Now { amount, purpose }) => {
-            // Changed settings do not begin the time anew for which a suspension is held back.
+            // Changed settings do not restart the time for which a suspension is delayed.
             let since = before.refill.wanted.map_or(event.at, |wanted| wanted.since);
             next.refill.wanted = Some(WantedRefill { since, amount, purpose });
             next.refill.retry_at = None;
@@ -74,18 +75,18 @@ fn apply_want(next: &mut AccountState, before: &AccountState, event: &Event) {
     }
 }
 
-/// What follows from the state alone.
+/// Restores the invariants that depend on the state alone.
 fn tidy(next: &mut AccountState) {
-    // Nothing billed: nothing is paid ahead, and there is nothing left to give back.
+    // If nothing is billed, nothing is prepaid and nothing can be given back.
     if next.billed.count() == 0 {
         next.period = None;
         for grant in &mut next.grants {
             grant.used = Usd::ZERO;
         }
     }
-    // A grant that is used up stays as long as it might get something back.
+    // A spent grant stays as long as it may get something back.
     next.grants.retain(|grant| grant.remaining.is_positive() || grant.used.is_positive());
-    // Refill is a level: once nothing asks for it any more, nothing is wanted.
+    // A wanted refill is a level: it ends as soon as the reason for it ends.
     if !next.still_wants_refill() {
         next.refill.wanted = None;
         next.refill.retry_at = None;

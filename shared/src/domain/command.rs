@@ -1,6 +1,6 @@
-//! What somebody wants of an account, translated at the edge and resolved against the list of
-//! resources and the price list ([`request`](crate::domain::resolve)), so that
-//! [`decide`](crate::domain::decide::decide) needs the state alone.
+//! A request to change an account. The edge translates it, and [`resolve`](crate::domain::resolve)
+//! looks up resources and prices, so that [`decide`](crate::domain::decide::decide) needs the state
+//! alone.
 
 use std::collections::BTreeSet;
 
@@ -14,183 +14,158 @@ use crate::domain::money::{Rate, Usd};
 use crate::domain::resources::{BilledMode, Meter, Resource, ResourceRef, ResourceStatus};
 use crate::domain::timestamp::Timestamp;
 
-/// What somebody wants of an account.
+/// A request to change an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Open it: the first row.
+    /// Opens the account with its first row.
     Open,
-    /// Credit a payment that Stripe confirmed. Never refused for the top-up limits or the account's
-    /// standing.
+    /// Credits a payment that Stripe confirmed. Top-up limits and the account's standing never
+    /// block it.
     Credit {
-        /// Which, how much credit, and what Stripe received.
+        /// The payment, its credit, and the amount that Stripe received.
         payment: PaymentFacts,
-        /// What it was for.
+        /// The purpose of the payment.
         kind: CreditKind,
-        /// A commit plan's bonus.
+        /// The bonus of a commit plan.
         bonus: Option<BonusGrant>,
     },
-    /// Remember that a delayed payment was promised.
+    /// Records a delayed payment.
     AwaitPayment(PendingPayment),
-    /// Remember that it will not come.
+    /// Records that a delayed payment will not arrive.
     EndPayment {
-        /// Which.
         payment: PaymentId,
-        /// How it ended.
         how: PendingEnd,
     },
-    /// Give credit that was not paid for.
+    /// Gives free credit.
     Grant {
-        /// How much, how long, and for what.
+        /// Amount, expiry and excluded SKUs.
         bonus: BonusGrant,
-        /// Why.
         reason: String,
     },
-    /// Add resources without starting them.
+    /// Adds resources without starting them.
     Create {
-        /// As their items will be.
+        /// The new items.
         resources: Vec<Resource>,
     },
-    /// Start or restore resources.
+    /// Starts or restores resources.
     Start {
-        /// Which.
         starts: Vec<ResourceStart>,
-        /// Started or restored.
         how: StartKind,
     },
-    /// The platform could not carry out a start.
+    /// Reverses a start that failed on the platform.
     FailStart(StartFailure),
-    /// Stop resources.
     Stop {
-        /// Which.
         stops: Vec<ResourceStop>,
     },
-    /// Delete resources; they can be restored for a while.
+    /// Deletes resources. They can be restored for a while.
     Delete {
-        /// Which.
         stops: Vec<ResourceStop>,
     },
-    /// Open a meter.
     OpenMeter(Meter),
-    /// Switch everything off, by staff.
+    /// Stops everything, by staff.
     Suspend {
-        /// All that is billed.
+        /// All billed resources.
         stops: Vec<ResourceStop>,
-        /// Why.
         reason: String,
     },
-    /// End a suspension by staff.
+    /// Ends a suspension by staff.
     Resume {
-        /// What is billed although it is off, from now on.
+        /// The totals that are billed from now on, although nothing runs.
         billed: BilledTotals,
-        /// Whether resources restart.
+        /// Whether resources restart in further rows.
         more: bool,
     },
-    /// Stripe was asked and knows of no money on its way: delete everything.
+    /// Deletes everything, after Stripe reported no pending payment.
     ConfirmDeletion {
-        /// The row after which Stripe was asked.
+        /// The last row at the time Stripe was asked.
         head: u64,
     },
-    /// Close the account.
     Close {
-        /// Why.
         reason: String,
     },
-    /// Begin a trial.
     StartTrial {
-        /// The card that vouches for it.
+        /// The card that secures the trial.
         card: TrialCard,
-        /// SKUs its credit does not pay for.
+        /// SKUs that the trial credit does not pay for.
         excludes: BTreeSet<Sku>,
     },
-    /// Set what is agreed about refills: the whole of it.
+    /// Replaces all refill settings.
     ChangeRefill(RefillSettings),
-    /// A saved card is gone at Stripe.
+    /// Records that a saved card was removed at Stripe.
     RemoveCard {
-        /// Which.
         card: CardId,
     },
-    /// Begin the refill that is wanted.
+    /// Starts the wanted refill.
     BeginRefill {
-        /// Stripe's customer.
         customer: CustomerId,
-        /// Whether Stripe computes tax on it.
+        /// Whether Stripe computes tax.
         tax: TaxMode,
     },
-    /// The customer has to confirm the refill's payment.
+    /// Records that the customer must confirm the payment of a refill.
     AskCustomer {
-        /// Which attempt.
         attempt: u32,
-        /// Stripe's page where it is confirmed, if Stripe named one.
+        /// The confirmation page at Stripe, if there is one.
         url: Option<String>,
     },
-    /// The refill failed and its invoice is void.
+    /// Records a failed refill. Its invoice is void.
     FailRefill {
-        /// Which attempt.
         attempt: u32,
-        /// How to go on.
+        /// How refills continue.
         decline: RefillDecline,
-        /// Stripe's decline code.
         code: String,
     },
-    /// Choose whether resources restart after a suspension.
+    /// Sets whether resources restart after a suspension.
     ChooseRestartPolicy(RestartPolicy),
-    /// Money of a payment went back: by refund or dispute.
+    /// Takes credit back for a refund or dispute.
     TakeBack {
-        /// By what.
         by: TakeBack,
-        /// Of which payment.
+        /// The payment that is refunded or disputed.
         of: PaymentFacts,
-        /// Cents of the payment, tax included.
+        /// The amount in cents, including tax.
         cents: i64,
     },
-    /// A refund failed, or a dispute was won.
+    /// Returns credit after a failed refund or a won dispute.
     GiveBack {
-        /// What is undone.
+        /// The refund or dispute that is reversed.
         by: TakeBack,
-        /// Of which payment.
+        /// The payment that was refunded or disputed.
         of: PaymentFacts,
-        /// Cents of the payment, tax included.
+        /// The amount in cents, including tax.
         cents: i64,
-        /// What had been taken for it; `None` if nothing yet.
+        /// The credit taken earlier. `None` if the refund or dispute was not recorded.
         taken: Option<TakenCredit>,
     },
-    /// A customer disputes a payment.
+    /// Records a new dispute and freezes the account.
     OpenDispute {
-        /// Which.
         dispute: DisputeId,
-        /// Which payment.
         payment: PaymentId,
     },
-    /// The bank decided.
+    /// Records the bank's decision on a dispute.
     CloseDispute {
-        /// Which.
         dispute: DisputeId,
-        /// For whom.
         outcome: DisputeOutcome,
     },
-    /// Freeze the account, by staff.
+    /// Freezes the account, by staff.
     Freeze {
-        /// Why.
         reason: String,
     },
-    /// Unfreeze it, whoever froze it.
+    /// Unfreezes the account, whether staff or a dispute froze it.
     Unfreeze {
-        /// Why.
         reason: String,
     },
-    /// Correct paid credit, by staff.
+    /// Corrects paid credit, by staff.
     Correct {
-        /// Above or below zero, in USD.
+        /// Positive or negative, in USD.
         amount: Usd,
-        /// Why.
         reason: String,
     },
 }
 
 impl Command {
-    /// Whether the account must be settled before this is decided. Money that comes in is recorded
-    /// first: it may pay for time that is due and would otherwise end in a suspension. And what
-    /// Stripe tells must be recorded even if settling is impossible at the moment.
+    /// Whether the account must be settled before the command is decided.
+    ///
+    /// Incoming money is recorded first. It may pay for time that is due and prevent a suspension.
+    /// Reports from Stripe must also be recorded when settling is not possible at the moment.
     #[must_use]
     pub fn settles_first(&self) -> bool {
         match self {
@@ -227,120 +202,114 @@ impl Command {
     }
 }
 
-/// Credit that is not paid for.
+/// Free credit to be given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BonusGrant {
-    /// How much, in USD.
     pub amount: Usd,
-    /// From when on it pays nothing any more.
+    /// The grant pays nothing from this instant on.
     pub expires_at: Timestamp,
-    /// SKUs it does not pay for.
+    /// SKUs that the grant does not pay for.
     pub excludes: BTreeSet<Sku>,
 }
 
-/// One resource to be started.
+/// A resource to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceStart {
-    /// As its item will be.
+    /// The item after the start.
     pub resource: Resource,
-    /// Its rate at this hour, in USD per hour.
+    /// The rate in this hour, in USD per hour.
     pub rate: Rate,
-    /// How it has been billed until now, if it was: off, at this rate, last changed by this row.
+    /// For a stopped resource that is billed: its rate and the row that last changed it.
     pub idle: Option<(Rate, u64)>,
 }
 
-/// One resource to be stopped or deleted.
+/// A resource to stop or delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceStop {
-    /// Which.
     pub resource: ResourceRef,
-    /// How it has been billed until now; `None`: not at all.
+    /// How it is billed until now. `None` if it is not billed.
     pub billed: Option<(BilledMode, Rate)>,
-    /// What it costs from now on, in USD per hour; `None` for most: nothing.
+    /// The rate after the stop, in USD per hour. `None` if it costs nothing.
     pub then: Option<Rate>,
 }
 
-/// A start the platform could not carry out.
+/// A start that failed on the platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartFailure {
-    /// Which resource.
     pub resource: ResourceRef,
     /// When it was started.
     pub started_at: Timestamp,
-    /// Its rate as charged now, in USD per hour.
+    /// The charged rate, in USD per hour.
     pub rate: Rate,
-    /// What it was before the start, and is again.
+    /// The status before the start, which applies again.
     pub status: ResourceStatus,
-    /// What it costs from now on, in USD per hour; `None` for most: nothing.
+    /// The rate from now on, in USD per hour. `None` if it costs nothing.
     pub then: Option<Rate>,
-    /// Everything it was charged since the start.
+    /// All charges since the start.
     pub charges: Vec<PastCharge>,
-    /// The grants that paid, as they were: one that was used up meanwhile comes back.
+    /// The grants that paid, as they were. A grant that was spent since then is added again.
     pub grants: Vec<Grant>,
 }
 
-/// What a resource was charged in one row.
+/// The charge of one row for a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastCharge {
-    /// Through when the row paid.
+    /// The end of the time that the row paid for.
     pub through: Timestamp,
-    /// At which rate, in USD per hour: for a start from being off, what running costs more than
-    /// that.
+    /// The charged rate, in USD per hour. After a billed stop it is the difference to the rate
+    /// while stopped.
     pub rate: Rate,
-    /// Which fund paid what (below zero).
+    /// The funds that paid (amounts below zero).
     pub shares: Vec<FundShare>,
 }
 
-/// What was taken for a refund or a dispute.
+/// Credit taken for a refund or dispute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakenCredit {
-    /// From paid credit, in USD, above zero.
+    /// Taken from paid credit, in USD, above zero.
     pub credit: Usd,
-    /// From grants that had come with the payment: each as it was, with what was taken as
-    /// `remaining`.
+    /// Grants that came with the payment. `remaining` is the amount taken.
     pub grants: Vec<Grant>,
 }
 
-/// What a customer agrees to about refills.
+/// Refill settings that a customer accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefillSettings {
-    /// Threshold and amount in USD, as they were shown; `None`: off.
+    /// Threshold and amount in USD, as shown to the customer. `None` turns refills off.
     pub terms: Option<(Usd, Usd)>,
-    /// The card to charge; `None`: none saved yet.
+    /// The card to charge. `None` if no card is saved yet.
     pub card: Option<CardId>,
-    /// The most to charge in one UTC calendar month, in USD before tax.
+    /// The maximum to charge per UTC calendar month, in USD before tax.
     pub monthly_cap: Option<Usd>,
 }
 
-/// The card that vouches for a trial.
+/// The card that secures a trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrialCard {
-    /// The same for the same card in other hands.
+    /// The same number for the same card, whichever customer saved it.
     pub fingerprint: CardFingerprint,
-    /// What Stripe says of its funding.
+    /// The funding type that Stripe reports.
     pub funding: CardFunding,
-    /// Whether it came out of a wallet, which hides it.
+    /// Whether the card comes from a wallet, which hides its number.
     pub wallet: CardWallet,
 }
 
-/// Stripe's `card.funding`.
+/// `card.funding` of a PaymentMethod at Stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CardFunding {
-    /// A credit card.
     Credit,
-    /// A debit card.
     Debit,
-    /// Prepaid: worth little as a voucher.
+    /// Prepaid cards give little security.
     Prepaid,
-    /// Stripe does not know.
+    /// Stripe does not know the funding.
     Unknown,
 }
 
-/// Whether a card came out of a wallet (Apple Pay, Google Pay, Link).
+/// Whether a card comes from a wallet (Apple Pay, Google Pay, Link).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CardWallet {
-    /// Typed in.
+    /// The card number was typed in.
     None,
-    /// Out of a wallet.
+    /// The card comes from a wallet.
     Some,
 }

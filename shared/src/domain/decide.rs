@@ -1,7 +1,7 @@
-//! `decide`: whether a command may be carried out, and the row that records it.
+//! `decide`: whether a command is allowed, and the row that records it.
 //!
-//! Each decision refuses first, in the order of [`Refusal`]; from the last check on it must
-//! succeed. Nothing here knows the clock, the list of resources or any outside system.
+//! Each decision first checks for refusals, in the order of [`Refusal`]. After the last check it
+//! must succeed. This code does not read the clock, the list of resources or any outside system.
 
 mod money;
 mod refills;
@@ -18,16 +18,16 @@ use crate::domain::refusal::Refusal;
 use crate::domain::settle::due;
 use crate::domain::timestamp::Timestamp;
 
-/// The most resources one row changes: with row, claims and schedule they fit one DynamoDB
-/// transaction of 100 items (docs.aws.amazon.com, "TransactWriteItems").
+/// The maximum number of resources that one row changes. With the row, claims and schedule they fit
+/// a DynamoDB transaction of 100 items (docs.aws.amazon.com, "TransactWriteItems").
 pub const RESOURCES_PER_ROW_MAX: usize = 80;
-/// The longest reason staff may give, in bytes.
+/// The maximum length of a reason given by staff, in bytes.
 pub const REASON_BYTES_MAX: usize = 500;
 
 /// Decides a command at `now`, the time of its trigger (UTC).
 ///
 /// # Errors
-/// The first [`Refusal`] that applies; nothing may then be appended.
+/// The first [`Refusal`] that applies. The caller must then append nothing.
 pub fn decide(
     state: &AccountState,
     command: &Command,
@@ -100,7 +100,7 @@ pub fn decide(
     finish(state, outcome?, cause, policy, now)
 }
 
-/// What a decision comes to, before it is a row.
+/// The result of a decision, before it becomes a row.
 pub(crate) struct DecisionOutcome {
     pub(crate) change: Change,
     pub(crate) grants: Vec<Grant>,
@@ -113,7 +113,7 @@ impl DecisionOutcome {
         DecisionOutcome { change: change.into(), grants: Vec::new(), funds: Vec::new() }
     }
 
-    /// A change that adds grants, or brings them back.
+    /// A change that adds or restores grants.
     pub(crate) fn granting(
         change: impl Into<Change>,
         grants: Vec<Grant>,
@@ -127,8 +127,8 @@ impl DecisionOutcome {
     }
 }
 
-/// Makes an event of a decision: what it leaves wanted, whether a deletion must be announced anew,
-/// and whether the ledger can hold the balance.
+/// Turns a decision into an event. Computes whether a refill is wanted and whether a deletion must
+/// be announced again, and checks that the balance fits the ledger.
 pub(crate) fn finish(
     state: &AccountState,
     outcome: DecisionOutcome,
@@ -160,7 +160,7 @@ pub(crate) fn check_time(state: &AccountState, now: Timestamp) -> Result<(), Ref
     if now < state.at { Err(Refusal::TimeBeforeLastRow { now, last: state.at }) } else { Ok(()) }
 }
 
-/// Whether everything that runs is paid up to now, or a refill that is under way holds back the
+/// Checks that all running resources are paid up to now, or that an open refill delays the
 /// suspension.
 fn check_settled(state: &AccountState, policy: &Policy, now: Timestamp) -> Result<(), Refusal> {
     match state.paid_through() {
@@ -174,11 +174,12 @@ fn check_settled(state: &AccountState, policy: &Policy, now: Timestamp) -> Resul
     }
 }
 
-/// Until when a refill that is wanted or in flight holds back a suspension: ten minutes (by
-/// default) from the row that wanted it, or from the end of what is paid if that comes later. An
-/// attempt that takes long is then worth as much as one that was begun at the last moment, and the
-/// unpaid time is bounded all the same. A payment that waits for its customer holds back nothing:
-/// that may take a day.
+/// Until when a wanted or open refill delays a suspension. The delay is ten minutes by default. It
+/// counts from the row that wanted the refill, or from the end of the paid time if that is later.
+///
+/// A slow attempt thus has the same effect as one that started at the last moment, and the unpaid
+/// time is still bounded. A payment that waits for the customer's confirmation delays nothing,
+/// because that may take a day.
 pub(crate) fn hold_until(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
     let wanted = state.refill.wanted.map(|wanted| wanted.since);
     let at_work = state.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_none());
@@ -187,7 +188,7 @@ pub(crate) fn hold_until(state: &AccountState, policy: &Policy) -> Option<Timest
     Some(since.plus(policy.suspension_hold_seconds))
 }
 
-/// Whether the account may take on something new.
+/// Checks that the standing allows new resources.
 fn check_standing(state: &AccountState) -> Result<(), Refusal> {
     if state.standing == Standing::Closed {
         return Err(Refusal::Closed);

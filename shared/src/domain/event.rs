@@ -1,11 +1,11 @@
-//! What a row says happened: [`Event`] and its [`Change`].
+//! The content of a row: [`Event`] and its [`Change`].
 //!
-//! An event carries every decision that was taken, so that [`apply`](crate::domain::apply::apply)
-//! needs nothing but the state before it: no price list, no policy, no list of resources. A reader
-//! of a row can check it.
+//! An event carries every decision, so that [`apply`](crate::domain::apply::apply) needs only the
+//! previous state. It needs no price list, no policy and no list of resources. A reader can verify
+//! a row from its content.
 //!
-//! Changes come in families. A family's file holds its kinds of rows and all that the domain knows
-//! of them: name, claims, lines, effect on state and list. Texts and domain events of a family are
+//! Changes are grouped in families. The file of a family defines its kinds of rows: names, claims,
+//! lines, and the effect on the state and the list of resources. Their texts and domain events are
 //! in [`views::family`](crate::views).
 
 mod billing;
@@ -41,63 +41,60 @@ pub use staff::StaffChange;
 pub use standing::StandingChange;
 
 stored_form::families! {
-    /// Money at Stripe.
+    /// Payments, refunds and disputes at Stripe.
     Payment(PaymentChange),
-    /// Credit that was given.
     Grant(GrantChange),
-    /// What the account is billed for.
+    /// Resources and meters.
     Resource(ResourceChange),
-    /// Charges.
     Billing(BillingChange),
-    /// The account as a whole.
+    /// The standing of the whole account.
     Standing(StandingChange),
     /// Refills from the saved card.
     Refill(RefillChange),
-    /// The operator's staff.
+    /// Actions of the operator's staff.
     Staff(StaffChange),
 }
 
 /// One fact about an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// When it was decided (UTC): the trigger's time, never before the row before it.
+    /// When it was decided (UTC). The time of the trigger, never earlier than the previous row.
     #[serde(skip)]
     pub at: Timestamp,
-    /// What made it.
+    /// What caused the row.
     #[serde(rename = "y", default, skip_serializing_if = "Cause::is_time")]
     pub cause: Cause,
-    /// What happened.
     #[serde(rename = "e")]
     pub change: Change,
-    /// Grants this row adds to the account (or brings back), without money: that is in `funds`.
+    /// Grants that the row adds or restores. Their money is in `funds`.
     #[serde(rename = "g", default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<Grant>,
-    /// What each fund pays or gains.
+    /// The amount each fund pays or gains.
     #[serde(rename = "f", default, skip_serializing_if = "Vec::is_empty")]
     pub funds: Vec<FundDelta>,
-    /// Whether this row leaves a refill wanted.
+    /// Whether the row leaves a refill wanted, and when.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub want: Option<RefillWant>,
-    /// Since this row nothing holds the deletion any more: from when on the customer is warned of
-    /// it again.
+    /// Set if the row ends the last reason to delay the deletion. The customer is warned again at
+    /// this time.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub warn_at: Option<Timestamp>,
 }
 
 impl Event {
-    /// What the row does to the balance, in USD: the sum over the funds.
+    /// The change of the balance, in USD: the sum over all funds.
     #[must_use]
     pub fn amount(&self) -> Usd {
         self.funds.iter().map(|delta| delta.amount).sum()
     }
 
-    /// What the row does to the list of resources and meters.
+    /// The change to the list of resources and meters.
     #[must_use]
     pub fn list_change(&self) -> ListChange<'_> {
         self.change.family().list_change(self.at)
     }
 
-    /// The keys of which each may be used once: written in the row's transaction.
+    /// Unique keys that are written in the row's transaction.
     #[must_use]
     pub fn claims(&self, account: &AccountId) -> Vec<Claim> {
         let mut claims = self.change.family().claims(account);
@@ -112,32 +109,32 @@ impl Event {
     }
 }
 
-/// The key of the claim that makes a request of the API repeatable.
+/// The claim key that makes an API request idempotent.
 #[must_use]
 pub fn request_claim(account: &AccountId, key: &RequestKey) -> String {
     format!("api#{account}#{key}")
 }
 
-/// What made a row. One cause, at most one row.
+/// The cause of a row. Each cause leads to at most one row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// Time: `paid_through` and the deadlines in the state say what is due, so the append itself
-    /// makes it single.
+    /// Time passed. `paid_through` and the deadlines in the state say what is due, so appending the
+    /// row is itself idempotent.
     #[default]
     Time,
-    /// Something Stripe told: the change names the object, whose claim makes it single.
+    /// A report from Stripe. The claim on the Stripe object makes it idempotent.
     Stripe,
-    /// A request, with the key that makes it repeatable and the digest of what was asked.
+    /// An API request with an idempotency key.
     Request {
-        /// Route and `Idempotency-Key`.
+        /// The route and the `Idempotency-Key`.
         #[serde(rename = "k")]
         key: RequestKey,
-        /// SHA-256 of the request: the same key with another request is an error.
+        /// SHA-256 of the request. The same key with another request is an error.
         #[serde(rename = "d")]
         digest: String,
     },
-    /// A request without a key: it may be repeated, as plain HTTP may.
+    /// A request without a key. A retry may repeat its effect, as with plain HTTP.
     Command,
 }
 
@@ -147,41 +144,39 @@ impl Cause {
     }
 }
 
-/// A refill as a row leaves it.
+/// A refill that a row leaves wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefillWant {
-    /// Wanted now.
     Now {
         /// The credit to buy, in USD, before tax.
         #[serde(rename = "a")]
         amount: Usd,
-        /// For the threshold or the end of a trial.
+        /// The threshold, or the end of a trial.
         #[serde(rename = "y")]
         purpose: RefillPurpose,
     },
-    /// It would be wanted, but a back-off, the daily number or the monthly cap stands in the way
-    /// until then.
+    /// Blocked until then by a backoff, the daily limit or the monthly cap.
     At(Timestamp),
 }
 
-/// A key of which there is one use, kept in the ledger table.
+/// A unique key in the ledger table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The key, unique over all accounts.
+    /// Unique across all accounts.
     pub key: String,
-    /// What to do if somebody claimed it before.
+    /// How to react if the key exists.
     pub on_existing: OnExisting,
-    /// The digest of the request it answers, if it does.
+    /// The digest of the request that the row answers.
     pub digest: Option<String>,
 }
 
-/// What a claim that already exists means.
+/// The meaning of an existing claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnExisting {
-    /// The cause has its row: append nothing.
+    /// The cause already has its row. Append nothing.
     Stop,
-    /// Fine: it only had to exist.
+    /// The key only has to exist. Continue.
     GoOn,
 }
 
@@ -190,26 +185,26 @@ impl Claim {
         Claim { key, on_existing: OnExisting::Stop, digest: None }
     }
 
-    /// A key that only has to exist.
+    /// A claim that only has to exist.
     fn mark(key: String) -> Claim {
         Claim { key, on_existing: OnExisting::GoOn, digest: None }
     }
 }
 
 impl Change {
-    /// The name rows of this kind have in the table's `type` attribute.
+    /// The `type` attribute of rows of this kind.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.family().name()
     }
 
-    /// What was billed or given back for time, if the row has lines.
+    /// The lines billed or given back for time, if the row has any.
     #[must_use]
     pub fn lines(&self) -> Option<&BilledLines> {
         self.family().lines()
     }
 
-    /// The same row with other lines: how rows that do not fit one item are stored.
+    /// The same change with other lines. Rows too large for one item are stored this way.
     #[must_use]
     pub fn with_lines(mut self, replacement: BilledLines) -> Change {
         if let Some(lines) = self.family_mut().lines_mut() {

@@ -1,9 +1,11 @@
 //! How an amount is spread over an account's funds: paid credit and grants.
 //!
-//! A [`Purse`] is a working copy of an account's funds. It is drawn on for what is billed, and
-//! filled again with what is given back; in the end it says what changed, and that is what a row
-//! records. Two rules hold here and nowhere else: *billing for time never takes the balance below
-//! zero*, and *no fund gets back more than it paid*, so that grant money never becomes paid credit.
+//! A [`Purse`] is a working copy of the funds. Charges draw on it, and refunds return to it. At the
+//! end it reports the changes, and the row records them.
+//!
+//! Two rules are enforced here and nowhere else: *billing for time never takes the balance below
+//! zero*, and *no fund gets back more than it paid*. The second keeps grant money from becoming
+//! paid credit.
 
 use std::collections::BTreeSet;
 
@@ -14,43 +16,40 @@ use crate::domain::ids::Sku;
 use crate::domain::money::Usd;
 use crate::domain::timestamp::Timestamp;
 
-/// One of an account's funds.
+/// A fund of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fund {
-    /// Credit that was paid for.
     Paid,
-    /// The grant of that number; grants are counted from 1.
+    /// The grant with this number. Numbers start at 1.
     Grant(u32),
 }
 
-/// What one fund paid (below zero) or got back (above zero), in USD.
+/// The amount that a fund paid (below zero) or got back (above zero), in USD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FundShare {
-    /// The fund.
     pub fund: Fund,
-    /// The signed amount.
     pub amount: Usd,
 }
 
-/// What a row does to one fund.
+/// The change of a fund in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "DeltaForm", into = "DeltaForm")]
 pub struct FundDelta {
-    /// The fund.
     pub fund: Fund,
-    /// What it gains (above zero) or pays (below zero), in USD.
+    /// The amount gained (above zero) or paid (below zero), in USD.
     pub amount: Usd,
-    /// The change of what it has paid of the current period, in USD.
+    /// The change of the amount spent on the current period, in USD.
     pub used: Usd,
 }
 
-/// A purse: the funds of an account while a row is being decided.
+/// The funds of an account while a row is decided.
 #[derive(Clone, Debug)]
 pub struct Purse<'a> {
     paid: FundPot,
-    /// What may still be drawn for time: never more than the balance, so that a debt comes first.
+    /// The maximum that can still be drawn for time. It never exceeds the balance, so a debt comes
+    /// first.
     budget: Usd,
-    /// The grants, soonest expiry first: the order in which they pay.
+    /// The grants in the order in which they pay: soonest expiry first.
     grants: Vec<GrantPot<'a>>,
     instant: Timestamp,
 }
@@ -73,7 +72,7 @@ struct GrantPot<'a> {
 }
 
 impl<'a> Purse<'a> {
-    /// The funds as they can pay from `instant` on, within the current period.
+    /// The funds that can pay from `instant` on, within the current period.
     #[must_use]
     pub fn within_period(state: &'a AccountState, instant: Timestamp) -> Purse<'a> {
         Purse::new(
@@ -84,8 +83,8 @@ impl<'a> Purse<'a> {
         )
     }
 
-    /// The funds as they can pay for a period that begins at `instant`: what was paid for the one
-    /// before is settled.
+    /// The funds that can pay for a period that starts at `instant`. Amounts spent on the previous
+    /// period are final.
     #[must_use]
     pub fn for_new_period(state: &'a AccountState, instant: Timestamp) -> Purse<'a> {
         let mut purse = Purse::new(state.paid, Usd::ZERO, &state.grants, instant);
@@ -121,13 +120,13 @@ impl<'a> Purse<'a> {
         }
     }
 
-    /// How many grants could pay for a SKU: lines with the fewest go first.
+    /// The number of grants that can pay for a SKU. Lines with the fewest are paid first.
     #[must_use]
     pub fn eligible_grants(&self, sku: &Sku) -> usize {
         self.grants.iter().filter(|grant| grant.can_pay(sku, self.instant)).count()
     }
 
-    /// The funds that could pay for a SKU, paid credit left out.
+    /// The grants that can pay for a SKU.
     pub(crate) fn eligible_grant_numbers(&self, sku: &Sku) -> BTreeSet<u32> {
         self.grants
             .iter()
@@ -136,7 +135,7 @@ impl<'a> Purse<'a> {
             .collect()
     }
 
-    /// The credit that could pay for a SKU, in USD; never below zero.
+    /// The credit that can pay for a SKU, in USD. Never below zero.
     #[must_use]
     pub fn eligible_credit(&self, sku: &Sku) -> Usd {
         let grants: Usd = self
@@ -148,8 +147,8 @@ impl<'a> Purse<'a> {
         (grants + self.paid.remaining.or_zero()).min(self.budget)
     }
 
-    /// Pays for time: from the eligible grant that expires soonest, then the next, then paid
-    /// credit. `None`, and nothing drawn, if they do not have it.
+    /// Pays for time: from the eligible grant with the soonest expiry, then the next, then paid
+    /// credit. Returns `None` and draws nothing if the funds do not cover the amount.
     #[must_use]
     pub fn draw(&mut self, sku: &Sku, amount: Usd) -> Option<Vec<FundShare>> {
         if amount > self.eligible_credit(sku) {
@@ -165,8 +164,8 @@ impl<'a> Purse<'a> {
         Some(shares)
     }
 
-    /// Pays for a quantity that was already used: the same order, and paid credit goes below zero
-    /// if it must.
+    /// Pays for a quantity that was already used, in the same order. Paid credit goes below zero if
+    /// needed.
     pub fn draw_beyond(&mut self, sku: &Sku, amount: Usd) -> Vec<FundShare> {
         self.budget = (self.budget - amount).or_zero();
         let (mut shares, rest) = self.draw_grants(sku, amount, Counted::Not);
@@ -177,9 +176,9 @@ impl<'a> Purse<'a> {
         shares
     }
 
-    /// Gives back what was paid for unused time of a SKU: to the grants that may pay for it and
-    /// paid for this period, then to paid credit, then to other grants that paid. No fund gets more
-    /// than it paid, and what an expired grant would get is forfeit.
+    /// Gives back the price of unused time for a SKU. It goes first to eligible grants that paid
+    /// for this period, then to paid credit, then to other grants that paid. No fund gets more than
+    /// it paid. The share of an expired grant is forfeited.
     pub fn give_back(&mut self, sku: &Sku, amount: Usd) -> Vec<FundShare> {
         let instant = self.instant;
         let mut rest = amount;
@@ -200,9 +199,10 @@ impl<'a> Purse<'a> {
         shares
     }
 
-    /// Gives back what was paid in periods that are over, to the very fund that paid. A grant never
-    /// gets to more than was given: what is beyond that had been paid credit's, and was exchanged
-    /// when something else was given back. An expired grant gets nothing.
+    /// Gives back amounts of past periods to the fund that paid.
+    ///
+    /// A grant never exceeds its original amount. The excess belongs to paid credit, because an
+    /// earlier refund exchanged the two. An expired grant gets nothing.
     pub(crate) fn give_back_to(&mut self, fund: Fund, amount: Usd) -> Vec<FundShare> {
         let instant = self.instant;
         let mut shares = Vec::new();
@@ -212,8 +212,8 @@ impl<'a> Purse<'a> {
             {
                 return shares;
             }
-            // The grant itself first, then others that have room, as they may hold what this one
-            // had paid.
+            // The grant itself comes first, then other grants with room, which may hold money that
+            // this one paid.
             let mut alive: Vec<_> =
                 self.grants.iter_mut().filter(|grant| grant.expires_at > instant).collect();
             alive.sort_by_key(|grant| grant.number != number);
@@ -236,7 +236,7 @@ impl<'a> Purse<'a> {
         shares
     }
 
-    /// Sees what was given back as funds again: before more is drawn in the same row.
+    /// Makes amounts that were given back available again, before more is drawn in the same row.
     pub(crate) fn recount(&mut self) {
         let instant = self.instant;
         let spendable: Usd = self
@@ -248,7 +248,7 @@ impl<'a> Purse<'a> {
         self.budget = (self.paid.remaining + spendable).or_zero();
     }
 
-    /// What changed, fund by fund.
+    /// The changes by fund.
     #[must_use]
     pub fn deltas(&self) -> Vec<FundDelta> {
         let paid = self.paid.delta(Fund::Paid);
@@ -277,7 +277,7 @@ impl<'a> Purse<'a> {
     }
 }
 
-/// Whether a payment counts as one of the current period, to be given back for unused time.
+/// Whether a payment counts toward the current period, and so can be given back for unused time.
 #[derive(Clone, Copy)]
 enum Counted {
     InPeriod,
@@ -317,8 +317,8 @@ impl GrantPot<'_> {
     }
 }
 
-/// Stored as `[fund, amount]` where the fund paid exactly what it used of the period (every usage
-/// row), else `[fund, amount, used]`.
+/// Stored as `[fund, amount]` if the fund paid exactly the amount spent on the period (every usage
+/// row), else as `[fund, amount, used]`.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum DeltaForm {
@@ -345,7 +345,7 @@ impl From<FundDelta> for DeltaForm {
     }
 }
 
-/// Stored as a number: 0 is paid credit.
+/// Stored as a number. 0 is paid credit.
 impl Serialize for Fund {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u32(match self {
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn the_grant_that_expires_soonest_pays_first_then_the_next_then_paid_credit() {
+    fn soonest_expiring_grant_pays_first_and_paid_credit_last() {
         let state = state(
             "5",
             "0",
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_grant_pays_nothing_and_a_debt_comes_before_all_spending() {
+    fn expired_grant_pays_nothing_and_debt_comes_first() {
         let state = state("-4", "0", &[(1, "10", "0", 900, ""), (2, "7", "0", 100, "")]);
         let mut purse = Purse::within_period(&state, at(100));
         assert_eq!(purse.eligible_credit(&sku("vm")), usd("6"));
@@ -447,14 +447,15 @@ mod tests {
     }
 
     #[test]
-    fn no_fund_gets_back_more_than_it_paid_and_an_expired_one_gets_nothing() {
+    fn funds_get_back_what_they_paid_unless_expired() {
         let state = state(
             "0",
             "0.1",
             &[(1, "0", "0.5", 900, ""), (2, "0", "0.4", 50, ""), (3, "0", "0.3", 900, "vm")],
         );
         let mut purse = Purse::within_period(&state, at(100));
-        // Grant 2 has expired: its 0.40 are forfeit. Grant 3 does not pay for vm and comes last.
+        // Grant 2 has expired, so its 0.40 are forfeited. Grant 3 does not pay for vm and comes
+        // last.
         assert_eq!(
             shares(&purse.give_back(&sku("vm"), usd("1.2"))),
             [

@@ -1,4 +1,4 @@
-//! Names of things: each kind of id is a type of its own, checked once where it enters.
+//! IDs: each kind has a type of its own, checked once at the edge.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -6,13 +6,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a text is not an id.
+/// Why a text is not an ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// Nothing there.
     #[error("must not be empty")]
     Empty,
-    /// Longer than the bytes allowed.
+    /// Longer than this number of bytes.
     #[error("must be at most {0} bytes")]
     TooLong(usize),
     /// A character other than visible ASCII, or `#`, which separates the parts of keys.
@@ -80,8 +79,8 @@ macro_rules! ids {
 }
 
 ids! {
-    /// One customer: the `sub` of its token, at most 255 ASCII characters
-    /// (OpenID Connect Core 1.0, section 2: "MUST NOT exceed 255 ASCII characters").
+    /// A customer: the `sub` of the token, at most 255 ASCII characters (OpenID Connect Core 1.0,
+    /// section 2: "MUST NOT exceed 255 ASCII characters").
     AccountId, 255;
     /// A group of resources of one account.
     ProjectId, 64;
@@ -89,9 +88,10 @@ ids! {
     ResourceId, 64;
     /// An entry of the price list.
     Sku, 64;
-    /// What a resource is: `service`, `instance`, `volume`, …: the trial's limit is by kind.
+    /// The kind of a resource, such as `service`, `instance` or `volume`. The trial limits
+    /// resources by kind.
     Kind, 32;
-    /// A Stripe PaymentIntent, `pi_…` (Stripe: ids are at most 255 characters).
+    /// A Stripe PaymentIntent, `pi_…`. Stripe IDs have at most 255 characters.
     PaymentId, 255;
     /// A Stripe Refund, `re_…` (older ones `pyr_…`).
     RefundId, 255;
@@ -101,9 +101,10 @@ ids! {
     CardId, 255;
     /// A Stripe Customer, `cus_…`.
     CustomerId, 255;
-    /// What makes a request of the API repeatable: the route and the caller's `Idempotency-Key`.
+    /// The route and the caller's `Idempotency-Key`. Makes an API request idempotent.
     RequestKey, 320;
-    /// Stripe's fingerprint of a card's number: the same for the same card in other hands.
+    /// Stripe's fingerprint of a card number. The same card has the same fingerprint for every
+    /// customer.
     CardFingerprint, 64;
 }
 

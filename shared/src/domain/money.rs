@@ -1,8 +1,8 @@
 //! Money and prices: [`Usd`], [`Rate`] and [`Quantity`], all exact decimals.
 //!
-//! No floating point anywhere. A ledger amount has six decimals (micro-dollars), a price twelve,
-//! because real price lists need them ($0.0208333 an hour, $0.00000015 a token). The product of a
-//! price and a duration or quantity is rounded *once*, half to even, to six decimals:
+//! No floating point anywhere. A ledger amount has six decimals (micro-dollars). A price has
+//! twelve, because real price lists need them ($0.0208333 an hour, $0.00000015 a token). The
+//! product of a price and a duration or quantity is rounded *once*, half to even, to six decimals:
 //! [`Rate::for_seconds`], [`Rate::for_quantity`].
 
 use std::fmt;
@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 const USD_DECIMALS: u32 = 6;
 /// Decimals of a price.
 const RATE_DECIMALS: u32 = 12;
-/// The largest absolute amount accepted, in USD. A `Decimal` with six decimals holds 7.9e22, so
-/// even ten billion additions of bounded amounts cannot overflow; [`Usd::is_bounded`] guards what
-/// is stored.
+/// The largest accepted absolute amount, in USD. A `Decimal` with six decimals holds 7.9e22, so
+/// even ten billion additions of bounded amounts cannot overflow. [`Usd::is_bounded`] guards stored
+/// amounts.
 const USD_MAX: i64 = 1_000_000_000_000;
-/// The largest price accepted, in USD an hour or a unit.
+/// The largest accepted price, in USD per hour or unit.
 const RATE_MAX: i64 = 1_000_000;
-/// The largest meter reading accepted.
+/// The largest accepted meter reading.
 pub const QUANTITY_MAX: i64 = 1_000_000_000_000_000;
 
 /// Why a text or a number is not an amount, a price or a quantity.
@@ -32,10 +32,10 @@ pub enum MoneyError {
     /// Not a plain decimal number such as `"25.00"`.
     #[error("must be a decimal number such as \"25.00\"")]
     NotANumber,
-    /// More decimals than the type carries.
+    /// More decimals than the type allows.
     #[error("must have at most {0} decimals")]
     TooPrecise(u32),
-    /// Outside the range that is accepted.
+    /// Outside the accepted range.
     #[error("must be within the accepted range")]
     OutOfRange,
     /// A price or quantity below zero.
@@ -49,16 +49,15 @@ pub enum MoneyError {
 /// An amount of US dollars with six decimals, positive or negative.
 ///
 /// In JSON it is a string. [`fmt::Display`] shows at least two decimals (`"25.00"`, `"0.004167"`),
-/// which is what callers see; the stored form is the shortest one (`"25"`).
+/// as callers see it. The stored form is the shortest one (`"25"`).
 ///
-/// Arithmetic is plain `+` and `-`: every value that enters is bounded, and every balance that is
-/// stored is checked with [`Usd::is_bounded`].
+/// Arithmetic is plain `+` and `-`. Every value is bounded when it enters, and every stored balance
+/// is checked with [`Usd::is_bounded`].
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Usd(Decimal);
 
 impl Usd {
-    /// No money.
     pub const ZERO: Usd = Usd(Decimal::ZERO);
 
     /// From a decimal of at most six decimals.
@@ -74,7 +73,7 @@ impl Usd {
         if usd.is_bounded() { Ok(usd) } else { Err(MoneyError::OutOfRange) }
     }
 
-    /// From whole cents, as Stripe counts; every `i64` of cents a real payment can have fits.
+    /// From whole cents, Stripe's unit. Every amount of a real payment fits.
     ///
     /// # Errors
     /// [`MoneyError::OutOfRange`] above one trillion dollars.
@@ -82,7 +81,7 @@ impl Usd {
         Usd::new(Decimal::new(cents, 2))
     }
 
-    /// From whole dollars; for constants and tests.
+    /// From whole dollars, for constants and tests.
     #[must_use]
     pub fn dollars(dollars: u32) -> Usd {
         Usd(Decimal::from(dollars))
@@ -94,7 +93,7 @@ impl Usd {
         Usd(Decimal::new(micros, USD_DECIMALS).normalize())
     }
 
-    /// Whole cents, as Stripe counts.
+    /// Whole cents, Stripe's unit.
     ///
     /// # Errors
     /// [`MoneyError::FractionOfCent`] if there is a fraction of a cent.
@@ -112,7 +111,7 @@ impl Usd {
         self.0
     }
 
-    /// Whether the amount is within what Tollgate accepts (a trillion dollars either way).
+    /// Whether the amount is within the accepted range (a trillion dollars either way).
     #[must_use]
     pub fn is_bounded(self) -> bool {
         self.0.abs() <= Decimal::from(USD_MAX)
@@ -142,14 +141,14 @@ impl Usd {
         self.max(Usd::ZERO)
     }
 
-    /// So many times the amount.
+    /// The amount multiplied by a count.
     #[must_use]
     pub fn times(self, count: i64) -> Usd {
         Usd((self.0 * Decimal::from(count)).normalize())
     }
 
-    /// `self × part ÷ whole`, rounded once, half to even: a share of an amount by cents. A `whole`
-    /// of zero gives the whole amount.
+    /// `self × part ÷ whole`, rounded once, half to even. The share of an amount, by cents. A
+    /// `whole` of zero returns the whole amount.
     #[must_use]
     pub fn pro_rata(self, part: i64, whole: i64) -> Usd {
         if whole == 0 || part == whole {
@@ -239,8 +238,8 @@ impl Sum for Usd {
     }
 }
 
-/// A price in USD an hour (for what is billed by time) or a unit (for what is metered), up to
-/// twelve decimals, never below zero.
+/// A price in USD per hour (billed by time) or per unit (metered), with at most twelve decimals,
+/// never below zero.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Rate(Decimal);
@@ -268,14 +267,14 @@ impl Rate {
         Ok(Rate(rate))
     }
 
-    /// What `seconds` cost at this rate an hour, rounded once, half to even.
+    /// The cost of `seconds` at this hourly rate, rounded once, half to even.
     #[must_use]
     pub fn for_seconds(self, seconds: i64) -> Usd {
         debug_assert!(seconds >= 0, "time is never billed backwards");
         Usd(round(self.0 * Decimal::from(seconds) / Decimal::from(3600)))
     }
 
-    /// What a quantity costs at this rate a unit, rounded once, half to even.
+    /// The cost of a quantity at this unit rate, rounded once, half to even.
     #[must_use]
     pub fn for_quantity(self, quantity: Quantity) -> Usd {
         Usd(round(self.0 * quantity.0))
@@ -287,7 +286,7 @@ impl Rate {
         self.0
     }
 
-    /// As callers see it: with at least two decimals (`"0.60"`, `"0.0208333"`).
+    /// The form for callers, with at least two decimals (`"0.60"`, `"0.0208333"`).
     #[must_use]
     pub fn shown(self) -> String {
         let mut shown = self.0.normalize();
@@ -303,7 +302,7 @@ impl Rate {
         self.0.is_zero()
     }
 
-    /// The rate without another one that is part of it; zero at the least.
+    /// The rate minus a part of it. Zero at least.
     #[must_use]
     pub fn without(self, part: Rate) -> Rate {
         Rate((self.0 - part.0).max(Decimal::ZERO).normalize())
@@ -348,7 +347,7 @@ impl TryFrom<String> for Rate {
     type Error = MoneyError;
 
     fn try_from(text: String) -> Result<Rate, MoneyError> {
-        // A stored total over many resources may exceed what one price may be.
+        // A stored total over many resources may exceed the maximum of a single price.
         let rate = parse(&text)?;
         if rate.is_sign_negative() && !rate.is_zero() {
             Err(MoneyError::Negative)
@@ -364,14 +363,12 @@ impl From<Rate> for String {
     }
 }
 
-/// A meter's reading or the difference of two: a quantity with up to six decimals, never below
-/// zero.
+/// A meter reading, or the difference of two readings, with up to six decimals, never below zero.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Quantity(Decimal);
 
 impl Quantity {
-    /// Nothing used.
     pub const ZERO: Quantity = Quantity(Decimal::ZERO);
 
     /// From a decimal of at most six decimals.
@@ -393,7 +390,7 @@ impl Quantity {
         Ok(Quantity(quantity))
     }
 
-    /// What was used between an earlier reading and this one; nothing if the earlier one is not
+    /// The usage between an earlier reading and this one. Zero if the earlier reading is not
     /// smaller.
     #[must_use]
     pub fn since(self, earlier: Quantity) -> Quantity {
@@ -441,13 +438,13 @@ impl From<Quantity> for String {
     }
 }
 
-/// Half to even: the rounding of IEEE 754 and of bankers; it has no drift over many lines.
+/// Half to even, as in IEEE 754. It does not drift over many lines.
 fn round(amount: Decimal) -> Decimal {
     amount.round_dp_with_strategy(USD_DECIMALS, RoundingStrategy::MidpointNearestEven).normalize()
 }
 
-/// Digits with at most one point and a leading minus; no exponent, no underscore, no plus, no
-/// spaces.
+/// Accepts digits with at most one point and a leading minus. Refuses exponent, underscore, plus
+/// and spaces.
 fn parse(text: &str) -> Result<Decimal, MoneyError> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -457,8 +454,7 @@ fn parse(text: &str) -> Result<Decimal, MoneyError> {
     if !plain || !complete || !one_point {
         return Err(MoneyError::NotANumber);
     }
-    // `from_str_exact` refuses what it would have to round: a caller's digits are never dropped
-    // silently.
+    // `from_str_exact` refuses instead of rounding, so no digit is dropped silently.
     Decimal::from_str_exact(text).map_err(|error| {
         if error == rust_decimal::Error::Underflow {
             MoneyError::TooPrecise(RATE_DECIMALS)

@@ -1,8 +1,8 @@
-//! The rules in numbers. All are the operator's to change; the defaults are what the product
-//! promises.
+//! The business rules in numbers. The operator can change all of them. The defaults are the
+//! product's promises.
 //!
-//! A row records what was decided, never the policy it was decided under, so a change of policy
-//! changes no history.
+//! A row records the decision, never the policy behind it, so a policy change does not alter
+//! history.
 
 use std::collections::BTreeSet;
 
@@ -12,32 +12,29 @@ use crate::domain::refusal::Refusal;
 use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::{DAY, HOUR, MINUTE};
 
-/// The rules in numbers.
+/// The business rules in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The least one top-up may be; $1 by default.
+    /// The smallest top-up. $1 by default.
     pub topup_min: Usd,
-    /// The most one top-up may be; $1,000 by default.
+    /// The largest top-up. $1,000 by default.
     pub topup_max: Usd,
-    /// The eligible credit a start needs at the least, whatever it costs; $5 by default. It keeps
-    /// an account from starting what would stop again within minutes.
+    /// The minimum eligible credit for a start, whatever its cost. $5 by default. It prevents
+    /// starts that would stop again within minutes.
     pub start_credit_min: Usd,
-    /// From a suspension to the deletion; three days by default.
+    /// The time from a suspension to the deletion. Three days by default.
     pub grace_seconds: i64,
-    /// The same for what was created in a trial nobody paid after; none by default.
+    /// The same for resources created in a trial without a later payment. None by default.
     pub trial_grace_seconds: i64,
-    /// How long before the deletion the customer is warned of it, and has at the least from then
-    /// on; 24 hours by default.
+    /// The time between the warning and the deletion, at least. 24 hours by default.
     pub deletion_warning_seconds: i64,
-    /// How long what was deleted can be restored; 14 days by default.
+    /// How long deleted resources can be restored. 14 days by default.
     pub restore_seconds: i64,
-    /// How long after its start the platform may report that a resource did not come up; a day by
-    /// default.
+    /// How long after a start the platform may report that it failed. One day by default.
     pub start_failure_seconds: i64,
-    /// How long a refill that is wanted or in flight holds back a suspension, at the most; ten
-    /// minutes by default.
+    /// The maximum time for which a wanted or open refill delays a suspension. Ten minutes by
+    /// default.
     pub suspension_hold_seconds: i64,
-    /// The trial.
     pub trial: TrialPolicy,
     /// Refills from the saved card.
     pub refill: RefillPolicy,
@@ -45,47 +42,47 @@ pub struct Policy {
     pub row_format: RowFormat,
 }
 
-/// The trial's rules in numbers.
+/// The rules of the trial in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrialPolicy {
-    /// The credit given; $20 by default.
+    /// The trial credit. $20 by default.
     pub credit: Usd,
-    /// How long it lasts; three days by default.
+    /// The length of the trial. Three days by default.
     pub seconds: i64,
-    /// How many resources of kind `service` may run in it; four by default.
+    /// The maximum number of running resources of kind `service`. Four by default.
     pub services_max: u32,
-    /// SKUs the trial's credit does not pay for; none by default.
+    /// SKUs that the trial credit does not pay for. None by default.
     pub excludes: BTreeSet<Sku>,
-    /// The least a renewal charges; $1 by default.
+    /// The smallest renewal charge. $1 by default.
     pub renewal_min: Usd,
-    /// The most a renewal charges; $25 by default.
+    /// The largest renewal charge. $25 by default.
     pub renewal_max: Usd,
 }
 
-/// The rules in numbers of refills from the saved card.
+/// The rules of refills in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefillPolicy {
-    /// The highest threshold a customer may set; $10,000 by default (the lowest is zero).
+    /// The highest threshold a customer may set. $10,000 by default. The lowest is zero.
     pub threshold_max: Usd,
-    /// The least one refill may charge; $1 by default.
+    /// The smallest refill. $1 by default.
     pub amount_min: Usd,
-    /// The most one refill may charge; $1,000 by default.
+    /// The largest refill. $1,000 by default.
     pub amount_max: Usd,
-    /// The pause after a failed attempt; an hour by default. Card networks count repeats: Visa
+    /// The wait after a failed attempt. One hour by default. Card networks count retries: Visa
     /// allows 15 in 30 days (docs.stripe.com/declines/card).
     pub backoff_seconds: i64,
-    /// For how long, after the end of what was paid, the card of an account that is off is still
-    /// charged; 14 days by default, and never less than the grace. An attempt holds back the
-    /// deletion, and without an end those that fail would do so for ever.
+    /// How long the card of a suspended account is charged after the end of its paid time. 14 days
+    /// by default, and never less than the grace period. An open attempt delays the deletion, so
+    /// without a limit failing attempts would delay it forever.
     pub suspended_seconds: i64,
-    /// Failed attempts in a row after which refills pause; four by default.
+    /// The number of consecutive failures that pauses refills. Four by default.
     pub failures_max: u32,
-    /// Successful refills a UTC day; ten by default.
+    /// The maximum number of successful refills per UTC day. Ten by default.
     pub per_day_max: u32,
-    /// How long an attempt may be open before `settle-due` drives it again; two minutes by default.
+    /// How long an attempt may be open before `settle-due` restarts it. Two minutes by default.
     pub attempt_patience_seconds: i64,
-    /// How long a payment that needs its customer stays open; 23 hours by default, inside the 24
-    /// for which Stripe keeps idempotency keys.
+    /// How long a payment waits for the customer's confirmation. 23 hours by default, within the 24
+    /// hours for which Stripe keeps idempotency keys.
     pub customer_patience_seconds: i64,
 }
 
@@ -138,22 +135,22 @@ impl Default for RefillPolicy {
 }
 
 impl Policy {
-    /// Checks the amount of a top-up *before* anybody pays it. What Stripe has confirmed is
-    /// credited whatever it is: money that arrived is never refused.
+    /// Checks the amount of a top-up *before* the payment. A payment that Stripe confirmed is
+    /// always credited.
     ///
     /// # Errors
-    /// [`Refusal::AmountNotPositive`], [`Refusal::FractionOfCent`], [`Refusal::AmountTooSmall`],
-    /// [`Refusal::AmountTooLarge`], in this order.
+    /// [`Refusal::AmountNotPositive`], [`Refusal::FractionOfCent`],
+    /// [`Refusal::AmountTooSmall`], [`Refusal::AmountTooLarge`], in this order.
     pub fn check_topup(&self, amount: Usd) -> Result<(), Refusal> {
         check_charge(amount, self.topup_min, self.topup_max)
     }
 
-    /// Checks what a customer wants to agree to about refills: below which balance, and by how
-    /// much, in USD.
+    /// Checks the refill threshold and amount that a customer wants to accept, in USD.
     ///
     /// # Errors
-    /// [`Refusal::AmountTooSmall`], [`Refusal::AmountTooLarge`], [`Refusal::FractionOfCent`] for
-    /// the threshold, then for the amount as [`Policy::check_topup`].
+    /// [`Refusal::AmountTooSmall`], [`Refusal::AmountTooLarge`],
+    /// [`Refusal::FractionOfCent`] for the threshold, then for the amount as
+    /// [`Policy::check_topup`].
     pub fn check_refill(&self, threshold: Usd, amount: Usd) -> Result<(), Refusal> {
         if threshold.is_negative() {
             return Err(Refusal::AmountTooSmall { min: Usd::ZERO });
@@ -166,7 +163,7 @@ impl Policy {
     }
 }
 
-/// An amount to charge to a card: above zero, in whole cents, within limits.
+/// Checks an amount to charge: above zero, in whole cents, within limits.
 pub(crate) fn check_charge(amount: Usd, min: Usd, max: Usd) -> Result<(), Refusal> {
     check_cents(amount)?;
     if amount < min {
@@ -178,7 +175,7 @@ pub(crate) fn check_charge(amount: Usd, min: Usd, max: Usd) -> Result<(), Refusa
     Ok(())
 }
 
-/// An amount of money that moves outside: above zero and in whole cents.
+/// Checks an amount that moves outside the ledger: above zero and in whole cents.
 pub(crate) fn check_cents(amount: Usd) -> Result<(), Refusal> {
     if !amount.is_positive() {
         return Err(Refusal::AmountNotPositive);

@@ -1,5 +1,5 @@
-//! The price list. A price is valid from a full hour on and never changes afterwards; rows keep the
-//! rate they used.
+//! The price list. A price is valid from a full hour on and never changes afterwards. Rows store
+//! the rate they used.
 
 use std::collections::BTreeMap;
 
@@ -10,28 +10,27 @@ use crate::domain::money::Rate;
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::{MINUTE, Timestamp};
 
-/// How long before its hour a price must be known: ten times as long as price lists are cached.
+/// How long before its hour a price must be known. Price lists are cached for a tenth of this time.
 const NOTICE_SECONDS: i64 = 10 * MINUTE;
 
-/// What one SKU costs from one instant on.
+/// The price of a SKU from an instant on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Price {
-    /// The SKU.
     pub sku: Sku,
-    /// What it is billed by.
+    /// How the SKU is billed.
     pub unit: PriceUnit,
-    /// What kind of thing it is.
+    /// Such as `service` or `volume`.
     pub kind: Kind,
     /// USD per hour while running, or per unit.
     pub rate: Rate,
-    /// USD per hour while off (a volume keeps its data); zero for most. At most `rate`.
+    /// USD per hour while stopped (a volume keeps its data). Zero for most SKUs. At most `rate`.
     #[serde(default, skip_serializing_if = "Rate::is_zero")]
     pub idle_rate: Rate,
-    /// From when on: a full hour, but for the first price of a SKU.
+    /// The first instant. A full hour, except for the first price of a SKU.
     pub valid_from: Timestamp,
 }
 
-/// What a SKU is billed by.
+/// How a SKU is billed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PriceUnit {
@@ -41,20 +40,20 @@ pub enum PriceUnit {
     Quantity,
 }
 
-/// All prices there are and were.
+/// All past, current and future prices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PriceList {
     prices: BTreeMap<Sku, BTreeMap<Timestamp, Price>>,
 }
 
 impl PriceList {
-    /// The price of a SKU at an instant; `None` before its first.
+    /// The price of a SKU at an instant. `None` before its first price.
     #[must_use]
     pub fn at(&self, sku: &Sku, instant: Timestamp) -> Option<&Price> {
         self.prices.get(sku)?.range(..=instant).next_back().map(|(_, price)| price)
     }
 
-    /// The price of something billed by the given unit.
+    /// The price of a SKU with the given unit.
     ///
     /// # Errors
     /// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`].
@@ -76,18 +75,18 @@ impl PriceList {
         Ok(price)
     }
 
-    /// The earliest instant from which a new price of this SKU may hold: now for a new SKU, else
-    /// the first full hour that is at least ten minutes away.
+    /// The earliest start of a new price: now for a new SKU, else the first full hour that is at
+    /// least ten minutes away.
     #[must_use]
     pub fn earliest(&self, sku: &Sku, now: Timestamp) -> Timestamp {
         if self.prices.contains_key(sku) { now.plus(NOTICE_SECONDS - 1).hour().end() } else { now }
     }
 
-    /// Checks a price that is to be added.
+    /// Checks a new price.
     ///
     /// # Errors
-    /// [`Refusal::IdleRateTooHigh`]; [`Refusal::WrongUnit`] if the SKU was billed by another unit
-    /// or kind before; [`Refusal::PriceTooSoon`]; [`Refusal::PriceNotAtFullHour`];
+    /// [`Refusal::IdleRateTooHigh`]. [`Refusal::WrongUnit`] if the SKU had another unit or
+    /// kind before. [`Refusal::PriceTooSoon`]. [`Refusal::PriceNotAtFullHour`].
     /// [`Refusal::PriceExists`].
     pub fn check(&self, price: &Price, now: Timestamp) -> Result<(), Refusal> {
         if price.idle_rate > price.rate {
@@ -99,7 +98,7 @@ impl PriceList {
         }
         let at_full_hour = price.valid_from.hour().start() == price.valid_from;
         let Some(known) = self.prices.get(&price.sku) else {
-            // At once, or from a full hour on: an hour has one price from its first use.
+            // At once, or from a full hour on. An hour has one price from its first use.
             return if at_full_hour || price.valid_from == now {
                 Ok(())
             } else {
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_sku_holds_at_once_and_a_change_from_a_full_hour_ten_minutes_away() {
+    fn price_change_needs_a_full_hour_ten_minutes_away() {
         let now = at("2026-11-22T10:50:00Z");
         let empty = PriceList::default();
         assert_eq!(empty.check(&price("1", "2026-11-22T10:50:00Z"), now), Ok(()));

@@ -1,5 +1,5 @@
-//! What is known of a customer besides money: the profile. Nothing in it decides what an account
-//! may do, so it is no part of the chain.
+//! The customer's profile: contact and company details. No decision depends on it, so it is not
+//! part of the chain.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,65 +9,60 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// The longest e-mail address (RFC 5321, section 4.5.3.1.3, as corrected by erratum 1690).
 const EMAIL_BYTES_MAX: usize = 254;
 
-/// What is known of a customer.
+/// The contact and company details of a customer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccountProfile {
-    /// Where receipts and warnings go.
+    /// The address for receipts and warnings.
     pub email: Option<EmailAddress>,
-    /// What invoices say of it, as it was set here.
+    /// The billing details as set here. Invoices show them.
     pub company: CompanyDetails,
 }
 
-/// What invoices say of a customer.
+/// The billing details that invoices show.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompanyDetails {
-    /// Its name.
     #[serde(default, deserialize_with = "none_if_blank")]
     pub name: Option<NonEmptyText>,
-    /// Where it is; tax depends on it.
+    /// The location, which determines tax.
     #[serde(default)]
     pub address: Option<PostalAddress>,
-    /// Its number with the tax authority.
+    /// The tax ID of the company.
     #[serde(default)]
     pub tax_id: Option<TaxNumber>,
 }
 
-/// A postal address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PostalAddress {
     /// Street and number.
     pub line1: NonEmptyText,
-    /// More of it.
+    /// Second address line.
     #[serde(default, deserialize_with = "none_if_blank")]
     pub line2: Option<NonEmptyText>,
-    /// City or town; some countries are one.
+    /// City or town. Some countries are one.
     #[serde(default, deserialize_with = "none_if_blank")]
     pub city: Option<NonEmptyText>,
-    /// Postal code; some countries have none.
+    /// Postal code. Some countries have none.
     #[serde(default, deserialize_with = "none_if_blank")]
     pub postal_code: Option<NonEmptyText>,
     /// State or province.
     #[serde(default, deserialize_with = "none_if_blank")]
     pub state: Option<NonEmptyText>,
-    /// Country.
     pub country: CountryCode,
 }
 
-/// A number with a tax authority. Whether it is one, Stripe says.
+/// A tax ID. Stripe checks whether it is valid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaxNumber {
-    /// Stripe's name of its kind, such as `eu_vat` (docs.stripe.com/billing/customer/tax-ids).
+    /// Stripe's name of the type, such as `eu_vat` (docs.stripe.com/billing/customer/tax-ids).
     #[serde(rename = "type")]
     pub kind: NonEmptyText,
-    /// The number.
     pub value: NonEmptyText,
 }
 
-/// A line of text: not empty, no longer than a line of an invoice, without characters that break
-/// lines.
+/// A line of text: not empty, at most as long as a line of an invoice, without line breaks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NonEmptyText(String);
@@ -77,7 +72,7 @@ pub struct NonEmptyText(String);
 #[error("must be one line of 1 to {WORDS_BYTES_MAX} bytes")]
 pub struct TextError;
 
-/// A country, as ISO 3166-1 alpha-2 calls it.
+/// An ISO 3166-1 alpha-2 country code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CountryCode(String);
@@ -87,7 +82,6 @@ pub struct CountryCode(String);
 #[error("must be an ISO 3166-1 alpha-2 country code such as DE")]
 pub struct CountryError;
 
-/// The longest line.
 const WORDS_BYTES_MAX: usize = 200;
 
 /// ISO 3166-1 alpha-2, November 2026.
@@ -100,7 +94,7 @@ const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB B
     UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
 
 impl CompanyDetails {
-    /// Whether nothing is known.
+    /// Whether all fields are empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == CompanyDetails::default()
@@ -108,7 +102,6 @@ impl CompanyDetails {
 }
 
 impl NonEmptyText {
-    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -139,7 +132,7 @@ impl fmt::Display for NonEmptyText {
 }
 
 impl CountryCode {
-    /// Its two letters.
+    /// The two-letter code.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -164,7 +157,7 @@ impl From<CountryCode> for String {
     }
 }
 
-/// A field that was left blank is one that was left out.
+/// Reads a blank field as a missing one.
 fn none_if_blank<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<NonEmptyText>, D::Error> {
@@ -172,7 +165,7 @@ fn none_if_blank<'de, D: Deserializer<'de>>(
     text.map(|text| text.try_into().map_err(serde::de::Error::custom)).transpose()
 }
 
-/// An e-mail address that mail may be sent to. Whether somebody reads it, only a mail can tell.
+/// A syntactically valid e-mail address. Only a delivered mail can prove that it exists.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EmailAddress(String);
@@ -229,7 +222,7 @@ impl fmt::Display for EmailAddress {
     }
 }
 
-/// Logs are no place for addresses.
+/// Logs must not contain e-mail addresses.
 impl fmt::Debug for EmailAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Email(…)")
@@ -258,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_a_name_and_a_domain_and_nothing_that_breaks_a_mail() {
+    fn email_address_needs_name_domain_and_safe_characters() {
         let long = format!("{}@example.test", "a".repeat(65));
         for good in [
             "acme@example.test",

@@ -1,8 +1,8 @@
 //! Whether, when and how much to refill.
 //!
-//! Wanted is a *level*, not an edge: any row that leaves the balance below the threshold says so,
-//! in the same row. A top-up by hand alone never does: who has just paid is not charged again for
-//! it.
+//! A wanted refill is a *level*, not an edge. Any row that leaves the balance below the threshold
+//! records it. A manual top-up alone never does, because a customer who has just paid is not
+//! charged again.
 
 use crate::domain::account::{
     AccountState, RefillAttempt, RefillPurpose, RefillState, Standing, SuspensionReason,
@@ -13,19 +13,17 @@ use crate::domain::money::Usd;
 use crate::domain::policy::{Policy, RefillPolicy};
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 
-/// When a charge of some amount is allowed by back-off, daily number and monthly cap.
+/// When backoff, daily limit and monthly cap allow a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChargeTiming {
-    /// Now.
     Now,
-    /// At this instant at the earliest.
+    /// At this instant or later.
     At(Timestamp),
-    /// Never under the present settings: one refill alone is above the cap.
+    /// Never under the present settings: a single refill exceeds the cap.
     Never,
 }
 
-/// When a refill of `amount` (USD, before tax) may be charged: the latest of what stands in its
-/// way.
+/// When a refill of `amount` (USD, before tax) may be charged: the latest of all limits.
 #[must_use]
 pub fn allowed(
     refill: &RefillState,
@@ -47,7 +45,7 @@ pub fn allowed(
 }
 
 impl RefillState {
-    /// What refills charged in the UTC month of `now`, in USD before tax.
+    /// The amount that refills charged in the UTC month of `now`, in USD before tax.
     #[must_use]
     pub fn charged_in_month(&self, now: Timestamp) -> Usd {
         let (month, charged) = self.this_month;
@@ -60,7 +58,7 @@ impl RefillState {
         self.monthly_cap.is_none_or(|cap| self.charged_in_month(now) + amount <= cap)
     }
 
-    /// Whether the agreed refill waits for the next month, or for a higher cap.
+    /// Whether the monthly cap blocks the agreed refill.
     #[must_use]
     pub fn is_capped(&self, now: Timestamp) -> bool {
         self.retry_at.is_some()
@@ -80,8 +78,8 @@ impl RefillState {
 }
 
 impl AccountState {
-    /// Whether a refill may be charged at all, now or later: agreed to, with a card that was not
-    /// refused, and the account neither frozen nor closed, deleted or stopped by staff.
+    /// Whether a refill is possible at all, now or later. It needs an agreement and a card that was
+    /// not refused. The account must not be frozen, closed, deleted or suspended by staff.
     #[must_use]
     pub fn is_refill_possible(&self) -> bool {
         let standing = match &self.standing {
@@ -98,7 +96,7 @@ impl AccountState {
             && self.frozen.is_empty()
     }
 
-    /// Whether anything still asks for a refill. What is wanted ends with its reason.
+    /// Whether there is still a reason for a refill. A wanted refill ends with its reason.
     #[must_use]
     pub(crate) fn still_wants_refill(&self) -> bool {
         let wanted = self.refill.wanted;
@@ -109,12 +107,12 @@ impl AccountState {
             && self.refill.agreement.is_some_and(|agreed| is_low(agreed.threshold))
     }
 
-    /// Whether an attempt is still open, and still what the customer agreed to.
+    /// Whether an attempt is still open and still matches the agreement.
     #[must_use]
     pub fn is_refill_agreed(&self, attempt: &RefillAttempt, now: Timestamp) -> bool {
         let refill = &self.refill;
         let is_open = refill.attempt.as_ref().is_some_and(|open| open.number == attempt.number);
-        // What a trial's renewal charges follows from what was used in it.
+        // The charge of a trial renewal follows from the usage in the trial.
         let is_renewal = attempt.purpose == RefillPurpose::TrialRenewal;
         let is_within_terms =
             refill.agreement.is_some_and(|agreed| is_renewal || attempt.amount <= agreed.amount);
@@ -122,12 +120,12 @@ impl AccountState {
             && is_open
             && refill.card.as_ref() == Some(&attempt.card)
             && is_within_terms
-            // A trigger may be late, a row is not.
+            // A trigger may be late, but a row is not.
             && refill.is_within_cap(attempt.amount, now.max(self.at))
     }
 }
 
-/// What a row that leads to `after` leaves wanted.
+/// Whether the row that leads to `after` leaves a refill wanted, and when.
 #[must_use]
 pub fn want(
     after: &AccountState,
@@ -157,21 +155,21 @@ pub fn want(
     }
 }
 
-/// Whether an account has been suspended for so long that its card is no longer charged: whoever
-/// comes back after that adds credit by hand.
+/// Whether an account has been suspended for so long that its card is no longer charged. The
+/// customer must then add credit manually.
 #[must_use]
 pub fn is_off_too_long(state: &AccountState, policy: &Policy, now: Timestamp) -> bool {
     charged_until(state, policy).is_some_and(|until| until <= now)
 }
 
-/// Until when a suspended account's card is charged; never less than the grace.
+/// Until when the card of a suspended account is charged. Never before the end of the grace period.
 pub(crate) fn charged_until(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
     let Standing::Suspended(suspension) = &state.standing else { return None };
     Some(suspension.as_of.plus(policy.refill.suspended_seconds.max(policy.grace_seconds)))
 }
 
-/// What a trial's renewal charges: what was used in it (it lasts less than the 30 days that are
-/// looked at), projected to 30 days, rounded up to the cent, within the policy's limits.
+/// The charge of a trial renewal: the usage in the trial, projected to 30 days, rounded up to the
+/// cent, within the policy's limits. A trial lasts less than 30 days.
 #[must_use]
 pub fn renewal_amount(trial: &TrialState, policy: &Policy) -> Usd {
     let seconds = (trial.ends_at - trial.started_at).max(HOUR);
@@ -182,8 +180,8 @@ pub fn renewal_amount(trial: &TrialState, policy: &Policy) -> Usd {
         .clamp(policy.trial.renewal_min, policy.trial.renewal_max)
 }
 
-/// How many whole hours an amount lasts at a rate: what the customer is told when refills are set.
-/// `None` if nothing runs.
+/// How many whole hours an amount lasts at the current rate. Shown to the customer with the refill
+/// settings. `None` if nothing runs.
 #[must_use]
 pub fn hours_covered(amount: Usd, state: &AccountState) -> Option<i64> {
     let rate = state.billed.rate.decimal();
@@ -202,5 +200,5 @@ fn renewal(after: &AccountState, change: &Change, policy: &Policy) -> Option<Usd
     (ends_now && service && !after.ever_paid).then(|| renewal_amount(trial, policy))
 }
 
-/// The kind of resource the trial's limit and renewal are about.
+/// The kind of resource that the trial's limit and renewal apply to.
 pub const SERVICE: &str = "service";

@@ -1,8 +1,6 @@
-//! What a caller asks for, resolved against the list of resources and the price list into a
-//! [`Command`].
+//! Resolves a caller's request into a [`Command`], with the list of resources and the price list.
 //!
-//! Handlers know ids; decisions need rates, conditions and rows. Whoever is named wrongly is
-//! refused here.
+//! Handlers know IDs. Decisions need rates, conditions and rows. Unknown names are refused here.
 
 use std::collections::BTreeSet;
 
@@ -29,25 +27,23 @@ use crate::domain::timestamp::Timestamp;
 /// The longest name of a resource, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 
-/// A project as it was read: whose it is says whether it may be used.
+/// A project as read. `account` is the owner, used for authorization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedProject {
-    /// Its id.
     pub id: ProjectId,
-    /// Its owner, who pays.
+    /// The owner, who pays.
     pub account: AccountId,
 }
 
 /// A resource that does not exist yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewResource {
-    /// The id it will have.
+    /// The ID it will have.
     pub id: ResourceId,
-    /// What it is.
     pub sku: Sku,
-    /// What the customer calls it: 1 to 128 bytes without control characters.
+    /// The customer's name for it: 1 to 128 bytes without control characters.
     pub name: String,
-    /// The rate agreed for it, if there is one, in USD per hour.
+    /// The agreed rate, in USD per hour. `None` for the list price.
     pub rate: Option<Rate>,
 }
 
@@ -111,8 +107,7 @@ pub fn start(
     Ok(Command::Start { starts: starts.collect::<Result<_, _>>()?, how: StartKind::Started })
 }
 
-/// Restores resources that were deleted less than the restore window ago; they run again, with a
-/// new address.
+/// Restores deleted resources within the restore window. They run again, with a new address.
 ///
 /// # Errors
 /// [`Refusal::UnknownResource`] (also after the window), [`Refusal::NotDeleted`],
@@ -149,8 +144,8 @@ pub fn restore(
     Ok(Command::Start { starts, how: StartKind::Restored { purge_due } })
 }
 
-/// Stops resources that run, or that ran when the account was suspended (so that they do not come
-/// back).
+/// Stops running resources, and resources that ran when the account was suspended, so that they do
+/// not restart.
 ///
 /// # Errors
 /// [`Refusal::UnknownResource`], [`Refusal::NotRunning`].
@@ -193,8 +188,8 @@ pub fn delete(view: &AccountSnapshot<'_>, ids: &[ResourceId]) -> Result<Command,
     Ok(Command::Delete { stops: stops.collect::<Result<_, _>>()? })
 }
 
-/// The platform reports that a start could not be carried out. `rows` are the account's rows from
-/// the start on, in order, with their lines in place.
+/// Reverses a start that failed on the platform. `rows` are the account's rows since the start, in
+/// order, with their lines.
 ///
 /// # Errors
 /// [`Refusal::UnknownResource`], [`Refusal::NotRunning`].
@@ -231,7 +226,7 @@ pub fn fail_start<'r>(
         grants.extend(after.grants.iter().filter(paid).cloned());
         charges.push(charge);
     }
-    // What came with a payment that was wholly refunded since is not given a second time.
+    // The grant of a payment that was fully refunded since then is not given again.
     grants.retain(|grant| grant.payment.as_ref().is_none_or(|payment| !refunded.contains(payment)));
     let (status, rated) = (resource.before, rated_at(view.state()));
     let then = match status {
@@ -272,10 +267,10 @@ pub fn open_meter(
     Ok(Command::OpenMeter(Meter { project, sku, reading: Quantity::ZERO, billed: Quantity::ZERO }))
 }
 
-/// Switches everything off, by staff.
+/// Stops everything, by staff.
 ///
 /// # Errors
-/// [`Refusal::UnknownSku`] if the price list lacks what runs.
+/// [`Refusal::UnknownSku`] if the price list lacks a running resource's SKU.
 pub fn suspend(view: &AccountSnapshot<'_>, reason: &str) -> Result<Command, Refusal> {
     let billed = view.billables().billed(view.state(), view.prices(), rated_at(view.state()))?;
     let stops = billed
@@ -292,13 +287,13 @@ pub fn suspend(view: &AccountSnapshot<'_>, reason: &str) -> Result<Command, Refu
 /// Ends a suspension by staff.
 ///
 /// # Errors
-/// [`Refusal::UnknownSku`] if the price list lacks what is billed.
+/// [`Refusal::UnknownSku`] if the price list lacks a billed resource's SKU.
 pub fn resume(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<Command, Refusal> {
     Ok(Command::Resume { billed: idle_after_resume(view, now)?, more: restarts(view) })
 }
 
-/// What a row took back for a refund or dispute, to be given back: from the row and the state
-/// before it.
+/// The credit that a row took for a refund or dispute, from the row and the state before it. It is
+/// used to give the credit back.
 #[must_use]
 pub fn taken(event: &Event, before: &AccountState) -> Option<TakenCredit> {
     let Change::Payment(PaymentChange::TakenBack { credit, .. }) = &event.change else {
@@ -417,7 +412,7 @@ fn billed_now(view: &AccountSnapshot<'_>, resource: &Resource) -> Option<(Billed
     billed.iter().find(|one| one.resource.id == resource.id).map(|one| (one.mode, one.rate))
 }
 
-/// What one row charged one resource.
+/// The charge of a row for a resource.
 fn charge_of(event: &Event, id: &ResourceId) -> Option<PastCharge> {
     let (Change::Resource(ResourceChange::Started { lines, through, .. })
     | Change::Billing(BillingChange::Usage { lines, through, .. })) = &event.change

@@ -1,9 +1,8 @@
-//! What an account is billed for: its resources (by time) and meters (by quantity).
+//! The billed items of an account: resources (by time) and meters (by quantity).
 //!
-//! These are items of their own, changed in the transaction of the row that says so. What an item
-//! says is read *together with the account's state*: a suspension or deletion of everything is one
-//! row, and no item is touched by it. [`Resource::condition`] is the one place where both are put
-//! together.
+//! Each is an item in the table, changed in the transaction of its row. An item is valid only
+//! *together with the account's state*: a suspension or deletion of the whole account is one row
+//! and touches no item. [`Resource::condition`] is the only place that combines the two.
 
 use std::collections::BTreeMap;
 
@@ -19,54 +18,49 @@ use crate::domain::timestamp::Timestamp;
 /// Anything billed by time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resource {
-    /// Its id, unique within the account.
+    /// Unique within the account.
     pub id: ResourceId,
-    /// The project it belongs to.
+    /// The project of the resource.
     pub project: ProjectId,
-    /// What it is.
     pub sku: Sku,
-    /// What kind of thing that is.
+    /// Such as `service` or `volume`.
     pub kind: Kind,
-    /// What the customer calls it.
+    /// The customer's name for it.
     pub name: String,
-    /// The rate agreed for it, in USD per hour; `None`: the price list's at each hour.
+    /// The agreed rate, in USD per hour. `None` for the list price of each hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
-    /// What its item says; [`Resource::condition`] says what that means.
+    /// The status in the item. [`Resource::condition`] combines it with the account's state.
     pub status: ResourceStatus,
-    /// Since when (UTC).
+    /// The time of the last change (UTC).
     pub since: Timestamp,
     /// The row that last changed it.
     pub seq: u64,
-    /// When it was created (UTC).
     pub created_at: Timestamp,
-    /// What it was before its last start: what it falls back to if the start fails.
+    /// The status before the last start. It applies again if the start fails.
     #[serde(
         default = "ResourceStatus::stopped",
         skip_serializing_if = "ResourceStatus::is_stopped"
     )]
     pub before: ResourceStatus,
-    /// Whether it keeps something that is billed while it is off (a volume its data). Set by the
-    /// price at its last start and never by a later one, so that what is billed does not change
-    /// behind the account's back.
+    /// Whether the resource is billed while stopped (a volume keeps its data). Set by the price at
+    /// the last start, so that a later price cannot change it.
     #[serde(default, skip_serializing_if = "KeptData::is_nothing")]
     pub keeps: KeptData,
-    /// Whether it came back from a deletion and needs a new address.
+    /// Whether it was restored and needs a new address.
     #[serde(default, skip_serializing_if = "ResourceAddress::is_kept")]
     pub address: ResourceAddress,
 }
 
-/// What a resource's item says.
+/// The status in a resource's item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResourceStatus {
-    /// It never came up: there is nothing to keep and nothing to bill.
+    /// It never ran. There is no data and nothing to bill.
     New,
-    /// Started.
     Running,
-    /// Stopped; what it keeps may cost something.
+    /// Stopped. Kept data may cost something.
     Stopped,
-    /// Deleted on its own.
     Deleted,
 }
 
@@ -80,14 +74,14 @@ impl ResourceStatus {
     }
 }
 
-/// Whether a resource is billed while it is off.
+/// Whether a resource is billed while stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeptData {
-    /// It is not.
+    /// It is free while stopped.
     #[default]
     Nothing,
-    /// It is, at the price list's rate for that.
+    /// It is billed at the list price for kept data.
     Data,
 }
 
@@ -97,14 +91,14 @@ impl KeptData {
     }
 }
 
-/// Whether the platform must give a resource a new address.
+/// Whether the platform must assign a new address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResourceAddress {
-    /// It has the one it had.
+    /// The address is unchanged.
     #[default]
     Kept,
-    /// It was restored: the old one is gone.
+    /// The resource was restored, and its old address is released.
     New,
 }
 
@@ -114,43 +108,36 @@ impl ResourceAddress {
     }
 }
 
-/// What a resource really is, its account's state considered.
+/// The actual condition of a resource, including the account's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResourceCondition {
-    /// It never came up.
+    /// It never ran.
     New,
-    /// It runs.
     Running,
     /// It ran when the account was suspended, and was not started since.
     Suspended,
-    /// Stopped.
     Stopped,
-    /// Deleted, alone or with everything; it can be restored.
+    /// Deleted, individually or with the account. It can be restored.
     Deleted {
-        /// When (UTC).
         at: Timestamp,
     },
-    /// Gone for good.
     Purged,
 }
 
-/// A resource as rows name it when they change it.
+/// A resource as named in rows that change it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceRef {
-    /// Its id.
     pub id: ResourceId,
-    /// Its project.
     pub project: ProjectId,
-    /// What it is.
     pub sku: Sku,
-    /// What kind of thing that is.
+    /// Such as `service` or `volume`.
     pub kind: Kind,
-    /// The row that had changed it last: the item must still say so.
+    /// The row that last changed it. The item must match, or it was read too early.
     pub seq: u64,
 }
 
 impl Resource {
-    /// What it really is.
+    /// Combines the item's status with the account's state.
     #[must_use]
     pub fn condition(&self, state: &AccountState) -> ResourceCondition {
         if state.purged_seq.is_some_and(|purged| self.seq < purged) {
@@ -158,7 +145,7 @@ impl Resource {
         }
         if let Some(deletion) = state.deletions.iter().find(|deletion| self.seq < deletion.seq) {
             return match self.status {
-                // It was deleted earlier, on its own.
+                // It was deleted earlier, individually.
                 ResourceStatus::Deleted => ResourceCondition::Deleted { at: self.since },
                 ResourceStatus::New | ResourceStatus::Running | ResourceStatus::Stopped => {
                     ResourceCondition::Deleted { at: deletion.at }
@@ -178,7 +165,7 @@ impl Resource {
         }
     }
 
-    /// Its rate while running, in USD per hour.
+    /// The rate while running, in USD per hour.
     ///
     /// # Errors
     /// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`] if the price list lacks it.
@@ -189,8 +176,8 @@ impl Resource {
         }
     }
 
-    /// Its rate while off, in USD per hour, never above the one while running; `None` if it is not
-    /// billed then.
+    /// The rate while stopped, in USD per hour. Never above the rate while running. `None` if it is
+    /// not billed while stopped.
     #[must_use]
     pub fn idle_rate_at(&self, prices: &PriceList, instant: Timestamp) -> Option<Rate> {
         let idle = || prices.at(&self.sku, instant).map_or(Rate::ZERO, |price| price.idle_rate);
@@ -200,7 +187,7 @@ impl Resource {
         }
     }
 
-    /// How rows name it.
+    /// The form used in rows.
     #[must_use]
     pub fn reference(&self) -> ResourceRef {
         ResourceRef {
@@ -213,53 +200,49 @@ impl Resource {
     }
 }
 
-/// Anything billed by quantity: a reading that only grows.
+/// Anything billed by quantity, with a reading that only grows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meter {
-    /// The project.
     pub project: ProjectId,
-    /// The SKU.
     pub sku: Sku,
-    /// The last reading reported.
+    /// The last reported reading.
     pub reading: Quantity,
-    /// The reading up to which it is billed.
+    /// The last billed reading.
     pub billed: Quantity,
 }
 
-/// One resource that is billed by time, and how.
+/// A resource billed by time, and its mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BilledResource<'a> {
-    /// The resource.
     pub resource: &'a Resource,
-    /// Running or off.
+    /// Running or stopped.
     pub mode: BilledMode,
     /// In USD per hour.
     pub rate: Rate,
 }
 
-/// Whether a resource is billed because it runs or because of what it keeps while off.
+/// Whether a resource is billed because it runs or because it keeps data while stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BilledMode {
-    /// It runs.
     Running,
-    /// It is off and keeps something.
+    /// It is stopped and keeps data.
     Idle,
 }
 
-/// All resources and meters of an account, as read at one time.
+/// All resources and meters of an account, read at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BillableList {
-    /// By id.
     pub resources: BTreeMap<ResourceId, Resource>,
     /// By project and SKU.
     pub meters: BTreeMap<(ProjectId, Sku), Meter>,
 }
 
 impl BillableList {
-    /// What is billed by time, by resource id, at the rates of an instant.
+    /// The resources billed by time, ordered by ID, with the rates at an instant.
     ///
     /// # Errors
-    /// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`] if the price list lacks what runs.
+    /// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`] if the price list lacks a running
+    /// resource's SKU.
     pub fn billed<'a>(
         &'a self,
         state: &AccountState,
@@ -292,18 +275,19 @@ impl BillableList {
         Ok(billed)
     }
 
-    /// Whether the list and the state tell of the same resources. If not, one of the two was read
-    /// before a row the other knows: read both again.
+    /// Whether the list and the state match. If not, one of them was read before a newer row, and
+    /// both must be read again.
     ///
     /// # Errors
-    /// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`] if the price list lacks what runs.
+    /// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`] if the price list lacks a running
+    /// resource's SKU.
     pub fn agree_with(&self, state: &AccountState, prices: &PriceList) -> Result<bool, Refusal> {
         let billed = self.billed(state, prices, rated_at(state))?;
         Ok(total(&billed) == state.billed && u32::try_from(self.meters.len()) == Ok(state.meters))
     }
 }
 
-/// What a set of billed resources comes to.
+/// The totals of a set of billed resources.
 #[must_use]
 pub fn total(billed: &[BilledResource<'_>]) -> BilledTotals {
     billed.iter().fold(BilledTotals::default(), |total, one| {
@@ -312,7 +296,7 @@ pub fn total(billed: &[BilledResource<'_>]) -> BilledTotals {
 }
 
 impl BilledTotals {
-    /// With one resource more.
+    /// The totals with one resource more.
     #[must_use]
     pub fn with(mut self, mode: BilledMode, kind: &Kind, rate: Rate, seq: u64) -> BilledTotals {
         match mode {
@@ -324,7 +308,7 @@ impl BilledTotals {
         self
     }
 
-    /// With one resource less.
+    /// The totals with one resource less.
     #[must_use]
     pub fn without(mut self, mode: BilledMode, kind: &Kind, rate: Rate, seq: u64) -> BilledTotals {
         match mode {
@@ -344,9 +328,9 @@ impl BilledTotals {
     }
 }
 
-/// The instant at whose prices the state's total rate was computed: the last second that is paid.
-/// (Prices change at full hours only, so the rate was the same in all of the period.) While nothing
-/// is billed, it does not matter.
+/// The instant whose prices the state's total rate uses: the last paid second. Prices change at
+/// full hours only, so the rate is constant within a period. While nothing is billed, the value
+/// does not matter.
 #[must_use]
 pub fn rated_at(state: &AccountState) -> Timestamp {
     state.period.as_ref().map_or(state.at, |period| period.from.max(period.through.plus(-1)))

@@ -1,9 +1,9 @@
 //! The stored form of a row, its hash, and the checks that make a chain of rows.
 //!
-//! A row's body is a JSON string that holds the event and the state after it. The hash is taken
-//! over the row's key and the *stored bytes* of the body, so that neither DynamoDB's re-encoding of
-//! numbers nor a newer type can break it; each body carries the hash of the row before it. A
-//! changed, missing or reordered row shows.
+//! A row's body is a JSON string with the event and the state after it. The hash covers the row's
+//! key and the *stored bytes* of the body. DynamoDB's re-encoding of numbers and newer types
+//! therefore cannot break it. Each body carries the hash of the previous row, so a changed, missing
+//! or reordered row is detected.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -29,14 +29,14 @@ const LINES_BYTES_MAX: usize = 300_000;
 pub struct RowDigest(String);
 
 impl RowDigest {
-    /// What the first row of a chain carries.
+    /// The digest that the first row of a chain carries.
     #[must_use]
     pub fn none() -> RowDigest {
         RowDigest(String::new())
     }
 
-    /// The digest of some parts; a zero byte stands between them, so that no two lists of parts are
-    /// alike.
+    /// The digest of several parts. A zero byte separates them, so that no two lists of parts
+    /// collide.
     #[must_use]
     pub fn of(parts: &[&str]) -> RowDigest {
         let mut hasher = Sha256::new();
@@ -47,70 +47,66 @@ impl RowDigest {
         RowDigest(URL_SAFE_NO_PAD.encode(hasher.finalize()))
     }
 
-    /// As text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A row exactly as it is stored.
+/// A row exactly as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRow {
-    /// Partition key: the account.
+    /// The partition key.
     pub account: AccountId,
-    /// Sort key: the number.
+    /// The sort key.
     pub seq: u64,
-    /// Seconds since 1970 (UTC).
+    /// Stored as seconds since 1970 (UTC).
     pub at: Timestamp,
-    /// [`Change::name`](crate::domain::event::Change::name).
+    /// The change's [`name`](crate::domain::event::Change::name).
     pub kind: String,
-    /// What the row does to the balance, in USD.
+    /// The change of the balance, in USD.
     pub amount: Usd,
-    /// The balance after it, in USD.
+    /// The balance after the row, in USD.
     pub balance: Usd,
-    /// The JSON that the hash covers.
+    /// The JSON covered by the hash.
     pub body: String,
 }
 
 impl StoredRow {
-    /// The hash of the row: over its key and the stored bytes of its body.
+    /// The hash of the row, over its key and the stored bytes of its body.
     #[must_use]
     pub fn digest(&self) -> RowDigest {
         RowDigest::of(&[self.account.as_str(), &self.seq.to_string(), &self.body])
     }
 }
 
-/// A row as it is read.
+/// A row as read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its number.
     pub seq: u64,
-    /// What happened.
     pub event: Event,
-    /// The account after it.
+    /// The account after the row.
     pub state: AccountState,
-    /// The hash of the row before it.
+    /// The hash of the previous row.
     pub previous: RowDigest,
-    /// Its own hash.
     pub digest: RowDigest,
     /// The format it is stored in.
     pub format: RowFormat,
 }
 
-/// What the next row is appended after.
+/// The end of a chain. The next row is appended to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainHead {
-    /// The account after its last row.
+    /// The account after the last row.
     pub state: AccountState,
-    /// The hash of that row.
+    /// The hash of the last row.
     pub digest: RowDigest,
     /// The format of that row.
     pub format: RowFormat,
 }
 
 impl ChainHead {
-    /// Before the first row.
+    /// The head of an empty chain.
     #[must_use]
     pub fn none() -> ChainHead {
         ChainHead {
@@ -127,18 +123,17 @@ impl From<Row> for ChainHead {
     }
 }
 
-/// A row to be appended, with the chunks that must be there before it.
+/// A row to append, with the chunks that must exist before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRow {
-    /// The row.
     pub stored: StoredRow,
-    /// Lines that do not fit it, as JSON, in order.
+    /// Lines that do not fit the row, as JSON, in order.
     pub chunks: Vec<String>,
-    /// What the row after it is appended after.
+    /// The head of the chain after this row.
     pub head: ChainHead,
 }
 
-/// What is wrong with a row.
+/// Why a row is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the fields are named by the message")]
 pub enum RowError {
@@ -148,22 +143,22 @@ pub enum RowError {
     /// Not a row at all.
     #[error("row {seq} cannot be read: {why}")]
     Unreadable { seq: u64, why: String },
-    /// A row is missing, or there twice.
+    /// A row is missing or duplicated.
     #[error("row {expected} is missing. The next row is {found}")]
     Missing { expected: u64, found: u64 },
-    /// It does not carry the hash of the row before it: one of the two was changed.
+    /// The hash of the previous row does not match. One of the two was changed.
     #[error("row {seq} does not follow the previous row. Its hash differs")]
     Hash { seq: u64 },
-    /// Its attributes are not those of its body.
+    /// The attributes do not match the body.
     #[error("row {seq} has an attribute {attribute} that differs from its body")]
     Attribute { seq: u64, attribute: &'static str },
-    /// Its time lies before the row before it.
+    /// The time is before the previous row's.
     #[error("row {seq} is earlier than the previous row")]
     Time { seq: u64 },
-    /// Its state is not what its event makes of the state before.
+    /// The state does not follow from the event and the previous state.
     #[error("row {seq} has a state that does not follow from its event and the previous state")]
     State { seq: u64 },
-    /// Its lines do not add up to its amount, or are not those it committed to.
+    /// The lines do not add up to the amount, or do not match the committed digest.
     #[error("row {seq} has lines that do not add up to its amount")]
     Lines { seq: u64 },
 }
@@ -232,8 +227,8 @@ pub fn decode(stored: &StoredRow, readable: RowFormat) -> Result<Row, RowError> 
     Ok(Row { seq, event, state, previous: body.previous, digest: stored.digest(), format })
 }
 
-/// Checks that a row follows the one before it: number, hash, time, and that its state is what its
-/// event makes of the state before. Lines in chunks are checked where they are read.
+/// Checks that a row follows the previous one: number, hash, time and state. Lines in chunks are
+/// checked where they are read.
 ///
 /// # Errors
 /// The first [`RowError`] that applies.
@@ -266,10 +261,10 @@ pub fn check_lines(row: &Row, lines: &[ResourceLine]) -> Result<(), RowError> {
     if sum(lines) == row.event.amount() { Ok(()) } else { Err(RowError::Lines { seq: row.seq }) }
 }
 
-/// Puts chunks together again.
+/// Joins the chunks of a row.
 ///
 /// # Errors
-/// [`RowError::Lines`] if they are not those the row committed to.
+/// [`RowError::Lines`] if they do not match the committed digest.
 pub fn join_lines(
     seq: u64,
     committed: &ChunkedLines,
@@ -321,7 +316,7 @@ fn split_lines(event: &Event) -> Result<(Event, Vec<String>), serde_json::Error>
     Ok((Event { change, ..event.clone() }, chunks))
 }
 
-/// What a row commits to when its lines stand in chunks.
+/// The digest that a row stores for lines in chunks.
 pub(crate) fn chunks_digest(chunks: &[String]) -> RowDigest {
     RowDigest::of(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
 }

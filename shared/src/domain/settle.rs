@@ -1,13 +1,14 @@
 //! `settle`: which rows bring an account up to `now`.
 //!
-//! The hourly run, the minute run and every command that depends on time use this one planner.
-//! It looks at nothing but the state, the list and the time: a repeated, late or missing trigger
-//! needs no code of its own. What is due is done in the order of the instants at which it was due,
-//! so that a late run writes the same rows as punctual runs would have; only a suspension counts
-//! its grace from the row, because nobody knew before, and so does the announcement of a deletion:
-//! from the warning on there are 24 hours, however late it comes. Its time must then be the time at
-//! which it is told, so triggers that may have waited in a queue leave it to the next one that has
-//! not ([`TriggerDelivery`]).
+//! The hourly run, the minute run and every command that depends on time use this planner. It
+//! depends only on the state, the list and the time, so a repeated, late or missing trigger needs
+//! no code of its own.
+//!
+//! Obligations are met in the order in which they were due, so a late run writes the same rows as
+//! punctual runs. There are two exceptions. A suspension counts its grace period from its row,
+//! because nobody knew of it before. The announcement of a deletion leaves 24 hours, however late
+//! it is, so its row must carry the current time. Triggers that may have waited in a queue
+//! therefore leave it to the next prompt trigger ([`TriggerDelivery`]).
 
 pub mod due;
 pub mod period;
@@ -41,20 +42,18 @@ use crate::domain::settle::period::{
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::Timestamp;
 
-/// The most rows one settling writes: two years of hours. A run that meets it goes on where it
-/// stopped.
+/// The maximum number of rows in one run: two years of hours. The next run continues from there.
 pub const ROWS_MAX: usize = 2 * 366 * 24;
 
-/// How long after its own time a trigger may come.
+/// How late a trigger may arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TriggerDelivery {
-    /// Days: it may have waited in a queue. It warns nobody.
+    /// Up to days late, from a queue. It sends no warnings.
     Queued,
-    /// Minutes.
     Prompt,
 }
 
-/// All rows that bring the account up to `now`, and the account after them.
+/// Returns all rows that bring the account up to `now`, and updates the account.
 ///
 /// # Errors
 /// As [`next_due_row`].
@@ -70,8 +69,8 @@ pub fn settle(view: &mut AccountSnapshot<'_>, now: Timestamp) -> Result<Vec<Even
     Ok(events)
 }
 
-/// The next row that is due; `None` if the account is settled, or if a refill under way holds back
-/// a suspension.
+/// Returns the next due row. `None` if the account is settled, or if an open refill delays a
+/// suspension.
 ///
 /// # Errors
 /// [`Refusal::TimeBeforeLastRow`]; [`Refusal::UnknownSku`] or [`Refusal::WrongUnit`] if the price
@@ -95,7 +94,7 @@ pub fn next_due_row(
             return finish(state, outcome, Cause::Time, view.policy(), now).map(Some);
         }
         if obligation == DueObligation::Pay {
-            // Held back by a refill: nothing that was due later may overtake it.
+            // A refill delays the suspension. Later obligations must not overtake it.
             return Ok(None);
         }
         done.insert(obligation);
@@ -103,7 +102,7 @@ pub fn next_due_row(
     Ok(None)
 }
 
-/// What an obligation comes to; `None` if there is nothing to record after all.
+/// The decision for an obligation. `None` if there is nothing to record.
 fn carry_out(
     view: &AccountSnapshot<'_>,
     obligation: &DueObligation,
@@ -132,7 +131,8 @@ fn carry_out(
     }
 }
 
-/// Pays for the hour ahead, as far as the credit reaches; at its end, stops what has no funds left.
+/// Pays for the next hour, as far as the credit reaches. At the end of the credit, stops the
+/// resources that have no funds left.
 fn pay_ahead(
     view: &AccountSnapshot<'_>,
     now: Timestamp,
@@ -163,8 +163,8 @@ fn pay_ahead(
     if !stops.is_empty() {
         return Ok(Some(resources::stop_exhausted(state, &stops, now)));
     }
-    // Only what is off has run out of funds. It cannot be stopped and must not be lost while the
-    // account has credit: what it keeps is kept for free until then.
+    // Only stopped resources have no funds left. They cannot be stopped again and must not be lost
+    // while the account has credit, so they are kept for free until then.
     charges.retain(|charge| !ended.resources.contains(charge.resource));
     let through = reach(&purse, &charges, from, end);
     let unpaid = ended.resources.iter().map(|id| (*id).clone()).collect();
@@ -188,8 +188,8 @@ fn usage(
     Some(DecisionOutcome::moving(change, purse.deltas()))
 }
 
-/// Whether there is credit that none of the exhausted resources may use: it belongs to something
-/// else, and the account is not suspended for lack of credit.
+/// Whether there is credit that none of the exhausted resources may use. The account is then not
+/// suspended for lack of credit.
 fn has_other_funds(state: &AccountState, ended: &ExhaustedResources<'_>, from: Timestamp) -> bool {
     let other = state.grants.iter().any(|grant| {
         grant.remaining.is_positive()
@@ -206,7 +206,7 @@ fn suspend(view: &AccountSnapshot<'_>, as_of: Timestamp, now: Timestamp) -> Deci
         view.policy().grace_seconds
     };
     let delete_at = now.plus(grace_seconds);
-    // With a grace of a day or less this row is itself the warning.
+    // With a grace period of a day or less this row is itself the warning.
     let warn_at = delete_at.plus(-view.policy().deletion_warning_seconds);
     DecisionOutcome::of(StandingChange::Suspended {
         as_of,
@@ -218,10 +218,11 @@ fn suspend(view: &AccountSnapshot<'_>, as_of: Timestamp, now: Timestamp) -> Deci
     })
 }
 
-/// Warns of the deletion, and leaves the whole time for it. Where nothing ran at the hour of the
-/// warning, or what held the deletion ended after it (a payment that was awaited fell through, a
-/// refill failed), the deletion comes later than it was planned. Whoever was warned before is
-/// warned again then: [`Event::warn_at`].
+/// Announces the deletion and leaves the full warning time.
+///
+/// The deletion is later than planned if nothing ran at the hour of the warning, or if the reason
+/// for a delay ended after it (an expected payment failed, or a refill failed). A customer who was
+/// warned before is warned again in that case: [`Event::warn_at`].
 fn announce_deletion(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<DecisionOutcome> {
     let Standing::Suspended(suspension) = &view.state().standing else {
         return None;
@@ -230,8 +231,8 @@ fn announce_deletion(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<Decis
     Some(DecisionOutcome::of(StandingChange::DeletionAnnounced { delete_at }))
 }
 
-/// Whoever paid after a trial is a customer like any other; and what was created outside of it has
-/// its full grace.
+/// Whether all resources were created in a trial that no payment followed. Resources created
+/// outside of it have the full grace period.
 fn was_all_created_in_unpaid_trial(view: &AccountSnapshot<'_>) -> bool {
     let state = view.state();
     let Some(trial) = &state.trial else {
@@ -259,7 +260,7 @@ fn exhausted_stops(
         .take(RESOURCES_PER_ROW_MAX)
         .map(|one| ResourceStop {
             resource: one.resource.reference(),
-            // As it stands in the state: at the rates of the period that is over.
+            // As stored in the state, at the rates of the past period.
             billed: Some((
                 one.mode,
                 one.resource.rate_at(view.prices(), rated).unwrap_or(one.rate),
@@ -269,8 +270,8 @@ fn exhausted_stops(
         .collect()
 }
 
-/// Bills what meters counted since they were last billed. It was used already, so it may go below
-/// zero.
+/// Bills the meters for usage since the last billing. It was already used, so the balance may go
+/// below zero.
 fn meter(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<Option<DecisionOutcome>, Refusal> {
     let state = view.state();
     let hour = now.hour().start();
@@ -279,14 +280,13 @@ fn meter(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<Option<DecisionOu
     let mut billed = Usd::ZERO;
     let mut changed = view.billables().meters.values().filter(|meter| meter.reading > meter.billed);
     for meter in changed.by_ref().take(RESOURCES_PER_ROW_MAX) {
-        // It was used in the hour that is over, at the price of that hour.
+        // The usage belongs to the past hour and has its price.
         let price = view.prices().require(&meter.sku, PriceUnit::Quantity, hour.plus(-1));
         let rate =
             price.or_else(|_| view.prices().require(&meter.sku, PriceUnit::Quantity, now))?.rate;
         let cost = rate.for_quantity(meter.reading.since(meter.billed));
         if !(state.paid - billed - cost).is_bounded() {
-            // Nobody can have used that much: this reading is left for staff, and the account goes
-            // on.
+            // A reading this large is an error. Staff must correct it, and the account continues.
             continue;
         }
         billed += cost;
@@ -331,8 +331,8 @@ fn expire_grant(state: &AccountState, number: u32) -> DecisionOutcome {
     DecisionOutcome::moving(GrantChange::GrantExpired { number }, vec![delta])
 }
 
-/// Credit came in: the standing is good again. What was running stays off, unless the customer
-/// chose otherwise.
+/// Restores good standing after new credit. Resources stay stopped, unless the customer chose
+/// otherwise.
 fn resume(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome, Refusal> {
     let state = view.state();
     let (billed, more) = (idle_after_resume(view, now)?, restarts(view));
@@ -340,8 +340,8 @@ fn resume(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome,
     Ok(DecisionOutcome::of(StandingChange::Resumed { resources: Vec::new(), more, billed }))
 }
 
-/// Whether resources restart once the standing is good. They do if the customer chose so and the
-/// account has the credit that a start needs.
+/// Whether resources restart in good standing. They do if the customer chose so and the credit
+/// suffices for a start.
 pub(crate) fn restarts(view: &AccountSnapshot<'_>) -> bool {
     let state = view.state();
     let any = view
@@ -356,7 +356,7 @@ pub(crate) fn restarts(view: &AccountSnapshot<'_>) -> bool {
     }
 }
 
-/// What is billed although it is off, once the standing is good again.
+/// The totals of stopped resources that are billed again in good standing.
 pub(crate) fn idle_after_resume(
     view: &AccountSnapshot<'_>,
     now: Timestamp,
@@ -365,8 +365,8 @@ pub(crate) fn idle_after_resume(
     view.billables().billed(&good, view.prices(), now).map(|billed| total(&billed))
 }
 
-/// The next batch of resources that come back, oldest start first, as far as the credit pays for
-/// the rest of this hour for all of them.
+/// The next batch of resources to restart, oldest start first, as far as the credit pays for the
+/// rest of this hour.
 fn restart(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome, Refusal> {
     let state = view.state();
     let mut waiting: Vec<_> = view
@@ -379,7 +379,7 @@ fn restart(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome
 
     let (end, rated) = (now.hour().end(), state.period.as_ref().map_or(now, |_| rated_at(state)));
     let mut purse = Purse::for_new_period(state, now);
-    // What is billed already is not paid yet: it comes first.
+    // Resources that are already billed are not paid yet. They come first.
     for one in view.billables().billed(state, view.prices(), rated)? {
         let is_waiting = one.resource.condition(state) == ResourceCondition::Suspended;
         let seconds = end - state.paid_through().unwrap_or(now).min(end);

@@ -1,5 +1,5 @@
-//! [`AccountSnapshot`]: an account as it is decided upon: its state, the list that agrees with it, prices and
-//! policy.
+//! [`AccountSnapshot`]: the input of decisions. It holds the state, the matching list of resources,
+//! prices and policy.
 
 use crate::domain::account::AccountState;
 use crate::domain::apply::apply;
@@ -10,7 +10,7 @@ use crate::domain::prices::PriceList;
 use crate::domain::refusal::Refusal;
 use crate::domain::resources::BillableList;
 
-/// An account as it is decided upon. The list is known to agree with the state.
+/// An account as decisions see it. The list matches the state.
 #[derive(Clone, Debug)]
 pub struct AccountSnapshot<'a> {
     account: &'a AccountId,
@@ -21,11 +21,12 @@ pub struct AccountSnapshot<'a> {
 }
 
 impl<'a> AccountSnapshot<'a> {
-    /// Puts together what was read; `None` if state and list tell of different resources, and both
-    /// must be read again.
+    /// Combines the parts that were read. `None` if state and list do not match, and both must be
+    /// read again.
     ///
     /// # Errors
-    /// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`] if the price list lacks what runs.
+    /// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`] if the price list lacks a running
+    /// resource's SKU.
     pub fn new(
         account: &'a AccountId,
         state: AccountState,
@@ -37,37 +38,35 @@ impl<'a> AccountSnapshot<'a> {
         Ok(agree.then_some(AccountSnapshot { account, state, billables, prices, policy }))
     }
 
-    /// The account.
     #[must_use]
     pub fn account(&self) -> &'a AccountId {
         self.account
     }
 
-    /// The state after its last row.
+    /// The state after the last row.
     #[must_use]
     pub fn state(&self) -> &AccountState {
         &self.state
     }
 
-    /// Its resources and meters.
+    /// The resources and meters of the account.
     #[must_use]
     pub fn billables(&self) -> &BillableList {
         &self.billables
     }
 
-    /// The price list.
     #[must_use]
     pub fn prices(&self) -> &'a PriceList {
         self.prices
     }
 
-    /// The rules in numbers.
+    /// The business rules in numbers.
     #[must_use]
     pub fn policy(&self) -> &'a Policy {
         self.policy
     }
 
-    /// The account after one more row.
+    /// Moves the account forward by one row.
     pub fn apply(&mut self, event: &Event) {
         self.billables.apply(event, self.state.next_seq);
         self.state = apply(&self.state, event);

@@ -1,4 +1,4 @@
-//! Instants and clock hours in UTC, to the second: the resolution money is counted in.
+//! Instants and clock hours in UTC. Money is counted to the second.
 //!
 //! There is no `now()` here. Time is data: it comes with the trigger (the request, the event, the
 //! schedule), so every run can be replayed and tested at any date.
@@ -18,7 +18,7 @@ pub const HOUR: i64 = 60 * MINUTE;
 /// Seconds in a day.
 pub const DAY: i64 = 24 * HOUR;
 
-/// The first instant that is not accepted: 1 January 3000.
+/// The first instant that is too late: 1 January 3000.
 const SECONDS_END: i64 = 32_503_680_000;
 
 /// Why a text or a number is not an instant.
@@ -50,8 +50,8 @@ impl Timestamp {
         }
     }
 
-    /// From milliseconds since 1970, as `requestContext.timeEpoch` has them; the fraction is
-    /// dropped, for starts and stops alike.
+    /// From milliseconds since 1970, as in `requestContext.timeEpoch`. The fraction is dropped, for
+    /// starts and stops alike.
     ///
     /// # Errors
     /// [`TimestampError::OutOfRange`].
@@ -65,7 +65,7 @@ impl Timestamp {
         self.0
     }
 
-    /// The instant so many seconds later (earlier, if negative), within the accepted range.
+    /// The instant `seconds` later (earlier if negative), within the accepted range.
     #[must_use]
     pub fn plus(self, seconds: i64) -> Timestamp {
         Timestamp(self.0.saturating_add(seconds).clamp(0, SECONDS_END - 1))
@@ -151,7 +151,7 @@ impl From<Timestamp> for i64 {
     }
 }
 
-/// Seconds from the second instant to the first.
+/// The seconds from the second instant to the first.
 impl Sub for Timestamp {
     type Output = i64;
 
@@ -160,7 +160,7 @@ impl Sub for Timestamp {
     }
 }
 
-/// A clock hour in UTC, `[start, end)`: what one usage row pays for, or a part of it.
+/// A clock hour in UTC, `[start, end)`. A usage row pays for an hour or a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Hour(i64);
 

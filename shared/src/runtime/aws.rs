@@ -1,10 +1,10 @@
-//! The AWS configuration of a function: what Lambda puts into its environment, and nothing else.
+//! The AWS configuration of a function, read only from the environment that Lambda sets.
 //!
-//! `aws-config` would look for profiles, single sign-on and instance metadata as well, and bring
-//! along the clients for that: in a function all of it is size, and time before the first event.
-//! The variables are the standard ones (docs.aws.amazon.com/lambda, "Defined runtime environment
-//! variables"; docs.aws.amazon.com/sdkref, "Service-specific endpoints"), so that a local cloud can
-//! stand in for AWS.
+//! `aws-config` would also look for profiles, single sign-on and instance metadata, and bring along
+//! their clients. In a function all of that costs size and start time. The variables are the
+//! standard ones (docs.aws.amazon.com/lambda, "Defined runtime environment variables";
+//! docs.aws.amazon.com/sdkref, "Service-specific endpoints"), so that a local cloud can replace
+//! AWS.
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -20,23 +20,23 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use crate::runtime::settings::SettingsError;
 
-/// Amazon Trust Services' roots, of which every AWS endpoint's certificate has one
-/// (amazontrust.com/repository). The whole store of an operating system takes ten times as long to
-/// read.
+/// The roots of Amazon Trust Services. Every AWS endpoint's certificate has one of them
+/// (amazontrust.com/repository). Reading the operating system's whole store takes ten times as
+/// long.
 const ROOTS: &str = include_str!("aws/amazon_roots.pem");
 
 /// Region, credentials and endpoints from the process's environment.
 ///
 /// # Errors
-/// [`SettingsError`], naming the variable that is missing or cannot be used.
+/// [`SettingsError`] with the variable that is missing or invalid.
 pub fn config() -> Result<SdkConfig, SettingsError> {
     read(|variable| std::env::var(variable).ok())
 }
 
-/// The same from anything that maps variables to values, but for the endpoints of single services.
+/// The same from any source of variables, without the endpoints of single services.
 ///
 /// # Errors
-/// [`SettingsError`], naming the variable that is missing or cannot be used.
+/// [`SettingsError`] with the variable that is missing or invalid.
 pub fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<SdkConfig, SettingsError> {
     let required = |variable| value_of(variable).ok_or(SettingsError::Missing(variable));
     let credentials = Credentials::new(
@@ -61,8 +61,7 @@ pub fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<SdkConf
     Ok(config.build())
 }
 
-/// A way to an address of AWS that no service's client knows, such as one that was signed in
-/// advance.
+/// An HTTP client for AWS addresses outside the SDK's services, such as presigned URLs.
 ///
 /// # Errors
 /// [`SettingsError`] if Amazon's roots cannot be used.
@@ -70,8 +69,8 @@ pub fn connector(timeouts: HttpConnectorSettings) -> Result<SharedHttpConnector,
     Ok(connector_with(tls()?, timeouts))
 }
 
-/// A way to anybody whom the operating system trusts. Its certificates are read here: not for where
-/// every millisecond counts.
+/// An HTTP client for every server that the operating system trusts. It reads the system's
+/// certificates here, so it is too slow where milliseconds count.
 ///
 /// # Errors
 /// [`SettingsError`] if they cannot be used.
@@ -100,7 +99,7 @@ fn tls_trusting(trust: TrustStore) -> Result<TlsContext, SettingsError> {
     tls.map_err(|error| SettingsError::Unusable { variable: "AWS_REGION", why: error.to_string() })
 }
 
-/// `AWS_ENDPOINT_URL_<SERVICE>`: the service's id in capitals, with underscores.
+/// `AWS_ENDPOINT_URL_<SERVICE>`: the service's ID in capitals, with underscores.
 #[derive(Debug)]
 struct Endpoints;
 

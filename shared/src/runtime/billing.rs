@@ -1,6 +1,5 @@
-//! What a function is built from when it starts. A handler takes these as arguments and knows
-//! nothing of where they come from, so that the same handler runs behind a Runtime API and inside a
-//! simulated world.
+//! The parts that a function is built from at start. A handler takes them as arguments and does not
+//! depend on their source, so the same handler runs behind a Runtime API and in a simulation.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,40 +19,39 @@ use crate::store::{
     CommandError, CommandOutcome, Plan, SettledAccount, Store, StoreError, Trigger,
 };
 
-/// How long a price list is used before it is read again. Prices are announced ten times as long
-/// before they hold.
+/// How long a price list is cached. Prices are announced ten times as long before they apply.
 const PRICES_SECONDS: i64 = MINUTE;
 
-/// Which account a trigger is about, and when.
+/// The account and time of a trigger.
 #[derive(Clone, Copy, Debug)]
 pub struct Visit<'a> {
     pub account: &'a AccountId,
-    /// The trigger's own time (UTC).
+    /// The time of the trigger (UTC).
     pub now: Timestamp,
     pub delivery: TriggerDelivery,
     pub opening: Opening<'a>,
 }
 
-/// Whether a trigger may open an account that is not open. Only a customer's own token and a
-/// confirmed payment may: whoever acts for another account may have mistyped its name.
+/// Whether a trigger may open the account. Only a customer's own token and a confirmed payment may.
+/// Other callers could have mistyped the account's name.
 #[derive(Clone, Copy, Debug)]
 pub enum Opening<'a> {
     Never,
-    /// The address becomes the account's, if it has none.
+    /// The e-mail address for an account that has none.
     Allowed {
         email: Option<&'a EmailAddress>,
     },
 }
 
 impl<'a> Visit<'a> {
-    /// By a trigger that may have waited in a queue and opens no account.
+    /// For a trigger that may have waited in a queue. It does not open the account.
     #[must_use]
     pub fn of(account: &'a AccountId, now: Timestamp) -> Visit<'a> {
         Visit { account, now, delivery: TriggerDelivery::Queued, opening: Opening::Never }
     }
 }
 
-/// What every function has: the ledger, the price list, and what the operator set.
+/// The shared parts of every function: ledger, price list and settings.
 #[derive(Debug)]
 pub struct Billing {
     /// The ledger and the accounts.
@@ -64,16 +62,16 @@ pub struct Billing {
 }
 
 impl Billing {
-    /// Puts them together.
+    /// Combines the parts.
     #[must_use]
     pub fn new(store: Store, settings: Settings) -> Billing {
         Billing { store, settings, prices: Mutex::new(None) }
     }
 
-    /// The price list, not older than a minute of the triggers' time.
+    /// The price list, at most one minute old by the triggers' time.
     ///
     /// # Errors
-    /// [`StoreError`] if it must be read and cannot be.
+    /// [`StoreError`] if the price list cannot be read.
     pub async fn prices(&self, now: Timestamp) -> Result<Arc<PriceList>, StoreError> {
         if let Some((read_at, prices)) = self.cached()
             && (read_at..read_at.plus(PRICES_SECONDS)).contains(&now)
@@ -83,7 +81,7 @@ impl Billing {
         self.fresh_prices(now).await
     }
 
-    /// The price list as it is now: for who has just met a SKU that the cached one lacks.
+    /// The current price list, for a SKU that the cached list lacks.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -94,8 +92,8 @@ impl Billing {
         Ok(prices)
     }
 
-    /// Carries out the command that follows from `plan`: see [`Store::execute`]. Opens the account
-    /// if it may, and reads the price list again if it lacks what is asked for.
+    /// Executes the command that follows from `plan`: see [`Store::execute`]. Opens the account if
+    /// allowed, and reads the price list again if it lacks a requested SKU.
     ///
     /// # Errors
     /// As [`Store::execute`].
@@ -116,10 +114,10 @@ impl Billing {
         }
     }
 
-    /// Settles the account and looks at it as it is then.
+    /// Settles the account and reads a value from the result.
     ///
     /// # Errors
-    /// [`Refusal::AccountNotOpen`]; [`StoreError`].
+    /// [`Refusal::AccountNotOpen`], [`StoreError`].
     pub async fn settle<T>(
         &self,
         visit: Visit<'_>,
@@ -136,10 +134,10 @@ impl Billing {
         }
     }
 
-    /// Makes sure that the account is open.
+    /// Opens the account if it is not open.
     ///
     /// # Errors
-    /// [`Refusal::AccountNotOpen`] if it is not and must not be opened here; [`StoreError`].
+    /// [`Refusal::AccountNotOpen`] if the trigger may not open it. [`StoreError`].
     pub async fn ensure_open(&self, visit: Visit<'_>) -> Result<(), CommandError> {
         match self.store.head(visit.account).await? {
             Some(_) => Ok(()),
@@ -175,8 +173,8 @@ impl Billing {
     }
 }
 
-/// What a command may lack through no fault of its own, each supplied once: an open account, and a
-/// price list that is new enough.
+/// The preconditions that a command may lack, each supplied once: an open account and a recent
+/// price list.
 struct Preconditions<'a> {
     billing: &'a Billing,
     visit: Visit<'a>,
@@ -207,7 +205,8 @@ impl<'a> Preconditions<'a> {
         self.billing.trigger(self.visit, &self.prices)
     }
 
-    /// Supplies what was lacking, or returns the error if that was done before or does not help.
+    /// Supplies the missing precondition. Returns the error if it was supplied before or does not
+    /// help.
     async fn resolve(&mut self, error: CommandError) -> Result<(), CommandError> {
         match &error {
             CommandError::Refused(Refusal::AccountNotOpen) if self.opened == Attempted::No => {
@@ -227,17 +226,17 @@ impl<'a> Preconditions<'a> {
     }
 }
 
-/// What every function has, from its environment.
+/// The shared parts of every function, from its environment.
 ///
 /// # Errors
-/// A [`SettingsError`] that names the variable.
+/// A [`SettingsError`] with the variable.
 pub fn billing(aws: &SdkConfig) -> Result<Billing, SettingsError> {
     let settings = Settings::from_environment()?;
     let store = Store::new(aws_sdk_dynamodb::Client::new(aws), settings.tables.clone());
     Ok(Billing::new(store, settings))
 }
 
-/// The bus, from the variable `EVENT_BUS`.
+/// The bus named by the variable `EVENT_BUS`.
 ///
 /// # Errors
 /// [`SettingsError::Missing`] if it is not set.

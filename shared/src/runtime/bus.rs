@@ -1,24 +1,25 @@
-//! Putting events on the EventBridge bus, at least once each.
+//! Publishes events to the EventBridge bus, each at least once.
 
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::error::DisplayErrorContext;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 
-/// The most entries of one call (docs.aws.amazon.com, "PutEvents").
+/// The maximum entries of a call (docs.aws.amazon.com, "PutEvents").
 const ENTRIES_MAX: usize = 10;
-/// The most bytes of one call; EventBridge takes 256 KiB, counted over all parts of the entries.
+/// The maximum bytes of a call. EventBridge takes 256 KiB, counted over all parts of the entries.
 const BYTES_MAX: usize = 200 * 1024;
-/// How often entries are put before their trigger is asked to come again.
+/// The number of attempts before the trigger is retried.
 const ATTEMPTS_MAX: u32 = 4;
-/// The first pause between two attempts, in milliseconds; each later one is twice as long.
+/// The first pause between two attempts, in milliseconds. Each pause is twice as long as the
+/// previous one.
 const PAUSE_MS: u64 = 50;
 
-/// One event for the bus.
+/// An event for the bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BusEvent {
-    /// What kind of thing happened.
+    /// The event type.
     pub detail_type: String,
-    /// What happened, as JSON.
+    /// The event as JSON.
     pub detail: String,
 }
 
@@ -30,29 +31,29 @@ pub struct Bus {
     source: &'static str,
 }
 
-/// Some events could not be put.
+/// Some events were not published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the bus rejected {} events: {why}", places.len())]
 pub struct PublishError {
-    /// Which: their places in the list, in order.
+    /// The positions of the failed events, in order.
     pub places: Vec<usize>,
-    /// What EventBridge said of the last of them.
+    /// EventBridge's reason for the last failure.
     pub why: String,
 }
 
 impl Bus {
-    /// The bus of that name; all events carry the source `tollgate`. `time` is never set:
-    /// EventBridge does, and it is the time of what they trigger.
+    /// The bus with this name. All events have the source `tollgate`. `time` is never set, so
+    /// EventBridge sets it, and the triggered functions use it.
     #[must_use]
     pub fn new(client: Client, name: String) -> Bus {
         Bus { client, name, source: "tollgate" }
     }
 
-    /// Puts events, in calls as large as EventBridge takes. What is not taken is put again, alone,
-    /// a few times.
+    /// Publishes events in calls of the maximum size. Rejected events are retried alone a few
+    /// times.
     ///
     /// # Errors
-    /// [`PublishError`] says which events were not taken in the end; all others were.
+    /// [`PublishError`] with the events that failed in the end. All others were published.
     pub async fn put(&self, events: &[BusEvent]) -> Result<(), PublishError> {
         let mut waiting: Vec<usize> = (0..events.len()).collect();
         let mut why = String::new();
@@ -105,13 +106,13 @@ impl Bus {
                 why = Err(format!("{code}: {}", entry.error_message().unwrap_or_default()));
             }
         }
-        // An answer that is shorter than the question says nothing of the rest.
+        // Entries without a result in the answer count as failed.
         refused.extend(batch.iter().skip(answer.entries().len()));
         why
     }
 }
 
-/// Cuts a list of places into calls that EventBridge takes.
+/// Splits a list of positions into calls within EventBridge's limits.
 fn batches(events: &[BusEvent], places: &[usize]) -> Vec<Vec<usize>> {
     let mut batches: Vec<Vec<usize>> = Vec::new();
     let mut bytes = 0;

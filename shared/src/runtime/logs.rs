@@ -1,13 +1,13 @@
-//! What a function says: lines on standard output, as Lambda's logging controls ask for them.
+//! Log lines on standard output, in the format that Lambda's logging controls select.
 
 use tracing_subscriber::filter::LevelFilter;
 
-/// Begins to write `tracing`'s events: as JSON with `AWS_LAMBDA_LOG_FORMAT=JSON`, from the level in
-/// `AWS_LAMBDA_LOG_LEVEL` on (docs.aws.amazon.com/lambda, "Configuring advanced logging controls"),
-/// `INFO` unless it says otherwise. Lambda knows the time.
+/// Starts writing `tracing` events. The format is JSON with `AWS_LAMBDA_LOG_FORMAT=JSON`. The level
+/// comes from `AWS_LAMBDA_LOG_LEVEL` and defaults to `INFO` (docs.aws.amazon.com/lambda,
+/// "Configuring advanced logging controls"). Lambda adds the time.
 ///
-/// The same lines as from `lambda_runtime`'s `init_default_subscriber`, which also takes directives
-/// for single modules: for that it brings an engine of regular expressions into every function.
+/// The lines equal those of `lambda_runtime`'s `init_default_subscriber`. That one also takes
+/// directives for single modules, and so adds a regular expression engine to every function.
 ///
 /// # Panics
 /// If it is called twice.

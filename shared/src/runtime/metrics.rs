@@ -1,14 +1,12 @@
-//! What a run did, said once: a log line that CloudWatch also takes metrics from (embedded metric
+//! The summary of a run: one log line that CloudWatch also reads as metrics (embedded metric
 //! format, docs.aws.amazon.com, "Specification: Embedded metric format").
 //!
-//! A handler returns its report, and its `main.rs` hands the summary of it to [`Metrics::write`].
-//! One line has both its words, under `fields` as in every other log line, and its numbers: so the
-//! two cannot disagree, and no filter has to know how a line is worded. Every metric has the one
-//! dimension `Function`.
+//! A handler returns its report, and its `main.rs` passes the summary to [`Metrics::write`]. One
+//! line holds the text, under `fields` as in every other log line, and the numbers. The two cannot
+//! disagree, and no filter depends on the wording. Every metric has a single dimension, `Function`.
 //!
-//! Lambda passes a line that is JSON on as it is. Without a timestamp of its own it counts as
-//! `INFO`, which is what the template lets through; CloudWatch looks for `_aws` at the top of a
-//! line.
+//! Lambda passes a JSON line through unchanged. Without its own timestamp the line counts as
+//! `INFO`, which the template lets through. CloudWatch looks for `_aws` at the top of a line.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -19,29 +17,28 @@ use serde_json::Value;
 
 use crate::domain::timestamp::Timestamp;
 
-/// The variable that names the namespace, such as `Tollgate/prod`. Without it no metrics are
-/// written, only the log line.
+/// The variable with the namespace, such as `Tollgate/prod`. Without it only the log line is
+/// written, and no metrics.
 const NAMESPACE: &str = "METRICS_NAMESPACE";
 
-/// Where a function's metrics go.
+/// The destination of a function's metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metrics {
     namespace: Option<String>,
     function: &'static str,
 }
 
-/// What a run did: words for whoever reads the log, numbers for whoever counts.
+/// The summary of a run: text for readers of the log, and numbers for metrics.
 ///
-/// Bounded, whatever the run met: CloudWatch takes no line above 256 KB, and a line it does not
-/// take is a run that seems not to have been. Accounts that fail are counted here; each has a line
-/// of its own.
+/// Its size is bounded. CloudWatch drops lines above 256 KB, and without its line a run seems
+/// missing. Failed accounts are counted here, and each has a log line of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsSummary {
     fields: BTreeMap<&'static str, Value>,
     metrics: Vec<RunMetric>,
 }
 
-/// One number of a summary.
+/// A number of a summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct RunMetric {
     name: &'static str,
@@ -50,14 +47,13 @@ struct RunMetric {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Measure {
-    /// So many.
     Count(u64),
-    /// So many seconds from then until the line is written.
+    /// The seconds from this instant until the line is written.
     SecondsSince(Timestamp),
 }
 
 impl MetricsSummary {
-    /// A summary that says nothing yet but of what it is.
+    /// A summary with a message and no fields.
     #[must_use]
     pub fn new(message: &'static str) -> MetricsSummary {
         MetricsSummary {
@@ -66,15 +62,14 @@ impl MetricsSummary {
         }
     }
 
-    /// Adds a field for readers, which is not counted.
+    /// Adds a text field that is not a metric.
     #[must_use]
     pub fn field(mut self, name: &'static str, value: impl Into<Value>) -> MetricsSummary {
         self.fields.insert(name, value.into());
         self
     }
 
-    /// Adds a metric: how many there were. Zero is said, too, so that a graph and an alarm see that
-    /// nothing was.
+    /// Adds a count. Zero is written too, so that graphs and alarms see it.
     #[must_use]
     pub fn count(mut self, name: &'static str, count: impl TryInto<u64>) -> MetricsSummary {
         let value = Measure::Count(count.try_into().unwrap_or(u64::MAX));
@@ -82,7 +77,7 @@ impl MetricsSummary {
         self
     }
 
-    /// Adds a metric: how many seconds after that instant the line is written; zero if before.
+    /// Adds the seconds from an instant until the line is written. Zero if the instant is later.
     #[must_use]
     pub fn seconds_since(mut self, name: &'static str, since: Timestamp) -> MetricsSummary {
         self.metrics.push(RunMetric { name, value: Measure::SecondsSince(since) });
@@ -90,7 +85,7 @@ impl MetricsSummary {
     }
 }
 
-/// A line as the specification has it.
+/// A line in the embedded metric format.
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(rename = "_aws")]
@@ -127,7 +122,7 @@ struct Definition {
 }
 
 impl Metrics {
-    /// Of this function, in the namespace of the variable `METRICS_NAMESPACE`.
+    /// The metrics of a function, in the namespace of the variable `METRICS_NAMESPACE`.
     #[must_use]
     pub fn from_environment(function: &'static str) -> Metrics {
         let namespace =
@@ -135,7 +130,7 @@ impl Metrics {
         Metrics { namespace, function }
     }
 
-    /// Writes what a run did, in one line.
+    /// Writes the summary of a run as one line.
     pub fn write(&self, summary: &MetricsSummary) {
         let now_ms = now_ms();
         let Some(namespace) = &self.namespace else {
@@ -145,8 +140,8 @@ impl Metrics {
         };
         let Ok(mut line) = self.line(namespace, summary, now_ms) else { return };
         line.push('\n');
-        // At once and under the lock, so that no other line begins within it. That nobody takes it
-        // is no reason to fail a run whose work is done and would be repeated.
+        // One write under the lock, so that no other line begins within it. A failed write is
+        // ignored: the run's work is done, and a failed run would be repeated.
         let _unread = std::io::stdout().lock().write_all(line.as_bytes());
     }
 
@@ -192,14 +187,14 @@ fn values(summary: &MetricsSummary, now_ms: u64) -> BTreeMap<&'static str, u64> 
     summary.metrics.iter().map(|metric| (metric.name, metric.value.value(now_ms))).collect()
 }
 
-/// The machine's clock, in milliseconds since 1970: the only place in a function that asks for it.
-/// A metric says when something was done, not which hour it was done for.
+/// The machine's clock, in milliseconds since 1970. No other code of a function reads it. A metric
+/// is dated by when a run happened, not by the hour it was due for.
 ///
-/// Dated by its trigger, a slice that is settled three hours late would be counted three hours ago:
-/// the alarm on slow hours looks at the present and would stay silent, and so would the one on
-/// missed hours when a schedule that was held up arrives. How late a slice is says
-/// [`MetricsSummary::seconds_since`] instead. And CloudWatch refuses what is dated two weeks back, which
-/// is how long a queue may keep a trigger.
+/// Dated by its trigger, a slice settled three hours late would count three hours ago. The alarm on
+/// slow hours looks at the present and would not fire, and neither would the one on missed hours
+/// when a delayed schedule arrives. [`MetricsSummary::seconds_since`] reports the delay of a slice
+/// instead. CloudWatch also rejects data older than two weeks, and a queue may hold a trigger for
+/// that long.
 #[expect(
     clippy::disallowed_methods,
     reason = "when something was done is not business time; no row knows of it"

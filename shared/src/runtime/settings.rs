@@ -1,7 +1,7 @@
-//! What the operator sets: read from the environment once, when a function starts.
+//! The operator's settings, read from the environment once at start.
 //!
-//! Every field names its variable. A value that cannot be used ends the start with a sentence that
-//! says which one.
+//! Every field names its variable. An invalid value stops the start with a sentence that names the
+//! variable.
 
 use std::str::FromStr;
 
@@ -10,56 +10,51 @@ use crate::domain::money::Usd;
 use crate::domain::policy::Policy;
 use crate::store::TableNames;
 
-/// What the operator sets.
+/// The operator's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// `LEDGER_TABLE`, `ACCOUNTS_TABLE`: the two tables' names. Required.
+    /// `LEDGER_TABLE`, `ACCOUNTS_TABLE`: the names of the two tables. Required.
     pub tables: TableNames,
-    /// The rules in numbers, each by its own variable; see [`Settings::read`]. Defaults:
+    /// The business rules in numbers, each with its own variable. See [`Settings::read`]. Defaults:
     /// [`Policy::default`].
     pub policy: Policy,
-    /// `EMAIL_CLAIM`: the claim of the token that holds the e-mail address; `email` by default.
+    /// `EMAIL_CLAIM`: the token claim with the e-mail address. `email` by default.
     pub email_claim: String,
-    /// `BILLING_URL`: where a customer adds credit, named in problem documents and notices.
+    /// `BILLING_URL`: the page where customers add credit, named in problem documents and notices.
     /// Optional.
     pub billing_url: Option<String>,
-    /// `OPERATOR_CONTACT`: whom a customer asks for more than the limits allow. Optional.
+    /// `OPERATOR_CONTACT`: the contact for customers who need higher limits. Optional.
     pub operator_contact: Option<String>,
 }
 
 /// Why a function cannot start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// A variable that is needed is not there.
+    /// A required variable is not set.
     #[error("the environment variable {0} is not set")]
     Missing(&'static str),
-    /// A variable cannot be used.
+    /// A variable has an invalid value.
     #[error("the environment variable {variable} cannot be used: {why}")]
-    Unusable {
-        /// Which.
-        variable: &'static str,
-        /// Why.
-        why: String,
-    },
+    Unusable { variable: &'static str, why: String },
 }
 
 impl Settings {
     /// Reads the process's environment.
     ///
     /// # Errors
-    /// [`SettingsError`], naming the variable.
+    /// [`SettingsError`] with the variable.
     pub fn from_environment() -> Result<Settings, SettingsError> {
         Settings::read(|variable| std::env::var(variable).ok())
     }
 
-    /// Reads settings from anything that maps variables to values.
+    /// Reads settings from any source of variables.
     ///
-    /// The policy's variables: `TOPUP_MIN`, `TOPUP_MAX`, `START_CREDIT_MIN`, `TRIAL_CREDIT` (USD);
-    /// `GRACE_SECONDS`, `TRIAL_GRACE_SECONDS`, `RESTORE_SECONDS`, `TRIAL_SECONDS` (seconds);
-    /// `TRIAL_SERVICES_MAX` (a number); `TRIAL_EXCLUDES` (SKUs, separated by commas).
+    /// The policy's variables: `TOPUP_MIN`, `TOPUP_MAX`, `START_CREDIT_MIN`, `TRIAL_CREDIT` (USD),
+    /// `GRACE_SECONDS`, `TRIAL_GRACE_SECONDS`, `RESTORE_SECONDS`, `TRIAL_SECONDS` (seconds),
+    /// `TRIAL_SERVICES_MAX` (a number), `TRIAL_EXCLUDES` (SKUs, separated by commas).
     ///
     /// # Errors
-    /// [`SettingsError`], naming the variable.
+    /// [`SettingsError`] with the variable.
     pub fn read(
         value_of: impl Fn(&'static str) -> Option<String>,
     ) -> Result<Settings, SettingsError> {
@@ -83,7 +78,7 @@ struct Environment<F> {
 }
 
 impl<F: Fn(&'static str) -> Option<String>> Environment<F> {
-    /// What is set to nothing counts as not set: a template's parameter cannot be left out.
+    /// An empty value counts as not set, because a template parameter cannot be left out.
     fn optional(&self, variable: &'static str) -> Option<String> {
         (self.value_of)(variable).filter(|value| !value.trim().is_empty())
     }

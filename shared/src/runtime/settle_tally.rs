@@ -1,4 +1,4 @@
-//! What settling many accounts did, as the hourly and the minute run count it.
+//! Counts the results of settling many accounts, for the hourly and the minute run.
 
 use serde::Serialize;
 
@@ -6,16 +6,16 @@ use crate::domain::ids::AccountId;
 use crate::runtime::metrics::MetricsSummary;
 use crate::store::{CommandError, SettleReport};
 
-/// What settling several accounts did. One account that fails never stops the others.
+/// The results of settling several accounts. A failed account never stops the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SettleTally {
     pub accounts: u32,
     /// Rows that were due.
     pub found: u32,
     pub appended: u32,
-    /// Rows that another worker had appended.
+    /// Rows that another worker had already appended.
     pub already_there: u32,
-    /// Accounts whose last row lies further ahead of this run than clocks explain.
+    /// Accounts whose last row is further ahead of this run than clock differences explain.
     pub clock_alarms: u32,
     pub failed: Vec<FailedAccount>,
 }
@@ -28,7 +28,7 @@ pub struct FailedAccount {
 }
 
 impl SettleTally {
-    /// Counts one account, and logs what somebody must look at.
+    /// Counts one account, and logs failures and alarms.
     pub fn count(&mut self, account: &AccountId, settled: &Result<SettleReport, CommandError>) {
         self.accounts += 1;
         match settled {
@@ -50,7 +50,7 @@ impl SettleTally {
         }
     }
 
-    /// Adds another run's counts.
+    /// Adds the counts of another run.
     pub fn add(&mut self, other: SettleTally) {
         self.accounts += other.accounts;
         self.found += other.found;
@@ -60,7 +60,7 @@ impl SettleTally {
         self.failed.extend(other.failed);
     }
 
-    /// Writes the counts into a run's summary.
+    /// Adds the counts to the summary of a run.
     #[must_use]
     pub fn summarize(&self, summary: MetricsSummary) -> MetricsSummary {
         summary

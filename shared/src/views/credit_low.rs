@@ -1,4 +1,5 @@
-//! When credit is low: it surely pays for less than a day, and no refill is on its way.
+//! When credit is low: the credit that surely pays lasts for less than a day, and no refill is
+//! pending.
 
 use super::family;
 use crate::domain::account::{AccountState, Grant, RefillAgreement, Standing};
@@ -12,14 +13,14 @@ use crate::domain::refill::{ChargeTiming, allowed};
 use crate::domain::row::Row;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 
-/// Whether a row takes the credit below the limit, and nothing is under way that brings more.
+/// Whether a row takes the credit below the limit while no refill is pending.
 pub(super) fn becomes_low(row: &Row, policy: &Policy) -> bool {
     let (state, event) = (&row.state, &row.event);
     let is_refilled = state.refill.wanted.is_some() || state.refill.attempt.is_some();
     let credit = sure_credit(state, counted_at(event));
     let is_low = low_below(state, state.billed.rate, policy).is_some_and(|limit| credit < limit);
-    // What the customer reads of a declined card says until when the credit lasts: one mail for one
-    // decline.
+    // The notice of a declined card already contains the end of the credit. Each decline sends one
+    // mail.
     let is_told = matches!(
         &event.change,
         Change::Refill(RefillChange::RefillFailed { decline, .. })
@@ -32,9 +33,9 @@ pub(super) fn becomes_low(row: &Row, policy: &Policy) -> bool {
     low_below(state, rate, policy).is_none_or(|limit| sure_credit_before(row) >= limit)
 }
 
-/// Below which credit it is low: a day's worth of what is billed, or the threshold of refills, if
-/// that is lower and one would be allowed at the time of the row: until then it is still to be
-/// expected. (A threshold of zero promises none.) `None` while nothing costs anything.
+/// The limit of low credit: the cost of one day, or the refill threshold if it is lower and a
+/// refill is allowed at the time of the row. Above the threshold, a refill is still expected. A
+/// threshold of zero does not count. `None` while nothing costs anything.
 fn low_below(state: &AccountState, rate: Rate, policy: &Policy) -> Option<Usd> {
     if rate.is_zero() {
         return None;
@@ -52,8 +53,8 @@ fn low_below(state: &AccountState, rate: Rate, policy: &Policy) -> Option<Usd> {
     )
 }
 
-/// The credit that surely pays for whatever runs in the day after an instant, in USD: what was
-/// paid, and grants that exclude nothing and do not expire in it.
+/// The credit that surely pays for everything in the day after an instant, in USD: paid credit, and
+/// grants that exclude nothing and do not expire within that day.
 pub(super) fn sure_credit(state: &AccountState, at: Timestamp) -> Usd {
     state.paid
         + state.grants.iter().filter(|grant| is_sure(grant, at)).map(|grant| grant.remaining).sum()
@@ -63,15 +64,16 @@ fn is_sure(grant: &Grant, at: Timestamp) -> bool {
     grant.excludes.is_empty() && grant.expires_at > at.plus(DAY)
 }
 
-/// The same before a row. While something runs, each hour has a row: whatever was sure an hour
-/// before, was sure then. So the hour in which a grant has a day left tells of it.
+/// The sure credit before a row. While resources run, each hour has a row, so all credit that was
+/// sure an hour earlier was counted then. The hour in which a grant has one day left therefore
+/// reports it.
 fn sure_credit_before(row: &Row) -> Usd {
     let (state, event) = (&row.state, &row.event);
     let passed =
         if matches!(event.change, Change::Billing(BillingChange::Usage { .. })) { HOUR } else { 0 };
     let at = counted_at(event).plus(-passed);
-    // What is used up may be gone from the state: then it counts, but for what ends by itself, for
-    // that was foretold.
+    // A spent grant may be missing from the state, so its share counts. An expiry does not count,
+    // because it was announced.
     let is_end = matches!(
         event.change,
         Change::Grant(GrantChange::GrantExpired { .. } | GrantChange::TrialEnded)
@@ -84,8 +86,8 @@ fn sure_credit_before(row: &Row) -> Usd {
     sure_credit(state, at) - moved
 }
 
-/// From when on a row's credit is looked at: an hour from its beginning, so that a late run tells
-/// what punctual runs would have told.
+/// When a row's credit is examined. For a usage row it is the start of its period, so that a late
+/// run reports the same events as punctual runs.
 pub(super) fn counted_at(event: &Event) -> Timestamp {
     if let Change::Billing(BillingChange::Usage { from, .. }) = &event.change {
         *from

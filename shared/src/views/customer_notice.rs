@@ -1,6 +1,6 @@
-//! What a customer should read in a mail about a domain event.
+//! The content of a mail to a customer about a domain event.
 //!
-//! The address is no part of the chain: the function `publish` adds it.
+//! The address is not in the chain. The function `publish` adds it.
 
 use rust_decimal::Decimal;
 
@@ -14,45 +14,45 @@ use crate::domain::row::Row;
 use crate::domain::settle::runway::lasts_until;
 use crate::domain::timestamp::{DAY, Timestamp};
 
-/// What a customer is to be told, as far as the row knows: what to do, until when, and where.
+/// A notice for a customer, as far as the row knows: what to do, until when, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CustomerNotice {
-    /// In USD, what will be or was to be charged to the card, or else the least credit to add:
+    /// In USD, the amount charged to the card, or the minimum credit to add:
     ///
-    /// - `BalanceLow`: what the refill charges, before tax
-    /// - `RefillFailed`, `RefillNeedsCustomer`: what was to be charged, before tax
-    /// - `CreditLow`: the least top-up after which the credit lasts for a day
-    /// - `Suspended`, `DeletionSoon`, `DeletionDue`, `Deleted`: the least top-up that ends it; to
-    ///   start something takes the credit of a start (`START_CREDIT_MIN`). `None` if credit does
-    ///   not end it: staff suspended the account
+    /// - `BalanceLow`: the charge of the refill, before tax
+    /// - `RefillFailed`, `RefillNeedsCustomer`: the failed or pending charge, before tax
+    /// - `CreditLow`: the smallest top-up after which the credit lasts for a day
+    /// - `Suspended`, `DeletionSoon`, `DeletionDue`, `Deleted`: the smallest top-up that restores
+    ///   good standing. A start needs the credit of `START_CREDIT_MIN`. `None` for a suspension by
+    ///   staff, which credit does not end
     pub amount: Option<Usd>,
-    /// When it takes effect (UTC); `None` if there is no such time:
+    /// When it takes effect (UTC). `None` if there is no such time:
     ///
-    /// - `BalanceLow`, `CreditLow`, `RefillFailed`: about when the credit is used up
-    ///   ([`lasts_until`]), if nothing comes in
-    /// - `RefillNeedsCustomer`: when the payment is given up
-    /// - `Suspended`, `DeletionSoon`: when everything is deleted
-    /// - `DeletionDue`: at once, the row's own time
-    /// - `Deleted`: until when it can be restored
+    /// - `BalanceLow`, `CreditLow`, `RefillFailed`: roughly when the credit is spent
+    ///   ([`lasts_until`]) without a new payment
+    /// - `RefillNeedsCustomer`: when the payment is canceled
+    /// - `Suspended`, `DeletionSoon`: when all resources are deleted
+    /// - `DeletionDue`: now, the row's own time
+    /// - `Deleted`: the last time to restore
     pub deadline: Option<Timestamp>,
-    /// Where it is done.
+    /// Where the customer can act.
     pub place: NoticePlace,
 }
 
-/// Where a customer does something about a warning.
+/// Where a customer acts on a notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoticePlace {
-    /// The Billing page, which says what is the matter.
+    /// The Billing page, which explains the problem.
     Page,
-    /// The section of the Billing page where credit is added.
+    /// The section of the Billing page for adding credit.
     AddCredit,
-    /// The section of the Billing page about refills and their card.
+    /// The section of the Billing page for refills and cards.
     Refill,
-    /// Stripe's page of the invoice.
+    /// The invoice's page at Stripe.
     Invoice(String),
 }
 
-/// What a customer is to be told of an event of a row; `None` if it is for machines.
+/// The notice for an event of a row. `None` if the event is not for customers.
 pub(super) fn notice_of(
     detail: &DomainEventDetail,
     row: &Row,
@@ -70,8 +70,7 @@ pub(super) fn notice_of(
                 state.billed.rate.for_seconds(DAY) - sure_credit(state, counted_at(event));
             (Some(least_top_up(missing, policy)), lasts_until(state), NoticePlace::AddCredit)
         }
-        // The card is not to blame: the refill was called off, or Stripe failed before it was
-        // asked.
+        // Not the card's fault: the refill was canceled, or Stripe failed before the charge.
         DomainEventDetail::RefillFailed { .. } if was_not_charged(&event.change) => return None,
         DomainEventDetail::RefillFailed { .. } => {
             (charged(&event.change, state), lasts_until(state), NoticePlace::Refill)
@@ -118,7 +117,7 @@ pub(super) fn notice_of(
     Some(CustomerNotice { amount, deadline, place })
 }
 
-/// What the card was to be charged, in USD before tax.
+/// The amount that the card was to be charged, in USD before tax.
 fn charged(change: &Change, state: &AccountState) -> Option<Usd> {
     if let Change::Refill(RefillChange::RefillFailed { amount, .. }) = change {
         return *amount;
@@ -144,8 +143,8 @@ fn is_by_staff(state: &AccountState) -> bool {
     matches!(&state.standing, Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff)
 }
 
-/// The least top-up that brings what is missing: in whole cents, no less than a top-up may be, and
-/// no more: then several are needed, and this is the first.
+/// The smallest top-up that covers the missing amount, in whole cents and within the limits of a
+/// top-up. Above the maximum, several top-ups are needed, and this is the first.
 fn least_top_up(missing: Usd, policy: &Policy) -> Usd {
     let missing = (missing.decimal() * Decimal::ONE_HUNDRED).ceil() / Decimal::ONE_HUNDRED;
     Usd::new(missing).unwrap_or(policy.topup_max).min(policy.topup_max).max(policy.topup_min)

@@ -1,12 +1,12 @@
-//! What the world is told of a row: domain events for the bus.
+//! Domain events: the rows as published on the bus.
 //!
-//! A row is the outbox: the function `publish` turns each new one into these events, at least once,
-//! in no promised order. So each carries the account's `seq` and the state that resulted; a
-//! receiver drops what is older than what it has. Events are small: a suspension names the account,
-//! not its ten thousand resources.
+//! A row is the outbox. The function `publish` turns each new row into these events, at least once
+//! and in no guaranteed order. Each event carries the account's `seq` and the resulting state, so a
+//! receiver can drop events older than its own state. Events are small: a suspension names the
+//! account, not its ten thousand resources.
 //!
-//! The events of each kind of row are in `views::family`. Some events a customer should
-//! read in a mail: these have a [`CustomerNotice`].
+//! `views::family` has the events of each kind of row. Events that customers should read in a mail
+//! have a [`CustomerNotice`].
 
 use serde::Serialize;
 
@@ -21,45 +21,44 @@ use crate::domain::row::Row;
 
 pub use super::event_detail::{DomainEventDetail, DomainEventResource};
 
-/// One event for the bus.
+/// An event for the bus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DomainEvent {
-    /// `account#seq#n`: the same however often it is published.
+    /// `account#seq#n`. The same each time it is published.
     pub id: String,
-    /// The account.
     pub account: AccountId,
-    /// The number of its row.
+    /// The number of the row.
     pub seq: u64,
-    /// When (RFC 3339, UTC).
+    /// RFC 3339, UTC.
     pub at: String,
-    /// The account after the row.
+    /// The state after the row.
     pub state: DomainEventState,
-    /// What happened: the bus's `detail-type` is [`DomainEventDetail::name`].
+    /// The content of the event. [`DomainEventDetail::name`] is the bus's `detail-type`.
     #[serde(flatten)]
     pub news: DomainEventDetail,
-    /// What the customer is to be told, if it is one of the events they should read in a mail.
+    /// The notice for the customer, if this event is mailed.
     #[serde(skip)]
     pub warning: Option<CustomerNotice>,
 }
 
-/// The account after the row, as far as it matters to others.
+/// The state after a row, reduced to the fields for other systems.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DomainEventState {
-    /// In USD.
+    /// In USD, as a decimal.
     pub balance: String,
     /// `good`, `suspended`, `deleting`, `deleted` or `closed`.
     pub standing: &'static str,
-    /// Whether nothing new may be started.
+    /// Whether new starts are blocked.
     pub frozen: bool,
     /// Absent while nothing is billed by time (RFC 3339, UTC).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paid_through: Option<String>,
-    /// When everything will be deleted, if it will (RFC 3339, UTC).
+    /// The planned time of the deletion, if there is one (RFC 3339, UTC).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delete_at: Option<String>,
 }
 
-/// Everything the world is told of a row, in a fixed order; nothing for an ordinary hour.
+/// All domain events of a row, in a fixed order. An ordinary hour has none.
 #[must_use]
 pub fn notices(account: &AccountId, row: &Row, policy: &Policy) -> Vec<DomainEvent> {
     let mut news = family::view_of(&row.event.change).domain_events(row);

@@ -1,58 +1,60 @@
-//! [`DomainEventDetail`]: the domain events there are.
+//! [`DomainEventDetail`]: the list of domain events.
 
 use serde::Serialize;
 
 use crate::domain::resources::{Resource, ResourceRef};
 
-/// What happened. Amounts are strings in USD, times RFC 3339 in UTC.
+/// The content of a domain event. Amounts are strings in USD, times are RFC 3339 in UTC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 #[allow(missing_docs, reason = "the fields are named by what they hold")]
 pub enum DomainEventDetail {
     /// The account was opened.
     AccountOpened {},
-    /// Credit came in; `kind` is the row's [`Change::name`](crate::domain::event::Change::name).
+    /// Credit was added. `kind` is the row's [`Change::name`](crate::domain::event::Change::name).
     CreditAdded { kind: &'static str, amount: String },
-    /// Credit was taken by a refund or dispute; `kind` is the row's [`Change::name`](crate::domain::event::Change::name).
+    /// A refund, dispute or correction took credit. `kind` is the row's
+    /// [`Change::name`](crate::domain::event::Change::name).
     CreditTaken { kind: &'static str, amount: String },
-    /// A grant's time was over with something left of it.
+    /// A grant expired with credit left.
     CreditExpired { amount: String },
-    /// A delayed payment was promised.
+    /// A delayed payment started.
     PaymentPending { payment: String, amount: String },
-    /// A delayed payment will not come: `failed`, `canceled` or `expired`.
+    /// A delayed payment will not arrive: `failed`, `canceled` or `expired`.
     PaymentFailed { payment: String, reason: &'static str },
-    /// A refill of this much is wanted.
+    /// A refill of this amount is wanted.
     BalanceLow { refill: String },
-    /// The credit that surely pays lasts for less than a day (or is below the agreed threshold, if
-    /// that is lower and a refill would be allowed), and no refill is on its way. Told by the row
-    /// that crosses the limit, and again by rows that cannot tell whether it was crossed before:
-    /// those that change the limit or end a refill.
+    /// The credit that surely pays lasts for less than a day, or is below the refill threshold if
+    /// that is lower and a refill is allowed. No refill is pending.
+    ///
+    /// The row that crosses the limit emits it. So do rows that cannot tell whether the limit was
+    /// crossed before: those that change the limit or end a refill.
     CreditLow {},
     /// A refill attempt failed.
     RefillFailed { attempt: u32, paused: bool },
-    /// A refill's payment waits for its customer.
+    /// The payment of a refill waits for the customer's confirmation.
     RefillNeedsCustomer { attempt: u32, void_at: String },
-    /// A resource runs now.
+    /// A resource is running.
     ResourceStarted { resource: DomainEventResource },
-    /// A resource that had been deleted runs again and needs a new address.
+    /// A deleted resource runs again and needs a new address.
     ResourceRestored { resource: DomainEventResource },
     /// A resource was stopped: `requested`, `credit` or `start_failed`.
     ResourceStopped { resource: DomainEventResource, reason: &'static str },
-    /// A resource was deleted; it can be restored for a while.
+    /// A resource was deleted. It can be restored for a while.
     ResourceDeleted { resource: DomainEventResource },
-    /// A resource is gone for good.
+    /// A resource was purged and cannot be restored.
     ResourcePurged { resource: DomainEventResource },
-    /// Everything is off as of an instant.
+    /// All resources are stopped as of this instant.
     Suspended { as_of: String },
-    /// The standing is good again.
+    /// Good standing is restored.
     Resumed {},
-    /// Everything will be deleted, in a day at the earliest.
+    /// All resources will be deleted, in a day or later.
     DeletionSoon { delete_at: String },
-    /// The grace is over.
+    /// The grace period is over.
     DeletionDue {},
-    /// Everything was deleted.
+    /// All resources were deleted.
     Deleted {},
-    /// What was deleted with the whole account is gone for good.
+    /// The resources deleted with the account were purged and cannot be restored.
     Purged {},
     /// The account was closed.
     Closed {},
@@ -60,22 +62,19 @@ pub enum DomainEventDetail {
     Frozen {},
     /// The account is no longer frozen.
     Unfrozen {},
-    /// A trial began.
+    /// A trial started.
     TrialStarted { ends_at: String },
-    /// A trial ended.
+    /// The trial ended without a renewal.
     TrialEnded {},
 }
 
-/// A resource as events name it.
+/// A resource as named in events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DomainEventResource {
-    /// Its id.
     pub id: String,
-    /// Its project.
     pub project: String,
-    /// What it is.
     pub sku: String,
-    /// What kind of thing that is.
+    /// Such as `service` or `volume`.
     pub kind: String,
 }
 

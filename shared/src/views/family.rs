@@ -1,4 +1,4 @@
-//! What customers and the platform are told of each kind of row, by family of changes.
+//! The texts and domain events of each kind of row, by family of changes.
 
 mod billing;
 mod grant;
@@ -17,30 +17,30 @@ use crate::domain::money::{Rate, Usd};
 use crate::domain::row::Row;
 use crate::domain::timestamp::{MINUTE, Timestamp};
 
-/// The views of a family's rows. A default is what most families do.
+/// The views of a family's rows. Defaults cover what most families do.
 pub(super) trait FamilyView {
-    /// The line of the account's history, in a customer's words. Reasons of the operator's staff
-    /// are shown: they are told so.
+    /// The line in the account's history, in plain words. It shows the reasons that staff gave, and
+    /// the admin API says so.
     fn description(&self, event: &Event) -> String;
 
-    /// The events for the bus, in a fixed order.
+    /// The domain events, in a fixed order.
     fn domain_events(&self, row: &Row) -> Vec<DomainEventDetail>;
 
-    /// The type of the transaction, if the row moved money.
+    /// The transaction type, if the row moved money.
     fn transaction_type(&self) -> Option<TransactionType> {
         None
     }
 
-    /// The payment the row is about, if it is.
+    /// The payment of the row, if it has one.
     fn payment(&self) -> Option<&PaymentId> {
         None
     }
 
-    /// What was billed before the row, in USD an hour; `state` is the one after it.
+    /// The rate before the row, in USD per hour. `state` is the state after it.
     ///
-    /// `None` if the row does not tell, or changes the limit of low credit and not the credit, or
-    /// the limit may have been crossed while a refill was under way. Then the limit counts as
-    /// crossed: a warning too many is better than none.
+    /// `None` if the row does not contain it, or if the limit of low credit may have been crossed
+    /// without a notice: the row changes the limit but not the credit, or a refill was pending. The
+    /// limit then counts as crossed, because an extra notice is better than a missing one.
     fn rate_before(&self, state: &AccountState) -> Option<Rate> {
         Some(state.billed.rate)
     }

@@ -1,13 +1,12 @@
-//! What a stretch of an account's history cost, by resource and meter: the sum of what was billed
-//! and given back, nothing else. Pure: from the rows alone, and exact, because the lines of every
-//! row add up to its amount.
+//! The cost of a stretch of an account's history, by resource and meter: the sum of all charges and
+//! refunds of time. Pure and exact, because the lines of every row add up to its amount.
 //!
-//! **A line belongs to the time of its row.** An hour is paid when it begins (or, late, when it is
-//! settled), and counts there, so that the amounts of a month are those of its rows on the
-//! account's history.
+//! **A line belongs to the time of its row.** An hour is paid when it begins (or when it is
+//! settled, if that is later). The amounts of a month therefore match its rows in the account's
+//! history.
 //!
-//! **Seconds** are those in which a resource ran: paid, less given back. What is paid for keeping a
-//! volume's data while it is off is in the amount and not in the seconds.
+//! **Seconds** count running time: paid minus given back. The price of keeping a stopped volume's
+//! data is in the amount and not in the seconds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,31 +21,29 @@ use crate::domain::resources::{BillableList, KeptData, Resource, ResourceRef};
 use crate::domain::row::Row;
 use crate::domain::timestamp::Timestamp;
 
-/// What a resource was when something was billed for it. An id may be used again after its resource
-/// is gone for good.
+/// The identity of a resource when it was billed. An ID may be reused after a purge.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ResourceIdentity {
-    /// The project it belonged to.
+    /// The project of the resource.
     pub project: ProjectId,
-    /// What it was.
     pub sku: Sku,
-    /// What kind of thing that is.
+    /// Such as `service` or `volume`.
     pub kind: Kind,
 }
 
-/// What was spent on one thing.
+/// The cost of an item.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpentAmount {
-    /// What was billed less what was given back, in USD: above zero is spent.
+    /// Charges minus amounts given back, in USD. Above zero is spent.
     pub amount: Usd,
-    /// For how many seconds it ran.
+    /// The running time in seconds.
     pub seconds: i64,
-    /// Up to when its last period is paid, if nothing of it was given back.
+    /// The end of the last paid period, if nothing of it was given back.
     paid_through: Option<(Timestamp, i64)>,
 }
 
 impl SpentAmount {
-    /// The seconds up to an instant: without those that are paid ahead of it.
+    /// The seconds up to an instant, without time paid beyond it.
     #[must_use]
     pub fn seconds_until(&self, instant: Timestamp) -> i64 {
         let ahead =
@@ -61,18 +58,16 @@ impl SpentAmount {
     }
 }
 
-/// One thing on which something was spent.
+/// An item with a cost.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SpendingItem {
-    /// A resource; what it was is not known if it has been gone for so long that nothing tells any
-    /// more.
+    /// A resource. Its identity is `None` if it was purged so long ago that no row names it.
     Resource(ResourceId, Option<ResourceIdentity>),
-    /// A meter.
     Meter(ProjectId, Sku),
 }
 
 impl SpendingItem {
-    /// The project it belonged to, if that is known.
+    /// The project, if known.
     #[must_use]
     pub fn project(&self) -> Option<&ProjectId> {
         match self {
@@ -83,7 +78,7 @@ impl SpendingItem {
         }
     }
 
-    /// What it was, if that is known.
+    /// The SKU, if known.
     #[must_use]
     pub fn sku(&self) -> Option<&Sku> {
         match self {
@@ -93,13 +88,13 @@ impl SpendingItem {
     }
 }
 
-/// What was spent, thing by thing.
+/// The cost by item.
 pub type SpendingReport = BTreeMap<SpendingItem, SpentAmount>;
 
 /// Adds up rows, oldest first.
 ///
-/// A line names its resource only. What that was, the resource's own item tells, or the next row
-/// that changes it; for what is gone for good it may have to be looked for after the rows
+/// A line contains only the resource's ID. The identity comes from the resource's own item, or from
+/// the next row that changes the resource. For purged resources that row may follow after the range
 /// ([`SpendingTally::nameless`], [`SpendingTally::identify`]).
 #[derive(Debug)]
 pub struct SpendingTally<'a> {
@@ -111,15 +106,15 @@ pub struct SpendingTally<'a> {
 }
 
 impl<'a> SpendingTally<'a> {
-    /// Nothing yet. `list` is what the account has now; `prices` tell running from being kept while
-    /// off.
+    /// An empty tally. `list` is the account's current list. `prices` distinguish running from kept
+    /// data.
     #[must_use]
     pub fn new(list: &'a BillableList, prices: &'a PriceList) -> SpendingTally<'a> {
         let (known, nameless, spending) = (BTreeMap::new(), BTreeMap::new(), SpendingReport::new());
         SpendingTally { list, prices, known, nameless, spending }
     }
 
-    /// Adds a row that has its lines in place.
+    /// Adds a row with all its lines.
     pub fn add(&mut self, row: &Row) {
         self.learn(row);
         if let Change::Billing(BillingChange::Metered { lines, .. }) = &row.event.change {
@@ -143,20 +138,20 @@ impl<'a> SpendingTally<'a> {
         }
     }
 
-    /// Resources of which nothing is known yet but what they cost.
+    /// Resources with a cost and an unknown identity.
     #[must_use]
     pub fn nameless(&self) -> BTreeSet<ResourceId> {
         self.nameless.keys().cloned().collect()
     }
 
-    /// Learns from a later row what a nameless resource was.
+    /// Finds the identity of a nameless resource in a later row.
     pub fn identify(&mut self, row: &Row) {
         for reference in references(&row.event) {
             self.resolve(&reference.id, &identity_of(reference));
         }
     }
 
-    /// What was spent; what is nameless now stays so.
+    /// The report. Resources that are nameless now stay so.
     #[must_use]
     pub fn end(mut self) -> SpendingReport {
         for (id, spent) in std::mem::take(&mut self.nameless) {
@@ -189,7 +184,7 @@ impl<'a> SpendingTally<'a> {
         self.known.get(id).cloned().or_else(listed)
     }
 
-    /// The resource of that id, unless it was made later, in the place of one that is gone.
+    /// The resource with this ID, unless it was created later and reuses the ID.
     fn listed(&self, id: &ResourceId, at: Timestamp) -> Option<&'a Resource> {
         self.list.resources.get(id).filter(|resource| resource.created_at <= at)
     }
@@ -218,8 +213,8 @@ impl<'a> SpendingTally<'a> {
         }
     }
 
-    /// Whether a line is for keeping what is off. A start or stop is billed at the difference
-    /// between running and off, so its seconds are running ones; of other rows the rate tells.
+    /// Whether a line pays only for kept data. A start or stop is billed at the difference between
+    /// running and stopped, so its seconds are running time. In other rows the rate decides.
     fn is_kept_only(&self, row: &Row, line: &ResourceLine) -> bool {
         #[allow(
             clippy::wildcard_enum_match_arm,
@@ -241,7 +236,7 @@ impl<'a> SpendingTally<'a> {
     }
 }
 
-/// The resources a row names without telling all of them.
+/// Resources that a row names without their full data.
 fn references(event: &Event) -> &[ResourceRef] {
     match event.list_change() {
         ListChange::SetStatus { resources, .. } | ListChange::Remove(resources) => resources,
@@ -260,7 +255,7 @@ fn identity_of(reference: &ResourceRef) -> ResourceIdentity {
     }
 }
 
-/// `part ÷ whole` with four decimals, rounded half up; zero for no whole.
+/// `part ÷ whole` with four decimals, rounded half up. Zero if `whole` is zero.
 #[must_use]
 pub fn four_decimals(part: i64, whole: i64) -> String {
     let (part, whole) = (i128::from(part), i128::from(whole.max(1)));

@@ -1,8 +1,7 @@
-//! What a customer is shown of a row: a line of the account's history, in a customer's words.
+//! A row as a line of the account's history, in plain words.
 //!
-//! Pure: everything shown stands in the row itself, so a row reads the same whenever it is shown.
-//! What customers do not call a transaction, rows that move no money, keeps its own row type
-//! ([`Change::name`]).
+//! Pure: the row contains everything shown, so it reads the same at any time. Rows that move no
+//! money are not transactions and keep their row type ([`Change::name`]).
 
 use serde::Serialize;
 
@@ -15,40 +14,39 @@ use crate::domain::row::Row;
 
 pub use super::transaction_type::{TransactionType, TransactionTypeError};
 
-/// A row as its customer is shown it. Amounts are strings in USD, times RFC 3339 in UTC.
+/// A row as shown to its customer. Amounts are strings in USD, times are RFC 3339 in UTC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Transaction {
-    /// `account#seq`.
+    /// The account and the row number: `<account>#<seq>`.
     pub id: String,
-    /// The row's number.
     pub seq: u64,
-    /// When.
+    /// RFC 3339, in UTC.
     pub at: String,
-    /// [`TransactionType::name`]; for a row that moved no money its own [`Change::name`].
+    /// [`TransactionType::name`], or [`Change::name`] for a row that moved no money.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// What it did to the balance.
+    /// The change of the balance.
     pub amount: String,
-    /// The balance after it.
+    /// The balance after the row.
     pub balance_after: String,
-    /// In a customer's words.
+    /// In plain words.
     pub description: String,
     /// `time`, `stripe` or `request`.
     pub cause: &'static str,
-    /// What was billed or given back, one by one; `None` if there are too many to be shown here.
+    /// The single charges or refunds. `None` if there are too many to show here.
     pub lines: Option<Vec<TransactionLine>>,
-    /// The objects at Stripe; `None` if it has nothing to do with a payment.
+    /// The objects at Stripe. `None` if the row has no payment.
     pub stripe: Option<StripeObjects>,
 }
 
-/// One line of what was billed or given back.
+/// A line of a charge or refund.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 #[allow(missing_docs, reason = "the fields are named by what they hold")]
 pub enum TransactionLine {
-    /// Time of a resource.
+    /// The time of a resource.
     Time { resource: String, rate: String, seconds: i64, amount: String },
-    /// A quantity: from one reading of the meter to another.
+    /// A quantity, from one reading of the meter to the next.
     Quantity {
         project: String,
         sku: String,
@@ -59,20 +57,16 @@ pub enum TransactionLine {
     },
 }
 
-/// The objects at Stripe of a payment, as far as they are known.
+/// The known Stripe objects of a payment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StripeObjects {
-    /// `cs_…`
     pub session: Option<String>,
-    /// `pi_…`
     pub payment_intent: Option<String>,
-    /// `ch_…`
     pub charge: Option<String>,
-    /// `in_…`
     pub invoice: Option<String>,
 }
 
-/// What kind of transaction a row is; `None` if it moved no money.
+/// The transaction type of a row. `None` if it moved no money.
 #[must_use]
 pub fn transaction_type(event: &Event) -> Option<TransactionType> {
     if event.amount().is_zero() {
@@ -81,7 +75,7 @@ pub fn transaction_type(event: &Event) -> Option<TransactionType> {
     family::view_of(&event.change).transaction_type()
 }
 
-/// A row as its customer is shown it; of its payment's ids only the one that stands in the row.
+/// A row as shown to its customer. Of the payment's IDs it has only the one in the row.
 #[must_use]
 pub fn transaction(account: &AccountId, row: &Row) -> Transaction {
     let event = &row.event;
@@ -137,7 +131,7 @@ fn meter_line(line: &MeterLine) -> TransactionLine {
     }
 }
 
-/// The payment a row is about, if it is.
+/// The payment of a row, if it has one.
 #[must_use]
 pub fn payment(change: &Change) -> Option<&PaymentId> {
     family::view_of(change).payment()

@@ -1,34 +1,33 @@
-//! [`TransactionType`]: the types of transactions there are.
+//! [`TransactionType`]: the list of transaction types.
 
 use std::str::FromStr;
 
-/// What a transaction is.
+/// The type of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransactionType {
-    /// Credit bought by hand.
+    /// Credit bought by the customer.
     TopUp,
-    /// Credit bought by the saved card, on its own.
+    /// Credit charged automatically to the saved card.
     AutoRefill,
-    /// Time paid ahead, or quantities used.
+    /// Prepaid time, or metered quantities.
     Usage,
-    /// Time that was paid ahead and not used, given back.
+    /// Unused prepaid time, given back.
     Unused,
-    /// A payment went back, or the going back failed.
+    /// A refund, or a failed refund.
     Refund,
-    /// Credit given by the operator; its expiry.
+    /// Credit given by the operator, or its expiry.
     Bonus,
-    /// The trial's credit; its expiry.
+    /// Trial credit, or its expiry.
     Trial,
     /// A commit plan, with its bonus.
     Commit,
-    /// A payment was disputed, or the dispute was won.
+    /// A dispute took money, or was won.
     Dispute,
-    /// Corrected by the operator.
+    /// A correction by the operator.
     Correction,
 }
 
 impl TransactionType {
-    /// All of them.
     pub const ALL: [TransactionType; 10] = [
         TransactionType::TopUp,
         TransactionType::AutoRefill,
@@ -42,7 +41,7 @@ impl TransactionType {
         TransactionType::Correction,
     ];
 
-    /// Its name in answers and in the parameter `type`.
+    /// The name in answers and in the parameter `type`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -60,7 +59,7 @@ impl TransactionType {
     }
 }
 
-/// No type of transaction is called so.
+/// The name is not a transaction type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "one of topup, auto_refill, usage, unused, refund, bonus, trial, commit, dispute, correction"

@@ -1,5 +1,5 @@
-//! What is true between rows: settling is complete, and an account says when it must be looked at
-//! next.
+//! Properties that hold between rows: settling is complete, and the account reports when the next
+//! row is due.
 
 use std::rc::Rc;
 
@@ -18,7 +18,7 @@ use crate::Check;
 use crate::model::{ensure, hold_end, is_held};
 use crate::world::World;
 
-/// How far ahead to look for what is due, in seconds.
+/// How far ahead to look for due rows, in seconds.
 const AHEAD: [i64; 8] = [1, 120, 600, 1_800, 3_600, 86_400, 3 * 86_400, 14 * 86_400];
 
 /// Checks an account as a step left it.
@@ -45,7 +45,7 @@ pub(crate) fn check(world: &World) -> Check {
         || state.refill.attempt.is_some()
         || matches!(state.standing, Standing::Deleting(_));
     if row(now)?.is_none() {
-        // Settled: everything is paid, and what is announced is to come or waits for somebody else.
+        // Settled: everything is paid. Announced deletions lie in the future or wait for Stripe.
         let is_paid = state.paid_through().is_none_or(|through| through > now);
         ensure!(
             is_paid || is_held(state, now.seconds()),
@@ -57,15 +57,15 @@ pub(crate) fn check(world: &World) -> Check {
             let progress = due > now && row(due)?.is_some();
             ensure!(progress || waits_for_outside, "announced for {due}, but then nothing is due");
         }
-        // What is wanted can begin: otherwise it would be driven for ever, and hold back
-        // suspensions for nothing.
+        // A wanted refill can start. Otherwise it would be retried forever and delay suspensions
+        // for nothing.
         if state.refill.wanted.is_some() && state.refill.attempt.is_none() {
             let begin =
                 Command::BeginRefill { customer: crate::world::id("cus")?, tax: TaxMode::Off };
             let begun = decide(state, &begin, Cause::Command, &world.policy, now);
             ensure!(begun.is_ok(), "a refill is wanted and cannot begin: {begun:?}");
         }
-        // The end of a hold is nobody's hour.
+        // The end of a delay is not a full hour.
         if is_held(state, now.seconds()) && !is_paid {
             let end = hold_end(state).unwrap_or(now);
             let is_suspended = row(end)?.is_some();
@@ -76,8 +76,8 @@ pub(crate) fn check(world: &World) -> Check {
     Ok(())
 }
 
-/// What is due at the end of a full hour, and meters: the hourly run walks all accounts that have
-/// such.
+/// Work that is due at the end of a full hour, and meters. The hourly run covers all accounts that
+/// have any.
 fn is_of_the_hourly_run(state: &AccountState, event: &Event) -> bool {
     let full_hour = state.paid_through().is_some_and(|through| through.hour().start() == through);
     match &event.change {
@@ -89,8 +89,7 @@ fn is_of_the_hourly_run(state: &AccountState, event: &Event) -> bool {
     }
 }
 
-/// The next instant at which a punctual run would come: the next full hour, or what is due if that
-/// is sooner.
+/// The next instant of a punctual run: the next full hour, or the next due time if that is sooner.
 pub(crate) fn next_run(view: &AccountSnapshot<'_>, now: Timestamp) -> Timestamp {
     let hour = now.hour().end();
     due_at(view.state(), view.policy()).filter(|due| *due > now).map_or(hour, |due| due.min(hour))

@@ -1,4 +1,4 @@
-//! A late run writes what punctual runs would have written.
+//! A late run writes the same rows as punctual runs.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use crate::steps::{Action, Flavour, History, How, Step, history};
 use crate::world::World;
 use crate::{Check, config};
 
-/// What refills, meters and staff do depends on when a row is written, and is left out here.
+/// Refills, meters and staff actions depend on when a row is written, and are left out here.
 fn is_the_same_at_any_time(action: &Action) -> bool {
     match action {
         Action::Credit { how, .. } => *how == How::TopUp,
@@ -51,7 +51,7 @@ fn run_punctually(world: &mut World, now: Timestamp) -> Check {
     world.settle()
 }
 
-/// What each resource cost, all told.
+/// The total cost of each resource.
 fn costs(world: &World) -> BTreeMap<ResourceId, Usd> {
     let mut costs: BTreeMap<ResourceId, Usd> = BTreeMap::new();
     for row in &world.rows {
@@ -96,8 +96,8 @@ fn check_same(punctual: &World, late: &World) -> Check {
         one.billed,
         other.billed
     );
-    // The grace counts from the row, so what follows the suspension may not be the same; its
-    // instant is.
+    // The grace period counts from the row, so later rows may differ. The instant of the suspension
+    // is the same.
     let suspended = |world: &World| {
         world.rows.iter().find_map(|row| match &row.event.change {
             Change::Standing(StandingChange::Suspended { as_of, .. }) => Some(*as_of),

@@ -1,20 +1,20 @@
 //! Random histories of the pure domain, checked row by row against an independent model.
 //!
-//! A history is an account and up to a hundred steps: time passes, and somebody wants something of
-//! the account, sensible or not. Everything goes the way it goes in production:
-//! [`tollgate::domain::settle`] first, then [`tollgate::domain::resolve`] →
-//! [`tollgate::domain::decide`](mod@tollgate::domain::decide) → [`tollgate::domain::row`], with claims as the store keeps
-//! them, and the row is read back from its stored form.
+//! A history is an account with up to a hundred steps. In each step time passes and a request
+//! arrives, valid or not. Everything runs as in production: [`tollgate::domain::settle`] first,
+//! then [`tollgate::domain::resolve`] → [`tollgate::domain::decide`](mod@tollgate::domain::decide)
+//! → [`tollgate::domain::row`], with claims as the store keeps them. Each row is read back from its
+//! stored form.
 //!
-//! - [`steps`] what a history is made of, and how it is drawn and shrunk.
-//! - [`world`] carries a history out and writes down what happened.
-//! - [`model`] keeps its own books, from the rows alone and without `apply`, and says which
-//!   invariant a row breaks.
-//! - [`ahead`] what is true *between* rows: what is due next, and that settling is complete.
-//! - [`late`], [`runway`], [`splitting`] properties of their own.
+//! - [`steps`] defines histories, and how they are drawn and shrunk.
+//! - [`world`] runs a history and records the results.
+//! - [`model`] keeps its own books, from the rows alone and without `apply`, and reports the
+//!   invariant that a row breaks.
+//! - [`ahead`] checks properties *between* rows: the next due row, and complete settling.
+//! - [`late`], [`runway`], [`splitting`] check one property each.
 //!
-//! The seed is fixed, so that a run can be repeated; `PROPTEST_RNG_SEED` draws others and
-//! `PROPTEST_CASES` more.
+//! The seed is fixed, so that a run can be repeated. `PROPTEST_RNG_SEED` sets another seed, and
+//! `PROPTEST_CASES` the number of histories.
 #![allow(
     clippy::wildcard_enum_match_arm,
     reason = "a check looks at the rows it is about; a new kind of row must first of all pass the checks on every row"
@@ -33,7 +33,7 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 use steps::{Flavour, History, history};
 use world::World;
 
-/// What a check comes to: the sentence that says which invariant was broken.
+/// The result of a check. The error names the broken invariant.
 type Check = Result<(), String>;
 
 /// Histories of each flavour: five flavours, so 12,500 in all.

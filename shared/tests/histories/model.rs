@@ -1,6 +1,6 @@
-//! The books a sceptic would keep: what each payment and grant brought in and paid out, and for
-//! every resource the stretch of time that is covered. Fed by rows alone. It knows the design, not
-//! the code: no `apply`, no `Purse`, its own arithmetic in whole micro-dollars.
+//! Independent books: the income and payments of each payment and grant, and the covered time of
+//! every resource. The input is rows alone. The model knows the design, not the code. It uses no
+//! `apply` and no `Purse`, and has its own arithmetic in whole micro-dollars.
 
 mod money;
 mod refills;
@@ -34,7 +34,6 @@ const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
 const DOLLAR: i64 = 1_000_000;
 
-/// Whole micro-dollars.
 pub(crate) fn micros(amount: Usd) -> i64 {
     let decimal = amount.decimal();
     let scaled = decimal.mantissa() * 10_i128.pow(6 - decimal.scale());
@@ -47,7 +46,7 @@ fn picos(rate: Rate) -> i128 {
     decimal.mantissa() * 10_i128.pow(12 - decimal.scale())
 }
 
-/// What so many seconds cost, in micro-dollars, rounded half to even.
+/// The cost of a number of seconds, in micro-dollars, rounded half to even.
 fn cost(picos_per_hour: i128, seconds: i64) -> i64 {
     let whole = 3_600_i128 * 1_000_000;
     let exact = picos_per_hour * i128::from(seconds.max(0));
@@ -60,7 +59,7 @@ fn hour_end(instant: i64) -> i64 {
     instant - instant.rem_euclid(HOUR) + HOUR
 }
 
-/// What is known of a row beforehand: how much money the command was about.
+/// The expectation for a row: the amount of money in the command.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Asked {
     /// To paid credit, in micro-dollars.
@@ -72,15 +71,15 @@ pub(crate) struct Asked {
 /// One of the account's funds. Paid credit is number 0.
 #[derive(Clone, Debug, Default)]
 struct Pot {
-    /// Everything ever put in, less what was taken out other than by using it.
+    /// All income, less amounts taken out for other reasons than usage.
     put_in: i64,
     remaining: i64,
-    /// What it paid of the current period, as far as the lines tell.
+    /// The amount paid for the current period, according to the lines.
     used: i64,
     expires: i64,
     excludes: BTreeSet<String>,
     is_trial: bool,
-    /// The payment it came with.
+    /// The payment that brought the grant.
     payment: Option<String>,
 }
 
@@ -102,7 +101,7 @@ struct Phase {
     picos: i128,
 }
 
-/// What a resource was charged since its start in one row.
+/// The charge for a resource since its start, in one row.
 #[derive(Clone, Debug)]
 struct Charge {
     through: i64,
@@ -124,7 +123,7 @@ struct Thing {
     charges: Vec<Charge>,
     started: i64,
     deleted: Option<i64>,
-    /// When it went for good.
+    /// The time of the purge.
     purged: Option<i64>,
 }
 
@@ -179,7 +178,7 @@ pub(crate) struct Model {
     ever_paid: bool,
     trial: Option<(i64, i64)>,
     trial_ended: Option<i64>,
-    /// When the suspension was written, its grace, and what was left.
+    /// The time of the suspension, its grace period, and the remaining balance.
     suspended: Option<(i64, i64, i64)>,
     /// When its deletion was announced, if nothing has held it since.
     announced: Option<i64>,
@@ -189,7 +188,7 @@ pub(crate) struct Model {
     /// Lines that gave something back: each may be a micro-dollar off, for it was rounded for
     /// itself.
     dust: i64,
-    /// What was refunded of what grants paid of this period.
+    /// The refunded part of the amounts that grants paid for this period.
     refunded_use: i64,
 }
 
@@ -235,8 +234,8 @@ impl Model {
         (credit, mine.into_iter().map(|(_, number, _)| number).collect())
     }
 
-    /// Draws a cost as the design says: the eligible grant that expires soonest, then paid credit,
-    /// never below zero.
+    /// Draws a cost by the design: the eligible grant that expires soonest, then paid credit, never
+    /// below zero.
     fn draw(
         &self,
         pots: &mut BTreeMap<u32, Pot>,
@@ -261,7 +260,7 @@ impl Model {
         Some(shares)
     }
 
-    /// What is billed by time at `from`, in the order in which it is paid.
+    /// The resources billed by time at `from`, in payment order.
     fn due(&self, from: i64, through: i64) -> Vec<Due<'_>> {
         let mut due: Vec<(usize, Due<'_>)> = self
             .things
@@ -278,7 +277,7 @@ impl Model {
         due.into_iter().map(|(_, due)| due).collect()
     }
 
-    /// Who pays what for `[from, through)`, if the funds cover all of it.
+    /// The shares of each fund for `[from, through)`, if the funds cover all of it.
     fn spread(&self, due: &[Due<'_>], from: i64, through: i64) -> Option<Vec<Vec<(u32, i64)>>> {
         let mut pots = self.pots.clone();
         due.iter()
@@ -347,7 +346,7 @@ fn new_thing(
     }
 }
 
-/// What a start falls back to if it fails.
+/// The status to which a resource returns if its start fails.
 fn as_before(status: ResourceStatus) -> ResourceStatus {
     match status {
         ResourceStatus::New => ResourceStatus::New,
@@ -357,13 +356,13 @@ fn as_before(status: ResourceStatus) -> ResourceStatus {
     }
 }
 
-/// Whether a refill that is wanted or open holds back a suspension.
+/// Whether a wanted or open refill delays a suspension.
 pub(crate) fn is_held(state: &AccountState, at: i64) -> bool {
     hold_end(state).is_some_and(|end| at < end.seconds())
 }
 
-/// Ten minutes from the row that wanted the refill, or from the end of what is paid; not while the
-/// customer is asked.
+/// Ten minutes from the row that wanted the refill, or from the end of the paid time. None while
+/// the customer must confirm.
 pub(crate) fn hold_end(state: &AccountState) -> Option<Timestamp> {
     let wanted = state.refill.wanted.map(|wanted| wanted.since);
     let at_work = state.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_none());
@@ -385,7 +384,7 @@ fn number(fund: Fund) -> u32 {
     }
 }
 
-/// Who paid how much.
+/// The amount paid by each fund.
 fn paid(shares: &[FundShare]) -> Vec<(u32, i64)> {
     shares.iter().map(|share| (number(share.fund), -micros(share.amount))).collect()
 }

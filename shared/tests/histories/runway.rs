@@ -1,4 +1,4 @@
-//! The runway is what happens if nothing else does.
+//! The runway equals the actual end of the credit if nothing else happens.
 
 use std::rc::Rc;
 
@@ -25,7 +25,7 @@ struct Funds {
     grants: Vec<(i64, i64, u8)>,
     /// SKUs that cost nothing while off.
     running: Vec<u8>,
-    /// What staff takes or gives in the end.
+    /// The correction by staff at the end.
     correction: i64,
     wait: i64,
 }

@@ -1,4 +1,4 @@
-//! A period paid in two parts costs what it costs in one, to the micro-dollar for each line.
+//! A period paid in two parts costs the same as in one, to the micro-dollar per line.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

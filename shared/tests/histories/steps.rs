@@ -1,7 +1,7 @@
-//! What a history is made of, and how it is drawn and shrunk.
+//! The steps of histories, and how they are drawn and shrunk.
 //!
-//! A step is drawn as four small numbers and told in words. All four shrink towards zero, which is
-//! "at once", "only settle", and the plainest arguments; steps that do not matter are dropped.
+//! A step is drawn as four small numbers and printed in words. All four shrink toward zero, which
+//! is "at once", "only settle", and the plainest arguments. Steps that do not matter are dropped.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 /// The most steps of a history.
 const STEPS_MAX: usize = 100;
 
-/// What a history is mostly about. Every flavour draws from all actions, in other proportions.
+/// The main subject of a history. Every flavor draws from all actions, in other proportions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flavour {
     Resources,
@@ -23,12 +23,12 @@ pub(crate) enum Flavour {
 #[derive(Clone, Debug)]
 pub(crate) struct History {
     pub(crate) flavour: Flavour,
-    /// 0: nothing. 1: credit. 2: credit, and something runs. 3: what the flavour is about.
+    /// 0: nothing. 1: credit. 2: credit and a running resource. 3: depends on the flavor.
     pub(crate) prelude: u8,
     pub(crate) steps: Vec<Step>,
 }
 
-/// Time passes, then somebody acts.
+/// Time passes, then an action follows.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) wait: Wait,
@@ -43,15 +43,15 @@ pub(crate) enum Wait {
     Days(i64),
     /// To the next full hour, and so many seconds more.
     ToHour(i64),
-    /// To the end of what is paid, and so many seconds more.
+    /// To the end of the paid time, plus a number of seconds.
     ToPaidThrough(i64),
-    /// To what is due next, and so many seconds more.
+    /// To the next due time, plus a number of seconds.
     ToDue(i64),
-    /// To the end of the hold on a suspension or the back-off of refills, and so many seconds more.
+    /// To the end of a delayed suspension or of the backoff of refills, plus a number of seconds.
     ToHold(i64),
 }
 
-/// What somebody wants. Numbers name things: payment 3 is `pi_3`, resource 2 is `r2`.
+/// An action. Numbers identify objects: payment 3 is `pi_3`, resource 2 is `r2`.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     Settle,
@@ -177,13 +177,13 @@ pub(crate) enum Action {
     },
 }
 
-/// What a credit is for.
+/// The purpose of a credit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
     TopUp,
     /// With a bonus that expires after so many seconds.
     Commit(i64),
-    /// For the attempt that is open, or so many numbers beside it.
+    /// For the open attempt, or for a number that far from it.
     Refill(u8),
 }
 

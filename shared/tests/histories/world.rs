@@ -1,4 +1,4 @@
-//! Carries a history out the way production does, and writes down what happened.
+//! Runs a history as production does, and records the results.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -50,10 +50,10 @@ const HOURLY: [(&str, &str, &str, &str); 9] = [
 ];
 /// SKU and rate in USD a unit.
 const METERED: [(&str, &str); 3] = [("tokens", "0.00000015"), ("gb", "0.25"), ("calls", "0.0004")];
-/// What the first step acts after: 2026-11-30, in the last hours of a month.
+/// The time before the first step: 2026-11-30, in the last hours of a month.
 const OPENED: i64 = 1_796_076_000 - 1_796_076_000 % 86_400 + 19 * 3_600 + 1_200;
 
-/// An account, its list, its claims, and the model beside it.
+/// An account, its list, its claims, and the model.
 pub(crate) struct World {
     pub(crate) account: AccountId,
     pub(crate) policy: Policy,
@@ -74,7 +74,7 @@ enum Settled {
     Later,
 }
 
-/// What a step came to.
+/// The result of a step.
 struct Entry {
     now: Timestamp,
     step: Step,
@@ -167,7 +167,7 @@ impl World {
         self.rows.len() > ROWS_MAX
     }
 
-    /// Lets time pass and somebody act, and checks every row that comes of it.
+    /// Lets time pass, runs the action, and checks every resulting row.
     pub(crate) fn step(&mut self, step: &Step) -> Check {
         if self.is_long() {
             return Ok(());
@@ -229,8 +229,8 @@ impl World {
         target.max(now)
     }
 
-    /// Decides and appends one command, settled first if it must be. `None`: it went its way, or
-    /// was told before.
+    /// Decides and appends one command, after settling if needed. `None` if it was refused or
+    /// repeated.
     pub(crate) fn command(
         &mut self,
         command: &Command,
@@ -240,7 +240,7 @@ impl World {
         self.carry_out(settled, asked, |_, _| Ok(command.clone()))
     }
 
-    /// The same for what must be resolved against the settled list.
+    /// The same for a command that must be resolved against the settled list.
     fn resolved(
         &mut self,
         resolve: impl FnOnce(&AccountSnapshot<'_>, Timestamp) -> Result<Command, Refusal>,
@@ -409,8 +409,7 @@ impl World {
                     How::Commit(seconds) => {
                         let (amount, expires_at) = (Usd::dollars(12), self.now.plus(seconds));
                         let bonus = BonusGrant { amount, expires_at, excludes: BTreeSet::new() };
-                        // What cannot be given any more never stands in the way of money that was
-                        // paid.
+                        // A bonus that has already expired never blocks the payment it came with.
                         let grant = if seconds > 0 { micros(amount) } else { 0 };
                         (CreditKind::Commit, Some(bonus), Asked { grant, ..asked })
                     }
@@ -513,7 +512,7 @@ impl World {
         Ok(OwnedProject { id: id("p")?, account: self.account.clone() })
     }
 
-    /// The resources that the bits of a number name, of those that exist.
+    /// The existing resources selected by the bits of a number.
     fn named(&self, which: u8) -> Result<Vec<ResourceId>, String> {
         let known: Vec<&ResourceId> = self.billables.resources.keys().collect();
         let Some(one) = known.get(usize::from(which >> 4) % known.len().max(1)) else {
@@ -616,7 +615,7 @@ impl World {
         }
     }
 
-    /// What no caller should ask: each is refused, and by its own name.
+    /// Invalid requests. Each is refused with its own refusal.
     fn nonsense(&mut self, what: u8) -> Result<Option<Refusal>, String> {
         let (project, foreign) =
             (self.project()?, OwnedProject { id: id("q")?, account: id("b")? });
@@ -786,7 +785,7 @@ impl World {
         Ok(refusal)
     }
 
-    /// What depends on time is refused until the account is settled.
+    /// Commands that depend on time are refused until the account is settled.
     fn unsettled(&mut self, which: u8) -> Result<Option<Refusal>, String> {
         let ids = self.named(which)?;
         let prices = Rc::clone(&self.prices);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each room may import. A room may always import itself.
+/// The imports that each module may have. A module may always import itself.
 const ROOMS: [(&str, &[&str]); 7] = [
     ("domain", &[]),
     ("views", &["domain"]),
@@ -16,8 +16,8 @@ const ROOMS: [(&str, &[&str]); 7] = [
     ("payments", &["domain", "views", "store", "runtime", "stripe", "http"]),
 ];
 
-/// The one import that may lead back. The two files hold one recursive type: an error of Stripe's
-/// holds the payment that it is about, and a payment its last error.
+/// The only circular import. The two files hold one recursive type: an error from Stripe holds its
+/// payment, and a payment holds its last error.
 const RECURSIVE: (&str, &str) = ("stripe::error", "stripe::objects");
 
 #[test]

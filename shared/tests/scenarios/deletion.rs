@@ -1,4 +1,4 @@
-//! From suspension to deletion, back, and gone for good.
+//! From suspension to deletion, restore and purge.
 
 use tollgate::domain::account::{PendingPayment, Standing};
 use tollgate::domain::command::Command;
@@ -169,7 +169,7 @@ fn pending_payment_blocks_the_deletion() {
     ]);
     world.settle("27T09:59:59").rows(&[]);
     world.settle("27T10:00").rows(&["11-27T10:00:00 deleting 0.00 = 0.00"]);
-    // Another one is promised while Stripe is being asked.
+    // Another payment starts while Stripe is being asked.
     let pending = PendingPayment {
         payment: named("pi_late"),
         amount: named("25"),
@@ -177,7 +177,7 @@ fn pending_payment_blocks_the_deletion() {
     };
     world.command("27T10:01", Command::AwaitPayment(pending)).unwrap();
     assert_eq!(world.confirm_deletion("27T10:02").err(), Some(Refusal::PaymentPending));
-    // It expires without a word, and then nothing stands in the way.
+    // It expires without a report, and then nothing blocks the deletion.
     world.confirm_deletion("28T00:00").unwrap().rows(&[
         "11-27T10:01:00 payment_pending 0.00 = 0.00",
         "11-28T00:00:00 payment_ended 0.00 = 0.00",
@@ -226,7 +226,7 @@ fn failing_attempts_do_not_postpone_the_deletion_forever() {
     };
     let delete_at = suspension.delete_at.unwrap();
     assert!(delete_at <= now.plus(DAY), "{delete_at}");
-    // Nor does who agrees anew each day.
+    // Nor does a customer who renews the agreement each day.
     world.agree_to_refill(&now.to_string(), ("5", "50"), None);
     assert_eq!(world.state.refill.wanted, None);
     world.settle(&delete_at.to_string());
@@ -239,7 +239,7 @@ fn refill_that_never_begins_does_not_block_the_deletion() {
     world.settle("24T13:00").agree_to_refill("25T12:00", ("5", "25"), None).shown_are_seen();
     assert!(world.state.refill.wanted.is_some(), "money may come");
     world.settle("12-06T12:59:59").rows(&[]);
-    // Nobody begins it then: a late run finds first that its time is over.
+    // No attempt starts then: a late run first finds that the time is over.
     assert_eq!(world.begin_refill("12-06T13:00").err(), Some(Refusal::RefillNotWanted));
     world.rows(&[
         "12-06T13:00:00 refill_due 0.00 = 0.00",
@@ -283,7 +283,7 @@ fn with_one_day_of_grace_a_failed_payment_is_warned_about() {
         .command("14:00", Command::AwaitPayment(pending))
         .unwrap()
         .shown_are_seen();
-    // It expires without a word.
+    // It expires without a report.
     world.settle("28T00:00").rows(&[
         "11-28T00:00:00 payment_ended 0.00 = 0.00",
         "11-28T00:00:00 deletion_announced 0.00 = 0.00",

@@ -1,8 +1,7 @@
-//! Scenarios: what an account's chain looks like after a story, row by row.
+//! Scenarios: the chain of an account after a story, row by row.
 //!
-//! Each row reads `time type amount = balance, paid through`, and what else is new about it.
-//! Between the steps of a story nothing runs but what the story says, so a late or missing trigger
-//! is simply a step that is not there.
+//! Each row reads `time type amount = balance, paid through`, with other changes at its end. Only
+//! the steps of the story run, so a late or missing trigger is simply a missing step.
 
 #![allow(
     clippy::unwrap_used,

@@ -26,7 +26,7 @@ fn refund(id: &str, cents: i64) -> Command {
     Command::TakeBack { by: TakeBack::Refund(named(id)), of: taxed("pi_a"), cents }
 }
 
-/// The refund failed: what its row took is given back.
+/// The refund failed. The amount of its row is given back.
 fn reversal(world: &World, id: &str, cents: i64) -> Command {
     let by = TakeBack::Refund(named(id));
     let of_this = |event: &&tollgate::domain::event::Event| matches!(&event.change, tollgate::domain::event::Change::Payment(PaymentChange::TakenBack { by: taken_by, .. }) if *taken_by == by);
@@ -201,7 +201,7 @@ fn dispute_freezes_and_debits_once_and_returns_once_if_won() {
         world.command("12:30", command).unwrap();
     }
     assert_eq!((world.state.paid, world.state.frozen.is_empty()), (named("99"), true));
-    // The beginning, told after the end, freezes nothing.
+    // The opening, reported after the end, freezes nothing.
     world.command("12:40", opened()).unwrap();
     assert!(world.state.frozen.is_empty());
 }

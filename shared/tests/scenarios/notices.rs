@@ -1,4 +1,4 @@
-//! What the world is told of each row.
+//! The domain events and notices of each row.
 
 use tollgate::domain::command::Command;
 use tollgate::domain::policy::Policy;
@@ -23,7 +23,7 @@ fn told(row: &Row) -> Vec<DomainEvent> {
     notices(&named("acme"), row, &Policy::default())
 }
 
-/// `time name amount by deadline at place` of everything that a customer is to be told.
+/// `time name amount by deadline at place` of every customer notice.
 fn warnings(world: &World) -> Vec<String> {
     let shown = |notice: DomainEvent| {
         let warning = notice.warning?;
@@ -153,7 +153,7 @@ fn without_refills_one_warning_comes_a_day_before_zero() {
     assert_eq!(
         warnings(&world),
         [
-            // $23.00 are left, for what costs $24.00 a day, and the hour is paid.
+            // $23.00 are left, the resources cost $24.00 a day, and the hour is paid.
             "22T17:00 CreditLow 1.00 by 23T17:00 at add-credit",
             "22T19:00 Suspended 1.00 by 25T19:00 at add-credit",
             "24T19:00 DeletionSoon 1.00 by 25T19:00 at add-credit",
@@ -180,7 +180,7 @@ fn low_credit_warns_at_the_first_start_only() {
     world.start("11:00", "a", "vm100").unwrap();
     world.start("11:00", "b", "tiny").unwrap();
     world.settle("12:00").stop("12:30", &["a"]).unwrap();
-    // What is left of it lasts for months: the next start crosses the limit again.
+    // The rest lasts for months. The next start crosses the limit again.
     world.credit("12:40", "5").start("12:40", "c", "vm60").unwrap();
     let names = |one: &String| one.split(' ').take(3).collect::<Vec<_>>().join(" ");
     let told: Vec<String> = warnings(&world).iter().map(names).collect();
@@ -248,7 +248,7 @@ fn with_refill(terms: (&str, &str), cap: Option<&str>) -> World {
     world
 }
 
-/// What is told from a row on.
+/// The events since a row.
 #[track_caller]
 fn told_since(world: &World, time: &str, expected: &[&str]) {
     let since = crate::world::at(time).to_string();

@@ -1,4 +1,4 @@
-//! Paying ahead: what each hour, start and stop costs, to the second.
+//! Paying ahead: the cost of each hour, start and stop, to the second.
 
 use tollgate::domain::event::RefillDecline;
 use tollgate::domain::money::Usd;

@@ -1,4 +1,4 @@
-//! Refills: when they are wanted, how attempts go, and what stands in their way.
+//! Refills: when they are wanted, the course of attempts, and reasons that block them.
 
 use tollgate::domain::account::RefillPause;
 use tollgate::domain::command::{Command, RefillSettings};

@@ -1,4 +1,4 @@
-//! Starting, stopping, failing to start; and what comes back after a suspension.
+//! Starts, stops, failed starts, and restarts after a suspension.
 
 use tollgate::domain::account::RestartPolicy;
 use tollgate::domain::command::Command;

@@ -1,4 +1,4 @@
-//! How long the credit lasts: what the customer is told is what happens, to the second.
+//! How long the credit lasts. The time shown to the customer is exact, to the second.
 
 use tollgate::domain::account::Standing;
 use tollgate::domain::event::{Change, ResourceChange, StandingChange};
@@ -8,7 +8,7 @@ use tollgate::domain::timestamp::{HOUR, Timestamp};
 
 use crate::world::{World, at, named};
 
-/// Settles hour by hour until something stops, and says as of when.
+/// Settles hour by hour until a resource stops. Returns the time of the stop.
 fn first_stop(world: &mut World, from: &str) -> Timestamp {
     let mut now = at(from);
     loop {

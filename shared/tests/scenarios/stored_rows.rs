@@ -1,13 +1,13 @@
-//! What was stored stays readable, and is written the same, forever: rows of every kind, each field
-//! in at least one of them, as an earlier build wrote them.
+//! Stored rows stay readable and are written with the same bytes, forever. The fixtures hold rows
+//! of every kind, with each field in at least one of them, as an earlier build wrote them.
 //!
-//! The fixtures are data. A test that fails here says that stored rows would be read or written
-//! otherwise than before, and the code is what has to change. There is only one reason to touch a
-//! fixture: to *add* rows.
+//! The fixtures are data. A failing test means that stored rows would be read or written
+//! differently, and the code must change. The only reason to touch a fixture is to *add* rows.
 //!
-//! - **A new kind of row, or a new optional field** (an addition that older rows simply lack): write
-//!   a story with an account of its own in [`stories`], and run this test once with
-//!   `WRITE_FIXTURES=1`. It appends the accounts that the fixture lacks and leaves the others alone.
+//! - **A new kind of row, or a new optional field** (an addition that older rows simply lack):
+//!   write a story with an account of its own in [`stories`], and run this test once with
+//!   `WRITE_FIXTURES=1`. It appends the accounts that the fixture lacks and leaves the others
+//!   alone.
 //! - **A new format**: the old fixture stays and is read. The stories write a new one,
 //!   `every_kind_of_format_<FORMAT>.json`, in the same way.
 
@@ -104,10 +104,10 @@ kinds! {
     Change::Staff(StaffChange::Corrected { .. }) => "correction",
 }
 
-/// A row as a fixture holds it: numbers as DynamoDB writes them.
+/// A row in a fixture, with numbers as DynamoDB writes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct FixtureRow {
-    /// Fixtures of format 1 hold one account, and do not name it.
+    /// Fixtures of format 1 hold one account, without its name.
     #[serde(default = "account_of_format_1")]
     account: AccountId,
     seq: String,
@@ -117,7 +117,7 @@ struct FixtureRow {
     amount: Usd,
     balance: Usd,
     body: String,
-    /// The lines that stand in items of their own.
+    /// The lines stored in separate items.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     chunks: Vec<String>,
 }
@@ -158,7 +158,7 @@ fn rows(fixture: &str) -> Vec<FixtureRow> {
     serde_json::from_str(fixture).unwrap()
 }
 
-/// One row on a line, so that a change shows what it added.
+/// One row per line, so that a diff shows the addition.
 fn written(rows: &[FixtureRow]) -> String {
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {

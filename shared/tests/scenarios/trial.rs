@@ -1,4 +1,4 @@
-//! The trial: who gets it, what it pays for, and how it ends.
+//! The trial: the conditions, the covered resources, and its end.
 
 use std::collections::BTreeSet;
 
@@ -62,7 +62,7 @@ fn four_services_run_in_a_trial_and_any_number_of_other_things() {
     world.start("12:20", "e", "app").unwrap();
     let excluded = Refusal::CreditTooLow { required: named("5"), available: named("0") };
     assert_eq!(world.start("12:20", "name", "domain").err(), Some(excluded));
-    // Who pays is a customer like any other.
+    // A paying customer is a customer like any other.
     world.credit("12:30", "5");
     world.start("12:30", "f", "app").unwrap();
 }

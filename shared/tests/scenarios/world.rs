@@ -68,7 +68,7 @@ pub(crate) struct World {
     pub(crate) states: Vec<AccountState>,
     /// The rows as they are stored, with the chunks of their lines.
     pub(crate) stored: Vec<NewRow>,
-    /// What the commands are caused by from now on.
+    /// The cause of the following commands.
     pub(crate) cause: Cause,
     head: ChainHead,
     claims: BTreeMap<String, u64>,
@@ -174,7 +174,7 @@ impl World {
             .unwrap()
     }
 
-    /// What the latest payment was, for this credit and no tax.
+    /// The facts of the latest payment, for this credit and no tax.
     pub(crate) fn payment(&self, amount: &str) -> PaymentFacts {
         let credit: Usd = named(amount);
         let received_cents = credit.to_cents().unwrap();
@@ -270,8 +270,7 @@ impl World {
             .unwrap()
     }
 
-    /// What the platform or the clock would do when the grace is over and Stripe knows of no money
-    /// on its way.
+    /// The action at the end of the grace period, when Stripe knows of no pending payment.
     pub(crate) fn confirm_deletion(&mut self, time: &str) -> Result<&mut World, Refusal> {
         self.settle(time);
         let head = self.state.next_seq - 1;

@@ -1,5 +1,5 @@
-//! Answers in DynamoDB's name, word for word as it gives them
-//! (docs.aws.amazon.com/amazondynamodb, "Error handling with DynamoDB").
+//! Answers in DynamoDB's name, with its exact texts (docs.aws.amazon.com/amazondynamodb, "Error
+//! handling with DynamoDB").
 
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;

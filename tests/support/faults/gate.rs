@@ -15,7 +15,7 @@ enum Stage {
     Open,
 }
 
-/// The test's side: it opens when the test says so, or drops it.
+/// The test's side. It opens on the test's request or when dropped.
 #[derive(Debug)]
 #[must_use = "a gate that is dropped is open"]
 pub struct Gate {
@@ -34,11 +34,11 @@ pub(super) fn gate() -> (Gate, Barrier) {
 }
 
 impl Gate {
-    /// Waits until the call stands at the gate.
+    /// Waits until the call arrives at the gate.
     ///
     /// # Panics
     ///
-    /// If it does not come within ten seconds.
+    /// If it does not arrive within ten seconds.
     pub async fn reached(&self) {
         let mut stage = self.stage.subscribe();
         let reached = stage.wait_for(|stage| *stage >= Stage::Reached);

@@ -42,15 +42,14 @@ impl Plan {
         Self { operations: Some(operations.into_iter().collect()), ..self }
     }
 
-    /// At most so many faults: after that the network is calm, and whatever retries comes to an
-    /// end.
+    /// Limits the number of faults. Afterwards the network is calm, and all retries end.
     #[must_use]
     pub fn at_most(self, faults: usize) -> Self {
         Self { left: faults, ..self }
     }
 
     pub(super) fn draw(&mut self, operation: &Operation) -> Option<Fault> {
-        // Drawn for every call, so that what is asked for later does not depend on who asks.
+        // Drawn for every call, so that the sequence does not depend on the caller.
         let mut drawn = self.random.u32(0..1000);
         let among = |operations: &Vec<Operation>| operations.contains(operation);
         if self.left == 0 || !self.operations.as_ref().is_none_or(among) {

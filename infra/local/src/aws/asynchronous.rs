@@ -1,5 +1,5 @@
-//! Asynchronous invocation: tried again after one and after two minutes, by the cloud's clock, then
-//! reported to the destination or put into the dead-letter queue
+//! Asynchronous invocation. A failure is retried after one and after two minutes, by the cloud's
+//! clock, and then reported to the destination or put into the dead-letter queue
 //! (docs.aws.amazon.com/lambda, "Error handling for asynchronous invocation").
 
 use std::sync::Arc;

@@ -1,11 +1,11 @@
 //! DynamoDB: the engine of `dynoxide-rs` in this process, in a file.
 //!
 //! Functions reach it through [`crate::aws::services`], which records their calls and injects
-//! faults. It checks what DynamoDB checks, but never shows a transaction conflict, throttling or an
-//! eventually consistent read. Its own clock, by which it stamps stream records and would expire
-//! items, is the machine's: a file cannot be opened with another. So records get the cloud's time
-//! when they are read, and items never expire here; on AWS too they are there for days after their
-//! time.
+//! faults. It performs DynamoDB's checks, but never returns a transaction conflict, throttling or
+//! an eventually consistent read. Its own clock is the machine's, because a file cannot be opened
+//! with another. It would stamp stream records and expire items by it. Records therefore get the
+//! cloud's time when they are read, and items never expire here. On AWS, too, expired items stay
+//! for days.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,11 +24,10 @@ use crate::template::wiring::{DueIndex, PartitionIndex, Table};
 /// How many stream records are read at once.
 const RECORDS_MAX: usize = 1000;
 
-/// The engine.
 pub(crate) struct DynamoDb {
     database: Database,
-    /// The streams that were looked for, by table. To describe one costs the engine a look at all
-    /// of its records.
+    /// The streams found so far, by table. Describing a stream makes the engine read all of its
+    /// records.
     streams: Mutex<BTreeMap<String, Stream>>,
     /// Counts the calls that may have written something.
     writes: AtomicU64,
@@ -52,11 +51,11 @@ impl std::fmt::Debug for DynamoDb {
 }
 
 impl DynamoDb {
-    /// Opens the tables in `directory`, or in memory, makes those that are missing and serves them.
+    /// Opens the tables in `directory`, or in memory, creates the missing ones and serves them.
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened or a table cannot be made, in words.
+    /// If the file cannot be opened or a table cannot be created, as text.
     pub(crate) async fn start(directory: Option<&Path>, tables: &[Table]) -> Result<Self, String> {
         let database = match directory {
             Some(directory) => {
@@ -91,7 +90,7 @@ impl DynamoDb {
     ///
     /// # Errors
     ///
-    /// If the table has no stream, in words.
+    /// If the table has no stream, as text.
     pub(crate) fn records(&self, table: &str, after: Option<&str>) -> Result<Vec<Value>, String> {
         let Some(Stream { arn, shard }) = self.stream(table)? else { return Ok(Vec::new()) };
         let mut position =
@@ -115,12 +114,12 @@ impl DynamoDb {
         self.writes.fetch_add(1, Ordering::Release);
     }
 
-    /// The earliest time in an index, in Unix seconds; None if nothing is in it. Every partition is
-    /// read, but only after a write.
+    /// The earliest time in an index, in Unix seconds. `None` if the index is empty. Reads every
+    /// partition, but only after a write.
     ///
     /// # Errors
     ///
-    /// If the index cannot be read, in words.
+    /// If the index cannot be read, as text.
     pub(crate) fn earliest(&self, index: &DueIndex) -> Result<Option<i64>, String> {
         let writes = self.writes.load(Ordering::Acquire);
         if let Some((known_at, earliest)) = lock(&self.earliest).get(index)
@@ -154,11 +153,11 @@ impl DynamoDb {
         Ok(earliest)
     }
 
-    /// Whether something is in a partition of an index.
+    /// Whether a partition of an index has an item.
     ///
     /// # Errors
     ///
-    /// If the index cannot be read, in words.
+    /// If the index cannot be read, as text.
     pub(crate) fn has_partition(
         &self,
         index: &PartitionIndex,
@@ -200,7 +199,7 @@ impl DynamoDb {
     ///
     /// # Errors
     ///
-    /// If there is no such table or key, in words.
+    /// If there is no such table or key, as text.
     pub(crate) fn items(&self, table: &str, key: &str, value: &str) -> Result<Vec<Value>, String> {
         let mut items = Vec::new();
         let mut start = Value::Null;

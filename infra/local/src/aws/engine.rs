@@ -2,9 +2,10 @@
 //!
 //! dynoxide-rs 3.2.0 keeps the records of all streams in one table, `_stream_records`, and never
 //! trims it. Its `next_stream_sequence_number` (storage.rs) reads the whole table at each write to
-//! a table with a stream, and `stream_records_with_event_ids` at each look into a stream. So every
-//! hour took longer than the one before. Two indexes end that. Records are not trimmed here: by the
-//! local clock they would be a day old after a jump, and not published yet.
+//! a table with a stream. `stream_records_with_event_ids` does so at each read of a stream. Each
+//! hour therefore took longer than the previous one. The two indexes prevent that. Records are not
+//! trimmed here, because a jump of the local clock would make them a day old before they are
+//! published.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,11 +20,11 @@ const INDEXES: &str = "
         ON _stream_records (table_name, shard_id, CAST(sequence_number AS INTEGER));
 ";
 
-/// Opens the engine on a file, which is made if it is missing.
+/// Opens the engine on a file, which is created if it is missing.
 ///
 /// # Errors
 ///
-/// If the file cannot be opened, or the engine keeps stream records in another way, in words.
+/// If the file cannot be opened, or the engine stores stream records differently, as text.
 pub fn open(file: &str) -> Result<Database, String> {
     let database = Database::new(file).map_err(|error| error.to_string())?;
     add_indexes(file)?;
@@ -34,7 +35,7 @@ pub fn open(file: &str) -> Result<Database, String> {
 ///
 /// # Errors
 ///
-/// If the engine keeps stream records in another way, in words.
+/// If the engine stores stream records differently, as text.
 pub fn in_memory() -> Result<Database, String> {
     open(&new_memory())
 }
@@ -72,7 +73,7 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    /// How long writes take in a table whose stream has many records.
+    /// The duration of writes to a table whose stream has many records.
     fn writes(file: &str, database: &Database) -> Duration {
         let table = json!({
             "TableName": "things",

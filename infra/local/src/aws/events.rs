@@ -1,9 +1,9 @@
 //! EventBridge: buses, rules and their targets.
 //!
-//! An event that matches a rule goes to each of its targets on its own. A delivery that fails is
-//! tried again for a day (or what the rule's retry policy says) by the cloud's clock, with growing
-//! distance, and then goes to the dead-letter queue, or is dropped. A function is invoked
-//! asynchronously: Lambda retries that invocation itself, as on AWS.
+//! An event that matches a rule goes to each of its targets separately. A failed delivery is
+//! retried by the cloud's clock with growing pauses, for a day or as the rule's retry policy sets.
+//! Then it goes to the dead-letter queue, or is dropped. A function is invoked asynchronously, and
+//! Lambda retries that invocation itself, as on AWS.
 
 pub(crate) mod api;
 mod input;
@@ -40,14 +40,13 @@ pub(crate) struct Delivery {
     event: Value,
     /// How often it was tried.
     tries: u32,
-    /// When it came to the bus, RFC 3339.
+    /// The time of arrival at the bus, RFC 3339.
     since: String,
 }
 
-/// An event that came to a bus, with the rules that it matched.
+/// An event on a bus, with the rules that it matched.
 #[derive(Clone, Debug, Serialize)]
 pub struct KeptEvent {
-    /// The bus.
     pub bus: String,
     /// The event as targets see it.
     pub event: Value,
@@ -55,7 +54,7 @@ pub struct KeptEvent {
     pub rules: Vec<String>,
 }
 
-/// The buses, and the events that came so far.
+/// The buses and all their events.
 #[derive(Debug)]
 pub(crate) struct Events {
     common: Common,
@@ -86,7 +85,7 @@ impl Events {
         }
     }
 
-    /// How many events have come so far.
+    /// The number of events so far.
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
@@ -95,7 +94,7 @@ impl Events {
         lock(&self.kept).iter().cloned().collect()
     }
 
-    /// An event comes to its bus.
+    /// Puts an event on its bus.
     pub(crate) fn publish(&self, event: &Event) {
         let detail_type = event.event["detail-type"].as_str().unwrap_or_default();
         let matching: Vec<&Rule> = self
@@ -130,7 +129,6 @@ impl Events {
         }
     }
 
-    /// Tries a delivery.
     pub(crate) fn deliver(&self, mut delivery: Delivery) {
         let Some(rule) = self.rules.iter().find(|rule| rule.name == delivery.rule) else {
             return;
@@ -161,7 +159,7 @@ impl Events {
         }
     }
 
-    /// The event itself goes to the dead-letter queue, with the reason as attributes
+    /// Puts the event itself into the dead-letter queue, with the reason as attributes
     /// (docs.aws.amazon.com/eventbridge, "Using dead-letter queues").
     fn give_up(
         &self,

@@ -32,10 +32,9 @@ use crate::runtime::http;
 use crate::runtime::names;
 use crate::template::wiring::HttpApi;
 
-/// What a request may carry (docs.aws.amazon.com/apigateway, "Quotas").
+/// The limit of a request (docs.aws.amazon.com/apigateway, "Quotas").
 const BODY_MAX_BYTES: usize = 10 * 1024 * 1024;
 
-/// The API.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     clock: Arc<Clock>,
@@ -101,7 +100,6 @@ impl Gateway {
         self.integrate(&matched, caller.as_ref(), &parts, &body, request_id).await
     }
 
-    /// Invokes the function.
     async fn integrate(
         &self,
         matched: &Matched<'_>,

@@ -1,12 +1,12 @@
 //! Lambda: functions, each in processes of its own, that poll the Runtime API served here.
 //!
-//! A process handles one invocation at a time and is used again. Another is started while all are
+//! A process handles one invocation at a time and is reused. Another one is started while all are
 //! busy, up to a limit: the function's reserved concurrency, or a small number, since this is one
-//! machine. Beyond its reserved concurrency a function is throttled, as on AWS; beyond the small
+//! machine. Above its reserved concurrency a function is throttled, as on AWS. Above the small
 //! number an invocation waits.
 //!
-//! A deadline is real time, whatever the cloud's clock shows: a process that takes too long is
-//! killed. One that crashed is replaced by the next invocation.
+//! Deadlines are in real time, regardless of the cloud's clock. A process that takes too long is
+//! killed. The next invocation replaces a crashed process.
 
 pub(crate) mod invocation;
 pub(crate) mod process;
@@ -34,8 +34,8 @@ use crate::template::wiring::Function;
 /// release build on a machine of its own.
 const INIT_MAX: Duration = Duration::from_secs(30);
 
-/// How often an invocation is given to another process because the one it was given to had ended
-/// before it took it.
+/// How often an invocation is handed to another process because the previous one ended before
+/// taking it.
 const HAND_OVERS_MAX: usize = 5;
 
 /// All functions and their processes.
@@ -44,13 +44,13 @@ pub(crate) struct Lambda {
     common: Common,
     activity: Activity,
     runs: Arc<Recorded<Run>>,
-    /// By name.
+    /// The pools by function name.
     functions: BTreeMap<String, Pool>,
     instances: Mutex<HashMap<String, Arc<Instance>>>,
     last_instance: AtomicU64,
     /// `http://127.0.0.1:PORT`, where processes find their Runtime API and all services.
     services: String,
-    /// Variables that every process gets, beside those of the template.
+    /// Variables of every process, in addition to those of the template.
     environment: BTreeMap<String, String>,
     stripe_variable: Option<String>,
 }
@@ -63,7 +63,7 @@ struct Pool {
     idle: Mutex<Vec<Arc<Instance>>>,
 }
 
-/// Where and with what functions run.
+/// The environment in which functions run.
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) binaries: BTreeMap<String, PathBuf>,
@@ -138,15 +138,15 @@ impl Lambda {
         instances.len()
     }
 
-    /// Kills everything.
+    /// Kills the processes of all functions.
     pub(crate) fn stop(&self) {
         for instance in lock(&self.instances).values() {
             instance.kill();
         }
     }
 
-    /// Invokes a function and waits for the outcome. The invocation goes on even if the caller goes
-    /// away.
+    /// Invokes a function and waits for the outcome. The invocation continues even if the caller
+    /// disconnects.
     pub(crate) async fn invoke(
         self: &Arc<Self>,
         function: &str,
@@ -222,8 +222,8 @@ impl Lambda {
         let number = self.last_instance.fetch_add(1, Ordering::Relaxed) + 1;
         let id = format!("{}-{number}", pool.function.binary);
         let instance = Instance::new(&id, &pool.function);
-        // Known before it runs: a quick process asks for its first invocation before this thread
-        // goes on.
+        // Recorded before it runs, because a quick process may ask for its first invocation before
+        // this thread continues.
         lock(&self.instances).insert(id.clone(), Arc::clone(&instance));
         let environment = environment(self, &pool.function, &id);
         let (lambda, ended) = (Arc::clone(self), Arc::clone(&instance));
@@ -239,7 +239,7 @@ impl Lambda {
         }
     }
 
-    /// Runs an invocation in one process. None if the process ended before it took it.
+    /// Runs an invocation in one process. `None` if the process ended before taking it.
     async fn run_in(
         &self,
         pool: &Pool,
@@ -268,8 +268,8 @@ impl Lambda {
         if !is_taken {
             instance.kill();
             self.forget(instance);
-            // A process that was used before and has ended since is replaced; a new one that does
-            // not even begin is an error of the function.
+            // A used process that has ended is replaced. A new one that does not start is an error
+            // of the function.
             return if instance.was_ready() {
                 None
             } else {
@@ -311,8 +311,8 @@ impl Lambda {
     }
 }
 
-/// What every function finds in its environment on AWS, and where the services are. Nothing of
-/// this process's own environment is passed on: no credential, no proxy.
+/// The environment variables that AWS sets, and the addresses of the services. Nothing of this
+/// process's own environment is passed on: no credential, no proxy.
 fn environment(lambda: &Lambda, function: &Function, instance: &str) -> BTreeMap<String, String> {
     let base = format!("{}/{instance}", lambda.services);
     // On AWS host and port only; with a path the client wants the scheme too.
@@ -335,7 +335,7 @@ fn environment(lambda: &Lambda, function: &Function, instance: &str) -> BTreeMap
         ("AWS_SESSION_TOKEN", "local".to_owned()),
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         ("TZ", ":UTC".to_owned()),
-        // A service that is not imitated is refused here, never asked for on AWS.
+        // A service that is not imitated is refused here, never called on AWS.
         ("AWS_ENDPOINT_URL", format!("{base}/unknown")),
         ("AWS_ENDPOINT_URL_DYNAMODB", format!("{base}/dynamodb")),
         ("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", format!("{base}/dynamodb")),

@@ -1,8 +1,8 @@
 //! SQS: queues, and the mappings that invoke functions with their messages.
 //!
-//! Visibility, delay and retention are times of the cloud's clock. A message that was received as
-//! often as its queue allows goes to the dead-letter queue when it would be received once more, as
-//! on AWS. Batches are not waited for: what is there is delivered at once.
+//! Visibility, delay and retention follow the cloud's clock. A message that reached its queue's
+//! maximum number of receives goes to the dead-letter queue at the next receive, as on AWS. Batches
+//! do not wait: available messages are delivered at once.
 
 pub(crate) mod api;
 
@@ -26,7 +26,6 @@ use crate::runtime::names;
 use crate::runtime::sync::lock;
 use crate::template::wiring::{Queue, QueueMapping, Wiring};
 
-/// A message.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Message {
     id: String,
@@ -116,8 +115,7 @@ impl Queues {
         }
     }
 
-    /// Messages of queues that are the dead-letter queue of something: with where they came from as
-    /// far as that is known.
+    /// Messages of dead-letter queues, with their source as far as it is known.
     pub(crate) fn shown(&self, queue: &str) -> Vec<Value> {
         let Some(queue) = self.queues.get(queue) else { return Vec::new() };
         let shown = |message: &Message| {
@@ -132,7 +130,7 @@ impl Queues {
         lock(&queue.messages).iter().map(shown).collect()
     }
 
-    /// When a message becomes visible that is not.
+    /// When an invisible message becomes visible.
     fn next_visible(&self, queue: &str, now_ms: i64) -> Option<i64> {
         let queue = self.queues.get(queue)?;
         lock(&queue.messages)
@@ -153,7 +151,7 @@ impl Queues {
         self.put(target, &Message::new(body, attributes, self.common.clock.now(), visible));
     }
 
-    /// Puts a message into a queue, as often and as late as the faults say.
+    /// Puts a message into a queue, with the copies and delays of the active faults.
     fn put(&self, target: &Messages, message: &Message) {
         let fault = self.common.faults.delivery("queue", &target.queue.name);
         for _ in 0..fault.copies() {
@@ -172,7 +170,7 @@ impl Queues {
         }
     }
 
-    /// Receives messages: those that were received too often go to the dead-letter queue instead.
+    /// Receives messages. Those with too many receives go to the dead-letter queue instead.
     fn receive(
         &self,
         queue: &str,
@@ -264,7 +262,7 @@ impl Queues {
         }
     }
 
-    /// Invokes a function with one batch, and deletes what it dealt with.
+    /// Invokes a function with one batch, and deletes the processed messages.
     async fn deliver(&self, mapping: &QueueMapping, messages: Vec<Message>) {
         let (wanted, unwanted): (Vec<_>, Vec<_>) =
             messages.into_iter().partition(|message| is_wanted(mapping, message));
@@ -290,7 +288,7 @@ impl Queues {
             Outcome::Failed(_) | Outcome::Throttled => Vec::new(),
             Outcome::Answer(_) if !mapping.reports_failures => wanted.iter().collect(),
             Outcome::Answer(answer) => match failures(&answer) {
-                // A report that cannot be read, or names what is not in the batch, fails all of it.
+                // An unreadable report, or one with an unknown message, fails the whole batch.
                 Some(failed)
                     if failed.iter().all(|id| wanted.iter().any(|message| message.id == *id)) =>
                 {

@@ -1,11 +1,11 @@
-//! EventBridge Scheduler, and rules with a schedule: something happens again and again.
+//! EventBridge Scheduler, and rules with a schedule: recurring invocations.
 //!
-//! Every occurrence is run, in order, however far the clock is moved. Only a run that looks for
-//! what is due in an index is skipped while nothing in it is
-//! ([`DueIndex`](crate::template::wiring::DueIndex)): a month has 43,200 minutes.
+//! Every occurrence runs, in order, however far the clock is moved. There is one exception: a run
+//! that only reads an index is skipped while the index has nothing due
+//! ([`DueIndex`](crate::template::wiring::DueIndex)), because a month has 43,200 minutes.
 //!
 //! `rate(…)` counts from the Unix epoch, so that a rate of an hour is the full hour in every local
-//! cloud. On AWS it counts from the time at which the schedule was made.
+//! cloud. On AWS it counts from the creation of the schedule.
 
 use std::sync::Arc;
 
@@ -26,11 +26,10 @@ use crate::template::wiring::{Schedule, ScheduleKind};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Occurrence {
     pub(crate) schedule: String,
-    /// RFC 3339.
+    /// A time in RFC 3339.
     pub(crate) at: String,
 }
 
-/// The schedules.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     pub(crate) common: Common,
@@ -86,7 +85,7 @@ impl Scheduler {
         }
     }
 
-    /// Says how many runs were skipped before this one. A move of the clock reports its own.
+    /// Logs how many runs were skipped before this one. A move of the clock reports its own.
     fn note_skipped(&self, schedule: &Schedule) {
         if schedule.due_index.is_none() {
             return;
@@ -115,8 +114,8 @@ impl Scheduler {
     }
 }
 
-/// What the target gets. Documented in docs.aws.amazon.com/scheduler, "Adding context attributes",
-/// and docs.aws.amazon.com/eventbridge, "Scheduled event".
+/// The input of the target. Documented in docs.aws.amazon.com/scheduler, "Adding context
+/// attributes", and docs.aws.amazon.com/eventbridge, "Scheduled event".
 fn payload(schedule: &Schedule, at: UtcDateTime) -> Value {
     let time = clock::format_seconds(at);
     if let Some(input) = &schedule.input {
@@ -125,7 +124,7 @@ fn payload(schedule: &Schedule, at: UtcDateTime) -> Value {
             .replace("<aws.scheduler.scheduled-time>", &time)
             .replace("<aws.scheduler.execution-id>", &names::new_id())
             .replace("<aws.scheduler.attempt-number>", "1");
-        // What is not JSON goes to the function as a JSON string.
+        // Input that is not JSON goes to the function as a JSON string.
         return serde_json::from_str(&text).unwrap_or(Value::String(text));
     }
     let (source, detail) = match schedule.kind {

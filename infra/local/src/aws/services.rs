@@ -1,10 +1,9 @@
-//! The services that functions call, each at a path that names the process that calls.
+//! The services that functions call, each at a path that names the calling process.
 //!
-//! `/<process>/runtime/…` is its Runtime API; `/<process>/dynamodb`, `/events`, `/sqs`, `/lambda`,
-//! `/secretsmanager` and `/stripe` are services. So every call is recorded with the function and
-//! the invocation it was made in, and a fault can kill exactly that process before or after exactly
-//! that call. The process `-` stands for callers that are no functions: a developer's AWS CLI, or a
-//! test.
+//! `/<process>/runtime/…` is its Runtime API. `/<process>/dynamodb`, `/events`, `/sqs`, `/lambda`,
+//! `/secretsmanager` and `/stripe` are services. Every call is therefore recorded with its function
+//! and invocation, and a fault can kill exactly that process before or after exactly that call. The
+//! process `-` represents callers that are not functions, such as a developer's AWS CLI or a test.
 
 use std::sync::Arc;
 
@@ -56,7 +55,7 @@ pub(crate) struct Services {
     pub(crate) queues: Arc<Queues>,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) targets: Arc<Targets>,
-    /// The API of the stand-in for Stripe, if there is one.
+    /// The API of the Stripe stand-in, if it is used.
     pub(crate) stripe: Option<Router>,
 }
 
@@ -89,7 +88,7 @@ async fn handle(State(services): State<Arc<Services>>, request: Request) -> Resp
         );
     };
     let request = ServiceRequest { service: service.to_owned(), rest, parts, body };
-    // A service finishes a request even if the caller is gone.
+    // A service finishes a request even if the caller disconnects.
     let working = services.activity.begin();
     let answered = tokio::spawn(async move {
         let _working = working;
@@ -175,7 +174,6 @@ async fn kill(instance: &Instance) {
     instance.ended().await;
 }
 
-/// A call.
 struct ServiceRequest {
     service: String,
     /// The path after the service.
@@ -225,7 +223,7 @@ impl ServiceRequest {
         tables
     }
 
-    /// What IAM would ask for.
+    /// The IAM permissions that the call needs.
     fn permissions(&self) -> Vec<Permission> {
         let (body, operation) = (self.json(), self.operation());
         let permission = |action: &str, resource: String| Permission {

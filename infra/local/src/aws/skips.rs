@@ -31,7 +31,7 @@ impl Skips {
         }
     }
 
-    /// How many were skipped since this was asked, while the clock ran by itself.
+    /// The number of runs skipped since the last call while the clock ran by itself.
     pub(crate) fn take_since_run(&self) -> u64 {
         self.since_run.swap(0, Ordering::Relaxed)
     }

@@ -1,9 +1,9 @@
 //! DynamoDB streams: the mappings that invoke functions with the records of writes.
 //!
-//! A stream is read whenever something was written, from where the mapping got to, which is kept.
-//! A batch that fails blocks what comes after it, as on AWS, and is tried again with growing
-//! distance by the cloud's clock, halved if the mapping says so, until it succeeds, or its retries
-//! are used up and it goes to the mapping's destination. There is one shard for each table.
+//! A stream is read after each write, from the mapping's saved position. A failed batch blocks the
+//! following records, as on AWS. It is retried by the cloud's clock with growing pauses, and halved
+//! if the mapping says so, until it succeeds or its retries are used up and it goes to the
+//! mapping's destination. There is one shard per table.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +46,7 @@ pub(crate) struct Readers(BTreeMap<String, Reader>);
 
 #[derive(Debug, Default)]
 struct Reader {
-    /// A look at the stream is planned: no other is needed.
+    /// A read of the stream is already planned.
     wanted: AtomicBool,
     reading: tokio::sync::Mutex<Retry>,
     /// The last sequence number that was dealt with.
@@ -88,7 +88,8 @@ impl Streams {
         }
     }
 
-    /// Mappings that begin with what comes next begin here, unless they got further before.
+    /// Sets the start of mappings that begin with the latest record, unless they have a saved
+    /// position.
     pub(crate) fn skip_to_latest(&self) {
         for mapping in self.mappings.iter().filter(|mapping| mapping.start == Start::Latest) {
             let Some(reader) = self.readers.0.get(&mapping.name) else { continue };
@@ -109,7 +110,7 @@ impl Streams {
         }
     }
 
-    /// Gives a function what its mapping has not dealt with.
+    /// Delivers the unprocessed records of a mapping to its function.
     pub(crate) async fn poll(&self, name: &str) {
         let Some(reader) = self.readers.0.get(name) else { return };
         let Some(mapping) = self.mappings.iter().find(|mapping| mapping.name == name) else {

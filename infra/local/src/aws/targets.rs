@@ -41,7 +41,7 @@ impl Targets {
         }
     }
 
-    /// Puts what failed into a dead-letter queue, with the reason as attributes.
+    /// Puts a failed payload into a dead-letter queue, with the reason as attributes.
     pub(crate) fn dead_letter(
         &self,
         queue: &str,

@@ -1,10 +1,10 @@
 //! Tokens: the issuer that the HTTP API's authorizer trusts, in this process.
 //!
-//! RS256 for real: the public key is served as a JWKS, and a token is checked as the authorizer
-//! checks one. The cryptography is that of `ring`: it signs in constant time (the crate `rsa` has
-//! RUSTSEC-2023-0071), and the functions' TLS is built on it already, so nothing is added. It makes
-//! no RSA keys, so a key comes along. Everybody can read it, and everybody may: the cloud gives a
-//! token to anybody who asks.
+//! It uses real RS256: the public key is served as a JWKS, and tokens are checked as the authorizer
+//! does. The cryptography is `ring`'s. It signs in constant time (the crate `rsa` has
+//! RUSTSEC-2023-0071), and the functions' TLS already uses it, so it adds no dependency. It cannot
+//! create RSA keys, so a key is included. The key is public on purpose: the local cloud issues a
+//! token to every caller.
 
 use std::fmt;
 use std::path::Path;
@@ -38,7 +38,7 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// Why a token does not let anybody in. The texts are those of API Gateway's `WWW-Authenticate`.
+/// Why a token is rejected. The texts are those of API Gateway's `WWW-Authenticate`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum Rejection {
     #[error("the token is missing")]
@@ -60,11 +60,11 @@ pub(crate) enum Rejection {
 }
 
 impl Keys {
-    /// The key in `directory`, or the one that comes along.
+    /// The key in `directory`, or the included one.
     ///
     /// # Errors
     ///
-    /// If it cannot be read, in words.
+    /// If it cannot be read, as text.
     pub(crate) fn open(directory: Option<&Path>) -> Result<Self, String> {
         let file = directory.map(|directory| directory.join("issuer.pk8"));
         let Some(file) = file.filter(|file| file.exists()) else {
@@ -130,12 +130,12 @@ impl Keys {
         Ok(format!("{signed}.{}", BASE64.encode(signature)))
     }
 
-    /// The claims of a token, checked as docs.aws.amazon.com/apigateway, "Control access to HTTP
-    /// APIs with JWT authorizers", says. The route checks the scopes.
+    /// The claims of a token, checked as in docs.aws.amazon.com/apigateway, "Control access to HTTP
+    /// APIs with JWT authorizers". The route checks the scopes.
     ///
     /// # Errors
     ///
-    /// The first check that fails.
+    /// The first failed check.
     pub(crate) fn check(
         &self,
         authorizer: &JwtAuthorizer,

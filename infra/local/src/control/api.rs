@@ -1,5 +1,5 @@
-//! A client of the API and of `/local/…`: for the seed, the demonstration and tests, which use the
-//! cloud as anybody does.
+//! A client of the API and of `/local/…`, for the seed, the demonstration and tests. They use the
+//! cloud like any other client.
 
 use std::fmt;
 
@@ -19,14 +19,11 @@ pub struct Api {
     account: Option<String>,
 }
 
-/// An answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The HTTP status.
     pub status: u16,
-    /// The headers.
     pub headers: HeaderMap,
-    /// The body as it came.
+    /// The unparsed body.
     pub body: Bytes,
 }
 
@@ -60,11 +57,11 @@ impl Api {
         Self { account: Some(account.into()), ..self.clone() }
     }
 
-    /// Sends a request with any headers and any body.
+    /// Sends a request with any headers and body.
     ///
     /// # Errors
     ///
-    /// If no answer comes, in words.
+    /// If no answer arrives, as text.
     pub async fn send(
         &self,
         method: &str,
@@ -92,16 +89,16 @@ impl Api {
     ///
     /// # Errors
     ///
-    /// If no answer comes, in words.
+    /// If no answer arrives, as text.
     pub async fn get(&self, path: &str) -> Result<Answer, String> {
         self.send("GET", path, &[], Bytes::new()).await
     }
 
-    /// `POST` or `PUT` with a body in JSON.
+    /// `POST` or `PUT` with a JSON body.
     ///
     /// # Errors
     ///
-    /// If no answer comes, in words.
+    /// If no answer arrives, as text.
     pub async fn write(&self, method: &str, path: &str, body: &Value) -> Result<Answer, String> {
         self.send(method, path, &[("content-type", "application/json")], body.to_string()).await
     }
@@ -118,7 +115,7 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// Status and body, in words.
+    /// Status and body, as text.
     pub fn success(&self) -> Result<Value, String> {
         if (200..300).contains(&self.status) {
             return Ok(self.json());

@@ -9,7 +9,7 @@ use crate::control::demo::Form;
 use crate::runtime::clock::Pace;
 use crate::template::Template;
 
-/// What `cargo local --help` prints.
+/// The output of `cargo local --help`.
 pub const USAGE: &str = "\
 Runs the whole cloud on this machine.
 
@@ -44,7 +44,6 @@ const STATE_FILES: [&str; 7] = [
     "lock",
 ];
 
-/// The options.
 #[derive(Debug)]
 pub struct Arguments {
     port: u16,
@@ -120,7 +119,7 @@ impl Arguments {
         self.template.is_some()
     }
 
-    /// What the cloud is to be.
+    /// The configuration of the cloud.
     ///
     /// # Errors
     ///

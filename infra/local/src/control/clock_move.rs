@@ -1,4 +1,4 @@
-//! What a move of the clock prints: how far it is, what happened, and what it cost.
+//! The output of a move of the clock: progress, results and cost.
 
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,10 @@ pub(crate) struct ClockMove {
     shown: Instant,
 }
 
-/// What has happened in a local cloud since its start.
+/// The work of a local cloud since its start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counts {
-    /// Events that came to a bus.
+    /// Events on a bus.
     pub(crate) events: u64,
     /// Functions that were run.
     pub(crate) runs: u64,
@@ -36,7 +36,7 @@ impl ClockMove {
         Self { from, to, begun, shown: begun }
     }
 
-    /// Says how far the clock is, if that was not said a moment ago.
+    /// Prints the position of the clock, at most once in a while.
     pub(crate) fn show_progress(&mut self, now: UtcDateTime, log: &Log) {
         if self.shown.elapsed() < PROGRESS_EACH {
             return;
@@ -47,7 +47,7 @@ impl ClockMove {
         log.note(&format!("clock: {} ({percent} %)", clock::format_seconds(now)));
     }
 
-    /// Says what happened, if the clock moved.
+    /// Prints the results, if the clock moved.
     pub(crate) fn end(self, before: &Counts, after: &Counts, log: &Log) {
         if self.to <= self.from {
             return;

@@ -55,9 +55,8 @@ const STRIPE_VARIABLE: &str = "STRIPE_API_BASE";
 /// The configuration of a local cloud.
 #[derive(Clone)]
 pub struct Config {
-    /// The template.
     pub template: Template,
-    /// Values of its parameters, with `{api}` for the address of the API; those that are missing
+    /// Values of the template's parameters, with `{api}` for the address of the API. Missing ones
     /// have their defaults.
     pub parameters: BTreeMap<String, String>,
     /// Variables for every function. Those of the template win.
@@ -76,7 +75,7 @@ pub struct Config {
     pub start: Option<UtcDateTime>,
     /// How many processes a function without reserved concurrency may have.
     pub processes_max: usize,
-    /// Every run of a schedule, also one that finds nothing due in its index.
+    /// Run every occurrence of a schedule, even with nothing due in its index.
     pub every_minute: bool,
     /// Which Stripe there is.
     pub stripe: WhichStripe,
@@ -130,15 +129,11 @@ pub struct Urls {
     pub api: String,
     /// DynamoDB, for `AWS_ENDPOINT_URL_DYNAMODB`.
     pub dynamodb: String,
-    /// EventBridge.
     pub events: String,
-    /// SQS.
     pub sqs: String,
-    /// Secrets Manager.
     pub secrets: String,
-    /// Lambda.
     pub lambda: String,
-    /// Stripe's API and pages, if it is the stand-in.
+    /// Stripe's API and pages, if the stand-in is used.
     pub stripe: Option<String>,
 }
 
@@ -213,11 +208,11 @@ impl fmt::Debug for Config {
 }
 
 impl Cloud {
-    /// Starts a local cloud. When this returns, it answers.
+    /// Starts a local cloud. It is ready when this returns.
     ///
     /// # Errors
     ///
-    /// [`StartError`], in words for the user.
+    /// [`StartError`], as text for the user.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(4)
@@ -250,13 +245,12 @@ impl Cloud {
         &self.world.wiring
     }
 
-    /// The stand-in for Stripe, to let cards decline and banks answer.
+    /// The Stripe stand-in, to decline cards and decide disputes.
     #[must_use]
     pub fn stripe(&self) -> Option<&StripeStandIn> {
         self.world.stripe.as_ref().map(|stripe| &stripe.stand_in)
     }
 
-    /// The clock's time.
     #[must_use]
     pub fn now(&self) -> UtcDateTime {
         self.world.common.clock.now()
@@ -279,7 +273,7 @@ impl Cloud {
         self.advance(Duration::ZERO).await;
     }
 
-    /// From now on every run of a schedule happens, also one that finds nothing due.
+    /// From now on every occurrence of a schedule runs, even with nothing due.
     pub fn run_every_minute(&self) {
         self.world.scheduler.skips.off();
     }
@@ -299,7 +293,7 @@ impl Cloud {
     ///
     /// # Errors
     ///
-    /// If the request names no account, in words.
+    /// If the request names no account, as text.
     pub fn token(&self, request: &TokenRequest) -> Result<String, String> {
         routes::token(&self.world, request)
     }
@@ -308,7 +302,7 @@ impl Cloud {
     ///
     /// # Errors
     ///
-    /// If it could never happen, in words.
+    /// If the fault is impossible, as text.
     pub fn fault(&self, fault: Fault) -> Result<(), String> {
         self.world.common.faults.set(fault)
     }
@@ -317,7 +311,7 @@ impl Cloud {
     ///
     /// # Errors
     ///
-    /// If the request is none of these, in words.
+    /// If the request is none of these, as text.
     pub fn faults(&self, request: Value) -> Result<Value, String> {
         let _inside = self.runtime.as_ref().map(Runtime::enter);
         routes::faults(&self.world, request)
@@ -328,7 +322,7 @@ impl Cloud {
         self.world.secrets.put(&names::stripe_secret(), &stripe::secret_text(key, webhook_secrets));
     }
 
-    /// Every event that came to a bus.
+    /// All events on a bus so far.
     #[must_use]
     pub fn events(&self) -> Vec<KeptEvent> {
         self.world.events.kept()
@@ -344,7 +338,7 @@ impl Cloud {
     ///
     /// # Errors
     ///
-    /// If the template has no ledger, in words.
+    /// If the template has no ledger, as text.
     pub fn ledger(&self, account: &str) -> Result<Vec<Value>, String> {
         routes::ledger_of(&self.world, account)
     }
@@ -580,7 +574,7 @@ async fn assemble(
     Ok((world, services))
 }
 
-/// The stand-in's secrets, or Stripe's own, which functions are given in the environment too.
+/// The stand-in's secrets, or Stripe's own, which functions also get in the environment.
 fn stripe_secret(which: WhichStripe, environment: &BTreeMap<String, String>) -> String {
     let variable = |name: &str| environment.get(name).map_or("", String::as_str);
     match which {
@@ -593,8 +587,7 @@ fn stripe_secret(which: WhichStripe, environment: &BTreeMap<String, String>) -> 
     }
 }
 
-/// The stand-in with what it was when the last run ended, or a new one that knows where webhooks
-/// go.
+/// The stand-in with its saved state, or a new one with the webhook endpoint.
 fn stand_in(url: &str, kept: &Value, clock: &Arc<Clock>) -> Result<StripeStandIn, StartError> {
     let config = StripeConfig {
         secret_keys: vec![stripe::KEY.to_owned()],

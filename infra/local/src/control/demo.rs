@@ -1,5 +1,5 @@
 //! `cargo local demo`: the story of one account, played by the real functions on a fresh state. It
-//! succeeds only if every figure is the one that was worked out by hand.
+//! succeeds only if every figure equals the one calculated by hand.
 
 mod expected;
 mod outcome;
@@ -48,7 +48,7 @@ pub fn config(config: Config) -> Config {
 ///
 /// # Errors
 ///
-/// If it cannot be played to its end, in words. A wrong figure is no error: it is shown, and listed
+/// If it cannot be completed, as text. A wrong figure is not an error. It is shown, and listed
 /// among the mistakes.
 pub async fn run(config: Config, form: Form) -> Result<Outcome, String> {
     let cloud = Cloud::start(config).await.map_err(|error: StartError| error.to_string())?;
@@ -68,7 +68,7 @@ struct Story<'a> {
     rows: Vec<Value>,
     /// Resources, each with its project, in the order in which they were started.
     resources: Vec<(String, String)>,
-    /// The differences from the figures that were worked out by hand, in words.
+    /// The differences from the figures calculated by hand, as text.
     mistakes: Vec<String>,
 }
 
@@ -241,7 +241,7 @@ impl<'a> Story<'a> {
         self.show().await
     }
 
-    /// Shows the rows that came since.
+    /// Shows the new rows.
     async fn show(&mut self) -> Result<(), String> {
         self.cloud.idle().await;
         let page = self.get("/v1/transactions?include=all&limit=200").await?;
@@ -258,7 +258,7 @@ impl<'a> Story<'a> {
 
     async fn outcome(&self) -> Result<Outcome, String> {
         let rows = self.rows.clone();
-        // Events of rows have the row's number; what functions ask each other for has none.
+        // Events of rows have the row's number. Messages between functions have none.
         let of_account = |event: &Value| {
             event["detail"]["account"] == ACCOUNT && event["detail"]["seq"].is_u64()
         };

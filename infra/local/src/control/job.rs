@@ -11,9 +11,9 @@ use crate::aws::scheduler::Occurrence;
 pub(crate) enum Job {
     /// An asynchronous invocation, the first time or again.
     Invoke(AsynchronousInvocation),
-    /// An event comes to the bus.
+    /// Puts an event on the bus.
     Publish(Event),
-    /// An event goes to a target of a rule, the first time or again.
+    /// Delivers an event to a target of a rule, for the first time or again.
     Deliver(Delivery),
     /// A schedule is due.
     Fire(Occurrence),

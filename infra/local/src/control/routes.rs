@@ -39,7 +39,7 @@ use crate::template::wiring::{Target, Wiring};
 /// year.
 const ADVANCE_MAX_DAYS: i64 = 366;
 
-/// The API and, beside it, the control.
+/// The routes of the API and of the control.
 pub(crate) fn router(world: &Arc<World>) -> Router {
     Router::new()
         .route("/local/clock", get(get_clock).post(move_clock))
@@ -117,11 +117,11 @@ async fn move_clock(State(world): State<Arc<World>>, body: Bytes) -> Response {
     }
 }
 
-/// Moves the clock by a length of time, or to a time.
+/// Moves the clock by a duration, or to a time.
 ///
 /// # Errors
 ///
-/// If neither or both are given, or the time is past or too far ahead, in words.
+/// If neither or both are given, or the time is past or too far ahead, as text.
 pub(crate) async fn advance(
     world: &Arc<World>,
     by: Option<&str>,
@@ -144,7 +144,7 @@ pub(crate) async fn advance(
         );
     }
     let task_world = Arc::clone(world);
-    // The move is finished even if the client goes away.
+    // The move is finished even if the client disconnects.
     let ran = tokio::spawn(async move { task_world.advance(to).await }).await;
     let ran = ran.map_err(|error| error.to_string())?;
     Ok(json!({"now": clock::format(world.common.clock.now()), "ran": ran}))
@@ -199,7 +199,7 @@ async fn make_token(State(world): State<Arc<World>>, body: Bytes) -> Response {
 ///
 /// # Errors
 ///
-/// If there is no account in the request, in words.
+/// If the request has no account, as text.
 pub(crate) fn token(world: &World, request: &TokenRequest) -> Result<String, String> {
     if request.account.is_empty() {
         return Err("the account is empty".to_owned());
@@ -228,7 +228,7 @@ async fn openid_configuration(State(world): State<Arc<World>>) -> Response {
     }))
 }
 
-/// Queues that something names as the place for what failed.
+/// Queues that are the dead-letter queue of a queue, rule or function.
 fn dead_letter_queues(wiring: &Wiring) -> Vec<&str> {
     let of_target = |target: &'_ Target| matches!(target, Target::Queue(_));
     let functions = wiring.functions.iter().flat_map(|function| {
@@ -259,7 +259,7 @@ async fn dead_letters(State(world): State<Arc<World>>) -> Response {
     ok(&dead_letters_of(&world))
 }
 
-/// Messages by dead-letter queue, and how many there are.
+/// Messages by dead-letter queue, and their total number.
 pub(crate) fn dead_letters_of(world: &World) -> Value {
     let queues = dead_letter_queues(&world.wiring);
     let shown: Map<String, Value> = queues
@@ -285,11 +285,11 @@ async fn ledger(State(world): State<Arc<World>>, Path(account): Path<String>) ->
     }
 }
 
-/// Every row of an account, its body read as JSON.
+/// Every row of an account, with its body parsed as JSON.
 ///
 /// # Errors
 ///
-/// If the template has no ledger, in words.
+/// If the template has no ledger, as text.
 pub(crate) fn ledger_of(world: &World, account: &str) -> Result<Vec<Value>, String> {
     let table = world.wiring.tables.iter().find(|table| table.name.ends_with("ledger"));
     let table = table.ok_or("the template has no table whose name ends with `ledger`")?;
@@ -350,7 +350,7 @@ async fn set_faults(State(world): State<Arc<World>>, body: Bytes) -> Response {
 ///
 /// # Errors
 ///
-/// If the request is none, in words.
+/// If the request is none of these, as text.
 pub(crate) fn faults(world: &Arc<World>, request: Value) -> Result<Value, String> {
     if request["clear"] == true {
         world.common.faults.clear();

@@ -29,11 +29,11 @@ pub struct Seed {
     pub project: String,
 }
 
-/// Makes the prices and the project that are missing.
+/// Creates the missing prices and project.
 ///
 /// # Errors
 ///
-/// If the API refuses something, in words.
+/// If the API refuses a request, as text.
 pub async fn plant(cloud: &Cloud) -> Result<Seed, String> {
     let api = Api::new(&cloud.urls().api);
     let token = |account: &str, scope: Option<&str>| {

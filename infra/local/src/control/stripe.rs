@@ -1,8 +1,8 @@
-//! Stripe's webhooks, brought to the HTTP API by the cloud's clock, and the stand-in's place in the
+//! Sends Stripe's webhooks to the HTTP API by the cloud's clock, and connects the stand-in to the
 //! local cloud.
 //!
-//! [`crate::stripe`] decides which webhooks are due, signs them and retries. Here they
-//! are sent, whenever something happened at Stripe and whenever one is due.
+//! [`crate::stripe`] decides which webhooks are due, signs them and retries. This module sends them
+//! after each change at Stripe and when one is due.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ use crate::runtime::http;
 /// The secret webhooks are signed with.
 pub(crate) const SECRET: &str = "whsec_local";
 
-/// The key the stand-in takes.
+/// The key that the stand-in accepts.
 pub(crate) const KEY: &str = "sk_test_local";
 
 /// Stripe's secrets as a deployment keeps them.
@@ -33,16 +33,16 @@ pub(crate) fn secret_text(key: &str, webhook_secrets: &[&str]) -> String {
     serde_json::json!({ "secret_key": key, "webhook_secrets": webhook_secrets }).to_string()
 }
 
-/// Where webhooks go. Only the path counts: they are brought to this cloud's API, whatever its
+/// The address of webhooks. Only the path counts, because they are sent to this cloud's API on any
 /// port.
 pub(crate) const ENDPOINT: &str = "http://127.0.0.1/v1/stripe/webhook";
 
-/// The events for which `cargo stripe-setup` makes the endpoint: what a deployment does not get, is
-/// not brought here either.
+/// The events for which `cargo stripe-setup` creates the endpoint. Events that a deployment does
+/// not get are not sent here either.
 ///
-/// The functions' own list is `tollgate::stripe::webhook_event::EVENTS`. It is written down again because
-/// this crate is built before anything else can be tried, and that one brings Stripe's client;
-/// where they differ `GET /v1/admin/health` reports it, and with it a test of the world.
+/// The functions' own list is `tollgate::stripe::webhook_event::EVENTS`. It is repeated here
+/// because this crate is built first, and that one depends on the Stripe client. If they differ,
+/// `GET /v1/admin/health` reports it, and a test of the world fails.
 pub(crate) const EVENTS: [&str; 21] = [
     "charge.dispute.closed",
     "charge.dispute.created",
@@ -67,7 +67,7 @@ pub(crate) const EVENTS: [&str; 21] = [
     "setup_intent.succeeded",
 ];
 
-/// The stand-in, and the way of its webhooks.
+/// The stand-in, and the delivery of its webhooks.
 #[derive(Debug)]
 pub(crate) struct Stripe {
     pub(crate) stand_in: StripeStandIn,

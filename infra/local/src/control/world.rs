@@ -29,7 +29,6 @@ use crate::runtime::common::Common;
 use crate::runtime::store::Store;
 use crate::template::wiring::Wiring;
 
-/// Everything.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) wiring: Wiring,
@@ -64,7 +63,7 @@ pub(crate) struct Kept {
     pub(crate) queues: Vec<(String, Vec<Message>)>,
     /// The last sequence number that was dealt with, by stream mapping.
     pub(crate) streams: Vec<(String, String)>,
-    /// The stand-in for Stripe; null is none.
+    /// The stand-in's state. Null without a stand-in.
     #[serde(default)]
     pub(crate) stripe: serde_json::Value,
 }
@@ -73,7 +72,6 @@ pub(crate) struct Kept {
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 impl World {
-    /// Does a job.
     pub(crate) async fn perform(&self, job: Job) {
         match job {
             Job::Invoke(invocation) => self.asynchronous.attempt(invocation).await,
@@ -90,7 +88,7 @@ impl World {
         }
     }
 
-    /// Looks for webhooks, if Stripe is the stand-in.
+    /// Looks for webhooks, if the stand-in is used.
     pub(crate) fn wake_stripe(&self) {
         if let Some(stripe) = &self.stripe {
             stripe.wake();
@@ -148,7 +146,7 @@ impl World {
         self.agenda.start(Job::DeliverWebhooks);
     }
 
-    /// Begins what falls due while the clock runs, and keeps the state, until the task is dropped.
+    /// Starts due jobs while the clock runs, and saves the state, until the task is dropped.
     pub(crate) async fn run(&self) {
         let mut kept: Option<Instant> = None;
         loop {
@@ -172,7 +170,7 @@ impl World {
         let _one_at_a_time = self.moving.lock().await;
         let clock = &self.common.clock;
         let before = self.counts();
-        // A program may have used the stand-in itself, without a request that would wake it.
+        // A program may have used the stand-in directly, without a request that would wake it.
         self.wake_stripe();
         clock.hold();
         let mut clock_move = ClockMove::begin(clock.now(), to);

@@ -1,11 +1,11 @@
-//! The jobs of the local cloud, by the cloud's clock, and whether any is being done.
+//! The jobs of the local cloud, by the cloud's clock, and whether any is running.
 //!
-//! Every retry, schedule and delayed message of the local cloud is a job here. So the clock can be
-//! moved from one to the next ([`Agenda::next`]), and "idle" has one meaning: nothing runs that
-//! was not begun by waiting for a time ([`Activity`]).
+//! Every retry, schedule and delayed message of the local cloud is a job here. The clock can
+//! therefore be moved from one to the next ([`Agenda::next`]), and "idle" has one meaning: only
+//! work that waits for a time is left ([`Activity`]).
 //!
-//! The agenda does not know what a job is. A service plans its own kind of job by a [`Planner`],
-//! and the worker that is set when the cloud is complete does them all.
+//! The agenda does not know the content of a job. A service plans its own kind of job by a
+//! [`Planner`], and the worker that is set when the cloud is complete runs them all.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,10 +18,10 @@ use tokio::sync::{Notify, watch};
 use crate::runtime::clock::Clock;
 use crate::runtime::sync::lock;
 
-/// What a job does, until it is done.
+/// The work of a job.
 pub(crate) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The jobs that wait for their time, and those that are being done.
+/// The waiting jobs and the running ones.
 pub(crate) struct Agenda<J> {
     clock: Arc<Clock>,
     activity: Activity,
@@ -60,7 +60,7 @@ impl<J> Agenda<J> {
         }
     }
 
-    /// Says how jobs are done. Only the first call counts.
+    /// Sets the worker that runs jobs. Only the first call counts.
     pub(crate) fn set_worker(&self, worker: impl Fn(J) -> Work + Send + Sync + 'static) {
         let _first = self.worker.set(Box::new(worker));
     }
@@ -74,7 +74,7 @@ impl<J> Agenda<J> {
         self.changed.notify_one();
     }
 
-    /// Adds a job, unless one of its kind is there for that time.
+    /// Adds a job, unless one of its kind is planned for that time.
     fn add_once(&self, when: UtcDateTime, job: J) {
         let same = std::mem::discriminant(&job);
         let entries = lock(&self.entries);
@@ -147,14 +147,14 @@ impl<J: Clone + Send + 'static> Agenda<J> {
         id
     }
 
-    /// Begins what is due at the clock's time.
+    /// Starts the jobs that are due at the clock's time.
     pub(crate) fn run_due(self: &Arc<Self>) {
         while let Some(job) = self.take_due(self.clock.now()) {
             self.start(job);
         }
     }
 
-    /// Every job with its time, those that are being done with the earliest there is.
+    /// Every job with its time. Running jobs have the earliest possible time.
     pub(crate) fn all(&self) -> Vec<(UtcDateTime, J)> {
         let entries = lock(&self.entries);
         let running = entries.running.values().map(|job| (UtcDateTime::UNIX_EPOCH, job.clone()));
@@ -168,16 +168,15 @@ impl<J: Clone + Send + 'static> Agenda<J> {
     }
 }
 
-/// What a service needs of the agenda: to plan one kind of job.
+/// Plans one kind of job for a service.
 pub(crate) type Planner<P> = Arc<dyn Plan<P>>;
 
-/// See [`Planner`].
+/// Plans jobs of one kind. Used as a [`Planner`].
 pub(crate) trait Plan<P>: fmt::Debug + Send + Sync {
     /// Does it when the clock shows `when`, which may be now.
     fn at(&self, when: UtcDateTime, what: P);
     /// Does it at `when`, unless that is planned already.
     fn once_at(&self, when: UtcDateTime, what: P);
-    /// Begins it now.
     fn now(&self, what: P);
 }
 
@@ -229,7 +228,7 @@ impl Activity {
     }
 
     async fn idle(&self) {
-        // An error means that the sender is gone, and it is a field of self.
+        // The sender is a field of self, so this cannot fail.
         let mut count = self.count.subscribe();
         let _idle = count.wait_for(|count| *count == 0).await;
     }

@@ -1,7 +1,7 @@
-//! What functions asked other services for: every call, in order.
+//! The calls of functions to other services, in order.
 //!
-//! A test runs a flow once, reads from here which calls it made, and then runs it again and again,
-//! killing the function before and after each.
+//! A test runs a flow once, reads its calls here, and then repeats it once per call, killing the
+//! function before and after that call.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -20,7 +20,6 @@ pub struct Call {
     pub n: u64,
     /// RFC 3339, by the cloud's clock.
     pub at: String,
-    /// The function's binary.
     pub function: String,
     /// The request id of the invocation it was made in, if any.
     pub invocation: Option<String>,
@@ -31,14 +30,14 @@ pub struct Call {
     /// The DynamoDB tables it is about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<String>,
-    /// What its function's role must allow for it, where AWS asks.
+    /// The permissions that the function's role needs, where AWS checks them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub permissions: Vec<Permission>,
-    /// The HTTP status of the answer, or what happened instead.
+    /// The HTTP status of the answer, or the fault that happened instead.
     pub outcome: Option<String>,
 }
 
-/// What a role must allow for a call: a transaction needs what its items need.
+/// A permission that a role needs for a call. A transaction needs those of its items.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Permission {
     /// `dynamodb:PutItem`, `events:PutEvents`, …
@@ -52,7 +51,6 @@ pub struct Permission {
 pub struct Run {
     /// RFC 3339, by the cloud's clock, when it began.
     pub at: String,
-    /// The function's binary.
     pub function: String,
     /// The trigger, such as `schedule WorkerHourly`.
     pub trigger: String,

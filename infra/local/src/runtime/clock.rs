@@ -1,11 +1,11 @@
 //! The one clock of the local cloud.
 //!
-//! Everything that knows a time in the local cloud has it from here: requests, events, schedules,
-//! tokens, queues. It runs in real time from where it was last set, or stands still ([`Pace`]), and
-//! can only be moved forward. It is kept between runs and **stands still while the cloud is
-//! stopped**: a stopped cloud is a stopped world, in which nothing falls due.
+//! All times in the local cloud come from it: requests, events, schedules, tokens, queues. It runs
+//! in real time from where it was last set, or stands still ([`Pace`]), and can only be moved
+//! forward. It is saved between runs and **stands still while the cloud is stopped**, so nothing
+//! falls due in a stopped cloud.
 //!
-//! After a crash it goes on a few seconds later than any time it has shown.
+//! After a crash it continues a few seconds later than any time it has shown.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -22,11 +22,11 @@ pub enum Pace {
     /// In real time: a developer sees minutes pass.
     #[default]
     Running,
-    /// Not at all: a test sees only the times it asked for.
+    /// It does not run. A test sees only the times that it set.
     Frozen,
 }
 
-/// How far ahead the file is of the clock: after a crash the clock goes on there.
+/// How far the saved time is ahead of the clock. After a crash the clock continues there.
 const AHEAD: Duration = Duration::from_secs(5);
 
 /// The clock of the local cloud.
@@ -49,8 +49,8 @@ struct State {
 }
 
 impl Clock {
-    /// The clock in `directory`, or a new one that begins at `start`, by default at the time of
-    /// day.
+    /// The clock in `directory`, or a new one that starts at `start`, by default at the current
+    /// time.
     ///
     /// # Errors
     ///
@@ -172,7 +172,7 @@ pub fn format_seconds(when: UtcDateTime) -> String {
     format(when.replace_nanosecond(0).unwrap_or(when))
 }
 
-/// Reads RFC 3339, whatever its offset.
+/// Reads RFC 3339 with any offset.
 #[must_use]
 pub fn parse(text: &str) -> Option<UtcDateTime> {
     let local = time::OffsetDateTime::parse(text, &Rfc3339).ok()?;

@@ -1,4 +1,4 @@
-//! What every service needs.
+//! The parts that every service needs.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::faults::Faults;
 use crate::runtime::log::Log;
 
-/// The clock, the faults that were asked for, and the log.
+/// The clock, the active faults, and the log.
 #[derive(Clone, Debug)]
 pub(crate) struct Common {
     pub(crate) clock: Arc<Clock>,

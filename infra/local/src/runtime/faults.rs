@@ -1,8 +1,7 @@
-//! Faults on demand: what networks, services under load and dying processes do.
+//! Faults on demand, as networks, services under load and dying processes cause them.
 //!
-//! A [`Fault`] is set for **calls** (what functions ask other services for) or for **deliveries**
-//! (what the local cloud hands on by itself), and happens to the `nth` of those that match, counted
-//! from when it was set, `times` times.
+//! A [`Fault`] is set for **calls** (from functions to other services) or for **deliveries** (by
+//! the local cloud itself). It applies from the `nth` match since it was set, `times` times.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -17,7 +16,6 @@ use crate::runtime::sync::lock;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// What happens.
     pub fault: FaultKind,
     /// For calls: `dynamodb`, `events`, `sqs`, `lambda`, `stripe`. None is every one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,7 +37,7 @@ pub struct Fault {
     /// `fail` of `target`: the name of the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Which of those that match is the first it happens to, from 1.
+    /// The first match to which it applies, from 1.
     #[serde(default = "one")]
     pub nth: u64,
     /// How often it happens; 0 is until the faults are cleared.
@@ -50,7 +48,7 @@ pub struct Fault {
     pub by: Option<String>,
 }
 
-/// What happens to a call or a delivery.
+/// The effect on a call or a delivery.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -76,7 +74,7 @@ pub enum FaultKind {
     Fail,
 }
 
-/// What happens to one delivery.
+/// The effect on a delivery.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DeliveryFault {
     copies: usize,
@@ -95,7 +93,7 @@ impl DeliveryFault {
     }
 }
 
-/// What happens to one call.
+/// The effect on a call.
 #[derive(Clone, Debug)]
 pub(crate) struct CallFault {
     pub(crate) kind: FaultKind,
@@ -124,7 +122,7 @@ impl Faults {
     ///
     /// # Errors
     ///
-    /// If it could never happen, in words.
+    /// If the fault is impossible, as text.
     pub(crate) fn set(&self, fault: Fault) -> Result<(), String> {
         let of_calls = [&fault.service, &fault.operation, &fault.function, &fault.table]
             .iter()
@@ -167,7 +165,7 @@ impl Faults {
         lock(&self.rules).iter().map(|rule| (rule.fault.clone(), rule.seen)).collect()
     }
 
-    /// What happens to a call.
+    /// The fault for a call.
     pub(crate) fn call(&self, call: &Call, names: &[&str]) -> Option<CallFault> {
         self.first(|fault| {
             let is = |wanted: &Option<String>, value: &str| {
@@ -204,7 +202,7 @@ impl Faults {
             .is_some()
     }
 
-    /// Counts for every fault that matches, and returns the first whose turn it is.
+    /// Counts the match for every fault, and returns the first that applies.
     fn first(&self, matches: impl Fn(&Fault) -> bool) -> Option<(FaultKind, Duration)> {
         let mut found = None;
         for rule in lock(&self.rules).iter_mut().filter(|rule| matches(&rule.fault)) {

@@ -1,5 +1,5 @@
-//! HTTP, both ways: the listeners of the local cloud, which are those of the Stripe stand-in, and
-//! the client for what it forwards.
+//! HTTP in both directions: the listeners of the local cloud, which the Stripe stand-in shares, and
+//! the client for forwarded requests.
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
@@ -28,7 +28,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If no answer comes.
+    /// If no answer arrives.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -66,7 +66,7 @@ pub(crate) async fn read_body(body: Body, size_max_bytes: usize) -> Option<Bytes
     axum::body::to_bytes(body, size_max_bytes).await.ok()
 }
 
-/// A header map from a few texts; what cannot be a header is left out.
+/// A header map from text pairs. Invalid headers are left out.
 pub(crate) fn headers<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> HeaderMap {
     let header = |(name, value): (&str, &str)| {
         let name: HeaderName = name.parse().ok()?;

@@ -1,5 +1,4 @@
-//! What functions print, line by line with the function's name, and what the local cloud has to
-//! say.
+//! The output of functions, line by line with the function's name, and messages of the local cloud.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,7 +14,6 @@ const KEPT_MAX: usize = 20_000;
 /// The source of lines that no function printed.
 pub const CLOUD: &str = "cloud";
 
-/// One line.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
     /// The function's binary, or [`CLOUD`].
@@ -24,7 +22,7 @@ pub struct Line {
     pub text: String,
 }
 
-/// Takes each line as it comes.
+/// Receives each line.
 pub type Sink = Arc<dyn Fn(&Line) + Send + Sync>;
 
 pub(crate) struct Log {

@@ -1,4 +1,4 @@
-//! What things are called in the local cloud: region, account and ARNs.
+//! Names in the local cloud: region, account and ARNs.
 
 /// The region everything is in.
 pub const REGION: &str = "us-east-1";

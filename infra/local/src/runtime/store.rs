@@ -1,8 +1,8 @@
-//! What the local cloud keeps between runs, apart from the tables: the agenda, the queues and how
-//! far the streams were read, in one file, so that no message is lost between two of them.
+//! The saved state of the local cloud, apart from the tables: the agenda, the queues and the
+//! positions in the streams. They are in one file, so that no message is lost between two of them.
 //!
-//! The file is replaced as a whole a moment after something changed. A crash in between loses what
-//! changed in that moment *together*: a stream is then read again from where the file says.
+//! The file is replaced as a whole shortly after a change. A crash in between loses the changes of
+//! that moment *together*. A stream is then read again from its saved position.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ use crate::runtime::sync::lock;
 #[derive(Debug)]
 pub(crate) struct Store {
     directory: Option<PathBuf>,
-    /// What the file has now.
+    /// The current content of the file.
     written: Mutex<Vec<u8>>,
     /// Unlocked when it is closed.
     _lock: Option<File>,
@@ -49,7 +49,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or is not what this version writes.
+    /// If the file cannot be read, or this version did not write it.
     pub(crate) fn read<T: Default + DeserializeOwned>(&self) -> io::Result<T> {
         let Some(file) = self.file().filter(|file| file.exists()) else {
             return Ok(T::default());

@@ -15,17 +15,17 @@ pub struct Template {
     pub(super) document: Value,
 }
 
-/// An error in a template, in words for its author.
+/// An error in a template, as text for its author.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct TemplateError(pub(crate) String);
 
 impl Template {
-    /// The template of this repository, which is the one that is deployed.
+    /// The deployed template of this repository.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or is no template.
+    /// If the file cannot be read or is not a template.
     pub fn of_this_repository() -> Result<Self, TemplateError> {
         Self::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml")))
     }

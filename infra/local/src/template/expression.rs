@@ -13,7 +13,6 @@ pub enum Expression {
     Rate(i64),
     /// At the minutes that match.
     Cron(Box<Cron>),
-    /// Once.
     At(UtcDateTime),
 }
 

@@ -15,7 +15,6 @@ pub struct HttpApi {
     pub throttling: Throttling,
     /// Numbers of single routes, by route key.
     pub route_throttling: BTreeMap<String, Throttling>,
-    /// The routes.
     pub routes: Vec<Route>,
 }
 
@@ -30,16 +29,16 @@ pub struct JwtAuthorizer {
     pub scopes: Vec<String>,
 }
 
-/// Which other origins may call, with what.
+/// The other origins that may call, and their limits.
 #[derive(Clone, Debug, Default)]
 pub struct Cors {
-    /// `Access-Control-Allow-Origin`.
+    /// The values of `Access-Control-Allow-Origin`.
     pub origins: Vec<String>,
-    /// `Access-Control-Allow-Methods`.
+    /// The values of `Access-Control-Allow-Methods`.
     pub methods: Vec<String>,
-    /// `Access-Control-Allow-Headers`.
+    /// The values of `Access-Control-Allow-Headers`.
     pub headers: Vec<String>,
-    /// `Access-Control-Expose-Headers`.
+    /// The values of `Access-Control-Expose-Headers`.
     pub exposed: Vec<String>,
     /// `Access-Control-Max-Age`, in seconds.
     pub age_max: Option<u64>,
@@ -56,7 +55,6 @@ pub struct Throttling {
     pub burst: Option<u32>,
 }
 
-/// A route.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// `GET`, or `ANY`.
@@ -74,7 +72,7 @@ pub struct Route {
 /// The authorizer of a route.
 #[derive(Clone, Debug)]
 pub enum RouteAuthorizer {
-    /// Everybody.
+    /// Open to every caller.
     None,
     /// A token for the authorizer of this name, with one of these scopes if there are any.
     Jwt {
@@ -86,7 +84,7 @@ pub enum RouteAuthorizer {
 }
 
 impl Route {
-    /// `GET /v1/things/{thing}`, as the event says it.
+    /// `GET /v1/things/{thing}`, as in the event.
     #[must_use]
     pub fn key(&self) -> String {
         if self.path == "$default" {

@@ -4,7 +4,6 @@
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 
-/// A pattern.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pattern {
     alternatives: Vec<Fields>,
@@ -74,7 +73,7 @@ impl Pattern {
         Self::of_fields(fields)
     }
 
-    /// Whether an event, or another value, is what is wanted.
+    /// Whether an event, or another value, matches the pattern.
     #[must_use]
     pub fn matches(&self, event: &Value) -> bool {
         self.alternatives.iter().any(|alternative| {

@@ -57,8 +57,8 @@ impl Wiring {
     ///
     /// # Errors
     ///
-    /// If a parameter has no value, or the template has something that the local cloud would do
-    /// differently from AWS: the message names the resource and what it is.
+    /// If a parameter has no value, or the template has a feature that the local cloud would run
+    /// differently from AWS. The message names the resource and the feature.
     pub fn read(resolver: &Resolver<'_>) -> Result<Self, TemplateError> {
         resolver.check_parameters()?;
         for (logical_id, kind) in resolver.types() {
@@ -201,8 +201,8 @@ fn table(name: String, properties: &Properties<'_>) -> Result<Table, TemplateErr
             "TimeToLiveSpecification" => {
                 expires = value["AttributeName"].as_str().map(str::to_owned);
             }
-            // What protects and pays for a deployed table means nothing here. Nor can a table be
-            // deleted here, but by --fresh.
+            // Properties for protection and billing of a deployed table have no effect here. Only
+            // --fresh deletes a table here.
             "TableName"
             | "DeletionProtectionEnabled"
             | "PointInTimeRecoverySpecification"

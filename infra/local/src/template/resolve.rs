@@ -1,4 +1,4 @@
-//! What CloudFormation's functions answer in the local cloud.
+//! The results of CloudFormation's intrinsic functions in the local cloud.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ impl<'a> Resolver<'a> {
         Self { template, parameters, queues: names::DEPLOYED_QUEUES.to_owned(), api: None }
     }
 
-    /// The same resolver in a cloud whose queues and API are at these addresses.
+    /// The same resolver for a cloud whose queues and API have these addresses.
     #[must_use]
     pub fn at(mut self, queues: String, api: String) -> Self {
         self.queues = queues;
@@ -280,7 +280,7 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// What `!Ref AWS::NoValue` becomes until the property that has it is left out.
+/// The value of `!Ref AWS::NoValue` until its property is removed.
 const NO_VALUE: &str = "\u{0}AWS::NoValue";
 
 fn is_no_value(value: &Value) -> bool {

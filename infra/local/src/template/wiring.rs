@@ -25,7 +25,6 @@ pub struct Wiring {
     pub rules: Vec<Rule>,
     /// Schedules of EventBridge Scheduler and of rules.
     pub schedules: Vec<Schedule>,
-    /// Queues.
     pub queues: Vec<Queue>,
     /// Queues that invoke functions.
     pub queue_mappings: Vec<QueueMapping>,
@@ -35,7 +34,6 @@ pub struct Wiring {
     pub tables: Vec<Table>,
 }
 
-/// A function.
 #[derive(Clone, Debug)]
 pub struct Function {
     /// Its id in the template.
@@ -52,11 +50,11 @@ pub struct Function {
     pub memory_mb: u64,
     /// How many invocations may run at once.
     pub reserved_concurrency: Option<usize>,
-    /// What happens to asynchronous invocations that fail.
+    /// The handling of failed asynchronous invocations.
     pub asynchronous: Asynchronous,
 }
 
-/// What happens to asynchronous invocations that fail, or succeed.
+/// The handling of failed and successful asynchronous invocations.
 #[derive(Clone, Debug)]
 pub struct Asynchronous {
     /// How often one is tried again, at most two.
@@ -67,7 +65,7 @@ pub struct Asynchronous {
     pub on_failure: Option<Target>,
     /// The destination of invocations that succeeded.
     pub on_success: Option<Target>,
-    /// The older form of `on_failure`: the payload itself goes to this queue.
+    /// The older form of `on_failure`. The payload itself goes to this queue.
     pub dead_letters: Option<String>,
 }
 
@@ -85,7 +83,6 @@ pub enum Target {
 /// A rule on a bus.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Its name.
     pub name: String,
     /// The bus it listens to.
     pub bus: String,
@@ -98,7 +95,6 @@ pub struct Rule {
 /// One target of a rule.
 #[derive(Clone, Debug)]
 pub struct RuleTarget {
-    /// The target.
     pub target: Target,
     /// The part of the event that it gets.
     pub input: Input,
@@ -106,7 +102,7 @@ pub struct RuleTarget {
     pub retries: u32,
     /// How long a delivery that fails is tried, by the cloud's clock.
     pub age_max: Duration,
-    /// The queue for what could not be delivered.
+    /// The queue for undeliverable events.
     pub dead_letters: Option<String>,
 }
 
@@ -121,7 +117,7 @@ pub enum Input {
     Path(String),
     /// A text with parts of the event in it.
     Transformer {
-        /// Names and the paths they stand for.
+        /// Names and their paths.
         paths: BTreeMap<String, String>,
         /// The text, with the names in `<…>`.
         template: String,
@@ -131,26 +127,22 @@ pub enum Input {
 /// Something that happens again and again.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    /// Its name.
     pub name: String,
-    /// When it happens.
     pub expression: Expression,
     /// The target of each run.
     pub target: Target,
-    /// With what, `<aws.scheduler.…>` replaced; None is the default event.
+    /// The input, with `<aws.scheduler.…>` replaced. `None` for the default event.
     pub input: Option<String>,
     /// Which of the two services it belongs to.
     pub kind: ScheduleKind,
-    /// What its runs look for. While nothing in it is due, a run does nothing.
+    /// The index that its runs process. While it has nothing due, a run does nothing.
     pub due_index: Option<DueIndex>,
 }
 
 /// An index by which a function finds its work, partition by partition.
 #[derive(Clone, Debug)]
 pub struct PartitionIndex {
-    /// The table.
     pub table: String,
-    /// The index.
     pub index: String,
     /// Its partition key, a text.
     pub attribute: String,
@@ -161,9 +153,8 @@ pub struct PartitionIndex {
 /// An index of things that are due at a time.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct DueIndex {
-    /// The table.
     pub table: String,
-    /// The index, whose sort key is the time.
+    /// The index. Its sort key is the time.
     pub index: String,
     /// The sort key: a number, in Unix seconds.
     pub attribute: String,
@@ -178,10 +169,8 @@ pub enum ScheduleKind {
     Rule,
 }
 
-/// A queue.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    /// Its name.
     pub name: String,
     /// How long a received message is hidden.
     pub visibility: Duration,
@@ -198,7 +187,6 @@ pub struct Queue {
 pub struct QueueMapping {
     /// Its name, for faults and reports.
     pub name: String,
-    /// The queue.
     pub queue: String,
     /// The function, by name.
     pub function: String,
@@ -206,7 +194,7 @@ pub struct QueueMapping {
     pub batch_size: usize,
     /// How many invocations there are at once.
     pub concurrency: usize,
-    /// Whether the function says which messages failed.
+    /// Whether the function reports failed messages.
     pub reports_failures: bool,
     /// Messages that match none of these are deleted unseen; empty is all.
     pub filters: Vec<Pattern>,
@@ -219,7 +207,6 @@ pub struct QueueMapping {
 pub struct StreamMapping {
     /// Its name, for faults, reports and its place in the stream.
     pub name: String,
-    /// The table.
     pub table: String,
     /// The function, by name.
     pub function: String,
@@ -227,19 +214,19 @@ pub struct StreamMapping {
     pub start: Start,
     /// How many records one invocation gets at most.
     pub batch_size: usize,
-    /// What happens to a batch that failed.
+    /// The handling of a failed batch.
     pub after_failure: AfterFailure,
-    /// Whether the function says where it failed.
+    /// Whether the function reports the failed record.
     pub reports_failures: bool,
     /// How often a batch that failed is tried again; None is until its records expire.
     pub retries: Option<u32>,
-    /// Where a batch goes that is given up.
+    /// The destination of a batch that is given up.
     pub on_failure: Option<Target>,
     /// Records that match none of these are skipped; empty is all.
     pub filters: Vec<Pattern>,
 }
 
-/// What happens to a batch of a stream that failed.
+/// The handling of a failed batch of a stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AfterFailure {
     /// It is tried again.
@@ -253,14 +240,12 @@ pub enum AfterFailure {
 pub enum Start {
     /// At the oldest record.
     Oldest,
-    /// With what comes next.
+    /// At the next new record.
     Latest,
 }
 
-/// A table.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Its name.
     pub name: String,
     /// The `CreateTable` request.
     pub request: Value,
@@ -318,7 +303,6 @@ impl Target {
         }
     }
 
-    /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -326,7 +310,6 @@ impl Target {
         }
     }
 
-    /// Its ARN.
     #[must_use]
     pub fn arn(&self) -> String {
         match self {

@@ -1,4 +1,4 @@
-//! The clock, and what happens by it.
+//! The clock, and jobs that it starts.
 
 use std::time::Duration;
 

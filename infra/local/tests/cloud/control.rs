@@ -79,7 +79,7 @@ async fn a_function_is_killed_before_and_after_every_single_call() {
 }
 
 #[tokio::test]
-async fn answers_are_lost_and_tables_throttled_on_demand_and_the_sdk_tries_again() {
+async fn sdk_retries_lost_answers_and_throttled_calls() {
     let cloud = cloud().await;
     for (fault, outcome) in [
         (json!({"fault": "lose_answer", "service": "dynamodb"}), "lost 200"),
@@ -175,7 +175,7 @@ async fn tokens_are_made_for_whoever_asks() {
 }
 
 #[tokio::test]
-async fn a_function_that_is_killed_in_an_asynchronous_invocation_is_tried_again() {
+async fn function_killed_in_an_asynchronous_invocation_is_retried() {
     let cloud = cloud().await;
     set(&cloud, json!({"fault": "kill_after", "function": "worker", "operation": "PutEvents"}))
         .await;

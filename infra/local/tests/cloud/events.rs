@@ -87,7 +87,7 @@ async fn an_entry_that_is_wrong_is_refused_alone() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_too_large_or_has_too_many_entries_is_refused() {
+async fn request_with_too_many_bytes_or_entries_is_refused() {
     let cloud = cloud().await;
     let bus = bus(&cloud);
     let large = format!("{{\"a\": \"{}\"}}", "x".repeat(256 * 1024));
@@ -106,7 +106,7 @@ async fn a_request_that_is_too_large_or_has_too_many_entries_is_refused() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_fails_is_tried_again_and_then_goes_to_the_dead_letters() {
+async fn failed_delivery_is_retried_and_then_dead_lettered() {
     let cloud = cloud().await;
     let fault = json!({"fault": "fail", "delivery": "target", "name": "copies", "times": 3});
     assert_eq!(post(&cloud, "/local/faults", &fault).await.status, 200);

@@ -149,7 +149,7 @@ async fn a_token_is_checked_before_a_function_is_asked() {
 }
 
 #[tokio::test]
-async fn a_token_expires_by_the_clouds_clock_and_the_printed_ones_outlast_its_moves() {
+async fn token_expires_by_the_clock_of_the_cloud() {
     let cloud = cloud().await;
     let short = bearer(&cloud, "acme", "", &json!({"exp": 1_793_535_060}));
     let long = bearer(&cloud, "acme", "", &json!({}));
@@ -191,7 +191,7 @@ async fn the_issuers_keys_and_configuration_are_served() {
 }
 
 #[tokio::test]
-async fn what_has_no_route_is_not_found_and_what_is_too_large_is_refused() {
+async fn unknown_route_is_not_found_and_large_body_is_refused() {
     let cloud = cloud().await;
     for (method, path) in
         [("GET", "/"), ("GET", "/v1/things"), ("POST", "/answers/text"), ("GET", "/v1/things/1/2")]

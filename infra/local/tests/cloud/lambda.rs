@@ -35,7 +35,7 @@ async fn a_process_is_used_again_and_replaced_when_it_has_crashed() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_handler_is_the_answer_and_the_process_lives_on() {
+async fn handler_error_is_returned_and_the_process_survives() {
     let cloud = cloud().await;
     let (_, first) = invoke(&cloud, "worker", json!({})).await;
     let (status, error) = invoke(&cloud, "worker", json!({"do": "fail"})).await;
@@ -53,7 +53,7 @@ async fn an_invocation_that_takes_too_long_is_killed() {
 }
 
 #[tokio::test]
-async fn a_function_that_dies_at_its_start_fails_each_invocation_with_its_last_words_in_the_log() {
+async fn function_that_exits_at_start_fails_and_its_output_is_logged() {
     let cloud = cloud().await;
     let (status, error) = invoke(&cloud, "broken", json!({})).await;
     assert_eq!((status, &error["errorType"]), (502, &json!("Runtime.InitError")));
@@ -70,7 +70,7 @@ async fn an_answer_that_is_too_large_is_an_error() {
 }
 
 #[tokio::test]
-async fn the_environment_is_that_of_the_template_and_of_lambda_and_nothing_else() {
+async fn environment_has_only_variables_of_template_and_lambda() {
     let cloud = cloud().await;
     let (_, environment) = invoke(&cloud, "worker", json!({"do": "environment"})).await;
     assert_eq!(environment["STAGE"], "test");
@@ -93,7 +93,7 @@ async fn the_runtime_api_says_which_invocation_it_is_and_when_it_ends() {
     assert_eq!(context["id"].as_str().unwrap().len(), 36);
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
     let deadline = u128::from(context["deadline"].as_u64().unwrap());
-    // Real time, although the cloud's clock stands still in 2026-11-01.
+    // Real time, although the cloud's clock stands still at 2026-11-01.
     assert!(
         (now..=now + 20_000).contains(&deadline),
         "{deadline} is not within twenty seconds of {now}"
@@ -119,7 +119,7 @@ async fn a_function_is_throttled_beyond_its_reserved_concurrency() {
 }
 
 #[tokio::test]
-async fn an_asynchronous_invocation_is_tried_three_times_and_then_told_to_its_destination() {
+async fn asynchronous_invocation_fails_thrice_and_is_dead_lettered() {
     let cloud = cloud().await;
     invoke_asynchronously(&cloud, "test-worker", json!({"do": "fail", "n": 1})).await;
     cloud.idle().await;

@@ -1,16 +1,16 @@
-//! Imports of the library go one way: from a room only to the rooms below it, and between two files
-//! only in one direction.
+//! Imports of the library go one way: from a module only to the modules below it, and between two
+//! files only in one direction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// The rooms, the lowest first. `lib.rs` and `main.rs` stand above them.
+/// The modules, lowest first. `lib.rs` and `main.rs` are above them.
 const ROOMS: [&str; 4] = ["runtime", "template", "aws", "control"];
 
 /// Files by their module, such as `aws::queues::api`. The root is the empty name.
 type Sources = BTreeMap<String, String>;
 
-/// What each module imports.
+/// The imports of each module.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
 #[test]

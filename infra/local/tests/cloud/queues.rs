@@ -1,4 +1,4 @@
-//! Queues hand their messages to functions, and to whoever asks.
+//! Queues deliver their messages to functions, and to other clients on request.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn a_function_gets_a_message_once_it_is_sent() {
 }
 
 #[tokio::test]
-async fn only_the_messages_that_are_reported_come_again_until_they_are_dead() {
+async fn only_messages_reported_as_failed_are_redelivered() {
     let cloud = cloud().await;
     let entries = ["good", "wrong", "fine"].iter().enumerate().map(|(place, body)| {
         SendMessageBatchRequestEntry::builder()
@@ -74,7 +74,7 @@ async fn a_batch_whose_function_fails_comes_again_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_message_is_hidden_while_somebody_has_it_and_gone_when_it_is_deleted() {
+async fn received_message_is_hidden_until_its_timeout_or_deletion() {
     let cloud = cloud().await;
     let (client, url) = (queues(&cloud), url(&cloud, "copies").await);
     send(&cloud, "copies", "one").await;

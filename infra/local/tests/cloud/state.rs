@@ -1,4 +1,4 @@
-//! What is kept between two runs.
+//! The state that is saved between two runs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl Drop for Directory {
 }
 
 #[tokio::test]
-async fn tables_clock_keys_and_what_was_still_to_be_done_outlast_a_restart() {
+async fn tables_clock_keys_and_planned_jobs_survive_a_restart() {
     let directory = Directory::new("restart");
     let cloud = Cloud::start(directory.config()).await.unwrap();
     cloud.advance(Duration::from_secs(300)).await;
@@ -71,7 +71,8 @@ async fn tables_clock_keys_and_what_was_still_to_be_done_outlast_a_restart() {
         200
     );
     let ran = cloud.advance(Duration::from_secs(600)).await;
-    // The row was dealt with before; the message, the second and the third try were still to come.
+    // The row was processed before. The message, the second and the third attempt were still
+    // pending.
     assert!(got(&cloud, "publisher").is_empty());
     assert_eq!(got(&cloud, "consumer").len(), 1);
     let tries = ran
@@ -92,7 +93,7 @@ async fn two_clouds_never_share_a_state() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_a_missing_binary_and_a_template_that_is_not_understood_are_told() {
+async fn bad_port_binary_or_template_fails_the_start() {
     let cloud = crate::world::cloud().await;
     let port: u16 = cloud.urls().api.rsplit(':').next().unwrap().parse().unwrap();
     let mut busy = config();

@@ -1,4 +1,4 @@
-//! What is written to a table reaches the function that its stream invokes, in order.
+//! Writes to a table reach the function of its stream, in order.
 
 use std::time::Duration;
 
@@ -73,7 +73,8 @@ async fn a_batch_goes_on_where_the_function_says_it_failed() {
     }
     cloud.advance(Duration::from_secs(600)).await;
     let batches = batches(&cloud);
-    // The bad one is tried alone at last, given up after its retries, and what follows goes on.
+    // In the end the bad record is retried alone and given up after its retries, and the following
+    // records continue.
     assert_eq!(batches.first().unwrap(), &["0", "1", "2", "3"]);
     assert!(batches.iter().filter(|batch| batch.as_slice() == ["2"]).count() >= 3, "{batches:?}");
     assert_eq!(batches.last().unwrap(), &["3"]);
@@ -84,7 +85,7 @@ async fn a_batch_goes_on_where_the_function_says_it_failed() {
 }
 
 #[tokio::test]
-async fn a_function_that_fails_blocks_what_follows_until_its_record_is_given_up() {
+async fn failing_record_blocks_its_shard_until_given_up() {
     let cloud = cloud().await;
     put(&cloud, 0, "poison").await;
     cloud.idle().await;

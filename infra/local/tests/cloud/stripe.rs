@@ -1,4 +1,4 @@
-//! The Stripe stand-in is part of the cloud: reached by functions, with webhooks to the API.
+//! The Stripe stand-in is part of the cloud. Functions call it, and its webhooks reach the API.
 
 use serde_json::{Value, json};
 use tollgate_local::Cloud;
@@ -55,7 +55,7 @@ async fn webhooks_are_doubled_lost_and_sent_again_on_demand() {
     change("b@b.test", 2).await;
     post(&cloud, "/local/faults", &json!({"fault": "drop", "delivery": "webhook"})).await;
     change("c@b.test", 0).await;
-    // What was lost is tried again, by the cloud's clock.
+    // A lost webhook is retried, by the cloud's clock.
     cloud.advance(std::time::Duration::from_secs(3600)).await;
     assert_eq!(got(&cloud, "web").len(), 3);
     let answer = post(&cloud, "/local/faults", &json!({"redeliver": "all"})).await.json();
@@ -66,7 +66,7 @@ async fn webhooks_are_doubled_lost_and_sent_again_on_demand() {
 }
 
 #[tokio::test]
-async fn what_a_program_does_to_the_stand_in_comes_to_the_api_when_the_cloud_is_waited_for() {
+async fn webhook_of_a_change_in_the_portal_arrives_before_idle() {
     let cloud = cloud().await;
     let customers = format!("{}/v1/customers", cloud.urls().stripe.as_ref().unwrap());
     let customer = send(&cloud, "POST", &customers, &KEY, "email=a@b.test").await.json();

@@ -1,4 +1,4 @@
-//! A local cloud with the template beside this file, whose functions are all the same binary.
+//! A local cloud with the template in this folder. All its functions are the same binary.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub(crate) const START: UtcDateTime = utc_datetime!(2026-11-01 12:10);
 pub(crate) const FUNCTIONS: [&str; 6] =
     ["web", "worker", "single", "broken", "consumer", "publisher"];
 
-/// The binary of `examples/test-function.rs`, which `cargo test` builds beside the tests.
+/// The binary of `examples/test-function.rs`, which `cargo test` builds together with the tests.
 fn function() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let file = test.ancestors().nth(2).unwrap().join("examples/test-function");
@@ -70,7 +70,6 @@ pub(crate) fn queues(cloud: &Cloud) -> aws_sdk_sqs::Client {
     aws_sdk_sqs::Client::new(&sdk(&cloud.urls().sqs))
 }
 
-/// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

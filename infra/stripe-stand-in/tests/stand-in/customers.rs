@@ -94,8 +94,8 @@ async fn the_portal_changes_and_removes_cards() {
     world.stripe.detach_in_portal(&one).unwrap();
     assert!(world.stripe.detach_in_portal(&one).is_err());
 
-    // As soon as somebody has saved the portal's settings in the dashboard, a session needs to name
-    // none.
+    // After the portal's settings were saved in the dashboard, a session need not name a
+    // configuration.
     let default = world.stripe.save_portal_settings().unwrap();
     let session = world.post("/v1/billing_portal/sessions", &[("customer", &customer)]).await;
     assert_eq!(text(&session, "configuration"), default);

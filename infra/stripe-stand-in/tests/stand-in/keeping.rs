@@ -1,4 +1,4 @@
-//! What is kept between runs.
+//! The state that is saved between runs.
 
 use serde_json::Value;
 use stripe_stand_in::Config;

@@ -1,4 +1,4 @@
-//! The Stripe stand-in over real HTTP: what Stripe promises, the stand-in keeps.
+//! The Stripe stand-in over real HTTP, compared with Stripe's documented behavior.
 
 #![allow(
     clippy::unwrap_used,

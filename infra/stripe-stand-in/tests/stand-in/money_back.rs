@@ -1,4 +1,4 @@
-//! Money that goes back: refunds and disputes.
+//! Refunds and disputes.
 
 use serde_json::json;
 use stripe_stand_in::{DisputeEnd, DisputeKind, NewDispute};

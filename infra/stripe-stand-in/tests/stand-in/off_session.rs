@@ -99,7 +99,7 @@ async fn each_test_card_does_off_session_what_stripe_publishes() {
         );
         assert_eq!(world.pay(&invoice, &method).await.status, 400);
     }
-    // What is declined at once cannot be saved at all.
+    // A card that is declined at once cannot be saved at all.
     for card in [
         "4000000000000002",
         "4000000000009995",
@@ -138,7 +138,7 @@ async fn a_card_that_was_never_set_up_needs_its_owner() {
     let done = world.browse(&bank, Some(&[("result", "approve")])).await.location();
     assert_eq!(done, format!("/i/{invoice}"));
     assert_eq!(text(&world.get(&format!("/v1/invoices/{invoice}"), &[]).await, "status"), "paid");
-    // On session, Stripe says so in another way.
+    // On session, Stripe reports it differently.
     let invoice = world.open_invoice(&customer).await;
     let on_session = [("off_session", "false"), ("payment_method", "pm_card_visa")];
     assert_eq!(

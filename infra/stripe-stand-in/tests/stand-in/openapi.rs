@@ -1,6 +1,6 @@
-//! The stand-in against Stripe's own OpenAPI, which is not part of this repository
-//! (<https://github.com/stripe/openapi>): `STRIPE_OPENAPI=…/spec3.json` names it. Without it
-//! nothing is compared, and the tests say so.
+//! The stand-in compared with Stripe's own OpenAPI, which is not part of this repository
+//! (<https://github.com/stripe/openapi>). `STRIPE_OPENAPI=…/spec3.json` names it. Without it
+//! nothing is compared, and the tests print a message.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use stripe_stand_in::{Answer as Answers, Config, ENDPOINTS, Endpoint, FaultKind,
 
 use crate::support::{HOOK, World, id, text};
 
-/// Stripe's OpenAPI, if it is there.
+/// Stripe's OpenAPI, if available.
 fn specification() -> Option<Value> {
     let Some(path) = std::env::var_os("STRIPE_OPENAPI") else {
         eprintln!("not run: STRIPE_OPENAPI does not name Stripe's spec3.json");
@@ -105,7 +105,7 @@ fn every_endpoint_and_parameter_of_the_list_exists_at_stripe() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What is wrong with a value, compared with its schema.
+/// The differences between a value and its schema.
 fn compare(spec: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
     let schema = resolve(spec, schema);
     if value.is_null() {
@@ -118,7 +118,7 @@ fn compare(spec: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String>
         if tried.iter().any(Vec::is_empty) {
             return Vec::new();
         }
-        // The form that fits best says what is wrong.
+        // The differences come from the best-matching form.
         return tried
             .into_iter()
             .filter(|wrong| !wrong.iter().any(|w| w.starts_with(&format!("{at} is no"))))
@@ -307,7 +307,7 @@ fn schema_of(object: &Value) -> String {
 }
 
 #[test]
-fn the_comparison_notices_what_is_missing_unknown_or_of_another_type() {
+fn comparison_finds_missing_unknown_and_mistyped_fields() {
     let Some(spec) = specification() else { return };
     let schema = &spec["components"]["schemas"]["deleted_customer"];
     let wrong = |object: &Value| compare(&spec, schema, object, "it");

@@ -121,7 +121,7 @@ async fn a_top_up_charges_saves_the_card_and_makes_an_invoice() {
 }
 
 #[tokio::test]
-async fn a_saved_card_is_offered_next_time_and_pays_without_being_typed() {
+async fn saved_card_is_offered_and_pays_without_its_number() {
     let world = World::new().await;
     let customer = world.customer().await;
     world.top_up(&customer, "5555555555554444").await;

@@ -25,7 +25,7 @@ async fn a_call_needs_the_secret_key_as_bearer_or_basic() {
 }
 
 #[tokio::test]
-async fn every_answer_names_its_request_and_the_version_that_was_asked_for() {
+async fn every_answer_has_its_request_id_and_requested_version() {
     let world = World::new().await;
     let authorization = format!("Bearer {KEY}");
     let headers =
@@ -40,7 +40,7 @@ async fn every_answer_names_its_request_and_the_version_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn what_is_not_on_the_list_gets_stripes_error_and_shows_as_outside() {
+async fn unsupported_call_gets_stripes_error_and_is_recorded() {
     let world = World::new().await;
     let (status, error) = world.refused("GET", "/v1/subscriptions", &[]).await;
     assert_eq!(status, 404);
@@ -73,7 +73,7 @@ async fn what_is_not_on_the_list_gets_stripes_error_and_shows_as_outside() {
 }
 
 #[tokio::test]
-async fn a_call_is_recorded_with_its_endpoint_parameters_key_and_status() {
+async fn call_is_recorded_with_endpoint_parameters_key_and_status() {
     let world = World::new().await;
     let customer = world.customer().await;
     world
@@ -127,7 +127,7 @@ async fn values_of_the_wrong_type_are_refused() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_not_there_is_a_404_in_the_url_and_a_400_in_a_parameter() {
+async fn missing_object_is_404_in_the_url_and_400_in_a_parameter() {
     let world = World::new().await;
     let (status, error) = world.refused("GET", "/v1/customers/cus_none", &[]).await;
     assert_eq!((status, text(&error, "code")), (404, "resource_missing"));

@@ -1,4 +1,4 @@
-//! A running stand-in, its clock, and who calls it.
+//! A running stand-in, its clock, and its client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

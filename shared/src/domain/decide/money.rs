@@ -1,4 +1,4 @@
-//! Decisions about money that comes in, goes back, or is given.
+//! Decisions about payments, refunds, disputes, bonuses and corrections.
 
 use std::collections::BTreeSet;
 
@@ -29,8 +29,7 @@ pub(super) fn credit(
     }
     let mut funds = vec![gain(Fund::Paid, payment.credit)];
     let mut grants = Vec::new();
-    // A bonus that cannot be given (its time is over) never stands in the way of money that was
-    // paid.
+    // A bonus that has already expired never blocks the payment it came with.
     if let Some(bonus) = bonus.filter(|bonus| check_bonus(bonus, now).is_ok()) {
         let grant = new_grant(state, GrantKind::Commit, bonus, Some(payment.payment.clone()));
         funds.push(gain(Fund::Grant(grant.number), bonus.amount));
@@ -124,9 +123,9 @@ pub(super) fn start_trial(
     })
 }
 
-/// The credit that goes with a part of a payment: pro rata and cumulative, so that parts add up to
-/// the whole and the last part takes what rounding left. What came with the payment for free goes
-/// in the same proportion.
+/// Takes back the credit of a refunded or disputed part of a payment. The amount is pro rata and
+/// cumulative: the parts add up to the whole, and the last part absorbs the rounding. The bonus of
+/// the payment is reduced in the same proportion.
 pub(super) fn take_back(
     state: &AccountState,
     by: &TakeBack,
@@ -143,7 +142,7 @@ pub(super) fn take_back(
     funds.extend(with_it.filter_map(|grant| {
         let part_of =
             |amount: Usd| if left <= cents { amount } else { amount.pro_rata(cents, left) };
-        // Nor does what it paid ahead come back to it.
+        // Prepaid time does not return to the grant either.
         let (amount, used) = (-part_of(grant.remaining), -part_of(grant.used));
         let taken = !amount.is_zero() || !used.is_zero();
         taken.then_some(FundDelta { fund: Fund::Grant(grant.number), amount, used })
@@ -154,7 +153,8 @@ pub(super) fn take_back(
     ))
 }
 
-/// Undoes exactly what was taken. What is told before the taking uses it up and moves nothing.
+/// Reverses exactly the amount that was taken. A reversal that is reported before its refund or
+/// dispute moves nothing and makes the later report a no-op.
 pub(super) fn give_back(
     state: &AccountState,
     by: &TakeBack,
@@ -222,7 +222,7 @@ fn new_grant(
     }
 }
 
-/// Money that moves without being paid for time.
+/// A change of a fund that is not payment for time.
 fn gain(fund: Fund, amount: Usd) -> FundDelta {
     FundDelta { fund, amount, used: Usd::ZERO }
 }

@@ -32,7 +32,7 @@ pub(super) fn change(
     {
         return Err(Refusal::CardRefused { card: card.clone() });
     }
-    // The time of an agreement is the time of its terms: changing the card does not renew it.
+    // The agreement keeps its time as long as its terms stay. A new card does not renew it.
     let agreement = settings.terms.map(|(threshold, amount)| match state.refill.agreement {
         Some(agreed) if agreed.threshold == threshold && agreed.amount == amount => agreed,
         Some(_) | None => RefillAgreement { at: now, threshold, amount },
@@ -78,7 +78,7 @@ pub(super) fn begin(
     })))
 }
 
-/// Only a card that refills would charge, or must never charge, is worth a row.
+/// Records a removed card only if refills charge it or must never charge it.
 pub(super) fn remove_card(state: &AccountState, card: &CardId) -> Result<DecisionOutcome, Refusal> {
     if state.refill.card.as_ref() != Some(card) && !state.refill.never.contains(card) {
         return Err(Refusal::CardNotUsed { card: card.clone() });
@@ -107,7 +107,7 @@ pub(super) fn fail(
     code: &str,
     policy: &Policy,
 ) -> Result<DecisionOutcome, Refusal> {
-    // A refusal of a card that was replaced meanwhile says nothing of the new one.
+    // A decline of a replaced card says nothing about the new card.
     let open = check_attempt(state, attempt)?;
     let is_current = Some(&open.card) == state.refill.card.as_ref();
     let pause = match decline {

@@ -1,4 +1,4 @@
-//! Decisions about what is billed: start, stop, delete, restore, and a start that failed.
+//! Decisions about resources: start, stop, delete, restore and failed starts.
 
 use std::collections::BTreeSet;
 
@@ -33,8 +33,8 @@ pub(super) fn open_meter(state: &AccountState, meter: &Meter) -> Result<Decision
     Ok(DecisionOutcome::of(ResourceChange::MeterOpened(meter.clone())))
 }
 
-/// A start pays at once: from now to `paid_through`, or to the end of this hour if nothing is
-/// billed yet.
+/// Starts resources and charges them at once, from now to `paid_through`. If nothing is billed yet,
+/// the charge covers the rest of this hour.
 pub(super) fn start(
     state: &AccountState,
     starts: &[ResourceStart],
@@ -58,7 +58,7 @@ pub(super) fn start(
     let mut lines = Vec::new();
     for start in starts {
         let resource = &start.resource;
-        // What it has paid for being off counts; what was kept for free does not.
+        // The amount paid for the stopped resource counts. Free idle time does not.
         let paid_idle = start.idle.filter(|_| !state.is_unpaid(&resource.id));
         let idle = paid_idle.map_or(Rate::ZERO, |(rate, _)| rate);
         let rate = start.rate.without(idle);
@@ -157,8 +157,8 @@ pub(super) fn check_suspended_by_staff(state: &AccountState) -> Result<(), Refus
     }
 }
 
-/// Gives back everything that was charged since the start, to the very funds that paid. A fund that
-/// has expired since gets nothing; a grant that was used up comes back to life.
+/// Returns all charges since the start to the funds that paid. An expired fund gets nothing. A
+/// spent grant is added again.
 pub(super) fn fail_start(
     state: &AccountState,
     failure: &StartFailure,
@@ -218,8 +218,7 @@ pub(super) fn fail_start(
         resource.seq,
     );
     if let Some(rate) = failure.then {
-        // A start that came after being off paid only what running costs more: being off is paid
-        // already.
+        // After a billed stop, the start paid only the difference between running and stopped.
         let paid_already = failure
             .charges
             .iter()
@@ -228,7 +227,8 @@ pub(super) fn fail_start(
         purse.recount();
         let seconds = current.map_or(0, |through| (through - now).max(0));
         let cost = if paid_already { Usd::ZERO } else { rate.for_seconds(seconds) };
-        // What cannot be paid now is kept for free until the next period.
+        // If the credit does not cover the stopped resource, it is kept for free until the next
+        // period.
         match purse.draw(&resource.sku, cost) {
             Some(_) if paid_already => {}
             Some(shares) => {
@@ -258,7 +258,7 @@ pub(super) fn fail_start(
     Ok(DecisionOutcome::granting(change, grants, deltas))
 }
 
-/// What stopping some resources gives back, and what is billed afterwards.
+/// The amounts given back for stopped resources, and the new totals.
 struct StoppedResources<'a> {
     lines: Vec<ResourceLine>,
     billed: BilledTotals,
@@ -285,7 +285,7 @@ impl<'a> StoppedResources<'a> {
                 billed = billed.with(BilledMode::Idle, &resource.kind, then, state.next_seq);
             }
             let rate = rate.without(stop.then.unwrap_or(Rate::ZERO));
-            // What was kept for free has nothing to give back.
+            // A resource kept for free gets nothing back.
             let unused = if state.is_unpaid(&resource.id) { 0 } else { unused };
             let shares = purse.give_back(&resource.sku, rate.for_seconds(unused));
             let amount = shares.iter().map(|share| share.amount).sum();
@@ -301,7 +301,7 @@ impl<'a> StoppedResources<'a> {
     }
 }
 
-/// When the first deleted resource is gone for good, if one more is deleted now.
+/// The earliest purge time if one more resource is deleted now.
 fn earliest_purge(state: &AccountState, policy: &Policy, now: Timestamp) -> Option<Timestamp> {
     let restorable_until = now.plus(policy.restore_seconds);
     Some(state.purge_due.map_or(restorable_until, |due| due.min(restorable_until)))
@@ -375,7 +375,7 @@ fn check_trial_limit(
     Ok(())
 }
 
-/// Stops everything whose own funds have ended; used by `settle`, never by a caller.
+/// Stops every resource whose own funds are spent. Only `settle` calls it, never a request.
 pub(crate) fn stop_exhausted(
     state: &AccountState,
     stops: &[ResourceStop],

@@ -1,4 +1,4 @@
-//! What was billed: time ahead and quantities.
+//! Charges: prepaid time and metered quantities.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,35 +7,34 @@ use crate::domain::account::{AccountState, BilledTotals};
 use crate::domain::ids::ResourceId;
 use crate::domain::timestamp::Timestamp;
 
-/// A charge. The stored names of [`BillingChange::Usage`] are short because there is one such row
-/// for each account and hour.
+/// A charge. The stored names of [`BillingChange::Usage`] are short because every account has one
+/// such row per hour.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BillingChange {
-    /// Time was paid ahead.
+    /// Time was paid in advance.
     #[serde(rename = "u")]
     Usage {
-        /// From.
         #[serde(rename = "f")]
         from: Timestamp,
-        /// Through, exclusive.
+        /// The end, exclusive.
         #[serde(rename = "t")]
         through: Timestamp,
-        /// What each resource costs in this time.
+        /// The cost of each resource for this time.
         #[serde(rename = "l")]
         lines: BilledLines,
-        /// What is billed from now on, if prices changed it.
+        /// The new totals, if prices changed.
         #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
         billed: Option<BilledTotals>,
-        /// What is off, has no funds of its own left, and is kept for free in this period.
+        /// Stopped resources that have no funds left and are kept for free in this period.
         #[serde(rename = "n", default, skip_serializing_if = "Vec::is_empty")]
         unpaid: Vec<ResourceId>,
     },
-    /// Quantities that were used were billed.
+    /// Metered quantities were billed.
     Metered {
-        /// The hour at whose beginning it was; `None` if more rows of the same hour follow.
+        /// The hour whose start billed them. `None` if more rows of the same hour follow.
         hour: Option<Timestamp>,
-        /// Meter by meter.
+        /// One line per meter.
         lines: Vec<MeterLine>,
     },
 }

@@ -1,4 +1,4 @@
-//! What every family says of its own kinds of rows.
+//! The interface of a family of changes.
 
 use super::{BilledLines, Claim, ListChange};
 use crate::domain::account::AccountState;
@@ -12,18 +12,18 @@ pub(crate) struct RowPlace {
     pub(crate) at: Timestamp,
 }
 
-/// A family of changes. A default is what most families do.
+/// A family of changes. Defaults cover what most families do.
 pub(crate) trait ChangeFamily {
-    /// The name rows of this kind have in the table's `type` attribute.
+    /// The `type` attribute of rows of this kind.
     fn name(&self) -> &'static str;
 
-    /// Writes the change into the state, after the row's grants and funds.
+    /// Applies the change to the state, after the row's grants and funds.
     fn apply(&self, next: &mut AccountState, row: RowPlace);
 
-    /// Begins a paid period that this row's funds are counted in.
+    /// Starts a paid period before the row's funds are counted.
     fn begin_period(&self, _next: &mut AccountState, _at: Timestamp) {}
 
-    /// What was billed or given back for time.
+    /// The lines billed or given back for time.
     fn lines(&self) -> Option<&BilledLines> {
         None
     }
@@ -32,24 +32,25 @@ pub(crate) trait ChangeFamily {
         None
     }
 
-    /// Whether the row's amount counts as use during a trial.
+    /// Whether the row's amount counts as usage during a trial.
     fn is_use(&self) -> bool {
         self.lines().is_some()
     }
 
-    /// The keys of which each may be used once.
+    /// Unique keys of the change.
     fn claims(&self, _account: &AccountId) -> Vec<Claim> {
         Vec::new()
     }
 
-    /// Whether a balance below the threshold makes a refill wanted after this row. Rows that spend
-    /// do so, and rows that change what was agreed. Credit bought by hand, money taken back and
-    /// staff's doings never charge a card by themselves.
+    /// Whether a balance below the threshold after this row triggers a refill.
+    ///
+    /// Rows that spend credit or change the agreement do. Manual top-ups, refunds, disputes and
+    /// staff actions never cause a charge.
     fn may_want_refill(&self) -> bool {
         false
     }
 
-    /// What the row does to the list of resources and meters.
+    /// The change to the list of resources and meters.
     fn list_change(&self, _at: Timestamp) -> ListChange<'_> {
         ListChange::Nothing
     }

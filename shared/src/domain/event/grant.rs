@@ -1,4 +1,4 @@
-//! Credit that was given: by staff, or for a trial.
+//! Free credit, given by staff or for a trial.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,32 +8,25 @@ use crate::domain::ids::{AccountId, CardFingerprint};
 use crate::domain::money::Usd;
 use crate::domain::timestamp::Timestamp;
 
-/// A grant, its expiry, and the trial. The grant itself stands beside the change in its row.
+/// A grant, its expiry, or the trial. The row stores the grant itself beside the change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantChange {
     /// Staff gave credit.
     Granted {
-        /// The new grant.
         number: u32,
-        /// Why.
         reason: String,
     },
-    /// A grant's time was over.
+    /// A grant expired.
     GrantExpired {
-        /// Which.
         number: u32,
     },
-    /// A trial began.
     TrialStarted {
-        /// Its grant.
         number: u32,
-        /// When it ends.
         ends_at: Timestamp,
-        /// The card that vouched for it.
+        /// The card that secures the trial.
         fingerprint: CardFingerprint,
     },
-    /// A trial ended.
     TrialEnded,
 }
 

@@ -1,4 +1,4 @@
-//! The lines of what was billed or given back, resource by resource and meter by meter.
+//! The lines of a charge or refund, one per resource or meter.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,73 +6,66 @@ use crate::domain::funds::{Fund, FundShare};
 use crate::domain::ids::{ProjectId, ResourceId, Sku};
 use crate::domain::money::{Quantity, Rate, Usd};
 
-/// What was billed or given back for time, resource by resource.
+/// The amounts billed or given back for time, by resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum BilledLines {
-    /// All of them.
     Here(Vec<ResourceLine>),
-    /// In chunks of their own, because they do not fit one item.
+    /// Stored in separate items, because they do not fit the row.
     Chunked(ChunkedLines),
 }
 
 impl BilledLines {
-    /// No lines.
     #[must_use]
     pub fn none() -> BilledLines {
         BilledLines::Here(Vec::new())
     }
 }
 
-/// Lines that stand in immutable items of their own.
+/// Lines that are stored in separate, immutable items.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkedLines {
-    /// SHA-256 over all chunks in order: what the row commits to.
+    /// SHA-256 over all chunks in order. The row's hash covers it.
     pub digest: String,
-    /// How many chunks.
     pub chunks: u32,
-    /// How many lines.
     pub count: u32,
 }
 
-/// What one resource cost or got back.
+/// The charge or refund of one resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "LineForm", into = "LineForm")]
 pub struct ResourceLine {
-    /// Which resource.
     pub resource: ResourceId,
-    /// At which rate an hour; for a change between running and off, the difference.
+    /// USD per hour. For a change between running and stopped, the difference of the two rates.
     pub rate: Rate,
-    /// For how many seconds.
+    /// The number of seconds.
     pub seconds: i64,
-    /// Below zero: paid. Above: given back. Rounded once, half to even.
+    /// Below zero if paid, above zero if given back. Rounded once, half to even.
     pub amount: Usd,
-    /// Which fund paid or got what.
+    /// The share of each fund.
     pub shares: Vec<FundShare>,
 }
 
-/// What one meter cost.
+/// The charge of one meter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeterLine {
-    /// The project.
     #[serde(rename = "p")]
     pub project: ProjectId,
-    /// The SKU.
     #[serde(rename = "s")]
     pub sku: Sku,
-    /// The reading up to which it had been billed.
+    /// The previously billed reading.
     #[serde(rename = "f")]
     pub from: Quantity,
-    /// The reading up to which it is billed now.
+    /// The reading billed now.
     #[serde(rename = "t")]
     pub to: Quantity,
-    /// At which rate a unit.
+    /// USD per unit.
     #[serde(rename = "r")]
     pub rate: Rate,
     /// Below zero, or zero.
     #[serde(rename = "a")]
     pub amount: Usd,
-    /// Which fund paid what.
+    /// The share of each fund.
     #[serde(rename = "h")]
     pub shares: Vec<FundShare>,
 }

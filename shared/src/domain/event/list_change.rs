@@ -1,16 +1,16 @@
-//! What a row does to the list of resources and meters.
+//! The change that a row makes to the list of resources and meters.
 
 use super::{Event, MeterLine};
 use crate::domain::ids::ResourceId;
 use crate::domain::resources::{BillableList, Meter, Resource, ResourceRef, ResourceStatus};
 use crate::domain::timestamp::Timestamp;
 
-/// What a row does to the list. The items of the table are written by it.
+/// The change that a row makes to the list. The items in the table are written from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "variants and fields are named by what they hold")]
 pub enum ListChange<'a> {
     Nothing,
-    /// Resources are new, or replace what the list had of the same ID.
+    /// Resources that are new or replace those with the same ID.
     Put(&'a [Resource]),
     SetStatus {
         resources: &'a [ResourceRef],
@@ -37,7 +37,7 @@ impl<'a> ListChange<'a> {
 }
 
 impl BillableList {
-    /// The list after a row: what its transaction writes.
+    /// Applies a row to the list, as its transaction does.
     pub fn apply(&mut self, event: &Event, seq: u64) {
         match event.list_change() {
             ListChange::Nothing => {}

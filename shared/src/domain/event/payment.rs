@@ -1,4 +1,4 @@
-//! Money that came in or went back at Stripe.
+//! Payments, refunds and disputes at Stripe.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,69 +13,54 @@ use crate::domain::yes_no;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentChange {
-    /// A payment was confirmed by Stripe.
+    /// Stripe confirmed a payment.
     Credited {
-        /// Which.
         payment: PaymentId,
-        /// What it was for.
+        /// The purpose of the payment.
         kind: CreditKind,
         /// The credit bought, in USD, before tax.
         credit: Usd,
-        /// What Stripe received, in cents, tax included.
+        /// The amount Stripe received, in cents, including tax.
         received_cents: i64,
     },
-    /// A delayed payment was promised.
+    /// A delayed payment started.
     PaymentPending(PendingPayment),
-    /// A delayed payment will not come.
+    /// A delayed payment will not arrive.
     PaymentEnded {
-        /// Which.
         payment: PaymentId,
-        /// How it ended.
         how: PendingEnd,
-        /// Whether the chain had been told that it was pending.
+        /// Whether the payment was recorded as pending.
         #[serde(with = "yes_no")]
         known: bool,
     },
-    /// Stripe gave money back, or had it taken: its credit is gone.
+    /// A refund or dispute took money, and its credit with it.
     TakenBack {
-        /// By what.
         by: TakeBack,
-        /// Of which payment.
+        /// The refunded or disputed payment.
         of: PaymentFacts,
-        /// Cents of the payment, tax included.
+        /// The amount in cents, including tax.
         cents: i64,
-        /// The share of the payment's credit that is gone, before tax, in USD.
+        /// The share of the payment's credit taken, before tax, in USD.
         credit: Usd,
     },
-    /// The taking back was undone.
+    /// A refund or dispute was reversed.
     GivenBack {
-        /// What was undone.
+        /// The refund or dispute that was reversed.
         by: TakeBack,
-        /// Of which payment.
+        /// The refunded or disputed payment.
         of: PaymentFacts,
-        /// Cents of the payment, tax included.
+        /// The amount in cents, including tax.
         cents: i64,
-        /// The share of the payment's credit that is back; zero if it was undone before it was
-        /// done.
+        /// The share of the payment's credit returned. Zero if the reversal was reported first.
         credit: Usd,
-        /// Whether the taking had been recorded.
+        /// Whether the refund or dispute was recorded.
         #[serde(with = "yes_no")]
         known: bool,
     },
-    /// A customer disputes a payment: the account is frozen.
-    DisputeOpened {
-        /// Which.
-        dispute: DisputeId,
-        /// Which payment.
-        payment: PaymentId,
-    },
-    /// The bank decided.
-    DisputeClosed {
-        /// Which.
-        dispute: DisputeId,
-        /// For whom.
-        outcome: DisputeOutcome,
-    },
+    /// A customer disputes a payment. The account is frozen.
+    DisputeOpened { dispute: DisputeId, payment: PaymentId },
+    /// The bank decided a dispute.
+    DisputeClosed { dispute: DisputeId, outcome: DisputeOutcome },
 }
 
 impl ChangeFamily for PaymentChange {
@@ -122,7 +107,7 @@ impl ChangeFamily for PaymentChange {
 
     fn claims(&self, _account: &AccountId) -> Vec<Claim> {
         match self {
-            // A credit also ends whatever may still be reported of the payment being pending.
+            // A credited payment is no longer pending, whatever is reported later.
             PaymentChange::Credited { payment, .. } => vec![
                 Claim::once(format!("stripe#{payment}#credit")),
                 Claim::mark(format!("stripe#{payment}#pending")),
@@ -131,7 +116,7 @@ impl ChangeFamily for PaymentChange {
                 vec![Claim::once(format!("stripe#{}#pending", pending.payment))]
             }
             PaymentChange::PaymentEnded { known: true, .. } => Vec::new(),
-            // A failure that is reported before the promise uses up the promise.
+            // A failure reported before the pending payment makes the later report a no-op.
             PaymentChange::PaymentEnded { payment, known: false, .. } => {
                 vec![Claim::once(format!("stripe#{payment}#pending"))]
             }
@@ -141,7 +126,7 @@ impl ChangeFamily for PaymentChange {
             PaymentChange::GivenBack { by, known: true, .. } => {
                 vec![Claim::once(format!("stripe#{}#reversal", by.as_str()))]
             }
-            // A reversal that comes first claims both and moves nothing.
+            // A reversal reported first claims both keys and moves nothing.
             PaymentChange::GivenBack { by, known: false, .. } => vec![
                 Claim::once(format!("stripe#{}#reversal", by.as_str())),
                 Claim::once(format!("stripe#{}#debit", by.as_str())),
@@ -149,7 +134,7 @@ impl ChangeFamily for PaymentChange {
             PaymentChange::DisputeOpened { dispute, .. } => {
                 vec![Claim::once(format!("stripe#{dispute}#opened"))]
             }
-            // The end of a dispute uses up its beginning, should that be reported later.
+            // The end of a dispute makes a later report of its start a no-op.
             PaymentChange::DisputeClosed { dispute, .. } => vec![
                 Claim::once(format!("stripe#{dispute}#closed")),
                 Claim::mark(format!("stripe#{dispute}#opened")),
@@ -193,8 +178,8 @@ fn end_pending(next: &mut AccountState, payment: &PaymentId) {
     next.pending.retain(|pending| pending.payment != *payment);
 }
 
-/// A payment of which nothing or everything is taken back has no entry: the state stays small.
-/// Every entry is a sum, so reports in any order lead to the same state.
+/// Adds to the amount taken back. Payments with nothing or everything taken back have no entry, so
+/// the state stays small. Entries are sums, so the order of reports does not matter.
 fn take_back(next: &mut AccountState, of: &PaymentFacts, cents: i64, credit: Usd) {
     let before = next.taken_back_of(&of.payment).unwrap_or((0, Usd::ZERO));
     set_taken_back(next, of, before.0 + cents, before.1 + credit);
@@ -213,61 +198,58 @@ fn set_taken_back(next: &mut AccountState, of: &PaymentFacts, cents: i64, credit
     }
 }
 
-/// What a payment was for.
+/// The purpose of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CreditKind {
-    /// Bought by hand.
+    /// Bought by the customer.
     TopUp,
-    /// By the saved card, on its own.
+    /// Charged automatically to the saved card.
     Refill {
-        /// The attempt's number.
+        /// The number of the attempt.
         attempt: u32,
-        /// For the threshold or the end of a trial.
+        /// The threshold, or the end of a trial.
         purpose: RefillPurpose,
     },
-    /// A commit plan, whose bonus is a grant in the same row.
+    /// A commit plan. Its bonus is a grant in the same row.
     Commit,
 }
 
-/// How a delayed payment ended without money.
+/// Why a delayed payment brought no money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PendingEnd {
-    /// Stripe said it failed.
+    /// Stripe reported a failure.
     Failed,
-    /// It was cancelled.
+    /// The payment was canceled.
     Canceled,
-    /// Nothing was heard of it for too long. If it comes after all, it is credited.
+    /// No report arrived in time. If the money arrives later, it is credited.
     Expired,
 }
 
-/// What took money back.
+/// The reason why money was taken back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TakeBack {
-    /// A refund.
     Refund(RefundId),
-    /// A dispute whose money moved.
+    /// A dispute that moved money.
     Dispute(DisputeId),
 }
 
-/// What was credited for a payment, and what Stripe received for it.
+/// The credit of a payment, and the amount Stripe received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentFacts {
-    /// Which payment.
     #[serde(rename = "p")]
     pub payment: PaymentId,
     /// The credit bought, in USD, before tax.
     #[serde(rename = "c")]
     pub credit: Usd,
-    /// What Stripe received, in cents, tax included.
+    /// The amount Stripe received, in cents, including tax.
     #[serde(rename = "r")]
     pub received_cents: i64,
 }
 
 impl TakeBack {
-    /// Stripe's id.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -277,12 +259,12 @@ impl TakeBack {
     }
 }
 
-/// How a dispute ended.
+/// The outcome of a dispute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DisputeOutcome {
-    /// For the operator: the account is no longer frozen by it.
+    /// The operator won. The dispute no longer freezes the account.
     Won,
-    /// For the customer: staff decides when the account is unfrozen.
+    /// The customer won. Staff decide when to unfreeze the account.
     Lost,
 }

@@ -1,4 +1,4 @@
-//! Refills from the saved card: what was agreed, and each attempt.
+//! Refills from the saved card: the agreement and each attempt.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,50 +10,46 @@ use crate::domain::ids::CardId;
 use crate::domain::money::Usd;
 use crate::domain::timestamp::Timestamp;
 
-/// A change to refills. The money of an attempt that succeeds is a [`PaymentChange`](super::PaymentChange).
+/// A change to refills. The money of a successful attempt is a
+/// [`PaymentChange`](super::PaymentChange).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefillChange {
-    /// Settings were changed: the whole of what is agreed to now.
+    /// The settings changed. The row holds all of them.
     RefillChanged {
-        /// What was agreed to; `None`: refills are off.
+        /// The accepted terms. `None` if refills are off.
         agreement: Option<RefillAgreement>,
         /// The card to charge.
         card: Option<CardId>,
-        /// The most to charge in a month.
+        /// The maximum to charge per month.
         monthly_cap: Option<Usd>,
     },
-    /// A saved card is gone.
-    CardRemoved {
-        /// Which.
-        card: CardId,
-    },
-    /// The time came to look at the balance again. What was wanted before is no more, unless this
-    /// row wants it.
+    /// A saved card was removed.
+    CardRemoved { card: CardId },
+    /// It is time to check the balance again. The previous wanted refill ends, unless this row
+    /// wants one.
     RefillDue,
-    /// An attempt began; nothing has been asked of Stripe before this row.
+    /// An attempt started. Stripe is asked only after this row.
     RefillBegun(RefillAttempt),
-    /// The customer has to confirm the payment.
+    /// The customer must confirm the payment.
     RefillNeedsCustomer {
-        /// Which attempt.
         attempt: u32,
-        /// When it is given up.
+        /// The payment is canceled at this time.
         void_at: Timestamp,
-        /// Stripe's page where it is confirmed, if Stripe named one.
+        /// The confirmation page at Stripe, if there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         url: Option<String>,
     },
-    /// An attempt failed; its invoice is void.
+    /// An attempt failed. Its invoice is void.
     RefillFailed {
-        /// Which attempt.
         attempt: u32,
-        /// How to go on.
+        /// How refills continue.
         decline: RefillDecline,
         /// Stripe's decline code, for staff.
         code: String,
-        /// Whether attempts pause now.
+        /// The reason, if refills pause now.
         pause: Option<RefillPause>,
-        /// The credit it was to buy, in USD, before tax; `None` in rows of format 1.
+        /// The credit to buy, in USD, before tax. `None` in rows of format 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         amount: Option<Usd>,
     },
@@ -75,15 +71,14 @@ impl ChangeFamily for RefillChange {
         let refill = &mut next.refill;
         match self {
             RefillChange::RefillChanged { agreement, card, monthly_cap } => {
-                // What was wanted under the old settings is looked at anew, in the same row.
+                // The same row decides under the new settings whether a refill is wanted.
                 refill.wanted =
                     refill.wanted.filter(|wanted| wanted.purpose == RefillPurpose::TrialRenewal);
                 refill.retry_at = None;
                 refill.agreement = *agreement;
                 refill.card.clone_from(card);
                 refill.monthly_cap = *monthly_cap;
-                // Another card, or the customer's renewed wish, ends every pause; the back-off
-                // stays.
+                // A new card or renewed settings end every pause. The backoff stays.
                 refill.paused = None;
                 refill.failures = 0;
             }
@@ -134,15 +129,16 @@ impl ChangeFamily for RefillChange {
     }
 }
 
-/// How to go on after a declined refill.
+/// How refills continue after a decline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefillDecline {
-    /// Never again with this card: lost, stolen, fraud, revoked, Mastercard's advice 03 and 21.
+    /// The card is never charged again: lost, stolen, fraud, revoked, or Mastercard advice 03 and
+    /// 21.
     Never,
-    /// Anything else: later again.
+    /// Any other decline. Retried later.
     Later,
-    /// It was not the card's fault: Stripe failed, or the attempt was called off. It counts for no
+    /// Not the card's fault: Stripe failed, or the attempt was canceled. It does not count toward a
     /// pause.
     NotCharged,
 }

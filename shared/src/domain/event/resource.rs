@@ -8,76 +8,67 @@ use crate::domain::ids::ResourceId;
 use crate::domain::resources::{Meter, Resource, ResourceRef, ResourceStatus};
 use crate::domain::timestamp::Timestamp;
 
-/// A change to what the account is billed for.
+/// A change to the billed resources and meters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResourceChange {
     /// Resources were created without being started.
-    Created {
-        /// The new resources.
-        resources: Vec<Resource>,
-    },
-    /// Resources were started, or restored, and paid to `through`.
+    Created { resources: Vec<Resource> },
+    /// Resources were started or restored, and paid up to `through`.
     Started {
-        /// As they are now.
+        /// The items after the start.
         resources: Vec<Resource>,
-        /// Started or restored.
         how: StartKind,
-        /// What each of them costs from now to `through`.
+        /// The cost of each resource from now to `through`.
         lines: BilledLines,
-        /// Paid through.
         through: Timestamp,
-        /// What is billed from now on.
+        /// The totals from now on.
         billed: BilledTotals,
     },
-    /// The platform could not carry out a start: everything it was charged is given back.
+    /// A start failed on the platform. All its charges are given back.
     StartFailed {
-        /// Which.
         resource: ResourceRef,
-        /// What it is now: as it was before the start.
+        /// The status before the start, which applies again.
         status: ResourceStatus,
-        /// What was given back.
+        /// The amounts given back.
         lines: BilledLines,
-        /// What is billed from now on.
+        /// The totals from now on.
         billed: BilledTotals,
-        /// When the first of all deleted resources is gone for good.
+        /// When the oldest deleted resource is purged.
         purge_due: Option<Timestamp>,
-        /// Whether it is off and could not be paid for the rest of the period: it is kept for free
-        /// until then.
+        /// The resource, if it is stopped and cannot be paid for the rest of the period. It is kept
+        /// for free until then.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         unpaid: Vec<ResourceId>,
     },
-    /// Resources were stopped and their unused time given back.
+    /// Resources were stopped. Their unused time was given back.
     Stopped {
-        /// Which.
         resources: Vec<ResourceRef>,
-        /// Why.
         why: StopReason,
-        /// As of when: the row's time, or the end of what their funds had paid.
+        /// The row's time, or the end of the time that their funds paid for.
         as_of: Timestamp,
-        /// What was given back.
+        /// The amounts given back.
         lines: BilledLines,
-        /// What is billed from now on.
+        /// The totals from now on.
         billed: BilledTotals,
     },
-    /// Resources were deleted one by one; they can be restored for a while.
+    /// Resources were deleted individually. They can be restored for a while.
     ResourcesDeleted {
-        /// Which.
         resources: Vec<ResourceRef>,
-        /// What was given back.
+        /// The amounts given back.
         lines: BilledLines,
-        /// What is billed from now on.
+        /// The totals from now on.
         billed: BilledTotals,
-        /// When the first of all deleted resources is gone for good.
+        /// When the oldest deleted resource is purged.
         purge_due: Option<Timestamp>,
     },
-    /// What was deleted too long ago is gone for good.
+    /// Deleted resources can no longer be restored.
     Purged {
-        /// Resources that had been deleted one by one.
+        /// Individually deleted resources.
         resources: Vec<ResourceRef>,
-        /// The deletion of the whole account that can no longer be undone.
+        /// The deletion of the whole account that is purged.
         deletion: Option<u64>,
-        /// When the next ones are.
+        /// When the next resources are purged.
         purge_due: Option<Timestamp>,
     },
     /// A meter was opened.
@@ -133,7 +124,7 @@ impl ChangeFamily for ResourceChange {
         }
     }
 
-    /// A start while nothing is billed begins a period.
+    /// Starts a period if nothing is billed yet.
     fn begin_period(&self, next: &mut AccountState, at: Timestamp) {
         if let ResourceChange::Started { through, .. } = self
             && next.period.is_none()
@@ -202,15 +193,14 @@ impl ChangeFamily for ResourceChange {
     }
 }
 
-/// Started or restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartKind {
-    /// For the first time, or after a stop.
+    /// The first start, or a start after a stop.
     Started,
-    /// After a deletion: with a new address.
+    /// A start after a deletion, with a new address.
     Restored {
-        /// When the first of what is still deleted is gone for good.
+        /// When the oldest resource that is still deleted is purged.
         purge_due: Option<Timestamp>,
     },
 }
@@ -219,8 +209,7 @@ pub enum StartKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
-    /// Somebody asked for it.
     Requested,
-    /// The funds that may pay for them were used up, while others' were not.
+    /// The funds for these resources are spent, while other funds are not.
     Credit,
 }

@@ -1,27 +1,23 @@
-//! What the operator's staff did to an account, other than grants and suspensions.
+//! Staff actions other than grants and suspensions.
 
 use serde::{Deserialize, Serialize};
 
 use super::{ChangeFamily, RowPlace};
 use crate::domain::account::{AccountFreeze, AccountState};
 
-/// A change by staff, with their reason.
+/// A change by staff, with a reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StaffChange {
-    /// Frozen by staff.
     Frozen {
-        /// Why.
         reason: String,
     },
-    /// No longer frozen, neither by staff nor by lost disputes.
+    /// The freeze by staff and by lost disputes ended.
     Unfrozen {
-        /// Why.
         reason: String,
     },
     /// Paid credit was corrected.
     Corrected {
-        /// Why.
         reason: String,
     },
 }
@@ -40,7 +36,7 @@ impl ChangeFamily for StaffChange {
             StaffChange::Frozen { .. } => next.frozen.staff = true,
             StaffChange::Unfrozen { .. } => {
                 next.frozen = AccountFreeze::default();
-                // Nobody looked at the balance while no card could be charged.
+                // The balance was not checked while the card could not be charged.
                 next.refill.retry_at = Some(row.at);
             }
             StaffChange::Corrected { .. } => {}

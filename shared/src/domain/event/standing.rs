@@ -1,4 +1,4 @@
-//! Whether the account may run anything: opened, suspended, resumed, deleted, closed.
+//! The standing of the account: opened, suspended, resumed, deleted, closed.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,45 +17,43 @@ use crate::domain::yes_no;
 pub enum StandingChange {
     /// The account was opened.
     Opened,
-    /// Everything was switched off.
+    /// All resources were stopped.
     Suspended {
-        /// As of when.
+        /// The time at which the resources stopped.
         as_of: Timestamp,
-        /// For lack of credit or by staff.
+        /// Lack of credit, or staff.
         reason: SuspensionReason,
-        /// When everything will be deleted.
+        /// When all resources will be deleted.
         delete_at: Option<Timestamp>,
-        /// When the deletion will be announced; `None` if this row is the warning, or there is
-        /// nothing to warn of.
+        /// When the deletion will be announced. `None` if this row is the announcement, or no
+        /// deletion is planned.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         warn_at: Option<Timestamp>,
-        /// Unused time given back (only if staff did it: for lack of credit there is none).
+        /// Unused time given back. Only a suspension by staff has any.
         lines: BilledLines,
-        /// Staff's words.
+        /// The reason that staff gave.
         note: Option<String>,
     },
-    /// A suspension or deletion ended; or one more batch of resources came back.
+    /// A suspension or deletion ended, or one more batch of resources restarted.
     Resumed {
         /// Resources that run again.
         resources: Vec<ResourceRef>,
         /// Whether more batches follow.
         #[serde(with = "yes_no")]
         more: bool,
-        /// What is billed from now on.
+        /// The totals from now on.
         billed: BilledTotals,
     },
-    /// The grace ends soon: the customer is warned.
+    /// The grace period ends soon, and the customer is warned.
     DeletionAnnounced {
-        /// When everything will be deleted: later than planned if the warning comes late.
+        /// When all resources will be deleted. Later than planned if the warning is late.
         delete_at: Timestamp,
     },
-    /// The grace is over; Stripe must be asked before anything is deleted.
+    /// The grace period is over. Stripe must be asked before anything is deleted.
     DeletionDue,
-    /// Everything was deleted.
     Deleted,
     /// The account was closed.
     Closed {
-        /// Why.
         reason: String,
     },
     /// The customer chose whether resources restart after a suspension.
@@ -145,7 +143,7 @@ impl ChangeFamily for StandingChange {
                 let status = ResourceStatus::Running;
                 ListChange::SetStatus { resources, status, since: at }
             }
-            // A suspension or deletion of everything touches no item.
+            // A suspension or deletion of the whole account changes no item.
             StandingChange::Opened
             | StandingChange::Suspended { .. }
             | StandingChange::DeletionAnnounced { .. }

@@ -1,7 +1,7 @@
 //! How a [`Change`](super::Change) is stored: flat, as if all families were one enum.
 //!
-//! A row holds `{"credited": {…}}` or `"opened"`. The family is not stored. To read a change is to
-//! read its tag, to find the family that knows the tag, and to let that family read the content.
+//! A row holds `{"credited": {…}}` or `"opened"`. The family is not stored. The reader takes the
+//! tag, finds the family that has it, and lets that family read the content.
 
 use std::fmt;
 
@@ -9,10 +9,11 @@ use serde::de::value::StringDeserializer;
 use serde::de::{self, DeserializeSeed, EnumAccess, IntoDeserializer as _, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
-/// Makes [`Change`](super::Change) of its families, and everything that must know all of them.
+/// Defines [`Change`](super::Change) from its families, with all code that depends on the full
+/// list.
 macro_rules! families {
     ($($(#[$doc:meta])* $family:ident($change:ident),)+) => {
-        /// What happened, by family. A kind of row is a variant of its family's enum.
+        /// What happened, by family. Each kind of row is a variant of its family's enum.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Change {
             $($(#[$doc])* $family($change),)+
@@ -83,7 +84,7 @@ macro_rules! families {
 
 pub(super) use families;
 
-/// A tag that has been read and the content that has not: what a family reads itself from.
+/// A tag that was read, with content that was not. A family deserializes from it.
 pub(super) struct TaggedContent<C> {
     pub(super) tag: String,
     pub(super) content: C,
@@ -113,8 +114,8 @@ impl<'de, C: VariantAccess<'de>> EnumAccess<'de> for TaggedContent<C> {
     }
 }
 
-/// The tags that a family knows. A derived `Deserialize` names them before it reads anything, so
-/// there is no list to keep.
+/// The tags of a family. A derived `Deserialize` names them before it reads anything, so no
+/// separate list is needed.
 pub(super) fn tags_of<F: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
     match F::deserialize(TagProbe) {
         Ok(_) => &[],
@@ -124,7 +125,7 @@ pub(super) fn tags_of<F: for<'de> Deserialize<'de>>() -> &'static [&'static str]
 
 struct TagProbe;
 
-/// What the probe learned, as the error that ends the reading.
+/// The tags that the probe found. They are returned as the error that ends the reading.
 #[derive(Debug)]
 struct KnownTags(&'static [&'static str]);
 

@@ -1,4 +1,4 @@
-//! What is due next: the instants at which an account asks for something on its own.
+//! The next obligation of an account, and when it is due.
 
 use std::collections::BTreeSet;
 
@@ -10,38 +10,37 @@ use crate::domain::policy::Policy;
 use crate::domain::refill::charged_until;
 use crate::domain::timestamp::{HOUR, Timestamp};
 
-/// Something an account asks for at an instant. The order of the variants is the order in which
-/// obligations of the same instant are met: what takes credit away or gives standing back comes
-/// before what is paid from it.
+/// An obligation that time brings. The order of the variants is the order within an instant:
+/// obligations that remove credit or restore standing come before those that spend it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DueObligation {
-    /// A delayed payment no longer counts.
+    /// A pending payment expires.
     EndPending(PaymentId),
-    /// The trial is over.
+    /// The trial ends.
     EndTrial,
-    /// A grant's time is over.
+    /// A grant expires.
     ExpireGrant(u32),
-    /// Credit has come in: the standing is good again.
+    /// Credit arrived, and good standing returns.
     Resume,
-    /// More resources come back.
+    /// More resources restart.
     Restart,
-    /// A clock hour has begun: meters are billed.
+    /// A clock hour started, and meters are billed.
     Meter,
-    /// What was paid is used up.
+    /// The paid time is over.
     Pay,
-    /// The grace ends soon.
+    /// The grace period ends soon.
     AnnounceDeletion,
-    /// The grace is over.
+    /// The grace period is over.
     Delete,
-    /// A deletion can no longer be undone.
+    /// A deletion of the account can no longer be restored.
     PurgeDeletion(u64),
-    /// Single deletions can no longer be undone.
+    /// Individual deletions can no longer be restored.
     PurgeResources,
-    /// What stood in the way of a refill is over; or it has been wanted for as long as it may be.
+    /// A refill is no longer blocked, or has been wanted for the maximum time.
     LookAtRefill,
 }
 
-/// The obligation that has been due for longest at `now`, but for those already met.
+/// The obligation that has been due longest at `now`, except for those already met.
 pub(crate) fn first_due(
     state: &AccountState,
     policy: &Policy,
@@ -55,8 +54,8 @@ pub(crate) fn first_due(
         .map(|(_, obligation)| obligation)
 }
 
-/// When the account next needs a run of its own: what its item in the `due` index says. Ends of
-/// *full* hours are left out: the hourly run walks all accounts with something running.
+/// When the account next needs a run of its own, as stored in the index `due`. Ends of *full* hours
+/// are left out, because the hourly run covers them.
 #[must_use]
 pub fn due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
     let own =
@@ -80,15 +79,14 @@ pub fn due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
     own.chain(outside_deadlines(state, policy)).min()
 }
 
-/// Whether the hourly run walks this account: something of it is billed by time or metered.
+/// Whether the hourly run covers this account: it has resources billed by time, or meters.
 #[must_use]
 pub fn is_billable(state: &AccountState) -> bool {
     state.billed.count() > 0 || state.meters > 0
 }
 
-/// Whether a refill must be driven on by the function that asks Stripe: it is wanted and has not
-/// begun, or its attempt has been open for longer than an attempt takes, or the customer was waited
-/// for long enough.
+/// Whether the refill function must act: a refill is wanted and has not started, its attempt takes
+/// too long, or the time for the customer's confirmation is over.
 #[must_use]
 pub fn refill_needs_driving(state: &AccountState, policy: &Policy, now: Timestamp) -> bool {
     state.refill.wanted.is_some()
@@ -104,7 +102,7 @@ fn attempt_due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
     )
 }
 
-/// What waits for Stripe: a refill that is wanted or open, a deletion that must be confirmed.
+/// Deadlines that depend on Stripe: a wanted or open refill, or a deletion to confirm.
 fn outside_deadlines(state: &AccountState, policy: &Policy) -> impl Iterator<Item = Timestamp> {
     let wanted = state.refill.wanted.map(|wanted| wanted.since);
     let attempt = attempt_due_at(state, policy);
@@ -123,13 +121,13 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
     let trial = state.trial.as_ref().filter(|trial| trial.phase == TrialPhase::Active);
     add(trial.map(|trial| trial.ends_at), DueObligation::EndTrial);
     for grant in state.grants.iter().filter(|grant| grant.remaining.is_positive()) {
-        // The trial's own grant ends with it, in the same row.
+        // The trial's own grant ends with the trial, in the same row.
         let in_trial = grant.kind == GrantKind::Trial && trial.is_some();
         add((!in_trial).then_some(grant.expires_at), DueObligation::ExpireGrant(grant.number));
     }
     add(resumes_at(state), DueObligation::Resume);
     let restarts = state.restarting && state.standing == Standing::Good && state.frozen.is_empty();
-    // Never into a stretch that is paid already: what comes back then has not been paid for.
+    // Never within paid time, because restarted resources have not paid for it.
     let restarts_at =
         state.paid_through().map_or(state.at, |paid_through| paid_through.max(state.at));
     add(restarts.then_some(restarts_at), DueObligation::Restart);
@@ -151,7 +149,7 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
     }
     add(state.purge_due, DueObligation::PurgeResources);
     if state.is_refill_possible() && state.refill.attempt.is_none() {
-        // What is wanted and cannot begin must not hold back the deletion for ever.
+        // A wanted refill that cannot start must not delay the deletion forever.
         let look_at = if state.refill.wanted.is_some() {
             charged_until(state, policy)
         } else {
@@ -162,8 +160,8 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
     all
 }
 
-/// At once, when there is more credit than the dust that was left; but neither while frozen nor
-/// against staff.
+/// At once if the balance exceeds the remainder at the suspension. Never while frozen or suspended
+/// by staff.
 fn resumes_at(state: &AccountState) -> Option<Timestamp> {
     let may = match &state.standing {
         Standing::Suspended(suspension) => suspension.reason == SuspensionReason::Credit,
@@ -173,21 +171,21 @@ fn resumes_at(state: &AccountState) -> Option<Timestamp> {
     (may && state.is_above_floor() && state.frozen.is_empty()).then_some(state.at)
 }
 
-/// A day before the end of the grace, and again when a deletion that was held is so no more; not
-/// while nothing would be deleted.
+/// A day before the end of the grace period, and again when a delayed deletion is no longer
+/// delayed. Never if nothing would be deleted.
 fn warns_at(state: &AccountState) -> Option<Timestamp> {
     suspension_that_deletes(state)?.warn_at
 }
 
-/// The end of the grace. Never before the warning, however late that is: the announcement moves the
+/// The end of the grace period. Never before the warning, because a late announcement moves the
 /// deletion.
 fn deletes_at(state: &AccountState) -> Option<Timestamp> {
     suspension_that_deletes(state).filter(|suspension| suspension.warn_at.is_none())?.delete_at
 }
 
-/// Whether a row (the account before it, and after it) ends what held the deletion, and no warning
-/// is to come: money was awaited and does not come, or what came is gone. The deadline may have
-/// passed long ago, and whoever was warned of it had reason to think that it was over.
+/// Whether a row ends the last reason for delaying the deletion without a new warning: an expected
+/// payment failed, or received money was taken back. The deadline may have passed long ago, and a
+/// customer who was warned before may think that it no longer applies.
 pub(crate) fn ends_hold_of_deletion(
     before: &AccountState,
     after: impl FnOnce() -> AccountState,
@@ -203,7 +201,8 @@ pub(crate) fn ends_hold_of_deletion(
             .is_some_and(|one| one.delete_at.is_some() && one.warn_at.is_none())
 }
 
-/// The suspension whose grace counts: not while money may still arrive, nor if there is any.
+/// The suspension whose grace period is running. `None` while money may still arrive or credit is
+/// left.
 fn suspension_that_deletes(state: &AccountState) -> Option<&Suspension> {
     let Standing::Suspended(suspension) = &state.standing else {
         return None;

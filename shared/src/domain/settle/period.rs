@@ -1,4 +1,4 @@
-//! What a period costs line by line, and how far the credit reaches.
+//! The cost of a period by line, and how far the credit reaches.
 
 use std::collections::BTreeSet;
 
@@ -9,16 +9,15 @@ use crate::domain::money::{Rate, Usd};
 use crate::domain::resources::BilledResource;
 use crate::domain::timestamp::Timestamp;
 
-/// One resource to be paid for by time.
+/// A resource to pay for by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeriodCharge<'a> {
-    /// Which.
     pub resource: &'a ResourceId,
-    /// What it is: decides which grants may pay.
+    /// Determines which grants may pay.
     pub sku: &'a Sku,
     /// In USD per hour.
     pub rate: Rate,
-    /// Not billed before this instant, even if the period begins earlier.
+    /// The start of billing, if it is later than the start of the period.
     pub since: Timestamp,
 }
 
@@ -43,9 +42,9 @@ impl PeriodCharge<'_> {
         self.rate.for_seconds(self.seconds(from, through))
     }
 
-    /// What must be there for it: its cost, and at least a micro-dollar if it costs anything at
-    /// all. A stretch so short that it rounds to nothing would otherwise fit an empty balance,
-    /// again and again.
+    /// The credit that must be available: the cost, and at least a micro-dollar unless the resource
+    /// is free. A stretch that rounds to zero would otherwise fit an empty balance, again and
+    /// again.
     fn needed(&self, from: Timestamp, through: Timestamp) -> Usd {
         if self.rate.is_zero() || self.seconds(from, through) == 0 {
             return Usd::ZERO;
@@ -54,8 +53,8 @@ impl PeriodCharge<'_> {
     }
 }
 
-/// Puts lines in the order in which they are paid: those with the fewest eligible grants first
-/// (they have the fewest alternatives), then by resource id.
+/// Sorts lines in payment order: fewest eligible grants first (they have the fewest alternatives),
+/// then by resource ID.
 pub fn order(charges: &mut [PeriodCharge<'_>], purse: &Purse<'_>) {
     charges.sort_by(|a, b| {
         let grants = |charge: &PeriodCharge<'_>| purse.eligible_grants(charge.sku);
@@ -64,7 +63,7 @@ pub fn order(charges: &mut [PeriodCharge<'_>], purse: &Purse<'_>) {
 }
 
 /// Pays for `[from, through)`, line by line in the given order. `None` if the funds do not cover
-/// every line; the purse is then of no more use.
+/// every line. The purse is then unusable.
 #[must_use]
 pub fn pay(
     purse: &mut Purse<'_>,
@@ -88,12 +87,12 @@ pub fn pay(
         .collect()
 }
 
-/// How far the credit reaches: the last instant up to `end` such that the sum of the *rounded*
-/// lines, spread over the funds each line may use, still fits. `from` if not even a second does.
+/// How far the credit reaches: the last instant up to `end` for which the sum of the *rounded*
+/// lines, spread over the eligible funds, still fits. Returns `from` if not even a second fits.
 ///
 /// A longer period never leaves more in any fund (each line's rounded cost grows with time, and a
-/// fund's remainder shrinks with every cost), so what fits is an unbroken stretch and can be
-/// searched by halving.
+/// fund's remainder shrinks with every cost). The fitting instants are therefore contiguous, and a
+/// binary search finds the last one.
 #[must_use]
 pub fn reach(
     purse: &Purse<'_>,
@@ -120,8 +119,8 @@ pub fn reach(
     fitting
 }
 
-/// The resources whose funds have ended at `from`: those that cannot pay one more second, and with
-/// them all that have no fund beyond theirs.
+/// The resources whose funds end at `from`: those that cannot pay one more second, and all others
+/// that depend on the same funds.
 #[must_use]
 pub fn exhausted<'a>(
     purse: &Purse<'_>,
@@ -148,12 +147,12 @@ pub fn exhausted<'a>(
     ExhaustedResources { resources, grants: grants_ended }
 }
 
-/// What [`exhausted`] found.
+/// The result of [`exhausted`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExhaustedResources<'a> {
-    /// The resources that cannot go on.
+    /// The resources that must stop.
     pub resources: BTreeSet<&'a ResourceId>,
-    /// The grants that hold too little for them (paid credit does so always).
+    /// The grants that hold too little for them. Paid credit always does.
     pub grants: BTreeSet<u32>,
 }
 
@@ -163,7 +162,7 @@ pub fn sum(lines: &[ResourceLine]) -> Usd {
     lines.iter().map(|line| line.amount).sum()
 }
 
-/// What the lines took from or gave to one fund, in USD.
+/// The amount that the lines took from or gave to a fund, in USD.
 #[must_use]
 pub fn sum_of_fund(lines: &[ResourceLine], fund: Fund) -> Usd {
     lines
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn three_lines_that_round_up_do_not_fit_where_their_exact_sum_would() {
+    fn lines_rounded_up_need_more_than_their_exact_sum() {
         // $0.0000006 a second each: after one second each line is rounded to $0.000001.
         let lines = [("a", "vm", "0.00216"), ("b", "vm", "0.00216"), ("c", "vm", "0.00216")];
         check_reach("0.000002", ("0", ""), &lines, 0);

@@ -9,26 +9,25 @@ use crate::domain::settle::period::{PeriodCharge, order, pay, reach};
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::{HOUR, Timestamp};
 
-/// How long the credit lasts if nothing changes: no top-up, no refill, nothing started or stopped,
-/// no new price.
+/// How long the credit lasts with no top-up, no refill, no start or stop, and no new price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CreditRunway {
-    /// What everything costs now, in USD per hour.
+    /// The current total rate, in USD per hour.
     pub rate_per_hour: Rate,
-    /// The first instant that is not covered for everything that is billed (UTC); `None` if that is
-    /// not within [`YEARS_MAX`] years, or nothing costs anything.
+    /// The first instant that is not fully covered (UTC). `None` if it is more than [`YEARS_MAX`]
+    /// years away, or nothing costs anything.
     pub zero_at: Option<Timestamp>,
-    /// When everything will be deleted (UTC): the end of the grace, running or to come.
+    /// When all resources will be deleted (UTC): the end of the current or future grace period.
     pub deleted_at: Option<Timestamp>,
 }
 
-/// How far ahead a runway looks.
+/// The horizon of a runway.
 pub const YEARS_MAX: i64 = 10;
 
-/// The runway of an account that is settled.
+/// The runway of a settled account.
 ///
 /// # Errors
-/// [`Refusal::UnknownSku`] if the price list lacks what runs.
+/// [`Refusal::UnknownSku`] if the price list lacks a running resource's SKU.
 pub fn runway(view: &AccountSnapshot<'_>) -> Result<CreditRunway, Refusal> {
     let state = view.state();
     let rate_per_hour = state.billed.rate;
@@ -45,11 +44,13 @@ pub fn runway(view: &AccountSnapshot<'_>) -> Result<CreditRunway, Refusal> {
     Ok(CreditRunway { rate_per_hour, zero_at, deleted_at })
 }
 
-/// About when the credit is used up if nothing changes (UTC), from the state alone: what a row can
-/// tell by itself, without the list and the prices. A grant counts until it expires as if it paid
-/// for everything: where it does not, what it cannot pay for ends sooner. (Whether credit is *low*
-/// is asked of what surely pays: [`News::CreditLow`](crate::views::domain_event::DomainEventDetail::CreditLow).) `None` while
-/// nothing that runs costs anything.
+/// Roughly when the credit is spent if nothing changes (UTC), from the state alone. A row can
+/// compute it without the list and the prices.
+///
+/// A grant counts until it expires as if it paid for everything. Resources that it excludes end
+/// sooner. Whether credit is *low* depends on the credit that surely pays:
+/// [`DomainEventDetail::CreditLow`](crate::views::domain_event::DomainEventDetail::CreditLow).
+/// `None` while nothing that runs costs anything.
 #[must_use]
 pub fn lasts_until(state: &AccountState) -> Option<Timestamp> {
     let paid_through = state.paid_through()?;
@@ -71,12 +72,12 @@ pub fn lasts_until(state: &AccountState) -> Option<Timestamp> {
         let usable = (grant.expires_at - until).max(0);
         until.plus(seconds(grant.remaining).min(usable))
     });
-    // A debt is paid by the grants.
+    // The grants pay a debt.
     Some(granted_until.plus(seconds(state.paid)).max(paid_through))
 }
 
-/// Walks hour by hour as the hourly run will, but takes all equal hours in one step: as many as the
-/// fund that ends first can pay, and not beyond the next expiry.
+/// Steps through the hours as the hourly run will, and takes all equal hours in one step: as many
+/// as the fund that ends first can pay, up to the next expiry.
 fn zero_at(
     state: &AccountState,
     billed: &[BilledResource<'_>],
@@ -122,8 +123,8 @@ fn spend(state: &mut AccountState, deltas: &[FundDelta], hours: i64) {
     }
 }
 
-/// How many hours like the one at `from` can follow each other, that one included: until a fund
-/// holds less than an hour's draw, or the next expiry.
+/// How many hours equal to the one at `from` can follow, including that hour: until a fund holds
+/// less than an hour's cost, or a grant expires.
 fn equal_hours(state: &AccountState, deltas: &[FundDelta], from: Timestamp) -> i64 {
     let by_funds = deltas.iter().filter(|delta| delta.amount.is_negative()).map(|delta| {
         let held = match delta.fund {
@@ -137,7 +138,7 @@ fn equal_hours(state: &AccountState, deltas: &[FundDelta], from: Timestamp) -> i
         .iter()
         .filter(|grant| grant.remaining.is_positive() && grant.expires_at > from)
         .map(|grant| (grant.expires_at - from + HOUR - 1) / HOUR);
-    // A debt comes first: all funds together are never drawn below a balance of zero.
+    // A debt comes first: all funds together never go below a balance of zero.
     let all: Usd = deltas.iter().map(|delta| -delta.amount).sum();
     let unexpired =
         state.grants.iter().filter(|grant| grant.expires_at > from).map(|grant| grant.remaining);

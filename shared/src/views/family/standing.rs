@@ -44,7 +44,7 @@ impl FamilyView for StandingChange {
         }
     }
 
-    /// Only a suspension moves money: unused time comes back if staff did it.
+    /// Of these rows, only a suspension by staff moves money: it gives back unused time.
     fn transaction_type(&self) -> Option<TransactionType> {
         match self {
             StandingChange::Suspended { .. } => Some(TransactionType::Unused),

@@ -145,7 +145,7 @@ impl Model {
         self.pots.entry(number).or_default().put_in += amount;
     }
 
-    /// The credit that is gone follows the cents that are gone, to the micro-dollar for each part.
+    /// The credit taken is proportional to the cents taken, to the micro-dollar for each part.
     pub(super) fn take_back(
         &mut self,
         of: &PaymentFacts,
@@ -177,8 +177,7 @@ impl Model {
         Ok(())
     }
 
-    /// Only what has expired expires, all of it, and not before it paid for the time it was there
-    /// for.
+    /// Only an expired grant loses its rest, all of it, and only after it paid for its time.
     pub(super) fn expire(
         &mut self,
         before: &AccountState,

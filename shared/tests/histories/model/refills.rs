@@ -108,8 +108,8 @@ impl Model {
         Ok(())
     }
 
-    /// Of what a failed start gives back and a refund takes, rows do not say what was paid of this
-    /// period; the state does.
+    /// Rows of failed starts and refunds do not contain the amounts paid for this period. The state
+    /// does.
     pub(super) fn look_up_use(&mut self, after: &AccountState) {
         for (number, pot) in &mut self.pots {
             let known = match number {
@@ -120,7 +120,7 @@ impl Model {
         }
     }
 
-    /// The books and the state say the same.
+    /// Checks that books and state agree.
     pub(super) fn agree(
         &self,
         before: &AccountState,

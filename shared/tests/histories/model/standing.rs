@@ -74,7 +74,7 @@ impl Model {
         Ok(())
     }
 
-    /// Notes what holds the deletion after a row: then the next warning counts, and none before it.
+    /// Records reasons that delay the deletion after a row. Only the next warning counts then.
     pub(super) fn hold(&mut self, after: &AccountState) {
         let Some((_, _, left)) =
             self.suspended.filter(|_| matches!(after.standing, Standing::Suspended(_)))
@@ -88,8 +88,8 @@ impl Model {
         }
     }
 
-    /// Checks that nothing stands in the way of a deletion; when everything was suspended, and the
-    /// grace.
+    /// Checks that nothing blocks a deletion. Returns the time of the suspension and the grace
+    /// period.
     pub(super) fn loses(&self, what: &str) -> Result<(i64, i64), String> {
         let Some((since, grace, left)) = self.suspended else {
             return Err(format!("{what} without a suspension"));

@@ -1,4 +1,4 @@
-//! Time: every second of what runs is paid once.
+//! Time: every second of a running resource is paid once.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use super::{
 use crate::Check;
 
 impl Model {
-    /// Time: every second of what runs is paid once.
+    /// Time: every second of a running resource is paid once.
     pub(super) fn lines(
         &mut self,
         before: &AccountState,
@@ -185,7 +185,7 @@ impl Model {
                         "{id} was idle, paid to {} only",
                         phase.paid_to
                     );
-                    // What was kept for free is not paid yet: it starts at the whole price.
+                    // A resource kept for free is not paid yet. It starts at the full price.
                     if phase.free_to > at { 0 } else { phase.picos }
                 }
                 None => 0,
@@ -348,7 +348,7 @@ impl Model {
         Ok(())
     }
 
-    /// Checks what is given back for some resources that are switched off as of an instant.
+    /// Checks the amounts given back for resources that are stopped as of an instant.
     pub(super) fn give_back(
         &mut self,
         before: &AccountState,
@@ -396,8 +396,8 @@ impl Model {
         Ok(())
     }
 
-    /// No fund gets more than it paid, an expired one nothing; and nothing is withheld but what is
-    /// forfeit.
+    /// No fund gets more than it paid, and an expired one gets nothing. Only forfeited amounts are
+    /// withheld.
     pub(super) fn check_given(
         &mut self,
         id: &str,
@@ -434,8 +434,8 @@ impl Model {
         Ok(())
     }
 
-    /// What is not given back of this period: what expired grants paid, and what was refunded
-    /// together with a grant.
+    /// The amounts of this period that are not given back: shares of expired grants, and amounts
+    /// refunded together with a grant.
     pub(super) fn forfeit(&self, at: i64) -> i64 {
         let expired = self.pots.iter().filter(|(number, pot)| **number > 0 && pot.expires <= at);
         expired.map(|(_, pot)| pot.used).sum::<i64>() + self.refunded_use
@@ -449,7 +449,7 @@ impl Model {
         pot.expires <= at || of.is_some_and(|payment| payment.parts > 0)
     }
 
-    /// A resource is off from now on; what it keeps may be billed.
+    /// A resource is stopped from now on. Its kept data may be billed.
     pub(super) fn settle_off(
         &mut self,
         id: &str,
@@ -534,8 +534,8 @@ impl Model {
         ensure!(at - thing.started <= DAY, "{id} failed a day after its start");
         ensure!(status == thing.before, "{id} falls back to {status:?}, not {:?}", thing.before);
         let paid_through = before.paid_through().map_or(at, Timestamp::seconds);
-        // Everything back: but for what an expired grant paid, or would get of what is given back
-        // for this period.
+        // Everything is given back, except for an expired grant's payments and its share of this
+        // period.
         let (mut whole, mut forfeit) = (0, 0);
         for charge in &thing.charges {
             for (number, part) in &charge.shares {

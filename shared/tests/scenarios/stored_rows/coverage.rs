@@ -1,8 +1,9 @@
-//! Reads a value with serde and notes which names its stored form could hold, and which it does.
+//! Reads a value with serde and records which names its stored form can hold, and which it does
+//! hold.
 //!
 //! A derived `Deserialize` announces the names of a struct's fields and of an enum's variants
-//! before it reads them. So the list of what a stored row may hold needs no upkeep: a new field
-//! is announced by the type itself.
+//! before it reads them. So the list of possible names needs no upkeep: the type itself announces a
+//! new field.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -27,7 +28,7 @@ impl Coverage {
         T::deserialize(Traced { value, coverage: self, variant: None }).unwrap()
     }
 
-    /// What may be stored and never was.
+    /// The names that no row holds.
     pub(crate) fn missing(&self) -> Vec<String> {
         self.announced.borrow().difference(&self.stored.borrow()).cloned().collect()
     }
@@ -65,7 +66,7 @@ impl<'a> Traced<'a> {
     }
 }
 
-/// What has no names of its own is read as `serde_json` reads it.
+/// Types without names of their own are read as `serde_json` reads them.
 macro_rules! plain {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

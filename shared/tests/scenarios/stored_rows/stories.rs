@@ -1,7 +1,7 @@
-//! The stories whose rows the fixture holds. Together they have every kind of row, and every field
-//! of each.
+//! The stories that produce the rows of the fixture. Together they have every kind of row, and
+//! every field of each.
 //!
-//! A story is never changed: its rows are stored. What is new is a story of its own.
+//! A story never changes, because its rows are stored. An addition is a new story.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +38,7 @@ pub(super) fn all() -> Vec<World> {
     ]
 }
 
-/// What comes from Stripe.
+/// A report from Stripe.
 fn stripe(world: &mut World, time: &str, command: Command) {
     let before = std::mem::replace(&mut world.cause, Cause::Stripe);
     let rows = world.events.len();
@@ -47,7 +47,7 @@ fn stripe(world: &mut World, time: &str, command: Command) {
     world.cause = before;
 }
 
-/// What a request with a key asks for.
+/// A request with an idempotency key.
 fn requested(world: &mut World, time: &str, key: &str, command: Command) {
     let key: RequestKey = named(key);
     let digest = RowDigest::of(&[key.as_str()]).as_str().to_owned();
@@ -81,7 +81,7 @@ fn correction(amount: &str) -> Command {
     Command::Correct { amount: named(amount), reason: "to the point".to_owned() }
 }
 
-/// What the row of a refund or dispute took is given back.
+/// Gives back the amount that a refund or dispute took.
 fn give_back(world: &World, by: TakeBack, of: PaymentFacts, cents: i64) -> Command {
     let is_its = |event: &Event| matches!(&event.change, Change::Payment(PaymentChange::TakenBack { by: taken_by, .. }) if *taken_by == by);
     let index = world.events.iter().position(is_its);
@@ -129,7 +129,7 @@ fn reversals() -> World {
     stripe(w, "10:31", won);
     let command = give_back(w, refund, plan(), 1190);
     stripe(w, "10:40", command);
-    // A refund that fails before it is told of.
+    // A refund fails before it is reported.
     let command = give_back(w, TakeBack::Refund(named("re_2")), taxed("pi_other", "10", 1190), 595);
     stripe(w, "10:50", command);
     let lost = Command::CloseDispute { dispute: named("dp_2"), outcome: DisputeOutcome::Lost };
@@ -137,7 +137,7 @@ fn reversals() -> World {
     world
 }
 
-/// What staff may do.
+/// The actions of staff.
 fn staff() -> World {
     let mut world = World::opened_as("staff");
     let w = &mut world;
@@ -183,7 +183,7 @@ fn resources() -> World {
     world
 }
 
-/// What the platform could not start.
+/// Starts that failed on the platform.
 fn failed_starts() -> World {
     let mut world = World::opened_as("failed_starts");
     let w = &mut world;
@@ -252,7 +252,7 @@ fn with_lines_in_chunks(world: &mut World, time: &str) {
     world.stored.last_mut().unwrap().chunks = chunks.into();
 }
 
-/// What is off and has no funds of its own left is kept for free.
+/// A stopped resource without funds is kept for free.
 fn kept_for_free() -> World {
     let mut world = World::opened_as("kept_for_free");
     let w = &mut world;
@@ -272,7 +272,7 @@ fn kept_for_free() -> World {
     world
 }
 
-/// From a lack of credit to the end, and what comes after it.
+/// From a lack of credit to the purge, and afterwards.
 fn suspension_and_deletion() -> World {
     let mut world = World::opened_as("suspension_and_deletion");
     let w = &mut world;
@@ -283,7 +283,7 @@ fn suspension_and_deletion() -> World {
     let rest = w.state.balance() - tollgate::domain::money::Usd::from_micros(2);
     w.command("12:30", correction(&(-rest).to_string())).unwrap();
     w.settle("13:00").settle("24T13:00");
-    // What held the deletion falls through: the customer is warned again.
+    // The reason for the delay ends, and the customer is warned again.
     stripe(w, "25T12:00", pending("pi_slow", "30T00:00"));
     stripe(w, "26T10:00", ended("pi_slow", PendingEnd::Failed));
     w.settle("27T10:00");
@@ -296,7 +296,7 @@ fn suspension_and_deletion() -> World {
     world
 }
 
-/// What ran before a suspension runs again.
+/// Resources restart after a suspension.
 fn coming_back() -> World {
     let mut world = World::opened_as("coming_back");
     let w = &mut world;
@@ -319,7 +319,7 @@ fn start_trial(world: &mut World) {
     world.command("12:00", command).unwrap();
 }
 
-/// A trial that nobody pays after.
+/// A trial without a later payment.
 fn trial() -> World {
     let mut world = World::opened_as("trial");
     start_trial(&mut world);
@@ -328,7 +328,7 @@ fn trial() -> World {
     world
 }
 
-/// A trial that goes on with the saved card.
+/// A trial renewed with the saved card.
 fn trial_renewed() -> World {
     let mut world = World::opened_as("trial_renewed");
     let w = &mut world;

@@ -1,4 +1,4 @@
-//! What `cargo lambda new` makes, but that it answers whatever it is told.
+//! The function that `cargo lambda new` creates, but it answers any event.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing::init_default_subscriber};
 use serde_json::Value;

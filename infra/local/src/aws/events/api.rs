@@ -10,7 +10,7 @@ use crate::runtime::clock;
 use crate::runtime::names;
 use crate::template::wiring::Target;
 
-/// What one request may hold (docs.aws.amazon.com/eventbridge, "Calculating PutEvents event entry
+/// The limit of a request (docs.aws.amazon.com/eventbridge, "Calculating PutEvents event entry
 /// size").
 const SIZE_MAX_BYTES: usize = 256 * 1024;
 

@@ -1,4 +1,4 @@
-//! What of an event a target gets: all of it, a part, a constant, or a text with parts in it.
+//! The input of a target: the whole event, a part of it, a constant, or a text that contains parts.
 
 use serde_json::Value;
 use time::UtcDateTime;
@@ -11,7 +11,7 @@ use crate::template::wiring::Input;
 ///
 /// # Errors
 ///
-/// If a constant or a template does not come out as JSON.
+/// If a constant or a template does not produce JSON.
 pub(super) fn apply(
     input: &Input,
     event: &Value,
@@ -76,7 +76,7 @@ fn without_detail(event: &Value) -> Value {
     event
 }
 
-/// `$.detail.items[0].id`.
+/// Finds a path such as `$.detail.items[0].id` in an event.
 fn at<'a>(event: &'a Value, path: &str) -> Option<&'a Value> {
     let mut value = event;
     for part in path.strip_prefix('$')?.split('.').filter(|part| !part.is_empty()) {

@@ -1,4 +1,4 @@
-//! What a function answered, as HTTP.
+//! A function's answer as HTTP.
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::runtime::http;
 
-/// A response from an object with `statusCode`; anything else is the body of a 200 in JSON, as
-/// format 2.0 infers it. None is what API Gateway cannot make an answer of, a 500.
+/// A response from an object with `statusCode`. Anything else is the JSON body of a 200, as format
+/// 2.0 infers it. `None` if API Gateway cannot convert the answer and returns a 500.
 pub(super) fn of(answer: &[u8]) -> Option<Response> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     if answer.get("statusCode").is_none() {

@@ -42,7 +42,7 @@ pub(super) fn authorize(
     };
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.ok_or_else(|| unauthorized(Rejection::Missing))?;
-    // The word `Bearer` may be left out.
+    // `Bearer` is optional.
     let token = match given.split_once(' ') {
         Some((kind, token)) if kind.eq_ignore_ascii_case("bearer") => token.trim(),
         Some(_) => return Err(unauthorized(Rejection::NotAToken)),

@@ -13,7 +13,7 @@ pub(super) fn is_preflight(request: &Request) -> bool {
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// API Gateway answers preflights itself, whatever routes there are.
+/// API Gateway answers preflights itself, regardless of routes.
 pub(super) fn preflight(cors: &Cors, request: &Request) -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;

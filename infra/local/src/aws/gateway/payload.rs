@@ -16,7 +16,7 @@ use crate::aws::gateway::authorizer::Caller;
 use crate::aws::gateway::route::Matched;
 use crate::runtime::names;
 
-/// The time in API Gateway's words, beside which there is `timeEpoch`.
+/// The text form of the time in API Gateway's events. `timeEpoch` has the number.
 const TIME: &[FormatItem<'_>] =
     format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
 
@@ -95,8 +95,8 @@ pub(super) fn build(
     event
 }
 
-/// Lower case, the values of one name joined by commas, without cookies, and with what API Gateway
-/// adds.
+/// Lower-case names, with the values of one name joined by commas, without cookies, and with the
+/// headers that API Gateway adds.
 fn headers(headers: &HeaderMap) -> BTreeMap<String, String> {
     let mut result = BTreeMap::new();
     for name in
@@ -167,7 +167,7 @@ fn is_text(content_type: &str) -> bool {
         )
 }
 
-/// Whether a request comes with a method that carries nothing.
+/// Whether the request's method carries no body.
 fn has_no_body(method: &Method, body: &Bytes) -> bool {
     body.is_empty() || method == Method::HEAD
 }

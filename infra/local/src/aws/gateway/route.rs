@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::template::wiring::Route;
 
-/// A route and what its parameters stand for.
+/// A route with the values of its parameters.
 #[derive(Clone, Debug)]
 pub(super) struct Matched<'a> {
     pub(super) route: &'a Route,

@@ -1,4 +1,4 @@
-//! Throttling: a bucket of tokens for each route, in real time, as the numbers of the template say.
+//! Throttling: a token bucket for each route, in real time, with the template's limits.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

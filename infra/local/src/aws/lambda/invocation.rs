@@ -6,8 +6,8 @@ use time::UtcDateTime;
 
 use crate::runtime::names;
 
-/// What a synchronous invocation may carry, there and back
-/// (docs.aws.amazon.com/lambda, "Lambda quotas").
+/// The limit of a synchronous invocation's request and response (docs.aws.amazon.com/lambda,
+/// "Lambda quotas").
 pub(crate) const PAYLOAD_MAX_BYTES: usize = 6 * 1024 * 1024;
 
 /// The outcome of an invocation.
@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
     Throttled,
 }
 
-/// What happens while a function is at its limit.
+/// The reaction when a function is at its limit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum AtLimit {
     /// The invocation is throttled, if the limit is the function's own.
@@ -30,7 +30,7 @@ pub(crate) enum AtLimit {
     Wait,
 }
 
-/// What an invocation is for.
+/// The purpose of an invocation.
 #[derive(Clone, Debug)]
 pub(crate) struct Invocation {
     pub(crate) request_id: String,

@@ -21,16 +21,14 @@ use crate::template::wiring::Function;
 /// A process of a function, from its start to its end.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    /// The name of the binary and a number. Part of the process's endpoints, so that each of its
-    /// calls says where it comes from.
+    /// The name of the binary and a number. Part of the process's endpoints, so that each call
+    /// identifies its process.
     pub(crate) id: String,
-    /// The function's name.
     pub(crate) function: String,
-    /// The function's binary.
     pub(crate) binary: String,
     sender: mpsc::UnboundedSender<Handed>,
     pub(super) mailbox: tokio::sync::Mutex<mpsc::UnboundedReceiver<Handed>>,
-    /// What the process is doing now.
+    /// The current task of the process.
     pub(super) current: Mutex<Option<Current>>,
     pub(super) ready: AtomicBool,
     init_error: Mutex<Option<Value>>,
@@ -79,7 +77,7 @@ async fn forward(
                     line.clear();
                 }
             },
-            // Half a line stays in `line`, and is gone on with.
+            // An incomplete line stays in `line` and is continued.
             Some(logged) = asked.recv() => {
                 let _gone = logged.send(());
             }
@@ -110,7 +108,7 @@ impl Instance {
     ///
     /// # Errors
     ///
-    /// If there is no such program, in words.
+    /// If there is no such program, as text.
     pub(super) fn start(
         self: &Arc<Self>,
         binary: &Path,
@@ -159,7 +157,7 @@ impl Instance {
         self.exit.borrow().is_none() && self.sender.send(handed).is_ok()
     }
 
-    /// Whether the process ever asked for an invocation.
+    /// Whether the process has ever asked for an invocation.
     pub(super) fn was_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }
@@ -179,7 +177,7 @@ impl Instance {
 
     /// Waits until the process has ended.
     pub(crate) async fn ended(&self) {
-        // An error means that the sender is gone, and it is a field of self.
+        // The sender is a field of self, so this cannot fail.
         let mut exit = self.exit.subscribe();
         let _ended = exit.wait_for(Option::is_some).await;
     }

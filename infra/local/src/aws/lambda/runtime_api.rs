@@ -106,7 +106,7 @@ fn finish(instance: &Instance, id: &str, outcome: Outcome) -> Response {
         );
     }
     if let Some(current) = current.take() {
-        // The receiver is gone: the invocation timed out.
+        // Without a receiver, the invocation has timed out.
         let _late = current.reply.send(outcome);
     }
     accepted()

@@ -10,16 +10,16 @@ use crate::aws::queues::{Message, Messages, Queues, md5_of, milliseconds, time_o
 use crate::runtime::names;
 use crate::runtime::sync::lock;
 
-/// What one message, or one batch of them, may hold (docs.aws.amazon.com/sqs, "Message quotas").
+/// The limit of a message, or of a batch of messages (docs.aws.amazon.com/sqs, "Message quotas").
 const SIZE_MAX_BYTES: usize = 1024 * 1024;
 
 const BATCH_MAX: usize = 10;
 
-/// Carries out an operation.
+/// Executes an operation.
 ///
 /// # Errors
 ///
-/// What SQS refuses, and operations that are not imitated.
+/// Requests that SQS refuses, and operations that are not imitated.
 pub(crate) fn handle(queues: &Queues, operation: &str, request: &Value) -> Result<Value, Failure> {
     if operation == "GetQueueUrl" {
         let queue = named(queues, request["QueueName"].as_str().unwrap_or_default())?;
@@ -115,7 +115,7 @@ fn send_message(queues: &Queues, queue: &Messages, request: &Value) -> Result<Va
 fn receive_message(queues: &Queues, queue: &Messages, request: &Value) -> Result<Value, Failure> {
     let count = number(request, "MaxNumberOfMessages", 10)?.unwrap_or(1);
     let visibility = number(request, "VisibilityTimeout", 43_200)?.map(Duration::from_secs);
-    // Long polling would wait by the machine's clock for what only the cloud's clock brings.
+    // Long polling would wait by the machine's clock, but messages arrive by the cloud's clock.
     number(request, "WaitTimeSeconds", 20)?;
     let messages =
         queues.receive(&queue.queue.name, usize::try_from(count).unwrap_or(1), visibility);
@@ -139,7 +139,7 @@ fn receive_message(queues: &Queues, queue: &Messages, request: &Value) -> Result
 }
 
 fn delete_message(queues: &Queues, queue: &Messages, request: &Value) -> Result<Value, Failure> {
-    // Deleting a message that is gone already is a success.
+    // Deleting a message that was already deleted succeeds.
     queues.delete(&queue.queue.name, text(request, "ReceiptHandle")?);
     Ok(json!({}))
 }

@@ -1,5 +1,5 @@
-//! What the demonstration must come to, worked out by hand: nothing here is computed by the program
-//! that is shown.
+//! The expected figures of the demonstration, calculated by hand. The demonstrated program computes
+//! none of them.
 
 use serde_json::Value;
 

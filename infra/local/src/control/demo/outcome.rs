@@ -11,6 +11,6 @@ pub struct Outcome {
     pub events: Vec<Value>,
     /// Sums of payments and usage, and the balance.
     pub totals: Value,
-    /// The differences from the figures that were worked out by hand, in words.
+    /// The differences from the figures calculated by hand, as text.
     pub mistakes: Vec<String>,
 }

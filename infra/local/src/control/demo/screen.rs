@@ -9,11 +9,11 @@ use crate::control::demo::outcome::Outcome;
 /// The form in which the story is shown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Form {
-    /// For people, as it goes.
+    /// Text for people, printed as the story progresses.
     Text,
     /// For a program, at the end.
     Json,
-    /// Not shown at all: the caller looks at the outcome.
+    /// No output. The caller uses the outcome.
     Silent,
 }
 
@@ -30,7 +30,6 @@ impl Found {
     }
 }
 
-/// Prints the story.
 #[derive(Debug)]
 pub(super) struct Screen {
     form: Form,
@@ -77,7 +76,7 @@ impl Screen {
         }
     }
 
-    /// A row, and whether it is the one that was expected next.
+    /// Prints a row, and whether it is the expected one.
     pub(super) fn row(&self, row: &Value, found: Found) {
         let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
         let at = text("at").replace('T', " ").replace('Z', "");
@@ -91,7 +90,6 @@ impl Screen {
         self.line(&format!("{line}  {}", self.mark(found)));
     }
 
-    /// Prints the outcome.
     pub(super) fn end(&self, outcome: &Outcome) {
         let Outcome { rows, events, totals, mistakes } = outcome;
         let ok = mistakes.is_empty();
@@ -145,7 +143,7 @@ impl Screen {
 
     fn write(&self, text: &str) {
         let mut out = std::io::stdout();
-        // The reader may have gone away. The outcome still says how it ended.
+        // The reader may have closed the output. The outcome still has the result.
         let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 }

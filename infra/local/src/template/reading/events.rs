@@ -13,12 +13,12 @@ use crate::template::wiring::{
     StreamMapping, Target, Wiring,
 };
 
-/// EventBridge tries for a day and 185 times unless told otherwise
-/// (docs.aws.amazon.com/eventbridge, "Retry policy").
+/// EventBridge retries for a day and 185 times by default (docs.aws.amazon.com/eventbridge, "Retry
+/// policy").
 const RETRIES_MAX: u32 = 185;
 const AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// `AWS::Events::Rule`.
+/// Reads an `AWS::Events::Rule`.
 pub(super) fn rule(
     name: String,
     properties: &Properties<'_>,
@@ -85,7 +85,7 @@ pub(super) fn rule(
     Ok(())
 }
 
-/// `AWS::Scheduler::Schedule`.
+/// Reads an `AWS::Scheduler::Schedule`.
 pub(super) fn schedule(
     name: String,
     properties: &Properties<'_>,

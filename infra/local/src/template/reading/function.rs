@@ -46,7 +46,7 @@ const UNDERSTOOD: [&str; 7] = [
     "Timeout",
 ];
 
-/// Asynchronous invocations are tried twice more and kept for six hours unless told otherwise
+/// By default asynchronous invocations are retried twice and kept for six hours
 /// (docs.aws.amazon.com/lambda, "Asynchronous invocation").
 const RETRIES: u32 = 2;
 const AGE_MAX_SECONDS: u64 = 6 * 3600;
@@ -126,8 +126,8 @@ fn function(
     })
 }
 
-/// The binary that `sam build` would build: the one its metadata names, or else the one that is
-/// named like the directory of the code.
+/// The binary that `sam build` would build: the one in the metadata, or else the one with the name
+/// of the code's directory.
 fn binary(metadata: &Value, properties: &Properties<'_>) -> Result<String, TemplateError> {
     if let Some(binary) = metadata["BuildProperties"]["Binary"].as_str() {
         return Ok(binary.to_owned());
@@ -143,8 +143,8 @@ fn binary(metadata: &Value, properties: &Properties<'_>) -> Result<String, Templ
     Ok(directory.to_owned())
 }
 
-/// `Metadata: {LocalCloud: {DueIndex: {Table: …, Index: …}}}`: the runs of the function's schedules
-/// look for what is due in this index, and for nothing else. AWS does not read it.
+/// `Metadata: {LocalCloud: {DueIndex: {Table: …, Index: …}}}`: scheduled runs of the function only
+/// process due items of this index. AWS does not read it.
 fn due_index(
     logical_id: &str,
     metadata: &Value,
@@ -169,7 +169,7 @@ fn due_index(
 }
 
 /// `Metadata: {LocalCloud: {PartitionIndex: {Table: …, Index: …, Path: …}}}`: a message of the
-/// function's queue names a partition of this index, and is only about what is in it.
+/// function's queue names a partition of this index and concerns only its items.
 fn partition_index(
     logical_id: &str,
     metadata: &Value,

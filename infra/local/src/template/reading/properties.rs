@@ -1,4 +1,4 @@
-//! Properties of a resource, and errors in them in words.
+//! Properties of a resource, and errors in them as text.
 
 use std::time::Duration;
 
