@@ -21,7 +21,6 @@ use crate::domain::event::{
 use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
-use crate::http::problem::{Problem, ProblemCode};
 use crate::runtime::billing::{Billing, Opening, Visit};
 use crate::store::{self, CommandOutcome, CreditedPayment, PaymentIds, Plan, RowOrder, StoreError};
 use crate::stripe::metadata::{AgreedTerms, Purchase};
@@ -104,56 +103,6 @@ pub enum PaymentError {
         /// Why.
         why: String,
     },
-}
-
-impl PaymentError {
-    /// What a customer is told of it, who was doing something at Stripe by the HTTP API.
-    #[must_use]
-    pub fn problem(&self) -> Problem {
-        match self {
-            PaymentError::Fault(fault) => Problem::from(fault),
-            PaymentError::Refused(refusal) => Problem::from(refusal),
-            PaymentError::Stripe(StripeError::RateLimited { .. }) => Problem::new(
-                ProblemCode::Throttled,
-                "Too many requests to the payment provider. Try again shortly.",
-            ),
-            PaymentError::Stripe(StripeError::KeyMisused { .. }) => Problem::new(
-                ProblemCode::IdempotencyKeyReused,
-                "The account changed since this idempotency key was first used. Use a new key.",
-            ),
-            PaymentError::Stripe(error) if error.may_pass() => Problem::new(
-                ProblemCode::Unavailable,
-                "The payment provider is not responding. Nothing was charged. Try again.",
-            ),
-            PaymentError::Stripe(_) | PaymentError::Mismatch { .. } => Problem::new(
-                ProblemCode::Internal,
-                "Nothing was charged. The error was logged. If it persists, contact support.",
-            ),
-        }
-    }
-}
-
-#[cfg(feature = "http")]
-impl From<PaymentError> for crate::http::handler::ApiError {
-    fn from(failure: PaymentError) -> crate::http::handler::ApiError {
-        match failure {
-            PaymentError::Fault(fault) => fault.into(),
-            PaymentError::Refused(refusal) => refusal.into(),
-            failure @ (PaymentError::Stripe(_) | PaymentError::Mismatch { .. }) => {
-                crate::http::handler::ApiError::Elsewhere {
-                    problem: failure.problem(),
-                    cause: failure.to_string(),
-                }
-            }
-        }
-    }
-}
-
-#[cfg(feature = "http")]
-impl From<StripeError> for crate::http::handler::ApiError {
-    fn from(error: StripeError) -> crate::http::handler::ApiError {
-        PaymentError::from(error).into()
-    }
 }
 
 impl From<store::CommandError> for PaymentError {

@@ -50,7 +50,7 @@ pub(crate) async fn get(clients: &AdminClients, call: &ApiCall) -> Result<ApiAns
     let (stripe, stripe_error) = match said {
         Ok(said) => (said, None),
         Err(error) => {
-            tracing::warn!(request = call.request_id, %id, error, "Stripe could not be asked");
+            tracing::warn!(request_id = call.request_id, %id, error, "Stripe could not be asked");
             (None, Some(error))
         }
     };

@@ -260,6 +260,13 @@ impl ApiCall {
         self.idempotency_key.as_ref().and_then(|key| format!("{route}:{key}").parse().ok())
     }
 
+    /// Tells this request from others at Stripe: its [`request_key`](ApiCall::request_key), or a
+    /// random key that no other request will ever have.
+    #[must_use]
+    pub fn key_at_stripe(&self) -> String {
+        self.request_key().map_or_else(|| format!("none:{:032x}", fastrand::u128(..)), String::from)
+    }
+
     /// The digest of what was asked: method, path and body.
     #[must_use]
     pub fn digest(&self) -> RowDigest {
