@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::item::{malformed, number, number_of, text};
-use super::ledger::{PAGE_ROWS, after, stored_row};
+use super::rows::{PAGE_ROWS, after, stored_row};
 use super::{RowOrder, Store, StoreError};
 use crate::domain::event::BilledLines;
 use crate::domain::ids::AccountId;

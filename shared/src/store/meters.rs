@@ -5,8 +5,8 @@ use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWrite
 use rust_decimal::Decimal;
 
 use super::accounts::{meter_key, meter_of, quantity, unbuilt};
+use super::claims::{claim_item, claimed};
 use super::item::{account_partition, malformed, number};
-use super::ledger::{claim_item, claimed};
 use super::write::WriteOutcome;
 use super::{Store, StoreError};
 use crate::domain::event::{Claim, OnExisting};
