@@ -7,13 +7,13 @@
 pub mod cards;
 pub mod company;
 mod credit;
+mod customer;
 pub mod decline;
 mod disputes;
-mod own_cards;
 pub mod refill;
 mod reversals;
 
-pub use own_cards::CardAsked;
+pub use cards::CardAsked;
 
 use crate::domain::event::Cause;
 use crate::domain::ids::{AccountId, CustomerId};
