@@ -105,7 +105,7 @@ impl Payments<'_> {
     }
 
     /// Records what Stripe confirmed. Money that arrives opens its account, should it not be open.
-    pub(super) async fn append_opened(
+    async fn append_opened(
         &self,
         account: &AccountId,
         plan: Plan<'_>,
@@ -114,7 +114,7 @@ impl Payments<'_> {
     }
 
     /// Records what concerns an account that is open.
-    pub(super) async fn append(
+    async fn append(
         &self,
         account: &AccountId,
         cause: Cause,
@@ -146,7 +146,7 @@ impl Payments<'_> {
 
     /// What a command came to. A cause whose row is in another account's chain is somebody's
     /// mistake.
-    pub(super) fn outcome(&self, account: &AccountId, done: CommandOutcome) -> PaymentOutcome {
+    fn outcome(&self, account: &AccountId, done: CommandOutcome) -> PaymentOutcome {
         match done {
             CommandOutcome::Appended(receipt) => {
                 if let Some(fault) = &receipt.unsettled {

@@ -6,7 +6,7 @@ use tollgate::domain::account::AccountState;
 use tollgate::domain::command::Command;
 use tollgate::domain::event::Cause;
 use tollgate::domain::policy::Policy;
-use tollgate::domain::row::{ChainHead, FORMAT, next_row};
+use tollgate::domain::row::{ChainHead, FORMAT, encode};
 use tollgate::runtime::bus::BusEvent;
 use tollgate::store::{Store, TableNames};
 use tollgate_tests::faults::{Calls, Fault, Operation};
@@ -81,7 +81,7 @@ fn opened(account: &str, sequence_number: &str) -> Value {
         at,
     );
     let row =
-        next_row(&account.parse().unwrap(), &ChainHead::none(), &opened.unwrap()).unwrap().stored;
+        encode(&account.parse().unwrap(), &ChainHead::none(), &opened.unwrap()).unwrap().stored;
     insert(
         sequence_number,
         &json!({

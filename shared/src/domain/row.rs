@@ -172,7 +172,7 @@ pub enum RowError {
 ///
 /// # Errors
 /// [`RowError::Unreadable`] if it cannot be written as JSON (a bug).
-pub fn next_row(account: &AccountId, head: &ChainHead, event: &Event) -> Result<NewRow, RowError> {
+pub fn encode(account: &AccountId, head: &ChainHead, event: &Event) -> Result<NewRow, RowError> {
     let seq = head.state.next_seq;
     let unwritable =
         |error: serde_json::Error| RowError::Unreadable { seq, why: error.to_string() };

@@ -57,10 +57,10 @@ pub enum TriggerDelivery {
 /// All rows that bring the account up to `now`, and the account after them.
 ///
 /// # Errors
-/// As [`next_row`].
+/// As [`next_due_row`].
 pub fn settle(view: &mut AccountSnapshot<'_>, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     let mut events = Vec::new();
-    while let Some(event) = next_row(view, now, TriggerDelivery::Prompt)? {
+    while let Some(event) = next_due_row(view, now, TriggerDelivery::Prompt)? {
         view.apply(&event);
         events.push(event);
         if events.len() == ROWS_MAX {
@@ -76,7 +76,7 @@ pub fn settle(view: &mut AccountSnapshot<'_>, now: Timestamp) -> Result<Vec<Even
 /// # Errors
 /// [`Refusal::TimeBeforeLastRow`]; [`Refusal::UnknownSku`] or [`Refusal::WrongUnit`] if the price
 /// list lacks what runs.
-pub fn next_row(
+pub fn next_due_row(
     view: &AccountSnapshot<'_>,
     now: Timestamp,
     delivery: TriggerDelivery,

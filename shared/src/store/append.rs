@@ -12,7 +12,7 @@ use crate::domain::event::{Cause, Claim, Event, OnExisting};
 use crate::domain::ids::AccountId;
 use crate::domain::policy::Policy;
 use crate::domain::resources::BillableList;
-use crate::domain::row::{ChainHead, next_row, read};
+use crate::domain::row::{ChainHead, encode, read};
 
 /// What became of a row that was to be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Store {
         list: &BillableList,
         policy: &Policy,
     ) -> Result<Appended, StoreError> {
-        let new = next_row(account, head, event)?;
+        let new = encode(account, head, event)?;
         self.put_chunks(account, &new.chunks).await?;
 
         let companions = self.companions(&Appending {

@@ -21,7 +21,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::resolve;
 use crate::domain::resources::BillableList;
 use crate::domain::row::{ChainHead, RowDigest};
-use crate::domain::settle::{ROWS_MAX, TriggerDelivery, next_row};
+use crate::domain::settle::{ROWS_MAX, TriggerDelivery, next_due_row};
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::Timestamp;
 
@@ -463,7 +463,7 @@ impl<'s, 'a> Driver<'s, 'a> {
     async fn settle(&mut self, mut current: Current<'a>) -> Result<Current<'a>, StoreError> {
         for _ in 0..ROWS_MAX {
             let now = self.now(current.view.state());
-            let Some(event) = next_row(&current.view, now, self.trigger.delivery)
+            let Some(event) = next_due_row(&current.view, now, self.trigger.delivery)
                 .map_err(StoreError::Unpriced)?
             else {
                 break;

@@ -10,7 +10,7 @@ use tollgate::domain::event::{
     BillingChange, Cause, Change, Event, ResourceChange, StandingChange, StopReason,
 };
 use tollgate::domain::settle::due::due_at;
-use tollgate::domain::settle::{TriggerDelivery, next_row};
+use tollgate::domain::settle::{TriggerDelivery, next_due_row};
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::Timestamp;
 
@@ -27,8 +27,9 @@ pub(crate) fn check(world: &World) -> Check {
     let view = world.view(&world.account, &prices, &world.policy)?;
     let (state, now) = (view.state(), world.now);
     let due = due_at(state, &world.policy);
-    let row =
-        |at| next_row(&view, at, TriggerDelivery::Prompt).map_err(|refusal| refusal.to_string());
+    let row = |at| {
+        next_due_row(&view, at, TriggerDelivery::Prompt).map_err(|refusal| refusal.to_string())
+    };
 
     // Whatever is due now or soon and is not the hourly run's, is announced in time.
     let soon = AHEAD[usize::try_from(state.next_seq).unwrap_or(0) % AHEAD.len()];

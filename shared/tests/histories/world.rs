@@ -23,7 +23,7 @@ use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{self, NewResource, OwnedProject};
 use tollgate::domain::resources::{BillableList, Resource, ResourceStatus};
 use tollgate::domain::row::{self, ChainHead, Row};
-use tollgate::domain::settle::{TriggerDelivery, next_row};
+use tollgate::domain::settle::{TriggerDelivery, next_due_row};
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::Timestamp;
 
@@ -279,7 +279,7 @@ impl World {
     /// which has not.
     fn settle_view(&mut self, view: &mut AccountSnapshot<'_>, now: Timestamp) -> Check {
         for delivery in [TriggerDelivery::Queued, TriggerDelivery::Prompt] {
-            while let Some(event) = next_row(view, now, delivery)
+            while let Some(event) = next_due_row(view, now, delivery)
                 .map_err(|refusal| format!("settling is refused: {refusal}"))?
             {
                 ensure!(event.at == now, "a row of {} is dated {}", now, event.at);
@@ -327,7 +327,7 @@ impl World {
         }
         self.claims.extend(claims.into_iter().map(|claim| claim.key));
         let new =
-            row::next_row(&self.account, &self.head, event).map_err(|fault| fault.to_string())?;
+            row::encode(&self.account, &self.head, event).map_err(|fault| fault.to_string())?;
         let row = row::read(&new.stored).map_err(|fault| fault.to_string())?;
         row::check_follows(&self.head, &row).map_err(|fault| fault.to_string())?;
         ensure!(row.event == *event, "another event was read back");

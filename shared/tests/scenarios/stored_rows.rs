@@ -187,7 +187,7 @@ fn check(format: u16, fixture: &[FixtureRow]) {
         }
         assert!(kinds_of(&read.event.change).contains(&expected.kind.as_str()), "{shown}");
 
-        let again = row::next_row(&expected.account, &head, &read.event).unwrap();
+        let again = row::encode(&expected.account, &head, &read.event).unwrap();
         let (version, current) = (format!("{{\"v\":{format},"), format!("{{\"v\":{FORMAT},"));
         assert!(stored.body.starts_with(&version), "{shown}");
         let body = stored.body.replacen(&version, &current, 1);

@@ -311,7 +311,7 @@ impl World {
             self.claims.entry(claim.key).or_insert(seq);
         }
         // Every row of every scenario also goes through its stored form and the chain's checks.
-        let new = row::next_row(&self.account, &self.head, &event).unwrap();
+        let new = row::encode(&self.account, &self.head, &event).unwrap();
         let read = row::read(&new.stored).unwrap();
         row::check_follows(&self.head, &read).unwrap();
         assert_eq!(read.event, event);
