@@ -17,7 +17,7 @@
 //! # The rooms
 //!
 //! Imports go one way, from the bottom of this table to its top. `tests/scenarios/architecture.rs`
-//! reads the `use` lines and fails on an upward arrow or a circle.
+//! reads every path in the code and fails on an upward arrow or a circle.
 //!
 //! | room | what | may import |
 //! |---|---|---|
