@@ -28,7 +28,6 @@ use crate::stripe::{Stripe, StripeError};
 pub struct Payments<'a> {
     /// The ledger, prices, and what the operator set.
     pub billing: &'a Billing,
-    /// Stripe.
     pub stripe: &'a Stripe,
     /// The trigger's time (UTC).
     pub now: Timestamp,
@@ -38,24 +37,11 @@ pub struct Payments<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PaymentOutcome {
     /// A row was appended.
-    Recorded {
-        /// To whose chain.
-        account: AccountId,
-        /// Its number.
-        seq: u64,
-    },
+    Recorded { account: AccountId, seq: u64 },
     /// It has its row already.
-    AlreadyRecorded {
-        /// In whose chain.
-        account: AccountId,
-        /// Its number.
-        seq: u64,
-    },
+    AlreadyRecorded { account: AccountId, seq: u64 },
     /// It concerns an account of ours, and changes nothing in the ledger.
-    Noted {
-        /// Which.
-        account: AccountId,
-    },
+    Noted { account: AccountId },
     /// It concerns somebody who is no customer of ours: other products may use the same Stripe
     /// account.
     Foreign,
@@ -66,7 +52,6 @@ pub enum PaymentOutcome {
 /// Why news could not be recorded: Stripe is asked to send it again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PaymentError {
-    /// The ledger failed.
     #[error(transparent)]
     Fault(#[from] StoreError),
     /// The ledger refused what Stripe confirmed: somebody must look.
@@ -78,12 +63,7 @@ pub enum PaymentError {
     /// A payment is not what it should be: wrong currency, test instead of real, too little. No
     /// credit; somebody must look.
     #[error("{payment} cannot be credited: {why}")]
-    Mismatch {
-        /// Which.
-        payment: String,
-        /// Why.
-        why: String,
-    },
+    Mismatch { payment: String, why: String },
 }
 
 impl From<store::CommandError> for PaymentError {

@@ -27,7 +27,6 @@ pub struct CheckoutClients {
     pub stripe: OnDemand,
 }
 
-/// Answers one request.
 pub async fn handle(clients: &CheckoutClients, request: Request) -> Response<Body> {
     let billing = &clients.billing;
     let call = match handler::read(billing, request) {

@@ -80,7 +80,6 @@ struct WebhookError {
     problem: Problem,
 }
 
-/// Answers one delivery.
 pub async fn handle(clients: &WebhookClients, request: Request) -> WebhookDelivery {
     let header = request
         .headers()

@@ -40,7 +40,6 @@ pub struct ApiCall {
     pub request_id: String,
     /// Who called; `None` on routes without an authorizer.
     pub caller: Option<ApiCaller>,
-    /// The path's parameters.
     pub path: BTreeMap<String, String>,
     /// The query's parameters; of repeated ones the last.
     pub query: BTreeMap<String, String>,

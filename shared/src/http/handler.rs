@@ -349,7 +349,6 @@ impl<'a> OnAccount<'a> {
         OnAccount { billing, visit: Visit::of(account, call.now), email: None }
     }
 
-    /// Which account.
     #[must_use]
     pub fn account(&self) -> &'a AccountId {
         self.visit.account

@@ -25,10 +25,7 @@ pub enum CardAsked {
     /// There is no such card of this account.
     NotOurs,
     /// A refill attempt is open, which may be charging it.
-    AttemptOpen {
-        /// Which.
-        attempt: u32,
-    },
+    AttemptOpen { attempt: u32 },
 }
 
 /// Whose a card is.

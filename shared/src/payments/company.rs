@@ -18,7 +18,6 @@ pub enum CompanyError {
     /// Stripe does not know the address; in its words.
     #[error("the address was rejected: {0}")]
     Address(String),
-    /// Something failed.
     #[error(transparent)]
     Failure(#[from] PaymentError),
 }

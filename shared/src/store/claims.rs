@@ -16,11 +16,8 @@ pub(super) const REQUEST_CLAIM_SECONDS: i64 = DAY;
 /// Who used a key that may be used once, or where a look-up leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExistingClaim {
-    /// The key.
     pub key: String,
-    /// The account.
     pub account: AccountId,
-    /// The row.
     pub seq: u64,
     /// The digest of the request it answers, if it does.
     pub digest: Option<String>,
@@ -29,9 +26,7 @@ pub struct ExistingClaim {
 /// A payment that was credited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreditedPayment {
-    /// To which account.
     pub account: AccountId,
-    /// In which row.
     pub seq: u64,
     /// What was credited, and what Stripe received.
     pub facts: PaymentFacts,

@@ -28,9 +28,7 @@ use crate::domain::timestamp::Timestamp;
 /// On which account, by which rules, and when: what a trigger brings along.
 #[derive(Clone, Copy, Debug)]
 pub struct Trigger<'a> {
-    /// The account.
     pub account: &'a AccountId,
-    /// The price list.
     pub prices: &'a PriceList,
     /// The rules in numbers.
     pub policy: &'a Policy,

@@ -25,7 +25,6 @@ const RESOURCES_DELETED: &str = "resources_deleted";
 /// Something that was read whole, or is more than one answer may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BoundedRead<T> {
-    /// All of it.
     All(T),
     /// Too much: ask for a shorter time.
     TooMuch,

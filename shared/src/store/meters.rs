@@ -21,11 +21,8 @@ const REPORT_CLAIM_SECONDS: i64 = 30 * DAY;
 /// A quantity that was used since the last report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageReport {
-    /// The project.
     pub project: ProjectId,
-    /// The SKU.
     pub sku: Sku,
-    /// How much.
     pub quantity: Quantity,
     /// What makes it one report, however often it is sent.
     pub id: RequestKey,

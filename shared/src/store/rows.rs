@@ -21,7 +21,6 @@ pub enum RowOrder {
 /// Some rows of an account. Lines that stand in chunks are left there: [`Store::row_with_lines`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowPage {
-    /// The rows.
     pub rows: Vec<Row>,
     /// The numbers to ask for next; `None` if there are no more.
     pub rest: Option<Range<u64>>,

@@ -49,9 +49,7 @@ type Fields<'a> = BTreeMap<&'a str, String>;
 /// A top-up, as the payment page will show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSession {
-    /// Who pays.
     pub customer: CustomerId,
-    /// What is bought.
     pub purchase: Purchase,
     /// When the page can no longer be used.
     pub expires_at: Timestamp,

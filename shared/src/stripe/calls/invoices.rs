@@ -31,9 +31,7 @@ const PAYMENTS: &str = "payments.data.payment.payment_intent";
 /// One refill's invoice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewInvoice {
-    /// Who pays.
     pub customer: CustomerId,
-    /// What is bought.
     pub purchase: Purchase,
     /// Whether Stripe computes tax on it.
     pub tax: TaxMode,
