@@ -5,4 +5,6 @@
 pub mod call;
 #[cfg(all(feature = "http", feature = "shell"))]
 pub mod handler;
+#[cfg(all(feature = "http", feature = "stripe"))]
+pub mod payments;
 pub mod problem;

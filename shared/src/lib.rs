@@ -17,7 +17,7 @@
 //! # The rooms
 //!
 //! Imports go one way, from the bottom of this table to its top. `tests/scenarios/architecture.rs`
-//! reads the `use` lines and fails on an upward arrow or a circle.
+//! reads every path in the code and fails on an upward arrow or a circle.
 //!
 //! | room | what | may import |
 //! |---|---|---|
@@ -26,8 +26,8 @@
 //! | [`store`] | the two DynamoDB tables | `domain`, `views` |
 //! | `runtime` | what a function is built from: AWS clients, settings, logs, metrics | the above |
 //! | `stripe` | Stripe's API: calls, objects, errors, webhook events | `domain`, `runtime` |
-//! | [`http`] | requests, answers, problems | all but `payments` |
-//! | `payments` | what Stripe's objects mean to an account: credit, refunds, disputes, refills, cards | all |
+//! | `payments` | what Stripe's objects mean to an account: credit, refunds, disputes, refills, cards | all but `http` |
+//! | [`http`] | requests, answers, problems | all |
 //!
 //! # Reading order
 //!

@@ -43,17 +43,18 @@
 mod accounts;
 mod append;
 mod backoff;
+mod claims;
 mod customers;
 mod execute;
 mod fault;
 mod history;
 mod indexes;
 mod item;
-mod ledger;
 mod meters;
 mod outcome;
 mod profiles;
 mod projects;
+mod rows;
 mod runs;
 mod verify;
 mod write;
@@ -62,17 +63,18 @@ use aws_sdk_dynamodb::Client;
 
 pub use accounts::RecordOutcome;
 pub use append::Appended;
+pub use claims::{CreditedPayment, ExistingClaim};
 pub use customers::{CustomerProfile, NotedRequest, PaymentIds, RefillConfirmation, SavedCard};
 pub use execute::{Plan, Trigger};
 pub use fault::{CommandError, StoreError};
 pub use history::{BoundedRead, FoundRows, READS_MAX};
 pub use indexes::{AccountPage, DueAccount, DueAccounts, IndexShard, SHARDS};
-pub use ledger::{CreditedPayment, ExistingClaim, RowOrder, RowPage};
 pub use meters::{ReportOutcome, UsageReport};
 pub use outcome::{
     CLOCK_BEHIND_ALARM_SECONDS, CommandOutcome, CommandReceipt, SettleReport, SettledAccount,
 };
 pub use projects::{NamedProject, ProjectAdded, ProjectPage};
+pub use rows::{RowOrder, RowPage};
 pub use verify::{ChainError, VerifiedChain};
 
 #[cfg(doc)]

@@ -166,5 +166,5 @@ async fn unknown_objects_are_not_found() {
         stripe.retrieve_session("cs_test_nothing").await,
         Err(StripeError::NotFound { .. })
     ));
-    assert_eq!(stripe.say(&payment).await.unwrap(), None);
+    assert_eq!(stripe.inspect(&payment).await.unwrap(), None);
 }

@@ -8,7 +8,7 @@ use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::payments::company::CompanyError;
 use tollgate::runtime::billing::Billing;
 
-use crate::{AccountClients, desk, key_at_stripe};
+use crate::AccountClients;
 
 /// Handles `GET /v1/company`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
@@ -26,11 +26,12 @@ pub(crate) async fn put(clients: &AccountClients, call: &ApiCall) -> Result<ApiA
     let account = on.account();
     let store = &clients.billing.store;
     let work = async {
-        let request = key_at_stripe(call);
+        let request = call.key_at_stripe();
         let set_before = store.profile(account).await?.company;
         let before = store.customer_profile(account).await?.customer;
         if let Some(customer) = &before {
-            let told = desk(clients, call)
+            let told = clients
+                .payments(call)
                 .await?
                 .write_company(account, customer, &set_before, &company, &request)
                 .await;
@@ -41,7 +42,8 @@ pub(crate) async fn put(clients: &AccountClients, call: &ApiCall) -> Result<ApiA
         // before this write, the details are sent to Stripe here.
         let after = store.customer_profile(account).await?.customer;
         if let Some(customer) = after.filter(|after| Some(after) != before.as_ref()) {
-            let told = desk(clients, call)
+            let told = clients
+                .payments(call)
                 .await?
                 .write_company(account, &customer, &set_before, &company, &request)
                 .await;

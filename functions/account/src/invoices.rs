@@ -21,8 +21,8 @@ use tollgate::store::RowOrder;
 use tollgate::stripe::StripeError;
 use tollgate::stripe::objects::{StripeCharge, StripeInvoice};
 
+use crate::AccountClients;
 use crate::time_range::invalid;
-use crate::{AccountClients, desk};
 
 /// The default number of items in a page.
 const LIMIT_DEFAULT: u32 = 20;
@@ -99,7 +99,7 @@ pub(crate) async fn list(clients: &AccountClients, call: &ApiCall) -> Result<Api
         Vec::new()
     } else {
         let customer = store.customer_profile(account).await?.customer;
-        shown(desk(clients, call).await?, customer.as_ref(), &all).await?
+        shown(clients.payments(call).await?, customer.as_ref(), &all).await?
     };
     ApiAnswer::ok(&InvoicePage { items, next: found.rest.map(|rest| rest.end.to_string()) })
 }
@@ -126,7 +126,7 @@ fn paid(row: &Row) -> Option<PaidRow> {
 }
 
 async fn shown(
-    desk: Payments<'_>,
+    payments: Payments<'_>,
     customer: Option<&CustomerId>,
     all: &[PaidRow],
 ) -> Result<Vec<InvoiceView>, ApiError> {
@@ -135,11 +135,11 @@ async fn shown(
     if let (Some(customer), Some(newest), Some(oldest)) = (customer, all.first(), all.last()) {
         let (from, to) = (oldest.at.plus(-BEFORE_SECONDS), newest.at.plus(AFTER_SECONDS));
         if all.iter().any(|paid| paid.invoice.is_some()) {
-            let listed = desk.stripe.invoices_between(customer, from, to).await?;
+            let listed = payments.stripe.invoices_between(customer, from, to).await?;
             invoices.extend(listed.into_iter().map(|invoice| (invoice.id.clone(), invoice)));
         }
         if all.iter().any(|paid| paid.invoice.is_none()) {
-            let listed = desk.stripe.charges_between(customer, from, to).await?;
+            let listed = payments.stripe.charges_between(customer, from, to).await?;
             charges = by_payment(listed);
         }
     }
@@ -149,14 +149,14 @@ async fn shown(
             Some(id) => {
                 let known = match invoices.remove(id) {
                     Some(invoice) => Some(invoice),
-                    None => unless_missing(desk.stripe.invoice(id).await)?,
+                    None => unless_missing(payments.stripe.invoice(id).await)?,
                 };
                 of_invoice(paid, id, known)
             }
             None => {
                 let known = match charges.remove(paid.payment.as_str()) {
                     Some(charge) => Some(charge),
-                    None => unless_missing(desk.stripe.charges_of(&paid.payment).await)?
+                    None => unless_missing(payments.stripe.charges_of(&paid.payment).await)?
                         .and_then(|listed| by_payment(listed).remove(paid.payment.as_str())),
                 };
                 of_charge(paid, known)

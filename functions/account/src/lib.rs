@@ -18,11 +18,9 @@ mod time_range;
 mod transactions;
 
 use lambda_http::{Body, Request, Response};
-use serde_json::json;
-use tollgate::domain::profile::EmailAddress;
+use tollgate::http;
 use tollgate::http::call::ApiCall;
-use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
-use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::http::handler::{self, ApiAnswer, ApiError};
 use tollgate::payments::Payments;
 use tollgate::runtime::billing::Billing;
 use tollgate::stripe::OnDemand;
@@ -71,30 +69,9 @@ async fn route(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, Ap
     }
 }
 
-/// Where ledger and Stripe meet.
-async fn desk<'a>(clients: &'a AccountClients, call: &ApiCall) -> Result<Payments<'a>, ApiError> {
-    let stripe = clients.stripe.get().await.map_err(|error| {
-        tracing::error!(alarm = "stripe_not_started", request = call.request_id, %error);
-        Problem::new(
-            ProblemCode::Unavailable,
-            "Stripe is temporarily unavailable. Try again in a moment.",
-        )
-    })?;
-    Ok(Payments { billing: &clients.billing, stripe, now: call.now })
-}
-
-/// The address that a customer at Stripe is made with.
-async fn email(on: &OnAccount<'_>) -> Result<EmailAddress, ApiError> {
-    let why = "Set an e-mail address first. It is used for receipts and notices.";
-    let problem = || {
-        Problem::new(ProblemCode::EmailRequired, why)
-            .with_action(json!({"set_email": "PUT /v1/account"}))
-    };
-    Ok(on.email().await?.ok_or_else(problem)?)
-}
-
-/// What tells a request from others at Stripe: its own key, or one that no other request will ever
-/// have.
-fn key_at_stripe(call: &ApiCall) -> String {
-    call.request_key().map_or_else(|| format!("none:{:032x}", fastrand::u128(..)), String::from)
+impl AccountClients {
+    /// Ledger and Stripe at the time of one call.
+    async fn payments(&self, call: &ApiCall) -> Result<Payments<'_>, ApiError> {
+        Ok(http::payments::payments(&self.billing, &self.stripe, call).await?)
+    }
 }

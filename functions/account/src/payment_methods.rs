@@ -15,7 +15,7 @@ use tollgate::runtime::billing::Billing;
 use tollgate::store::{CustomerProfile, SavedCard, StoreError};
 use tollgate::stripe::keys::IdempotencyKey;
 
-use crate::{AccountClients, desk, email, key_at_stripe};
+use crate::AccountClients;
 
 #[derive(Debug, Serialize)]
 struct CardPage {
@@ -54,8 +54,8 @@ pub(crate) async fn list(clients: &AccountClients, call: &ApiCall) -> Result<Api
     on.ensure_open().await?;
     let account = on.account();
     if let Some(customer) = clients.billing.store.customer_profile(account).await?.customer {
-        let desk = desk(clients, call).await?;
-        match Box::pin(desk.look_at_cards(account, &customer)).await {
+        let payments = clients.payments(call).await?;
+        match Box::pin(payments.look_at_cards(account, &customer)).await {
             Ok(()) => {}
             // If Stripe does not respond, the last known cards are better than none.
             Err(PaymentError::Stripe(error)) if error.may_pass() => {
@@ -81,18 +81,20 @@ pub(crate) async fn add(clients: &AccountClients, call: &ApiCall) -> Result<ApiA
     if head.is_some_and(|head| head.state.standing == Standing::Closed) {
         return Err(Refusal::Closed.into());
     }
-    let email = email(&on).await?;
-    let desk = desk(clients, call).await?;
-    let settings = desk.stripe.settings();
+    let email = on.required_email().await?;
+    let payments = clients.payments(call).await?;
+    let settings = payments.stripe.settings();
     let urls = settings.card_added_url.as_deref().zip(settings.card_canceled_url.as_deref());
     let unset =
         || Problem::new(ProblemCode::Internal, "The operator has not configured a return URL.");
     let (added, canceled) = urls.ok_or_else(unset)?;
     let work = async {
-        let customer = desk.customer(account, &email).await?;
-        let key = IdempotencyKey::setup(account, &key_at_stripe(call));
-        let session =
-            desk.stripe.create_setup_session(account, &customer, [added, canceled], &key).await?;
+        let customer = payments.customer(account, &email).await?;
+        let key = IdempotencyKey::setup(account, &call.key_at_stripe());
+        let session = payments
+            .stripe
+            .create_setup_session(account, &customer, [added, canceled], &key)
+            .await?;
         ApiAnswer::created(&SetupSessionView {
             url: session.url.unwrap_or_default(),
             id: session.id,
@@ -111,8 +113,8 @@ pub(crate) async fn make_default(
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
     let work = async {
-        let desk = desk(clients, call).await?;
-        asked(Box::pin(desk.make_default(on.account(), &card)).await?)?;
+        let payments = clients.payments(call).await?;
+        asked(Box::pin(payments.make_default(on.account(), &card)).await?)?;
         let (profile, state) = known(&clients.billing, on.account()).await?;
         let found = profile.cards.iter().find(|known| known.id == card).ok_or_else(unknown)?;
         ApiAnswer::ok(&shown(found, &profile, &state))
@@ -130,8 +132,8 @@ pub(crate) async fn remove(
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
     let work = async {
-        let desk = desk(clients, call).await?;
-        asked(Box::pin(desk.remove_card(on.account(), &card)).await?)?;
+        let payments = clients.payments(call).await?;
+        asked(Box::pin(payments.remove_card(on.account(), &card)).await?)?;
         Ok(ApiAnswer::nothing())
     };
     handler::once(&clients.billing, on.account(), call, work).await

@@ -7,7 +7,7 @@ use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::stripe::keys::IdempotencyKey;
 
-use crate::{AccountClients, desk, key_at_stripe};
+use crate::AccountClients;
 
 #[derive(Debug, Serialize)]
 struct PortalSessionView {
@@ -27,13 +27,13 @@ pub(crate) async fn open(clients: &AccountClients, call: &ApiCall) -> Result<Api
             .with_action(json!({"add_card": "POST /v1/payment-methods/sessions"}))
     };
     let customer = customer.ok_or_else(nobody)?;
-    let desk = desk(clients, call).await?;
+    let payments = clients.payments(call).await?;
     let unset =
         || Problem::new(ProblemCode::Internal, "The operator has not configured a return URL.");
-    let return_url = desk.stripe.settings().portal_return_url.as_deref().ok_or_else(unset)?;
+    let return_url = payments.stripe.settings().portal_return_url.as_deref().ok_or_else(unset)?;
     let work = async {
-        let key = IdempotencyKey::portal(account, &key_at_stripe(call));
-        let session = desk.stripe.create_portal_session(&customer, return_url, &key).await?;
+        let key = IdempotencyKey::portal(account, &call.key_at_stripe());
+        let session = payments.stripe.create_portal_session(&customer, return_url, &key).await?;
         ApiAnswer::created(&PortalSessionView { url: session.url })
     };
     handler::once(&clients.billing, account, call, work).await

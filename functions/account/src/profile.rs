@@ -7,7 +7,7 @@ use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
 use tollgate::payments::PaymentError;
 use tollgate::runtime::billing::Billing;
 
-use crate::{AccountClients, desk};
+use crate::AccountClients;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,7 +39,8 @@ pub(crate) async fn put(clients: &AccountClients, call: &ApiCall) -> Result<ApiA
     let work = async {
         billing.store.set_email(on.account(), &email).await?;
         if let Some(customer) = billing.store.customer_profile(on.account()).await?.customer {
-            desk(clients, call)
+            clients
+                .payments(call)
                 .await?
                 .stripe
                 .write_email(&customer, &email)

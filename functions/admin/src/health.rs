@@ -80,7 +80,7 @@ pub(crate) async fn get(clients: &AdminClients, call: &ApiCall) -> Result<ApiAns
     let health = HealthView { ok: checks.iter().all(|check| check.ok), checks };
     for wrong in health.checks.iter().filter(|check| !check.ok) {
         tracing::warn!(
-            request = call.request_id,
+            request_id = call.request_id,
             check = wrong.name,
             detail = wrong.detail,
             "not healthy"

@@ -9,7 +9,7 @@ use tollgate::stripe::OnDemand;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    logs::begin();
+    logs::init();
     let aws = aws::config()?;
     let (billing, stripe) = (billing::billing(&aws)?, OnDemand::from_environment(&aws)?);
     let clients = AdminClients { billing, stripe, bus: std::env::var("EVENT_BUS").ok() };

@@ -44,13 +44,13 @@ pub(crate) async fn get(clients: &AdminClients, call: &ApiCall) -> Result<ApiAns
     let on = OnAccount::named(billing, call, &account);
     let row = on.transaction(&on.row(seq).await?).await?;
     let said = match clients.stripe.get().await {
-        Ok(stripe) => stripe.say(&id).await.map_err(|error| error.to_string()),
+        Ok(stripe) => stripe.inspect(&id).await.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     let (stripe, stripe_error) = match said {
         Ok(said) => (said, None),
         Err(error) => {
-            tracing::warn!(request = call.request_id, %id, error, "Stripe could not be asked");
+            tracing::warn!(request_id = call.request_id, %id, error, "Stripe could not be asked");
             (None, Some(error))
         }
     };

@@ -10,7 +10,7 @@ use tollgate::stripe::OnDemand;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    logs::begin();
+    logs::init();
     let aws = aws::config()?;
     let clients = RefillClients {
         billing: billing::billing(&aws)?,

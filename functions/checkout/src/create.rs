@@ -1,7 +1,7 @@
 //! `POST /v1/checkout-sessions`.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use tollgate::domain::account::{AccountState, Standing};
 use tollgate::domain::event::CreditKind;
 use tollgate::domain::ids::{AccountId, CustomerId};
@@ -9,7 +9,8 @@ use tollgate::domain::money::Usd;
 use tollgate::domain::profile::EmailAddress;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
-use tollgate::http::call::{ApiCall, ApiCaller};
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::payments::Payments;
 use tollgate::stripe::StripeError;
@@ -17,8 +18,6 @@ use tollgate::stripe::calls::NewSession;
 use tollgate::stripe::keys::IdempotencyKey;
 use tollgate::stripe::metadata::{AgreedTerms, Purchase};
 use tollgate::stripe::settings::RefillDefault;
-
-use crate::CheckoutError;
 
 /// How long the page can be used: the least Stripe allows, which it counts from when the request
 /// reaches it.
@@ -50,57 +49,63 @@ struct CheckoutSessionView {
     expires_at: String,
 }
 
+/// What the page is made from.
+struct WantedPage {
+    /// Before the request.
+    state: AccountState,
+    email: EmailAddress,
+    purchase: Purchase,
+}
+
 /// Makes a payment page; the same request with the same key gets the same page.
-pub(crate) async fn create(
-    desk: Payments<'_>,
-    call: &ApiCall,
-    caller: &ApiCaller,
-) -> Result<Value, CheckoutError> {
-    let account = &caller.account;
+pub(crate) async fn create(payments: Payments<'_>, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let wish: CheckoutRequest = call.json()?;
-    let amount = amount_of(desk, &wish)?;
-    desk.open(account).await?;
-    let head = desk.billing.store.head(account).await?;
+    let amount = amount_of(payments, &wish)?;
+    let on = OnAccount::of_caller(payments.billing, call)?;
+    let account = on.account();
+    payments.open(account).await?;
+    let head = payments.billing.store.head(account).await?;
     let state = head.map(|head| head.state).unwrap_or_default();
     if state.standing == Standing::Closed {
-        return Err(Problem::from(&Refusal::Closed).into());
+        return Err(Refusal::Closed.into());
     }
-    let agreement = agreement_of(desk, &wish, amount, &state)?;
-    let email = email_of(desk, caller).await?;
-
+    let agreement = agreement_of(payments, &wish, amount, &state)?;
+    let email = on.required_email().await?;
+    let purchase =
+        Purchase { account: account.clone(), credit: amount, kind: CreditKind::TopUp, agreement };
+    let wanted = WantedPage { state, email, purchase };
     // Noted before Stripe is asked: the same key must be sent with the same parameters, the time
     // included.
-    let key = call
-        .request_key()
-        .map_or_else(|| format!("none:{:032x}", fastrand::u128(..)), String::from);
-    let noted = desk.billing.store.note_request(account, &key, &call.digest(), desk.now).await?;
-    if noted.digest != call.digest().as_str() {
-        return Err(Problem::from(&Refusal::KeyReused).into());
-    }
-    if let Some(answer) =
-        noted.answer.as_deref().and_then(|answer| serde_json::from_str(answer).ok())
-    {
-        return Ok(answer);
-    }
+    handler::once_since(payments.billing, account, call, |first_asked_at| {
+        make_page(payments, call, wanted, first_asked_at)
+    })
+    .await
+}
+
+async fn make_page(
+    payments: Payments<'_>,
+    call: &ApiCall,
+    wanted: WantedPage,
+    first_asked_at: Timestamp,
+) -> Result<ApiAnswer, ApiError> {
+    let WantedPage { state, email, purchase } = wanted;
+    let Purchase { account, credit: amount, .. } = purchase.clone();
     // Whoever pays by hand is not charged for the refill that waits for a confirmation as well.
     if let Some(attempt) = state.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_some())
     {
-        desk.supersede(account, attempt).await?;
+        payments.supersede(&account, attempt).await?;
     }
-    let customer = desk.customer(account, &email).await?;
-    let purchase =
-        Purchase { account: account.clone(), credit: amount, kind: CreditKind::TopUp, agreement };
+    let customer = payments.customer(&account, &email).await?;
     // The same call for a minute; then Stripe would find its time too short, or repeat for a day
     // that it had failed. Of two pages that were made so, nobody knows the first one's address.
-    let round = (desk.now - noted.at).max(0) / MINUTE;
-    let new = page(desk, &state, customer, purchase, noted.at.plus(round * MINUTE))?;
-    let key_at_stripe = if round == 0 { key.clone() } else { format!("{key}/{round}") };
-    let session = desk
-        .stripe
-        .create_session(&new, &IdempotencyKey::checkout(account, &key_at_stripe))
-        .await?;
-    desk.billing.store.note_owner(account, &session.id).await?;
-    replace_open(desk, account, &session.id).await?;
+    let round = (payments.now - first_asked_at).max(0) / MINUTE;
+    let key = call.key_at_stripe();
+    let key = if round == 0 { key } else { format!("{key}/{round}") };
+    let new = page(payments, &state, customer, purchase, first_asked_at.plus(round * MINUTE))?;
+    let session =
+        payments.stripe.create_session(&new, &IdempotencyKey::checkout(&account, &key)).await?;
+    payments.billing.store.note_owner(&account, &session.id).await?;
+    replace_open(payments, &account, &session.id).await?;
 
     let created = CheckoutSessionView {
         url: session.url.unwrap_or_default(),
@@ -111,17 +116,16 @@ pub(crate) async fn create(
             .to_string(),
         id: session.id,
     };
-    let answer = json!(created);
-    desk.billing.store.note_answer(account, &key, &answer.to_string()).await?;
-    tracing::info!(request = call.request_id, %account, session = created.id, %amount, "checkout session");
-    Ok(answer)
+    let (request_id, session) = (&call.request_id, &created.id);
+    tracing::info!(request_id, %account, session, %amount, "checkout session");
+    ApiAnswer::created(&created)
 }
 
-fn amount_of(desk: Payments<'_>, wish: &CheckoutRequest) -> Result<Usd, Problem> {
+fn amount_of(payments: Payments<'_>, wish: &CheckoutRequest) -> Result<Usd, Problem> {
     let amount = usd(&wish.amount, "amount")?;
-    desk.billing.settings.policy.check_topup(amount).map_err(|refusal| {
+    payments.billing.settings.policy.check_topup(amount).map_err(|refusal| {
         let problem = Problem::from(&refusal);
-        match (&refusal, &desk.billing.settings.operator_contact) {
+        match (&refusal, &payments.billing.settings.operator_contact) {
             (Refusal::AmountTooLarge { .. }, Some(contact)) => {
                 problem.with_action(json!({"contact": contact}))
             }
@@ -134,7 +138,7 @@ fn amount_of(desk: Payments<'_>, wish: &CheckoutRequest) -> Result<Usd, Problem>
 /// What is agreed about refills: only what was said, or else what the operator's configuration says
 /// for the first top-up of an account.
 fn agreement_of(
-    desk: Payments<'_>,
+    payments: Payments<'_>,
     wish: &CheckoutRequest,
     topup: Usd,
     state: &AccountState,
@@ -144,7 +148,7 @@ fn agreement_of(
     let (threshold, amount) = match &wish.auto_refill {
         Some(refill) if !refill.enabled => return Ok(Some(AgreedTerms::Off)),
         Some(refill) => (refill.threshold.as_deref(), refill.amount.as_deref()),
-        None if is_new && desk.stripe.settings().refill_default == RefillDefault::On => {
+        None if is_new && payments.stripe.settings().refill_default == RefillDefault::On => {
             (None, None)
         }
         None => return Ok(None),
@@ -153,7 +157,8 @@ fn agreement_of(
     let amount = amount.map(|text| usd(text, "auto_refill.amount")).transpose()?;
     let threshold = threshold.unwrap_or_else(|| default_threshold(topup));
     let amount = amount.unwrap_or_else(|| Usd::dollars(REFILL_AMOUNT));
-    desk.billing
+    payments
+        .billing
         .settings
         .policy
         .check_refill(threshold, amount)
@@ -167,30 +172,14 @@ fn default_threshold(topup: Usd) -> Usd {
     Usd::from_cents(fifth).unwrap_or_default().min(Usd::dollars(REFILL_THRESHOLD_MAX))
 }
 
-/// The account's address, else the token's, which is then the account's.
-async fn email_of(desk: Payments<'_>, caller: &ApiCaller) -> Result<EmailAddress, CheckoutError> {
-    let store = &desk.billing.store;
-    if let Some(email) = store.profile(&caller.account).await?.email {
-        return Ok(email);
-    }
-    if let Some(email) = &caller.email {
-        store.fill_email(&caller.account, email).await?;
-        return Ok(email.clone());
-    }
-    let why = "Set an e-mail address first. It is used for receipts and notices.";
-    let problem = Problem::new(ProblemCode::EmailRequired, why)
-        .with_action(json!({"set_email": "PUT /v1/account"}));
-    Err(problem.into())
-}
-
 fn page(
-    desk: Payments<'_>,
+    payments: Payments<'_>,
     state: &AccountState,
     customer: CustomerId,
     purchase: Purchase,
     at: Timestamp,
 ) -> Result<NewSession, Problem> {
-    let settings = desk.stripe.settings();
+    let settings = payments.stripe.settings();
     let unset = || {
         Problem::new(
             ProblemCode::Internal,
@@ -222,22 +211,22 @@ fn notice(threshold: Usd, amount: Usd) -> String {
 
 /// Ends the page that was open before: two open pages are two chances to pay twice.
 async fn replace_open(
-    desk: Payments<'_>,
+    payments: Payments<'_>,
     account: &AccountId,
     session: &str,
-) -> Result<(), CheckoutError> {
-    let open = desk.billing.store.customer_profile(account).await?.open_session;
+) -> Result<(), ApiError> {
+    let open = payments.billing.store.customer_profile(account).await?.open_session;
     if open.as_deref() == Some(session) {
         return Ok(());
     }
     if let Some(open) = open {
-        match desk.stripe.expire_session(&open).await {
+        match payments.stripe.expire_session(&open).await {
             // Not open any more: paid, or expired by itself.
             Ok(_) | Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(desk.billing.store.set_open_session(account, session).await?)
+    Ok(payments.billing.store.set_open_session(account, session).await?)
 }
 
 fn usd(text: &str, name: &str) -> Result<Usd, Problem> {

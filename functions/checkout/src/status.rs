@@ -1,28 +1,27 @@
 //! `GET /v1/checkout-sessions/{id}` and `POST …/cancel`.
 
 use serde_json::{Value, json};
+use tollgate::http::handler::{ApiAnswer, ApiError};
 use tollgate::payments::Payments;
 use tollgate::store::RowOrder;
 use tollgate::stripe::StripeError;
 use tollgate::stripe::objects::CheckoutSession;
 
-use crate::CheckoutError;
-
 /// Where a payment page stands. *Paid* means credited: between Stripe's word and the ledger's it is
 /// *processing*.
-pub(crate) async fn status(desk: Payments<'_>, id: &str) -> Result<Value, CheckoutError> {
-    describe(desk, &desk.stripe.retrieve_session(id).await?).await
+pub(crate) async fn status(payments: Payments<'_>, id: &str) -> Result<ApiAnswer, ApiError> {
+    ApiAnswer::ok(&describe(payments, &payments.stripe.retrieve_session(id).await?).await?)
 }
 
 /// Ends a payment page that nobody has paid at, and says where it stands.
-pub(crate) async fn cancel(desk: Payments<'_>, id: &str) -> Result<Value, CheckoutError> {
-    match desk.stripe.expire_session(id).await {
-        Ok(_) | Err(StripeError::Rejected(_)) => status(desk, id).await,
+pub(crate) async fn cancel(payments: Payments<'_>, id: &str) -> Result<ApiAnswer, ApiError> {
+    match payments.stripe.expire_session(id).await {
+        Ok(_) | Err(StripeError::Rejected(_)) => status(payments, id).await,
         Err(error) => Err(error.into()),
     }
 }
 
-async fn describe(desk: Payments<'_>, session: &CheckoutSession) -> Result<Value, CheckoutError> {
+async fn describe(payments: Payments<'_>, session: &CheckoutSession) -> Result<Value, ApiError> {
     let id = &session.id;
     match session.status.as_deref() {
         Some("open") => return Ok(json!({"id": id, "status": "open"})),
@@ -31,10 +30,10 @@ async fn describe(desk: Payments<'_>, session: &CheckoutSession) -> Result<Value
     }
     let intent = session.payment_intent.as_ref();
     if let Some(payment) = intent.and_then(|intent| intent.id.parse().ok())
-        && let Some(credited) = desk.billing.store.credited(&payment).await?
+        && let Some(credited) = payments.billing.store.credited(&payment).await?
     {
         let seq = credited.seq;
-        let page = desk
+        let page = payments
             .billing
             .store
             .rows(&credited.account, seq..seq + 1, RowOrder::OldestFirst, 1)

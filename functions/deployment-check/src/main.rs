@@ -7,7 +7,7 @@ use tollgate::runtime::logs;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    logs::begin();
+    logs::init();
     let clients = &CheckClients {
         aws: aws::config()?,
         way_back: way_back()?,

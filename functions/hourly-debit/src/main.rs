@@ -14,7 +14,7 @@ const BUDGET: Duration = Duration::from_secs(60);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    logs::begin();
+    logs::init();
     let aws = aws::config()?;
     let clients =
         DebitClients { billing: billing::billing(&aws)?, bus: billing::bus(&aws)?, budget: BUDGET };

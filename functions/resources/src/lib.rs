@@ -20,7 +20,6 @@ use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{self, ApiAnswer, ApiError};
 use tollgate::runtime::billing::Billing;
 
-/// Answers one request.
 pub async fn handle(billing: &Billing, request: Request) -> Response<Body> {
     let call = match handler::read(billing, request) {
         Ok(call) => call,

@@ -7,7 +7,7 @@ use tollgate::runtime::logs;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    logs::begin();
+    logs::init();
     let billing = billing::billing(&aws::config()?)?;
     let billing = &billing;
     run(service_fn(|request: Request| async move {

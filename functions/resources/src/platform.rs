@@ -10,16 +10,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use tollgate::domain::account::Standing;
 use tollgate::domain::ids::AccountId;
-use tollgate::domain::prices::PriceList;
 use tollgate::domain::refusal::Refusal;
-use tollgate::domain::resources::{BillableList, ResourceCondition};
-use tollgate::domain::row::ChainHead;
+use tollgate::domain::resources::ResourceCondition;
+use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::http::call::{ApiCall, PLATFORM_SCOPE};
 use tollgate::http::handler::{ApiAnswer, ApiError};
 use tollgate::http::problem::{Problem, ProblemCode};
-use tollgate::runtime::billing::Billing;
-use tollgate::store::{IndexShard, StoreError};
+use tollgate::runtime::billing::{Billing, Visit};
+use tollgate::store::{CommandError, IndexShard, StoreError};
 
 use crate::paging::limit;
 use crate::shown::{address_name, state_name};
@@ -31,9 +30,6 @@ const RESOURCES_PER_PAGE: usize = 10_000;
 /// A page ends after so many accounts were looked at, however few of them changed since: about two
 /// seconds of reads.
 const ACCOUNTS_PER_PAGE: usize = 400;
-/// How often list and head are read until they agree: a transaction becomes visible within
-/// milliseconds.
-const READS_MAX: usize = 5;
 
 #[derive(Debug, Serialize)]
 struct PlatformView {
@@ -77,7 +73,7 @@ pub(crate) async fn what_should_run(
     if let Some(account) = call.query::<AccountId>("account")? {
         let found = read(billing, &account, call.now).await?.ok_or(Refusal::AccountNotOpen)?;
         return ApiAnswer::ok(&PlatformView {
-            items: vec![found.1],
+            items: vec![found.shown],
             failed: Vec::new(),
             next: None,
         });
@@ -103,9 +99,9 @@ pub(crate) async fn what_should_run(
             }
             looked_at += 1;
             match read(billing, &account, call.now).await {
-                Ok(Some((at, found))) if since.is_none_or(|since| at >= since) => {
-                    resources += found.resources.len();
-                    shown.items.push(found);
+                Ok(Some(found)) if since.is_none_or(|since| found.at >= since) => {
+                    resources += found.shown.resources.len();
+                    shown.items.push(found.shown);
                 }
                 Ok(_) => {}
                 Err(cause) => {
@@ -154,33 +150,30 @@ impl std::fmt::Display for PlatformCursor {
     }
 }
 
-/// An account's last row's time, and what should run; `None` if it does not exist.
+/// An account's last row's time, and what should run.
+struct FoundAccount {
+    at: Timestamp,
+    shown: PlatformAccountView,
+}
+
+/// `None` if the account does not exist.
 async fn read(
     billing: &Billing,
     account: &AccountId,
     now: Timestamp,
-) -> Result<Option<(Timestamp, PlatformAccountView)>, StoreError> {
-    let mut prices = billing.prices(now).await?;
-    for _ in 0..READS_MAX {
-        // Head, then list: whatever the head's row wrote is in a list that is read later.
-        let Some(head) = billing.store.head(account).await? else { return Ok(None) };
-        let list = billing.store.billables(account).await?;
-        match agree(&head, &list, &prices) {
-            Ok(true) => return Ok(Some((head.state.at, shown(account, &head, &list)))),
-            Ok(false) => {}
-            Err(_) => prices = billing.fresh_prices(now).await?,
-        }
+) -> Result<Option<FoundAccount>, StoreError> {
+    let see = |view: &AccountSnapshot<'_>| FoundAccount { at: view.state().at, shown: shown(view) };
+    match billing.look(Visit::of(account, now), see).await {
+        Ok(found) => Ok(Some(found)),
+        Err(CommandError::Refused(_not_open)) => Ok(None),
+        Err(CommandError::Fault(fault)) => Err(fault),
     }
-    Err(StoreError::ListDisagrees)
 }
 
-fn agree(head: &ChainHead, list: &BillableList, prices: &PriceList) -> Result<bool, Refusal> {
-    list.agree_with(&head.state, prices)
-}
-
-fn shown(account: &AccountId, head: &ChainHead, list: &BillableList) -> PlatformAccountView {
-    let state = &head.state;
-    let resources = list
+fn shown(view: &AccountSnapshot<'_>) -> PlatformAccountView {
+    let state = view.state();
+    let resources = view
+        .billables()
         .resources
         .values()
         .filter(|resource| resource.condition(state) != ResourceCondition::Purged);
@@ -192,7 +185,7 @@ fn shown(account: &AccountId, head: &ChainHead, list: &BillableList) -> Platform
         address: address_name(resource.address),
     });
     PlatformAccountView {
-        account: account.to_string(),
+        account: view.account().to_string(),
         seq: state.next_seq.saturating_sub(1),
         standing: Standing::name(&state.standing),
         resources: resources.collect(),

@@ -60,7 +60,6 @@ impl ResourceView {
         }))
     }
 
-    /// Its id.
     pub(crate) fn id(&self) -> &str {
         &self.id
     }

@@ -9,7 +9,7 @@ use tollgate::runtime::metrics::Metrics;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    logs::begin();
+    logs::init();
     let aws = aws::config()?;
     let clients = SettleDueClients { billing: billing::billing(&aws)?, bus: billing::bus(&aws)? };
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));

@@ -10,11 +10,12 @@
 //!   thirty days (`GET /v1/events/{id}`), which is where it is fetched from once it can be
 //!   understood.
 
-use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use serde_json::json;
 use tollgate::domain::ids::AccountId;
-use tollgate::http::call::{ApiCall, answer, problem};
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{self, ApiAnswer, ApiError};
+use tollgate::http::payments::stripe_or_problem;
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::payments::{PaymentError, PaymentOutcome, Payments};
 use tollgate::runtime::billing::Billing;
@@ -27,18 +28,14 @@ use tollgate::stripe::webhook_event::{EventError, StripeEvent, StripeNews};
 /// What the function is built from.
 #[derive(Debug)]
 pub struct WebhookClients {
-    /// Ledger, prices, settings.
     pub billing: Billing,
-    /// Stripe.
     pub stripe: OnDemand,
 }
 
 /// What one delivery came to.
 #[derive(Debug)]
 pub struct WebhookDelivery {
-    /// What Stripe is told.
     pub answer: Response<Body>,
-    /// What is logged and counted.
     pub summary: MetricsSummary,
 }
 
@@ -79,36 +76,43 @@ impl WebhookOutcome {
 
 /// Why an event is not answered with 200. What is to be known of it was logged.
 struct WebhookError {
-    became: WebhookOutcome,
+    outcome: WebhookOutcome,
     problem: Problem,
 }
 
-/// Answers one delivery.
 pub async fn handle(clients: &WebhookClients, request: Request) -> WebhookDelivery {
     let header = request
         .headers()
         .get("stripe-signature")
         .and_then(|header| header.to_str().ok())
         .map(str::to_owned);
-    let call = match ApiCall::read(request, &clients.billing.settings.email_claim) {
+    let call = match handler::read(&clients.billing, request) {
         Ok(call) => call,
-        Err(refused) => {
-            return WebhookDelivery {
-                answer: problem(&refused),
-                summary: WebhookOutcome::Refused.count(MetricsSummary::new("webhook")),
-            };
+        Err(answer) => {
+            let summary = WebhookOutcome::Refused.count(MetricsSummary::new("webhook"));
+            return WebhookDelivery { answer: *answer, summary };
         }
     };
-    match verified(clients, header.as_deref(), &call).await {
-        Ok((event, outcome)) => WebhookDelivery {
-            answer: answer(StatusCode::OK, &json!({"received": true, "outcome": name(&outcome)})),
-            summary: summary(&event, &outcome),
-        },
-        Err(WebhookError { became, problem: why }) => WebhookDelivery {
-            answer: problem(&why.of_request(&call.request_id)),
-            summary: became.count(MetricsSummary::new("webhook").field("request", call.request_id)),
-        },
-    }
+    let (result, summary) = match verified(clients, header.as_deref(), &call).await {
+        Ok((event, outcome)) => (answer(&outcome), summary(&call, &event, &outcome)),
+        Err(WebhookError { outcome, problem }) => {
+            let summary = MetricsSummary::new("webhook").field("request_id", &*call.request_id);
+            (Err(problem.into()), outcome.count(summary))
+        }
+    };
+    WebhookDelivery { answer: handler::respond(&clients.billing, &call, result), summary }
+}
+
+fn answer(outcome: &PaymentOutcome) -> Result<ApiAnswer, ApiError> {
+    let answer = ApiAnswer::ok(&json!({"received": true, "outcome": name(outcome)}))?;
+    Ok(match outcome {
+        PaymentOutcome::Recorded { account, seq }
+        | PaymentOutcome::AlreadyRecorded { account, seq } => {
+            answer.of_account(account).of_row(*seq)
+        }
+        PaymentOutcome::Noted { account } => answer.of_account(account),
+        PaymentOutcome::Foreign | PaymentOutcome::Ignored => answer,
+    })
 }
 
 async fn verified(
@@ -116,14 +120,10 @@ async fn verified(
     header: Option<&str>,
     call: &ApiCall,
 ) -> Result<(StripeEvent, PaymentOutcome), WebhookError> {
-    let stripe = clients.stripe.get().await.map_err(|error| {
-        tracing::error!(alarm = "stripe_not_started", request = call.request_id, %error);
-        let why = "The webhook signing secrets are temporarily unavailable. Try again.";
-        WebhookError {
-            became: WebhookOutcome::SentAgain,
-            problem: Problem::new(ProblemCode::Unavailable, why),
-        }
-    })?;
+    let detail = "The webhook signing secrets are temporarily unavailable. Try again.";
+    let stripe = stripe_or_problem(&clients.stripe, call, detail)
+        .await
+        .map_err(|problem| WebhookError { outcome: WebhookOutcome::SentAgain, problem })?;
     verify(stripe.keyring(), header, call).await?;
     deliver(Payments { billing: &clients.billing, stripe, now: call.now }, call.body()).await
 }
@@ -144,19 +144,19 @@ async fn verify(
             Ok(Some(secret)) => verified = check(&secret),
             Ok(None) => {}
             Err(error) => {
-                tracing::error!(alarm = "secret_not_read", request = call.request_id, %error);
+                tracing::error!(alarm = "secret_not_read", request_id = call.request_id, %error);
                 let why = "The signature matches no known secret. Reloading failed. Try again.";
                 return Err(WebhookError {
-                    became: WebhookOutcome::SentAgain,
+                    outcome: WebhookOutcome::SentAgain,
                     problem: Problem::new(ProblemCode::Unavailable, why),
                 });
             }
         }
     }
     verified.map_err(|bad| {
-        tracing::warn!(request = call.request_id, %bad, "webhook refused");
+        tracing::warn!(request_id = call.request_id, %bad, "webhook refused");
         WebhookError {
-            became: WebhookOutcome::Refused,
+            outcome: WebhookOutcome::Refused,
             problem: Problem::new(
                 ProblemCode::InvalidSignature,
                 format!("Webhook rejected: {bad}."),
@@ -166,20 +166,20 @@ async fn verify(
 }
 
 async fn deliver(
-    desk: Payments<'_>,
+    payments: Payments<'_>,
     body: &[u8],
 ) -> Result<(StripeEvent, PaymentOutcome), WebhookError> {
     let read = StripeEvent::read(body).and_then(|event| event.news().map(|news| (event, news)));
     let (event, news) = read.map_err(|not_understood| refuse_unreadable(&not_understood))?;
     // Boxed: it is many futures deep.
-    match Box::pin(record(desk, &news)).await {
+    match Box::pin(record(payments, &news)).await {
         Ok(outcome) => Ok((event, outcome)),
         Err(failure) => Err(refuse(&event, &failure)),
     }
 }
 
-fn summary(event: &StripeEvent, outcome: &PaymentOutcome) -> MetricsSummary {
-    let (became, account, row) = match outcome {
+fn summary(call: &ApiCall, event: &StripeEvent, outcome: &PaymentOutcome) -> MetricsSummary {
+    let (counted, account, row) = match outcome {
         PaymentOutcome::Recorded { account, seq }
         | PaymentOutcome::AlreadyRecorded { account, seq } => {
             (WebhookOutcome::Handled, Some(account), Some(*seq))
@@ -188,23 +188,24 @@ fn summary(event: &StripeEvent, outcome: &PaymentOutcome) -> MetricsSummary {
         PaymentOutcome::Foreign | PaymentOutcome::Ignored => (WebhookOutcome::Ignored, None, None),
     };
     let summary = MetricsSummary::new("webhook")
+        .field("request_id", &*call.request_id)
         .field("event", event.id.as_str())
         .field("kind", event.kind.as_str())
         .field("account", account.map(AccountId::as_str))
         .field("row", row)
         .field("outcome", name(outcome));
-    became.count(summary)
+    counted.count(summary)
 }
 
-async fn record(desk: Payments<'_>, news: &StripeNews) -> Result<PaymentOutcome, PaymentError> {
+async fn record(payments: Payments<'_>, news: &StripeNews) -> Result<PaymentOutcome, PaymentError> {
     match news {
-        StripeNews::Paid(paid) => desk.credit(paid).await,
-        StripeNews::Pending(promised) => desk.promise(promised).await,
-        StripeNews::Ended { payment, account, how } => desk.end(account, payment, *how).await,
-        StripeNews::Refund(refund) => desk.refund(refund).await,
-        StripeNews::Dispute(dispute) => desk.dispute(dispute).await,
-        StripeNews::Cards { customer } => desk.cards_changed(customer).await,
-        StripeNews::CustomerGone { customer } => desk.customer_gone(customer).await,
+        StripeNews::Paid(paid) => payments.credit(paid).await,
+        StripeNews::Pending(promised) => payments.promise(promised).await,
+        StripeNews::Ended { payment, account, how } => payments.end(account, payment, *how).await,
+        StripeNews::Refund(refund) => payments.refund(refund).await,
+        StripeNews::Dispute(dispute) => payments.dispute(dispute).await,
+        StripeNews::Cards { customer } => payments.cards_changed(customer).await,
+        StripeNews::CustomerGone { customer } => payments.customer_gone(customer).await,
         StripeNews::Ignored => Ok(PaymentOutcome::Ignored),
     }
 }
@@ -214,7 +215,7 @@ fn refuse_unreadable(not_understood: &EventError) -> WebhookError {
     tracing::error!(alarm = "event_not_understood", event = id, kind, why);
     let why = "The event could not be parsed. The error was logged and we're looking into it.";
     WebhookError {
-        became: WebhookOutcome::NotUnderstood,
+        outcome: WebhookOutcome::NotUnderstood,
         problem: Problem::new(ProblemCode::Internal, why),
     }
 }
@@ -224,13 +225,13 @@ fn refuse(event: &StripeEvent, failure: &PaymentError) -> WebhookError {
     match failure {
         PaymentError::Fault(fault) => {
             tracing::warn!(event, kind, %fault, "the ledger failed: Stripe sends it again");
-            WebhookError { became: WebhookOutcome::SentAgain, problem: Problem::from(fault) }
+            WebhookError { outcome: WebhookOutcome::SentAgain, problem: Problem::from(fault) }
         }
         PaymentError::Stripe(error) => {
             tracing::warn!(event, kind, %error, "Stripe could not be asked: it sends the event again");
             let why = "A request to Stripe failed. Send the event again.";
             WebhookError {
-                became: WebhookOutcome::SentAgain,
+                outcome: WebhookOutcome::SentAgain,
                 problem: Problem::new(ProblemCode::Unavailable, why),
             }
         }
@@ -239,7 +240,7 @@ fn refuse(event: &StripeEvent, failure: &PaymentError) -> WebhookError {
             let why =
                 "The event could not be recorded. The error was logged and we're looking into it.";
             WebhookError {
-                became: WebhookOutcome::NotRecorded,
+                outcome: WebhookOutcome::NotRecorded,
                 problem: Problem::new(ProblemCode::Internal, why),
             }
         }

@@ -40,7 +40,6 @@ pub struct ApiCall {
     pub request_id: String,
     /// Who called; `None` on routes without an authorizer.
     pub caller: Option<ApiCaller>,
-    /// The path's parameters.
     pub path: BTreeMap<String, String>,
     /// The query's parameters; of repeated ones the last.
     pub query: BTreeMap<String, String>,
@@ -258,6 +257,13 @@ impl ApiCall {
         let route = RowDigest::of(&[&self.route]);
         let route: String = route.as_str().chars().take(12).collect();
         self.idempotency_key.as_ref().and_then(|key| format!("{route}:{key}").parse().ok())
+    }
+
+    /// Tells this request from others at Stripe: its [`request_key`](ApiCall::request_key), or a
+    /// random key that no other request will ever have.
+    #[must_use]
+    pub fn key_at_stripe(&self) -> String {
+        self.request_key().map_or_else(|| format!("none:{:032x}", fastrand::u128(..)), String::from)
     }
 
     /// The digest of what was asked: method, path and body.

@@ -15,6 +15,7 @@ use crate::domain::profile::EmailAddress;
 use crate::domain::refusal::Refusal;
 use crate::domain::row::{Row, RowError};
 use crate::domain::snapshot::AccountSnapshot;
+use crate::domain::timestamp::Timestamp;
 use crate::http::call::{self, Acting, ApiCall};
 use crate::http::problem::{Problem, ProblemCode};
 use crate::runtime::billing::{Billing, Opening, Visit};
@@ -30,6 +31,8 @@ const ADD_CREDIT: &str = "/v1/checkout-sessions";
 pub struct ApiAnswer {
     status: StatusCode,
     content: AnswerContent,
+    /// For the log: named by neither path nor token.
+    account: Option<AccountId>,
     row: Option<u64>,
 }
 
@@ -60,13 +63,20 @@ impl ApiAnswer {
     /// 200 with a table, and where it goes on.
     #[must_use]
     pub fn csv(text: String, next: Option<String>) -> ApiAnswer {
-        ApiAnswer { status: StatusCode::OK, content: AnswerContent::Csv { text, next }, row: None }
+        ApiAnswer::new(StatusCode::OK, AnswerContent::Csv { text, next })
     }
 
     /// 204: done, and nothing to say.
     #[must_use]
     pub fn nothing() -> ApiAnswer {
-        ApiAnswer { status: StatusCode::NO_CONTENT, content: AnswerContent::Nothing, row: None }
+        ApiAnswer::new(StatusCode::NO_CONTENT, AnswerContent::Nothing)
+    }
+
+    /// With the account that the request turned out to concern, for the log.
+    #[must_use]
+    pub fn of_account(mut self, account: &AccountId) -> ApiAnswer {
+        self.account = Some(account.clone());
+        self
     }
 
     /// With the row that records what was done, for the log.
@@ -76,14 +86,15 @@ impl ApiAnswer {
         self
     }
 
+    fn new(status: StatusCode, content: AnswerContent) -> ApiAnswer {
+        ApiAnswer { status, content, account: None, row: None }
+    }
+
     fn with_status(status: StatusCode, body: &impl Serialize) -> Result<ApiAnswer, ApiError> {
         let unwritable =
             |error: serde_json::Error| Problem::new(ProblemCode::Internal, format!("{error}."));
-        Ok(ApiAnswer {
-            status,
-            content: AnswerContent::Json(serde_json::to_value(body).map_err(unwritable)?),
-            row: None,
-        })
+        let body = serde_json::to_value(body).map_err(unwritable)?;
+        Ok(ApiAnswer::new(status, AnswerContent::Json(body)))
     }
 
     /// As it is kept for the next time the same is asked; a table never is.
@@ -103,7 +114,7 @@ impl ApiAnswer {
         } else {
             AnswerContent::Json(body)
         };
-        Some(ApiAnswer { status, content, row })
+        Some(ApiAnswer { row, ..ApiAnswer::new(status, content) })
     }
 }
 
@@ -130,9 +141,20 @@ pub async fn once(
     call: &ApiCall,
     work: impl Future<Output = Result<ApiAnswer, ApiError>>,
 ) -> Result<ApiAnswer, ApiError> {
-    // Boxed: it is many futures deep, and would be part of two.
-    let work = Box::pin(work);
-    let Some(key) = call.request_key() else { return work.await };
+    once_since(billing, account, call, |_first_asked_at| work).await
+}
+
+/// The same for work that depends on when the request was first made.
+///
+/// # Errors
+/// As [`once`].
+pub async fn once_since<F: Future<Output = Result<ApiAnswer, ApiError>>>(
+    billing: &Billing,
+    account: &AccountId,
+    call: &ApiCall,
+    work: impl FnOnce(Timestamp) -> F,
+) -> Result<ApiAnswer, ApiError> {
+    let Some(key) = call.request_key() else { return Box::pin(work(call.now)).await };
     let digest = call.digest();
     let noted = billing.store.note_request(account, key.as_str(), &digest, call.now).await?;
     if noted.digest != digest.as_str() {
@@ -141,7 +163,8 @@ pub async fn once(
     if let Some(answer) = noted.answer.as_deref().and_then(ApiAnswer::read) {
         return Ok(answer);
     }
-    let answer = work.await?;
+    // Boxed to keep the handler's future small.
+    let answer = Box::pin(work(noted.at)).await?;
     billing.store.note_answer(account, key.as_str(), &answer.written()).await?;
     Ok(answer)
 }
@@ -153,13 +176,23 @@ pub enum ApiError {
     Problem(Problem),
     /// The domain refused, or the infrastructure failed.
     Failure(Box<CommandError>),
-    /// Somebody we depend on failed: what the caller is told, and the cause for the log.
+    /// A service that we depend on failed.
     Elsewhere {
-        /// What the caller is told.
+        /// The answer to the caller.
         problem: Problem,
-        /// Why.
+        /// For the log.
         cause: String,
+        severity: FailureSeverity,
     },
+}
+
+/// Whether somebody must look into a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureSeverity {
+    /// It passes, or the caller can avoid it: logged as a warning.
+    Transient,
+    /// Something is wrong on our side: logged as an error.
+    Defect,
 }
 
 impl From<Problem> for ApiError {
@@ -222,7 +255,8 @@ pub fn respond(
     let account = call.path.get("account").map_or(caller, String::as_str);
     let (route, request_id) = (call.route.as_str(), call.request_id.as_str());
     let failed = match result {
-        Ok(ApiAnswer { status, content, row }) => {
+        Ok(ApiAnswer { status, content, account: concerned, row }) => {
+            let account = concerned.as_ref().map_or(account, AccountId::as_str);
             tracing::info!(
                 account,
                 caller,
@@ -241,18 +275,23 @@ pub fn respond(
         }
         Err(failed) => failed,
     };
-    let (problem, cause) = match failed {
+    let (problem, failure) = match failed {
         ApiError::Problem(problem) => (problem, None),
-        ApiError::Elsewhere { problem, cause } => (problem, Some(cause)),
+        ApiError::Elsewhere { problem, cause, severity } => (problem, Some((cause, severity))),
         ApiError::Failure(failure) => match *failure {
             CommandError::Refused(refusal) => (refused(&refusal, &billing.settings), None),
-            CommandError::Fault(fault) => (Problem::from(&fault), Some(fault.to_string())),
+            CommandError::Fault(fault) => {
+                (Problem::from(&fault), Some((fault.to_string(), FailureSeverity::Defect)))
+            }
         },
     };
     let (status, outcome) = (problem.status(), problem.code());
-    match cause {
-        Some(cause) => {
-            tracing::error!(account, caller, route, request_id, status, outcome, %cause, "request");
+    match failure {
+        Some((cause, FailureSeverity::Defect)) => {
+            tracing::error!(account, caller, route, request_id, status, outcome, cause, "request");
+        }
+        Some((cause, FailureSeverity::Transient)) => {
+            tracing::warn!(account, caller, route, request_id, status, outcome, cause, "request");
         }
         None => tracing::info!(account, caller, route, request_id, status, outcome, "request"),
     }
@@ -310,7 +349,6 @@ impl<'a> OnAccount<'a> {
         OnAccount { billing, visit: Visit::of(account, call.now), email: None }
     }
 
-    /// Which account.
     #[must_use]
     pub fn account(&self) -> &'a AccountId {
         self.visit.account
@@ -338,6 +376,19 @@ impl<'a> OnAccount<'a> {
             store.fill_email(self.account(), email).await?;
         }
         Ok(store.profile(self.account()).await?.email)
+    }
+
+    /// The same where nothing can be done without it: a customer at Stripe has an address.
+    ///
+    /// # Errors
+    /// [`ProblemCode::EmailRequired`]; [`StoreError`].
+    pub async fn required_email(&self) -> Result<EmailAddress, ApiError> {
+        let why = "Set an e-mail address first. It is used for receipts and notices.";
+        let unset = || {
+            Problem::new(ProblemCode::EmailRequired, why)
+                .with_action(json!({"set_email": "PUT /v1/account"}))
+        };
+        Ok(self.email().await?.ok_or_else(unset)?)
     }
 
     /// Settles the account and looks at it.

@@ -19,13 +19,11 @@ macro_rules! codes {
             /// All of them, for the documentation and its test.
             pub const ALL: &[ProblemCode] = &[$(ProblemCode::$variant,)*];
 
-            /// The stable name.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(ProblemCode::$variant => $name,)* }
             }
 
-            /// The HTTP status.
             #[must_use]
             pub fn status(self) -> u16 {
                 match self { $(ProblemCode::$variant => $status,)* }
@@ -81,7 +79,6 @@ codes! {
     MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
     /// The SKU is not on the price list.
     UnknownSku = "unknown_sku", 422, "Unknown SKU";
-    /// It exists already.
     AlreadyExists = "already_exists", 409, "Already exists";
 
     // The account.
@@ -99,7 +96,6 @@ codes! {
     RefillInProgress = "refill_in_progress", 409, "Auto-refill in progress";
     /// The resource is in another condition than the request needs.
     WrongCondition = "wrong_condition", 409, "Conflict with the resource's current state";
-    /// Too little credit.
     CreditTooLow = "credit_too_low", 402, "Insufficient credit";
     /// The card was refused for good.
     CardRefused = "card_refused", 409, "Card cannot be used";
@@ -158,7 +154,6 @@ impl Problem {
         }))
     }
 
-    /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.0.status

@@ -1,4 +1,4 @@
-//! An account's customer at Stripe, and its saved cards.
+//! Saved cards: what follows from a change of them at Stripe, and what their owner does with them.
 //!
 //! Events about cards are taken for a reason to look, whatever they say: the list is read at Stripe
 //! and written as a whole. So events may be repeated, late, missing or out of order, and every
@@ -8,94 +8,37 @@ use crate::domain::account::{AccountState, RefillPause, RefillState};
 use crate::domain::command::{Command, RefillSettings};
 use crate::domain::event::Cause;
 use crate::domain::ids::{AccountId, CardId, CustomerId};
-use crate::domain::profile::{CompanyDetails, EmailAddress};
 use crate::domain::refusal::Refusal;
-use crate::domain::row::RowDigest;
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
 use crate::store::{CustomerProfile, Plan, RecordOutcome, SavedCard, StoreError};
 use crate::stripe::StripeError;
-use crate::stripe::keys::IdempotencyKey;
-use crate::stripe::objects::{NamedObject, PaymentMethod};
+use crate::stripe::objects::PaymentMethod;
 
 /// How often the cards are looked at again because somebody else wrote them meanwhile.
 const LOOKS_MAX: u32 = 5;
 
+/// What became of a wish about a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CardAsked {
+    /// It is so, by this request or before.
+    Done,
+    /// There is no such card of this account.
+    NotOurs,
+    /// A refill attempt is open, which may be charging it.
+    AttemptOpen { attempt: u32 },
+}
+
+/// Whose a card is.
+enum Owner {
+    /// The account's, saved with this customer.
+    Ours(CustomerId, Box<PaymentMethod>),
+    /// It was the account's, and was removed.
+    WasOurs,
+    /// Somebody else's, or there is no such card.
+    NotOurs,
+}
+
 impl Payments<'_> {
-    /// The account's customer at Stripe, made if there is none.
-    ///
-    /// Two at once use the same idempotency key and get the same customer; if they ever got two,
-    /// the first to write it to the profile decides, and the other is left unused.
-    ///
-    /// # Errors
-    /// [`PaymentError`]
-    pub async fn customer(
-        &self,
-        account: &AccountId,
-        email: &EmailAddress,
-    ) -> Result<CustomerId, PaymentError> {
-        let store = &self.billing.store;
-        let profile = store.customer_profile(account).await?;
-        if let Some(customer) = profile.customer {
-            return Ok(customer);
-        }
-        let company = store.profile(account).await?.company;
-        let (made, told) = match self.make_customer(account, email, &company, profile.former).await
-        {
-            // Better a customer without an address than no credit.
-            Err(StripeError::Rejected(rejection)) if company.address.is_some() => {
-                tracing::error!(alarm = "company_refused", %account, %rejection, "a customer is made without its address");
-                let told = CompanyDetails { address: None, ..company.clone() };
-                (self.make_customer(account, email, &told, profile.former).await?, told)
-            }
-            made => (made?, company.clone()),
-        };
-        let call = || "POST /customers".to_owned();
-        let customer: CustomerId = made.id.parse().map_err(|_| StripeError::Unresolved {
-            call: call(),
-            why: "no usable id".to_owned(),
-        })?;
-        // First of all, so that nothing that customer ever does is taken for somebody else's. No
-        // row will tell of the customer, so a look-up can do it: where earlier releases, which run
-        // beside this one during a deployment, look too.
-        store.note_look_ups(account, 0, &[customer.as_str()]).await?;
-        if told.tax_id.is_some() {
-            self.tell_company(account, &customer, &told).await?;
-        }
-        let customer = store.set_customer(account, &customer).await?;
-        // Who set it in between found no customer to tell.
-        let company_now = store.profile(account).await?.company;
-        if company_now != company {
-            self.tell_company(account, &customer, &company_now).await?;
-        }
-        Ok(customer)
-    }
-
-    async fn make_customer(
-        &self,
-        account: &AccountId,
-        email: &EmailAddress,
-        company: &CompanyDetails,
-        former: u32,
-    ) -> Result<NamedObject, StripeError> {
-        let key = match former {
-            0 => IdempotencyKey::customer(account),
-            former => IdempotencyKey::customer_again(account, &former.to_string()),
-        };
-        match self.stripe.create_customer(account, email, company, &key).await {
-            // The e-mail address or the company changed since somebody first tried; or Stripe
-            // failed, and gives the same answer under this key for a day. One customer too many is
-            // left unused, and costs nothing.
-            Err(StripeError::KeyMisused { .. } | StripeError::Unresolved { .. }) => {
-                let company_written = format!("{company:?}");
-                let difference =
-                    RowDigest::of(&[&former.to_string(), email.as_str(), &company_written]);
-                let key = IdempotencyKey::customer_again(account, difference.as_str());
-                self.stripe.create_customer(account, email, company, &key).await
-            }
-            made => made,
-        }
-    }
-
     /// Something happened to a customer's cards.
     ///
     /// # Errors
@@ -108,21 +51,6 @@ impl Payments<'_> {
             return Ok(PaymentOutcome::Foreign);
         };
         self.look_at_cards(&account, customer).await?;
-        Ok(PaymentOutcome::Noted { account })
-    }
-
-    /// A customer was deleted at Stripe, and its cards with it.
-    ///
-    /// # Errors
-    /// [`PaymentError`]
-    pub async fn customer_gone(
-        &self,
-        customer: &CustomerId,
-    ) -> Result<PaymentOutcome, PaymentError> {
-        let Some(account) = self.account_of(Some(customer)).await? else {
-            return Ok(PaymentOutcome::Foreign);
-        };
-        self.forget(&account, customer).await?;
         Ok(PaymentOutcome::Noted { account })
     }
 
@@ -240,24 +168,11 @@ impl Payments<'_> {
         Ok(owner.is_none() || owner != profile.customer.as_ref().map(CustomerId::as_str))
     }
 
-    async fn forget(&self, account: &AccountId, customer: &CustomerId) -> Result<(), PaymentError> {
-        if let Some(card) =
-            self.billing.store.head(account).await?.and_then(|head| head.state.refill.card)
-        {
-            let profile = self.billing.store.customer_profile(account).await?;
-            if profile.customer.as_ref() == Some(customer) {
-                let remove = |_: &AccountState| Ok(Command::RemoveCard { card: card.clone() });
-                self.unless_refused(
-                    self.append(account, Cause::Stripe, Plan::on_state(&remove)).await,
-                )?;
-            }
-        }
-        self.billing.store.forget_customer(account, customer).await?;
-        Ok(())
-    }
-
     /// What the domain refuses here is no longer needed: somebody else changed it in between.
-    fn unless_refused<T>(&self, done: Result<T, PaymentError>) -> Result<(), PaymentError> {
+    pub(super) fn unless_refused<T>(
+        &self,
+        done: Result<T, PaymentError>,
+    ) -> Result<(), PaymentError> {
         match done {
             Ok(_) => Ok(()),
             Err(PaymentError::Refused(refusal)) => {
@@ -265,6 +180,110 @@ impl Payments<'_> {
                 Ok(())
             }
             Err(failure) => Err(failure),
+        }
+    }
+
+    /// Makes a saved card the default; refills follow it.
+    ///
+    /// # Errors
+    /// [`PaymentError`]
+    pub async fn make_default(
+        &self,
+        account: &AccountId,
+        card: &CardId,
+    ) -> Result<CardAsked, PaymentError> {
+        let Owner::Ours(customer, _) = self.owner(account, card).await? else {
+            return Ok(CardAsked::NotOurs);
+        };
+        // Looked at first, so that what is changed now is seen to be a change: refills follow a
+        // default that changes.
+        Box::pin(self.look_at_cards(account, &customer)).await?;
+        self.stripe.set_default_card(&customer, card).await?;
+        Box::pin(self.look_at_cards(account, &customer)).await?;
+        Ok(CardAsked::Done)
+    }
+
+    /// Removes a saved card, and every other entry of the same number: whoever removes a card does
+    /// not want it charged. It cannot be undone. If refills charged it, they pause.
+    ///
+    /// # Errors
+    /// [`PaymentError`]
+    pub async fn remove_card(
+        &self,
+        account: &AccountId,
+        card: &CardId,
+    ) -> Result<CardAsked, PaymentError> {
+        let (customer, method) = match self.owner(account, card).await? {
+            Owner::Ours(customer, method) => (customer, method),
+            Owner::WasOurs => {
+                // Whoever removed it may have died before it did what follows.
+                if let Some(customer) = self.billing.store.customer_profile(account).await?.customer
+                {
+                    Box::pin(self.look_at_cards(account, &customer)).await?;
+                }
+                return Ok(CardAsked::Done);
+            }
+            Owner::NotOurs => return Ok(CardAsked::NotOurs),
+        };
+        let head = self.billing.store.head(account).await?;
+        if let Some(open) = head.and_then(|head| head.state.refill.attempt) {
+            return Ok(CardAsked::AttemptOpen { attempt: open.number });
+        }
+        let print =
+            |method: &PaymentMethod| method.card.as_ref().and_then(|card| card.fingerprint.clone());
+        let removed = print(&method);
+        let all = self.stripe.cards_of(&customer).await?;
+        let same = all.iter().filter(|other| removed.is_some() && print(other) == removed);
+        // The named one last: as long as it is there, the request can simply be made again.
+        let same =
+            same.filter_map(|other| other.id.parse().ok()).filter(|other: &CardId| other != card);
+        let mut refused = None;
+        for gone in same.chain([card.clone()]) {
+            // Once it is detached, nothing at Stripe tells whose it was.
+            self.billing.store.note_owner(account, gone.as_str()).await?;
+            match self.stripe.detach(&gone).await {
+                // Detached already, by somebody else or by ourselves before an answer was lost.
+                Ok(_) | Err(StripeError::NotFound { .. }) => {}
+                Err(error @ StripeError::Rejected(_)) => refused = Some(error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Box::pin(self.look_at_cards(account, &customer)).await?;
+        // What Stripe refused for another reason than that it is done is not done.
+        let profile = self.billing.store.customer_profile(account).await?;
+        match refused {
+            Some(error) if profile.cards.iter().any(|known| known.id == *card) => Err(error.into()),
+            Some(_) | None => Ok(CardAsked::Done),
+        }
+    }
+
+    async fn owner(&self, account: &AccountId, card: &CardId) -> Result<Owner, PaymentError> {
+        let profile = self.billing.store.customer_profile(account).await?;
+        let method = match &profile.customer {
+            Some(_) => match self.stripe.payment_method(card).await {
+                Ok(method) => Some(method),
+                Err(StripeError::NotFound { .. }) => None,
+                Err(error) => return Err(error.into()),
+            },
+            None => None,
+        };
+        let owner = method
+            .as_ref()
+            .and_then(|method| method.customer.as_ref())
+            .map(|customer| customer.id.clone());
+        match (profile.customer, method, owner) {
+            (Some(customer), Some(method), Some(owner))
+                if owner == customer.as_str() && method.card.is_some() =>
+            {
+                Ok(Owner::Ours(customer, Box::new(method)))
+            }
+            (_, _, Some(_)) => Ok(Owner::NotOurs),
+            (_, _, None) => {
+                let was_shown = profile.cards.iter().any(|known| known.id == *card);
+                let removed_by = self.billing.store.owner(card.as_str()).await?;
+                let was_ours = was_shown || removed_by.is_some_and(|owner| owner == *account);
+                Ok(if was_ours { Owner::WasOurs } else { Owner::NotOurs })
+            }
         }
     }
 }

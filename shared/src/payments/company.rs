@@ -5,7 +5,7 @@ use crate::domain::ids::{AccountId, CustomerId};
 use crate::domain::profile::{CompanyDetails, TaxNumber};
 use crate::domain::row::RowDigest;
 use crate::payments::{PaymentError, Payments};
-use crate::stripe::calls::pages::WriteResult;
+use crate::stripe::calls::WriteResult;
 use crate::stripe::keys::IdempotencyKey;
 use crate::stripe::{StripeError, StripeRejection};
 
@@ -18,7 +18,6 @@ pub enum CompanyError {
     /// Stripe does not know the address; in its words.
     #[error("the address was rejected: {0}")]
     Address(String),
-    /// Something failed.
     #[error(transparent)]
     Failure(#[from] PaymentError),
 }

@@ -33,13 +33,11 @@ impl DeclineClass {
 /// What the customer can do about it: one button.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeclineButton {
-    /// Use another card.
     AnotherCard,
     /// Put in the card's details again.
     UpdateCard,
     /// Add credit by hand, perhaps a smaller amount.
     AddCredit,
-    /// Confirm the payment.
     Confirm,
     /// Allow more in a month.
     RaiseCap,
@@ -48,7 +46,6 @@ pub enum DeclineButton {
 }
 
 impl DeclineButton {
-    /// Its label.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -80,9 +77,7 @@ pub struct DeclineText {
     /// Our class of declines, a stable name: Stripe has some fifty codes, of which a customer may
     /// know a few.
     pub class: &'static str,
-    /// In a sentence.
     pub sentence: &'static str,
-    /// What to do.
     pub button: DeclineButton,
 }
 

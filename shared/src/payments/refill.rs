@@ -52,36 +52,19 @@ pub enum RefillStep {
     /// A refill is wanted, but there is no customer at Stripe: somebody must look.
     NoCustomer,
     /// The card was charged, and the credit is in the ledger.
-    Charged {
-        /// Which attempt.
-        attempt: u32,
-    },
+    Charged { attempt: u32 },
     /// The card was declined, or the attempt was given up; its invoice is void.
     Failed {
-        /// Which attempt.
         attempt: u32,
         /// Stripe's decline code, or our own word.
         code: String,
     },
     /// The customer has to confirm the payment.
-    NeedsCustomer {
-        /// Which attempt.
-        attempt: u32,
-    },
+    NeedsCustomer { attempt: u32 },
     /// Still open: later again.
-    Open {
-        /// Which attempt.
-        attempt: u32,
-        /// Why.
-        why: String,
-    },
+    Open { attempt: u32, why: String },
     /// Still open, and somebody must look.
-    Stuck {
-        /// Which attempt.
-        attempt: u32,
-        /// Why.
-        why: String,
-    },
+    Stuck { attempt: u32, why: String },
 }
 
 /// How far a walk came before it had to be settled by looking.

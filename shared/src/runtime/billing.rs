@@ -134,6 +134,27 @@ impl Billing {
         }
     }
 
+    /// Looks at the account as it stands, without settling it.
+    ///
+    /// # Errors
+    /// [`Refusal::AccountNotOpen`]; [`StoreError`].
+    pub async fn look<T>(
+        &self,
+        visit: Visit<'_>,
+        see: impl Fn(&AccountSnapshot<'_>) -> T,
+    ) -> Result<T, CommandError> {
+        let mut preconditions = Preconditions::new(self, visit).await?;
+        loop {
+            let Trigger { account, prices, policy, .. } = preconditions.trigger();
+            let error = match Box::pin(self.store.snapshot(account, prices, policy)).await {
+                Ok(view) if view.state().is_open() => return Ok(see(&view)),
+                Ok(_) => Refusal::AccountNotOpen.into(),
+                Err(fault) => fault.into(),
+            };
+            preconditions.resolve(error).await?;
+        }
+    }
+
     /// Opens the account if it is not open.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 ///
 /// # Panics
 /// If it is called twice.
-pub fn begin() {
+pub fn init() {
     let value_of = |variable| std::env::var(variable).ok().filter(|value| !value.is_empty());
     let level = value_of("AWS_LAMBDA_LOG_LEVEL")
         .and_then(|level| level.parse().ok())

@@ -28,7 +28,6 @@ const PRICE_LIST: &str = "price-list";
 /// Whether something had to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordOutcome {
-    /// It was new.
     New,
     /// It was there already and was left as it was.
     Existing,

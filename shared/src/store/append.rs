@@ -3,8 +3,9 @@
 use aws_sdk_dynamodb::types::TransactWriteItem;
 
 use super::accounts::Appending;
+use super::claims::{ExistingClaim, claim_item, claimed};
 use super::item::StoredItem;
-use super::ledger::{ExistingClaim, RowItem, claim_item, claimed, is_same_row, nonce, row_item};
+use super::rows::{RowItem, is_same_row, nonce, row_item};
 use super::write::{EarlierAttempts, Obstacles, WriteOutcome};
 use super::{Store, StoreError};
 use crate::domain::event::{Cause, Claim, Event, OnExisting};

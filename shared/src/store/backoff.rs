@@ -21,7 +21,6 @@ pub(super) struct Backoff {
 /// What a pause is counted in.
 #[derive(Clone, Copy, Debug)]
 enum Unit {
-    /// A fixed time.
     Fixed(Duration),
     /// The time the last attempt took.
     Attempt,

@@ -8,10 +8,10 @@ use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::unbuilt;
+use super::claims::REQUEST_CLAIM_SECONDS;
 use super::item::{
     StoredItem, account_partition, item, malformed, number, number_of, parsed, text, text_of,
 };
-use super::ledger::REQUEST_CLAIM_SECONDS;
 use super::write::WriteOutcome;
 use super::{RecordOutcome, Store, StoreError};
 use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};

@@ -29,9 +29,7 @@ use crate::domain::timestamp::Timestamp;
 /// On which account, by which rules, and when: what a trigger brings along.
 #[derive(Clone, Copy, Debug)]
 pub struct Trigger<'a> {
-    /// The account.
     pub account: &'a AccountId,
-    /// The price list.
     pub prices: &'a PriceList,
     /// The rules in numbers.
     pub policy: &'a Policy,
@@ -120,6 +118,59 @@ impl StatePlan<'_> {
 }
 
 impl Store {
+    /// An account as it stands, without settling it: head and list, read until they agree.
+    ///
+    /// # Errors
+    /// [`StoreError`]; among them [`StoreError::Unpriced`] and [`StoreError::ListDisagrees`].
+    pub async fn snapshot<'a>(
+        &self,
+        account: &'a AccountId,
+        prices: &'a PriceList,
+        policy: &'a Policy,
+    ) -> Result<AccountSnapshot<'a>, StoreError> {
+        Ok(self.head_and_list(account, prices, policy, None).await?.view)
+    }
+
+    /// Head, then list, until they agree. The order matters: whatever the head's row wrote is in a
+    /// list read later, unless its transaction is just becoming visible. A head that is `known` is
+    /// not read the first time.
+    async fn head_and_list<'a>(
+        &self,
+        account: &'a AccountId,
+        prices: &'a PriceList,
+        policy: &'a Policy,
+        known: Option<ChainHead>,
+    ) -> Result<Current<'a>, StoreError> {
+        let mut known = known;
+        let mut backoff = Backoff::for_reads();
+        loop {
+            let ChainHead { state, digest, format } =
+                self.head_or_none(account, known.take()).await?;
+            let list = if state.is_open() {
+                self.billables(account).await?
+            } else {
+                BillableList::default()
+            };
+            if let Some(view) = AccountSnapshot::new(account, state, list, prices, policy)
+                .map_err(StoreError::Unpriced)?
+            {
+                return Ok(Current { view, digest, format });
+            }
+            backoff.pause().await.map_err(|_| StoreError::ListDisagrees)?;
+        }
+    }
+
+    async fn head_or_none(
+        &self,
+        account: &AccountId,
+        known: Option<ChainHead>,
+    ) -> Result<ChainHead, StoreError> {
+        match known {
+            Some(head) => Ok(head),
+            None => Ok(self.head(account).await?.unwrap_or_else(ChainHead::none)),
+        }
+    }
+
     /// Brings an account up to now: appends the rows that are due, one by one. Does nothing to an
     /// account that is not open.
     ///
@@ -461,35 +512,13 @@ impl<'s, 'a> Driver<'s, 'a> {
         Ok(appended)
     }
 
-    /// Head, then list, until they agree. The order matters: whatever the head's row wrote is in a
-    /// list read later, unless its transaction is just becoming visible.
-    async fn read(&mut self, known: Option<ChainHead>) -> Result<Current<'a>, StoreError> {
+    async fn read(&self, known: Option<ChainHead>) -> Result<Current<'a>, StoreError> {
         let Trigger { account, prices, policy, .. } = self.trigger;
-        let mut known = known;
-        let mut backoff = Backoff::for_reads();
-        loop {
-            let ChainHead { state, digest, format } = self.head(known.take()).await?;
-            let list = if state.is_open() {
-                self.store.billables(account).await?
-            } else {
-                BillableList::default()
-            };
-            if let Some(view) = AccountSnapshot::new(account, state, list, prices, policy)
-                .map_err(StoreError::Unpriced)?
-            {
-                return Ok(Current { view, digest, format });
-            }
-            backoff.pause().await.map_err(|_| StoreError::ListDisagrees)?;
-        }
+        self.store.head_and_list(account, prices, policy, known).await
     }
 
     async fn head(&self, known: Option<ChainHead>) -> Result<ChainHead, StoreError> {
-        match known {
-            Some(head) => Ok(head),
-            None => {
-                Ok(self.store.head(self.trigger.account).await?.unwrap_or_else(ChainHead::none))
-            }
-        }
+        self.store.head_or_none(self.trigger.account, known).await
     }
 
     /// Another row was faster. The winner is taken for the head at first; who loses twice in a row

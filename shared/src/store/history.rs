@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::item::{malformed, number, number_of, text};
-use super::ledger::{PAGE_ROWS, after};
+use super::rows::{PAGE_ROWS, after};
 use super::{RowOrder, Store, StoreError};
 use crate::domain::event::BilledLines;
 use crate::domain::ids::AccountId;
@@ -25,7 +25,6 @@ const RESOURCES_DELETED: &str = "resources_deleted";
 /// Something that was read whole, or is more than one answer may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BoundedRead<T> {
-    /// All of it.
     All(T),
     /// Too much: ask for a shorter time.
     TooMuch,

@@ -47,7 +47,6 @@ impl IndexShard {
         (0..SHARDS).map(IndexShard)
     }
 
-    /// Its number.
     #[must_use]
     pub fn number(self) -> u8 {
         self.0
@@ -66,7 +65,6 @@ pub struct AccountPage {
 /// An account with a deadline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueAccount {
-    /// The account.
     pub account: AccountId,
     /// Its deadline (UTC).
     pub due_at: Timestamp,

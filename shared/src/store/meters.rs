@@ -5,8 +5,8 @@ use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWrite
 use rust_decimal::Decimal;
 
 use super::accounts::{meter_key, meter_of, quantity, unbuilt};
+use super::claims::{claim_item, claimed};
 use super::item::{account_partition, malformed, number};
-use super::ledger::{claim_item, claimed};
 use super::write::WriteOutcome;
 use super::{Store, StoreError};
 use crate::domain::event::{Claim, OnExisting};
@@ -21,11 +21,8 @@ const REPORT_CLAIM_SECONDS: i64 = 30 * DAY;
 /// A quantity that was used since the last report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageReport {
-    /// The project.
     pub project: ProjectId,
-    /// The SKU.
     pub sku: Sku,
-    /// How much.
     pub quantity: Quantity,
     /// What makes it one report, however often it is sent.
     pub id: RequestKey,

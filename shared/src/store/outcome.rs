@@ -38,7 +38,6 @@ impl SettleReport {
 pub struct SettledAccount<'a> {
     /// Its state and what it is billed for.
     pub view: AccountSnapshot<'a>,
-    /// What was done.
     pub report: SettleReport,
 }
 
@@ -54,9 +53,7 @@ pub enum CommandOutcome {
 /// A command's row, and the account after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandReceipt {
-    /// The row's number.
     pub seq: u64,
-    /// What it says.
     pub event: Event,
     /// The account after this row and those that followed from it.
     pub head: ChainHead,

@@ -1,8 +1,8 @@
 //! What a worker does once for a run, such as handing on the rest of its slice: a claim without a
 //! row.
 
+use super::claims::claim_partition;
 use super::item::{StoredItem, item, number, text};
-use super::ledger::claim_partition;
 use super::{Store, StoreError};
 use crate::domain::timestamp::{DAY, Timestamp};
 

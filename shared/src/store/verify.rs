@@ -1,6 +1,6 @@
 //! `verify`: whether an account's chain is what was appended.
 
-use super::ledger::{PAGE_ROWS, RowOrder};
+use super::rows::{PAGE_ROWS, RowOrder};
 use super::{Store, StoreError};
 use crate::domain::event::BilledLines;
 use crate::domain::ids::AccountId;

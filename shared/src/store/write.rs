@@ -6,7 +6,9 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{
+    CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
 
 use super::backoff::Backoff;
 use super::item::StoredItem;
@@ -40,6 +42,21 @@ pub(super) enum EarlierAttempts {
 }
 
 impl Store {
+    /// **The door to the ledger**: whatever is put into it, is put where nothing is yet.
+    ///
+    /// A `PutItem` without its condition would replace what is there, and no permission could
+    /// forbid that, so this is the only function of the crate that puts into this table.
+    pub(super) fn put_in_ledger(&self, item: StoredItem) -> Result<TransactWriteItem, StoreError> {
+        let put = Put::builder()
+            .table_name(&self.tables.ledger)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(account)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| StoreError::Rejected { call: "PutItem", why: error.to_string() })?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
     /// Writes all or nothing: one item by itself costs a plain write, several go in one
     /// transaction.
     ///

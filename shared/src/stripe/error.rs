@@ -21,40 +21,23 @@ pub enum StripeError {
     /// in between.
     #[error("{call}: the idempotency key was reused with different parameters: {why}")]
     KeyMisused {
-        /// Which call.
         call: String,
         /// Stripe's words.
         why: String,
     },
     /// Too many calls at once, and it went on.
     #[error("{call}: rate limited")]
-    RateLimited {
-        /// Which call.
-        call: String,
-    },
+    RateLimited { call: String },
     /// No answer. The same call, under the same key, may be sent again.
     #[error("{call}: Stripe did not respond: {why}")]
-    Unavailable {
-        /// Which call.
-        call: String,
-        /// Why.
-        why: String,
-    },
+    Unavailable { call: String, why: String },
     /// Stripe failed after it had begun (a 5xx, which it returns again for ever), or answered what
     /// nobody understands: whether it was done must be found out by looking, never by a new key.
     #[error("{call}: Stripe failed and the outcome is unknown: {why}")]
-    Unresolved {
-        /// Which call.
-        call: String,
-        /// Why.
-        why: String,
-    },
+    Unresolved { call: String, why: String },
     /// There is no such thing.
     #[error("{call}: not found")]
-    NotFound {
-        /// Which call.
-        call: String,
-    },
+    NotFound { call: String },
     /// Stripe does not accept the call: it was not carried out.
     #[error("{0}")]
     Rejected(StripeRejection),
@@ -64,9 +47,7 @@ pub enum StripeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{call} was rejected ({status} {code}): {message}")]
 pub struct StripeRejection {
-    /// Which call.
     pub call: String,
-    /// The HTTP status.
     pub status: u16,
     /// Stripe's code, such as `resource_missing`.
     pub code: String,

@@ -55,7 +55,7 @@ impl Stripe {
     ///
     /// # Errors
     /// [`StripeError`]
-    pub async fn say(&self, id: &PaymentId) -> Result<Option<Map<String, Value>>, StripeError> {
+    pub async fn inspect(&self, id: &PaymentId) -> Result<Option<Map<String, Value>>, StripeError> {
         // The id becomes a part of the path: nothing in it may mean something there.
         let is_plain = id.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let found = PATHS.iter().find(|(prefix, _)| is_plain && id.as_str().starts_with(prefix));

@@ -21,11 +21,9 @@ const AMOUNT: &str = "tollgate_refill_amount_cents";
 /// What a payment of ours buys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Purchase {
-    /// For which account.
     pub account: AccountId,
     /// The credit, in USD, before tax.
     pub credit: Usd,
-    /// What for.
     pub kind: CreditKind,
     /// What the customer agreed to about refills in the same breath.
     pub agreement: Option<AgreedTerms>,

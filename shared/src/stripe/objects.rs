@@ -11,7 +11,6 @@ use super::error::ErrorDetail;
 /// An id that may be expanded into the object, which then stands in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expandable<T> {
-    /// The id.
     pub id: String,
     /// The object, if it was expanded and can be read.
     pub object: Option<Box<T>>,
@@ -32,7 +31,6 @@ impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Expandable<T> {
 /// An object of which nothing but the id is used.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct NamedObject {
-    /// The id.
     pub id: String,
 }
 
@@ -195,7 +193,6 @@ pub struct InvoicePayment {
     pub invoice: Option<Expandable<Box<StripeInvoice>>>,
     /// `open`, `paid`, `canceled`.
     pub status: Option<String>,
-    /// By what.
     pub payment: Option<PaymentOfInvoice>,
 }
 

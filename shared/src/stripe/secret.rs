@@ -30,9 +30,7 @@ use crate::runtime::settings::SettingsError;
 /// Whether money is real.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StripeMode {
-    /// It is not.
     Test,
-    /// It is.
     Live,
 }
 
@@ -64,23 +62,13 @@ pub enum SecretError {
         "the secret {arn} (STRIPE_SECRET_ARN) cannot be read: {why}. The secret must exist, and the function's role needs \
          secretsmanager:GetSecretValue on it"
     )]
-    Unreadable {
-        /// Which.
-        arn: String,
-        /// Why.
-        why: String,
-    },
+    Unreadable { arn: String, why: String },
     /// It is not what it should be.
     #[error(
         "the secret {arn} (STRIPE_SECRET_ARN) cannot be used: {why}. It must be \
          {{\"secret_key\": \"sk_… or rk_…\", \"webhook_secrets\": [\"whsec_…\"]}}"
     )]
-    Unusable {
-        /// Which.
-        arn: String,
-        /// Why.
-        why: String,
-    },
+    Unusable { arn: String, why: String },
 }
 
 impl StripeSecret {

@@ -45,7 +45,6 @@ pub struct StripeSettings {
 /// Whether top-ups make an invoice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvoicePolicy {
-    /// They do.
     On,
     /// Only a receipt.
     Off,

@@ -27,7 +27,6 @@ const PAGE: &str = "limit=100";
 pub struct WebhookEndpoint {
     /// `we_…`
     pub id: String,
-    /// Where events go.
     pub url: String,
     /// `enabled` or `disabled`.
     pub status: String,
@@ -79,16 +78,13 @@ pub struct PortalConfiguration {
 pub struct PortalFeatures {
     /// Name, address, tax ids. Ours are set by `PUT /v1/company`, which keeps them.
     pub customer_update: PortalSwitch,
-    /// Past invoices.
     pub invoice_history: PortalSwitch,
-    /// Cards.
     pub payment_method_update: PortalSwitch,
 }
 
 /// On or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct PortalSwitch {
-    /// On.
     pub enabled: bool,
 }
 
@@ -181,22 +177,13 @@ pub enum SetupStep {
     /// A webhook endpoint is made.
     CreateEndpoint,
     /// It gets exactly the events that matter, and is enabled.
-    UpdateEndpoint {
-        /// Which.
-        id: String,
-    },
+    UpdateEndpoint { id: String },
     /// One with the same address and another version, or a second one, gets no more events.
-    DisableEndpoint {
-        /// Which.
-        id: String,
-    },
+    DisableEndpoint { id: String },
     /// A portal configuration is made.
     CreatePortal,
     /// It is made what it should be.
-    UpdatePortal {
-        /// Which.
-        id: String,
-    },
+    UpdatePortal { id: String },
 }
 
 impl fmt::Display for SetupStep {

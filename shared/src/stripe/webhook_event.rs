@@ -77,26 +77,20 @@ struct Data {
 pub struct EventError {
     /// The event, if it has an id.
     pub id: String,
-    /// Its type.
     pub kind: String,
-    /// Why.
     pub why: String,
 }
 
 /// What an event means to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StripeNews {
-    /// Money was received.
     Paid(PaidPayment),
     /// A delayed payment was promised.
     Pending(PromisedPayment),
     /// A delayed payment will not come.
     Ended {
-        /// Which.
         payment: PaymentId,
-        /// For which account.
         account: AccountId,
-        /// How it ended.
         how: PendingEnd,
     },
     /// Money goes back to a customer, or came back.
@@ -105,12 +99,10 @@ pub enum StripeNews {
     Dispute(DisputeNews),
     /// Something about a customer's cards.
     Cards {
-        /// Whose.
         customer: CustomerId,
     },
     /// A customer was deleted at Stripe.
     CustomerGone {
-        /// Which.
         customer: CustomerId,
     },
     /// Understood, and nothing to us.
@@ -128,7 +120,6 @@ pub struct PaidPayment {
     pub currency: String,
     /// Whether the money is real; `None` if the event does not say.
     pub livemode: Option<bool>,
-    /// Whose.
     pub customer: Option<CustomerId>,
     /// What it buys; `None` if the object does not carry it.
     pub purchase: Option<Purchase>,
@@ -150,7 +141,6 @@ pub struct StripeIds {
 /// A delayed payment that was promised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromisedPayment {
-    /// Which.
     pub payment: PaymentId,
     /// What it will buy.
     pub purchase: Purchase,
@@ -161,11 +151,9 @@ pub struct PromisedPayment {
 /// Money that goes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefundNews {
-    /// Which.
     pub refund: RefundId,
     /// Of which payment; `None` if the event names only the charge.
     pub payment: Option<PaymentId>,
-    /// Of which charge.
     pub charge: Option<String>,
     /// In cents, tax included.
     pub cents: i64,
@@ -185,11 +173,9 @@ pub enum RefundCourse {
 /// A dispute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DisputeNews {
-    /// Which.
     pub dispute: DisputeId,
     /// Of which payment; `None` if the event names only the charge.
     pub payment: Option<PaymentId>,
-    /// Of which charge.
     pub charge: Option<String>,
     /// In cents, tax included.
     pub cents: i64,

@@ -1,23 +1,13 @@
-//! The ledger table: rows, claims, look-ups and chunks of lines, as items; how they are put, and
-//! how they are read.
+//! Rows of the ledger table, and the lines that stand in chunks: as items, and how they are read.
 
 use std::ops::Range;
 
-use aws_sdk_dynamodb::types::{
-    AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-};
-
 use super::item::{StoredItem, item, malformed, number, number_of, parsed, text, text_of};
 use super::{Store, StoreError};
-use crate::domain::event::{
-    BilledLines, Change, ChunkedLines, Claim, PaymentChange, PaymentFacts, ResourceLine,
-};
-use crate::domain::ids::{AccountId, PaymentId};
+use crate::domain::event::{BilledLines, ChunkedLines, ResourceLine};
+use crate::domain::ids::AccountId;
 use crate::domain::row::{ChainHead, Row, RowError, StoredRow, chunks_digest, decode, join_lines};
-use crate::domain::timestamp::{DAY, Timestamp};
-
-/// How long the claim of a request is kept.
-pub(super) const REQUEST_CLAIM_SECONDS: i64 = DAY;
+use crate::domain::timestamp::Timestamp;
 
 /// Which way rows are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,34 +21,9 @@ pub enum RowOrder {
 /// Some rows of an account. Lines that stand in chunks are left there: [`Store::row_with_lines`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowPage {
-    /// The rows.
     pub rows: Vec<Row>,
     /// The numbers to ask for next; `None` if there are no more.
     pub rest: Option<Range<u64>>,
-}
-
-/// Who used a key that may be used once, or where a look-up leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExistingClaim {
-    /// The key.
-    pub key: String,
-    /// The account.
-    pub account: AccountId,
-    /// The row.
-    pub seq: u64,
-    /// The digest of the request it answers, if it does.
-    pub digest: Option<String>,
-}
-
-/// A payment that was credited.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreditedPayment {
-    /// To which account.
-    pub account: AccountId,
-    /// In which row.
-    pub seq: u64,
-    /// What was credited, and what Stripe received.
-    pub facts: PaymentFacts,
 }
 
 /// A row as an item, with what tells it from another of the same words.
@@ -71,21 +36,6 @@ pub(super) struct RowItem {
 }
 
 impl Store {
-    /// **The door to the ledger**: whatever is put into it, is put where nothing is yet.
-    ///
-    /// A `PutItem` without its condition would replace what is there, and no permission could
-    /// forbid that, so this is the only function of the crate that puts into this table.
-    pub(super) fn put_in_ledger(&self, item: StoredItem) -> Result<TransactWriteItem, StoreError> {
-        let put = Put::builder()
-            .table_name(&self.tables.ledger)
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(account)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(|error| StoreError::Rejected { call: "PutItem", why: error.to_string() })?;
-        Ok(TransactWriteItem::builder().put(put).build())
-    }
-
     /// The account's newest row, or `None` before its first: everything there is to know of it but
     /// the list of what it is billed for. One read, strongly consistent.
     ///
@@ -207,90 +157,6 @@ impl Store {
         Ok(())
     }
 
-    /// Who used a key; `None` if nobody did. Strongly consistent.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn claim(&self, key: &str) -> Result<Option<ExistingClaim>, StoreError> {
-        self.claimed(&claim_partition(key), key).await
-    }
-
-    /// Which account and row an id of Stripe's leads to; `None` if it was never noted.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn look_up(&self, stripe_id: &str) -> Result<Option<ExistingClaim>, StoreError> {
-        self.claimed(&look_up_partition(stripe_id), stripe_id).await
-    }
-
-    /// Notes that ids of Stripe's lead to this row, so that support finds a payment by any of them.
-    /// An id that leads somewhere already stays as it is: a replay may note them again.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn note_look_ups(
-        &self,
-        account: &AccountId,
-        seq: u64,
-        stripe_ids: &[&str],
-    ) -> Result<(), StoreError> {
-        for stripe_id in stripe_ids {
-            let noted = owned_item(&look_up_partition(stripe_id), account, seq);
-            self.write(&[self.put_in_ledger(noted)?]).await?;
-        }
-        Ok(())
-    }
-
-    /// Whose an object of Stripe's is; `None` if that was never noted. What a row tells of, and
-    /// customers, are look-ups.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn owner(&self, stripe_id: &str) -> Result<Option<AccountId>, StoreError> {
-        let owned = match self.claimed(&owner_partition(stripe_id), stripe_id).await? {
-            Some(owned) => Some(owned),
-            None => self.look_up(stripe_id).await?,
-        };
-        Ok(owned.map(|claimed| claimed.account))
-    }
-
-    /// Notes whose an object of Stripe's is, of which a row may tell later, and then looks it up: a
-    /// payment page, an invoice, a card. The first note stays.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn note_owner(&self, account: &AccountId, stripe_id: &str) -> Result<(), StoreError> {
-        let noted = owned_item(&owner_partition(stripe_id), account, 0);
-        self.write(&[self.put_in_ledger(noted)?]).await?;
-        Ok(())
-    }
-
-    /// What was credited for a payment; `None` if it was not (yet).
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn credited(
-        &self,
-        payment: &PaymentId,
-    ) -> Result<Option<CreditedPayment>, StoreError> {
-        let Some(claimed) = self.claim(&format!("stripe#{payment}#credit")).await? else {
-            return Ok(None);
-        };
-        let ExistingClaim { account, seq, .. } = claimed;
-        let page =
-            self.rows(&account, seq..seq.saturating_add(1), RowOrder::OldestFirst, 1).await?;
-        let facts = page.rows.into_iter().find_map(|row| {
-            let Change::Payment(PaymentChange::Credited {
-                payment, credit, received_cents, ..
-            }) = row.event.change
-            else {
-                return None;
-            };
-            Some(PaymentFacts { payment, credit, received_cents })
-        });
-        Ok(facts.map(|facts| CreditedPayment { account, seq, facts }))
-    }
-
     /// The row of that number as its item; used to see whether it is the very row that was to be
     /// written.
     pub(super) async fn row_item(
@@ -373,17 +239,8 @@ impl Store {
         Ok(row)
     }
 
-    async fn claimed(
-        &self,
-        partition: &str,
-        key: &str,
-    ) -> Result<Option<ExistingClaim>, StoreError> {
-        let found = self.ledger_item(partition, 0, &["owner", "row", "digest"]).await?;
-        found.map(|found| claimed(key, &found)).transpose()
-    }
-
     /// Some attributes of one item, strongly consistent.
-    async fn ledger_item(
+    pub(super) async fn ledger_item(
         &self,
         partition: &str,
         seq: u64,
@@ -452,55 +309,9 @@ pub(super) fn is_same_row(item: &StoredItem, row: &RowItem) -> bool {
     is_text("body", Some(&row.row.body)) && is_text("nonce", row.nonce.as_deref())
 }
 
-pub(super) fn claim_item(
-    claim: &Claim,
-    account: &AccountId,
-    seq: u64,
-    at: Timestamp,
-) -> StoredItem {
-    let mut claimed = owned_item(&claim_partition(&claim.key), account, seq);
-    if let Some(digest) = &claim.digest {
-        claimed.insert("digest".to_owned(), text(digest));
-        claimed.insert("expires".to_owned(), number(at.plus(REQUEST_CLAIM_SECONDS).seconds()));
-    }
-    claimed
-}
-
-pub(super) fn claimed(key: &str, item: &StoredItem) -> Result<ExistingClaim, StoreError> {
-    let wrong = malformed(claim_partition(key));
-    Ok(ExistingClaim {
-        key: key.to_owned(),
-        account: parsed(item, "owner").map_err(&wrong)?,
-        seq: number_of(item, "row").map_err(&wrong)?,
-        digest: item.get("digest").and_then(|digest| digest.as_s().ok()).cloned(),
-    })
-}
-
 /// Something random, for a row of its own.
 pub(super) fn nonce() -> String {
     format!("{:016x}", fastrand::u64(..))
-}
-
-pub(super) fn claim_partition(key: &str) -> String {
-    format!("claim#{key}")
-}
-
-fn owned_item(partition: &str, account: &AccountId, seq: u64) -> StoredItem {
-    let attributes: [(&str, AttributeValue); 4] = [
-        ("account", text(partition)),
-        ("seq", number(0)),
-        ("owner", text(account.as_str())),
-        ("row", number(seq)),
-    ];
-    item(attributes)
-}
-
-fn look_up_partition(stripe_id: &str) -> String {
-    format!("lookup#{stripe_id}")
-}
-
-fn owner_partition(stripe_id: &str) -> String {
-    format!("owner#{stripe_id}")
 }
 
 fn chunk_partition(account: &AccountId, digest: &str) -> String {

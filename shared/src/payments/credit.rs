@@ -1,0 +1,337 @@
+//! Money in: payments that came, were promised, or will not come; and what was agreed with them.
+
+use crate::domain::account::{AccountState, PendingPayment};
+use crate::domain::command::{Command, RefillSettings};
+use crate::domain::event::{Cause, Change, Event, PaymentFacts, PendingEnd, RefillChange};
+use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
+use crate::domain::timestamp::{DAY, HOUR, Timestamp};
+use crate::payments::cards;
+use crate::payments::{PaymentError, PaymentOutcome, Payments};
+use crate::store::{PaymentIds, Plan, RowOrder, StoreError};
+use crate::stripe::metadata::{AgreedTerms, Purchase};
+use crate::stripe::webhook_event::{PaidPayment, PromisedPayment, StripeIds};
+
+/// How long a promised payment blocks a deletion at the most: bank debits take at most six working
+/// days to fail (docs.stripe.com/payments/ach-direct-debit).
+const PROMISE_SECONDS: i64 = 14 * DAY;
+/// For how long after a payment what was agreed with it may still be recorded. Half of the day for
+/// which the claim that makes it single is kept, so that an event that is sent again next week
+/// never undoes what the customer chose since.
+const AGREEMENT_SECONDS: i64 = 12 * HOUR;
+
+/// How many rows are looked through for what the customer decided since it paid: days of hours, and
+/// a dozen changes.
+const ROWS_LOOKED_AT: u32 = 100;
+
+impl Payments<'_> {
+    /// Credits a payment, once; then what was agreed with it.
+    ///
+    /// # Errors
+    /// [`PaymentError`]
+    pub async fn credit(&self, paid: &PaidPayment) -> Result<PaymentOutcome, PaymentError> {
+        let Some((payment, purchase, ids)) = self.identify(paid).await? else {
+            return Ok(PaymentOutcome::Foreign);
+        };
+        self.check(&payment, paid, &purchase)?;
+        let facts = PaymentFacts {
+            payment: payment.clone(),
+            credit: purchase.credit,
+            received_cents: paid.received_cents,
+        };
+        let credit = |_: &AccountState| {
+            Ok(Command::Credit { payment: facts.clone(), kind: purchase.kind, bonus: None })
+        };
+        let done = self.append_opened(&purchase.account, Plan::on_state(&credit)).await?;
+        let outcome = self.outcome(&purchase.account, done);
+        let (PaymentOutcome::Recorded { account, seq }
+        | PaymentOutcome::AlreadyRecorded { account, seq }) = &outcome
+        else {
+            return Ok(outcome);
+        };
+        self.note(account, *seq, &payment, &ids).await?;
+        if let Some(agreement) = purchase.agreement {
+            Box::pin(self.agree(account, *seq, &payment, agreement, paid.customer.as_ref()))
+                .await?;
+        }
+        Ok(outcome)
+    }
+
+    /// Records that a delayed payment was promised.
+    ///
+    /// # Errors
+    /// [`PaymentError`]
+    pub async fn promise(
+        &self,
+        promised: &PromisedPayment,
+    ) -> Result<PaymentOutcome, PaymentError> {
+        let PromisedPayment { payment, purchase, ids } = promised;
+        let pending = PendingPayment {
+            payment: payment.clone(),
+            amount: purchase.credit,
+            expires_at: self.now.plus(PROMISE_SECONDS),
+        };
+        let wait = |_: &AccountState| Ok(Command::AwaitPayment(pending.clone()));
+        let done = self.append_opened(&purchase.account, Plan::on_state(&wait)).await?;
+        let outcome = self.outcome(&purchase.account, done);
+        if let PaymentOutcome::Recorded { account, .. }
+        | PaymentOutcome::AlreadyRecorded { account, .. } = &outcome
+        {
+            self.billing.store.note_payment(account, payment, &payment_ids(ids)).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// Records that a delayed payment will not come.
+    ///
+    /// # Errors
+    /// [`PaymentError`]
+    pub async fn end(
+        &self,
+        account: &AccountId,
+        payment: &PaymentId,
+        how: PendingEnd,
+    ) -> Result<PaymentOutcome, PaymentError> {
+        let end = |_: &AccountState| Ok(Command::EndPayment { payment: payment.clone(), how });
+        let done = self.append_opened(account, Plan::on_state(&end)).await?;
+        Ok(self.outcome(account, done))
+    }
+
+    /// Which payment it is, whose, and what it buys. A payment of an invoice carries nothing of
+    /// ours: its invoice does.
+    async fn identify(
+        &self,
+        paid: &PaidPayment,
+    ) -> Result<Option<(PaymentId, Purchase, StripeIds)>, PaymentError> {
+        if let Some(purchase) = &paid.purchase
+            && !self.is_of_its_customer(paid, purchase).await?
+        {
+            return Ok(None);
+        }
+        match (&paid.payment, &paid.purchase) {
+            (Some(payment), Some(purchase)) => {
+                Ok(Some((payment.clone(), purchase.clone(), paid.ids.clone())))
+            }
+            (None, Some(purchase)) => self.payment_of_invoice(paid, purchase).await,
+            (payment, None) => {
+                let Some(account) = self.account_of(paid.customer.as_ref()).await? else {
+                    return Ok(None);
+                };
+                let found = match payment {
+                    Some(payment) => self.invoice_of_payment(paid, payment).await?,
+                    None => None,
+                };
+                if let Some((payment, purchase, _)) = &found {
+                    is_same(&account, purchase, payment.as_str())?;
+                }
+                if found.is_none() {
+                    tracing::error!(
+                        alarm = "payment_without_purchase", %account, payment = ?payment, ids = ?paid.ids,
+                        "a customer of ours paid for something that we do not know"
+                    );
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    /// Whether who paid is the customer of the account that the metadata name: another installation
+    /// may use the same Stripe account, with accounts of the same names. A customer's look-up is
+    /// written before it is first used.
+    async fn is_of_its_customer(
+        &self,
+        paid: &PaidPayment,
+        purchase: &Purchase,
+    ) -> Result<bool, PaymentError> {
+        let Some(customer) = &paid.customer else { return Ok(true) };
+        let Some(account) = self.account_of(Some(customer)).await? else {
+            // It is not for us to credit, and not to be passed over either: the look-up may have
+            // been lost with a table.
+            tracing::error!(
+                alarm = "customer_unknown", account = %purchase.account, %customer, ids = ?paid.ids,
+                "a payment with our metadata, by no customer of ours"
+            );
+            return Ok(false);
+        };
+        let payment =
+            paid.payment.as_ref().map(ToString::to_string).or_else(|| paid.ids.invoice.clone());
+        is_same(&account, purchase, &payment.unwrap_or_default())?;
+        Ok(true)
+    }
+
+    async fn payment_of_invoice(
+        &self,
+        paid: &PaidPayment,
+        purchase: &Purchase,
+    ) -> Result<Option<(PaymentId, Purchase, StripeIds)>, PaymentError> {
+        let nameless = || PaymentError::Mismatch {
+            payment: format!("{:?}", paid.ids.invoice),
+            why: "the invoice was not paid by a payment".to_owned(),
+        };
+        let invoice = paid.ids.invoice.as_ref().ok_or_else(nameless)?;
+        let invoice = self.stripe.invoice(invoice).await?;
+        let intent = invoice.payment_intent().ok_or_else(nameless)?;
+        let payment = intent.id.parse().map_err(|_| nameless())?;
+        let charge = intent.object.as_ref().and_then(|intent| intent.latest_charge.as_ref());
+        let charge = charge.map(|charge| charge.id.clone());
+        let ids = StripeIds { charge: paid.ids.charge.clone().or(charge), ..paid.ids.clone() };
+        Ok(Some((payment, purchase.clone(), ids)))
+    }
+
+    async fn invoice_of_payment(
+        &self,
+        paid: &PaidPayment,
+        payment: &PaymentId,
+    ) -> Result<Option<(PaymentId, Purchase, StripeIds)>, PaymentError> {
+        let leads = self.stripe.invoice_payments_of(payment).await?;
+        let Some(invoice) = leads.data.into_iter().find_map(|lead| lead.invoice) else {
+            return Ok(None);
+        };
+        let invoice = self.stripe.invoice(&invoice.id).await?;
+        let mismatch = |why| PaymentError::Mismatch { payment: payment.to_string(), why };
+        let Some(purchase) = Purchase::read(&invoice.metadata).map_err(mismatch)? else {
+            return Ok(None);
+        };
+        let ids = StripeIds { invoice: Some(invoice.id), ..paid.ids.clone() };
+        Ok(Some((payment.clone(), purchase, ids)))
+    }
+
+    /// Whether a payment is what it should be, before anything is credited for it.
+    fn check(
+        &self,
+        payment: &PaymentId,
+        paid: &PaidPayment,
+        purchase: &Purchase,
+    ) -> Result<(), PaymentError> {
+        let mismatch =
+            |why: String| Err(PaymentError::Mismatch { payment: payment.to_string(), why });
+        if paid.currency != "usd" {
+            return mismatch(format!("its currency is {}", paid.currency));
+        }
+        let mode = self.stripe.mode();
+        if paid.livemode != Some(mode.livemode()) {
+            return mismatch(format!(
+                "its livemode is {:?}, and we are in {mode:?}",
+                paid.livemode
+            ));
+        }
+        let credit_cents = purchase.credit.to_cents().unwrap_or(i64::MAX);
+        if paid.received_cents < credit_cents {
+            return mismatch(format!(
+                "{} cents were received for a credit of {credit_cents}",
+                paid.received_cents
+            ));
+        }
+        Ok(())
+    }
+
+    async fn note(
+        &self,
+        account: &AccountId,
+        seq: u64,
+        payment: &PaymentId,
+        ids: &StripeIds,
+    ) -> Result<(), StoreError> {
+        let others = [&ids.session, &ids.charge, &ids.invoice];
+        let all: Vec<&str> = std::iter::once(payment.as_str())
+            .chain(others.into_iter().flatten().map(String::as_str))
+            .collect();
+        self.billing.store.note_look_ups(account, seq, &all).await?;
+        self.billing.store.note_payment(account, payment, &payment_ids(ids)).await
+    }
+
+    /// Records what the customer agreed to about refills when paying: once, not long after, and
+    /// unless it has decided about refills since. The card that paid is the one that was agreed to,
+    /// unless another one was agreed to before.
+    async fn agree(
+        &self,
+        account: &AccountId,
+        seq: u64,
+        payment: &PaymentId,
+        agreement: AgreedTerms,
+        customer: Option<&CustomerId>,
+    ) -> Result<(), PaymentError> {
+        let page = self.billing.store.rows(account, seq..seq + 1, RowOrder::OldestFirst, 1).await?;
+        let Some(credited_at) = page.rows.first().map(|row| row.event.at) else { return Ok(()) };
+        if self.now - credited_at > AGREEMENT_SECONDS {
+            return Ok(());
+        }
+        let paid = self.stripe.payment_intent(payment).await?;
+        let agreed_at = paid.created.and_then(|created| Timestamp::from_seconds(created).ok());
+        if self.decided_since(account, agreed_at.unwrap_or(credited_at)).await? {
+            return Ok(());
+        }
+        let key = format!("agreement:{payment}").parse();
+        let Ok(key) = key else { return Ok(()) };
+        let cause = Cause::Request { key, digest: payment.to_string() };
+        if let Some(customer) = customer {
+            self.look_at_cards(account, customer).await?;
+        }
+        let profile = self.billing.store.customer_profile(account).await?;
+        let paid_with: Option<CardId> =
+            paid.payment_method.and_then(|method| method.id.parse().ok());
+        let change = |state: &AccountState| {
+            let terms = match agreement {
+                AgreedTerms::Off => None,
+                AgreedTerms::On { threshold, amount } => Some((threshold, amount)),
+            };
+            let card = cards::agreed(&state.refill, &profile, paid_with.as_ref());
+            Ok(Command::ChangeRefill(RefillSettings {
+                terms,
+                card,
+                monthly_cap: state.refill.monthly_cap,
+            }))
+        };
+        match self.append(account, cause, Plan::on_state(&change)).await {
+            Ok(_) => Ok(()),
+            // The account was closed, or the operator's limits changed since: the payment counts
+            // all the same.
+            Err(PaymentError::Refused(refusal)) => {
+                tracing::warn!(%account, %payment, %refusal, "what was agreed about refills is not recorded");
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Whether the customer itself has set refills since: then what it agreed to before is
+    /// outdated, however late Stripe tells of it.
+    async fn decided_since(
+        &self,
+        account: &AccountId,
+        since: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let page = self
+            .billing
+            .store
+            .rows(account, 0..u64::MAX, RowOrder::NewestFirst, ROWS_LOOKED_AT)
+            .await?;
+        let is_own = |event: &Event| match &event.cause {
+            Cause::Request { key, .. } => !key.as_str().starts_with("agreement:"),
+            Cause::Command => true,
+            Cause::Stripe | Cause::Time => false,
+        };
+        let mut since_then =
+            page.rows.iter().map(|row| &row.event).take_while(|event| event.at >= since);
+        Ok(since_then.any(|event| {
+            matches!(event.change, Change::Refill(RefillChange::RefillChanged { .. }))
+                && is_own(event)
+        }))
+    }
+}
+
+/// What an account's customer pays for is that account's.
+fn is_same(account: &AccountId, purchase: &Purchase, payment: &str) -> Result<(), PaymentError> {
+    if *account == purchase.account {
+        return Ok(());
+    }
+    let why = format!("its customer is that of {account}, and it is for {}", purchase.account);
+    Err(PaymentError::Mismatch { payment: payment.to_owned(), why })
+}
+
+fn payment_ids(ids: &StripeIds) -> PaymentIds {
+    PaymentIds {
+        session: ids.session.clone(),
+        charge: ids.charge.clone(),
+        invoice: ids.invoice.clone(),
+    }
+}
