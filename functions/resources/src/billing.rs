@@ -61,7 +61,7 @@ struct BillingMonth {
     until: Timestamp,
 }
 
-/// `GET /v1/projects/{project}/billing`.
+/// Handles `GET /v1/projects/{project}/billing`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let month = BillingMonth::of(call)?;
     let id: ProjectId = call.path("project")?;

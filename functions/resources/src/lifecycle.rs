@@ -47,7 +47,7 @@ enum StopReason {
     StartFailed,
 }
 
-/// `POST /v1/projects/{project}/resources`.
+/// Handles `POST /v1/projects/{project}/resources`.
 pub(crate) async fn create(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let wanted: ResourceRequest = call.json()?;
     if wanted.rate.is_some() {
@@ -75,7 +75,7 @@ pub(crate) async fn create(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     answer(billing, &on, &row, &id, StatusCode::CREATED).await
 }
 
-/// `GET /v1/projects/{project}/resources`.
+/// Handles `GET /v1/projects/{project}/resources`.
 pub(crate) async fn list(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let (limit, after) = (limit(call)?, call.query::<ResourceId>("cursor")?);
     let project: ProjectId = call.path("project")?;
@@ -99,7 +99,7 @@ pub(crate) async fn list(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer,
     ApiAnswer::ok(&ListPage { items, next })
 }
 
-/// `GET /v1/projects/{project}/resources/{id}`.
+/// Handles `GET /v1/projects/{project}/resources/{id}`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let target = ResourceTarget::of(call)?;
     let on = OnAccount::of_caller(billing, call)?;
@@ -111,7 +111,7 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     ApiAnswer::ok(&shown)
 }
 
-/// `POST /v1/projects/{project}/resources/{id}/start`.
+/// Handles `POST /v1/projects/{project}/resources/{id}/start`.
 pub(crate) async fn start(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
     change(billing, call, |view, target, now| {
@@ -120,7 +120,7 @@ pub(crate) async fn start(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer
     .await
 }
 
-/// `POST /v1/projects/{project}/resources/{id}/restore`.
+/// Handles `POST /v1/projects/{project}/resources/{id}/restore`.
 pub(crate) async fn restore(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
     change(billing, call, |view, target, now| {
@@ -129,14 +129,14 @@ pub(crate) async fn restore(billing: &Billing, call: &ApiCall) -> Result<ApiAnsw
     .await
 }
 
-/// `DELETE /v1/projects/{project}/resources/{id}`.
+/// Handles `DELETE /v1/projects/{project}/resources/{id}`.
 pub(crate) async fn delete(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
     change(billing, call, |view, target, _| resolve::delete(view, std::slice::from_ref(&target.id)))
         .await
 }
 
-/// `POST /v1/projects/{project}/resources/{id}/stop`.
+/// Handles `POST /v1/projects/{project}/resources/{id}/stop`.
 pub(crate) async fn stop(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let reason = if call.body().is_empty() { None } else { call.json::<StopRequest>()?.reason };
     match reason {

@@ -63,7 +63,7 @@ struct PlatformCursor {
     after: Option<AccountId>,
 }
 
-/// `GET /v1/platform/resources`.
+/// Handles `GET /v1/platform/resources`.
 pub(crate) async fn what_should_run(
     billing: &Billing,
     call: &ApiCall,

@@ -32,7 +32,7 @@ struct UpcomingPrice {
     valid_from: String,
 }
 
-/// `GET /v1/prices`.
+/// Handles `GET /v1/prices`.
 pub(crate) async fn list(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let (limit, after) = (limit(call)?, call.query::<Sku>("cursor")?);
     // For whoever has a token: prices are no secret, but they are not a public page either.

@@ -31,7 +31,7 @@ impl From<NamedProject> for ProjectView {
     }
 }
 
-/// `POST /v1/projects`.
+/// Handles `POST /v1/projects`.
 pub(crate) async fn create(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let NewProject { name } = call.json()?;
     let on = OnAccount::of_caller(billing, call)?;
@@ -47,7 +47,7 @@ pub(crate) async fn create(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     }
 }
 
-/// `GET /v1/projects`.
+/// Handles `GET /v1/projects`.
 pub(crate) async fn list(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let (limit, after) = (limit(call)?, call.query::<ProjectId>("cursor")?);
     let on = OnAccount::of_caller(billing, call)?;
@@ -57,7 +57,7 @@ pub(crate) async fn list(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer,
     ApiAnswer::ok(&ListPage { items, next: found.next.map(String::from) })
 }
 
-/// `GET /v1/projects/{project}`.
+/// Handles `GET /v1/projects/{project}`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let id: ProjectId = call.path("project")?;
     let on = OnAccount::of_caller(billing, call)?;

@@ -44,7 +44,7 @@ struct UsageView {
     reading: Option<String>,
 }
 
-/// `POST /v1/usage`.
+/// Handles `POST /v1/usage`.
 pub(crate) async fn report(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.caller_with(PLATFORM_SCOPE)?;
     let report = ReadingReport::of(call.json()?)?;

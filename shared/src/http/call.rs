@@ -49,7 +49,6 @@ pub struct ApiCall {
     body: Vec<u8>,
 }
 
-/// Who called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiCaller {
     /// For which account: the token's `sub`, or the one the platform named.

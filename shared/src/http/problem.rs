@@ -120,7 +120,7 @@ pub struct Problem(Box<ProblemDocument>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct ProblemDocument {
-    /// `urn:tollgate:problem:<code>`.
+    /// In the form `urn:tollgate:problem:<code>`.
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,

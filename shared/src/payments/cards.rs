@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_new_card_ends_a_pause_and_only_a_changed_default_replaces_a_card() {
+    fn new_card_ends_a_pause_and_changed_default_replaces_it() {
         let (one, two) =
             (profile(&["pm_1"], Some("pm_1")), profile(&["pm_2", "pm_1"], Some("pm_1")));
         let gone = refill(None, Some(RefillPause::CardGone), &[]);
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn the_card_kept_the_default_or_the_newest_is_charged_but_never_a_refused_one() {
+    fn kept_card_then_default_then_newest_but_never_a_refused_one() {
         let two = profile(&["pm_2", "pm_1"], Some("pm_1"));
         let chosen = |refill: &RefillState| chosen(refill, &two).map(String::from);
         assert_eq!(chosen(&refill(Some("pm_2"), None, &[])).as_deref(), Some("pm_2"));

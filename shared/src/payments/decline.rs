@@ -12,7 +12,6 @@ use crate::stripe::DeclinedCharge;
 pub enum DeclineClass {
     /// Never again with this card.
     Never,
-    /// Later again.
     Later,
     /// The customer has to confirm the payment.
     NeedsCustomer,

@@ -42,9 +42,9 @@ pub struct CustomerProfile {
 /// A saved card.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedCard {
-    /// `pm_…`
+    /// A Stripe ID, `pm_…`.
     pub id: CardId,
-    /// `visa`, …
+    /// Such as `visa`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brand: Option<String>,
     /// The last four digits.
@@ -53,7 +53,6 @@ pub struct SavedCard {
     /// 1 to 12.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exp_month: Option<u8>,
-    /// Four digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exp_year: Option<u16>,
     /// The same for the same number.
@@ -87,18 +86,17 @@ impl CustomerProfile {
 pub struct RefillConfirmation {
     /// Of which refill attempt.
     pub attempt: u32,
-    /// Stripe's page.
     pub url: String,
 }
 
 /// The other ids of a payment; what is not known (yet) is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PaymentIds {
-    /// `cs_…`
+    /// A Stripe ID, `cs_…`.
     pub session: Option<String>,
-    /// `ch_…`
+    /// A Stripe ID, `ch_…`.
     pub charge: Option<String>,
-    /// `in_…`
+    /// A Stripe ID, `in_…`.
     pub invoice: Option<String>,
 }
 

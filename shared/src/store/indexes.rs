@@ -42,7 +42,6 @@ impl IndexShard {
         IndexShard(digest.first().copied().unwrap_or_default() % SHARDS)
     }
 
-    /// All of them.
     pub fn all() -> impl Iterator<Item = IndexShard> {
         (0..SHARDS).map(IndexShard)
     }

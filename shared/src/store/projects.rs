@@ -18,7 +18,6 @@ pub struct NamedProject {
     pub name: String,
 }
 
-/// Some projects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectPage {
     /// In the order of their ids.

@@ -202,7 +202,7 @@ fn read<T: DeserializeOwned>(call: &error::Call, body: &[u8]) -> Result<T, Strip
     })
 }
 
-/// `POST /invoices/in_1/pay`.
+/// Such as `POST /invoices/in_1/pay`.
 fn name_of(request: &RequestBuilder) -> String {
     let method = match request.method {
         StripeMethod::Get => "GET",

@@ -20,11 +20,7 @@ pub enum StripeError {
     /// An idempotency key was used with other parameters: a mistake of ours, or something changed
     /// in between.
     #[error("{call}: the idempotency key was reused with different parameters: {why}")]
-    KeyMisused {
-        call: String,
-        /// Stripe's words.
-        why: String,
-    },
+    KeyMisused { call: String, why: String },
     /// Too many calls at once, and it went on.
     #[error("{call}: rate limited")]
     RateLimited { call: String },
@@ -53,7 +49,6 @@ pub struct StripeRejection {
     pub code: String,
     /// The parameter it is about, if it names one.
     pub param: Option<String>,
-    /// Stripe's words.
     pub message: String,
 }
 
@@ -103,7 +98,6 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// A failed attempt.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: StripeError,
@@ -278,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_500_is_never_repeated_and_a_look_that_fails_resolves_nothing() {
+    fn stored_500_is_never_repeated_nor_resolved_by_failures() {
         assert!(!sorted((500, true, None), "", Some(())).may_repeat);
         assert!(!sorted((500, false, Some(false)), "", Some(())).may_repeat);
         assert!(matches!(

@@ -9,7 +9,6 @@ use crate::domain::row::RowDigest;
 /// The longest key Stripe takes, in bytes.
 const BYTES_MAX: usize = 255;
 
-/// An idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 

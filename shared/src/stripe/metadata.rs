@@ -32,7 +32,6 @@ pub struct Purchase {
 /// What a customer agrees to about refills when paying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AgreedTerms {
-    /// No refills.
     Off,
     /// Refills on these terms.
     On {
@@ -44,7 +43,6 @@ pub enum AgreedTerms {
 }
 
 impl Purchase {
-    /// As metadata.
     #[must_use]
     pub fn write(&self) -> Metadata {
         let cents = |amount: Usd| amount.to_cents().unwrap_or_default().to_string();

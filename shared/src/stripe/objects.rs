@@ -37,7 +37,6 @@ pub struct NamedObject {
 /// An id, expanded or not.
 pub type Id = Expandable<NamedObject>;
 
-/// Metadata.
 pub type Metadata = BTreeMap<String, String>;
 
 /// A page of a list.
@@ -54,7 +53,7 @@ pub struct ObjectList<T> {
 /// A Checkout Session.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct CheckoutSession {
-    /// `cs_…`
+    /// A Stripe ID, `cs_…`.
     pub id: String,
     /// `payment`, `setup`, `subscription`.
     pub mode: Option<String>,
@@ -64,29 +63,28 @@ pub struct CheckoutSession {
     pub payment_status: Option<String>,
     /// Where the customer pays; gone once it is not open.
     pub url: Option<String>,
-    /// Unix seconds.
+    /// In Unix seconds.
     pub expires_at: Option<i64>,
     /// In cents, tax included.
     pub amount_total: Option<i64>,
-    /// `usd`.
+    /// Lowercase, such as `usd`.
     pub currency: Option<String>,
     /// Whether it is no test.
     pub livemode: Option<bool>,
-    /// `cus_…`
+    /// A Stripe ID, `cus_…`.
     pub customer: Option<Id>,
-    /// `pi_…`
+    /// A Stripe ID, `pi_…`.
     pub payment_intent: Option<Expandable<PaymentIntent>>,
-    /// `in_…`
+    /// A Stripe ID, `in_…`.
     pub invoice: Option<Id>,
-    /// Ours.
+    /// Metadata set by Tollgate.
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: Metadata,
 }
 
-/// A PaymentIntent.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct PaymentIntent {
-    /// `pi_…`
+    /// A Stripe ID, `pi_…`.
     pub id: String,
     /// `succeeded`, `processing`, `requires_action`, `requires_payment_method`, `canceled`, …
     pub status: Option<String>,
@@ -94,15 +92,15 @@ pub struct PaymentIntent {
     pub amount_received: Option<i64>,
     /// What is to be paid, in cents, tax included.
     pub amount: Option<i64>,
-    /// `usd`.
+    /// Lowercase, such as `usd`.
     pub currency: Option<String>,
     /// Whether it is no test.
     pub livemode: Option<bool>,
-    /// `cus_…`
+    /// A Stripe ID, `cus_…`.
     pub customer: Option<Id>,
-    /// `ch_…`
+    /// A Stripe ID, `ch_…`.
     pub latest_charge: Option<Expandable<StripeCharge>>,
-    /// `pm_…`
+    /// A Stripe ID, `pm_…`.
     pub payment_method: Option<Id>,
     /// When it was made, in seconds of Unix time.
     pub created: Option<i64>,
@@ -110,26 +108,24 @@ pub struct PaymentIntent {
     pub invoice: Option<Id>,
     /// Why the last attempt failed.
     pub(crate) last_payment_error: Option<ErrorDetail>,
-    /// Ours.
+    /// Metadata set by Tollgate.
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: Metadata,
 }
 
-/// A Charge.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct StripeCharge {
-    /// `ch_…`
+    /// A Stripe ID, `ch_…`.
     pub id: String,
     /// Stripe's page with the receipt.
     pub receipt_url: Option<String>,
-    /// `pi_…`
+    /// A Stripe ID, `pi_…`.
     pub payment_intent: Option<Id>,
 }
 
-/// An Invoice.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct StripeInvoice {
-    /// `in_…`
+    /// A Stripe ID, `in_…`.
     pub id: String,
     /// `draft`, `open`, `paid`, `uncollectible`, `void`.
     pub status: Option<String>,
@@ -137,11 +133,11 @@ pub struct StripeInvoice {
     pub amount_paid: Option<i64>,
     /// The sum before tax and discounts, in cents.
     pub subtotal: Option<i64>,
-    /// `usd`.
+    /// Lowercase, such as `usd`.
     pub currency: Option<String>,
     /// Whether it is no test.
     pub livemode: Option<bool>,
-    /// `cus_…`
+    /// A Stripe ID, `cus_…`.
     pub customer: Option<Id>,
     /// Stripe's page where the customer can pay it.
     pub hosted_invoice_url: Option<String>,
@@ -153,9 +149,9 @@ pub struct StripeInvoice {
     pub payment_intent: Option<Expandable<PaymentIntent>>,
     /// How it is or was to be paid; only if it was expanded.
     pub payments: Option<ObjectList<InvoicePayment>>,
-    /// Unix seconds.
+    /// In Unix seconds.
     pub created: Option<i64>,
-    /// Ours.
+    /// Metadata set by Tollgate.
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: Metadata,
 }
@@ -189,7 +185,7 @@ fn intent_of(payment: &InvoicePayment) -> Option<&Expandable<PaymentIntent>> {
 /// What leads from an invoice to its payments.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct InvoicePayment {
-    /// `in_…`
+    /// A Stripe ID, `in_…`.
     pub invoice: Option<Expandable<Box<StripeInvoice>>>,
     /// `open`, `paid`, `canceled`.
     pub status: Option<String>,
@@ -199,51 +195,48 @@ pub struct InvoicePayment {
 /// By what an invoice is paid.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct PaymentOfInvoice {
-    /// `pi_…`
+    /// A Stripe ID, `pi_…`.
     pub payment_intent: Option<Expandable<PaymentIntent>>,
 }
 
-/// A Refund.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct StripeRefund {
-    /// `re_…`
+    /// A Stripe ID, `re_…`.
     pub id: String,
     /// In cents, tax included.
     pub amount: Option<i64>,
-    /// `usd`.
+    /// Lowercase, such as `usd`.
     pub currency: Option<String>,
     /// `pending`, `requires_action`, `succeeded`, `failed`, `canceled`.
     pub status: Option<String>,
-    /// `pi_…`
+    /// A Stripe ID, `pi_…`.
     pub payment_intent: Option<Id>,
-    /// `ch_…`
+    /// A Stripe ID, `ch_…`.
     pub charge: Option<Id>,
 }
 
-/// A Dispute.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct StripeDispute {
-    /// `dp_…`
+    /// A Stripe ID, `dp_…`.
     pub id: String,
     /// In cents, tax included.
     pub amount: Option<i64>,
-    /// `usd`.
+    /// Lowercase, such as `usd`.
     pub currency: Option<String>,
     /// `warning_…`, `needs_response`, `under_review`, `won`, `lost`, `prevented`.
     pub status: Option<String>,
-    /// `pi_…`
+    /// A Stripe ID, `pi_…`.
     pub payment_intent: Option<Id>,
-    /// `ch_…`
+    /// A Stripe ID, `ch_…`.
     pub charge: Option<Id>,
     /// What moved; empty for an inquiry.
     #[serde(default, deserialize_with = "or_default")]
     pub balance_transactions: Vec<serde_json::Value>,
 }
 
-/// A PaymentMethod.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct PaymentMethod {
-    /// `pm_…`
+    /// A Stripe ID, `pm_…`.
     pub id: String,
     /// `card`, `us_bank_account`, …
     #[serde(rename = "type")]
@@ -257,13 +250,12 @@ pub struct PaymentMethod {
 /// What is known of a card.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct CardDetails {
-    /// `visa`, …
+    /// Such as `visa`.
     pub brand: Option<String>,
     /// The last four digits.
     pub last4: Option<String>,
     /// 1 to 12.
     pub exp_month: Option<u8>,
-    /// Four digits.
     pub exp_year: Option<u16>,
     /// The same for the same number.
     pub fingerprint: Option<String>,
@@ -284,9 +276,8 @@ impl CardDetails {
 /// A tax id of a customer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct TaxId {
-    /// `txi_…`
+    /// A Stripe ID, `txi_…`.
     pub id: String,
-    /// `eu_vat`, …
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// As it was given.
@@ -296,23 +287,22 @@ pub struct TaxId {
 /// A session of the customer portal.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct PortalSession {
-    /// `bps_…`
+    /// A Stripe ID, `bps_…`.
     pub id: String,
     /// Where the customer goes.
     pub url: String,
 }
 
-/// A Customer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct StripeCustomer {
-    /// `cus_…`
+    /// A Stripe ID, `cus_…`.
     pub id: String,
     /// Whether it was deleted.
     #[serde(default)]
     pub deleted: bool,
     /// How its invoices are paid.
     pub invoice_settings: Option<InvoiceSettings>,
-    /// Ours.
+    /// Metadata set by Tollgate.
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: Metadata,
 }
@@ -320,16 +310,15 @@ pub struct StripeCustomer {
 /// How a customer's invoices are paid.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct InvoiceSettings {
-    /// `pm_…`
+    /// A Stripe ID, `pm_…`.
     pub default_payment_method: Option<Id>,
 }
 
-/// A SetupIntent.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct SetupIntent {
-    /// `seti_…`
+    /// A Stripe ID, `seti_…`.
     pub id: String,
-    /// `cus_…`
+    /// A Stripe ID, `cus_…`.
     pub customer: Option<Id>,
 }
 
@@ -368,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn the_payment_that_paid_an_invoice_comes_first_and_a_canceled_one_only_when_it_is_over() {
+    fn paid_payment_of_an_invoice_precedes_canceled_ones() {
         let named = |status: &str, payments: &[(&str, &str)]| {
             let payment = |(id, status): &(&str, &str)| serde_json::json!({"id": "inpay_1", "status": status, "payment": {"type": "payment_intent", "payment_intent": id}});
             let data: Vec<serde_json::Value> = payments.iter().map(payment).collect();

@@ -4,7 +4,6 @@ use super::secret::StripeSecret;
 use crate::domain::account::TaxMode;
 use crate::runtime::settings::SettingsError;
 
-/// Stripe's own address.
 const API_BASE: &str = "https://api.stripe.com";
 
 /// What the operator sets about Stripe.
@@ -53,7 +52,6 @@ pub enum InvoicePolicy {
 /// What a caller agrees to who says nothing about refills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefillDefault {
-    /// To nothing.
     Off,
     /// To refills: below the smaller of $10 and a fifth of the first top-up, by $25.
     On,

@@ -25,7 +25,7 @@ const PAGE: &str = "limit=100";
 /// A webhook endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct WebhookEndpoint {
-    /// `we_…`
+    /// A Stripe ID, `we_…`.
     pub id: String,
     pub url: String,
     /// `enabled` or `disabled`.
@@ -41,9 +41,9 @@ pub struct WebhookEndpoint {
 /// A webhook endpoint that was just made: only this answer shows what it signs with.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct NewWebhookEndpoint {
-    /// `we_…`
+    /// A Stripe ID, `we_…`.
     pub id: String,
-    /// `whsec_…`
+    /// The signing secret, `whsec_…`.
     pub secret: String,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Debug for NewWebhookEndpoint {
 /// What the customer portal shows.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct PortalConfiguration {
-    /// `bpc_…`
+    /// A Stripe ID, `bpc_…`.
     pub id: String,
     /// Whether sessions can be made with it.
     pub active: bool,
@@ -98,7 +98,7 @@ pub struct TaxSettings {
 /// Our own account at Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct OwnAccount {
-    /// `acct_…`
+    /// A Stripe ID, `acct_…`.
     pub id: String,
     /// Whether it may take payments.
     #[serde(default)]
@@ -256,7 +256,7 @@ pub enum SetupResult {
     Endpoint(NewWebhookEndpoint),
     /// The portal configuration.
     Portal {
-        /// `bpc_…`
+        /// A Stripe ID, `bpc_…`.
         id: String,
     },
     /// Nothing to be told.

@@ -116,7 +116,7 @@ pub struct PaidPayment {
     pub payment: Option<PaymentId>,
     /// In cents, tax included.
     pub received_cents: i64,
-    /// `usd`.
+    /// Lowercase, such as `usd`.
     pub currency: String,
     /// Whether the money is real; `None` if the event does not say.
     pub livemode: Option<bool>,
@@ -130,11 +130,11 @@ pub struct PaidPayment {
 /// The other ids of a payment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StripeIds {
-    /// `cs_…`
+    /// A Stripe ID, `cs_…`.
     pub session: Option<String>,
-    /// `ch_…`
+    /// A Stripe ID, `ch_…`.
     pub charge: Option<String>,
-    /// `in_…`
+    /// A Stripe ID, `in_…`.
     pub invoice: Option<String>,
 }
 
@@ -170,7 +170,6 @@ pub enum RefundCourse {
     CameBack,
 }
 
-/// A dispute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DisputeNews {
     pub dispute: DisputeId,
