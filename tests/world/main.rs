@@ -15,6 +15,8 @@
 //! - `hours` is a benchmark: what an hour costs with few accounts and with many.
 //! - `time_travel` lets a month pass.
 //! - `metrics` compares what alarms and dashboard look at with what functions count.
+//! - `answers` compares the answer of every route with the recorded one; [`recorded`] holds the
+//!   recordings.
 //! - `permissions` compares the policies in the template with what functions do.
 //! - `twice` is a day on which everything comes twice, late, out of order or not at all.
 #![allow(
@@ -24,6 +26,7 @@
     reason = "clippy knows tests, but not what only tests call"
 )]
 
+mod answers;
 mod bad_input;
 mod bad_webhooks;
 mod consumer;
@@ -39,6 +42,7 @@ mod killed_on_time;
 mod metrics;
 mod permissions;
 mod races;
+mod recorded;
 mod secrets;
 mod story;
 mod support;
