@@ -16,13 +16,17 @@
 //! - `metrics` compares the metrics of alarms and dashboard with those that functions write.
 //! - `permissions` compares the policies in the template with the calls of the functions.
 //! - `twice` is a day on which everything arrives twice, late, out of order or not at all.
+//! - `answers` compares the answer of every route with the recorded answer. The recordings are in
+//!   `recorded`.
 #![allow(
     clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
     clippy::panic,
     clippy::expect_used,
     reason = "clippy knows tests, but not what only tests call"
 )]
 
+mod answers;
 mod bad_input;
 mod bad_webhooks;
 mod consumer;
@@ -38,6 +42,7 @@ mod killed_on_time;
 mod metrics;
 mod permissions;
 mod races;
+mod recorded;
 mod secrets;
 mod story;
 mod support;
