@@ -115,6 +115,8 @@ async fn unchargeable_amount_is_refused_before_asking_stripe() {
         world.call(&world.event(CREATE).without_token().json(&json!({"amount": "25"}))).await;
     assert_eq!(without.status, 401);
     assert_eq!(world.call(&world.event(CREATE).body("{")).await.code(), "invalid_body");
+    let huge = "x".repeat(256 * 1024 + 1);
+    assert_eq!(world.call(&world.event(CREATE).body(&huge)).await.code(), "body_too_large");
     assert_eq!(world.stand_in.calls(), []);
 }
 
