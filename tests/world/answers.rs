@@ -18,13 +18,17 @@ use crate::support::{GOOD_CARD, HOUR, PLATFORM, Processes, World, token};
 /// A card whose bank asks the customer at each payment.
 const CARD_THAT_ASKS: &str = "4000002760003184";
 
-/// Codes that HTTP cannot reach here. Trials have no route. API Gateway itself answers a missing
-/// token and a wrong method.
-const UNREACHABLE: [ProblemCode; 4] = [
+/// Codes without a recorded answer. Trials have no route, and API Gateway itself answers a missing
+/// token and a wrong method. The last three need more data or other faults than are made here. The
+/// tests of the functions have them.
+const NOT_RECORDED: [ProblemCode; 7] = [
     ProblemCode::TrialNotAllowed,
     ProblemCode::TrialLimit,
     ProblemCode::MethodNotAllowed,
     ProblemCode::Unauthorized,
+    ProblemCode::AddressRefused,
+    ProblemCode::TooMuch,
+    ProblemCode::Unavailable,
 ];
 
 /// Ids of Stripe's begin with these. They follow from how many calls Stripe had before, so each is
@@ -140,8 +144,9 @@ impl<'w> Recorder<'w> {
         let path = path.split('?').next().unwrap();
         let fits = |route: &&Route| {
             let (wanted, given) = (route.path.split('/'), path.split('/'));
+            let takes_all = route.path.ends_with("+}");
             route.method == method
-                && wanted.clone().count() == given.clone().count()
+                && (takes_all || wanted.clone().count() == given.clone().count())
                 && wanted.zip(given).all(|(want, part)| want.starts_with('{') || want == part)
         };
         let holes = |route: &&Route| route.path.matches('{').count();
@@ -241,20 +246,24 @@ async fn answers_are_those_that_were_recorded() {
         .map(|(route, _)| route.clone())
         .collect();
     assert_eq!(good, all, "every route of the template has a good answer here");
-    let kept = recorder.answers.values().flat_map(BTreeMap::values).flatten();
-    let codes: BTreeSet<&str> = kept.filter_map(|answer| answer["body"]["code"].as_str()).collect();
-    let reachable = ProblemCode::ALL.iter().filter(|code| !UNREACHABLE.contains(code));
-    assert_eq!(codes, reachable.map(|code| code.name()).collect());
-
     for (function, routes) in &recorder.answers {
         let text = serde_json::to_string_pretty(&json!(routes)).unwrap() + "\n";
         compare(&format!("answers/{function}.json"), &text);
     }
+    let kept = recorder.answers.values().flat_map(BTreeMap::values).flatten();
+    let codes: BTreeSet<&str> = kept.filter_map(|answer| answer["body"]["code"].as_str()).collect();
+    let expected = ProblemCode::ALL.iter().filter(|code| !NOT_RECORDED.contains(code));
+    assert_eq!(codes, expected.map(|code| code.name()).collect());
 }
 
 async fn files(r: &mut Recorder<'_>) {
     let anybody = r.world.api.clone();
-    for path in ["/", "/config.json", "/assets/app.js", "/v1/openapi.json"] {
+    let page = r.send(&anybody, "GET /", &Value::Null).await;
+    let page = String::from_utf8(page.body.to_vec()).unwrap();
+    // The path of the files contains a digest of all files.
+    let script = page.split('"').find(|part| part.ends_with("/app.js")).unwrap();
+    let script = format!("/{}", script.trim_start_matches('/'));
+    for path in ["/", "/config.json", &script, "/v1/openapi.json"] {
         r.ask(&anybody, "good", &format!("GET {path}"), &Value::Null).await;
     }
     r.ask(&anybody, "no such file", "GET /assets/nothing.js", &Value::Null).await;
