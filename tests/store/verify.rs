@@ -165,8 +165,10 @@ async fn a_tampered_head_is_not_appended_to() {
 /// Rows as earlier releases wrote them, item by item, as JSON. They never change.
 const ROWS_OF_FORMAT_1: &str = include_str!("../../shared/tests/fixtures/rows_of_format_1.json");
 
-/// Rows as this release writes them.
 const ROWS_OF_FORMAT_2: &str = include_str!("rows_of_format_2.json");
+
+/// Rows as this release writes them.
+const ROWS_OF_FORMAT_3: &str = include_str!("rows_of_format_3.json");
 
 /// The history that all of them were written by.
 async fn history_of_every_format() -> Ledger {
@@ -199,20 +201,20 @@ async fn stored(ledger: &Ledger) -> String {
 async fn the_stored_form_does_not_change_without_its_version() {
     assert_eq!(
         RowFormat::WRITTEN,
-        RowFormat::new(2),
+        RowFormat::new(3),
         "keep the fixture of every older format, and add one of the new"
     );
     let written = stored(&history_of_every_format().await).await;
     if std::env::var_os("WRITE_FIXTURES").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/store/rows_of_format_2.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/store/rows_of_format_3.json");
         std::fs::write(path, &written).unwrap();
     }
-    assert!(written == ROWS_OF_FORMAT_2, "rows are written otherwise than before:\n{written}");
+    assert!(written == ROWS_OF_FORMAT_3, "rows are written otherwise than before:\n{written}");
 }
 
 #[tokio::test]
 async fn rows_of_every_format_are_read_verified_and_appended_to() {
-    for rows in [ROWS_OF_FORMAT_1, ROWS_OF_FORMAT_2] {
+    for rows in [ROWS_OF_FORMAT_1, ROWS_OF_FORMAT_2, ROWS_OF_FORMAT_3] {
         are_read_verified_and_appended_to(rows).await;
     }
 }

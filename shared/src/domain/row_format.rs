@@ -8,7 +8,8 @@
 //!
 //! 1. A release reads the new format and still writes the old one ([`RowFormat::WRITTEN`] is lower
 //!    than [`RowFormat::READABLE`]). What a newer format adds is not decided under an older one.
-//! 2. Once it runs everywhere, the next release writes the new format.
+//! 2. Once it runs everywhere, the new format is written: by the next release, or by this one
+//!    deployed again with the setting `ROW_FORMAT`.
 //!
 //! A chain's format never goes back: an older function would read a newer state and lose what it
 //! does not know. [`encode`](crate::domain::row::encode) takes the higher of the two.
@@ -16,6 +17,10 @@
 use serde::{Deserialize, Serialize};
 
 /// A version of the stored form of a row.
+///
+/// 3: the respite of a wanted refill and what is owed; terms with a maximum per charge or a target;
+/// attempts that were called off; disputes that moved money more than once. Under format 2 none of
+/// these is decided.
 ///
 /// 2: a suspension says when its deletion is announced, which has a row; refills that failed or
 /// wait for their customer say of what amount and where. Format 1 leaves these out: customers
@@ -27,9 +32,12 @@ pub struct RowFormat(u16);
 impl RowFormat {
     /// The newest format this release reads. It reads every older one, too, and never appends
     /// after a row of a newer one.
-    pub const READABLE: RowFormat = RowFormat(2);
-    /// The format this release writes, unless the account's last row has a newer one.
-    pub const WRITTEN: RowFormat = RowFormat(2);
+    pub const READABLE: RowFormat = RowFormat(3);
+    /// The format this release writes, unless the account's last row has a newer one or the
+    /// operator chose an older one (the setting `ROW_FORMAT`).
+    pub const WRITTEN: RowFormat = RowFormat(3);
+    /// The oldest format this release can still write.
+    const WRITABLE_MIN: RowFormat = RowFormat(2);
     /// Of a chain without rows.
     pub(crate) const NONE: RowFormat = RowFormat(0);
 
@@ -43,6 +51,21 @@ impl RowFormat {
     #[must_use]
     pub const fn number(self) -> u16 {
         self.0
+    }
+}
+
+/// Not a format that this release can write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a row format from {min} to {max}", min = RowFormat::WRITABLE_MIN, max = RowFormat::READABLE)]
+pub struct RowFormatError;
+
+impl std::str::FromStr for RowFormat {
+    type Err = RowFormatError;
+
+    fn from_str(text: &str) -> Result<RowFormat, RowFormatError> {
+        let format = text.parse().map(RowFormat).map_err(|_| RowFormatError)?;
+        let is_writable = (RowFormat::WRITABLE_MIN..=RowFormat::READABLE).contains(&format);
+        is_writable.then_some(format).ok_or(RowFormatError)
     }
 }
 

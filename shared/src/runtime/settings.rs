@@ -119,11 +119,14 @@ impl<F: Fn(&'static str) -> Option<String>> Environment<F> {
         let mut policy = Policy::default();
         policy.topup_min = self.amount("TOPUP_MIN", policy.topup_min)?;
         policy.topup_max = self.amount("TOPUP_MAX", policy.topup_max)?;
+        policy.refill.amount_min = self.amount("REFILL_MIN", policy.refill.amount_min)?;
+        policy.refill.amount_max = self.amount("REFILL_MAX", policy.refill.amount_max)?;
         policy.start_credit_min = self.amount("START_CREDIT_MIN", policy.start_credit_min)?;
         policy.grace_seconds = self.seconds("GRACE_SECONDS", policy.grace_seconds)?;
         policy.trial_grace_seconds =
             self.seconds("TRIAL_GRACE_SECONDS", policy.trial_grace_seconds)?;
         policy.restore_seconds = self.seconds("RESTORE_SECONDS", policy.restore_seconds)?;
+        policy.row_format = self.parsed("ROW_FORMAT", policy.row_format)?;
         policy.trial.credit = self.amount("TRIAL_CREDIT", policy.trial.credit)?;
         policy.trial.seconds = self.seconds("TRIAL_SECONDS", policy.trial.seconds)?;
         policy.trial.services_max = self.parsed("TRIAL_SERVICES_MAX", policy.trial.services_max)?;
@@ -138,6 +141,10 @@ impl<F: Fn(&'static str) -> Option<String>> Environment<F> {
         if policy.topup_min > policy.topup_max {
             let why = format!("must be at most TOPUP_MAX (${})", policy.topup_max);
             return Err(SettingsError::Unusable { variable: "TOPUP_MIN", why });
+        }
+        if policy.refill.amount_min > policy.refill.amount_max {
+            let why = format!("must be at most REFILL_MAX (${})", policy.refill.amount_max);
+            return Err(SettingsError::Unusable { variable: "REFILL_MIN", why });
         }
         Ok(policy)
     }
@@ -173,7 +180,10 @@ mod tests {
         assert_eq!(unusable(&[("TOPUP_MAX", "lots")]), "TOPUP_MAX");
         assert_eq!(unusable(&[("TOPUP_MAX", "0.005")]), "TOPUP_MAX");
         assert_eq!(unusable(&[("TOPUP_MIN", "2000")]), "TOPUP_MIN");
+        assert_eq!(unusable(&[("REFILL_MIN", "2000")]), "REFILL_MIN");
         assert_eq!(unusable(&[("GRACE_SECONDS", "-1")]), "GRACE_SECONDS");
+        assert_eq!(unusable(&[("ROW_FORMAT", "1")]), "ROW_FORMAT");
+        assert_eq!(unusable(&[("ROW_FORMAT", "99")]), "ROW_FORMAT");
         assert_eq!(unusable(&[("TRIAL_EXCLUDES", "vm,#")]), "TRIAL_EXCLUDES");
         let settings = read(&[("TRIAL_EXCLUDES", "vm, domain"), ("TOPUP_MAX", "500")]).unwrap();
         assert_eq!(
