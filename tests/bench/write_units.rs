@@ -38,6 +38,7 @@ fn card() -> RefillState {
             at: at("2026-05-22T10:00:00Z"),
             threshold: named("12.5"),
             amount: named("100"),
+            max_charge: None,
         }),
         card: Some(named("pm_1QwErTyUiOpAsDfGhJkLzXcV")),
         ..RefillState::default()

@@ -97,6 +97,8 @@ async fn a_new_account_has_nothing() {
       "currency": "usd",
       "frozen": false,
       "grants": [],
+      "needed_to_resume": null,
+      "owed": "0.00",
       "paid_through": null,
       "rate_per_hour": "0.00",
       "runway": {
@@ -126,6 +128,8 @@ async fn the_balance_is_true_now_because_it_is_settled_first() {
           "remaining": "3.00"
         }
       ],
+      "needed_to_resume": null,
+      "owed": "0.00",
       "paid_through": "2026-11-22T12:00:00Z",
       "rate_per_hour": "1.20",
       "runway": {
@@ -356,6 +360,7 @@ async fn omitted_auto_refill_fields_keep_their_values() {
       "enabled": false,
       "hours_covered": null,
       "last_attempt": null,
+      "max_charge": null,
       "monthly_cap": null,
       "payment_method": null,
       "state": "idle",
@@ -374,7 +379,7 @@ async fn omitted_auto_refill_fields_keep_their_values() {
     assert_eq!(ask(&api, by(REFILL, "10:15:01")).await.body, on.body);
     let expected = json!({
         "enabled": true, "threshold": "10.00", "amount": "20.00", "payment_method": "pm_1", "monthly_cap": "100.00",
-        "state": "idle", "why": null, "until": null, "confirm_url": null, "agreed_at": "2026-11-22T10:15:00Z",
+        "max_charge": "20.00", "state": "idle", "why": null, "until": null, "confirm_url": null, "agreed_at": "2026-11-22T10:15:00Z",
         "hours_covered": null, "warning": null, "last_attempt": null,
     });
     assert_eq!(on.body, expected);
@@ -383,6 +388,12 @@ async fn omitted_auto_refill_fields_keep_their_values() {
         (&changed["amount"], &changed["agreed_at"]),
         (&json!("30.00"), &json!("2026-11-22T10:16:00Z"))
     );
+    let changed = ask(&api, put(json!({"max_charge": "90"})).minutes_later(1)).await.body;
+    assert_eq!(changed["max_charge"], "90.00");
+    let low = put(json!({"monthly_cap": "29.99"})).minutes_later(1);
+    refused(&api, low, 422, "cap_below_amount").await;
+    let low = put(json!({"max_charge": "29.99"})).minutes_later(1);
+    refused(&api, low, 400, "amount_too_small").await;
     let changed =
         ask(&api, put(json!({"monthly_cap": null, "payment_method": null})).minutes_later(2))
             .await

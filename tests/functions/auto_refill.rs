@@ -2,9 +2,10 @@
 
 use serde_json::json;
 use stripe_stand_in::{CardRule, FaultKind};
-use tollgate::domain::account::RefillPause;
-use tollgate::domain::command::Command;
+use tollgate::domain::account::{AccountState, RefillPause};
+use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::{Cause, Change, RefillChange};
+use tollgate::domain::refusal::Refusal;
 use tollgate::domain::row::Row;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::{HOUR, MINUTE};
@@ -333,28 +334,24 @@ async fn trigger_thirty_hours_late_charges_a_begun_refill_once() {
     }
 }
 
-/// The card changed, the amount was lowered, or a cap was set. The customer no longer agrees to the
-/// attempt's charge.
+/// The card changed or the amount was lowered, so the customer no longer agrees to the charge. Or the
+/// balance is high enough without it.
 #[tokio::test]
 async fn attempt_no_longer_agreed_is_canceled_and_not_counted() {
-    let settings = |card: Option<&str>, amount: &str, cap: Option<&str>| {
-        let (card, cap, terms) =
-            (card.map(str::to_owned), cap.map(named), (named("30"), named(amount)));
-        move |state: &tollgate::domain::account::AccountState| {
-            let card = card.as_deref().map(named).or_else(|| state.refill.card.clone());
-            let settings = tollgate::domain::command::RefillSettings {
-                terms: Some(terms),
-                card,
-                monthly_cap: cap,
-            };
+    type Change = Box<dyn Fn(&AccountState) -> Result<Command, Refusal> + Sync>;
+    let settings = |card: Option<&str>, amount: &str| -> Change {
+        let (card, terms) = (card.map(named), Some((named("30"), named(amount))));
+        Box::new(move |state| {
+            let card = card.clone().or_else(|| state.refill.card.clone());
+            let settings = RefillSettings { terms, card, monthly_cap: None, max_charge: None };
             Ok(Command::ChangeRefill(settings))
-        }
+        })
     };
-    let changes = [
-        settings(Some("pm_another"), "25", None),
-        settings(None, "20", None),
-        settings(None, "25", Some("24")),
-    ];
+    let paid = |_: &AccountState| {
+        Ok(Command::Correct { amount: named("500"), reason: "paid by wire".to_owned() })
+    };
+    let changes =
+        [settings(Some("pm_another"), "25"), settings(None, "20"), Box::new(paid) as Change];
     for (nth, change) in changes.into_iter().enumerate() {
         let world = PaymentWorld::new().await;
         world.wanting(VISA).await;
@@ -389,10 +386,11 @@ async fn attempt_no_longer_agreed_is_canceled_and_not_counted() {
 async fn frozen_account_or_disabled_refills_charge_nothing() {
     for command in [
         Command::Freeze { reason: "a test".to_owned() },
-        Command::ChangeRefill(tollgate::domain::command::RefillSettings {
+        Command::ChangeRefill(RefillSettings {
             terms: None,
             card: None,
             monthly_cap: None,
+            max_charge: None,
         }),
     ] {
         let world = PaymentWorld::new().await;

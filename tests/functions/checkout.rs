@@ -315,7 +315,12 @@ async fn late_webhook_does_not_undo_newer_refill_settings() {
     // Meanwhile, on the Billing page.
     world.agree("5", "20").await;
     let off = |_: &AccountState| {
-        Ok(Command::ChangeRefill(RefillSettings { terms: None, card: None, monthly_cap: None }))
+        Ok(Command::ChangeRefill(RefillSettings {
+            terms: None,
+            card: None,
+            monthly_cap: None,
+            max_charge: None,
+        }))
     };
     let account = acme();
     let occasion = world.ledger().occasion(&account, world.now());

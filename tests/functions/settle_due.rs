@@ -71,7 +71,12 @@ async fn account_is_suspended_in_the_minute_its_credit_ends() {
 async fn wanted_refill_is_handed_on_each_minute_until_it_begins() {
     let world = world("6").await;
     let terms = Some(("5".parse().unwrap(), "25".parse().unwrap()));
-    let settings = RefillSettings { terms, card: Some("pm_1".parse().unwrap()), monthly_cap: None };
+    let settings = RefillSettings {
+        terms,
+        card: Some("pm_1".parse().unwrap()),
+        monthly_cap: None,
+        max_charge: None,
+    };
     world.command("10:30:00", Command::ChangeRefill(settings)).await;
     world.ledger.start(ALICE, "big", &["srv-1"], "11:00:00").await;
     for minute in ["11:01:00", "11:02:00"] {
@@ -133,7 +138,12 @@ async fn run_without_readable_time_or_bus_fails() {
     assert_eq!(report_of(&unreadable), None);
 
     let terms = Some(("5".parse().unwrap(), "25".parse().unwrap()));
-    let settings = RefillSettings { terms, card: Some("pm_1".parse().unwrap()), monthly_cap: None };
+    let settings = RefillSettings {
+        terms,
+        card: Some("pm_1".parse().unwrap()),
+        monthly_cap: None,
+        max_charge: None,
+    };
     world.command("10:30:00", Command::ChangeRefill(settings)).await;
     world.ledger.start(ALICE, "big", &["srv-1"], "11:00:00").await;
     world.bus.die(usize::MAX);

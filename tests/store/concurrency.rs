@@ -185,7 +185,12 @@ impl Task {
 
     async fn agree(&mut self, account: &AccountId, now: Timestamp) {
         let terms = Some((named("3"), named("10")));
-        let settings = RefillSettings { terms, card: Some(named("pm_1")), monthly_cap: None };
+        let settings = RefillSettings {
+            terms,
+            card: Some(named("pm_1")),
+            monthly_cap: None,
+            max_charge: None,
+        };
         self.on_view(account, now, |_| Ok(Command::ChangeRefill(settings.clone()))).await;
     }
 

@@ -285,7 +285,7 @@ impl PaymentWorld {
         let terms = Some((named::<Usd>(threshold), named::<Usd>(amount)));
         let change = |state: &AccountState| {
             let (card, monthly_cap) = (state.refill.card.clone(), state.refill.monthly_cap);
-            Ok(Command::ChangeRefill(RefillSettings { terms, card, monthly_cap }))
+            Ok(Command::ChangeRefill(RefillSettings { terms, card, monthly_cap, max_charge: None }))
         };
         let occasion = self.ledger().occasion(&account, self.now());
         let store = &self.ledger().undisturbed;

@@ -55,6 +55,7 @@ names!(KINDS, Change {
     Change::Resource(ResourceChange::MeterOpened(_)) => "meter_opened",
     Change::Billing(BillingChange::Usage { .. }) => "usage",
     Change::Billing(BillingChange::Metered { .. }) => "metered",
+    Change::Billing(BillingChange::OwedPaid) => "owed_paid",
     Change::Standing(StandingChange::Suspended { .. }) => "suspended",
     Change::Standing(StandingChange::Resumed { .. }) => "resumed",
     Change::Standing(StandingChange::DeletionAnnounced { .. }) => "deletion_announced",

@@ -39,6 +39,8 @@ struct AutoRefillRequest {
     payment_method: Option<Option<CardId>>,
     #[serde(default, deserialize_with = "present")]
     monthly_cap: Option<Option<Usd>>,
+    #[serde(default, deserialize_with = "present")]
+    max_charge: Option<Option<Usd>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,6 +50,8 @@ struct AutoRefillView {
     amount: Option<String>,
     payment_method: Option<String>,
     monthly_cap: Option<String>,
+    /// The maximum of one charge. A charge is a multiple of the amount.
+    max_charge: Option<String>,
     /// `idle`, `wanted`, `charging`, `needs_customer` or `paused`.
     state: &'static str,
     /// What it waits for, if anything.
@@ -127,6 +131,9 @@ impl AutoRefillRequest {
             terms: terms.filter(|_| is_on),
             card: self.payment_method.clone().unwrap_or_else(|| state.refill.card.clone()),
             monthly_cap: self.monthly_cap.unwrap_or(state.refill.monthly_cap),
+            max_charge: self
+                .max_charge
+                .unwrap_or_else(|| agreed.and_then(|agreed| agreed.max_charge)),
         })
     }
 }
@@ -157,6 +164,7 @@ fn shown(state: &AccountState, policy: &Policy, now: Timestamp) -> AutoRefillVie
         amount: refill.agreement.map(|agreed| agreed.amount.to_string()),
         payment_method: refill.card.as_ref().map(ToString::to_string),
         monthly_cap: refill.monthly_cap.map(|cap| cap.to_string()),
+        max_charge: refill.agreement.map(|agreed| agreed.max().to_string()),
         state: progress,
         why,
         until,
@@ -202,7 +210,7 @@ fn progress(state: &AccountState, policy: &Policy, now: Timestamp) -> RefillProg
         (Some(_), _) => RefillProgress::of("wanted", None),
         (None, Some(retry_at)) => RefillProgress {
             state: "wanted",
-            why: Some("limit"),
+            why: Some(if refill.is_capped(now) { "monthly_cap" } else { "limit" }),
             until: Some(retry_at.to_string()),
         },
         (None, None) => RefillProgress::of("idle", None),

@@ -21,6 +21,11 @@ struct BalanceView {
     rate_per_hour: String,
     standing: &'static str,
     frozen: bool,
+    /// The cost of time that ran without credit. The next credit pays it first.
+    owed: String,
+    /// The credit that ends the suspension. Null while the account is not suspended for lack of
+    /// credit.
+    needed_to_resume: Option<String>,
     runway: RunwayView,
     grants: Vec<GrantView>,
 }
@@ -57,6 +62,8 @@ fn balance(view: &AccountSnapshot<'_>) -> Result<BalanceView, Refusal> {
         rate_per_hour: runway.rate_per_hour.shown(),
         standing: state.standing.name(),
         frozen: !state.frozen.is_empty(),
+        owed: state.owed.to_string(),
+        needed_to_resume: state.needed_to_resume().map(|needed| needed.to_string()),
         runway: RunwayView { zero_at: shown(runway.zero_at), deleted_at: shown(runway.deleted_at) },
         grants: state
             .grants

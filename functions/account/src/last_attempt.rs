@@ -96,7 +96,7 @@ async fn failed(
         }
         let told = match decline {
             RefillDecline::Never | RefillDecline::Later => told(code),
-            RefillDecline::NotCharged => told_not_charged(code),
+            RefillDecline::NotCharged | RefillDecline::CalledOff => told_not_charged(code),
         };
         let amount = amount_before(billing, account, &row).await?;
         return Ok(Some(ended(&row, *attempt, amount, "failed", Some(told))));

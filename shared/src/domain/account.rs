@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{CardId, CustomerId, DisputeId, Kind, PaymentId, ResourceId, Sku};
@@ -78,6 +79,10 @@ pub struct AccountState {
     /// The trial, if there was one.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialState>,
+    /// The cost of time that ran without credit, in a respite, and is still to be paid, in USD. The
+    /// next credit pays it first. It is not part of the balance.
+    #[serde(rename = "o", default, skip_serializing_if = "Usd::is_zero")]
+    pub owed: Usd,
     /// The state of refills from the saved card.
     #[serde(rename = "r", default, skip_serializing_if = "is_default")]
     pub refill: RefillState,
@@ -363,6 +368,9 @@ pub struct RefillState {
     /// When to check again, because a backoff, the daily limit or the monthly cap blocks a refill.
     #[serde(rename = "ra", default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
+    /// The respite since the last credit. `None` in rows of format 2.
+    #[serde(rename = "ru", default, skip_serializing_if = "Option::is_none")]
+    pub respite: Option<RefillRespite>,
     /// The open attempt. There is at most one.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<RefillAttempt>,
@@ -390,6 +398,17 @@ pub struct RefillState {
     pub this_month: (u32, Usd),
 }
 
+/// The time for which a wanted or open refill delays a suspension. It begins once between two
+/// credits. A rejection brings its end forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefillRespite {
+    #[serde(rename = "f")]
+    pub from: Timestamp,
+    /// The end, exclusive.
+    #[serde(rename = "t")]
+    pub until: Timestamp,
+}
+
 /// The refill terms that the customer saw and accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefillAgreement {
@@ -398,9 +417,12 @@ pub struct RefillAgreement {
     /// A balance below this amount triggers a refill, in USD.
     #[serde(rename = "t")]
     pub threshold: Usd,
-    /// The credit of one refill, in USD, before tax.
+    /// The credit of one refill, in USD, before tax. A charge is a multiple of it.
     #[serde(rename = "a")]
     pub amount: Usd,
+    /// The maximum of one charge, in USD, before tax. `None`: the amount.
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+    pub max_charge: Option<Usd>,
 }
 
 /// A refill that is wanted and has not started yet.
@@ -524,6 +546,22 @@ impl AccountState {
     #[must_use]
     pub fn is_above_floor(&self) -> bool {
         self.balance() > self.floor()
+    }
+
+    /// The credit that ends a suspension for lack of credit, in USD, rounded up to the cent: it pays
+    /// what is owed and leaves more than was left at the suspension. `None` if credit alone ends
+    /// nothing.
+    #[must_use]
+    pub fn needed_to_resume(&self) -> Option<Usd> {
+        let is_ended_by_credit = match &self.standing {
+            Standing::Suspended(suspension) => suspension.reason == SuspensionReason::Credit,
+            Standing::Deleting(_) | Standing::Deleted(_) => true,
+            Standing::Good | Standing::Closed => false,
+        };
+        let missing = (self.floor() + self.owed - self.balance()).or_zero();
+        let cents = (missing.decimal() * Decimal::ONE_HUNDRED).floor() + Decimal::ONE;
+        let needed = Usd::new(cents / Decimal::ONE_HUNDRED).ok();
+        needed.filter(|_| is_ended_by_credit && self.frozen.is_empty())
     }
 
     /// The remainder at the suspension, in USD. Zero in good standing.

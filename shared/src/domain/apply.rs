@@ -1,7 +1,7 @@
 //! `apply`: the state after a row. It cannot fail and decides nothing. The event carries every
 //! decision.
 
-use crate::domain::account::{AccountState, Standing, WantedRefill};
+use crate::domain::account::{AccountState, RefillRespite, Standing, WantedRefill};
 use crate::domain::event::{Event, RefillWant, RowPlace};
 use crate::domain::funds::{Fund, FundDelta};
 use crate::domain::money::Usd;
@@ -26,6 +26,13 @@ pub fn apply(state: &AccountState, event: &Event) -> AccountState {
     }
     count_trial_use(&mut next, state, event);
     event.change.apply(&mut next, RowPlace { seq: state.next_seq, at: event.at });
+    if event.amount().is_positive() && !event.change.is_use() {
+        next.refill.respite = None;
+    }
+    if let Some(until) = event.respite_until {
+        next.refill.respite = Some(RefillRespite { from: event.at, until });
+    }
+    next.owed += event.owed;
     apply_want(&mut next, state, event);
     if let (Some(warn_at), Standing::Suspended(suspension)) = (event.warn_at, &mut next.standing) {
         suspension.warn_at = Some(warn_at);

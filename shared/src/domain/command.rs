@@ -51,6 +51,8 @@ pub enum Command {
     Start {
         starts: Vec<ResourceStart>,
         how: StartKind,
+        /// The total rate of everything that is billed by time before the start, by SKU.
+        running: Vec<(Sku, Rate)>,
     },
     /// Reverses a start that failed on the platform.
     FailStart(StartFailure),
@@ -281,6 +283,8 @@ pub struct RefillSettings {
     pub card: Option<CardId>,
     /// The maximum to charge per UTC calendar month, in USD before tax.
     pub monthly_cap: Option<Usd>,
+    /// The maximum of one charge, in USD before tax. `None`: the amount.
+    pub max_charge: Option<Usd>,
 }
 
 /// The card that secures a trial.

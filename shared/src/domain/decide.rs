@@ -7,14 +7,18 @@ mod money;
 mod refills;
 pub(crate) mod resources;
 
-use crate::domain::account::{AccountState, Grant, Standing};
+use crate::domain::account::{AccountState, Grant, RefillAgreement, Standing};
 use crate::domain::apply::apply;
 use crate::domain::command::Command;
-use crate::domain::event::{Cause, Change, Event, PaymentChange, StaffChange, StandingChange};
+use crate::domain::event::{
+    Cause, Change, Event, PaymentChange, RefillWant, StaffChange, StandingChange,
+};
 use crate::domain::funds::FundDelta;
+use crate::domain::money::Usd;
 use crate::domain::policy::Policy;
 use crate::domain::refill;
 use crate::domain::refusal::Refusal;
+use crate::domain::row_format::RowFormat;
 use crate::domain::settle::due;
 use crate::domain::timestamp::Timestamp;
 
@@ -66,7 +70,9 @@ pub fn decide(
             money::start_trial(state, card, excludes, policy, now)
         }
         Command::Create { resources } => resources::create(state, resources),
-        Command::Start { starts, how } => resources::start(state, starts, *how, policy, now),
+        Command::Start { starts, how, running } => {
+            resources::start(state, starts, *how, running, policy, now)
+        }
         Command::FailStart(failure) => resources::fail_start(state, failure, policy, now),
         Command::Stop { stops } => resources::stop(state, stops, policy, now),
         Command::Delete { stops } => resources::delete(state, stops, policy, now),
@@ -105,12 +111,14 @@ pub(crate) struct DecisionOutcome {
     pub(crate) change: Change,
     pub(crate) grants: Vec<Grant>,
     pub(crate) funds: Vec<FundDelta>,
+    /// The change of the amount owed.
+    pub(crate) owed: Usd,
 }
 
 impl DecisionOutcome {
     /// A change that moves no money.
     pub(crate) fn of(change: impl Into<Change>) -> DecisionOutcome {
-        DecisionOutcome { change: change.into(), grants: Vec::new(), funds: Vec::new() }
+        DecisionOutcome::granting(change, Vec::new(), Vec::new())
     }
 
     /// A change that adds or restores grants.
@@ -119,11 +127,16 @@ impl DecisionOutcome {
         grants: Vec<Grant>,
         funds: Vec<FundDelta>,
     ) -> DecisionOutcome {
-        DecisionOutcome { change: change.into(), grants, funds }
+        DecisionOutcome { change: change.into(), grants, funds, owed: Usd::ZERO }
     }
 
     pub(crate) fn moving(change: impl Into<Change>, funds: Vec<FundDelta>) -> DecisionOutcome {
-        DecisionOutcome { change: change.into(), grants: Vec::new(), funds }
+        DecisionOutcome::granting(change, Vec::new(), funds)
+    }
+
+    /// The same, and the amount owed changes by so much.
+    pub(crate) fn owing(self, owed: Usd) -> DecisionOutcome {
+        DecisionOutcome { owed, ..self }
     }
 }
 
@@ -136,13 +149,24 @@ pub(crate) fn finish(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Event, Refusal> {
-    let DecisionOutcome { change, grants, funds } = outcome;
-    let mut event = Event { at: now, cause, change, grants, funds, want: None, warn_at: None };
+    let DecisionOutcome { change, grants, funds, owed } = outcome;
+    let mut event = Event {
+        at: now,
+        cause,
+        change,
+        grants,
+        funds,
+        owed,
+        want: None,
+        respite_until: None,
+        warn_at: None,
+    };
     let after = apply(state, &event);
     if !after.balance().is_bounded() || !after.paid.is_bounded() {
         return Err(Refusal::BalanceOverflow);
     }
     event.want = refill::want(&after, &event.change, policy, now);
+    event.respite_until = respite_to_begin(&after, &event, policy);
     event.warn_at = due::ends_hold_of_deletion(state, || apply(state, &event)).then_some(now);
     Ok(event)
 }
@@ -166,7 +190,7 @@ fn check_settled(state: &AccountState, policy: &Policy, now: Timestamp) -> Resul
     match state.paid_through() {
         Some(paid_through)
             if paid_through <= now
-                && hold_until(state, policy).is_none_or(|until| until <= now) =>
+                && respite_until(state, policy).is_none_or(|until| until <= now) =>
         {
             Err(Refusal::NotSettled { paid_through })
         }
@@ -174,18 +198,35 @@ fn check_settled(state: &AccountState, policy: &Policy, now: Timestamp) -> Resul
     }
 }
 
-/// Until when a wanted or open refill delays a suspension. The delay is ten minutes by default. It
-/// counts from the row that wanted the refill, or from the end of the paid time if that is later.
+/// Until when a wanted or open refill delays a suspension.
 ///
-/// A slow attempt thus has the same effect as one that started at the last moment, and the unpaid
-/// time is still bounded. A payment that waits for the customer's confirmation delays nothing,
-/// because that may take a day.
-pub(crate) fn hold_until(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
-    let wanted = state.refill.wanted.map(|wanted| wanted.since);
+/// Ten minutes by default, from the first row since the last credit that left the balance below the
+/// threshold while a refill was wanted or open. There is one such respite between two credits,
+/// whatever happens to the refill meanwhile, so the time that runs without credit is bounded. A
+/// payment that waits for the customer's confirmation delays nothing, because that may take a day.
+pub(crate) fn respite_until(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
+    let since = refill_under_way_since(state)?;
+    if policy.row_format < RowFormat::new(3) {
+        return Some(since.plus(policy.respite_seconds));
+    }
+    state.refill.respite.map(|respite| respite.until)
+}
+
+/// The end of the respite that a row begins.
+fn respite_to_begin(after: &AccountState, event: &Event, policy: &Policy) -> Option<Timestamp> {
+    let is_low = |agreed: RefillAgreement| after.balance() < agreed.threshold;
+    let is_under_way = refill_under_way_since(after).is_some();
+    let is_wanted = matches!(event.want, Some(RefillWant::Now { .. }));
+    let begins = is_wanted || (is_under_way && after.refill.agreement.is_some_and(is_low));
+    let is_first = after.refill.respite.is_none() && policy.row_format >= RowFormat::new(3);
+    (begins && is_first).then(|| event.at.plus(policy.respite_seconds))
+}
+
+/// Since when a refill is wanted or open, unless it waits for the customer.
+fn refill_under_way_since(state: &AccountState) -> Option<Timestamp> {
     let at_work = state.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_none());
-    let open = at_work.map(|attempt| attempt.wanted_since);
-    let since = open.or(wanted)?.max(state.paid_through()?);
-    Some(since.plus(policy.suspension_hold_seconds))
+    let wanted = state.refill.wanted.map(|wanted| wanted.since);
+    at_work.map(|attempt| attempt.wanted_since).or(wanted)
 }
 
 /// Checks that the standing allows new resources.
@@ -223,7 +264,8 @@ fn confirm_deletion(state: &AccountState, head: u64) -> Result<DecisionOutcome, 
         return Err(Refusal::PaymentPending);
     }
     check_no_attempt(state)?;
-    Ok(DecisionOutcome::of(StandingChange::Deleted))
+    // What is owed is written off with the data that was kept.
+    Ok(DecisionOutcome::of(StandingChange::Deleted).owing(-state.owed))
 }
 
 fn close(state: &AccountState, reason: &str) -> Result<DecisionOutcome, Refusal> {

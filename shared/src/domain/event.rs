@@ -75,6 +75,12 @@ pub struct Event {
     /// Whether the row leaves a refill wanted, and when.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub want: Option<RefillWant>,
+    /// The end of the respite that the row begins. `None` in rows of format 2.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub respite_until: Option<Timestamp>,
+    /// What the row adds to the amount owed (above zero) or settles of it (below zero), in USD.
+    #[serde(rename = "o", default, skip_serializing_if = "Usd::is_zero")]
+    pub owed: Usd,
     /// Set if the row ends the last reason to delay the deletion. The customer is warned again at
     /// this time.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]

@@ -176,6 +176,35 @@ impl<'a> Purse<'a> {
         shares
     }
 
+    /// The credit that can pay for anything, in USD: paid credit and grants that exclude no SKU.
+    /// Never below zero.
+    #[must_use]
+    pub fn unrestricted_credit(&self) -> Usd {
+        let grants: Usd = self
+            .grants
+            .iter()
+            .filter(|grant| grant.pays_for_anything(self.instant))
+            .map(|grant| grant.pot.remaining)
+            .sum();
+        (grants + self.paid.remaining.or_zero()).min(self.budget)
+    }
+
+    /// Pays an amount that is not for time or one SKU, as far as the unrestricted credit reaches.
+    /// Returns what was paid. Nothing of it is given back.
+    pub fn draw_unrestricted(&mut self, amount: Usd) -> Usd {
+        let amount = amount.min(self.unrestricted_credit());
+        self.budget -= amount;
+        let mut rest = amount;
+        let instant = self.instant;
+        for grant in self.grants.iter_mut().filter(|grant| grant.pays_for_anything(instant)) {
+            let part = rest.min(grant.pot.remaining);
+            grant.pot.remaining -= part;
+            rest -= part;
+        }
+        self.paid.remaining -= rest;
+        amount
+    }
+
     /// Gives back the price of unused time for a SKU. It goes first to eligible grants that paid
     /// for this period, then to paid credit, then to other grants that paid. No fund gets more than
     /// it paid. The share of an expired grant is forfeited.
@@ -301,6 +330,10 @@ impl GrantPot<'_> {
         self.pot.remaining.is_positive()
             && self.expires_at > instant
             && !self.excludes.contains(sku)
+    }
+
+    fn pays_for_anything(&self, instant: Timestamp) -> bool {
+        self.pot.remaining.is_positive() && self.expires_at > instant && self.excludes.is_empty()
     }
 
     fn get_back(&mut self, amount: Usd, instant: Timestamp, shares: &mut Vec<FundShare>) -> Usd {

@@ -32,9 +32,13 @@ pub struct Policy {
     pub restore_seconds: i64,
     /// How long after a start the platform may report that it failed. One day by default.
     pub start_failure_seconds: i64,
-    /// The maximum time for which a wanted or open refill delays a suspension. Ten minutes by
-    /// default.
-    pub suspension_hold_seconds: i64,
+    /// How long a wanted or open refill delays a suspension, once between two credits. Ten minutes
+    /// by default.
+    pub respite_seconds: i64,
+    /// For how long after the end of the paid time a start must leave credit for everything that
+    /// then runs. Ten minutes by default. It bounds what a fleet started at the end of an hour costs
+    /// the operator.
+    pub start_reserve_seconds: i64,
     pub trial: TrialPolicy,
     /// Refills from the saved card.
     pub refill: RefillPolicy,
@@ -97,7 +101,8 @@ impl Default for Policy {
             deletion_warning_seconds: DAY,
             restore_seconds: 14 * DAY,
             start_failure_seconds: DAY,
-            suspension_hold_seconds: 10 * MINUTE,
+            respite_seconds: 10 * MINUTE,
+            start_reserve_seconds: 10 * MINUTE,
             trial: TrialPolicy::default(),
             refill: RefillPolicy::default(),
             row_format: RowFormat::WRITTEN,

@@ -5,10 +5,10 @@
 //! charged again.
 
 use crate::domain::account::{
-    AccountState, RefillAttempt, RefillPurpose, RefillState, Standing, SuspensionReason,
-    TrialPhase, TrialState,
+    AccountState, RefillAgreement, RefillAttempt, RefillPurpose, RefillState, Standing,
+    SuspensionReason, TrialPhase, TrialState,
 };
-use crate::domain::event::{Change, GrantChange, RefillWant};
+use crate::domain::event::{Change, CreditKind, GrantChange, PaymentChange, RefillWant};
 use crate::domain::money::Usd;
 use crate::domain::policy::{Policy, RefillPolicy};
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
@@ -96,6 +96,12 @@ impl AccountState {
             && self.frozen.is_empty()
     }
 
+    /// Whether the balance still asks for what an attempt charges. A trial's renewal asks for itself.
+    fn still_needs(&self, attempt: &RefillAttempt) -> bool {
+        let is_low = |agreed: RefillAgreement| self.balance() < agreed.threshold;
+        attempt.purpose == RefillPurpose::TrialRenewal || self.refill.agreement.is_some_and(is_low)
+    }
+
     /// Whether there is still a reason for a refill. A wanted refill ends with its reason.
     #[must_use]
     pub(crate) fn still_wants_refill(&self) -> bool {
@@ -107,7 +113,7 @@ impl AccountState {
             && self.refill.agreement.is_some_and(|agreed| is_low(agreed.threshold))
     }
 
-    /// Whether an attempt is still open and still matches the agreement.
+    /// Whether an attempt is still open, still needed, and still matches the agreement.
     #[must_use]
     pub fn is_refill_agreed(&self, attempt: &RefillAttempt, now: Timestamp) -> bool {
         let refill = &self.refill;
@@ -115,11 +121,12 @@ impl AccountState {
         // The charge of a trial renewal follows from the usage in the trial.
         let is_renewal = attempt.purpose == RefillPurpose::TrialRenewal;
         let is_within_terms =
-            refill.agreement.is_some_and(|agreed| is_renewal || attempt.amount <= agreed.amount);
+            refill.agreement.is_some_and(|agreed| is_renewal || attempt.amount <= agreed.max());
         self.is_refill_possible()
             && is_open
             && refill.card.as_ref() == Some(&attempt.card)
             && is_within_terms
+            && self.still_needs(attempt)
             // A trigger may be late, but a row is not.
             && refill.is_within_cap(attempt.amount, now.max(self.at))
     }
@@ -142,16 +149,58 @@ pub fn want(
     if is_off_too_long(after, policy, now) {
         return None;
     }
+    // What blocked a charge still does, unless the customer changed something since.
+    if after.refill.retry_at.is_some_and(|retry_at| retry_at > now) {
+        return None;
+    }
     let agreed = after.refill.agreement?;
     let (amount, purpose) = match renewal(after, change, policy) {
         Some(amount) => (amount, RefillPurpose::TrialRenewal),
-        None if after.balance() < agreed.threshold => (agreed.amount, RefillPurpose::Threshold),
+        None if after.balance() < agreed.threshold => {
+            (charge(after, agreed, now), RefillPurpose::Threshold)
+        }
         None => return None,
     };
+    if is_refill_credit(change) {
+        // The last charge was all that one charge may be. Many in a row would look like a mistake
+        // to the customer and the bank.
+        return Some(RefillWant::At(now.plus(policy.refill.backoff_seconds)));
+    }
     match allowed(&after.refill, amount, &policy.refill, now) {
         ChargeTiming::Now => Some(RefillWant::Now { amount, purpose }),
         ChargeTiming::At(at) => Some(RefillWant::At(at)),
         ChargeTiming::Never => None,
+    }
+}
+
+/// What one charge buys: the smallest multiple of the agreed amount that brings the balance to the
+/// threshold, within the agreed maximum and what is left of the monthly cap. Never less than the
+/// amount.
+fn charge(state: &AccountState, agreed: RefillAgreement, now: Timestamp) -> Usd {
+    let missing = (agreed.threshold - state.balance()).decimal();
+    let room = state.refill.monthly_cap.map(|cap| cap - state.refill.charged_in_month(now));
+    let max = room.map_or(agreed.max(), |room| room.min(agreed.max())).decimal();
+    let amount = agreed.amount.decimal();
+    let (Some(needed), Some(fitting)) = (missing.checked_div(amount), max.checked_div(amount))
+    else {
+        return agreed.amount;
+    };
+    let count = needed.ceil().min(fitting.floor()).max(rust_decimal::Decimal::ONE);
+    Usd::new(amount * count).unwrap_or(agreed.amount)
+}
+
+fn is_refill_credit(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::Payment(PaymentChange::Credited { kind: CreditKind::Refill { .. }, .. })
+    )
+}
+
+impl RefillAgreement {
+    /// The maximum of one charge, in USD, before tax.
+    #[must_use]
+    pub fn max(&self) -> Usd {
+        self.max_charge.unwrap_or(self.amount)
     }
 }
 

@@ -135,6 +135,9 @@ pub enum Refusal {
     /// A pending payment blocks the command.
     #[error("a payment is pending")]
     PaymentPending,
+    /// The monthly cap must allow one refill.
+    #[error("the monthly cap must be at least the refill amount, ${amount}")]
+    CapBelowAmount { amount: Usd },
     /// A refill decides within minutes whether the account is suspended. Starts wait for it.
     #[error("an auto-refill is in progress. Try again at {until}")]
     RefillInProgress { until: Timestamp },
@@ -241,6 +244,7 @@ impl Refusal {
             | Refusal::CustomerAlreadyAsked { .. }
             | Refusal::RefillNotWanted
             | Refusal::RefillTermsNeeded
+            | Refusal::CapBelowAmount { .. }
             | Refusal::CardNotUsed { .. }
             | Refusal::BalanceOverflow => false,
         }

@@ -2,7 +2,7 @@
 //!
 //! Handlers know IDs. Decisions need rates, conditions and rows. Unknown names are refused here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::account::{AccountState, Grant};
 use crate::domain::command::{
@@ -80,7 +80,7 @@ pub fn start_new(
         let rate = resource.rate_at(view.prices(), now)?;
         Ok(ResourceStart { resource, rate, idle: None })
     });
-    Ok(Command::Start { starts: starts.collect::<Result<_, _>>()?, how: StartKind::Started })
+    start_beside(view, starts.collect::<Result<_, _>>()?, StartKind::Started)
 }
 
 /// Starts resources that exist.
@@ -104,7 +104,7 @@ pub fn start(
             ResourceCondition::Purged => Err(unknown(id)),
         }
     });
-    Ok(Command::Start { starts: starts.collect::<Result<_, _>>()?, how: StartKind::Started })
+    start_beside(view, starts.collect::<Result<_, _>>()?, StartKind::Started)
 }
 
 /// Restores deleted resources within the restore window. They run again, with a new address.
@@ -141,7 +141,24 @@ pub fn restore(
         })
         .filter(|resource| resource.condition(view.state()) != ResourceCondition::Purged);
     let purge_due = still_deleted.map(|resource| resource.since.plus(window_seconds)).min();
-    Ok(Command::Start { starts, how: StartKind::Restored { purge_due } })
+    start_beside(view, starts, StartKind::Restored { purge_due })
+}
+
+/// A start, with the rates of everything that is billed beside it.
+fn start_beside(
+    view: &AccountSnapshot<'_>,
+    starts: Vec<ResourceStart>,
+    how: StartKind,
+) -> Result<Command, Refusal> {
+    let state = view.state();
+    let billed = view.billables().billed(state, view.prices(), rated_at(state))?;
+    let started: BTreeSet<&ResourceId> = starts.iter().map(|start| &start.resource.id).collect();
+    let mut running = BTreeMap::<Sku, Rate>::new();
+    for one in billed.iter().filter(|one| !started.contains(&one.resource.id)) {
+        let rate = running.entry(one.resource.sku.clone()).or_default();
+        *rate = *rate + one.rate;
+    }
+    Ok(Command::Start { starts, how, running: running.into_iter().collect() })
 }
 
 /// Stops running resources, and resources that ran when the account was suspended, so that they do

@@ -21,7 +21,7 @@ use crate::domain::account::{
 };
 use crate::domain::command::ResourceStop;
 use crate::domain::decide::{
-    DecisionOutcome, RESOURCES_PER_ROW_MAX, check_time, finish, hold_until, resources,
+    DecisionOutcome, RESOURCES_PER_ROW_MAX, check_time, finish, resources, respite_until,
 };
 use crate::domain::event::{
     BilledLines, BillingChange, Cause, Event, GrantChange, MeterLine, PaymentChange, PendingEnd,
@@ -116,6 +116,7 @@ fn carry_out(
         }
         DueObligation::EndTrial => Ok(Some(end_trial(state))),
         DueObligation::ExpireGrant(number) => Ok(Some(expire_grant(state, *number))),
+        DueObligation::PayOwed => Ok(Some(pay_owed(state))),
         DueObligation::Resume => resume(view, now).map(Some),
         DueObligation::Restart => restart(view, now).map(Some),
         DueObligation::Meter => meter(view, now),
@@ -151,13 +152,17 @@ fn pay_ahead(
     if through > from {
         return Ok(usage(state, &billed, purse, &charges, Vec::new(), (from, through)));
     }
-    if hold_until(state, view.policy()).is_some_and(|until| now < until) {
+    if respite_until(state, view.policy()).is_some_and(|until| now < until) {
         return Ok(None);
     }
     let ended = exhausted(&purse, &charges, from);
     let everything_ended = ended.resources.len() == charges.len();
     if everything_ended && !has_other_funds(state, &ended, from) {
-        return Ok(Some(suspend(view, from, now)));
+        // What ran in the respite is owed. What ran after it, because this trigger is late, is the
+        // operator's loss.
+        let seconds = resources::seconds_in_respite(state, now);
+        let owed = charges.iter().map(|charge| charge.rate.for_seconds(seconds)).sum();
+        return Ok(Some(suspend(view, from, now).owing(owed)));
     }
     let stops = exhausted_stops(view, &billed, &ended);
     if !stops.is_empty() {
@@ -169,6 +174,14 @@ fn pay_ahead(
     let through = reach(&purse, &charges, from, end);
     let unpaid = ended.resources.iter().map(|id| (*id).clone()).collect();
     Ok(usage(state, &billed, purse, &charges, unpaid, (from, through)))
+}
+
+/// Pays what is owed, as far as the credit reaches. It has been due since the last row, so grants
+/// that have expired since then still pay.
+fn pay_owed(state: &AccountState) -> DecisionOutcome {
+    let mut purse = Purse::within_period(state, state.at);
+    let paid = purse.draw_unrestricted(state.owed);
+    DecisionOutcome::moving(BillingChange::OwedPaid, purse.deltas()).owing(-paid)
 }
 
 fn usage(

@@ -97,6 +97,8 @@ codes! {
     /// The resource is in another condition than the request needs.
     WrongCondition = "wrong_condition", 409, "Conflict with the resource's current state";
     CreditTooLow = "credit_too_low", 402, "Insufficient credit";
+    /// The monthly cap is below one refill.
+    CapBelowAmount = "cap_below_amount", 422, "Monthly cap too low";
     /// The card was refused for good.
     CardRefused = "card_refused", 409, "Card cannot be used";
     /// The trial is not for this account or card.
@@ -296,6 +298,7 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         Refusal::TrialUsed | Refusal::TrialCard => ProblemCode::TrialNotAllowed,
         Refusal::TrialLimit { .. } => ProblemCode::TrialLimit,
         Refusal::CreditTooLow { .. } => ProblemCode::CreditTooLow,
+        Refusal::CapBelowAmount { .. } => ProblemCode::CapBelowAmount,
         Refusal::CardRefused { .. } => ProblemCode::CardRefused,
     }
 }

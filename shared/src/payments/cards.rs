@@ -147,6 +147,7 @@ impl Payments<'_> {
                 terms,
                 card: Some(card),
                 monthly_cap: *monthly_cap,
+                max_charge: agreement.and_then(|agreed| agreed.max_charge),
             }))
         };
         self.unless_refused(self.append(account, Cause::Stripe, Plan::on_state(&change)).await)
@@ -403,6 +404,7 @@ mod tests {
             at: Timestamp::default(),
             threshold: Usd::dollars(5),
             amount: Usd::dollars(25),
+            max_charge: None,
         };
         RefillState {
             agreement: Some(agreement),

@@ -279,6 +279,7 @@ impl Payments<'_> {
                 terms,
                 card,
                 monthly_cap: state.refill.monthly_cap,
+                max_charge: None,
             }))
         };
         match self.append(account, cause, Plan::on_state(&change)).await {

@@ -157,7 +157,7 @@ impl Payments<'_> {
         attempt: &RefillAttempt,
     ) -> Result<(), PaymentError> {
         let Some(invoice) = self.find(account, attempt).await? else { return Ok(()) };
-        Box::pin(self.give_up(account, attempt, &invoice, RefillDecline::NotCharged, "superseded"))
+        Box::pin(self.give_up(account, attempt, &invoice, RefillDecline::CalledOff, "superseded"))
             .await
             .map(drop)
     }
@@ -282,7 +282,7 @@ impl Payments<'_> {
         }
         if !state.is_some_and(|state| state.is_refill_agreed(attempt, self.now)) {
             return self
-                .give_up(account, attempt, invoice, RefillDecline::NotCharged, "called_off")
+                .give_up(account, attempt, invoice, RefillDecline::CalledOff, "called_off")
                 .await;
         }
         match self

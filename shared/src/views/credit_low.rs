@@ -24,7 +24,7 @@ pub(super) fn becomes_low(row: &Row, policy: &Policy) -> bool {
     let is_told = matches!(
         &event.change,
         Change::Refill(RefillChange::RefillFailed { decline, .. })
-            if *decline != RefillDecline::NotCharged
+            if matches!(decline, RefillDecline::Never | RefillDecline::Later)
     );
     if state.standing != Standing::Good || is_refilled || is_told || !is_low {
         return false;

@@ -128,7 +128,10 @@ fn charged(change: &Change, state: &AccountState) -> Option<Usd> {
 fn was_not_charged(change: &Change) -> bool {
     matches!(
         change,
-        Change::Refill(RefillChange::RefillFailed { decline: RefillDecline::NotCharged, .. })
+        Change::Refill(RefillChange::RefillFailed {
+            decline: RefillDecline::NotCharged | RefillDecline::CalledOff,
+            ..
+        })
     )
 }
 

@@ -175,6 +175,8 @@ mod tests {
             grants: Vec::new(),
             funds,
             want: None,
+            respite_until: None,
+            owed: Usd::ZERO,
             warn_at: None,
         };
         let before = AccountState { next_seq: 7, paid: named("30"), ..AccountState::default() };

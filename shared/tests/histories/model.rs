@@ -3,6 +3,7 @@
 //! `apply` and no `Purse`, and has its own arithmetic in whole micro-dollars.
 
 mod money;
+mod owed;
 mod refills;
 mod standing;
 mod time;
@@ -175,6 +176,10 @@ pub(crate) struct Model {
     payments: BTreeMap<String, Payment>,
     pending: BTreeSet<String>,
     refills: Refills,
+    /// When the respite since the last credit began.
+    respite: Option<i64>,
+    /// What is owed for respites, in micro-dollars.
+    owed: i64,
     ever_paid: bool,
     trial: Option<(i64, i64)>,
     trial_ended: Option<i64>,
@@ -309,6 +314,8 @@ impl Model {
         self.money(before, event, asked)?;
         self.standing(event, at)?;
         self.refill(before, event, after)?;
+        self.respite(before, event, after)?;
+        self.reserve(event, after)?;
         self.hold(after);
         match &event.change {
             Change::Resource(ResourceChange::StartFailed { .. }) => self.look_up_use(after),
@@ -361,13 +368,11 @@ pub(crate) fn is_held(state: &AccountState, at: i64) -> bool {
     hold_end(state).is_some_and(|end| at < end.seconds())
 }
 
-/// Ten minutes from the row that wanted the refill, or from the end of the paid time. None while
-/// the customer must confirm.
+/// The end of the respite. None while the customer must confirm.
 pub(crate) fn hold_end(state: &AccountState) -> Option<Timestamp> {
-    let wanted = state.refill.wanted.map(|wanted| wanted.since);
-    let at_work = state.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_none());
-    let since = at_work.map(|attempt| attempt.wanted_since).or(wanted)?;
-    Some(since.max(state.paid_through()?).plus(600))
+    let at_work = state.refill.attempt.as_ref().is_some_and(|attempt| attempt.void_at.is_none());
+    let is_held = at_work || (state.refill.attempt.is_none() && state.refill.wanted.is_some());
+    state.refill.respite.filter(|_| is_held).map(|respite| respite.until)
 }
 
 fn here(lines: &BilledLines) -> Result<&[ResourceLine], String> {

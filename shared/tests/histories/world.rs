@@ -725,7 +725,12 @@ impl World {
                     [usize::from(cap % 5)]
                 .map(Usd::dollars);
                 self.command(
-                    &Command::ChangeRefill(RefillSettings { terms, card, monthly_cap }),
+                    &Command::ChangeRefill(RefillSettings {
+                        terms,
+                        card,
+                        monthly_cap,
+                        max_charge: None,
+                    }),
                     none,
                 )
             }

@@ -265,6 +265,7 @@ fn disabling_refills_warns_of_low_credit() {
         terms: None,
         card: Some(named("pm_1")),
         monthly_cap: None,
+        max_charge: None,
     };
     world.command("12:10", Command::ChangeRefill(off)).unwrap();
     world.settle("13:00");

@@ -2,6 +2,7 @@
 
 use tollgate::domain::event::RefillDecline;
 use tollgate::domain::money::Usd;
+use tollgate::domain::refusal::Refusal;
 
 use crate::world::{World, is_good, named};
 
@@ -118,28 +119,84 @@ fn credit_before_the_suspension_row_pays_the_gap() {
     ]);
 }
 
-/// The same with a refill that is wanted at 12:00 and is still being charged at 12:30.
+/// Credit until 12:30 at $1 an hour, and a refill that is wanted at 12:25 and being charged.
 fn half_a_dollar_at_noon_with_a_refill_in_flight() -> World {
     let mut world = World::with_credit("5.50");
-    world.agree_to_refill("10:30", ("0.25", "25"), None);
     world.start("11:00", "a", "vm100").unwrap();
     world.command("11:59", correction("-4.00")).unwrap();
     world.settle("12:00");
-    world.begin_refill("12:01").unwrap().rows(&[
-        "10:30:00 refill_changed 0.00 = 5.50",
+    world.agree_to_refill("12:25", ("0.25", "25"), None);
+    world.begin_refill("12:26").unwrap().rows(&[
         "11:00:00 started -1.00 = 4.50 to 12:00:00",
         "11:59:00 correction -4.00 = 0.50 to 12:00:00",
-        "12:00:00 usage -0.50 = 0.00 to 12:30:00 refill!",
-        "12:01:00 refill_begun 0.00 = 0.00 to 12:30:00",
+        "12:00:00 usage -0.50 = 0.00 to 12:30:00",
+        "12:25:00 refill_changed 0.00 = 0.00 to 12:30:00 refill!",
+        "12:26:00 refill_begun 0.00 = 0.00 to 12:30:00",
     ]);
     world
 }
 
 #[test]
-fn a_refill_in_flight_holds_back_the_suspension_for_ten_minutes() {
+fn a_refill_in_flight_delays_the_suspension_ten_minutes_at_most() {
     let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
-    world.settle("12:39:59").rows(&[]);
-    world.settle("12:40").rows(&["12:40:00 suspended 0.00 = 0.00 as of 12:30:00"]);
+    world.settle("12:34:59").rows(&[]);
+    world.settle("12:35").rows(&["12:35:00 suspended 0.00 = 0.00 as of 12:30:00"]);
+    assert_eq!(world.state.owed, named("0.083333"), "five minutes at $1 an hour");
+    assert_eq!(world.state.needed_to_resume(), Some(named("0.09")));
+}
+
+#[test]
+fn a_respite_counts_from_the_row_that_wanted_the_refill() {
+    let mut world = World::with_credit("5.50");
+    world.agree_to_refill("10:30", ("0.25", "25"), None);
+    world.start("11:00", "a", "vm100").unwrap();
+    world.command("11:59", correction("-4.00")).unwrap();
+    world.settle("12:00").begin_refill("12:01").unwrap();
+    world.settle("12:30:01");
+    assert_eq!((world.state.standing.name(), world.state.owed), ("suspended", named("0")));
+}
+
+#[test]
+fn a_respite_is_not_renewed_by_other_settings_or_a_new_attempt() {
+    let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
+    world.refill_fails("12:27", RefillDecline::CalledOff);
+    assert!(
+        world.state.refill.wanted.is_some(),
+        "called off is not declined: wanted again at once"
+    );
+    world.begin_refill("12:31").unwrap();
+    world.refill_fails("12:32", RefillDecline::CalledOff);
+    world.agree_to_refill("12:33", ("5", "50"), None);
+    world.begin_refill("12:34").unwrap();
+    world.settle("12:35:00");
+    assert_eq!((world.state.standing.name(), world.state.owed), ("suspended", named("0.083333")));
+    // The next credit pays what is owed first, and begins anew.
+    world.credit("12:40", "10");
+    assert_eq!((world.state.owed, world.state.balance()), (named("0"), named("9.916667")));
+    assert_eq!(world.state.standing.name(), "good");
+    assert_eq!(world.state.refill.respite, None);
+}
+
+#[test]
+fn what_is_owed_is_paid_in_parts_and_before_the_suspension_ends() {
+    let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
+    world.settle("12:35").rows(&["12:35:00 suspended 0.00 = 0.00 as of 12:30:00"]);
+    world
+        .credit("12:36", "0.05")
+        .rows(&["12:36:00 topup 0.05 = 0.05", "12:36:00 owed_paid -0.05 = 0.00"]);
+    assert_eq!((world.state.owed, world.state.standing.name()), (named("0.033333"), "suspended"));
+}
+
+#[test]
+fn what_is_stopped_in_a_respite_is_owed() {
+    let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
+    world.stop("12:33", &["a"]).unwrap();
+    assert_eq!((world.state.owed, world.state.standing.name()), (named("0.05"), "good"));
+    world.refill_lands("12:34").rows(&[
+        "12:33:00 stopped 0.00 = 0.00",
+        "12:34:00 auto_refill 25.00 = 25.00",
+        "12:34:00 owed_paid -0.05 = 24.95",
+    ]);
 }
 
 #[test]
@@ -150,15 +207,31 @@ fn a_refill_that_lands_in_time_pays_for_the_time_since() {
         "12:33:00 auto_refill 25.00 = 25.00 to 12:30:00",
         "12:33:00 usage -0.50 = 24.50 to 13:00:00",
     ]);
+    assert_eq!(world.state.owed, named("0"));
 }
 
 #[test]
-fn failed_refill_suspends_without_charging_the_gap() {
+fn a_rejection_ends_the_respite() {
     let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
     world.refill_fails("12:33", RefillDecline::Later).rows(&[
         "12:33:00 refill_failed 0.00 = 0.00 to 12:30:00",
         "12:33:00 suspended 0.00 = 0.00 as of 12:30:00",
     ]);
+    assert_eq!(world.state.owed, named("0.05"));
+}
+
+#[test]
+fn a_fleet_needs_credit_for_ten_minutes_beyond_the_paid_time() {
+    let mut world = World::with_credit("21");
+    world.start("11:00", "a", "vm100").unwrap();
+    world.start("11:59:59", "rack1", "rack").unwrap();
+    // Another second of $100 an hour costs $0.03. Ten minutes of everything cost $33.50.
+    let rows = world.state.next_seq;
+    let refused = world.start("11:59:59", "rack2", "rack").err();
+    let available = named("19.972222");
+    assert_eq!(refused, Some(Refusal::CreditTooLow { required: named("33.527779"), available }));
+    assert_eq!(world.state.next_seq, rows, "nothing was written");
+    world.credit("11:59:59", "14").start("11:59:59", "rack2", "rack").unwrap();
 }
 
 #[test]
@@ -450,10 +523,10 @@ fn usage_metered_before_closing_is_still_billed() {
 fn payment_awaiting_its_customer_delays_no_suspension() {
     let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
     world
-        .command("12:10", tollgate::domain::command::Command::AskCustomer { attempt: 1, url: None })
+        .command("12:27", tollgate::domain::command::Command::AskCustomer { attempt: 1, url: None })
         .unwrap();
     world.settle("12:30").rows(&[
-        "12:10:00 refill_needs_customer 0.00 = 0.00 to 12:30:00",
+        "12:27:00 refill_needs_customer 0.00 = 0.00 to 12:30:00",
         "12:30:00 suspended 0.00 = 0.00 as of 12:30:00",
     ]);
 }

@@ -48,8 +48,12 @@ fn sufficient_manual_top_up_cancels_the_wanted_refill() {
 
     let mut world = World::opened();
     world.credit("10:00", "4");
-    let settings =
-        RefillSettings { terms: Some((named("5"), named("25"))), card: None, monthly_cap: None };
+    let settings = RefillSettings {
+        terms: Some((named("5"), named("25"))),
+        card: None,
+        monthly_cap: None,
+        max_charge: None,
+    };
     world.command("10:01", Command::ChangeRefill(settings)).unwrap();
     world.credit("10:02", "0.50");
     assert_eq!(world.state.refill.wanted, None, "there is no card yet");
@@ -67,26 +71,62 @@ fn settings_changed_during_an_attempt_apply_to_the_next() {
 }
 
 #[test]
-fn a_success_that_is_not_enough_is_followed_at_once() {
+fn one_charge_is_the_multiple_that_reaches_the_threshold() {
+    let mut world = World::with_credit("6");
+    world.agree_to_refill_up_to("11:00", ("20", "5"), "50");
+    assert_eq!(world.state.refill.wanted.unwrap().amount, named("15"));
+    let mut world = World::with_credit("6");
+    let loss = Command::Correct { amount: named("-80"), reason: "a test".to_owned() };
+    world.command("10:59", loss).unwrap();
+    world.agree_to_refill_up_to("11:00", ("20", "25"), "115");
+    assert_eq!(world.state.refill.wanted.unwrap().amount, named("100"), "within the maximum");
+}
+
+#[test]
+fn a_charge_that_is_not_enough_is_followed_an_hour_later() {
     let mut world = World::with_credit("6");
     world.agree_to_refill("11:00", ("20", "5"), None);
     world.begin_refill("11:01").unwrap();
-    world.refill_lands("11:02").begin_refill("11:03").unwrap();
-    world.refill_lands("11:04").begin_refill("11:05").unwrap();
-    world.refill_lands("11:06");
-    assert_eq!(world.begin_refill("11:07").err(), Some(Refusal::RefillNotWanted));
-    assert_eq!(world.state.balance(), named("21"));
+    world.refill_lands("11:02");
+    assert_eq!(world.begin_refill("11:03").err(), Some(Refusal::RefillNotWanted));
+    world.start("11:30", "a", "vm60").unwrap();
+    assert_eq!(world.begin_refill("11:31").err(), Some(Refusal::RefillNotWanted));
+    world.settle("12:02").begin_refill("12:02").unwrap();
+}
+
+#[test]
+fn a_cap_below_the_amount_is_refused() {
+    let mut world = World::opened();
+    let settings = RefillSettings {
+        terms: Some((named("10"), named("50"))),
+        card: Some(named("pm_1")),
+        monthly_cap: Some(named("20")),
+        max_charge: None,
+    };
+    let refused = world.command("11:00", Command::ChangeRefill(settings)).err();
+    assert_eq!(refused, Some(Refusal::CapBelowAmount { amount: named("50") }));
+}
+
+#[test]
+fn an_attempt_is_no_longer_agreed_once_the_balance_is_enough() {
+    let mut world = running_low();
+    world.settle("13:00").begin_refill("13:00").unwrap();
+    let attempt = world.state.refill.attempt.clone().unwrap();
+    assert!(world.state.is_refill_agreed(&attempt, at("13:01")));
+    world.credit("13:01", "500");
+    assert!(!world.state.is_refill_agreed(&attempt, at("13:01")));
 }
 
 #[test]
 fn ten_a_day_are_enough_and_the_eleventh_waits_for_midnight() {
     let mut world = World::opened();
     world.agree_to_refill("11:00", ("1000", "1"), None);
-    for minute in 10..20 {
-        world.begin_refill(&format!("11:{minute}")).unwrap();
-        world.refill_lands(&format!("11:{minute}"));
+    for hour in 11..21 {
+        world.settle(&format!("{hour}:00")).begin_refill(&format!("{hour}:00")).unwrap();
+        world.refill_lands(&format!("{hour}:00"));
     }
-    assert_eq!(world.begin_refill("11:30").err(), Some(Refusal::RefillNotWanted));
+    world.settle("21:00");
+    assert_eq!(world.begin_refill("21:00").err(), Some(Refusal::RefillNotWanted));
     assert_eq!(
         tollgate::domain::settle::due::due_at(&world.state, &world.policy),
         Some(at("23T00:00"))
@@ -100,22 +140,15 @@ fn ten_a_day_are_enough_and_the_eleventh_waits_for_midnight() {
 fn monthly_cap_counts_pending_refills_until_utc_month_end() {
     let mut world = World::opened();
     world.agree_to_refill("11:00", ("1000", "25"), Some("60"));
-    for minute in ["11:10", "11:20"] {
-        world.begin_refill(minute).unwrap();
-        world.refill_lands(minute);
+    for time in ["11:10", "12:20"] {
+        world.settle(time).begin_refill(time).unwrap();
+        world.refill_lands(time);
     }
+    world.settle("13:20");
     assert_eq!(world.state.refill.wanted, None, "$50 of $60 are charged, and $25 do not fit");
     world.settle("30T23:59:59");
     assert_eq!(world.state.refill.wanted, None);
     world.settle("12-01T00:00").begin_refill("12-01T00:00").unwrap();
-
-    let mut world = World::opened();
-    world.agree_to_refill("11:00", ("1000", "25"), Some("24.99"));
-    assert_eq!(
-        (world.state.refill.wanted, world.state.refill.retry_at),
-        (None, None),
-        "it never fits"
-    );
 }
 
 #[test]
@@ -147,7 +180,12 @@ fn switching_off_and_on_does_not_get_around_the_hour() {
     world.agree_to_refill("11:00", ("10", "25"), None);
     world.begin_refill("11:00").unwrap();
     world.refill_fails("11:01", RefillDecline::Later);
-    let off = RefillSettings { terms: None, card: Some(named("pm_1")), monthly_cap: None };
+    let off = RefillSettings {
+        terms: None,
+        card: Some(named("pm_1")),
+        monthly_cap: None,
+        max_charge: None,
+    };
     world.command("11:02", Command::ChangeRefill(off)).unwrap();
     world.agree_to_refill("11:03", ("10", "25"), None);
     assert_eq!(world.state.refill.wanted, None);
@@ -168,6 +206,7 @@ fn card_declined_forever_is_never_charged_again() {
             terms: Some((named("10"), named("25"))),
             card,
             monthly_cap: None,
+            max_charge: None,
         })
     };
     let refused = Refusal::CardRefused { card: named("pm_1") };
@@ -243,7 +282,8 @@ fn settings_out_of_range_are_refused_with_the_limit() {
     let mut world = World::opened();
     let mut set = |threshold: &str, amount: &str, cap: Option<&str>| {
         let terms = Some((named(threshold), named(amount)));
-        let settings = RefillSettings { terms, card: None, monthly_cap: cap.map(named) };
+        let settings =
+            RefillSettings { terms, card: None, monthly_cap: cap.map(named), max_charge: None };
         world.command("11:00", Command::ChangeRefill(settings)).err()
     };
     assert_eq!(set("-0.01", "25", None), Some(Refusal::AmountTooSmall { min: Usd::ZERO }));
@@ -281,8 +321,6 @@ fn refill_requested_under_old_terms_charges_new_ones() {
     world.agree_to_refill("13:05", ("5", "10"), None);
     let wanted = world.state.refill.wanted.unwrap();
     assert_eq!((wanted.amount, wanted.since), (named("10"), at("13:00")));
-    world.agree_to_refill("13:06", ("5", "10"), Some("9"));
-    assert_eq!(world.state.refill.wanted, None, "it never fits under that cap");
 }
 
 #[test]
@@ -290,7 +328,8 @@ fn refusal_of_the_old_card_does_not_affect_the_new_one() {
     let mut world = running_low();
     world.settle("13:00").begin_refill("13:00").unwrap();
     let terms = Some((named("5"), named("25")));
-    let settings = RefillSettings { terms, card: Some(named("pm_2")), monthly_cap: None };
+    let settings =
+        RefillSettings { terms, card: Some(named("pm_2")), monthly_cap: None, max_charge: None };
     world.command("13:01", Command::ChangeRefill(settings)).unwrap();
     world.refill_fails("13:02", RefillDecline::Never);
     assert_eq!((world.state.refill.paused, world.state.refill.failures), (None, 0));

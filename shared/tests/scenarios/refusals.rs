@@ -78,7 +78,7 @@ fn a_start_waits_for_a_refill_that_decides_about_the_suspension() {
         .unwrap();
     world.agree_to_refill("11:59:59", ("100", "25"), None);
     world.settle("12:05");
-    let waits = Refusal::RefillInProgress { until: at("12:10") };
+    let waits = Refusal::RefillInProgress { until: at("12:09:59") };
     assert_eq!(world.start("12:05", "vm", "vm60").err(), Some(waits));
     world.stop("12:06", &["x"]).unwrap();
     world.start("12:07", "vm", "vm60").unwrap();

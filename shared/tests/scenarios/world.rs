@@ -29,6 +29,7 @@ const PRICES: &[(&str, &str, PriceUnit, &str, &str)] = &[
     ("vm100", "instance", PriceUnit::Hour, "1.00", "0"),
     ("vm120", "instance", PriceUnit::Hour, "1.20", "0"),
     ("tiny", "instance", PriceUnit::Hour, "0.00216", "0"),
+    ("rack", "instance", PriceUnit::Hour, "100", "0"),
     ("free", "instance", PriceUnit::Hour, "0", "0"),
     ("speck", "volume", PriceUnit::Hour, "0.0002", "0"),
     ("app", "service", PriceUnit::Hour, "0.10", "0"),
@@ -246,8 +247,28 @@ impl World {
         cap: Option<&str>,
     ) -> &mut World {
         let terms = Some((named(terms.0), named(terms.1)));
-        let settings =
-            RefillSettings { terms, card: Some(named("pm_1")), monthly_cap: cap.map(named) };
+        let settings = RefillSettings {
+            terms,
+            card: Some(named("pm_1")),
+            monthly_cap: cap.map(named),
+            max_charge: None,
+        };
+        self.command(time, Command::ChangeRefill(settings)).unwrap()
+    }
+
+    /// The same with a maximum of one charge.
+    pub(crate) fn agree_to_refill_up_to(
+        &mut self,
+        time: &str,
+        terms: (&str, &str),
+        max_charge: &str,
+    ) -> &mut World {
+        let settings = RefillSettings {
+            terms: Some((named(terms.0), named(terms.1))),
+            card: Some(named("pm_1")),
+            monthly_cap: None,
+            max_charge: Some(named(max_charge)),
+        };
         self.command(time, Command::ChangeRefill(settings)).unwrap()
     }
 

@@ -65,6 +65,7 @@ function current(balance) {
         h('span', { testid: 'rate' }, money.exact(balance.rate_per_hour), h('span', { class: 'unit' }, ' per hour')),
       ),
       fact('Lasts until', h('span', { testid: 'lasts-until' }, lastsUntil(balance))),
+      money.compare(balance.owed, '0') > 0 && fact('Owed', money.exact(balance.owed)),
       balance.paid_through && fact('Paid through', time(balance.paid_through)),
       standing === 'good' &&
         runway.deleted_at &&

@@ -88,6 +88,10 @@ function state(settings, reload) {
       testid,
     });
   }
+  if (progress === 'wanted' && why === 'monthly_cap') {
+    const text = until && `Auto-refill waits until ${shown(until)}. Raise the monthly limit or add credit.`;
+    return notice('warning', 'The monthly limit of auto-refill is reached.', { text, testid });
+  }
   if (progress === 'wanted' && why === 'limit') {
     const text = until && `The next attempt is on ${shown(until)}.`;
     return notice('warning', 'A refill is on hold because a limit was reached or the last refill was declined.', {

@@ -74,11 +74,11 @@ pub(super) fn grant(
     let reason = check_reason(reason)?;
     let grant = new_grant(state, GrantKind::Bonus, bonus, None);
     let number = grant.number;
-    Ok(DecisionOutcome {
-        change: GrantChange::Granted { number, reason }.into(),
-        grants: vec![grant],
-        funds: vec![gain(Fund::Grant(number), bonus.amount)],
-    })
+    Ok(DecisionOutcome::granting(
+        GrantChange::Granted { number, reason },
+        vec![grant],
+        vec![gain(Fund::Grant(number), bonus.amount)],
+    ))
 }
 
 pub(super) fn correct(amount: Usd, reason: &str) -> Result<DecisionOutcome, Refusal> {
@@ -111,16 +111,11 @@ pub(super) fn start_trial(
     let bonus = BonusGrant { amount: policy.trial.credit, expires_at: ends_at, excludes };
     let grant = new_grant(state, GrantKind::Trial, &bonus, None);
     let number = grant.number;
-    Ok(DecisionOutcome {
-        change: GrantChange::TrialStarted {
-            number,
-            ends_at,
-            fingerprint: card.fingerprint.clone(),
-        }
-        .into(),
-        grants: vec![grant],
-        funds: vec![gain(Fund::Grant(number), bonus.amount)],
-    })
+    Ok(DecisionOutcome::granting(
+        GrantChange::TrialStarted { number, ends_at, fingerprint: card.fingerprint.clone() },
+        vec![grant],
+        vec![gain(Fund::Grant(number), bonus.amount)],
+    ))
 }
 
 /// Takes back the credit of a refunded or disputed part of a payment. The amount is pro rata and

@@ -7,9 +7,10 @@ use crate::domain::account::{
 use crate::domain::command::RefillSettings;
 use crate::domain::event::{RefillChange, RefillDecline};
 use crate::domain::ids::{CardId, CustomerId};
-use crate::domain::policy::{Policy, check_cents};
+use crate::domain::policy::{Policy, check_cents, check_charge};
 use crate::domain::refill::{ChargeTiming, allowed};
 use crate::domain::refusal::Refusal;
+use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::Timestamp;
 
 pub(super) fn change(
@@ -23,6 +24,14 @@ pub(super) fn change(
     }
     if let Some(cap) = settings.monthly_cap {
         check_cents(cap)?;
+        if let Some((_, amount)) = settings.terms
+            && cap < amount
+        {
+            return Err(Refusal::CapBelowAmount { amount });
+        }
+    }
+    if let (Some(max_charge), Some((_, amount))) = (settings.max_charge, settings.terms) {
+        check_charge(max_charge, amount, policy.refill.amount_max)?;
     }
     if state.standing == Standing::Closed {
         return Err(Refusal::Closed);
@@ -32,10 +41,17 @@ pub(super) fn change(
     {
         return Err(Refusal::CardRefused { card: card.clone() });
     }
+    // Format 2 does not know a maximum.
+    let max_charge = settings.max_charge.filter(|_| policy.row_format >= RowFormat::new(3));
     // The agreement keeps its time as long as its terms stay. A new card does not renew it.
     let agreement = settings.terms.map(|(threshold, amount)| match state.refill.agreement {
-        Some(agreed) if agreed.threshold == threshold && agreed.amount == amount => agreed,
-        Some(_) | None => RefillAgreement { at: now, threshold, amount },
+        Some(agreed)
+            if (agreed.threshold, agreed.amount, agreed.max_charge)
+                == (threshold, amount, max_charge) =>
+        {
+            agreed
+        }
+        Some(_) | None => RefillAgreement { at: now, threshold, amount, max_charge },
     });
     Ok(DecisionOutcome::of(RefillChange::RefillChanged {
         agreement,
@@ -116,7 +132,16 @@ pub(super) fn fail(
         RefillDecline::Later if state.refill.failures + 1 >= policy.refill.failures_max => {
             Some(RefillPause::Failures)
         }
-        RefillDecline::Later | RefillDecline::NotCharged => None,
+        RefillDecline::Later | RefillDecline::NotCharged | RefillDecline::CalledOff => None,
+    };
+    // Format 2 does not know it, and waits an hour.
+    let is_known = policy.row_format >= RowFormat::new(3);
+    let decline = match decline {
+        RefillDecline::CalledOff if !is_known => RefillDecline::NotCharged,
+        RefillDecline::CalledOff
+        | RefillDecline::NotCharged
+        | RefillDecline::Later
+        | RefillDecline::Never => decline,
     };
     let (code, amount) = (code.to_owned(), Some(open.amount));
     Ok(DecisionOutcome::of(RefillChange::RefillFailed { attempt, decline, code, pause, amount }))

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    DecisionOutcome, RESOURCES_PER_ROW_MAX, check_reason, check_settled, check_standing, hold_until,
+    DecisionOutcome, RESOURCES_PER_ROW_MAX, check_reason, check_settled, check_standing,
+    respite_until,
 };
 use crate::domain::account::{AccountState, BilledTotals, Grant, Standing, SuspensionReason};
 use crate::domain::command::{PastCharge, ResourceStart, ResourceStop, StartFailure};
@@ -11,7 +12,7 @@ use crate::domain::event::{
     BilledLines, ResourceChange, ResourceLine, StandingChange, StartKind, StopReason,
 };
 use crate::domain::funds::{Fund, FundShare, Purse};
-use crate::domain::ids::ResourceId;
+use crate::domain::ids::{ResourceId, Sku};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::policy::Policy;
 use crate::domain::refill::SERVICE;
@@ -39,13 +40,14 @@ pub(super) fn start(
     state: &AccountState,
     starts: &[ResourceStart],
     how: StartKind,
+    running: &[(Sku, Rate)],
     policy: &Policy,
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
     check_settled(state, policy, now)?;
     check_batch(starts.iter().map(|start| &start.resource.id))?;
     check_standing(state)?;
-    if let (Some(paid_through), Some(until)) = (state.paid_through(), hold_until(state, policy))
+    if let (Some(paid_through), Some(until)) = (state.paid_through(), respite_until(state, policy))
         && paid_through <= now
     {
         return Err(Refusal::RefillInProgress { until });
@@ -82,6 +84,7 @@ pub(super) fn start(
         }
         billed = billed.with(BilledMode::Running, &resource.kind, start.rate, resource.seq);
     }
+    check_reserve(&purse, starts, running, policy)?;
     let resources = starts.iter().map(|start| start.resource.clone()).collect();
     let change = ResourceChange::Started {
         resources,
@@ -91,6 +94,32 @@ pub(super) fn start(
         billed,
     };
     Ok(DecisionOutcome::moving(change, purse.deltas()))
+}
+
+/// Checks that the credit left after a start pays for ten more minutes of everything that then runs.
+/// Else a fleet could be started seconds before the end of the paid time for almost nothing.
+///
+/// The refusal says what the account needs for all of it: what the start cost, and the reserve.
+fn check_reserve(
+    purse: &Purse<'_>,
+    starts: &[ResourceStart],
+    running: &[(Sku, Rate)],
+    policy: &Policy,
+) -> Result<(), Refusal> {
+    let mut left = purse.clone();
+    let started = starts.iter().map(|start| (&start.resource.sku, start.rate));
+    let mut all: Vec<(&Sku, Rate)> =
+        running.iter().map(|(sku, rate)| (sku, *rate)).chain(started).collect();
+    all.sort_by_key(|(sku, _)| (left.eligible_grants(sku), *sku));
+    let reserve = |rate: Rate| rate.for_seconds(policy.start_reserve_seconds);
+    if all.iter().all(|(sku, rate)| left.draw(sku, reserve(*rate)).is_some()) {
+        return Ok(());
+    }
+    let spent: Usd = purse.deltas().iter().map(|delta| -delta.amount).sum();
+    let required = spent + all.iter().map(|(_, rate)| reserve(*rate)).sum();
+    let skus: BTreeSet<&Sku> = all.iter().map(|(sku, _)| *sku).collect();
+    let available = skus.into_iter().map(|sku| purse.eligible_credit(sku)).min();
+    Err(Refusal::CreditTooLow { required, available: available.unwrap_or(Usd::ZERO) + spent })
 }
 
 pub(super) fn stop(
@@ -105,7 +134,7 @@ pub(super) fn stop(
     let (resources, why) = (references(stops), StopReason::Requested);
     let (as_of, lines) = (now, BilledLines::Here(stopped.lines));
     let change = ResourceChange::Stopped { resources, why, as_of, lines, billed: stopped.billed };
-    Ok(DecisionOutcome::moving(change, stopped.purse.deltas()))
+    Ok(DecisionOutcome::moving(change, stopped.purse.deltas()).owing(stopped.owed))
 }
 
 pub(super) fn delete(
@@ -121,7 +150,7 @@ pub(super) fn delete(
     let (resources, lines) = (references(stops), BilledLines::Here(stopped.lines));
     let change =
         ResourceChange::ResourcesDeleted { resources, lines, billed: stopped.billed, purge_due };
-    Ok(DecisionOutcome::moving(change, stopped.purse.deltas()))
+    Ok(DecisionOutcome::moving(change, stopped.purse.deltas()).owing(stopped.owed))
 }
 
 pub(super) fn suspend(
@@ -143,7 +172,7 @@ pub(super) fn suspend(
         lines: BilledLines::Here(stopped.lines),
         note,
     };
-    Ok(DecisionOutcome::moving(change, stopped.purse.deltas()))
+    Ok(DecisionOutcome::moving(change, stopped.purse.deltas()).owing(stopped.owed))
 }
 
 pub(super) fn check_suspended_by_staff(state: &AccountState) -> Result<(), Refusal> {
@@ -263,6 +292,8 @@ struct StoppedResources<'a> {
     lines: Vec<ResourceLine>,
     billed: BilledTotals,
     purse: Purse<'a>,
+    /// The cost of their time in the respite, which nothing paid.
+    owed: Usd,
 }
 
 impl<'a> StoppedResources<'a> {
@@ -275,6 +306,7 @@ impl<'a> StoppedResources<'a> {
         let mut purse = Purse::within_period(state, now);
         let mut billed = state.billed.clone();
         let mut lines = Vec::new();
+        let (mut owed, unpaid) = (Usd::ZERO, seconds_in_respite(state, now));
         for stop in stops {
             let Some((mode, rate)) = stop.billed else {
                 continue;
@@ -285,6 +317,7 @@ impl<'a> StoppedResources<'a> {
                 billed = billed.with(BilledMode::Idle, &resource.kind, then, state.next_seq);
             }
             let rate = rate.without(stop.then.unwrap_or(Rate::ZERO));
+            owed += rate.for_seconds(unpaid);
             // A resource kept for free gets nothing back.
             let unused = if state.is_unpaid(&resource.id) { 0 } else { unused };
             let shares = purse.give_back(&resource.sku, rate.for_seconds(unused));
@@ -297,7 +330,17 @@ impl<'a> StoppedResources<'a> {
                 shares,
             });
         }
-        StoppedResources { lines, billed, purse }
+        StoppedResources { lines, billed, purse, owed }
+    }
+}
+
+/// How many seconds ran in the respite since the end of the paid time, up to `now`.
+pub(crate) fn seconds_in_respite(state: &AccountState, now: Timestamp) -> i64 {
+    match (state.paid_through(), state.refill.respite) {
+        (Some(paid_through), Some(respite)) => {
+            (respite.until.min(now) - respite.from.max(paid_through)).max(0)
+        }
+        (None, _) | (_, None) => 0,
     }
 }
 
@@ -389,5 +432,5 @@ pub(crate) fn stop_exhausted(
         lines: BilledLines::none(),
         billed: stopped.billed,
     };
-    DecisionOutcome::of(change)
+    DecisionOutcome::of(change).owing(stopped.owed)
 }

@@ -37,6 +37,8 @@ pub enum BillingChange {
         /// One line per meter.
         lines: Vec<MeterLine>,
     },
+    /// Time that ran in a respite was paid afterwards.
+    OwedPaid,
 }
 
 impl ChangeFamily for BillingChange {
@@ -44,6 +46,7 @@ impl ChangeFamily for BillingChange {
         match self {
             BillingChange::Usage { .. } => "usage",
             BillingChange::Metered { .. } => "metered",
+            BillingChange::OwedPaid => "owed_paid",
         }
     }
 
@@ -56,6 +59,7 @@ impl ChangeFamily for BillingChange {
                 }
             }
             BillingChange::Metered { hour, .. } => next.metered_at = hour.or(next.metered_at),
+            BillingChange::OwedPaid => {}
         }
     }
 
@@ -68,14 +72,14 @@ impl ChangeFamily for BillingChange {
     fn lines(&self) -> Option<&BilledLines> {
         match self {
             BillingChange::Usage { lines, .. } => Some(lines),
-            BillingChange::Metered { .. } => None,
+            BillingChange::Metered { .. } | BillingChange::OwedPaid => None,
         }
     }
 
     fn lines_mut(&mut self) -> Option<&mut BilledLines> {
         match self {
             BillingChange::Usage { lines, .. } => Some(lines),
-            BillingChange::Metered { .. } => None,
+            BillingChange::Metered { .. } | BillingChange::OwedPaid => None,
         }
     }
 
@@ -89,7 +93,7 @@ impl ChangeFamily for BillingChange {
 
     fn list_change(&self, _at: Timestamp) -> ListChange<'_> {
         match self {
-            BillingChange::Usage { .. } => ListChange::Nothing,
+            BillingChange::Usage { .. } | BillingChange::OwedPaid => ListChange::Nothing,
             BillingChange::Metered { lines, .. } => ListChange::BillMeters(lines),
         }
     }

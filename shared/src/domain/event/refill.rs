@@ -105,10 +105,17 @@ impl ChangeFamily for RefillChange {
                 let attempt = refill.attempt.take();
                 let is_current =
                     attempt.as_ref().map(|attempt| &attempt.card) == refill.card.as_ref();
-                if is_current && *decline != RefillDecline::NotCharged {
+                if is_current && matches!(decline, RefillDecline::Never | RefillDecline::Later) {
                     refill.failures += 1;
                 }
-                refill.failed_at = Some(row.at);
+                if *decline != RefillDecline::CalledOff {
+                    refill.failed_at = Some(row.at);
+                }
+                // A rejection ends the respite. Rows of format 2 have none.
+                let is_rejected = matches!(decline, RefillDecline::Never | RefillDecline::Later);
+                if let Some(respite) = refill.respite.as_mut().filter(|_| is_rejected) {
+                    respite.until = respite.until.min(row.at);
+                }
                 refill.paused = refill.paused.or(*pause);
                 if let (RefillDecline::Never, Some(attempt)) = (decline, attempt) {
                     refill.never.insert(attempt.card);
@@ -138,7 +145,10 @@ pub enum RefillDecline {
     Never,
     /// Any other decline. Retried later.
     Later,
-    /// Not the card's fault: Stripe failed, or the attempt was canceled. It does not count toward a
-    /// pause.
+    /// Not the card's fault: Stripe failed. It does not count toward a pause, and the next attempt
+    /// waits for the backoff.
     NotCharged,
+    /// The attempt was no longer needed or no longer agreed. The next one need not wait. Rows of
+    /// format 2 say `NotCharged`.
+    CalledOff,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::domain::account::{
     AccountState, GrantKind, Standing, Suspension, SuspensionReason, TrialPhase,
 };
+use crate::domain::funds::Purse;
 use crate::domain::ids::PaymentId;
 use crate::domain::policy::Policy;
 use crate::domain::refill::charged_until;
@@ -20,6 +21,8 @@ pub enum DueObligation {
     EndTrial,
     /// A grant expires.
     ExpireGrant(u32),
+    /// There is credit, and something is owed.
+    PayOwed,
     /// Credit arrived, and good standing returns.
     Resume,
     /// More resources restart.
@@ -67,6 +70,7 @@ pub fn due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
                 | DueObligation::EndPending(_)
                 | DueObligation::EndTrial
                 | DueObligation::ExpireGrant(_)
+                | DueObligation::PayOwed
                 | DueObligation::Resume
                 | DueObligation::Restart
                 | DueObligation::AnnounceDeletion
@@ -125,6 +129,7 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
         let in_trial = grant.kind == GrantKind::Trial && trial.is_some();
         add((!in_trial).then_some(grant.expires_at), DueObligation::ExpireGrant(grant.number));
     }
+    add(pays_owed_at(state), DueObligation::PayOwed);
     add(resumes_at(state), DueObligation::Resume);
     let restarts = state.restarting && state.standing == Standing::Good && state.frozen.is_empty();
     // Never within paid time, because restarted resources have not paid for it.
@@ -168,7 +173,16 @@ fn resumes_at(state: &AccountState) -> Option<Timestamp> {
         Standing::Deleting(_) | Standing::Deleted(_) => true,
         Standing::Good | Standing::Closed => false,
     };
+    let may = may && state.owed.is_zero();
     (may && state.is_above_floor() && state.frozen.is_empty()).then_some(state.at)
+}
+
+/// At once, and before the next hour is paid.
+fn pays_owed_at(state: &AccountState) -> Option<Timestamp> {
+    let credit = Purse::within_period(state, state.at).unrestricted_credit();
+    let is_open = state.standing != Standing::Closed;
+    let instant = state.paid_through().map_or(state.at, |paid_through| paid_through.min(state.at));
+    (is_open && state.owed.is_positive() && credit.is_positive()).then_some(instant)
 }
 
 /// A day before the end of the grace period, and again when a delayed deletion is no longer

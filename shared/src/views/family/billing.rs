@@ -16,6 +16,7 @@ impl FamilyView for BillingChange {
                 [line] => format!("Usage of {}, {} to {}", line.sku, line.from, line.to),
                 _ => format!("Usage of {} meters", lines.len()),
             },
+            BillingChange::OwedPaid => "Usage while an auto-refill was in progress".to_owned(),
         }
     }
 
@@ -30,9 +31,9 @@ impl FamilyView for BillingChange {
     fn rate_before(&self, state: &AccountState) -> Option<Rate> {
         match self {
             BillingChange::Usage { billed: Some(_), .. } => None,
-            BillingChange::Usage { billed: None, .. } | BillingChange::Metered { .. } => {
-                Some(state.billed.rate)
-            }
+            BillingChange::Usage { billed: None, .. }
+            | BillingChange::Metered { .. }
+            | BillingChange::OwedPaid => Some(state.billed.rate),
         }
     }
 }

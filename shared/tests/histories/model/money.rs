@@ -120,7 +120,10 @@ impl Model {
             }
             change
                 if change.lines().is_some()
-                    || matches!(change, Change::Billing(BillingChange::Metered { .. })) =>
+                    || matches!(
+                        change,
+                        Change::Billing(BillingChange::Metered { .. } | BillingChange::OwedPaid)
+                    ) =>
             {
                 self.sums.usage -= amount;
             }

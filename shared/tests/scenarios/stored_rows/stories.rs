@@ -35,6 +35,7 @@ pub(super) fn all() -> Vec<World> {
         trial_renewed(),
         refills(),
         refills_paused(),
+        respites(),
     ]
 }
 
@@ -352,7 +353,8 @@ fn trial_renewed() -> World {
 
 fn use_card(world: &mut World, time: &str, card: Option<&str>) {
     let terms = Some((named("10"), named("25")));
-    let settings = RefillSettings { terms, card: card.map(named), monthly_cap: None };
+    let settings =
+        RefillSettings { terms, card: card.map(named), monthly_cap: None, max_charge: None };
     world.command(time, Command::ChangeRefill(settings)).unwrap();
 }
 
@@ -372,7 +374,7 @@ fn refills() -> World {
     w.cause = Cause::Stripe;
     w.refill_lands("13:07");
     w.cause = Cause::Command;
-    let off = RefillSettings { terms: None, card: None, monthly_cap: None };
+    let off = RefillSettings { terms: None, card: None, monthly_cap: None, max_charge: None };
     w.command("14:00", Command::ChangeRefill(off)).unwrap();
     world
 }
@@ -396,5 +398,29 @@ fn refills_paused() -> World {
     stripe(w, "16:31", Command::RemoveCard { card: named("pm_3") });
     assert_eq!(w.state.refill.paused, Some(RefillPause::CardGone));
     stripe(w, "16:32", Command::RemoveCard { card: named("pm_2") });
+    world
+}
+
+/// Refills that are called off, and time in a respite that is owed, paid and written off.
+fn respites() -> World {
+    let mut world = World::opened_as("respites");
+    let w = &mut world;
+    w.credit("10:30", "6");
+    w.start("11:00", "a", "vm100").unwrap();
+    w.command("11:30", Command::Correct { amount: named("-5"), reason: "a loss".to_owned() })
+        .unwrap();
+    w.agree_to_refill_up_to("11:58", ("1", "5"), "20");
+    w.begin_refill("11:59").unwrap();
+    w.refill_fails("11:59:30", RefillDecline::CalledOff);
+    w.settle("12:08");
+    w.credit("12:09", "0.10");
+    w.credit("12:10", "6");
+    w.start("12:20", "b", "vm100").unwrap();
+    w.command("12:30", Command::Correct { amount: named("-10"), reason: "a loss".to_owned() })
+        .unwrap();
+    w.agree_to_refill_up_to("12:58", ("2", "5"), "20");
+    w.begin_refill("12:59").unwrap();
+    w.stop("13:02", &["b"]).unwrap();
+    assert!(w.state.owed.is_positive());
     world
 }

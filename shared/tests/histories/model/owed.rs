@@ -1,0 +1,70 @@
+//! The respite of a refill, what is owed for it, and what a start must leave.
+
+use tollgate::domain::account::AccountState;
+use tollgate::domain::event::{BillingChange, Change, Event, RefillWant, ResourceChange};
+use tollgate::domain::timestamp::Timestamp;
+
+use super::{Model, ensure, micros};
+use crate::Check;
+
+/// The respite, and how long a start's credit must last, in seconds.
+const TEN_MINUTES: i64 = 600;
+
+impl Model {
+    /// There is one respite between two credits. It begins with the first row that leaves too little
+    /// while a refill is wanted or open.
+    pub(super) fn respite(
+        &mut self,
+        before: &AccountState,
+        event: &Event,
+        after: &AccountState,
+    ) -> Check {
+        let is_credit = match &event.change {
+            Change::Payment(_) | Change::Grant(_) | Change::Staff(_) => {
+                event.amount().is_positive()
+            }
+            _ => false,
+        };
+        if is_credit {
+            self.respite = None;
+        }
+        let refill = &after.refill;
+        let is_open = refill.attempt.as_ref().is_some_and(|attempt| attempt.void_at.is_none());
+        let is_under_way = is_open || (refill.attempt.is_none() && refill.wanted.is_some());
+        let is_low = refill.agreement.is_some_and(|agreed| after.balance() < agreed.threshold);
+        let wants = matches!(event.want, Some(RefillWant::Now { .. }));
+        if (wants || (is_under_way && is_low)) && self.respite.is_none() {
+            self.respite = Some(event.at.seconds());
+            let until = event.respite_until.map(Timestamp::seconds);
+            ensure!(until == Some(event.at.seconds() + TEN_MINUTES), "no respite: {until:?}");
+        } else {
+            ensure!(event.respite_until.is_none(), "another respite before any credit");
+        }
+        let owed = micros(event.owed);
+        let rate = before.billed.rate.for_seconds(TEN_MINUTES);
+        ensure!(owed <= micros(rate) + 1_000, "{owed} is owed for ten minutes of {rate}");
+        self.owed += owed;
+        ensure!(self.owed >= 0, "more was paid than was owed");
+        match &event.change {
+            Change::Billing(BillingChange::OwedPaid) => {
+                ensure!(owed == micros(event.amount()) && owed < 0, "{owed} was not paid");
+            }
+            _ if owed < 0 => ensure!(self.owed == 0, "only a deletion writes off, and all of it"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// After a start the account can pay ten minutes of everything.
+    pub(super) fn reserve(&self, event: &Event, after: &AccountState) -> Check {
+        if !matches!(&event.change, Change::Resource(ResourceChange::Started { .. })) {
+            return Ok(());
+        }
+        // Each line is rounded for itself.
+        let needed = micros(after.billed.rate.for_seconds(TEN_MINUTES)) - 1_000;
+        let left = micros(after.balance());
+        ensure!(left >= needed, "{left} micro-dollars are left, and ten minutes cost {needed}");
+        ensure!(micros(after.owed) == self.owed, "{} is owed", self.owed);
+        Ok(())
+    }
+}
