@@ -393,7 +393,7 @@ async fn omitted_auto_refill_fields_keep_their_values() {
     let low = put(json!({"monthly_cap": "29.99"})).minutes_later(1);
     refused(&api, low, 422, "cap_below_amount").await;
     let low = put(json!({"max_charge": "29.99"})).minutes_later(1);
-    refused(&api, low, 400, "amount_too_small").await;
+    refused(&api, low, 422, "amount_too_small").await;
     let changed =
         ask(&api, put(json!({"monthly_cap": null, "payment_method": null})).minutes_later(2))
             .await
