@@ -76,14 +76,6 @@ impl From<store::CommandError> for PaymentError {
 }
 
 impl Payments<'_> {
-    /// Opens an account, if it is not open.
-    ///
-    /// # Errors
-    /// [`PaymentError`]
-    pub async fn open(&self, account: &AccountId) -> Result<(), PaymentError> {
-        Ok(self.billing.ensure_open(self.opening(account)).await?)
-    }
-
     /// Records what Stripe confirmed. Money that arrives opens its account, should it not be open.
     async fn append_opened(
         &self,

@@ -37,6 +37,16 @@ async fn a_page_is_made_paid_and_credited() {
 }
 
 #[tokio::test]
+async fn the_platform_opens_no_account_by_a_mistyped_name() {
+    let world = PaymentWorld::new().await;
+    let request = world.event(CREATE).scope("tollgate/platform");
+    let request = request.header("Tollgate-Account", "nobody").json(&json!({"amount": "25.00"}));
+    let answered = world.call(&request).await;
+    assert_eq!((answered.status, answered.code()), (404, "not_found"));
+    assert!(world.ledger().undisturbed.head(&named("nobody")).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn requests_to_stripe_are_exactly_as_designed() {
     let world = PaymentWorld::new().await;
     world.session("25.00", Some(json!({"enabled": true, "threshold": "5", "amount": "20"}))).await;

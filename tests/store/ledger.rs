@@ -539,12 +539,12 @@ async fn an_account_of_a_newer_release_is_never_appended_to() {
         .item("type", AttributeValue::S("unheard_of".to_owned()))
         .item("amount", AttributeValue::N("0".to_owned()))
         .item("balance", AttributeValue::N("10".to_owned()))
-        .item("body", AttributeValue::S(r#"{"v":3,"anything":{}}"#.to_owned()))
+        .item("body", AttributeValue::S(r#"{"v":6,"anything":{}}"#.to_owned()))
         .send()
         .await
         .unwrap();
     drop(ledger.faults.take_calls());
-    let newer = StoreError::NewerFormat { seq: 2, found: RowFormat::new(3) };
+    let newer = StoreError::NewerFormat { seq: 2, found: RowFormat::new(6) };
     assert_eq!(ledger.try_settle(ALICE, "11:00:00").await, Err(newer.clone()));
     let refused = ledger.try_credit(ALICE, "pi_2", "10", "11:00:00").await;
     assert_eq!(refused, Err(CommandError::Fault(newer.clone())));

@@ -63,7 +63,7 @@ pub(crate) async fn create(payments: Payments<'_>, call: &ApiCall) -> Result<Api
     let amount = amount_of(payments, &wish)?;
     let on = OnAccount::of_caller(payments.billing, call)?;
     let account = on.account();
-    payments.open(account).await?;
+    on.ensure_open().await?;
     let head = payments.billing.store.head(account).await?;
     let state = head.map(|head| head.state).unwrap_or_default();
     if state.standing == Standing::Closed {

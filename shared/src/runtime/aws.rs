@@ -6,6 +6,8 @@
 //! docs.aws.amazon.com/sdkref, "Service-specific endpoints"), so that a local cloud can replace
 //! AWS.
 
+use std::time::Duration;
+
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::TokioSleep;
@@ -14,6 +16,7 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
+use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
@@ -56,9 +59,22 @@ pub fn read(value_of: impl Fn(&'static str) -> Option<String>) -> Result<SdkConf
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(client)
         .sleep_impl(TokioSleep::new())
+        .timeout_config(timeouts())
         .service_config(Endpoints);
     config.set_endpoint_url(value_of("AWS_ENDPOINT_URL"));
     Ok(config.build())
+}
+
+/// The SDK limits only the time to connect. A call that is never answered would hold its function
+/// until Lambda ends it, and the accounts behind it would not be billed. DynamoDB answers within
+/// milliseconds, so an attempt of three seconds is lost.
+#[must_use]
+pub fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(3))
+        .operation_timeout(Duration::from_secs(10))
+        .build()
 }
 
 /// An HTTP client for AWS addresses outside the SDK's services, such as presigned URLs.

@@ -16,6 +16,9 @@ pub(super) struct Backoff {
     /// When the current attempt began. Not business time: it only measures how long an attempt
     /// takes.
     begun: Instant,
+    first_begun: Instant,
+    /// No attempt begins later than this after the first.
+    lasts_max: Duration,
 }
 
 /// What a pause is counted in.
@@ -30,7 +33,11 @@ impl Backoff {
     /// For a write that failed for outside reasons: about three seconds at most, in a request that
     /// has ten or more.
     pub(super) fn for_faults() -> Backoff {
-        Backoff::new(8, Unit::Fixed(Duration::from_millis(25)), Duration::from_secs(1))
+        let backoff =
+            Backoff::new(8, Unit::Fixed(Duration::from_millis(25)), Duration::from_secs(1));
+        // The SDK gives up on a call that is not answered after ten seconds. Another such call would
+        // hold its function for too long.
+        Backoff { lasts_max: Duration::from_secs(8), ..backoff }
     }
 
     /// For a row that another writer was faster with. Of the writers that decide at the same time
@@ -49,7 +56,9 @@ impl Backoff {
     }
 
     fn new(attempts_max: u32, unit: Unit, pause_max: Duration) -> Backoff {
-        Backoff { attempts: 1, attempts_max, unit, pause_max, begun: Instant::now() }
+        let (begun, lasts_max) = (Instant::now(), Duration::MAX);
+        let first_begun = begun;
+        Backoff { attempts: 1, attempts_max, unit, pause_max, begun, first_begun, lasts_max }
     }
 
     /// How many attempts there were.
@@ -59,7 +68,7 @@ impl Backoff {
 
     /// Waits until the next attempt; [`AttemptsExhausted`] if there have been enough.
     pub(super) async fn pause(&mut self) -> Result<(), AttemptsExhausted> {
-        if self.attempts >= self.attempts_max {
+        if self.attempts >= self.attempts_max || self.first_begun.elapsed() > self.lasts_max {
             return Err(AttemptsExhausted);
         }
         let unit = match self.unit {
