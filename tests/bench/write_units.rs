@@ -121,7 +121,7 @@ async fn in_the_midst(ledger: &Ledger, state: AccountState) -> AccountId {
             ledger
                 .store
                 .execute(
-                    ledger.occasion(&account, at("10:20:00")),
+                    ledger.trigger(&account, at("10:20:00")),
                     Cause::Command,
                     Plan::on_snapshot(&start),
                 )
@@ -158,7 +158,7 @@ async fn check_cost(name: &str, state: AccountState) {
     let meter = Meter::default();
     let store = Store::new(meter.on(&ledger.client), ledger.names());
 
-    let report = store.settle(ledger.occasion(&account, at("11:00:00"))).await.unwrap();
+    let report = store.settle(ledger.trigger(&account, at("11:00:00"))).await.unwrap();
     assert_eq!(report.appended, 1);
 
     let head = ledger.undisturbed.head(&account).await.unwrap().unwrap();
@@ -197,7 +197,7 @@ async fn the_hourly_debit_is_two_reads_and_one_write() {
     let ledger = Ledger::new().await;
     let account = in_the_midst(&ledger, in_good_standing()).await;
     drop(ledger.faults.take_calls());
-    ledger.store.settle(ledger.occasion(&account, at("11:00:00"))).await.unwrap();
+    ledger.store.settle(ledger.trigger(&account, at("11:00:00"))).await.unwrap();
     assert_eq!(
         ledger.faults.operations(),
         [Operation::Query, Operation::Query, Operation::PutItem]

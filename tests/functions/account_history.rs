@@ -38,7 +38,7 @@ async fn transactions_are_a_table_for_spreadsheets() {
         api.ledger
             .store
             .execute(
-                api.ledger.occasion(&alice, at("10:30:00")),
+                api.ledger.trigger(&alice, at("10:30:00")),
                 Cause::Command,
                 Plan::on_snapshot(&correct),
             )
@@ -387,8 +387,8 @@ async fn range_with_too_many_rows_is_refused() {
 async fn refill_step(api: &Api, now: &str, command: Command) {
     let alice = named(ALICE);
     let decide = |_: &AccountState| Ok(command.clone());
-    let occasion = api.ledger.occasion(&alice, at(now));
-    receipt(api.ledger.store.execute(occasion, Cause::Stripe, Plan::on_state(&decide)).await);
+    let trigger = api.ledger.trigger(&alice, at(now));
+    receipt(api.ledger.store.execute(trigger, Cause::Stripe, Plan::on_state(&decide)).await);
 }
 
 fn begin() -> Command {

@@ -170,7 +170,7 @@ async fn new_page_expires_the_old_one_and_canceled_is_unpayable() {
     world.pay(&paid, &format!("card={VISA}")).await;
     world.deliver_all().await;
     let cancel = world.event("POST /v1/checkout-sessions/{id}/cancel").at("id", &paid);
-    assert_eq!(world.call(&cancel).await.body["status"], "paid", "what is paid is not cancelled");
+    assert_eq!(world.call(&cancel).await.body["status"], "paid", "what is paid is not canceled");
     let third = world.session("5", None).await;
     world.advance(31 * 60);
     assert_eq!(world.status(&third).await.body["status"], "expired");
@@ -318,8 +318,8 @@ async fn late_webhook_does_not_undo_newer_refill_settings() {
         Ok(Command::ChangeRefill(RefillSettings { terms: None, card: None, monthly_cap: None }))
     };
     let account = acme();
-    let occasion = world.ledger().occasion(&account, world.now());
-    world.ledger().store.execute(occasion, Cause::Command, Plan::on_state(&off)).await.unwrap();
+    let trigger = world.ledger().trigger(&account, world.now());
+    world.ledger().store.execute(trigger, Cause::Command, Plan::on_state(&off)).await.unwrap();
     world.advance(3_000);
     world.deliver_all().await;
     assert_eq!(

@@ -81,16 +81,16 @@ const OUTCOME: [&str; 16] = [
 ];
 
 async fn deliver(ledger: &Ledger, number: usize) -> Result<(), CommandError> {
-    let (time, trigger) = SCENARIO[number];
+    let (time, step) = SCENARIO[number];
     let (account, now): (AccountId, Timestamp) = (named(ALICE), at(time));
-    let (store, occasion) = (&ledger.store, ledger.occasion(&account, now));
+    let (store, trigger) = (&ledger.store, ledger.trigger(&account, now));
     let request =
-        Cause::Request { key: named(&format!("request-{number}")), digest: format!("{trigger:?}") };
+        Cause::Request { key: named(&format!("request-{number}")), digest: format!("{step:?}") };
     let (refunded, refund) = (topup("pi_1", "7"), TakeBack::Refund(named("re_1")));
-    let done = match trigger {
+    let done = match step {
         Trigger::Open => store
             .execute(
-                occasion,
+                trigger,
                 Cause::Command,
                 Plan::on_snapshot(&|_: &AccountSnapshot<'_>| Ok(Command::Open)),
             )
@@ -101,13 +101,13 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), CommandError> {
             let credit = |_: &AccountState| {
                 Ok(Command::Credit { payment: payment.clone(), kind, bonus: None })
             };
-            store.execute(occasion, Cause::Stripe, Plan::on_state(&credit)).await.and_then(settled)
+            store.execute(trigger, Cause::Stripe, Plan::on_state(&credit)).await.and_then(settled)
         }
         Trigger::Start(ids) => {
             let (project, new) = (project(&account), new_resources("big", ids));
             store
                 .execute(
-                    occasion,
+                    trigger,
                     request,
                     Plan::on_snapshot(&|view: &AccountSnapshot<'_>| {
                         start_new(view, &project, &new, now)
@@ -120,28 +120,28 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), CommandError> {
             let ids = [named(id)];
             store
                 .execute(
-                    occasion,
+                    trigger,
                     request,
                     Plan::on_snapshot(&|view: &AccountSnapshot<'_>| stop(view, &ids)),
                 )
                 .await
                 .and_then(settled)
         }
-        Trigger::Settle => store.settle(occasion).await.map(drop).map_err(CommandError::from),
+        Trigger::Settle => store.settle(trigger).await.map(drop).map_err(CommandError::from),
         Trigger::Refund => {
             let take = |_: &AccountState| {
                 Ok(Command::TakeBack { by: refund.clone(), of: refunded.clone(), cents: 150 })
             };
-            store.execute(occasion, Cause::Stripe, Plan::on_state(&take)).await.and_then(settled)
+            store.execute(trigger, Cause::Stripe, Plan::on_state(&take)).await.and_then(settled)
         }
         Trigger::ReverseRefund => store
-            .execute(occasion, Cause::Stripe, Plan::give_back(&refund, &refunded, 150))
+            .execute(trigger, Cause::Stripe, Plan::give_back(&refund, &refunded, 150))
             .await
             .and_then(settled),
         Trigger::OpenMeter => {
             let (project, sku) = (project(&account), named("tokens"));
             let open = |view: &AccountSnapshot<'_>| open_meter(view, &project, &sku, now);
-            store.execute(occasion, request, Plan::on_snapshot(&open)).await.and_then(settled)
+            store.execute(trigger, request, Plan::on_snapshot(&open)).await.and_then(settled)
         }
         Trigger::Read => {
             let (project, sku, reading) = (named("p"), named("tokens"), named("100000"));

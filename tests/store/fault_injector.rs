@@ -103,11 +103,11 @@ impl FaultyTables {
 
 fn reasons(error: SdkError<TransactWriteItemsError>) -> Vec<String> {
     let error = error.into_service_error();
-    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else {
-        panic!("not cancelled: {error:?}")
+    let TransactWriteItemsError::TransactionCanceledException(canceled) = error else {
+        panic!("not canceled: {error:?}")
     };
     let code = |reason: &CancellationReason| reason.code().unwrap().to_owned();
-    cancelled.cancellation_reasons().iter().map(code).collect()
+    canceled.cancellation_reasons().iter().map(code).collect()
 }
 
 fn is_lost<E: std::fmt::Debug>(error: &SdkError<E>) -> bool {
@@ -134,7 +134,7 @@ async fn a_throttled_call_is_not_applied() {
 }
 
 #[tokio::test]
-async fn a_transaction_with_a_throttled_item_is_cancelled() {
+async fn a_transaction_with_a_throttled_item_is_canceled() {
     let world =
         FaultyTables::with(Calls::of(Operation::TransactWriteItems), Fault::ItemThrottled).await;
     let error = world.append_both([0, 1]).await.unwrap_err();

@@ -37,7 +37,7 @@ async fn execute(
     receipt(
         ledger
             .undisturbed
-            .execute(ledger.occasion(&alice, at(now)), Cause::Command, Plan::on_snapshot(&command))
+            .execute(ledger.trigger(&alice, at(now)), Cause::Command, Plan::on_snapshot(&command))
             .await,
     );
 }
@@ -119,7 +119,7 @@ async fn debit_during_a_start_is_not_overwritten() {
     let (started, ()) = tokio::join!(ledger.start(ALICE, "vm", &["r2"], "10:59:59"), async {
         gate.reached().await;
         let alice = named(ALICE);
-        ledger.undisturbed.settle(ledger.occasion(&alice, at("11:00:00"))).await.unwrap();
+        ledger.undisturbed.settle(ledger.trigger(&alice, at("11:00:00"))).await.unwrap();
         gate.open();
     });
     assert_eq!((started.report.lost, started.event.at), (1, at("11:00:00")));

@@ -43,7 +43,7 @@ pub enum Fault {
     /// The whole call is throttled (HTTP 400, `ProvisionedThroughputExceededException`), not
     /// applied.
     Throttled,
-    /// A transaction is cancelled because its first item is throttled
+    /// A transaction is canceled because its first item is throttled
     /// (`TransactionCanceledException`, reason `ThrottlingError`), not applied.
     ItemThrottled,
     /// A transaction or a write meets another transaction on its (first) item, not applied:
@@ -504,9 +504,9 @@ async fn inflict(
             Err(ConnectorError::io(refused.into()).never_connected())
         }
         Fault::Throttled => Ok(answers::throttled()),
-        Fault::ItemThrottled => Ok(answers::cancelled(&request, answers::THROTTLED)),
+        Fault::ItemThrottled => Ok(answers::canceled(&request, answers::THROTTLED)),
         Fault::TransactionConflict if operation.is_transaction() => {
-            Ok(answers::cancelled(&request, answers::CONFLICT))
+            Ok(answers::canceled(&request, answers::CONFLICT))
         }
         Fault::TransactionConflict => Ok(answers::conflict()),
         Fault::InternalError => Ok(answers::internal_error()),

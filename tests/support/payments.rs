@@ -287,10 +287,10 @@ impl PaymentWorld {
             let (card, monthly_cap) = (state.refill.card.clone(), state.refill.monthly_cap);
             Ok(Command::ChangeRefill(RefillSettings { terms, card, monthly_cap }))
         };
-        let occasion = self.ledger().occasion(&account, self.now());
+        let trigger = self.ledger().trigger(&account, self.now());
         let store = &self.ledger().undisturbed;
         store
-            .execute(occasion, Cause::Command, Plan::on_state(&change))
+            .execute(trigger, Cause::Command, Plan::on_state(&change))
             .await
             .expect("an agreement");
     }

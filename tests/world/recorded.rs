@@ -1,4 +1,4 @@
-//! Recordings of earlier behaviour: answers of the API, and calls of functions to AWS and Stripe.
+//! Recordings of earlier behavior: answers of the API, and calls of functions to AWS and Stripe.
 //! The tests compare with them, so a commit that moves code shows that nothing else changed.
 //!
 //! After an intended change, record again and read the diff:

@@ -43,7 +43,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use account::{Account, Settings};
-pub use cards::{Behaviour, TEST_CARDS, TestCard};
+pub use cards::{Behavior, TEST_CARDS, TestCard};
 pub use control::{
     CardRule, DebitEnd, DeliveryPlan, DisputeEnd, DisputeKind, Fault, FaultKind, NewDispute,
     NotPossible, Order,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::account::{Account, Later};
-use super::cards::{self, Behaviour};
+use super::cards::{self, Behavior};
 use super::control::{DebitEnd, DisputeKind};
 use super::failure::{Decline, Failure};
 use super::objects::billing_details;
@@ -118,39 +118,39 @@ impl Account {
             }
             return Verdict::No(decline);
         }
-        let behaviour =
-            cards::by_number(&number).map_or(Behaviour::Succeeds, |card| card.behaviour);
+        let behavior =
+            cards::by_number(&number).map_or(Behavior::Succeeds, |card| card.behavior);
         let set_up = self.known(method, "set_up").as_bool().unwrap_or_default();
-        match (behaviour, presence) {
-            (Behaviour::Declines(code), _) => Verdict::No(Decline::of(code)),
-            (Behaviour::DeclinesOffSession, Presence::Away) => {
+        match (behavior, presence) {
+            (Behavior::Declines(code), _) => Verdict::No(Decline::of(code)),
+            (Behavior::DeclinesOffSession, Presence::Away) => {
                 Verdict::No(Decline::of("generic_decline"))
             }
-            (Behaviour::AuthenticatesUnlessSetUp, Presence::Away) if set_up => Verdict::Yes,
+            (Behavior::AuthenticatesUnlessSetUp, Presence::Away) if set_up => Verdict::Yes,
             (
-                Behaviour::AuthenticatesUnlessSetUp
-                | Behaviour::AlwaysAuthenticates
-                | Behaviour::AuthenticatesThenDeclines,
+                Behavior::AuthenticatesUnlessSetUp
+                | Behavior::AlwaysAuthenticates
+                | Behavior::AuthenticatesThenDeclines,
                 Presence::Away,
             ) => Verdict::No(Decline::of("authentication_required")),
             (
-                Behaviour::AuthenticatesUnlessSetUp
-                | Behaviour::AlwaysAuthenticates
-                | Behaviour::AuthenticatesThenDeclines,
+                Behavior::AuthenticatesUnlessSetUp
+                | Behavior::AlwaysAuthenticates
+                | Behavior::AuthenticatesThenDeclines,
                 Presence::AtPage,
             ) => Verdict::Authenticate,
-            (Behaviour::AuthenticatesThenDeclines, Presence::Authenticated) => {
+            (Behavior::AuthenticatesThenDeclines, Presence::Authenticated) => {
                 Verdict::No(Decline::of("insufficient_funds"))
             }
             (
-                Behaviour::Succeeds
-                | Behaviour::DeclinesOffSession
-                | Behaviour::AuthenticatesUnlessSetUp
-                | Behaviour::AlwaysAuthenticates
-                | Behaviour::Disputed(_)
-                | Behaviour::Inquired
-                | Behaviour::RefundSucceedsLater
-                | Behaviour::RefundFailsLater,
+                Behavior::Succeeds
+                | Behavior::DeclinesOffSession
+                | Behavior::AuthenticatesUnlessSetUp
+                | Behavior::AlwaysAuthenticates
+                | Behavior::Disputed(_)
+                | Behavior::Inquired
+                | Behavior::RefundSucceedsLater
+                | Behavior::RefundFailsLater,
                 _,
             ) => Verdict::Yes,
         }
@@ -243,11 +243,11 @@ impl Account {
             intent["next_action"] = Value::Null;
         });
         let number = self.known_text(method, "number");
-        match cards::by_number(&number).map(|card| card.behaviour) {
-            Some(Behaviour::Disputed(reason)) => {
+        match cards::by_number(&number).map(|card| card.behavior) {
+            Some(Behavior::Disputed(reason)) => {
                 let _ = self.open_dispute(charge, None, reason, DisputeKind::Chargeback);
             }
-            Some(Behaviour::Inquired) => {
+            Some(Behavior::Inquired) => {
                 let _ = self.open_dispute(charge, None, "general", DisputeKind::Inquiry);
             }
             _ => {}

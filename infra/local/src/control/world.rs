@@ -1,6 +1,6 @@
 //! All parts of a running local cloud, and the state that is kept between runs.
 //!
-//! A part has handles to the parts it needs, and no more. Only the rooms of control see all of
+//! A part has handles to the parts it needs, and no more. Only the modules of `control` see all of
 //! them.
 
 use std::sync::Arc;
