@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use tollgate::stripe::setup::{SetupResult, WEBHOOK_PATH, WantedSetup, plan};
+use tollgate::stripe::setup::{NewWebhookEndpoint, SetupResult, WEBHOOK_PATH, WantedSetup, plan};
 use tollgate::stripe::{Stripe, StripeError, StripeMode};
 
 /// The output of `--help`, and after a usage error.
@@ -72,12 +72,7 @@ pub async fn set_up(stripe: &Stripe, arguments: &Arguments) -> Result<String, St
     let failed = |error: StripeError| error.to_string();
     let lacks = stripe.lacks().await.map_err(failed)?;
     if !lacks.is_empty() {
-        let listed: Vec<String> =
-            lacks.iter().map(|(what, why)| format!("  {what}   ({why})")).collect();
-        return Err(format!(
-            "The key lacks permissions. Nothing was changed:\n{}",
-            listed.join("\n")
-        ));
+        return Err(missing_permissions(&lacks));
     }
     let endpoints = stripe.webhook_endpoints().await.map_err(failed)?;
     let portals = stripe.portal_configurations().await.map_err(failed)?;
@@ -110,12 +105,7 @@ pub async fn set_up(stripe: &Stripe, arguments: &Arguments) -> Result<String, St
         }
         // Stripe shows it this once: it must not be lost if a later step fails.
         if let Some(made) = secret.take() {
-            let _ = writeln!(
-                text,
-                "\nAdd this to webhook_secrets in the secret StripeSecretArn. Stripe never shows it again. Until \
-                 then webhooks are rejected, and Stripe retries them:\n\n  {}   (signs events from {})\n",
-                made.secret, made.id
-            );
+            text.push_str(&secret_note(&made));
         }
     }
     if let Some(portal) = portal {
@@ -125,4 +115,18 @@ pub async fn set_up(stripe: &Stripe, arguments: &Arguments) -> Result<String, St
         text.push_str("The secret is JSON: {\"secret_key\": \"rk_… or sk_…\", \"webhook_secrets\": [\"whsec_…\"]}\n");
     }
     Ok(text)
+}
+
+fn missing_permissions(lacks: &[(&str, String)]) -> String {
+    let listed: Vec<String> =
+        lacks.iter().map(|(what, why)| format!("  {what}   ({why})")).collect();
+    format!("The key lacks permissions. Nothing was changed:\n{}", listed.join("\n"))
+}
+
+fn secret_note(endpoint: &NewWebhookEndpoint) -> String {
+    format!(
+        "\nAdd this to webhook_secrets in the secret StripeSecretArn. Stripe never shows it again. Until \
+         then webhooks are rejected, and Stripe retries them:\n\n  {}   (signs events from {})\n\n",
+        endpoint.secret, endpoint.id
+    )
 }

@@ -447,122 +447,201 @@ async fn assemble(
     services_url: &str,
 ) -> Result<(Arc<World>, Arc<Services>), StartError> {
     let queues_url = format!("{}/{}", urls.sqs, names::ACCOUNT);
+    let wiring = read_wiring(&config, urls, &queues_url)?;
+    let dynamodb = DynamoDb::start(config.state.as_deref(), &wiring.tables)
+        .await
+        .map_err(StartError::Other)?;
+    let stripe_variable = stand_in.is_some().then(|| STRIPE_VARIABLE.to_owned());
+    let core = Core::new(config, clock, &wiring, dynamodb, services_url, stripe_variable);
+    let transport = Transport::new(&core, &wiring, queues_url);
+    let keys = Arc::new(keys);
+    let gateway = Arc::new(Gateway::new(
+        Arc::clone(&core.common.clock),
+        wiring.api.clone(),
+        Arc::clone(&keys),
+        Arc::clone(&core.lambda),
+    ));
+    let stripe = stand_in.map(|stand_in| stripe(&core, stand_in, &gateway));
+    let services = services(&core, &transport, stripe.as_ref());
+    let world = Arc::new(World {
+        asynchronous: asynchronous_invoker(&core, &transport),
+        scheduler: scheduler(&core, &transport, &wiring),
+        wiring,
+        common: core.common,
+        agenda: core.agenda,
+        calls: core.calls,
+        runs: core.runs,
+        store,
+        lambda: core.lambda,
+        events: transport.events,
+        queues: transport.queues,
+        streams: transport.streams,
+        dynamodb: core.dynamodb,
+        gateway,
+        keys,
+        secrets: core.secrets,
+        stripe,
+        moving: tokio::sync::Mutex::default(),
+        api_url: urls.api.clone(),
+    });
+    set_worker(&world);
+    Ok((world, services))
+}
+
+/// Reads the template with the parameters of this cloud, and checks that every function is built.
+fn read_wiring(config: &Config, urls: &Urls, queues_url: &str) -> Result<Wiring, StartError> {
     let parameters = config
         .parameters
         .iter()
         .map(|(name, value)| (name.clone(), value.replace("{api}", &urls.api)));
     let resolver = Resolver::new(&config.template, parameters.collect())
-        .at(queues_url.clone(), urls.api.clone());
+        .at(queues_url.to_owned(), urls.api.clone());
     let wiring = Wiring::read(&resolver)?;
     check_binaries(&wiring, &config.binaries)?;
-    let dynamodb = DynamoDb::start(config.state.as_deref(), &wiring.tables)
-        .await
-        .map_err(StartError::Other)?;
-    let dynamodb = Arc::new(dynamodb);
-    let secrets = Arc::new(Secrets::default());
-    secrets.put(&names::stripe_secret(), &stripe_secret(config.stripe, &config.environment));
+    Ok(wiring)
+}
 
-    let common = Common { clock, faults: Arc::default(), log: Arc::new(Log::new(config.log)) };
-    let activity = Activity::new();
-    let agenda = Arc::new(Agenda::new(Arc::clone(&common.clock), activity.clone()));
-    let (calls, runs) = (Arc::<Recorded<Call>>::default(), Arc::<Recorded<Run>>::default());
-    let setup = Setup {
-        binaries: config.binaries,
-        services: services_url.to_owned(),
-        environment: config.environment,
-        stripe_variable: stand_in.is_some().then(|| STRIPE_VARIABLE.to_owned()),
-        processes_max: config.processes_max.max(1),
-    };
-    let lambda =
-        Lambda::new(&wiring.functions, setup, common.clone(), activity.clone(), Arc::clone(&runs));
-    let lambda = Arc::new(lambda);
-    let skips = Arc::new(Skips::new(config.every_minute.into()));
-    let polls = agenda.planner(Job::PollQueue);
-    let queues = Arc::new(Queues::new(
-        &wiring,
-        queues_url,
-        common.clone(),
-        Arc::clone(&lambda),
-        Arc::clone(&dynamodb),
-        Arc::clone(&skips),
-        polls,
-    ));
-    let targets = Arc::new(Targets {
-        invocations: agenda.planner(Job::Invoke),
-        events: agenda.planner(Job::Publish),
-        queues: Arc::clone(&queues),
-    });
-    let deliveries = agenda.planner(Job::Deliver);
-    let events = Arc::new(Events::new(common.clone(), &wiring, Arc::clone(&targets), deliveries));
-    let streams = Arc::new(Streams {
-        common: common.clone(),
-        dynamodb: Arc::clone(&dynamodb),
-        lambda: Arc::clone(&lambda),
-        targets: Arc::clone(&targets),
-        polls: agenda.planner(Job::PollStream),
-        mappings: wiring.stream_mappings.clone(),
-        readers: Readers::new(&wiring.stream_mappings),
-    });
-    let keys = Arc::new(keys);
-    let gateway = Arc::new(Gateway::new(
-        Arc::clone(&common.clock),
-        wiring.api.clone(),
-        Arc::clone(&keys),
-        Arc::clone(&lambda),
-    ));
-    let webhooks = agenda.planner(|()| Job::DeliverWebhooks);
-    let stripe = stand_in.map(|stand_in| {
-        Arc::new(Stripe::new(stand_in, common.clone(), Arc::clone(&gateway), webhooks))
-    });
-    let services = Arc::new(Services {
-        common: common.clone(),
-        activity,
-        calls: Arc::clone(&calls),
-        client: Client::new(),
-        lambda: Arc::clone(&lambda),
-        dynamodb: Arc::clone(&dynamodb),
-        streams: Arc::clone(&streams),
-        events: Arc::clone(&events),
-        queues: Arc::clone(&queues),
-        secrets: Arc::clone(&secrets),
-        targets: Arc::clone(&targets),
-        stripe: stripe.as_ref().map(Stripe::router),
-    });
-    let world = Arc::new(World {
-        asynchronous: AsynchronousInvoker {
-            common: common.clone(),
-            lambda: Arc::clone(&lambda),
-            retries: agenda.planner(Job::Invoke),
+/// The parts that every other part needs: clock and agenda, tables, secrets, functions.
+struct Core {
+    common: Common,
+    activity: Activity,
+    agenda: Arc<Agenda<Job>>,
+    calls: Arc<Recorded<Call>>,
+    runs: Arc<Recorded<Run>>,
+    skips: Arc<Skips>,
+    dynamodb: Arc<DynamoDb>,
+    secrets: Arc<Secrets>,
+    lambda: Arc<Lambda>,
+}
+
+impl Core {
+    fn new(
+        config: Config,
+        clock: Arc<Clock>,
+        wiring: &Wiring,
+        dynamodb: DynamoDb,
+        services_url: &str,
+        stripe_variable: Option<String>,
+    ) -> Core {
+        let secrets = Arc::new(Secrets::default());
+        secrets.put(&names::stripe_secret(), &stripe_secret(config.stripe, &config.environment));
+        let common = Common { clock, faults: Arc::default(), log: Arc::new(Log::new(config.log)) };
+        let activity = Activity::new();
+        let agenda = Arc::new(Agenda::new(Arc::clone(&common.clock), activity.clone()));
+        let runs = Arc::<Recorded<Run>>::default();
+        let setup = Setup {
+            binaries: config.binaries,
+            services: services_url.to_owned(),
+            environment: config.environment,
+            stripe_variable,
+            processes_max: config.processes_max.max(1),
+        };
+        let lambda = Arc::new(Lambda::new(
+            &wiring.functions,
+            setup,
+            common.clone(),
+            activity.clone(),
+            Arc::clone(&runs),
+        ));
+        Core {
+            common,
+            activity,
+            agenda,
+            calls: Arc::default(),
+            runs,
+            skips: Arc::new(Skips::new(config.every_minute.into())),
+            dynamodb: Arc::new(dynamodb),
+            secrets,
+            lambda,
+        }
+    }
+}
+
+/// The parts that carry messages between functions.
+struct Transport {
+    queues: Arc<Queues>,
+    targets: Arc<Targets>,
+    events: Arc<Events>,
+    streams: Arc<Streams>,
+}
+
+impl Transport {
+    fn new(core: &Core, wiring: &Wiring, queues_url: String) -> Transport {
+        let queues = Arc::new(Queues::new(
+            wiring,
+            queues_url,
+            core.common.clone(),
+            Arc::clone(&core.lambda),
+            Arc::clone(&core.dynamodb),
+            Arc::clone(&core.skips),
+            core.agenda.planner(Job::PollQueue),
+        ));
+        let targets = Arc::new(Targets {
+            invocations: core.agenda.planner(Job::Invoke),
+            events: core.agenda.planner(Job::Publish),
+            queues: Arc::clone(&queues),
+        });
+        let deliveries = core.agenda.planner(Job::Deliver);
+        let events = Events::new(core.common.clone(), wiring, Arc::clone(&targets), deliveries);
+        let streams = Streams {
+            common: core.common.clone(),
+            dynamodb: Arc::clone(&core.dynamodb),
+            lambda: Arc::clone(&core.lambda),
             targets: Arc::clone(&targets),
-        },
-        scheduler: Scheduler {
-            common: common.clone(),
-            schedules: wiring.schedules.clone(),
-            targets,
-            dynamodb: Arc::clone(&dynamodb),
-            occurrences: agenda.planner(Job::Fire),
-            skips: Arc::clone(&skips),
-        },
-        wiring,
-        common,
-        agenda,
-        calls,
-        runs,
-        store,
-        lambda,
-        events,
-        queues,
-        streams,
-        dynamodb,
-        gateway,
-        keys,
-        secrets,
-        stripe,
-        moving: tokio::sync::Mutex::default(),
-        api_url: urls.api.clone(),
-    });
+            polls: core.agenda.planner(Job::PollStream),
+            mappings: wiring.stream_mappings.clone(),
+            readers: Readers::new(&wiring.stream_mappings),
+        };
+        Transport { queues, targets, events: Arc::new(events), streams: Arc::new(streams) }
+    }
+}
+
+fn stripe(core: &Core, stand_in: StripeStandIn, gateway: &Arc<Gateway>) -> Arc<Stripe> {
+    let webhooks = core.agenda.planner(|()| Job::DeliverWebhooks);
+    Arc::new(Stripe::new(stand_in, core.common.clone(), Arc::clone(gateway), webhooks))
+}
+
+fn services(core: &Core, transport: &Transport, stripe: Option<&Arc<Stripe>>) -> Arc<Services> {
+    Arc::new(Services {
+        common: core.common.clone(),
+        activity: core.activity.clone(),
+        calls: Arc::clone(&core.calls),
+        client: Client::new(),
+        lambda: Arc::clone(&core.lambda),
+        dynamodb: Arc::clone(&core.dynamodb),
+        streams: Arc::clone(&transport.streams),
+        events: Arc::clone(&transport.events),
+        queues: Arc::clone(&transport.queues),
+        secrets: Arc::clone(&core.secrets),
+        targets: Arc::clone(&transport.targets),
+        stripe: stripe.map(Stripe::router),
+    })
+}
+
+fn asynchronous_invoker(core: &Core, transport: &Transport) -> AsynchronousInvoker {
+    AsynchronousInvoker {
+        common: core.common.clone(),
+        lambda: Arc::clone(&core.lambda),
+        retries: core.agenda.planner(Job::Invoke),
+        targets: Arc::clone(&transport.targets),
+    }
+}
+
+fn scheduler(core: &Core, transport: &Transport, wiring: &Wiring) -> Scheduler {
+    Scheduler {
+        common: core.common.clone(),
+        schedules: wiring.schedules.clone(),
+        targets: Arc::clone(&transport.targets),
+        dynamodb: Arc::clone(&core.dynamodb),
+        occurrences: core.agenda.planner(Job::Fire),
+        skips: Arc::clone(&core.skips),
+    }
+}
+
+/// Lets the agenda's jobs be done by the world.
+fn set_worker(world: &Arc<World>) {
     // Weak, or the world would own itself by its agenda and never let go of its files.
-    let weak = Arc::downgrade(&world);
+    let weak = Arc::downgrade(world);
     world.agenda.set_worker(move |job| -> Work {
         let world = weak.upgrade();
         Box::pin(async move {
@@ -571,7 +650,6 @@ async fn assemble(
             }
         })
     });
-    Ok((world, services))
 }
 
 /// The stand-in's secrets, or Stripe's own, which functions also get in the environment.
