@@ -15,7 +15,7 @@ use tollgate::domain::resources::BillableList;
 use tollgate::domain::row::{ChainHead, RowDigest};
 use tollgate::domain::row_format::RowFormat;
 use tollgate::store::{Appended, Plan, Store};
-use tollgate_tests::capacity::Meter;
+use tollgate_tests::capacity::CapacityMeter;
 use tollgate_tests::faults::Operation;
 use tollgate_tests::ledger::{Ledger, at, named, new_resources, project, receipt};
 
@@ -155,7 +155,7 @@ fn size(item: &HashMap<String, AttributeValue>) -> usize {
 async fn check_cost(name: &str, state: AccountState) {
     let ledger = Ledger::new().await;
     let account = in_the_midst(&ledger, state).await;
-    let meter = Meter::default();
+    let meter = CapacityMeter::default();
     let store = Store::new(meter.on(&ledger.client), ledger.names());
 
     let report = store.settle(ledger.trigger(&account, at("11:00:00"))).await.unwrap();

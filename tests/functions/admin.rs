@@ -3,7 +3,7 @@
 use admin::AdminClients;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
-use stripe_stand_in::Config;
+use stripe_stand_in::StandInConfig;
 use tollgate::domain::profile::CompanyDetails;
 use tollgate::runtime::billing::Billing;
 use tollgate::store::PaymentIds;
@@ -275,7 +275,7 @@ async fn a_payment_is_found_by_each_of_its_ids() {
 #[tokio::test]
 async fn payment_shows_stripes_status_beside_its_row() {
     let api = with_credit("25").await;
-    let (stand_in, address) = stand_in::serve(Config::default(), || 1_795_341_600).await;
+    let (stand_in, address) = stand_in::serve(StandInConfig::default(), || 1_795_341_600).await;
     let stripe = stripe_at(&address);
     let (account, email) = (named(ALICE), "alice@example.test".parse().unwrap());
     let customer = stripe

@@ -8,12 +8,12 @@ use aws_sdk_dynamodb::types::{
     TransactWriteItem,
 };
 use tollgate_tests::dynamodb::{DynamoDb, Tables};
-use tollgate_tests::template::Template;
+use tollgate_tests::template::TestTemplate;
 
 async fn start() -> (DynamoDb, Client, Tables) {
     let dynamodb = DynamoDb::start();
     let client = dynamodb.client();
-    let tables = Tables::create(&client, &Template::of_this_repository()).await;
+    let tables = Tables::create(&client, &TestTemplate::of_this_repository()).await;
     (dynamodb, client, tables)
 }
 
@@ -147,7 +147,7 @@ async fn a_canceled_transaction_names_the_item_that_was_there() {
 #[tokio::test]
 async fn tests_on_one_endpoint_share_no_table() {
     let (_dynamodb, client, tables) = start().await;
-    let others = Tables::create(&client, &Template::of_this_repository()).await;
+    let others = Tables::create(&client, &TestTemplate::of_this_repository()).await;
     assert_ne!(tables.ledger(), others.ledger());
     others.delete(&client).await;
     tables.delete(&client).await;

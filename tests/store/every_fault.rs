@@ -16,7 +16,7 @@ use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::store::{CommandError, CommandOutcome, Plan, UsageReport};
 use tollgate_tests::dynamodb::Attempts;
-use tollgate_tests::faults::{Calls, Crash, Fault, Operation};
+use tollgate_tests::faults::{Calls, Crash, DynamoFault, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project, topup};
 
@@ -219,7 +219,7 @@ async fn baseline() -> Baseline {
 }
 
 /// Every call of the scenario, numbered from 1, to which `fault` applies.
-fn sites(baseline: &Baseline, fault: Fault) -> impl Iterator<Item = (usize, &Operation)> {
+fn sites(baseline: &Baseline, fault: DynamoFault) -> impl Iterator<Item = (usize, &Operation)> {
     let numbered =
         baseline.operations.iter().enumerate().map(|(index, operation)| (index + 1, operation));
     numbered.filter(move |(_, operation)| fault.applies_to(operation))
@@ -230,7 +230,7 @@ fn is_write(operation: &Operation) -> bool {
 }
 
 /// The fault at every call, seen by the store itself.
-async fn check_everywhere(fault: Fault) {
+async fn check_everywhere(fault: DynamoFault) {
     let baseline = baseline().await;
     let mut checked = 0;
     for (call, operation) in sites(&baseline, fault) {
@@ -257,7 +257,7 @@ async fn check_everywhere(fault: Fault) {
 }
 
 /// The same where the SDK retries first.
-async fn check_everywhere_with_retries(fault: Fault) {
+async fn check_everywhere_with_retries(fault: DynamoFault) {
     let baseline = baseline().await;
     for (call, operation) in sites(&baseline, fault) {
         let ledger = Ledger::with(Attempts::at_most(3)).await;
@@ -291,7 +291,7 @@ async fn the_scenario_makes_these_calls_and_rows() {
     let mut calls = Vec::new();
     for number in 0..SCENARIO.len() {
         deliver(&ledger, number).await.unwrap();
-        let letter = |call: &tollgate_tests::faults::Call| match &call.operation {
+        let letter = |call: &tollgate_tests::faults::DynamoCall| match &call.operation {
             Operation::Query => 'q',
             Operation::GetItem => 'g',
             Operation::PutItem => 'p',
@@ -308,55 +308,59 @@ async fn the_scenario_makes_these_calls_and_rows() {
 
 #[tokio::test]
 async fn a_connection_that_is_refused_changes_nothing() {
-    check_everywhere(Fault::Refused).await;
+    check_everywhere(DynamoFault::Refused).await;
 }
 
 #[tokio::test]
 async fn throttling_changes_nothing() {
-    check_everywhere(Fault::Throttled).await;
-    check_everywhere(Fault::ItemThrottled).await;
+    check_everywhere(DynamoFault::Throttled).await;
+    check_everywhere(DynamoFault::ItemThrottled).await;
 }
 
 #[tokio::test]
 async fn a_transaction_conflict_changes_nothing() {
-    check_everywhere(Fault::TransactionConflict).await;
+    check_everywhere(DynamoFault::TransactionConflict).await;
 }
 
 #[tokio::test]
 async fn an_internal_error_changes_nothing() {
-    check_everywhere(Fault::InternalError).await;
+    check_everywhere(DynamoFault::InternalError).await;
 }
 
 #[tokio::test]
 async fn an_internal_error_of_a_call_that_was_applied_changes_nothing() {
-    check_everywhere(Fault::InternalErrorApplied).await;
+    check_everywhere(DynamoFault::InternalErrorApplied).await;
 }
 
 #[tokio::test]
 async fn a_lost_answer_changes_nothing() {
-    check_everywhere(Fault::AnswerLost).await;
+    check_everywhere(DynamoFault::AnswerLost).await;
 }
 
 #[tokio::test]
 async fn a_call_that_is_applied_twice_counts_once() {
-    check_everywhere(Fault::AppliedTwice).await;
+    check_everywhere(DynamoFault::AppliedTwice).await;
 }
 
 #[tokio::test]
 async fn a_slow_call_changes_nothing() {
     let wait = Duration::from_millis(3);
-    check_everywhere(Fault::Slow { before: wait, after: wait }).await;
+    check_everywhere(DynamoFault::Slow { before: wait, after: wait }).await;
 }
 
 #[tokio::test]
 async fn a_short_page_changes_nothing() {
-    check_everywhere(Fault::ShortPage).await;
+    check_everywhere(DynamoFault::ShortPage).await;
 }
 
 #[tokio::test]
 async fn retries_of_the_sdk_make_redelivery_unnecessary() {
-    for fault in [Fault::Refused, Fault::Throttled, Fault::AnswerLost, Fault::InternalErrorApplied]
-    {
+    for fault in [
+        DynamoFault::Refused,
+        DynamoFault::Throttled,
+        DynamoFault::AnswerLost,
+        DynamoFault::InternalErrorApplied,
+    ] {
         check_everywhere_with_retries(fault).await;
     }
 }

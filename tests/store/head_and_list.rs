@@ -9,7 +9,7 @@ use tollgate::domain::resources::Resource;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::store::Plan;
 use tollgate::store::StoreError;
-use tollgate_tests::faults::{Calls, Fault, Operation};
+use tollgate_tests::faults::{Calls, DynamoFault, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project, receipt};
 
@@ -167,7 +167,7 @@ async fn a_list_in_many_pages_is_read_to_its_end() {
     ledger
         .start(ALICE, "web", &ids.iter().map(String::as_str).collect::<Vec<_>>(), "10:00:00")
         .await;
-    ledger.faults.set(Calls::of(Operation::Query), Fault::ShortPage);
+    ledger.faults.set(Calls::of(Operation::Query), DynamoFault::ShortPage);
     assert_eq!(ledger.settle(ALICE, "11:00:00").await.appended, 1);
     check(&ledger, ALICE).await;
 }

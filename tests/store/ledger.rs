@@ -19,7 +19,7 @@ use tollgate::store::{
     Appended, CommandError, CommandOutcome, IndexShard, Plan, RecordOutcome, RowOrder, StoreError,
     Trigger,
 };
-use tollgate_tests::faults::{Calls, Fault, Operation};
+use tollgate_tests::faults::{Calls, DynamoFault, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project, receipt, topup};
 
@@ -114,7 +114,9 @@ async fn the_loser_of_a_race_is_given_the_winning_row() {
 
 #[tokio::test]
 async fn row_with_a_lost_answer_is_recognized_as_own() {
-    for fault in [Fault::AnswerLost, Fault::InternalErrorApplied, Fault::AppliedTwice] {
+    for fault in
+        [DynamoFault::AnswerLost, DynamoFault::InternalErrorApplied, DynamoFault::AppliedTwice]
+    {
         let ledger = Ledger::with_credit("10").await;
         ledger.faults.set(Calls::of(Operation::PutItem).first(1), fault);
         let head = ledger.head(ALICE).await;
@@ -129,7 +131,9 @@ async fn row_with_a_lost_answer_is_recognized_as_own() {
 
 #[tokio::test]
 async fn transaction_with_a_lost_answer_is_recognized_as_own() {
-    for fault in [Fault::AnswerLost, Fault::InternalErrorApplied, Fault::AppliedTwice] {
+    for fault in
+        [DynamoFault::AnswerLost, DynamoFault::InternalErrorApplied, DynamoFault::AppliedTwice]
+    {
         let ledger = Ledger::with_credit("10").await;
         ledger.faults.set(Calls::of(Operation::TransactWriteItems).first(1), fault);
         ledger.credit(ALICE, "pi_2", "5", "11:00:00").await;
@@ -404,7 +408,7 @@ async fn rows_are_paged_in_either_order_with_short_pages() {
     assert_eq!(all(RowOrder::OldestFirst, 100).await, (vec![0, 1, 2, 3, 4], 1));
     assert_eq!(all(RowOrder::OldestFirst, 2).await, (vec![0, 1, 2, 3, 4], 3));
     assert_eq!(all(RowOrder::NewestFirst, 2).await, (vec![4, 3, 2, 1, 0], 3));
-    ledger.faults.set(Calls::of(Operation::Query), Fault::ShortPage);
+    ledger.faults.set(Calls::of(Operation::Query), DynamoFault::ShortPage);
     assert_eq!(all(RowOrder::OldestFirst, 100).await.0, [0, 1, 2, 3, 4]);
     assert_eq!(all(RowOrder::NewestFirst, 100).await.0, [4, 3, 2, 1, 0]);
     let page = ledger.undisturbed.rows(&alice(), 1..3, RowOrder::OldestFirst, 100).await.unwrap();

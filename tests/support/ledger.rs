@@ -26,7 +26,7 @@ use tollgate::store::{
 
 use crate::dynamodb::{Attempts, DynamoDb, Tables};
 use crate::faults::Faults;
-use crate::template::Template;
+use crate::template::TestTemplate;
 
 /// The day of a test's times.
 pub const DAY: &str = "2026-11-22";
@@ -64,7 +64,7 @@ impl Ledger {
     pub async fn with(attempts: Attempts) -> Ledger {
         let dynamodb = DynamoDb::start();
         let (client, faults) = (dynamodb.client(), Faults::none());
-        let tables = Tables::create(&client, &Template::of_this_repository()).await;
+        let tables = Tables::create(&client, &TestTemplate::of_this_repository()).await;
         let names = TableNames {
             ledger: tables.ledger().to_owned(),
             accounts: tables.accounts().to_owned(),

@@ -18,7 +18,7 @@ use crate::faults::{Crash, Faults};
 use crate::ledger::{Ledger, at, named};
 use crate::stand_in::serve;
 use serde_json::{Value, json};
-use stripe_stand_in::{Config, Delivery, StripeStandIn};
+use stripe_stand_in::{Delivery, StandInConfig, StripeStandIn};
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::{Cause, Change, PaymentChange};
@@ -56,7 +56,7 @@ impl PaymentWorld {
         let clock = Arc::new(AtomicI64::new(at("10:00:00").seconds()));
         let of_stand_in = Arc::clone(&clock);
         let (stand_in, url) =
-            serve(Config::default(), move || of_stand_in.load(Ordering::SeqCst)).await;
+            serve(StandInConfig::default(), move || of_stand_in.load(Ordering::SeqCst)).await;
         stand_in.add_endpoint("http://webhook.test", SECRET, &["*"]);
 
         let api = Api::new().await;

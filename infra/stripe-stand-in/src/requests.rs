@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::account::Account;
 use super::control::FaultKind;
-use super::endpoints::{self, Answer, Endpoint, Operation};
+use super::endpoints::{self, AnswerShape, Endpoint, Operation};
 use super::failure::{Failure, Stage};
 use super::form;
 
@@ -606,8 +606,8 @@ fn fingerprint(leaves: &[form::Leaf]) -> String {
 fn check_expansion(endpoint: &Endpoint, params: &Value) -> Result<(), Failure> {
     for path in params["expand"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         let of_object = match endpoint.answers {
-            Answer::One(_) => Some(path),
-            Answer::List(_) => path.strip_prefix("data."),
+            AnswerShape::One(_) => Some(path),
+            AnswerShape::List(_) => path.strip_prefix("data."),
         };
         // A property is expandable if it is listed or on the path to a listed one.
         let listed = |path: &str| {

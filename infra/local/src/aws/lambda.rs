@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::aws::lambda::invocation::{AtLimit, Invocation, Outcome, failure};
 use crate::aws::lambda::process::{Handed, Instance};
 use crate::runtime::agenda::Activity;
-use crate::runtime::calls::{Recorded, Run};
+use crate::runtime::calls::{Recorded, RecordedRun};
 use crate::runtime::clock;
 use crate::runtime::common::Common;
 use crate::runtime::names;
@@ -43,7 +43,7 @@ const HAND_OVERS_MAX: usize = 5;
 pub(crate) struct Lambda {
     common: Common,
     activity: Activity,
-    runs: Arc<Recorded<Run>>,
+    runs: Arc<Recorded<RecordedRun>>,
     /// The pools by function name.
     functions: BTreeMap<String, Pool>,
     instances: Mutex<HashMap<String, Arc<Instance>>>,
@@ -79,7 +79,7 @@ impl Lambda {
         setup: Setup,
         common: Common,
         activity: Activity,
-        runs: Arc<Recorded<Run>>,
+        runs: Arc<Recorded<RecordedRun>>,
     ) -> Self {
         let pool = |function: &Function| {
             let limit =
@@ -164,7 +164,13 @@ impl Lambda {
             let pool = lambda.functions.get(&function);
             let binary = pool.map_or(function.clone(), |pool| pool.function.binary.clone());
             let summary = outcome.summary();
-            lambda.runs.add(|_| Run { at, function: binary, trigger, scheduled, outcome: summary });
+            lambda.runs.add(|_| RecordedRun {
+                at,
+                function: binary,
+                trigger,
+                scheduled,
+                outcome: summary,
+            });
             outcome
         });
         task.await.unwrap_or_else(|error| {

@@ -27,10 +27,10 @@ use crate::aws::secrets::Secrets;
 use crate::aws::streams::Streams;
 use crate::aws::targets::Targets;
 use crate::runtime::agenda::Activity;
-use crate::runtime::calls::{Call, Permission, Recorded};
+use crate::runtime::calls::{Permission, Recorded, RecordedCall};
 use crate::runtime::clock;
 use crate::runtime::common::Common;
-use crate::runtime::faults::{CallFault, FaultKind};
+use crate::runtime::faults::{CallFault, LocalFaultKind};
 use crate::runtime::http::{self, Client};
 use crate::runtime::names;
 use crate::template::wiring::Target;
@@ -46,7 +46,7 @@ const BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) struct Services {
     pub(crate) common: Common,
     pub(crate) activity: Activity,
-    pub(crate) calls: Arc<Recorded<Call>>,
+    pub(crate) calls: Arc<Recorded<RecordedCall>>,
     pub(crate) client: Client,
     pub(crate) lambda: Arc<Lambda>,
     pub(crate) dynamodb: Arc<DynamoDb>,
@@ -108,7 +108,7 @@ async fn observed(
 ) -> Response {
     let call = request.described(services, instance);
     let fault = fault_of(services, instance, &call);
-    let number = services.calls.add(|n| Call { n, ..call });
+    let number = services.calls.add(|n| RecordedCall { n, ..call });
     let end = |outcome: String, response: Response| {
         services.calls.change(number, |call| call.outcome = Some(outcome));
         response
@@ -118,31 +118,31 @@ async fn observed(
         return end(response.status().as_u16().to_string(), response);
     };
     match kind {
-        FaultKind::KillBefore => {
+        LocalFaultKind::KillBefore => {
             // Recorded first: a caller that waits for the function sees its end at once.
             let response = end("killed before".to_owned(), http::hang_up());
             kill(instance).await;
             response
         }
-        FaultKind::KillAfter => {
+        LocalFaultKind::KillAfter => {
             let answered = request.answer(services).await.status().as_u16();
             let response = end(format!("killed after {answered}"), http::hang_up());
             kill(instance).await;
             response
         }
-        FaultKind::LoseAnswer => {
+        LocalFaultKind::LoseAnswer => {
             let answered = request.answer(services).await.status().as_u16();
             end(format!("lost {answered}"), http::hang_up())
         }
-        FaultKind::LoseCall => end("lost".to_owned(), http::hang_up()),
-        FaultKind::Throttle => end("throttled".to_owned(), request.throttled()),
-        FaultKind::Error => end("failed".to_owned(), request.failed()),
-        FaultKind::Delay => {
+        LocalFaultKind::LoseCall => end("lost".to_owned(), http::hang_up()),
+        LocalFaultKind::Throttle => end("throttled".to_owned(), request.throttled()),
+        LocalFaultKind::Error => end("failed".to_owned(), request.failed()),
+        LocalFaultKind::Delay => {
             tokio::time::sleep(delay).await;
             let response = request.answer(services).await;
             end(response.status().as_u16().to_string(), response)
         }
-        FaultKind::Drop | FaultKind::Duplicate | FaultKind::Fail => {
+        LocalFaultKind::Drop | LocalFaultKind::Duplicate | LocalFaultKind::Fail => {
             let response = request.answer(services).await;
             end(response.status().as_u16().to_string(), response)
         }
@@ -150,7 +150,7 @@ async fn observed(
 }
 
 /// The fault that is set for a call, by any name of its function.
-fn fault_of(services: &Services, instance: &Instance, call: &Call) -> Option<CallFault> {
+fn fault_of(services: &Services, instance: &Instance, call: &RecordedCall) -> Option<CallFault> {
     let function = services.lambda.function(&instance.function);
     let names = function.map_or_else(Vec::new, |function| {
         vec![function.binary.as_str(), function.name.as_str(), function.logical_id.as_str()]
@@ -173,8 +173,8 @@ struct ServiceRequest {
 
 impl ServiceRequest {
     /// The record of the call, before it is counted and answered.
-    fn described(&self, services: &Services, instance: &Instance) -> Call {
-        Call {
+    fn described(&self, services: &Services, instance: &Instance) -> RecordedCall {
+        RecordedCall {
             n: 0,
             at: clock::format(services.common.clock.now()),
             function: instance.binary.clone(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use stripe_stand_in::{Config as StripeConfig, StripeStandIn};
+use stripe_stand_in::{StandInConfig, StripeStandIn};
 use time::UtcDateTime;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -31,10 +31,10 @@ use crate::control::routes::{self, TokenRequest};
 use crate::control::stripe::{self, Stripe};
 use crate::control::world::{Kept, World};
 use crate::runtime::agenda::{Activity, Agenda, Work};
-use crate::runtime::calls::{Call, Recorded, Run};
+use crate::runtime::calls::{Recorded, RecordedCall, RecordedRun};
 use crate::runtime::clock::{self, Clock, Pace};
 use crate::runtime::common::Common;
-use crate::runtime::faults::Fault;
+use crate::runtime::faults::LocalFault;
 use crate::runtime::http::{self, Client};
 use crate::runtime::log::{Line, Log, Sink};
 use crate::runtime::names;
@@ -54,7 +54,7 @@ const STRIPE_VARIABLE: &str = "STRIPE_API_BASE";
 
 /// The configuration of a local cloud.
 #[derive(Clone)]
-pub struct Config {
+pub struct CloudConfig {
     pub template: Template,
     /// Values of the template's parameters, with `{api}` for the address of the API. Missing ones
     /// have their defaults.
@@ -94,7 +94,7 @@ pub enum WhichStripe {
 
 /// Why a local cloud does not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum CloudStartError {
     /// The template has something that is not understood.
     #[error("the template cannot be used: {0}")]
     Template(#[from] TemplateError),
@@ -137,7 +137,7 @@ pub struct Urls {
     pub stripe: Option<String>,
 }
 
-impl Config {
+impl CloudConfig {
     /// A cloud that keeps nothing, on ports that the system chooses, with a running clock.
     #[must_use]
     pub fn new(template: Template, binaries: BTreeMap<String, PathBuf>) -> Self {
@@ -194,10 +194,10 @@ impl Config {
     }
 }
 
-impl fmt::Debug for Config {
+impl fmt::Debug for CloudConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
-            .debug_struct("Config")
+            .debug_struct("CloudConfig")
             .field("parameters", &self.parameters)
             .field("binaries", &self.binaries)
             .field("state", &self.state)
@@ -212,18 +212,18 @@ impl Cloud {
     ///
     /// # Errors
     ///
-    /// [`StartError`], as text for the user.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    /// [`CloudStartError`], as text for the user.
+    pub async fn start(config: CloudConfig) -> Result<Self, CloudStartError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(4)
             .thread_name("cloud")
             .enable_all()
             .build()
-            .map_err(|error| StartError::Other(error.to_string()))?;
+            .map_err(|error| CloudStartError::Other(error.to_string()))?;
         let started = runtime
             .spawn(build(config))
             .await
-            .map_err(|error| StartError::Other(error.to_string()));
+            .map_err(|error| CloudStartError::Other(error.to_string()));
         match started.flatten() {
             Ok((world, urls)) => Ok(Self { world, runtime: Some(runtime), urls }),
             Err(error) => {
@@ -258,13 +258,13 @@ impl Cloud {
 
     /// Moves the clock to a time, or not at all if it is past, running everything on the way, and
     /// waits until all is idle. Returns the invocations.
-    pub async fn advance_to(&self, to: UtcDateTime) -> Vec<Run> {
+    pub async fn advance_to(&self, to: UtcDateTime) -> Vec<RecordedRun> {
         let world = Arc::clone(&self.world);
         self.inside(async move { world.advance(to).await }).await.unwrap_or_default()
     }
 
     /// Moves the clock by a length of time; see [`Cloud::advance_to`].
-    pub async fn advance(&self, by: Duration) -> Vec<Run> {
+    pub async fn advance(&self, by: Duration) -> Vec<RecordedRun> {
         self.advance_to(self.now() + by).await
     }
 
@@ -303,7 +303,7 @@ impl Cloud {
     /// # Errors
     ///
     /// If the fault is impossible, as text.
-    pub fn fault(&self, fault: Fault) -> Result<(), String> {
+    pub fn fault(&self, fault: LocalFault) -> Result<(), String> {
         self.world.common.faults.set(fault)
     }
 
@@ -351,13 +351,13 @@ impl Cloud {
 
     /// The calls of functions after the first `after`.
     #[must_use]
-    pub fn calls(&self, after: u64) -> Vec<Call> {
+    pub fn calls(&self, after: u64) -> Vec<RecordedCall> {
         self.world.calls.since(after)
     }
 
     /// The invocations after the first `after`.
     #[must_use]
-    pub fn runs(&self, after: u64) -> Vec<Run> {
+    pub fn runs(&self, after: u64) -> Vec<RecordedRun> {
         self.world.runs.since(after)
     }
 
@@ -390,7 +390,7 @@ impl Drop for Cloud {
     }
 }
 
-async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
+async fn build(config: CloudConfig) -> Result<(Arc<World>, Urls), CloudStartError> {
     let state = config.state.as_deref();
     let store = Store::open(state).map_err(|error| state_error(state, &error))?;
     let kept: Kept = store.read().map_err(|error| state_error(state, &error))?;
@@ -420,7 +420,7 @@ async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
     };
     let stand_in =
         urls.stripe.as_ref().map(|url| stand_in(url, &kept.stripe, &clock)).transpose()?;
-    let keys = Keys::open(state).map_err(StartError::Other)?;
+    let keys = Keys::open(state).map_err(CloudStartError::Other)?;
     let (world, services) =
         assemble(config, store, clock, keys, stand_in, &urls, &services_url).await?;
     world.resume(kept);
@@ -438,19 +438,19 @@ async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
 
 /// Makes every part, each with the parts it needs, from the innermost out.
 async fn assemble(
-    config: Config,
+    config: CloudConfig,
     store: Store,
     clock: Arc<Clock>,
     keys: Keys,
     stand_in: Option<StripeStandIn>,
     urls: &Urls,
     services_url: &str,
-) -> Result<(Arc<World>, Arc<Services>), StartError> {
+) -> Result<(Arc<World>, Arc<Services>), CloudStartError> {
     let queues_url = format!("{}/{}", urls.sqs, names::ACCOUNT);
     let wiring = read_wiring(&config, urls, &queues_url)?;
     let dynamodb = DynamoDb::start(config.state.as_deref(), &wiring.tables)
         .await
-        .map_err(StartError::Other)?;
+        .map_err(CloudStartError::Other)?;
     let stripe_variable = stand_in.is_some().then(|| STRIPE_VARIABLE.to_owned());
     let core = Core::new(config, clock, &wiring, dynamodb, services_url, stripe_variable);
     let transport = Transport::new(&core, &wiring, queues_url);
@@ -489,7 +489,11 @@ async fn assemble(
 }
 
 /// Reads the template with the parameters of this cloud, and checks that every function is built.
-fn read_wiring(config: &Config, urls: &Urls, queues_url: &str) -> Result<Wiring, StartError> {
+fn read_wiring(
+    config: &CloudConfig,
+    urls: &Urls,
+    queues_url: &str,
+) -> Result<Wiring, CloudStartError> {
     let parameters = config
         .parameters
         .iter()
@@ -506,8 +510,8 @@ struct Core {
     common: Common,
     activity: Activity,
     agenda: Arc<Agenda<Job>>,
-    calls: Arc<Recorded<Call>>,
-    runs: Arc<Recorded<Run>>,
+    calls: Arc<Recorded<RecordedCall>>,
+    runs: Arc<Recorded<RecordedRun>>,
     skips: Arc<Skips>,
     dynamodb: Arc<DynamoDb>,
     secrets: Arc<Secrets>,
@@ -516,7 +520,7 @@ struct Core {
 
 impl Core {
     fn new(
-        config: Config,
+        config: CloudConfig,
         clock: Arc<Clock>,
         wiring: &Wiring,
         dynamodb: DynamoDb,
@@ -528,7 +532,7 @@ impl Core {
         let common = Common { clock, faults: Arc::default(), log: Arc::new(Log::new(config.log)) };
         let activity = Activity::new();
         let agenda = Arc::new(Agenda::new(Arc::clone(&common.clock), activity.clone()));
-        let runs = Arc::<Recorded<Run>>::default();
+        let runs = Arc::<Recorded<RecordedRun>>::default();
         let setup = Setup {
             binaries: config.binaries,
             services: services_url.to_owned(),
@@ -666,18 +670,18 @@ fn stripe_secret(which: WhichStripe, environment: &BTreeMap<String, String>) -> 
 }
 
 /// The stand-in with its saved state, or a new one with the webhook endpoint.
-fn stand_in(url: &str, kept: &Value, clock: &Arc<Clock>) -> Result<StripeStandIn, StartError> {
-    let config = StripeConfig {
+fn stand_in(url: &str, kept: &Value, clock: &Arc<Clock>) -> Result<StripeStandIn, CloudStartError> {
+    let config = StandInConfig {
         secret_keys: vec![stripe::KEY.to_owned()],
         public_url: url.to_owned(),
-        ..StripeConfig::default()
+        ..StandInConfig::default()
     };
     let clock = Arc::clone(clock);
     let now = move || clock.now().unix_timestamp();
     if !kept.is_null() {
         let loaded = StripeStandIn::load(kept.clone(), config, now);
         let unreadable =
-            |error| StartError::Other(format!("what Stripe was cannot be read: {error}"));
+            |error| CloudStartError::Other(format!("what Stripe was cannot be read: {error}"));
         let stand_in = loaded.map_err(unreadable)?;
         // Kept by a version that wanted other events, perhaps.
         stand_in.keep_endpoint(stripe::ENDPOINT, stripe::SECRET, &stripe::EVENTS);
@@ -685,37 +689,41 @@ fn stand_in(url: &str, kept: &Value, clock: &Arc<Clock>) -> Result<StripeStandIn
     }
     let stand_in = StripeStandIn::new(config, now);
     let unsaved =
-        |error| StartError::Other(format!("the portal's settings cannot be saved: {error}"));
+        |error| CloudStartError::Other(format!("the portal's settings cannot be saved: {error}"));
     stand_in.save_portal_settings().map_err(unsaved)?;
     stand_in.keep_endpoint(stripe::ENDPOINT, stripe::SECRET, &stripe::EVENTS);
     Ok(stand_in)
 }
 
-async fn listen(port: u16) -> Result<(TcpListener, String), StartError> {
+async fn listen(port: u16) -> Result<(TcpListener, String), CloudStartError> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| {
         if error.kind() == io::ErrorKind::AddrInUse {
-            return StartError::PortInUse(port);
+            return CloudStartError::PortInUse(port);
         }
-        StartError::Other(format!("port {port} cannot be used: {error}"))
+        CloudStartError::Other(format!("port {port} cannot be used: {error}"))
     })?;
-    let address = listener.local_addr().map_err(|error| StartError::Other(error.to_string()))?;
+    let address =
+        listener.local_addr().map_err(|error| CloudStartError::Other(error.to_string()))?;
     Ok((listener, format!("http://{address}")))
 }
 
-fn check_binaries(wiring: &Wiring, binaries: &BTreeMap<String, PathBuf>) -> Result<(), StartError> {
+fn check_binaries(
+    wiring: &Wiring,
+    binaries: &BTreeMap<String, PathBuf>,
+) -> Result<(), CloudStartError> {
     let missing = wiring
         .functions
         .iter()
         .find(|function| !binaries.get(&function.binary).is_some_and(|file| file.exists()));
-    missing.map_or(Ok(()), |function| Err(StartError::NoBinary(function.binary.clone())))
+    missing.map_or(Ok(()), |function| Err(CloudStartError::NoBinary(function.binary.clone())))
 }
 
-fn state_error(state: Option<&Path>, error: &io::Error) -> StartError {
+fn state_error(state: Option<&Path>, error: &io::Error) -> CloudStartError {
     let state = state.unwrap_or(Path::new("")).to_owned();
     if error.kind() == io::ErrorKind::WouldBlock {
-        return StartError::StateInUse(state);
+        return CloudStartError::StateInUse(state);
     }
-    StartError::Other(format!("the state in {} cannot be used: {error}", state.display()))
+    CloudStartError::Other(format!("the state in {} cannot be used: {error}", state.display()))
 }
 
 /// RFC 3339, as everything of the local cloud writes a time.

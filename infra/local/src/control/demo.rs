@@ -7,8 +7,8 @@ mod screen;
 
 use std::time::Duration;
 
-use crate::control::api::Api;
-use crate::control::cloud::{Cloud, Config, StartError, WhichStripe, format_time};
+use crate::control::api::ApiClient;
+use crate::control::cloud::{Cloud, CloudConfig, CloudStartError, WhichStripe, format_time};
 use crate::control::routes::TokenRequest;
 use crate::control::seed;
 use crate::runtime::clock::Pace;
@@ -31,8 +31,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// A cloud as the story needs it: nothing kept, and a clock that only the story moves.
 #[must_use]
-pub fn config(config: Config) -> Config {
-    Config {
+pub fn config(config: CloudConfig) -> CloudConfig {
+    CloudConfig {
         state: None,
         port: 0,
         stripe_port: 0,
@@ -50,8 +50,8 @@ pub fn config(config: Config) -> Config {
 ///
 /// If it cannot be completed, as text. A wrong figure is not an error. It is shown, and listed
 /// among the mistakes.
-pub async fn run(config: Config, form: Form) -> Result<Outcome, String> {
-    let cloud = Cloud::start(config).await.map_err(|error: StartError| error.to_string())?;
+pub async fn run(config: CloudConfig, form: Form) -> Result<Outcome, String> {
+    let cloud = Cloud::start(config).await.map_err(|error: CloudStartError| error.to_string())?;
     let mut story = Story::begin(&cloud, form).await?;
     story.play().await?;
     let outcome = story.outcome().await?;
@@ -62,7 +62,7 @@ pub async fn run(config: Config, form: Form) -> Result<Outcome, String> {
 /// The account, and how far its story is.
 struct Story<'a> {
     cloud: &'a Cloud,
-    api: Api,
+    api: ApiClient,
     screen: Screen,
     /// Every row so far, oldest first, as `GET /v1/transactions?include=all` shows it.
     rows: Vec<Value>,
@@ -77,7 +77,7 @@ impl<'a> Story<'a> {
         seed::plant(cloud).await?;
         let token = cloud
             .token(&TokenRequest { account: ACCOUNT.to_owned(), ..TokenRequest::default() })?;
-        let api = Api::new(&cloud.urls().api).with_token(token);
+        let api = ApiClient::new(&cloud.urls().api).with_token(token);
         Ok(Self {
             cloud,
             api,
@@ -237,7 +237,7 @@ impl<'a> Story<'a> {
         let session = self.api.write("POST", "/v1/checkout-sessions", &wish).await?.success()?;
         let page = session["url"].as_str().unwrap_or_default();
         let form = [("content-type", "application/x-www-form-urlencoded")];
-        let paid = Api::new(page).send("POST", page, &form, format!("card={card}")).await?;
+        let paid = ApiClient::new(page).send("POST", page, &form, format!("card={card}")).await?;
         if paid.status != 303 {
             return Err(format!("the payment page returned {}", paid.status));
         }
