@@ -69,7 +69,7 @@ async fn an_address_is_set_once_for_each_key() {
 }
 
 /// A body that cannot be read uses up no key.
-async fn refused_as_body(api: &Api, event: tollgate_tests::api::Event) {
+async fn refused_as_body(api: &Api, event: tollgate_tests::api::ApiEvent) {
     refused(api, event, 400, "invalid_body").await;
 }
 

@@ -8,7 +8,7 @@ use tollgate::store::{Store, TableNames};
 use tollgate::stripe::setup::{WantedSetup, plan};
 use tollgate::stripe::{Stripe, StripeSettings};
 use tollgate_local::api::ApiClient as Http;
-use tollgate_tests::api::{Answered, Api, Event};
+use tollgate_tests::api::{Answered, Api, ApiEvent};
 use tollgate_tests::stand_in;
 
 const URL: &str = "https://api.example.test/v1/stripe/webhook";
@@ -92,7 +92,7 @@ impl HealthWorld {
 }
 
 async fn health(clients: &AdminClients) -> Value {
-    let event = Event::by("staff", "GET /v1/admin/health", "10:30:00").scope("tollgate/admin");
+    let event = ApiEvent::by("staff", "GET /v1/admin/health", "10:30:00").scope("tollgate/admin");
     let answered: Answered = admin::handle(clients, event.request()).await.into();
     assert_eq!(answered.status, 200, "{}", answered.shown());
     answered.body
@@ -148,7 +148,7 @@ async fn complete_setup_is_healthy() {
 #[tokio::test]
 async fn health_is_for_staff_only() {
     let world = HealthWorld::new(StandInConfig::default()).await;
-    let event = Event::by("alice", "GET /v1/admin/health", "10:30:00");
+    let event = ApiEvent::by("alice", "GET /v1/admin/health", "10:30:00");
     let refused: Answered = admin::handle(&world.clients(&[]), event.request()).await.into();
     assert_eq!(refused.status, 403);
 }

@@ -140,7 +140,7 @@ async fn same_key_gets_the_same_page_and_refuses_another_request() {
     assert_eq!(world.call(&request("25")).await, first);
     let reused = world.call(&request("26")).await;
     assert_eq!((reused.status, reused.code()), (422, "idempotency_key_reused"));
-    let other = tollgate_tests::api::Event::by("other", CREATE, "10:20:00")
+    let other = tollgate_tests::api::ApiEvent::by("other", CREATE, "10:20:00")
         .key("k1")
         .json(&json!({"amount": "26"}));
     assert_eq!(world.call(&other).await.status, 201, "another account's keys are its own");
@@ -182,7 +182,8 @@ async fn other_accounts_sessions_do_not_exist() {
     let session = world.session("25", None).await;
     for id in [session.as_str(), "cs_test_unknown", "pi_1", "cs_/../x", "cs_a#b"] {
         for route in ["GET /v1/checkout-sessions/{id}", "POST /v1/checkout-sessions/{id}/cancel"] {
-            let event = tollgate_tests::api::Event::by("mallory", route, "10:20:00").at("id", id);
+            let event =
+                tollgate_tests::api::ApiEvent::by("mallory", route, "10:20:00").at("id", id);
             let refused = world.call(&event).await;
             assert_eq!((refused.status, refused.code()), (404, "not_found"), "{route} {id}");
         }
@@ -196,7 +197,7 @@ async fn a_process_that_dies_anywhere_makes_one_page_under_one_key() {
         world.session("5", None).await;
     };
     let process = async |world: &PaymentWorld| {
-        let event = tollgate_tests::api::Event::by(ACME, CREATE, "10:20:00")
+        let event = tollgate_tests::api::ApiEvent::by(ACME, CREATE, "10:20:00")
             .key("k1")
             .json(&json!({"amount": "25"}));
         assert_eq!(world.call(&event).await.status, 201);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use crate::api::{Answered, Api, Event};
+use crate::api::{Answered, Api, ApiEvent};
 use crate::faults::{Crash, Faults};
 use crate::ledger::{Ledger, at, named};
 use crate::stand_in::serve;
@@ -125,11 +125,11 @@ impl PaymentWorld {
     }
 
     /// A request by Acme, at the clock's time.
-    pub fn event(&self, route: &str) -> Event {
-        Event::by(ACME, route, &self.now().to_string())
+    pub fn event(&self, route: &str) -> ApiEvent {
+        ApiEvent::by(ACME, route, &self.now().to_string())
     }
 
-    pub async fn call(&self, event: &Event) -> Answered {
+    pub async fn call(&self, event: &ApiEvent) -> Answered {
         checkout::handle(&self.checkout, event.request()).await.into()
     }
 
