@@ -13,6 +13,7 @@ pub mod event;
 pub mod funds;
 pub mod ids;
 pub mod money;
+pub(crate) mod names;
 pub mod policy;
 pub mod prices;
 pub mod profile;

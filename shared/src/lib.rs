@@ -14,12 +14,12 @@
 //! and `paid_through` is the first second that is not paid. Billing for time never takes a balance
 //! below zero.
 //!
-//! # The rooms
+//! # The layers
 //!
 //! Imports go one way, from the bottom of this table to its top. `tests/scenarios/architecture.rs`
-//! reads every path in the code and fails on an upward arrow or a circle.
+//! reads every path in the code and fails on an upward import or a cycle.
 //!
-//! | room | what | may import |
+//! | layer | what | may import |
 //! |---|---|---|
 //! | [`domain`] | the rules, as pure code: no I/O, SDK, clock or randomness | nothing |
 //! | [`views`] | what a row means to others: events, notices, transactions, spending | `domain` |

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tollgate_local::Config;
+use tollgate_local::CloudConfig;
 use tollgate_local::wiring::Function;
 
 /// The number of starts of each binary. They take turns, so that other load affects all of them
@@ -138,7 +138,7 @@ fn a_cold_start_takes_little_longer_than_the_smallest_one() {
     // Tests run in the directory of their package.
     let directory =
         if directory.is_relative() { Path::new("..").join(directory) } else { directory };
-    let functions = Config::of_this_repository(BTreeMap::new()).unwrap().functions().unwrap();
+    let functions = CloudConfig::of_this_repository(BTreeMap::new()).unwrap().functions().unwrap();
     let mut hello = Measured::new(&directory, HELLO, environment(&functions[0]));
     let mut ours: Vec<Measured> = functions
         .iter()

@@ -15,7 +15,7 @@ use tollgate::domain::resources::BillableList;
 use tollgate::domain::row::{ChainHead, RowDigest};
 use tollgate::domain::row_format::RowFormat;
 use tollgate::store::{Appended, Plan, Store};
-use tollgate_tests::capacity::Meter;
+use tollgate_tests::capacity::CapacityMeter;
 use tollgate_tests::faults::Operation;
 use tollgate_tests::ledger::{Ledger, at, named, new_resources, project, receipt};
 
@@ -122,7 +122,7 @@ async fn in_the_midst(ledger: &Ledger, state: AccountState) -> AccountId {
             ledger
                 .store
                 .execute(
-                    ledger.occasion(&account, at("10:20:00")),
+                    ledger.trigger(&account, at("10:20:00")),
                     Cause::Command,
                     Plan::on_snapshot(&start),
                 )
@@ -156,10 +156,10 @@ fn size(item: &HashMap<String, AttributeValue>) -> usize {
 async fn check_cost(name: &str, state: AccountState) {
     let ledger = Ledger::new().await;
     let account = in_the_midst(&ledger, state).await;
-    let meter = Meter::default();
+    let meter = CapacityMeter::default();
     let store = Store::new(meter.on(&ledger.client), ledger.names());
 
-    let report = store.settle(ledger.occasion(&account, at("11:00:00"))).await.unwrap();
+    let report = store.settle(ledger.trigger(&account, at("11:00:00"))).await.unwrap();
     assert_eq!(report.appended, 1);
 
     let head = ledger.undisturbed.head(&account).await.unwrap().unwrap();
@@ -198,7 +198,7 @@ async fn the_hourly_debit_is_two_reads_and_one_write() {
     let ledger = Ledger::new().await;
     let account = in_the_midst(&ledger, in_good_standing()).await;
     drop(ledger.faults.take_calls());
-    ledger.store.settle(ledger.occasion(&account, at("11:00:00"))).await.unwrap();
+    ledger.store.settle(ledger.trigger(&account, at("11:00:00"))).await.unwrap();
     assert_eq!(
         ledger.faults.operations(),
         [Operation::Query, Operation::Query, Operation::PutItem]

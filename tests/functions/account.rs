@@ -69,7 +69,7 @@ async fn an_address_is_set_once_for_each_key() {
 }
 
 /// A body that cannot be read uses up no key.
-async fn refused_as_body(api: &Api, event: tollgate_tests::api::Event) {
+async fn refused_as_body(api: &Api, event: tollgate_tests::api::ApiEvent) {
     refused(api, event, 400, "invalid_body").await;
 }
 
@@ -452,13 +452,13 @@ async fn frequent_refills_are_pointed_out_and_wanted_ones_shown() {
     };
     let now = at("10:27:00");
     let store = &api.ledger.store;
-    let occasion = api.ledger.occasion(&alice, now);
-    receipt(store.execute(occasion, Cause::Stripe, Plan::on_state(&begin)).await);
+    let trigger = api.ledger.trigger(&alice, now);
+    receipt(store.execute(trigger, Cause::Stripe, Plan::on_state(&begin)).await);
     assert_eq!(ask(&api, by(REFILL, "10:28:00")).await.body["state"], "charging");
     let ask_customer = |_: &tollgate::domain::account::AccountState| {
         Ok(Command::AskCustomer { attempt: 1, url: None })
     };
-    receipt(store.execute(occasion, Cause::Stripe, Plan::on_state(&ask_customer)).await);
+    receipt(store.execute(trigger, Cause::Stripe, Plan::on_state(&ask_customer)).await);
     let confirmation = tollgate::store::RefillConfirmation {
         attempt: 1,
         url: "https://invoice.example/1".to_owned(),
@@ -473,7 +473,7 @@ async fn frequent_refills_are_pointed_out_and_wanted_ones_shown() {
         let decline = tollgate::domain::event::RefillDecline::Never;
         Ok(Command::FailRefill { attempt: 1, decline, code: "stolen_card".to_owned() })
     };
-    receipt(store.execute(occasion, Cause::Stripe, Plan::on_state(&fail)).await);
+    receipt(store.execute(trigger, Cause::Stripe, Plan::on_state(&fail)).await);
     let shown = ask(&api, by(REFILL, "10:29:00")).await.body;
     assert_eq!((&shown["state"], &shown["why"]), (&json!("paused"), &json!("card_refused")));
     let again = by(PUT_REFILL, "10:30:00").json(&json!({"payment_method": "pm_1"}));
@@ -523,8 +523,8 @@ async fn refused_auto_refill_names_its_problem_and_writes_nothing() {
     let close = |_: &tollgate::domain::account::AccountState| {
         Ok(Command::Close { reason: "gone".to_owned() })
     };
-    let occasion = api.ledger.occasion(&alice, at("10:15:00"));
-    receipt(api.ledger.store.execute(occasion, Cause::Command, Plan::on_state(&close)).await);
+    let trigger = api.ledger.trigger(&alice, at("10:15:00"));
+    receipt(api.ledger.store.execute(trigger, Cause::Command, Plan::on_state(&close)).await);
     let body = json!({"enabled": true, "threshold": "5", "amount": "5"});
     refused(&api, put(body), 409, "account_closed").await;
 }

@@ -4,7 +4,7 @@
 use account::AccountClients;
 use serde_json::{Value, json};
 use stripe_stand_in::FaultKind;
-use tollgate_tests::api::{Answered, Event};
+use tollgate_tests::api::{Answered, ApiEvent};
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
 
@@ -18,7 +18,7 @@ const COMPANY: &str = "GET /v1/company";
 const PUT_COMPANY: &str = "PUT /v1/company";
 const MASTERCARD: &str = "5555555555554444";
 
-async fn call(world: &PaymentWorld, event: &Event) -> Answered {
+async fn call(world: &PaymentWorld, event: &ApiEvent) -> Answered {
     let clients =
         AccountClients { billing: world.api.another(), stripe: world.stripe.clone().into() };
     Box::pin(account::handle(&clients, event.request())).await.into()
@@ -32,7 +32,7 @@ async fn on_card(world: &PaymentWorld, route: &str, card: &str) -> Answered {
     call(world, &world.event(route).at("id", card)).await
 }
 
-async fn refused(world: &PaymentWorld, event: Event, status: u16, code: &str) -> Answered {
+async fn refused(world: &PaymentWorld, event: ApiEvent, status: u16, code: &str) -> Answered {
     let before = world.api.everything().await;
     let answered = call(world, &event).await;
     assert_eq!(
@@ -184,7 +184,7 @@ async fn first_card_is_default_until_changed_and_refills_follow() {
 async fn cards_of_others_do_not_exist() {
     let world = PaymentWorld::new().await;
     let card = add(&world, VISA).await;
-    let theirs = Event::by("mallory", ADD, "10:00:00");
+    let theirs = ApiEvent::by("mallory", ADD, "10:00:00");
     let page = call(&world, &theirs).await;
     assert_eq!(page.status, 201);
     world.pay(page.body["id"].as_str().unwrap(), &format!("card={MASTERCARD}")).await;
@@ -200,16 +200,16 @@ async fn cards_of_others_do_not_exist() {
         "x",
     ] {
         for route in [DEFAULT, DELETE] {
-            let event = Event::by("mallory", route, "10:00:00").at("id", id);
+            let event = ApiEvent::by("mallory", route, "10:00:00").at("id", id);
             refused(&world, event, 404, "not_found").await;
         }
     }
     assert_eq!(cards(&world).await.len(), 1);
     // Nor when they belong to no customer.
     assert_eq!(on_card(&world, DELETE, &card).await.status, 204);
-    refused(&world, Event::by("mallory", DELETE, "10:00:00").at("id", &card), 404, "not_found")
+    refused(&world, ApiEvent::by("mallory", DELETE, "10:00:00").at("id", &card), 404, "not_found")
         .await;
-    let stranger = call(&world, &Event::by("nobody", DELETE, "10:00:00").at("id", &card)).await;
+    let stranger = call(&world, &ApiEvent::by("nobody", DELETE, "10:00:00").at("id", &card)).await;
     assert_eq!((stranger.status, stranger.code()), (404, "not_found"));
 }
 
@@ -403,7 +403,7 @@ async fn bad_requests_are_refused_before_stripe_is_asked() {
             event.scope("tollgate/platform").header("Tollgate-Account", "nobody").key("k2");
         refused(&world, platform, 404, "not_found").await;
     }
-    let nameless = Event::by("nameless", ADD, "10:00:00").without_claim("email");
+    let nameless = ApiEvent::by("nameless", ADD, "10:00:00").without_claim("email");
     let answered = call(&world, &nameless).await;
     assert_eq!((answered.status, answered.code()), (409, "email_required"));
     assert_eq!(world.stand_in.calls(), []);
@@ -469,7 +469,7 @@ async fn every_paid_credit_has_its_invoice_newest_first() {
     for (name, value) in [("limit", "0"), ("limit", "51"), ("cursor", "x")] {
         refused(&world, world.event(INVOICES).with(name, value), 400, "invalid_parameter").await;
     }
-    let mallory = call(&world, &Event::by("mallory", INVOICES, "10:30:00")).await;
+    let mallory = call(&world, &ApiEvent::by("mallory", INVOICES, "10:30:00")).await;
     assert_eq!(mallory.body["items"], json!([]));
 }
 
@@ -503,7 +503,7 @@ fn german() -> Value {
     })
 }
 
-fn put(world: &PaymentWorld, body: &Value) -> Event {
+fn put(world: &PaymentWorld, body: &Value) -> ApiEvent {
     world.event(PUT_COMPANY).json(body)
 }
 

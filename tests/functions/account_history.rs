@@ -9,7 +9,7 @@ use tollgate::domain::event::{Cause, RefillDecline};
 use tollgate::domain::money::Usd;
 use tollgate::store::{PaymentIds, Plan, RowOrder};
 use tollgate::views::transaction::{TransactionType, transaction_type};
-use tollgate_tests::api::{Api, Event};
+use tollgate_tests::api::{Api, ApiEvent};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, at, named, receipt};
 
@@ -19,7 +19,7 @@ const SPENDING: &str = "GET /v1/spending";
 const REFILL: &str = "GET /v1/auto-refill";
 const PUT_REFILL: &str = "PUT /v1/auto-refill";
 
-fn csv(now: &str) -> Event {
+fn csv(now: &str) -> ApiEvent {
     by(TRANSACTIONS, now).header("Accept", "text/csv")
 }
 
@@ -38,7 +38,7 @@ async fn transactions_are_a_table_for_spreadsheets() {
         api.ledger
             .store
             .execute(
-                api.ledger.occasion(&alice, at("10:30:00")),
+                api.ledger.trigger(&alice, at("10:30:00")),
                 Cause::Command,
                 Plan::on_snapshot(&correct),
             )
@@ -88,7 +88,7 @@ fn points(body: &Value) -> Vec<String> {
 async fn the_balance_over_time_ends_with_the_balance_of_now() {
     let api = with_credit("25").await;
     api.ledger.start(ALICE, "vm", &["r1"], "10:20:00").await;
-    let from = |event: Event, from: &str| event.with("from", from);
+    let from = |event: ApiEvent, from: &str| event.with("from", from);
     let hours = by(HISTORY, "13:30:00").with("granularity", "hour");
     let shown = ask(&api, from(hours.clone(), "2026-11-22T08:30:00Z")).await.body;
     assert_eq!(
@@ -190,7 +190,7 @@ async fn stretches_of_time_that_cannot_be_asked_for_are_refused() {
 async fn eventful() -> Api {
     let api = with_credit("100").await;
     let make = |name: &str, key: &str| {
-        Event::by(ALICE, "POST /v1/projects", "10:00:00").key(key).json(&json!({ "name": name }))
+        ApiEvent::by(ALICE, "POST /v1/projects", "10:00:00").key(key).json(&json!({ "name": name }))
     };
     let mut projects = Vec::new();
     for (name, key) in [("shop", "k1"), ("blog", "k2")] {
@@ -206,12 +206,12 @@ async fn eventful() -> Api {
         (1, "web", "site", "11:40:00"),
     ] {
         let body = json!({"sku": sku, "name": format!("the {id}"), "start": true, "id": id});
-        let event = Event::by(ALICE, "POST /v1/projects/{project}/resources", now)
+        let event = ApiEvent::by(ALICE, "POST /v1/projects/{project}/resources", now)
             .at("project", &projects[project]);
         on(&api, event.json(&body), 201).await;
     }
     let change = |project: usize, id: &str, what: &str, now: &str| {
-        Event::by(ALICE, &format!("POST /v1/projects/{{project}}/resources/{{id}}/{what}"), now)
+        ApiEvent::by(ALICE, &format!("POST /v1/projects/{{project}}/resources/{{id}}/{what}"), now)
             .at("project", &projects[project])
             .at("id", id)
     };
@@ -220,14 +220,14 @@ async fn eventful() -> Api {
     on(&api, change(0, "disk", "start", "14:30:00"), 200).await;
     on(&api, change(1, "db", "start", "14:45:10"), 200).await;
     let report = json!({"project": projects[1], "sku": "tokens", "reading": "1234567"});
-    let event = Event::by("platform", "POST /v1/usage", "14:50:00").scope("tollgate/platform");
+    let event = ApiEvent::by("platform", "POST /v1/usage", "14:50:00").scope("tollgate/platform");
     on(&api, event.header("Tollgate-Account", ALICE).json(&report), 200).await;
-    let delete = Event::by(ALICE, "DELETE /v1/projects/{project}/resources/{id}", "15:10:00");
+    let delete = ApiEvent::by(ALICE, "DELETE /v1/projects/{project}/resources/{id}", "15:10:00");
     on(&api, delete.at("project", &projects[1]).at("id", "db"), 200).await;
     api
 }
 
-async fn on(api: &Api, event: Event, status: u16) {
+async fn on(api: &Api, event: ApiEvent, status: u16) {
     let answered: tollgate_tests::api::Answered =
         resources::handle(&api.billing, event.request()).await.into();
     assert_eq!(answered.status, status, "{event:?}: {}", answered.shown());
@@ -387,8 +387,8 @@ async fn range_with_too_many_rows_is_refused() {
 async fn refill_step(api: &Api, now: &str, command: Command) {
     let alice = named(ALICE);
     let decide = |_: &AccountState| Ok(command.clone());
-    let occasion = api.ledger.occasion(&alice, at(now));
-    receipt(api.ledger.store.execute(occasion, Cause::Stripe, Plan::on_state(&decide)).await);
+    let trigger = api.ledger.trigger(&alice, at(now));
+    receipt(api.ledger.store.execute(trigger, Cause::Stripe, Plan::on_state(&decide)).await);
 }
 
 fn begin() -> Command {

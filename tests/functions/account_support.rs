@@ -4,7 +4,7 @@ use account::AccountClients;
 use tollgate::runtime::billing::Billing;
 use tollgate::store::SavedCard;
 use tollgate::stripe::{OnDemand, StripeSettings};
-use tollgate_tests::api::{Answered, Api, Event};
+use tollgate_tests::api::{Answered, Api, ApiEvent};
 use tollgate_tests::ledger::{ALICE, named};
 
 /// A function without a Stripe server. Calls to Stripe fail.
@@ -22,16 +22,16 @@ pub(crate) fn clients(billing: &Billing) -> AccountClients {
     }
 }
 
-pub(crate) async fn send(billing: &Billing, event: &Event) -> Answered {
+pub(crate) async fn send(billing: &Billing, event: &ApiEvent) -> Answered {
     account::handle(&clients(billing), event.request()).await.into()
 }
 
-pub(crate) async fn ask(api: &Api, event: Event) -> Answered {
+pub(crate) async fn ask(api: &Api, event: ApiEvent) -> Answered {
     send(&api.billing, &event).await
 }
 
-pub(crate) fn by(route: &str, now: &str) -> Event {
-    Event::by(ALICE, route, now)
+pub(crate) fn by(route: &str, now: &str) -> ApiEvent {
+    ApiEvent::by(ALICE, route, now)
 }
 
 pub(crate) async fn with_credit(amount: &str) -> Api {
@@ -54,7 +54,7 @@ pub(crate) async fn with_credit(amount: &str) -> Api {
 }
 
 /// Refused with this code, and nothing written.
-pub(crate) async fn refused(api: &Api, event: Event, status: u16, code: &str) -> Answered {
+pub(crate) async fn refused(api: &Api, event: ApiEvent, status: u16, code: &str) -> Answered {
     let before = api.everything().await;
     let answered = ask(api, event.clone()).await;
     assert_eq!(

@@ -3,13 +3,13 @@
 use admin::AdminClients;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
-use stripe_stand_in::Config;
+use stripe_stand_in::StandInConfig;
 use tollgate::domain::profile::CompanyDetails;
 use tollgate::runtime::billing::Billing;
 use tollgate::store::PaymentIds;
 use tollgate::stripe::keys::IdempotencyKey;
 use tollgate::stripe::{Stripe, StripeSettings};
-use tollgate_tests::api::{Answered, Api, Event};
+use tollgate_tests::api::{Answered, Api, ApiEvent};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, named};
 use tollgate_tests::stand_in;
@@ -43,29 +43,29 @@ fn clients(billing: &Billing, stripe: Stripe) -> AdminClients {
 }
 
 /// Nothing listens where Stripe should be.
-async fn send(billing: &Billing, event: &Event) -> Answered {
+async fn send(billing: &Billing, event: &ApiEvent) -> Answered {
     admin::handle(&clients(billing, stripe_at("http://127.0.0.1:9")), event.request()).await.into()
 }
 
-async fn ask(api: &Api, event: Event) -> Answered {
+async fn ask(api: &Api, event: ApiEvent) -> Answered {
     send(&api.billing, &event).await
 }
 
 /// By staff, about Alice.
-fn staff(route: &str, now: &str) -> Event {
-    Event::by("staff", route, now).scope("tollgate/admin").at("account", ALICE)
+fn staff(route: &str, now: &str) -> ApiEvent {
+    ApiEvent::by("staff", route, now).scope("tollgate/admin").at("account", ALICE)
 }
 
-fn because(route: &str) -> Event {
+fn because(route: &str) -> ApiEvent {
     staff(route, "10:30:00").json(&json!({"reason": "a test"}))
 }
 
-fn bonus(amount: &str) -> Event {
+fn bonus(amount: &str) -> ApiEvent {
     let body = json!({"amount": amount, "expires_at": "2026-12-22T00:00:00Z", "reason": "sorry"});
     staff(BONUS, "10:30:00").json(&body)
 }
 
-fn correction(amount: &str) -> Event {
+fn correction(amount: &str) -> ApiEvent {
     staff(CORRECTION, "10:30:00").json(&json!({"amount": amount, "reason": "typo"}))
 }
 
@@ -77,7 +77,7 @@ async fn with_credit(amount: &str) -> Api {
 }
 
 /// Refused with this code, and nothing written.
-async fn refused(api: &Api, event: Event, status: u16, code: &str) -> Answered {
+async fn refused(api: &Api, event: ApiEvent, status: u16, code: &str) -> Answered {
     let before = api.everything().await;
     let answered = ask(api, event.clone()).await;
     assert_eq!(
@@ -91,7 +91,7 @@ async fn refused(api: &Api, event: Event, status: u16, code: &str) -> Answered {
 }
 
 /// The same event at once from two sandboxes, and again: one row, and the same answer.
-async fn once(api: &Api, event: Event) -> Answered {
+async fn once(api: &Api, event: ApiEvent) -> Answered {
     let event = event.key("k-1");
     let before = api.rows(ALICE).await;
     let other = api.another();
@@ -107,7 +107,7 @@ fn price(sku: &str, rate: &str) -> Value {
     json!({"sku": sku, "unit": "hour", "kind": "instance", "rate": rate})
 }
 
-fn put(prices: &Value) -> Event {
+fn put(prices: &Value) -> ApiEvent {
     staff(PUT_PRICES, "10:30:00").json(&json!({"prices": prices}))
 }
 
@@ -275,7 +275,7 @@ async fn a_payment_is_found_by_each_of_its_ids() {
 #[tokio::test]
 async fn payment_shows_stripes_status_beside_its_row() {
     let api = with_credit("25").await;
-    let (stand_in, address) = stand_in::serve(Config::default(), || 1_795_341_600).await;
+    let (stand_in, address) = stand_in::serve(StandInConfig::default(), || 1_795_341_600).await;
     let stripe = stripe_at(&address);
     let (account, email) = (named(ALICE), "alice@example.test".parse().unwrap());
     let customer = stripe
@@ -506,7 +506,7 @@ async fn bad_requests_are_refused_on_every_route() {
     let reading = [PRICES, PAYMENT, ACCOUNT, VERIFY].map(|route| (route, json!({})));
     for (route, good) in routes.iter().chain(&reading) {
         let event =
-            Event::by(ALICE, route, "10:30:00").at("account", ALICE).at("id", "pi_1").json(good);
+            ApiEvent::by(ALICE, route, "10:30:00").at("account", ALICE).at("id", "pi_1").json(good);
         refused(&api, event.clone(), 403, "forbidden").await;
         refused(
             &api,

@@ -2,13 +2,13 @@
 
 use admin::AdminClients;
 use serde_json::{Value, json};
-use stripe_stand_in::{Config, Fault, FaultKind, StripeStandIn};
+use stripe_stand_in::{Fault, FaultKind, StandInConfig, StripeStandIn};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{Store, TableNames};
 use tollgate::stripe::setup::{WantedSetup, plan};
 use tollgate::stripe::{Stripe, StripeSettings};
-use tollgate_local::api::Api as Http;
-use tollgate_tests::api::{Answered, Api, Event};
+use tollgate_local::api::ApiClient as Http;
+use tollgate_tests::api::{Answered, Api, ApiEvent};
 use tollgate_tests::stand_in;
 
 const URL: &str = "https://api.example.test/v1/stripe/webhook";
@@ -21,7 +21,7 @@ struct HealthWorld {
 
 impl HealthWorld {
     /// Everything is set up, as `stripe-setup` does it.
-    async fn new(config: Config) -> HealthWorld {
+    async fn new(config: StandInConfig) -> HealthWorld {
         let (stand_in, address) = stand_in::serve(config, || 1_795_341_600).await;
         let world = HealthWorld { api: Api::new().await, stand_in, address };
         let (stripe, wanted) =
@@ -92,7 +92,7 @@ impl HealthWorld {
 }
 
 async fn health(clients: &AdminClients) -> Value {
-    let event = Event::by("staff", "GET /v1/admin/health", "10:30:00").scope("tollgate/admin");
+    let event = ApiEvent::by("staff", "GET /v1/admin/health", "10:30:00").scope("tollgate/admin");
     let answered: Answered = admin::handle(clients, event.request()).await.into();
     assert_eq!(answered.status, 200, "{}", answered.shown());
     answered.body
@@ -119,7 +119,9 @@ fn only(wrong: &[(String, String)], name: &str, words: &str) {
 
 #[tokio::test]
 async fn complete_setup_is_healthy() {
-    let world = HealthWorld::new(Config { tax_basis_points: 1_900, ..Config::default() }).await;
+    let world =
+        HealthWorld::new(StandInConfig { tax_basis_points: 1_900, ..StandInConfig::default() })
+            .await;
     let health = world.with(&[("STRIPE_TAX", "automatic")]).await;
     assert_eq!(wrong(&health), []);
     let names: Vec<&str> = health["checks"]
@@ -145,15 +147,15 @@ async fn complete_setup_is_healthy() {
 
 #[tokio::test]
 async fn health_is_for_staff_only() {
-    let world = HealthWorld::new(Config::default()).await;
-    let event = Event::by("alice", "GET /v1/admin/health", "10:30:00");
+    let world = HealthWorld::new(StandInConfig::default()).await;
+    let event = ApiEvent::by("alice", "GET /v1/admin/health", "10:30:00");
     let refused: Answered = admin::handle(&world.clients(&[]), event.request()).await.into();
     assert_eq!(refused.status, 403);
 }
 
 #[tokio::test]
 async fn health_reports_webhook_endpoint_faults() {
-    let world = HealthWorld::new(Config::default()).await;
+    let world = HealthWorld::new(StandInConfig::default()).await;
     let endpoint = world.endpoint().await;
     let path = format!("/v1/webhook_endpoints/{endpoint}");
     world.change(&path, "disabled=true").await;
@@ -182,7 +184,7 @@ async fn health_reports_webhook_endpoint_faults() {
 
 #[tokio::test]
 async fn health_reports_portal_and_tax_faults() {
-    let world = HealthWorld::new(Config::default()).await;
+    let world = HealthWorld::new(StandInConfig::default()).await;
     only(&world.wrong(&[("STRIPE_TAX", "automatic")]).await, "stripe_tax", "pending");
     only(
         &wrong(&health(&world.clients(&[])).await),
@@ -206,7 +208,7 @@ async fn health_reports_portal_and_tax_faults() {
 
 #[tokio::test]
 async fn health_reports_a_rejected_key_and_an_unreachable_stripe() {
-    let world = HealthWorld::new(Config::default()).await;
+    let world = HealthWorld::new(StandInConfig::default()).await;
     only(
         &world.wrong(&[("STRIPE_SECRET_KEY", "sk_test_other")]).await,
         "stripe",
@@ -219,7 +221,7 @@ async fn health_reports_a_rejected_key_and_an_unreachable_stripe() {
 
 #[tokio::test]
 async fn health_reports_unreadable_tables_and_a_missing_bus() {
-    let world = HealthWorld::new(Config::default()).await;
+    let world = HealthWorld::new(StandInConfig::default()).await;
     let (portal, names) = (world.portal().await, world.api.billing.settings.tables.clone());
     let named = [("STRIPE_PORTAL_CONFIGURATION", portal.as_str())];
     let without_bus = AdminClients { bus: None, ..world.clients(&named) };

@@ -363,9 +363,9 @@ async fn attempt_no_longer_agreed_is_canceled_and_not_counted() {
         assert_eq!(world.refill().await.open, 1);
         world.stand_in.clear_faults();
         let account = acme();
-        let occasion = world.ledger().occasion(&account, world.now());
+        let trigger = world.ledger().trigger(&account, world.now());
         let store = &world.ledger().undisturbed;
-        store.execute(occasion, Cause::Command, Plan::on_state(&change)).await.unwrap();
+        store.execute(trigger, Cause::Command, Plan::on_state(&change)).await.unwrap();
         let report = world.refill().await;
         assert_eq!(report.steps, ["attempt 1: called_off"], "{nth}");
         let refill = world.state().await.refill;
@@ -403,12 +403,12 @@ async fn frozen_account_or_disabled_refills_charge_nothing() {
         assert_eq!(world.refill().await.open, 1);
         world.stand_in.clear_faults();
         let account = acme();
-        let occasion = world.ledger().occasion(&account, world.now());
+        let trigger = world.ledger().trigger(&account, world.now());
         world
             .ledger()
             .undisturbed
             .execute(
-                occasion,
+                trigger,
                 Cause::Command,
                 Plan::on_snapshot(&|_: &AccountSnapshot<'_>| Ok(command.clone())),
             )

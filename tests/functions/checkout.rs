@@ -150,7 +150,7 @@ async fn same_key_gets_the_same_page_and_refuses_another_request() {
     assert_eq!(world.call(&request("25")).await, first);
     let reused = world.call(&request("26")).await;
     assert_eq!((reused.status, reused.code()), (422, "idempotency_key_reused"));
-    let other = tollgate_tests::api::Event::by("other", CREATE, "10:20:00")
+    let other = tollgate_tests::api::ApiEvent::by("other", CREATE, "10:20:00")
         .key("k1")
         .json(&json!({"amount": "26"}));
     assert_eq!(world.call(&other).await.status, 201, "another account's keys are its own");
@@ -180,7 +180,7 @@ async fn new_page_expires_the_old_one_and_canceled_is_unpayable() {
     world.pay(&paid, &format!("card={VISA}")).await;
     world.deliver_all().await;
     let cancel = world.event("POST /v1/checkout-sessions/{id}/cancel").at("id", &paid);
-    assert_eq!(world.call(&cancel).await.body["status"], "paid", "what is paid is not cancelled");
+    assert_eq!(world.call(&cancel).await.body["status"], "paid", "what is paid is not canceled");
     let third = world.session("5", None).await;
     world.advance(31 * 60);
     assert_eq!(world.status(&third).await.body["status"], "expired");
@@ -192,7 +192,8 @@ async fn other_accounts_sessions_do_not_exist() {
     let session = world.session("25", None).await;
     for id in [session.as_str(), "cs_test_unknown", "pi_1", "cs_/../x", "cs_a#b"] {
         for route in ["GET /v1/checkout-sessions/{id}", "POST /v1/checkout-sessions/{id}/cancel"] {
-            let event = tollgate_tests::api::Event::by("mallory", route, "10:20:00").at("id", id);
+            let event =
+                tollgate_tests::api::ApiEvent::by("mallory", route, "10:20:00").at("id", id);
             let refused = world.call(&event).await;
             assert_eq!((refused.status, refused.code()), (404, "not_found"), "{route} {id}");
         }
@@ -206,7 +207,7 @@ async fn a_process_that_dies_anywhere_makes_one_page_under_one_key() {
         world.session("5", None).await;
     };
     let process = async |world: &PaymentWorld| {
-        let event = tollgate_tests::api::Event::by(ACME, CREATE, "10:20:00")
+        let event = tollgate_tests::api::ApiEvent::by(ACME, CREATE, "10:20:00")
             .key("k1")
             .json(&json!({"amount": "25"}));
         assert_eq!(world.call(&event).await.status, 201);
@@ -333,8 +334,8 @@ async fn late_webhook_does_not_undo_newer_refill_settings() {
         }))
     };
     let account = acme();
-    let occasion = world.ledger().occasion(&account, world.now());
-    world.ledger().store.execute(occasion, Cause::Command, Plan::on_state(&off)).await.unwrap();
+    let trigger = world.ledger().trigger(&account, world.now());
+    world.ledger().store.execute(trigger, Cause::Command, Plan::on_state(&off)).await.unwrap();
     world.advance(3_000);
     world.deliver_all().await;
     assert_eq!(

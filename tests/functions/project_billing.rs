@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 use tollgate::domain::money::Usd;
-use tollgate_tests::api::{Answered, Api, Event};
+use tollgate_tests::api::{Answered, Api, ApiEvent};
 use tollgate_tests::ledger::{ALICE, named};
 
 const BILLING: &str = "GET /v1/projects/{project}/billing";
 
-async fn ask(api: &Api, event: &Event) -> Answered {
+async fn ask(api: &Api, event: &ApiEvent) -> Answered {
     resources::handle(&api.billing, event.request()).await.into()
 }
 
-async fn done(api: &Api, event: Event) -> Value {
+async fn done(api: &Api, event: ApiEvent) -> Value {
     let answered = ask(api, &event).await;
     assert!(answered.status < 300, "{event:?}: {}", answered.shown());
     answered.body
@@ -21,7 +21,7 @@ async fn with_credit(amount: &str) -> (Api, String) {
     let api = Api::new().await;
     api.ledger.open(ALICE, "10:00:00").await;
     api.ledger.credit(ALICE, "pi_1", amount, "10:00:00").await;
-    let made = Event::by(ALICE, "POST /v1/projects", "10:00:00").json(&json!({"name": "site"}));
+    let made = ApiEvent::by(ALICE, "POST /v1/projects", "10:00:00").json(&json!({"name": "site"}));
     let project = done(&api, made).await["id"].as_str().unwrap().to_owned();
     (api, project)
 }
@@ -29,17 +29,17 @@ async fn with_credit(amount: &str) -> (Api, String) {
 async fn start_new(api: &Api, project: &str, sku: &str, id: &str, now: &str) {
     let body = json!({"sku": sku, "name": format!("the {id}"), "start": true, "id": id});
     let event =
-        Event::by(ALICE, "POST /v1/projects/{project}/resources", now).at("project", project);
+        ApiEvent::by(ALICE, "POST /v1/projects/{project}/resources", now).at("project", project);
     done(api, event.json(&body)).await;
 }
 
 async fn change(api: &Api, project: &str, id: &str, what: &str, now: &str) {
     let route = format!("POST /v1/projects/{{project}}/resources/{{id}}/{what}");
-    done(api, Event::by(ALICE, &route, now).at("project", project).at("id", id)).await;
+    done(api, ApiEvent::by(ALICE, &route, now).at("project", project).at("id", id)).await;
 }
 
-fn billing(project: &str, now: &str) -> Event {
-    Event::by(ALICE, BILLING, now).at("project", project)
+fn billing(project: &str, now: &str) -> ApiEvent {
+    ApiEvent::by(ALICE, BILLING, now).at("project", project)
 }
 
 fn item<'a>(body: &'a Value, id: &str) -> &'a Value {
@@ -52,11 +52,11 @@ async fn project_shows_each_resources_cost_in_the_month() {
     start_new(&api, &project, "vm", "web", "10:20:00").await;
     start_new(&api, &project, "big", "db", "10:20:00").await;
     let new = json!({"sku": "vm", "name": "spare", "start": false, "id": "spare"});
-    let event = Event::by(ALICE, "POST /v1/projects/{project}/resources", "10:30:00")
+    let event = ApiEvent::by(ALICE, "POST /v1/projects/{project}/resources", "10:30:00")
         .at("project", &project);
     done(&api, event.json(&new)).await;
     let report = json!({"project": project, "sku": "tokens", "reading": "1000000"});
-    let event = Event::by("platform", "POST /v1/usage", "10:40:00").scope("tollgate/platform");
+    let event = ApiEvent::by("platform", "POST /v1/usage", "10:40:00").scope("tollgate/platform");
     done(&api, event.header("Tollgate-Account", ALICE).json(&report)).await;
     change(&api, &project, "db", "stop", "10:50:00").await;
     let shown = ask(&api, &billing(&project, "11:30:00").with("month", "2026-11")).await;
@@ -182,7 +182,7 @@ async fn a_volume_that_is_off_costs_and_does_not_run() {
         named::<Usd>("0.05") + named("0.02") + named("0.03") + named("0.025") + named("0.1");
     assert_eq!(disk["amount"], expected.to_string());
     api.ledger.settle(ALICE, "13:00:00").await;
-    let delete = Event::by(ALICE, "DELETE /v1/projects/{project}/resources/{id}", "13:15:00");
+    let delete = ApiEvent::by(ALICE, "DELETE /v1/projects/{project}/resources/{id}", "13:15:00");
     done(&api, delete.at("project", &project).at("id", "disk")).await;
     let shown = ask(&api, &billing(&project, "13:20:00")).await.body;
     let disk = item(&shown, "disk");
@@ -196,7 +196,7 @@ async fn a_volume_that_is_off_costs_and_does_not_run() {
 async fn purged_resources_stay_on_the_bill() {
     let (api, project) = with_credit("100").await;
     start_new(&api, &project, "vm", "web", "10:00:00").await;
-    let delete = Event::by(ALICE, "DELETE /v1/projects/{project}/resources/{id}", "11:00:00");
+    let delete = ApiEvent::by(ALICE, "DELETE /v1/projects/{project}/resources/{id}", "11:00:00");
     done(&api, delete.at("project", &project).at("id", "web")).await;
     api.ledger.settle(ALICE, "2026-12-08T00:00:00Z").await;
     let shown =
@@ -216,7 +216,7 @@ async fn projects_of_others_and_months_that_are_none_are_refused() {
     let (api, project) = with_credit("100").await;
     start_new(&api, &project, "vm", "web", "10:00:00").await;
     for (event, status, code) in [
-        (Event::by("mallory", BILLING, "10:30:00").at("project", &project), 404, "not_found"),
+        (ApiEvent::by("mallory", BILLING, "10:30:00").at("project", &project), 404, "not_found"),
         (billing("prj-none", "10:30:00"), 404, "not_found"),
         (billing(&project, "10:30:00").with("month", "2026-13"), 400, "invalid_parameter"),
         (billing(&project, "10:30:00").with("month", "november"), 400, "invalid_parameter"),

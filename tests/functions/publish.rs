@@ -10,7 +10,7 @@ use tollgate::domain::row::{ChainHead, encode};
 use tollgate::domain::row_format::RowFormat;
 use tollgate::runtime::bus::BusEvent;
 use tollgate::store::{Store, TableNames};
-use tollgate_tests::faults::{Calls, Fault, Operation};
+use tollgate_tests::faults::{Calls, DynamoFault, Operation};
 use tollgate_tests::ledger::{ALICE, Ledger, named};
 
 use crate::bus_world::BusWorld;
@@ -230,7 +230,7 @@ async fn only_notices_look_up_an_address_and_each_batch_once() {
 async fn unreadable_address_retries_its_row_and_delays_none_before() {
     let world = World::new().await;
     let record = world.suspended().await;
-    world.ledger.faults.set(Calls::of(Operation::GetItem).first(1), Fault::Refused);
+    world.ledger.faults.set(Calls::of(Operation::GetItem).first(1), DynamoFault::Refused);
     let batch = vec![opened("b", "1"), record.clone(), opened("c", "8")];
     let response = world.publish(batch).await;
     assert_eq!(again_from(&response), ["7"]);

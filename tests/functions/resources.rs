@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tollgate::domain::prices::Price;
 use tollgate::runtime::billing::Billing;
-use tollgate_tests::api::{Answered, Api, Event};
+use tollgate_tests::api::{Answered, Api, ApiEvent};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, at};
 
@@ -20,11 +20,11 @@ const PLATFORM: &str = "GET /v1/platform/resources";
 const USAGE: &str = "POST /v1/usage";
 const SCOPE: &str = "tollgate/platform";
 
-async fn send(billing: &Billing, event: &Event) -> Answered {
+async fn send(billing: &Billing, event: &ApiEvent) -> Answered {
     resources::handle(billing, event.request()).await.into()
 }
 
-async fn ask(api: &Api, event: Event) -> Answered {
+async fn ask(api: &Api, event: ApiEvent) -> Answered {
     send(&api.billing, &event).await
 }
 
@@ -35,7 +35,7 @@ async fn prices_list_current_and_upcoming_page_by_page() {
     let later = at("2026-11-22T12:00:00Z");
     let new = Price { rate: "9".parse().unwrap(), valid_from: later, ..vm.clone() };
     api.ledger.undisturbed.put_price(&new, at("2026-11-22T10:00:00Z")).await.unwrap();
-    let all = ask(&api, Event::by(ALICE, "GET /v1/prices", "10:00:00")).await.body;
+    let all = ask(&api, ApiEvent::by(ALICE, "GET /v1/prices", "10:00:00")).await.body;
     let skus: Vec<&str> =
         all["items"].as_array().unwrap().iter().map(|item| item["sku"].as_str().unwrap()).collect();
     assert!(skus.is_sorted() && skus.len() > 1 && all["next"].is_null(), "{all}");
@@ -48,7 +48,7 @@ async fn prices_list_current_and_upcoming_page_by_page() {
     let mut paged = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
-        let event = Event::by(ALICE, "GET /v1/prices", "10:00:00").with("limit", "1");
+        let event = ApiEvent::by(ALICE, "GET /v1/prices", "10:00:00").with("limit", "1");
         let event = cursor.iter().fold(event, |event, cursor| event.with("cursor", cursor));
         let page = ask(&api, event).await.body;
         paged.extend(page["items"].as_array().unwrap().clone());
@@ -58,15 +58,16 @@ async fn prices_list_current_and_upcoming_page_by_page() {
         }
     }
     assert_eq!(json!(paged), all["items"]);
-    let held = ask(&api, Event::by(ALICE, "GET /v1/prices", "12:00:00")).await.body;
+    let held = ask(&api, ApiEvent::by(ALICE, "GET /v1/prices", "12:00:00")).await.body;
     let held =
         held["items"].as_array().unwrap().iter().find(|item| item["sku"] == "vm").unwrap().clone();
     assert_eq!((&held["rate"], &held["upcoming"]), (&json!("9.00"), &json!([])));
     assert_eq!(
-        ask(&api, Event::by(ALICE, "GET /v1/prices", "10:00:00").without_token()).await.status,
+        ask(&api, ApiEvent::by(ALICE, "GET /v1/prices", "10:00:00").without_token()).await.status,
         401
     );
-    let wrong = ask(&api, Event::by(ALICE, "GET /v1/prices", "10:00:00").with("limit", "0")).await;
+    let wrong =
+        ask(&api, ApiEvent::by(ALICE, "GET /v1/prices", "10:00:00").with("limit", "0")).await;
     assert_eq!((wrong.status, wrong.code()), (400, "invalid_parameter"));
 }
 
@@ -81,13 +82,13 @@ async fn with_credit(amount: &str) -> (Api, String) {
 
 async fn new_project(api: &Api, account: &str) -> String {
     let made =
-        ask(api, Event::by(account, PROJECTS, "10:00:00").json(&json!({"name": "site"}))).await;
+        ask(api, ApiEvent::by(account, PROJECTS, "10:00:00").json(&json!({"name": "site"}))).await;
     assert_eq!(made.status, 201);
     made.body["id"].as_str().unwrap().to_owned()
 }
 
-fn wanted(project: &str, body: Value) -> Event {
-    Event::by(ALICE, CREATE, "10:20:00").at("project", project).json(&body)
+fn wanted(project: &str, body: Value) -> ApiEvent {
+    ApiEvent::by(ALICE, CREATE, "10:20:00").at("project", project).json(&body)
 }
 
 /// A running `vm` of that id.
@@ -96,12 +97,12 @@ async fn running(api: &Api, project: &str, id: &str) {
     assert_eq!(ask(api, wanted(project, body)).await.status, 201);
 }
 
-fn on(route: &str, project: &str, id: &str, now: &str) -> Event {
-    Event::by(ALICE, route, now).at("project", project).at("id", id)
+fn on(route: &str, project: &str, id: &str, now: &str) -> ApiEvent {
+    ApiEvent::by(ALICE, route, now).at("project", project).at("id", id)
 }
 
 /// Refused with this code, and nothing written.
-async fn refused(api: &Api, event: Event, status: u16, code: &str) -> Answered {
+async fn refused(api: &Api, event: ApiEvent, status: u16, code: &str) -> Answered {
     let before = api.everything().await;
     let answered = ask(api, event.clone()).await;
     assert_eq!(
@@ -115,7 +116,7 @@ async fn refused(api: &Api, event: Event, status: u16, code: &str) -> Answered {
 }
 
 /// The same event twice, and at once from two sandboxes: one row, and the same answer four times.
-async fn once(api: &Api, event: Event, rows: u64) -> Answered {
+async fn once(api: &Api, event: ApiEvent, rows: u64) -> Answered {
     let event = event.key("k-1");
     let before = api.rows(ALICE).await;
     let other = api.another();
@@ -132,7 +133,7 @@ async fn a_project_is_made_shown_and_listed() {
     let api = Api::new().await;
     let made = ask(
         &api,
-        Event::by(ALICE, PROJECTS, "10:00:00").key("k").json(&json!({"name": "my site"})),
+        ApiEvent::by(ALICE, PROJECTS, "10:00:00").key("k").json(&json!({"name": "my site"})),
     )
     .await;
     insta::assert_snapshot!(made.shown(), @r#"
@@ -143,10 +144,10 @@ async fn a_project_is_made_shown_and_listed() {
     "#);
     let id = made.body["id"].as_str().unwrap();
     assert_eq!(
-        ask(&api, Event::by(ALICE, PROJECT, "10:00:01").at("project", id)).await.body,
+        ask(&api, ApiEvent::by(ALICE, PROJECT, "10:00:01").at("project", id)).await.body,
         made.body
     );
-    let listed = ask(&api, Event::by(ALICE, "GET /v1/projects", "10:00:01")).await;
+    let listed = ask(&api, ApiEvent::by(ALICE, "GET /v1/projects", "10:00:01")).await;
     assert_eq!(listed.body, json!({"items": [made.body], "next": null}));
     assert_eq!(api.rows(ALICE).await, 1, "the first call opens the account");
 }
@@ -158,7 +159,7 @@ async fn projects_are_listed_page_by_page() {
         new_project(&api, ALICE).await;
     }
     let list = |cursor: Option<String>| {
-        let list = Event::by(ALICE, "GET /v1/projects", "10:00:01").with("limit", "2");
+        let list = ApiEvent::by(ALICE, "GET /v1/projects", "10:00:01").with("limit", "2");
         match cursor {
             Some(cursor) => list.with("cursor", &cursor),
             None => list,
@@ -181,16 +182,19 @@ async fn projects_are_listed_page_by_page() {
 async fn repeated_project_request_makes_one_project_per_key() {
     let api = Api::new().await;
     api.ledger.open(ALICE, "10:00:00").await;
-    let event = Event::by(ALICE, PROJECTS, "10:00:00").json(&json!({"name": "site"}));
+    let event = ApiEvent::by(ALICE, PROJECTS, "10:00:00").json(&json!({"name": "site"}));
     once(&api, event, 0).await;
-    let listed = ask(&api, Event::by(ALICE, "GET /v1/projects", "10:00:01")).await;
+    let listed = ask(&api, ApiEvent::by(ALICE, "GET /v1/projects", "10:00:01")).await;
     assert_eq!(listed.body["items"].as_array().unwrap().len(), 1);
-    let other = Event::by(ALICE, PROJECTS, "10:00:00").key("k-1").json(&json!({"name": "other"}));
+    let other =
+        ApiEvent::by(ALICE, PROJECTS, "10:00:00").key("k-1").json(&json!({"name": "other"}));
     refused(&api, other, 422, "idempotency_key_reused").await;
     // Of two accounts the same key makes two.
-    let bob =
-        ask(&api, Event::by("bob", PROJECTS, "10:00:00").key("k-1").json(&json!({"name": "site"})))
-            .await;
+    let bob = ask(
+        &api,
+        ApiEvent::by("bob", PROJECTS, "10:00:00").key("k-1").json(&json!({"name": "site"})),
+    )
+    .await;
     assert_eq!(bob.status, 201);
     assert_ne!(bob.body["id"], listed.body["items"][0]["id"]);
 }
@@ -209,7 +213,7 @@ async fn a_resource_is_created_and_started_in_one_row() {
         })
     );
     assert_eq!(ask(&api, on(GET, &project, "srv-1", "10:21:00")).await.body, made.body);
-    let listed = ask(&api, Event::by(ALICE, LIST, "10:21:00").at("project", &project)).await;
+    let listed = ask(&api, ApiEvent::by(ALICE, LIST, "10:21:00").at("project", &project)).await;
     assert_eq!(listed.body, json!({"items": [made.body], "next": null}));
 }
 
@@ -281,7 +285,7 @@ async fn start_reported_as_failed_costs_nothing() {
     let failed = json!({"reason": "start_failed"});
     refused(&api, on(STOP, &project, "srv-1", "10:25:00").json(&failed), 403, "forbidden").await;
     let event =
-        Event::by("platform", STOP, "10:25:00").scope(SCOPE).header("Tollgate-Account", ALICE);
+        ApiEvent::by("platform", STOP, "10:25:00").scope(SCOPE).header("Tollgate-Account", ALICE);
     let event = event.at("project", &project).at("id", "srv-1").json(&failed);
     let answered = once(&api, event, 1).await;
     assert_eq!((answered.status, &answered.body["state"]), (200, &json!("new")));
@@ -386,24 +390,24 @@ async fn refused_resource_call_names_its_problem_writes_nothing() {
         (on(DELETE, &project, "none", "10:21:00"), 404, "not_found"),
         (on(GET, &project, "none", "10:21:00"), 404, "not_found"),
         (on(STOP, "prj-none", "srv-1", "10:21:00"), 404, "not_found"),
-        (Event::by(ALICE, LIST, "10:21:00").at("project", "prj-none"), 404, "not_found"),
-        (Event::by(ALICE, PROJECT, "10:21:00").at("project", "prj-none"), 404, "not_found"),
+        (ApiEvent::by(ALICE, LIST, "10:21:00").at("project", "prj-none"), 404, "not_found"),
+        (ApiEvent::by(ALICE, PROJECT, "10:21:00").at("project", "prj-none"), 404, "not_found"),
         (
-            Event::by(ALICE, LIST, "10:21:00").at("project", &project).with("limit", "0"),
+            ApiEvent::by(ALICE, LIST, "10:21:00").at("project", &project).with("limit", "0"),
             400,
             "invalid_parameter",
         ),
         (
-            Event::by(ALICE, LIST, "10:21:00").at("project", &project).with("limit", "x"),
+            ApiEvent::by(ALICE, LIST, "10:21:00").at("project", &project).with("limit", "x"),
             400,
             "invalid_parameter",
         ),
         (
-            Event::by(ALICE, "GET /v1/projects", "10:21:00").with("cursor", "a b"),
+            ApiEvent::by(ALICE, "GET /v1/projects", "10:21:00").with("cursor", "a b"),
             400,
             "invalid_parameter",
         ),
-        (Event::by(ALICE, "PATCH /v1/projects", "10:21:00"), 404, "not_found"),
+        (ApiEvent::by(ALICE, "PATCH /v1/projects", "10:21:00"), 404, "not_found"),
     ] {
         refused(&api, event, status, code).await;
     }
@@ -420,8 +424,9 @@ async fn resources_of_other_accounts_are_not_found() {
     running(&api, &project, "srv-1").await;
     api.ledger.open("mallory", "10:00:00").await;
     api.ledger.credit("mallory", "pi_2", "10", "10:00:00").await;
-    let by =
-        |route| Event::by("mallory", route, "10:21:00").at("project", &project).at("id", "srv-1");
+    let by = |route| {
+        ApiEvent::by("mallory", route, "10:21:00").at("project", &project).at("id", "srv-1")
+    };
     for route in [PROJECT, LIST, GET, START, STOP, RESTORE, DELETE] {
         refused(&api, by(route), 404, "not_found").await;
     }
@@ -429,7 +434,7 @@ async fn resources_of_other_accounts_are_not_found() {
     refused(&api, by(CREATE).json(&body), 404, "not_found").await;
     refused(&api, by(GET).header("Tollgate-Account", ALICE), 403, "forbidden").await;
     // The platform mistyped: it opens nothing.
-    let platform = Event::by("platform", "GET /v1/projects", "10:21:00").scope(SCOPE);
+    let platform = ApiEvent::by("platform", "GET /v1/projects", "10:21:00").scope(SCOPE);
     refused(&api, platform.header("Tollgate-Account", "alcie"), 404, "not_found").await;
 }
 
@@ -489,7 +494,7 @@ async fn bad_bodies_are_refused_on_every_route() {
 async fn usage_opens_its_meter_and_counts_once() {
     let (api, project) = with_credit("10").await;
     let report = |body: Value| {
-        Event::by("platform", USAGE, "10:21:00")
+        ApiEvent::by("platform", USAGE, "10:21:00")
             .scope(SCOPE)
             .header("Tollgate-Account", ALICE)
             .json(&body)
@@ -525,7 +530,7 @@ async fn usage_opens_its_meter_and_counts_once() {
 #[tokio::test]
 async fn simultaneous_first_reports_open_one_meter() {
     let (api, project) = with_credit("10").await;
-    let event = Event::by(ALICE, USAGE, "10:21:00").scope(SCOPE);
+    let event = ApiEvent::by(ALICE, USAGE, "10:21:00").scope(SCOPE);
     let report = |id: &str| {
         event.clone().json(&json!({"project": project, "sku": "tokens", "quantity": "1", "id": id}))
     };
@@ -541,7 +546,7 @@ async fn simultaneous_first_reports_open_one_meter() {
 #[tokio::test]
 async fn a_report_that_cannot_be_counted_is_refused() {
     let (api, project) = with_credit("10").await;
-    let event = Event::by(ALICE, USAGE, "10:21:00");
+    let event = ApiEvent::by(ALICE, USAGE, "10:21:00");
     let good = json!({"project": project, "sku": "tokens", "reading": "1"});
     refused(&api, event.clone().json(&good), 403, "forbidden").await;
     let event = event.scope(SCOPE);
@@ -577,7 +582,7 @@ async fn platform_lists_resources_that_should_run() {
     api.ledger.open("bob", "10:00:00").await;
     api.ledger.credit("bob", "pi_2", "10", "10:00:00").await;
     api.ledger.start("bob", "web", &["b-1"], "11:00:00").await;
-    let event = Event::by("platform", PLATFORM, "11:00:00").scope(SCOPE);
+    let event = ApiEvent::by("platform", PLATFORM, "11:00:00").scope(SCOPE);
     let resource = |project: &str, id: &str, sku: &str, state: &str| json!({"id": id, "project": project, "sku": sku, "state": state, "address": "kept"});
     let alice = json!({
         "account": "alice", "seq": 4, "standing": "good",
@@ -606,7 +611,7 @@ async fn platform_lists_resources_that_should_run() {
         (&json!("suspended"), &json!("suspended"))
     );
     for (event, status, code) in [
-        (Event::by(ALICE, PLATFORM, "11:00:00"), 403, "forbidden"),
+        (ApiEvent::by(ALICE, PLATFORM, "11:00:00"), 403, "forbidden"),
         (event.clone().with("since", "yesterday"), 400, "invalid_parameter"),
         (event.clone().with("cursor", "!!"), 400, "invalid_parameter"),
         (event.clone().with("limit", "1000"), 400, "invalid_parameter"),

@@ -28,11 +28,11 @@ impl World {
 
     async fn command(&self, time: &str, command: Command) {
         let account = ALICE.parse().unwrap();
-        let occasion = self.ledger.occasion(&account, at(time));
+        let trigger = self.ledger.trigger(&account, at(time));
         self.ledger
             .store
             .execute(
-                occasion,
+                trigger,
                 Cause::Command,
                 Plan::on_snapshot(&|_: &AccountSnapshot<'_>| Ok(command.clone())),
             )
@@ -110,12 +110,12 @@ async fn an_account_that_fails_does_not_stop_the_others() {
             reason: "hello".to_owned(),
         };
         let id = account.parse().unwrap();
-        let occasion = world.ledger.occasion(&id, at("11:00:00"));
+        let trigger = world.ledger.trigger(&id, at("11:00:00"));
         world
             .ledger
             .store
             .execute(
-                occasion,
+                trigger,
                 Cause::Command,
                 Plan::on_snapshot(&|_: &AccountSnapshot<'_>| Ok(due.clone())),
             )

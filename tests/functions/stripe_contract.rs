@@ -4,7 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use stripe_stand_in::Config;
+use stripe_stand_in::StandInConfig;
 use tollgate::domain::account::{RefillPurpose, TaxMode};
 use tollgate::domain::event::CreditKind;
 use tollgate::domain::ids::{AccountId, CustomerId, PaymentId};
@@ -36,7 +36,7 @@ impl Contract {
         let key = std::env::var("STRIPE_SECRET_KEY").ok().filter(|key| key.starts_with("sk_test_"));
         let base = match &key {
             Some(_) => None,
-            None => Some(serve(Config::default(), || now().seconds()).await.1),
+            None => Some(serve(StandInConfig::default(), || now().seconds()).await.1),
         };
         let settings = StripeSettings::read(|variable| match variable {
             "STRIPE_SECRET_KEY" => Some(key.clone().unwrap_or_else(|| "sk_test_local".to_owned())),

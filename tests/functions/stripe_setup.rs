@@ -1,17 +1,17 @@
 //! The setup command with the stand-in.
 
 use serde_json::{Value, json};
-use stripe_setup::{Arguments, set_up};
-use stripe_stand_in::{Config, Fault, FaultKind, StripeStandIn};
+use stripe_setup::{SetupArguments, set_up};
+use stripe_stand_in::{Fault, FaultKind, StandInConfig, StripeStandIn};
 use tollgate::stripe::webhook_event::EVENTS;
 use tollgate::stripe::{API_VERSION, Stripe, StripeSettings};
-use tollgate_local::api::Api;
+use tollgate_local::api::ApiClient;
 use tollgate_tests::stand_in::serve;
 
 const URL: &str = "https://api.example.test/v1/stripe/webhook";
 
 async fn world() -> (StripeStandIn, Stripe, String) {
-    let (stand_in, address) = serve(Config::default(), || 1_795_341_600).await;
+    let (stand_in, address) = serve(StandInConfig::default(), || 1_795_341_600).await;
     let settings = StripeSettings::read(|variable| match variable {
         "STRIPE_SECRET_KEY" => Some("sk_test_local".to_owned()),
         "STRIPE_API_BASE" => Some(address.clone()),
@@ -20,9 +20,9 @@ async fn world() -> (StripeStandIn, Stripe, String) {
     (stand_in, Stripe::new(settings.unwrap()).unwrap(), address)
 }
 
-fn arguments(more: &[&str]) -> Arguments {
+fn arguments(more: &[&str]) -> SetupArguments {
     let words = ["--webhook-url", URL].iter().chain(more).map(|word| (*word).to_owned());
-    Arguments::read(words).unwrap().unwrap()
+    SetupArguments::read(words).unwrap().unwrap()
 }
 
 /// The changes made at Stripe: all successful POST requests.
@@ -71,7 +71,7 @@ async fn manual_changes_are_repaired_and_old_versions_replaced() {
         stripe.webhook_endpoints().await.unwrap().into_iter().find(|one| one.id != old).unwrap();
 
     // By hand, as in the dashboard.
-    let dashboard = Api::new(&address).with_token("sk_test_local");
+    let dashboard = ApiClient::new(&address).with_token("sk_test_local");
     let change = async |path: String, form: &str| {
         let headers = [("content-type", "application/x-www-form-urlencoded")];
         assert_eq!(
@@ -113,8 +113,9 @@ async fn key_without_permissions_is_refused_before_any_change() {
 
 #[test]
 fn arguments_are_checked() {
-    let refused =
-        |words: &[&str]| Arguments::read(words.iter().map(|word| (*word).to_owned())).unwrap_err();
+    let refused = |words: &[&str]| {
+        SetupArguments::read(words.iter().map(|word| (*word).to_owned())).unwrap_err()
+    };
     assert_eq!(refused(&[]), "--webhook-url is required");
     assert!(refused(&["--webhook-url", "https://x.test/other"]).contains("/v1/stripe/webhook"));
     assert_eq!(refused(&["--webhook-url"]), "--webhook-url requires a value");

@@ -105,7 +105,7 @@ impl Browser {
         browser
     }
 
-    /// Size and colour scheme, as a device has them.
+    /// Size and color scheme, as a device has them.
     pub(crate) async fn look(&self, (width, height): Size, scheme: Scheme) {
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;

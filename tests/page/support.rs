@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use time::macros::utc_datetime;
-use tollgate_local::api::Api;
+use tollgate_local::api::ApiClient;
 use tollgate_local::clock::Pace;
 use tollgate_local::control::TokenRequest;
-use tollgate_local::{Cloud, Config, seed};
+use tollgate_local::{Cloud, CloudConfig, seed};
 use tollgate_tests::binaries;
 
 use crate::browser::{self, Browser};
@@ -26,7 +26,7 @@ pub(crate) enum Refill {
 pub(crate) struct Visit {
     pub(crate) cloud: Cloud,
     pub(crate) browser: Browser,
-    pub(crate) api: Api,
+    pub(crate) api: ApiClient,
     pub(crate) project: String,
 }
 
@@ -39,7 +39,7 @@ impl Visit {
             );
             return None;
         }
-        let mut config = Config::of_this_repository(BTreeMap::new()).unwrap();
+        let mut config = CloudConfig::of_this_repository(BTreeMap::new()).unwrap();
         config.binaries = binaries::of(&config);
         config.pace = Pace::Frozen;
         // While the clock stands still, no rate limit recovers.
@@ -50,7 +50,7 @@ impl Visit {
         let token = cloud
             .token(&TokenRequest { account: ACCOUNT.to_owned(), ..TokenRequest::default() })
             .unwrap();
-        let api = Api::new(&cloud.urls().api).with_token(token);
+        let api = ApiClient::new(&cloud.urls().api).with_token(token);
         Some(Visit { browser: Browser::new().await, api, project: seeded.project, cloud })
     }
 

@@ -54,8 +54,8 @@ impl SharedLedger {
         Arc::new(SharedLedger { ledger, accounts, clock, retries: AtomicU32::new(0) })
     }
 
-    fn occasion<'a>(&'a self, account: &'a AccountId, now: Timestamp) -> Trigger<'a> {
-        self.ledger.occasion(account, now)
+    fn trigger<'a>(&'a self, account: &'a AccountId, now: Timestamp) -> Trigger<'a> {
+        self.ledger.trigger(account, now)
     }
 }
 
@@ -142,7 +142,7 @@ impl Task {
     }
 
     async fn settle(&mut self, account: &AccountId, now: Timestamp) {
-        self.world.ledger.store.settle(self.world.occasion(account, now)).await.unwrap();
+        self.world.ledger.store.settle(self.world.trigger(account, now)).await.unwrap();
     }
 
     async fn grant(&mut self, account: &AccountId, id: &str, now: Timestamp) {
@@ -171,7 +171,7 @@ impl Task {
                 .ledger
                 .store
                 .execute(
-                    world.occasion(&account, now),
+                    world.trigger(&account, now),
                     Cause::Stripe,
                     Plan::give_back(&by, &of, 100),
                 )
@@ -231,7 +231,7 @@ impl Task {
             let done = world
                 .ledger
                 .store
-                .execute(world.occasion(account, now), Cause::Command, Plan::on_snapshot(&command))
+                .execute(world.trigger(account, now), Cause::Command, Plan::on_snapshot(&command))
                 .await;
             if !world.is_to_retry(&done) {
                 break done;
@@ -248,9 +248,9 @@ impl Task {
     ) {
         let (world, cause) = (Arc::clone(&self.world), Cause::Stripe);
         let done = loop {
-            let occasion = world.occasion(account, now);
+            let trigger = world.trigger(account, now);
             let done =
-                world.ledger.store.execute(occasion, cause.clone(), Plan::on_state(&command)).await;
+                world.ledger.store.execute(trigger, cause.clone(), Plan::on_state(&command)).await;
             if !world.is_to_retry(&done) {
                 break done;
             }
@@ -308,7 +308,7 @@ async fn run(accounts: usize) {
     let mut rows = 0;
     for account in &world.accounts {
         let now = Timestamp::from_seconds(end).unwrap();
-        world.ledger.store.settle(world.occasion(account, now)).await.unwrap();
+        world.ledger.store.settle(world.trigger(account, now)).await.unwrap();
         rows += check_account(&world.ledger, account, &receipts).await;
     }
     for operation in

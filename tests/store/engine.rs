@@ -8,12 +8,12 @@ use aws_sdk_dynamodb::types::{
     TransactWriteItem,
 };
 use tollgate_tests::dynamodb::{DynamoDb, Tables};
-use tollgate_tests::template::Template;
+use tollgate_tests::template::TestTemplate;
 
 async fn start() -> (DynamoDb, Client, Tables) {
     let dynamodb = DynamoDb::start();
     let client = dynamodb.client();
-    let tables = Tables::create(&client, &Template::of_this_repository()).await;
+    let tables = Tables::create(&client, &TestTemplate::of_this_repository()).await;
     (dynamodb, client, tables)
 }
 
@@ -111,7 +111,7 @@ async fn a_row_is_written_once_and_the_loser_is_given_the_winning_row() {
 }
 
 #[tokio::test]
-async fn a_cancelled_transaction_names_the_item_that_was_there() {
+async fn a_canceled_transaction_names_the_item_that_was_there() {
     let (_dynamodb, client, tables) = start().await;
     let append = |account: &str| {
         let put = Put::builder()
@@ -126,7 +126,7 @@ async fn a_cancelled_transaction_names_the_item_that_was_there() {
     };
 
     client.transact_write_items().transact_items(append("a")).send().await.unwrap();
-    let cancelled = client
+    let canceled = client
         .transact_write_items()
         .transact_items(append("b"))
         .transact_items(append("a"))
@@ -135,19 +135,19 @@ async fn a_cancelled_transaction_names_the_item_that_was_there() {
         .unwrap_err()
         .into_service_error();
 
-    let TransactWriteItemsError::TransactionCanceledException(cancelled) = cancelled else {
-        panic!("not cancelled: {cancelled:?}")
+    let TransactWriteItemsError::TransactionCanceledException(canceled) = canceled else {
+        panic!("not canceled: {canceled:?}")
     };
     let codes: Vec<_> =
-        cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap()).collect();
+        canceled.cancellation_reasons().iter().map(|reason| reason.code().unwrap()).collect();
     assert_eq!(codes, ["None", "ConditionalCheckFailed"]);
-    assert_eq!(cancelled.cancellation_reasons()[1].item().unwrap()["account"], text("a"));
+    assert_eq!(canceled.cancellation_reasons()[1].item().unwrap()["account"], text("a"));
 }
 
 #[tokio::test]
 async fn tests_on_one_endpoint_share_no_table() {
     let (_dynamodb, client, tables) = start().await;
-    let others = Tables::create(&client, &Template::of_this_repository()).await;
+    let others = Tables::create(&client, &TestTemplate::of_this_repository()).await;
     assert_ne!(tables.ledger(), others.ledger());
     others.delete(&client).await;
     tables.delete(&client).await;

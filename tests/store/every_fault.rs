@@ -16,7 +16,7 @@ use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::store::{CommandError, CommandOutcome, Plan, UsageReport};
 use tollgate_tests::dynamodb::Attempts;
-use tollgate_tests::faults::{Calls, Crash, Fault, Operation};
+use tollgate_tests::faults::{Calls, Crash, DynamoFault, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project, topup};
 
@@ -81,16 +81,16 @@ const OUTCOME: [&str; 16] = [
 ];
 
 async fn deliver(ledger: &Ledger, number: usize) -> Result<(), CommandError> {
-    let (time, trigger) = SCENARIO[number];
+    let (time, step) = SCENARIO[number];
     let (account, now): (AccountId, Timestamp) = (named(ALICE), at(time));
-    let (store, occasion) = (&ledger.store, ledger.occasion(&account, now));
+    let (store, trigger) = (&ledger.store, ledger.trigger(&account, now));
     let request =
-        Cause::Request { key: named(&format!("request-{number}")), digest: format!("{trigger:?}") };
+        Cause::Request { key: named(&format!("request-{number}")), digest: format!("{step:?}") };
     let (refunded, refund) = (topup("pi_1", "7"), TakeBack::Refund(named("re_1")));
-    let done = match trigger {
+    let done = match step {
         Trigger::Open => store
             .execute(
-                occasion,
+                trigger,
                 Cause::Command,
                 Plan::on_snapshot(&|_: &AccountSnapshot<'_>| Ok(Command::Open)),
             )
@@ -101,13 +101,13 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), CommandError> {
             let credit = |_: &AccountState| {
                 Ok(Command::Credit { payment: payment.clone(), kind, bonus: None })
             };
-            store.execute(occasion, Cause::Stripe, Plan::on_state(&credit)).await.and_then(settled)
+            store.execute(trigger, Cause::Stripe, Plan::on_state(&credit)).await.and_then(settled)
         }
         Trigger::Start(ids) => {
             let (project, new) = (project(&account), new_resources("big", ids));
             store
                 .execute(
-                    occasion,
+                    trigger,
                     request,
                     Plan::on_snapshot(&|view: &AccountSnapshot<'_>| {
                         start_new(view, &project, &new, now)
@@ -120,28 +120,28 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), CommandError> {
             let ids = [named(id)];
             store
                 .execute(
-                    occasion,
+                    trigger,
                     request,
                     Plan::on_snapshot(&|view: &AccountSnapshot<'_>| stop(view, &ids)),
                 )
                 .await
                 .and_then(settled)
         }
-        Trigger::Settle => store.settle(occasion).await.map(drop).map_err(CommandError::from),
+        Trigger::Settle => store.settle(trigger).await.map(drop).map_err(CommandError::from),
         Trigger::Refund => {
             let take = |_: &AccountState| {
                 Ok(Command::TakeBack { by: refund.clone(), of: refunded.clone(), cents: 150 })
             };
-            store.execute(occasion, Cause::Stripe, Plan::on_state(&take)).await.and_then(settled)
+            store.execute(trigger, Cause::Stripe, Plan::on_state(&take)).await.and_then(settled)
         }
         Trigger::ReverseRefund => store
-            .execute(occasion, Cause::Stripe, Plan::give_back(&refund, &refunded, 150))
+            .execute(trigger, Cause::Stripe, Plan::give_back(&refund, &refunded, 150))
             .await
             .and_then(settled),
         Trigger::OpenMeter => {
             let (project, sku) = (project(&account), named("tokens"));
             let open = |view: &AccountSnapshot<'_>| open_meter(view, &project, &sku, now);
-            store.execute(occasion, request, Plan::on_snapshot(&open)).await.and_then(settled)
+            store.execute(trigger, request, Plan::on_snapshot(&open)).await.and_then(settled)
         }
         Trigger::Read => {
             let (project, sku, reading) = (named("p"), named("tokens"), named("100000"));
@@ -219,7 +219,7 @@ async fn baseline() -> Baseline {
 }
 
 /// Every call of the scenario, numbered from 1, to which `fault` applies.
-fn sites(baseline: &Baseline, fault: Fault) -> impl Iterator<Item = (usize, &Operation)> {
+fn sites(baseline: &Baseline, fault: DynamoFault) -> impl Iterator<Item = (usize, &Operation)> {
     let numbered =
         baseline.operations.iter().enumerate().map(|(index, operation)| (index + 1, operation));
     numbered.filter(move |(_, operation)| fault.applies_to(operation))
@@ -230,7 +230,7 @@ fn is_write(operation: &Operation) -> bool {
 }
 
 /// The fault at every call, seen by the store itself.
-async fn check_everywhere(fault: Fault) {
+async fn check_everywhere(fault: DynamoFault) {
     let baseline = baseline().await;
     let mut checked = 0;
     for (call, operation) in sites(&baseline, fault) {
@@ -257,7 +257,7 @@ async fn check_everywhere(fault: Fault) {
 }
 
 /// The same where the SDK retries first.
-async fn check_everywhere_with_retries(fault: Fault) {
+async fn check_everywhere_with_retries(fault: DynamoFault) {
     let baseline = baseline().await;
     for (call, operation) in sites(&baseline, fault) {
         let ledger = Ledger::with(Attempts::at_most(3)).await;
@@ -291,7 +291,7 @@ async fn the_scenario_makes_these_calls_and_rows() {
     let mut calls = Vec::new();
     for number in 0..SCENARIO.len() {
         deliver(&ledger, number).await.unwrap();
-        let letter = |call: &tollgate_tests::faults::Call| match &call.operation {
+        let letter = |call: &tollgate_tests::faults::DynamoCall| match &call.operation {
             Operation::Query => 'q',
             Operation::GetItem => 'g',
             Operation::PutItem => 'p',
@@ -308,55 +308,59 @@ async fn the_scenario_makes_these_calls_and_rows() {
 
 #[tokio::test]
 async fn a_connection_that_is_refused_changes_nothing() {
-    check_everywhere(Fault::Refused).await;
+    check_everywhere(DynamoFault::Refused).await;
 }
 
 #[tokio::test]
 async fn throttling_changes_nothing() {
-    check_everywhere(Fault::Throttled).await;
-    check_everywhere(Fault::ItemThrottled).await;
+    check_everywhere(DynamoFault::Throttled).await;
+    check_everywhere(DynamoFault::ItemThrottled).await;
 }
 
 #[tokio::test]
 async fn a_transaction_conflict_changes_nothing() {
-    check_everywhere(Fault::TransactionConflict).await;
+    check_everywhere(DynamoFault::TransactionConflict).await;
 }
 
 #[tokio::test]
 async fn an_internal_error_changes_nothing() {
-    check_everywhere(Fault::InternalError).await;
+    check_everywhere(DynamoFault::InternalError).await;
 }
 
 #[tokio::test]
 async fn an_internal_error_of_a_call_that_was_applied_changes_nothing() {
-    check_everywhere(Fault::InternalErrorApplied).await;
+    check_everywhere(DynamoFault::InternalErrorApplied).await;
 }
 
 #[tokio::test]
 async fn a_lost_answer_changes_nothing() {
-    check_everywhere(Fault::AnswerLost).await;
+    check_everywhere(DynamoFault::AnswerLost).await;
 }
 
 #[tokio::test]
 async fn a_call_that_is_applied_twice_counts_once() {
-    check_everywhere(Fault::AppliedTwice).await;
+    check_everywhere(DynamoFault::AppliedTwice).await;
 }
 
 #[tokio::test]
 async fn a_slow_call_changes_nothing() {
     let wait = Duration::from_millis(3);
-    check_everywhere(Fault::Slow { before: wait, after: wait }).await;
+    check_everywhere(DynamoFault::Slow { before: wait, after: wait }).await;
 }
 
 #[tokio::test]
 async fn a_short_page_changes_nothing() {
-    check_everywhere(Fault::ShortPage).await;
+    check_everywhere(DynamoFault::ShortPage).await;
 }
 
 #[tokio::test]
 async fn retries_of_the_sdk_make_redelivery_unnecessary() {
-    for fault in [Fault::Refused, Fault::Throttled, Fault::AnswerLost, Fault::InternalErrorApplied]
-    {
+    for fault in [
+        DynamoFault::Refused,
+        DynamoFault::Throttled,
+        DynamoFault::AnswerLost,
+        DynamoFault::InternalErrorApplied,
+    ] {
         check_everywhere_with_retries(fault).await;
     }
 }

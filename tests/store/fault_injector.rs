@@ -12,8 +12,8 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, KeysAndAttributes, Put, TransactWriteItem,
 };
 use tollgate_tests::dynamodb::{Attempts, DynamoDb, Tables};
-use tollgate_tests::faults::{Calls, Crash, Crashed, Fault, Faults, Operation, Plan};
-use tollgate_tests::template::Template;
+use tollgate_tests::faults::{Calls, Crash, Crashed, DynamoFault, FaultPlan, Faults, Operation};
+use tollgate_tests::template::TestTemplate;
 
 /// A ledger behind a faulty network, and a second way to it that is never disturbed.
 struct FaultyTables {
@@ -32,11 +32,11 @@ impl FaultyTables {
         let faults = Faults::none();
         let client = dynamodb.client_through(&faults, Attempts::ONE);
         let undisturbed = dynamodb.client();
-        let tables = Tables::create(&undisturbed, &Template::of_this_repository()).await;
+        let tables = Tables::create(&undisturbed, &TestTemplate::of_this_repository()).await;
         Self { faults, client, undisturbed, tables, dynamodb }
     }
 
-    async fn with(calls: Calls, fault: Fault) -> Self {
+    async fn with(calls: Calls, fault: DynamoFault) -> Self {
         let world = Self::new().await;
         world.faults.set(calls, fault);
         world
@@ -103,11 +103,11 @@ impl FaultyTables {
 
 fn reasons(error: SdkError<TransactWriteItemsError>) -> Vec<String> {
     let error = error.into_service_error();
-    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else {
-        panic!("not cancelled: {error:?}")
+    let TransactWriteItemsError::TransactionCanceledException(canceled) = error else {
+        panic!("not canceled: {error:?}")
     };
     let code = |reason: &CancellationReason| reason.code().unwrap().to_owned();
-    cancelled.cancellation_reasons().iter().map(code).collect()
+    canceled.cancellation_reasons().iter().map(code).collect()
 }
 
 fn is_lost<E: std::fmt::Debug>(error: &SdkError<E>) -> bool {
@@ -116,7 +116,8 @@ fn is_lost<E: std::fmt::Debug>(error: &SdkError<E>) -> bool {
 
 #[tokio::test]
 async fn a_refused_call_never_arrives() {
-    let world = FaultyTables::with(Calls::of(Operation::PutItem).first(1), Fault::Refused).await;
+    let world =
+        FaultyTables::with(Calls::of(Operation::PutItem).first(1), DynamoFault::Refused).await;
     let error = world.append(0).await.unwrap_err();
     assert!(is_lost(&error), "{error:?}");
     assert_eq!(world.rows().await, 0);
@@ -125,7 +126,7 @@ async fn a_refused_call_never_arrives() {
 
 #[tokio::test]
 async fn a_throttled_call_is_not_applied() {
-    let world = FaultyTables::with(Calls::any().first(2), Fault::Throttled).await;
+    let world = FaultyTables::with(Calls::any().first(2), DynamoFault::Throttled).await;
     let error = world.append(0).await.unwrap_err().into_service_error();
     assert!(error.is_provisioned_throughput_exceeded_exception(), "{error:?}");
     let error = world.append_both([0, 1]).await.unwrap_err().into_service_error();
@@ -134,9 +135,10 @@ async fn a_throttled_call_is_not_applied() {
 }
 
 #[tokio::test]
-async fn a_transaction_with_a_throttled_item_is_cancelled() {
+async fn a_transaction_with_a_throttled_item_is_canceled() {
     let world =
-        FaultyTables::with(Calls::of(Operation::TransactWriteItems), Fault::ItemThrottled).await;
+        FaultyTables::with(Calls::of(Operation::TransactWriteItems), DynamoFault::ItemThrottled)
+            .await;
     let error = world.append_both([0, 1]).await.unwrap_err();
     assert_eq!(reasons(error), ["ThrottlingError", "None"]);
     assert_eq!(world.rows().await, 0);
@@ -144,7 +146,7 @@ async fn a_transaction_with_a_throttled_item_is_cancelled() {
 
 #[tokio::test]
 async fn a_conflict_cancels_a_transaction_and_refuses_a_put() {
-    let world = FaultyTables::with(Calls::any().first(2), Fault::TransactionConflict).await;
+    let world = FaultyTables::with(Calls::any().first(2), DynamoFault::TransactionConflict).await;
     let error = world.append_both([0, 1]).await.unwrap_err();
     assert_eq!(reasons(error), ["TransactionConflict", "None"]);
     let error = world.append(0).await.unwrap_err().into_service_error();
@@ -154,8 +156,8 @@ async fn a_conflict_cancels_a_transaction_and_refuses_a_put() {
 
 #[tokio::test]
 async fn an_internal_error_leaves_open_whether_the_call_was_applied() {
-    let world = FaultyTables::with(Calls::any().nth(1), Fault::InternalError).await;
-    world.faults.set(Calls::any().nth(2), Fault::InternalErrorApplied);
+    let world = FaultyTables::with(Calls::any().nth(1), DynamoFault::InternalError).await;
+    world.faults.set(Calls::any().nth(2), DynamoFault::InternalErrorApplied);
 
     for rows in [0, 1] {
         let error = world.append(0).await.unwrap_err();
@@ -167,7 +169,7 @@ async fn an_internal_error_leaves_open_whether_the_call_was_applied() {
 
 #[tokio::test]
 async fn call_with_a_lost_answer_is_applied() {
-    let world = FaultyTables::with(Calls::any().first(1), Fault::AnswerLost).await;
+    let world = FaultyTables::with(Calls::any().first(1), DynamoFault::AnswerLost).await;
     let error = world.append(0).await.unwrap_err();
     assert!(is_lost(&error), "{error:?}");
     assert_eq!(world.rows().await, 1);
@@ -175,7 +177,7 @@ async fn call_with_a_lost_answer_is_applied() {
 
 #[tokio::test]
 async fn a_call_applied_twice_gives_the_second_answer() {
-    let world = FaultyTables::with(Calls::any(), Fault::AppliedTwice).await;
+    let world = FaultyTables::with(Calls::any(), DynamoFault::AppliedTwice).await;
 
     let error = world.append(0).await.unwrap_err().into_service_error();
     assert!(error.is_conditional_check_failed_exception(), "{error:?}");
@@ -189,7 +191,8 @@ async fn a_call_applied_twice_gives_the_second_answer() {
 #[tokio::test]
 async fn an_unprocessed_batch_returns_its_keys() {
     let world =
-        FaultyTables::with(Calls::of(Operation::BatchGetItem).first(1), Fault::Unprocessed).await;
+        FaultyTables::with(Calls::of(Operation::BatchGetItem).first(1), DynamoFault::Unprocessed)
+            .await;
     world.append(0).await.unwrap();
     let key = [
         ("account".to_owned(), AttributeValue::S("a".to_owned())),
@@ -210,7 +213,7 @@ async fn an_unprocessed_batch_returns_its_keys() {
 
 #[tokio::test]
 async fn short_page_has_one_item_and_a_next_key() {
-    let world = FaultyTables::with(Calls::of(Operation::Query), Fault::ShortPage).await;
+    let world = FaultyTables::with(Calls::of(Operation::Query), DynamoFault::ShortPage).await;
     world.append_both([0, 1]).await.unwrap();
     assert_eq!(world.page(&world.client).await, [0]);
     assert_eq!(world.page(&world.undisturbed).await, [0, 1]);
@@ -219,7 +222,8 @@ async fn short_page_has_one_item_and_a_next_key() {
 #[tokio::test]
 async fn a_slow_call_waits_before_and_after() {
     let wait = Duration::from_millis(30);
-    let world = FaultyTables::with(Calls::any(), Fault::Slow { before: wait, after: wait }).await;
+    let world =
+        FaultyTables::with(Calls::any(), DynamoFault::Slow { before: wait, after: wait }).await;
     let start = Instant::now();
     world.append(0).await.unwrap();
     assert!(start.elapsed() >= 2 * wait);
@@ -329,7 +333,7 @@ async fn the_dead_are_not_retried_by_the_sdk() {
 
 #[tokio::test]
 async fn the_sdk_retries_as_often_as_it_is_allowed_to() {
-    let world = FaultyTables::with(Calls::any().first(2), Fault::Refused).await;
+    let world = FaultyTables::with(Calls::any().first(2), DynamoFault::Refused).await;
     let client = world.dynamodb.client_through(&world.faults, Attempts::at_most(3));
     world.append_through(&client, 0).await.unwrap();
     assert_eq!(world.faults.count(&Operation::PutItem), 3);
@@ -337,7 +341,8 @@ async fn the_sdk_retries_as_often_as_it_is_allowed_to() {
 
 #[tokio::test]
 async fn calls_are_recorded_with_their_outcome() {
-    let world = FaultyTables::with(Calls::of(Operation::PutItem).nth(2), Fault::Throttled).await;
+    let world =
+        FaultyTables::with(Calls::of(Operation::PutItem).nth(2), DynamoFault::Throttled).await;
     world.append(0).await.unwrap();
     world.append(1).await.unwrap_err();
     world.page(&world.client).await;
@@ -350,7 +355,7 @@ async fn calls_are_recorded_with_their_outcome() {
     assert_eq!(calls[0].json()["TableName"], world.tables.ledger());
     assert_eq!(calls[0].json()["Item"]["seq"]["N"], "0");
     assert_eq!((calls[0].fault, calls[0].status), (None, Some(200)));
-    assert_eq!((calls[1].fault, calls[1].status), (Some(Fault::Throttled), Some(400)));
+    assert_eq!((calls[1].fault, calls[1].status), (Some(DynamoFault::Throttled), Some(400)));
     assert_eq!(world.faults.calls().len(), 0);
 }
 
@@ -358,10 +363,10 @@ async fn calls_are_recorded_with_their_outcome() {
 async fn a_plan_does_the_same_for_the_same_seed() {
     let outcomes = async |seed: u64| {
         let world = FaultyTables::new().await;
-        let plan = Plan::seeded(seed)
-            .with(Fault::Throttled, 200)
-            .with(Fault::AnswerLost, 200)
-            .with(Fault::ShortPage, 600)
+        let plan = FaultPlan::seeded(seed)
+            .with(DynamoFault::Throttled, 200)
+            .with(DynamoFault::AnswerLost, 200)
+            .with(DynamoFault::ShortPage, 600)
             .only([Operation::PutItem])
             .at_most(10);
         world.faults.plan(plan);
@@ -374,16 +379,19 @@ async fn a_plan_does_the_same_for_the_same_seed() {
 
     let once = outcomes(7).await;
     assert_eq!(once.iter().flatten().count(), 10);
-    assert!(once.contains(&Some(Fault::Throttled)) && once.contains(&Some(Fault::AnswerLost)));
-    assert!(!once.contains(&Some(Fault::ShortPage)), "a put has no pages");
+    assert!(
+        once.contains(&Some(DynamoFault::Throttled))
+            && once.contains(&Some(DynamoFault::AnswerLost))
+    );
+    assert!(!once.contains(&Some(DynamoFault::ShortPage)), "a put has no pages");
     assert_eq!(outcomes(7).await, once);
     assert_ne!(outcomes(8).await, once);
 }
 
 #[tokio::test]
 async fn faults_can_be_cleared() {
-    let world = FaultyTables::with(Calls::any(), Fault::Refused).await;
-    world.faults.plan(Plan::seeded(1).with(Fault::Throttled, 1000));
+    let world = FaultyTables::with(Calls::any(), DynamoFault::Refused).await;
+    world.faults.plan(FaultPlan::seeded(1).with(DynamoFault::Throttled, 1000));
     world.faults.crash(Crash::BeforeCall(1));
     world.faults.clear();
     world.append(0).await.unwrap();

@@ -9,7 +9,7 @@ use tollgate::domain::resources::Resource;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::store::Plan;
 use tollgate::store::StoreError;
-use tollgate_tests::faults::{Calls, Fault, Operation};
+use tollgate_tests::faults::{Calls, DynamoFault, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project, receipt};
 
@@ -37,7 +37,7 @@ async fn execute(
     receipt(
         ledger
             .undisturbed
-            .execute(ledger.occasion(&alice, at(now)), Cause::Command, Plan::on_snapshot(&command))
+            .execute(ledger.trigger(&alice, at(now)), Cause::Command, Plan::on_snapshot(&command))
             .await,
     );
 }
@@ -119,7 +119,7 @@ async fn debit_during_a_start_is_not_overwritten() {
     let (started, ()) = tokio::join!(ledger.start(ALICE, "vm", &["r2"], "10:59:59"), async {
         gate.reached().await;
         let alice = named(ALICE);
-        ledger.undisturbed.settle(ledger.occasion(&alice, at("11:00:00"))).await.unwrap();
+        ledger.undisturbed.settle(ledger.trigger(&alice, at("11:00:00"))).await.unwrap();
         gate.open();
     });
     assert_eq!((started.report.lost, started.event.at), (1, at("11:00:00")));
@@ -167,7 +167,7 @@ async fn a_list_in_many_pages_is_read_to_its_end() {
     ledger
         .start(ALICE, "web", &ids.iter().map(String::as_str).collect::<Vec<_>>(), "10:00:00")
         .await;
-    ledger.faults.set(Calls::of(Operation::Query), Fault::ShortPage);
+    ledger.faults.set(Calls::of(Operation::Query), DynamoFault::ShortPage);
     assert_eq!(ledger.settle(ALICE, "11:00:00").await.appended, 1);
     check(&ledger, ALICE).await;
 }

@@ -19,7 +19,7 @@ use tollgate::store::{
     Appended, CommandError, CommandOutcome, IndexShard, Plan, RecordOutcome, RowOrder, StoreError,
     Trigger,
 };
-use tollgate_tests::faults::{Calls, Fault, Operation};
+use tollgate_tests::faults::{Calls, DynamoFault, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project, receipt, topup};
 
@@ -55,7 +55,7 @@ async fn second_opening_of_an_account_is_refused() {
     );
     assert_eq!(ledger.open(ALICE, "10:00:00").await.seq, 0);
     let alice = alice();
-    let again = ledger.occasion(&alice, at("10:00:01"));
+    let again = ledger.trigger(&alice, at("10:00:01"));
     let again = ledger
         .store
         .execute(
@@ -74,7 +74,7 @@ async fn of_two_simultaneous_openings_one_is_refused() {
     let alice = alice();
     let open = || {
         ledger.store.execute(
-            ledger.occasion(&alice, at("10:00:00")),
+            ledger.trigger(&alice, at("10:00:00")),
             Cause::Command,
             Plan::on_snapshot(&|_: &AccountSnapshot<'_>| Ok(Command::Open)),
         )
@@ -113,8 +113,10 @@ async fn the_loser_of_a_race_is_given_the_winning_row() {
 }
 
 #[tokio::test]
-async fn row_with_a_lost_answer_is_recognised_as_own() {
-    for fault in [Fault::AnswerLost, Fault::InternalErrorApplied, Fault::AppliedTwice] {
+async fn row_with_a_lost_answer_is_recognized_as_own() {
+    for fault in
+        [DynamoFault::AnswerLost, DynamoFault::InternalErrorApplied, DynamoFault::AppliedTwice]
+    {
         let ledger = Ledger::with_credit("10").await;
         ledger.faults.set(Calls::of(Operation::PutItem).first(1), fault);
         let head = ledger.head(ALICE).await;
@@ -128,8 +130,10 @@ async fn row_with_a_lost_answer_is_recognised_as_own() {
 }
 
 #[tokio::test]
-async fn transaction_with_a_lost_answer_is_recognised_as_own() {
-    for fault in [Fault::AnswerLost, Fault::InternalErrorApplied, Fault::AppliedTwice] {
+async fn transaction_with_a_lost_answer_is_recognized_as_own() {
+    for fault in
+        [DynamoFault::AnswerLost, DynamoFault::InternalErrorApplied, DynamoFault::AppliedTwice]
+    {
         let ledger = Ledger::with_credit("10").await;
         ledger.faults.set(Calls::of(Operation::TransactWriteItems).first(1), fault);
         ledger.credit(ALICE, "pi_2", "5", "11:00:00").await;
@@ -205,15 +209,15 @@ async fn credit_with_an_existing_pending_mark_is_appended() {
         };
         move |_: &AccountState| Ok(Command::AwaitPayment(pending.clone()))
     };
-    let occasion = ledger.occasion(&alice, at("10:10:00"));
-    receipt(ledger.store.execute(occasion, Cause::Stripe, Plan::on_state(&promise("pi_2"))).await);
+    let trigger = ledger.trigger(&alice, at("10:10:00"));
+    receipt(ledger.store.execute(trigger, Cause::Stripe, Plan::on_state(&promise("pi_2"))).await);
     ledger.credit(ALICE, "pi_2", "5", "10:20:00").await;
     assert_eq!(ledger.head(ALICE).await.state.pending, []);
 
     ledger.credit(ALICE, "pi_3", "5", "10:20:00").await;
     let late = ledger
         .store
-        .execute(occasion, Cause::Stripe, Plan::on_state(&promise("pi_3")))
+        .execute(trigger, Cause::Stripe, Plan::on_state(&promise("pi_3")))
         .await
         .unwrap();
     assert!(
@@ -227,7 +231,7 @@ async fn credit_with_an_existing_pending_mark_is_appended() {
 async fn a_failure_that_races_with_its_promise_ends_it() {
     let ledger = Ledger::with_credit("10").await;
     let (alice, payment) = (alice(), named::<PaymentId>("pi_2"));
-    let occasion = ledger.occasion(&alice, at("10:10:00"));
+    let trigger = ledger.trigger(&alice, at("10:10:00"));
     let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
     let fail = |_: &AccountState| {
         Ok(Command::EndPayment { payment: payment.clone(), how: PendingEnd::Failed })
@@ -239,10 +243,10 @@ async fn a_failure_that_races_with_its_promise_ends_it() {
     };
     let promise = |_: &AccountState| Ok(Command::AwaitPayment(pending.clone()));
     let (ended, ()) =
-        tokio::join!(ledger.store.execute(occasion, Cause::Stripe, Plan::on_state(&fail)), async {
+        tokio::join!(ledger.store.execute(trigger, Cause::Stripe, Plan::on_state(&fail)), async {
             gate.reached().await;
             receipt(
-                ledger.undisturbed.execute(occasion, Cause::Stripe, Plan::on_state(&promise)).await,
+                ledger.undisturbed.execute(trigger, Cause::Stripe, Plan::on_state(&promise)).await,
             );
             gate.open();
         });
@@ -255,27 +259,24 @@ async fn a_failure_that_races_with_its_promise_ends_it() {
 async fn refund_reversal_returns_once_in_either_order() {
     let ledger = Ledger::with_credit("10").await;
     let alice = alice();
-    let occasion = ledger.occasion(&alice, at("10:10:00"));
+    let trigger = ledger.trigger(&alice, at("10:10:00"));
     let of = topup("pi_first", "10");
     let take = |refund: &str| {
         let (by, of) = (TakeBack::Refund(named(refund)), topup("pi_first", "10"));
         move |_: &AccountState| Ok(Command::TakeBack { by: by.clone(), of: of.clone(), cents: 400 })
     };
-    receipt(ledger.store.execute(occasion, Cause::Stripe, Plan::on_state(&take("re_1"))).await);
+    receipt(ledger.store.execute(trigger, Cause::Stripe, Plan::on_state(&take("re_1"))).await);
     assert_eq!(ledger.head(ALICE).await.state.balance(), named("6"));
     let by = TakeBack::Refund(named("re_1"));
-    receipt(ledger.store.execute(occasion, Cause::Stripe, Plan::give_back(&by, &of, 400)).await);
-    let again = ledger
-        .store
-        .execute(occasion, Cause::Stripe, Plan::give_back(&by, &of, 400))
-        .await
-        .unwrap();
+    receipt(ledger.store.execute(trigger, Cause::Stripe, Plan::give_back(&by, &of, 400)).await);
+    let again =
+        ledger.store.execute(trigger, Cause::Stripe, Plan::give_back(&by, &of, 400)).await.unwrap();
     assert!(matches!(again, CommandOutcome::AlreadyAppended(_)));
     assert_eq!(ledger.head(ALICE).await.state.balance(), named("10"));
 
     let by = TakeBack::Refund(named("re_2"));
-    receipt(ledger.store.execute(occasion, Cause::Stripe, Plan::give_back(&by, &of, 400)).await);
-    let late = ledger.store.execute(occasion, Cause::Stripe, Plan::on_state(&take("re_2"))).await;
+    receipt(ledger.store.execute(trigger, Cause::Stripe, Plan::give_back(&by, &of, 400)).await);
+    let late = ledger.store.execute(trigger, Cause::Stripe, Plan::on_state(&take("re_2"))).await;
     assert!(matches!(late, Ok(CommandOutcome::AlreadyAppended(_))));
     assert_eq!(check(&ledger, ALICE).await.balance(), named("10"));
 }
@@ -284,17 +285,17 @@ async fn refund_reversal_returns_once_in_either_order() {
 async fn reversal_racing_its_refund_returns_what_was_taken() {
     let ledger = Ledger::with_credit("10").await;
     let alice = alice();
-    let occasion = ledger.occasion(&alice, at("10:10:00"));
+    let trigger = ledger.trigger(&alice, at("10:10:00"));
     let (by, of) = (TakeBack::Refund(named("re_1")), topup("pi_first", "10"));
     let take =
         |_: &AccountState| Ok(Command::TakeBack { by: by.clone(), of: of.clone(), cents: 400 });
     let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
     let (given, ()) = tokio::join!(
-        ledger.store.execute(occasion, Cause::Stripe, Plan::give_back(&by, &of, 400)),
+        ledger.store.execute(trigger, Cause::Stripe, Plan::give_back(&by, &of, 400)),
         async {
             gate.reached().await;
             let taken =
-                ledger.undisturbed.execute(occasion, Cause::Stripe, Plan::on_state(&take)).await;
+                ledger.undisturbed.execute(trigger, Cause::Stripe, Plan::on_state(&take)).await;
             assert_eq!(receipt(taken).head.state.balance(), named("6"));
             gate.open();
         }
@@ -407,7 +408,7 @@ async fn rows_are_paged_in_either_order_with_short_pages() {
     assert_eq!(all(RowOrder::OldestFirst, 100).await, (vec![0, 1, 2, 3, 4], 1));
     assert_eq!(all(RowOrder::OldestFirst, 2).await, (vec![0, 1, 2, 3, 4], 3));
     assert_eq!(all(RowOrder::NewestFirst, 2).await, (vec![4, 3, 2, 1, 0], 3));
-    ledger.faults.set(Calls::of(Operation::Query), Fault::ShortPage);
+    ledger.faults.set(Calls::of(Operation::Query), DynamoFault::ShortPage);
     assert_eq!(all(RowOrder::OldestFirst, 100).await.0, [0, 1, 2, 3, 4]);
     assert_eq!(all(RowOrder::NewestFirst, 100).await.0, [4, 3, 2, 1, 0]);
     let page = ledger.undisturbed.rows(&alice(), 1..3, RowOrder::OldestFirst, 100).await.unwrap();
@@ -607,16 +608,16 @@ async fn a_trigger_that_waited_in_a_queue_warns_of_no_deletion() {
     // It arrives after days without a run. Its own time is long past, and would leave the customer
     // no time at all.
     let queued =
-        Trigger { delivery: TriggerDelivery::Queued, ..ledger.occasion(&alice, warn_at.plus(60)) };
+        Trigger { delivery: TriggerDelivery::Queued, ..ledger.trigger(&alice, warn_at.plus(60)) };
     assert_eq!(ledger.store.settle(queued).await.unwrap().found, 0);
     let late = Trigger {
         delivery: TriggerDelivery::Queued,
-        ..ledger.occasion(&alice, delete_at.plus(DAY))
+        ..ledger.trigger(&alice, delete_at.plus(DAY))
     };
     assert_eq!(ledger.store.settle(late).await.unwrap().found, 0);
     // The next minute's run warns, and from then on there is a day.
     let now = delete_at.plus(DAY + 120);
-    assert_eq!(ledger.store.settle(ledger.occasion(&alice, now)).await.unwrap().appended, 1);
+    assert_eq!(ledger.store.settle(ledger.trigger(&alice, now)).await.unwrap().appended, 1);
     let Standing::Suspended(suspension) = ledger.head(ALICE).await.state.standing else {
         panic!("not suspended")
     };
@@ -667,16 +668,15 @@ async fn a_start_that_failed_is_given_back_over_several_hours() {
     ledger.start(ALICE, "vm", &["r2"], "10:30:00").await;
     ledger.settle(ALICE, "12:00:00").await;
     let alice = alice();
-    let occasion = ledger.occasion(&alice, at("12:30:00"));
+    let trigger = ledger.trigger(&alice, at("12:30:00"));
     let failed =
-        ledger.store.execute(occasion, Cause::Command, Plan::fail_start(&named("r1"))).await;
+        ledger.store.execute(trigger, Cause::Command, Plan::fail_start(&named("r1"))).await;
     // r1 paid $0.40, $0.60 and $0.60.
     assert_eq!(receipt(failed).event.amount(), named("1.6"));
-    let again =
-        ledger.store.execute(occasion, Cause::Command, Plan::fail_start(&named("r1"))).await;
+    let again = ledger.store.execute(trigger, Cause::Command, Plan::fail_start(&named("r1"))).await;
     assert_eq!(again, Err(CommandError::Refused(Refusal::NotRunning { resource: named("r1") })));
     let unknown =
-        ledger.store.execute(occasion, Cause::Command, Plan::fail_start(&named("r9"))).await;
+        ledger.store.execute(trigger, Cause::Command, Plan::fail_start(&named("r9"))).await;
     assert_eq!(
         unknown,
         Err(CommandError::Refused(Refusal::UnknownResource { resource: named("r9") }))
@@ -704,7 +704,7 @@ async fn a_card_that_vouched_for_one_trial_vouches_for_no_other() {
             ledger
                 .store
                 .execute(
-                    ledger.occasion(&account, at("10:00:00")),
+                    ledger.trigger(&account, at("10:00:00")),
                     Cause::Command,
                     Plan::on_snapshot(&trial),
                 )
@@ -740,7 +740,7 @@ async fn a_resource_comes_and_goes_with_its_rows() {
         ledger
             .store
             .execute(
-                ledger.occasion(&alice, at("11:30:00")),
+                ledger.trigger(&alice, at("11:30:00")),
                 Cause::Command,
                 Plan::on_snapshot(&delete),
             )
@@ -750,8 +750,8 @@ async fn a_resource_comes_and_goes_with_its_rows() {
     let restore = |view: &AccountSnapshot<'_>| {
         tollgate::domain::resolve::restore(view, &[named("v2")], at("2026-11-23T10:00:00Z"))
     };
-    let occasion = ledger.occasion(&alice, at("2026-11-23T10:00:00Z"));
-    receipt(ledger.store.execute(occasion, Cause::Command, Plan::on_snapshot(&restore)).await);
+    let trigger = ledger.trigger(&alice, at("2026-11-23T10:00:00Z"));
+    receipt(ledger.store.execute(trigger, Cause::Command, Plan::on_snapshot(&restore)).await);
     ledger.settle(ALICE, "2026-12-06T11:30:00Z").await;
     let left = ledger.undisturbed.billables(&alice).await.unwrap();
     assert_eq!(
@@ -777,7 +777,7 @@ async fn a_foreign_project_and_a_resource_of_that_name_are_refused() {
     };
     let refused = ledger
         .store
-        .execute(ledger.occasion(&alice, at("10:00:00")), Cause::Command, Plan::on_snapshot(&start))
+        .execute(ledger.trigger(&alice, at("10:00:00")), Cause::Command, Plan::on_snapshot(&start))
         .await;
     assert_eq!(
         refused,

@@ -6,7 +6,7 @@ use tollgate::domain::money::{QUANTITY_MAX, Quantity};
 use tollgate::domain::prices::Price;
 use tollgate::domain::refusal::Refusal;
 use tollgate::store::{CommandError, ReportOutcome, UsageReport};
-use tollgate_tests::faults::{Calls, Fault, Operation};
+use tollgate_tests::faults::{Calls, DynamoFault, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named};
 
@@ -50,11 +50,14 @@ async fn a_reading_only_grows_whatever_order_reports_come_in() {
 #[tokio::test]
 async fn reading_with_a_lost_answer_counts_once() {
     let ledger = with_meter().await;
-    ledger.faults.set(Calls::of(Operation::UpdateItem).first(1), Fault::AnswerLost);
+    ledger.faults.set(Calls::of(Operation::UpdateItem).first(1), DynamoFault::AnswerLost);
     assert_eq!(read(&ledger, "1000").await, ReportOutcome::NotNewer(named("1000")));
-    for fault in
-        [Fault::Throttled, Fault::TransactionConflict, Fault::Refused, Fault::InternalError]
-    {
+    for fault in [
+        DynamoFault::Throttled,
+        DynamoFault::TransactionConflict,
+        DynamoFault::Refused,
+        DynamoFault::InternalError,
+    ] {
         ledger.faults.clear();
         ledger.faults.set(Calls::of(Operation::UpdateItem).first(2), fault);
         let next: Quantity = named(&format!("{}1", reading(&ledger).await));
@@ -71,7 +74,7 @@ async fn usage_with_an_id_is_added_once() {
     assert_eq!(used(&ledger, "10", "b").await, ReportOutcome::Advanced);
     assert_eq!(reading(&ledger).await, "20");
 
-    ledger.faults.set(Calls::of(Operation::TransactWriteItems).first(1), Fault::AnswerLost);
+    ledger.faults.set(Calls::of(Operation::TransactWriteItems).first(1), DynamoFault::AnswerLost);
     assert_eq!(used(&ledger, "5", "c").await, ReportOutcome::Repeated);
     assert_eq!(reading(&ledger).await, "25");
 }

@@ -31,7 +31,7 @@ impl Release<'_> {
         let command = |_: &AccountState| {
             Ok(Command::Credit { payment: payment.clone(), kind: CreditKind::TopUp, bonus: None })
         };
-        let trigger = Trigger { policy: &self.policy, ..self.ledger.occasion(&account, at(now)) };
+        let trigger = Trigger { policy: &self.policy, ..self.ledger.trigger(&account, at(now)) };
         self.store.execute(trigger, Cause::Stripe, Plan::on_state(&command)).await
     }
 }

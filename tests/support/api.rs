@@ -74,7 +74,7 @@ impl Api {
 
 /// A request as API Gateway delivers it.
 #[derive(Clone, Debug)]
-pub struct Event {
+pub struct ApiEvent {
     route: String,
     path: BTreeMap<String, String>,
     query: BTreeMap<String, String>,
@@ -84,16 +84,16 @@ pub struct Event {
     now: Timestamp,
 }
 
-impl Event {
+impl ApiEvent {
     /// By an account, at a time. The route is the template's: `GET /v1/projects/{project}`; see
-    /// [`Event::at`] for its parameters.
+    /// [`ApiEvent::at`] for its parameters.
     #[must_use]
-    pub fn by(account: &str, route: &str, now: &str) -> Event {
+    pub fn by(account: &str, route: &str, now: &str) -> ApiEvent {
         let claims = BTreeMap::from([
             ("sub".to_owned(), account.to_owned()),
             ("email".to_owned(), format!("{account}@example.test")),
         ]);
-        Event {
+        ApiEvent {
             route: route.to_owned(),
             path: BTreeMap::new(),
             query: BTreeMap::new(),
@@ -106,67 +106,67 @@ impl Event {
 
     /// With a parameter of the path.
     #[must_use]
-    pub fn at(mut self, parameter: &str, value: &str) -> Event {
+    pub fn at(mut self, parameter: &str, value: &str) -> ApiEvent {
         self.path.insert(parameter.to_owned(), value.to_owned());
         self
     }
 
     /// With a parameter of the query.
     #[must_use]
-    pub fn with(mut self, parameter: &str, value: &str) -> Event {
+    pub fn with(mut self, parameter: &str, value: &str) -> ApiEvent {
         self.query.insert(parameter.to_owned(), value.to_owned());
         self
     }
 
     /// With a header.
     #[must_use]
-    pub fn header(mut self, name: &str, value: &str) -> Event {
+    pub fn header(mut self, name: &str, value: &str) -> ApiEvent {
         self.headers.insert(name.to_ascii_lowercase(), value.to_owned());
         self
     }
 
     /// With an `Idempotency-Key`.
     #[must_use]
-    pub fn key(self, key: &str) -> Event {
+    pub fn key(self, key: &str) -> ApiEvent {
         self.header("idempotency-key", key)
     }
 
     /// Replaces the scopes of the token.
     #[must_use]
-    pub fn scope(self, scopes: &str) -> Event {
+    pub fn scope(self, scopes: &str) -> ApiEvent {
         self.claim("scope", scopes)
     }
 
     /// With a claim.
     #[must_use]
-    pub fn claim(mut self, name: &str, value: &str) -> Event {
+    pub fn claim(mut self, name: &str, value: &str) -> ApiEvent {
         self.claims.get_or_insert_default().insert(name.to_owned(), value.to_owned());
         self
     }
 
     /// Without a claim.
     #[must_use]
-    pub fn without_claim(mut self, name: &str) -> Event {
+    pub fn without_claim(mut self, name: &str) -> ApiEvent {
         self.claims.get_or_insert_default().remove(name);
         self
     }
 
     /// Without a token.
     #[must_use]
-    pub fn without_token(mut self) -> Event {
+    pub fn without_token(mut self) -> ApiEvent {
         self.claims = None;
         self
     }
 
     /// With this JSON as body.
     #[must_use]
-    pub fn json(self, body: &Value) -> Event {
+    pub fn json(self, body: &Value) -> ApiEvent {
         self.body(&body.to_string())
     }
 
     /// With this text as body.
     #[must_use]
-    pub fn body(mut self, body: &str) -> Event {
+    pub fn body(mut self, body: &str) -> ApiEvent {
         self.body = Some(body.to_owned());
         self
     }
@@ -203,7 +203,7 @@ impl Event {
 
     /// The same some minutes later.
     #[must_use]
-    pub fn minutes_later(mut self, minutes: i64) -> Event {
+    pub fn minutes_later(mut self, minutes: i64) -> ApiEvent {
         self.now = self.now.plus(minutes * MINUTE);
         self
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use tollgate_local::wiring::Function;
-use tollgate_local::{Config, build};
+use tollgate_local::{CloudConfig, build};
 
 /// The binaries beside the running test, built from the current sources. Features and profile are
 /// those of the test, so that only changed code is built.
@@ -14,7 +14,7 @@ use tollgate_local::{Config, build};
 /// # Panics
 /// If the template cannot be read, or a function cannot be built.
 #[must_use]
-pub fn of(config: &Config) -> BTreeMap<String, PathBuf> {
+pub fn of(config: &CloudConfig) -> BTreeMap<String, PathBuf> {
     static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
     BUILT.get_or_init(|| built(&config.functions().expect("the template is read"))).clone()
 }

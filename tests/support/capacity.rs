@@ -14,11 +14,11 @@ use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
 
 /// The capacity that puts consumed, in the order of the calls.
 #[derive(Clone, Debug, Default)]
-pub struct Meter {
+pub struct CapacityMeter {
     puts: Arc<Mutex<Vec<ConsumedCapacity>>>,
 }
 
-impl Meter {
+impl CapacityMeter {
     /// A client like the given one whose writes are measured.
     #[must_use]
     pub fn on(&self, client: &Client) -> Client {
@@ -33,9 +33,9 @@ impl Meter {
 }
 
 #[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
-impl Intercept for Meter {
+impl Intercept for CapacityMeter {
     fn name(&self) -> &'static str {
-        "Meter"
+        "CapacityMeter"
     }
 
     fn modify_before_serialization(

@@ -27,7 +27,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::faults::Faults;
-use crate::template::Template;
+use crate::template::TestTemplate;
 
 /// How long an embedded server waits for the requests it is answering when it is dropped.
 const SHUTDOWN_SECONDS: u64 = 1;
@@ -216,7 +216,7 @@ impl Tables {
     /// Properties that protect a deployed table and have no effect in a test are left out: point in
     /// time recovery, encryption, deletion protection, tags. An unknown property is an error, so
     /// that no table of a test silently differs from the deployed one.
-    pub async fn create(client: &Client, template: &Template) -> Self {
+    pub async fn create(client: &Client, template: &TestTemplate) -> Self {
         let stage: String =
             repeat_with(fastrand::alphanumeric).take(15).collect::<String>().to_lowercase();
         let stage = format!("t{stage}");

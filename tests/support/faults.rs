@@ -31,19 +31,19 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 pub use gate::Gate;
-pub use plan::Plan;
+pub use plan::FaultPlan;
 
 use gate::Barrier;
 
 /// A fault of a call.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Fault {
+pub enum DynamoFault {
     /// No connection: nothing was sent.
     Refused,
     /// The whole call is throttled (HTTP 400, `ProvisionedThroughputExceededException`), not
     /// applied.
     Throttled,
-    /// A transaction is cancelled because its first item is throttled
+    /// A transaction is canceled because its first item is throttled
     /// (`TransactionCanceledException`, reason `ThrottlingError`), not applied.
     ItemThrottled,
     /// A transaction or a write meets another transaction on its (first) item, not applied:
@@ -72,7 +72,7 @@ pub enum Fault {
     },
 }
 
-impl Fault {
+impl DynamoFault {
     /// Whether DynamoDB would ever do this to such a call.
     #[must_use]
     pub fn applies_to(self, operation: &Operation) -> bool {
@@ -198,17 +198,17 @@ impl fmt::Display for Crashed {
 impl std::error::Error for Crashed {}
 
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct DynamoCall {
     pub operation: Operation,
     /// The request as it was to be sent.
     pub body: String,
     /// The fault that was applied.
-    pub fault: Option<Fault>,
+    pub fault: Option<DynamoFault>,
     /// The HTTP status that the caller was given; none if it got no answer (yet).
     pub status: Option<u16>,
 }
 
-impl Call {
+impl DynamoCall {
     /// The request's JSON.
     #[must_use]
     pub fn json(&self) -> Value {
@@ -227,13 +227,13 @@ pub struct Faults {
 
 #[derive(Debug, Default)]
 struct State {
-    calls: Vec<Call>,
+    calls: Vec<DynamoCall>,
     /// How many calls were recorded before `calls` begins.
     forgotten: usize,
-    faults: Vec<Rule<Fault>>,
+    faults: Vec<Rule<DynamoFault>>,
     gates_before: Vec<Rule<Barrier>>,
     gates_after: Vec<Rule<Barrier>>,
-    plan: Option<Plan>,
+    plan: Option<FaultPlan>,
     crash: Option<Rule<CrashPoint>>,
 }
 
@@ -301,7 +301,7 @@ impl Faults {
     ///
     /// If DynamoDB would never do that to such an operation. Set for any operation, the fault
     /// passes over (but counts) the calls that it does not apply to.
-    pub fn set(&self, calls: Calls, fault: Fault) {
+    pub fn set(&self, calls: Calls, fault: DynamoFault) {
         if let Some(operation) = &calls.operation {
             assert!(fault.applies_to(operation), "{fault:?} never happens to {operation:?}");
         }
@@ -309,7 +309,7 @@ impl Faults {
     }
 
     /// Draws faults for the calls that no set fault is for; none ends an earlier plan.
-    pub fn plan(&self, plan: impl Into<Option<Plan>>) {
+    pub fn plan(&self, plan: impl Into<Option<FaultPlan>>) {
         self.state().plan = plan.into();
     }
 
@@ -377,7 +377,7 @@ impl Faults {
 
     /// The calls so far, in the order in which they arrived.
     #[must_use]
-    pub fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<DynamoCall> {
         self.state().calls.clone()
     }
 
@@ -389,7 +389,7 @@ impl Faults {
 
     /// Returns the calls so far and resets the list.
     #[must_use]
-    pub fn take_calls(&self) -> Vec<Call> {
+    pub fn take_calls(&self) -> Vec<DynamoCall> {
         let mut state = self.state();
         state.forgotten += state.calls.len();
         std::mem::take(&mut state.calls)
@@ -445,7 +445,7 @@ impl Faults {
 struct Arrival {
     number: usize,
     operation: Operation,
-    fault: Option<Fault>,
+    fault: Option<DynamoFault>,
     gate_before: Option<Barrier>,
     gate_after: Option<Barrier>,
     crash: Option<CrashPoint>,
@@ -462,7 +462,7 @@ impl State {
         });
         let fault = scripted.or(planned);
         let number = self.forgotten + self.calls.len();
-        self.calls.push(Call { operation: operation.clone(), body, fault, status: None });
+        self.calls.push(DynamoCall { operation: operation.clone(), body, fault, status: None });
         Arrival {
             number,
             fault,
@@ -490,7 +490,7 @@ fn first<T: Clone>(rules: &mut [Rule<T>], operation: &Operation) -> Option<T> {
 }
 
 async fn inflict(
-    fault: Option<Fault>,
+    fault: Option<DynamoFault>,
     operation: &Operation,
     mut request: HttpRequest,
     network: &SharedHttpConnector,
@@ -499,37 +499,37 @@ async fn inflict(
         return network.call(request).await;
     };
     match fault {
-        Fault::Refused => {
+        DynamoFault::Refused => {
             let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
             Err(ConnectorError::io(refused.into()).never_connected())
         }
-        Fault::Throttled => Ok(answers::throttled()),
-        Fault::ItemThrottled => Ok(answers::cancelled(&request, answers::THROTTLED)),
-        Fault::TransactionConflict if operation.is_transaction() => {
-            Ok(answers::cancelled(&request, answers::CONFLICT))
+        DynamoFault::Throttled => Ok(answers::throttled()),
+        DynamoFault::ItemThrottled => Ok(answers::canceled(&request, answers::THROTTLED)),
+        DynamoFault::TransactionConflict if operation.is_transaction() => {
+            Ok(answers::canceled(&request, answers::CONFLICT))
         }
-        Fault::TransactionConflict => Ok(answers::conflict()),
-        Fault::InternalError => Ok(answers::internal_error()),
-        Fault::InternalErrorApplied => {
+        DynamoFault::TransactionConflict => Ok(answers::conflict()),
+        DynamoFault::InternalError => Ok(answers::internal_error()),
+        DynamoFault::InternalErrorApplied => {
             network.call(request).await?;
             Ok(answers::internal_error())
         }
-        Fault::AnswerLost => {
+        DynamoFault::AnswerLost => {
             network.call(request).await?;
             let lost = io::Error::from(io::ErrorKind::ConnectionReset);
             Err(ConnectorError::io(lost.into()))
         }
-        Fault::AppliedTwice => {
+        DynamoFault::AppliedTwice => {
             let again = request.try_clone().expect("a request to DynamoDB has its body in memory");
             network.call(request).await?;
             network.call(again).await
         }
-        Fault::Unprocessed => Ok(answers::unprocessed(&request, operation)),
-        Fault::ShortPage => {
+        DynamoFault::Unprocessed => Ok(answers::unprocessed(&request, operation)),
+        DynamoFault::ShortPage => {
             limit_to_one(&mut request);
             network.call(request).await
         }
-        Fault::Slow { before, after } => {
+        DynamoFault::Slow { before, after } => {
             tokio::time::sleep(before).await;
             let answer = network.call(request).await;
             tokio::time::sleep(after).await;

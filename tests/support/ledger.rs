@@ -26,7 +26,7 @@ use tollgate::store::{
 
 use crate::dynamodb::{Attempts, DynamoDb, Tables};
 use crate::faults::Faults;
-use crate::template::Template;
+use crate::template::TestTemplate;
 
 /// The day of a test's times.
 pub const DAY: &str = "2026-11-22";
@@ -64,7 +64,7 @@ impl Ledger {
     pub async fn with(attempts: Attempts) -> Ledger {
         let dynamodb = DynamoDb::start();
         let (client, faults) = (dynamodb.client(), Faults::none());
-        let tables = Tables::create(&client, &Template::of_this_repository()).await;
+        let tables = Tables::create(&client, &TestTemplate::of_this_repository()).await;
         let names = TableNames {
             ledger: tables.ledger().to_owned(),
             accounts: tables.accounts().to_owned(),
@@ -124,7 +124,7 @@ impl Ledger {
 
     /// A trigger of this account at that time.
     #[must_use]
-    pub fn occasion<'a>(&'a self, account: &'a AccountId, now: Timestamp) -> Trigger<'a> {
+    pub fn trigger<'a>(&'a self, account: &'a AccountId, now: Timestamp) -> Trigger<'a> {
         Trigger {
             account,
             prices: &self.prices,
@@ -146,7 +146,7 @@ impl Ledger {
     pub async fn open(&self, account: &str, now: &str) -> CommandReceipt {
         let account = named(account);
         let open = self.store.execute(
-            self.occasion(&account, at(now)),
+            self.trigger(&account, at(now)),
             Cause::Command,
             Plan::on_snapshot(&|_: &AccountSnapshot<'_>| Ok(Command::Open)),
         );
@@ -179,8 +179,8 @@ impl Ledger {
         let command = |_: &AccountState| {
             Ok(Command::Credit { payment: payment.clone(), kind: CreditKind::TopUp, bonus: None })
         };
-        let occasion = self.occasion(&account, at(now));
-        self.store.execute(occasion, Cause::Stripe, Plan::on_state(&command)).await
+        let trigger = self.trigger(&account, at(now));
+        self.store.execute(trigger, Cause::Stripe, Plan::on_state(&command)).await
     }
 
     /// Gives credit that was not paid for.
@@ -200,7 +200,7 @@ impl Ledger {
         receipt(
             self.store
                 .execute(
-                    self.occasion(&account, at(now)),
+                    self.trigger(&account, at(now)),
                     Cause::Command,
                     Plan::on_snapshot(&command),
                 )
@@ -228,7 +228,7 @@ impl Ledger {
         let (account, now) = (named::<AccountId>(account), at(now));
         let (project, new) = (project(&account), new_resources(sku, ids));
         let command = |view: &AccountSnapshot<'_>| resolve::start_new(view, &project, &new, now);
-        self.store.execute(self.occasion(&account, now), cause, Plan::on_snapshot(&command)).await
+        self.store.execute(self.trigger(&account, now), cause, Plan::on_snapshot(&command)).await
     }
 
     /// Starts resources that exist.
@@ -237,7 +237,7 @@ impl Ledger {
         let command = |view: &AccountSnapshot<'_>| resolve::start(view, &ids, now);
         receipt(
             self.store
-                .execute(self.occasion(&account, now), Cause::Command, Plan::on_snapshot(&command))
+                .execute(self.trigger(&account, now), Cause::Command, Plan::on_snapshot(&command))
                 .await,
         )
     }
@@ -248,7 +248,7 @@ impl Ledger {
         receipt(
             self.store
                 .execute(
-                    self.occasion(&account, at(now)),
+                    self.trigger(&account, at(now)),
                     Cause::Command,
                     Plan::on_snapshot(&command),
                 )
@@ -262,7 +262,7 @@ impl Ledger {
         let command = |view: &AccountSnapshot<'_>| resolve::open_meter(view, &project, &sku, now);
         receipt(
             self.store
-                .execute(self.occasion(&account, now), Cause::Command, Plan::on_snapshot(&command))
+                .execute(self.trigger(&account, now), Cause::Command, Plan::on_snapshot(&command))
                 .await,
         )
     }
@@ -278,7 +278,7 @@ impl Ledger {
     /// # Errors
     /// As the store.
     pub async fn try_settle(&self, account: &str, now: &str) -> Result<SettleReport, StoreError> {
-        self.store.settle(self.occasion(&named(account), at(now))).await
+        self.store.settle(self.trigger(&named(account), at(now))).await
     }
 }
 

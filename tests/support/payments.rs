@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use crate::api::{Answered, Api, Event};
+use crate::api::{Answered, Api, ApiEvent};
 use crate::faults::{Crash, Faults};
 use crate::ledger::{Ledger, at, named};
 use crate::stand_in::serve;
 use serde_json::{Value, json};
-use stripe_stand_in::{Config, Delivery, StripeStandIn};
+use stripe_stand_in::{Delivery, StandInConfig, StripeStandIn};
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::{Cause, Change, PaymentChange};
@@ -56,7 +56,7 @@ impl PaymentWorld {
         let clock = Arc::new(AtomicI64::new(at("10:00:00").seconds()));
         let of_stand_in = Arc::clone(&clock);
         let (stand_in, url) =
-            serve(Config::default(), move || of_stand_in.load(Ordering::SeqCst)).await;
+            serve(StandInConfig::default(), move || of_stand_in.load(Ordering::SeqCst)).await;
         stand_in.add_endpoint("http://webhook.test", SECRET, &["*"]);
 
         let api = Api::new().await;
@@ -125,11 +125,11 @@ impl PaymentWorld {
     }
 
     /// A request by Acme, at the clock's time.
-    pub fn event(&self, route: &str) -> Event {
-        Event::by(ACME, route, &self.now().to_string())
+    pub fn event(&self, route: &str) -> ApiEvent {
+        ApiEvent::by(ACME, route, &self.now().to_string())
     }
 
-    pub async fn call(&self, event: &Event) -> Answered {
+    pub async fn call(&self, event: &ApiEvent) -> Answered {
         checkout::handle(&self.checkout, event.request()).await.into()
     }
 
@@ -287,10 +287,10 @@ impl PaymentWorld {
             let (card, monthly_cap) = (state.refill.card.clone(), state.refill.monthly_cap);
             Ok(Command::ChangeRefill(RefillSettings { terms, card, monthly_cap, max_charge: None }))
         };
-        let occasion = self.ledger().occasion(&account, self.now());
+        let trigger = self.ledger().trigger(&account, self.now());
         let store = &self.ledger().undisturbed;
         store
-            .execute(occasion, Cause::Command, Plan::on_state(&change))
+            .execute(trigger, Cause::Command, Plan::on_state(&change))
             .await
             .expect("an agreement");
     }

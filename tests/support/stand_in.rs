@@ -1,10 +1,10 @@
 //! The Stripe stand-in on a port of its own.
 
-use stripe_stand_in::{Config, StripeStandIn};
+use stripe_stand_in::{StandInConfig, StripeStandIn};
 
 /// A stand-in that serves until the end of the test, and its address.
 pub async fn serve(
-    mut config: Config,
+    mut config: StandInConfig,
     clock: impl Fn() -> i64 + Send + Sync + 'static,
 ) -> (StripeStandIn, String) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

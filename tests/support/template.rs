@@ -10,13 +10,13 @@ use tollgate_local::template;
 
 /// `infra/template.yaml`, or another template in its form.
 #[derive(Clone, Debug)]
-pub struct Template(template::Template);
+pub struct TestTemplate(template::Template);
 
-impl Template {
+impl TestTemplate {
     /// The deployed template of this repository.
     #[must_use]
     pub fn of_this_repository() -> Self {
-        static READ: OnceLock<Template> = OnceLock::new();
+        static READ: OnceLock<TestTemplate> = OnceLock::new();
         let read =
             || template::Template::of_this_repository().unwrap_or_else(|error| panic!("{error}"));
         READ.get_or_init(|| Self(read())).clone()
@@ -51,7 +51,7 @@ impl Template {
         self.0.resources(resource_type, parameters)
     }
 
-    /// The same template for [`tollgate_local::Config`].
+    /// The same template for [`tollgate_local::CloudConfig`].
     #[must_use]
     pub fn into_inner(self) -> template::Template {
         self.0

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use stripe_stand_in::{CardRule, Delivery};
 use tollgate::http::problem::ProblemCode;
-use tollgate_local::api::{Answer, Api};
+use tollgate_local::api::{ApiClient, ApiReply};
 use tollgate_local::control::TokenRequest;
 use tollgate_local::wiring::Route;
 
@@ -54,7 +54,7 @@ impl<'w> Recorder<'w> {
         Recorder { world, routes, answers: BTreeMap::new(), keys: 0, ids: BTreeMap::new() }
     }
 
-    fn api(&self, account: &str, scope: &str) -> Api {
+    fn api(&self, account: &str, scope: &str) -> ApiClient {
         self.world.api.with_token(token(&self.world.cloud, account, scope))
     }
 
@@ -64,18 +64,18 @@ impl<'w> Recorder<'w> {
         format!("key-{}", self.keys)
     }
 
-    async fn send(&mut self, api: &Api, request: &str, body: &Value) -> Answer {
+    async fn send(&mut self, api: &ApiClient, request: &str, body: &Value) -> ApiReply {
         let key = self.key();
         self.send_with(api, request, &[("idempotency-key", &key)], body).await
     }
 
     async fn send_with(
         &self,
-        api: &Api,
+        api: &ApiClient,
         request: &str,
         headers: &[(&str, &str)],
         body: &Value,
-    ) -> Answer {
+    ) -> ApiReply {
         let (method, path) = request.split_once(' ').unwrap();
         let content = [("content-type", "application/json")];
         let headers: Vec<(&str, &str)> = content.iter().chain(headers).copied().collect();
@@ -90,13 +90,13 @@ impl<'w> Recorder<'w> {
     }
 
     /// Asks for something that must succeed, and keeps nothing.
-    async fn done(&mut self, api: &Api, request: &str, body: &Value) -> Value {
+    async fn done(&mut self, api: &ApiClient, request: &str, body: &Value) -> Value {
         let answer = self.send(api, request, body).await;
         answer.success().unwrap_or_else(|error| panic!("{request} {body}: {error}"))
     }
 
     /// Asks, and keeps the answer as that of a case.
-    async fn ask(&mut self, api: &Api, case: &str, request: &str, body: &Value) -> Value {
+    async fn ask(&mut self, api: &ApiClient, case: &str, request: &str, body: &Value) -> Value {
         let answer = self.send(api, request, body).await;
         self.keep(case, request, &answer);
         answer.json()
@@ -104,7 +104,7 @@ impl<'w> Recorder<'w> {
 
     async fn ask_with(
         &mut self,
-        api: &Api,
+        api: &ApiClient,
         case: &str,
         request: &str,
         headers: &[(&str, &str)],
@@ -115,7 +115,7 @@ impl<'w> Recorder<'w> {
         answer.json()
     }
 
-    fn keep(&mut self, case: &str, request: &str, answer: &Answer) {
+    fn keep(&mut self, case: &str, request: &str, answer: &ApiReply) {
         let kind =
             answer.headers.get("content-type").map_or("", |kind| kind.to_str().unwrap()).to_owned();
         let mut kept = json!({"case": case, "status": answer.status});

@@ -4,7 +4,7 @@
 //! here, and all bad ones are derived from it.
 
 use serde_json::{Map, Value, json};
-use tollgate_local::api::{Answer, Api};
+use tollgate_local::api::{ApiClient, ApiReply};
 use tollgate_local::control::TokenRequest;
 use tollgate_local::wiring::{Route, RouteAuthorizer};
 
@@ -130,7 +130,7 @@ impl<'w> Scene<'w> {
     }
 
     /// A client of Alice with the permissions for a route.
-    fn allowed(&self, scopes: &[String]) -> Api {
+    fn allowed(&self, scopes: &[String]) -> ApiClient {
         let scope = scopes.first().map_or("", String::as_str);
         let account = match scope {
             ADMIN => "operator",
@@ -139,7 +139,13 @@ impl<'w> Scene<'w> {
         self.world.api.with_token(token(&self.world.cloud, account, scope))
     }
 
-    async fn send(&self, api: &Api, route: &Route, headers: &[(&str, &str)], body: &str) -> Answer {
+    async fn send(
+        &self,
+        api: &ApiClient,
+        route: &Route,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> ApiReply {
         let content = [("content-type", "application/json")];
         let all: Vec<(&str, &str)> = content.iter().chain(headers).copied().collect();
         api.send(&route.method, &self.path(route), &all, body.to_owned()).await.unwrap()
@@ -182,7 +188,7 @@ struct Before {
 
 /// A problem document with this status and code.
 #[track_caller]
-fn is_problem(answer: &Answer, status: u16, code: &str, what: &str) {
+fn is_problem(answer: &ApiReply, status: u16, code: &str, what: &str) {
     let document = answer.json();
     assert_eq!((answer.status, &document["code"]), (status, &json!(code)), "{what}: {document}");
     assert_eq!(answer.headers["content-type"], "application/problem+json", "{what}");

@@ -2,14 +2,14 @@
 
 use serde_json::json;
 use stripe_stand_in::Delivery;
-use tollgate_local::api::Answer;
+use tollgate_local::api::ApiReply;
 
 use crate::invariants::check;
 use crate::support::{GOOD_CARD, MINUTE, Processes, World};
 
 const PATH: &str = "/v1/stripe/webhook";
 
-async fn post(world: &World, signature: Option<&str>, body: &str) -> Answer {
+async fn post(world: &World, signature: Option<&str>, body: &str) -> ApiReply {
     let signature = signature.iter().map(|signature| ("stripe-signature", *signature));
     let headers: Vec<(&str, &str)> =
         std::iter::once(("content-type", "application/json")).chain(signature).collect();

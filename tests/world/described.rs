@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use tollgate_local::api::{Answer, Api};
+use tollgate_local::api::{ApiClient, ApiReply};
 use tollgate_local::wiring::RouteAuthorizer;
 
 use crate::support::{HOUR, PLATFORM, Processes, World, key, token};
@@ -42,7 +42,7 @@ impl Description {
     }
 
     /// The answer is as it is described: status, type, shape.
-    fn check(&mut self, route: &str, answer: &Answer) {
+    fn check(&mut self, route: &str, answer: &ApiReply) {
         let operations = self.operations();
         let operation = operations.get(route).unwrap_or_else(|| panic!("{route} is not described"));
         let responses = &operation["responses"];
@@ -137,7 +137,7 @@ struct Reader<'w> {
 
 impl Reader<'_> {
     /// The path is the route with its parameters filled in. The body must be described as well.
-    async fn send(&mut self, api: &Api, route: &str, path: &str, body: &Value) -> Value {
+    async fn send(&mut self, api: &ApiClient, route: &str, path: &str, body: &Value) -> Value {
         let (method, _) = route.split_once(' ').unwrap();
         if !body.is_null() {
             let operations = self.description.operations();
@@ -157,7 +157,7 @@ impl Reader<'_> {
         answer.json()
     }
 
-    async fn get(&mut self, api: &Api, route: &str, query: &str) -> Value {
+    async fn get(&mut self, api: &ApiClient, route: &str, query: &str) -> Value {
         self.send(api, &format!("GET {route}"), &format!("{route}{query}"), &Value::Null).await
     }
 }

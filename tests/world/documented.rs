@@ -8,10 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tollgate::domain::command::Command;
-use tollgate::domain::event::{
-    BillingChange, Change, CreditKind, GrantChange, PaymentChange, RefillChange, ResourceChange,
-    StaffChange, StandingChange, StartKind, TakeBack,
-};
+use tollgate::domain::event::Change;
 use tollgate::views::domain_event::DomainEventDetail;
 use tollgate_local::template::Template;
 
@@ -35,81 +32,6 @@ macro_rules! names {
         const _: fn(&$type) -> &'static str = |value| match value { $($pattern => $name),+ };
     };
 }
-
-names!(KINDS, Change {
-    Change::Standing(StandingChange::Opened) => "opened",
-    Change::Payment(PaymentChange::Credited { kind: CreditKind::TopUp, .. }) => "topup",
-    Change::Payment(PaymentChange::Credited { kind: CreditKind::Refill { .. }, .. }) => "auto_refill",
-    Change::Payment(PaymentChange::Credited { kind: CreditKind::Commit, .. }) => "commit",
-    Change::Payment(PaymentChange::PaymentPending(_)) => "payment_pending",
-    Change::Payment(PaymentChange::PaymentEnded { .. }) => "payment_ended",
-    Change::Grant(GrantChange::Granted { .. }) => "bonus",
-    Change::Grant(GrantChange::GrantExpired { .. }) => "expired",
-    Change::Resource(ResourceChange::Created { .. }) => "created",
-    Change::Resource(ResourceChange::Started { how: StartKind::Started, .. }) => "started",
-    Change::Resource(ResourceChange::Started { how: StartKind::Restored { .. }, .. }) => "restored",
-    Change::Resource(ResourceChange::StartFailed { .. }) => "start_failed",
-    Change::Resource(ResourceChange::Stopped { .. }) => "stopped",
-    Change::Resource(ResourceChange::ResourcesDeleted { .. }) => "resources_deleted",
-    Change::Resource(ResourceChange::Purged { .. }) => "purged",
-    Change::Resource(ResourceChange::MeterOpened(_)) => "meter_opened",
-    Change::Billing(BillingChange::Usage { .. }) => "usage",
-    Change::Billing(BillingChange::Metered { .. }) => "metered",
-    Change::Billing(BillingChange::OwedPaid) => "owed_paid",
-    Change::Standing(StandingChange::Suspended { .. }) => "suspended",
-    Change::Standing(StandingChange::Resumed { .. }) => "resumed",
-    Change::Standing(StandingChange::DeletionAnnounced { .. }) => "deletion_announced",
-    Change::Standing(StandingChange::DeletionDue) => "deleting",
-    Change::Standing(StandingChange::Deleted) => "deleted",
-    Change::Standing(StandingChange::Closed { .. }) => "closed",
-    Change::Grant(GrantChange::TrialStarted { .. }) => "trial",
-    Change::Grant(GrantChange::TrialEnded) => "trial_ended",
-    Change::Refill(RefillChange::RefillChanged { .. }) => "refill_changed",
-    Change::Refill(RefillChange::CardRemoved { .. }) => "card_removed",
-    Change::Refill(RefillChange::RefillDue) => "refill_due",
-    Change::Refill(RefillChange::RefillBegun(_)) => "refill_begun",
-    Change::Refill(RefillChange::RefillNeedsCustomer { .. }) => "refill_needs_customer",
-    Change::Refill(RefillChange::RefillFailed { .. }) => "refill_failed",
-    Change::Standing(StandingChange::RestartPolicyChosen(_)) => "comeback_chosen",
-    Change::Payment(PaymentChange::TakenBack { by: TakeBack::Refund(_), .. }) => "refund",
-    Change::Payment(PaymentChange::TakenBack { by: TakeBack::Dispute(_), .. }) => "dispute",
-    Change::Payment(PaymentChange::GivenBack { by: TakeBack::Refund(_), .. }) => "refund_reversed",
-    Change::Payment(PaymentChange::GivenBack { by: TakeBack::Dispute(_), .. }) => "dispute_reversed",
-    Change::Payment(PaymentChange::DisputeOpened { .. }) => "dispute_opened",
-    Change::Payment(PaymentChange::DisputeClosed { .. }) => "dispute_closed",
-    Change::Staff(StaffChange::Frozen { .. }) => "frozen",
-    Change::Staff(StaffChange::Unfrozen { .. }) => "unfrozen",
-    Change::Staff(StaffChange::Corrected { .. }) => "correction",
-});
-
-names!(EVENTS, DomainEventDetail {
-    DomainEventDetail::AccountOpened {} => "AccountOpened",
-    DomainEventDetail::CreditAdded { .. } => "CreditAdded",
-    DomainEventDetail::CreditTaken { .. } => "CreditTaken",
-    DomainEventDetail::CreditExpired { .. } => "CreditExpired",
-    DomainEventDetail::PaymentPending { .. } => "PaymentPending",
-    DomainEventDetail::PaymentFailed { .. } => "PaymentFailed",
-    DomainEventDetail::BalanceLow { .. } => "BalanceLow",
-    DomainEventDetail::CreditLow {} => "CreditLow",
-    DomainEventDetail::RefillFailed { .. } => "RefillFailed",
-    DomainEventDetail::RefillNeedsCustomer { .. } => "RefillNeedsCustomer",
-    DomainEventDetail::ResourceStarted { .. } => "ResourceStarted",
-    DomainEventDetail::ResourceRestored { .. } => "ResourceRestored",
-    DomainEventDetail::ResourceStopped { .. } => "ResourceStopped",
-    DomainEventDetail::ResourceDeleted { .. } => "ResourceDeleted",
-    DomainEventDetail::ResourcePurged { .. } => "ResourcePurged",
-    DomainEventDetail::Suspended { .. } => "Suspended",
-    DomainEventDetail::Resumed {} => "Resumed",
-    DomainEventDetail::DeletionSoon { .. } => "DeletionSoon",
-    DomainEventDetail::DeletionDue {} => "DeletionDue",
-    DomainEventDetail::Deleted {} => "Deleted",
-    DomainEventDetail::Purged {} => "Purged",
-    DomainEventDetail::Closed {} => "Closed",
-    DomainEventDetail::Frozen {} => "Frozen",
-    DomainEventDetail::Unfrozen {} => "Unfrozen",
-    DomainEventDetail::TrialStarted { .. } => "TrialStarted",
-    DomainEventDetail::TrialEnded {} => "TrialEnded",
-});
 
 names!(COMMANDS, Command {
     Command::Open => "Open",
@@ -286,8 +208,10 @@ fn functions_readme_has_each_route_and_trigger() {
 #[test]
 fn functions_readme_has_each_command_row_and_event() {
     assert_same(&column("functions/README.md", "command"), &set(COMMANDS));
-    assert_same(&column("functions/README.md", "row"), &set(KINDS));
-    assert_same(&column("functions/README.md", "events"), &set(EVENTS));
+    let kinds = Change::names().map(str::to_owned).collect();
+    assert_same(&column("functions/README.md", "row"), &kinds);
+    let events = set(DomainEventDetail::NAMES);
+    assert_same(&column("functions/README.md", "events"), &events);
 }
 
 #[test]

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tollgate_local::api::Api;
+use tollgate_local::api::ApiClient;
 
 use crate::consumer::{Consumer, Platform};
 use crate::support::{ADMIN, Customer, PLATFORM, Processes, World, token};
 
 /// A platform whose machines are entries of a set.
 struct Simulated {
-    api: Api,
+    api: ApiClient,
     running: BTreeSet<String>,
     changes: usize,
 }

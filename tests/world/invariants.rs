@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tollgate::domain::money::{Rate, Usd};
-use tollgate_local::api::Api;
+use tollgate_local::api::ApiClient;
 
 use crate::support::{Customer, World};
 
@@ -386,7 +386,7 @@ struct Payments {
 impl Payments {
     async fn read(world: &World) -> Payments {
         let stripe =
-            Api::new(world.cloud.urls().stripe.as_ref().unwrap()).with_token("sk_test_local");
+            ApiClient::new(world.cloud.urls().stripe.as_ref().unwrap()).with_token("sk_test_local");
         let mut received: BTreeMap<String, Usd> = BTreeMap::new();
         let mut account_of_charge = BTreeMap::new();
         for charge in all(&stripe, "/v1/charges")
@@ -419,7 +419,7 @@ impl Payments {
 }
 
 /// Every object of a list at Stripe.
-async fn all(stripe: &Api, list: &str) -> Vec<Value> {
+async fn all(stripe: &ApiClient, list: &str) -> Vec<Value> {
     let mut objects: Vec<Value> = Vec::new();
     loop {
         let after =

@@ -8,7 +8,7 @@
 
 use serde_json::{Value, json};
 use stripe_stand_in::{CardRule, DisputeEnd, DisputeKind, NewDispute};
-use tollgate_local::calls::Call;
+use tollgate_local::calls::RecordedCall;
 
 use crate::invariants::check;
 use crate::recorded::compare_calls;
@@ -193,7 +193,7 @@ async fn survives(flow: Flow) {
         for nth in 1..=recorded.len() {
             let customer = world.customer(&format!("{death}-{nth}"));
             let made = run(flow, &customer, Some(json!({"fault": death, "nth": nth}))).await;
-            let killed = |call: &&Call| {
+            let killed = |call: &&RecordedCall| {
                 call.outcome.as_deref().is_some_and(|outcome| outcome.starts_with("killed"))
             };
             let runs = world.cloud.runs(0);
@@ -220,7 +220,7 @@ async fn survives(flow: Flow) {
 
 /// Runs a flow for a customer, with a fault in its function if there is one; the calls that the
 /// function made.
-async fn run(flow: Flow, customer: &Customer<'_>, fault: Option<Value>) -> Vec<Call> {
+async fn run(flow: Flow, customer: &Customer<'_>, fault: Option<Value>) -> Vec<RecordedCall> {
     let world = customer.world;
     let ready = flow.prepare(customer).await;
     // A process that has read the price list a moment ago makes one call less. A new one of a
@@ -239,8 +239,8 @@ async fn run(flow: Flow, customer: &Customer<'_>, fault: Option<Value>) -> Vec<C
     calls.into_iter().filter(|call| call.function == flow.function()).collect()
 }
 
-pub(crate) fn listed(calls: &[Call]) -> Vec<String> {
-    let one = |call: &Call| {
+pub(crate) fn listed(calls: &[RecordedCall]) -> Vec<String> {
+    let one = |call: &RecordedCall| {
         format!("{} {} {:?} {:?}", call.service, call.operation, call.tables, call.outcome)
     };
     calls.iter().map(one).collect()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use time::UtcDateTime;
 use tollgate::store::IndexShard;
-use tollgate_local::calls::Call;
+use tollgate_local::calls::RecordedCall;
 
 use crate::invariants::check;
 use crate::killed::{DEATHS, listed};
@@ -45,14 +45,15 @@ fn only_by_hand(world: &World) {
     world.without_schedule("settle-due");
 }
 
-fn of_function(world: &World, before: u64, function: &str) -> Vec<Call> {
+fn of_function(world: &World, before: u64, function: &str) -> Vec<RecordedCall> {
     world.cloud.calls(before).into_iter().filter(|call| call.function == function).collect()
 }
 
 fn assert_killed(world: &World, before: u64, what: &str) {
     let calls = world.cloud.calls(before);
-    let killed =
-        |call: &&Call| call.outcome.as_deref().is_some_and(|outcome| outcome.starts_with("killed"));
+    let killed = |call: &&RecordedCall| {
+        call.outcome.as_deref().is_some_and(|outcome| outcome.starts_with("killed"))
+    };
     assert_eq!(calls.iter().filter(killed).count(), 1, "{what}: {:#?}", listed(&calls));
 }
 

@@ -1,7 +1,7 @@
 //! Simultaneous requests. In any order, everything is charged and credited once.
 
 use serde_json::{Value, json};
-use tollgate_local::api::Answer;
+use tollgate_local::api::ApiReply;
 
 use crate::invariants::check;
 use crate::support::{Customer, GOOD_CARD, HOUR, Processes, START, World, key};
@@ -16,7 +16,7 @@ async fn named<'w>(world: &'w World, account: &str, credit: &str) -> (Customer<'
     (customer, project)
 }
 
-async fn post(customer: &Customer<'_>, path: &str, key: &str, body: &Value) -> Answer {
+async fn post(customer: &Customer<'_>, path: &str, key: &str, body: &Value) -> ApiReply {
     let headers = [("content-type", "application/json"), ("idempotency-key", key)];
     customer.api.send("POST", path, &headers, body.to_string()).await.unwrap()
 }

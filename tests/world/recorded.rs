@@ -1,4 +1,4 @@
-//! Recordings of earlier behaviour: answers of the API, and calls of functions to AWS and Stripe.
+//! Recordings of earlier behavior: answers of the API, and calls of functions to AWS and Stripe.
 //! The tests compare with them, so a commit that moves code shows that nothing else changed.
 //!
 //! After an intended change, record again and read the diff:
@@ -9,7 +9,7 @@
 
 use std::path::PathBuf;
 
-use tollgate_local::calls::Call;
+use tollgate_local::calls::RecordedCall;
 
 /// The variable that makes a test write what it would compare.
 const RECORD: &str = "TOLLGATE_RECORD";
@@ -48,13 +48,13 @@ pub(crate) fn compare(name: &str, now: &str) {
 
 /// Compares calls with those recorded under this name: service, operation and tables, in order.
 #[track_caller]
-pub(crate) fn compare_calls(name: &str, calls: &[Call]) {
+pub(crate) fn compare_calls(name: &str, calls: &[RecordedCall]) {
     compare(&format!("calls/{name}.txt"), &described(calls.iter().map(line)));
 }
 
 /// The same for calls of workers that run in any order: sorted.
 #[track_caller]
-pub(crate) fn compare_calls_in_any_order(name: &str, calls: &[Call]) {
+pub(crate) fn compare_calls_in_any_order(name: &str, calls: &[RecordedCall]) {
     let mut lines: Vec<String> = calls.iter().map(line).collect();
     lines.sort();
     compare(&format!("calls/{name}.txt"), &described(lines));
@@ -76,7 +76,7 @@ fn described(lines: impl IntoIterator<Item = String>) -> String {
     counted.into_iter().map(shown).collect()
 }
 
-fn line(call: &Call) -> String {
+fn line(call: &RecordedCall) -> String {
     let mut words = vec![call.service.clone(), without_ids(&call.operation)];
     words.extend(call.tables.iter().cloned());
     if let Some(outcome) = call.outcome.as_ref().filter(|outcome| *outcome != "200") {

@@ -2,7 +2,7 @@
 //! deployment.
 
 use serde_json::{Value, json};
-use tollgate_local::api::Api;
+use tollgate_local::api::ApiClient;
 use tollgate_tests::cloudformation::CloudFormation;
 
 use crate::support::{GOOD_CARD, Processes, World};
@@ -41,7 +41,8 @@ async fn replaced_webhook_secret_is_read_when_the_old_one_fails() {
     let alice = world.customer("alice");
     alice.top_up("10.00").await;
     assert_eq!((alice.balance().await.as_str(), reads(&world, "stripe-webhook")), ("10.00", 1));
-    let stripe = Api::new(world.cloud.urls().stripe.as_ref().unwrap()).with_token("sk_test_local");
+    let stripe =
+        ApiClient::new(world.cloud.urls().stripe.as_ref().unwrap()).with_token("sk_test_local");
     let endpoints = stripe.get("/v1/webhook_endpoints").await.unwrap().json();
     world.stripe().set_secrets(endpoints["data"][0]["id"].as_str().unwrap(), &["whsec_new"]);
     world.cloud.put_stripe_secret("sk_test_local", &["whsec_new"]);

@@ -8,10 +8,10 @@ use stripe_stand_in::StripeStandIn;
 use time::macros::utc_datetime;
 use time::{Time, UtcDateTime};
 use tollgate::store::IndexShard;
-use tollgate_local::api::{Answer, Api};
+use tollgate_local::api::{ApiClient, ApiReply};
 use tollgate_local::clock::Pace;
 use tollgate_local::control::TokenRequest;
-use tollgate_local::{Cloud, Config, format_time, seed};
+use tollgate_local::{Cloud, CloudConfig, format_time, seed};
 use tollgate_tests::binaries;
 
 /// The start of a test's clock by default: a full hour.
@@ -35,15 +35,15 @@ const REPEATS_MAX: usize = 5;
 /// The cloud, with the prices of the seed and a `gpu` for $4.00 an hour.
 pub(crate) struct World {
     pub(crate) cloud: Cloud,
-    pub(crate) api: Api,
-    pub(crate) operator: Api,
+    pub(crate) api: ApiClient,
+    pub(crate) operator: ApiClient,
 }
 
 /// A customer with an account.
 pub(crate) struct Customer<'w> {
     pub(crate) world: &'w World,
     pub(crate) account: String,
-    pub(crate) api: Api,
+    pub(crate) api: ApiClient,
 }
 
 /// How many processes a function may have.
@@ -55,8 +55,8 @@ pub(crate) enum Processes {
     Several,
 }
 
-pub(crate) fn config(processes: Processes, start: UtcDateTime) -> Config {
-    let mut config = Config::of_this_repository(BTreeMap::new()).unwrap();
+pub(crate) fn config(processes: Processes, start: UtcDateTime) -> CloudConfig {
+    let mut config = CloudConfig::of_this_repository(BTreeMap::new()).unwrap();
     config.binaries = binaries::of(&config);
     config.pace = Pace::Frozen;
     // While the clock stands still, no rate limit recovers.
@@ -81,7 +81,7 @@ impl World {
 
     pub(crate) async fn from(start: UtcDateTime, processes: Processes) -> World {
         let cloud = Cloud::start(config(processes, start)).await.unwrap();
-        let api = Api::new(&cloud.urls().api);
+        let api = ApiClient::new(&cloud.urls().api);
         let operator = api.with_token(token(&cloud, "operator", ADMIN));
         let world = World { cloud, api, operator };
         let mut prices = seed::prices();
@@ -100,7 +100,13 @@ impl World {
     }
 
     /// Sends a request with one key, and repeats it until the function answers.
-    pub(crate) async fn ask(&self, api: &Api, method: &str, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn ask(
+        &self,
+        api: &ApiClient,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> ApiReply {
         let key = key();
         let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
         let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -114,12 +120,18 @@ impl World {
     }
 
     /// The same, and it must succeed.
-    pub(crate) async fn write(&self, api: &Api, method: &str, path: &str, body: &Value) -> Value {
+    pub(crate) async fn write(
+        &self,
+        api: &ApiClient,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Value {
         let answer = self.ask(api, method, path, body).await;
         answer.success().unwrap_or_else(|error| panic!("{method} {path} {body}: {error}"))
     }
 
-    pub(crate) async fn read(&self, api: &Api, path: &str) -> Value {
+    pub(crate) async fn read(&self, api: &ApiClient, path: &str) -> Value {
         self.write(api, "GET", path, &Value::Null).await
     }
 
@@ -151,12 +163,12 @@ impl World {
     }
 
     /// Gives the hourly run's function the slice that an account is in, once, as the queue does.
-    pub(crate) async fn settle_slice(&self, account: &str, hour: UtcDateTime) -> Answer {
+    pub(crate) async fn settle_slice(&self, account: &str, hour: UtcDateTime) -> ApiReply {
         self.settle_shard(IndexShard::of(&account.parse().unwrap()), hour).await
     }
 
     /// The same for the slice of a shard.
-    pub(crate) async fn settle_shard(&self, shard: IndexShard, hour: UtcDateTime) -> Answer {
+    pub(crate) async fn settle_shard(&self, shard: IndexShard, hour: UtcDateTime) -> ApiReply {
         let detail = json!({"time": format_time(hour), "shard": shard.number()});
         let event = json!({"detail-type": "HourlyDebitSlice", "detail": detail}).to_string();
         let batch = json!({"Records": [{"messageId": "m-1", "body": event}]});
@@ -164,7 +176,7 @@ impl World {
     }
 
     /// Runs `settle-due` once, as its schedule does.
-    pub(crate) async fn run_settle_due(&self) -> Answer {
+    pub(crate) async fn run_settle_due(&self) -> ApiReply {
         let trigger = json!({"time": format_time(self.cloud.now())});
         self.api.write("POST", "/local/functions/settle-due", &trigger).await.unwrap()
     }

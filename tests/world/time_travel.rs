@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use time::UtcDateTime;
-use tollgate_local::api::Api;
-use tollgate_local::{Cloud, Config};
+use tollgate_local::api::ApiClient;
+use tollgate_local::{Cloud, CloudConfig};
 
 use crate::support::{ADMIN, Customer, HOUR, MINUTE, Processes, START, World, config, token};
 
@@ -48,7 +48,7 @@ impl Drop for Directory {
     }
 }
 
-fn kept_in(directory: &Directory) -> Config {
+fn kept_in(directory: &Directory) -> CloudConfig {
     let mut config = config(Processes::Several, START);
     config.state = Some(directory.0.clone());
     config
@@ -57,7 +57,7 @@ fn kept_in(directory: &Directory) -> Config {
 /// The world of a state that was kept, in which prices are set already.
 async fn resumed(directory: &Directory) -> World {
     let cloud = Cloud::start(kept_in(directory)).await.unwrap();
-    let api = Api::new(&cloud.urls().api);
+    let api = ApiClient::new(&cloud.urls().api);
     let operator = api.with_token(token(&cloud, "operator", ADMIN));
     World { cloud, api, operator }
 }
@@ -115,7 +115,7 @@ async fn a_month_leaves_the_same_rows_when_idle_minutes_are_skipped() {
     let (first, second) = (Directory::new("month"), Directory::new("month-every-minute"));
     let world = {
         let cloud = Cloud::start(kept_in(&first)).await.unwrap();
-        let api = Api::new(&cloud.urls().api);
+        let api = ApiClient::new(&cloud.urls().api);
         let operator = api.with_token(token(&cloud, "operator", ADMIN));
         let world = World { cloud, api, operator };
         let mut prices = tollgate_local::seed::prices();

@@ -62,16 +62,7 @@ impl ConsoleSettings {
                 .filter(|value| !value.is_empty())
         };
         let required = |variable| optional(variable).ok_or(PageSettingsError::Missing(variable));
-        let mode = match optional("SIGN_IN").as_deref() {
-            None | Some("oidc") => "oidc",
-            Some("local") => "local",
-            Some(_) => {
-                return Err(PageSettingsError::Unusable {
-                    variable: "SIGN_IN",
-                    why: "it is neither oidc nor local",
-                });
-            }
-        };
+        let mode = sign_in_mode(optional("SIGN_IN").as_deref())?;
         let is_local = mode == "local";
         let issuer = if is_local {
             optional("TOKEN_ISSUER").unwrap_or_default()
@@ -87,13 +78,7 @@ impl ConsoleSettings {
         for other in optional("PAGE_CONNECT").unwrap_or_default().split_whitespace() {
             connect.push_str(&format!(" {}", origin(other, "PAGE_CONNECT")?));
         }
-        let policy = format!(
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'{connect}; \
-             form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
-        );
-        let content_security_policy = HeaderValue::try_from(policy).map_err(|_| {
-            PageSettingsError::Unusable { variable: "TOKEN_ISSUER", why: "it is not a valid URL" }
-        })?;
+        let content_security_policy = policy_with(&connect)?;
         let config = PageConfig {
             mode,
             issuer,
@@ -119,6 +104,29 @@ impl ConsoleSettings {
     pub(crate) fn content_security_policy(&self) -> HeaderValue {
         self.content_security_policy.clone()
     }
+}
+
+fn sign_in_mode(variable: Option<&str>) -> Result<&'static str, PageSettingsError> {
+    match variable {
+        None | Some("oidc") => Ok("oidc"),
+        Some("local") => Ok("local"),
+        Some(_) => Err(PageSettingsError::Unusable {
+            variable: "SIGN_IN",
+            why: "it is neither oidc nor local",
+        }),
+    }
+}
+
+/// The content security policy, with the origins that the page may send requests to.
+fn policy_with(connect: &str) -> Result<HeaderValue, PageSettingsError> {
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'{connect}; \
+         form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+    );
+    HeaderValue::try_from(policy).map_err(|_| PageSettingsError::Unusable {
+        variable: "TOKEN_ISSUER",
+        why: "it is not a valid URL",
+    })
 }
 
 /// `https://issuer.example` of `https://issuer.example/path`. It must not contain characters that

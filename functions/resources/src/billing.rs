@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use tollgate::domain::account::AccountState;
-use tollgate::domain::ids::{ProjectId, ResourceId};
+use tollgate::domain::ids::{ProjectId, ResourceId, Sku};
 use tollgate::domain::money::{Rate, Usd};
 use tollgate::domain::prices::PriceList;
 use tollgate::domain::refusal::Refusal;
@@ -145,20 +145,7 @@ impl BilledAccount<'_> {
                 // Of no project that is known, so not of this one.
                 SpendingItem::Resource(_, None) => {}
                 SpendingItem::Meter(_, sku) => {
-                    let kind = self.prices.at(sku, self.now).map(|price| price.kind.to_string());
-                    let item = BillingItemView {
-                        resource: None,
-                        name: None,
-                        sku: sku.to_string(),
-                        kind,
-                        state: None,
-                        rate_per_hour: None,
-                        seconds: 0,
-                        hours: four_decimals(0, HOUR),
-                        amount: spent.amount.to_string(),
-                        utilisation: None,
-                    };
-                    items.push((spent.amount, item));
+                    items.push((spent.amount, self.meter(sku, spent.amount)));
                 }
             }
         }
@@ -183,6 +170,21 @@ impl BilledAccount<'_> {
         }
         items.sort_by(|(one, _), (other, _)| other.cmp(one));
         Ok((total, items.into_iter().map(|(_, item)| item).collect()))
+    }
+
+    fn meter(&self, sku: &Sku, amount: Usd) -> BillingItemView {
+        BillingItemView {
+            resource: None,
+            name: None,
+            sku: sku.to_string(),
+            kind: self.prices.at(sku, self.now).map(|price| price.kind.to_string()),
+            state: None,
+            rate_per_hour: None,
+            seconds: 0,
+            hours: four_decimals(0, HOUR),
+            amount: amount.to_string(),
+            utilisation: None,
+        }
     }
 
     fn resource(

@@ -79,10 +79,7 @@ pub(crate) async fn what_should_run(
         });
     }
     let accounts_max = usize::try_from(limit(call)?).unwrap_or(usize::MAX);
-    let mut place = call
-        .query
-        .get("cursor")
-        .map_or_else(|| Ok(PlatformCursor::first()), |cursor| PlatformCursor::parse(cursor))?;
+    let mut place = PlatformCursor::of(call)?;
     let mut shown = PlatformView { items: Vec::new(), failed: Vec::new(), next: None };
     let (mut looked_at, mut resources) = (0, 0);
     while let Some(current) = place.take() {
@@ -111,18 +108,30 @@ pub(crate) async fn what_should_run(
             }
             last = Some(account);
         }
-        place = match page.next {
-            Some(after) => Some(PlatformCursor { shard: current.shard, after: Some(after) }),
-            None => IndexShard::new(current.shard.number() + 1)
-                .map(|shard| PlatformCursor { shard, after: None }),
-        };
+        place = PlatformCursor::following(current.shard, page.next);
     }
     ApiAnswer::ok(&shown)
 }
 
 impl PlatformCursor {
+    /// Where the call's cursor says, by default at the first shard.
+    fn of(call: &ApiCall) -> Result<Option<PlatformCursor>, Problem> {
+        match call.query.get("cursor") {
+            Some(cursor) => PlatformCursor::parse(cursor),
+            None => Ok(PlatformCursor::first()),
+        }
+    }
+
     fn first() -> Option<PlatformCursor> {
         IndexShard::new(0).map(|shard| PlatformCursor { shard, after: None })
+    }
+
+    /// After a page of a shard: the shard's next page or the next shard. None at the end.
+    fn following(shard: IndexShard, next: Option<AccountId>) -> Option<PlatformCursor> {
+        if let Some(after) = next {
+            return Some(PlatformCursor { shard, after: Some(after) });
+        }
+        IndexShard::new(shard.number() + 1).map(|shard| PlatformCursor { shard, after: None })
     }
 
     fn parse(cursor: &str) -> Result<Option<PlatformCursor>, Problem> {

@@ -25,7 +25,7 @@ pub mod runtime;
 pub mod template;
 
 pub use aws::engine;
-pub use control::cloud::{Cloud, Config, StartError, Urls, WhichStripe, format_time};
+pub use control::cloud::{Cloud, CloudConfig, CloudStartError, Urls, WhichStripe, format_time};
 pub use control::{api, build, demo, seed};
 pub use runtime::{calls, clock, faults, log, names};
 pub use stripe_stand_in as stripe;

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tollgate_local::control::arguments::{Arguments, USAGE};
+use tollgate_local::control::arguments::{LocalArguments, USAGE};
 use tollgate_local::control::greeting;
 use tollgate_local::log::Line;
-use tollgate_local::{Cloud, Config, StartError, build, demo, seed};
+use tollgate_local::{Cloud, CloudConfig, CloudStartError, build, demo, seed};
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::read(std::env::args().skip(1)) {
+    let arguments = match LocalArguments::read(std::env::args().skip(1)) {
         Ok(Some(arguments)) => arguments,
         Ok(None) => {
             say(USAGE);
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     run(arguments).unwrap_or_else(|reason| fail(&reason))
 }
 
-fn run(arguments: Arguments) -> Result<ExitCode, String> {
+fn run(arguments: LocalArguments) -> Result<ExitCode, String> {
     let demonstration = arguments.demonstration();
     // Another template has other functions, which may not take the seed.
     let content = if arguments.has_own_template() { Content::AsItIs } else { Content::Seeded };
@@ -81,7 +81,7 @@ fn counted(text: &str) -> Option<String> {
     Some(format!(" INFO {message}{}", said.collect::<String>()))
 }
 
-async fn serve(config: Config, content: Content) -> Result<(), String> {
+async fn serve(config: CloudConfig, content: Content) -> Result<(), String> {
     let state = config.state.clone();
     let cloud = Cloud::start(config).await.map_err(|error| advice(&error))?;
     let seed = match content {
@@ -96,16 +96,16 @@ async fn serve(config: Config, content: Content) -> Result<(), String> {
 }
 
 /// The advice for an error.
-fn advice(error: &StartError) -> String {
+fn advice(error: &CloudStartError) -> String {
     match error {
-        StartError::PortInUse(port) => format!(
+        CloudStartError::PortInUse(port) => format!(
             "Port {port} is in use, perhaps by another local cloud. Stop it or choose other ports:\n\n    cargo local --port 0"
         ),
-        StartError::StateInUse(directory) => format!(
+        CloudStartError::StateInUse(directory) => format!(
             "Another local cloud is using {}. Stop it or keep the state in another directory:\n\n    cargo local --state DIRECTORY --port 0",
             directory.display()
         ),
-        StartError::Template(_) | StartError::NoBinary(_) | StartError::Other(_) => {
+        CloudStartError::Template(_) | CloudStartError::NoBinary(_) | CloudStartError::Other(_) => {
             error.to_string()
         }
     }

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use tollgate::stripe::setup::{SetupResult, WEBHOOK_PATH, WantedSetup, plan};
+use tollgate::stripe::setup::{NewWebhookEndpoint, SetupResult, WEBHOOK_PATH, WantedSetup, plan};
 use tollgate::stripe::{Stripe, StripeError, StripeMode};
 
 /// The output of `--help`, and after a usage error.
@@ -22,35 +22,35 @@ Sets up Stripe for a deployment of Tollgate. A second run changes nothing.
 
 /// The arguments of the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arguments {
+pub struct SetupArguments {
     /// The wanted setup.
     pub wanted: WantedSetup,
     /// Whether anything is changed.
-    pub run: Run,
+    pub run: SetupRun,
 }
 
 /// Whether anything is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Run {
+pub enum SetupRun {
     /// Changes are listed, not made.
     Dry,
     /// The plan is carried out.
     Real,
 }
 
-impl Arguments {
+impl SetupArguments {
     /// Reads the options. `None` for `--help`.
     ///
     /// # Errors
     /// The usage error, as text.
-    pub fn read(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
-        let (mut webhook_url, mut return_url, mut run) = (None, None, Run::Real);
+    pub fn read(mut words: impl Iterator<Item = String>) -> Result<Option<SetupArguments>, String> {
+        let (mut webhook_url, mut return_url, mut run) = (None, None, SetupRun::Real);
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} requires a value"));
             match word.as_str() {
                 "--webhook-url" => webhook_url = Some(value()?),
                 "--return-url" => return_url = Some(value()?),
-                "--dry-run" => run = Run::Dry,
+                "--dry-run" => run = SetupRun::Dry,
                 "--help" | "-h" => return Ok(None),
                 unknown => return Err(format!("unknown argument {unknown}")),
             }
@@ -60,7 +60,7 @@ impl Arguments {
         if !is_url || !webhook_url.ends_with(WEBHOOK_PATH) {
             return Err(format!("{webhook_url} is not a URL that ends with {WEBHOOK_PATH}"));
         }
-        Ok(Some(Arguments { wanted: WantedSetup { webhook_url, return_url }, run }))
+        Ok(Some(SetupArguments { wanted: WantedSetup { webhook_url, return_url }, run }))
     }
 }
 
@@ -68,16 +68,11 @@ impl Arguments {
 ///
 /// # Errors
 /// Requests that Stripe refuses or does not answer, as text.
-pub async fn set_up(stripe: &Stripe, arguments: &Arguments) -> Result<String, String> {
+pub async fn set_up(stripe: &Stripe, arguments: &SetupArguments) -> Result<String, String> {
     let failed = |error: StripeError| error.to_string();
     let lacks = stripe.lacks().await.map_err(failed)?;
     if !lacks.is_empty() {
-        let listed: Vec<String> =
-            lacks.iter().map(|(what, why)| format!("  {what}   ({why})")).collect();
-        return Err(format!(
-            "The key lacks permissions. Nothing was changed:\n{}",
-            listed.join("\n")
-        ));
+        return Err(missing_permissions(&lacks));
     }
     let endpoints = stripe.webhook_endpoints().await.map_err(failed)?;
     let portals = stripe.portal_configurations().await.map_err(failed)?;
@@ -94,7 +89,7 @@ pub async fn set_up(stripe: &Stripe, arguments: &Arguments) -> Result<String, St
     let mut portal = portals.iter().find(|portal| portal.is_ours()).map(|portal| portal.id.clone());
     let mut secret = None;
     for step in &steps {
-        if arguments.run == Run::Dry {
+        if arguments.run == SetupRun::Dry {
             let _ = writeln!(text, "would {step}");
             continue;
         }
@@ -110,19 +105,28 @@ pub async fn set_up(stripe: &Stripe, arguments: &Arguments) -> Result<String, St
         }
         // Stripe shows it this once: it must not be lost if a later step fails.
         if let Some(made) = secret.take() {
-            let _ = writeln!(
-                text,
-                "\nAdd this to webhook_secrets in the secret StripeSecretArn. Stripe never shows it again. Until \
-                 then webhooks are rejected, and Stripe retries them:\n\n  {}   (signs events from {})\n",
-                made.secret, made.id
-            );
+            text.push_str(&secret_note(&made));
         }
     }
     if let Some(portal) = portal {
         let _ = writeln!(text, "Set the parameter StripePortalConfiguration to {portal}");
     }
-    if arguments.run == Run::Real {
+    if arguments.run == SetupRun::Real {
         text.push_str("The secret is JSON: {\"secret_key\": \"rk_… or sk_…\", \"webhook_secrets\": [\"whsec_…\"]}\n");
     }
     Ok(text)
+}
+
+fn missing_permissions(lacks: &[(&str, String)]) -> String {
+    let listed: Vec<String> =
+        lacks.iter().map(|(what, why)| format!("  {what}   ({why})")).collect();
+    format!("The key lacks permissions. Nothing was changed:\n{}", listed.join("\n"))
+}
+
+fn secret_note(endpoint: &NewWebhookEndpoint) -> String {
+    format!(
+        "\nAdd this to webhook_secrets in the secret StripeSecretArn. Stripe never shows it again. Until \
+         then webhooks are rejected, and Stripe retries them:\n\n  {}   (signs events from {})\n\n",
+        endpoint.secret, endpoint.id
+    )
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use stripe_setup::{Arguments, USAGE, set_up};
+use stripe_setup::{SetupArguments, USAGE, set_up};
 use tollgate::stripe::{Stripe, StripeSettings};
 
 #[tokio::main(flavor = "current_thread")]
@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<String, String> {
-    let arguments = Arguments::read(std::env::args().skip(1))
+    let arguments = SetupArguments::read(std::env::args().skip(1))
         .map_err(|reason| format!("{reason}\n\n{USAGE}"))?;
     let Some(arguments) = arguments else { return Ok(USAGE.to_owned()) };
     let settings = StripeSettings::read(|variable| std::env::var(variable).ok())

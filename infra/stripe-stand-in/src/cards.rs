@@ -17,12 +17,12 @@ pub struct TestCard {
     /// `credit`, `debit`, `prepaid`.
     pub funding: &'static str,
     /// The result of a charge.
-    pub behaviour: Behaviour,
+    pub behavior: Behavior,
 }
 
-/// The behaviour of a test card.
+/// The behavior of a test card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Behaviour {
+pub enum Behavior {
     /// Every payment succeeds.
     Succeeds,
     /// Every payment, and saving it, is declined with this decline code.
@@ -45,8 +45,8 @@ pub enum Behaviour {
     RefundFailsLater,
 }
 
-const fn card(number: &'static str, token: &'static str, behaviour: Behaviour) -> TestCard {
-    TestCard { number, token, brand: "visa", funding: "credit", behaviour }
+const fn card(number: &'static str, token: &'static str, behavior: Behavior) -> TestCard {
+    TestCard { number, token, brand: "visa", funding: "credit", behavior }
 }
 
 const fn of(brand: &'static str, funding: &'static str, card: TestCard) -> TestCard {
@@ -55,73 +55,73 @@ const fn of(brand: &'static str, funding: &'static str, card: TestCard) -> TestC
 
 /// All supported test cards.
 pub const TEST_CARDS: &[TestCard] = &[
-    card("4242424242424242", "pm_card_visa", Behaviour::Succeeds),
-    of("visa", "debit", card("4000056655665556", "pm_card_visa_debit", Behaviour::Succeeds)),
-    of("mastercard", "credit", card("5555555555554444", "pm_card_mastercard", Behaviour::Succeeds)),
+    card("4242424242424242", "pm_card_visa", Behavior::Succeeds),
+    of("visa", "debit", card("4000056655665556", "pm_card_visa_debit", Behavior::Succeeds)),
+    of("mastercard", "credit", card("5555555555554444", "pm_card_mastercard", Behavior::Succeeds)),
     of(
         "mastercard",
         "debit",
-        card("5200828282828210", "pm_card_mastercard_debit", Behaviour::Succeeds),
+        card("5200828282828210", "pm_card_mastercard_debit", Behavior::Succeeds),
     ),
     of(
         "mastercard",
         "prepaid",
-        card("5105105105105100", "pm_card_mastercard_prepaid", Behaviour::Succeeds),
+        card("5105105105105100", "pm_card_mastercard_prepaid", Behavior::Succeeds),
     ),
-    of("amex", "credit", card("378282246310005", "pm_card_amex", Behaviour::Succeeds)),
-    card("4000000000000002", "pm_card_visa_chargeDeclined", Behaviour::Declines("generic_decline")),
+    of("amex", "credit", card("378282246310005", "pm_card_amex", Behavior::Succeeds)),
+    card("4000000000000002", "pm_card_visa_chargeDeclined", Behavior::Declines("generic_decline")),
     card(
         "4000000000009995",
         "pm_card_visa_chargeDeclinedInsufficientFunds",
-        Behaviour::Declines("insufficient_funds"),
+        Behavior::Declines("insufficient_funds"),
     ),
     card(
         "4000000000009987",
         "pm_card_visa_chargeDeclinedLostCard",
-        Behaviour::Declines("lost_card"),
+        Behavior::Declines("lost_card"),
     ),
     card(
         "4000000000009979",
         "pm_card_visa_chargeDeclinedStolenCard",
-        Behaviour::Declines("stolen_card"),
+        Behavior::Declines("stolen_card"),
     ),
     card(
         "4000000000000069",
         "pm_card_chargeDeclinedExpiredCard",
-        Behaviour::Declines("expired_card"),
+        Behavior::Declines("expired_card"),
     ),
     card(
         "4000000000000127",
         "pm_card_chargeDeclinedIncorrectCvc",
-        Behaviour::Declines("incorrect_cvc"),
+        Behavior::Declines("incorrect_cvc"),
     ),
     card(
         "4000000000000119",
         "pm_card_chargeDeclinedProcessingError",
-        Behaviour::Declines("processing_error"),
+        Behavior::Declines("processing_error"),
     ),
-    card("4100000000000019", "pm_card_radarBlock", Behaviour::Declines("fraudulent")),
-    card("4000000000000341", "pm_card_chargeCustomerFail", Behaviour::DeclinesOffSession),
+    card("4100000000000019", "pm_card_radarBlock", Behavior::Declines("fraudulent")),
+    card("4000000000000341", "pm_card_chargeCustomerFail", Behavior::DeclinesOffSession),
     card(
         "4000002500003155",
         "pm_card_authenticationRequiredOnSetup",
-        Behaviour::AuthenticatesUnlessSetUp,
+        Behavior::AuthenticatesUnlessSetUp,
     ),
-    card("4000002760003184", "pm_card_authenticationRequired", Behaviour::AlwaysAuthenticates),
+    card("4000002760003184", "pm_card_authenticationRequired", Behavior::AlwaysAuthenticates),
     card(
         "4000008260003178",
         "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds",
-        Behaviour::AuthenticatesThenDeclines,
+        Behavior::AuthenticatesThenDeclines,
     ),
-    card("4000000000000259", "pm_card_createDispute", Behaviour::Disputed("fraudulent")),
+    card("4000000000000259", "pm_card_createDispute", Behavior::Disputed("fraudulent")),
     card(
         "4000000000002685",
         "pm_card_createDisputeProductNotReceived",
-        Behaviour::Disputed("product_not_received"),
+        Behavior::Disputed("product_not_received"),
     ),
-    card("4000000000001976", "pm_card_createDisputeInquiry", Behaviour::Inquired),
-    card("4000000000007726", "pm_card_pendingRefund", Behaviour::RefundSucceedsLater),
-    card("4000000000005126", "pm_card_refundFail", Behaviour::RefundFailsLater),
+    card("4000000000001976", "pm_card_createDisputeInquiry", Behavior::Inquired),
+    card("4000000000007726", "pm_card_pendingRefund", Behavior::RefundSucceedsLater),
+    card("4000000000005126", "pm_card_refundFail", Behavior::RefundFailsLater),
 ];
 
 /// The test card with this number.

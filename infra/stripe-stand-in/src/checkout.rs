@@ -13,6 +13,20 @@ use super::requests::Request;
 /// A session's least and greatest life, in seconds (Stripe: 30 minutes to 24 hours).
 const LIFE_SECONDS: std::ops::RangeInclusive<i64> = 30 * 60..=24 * 60 * 60;
 
+/// Fields of a session that are the request's parameters of the same name, `null` if not sent.
+const COPIED_FIELDS: [&str; 10] = [
+    "allow_promotion_codes",
+    "billing_address_collection",
+    "cancel_url",
+    "client_reference_id",
+    "customer",
+    "locale",
+    "mode",
+    "submit_type",
+    "success_url",
+    "wallet_options",
+];
+
 /// Stripe's least amount in USD, in cents.
 const AMOUNT_MIN: i64 = 50;
 
@@ -21,6 +35,15 @@ const AMOUNT_MIN: i64 = 50;
 pub(super) enum Consent {
     Given,
     Refused,
+}
+
+/// A line item as it was sent, with its inline price in cents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct LineItem {
+    name: String,
+    amount: i64,
+    quantity: i64,
+    tax_behavior: String,
 }
 
 /// The next page after the customer submitted this one.
@@ -90,118 +113,22 @@ impl Account {
         expires_at: i64,
     ) -> Value {
         let pays = request.text("/mode") == Some("payment");
-        let taxed = request.is("/automatic_tax/enabled");
-        let or_null = |pointer: &str| request.at(pointer);
-        let mut session = json!({
+        let own = json!({
             "id": id,
-            "object": "checkout.session",
-            "adaptive_pricing": { "enabled": request.at("/adaptive_pricing/enabled").as_bool().unwrap_or(true) },
-            "after_expiration": null,
-            "allow_promotion_codes": or_null("/allow_promotion_codes"),
-            "amount_subtotal": null,
-            "amount_total": null,
-            "automatic_tax": {
-                "enabled": taxed,
-                "liability": if taxed { json!({ "type": "self" }) } else { Value::Null },
-                "provider": if taxed { json!("stripe") } else { Value::Null },
-                "status": null,
-            },
-            "billing_address_collection": or_null("/billing_address_collection"),
-            "cancel_url": or_null("/cancel_url"),
-            "client_reference_id": or_null("/client_reference_id"),
-            "client_secret": null,
-            "collected_information": null,
-            "consent": null,
-            "consent_collection": null,
             "created": self.now,
-            "currency": null,
-            "currency_conversion": null,
-            "custom_fields": [],
-            "custom_text": {
-                "after_submit": or_null("/custom_text/after_submit"),
-                "shipping_address": null,
-                "submit": or_null("/custom_text/submit"),
-                "terms_of_service_acceptance": or_null("/custom_text/terms_of_service_acceptance"),
-            },
-            "customer": or_null("/customer"),
-            "customer_account": null,
             "customer_creation": if customer.is_null() && pays { json!("if_required") } else { Value::Null },
-            "customer_details": null,
-            "customer_email": null,
+            "customer_details": if customer.is_null() { Value::Null } else { details_of(customer) },
             "discounts": if pays { json!([]) } else { Value::Null },
-        });
-        let rest = json!({
             "expires_at": expires_at,
-            "integration_identifier": null,
-            "invoice": null,
-            "invoice_creation": null,
-            "livemode": false,
-            "locale": or_null("/locale"),
-            "managed_payments": { "enabled": false },
-            "metadata": request.map("/metadata"),
-            "mode": or_null("/mode"),
-            "origin_context": null,
-            "payment_intent": null,
-            "payment_link": null,
-            "payment_method_collection": if pays { json!("if_required") } else { json!("always") },
-            "payment_method_configuration_details": null,
-            "payment_method_options": { "card": { "request_three_d_secure": "automatic" } },
-            "payment_method_types": ["card"],
+            "payment_method_collection": if pays { "if_required" } else { "always" },
             "payment_status": if pays { "unpaid" } else { "no_payment_required" },
-            "permissions": null,
-            "phone_number_collection": { "enabled": false },
-            "recovered_from": null,
-            "saved_payment_method_options": null,
-            "setup_intent": null,
-            "shipping_address_collection": null,
-            "shipping_cost": null,
-            "shipping_options": [],
-            "status": "open",
-            "submit_type": or_null("/submit_type"),
-            "subscription": null,
-            "success_url": or_null("/success_url"),
-            "total_details": null,
-            "ui_mode": "hosted_page",
             "url": format!("{}/c/pay/{id}", self.settings.public_url),
-            "wallet_options": or_null("/wallet_options"),
         });
-        merge(&mut session, &rest);
-        if !customer.is_null() {
-            session["customer_details"] = details_of(customer);
-        }
-        if request.params.get("consent_collection").is_some() {
-            session["consent_collection"] = json!({
-                "payment_method_reuse_agreement": or_null("/consent_collection/payment_method_reuse_agreement"),
-                "promotions": null,
-                "terms_of_service": null,
-            });
-        }
+        let mut session = common_session_fields();
+        merge(&mut session, &own);
+        merge(&mut session, &requested_session_fields(request));
         if pays {
-            session["invoice_creation"] = json!({
-                "enabled": request.is("/invoice_creation/enabled"),
-                "invoice_data": {
-                    "account_tax_ids": null,
-                    "custom_fields": null,
-                    "description": or_null("/invoice_creation/invoice_data/description"),
-                    "footer": or_null("/invoice_creation/invoice_data/footer"),
-                    "issuer": null,
-                    "metadata": request.map("/invoice_creation/invoice_data/metadata"),
-                    "rendering_options": null,
-                },
-            });
-            let mut saved = json!({
-                "allow_redisplay_filters": ["always"],
-                "payment_method_remove": "disabled",
-                "payment_method_save": null,
-            });
-            if let Some(sent) = request.params.get("saved_payment_method_options") {
-                merge(&mut saved, sent);
-            }
-            session["saved_payment_method_options"] = saved;
-        }
-        if let Some(collects) = request.at("/tax_id_collection/enabled").as_bool() {
-            let required = request.text("/tax_id_collection/required").unwrap_or("never");
-            session["tax_id_collection"] = json!({ "enabled": collects, "required": required });
+            merge(&mut session, &payment_session_fields(request));
         }
         session
     }
@@ -226,61 +153,49 @@ impl Account {
         let mut items = Vec::new();
         for (place, sent) in request.at("/line_items").as_array().into_iter().flatten().enumerate()
         {
-            let missing =
-                |field: &str| Failure::parameter_missing(&format!("line_items[{place}]{field}"));
-            let price = &sent["price_data"];
-            let amount = price["unit_amount"]
-                .as_i64()
-                .ok_or_else(|| missing("[price_data][unit_amount]"))?;
-            let currency =
-                price["currency"].as_str().ok_or_else(|| missing("[price_data][currency]"))?;
-            let name = price["product_data"]["name"].as_str();
-            let name = name.ok_or_else(|| missing("[price_data][product_data][name]"))?;
-            let quantity = sent["quantity"].as_i64().ok_or_else(|| missing("[quantity]"))?;
-            if !currency.eq_ignore_ascii_case("usd") {
-                return Err(Failure::not_imitated(&format!("The currency {currency}"), "currency"));
-            }
-            if amount < 0 || quantity < 1 {
-                return Err(Failure::invalid("Invalid amount or quantity")
-                    .param(&format!("line_items[{place}]")));
-            }
-            let (price_id, product) = (self.id("price_1", 23), self.id("prod_", 14));
-            items.push(json!({
-                "id": self.id("li_1", 23),
-                "object": "item",
-                "adjustable_quantity": null,
-                "amount_discount": 0,
-                "amount_subtotal": amount * quantity,
-                "amount_tax": 0,
-                "amount_total": amount * quantity,
-                "currency": "usd",
-                "description": name,
-                "metadata": {},
-                "price": {
-                    "id": price_id,
-                    "object": "price",
-                    "active": false,
-                    "billing_scheme": "per_unit",
-                    "created": self.now,
-                    "currency": "usd",
-                    "custom_unit_amount": null,
-                    "livemode": false,
-                    "lookup_key": null,
-                    "metadata": {},
-                    "nickname": null,
-                    "product": product,
-                    "recurring": null,
-                    "tax_behavior": price["tax_behavior"].as_str().unwrap_or("unspecified"),
-                    "tiers_mode": null,
-                    "transform_quantity": null,
-                    "type": "one_time",
-                    "unit_amount": amount,
-                    "unit_amount_decimal": amount.to_string(),
-                },
-                "quantity": quantity,
-            }));
+            let item = LineItem::read(place, sent)?;
+            items.push(self.line_item_object(&item));
         }
         Ok(items)
+    }
+
+    fn line_item_object(&mut self, item: &LineItem) -> Value {
+        let (price_id, product) = (self.id("price_1", 23), self.id("prod_", 14));
+        let subtotal = item.amount * item.quantity;
+        json!({
+            "id": self.id("li_1", 23),
+            "object": "item",
+            "adjustable_quantity": null,
+            "amount_discount": 0,
+            "amount_subtotal": subtotal,
+            "amount_tax": 0,
+            "amount_total": subtotal,
+            "currency": "usd",
+            "description": item.name,
+            "metadata": {},
+            "price": {
+                "id": price_id,
+                "object": "price",
+                "active": false,
+                "billing_scheme": "per_unit",
+                "created": self.now,
+                "currency": "usd",
+                "custom_unit_amount": null,
+                "livemode": false,
+                "lookup_key": null,
+                "metadata": {},
+                "nickname": null,
+                "product": product,
+                "recurring": null,
+                "tax_behavior": item.tax_behavior,
+                "tiers_mode": null,
+                "transform_quantity": null,
+                "type": "one_time",
+                "unit_amount": item.amount,
+                "unit_amount_decimal": item.amount.to_string(),
+            },
+            "quantity": item.quantity,
+        })
     }
 
     /// Writes subtotal, tax and total, as far as the address allows.
@@ -649,6 +564,134 @@ impl Account {
         });
         Step::Declined(decline.message.clone())
     }
+}
+
+impl LineItem {
+    /// Reads `line_items[place]`.
+    fn read(place: usize, sent: &Value) -> Result<LineItem, Failure> {
+        let missing =
+            |field: &str| Failure::parameter_missing(&format!("line_items[{place}]{field}"));
+        let price = &sent["price_data"];
+        let amount =
+            price["unit_amount"].as_i64().ok_or_else(|| missing("[price_data][unit_amount]"))?;
+        let currency =
+            price["currency"].as_str().ok_or_else(|| missing("[price_data][currency]"))?;
+        let name = price["product_data"]["name"].as_str();
+        let name = name.ok_or_else(|| missing("[price_data][product_data][name]"))?.to_owned();
+        let quantity = sent["quantity"].as_i64().ok_or_else(|| missing("[quantity]"))?;
+        if !currency.eq_ignore_ascii_case("usd") {
+            return Err(Failure::not_imitated(&format!("The currency {currency}"), "currency"));
+        }
+        if amount < 0 || quantity < 1 {
+            return Err(Failure::invalid("Invalid amount or quantity")
+                .param(&format!("line_items[{place}]")));
+        }
+        let tax_behavior = price["tax_behavior"].as_str().unwrap_or("unspecified").to_owned();
+        Ok(LineItem { name, amount, quantity, tax_behavior })
+    }
+}
+
+/// Fields that are the same in every new session.
+fn common_session_fields() -> Value {
+    json!({
+        "object": "checkout.session",
+        "after_expiration": null,
+        "amount_subtotal": null,
+        "amount_total": null,
+        "client_secret": null,
+        "collected_information": null,
+        "consent": null,
+        "consent_collection": null,
+        "currency": null,
+        "currency_conversion": null,
+        "custom_fields": [],
+        "customer_account": null,
+        "customer_email": null,
+        "integration_identifier": null,
+        "invoice": null,
+        "invoice_creation": null,
+        "livemode": false,
+        "managed_payments": { "enabled": false },
+        "origin_context": null,
+        "payment_intent": null,
+        "payment_link": null,
+        "payment_method_configuration_details": null,
+        "payment_method_options": { "card": { "request_three_d_secure": "automatic" } },
+        "payment_method_types": ["card"],
+        "permissions": null,
+        "phone_number_collection": { "enabled": false },
+        "recovered_from": null,
+        "saved_payment_method_options": null,
+        "setup_intent": null,
+        "shipping_address_collection": null,
+        "shipping_cost": null,
+        "shipping_options": [],
+        "status": "open",
+        "subscription": null,
+        "total_details": null,
+        "ui_mode": "hosted_page",
+    })
+}
+
+/// Fields that repeat what the request set.
+fn requested_session_fields(request: &Request) -> Value {
+    let taxed = request.is("/automatic_tax/enabled");
+    let mut fields = json!({
+        "adaptive_pricing": { "enabled": request.at("/adaptive_pricing/enabled").as_bool().unwrap_or(true) },
+        "automatic_tax": {
+            "enabled": taxed,
+            "liability": if taxed { json!({ "type": "self" }) } else { Value::Null },
+            "provider": if taxed { json!("stripe") } else { Value::Null },
+            "status": null,
+        },
+        "custom_text": {
+            "after_submit": request.at("/custom_text/after_submit"),
+            "shipping_address": null,
+            "submit": request.at("/custom_text/submit"),
+            "terms_of_service_acceptance": request.at("/custom_text/terms_of_service_acceptance"),
+        },
+        "metadata": request.map("/metadata"),
+    });
+    for name in COPIED_FIELDS {
+        fields[name] = request.at(&format!("/{name}"));
+    }
+    if request.params.get("consent_collection").is_some() {
+        fields["consent_collection"] = json!({
+            "payment_method_reuse_agreement": request.at("/consent_collection/payment_method_reuse_agreement"),
+            "promotions": null,
+            "terms_of_service": null,
+        });
+    }
+    if let Some(collects) = request.at("/tax_id_collection/enabled").as_bool() {
+        let required = request.text("/tax_id_collection/required").unwrap_or("never");
+        fields["tax_id_collection"] = json!({ "enabled": collects, "required": required });
+    }
+    fields
+}
+
+/// Fields that only sessions in mode `payment` have.
+fn payment_session_fields(request: &Request) -> Value {
+    let invoice_creation = json!({
+        "enabled": request.is("/invoice_creation/enabled"),
+        "invoice_data": {
+            "account_tax_ids": null,
+            "custom_fields": null,
+            "description": request.at("/invoice_creation/invoice_data/description"),
+            "footer": request.at("/invoice_creation/invoice_data/footer"),
+            "issuer": null,
+            "metadata": request.map("/invoice_creation/invoice_data/metadata"),
+            "rendering_options": null,
+        },
+    });
+    let mut saved = json!({
+        "allow_redisplay_filters": ["always"],
+        "payment_method_remove": "disabled",
+        "payment_method_save": null,
+    });
+    if let Some(sent) = request.params.get("saved_payment_method_options") {
+        merge(&mut saved, sent);
+    }
+    json!({ "invoice_creation": invoice_creation, "saved_payment_method_options": saved })
 }
 
 /// `customer_details` of a session that was not completed.

@@ -338,7 +338,7 @@ impl StripeStandIn {
     }
 
     /// Creates a webhook endpoint at that address for exactly these events, in
-    /// [`Config::api_version`](super::Config::api_version), as in a configured account. An existing
+    /// [`StandInConfig::api_version`](super::StandInConfig::api_version), as in a configured account. An existing
     /// endpoint keeps its secrets. Returns its ID.
     pub fn keep_endpoint(&self, url: &str, secret: &str, events: &[&str]) -> String {
         self.with(|account| account.keep_endpoint(url, secret, events))

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::account::Account;
-use super::cards::{self, Behaviour, TestCard};
+use super::cards::{self, Behavior, TestCard};
 use super::failure::{Decline, Failure};
 use super::objects::{billing_details, merge, merge_metadata, no_address};
 use super::requests::Request;
@@ -283,7 +283,7 @@ impl Account {
     pub(super) fn attach(&mut self, method: &str, customer: &str) -> Result<Value, Failure> {
         let id = match cards::by_token(method) {
             Some(card) => {
-                if let Behaviour::Declines(code) = card.behaviour {
+                if let Behavior::Declines(code) = card.behavior {
                     return Err(Failure::card(&Decline::of(code)));
                 }
                 let instrument = Instrument::Card { card, exp_month: 12, exp_year: 2034 };

@@ -16,13 +16,13 @@ pub struct Endpoint {
     /// The supported values of `expand[]`. For lists, without the leading `data.`.
     pub expandable: &'static [&'static str],
     /// The name of the object it answers with, `list` for a list of them.
-    pub answers: Answer,
+    pub answers: AnswerShape,
     pub(super) operation: Operation,
 }
 
 /// The answer of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum AnswerShape {
     /// One object of this kind.
     One(&'static str),
     /// A list of objects of this kind.
@@ -203,7 +203,7 @@ const fn endpoint(
     path: &'static str,
     groups: &'static [&'static [Parameter]],
     expandable: &'static [&'static str],
-    answers: Answer,
+    answers: AnswerShape,
 ) -> Endpoint {
     Endpoint { method, path, groups, expandable, answers, operation }
 }
@@ -370,7 +370,7 @@ const OF_CUSTOMER: &[&str] = &["invoice_settings.default_payment_method", "tax",
 
 /// All supported endpoints.
 pub const ENDPOINTS: &[Endpoint] = {
-    use Answer::{List, One};
+    use AnswerShape::{List, One};
     use Operation as Op;
     &[
         endpoint(

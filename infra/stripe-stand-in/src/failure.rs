@@ -207,42 +207,7 @@ pub(super) struct Decline {
 impl Decline {
     /// The decline with this decline code (or, for checks of the form, this code).
     pub(super) fn of(decline_code: &str) -> Self {
-        let (code, message) = match decline_code {
-            "expired_card" => ("expired_card", "Your card has expired."),
-            "incorrect_cvc" => ("incorrect_cvc", "Your card's security code is incorrect."),
-            "incorrect_number" => ("incorrect_number", "Your card number is incorrect."),
-            "invalid_expiry_month" => {
-                ("invalid_expiry_month", "Your card's expiration month is invalid.")
-            }
-            "invalid_expiry_year" => {
-                ("invalid_expiry_year", "Your card's expiration year is invalid.")
-            }
-            "processing_error" => (
-                "processing_error",
-                "An error occurred while processing your card. Try again in a little bit.",
-            ),
-            "authentication_required" => (
-                "authentication_required",
-                "Your card was declined. This transaction requires authentication.",
-            ),
-            "payment_intent_authentication_failure" => (
-                "payment_intent_authentication_failure",
-                "We are unable to authenticate your payment method. Please choose a different payment method and try \
-                 again.",
-            ),
-            "setup_intent_authentication_failure" => (
-                "setup_intent_authentication_failure",
-                "We are unable to authenticate your payment method. Please choose a different payment method and try \
-                 again.",
-            ),
-            "insufficient_funds" => ("card_declined", "Your card has insufficient funds."),
-            "test_mode_live_card" => (
-                "card_declined",
-                "Your card was declined. Your request was in test mode, but used a non test (live) card. For a list \
-                 of valid test cards, visit: https://stripe.com/docs/testing.",
-            ),
-            _ => ("card_declined", "Your card was declined."),
-        };
+        let (code, message) = code_and_message(decline_code);
         let of_the_form = matches!(
             decline_code,
             "incorrect_number"
@@ -251,25 +216,11 @@ impl Decline {
                 | "payment_intent_authentication_failure"
                 | "setup_intent_authentication_failure"
         );
-        let advice_code = match decline_code {
-            "lost_card"
-            | "stolen_card"
-            | "pickup_card"
-            | "fraudulent"
-            | "revocation_of_authorization"
-            | "revocation_of_all_authorizations"
-            | "stop_payment_order" => Some("do_not_try_again"),
-            "incorrect_cvc" | "expired_card" => Some("confirm_card_data"),
-            "generic_decline" | "insufficient_funds" | "processing_error" => {
-                Some("try_again_later")
-            }
-            _ => None,
-        };
         Self {
             code: code.to_owned(),
             decline_code: (!of_the_form).then(|| decline_code.to_owned()),
             message: message.to_owned(),
-            advice_code: advice_code.map(str::to_owned),
+            advice_code: advice_of(decline_code).map(str::to_owned),
             network_advice_code: None,
         }
     }
@@ -324,5 +275,59 @@ impl Decline {
             error.insert("payment_method".to_owned(), payment_method.clone());
         }
         Value::Object(error)
+    }
+}
+
+/// The error code and the message of a decline code.
+fn code_and_message(decline_code: &str) -> (&'static str, &'static str) {
+    match decline_code {
+        "expired_card" => ("expired_card", "Your card has expired."),
+        "incorrect_cvc" => ("incorrect_cvc", "Your card's security code is incorrect."),
+        "incorrect_number" => ("incorrect_number", "Your card number is incorrect."),
+        "invalid_expiry_month" => {
+            ("invalid_expiry_month", "Your card's expiration month is invalid.")
+        }
+        "invalid_expiry_year" => ("invalid_expiry_year", "Your card's expiration year is invalid."),
+        "processing_error" => (
+            "processing_error",
+            "An error occurred while processing your card. Try again in a little bit.",
+        ),
+        "authentication_required" => (
+            "authentication_required",
+            "Your card was declined. This transaction requires authentication.",
+        ),
+        "payment_intent_authentication_failure" => (
+            "payment_intent_authentication_failure",
+            "We are unable to authenticate your payment method. Please choose a different payment method and try \
+             again.",
+        ),
+        "setup_intent_authentication_failure" => (
+            "setup_intent_authentication_failure",
+            "We are unable to authenticate your payment method. Please choose a different payment method and try \
+             again.",
+        ),
+        "insufficient_funds" => ("card_declined", "Your card has insufficient funds."),
+        "test_mode_live_card" => (
+            "card_declined",
+            "Your card was declined. Your request was in test mode, but used a non test (live) card. For a list \
+             of valid test cards, visit: https://stripe.com/docs/testing.",
+        ),
+        _ => ("card_declined", "Your card was declined."),
+    }
+}
+
+/// `advice_code`: what the issuer recommends to do next.
+fn advice_of(decline_code: &str) -> Option<&'static str> {
+    match decline_code {
+        "lost_card"
+        | "stolen_card"
+        | "pickup_card"
+        | "fraudulent"
+        | "revocation_of_authorization"
+        | "revocation_of_all_authorizations"
+        | "stop_payment_order" => Some("do_not_try_again"),
+        "incorrect_cvc" | "expired_card" => Some("confirm_card_data"),
+        "generic_decline" | "insufficient_funds" | "processing_error" => Some("try_again_later"),
+        _ => None,
     }
 }

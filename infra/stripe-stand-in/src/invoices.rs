@@ -72,74 +72,33 @@ impl Account {
     fn draft_invoice(&mut self, draft: &Draft) -> String {
         let id = self.id("in_1", 23);
         let customer = self.get(&draft.customer).cloned().unwrap_or_default();
-        let tax_status = if draft.automatic_tax { json!("complete") } else { Value::Null };
-        let mut invoice = json!({
+        let own = json!({
             "id": id,
-            "object": "invoice",
-            "account_country": "US",
-            "account_name": "Tollgate",
-            "account_tax_ids": null,
-            "amount_due": 0,
-            "amount_overpaid": 0,
-            "amount_paid": 0,
-            "amount_paid_off_stripe": 0,
-            "amount_remaining": 0,
-            "amount_shipping": 0,
-            "application": null,
-            "attempt_count": 0,
-            "attempted": false,
-            "auto_advance": false,
             "automatic_tax": {
                 "disabled_reason": null,
                 "enabled": draft.automatic_tax,
                 "liability": if draft.automatic_tax { json!({ "type": "self" }) } else { Value::Null },
                 "provider": if draft.automatic_tax { json!("stripe") } else { Value::Null },
-                "status": tax_status,
+                "status": if draft.automatic_tax { json!("complete") } else { Value::Null },
             },
-            "automatically_finalizes_at": null,
-            "billing_reason": "manual",
-            "collection_method": "charge_automatically",
             "created": self.now,
-            "currency": "usd",
-            "custom_fields": null,
             "customer": draft.customer,
-            "customer_account": null,
             "customer_address": customer["address"],
             "customer_email": customer["email"],
             "customer_name": customer["name"],
             "customer_phone": customer["phone"],
-            "customer_shipping": null,
             "customer_tax_exempt": customer["tax_exempt"],
             "customer_tax_ids": self.tax_ids_of(&draft.customer),
             "default_payment_method": draft.default_payment_method,
-            "default_source": null,
-            "default_tax_rates": [],
             "description": draft.description,
-            "discounts": [],
-            "due_date": null,
-            "effective_at": null,
-        });
-        let rest = json!({
-            "ending_balance": null,
             "footer": draft.footer,
-            "from_invoice": null,
-            "hosted_invoice_url": null,
-            "invoice_pdf": null,
-            "issuer": { "type": "self" },
-            "last_finalization_error": null,
-            "latest_revision": null,
             "lines": {
                 "object": "list",
                 "data": [],
                 "has_more": false,
                 "url": format!("/v1/invoices/{id}/lines"),
             },
-            "livemode": false,
             "metadata": draft.metadata,
-            "next_payment_attempt": null,
-            "number": null,
-            "on_behalf_of": null,
-            "parent": null,
             "payment_settings": {
                 "default_mandate": null,
                 "payment_method_options": null,
@@ -147,32 +106,12 @@ impl Account {
             },
             "period_end": self.now,
             "period_start": self.now,
-            "post_payment_credit_notes_amount": 0,
-            "pre_payment_credit_notes_amount": 0,
-            "receipt_number": null,
-            "rendering": null,
-            "shipping_cost": null,
-            "shipping_details": null,
-            "starting_balance": 0,
             "statement_descriptor": draft.statement_descriptor,
-            "status": "draft",
-            "status_transitions": {
-                "finalized_at": null,
-                "marked_uncollectible_at": null,
-                "paid_at": null,
-                "voided_at": null,
-            },
-            "subtotal": 0,
-            "subtotal_excluding_tax": 0,
-            "test_clock": null,
-            "total": 0,
-            "total_discount_amounts": [],
-            "total_excluding_tax": 0,
-            "total_pretax_credit_amounts": [],
-            "total_taxes": [],
             "webhooks_delivered_at": self.now,
         });
-        merge(&mut invoice, &rest);
+        let mut invoice = common_draft_fields();
+        merge(&mut invoice, &own);
+        merge(&mut invoice, &zero_amounts());
         self.add(invoice, Some("invoice.created"));
         id
     }
@@ -220,77 +159,27 @@ impl Account {
     fn add_line(&mut self, invoice: &str, line: &Line) -> Value {
         let (item, line_id) = (self.id("ii_1", 23), self.id("il_1", 23));
         let (price, product) = (self.id("price_1", 23), self.id("prod_", 14));
-        let pricing = json!({
-            "price_details": { "price": price, "product": product },
-            "type": "price_details",
-            "unit_amount_decimal": line.amount.to_string(),
-        });
-        let period = json!({ "end": self.now, "start": self.now });
-        let object = json!({
-            "id": item,
-            "object": "invoiceitem",
+        let shared = json!({
             "amount": line.amount,
             "currency": "usd",
-            "customer": self.text(invoice, "/customer"),
-            "customer_account": null,
-            "date": self.now,
             "description": line.description,
             "discountable": true,
             "discounts": [],
             "invoice": invoice,
             "livemode": false,
             "metadata": line.metadata,
-            "net_amount": line.amount,
-            "parent": null,
-            "period": period,
-            "pricing": pricing,
-            "proration": false,
-            "quantity": 1,
-            "quantity_decimal": "1",
-            "tax_rates": [],
-            "test_clock": null,
-        });
-        let item_object = self.add(object, Some("invoiceitem.created"));
-        let taxed =
-            self.get(invoice).is_some_and(|invoice| invoice["automatic_tax"]["enabled"] == true);
-        let taxes = if taxed && line.tax_behavior == "inclusive" {
-            json!([])
-        } else if taxed {
-            json!([self.tax_on(line.amount)])
-        } else {
-            json!([])
-        };
-        let line_object = json!({
-            "id": line_id,
-            "object": "line_item",
-            "amount": line.amount,
-            "currency": "usd",
-            "description": line.description,
-            "discount_amounts": [],
-            "discountable": true,
-            "discounts": [],
-            "invoice": invoice,
-            "livemode": false,
-            "metadata": line.metadata,
-            "parent": {
-                "invoice_item_details": {
-                    "invoice_item": item,
-                    "proration": false,
-                    "proration_details": { "credited_items": null },
-                    "subscription": null,
-                },
-                "subscription_item_details": null,
-                "type": "invoice_item_details",
+            "period": { "end": self.now, "start": self.now },
+            "pricing": {
+                "price_details": { "price": price, "product": product },
+                "type": "price_details",
+                "unit_amount_decimal": line.amount.to_string(),
             },
-            "period": period,
-            "pretax_credit_amounts": [],
-            "pricing": pricing,
             "quantity": 1,
             "quantity_decimal": "1",
-            "subscription": null,
-            "subtotal": line.amount,
-            "taxes": taxes,
         });
+        let item_object = self.invoice_item_object(&item, invoice, line.amount, &shared);
+        let item_object = self.add(item_object, Some("invoiceitem.created"));
+        let line_object = line_object(&line_id, &item, &self.taxes_on(invoice, line), &shared);
         self.change(invoice, &[], |invoice| {
             if let Some(lines) = invoice["lines"]["data"].as_array_mut() {
                 lines.push(line_object);
@@ -298,6 +187,34 @@ impl Account {
             sum_up(invoice);
         });
         item_object
+    }
+
+    /// The item of a line, with the fields that both share.
+    fn invoice_item_object(&self, id: &str, invoice: &str, amount: i64, shared: &Value) -> Value {
+        let mut item = json!({
+            "id": id,
+            "object": "invoiceitem",
+            "customer": self.text(invoice, "/customer"),
+            "customer_account": null,
+            "date": self.now,
+            "net_amount": amount,
+            "parent": null,
+            "proration": false,
+            "tax_rates": [],
+            "test_clock": null,
+        });
+        merge(&mut item, shared);
+        item
+    }
+
+    fn taxes_on(&self, invoice: &str, line: &Line) -> Value {
+        let taxed =
+            self.get(invoice).is_some_and(|invoice| invoice["automatic_tax"]["enabled"] == true);
+        if taxed && line.tax_behavior != "inclusive" {
+            json!([self.tax_on(line.amount)])
+        } else {
+            json!([])
+        }
     }
 
     fn tax_on(&self, amount: i64) -> Value {
@@ -638,6 +555,103 @@ impl Account {
         self.invoice_is_paid(&id, Some(intent));
         id
     }
+}
+
+/// Fields that are the same in every draft.
+fn common_draft_fields() -> Value {
+    json!({
+        "object": "invoice",
+        "account_country": "US",
+        "account_name": "Tollgate",
+        "account_tax_ids": null,
+        "application": null,
+        "attempt_count": 0,
+        "attempted": false,
+        "auto_advance": false,
+        "automatically_finalizes_at": null,
+        "billing_reason": "manual",
+        "collection_method": "charge_automatically",
+        "currency": "usd",
+        "custom_fields": null,
+        "customer_account": null,
+        "customer_shipping": null,
+        "default_source": null,
+        "default_tax_rates": [],
+        "discounts": [],
+        "due_date": null,
+        "effective_at": null,
+        "from_invoice": null,
+        "hosted_invoice_url": null,
+        "invoice_pdf": null,
+        "issuer": { "type": "self" },
+        "last_finalization_error": null,
+        "latest_revision": null,
+        "livemode": false,
+        "next_payment_attempt": null,
+        "number": null,
+        "on_behalf_of": null,
+        "parent": null,
+        "receipt_number": null,
+        "rendering": null,
+        "shipping_cost": null,
+        "shipping_details": null,
+        "status": "draft",
+        "status_transitions": {
+            "finalized_at": null,
+            "marked_uncollectible_at": null,
+            "paid_at": null,
+            "voided_at": null,
+        },
+        "test_clock": null,
+    })
+}
+
+/// The amounts of an invoice without lines.
+fn zero_amounts() -> Value {
+    json!({
+        "amount_due": 0,
+        "amount_overpaid": 0,
+        "amount_paid": 0,
+        "amount_paid_off_stripe": 0,
+        "amount_remaining": 0,
+        "amount_shipping": 0,
+        "ending_balance": null,
+        "post_payment_credit_notes_amount": 0,
+        "pre_payment_credit_notes_amount": 0,
+        "starting_balance": 0,
+        "subtotal": 0,
+        "subtotal_excluding_tax": 0,
+        "total": 0,
+        "total_discount_amounts": [],
+        "total_excluding_tax": 0,
+        "total_pretax_credit_amounts": [],
+        "total_taxes": [],
+    })
+}
+
+/// The line of an item, with the fields that both share.
+fn line_object(id: &str, item: &str, taxes: &Value, shared: &Value) -> Value {
+    let mut line = json!({
+        "id": id,
+        "object": "line_item",
+        "discount_amounts": [],
+        "parent": {
+            "invoice_item_details": {
+                "invoice_item": item,
+                "proration": false,
+                "proration_details": { "credited_items": null },
+                "subscription": null,
+            },
+            "subscription_item_details": null,
+            "type": "invoice_item_details",
+        },
+        "pretax_credit_amounts": [],
+        "subscription": null,
+        "subtotal": shared["amount"],
+        "taxes": taxes,
+    });
+    merge(&mut line, shared);
+    line
 }
 
 /// The invoice's sums from its lines.

@@ -43,18 +43,18 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use account::{Account, Settings};
-pub use cards::{Behaviour, TEST_CARDS, TestCard};
+pub use cards::{Behavior, TEST_CARDS, TestCard};
 pub use control::{
     CardRule, DebitEnd, DeliveryPlan, DisputeEnd, DisputeKind, Fault, FaultKind, NewDispute,
     NotPossible, Order,
 };
 pub use deliveries::Delivery;
-pub use endpoints::{Answer, ENDPOINTS, Endpoint, Kind, Parameter};
+pub use endpoints::{AnswerShape, ENDPOINTS, Endpoint, Kind, Parameter};
 pub use requests::Call;
 
 /// The configuration of a stand-in.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct StandInConfig {
     /// The keys it takes; all others get a 401.
     pub secret_keys: Vec<String>,
     /// Where browsers reach it, without a slash at the end: `http://127.0.0.1:8081`.
@@ -72,7 +72,7 @@ pub struct Config {
     pub refund_seconds: i64,
 }
 
-impl Default for Config {
+impl Default for StandInConfig {
     fn default() -> Self {
         Self {
             secret_keys: vec!["sk_test_local".to_owned()],
@@ -90,7 +90,7 @@ impl Default for Config {
 #[derive(Clone)]
 pub struct StripeStandIn {
     account: Arc<Mutex<Account>>,
-    config: Arc<Config>,
+    config: Arc<StandInConfig>,
     clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     release: Arc<watch::Sender<u64>>,
 }
@@ -106,7 +106,7 @@ impl fmt::Debug for StripeStandIn {
 
 impl StripeStandIn {
     /// An empty account. `clock` gives Unix seconds.
-    pub fn new(config: Config, clock: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+    pub fn new(config: StandInConfig, clock: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
         Self::with_account(Account::default(), config, clock)
     }
 
@@ -116,7 +116,7 @@ impl StripeStandIn {
     /// If `saved` is something else.
     pub fn load(
         saved: Value,
-        config: Config,
+        config: StandInConfig,
         clock: impl Fn() -> i64 + Send + Sync + 'static,
     ) -> Result<Self, serde_json::Error> {
         let account: Account = serde_json::from_value(saved)?;
@@ -125,7 +125,7 @@ impl StripeStandIn {
 
     fn with_account(
         mut account: Account,
-        config: Config,
+        config: StandInConfig,
         clock: impl Fn() -> i64 + Send + Sync + 'static,
     ) -> Self {
         if account.is_empty() {

@@ -397,65 +397,20 @@ fn buyer(fields: &Fields) -> Value {
 
 fn checkout_page(account: &Account, id: &str, problem: Option<&str>) -> Response {
     let Ok(session) = account.of_kind("checkout.session", id) else { return not_found() };
-    match session["status"].as_str() {
-        Some("open") => {}
-        Some("complete") => {
-            return page(
-                StatusCode::GONE,
-                "All done",
-                "<p>This page was paid already. You can close it.</p>",
-            );
-        }
-        _ => {
-            return page(
-                StatusCode::GONE,
-                "Expired",
-                "<p>This page has expired. Go back and start again.</p>",
-            );
-        }
+    if session["status"] != "open" {
+        return closed_checkout_page(session);
     }
     let pays = session["mode"] == "payment";
     let mut body = String::new();
     if pays {
-        let total = session["amount_total"].as_i64().unwrap_or_default();
-        let _ = write!(body, "<p class=\"amount\">{}</p><ul>", dollars(total));
-        for item in account.known(id, "line_items").as_array().into_iter().flatten() {
-            let name = escape(item["description"].as_str().unwrap_or_default());
-            let amount = dollars(item["amount_subtotal"].as_i64().unwrap_or_default());
-            let _ = write!(body, "<li>{name}: {amount}</li>");
-        }
-        let tax = session["total_details"]["amount_tax"].as_i64().unwrap_or_default();
-        if tax > 0 {
-            let _ = write!(body, "<li>Tax: {}</li>", dollars(tax));
-        }
-        body.push_str("</ul>");
-        let description = account.known(id, "payment_intent_data")["description"].as_str();
-        if let Some(description) = description {
-            let _ = write!(body, "<p>{}</p>", escape(description));
-        }
+        body.push_str(&purchase(account, session, id));
     } else {
         body.push_str("<p>Save a card for later payments. Nothing is charged now.</p>");
     }
     body.push_str(&problem_note(problem));
     body.push_str("<form method=\"post\">");
     body.push_str(&card_choice(&account.offered_methods(id), "new"));
-    let types = session["payment_method_types"].as_array();
-    if types.is_some_and(|types| types.iter().any(|kind| kind == "us_bank_account")) {
-        body.push_str(
-            "<label><input type=\"radio\" name=\"method\" value=\"card\" checked> Card</label>\
-             <label><input type=\"radio\" name=\"method\" value=\"us_bank_account\"> US bank account</label>",
-        );
-        body.push_str(&field("account", "Account number", BANK_ACCOUNT, "off"));
-    }
-    body.push_str(&card_fields());
-    let wants_address = session["billing_address_collection"] == "required"
-        || session["automatic_tax"]["enabled"] == true;
-    if wants_address {
-        body.push_str(&address_fields());
-    }
-    if session["tax_id_collection"]["enabled"] == true {
-        body.push_str(&field("tax_id", "Tax id (optional)", "", "off"));
-    }
+    body.push_str(&checkout_fields(session));
     for text in ["submit", "terms_of_service_acceptance"] {
         if let Some(message) = session["custom_text"][text]["message"].as_str() {
             let _ = write!(body, "<p class=\"note\">{}</p>", escape(message));
@@ -473,6 +428,59 @@ fn checkout_page(account: &Account, id: &str, problem: Option<&str>) -> Response
         let _ = write!(body, "<p><a href=\"{}\">Back</a></p>", escape(url));
     }
     page(status_with(problem), if pays { "Pay" } else { "Add a card" }, &body)
+}
+
+fn closed_checkout_page(session: &Value) -> Response {
+    let (title, body) = if session["status"] == "complete" {
+        ("All done", "<p>This page was paid already. You can close it.</p>")
+    } else {
+        ("Expired", "<p>This page has expired. Go back and start again.</p>")
+    };
+    page(StatusCode::GONE, title, body)
+}
+
+/// The total, the items, the tax and the description of a payment.
+fn purchase(account: &Account, session: &Value, id: &str) -> String {
+    let total = session["amount_total"].as_i64().unwrap_or_default();
+    let mut body = format!("<p class=\"amount\">{}</p><ul>", dollars(total));
+    for item in account.known(id, "line_items").as_array().into_iter().flatten() {
+        let name = escape(item["description"].as_str().unwrap_or_default());
+        let amount = dollars(item["amount_subtotal"].as_i64().unwrap_or_default());
+        let _ = write!(body, "<li>{name}: {amount}</li>");
+    }
+    let tax = session["total_details"]["amount_tax"].as_i64().unwrap_or_default();
+    if tax > 0 {
+        let _ = write!(body, "<li>Tax: {}</li>", dollars(tax));
+    }
+    body.push_str("</ul>");
+    let description = account.known(id, "payment_intent_data")["description"].as_str();
+    if let Some(description) = description {
+        let _ = write!(body, "<p>{}</p>", escape(description));
+    }
+    body
+}
+
+/// The fields of the form: bank account, card, address and tax id, as far as the session asks.
+fn checkout_fields(session: &Value) -> String {
+    let mut fields = String::new();
+    let types = session["payment_method_types"].as_array();
+    if types.is_some_and(|types| types.iter().any(|kind| kind == "us_bank_account")) {
+        fields.push_str(
+            "<label><input type=\"radio\" name=\"method\" value=\"card\" checked> Card</label>\
+             <label><input type=\"radio\" name=\"method\" value=\"us_bank_account\"> US bank account</label>",
+        );
+        fields.push_str(&field("account", "Account number", BANK_ACCOUNT, "off"));
+    }
+    fields.push_str(&card_fields());
+    let wants_address = session["billing_address_collection"] == "required"
+        || session["automatic_tax"]["enabled"] == true;
+    if wants_address {
+        fields.push_str(&address_fields());
+    }
+    if session["tax_id_collection"]["enabled"] == true {
+        fields.push_str(&field("tax_id", "Tax id (optional)", "", "off"));
+    }
+    fields
 }
 
 fn invoice_page(account: &Account, id: &str, problem: Option<&str>) -> Response {

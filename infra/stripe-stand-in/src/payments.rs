@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::account::{Account, Later};
-use super::cards::{self, Behaviour};
+use super::cards::{self, Behavior};
 use super::control::{DebitEnd, DisputeKind};
 use super::failure::{Decline, Failure};
-use super::objects::billing_details;
+use super::objects::{billing_details, merge};
 use super::requests::Request;
 
 /// Whether the customer can confirm the payment.
@@ -118,39 +118,38 @@ impl Account {
             }
             return Verdict::No(decline);
         }
-        let behaviour =
-            cards::by_number(&number).map_or(Behaviour::Succeeds, |card| card.behaviour);
+        let behavior = cards::by_number(&number).map_or(Behavior::Succeeds, |card| card.behavior);
         let set_up = self.known(method, "set_up").as_bool().unwrap_or_default();
-        match (behaviour, presence) {
-            (Behaviour::Declines(code), _) => Verdict::No(Decline::of(code)),
-            (Behaviour::DeclinesOffSession, Presence::Away) => {
+        match (behavior, presence) {
+            (Behavior::Declines(code), _) => Verdict::No(Decline::of(code)),
+            (Behavior::DeclinesOffSession, Presence::Away) => {
                 Verdict::No(Decline::of("generic_decline"))
             }
-            (Behaviour::AuthenticatesUnlessSetUp, Presence::Away) if set_up => Verdict::Yes,
+            (Behavior::AuthenticatesUnlessSetUp, Presence::Away) if set_up => Verdict::Yes,
             (
-                Behaviour::AuthenticatesUnlessSetUp
-                | Behaviour::AlwaysAuthenticates
-                | Behaviour::AuthenticatesThenDeclines,
+                Behavior::AuthenticatesUnlessSetUp
+                | Behavior::AlwaysAuthenticates
+                | Behavior::AuthenticatesThenDeclines,
                 Presence::Away,
             ) => Verdict::No(Decline::of("authentication_required")),
             (
-                Behaviour::AuthenticatesUnlessSetUp
-                | Behaviour::AlwaysAuthenticates
-                | Behaviour::AuthenticatesThenDeclines,
+                Behavior::AuthenticatesUnlessSetUp
+                | Behavior::AlwaysAuthenticates
+                | Behavior::AuthenticatesThenDeclines,
                 Presence::AtPage,
             ) => Verdict::Authenticate,
-            (Behaviour::AuthenticatesThenDeclines, Presence::Authenticated) => {
+            (Behavior::AuthenticatesThenDeclines, Presence::Authenticated) => {
                 Verdict::No(Decline::of("insufficient_funds"))
             }
             (
-                Behaviour::Succeeds
-                | Behaviour::DeclinesOffSession
-                | Behaviour::AuthenticatesUnlessSetUp
-                | Behaviour::AlwaysAuthenticates
-                | Behaviour::Disputed(_)
-                | Behaviour::Inquired
-                | Behaviour::RefundSucceedsLater
-                | Behaviour::RefundFailsLater,
+                Behavior::Succeeds
+                | Behavior::DeclinesOffSession
+                | Behavior::AuthenticatesUnlessSetUp
+                | Behavior::AlwaysAuthenticates
+                | Behavior::Disputed(_)
+                | Behavior::Inquired
+                | Behavior::RefundSucceedsLater
+                | Behavior::RefundFailsLater,
                 _,
             ) => Verdict::Yes,
         }
@@ -243,11 +242,11 @@ impl Account {
             intent["next_action"] = Value::Null;
         });
         let number = self.known_text(method, "number");
-        match cards::by_number(&number).map(|card| card.behaviour) {
-            Some(Behaviour::Disputed(reason)) => {
+        match cards::by_number(&number).map(|card| card.behavior) {
+            Some(Behavior::Disputed(reason)) => {
                 let _ = self.open_dispute(charge, None, reason, DisputeKind::Chargeback);
             }
-            Some(Behaviour::Inquired) => {
+            Some(Behavior::Inquired) => {
                 let _ = self.open_dispute(charge, None, "general", DisputeKind::Inquiry);
             }
             _ => {}
@@ -285,49 +284,30 @@ impl Account {
             details if details.is_object() => details.clone(),
             _ => billing_details(&Value::Null, &Value::Null, &Value::Null),
         };
-        let charge = json!({
+        let mut charge = common_charge_fields();
+        let own = json!({
             "id": id,
-            "object": "charge",
             "amount": amount,
             "amount_captured": if succeeded { amount.clone() } else { json!(0) },
-            "amount_refunded": 0,
-            "application": null,
-            "application_fee": null,
-            "application_fee_amount": null,
-            "balance_transaction": null,
             "billing_details": billing,
             "calculated_statement_descriptor": if succeeded { json!("TOLLGATE") } else { Value::Null },
             "captured": succeeded,
             "created": self.now,
-            "currency": "usd",
             "customer": intent_object["customer"],
             "description": intent_object["description"],
-            "disputed": false,
-            "failure_balance_transaction": null,
             "failure_code": decline.map(|decline| decline.code.clone()),
             "failure_message": decline.map(|decline| decline.message.clone()),
-            "fraud_details": {},
-            "livemode": false,
             "metadata": intent_object["metadata"],
-            "on_behalf_of": null,
             "outcome": outcome(decline),
             "paid": succeeded,
             "payment_intent": intent,
             "payment_method": method,
             "payment_method_details": details_of(&method_object),
             "receipt_email": intent_object["receipt_email"],
-            "receipt_number": null,
             "receipt_url": if status == "failed" { Value::Null } else { json!(format!("{}/receipts/{id}", self.settings.public_url)) },
-            "refunded": false,
-            "review": null,
-            "shipping": null,
-            "source_transfer": null,
-            "statement_descriptor": null,
-            "statement_descriptor_suffix": null,
             "status": status,
-            "transfer_data": null,
-            "transfer_group": null,
         });
+        merge(&mut charge, &own);
         self.add(charge, None);
         id
     }
@@ -472,6 +452,33 @@ impl Account {
             intent["next_action"] = Value::Null;
         })
     }
+}
+
+/// Fields that are the same in every new charge.
+fn common_charge_fields() -> Value {
+    json!({
+        "object": "charge",
+        "amount_refunded": 0,
+        "application": null,
+        "application_fee": null,
+        "application_fee_amount": null,
+        "balance_transaction": null,
+        "currency": "usd",
+        "disputed": false,
+        "failure_balance_transaction": null,
+        "fraud_details": {},
+        "livemode": false,
+        "on_behalf_of": null,
+        "receipt_number": null,
+        "refunded": false,
+        "review": null,
+        "shipping": null,
+        "source_transfer": null,
+        "statement_descriptor": null,
+        "statement_descriptor_suffix": null,
+        "transfer_data": null,
+        "transfer_group": null,
+    })
 }
 
 /// The charge's `outcome`.

@@ -117,21 +117,6 @@ impl Account {
         let sent = request.params.get("return_url").filter(|url| !url.is_null());
         let return_url = sent.unwrap_or(&object["default_return_url"]).clone();
         let id = self.id("bps_1", 23);
-        let flow = match request.text("/flow_data/type") {
-            None => Value::Null,
-            Some(kind) => {
-                let after =
-                    request.text("/flow_data/after_completion/type").unwrap_or("portal_homepage");
-                let redirect = request.at("/flow_data/after_completion/redirect");
-                json!({
-                    "after_completion": { "hosted_confirmation": null, "redirect": redirect, "type": after },
-                    "subscription_cancel": null,
-                    "subscription_update": null,
-                    "subscription_update_confirm": null,
-                    "type": kind,
-                })
-            }
-        };
         let session = json!({
             "id": id,
             "object": "billing_portal.session",
@@ -139,7 +124,7 @@ impl Account {
             "created": self.now,
             "customer": customer,
             "customer_account": null,
-            "flow": flow,
+            "flow": flow_of(request),
             "livemode": false,
             "locale": request.at("/locale"),
             "on_behalf_of": null,
@@ -200,6 +185,20 @@ impl Account {
             "type": "standard",
         })
     }
+}
+
+/// The flow that a portal session starts with, `null` if none was sent.
+fn flow_of(request: &Request) -> Value {
+    let Some(kind) = request.text("/flow_data/type") else { return Value::Null };
+    let after = request.text("/flow_data/after_completion/type").unwrap_or("portal_homepage");
+    let redirect = request.at("/flow_data/after_completion/redirect");
+    json!({
+        "after_completion": { "hosted_confirmation": null, "redirect": redirect, "type": after },
+        "subscription_cancel": null,
+        "subscription_update": null,
+        "subscription_update_confirm": null,
+        "type": kind,
+    })
 }
 
 fn configure(configuration: &mut Value, request: &Request) {

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::account::Account;
 use super::control::FaultKind;
-use super::endpoints::{self, Answer, Endpoint, Operation};
+use super::endpoints::{self, AnswerShape, Endpoint, Operation};
 use super::failure::{Failure, Stage};
 use super::form;
 
@@ -84,6 +84,22 @@ pub(super) enum Way {
     Held,
 }
 
+impl Way {
+    fn under(fault: Option<FaultKind>) -> Way {
+        match fault {
+            Some(FaultKind::AnswerLost | FaultKind::ConnectionDropped) => Way::Lost,
+            Some(FaultKind::Held) => Way::Held,
+            Some(
+                FaultKind::ServerError
+                | FaultKind::RateLimited
+                | FaultKind::Forbidden
+                | FaultKind::Refused,
+            )
+            | None => Way::Arrives,
+        }
+    }
+}
+
 /// The input of an operation.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
@@ -152,26 +168,11 @@ impl Account {
             request_id: request_id.clone(),
             replayed_of: None,
             should_retry: None,
-            way: match fault {
-                Some(FaultKind::AnswerLost | FaultKind::ConnectionDropped) => Way::Lost,
-                Some(FaultKind::Held) => Way::Held,
-                Some(
-                    FaultKind::ServerError
-                    | FaultKind::RateLimited
-                    | FaultKind::Forbidden
-                    | FaultKind::Refused,
-                )
-                | None => Way::Arrives,
-            },
+            way: Way::under(fault),
         };
-        let result = match fault {
-            Some(FaultKind::ConnectionDropped) => Err(Failure::internal().before_work()),
-            Some(FaultKind::RateLimited) => Err(Failure::rate_limited()),
-            Some(FaultKind::Forbidden) => Err(Failure::forbidden()),
-            Some(FaultKind::Refused) => {
-                Err(Failure::invalid("This operation is not allowed.").before_work())
-            }
-            Some(FaultKind::ServerError | FaultKind::AnswerLost | FaultKind::Held) | None => {
+        let result = match refused_before_work(fault) {
+            Some(failure) => Err(failure),
+            None => {
                 self.keyed(incoming, secret_keys, &request_id, &leaves, found, fault, &mut outgone)
             }
         };
@@ -182,11 +183,7 @@ impl Account {
                     call.outside =
                         failure.error.get("message").and_then(Value::as_str).map(str::to_owned);
                 }
-                outgone.should_retry = match failure.status {
-                    409 | 500.. => Some(true),
-                    400..=404 => Some(false),
-                    _ => None,
-                };
+                outgone.should_retry = should_retry(failure.status);
                 (outgone.status, outgone.body) =
                     (failure.status, self.signed(&failure, &request_id));
             }
@@ -223,20 +220,10 @@ impl Account {
         let Some((endpoint, ids)) = found else {
             return Err(Failure::unrecognized(&incoming.method, &incoming.path));
         };
-        if let Some(content) = &incoming.foreign_content {
-            return Err(Failure::invalid(format!(
-                "Invalid request (check that your POST content type is application/x-www-form-urlencoded, not {content})"
-            ))
-            .before_work());
-        }
+        check_content(incoming)?;
         let key = incoming.idempotency_key.clone().filter(|_| incoming.method == "POST");
         if let Some(key) = &key {
-            if key.is_empty() || key.chars().count() > 255 {
-                return Err(Failure::invalid(
-                    "Idempotency keys must be between 1 and 255 characters",
-                )
-                .before_work());
-            }
+            check_key(key)?;
             let saved = self.saved(key, &incoming.path, &fingerprint(leaves))?;
             if let Some(SavedAnswer { answer: Some(answer), request_id, .. }) = saved {
                 outgone.replayed_of = Some(request_id);
@@ -254,27 +241,35 @@ impl Account {
             }
         };
         self.request = None;
-        if let Some(key) = key {
-            let answer = match &result {
-                Ok(body) => Some((200, body.clone())),
-                Err(failure) if failure.stage == Stage::AtWork => {
-                    Some((failure.status, self.signed(failure, request_id)))
-                }
-                Err(_) => None,
+        if let Some(key) = key
+            && let Some(answer) = self.kept_answer(&result, request_id)
+        {
+            let held = fault == Some(FaultKind::Held);
+            let saved = SavedAnswer {
+                at: self.now,
+                endpoint: incoming.path.clone(),
+                fingerprint: fingerprint(leaves),
+                request_id: request_id.to_owned(),
+                answer: (!held).then_some(answer),
             };
-            if let Some(answer) = answer {
-                let held = fault == Some(FaultKind::Held);
-                let saved = SavedAnswer {
-                    at: self.now,
-                    endpoint: incoming.path.clone(),
-                    fingerprint: fingerprint(leaves),
-                    request_id: request_id.to_owned(),
-                    answer: (!held).then(|| answer.clone()),
-                };
-                self.answers.insert(key, saved);
-            }
+            self.answers.insert(key, saved);
         }
         result.map(|body| (200, body))
+    }
+
+    /// The answer that the key keeps. None if the request failed before it was at work.
+    fn kept_answer(
+        &self,
+        result: &Result<Value, Failure>,
+        request_id: &str,
+    ) -> Option<(u16, Value)> {
+        match result {
+            Ok(body) => Some((200, body.clone())),
+            Err(failure) if failure.stage == Stage::AtWork => {
+                Some((failure.status, self.signed(failure, request_id)))
+            }
+            Err(_) => None,
+        }
     }
 
     /// The answer that is kept for this key, once the first request is done.
@@ -536,6 +531,45 @@ impl Account {
     }
 }
 
+/// The failure of a fault that comes before any work.
+fn refused_before_work(fault: Option<FaultKind>) -> Option<Failure> {
+    match fault {
+        Some(FaultKind::ConnectionDropped) => Some(Failure::internal().before_work()),
+        Some(FaultKind::RateLimited) => Some(Failure::rate_limited()),
+        Some(FaultKind::Forbidden) => Some(Failure::forbidden()),
+        Some(FaultKind::Refused) => {
+            Some(Failure::invalid("This operation is not allowed.").before_work())
+        }
+        Some(FaultKind::ServerError | FaultKind::AnswerLost | FaultKind::Held) | None => None,
+    }
+}
+
+/// The header `Stripe-Should-Retry` of an error. None if Stripe sends none.
+fn should_retry(status: u16) -> Option<bool> {
+    match status {
+        409 | 500.. => Some(true),
+        400..=404 => Some(false),
+        _ => None,
+    }
+}
+
+fn check_content(incoming: &Incoming) -> Result<(), Failure> {
+    let Some(content) = &incoming.foreign_content else { return Ok(()) };
+    Err(Failure::invalid(format!(
+        "Invalid request (check that your POST content type is application/x-www-form-urlencoded, not {content})"
+    ))
+    .before_work())
+}
+
+fn check_key(key: &str) -> Result<(), Failure> {
+    if key.is_empty() || key.chars().count() > 255 {
+        return Err(
+            Failure::invalid("Idempotency keys must be between 1 and 255 characters").before_work()
+        );
+    }
+    Ok(())
+}
+
 /// The name of an endpoint in reports and faults: `POST /v1/customers`.
 pub(super) fn name(endpoint: &Endpoint) -> String {
     format!("{} {}", endpoint.method, endpoint.path)
@@ -572,8 +606,8 @@ fn fingerprint(leaves: &[form::Leaf]) -> String {
 fn check_expansion(endpoint: &Endpoint, params: &Value) -> Result<(), Failure> {
     for path in params["expand"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         let of_object = match endpoint.answers {
-            Answer::One(_) => Some(path),
-            Answer::List(_) => path.strip_prefix("data."),
+            AnswerShape::One(_) => Some(path),
+            AnswerShape::List(_) => path.strip_prefix("data."),
         };
         // A property is expandable if it is listed or on the path to a listed one.
         let listed = |path: &str| {

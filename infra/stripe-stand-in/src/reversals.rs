@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::account::{Account, Later};
-use super::cards::{self, Behaviour};
+use super::cards::{self, Behavior};
 use super::control::{DisputeEnd, DisputeKind};
 use super::failure::Failure;
 use super::objects::dollars;
@@ -92,9 +92,9 @@ impl Account {
         let id = self.id("re_3", 23);
         let method = self.text(charge, "/payment_method");
         let number = self.known_text(&method, "number");
-        let behaviour = cards::by_number(&number).map(|card| card.behaviour);
+        let behavior = cards::by_number(&number).map(|card| card.behavior);
         let by_bank = number.is_empty();
-        let pending = by_bank || behaviour == Some(Behaviour::RefundSucceedsLater);
+        let pending = by_bank || behavior == Some(Behavior::RefundSucceedsLater);
         let transaction = self.new_balance_transaction(&id, "refund", -amount, 0);
         let destination = if by_bank {
             json!({ "type": "us_bank_transfer", "us_bank_transfer": { "reference": null, "reference_status": "pending" } })
@@ -130,7 +130,7 @@ impl Account {
         let due = self.now + self.settings.refund_seconds;
         if pending {
             self.later(due, Later::RefundSucceeds(id.clone()));
-        } else if behaviour == Some(Behaviour::RefundFailsLater) {
+        } else if behavior == Some(Behavior::RefundFailsLater) {
             self.later(due, Later::RefundFails(id.clone()));
         }
         self.change(charge, &["charge.refunded"], |charge| {

@@ -198,12 +198,6 @@ impl Claim {
 }
 
 impl Change {
-    /// The `type` attribute of rows of this kind.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.family().name()
-    }
-
     /// The lines billed or given back for time, if the row has any.
     #[must_use]
     pub fn lines(&self) -> Option<&BilledLines> {

@@ -69,7 +69,7 @@ pub struct NonEmptyText(String);
 
 /// A text is not one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be one line of 1 to {WORDS_BYTES_MAX} bytes")]
+#[error("must be one line of 1 to {TEXT_BYTES_MAX} bytes")]
 pub struct TextError;
 
 /// An ISO 3166-1 alpha-2 country code.
@@ -82,7 +82,7 @@ pub struct CountryCode(String);
 #[error("must be an ISO 3166-1 alpha-2 country code such as DE")]
 pub struct CountryError;
 
-const WORDS_BYTES_MAX: usize = 200;
+const TEXT_BYTES_MAX: usize = 200;
 
 /// ISO 3166-1 alpha-2, November 2026.
 const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT \
@@ -113,8 +113,8 @@ impl TryFrom<String> for NonEmptyText {
 
     fn try_from(text: String) -> Result<NonEmptyText, TextError> {
         let trimmed = text.trim();
-        let is_usable = (1..=WORDS_BYTES_MAX).contains(&trimmed.len())
-            && !trimmed.chars().any(char::is_control);
+        let is_usable =
+            (1..=TEXT_BYTES_MAX).contains(&trimmed.len()) && !trimmed.chars().any(char::is_control);
         if is_usable { Ok(NonEmptyText(trimmed.to_owned())) } else { Err(TextError) }
     }
 }

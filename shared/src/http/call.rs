@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
 use lambda_http::http::{HeaderValue, StatusCode, header};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
@@ -85,19 +86,7 @@ impl ApiCall {
     /// A problem if the event is none of an HTTP API, the body is too large, or a header cannot be
     /// used.
     pub fn read(request: Request, email_claim: &str) -> Result<ApiCall, Problem> {
-        let context = request.request_context();
-        // Other kinds of events exist only if `lambda_http` is built with their features.
-        #[allow(
-            irrefutable_let_patterns,
-            clippy::infallible_destructuring_match,
-            reason = "see above"
-        )]
-        let RequestContext::ApiGatewayV2(context) = context else {
-            return Err(Problem::new(
-                ProblemCode::Internal,
-                "This function accepts only HTTP API requests.",
-            ));
-        };
+        let context = api_context(&request)?;
         let now = Timestamp::from_milliseconds(context.time_epoch)
             .map_err(|_| Problem::new(ProblemCode::Internal, "The request has no timestamp."))?;
         let request_id = context.request_id.unwrap_or_default();
@@ -117,18 +106,7 @@ impl ApiCall {
         let query = request.query_string_parameters();
         let query = query.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let target = format!("{} {}", request.method(), request.raw_http_path());
-        let body = match request.into_body() {
-            Body::Text(text) => text.into_bytes(),
-            Body::Binary(bytes) => bytes,
-            // The enum may grow.
-            Body::Empty | _ => Vec::new(),
-        };
-        if body.len() > BODY_BYTES_MAX {
-            return Err(Problem::new(
-                ProblemCode::BodyTooLarge,
-                format!("The request body must be at most {BODY_BYTES_MAX} bytes."),
-            ));
-        }
+        let body = body_bytes(request.into_body())?;
         let route = context.route_key.unwrap_or_default();
         Ok(ApiCall {
             route,
@@ -368,6 +346,35 @@ fn thousandths(q: &str) -> u32 {
         }
         Some(_) | None => 1_000,
     }
+}
+
+/// The context of an HTTP API's request.
+fn api_context(request: &Request) -> Result<ApiGatewayV2httpRequestContext, Problem> {
+    // Other kinds of events exist only if `lambda_http` is built with their features.
+    #[allow(irrefutable_let_patterns, clippy::infallible_destructuring_match, reason = "see above")]
+    let RequestContext::ApiGatewayV2(context) = request.request_context() else {
+        return Err(Problem::new(
+            ProblemCode::Internal,
+            "This function accepts only HTTP API requests.",
+        ));
+    };
+    Ok(context)
+}
+
+fn body_bytes(body: Body) -> Result<Vec<u8>, Problem> {
+    let body = match body {
+        Body::Text(text) => text.into_bytes(),
+        Body::Binary(bytes) => bytes,
+        // The enum may grow.
+        Body::Empty | _ => Vec::new(),
+    };
+    if body.len() > BODY_BYTES_MAX {
+        return Err(Problem::new(
+            ProblemCode::BodyTooLarge,
+            format!("The request body must be at most {BODY_BYTES_MAX} bytes."),
+        ));
+    }
+    Ok(body)
 }
 
 fn caller(

@@ -275,16 +275,7 @@ pub fn respond(
         }
         Err(failed) => failed,
     };
-    let (problem, failure) = match failed {
-        ApiError::Problem(problem) => (problem, None),
-        ApiError::Elsewhere { problem, cause, severity } => (problem, Some((cause, severity))),
-        ApiError::Failure(failure) => match *failure {
-            CommandError::Refused(refusal) => (refused(&refusal, &billing.settings), None),
-            CommandError::Fault(fault) => {
-                (Problem::from(&fault), Some((fault.to_string(), FailureSeverity::Defect)))
-            }
-        },
-    };
+    let (problem, failure) = problem_of(failed, &billing.settings);
     let (status, outcome) = (problem.status(), problem.code());
     match failure {
         Some((cause, FailureSeverity::Defect)) => {
@@ -296,6 +287,23 @@ pub fn respond(
         None => tracing::info!(account, caller, route, request_id, status, outcome, "request"),
     }
     call::problem(&problem.of_request(request_id))
+}
+
+/// The problem to answer, and the failure to log if it is not the caller's.
+fn problem_of(
+    failed: ApiError,
+    settings: &Settings,
+) -> (Problem, Option<(String, FailureSeverity)>) {
+    match failed {
+        ApiError::Problem(problem) => (problem, None),
+        ApiError::Elsewhere { problem, cause, severity } => (problem, Some((cause, severity))),
+        ApiError::Failure(failure) => match *failure {
+            CommandError::Refused(refusal) => (refused(&refusal, settings), None),
+            CommandError::Fault(fault) => {
+                (Problem::from(&fault), Some((fault.to_string(), FailureSeverity::Defect)))
+            }
+        },
+    }
 }
 
 /// There is no such route: the template sends only those that exist.

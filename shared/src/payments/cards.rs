@@ -84,19 +84,7 @@ impl Payments<'_> {
             let default = match (default.filter(|card| is_among(&cards, card)), cards.last()) {
                 (Some(default), _) => Some(default),
                 (None, Some(first)) => {
-                    // The first one saved, unless refills charge another: nobody has asked for that
-                    // to change.
-                    let charged = self
-                        .billing
-                        .store
-                        .head(account)
-                        .await?
-                        .and_then(|head| head.state.refill.card);
-                    let default = charged
-                        .filter(|card| is_among(&cards, card))
-                        .unwrap_or_else(|| first.id.clone());
-                    self.stripe.set_default_card(customer, &default).await?;
-                    Some(default)
+                    Some(self.choose_default(account, customer, &cards, first).await?)
                 }
                 (None, None) => None,
             };
@@ -117,6 +105,23 @@ impl Payments<'_> {
             }
         }
         Err(StoreError::Contended { attempts: LOOKS_MAX }.into())
+    }
+
+    /// Makes the first saved card the default, unless refills charge another: nobody has asked for
+    /// that to change.
+    async fn choose_default(
+        &self,
+        account: &AccountId,
+        customer: &CustomerId,
+        cards: &[SavedCard],
+        first: &SavedCard,
+    ) -> Result<CardId, PaymentError> {
+        let head = self.billing.store.head(account).await?;
+        let charged = head.and_then(|head| head.state.refill.card);
+        let default =
+            charged.filter(|card| is_among(cards, card)).unwrap_or_else(|| first.id.clone());
+        self.stripe.set_default_card(customer, &default).await?;
+        Ok(default)
     }
 
     async fn apply_cards(

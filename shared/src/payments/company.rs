@@ -7,6 +7,7 @@ use crate::domain::row::RowDigest;
 use crate::payments::{PaymentError, Payments};
 use crate::stripe::calls::WriteResult;
 use crate::stripe::keys::IdempotencyKey;
+use crate::stripe::objects::TaxId;
 use crate::stripe::{StripeError, StripeRejection};
 
 /// Why company facts are not Stripe's.
@@ -47,28 +48,15 @@ impl Payments<'_> {
         request: &str,
     ) -> Result<(), CompanyError> {
         let known = self.stripe.tax_ids(customer).await?;
-        let is_wanted = |kind: Option<&str>, value: Option<&str>| {
+        let is_wanted = |known: &TaxId| {
             company.tax_id.as_ref().is_some_and(|wanted| {
-                kind == Some(wanted.kind.as_str())
-                    && value.is_some_and(|value| same_number(value, wanted))
+                known.kind.as_deref() == Some(wanted.kind.as_str())
+                    && known.value.as_deref().is_some_and(|value| same_number(value, wanted))
             })
         };
-        let is_there =
-            known.iter().any(|known| is_wanted(known.kind.as_deref(), known.value.as_deref()));
+        let is_there = known.iter().any(is_wanted);
         let added = match company.tax_id.as_ref().filter(|_| !is_there) {
-            Some(number) => {
-                // With the number: another one under the same key would be refused for a day.
-                let written = format!("{number:?}");
-                let digest = RowDigest::of(&[&written]);
-                let key = IdempotencyKey::tax_id(
-                    account,
-                    &format!("{customer}/{request}/{}", digest.as_str()),
-                );
-                let made = self.stripe.create_tax_id(customer, number, &key).await;
-                Some(made.map_err(|error| {
-                    refused(error, |refusal| Some(CompanyError::TaxId(refusal.message.clone())))
-                })?)
-            }
+            Some(number) => Some(self.add_tax_id(account, customer, number, request).await?),
             None => None,
         };
         let address = if company.address.is_some() || before.address.is_some() {
@@ -77,12 +65,7 @@ impl Payments<'_> {
             WriteResult::Nothing
         };
         if let Err(error) = self.stripe.write_company(customer, company, address).await {
-            let why = refused(error, |refusal| {
-                let param = refusal.param.as_deref().unwrap_or_default();
-                let is_address =
-                    refusal.code == "customer_tax_location_invalid" || param.starts_with("address");
-                is_address.then(|| CompanyError::Address(refusal.message.clone()))
-            });
+            let why = refused(error, as_address_refusal);
             if let (CompanyError::Address(_), Some(added)) = (&why, &added) {
                 self.stripe.delete_tax_id(customer, &added.id).await?;
             }
@@ -90,8 +73,7 @@ impl Payments<'_> {
         }
         // What was never set here was typed at the payment page, and stays.
         let is_ours = company.tax_id.is_some() || before.tax_id.is_some();
-        let others =
-            known.iter().filter(|known| !is_wanted(known.kind.as_deref(), known.value.as_deref()));
+        let others = known.iter().filter(|known| !is_wanted(known));
         for other in others.filter(|_| is_ours) {
             match self.stripe.delete_tax_id(customer, &other.id).await {
                 Ok(_) | Err(StripeError::NotFound { .. }) => {}
@@ -99,6 +81,24 @@ impl Payments<'_> {
             }
         }
         Ok(())
+    }
+
+    async fn add_tax_id(
+        &self,
+        account: &AccountId,
+        customer: &CustomerId,
+        number: &TaxNumber,
+        request: &str,
+    ) -> Result<TaxId, CompanyError> {
+        // With the number: another one under the same key would be refused for a day.
+        let written = format!("{number:?}");
+        let digest = RowDigest::of(&[&written]);
+        let key =
+            IdempotencyKey::tax_id(account, &format!("{customer}/{request}/{}", digest.as_str()));
+        let made = self.stripe.create_tax_id(customer, number, &key).await;
+        made.map_err(|error| {
+            refused(error, |refusal| Some(CompanyError::TaxId(refusal.message.clone())))
+        })
     }
 
     /// The same for a customer that was just made: nobody waits for the company's sake, so a
@@ -133,6 +133,14 @@ fn refused(
         return refusal;
     }
     error.into()
+}
+
+/// A refusal of the address. None if Stripe refused something else.
+fn as_address_refusal(refusal: &StripeRejection) -> Option<CompanyError> {
+    let param = refusal.param.as_deref().unwrap_or_default();
+    let is_address =
+        refusal.code == "customer_tax_location_invalid" || param.starts_with("address");
+    is_address.then(|| CompanyError::Address(refusal.message.clone()))
 }
 
 /// Spaces, dots and dashes are how people write numbers, and Stripe may keep them or not.

@@ -58,7 +58,7 @@ impl StoreError {
         }
     }
 
-    /// Sorts what the SDK says. A failed condition and a cancelled transaction must have been
+    /// Sorts what the SDK says. A failed condition and a canceled transaction must have been
     /// looked at before.
     pub(super) fn of<E>(call: &'static str, error: &SdkError<E>) -> StoreError
     where

@@ -156,9 +156,9 @@ impl Store {
             return Ok(BTreeMap::new());
         };
         if let SdkError::ServiceError(answer) = &error
-            && let TransactWriteItemsError::TransactionCanceledException(cancelled) = answer.err()
+            && let TransactWriteItemsError::TransactionCanceledException(canceled) = answer.err()
         {
-            return obstacles(cancelled.cancellation_reasons());
+            return obstacles(canceled.cancellation_reasons());
         }
         Err(StoreError::of("TransactWriteItems", &error))
     }

@@ -109,62 +109,26 @@ impl Stripe {
 
     fn session(&self, new: &NewSession) -> CreateCheckoutSession {
         let ours = hash(new.purchase.write());
-        let mut product = ProductData::new(format!("${} of credit", new.purchase.credit));
-        let mut price = CreateCheckoutSessionLineItemsPriceData::new(Currency::USD);
-        price.unit_amount = new.purchase.credit.to_cents().ok();
-        let is_taxed = self.settings.tax == TaxMode::Automatic;
-        if is_taxed {
-            price.tax_behavior =
-                Some(CreateCheckoutSessionLineItemsPriceDataTaxBehavior::Exclusive);
-            product.tax_code.clone_from(&self.settings.tax_code);
-        }
-        price.product_data = Some(product);
-        let mut item = CreateCheckoutSessionLineItems::new();
-        (item.price_data, item.quantity) = (Some(price), Some(1));
-
-        let mut payment = CreateCheckoutSessionPaymentIntentData::new();
-        payment.description = Some(format!("Top-up ${}", new.purchase.credit));
-        payment.metadata = Some(ours.clone());
-        payment.setup_future_usage =
-            Some(CreateCheckoutSessionPaymentIntentDataSetupFutureUsage::OffSession);
-
-        // Without this, a card that was saved is not offered the next time.
-        let mut saved = CreateCheckoutSessionSavedPaymentMethodOptions::new();
-        saved.allow_redisplay_filters =
-            Some(vec![Redisplay::Always, Redisplay::Limited, Redisplay::Unspecified]);
-        // Link would hide fingerprint and funding of the card.
-        let mut link = CreateCheckoutSessionWalletOptionsLink::new();
-        link.display = Some(CreateCheckoutSessionWalletOptionsLinkDisplay::Never);
-        let mut wallets = CreateCheckoutSessionWalletOptions::new();
-        wallets.link = Some(link);
         let mut pricing = CreateCheckoutSessionAdaptivePricing::new();
         pricing.enabled = Some(false);
-
         let mut request = CreateCheckoutSession::new()
             .mode(CheckoutSessionMode::Payment)
             .customer(new.customer.to_string())
             .client_reference_id(
                 new.purchase.account.as_str().chars().take(200).collect::<String>(),
             )
-            .line_items(vec![item])
-            .payment_intent_data(payment)
-            .saved_payment_method_options(saved)
-            .wallet_options(wallets)
+            .line_items(vec![self.line_item(&new.purchase)])
+            .payment_intent_data(payment_data(&new.purchase, ours.clone()))
+            .saved_payment_method_options(every_saved_card())
+            .wallet_options(without_link())
             .adaptive_pricing(pricing)
             .allow_promotion_codes(false)
             .expires_at(new.expires_at.seconds())
             .success_url(new.success_url.as_str())
             .cancel_url(new.cancel_url.as_str())
             .metadata(ours.clone());
-        if is_taxed {
-            let mut update = CreateCheckoutSessionCustomerUpdate::new();
-            update.address = Some(CreateCheckoutSessionCustomerUpdateAddress::Auto);
-            update.name = Some(CreateCheckoutSessionCustomerUpdateName::Auto);
-            request = request
-                .automatic_tax(CreateCheckoutSessionAutomaticTax::new(true))
-                .billing_address_collection(CheckoutSessionBillingAddressCollection::Required)
-                .customer_update(update)
-                .tax_id_collection(CreateCheckoutSessionTaxIdCollection::new(true));
+        if self.settings.tax == TaxMode::Automatic {
+            request = with_tax(request);
         }
         if self.settings.invoices == InvoicePolicy::On {
             let mut data = CreateCheckoutSessionInvoiceCreationInvoiceData::new();
@@ -179,6 +143,22 @@ impl Stripe {
             request = request.custom_text(text);
         }
         request
+    }
+
+    /// The credit as the one item of the page.
+    fn line_item(&self, purchase: &Purchase) -> CreateCheckoutSessionLineItems {
+        let mut product = ProductData::new(format!("${} of credit", purchase.credit));
+        let mut price = CreateCheckoutSessionLineItemsPriceData::new(Currency::USD);
+        price.unit_amount = purchase.credit.to_cents().ok();
+        if self.settings.tax == TaxMode::Automatic {
+            price.tax_behavior =
+                Some(CreateCheckoutSessionLineItemsPriceDataTaxBehavior::Exclusive);
+            product.tax_code.clone_from(&self.settings.tax_code);
+        }
+        price.product_data = Some(product);
+        let mut item = CreateCheckoutSessionLineItems::new();
+        (item.price_data, item.quantity) = (Some(price), Some(1));
+        item
     }
 
     /// All pages of a list; the request is written by what the last page ended with.
@@ -200,6 +180,47 @@ impl Stripe {
         }
         Ok(all)
     }
+}
+
+fn payment_data(
+    purchase: &Purchase,
+    metadata: HashMap<String, String>,
+) -> CreateCheckoutSessionPaymentIntentData {
+    let mut payment = CreateCheckoutSessionPaymentIntentData::new();
+    payment.description = Some(format!("Top-up ${}", purchase.credit));
+    payment.metadata = Some(metadata);
+    payment.setup_future_usage =
+        Some(CreateCheckoutSessionPaymentIntentDataSetupFutureUsage::OffSession);
+    payment
+}
+
+/// Without this, a card that was saved is not offered the next time.
+fn every_saved_card() -> CreateCheckoutSessionSavedPaymentMethodOptions {
+    let mut saved = CreateCheckoutSessionSavedPaymentMethodOptions::new();
+    saved.allow_redisplay_filters =
+        Some(vec![Redisplay::Always, Redisplay::Limited, Redisplay::Unspecified]);
+    saved
+}
+
+/// Link would hide fingerprint and funding of the card.
+fn without_link() -> CreateCheckoutSessionWalletOptions {
+    let mut link = CreateCheckoutSessionWalletOptionsLink::new();
+    link.display = Some(CreateCheckoutSessionWalletOptionsLinkDisplay::Never);
+    let mut wallets = CreateCheckoutSessionWalletOptions::new();
+    wallets.link = Some(link);
+    wallets
+}
+
+/// Tax is computed from the address, which the page then asks for.
+fn with_tax(request: CreateCheckoutSession) -> CreateCheckoutSession {
+    let mut update = CreateCheckoutSessionCustomerUpdate::new();
+    update.address = Some(CreateCheckoutSessionCustomerUpdateAddress::Auto);
+    update.name = Some(CreateCheckoutSessionCustomerUpdateName::Auto);
+    request
+        .automatic_tax(CreateCheckoutSessionAutomaticTax::new(true))
+        .billing_address_collection(CheckoutSessionBillingAddressCollection::Required)
+        .customer_update(update)
+        .tax_id_collection(CreateCheckoutSessionTaxIdCollection::new(true))
 }
 
 fn hash(map: Metadata) -> HashMap<String, String> {

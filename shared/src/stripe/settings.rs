@@ -82,24 +82,12 @@ impl StripeSettings {
         let optional = |variable| {
             value_of(variable).map(|value| value.trim().to_owned()).filter(|v| !v.is_empty())
         };
-        let list = |variable: &'static str| -> Vec<String> {
-            let value = optional(variable).unwrap_or_default();
-            value
-                .split(',')
-                .map(str::trim)
-                .filter(|part| !part.is_empty())
-                .map(str::to_owned)
-                .collect()
+        let switch = |variable, known: [&'static str; 2]| {
+            let value = optional(variable);
+            one_of(variable, value.as_deref(), known)
         };
-        let switch = |variable, known: [&str; 2]| match optional(variable) {
-            None => Ok(known[0].to_owned()),
-            Some(value) if known.contains(&value.as_str()) => Ok(value),
-            Some(value) => {
-                let why = format!("must be {} or {}, not {value}", known[0], known[1]);
-                Err(SettingsError::Unusable { variable, why })
-            }
-        };
-        let mut payment_methods = list("STRIPE_PAYMENT_METHODS");
+        let methods = optional("STRIPE_PAYMENT_METHODS").unwrap_or_default();
+        let mut payment_methods = parts_of(&methods);
         if payment_methods.is_empty() {
             payment_methods.push("card".to_owned());
         }
@@ -146,6 +134,25 @@ impl std::fmt::Debug for StripeSettings {
             .field("payment_methods", &self.payment_methods)
             .finish_non_exhaustive()
     }
+}
+
+/// The parts of a list that is separated by commas.
+fn parts_of(list: &str) -> Vec<String> {
+    let parts = list.split(',').map(str::trim);
+    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+/// A variable with two values, of which the first is the default.
+fn one_of(
+    variable: &'static str,
+    value: Option<&str>,
+    known: [&'static str; 2],
+) -> Result<&'static str, SettingsError> {
+    let Some(value) = value else { return Ok(known[0]) };
+    known.into_iter().find(|known| *known == value).ok_or_else(|| {
+        let why = format!("must be {} or {}, not {value}", known[0], known[1]);
+        SettingsError::Unusable { variable, why }
+    })
 }
 
 /// An address with one more parameter, before its fragment.

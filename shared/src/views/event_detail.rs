@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::domain::names::variant_names;
 use crate::domain::resources::{Resource, ResourceRef};
 
 /// The content of a domain event. Amounts are strings in USD, times are RFC 3339 in UTC.
@@ -78,38 +79,35 @@ pub struct DomainEventResource {
     pub kind: String,
 }
 
-impl DomainEventDetail {
+variant_names! {
     /// The bus's `detail-type`.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            DomainEventDetail::AccountOpened {} => "AccountOpened",
-            DomainEventDetail::CreditAdded { .. } => "CreditAdded",
-            DomainEventDetail::CreditTaken { .. } => "CreditTaken",
-            DomainEventDetail::CreditExpired { .. } => "CreditExpired",
-            DomainEventDetail::PaymentPending { .. } => "PaymentPending",
-            DomainEventDetail::PaymentFailed { .. } => "PaymentFailed",
-            DomainEventDetail::BalanceLow { .. } => "BalanceLow",
-            DomainEventDetail::CreditLow {} => "CreditLow",
-            DomainEventDetail::RefillFailed { .. } => "RefillFailed",
-            DomainEventDetail::RefillNeedsCustomer { .. } => "RefillNeedsCustomer",
-            DomainEventDetail::ResourceStarted { .. } => "ResourceStarted",
-            DomainEventDetail::ResourceRestored { .. } => "ResourceRestored",
-            DomainEventDetail::ResourceStopped { .. } => "ResourceStopped",
-            DomainEventDetail::ResourceDeleted { .. } => "ResourceDeleted",
-            DomainEventDetail::ResourcePurged { .. } => "ResourcePurged",
-            DomainEventDetail::Suspended { .. } => "Suspended",
-            DomainEventDetail::Resumed {} => "Resumed",
-            DomainEventDetail::DeletionSoon { .. } => "DeletionSoon",
-            DomainEventDetail::DeletionDue {} => "DeletionDue",
-            DomainEventDetail::Deleted {} => "Deleted",
-            DomainEventDetail::Purged {} => "Purged",
-            DomainEventDetail::Closed {} => "Closed",
-            DomainEventDetail::Frozen {} => "Frozen",
-            DomainEventDetail::Unfrozen {} => "Unfrozen",
-            DomainEventDetail::TrialStarted { .. } => "TrialStarted",
-            DomainEventDetail::TrialEnded {} => "TrialEnded",
-        }
+    DomainEventDetail {
+        DomainEventDetail::AccountOpened {} => "AccountOpened",
+        DomainEventDetail::CreditAdded { .. } => "CreditAdded",
+        DomainEventDetail::CreditTaken { .. } => "CreditTaken",
+        DomainEventDetail::CreditExpired { .. } => "CreditExpired",
+        DomainEventDetail::PaymentPending { .. } => "PaymentPending",
+        DomainEventDetail::PaymentFailed { .. } => "PaymentFailed",
+        DomainEventDetail::BalanceLow { .. } => "BalanceLow",
+        DomainEventDetail::CreditLow {} => "CreditLow",
+        DomainEventDetail::RefillFailed { .. } => "RefillFailed",
+        DomainEventDetail::RefillNeedsCustomer { .. } => "RefillNeedsCustomer",
+        DomainEventDetail::ResourceStarted { .. } => "ResourceStarted",
+        DomainEventDetail::ResourceRestored { .. } => "ResourceRestored",
+        DomainEventDetail::ResourceStopped { .. } => "ResourceStopped",
+        DomainEventDetail::ResourceDeleted { .. } => "ResourceDeleted",
+        DomainEventDetail::ResourcePurged { .. } => "ResourcePurged",
+        DomainEventDetail::Suspended { .. } => "Suspended",
+        DomainEventDetail::Resumed {} => "Resumed",
+        DomainEventDetail::DeletionSoon { .. } => "DeletionSoon",
+        DomainEventDetail::DeletionDue {} => "DeletionDue",
+        DomainEventDetail::Deleted {} => "Deleted",
+        DomainEventDetail::Purged {} => "Purged",
+        DomainEventDetail::Closed {} => "Closed",
+        DomainEventDetail::Frozen {} => "Frozen",
+        DomainEventDetail::Unfrozen {} => "Unfrozen",
+        DomainEventDetail::TrialStarted { .. } => "TrialStarted",
+        DomainEventDetail::TrialEnded {} => "TrialEnded",
     }
 }
 

@@ -1,12 +1,12 @@
-//! The layout is the architecture: imports between the rooms of `shared/src` go one way, and no
-//! files import each other in a circle.
+//! The layout is the architecture: imports between the layers of `shared/src` go one way, and no
+//! files import each other in a cycle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The imports that each module may have. A module may always import itself.
-const ROOMS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 7] = [
     ("domain", &[]),
     ("views", &["domain"]),
     ("store", &["domain", "views"]),
@@ -22,12 +22,12 @@ const RECURSIVE: (&str, &str) = ("stripe::error", "stripe::objects");
 
 #[test]
 fn no_room_imports_a_room_above_it() {
-    let allowed: BTreeMap<_, _> = ROOMS.into_iter().collect();
+    let allowed: BTreeMap<_, _> = LAYERS.into_iter().collect();
     let mut upward = Vec::new();
     for (file, imports) in imports_by_module() {
-        let Some(may_import) = allowed.get(room(&file)) else { continue };
+        let Some(may_import) = allowed.get(layer(&file)) else { continue };
         for import in imports {
-            if room(&import) != room(&file) && !may_import.contains(&room(&import)) {
+            if layer(&import) != layer(&file) && !may_import.contains(&layer(&import)) {
                 upward.push(format!("{file} imports {import}"));
             }
         }
@@ -39,8 +39,8 @@ fn no_room_imports_a_room_above_it() {
 fn paths_are_found_in_use_lines_and_in_code() {
     let file = "//! crate::a\n#![allow(x)]\nuse crate::b::{C, d::E};\npub(super) fn f(x: &super::g::H) \
                 -> crate::i::J {}\nuse super::super::k;\n#[cfg(test)]\nuse crate::l;";
-    let found = paths_used("room::place::file", file);
-    let expected = ["b::C", "b::d::E", "room::k", "room::place::g::H", "i::J"];
+    let found = paths_used("layer::place::file", file);
+    let expected = ["b::C", "b::d::E", "layer::k", "layer::place::g::H", "i::J"];
     assert_eq!(BTreeSet::from_iter(&found), BTreeSet::from_iter(&expected.map(str::to_owned)));
 }
 
@@ -50,21 +50,21 @@ fn no_files_import_each_other_in_a_circle() {
     let removed = imports.get_mut(RECURSIVE.0).is_some_and(|found| found.remove(RECURSIVE.1));
     assert!(removed, "{RECURSIVE:?} is no longer needed");
     for start in imports.keys() {
-        if let Some(circle) = way_back(&imports, start) {
-            panic!("a circle of imports: {}", circle.join(" -> "));
+        if let Some(cycle) = way_back(&imports, start) {
+            panic!("a cycle of imports: {}", cycle.join(" -> "));
         }
     }
 }
 
 #[test]
 fn every_file_is_in_a_room() {
-    let rooms: BTreeSet<_> = ROOMS.into_iter().map(|(room, _)| room).collect();
+    let layers: BTreeSet<_> = LAYERS.into_iter().map(|(layer, _)| layer).collect();
     for module in imports_by_module().keys() {
-        assert!(rooms.contains(room(module)), "{module} is in no room");
+        assert!(layers.contains(layer(module)), "{module} is in no layer");
     }
 }
 
-fn room(module: &str) -> &str {
+fn layer(module: &str) -> &str {
     module.split("::").next().unwrap_or(module)
 }
 

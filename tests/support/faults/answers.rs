@@ -33,7 +33,7 @@ pub(super) fn conflict() -> HttpResponse {
     refusal("TransactionConflictException", CONFLICT.1)
 }
 
-pub(super) fn cancelled(request: &HttpRequest, (code, message): Reason) -> HttpResponse {
+pub(super) fn canceled(request: &HttpRequest, (code, message): Reason) -> HttpResponse {
     let items = json(request)["TransactItems"].as_array().map_or(1, Vec::len);
     let mut reasons = vec![json!({ "Code": "None" }); items];
     reasons[0] = json!({ "Code": code, "Message": message });

@@ -1,17 +1,17 @@
 //! Faults by chance, the same for the same seed and the same order of calls.
 
-use super::{Fault, Operation};
+use super::{DynamoFault, Operation};
 
 /// Faults and how often each happens. One number is drawn for every call.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct FaultPlan {
     random: fastrand::Rng,
-    chances: Vec<(Fault, u32)>,
+    chances: Vec<(DynamoFault, u32)>,
     operations: Option<Vec<Operation>>,
     left: usize,
 }
 
-impl Plan {
+impl FaultPlan {
     /// No faults yet, to be drawn from this seed.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
@@ -29,7 +29,7 @@ impl Plan {
     ///
     /// If the chances of all faults are above a thousand together.
     #[must_use]
-    pub fn with(mut self, fault: Fault, per_mille: u32) -> Self {
+    pub fn with(mut self, fault: DynamoFault, per_mille: u32) -> Self {
         self.chances.push((fault, per_mille));
         let sum: u32 = self.chances.iter().map(|(_, chance)| chance).sum();
         assert!(sum <= 1000, "faults in {sum} of 1000 calls");
@@ -48,7 +48,7 @@ impl Plan {
         Self { left: faults, ..self }
     }
 
-    pub(super) fn draw(&mut self, operation: &Operation) -> Option<Fault> {
+    pub(super) fn draw(&mut self, operation: &Operation) -> Option<DynamoFault> {
         // Drawn for every call, so that the sequence does not depend on the caller.
         let mut drawn = self.random.u32(0..1000);
         let among = |operations: &Vec<Operation>| operations.contains(operation);

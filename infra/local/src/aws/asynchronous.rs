@@ -46,7 +46,7 @@ impl AsynchronousInvoker {
             Outcome::Answer(answer) => {
                 if let Some(destination) = &function.asynchronous.on_success {
                     let response = serde_json::from_slice(&answer).unwrap_or_default();
-                    self.tell(&function, destination, &asynchronous, ("Success", response));
+                    self.report(&function, destination, &asynchronous, ("Success", response));
                 }
                 return;
             }
@@ -62,7 +62,12 @@ impl AsynchronousInvoker {
             self.retries.at(next, asynchronous);
             return;
         }
-        let binary = &function.binary;
+        self.give_up(&function, &asynchronous, error);
+    }
+
+    /// Puts the invocation into the dead-letter queue, and reports the failure to the destination.
+    fn give_up(&self, function: &Function, asynchronous: &AsynchronousInvocation, error: Value) {
+        let (binary, rules) = (&function.binary, &function.asynchronous);
         self.common.log.note(&format!(
             "{binary}: given up after {} tries ({})",
             asynchronous.tries, asynchronous.trigger
@@ -74,15 +79,16 @@ impl AsynchronousInvoker {
                 "ErrorCode": {"DataType": "Number", "StringValue": "200"},
                 "ErrorMessage": text(error["errorMessage"].as_str().unwrap_or_default()),
             });
+            let now = self.common.clock.now();
             self.targets.dead_letter(queue, asynchronous.payload.clone(), attributes, now);
         }
         if let Some(destination) = &rules.on_failure {
-            self.tell(&function, destination, &asynchronous, ("RetriesExhausted", error));
+            self.report(function, destination, asynchronous, ("RetriesExhausted", error));
         }
     }
 
     /// Sends the outcome of an invocation to a destination.
-    fn tell(
+    fn report(
         &self,
         function: &Function,
         destination: &Target,
@@ -112,17 +118,8 @@ impl AsynchronousInvoker {
             Target::Function(_) | Target::Queue(_) => record,
             Target::Bus(_) => {
                 let result = if condition == "Success" { "Success" } else { "Failure" };
-                json!({
-                    "version": "0",
-                    "id": names::new_id(),
-                    "detail-type": format!("Lambda Function Invocation Result - {result}"),
-                    "source": "lambda",
-                    "account": names::ACCOUNT,
-                    "time": clock::format_seconds(now),
-                    "region": names::REGION,
-                    "resources": [destination.arn(), format!("{arn}:$LATEST")],
-                    "detail": record,
-                })
+                let resources = json!([destination.arn(), format!("{arn}:$LATEST")]);
+                result_event(result, &clock::format_seconds(now), &resources, &record)
             }
         };
         self.targets.send(
@@ -133,4 +130,19 @@ impl AsynchronousInvoker {
             None,
         );
     }
+}
+
+/// The event by which Lambda reports an outcome to a bus.
+fn result_event(result: &str, time: &str, resources: &Value, record: &Value) -> Value {
+    json!({
+        "version": "0",
+        "id": names::new_id(),
+        "detail-type": format!("Lambda Function Invocation Result - {result}"),
+        "source": "lambda",
+        "account": names::ACCOUNT,
+        "time": time,
+        "region": names::REGION,
+        "resources": resources,
+        "detail": record,
+    })
 }

@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::aws::lambda::invocation::{AtLimit, Invocation, Outcome, failure};
 use crate::aws::lambda::process::{Handed, Instance};
 use crate::runtime::agenda::Activity;
-use crate::runtime::calls::{Recorded, Run};
+use crate::runtime::calls::{Recorded, RecordedRun};
 use crate::runtime::clock;
 use crate::runtime::common::Common;
 use crate::runtime::names;
@@ -43,7 +43,7 @@ const HAND_OVERS_MAX: usize = 5;
 pub(crate) struct Lambda {
     common: Common,
     activity: Activity,
-    runs: Arc<Recorded<Run>>,
+    runs: Arc<Recorded<RecordedRun>>,
     /// The pools by function name.
     functions: BTreeMap<String, Pool>,
     instances: Mutex<HashMap<String, Arc<Instance>>>,
@@ -79,7 +79,7 @@ impl Lambda {
         setup: Setup,
         common: Common,
         activity: Activity,
-        runs: Arc<Recorded<Run>>,
+        runs: Arc<Recorded<RecordedRun>>,
     ) -> Self {
         let pool = |function: &Function| {
             let limit =
@@ -164,7 +164,13 @@ impl Lambda {
             let pool = lambda.functions.get(&function);
             let binary = pool.map_or(function.clone(), |pool| pool.function.binary.clone());
             let summary = outcome.summary();
-            lambda.runs.add(|_| Run { at, function: binary, trigger, scheduled, outcome: summary });
+            lambda.runs.add(|_| RecordedRun {
+                at,
+                function: binary,
+                trigger,
+                scheduled,
+                outcome: summary,
+            });
             outcome
         });
         task.await.unwrap_or_else(|error| {
@@ -259,13 +265,7 @@ impl Lambda {
             self.forget(instance);
             return None;
         }
-        let is_taken = tokio::select! {
-            biased;
-            taken = was_taken => taken.is_ok(),
-            () = instance.ended() => false,
-            () = tokio::time::sleep(INIT_MAX) => false,
-        };
-        if !is_taken {
+        if !is_taken(instance, was_taken).await {
             instance.kill();
             self.forget(instance);
             // A used process that has ended is replaced. A new one that does not start is an error
@@ -281,33 +281,51 @@ impl Lambda {
             outcome = answered => outcome.ok(),
             () = instance.ended() => None,
             () = tokio::time::sleep(pool.function.timeout) => {
-                instance.kill();
-                instance.ended().await;
-                self.forget(instance);
-                let message = format!("Task timed out after {:.2} seconds", pool.function.timeout.as_secs_f64());
-                self.common.log.line(&pool.function.binary, &format!("{} {message}", invocation.request_id));
-                let message = format!("RequestId: {} Error: {message}", invocation.request_id);
-                return Some(Outcome::Failed(failure("Sandbox.Timedout", &message)));
+                return Some(self.time_out(pool, instance, invocation).await);
             }
         };
-        match outcome {
-            Some(outcome) => {
-                // A caller that has the outcome finds the function's lines in the log.
-                instance.logged().await;
-                lock(&pool.idle).push(Arc::clone(instance));
-                Some(outcome)
-            }
-            None => {
-                instance.ended().await;
-                self.forget(instance);
-                let message = format!(
-                    "RequestId: {} Error: Runtime exited {}",
-                    invocation.request_id,
-                    instance.exit()
-                );
-                Some(Outcome::Failed(failure("Runtime.ExitError", &message)))
-            }
-        }
+        let Some(outcome) = outcome else {
+            return Some(self.exited(instance, invocation).await);
+        };
+        // A caller that has the outcome finds the function's lines in the log.
+        instance.logged().await;
+        lock(&pool.idle).push(Arc::clone(instance));
+        Some(outcome)
+    }
+
+    /// Kills a process that runs longer than its function may.
+    async fn time_out(&self, pool: &Pool, instance: &Instance, invocation: &Invocation) -> Outcome {
+        instance.kill();
+        instance.ended().await;
+        self.forget(instance);
+        let message =
+            format!("Task timed out after {:.2} seconds", pool.function.timeout.as_secs_f64());
+        let line = format!("{} {message}", invocation.request_id);
+        self.common.log.line(&pool.function.binary, &line);
+        let message = format!("RequestId: {} Error: {message}", invocation.request_id);
+        Outcome::Failed(failure("Sandbox.Timedout", &message))
+    }
+
+    /// The outcome of an invocation whose process ended without an answer.
+    async fn exited(&self, instance: &Instance, invocation: &Invocation) -> Outcome {
+        instance.ended().await;
+        self.forget(instance);
+        let message = format!(
+            "RequestId: {} Error: Runtime exited {}",
+            invocation.request_id,
+            instance.exit()
+        );
+        Outcome::Failed(failure("Runtime.ExitError", &message))
+    }
+}
+
+/// Waits until the process takes the invocation. False if it ends before or takes too long.
+async fn is_taken(instance: &Instance, was_taken: oneshot::Receiver<()>) -> bool {
+    tokio::select! {
+        biased;
+        taken = was_taken => taken.is_ok(),
+        () = instance.ended() => false,
+        () = tokio::time::sleep(INIT_MAX) => false,
     }
 }
 

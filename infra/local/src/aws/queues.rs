@@ -213,19 +213,15 @@ impl Queues {
         drop(messages);
         for (target, message) in dead {
             self.common.log.note(&format!("queue {queue}: a message goes to {target}"));
-            if let Some(target) = self.queues.get(target) {
-                self.put(
-                    target,
-                    &Message {
-                        visible_ms: now_ms,
-                        receives: 0,
-                        first_received_ms: None,
-                        ..message
-                    },
-                );
-            }
+            self.move_to_dead_letters(target, message, now_ms);
         }
         received
+    }
+
+    fn move_to_dead_letters(&self, target: &str, message: Message, now_ms: i64) {
+        let Some(target) = self.queues.get(target) else { return };
+        let fresh = Message { visible_ms: now_ms, receives: 0, first_received_ms: None, ..message };
+        self.put(target, &fresh);
     }
 
     /// Deletes the message with this receipt; false if there is none.

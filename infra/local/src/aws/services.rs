@@ -27,10 +27,10 @@ use crate::aws::secrets::Secrets;
 use crate::aws::streams::Streams;
 use crate::aws::targets::Targets;
 use crate::runtime::agenda::Activity;
-use crate::runtime::calls::{Call, Permission, Recorded};
+use crate::runtime::calls::{Permission, Recorded, RecordedCall};
 use crate::runtime::clock;
 use crate::runtime::common::Common;
-use crate::runtime::faults::{CallFault, FaultKind};
+use crate::runtime::faults::{CallFault, LocalFaultKind};
 use crate::runtime::http::{self, Client};
 use crate::runtime::names;
 use crate::template::wiring::Target;
@@ -46,7 +46,7 @@ const BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) struct Services {
     pub(crate) common: Common,
     pub(crate) activity: Activity,
-    pub(crate) calls: Arc<Recorded<Call>>,
+    pub(crate) calls: Arc<Recorded<RecordedCall>>,
     pub(crate) client: Client,
     pub(crate) lambda: Arc<Lambda>,
     pub(crate) dynamodb: Arc<DynamoDb>,
@@ -106,23 +106,9 @@ async fn observed(
     instance: &Instance,
     request: ServiceRequest,
 ) -> Response {
-    let call = Call {
-        n: 0,
-        at: clock::format(services.common.clock.now()),
-        function: instance.binary.clone(),
-        invocation: instance.working_on(),
-        service: request.service.clone(),
-        operation: request.operation(),
-        tables: request.tables(),
-        permissions: request.permissions(),
-        outcome: None,
-    };
-    let function = services.lambda.function(&instance.function);
-    let names = function.map_or_else(Vec::new, |function| {
-        vec![function.binary.as_str(), function.name.as_str(), function.logical_id.as_str()]
-    });
-    let fault = services.common.faults.call(&call, &names);
-    let number = services.calls.add(|n| Call { n, ..call });
+    let call = request.described(services, instance);
+    let fault = fault_of(services, instance, &call);
+    let number = services.calls.add(|n| RecordedCall { n, ..call });
     let end = |outcome: String, response: Response| {
         services.calls.change(number, |call| call.outcome = Some(outcome));
         response
@@ -132,41 +118,44 @@ async fn observed(
         return end(response.status().as_u16().to_string(), response);
     };
     match kind {
-        FaultKind::KillBefore => {
+        LocalFaultKind::KillBefore => {
             // Recorded first: a caller that waits for the function sees its end at once.
             let response = end("killed before".to_owned(), http::hang_up());
             kill(instance).await;
             response
         }
-        FaultKind::KillAfter => {
+        LocalFaultKind::KillAfter => {
             let answered = request.answer(services).await.status().as_u16();
             let response = end(format!("killed after {answered}"), http::hang_up());
             kill(instance).await;
             response
         }
-        FaultKind::LoseAnswer => {
+        LocalFaultKind::LoseAnswer => {
             let answered = request.answer(services).await.status().as_u16();
             end(format!("lost {answered}"), http::hang_up())
         }
-        FaultKind::LoseCall => end("lost".to_owned(), http::hang_up()),
-        FaultKind::Throttle => {
-            let response = request.throttled();
-            end("throttled".to_owned(), response)
-        }
-        FaultKind::Error => {
-            let response = request.failed();
-            end("failed".to_owned(), response)
-        }
-        FaultKind::Delay => {
+        LocalFaultKind::LoseCall => end("lost".to_owned(), http::hang_up()),
+        LocalFaultKind::Throttle => end("throttled".to_owned(), request.throttled()),
+        LocalFaultKind::Error => end("failed".to_owned(), request.failed()),
+        LocalFaultKind::Delay => {
             tokio::time::sleep(delay).await;
             let response = request.answer(services).await;
             end(response.status().as_u16().to_string(), response)
         }
-        FaultKind::Drop | FaultKind::Duplicate | FaultKind::Fail => {
+        LocalFaultKind::Drop | LocalFaultKind::Duplicate | LocalFaultKind::Fail => {
             let response = request.answer(services).await;
             end(response.status().as_u16().to_string(), response)
         }
     }
+}
+
+/// The fault that is set for a call, by any name of its function.
+fn fault_of(services: &Services, instance: &Instance, call: &RecordedCall) -> Option<CallFault> {
+    let function = services.lambda.function(&instance.function);
+    let names = function.map_or_else(Vec::new, |function| {
+        vec![function.binary.as_str(), function.name.as_str(), function.logical_id.as_str()]
+    });
+    services.common.faults.call(call, &names)
 }
 
 async fn kill(instance: &Instance) {
@@ -183,6 +172,21 @@ struct ServiceRequest {
 }
 
 impl ServiceRequest {
+    /// The record of the call, before it is counted and answered.
+    fn described(&self, services: &Services, instance: &Instance) -> RecordedCall {
+        RecordedCall {
+            n: 0,
+            at: clock::format(services.common.clock.now()),
+            function: instance.binary.clone(),
+            invocation: instance.working_on(),
+            service: self.service.clone(),
+            operation: self.operation(),
+            tables: self.tables(),
+            permissions: self.permissions(),
+            outcome: None,
+        }
+    }
+
     fn operation(&self) -> String {
         match self.service.as_str() {
             "dynamodb" | "events" | "sqs" | "secretsmanager" => {
@@ -226,58 +230,53 @@ impl ServiceRequest {
     /// The IAM permissions that the call needs.
     fn permissions(&self) -> Vec<Permission> {
         let (body, operation) = (self.json(), self.operation());
-        let permission = |action: &str, resource: String| Permission {
-            action: format!("{}:{action}", self.service),
-            resource,
-        };
+        let permission = |resource: String| self.permission(&operation, resource);
         let mut permissions: Vec<Permission> = match self.service.as_str() {
-            "dynamodb" => {
-                let of_items =
-                    body["TransactItems"].as_array().into_iter().flatten().filter_map(|item| {
-                        let (kind, write) = item.as_object()?.iter().next()?;
-                        // `Put` needs PutItem, `ConditionCheck` ConditionCheckItem, and so on.
-                        Some(permission(
-                            &format!("{kind}Item"),
-                            names::table_arn(write["TableName"].as_str()?),
-                        ))
-                    });
-                let of_batch =
-                    body["RequestItems"].as_object().into_iter().flat_map(serde_json::Map::keys);
-                let of_batch =
-                    of_batch.map(|table| permission(&operation, names::table_arn(table)));
-                let of_table = body["TableName"].as_str().map(|table| {
-                    let index = body["IndexName"]
-                        .as_str()
-                        .map(|index| format!("/index/{index}"))
-                        .unwrap_or_default();
-                    permission(&operation, names::table_arn(table) + &index)
-                });
-                of_items.chain(of_batch).chain(of_table).collect()
-            }
+            "dynamodb" => self.table_permissions(&body, &operation),
             "events" => {
                 let buses = body["Entries"].as_array().into_iter().flatten();
                 let bus =
                     |entry: &Value| entry["EventBusName"].as_str().unwrap_or("default").to_owned();
-                buses.map(|entry| permission(&operation, Target::Bus(bus(entry)).arn())).collect()
+                buses.map(|entry| permission(Target::Bus(bus(entry)).arn())).collect()
             }
             "sqs" => {
                 let queue = body["QueueUrl"]
                     .as_str()
                     .and_then(|url| url.rsplit('/').next())
                     .unwrap_or_default();
-                vec![permission(&operation, Target::Queue(queue.to_owned()).arn())]
+                vec![permission(Target::Queue(queue.to_owned()).arn())]
             }
             "secretsmanager" => {
-                vec![permission(
-                    &operation,
-                    body["SecretId"].as_str().unwrap_or_default().to_owned(),
-                )]
+                vec![permission(body["SecretId"].as_str().unwrap_or_default().to_owned())]
             }
             _ => Vec::new(),
         };
         permissions.sort_unstable();
         permissions.dedup();
         permissions
+    }
+
+    fn table_permissions(&self, body: &Value, operation: &str) -> Vec<Permission> {
+        let of_items = body["TransactItems"].as_array().into_iter().flatten().filter_map(|item| {
+            let (kind, write) = item.as_object()?.iter().next()?;
+            let table = write["TableName"].as_str()?;
+            // `Put` needs PutItem, `ConditionCheck` ConditionCheckItem, and so on.
+            Some(self.permission(&format!("{kind}Item"), names::table_arn(table)))
+        });
+        let of_batch = body["RequestItems"].as_object().into_iter().flat_map(serde_json::Map::keys);
+        let of_batch = of_batch.map(|table| self.permission(operation, names::table_arn(table)));
+        let of_table = body["TableName"].as_str().map(|table| {
+            let index = body["IndexName"]
+                .as_str()
+                .map(|index| format!("/index/{index}"))
+                .unwrap_or_default();
+            self.permission(operation, names::table_arn(table) + &index)
+        });
+        of_items.chain(of_batch).chain(of_table).collect()
+    }
+
+    fn permission(&self, action: &str, resource: String) -> Permission {
+        Permission { action: format!("{}:{action}", self.service), resource }
     }
 
     async fn answer(self, services: &Arc<Services>) -> Response {

@@ -11,7 +11,7 @@ use crate::runtime::http::Client;
 
 /// Requests to one address, with one token if it has one.
 #[derive(Clone)]
-pub struct Api {
+pub struct ApiClient {
     client: Client,
     url: String,
     token: Option<String>,
@@ -20,20 +20,20 @@ pub struct Api {
 }
 
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct ApiReply {
     pub status: u16,
     pub headers: HeaderMap,
     /// The unparsed body.
     pub body: Bytes,
 }
 
-impl fmt::Debug for Api {
+impl fmt::Debug for ApiClient {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Api").field("url", &self.url).finish_non_exhaustive()
+        formatter.debug_struct("ApiClient").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
-impl Api {
+impl ApiClient {
     /// Requests without a token.
     #[must_use]
     pub fn new(url: &str) -> Self {
@@ -68,7 +68,7 @@ impl Api {
         path: &str,
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
-    ) -> Result<Answer, String> {
+    ) -> Result<ApiReply, String> {
         let mut all = HeaderMap::new();
         let token = self.token.as_ref().map(|token| format!("Bearer {token}"));
         let token = token.iter().map(|token| (header::AUTHORIZATION.as_str(), token.as_str()));
@@ -82,7 +82,7 @@ impl Api {
         let url =
             if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.url) };
         let (status, headers, body) = self.client.send(method, &url, &all, body.into()).await?;
-        Ok(Answer { status: status.as_u16(), headers, body })
+        Ok(ApiReply { status: status.as_u16(), headers, body })
     }
 
     /// `GET`.
@@ -90,7 +90,7 @@ impl Api {
     /// # Errors
     ///
     /// If no answer arrives, as text.
-    pub async fn get(&self, path: &str) -> Result<Answer, String> {
+    pub async fn get(&self, path: &str) -> Result<ApiReply, String> {
         self.send("GET", path, &[], Bytes::new()).await
     }
 
@@ -99,12 +99,12 @@ impl Api {
     /// # Errors
     ///
     /// If no answer arrives, as text.
-    pub async fn write(&self, method: &str, path: &str, body: &Value) -> Result<Answer, String> {
+    pub async fn write(&self, method: &str, path: &str, body: &Value) -> Result<ApiReply, String> {
         self.send(method, path, &[("content-type", "application/json")], body.to_string()).await
     }
 }
 
-impl Answer {
+impl ApiReply {
     /// The body in JSON; null if it is none.
     #[must_use]
     pub fn json(&self) -> Value {

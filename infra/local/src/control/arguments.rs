@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::control::build::repository;
-use crate::control::cloud::{Config, WhichStripe};
+use crate::control::cloud::{CloudConfig, WhichStripe};
 use crate::control::demo::Form;
 use crate::runtime::clock::Pace;
 use crate::template::Template;
@@ -45,7 +45,7 @@ const STATE_FILES: [&str; 7] = [
 ];
 
 #[derive(Debug)]
-pub struct Arguments {
+pub struct LocalArguments {
     port: u16,
     state: PathBuf,
     template: Option<PathBuf>,
@@ -62,7 +62,7 @@ enum Fresh {
     No,
 }
 
-impl Arguments {
+impl LocalArguments {
     /// Reads the options; None asks for help.
     ///
     /// # Errors
@@ -124,12 +124,12 @@ impl Arguments {
     /// # Errors
     ///
     /// If the state of earlier runs cannot be removed, or the template cannot be read.
-    pub fn config(self) -> Result<Config, String> {
+    pub fn config(self) -> Result<CloudConfig, String> {
         if self.fresh == Fresh::Yes {
             remove(&self.state)?;
         }
         let mut config =
-            Config::of_this_repository(BTreeMap::new()).map_err(|error| error.to_string())?;
+            CloudConfig::of_this_repository(BTreeMap::new()).map_err(|error| error.to_string())?;
         if let Some(file) = &self.template {
             config.template = Template::read(file).map_err(|error| error.to_string())?;
         }

@@ -16,7 +16,7 @@ pub fn repository() -> PathBuf {
 }
 
 /// Builds every function of this workspace, and returns the binaries by name, as
-/// [`Config::binaries`](crate::control::cloud::Config::binaries) wants them. Cargo prints its
+/// [`CloudConfig::binaries`](crate::control::cloud::CloudConfig::binaries) wants them. Cargo prints its
 /// errors on standard error.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use stripe_stand_in::{Config as StripeConfig, StripeStandIn};
+use stripe_stand_in::{StandInConfig, StripeStandIn};
 use time::UtcDateTime;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -31,10 +31,10 @@ use crate::control::routes::{self, TokenRequest};
 use crate::control::stripe::{self, Stripe};
 use crate::control::world::{Kept, World};
 use crate::runtime::agenda::{Activity, Agenda, Work};
-use crate::runtime::calls::{Call, Recorded, Run};
+use crate::runtime::calls::{Recorded, RecordedCall, RecordedRun};
 use crate::runtime::clock::{self, Clock, Pace};
 use crate::runtime::common::Common;
-use crate::runtime::faults::Fault;
+use crate::runtime::faults::LocalFault;
 use crate::runtime::http::{self, Client};
 use crate::runtime::log::{Line, Log, Sink};
 use crate::runtime::names;
@@ -54,7 +54,7 @@ const STRIPE_VARIABLE: &str = "STRIPE_API_BASE";
 
 /// The configuration of a local cloud.
 #[derive(Clone)]
-pub struct Config {
+pub struct CloudConfig {
     pub template: Template,
     /// Values of the template's parameters, with `{api}` for the address of the API. Missing ones
     /// have their defaults.
@@ -94,7 +94,7 @@ pub enum WhichStripe {
 
 /// Why a local cloud does not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum CloudStartError {
     /// The template has something that is not understood.
     #[error("the template cannot be used: {0}")]
     Template(#[from] TemplateError),
@@ -137,7 +137,7 @@ pub struct Urls {
     pub stripe: Option<String>,
 }
 
-impl Config {
+impl CloudConfig {
     /// A cloud that keeps nothing, on ports that the system chooses, with a running clock.
     #[must_use]
     pub fn new(template: Template, binaries: BTreeMap<String, PathBuf>) -> Self {
@@ -194,10 +194,10 @@ impl Config {
     }
 }
 
-impl fmt::Debug for Config {
+impl fmt::Debug for CloudConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
-            .debug_struct("Config")
+            .debug_struct("CloudConfig")
             .field("parameters", &self.parameters)
             .field("binaries", &self.binaries)
             .field("state", &self.state)
@@ -212,18 +212,18 @@ impl Cloud {
     ///
     /// # Errors
     ///
-    /// [`StartError`], as text for the user.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    /// [`CloudStartError`], as text for the user.
+    pub async fn start(config: CloudConfig) -> Result<Self, CloudStartError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(4)
             .thread_name("cloud")
             .enable_all()
             .build()
-            .map_err(|error| StartError::Other(error.to_string()))?;
+            .map_err(|error| CloudStartError::Other(error.to_string()))?;
         let started = runtime
             .spawn(build(config))
             .await
-            .map_err(|error| StartError::Other(error.to_string()));
+            .map_err(|error| CloudStartError::Other(error.to_string()));
         match started.flatten() {
             Ok((world, urls)) => Ok(Self { world, runtime: Some(runtime), urls }),
             Err(error) => {
@@ -258,13 +258,13 @@ impl Cloud {
 
     /// Moves the clock to a time, or not at all if it is past, running everything on the way, and
     /// waits until all is idle. Returns the invocations.
-    pub async fn advance_to(&self, to: UtcDateTime) -> Vec<Run> {
+    pub async fn advance_to(&self, to: UtcDateTime) -> Vec<RecordedRun> {
         let world = Arc::clone(&self.world);
         self.inside(async move { world.advance(to).await }).await.unwrap_or_default()
     }
 
     /// Moves the clock by a length of time; see [`Cloud::advance_to`].
-    pub async fn advance(&self, by: Duration) -> Vec<Run> {
+    pub async fn advance(&self, by: Duration) -> Vec<RecordedRun> {
         self.advance_to(self.now() + by).await
     }
 
@@ -303,7 +303,7 @@ impl Cloud {
     /// # Errors
     ///
     /// If the fault is impossible, as text.
-    pub fn fault(&self, fault: Fault) -> Result<(), String> {
+    pub fn fault(&self, fault: LocalFault) -> Result<(), String> {
         self.world.common.faults.set(fault)
     }
 
@@ -351,13 +351,13 @@ impl Cloud {
 
     /// The calls of functions after the first `after`.
     #[must_use]
-    pub fn calls(&self, after: u64) -> Vec<Call> {
+    pub fn calls(&self, after: u64) -> Vec<RecordedCall> {
         self.world.calls.since(after)
     }
 
     /// The invocations after the first `after`.
     #[must_use]
-    pub fn runs(&self, after: u64) -> Vec<Run> {
+    pub fn runs(&self, after: u64) -> Vec<RecordedRun> {
         self.world.runs.since(after)
     }
 
@@ -390,7 +390,7 @@ impl Drop for Cloud {
     }
 }
 
-async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
+async fn build(config: CloudConfig) -> Result<(Arc<World>, Urls), CloudStartError> {
     let state = config.state.as_deref();
     let store = Store::open(state).map_err(|error| state_error(state, &error))?;
     let kept: Kept = store.read().map_err(|error| state_error(state, &error))?;
@@ -420,7 +420,7 @@ async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
     };
     let stand_in =
         urls.stripe.as_ref().map(|url| stand_in(url, &kept.stripe, &clock)).transpose()?;
-    let keys = Keys::open(state).map_err(StartError::Other)?;
+    let keys = Keys::open(state).map_err(CloudStartError::Other)?;
     let (world, services) =
         assemble(config, store, clock, keys, stand_in, &urls, &services_url).await?;
     world.resume(kept);
@@ -438,131 +438,214 @@ async fn build(config: Config) -> Result<(Arc<World>, Urls), StartError> {
 
 /// Makes every part, each with the parts it needs, from the innermost out.
 async fn assemble(
-    config: Config,
+    config: CloudConfig,
     store: Store,
     clock: Arc<Clock>,
     keys: Keys,
     stand_in: Option<StripeStandIn>,
     urls: &Urls,
     services_url: &str,
-) -> Result<(Arc<World>, Arc<Services>), StartError> {
+) -> Result<(Arc<World>, Arc<Services>), CloudStartError> {
     let queues_url = format!("{}/{}", urls.sqs, names::ACCOUNT);
+    let wiring = read_wiring(&config, urls, &queues_url)?;
+    let dynamodb = DynamoDb::start(config.state.as_deref(), &wiring.tables)
+        .await
+        .map_err(CloudStartError::Other)?;
+    let stripe_variable = stand_in.is_some().then(|| STRIPE_VARIABLE.to_owned());
+    let core = Core::new(config, clock, &wiring, dynamodb, services_url, stripe_variable);
+    let transport = Transport::new(&core, &wiring, queues_url);
+    let keys = Arc::new(keys);
+    let gateway = Arc::new(Gateway::new(
+        Arc::clone(&core.common.clock),
+        wiring.api.clone(),
+        Arc::clone(&keys),
+        Arc::clone(&core.lambda),
+    ));
+    let stripe = stand_in.map(|stand_in| stripe(&core, stand_in, &gateway));
+    let services = services(&core, &transport, stripe.as_ref());
+    let world = Arc::new(World {
+        asynchronous: asynchronous_invoker(&core, &transport),
+        scheduler: scheduler(&core, &transport, &wiring),
+        wiring,
+        common: core.common,
+        agenda: core.agenda,
+        calls: core.calls,
+        runs: core.runs,
+        store,
+        lambda: core.lambda,
+        events: transport.events,
+        queues: transport.queues,
+        streams: transport.streams,
+        dynamodb: core.dynamodb,
+        gateway,
+        keys,
+        secrets: core.secrets,
+        stripe,
+        moving: tokio::sync::Mutex::default(),
+        api_url: urls.api.clone(),
+    });
+    set_worker(&world);
+    Ok((world, services))
+}
+
+/// Reads the template with the parameters of this cloud, and checks that every function is built.
+fn read_wiring(
+    config: &CloudConfig,
+    urls: &Urls,
+    queues_url: &str,
+) -> Result<Wiring, CloudStartError> {
     let parameters = config
         .parameters
         .iter()
         .map(|(name, value)| (name.clone(), value.replace("{api}", &urls.api)));
     let resolver = Resolver::new(&config.template, parameters.collect())
-        .at(queues_url.clone(), urls.api.clone());
+        .at(queues_url.to_owned(), urls.api.clone());
     let wiring = Wiring::read(&resolver)?;
     check_binaries(&wiring, &config.binaries)?;
-    let dynamodb = DynamoDb::start(config.state.as_deref(), &wiring.tables)
-        .await
-        .map_err(StartError::Other)?;
-    let dynamodb = Arc::new(dynamodb);
-    let secrets = Arc::new(Secrets::default());
-    secrets.put(&names::stripe_secret(), &stripe_secret(config.stripe, &config.environment));
+    Ok(wiring)
+}
 
-    let common = Common { clock, faults: Arc::default(), log: Arc::new(Log::new(config.log)) };
-    let activity = Activity::new();
-    let agenda = Arc::new(Agenda::new(Arc::clone(&common.clock), activity.clone()));
-    let (calls, runs) = (Arc::<Recorded<Call>>::default(), Arc::<Recorded<Run>>::default());
-    let setup = Setup {
-        binaries: config.binaries,
-        services: services_url.to_owned(),
-        environment: config.environment,
-        stripe_variable: stand_in.is_some().then(|| STRIPE_VARIABLE.to_owned()),
-        processes_max: config.processes_max.max(1),
-    };
-    let lambda =
-        Lambda::new(&wiring.functions, setup, common.clone(), activity.clone(), Arc::clone(&runs));
-    let lambda = Arc::new(lambda);
-    let skips = Arc::new(Skips::new(config.every_minute.into()));
-    let polls = agenda.planner(Job::PollQueue);
-    let queues = Arc::new(Queues::new(
-        &wiring,
-        queues_url,
-        common.clone(),
-        Arc::clone(&lambda),
-        Arc::clone(&dynamodb),
-        Arc::clone(&skips),
-        polls,
-    ));
-    let targets = Arc::new(Targets {
-        invocations: agenda.planner(Job::Invoke),
-        events: agenda.planner(Job::Publish),
-        queues: Arc::clone(&queues),
-    });
-    let deliveries = agenda.planner(Job::Deliver);
-    let events = Arc::new(Events::new(common.clone(), &wiring, Arc::clone(&targets), deliveries));
-    let streams = Arc::new(Streams {
-        common: common.clone(),
-        dynamodb: Arc::clone(&dynamodb),
-        lambda: Arc::clone(&lambda),
-        targets: Arc::clone(&targets),
-        polls: agenda.planner(Job::PollStream),
-        mappings: wiring.stream_mappings.clone(),
-        readers: Readers::new(&wiring.stream_mappings),
-    });
-    let keys = Arc::new(keys);
-    let gateway = Arc::new(Gateway::new(
-        Arc::clone(&common.clock),
-        wiring.api.clone(),
-        Arc::clone(&keys),
-        Arc::clone(&lambda),
-    ));
-    let webhooks = agenda.planner(|()| Job::DeliverWebhooks);
-    let stripe = stand_in.map(|stand_in| {
-        Arc::new(Stripe::new(stand_in, common.clone(), Arc::clone(&gateway), webhooks))
-    });
-    let services = Arc::new(Services {
-        common: common.clone(),
-        activity,
-        calls: Arc::clone(&calls),
-        client: Client::new(),
-        lambda: Arc::clone(&lambda),
-        dynamodb: Arc::clone(&dynamodb),
-        streams: Arc::clone(&streams),
-        events: Arc::clone(&events),
-        queues: Arc::clone(&queues),
-        secrets: Arc::clone(&secrets),
-        targets: Arc::clone(&targets),
-        stripe: stripe.as_ref().map(Stripe::router),
-    });
-    let world = Arc::new(World {
-        asynchronous: AsynchronousInvoker {
-            common: common.clone(),
-            lambda: Arc::clone(&lambda),
-            retries: agenda.planner(Job::Invoke),
+/// The parts that every other part needs: clock and agenda, tables, secrets, functions.
+struct Core {
+    common: Common,
+    activity: Activity,
+    agenda: Arc<Agenda<Job>>,
+    calls: Arc<Recorded<RecordedCall>>,
+    runs: Arc<Recorded<RecordedRun>>,
+    skips: Arc<Skips>,
+    dynamodb: Arc<DynamoDb>,
+    secrets: Arc<Secrets>,
+    lambda: Arc<Lambda>,
+}
+
+impl Core {
+    fn new(
+        config: CloudConfig,
+        clock: Arc<Clock>,
+        wiring: &Wiring,
+        dynamodb: DynamoDb,
+        services_url: &str,
+        stripe_variable: Option<String>,
+    ) -> Core {
+        let secrets = Arc::new(Secrets::default());
+        secrets.put(&names::stripe_secret(), &stripe_secret(config.stripe, &config.environment));
+        let common = Common { clock, faults: Arc::default(), log: Arc::new(Log::new(config.log)) };
+        let activity = Activity::new();
+        let agenda = Arc::new(Agenda::new(Arc::clone(&common.clock), activity.clone()));
+        let runs = Arc::<Recorded<RecordedRun>>::default();
+        let setup = Setup {
+            binaries: config.binaries,
+            services: services_url.to_owned(),
+            environment: config.environment,
+            stripe_variable,
+            processes_max: config.processes_max.max(1),
+        };
+        let lambda = Arc::new(Lambda::new(
+            &wiring.functions,
+            setup,
+            common.clone(),
+            activity.clone(),
+            Arc::clone(&runs),
+        ));
+        Core {
+            common,
+            activity,
+            agenda,
+            calls: Arc::default(),
+            runs,
+            skips: Arc::new(Skips::new(config.every_minute.into())),
+            dynamodb: Arc::new(dynamodb),
+            secrets,
+            lambda,
+        }
+    }
+}
+
+/// The parts that carry messages between functions.
+struct Transport {
+    queues: Arc<Queues>,
+    targets: Arc<Targets>,
+    events: Arc<Events>,
+    streams: Arc<Streams>,
+}
+
+impl Transport {
+    fn new(core: &Core, wiring: &Wiring, queues_url: String) -> Transport {
+        let queues = Arc::new(Queues::new(
+            wiring,
+            queues_url,
+            core.common.clone(),
+            Arc::clone(&core.lambda),
+            Arc::clone(&core.dynamodb),
+            Arc::clone(&core.skips),
+            core.agenda.planner(Job::PollQueue),
+        ));
+        let targets = Arc::new(Targets {
+            invocations: core.agenda.planner(Job::Invoke),
+            events: core.agenda.planner(Job::Publish),
+            queues: Arc::clone(&queues),
+        });
+        let deliveries = core.agenda.planner(Job::Deliver);
+        let events = Events::new(core.common.clone(), wiring, Arc::clone(&targets), deliveries);
+        let streams = Streams {
+            common: core.common.clone(),
+            dynamodb: Arc::clone(&core.dynamodb),
+            lambda: Arc::clone(&core.lambda),
             targets: Arc::clone(&targets),
-        },
-        scheduler: Scheduler {
-            common: common.clone(),
-            schedules: wiring.schedules.clone(),
-            targets,
-            dynamodb: Arc::clone(&dynamodb),
-            occurrences: agenda.planner(Job::Fire),
-            skips: Arc::clone(&skips),
-        },
-        wiring,
-        common,
-        agenda,
-        calls,
-        runs,
-        store,
-        lambda,
-        events,
-        queues,
-        streams,
-        dynamodb,
-        gateway,
-        keys,
-        secrets,
-        stripe,
-        moving: tokio::sync::Mutex::default(),
-        api_url: urls.api.clone(),
-    });
+            polls: core.agenda.planner(Job::PollStream),
+            mappings: wiring.stream_mappings.clone(),
+            readers: Readers::new(&wiring.stream_mappings),
+        };
+        Transport { queues, targets, events: Arc::new(events), streams: Arc::new(streams) }
+    }
+}
+
+fn stripe(core: &Core, stand_in: StripeStandIn, gateway: &Arc<Gateway>) -> Arc<Stripe> {
+    let webhooks = core.agenda.planner(|()| Job::DeliverWebhooks);
+    Arc::new(Stripe::new(stand_in, core.common.clone(), Arc::clone(gateway), webhooks))
+}
+
+fn services(core: &Core, transport: &Transport, stripe: Option<&Arc<Stripe>>) -> Arc<Services> {
+    Arc::new(Services {
+        common: core.common.clone(),
+        activity: core.activity.clone(),
+        calls: Arc::clone(&core.calls),
+        client: Client::new(),
+        lambda: Arc::clone(&core.lambda),
+        dynamodb: Arc::clone(&core.dynamodb),
+        streams: Arc::clone(&transport.streams),
+        events: Arc::clone(&transport.events),
+        queues: Arc::clone(&transport.queues),
+        secrets: Arc::clone(&core.secrets),
+        targets: Arc::clone(&transport.targets),
+        stripe: stripe.map(Stripe::router),
+    })
+}
+
+fn asynchronous_invoker(core: &Core, transport: &Transport) -> AsynchronousInvoker {
+    AsynchronousInvoker {
+        common: core.common.clone(),
+        lambda: Arc::clone(&core.lambda),
+        retries: core.agenda.planner(Job::Invoke),
+        targets: Arc::clone(&transport.targets),
+    }
+}
+
+fn scheduler(core: &Core, transport: &Transport, wiring: &Wiring) -> Scheduler {
+    Scheduler {
+        common: core.common.clone(),
+        schedules: wiring.schedules.clone(),
+        targets: Arc::clone(&transport.targets),
+        dynamodb: Arc::clone(&core.dynamodb),
+        occurrences: core.agenda.planner(Job::Fire),
+        skips: Arc::clone(&core.skips),
+    }
+}
+
+/// Lets the agenda's jobs be done by the world.
+fn set_worker(world: &Arc<World>) {
     // Weak, or the world would own itself by its agenda and never let go of its files.
-    let weak = Arc::downgrade(&world);
+    let weak = Arc::downgrade(world);
     world.agenda.set_worker(move |job| -> Work {
         let world = weak.upgrade();
         Box::pin(async move {
@@ -571,7 +654,6 @@ async fn assemble(
             }
         })
     });
-    Ok((world, services))
 }
 
 /// The stand-in's secrets, or Stripe's own, which functions also get in the environment.
@@ -588,18 +670,18 @@ fn stripe_secret(which: WhichStripe, environment: &BTreeMap<String, String>) -> 
 }
 
 /// The stand-in with its saved state, or a new one with the webhook endpoint.
-fn stand_in(url: &str, kept: &Value, clock: &Arc<Clock>) -> Result<StripeStandIn, StartError> {
-    let config = StripeConfig {
+fn stand_in(url: &str, kept: &Value, clock: &Arc<Clock>) -> Result<StripeStandIn, CloudStartError> {
+    let config = StandInConfig {
         secret_keys: vec![stripe::KEY.to_owned()],
         public_url: url.to_owned(),
-        ..StripeConfig::default()
+        ..StandInConfig::default()
     };
     let clock = Arc::clone(clock);
     let now = move || clock.now().unix_timestamp();
     if !kept.is_null() {
         let loaded = StripeStandIn::load(kept.clone(), config, now);
         let unreadable =
-            |error| StartError::Other(format!("what Stripe was cannot be read: {error}"));
+            |error| CloudStartError::Other(format!("what Stripe was cannot be read: {error}"));
         let stand_in = loaded.map_err(unreadable)?;
         // Kept by a version that wanted other events, perhaps.
         stand_in.keep_endpoint(stripe::ENDPOINT, stripe::SECRET, &stripe::EVENTS);
@@ -607,37 +689,41 @@ fn stand_in(url: &str, kept: &Value, clock: &Arc<Clock>) -> Result<StripeStandIn
     }
     let stand_in = StripeStandIn::new(config, now);
     let unsaved =
-        |error| StartError::Other(format!("the portal's settings cannot be saved: {error}"));
+        |error| CloudStartError::Other(format!("the portal's settings cannot be saved: {error}"));
     stand_in.save_portal_settings().map_err(unsaved)?;
     stand_in.keep_endpoint(stripe::ENDPOINT, stripe::SECRET, &stripe::EVENTS);
     Ok(stand_in)
 }
 
-async fn listen(port: u16) -> Result<(TcpListener, String), StartError> {
+async fn listen(port: u16) -> Result<(TcpListener, String), CloudStartError> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| {
         if error.kind() == io::ErrorKind::AddrInUse {
-            return StartError::PortInUse(port);
+            return CloudStartError::PortInUse(port);
         }
-        StartError::Other(format!("port {port} cannot be used: {error}"))
+        CloudStartError::Other(format!("port {port} cannot be used: {error}"))
     })?;
-    let address = listener.local_addr().map_err(|error| StartError::Other(error.to_string()))?;
+    let address =
+        listener.local_addr().map_err(|error| CloudStartError::Other(error.to_string()))?;
     Ok((listener, format!("http://{address}")))
 }
 
-fn check_binaries(wiring: &Wiring, binaries: &BTreeMap<String, PathBuf>) -> Result<(), StartError> {
+fn check_binaries(
+    wiring: &Wiring,
+    binaries: &BTreeMap<String, PathBuf>,
+) -> Result<(), CloudStartError> {
     let missing = wiring
         .functions
         .iter()
         .find(|function| !binaries.get(&function.binary).is_some_and(|file| file.exists()));
-    missing.map_or(Ok(()), |function| Err(StartError::NoBinary(function.binary.clone())))
+    missing.map_or(Ok(()), |function| Err(CloudStartError::NoBinary(function.binary.clone())))
 }
 
-fn state_error(state: Option<&Path>, error: &io::Error) -> StartError {
+fn state_error(state: Option<&Path>, error: &io::Error) -> CloudStartError {
     let state = state.unwrap_or(Path::new("")).to_owned();
     if error.kind() == io::ErrorKind::WouldBlock {
-        return StartError::StateInUse(state);
+        return CloudStartError::StateInUse(state);
     }
-    StartError::Other(format!("the state in {} cannot be used: {error}", state.display()))
+    CloudStartError::Other(format!("the state in {} cannot be used: {error}", state.display()))
 }
 
 /// RFC 3339, as everything of the local cloud writes a time.

@@ -7,8 +7,8 @@ mod screen;
 
 use std::time::Duration;
 
-use crate::control::api::Api;
-use crate::control::cloud::{Cloud, Config, StartError, WhichStripe, format_time};
+use crate::control::api::ApiClient;
+use crate::control::cloud::{Cloud, CloudConfig, CloudStartError, WhichStripe, format_time};
 use crate::control::routes::TokenRequest;
 use crate::control::seed;
 use crate::runtime::clock::Pace;
@@ -31,8 +31,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// A cloud as the story needs it: nothing kept, and a clock that only the story moves.
 #[must_use]
-pub fn config(config: Config) -> Config {
-    Config {
+pub fn config(config: CloudConfig) -> CloudConfig {
+    CloudConfig {
         state: None,
         port: 0,
         stripe_port: 0,
@@ -50,10 +50,10 @@ pub fn config(config: Config) -> Config {
 ///
 /// If it cannot be completed, as text. A wrong figure is not an error. It is shown, and listed
 /// among the mistakes.
-pub async fn run(config: Config, form: Form) -> Result<Outcome, String> {
-    let cloud = Cloud::start(config).await.map_err(|error: StartError| error.to_string())?;
+pub async fn run(config: CloudConfig, form: Form) -> Result<Outcome, String> {
+    let cloud = Cloud::start(config).await.map_err(|error: CloudStartError| error.to_string())?;
     let mut story = Story::begin(&cloud, form).await?;
-    story.tell().await?;
+    story.play().await?;
     let outcome = story.outcome().await?;
     story.screen.end(&outcome);
     Ok(outcome)
@@ -62,7 +62,7 @@ pub async fn run(config: Config, form: Form) -> Result<Outcome, String> {
 /// The account, and how far its story is.
 struct Story<'a> {
     cloud: &'a Cloud,
-    api: Api,
+    api: ApiClient,
     screen: Screen,
     /// Every row so far, oldest first, as `GET /v1/transactions?include=all` shows it.
     rows: Vec<Value>,
@@ -77,7 +77,7 @@ impl<'a> Story<'a> {
         seed::plant(cloud).await?;
         let token = cloud
             .token(&TokenRequest { account: ACCOUNT.to_owned(), ..TokenRequest::default() })?;
-        let api = Api::new(&cloud.urls().api).with_token(token);
+        let api = ApiClient::new(&cloud.urls().api).with_token(token);
         Ok(Self {
             cloud,
             api,
@@ -88,14 +88,26 @@ impl<'a> Story<'a> {
         })
     }
 
-    async fn tell(&mut self) -> Result<(), String> {
+    async fn play(&mut self) -> Result<(), String> {
+        let (research, shop) = self.open_account().await?;
+        self.pay_and_start(&research, &shop).await?;
+        self.refill_until_declined().await?;
+        self.run_out_of_credit().await?;
+        self.pay_and_restart().await
+    }
+
+    /// Opens the account, and returns its two projects.
+    async fn open_account(&mut self) -> Result<(String, String), String> {
         self.screen.chapter("The first request opens an account");
         self.get("/v1/balance").await?;
         let (research, shop) = (self.project("research").await?, self.project("shop").await?);
         self.show().await?;
+        Ok((research, shop))
+    }
 
+    async fn pay_and_start(&mut self, research: &str, shop: &str) -> Result<(), String> {
         self.screen.chapter("Nothing starts without credit");
-        self.refused(&research).await?;
+        self.refused(research).await?;
 
         self.screen
             .chapter("The customer tops up $25.00 and agrees to a $25.00 auto-refill below $5.00");
@@ -104,12 +116,14 @@ impl<'a> Story<'a> {
 
         self.screen
             .chapter("A GPU at $2.50 per hour starts, then a database at $0.35. Both are paid to the end of the hour");
-        self.start(&research, "vm-gpu", "trainer").await?;
+        self.start(research, "vm-gpu", "trainer").await?;
         self.show().await?;
         self.pass(18 * MINUTE).await?;
-        self.start(&shop, "postgres", "orders").await?;
-        self.show().await?;
+        self.start(shop, "postgres", "orders").await?;
+        self.show().await
+    }
 
+    async fn refill_until_declined(&mut self) -> Result<(), String> {
         self.screen.chapter(
             "Hours pass. At 16:00 less than $5.00 is left and auto-refill charges the card",
         );
@@ -129,7 +143,10 @@ impl<'a> Story<'a> {
         for _ in 0..9 {
             self.pass(HOUR).await?;
         }
+        Ok(())
+    }
 
+    async fn run_out_of_credit(&mut self) -> Result<(), String> {
         let balance = self.get("/v1/balance").await?;
         self.check("the balance is expected to reach zero at", &balance["runway"]["zero_at"], ZERO);
 
@@ -140,8 +157,10 @@ impl<'a> Story<'a> {
         self.pass(46 * MINUTE).await?;
         self.check_resources("running", None).await?;
         self.pass(MINUTE).await?;
-        self.check_resources("suspended", Some(ZERO)).await?;
+        self.check_resources("suspended", Some(ZERO)).await
+    }
 
+    async fn pay_and_restart(&mut self) -> Result<(), String> {
         self.screen.chapter(
             "At 03:10 a $25.00 top-up with another card ends the suspension. The customer restarts both",
         );
@@ -218,7 +237,7 @@ impl<'a> Story<'a> {
         let session = self.api.write("POST", "/v1/checkout-sessions", &wish).await?.success()?;
         let page = session["url"].as_str().unwrap_or_default();
         let form = [("content-type", "application/x-www-form-urlencoded")];
-        let paid = Api::new(page).send("POST", page, &form, format!("card={card}")).await?;
+        let paid = ApiClient::new(page).send("POST", page, &form, format!("card={card}")).await?;
         if paid.status != 303 {
             return Err(format!("the payment page returned {}", paid.status));
         }

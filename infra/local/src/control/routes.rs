@@ -12,7 +12,7 @@
 //! | `GET /local/ledger/{account}` | the account's rows |
 //! | `GET /local/calls?after=N`, `GET /local/runs?after=N` | calls of functions, and invocations |
 //! | `GET /local/logs` | what functions printed |
-//! | `GET /local/faults`, `POST /local/faults` | see [`crate::runtime::faults::Fault`]; also `{"clear": true}`, `{"kill": "function"}`, `{"redeliver": "all"}` |
+//! | `GET /local/faults`, `POST /local/faults` | see [`crate::runtime::faults::LocalFault`]; also `{"clear": true}`, `{"kill": "function"}`, `{"redeliver": "all"}` |
 //! | `POST /local/functions/{function}` | invokes a function with the body and waits |
 
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::aws::dynamodb;
 use crate::aws::lambda::invocation::{Invocation, Outcome, PAYLOAD_MAX_BYTES};
 use crate::control::world::World;
 use crate::runtime::clock;
-use crate::runtime::faults::Fault;
+use crate::runtime::faults::LocalFault;
 use crate::runtime::http;
 use crate::template::wiring::{Target, Wiring};
 
@@ -374,7 +374,7 @@ pub(crate) fn faults(world: &Arc<World>, request: Value) -> Result<Value, String
         world.wake_stripe();
         return Ok(json!({"redelivered": count}));
     }
-    let fault: Fault = serde_json::from_value(request).map_err(|error| error.to_string())?;
+    let fault: LocalFault = serde_json::from_value(request).map_err(|error| error.to_string())?;
     if let Some(function) = &fault.function
         && world.wiring.function(function).is_none()
     {

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::control::api::Api;
+use crate::control::api::ApiClient;
 use crate::control::cloud::Cloud;
 use crate::control::routes::TokenRequest;
 
@@ -35,7 +35,7 @@ pub struct Seed {
 ///
 /// If the API refuses a request, as text.
 pub async fn plant(cloud: &Cloud) -> Result<Seed, String> {
-    let api = Api::new(&cloud.urls().api);
+    let api = ApiClient::new(&cloud.urls().api);
     let token = |account: &str, scope: Option<&str>| {
         let scope = scope.map(str::to_owned);
         cloud.token(&TokenRequest { account: account.to_owned(), scope, ..TokenRequest::default() })

@@ -1,6 +1,6 @@
 //! All parts of a running local cloud, and the state that is kept between runs.
 //!
-//! A part has handles to the parts it needs, and no more. Only the rooms of control see all of
+//! A part has handles to the parts it needs, and no more. Only the modules of `control` see all of
 //! them.
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::control::clock_move::{ClockMove, Counts};
 use crate::control::job::Job;
 use crate::control::stripe::Stripe;
 use crate::runtime::agenda::Agenda;
-use crate::runtime::calls::{Call, Recorded, Run};
+use crate::runtime::calls::{Recorded, RecordedCall, RecordedRun};
 use crate::runtime::clock;
 use crate::runtime::common::Common;
 use crate::runtime::store::Store;
@@ -34,8 +34,8 @@ pub(crate) struct World {
     pub(crate) wiring: Wiring,
     pub(crate) common: Common,
     pub(crate) agenda: Arc<Agenda<Job>>,
-    pub(crate) calls: Arc<Recorded<Call>>,
-    pub(crate) runs: Arc<Recorded<Run>>,
+    pub(crate) calls: Arc<Recorded<RecordedCall>>,
+    pub(crate) runs: Arc<Recorded<RecordedRun>>,
     pub(crate) store: Store,
     pub(crate) lambda: Arc<Lambda>,
     pub(crate) asynchronous: AsynchronousInvoker,
@@ -166,7 +166,7 @@ impl World {
 
     /// Moves the clock to `to`, stopping at everything that is due on the way, and waits until
     /// nothing is being done. Returns the invocations.
-    pub(crate) async fn advance(&self, to: UtcDateTime) -> Vec<Run> {
+    pub(crate) async fn advance(&self, to: UtcDateTime) -> Vec<RecordedRun> {
         let _one_at_a_time = self.moving.lock().await;
         let clock = &self.common.clock;
         let before = self.counts();

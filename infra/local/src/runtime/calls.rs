@@ -15,7 +15,7 @@ const KEPT_MAX: usize = 100_000;
 
 /// One call of a function to another service.
 #[derive(Clone, Debug, Serialize)]
-pub struct Call {
+pub struct RecordedCall {
     /// Counts from 1.
     pub n: u64,
     /// RFC 3339, by the cloud's clock.
@@ -48,7 +48,7 @@ pub struct Permission {
 
 /// One invocation of a function.
 #[derive(Clone, Debug, Serialize)]
-pub struct Run {
+pub struct RecordedRun {
     /// RFC 3339, by the cloud's clock, when it began.
     pub at: String,
     pub function: String,

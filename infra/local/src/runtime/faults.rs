@@ -1,6 +1,6 @@
 //! Faults on demand, as networks, services under load and dying processes cause them.
 //!
-//! A [`Fault`] is set for **calls** (from functions to other services) or for **deliveries** (by
+//! A [`LocalFault`] is set for **calls** (from functions to other services) or for **deliveries** (by
 //! the local cloud itself). It applies from the `nth` match since it was set, `times` times.
 
 use std::sync::Mutex;
@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::runtime::calls::Call;
+use crate::runtime::calls::RecordedCall;
 use crate::runtime::clock;
 use crate::runtime::sync::lock;
 
 /// A fault, as `POST /local/faults` takes it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Fault {
-    pub fault: FaultKind,
+pub struct LocalFault {
+    pub fault: LocalFaultKind,
     /// For calls: `dynamodb`, `events`, `sqs`, `lambda`, `stripe`. None is every one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
@@ -51,7 +51,7 @@ pub struct Fault {
 /// The effect on a call or a delivery.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum FaultKind {
+pub enum LocalFaultKind {
     /// The function is killed before the call is carried out.
     KillBefore,
     /// The function is killed after the call was carried out, before it has the answer.
@@ -96,7 +96,7 @@ impl DeliveryFault {
 /// The effect on a call.
 #[derive(Clone, Debug)]
 pub(crate) struct CallFault {
-    pub(crate) kind: FaultKind,
+    pub(crate) kind: LocalFaultKind,
     pub(crate) delay: Duration,
 }
 
@@ -108,7 +108,7 @@ pub(crate) struct Faults {
 
 #[derive(Debug)]
 struct Rule {
-    fault: Fault,
+    fault: LocalFault,
     delay: Duration,
     seen: u64,
 }
@@ -123,20 +123,22 @@ impl Faults {
     /// # Errors
     ///
     /// If the fault is impossible, as text.
-    pub(crate) fn set(&self, fault: Fault) -> Result<(), String> {
+    pub(crate) fn set(&self, fault: LocalFault) -> Result<(), String> {
         let of_calls = [&fault.service, &fault.operation, &fault.function, &fault.table]
             .iter()
             .any(|part| part.is_some());
         let of_deliveries = fault.delivery.is_some();
         let fits = match fault.fault {
-            FaultKind::KillBefore
-            | FaultKind::KillAfter
-            | FaultKind::LoseAnswer
-            | FaultKind::LoseCall
-            | FaultKind::Throttle
-            | FaultKind::Error => !of_deliveries,
-            FaultKind::Drop | FaultKind::Duplicate | FaultKind::Fail => of_deliveries && !of_calls,
-            FaultKind::Delay => of_calls != of_deliveries,
+            LocalFaultKind::KillBefore
+            | LocalFaultKind::KillAfter
+            | LocalFaultKind::LoseAnswer
+            | LocalFaultKind::LoseCall
+            | LocalFaultKind::Throttle
+            | LocalFaultKind::Error => !of_deliveries,
+            LocalFaultKind::Drop | LocalFaultKind::Duplicate | LocalFaultKind::Fail => {
+                of_deliveries && !of_calls
+            }
+            LocalFaultKind::Delay => of_calls != of_deliveries,
         };
         if !fits {
             return Err("this fault needs either a call (service, operation, function, table) or a delivery".to_owned());
@@ -144,7 +146,7 @@ impl Faults {
         let delay = match (&fault.by, fault.fault) {
             (Some(text), _) => clock::parse_duration(text)
                 .ok_or_else(|| format!("{text:?} is no length of time such as 90s or 1h"))?,
-            (None, FaultKind::Delay) => {
+            (None, LocalFaultKind::Delay) => {
                 return Err("a delay needs `by`, such as 90s or 1h".to_owned());
             }
             (None, _) => Duration::ZERO,
@@ -161,12 +163,12 @@ impl Faults {
     }
 
     /// The faults that are set, and how often something matched each.
-    pub(crate) fn all(&self) -> Vec<(Fault, u64)> {
+    pub(crate) fn all(&self) -> Vec<(LocalFault, u64)> {
         lock(&self.rules).iter().map(|rule| (rule.fault.clone(), rule.seen)).collect()
     }
 
     /// The fault for a call.
-    pub(crate) fn call(&self, call: &Call, names: &[&str]) -> Option<CallFault> {
+    pub(crate) fn call(&self, call: &RecordedCall, names: &[&str]) -> Option<CallFault> {
         self.first(|fault| {
             let is = |wanted: &Option<String>, value: &str| {
                 wanted.as_ref().is_none_or(|wanted| wanted == value)
@@ -185,11 +187,11 @@ impl Faults {
 
     /// How often and how much later something is delivered.
     pub(crate) fn delivery(&self, kind: &str, name: &str) -> DeliveryFault {
-        let found =
-            self.first(|fault| fault.fault != FaultKind::Fail && is_delivery(fault, kind, name));
+        let found = self
+            .first(|fault| fault.fault != LocalFaultKind::Fail && is_delivery(fault, kind, name));
         let (copies, delay) = match found {
-            Some((FaultKind::Drop, _)) => (0, Duration::ZERO),
-            Some((FaultKind::Duplicate, _)) => (2, Duration::ZERO),
+            Some((LocalFaultKind::Drop, _)) => (0, Duration::ZERO),
+            Some((LocalFaultKind::Duplicate, _)) => (2, Duration::ZERO),
             Some((_, delay)) => (1, delay),
             None => (1, Duration::ZERO),
         };
@@ -198,12 +200,12 @@ impl Faults {
 
     /// Whether a delivery fails.
     pub(crate) fn fails(&self, kind: &str, name: &str) -> bool {
-        self.first(|fault| fault.fault == FaultKind::Fail && is_delivery(fault, kind, name))
+        self.first(|fault| fault.fault == LocalFaultKind::Fail && is_delivery(fault, kind, name))
             .is_some()
     }
 
     /// Counts the match for every fault, and returns the first that applies.
-    fn first(&self, matches: impl Fn(&Fault) -> bool) -> Option<(FaultKind, Duration)> {
+    fn first(&self, matches: impl Fn(&LocalFault) -> bool) -> Option<(LocalFaultKind, Duration)> {
         let mut found = None;
         for rule in lock(&self.rules).iter_mut().filter(|rule| matches(&rule.fault)) {
             rule.seen += 1;
@@ -220,7 +222,7 @@ impl Faults {
     }
 }
 
-fn is_delivery(fault: &Fault, kind: &str, name: &str) -> bool {
+fn is_delivery(fault: &LocalFault, kind: &str, name: &str) -> bool {
     fault.delivery.as_deref() == Some(kind)
         && fault.name.as_ref().is_none_or(|wanted| wanted == name)
 }

@@ -1,6 +1,6 @@
 //! Reads the wiring from the template.
 //!
-//! A property that changes behaviour and is not known here is refused when the cloud starts, with
+//! A property that changes behavior and is not known here is refused when the cloud starts, with
 //! the resource and the property. A local cloud that silently leaves something out teaches the
 //! wrong thing. Resources that mean nothing on one machine (roles, alarms, log groups) are left
 //! out.
@@ -94,44 +94,12 @@ impl Wiring {
         Ok(wiring)
     }
 
-    /// Every target exists.
+    /// Every target, stream and bus that is named exists.
     fn check(&self) -> Result<(), TemplateError> {
-        let functions = self.functions.iter().flat_map(|function| {
-            let asynchronous = &function.asynchronous;
-            let dead_letters = asynchronous.dead_letters.clone().map(Target::Queue);
-            [asynchronous.on_failure.clone(), asynchronous.on_success.clone(), dead_letters]
-        });
-        let rules = self.rules.iter().flat_map(|rule| &rule.targets).flat_map(|target| {
-            [Some(target.target.clone()), target.dead_letters.clone().map(Target::Queue)]
-        });
-        let schedules = self.schedules.iter().map(|schedule| Some(schedule.target.clone()));
-        let queues = self
-            .queues
-            .iter()
-            .map(|queue| queue.redrive.clone().map(|(name, _)| Target::Queue(name)));
-        let mappings =
-            self.queue_mappings.iter().map(|mapping| Some(Target::Queue(mapping.queue.clone())));
-        let streams = self.stream_mappings.iter().map(|mapping| mapping.on_failure.clone());
-        for target in functions
-            .chain(rules)
-            .chain(schedules)
-            .chain(queues)
-            .chain(mappings)
-            .chain(streams)
-            .flatten()
-        {
-            let known = match &target {
-                Target::Function(name) => {
-                    self.functions.iter().any(|function| function.name == *name)
-                }
-                Target::Queue(name) => self.queues.iter().any(|queue| queue.name == *name),
-                Target::Bus(name) => self.buses.contains(name),
-            };
-            if !known {
-                return Err(TemplateError(format!(
-                    "the template has no {target:?}, which something in it names"
-                )));
-            }
+        if let Some(target) = self.named_targets().find(|target| !self.has(target)) {
+            return Err(TemplateError(format!(
+                "the template has no {target:?}, which something in it names"
+            )));
         }
         for mapping in &self.stream_mappings {
             let has_stream = |table: &Table| {
@@ -151,6 +119,41 @@ impl Wiring {
             )));
         }
         Ok(())
+    }
+
+    /// The targets that functions, rules, schedules, queues and mappings name.
+    fn named_targets(&self) -> impl Iterator<Item = Target> {
+        let functions = self.functions.iter().flat_map(|function| {
+            let asynchronous = &function.asynchronous;
+            let dead_letters = asynchronous.dead_letters.clone().map(Target::Queue);
+            [asynchronous.on_failure.clone(), asynchronous.on_success.clone(), dead_letters]
+        });
+        let rules = self.rules.iter().flat_map(|rule| &rule.targets).flat_map(|target| {
+            [Some(target.target.clone()), target.dead_letters.clone().map(Target::Queue)]
+        });
+        let schedules = self.schedules.iter().map(|schedule| Some(schedule.target.clone()));
+        let queues = self
+            .queues
+            .iter()
+            .map(|queue| queue.redrive.clone().map(|(name, _)| Target::Queue(name)));
+        let mappings =
+            self.queue_mappings.iter().map(|mapping| Some(Target::Queue(mapping.queue.clone())));
+        let streams = self.stream_mappings.iter().map(|mapping| mapping.on_failure.clone());
+        functions
+            .chain(rules)
+            .chain(schedules)
+            .chain(queues)
+            .chain(mappings)
+            .chain(streams)
+            .flatten()
+    }
+
+    fn has(&self, target: &Target) -> bool {
+        match target {
+            Target::Function(name) => self.functions.iter().any(|function| function.name == *name),
+            Target::Queue(name) => self.queues.iter().any(|queue| queue.name == *name),
+            Target::Bus(name) => self.buses.contains(name),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The modules, lowest first. `lib.rs` and `main.rs` are above them.
-const ROOMS: [&str; 4] = ["runtime", "template", "aws", "control"];
+const LAYERS: [&str; 4] = ["runtime", "template", "aws", "control"];
 
 /// Files by their module, such as `aws::queues::api`. The root is the empty name.
 type Sources = BTreeMap<String, String>;
@@ -21,7 +21,7 @@ fn imports_go_one_way() {
     assert!(sources.contains_key("aws::queues::api"), "the sources are not found");
     let imports = imports(&sources);
     assert_eq!(upward(&imports), Vec::<String>::new());
-    assert_eq!(circle(&imports), None);
+    assert_eq!(cycle(&imports), None);
 }
 
 #[test]
@@ -41,19 +41,19 @@ fn circles_and_upward_imports_are_found() {
         ("aws::lambda::process", "fn f() { crate::aws::queues::api::handle() }"),
     ]);
     assert_eq!(
-        circle(&by_braces).unwrap(),
+        cycle(&by_braces).unwrap(),
         ["aws::lambda::process", "aws::queues::api", "aws::queues", "aws::lambda::process"]
     );
     let of_a_child = of(&[
         ("aws::queues", "mod api;\nfn f() { api::handle() }"),
         ("aws::queues::api", "use crate::aws::queues::Queues;"),
     ]);
-    assert!(circle(&of_a_child).is_some());
+    assert!(cycle(&of_a_child).is_some());
     let in_comments_and_tests = of(&[
         ("runtime::clock", "//! See crate::aws::queues.\n#[cfg(test)]\nuse crate::aws::queues;"),
         ("aws::queues", "use crate::runtime::clock;"),
     ]);
-    assert_eq!((upward(&in_comments_and_tests), circle(&in_comments_and_tests)), (vec![], None));
+    assert_eq!((upward(&in_comments_and_tests), cycle(&in_comments_and_tests)), (vec![], None));
 }
 
 fn read(directory: &Path, module: &str, sources: &mut Sources) {
@@ -159,8 +159,8 @@ fn module_of(path: &str, sources: &Sources) -> String {
 
 fn upward(imports: &Imports) -> Vec<String> {
     let height = |module: &str| {
-        let room = module.split("::").next().unwrap_or_default();
-        ROOMS.iter().position(|own| *own == room).unwrap_or(ROOMS.len())
+        let layer = module.split("::").next().unwrap_or_default();
+        LAYERS.iter().position(|own| *own == layer).unwrap_or(LAYERS.len())
     };
     let arrows = imports.iter().flat_map(|(from, to)| to.iter().map(move |to| (from, to)));
     arrows
@@ -171,8 +171,8 @@ fn upward(imports: &Imports) -> Vec<String> {
         .collect()
 }
 
-/// One circle of imports, from a module back to itself.
-fn circle(imports: &Imports) -> Option<Vec<String>> {
+/// One cycle of imports, from a module back to itself.
+fn cycle(imports: &Imports) -> Option<Vec<String>> {
     let mut done = BTreeSet::new();
     imports.keys().find_map(|module| visit(module, imports, &mut Vec::new(), &mut done))
 }

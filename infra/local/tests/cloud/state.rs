@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
-use tollgate_local::{Cloud, Config, StartError};
+use tollgate_local::{Cloud, CloudConfig, CloudStartError};
 
 use crate::world::{START, bearer, config, got, post, queues, send, tables};
 
@@ -19,7 +19,7 @@ impl Directory {
         Self(directory)
     }
 
-    fn config(&self) -> Config {
+    fn config(&self) -> CloudConfig {
         let mut config = config();
         config.state = Some(self.0.clone());
         config
@@ -87,7 +87,7 @@ async fn two_clouds_never_share_a_state() {
     let directory = Directory::new("shared");
     let cloud = Cloud::start(directory.config()).await.unwrap();
     let error = Cloud::start(directory.config()).await.unwrap_err();
-    assert!(matches!(error, StartError::StateInUse(_)), "{error}");
+    assert!(matches!(error, CloudStartError::StateInUse(_)), "{error}");
     drop(cloud);
     Cloud::start(directory.config()).await.unwrap();
 }
@@ -99,13 +99,13 @@ async fn bad_port_binary_or_template_fails_the_start() {
     let mut busy = config();
     busy.port = port;
     assert!(
-        matches!(Cloud::start(busy).await.unwrap_err(), StartError::PortInUse(own) if own == port)
+        matches!(Cloud::start(busy).await.unwrap_err(), CloudStartError::PortInUse(own) if own == port)
     );
 
     let mut missing = config();
     missing.binaries.remove("web");
     assert!(
-        matches!(Cloud::start(missing).await.unwrap_err(), StartError::NoBinary(own) if own == "web")
+        matches!(Cloud::start(missing).await.unwrap_err(), CloudStartError::NoBinary(own) if own == "web")
     );
 
     for (yaml, reason) in [

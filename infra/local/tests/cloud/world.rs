@@ -14,7 +14,7 @@ use time::macros::utc_datetime;
 use tollgate_local::clock::Pace;
 use tollgate_local::control::TokenRequest;
 use tollgate_local::template::Template;
-use tollgate_local::{Cloud, Config};
+use tollgate_local::{Cloud, CloudConfig};
 
 /// Where every test's clock begins.
 pub(crate) const START: UtcDateTime = utc_datetime!(2026-11-01 12:10);
@@ -34,10 +34,10 @@ fn function() -> PathBuf {
     file
 }
 
-pub(crate) fn config() -> Config {
+pub(crate) fn config() -> CloudConfig {
     let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cloud/template.yaml");
     let binaries: BTreeMap<_, _> = FUNCTIONS.map(|name| (name.to_owned(), function())).into();
-    let mut config = Config::new(Template::read(&template).unwrap(), binaries);
+    let mut config = CloudConfig::new(Template::read(&template).unwrap(), binaries);
     config.pace = Pace::Frozen;
     config.start = Some(START);
     config

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stripe_stand_in::{Config, Fault, FaultKind};
+use stripe_stand_in::{Fault, FaultKind, StandInConfig};
 
 use crate::support::{World, id, text};
 
@@ -130,7 +130,7 @@ async fn a_dropped_connection_did_nothing() {
 #[tokio::test]
 async fn the_same_seed_and_calls_give_the_same_ids() {
     let (one, two) = (World::new().await, World::new().await);
-    let other = World::with(Config { seed: 2, ..Config::default() }).await;
+    let other = World::with(StandInConfig { seed: 2, ..StandInConfig::default() }).await;
     let first = one.customer().await;
     assert_eq!(first, two.customer().await);
     assert_ne!(first, other.customer().await);

@@ -1,7 +1,7 @@
 //! The state that is saved between runs.
 
 use serde_json::Value;
-use stripe_stand_in::Config;
+use stripe_stand_in::StandInConfig;
 
 use crate::support::{HOOK, World, id, text};
 
@@ -18,7 +18,7 @@ async fn what_was_saved_goes_on_where_it_ended() {
     world.stripe.delivered(sent[0].id, Some(200));
 
     let saved: Value = serde_json::from_str(&world.stripe.save().unwrap().to_string()).unwrap();
-    let later = World::from(Config::default(), Some(saved)).await;
+    let later = World::from(StandInConfig::default(), Some(saved)).await;
     assert_eq!(later.keyed("k", "/v1/customers", &[]).await.unwrap().ok(), kept);
     assert_eq!(later.due().len(), sent.len() - 1, "what was not answered is sent again");
     let invoice = later.open_invoice(&customer).await;

@@ -1,7 +1,7 @@
 //! Invoices and cards off session.
 
 use serde_json::{Value, json};
-use stripe_stand_in::{CardRule, Config, DebitEnd};
+use stripe_stand_in::{CardRule, DebitEnd, StandInConfig};
 
 use crate::support::{World, id, only, text};
 
@@ -231,7 +231,8 @@ async fn a_refill_by_bank_debit_is_paid_when_the_bank_says_so() {
 
 #[tokio::test]
 async fn tax_that_cannot_be_worked_out_is_no_decline() {
-    let world = World::with(Config { tax_basis_points: 1000, ..Config::default() }).await;
+    let world =
+        World::with(StandInConfig { tax_basis_points: 1000, ..StandInConfig::default() }).await;
     let customer = world.customer().await;
     let params = [("customer", customer.as_str()), ("automatic_tax[enabled]", "true")];
     let (status, error) = world.refused("POST", "/v1/invoices", &params).await;

@@ -5,7 +5,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use stripe_stand_in::{Answer as Answers, Config, ENDPOINTS, Endpoint, FaultKind, Kind, Parameter};
+use stripe_stand_in::{
+    AnswerShape, ENDPOINTS, Endpoint, FaultKind, Kind, Parameter, StandInConfig,
+};
 
 use crate::support::{HOOK, World, id, text};
 
@@ -96,7 +98,9 @@ fn every_endpoint_and_parameter_of_the_list_exists_at_stripe() {
             wrong.push(format!("{name} cannot expand"));
         }
         let schema = match endpoint.answers {
-            Answers::One(kind) | Answers::List(kind) => &spec["components"]["schemas"][kind],
+            AnswerShape::One(kind) | AnswerShape::List(kind) => {
+                &spec["components"]["schemas"][kind]
+            }
         };
         if schema.is_null() {
             wrong.push(format!("{name}: no schema of what it answers"));
@@ -178,8 +182,11 @@ fn compare(spec: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String>
 
 /// Makes one of everything, in many states.
 async fn everything() -> World {
-    let config =
-        Config { tax_basis_points: 1000, bank_debit_seconds: Some(600), ..Config::default() };
+    let config = StandInConfig {
+        tax_basis_points: 1000,
+        bank_debit_seconds: Some(600),
+        ..StandInConfig::default()
+    };
     let world = World::with(config).await;
     world
         .post(
@@ -332,7 +339,7 @@ async fn every_object_answered_is_as_stripe_describes_it() {
         wrong.extend(compare(&spec, schema, object, kind));
     };
     for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.method == "GET") {
-        let Answers::List(kind) = endpoint.answers else { continue };
+        let AnswerShape::List(kind) = endpoint.answers else { continue };
         if endpoint.path.contains('{') || endpoint.path == "/v1/payment_methods" {
             continue;
         }

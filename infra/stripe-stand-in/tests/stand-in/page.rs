@@ -1,7 +1,7 @@
 //! The payment page.
 
 use serde_json::{Value, json};
-use stripe_stand_in::{Config, DebitEnd};
+use stripe_stand_in::{DebitEnd, StandInConfig};
 
 use crate::support::{START, TOP_UP, World, id, text};
 
@@ -267,7 +267,9 @@ async fn the_same_number_has_the_same_fingerprint_for_everybody() {
 
 #[tokio::test]
 async fn a_bank_debit_completes_unpaid_and_succeeds_or_fails_later() {
-    let world = World::with(Config { bank_debit_seconds: Some(600), ..Config::default() }).await;
+    let world =
+        World::with(StandInConfig { bank_debit_seconds: Some(600), ..StandInConfig::default() })
+            .await;
     let customer = world.customer().await;
     let delayed = [("payment_method_types[1]", "us_bank_account")];
     let pay = async |fields: &[(&str, &str)]| {
@@ -405,7 +407,8 @@ async fn a_card_is_added_without_paying() {
 
 #[tokio::test]
 async fn automatic_tax_comes_on_top_of_the_credit() {
-    let world = World::with(Config { tax_basis_points: 875, ..Config::default() }).await;
+    let world =
+        World::with(StandInConfig { tax_basis_points: 875, ..StandInConfig::default() }).await;
     let customer = world.customer().await;
     let mut params = TOP_UP.to_vec();
     params.extend([("customer", customer.as_str()), ("automatic_tax[enabled]", "true")]);

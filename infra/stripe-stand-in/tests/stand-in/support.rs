@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use stripe_stand_in::{Config, Delivery, StripeStandIn};
+use stripe_stand_in::{Delivery, StandInConfig, StripeStandIn};
 use tokio::net::{TcpListener, TcpStream};
 
 /// 2026-11-22 00:00:00 UTC.
@@ -59,17 +59,17 @@ impl Answer {
 
 impl World {
     pub(super) async fn new() -> Self {
-        Self::with(Config::default()).await
+        Self::with(StandInConfig::default()).await
     }
 
-    pub(super) async fn with(config: Config) -> Self {
+    pub(super) async fn with(config: StandInConfig) -> Self {
         Self::from(config, None).await
     }
 
-    pub(super) async fn from(config: Config, saved: Option<Value>) -> Self {
+    pub(super) async fn from(config: StandInConfig, saved: Option<Value>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let config = Config { public_url: format!("http://{address}"), ..config };
+        let config = StandInConfig { public_url: format!("http://{address}"), ..config };
         let clock = Arc::new(AtomicI64::new(START));
         let reads = Arc::clone(&clock);
         let reads = move || reads.load(Ordering::SeqCst);

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use serde_json::Value;
 use stripe_stand_in::http::is_hang_up;
-use stripe_stand_in::{Config, FaultKind, StripeStandIn};
+use stripe_stand_in::{FaultKind, StandInConfig, StripeStandIn};
 
 use crate::support::{KEY, START};
 
@@ -35,7 +35,7 @@ fn request(method: &str, path: &str, form: &str) -> Request {
 fn requests_are_answered_without_socket_or_runtime() {
     let clock = Arc::new(AtomicI64::new(START));
     let reads = Arc::clone(&clock);
-    let stripe = StripeStandIn::new(Config::default(), move || reads.load(Ordering::SeqCst));
+    let stripe = StripeStandIn::new(StandInConfig::default(), move || reads.load(Ordering::SeqCst));
     let created = |clock: i64| {
         let response = at_once(stripe.respond(request("POST", "/v1/customers", "name=Ada")));
         assert_eq!(response.status(), 200);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{BilledLines, ChangeFamily, ListChange, MeterLine, RowPlace};
 use crate::domain::account::{AccountState, BilledTotals};
 use crate::domain::ids::ResourceId;
+use crate::domain::names::variant_names;
 use crate::domain::timestamp::Timestamp;
 
 /// A charge. The stored names of [`BillingChange::Usage`] are short because every account has one
@@ -41,15 +42,16 @@ pub enum BillingChange {
     OwedPaid,
 }
 
-impl ChangeFamily for BillingChange {
-    fn name(&self) -> &'static str {
-        match self {
-            BillingChange::Usage { .. } => "usage",
-            BillingChange::Metered { .. } => "metered",
-            BillingChange::OwedPaid => "owed_paid",
-        }
+variant_names! {
+    /// The `type` attribute of rows of this kind.
+    BillingChange {
+        BillingChange::Usage { .. } => "usage",
+        BillingChange::Metered { .. } => "metered",
+        BillingChange::OwedPaid => "owed_paid",
     }
+}
 
+impl ChangeFamily for BillingChange {
     fn apply(&self, next: &mut AccountState, _row: RowPlace) {
         match self {
             BillingChange::Usage { billed, unpaid, .. } => {

@@ -14,9 +14,6 @@ pub(crate) struct RowPlace {
 
 /// A family of changes. Defaults cover what most families do.
 pub(crate) trait ChangeFamily {
-    /// The `type` attribute of rows of this kind.
-    fn name(&self) -> &'static str;
-
     /// Applies the change to the state, after the row's grants and funds.
     fn apply(&self, next: &mut AccountState, row: RowPlace);
 

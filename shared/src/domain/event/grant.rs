@@ -6,6 +6,7 @@ use super::{ChangeFamily, Claim, RowPlace};
 use crate::domain::account::{AccountState, TrialPhase, TrialState};
 use crate::domain::ids::{AccountId, CardFingerprint};
 use crate::domain::money::Usd;
+use crate::domain::names::variant_names;
 use crate::domain::timestamp::Timestamp;
 
 /// A grant, its expiry, or the trial. The row stores the grant itself beside the change.
@@ -30,16 +31,17 @@ pub enum GrantChange {
     TrialEnded,
 }
 
-impl ChangeFamily for GrantChange {
-    fn name(&self) -> &'static str {
-        match self {
-            GrantChange::Granted { .. } => "bonus",
-            GrantChange::GrantExpired { .. } => "expired",
-            GrantChange::TrialStarted { .. } => "trial",
-            GrantChange::TrialEnded => "trial_ended",
-        }
+variant_names! {
+    /// The `type` attribute of rows of this kind.
+    GrantChange {
+        GrantChange::Granted { .. } => "bonus",
+        GrantChange::GrantExpired { .. } => "expired",
+        GrantChange::TrialStarted { .. } => "trial",
+        GrantChange::TrialEnded => "trial_ended",
     }
+}
 
+impl ChangeFamily for GrantChange {
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
         match self {
             GrantChange::Granted { .. } | GrantChange::GrantExpired { .. } => {}

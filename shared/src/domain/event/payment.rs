@@ -6,6 +6,7 @@ use super::{ChangeFamily, Claim, RowPlace};
 use crate::domain::account::{AccountState, PendingPayment, RefillPurpose, TakenBack, TrialPhase};
 use crate::domain::ids::{AccountId, DisputeId, PaymentId, RefundId};
 use crate::domain::money::Usd;
+use crate::domain::names::variant_names;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::yes_no;
 
@@ -63,23 +64,24 @@ pub enum PaymentChange {
     DisputeClosed { dispute: DisputeId, outcome: DisputeOutcome },
 }
 
-impl ChangeFamily for PaymentChange {
-    fn name(&self) -> &'static str {
-        match self {
-            PaymentChange::Credited { kind: CreditKind::TopUp, .. } => "topup",
-            PaymentChange::Credited { kind: CreditKind::Refill { .. }, .. } => "auto_refill",
-            PaymentChange::Credited { kind: CreditKind::Commit, .. } => "commit",
-            PaymentChange::PaymentPending(_) => "payment_pending",
-            PaymentChange::PaymentEnded { .. } => "payment_ended",
-            PaymentChange::TakenBack { by: TakeBack::Refund(_), .. } => "refund",
-            PaymentChange::TakenBack { by: TakeBack::Dispute(_), .. } => "dispute",
-            PaymentChange::GivenBack { by: TakeBack::Refund(_), .. } => "refund_reversed",
-            PaymentChange::GivenBack { by: TakeBack::Dispute(_), .. } => "dispute_reversed",
-            PaymentChange::DisputeOpened { .. } => "dispute_opened",
-            PaymentChange::DisputeClosed { .. } => "dispute_closed",
-        }
+variant_names! {
+    /// The `type` attribute of rows of this kind.
+    PaymentChange {
+        PaymentChange::Credited { kind: CreditKind::TopUp, .. } => "topup",
+        PaymentChange::Credited { kind: CreditKind::Refill { .. }, .. } => "auto_refill",
+        PaymentChange::Credited { kind: CreditKind::Commit, .. } => "commit",
+        PaymentChange::PaymentPending(_) => "payment_pending",
+        PaymentChange::PaymentEnded { .. } => "payment_ended",
+        PaymentChange::TakenBack { by: TakeBack::Refund(_), .. } => "refund",
+        PaymentChange::TakenBack { by: TakeBack::Dispute(_), .. } => "dispute",
+        PaymentChange::GivenBack { by: TakeBack::Refund(_), .. } => "refund_reversed",
+        PaymentChange::GivenBack { by: TakeBack::Dispute(_), .. } => "dispute_reversed",
+        PaymentChange::DisputeOpened { .. } => "dispute_opened",
+        PaymentChange::DisputeClosed { .. } => "dispute_closed",
     }
+}
 
+impl ChangeFamily for PaymentChange {
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
         match self {
             PaymentChange::Credited { payment, kind, credit, .. } => {

@@ -8,6 +8,7 @@ use crate::domain::account::{
 };
 use crate::domain::ids::CardId;
 use crate::domain::money::Usd;
+use crate::domain::names::variant_names;
 use crate::domain::timestamp::Timestamp;
 
 /// A change to refills. The money of a successful attempt is a
@@ -55,18 +56,19 @@ pub enum RefillChange {
     },
 }
 
-impl ChangeFamily for RefillChange {
-    fn name(&self) -> &'static str {
-        match self {
-            RefillChange::RefillChanged { .. } => "refill_changed",
-            RefillChange::CardRemoved { .. } => "card_removed",
-            RefillChange::RefillDue => "refill_due",
-            RefillChange::RefillBegun(_) => "refill_begun",
-            RefillChange::RefillNeedsCustomer { .. } => "refill_needs_customer",
-            RefillChange::RefillFailed { .. } => "refill_failed",
-        }
+variant_names! {
+    /// The `type` attribute of rows of this kind.
+    RefillChange {
+        RefillChange::RefillChanged { .. } => "refill_changed",
+        RefillChange::CardRemoved { .. } => "card_removed",
+        RefillChange::RefillDue => "refill_due",
+        RefillChange::RefillBegun(_) => "refill_begun",
+        RefillChange::RefillNeedsCustomer { .. } => "refill_needs_customer",
+        RefillChange::RefillFailed { .. } => "refill_failed",
     }
+}
 
+impl ChangeFamily for RefillChange {
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
         let refill = &mut next.refill;
         match self {

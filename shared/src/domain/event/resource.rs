@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{BilledLines, ChangeFamily, ListChange, RowPlace};
 use crate::domain::account::{AccountState, BilledTotals};
 use crate::domain::ids::ResourceId;
+use crate::domain::names::variant_names;
 use crate::domain::resources::{Meter, Resource, ResourceRef, ResourceStatus};
 use crate::domain::timestamp::Timestamp;
 
@@ -75,20 +76,21 @@ pub enum ResourceChange {
     MeterOpened(Meter),
 }
 
-impl ChangeFamily for ResourceChange {
-    fn name(&self) -> &'static str {
-        match self {
-            ResourceChange::Created { .. } => "created",
-            ResourceChange::Started { how: StartKind::Started, .. } => "started",
-            ResourceChange::Started { how: StartKind::Restored { .. }, .. } => "restored",
-            ResourceChange::StartFailed { .. } => "start_failed",
-            ResourceChange::Stopped { .. } => "stopped",
-            ResourceChange::ResourcesDeleted { .. } => "resources_deleted",
-            ResourceChange::Purged { .. } => "purged",
-            ResourceChange::MeterOpened(_) => "meter_opened",
-        }
+variant_names! {
+    /// The `type` attribute of rows of this kind.
+    ResourceChange {
+        ResourceChange::Created { .. } => "created",
+        ResourceChange::Started { how: StartKind::Started, .. } => "started",
+        ResourceChange::Started { how: StartKind::Restored { .. }, .. } => "restored",
+        ResourceChange::StartFailed { .. } => "start_failed",
+        ResourceChange::Stopped { .. } => "stopped",
+        ResourceChange::ResourcesDeleted { .. } => "resources_deleted",
+        ResourceChange::Purged { .. } => "purged",
+        ResourceChange::MeterOpened(_) => "meter_opened",
     }
+}
 
+impl ChangeFamily for ResourceChange {
     fn apply(&self, next: &mut AccountState, _row: RowPlace) {
         match self {
             ResourceChange::Created { .. } => {}

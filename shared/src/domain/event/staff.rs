@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ChangeFamily, RowPlace};
 use crate::domain::account::{AccountFreeze, AccountState};
+use crate::domain::names::variant_names;
 
 /// A change by staff, with a reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,15 +23,16 @@ pub enum StaffChange {
     },
 }
 
-impl ChangeFamily for StaffChange {
-    fn name(&self) -> &'static str {
-        match self {
-            StaffChange::Frozen { .. } => "frozen",
-            StaffChange::Unfrozen { .. } => "unfrozen",
-            StaffChange::Corrected { .. } => "correction",
-        }
+variant_names! {
+    /// The `type` attribute of rows of this kind.
+    StaffChange {
+        StaffChange::Frozen { .. } => "frozen",
+        StaffChange::Unfrozen { .. } => "unfrozen",
+        StaffChange::Corrected { .. } => "correction",
     }
+}
 
+impl ChangeFamily for StaffChange {
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
         match self {
             StaffChange::Frozen { .. } => next.frozen.staff = true,

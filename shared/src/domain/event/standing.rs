@@ -7,6 +7,7 @@ use crate::domain::account::{
     AccountDeletion, AccountState, BalanceFloor, BilledTotals, RestartPolicy, Standing, Suspension,
     SuspensionReason,
 };
+use crate::domain::names::variant_names;
 use crate::domain::resources::{ResourceRef, ResourceStatus};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::yes_no;
@@ -61,20 +62,21 @@ pub enum StandingChange {
     RestartPolicyChosen(RestartPolicy),
 }
 
-impl ChangeFamily for StandingChange {
-    fn name(&self) -> &'static str {
-        match self {
-            StandingChange::Opened => "opened",
-            StandingChange::Suspended { .. } => "suspended",
-            StandingChange::Resumed { .. } => "resumed",
-            StandingChange::DeletionAnnounced { .. } => "deletion_announced",
-            StandingChange::DeletionDue => "deleting",
-            StandingChange::Deleted => "deleted",
-            StandingChange::Closed { .. } => "closed",
-            StandingChange::RestartPolicyChosen(_) => "comeback_chosen",
-        }
+variant_names! {
+    /// The `type` attribute of rows of this kind.
+    StandingChange {
+        StandingChange::Opened => "opened",
+        StandingChange::Suspended { .. } => "suspended",
+        StandingChange::Resumed { .. } => "resumed",
+        StandingChange::DeletionAnnounced { .. } => "deletion_announced",
+        StandingChange::DeletionDue => "deleting",
+        StandingChange::Deleted => "deleted",
+        StandingChange::Closed { .. } => "closed",
+        StandingChange::RestartPolicyChosen(_) => "comeback_chosen",
     }
+}
 
+impl ChangeFamily for StandingChange {
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
         match self {
             StandingChange::Opened => {}

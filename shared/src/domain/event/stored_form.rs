@@ -20,6 +20,19 @@ macro_rules! families {
         }
 
         impl Change {
+            /// The names of all kinds of rows, see [`Change::name`].
+            pub fn names() -> impl Iterator<Item = &'static str> {
+                [$($change::NAMES),+].into_iter().flatten().copied()
+            }
+
+            /// The `type` attribute of rows of this kind.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Change::$family(change) => change.name(),)+
+                }
+            }
+
             fn family(&self) -> &dyn ChangeFamily {
                 match self {
                     $(Change::$family(change) => change,)+

@@ -33,32 +33,13 @@ pub(super) fn build(
     request_id: &str,
 ) -> Value {
     let headers = headers(&parts.headers);
-    let text = |name: &str| headers.get(name).cloned().unwrap_or_default();
-    let host = text("host");
     let mut event = json!({
         "version": "2.0",
         "routeKey": matched.route.key(),
         "rawPath": parts.uri.path(),
         "rawQueryString": parts.uri.query().unwrap_or_default(),
-        "headers": headers,
-        "requestContext": {
-            "accountId": names::ACCOUNT,
-            "apiId": API_ID,
-            "domainName": host,
-            "domainPrefix": host.split('.').next(),
-            "http": {
-                "method": parts.method.as_str(),
-                "path": parts.uri.path(),
-                "protocol": "HTTP/1.1",
-                "sourceIp": "127.0.0.1",
-                "userAgent": text("user-agent"),
-            },
-            "requestId": request_id,
-            "routeKey": matched.route.key(),
-            "stage": "$default",
-            "time": now.format(TIME).unwrap_or_default(),
-            "timeEpoch": i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or_default(),
-        },
+        "headers": &headers,
+        "requestContext": request_context(now, matched, parts, request_id, &headers),
         "isBase64Encoded": false,
     });
     let cookies: Vec<&str> = parts
@@ -82,17 +63,53 @@ pub(super) fn build(
             json!({"jwt": {"claims": claims(&caller.claims), "scopes": caller.scopes}});
     }
     if !has_no_body(&parts.method, body) {
-        let readable =
-            if is_text(&text("content-type")) { std::str::from_utf8(body).ok() } else { None };
-        match readable {
-            Some(text) => event["body"] = json!(text),
-            None => {
-                event["body"] = json!(BASE64.encode(body));
-                event["isBase64Encoded"] = json!(true);
-            }
-        }
+        set_body(&mut event, body, text(&headers, "content-type"));
     }
     event
+}
+
+fn request_context(
+    now: UtcDateTime,
+    matched: &Matched<'_>,
+    parts: &Parts,
+    request_id: &str,
+    headers: &BTreeMap<String, String>,
+) -> Value {
+    let host = text(headers, "host");
+    json!({
+        "accountId": names::ACCOUNT,
+        "apiId": API_ID,
+        "domainName": host,
+        "domainPrefix": host.split('.').next(),
+        "http": {
+            "method": parts.method.as_str(),
+            "path": parts.uri.path(),
+            "protocol": "HTTP/1.1",
+            "sourceIp": "127.0.0.1",
+            "userAgent": text(headers, "user-agent"),
+        },
+        "requestId": request_id,
+        "routeKey": matched.route.key(),
+        "stage": "$default",
+        "time": now.format(TIME).unwrap_or_default(),
+        "timeEpoch": i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or_default(),
+    })
+}
+
+/// The body as text if its type is one of text and it is UTF-8, otherwise in base64.
+fn set_body(event: &mut Value, body: &Bytes, content_type: &str) {
+    let readable = if is_text(content_type) { std::str::from_utf8(body).ok() } else { None };
+    match readable {
+        Some(text) => event["body"] = json!(text),
+        None => {
+            event["body"] = json!(BASE64.encode(body));
+            event["isBase64Encoded"] = json!(true);
+        }
+    }
+}
+
+fn text<'a>(headers: &'a BTreeMap<String, String>, name: &str) -> &'a str {
+    headers.get(name).map_or("", String::as_str)
 }
 
 /// Lower-case names, with the values of one name joined by commas, without cookies, and with the

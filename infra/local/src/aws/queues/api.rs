@@ -188,12 +188,30 @@ fn batch(
     request: &Value,
     one: impl Fn(&Value) -> Result<Value, Failure>,
 ) -> Result<Value, Failure> {
+    let entries = request["Entries"].as_array().map(Vec::as_slice).unwrap_or_default();
+    check_batch(entries)?;
+    let (mut successful, mut failed) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match one(entry) {
+            Ok(mut answer) => {
+                answer["Id"] = entry["Id"].clone();
+                successful.push(answer);
+            }
+            Err(failure) => {
+                let (code, message) = failure.parts();
+                failed.push(json!({"Id": entry["Id"], "SenderFault": true, "Code": code, "Message": message}));
+            }
+        }
+    }
+    Ok(json!({"Successful": successful, "Failed": failed}))
+}
+
+fn check_batch(entries: &[Value]) -> Result<(), Failure> {
     let refused = |name: &'static str, message: &str| {
         // The name is that of the query protocol; the newer one is its last part.
         let kind = name.trim_end_matches(";Sender").rsplit('.').next().unwrap_or(name);
         Err(Failures::QUEUES.named(kind, message).query_error(name))
     };
-    let entries = request["Entries"].as_array().map(Vec::as_slice).unwrap_or_default();
     if entries.is_empty() {
         return refused(
             "AWS.SimpleQueueService.EmptyBatchRequest;Sender",
@@ -223,18 +241,5 @@ fn batch(
             "Batch requests cannot be longer than 1048576 bytes.",
         );
     }
-    let (mut successful, mut failed) = (Vec::new(), Vec::new());
-    for entry in entries {
-        match one(entry) {
-            Ok(mut answer) => {
-                answer["Id"] = entry["Id"].clone();
-                successful.push(answer);
-            }
-            Err(failure) => {
-                let (code, message) = failure.parts();
-                failed.push(json!({"Id": entry["Id"], "SenderFault": true, "Code": code, "Message": message}));
-            }
-        }
-    }
-    Ok(json!({"Successful": successful, "Failed": failed}))
+    Ok(())
 }

@@ -41,38 +41,15 @@ pub(super) fn rule(
     let targets = properties
         .list("Targets")
         .iter()
-        .map(|target| {
-            let target = Properties::of(&format!("{}.Targets", properties.owner()), target);
-            target.only(&[
-                "Id",
-                "Arn",
-                "RoleArn",
-                "Input",
-                "InputPath",
-                "InputTransformer",
-                "RetryPolicy",
-                "DeadLetterConfig",
-            ])?;
-            rule_target(target.target("Arn")?, &target)
-        })
+        .map(|target| listed_target(properties, target))
         .collect::<Result<Vec<_>, _>>()?;
     if let Some(expression) = properties.optional_text("ScheduleExpression")? {
         for target in &targets {
-            let input = match &target.input {
-                Input::Event => None,
-                Input::Constant(text) => Some(text.clone()),
-                Input::Path(_) | Input::Transformer { .. } => {
-                    return Err(TemplateError(format!(
-                        "{}: a schedule has a constant input here",
-                        properties.owner()
-                    )));
-                }
-            };
             wiring.schedules.push(Schedule {
                 name: name.clone(),
                 expression: expression_of(properties, expression)?,
                 target: target.target.clone(),
-                input,
+                input: constant_input(properties, target)?,
                 kind: ScheduleKind::Rule,
                 due_index: None,
             });
@@ -83,6 +60,37 @@ pub(super) fn rule(
         wiring.rules.push(Rule { name, bus, pattern: pattern_of(properties, pattern)?, targets });
     }
     Ok(())
+}
+
+/// A target in the list of a rule.
+fn listed_target(properties: &Properties<'_>, target: &Value) -> Result<RuleTarget, TemplateError> {
+    let target = Properties::of(&format!("{}.Targets", properties.owner()), target);
+    target.only(&[
+        "Id",
+        "Arn",
+        "RoleArn",
+        "Input",
+        "InputPath",
+        "InputTransformer",
+        "RetryPolicy",
+        "DeadLetterConfig",
+    ])?;
+    rule_target(target.target("Arn")?, &target)
+}
+
+/// The input of a rule with a schedule, which has no event to take it from.
+fn constant_input(
+    properties: &Properties<'_>,
+    target: &RuleTarget,
+) -> Result<Option<String>, TemplateError> {
+    match &target.input {
+        Input::Event => Ok(None),
+        Input::Constant(text) => Ok(Some(text.clone())),
+        Input::Path(_) | Input::Transformer { .. } => Err(TemplateError(format!(
+            "{}: a schedule has a constant input here",
+            properties.owner()
+        ))),
+    }
 }
 
 /// Reads an `AWS::Scheduler::Schedule`.
@@ -119,82 +127,18 @@ pub(super) fn trigger(
     properties: &Properties<'_>,
     wiring: &mut Wiring,
 ) -> Result<(), TemplateError> {
-    let disabled = properties.is_disabled();
     let target = Target::Function(function.to_owned());
     match kind {
-        "Schedule" => {
-            properties.only(&[
-                "Name",
-                "Description",
-                "Schedule",
-                "Input",
-                "State",
-                "Enabled",
-                "RetryPolicy",
-                "DeadLetterConfig",
-            ])?;
-            if !disabled {
-                let expression = expression_of(properties, properties.text("Schedule")?)?;
-                let input = properties.optional_text("Input")?.map(str::to_owned);
-                wiring.schedules.push(Schedule {
-                    name,
-                    expression,
-                    target,
-                    input,
-                    kind: ScheduleKind::Rule,
-                    due_index: None,
-                });
-            }
-        }
-        "ScheduleV2" => {
-            properties.only(&[
-                "Name",
-                "Description",
-                "FlexibleTimeWindow",
-                "GroupName",
-                "Input",
-                "OmitName",
-                "PermissionsBoundary",
-                "RetryPolicy",
-                "RoleArn",
-                "DeadLetterConfig",
-                "ScheduleExpression",
-                "ScheduleExpressionTimezone",
-                "State",
-            ])?;
-            if !disabled {
-                let input = properties.optional_text("Input")?.map(str::to_owned);
-                add_schedule(name, properties, target, input, wiring)?;
-            }
-        }
-        "EventBridgeRule" | "CloudWatchEvent" => {
-            properties.only(&[
-                "EventBusName",
-                "Pattern",
-                "Input",
-                "InputPath",
-                "InputTransformer",
-                "RetryPolicy",
-                "DeadLetterConfig",
-                "RuleName",
-                "State",
-                "Enabled",
-                "Target",
-            ])?;
-            if !disabled {
-                let pattern = pattern_of(properties, properties.part("Pattern").value())?;
-                let name = properties.optional_text("RuleName")?.map_or(name, str::to_owned);
-                let targets = vec![rule_target(target, properties)?];
-                wiring.rules.push(Rule { name, bus: bus_of(properties)?, pattern, targets });
-            }
-        }
+        "Schedule" => rule_schedule_trigger(name, target, properties, wiring)?,
+        "ScheduleV2" => scheduler_trigger(name, target, properties, wiring)?,
+        "EventBridgeRule" | "CloudWatchEvent" => rule_trigger(name, target, properties, wiring)?,
         "SQS" => {
-            if !disabled {
+            if !properties.is_disabled() {
                 wiring.queue_mappings.push(queue_mapping(name, function, properties)?);
             }
         }
         "DynamoDB" => {
-            if !disabled {
+            if !properties.is_disabled() {
                 wiring.stream_mappings.push(stream_mapping(name, function, properties)?);
             }
         }
@@ -205,6 +149,98 @@ pub(super) fn trigger(
             )));
         }
     }
+    Ok(())
+}
+
+/// `Schedule`: a rule of EventBridge with a schedule.
+fn rule_schedule_trigger(
+    name: String,
+    target: Target,
+    properties: &Properties<'_>,
+    wiring: &mut Wiring,
+) -> Result<(), TemplateError> {
+    properties.only(&[
+        "Name",
+        "Description",
+        "Schedule",
+        "Input",
+        "State",
+        "Enabled",
+        "RetryPolicy",
+        "DeadLetterConfig",
+    ])?;
+    if properties.is_disabled() {
+        return Ok(());
+    }
+    let expression = expression_of(properties, properties.text("Schedule")?)?;
+    let input = properties.optional_text("Input")?.map(str::to_owned);
+    wiring.schedules.push(Schedule {
+        name,
+        expression,
+        target,
+        input,
+        kind: ScheduleKind::Rule,
+        due_index: None,
+    });
+    Ok(())
+}
+
+/// `ScheduleV2`: a schedule of EventBridge Scheduler.
+fn scheduler_trigger(
+    name: String,
+    target: Target,
+    properties: &Properties<'_>,
+    wiring: &mut Wiring,
+) -> Result<(), TemplateError> {
+    properties.only(&[
+        "Name",
+        "Description",
+        "FlexibleTimeWindow",
+        "GroupName",
+        "Input",
+        "OmitName",
+        "PermissionsBoundary",
+        "RetryPolicy",
+        "RoleArn",
+        "DeadLetterConfig",
+        "ScheduleExpression",
+        "ScheduleExpressionTimezone",
+        "State",
+    ])?;
+    if properties.is_disabled() {
+        return Ok(());
+    }
+    let input = properties.optional_text("Input")?.map(str::to_owned);
+    add_schedule(name, properties, target, input, wiring)
+}
+
+/// `EventBridgeRule`: a rule with a pattern and this one target.
+fn rule_trigger(
+    name: String,
+    target: Target,
+    properties: &Properties<'_>,
+    wiring: &mut Wiring,
+) -> Result<(), TemplateError> {
+    properties.only(&[
+        "EventBusName",
+        "Pattern",
+        "Input",
+        "InputPath",
+        "InputTransformer",
+        "RetryPolicy",
+        "DeadLetterConfig",
+        "RuleName",
+        "State",
+        "Enabled",
+        "Target",
+    ])?;
+    if properties.is_disabled() {
+        return Ok(());
+    }
+    let pattern = pattern_of(properties, properties.part("Pattern").value())?;
+    let name = properties.optional_text("RuleName")?.map_or(name, str::to_owned);
+    let targets = vec![rule_target(target, properties)?];
+    wiring.rules.push(Rule { name, bus: bus_of(properties)?, pattern, targets });
     Ok(())
 }
 
@@ -331,17 +367,21 @@ fn stream_mapping(
             AfterFailure::Again
         },
         reports_failures: reports_failures(properties),
-        // -1, the default, is "until the records expire".
-        retries: match properties.optional("MaximumRetryAttempts").and_then(Value::as_i64) {
-            Some(-1) => None,
-            _ => properties.optional_count("MaximumRetryAttempts")?,
-        },
+        retries: record_retries(properties)?,
         on_failure: on_failure
             .optional("Destination")
             .map(|_| on_failure.target("Destination"))
             .transpose()?,
         filters: filters(properties)?,
     })
+}
+
+/// -1, the default, is "until the records expire".
+fn record_retries(properties: &Properties<'_>) -> Result<Option<u32>, TemplateError> {
+    match properties.optional("MaximumRetryAttempts").and_then(Value::as_i64) {
+        Some(-1) => Ok(None),
+        _ => properties.optional_count("MaximumRetryAttempts"),
+    }
 }
 
 fn reports_failures(properties: &Properties<'_>) -> bool {

@@ -150,25 +150,7 @@ pub(super) fn route(
     let method = properties.optional_text("Method")?.unwrap_or("ANY").to_uppercase();
     let method = if method == "X-AMAZON-APIGATEWAY-ANY-METHOD" { "ANY".to_owned() } else { method };
     let path = properties.optional_text("Path")?.unwrap_or("$default").to_owned();
-    let auth = properties.part("Auth");
-    auth.only(&["Authorizer", "AuthorizationScopes"])?;
-    let named = auth
-        .optional_text("Authorizer")?
-        .map(str::to_owned)
-        .or_else(|| api.default_authorizer.clone());
-    let authorizer = match named {
-        None => RouteAuthorizer::None,
-        Some(name) if name == "NONE" => RouteAuthorizer::None,
-        Some(name) => {
-            let known = api
-                .authorizers
-                .get(&name)
-                .ok_or_else(|| auth.wrong("Authorizer", "an authorizer of the API"))?;
-            let own = auth.texts("AuthorizationScopes");
-            let scopes = if own.is_empty() { known.scopes.clone() } else { own };
-            RouteAuthorizer::Jwt { name, scopes }
-        }
-    };
+    let authorizer = route_authorizer(api, &properties.part("Auth"))?;
     let timeout_ms = properties.number("TimeoutInMillis")?.unwrap_or(TIMEOUT_MS).min(TIMEOUT_MS);
     let route = Route { method, path, function: function.to_owned(), authorizer, timeout_ms };
     let settings = properties.part("RouteSettings");
@@ -184,4 +166,26 @@ pub(super) fn route(
     }
     api.routes.push(route);
     Ok(())
+}
+
+/// The authorizer that the route names, or the API's default.
+fn route_authorizer(
+    api: &HttpApi,
+    auth: &Properties<'_>,
+) -> Result<RouteAuthorizer, TemplateError> {
+    auth.only(&["Authorizer", "AuthorizationScopes"])?;
+    let named = auth
+        .optional_text("Authorizer")?
+        .map(str::to_owned)
+        .or_else(|| api.default_authorizer.clone());
+    let Some(name) = named.filter(|name| name != "NONE") else {
+        return Ok(RouteAuthorizer::None);
+    };
+    let known = api
+        .authorizers
+        .get(&name)
+        .ok_or_else(|| auth.wrong("Authorizer", "an authorizer of the API"))?;
+    let own = auth.texts("AuthorizationScopes");
+    let scopes = if own.is_empty() { known.scopes.clone() } else { own };
+    Ok(RouteAuthorizer::Jwt { name, scopes })
 }
