@@ -8,6 +8,8 @@ pub mod billing;
 #[cfg(feature = "bus")]
 pub mod bus;
 #[cfg(feature = "shell")]
+pub mod delivery;
+#[cfg(feature = "shell")]
 pub mod logs;
 #[cfg(feature = "shell")]
 pub mod metrics;

@@ -10,8 +10,9 @@ use hourly_debit::{
 };
 use serde_json::{Value, json};
 use tollgate::runtime::bus::BusEvent;
+use tollgate::runtime::delivery::DeliveryTime;
 use tollgate::store::{IndexShard, SHARDS};
-use tollgate_tests::ledger::Ledger;
+use tollgate_tests::ledger::{Ledger, named};
 use tollgate_tests::newer_format::append_row_of_newer_format;
 
 use crate::bus_world::BusWorld;
@@ -30,10 +31,15 @@ async fn world(accounts: &[&str]) -> World {
     BusWorld::on(ledger, &[], |billing, bus| DebitClients { billing, bus, budget }).await
 }
 
+/// A delivery later than all triggers here.
+fn on_time() -> DeliveryTime {
+    DeliveryTime::at(named("2027-01-01T00:00:00Z"))
+}
+
 impl World {
     async fn schedule(&self, time: &str) -> Vec<BusEvent> {
         let trigger: DebitTrigger = serde_json::from_value(json!({ "time": time })).unwrap();
-        handle(&self.clients, trigger).await.unwrap();
+        handle(&self.clients, trigger, on_time()).await.unwrap();
         self.bus.take()
     }
 
@@ -46,7 +52,7 @@ impl World {
         };
         let records: Vec<Value> = events.iter().enumerate().map(message).collect();
         let trigger: DebitTrigger = serde_json::from_value(json!({ "Records": records })).unwrap();
-        match handle(&self.clients, trigger).await.unwrap() {
+        match handle(&self.clients, trigger, on_time()).await.unwrap() {
             DebitOutcome::Worked(worked) => worked,
             DebitOutcome::Started { .. } => panic!("messages start nothing"),
         }
@@ -197,7 +203,35 @@ async fn run_fails_for_redelivery_while_the_bus_is_down() {
     world.bus.die(usize::MAX);
     let trigger: DebitTrigger =
         serde_json::from_value(json!({ "time": "2026-11-22T11:00:00Z" })).unwrap();
-    assert!(matches!(handle(&world.clients, trigger).await, Err(DebitError::Bus(_))));
+    assert!(matches!(handle(&world.clients, trigger, on_time()).await, Err(DebitError::Bus(_))));
     let trigger: DebitTrigger = serde_json::from_value(json!({ "time": "now" })).unwrap();
-    assert!(matches!(handle(&world.clients, trigger).await, Err(DebitError::Unreadable(_))));
+    assert!(matches!(
+        handle(&world.clients, trigger, on_time()).await,
+        Err(DebitError::Unreadable(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_trigger_dated_ahead_bills_nothing() {
+    let world = world(&["alice"]).await;
+    let delivered = DeliveryTime::at(named("2026-11-22T10:59:00Z"));
+    let ahead = json!({ "time": "2026-12-08T11:00:00Z" });
+    let trigger: DebitTrigger = serde_json::from_value(ahead).unwrap();
+    let refused = handle(&world.clients, trigger, delivered).await;
+    assert!(matches!(refused, Err(DebitError::Ahead(_))), "{refused:?}");
+    assert!(world.bus.take().is_empty());
+
+    // Nor does a slice, nor a single account, that somebody put on the queue.
+    let slice = json!({ "time": "2026-12-08T11:00:00Z", "shard": 0 });
+    let account = json!({ "time": "2026-12-08T11:00:00Z", "account": "alice" });
+    let before = world.balance("alice").await;
+    for (kind, detail) in [("HourlyDebitSlice", slice), ("HourlyDebitAccount", account)] {
+        let body = json!({ "detail-type": kind, "detail": detail }).to_string();
+        let records = json!({ "Records": [{ "messageId": "1", "body": body }] });
+        let trigger: DebitTrigger = serde_json::from_value(records).unwrap();
+        let worked = handle(&world.clients, trigger, delivered).await.unwrap();
+        let DebitOutcome::Worked(worked) = worked else { panic!("messages start nothing") };
+        assert_eq!(worked.batch_item_failures.len(), 1, "{kind}");
+    }
+    assert_eq!(world.balance("alice").await, before);
 }

@@ -8,6 +8,7 @@ use tollgate::domain::account::Standing;
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::Cause;
 use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::runtime::delivery::DeliveryTime;
 use tollgate::store::Plan;
 use tollgate_tests::ledger::{ALICE, Ledger, at};
 use tollgate_tests::newer_format::append_row_of_newer_format;
@@ -21,9 +22,15 @@ async fn world(credit: &str) -> World {
     BusWorld::on(ledger, &[], |billing, bus| SettleDueClients { billing, bus }).await
 }
 
+/// A delivery later than all triggers here.
+fn on_time() -> DeliveryTime {
+    DeliveryTime::at(at("2027-01-01T00:00:00Z"))
+}
+
 impl World {
     async fn run(&self, time: &str) -> SettleDueReport {
-        handle(&self.clients, &MinuteTrigger { time: at(time).to_string() }).await.unwrap()
+        let trigger = MinuteTrigger { time: at(time).to_string() };
+        handle(&self.clients, &trigger, on_time()).await.unwrap()
     }
 
     async fn command(&self, time: &str, command: Command) {
@@ -133,7 +140,8 @@ async fn an_account_that_fails_does_not_stop_the_others() {
 #[tokio::test]
 async fn run_without_readable_time_or_bus_fails() {
     let world = world("6").await;
-    let unreadable = handle(&world.clients, &MinuteTrigger { time: "now".to_owned() }).await;
+    let unreadable =
+        handle(&world.clients, &MinuteTrigger { time: "now".to_owned() }, on_time()).await;
     assert!(matches!(unreadable, Err(SettleDueError::Unreadable(_))));
     assert_eq!(report_of(&unreadable), None);
 
@@ -147,9 +155,22 @@ async fn run_without_readable_time_or_bus_fails() {
     world.command("10:30:00", Command::ChangeRefill(settings)).await;
     world.ledger.start(ALICE, "big", &["srv-1"], "11:00:00").await;
     world.bus.die(usize::MAX);
-    let silent =
-        handle(&world.clients, &MinuteTrigger { time: "2026-11-22T11:01:00Z".to_owned() }).await;
+    let silent = handle(
+        &world.clients,
+        &MinuteTrigger { time: "2026-11-22T11:01:00Z".to_owned() },
+        on_time(),
+    )
+    .await;
     assert!(matches!(silent, Err(SettleDueError::Bus { .. })), "{silent:?}");
     let counted = report_of(&silent).map(|report| (report.settled.accounts, report.refills));
     assert_eq!(counted, Some((1, 0)), "what was done is counted all the same");
+}
+
+#[tokio::test]
+async fn a_run_dated_ahead_settles_nothing() {
+    let world = world("6").await;
+    let trigger = MinuteTrigger { time: "2026-12-08T11:00:00Z".to_owned() };
+    let delivered = DeliveryTime::at(at("2026-11-22T11:00:00Z"));
+    let refused = handle(&world.clients, &trigger, delivered).await;
+    assert!(matches!(refused, Err(SettleDueError::Ahead(_))), "{refused:?}");
 }

@@ -20,6 +20,7 @@ use tollgate::domain::ids::AccountId;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::bus::{Bus, BusEvent, PublishError};
+use tollgate::runtime::delivery::{DeliveryTime, TriggerAheadError};
 use tollgate::runtime::metrics::MetricsSummary;
 use tollgate::store::{CommandError, IndexShard, StoreError};
 
@@ -123,6 +124,9 @@ pub enum DebitError {
     /// The trigger's time or content is invalid. This is a wiring error.
     #[error("the trigger cannot be read: {0}")]
     Unreadable(String),
+    /// The trigger's time is ahead of its delivery. Nothing is settled up to it.
+    #[error(transparent)]
+    Ahead(#[from] TriggerAheadError),
     /// The bus did not accept all events.
     #[error(transparent)]
     Bus(#[from] PublishError),
@@ -173,17 +177,24 @@ impl WorkedBatch {
 pub async fn handle(
     clients: &DebitClients,
     trigger: DebitTrigger,
+    delivered: DeliveryTime,
 ) -> Result<DebitOutcome, DebitError> {
     match trigger {
-        DebitTrigger::Schedule { time } => start(clients, &time).await,
-        DebitTrigger::Queue { records } => Ok(DebitOutcome::Worked(work(clients, &records).await)),
+        DebitTrigger::Schedule { time } => start(clients, &time, delivered).await,
+        DebitTrigger::Queue { records } => {
+            Ok(DebitOutcome::Worked(work(clients, &records, delivered).await))
+        }
     }
 }
 
 /// Puts one slice per shard on the bus. A second call settles the accounts again, and nothing is
 /// due then.
-async fn start(clients: &DebitClients, time: &str) -> Result<DebitOutcome, DebitError> {
-    instant(time)?;
+async fn start(
+    clients: &DebitClients,
+    time: &str,
+    delivered: DeliveryTime,
+) -> Result<DebitOutcome, DebitError> {
+    instant(time, delivered)?;
     let slices = IndexShard::all().map(|shard| DebitSlice {
         time: time.to_owned(),
         shard: shard.number(),
@@ -195,11 +206,15 @@ async fn start(clients: &DebitClients, time: &str) -> Result<DebitOutcome, Debit
     Ok(DebitOutcome::Started { slices: events.len() })
 }
 
-async fn work(clients: &DebitClients, messages: &[QueueMessage]) -> WorkedBatch {
+async fn work(
+    clients: &DebitClients,
+    messages: &[QueueMessage],
+    delivered: DeliveryTime,
+) -> WorkedBatch {
     let mut worked = WorkedBatch::default();
     for message in messages {
         let mut report = SliceReport::default();
-        if let Err(failure) = work_on(clients, message, &mut report).await {
+        if let Err(failure) = work_on(clients, message, delivered, &mut report).await {
             tracing::error!(alarm = "slice_failed", message = message.message_id, %failure);
             worked
                 .batch_item_failures
@@ -213,6 +228,7 @@ async fn work(clients: &DebitClients, messages: &[QueueMessage]) -> WorkedBatch 
 async fn work_on(
     clients: &DebitClients,
     message: &QueueMessage,
+    delivered: DeliveryTime,
     report: &mut SliceReport,
 ) -> Result<(), DebitError> {
     let unreadable = |error: serde_json::Error| DebitError::Unreadable(error.to_string());
@@ -220,19 +236,22 @@ async fn work_on(
     match envelope.detail_type.as_str() {
         SLICE => {
             let slice: DebitSlice = serde_json::from_value(envelope.detail).map_err(unreadable)?;
-            slice::settle(clients, &slice, instant(&slice.time)?, report).await
+            slice::settle(clients, &slice, instant(&slice.time, delivered)?, report).await
         }
         ACCOUNT => {
             let SingleAccount { time, account } =
                 serde_json::from_value(envelope.detail).map_err(unreadable)?;
-            Ok(slice::settle_one(clients, &account, instant(&time)?, report).await?)
+            Ok(slice::settle_one(clients, &account, instant(&time, delivered)?, report).await?)
         }
         other => Err(DebitError::Unreadable(format!("unknown detail-type {other}"))),
     }
 }
 
-fn instant(time: &str) -> Result<Timestamp, DebitError> {
-    time.parse().map_err(|error| DebitError::Unreadable(format!("time {time:?}: {error}")))
+fn instant(time: &str, delivered: DeliveryTime) -> Result<Timestamp, DebitError> {
+    let unreadable = |error| DebitError::Unreadable(format!("time {time:?}: {error}"));
+    let time: Timestamp = time.parse().map_err(unreadable)?;
+    delivered.check(time)?;
+    Ok(time)
 }
 
 fn event(detail_type: &str, detail: &impl Serialize) -> Result<BusEvent, DebitError> {

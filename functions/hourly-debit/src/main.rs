@@ -6,10 +6,13 @@ use hourly_debit::{DebitClients, DebitTrigger, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use tollgate::runtime::aws;
 use tollgate::runtime::billing;
+use tollgate::runtime::delivery::DeliveryTime;
 use tollgate::runtime::logs;
 use tollgate::runtime::metrics::Metrics;
 
-/// Half of the function's timeout in the template.
+/// The function's timeout in the template.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// Half of it.
 const BUDGET: Duration = Duration::from_secs(60);
 
 #[tokio::main(flavor = "current_thread")]
@@ -20,7 +23,8 @@ async fn main() -> Result<(), Error> {
         DebitClients { billing: billing::billing(&aws)?, bus: billing::bus(&aws)?, budget: BUDGET };
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
     run(service_fn(|event: LambdaEvent<DebitTrigger>| async move {
-        let outcome = handle(clients, event.payload).await?;
+        let delivered = DeliveryTime::before_deadline(event.context.deadline, TIMEOUT);
+        let outcome = handle(clients, event.payload, delivered).await?;
         metrics.write(&outcome.summary());
         Ok::<_, Error>(outcome)
     }))

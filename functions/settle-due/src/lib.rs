@@ -13,6 +13,7 @@ use tollgate::domain::settle::due::refill_needs_driving;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::runtime::billing::{Billing, Visit};
 use tollgate::runtime::bus::{Bus, BusEvent, PublishError};
+use tollgate::runtime::delivery::{DeliveryTime, TriggerAheadError};
 use tollgate::runtime::metrics::MetricsSummary;
 use tollgate::runtime::settle_tally::SettleTally;
 use tollgate::store::{
@@ -57,6 +58,9 @@ pub enum SettleDueError {
     /// The trigger's time is invalid. This is a wiring error.
     #[error("the trigger cannot be read: {0}")]
     Unreadable(String),
+    /// The trigger's time is ahead of its delivery. Nothing is settled up to it.
+    #[error(transparent)]
+    Ahead(#[from] TriggerAheadError),
     /// The bus did not accept all events. The next run sends wanted refills again.
     #[error("{why}")]
     Bus {
@@ -77,10 +81,12 @@ pub enum SettleDueError {
 pub async fn handle(
     clients: &SettleDueClients,
     trigger: &MinuteTrigger,
+    delivered: DeliveryTime,
 ) -> Result<SettleDueReport, SettleDueError> {
     let unreadable =
         |error| SettleDueError::Unreadable(format!("time {:?}: {error}", trigger.time));
     let now: Timestamp = trigger.time.parse().map_err(unreadable)?;
+    delivered.check(now)?;
     let due = all_due(clients, now).await?;
     // An unreadable price list fails the run, not each of its accounts.
     clients.billing.prices(now).await?;
@@ -117,7 +123,9 @@ pub fn report_of(run: &Result<SettleDueReport, SettleDueError>) -> Option<&Settl
     match run {
         Ok(report) => Some(report),
         Err(SettleDueError::Bus { report, .. }) => Some(report),
-        Err(SettleDueError::Unreadable(_) | SettleDueError::Fault(_)) => None,
+        Err(
+            SettleDueError::Unreadable(_) | SettleDueError::Ahead(_) | SettleDueError::Fault(_),
+        ) => None,
     }
 }
 

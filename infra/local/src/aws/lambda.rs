@@ -255,6 +255,7 @@ impl Lambda {
         let (reply, answered) = oneshot::channel();
         let (taken, was_taken) = oneshot::channel();
         let handed = Handed {
+            handed_at: self.common.clock.now(),
             request_id: invocation.request_id.clone(),
             payload: invocation.payload.clone(),
             timeout: pool.function.timeout,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use serde_json::Value;
+use time::UtcDateTime;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -46,6 +47,8 @@ type Logged = oneshot::Sender<()>;
 pub(crate) struct Handed {
     pub(super) request_id: String,
     pub(super) payload: Bytes,
+    /// By the cloud's clock.
+    pub(super) handed_at: UtcDateTime,
     pub(super) timeout: Duration,
     pub(super) taken: oneshot::Sender<()>,
     pub(super) reply: oneshot::Sender<Outcome>,

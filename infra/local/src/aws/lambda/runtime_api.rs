@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
+use time::UtcDateTime;
 use tokio::time::Instant;
 
 use crate::aws::lambda::invocation::{Outcome, PAYLOAD_MAX_BYTES, failure};
@@ -46,7 +48,7 @@ async fn next(instance: &Instance) -> Response {
         if handed.taken.is_closed() || handed.taken.send(()).is_err() {
             continue;
         }
-        let deadline_ms = deadline_ms(handed.timeout);
+        let deadline_ms = deadline_ms(handed.handed_at, handed.timeout);
         let headers = [
             ("lambda-runtime-aws-request-id", handed.request_id.clone()),
             ("lambda-runtime-deadline-ms", deadline_ms),
@@ -65,14 +67,11 @@ async fn next(instance: &Instance) -> Response {
     }
 }
 
-/// A deadline is real time: it is about this machine, not about business.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a deadline is real time even when the cloud's clock is moved"
-)]
-fn deadline_ms(timeout: std::time::Duration) -> String {
-    let deadline = std::time::SystemTime::now() + timeout;
-    deadline.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis().to_string()
+/// By the cloud's clock, because functions compute the time of their delivery from it. A process that
+/// takes too long is killed in real time.
+fn deadline_ms(handed_at: UtcDateTime, timeout: Duration) -> String {
+    let milliseconds = handed_at.unix_timestamp_nanos() / 1_000_000;
+    (milliseconds + i128::try_from(timeout.as_millis()).unwrap_or(0)).to_string()
 }
 
 fn trace_id() -> String {
