@@ -64,6 +64,10 @@ pub enum PaymentError {
     /// credit; somebody must look.
     #[error("{payment} cannot be credited: {why}")]
     Mismatch { payment: String, why: String },
+    /// A payment with this installation's metadata, by a customer that is not known here. The
+    /// customer's look-up may have been lost with a table. An alarm fired.
+    #[error("a payment for {account} was made by the unknown customer {customer}")]
+    UnknownCustomer { account: AccountId, customer: CustomerId },
 }
 
 impl From<store::CommandError> for PaymentError {

@@ -197,7 +197,7 @@ async fn foreign_and_unknown_payments_are_not_credited() {
 /// Another installation on the same Stripe account has accounts of the same names.
 #[tokio::test]
 async fn a_payment_is_credited_to_the_account_of_its_customer_alone() {
-    let world = PaymentWorld::new().await;
+    let world = PaymentWorld::with(&[("INSTALLATION", "ours")]).await;
     paid(&world).await;
     let store = &world.ledger().undisturbed;
     store.note_look_ups(&named("another"), 0, &["cus_another"]).await.unwrap();
@@ -211,18 +211,38 @@ async fn a_payment_is_credited_to_the_account_of_its_customer_alone() {
     };
     for kind in ["payment_intent.succeeded", "checkout.session.completed", "invoice.paid"] {
         let (kind, object) = told_of(kind);
-        for (customer, answered) in
-            [("cus_elsewhere", (200, "foreign")), ("cus_another", (500, ""))]
-        {
+        assert_eq!(object["metadata"]["tollgate_installation"], "ours");
+        for (installation, customer, answered) in [
+            (json!("theirs"), "cus_elsewhere", (200, "foreign")),
+            // The customer's look-up was lost: Stripe sends the event again.
+            (json!("ours"), "cus_elsewhere", (500, "")),
+            (json!(null), "cus_elsewhere", (500, "")),
+            (json!("ours"), "cus_another", (500, "")),
+        ] {
             let mut object = object.clone();
             object["customer"] = json!(customer);
+            let metadata = object["metadata"].as_object_mut().unwrap();
+            metadata.insert("tollgate_installation".to_owned(), installation.clone());
+            metadata.retain(|_, value| !value.is_null());
             let told =
                 world.tell(&json!({"id": "evt_1", "type": kind, "livemode": false, "data": {"object": object}})).await;
             let outcome = told.body["outcome"].as_str().unwrap_or_default();
-            assert_eq!((told.status, outcome), answered, "{kind} {customer}: {told:?}");
+            assert_eq!(
+                (told.status, outcome),
+                answered,
+                "{kind} {installation} {customer}: {told:?}"
+            );
         }
     }
     assert_eq!(world.names().await, ["opened"]);
+    // Sent again once the look-up is restored, each is credited.
+    store.note_look_ups(&acme(), 0, &["cus_elsewhere"]).await.unwrap();
+    let (kind, mut object) = told_of("payment_intent.succeeded");
+    object["customer"] = json!("cus_elsewhere");
+    let told = world
+        .tell(&json!({"id": "evt_1", "type": kind, "livemode": false, "data": {"object": object}}))
+        .await;
+    assert_eq!((told.status, told.body["outcome"].as_str()), (200, Some("recorded")));
     world.deliver_all().await;
     assert_eq!(world.count("topup").await, 1);
     world.check().await;

@@ -235,7 +235,9 @@ fn refuse(event: &StripeEvent, failure: &PaymentError) -> WebhookError {
                 problem: Problem::new(ProblemCode::Unavailable, why),
             }
         }
-        PaymentError::Refused(_) | PaymentError::Mismatch { .. } => {
+        PaymentError::Refused(_)
+        | PaymentError::Mismatch { .. }
+        | PaymentError::UnknownCustomer { .. } => {
             tracing::error!(alarm = "event_not_recorded", event, kind, why = %failure);
             let why =
                 "The event could not be recorded. The error was logged and we're looking into it.";

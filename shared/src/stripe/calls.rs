@@ -31,7 +31,7 @@ pub use customers::WriteResult;
 pub use invoices::NewInvoice;
 
 use super::keys::IdempotencyKey;
-use super::metadata::Purchase;
+use super::metadata::{Purchase, of_sale};
 use super::objects::{CheckoutSession, Metadata, ObjectList, PaymentIntent};
 use super::settings::InvoicePolicy;
 use super::{Stripe, StripeError};
@@ -108,7 +108,7 @@ impl Stripe {
     }
 
     fn session(&self, new: &NewSession) -> CreateCheckoutSession {
-        let ours = hash(new.purchase.write());
+        let ours = hash(of_sale(&new.purchase, self.settings.installation.as_deref()));
         let mut product = ProductData::new(format!("${} of credit", new.purchase.credit));
         let mut price = CreateCheckoutSessionLineItemsPriceData::new(Currency::USD);
         price.unit_amount = new.purchase.credit.to_cents().ok();

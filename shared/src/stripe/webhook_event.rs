@@ -123,6 +123,8 @@ pub struct PaidPayment {
     pub customer: Option<CustomerId>,
     /// What it buys; `None` if the object does not carry it.
     pub purchase: Option<Purchase>,
+    /// The installation in the metadata, if they name one.
+    pub installation: Option<String>,
     /// What else the payment is known by.
     pub ids: StripeIds,
 }
@@ -236,7 +238,7 @@ impl StripeEvent {
             "payment_intent.processing" => self.promised_intent(),
             "payment_intent.canceled" => self.ended_intent(),
             "checkout.session.completed" => self.session_completed(),
-            "checkout.session.async_payment_succeeded" => self.paid_session(&self.object()?),
+            "checkout.session.async_payment_succeeded" => self.session_paid(&self.object()?),
             "checkout.session.async_payment_failed" => self.ended_session(),
             "invoice.paid" => self.paid_invoice(),
             "refund.created" | "refund.updated" | "refund.failed" => refund(&self.object()?),
@@ -297,7 +299,7 @@ impl StripeEvent {
         match (session.mode.as_deref(), session.payment_status.as_deref()) {
             (Some("setup"), _) => cards_of(session.customer.as_ref()),
             (Some("subscription"), _) | (_, Some("no_payment_required")) => Ok(StripeNews::Ignored),
-            (_, Some("paid")) => self.paid_session(&session),
+            (_, Some("paid")) => self.session_paid(&session),
             (_, Some("unpaid")) => {
                 let Some(purchase) = Purchase::read(&session.metadata)? else {
                     return Ok(StripeNews::Ignored);
@@ -319,21 +321,8 @@ impl StripeEvent {
         }
     }
 
-    fn paid_session(&self, session: &CheckoutSession) -> Result<StripeNews, String> {
-        let purchase = Purchase::read(&session.metadata)?;
-        let payment = session.payment_intent.as_ref().map(|intent| intent.id.as_str());
-        if purchase.is_none() && payment.is_none() {
-            return Ok(StripeNews::Ignored);
-        }
-        Ok(StripeNews::Paid(PaidPayment {
-            payment: Some(parsed(payment, "payment_intent")?),
-            received_cents: session.amount_total.ok_or("amount_total is missing")?,
-            currency: session.currency.clone().ok_or("currency is missing")?,
-            livemode: session.livemode.or(self.livemode),
-            customer: customer(session.customer.as_ref()),
-            purchase,
-            ids: ids_of_session(session),
-        }))
+    fn session_paid(&self, session: &CheckoutSession) -> Result<StripeNews, String> {
+        Ok(paid_session(session, self.livemode)?.map_or(StripeNews::Ignored, StripeNews::Paid))
     }
 
     fn ended_session(&self) -> Result<StripeNews, String> {
@@ -361,6 +350,32 @@ impl StripeEvent {
     }
 }
 
+/// The payment of a session whose `payment_status` is `paid`. `None` if the session belongs to
+/// another product and names no payment.
+///
+/// # Errors
+/// What is missing.
+pub fn paid_session(
+    session: &CheckoutSession,
+    livemode: Option<bool>,
+) -> Result<Option<PaidPayment>, String> {
+    let purchase = Purchase::read(&session.metadata)?;
+    let payment = session.payment_intent.as_ref().map(|intent| intent.id.as_str());
+    if purchase.is_none() && payment.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(PaidPayment {
+        payment: Some(parsed(payment, "payment_intent")?),
+        received_cents: session.amount_total.ok_or("amount_total is missing")?,
+        currency: session.currency.clone().ok_or("currency is missing")?,
+        livemode: session.livemode.or(livemode),
+        customer: customer(session.customer.as_ref()),
+        purchase,
+        installation: metadata::installation(&session.metadata),
+        ids: ids_of_session(session),
+    }))
+}
+
 /// A payment that succeeded.
 ///
 /// # Errors
@@ -373,6 +388,7 @@ pub fn paid_intent(intent: &PaymentIntent, livemode: Option<bool>) -> Result<Pai
         livemode: intent.livemode.or(livemode),
         customer: customer(intent.customer.as_ref()),
         purchase: Purchase::read(&intent.metadata)?,
+        installation: metadata::installation(&intent.metadata),
         ids: StripeIds {
             session: None,
             charge: intent.latest_charge.as_ref().map(|charge| charge.id.clone()),
@@ -398,6 +414,7 @@ pub fn paid_invoice(
         livemode: invoice.livemode.or(livemode),
         customer: customer(invoice.customer.as_ref()),
         purchase: Purchase::read(&invoice.metadata)?,
+        installation: metadata::installation(&invoice.metadata),
         ids: StripeIds {
             session: None,
             charge: charge.map(|charge| charge.id.clone()),
