@@ -196,7 +196,7 @@ fn check_causes(account: &str, rows: &[Value]) {
         let cause = match kind {
             "topup" | "auto_refill" => format!("paid {}", change["payment"]),
             "refund" | "dispute" | "refund_reversed" | "dispute_reversed" => {
-                format!("{kind} {}", change["by"])
+                format!("{kind} {}{}", change["by"], change["dispute"])
             }
             "refill_failed" | "refill_begun" => {
                 format!("{kind} {}{}", change["attempt"], change["n"])
@@ -402,13 +402,10 @@ impl Payments {
             account_of_charge.insert(charge["id"].as_str().unwrap().to_owned(), account);
         }
         for dispute in all(&stripe, "/v1/disputes").await {
-            let status = dispute["status"].as_str().unwrap();
-            if status == "won" || status.starts_with("warning_") {
-                continue;
-            }
             let account = &account_of_charge[dispute["charge"].as_str().unwrap()];
-            *received.get_mut(account).unwrap() -=
-                Usd::from_cents(dispute["amount"].as_i64().unwrap()).unwrap();
+            let moved = dispute["balance_transactions"].as_array().unwrap().iter();
+            let cents = moved.map(|moved| moved["amount"].as_i64().unwrap()).sum();
+            *received.get_mut(account).unwrap() += Usd::from_cents(cents).unwrap();
         }
         Payments { received }
     }

@@ -3,6 +3,7 @@
 
 mod cards;
 mod customers;
+mod disputes;
 mod invoices;
 mod portal;
 

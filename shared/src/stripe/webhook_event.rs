@@ -6,7 +6,7 @@
 //! | `checkout.session.completed` (unpaid), `payment_intent.processing` | [`StripeNews::Pending`] |
 //! | `checkout.session.async_payment_failed`, `payment_intent.canceled` | [`StripeNews::Ended`] |
 //! | `refund.created`, `.updated`, `.failed` | [`StripeNews::Refund`] |
-//! | `charge.dispute.created`, `.funds_withdrawn`, `.closed`, `.funds_reinstated` | [`StripeNews::Dispute`] |
+//! | `charge.dispute.created`, `.funds_withdrawn`, `.updated`, `.closed`, `.funds_reinstated` | [`StripeNews::Dispute`] |
 //! | `payment_method.*`, `customer.updated`, `setup_intent.succeeded`, `checkout.session.completed` (setup) | [`StripeNews::Cards`] |
 //! | `customer.deleted` | [`StripeNews::CustomerGone`] |
 //! | anything else | [`StripeNews::Ignored`] |
@@ -25,11 +25,12 @@ use crate::domain::ids::{AccountId, CustomerId, DisputeId, PaymentId, RefundId};
 
 /// The events that matter, and the only place where they are listed: `stripe-setup` asks Stripe for
 /// exactly these, and what is not among them is ignored.
-pub const EVENTS: [&str; 21] = [
+pub const EVENTS: [&str; 22] = [
     "charge.dispute.closed",
     "charge.dispute.created",
     "charge.dispute.funds_reinstated",
     "charge.dispute.funds_withdrawn",
+    "charge.dispute.updated",
     "checkout.session.async_payment_failed",
     "checkout.session.async_payment_succeeded",
     "checkout.session.completed",
@@ -178,9 +179,10 @@ pub struct DisputeNews {
     /// Of which payment; `None` if the event names only the charge.
     pub payment: Option<PaymentId>,
     pub charge: Option<String>,
-    /// In cents, tax included.
+    /// In cents, tax included. It may exceed the charge.
     pub cents: i64,
-    /// What is to be recorded, in this order.
+    /// The steps to record under row format 2, in this order. From format 3 on, the dispute is
+    /// retrieved from Stripe instead: an event is a snapshot of its time.
     pub steps: Vec<DisputeStep>,
 }
 
@@ -244,6 +246,7 @@ impl StripeEvent {
             "refund.created" | "refund.updated" | "refund.failed" => refund(&self.object()?),
             "charge.dispute.created"
             | "charge.dispute.funds_withdrawn"
+            | "charge.dispute.updated"
             | "charge.dispute.closed"
             | "charge.dispute.funds_reinstated" => dispute(&self.object()?, &self.kind),
             "payment_method.attached"
@@ -453,7 +456,7 @@ fn refund(refund: &StripeRefund) -> Result<StripeNews, String> {
 }
 
 /// An inquiry (`warning_…`) takes nothing and freezes nothing: it is no dispute yet. When it
-/// becomes one, money is withdrawn, which is told.
+/// becomes one, money is withdrawn, which has an event.
 fn dispute(dispute: &StripeDispute, kind: &str) -> Result<StripeNews, String> {
     let status = dispute.status.as_deref().unwrap_or_default();
     let has_moved = !dispute.balance_transactions.is_empty();
@@ -463,6 +466,7 @@ fn dispute(dispute: &StripeDispute, kind: &str) -> Result<StripeNews, String> {
         "charge.dispute.created" => vec![DisputeStep::Open],
         "charge.dispute.funds_withdrawn" => vec![DisputeStep::Open, DisputeStep::Debit],
         "charge.dispute.funds_reinstated" => vec![DisputeStep::Reversal],
+        "charge.dispute.updated" => Vec::new(),
         _ => match status {
             // The money first: an account that is thawed without it may be below its threshold, and
             // its card charged.
@@ -471,9 +475,6 @@ fn dispute(dispute: &StripeDispute, kind: &str) -> Result<StripeNews, String> {
             other => return Err(format!("closed with the status {other:?}")),
         },
     };
-    if steps.is_empty() {
-        return Ok(StripeNews::Ignored);
-    }
     Ok(StripeNews::Dispute(DisputeNews {
         dispute: parsed(Some(&dispute.id), "id")?,
         payment: optional(dispute.payment_intent.as_ref(), "payment_intent")?,
@@ -605,11 +606,8 @@ mod tests {
         let dispute = |status: &str, moved: &Value| json!({"id": "dp_1", "amount": 2500, "charge": "ch_1", "payment_intent": "pi_1", "status": status, "balance_transactions": moved});
         let steps = |kind: &str, status: &str, moved: Value| {
             let told = news(kind, &dispute(status, &moved), &Value::Null).unwrap();
-            if let StripeNews::Dispute(dispute) = told {
-                return dispute.steps;
-            }
-            assert_eq!(told, StripeNews::Ignored);
-            Vec::new()
+            let StripeNews::Dispute(dispute) = told else { panic!("{told:?}") };
+            dispute.steps
         };
         use DisputeStep::{Debit, Lost, Open, Reversal, Won};
         assert_eq!(steps("charge.dispute.created", "warning_needs_response", json!([])), []);
@@ -625,5 +623,6 @@ mod tests {
         assert_eq!(steps("charge.dispute.closed", "won", json!([])), [Reversal, Won]);
         assert_eq!(steps("charge.dispute.closed", "lost", json!([])), [Debit, Lost]);
         assert_eq!(steps("charge.dispute.closed", "warning_closed", json!([])), []);
+        assert_eq!(steps("charge.dispute.updated", "needs_response", json!([])), []);
     }
 }
