@@ -10,6 +10,7 @@ mod credit;
 mod customer;
 pub mod decline;
 mod disputes;
+mod fraud_warnings;
 pub mod refill;
 mod reversals;
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use stripe_stand_in::{DebitEnd, DeliveryPlan, DisputeEnd, DisputeKind, NewDispute, Order};
-use tollgate::domain::account::AccountState;
+use tollgate::domain::account::{AccountState, RefillPause};
 use tollgate::domain::command::Command;
 use tollgate::domain::event::Cause;
 use tollgate::domain::row_format::RowFormat;
@@ -442,6 +442,27 @@ async fn dispute_follows_each_outcome_it_closes_with() {
 }
 
 #[tokio::test]
+async fn early_fraud_warning_pauses_refills_and_nothing_else() {
+    let world = PaymentWorld::new().await;
+    let terms = json!({"enabled": true, "threshold": "5", "amount": "25"});
+    let session = world.session("25.00", Some(terms)).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    world.deliver_all().await;
+    let payment = world.objects("payment_intent")[0]["id"].as_str().unwrap().to_owned();
+    world.stand_in.warn_of_fraud(&payment).unwrap();
+    ends_at(&world, "25", false, "warned").await;
+    assert_eq!(world.state().await.refill.paused, Some(RefillPause::FraudWarning));
+    assert_eq!(world.count("fraud_warning").await, 1);
+    // Refills are on and paused: a low balance charges nothing.
+    assert!(world.state().await.refill.agreement.is_some());
+    world.refill().await;
+    assert_eq!(world.charged_cents(), 2500);
+    // The customer turns them on again.
+    world.agree("30", "25").await;
+    assert_eq!(world.state().await.refill.paused, None);
+}
+
+#[tokio::test]
 async fn support_finds_a_dispute_and_a_refund_by_id() {
     let world = PaymentWorld::new().await;
     let payment = credited(&world).await;
@@ -615,7 +636,7 @@ async fn cards_follow_stripe_and_a_detached_card_pauses_refills() {
         (0, None),
         "old news do not bring a card back"
     );
-    assert_eq!(state.refill.paused, Some(tollgate::domain::account::RefillPause::CardGone));
+    assert_eq!(state.refill.paused, Some(RefillPause::CardGone));
 
     let session = world.session("25.00", None).await;
     world.pay(&session, "card=5555555555554444").await;

@@ -204,6 +204,7 @@ async fn record(payments: Payments<'_>, news: &StripeNews) -> Result<PaymentOutc
         StripeNews::Ended { payment, account, how } => payments.end(account, payment, *how).await,
         StripeNews::Refund(refund) => payments.refund(refund).await,
         StripeNews::Dispute(dispute) => Box::pin(payments.dispute(dispute)).await,
+        StripeNews::FraudWarning(warning) => Box::pin(payments.warn_of_fraud(warning)).await,
         StripeNews::Cards { customer } => payments.cards_changed(customer).await,
         StripeNews::CustomerGone { customer } => payments.customer_gone(customer).await,
         StripeNews::Ignored => Ok(PaymentOutcome::Ignored),

@@ -236,6 +236,21 @@ impl StripeStandIn {
         })
     }
 
+    /// Lets the card's issuer report a charge as probably fraudulent. Returns the warning's ID.
+    ///
+    /// # Errors
+    /// If there is no such charge.
+    pub fn warn_of_fraud(&self, payment: &str) -> Result<String, NotPossible> {
+        self.with(|account| {
+            let charge = if payment.starts_with("pi_") {
+                account.text(payment, "/latest_charge")
+            } else {
+                payment.to_owned()
+            };
+            Ok(account.warn_of_fraud(&charge)?)
+        })
+    }
+
     /// Decides a dispute as the bank. A lost inquiry becomes a chargeback. A closed dispute may be
     /// closed again with another outcome.
     ///

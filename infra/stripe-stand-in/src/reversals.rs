@@ -241,6 +241,24 @@ impl Account {
         Ok(id)
     }
 
+    /// The issuer reports a charge as probably fraudulent. The warning's ID.
+    pub(super) fn warn_of_fraud(&mut self, charge: &str) -> Result<String, Failure> {
+        let intent = self.of_kind("charge", charge)?["payment_intent"].clone();
+        let id = self.id("issfr_1", 23);
+        let warning = json!({
+            "id": id,
+            "object": "radar.early_fraud_warning",
+            "actionable": true,
+            "charge": charge,
+            "created": self.now,
+            "fraud_type": "made_with_stolen_card",
+            "livemode": false,
+            "payment_intent": intent,
+        });
+        self.add(warning, Some("radar.early_fraud_warning.created"));
+        Ok(id)
+    }
+
     fn move_disputed(&mut self, dispute: &str, amount: i64, fee: i64) {
         let transaction = self.new_balance_transaction(dispute, "adjustment", amount, fee);
         let transaction = self.get(&transaction).cloned().unwrap_or_default();

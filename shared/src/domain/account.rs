@@ -525,6 +525,9 @@ pub enum RefillPause {
     Failures,
     /// The card was removed.
     CardGone,
+    /// The card's issuer reported a payment as fraudulent. Refills resume when they are turned on
+    /// again.
+    FraudWarning,
 }
 
 impl AccountState {

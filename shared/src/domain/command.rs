@@ -11,7 +11,9 @@ use crate::domain::event::{
     CreditKind, DisputeOutcome, PaymentFacts, PendingEnd, RefillDecline, StartKind, TakeBack,
 };
 use crate::domain::funds::FundShare;
-use crate::domain::ids::{CardFingerprint, CardId, CustomerId, DisputeId, PaymentId, Sku};
+use crate::domain::ids::{
+    CardFingerprint, CardId, CustomerId, DisputeId, FraudWarningId, PaymentId, Sku,
+};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::resources::{BilledMode, Meter, Resource, ResourceRef, ResourceStatus};
 use crate::domain::timestamp::Timestamp;
@@ -167,6 +169,11 @@ pub enum Command {
         /// What was recorded before.
         before: TakenForDispute,
     },
+    /// Records an early fraud warning, which pauses refills.
+    WarnOfFraud {
+        warning: FraudWarningId,
+        payment: PaymentId,
+    },
     /// Freezes the account, by staff.
     Freeze {
         reason: String,
@@ -219,6 +226,7 @@ impl Command {
             | Command::OpenDispute { .. }
             | Command::CloseDispute { .. }
             | Command::ChangeDispute { .. }
+            | Command::WarnOfFraud { .. }
             | Command::Freeze { .. }
             | Command::Unfreeze { .. }
             | Command::Correct { .. } => true,

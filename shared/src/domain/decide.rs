@@ -70,6 +70,12 @@ pub fn decide(
                 })
             })
         }
+        Command::WarnOfFraud { warning, payment } => {
+            Ok(DecisionOutcome::of(PaymentChange::FraudWarned {
+                warning: warning.clone(),
+                payment: payment.clone(),
+            }))
+        }
         Command::MoveDispute { head, dispute, of, cents, before } => check_head(state, *head)
             .and_then(|()| money::move_dispute(state, dispute, of, *cents, before, now)),
         Command::Correct { amount, reason } => money::correct(*amount, reason),

@@ -238,6 +238,17 @@ pub struct StripeDispute {
     pub balance_transactions: Vec<serde_json::Value>,
 }
 
+/// A Radar early fraud warning.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct StripeFraudWarning {
+    /// A Stripe ID, `issfr_…`.
+    pub id: String,
+    /// A Stripe ID, `pi_…`.
+    pub payment_intent: Option<Id>,
+    /// A Stripe ID, `ch_…`.
+    pub charge: Option<Id>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct PaymentMethod {
     /// A Stripe ID, `pm_…`.

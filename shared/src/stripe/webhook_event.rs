@@ -7,6 +7,7 @@
 //! | `checkout.session.async_payment_failed`, `payment_intent.canceled` | [`StripeNews::Ended`] |
 //! | `refund.created`, `.updated`, `.failed` | [`StripeNews::Refund`] |
 //! | `charge.dispute.created`, `.funds_withdrawn`, `.updated`, `.closed`, `.funds_reinstated` | [`StripeNews::Dispute`] |
+//! | `radar.early_fraud_warning.created` | [`StripeNews::FraudWarning`] |
 //! | `payment_method.*`, `customer.updated`, `setup_intent.succeeded`, `checkout.session.completed` (setup) | [`StripeNews::Cards`] |
 //! | `customer.deleted` | [`StripeNews::CustomerGone`] |
 //! | anything else | [`StripeNews::Ignored`] |
@@ -18,14 +19,14 @@ use serde_json::Value;
 use super::metadata::{self, Purchase};
 use super::objects::{
     CheckoutSession, Expandable, Id, PaymentIntent, PaymentMethod, SetupIntent, StripeDispute,
-    StripeInvoice, StripeRefund,
+    StripeFraudWarning, StripeInvoice, StripeRefund,
 };
 use crate::domain::event::PendingEnd;
-use crate::domain::ids::{AccountId, CustomerId, DisputeId, PaymentId, RefundId};
+use crate::domain::ids::{AccountId, CustomerId, DisputeId, FraudWarningId, PaymentId, RefundId};
 
 /// The events that matter, and the only place where they are listed: `stripe-setup` asks Stripe for
 /// exactly these, and what is not among them is ignored.
-pub const EVENTS: [&str; 22] = [
+pub const EVENTS: [&str; 23] = [
     "charge.dispute.closed",
     "charge.dispute.created",
     "charge.dispute.funds_reinstated",
@@ -44,6 +45,7 @@ pub const EVENTS: [&str; 22] = [
     "payment_method.automatically_updated",
     "payment_method.detached",
     "payment_method.updated",
+    "radar.early_fraud_warning.created",
     "refund.created",
     "refund.failed",
     "refund.updated",
@@ -98,6 +100,8 @@ pub enum StripeNews {
     Refund(RefundNews),
     /// A customer disputes a payment.
     Dispute(DisputeNews),
+    /// A card's issuer reported a payment as probably fraudulent.
+    FraudWarning(FraudWarningNews),
     /// Something about a customer's cards.
     Cards {
         customer: CustomerId,
@@ -186,6 +190,15 @@ pub struct DisputeNews {
     pub steps: Vec<DisputeStep>,
 }
 
+/// An early fraud warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FraudWarningNews {
+    pub warning: FraudWarningId,
+    /// `None` if the event names only the charge.
+    pub payment: Option<PaymentId>,
+    pub charge: Option<String>,
+}
+
 /// What is to be recorded of a dispute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DisputeStep {
@@ -249,6 +262,7 @@ impl StripeEvent {
             | "charge.dispute.updated"
             | "charge.dispute.closed"
             | "charge.dispute.funds_reinstated" => dispute(&self.object()?, &self.kind),
+            "radar.early_fraud_warning.created" => fraud_warning(&self.object()?),
             "payment_method.attached"
             | "payment_method.detached"
             | "payment_method.updated"
@@ -481,6 +495,14 @@ fn dispute(dispute: &StripeDispute, kind: &str) -> Result<StripeNews, String> {
         charge: dispute.charge.as_ref().map(|charge| charge.id.clone()),
         cents: dispute.amount.ok_or("amount is missing")?,
         steps,
+    }))
+}
+
+fn fraud_warning(warning: &StripeFraudWarning) -> Result<StripeNews, String> {
+    Ok(StripeNews::FraudWarning(FraudWarningNews {
+        warning: parsed(Some(&warning.id), "id")?,
+        payment: optional(warning.payment_intent.as_ref(), "payment_intent")?,
+        charge: warning.charge.as_ref().map(|charge| charge.id.clone()),
     }))
 }
 

@@ -101,6 +101,7 @@ kinds! {
     Change::Payment(PaymentChange::GivenBack { .. }) => "refund_reversed" "dispute_reversed",
     Change::Payment(PaymentChange::DisputeOpened { .. }) => "dispute_opened",
     Change::Payment(PaymentChange::DisputeClosed { .. }) => "dispute_closed",
+    Change::Payment(PaymentChange::FraudWarned { .. }) => "fraud_warning",
     Change::Payment(PaymentChange::DisputeMoved { .. }) => "dispute" "dispute_reversed",
     Change::Payment(PaymentChange::DisputeChanged { .. }) => "dispute_opened" "dispute_closed",
     Change::Staff(StaffChange::Frozen { .. }) => "frozen",

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{ChangeFamily, Claim, RowPlace};
 use crate::domain::account::{
-    AccountState, DisputePhase, DisputeState, Grant, PendingPayment, RefillPurpose, TakenBack,
-    TrialPhase,
+    AccountState, DisputePhase, DisputeState, Grant, PendingPayment, RefillPause, RefillPurpose,
+    TakenBack, TrialPhase,
 };
-use crate::domain::ids::{AccountId, DisputeId, PaymentId, RefundId};
+use crate::domain::ids::{AccountId, DisputeId, FraudWarningId, PaymentId, RefundId};
 use crate::domain::money::Usd;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::yes_no;
@@ -88,6 +88,8 @@ pub enum PaymentChange {
     /// The status of a dispute changed. No claim makes the row single: a closed dispute may be
     /// closed again with another outcome.
     DisputeChanged { dispute: DisputeId, payment: PaymentId, phase: DisputePhase },
+    /// The card's issuer reported a payment as probably fraudulent. Refills pause.
+    FraudWarned { warning: FraudWarningId, payment: PaymentId },
 }
 
 impl ChangeFamily for PaymentChange {
@@ -111,6 +113,7 @@ impl ChangeFamily for PaymentChange {
                 phase: DisputePhase::Lost | DisputePhase::Over,
                 ..
             } => "dispute_closed",
+            PaymentChange::FraudWarned { .. } => "fraud_warning",
         }
     }
 
@@ -157,6 +160,9 @@ impl ChangeFamily for PaymentChange {
                 let state = dispute_or_new(next, dispute, payment);
                 set_dispute(next, DisputeState { phase: Some(*phase), ..state });
             }
+            PaymentChange::FraudWarned { .. } => {
+                next.refill.paused = next.refill.paused.or(Some(RefillPause::FraudWarning));
+            }
         }
     }
 
@@ -202,6 +208,9 @@ impl ChangeFamily for PaymentChange {
             PaymentChange::DisputeChanged { dispute, .. } => {
                 vec![Claim::mark(format!("stripe#{dispute}#changed"))]
             }
+            PaymentChange::FraudWarned { warning, .. } => {
+                vec![Claim::once(format!("stripe#{warning}#warning"))]
+            }
         }
     }
 
@@ -216,7 +225,8 @@ impl ChangeFamily for PaymentChange {
             | PaymentChange::DisputeOpened { .. }
             | PaymentChange::DisputeClosed { .. }
             | PaymentChange::DisputeMoved { .. }
-            | PaymentChange::DisputeChanged { .. } => false,
+            | PaymentChange::DisputeChanged { .. }
+            | PaymentChange::FraudWarned { .. } => false,
         }
     }
 }

@@ -50,6 +50,7 @@ impl FamilyView for PaymentChange {
                 phase: DisputePhase::Lost | DisputePhase::Over,
                 ..
             } => "Dispute closed".to_owned(),
+            PaymentChange::FraudWarned { .. } => "Auto-refill paused".to_owned(),
         }
     }
 
@@ -57,6 +58,7 @@ impl FamilyView for PaymentChange {
         let event = match self {
             PaymentChange::Credited { .. } | PaymentChange::GivenBack { .. } => credit_added(row),
             PaymentChange::DisputeMoved { cents, .. } if *cents < 0 => credit_added(row),
+            PaymentChange::FraudWarned { .. } => return Vec::new(),
             PaymentChange::TakenBack { .. } | PaymentChange::DisputeMoved { .. } => {
                 credit_taken(row)
             }
@@ -103,7 +105,8 @@ impl FamilyView for PaymentChange {
             | PaymentChange::PaymentEnded { .. }
             | PaymentChange::DisputeOpened { .. }
             | PaymentChange::DisputeClosed { .. }
-            | PaymentChange::DisputeChanged { .. } => None,
+            | PaymentChange::DisputeChanged { .. }
+            | PaymentChange::FraudWarned { .. } => None,
         }
     }
 
@@ -112,7 +115,8 @@ impl FamilyView for PaymentChange {
             PaymentChange::Credited { payment, .. }
             | PaymentChange::PaymentEnded { payment, .. }
             | PaymentChange::DisputeOpened { payment, .. }
-            | PaymentChange::DisputeChanged { payment, .. } => Some(payment),
+            | PaymentChange::DisputeChanged { payment, .. }
+            | PaymentChange::FraudWarned { payment, .. } => Some(payment),
             PaymentChange::PaymentPending(pending) => Some(&pending.payment),
             PaymentChange::TakenBack { of, .. }
             | PaymentChange::GivenBack { of, .. }
@@ -126,7 +130,8 @@ impl FamilyView for PaymentChange {
             PaymentChange::Credited { kind: CreditKind::Refill { .. }, .. }
             | PaymentChange::DisputeOpened { .. }
             | PaymentChange::DisputeClosed { .. }
-            | PaymentChange::DisputeChanged { .. } => None,
+            | PaymentChange::DisputeChanged { .. }
+            | PaymentChange::FraudWarned { .. } => None,
             PaymentChange::Credited { kind: CreditKind::TopUp | CreditKind::Commit, .. }
             | PaymentChange::PaymentPending(_)
             | PaymentChange::PaymentEnded { .. }

@@ -39,6 +39,7 @@ pub(super) fn all() -> Vec<World> {
         refills(),
         refills_paused(),
         disputes(),
+        fraud_warnings(),
     ]
 }
 
@@ -177,6 +178,16 @@ fn disputes() -> World {
     stripe(w, "10:40", command);
     move_dispute(w, "10:50", plan(), 0);
     change_dispute(w, "10:51", DisputePhase::Over);
+    world
+}
+
+/// A payment that the card's issuer reports.
+fn fraud_warnings() -> World {
+    let mut world = World::opened_as("fraud_warnings");
+    let w = &mut world;
+    stripe(w, "10:01", top_up(taxed("pi_a", "10", 1190)));
+    let command = Command::WarnOfFraud { warning: named("issfr_1"), payment: named("pi_a") };
+    stripe(w, "10:10", command);
     world
 }
 
