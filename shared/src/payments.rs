@@ -10,6 +10,7 @@ mod credit;
 mod customer;
 pub mod decline;
 mod disputes;
+mod fraud_warnings;
 pub mod refill;
 mod reversals;
 
@@ -64,6 +65,10 @@ pub enum PaymentError {
     /// credit; somebody must look.
     #[error("{payment} cannot be credited: {why}")]
     Mismatch { payment: String, why: String },
+    /// A payment with this installation's metadata, by a customer that is not known here. The
+    /// customer's look-up may have been lost with a table. An alarm fired.
+    #[error("a payment for {account} was made by the unknown customer {customer}")]
+    UnknownCustomer { account: AccountId, customer: CustomerId },
 }
 
 impl From<store::CommandError> for PaymentError {

@@ -21,11 +21,6 @@ async fn a_page_is_made_paid_and_credited() {
     assert_eq!(created.body["expires_at"], "2026-11-22T10:31:00Z");
     assert_eq!(world.status(&session).await.body, json!({"id": session, "status": "open"}));
     world.pay(&session, &format!("card={VISA}")).await;
-    assert_eq!(
-        world.status(&session).await.body["status"],
-        "processing",
-        "paid at Stripe, and not credited yet"
-    );
     world.deliver_all().await;
     let status = world.status(&session).await.body;
     assert_eq!(
@@ -34,6 +29,50 @@ async fn a_page_is_made_paid_and_credited() {
     );
     assert_eq!(status["row"]["balance_after"], "25.00");
     world.check().await;
+}
+
+/// Every webhook is lost.
+#[tokio::test]
+async fn paid_session_is_credited_by_its_status_without_a_webhook() {
+    let world = PaymentWorld::new().await;
+    let session = world.session("25.00", Some(json!({"enabled": true}))).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    for _ in 0..2 {
+        let status = world.status(&session).await.body;
+        assert_eq!(
+            (status["status"].as_str(), status["row"]["type"].as_str()),
+            (Some("paid"), Some("topup")),
+            "{status}"
+        );
+        assert_eq!(status["row"]["balance_after"], "25.00");
+    }
+    assert_eq!(world.names().await, ["opened", "topup", "refill_changed"]);
+    assert_eq!(world.state().await.balance(), named("25"));
+    // The webhook comes after all.
+    world.deliver_all().await;
+    world.deliver_everything_again().await;
+    assert_eq!(world.names().await, ["opened", "topup", "refill_changed"]);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn status_that_dies_anywhere_credits_once_and_agrees_once() {
+    let prepare = async |world: &PaymentWorld| {
+        let terms = json!({"enabled": true, "threshold": "5", "amount": "25"});
+        let session = world.session("25.00", Some(terms)).await;
+        world.pay(&session, &format!("card={VISA}")).await;
+    };
+    let process = async |world: &PaymentWorld| {
+        let session = world.objects("checkout.session")[0]["id"].as_str().unwrap().to_owned();
+        assert_eq!(world.status(&session).await.body["status"], "paid");
+    };
+    let look = async |world: &PaymentWorld| {
+        assert_eq!(world.names().await, ["opened", "topup", "refill_changed"]);
+        assert_eq!(world.state().await.balance(), named("25"));
+        world.check().await;
+    };
+    let calls = die_everywhere(prepare, process, look).await;
+    assert!((10..60).contains(&calls), "{calls} calls");
 }
 
 #[tokio::test]

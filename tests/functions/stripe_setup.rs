@@ -36,7 +36,7 @@ fn changes(stand_in: &StripeStandIn) -> Vec<String> {
 async fn setup_creates_everything_once_and_shows_the_secret_once() {
     let (stand_in, stripe, _) = world().await;
     let dry = set_up(&stripe, &arguments(&["--dry-run"])).await.unwrap();
-    assert!(dry.contains("would create a webhook endpoint with 21 events"), "{dry}");
+    assert!(dry.contains("would create a webhook endpoint with 23 events"), "{dry}");
     assert_eq!(changes(&stand_in), [""; 0]);
 
     let first =

@@ -196,7 +196,7 @@ fn check_causes(account: &str, rows: &[Value]) {
         let cause = match kind {
             "topup" | "auto_refill" => format!("paid {}", change["payment"]),
             "refund" | "dispute" | "refund_reversed" | "dispute_reversed" => {
-                format!("{kind} {}", change["by"])
+                format!("{kind} {}{}", change["by"], change["dispute"])
             }
             "refill_failed" | "refill_begun" => {
                 format!("{kind} {}{}", change["attempt"], change["n"])
@@ -284,7 +284,8 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
         "refill_failed" => vec!["RefillFailed"],
         "frozen" | "dispute_opened" => vec!["Frozen"],
         "unfrozen" | "dispute_closed" => vec!["Unfrozen"],
-        "usage" | "created" | "refill_changed" | "refill_begun" | "refill_due" | "card_removed" => {
+        "usage" | "created" | "refill_changed" | "refill_begun" | "refill_due" | "card_removed"
+        | "fraud_warning" => {
             vec![]
         }
         other => panic!("no test here makes a row {other}: say what it tells"),
@@ -402,13 +403,10 @@ impl Payments {
             account_of_charge.insert(charge["id"].as_str().unwrap().to_owned(), account);
         }
         for dispute in all(&stripe, "/v1/disputes").await {
-            let status = dispute["status"].as_str().unwrap();
-            if status == "won" || status.starts_with("warning_") {
-                continue;
-            }
             let account = &account_of_charge[dispute["charge"].as_str().unwrap()];
-            *received.get_mut(account).unwrap() -=
-                Usd::from_cents(dispute["amount"].as_i64().unwrap()).unwrap();
+            let moved = dispute["balance_transactions"].as_array().unwrap().iter();
+            let cents = moved.map(|moved| moved["amount"].as_i64().unwrap()).sum();
+            *received.get_mut(account).unwrap() += Usd::from_cents(cents).unwrap();
         }
         Payments { received }
     }

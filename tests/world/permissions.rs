@@ -294,6 +294,11 @@ async fn a_customer_uses_everything(world: &World) {
     let page = format!("/v1/checkout-sessions/{}", page["id"].as_str().unwrap());
     alice.read(&page).await;
     alice.write("POST", &format!("{page}/cancel"), &Value::Null).await;
+    // The status of a paid session credits it, which settles.
+    let payer = world.customer("payer");
+    let page = payer.page(&json!({"amount": "5.00"})).await;
+    payer.pay(&page, GOOD_CARD).await;
+    payer.read(&format!("/v1/checkout-sessions/{}", page["id"].as_str().unwrap())).await;
 
     let project = alice.project().await;
     // At $4.00 an hour the balance falls below the threshold. The event of it is lost, so settle-due

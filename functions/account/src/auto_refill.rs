@@ -224,6 +224,7 @@ fn paused(state: &AccountState, policy: &Policy, now: Timestamp) -> Option<&'sta
         Some(RefillPause::CardRefused) => return Some("card_refused"),
         Some(RefillPause::Failures) => return Some("failures"),
         Some(RefillPause::CardGone) => return Some("card_removed"),
+        Some(RefillPause::FraudWarning) => return Some("fraud_warning"),
         None => {}
     }
     let Some(card) = &refill.card else { return Some("no_card") };

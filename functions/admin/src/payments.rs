@@ -13,7 +13,7 @@ use tollgate::views::transaction::Transaction;
 use crate::AdminClients;
 
 /// The prefixes of Stripe IDs that can be looked up.
-const PREFIXES: [&str; 7] = ["cs_", "pi_", "ch_", "in_", "cus_", "re_", "pyr_"];
+const PREFIXES: [&str; 9] = ["cs_", "pi_", "ch_", "in_", "cus_", "re_", "pyr_", "dp_", "du_"];
 
 /// A payment in the ledger and at Stripe.
 #[derive(Debug, Serialize)]
@@ -65,6 +65,9 @@ async fn place(billing: &Billing, id: &PaymentId) -> Result<PaymentRow, ApiError
     let claims = match id.as_str().split('_').next() {
         Some("pi") => vec![format!("stripe#{id}#credit"), format!("stripe#{id}#pending")],
         Some("re" | "pyr") => vec![format!("stripe#{id}#debit")],
+        Some("dp" | "du") => {
+            ["opened", "debit", "changed", "moved"].map(|step| format!("stripe#{id}#{step}")).into()
+        }
         Some(_) | None => Vec::new(),
     };
     for claim in claims {

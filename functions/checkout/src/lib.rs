@@ -1,5 +1,5 @@
-//! `checkout`: the page, hosted by Stripe, where a customer buys credit. No money moves here: the
-//! credit comes with Stripe's confirmation, by the webhook.
+//! `checkout`: the page, hosted by Stripe, where a customer buys credit. The credit comes with
+//! Stripe's confirmation: by the webhook, or by the status of a session that is paid at Stripe.
 //!
 //! - `POST /v1/checkout-sessions {"amount": "25.00", "auto_refill": {"enabled", "threshold",
 //!   "amount"}?}` → 201 `{"id", "url", "expires_at"}`

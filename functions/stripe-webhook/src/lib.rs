@@ -203,7 +203,8 @@ async fn record(payments: Payments<'_>, news: &StripeNews) -> Result<PaymentOutc
         StripeNews::Pending(promised) => payments.promise(promised).await,
         StripeNews::Ended { payment, account, how } => payments.end(account, payment, *how).await,
         StripeNews::Refund(refund) => payments.refund(refund).await,
-        StripeNews::Dispute(dispute) => payments.dispute(dispute).await,
+        StripeNews::Dispute(dispute) => Box::pin(payments.dispute(dispute)).await,
+        StripeNews::FraudWarning(warning) => Box::pin(payments.warn_of_fraud(warning)).await,
         StripeNews::Cards { customer } => payments.cards_changed(customer).await,
         StripeNews::CustomerGone { customer } => payments.customer_gone(customer).await,
         StripeNews::Ignored => Ok(PaymentOutcome::Ignored),
@@ -235,7 +236,9 @@ fn refuse(event: &StripeEvent, failure: &PaymentError) -> WebhookError {
                 problem: Problem::new(ProblemCode::Unavailable, why),
             }
         }
-        PaymentError::Refused(_) | PaymentError::Mismatch { .. } => {
+        PaymentError::Refused(_)
+        | PaymentError::Mismatch { .. }
+        | PaymentError::UnknownCustomer { .. } => {
             tracing::error!(alarm = "event_not_recorded", event, kind, why = %failure);
             let why =
                 "The event could not be recorded. The error was logged and we're looking into it.";

@@ -88,7 +88,7 @@ pub struct CardRule {
 pub struct NewDispute {
     /// The charge (`ch_`) or PaymentIntent (`pi_`).
     pub payment: String,
-    /// In cents; the whole charge if it is not given.
+    /// In cents. The whole charge if it is not given. Exchange rates may make it more than that.
     pub amount: Option<i64>,
     /// `fraudulent`, `product_not_received`, …
     pub reason: String,
@@ -114,6 +114,11 @@ pub enum DisputeEnd {
     Won,
     /// The money is lost.
     Lost,
+    /// The status is `lost`, and so many cents are returned.
+    LostInPart(i64),
+    /// The network resolved it before a decision. The status is `prevented`, and what was withdrawn
+    /// stays withdrawn.
+    Prevented,
 }
 
 /// How a bank debit ends.
@@ -231,10 +236,26 @@ impl StripeStandIn {
         })
     }
 
-    /// Decides a dispute as the bank. A lost inquiry becomes a chargeback.
+    /// Lets the card's issuer report a charge as probably fraudulent. Returns the warning's ID.
     ///
     /// # Errors
-    /// If there is no such dispute, or it is closed.
+    /// If there is no such charge.
+    pub fn warn_of_fraud(&self, payment: &str) -> Result<String, NotPossible> {
+        self.with(|account| {
+            let charge = if payment.starts_with("pi_") {
+                account.text(payment, "/latest_charge")
+            } else {
+                payment.to_owned()
+            };
+            Ok(account.warn_of_fraud(&charge)?)
+        })
+    }
+
+    /// Decides a dispute as the bank. A lost inquiry becomes a chargeback. A closed dispute may be
+    /// closed again with another outcome.
+    ///
+    /// # Errors
+    /// If there is no such dispute, or it is closed with this outcome.
     pub fn close_dispute(&self, dispute: &str, end: DisputeEnd) -> Result<(), NotPossible> {
         self.with(|account| Ok(account.close_dispute(dispute, end)?))
     }

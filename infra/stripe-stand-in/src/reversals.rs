@@ -241,6 +241,24 @@ impl Account {
         Ok(id)
     }
 
+    /// The issuer reports a charge as probably fraudulent. The warning's ID.
+    pub(super) fn warn_of_fraud(&mut self, charge: &str) -> Result<String, Failure> {
+        let intent = self.of_kind("charge", charge)?["payment_intent"].clone();
+        let id = self.id("issfr_1", 23);
+        let warning = json!({
+            "id": id,
+            "object": "radar.early_fraud_warning",
+            "actionable": true,
+            "charge": charge,
+            "created": self.now,
+            "fraud_type": "made_with_stolen_card",
+            "livemode": false,
+            "payment_intent": intent,
+        });
+        self.add(warning, Some("radar.early_fraud_warning.created"));
+        Ok(id)
+    }
+
     fn move_disputed(&mut self, dispute: &str, amount: i64, fee: i64) {
         let transaction = self.new_balance_transaction(dispute, "adjustment", amount, fee);
         let transaction = self.get(&transaction).cloned().unwrap_or_default();
@@ -257,12 +275,19 @@ impl Account {
         let status = self.of_kind("dispute", id)?["status"].as_str().unwrap_or_default().to_owned();
         let amount = self.number(id, "/amount");
         match (status.as_str(), end) {
-            ("warning_needs_response" | "warning_under_review", DisputeEnd::Won) => {
+            (
+                "warning_needs_response" | "warning_under_review",
+                DisputeEnd::Won | DisputeEnd::Prevented,
+            ) => {
+                let status = if end == DisputeEnd::Won { "warning_closed" } else { "prevented" };
                 self.change(id, &["charge.dispute.closed"], |dispute| {
-                    dispute["status"] = json!("warning_closed");
+                    dispute["status"] = json!(status);
                 });
             }
-            ("warning_needs_response" | "warning_under_review", DisputeEnd::Lost) => {
+            (
+                "warning_needs_response" | "warning_under_review",
+                DisputeEnd::Lost | DisputeEnd::LostInPart(_),
+            ) => {
                 self.move_disputed(id, -amount, DISPUTE_FEE);
                 self.change(
                     id,
@@ -275,25 +300,39 @@ impl Account {
                     },
                 );
             }
-            ("needs_response" | "under_review", DisputeEnd::Won) => {
-                self.move_disputed(id, amount, 0);
-                self.change(
-                    id,
-                    &["charge.dispute.closed", "charge.dispute.funds_reinstated"],
-                    |dispute| {
-                        dispute["status"] = json!("won");
-                    },
-                );
+            ("warning_closed", _) => {
+                return Err(Failure::invalid("the inquiry is closed already"));
             }
-            ("needs_response" | "under_review", DisputeEnd::Lost) => {
-                self.change(id, &["charge.dispute.closed"], |dispute| {
-                    dispute["status"] = json!("lost");
-                });
-            }
-            (closed, _) => {
-                return Err(Failure::invalid(format!("the dispute is closed already: {closed}")));
-            }
+            (before, end) => return self.decide_dispute(id, before, end),
         }
+        Ok(())
+    }
+
+    /// Closes a chargeback, for the first time or with another outcome than before.
+    fn decide_dispute(&mut self, id: &str, before: &str, end: DisputeEnd) -> Result<(), Failure> {
+        let amount = self.number(id, "/amount");
+        let moved = self.get(id).and_then(|dispute| dispute["balance_transactions"].as_array());
+        let moved = moved.into_iter().flatten();
+        let kept = -moved.filter_map(|moved| moved["amount"].as_i64()).sum::<i64>();
+        let (status, keeps) = match end {
+            DisputeEnd::Won => ("won", 0),
+            DisputeEnd::Lost => ("lost", amount),
+            DisputeEnd::LostInPart(returned) => ("lost", amount - returned),
+            DisputeEnd::Prevented => ("prevented", kept),
+        };
+        if (before, kept) == (status, keeps) {
+            return Err(Failure::invalid(format!("the dispute is closed already: {status}")));
+        }
+        let mut events = vec!["charge.dispute.closed"];
+        if kept != keeps {
+            self.move_disputed(id, kept - keeps, 0);
+            events.push(if kept > keeps {
+                "charge.dispute.funds_reinstated"
+            } else {
+                "charge.dispute.funds_withdrawn"
+            });
+        }
+        self.change(id, &events, |dispute| dispute["status"] = json!(status));
         Ok(())
     }
 }

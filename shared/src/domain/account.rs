@@ -73,6 +73,9 @@ pub struct AccountState {
     /// Partly refunded or disputed payments.
     #[serde(rename = "tb", default, skip_serializing_if = "Vec::is_empty")]
     pub taken_back: Vec<TakenBack>,
+    /// Disputes that are open or lost, or hold money. Disputes of formats before 3 are not here.
+    #[serde(rename = "dp", default, skip_serializing_if = "Vec::is_empty")]
+    pub disputes: Vec<DisputeState>,
     /// Whether the account ever had a payment.
     #[serde(rename = "pe", with = "yes_no", default, skip_serializing_if = "is_default")]
     pub ever_paid: bool,
@@ -310,12 +313,54 @@ pub struct PendingPayment {
     pub expires_at: Timestamp,
 }
 
+/// A dispute, as Stripe last reported it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisputeState {
+    #[serde(rename = "d")]
+    pub dispute: DisputeId,
+    #[serde(rename = "p")]
+    pub payment: PaymentId,
+    /// The recorded status. `None` if only rows of formats before 3 recorded it.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<DisputePhase>,
+    /// The cents of the payment that the dispute holds, including tax.
+    #[serde(rename = "c", default, skip_serializing_if = "is_default")]
+    pub cents: i64,
+    /// Grants that came with the payment. `remaining` is the amount that the dispute took.
+    #[serde(rename = "g", default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
+}
+
+/// The status of a dispute, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DisputePhase {
+    /// The bank has not decided yet. The account is frozen.
+    Open,
+    /// The customer won. The account stays frozen until staff decide.
+    Lost,
+    /// Won, closed or prevented. The dispute does not freeze the account.
+    Over,
+}
+
+impl DisputePhase {
+    /// Whether a dispute in this phase freezes its account.
+    #[must_use]
+    pub fn freezes(self) -> bool {
+        match self {
+            DisputePhase::Open | DisputePhase::Lost => true,
+            DisputePhase::Over => false,
+        }
+    }
+}
+
 /// The refunded or disputed part of a payment, and the credit taken for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenBack {
     #[serde(rename = "p")]
     pub payment: PaymentId,
-    /// The total refunded or disputed, in cents, including tax.
+    /// The total refunded or disputed, in cents, including tax. It exceeds the payment if it was
+    /// refunded and disputed. The credit taken never does.
     #[serde(rename = "c")]
     pub cents: i64,
     /// The credit taken, before tax, in USD.
@@ -502,6 +547,9 @@ pub enum RefillPause {
     Failures,
     /// The card was removed.
     CardGone,
+    /// The card's issuer reported a payment as fraudulent. Refills resume when they are turned on
+    /// again.
+    FraudWarning,
 }
 
 impl AccountState {
@@ -589,9 +637,15 @@ impl AccountState {
 
     /// The cents and credit taken back from a payment, if a part was taken back.
     #[must_use]
-    pub(crate) fn taken_back_of(&self, payment: &PaymentId) -> Option<(i64, Usd)> {
+    pub fn taken_back_of(&self, payment: &PaymentId) -> Option<(i64, Usd)> {
         let entry = self.taken_back.iter().find(|entry| entry.payment == *payment);
         entry.map(|entry| (entry.cents, entry.credit))
+    }
+
+    /// The recorded state of a dispute.
+    #[must_use]
+    pub fn dispute(&self, dispute: &DisputeId) -> Option<&DisputeState> {
+        self.disputes.iter().find(|known| known.dispute == *dispute)
     }
 
     pub(crate) fn begin_period(&mut self, from: Timestamp, through: Timestamp) {

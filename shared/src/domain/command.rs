@@ -4,12 +4,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::account::{BilledTotals, Grant, PendingPayment, RestartPolicy, TaxMode};
+use crate::domain::account::{
+    BilledTotals, DisputePhase, Grant, PendingPayment, RestartPolicy, TaxMode,
+};
 use crate::domain::event::{
     CreditKind, DisputeOutcome, PaymentFacts, PendingEnd, RefillDecline, StartKind, TakeBack,
 };
 use crate::domain::funds::FundShare;
-use crate::domain::ids::{CardFingerprint, CardId, CustomerId, DisputeId, PaymentId, Sku};
+use crate::domain::ids::{
+    CardFingerprint, CardId, CustomerId, DisputeId, FraudWarningId, PaymentId, Sku,
+};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::resources::{BilledMode, Meter, Resource, ResourceRef, ResourceStatus};
 use crate::domain::timestamp::Timestamp;
@@ -147,6 +151,31 @@ pub enum Command {
         dispute: DisputeId,
         outcome: DisputeOutcome,
     },
+    /// Records the status of a dispute, as often as it changes.
+    ChangeDispute {
+        /// The last row at the time Stripe was asked.
+        head: u64,
+        dispute: DisputeId,
+        payment: PaymentId,
+        phase: DisputePhase,
+    },
+    /// Moves the credit taken for a dispute to what Stripe moved.
+    MoveDispute {
+        /// The last row at the time Stripe was asked.
+        head: u64,
+        dispute: DisputeId,
+        /// The disputed payment.
+        of: PaymentFacts,
+        /// The target: the cents of the payment that Stripe withdrew and did not reinstate.
+        cents: i64,
+        /// What was recorded before.
+        before: TakenForDispute,
+    },
+    /// Records an early fraud warning, which pauses refills.
+    WarnOfFraud {
+        warning: FraudWarningId,
+        payment: PaymentId,
+    },
     /// Freezes the account, by staff.
     Freeze {
         reason: String,
@@ -176,6 +205,7 @@ impl Command {
             | Command::AwaitPayment(_)
             | Command::EndPayment { .. }
             | Command::GiveBack { .. } => false,
+            Command::MoveDispute { cents, before, .. } => *cents > before.dispute_cents,
             Command::Grant { .. }
             | Command::Create { .. }
             | Command::Start { .. }
@@ -197,6 +227,8 @@ impl Command {
             | Command::TakeBack { .. }
             | Command::OpenDispute { .. }
             | Command::CloseDispute { .. }
+            | Command::ChangeDispute { .. }
+            | Command::WarnOfFraud { .. }
             | Command::Freeze { .. }
             | Command::Unfreeze { .. }
             | Command::Correct { .. } => true,
@@ -268,10 +300,26 @@ pub struct PastCharge {
 /// Credit taken for a refund or dispute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakenCredit {
+    /// The cents of the payment, including tax.
+    pub cents: i64,
     /// Taken from paid credit, in USD, above zero.
     pub credit: Usd,
     /// Grants that came with the payment. `remaining` is the amount taken.
     pub grants: Vec<Grant>,
+}
+
+/// What is recorded of a dispute and its payment. The state has it, except for rows of formats
+/// before 3.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TakenForDispute {
+    /// The cents of the payment that the dispute holds, including tax.
+    pub dispute_cents: i64,
+    /// Grants that came with the payment. `remaining` is the amount that the dispute took.
+    pub grants: Vec<Grant>,
+    /// The total refunded or disputed of the payment, in cents, including tax.
+    pub payment_cents: i64,
+    /// The credit taken of the payment, before tax, in USD.
+    pub payment_credit: Usd,
 }
 
 /// Refill settings that a customer accepts.

@@ -49,7 +49,7 @@ pub fn decide(
         Command::AwaitPayment(pending) => money::await_payment(pending, now),
         Command::EndPayment { payment, how } => Ok(money::end_payment(state, payment, *how)),
         Command::Grant { bonus, reason } => money::grant(state, bonus, reason, now),
-        Command::TakeBack { by, of, cents } => money::take_back(state, by, of, *cents),
+        Command::TakeBack { by, of, cents } => money::take_back(state, by, of, *cents, policy),
         Command::GiveBack { by, of, cents, taken } => {
             money::give_back(state, by, of, *cents, taken.as_ref(), now)
         }
@@ -65,6 +65,23 @@ pub fn decide(
                 outcome: *outcome,
             }))
         }
+        Command::ChangeDispute { head, dispute, payment, phase } => {
+            check_head(state, *head).map(|()| {
+                DecisionOutcome::of(PaymentChange::DisputeChanged {
+                    dispute: dispute.clone(),
+                    payment: payment.clone(),
+                    phase: *phase,
+                })
+            })
+        }
+        Command::WarnOfFraud { warning, payment } => {
+            Ok(DecisionOutcome::of(PaymentChange::FraudWarned {
+                warning: warning.clone(),
+                payment: payment.clone(),
+            }))
+        }
+        Command::MoveDispute { head, dispute, of, cents, before } => check_head(state, *head)
+            .and_then(|()| money::move_dispute(state, dispute, of, *cents, before, now)),
         Command::Correct { amount, reason } => money::correct(*amount, reason),
         Command::StartTrial { card, excludes } => {
             money::start_trial(state, card, excludes, policy, now)
@@ -182,6 +199,11 @@ fn check_open(state: &AccountState, command: &Command) -> Result<(), Refusal> {
 
 pub(crate) fn check_time(state: &AccountState, now: Timestamp) -> Result<(), Refusal> {
     if now < state.at { Err(Refusal::TimeBeforeLastRow { now, last: state.at }) } else { Ok(()) }
+}
+
+/// Checks that no row came since another system was asked.
+fn check_head(state: &AccountState, head: u64) -> Result<(), Refusal> {
+    if state.next_seq == head + 1 { Ok(()) } else { Err(Refusal::AccountChanged) }
 }
 
 /// Checks that all running resources are paid up to now, or that an open refill delays the

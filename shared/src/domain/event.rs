@@ -34,7 +34,9 @@ pub(crate) use family::RowPlace;
 pub use grant::GrantChange;
 pub use lines::{BilledLines, ChunkedLines, MeterLine, ResourceLine};
 pub use list_change::ListChange;
-pub use payment::{CreditKind, DisputeOutcome, PaymentChange, PaymentFacts, PendingEnd, TakeBack};
+pub use payment::{
+    CreditKind, DisputeOutcome, DisputeTotals, PaymentChange, PaymentFacts, PendingEnd, TakeBack,
+};
 pub use refill::{RefillChange, RefillDecline};
 pub use resource::{ResourceChange, StartKind, StopReason};
 pub use staff::StaffChange;

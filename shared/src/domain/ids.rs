@@ -97,6 +97,8 @@ ids! {
     RefundId, 255;
     /// A Stripe Dispute, `dp_…` (older ones `du_…`).
     DisputeId, 255;
+    /// A Stripe Radar early fraud warning, `issfr_…`.
+    FraudWarningId, 255;
     /// A Stripe PaymentMethod, `pm_…`: a saved card.
     CardId, 255;
     /// A Stripe Customer, `cus_…`.

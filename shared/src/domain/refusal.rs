@@ -129,6 +129,9 @@ pub enum Refusal {
     /// No deletion is due, or a row was appended in between.
     #[error("the account is not due for deletion, or it changed in the meantime")]
     NotDeleting,
+    /// A row was appended since another system was asked.
+    #[error("the account changed in the meantime. Try again")]
+    AccountChanged,
     /// Running resources block the command.
     #[error("the account still has running resources ({count}). Stop them first")]
     StillRunning { count: u64 },
@@ -199,6 +202,7 @@ impl Refusal {
             | Refusal::RefillInProgress { .. }
             | Refusal::PaymentPending
             | Refusal::NotDeleting
+            | Refusal::AccountChanged
             | Refusal::AttemptOpen { .. } => true,
             Refusal::AccountNotOpen
             | Refusal::AccountAlreadyOpen

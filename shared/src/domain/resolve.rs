@@ -229,10 +229,16 @@ pub fn fail_start<'r>(
     let (mut charges, mut grants, mut refunded) =
         (Vec::new(), Vec::<Grant>::new(), BTreeSet::new());
     for (event, after) in rows {
-        if let Change::Payment(PaymentChange::TakenBack { of, .. }) = &event.change
-            && after.taken_back_of(&of.payment).is_none()
+        if let Change::Payment(
+            PaymentChange::TakenBack { of, .. } | PaymentChange::DisputeMoved { of, .. },
+        ) = &event.change
         {
-            refunded.insert(of.payment.clone());
+            // No entry: nothing or everything is taken back. Only a dispute that moves its money
+            // back leaves nothing.
+            let is_all = |(cents, _): (i64, Usd)| cents >= of.received_cents;
+            if after.taken_back_of(&of.payment).map_or(!event.amount().is_positive(), is_all) {
+                refunded.insert(of.payment.clone());
+            }
         }
         let Some(charge) = charge_of(event, id) else {
             continue;
@@ -313,7 +319,7 @@ pub fn resume(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<Command, Ref
 /// used to give the credit back.
 #[must_use]
 pub fn taken(event: &Event, before: &AccountState) -> Option<TakenCredit> {
-    let Change::Payment(PaymentChange::TakenBack { credit, .. }) = &event.change else {
+    let Change::Payment(PaymentChange::TakenBack { cents, credit, .. }) = &event.change else {
         return None;
     };
     let of_grant = |number| {
@@ -330,7 +336,7 @@ pub fn taken(event: &Event, before: &AccountState) -> Option<TakenCredit> {
             Some(Grant { remaining: of_grant(grant.number)?, used: Usd::ZERO, ..grant.clone() })
         })
         .collect();
-    Some(TakenCredit { credit: *credit, grants })
+    Some(TakenCredit { cents: *cents, credit: *credit, grants })
 }
 
 fn new_resource(

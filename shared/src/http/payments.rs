@@ -47,7 +47,9 @@ impl From<PaymentError> for ApiError {
             PaymentError::Fault(fault) => fault.into(),
             PaymentError::Refused(refusal) => refusal.into(),
             PaymentError::Stripe(error) => error.into(),
-            PaymentError::Mismatch { .. } => defect(failure.to_string()),
+            PaymentError::Mismatch { .. } | PaymentError::UnknownCustomer { .. } => {
+                defect(failure.to_string())
+            }
         }
     }
 }

@@ -288,6 +288,7 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::NotFrozen
         | Refusal::NotSuspended
         | Refusal::NotDeleting
+        | Refusal::AccountChanged
         | Refusal::StillRunning { .. }
         | Refusal::PaymentPending
         | Refusal::AttemptOpen { .. }

@@ -340,6 +340,8 @@ fn next_card(
         (Some(RefillPause::CardRefused | RefillPause::Failures | RefillPause::CardGone), _) => {
             added
         }
+        // A saved card does not answer the issuer's warning.
+        (Some(RefillPause::FraudWarning), _) => None,
         (None, None) => default.or(added),
         (None, Some(_)) => default
             .filter(|_| before.default_card.is_some() && before.default_card != after.default_card),

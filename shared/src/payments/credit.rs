@@ -134,9 +134,10 @@ impl Payments<'_> {
         }
     }
 
-    /// Whether who paid is the customer of the account that the metadata name: another installation
-    /// may use the same Stripe account, with accounts of the same names. A customer's look-up is
-    /// written before it is first used.
+    /// Whether the paying customer belongs to the account in the metadata. Returns false for
+    /// another installation's payment: it may use the same Stripe account, with accounts of the
+    /// same names. A customer's look-up is written before it is first used, so an unknown customer
+    /// of this installation is an error, which makes Stripe send the event again.
     async fn is_of_its_customer(
         &self,
         paid: &PaidPayment,
@@ -144,18 +145,29 @@ impl Payments<'_> {
     ) -> Result<bool, PaymentError> {
         let Some(customer) = &paid.customer else { return Ok(true) };
         let Some(account) = self.account_of(Some(customer)).await? else {
-            // It is not for us to credit, and not to be passed over either: the look-up may have
-            // been lost with a table.
+            if self.is_of_another_installation(paid) {
+                return Ok(false);
+            }
+            // The look-up may have been lost with a table.
             tracing::error!(
                 alarm = "customer_unknown", account = %purchase.account, %customer, ids = ?paid.ids,
                 "a payment with our metadata, by no customer of ours"
             );
-            return Ok(false);
+            return Err(PaymentError::UnknownCustomer {
+                account: purchase.account.clone(),
+                customer: customer.clone(),
+            });
         };
         let payment =
             paid.payment.as_ref().map(ToString::to_string).or_else(|| paid.ids.invoice.clone());
         is_same(&account, purchase, &payment.unwrap_or_default())?;
         Ok(true)
+    }
+
+    /// Metadata without an installation come from an older release of this one.
+    fn is_of_another_installation(&self, paid: &PaidPayment) -> bool {
+        let ours = self.stripe.settings().installation.as_deref();
+        paid.installation.as_deref().zip(ours).is_some_and(|(theirs, ours)| theirs != ours)
     }
 
     async fn payment_of_invoice(

@@ -1,14 +1,48 @@
-//! Disputes: each step that Stripe tells is a row of its own.
+//! Disputes: the ledger follows what Stripe says of a dispute now.
+//!
+//! The amount of a dispute may exceed its charge, a lost dispute may return a part, a closed one
+//! may close again with another outcome, and an event is a snapshot of its time. So each event is
+//! only a reason to look: the account's head is read, the dispute is retrieved, and the next row is
+//! appended to that head. If another row was faster, both are read again. What is retrieved is thus
+//! never older than the head.
 
-use crate::domain::account::AccountState;
-use crate::domain::command::Command;
-use crate::domain::event::{DisputeOutcome, TakeBack};
+use serde_json::Value;
+
+use crate::domain::account::{AccountState, DisputePhase, DisputeState};
+use crate::domain::command::{Command, TakenForDispute};
+use crate::domain::event::{Change, DisputeOutcome, PaymentChange, TakeBack};
+use crate::domain::ids::{DisputeId, PaymentId};
+use crate::domain::money::Usd;
+use crate::domain::refusal::Refusal;
+use crate::domain::row_format::RowFormat;
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
-use crate::store::Plan;
+use crate::store::{CreditedPayment, Plan, RowOrder, StoreError};
+use crate::stripe::objects::StripeDispute;
 use crate::stripe::webhook_event::{DisputeNews, DisputeStep};
 
+/// The first format whose rows can move a dispute's money more than once.
+const MOVED_AS_OFTEN: RowFormat = RowFormat::new(3);
+/// How often head and dispute are read for one event. A dispute needs three rows at most.
+const TURNS_MAX: u32 = 12;
+/// How many rows are read at once.
+const PAGE_ROWS: u32 = 100;
+
+/// What is recorded of a dispute.
+struct RecordedDispute {
+    phase: Option<DisputePhase>,
+    taken: TakenForDispute,
+}
+
+/// The rows that a dispute still needs. A step that cannot be recorded is left out, so that it does
+/// not block the other.
+#[derive(Clone, Copy)]
+struct OpenSteps {
+    phase: bool,
+    money: bool,
+}
+
 impl Payments<'_> {
-    /// Records what became of a dispute.
+    /// Records a dispute as it is at Stripe: its status, and the money it moved.
     ///
     /// # Errors
     /// [`PaymentError`]
@@ -17,32 +51,336 @@ impl Payments<'_> {
         else {
             return Ok(PaymentOutcome::Foreign);
         };
+        let written = self.billing.settings.policy.row_format;
+        let outcome = if written >= MOVED_AS_OFTEN || self.has_newer_rows(&news.dispute).await? {
+            // Boxed: they are many futures deep.
+            Box::pin(self.follow(&credited, &news.dispute)).await
+        } else {
+            Box::pin(self.record_steps(&credited, news)).await
+        };
+        let seq = match &outcome {
+            Ok(
+                PaymentOutcome::Recorded { seq, .. } | PaymentOutcome::AlreadyRecorded { seq, .. },
+            ) => *seq,
+            Ok(
+                PaymentOutcome::Noted { .. } | PaymentOutcome::Foreign | PaymentOutcome::Ignored,
+            )
+            | Err(_) => credited.seq,
+        };
+        let id = news.dispute.as_str();
+        self.billing.store.note_look_ups(&credited.account, seq, &[id]).await?;
+        outcome
+    }
+
+    /// Whether rows of format 3 recorded a dispute. Then the steps of format 2 would count its
+    /// money twice, even if the release was rolled back since.
+    async fn has_newer_rows(&self, dispute: &DisputeId) -> Result<bool, StoreError> {
+        for mark in ["moved", "changed"] {
+            if self.billing.store.claim(&format!("stripe#{dispute}#{mark}")).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Appends rows until the ledger agrees with Stripe.
+    async fn follow(
+        &self,
+        credited: &CreditedPayment,
+        dispute: &DisputeId,
+    ) -> Result<PaymentOutcome, PaymentError> {
+        let account = &credited.account;
+        let mut outcome = PaymentOutcome::Noted { account: account.clone() };
+        let (mut open, mut failed) = (OpenSteps { phase: true, money: true }, None);
+        for _ in 0..TURNS_MAX {
+            let Some(head) = self.billing.store.head(account).await? else { return Ok(outcome) };
+            let told = self.stripe.dispute(dispute).await?;
+            let recorded = Box::pin(self.recorded(credited, dispute, &told, &head.state)).await?;
+            let Some(command) = next_step(credited, dispute, &told, &head.state, recorded, open)
+            else {
+                return match (failed, phase(&told)) {
+                    (Some(failure), _) => Err(failure),
+                    (None, Some(_)) => Ok(outcome),
+                    (None, None) => Err(unknown_status(dispute, &told)),
+                };
+            };
+            let plan = |_: &AccountState| Ok(command.clone());
+            match Box::pin(self.append_opened(account, Plan::on_state(&plan))).await {
+                Ok(done) => outcome = self.outcome(account, done),
+                Err(PaymentError::Refused(Refusal::AccountChanged)) => {}
+                Err(failure @ PaymentError::Refused(_)) => {
+                    if matches!(command, Command::MoveDispute { .. }) {
+                        open.money = false;
+                    } else {
+                        open.phase = false;
+                    }
+                    failed.get_or_insert(failure);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Err(StoreError::Contended { attempts: TURNS_MAX }.into())
+    }
+
+    /// What is recorded of a dispute. The state says it, except for rows of formats before 3.
+    async fn recorded(
+        &self,
+        credited: &CreditedPayment,
+        dispute: &DisputeId,
+        told: &StripeDispute,
+        state: &AccountState,
+    ) -> Result<RecordedDispute, PaymentError> {
+        let known = state.dispute(dispute);
+        let phase = match known.and_then(|known| known.phase) {
+            Some(phase) => Some(phase),
+            None => self.phase_of_older_rows(dispute).await?,
+        };
+        let (dispute_cents, grants) = match known {
+            Some(DisputeState { cents, grants, .. }) => (*cents, grants.clone()),
+            None => match self.billing.store.taken_by_older_rows(dispute).await? {
+                Some(taken) => (taken.cents, taken.grants),
+                None => (0, Vec::new()),
+            },
+        };
+        let charge = told.charge.as_ref().and_then(|charge| charge.object.as_ref());
+        let is_refunded = charge.is_none_or(|charge| charge.amount_refunded != Some(0));
+        let (payment_cents, payment_credit) = match state.taken_back_of(&credited.facts.payment) {
+            Some(taken) => taken,
+            // Nothing or everything is taken back.
+            None if is_refunded || dispute_cents > 0 => self.taken_by_rows(credited).await?,
+            None => (0, Usd::ZERO),
+        };
+        let taken = TakenForDispute { dispute_cents, grants, payment_cents, payment_credit };
+        Ok(RecordedDispute { phase, taken })
+    }
+
+    /// The status that rows of formats before 3 recorded.
+    async fn phase_of_older_rows(
+        &self,
+        dispute: &DisputeId,
+    ) -> Result<Option<DisputePhase>, StoreError> {
+        let store = &self.billing.store;
+        if store.claim(&format!("stripe#{dispute}#changed")).await?.is_some() {
+            return Ok(None);
+        }
+        let Some(closed) = store.claim(&format!("stripe#{dispute}#closed")).await? else {
+            let opened = store.claim(&format!("stripe#{dispute}#opened")).await?;
+            return Ok(opened.map(|_| DisputePhase::Open));
+        };
+        let (account, seq) = (&closed.account, closed.seq);
+        let page = store.rows(account, seq..seq + 1, RowOrder::OldestFirst, 1).await?;
+        Ok(page.rows.into_iter().find_map(|row| {
+            let Change::Payment(PaymentChange::DisputeClosed { outcome, .. }) = row.event.change
+            else {
+                return None;
+            };
+            Some(match outcome {
+                DisputeOutcome::Won => DisputePhase::Over,
+                DisputeOutcome::Lost => DisputePhase::Lost,
+            })
+        }))
+    }
+
+    /// The cents and credit taken back of a payment, added up from the rows since it was credited.
+    async fn taken_by_rows(&self, credited: &CreditedPayment) -> Result<(i64, Usd), StoreError> {
+        let is_its = |payment: &PaymentId| *payment == credited.facts.payment;
+        let (mut cents_taken, mut credit_taken) = (0, Usd::ZERO);
+        let mut rest = Some(credited.seq + 1..u64::MAX);
+        while let Some(numbers) = rest {
+            let store = &self.billing.store;
+            let page =
+                store.rows(&credited.account, numbers, RowOrder::OldestFirst, PAGE_ROWS).await?;
+            for row in page.rows {
+                if let Change::Payment(
+                    PaymentChange::TakenBack { of, cents, credit, .. }
+                    | PaymentChange::DisputeMoved { of, cents, credit, .. },
+                ) = &row.event.change
+                    && is_its(&of.payment)
+                {
+                    cents_taken += cents;
+                    credit_taken += *credit;
+                }
+                if let Change::Payment(PaymentChange::GivenBack {
+                    of,
+                    cents,
+                    credit,
+                    known: true,
+                    ..
+                }) = &row.event.change
+                    && is_its(&of.payment)
+                {
+                    cents_taken -= cents;
+                    credit_taken -= *credit;
+                }
+            }
+            rest = page.rest;
+        }
+        Ok((cents_taken, credit_taken))
+    }
+
+    /// Records the steps of an event under row format 2. Each step has at most one row.
+    async fn record_steps(
+        &self,
+        credited: &CreditedPayment,
+        news: &DisputeNews,
+    ) -> Result<PaymentOutcome, PaymentError> {
         let dispute = &news.dispute;
         let by = TakeBack::Dispute(dispute.clone());
         let close = |outcome| Command::CloseDispute { dispute: dispute.clone(), outcome };
-        let mut outcome = PaymentOutcome::Ignored;
+        let (mut outcome, mut failed) = (PaymentOutcome::Ignored, None);
         for step in &news.steps {
-            let command = match step {
-                DisputeStep::Debit => {
-                    outcome = self.take_back(&credited, &by, news.cents).await?;
-                    continue;
-                }
+            let done = match step {
+                DisputeStep::Debit => self.take_back_left(credited, &by, news.cents).await,
                 DisputeStep::Reversal => {
-                    outcome = self.give_back(&credited, &by, news.cents).await?;
-                    continue;
+                    let cents = news.cents.min(credited.facts.received_cents);
+                    self.give_back(credited, &by, cents).await
                 }
-                DisputeStep::Open => Command::OpenDispute {
-                    dispute: dispute.clone(),
-                    payment: credited.facts.payment.clone(),
-                },
-                DisputeStep::Won => close(DisputeOutcome::Won),
-                DisputeStep::Lost => close(DisputeOutcome::Lost),
+                DisputeStep::Open => {
+                    let (dispute, payment) = (dispute.clone(), credited.facts.payment.clone());
+                    self.record(credited, Command::OpenDispute { dispute, payment }).await
+                }
+                DisputeStep::Won => self.record(credited, close(DisputeOutcome::Won)).await,
+                DisputeStep::Lost => self.record(credited, close(DisputeOutcome::Lost)).await,
             };
-            let decide = |_: &AccountState| Ok(command.clone());
-            let done = self.append_opened(&credited.account, Plan::on_state(&decide)).await?;
-            outcome = self.outcome(&credited.account, done);
+            match done {
+                Ok(done) => outcome = done,
+                Err(failure @ PaymentError::Refused(_)) => {
+                    failed.get_or_insert(failure);
+                }
+                Err(failure) => return Err(failure),
+            }
         }
-        self.note_ids(&outcome, &[dispute.as_str()]).await?;
-        Ok(outcome)
+        failed.map_or(Ok(outcome), Err)
+    }
+
+    async fn record(
+        &self,
+        credited: &CreditedPayment,
+        command: Command,
+    ) -> Result<PaymentOutcome, PaymentError> {
+        let plan = |_: &AccountState| Ok(command.clone());
+        let done = self.append_opened(&credited.account, Plan::on_state(&plan)).await?;
+        Ok(self.outcome(&credited.account, done))
+    }
+
+    /// Takes back what a dispute took of a payment, and at most what is left of the payment.
+    async fn take_back_left(
+        &self,
+        credited: &CreditedPayment,
+        by: &TakeBack,
+        cents: i64,
+    ) -> Result<PaymentOutcome, PaymentError> {
+        let facts = &credited.facts;
+        let take = |state: &AccountState| {
+            let taken = state.taken_back_of(&facts.payment).map_or(0, |(cents, _)| cents);
+            let cents = cents.min(facts.received_cents - taken);
+            Ok(Command::TakeBack { by: by.clone(), of: facts.clone(), cents })
+        };
+        let done = self.append_opened(&credited.account, Plan::on_state(&take)).await?;
+        Ok(self.outcome(&credited.account, done))
+    }
+}
+
+/// The next row that a dispute needs. An account freezes before money moves, and unfreezes after
+/// it: its balance may be below the threshold of its refills until then.
+fn next_step(
+    credited: &CreditedPayment,
+    dispute: &DisputeId,
+    told: &StripeDispute,
+    state: &AccountState,
+    recorded: RecordedDispute,
+    open: OpenSteps,
+) -> Option<Command> {
+    let head = state.next_seq - 1;
+    let (dispute, of) = (dispute.clone(), credited.facts.clone());
+    let before = recorded.phase.unwrap_or(DisputePhase::Over);
+    let change = phase(told).filter(|phase| open.phase && *phase != before);
+    let change = change.map(|phase| {
+        let (dispute, payment) = (dispute.clone(), of.payment.clone());
+        (phase, Command::ChangeDispute { head, dispute, payment, phase })
+    });
+    let cents = withdrawn_cents(told, of.received_cents);
+    let moves = open.money && cents != recorded.taken.dispute_cents;
+    let before = recorded.taken;
+    let money = moves.then_some(Command::MoveDispute { head, dispute, of, cents, before });
+    match change {
+        Some((phase, change)) if phase.freezes() => Some(change),
+        change => money.or(change.map(|(_, change)| change)),
+    }
+}
+
+/// `None` for a status that is not known here.
+fn phase(told: &StripeDispute) -> Option<DisputePhase> {
+    match told.status.as_deref()? {
+        "needs_response" | "under_review" => Some(DisputePhase::Open),
+        "lost" => Some(DisputePhase::Lost),
+        // An inquiry freezes nothing: it is no dispute yet.
+        "won"
+        | "warning_closed"
+        | "prevented"
+        | "warning_needs_response"
+        | "warning_under_review" => Some(DisputePhase::Over),
+        _ => None,
+    }
+}
+
+fn unknown_status(dispute: &DisputeId, told: &StripeDispute) -> PaymentError {
+    let why = format!("its status is {:?}", told.status);
+    PaymentError::Mismatch { payment: dispute.to_string(), why }
+}
+
+/// The cents of the payment that Stripe withdrew for a dispute and did not reinstate.
+///
+/// The balance transactions may be in another currency than the payment, so only their share of the
+/// first withdrawal counts. Fees are in `net` and are the operator's.
+fn withdrawn_cents(told: &StripeDispute, received_cents: i64) -> i64 {
+    let amounts = || {
+        let amount = |moved: &Value| moved.get("amount").and_then(Value::as_i64);
+        told.balance_transactions.iter().filter_map(amount)
+    };
+    let Some(first) = amounts().find(|amount| *amount < 0) else { return 0 };
+    let withdrawn = i128::from(first).abs();
+    let kept = (-amounts().map(i128::from).sum::<i128>()).clamp(0, withdrawn);
+    let charge = told.charge.as_ref().and_then(|charge| charge.object.as_ref()?.amount);
+    let charged = charge.unwrap_or(received_cents);
+    let disputed = told.amount.unwrap_or(charged).min(charged).max(0);
+    // Rounded half up to whole cents.
+    let cents = (2 * i128::from(disputed) * kept + withdrawn) / (2 * withdrawn);
+    i64::try_from(cents).unwrap_or(charged)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn withdrawn_share_follows_the_balance_transactions() {
+        let cents = |amount: i64, moved: &[i64]| {
+            let moved: Vec<Value> = moved
+                .iter()
+                .map(|moved| json!({"amount": moved, "fee": 1500, "net": moved - 1500}))
+                .collect();
+            let dispute = json!({"id": "dp_1", "amount": amount, "status": "lost", "charge": {"id": "ch_1", "amount": 2500},
+                "balance_transactions": moved});
+            withdrawn_cents(&serde_json::from_value(dispute).unwrap(), 2500)
+        };
+        for (amount, moved, expected) in [
+            (2500, &[][..], 0),
+            (2500, &[-2500], 2500),
+            (2600, &[-2600], 2500),
+            (1000, &[-1000], 1000),
+            // In another currency.
+            (2500, &[-2310], 2500),
+            (2500, &[-2310, 2310], 0),
+            (2500, &[-2310, 924], 1500),
+            (2500, &[-2500, 2500, -2500], 2500),
+            (2500, &[-2500, 2500, -2500, 1], 2499),
+            (2500, &[-2500, 2600], 0),
+            (2500, &[-3, 1], 1667),
+        ] {
+            assert_eq!(cents(amount, moved), expected, "{amount} {moved:?}");
+        }
     }
 }

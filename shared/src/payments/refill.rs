@@ -218,9 +218,11 @@ impl Payments<'_> {
                 Ok(open(attempt, error.to_string()))
             }
             Err(PaymentError::Stripe(error)) => Ok(stuck(account, attempt, error.to_string())),
-            Err(failure @ (PaymentError::Mismatch { .. } | PaymentError::Refused(_))) => {
-                Ok(stuck(account, attempt, failure.to_string()))
-            }
+            Err(
+                failure @ (PaymentError::Mismatch { .. }
+                | PaymentError::UnknownCustomer { .. }
+                | PaymentError::Refused(_)),
+            ) => Ok(stuck(account, attempt, failure.to_string())),
             walked => walked,
         }
     }

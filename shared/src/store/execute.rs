@@ -14,7 +14,7 @@ use crate::domain::decide::decide;
 use crate::domain::event::{
     Cause, Change, Event, GrantChange, PaymentFacts, TakeBack, request_claim,
 };
-use crate::domain::ids::{AccountId, ResourceId};
+use crate::domain::ids::{AccountId, DisputeId, ResourceId};
 use crate::domain::policy::Policy;
 use crate::domain::prices::PriceList;
 use crate::domain::refusal::Refusal;
@@ -230,6 +230,36 @@ impl Store {
         }
     }
 
+    /// What a dispute holds by rows of formats before 3. `None` if it holds nothing, or if newer
+    /// rows moved its money.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn taken_by_older_rows(
+        &self,
+        dispute: &DisputeId,
+    ) -> Result<Option<TakenCredit>, StoreError> {
+        for ended in ["moved", "reversal"] {
+            if self.claim(&format!("stripe#{dispute}#{ended}")).await?.is_some() {
+                return Ok(None);
+            }
+        }
+        self.taken(&TakeBack::Dispute(dispute.clone())).await
+    }
+
+    /// What was taken for a refund or dispute.
+    async fn taken(&self, by: &TakeBack) -> Result<Option<TakenCredit>, StoreError> {
+        let Some(claimed) = self.claim(&format!("stripe#{}#debit", by.as_str())).await? else {
+            return Ok(None);
+        };
+        let rows = claimed.seq.saturating_sub(1)..claimed.seq + 1;
+        let rows = self.all_rows_with_lines(&claimed.account, rows).await?;
+        let [before, row] = rows.as_slice() else {
+            return Ok(None);
+        };
+        Ok(resolve::taken(&row.event, &before.state))
+    }
+
     /// Of two equal requests at once, the slower one may find that what it asks for is done, and be
     /// refused. It was done by the same request: that is its answer.
     async fn unless_answered(
@@ -392,23 +422,9 @@ impl<'s, 'a> Driver<'s, 'a> {
         // What was taken never changes. If nothing was, this is read after the head and again for
         // every head: a row that takes it now comes after our head, and the append is lost.
         if taken.is_none() {
-            *taken = self.taken(by).await?;
+            *taken = self.store.taken(by).await?;
         }
         Ok(Command::GiveBack { by: by.clone(), of: of.clone(), cents, taken: taken.clone() })
-    }
-
-    /// What was taken for a refund or dispute.
-    async fn taken(&self, by: &TakeBack) -> Result<Option<TakenCredit>, StoreError> {
-        let Some(claimed) = self.store.claim(&format!("stripe#{}#debit", by.as_str())).await?
-        else {
-            return Ok(None);
-        };
-        let rows = claimed.seq.saturating_sub(1)..claimed.seq + 1;
-        let rows = self.store.all_rows_with_lines(&claimed.account, rows).await?;
-        let [before, row] = rows.as_slice() else {
-            return Ok(None);
-        };
-        Ok(resolve::taken(&row.event, &before.state))
     }
 
     /// Settles what follows from a command. If that fails, the command has succeeded all the same.

@@ -3,6 +3,7 @@
 
 mod cards;
 mod customers;
+mod disputes;
 mod invoices;
 mod portal;
 
@@ -31,7 +32,7 @@ pub use customers::WriteResult;
 pub use invoices::NewInvoice;
 
 use super::keys::IdempotencyKey;
-use super::metadata::Purchase;
+use super::metadata::{Purchase, of_sale};
 use super::objects::{CheckoutSession, Metadata, ObjectList, PaymentIntent};
 use super::settings::InvoicePolicy;
 use super::{Stripe, StripeError};
@@ -108,7 +109,7 @@ impl Stripe {
     }
 
     fn session(&self, new: &NewSession) -> CreateCheckoutSession {
-        let ours = hash(new.purchase.write());
+        let ours = hash(of_sale(&new.purchase, self.settings.installation.as_deref()));
         let mut pricing = CreateCheckoutSessionAdaptivePricing::new();
         pricing.enabled = Some(false);
         let mut request = CreateCheckoutSession::new()

@@ -8,7 +8,7 @@ use super::{Stripe, StripeError};
 use crate::domain::ids::PaymentId;
 
 /// Where objects are found, by what their ids begin with.
-const PATHS: [(&str, &str); 7] = [
+const PATHS: [(&str, &str); 9] = [
     ("cs_", "/checkout/sessions"),
     ("pi_", "/payment_intents"),
     ("ch_", "/charges"),
@@ -16,6 +16,8 @@ const PATHS: [(&str, &str); 7] = [
     ("cus_", "/customers"),
     ("re_", "/refunds"),
     ("pyr_", "/refunds"),
+    ("dp_", "/disputes"),
+    ("du_", "/disputes"),
 ];
 
 /// What is passed on: state, amounts in cents, time, and the objects beside it. Nothing else leaves
@@ -50,7 +52,7 @@ const FIELDS: [&str; 26] = [
 ];
 
 impl Stripe {
-    /// What Stripe says of a session, payment, charge, invoice, customer or refund, by its id;
+    /// What Stripe says of a session, payment, charge, invoice, customer, refund or dispute, by its id;
     /// `None` if it has no such object, or the id is of none of these kinds.
     ///
     /// # Errors

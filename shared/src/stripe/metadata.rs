@@ -17,6 +17,7 @@ const PURPOSE: &str = "tollgate_purpose";
 const REFILL: &str = "tollgate_refill";
 const THRESHOLD: &str = "tollgate_refill_threshold_cents";
 const AMOUNT: &str = "tollgate_refill_amount_cents";
+const INSTALLATION: &str = "tollgate_installation";
 
 /// What a payment of ours buys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +105,20 @@ impl Purchase {
 #[must_use]
 pub fn account(map: &Metadata) -> Option<AccountId> {
     map.get(ACCOUNT).and_then(|account| account.parse().ok())
+}
+
+/// The installation that made an object. `None` in objects of releases before November 2026.
+#[must_use]
+pub(crate) fn installation(map: &Metadata) -> Option<String> {
+    map.get(INSTALLATION).cloned()
+}
+
+/// A purchase's metadata, with the installation that sells it.
+#[must_use]
+pub(crate) fn of_sale(purchase: &Purchase, installation: Option<&str>) -> Metadata {
+    let mut map = purchase.write();
+    map.extend(installation.map(|name| (INSTALLATION.to_owned(), name.to_owned())));
+    map
 }
 
 /// Metadata that names the account alone.

@@ -117,6 +117,10 @@ pub struct PaymentIntent {
 pub struct StripeCharge {
     /// A Stripe ID, `ch_…`.
     pub id: String,
+    /// In cents, tax included.
+    pub amount: Option<i64>,
+    /// The sum of the refunds that did not fail, in cents, tax included.
+    pub amount_refunded: Option<i64>,
     /// Stripe's page with the receipt.
     pub receipt_url: Option<String>,
     /// A Stripe ID, `pi_…`.
@@ -228,10 +232,21 @@ pub struct StripeDispute {
     /// A Stripe ID, `pi_…`.
     pub payment_intent: Option<Id>,
     /// A Stripe ID, `ch_…`.
-    pub charge: Option<Id>,
-    /// What moved; empty for an inquiry.
+    pub charge: Option<Expandable<StripeCharge>>,
+    /// The balance transactions: withdrawals are below zero. Empty for an inquiry.
     #[serde(default, deserialize_with = "or_default")]
     pub balance_transactions: Vec<serde_json::Value>,
+}
+
+/// A Radar early fraud warning.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct StripeFraudWarning {
+    /// A Stripe ID, `issfr_…`.
+    pub id: String,
+    /// A Stripe ID, `pi_…`.
+    pub payment_intent: Option<Id>,
+    /// A Stripe ID, `ch_…`.
+    pub charge: Option<Id>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -12,6 +12,9 @@ pub struct StripeSettings {
     /// The key, what webhooks are signed with, and whether money is real. As they were when the
     /// function started: what holds now, [`Stripe`](super::Stripe) knows.
     pub secret: StripeSecret,
+    /// `INSTALLATION`: tells the payments of installations that share a Stripe account apart. All
+    /// payments count as this installation's if it is not set.
+    pub installation: Option<String>,
     /// `STRIPE_API_BASE`: only for tests and the local cloud; Stripe's own address by default.
     pub api_base: String,
     /// `CHECKOUT_SUCCESS_URL`, by default `BILLING_URL?session={CHECKOUT_SESSION_ID}`.
@@ -95,6 +98,7 @@ impl StripeSettings {
         let page = |query: &str| billing_url.as_ref().map(|url| with_query(url, query));
         Ok(StripeSettings {
             secret,
+            installation: optional("INSTALLATION"),
             api_base: optional("STRIPE_API_BASE").unwrap_or_else(|| API_BASE.to_owned()),
             success_url: optional("CHECKOUT_SUCCESS_URL")
                 .or_else(|| page("session={CHECKOUT_SESSION_ID}")),

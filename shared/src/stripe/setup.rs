@@ -266,7 +266,7 @@ pub enum SetupResult {
 /// What a function needs to be allowed, and a call that shows whether it is: about an object that
 /// there is not, so that it changes nothing. Whoever may not, is told so before Stripe looks for
 /// the object.
-const NEEDS: [(&str, StripeMethod, &str, &str); 8] = [
+const NEEDS: [(&str, StripeMethod, &str, &str); 9] = [
     ("Customers: write", StripeMethod::Post, "/customers/cus_tollgate_none", "description=none"),
     (
         "Checkout Sessions: write",
@@ -278,6 +278,7 @@ const NEEDS: [(&str, StripeMethod, &str, &str); 8] = [
     ("PaymentMethods: write", StripeMethod::Post, "/payment_methods/pm_tollgate_none/detach", ""),
     ("Invoices: write", StripeMethod::Post, "/invoices/in_tollgate_none/void", ""),
     ("Charges and Refunds: read", StripeMethod::Get, "/refunds/re_tollgate_none", ""),
+    ("Disputes: read", StripeMethod::Get, "/disputes/dp_tollgate_none", ""),
     (
         "Customer portal: write",
         StripeMethod::Post,

@@ -6,7 +6,8 @@
 //! | `checkout.session.completed` (unpaid), `payment_intent.processing` | [`StripeNews::Pending`] |
 //! | `checkout.session.async_payment_failed`, `payment_intent.canceled` | [`StripeNews::Ended`] |
 //! | `refund.created`, `.updated`, `.failed` | [`StripeNews::Refund`] |
-//! | `charge.dispute.created`, `.funds_withdrawn`, `.closed`, `.funds_reinstated` | [`StripeNews::Dispute`] |
+//! | `charge.dispute.created`, `.funds_withdrawn`, `.updated`, `.closed`, `.funds_reinstated` | [`StripeNews::Dispute`] |
+//! | `radar.early_fraud_warning.created` | [`StripeNews::FraudWarning`] |
 //! | `payment_method.*`, `customer.updated`, `setup_intent.succeeded`, `checkout.session.completed` (setup) | [`StripeNews::Cards`] |
 //! | `customer.deleted` | [`StripeNews::CustomerGone`] |
 //! | anything else | [`StripeNews::Ignored`] |
@@ -18,18 +19,19 @@ use serde_json::Value;
 use super::metadata::{self, Purchase};
 use super::objects::{
     CheckoutSession, Expandable, Id, PaymentIntent, PaymentMethod, SetupIntent, StripeDispute,
-    StripeInvoice, StripeRefund,
+    StripeFraudWarning, StripeInvoice, StripeRefund,
 };
 use crate::domain::event::PendingEnd;
-use crate::domain::ids::{AccountId, CustomerId, DisputeId, PaymentId, RefundId};
+use crate::domain::ids::{AccountId, CustomerId, DisputeId, FraudWarningId, PaymentId, RefundId};
 
 /// The events that matter, and the only place where they are listed: `stripe-setup` asks Stripe for
 /// exactly these, and what is not among them is ignored.
-pub const EVENTS: [&str; 21] = [
+pub const EVENTS: [&str; 23] = [
     "charge.dispute.closed",
     "charge.dispute.created",
     "charge.dispute.funds_reinstated",
     "charge.dispute.funds_withdrawn",
+    "charge.dispute.updated",
     "checkout.session.async_payment_failed",
     "checkout.session.async_payment_succeeded",
     "checkout.session.completed",
@@ -43,6 +45,7 @@ pub const EVENTS: [&str; 21] = [
     "payment_method.automatically_updated",
     "payment_method.detached",
     "payment_method.updated",
+    "radar.early_fraud_warning.created",
     "refund.created",
     "refund.failed",
     "refund.updated",
@@ -97,6 +100,8 @@ pub enum StripeNews {
     Refund(RefundNews),
     /// A customer disputes a payment.
     Dispute(DisputeNews),
+    /// A card's issuer reported a payment as probably fraudulent.
+    FraudWarning(FraudWarningNews),
     /// Something about a customer's cards.
     Cards {
         customer: CustomerId,
@@ -123,6 +128,8 @@ pub struct PaidPayment {
     pub customer: Option<CustomerId>,
     /// What it buys; `None` if the object does not carry it.
     pub purchase: Option<Purchase>,
+    /// The installation in the metadata, if they name one.
+    pub installation: Option<String>,
     /// What else the payment is known by.
     pub ids: StripeIds,
 }
@@ -176,10 +183,20 @@ pub struct DisputeNews {
     /// Of which payment; `None` if the event names only the charge.
     pub payment: Option<PaymentId>,
     pub charge: Option<String>,
-    /// In cents, tax included.
+    /// In cents, tax included. It may exceed the charge.
     pub cents: i64,
-    /// What is to be recorded, in this order.
+    /// The steps to record under row format 2, in this order. From format 3 on, the dispute is
+    /// retrieved from Stripe instead: an event is a snapshot of its time.
     pub steps: Vec<DisputeStep>,
+}
+
+/// An early fraud warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FraudWarningNews {
+    pub warning: FraudWarningId,
+    /// `None` if the event names only the charge.
+    pub payment: Option<PaymentId>,
+    pub charge: Option<String>,
 }
 
 /// What is to be recorded of a dispute.
@@ -236,14 +253,16 @@ impl StripeEvent {
             "payment_intent.processing" => self.promised_intent(),
             "payment_intent.canceled" => self.ended_intent(),
             "checkout.session.completed" => self.session_completed(),
-            "checkout.session.async_payment_succeeded" => self.paid_session(&self.object()?),
+            "checkout.session.async_payment_succeeded" => self.session_paid(&self.object()?),
             "checkout.session.async_payment_failed" => self.ended_session(),
             "invoice.paid" => self.paid_invoice(),
             "refund.created" | "refund.updated" | "refund.failed" => refund(&self.object()?),
             "charge.dispute.created"
             | "charge.dispute.funds_withdrawn"
+            | "charge.dispute.updated"
             | "charge.dispute.closed"
             | "charge.dispute.funds_reinstated" => dispute(&self.object()?, &self.kind),
+            "radar.early_fraud_warning.created" => fraud_warning(&self.object()?),
             "payment_method.attached"
             | "payment_method.detached"
             | "payment_method.updated"
@@ -297,7 +316,7 @@ impl StripeEvent {
         match (session.mode.as_deref(), session.payment_status.as_deref()) {
             (Some("setup"), _) => cards_of(session.customer.as_ref()),
             (Some("subscription"), _) | (_, Some("no_payment_required")) => Ok(StripeNews::Ignored),
-            (_, Some("paid")) => self.paid_session(&session),
+            (_, Some("paid")) => self.session_paid(&session),
             (_, Some("unpaid")) => {
                 let Some(purchase) = Purchase::read(&session.metadata)? else {
                     return Ok(StripeNews::Ignored);
@@ -319,21 +338,8 @@ impl StripeEvent {
         }
     }
 
-    fn paid_session(&self, session: &CheckoutSession) -> Result<StripeNews, String> {
-        let purchase = Purchase::read(&session.metadata)?;
-        let payment = session.payment_intent.as_ref().map(|intent| intent.id.as_str());
-        if purchase.is_none() && payment.is_none() {
-            return Ok(StripeNews::Ignored);
-        }
-        Ok(StripeNews::Paid(PaidPayment {
-            payment: Some(parsed(payment, "payment_intent")?),
-            received_cents: session.amount_total.ok_or("amount_total is missing")?,
-            currency: session.currency.clone().ok_or("currency is missing")?,
-            livemode: session.livemode.or(self.livemode),
-            customer: customer(session.customer.as_ref()),
-            purchase,
-            ids: ids_of_session(session),
-        }))
+    fn session_paid(&self, session: &CheckoutSession) -> Result<StripeNews, String> {
+        Ok(paid_session(session, self.livemode)?.map_or(StripeNews::Ignored, StripeNews::Paid))
     }
 
     fn ended_session(&self) -> Result<StripeNews, String> {
@@ -361,6 +367,32 @@ impl StripeEvent {
     }
 }
 
+/// The payment of a session whose `payment_status` is `paid`. `None` if the session belongs to
+/// another product and names no payment.
+///
+/// # Errors
+/// What is missing.
+pub fn paid_session(
+    session: &CheckoutSession,
+    livemode: Option<bool>,
+) -> Result<Option<PaidPayment>, String> {
+    let purchase = Purchase::read(&session.metadata)?;
+    let payment = session.payment_intent.as_ref().map(|intent| intent.id.as_str());
+    if purchase.is_none() && payment.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(PaidPayment {
+        payment: Some(parsed(payment, "payment_intent")?),
+        received_cents: session.amount_total.ok_or("amount_total is missing")?,
+        currency: session.currency.clone().ok_or("currency is missing")?,
+        livemode: session.livemode.or(livemode),
+        customer: customer(session.customer.as_ref()),
+        purchase,
+        installation: metadata::installation(&session.metadata),
+        ids: ids_of_session(session),
+    }))
+}
+
 /// A payment that succeeded.
 ///
 /// # Errors
@@ -373,6 +405,7 @@ pub fn paid_intent(intent: &PaymentIntent, livemode: Option<bool>) -> Result<Pai
         livemode: intent.livemode.or(livemode),
         customer: customer(intent.customer.as_ref()),
         purchase: Purchase::read(&intent.metadata)?,
+        installation: metadata::installation(&intent.metadata),
         ids: StripeIds {
             session: None,
             charge: intent.latest_charge.as_ref().map(|charge| charge.id.clone()),
@@ -398,6 +431,7 @@ pub fn paid_invoice(
         livemode: invoice.livemode.or(livemode),
         customer: customer(invoice.customer.as_ref()),
         purchase: Purchase::read(&invoice.metadata)?,
+        installation: metadata::installation(&invoice.metadata),
         ids: StripeIds {
             session: None,
             charge: charge.map(|charge| charge.id.clone()),
@@ -436,7 +470,7 @@ fn refund(refund: &StripeRefund) -> Result<StripeNews, String> {
 }
 
 /// An inquiry (`warning_…`) takes nothing and freezes nothing: it is no dispute yet. When it
-/// becomes one, money is withdrawn, which is told.
+/// becomes one, money is withdrawn, which has an event.
 fn dispute(dispute: &StripeDispute, kind: &str) -> Result<StripeNews, String> {
     let status = dispute.status.as_deref().unwrap_or_default();
     let has_moved = !dispute.balance_transactions.is_empty();
@@ -446,6 +480,7 @@ fn dispute(dispute: &StripeDispute, kind: &str) -> Result<StripeNews, String> {
         "charge.dispute.created" => vec![DisputeStep::Open],
         "charge.dispute.funds_withdrawn" => vec![DisputeStep::Open, DisputeStep::Debit],
         "charge.dispute.funds_reinstated" => vec![DisputeStep::Reversal],
+        "charge.dispute.updated" => Vec::new(),
         _ => match status {
             // The money first: an account that is thawed without it may be below its threshold, and
             // its card charged.
@@ -454,15 +489,20 @@ fn dispute(dispute: &StripeDispute, kind: &str) -> Result<StripeNews, String> {
             other => return Err(format!("closed with the status {other:?}")),
         },
     };
-    if steps.is_empty() {
-        return Ok(StripeNews::Ignored);
-    }
     Ok(StripeNews::Dispute(DisputeNews {
         dispute: parsed(Some(&dispute.id), "id")?,
         payment: optional(dispute.payment_intent.as_ref(), "payment_intent")?,
         charge: dispute.charge.as_ref().map(|charge| charge.id.clone()),
         cents: dispute.amount.ok_or("amount is missing")?,
         steps,
+    }))
+}
+
+fn fraud_warning(warning: &StripeFraudWarning) -> Result<StripeNews, String> {
+    Ok(StripeNews::FraudWarning(FraudWarningNews {
+        warning: parsed(Some(&warning.id), "id")?,
+        payment: optional(warning.payment_intent.as_ref(), "payment_intent")?,
+        charge: warning.charge.as_ref().map(|charge| charge.id.clone()),
     }))
 }
 
@@ -588,11 +628,8 @@ mod tests {
         let dispute = |status: &str, moved: &Value| json!({"id": "dp_1", "amount": 2500, "charge": "ch_1", "payment_intent": "pi_1", "status": status, "balance_transactions": moved});
         let steps = |kind: &str, status: &str, moved: Value| {
             let told = news(kind, &dispute(status, &moved), &Value::Null).unwrap();
-            if let StripeNews::Dispute(dispute) = told {
-                return dispute.steps;
-            }
-            assert_eq!(told, StripeNews::Ignored);
-            Vec::new()
+            let StripeNews::Dispute(dispute) = told else { panic!("{told:?}") };
+            dispute.steps
         };
         use DisputeStep::{Debit, Lost, Open, Reversal, Won};
         assert_eq!(steps("charge.dispute.created", "warning_needs_response", json!([])), []);
@@ -608,5 +645,6 @@ mod tests {
         assert_eq!(steps("charge.dispute.closed", "won", json!([])), [Reversal, Won]);
         assert_eq!(steps("charge.dispute.closed", "lost", json!([])), [Debit, Lost]);
         assert_eq!(steps("charge.dispute.closed", "warning_closed", json!([])), []);
+        assert_eq!(steps("charge.dispute.updated", "needs_response", json!([])), []);
     }
 }

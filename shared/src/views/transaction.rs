@@ -258,6 +258,7 @@ mod tests {
                 of: of.clone(),
                 cents: 1_000,
                 credit: named("10"),
+                keep: false,
             })
         };
         let stopped = |lines| {

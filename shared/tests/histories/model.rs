@@ -155,6 +155,8 @@ struct Payment {
     cents_back: i64,
     credit_back: i64,
     parts: i64,
+    /// More was taken back than was paid.
+    is_beyond: bool,
 }
 
 #[derive(Clone, Debug, Default)]

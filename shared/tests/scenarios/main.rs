@@ -15,6 +15,7 @@
 
 mod architecture;
 mod deletion;
+mod disputes;
 mod money;
 mod notices;
 mod paying_ahead;

@@ -13,6 +13,7 @@ export const title = 'Auto-refill';
 const PAUSED = {
   card_refused: ['Your card was permanently declined. Auto-refill is paused until you choose another card.', 'card'],
   failures: ['Auto-refill is paused after several declines in a row.', 'resume'],
+  fraud_warning: ['Auto-refill is paused because your bank reported a payment. Contact support if you recognize your payments.', 'resume'],
   card_removed: ['The card for auto-refill was removed. Choose another card.', 'card'],
   no_card: ['There is no card to charge. Add a card, or save one with your next top-up.', 'card'],
   frozen: ['Your card is not charged while the account is frozen.', null],

@@ -43,11 +43,12 @@ pub(crate) const ENDPOINT: &str = "http://127.0.0.1/v1/stripe/webhook";
 /// The functions' own list is `tollgate::stripe::webhook_event::EVENTS`. It is repeated here
 /// because this crate is built first, and that one depends on the Stripe client. If they differ,
 /// `GET /v1/admin/health` reports it, and a test of the world fails.
-pub(crate) const EVENTS: [&str; 21] = [
+pub(crate) const EVENTS: [&str; 23] = [
     "charge.dispute.closed",
     "charge.dispute.created",
     "charge.dispute.funds_reinstated",
     "charge.dispute.funds_withdrawn",
+    "charge.dispute.updated",
     "checkout.session.async_payment_failed",
     "checkout.session.async_payment_succeeded",
     "checkout.session.completed",
@@ -61,6 +62,7 @@ pub(crate) const EVENTS: [&str; 21] = [
     "payment_method.automatically_updated",
     "payment_method.detached",
     "payment_method.updated",
+    "radar.early_fraud_warning.created",
     "refund.created",
     "refund.failed",
     "refund.updated",

@@ -93,7 +93,7 @@ async fn a_dispute_takes_the_money_and_gives_it_back_if_won() {
     assert_eq!(text(&error, "code"), "charge_disputed");
     world.stripe.close_dispute(&id(dispute), DisputeEnd::Won).unwrap();
     assert_eq!(text(&world.told("charge.dispute.closed").await, "status"), "won");
-    assert!(world.stripe.close_dispute(&id(dispute), DisputeEnd::Lost).is_err());
+    assert!(world.stripe.close_dispute(&id(dispute), DisputeEnd::Won).is_err());
 
     let paid = world.top_up(&customer, "4242424242424242").await;
     let new = |kind| NewDispute {
@@ -130,4 +130,33 @@ async fn a_dispute_takes_the_money_and_gives_it_back_if_won() {
             "charge.dispute.closed",
         ]
     );
+}
+
+/// Stripe's documentation calls a lost dispute with a returned part "partially won".
+#[tokio::test]
+async fn disputes_close_again_with_other_outcomes_and_amounts() {
+    let world = World::new().await;
+    let customer = world.customer().await;
+    let paid = world.top_up(&customer, "4242424242424242").await;
+    let new = NewDispute {
+        payment: text(&paid, "payment_intent").to_owned(),
+        amount: Some(2600),
+        reason: "fraudulent".to_owned(),
+        kind: DisputeKind::Chargeback,
+    };
+    let dispute = world.stripe.dispute(&new).unwrap();
+    for (end, status, moved) in [
+        (DisputeEnd::Lost, "lost", &[-2600][..]),
+        (DisputeEnd::LostInPart(600), "lost", &[-2600, 600]),
+        (DisputeEnd::Won, "won", &[-2600, 600, 2000]),
+        (DisputeEnd::Lost, "lost", &[-2600, 600, 2000, -2600]),
+        (DisputeEnd::Prevented, "prevented", &[-2600, 600, 2000, -2600]),
+    ] {
+        world.stripe.close_dispute(&dispute, end).unwrap();
+        assert!(world.stripe.close_dispute(&dispute, end).is_err(), "{end:?}");
+        let told = world.get(&format!("/v1/disputes/{dispute}"), &[]).await;
+        let amounts = told["balance_transactions"].as_array().unwrap().iter();
+        let amounts: Vec<i64> = amounts.map(|moved| moved["amount"].as_i64().unwrap()).collect();
+        assert_eq!((text(&told, "status"), amounts.as_slice()), (status, moved), "{end:?}");
+    }
 }

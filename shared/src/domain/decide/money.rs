@@ -4,15 +4,19 @@ use std::collections::BTreeSet;
 
 use super::{DecisionOutcome, check_reason, check_standing};
 use crate::domain::account::{AccountState, Grant, GrantKind, PendingPayment};
-use crate::domain::command::{BonusGrant, CardFunding, CardWallet, TakenCredit, TrialCard};
+use crate::domain::command::{
+    BonusGrant, CardFunding, CardWallet, TakenCredit, TakenForDispute, TrialCard,
+};
 use crate::domain::event::{
-    CreditKind, GrantChange, PaymentChange, PaymentFacts, PendingEnd, StaffChange, TakeBack,
+    CreditKind, DisputeTotals, GrantChange, PaymentChange, PaymentFacts, PendingEnd, StaffChange,
+    TakeBack,
 };
 use crate::domain::funds::{Fund, FundDelta};
-use crate::domain::ids::{PaymentId, Sku};
+use crate::domain::ids::{DisputeId, PaymentId, Sku};
 use crate::domain::money::Usd;
 use crate::domain::policy::{Policy, check_cents};
 use crate::domain::refusal::Refusal;
+use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::Timestamp;
 
 pub(super) fn credit(
@@ -119,37 +123,121 @@ pub(super) fn start_trial(
 }
 
 /// Takes back the credit of a refunded or disputed part of a payment. The amount is pro rata and
-/// cumulative: the parts add up to the whole, and the last part absorbs the rounding. The bonus of
-/// the payment is reduced in the same proportion.
+/// cumulative: the parts add up to the whole, and the last part absorbs the rounding. Parts that
+/// exceed the payment together take no more than its credit. The bonus of the payment is reduced in
+/// the same proportion.
 pub(super) fn take_back(
     state: &AccountState,
     by: &TakeBack,
     of: &PaymentFacts,
     cents: i64,
+    policy: &Policy,
 ) -> Result<DecisionOutcome, Refusal> {
     check_part(of, cents)?;
     let (cents_before, credit_before) = state.taken_back_of(&of.payment).unwrap_or((0, Usd::ZERO));
-    let target = of.credit.pro_rata(cents_before + cents, of.received_cents);
-    let credit = target - credit_before;
-    let with_it = state.grants.iter().filter(|grant| grant.payment.as_ref() == Some(&of.payment));
+    let credit = (credit_of(of, cents_before + cents) - credit_before).or_zero();
     let left = of.received_cents - cents_before;
     let mut funds = vec![gain(Fund::Paid, -credit)];
-    funds.extend(with_it.filter_map(|grant| {
+    funds.extend(grants_taken(state, of, cents, left));
+    // A payment that was refunded may still be disputed, and the other way round. Rows of format 2
+    // forget that everything is taken back, and would take it twice.
+    let is_all = cents_before + cents >= of.received_cents;
+    let keep = keeps_total(state, of) || (is_all && policy.row_format >= RowFormat::new(3));
+    let (by, of) = (by.clone(), of.clone());
+    Ok(DecisionOutcome::moving(PaymentChange::TakenBack { by, of, cents, credit, keep }, funds))
+}
+
+/// The credit that is taken for so many cents of a payment: never more than the payment's.
+fn credit_of(of: &PaymentFacts, cents: i64) -> Usd {
+    of.credit.pro_rata(cents.clamp(0, of.received_cents), of.received_cents)
+}
+
+/// The share of the payment's bonus that is taken for so many of its cents.
+fn grants_taken(
+    state: &AccountState,
+    of: &PaymentFacts,
+    cents: i64,
+    left: i64,
+) -> impl Iterator<Item = FundDelta> {
+    let with_it = state.grants.iter().filter(|grant| grant.payment.as_ref() == Some(&of.payment));
+    with_it.filter_map(move |grant| {
         let part_of =
             |amount: Usd| if left <= cents { amount } else { amount.pro_rata(cents, left) };
         // Prepaid time does not return to the grant either.
         let (amount, used) = (-part_of(grant.remaining), -part_of(grant.used));
         let taken = !amount.is_zero() || !used.is_zero();
         taken.then_some(FundDelta { fund: Fund::Grant(grant.number), amount, used })
-    }));
-    Ok(DecisionOutcome::moving(
-        PaymentChange::TakenBack { by: by.clone(), of: of.clone(), cents, credit },
-        funds,
-    ))
+    })
 }
 
-/// Reverses exactly the amount that was taken. A reversal that is reported before its refund or
-/// dispute moves nothing and makes the later report a no-op.
+/// Whether the state must keep the amount taken back of a payment when it is all of it. A payment
+/// with a dispute can be taken back more than once.
+fn keeps_total(state: &AccountState, of: &PaymentFacts) -> bool {
+    let is_all = |(cents, _)| cents >= of.received_cents;
+    state.taken_back_of(&of.payment).is_some_and(is_all)
+        || state.disputes.iter().any(|dispute| dispute.payment == of.payment)
+}
+
+/// Moves the credit taken for a dispute to its target, in either direction. The payment's refunds
+/// and disputes add up, and take at most its credit together. Returned credit goes to the grants it
+/// was taken from, unless they expired.
+pub(super) fn move_dispute(
+    state: &AccountState,
+    dispute: &DisputeId,
+    of: &PaymentFacts,
+    target: i64,
+    before: &TakenForDispute,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    if of.received_cents <= 0 {
+        return Err(Refusal::AmountNotPositive);
+    }
+    let cents = target - before.dispute_cents;
+    let payment_cents = before.payment_cents + cents;
+    let credit = credit_of(of, payment_cents) - before.payment_credit;
+    // Rounding never moves a micro-dollar against the money.
+    let credit = if cents > 0 { credit.or_zero() } else { -(-credit).or_zero() };
+    let mut funds = vec![gain(Fund::Paid, -credit)];
+    let (mut grants, mut restored) = (before.grants.clone(), Vec::new());
+    if cents > 0 {
+        let left = of.received_cents - before.payment_cents;
+        let taken: Vec<FundDelta> = grants_taken(state, of, cents, left).collect();
+        for grant in &state.grants {
+            let Some(delta) = taken.iter().find(|delta| delta.fund == Fund::Grant(grant.number))
+            else {
+                continue;
+            };
+            let amount = -delta.amount;
+            match grants.iter_mut().find(|held| held.number == grant.number) {
+                Some(held) => held.remaining += amount,
+                None => {
+                    grants.push(Grant { remaining: amount, used: Usd::ZERO, ..grant.clone() });
+                }
+            }
+        }
+        funds.extend(taken);
+    } else {
+        grants.retain(|held| held.expires_at > now);
+        for held in &mut grants {
+            let back = held.remaining.pro_rata(-cents, before.dispute_cents);
+            held.remaining -= back;
+            funds.push(gain(Fund::Grant(held.number), back));
+            if state.grant(held.number).is_none() {
+                restored.push(Grant { remaining: Usd::ZERO, used: Usd::ZERO, ..held.clone() });
+            }
+        }
+    }
+    grants.retain(|held| held.remaining.is_positive());
+    let payment_credit = before.payment_credit + credit;
+    let after = DisputeTotals { dispute_cents: target, payment_cents, payment_credit, grants };
+    let (dispute, of) = (dispute.clone(), of.clone());
+    let change = PaymentChange::DisputeMoved { dispute, of, cents, credit, after };
+    Ok(DecisionOutcome::granting(change, restored, funds))
+}
+
+/// Reverses exactly the amount that was taken. If another refund or dispute covers a part of it,
+/// that part stays taken. A reversal that is reported before its refund or dispute moves nothing
+/// and makes the later report a no-op.
 pub(super) fn give_back(
     state: &AccountState,
     by: &TakeBack,
@@ -159,24 +247,39 @@ pub(super) fn give_back(
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
     check_part(of, cents)?;
-    let change = |credit, known| PaymentChange::GivenBack {
+    let change = |cents, credit, known| PaymentChange::GivenBack {
         by: by.clone(),
         of: of.clone(),
         cents,
         credit,
         known,
+        keep: known && keeps_total(state, of),
     };
     let Some(taken) = taken else {
-        return Ok(DecisionOutcome::of(change(Usd::ZERO, false)));
+        return Ok(DecisionOutcome::of(change(cents, Usd::ZERO, false)));
     };
+    let credit = credit_given_back(state, of, taken);
     let alive = || taken.grants.iter().filter(|grant| grant.expires_at > now);
-    let mut funds = vec![gain(Fund::Paid, taken.credit)];
+    let mut funds = vec![gain(Fund::Paid, credit)];
     funds.extend(alive().map(|grant| gain(Fund::Grant(grant.number), grant.remaining)));
     let gone = alive().filter(|grant| state.grant(grant.number).is_none());
     let grants = gone
         .map(|grant| Grant { remaining: Usd::ZERO, used: Usd::ZERO, ..grant.clone() })
         .collect();
-    Ok(DecisionOutcome::granting(change(taken.credit, true), grants, funds))
+    Ok(DecisionOutcome::granting(change(taken.cents, credit, true), grants, funds))
+}
+
+fn credit_given_back(state: &AccountState, of: &PaymentFacts, taken: &TakenCredit) -> Usd {
+    let all = (of.received_cents, of.credit);
+    let (cents_before, credit_before) = state.taken_back_of(&of.payment).unwrap_or(all);
+    let by_target = credit_before - credit_of(of, cents_before - taken.cents);
+    let (less, more) = (by_target.min(taken.credit), by_target.max(taken.credit));
+    // A difference below the share of one cent is rounding.
+    if more - less < of.credit.pro_rata(1, of.received_cents) {
+        taken.credit
+    } else {
+        by_target.or_zero()
+    }
 }
 
 fn check_part(of: &PaymentFacts, cents: i64) -> Result<(), Refusal> {

@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ChangeFamily, Claim, RowPlace};
-use crate::domain::account::{AccountState, PendingPayment, RefillPurpose, TakenBack, TrialPhase};
-use crate::domain::ids::{AccountId, DisputeId, PaymentId, RefundId};
+use crate::domain::account::{
+    AccountState, DisputePhase, DisputeState, Grant, PendingPayment, RefillPause, RefillPurpose,
+    TakenBack, TrialPhase,
+};
+use crate::domain::ids::{AccountId, DisputeId, FraudWarningId, PaymentId, RefundId};
 use crate::domain::money::Usd;
 use crate::domain::names::variant_names;
 use crate::domain::timestamp::Timestamp;
@@ -43,6 +46,10 @@ pub enum PaymentChange {
         cents: i64,
         /// The share of the payment's credit taken, before tax, in USD.
         credit: Usd,
+        /// Whether the state keeps the total although everything is taken back. A dispute of the
+        /// payment depends on it.
+        #[serde(rename = "k", with = "yes_no", default, skip_serializing_if = "is_false")]
+        keep: bool,
     },
     /// A refund or dispute was reversed.
     GivenBack {
@@ -57,11 +64,33 @@ pub enum PaymentChange {
         /// Whether the refund or dispute was recorded.
         #[serde(with = "yes_no")]
         known: bool,
+        /// Whether the state keeps the total although everything is taken back.
+        #[serde(rename = "k", with = "yes_no", default, skip_serializing_if = "is_false")]
+        keep: bool,
     },
     /// A customer disputes a payment. The account is frozen.
     DisputeOpened { dispute: DisputeId, payment: PaymentId },
     /// The bank decided a dispute.
     DisputeClosed { dispute: DisputeId, outcome: DisputeOutcome },
+    /// Stripe moved money for a dispute, and its credit follows. No claim makes the row
+    /// single: a dispute may move money several times, and each row leads from its head to the
+    /// newest target.
+    DisputeMoved {
+        dispute: DisputeId,
+        /// The disputed payment.
+        of: PaymentFacts,
+        /// The cents taken, including tax. Below zero if they were returned.
+        cents: i64,
+        /// The credit taken, before tax, in USD. Below zero if it was returned.
+        credit: Usd,
+        /// What the dispute and the payment hold after the row.
+        after: DisputeTotals,
+    },
+    /// The status of a dispute changed. No claim makes the row single: a closed dispute may be
+    /// closed again with another outcome.
+    DisputeChanged { dispute: DisputeId, payment: PaymentId, phase: DisputePhase },
+    /// The card's issuer reported a payment as probably fraudulent. Refills pause.
+    FraudWarned { warning: FraudWarningId, payment: PaymentId },
 }
 
 variant_names! {
@@ -76,8 +105,13 @@ variant_names! {
         PaymentChange::TakenBack { by: TakeBack::Dispute(_), .. } => "dispute",
         PaymentChange::GivenBack { by: TakeBack::Refund(_), .. } => "refund_reversed",
         PaymentChange::GivenBack { by: TakeBack::Dispute(_), .. } => "dispute_reversed",
-        PaymentChange::DisputeOpened { .. } => "dispute_opened",
-        PaymentChange::DisputeClosed { .. } => "dispute_closed",
+        PaymentChange::DisputeMoved { cents, .. } if *cents < 0 => "dispute_reversed",
+        PaymentChange::DisputeMoved { .. } => "dispute",
+        PaymentChange::DisputeOpened { .. }
+        | PaymentChange::DisputeChanged { phase: DisputePhase::Open, .. } => "dispute_opened",
+        PaymentChange::DisputeClosed { .. }
+        | PaymentChange::DisputeChanged { phase: DisputePhase::Lost | DisputePhase::Over, .. } => "dispute_closed",
+        PaymentChange::FraudWarned { .. } => "fraud_warning",
     }
 }
 
@@ -89,12 +123,14 @@ impl ChangeFamily for PaymentChange {
             }
             PaymentChange::PaymentPending(pending) => next.pending.push(pending.clone()),
             PaymentChange::PaymentEnded { payment, .. } => end_pending(next, payment),
-            PaymentChange::TakenBack { of, cents, credit, .. } => {
-                take_back(next, of, *cents, *credit);
+            PaymentChange::TakenBack { of, cents, credit, keep, .. } => {
+                let set = if *keep { keep_taken_back } else { set_taken_back };
+                take_back(next, of, *cents, *credit, set);
             }
             PaymentChange::GivenBack { known: false, .. } => {}
-            PaymentChange::GivenBack { of, cents, credit, known: true, .. } => {
-                give_back(next, of, *cents, *credit);
+            PaymentChange::GivenBack { of, cents, credit, known: true, keep, .. } => {
+                let set = if *keep { keep_taken_back } else { set_taken_back };
+                give_back(next, of, *cents, *credit, set);
             }
             PaymentChange::DisputeOpened { dispute, .. }
             | PaymentChange::DisputeClosed { dispute, outcome: DisputeOutcome::Lost } => {
@@ -103,6 +139,28 @@ impl ChangeFamily for PaymentChange {
             PaymentChange::DisputeClosed { dispute, outcome: DisputeOutcome::Won } => {
                 next.frozen.disputes.remove(dispute);
                 next.refill.retry_at = Some(row.at);
+            }
+            PaymentChange::DisputeMoved { dispute, of, after, .. } => {
+                keep_taken_back(next, of, after.payment_cents, after.payment_credit);
+                let state = DisputeState {
+                    cents: after.dispute_cents,
+                    grants: after.grants.clone(),
+                    ..dispute_or_new(next, dispute, &of.payment)
+                };
+                set_dispute(next, state);
+            }
+            PaymentChange::DisputeChanged { dispute, payment, phase } => {
+                if phase.freezes() {
+                    next.frozen.disputes.insert(dispute.clone());
+                } else {
+                    next.frozen.disputes.remove(dispute);
+                    next.refill.retry_at = Some(row.at);
+                }
+                let state = dispute_or_new(next, dispute, payment);
+                set_dispute(next, DisputeState { phase: Some(*phase), ..state });
+            }
+            PaymentChange::FraudWarned { .. } => {
+                next.refill.paused = next.refill.paused.or(Some(RefillPause::FraudWarning));
             }
         }
     }
@@ -141,6 +199,17 @@ impl ChangeFamily for PaymentChange {
                 Claim::once(format!("stripe#{dispute}#closed")),
                 Claim::mark(format!("stripe#{dispute}#opened")),
             ],
+            // These make nothing single. From the first such row on, rows of older formats no
+            // longer say what the dispute holds.
+            PaymentChange::DisputeMoved { dispute, .. } => {
+                vec![Claim::mark(format!("stripe#{dispute}#moved"))]
+            }
+            PaymentChange::DisputeChanged { dispute, .. } => {
+                vec![Claim::mark(format!("stripe#{dispute}#changed"))]
+            }
+            PaymentChange::FraudWarned { warning, .. } => {
+                vec![Claim::once(format!("stripe#{warning}#warning"))]
+            }
         }
     }
 
@@ -153,7 +222,10 @@ impl ChangeFamily for PaymentChange {
             | PaymentChange::TakenBack { .. }
             | PaymentChange::GivenBack { .. }
             | PaymentChange::DisputeOpened { .. }
-            | PaymentChange::DisputeClosed { .. } => false,
+            | PaymentChange::DisputeClosed { .. }
+            | PaymentChange::DisputeMoved { .. }
+            | PaymentChange::DisputeChanged { .. }
+            | PaymentChange::FraudWarned { .. } => false,
         }
     }
 }
@@ -180,16 +252,58 @@ fn end_pending(next: &mut AccountState, payment: &PaymentId) {
     next.pending.retain(|pending| pending.payment != *payment);
 }
 
+/// Sets the cents and the credit taken back of a payment.
+type SetTakenBack = fn(&mut AccountState, &PaymentFacts, i64, Usd);
+
 /// Adds to the amount taken back. Payments with nothing or everything taken back have no entry, so
 /// the state stays small. Entries are sums, so the order of reports does not matter.
-fn take_back(next: &mut AccountState, of: &PaymentFacts, cents: i64, credit: Usd) {
+fn take_back(
+    next: &mut AccountState,
+    of: &PaymentFacts,
+    cents: i64,
+    credit: Usd,
+    set: SetTakenBack,
+) {
     let before = next.taken_back_of(&of.payment).unwrap_or((0, Usd::ZERO));
-    set_taken_back(next, of, before.0 + cents, before.1 + credit);
+    set(next, of, before.0 + cents, before.1 + credit);
 }
 
-fn give_back(next: &mut AccountState, of: &PaymentFacts, cents: i64, credit: Usd) {
+fn give_back(
+    next: &mut AccountState,
+    of: &PaymentFacts,
+    cents: i64,
+    credit: Usd,
+    set: SetTakenBack,
+) {
     let before = next.taken_back_of(&of.payment).unwrap_or((of.received_cents, of.credit));
-    set_taken_back(next, of, before.0 - cents, before.1 - credit);
+    set(next, of, before.0 - cents, before.1 - credit);
+}
+
+/// Sets the amount taken back of a payment with a dispute. The entry stays if everything was taken
+/// back, so that nothing is taken a second time.
+fn keep_taken_back(next: &mut AccountState, of: &PaymentFacts, cents: i64, credit: Usd) {
+    next.taken_back.retain(|entry| entry.payment != of.payment);
+    if (cents, credit) != (0, Usd::ZERO) {
+        next.taken_back.push(TakenBack { payment: of.payment.clone(), cents, credit });
+    }
+}
+
+fn dispute_or_new(state: &AccountState, dispute: &DisputeId, payment: &PaymentId) -> DisputeState {
+    state.dispute(dispute).cloned().unwrap_or_else(|| DisputeState {
+        dispute: dispute.clone(),
+        payment: payment.clone(),
+        phase: None,
+        cents: 0,
+        grants: Vec::new(),
+    })
+}
+
+/// A dispute that is over and holds no money has no entry, so the state stays small.
+fn set_dispute(next: &mut AccountState, state: DisputeState) {
+    next.disputes.retain(|known| known.dispute != state.dispute);
+    if state.cents != 0 || state.phase.is_some_and(DisputePhase::freezes) {
+        next.disputes.push(state);
+    }
 }
 
 fn set_taken_back(next: &mut AccountState, of: &PaymentFacts, cents: i64, credit: Usd) {
@@ -251,6 +365,23 @@ pub struct PaymentFacts {
     pub received_cents: i64,
 }
 
+/// What is taken back after a row of a dispute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisputeTotals {
+    /// The cents that the dispute holds, including tax.
+    #[serde(rename = "d", default, skip_serializing_if = "is_default")]
+    pub dispute_cents: i64,
+    /// The total refunded or disputed of the payment, in cents, including tax.
+    #[serde(rename = "c", default, skip_serializing_if = "is_default")]
+    pub payment_cents: i64,
+    /// The credit taken of the payment, before tax, in USD.
+    #[serde(rename = "t", default, skip_serializing_if = "Usd::is_zero")]
+    pub payment_credit: Usd,
+    /// Grants that came with the payment. `remaining` is the amount that the dispute holds.
+    #[serde(rename = "g", default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
+}
+
 impl TakeBack {
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -269,4 +400,14 @@ pub enum DisputeOutcome {
     Won,
     /// The customer won. Staff decide when to unfreeze the account.
     Lost,
+}
+
+/// For `skip_serializing_if`.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

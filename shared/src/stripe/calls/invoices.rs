@@ -19,7 +19,7 @@ use crate::domain::account::TaxMode;
 use crate::domain::ids::{CardId, CustomerId, PaymentId};
 use crate::domain::timestamp::Timestamp;
 use crate::stripe::keys::IdempotencyKey;
-use crate::stripe::metadata::Purchase;
+use crate::stripe::metadata::{Purchase, of_sale};
 use crate::stripe::objects::{
     InvoicePayment, NamedObject, ObjectList, StripeCharge, StripeInvoice,
 };
@@ -53,7 +53,7 @@ impl Stripe {
             .pending_invoice_items_behavior(CreateInvoicePendingInvoiceItemsBehavior::Exclude)
             .collection_method(InvoiceCollectionMethod::ChargeAutomatically)
             .currency(Currency::USD)
-            .metadata(hash(new.purchase.write()));
+            .metadata(hash(of_sale(&new.purchase, self.settings.installation.as_deref())));
         if new.tax == TaxMode::Automatic {
             request = request.automatic_tax(CreateInvoiceAutomaticTax::new(true));
         }

@@ -1,5 +1,5 @@
 use super::{FamilyView, credit_added, credit_taken};
-use crate::domain::account::AccountState;
+use crate::domain::account::{AccountState, DisputePhase};
 use crate::domain::event::{CreditKind, Event, PaymentChange, PendingEnd, TakeBack};
 use crate::domain::funds::Fund;
 use crate::domain::ids::PaymentId;
@@ -37,15 +37,31 @@ impl FamilyView for PaymentChange {
             PaymentChange::GivenBack { by: TakeBack::Dispute(_), .. } => {
                 format!("Dispute closed, ${amount} credited back")
             }
-            PaymentChange::DisputeOpened { .. } => "Payment disputed".to_owned(),
-            PaymentChange::DisputeClosed { .. } => "Dispute closed".to_owned(),
+            PaymentChange::DisputeMoved { cents, .. } if *cents < 0 => {
+                format!("Dispute closed, ${amount} credited back")
+            }
+            PaymentChange::DisputeMoved { .. } => format!("Disputed payment ${}", -amount),
+            PaymentChange::DisputeOpened { .. }
+            | PaymentChange::DisputeChanged { phase: DisputePhase::Open, .. } => {
+                "Payment disputed".to_owned()
+            }
+            PaymentChange::DisputeClosed { .. }
+            | PaymentChange::DisputeChanged {
+                phase: DisputePhase::Lost | DisputePhase::Over,
+                ..
+            } => "Dispute closed".to_owned(),
+            PaymentChange::FraudWarned { .. } => "Auto-refill paused".to_owned(),
         }
     }
 
     fn domain_events(&self, row: &Row) -> Vec<DomainEventDetail> {
         let event = match self {
             PaymentChange::Credited { .. } | PaymentChange::GivenBack { .. } => credit_added(row),
-            PaymentChange::TakenBack { .. } => credit_taken(row),
+            PaymentChange::DisputeMoved { cents, .. } if *cents < 0 => credit_added(row),
+            PaymentChange::FraudWarned { .. } => return Vec::new(),
+            PaymentChange::TakenBack { .. } | PaymentChange::DisputeMoved { .. } => {
+                credit_taken(row)
+            }
             PaymentChange::PaymentPending(pending) => {
                 let (payment, amount) = (pending.payment.to_string(), pending.amount.to_string());
                 DomainEventDetail::PaymentPending { payment, amount }
@@ -59,10 +75,14 @@ impl FamilyView for PaymentChange {
                 DomainEventDetail::PaymentFailed { payment: payment.to_string(), reason }
             }
             PaymentChange::DisputeOpened { .. } => DomainEventDetail::Frozen {},
-            PaymentChange::DisputeClosed { .. } if row.state.frozen.is_empty() => {
+            PaymentChange::DisputeClosed { .. } | PaymentChange::DisputeChanged { .. }
+                if row.state.frozen.is_empty() =>
+            {
                 DomainEventDetail::Unfrozen {}
             }
-            PaymentChange::DisputeClosed { .. } => DomainEventDetail::Frozen {},
+            PaymentChange::DisputeClosed { .. } | PaymentChange::DisputeChanged { .. } => {
+                DomainEventDetail::Frozen {}
+            }
         };
         vec![event]
     }
@@ -80,10 +100,13 @@ impl FamilyView for PaymentChange {
                 TakeBack::Refund(_) => Some(TransactionType::Refund),
                 TakeBack::Dispute(_) => Some(TransactionType::Dispute),
             },
+            PaymentChange::DisputeMoved { .. } => Some(TransactionType::Dispute),
             PaymentChange::PaymentPending(_)
             | PaymentChange::PaymentEnded { .. }
             | PaymentChange::DisputeOpened { .. }
-            | PaymentChange::DisputeClosed { .. } => None,
+            | PaymentChange::DisputeClosed { .. }
+            | PaymentChange::DisputeChanged { .. }
+            | PaymentChange::FraudWarned { .. } => None,
         }
     }
 
@@ -91,11 +114,13 @@ impl FamilyView for PaymentChange {
         match self {
             PaymentChange::Credited { payment, .. }
             | PaymentChange::PaymentEnded { payment, .. }
-            | PaymentChange::DisputeOpened { payment, .. } => Some(payment),
+            | PaymentChange::DisputeOpened { payment, .. }
+            | PaymentChange::DisputeChanged { payment, .. }
+            | PaymentChange::FraudWarned { payment, .. } => Some(payment),
             PaymentChange::PaymentPending(pending) => Some(&pending.payment),
-            PaymentChange::TakenBack { of, .. } | PaymentChange::GivenBack { of, .. } => {
-                Some(&of.payment)
-            }
+            PaymentChange::TakenBack { of, .. }
+            | PaymentChange::GivenBack { of, .. }
+            | PaymentChange::DisputeMoved { of, .. } => Some(&of.payment),
             PaymentChange::DisputeClosed { .. } => None,
         }
     }
@@ -104,12 +129,15 @@ impl FamilyView for PaymentChange {
         match self {
             PaymentChange::Credited { kind: CreditKind::Refill { .. }, .. }
             | PaymentChange::DisputeOpened { .. }
-            | PaymentChange::DisputeClosed { .. } => None,
+            | PaymentChange::DisputeClosed { .. }
+            | PaymentChange::DisputeChanged { .. }
+            | PaymentChange::FraudWarned { .. } => None,
             PaymentChange::Credited { kind: CreditKind::TopUp | CreditKind::Commit, .. }
             | PaymentChange::PaymentPending(_)
             | PaymentChange::PaymentEnded { .. }
             | PaymentChange::TakenBack { .. }
-            | PaymentChange::GivenBack { .. } => Some(state.billed.rate),
+            | PaymentChange::GivenBack { .. }
+            | PaymentChange::DisputeMoved { .. } => Some(state.billed.rate),
         }
     }
 }

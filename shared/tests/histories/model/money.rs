@@ -165,6 +165,16 @@ impl Model {
         payment.cents_back += cents;
         payment.credit_back += credit;
         payment.parts += 1;
+        // More may be refunded and disputed than was paid: then all of the credit is taken, and what
+        // a later reversal returns is no longer proportional.
+        if payment.cents_back > payment.received {
+            payment.is_beyond = true;
+        }
+        if payment.is_beyond {
+            let taken = payment.credit_back;
+            ensure!((0..=payment.credit).contains(&taken), "{taken} of {} taken", payment.credit);
+            return Ok(());
+        }
         let share = i128::from(payment.credit) * i128::from(payment.cents_back);
         let exact = i64::try_from(share / i128::from(payment.received)).unwrap_or(i64::MAX);
         let is_whole = payment.cents_back % payment.received == 0;

@@ -5,15 +5,18 @@
 
 use std::collections::BTreeSet;
 
-use tollgate::domain::account::{PendingPayment, RefillPause, RestartPolicy, Standing, TaxMode};
+use tollgate::domain::account::{
+    DisputePhase, PendingPayment, RefillPause, RestartPolicy, Standing, TaxMode,
+};
 use tollgate::domain::command::{
-    BonusGrant, CardFunding, CardWallet, Command, RefillSettings, TrialCard,
+    BonusGrant, CardFunding, CardWallet, Command, RefillSettings, TakenForDispute, TrialCard,
 };
 use tollgate::domain::event::{
     BilledLines, BillingChange, Cause, Change, ChunkedLines, CreditKind, DisputeOutcome, Event,
     PaymentChange, PaymentFacts, PendingEnd, RefillDecline, TakeBack,
 };
 use tollgate::domain::ids::RequestKey;
+use tollgate::domain::money::Usd;
 use tollgate::domain::resolve::{self, NewResource, taken};
 use tollgate::domain::row::RowDigest;
 use tollgate::domain::settle::settle;
@@ -36,6 +39,8 @@ pub(super) fn all() -> Vec<World> {
         refills(),
         refills_paused(),
         respites(),
+        disputes(),
+        fraud_warnings(),
     ]
 }
 
@@ -90,6 +95,26 @@ fn give_back(world: &World, by: TakeBack, of: PaymentFacts, cents: i64) -> Comma
     Command::GiveBack { by, of, cents, taken }
 }
 
+/// Moves the money of a dispute to its target.
+fn move_dispute(world: &mut World, time: &str, of: PaymentFacts, cents: i64) {
+    let (head, dispute) = (world.state.next_seq - 1, named("dp_1"));
+    let known = world.state.dispute(&dispute);
+    let (payment_cents, payment_credit) =
+        world.state.taken_back_of(&of.payment).unwrap_or((0, Usd::ZERO));
+    let before = TakenForDispute {
+        dispute_cents: known.map_or(0, |known| known.cents),
+        grants: known.map(|known| known.grants.clone()).unwrap_or_default(),
+        payment_cents,
+        payment_credit,
+    };
+    stripe(world, time, Command::MoveDispute { head, dispute, of, cents, before });
+}
+
+fn change_dispute(world: &mut World, time: &str, phase: DisputePhase) {
+    let (head, dispute, payment) = (world.state.next_seq - 1, named("dp_1"), named("pi_plan"));
+    stripe(world, time, Command::ChangeDispute { head, dispute, payment, phase });
+}
+
 fn commit_plan(payment: PaymentFacts, bonus: &str) -> Command {
     let excludes = BTreeSet::from([named("domain"), named("tokens")]);
     let bonus = BonusGrant { amount: named(bonus), expires_at: at("12-22T00:00"), excludes };
@@ -135,6 +160,35 @@ fn reversals() -> World {
     stripe(w, "10:50", command);
     let lost = Command::CloseDispute { dispute: named("dp_2"), outcome: DisputeOutcome::Lost };
     stripe(w, "10:55", lost);
+    world
+}
+
+/// A dispute that moves its money as often as the bank decides, and a refund of the same payment.
+fn disputes() -> World {
+    let mut world = World::opened_as("disputes");
+    let w = &mut world;
+    let plan = || taxed("pi_plan", "100", 11_900);
+    let refund = TakeBack::Refund(named("re_1"));
+    stripe(w, "10:01", commit_plan(plan(), "20"));
+    change_dispute(w, "10:10", DisputePhase::Open);
+    move_dispute(w, "10:11", plan(), 11_900);
+    stripe(w, "10:20", Command::TakeBack { by: refund.clone(), of: plan(), cents: 1190 });
+    change_dispute(w, "10:30", DisputePhase::Lost);
+    move_dispute(w, "10:31", plan(), 5950);
+    let command = give_back(w, refund, plan(), 1190);
+    stripe(w, "10:40", command);
+    move_dispute(w, "10:50", plan(), 0);
+    change_dispute(w, "10:51", DisputePhase::Over);
+    world
+}
+
+/// A payment that the card's issuer reports.
+fn fraud_warnings() -> World {
+    let mut world = World::opened_as("fraud_warnings");
+    let w = &mut world;
+    stripe(w, "10:01", top_up(taxed("pi_a", "10", 1190)));
+    let command = Command::WarnOfFraud { warning: named("issfr_1"), payment: named("pi_a") };
+    stripe(w, "10:10", command);
     world
 }
 
@@ -281,7 +335,7 @@ fn suspension_and_deletion() -> World {
     for id in ["a", "b", "c"] {
         w.start("12:00", id, "tiny").unwrap();
     }
-    let rest = w.state.balance() - tollgate::domain::money::Usd::from_micros(2);
+    let rest = w.state.balance() - Usd::from_micros(2);
     w.command("12:30", correction(&(-rest).to_string())).unwrap();
     w.settle("13:00").settle("24T13:00");
     // The reason for the delay ends, and the customer is warned again.
