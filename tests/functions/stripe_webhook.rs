@@ -385,7 +385,7 @@ fn chargeback(world: &PaymentWorld, payment: &str, cents: Option<i64>) -> String
 }
 
 /// Delivers everything, and everything once more, and compares the balance and the freeze.
-async fn ends_at(world: &PaymentWorld, balance: &str, is_frozen: bool, case: &str) {
+async fn ends_at(world: &PaymentWorld, (balance, is_frozen): (&str, bool), case: &str) {
     for again in [false, true] {
         let told =
             if again { world.deliver_everything_again().await } else { world.deliver_all().await };
@@ -408,9 +408,9 @@ async fn dispute_above_its_charge_takes_the_charge_and_returns_it() {
         let world = PaymentWorld::with(&[("ROW_FORMAT", format)]).await;
         let payment = credited(&world).await;
         let dispute = chargeback(&world, &payment, Some(2600));
-        ends_at(&world, "0", true, format).await;
+        ends_at(&world, ("0", true), format).await;
         world.stand_in.close_dispute(&dispute, DisputeEnd::Won).unwrap();
-        ends_at(&world, "25", false, format).await;
+        ends_at(&world, ("25", false), format).await;
     }
 }
 
@@ -436,7 +436,7 @@ async fn dispute_follows_each_outcome_it_closes_with() {
         ] {
             world.advance(24 * 3600);
             world.stand_in.close_dispute(&dispute, end).unwrap();
-            ends_at(&world, balance, is_frozen, &format!("{order:?} {end:?}")).await;
+            ends_at(&world, (balance, is_frozen), &format!("{order:?} {end:?}")).await;
         }
     }
 }
@@ -450,7 +450,7 @@ async fn early_fraud_warning_pauses_refills_and_nothing_else() {
     world.deliver_all().await;
     let payment = world.objects("payment_intent")[0]["id"].as_str().unwrap().to_owned();
     world.stand_in.warn_of_fraud(&payment).unwrap();
-    ends_at(&world, "25", false, "warned").await;
+    ends_at(&world, ("25", false), "warned").await;
     assert_eq!(world.state().await.refill.paused, Some(RefillPause::FraudWarning));
     assert_eq!(world.count("fraud_warning").await, 1);
     // Refills are on and paused: a low balance charges nothing.
@@ -498,14 +498,14 @@ async fn refund_and_dispute_of_a_payment_take_it_once() {
         world.stand_in.plan_deliveries(DeliveryPlan { order, ..DeliveryPlan::default() });
         let refund = world.stand_in.refund_in_dashboard(&payment, None).unwrap();
         if order == Order::AsHappened {
-            ends_at(&world, "0", false, "refunded").await;
+            ends_at(&world, ("0", false), "refunded").await;
         }
         let dispute = chargeback(&world, &payment, None);
-        ends_at(&world, "0", true, "refunded and disputed").await;
+        ends_at(&world, ("0", true), "refunded and disputed").await;
         world.stand_in.close_dispute(&dispute, DisputeEnd::Won).unwrap();
-        ends_at(&world, "0", false, "refunded, and the dispute won").await;
+        ends_at(&world, ("0", false), "refunded, and the dispute won").await;
         world.stand_in.fail_refund(&refund).unwrap();
-        ends_at(&world, "25", false, "the refund failed, too").await;
+        ends_at(&world, ("25", false), "the refund failed, too").await;
     }
 }
 
@@ -515,12 +515,12 @@ async fn dispute_of_older_rows_goes_on_in_newer_ones() {
     let mut world = PaymentWorld::with(&[("ROW_FORMAT", "2")]).await;
     let payment = credited(&world).await;
     let dispute = chargeback(&world, &payment, None);
-    ends_at(&world, "0", true, "format 2").await;
+    ends_at(&world, ("0", true), "format 2").await;
     world.stand_in.close_dispute(&dispute, DisputeEnd::Lost).unwrap();
-    ends_at(&world, "0", true, "format 2").await;
+    ends_at(&world, ("0", true), "format 2").await;
     let newest = RowFormat::READABLE;
     world.webhook.billing.settings.policy.row_format = newest;
-    ends_at(&world, "0", true, "format 3").await;
+    ends_at(&world, ("0", true), "format 3").await;
     let rows = world.names().await.len();
     for (end, balance, is_frozen) in [
         (DisputeEnd::Won, "25", false),
@@ -528,15 +528,15 @@ async fn dispute_of_older_rows_goes_on_in_newer_ones() {
         (DisputeEnd::Won, "25", false),
     ] {
         world.stand_in.close_dispute(&dispute, end).unwrap();
-        ends_at(&world, balance, is_frozen, &format!("{end:?}")).await;
+        ends_at(&world, (balance, is_frozen), &format!("{end:?}")).await;
     }
     assert_eq!(world.names().await.len(), rows + 6);
     // Rolled back, the release goes on with what newer rows recorded.
     world.stand_in.close_dispute(&dispute, DisputeEnd::Lost).unwrap();
-    ends_at(&world, "0", true, "format 3").await;
+    ends_at(&world, ("0", true), "format 3").await;
     world.webhook.billing.settings.policy.row_format = RowFormat::new(2);
     world.stand_in.close_dispute(&dispute, DisputeEnd::Won).unwrap();
-    ends_at(&world, "25", false, "rolled back").await;
+    ends_at(&world, ("25", false), "rolled back").await;
 }
 
 #[tokio::test]
@@ -545,13 +545,13 @@ async fn staff_decision_about_a_lost_dispute_outlasts_repeated_events() {
     let payment = credited(&world).await;
     let dispute = chargeback(&world, &payment, None);
     world.stand_in.close_dispute(&dispute, DisputeEnd::Lost).unwrap();
-    ends_at(&world, "0", true, "lost").await;
+    ends_at(&world, ("0", true), "lost").await;
     let account = acme();
     let unfreeze = |_: &AccountState| Ok(Command::Unfreeze { reason: "forgiven".to_owned() });
     let trigger = world.ledger().trigger(&account, world.now());
     let store = &world.ledger().undisturbed;
     store.execute(trigger, Cause::Command, Plan::on_state(&unfreeze)).await.unwrap();
-    ends_at(&world, "0", false, "forgiven").await;
+    ends_at(&world, ("0", false), "forgiven").await;
 }
 
 #[tokio::test]

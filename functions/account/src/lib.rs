@@ -17,6 +17,8 @@ mod spending;
 mod time_range;
 mod transactions;
 
+use std::pin::Pin;
+
 use lambda_http::{Body, Request, Response};
 use tollgate::http;
 use tollgate::http::call::ApiCall;
@@ -47,26 +49,32 @@ async fn route(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, Ap
     let billing = &clients.billing;
     call.caller()?;
     match call.route.as_str() {
-        "GET /v1/account" => profile::get(billing, call).await,
-        "PUT /v1/account" => profile::put(clients, call).await,
-        "GET /v1/balance" => balance::get(billing, call).await,
-        "GET /v1/balance/history" => history::get(billing, call).await,
-        "GET /v1/transactions" => transactions::list(billing, call).await,
-        "GET /v1/spending" => spending::get(billing, call).await,
-        "GET /v1/auto-refill" => auto_refill::get(billing, call).await,
-        "PUT /v1/auto-refill" => auto_refill::put(billing, call).await,
-        "GET /v1/payment-methods" => payment_methods::list(clients, call).await,
-        "POST /v1/payment-methods/sessions" => payment_methods::add(clients, call).await,
+        "GET /v1/account" => boxed(|| profile::get(billing, call)).await,
+        "PUT /v1/account" => boxed(|| profile::put(clients, call)).await,
+        "GET /v1/balance" => boxed(|| balance::get(billing, call)).await,
+        "GET /v1/balance/history" => boxed(|| history::get(billing, call)).await,
+        "GET /v1/transactions" => boxed(|| transactions::list(billing, call)).await,
+        "GET /v1/spending" => boxed(|| spending::get(billing, call)).await,
+        "GET /v1/auto-refill" => boxed(|| auto_refill::get(billing, call)).await,
+        "PUT /v1/auto-refill" => boxed(|| auto_refill::put(billing, call)).await,
+        "GET /v1/payment-methods" => boxed(|| payment_methods::list(clients, call)).await,
+        "POST /v1/payment-methods/sessions" => boxed(|| payment_methods::add(clients, call)).await,
         "PUT /v1/payment-methods/{id}/default" => {
-            payment_methods::make_default(clients, call).await
+            boxed(|| payment_methods::make_default(clients, call)).await
         }
-        "DELETE /v1/payment-methods/{id}" => payment_methods::remove(clients, call).await,
-        "POST /v1/portal-sessions" => portal::open(clients, call).await,
-        "GET /v1/invoices" => invoices::list(clients, call).await,
-        "GET /v1/company" => company::get(billing, call).await,
-        "PUT /v1/company" => company::put(clients, call).await,
+        "DELETE /v1/payment-methods/{id}" => boxed(|| payment_methods::remove(clients, call)).await,
+        "POST /v1/portal-sessions" => boxed(|| portal::open(clients, call)).await,
+        "GET /v1/invoices" => boxed(|| invoices::list(clients, call)).await,
+        "GET /v1/company" => boxed(|| company::get(billing, call)).await,
+        "PUT /v1/company" => boxed(|| company::put(clients, call)).await,
         _ => Err(handler::no_such_route(call)),
     }
+}
+
+/// Makes a future on the heap. It is made in a frame of its own: without optimizations, the frame of
+/// `route` would hold the futures of all routes, which are many futures deep.
+fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::pin(make())
 }
 
 impl AccountClients {
