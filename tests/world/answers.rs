@@ -19,9 +19,9 @@ use crate::support::{GOOD_CARD, HOUR, PLATFORM, Processes, World, token};
 const CARD_THAT_ASKS: &str = "4000002760003184";
 
 /// Codes without a recorded answer. Trials have no route, and API Gateway itself answers a missing
-/// token and a wrong method. The last three need more data or other faults than are made here. The
+/// token and a wrong method. The last four need more data or other faults than are made here. The
 /// tests of the functions have them.
-const NOT_RECORDED: [ProblemCode; 7] = [
+const NOT_RECORDED: [ProblemCode; 8] = [
     ProblemCode::TrialNotAllowed,
     ProblemCode::TrialLimit,
     ProblemCode::MethodNotAllowed,
@@ -29,6 +29,7 @@ const NOT_RECORDED: [ProblemCode; 7] = [
     ProblemCode::AddressRefused,
     ProblemCode::TooMuch,
     ProblemCode::Unavailable,
+    ProblemCode::RefillInProgress,
 ];
 
 /// Ids of Stripe's begin with these. They follow from how many calls Stripe had before, so each is
@@ -774,8 +775,10 @@ async fn refills(r: &mut Recorder<'_>) {
     let all = json!({"amount": "-9.00", "reason": "a test"});
     r.done(&admin, "POST /v1/admin/accounts/fay/correction", &all).await;
     r.ask(&fay, "a refill is wanted", "GET /v1/auto-refill", null).await;
+    let cap = json!({"monthly_cap": "1.00"});
+    r.ask(&fay, "a cap below the amount", "PUT /v1/auto-refill", &cap).await;
     r.world.later(HOUR).await;
-    r.ask(&fay, "a refill decides", &new, &gpu).await;
+    r.ask(&fay, "the respite is over", &new, &gpu).await;
     r.world.no_faults();
 }
 

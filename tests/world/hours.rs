@@ -97,7 +97,7 @@ impl Hour {
 async fn hour(world: &World) -> Hour {
     let (begun, before) = (Instant::now(), processors());
     world.later(HOUR).await;
-    let spent = |before: Duration| processors().map(|after| after - before);
+    let spent = |before: Duration| processors().map(|after| after.saturating_sub(before));
     Hour { elapsed: begun.elapsed(), processors: before.and_then(spent) }
 }
 

@@ -25,6 +25,8 @@ const SUSPENSION_CALLS: usize = 68;
 /// The first of those look for accounts that are due, one for each part of the index, several at
 /// once.
 const LOOKS: usize = 64;
+/// More than ten minutes of a `farm` cost, in dollars.
+const RESERVE: u32 = 60;
 /// How many calls a worker of the hourly run makes for a slice with no account, once it has read
 /// the price list.
 const EMPTY_SLICE_CALLS: usize = 1;
@@ -198,7 +200,7 @@ async fn settle_due_killed_at_any_call_suspends_once_on_time() {
     for (death, Ending { customer, minutes }) in &endings {
         let suspension = today("11:00:00") + MINUTE * *minutes;
         world.at(suspension - Duration::from_secs(1)).await;
-        assert_eq!(customer.story().len(), 4, "{:?}", customer.diary());
+        assert_eq!(customer.story().len(), 5, "{:?}", customer.diary());
         world.fault(json!({"kill": "settle-due"}));
         if let Some((death, nth)) = death {
             world.fault(json!({"fault": death, "nth": nth, "function": "settle-due"}));
@@ -218,16 +220,17 @@ async fn settle_due_killed_at_any_call_suspends_once_on_time() {
     world.later(MINUTE * 3).await;
     let mut all = Vec::new();
     for (death, Ending { customer, minutes }) in &endings {
-        let (credit, left) = (5 + 5 * minutes, 5 * minutes);
+        let (credit, left) = (RESERVE + 5 + 5 * minutes, 5 * minutes);
         let expected = [
             "opened 0 0".to_owned(),
             format!("bonus {credit} {credit}"),
-            format!("started -5 {left}"),
+            format!("started -5 {}", credit - 5),
+            format!("correction -{RESERVE} {left}"),
             format!("usage -{left} 0"),
             "suspended 0 0".to_owned(),
         ];
         assert_eq!(customer.story(), expected, "{death:?}");
-        let as_of = customer.rows()[4]["body"]["x"]["e"]["suspended"]["as_of"].as_i64().unwrap();
+        let as_of = customer.rows()[5]["body"]["x"]["e"]["suspended"]["as_of"].as_i64().unwrap();
         let suspension = today("11:00:00") + MINUTE * *minutes;
         assert_eq!(UtcDateTime::from_unix_timestamp(as_of).unwrap(), suspension, "{death:?}");
         all.push(customer);
@@ -259,19 +262,23 @@ async fn settle_due_killed_at_every_search_still_suspends_on_time() {
             only_by_hand(&world);
         }
     }
-    assert_eq!(customer.story().len(), 4, "{:?}", customer.diary());
+    assert_eq!(customer.story().len(), 5, "{:?}", customer.diary());
     assert_eq!(world.run_settle_due().await.status, 200);
     world.cloud.idle().await;
-    assert_eq!(customer.story()[4], "suspended 0 0");
-    let as_of = customer.rows()[4]["body"]["x"]["e"]["suspended"]["as_of"].as_i64().unwrap();
+    assert_eq!(customer.story()[5], "suspended 0 0");
+    let as_of = customer.rows()[5]["body"]["x"]["e"]["suspended"]["as_of"].as_i64().unwrap();
     assert_eq!(UtcDateTime::from_unix_timestamp(as_of).unwrap(), suspension);
     check(&[&customer]).await;
 }
 
 async fn ending<'w>(world: &'w World, minutes: u32) -> Ending<'w> {
     let customer = world.customer(&format!("ends-after-{minutes}"));
-    customer.bonus(&format!("{}.00", 5 + 5 * minutes)).await;
+    // A start needs credit for ten more minutes. It is taken away afterwards.
+    customer.bonus(&format!("{}.00", RESERVE + 5 + 5 * minutes)).await;
     let project = customer.project().await;
     customer.start(&project, "farm").await;
+    let path = format!("/v1/admin/accounts/{}/correction", customer.account);
+    let taken = json!({"amount": format!("-{RESERVE}.00"), "reason": "a test"});
+    world.write(&world.operator, "POST", &path, &taken).await;
     Ending { customer, minutes }
 }
