@@ -56,7 +56,7 @@ async fn a_release_that_reads_the_next_format_works_beside_the_old() {
 }
 
 #[tokio::test]
-async fn a_release_that_writes_the_next_format_works_beside_one_that_reads_it() {
+async fn releases_that_write_and_read_the_next_format_work_together() {
     let ledger = Ledger::new().await;
     ledger.open(ALICE, "10:00:00").await;
     let prepared = Release::new(&ledger, NEW, OLD);
