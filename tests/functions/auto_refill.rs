@@ -9,6 +9,7 @@ use tollgate::domain::refusal::Refusal;
 use tollgate::domain::row::Row;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::{HOUR, MINUTE};
+use tollgate::runtime::delivery::DeliveryTime;
 use tollgate::store::Plan;
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{PaymentWorld, VISA, acme, die_everywhere};
@@ -226,6 +227,12 @@ async fn manual_payment_replaces_the_refill_and_charges_once() {
     let session = world.session("25", None).await;
     let state = world.state().await;
     assert_eq!((state.refill.attempt, world.count("refill_failed").await), (None, 1));
+    // The card would be charged now, while the customer types another.
+    let card = world.profile().await.cards[0].id.to_string();
+    world.stand_in.decline_card(&card, None);
+    assert_eq!(world.refill().await.steps, [""; 0]);
+    world.advance(10 * MINUTE);
+    assert_eq!(world.refill().await.steps, [""; 0]);
     world.pay(&session, "card=5555555555554444").await;
     world.deliver_all().await;
     assert_eq!(world.charged_cents(), 5000);
@@ -456,13 +463,29 @@ async fn a_trigger_that_cannot_be_read_is_an_error() {
     world.wanting(VISA).await;
     let trigger: auto_refill::RefillTrigger =
         serde_json::from_value(json!({"time": "today", "detail": {"account": "acme"}})).unwrap();
-    assert!(auto_refill::handle(&world.refill, &trigger).await.is_err());
+    let delivered = DeliveryTime::at(world.now());
+    assert!(auto_refill::handle(&world.refill, &trigger, delivered).await.is_err());
     let unknown: auto_refill::RefillTrigger = serde_json::from_value(
-        json!({"time": "2026-11-22T10:20:00Z", "detail": {"account": "nobody"}}),
+        json!({"time": "2026-11-22T10:00:00Z", "detail": {"account": "nobody"}}),
     )
     .unwrap();
     assert_eq!(
-        auto_refill::handle(&world.refill, &unknown).await.unwrap(),
+        auto_refill::handle(&world.refill, &unknown, delivered).await.unwrap(),
         auto_refill::RefillReport::default()
     );
+}
+
+#[tokio::test]
+async fn an_event_dated_ahead_charges_and_settles_nothing() {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    let rows = world.state().await.next_seq;
+    let trigger: auto_refill::RefillTrigger = serde_json::from_value(
+        json!({"time": "2026-12-08T11:00:00Z", "detail": {"account": "acme"}}),
+    )
+    .unwrap();
+    let delivered = DeliveryTime::at(world.now());
+    let refused = auto_refill::handle(&world.refill, &trigger, delivered).await;
+    assert!(matches!(refused, Err(auto_refill::RefillError::Ahead(_))), "{refused:?}");
+    assert_eq!((world.state().await.next_seq, world.charged_cents()), (rows, 2500));
 }

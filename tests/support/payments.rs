@@ -27,6 +27,7 @@ use tollgate::domain::money::Usd;
 use tollgate::domain::row::Row;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::runtime::billing::Billing;
+use tollgate::runtime::delivery::DeliveryTime;
 use tollgate::runtime::settings::Settings;
 use tollgate::store::{CustomerProfile, Plan, RowOrder, Store};
 use tollgate::stripe::{RetryPolicy, Stripe, StripeSettings, signature};
@@ -246,7 +247,7 @@ impl PaymentWorld {
         });
         let trigger: auto_refill::RefillTrigger =
             serde_json::from_value(event).expect("an event of the bus");
-        Box::pin(auto_refill::handle(&self.refill, &trigger)).await
+        Box::pin(auto_refill::handle(&self.refill, &trigger, DeliveryTime::at(time))).await
     }
 
     pub async fn refill(&self) -> auto_refill::RefillReport {

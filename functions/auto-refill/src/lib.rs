@@ -10,6 +10,7 @@ use tollgate::domain::timestamp::Timestamp;
 use tollgate::payments::refill::RefillStep;
 use tollgate::payments::{PaymentError, Payments};
 use tollgate::runtime::billing::Billing;
+use tollgate::runtime::delivery::{DeliveryTime, TriggerAheadError};
 use tollgate::runtime::metrics::MetricsSummary;
 use tollgate::stripe::{OnDemand, StartError};
 
@@ -58,6 +59,9 @@ pub enum RefillError {
     /// The trigger's time is invalid. This is a wiring error.
     #[error("the trigger cannot be read: {0}")]
     Unreadable(String),
+    /// The event's time is ahead of its delivery. Nothing is settled up to it.
+    #[error(transparent)]
+    Ahead(#[from] TriggerAheadError),
     /// The Stripe secret cannot be read.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -74,16 +78,18 @@ pub enum RefillError {
 pub async fn handle(
     clients: &RefillClients,
     trigger: &RefillTrigger,
+    delivered: DeliveryTime,
 ) -> Result<RefillReport, RefillError> {
     let unreadable = |error| RefillError::Unreadable(format!("time {:?}: {error}", trigger.time));
     let now: Timestamp = trigger.time.parse().map_err(unreadable)?;
+    delivered.check(now)?;
     let account = &trigger.detail.account;
     let stripe = clients.stripe.get().await.inspect_err(|error| {
         tracing::error!(alarm = "stripe_not_started", %account, %error);
     })?;
-    let desk = Payments { billing: &clients.billing, stripe, now };
+    let payments = Payments { billing: &clients.billing, stripe, now };
     // Boxed because the future is deeply nested.
-    let steps = Box::pin(desk.refill(account)).await.inspect_err(|failure| {
+    let steps = Box::pin(payments.refill(account)).await.inspect_err(|failure| {
         tracing::error!(alarm = "refill_failed_to_run", %account, %failure);
     })?;
     let mut report = RefillReport::default();

@@ -1,12 +1,18 @@
 //! Wires and runs `auto-refill`.
 
+use std::time::Duration;
+
 use auto_refill::{RefillClients, RefillTrigger, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use tollgate::runtime::aws;
 use tollgate::runtime::billing;
+use tollgate::runtime::delivery::DeliveryTime;
 use tollgate::runtime::logs;
 use tollgate::runtime::metrics::Metrics;
 use tollgate::stripe::OnDemand;
+
+/// The function's timeout in the template.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -18,7 +24,8 @@ async fn main() -> Result<(), Error> {
     };
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
     run(service_fn(|event: LambdaEvent<RefillTrigger>| async move {
-        let report = handle(clients, &event.payload).await?;
+        let delivered = DeliveryTime::before_deadline(event.context.deadline, TIMEOUT);
+        let report = handle(clients, &event.payload, delivered).await?;
         metrics.write(&report.summary(&event.payload));
         Ok::<_, Error>(report)
     }))

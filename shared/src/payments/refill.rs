@@ -146,7 +146,8 @@ impl Payments<'_> {
     }
 
     /// Gives up an attempt that waits for its customer, who is paying by hand instead. If it was
-    /// paid after all, it is credited.
+    /// paid after all, it is credited. The next attempt waits for the backoff: the balance is still
+    /// low while the customer pays, and another charge would come beside the payment.
     ///
     /// # Errors
     /// [`PaymentError`]; that Stripe fails is an error here: nothing else may be charged before this is
@@ -157,7 +158,7 @@ impl Payments<'_> {
         attempt: &RefillAttempt,
     ) -> Result<(), PaymentError> {
         let Some(invoice) = self.find(account, attempt).await? else { return Ok(()) };
-        Box::pin(self.give_up(account, attempt, &invoice, RefillDecline::CalledOff, "superseded"))
+        Box::pin(self.give_up(account, attempt, &invoice, RefillDecline::NotCharged, "superseded"))
             .await
             .map(drop)
     }
