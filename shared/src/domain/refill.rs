@@ -173,11 +173,11 @@ pub fn want(
     }
 }
 
-/// What one charge buys: the smallest multiple of the agreed amount that brings the balance to the
-/// threshold, within the agreed maximum and what is left of the monthly cap. Never less than the
+/// What one charge buys: the smallest multiple of the agreed amount that pays what is owed and brings
+/// the balance to the threshold, within the agreed maximum and what is left of the monthly cap. Never less than the
 /// amount.
 fn charge(state: &AccountState, agreed: RefillAgreement, now: Timestamp) -> Usd {
-    let missing = (agreed.threshold - state.balance()).decimal();
+    let missing = (agreed.threshold + state.owed - state.balance()).decimal();
     let room = state.refill.monthly_cap.map(|cap| cap - state.refill.charged_in_month(now));
     let max = room.map_or(agreed.max(), |room| room.min(agreed.max())).decimal();
     let amount = agreed.amount.decimal();

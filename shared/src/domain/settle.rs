@@ -379,7 +379,7 @@ pub(crate) fn idle_after_resume(
 }
 
 /// The next batch of resources to restart, oldest start first, as far as the credit pays for the
-/// rest of this hour.
+/// rest of this hour and the reserve that every start needs beyond it.
 fn restart(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome, Refusal> {
     let state = view.state();
     let mut waiting: Vec<_> = view
@@ -391,12 +391,15 @@ fn restart(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome
     waiting.sort_by(|a, b| (a.since, a.seq, &a.id).cmp(&(b.since, b.seq, &b.id)));
 
     let (end, rated) = (now.hour().end(), state.period.as_ref().map_or(now, |_| rated_at(state)));
+    let reserve = view.policy().start_reserve_seconds;
     let mut purse = Purse::for_new_period(state, now);
     // Resources that are already billed are not paid yet. They come first.
     for one in view.billables().billed(state, view.prices(), rated)? {
         let is_waiting = one.resource.condition(state) == ResourceCondition::Suspended;
         let seconds = end - state.paid_through().unwrap_or(now).min(end);
-        if !is_waiting && purse.draw(&one.resource.sku, one.rate.for_seconds(seconds)).is_none() {
+        if !is_waiting
+            && purse.draw(&one.resource.sku, one.rate.for_seconds(seconds + reserve)).is_none()
+        {
             return Ok(DecisionOutcome::of(StandingChange::Resumed {
                 resources: Vec::new(),
                 more: false,
@@ -413,7 +416,7 @@ fn restart(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome
             break;
         }
         let rate = resource.rate_at(view.prices(), rated)?;
-        if purse.draw(&resource.sku, rate.for_seconds(end - now)).is_none() {
+        if purse.draw(&resource.sku, rate.for_seconds(end - now + reserve)).is_none() {
             continue;
         }
         if let Some(idle) = resource.idle_rate_at(view.prices(), rated) {

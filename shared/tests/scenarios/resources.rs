@@ -149,6 +149,24 @@ fn resume_restarts_oldest_first_within_credit() {
 }
 
 #[test]
+fn a_restart_leaves_credit_for_ten_minutes_beyond_the_hour() {
+    // 120 machines of $0.60 cost $0.02 for the last second of the hour, and $12 for ten minutes.
+    let mut world = World::with_credit("100");
+    world.command("10:30", Command::ChooseRestartPolicy(RestartPolicy::InOrder)).unwrap();
+    for batch in 0..3 {
+        let new: Vec<_> = (0..40).map(|n| new(&format!("r{batch}-{n}"), "vm60")).collect();
+        world
+            .ask("11:50", |view| resolve::start_new(view, &project("acme"), &new, at("11:50")))
+            .unwrap();
+    }
+    let rest = world.state.balance();
+    world.command("11:59", Command::Correct { amount: -rest, reason: "all".to_owned() }).unwrap();
+    world.settle("12:00");
+    world.credit("12:59:59", "6");
+    assert_eq!(world.state.billed.count(), 59, "as many as six dollars keep for ten minutes");
+}
+
+#[test]
 fn resume_of_160_resources_pays_from_each_batchs_start() {
     let mut world = World::with_credit("100");
     world.command("10:30", Command::ChooseRestartPolicy(RestartPolicy::InOrder)).unwrap();
