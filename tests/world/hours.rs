@@ -25,36 +25,77 @@ const HOURS: usize = 3;
 /// How much more an account may cost among many than among few, in percent.
 const GROWTH_MAX_PERCENT: u128 = 120;
 
+/// How often all sizes are measured at most. Other tests use this process, too, and can only make an
+/// hour look dearer, so the cheapest hour of each size counts.
+const ROUNDS_MAX: usize = 4;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_hour_costs_in_proportion_to_its_accounts() {
     let sizes = std::env::var("TOLLGATE_HOURS").unwrap_or_else(|_| SIZES.to_owned());
-    let sizes: Vec<u32> = sizes.split(',').map(|size| size.parse().unwrap()).collect();
-    let mut costs = Vec::new();
-    for size in sizes {
+    let mut measured = Vec::new();
+    for size in sizes.split(',').map(|size| size.parse::<u32>().unwrap()) {
+        measured.push(MeasuredWorld::new(size).await);
+    }
+    for _ in 0..ROUNDS_MAX {
+        for world in &mut measured {
+            world.measure().await;
+        }
+        if measured.windows(2).all(|pair| is_in_proportion(&pair[0], &pair[1])) {
+            break;
+        }
+    }
+    for pair in measured.windows(2) {
+        let [few, many] = [&pair[0], &pair[1]];
+        assert!(
+            is_in_proportion(few, many),
+            "an account costs {} µs among {} and {} µs among {}",
+            many.micros(),
+            many.size,
+            few.micros(),
+            few.size
+        );
+    }
+}
+
+fn is_in_proportion(few: &MeasuredWorld, many: &MeasuredWorld) -> bool {
+    many.micros() * 100 <= few.micros() * GROWTH_MAX_PERCENT
+}
+
+/// A cloud with so many accounts, and what its hours cost so far.
+struct MeasuredWorld {
+    size: u32,
+    world: Arc<World>,
+    hours: Vec<Hour>,
+}
+
+impl MeasuredWorld {
+    async fn new(size: u32) -> MeasuredWorld {
         let begun = Instant::now();
         let world = Arc::new(World::new(Processes::Several).await);
         world.without_schedule("settle-due");
         accounts(&world, size).await;
         println!("{size} accounts are made in {:.1?}", begun.elapsed());
-        let mut hours = Vec::new();
-        for _ in 0..HOURS {
-            hours.push(hour(&world).await);
-        }
-        for customer in ["account-0".to_owned(), format!("account-{}", size - 1)] {
-            let rows = world.customer(&customer).rows().len();
-            assert_eq!(rows, 3 + HOURS, "opened, bonus, started, and a row for each hour");
-        }
-        let cost = hours.iter().map(Hour::cost).min().unwrap();
-        println!("{size} accounts: hours of {hours:.1?}");
-        costs.push((size, cost.as_micros() / u128::from(size)));
+        MeasuredWorld { size, world, hours: Vec::new() }
     }
-    println!("microseconds for each account: {costs:?}");
-    for pair in costs.windows(2) {
-        let [(few, of_few), (many, of_many)] = [pair[0], pair[1]];
-        assert!(
-            of_many * 100 <= of_few * GROWTH_MAX_PERCENT,
-            "an account costs {of_many} µs among {many} and {of_few} µs among {few}"
-        );
+
+    async fn measure(&mut self) {
+        for _ in 0..HOURS {
+            self.hours.push(hour(&self.world).await);
+        }
+        let rows = 3 + self.hours.len();
+        for customer in ["account-0".to_owned(), format!("account-{}", self.size - 1)] {
+            let found = self.world.customer(&customer).rows().len();
+            assert_eq!(found, rows, "opened, bonus, started, and a row for each hour");
+        }
+        println!("{} accounts: {} µs each, hours of {:.1?}", self.size, self.micros(), self.hours);
+    }
+
+    /// The cheapest hour by account, in microseconds.
+    fn micros(&self) -> u128 {
+        let processors = self.hours.iter().filter_map(|hour| hour.processors).min();
+        let elapsed = self.hours.iter().map(|hour| hour.elapsed).min();
+        let cost = processors.or(elapsed).unwrap();
+        cost.as_micros() / u128::from(self.size)
     }
 }
 
@@ -83,26 +124,20 @@ async fn accounts(world: &Arc<World>, count: u32) {
 #[derive(Debug)]
 struct Hour {
     elapsed: Duration,
-    /// The time of the processors in this process and its functions' processes, where it is known.
+    /// The time of the processors in this process and its functions' processes, where it is known. It
+    /// does not depend on other load of the machine.
     processors: Option<Duration>,
-}
-
-impl Hour {
-    /// CPU time does not depend on other load of the machine.
-    fn cost(&self) -> Duration {
-        self.processors.unwrap_or(self.elapsed)
-    }
 }
 
 async fn hour(world: &World) -> Hour {
     let (begun, before) = (Instant::now(), processors());
     world.later(HOUR).await;
-    let spent = |before: Duration| processors().map(|after| after.saturating_sub(before));
+    let spent = |before: Duration| processors().and_then(|after| after.checked_sub(before));
     Hour { elapsed: begun.elapsed(), processors: before.and_then(spent) }
 }
 
-/// The time of the processors that this process and its children have used so far: Linux's
-/// `/proc/[pid]/stat`, in hundredths of a second.
+/// The time of the processors that this process and its children have used so far, those that ended
+/// included: Linux's `/proc/[pid]/stat`, in hundredths of a second.
 fn processors() -> Option<Duration> {
     let own = std::process::id().to_string();
     let mut ticks = 0;
@@ -115,6 +150,9 @@ fn processors() -> Option<Duration> {
         if process == own || fields.get(1).is_some_and(|parent| *parent == own) {
             let number = |place: usize| fields.get(place)?.parse::<u64>().ok();
             ticks += number(11)? + number(12)?;
+            if process == own {
+                ticks += number(13)? + number(14)?;
+            }
         }
     }
     Some(Duration::from_millis(ticks * 10))

@@ -21,6 +21,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
     clippy::panic,
     clippy::expect_used,
     reason = "clippy knows tests, but not what only tests call"
