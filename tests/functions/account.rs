@@ -356,6 +356,7 @@ async fn omitted_auto_refill_fields_keep_their_values() {
     200 {
       "agreed_at": null,
       "amount": null,
+      "charged_card": null,
       "confirm_url": null,
       "enabled": false,
       "hours_covered": null,
@@ -378,8 +379,8 @@ async fn omitted_auto_refill_fields_keep_their_values() {
     assert_eq!(on.status, 200, "{}", on.shown());
     assert_eq!(ask(&api, by(REFILL, "10:15:01")).await.body, on.body);
     let expected = json!({
-        "enabled": true, "threshold": "10.00", "amount": "20.00", "payment_method": "pm_1", "monthly_cap": "100.00",
-        "max_charge": "20.00", "state": "idle", "why": null, "until": null, "confirm_url": null, "agreed_at": "2026-11-22T10:15:00Z",
+        "enabled": true, "threshold": "10.00", "amount": "20.00", "payment_method": "pm_1", "charged_card": "pm_1",
+        "monthly_cap": "100.00", "max_charge": "20.00", "state": "idle", "why": null, "until": null, "confirm_url": null, "agreed_at": "2026-11-22T10:15:00Z",
         "hours_covered": null, "warning": null, "last_attempt": null,
     });
     assert_eq!(on.body, expected);

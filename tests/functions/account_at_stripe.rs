@@ -117,6 +117,58 @@ async fn a_card_is_added_without_paying_and_there_before_the_webhook() {
 }
 
 #[tokio::test]
+async fn refills_without_a_named_card_charge_the_default_card() {
+    let world = PaymentWorld::new().await;
+    let session = world.session("25.00", Some(json!({"enabled": false}))).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    world.deliver_all().await;
+    let visa = id(&cards(&world).await[0]).to_owned();
+    let terms = json!({"enabled": true, "threshold": "30", "amount": "25"});
+    let set = call(&world, &world.event("PUT /v1/auto-refill").json(&terms)).await;
+    let shown = |answered: &Answered| {
+        let body = &answered.body;
+        [&body["payment_method"], &body["charged_card"], &body["state"]].map(Clone::clone)
+    };
+    assert_eq!(shown(&set), [Value::Null, json!(visa), json!("wanted")], "{}", set.shown());
+    assert_eq!(world.refill().await.charged, 1);
+    assert_eq!(world.charged_cents(), 5_000);
+
+    let mastercard = add(&world, MASTERCARD).await;
+    on_card(&world, DEFAULT, &mastercard).await;
+    let moved = ask(&world, "GET /v1/auto-refill").await;
+    assert_eq!(shown(&moved)[..2], [Value::Null, json!(mastercard)], "{}", moved.shown());
+
+    let named = json!({"payment_method": visa});
+    let set = call(&world, &world.event("PUT /v1/auto-refill").json(&named)).await;
+    assert_eq!(shown(&set)[..2], [json!(visa), json!(visa)]);
+    let default = json!({"payment_method": null});
+    let set = call(&world, &world.event("PUT /v1/auto-refill").json(&default)).await;
+    assert_eq!(shown(&set)[..2], [Value::Null, json!(mastercard)]);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn refill_now_charges_a_new_card_at_once() {
+    const NOW: &str = "POST /v1/auto-refill/now";
+    let world = PaymentWorld::new().await;
+    let terms = json!({"enabled": true, "threshold": "30", "amount": "25"});
+    call(&world, &world.event("PUT /v1/auto-refill").json(&terms)).await;
+    let refusal = call(&world, &world.event(NOW)).await;
+    assert_eq!((refusal.status, refusal.code()), (409, "conflict"), "there is no card");
+    add(&world, VISA).await;
+    cards(&world).await;
+    let waiting = ask(&world, "GET /v1/auto-refill").await.body;
+    assert_eq!((&waiting["state"], &waiting["why"]), (&json!("wanted"), &json!("card_changed")));
+    assert_eq!(world.refill().await.charged, 0);
+    let event = world.event(NOW).header("idempotency-key", "once");
+    let answered = call(&world, &event).await;
+    assert_eq!((answered.status, &answered.body["why"]), (200, &Value::Null));
+    assert_eq!(call(&world, &event).await.body["state"], answered.body["state"], "a repeat");
+    assert_eq!((world.refill().await.charged, world.charged_cents()), (1, 2_500));
+    world.check().await;
+}
+
+#[tokio::test]
 async fn a_card_is_found_by_the_webhook_alone_too() {
     let world = PaymentWorld::new().await;
     let card = add(&world, VISA).await;

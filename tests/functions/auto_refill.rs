@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use stripe_stand_in::{CardRule, FaultKind};
-use tollgate::domain::account::{AccountState, RefillPause};
+use tollgate::domain::account::{AccountState, CardChoice, RefillPause};
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::{Cause, Change, RefillChange};
 use tollgate::domain::refusal::Refusal;
@@ -71,6 +71,56 @@ async fn webhook_credits_a_charge_whose_answer_was_lost() {
     world.deliver_all().await;
     assert_eq!(world.count("auto_refill").await, 1);
     assert_eq!(world.refill().await, auto_refill::RefillReport::default());
+    world.check().await;
+}
+
+/// $25, refills below $30 that were paused since their card was removed, and a payment page for $100
+/// that is paid with a new card. Stripe's events have not been delivered yet.
+async fn paying_with_a_new_card(auto_refill: Option<serde_json::Value>) -> PaymentWorld {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    let card = world.profile().await.cards[0].id.clone();
+    world.stripe.detach(&card).await.unwrap();
+    world.deliver_all().await;
+    assert_eq!(world.state().await.refill.paused, Some(RefillPause::CardGone));
+    let session = world.session("100.00", auto_refill).await;
+    world.pay(&session, "card=5555555555554444").await;
+    world
+}
+
+/// Delivers only the events about cards.
+async fn deliver_cards(world: &PaymentWorld) {
+    for delivery in world.deliveries() {
+        if delivery.event_type.starts_with("payment_method.") {
+            assert_eq!(world.deliver(&delivery).await.status, 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn card_event_before_its_payment_charges_nothing_else() {
+    for auto_refill in [None, Some(json!({"enabled": false}))] {
+        let world = paying_with_a_new_card(auto_refill).await;
+        deliver_cards(&world).await;
+        assert!(world.state().await.refill.card.is_some(), "the new card is the refill card");
+        assert_eq!(world.refill().await.steps.len(), 0);
+        world.deliver_all().await;
+        world.advance(3 * MINUTE);
+        assert_eq!(world.refill().await.steps.len(), 0);
+        assert_eq!((world.state().await.balance(), world.charged_cents()), (named("125"), 12_500));
+        world.check().await;
+    }
+}
+
+#[tokio::test]
+async fn refill_credits_a_paid_page_instead_of_charging() {
+    let world = paying_with_a_new_card(None).await;
+    deliver_cards(&world).await;
+    world.advance(3 * MINUTE);
+    // The events of the payment are lost.
+    assert_eq!(world.refill().await.charged, 0);
+    assert_eq!((world.state().await.balance(), world.charged_cents()), (named("125"), 12_500));
+    world.deliver_all().await;
     world.check().await;
 }
 
@@ -173,7 +223,8 @@ async fn four_failures_in_a_row_pause_until_there_is_another_card() {
     world.pay(&session, "card=5555555555554444").await;
     world.deliver_all().await;
     let refill = world.state().await.refill;
-    assert_eq!((refill.paused, refill.wanted.is_some()), (None, true), "another card");
+    assert_eq!((refill.paused, refill.wanted), (None, None), "another card, and a manual payment");
+    world.agree("40", "25").await;
     assert_eq!(world.refill().await.charged, 1);
     world.check().await;
 }
@@ -350,7 +401,13 @@ async fn attempt_no_longer_agreed_is_canceled_and_not_counted() {
         let (card, terms) = (card.map(named), Some((named("30"), named(amount))));
         Box::new(move |state| {
             let card = card.clone().or_else(|| state.refill.card.clone());
-            let settings = RefillSettings { terms, card, monthly_cap: None, max_charge: None };
+            let settings = RefillSettings {
+                terms,
+                card,
+                card_choice: CardChoice::Named,
+                monthly_cap: None,
+                max_charge: None,
+            };
             Ok(Command::ChangeRefill(settings))
         })
     };
@@ -396,6 +453,7 @@ async fn frozen_account_or_disabled_refills_charge_nothing() {
         Command::ChangeRefill(RefillSettings {
             terms: None,
             card: None,
+            card_choice: CardChoice::Named,
             monthly_cap: None,
             max_charge: None,
         }),

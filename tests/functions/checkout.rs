@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use stripe_stand_in::FaultKind;
-use tollgate::domain::account::AccountState;
+use tollgate::domain::account::{AccountState, CardChoice};
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::Cause;
 use tollgate::store::Plan;
@@ -368,6 +368,7 @@ async fn late_webhook_does_not_undo_newer_refill_settings() {
         Ok(Command::ChangeRefill(RefillSettings {
             terms: None,
             card: None,
+            card_choice: CardChoice::Named,
             monthly_cap: None,
             max_charge: None,
         }))

@@ -4,7 +4,7 @@ use serde_json::Value;
 use settle_due::{
     MinuteTrigger, REFILL_DUE, SettleDueClients, SettleDueError, SettleDueReport, handle, report_of,
 };
-use tollgate::domain::account::Standing;
+use tollgate::domain::account::{CardChoice, Standing};
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::Cause;
 use tollgate::domain::snapshot::AccountSnapshot;
@@ -81,6 +81,7 @@ async fn wanted_refill_is_handed_on_each_minute_until_it_begins() {
     let settings = RefillSettings {
         terms,
         card: Some("pm_1".parse().unwrap()),
+        card_choice: CardChoice::Named,
         monthly_cap: None,
         max_charge: None,
     };
@@ -149,6 +150,7 @@ async fn run_without_readable_time_or_bus_fails() {
     let settings = RefillSettings {
         terms,
         card: Some("pm_1".parse().unwrap()),
+        card_choice: CardChoice::Named,
         monthly_cap: None,
         max_charge: None,
     };

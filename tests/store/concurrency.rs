@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
-use tollgate::domain::account::{AccountState, TaxMode};
+use tollgate::domain::account::{AccountState, CardChoice, TaxMode};
 use tollgate::domain::command::{BonusGrant, Command, RefillSettings};
 use tollgate::domain::event::{Cause, CreditKind, Event, PaymentFacts, RefillDecline, TakeBack};
 use tollgate::domain::ids::{AccountId, ResourceId};
@@ -188,6 +188,7 @@ impl Task {
         let settings = RefillSettings {
             terms,
             card: Some(named("pm_1")),
+            card_choice: CardChoice::Named,
             monthly_cap: None,
             max_charge: None,
         };

@@ -19,7 +19,7 @@ use crate::ledger::{Ledger, at, named};
 use crate::stand_in::serve;
 use serde_json::{Value, json};
 use stripe_stand_in::{Delivery, StandInConfig, StripeStandIn};
-use tollgate::domain::account::AccountState;
+use tollgate::domain::account::{AccountState, CardChoice};
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::{Cause, Change, PaymentChange};
 use tollgate::domain::ids::AccountId;
@@ -285,7 +285,13 @@ impl PaymentWorld {
         let terms = Some((named::<Usd>(threshold), named::<Usd>(amount)));
         let change = |state: &AccountState| {
             let (card, monthly_cap) = (state.refill.card.clone(), state.refill.monthly_cap);
-            Ok(Command::ChangeRefill(RefillSettings { terms, card, monthly_cap, max_charge: None }))
+            Ok(Command::ChangeRefill(RefillSettings {
+                terms,
+                card,
+                card_choice: CardChoice::Named,
+                monthly_cap,
+                max_charge: None,
+            }))
         };
         let trigger = self.ledger().trigger(&account, self.now());
         let store = &self.ledger().undisturbed;

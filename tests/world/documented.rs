@@ -51,6 +51,8 @@ names!(COMMANDS, Command {
     Command::Close { .. } => "Close",
     Command::StartTrial { .. } => "StartTrial",
     Command::ChangeRefill(_) => "ChangeRefill",
+    Command::FollowCards { .. } => "FollowCards",
+    Command::RefillNow => "RefillNow",
     Command::RemoveCard { .. } => "RemoveCard",
     Command::BeginRefill { .. } => "BeginRefill",
     Command::AskCustomer { .. } => "AskCustomer",

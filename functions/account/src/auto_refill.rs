@@ -2,7 +2,9 @@
 //! state.
 
 use serde::{Deserialize, Deserializer, Serialize};
-use tollgate::domain::account::{AccountState, RefillPause, Standing, SuspensionReason};
+use tollgate::domain::account::{
+    AccountState, CardChoice, RefillPause, Standing, SuspensionReason,
+};
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::ids::CardId;
 use tollgate::domain::money::Usd;
@@ -13,8 +15,9 @@ use tollgate::domain::timestamp::Timestamp;
 use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::payments::cards;
 use tollgate::runtime::billing::Billing;
-use tollgate::store::Plan;
+use tollgate::store::{CustomerProfile, Plan};
 
 use crate::last_attempt::{LastAttemptView, last_attempt};
 
@@ -25,7 +28,7 @@ const HOURS_WARNING: i64 = 24;
 /// The state in which the customer must act.
 const NEEDS_CUSTOMER: &str = "needs_customer";
 
-/// A missing field keeps its value. `null` removes a card or cap.
+/// A missing field keeps its value. `null` removes a cap, and chooses the default card.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AutoRefillRequest {
@@ -48,7 +51,10 @@ struct AutoRefillView {
     enabled: bool,
     threshold: Option<String>,
     amount: Option<String>,
+    /// The card that the customer named. Null: the default card at the time of the charge.
     payment_method: Option<String>,
+    /// The card that would be charged now. Null if there is none.
+    charged_card: Option<String>,
     monthly_cap: Option<String>,
     /// The maximum of one charge. A charge is a multiple of the amount.
     max_charge: Option<String>,
@@ -88,16 +94,29 @@ pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     let body: AutoRefillRequest = call.json()?;
     body.check()?;
     let on = OnAccount::of_caller(billing, call)?;
+    let profile = billing.store.customer_profile(on.account()).await?;
     if let Some(card) = body.payment_method.iter().flatten().next() {
         // Only a card that the customer can see. Stripe would refuse others each time, and the
         // answer must not reveal them.
-        let profile = billing.store.customer_profile(on.account()).await?;
         if !profile.cards.iter().any(|known| known.id == *card) {
             return Err(Problem::new(ProblemCode::NotFound, "No such payment method.").into());
         }
     }
-    let command = |state: &AccountState| body.over(state).map(Command::ChangeRefill);
-    let row = on.execute(call.cause(), Plan::on_state(&command)).await?;
+    let command = |state: &AccountState| body.over(state, &profile).map(Command::ChangeRefill);
+    changed(billing, call, Plan::on_state(&command)).await
+}
+
+/// Handles `POST /v1/auto-refill/now`: begins a refill at the customer's request instead of waiting
+/// for the next charge for usage or for the check after a change of the saved cards.
+pub(crate) async fn refill_now(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    call.no_body()?;
+    changed(billing, call, Plan::on_state(&|_: &AccountState| Ok(Command::RefillNow))).await
+}
+
+/// Appends the row and shows the settings after it.
+async fn changed(billing: &Billing, call: &ApiCall, plan: Plan<'_>) -> Result<ApiAnswer, ApiError> {
+    let on = OnAccount::of_caller(billing, call)?;
+    let row = on.execute(call.cause(), plan).await?;
     let mut shown = shown(&row.state, &billing.settings.policy, call.now);
     shown.last_attempt = last_attempt(billing, on.account(), &row.state, None).await?;
     Ok(ApiAnswer::ok(&shown)?.of_row(row.seq))
@@ -115,7 +134,11 @@ impl AutoRefillRequest {
     }
 
     /// All refill settings after the request.
-    fn over(&self, state: &AccountState) -> Result<RefillSettings, Refusal> {
+    fn over(
+        &self,
+        state: &AccountState,
+        profile: &CustomerProfile,
+    ) -> Result<RefillSettings, Refusal> {
         let agreed = state.refill.agreement;
         let threshold = self.threshold.or(agreed.map(|agreed| agreed.threshold));
         let amount = self.amount.or(agreed.map(|agreed| agreed.amount));
@@ -127,14 +150,34 @@ impl AutoRefillRequest {
         if is_half {
             return Err(Refusal::RefillTermsNeeded);
         }
+        let (card, card_choice) = self.card(state, profile);
         Ok(RefillSettings {
             terms: terms.filter(|_| is_on),
-            card: self.payment_method.clone().unwrap_or_else(|| state.refill.card.clone()),
+            card,
+            card_choice,
             monthly_cap: self.monthly_cap.unwrap_or(state.refill.monthly_cap),
             max_charge: self
                 .max_charge
                 .unwrap_or_else(|| agreed.and_then(|agreed| agreed.max_charge)),
         })
+    }
+}
+
+impl AutoRefillRequest {
+    /// The named card, else the card named before, else the default card.
+    fn card(
+        &self,
+        state: &AccountState,
+        profile: &CustomerProfile,
+    ) -> (Option<CardId>, CardChoice) {
+        let before = match state.refill.card_choice {
+            CardChoice::Named => state.refill.card.clone(),
+            CardChoice::Default => None,
+        };
+        match self.payment_method.clone().unwrap_or(before) {
+            Some(card) => (Some(card), CardChoice::Named),
+            None => (cards::default_card(&state.refill, profile), CardChoice::Default),
+        }
     }
 }
 
@@ -162,7 +205,11 @@ fn shown(state: &AccountState, policy: &Policy, now: Timestamp) -> AutoRefillVie
         enabled: refill.agreement.is_some(),
         threshold: refill.agreement.map(|agreed| agreed.threshold.to_string()),
         amount: refill.agreement.map(|agreed| agreed.amount.to_string()),
-        payment_method: refill.card.as_ref().map(ToString::to_string),
+        payment_method: match refill.card_choice {
+            CardChoice::Named => refill.card.as_ref().map(ToString::to_string),
+            CardChoice::Default => None,
+        },
+        charged_card: refill.card.as_ref().map(ToString::to_string),
         monthly_cap: refill.monthly_cap.map(|cap| cap.to_string()),
         max_charge: refill.agreement.map(|agreed| agreed.max().to_string()),
         state: progress,
@@ -210,7 +257,13 @@ fn progress(state: &AccountState, policy: &Policy, now: Timestamp) -> RefillProg
         (Some(_), _) => RefillProgress::of("wanted", None),
         (None, Some(retry_at)) => RefillProgress {
             state: "wanted",
-            why: Some(if refill.is_capped(now) { "monthly_cap" } else { "limit" }),
+            why: Some(if refill.is_capped(now) {
+                "monthly_cap"
+            } else if refill.look_at.is_some() {
+                "card_changed"
+            } else {
+                "limit"
+            }),
             until: Some(retry_at.to_string()),
         },
         (None, None) => RefillProgress::of("idle", None),

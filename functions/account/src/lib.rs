@@ -57,6 +57,7 @@ async fn route(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, Ap
         "GET /v1/spending" => boxed(|| spending::get(billing, call)).await,
         "GET /v1/auto-refill" => boxed(|| auto_refill::get(billing, call)).await,
         "PUT /v1/auto-refill" => boxed(|| auto_refill::put(billing, call)).await,
+        "POST /v1/auto-refill/now" => boxed(|| auto_refill::refill_now(billing, call)).await,
         "GET /v1/payment-methods" => boxed(|| payment_methods::list(clients, call)).await,
         "POST /v1/payment-methods/sessions" => boxed(|| payment_methods::add(clients, call)).await,
         "PUT /v1/payment-methods/{id}/default" => {

@@ -6,34 +6,21 @@ use tollgate::payments::{PaymentError, Payments};
 use tollgate::store::RowOrder;
 use tollgate::stripe::StripeError;
 use tollgate::stripe::objects::CheckoutSession;
-use tollgate::stripe::webhook_event::paid_session;
 
 /// Returns the status of the caller's own payment page. `paid` means that the credit is on the
 /// balance. A session that Stripe reports as paid is credited here, so a customer who is back on
 /// the page does not depend on a webhook.
 pub(crate) async fn status(payments: Payments<'_>, id: &str) -> Result<ApiAnswer, ApiError> {
     let session = payments.stripe.retrieve_session(id).await?;
-    if session.payment_status.as_deref() == Some("paid") {
-        // Boxed: it is many futures deep.
-        Box::pin(credit(payments, &session)).await;
-    }
+    credit(payments, &session).await;
     ApiAnswer::ok(&describe(payments, &session).await?)
 }
 
-/// Credits a paid session with the webhook's own command and claim, so that the credit is recorded
-/// once, whichever comes first. A failure does not fail the request: the answer says `processing`
-/// until the next request or the webhook succeeds.
+/// Credits a paid session. A failure does not fail the request: the answer says `processing` until
+/// the next request or the webhook succeeds.
 async fn credit(payments: Payments<'_>, session: &CheckoutSession) {
     let id = &session.id;
-    let paid = match paid_session(session, None) {
-        Ok(Some(paid)) => paid,
-        Ok(None) => return,
-        Err(why) => {
-            tracing::error!(alarm = "event_not_understood", session = id, why);
-            return;
-        }
-    };
-    match payments.credit(&paid).await {
+    match payments.credit_session(session).await {
         Ok(_) => {}
         Err(
             failure @ (PaymentError::Refused(_)

@@ -404,6 +404,13 @@ pub struct RefillState {
     /// The card that is charged.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub card: Option<CardId>,
+    /// How the card was chosen. `Named` in rows of format 2.
+    #[serde(rename = "cc", default, skip_serializing_if = "is_default")]
+    pub card_choice: CardChoice,
+    /// No refill begins before this time, because the saved cards changed a moment ago and the
+    /// customer may be paying. A credit ends it. `None` in rows of format 2.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub look_at: Option<Timestamp>,
     /// The maximum to charge per UTC calendar month, in USD, before tax.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub monthly_cap: Option<Usd>,
@@ -441,6 +448,24 @@ pub struct RefillState {
     /// before tax.
     #[serde(rename = "mo", default, skip_serializing_if = "is_default")]
     pub this_month: (u32, Usd),
+}
+
+/// How the card that refills charge was chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CardChoice {
+    /// The customer named the card.
+    #[default]
+    Named,
+    /// The customer's default card at the time of the charge. The state has a copy of its ID, which
+    /// changes of the saved cards keep up to date.
+    Default,
+}
+
+impl CardChoice {
+    pub(crate) fn is_named(&self) -> bool {
+        *self == CardChoice::Named
+    }
 }
 
 /// The time for which a wanted or open refill delays a suspension. It begins once between two

@@ -28,6 +28,7 @@ pub fn apply(state: &AccountState, event: &Event) -> AccountState {
     event.change.apply(&mut next, RowPlace { seq: state.next_seq, at: event.at });
     if event.amount().is_positive() && !event.change.is_use() {
         next.refill.respite = None;
+        end_look_at_refill(&mut next);
     }
     if let Some(until) = event.respite_until {
         next.refill.respite = Some(RefillRespite { from: event.at, until });
@@ -55,6 +56,14 @@ fn apply_funds(state: &mut AccountState, delta: &FundDelta) {
                 grant.used += delta.used;
             }
         }
+    }
+}
+
+/// A credit answers the question for which a refill waited after a change of the saved cards.
+fn end_look_at_refill(state: &mut AccountState) {
+    let refill = &mut state.refill;
+    if refill.look_at.take().is_some_and(|look_at| refill.retry_at == Some(look_at)) {
+        refill.retry_at = None;
     }
 }
 
@@ -93,6 +102,7 @@ fn tidy(next: &mut AccountState) {
     }
     // A spent grant stays as long as it may get something back.
     next.grants.retain(|grant| grant.remaining.is_positive() || grant.used.is_positive());
+    next.refill.look_at = next.refill.look_at.filter(|look_at| *look_at > next.at);
     // A wanted refill is a level: it ends as soon as the reason for it ends.
     if !next.still_wants_refill() {
         next.refill.wanted = None;

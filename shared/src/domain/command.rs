@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::domain::account::{
-    BilledTotals, DisputePhase, Grant, PendingPayment, RestartPolicy, TaxMode,
+    BilledTotals, CardChoice, DisputePhase, Grant, PendingPayment, RestartPolicy, TaxMode,
 };
 use crate::domain::event::{
     CreditKind, DisputeOutcome, PaymentFacts, PendingEnd, RefillDecline, StartKind, TakeBack,
@@ -97,6 +97,13 @@ pub enum Command {
     },
     /// Replaces all refill settings.
     ChangeRefill(RefillSettings),
+    /// Charges another saved card from now on, because the saved cards changed at Stripe.
+    FollowCards {
+        card: CardId,
+        card_choice: CardChoice,
+    },
+    /// Begins a refill at the customer's request, if the balance is below the threshold.
+    RefillNow,
     /// Records that a saved card was removed at Stripe.
     RemoveCard {
         card: CardId,
@@ -219,6 +226,8 @@ impl Command {
             | Command::Close { .. }
             | Command::StartTrial { .. }
             | Command::ChangeRefill(_)
+            | Command::FollowCards { .. }
+            | Command::RefillNow
             | Command::RemoveCard { .. }
             | Command::BeginRefill { .. }
             | Command::AskCustomer { .. }
@@ -329,6 +338,7 @@ pub struct RefillSettings {
     pub terms: Option<(Usd, Usd)>,
     /// The card to charge. `None` if no card is saved yet.
     pub card: Option<CardId>,
+    pub card_choice: CardChoice,
     /// The maximum to charge per UTC calendar month, in USD before tax.
     pub monthly_cap: Option<Usd>,
     /// The maximum of one charge, in USD before tax. `None`: the amount.

@@ -106,6 +106,10 @@ pub fn decide(
         }
         Command::Unfreeze { reason } => unfreeze(state, reason),
         Command::ChangeRefill(settings) => refills::change(state, settings, policy, now),
+        Command::FollowCards { card, card_choice } => {
+            refills::follow_cards(state, card, *card_choice, policy, now)
+        }
+        Command::RefillNow => refills::refill_now(state, policy, now),
         Command::RemoveCard { card } => refills::remove_card(state, card),
         Command::BeginRefill { customer, tax } => {
             refills::begin(state, customer, *tax, policy, now)

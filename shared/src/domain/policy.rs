@@ -85,6 +85,9 @@ pub struct RefillPolicy {
     pub per_day_max: u32,
     /// How long an attempt may be open before `settle-due` restarts it. Two minutes by default.
     pub attempt_patience_seconds: i64,
+    /// How long no refill begins after a change of the saved cards, because the customer may be
+    /// paying with the new card. Two minutes by default.
+    pub card_patience_seconds: i64,
     /// How long a payment waits for the customer's confirmation. 23 hours by default, within the 24
     /// hours for which Stripe keeps idempotency keys.
     pub customer_patience_seconds: i64,
@@ -134,6 +137,7 @@ impl Default for RefillPolicy {
             failures_max: 4,
             per_day_max: 10,
             attempt_patience_seconds: 2 * MINUTE,
+            card_patience_seconds: 2 * MINUTE,
             customer_patience_seconds: 23 * HOUR,
         }
     }

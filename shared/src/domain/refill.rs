@@ -161,6 +161,11 @@ pub fn want(
         }
         None => return None,
     };
+    // The customer may be paying manually with the card that was just saved.
+    let look_at = after.refill.look_at.filter(|look_at| *look_at > now);
+    if let Some(look_at) = look_at.filter(|_| purpose == RefillPurpose::Threshold) {
+        return Some(RefillWant::At(look_at));
+    }
     if is_refill_credit(change) {
         // The last charge was all that one charge may be. Many in a row would look like a mistake
         // to the customer and the bank.

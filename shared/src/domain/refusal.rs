@@ -177,7 +177,9 @@ pub enum Refusal {
     #[error("the customer was already asked to confirm refill attempt {attempt}")]
     CustomerAlreadyAsked { attempt: u32 },
     /// No refill is wanted.
-    #[error("no refill is due")]
+    #[error(
+        "no refill is due: auto-refill is off or paused, or the balance is not below the threshold"
+    )]
     RefillNotWanted,
     /// The refill terms are incomplete.
     #[error("auto-refill is off. To turn it on, set enabled, threshold and amount")]

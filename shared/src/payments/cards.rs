@@ -4,8 +4,8 @@
 //! and written as a whole. So events may be repeated, late, missing or out of order, and every
 //! version of them will do.
 
-use crate::domain::account::{AccountState, RefillPause, RefillState};
-use crate::domain::command::{Command, RefillSettings};
+use crate::domain::account::{AccountState, CardChoice, RefillPause, RefillState};
+use crate::domain::command::Command;
 use crate::domain::event::Cause;
 use crate::domain::ids::{AccountId, CardId, CustomerId};
 use crate::domain::refusal::Refusal;
@@ -145,15 +145,8 @@ impl Payments<'_> {
             return Ok(());
         }
         let change = |state: &AccountState| {
-            let RefillState { agreement, monthly_cap, .. } = &state.refill;
-            let card = next_card(&state.refill, before, after).ok_or(Refusal::RefillNotWanted)?;
-            let terms = agreement.map(|agreed| (agreed.threshold, agreed.amount));
-            Ok(Command::ChangeRefill(RefillSettings {
-                terms,
-                card: Some(card),
-                monthly_cap: *monthly_cap,
-                max_charge: agreement.and_then(|agreed| agreed.max_charge),
-            }))
+            let next = next_card(&state.refill, before, after).ok_or(Refusal::RefillNotWanted)?;
+            Ok(Command::FollowCards { card: next.card, card_choice: next.choice })
         };
         self.unless_refused(self.append(account, Cause::Stripe, Plan::on_state(&change)).await)
     }
@@ -294,27 +287,41 @@ impl Payments<'_> {
     }
 }
 
-/// The card that refills charge when the customer agrees to them: the one that was charged so far,
-/// else the default, else the newest; never one whose issuer said never again.
+/// The card that refills charge when a customer with this profile agrees to charge its default
+/// card. Never a card that its issuer refused permanently.
 #[must_use]
-pub fn chosen(refill: &RefillState, profile: &CustomerProfile) -> Option<CardId> {
-    let usable = |card: &&CardId| is_usable(refill, &[profile], card);
-    let newest = || profile.cards.iter().map(|card| &card.id).find(usable);
-    let kept = refill.card.as_ref().filter(usable);
-    kept.or_else(|| profile.default_card.as_ref().filter(usable)).or_else(newest).cloned()
+pub fn default_card(refill: &RefillState, profile: &CustomerProfile) -> Option<CardId> {
+    profile.default_card.as_ref().filter(|card| is_usable(refill, &[profile], card)).cloned()
 }
 
-/// The card that was agreed to with a payment: "this card", with which it was paid, unless another
-/// one was agreed to before.
+/// The card that was agreed to with a payment: the card that paid, unless another one was agreed to
+/// before. If the card that paid was not saved, refills charge the default card.
 #[must_use]
 pub fn agreed(
     refill: &RefillState,
     profile: &CustomerProfile,
     paid_with: Option<&CardId>,
-) -> Option<CardId> {
+) -> (Option<CardId>, CardChoice) {
+    let is_agreed = refill.agreement.is_some();
     let usable = |card: &&CardId| is_usable(refill, &[profile], card);
-    let kept = refill.card.as_ref().filter(|_| refill.agreement.is_some()).filter(usable);
-    kept.or_else(|| paid_with.filter(usable)).cloned().or_else(|| chosen(refill, profile))
+    let named = match refill.card_choice {
+        CardChoice::Default if is_agreed => None,
+        CardChoice::Default | CardChoice::Named => {
+            let kept = refill.card.as_ref().filter(|_| is_agreed).filter(usable);
+            kept.or_else(|| paid_with.filter(usable))
+        }
+    };
+    match named {
+        Some(card) => (Some(card.clone()), CardChoice::Named),
+        None => (default_card(refill, profile), CardChoice::Default),
+    }
+}
+
+/// A card that refills should charge from now on.
+#[derive(Debug, PartialEq, Eq)]
+struct NextCard {
+    card: CardId,
+    choice: CardChoice,
 }
 
 /// The card that refills should charge instead of the present one, if any.
@@ -322,31 +329,47 @@ fn next_card(
     refill: &RefillState,
     before: &CustomerProfile,
     after: &CustomerProfile,
-) -> Option<CardId> {
+) -> Option<NextCard> {
     refill.agreement?;
     let usable =
         |card: &&CardId| is_among(&after.cards, card) && is_usable(refill, &[after, before], card);
     let other = |card: &&CardId| refill.card.as_ref() != Some(*card);
     let is_new = |card: &&CardId| !is_among(&before.cards, card);
-    let added = after
-        .cards
-        .iter()
-        .map(|card| &card.id)
-        .find(|card| usable(card) && is_new(card) && other(card));
+    let mut ids = after.cards.iter().map(|card| &card.id);
+    let added = ids.find(|card| usable(card) && is_new(card) && other(card));
     let default = after.default_card.as_ref().filter(usable).filter(other);
-    let next = match (&refill.paused, &refill.card) {
-        // Who removed the card that was charged has not agreed to another one being charged: only a
-        // new one is.
-        (Some(RefillPause::CardRefused | RefillPause::Failures | RefillPause::CardGone), _) => {
-            added
-        }
+    let is_moved = before.default_card != after.default_card;
+    let next = match (refill.card_choice, &refill.paused) {
         // A saved card does not answer the issuer's warning.
-        (Some(RefillPause::FraudWarning), _) => None,
-        (None, None) => default.or(added),
-        (None, Some(_)) => default
-            .filter(|_| before.default_card.is_some() && before.default_card != after.default_card),
+        (_, Some(RefillPause::FraudWarning)) => return None,
+        (CardChoice::Default, None) => {
+            return default.map(|card| NextCard::new(card, CardChoice::Default));
+        }
+        // The default card was refused. Another default or a new card replaces it.
+        (CardChoice::Default, Some(_)) => {
+            let moved = default.filter(|_| is_moved);
+            return moved
+                .map(|card| NextCard::new(card, CardChoice::Default))
+                .or_else(|| added.map(|card| NextCard::new(card, CardChoice::Named)));
+        }
+        // The customer removed the card that was charged and has not agreed to another saved card
+        // being charged. Only a new card is.
+        (
+            CardChoice::Named,
+            Some(RefillPause::CardRefused | RefillPause::Failures | RefillPause::CardGone),
+        ) => added,
+        // Rows of format 2 named no card. The customer must agree again.
+        (CardChoice::Named, None) => {
+            default.filter(|_| refill.card.is_some() && before.default_card.is_some() && is_moved)
+        }
     };
-    next.cloned()
+    next.map(|card| NextCard::new(card, CardChoice::Named))
+}
+
+impl NextCard {
+    fn new(card: &CardId, choice: CardChoice) -> NextCard {
+        NextCard { card: card.clone(), choice }
+    }
 }
 
 /// Whether a saved card may be charged: its issuer never said never again, of this entry or of
@@ -429,7 +452,8 @@ mod tests {
         after: &CustomerProfile,
         expected: Option<&str>,
     ) {
-        assert_eq!(next_card(refill, before, after).as_ref().map(CardId::as_str), expected);
+        let next = next_card(refill, before, after);
+        assert_eq!(next.as_ref().map(|next| next.card.as_str()), expected);
     }
 
     #[test]
@@ -446,7 +470,7 @@ mod tests {
             &two,
             None,
         );
-        check(&refill(None, None, &[]), &profile(&[], None), &one, Some("pm_1"));
+        check(&refill(None, None, &[]), &profile(&[], None), &one, None);
         check(&refill(Some("pm_1"), None, &[]), &one, &two, None);
         check(
             &refill(Some("pm_1"), None, &[]),
@@ -461,24 +485,46 @@ mod tests {
     }
 
     #[test]
-    fn kept_card_then_default_then_newest_but_never_a_refused_one() {
-        let two = profile(&["pm_2", "pm_1"], Some("pm_1"));
-        let chosen = |refill: &RefillState| chosen(refill, &two).map(String::from);
-        assert_eq!(chosen(&refill(Some("pm_2"), None, &[])).as_deref(), Some("pm_2"));
-        assert_eq!(chosen(&refill(None, None, &[])).as_deref(), Some("pm_1"));
-        assert_eq!(chosen(&refill(Some("pm_1"), None, &["pm_1"])).as_deref(), Some("pm_2"));
-        assert_eq!(chosen(&refill(Some("pm_9"), None, &["pm_1", "pm_2"])), None);
-        let agreed = |refill: &RefillState, paid: &str| {
-            agreed(refill, &two, paid.parse().ok().as_ref()).map(String::from)
+    fn refills_of_the_default_card_follow_it() {
+        let (none, one) = (profile(&[], None), profile(&["pm_1"], Some("pm_1")));
+        let added = profile(&["pm_2", "pm_1"], Some("pm_1"));
+        let moved = profile(&["pm_2", "pm_1"], Some("pm_2"));
+        let of_default = |card, paused, never: &[&str]| RefillState {
+            card_choice: CardChoice::Default,
+            ..refill(card, paused, never)
         };
+        check(&of_default(None, None, &[]), &none, &one, Some("pm_1"));
+        check(&of_default(Some("pm_1"), None, &[]), &one, &added, None);
+        check(&of_default(Some("pm_1"), None, &[]), &added, &moved, Some("pm_2"));
+        let refused = of_default(Some("pm_1"), Some(RefillPause::CardRefused), &["pm_1"]);
+        check(&refused, &one, &one, None);
+        check(&refused, &one, &added, Some("pm_2"));
+        let named = NextCard::new(&"pm_2".parse().unwrap(), CardChoice::Named);
+        assert_eq!(next_card(&refused, &one, &added), Some(named));
+        let failing = of_default(Some("pm_2"), Some(RefillPause::Failures), &[]);
+        check(&failing, &added, &added, None);
+        let warned = of_default(Some("pm_1"), Some(RefillPause::FraudWarning), &[]);
+        check(&warned, &added, &moved, None);
+    }
+
+    #[test]
+    fn agreed_card_is_the_kept_then_the_paying_then_the_default() {
+        let two = profile(&["pm_2", "pm_1"], Some("pm_1"));
+        #[track_caller]
+        fn check(found: &(Option<CardId>, CardChoice), card: Option<&str>, choice: CardChoice) {
+            assert_eq!((found.0.as_ref().map(CardId::as_str), found.1), (card, choice));
+        }
+        let agreed =
+            |refill: &RefillState, paid: &str| agreed(refill, &two, paid.parse().ok().as_ref());
         let never_agreed = RefillState { agreement: None, ..refill(None, None, &[]) };
-        assert_eq!(agreed(&never_agreed, "pm_2").as_deref(), Some("pm_2"), "this card");
-        assert_eq!(
-            agreed(&refill(Some("pm_1"), None, &[]), "pm_2").as_deref(),
-            Some("pm_1"),
-            "the one agreed to before"
-        );
-        assert_eq!(agreed(&never_agreed, "pm_9").as_deref(), Some("pm_1"), "it was not saved");
+        check(&agreed(&never_agreed, "pm_2"), Some("pm_2"), CardChoice::Named);
+        check(&agreed(&refill(Some("pm_1"), None, &[]), "pm_2"), Some("pm_1"), CardChoice::Named);
+        check(&agreed(&never_agreed, "pm_9"), Some("pm_1"), CardChoice::Default);
+        let refused = RefillState { never: refill(None, None, &["pm_1"]).never, ..never_agreed };
+        check(&agreed(&refused, "pm_9"), None, CardChoice::Default);
+        let of_default =
+            RefillState { card_choice: CardChoice::Default, ..refill(Some("pm_2"), None, &[]) };
+        check(&agreed(&of_default, "pm_2"), Some("pm_1"), CardChoice::Default);
     }
 
     #[test]

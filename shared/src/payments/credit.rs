@@ -9,7 +9,8 @@ use crate::payments::cards;
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
 use crate::store::{PaymentIds, Plan, RowOrder, StoreError};
 use crate::stripe::metadata::{AgreedTerms, Purchase};
-use crate::stripe::webhook_event::{PaidPayment, PromisedPayment, StripeIds};
+use crate::stripe::objects::CheckoutSession;
+use crate::stripe::webhook_event::{PaidPayment, PromisedPayment, StripeIds, paid_session};
 
 /// How long a promised payment blocks a deletion at the most: bank debits take at most six working
 /// days to fail (docs.stripe.com/payments/ach-direct-debit).
@@ -54,6 +55,24 @@ impl Payments<'_> {
                 .await?;
         }
         Ok(outcome)
+    }
+
+    /// Credits a payment page that is paid at Stripe, with the webhook's own command and claim.
+    /// `None` if the page is not paid.
+    ///
+    /// # Errors
+    /// [`PaymentError`]
+    pub async fn credit_session(
+        &self,
+        session: &CheckoutSession,
+    ) -> Result<Option<PaymentOutcome>, PaymentError> {
+        if session.payment_status.as_deref() != Some("paid") {
+            return Ok(None);
+        }
+        let unreadable = |why| PaymentError::Mismatch { payment: session.id.clone(), why };
+        let Some(paid) = paid_session(session, None).map_err(unreadable)? else { return Ok(None) };
+        // Boxed: it is many futures deep.
+        Box::pin(self.credit(&paid)).await.map(Some)
     }
 
     /// Records that a delayed payment was promised.
@@ -286,10 +305,17 @@ impl Payments<'_> {
                 AgreedTerms::Off => None,
                 AgreedTerms::On { threshold, amount } => Some((threshold, amount)),
             };
-            let card = cards::agreed(&state.refill, &profile, paid_with.as_ref());
+            let (card, card_choice) = match agreement {
+                // Without refills no card is agreed to.
+                AgreedTerms::Off => (state.refill.card.clone(), state.refill.card_choice),
+                AgreedTerms::On { .. } => {
+                    cards::agreed(&state.refill, &profile, paid_with.as_ref())
+                }
+            };
             Ok(Command::ChangeRefill(RefillSettings {
                 terms,
                 card,
+                card_choice,
                 monthly_cap: state.refill.monthly_cap,
                 max_charge: None,
             }))

@@ -177,7 +177,13 @@ impl Payments<'_> {
 
     /// Freezes what Stripe will be asked in a row, before it is asked.
     async fn begin(&self, account: &AccountId) -> Result<Begun, PaymentError> {
-        let Some(customer) = self.billing.store.customer_profile(account).await?.customer else {
+        let profile = self.billing.store.customer_profile(account).await?;
+        if let Some(session) = &profile.open_session
+            && self.credits_now(session).await?
+        {
+            return Ok(Begun::LookAgain);
+        }
+        let Some(customer) = profile.customer else {
             tracing::error!(alarm = "refill_without_customer", %account);
             return Ok(Begun::Nothing(RefillStep::NoCustomer));
         };
@@ -199,6 +205,28 @@ impl Payments<'_> {
                 Ok(Begun::LookAgain)
             }
             Err(failure) => Err(failure),
+        }
+    }
+
+    /// Whether the last payment page was paid and is credited by this look. Its customer pays
+    /// manually, so the balance is looked at again before a card is charged. A failure of Stripe
+    /// does not stop the refill, which asks Stripe itself.
+    async fn credits_now(&self, session: &str) -> Result<bool, PaymentError> {
+        let is_known = self.billing.store.look_up(session).await?.is_some();
+        if is_known {
+            return Ok(false);
+        }
+        let outcome = match self.stripe.retrieve_session(session).await {
+            Ok(found) => self.credit_session(&found).await,
+            Err(error) => Err(error.into()),
+        };
+        match outcome {
+            Ok(outcome) => Ok(matches!(outcome, Some(PaymentOutcome::Recorded { .. }))),
+            Err(PaymentError::Fault(fault)) => Err(fault.into()),
+            Err(failure) => {
+                tracing::warn!(session, %failure, "the last payment page is not looked at");
+                Ok(false)
+            }
         }
     }
 

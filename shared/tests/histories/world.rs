@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use tollgate::domain::account::{
-    AccountState, PendingPayment, RefillPurpose, RestartPolicy, TaxMode,
+    AccountState, CardChoice, PendingPayment, RefillPurpose, RestartPolicy, TaxMode,
 };
 use tollgate::domain::command::{
     BonusGrant, CardFunding, CardWallet, Command, RefillSettings, TakenCredit, TrialCard,
@@ -728,6 +728,7 @@ impl World {
                     &Command::ChangeRefill(RefillSettings {
                         terms,
                         card,
+                        card_choice: CardChoice::Named,
                         monthly_cap,
                         max_charge: None,
                     }),

@@ -1,5 +1,6 @@
 //! The domain events and notices of each row.
 
+use tollgate::domain::account::CardChoice;
 use tollgate::domain::command::Command;
 use tollgate::domain::policy::Policy;
 use tollgate::domain::row::{Row, RowDigest};
@@ -264,6 +265,7 @@ fn disabling_refills_warns_of_low_credit() {
     let off = tollgate::domain::command::RefillSettings {
         terms: None,
         card: Some(named("pm_1")),
+        card_choice: CardChoice::Named,
         monthly_cap: None,
         max_charge: None,
     };

@@ -1,6 +1,6 @@
 //! Refills: when they are wanted, the course of attempts, and reasons that block them.
 
-use tollgate::domain::account::RefillPause;
+use tollgate::domain::account::{CardChoice, RefillPause};
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::RefillDecline;
 use tollgate::domain::ids::CardId;
@@ -51,6 +51,7 @@ fn sufficient_manual_top_up_cancels_the_wanted_refill() {
     let settings = RefillSettings {
         terms: Some((named("5"), named("25"))),
         card: None,
+        card_choice: CardChoice::Named,
         monthly_cap: None,
         max_charge: None,
     };
@@ -94,12 +95,107 @@ fn a_charge_that_is_not_enough_is_followed_an_hour_later() {
     world.settle("12:02").begin_refill("12:02").unwrap();
 }
 
+/// $17 below a threshold of $20. The card was removed, so no refill is wanted.
+fn without_card() -> World {
+    let mut world = World::with_credit("17");
+    world.agree_to_refill("10:00", ("20", "50"), None);
+    world.command("10:01", Command::RemoveCard { card: named("pm_1") }).unwrap();
+    assert_eq!(world.state.refill.paused, Some(RefillPause::CardGone));
+    world
+}
+
+#[test]
+fn new_card_charges_nothing_while_its_owner_pays() {
+    let mut world = without_card();
+    world.follow_cards("11:00", "pm_2").unwrap();
+    assert_eq!(world.begin_refill("11:00:01").err(), Some(Refusal::RefillNotWanted));
+    world.credit("11:00:02", "100");
+    world.settle("11:02").settle("12:00");
+    assert_eq!(world.begin_refill("12:00").err(), Some(Refusal::RefillNotWanted));
+    assert_eq!((world.state.refill.wanted, world.state.refill.retry_at), (None, None));
+}
+
+#[test]
+fn new_card_is_charged_after_two_minutes_without_credit() {
+    let mut world = without_card();
+    world.follow_cards("11:00", "pm_2").unwrap();
+    world.start("11:01", "a", "vm100").unwrap();
+    assert_eq!(world.begin_refill("11:01:59").err(), Some(Refusal::RefillNotWanted));
+    world.settle("11:02").begin_refill("11:02").unwrap();
+    world.refill_lands("11:02:03");
+}
+
+#[test]
+fn credit_below_the_threshold_ends_the_look_at_a_new_card() {
+    let mut world = without_card();
+    world.follow_cards("11:00", "pm_2").unwrap();
+    world.credit("11:00:02", "1");
+    world.settle("11:02");
+    assert_eq!(
+        world.begin_refill("11:02").err(),
+        Some(Refusal::RefillNotWanted),
+        "a payment never wants one"
+    );
+    world.start("11:03", "a", "vm100").unwrap();
+    world.begin_refill("11:03").unwrap();
+}
+
+#[test]
+fn attempt_of_a_replaced_card_leaves_the_look_at_the_new_card() {
+    let mut world = World::with_credit("6");
+    world.agree_to_refill("11:00", ("20", "25"), None);
+    world.begin_refill("11:00:01").unwrap();
+    world.follow_cards("11:00:02", "pm_2").unwrap();
+    world.refill_fails("11:00:03", RefillDecline::CalledOff);
+    assert_eq!(world.begin_refill("11:00:04").err(), Some(Refusal::RefillNotWanted));
+    world.settle("11:02:02").begin_refill("11:02:02").unwrap();
+    assert_eq!(world.state.refill.attempt.as_ref().unwrap().card, named("pm_2"));
+}
+
+#[test]
+fn suspended_account_refills_after_a_new_card_or_at_once_on_request() {
+    let suspended = || {
+        let mut world = World::with_credit("6");
+        world.agree_to_refill_of_the_default_card("10:00", ("5", "25"), None);
+        world.start("11:00", "a", "vm100").unwrap();
+        world.settle("17:00");
+        assert_eq!(world.state.standing.name(), "suspended");
+        world.follow_cards("17:30", "pm_2").unwrap();
+        world
+    };
+    let mut world = suspended();
+    world.settle("17:32").begin_refill("17:32").unwrap();
+    let mut world = suspended();
+    world.command("17:30:10", Command::RefillNow).unwrap();
+    world.begin_refill("17:30:10").unwrap();
+    assert_eq!(
+        world.command("17:30:11", Command::RefillNow).err(),
+        Some(Refusal::AttemptOpen { attempt: 1 })
+    );
+    world.refill_lands("17:30:12");
+    assert_eq!(world.command("17:31", Command::RefillNow).err(), Some(Refusal::RefillNotWanted));
+}
+
+#[test]
+fn removed_default_card_pauses_nothing_and_the_next_default_is_charged() {
+    let mut world = World::with_credit("6");
+    world.agree_to_refill_of_the_default_card("10:00", ("5", "25"), Some("pm_1"));
+    world.command("10:01", Command::RemoveCard { card: named("pm_1") }).unwrap();
+    assert_eq!((world.state.refill.paused, &world.state.refill.card), (None, &None));
+    world.start("11:00", "a", "vm100").unwrap();
+    world.settle("12:00");
+    assert_eq!(world.state.refill.wanted, None, "there is no card");
+    world.follow_cards("12:01", "pm_2").unwrap();
+    world.settle("12:03").begin_refill("12:03").unwrap();
+}
+
 #[test]
 fn a_cap_below_the_amount_is_refused() {
     let mut world = World::opened();
     let settings = RefillSettings {
         terms: Some((named("10"), named("50"))),
         card: Some(named("pm_1")),
+        card_choice: CardChoice::Named,
         monthly_cap: Some(named("20")),
         max_charge: None,
     };
@@ -183,6 +279,7 @@ fn switching_off_and_on_does_not_get_around_the_hour() {
     let off = RefillSettings {
         terms: None,
         card: Some(named("pm_1")),
+        card_choice: CardChoice::Named,
         monthly_cap: None,
         max_charge: None,
     };
@@ -205,6 +302,7 @@ fn card_declined_forever_is_never_charged_again() {
         Command::ChangeRefill(RefillSettings {
             terms: Some((named("10"), named("25"))),
             card,
+            card_choice: CardChoice::Named,
             monthly_cap: None,
             max_charge: None,
         })
@@ -282,8 +380,13 @@ fn settings_out_of_range_are_refused_with_the_limit() {
     let mut world = World::opened();
     let mut set = |threshold: &str, amount: &str, cap: Option<&str>| {
         let terms = Some((named(threshold), named(amount)));
-        let settings =
-            RefillSettings { terms, card: None, monthly_cap: cap.map(named), max_charge: None };
+        let settings = RefillSettings {
+            terms,
+            card: None,
+            card_choice: CardChoice::Named,
+            monthly_cap: cap.map(named),
+            max_charge: None,
+        };
         world.command("11:00", Command::ChangeRefill(settings)).err()
     };
     assert_eq!(set("-0.01", "25", None), Some(Refusal::AmountTooSmall { min: Usd::ZERO }));
@@ -328,8 +431,13 @@ fn refusal_of_the_old_card_does_not_affect_the_new_one() {
     let mut world = running_low();
     world.settle("13:00").begin_refill("13:00").unwrap();
     let terms = Some((named("5"), named("25")));
-    let settings =
-        RefillSettings { terms, card: Some(named("pm_2")), monthly_cap: None, max_charge: None };
+    let settings = RefillSettings {
+        terms,
+        card: Some(named("pm_2")),
+        card_choice: CardChoice::Named,
+        monthly_cap: None,
+        max_charge: None,
+    };
     world.command("13:01", Command::ChangeRefill(settings)).unwrap();
     world.refill_fails("13:02", RefillDecline::Never);
     assert_eq!((world.state.refill.paused, world.state.refill.failures), (None, 0));

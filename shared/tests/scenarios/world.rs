@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use tollgate::domain::account::{AccountState, Standing, TaxMode};
+use tollgate::domain::account::{AccountState, CardChoice, Standing, TaxMode};
 use tollgate::domain::command::{BonusGrant, Command, RefillSettings};
 use tollgate::domain::decide::decide;
 use tollgate::domain::event::{
@@ -250,10 +250,34 @@ impl World {
         let settings = RefillSettings {
             terms,
             card: Some(named("pm_1")),
+            card_choice: CardChoice::Named,
             monthly_cap: cap.map(named),
             max_charge: None,
         };
         self.command(time, Command::ChangeRefill(settings)).unwrap()
+    }
+
+    /// Refill agreed to with the default card, as far as there is one.
+    pub(crate) fn agree_to_refill_of_the_default_card(
+        &mut self,
+        time: &str,
+        terms: (&str, &str),
+        default: Option<&str>,
+    ) -> &mut World {
+        let settings = RefillSettings {
+            terms: Some((named(terms.0), named(terms.1))),
+            card: default.map(named),
+            card_choice: CardChoice::Default,
+            monthly_cap: None,
+            max_charge: None,
+        };
+        self.command(time, Command::ChangeRefill(settings)).unwrap()
+    }
+
+    /// The saved cards changed at Stripe, and refills charge this one from now on.
+    pub(crate) fn follow_cards(&mut self, time: &str, card: &str) -> Result<&mut World, Refusal> {
+        let card_choice = self.state.refill.card_choice;
+        self.command(time, Command::FollowCards { card: named(card), card_choice })
     }
 
     /// The same with a maximum of one charge.
@@ -266,6 +290,7 @@ impl World {
         let settings = RefillSettings {
             terms: Some((named(terms.0), named(terms.1))),
             card: Some(named("pm_1")),
+            card_choice: CardChoice::Named,
             monthly_cap: None,
             max_charge: Some(named(max_charge)),
         };

@@ -2,13 +2,13 @@
 
 use super::{DecisionOutcome, check_no_attempt};
 use crate::domain::account::{
-    AccountState, RefillAgreement, RefillAttempt, RefillPause, Standing, TaxMode,
+    AccountState, CardChoice, RefillAgreement, RefillAttempt, RefillPause, Standing, TaxMode,
 };
 use crate::domain::command::RefillSettings;
 use crate::domain::event::{RefillChange, RefillDecline};
 use crate::domain::ids::{CardId, CustomerId};
 use crate::domain::policy::{Policy, check_cents, check_charge};
-use crate::domain::refill::{ChargeTiming, allowed};
+use crate::domain::refill::{ChargeTiming, allowed, is_off_too_long};
 use crate::domain::refusal::Refusal;
 use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::Timestamp;
@@ -56,8 +56,61 @@ pub(super) fn change(
     Ok(DecisionOutcome::of(RefillChange::RefillChanged {
         agreement,
         card: settings.card.clone(),
+        card_choice: written(settings.card_choice, policy),
         monthly_cap: settings.monthly_cap,
+        look_at: None,
     }))
+}
+
+/// The saved cards often change because the customer is paying manually with a new one, so the
+/// balance is checked a little later.
+pub(super) fn follow_cards(
+    state: &AccountState,
+    card: &CardId,
+    card_choice: CardChoice,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    if state.standing == Standing::Closed {
+        return Err(Refusal::Closed);
+    }
+    let Some(agreement) = state.refill.agreement else { return Err(Refusal::RefillNotWanted) };
+    if state.refill.never.contains(card) {
+        return Err(Refusal::CardRefused { card: card.clone() });
+    }
+    // Format 2 does not know it, and checks at once.
+    let is_known = policy.row_format >= RowFormat::new(3);
+    Ok(DecisionOutcome::of(RefillChange::RefillChanged {
+        agreement: Some(agreement),
+        card: Some(card.clone()),
+        card_choice: written(card_choice, policy),
+        monthly_cap: state.refill.monthly_cap,
+        look_at: is_known.then(|| now.plus(policy.refill.card_patience_seconds)),
+    }))
+}
+
+/// Format 2 knows named cards only.
+fn written(card_choice: CardChoice, policy: &Policy) -> CardChoice {
+    if policy.row_format >= RowFormat::new(3) { card_choice } else { CardChoice::Named }
+}
+
+pub(super) fn refill_now(
+    state: &AccountState,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    if state.standing == Standing::Closed {
+        return Err(Refusal::Closed);
+    }
+    if !state.frozen.is_empty() {
+        return Err(Refusal::Frozen);
+    }
+    check_no_attempt(state)?;
+    let is_low = state.refill.agreement.is_some_and(|agreed| state.balance() < agreed.threshold);
+    if !is_low || !state.is_refill_possible() || is_off_too_long(state, policy, now) {
+        return Err(Refusal::RefillNotWanted);
+    }
+    Ok(DecisionOutcome::of(RefillChange::RefillDue))
 }
 
 pub(super) fn begin(

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ChangeFamily, RowPlace};
 use crate::domain::account::{
-    AccountState, RefillAgreement, RefillAttempt, RefillPause, RefillPurpose,
+    AccountState, CardChoice, RefillAgreement, RefillAttempt, RefillPause, RefillPurpose,
 };
 use crate::domain::ids::CardId;
 use crate::domain::money::Usd;
@@ -22,8 +22,14 @@ pub enum RefillChange {
         agreement: Option<RefillAgreement>,
         /// The card to charge.
         card: Option<CardId>,
+        /// How the card was chosen. `Named` in rows of format 2.
+        #[serde(default, skip_serializing_if = "CardChoice::is_named")]
+        card_choice: CardChoice,
         /// The maximum to charge per month.
         monthly_cap: Option<Usd>,
+        /// Set if a change of the saved cards led to the row. No refill begins before this time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        look_at: Option<Timestamp>,
     },
     /// A saved card was removed.
     CardRemoved { card: CardId },
@@ -72,13 +78,15 @@ impl ChangeFamily for RefillChange {
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
         let refill = &mut next.refill;
         match self {
-            RefillChange::RefillChanged { agreement, card, monthly_cap } => {
+            RefillChange::RefillChanged { agreement, card, card_choice, monthly_cap, look_at } => {
                 // The same row decides under the new settings whether a refill is wanted.
                 refill.wanted =
                     refill.wanted.filter(|wanted| wanted.purpose == RefillPurpose::TrialRenewal);
                 refill.retry_at = None;
                 refill.agreement = *agreement;
                 refill.card.clone_from(card);
+                refill.card_choice = *card_choice;
+                refill.look_at = *look_at;
                 refill.monthly_cap = *monthly_cap;
                 // A new card or renewed settings end every pause. The backoff stays.
                 refill.paused = None;
@@ -88,10 +96,15 @@ impl ChangeFamily for RefillChange {
                 refill.never.remove(card);
                 if refill.card.as_ref() == Some(card) {
                     refill.card = None;
-                    refill.paused = Some(RefillPause::CardGone);
+                    // The customer agreed to the default card, whichever it is.
+                    if refill.card_choice == CardChoice::Named {
+                        refill.paused = Some(RefillPause::CardGone);
+                    }
                 }
             }
-            RefillChange::RefillDue => (refill.retry_at, refill.wanted) = (None, None),
+            RefillChange::RefillDue => {
+                (refill.retry_at, refill.wanted, refill.look_at) = (None, None, None);
+            }
             RefillChange::RefillBegun(attempt) => {
                 refill.attempts_so_far = attempt.number;
                 refill.attempt = Some(attempt.clone());

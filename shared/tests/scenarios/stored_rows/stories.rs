@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use tollgate::domain::account::{
-    DisputePhase, PendingPayment, RefillPause, RestartPolicy, Standing, TaxMode,
+    CardChoice, DisputePhase, PendingPayment, RefillPause, RestartPolicy, Standing, TaxMode,
 };
 use tollgate::domain::command::{
     BonusGrant, CardFunding, CardWallet, Command, RefillSettings, TakenForDispute, TrialCard,
@@ -37,6 +37,7 @@ pub(super) fn all() -> Vec<World> {
         trial(),
         trial_renewed(),
         refills(),
+        refills_of_the_default_card(),
         refills_paused(),
         respites(),
         disputes(),
@@ -407,8 +408,13 @@ fn trial_renewed() -> World {
 
 fn use_card(world: &mut World, time: &str, card: Option<&str>) {
     let terms = Some((named("10"), named("25")));
-    let settings =
-        RefillSettings { terms, card: card.map(named), monthly_cap: None, max_charge: None };
+    let settings = RefillSettings {
+        terms,
+        card: card.map(named),
+        card_choice: CardChoice::Named,
+        monthly_cap: None,
+        max_charge: None,
+    };
     world.command(time, Command::ChangeRefill(settings)).unwrap();
 }
 
@@ -428,8 +434,30 @@ fn refills() -> World {
     w.cause = Cause::Stripe;
     w.refill_lands("13:07");
     w.cause = Cause::Command;
-    let off = RefillSettings { terms: None, card: None, monthly_cap: None, max_charge: None };
+    let off = RefillSettings {
+        terms: None,
+        card: None,
+        card_choice: CardChoice::Named,
+        monthly_cap: None,
+        max_charge: None,
+    };
     w.command("14:00", Command::ChangeRefill(off)).unwrap();
+    world
+}
+
+/// Refills of the default card, which changes, and one that the customer asks for.
+fn refills_of_the_default_card() -> World {
+    let mut world = World::opened_as("refills_of_the_default_card");
+    let w = &mut world;
+    w.agree_to_refill_of_the_default_card("11:00", ("10", "25"), Some("pm_1"));
+    w.cause = Cause::Stripe;
+    let (card, card_choice) = (named("pm_2"), CardChoice::Default);
+    w.command("11:01", Command::FollowCards { card, card_choice }).unwrap();
+    w.cause = Cause::Command;
+    w.command("11:02", Command::RefillNow).unwrap();
+    w.begin_refill("11:02").unwrap();
+    w.cause = Cause::Stripe;
+    w.refill_lands("11:03");
     world
 }
 
