@@ -124,6 +124,89 @@ async fn refill_credits_a_paid_page_instead_of_charging() {
     world.check().await;
 }
 
+/// A world where a refill of $25 is wanted, and the customer has so much credit balance at Stripe.
+async fn with_credit_balance(cents: i64) -> PaymentWorld {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    give_credit_balance(&world, cents).await;
+    world
+}
+
+async fn give_credit_balance(world: &PaymentWorld, cents: i64) {
+    let customer = world.profile().await.customer.unwrap();
+    world.stand_in.give_credit_balance(customer.as_str(), cents).unwrap();
+}
+
+/// The refill is credited once, and the card paid so much for it.
+async fn check_refilled(world: &PaymentWorld, card_cents: i64) {
+    for told in [world.deliver_all().await, world.deliver_everything_again().await] {
+        assert!(told.iter().all(|(_, status, _)| *status == 200), "{told:?}");
+    }
+    assert_eq!(world.refill().await.steps.len(), 0);
+    assert_eq!((world.count("auto_refill").await, world.state().await.refill.attempt), (1, None));
+    assert_eq!(world.state().await.balance(), named("50"));
+    assert_eq!(world.charged_cents(), 2_500 + card_cents);
+    tollgate_tests::invariants::check(world.ledger(), "acme").await;
+}
+
+#[tokio::test]
+async fn credit_balance_at_stripe_pays_a_refill_or_a_part_of_it() {
+    for (balance_cents, card_cents) in [(1_000, 1_500), (2_500, 0), (9_900, 0)] {
+        let world = with_credit_balance(balance_cents).await;
+        assert_eq!(world.refill().await.charged, 1, "{balance_cents}");
+        check_refilled(&world, card_cents).await;
+    }
+}
+
+#[tokio::test]
+async fn webhooks_alone_credit_a_refill_that_a_balance_paid_in_part() {
+    let world = with_credit_balance(1_000).await;
+    world.stand_in.fail_next(PAY, 9, FaultKind::AnswerLost);
+    assert_eq!(world.refill().await.open, 1);
+    world.stand_in.clear_faults();
+    check_refilled(&world, 1_500).await;
+}
+
+#[tokio::test]
+async fn a_process_that_dies_anywhere_credits_what_a_balance_paid_in_part() {
+    let prepare = async |world: &PaymentWorld| {
+        world.wanting(VISA).await;
+        give_credit_balance(world, 1_000).await;
+    };
+    let process = async |world: &PaymentWorld| {
+        world.refill().await;
+    };
+    let look = async |world: &PaymentWorld| check_refilled(world, 1_500).await;
+    die_everywhere(prepare, process, look).await;
+}
+
+#[tokio::test]
+async fn coupon_of_a_customer_is_not_used_for_a_refill() {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    let customer = world.profile().await.customer.unwrap();
+    world.stand_in.give_coupon(customer.as_str(), 40).unwrap();
+    assert_eq!(world.refill().await.charged, 1);
+    check_refilled(&world, 2_500).await;
+}
+
+#[tokio::test]
+async fn invoice_paid_outside_of_stripe_ends_the_attempt_and_blocks_no_top_up() {
+    for is_told in [true, false] {
+        let world = declined("authentication_required", None).await;
+        assert_eq!(world.refill().await.needs_customer, 1);
+        let invoices = world.objects("invoice");
+        let open = invoices.iter().find(|invoice| invoice["status"] == "open").unwrap();
+        world.stand_in.pay_out_of_band(open["id"].as_str().unwrap()).unwrap();
+        if is_told {
+            world.deliver_all().await;
+        } else {
+            world.session("10.00", None).await;
+        }
+        check_refilled(&world, 0).await;
+    }
+}
+
 #[tokio::test]
 async fn a_process_that_dies_anywhere_charges_and_credits_once() {
     let prepare = async |world: &PaymentWorld| world.wanting(VISA).await;

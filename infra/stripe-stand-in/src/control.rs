@@ -303,6 +303,43 @@ impl StripeStandIn {
         self.with(|account| Ok(account.save_portal_settings()?))
     }
 
+    /// Gives a customer credit on its balance at Stripe, as staff do in the Dashboard. Its next
+    /// invoices use it.
+    ///
+    /// # Errors
+    /// If there is no such customer.
+    pub fn give_credit_balance(&self, customer: &str, cents: i64) -> Result<(), NotPossible> {
+        self.with(|account| {
+            account.customer_of("customer", customer)?;
+            account.move_balance(customer, -cents);
+            Ok(())
+        })
+    }
+
+    /// Gives a customer a coupon, as staff do in the Dashboard.
+    ///
+    /// # Errors
+    /// If there is no such customer.
+    pub fn give_coupon(&self, customer: &str, percent_off: i64) -> Result<(), NotPossible> {
+        self.with(|account| {
+            account.customer_of("customer", customer)?;
+            let coupon =
+                json!({ "object": "coupon", "duration": "forever", "percent_off": percent_off });
+            account.change(customer, &["customer.updated"], |customer| {
+                customer["discount"] = json!({ "object": "discount", "coupon": coupon });
+            });
+            Ok(())
+        })
+    }
+
+    /// Marks an invoice as paid outside of Stripe, as staff do in the Dashboard.
+    ///
+    /// # Errors
+    /// If there is no such invoice, or it cannot be paid.
+    pub fn pay_out_of_band(&self, invoice: &str) -> Result<(), NotPossible> {
+        self.with(|account| Ok(account.pay_out_of_band(invoice)?))
+    }
+
     /// Detaches a card as its owner does in the portal.
     ///
     /// # Errors

@@ -326,6 +326,8 @@ const INVOICE: &[Parameter] = &[
     boolean("auto_advance"),
     one_of("pending_invoice_items_behavior", &["exclude"]),
     one_of("collection_method", &["charge_automatically"]),
+    // Empty: without the customer's coupon.
+    one_of("discounts", &[""]),
     text("currency"),
     text("description"),
     text("footer"),

@@ -22,6 +22,7 @@ struct Draft {
     default_payment_method: Value,
     payment_method_types: Value,
     automatic_tax: bool,
+    discounts: Value,
 }
 
 /// A line of an invoice.
@@ -64,6 +65,11 @@ impl Account {
             default_payment_method: request.at("/default_payment_method"),
             payment_method_types: request.at("/payment_settings/payment_method_types"),
             automatic_tax,
+            // Without the parameter the customer's coupon is inherited.
+            discounts: match request.text("/discounts") {
+                Some(_) => json!([]),
+                None => self.discounts_of(request.text("/customer").unwrap_or_default()),
+            },
         };
         let id = self.draft_invoice(&draft);
         self.of_kind("invoice", &id).cloned()
@@ -91,6 +97,7 @@ impl Account {
             "customer_tax_ids": self.tax_ids_of(&draft.customer),
             "default_payment_method": draft.default_payment_method,
             "description": draft.description,
+            "discounts": draft.discounts,
             "footer": draft.footer,
             "lines": {
                 "object": "list",
@@ -114,6 +121,11 @@ impl Account {
         merge(&mut invoice, &zero_amounts());
         self.add(invoice, Some("invoice.created"));
         id
+    }
+
+    fn discounts_of(&self, customer: &str) -> Value {
+        let discount = self.get(customer).map(|customer| customer["discount"].clone());
+        discount.filter(|discount| !discount.is_null()).into_iter().collect()
     }
 
     fn tax_ids_of(&self, customer: &str) -> Value {
@@ -249,6 +261,7 @@ impl Account {
     /// Gives the invoice its number and pages and, if something is due, its PaymentIntent.
     fn finalize(&mut self, id: &str) -> Value {
         self.open_invoice(id);
+        self.apply_credit_balance(id);
         let due = self.number(id, "/amount_due");
         if due > 0 {
             let new = NewIntent {
@@ -269,6 +282,32 @@ impl Account {
         let events: &[&str] = &["invoice.finalized", "invoice.updated"];
         let invoice = self.change(id, events, |_| {});
         if due > 0 { invoice } else { self.invoice_is_paid(id, None) }
+    }
+
+    /// The customer's credit balance pays what it can (docs.stripe.com/billing/customer/balance).
+    fn apply_credit_balance(&mut self, id: &str) {
+        let customer = self.text(id, "/customer");
+        let balance = self.number(&customer, "/balance");
+        let total = self.number(id, "/total");
+        let applied = total.min(-balance).max(0);
+        self.change(id, &[], |invoice| {
+            invoice["starting_balance"] = json!(balance);
+            invoice["ending_balance"] = json!(balance + applied);
+            invoice["amount_due"] = json!(total - applied);
+            invoice["amount_remaining"] = json!(total - applied);
+        });
+        self.move_balance(&customer, applied);
+    }
+
+    /// Changes a customer's balance. Below zero it is credit.
+    pub(super) fn move_balance(&mut self, customer: &str, cents: i64) {
+        if cents == 0 {
+            return;
+        }
+        self.change(customer, &["customer.updated"], |customer| {
+            let before = customer["balance"].as_i64().unwrap_or_default();
+            customer["balance"] = json!(before + cents);
+        });
     }
 
     fn open_invoice(&mut self, id: &str) {
@@ -434,6 +473,33 @@ impl Account {
         }
     }
 
+    /// Staff received the money outside of Stripe. The invoice's payment is canceled.
+    pub(super) fn pay_out_of_band(&mut self, id: &str) -> Result<(), Failure> {
+        self.check_payable(id)?;
+        if self.text(id, "/status") == "draft" {
+            self.finalize(id);
+        }
+        let intent = self.known_text(id, "payment_intent");
+        if !intent.is_empty() {
+            self.cancel_intent(&intent, "automatic");
+            self.cancel_invoice_payment(id);
+        }
+        self.invoice_is_paid(id, None);
+        let off_stripe = self.number(id, "/amount_due");
+        self.change(id, &[], |invoice| {
+            invoice["amount_paid_off_stripe"] = json!(off_stripe);
+        });
+        Ok(())
+    }
+
+    fn cancel_invoice_payment(&mut self, invoice: &str) {
+        let (payment, now) = (self.known_text(invoice, "invoice_payment"), self.now);
+        self.change(&payment, &[], |payment| {
+            payment["status"] = json!("canceled");
+            payment["status_transitions"]["canceled_at"] = json!(now);
+        });
+    }
+
     fn invoice_is_paid(&mut self, id: &str, intent: Option<&str>) -> Value {
         let now = self.now;
         let paid = |invoice: &mut Value| {
@@ -476,12 +542,11 @@ impl Account {
         });
         if !intent.is_empty() {
             self.cancel_intent(&intent, "void_invoice");
-            let payment = self.known_text(id, "invoice_payment");
-            self.change(&payment, &[], |payment| {
-                payment["status"] = json!("canceled");
-                payment["status_transitions"]["canceled_at"] = json!(now);
-            });
+            self.cancel_invoice_payment(id);
         }
+        let applied = self.number(id, "/total") - self.number(id, "/amount_due");
+        let customer = self.text(id, "/customer");
+        self.move_balance(&customer, -applied);
         Ok(voided)
     }
 
@@ -577,7 +642,6 @@ fn common_draft_fields() -> Value {
         "customer_shipping": null,
         "default_source": null,
         "default_tax_rates": [],
-        "discounts": [],
         "due_date": null,
         "effective_at": null,
         "from_invoice": null,
@@ -661,7 +725,13 @@ fn sum_up(invoice: &mut Value) {
     let taxes: Vec<Value> =
         lines.iter().filter_map(|line| line["taxes"].as_array()).flatten().cloned().collect();
     let tax: i64 = taxes.iter().filter_map(|tax| tax["amount"].as_i64()).sum();
-    let total = subtotal + tax;
+    let percent: i64 = invoice["discounts"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|discount| discount["coupon"]["percent_off"].as_i64())
+        .sum();
+    let total = subtotal + tax - subtotal * percent / 100;
     for (field, amount) in [
         ("subtotal", subtotal),
         ("subtotal_excluding_tax", subtotal),

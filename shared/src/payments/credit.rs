@@ -9,7 +9,7 @@ use crate::payments::cards;
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
 use crate::store::{PaymentIds, Plan, RowOrder, StoreError};
 use crate::stripe::metadata::{AgreedTerms, Purchase};
-use crate::stripe::objects::CheckoutSession;
+use crate::stripe::objects::{CheckoutSession, StripeInvoice};
 use crate::stripe::webhook_event::{PaidPayment, PromisedPayment, StripeIds, paid_session};
 
 /// How long a promised payment blocks a deletion at the most: bank debits take at most six working
@@ -30,15 +30,15 @@ impl Payments<'_> {
     /// # Errors
     /// [`PaymentError`]
     pub async fn credit(&self, paid: &PaidPayment) -> Result<PaymentOutcome, PaymentError> {
-        let Some((payment, purchase, ids)) = self.identify(paid).await? else {
-            return Ok(PaymentOutcome::Foreign);
-        };
-        self.check(&payment, paid, &purchase)?;
-        let facts = PaymentFacts {
-            payment: payment.clone(),
-            credit: purchase.credit,
-            received_cents: paid.received_cents,
-        };
+        let IdentifiedPayment { payment, purchase, ids, received_cents } =
+            match self.identify(paid).await? {
+                Ok(identified) => identified,
+                Err(outcome) => return Ok(outcome),
+            };
+        let paid = PaidPayment { received_cents, ..paid.clone() };
+        self.check(&payment, &paid, &purchase)?;
+        let facts =
+            PaymentFacts { payment: payment.clone(), credit: purchase.credit, received_cents };
         let credit = |_: &AccountState| {
             Ok(Command::Credit { payment: facts.clone(), kind: purchase.kind, bonus: None })
         };
@@ -115,34 +115,34 @@ impl Payments<'_> {
         Ok(self.outcome(account, done))
     }
 
-    /// Which payment it is, whose, and what it buys. A payment of an invoice carries nothing of
-    /// ours: its invoice does.
+    /// Which payment it is, whose, and what it buys, or why there is nothing to credit. A payment of
+    /// an invoice carries nothing of ours: its invoice does.
     async fn identify(
         &self,
         paid: &PaidPayment,
-    ) -> Result<Option<(PaymentId, Purchase, StripeIds)>, PaymentError> {
+    ) -> Result<Result<IdentifiedPayment, PaymentOutcome>, PaymentError> {
         if let Some(purchase) = &paid.purchase
             && !self.is_of_its_customer(paid, purchase).await?
         {
-            return Ok(None);
+            return Ok(Err(PaymentOutcome::Foreign));
         }
         match (&paid.payment, &paid.purchase) {
-            (Some(payment), Some(purchase)) => {
-                Ok(Some((payment.clone(), purchase.clone(), paid.ids.clone())))
-            }
-            (None, Some(purchase)) => self.payment_of_invoice(paid, purchase).await,
+            (Some(payment), Some(purchase)) => Ok(Ok(IdentifiedPayment {
+                payment: payment.clone(),
+                purchase: purchase.clone(),
+                ids: paid.ids.clone(),
+                received_cents: paid.received_cents,
+            })),
+            (None, Some(purchase)) => self.payment_of_invoice(paid, purchase).await.map(Ok),
             (payment, None) => {
                 let Some(account) = self.account_of(paid.customer.as_ref()).await? else {
-                    return Ok(None);
+                    return Ok(Err(PaymentOutcome::Foreign));
                 };
                 let found = match payment {
-                    Some(payment) => self.invoice_of_payment(paid, payment).await?,
-                    None => None,
+                    Some(payment) => self.invoice_of_payment(&account, paid, payment).await?,
+                    None => Err(PaymentOutcome::Foreign),
                 };
-                if let Some((payment, purchase, _)) = &found {
-                    is_same(&account, purchase, payment.as_str())?;
-                }
-                if found.is_none() {
+                if found == Err(PaymentOutcome::Foreign) {
                     tracing::error!(
                         alarm = "payment_without_purchase", %account, payment = ?payment, ids = ?paid.ids,
                         "a customer of ours paid for something that we do not know"
@@ -193,37 +193,47 @@ impl Payments<'_> {
         &self,
         paid: &PaidPayment,
         purchase: &Purchase,
-    ) -> Result<Option<(PaymentId, Purchase, StripeIds)>, PaymentError> {
+    ) -> Result<IdentifiedPayment, PaymentError> {
         let nameless = || PaymentError::Mismatch {
             payment: format!("{:?}", paid.ids.invoice),
-            why: "the invoice was not paid by a payment".to_owned(),
+            why: "the invoice is not named".to_owned(),
         };
         let invoice = paid.ids.invoice.as_ref().ok_or_else(nameless)?;
         let invoice = self.stripe.invoice(invoice).await?;
-        let intent = invoice.payment_intent().ok_or_else(nameless)?;
-        let payment = intent.id.parse().map_err(|_| nameless())?;
-        let charge = intent.object.as_ref().and_then(|intent| intent.latest_charge.as_ref());
-        let charge = charge.map(|charge| charge.id.clone());
-        let ids = StripeIds { charge: paid.ids.charge.clone().or(charge), ..paid.ids.clone() };
-        Ok(Some((payment, purchase.clone(), ids)))
+        let identified = of_paid_invoice(&invoice, paid, purchase);
+        identified.ok_or_else(|| PaymentError::Mismatch {
+            payment: invoice.id.clone(),
+            why: format!("the invoice has the status {:?}", invoice.status),
+        })
     }
 
     async fn invoice_of_payment(
         &self,
+        account: &AccountId,
         paid: &PaidPayment,
         payment: &PaymentId,
-    ) -> Result<Option<(PaymentId, Purchase, StripeIds)>, PaymentError> {
+    ) -> Result<Result<IdentifiedPayment, PaymentOutcome>, PaymentError> {
         let leads = self.stripe.invoice_payments_of(payment).await?;
         let Some(invoice) = leads.data.into_iter().find_map(|lead| lead.invoice) else {
-            return Ok(None);
+            return Ok(Err(PaymentOutcome::Foreign));
         };
         let invoice = self.stripe.invoice(&invoice.id).await?;
         let mismatch = |why| PaymentError::Mismatch { payment: payment.to_string(), why };
         let Some(purchase) = Purchase::read(&invoice.metadata).map_err(mismatch)? else {
-            return Ok(None);
+            return Ok(Err(PaymentOutcome::Foreign));
         };
+        is_same(account, &purchase, payment.as_str())?;
+        if let Some(identified) = of_paid_invoice(&invoice, paid, &purchase) {
+            return Ok(Ok(identified));
+        }
+        let credit_cents = purchase.credit.to_cents().unwrap_or(i64::MAX);
+        if paid.received_cents < credit_cents {
+            // A part. The invoice is credited once it is paid, which has an event of its own.
+            return Ok(Err(PaymentOutcome::Noted { account: account.clone() }));
+        }
         let ids = StripeIds { invoice: Some(invoice.id), ..paid.ids.clone() };
-        Ok(Some((payment.clone(), purchase, ids)))
+        let (payment, received_cents) = (payment.clone(), paid.received_cents);
+        Ok(Ok(IdentifiedPayment { payment, purchase, ids, received_cents }))
     }
 
     /// Whether a payment is what it should be, before anything is credited for it.
@@ -356,6 +366,40 @@ impl Payments<'_> {
                 && is_own(event)
         }))
     }
+}
+
+/// A payment to be credited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct IdentifiedPayment {
+    /// The payment, or the invoice if no payment paid it.
+    payment: PaymentId,
+    purchase: Purchase,
+    ids: StripeIds,
+    /// The cents with which it was paid, tax included.
+    received_cents: i64,
+}
+
+/// The payment of a paid invoice. The same whichever event or answer reports it, because a paid
+/// invoice does not change, so that the claim on the payment makes it count once. The customer's
+/// credit balance at Stripe, or money outside of Stripe, may have paid a part or all of it. `None`
+/// if it is not paid yet.
+fn of_paid_invoice(
+    invoice: &StripeInvoice,
+    paid: &PaidPayment,
+    purchase: &Purchase,
+) -> Option<IdentifiedPayment> {
+    let settled_cents = invoice.settled_cents()?;
+    let intent = invoice.paying_intent();
+    let payment = intent.map_or(&invoice.id, |intent| &intent.id).parse().ok()?;
+    let charge = intent.and_then(|intent| intent.object.as_ref()?.latest_charge.as_ref());
+    let charge = paid.ids.charge.clone().or_else(|| charge.map(|charge| charge.id.clone()));
+    let ids = StripeIds { charge, invoice: Some(invoice.id.clone()), ..paid.ids.clone() };
+    Some(IdentifiedPayment {
+        payment,
+        purchase: purchase.clone(),
+        ids,
+        received_cents: settled_cents,
+    })
 }
 
 /// What an account's customer pays for is that account's.

@@ -289,10 +289,10 @@ impl Payments<'_> {
         invoice: &StripeInvoice,
     ) -> Result<RefillStep, PaymentError> {
         self.billing.store.note_owner(account, &invoice.id).await?;
-        if let Err(error) = self.finalize(account, attempt, invoice).await {
-            return self.unfinished(account, attempt, Reached::Draft, error).await;
+        match self.finalize(account, attempt, invoice).await {
+            Ok(invoice) => Box::pin(self.charge(account, attempt, &invoice)).await,
+            Err(error) => self.unfinished(account, attempt, Reached::Draft, error).await,
         }
-        Box::pin(self.charge(account, attempt, invoice)).await
     }
 
     async fn charge(
@@ -301,6 +301,10 @@ impl Payments<'_> {
         attempt: &RefillAttempt,
         invoice: &StripeInvoice,
     ) -> Result<RefillStep, PaymentError> {
+        // The customer's credit balance at Stripe paid it when it was made final.
+        if invoice.is_paid() {
+            return self.paid(account, attempt, invoice).await;
+        }
         // What was agreed may have changed since the attempt began: switched off, frozen, closed,
         // another card, a smaller amount, a lower cap; or another run settled it.
         let head = self.billing.store.head(account).await?;
@@ -314,6 +318,15 @@ impl Payments<'_> {
         if !state.is_some_and(|state| state.is_refill_agreed(attempt, self.now)) {
             return self
                 .give_up(account, attempt, invoice, RefillDecline::CalledOff, "called_off")
+                .await;
+        }
+        if !is_as_meant(invoice, attempt) {
+            tracing::error!(
+                alarm = "refill_invoice_mismatch", %account, attempt = attempt.number, invoice = invoice.id,
+                "the invoice of a refill is not for its credit"
+            );
+            return self
+                .give_up(account, attempt, invoice, RefillDecline::NotCharged, "invoice_mismatch")
                 .await;
         }
         match self
@@ -338,7 +351,7 @@ impl Payments<'_> {
         account: &AccountId,
         attempt: &RefillAttempt,
         invoice: &StripeInvoice,
-    ) -> Result<(), StripeError> {
+    ) -> Result<StripeInvoice, StripeError> {
         let new = new_invoice(account, attempt);
         // A draft that was found may have its item, under a key that Stripe no longer knows.
         if invoice.subtotal.is_none_or(|cents| cents == 0) {
@@ -346,8 +359,7 @@ impl Payments<'_> {
                 .create_invoice_item(&invoice.id, &new, &key(account, attempt, "item"))
                 .await?;
         }
-        self.stripe.finalize_invoice(&invoice.id, &key(account, attempt, "finalize")).await?;
-        Ok(())
+        self.stripe.finalize_invoice(&invoice.id, &key(account, attempt, "finalize")).await
     }
 
     /// A step before the charge came to nothing. What Stripe does not accept (no tax without an
@@ -510,7 +522,7 @@ impl Payments<'_> {
     ) -> Result<RefillStep, PaymentError> {
         let succeeded =
             intent(invoice).filter(|intent| intent.status.as_deref() == Some("succeeded"));
-        if invoice.status.as_deref() != Some("paid") && succeeded.is_none() {
+        if !invoice.is_paid() && succeeded.is_none() {
             return Ok(open(
                 attempt,
                 format!("{} has the status {:?}", invoice.id, invoice.status),
@@ -667,6 +679,16 @@ fn new_invoice(account: &AccountId, attempt: &RefillAttempt) -> NewInvoice {
         purchase: purchase(account, attempt),
         tax: attempt.tax,
     }
+}
+
+/// Whether an open invoice is for the attempt's credit and its tax, and nothing else. The
+/// customer's credit balance may pay a part.
+fn is_as_meant(invoice: &StripeInvoice, attempt: &RefillAttempt) -> bool {
+    let Ok(credit) = attempt.amount.to_cents() else { return false };
+    let total = invoice.total.unwrap_or_default();
+    invoice.subtotal == Some(credit)
+        && total >= credit
+        && invoice.amount_due.is_some_and(|due| due <= total)
 }
 
 fn open_attempt<'a>(state: &'a AccountState, attempt: &RefillAttempt) -> Option<&'a RefillAttempt> {

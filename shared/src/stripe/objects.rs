@@ -137,6 +137,10 @@ pub struct StripeInvoice {
     pub amount_paid: Option<i64>,
     /// The sum before tax and discounts, in cents.
     pub subtotal: Option<i64>,
+    /// The sum after discounts, in cents, tax included.
+    pub total: Option<i64>,
+    /// What is to be paid, in cents: the total less what the customer's credit balance pays.
+    pub amount_due: Option<i64>,
     /// Lowercase, such as `usd`.
     pub currency: Option<String>,
     /// Whether it is no test.
@@ -161,6 +165,27 @@ pub struct StripeInvoice {
 }
 
 impl StripeInvoice {
+    #[must_use]
+    pub fn is_paid(&self) -> bool {
+        self.status.as_deref() == Some("paid")
+    }
+
+    /// The payment that paid the invoice. `None` if the customer's credit balance paid it, or it
+    /// was paid outside of Stripe.
+    #[must_use]
+    pub fn paying_intent(&self) -> Option<&Expandable<PaymentIntent>> {
+        let payments = self.payments.iter().flat_map(|payments| &payments.data);
+        let mut paid = payments.filter(|payment| payment.status.as_deref() == Some("paid"));
+        self.payment_intent.as_ref().or_else(|| paid.find_map(intent_of))
+    }
+
+    /// The cents with which the invoice was paid, tax included, whoever paid which part. `None` if
+    /// it is not paid yet.
+    #[must_use]
+    pub fn settled_cents(&self) -> Option<i64> {
+        self.total.filter(|_| self.is_paid())
+    }
+
     /// The payment by which it is or was to be paid: the one that paid it if there is one, and a
     /// canceled one only of an invoice that can no longer be paid.
     #[must_use]

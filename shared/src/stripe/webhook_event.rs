@@ -422,11 +422,14 @@ pub fn paid_invoice(
     invoice: &StripeInvoice,
     livemode: Option<bool>,
 ) -> Result<PaidPayment, String> {
-    let intent = invoice.payment_intent();
+    let intent = invoice.paying_intent();
     let charge = intent.and_then(|intent| intent.object.as_ref()?.latest_charge.as_ref());
     Ok(PaidPayment {
         payment: intent.map(|intent| parsed(Some(&intent.id), "payment_intent")).transpose()?,
-        received_cents: invoice.amount_paid.ok_or("amount_paid is missing")?,
+        received_cents: invoice
+            .settled_cents()
+            .or(invoice.amount_paid)
+            .ok_or("amount_paid is missing")?,
         currency: invoice.currency.clone().ok_or("currency is missing")?,
         livemode: invoice.livemode.or(livemode),
         customer: customer(invoice.customer.as_ref()),

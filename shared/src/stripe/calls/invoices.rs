@@ -57,7 +57,10 @@ impl Stripe {
         if new.tax == TaxMode::Automatic {
             request = request.automatic_tax(CreateInvoiceAutomaticTax::new(true));
         }
-        self.connection.order(request.build(), key).await
+        let mut request = request.build();
+        // Else the invoice has the customer's coupon. The SDK cannot send an empty list.
+        request.body = request.body.map(|form| format!("{form}&discounts="));
+        self.connection.order(request, key).await
     }
 
     /// Puts the credit on a draft.
