@@ -7,6 +7,7 @@
 //! - `described` compares the description of the HTTP API, `infra/openapi.yaml`, with the answers.
 //! - `documented` compares the documents with the template and the code.
 //! - `integration` runs the consumer of `infra/INTEGRATE.md`, which is `consumer`.
+//! - `money_faults` has the faults of money that attacks found, with their right values.
 //! - `story` follows one customer from the first payment on.
 //! - `bad_input` and `bad_webhooks` send invalid requests.
 //! - `killed` kills a function before and after each of its calls, flow by flow. `killed_on_time`
@@ -41,6 +42,7 @@ mod invariants;
 mod killed;
 mod killed_on_time;
 mod metrics;
+mod money_faults;
 mod permissions;
 mod races;
 mod recorded;
