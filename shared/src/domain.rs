@@ -8,6 +8,7 @@
 pub mod account;
 pub mod apply;
 pub mod command;
+pub mod credit_low;
 pub mod decide;
 pub mod event;
 pub mod funds;

@@ -1,6 +1,5 @@
 //! Rows as customers and other systems see them. Each view is a pure function of rows.
 
-mod credit_low;
 pub mod customer_notice;
 pub mod domain_event;
 mod event_detail;

@@ -295,7 +295,12 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
     if event["w"]["now"].is_object() {
         names.push("BalanceLow");
     }
-    if becomes_low(before, row) {
+    let is_told = event["l"].is_string();
+    let told_before = before.map_or(&Value::Null, |before| &before["body"]["s"]["lt"]);
+    let is_low = becomes_low(before, row);
+    assert!(is_low || !is_told, "credit is not low: {row}");
+    assert!(is_told || !is_low || told_before.is_object(), "low credit is not told: {row}");
+    if is_told {
         names.push("CreditLow");
     }
     names
@@ -333,7 +338,7 @@ fn becomes_low(before: Option<&Value>, row: &Value) -> bool {
     let cannot_tell = moves_limit.contains(&row["type"].as_str().unwrap());
     let failed = &row["body"]["x"]["e"]["refill_failed"];
     // Of a declined card one mail is enough.
-    let is_told = failed.is_object() && failed["decline"] != "not_charged";
+    let is_told = ["later", "never"].iter().any(|decline| failed["decline"] == *decline);
     state["s"].is_null()
         && !is_told
         && !is_refilled

@@ -48,11 +48,11 @@ struct GrantView {
 /// Handles `GET /v1/balance`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
-    let balance = on.look(balance).await?.map_err(StoreError::Unpriced)?;
+    let balance = on.look(|view| balance(view, call.now)).await?.map_err(StoreError::Unpriced)?;
     ApiAnswer::ok(&balance)
 }
 
-fn balance(view: &AccountSnapshot<'_>) -> Result<BalanceView, Refusal> {
+fn balance(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<BalanceView, Refusal> {
     let (state, runway) = (view.state(), runway(view)?);
     let shown = |instant: Option<Timestamp>| instant.map(|instant| instant.to_string());
     Ok(BalanceView {
@@ -62,8 +62,8 @@ fn balance(view: &AccountSnapshot<'_>) -> Result<BalanceView, Refusal> {
         rate_per_hour: runway.rate_per_hour.shown(),
         standing: state.standing.name(),
         frozen: !state.frozen.is_empty(),
-        owed: state.owed.to_string(),
-        needed_to_resume: state.needed_to_resume().map(|needed| needed.to_string()),
+        owed: state.owed_at(now).to_string(),
+        needed_to_resume: state.needed_to_resume(now).map(|needed| needed.to_string()),
         runway: RunwayView { zero_at: shown(runway.zero_at), deleted_at: shown(runway.deleted_at) },
         grants: state
             .grants

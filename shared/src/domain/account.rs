@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{CardId, CustomerId, DisputeId, Kind, PaymentId, ResourceId, Sku};
 use crate::domain::money::{Rate, Usd};
-use crate::domain::timestamp::Timestamp;
+use crate::domain::timestamp::{HOUR, Timestamp};
 use crate::domain::yes_no;
 
 /// The state of an account after a row of its chain.
@@ -82,14 +82,35 @@ pub struct AccountState {
     /// The trial, if there was one.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialState>,
-    /// The cost of time that ran without credit, in a respite, and is still to be paid, in USD. The
-    /// next credit pays it first. It is not part of the balance.
+    /// The cost of time that ran without credit and is still to be paid, in USD: what ran in a
+    /// respite, and what was kept while suspended, as far as rows recorded it. The next credit pays
+    /// it first. It is not part of the balance. [`AccountState::owed_at`] adds the time since.
     #[serde(rename = "o", default, skip_serializing_if = "Usd::is_zero")]
     pub owed: Usd,
+    /// When the customer was told of low credit, by cause, within a day.
+    #[serde(rename = "lt", default, skip_serializing_if = "LowTold::is_empty")]
+    pub low_told: LowTold,
     /// The state of refills from the saved card.
     #[serde(rename = "r", default, skip_serializing_if = "is_default")]
     pub refill: RefillState,
 }
+
+/// Why credit is low.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LowCause {
+    /// Usage spent it.
+    Usage,
+    /// Resources were started or changed.
+    Resources,
+    /// No refill comes any more.
+    Refills,
+    /// Credit was taken, expired or corrected, or the account was resumed.
+    Account,
+}
+
+/// When each cause was last told, within a day.
+pub type LowTold = BTreeMap<LowCause, Timestamp>;
 
 /// Free credit with an expiry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,6 +259,37 @@ pub struct Suspension {
     /// remainder can be less than the cost of one second, and must not count as new credit.
     #[serde(rename = "l", default, skip_serializing_if = "Usd::is_zero")]
     pub floor: Usd,
+    /// What the kept data costs. `None` if nothing is kept, and in rows of format 2.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<KeptCharge>,
+}
+
+/// The cost of data that is kept while an account is suspended for lack of credit. It is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptCharge {
+    /// The total of the idle rates, in USD per hour.
+    #[serde(rename = "r")]
+    pub rate: Rate,
+    /// The time before is part of what is owed already.
+    #[serde(rename = "f")]
+    pub from: Timestamp,
+    /// The end of the grace period, exclusive. The time after is not owed.
+    #[serde(rename = "t")]
+    pub until: Timestamp,
+}
+
+impl KeptCharge {
+    /// The cost up to `now`, in USD, rounded once.
+    #[must_use]
+    pub fn cost(&self, now: Timestamp) -> Usd {
+        self.rate.for_seconds((now.min(self.until) - self.from).max(0))
+    }
+
+    /// The charge for the time after `now`, at another rate.
+    #[must_use]
+    pub fn from_now(&self, now: Timestamp, rate: Rate) -> KeptCharge {
+        KeptCharge { rate, from: now.min(self.until).max(self.from), until: self.until }
+    }
 }
 
 /// The cause of a suspension.
@@ -621,17 +673,35 @@ impl AccountState {
         self.balance() > self.floor()
     }
 
-    /// The credit that ends a suspension for lack of credit, in USD, rounded up to the cent: it pays
-    /// what is owed and leaves more than was left at the suspension. `None` if credit alone ends
-    /// nothing.
+    /// What is owed at `now`, in USD, with the data that was kept since the last row.
     #[must_use]
-    pub fn needed_to_resume(&self) -> Option<Usd> {
+    pub fn owed_at(&self, now: Timestamp) -> Usd {
+        self.owed + self.kept().map_or(Usd::ZERO, |kept| kept.cost(now))
+    }
+
+    /// The cost of data that is kept during a suspension.
+    #[must_use]
+    pub fn kept(&self) -> Option<&KeptCharge> {
+        match &self.standing {
+            Standing::Suspended(suspension) => suspension.kept.as_ref(),
+            Standing::Good | Standing::Deleting(_) | Standing::Deleted(_) | Standing::Closed => {
+                None
+            }
+        }
+    }
+
+    /// The credit that ends a suspension for lack of credit, in USD, rounded up to the cent. It pays
+    /// what will be owed in an hour, because paying takes time, and leaves more than was left at the
+    /// suspension. `None` if credit alone ends nothing.
+    #[must_use]
+    pub fn needed_to_resume(&self, now: Timestamp) -> Option<Usd> {
         let is_ended_by_credit = match &self.standing {
             Standing::Suspended(suspension) => suspension.reason == SuspensionReason::Credit,
             Standing::Deleting(_) | Standing::Deleted(_) => true,
             Standing::Good | Standing::Closed => false,
         };
-        let missing = (self.floor() + self.owed - self.balance()).or_zero();
+        let owed = self.owed_at(now.plus(HOUR));
+        let missing = (self.floor() + owed - self.balance()).or_zero();
         let cents = (missing.decimal() * Decimal::ONE_HUNDRED).floor() + Decimal::ONE;
         let needed = Usd::new(cents / Decimal::ONE_HUNDRED).ok();
         needed.filter(|_| is_ended_by_credit && self.frozen.is_empty())

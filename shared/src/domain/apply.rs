@@ -2,6 +2,7 @@
 //! decision.
 
 use crate::domain::account::{AccountState, RefillRespite, Standing, WantedRefill};
+use crate::domain::credit_low;
 use crate::domain::event::{Event, RefillWant, RowPlace};
 use crate::domain::funds::{Fund, FundDelta};
 use crate::domain::money::Usd;
@@ -34,6 +35,10 @@ pub fn apply(state: &AccountState, event: &Event) -> AccountState {
         next.refill.respite = Some(RefillRespite { from: event.at, until });
     }
     next.owed += event.owed;
+    if let (Some(kept), Standing::Suspended(suspension)) = (event.kept, &mut next.standing) {
+        suspension.kept = Some(kept).filter(|kept| !kept.rate.is_zero());
+    }
+    credit_low::record_told(&mut next.low_told, event);
     apply_want(&mut next, state, event);
     if let (Some(warn_at), Standing::Suspended(suspension)) = (event.warn_at, &mut next.standing) {
         suspension.warn_at = Some(warn_at);

@@ -274,6 +274,9 @@ pub struct ResourceStop {
     pub billed: Option<(BilledMode, Rate)>,
     /// The rate after the stop, in USD per hour. `None` if it costs nothing.
     pub then: Option<Rate>,
+    /// The part of the charge for kept data that ends when the resource is deleted during a
+    /// suspension, in USD per hour.
+    pub kept: Rate,
 }
 
 /// A start that failed on the platform.

@@ -7,9 +7,10 @@ mod money;
 mod refills;
 pub(crate) mod resources;
 
-use crate::domain::account::{AccountState, Grant, RefillAgreement, Standing};
+use crate::domain::account::{AccountState, Grant, KeptCharge, RefillAgreement, Standing};
 use crate::domain::apply::apply;
 use crate::domain::command::Command;
+use crate::domain::credit_low;
 use crate::domain::event::{
     Cause, Change, Event, PaymentChange, RefillWant, StaffChange, StandingChange,
 };
@@ -134,6 +135,8 @@ pub(crate) struct DecisionOutcome {
     pub(crate) funds: Vec<FundDelta>,
     /// The change of the amount owed.
     pub(crate) owed: Usd,
+    /// The new charge for data that is kept while suspended, if it changes.
+    pub(crate) kept: Option<KeptCharge>,
 }
 
 impl DecisionOutcome {
@@ -148,7 +151,7 @@ impl DecisionOutcome {
         grants: Vec<Grant>,
         funds: Vec<FundDelta>,
     ) -> DecisionOutcome {
-        DecisionOutcome { change: change.into(), grants, funds, owed: Usd::ZERO }
+        DecisionOutcome { change: change.into(), grants, funds, owed: Usd::ZERO, kept: None }
     }
 
     pub(crate) fn moving(change: impl Into<Change>, funds: Vec<FundDelta>) -> DecisionOutcome {
@@ -158,6 +161,11 @@ impl DecisionOutcome {
     /// The same, and the amount owed changes by so much.
     pub(crate) fn owing(self, owed: Usd) -> DecisionOutcome {
         DecisionOutcome { owed, ..self }
+    }
+
+    /// The same, and kept data costs this from now on.
+    pub(crate) fn keeping(self, kept: Option<KeptCharge>) -> DecisionOutcome {
+        DecisionOutcome { kept, ..self }
     }
 }
 
@@ -170,7 +178,7 @@ pub(crate) fn finish(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Event, Refusal> {
-    let DecisionOutcome { change, grants, funds, owed } = outcome;
+    let DecisionOutcome { change, grants, funds, owed, kept } = outcome;
     let mut event = Event {
         at: now,
         cause,
@@ -178,6 +186,8 @@ pub(crate) fn finish(
         grants,
         funds,
         owed,
+        kept,
+        low: None,
         want: None,
         respite_until: None,
         warn_at: None,
@@ -188,6 +198,7 @@ pub(crate) fn finish(
     }
     event.want = refill::want(&after, &event.change, policy, now);
     event.respite_until = respite_to_begin(&after, &event, policy);
+    event.low = credit_low::low_to_tell(state, &event, &after, policy);
     event.warn_at = due::ends_hold_of_deletion(state, || apply(state, &event)).then_some(now);
     Ok(event)
 }

@@ -22,10 +22,10 @@ mod stored_form;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::account::{AccountState, Grant, RefillPurpose};
+use crate::domain::account::{AccountState, Grant, KeptCharge, LowCause, RefillPurpose};
 use crate::domain::funds::FundDelta;
 use crate::domain::ids::{AccountId, RequestKey};
-use crate::domain::money::Usd;
+use crate::domain::money::{Rate, Usd};
 use crate::domain::timestamp::Timestamp;
 
 pub use billing::BillingChange;
@@ -83,6 +83,12 @@ pub struct Event {
     /// What the row adds to the amount owed (above zero) or settles of it (below zero), in USD.
     #[serde(rename = "o", default, skip_serializing_if = "Usd::is_zero")]
     pub owed: Usd,
+    /// Set if the charge for data that is kept while suspended changes. A rate of zero ends it.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<KeptCharge>,
+    /// Set if the customer is told of low credit, with the cause. `None` in rows of format 2.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<LowCause>,
     /// Set if the row ends the last reason to delay the deletion. The customer is warned again at
     /// this time.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
@@ -229,5 +235,9 @@ impl Change {
 
     pub(crate) fn may_want_refill(&self) -> bool {
         self.family().may_want_refill()
+    }
+
+    pub(crate) fn rate_before(&self, state: &AccountState) -> Option<Rate> {
+        self.family().rate_before(state)
     }
 }

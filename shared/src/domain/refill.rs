@@ -182,7 +182,7 @@ pub fn want(
 /// the balance to the threshold, within the agreed maximum and what is left of the monthly cap. Never less than the
 /// amount.
 fn charge(state: &AccountState, agreed: RefillAgreement, now: Timestamp) -> Usd {
-    let missing = (agreed.threshold + state.owed - state.balance()).decimal();
+    let missing = (agreed.threshold + state.owed_at(now.plus(HOUR)) - state.balance()).decimal();
     let room = state.refill.monthly_cap.map(|cap| cap - state.refill.charged_in_month(now));
     let max = room.map_or(agreed.max(), |room| room.min(agreed.max())).decimal();
     let amount = agreed.amount.decimal();

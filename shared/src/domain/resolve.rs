@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::account::{AccountState, Grant};
+use crate::domain::account::{AccountState, Grant, Standing};
 use crate::domain::command::{
     Command, PastCharge, ResourceStart, ResourceStop, StartFailure, TakenCredit,
 };
@@ -302,6 +302,7 @@ pub fn suspend(view: &AccountSnapshot<'_>, reason: &str) -> Result<Command, Refu
             resource: one.resource.reference(),
             billed: Some((one.mode, one.rate)),
             then: None,
+            kept: Rate::ZERO,
         })
         .collect();
     Ok(Command::Suspend { stops, reason: reason.to_owned() })
@@ -421,7 +422,28 @@ fn started(
 fn stopped(view: &AccountSnapshot<'_>, resource: &Resource, then: Option<Rate>) -> ResourceStop {
     let billed = billed_now(view, resource);
     let then = then.filter(|_| billed.is_some());
-    ResourceStop { resource: resource.reference(), billed, then }
+    ResourceStop { resource: resource.reference(), billed, then, kept: kept_rate(view, resource) }
+}
+
+/// What a resource that is kept during a suspension costs, at the prices of the suspension.
+fn kept_rate(view: &AccountSnapshot<'_>, resource: &Resource) -> Rate {
+    let as_of = match &view.state().standing {
+        Standing::Suspended(suspension) if suspension.kept.is_some() => suspension.as_of,
+        Standing::Good
+        | Standing::Suspended(_)
+        | Standing::Deleting(_)
+        | Standing::Deleted(_)
+        | Standing::Closed => return Rate::ZERO,
+    };
+    match resource.condition(view.state()) {
+        ResourceCondition::Suspended | ResourceCondition::Stopped => {
+            resource.idle_rate_at(view.prices(), as_of).unwrap_or_default()
+        }
+        ResourceCondition::New
+        | ResourceCondition::Running
+        | ResourceCondition::Deleted { .. }
+        | ResourceCondition::Purged => Rate::ZERO,
+    }
 }
 
 fn keeps(price: &Price) -> KeptData {

@@ -17,7 +17,7 @@ pub mod runway;
 use std::collections::BTreeSet;
 
 use crate::domain::account::{
-    AccountState, BilledTotals, GrantKind, RestartPolicy, Standing, SuspensionReason,
+    AccountState, BilledTotals, GrantKind, KeptCharge, RestartPolicy, Standing, SuspensionReason,
 };
 use crate::domain::command::ResourceStop;
 use crate::domain::decide::{
@@ -29,12 +29,13 @@ use crate::domain::event::{
 };
 use crate::domain::funds::{Fund, FundDelta, Purse};
 use crate::domain::ids::ResourceId;
-use crate::domain::money::Usd;
+use crate::domain::money::{Rate, Usd};
 use crate::domain::prices::PriceUnit;
 use crate::domain::refusal::Refusal;
 use crate::domain::resources::{
     BilledMode, BilledResource, ResourceCondition, ResourceStatus, rated_at, total,
 };
+use crate::domain::row_format::RowFormat;
 use crate::domain::settle::due::{DueObligation, first_due};
 use crate::domain::settle::period::{
     ExhaustedResources, PeriodCharge, exhausted, order, pay, reach,
@@ -122,7 +123,10 @@ fn carry_out(
         DueObligation::Meter => meter(view, now),
         DueObligation::Pay => pay_ahead(view, now),
         DueObligation::AnnounceDeletion => Ok(announce_deletion(view, now)),
-        DueObligation::Delete => Ok(Some(DecisionOutcome::of(StandingChange::DeletionDue))),
+        DueObligation::Delete => {
+            let owed = state.kept().map_or(Usd::ZERO, |kept| kept.cost(now));
+            Ok(Some(DecisionOutcome::of(StandingChange::DeletionDue).owing(owed)))
+        }
         DueObligation::PurgeDeletion(seq) => {
             let (resources, deletion, purge_due) = (Vec::new(), Some(*seq), state.purge_due);
             Ok(Some(DecisionOutcome::of(ResourceChange::Purged { resources, deletion, purge_due })))
@@ -162,7 +166,9 @@ fn pay_ahead(
         // operator's loss.
         let seconds = resources::seconds_in_respite(state, now);
         let owed = charges.iter().map(|charge| charge.rate.for_seconds(seconds)).sum();
-        return Ok(Some(suspend(view, from, now).owing(owed)));
+        let idle = billed.iter().filter_map(|one| one.resource.idle_rate_at(view.prices(), from));
+        let kept = (idle.sum(), from.plus(seconds));
+        return Ok(Some(suspend(view, from, now, kept).owing(owed)));
     }
     let stops = exhausted_stops(view, &billed, &ended);
     if !stops.is_empty() {
@@ -177,11 +183,18 @@ fn pay_ahead(
 }
 
 /// Pays what is owed, as far as the credit reaches. It has been due since the last row, so grants
-/// that have expired since then still pay.
+/// that have expired since then still pay, and data that was kept after that row is not counted.
 fn pay_owed(state: &AccountState) -> DecisionOutcome {
+    let owed = state.owed_at(state.at);
     let mut purse = Purse::within_period(state, state.at);
-    let paid = purse.draw_unrestricted(state.owed);
-    DecisionOutcome::moving(BillingChange::OwedPaid, purse.deltas()).owing(-paid)
+    let paid = purse.draw_unrestricted(owed);
+    // The suspension ends with the next row, and the charge for kept data with it.
+    let ends = paid == owed && state.balance() - paid > state.floor();
+    let kept =
+        state.kept().map(|kept| kept.from_now(state.at, if ends { Rate::ZERO } else { kept.rate }));
+    DecisionOutcome::moving(BillingChange::OwedPaid, purse.deltas())
+        .owing(owed - state.owed - paid)
+        .keeping(kept)
 }
 
 fn usage(
@@ -212,7 +225,13 @@ fn has_other_funds(state: &AccountState, ended: &ExhaustedResources<'_>, from: T
     other && state.balance().is_positive()
 }
 
-fn suspend(view: &AccountSnapshot<'_>, as_of: Timestamp, now: Timestamp) -> DecisionOutcome {
+/// `kept`: the total of the idle rates, and since when the kept data is owed.
+fn suspend(
+    view: &AccountSnapshot<'_>,
+    as_of: Timestamp,
+    now: Timestamp,
+    kept: (Rate, Timestamp),
+) -> DecisionOutcome {
     let grace_seconds = if was_all_created_in_unpaid_trial(view) {
         view.policy().trial_grace_seconds
     } else {
@@ -229,6 +248,18 @@ fn suspend(view: &AccountSnapshot<'_>, as_of: Timestamp, now: Timestamp) -> Deci
         lines: BilledLines::none(),
         note: None,
     })
+    .keeping(kept_charge(view, kept, grace_seconds))
+}
+
+/// Format 2 does not know it. Data that is kept is free there.
+fn kept_charge(
+    view: &AccountSnapshot<'_>,
+    (rate, from): (Rate, Timestamp),
+    grace_seconds: i64,
+) -> Option<KeptCharge> {
+    let is_known = view.policy().row_format >= RowFormat::new(3);
+    let kept = KeptCharge { rate, from, until: from.plus(grace_seconds) };
+    (is_known && !rate.is_zero() && grace_seconds > 0).then_some(kept)
 }
 
 /// Announces the deletion and leaves the full warning time.
@@ -279,6 +310,7 @@ fn exhausted_stops(
                 one.resource.rate_at(view.prices(), rated).unwrap_or(one.rate),
             )),
             then: one.resource.idle_rate_at(view.prices(), rated),
+            kept: Rate::ZERO,
         })
         .collect()
 }

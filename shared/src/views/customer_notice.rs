@@ -4,9 +4,9 @@
 
 use rust_decimal::Decimal;
 
-use super::credit_low::{counted_at, sure_credit};
 use super::event_detail::DomainEventDetail;
 use crate::domain::account::{AccountState, Standing, SuspensionReason};
+use crate::domain::credit_low::{counted_at, sure_credit};
 use crate::domain::event::{Change, RefillChange, RefillDecline};
 use crate::domain::money::Usd;
 use crate::domain::policy::Policy;
@@ -59,7 +59,10 @@ pub(super) fn notice_of(
     policy: &Policy,
 ) -> Option<CustomerNotice> {
     let (event, state) = (&row.event, &row.state);
-    let to_be_good = least_top_up(state.floor() + Usd::from_micros(1) - state.balance(), policy);
+    // A mail may be read a day later.
+    let owed = state.owed_at(event.at.plus(DAY));
+    let to_be_good =
+        least_top_up(state.floor() + owed + Usd::from_micros(1) - state.balance(), policy);
     let (amount, deadline, place) = match detail {
         DomainEventDetail::BalanceLow { .. } => {
             let refill = state.refill.wanted.map(|wanted| wanted.amount);

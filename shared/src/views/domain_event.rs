@@ -10,14 +10,15 @@
 
 use serde::Serialize;
 
-use super::credit_low::becomes_low;
 use super::customer_notice::{CustomerNotice, notice_of};
 use super::family;
 use crate::domain::account::AccountState;
+use crate::domain::credit_low::becomes_low;
 use crate::domain::event::RefillWant;
 use crate::domain::ids::AccountId;
 use crate::domain::policy::Policy;
 use crate::domain::row::Row;
+use crate::domain::row_format::RowFormat;
 
 pub use super::event_detail::{DomainEventDetail, DomainEventResource};
 
@@ -65,7 +66,7 @@ pub fn notices(account: &AccountId, row: &Row, policy: &Policy) -> Vec<DomainEve
     if let Some(RefillWant::Now { amount, .. }) = row.event.want {
         news.push(DomainEventDetail::BalanceLow { refill: amount.to_string() });
     }
-    if becomes_low(row, policy) {
+    if tells_low(row, policy) {
         news.push(DomainEventDetail::CreditLow {});
     }
     let state = state_of(&row.state);
@@ -81,6 +82,15 @@ pub fn notices(account: &AccountId, row: &Row, policy: &Policy) -> Vec<DomainEve
             news,
         })
         .collect()
+}
+
+/// Rows of format 2 do not record it and tell of it each time.
+fn tells_low(row: &Row, policy: &Policy) -> bool {
+    if row.format >= RowFormat::new(3) {
+        row.event.low.is_some()
+    } else {
+        becomes_low(&row.event, &row.state, policy)
+    }
 }
 
 fn state_of(state: &AccountState) -> DomainEventState {

@@ -10,10 +10,9 @@ mod standing;
 
 use super::event_detail::DomainEventDetail;
 use super::transaction_type::TransactionType;
-use crate::domain::account::AccountState;
 use crate::domain::event::{Change, Event};
 use crate::domain::ids::PaymentId;
-use crate::domain::money::{Rate, Usd};
+use crate::domain::money::Usd;
 use crate::domain::row::Row;
 use crate::domain::timestamp::{MINUTE, Timestamp};
 
@@ -34,15 +33,6 @@ pub(super) trait FamilyView {
     /// The payment of the row, if it has one.
     fn payment(&self) -> Option<&PaymentId> {
         None
-    }
-
-    /// The rate before the row, in USD per hour. `state` is the state after it.
-    ///
-    /// `None` if the row does not contain it, or if the limit of low credit may have been crossed
-    /// without a notice: the row changes the limit but not the credit, or a refill was pending. The
-    /// limit then counts as crossed, because an extra notice is better than a missing one.
-    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
-        Some(state.billed.rate)
     }
 }
 

@@ -177,6 +177,8 @@ mod tests {
             want: None,
             respite_until: None,
             owed: Usd::ZERO,
+            kept: None,
+            low: None,
             warn_at: None,
         };
         let before = AccountState { next_seq: 7, paid: named("30"), ..AccountState::default() };

@@ -317,6 +317,7 @@ impl Model {
         self.standing(event, at)?;
         self.refill(before, event, after)?;
         self.respite(before, event, after)?;
+        Model::kept(event, after)?;
         self.reserve(event, after)?;
         self.hold(after);
         match &event.change {

@@ -181,12 +181,11 @@ fn low_credit_warns_at_the_first_start_only() {
     world.start("11:00", "a", "vm100").unwrap();
     world.start("11:00", "b", "tiny").unwrap();
     world.settle("12:00").stop("12:30", &["a"]).unwrap();
-    // The rest lasts for months. The next start crosses the limit again.
+    // The rest lasts for months. The next start crosses the limit again, on the same day.
     world.credit("12:40", "5").start("12:40", "c", "vm60").unwrap();
     let names = |one: &String| one.split(' ').take(3).collect::<Vec<_>>().join(" ");
     let told: Vec<String> = warnings(&world).iter().map(names).collect();
-    assert_eq!(told[0], "22T11:00 CreditLow 19.00");
-    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told, ["22T11:00 CreditLow 19.00"]);
 }
 
 #[test]
@@ -272,6 +271,21 @@ fn disabling_refills_warns_of_low_credit() {
     world.command("12:10", Command::ChangeRefill(off)).unwrap();
     world.settle("13:00");
     told_since(&world, "10:00", &["22T12:10 CreditLow 16.00 by 22T21:00 at add-credit"]);
+}
+
+#[test]
+fn starting_and_stopping_tells_of_low_credit_once_a_day() {
+    let mut world = World::with_credit("10");
+    for minute in (10..30).step_by(2) {
+        world.start(&format!("11:{minute}"), "a", "vm100").unwrap();
+        world.stop(&format!("11:{}", minute + 1), &["a"]).unwrap();
+    }
+    let low = |world: &World| -> Vec<String> {
+        warnings(world).into_iter().filter(|one| one.contains("CreditLow")).collect()
+    };
+    assert_eq!(low(&world).len(), 1, "{:?}", low(&world));
+    world.start("23T11:10", "a", "vm100").unwrap();
+    assert_eq!(low(&world).len(), 2, "a day later it is news again");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use tollgate::domain::event::RefillDecline;
 use tollgate::domain::money::Usd;
 use tollgate::domain::refusal::Refusal;
+use tollgate::domain::row_format::RowFormat;
 
-use crate::world::{World, is_good, named};
+use crate::world::{World, at, is_good, named};
 
 #[test]
 fn start_pays_the_hours_rest_and_each_hour_is_paid_once() {
@@ -142,7 +143,7 @@ fn a_refill_in_flight_delays_the_suspension_ten_minutes_at_most() {
     world.settle("12:34:59").rows(&[]);
     world.settle("12:35").rows(&["12:35:00 suspended 0.00 = 0.00 as of 12:30:00"]);
     assert_eq!(world.state.owed, named("0.083333"), "five minutes at $1 an hour");
-    assert_eq!(world.state.needed_to_resume(), Some(named("0.09")));
+    assert_eq!(world.state.needed_to_resume(at("12:35")), Some(named("0.09")));
 }
 
 #[test]
@@ -218,6 +219,108 @@ fn a_rejection_ends_the_respite() {
         "12:33:00 suspended 0.00 = 0.00 as of 12:30:00",
     ]);
     assert_eq!(world.state.owed, named("0.05"));
+}
+
+/// Ten volumes at $0.20 an hour, and $0.10 an hour while off, until the credit ended at 17:00.
+fn volumes_kept_since_five() -> World {
+    let mut world = World::with_credit("10");
+    for number in 0..10 {
+        world.start("12:00", &format!("v{number}"), "volume").unwrap();
+    }
+    world.settle("17:00");
+    assert_eq!((world.state.standing.name(), world.state.balance()), ("suspended", named("0")));
+    world.skip_rows();
+    world
+}
+
+#[test]
+fn a_dollar_pays_a_part_of_what_was_kept_and_renews_nothing() {
+    let mut world = volumes_kept_since_five();
+    let delete_at = world.state.delete_at();
+    world
+        .credit("23T03:00", "1")
+        .rows(&["11-23T03:00:00 topup 1.00 = 1.00", "11-23T03:00:00 owed_paid -1.00 = 0.00"]);
+    assert_eq!((world.state.standing.name(), world.state.delete_at()), ("suspended", delete_at));
+    assert_eq!(world.state.owed_at(at("23T03:00")), named("9"), "ten hours at $1, less a dollar");
+    assert_eq!(world.state.owed_at(at("23T03:30")), named("9.50"));
+    assert_eq!(world.state.needed_to_resume(at("23T03:00")), Some(named("10.01")));
+    world.credit("23T03:30", "10.01").rows(&[
+        "11-23T03:30:00 topup 10.01 = 10.01",
+        "11-23T03:30:00 owed_paid -9.50 = 0.51",
+        "11-23T03:30:00 resumed 0.00 = 0.51 to 11-23T03:30:00",
+        "11-23T03:30:00 usage -0.50 = 0.01 to 11-23T04:00:00",
+    ]);
+    assert_eq!((world.state.standing.name(), world.state.kept()), ("good", None));
+}
+
+#[test]
+fn credit_of_exactly_what_is_owed_keeps_the_suspension_and_its_charge() {
+    let mut world = volumes_kept_since_five();
+    world.credit("18:00", "1");
+    assert_eq!((world.state.standing.name(), world.state.owed), ("suspended", named("0")));
+    assert_eq!(world.state.owed_at(at("19:00")), named("1"));
+}
+
+#[test]
+fn kept_data_is_owed_for_the_grace_and_written_off_with_the_deletion() {
+    let mut world = volumes_kept_since_five();
+    assert_eq!(world.state.owed_at(at("25T17:00")), named("72"));
+    assert_eq!(world.state.owed_at(at("28T17:00")), named("72"), "the grace and no more");
+    world.settle("24T17:00").settle("25T17:00:30");
+    assert_eq!((world.state.standing.name(), world.state.owed), ("deleting", named("72")));
+    assert_eq!(world.state.needed_to_resume(at("25T17:01")), Some(named("72.01")));
+    world.confirm_deletion("25T17:02").unwrap();
+    assert_eq!((world.state.standing.name(), world.state.owed), ("deleted", named("0")));
+}
+
+#[test]
+fn deleted_volume_is_owed_until_its_deletion() {
+    let mut world = volumes_kept_since_five();
+    world.delete("19:00", &["v0", "v1", "v2", "v3", "v4"]).unwrap();
+    assert_eq!(world.state.owed, named("2"), "two hours of ten volumes");
+    assert_eq!(world.state.owed_at(at("21:00")), named("3"), "two more of five");
+    world.delete("21:00", &["v5", "v6", "v7", "v8", "v9"]).unwrap();
+    assert_eq!((world.state.kept(), world.state.owed_at(at("24T10:00"))), (None, named("3")));
+    world.credit("24T10:00", "3.01");
+    assert_eq!((world.state.standing.name(), world.state.balance()), ("good", named("0.01")));
+}
+
+#[test]
+fn late_suspension_owes_for_kept_data_since_its_own_time() {
+    let mut world = World::with_credit("10");
+    for number in 0..10 {
+        world.start("12:00", &format!("v{number}"), "volume").unwrap();
+    }
+    world.settle("20:00");
+    assert_eq!(world.state.owed_at(at("20:00")), named("3"), "three hours at $1");
+    assert_eq!(world.state.owed_at(at("30T20:00")), named("72"));
+}
+
+#[test]
+fn format_2_keeps_data_for_free() {
+    let mut world = World::with_credit("10");
+    world.policy.row_format = RowFormat::new(2);
+    world.start("12:00", "v", "volume").unwrap();
+    world.command("12:30", correction("-9.80")).unwrap();
+    world.settle("13:00");
+    assert_eq!((world.state.standing.name(), world.state.kept()), ("suspended", None));
+    world.policy.row_format = RowFormat::WRITTEN;
+    world.credit("23T12:00", "5");
+    assert_eq!((world.state.standing.name(), world.state.owed), ("good", named("0")));
+}
+
+#[test]
+fn kept_data_is_owed_after_the_respite_that_ran() {
+    let mut world = World::with_credit("10");
+    for number in 0..10 {
+        world.start("12:00", &format!("v{number}"), "volume").unwrap();
+    }
+    world.agree_to_refill("16:55", ("5", "25"), None);
+    world.begin_refill("16:55:30").unwrap();
+    world.settle("17:05");
+    assert_eq!(world.state.standing.name(), "suspended");
+    assert_eq!(world.state.owed, named("0.16667"), "five minutes of ten running volumes");
+    assert_eq!(world.state.owed_at(at("18:05")), named("1.16667"));
 }
 
 #[test]

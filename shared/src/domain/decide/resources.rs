@@ -150,7 +150,14 @@ pub(super) fn delete(
     let (resources, lines) = (references(stops), BilledLines::Here(stopped.lines));
     let change =
         ResourceChange::ResourcesDeleted { resources, lines, billed: stopped.billed, purge_due };
-    Ok(DecisionOutcome::moving(change, stopped.purse.deltas()).owing(stopped.owed))
+    let kept_until_now = state.kept().map_or(Usd::ZERO, |kept| kept.cost(now));
+    let kept = state.kept().map(|kept| {
+        let deleted = stops.iter().map(|stop| stop.kept).sum();
+        kept.from_now(now, kept.rate.without(deleted))
+    });
+    Ok(DecisionOutcome::moving(change, stopped.purse.deltas())
+        .owing(stopped.owed + kept_until_now)
+        .keeping(kept))
 }
 
 pub(super) fn suspend(

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{BilledLines, ChangeFamily, ListChange, MeterLine, RowPlace};
 use crate::domain::account::{AccountState, BilledTotals};
 use crate::domain::ids::ResourceId;
+use crate::domain::money::Rate;
 use crate::domain::names::variant_names;
 use crate::domain::timestamp::Timestamp;
 
@@ -97,6 +98,15 @@ impl ChangeFamily for BillingChange {
         match self {
             BillingChange::Usage { .. } | BillingChange::OwedPaid => ListChange::Nothing,
             BillingChange::Metered { lines, .. } => ListChange::BillMeters(lines),
+        }
+    }
+
+    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
+        match self {
+            BillingChange::Usage { billed: Some(_), .. } => None,
+            BillingChange::Usage { billed: None, .. }
+            | BillingChange::Metered { .. }
+            | BillingChange::OwedPaid => Some(state.billed.rate),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{BilledLines, Claim, ListChange};
 use crate::domain::account::AccountState;
 use crate::domain::ids::AccountId;
+use crate::domain::money::Rate;
 use crate::domain::timestamp::Timestamp;
 
 /// Number and time of a row.
@@ -50,5 +51,14 @@ pub(crate) trait ChangeFamily {
     /// The change to the list of resources and meters.
     fn list_change(&self, _at: Timestamp) -> ListChange<'_> {
         ListChange::Nothing
+    }
+
+    /// The rate before the row, in USD per hour. `state` is the state after it.
+    ///
+    /// `None` if the row does not contain it, or if the limit of low credit may have been crossed
+    /// without a notice: the row changes the limit but not the credit, or a refill was pending. The
+    /// limit then counts as crossed, because an extra notice is better than a missing one.
+    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
+        Some(state.billed.rate)
     }
 }

@@ -8,7 +8,7 @@ use crate::domain::account::{
     TakenBack, TrialPhase,
 };
 use crate::domain::ids::{AccountId, DisputeId, FraudWarningId, PaymentId, RefundId};
-use crate::domain::money::Usd;
+use crate::domain::money::{Rate, Usd};
 use crate::domain::names::variant_names;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::yes_no;
@@ -226,6 +226,22 @@ impl ChangeFamily for PaymentChange {
             | PaymentChange::DisputeMoved { .. }
             | PaymentChange::DisputeChanged { .. }
             | PaymentChange::FraudWarned { .. } => false,
+        }
+    }
+
+    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
+        match self {
+            PaymentChange::Credited { kind: CreditKind::Refill { .. }, .. }
+            | PaymentChange::DisputeOpened { .. }
+            | PaymentChange::DisputeClosed { .. }
+            | PaymentChange::DisputeChanged { .. }
+            | PaymentChange::FraudWarned { .. } => None,
+            PaymentChange::Credited { kind: CreditKind::TopUp | CreditKind::Commit, .. }
+            | PaymentChange::PaymentPending(_)
+            | PaymentChange::PaymentEnded { .. }
+            | PaymentChange::TakenBack { .. }
+            | PaymentChange::GivenBack { .. }
+            | PaymentChange::DisputeMoved { .. } => Some(state.billed.rate),
         }
     }
 }

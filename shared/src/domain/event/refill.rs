@@ -7,7 +7,7 @@ use crate::domain::account::{
     AccountState, CardChoice, RefillAgreement, RefillAttempt, RefillPause, RefillPurpose,
 };
 use crate::domain::ids::CardId;
-use crate::domain::money::Usd;
+use crate::domain::money::{Rate, Usd};
 use crate::domain::names::variant_names;
 use crate::domain::timestamp::Timestamp;
 
@@ -147,6 +147,17 @@ impl ChangeFamily for RefillChange {
             RefillChange::CardRemoved { .. }
             | RefillChange::RefillBegun(_)
             | RefillChange::RefillNeedsCustomer { .. } => false,
+        }
+    }
+
+    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
+        match self {
+            RefillChange::RefillChanged { .. }
+            | RefillChange::CardRemoved { .. }
+            | RefillChange::RefillFailed { .. } => None,
+            RefillChange::RefillDue
+            | RefillChange::RefillBegun(_)
+            | RefillChange::RefillNeedsCustomer { .. } => Some(state.billed.rate),
         }
     }
 }

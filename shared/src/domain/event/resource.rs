@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{BilledLines, ChangeFamily, ListChange, RowPlace};
 use crate::domain::account::{AccountState, BilledTotals};
 use crate::domain::ids::ResourceId;
+use crate::domain::money::Rate;
 use crate::domain::names::variant_names;
 use crate::domain::resources::{Meter, Resource, ResourceRef, ResourceStatus};
 use crate::domain::timestamp::Timestamp;
@@ -191,6 +192,22 @@ impl ChangeFamily for ResourceChange {
             }
             ResourceChange::Purged { resources, .. } => ListChange::Remove(resources),
             ResourceChange::MeterOpened(meter) => ListChange::AddMeter(meter),
+        }
+    }
+
+    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
+        let rate = state.billed.rate;
+        match self {
+            ResourceChange::Started { lines: BilledLines::Here(lines), .. } => {
+                Some(rate.without(lines.iter().map(|line| line.rate).sum()))
+            }
+            ResourceChange::Started { lines: BilledLines::Chunked(_), .. } => None,
+            ResourceChange::Created { .. }
+            | ResourceChange::StartFailed { .. }
+            | ResourceChange::Stopped { .. }
+            | ResourceChange::ResourcesDeleted { .. }
+            | ResourceChange::Purged { .. }
+            | ResourceChange::MeterOpened(_) => Some(rate),
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ChangeFamily, RowPlace};
 use crate::domain::account::{AccountFreeze, AccountState};
+use crate::domain::money::Rate;
 use crate::domain::names::variant_names;
 
 /// A change by staff, with a reason.
@@ -42,6 +43,13 @@ impl ChangeFamily for StaffChange {
                 next.refill.retry_at = Some(row.at);
             }
             StaffChange::Corrected { .. } => {}
+        }
+    }
+
+    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
+        match self {
+            StaffChange::Frozen { .. } | StaffChange::Unfrozen { .. } => None,
+            StaffChange::Corrected { .. } => Some(state.billed.rate),
         }
     }
 }

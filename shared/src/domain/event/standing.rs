@@ -7,6 +7,7 @@ use crate::domain::account::{
     AccountDeletion, AccountState, BalanceFloor, BilledTotals, RestartPolicy, Standing, Suspension,
     SuspensionReason,
 };
+use crate::domain::money::Rate;
 use crate::domain::names::variant_names;
 use crate::domain::resources::{ResourceRef, ResourceStatus};
 use crate::domain::timestamp::Timestamp;
@@ -87,6 +88,7 @@ impl ChangeFamily for StandingChange {
                     delete_at: *delete_at,
                     warn_at: *warn_at,
                     floor: next.balance().or_zero(),
+                    kept: None,
                 });
                 next.suspended_seq = Some(row.seq);
                 next.billed = BilledTotals::default();
@@ -153,6 +155,19 @@ impl ChangeFamily for StandingChange {
             | StandingChange::Deleted
             | StandingChange::Closed { .. }
             | StandingChange::RestartPolicyChosen(_) => ListChange::Nothing,
+        }
+    }
+
+    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
+        match self {
+            StandingChange::Resumed { .. } => None,
+            StandingChange::Opened
+            | StandingChange::Suspended { .. }
+            | StandingChange::DeletionAnnounced { .. }
+            | StandingChange::DeletionDue
+            | StandingChange::Deleted
+            | StandingChange::Closed { .. }
+            | StandingChange::RestartPolicyChosen(_) => Some(state.billed.rate),
         }
     }
 }

@@ -173,16 +173,23 @@ fn resumes_at(state: &AccountState) -> Option<Timestamp> {
         Standing::Deleting(_) | Standing::Deleted(_) => true,
         Standing::Good | Standing::Closed => false,
     };
-    let may = may && state.owed.is_zero();
+    let may = may && state.owed_at(state.at).is_zero();
     (may && state.is_above_floor() && state.frozen.is_empty()).then_some(state.at)
 }
 
-/// At once, and before the next hour is paid.
+/// At once, and before the next hour is paid. What was left at a suspension pays nothing.
 fn pays_owed_at(state: &AccountState) -> Option<Timestamp> {
     let credit = Purse::within_period(state, state.at).unrestricted_credit();
-    let is_open = state.standing != Standing::Closed;
+    let has_new_credit = match &state.standing {
+        Standing::Good => true,
+        Standing::Suspended(_) | Standing::Deleting(_) | Standing::Deleted(_) => {
+            state.is_above_floor()
+        }
+        Standing::Closed => false,
+    };
     let instant = state.paid_through().map_or(state.at, |paid_through| paid_through.min(state.at));
-    (is_open && state.owed.is_positive() && credit.is_positive()).then_some(instant)
+    let is_owed = state.owed_at(state.at).is_positive();
+    (has_new_credit && is_owed && credit.is_positive()).then_some(instant)
 }
 
 /// A day before the end of the grace period, and again when a delayed deletion is no longer

@@ -1,7 +1,5 @@
 use super::{FamilyView, hours, resources_called};
-use crate::domain::account::AccountState;
 use crate::domain::event::{BilledLines, BillingChange, Event};
-use crate::domain::money::Rate;
 use crate::domain::row::Row;
 use crate::views::event_detail::DomainEventDetail;
 use crate::views::transaction_type::TransactionType;
@@ -26,15 +24,6 @@ impl FamilyView for BillingChange {
 
     fn transaction_type(&self) -> Option<TransactionType> {
         Some(TransactionType::Usage)
-    }
-
-    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
-        match self {
-            BillingChange::Usage { billed: Some(_), .. } => None,
-            BillingChange::Usage { billed: None, .. }
-            | BillingChange::Metered { .. }
-            | BillingChange::OwedPaid => Some(state.billed.rate),
-        }
     }
 }
 

@@ -1,9 +1,9 @@
 use super::{FamilyView, credit_added, credit_taken};
-use crate::domain::account::{AccountState, DisputePhase};
+use crate::domain::account::DisputePhase;
 use crate::domain::event::{CreditKind, Event, PaymentChange, PendingEnd, TakeBack};
 use crate::domain::funds::Fund;
 use crate::domain::ids::PaymentId;
-use crate::domain::money::{Rate, Usd};
+use crate::domain::money::Usd;
 use crate::domain::row::Row;
 use crate::views::event_detail::DomainEventDetail;
 use crate::views::transaction_type::TransactionType;
@@ -122,22 +122,6 @@ impl FamilyView for PaymentChange {
             | PaymentChange::GivenBack { of, .. }
             | PaymentChange::DisputeMoved { of, .. } => Some(&of.payment),
             PaymentChange::DisputeClosed { .. } => None,
-        }
-    }
-
-    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
-        match self {
-            PaymentChange::Credited { kind: CreditKind::Refill { .. }, .. }
-            | PaymentChange::DisputeOpened { .. }
-            | PaymentChange::DisputeClosed { .. }
-            | PaymentChange::DisputeChanged { .. }
-            | PaymentChange::FraudWarned { .. } => None,
-            PaymentChange::Credited { kind: CreditKind::TopUp | CreditKind::Commit, .. }
-            | PaymentChange::PaymentPending(_)
-            | PaymentChange::PaymentEnded { .. }
-            | PaymentChange::TakenBack { .. }
-            | PaymentChange::GivenBack { .. }
-            | PaymentChange::DisputeMoved { .. } => Some(state.billed.rate),
         }
     }
 }

@@ -1,7 +1,5 @@
 use super::FamilyView;
-use crate::domain::account::AccountState;
 use crate::domain::event::{Event, RefillChange};
-use crate::domain::money::Rate;
 use crate::domain::row::Row;
 use crate::views::event_detail::DomainEventDetail;
 
@@ -42,17 +40,6 @@ impl FamilyView for RefillChange {
             | RefillChange::CardRemoved { .. }
             | RefillChange::RefillDue
             | RefillChange::RefillBegun(_) => Vec::new(),
-        }
-    }
-
-    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
-        match self {
-            RefillChange::RefillChanged { .. }
-            | RefillChange::CardRemoved { .. }
-            | RefillChange::RefillFailed { .. } => None,
-            RefillChange::RefillDue
-            | RefillChange::RefillBegun(_)
-            | RefillChange::RefillNeedsCustomer { .. } => Some(state.billed.rate),
         }
     }
 }

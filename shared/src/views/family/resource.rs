@@ -1,7 +1,5 @@
 use super::{FamilyView, hours, resources_called, with_unused};
-use crate::domain::account::AccountState;
-use crate::domain::event::{BilledLines, Event, ResourceChange, StartKind, StopReason};
-use crate::domain::money::Rate;
+use crate::domain::event::{Event, ResourceChange, StartKind, StopReason};
 use crate::domain::resources::ResourceStatus;
 use crate::domain::row::Row;
 use crate::views::event_detail::DomainEventDetail;
@@ -88,22 +86,6 @@ impl FamilyView for ResourceChange {
             ResourceChange::Created { .. }
             | ResourceChange::Purged { .. }
             | ResourceChange::MeterOpened(_) => None,
-        }
-    }
-
-    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
-        let rate = state.billed.rate;
-        match self {
-            ResourceChange::Started { lines: BilledLines::Here(lines), .. } => {
-                Some(rate.without(lines.iter().map(|line| line.rate).sum()))
-            }
-            ResourceChange::Started { lines: BilledLines::Chunked(_), .. } => None,
-            ResourceChange::Created { .. }
-            | ResourceChange::StartFailed { .. }
-            | ResourceChange::Stopped { .. }
-            | ResourceChange::ResourcesDeleted { .. }
-            | ResourceChange::Purged { .. }
-            | ResourceChange::MeterOpened(_) => Some(rate),
         }
     }
 }

@@ -1,7 +1,5 @@
 use super::{FamilyView, credit_added, credit_taken};
-use crate::domain::account::AccountState;
 use crate::domain::event::{Event, StaffChange};
-use crate::domain::money::Rate;
 use crate::domain::row::Row;
 use crate::views::event_detail::DomainEventDetail;
 use crate::views::transaction_type::TransactionType;
@@ -29,13 +27,6 @@ impl FamilyView for StaffChange {
         match self {
             StaffChange::Corrected { .. } => Some(TransactionType::Correction),
             StaffChange::Frozen { .. } | StaffChange::Unfrozen { .. } => None,
-        }
-    }
-
-    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
-        match self {
-            StaffChange::Frozen { .. } | StaffChange::Unfrozen { .. } => None,
-            StaffChange::Corrected { .. } => Some(state.billed.rate),
         }
     }
 }

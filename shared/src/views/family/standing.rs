@@ -1,7 +1,5 @@
 use super::FamilyView;
-use crate::domain::account::AccountState;
 use crate::domain::event::{Event, StandingChange};
-use crate::domain::money::Rate;
 use crate::domain::row::Row;
 use crate::views::event_detail::DomainEventDetail;
 use crate::views::transaction_type::TransactionType;
@@ -55,19 +53,6 @@ impl FamilyView for StandingChange {
             | StandingChange::Deleted
             | StandingChange::Closed { .. }
             | StandingChange::RestartPolicyChosen(_) => None,
-        }
-    }
-
-    fn rate_before(&self, state: &AccountState) -> Option<Rate> {
-        match self {
-            StandingChange::Resumed { .. } => None,
-            StandingChange::Opened
-            | StandingChange::Suspended { .. }
-            | StandingChange::DeletionAnnounced { .. }
-            | StandingChange::DeletionDue
-            | StandingChange::Deleted
-            | StandingChange::Closed { .. }
-            | StandingChange::RestartPolicyChosen(_) => Some(state.billed.rate),
         }
     }
 }

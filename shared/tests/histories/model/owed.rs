@@ -1,7 +1,9 @@
 //! The respite of a refill, what is owed for it, and what a start must leave.
 
 use tollgate::domain::account::AccountState;
-use tollgate::domain::event::{BillingChange, Change, Event, RefillWant, ResourceChange};
+use tollgate::domain::event::{
+    BillingChange, Change, Event, RefillWant, ResourceChange, StandingChange,
+};
 use tollgate::domain::timestamp::Timestamp;
 
 use super::{Model, ensure, micros};
@@ -9,6 +11,8 @@ use crate::Check;
 
 /// The respite, and how long a start's credit must last, in seconds.
 const TEN_MINUTES: i64 = 600;
+/// From a suspension to the deletion, in seconds.
+const GRACE: i64 = 3 * 86_400;
 
 impl Model {
     /// There is one respite between two credits. It begins with the first row that leaves too little
@@ -41,16 +45,38 @@ impl Model {
             ensure!(event.respite_until.is_none(), "another respite before any credit");
         }
         let owed = micros(event.owed);
+        let kept = kept_cost(before, event)?;
         let rate = before.billed.rate.for_seconds(TEN_MINUTES);
-        ensure!(owed <= micros(rate) + 1_000, "{owed} is owed for ten minutes of {rate}");
+        let in_respite = owed - kept;
+        ensure!(
+            in_respite <= micros(rate) + 1_000,
+            "{in_respite} is owed for ten minutes of {rate}"
+        );
         self.owed += owed;
         ensure!(self.owed >= 0, "more was paid than was owed");
         match &event.change {
             Change::Billing(BillingChange::OwedPaid) => {
-                ensure!(owed == micros(event.amount()) && owed < 0, "{owed} was not paid");
+                let paid = micros(event.amount());
+                ensure!(owed == kept + paid && paid < 0, "{owed} was not paid");
             }
             _ if owed < 0 => ensure!(self.owed == 0, "only a deletion writes off, and all of it"),
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// What is kept during a suspension costs its idle rate for the grace at most.
+    pub(super) fn kept(event: &Event, after: &AccountState) -> Check {
+        let Some(kept) = after.kept() else { return Ok(()) };
+        ensure!(!kept.rate.is_zero() && kept.from <= kept.until, "{kept:?}");
+        if let Change::Standing(StandingChange::Suspended { as_of, .. }) = &event.change {
+            let respite = kept.from - *as_of;
+            ensure!(
+                (0..=TEN_MINUTES).contains(&respite),
+                "kept data is free for {respite} seconds"
+            );
+            // Nothing is recorded for a trial, which has no grace.
+            ensure!(kept.until - kept.from == GRACE, "{kept:?} is not the grace");
         }
         Ok(())
     }
@@ -67,4 +93,29 @@ impl Model {
         ensure!(micros(after.owed) == self.owed, "{} is owed", self.owed);
         Ok(())
     }
+}
+
+/// What a row adds to the amount owed for kept data, in micro-dollars. Only a row that pays, deletes
+/// or ends the grace adds it, so that it is never counted twice.
+fn kept_cost(before: &AccountState, event: &Event) -> Result<i64, String> {
+    let Some(kept) = before.kept() else { return Ok(0) };
+    let through = match &event.change {
+        Change::Billing(BillingChange::OwedPaid) => before.at,
+        Change::Resource(ResourceChange::ResourcesDeleted { .. })
+        | Change::Standing(StandingChange::DeletionDue) => event.at,
+        _ => {
+            ensure_text(event.kept.is_none(), "a row of another kind changes what is kept")?;
+            return Ok(0);
+        }
+    };
+    if let Some(next) = event.kept {
+        let moved = through.min(kept.until).max(kept.from);
+        ensure_text(next.from == moved && next.rate <= kept.rate, "time is lost or counted twice")?;
+    }
+    let seconds = (through.min(kept.until) - kept.from).max(0);
+    Ok(micros(kept.rate.for_seconds(seconds)))
+}
+
+fn ensure_text(is_so: bool, why: &str) -> Result<(), String> {
+    if is_so { Ok(()) } else { Err(why.to_owned()) }
 }

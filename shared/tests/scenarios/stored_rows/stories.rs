@@ -39,6 +39,7 @@ pub(super) fn all() -> Vec<World> {
         refills(),
         refills_of_the_default_card(),
         refills_paused(),
+        kept_while_suspended(),
         respites(),
         disputes(),
         fraud_warnings(),
@@ -480,6 +481,22 @@ fn refills_paused() -> World {
     stripe(w, "16:31", Command::RemoveCard { card: named("pm_3") });
     assert_eq!(w.state.refill.paused, Some(RefillPause::CardGone));
     stripe(w, "16:32", Command::RemoveCard { card: named("pm_2") });
+    world
+}
+
+/// Volumes that are kept during a suspension, and owed.
+fn kept_while_suspended() -> World {
+    let mut world = World::opened_as("kept_while_suspended");
+    let w = &mut world;
+    w.credit("11:00", "6");
+    w.start("12:00", "v", "volume").unwrap();
+    w.start("12:00", "w", "volume").unwrap();
+    w.command("12:30", Command::Correct { amount: named("-5.60"), reason: "a loss".to_owned() })
+        .unwrap();
+    w.settle("13:00");
+    w.delete("14:00", &["w"]).unwrap();
+    w.credit("15:00", "0.10");
+    w.credit("16:00", "5");
     world
 }
 

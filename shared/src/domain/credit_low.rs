@@ -1,22 +1,59 @@
 //! When credit is low: the credit that surely pays lasts for less than a day, and no refill is
-//! pending.
+//! pending. The customer is told at most once a day for each cause.
 
-use super::family;
-use crate::domain::account::{AccountState, Grant, RefillAgreement, Standing};
+use crate::domain::account::{AccountState, Grant, LowCause, LowTold, RefillAgreement, Standing};
 use crate::domain::event::{
-    BillingChange, Change, Event, GrantChange, RefillChange, RefillDecline,
+    BillingChange, Change, Event, GrantChange, RefillChange, RefillDecline, RefillWant,
 };
 use crate::domain::funds::{Fund, FundDelta};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::policy::Policy;
 use crate::domain::refill::{ChargeTiming, allowed};
-use crate::domain::row::Row;
+use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 
-/// Whether a row takes the credit below the limit while no refill is pending.
-pub(super) fn becomes_low(row: &Row, policy: &Policy) -> bool {
-    let (state, event) = (&row.state, &row.event);
-    let is_refilled = state.refill.wanted.is_some() || state.refill.attempt.is_some();
+fn cause_of(change: &Change) -> LowCause {
+    match change {
+        Change::Billing(_) => LowCause::Usage,
+        Change::Resource(_) => LowCause::Resources,
+        Change::Refill(_) => LowCause::Refills,
+        Change::Payment(_) | Change::Grant(_) | Change::Standing(_) | Change::Staff(_) => {
+            LowCause::Account
+        }
+    }
+}
+
+/// Whether the customer must be told of low credit, and why. `before` and `after` are the states
+/// around the row. Rows of format 2 do not record it: see [`becomes_low`].
+pub(crate) fn low_to_tell(
+    before: &AccountState,
+    event: &Event,
+    after: &AccountState,
+    policy: &Policy,
+) -> Option<LowCause> {
+    let cause = cause_of(&event.change);
+    let is_told = before.low_told.get(&cause).is_some_and(|at| is_recent(*at, counted_at(event)));
+    let is_known = policy.row_format >= RowFormat::new(3);
+    (is_known && !is_told && becomes_low(event, after, policy)).then_some(cause)
+}
+
+/// Records that a row tells of low credit.
+pub(crate) fn record_told(told: &mut LowTold, event: &Event) {
+    let Some(cause) = event.low else { return };
+    let now = counted_at(event);
+    told.insert(cause, now);
+    told.retain(|_, at| is_recent(*at, now));
+}
+
+fn is_recent(at: Timestamp, now: Timestamp) -> bool {
+    now - at < DAY
+}
+
+/// Whether a row takes the credit below the limit while no refill is pending. `state` is the state
+/// after the row.
+pub(crate) fn becomes_low(event: &Event, state: &AccountState, policy: &Policy) -> bool {
+    let is_wanted = matches!(event.want, Some(RefillWant::Now { .. }));
+    let is_refilled = is_wanted || state.refill.wanted.is_some() || state.refill.attempt.is_some();
     let credit = sure_credit(state, counted_at(event));
     let is_low = low_below(state, state.billed.rate, policy).is_some_and(|limit| credit < limit);
     // The notice of a declined card already contains the end of the credit. Each decline sends one
@@ -29,8 +66,8 @@ pub(super) fn becomes_low(row: &Row, policy: &Policy) -> bool {
     if state.standing != Standing::Good || is_refilled || is_told || !is_low {
         return false;
     }
-    let Some(rate) = family::view_of(&event.change).rate_before(state) else { return true };
-    low_below(state, rate, policy).is_none_or(|limit| sure_credit_before(row) >= limit)
+    let Some(rate) = event.change.rate_before(state) else { return true };
+    low_below(state, rate, policy).is_none_or(|limit| sure_credit_before(event, state) >= limit)
 }
 
 /// The limit of low credit: the cost of one day, or the refill threshold if it is lower and a
@@ -55,7 +92,7 @@ fn low_below(state: &AccountState, rate: Rate, policy: &Policy) -> Option<Usd> {
 
 /// The credit that surely pays for everything in the day after an instant, in USD: paid credit, and
 /// grants that exclude nothing and do not expire within that day.
-pub(super) fn sure_credit(state: &AccountState, at: Timestamp) -> Usd {
+pub(crate) fn sure_credit(state: &AccountState, at: Timestamp) -> Usd {
     state.paid
         + state.grants.iter().filter(|grant| is_sure(grant, at)).map(|grant| grant.remaining).sum()
 }
@@ -67,8 +104,7 @@ fn is_sure(grant: &Grant, at: Timestamp) -> bool {
 /// The sure credit before a row. While resources run, each hour has a row, so all credit that was
 /// sure an hour earlier was counted then. The hour in which a grant has one day left therefore
 /// reports it.
-fn sure_credit_before(row: &Row) -> Usd {
-    let (state, event) = (&row.state, &row.event);
+fn sure_credit_before(event: &Event, state: &AccountState) -> Usd {
     let passed =
         if matches!(event.change, Change::Billing(BillingChange::Usage { .. })) { HOUR } else { 0 };
     let at = counted_at(event).plus(-passed);
@@ -88,7 +124,7 @@ fn sure_credit_before(row: &Row) -> Usd {
 
 /// When a row's credit is examined. For a usage row it is the start of its period, so that a late
 /// run reports the same events as punctual runs.
-pub(super) fn counted_at(event: &Event) -> Timestamp {
+pub(crate) fn counted_at(event: &Event) -> Timestamp {
     if let Change::Billing(BillingChange::Usage { from, .. }) = &event.change {
         *from
     } else {
