@@ -536,3 +536,22 @@ async fn prices_are_put_once_for_each_key() {
     refused(&api, put(&json!([])).key("k-2"), 400, "invalid_body").await;
     assert_eq!(api.everything().await, written);
 }
+
+#[tokio::test]
+async fn staff_scope_counts_only_from_listed_clients() {
+    let api = with_credit("25").await;
+    let by_page = correction("1000").key("k-1").claim("azp", "page");
+    let answered = refused(&api, by_page, 403, "forbidden").await;
+    let detail = answered.body["detail"].as_str().unwrap();
+    assert!(detail.contains("StaffClients") && detail.contains("page"), "{detail}");
+    refused(&api, correction("1000").key("k-1").without_claim("azp"), 403, "forbidden").await;
+    let as_list = correction("10").key("k-1").claim("scope", "[openid tollgate/admin]");
+    assert_eq!(ask(&api, as_list).await.status, 200);
+    let as_scp = correction("10").key("k-2").without_claim("scope").claim("scp", "tollgate/admin");
+    assert_eq!(ask(&api, as_scp).await.status, 200);
+    let nobody = api.ledger.billing(&[("STAFF_CLIENTS", "")]);
+    let answered = send(&nobody, &correction("1000").key("k-3")).await;
+    assert_eq!(answered.code(), "forbidden");
+    let detail = answered.body["detail"].as_str().unwrap();
+    assert!(detail.contains("StaffClients is empty"), "{detail}");
+}

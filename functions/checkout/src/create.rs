@@ -9,7 +9,7 @@ use tollgate::domain::money::Usd;
 use tollgate::domain::profile::EmailAddress;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
-use tollgate::http::call::ApiCall;
+use tollgate::http::call::{Acting, ApiCall};
 use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::payments::Payments;
@@ -60,6 +60,9 @@ struct WantedPage {
 /// Makes a payment page; the same request with the same key gets the same page.
 pub(crate) async fn create(payments: Payments<'_>, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let wish: CheckoutRequest = call.json()?;
+    if wish.auto_refill.is_some() {
+        call.caller()?.require_in_person("change auto-refill")?;
+    }
     let amount = amount_of(payments, &wish)?;
     let on = OnAccount::of_caller(payments.billing, call)?;
     let account = on.account();
@@ -69,7 +72,7 @@ pub(crate) async fn create(payments: Payments<'_>, call: &ApiCall) -> Result<Api
     if state.standing == Standing::Closed {
         return Err(Refusal::Closed.into());
     }
-    let agreement = agreement_of(payments, &wish, amount, &state)?;
+    let agreement = agreement_of(payments, call, &wish, amount, &state)?;
     let email = on.required_email().await?;
     let purchase =
         Purchase { account: account.clone(), credit: amount, kind: CreditKind::TopUp, agreement };
@@ -139,18 +142,20 @@ fn amount_of(payments: Payments<'_>, wish: &CheckoutRequest) -> Result<Usd, Prob
 /// for the first top-up of an account.
 fn agreement_of(
     payments: Payments<'_>,
+    call: &ApiCall,
     wish: &CheckoutRequest,
     topup: Usd,
     state: &AccountState,
 ) -> Result<Option<AgreedTerms>, Problem> {
     // With the first top-up: whoever paid before has been asked, and may have said no.
     let is_new = state.refill.agreement.is_none() && !state.ever_paid;
+    let by_default = is_new
+        && payments.stripe.settings().refill_default == RefillDefault::On
+        && call.caller()?.acting == Acting::ForItself;
     let (threshold, amount) = match &wish.auto_refill {
         Some(refill) if !refill.enabled => return Ok(Some(AgreedTerms::Off)),
         Some(refill) => (refill.threshold.as_deref(), refill.amount.as_deref()),
-        None if is_new && payments.stripe.settings().refill_default == RefillDefault::On => {
-            (None, None)
-        }
+        None if by_default => (None, None),
         None => return Ok(None),
     };
     let threshold = threshold.map(|text| usd(text, "auto_refill.threshold")).transpose()?;
