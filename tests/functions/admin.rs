@@ -555,3 +555,21 @@ async fn staff_scope_counts_only_from_listed_clients() {
     let detail = answered.body["detail"].as_str().unwrap();
     assert!(detail.contains("StaffClients is empty"), "{detail}");
 }
+
+#[tokio::test]
+async fn price_outside_its_range_is_refused_by_field() {
+    let api = Api::new().await;
+    for (field, rate) in [
+        ("rate", "100000000000000000000000000"),
+        ("rate", "1000000.01"),
+        ("rate", "0.000000000000000001"),
+        ("idle_rate", "100000000000000000000000000"),
+    ] {
+        let mut wanted = price("gpu", "1");
+        wanted[field] = json!(rate);
+        let answered = refused(&api, put(&json!([wanted])), 400, "invalid_body").await;
+        let detail = answered.body["detail"].as_str().unwrap();
+        assert!(detail.starts_with(&format!("prices[0].{field}: must")), "{detail}");
+        assert!(!detail.contains("column"), "{detail}");
+    }
+}

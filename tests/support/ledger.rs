@@ -118,10 +118,12 @@ impl Ledger {
     pub async fn put_stored_price(&self, price: &serde_json::Value) {
         let text = |name: &str| price[name].as_str().expect("a text");
         let key = format!("sku#{}#{}", text("sku"), text("valid_from"));
+        let mut stored = price.clone();
+        stored["valid_from"] = at(text("valid_from")).seconds().into();
         let put = self.client.put_item().table_name(self.tables.accounts());
         let put = put.item("pk", AttributeValue::S("price-list".to_owned()));
         let put = put.item("sk", AttributeValue::S(key));
-        let put = put.item("body", AttributeValue::S(price.to_string()));
+        let put = put.item("body", AttributeValue::S(stored.to_string()));
         put.send().await.expect("a price is stored");
     }
 

@@ -12,6 +12,7 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 
 use crate::domain::event::Cause;
 use crate::domain::ids::RequestKey;
@@ -102,11 +103,8 @@ impl ApiCall {
     /// The body as JSON of the shape that is needed.
     ///
     /// # Errors
-    /// [`ProblemCode::InvalidBody`], with where and why.
+    /// [`ProblemCode::InvalidBody`], naming the field.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let body = serde_json::from_slice(&self.body);
-        let body =
-            body.map_err(|error| Problem::new(ProblemCode::InvalidBody, format!("{error}.")))?;
         // Serde takes a list for a struct, and its values for the fields in their order: nobody
         // means that.
         if !self.body.trim_ascii_start().starts_with(b"{") {
@@ -115,6 +113,12 @@ impl ApiCall {
                 "The request body must be a JSON object.",
             ));
         }
+        let mut reader = serde_json::Deserializer::from_slice(&self.body);
+        let body = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let path = error.path().to_string();
+            unreadable(&path, error.inner())
+        })?;
+        reader.end().map_err(|error| unreadable(".", &error))?;
         Ok(body)
     }
 
@@ -216,6 +220,29 @@ impl ApiCall {
     pub fn digest(&self) -> RowDigest {
         RowDigest::of(&[&self.target, &String::from_utf8_lossy(&self.body)])
     }
+}
+
+/// The problem of a body that cannot be read. `path` is the field, or `.` for the body itself.
+fn unreadable(path: &str, error: &serde_json::Error) -> Problem {
+    let why = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let why = why.strip_suffix(&place).unwrap_or(&why);
+    let missing = why.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+    let field = match (path, missing, error.classify()) {
+        (_, _, Category::Syntax | Category::Eof | Category::Io) => {
+            let why = "The request body is not valid JSON.";
+            return Problem::new(ProblemCode::InvalidBody, why);
+        }
+        (".", None, Category::Data) => {
+            let why = format!("The request body cannot be used: {why}.");
+            return Problem::new(ProblemCode::InvalidBody, why);
+        }
+        (".", Some(field), Category::Data) => field.to_owned(),
+        (path, Some(field), Category::Data) => format!("{path}.{field}"),
+        (path, None, Category::Data) => path.to_owned(),
+    };
+    let why = if missing.is_some() { "is required" } else { why };
+    Problem::new(ProblemCode::InvalidBody, format!("{field}: {why}.")).with("parameter", field)
 }
 
 /// A body that says nothing.

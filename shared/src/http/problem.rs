@@ -231,7 +231,8 @@ impl From<&StoreError> for Problem {
             StoreError::NewerFormat { .. }
             | StoreError::Broken(_)
             | StoreError::Malformed { .. }
-            | StoreError::Rejected { .. } => Problem::new(
+            | StoreError::Rejected { .. }
+            | StoreError::Panicked { .. } => Problem::new(
                 ProblemCode::Internal,
                 "The error was logged. If it persists, contact support with the request ID.",
             ),
