@@ -416,3 +416,19 @@ async fn platform_cannot_agree_to_refills_at_checkout() {
     world.deliver_all().await;
     assert_eq!(world.names().await, ["opened", "topup"]);
 }
+
+#[tokio::test]
+async fn cancel_is_answered_once_for_each_key() {
+    let world = PaymentWorld::new().await;
+    let (first, second) = (world.session("10.00", None).await, world.session("20.00", None).await);
+    let cancel = |session: &str| {
+        world.event("POST /v1/checkout-sessions/{id}/cancel").at("id", session).key("k-1")
+    };
+    let canceled = world.call(&cancel(&second)).await;
+    assert_eq!(canceled.body["status"], "expired");
+    let calls = world.stand_in.calls().len();
+    assert_eq!(world.call(&cancel(&second)).await, canceled);
+    assert_eq!(world.stand_in.calls().len(), calls, "Stripe is not asked again");
+    let other = world.call(&cancel(&first)).await;
+    assert_eq!((other.status, other.code()), (422, "idempotency_key_reused"));
+}

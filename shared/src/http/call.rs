@@ -198,6 +198,20 @@ impl ApiCall {
         }
     }
 
+    /// Makes sure that there is an `Idempotency-Key`, for what must never happen twice.
+    ///
+    /// # Errors
+    /// [`ProblemCode::IdempotencyKeyRequired`].
+    pub fn require_key(&self) -> Result<(), Problem> {
+        if self.idempotency_key.is_some() {
+            return Ok(());
+        }
+        let why = "Send an Idempotency-Key header. A request that is repeated with its key moves \
+                   money only once.";
+        Err(Problem::new(ProblemCode::IdempotencyKeyRequired, why)
+            .with("parameter", "Idempotency-Key"))
+    }
+
     /// The `Idempotency-Key`, if there is one, under the route's name.
     #[must_use]
     pub fn request_key(&self) -> Option<RequestKey> {

@@ -61,6 +61,8 @@ codes! {
     AddressRefused = "address_refused", 422, "Invalid address";
     /// More would have to be read than one request may.
     TooMuch = "too_much", 422, "Too much data for one request";
+    /// The route moves money and needs an idempotency key.
+    IdempotencyKeyRequired = "idempotency_key_required", 400, "Idempotency key required";
     /// The idempotency key was used for something else.
     IdempotencyKeyReused = "idempotency_key_reused", 422, "Idempotency key already used";
 
