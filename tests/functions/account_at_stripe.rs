@@ -3,7 +3,7 @@
 
 use account::AccountClients;
 use serde_json::{Value, json};
-use stripe_stand_in::FaultKind;
+use stripe_stand_in::{DisputeEnd, DisputeKind, FaultKind, NewDispute};
 use tollgate_tests::api::{Answered, ApiEvent};
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
@@ -446,7 +446,8 @@ async fn every_paid_credit_has_its_invoice_newest_first() {
     let expected = |place: usize, kind: &str| {
         let invoice = &invoices[place];
         let row = &items[1 - place];
-        json!({"id": invoice["id"], "number": invoice["number"], "date": row["date"], "amount": "25.00", "status": "paid",
+        json!({"id": invoice["id"], "number": invoice["number"], "date": row["date"], "amount": "25.00",
+            "refunded": "0.00", "charged_back": "0.00", "status": "paid",
             "hosted_url": invoice["hosted_invoice_url"], "pdf_url": invoice["invoice_pdf"], "kind": kind, "seq": row["seq"]})
     };
     assert_eq!(items, &[expected(1, "auto_refill"), expected(0, "topup")]);
@@ -466,11 +467,50 @@ async fn every_paid_credit_has_its_invoice_newest_first() {
         call(&world, &world.event(INVOICES).with("cursor", end)).await.body["items"],
         json!([])
     );
-    for (name, value) in [("limit", "0"), ("limit", "51"), ("cursor", "x")] {
+    for (name, value) in [("limit", "0"), ("limit", "201"), ("cursor", "x")] {
         refused(&world, world.event(INVOICES).with(name, value), 400, "invalid_parameter").await;
     }
     let mallory = call(&world, &ApiEvent::by("mallory", INVOICES, "10:30:00")).await;
     assert_eq!(mallory.body["items"], json!([]));
+}
+
+#[tokio::test]
+async fn refunds_and_chargebacks_show_on_their_invoice() {
+    let world = PaymentWorld::new().await;
+    for amount in ["25.00", "40.00"] {
+        let session = world.session(amount, None).await;
+        world.pay(&session, &format!("card={VISA}")).await;
+        world.deliver_all().await;
+        world.advance(60);
+    }
+    let back = async |world: &PaymentWorld| {
+        world.deliver_all().await;
+        let listed = ask(world, INVOICES).await.body;
+        let items = listed["items"].as_array().unwrap().clone();
+        let shown = |item: &Value| (item["refunded"].clone(), item["charged_back"].clone());
+        items.iter().map(shown).collect::<Vec<_>>()
+    };
+    let pair = |refunded: &str, charged_back: &str| (json!(refunded), json!(charged_back));
+    let payment = |amount: i64| {
+        let intents = world.objects("payment_intent");
+        let of = intents.iter().find(|intent| intent["amount"] == amount).unwrap();
+        of["id"].as_str().unwrap().to_owned()
+    };
+    world.stand_in.refund_in_dashboard(&payment(2500), Some(1000)).unwrap();
+    let failing = world.stand_in.refund_in_dashboard(&payment(2500), Some(500)).unwrap();
+    assert_eq!(back(&world).await, [pair("0.00", "0.00"), pair("15.00", "0.00")]);
+    world.stand_in.fail_refund(&failing).unwrap();
+    assert_eq!(back(&world).await, [pair("0.00", "0.00"), pair("10.00", "0.00")]);
+    let new = NewDispute {
+        payment: payment(4000),
+        amount: None,
+        kind: DisputeKind::Chargeback,
+        reason: "fraudulent".to_owned(),
+    };
+    let dispute = world.stand_in.dispute(&new).unwrap();
+    assert_eq!(back(&world).await, [pair("0.00", "40.00"), pair("10.00", "0.00")]);
+    world.stand_in.close_dispute(&dispute, DisputeEnd::Won).unwrap();
+    assert_eq!(back(&world).await, [pair("0.00", "0.00"), pair("10.00", "0.00")]);
 }
 
 #[tokio::test]
@@ -482,7 +522,7 @@ async fn without_invoices_the_receipt_stands_in_their_place() {
     let charge = world.objects("charge")[0].clone();
     let listed = ask(&world, INVOICES).await.body;
     let expected = json!({"id": charge["payment_intent"], "number": null, "date": "2026-11-22T10:00:00Z", "amount": "25.00",
-        "status": "paid", "hosted_url": charge["receipt_url"], "pdf_url": null, "kind": "topup", "seq": 1});
+        "refunded": "0.00", "charged_back": "0.00", "status": "paid", "hosted_url": charge["receipt_url"], "pdf_url": null, "kind": "topup", "seq": 1});
     assert_eq!(listed["items"], json!([expected]));
     // The payments of a customer deleted at Stripe cannot be listed, but they can be read one by
     // one.
