@@ -629,7 +629,7 @@ async fn refusal_by_stripe_changes_nothing() {
     let before = (world.objects("customer"), live(&world.objects("tax_id")));
 
     let mut wrong = german();
-    wrong["tax_id"] = json!({"type": "eu_vat", "value": "123"});
+    wrong["tax_id"] = json!({"type": "eu_vat", "value": "DE1"});
     let answered = refused(&world, put(&world, &wrong), 422, "tax_id_refused").await;
     assert!(answered.body["detail"].as_str().unwrap().contains("eu_vat"), "{}", answered.shown());
     let mut unknown = german();
@@ -649,7 +649,7 @@ async fn refusal_by_stripe_changes_nothing() {
 async fn company_refused_by_stripe_does_not_block_payment() {
     let world = PaymentWorld::new().await;
     let mut wrong = german();
-    wrong["tax_id"] = json!({"type": "eu_vat", "value": "123"});
+    wrong["tax_id"] = json!({"type": "eu_vat", "value": "DE1"});
     assert_eq!(call(&world, &put(&world, &wrong)).await.status, 200, "nobody can say yet");
     world.session("25.00", None).await;
     let customer = world.objects("customer")[0].clone();
@@ -659,6 +659,7 @@ async fn company_refused_by_stripe_does_not_block_payment() {
         PaymentWorld::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")])
             .await;
     let mut nowhere = german();
+    nowhere["tax_id"] = json!({"type": "us_ein", "value": "12-3456789"});
     nowhere["address"] = json!({"line1": "1 Main St", "country": "US"});
     assert_eq!(call(&world, &put(&world, &nowhere)).await.status, 200);
     world.session("25.00", None).await;
@@ -668,7 +669,7 @@ async fn company_refused_by_stripe_does_not_block_payment() {
         (1, &Value::Null),
         "Checkout asks for it"
     );
-    assert_eq!(live(&world.objects("tax_id")), ["DE123456789"]);
+    assert_eq!(live(&world.objects("tax_id")), ["12-3456789"]);
 }
 
 #[tokio::test]
@@ -711,7 +712,7 @@ async fn a_process_that_dies_anywhere_leaves_one_tax_id() {
     let prepare = async |world: &PaymentWorld| {
         add(world, VISA).await;
         let mut old = german();
-        old["tax_id"] = json!({"type": "gb_vat", "value": "GB999999973"});
+        old["tax_id"] = json!({"type": "eu_vat", "value": "DE999999973"});
         assert_eq!(call(world, &put(world, &old)).await.status, 200);
     };
     let process = async |world: &PaymentWorld| {
@@ -723,4 +724,54 @@ async fn a_process_that_dies_anywhere_leaves_one_tax_id() {
         assert_eq!(ask(world, COMPANY).await.body, german());
     };
     die_everywhere(prepare, process, look).await;
+}
+
+#[tokio::test]
+async fn tax_id_of_another_country_is_not_stored() {
+    let world = PaymentWorld::new().await;
+    ask(&world, COMPANY).await;
+    for (kind, value, field, names) in [
+        ("gb_vat", "GB999999973", "tax_id.type", "eu_vat"),
+        ("us_ein", "12-3456789", "tax_id.type", "de_stn"),
+        ("moon_vat", "123456", "tax_id.type", "eu_vat"),
+        ("eu_vat", "FR12345678901", "tax_id.value", "DE"),
+        ("eu_vat", "123456789", "tax_id.value", "DE"),
+    ] {
+        let mut wrong = german();
+        wrong["tax_id"] = json!({"type": kind, "value": value});
+        let answered = refused(&world, put(&world, &wrong), 422, "tax_id_refused").await;
+        assert_eq!(answered.body["parameter"], field, "{}", answered.shown());
+        let detail = answered.body["detail"].as_str().unwrap();
+        assert!(detail.starts_with(field) && detail.contains(names), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn address_without_line1_says_what_it_needs() {
+    let world = PaymentWorld::new().await;
+    ask(&world, COMPANY).await;
+    let body = json!({"address": {"city": "Berlin", "country": "DE"}});
+    let answered = refused(&world, put(&world, &body), 400, "invalid_body").await;
+    assert_eq!(answered.body["detail"], "address.line1: is required.");
+}
+
+#[tokio::test]
+async fn address_stays_while_refills_need_it_for_tax() {
+    let world =
+        PaymentWorld::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")])
+            .await;
+    add(&world, VISA).await;
+    assert_eq!(call(&world, &put(&world, &german())).await.status, 200);
+    world.agree("5", "25").await;
+    let mut without = german();
+    without["address"] = Value::Null;
+    let answered = refused(&world, put(&world, &without), 409, "conflict").await;
+    assert_eq!(answered.body["parameter"], "address");
+    // Another address is welcome, and without refills none is needed.
+    let mut moved = german();
+    moved["address"]["city"] = json!("Hamburg");
+    assert_eq!(call(&world, &put(&world, &moved)).await.status, 200);
+    let off = world.event("PUT /v1/auto-refill").json(&json!({"enabled": false}));
+    assert_eq!(call(&world, &off).await.status, 200);
+    assert_eq!(call(&world, &put(&world, &without)).await.status, 200);
 }
