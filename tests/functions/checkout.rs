@@ -432,3 +432,23 @@ async fn cancel_is_answered_once_for_each_key() {
     let other = world.call(&cancel(&first)).await;
     assert_eq!((other.status, other.code()), (422, "idempotency_key_reused"));
 }
+
+#[tokio::test]
+async fn pages_made_at_once_leave_one_open() {
+    let world = PaymentWorld::new().await;
+    world.session("5.00", None).await;
+    let wish = |amount: &str| json!({ "amount": amount });
+    let (ten, twenty, thirty) = (wish("10.00"), wish("20.00"), wish("30.00"));
+    let made = tokio::join!(world.create(&ten), world.create(&twenty), world.create(&thirty));
+    for created in [&made.0, &made.1, &made.2] {
+        assert_eq!(created.status, 201, "{}", created.shown());
+    }
+    let sessions = world.objects("checkout.session");
+    let open: Vec<&str> = sessions
+        .iter()
+        .filter(|session| session["status"] == "open")
+        .map(|session| session["id"].as_str().unwrap())
+        .collect();
+    assert_eq!((sessions.len(), open.len()), (4, 1), "{open:?}");
+    assert_eq!(world.profile().await.open_session.as_deref(), Some(open[0]));
+}

@@ -13,6 +13,7 @@ use tollgate::http::call::{Acting, ApiCall};
 use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::payments::Payments;
+use tollgate::store::{RecordOutcome, StoreError};
 use tollgate::stripe::StripeError;
 use tollgate::stripe::calls::NewSession;
 use tollgate::stripe::keys::IdempotencyKey;
@@ -22,6 +23,8 @@ use tollgate::stripe::settings::RefillDefault;
 /// How long the page can be used: the least Stripe allows, which it counts from when the request
 /// reaches it.
 const OPEN_SECONDS: i64 = 31 * MINUTE;
+/// How often another request's page may be the newer one before this request gives up.
+const REPLACES_MAX: u32 = 8;
 /// What a refill charges unless the customer chose, in USD.
 const REFILL_AMOUNT: u32 = 25;
 /// The highest threshold unless the customer chose, in USD; else a fifth of the first top-up.
@@ -215,23 +218,39 @@ fn notice(threshold: Usd, amount: Usd) -> String {
 }
 
 /// Ends the page that was open before: two open pages are two chances to pay twice.
+///
+/// A page is expired before another takes its place in the profile. So of several requests at once,
+/// each ends the page of the one before it, and the last page alone stays open.
 async fn replace_open(
     payments: Payments<'_>,
     account: &AccountId,
     session: &str,
 ) -> Result<(), ApiError> {
-    let open = payments.billing.store.customer_profile(account).await?.open_session;
-    if open.as_deref() == Some(session) {
-        return Ok(());
-    }
-    if let Some(open) = open {
-        match payments.stripe.expire_session(&open).await {
-            // Not open any more: paid, or expired by itself.
-            Ok(_) | Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => {}
-            Err(error) => return Err(error.into()),
+    let store = &payments.billing.store;
+    for _ in 0..REPLACES_MAX {
+        let open = store.customer_profile(account).await?.open_session;
+        if open.as_deref() == Some(session) {
+            return Ok(());
+        }
+        if let Some(open) = &open {
+            expire(payments, open).await?;
+        }
+        match store.replace_open_session(account, open.as_deref(), session).await? {
+            RecordOutcome::New => return Ok(()),
+            // Another request was faster. Its page is the one to end now.
+            RecordOutcome::Existing => {}
         }
     }
-    Ok(payments.billing.store.set_open_session(account, session).await?)
+    expire(payments, session).await?;
+    Err(StoreError::Contended { attempts: REPLACES_MAX }.into())
+}
+
+async fn expire(payments: Payments<'_>, session: &str) -> Result<(), ApiError> {
+    match payments.stripe.expire_session(session).await {
+        // Not open any more: paid, or expired by itself.
+        Ok(_) | Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn usd(text: &str, name: &str) -> Result<Usd, Problem> {
