@@ -26,5 +26,6 @@ pub mod row;
 pub mod row_format;
 pub mod settle;
 pub mod snapshot;
+pub mod tax_ids;
 pub mod timestamp;
 mod yes_no;

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "http")]
 pub mod call;
+#[cfg(feature = "http")]
+pub mod caller;
 #[cfg(all(feature = "http", feature = "shell"))]
 pub mod handler;
 #[cfg(all(feature = "http", feature = "stripe"))]

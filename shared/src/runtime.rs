@@ -13,6 +13,8 @@ pub mod delivery;
 pub mod logs;
 #[cfg(feature = "shell")]
 pub mod metrics;
+#[cfg(feature = "shell")]
+mod panics;
 pub mod settings;
 #[cfg(feature = "shell")]
 pub mod settle_tally;

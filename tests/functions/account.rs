@@ -564,7 +564,22 @@ async fn bad_requests_are_refused_on_every_route() {
         refused(&api, event.clone().claim("sub", "a#b"), 401, "unauthorized").await;
         refused(&api, event.clone().header("Tollgate-Account", "bob"), 403, "forbidden").await;
         let platform = event.scope("tollgate/platform").header("Tollgate-Account", "nobody");
-        refused(&api, platform, 404, "not_found").await;
+        if route != PUT_REFILL {
+            refused(&api, platform, 404, "not_found").await;
+        }
     }
     refused(&api, by("GET /v1/nothing", "10:15:00"), 404, "not_found").await;
+}
+
+#[tokio::test]
+async fn platform_cannot_change_a_customers_refills() {
+    let api = Api::new().await;
+    ask(&api, by(ACCOUNT, "10:00:00")).await;
+    for terms in
+        [json!({"enabled": true, "threshold": "5", "amount": "25"}), json!({"enabled": false})]
+    {
+        let event = by(PUT_REFILL, "10:15:00").claim("sub", "platform").json(&terms);
+        let event = event.scope("tollgate/platform").header("Tollgate-Account", ALICE);
+        refused(&api, event, 403, "forbidden").await;
+    }
 }

@@ -3,7 +3,7 @@
 
 use account::AccountClients;
 use serde_json::{Value, json};
-use stripe_stand_in::FaultKind;
+use stripe_stand_in::{DisputeEnd, DisputeKind, FaultKind, NewDispute};
 use tollgate_tests::api::{Answered, ApiEvent};
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
@@ -498,7 +498,8 @@ async fn every_paid_credit_has_its_invoice_newest_first() {
     let expected = |place: usize, kind: &str| {
         let invoice = &invoices[place];
         let row = &items[1 - place];
-        json!({"id": invoice["id"], "number": invoice["number"], "date": row["date"], "amount": "25.00", "status": "paid",
+        json!({"id": invoice["id"], "number": invoice["number"], "date": row["date"], "amount": "25.00",
+            "refunded": "0.00", "charged_back": "0.00", "status": "paid",
             "hosted_url": invoice["hosted_invoice_url"], "pdf_url": invoice["invoice_pdf"], "kind": kind, "seq": row["seq"]})
     };
     assert_eq!(items, &[expected(1, "auto_refill"), expected(0, "topup")]);
@@ -518,11 +519,50 @@ async fn every_paid_credit_has_its_invoice_newest_first() {
         call(&world, &world.event(INVOICES).with("cursor", end)).await.body["items"],
         json!([])
     );
-    for (name, value) in [("limit", "0"), ("limit", "51"), ("cursor", "x")] {
+    for (name, value) in [("limit", "0"), ("limit", "201"), ("cursor", "x")] {
         refused(&world, world.event(INVOICES).with(name, value), 400, "invalid_parameter").await;
     }
     let mallory = call(&world, &ApiEvent::by("mallory", INVOICES, "10:30:00")).await;
     assert_eq!(mallory.body["items"], json!([]));
+}
+
+#[tokio::test]
+async fn refunds_and_chargebacks_show_on_their_invoice() {
+    let world = PaymentWorld::new().await;
+    for amount in ["25.00", "40.00"] {
+        let session = world.session(amount, None).await;
+        world.pay(&session, &format!("card={VISA}")).await;
+        world.deliver_all().await;
+        world.advance(60);
+    }
+    let back = async |world: &PaymentWorld| {
+        world.deliver_all().await;
+        let listed = ask(world, INVOICES).await.body;
+        let items = listed["items"].as_array().unwrap().clone();
+        let shown = |item: &Value| (item["refunded"].clone(), item["charged_back"].clone());
+        items.iter().map(shown).collect::<Vec<_>>()
+    };
+    let pair = |refunded: &str, charged_back: &str| (json!(refunded), json!(charged_back));
+    let payment = |amount: i64| {
+        let intents = world.objects("payment_intent");
+        let of = intents.iter().find(|intent| intent["amount"] == amount).unwrap();
+        of["id"].as_str().unwrap().to_owned()
+    };
+    world.stand_in.refund_in_dashboard(&payment(2500), Some(1000)).unwrap();
+    let failing = world.stand_in.refund_in_dashboard(&payment(2500), Some(500)).unwrap();
+    assert_eq!(back(&world).await, [pair("0.00", "0.00"), pair("15.00", "0.00")]);
+    world.stand_in.fail_refund(&failing).unwrap();
+    assert_eq!(back(&world).await, [pair("0.00", "0.00"), pair("10.00", "0.00")]);
+    let new = NewDispute {
+        payment: payment(4000),
+        amount: None,
+        kind: DisputeKind::Chargeback,
+        reason: "fraudulent".to_owned(),
+    };
+    let dispute = world.stand_in.dispute(&new).unwrap();
+    assert_eq!(back(&world).await, [pair("0.00", "40.00"), pair("10.00", "0.00")]);
+    world.stand_in.close_dispute(&dispute, DisputeEnd::Won).unwrap();
+    assert_eq!(back(&world).await, [pair("0.00", "0.00"), pair("10.00", "0.00")]);
 }
 
 #[tokio::test]
@@ -534,7 +574,7 @@ async fn without_invoices_the_receipt_stands_in_their_place() {
     let charge = world.objects("charge")[0].clone();
     let listed = ask(&world, INVOICES).await.body;
     let expected = json!({"id": charge["payment_intent"], "number": null, "date": "2026-11-22T10:00:00Z", "amount": "25.00",
-        "status": "paid", "hosted_url": charge["receipt_url"], "pdf_url": null, "kind": "topup", "seq": 1});
+        "refunded": "0.00", "charged_back": "0.00", "status": "paid", "hosted_url": charge["receipt_url"], "pdf_url": null, "kind": "topup", "seq": 1});
     assert_eq!(listed["items"], json!([expected]));
     // The payments of a customer deleted at Stripe cannot be listed, but they can be read one by
     // one.
@@ -641,7 +681,7 @@ async fn refusal_by_stripe_changes_nothing() {
     let before = (world.objects("customer"), live(&world.objects("tax_id")));
 
     let mut wrong = german();
-    wrong["tax_id"] = json!({"type": "eu_vat", "value": "123"});
+    wrong["tax_id"] = json!({"type": "eu_vat", "value": "DE1"});
     let answered = refused(&world, put(&world, &wrong), 422, "tax_id_refused").await;
     assert!(answered.body["detail"].as_str().unwrap().contains("eu_vat"), "{}", answered.shown());
     let mut unknown = german();
@@ -661,7 +701,7 @@ async fn refusal_by_stripe_changes_nothing() {
 async fn company_refused_by_stripe_does_not_block_payment() {
     let world = PaymentWorld::new().await;
     let mut wrong = german();
-    wrong["tax_id"] = json!({"type": "eu_vat", "value": "123"});
+    wrong["tax_id"] = json!({"type": "eu_vat", "value": "DE1"});
     assert_eq!(call(&world, &put(&world, &wrong)).await.status, 200, "nobody can say yet");
     world.session("25.00", None).await;
     let customer = world.objects("customer")[0].clone();
@@ -671,6 +711,7 @@ async fn company_refused_by_stripe_does_not_block_payment() {
         PaymentWorld::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")])
             .await;
     let mut nowhere = german();
+    nowhere["tax_id"] = json!({"type": "us_ein", "value": "12-3456789"});
     nowhere["address"] = json!({"line1": "1 Main St", "country": "US"});
     assert_eq!(call(&world, &put(&world, &nowhere)).await.status, 200);
     world.session("25.00", None).await;
@@ -680,7 +721,7 @@ async fn company_refused_by_stripe_does_not_block_payment() {
         (1, &Value::Null),
         "Checkout asks for it"
     );
-    assert_eq!(live(&world.objects("tax_id")), ["DE123456789"]);
+    assert_eq!(live(&world.objects("tax_id")), ["12-3456789"]);
 }
 
 #[tokio::test]
@@ -723,7 +764,7 @@ async fn a_process_that_dies_anywhere_leaves_one_tax_id() {
     let prepare = async |world: &PaymentWorld| {
         add(world, VISA).await;
         let mut old = german();
-        old["tax_id"] = json!({"type": "gb_vat", "value": "GB999999973"});
+        old["tax_id"] = json!({"type": "eu_vat", "value": "DE999999973"});
         assert_eq!(call(world, &put(world, &old)).await.status, 200);
     };
     let process = async |world: &PaymentWorld| {
@@ -735,4 +776,54 @@ async fn a_process_that_dies_anywhere_leaves_one_tax_id() {
         assert_eq!(ask(world, COMPANY).await.body, german());
     };
     die_everywhere(prepare, process, look).await;
+}
+
+#[tokio::test]
+async fn tax_id_of_another_country_is_not_stored() {
+    let world = PaymentWorld::new().await;
+    ask(&world, COMPANY).await;
+    for (kind, value, field, names) in [
+        ("gb_vat", "GB999999973", "tax_id.type", "eu_vat"),
+        ("us_ein", "12-3456789", "tax_id.type", "de_stn"),
+        ("moon_vat", "123456", "tax_id.type", "eu_vat"),
+        ("eu_vat", "FR12345678901", "tax_id.value", "DE"),
+        ("eu_vat", "123456789", "tax_id.value", "DE"),
+    ] {
+        let mut wrong = german();
+        wrong["tax_id"] = json!({"type": kind, "value": value});
+        let answered = refused(&world, put(&world, &wrong), 422, "tax_id_refused").await;
+        assert_eq!(answered.body["parameter"], field, "{}", answered.shown());
+        let detail = answered.body["detail"].as_str().unwrap();
+        assert!(detail.starts_with(field) && detail.contains(names), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn address_without_line1_says_what_it_needs() {
+    let world = PaymentWorld::new().await;
+    ask(&world, COMPANY).await;
+    let body = json!({"address": {"city": "Berlin", "country": "DE"}});
+    let answered = refused(&world, put(&world, &body), 400, "invalid_body").await;
+    assert_eq!(answered.body["detail"], "address.line1: is required.");
+}
+
+#[tokio::test]
+async fn address_stays_while_refills_need_it_for_tax() {
+    let world =
+        PaymentWorld::with(&[("STRIPE_TAX", "automatic"), ("STRIPE_TAX_CODE", "txcd_10000000")])
+            .await;
+    add(&world, VISA).await;
+    assert_eq!(call(&world, &put(&world, &german())).await.status, 200);
+    world.agree("5", "25").await;
+    let mut without = german();
+    without["address"] = Value::Null;
+    let answered = refused(&world, put(&world, &without), 409, "conflict").await;
+    assert_eq!(answered.body["parameter"], "address");
+    // Another address is welcome, and without refills none is needed.
+    let mut moved = german();
+    moved["address"]["city"] = json!("Hamburg");
+    assert_eq!(call(&world, &put(&world, &moved)).await.status, 200);
+    let off = world.event("PUT /v1/auto-refill").json(&json!({"enabled": false}));
+    assert_eq!(call(&world, &off).await.status, 200);
+    assert_eq!(call(&world, &put(&world, &without)).await.status, 200);
 }

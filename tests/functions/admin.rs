@@ -62,11 +62,12 @@ fn because(route: &str) -> ApiEvent {
 
 fn bonus(amount: &str) -> ApiEvent {
     let body = json!({"amount": amount, "expires_at": "2026-12-22T00:00:00Z", "reason": "sorry"});
-    staff(BONUS, "10:30:00").json(&body)
+    staff(BONUS, "10:30:00").json(&body).key(&format!("bonus-{amount}"))
 }
 
 fn correction(amount: &str) -> ApiEvent {
-    staff(CORRECTION, "10:30:00").json(&json!({"amount": amount, "reason": "typo"}))
+    let body = json!({"amount": amount, "reason": "typo"});
+    staff(CORRECTION, "10:30:00").json(&body).key(&format!("correction-{amount}"))
 }
 
 async fn with_credit(amount: &str) -> Api {
@@ -362,10 +363,10 @@ async fn suspension_by_staff_returns_prepaid_time() {
 }
 
 #[tokio::test]
-async fn repeated_bonus_is_given_once_with_a_key_and_twice_without() {
+async fn repeated_bonus_is_given_once_for_each_key() {
     let api = with_credit("25").await;
-    for _ in 0..2 {
-        ask(&api, bonus("5")).await;
+    for key in ["k-2", "k-2", "k-3"] {
+        ask(&api, bonus("5").key(key)).await;
     }
     assert_eq!(check(&api.ledger, ALICE).await.balance().to_string(), "35.00");
     ask(&api, bonus("5").key("k-1")).await;
@@ -437,7 +438,7 @@ async fn every_refusal_of_staff_names_its_problem_and_writes_nothing() {
     for (event, status, code) in [
         (bonus("0"), 422, "invalid_amount"),
         (bonus("0.001"), 422, "invalid_amount"),
-        (staff(BONUS, "10:30:00").json(&past), 422, "unusable"),
+        (staff(BONUS, "10:30:00").json(&past).key("k-1"), 422, "unusable"),
         (correction("0"), 422, "invalid_amount"),
         (correction("999999999999"), 422, "unusable"),
         (because(UNFREEZE), 409, "conflict"),
@@ -535,4 +536,53 @@ async fn prices_are_put_once_for_each_key() {
     refused(&api, put(&json!([price("gpu", "4")])).key("k-1"), 422, "idempotency_key_reused").await;
     refused(&api, put(&json!([])).key("k-2"), 400, "invalid_body").await;
     assert_eq!(api.everything().await, written);
+}
+
+#[tokio::test]
+async fn staff_scope_counts_only_from_listed_clients() {
+    let api = with_credit("25").await;
+    let by_page = correction("1000").key("k-1").claim("azp", "page");
+    let answered = refused(&api, by_page, 403, "forbidden").await;
+    let detail = answered.body["detail"].as_str().unwrap();
+    assert!(detail.contains("StaffClients") && detail.contains("page"), "{detail}");
+    refused(&api, correction("1000").key("k-1").without_claim("azp"), 403, "forbidden").await;
+    let as_list = correction("10").key("k-1").claim("scope", "[openid tollgate/admin]");
+    assert_eq!(ask(&api, as_list).await.status, 200);
+    let as_scp = correction("10").key("k-2").without_claim("scope").claim("scp", "tollgate/admin");
+    assert_eq!(ask(&api, as_scp).await.status, 200);
+    let nobody = api.ledger.billing(&[("STAFF_CLIENTS", "")]);
+    let answered = send(&nobody, &correction("1000").key("k-3")).await;
+    assert_eq!(answered.code(), "forbidden");
+    let detail = answered.body["detail"].as_str().unwrap();
+    assert!(detail.contains("StaffClients is empty"), "{detail}");
+}
+
+#[tokio::test]
+async fn price_outside_its_range_is_refused_by_field() {
+    let api = Api::new().await;
+    for (field, rate) in [
+        ("rate", "100000000000000000000000000"),
+        ("rate", "1000000.01"),
+        ("rate", "0.000000000000000001"),
+        ("idle_rate", "100000000000000000000000000"),
+    ] {
+        let mut wanted = price("gpu", "1");
+        wanted[field] = json!(rate);
+        let answered = refused(&api, put(&json!([wanted])), 400, "invalid_body").await;
+        let detail = answered.body["detail"].as_str().unwrap();
+        assert!(detail.starts_with(&format!("prices[0].{field}: must")), "{detail}");
+        assert!(!detail.contains("column"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn bonus_and_correction_require_an_idempotency_key() {
+    let api = with_credit("25").await;
+    let bonus = json!({"amount": "5", "expires_at": "2026-12-22T00:00:00Z", "reason": "x"});
+    for (route, body) in [(BONUS, bonus), (CORRECTION, json!({"amount": "5", "reason": "x"}))] {
+        let event = staff(route, "10:30:00").json(&body);
+        let answered = refused(&api, event, 400, "idempotency_key_required").await;
+        let detail = answered.body["detail"].as_str().unwrap();
+        assert!(detail.contains("Idempotency-Key"), "{detail}");
+    }
 }

@@ -6,6 +6,7 @@ use tollgate::domain::account::{AccountState, CardChoice};
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::Cause;
 use tollgate::store::Plan;
+use tollgate_tests::api::ApiEvent;
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
 
@@ -189,9 +190,7 @@ async fn same_key_gets_the_same_page_and_refuses_another_request() {
     assert_eq!(world.call(&request("25")).await, first);
     let reused = world.call(&request("26")).await;
     assert_eq!((reused.status, reused.code()), (422, "idempotency_key_reused"));
-    let other = tollgate_tests::api::ApiEvent::by("other", CREATE, "10:20:00")
-        .key("k1")
-        .json(&json!({"amount": "26"}));
+    let other = ApiEvent::by("other", CREATE, "10:20:00").key("k1").json(&json!({"amount": "26"}));
     assert_eq!(world.call(&other).await.status, 201, "another account's keys are its own");
     assert_eq!(world.objects("checkout.session").len(), 2);
     assert_ne!(
@@ -231,8 +230,7 @@ async fn other_accounts_sessions_do_not_exist() {
     let session = world.session("25", None).await;
     for id in [session.as_str(), "cs_test_unknown", "pi_1", "cs_/../x", "cs_a#b"] {
         for route in ["GET /v1/checkout-sessions/{id}", "POST /v1/checkout-sessions/{id}/cancel"] {
-            let event =
-                tollgate_tests::api::ApiEvent::by("mallory", route, "10:20:00").at("id", id);
+            let event = ApiEvent::by("mallory", route, "10:20:00").at("id", id);
             let refused = world.call(&event).await;
             assert_eq!((refused.status, refused.code()), (404, "not_found"), "{route} {id}");
         }
@@ -246,9 +244,7 @@ async fn a_process_that_dies_anywhere_makes_one_page_under_one_key() {
         world.session("5", None).await;
     };
     let process = async |world: &PaymentWorld| {
-        let event = tollgate_tests::api::ApiEvent::by(ACME, CREATE, "10:20:00")
-            .key("k1")
-            .json(&json!({"amount": "25"}));
+        let event = ApiEvent::by(ACME, CREATE, "10:20:00").key("k1").json(&json!({"amount": "25"}));
         assert_eq!(world.call(&event).await.status, 201);
     };
     let look = async |world: &PaymentWorld| {
@@ -399,4 +395,61 @@ async fn this_card_is_the_one_that_paid() {
     let card = profile.cards.iter().find(|card| card.id == charged).unwrap();
     assert_eq!(card.last4.as_deref(), Some("4444"), "not the default, which is the first one");
     assert_ne!(profile.default_card, Some(charged));
+}
+
+#[tokio::test]
+async fn platform_cannot_agree_to_refills_at_checkout() {
+    let world = PaymentWorld::with(&[("REFILL_DEFAULT", "on")]).await;
+    let own = world.create(&json!({"amount": "25.00", "auto_refill": {"enabled": false}})).await;
+    assert_eq!(own.status, 201);
+    let by_platform = |body: Value| {
+        let event = ApiEvent::by("platform", CREATE, "10:00:00").scope("tollgate/platform");
+        event.header("Tollgate-Account", ACME).json(&body)
+    };
+    let terms = json!({"enabled": true, "threshold": "5", "amount": "25"});
+    let agreeing = by_platform(json!({"amount": "25.00", "auto_refill": terms}));
+    let answered = world.call(&agreeing).await;
+    assert_eq!((answered.status, answered.code()), (403, "forbidden"));
+    let silent = world.call(&by_platform(json!({"amount": "25.00"}))).await;
+    assert_eq!(silent.status, 201, "{}", silent.shown());
+    let session = silent.body["id"].as_str().unwrap().to_owned();
+    world.pay(&session, &format!("card={VISA}")).await;
+    world.deliver_all().await;
+    assert_eq!(world.names().await, ["opened", "topup"]);
+}
+
+#[tokio::test]
+async fn cancel_is_answered_once_for_each_key() {
+    let world = PaymentWorld::new().await;
+    let (first, second) = (world.session("10.00", None).await, world.session("20.00", None).await);
+    let cancel = |session: &str| {
+        world.event("POST /v1/checkout-sessions/{id}/cancel").at("id", session).key("k-1")
+    };
+    let canceled = world.call(&cancel(&second)).await;
+    assert_eq!(canceled.body["status"], "expired");
+    let calls = world.stand_in.calls().len();
+    assert_eq!(world.call(&cancel(&second)).await, canceled);
+    assert_eq!(world.stand_in.calls().len(), calls, "Stripe is not asked again");
+    let other = world.call(&cancel(&first)).await;
+    assert_eq!((other.status, other.code()), (422, "idempotency_key_reused"));
+}
+
+#[tokio::test]
+async fn pages_made_at_once_leave_one_open() {
+    let world = PaymentWorld::new().await;
+    world.session("5.00", None).await;
+    let wish = |amount: &str| json!({ "amount": amount });
+    let (ten, twenty, thirty) = (wish("10.00"), wish("20.00"), wish("30.00"));
+    let made = tokio::join!(world.create(&ten), world.create(&twenty), world.create(&thirty));
+    for created in [&made.0, &made.1, &made.2] {
+        assert_eq!(created.status, 201, "{}", created.shown());
+    }
+    let sessions = world.objects("checkout.session");
+    let open: Vec<&str> = sessions
+        .iter()
+        .filter(|session| session["status"] == "open")
+        .map(|session| session["id"].as_str().unwrap())
+        .collect();
+    assert_eq!((sessions.len(), open.len()), (4, 1), "{open:?}");
+    assert_eq!(world.profile().await.open_session.as_deref(), Some(open[0]));
 }

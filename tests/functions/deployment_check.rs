@@ -170,6 +170,20 @@ async fn a_parameter_that_cannot_be_used_is_named() {
     );
 }
 
+/// A provider may give its scopes to every customer who signs in with the page's client.
+#[tokio::test]
+async fn page_client_among_staff_or_platform_fails_the_deployment() {
+    let world = Deployment::with_secret(SECRET).await;
+    for variable in ["STAFF_CLIENTS", "PLATFORM_CLIENTS"] {
+        let set = [("PAGE_CLIENT_ID", "page"), (variable, "backend, page")];
+        let (status, reason) = world.answer("Create", &set).await;
+        assert_eq!(status, "FAILED", "{variable}");
+        assert!(reason.contains(variable) && reason.contains("PAGE_CLIENT_ID"), "{reason}");
+    }
+    let set = [("PAGE_CLIENT_ID", "page"), ("STAFF_CLIENTS", "staff"), ("PLATFORM_CLIENTS", "run")];
+    assert_eq!(world.answer("Create", &set).await.0, "SUCCESS");
+}
+
 #[tokio::test]
 async fn unusable_issuer_fails_the_deployment_before_tables_exist() {
     let world = Deployment::with_secret(SECRET).await;

@@ -235,3 +235,35 @@ async fn a_trigger_dated_ahead_bills_nothing() {
     }
     assert_eq!(world.balance("alice").await, before);
 }
+
+/// A price as an older release accepted it.
+#[tokio::test]
+async fn poisoned_price_is_skipped_and_alarmed_and_the_hour_is_billed() {
+    let world = world(&["a", "b"]).await;
+    let poisoned = json!({"sku": "vm", "unit": "hour", "kind": "instance",
+        "rate": "100000000000000000000000000", "valid_from": "2026-11-22T11:00:00Z"});
+    world.ledger.put_stored_price(&poisoned).await;
+    let slices = world.schedule("2026-11-22T11:00:00Z").await;
+    let worked = world.work(&slices).await;
+    assert_eq!(worked.report.settled.appended, 2, "{:?}", worked.report.settled.failed);
+    for account in ["a", "b"] {
+        assert_eq!(world.balance(account).await, "24.00", "at the price before");
+    }
+}
+
+/// A reading as an older release accepted it.
+#[tokio::test]
+async fn poisoned_reading_is_skipped_and_counted() {
+    let world = world(&["a"]).await;
+    let dear = json!({"sku": "gold", "unit": "quantity", "kind": "meter", "rate": "1000",
+        "valid_from": "2026-01-01T00:00:00Z"});
+    world.ledger.put_stored_price(&dear).await;
+    let prices = world.ledger.undisturbed.prices().await.unwrap();
+    world.ledger.open_meter_at("a", "gold", "10:30:00", &prices).await;
+    world.ledger.put_stored_reading("a", "gold", "900000000000000").await;
+    let slices = world.schedule("2026-11-22T11:00:00Z").await;
+    let worked = world.work(&slices).await;
+    assert_eq!(worked.report.settled.failed, []);
+    assert_eq!(world.balance("a").await, "24.00");
+    assert_eq!(worked.report.settled.skipped, 1);
+}

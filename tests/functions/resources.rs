@@ -620,3 +620,49 @@ async fn platform_lists_resources_that_should_run() {
         refused(&api, event, status, code).await;
     }
 }
+
+#[tokio::test]
+async fn rate_and_quantity_outside_their_range_are_refused_by_field() {
+    let (api, project) = with_credit("10").await;
+    for rate in ["100000000000000000000000000", "0.000000000000000001"] {
+        let body = json!({"sku": "vm", "name": "x", "start": false, "rate": rate});
+        let answered =
+            refused(&api, wanted(&project, body).scope(SCOPE), 400, "invalid_body").await;
+        assert!(answered.body["detail"].as_str().unwrap().starts_with("rate: must"));
+    }
+    let report = |body: Value| {
+        let event = ApiEvent::by("platform", USAGE, "10:21:00").scope(SCOPE);
+        event.header("Tollgate-Account", ALICE).json(&body)
+    };
+    let used = |quantity: &str| {
+        report(json!({"project": project, "sku": "tokens", "quantity": quantity, "id": "u-1"}))
+    };
+    let answered = refused(&api, used("2000000000000"), 400, "invalid_body").await;
+    assert!(answered.body["detail"].as_str().unwrap().starts_with("quantity: must"));
+    // A reading may grow over years, but not by so much at once.
+    let reading =
+        |reading: &str| report(json!({"project": project, "sku": "tokens", "reading": reading}));
+    assert_eq!(ask(&api, reading("5")).await.body["status"], "counted");
+    refused(&api, reading("2000000000005"), 422, "unusable").await;
+    assert_eq!(ask(&api, used("6")).await.body["status"], "counted");
+}
+
+#[tokio::test]
+async fn usage_that_costs_absurdly_much_is_refused() {
+    let (api, project) = with_credit("10").await;
+    let gold = json!({"sku": "gold", "unit": "quantity", "kind": "meter", "rate": "1000",
+        "valid_from": "2026-11-22T10:00:00Z"});
+    api.ledger.put_stored_price(&gold).await;
+    let report = |body: Value| {
+        let event = ApiEvent::by("platform", USAGE, "10:21:00").scope(SCOPE);
+        event.header("Tollgate-Account", ALICE).json(&body)
+    };
+    let used = |quantity: &str| {
+        report(json!({"project": project, "sku": "gold", "quantity": quantity, "id": "u-1"}))
+    };
+    assert_eq!(ask(&api, used("1")).await.body["status"], "counted");
+    let much = json!({"project": project, "sku": "gold", "quantity": "1000.1", "id": "u-2"});
+    refused(&api, report(much), 422, "unusable").await;
+    let jump = json!({"project": project, "sku": "gold", "reading": "1002"});
+    refused(&api, report(jump), 422, "unusable").await;
+}

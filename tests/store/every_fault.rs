@@ -146,7 +146,7 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), CommandError> {
         Trigger::Read => {
             let (project, sku, reading) = (named("p"), named("tokens"), named("100000"));
             store
-                .report_reading(&account, &project, &sku, reading)
+                .report_reading(&account, &project, &sku, reading, reading)
                 .await
                 .map(drop)
                 .map_err(CommandError::from)

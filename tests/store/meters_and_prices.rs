@@ -19,7 +19,11 @@ async fn with_meter() -> Ledger {
 async fn read(ledger: &Ledger, reading: &str) -> ReportOutcome {
     let (alice, project, sku): (AccountId, ProjectId, Sku) =
         (named(ALICE), named("p"), named("tokens"));
-    ledger.store.report_reading(&alice, &project, &sku, named(reading)).await.unwrap()
+    ledger
+        .store
+        .report_reading(&alice, &project, &sku, named(reading), named("1000000000000000"))
+        .await
+        .unwrap()
 }
 
 async fn used(ledger: &Ledger, quantity: &str, id: &str) -> ReportOutcome {

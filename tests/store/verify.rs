@@ -175,7 +175,11 @@ async fn history_of_every_format() -> Ledger {
     let ledger = history().await;
     ledger.open_meter(ALICE, "tokens", "11:40:00").await;
     let (account, project, sku) = (named(ALICE), named("p"), named("tokens"));
-    ledger.store.report_reading(&account, &project, &sku, named("1000000")).await.unwrap();
+    ledger
+        .store
+        .report_reading(&account, &project, &sku, named("1000000"), named("1000000"))
+        .await
+        .unwrap();
     ledger.settle(ALICE, "13:00:00").await;
     ledger.settle(ALICE, "2026-11-24T13:00:00Z").await;
     ledger.credit(ALICE, "pi_second", "25", "2026-11-24T14:00:00Z").await;

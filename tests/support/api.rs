@@ -11,7 +11,7 @@ use tollgate::domain::timestamp::{MINUTE, Timestamp};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::Store;
 
-use crate::ledger::{Ledger, at};
+use crate::ledger::{Ledger, PLATFORM_CLIENT, STAFF_CLIENT, at};
 
 /// Where credit is added, in a test's problem documents.
 pub const BILLING_URL: &str = "https://billing.example/#add-credit";
@@ -131,10 +131,12 @@ impl ApiEvent {
         self.header("idempotency-key", key)
     }
 
-    /// Replaces the scopes of the token.
+    /// Replaces the scopes of the token, which comes from a client that may use them.
     #[must_use]
     pub fn scope(self, scopes: &str) -> ApiEvent {
-        self.claim("scope", scopes)
+        let is_staff = scopes.split_whitespace().any(|scope| scope == "tollgate/admin");
+        let client = if is_staff { STAFF_CLIENT } else { PLATFORM_CLIENT };
+        self.claim("scope", scopes).claim("azp", client)
     }
 
     /// With a claim.

@@ -5,6 +5,7 @@
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::{BonusGrant, Command};
 use tollgate::domain::event::{Cause, CreditKind, PaymentFacts};
@@ -30,6 +31,12 @@ use crate::template::TestTemplate;
 
 /// The day of a test's times.
 pub const DAY: &str = "2026-11-22";
+
+/// The client of staff's tokens in tests.
+pub const STAFF_CLIENT: &str = "staff-client";
+
+/// The client of the platform's tokens in tests.
+pub const PLATFORM_CLIENT: &str = "platform-client";
 
 /// The account of a test that needs only one.
 pub const ALICE: &str = "alice";
@@ -107,17 +114,45 @@ impl Ledger {
         }
     }
 
+    /// Puts a price into the table as an older release stored it, without any check.
+    pub async fn put_stored_price(&self, price: &serde_json::Value) {
+        let text = |name: &str| price[name].as_str().expect("a text");
+        let key = format!("sku#{}#{}", text("sku"), text("valid_from"));
+        let mut stored = price.clone();
+        stored["valid_from"] = at(text("valid_from")).seconds().into();
+        let put = self.client.put_item().table_name(self.tables.accounts());
+        let put = put.item("pk", AttributeValue::S("price-list".to_owned()));
+        let put = put.item("sk", AttributeValue::S(key));
+        let put = put.item("body", AttributeValue::S(stored.to_string()));
+        put.send().await.expect("a price is stored");
+    }
+
+    /// Sets the reading of a meter as an older release stored it, without any check.
+    pub async fn put_stored_reading(&self, account: &str, sku: &str, reading: &str) {
+        let key = |text: String| AttributeValue::S(text);
+        let update = self.client.update_item().table_name(self.tables.accounts());
+        let update = update.key("pk", key(format!("account#{account}")));
+        let update = update.key("sk", key(format!("billable#meter#p#{sku}")));
+        let update = update.update_expression("SET reading = :reading");
+        let update = update.condition_expression("attribute_exists(pk)");
+        let update =
+            update.expression_attribute_values(":reading", AttributeValue::N(reading.to_owned()));
+        update.send().await.expect("a reading is stored");
+    }
+
     /// The parts of a function on this ledger, with these variables and the names of the tables.
     #[must_use]
     pub fn billing(&self, variables: &[(&'static str, &str)]) -> Billing {
         let names = self.names();
-        let settings = Settings::read(|variable| match variable {
-            "LEDGER_TABLE" => Some(names.ledger.clone()),
-            "ACCOUNTS_TABLE" => Some(names.accounts.clone()),
-            _ => {
-                let set = variables.iter().find(|(name, _)| *name == variable);
-                set.map(|(_, value)| (*value).to_owned())
-            }
+        let settings = Settings::read(|variable| {
+            let set = variables.iter().find(|(name, _)| *name == variable);
+            set.map(|(_, value)| (*value).to_owned()).or_else(|| match variable {
+                "LEDGER_TABLE" => Some(names.ledger.clone()),
+                "ACCOUNTS_TABLE" => Some(names.accounts.clone()),
+                "STAFF_CLIENTS" => Some(STAFF_CLIENT.to_owned()),
+                "PLATFORM_CLIENTS" => Some(PLATFORM_CLIENT.to_owned()),
+                _ => None,
+            })
         });
         Billing::new(self.store.clone(), settings.expect("settings"))
     }
@@ -257,14 +292,22 @@ impl Ledger {
     }
 
     pub async fn open_meter(&self, account: &str, sku: &str, now: &str) -> CommandReceipt {
+        self.open_meter_at(account, sku, now, &self.prices).await
+    }
+
+    /// The same with a price list of one's own.
+    pub async fn open_meter_at(
+        &self,
+        account: &str,
+        sku: &str,
+        now: &str,
+        prices: &PriceList,
+    ) -> CommandReceipt {
         let (account, now, sku) = (named(account), at(now), named(sku));
         let project = project(&account);
         let command = |view: &AccountSnapshot<'_>| resolve::open_meter(view, &project, &sku, now);
-        receipt(
-            self.store
-                .execute(self.trigger(&account, now), Cause::Command, Plan::on_snapshot(&command))
-                .await,
-        )
+        let trigger = Trigger { prices, ..self.trigger(&account, now) };
+        receipt(self.store.execute(trigger, Cause::Command, Plan::on_snapshot(&command)).await)
     }
 
     pub async fn settle(&self, account: &str, now: &str) -> SettleReport {

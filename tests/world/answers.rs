@@ -690,6 +690,7 @@ async fn staff(r: &mut Recorder<'_>) {
     ] {
         r.ask(&admin, case, &of("POST", "ada", verb), &body).await;
     }
+    r.ask_with(&admin, "without a key", &of("POST", "ada", "/bonus"), &[], &good_bonus).await;
     not_allowed(r, "ada", "frozen").await;
     r.ask(&admin, "good", &of("POST", "ada", "/unfreeze"), &reason).await;
     r.ask(&admin, "good", &of("POST", "ada", "/suspend"), &reason).await;

@@ -89,8 +89,9 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     ApiAnswer::ok(&shown)
 }
 
-/// Handles `PUT /v1/auto-refill`.
+/// Handles `PUT /v1/auto-refill`. Terms that charge a card are agreed to by its owner alone.
 pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    call.caller()?.require_in_person("change auto-refill")?;
     let body: AutoRefillRequest = call.json()?;
     body.check()?;
     let on = OnAccount::of_caller(billing, call)?;

@@ -1,7 +1,10 @@
 //! `GET` and `PUT /v1/company`: the billing details on invoices. They are stored in the profile and
 //! at Stripe. Before the customer exists at Stripe, only the profile has them.
 
+use tollgate::domain::account::TaxMode;
+use tollgate::domain::ids::AccountId;
 use tollgate::domain::profile::CompanyDetails;
+use tollgate::domain::tax_ids;
 use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
@@ -21,6 +24,10 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
 /// Stripe refuses them, the profile does not change either.
 pub(crate) async fn put(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let company: CompanyDetails = call.json()?;
+    tax_ids::check(&company).map_err(|error| {
+        Problem::new(ProblemCode::TaxIdRefused, format!("{error}."))
+            .with("parameter", error.field())
+    })?;
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
     let account = on.account();
@@ -28,6 +35,9 @@ pub(crate) async fn put(clients: &AccountClients, call: &ApiCall) -> Result<ApiA
     let work = async {
         let request = call.key_at_stripe();
         let set_before = store.profile(account).await?.company;
+        if set_before.address.is_some() && company.address.is_none() {
+            check_address_unneeded(clients, call, account).await?;
+        }
         let before = store.customer_profile(account).await?.customer;
         if let Some(customer) = &before {
             let told = clients
@@ -52,6 +62,27 @@ pub(crate) async fn put(clients: &AccountClients, call: &ApiCall) -> Result<ApiA
         ApiAnswer::ok(&company)
     };
     handler::once(&clients.billing, account, call, work).await
+}
+
+/// Refuses to take the address away while refills need it: without one, Stripe cannot compute their
+/// tax, and would charge nothing.
+async fn check_address_unneeded(
+    clients: &AccountClients,
+    call: &ApiCall,
+    account: &AccountId,
+) -> Result<(), ApiError> {
+    let head = clients.billing.store.head(account).await?;
+    if head.is_none_or(|head| head.state.refill.agreement.is_none()) {
+        return Ok(());
+    }
+    match clients.payments(call).await?.stripe.settings().tax {
+        TaxMode::Off => Ok(()),
+        TaxMode::Automatic => {
+            let why = "The address determines the tax on refills. Turn off auto-refill before you \
+                       remove it.";
+            Err(Problem::new(ProblemCode::Conflict, why).with("parameter", "address").into())
+        }
+    }
 }
 
 fn refused(why: CompanyError) -> ApiError {

@@ -3,13 +3,13 @@
 //! The ledger has the list. Stripe has numbers and pages, which are read each time because their
 //! addresses expire (docs.stripe.com/invoicing/hosted-invoice-page). One call reads all invoices in
 //! the time of a page, and a second call all charges without an invoice. Only items missing in both
-//! need a call of their own.
+//! need a call of their own. What went back of a payment is in the ledger.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tollgate::domain::event::{Change, CreditKind, PaymentChange};
-use tollgate::domain::ids::{CustomerId, PaymentId};
+use tollgate::domain::event::{Change, CreditKind, PaymentChange, TakeBack};
+use tollgate::domain::ids::{AccountId, CustomerId, PaymentId};
 use tollgate::domain::money::Usd;
 use tollgate::domain::row::Row;
 use tollgate::domain::timestamp::{DAY, HOUR, Timestamp};
@@ -17,7 +17,7 @@ use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::payments::Payments;
-use tollgate::store::RowOrder;
+use tollgate::store::{RowOrder, Store, StoreError};
 use tollgate::stripe::StripeError;
 use tollgate::stripe::objects::{StripeCharge, StripeInvoice};
 
@@ -26,14 +26,21 @@ use crate::time_range::invalid;
 
 /// The default number of items in a page.
 const LIMIT_DEFAULT: u32 = 20;
-/// The maximum number of items in a page. If each needs a call to Stripe, at 150 ms each, a page
-/// takes eight seconds.
-const LIMIT_MAX: u32 = 50;
+/// The maximum number of items in a page.
+const LIMIT_MAX: u32 = 200;
+/// The maximum number of items of a page that need a call of their own. At 150 ms each they take
+/// eight seconds. A page that reaches it is short, and has a cursor for the next.
+const CALLS_MAX: usize = 50;
 /// The maximum number of reads between two payments of a page: twenty thousand rows of 1 KB. A page
 /// that reaches it is short or empty, and has a cursor for the next.
 const READS_MAX: u32 = 20;
 /// The types of rows that add paid credit.
 const PAID_FOR: [&str; 3] = ["topup", "auto_refill", "commit"];
+/// The types of rows that take a payment back, or give it back again.
+const WENT_BACK: [&str; 4] = ["refund", "refund_reversed", "dispute", "dispute_reversed"];
+/// The maximum number of reads for what went back: a hundred thousand rows of 1 KB, eleven years of
+/// one row an hour.
+const BACK_READS_MAX: u32 = 100;
 /// Margin for invoices created before their credit. A refill waits at most 23 hours for its
 /// customer.
 const BEFORE_SECONDS: i64 = DAY;
@@ -55,6 +62,10 @@ struct InvoiceView {
     date: String,
     /// The amount paid, including tax.
     amount: String,
+    /// What was refunded, including tax. Null if the account has too many rows to tell.
+    refunded: Option<String>,
+    /// What the customer's bank took back, including tax. Null as above.
+    charged_back: Option<String>,
     status: String,
     /// The page of the invoice, else of the receipt.
     hosted_url: Option<String>,
@@ -73,6 +84,14 @@ struct PaidRow {
     kind: &'static str,
     at: Timestamp,
     seq: u64,
+    back: Option<BackCents>,
+}
+
+/// What went back of a payment, in cents, including tax.
+#[derive(Clone, Copy, Debug, Default)]
+struct BackCents {
+    refunded: i64,
+    charged_back: i64,
 }
 
 /// Handles `GET /v1/invoices`.
@@ -95,13 +114,70 @@ pub(crate) async fn list(clients: &AccountClients, call: &ApiCall) -> Result<Api
             all.push(PaidRow { invoice, ..paid });
         }
     }
-    let items = if all.is_empty() {
-        Vec::new()
-    } else {
-        let customer = store.customer_profile(account).await?.customer;
-        shown(clients.payments(call).await?, customer.as_ref(), &all).await?
+    let rest = found.rest.map(|rest| rest.end.to_string());
+    let Some(oldest) = all.last() else {
+        return ApiAnswer::ok(&InvoicePage { items: Vec::new(), next: rest });
     };
-    ApiAnswer::ok(&InvoicePage { items, next: found.rest.map(|rest| rest.end.to_string()) })
+    if let Some(back) = went_back(store, account, oldest.seq).await? {
+        for paid in &mut all {
+            paid.back = Some(back.get(&paid.payment).copied().unwrap_or_default());
+        }
+    }
+    let customer = store.customer_profile(account).await?.customer;
+    let items = shown(clients.payments(call).await?, customer.as_ref(), &all).await?;
+    let cut = items.last().filter(|_| items.len() < all.len()).map(|last| last.seq.to_string());
+    ApiAnswer::ok(&InvoicePage { items, next: cut.or(rest) })
+}
+
+/// What went back of each payment, by the rows after this one. None if there are too many rows.
+async fn went_back(
+    store: &Store,
+    account: &AccountId,
+    after: u64,
+) -> Result<Option<BTreeMap<PaymentId, BackCents>>, StoreError> {
+    let (numbers, order) = (after + 1..u64::MAX, RowOrder::OldestFirst);
+    let found =
+        store.rows_of_types(account, numbers, order, &WENT_BACK, u32::MAX, BACK_READS_MAX).await?;
+    if found.rest.is_some() {
+        return Ok(None);
+    }
+    let mut all: BTreeMap<PaymentId, BackCents> = BTreeMap::new();
+    for row in &found.rows {
+        let Change::Payment(change) = &row.event.change else { continue };
+        let Some((payment, moved)) = moved(change) else { continue };
+        let back = all.entry(payment.clone()).or_default();
+        back.refunded += moved.refunded;
+        back.charged_back += moved.charged_back;
+    }
+    Ok(Some(all))
+}
+
+/// What a row took back of a payment. Below zero if it gave back.
+fn moved(change: &PaymentChange) -> Option<(&PaymentId, BackCents)> {
+    let (by_dispute, of, cents) = match change {
+        PaymentChange::TakenBack { by, of, cents, .. } => {
+            (matches!(by, TakeBack::Dispute(_)), of, *cents)
+        }
+        PaymentChange::GivenBack { by, of, cents, known: true, .. } => {
+            (matches!(by, TakeBack::Dispute(_)), of, -*cents)
+        }
+        PaymentChange::DisputeMoved { of, cents, .. } => (true, of, *cents),
+        // A reversal that was reported first moved nothing.
+        PaymentChange::GivenBack { known: false, .. }
+        | PaymentChange::Credited { .. }
+        | PaymentChange::PaymentPending(_)
+        | PaymentChange::PaymentEnded { .. }
+        | PaymentChange::DisputeOpened { .. }
+        | PaymentChange::DisputeClosed { .. }
+        | PaymentChange::DisputeChanged { .. }
+        | PaymentChange::FraudWarned { .. } => return None,
+    };
+    let moved = if by_dispute {
+        BackCents { charged_back: cents, ..BackCents::default() }
+    } else {
+        BackCents { refunded: cents, ..BackCents::default() }
+    };
+    Some((&of.payment, moved))
 }
 
 fn paid(row: &Row) -> Option<PaidRow> {
@@ -122,9 +198,11 @@ fn paid(row: &Row) -> Option<PaidRow> {
         kind,
         at,
         seq: row.seq,
+        back: None,
     })
 }
 
+/// The items, as many as the calls to Stripe allow.
 async fn shown(
     payments: Payments<'_>,
     customer: Option<&CustomerId>,
@@ -143,8 +221,16 @@ async fn shown(
             charges = by_payment(listed);
         }
     }
-    let mut items = Vec::new();
+    let (mut items, mut calls) = (Vec::new(), 0);
     for paid in all {
+        let is_listed = match &paid.invoice {
+            Some(id) => invoices.contains_key(id),
+            None => charges.contains_key(paid.payment.as_str()),
+        };
+        calls += usize::from(!is_listed);
+        if calls > CALLS_MAX {
+            break;
+        }
         let item = match &paid.invoice {
             Some(id) => {
                 let known = match invoices.remove(id) {
@@ -203,14 +289,17 @@ fn of_invoice(
 }
 
 fn of_charge(paid: &PaidRow, charge: Option<StripeCharge>) -> Result<InvoiceView, ApiError> {
-    let amount = Usd::from_cents(paid.received_cents);
-    let amount =
-        amount.map_err(|error| Problem::new(ProblemCode::Internal, format!("{error}.")))?;
+    let usd = |cents: i64| {
+        let amount = Usd::from_cents(cents).map(|amount| amount.to_string());
+        amount.map_err(|error| Problem::new(ProblemCode::Internal, format!("{error}.")))
+    };
     Ok(InvoiceView {
         id: paid.payment.to_string(),
         number: None,
         date: paid.at.to_string(),
-        amount: amount.to_string(),
+        amount: usd(paid.received_cents)?,
+        refunded: paid.back.map(|back| usd(back.refunded)).transpose()?,
+        charged_back: paid.back.map(|back| usd(back.charged_back)).transpose()?,
         status: "paid".to_owned(),
         hosted_url: charge.and_then(|charge| charge.receipt_url),
         pdf_url: None,

@@ -154,6 +154,7 @@ pub(crate) async fn bonus(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer
     let expires_at: Timestamp = expires_at
         .parse()
         .map_err(|error| Problem::new(ProblemCode::InvalidBody, format!("expires_at: {error}.")))?;
+    call.require_key()?;
     let bonus = BonusGrant { amount, expires_at, excludes };
     on_state(billing, call, |_| Ok(Command::Grant { bonus: bonus.clone(), reason: reason.clone() }))
         .await
@@ -162,6 +163,7 @@ pub(crate) async fn bonus(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer
 /// Handles `POST …/correction`.
 pub(crate) async fn correction(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let CorrectionRequest { amount, reason } = call.json()?;
+    call.require_key()?;
     on_state(billing, call, |_| Ok(Command::Correct { amount, reason: reason.clone() })).await
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tollgate::domain::ids::{Kind, Sku};
-use tollgate::domain::money::Rate;
+use tollgate::domain::money::{Rate, RequestedRate};
 use tollgate::domain::prices::{Price, PriceList, PriceUnit};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::timestamp::Timestamp;
@@ -26,9 +26,9 @@ struct WantedPrice {
     sku: Sku,
     unit: PriceUnit,
     kind: Kind,
-    rate: Rate,
+    rate: RequestedRate,
     #[serde(default)]
-    idle_rate: Option<Rate>,
+    idle_rate: Option<RequestedRate>,
     /// A time in RFC 3339. Defaults to the earliest allowed time.
     #[serde(default)]
     valid_from: Option<String>,
@@ -104,8 +104,8 @@ impl WantedPrice {
             })?,
             None => list.earliest(&sku, now),
         };
-        let price =
-            Price { sku, unit, kind, rate, idle_rate: idle_rate.unwrap_or(Rate::ZERO), valid_from };
+        let (rate, idle_rate) = (rate.into(), idle_rate.map_or(Rate::ZERO, Rate::from));
+        let price = Price { sku, unit, kind, rate, idle_rate, valid_from };
         if price.idle_rate > price.rate {
             return Err(Refusal::IdleRateTooHigh.into());
         }

@@ -9,10 +9,11 @@ use tollgate::domain::money::Usd;
 use tollgate::domain::profile::EmailAddress;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
-use tollgate::http::call::ApiCall;
+use tollgate::http::call::{Acting, ApiCall};
 use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::payments::Payments;
+use tollgate::store::{RecordOutcome, StoreError};
 use tollgate::stripe::StripeError;
 use tollgate::stripe::calls::NewSession;
 use tollgate::stripe::keys::IdempotencyKey;
@@ -22,6 +23,8 @@ use tollgate::stripe::settings::RefillDefault;
 /// How long the page can be used: the least Stripe allows, which it counts from when the request
 /// reaches it.
 const OPEN_SECONDS: i64 = 31 * MINUTE;
+/// How often another request's page may be the newer one before this request gives up.
+const REPLACES_MAX: u32 = 8;
 /// What a refill charges unless the customer chose, in USD.
 const REFILL_AMOUNT: u32 = 25;
 /// The highest threshold unless the customer chose, in USD; else a fifth of the first top-up.
@@ -60,6 +63,9 @@ struct WantedPage {
 /// Makes a payment page; the same request with the same key gets the same page.
 pub(crate) async fn create(payments: Payments<'_>, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let wish: CheckoutRequest = call.json()?;
+    if wish.auto_refill.is_some() {
+        call.caller()?.require_in_person("change auto-refill")?;
+    }
     let amount = amount_of(payments, &wish)?;
     let on = OnAccount::of_caller(payments.billing, call)?;
     let account = on.account();
@@ -69,7 +75,7 @@ pub(crate) async fn create(payments: Payments<'_>, call: &ApiCall) -> Result<Api
     if state.standing == Standing::Closed {
         return Err(Refusal::Closed.into());
     }
-    let agreement = agreement_of(payments, &wish, amount, &state)?;
+    let agreement = agreement_of(payments, call, &wish, amount, &state)?;
     let email = on.required_email().await?;
     let purchase =
         Purchase { account: account.clone(), credit: amount, kind: CreditKind::TopUp, agreement };
@@ -139,18 +145,20 @@ fn amount_of(payments: Payments<'_>, wish: &CheckoutRequest) -> Result<Usd, Prob
 /// for the first top-up of an account.
 fn agreement_of(
     payments: Payments<'_>,
+    call: &ApiCall,
     wish: &CheckoutRequest,
     topup: Usd,
     state: &AccountState,
 ) -> Result<Option<AgreedTerms>, Problem> {
     // With the first top-up: whoever paid before has been asked, and may have said no.
     let is_new = state.refill.agreement.is_none() && !state.ever_paid;
+    let by_default = is_new
+        && payments.stripe.settings().refill_default == RefillDefault::On
+        && call.caller()?.acting == Acting::ForItself;
     let (threshold, amount) = match &wish.auto_refill {
         Some(refill) if !refill.enabled => return Ok(Some(AgreedTerms::Off)),
         Some(refill) => (refill.threshold.as_deref(), refill.amount.as_deref()),
-        None if is_new && payments.stripe.settings().refill_default == RefillDefault::On => {
-            (None, None)
-        }
+        None if by_default => (None, None),
         None => return Ok(None),
     };
     let threshold = threshold.map(|text| usd(text, "auto_refill.threshold")).transpose()?;
@@ -210,23 +218,39 @@ fn notice(threshold: Usd, amount: Usd) -> String {
 }
 
 /// Ends the page that was open before: two open pages are two chances to pay twice.
+///
+/// A page is expired before another takes its place in the profile. So of several requests at once,
+/// each ends the page of the one before it, and the last page alone stays open.
 async fn replace_open(
     payments: Payments<'_>,
     account: &AccountId,
     session: &str,
 ) -> Result<(), ApiError> {
-    let open = payments.billing.store.customer_profile(account).await?.open_session;
-    if open.as_deref() == Some(session) {
-        return Ok(());
-    }
-    if let Some(open) = open {
-        match payments.stripe.expire_session(&open).await {
-            // Not open any more: paid, or expired by itself.
-            Ok(_) | Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => {}
-            Err(error) => return Err(error.into()),
+    let store = &payments.billing.store;
+    for _ in 0..REPLACES_MAX {
+        let open = store.customer_profile(account).await?.open_session;
+        if open.as_deref() == Some(session) {
+            return Ok(());
+        }
+        if let Some(open) = &open {
+            expire(payments, open).await?;
+        }
+        match store.replace_open_session(account, open.as_deref(), session).await? {
+            RecordOutcome::New => return Ok(()),
+            // Another request was faster. Its page is the one to end now.
+            RecordOutcome::Existing => {}
         }
     }
-    Ok(payments.billing.store.set_open_session(account, session).await?)
+    expire(payments, session).await?;
+    Err(StoreError::Contended { attempts: REPLACES_MAX }.into())
+}
+
+async fn expire(payments: Payments<'_>, session: &str) -> Result<(), ApiError> {
+    match payments.stripe.expire_session(session).await {
+        // Not open any more: paid, or expired by itself.
+        Ok(_) | Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn usd(text: &str, name: &str) -> Result<Usd, Problem> {

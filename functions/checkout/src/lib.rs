@@ -55,7 +55,8 @@ async fn route(clients: &CheckoutClients, call: &ApiCall) -> Result<ApiAnswer, A
         "POST /v1/checkout-sessions/{id}/cancel" => {
             call.no_body()?;
             let session = own_session(payments, call, account).await?;
-            status::cancel(payments, &session).await
+            let cancel = status::cancel(payments, &session);
+            handler::once(&clients.billing, account, call, cancel).await
         }
         _ => Err(handler::no_such_route(call)),
     }

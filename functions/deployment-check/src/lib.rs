@@ -22,7 +22,7 @@ use std::time::Duration;
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 use aws_types::SdkConfig;
 use console::ConsoleSettings;
-use tollgate::runtime::settings::{Settings, SettingsError};
+use tollgate::runtime::settings::{ScopeClients, Settings, SettingsError};
 use tollgate::stripe::secret::SecretError;
 use tollgate::stripe::{OnDemand, StartError, StripeMode};
 
@@ -83,6 +83,11 @@ enum CheckError {
     Issuer(#[from] issuer::IssuerError),
     #[error(transparent)]
     Stripe(#[from] StartError),
+    /// Every customer signs in with the page's client, and a provider may give its users any scope.
+    #[error(
+        "the Billing page's client (PAGE_CLIENT_ID) is listed in {0}. Every customer could get that scope. Use another client"
+    )]
+    PageClientListed(&'static str),
     #[error(
         "the secret (STRIPE_SECRET_ARN) holds a Stripe test key, and STAGE is prod. Test cards would buy credit"
     )]
@@ -144,8 +149,10 @@ async fn check(
     clients: &CheckClients,
     value_of: impl Fn(&'static str) -> Option<String>,
 ) -> Result<(), CheckError> {
-    Settings::read(&value_of)?;
+    let settings = Settings::read(&value_of)?;
     ConsoleSettings::read(&value_of)?;
+    let page_client = value_of("PAGE_CLIENT_ID").unwrap_or_default();
+    check_page_client(page_client.trim(), &settings.scope_clients)?;
     let issuer = value_of("TOKEN_ISSUER").unwrap_or_default();
     // Created for each request, because it caches the secret.
     let stripe = OnDemand::read(&clients.aws, &value_of)?;
@@ -160,6 +167,18 @@ async fn check(
         return Err(CheckError::TestMode);
     }
     Ok(issued?)
+}
+
+/// The page's client may use neither the scope of staff nor that of the platform.
+fn check_page_client(page_client: &str, clients: &ScopeClients) -> Result<(), CheckError> {
+    for (variable, listed) in
+        [("STAFF_CLIENTS", &clients.staff), ("PLATFORM_CLIENTS", &clients.platform)]
+    {
+        if listed.iter().any(|client| client == page_client) {
+            return Err(CheckError::PageClientListed(variable));
+        }
+    }
+    Ok(())
 }
 
 /// The mode of the key in the secret.

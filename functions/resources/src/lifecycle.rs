@@ -4,7 +4,7 @@ use lambda_http::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tollgate::domain::command::Command;
 use tollgate::domain::ids::{ProjectId, ResourceId, Sku};
-use tollgate::domain::money::Rate;
+use tollgate::domain::money::{Rate, RequestedRate};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{self, NewResource};
 use tollgate::domain::resources::Resource;
@@ -30,7 +30,7 @@ struct ResourceRequest {
     #[serde(default)]
     id: Option<ResourceId>,
     #[serde(default)]
-    rate: Option<Rate>,
+    rate: Option<RequestedRate>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,8 +61,8 @@ pub(crate) async fn create(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     let project_id: ProjectId = call.path("project")?;
     let project = billing.store.project(on.account(), &project_id).await?;
     let project = project.ok_or(Refusal::UnknownProject { project: project_id })?;
-    let new =
-        [NewResource { id: id.clone(), sku: wanted.sku, name: wanted.name, rate: wanted.rate }];
+    let rate = wanted.rate.map(Rate::from);
+    let new = [NewResource { id: id.clone(), sku: wanted.sku, name: wanted.name, rate }];
     let command = |view: &AccountSnapshot<'_>| {
         let now = time_of(view, call.now);
         if wanted.start {

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tollgate::domain::event::Cause;
 use tollgate::domain::ids::{ProjectId, RequestKey, Sku};
-use tollgate::domain::money::Quantity;
+use tollgate::domain::money::{Quantity, REPORT_COST_MAX, Rate, ReportedQuantity};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{self, OwnedProject};
 use tollgate::domain::snapshot::AccountSnapshot;
@@ -22,7 +22,7 @@ struct UsageRequest {
     #[serde(default)]
     reading: Option<Quantity>,
     #[serde(default)]
-    quantity: Option<Quantity>,
+    quantity: Option<ReportedQuantity>,
     #[serde(default)]
     id: Option<RequestKey>,
 }
@@ -49,23 +49,26 @@ pub(crate) async fn report(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     call.caller_with(PLATFORM_SCOPE)?;
     let report = ReadingReport::of(call.json()?)?;
     let on = OnAccount::of_caller(billing, call)?;
-    let (mut reported, mut opened) = (report.send(billing, &on, call).await?, None);
+    let (project, sku) = report.meter();
+    let prices = billing.prices(call.now).await?;
+    let rate = prices.at(sku, call.now).map_or(Rate::ZERO, |price| price.rate);
+    let most = rate.reportable();
+    let (mut reported, mut opened) = (report.send(billing, &on, call, most).await?, None);
     if reported == ReportOutcome::UnknownMeter {
         opened = open_meter(billing, &on, call, &report).await?;
-        reported = report.send(billing, &on, call).await?;
+        reported = report.send(billing, &on, call, most).await?;
     }
-    let (project, sku) = report.meter();
     let (status, reading) = match reported {
         ReportOutcome::Advanced => ("counted", None),
         ReportOutcome::NotNewer(reading) => ("not_newer", Some(reading.to_string())),
         ReportOutcome::Repeated => ("repeated", None),
         ReportOutcome::KeyReused => return Err(Refusal::KeyReused.into()),
         ReportOutcome::TooMuch => {
-            return Err(Problem::new(
-                ProblemCode::Unusable,
-                "The meter's reading would exceed its maximum.",
-            )
-            .into());
+            let why = format!(
+                "One report may add at most {most} units and ${REPORT_COST_MAX} to a meter, and a \
+                 reading has a maximum."
+            );
+            return Err(Problem::new(ProblemCode::Unusable, why).into());
         }
         ReportOutcome::UnknownMeter => {
             return Err(Refusal::UnknownMeter { project: project.clone(), sku: sku.clone() }.into());
@@ -84,6 +87,7 @@ impl ReadingReport {
         match (reading, quantity, id) {
             (Some(reading), None, None) => Ok(ReadingReport::Reading { project, sku, reading }),
             (None, Some(quantity), Some(id)) => {
+                let quantity = quantity.into();
                 Ok(ReadingReport::Used(UsageReport { project, sku, quantity, id }))
             }
             _ => Err(Problem::new(
@@ -105,11 +109,13 @@ impl ReadingReport {
         billing: &Billing,
         on: &OnAccount<'_>,
         call: &ApiCall,
+        most: Quantity,
     ) -> Result<ReportOutcome, StoreError> {
         match self {
             ReadingReport::Reading { project, sku, reading } => {
-                billing.store.report_reading(on.account(), project, sku, *reading).await
+                billing.store.report_reading(on.account(), project, sku, *reading, most).await
             }
+            ReadingReport::Used(report) if report.quantity > most => Ok(ReportOutcome::TooMuch),
             ReadingReport::Used(report) => {
                 billing.store.report_usage(on.account(), report, call.now).await
             }

@@ -23,6 +23,11 @@ const RATE_DECIMALS: u32 = 12;
 const USD_MAX: i64 = 1_000_000_000_000;
 /// The largest accepted price, in USD per hour or unit.
 const RATE_MAX: i64 = 1_000_000;
+/// The most that one report may add to a meter, in units.
+const REPORTED_MAX: i64 = 1_000_000_000_000;
+/// The most that one report may cost, in USD. More is a mistake, and could leave usage that no row
+/// can bill.
+pub const REPORT_COST_MAX: i64 = 1_000_000;
 /// The largest accepted meter reading.
 pub const QUANTITY_MAX: i64 = 1_000_000_000_000_000;
 
@@ -267,17 +272,36 @@ impl Rate {
         Ok(Rate(rate))
     }
 
-    /// The cost of `seconds` at this hourly rate, rounded once, half to even.
+    /// Whether the rate is within the range of a single price. Older releases stored larger ones.
+    #[must_use]
+    pub fn is_price(self) -> bool {
+        self.0 <= Decimal::from(RATE_MAX)
+    }
+
+    /// The most that one report may add to a meter with this price.
+    #[must_use]
+    pub fn reportable(self) -> Quantity {
+        let max = Decimal::from(REPORTED_MAX);
+        let affordable = Decimal::from(REPORT_COST_MAX).checked_div(self.0).unwrap_or(max);
+        let whole = affordable.round_dp_with_strategy(USD_DECIMALS, RoundingStrategy::ToZero);
+        Quantity(whole.min(max).normalize())
+    }
+
+    /// The cost of `seconds` at this hourly rate, rounded once, half to even. At most a trillion
+    /// dollars, which no credit covers: rates that older releases stored must not overflow.
     #[must_use]
     pub fn for_seconds(self, seconds: i64) -> Usd {
         debug_assert!(seconds >= 0, "time is never billed backwards");
-        Usd(round(self.0 * Decimal::from(seconds) / Decimal::from(3600)))
+        bounded(self.0.saturating_mul(Decimal::from(seconds)) / Decimal::from(3600))
     }
 
-    /// The cost of a quantity at this unit rate, rounded once, half to even.
+    /// The cost of a quantity at this unit rate, rounded once, half to even. More than a trillion
+    /// dollars is out of range ([`Usd::is_bounded`]).
     #[must_use]
     pub fn for_quantity(self, quantity: Quantity) -> Usd {
-        Usd(round(self.0 * quantity.0))
+        // Beyond the range of any balance it could be taken from.
+        let max = Decimal::from(USD_MAX) * Decimal::ONE_THOUSAND;
+        Usd(round(self.0.saturating_mul(quantity.0).min(max)))
     }
 
     /// The plain decimal.
@@ -313,7 +337,7 @@ impl Add for Rate {
     type Output = Rate;
 
     fn add(self, other: Rate) -> Rate {
-        Rate((self.0 + other.0).normalize())
+        Rate(self.0.saturating_add(other.0).normalize())
     }
 }
 
@@ -354,6 +378,26 @@ impl TryFrom<String> for Rate {
         } else {
             Ok(Rate(rate.normalize()))
         }
+    }
+}
+
+/// A rate as a request may name it: within the range of a single price. [`Rate`] also reads the
+/// totals and older prices of stored rows, which may be larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct RequestedRate(Rate);
+
+impl TryFrom<String> for RequestedRate {
+    type Error = MoneyError;
+
+    fn try_from(text: String) -> Result<RequestedRate, MoneyError> {
+        text.parse().map(RequestedRate)
+    }
+}
+
+impl From<RequestedRate> for Rate {
+    fn from(requested: RequestedRate) -> Rate {
+        requested.0
     }
 }
 
@@ -432,10 +476,38 @@ impl TryFrom<String> for Quantity {
     }
 }
 
+/// A quantity that one report may add: at most a trillion units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ReportedQuantity(Quantity);
+
+impl TryFrom<String> for ReportedQuantity {
+    type Error = MoneyError;
+
+    fn try_from(text: String) -> Result<ReportedQuantity, MoneyError> {
+        let quantity: Quantity = text.parse()?;
+        if quantity.0 > Decimal::from(REPORTED_MAX) {
+            return Err(MoneyError::OutOfRange);
+        }
+        Ok(ReportedQuantity(quantity))
+    }
+}
+
+impl From<ReportedQuantity> for Quantity {
+    fn from(reported: ReportedQuantity) -> Quantity {
+        reported.0
+    }
+}
+
 impl From<Quantity> for String {
     fn from(quantity: Quantity) -> String {
         quantity.0.normalize().to_string()
     }
+}
+
+/// An amount of at most a trillion dollars.
+fn bounded(amount: Decimal) -> Usd {
+    Usd(round(amount.min(Decimal::from(USD_MAX))))
 }
 
 /// Half to even, as in IEEE 754. It does not drift over many lines.
@@ -528,6 +600,32 @@ mod tests {
         assert_eq!("1000001".parse::<Rate>(), Err(MoneyError::OutOfRange));
         assert_eq!("0.0000000000001".parse::<Rate>(), Err(MoneyError::TooPrecise(12)));
         assert_eq!("-0.5".parse::<Quantity>(), Err(MoneyError::Negative));
+    }
+
+    #[test]
+    fn requests_name_prices_and_quantities_within_their_range() {
+        let rate = |text: &str| RequestedRate::try_from(text.to_owned()).map(Rate::from);
+        assert_eq!(rate("0.6"), "0.6".parse());
+        let huge = "100000000000000000000000000";
+        assert_eq!(rate(huge), Err(MoneyError::OutOfRange));
+        assert_eq!(rate("0.000000000000000001"), Err(MoneyError::TooPrecise(12)));
+        let quantity = |text: &str| ReportedQuantity::try_from(text.to_owned()).map(Quantity::from);
+        assert_eq!(quantity("1000000000000"), "1000000000000".parse());
+        assert_eq!(quantity("2000000000000"), Err(MoneyError::OutOfRange));
+        let most = |rate: &str| rate.parse::<Rate>().unwrap().reportable().to_string();
+        assert_eq!(most("0"), "1000000000000");
+        assert_eq!(most("0.000001"), "1000000000000");
+        assert_eq!(most("3"), "333333.333333");
+    }
+
+    /// Older releases stored rates of any size.
+    #[test]
+    fn stored_rate_of_any_size_never_overflows() {
+        let huge: Rate = serde_json::from_str("\"70000000000000000000000000000\"").unwrap();
+        assert!(!huge.is_price());
+        assert_eq!(huge.for_seconds(3600), "1000000000000".parse().unwrap());
+        assert!(!huge.for_quantity("2".parse().unwrap()).is_bounded());
+        assert!([huge, huge, huge].into_iter().sum::<Rate>() >= huge);
     }
 
     proptest! {

@@ -30,6 +30,14 @@ pub struct Price {
     pub valid_from: Timestamp,
 }
 
+impl Price {
+    /// Whether both rates are within the range of a price. Older releases stored larger ones.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.rate.is_price() && self.idle_rate.is_price()
+    }
+}
+
 /// How a SKU is billed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

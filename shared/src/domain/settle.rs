@@ -33,7 +33,7 @@ use crate::domain::money::{Rate, Usd};
 use crate::domain::prices::PriceUnit;
 use crate::domain::refusal::Refusal;
 use crate::domain::resources::{
-    BilledMode, BilledResource, ResourceCondition, ResourceStatus, rated_at, total,
+    BilledMode, BilledResource, Meter, ResourceCondition, ResourceStatus, rated_at, total,
 };
 use crate::domain::row_format::RowFormat;
 use crate::domain::settle::due::{DueObligation, first_due};
@@ -325,11 +325,7 @@ fn meter(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<Option<DecisionOu
     let mut billed = Usd::ZERO;
     let mut changed = view.billables().meters.values().filter(|meter| meter.reading > meter.billed);
     for meter in changed.by_ref().take(RESOURCES_PER_ROW_MAX) {
-        // The usage belongs to the past hour and has its price.
-        let price = view.prices().require(&meter.sku, PriceUnit::Quantity, hour.plus(-1));
-        let rate =
-            price.or_else(|_| view.prices().require(&meter.sku, PriceUnit::Quantity, now))?.rate;
-        let cost = rate.for_quantity(meter.reading.since(meter.billed));
+        let (rate, cost) = unbilled(view, meter, now)?;
         if !(state.paid - billed - cost).is_bounded() {
             // A reading this large is an error. Staff must correct it, and the account continues.
             continue;
@@ -352,6 +348,31 @@ fn meter(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<Option<DecisionOu
     }
     let hour = changed.next().is_none().then_some(hour);
     Ok(Some(DecisionOutcome::moving(BillingChange::Metered { hour, lines }, purse.deltas())))
+}
+
+/// The rate and the cost of what a meter counted since it was billed.
+fn unbilled(
+    view: &AccountSnapshot<'_>,
+    meter: &Meter,
+    now: Timestamp,
+) -> Result<(Rate, Usd), Refusal> {
+    let price_at = |instant| {
+        view.prices().require(&meter.sku, PriceUnit::Quantity, instant).map(|one| one.rate)
+    };
+    // The usage belongs to the past hour and has its price.
+    let rate = price_at(now.hour().start().plus(-1)).or_else(|_| price_at(now))?;
+    Ok((rate, rate.for_quantity(meter.reading.since(meter.billed))))
+}
+
+/// How many meters show a reading so large that no row can bill it. They are skipped.
+#[must_use]
+pub fn meters_skipped(view: &AccountSnapshot<'_>, now: Timestamp) -> usize {
+    let is_skipped = |meter: &&Meter| {
+        meter.reading > meter.billed
+            && unbilled(view, meter, now)
+                .is_ok_and(|(_, cost)| !(view.state().paid - cost).is_bounded())
+    };
+    view.billables().meters.values().filter(is_skipped).count()
 }
 
 fn end_trial(state: &AccountState) -> DecisionOutcome {

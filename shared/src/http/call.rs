@@ -1,7 +1,7 @@
 //! The edge of the HTTP API: a request as a handler needs it, and its answer.
 //!
-//! The token was checked by the HTTP API's JWT authorizer before the function ran; here its claims
-//! become a [`ApiCaller`]. The time of a request is API Gateway's `requestContext.timeEpoch`, never
+//! The token was checked by the HTTP API's JWT authorizer before the function ran; `caller.rs` makes
+//! its claims an [`ApiCaller`]. The time of a request is API Gateway's `requestContext.timeEpoch`, never
 //! the machine's clock.
 
 use std::collections::BTreeMap;
@@ -12,19 +12,17 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 
 use crate::domain::event::Cause;
-use crate::domain::ids::{AccountId, RequestKey};
-use crate::domain::profile::EmailAddress;
+use crate::domain::ids::RequestKey;
 use crate::domain::row::RowDigest;
 use crate::domain::timestamp::Timestamp;
+use crate::http::caller;
+pub use crate::http::caller::{ADMIN_SCOPE, Acting, ApiCaller, PLATFORM_SCOPE};
 use crate::http::problem::{Problem, ProblemCode};
+use crate::runtime::settings::Settings;
 
-/// The scope that may act for another account (header `Tollgate-Account`): the platform that runs
-/// the machines.
-pub const PLATFORM_SCOPE: &str = "tollgate/platform";
-/// The scope that may use `/v1/admin`.
-pub const ADMIN_SCOPE: &str = "tollgate/admin";
 /// The largest body accepted, in bytes. No request of this API comes near it.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 /// The longest `Idempotency-Key`, in bytes; Stripe's own limit is the same.
@@ -50,42 +48,14 @@ pub struct ApiCall {
     body: Vec<u8>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiCaller {
-    /// For which account: the token's `sub`, or the one the platform named.
-    pub account: AccountId,
-    /// What the token allows.
-    pub scopes: Vec<String>,
-    /// Whether that account is the token's own.
-    pub acting: Acting,
-    /// The token's e-mail address, if it has one and is the account's own.
-    pub email: Option<EmailAddress>,
-}
-
-/// For whom somebody calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acting {
-    /// For the token's own account.
-    ForItself,
-    /// For the account named in `Tollgate-Account`.
-    ForAnother,
-}
-
-impl ApiCaller {
-    /// Whether the token has a scope.
-    #[must_use]
-    pub fn has(&self, scope: &str) -> bool {
-        self.scopes.iter().any(|held| held == scope)
-    }
-}
-
 impl ApiCall {
-    /// Reads a request; `email_claim` is the claim that holds the caller's e-mail address.
+    /// Reads a request. The settings name the claim with the caller's e-mail address, and the
+    /// clients that may use the scopes of staff and of the platform.
     ///
     /// # Errors
     /// A problem if the event is none of an HTTP API, the body is too large, or a header cannot be
     /// used.
-    pub fn read(request: Request, email_claim: &str) -> Result<ApiCall, Problem> {
+    pub fn read(request: Request, settings: &Settings) -> Result<ApiCall, Problem> {
         let context = api_context(&request)?;
         let now = Timestamp::from_milliseconds(context.time_epoch)
             .map_err(|_| Problem::new(ProblemCode::Internal, "The request has no timestamp."))?;
@@ -94,7 +64,9 @@ impl ApiCall {
             .authorizer
             .and_then(|authorizer| authorizer.jwt)
             .map(|jwt| jwt.claims.into_iter().collect());
-        let caller = claims.map(|claims| caller(&claims, &request, email_claim)).transpose()?;
+        let acting_for = request.headers().get("tollgate-account");
+        let caller =
+            claims.map(|claims| caller::read(&claims, acting_for, settings)).transpose()?;
         let idempotency_key = idempotency_key(&request)?;
         let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
         let accept = accept.unwrap_or_default().to_owned();
@@ -131,11 +103,8 @@ impl ApiCall {
     /// The body as JSON of the shape that is needed.
     ///
     /// # Errors
-    /// [`ProblemCode::InvalidBody`], with where and why.
+    /// [`ProblemCode::InvalidBody`], naming the field.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let body = serde_json::from_slice(&self.body);
-        let body =
-            body.map_err(|error| Problem::new(ProblemCode::InvalidBody, format!("{error}.")))?;
         // Serde takes a list for a struct, and its values for the fields in their order: nobody
         // means that.
         if !self.body.trim_ascii_start().starts_with(b"{") {
@@ -144,6 +113,12 @@ impl ApiCall {
                 "The request body must be a JSON object.",
             ));
         }
+        let mut reader = serde_json::Deserializer::from_slice(&self.body);
+        let body = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let path = error.path().to_string();
+            unreadable(&path, error.inner())
+        })?;
+        reader.end().map_err(|error| unreadable(".", &error))?;
         Ok(body)
     }
 
@@ -174,11 +149,8 @@ impl ApiCall {
     /// [`ProblemCode::Unauthorized`], [`ProblemCode::Forbidden`].
     pub fn caller_with(&self, scope: &str) -> Result<&ApiCaller, Problem> {
         let caller = self.caller()?;
-        if caller.has(scope) {
-            Ok(caller)
-        } else {
-            Err(Problem::new(ProblemCode::Forbidden, format!("The token lacks the scope {scope}.")))
-        }
+        caller.require(scope, || format!("The token lacks the scope {scope}."))?;
+        Ok(caller)
     }
 
     /// A parameter of the path.
@@ -226,6 +198,20 @@ impl ApiCall {
         }
     }
 
+    /// Makes sure that there is an `Idempotency-Key`, for what must never happen twice.
+    ///
+    /// # Errors
+    /// [`ProblemCode::IdempotencyKeyRequired`].
+    pub fn require_key(&self) -> Result<(), Problem> {
+        if self.idempotency_key.is_some() {
+            return Ok(());
+        }
+        let why = "Send an Idempotency-Key header. A request that is repeated with its key moves \
+                   money only once.";
+        Err(Problem::new(ProblemCode::IdempotencyKeyRequired, why)
+            .with("parameter", "Idempotency-Key"))
+    }
+
     /// The `Idempotency-Key`, if there is one, under the route's name.
     #[must_use]
     pub fn request_key(&self) -> Option<RequestKey> {
@@ -248,6 +234,29 @@ impl ApiCall {
     pub fn digest(&self) -> RowDigest {
         RowDigest::of(&[&self.target, &String::from_utf8_lossy(&self.body)])
     }
+}
+
+/// The problem of a body that cannot be read. `path` is the field, or `.` for the body itself.
+fn unreadable(path: &str, error: &serde_json::Error) -> Problem {
+    let why = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let why = why.strip_suffix(&place).unwrap_or(&why);
+    let missing = why.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+    let field = match (path, missing, error.classify()) {
+        (_, _, Category::Syntax | Category::Eof | Category::Io) => {
+            let why = "The request body is not valid JSON.";
+            return Problem::new(ProblemCode::InvalidBody, why);
+        }
+        (".", None, Category::Data) => {
+            let why = format!("The request body cannot be used: {why}.");
+            return Problem::new(ProblemCode::InvalidBody, why);
+        }
+        (".", Some(field), Category::Data) => field.to_owned(),
+        (path, Some(field), Category::Data) => format!("{path}.{field}"),
+        (path, None, Category::Data) => path.to_owned(),
+    };
+    let why = if missing.is_some() { "is required" } else { why };
+    Problem::new(ProblemCode::InvalidBody, format!("{field}: {why}.")).with("parameter", field)
 }
 
 /// A body that says nothing.
@@ -377,42 +386,6 @@ fn body_bytes(body: Body) -> Result<Vec<u8>, Problem> {
     Ok(body)
 }
 
-fn caller(
-    claims: &BTreeMap<String, String>,
-    request: &Request,
-    email_claim: &str,
-) -> Result<ApiCaller, Problem> {
-    let unauthorized = |why: &str| Problem::new(ProblemCode::Unauthorized, why);
-    let subject = claims.get("sub").ok_or_else(|| unauthorized("The token has no sub claim."))?;
-    let own: AccountId = subject
-        .parse()
-        .map_err(|_| unauthorized("The token's sub claim is not a valid account ID."))?;
-    let scopes: Vec<String> = claims
-        .get("scope")
-        .map(String::as_str)
-        .unwrap_or_default()
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect();
-    let Some(other) = request.headers().get("tollgate-account") else {
-        let (acting, email) =
-            (Acting::ForItself, claims.get(email_claim).and_then(|claim| claim.parse().ok()));
-        return Ok(ApiCaller { account: own, scopes, acting, email });
-    };
-    if !scopes.iter().any(|scope| scope == PLATFORM_SCOPE) {
-        let why = format!("The Tollgate-Account header requires the scope {PLATFORM_SCOPE}.");
-        return Err(Problem::new(ProblemCode::Forbidden, why));
-    }
-    let account = other.to_str().ok().and_then(|account| account.parse().ok());
-    let account = account.ok_or_else(|| {
-        Problem::new(
-            ProblemCode::InvalidParameter,
-            "The Tollgate-Account header is not a valid account ID.",
-        )
-    })?;
-    Ok(ApiCaller { account, scopes, acting: Acting::ForAnother, email: None })
-}
-
 fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
     let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
     let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
@@ -428,6 +401,8 @@ fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
 #[cfg(test)]
 mod tests {
     use lambda_http::request::from_str;
+
+    use crate::domain::profile::EmailAddress;
 
     use super::*;
 
@@ -445,14 +420,20 @@ mod tests {
     }
 
     fn read(headers: &str, claims: &str, body: &str) -> Result<ApiCall, Problem> {
-        ApiCall::read(request(headers, claims, body), "email")
+        let settings = Settings::read(|variable| match variable {
+            "STAFF_CLIENTS" => Some("backoffice".to_owned()),
+            "PLATFORM_CLIENTS" => Some("runner, runner-2".to_owned()),
+            "LEDGER_TABLE" | "ACCOUNTS_TABLE" => Some(variable.to_owned()),
+            _ => None,
+        });
+        ApiCall::read(request(headers, claims, body), &settings.unwrap())
     }
 
     #[test]
     fn a_request_becomes_a_call_with_the_gateways_time() {
         let call = read(
             r#"{"host":"x","idempotency-key":"k1"}"#,
-            r#"{"sub":"acme","scope":"a tollgate/platform","email":"a@example.test"}"#,
+            r#"{"sub":"acme","scope":"a tollgate/platform","azp":"runner","email":"a@example.test"}"#,
             r#""{\"n\":1}""#,
         );
         let call = call.unwrap();
@@ -503,7 +484,7 @@ mod tests {
         }
         let call = read(
             acting,
-            r#"{"sub":"p","scope":"tollgate/platform","email":"p@example.test"}"#,
+            r#"{"sub":"p","scope":"tollgate/platform","azp":"runner-2","email":"p@example.test"}"#,
             "null",
         )
         .unwrap();
@@ -513,6 +494,39 @@ mod tests {
             ("other", None)
         );
         assert_eq!(call.caller_with(ADMIN_SCOPE).unwrap_err().code(), "forbidden");
+    }
+
+    #[test]
+    fn staff_and_platform_scopes_count_from_listed_clients() {
+        let table = [
+            (r#""scope":"tollgate/admin","azp":"backoffice""#, true, false),
+            (r#""scope":"tollgate/admin","client_id":"backoffice""#, true, false),
+            (r#""scp":"tollgate/admin","appid":"backoffice""#, true, false),
+            (r#""scp":"[openid tollgate/platform]","azp":"runner""#, false, true),
+            (r#""scope":"[tollgate/admin tollgate/platform]","azp":"backoffice""#, true, false),
+            (r#""scope":"openid","scp":"tollgate/admin","azp":"backoffice""#, false, false),
+            (r#""scope":"tollgate/admin tollgate/platform""#, false, false),
+            (r#""scope":"tollgate/admin tollgate/platform","azp":"page""#, false, false),
+            (r#""scope":"tollgate/admin","azp":"backoffice","client_id":"page""#, false, false),
+            (r#""scope":"tollgate/admin","azp":"""#, false, false),
+        ];
+        for (claims, staff, platform) in table {
+            let call = read("{}", &format!(r#"{{"sub":"acme",{claims}}}"#), "null").unwrap();
+            let caller = call.caller().unwrap();
+            assert_eq!(
+                (caller.has(ADMIN_SCOPE), caller.has(PLATFORM_SCOPE)),
+                (staff, platform),
+                "{claims}"
+            );
+        }
+        let page = read("{}", r#"{"sub":"a","scope":"tollgate/admin","azp":"page"}"#, "null");
+        let refused = page.unwrap().caller_with(ADMIN_SCOPE).unwrap_err();
+        let detail = serde_json::to_value(&refused).unwrap()["detail"].clone();
+        assert_eq!(
+            detail,
+            "Only clients in the parameter StaffClients may use the scope tollgate/admin. \
+             This token's client is \"page\"."
+        );
     }
 
     #[test]

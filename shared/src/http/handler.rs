@@ -232,7 +232,7 @@ pub fn read(billing: &Billing, request: Request) -> Result<ApiCall, Box<Response
         } else {
             Default::default()
         };
-    ApiCall::read(request, &billing.settings.email_claim).map_err(|problem| {
+    ApiCall::read(request, &billing.settings).map_err(|problem| {
         tracing::info!(
             route,
             request_id,

@@ -61,6 +61,8 @@ codes! {
     AddressRefused = "address_refused", 422, "Invalid address";
     /// More would have to be read than one request may.
     TooMuch = "too_much", 422, "Too much data for one request";
+    /// The route moves money and needs an idempotency key.
+    IdempotencyKeyRequired = "idempotency_key_required", 400, "Idempotency key required";
     /// The idempotency key was used for something else.
     IdempotencyKeyReused = "idempotency_key_reused", 422, "Idempotency key already used";
 
@@ -231,7 +233,8 @@ impl From<&StoreError> for Problem {
             StoreError::NewerFormat { .. }
             | StoreError::Broken(_)
             | StoreError::Malformed { .. }
-            | StoreError::Rejected { .. } => Problem::new(
+            | StoreError::Rejected { .. }
+            | StoreError::Panicked { .. } => Problem::new(
                 ProblemCode::Internal,
                 "The error was logged. If it persists, contact support with the request ID.",
             ),

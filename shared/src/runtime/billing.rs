@@ -14,6 +14,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::settle::TriggerDelivery;
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::{MINUTE, Timestamp};
+use crate::runtime::panics::caught;
 use crate::runtime::settings::{Settings, SettingsError};
 use crate::store::{
     CommandError, CommandOutcome, Plan, SettledAccount, Store, StoreError, Trigger,
@@ -107,7 +108,7 @@ impl Billing {
         loop {
             let trigger = preconditions.trigger();
             // Boxed to keep the handler's future small.
-            match Box::pin(self.store.execute(trigger, cause.clone(), plan)).await {
+            match unwound(self.store.execute(trigger, cause.clone(), plan)).await {
                 Err(error) => preconditions.resolve(error).await?,
                 done => return done,
             }
@@ -125,7 +126,7 @@ impl Billing {
     ) -> Result<T, CommandError> {
         let mut preconditions = Preconditions::new(self, visit).await?;
         loop {
-            let error = match Box::pin(self.store.settled(preconditions.trigger())).await {
+            let error = match unwound(self.store.settled(preconditions.trigger())).await {
                 Ok(settled) if settled.view.state().is_open() => return Ok(look(&settled)),
                 Ok(_) => Refusal::AccountNotOpen.into(),
                 Err(fault) => fault.into(),
@@ -146,7 +147,7 @@ impl Billing {
         let mut preconditions = Preconditions::new(self, visit).await?;
         loop {
             let Trigger { account, prices, policy, .. } = preconditions.trigger();
-            let error = match Box::pin(self.store.snapshot(account, prices, policy)).await {
+            let error = match unwound(self.store.snapshot(account, prices, policy)).await {
                 Ok(view) if view.state().is_open() => return Ok(see(&view)),
                 Ok(_) => Refusal::AccountNotOpen.into(),
                 Err(fault) => fault.into(),
@@ -192,6 +193,11 @@ impl Billing {
     fn cached(&self) -> Option<(Timestamp, Arc<PriceList>)> {
         self.prices.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Work on an account whose panic is a fault of this account alone.
+async fn unwound<T, E: From<StoreError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    caught(work).await.unwrap_or_else(|why| Err(StoreError::Panicked { why }.into()))
 }
 
 /// The preconditions that a command may lack, each supplied once: an open account and a recent

@@ -20,11 +20,21 @@ pub struct Settings {
     pub policy: Policy,
     /// `EMAIL_CLAIM`: the token claim with the e-mail address. `email` by default.
     pub email_claim: String,
+    /// `STAFF_CLIENTS`, `PLATFORM_CLIENTS`: the clients whose tokens may use the scopes of staff and
+    /// of the platform, separated by commas. None by default.
+    pub scope_clients: ScopeClients,
     /// `BILLING_URL`: the page where customers add credit, named in problem documents and notices.
     /// Optional.
     pub billing_url: Option<String>,
     /// `OPERATOR_CONTACT`: the contact for customers who need higher limits. Optional.
     pub operator_contact: Option<String>,
+}
+
+/// The IDs of the issuer's clients whose tokens may use a scope. An empty list allows none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScopeClients {
+    pub staff: Vec<String>,
+    pub platform: Vec<String>,
 }
 
 /// Why a function cannot start.
@@ -67,6 +77,10 @@ impl Settings {
             tables,
             policy: environment.policy()?,
             email_claim: environment.optional("EMAIL_CLAIM").unwrap_or_else(|| "email".to_owned()),
+            scope_clients: ScopeClients {
+                staff: environment.list("STAFF_CLIENTS"),
+                platform: environment.list("PLATFORM_CLIENTS"),
+            },
             billing_url: environment.optional("BILLING_URL"),
             operator_contact: environment.optional("OPERATOR_CONTACT"),
         })
@@ -85,6 +99,12 @@ impl<F: Fn(&'static str) -> Option<String>> Environment<F> {
 
     fn required(&self, variable: &'static str) -> Result<String, SettingsError> {
         self.optional(variable).ok_or(SettingsError::Missing(variable))
+    }
+
+    /// Values separated by commas. None if the variable is not set.
+    fn list(&self, variable: &'static str) -> Vec<String> {
+        let text = self.optional(variable).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect()
     }
 
     fn parsed<T: FromStr<Err: std::fmt::Display>>(

@@ -17,6 +17,8 @@ pub struct SettleTally {
     pub already_there: u32,
     /// Accounts whose last row is further ahead of this run than clock differences explain.
     pub clock_alarms: u32,
+    /// Meters whose reading no row can bill.
+    pub skipped: usize,
     pub failed: Vec<FailedAccount>,
 }
 
@@ -41,6 +43,11 @@ impl SettleTally {
                     tracing::error!(alarm = "clock_behind", %account, seconds, "a clock is behind");
                     self.clock_alarms += 1;
                 }
+                if report.meters_skipped > 0 {
+                    let meters = report.meters_skipped;
+                    tracing::error!(alarm = "value_skipped", %account, meters, "a reading cannot be billed");
+                    self.skipped += meters;
+                }
             }
             Err(error) => {
                 tracing::error!(alarm = "account_failed", %account, fault = %error);
@@ -57,6 +64,7 @@ impl SettleTally {
         self.appended += other.appended;
         self.already_there += other.already_there;
         self.clock_alarms += other.clock_alarms;
+        self.skipped += other.skipped;
         self.failed.extend(other.failed);
     }
 
@@ -67,6 +75,7 @@ impl SettleTally {
             .field("found", self.found)
             .field("already_there", self.already_there)
             .field("clock_alarms", self.clock_alarms)
+            .field("skipped", self.skipped)
             .count("Accounts", self.accounts)
             .count("Rows", self.appended)
             .count("Failed", self.failed.len())

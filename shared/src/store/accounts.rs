@@ -144,13 +144,25 @@ impl Store {
         self.put_new(item(key)).await
     }
 
-    /// The whole price list.
+    /// The whole price list. A price that an older release accepted although nobody could pay it is
+    /// skipped, and the price before it stays in force.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn prices(&self) -> Result<PriceList, StoreError> {
         let items = self.account_items(PRICE_LIST, "sku#").await?;
-        items.iter().map(|item| body_of::<Price>(&PRICE_LIST, item)).collect()
+        let all: Result<Vec<Price>, StoreError> =
+            items.iter().map(|item| body_of::<Price>(&PRICE_LIST, item)).collect();
+        let (usable, skipped): (Vec<Price>, Vec<Price>) =
+            all?.into_iter().partition(Price::is_usable);
+        for Price { sku, valid_from, rate, .. } in skipped {
+            let has_later = |price: &Price| price.sku == sku && price.valid_from > valid_from;
+            // A later price that can be used has repaired it.
+            if !usable.iter().any(has_later) {
+                tracing::error!(alarm = "value_skipped", %sku, %valid_from, %rate, "a price is skipped");
+            }
+        }
+        Ok(usable.into_iter().collect())
     }
 
     /// Adds a price at `now` (UTC). A price that is there is never changed; the very same once more

@@ -197,19 +197,26 @@ impl Store {
         self.update_account_item(account, PROFILE, update).await
     }
 
-    /// Notes the payment page that was last made.
+    /// Notes the payment page that was last made, if the one before is still the known one.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn set_open_session(
+    pub async fn replace_open_session(
         &self,
         account: &AccountId,
+        known: Option<&str>,
         session: &str,
-    ) -> Result<(), StoreError> {
+    ) -> Result<RecordOutcome, StoreError> {
         let update = Update::builder()
             .update_expression("SET open_session = :session")
             .expression_attribute_values(":session", text(session));
-        self.update_account_item(account, PROFILE, update).await.map(drop)
+        let update = match known {
+            Some(known) => update
+                .condition_expression("open_session = :known")
+                .expression_attribute_values(":known", text(known)),
+            None => update.condition_expression("attribute_not_exists(open_session)"),
+        };
+        self.update_account_item(account, PROFILE, update).await
     }
 
     /// Notes where the customer can confirm a refill's payment.

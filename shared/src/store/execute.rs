@@ -22,7 +22,7 @@ use crate::domain::resolve;
 use crate::domain::resources::BillableList;
 use crate::domain::row::{ChainHead, RowDigest};
 use crate::domain::row_format::RowFormat;
-use crate::domain::settle::{ROWS_MAX, TriggerDelivery, next_due_row};
+use crate::domain::settle::{ROWS_MAX, TriggerDelivery, meters_skipped, next_due_row};
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::Timestamp;
 
@@ -193,7 +193,9 @@ impl Store {
         let mut driver = Driver::new(self, trigger);
         let current = driver.read(None).await?;
         let current = Box::pin(driver.settle(current)).await?;
-        Ok(SettledAccount { view: current.view, report: driver.report })
+        let meters_skipped = meters_skipped(&current.view, trigger.now);
+        let report = SettleReport { meters_skipped, ..driver.report };
+        Ok(SettledAccount { view: current.view, report })
     }
 
     /// The one door to the ledger: carries out the command that follows from `plan`, then settles

@@ -39,6 +39,9 @@ pub enum StoreError {
     /// DynamoDB does not accept the call: a mistake in the program or its permissions.
     #[error("{call} was rejected: {why}")]
     Rejected { call: &'static str, why: String },
+    /// A defect of ours, met by this account. The others go on.
+    #[error("the account cannot be processed: {why}")]
+    Panicked { why: String },
 }
 
 impl StoreError {
@@ -54,7 +57,8 @@ impl StoreError {
             StoreError::NewerFormat { .. }
             | StoreError::Broken(_)
             | StoreError::Malformed { .. }
-            | StoreError::Rejected { .. } => false,
+            | StoreError::Rejected { .. }
+            | StoreError::Panicked { .. } => false,
         }
     }
 

@@ -40,14 +40,15 @@ pub enum ReportOutcome {
     Repeated,
     /// Its id was used for another report.
     KeyReused,
-    /// The meter cannot show so much.
+    /// The meter cannot show so much, or not after one report.
     TooMuch,
     /// There is no such meter.
     UnknownMeter,
 }
 
 impl Store {
-    /// Reports an absolute reading of a counter that only grows. Repeats and disorder are harmless.
+    /// Reports an absolute reading of a counter that only grows, by at most `step_max` at once.
+    /// Repeats and disorder are harmless.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -57,13 +58,18 @@ impl Store {
         project: &ProjectId,
         sku: &Sku,
         reading: Quantity,
+        step_max: Quantity,
     ) -> Result<ReportOutcome, StoreError> {
+        let floor = reading.decimal() - step_max.decimal();
         let update = Update::builder()
             .table_name(&self.tables.accounts)
             .set_key(Some(meter_key(account, project, sku)))
             .update_expression("SET reading = :reading")
-            .condition_expression("attribute_exists(pk) AND reading < :reading")
+            .condition_expression(
+                "attribute_exists(pk) AND reading < :reading AND reading >= :floor",
+            )
             .expression_attribute_values(":reading", quantity(reading))
+            .expression_attribute_values(":floor", number(floor.normalize()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .map_err(|error| unbuilt(&error))?;
@@ -73,7 +79,12 @@ impl Store {
             WriteOutcome::Refused(mut obstacles) => match obstacles.found.remove(&0).flatten() {
                 Some(meter) => {
                     let meter = meter_of(&meter).map_err(malformed(account_partition(account)))?;
-                    Ok(ReportOutcome::NotNewer(meter.reading))
+                    let is_newer = meter.reading < reading;
+                    Ok(if is_newer {
+                        ReportOutcome::TooMuch
+                    } else {
+                        ReportOutcome::NotNewer(meter.reading)
+                    })
                 }
                 None => Ok(ReportOutcome::UnknownMeter),
             },

@@ -71,7 +71,8 @@ impl From<StoreError> for ChainError {
             | StoreError::Unpriced(_)
             | StoreError::NewerFormat { .. }
             | StoreError::Malformed { .. }
-            | StoreError::Rejected { .. } => ChainError::Unread(fault),
+            | StoreError::Rejected { .. }
+            | StoreError::Panicked { .. } => ChainError::Unread(fault),
         }
     }
 }

@@ -64,6 +64,24 @@ fn every_file_is_in_a_room() {
     }
 }
 
+/// [`Rate`](tollgate::domain::money::Rate) reads stored totals, which may be larger than any price.
+#[test]
+fn request_bodies_name_no_unchecked_rate() {
+    let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions");
+    let mut seen = 0;
+    for file in files_below(&functions) {
+        let text = fs::read_to_string(&file).unwrap();
+        for body in text.split("Deserialize)]").skip(1) {
+            let body = body.split("\n}").next().unwrap_or(body);
+            seen += 1;
+            for unchecked in [": Rate", "<Rate", ": Price,", "<Price>"] {
+                assert!(!body.contains(unchecked), "{}: {unchecked}{body}", file.display());
+            }
+        }
+    }
+    assert!(seen > 15, "{seen}");
+}
+
 fn layer(module: &str) -> &str {
     module.split("::").next().unwrap_or(module)
 }

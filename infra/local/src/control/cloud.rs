@@ -169,6 +169,8 @@ impl CloudConfig {
             ("Stage", "local"),
             ("TokenIssuer", "{api}/local"),
             ("SignIn", "local"),
+            ("StaffClients", names::STAFF_CLIENT),
+            ("PlatformClients", names::PLATFORM_CLIENT),
             ("BillingUrl", "{api}/"),
             ("OperatorContact", "ops@example.test"),
             ("StripeSecretArn", &names::stripe_secret()),

@@ -33,6 +33,7 @@ use crate::control::world::World;
 use crate::runtime::clock;
 use crate::runtime::faults::LocalFault;
 use crate::runtime::http;
+use crate::runtime::names;
 use crate::template::wiring::{Target, Wiring};
 
 /// How far the clock can be moved at once: a schedule of each minute is half a million runs in a
@@ -206,7 +207,9 @@ pub(crate) fn token(world: &World, request: &TokenRequest) -> Result<String, Str
     }
     let email =
         request.email.clone().unwrap_or_else(|| format!("{}@example.test", request.account));
-    let mut claims = json!({"sub": request.account, "email": email});
+    let scope = request.scope.as_deref().unwrap_or_default();
+    let mut claims =
+        json!({"sub": request.account, "email": email, "azp": names::client_for(scope)});
     if let Some(scope) = &request.scope {
         claims["scope"] = json!(scope);
     }

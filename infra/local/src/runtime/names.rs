@@ -9,6 +9,27 @@ pub const ACCOUNT: &str = "000000000000";
 /// Where a deployed stack's queues are.
 pub(crate) const DEPLOYED_QUEUES: &str = "https://sqs.us-east-1.amazonaws.com/000000000000";
 
+/// The client of tokens with the scope `tollgate/admin`.
+pub(crate) const STAFF_CLIENT: &str = "local-staff";
+
+/// The client of tokens with the scope `tollgate/platform`.
+pub(crate) const PLATFORM_CLIENT: &str = "local-platform";
+
+/// The client of all other tokens.
+const PAGE_CLIENT: &str = "local-page";
+
+/// The client to which the issuer gives a token with these scopes.
+pub(crate) fn client_for(scopes: &str) -> &'static str {
+    let has = |scope: &str| scopes.split_whitespace().any(|one| one == scope);
+    if has("tollgate/admin") {
+        STAFF_CLIENT
+    } else if has("tollgate/platform") {
+        PLATFORM_CLIENT
+    } else {
+        PAGE_CLIENT
+    }
+}
+
 /// The ARN of a resource whose last part is `rest`.
 pub(crate) fn arn(service: &str, rest: &str) -> String {
     format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}")

@@ -178,7 +178,7 @@ impl Stripe {
         self.connection.ask(request.build()).await
     }
 
-    /// The newest hundred of a customer's invoices made in this time, both ends included.
+    /// A customer's invoices made in this time, both ends included, newest first.
     ///
     /// # Errors
     /// [`StripeError`]
@@ -188,10 +188,11 @@ impl Stripe {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<StripeInvoice>, StripeError> {
-        self.made_between("/invoices", customer, from, to).await
+        self.made_between("/invoices", customer, [from, to], |invoice: &StripeInvoice| &invoice.id)
+            .await
     }
 
-    /// The newest hundred of a customer's charges made in this time, both ends included.
+    /// A customer's charges made in this time, both ends included, newest first.
     ///
     /// # Errors
     /// [`StripeError`]
@@ -201,7 +202,8 @@ impl Stripe {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<StripeCharge>, StripeError> {
-        self.made_between("/charges", customer, from, to).await
+        self.made_between("/charges", customer, [from, to], |charge: &StripeCharge| &charge.id)
+            .await
     }
 
     /// The charges of a payment, newest first.
@@ -219,17 +221,21 @@ impl Stripe {
         &self,
         path: &str,
         customer: &CustomerId,
-        from: Timestamp,
-        to: Timestamp,
+        [from, to]: [Timestamp; 2],
+        id_of: impl Fn(&T) -> &str,
     ) -> Result<Vec<T>, StripeError> {
-        let query = Fields::from([
-            ("customer", customer.to_string()),
-            ("created[gte]", from.seconds().to_string()),
-            ("created[lte]", to.seconds().to_string()),
-            ("limit", PAGE.to_string()),
-        ]);
-        let page: ObjectList<T> =
-            self.connection.ask(RequestBuilder::new(StripeMethod::Get, path).query(&query)).await?;
-        Ok(page.data)
+        self.all(|last: Option<&T>| {
+            let mut query = Fields::from([
+                ("customer", customer.to_string()),
+                ("created[gte]", from.seconds().to_string()),
+                ("created[lte]", to.seconds().to_string()),
+                ("limit", PAGE.to_string()),
+            ]);
+            if let Some(last) = last {
+                query.insert("starting_after", id_of(last).to_owned());
+            }
+            RequestBuilder::new(StripeMethod::Get, path).query(&query)
+        })
+        .await
     }
 }
