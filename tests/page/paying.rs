@@ -65,6 +65,45 @@ async fn amount_is_validated_while_typed_and_refills_stay_off() {
 }
 
 #[tokio::test]
+async fn amount_limits_are_the_operators_parameters() {
+    let parameters = [("TopupMin", "10.00"), ("TopupMax", "250.00"), ("RefillMin", "20.00")];
+    let Some(visit) = Visit::begin_with(&parameters).await else { return };
+    visit.open("#balance").await;
+    visit.browser.counts(".preset", 2).await;
+    let complaint = "[data-testid=add-credit] .field-error";
+    for (typed, expected) in
+        [("9.99", "The minimum is $10.00."), ("250.01", "The maximum is $250.00.")]
+    {
+        visit.browser.fill("[data-testid=custom-amount]", typed).await;
+        visit.browser.says(complaint, expected).await;
+    }
+    visit.browser.fill("[data-testid=custom-amount]", "10").await;
+    visit.browser.says("[data-testid=continue]", "Continue with $10.00").await;
+    assert_eq!(visit.browser.text(complaint).await, "");
+    visit.open("#refill").await;
+    visit.browser.click("refill-enabled").await;
+    visit.browser.fill("[data-testid=refill-amount]", "19.99").await;
+    visit.browser.says("#refill-amount-error", "The minimum is $20.00.").await;
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn amount_from_the_minimum_on_is_not_refused_while_typed() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.open("#balance").await;
+    for typed in ["1", "3", "4.99"] {
+        visit.browser.fill("[data-testid=custom-amount]", typed).await;
+        visit.browser.says("[data-testid=continue]", &format!("Continue with ${typed}")).await;
+        assert_eq!(
+            visit.browser.text("[data-testid=add-credit] .field-error").await,
+            "",
+            "{typed}"
+        );
+    }
+    visit.end().await;
+}
+
+#[tokio::test]
 async fn going_back_cancels_and_charges_nothing() {
     let Some(visit) = Visit::begin().await else { return };
     continue_with(&visit, "add-amount-5").await;

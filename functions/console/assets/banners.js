@@ -65,7 +65,7 @@ function standingBanner(balance, config) {
       'All resources in this account were deleted.',
       options(
         [add, ...help],
-        'The grace period ended and no credit was added. Add credit to restore resources under Projects. They can be restored for 14 days.',
+        `The grace period ended and no credit was added. Add credit to restore resources under Projects. They can be restored for ${duration(config.restore_seconds)}.`,
       ),
     );
   }

@@ -45,7 +45,7 @@ export function view(host, context) {
     ({ settings, cards }) => [
       state(settings, () => reload()),
       lastAttempt(settings, () => reload()),
-      form(settings, cards, () => reload()),
+      form(settings, cards, context.config.refill, () => reload()),
     ],
     6,
   );
@@ -184,8 +184,8 @@ function remedy({ kind, label, url }, settings, reload) {
   return link(label, '#cards', { kind: 'button' });
 }
 
-function form(settings, cards, reload) {
-  const terms = { threshold: settings.threshold ?? '5.00', amount: settings.amount ?? '25.00' };
+function form(settings, cards, limits, reload) {
+  const terms = { threshold: settings.threshold ?? '5.00', amount: settings.amount ?? money.closest('25.00', limits) };
   const on = toggle('Add credit from a saved card when the balance is low', settings.enabled, {
     testid: 'refill-enabled',
     id: 'refill-enabled',
@@ -246,7 +246,9 @@ function form(settings, cards, reload) {
 
   function wrong(each) {
     if (each === cap && each.input.value.trim() === '') return null;
-    return on.input.checked || each === cap ? money.typed(each.input.value).error : null;
+    if (!on.input.checked && each !== cap) return null;
+    const entered = money.typed(each.input.value);
+    return entered.error ?? (each === amount ? money.outside(entered.amount, limits) : null);
   }
 
   async function submit(event) {
