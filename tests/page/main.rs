@@ -13,5 +13,6 @@
 
 mod browser;
 mod paying;
+mod returning;
 mod showing;
 mod support;

@@ -5,13 +5,13 @@ use serde_json::json;
 use crate::browser::{DESKTOP, PHONE, Scheme};
 use crate::support::{Refill, Visit};
 
-const GOOD: &str = "4242424242424242";
+pub(crate) const GOOD: &str = "4242424242424242";
 const DECLINED: &str = "4000000000000002";
 const ASKS: &str = "4000002760003184";
 const DECLINED_LATER: &str = "4000000000000341";
 
 /// From the page to Stripe's, with an amount.
-async fn continue_with(visit: &Visit, preset: &str) {
+pub(crate) async fn continue_with(visit: &Visit, preset: &str) {
     visit.open("#balance").await;
     visit.browser.click(preset).await;
     visit.browser.click("continue").await;
@@ -19,7 +19,7 @@ async fn continue_with(visit: &Visit, preset: &str) {
 }
 
 /// A card typed into Stripe's page.
-async fn type_card(visit: &Visit, card: &str) {
+pub(crate) async fn type_card(visit: &Visit, card: &str) {
     visit.browser.fill("input[name=card]", card).await;
     visit.browser.click_css("form button:not(.quiet)").await;
 }
@@ -157,6 +157,59 @@ async fn decline_of_a_refill_shows_what_to_do() {
     visit.browser.look(PHONE, Scheme::Dark).await;
     visit.browser.picture("refill-declined-phone-dark").await;
     visit.browser.look(DESKTOP, Scheme::Light).await;
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn declined_refill_shows_on_balance_with_the_next_try() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("25.00", DECLINED_LATER, Refill::On).await;
+    visit.start("vm-gpu", "trainer").await;
+    visit.pass(8 * 3600 + 120).await;
+    let refill = visit.api.get("/v1/auto-refill").await.unwrap().json();
+    assert_eq!(refill["last_attempt"]["outcome"], "failed", "{refill}");
+    visit.open("#balance").await;
+    let warning = "[data-testid=refill-warning]";
+    visit.browser.says(warning, "Your refill of $25.00 was declined.").await;
+    visit.browser.says(warning, "Your card was declined. Contact your bank for details.").await;
+    visit.browser.says(warning, "The next attempt is on").await;
+    visit.browser.says(warning, "Use another card").await;
+    for (size, scheme, name) in [
+        (DESKTOP, Scheme::Light, "balance-declined"),
+        (PHONE, Scheme::Dark, "balance-declined-phone-dark"),
+        (PHONE, Scheme::Light, "balance-declined-phone"),
+    ] {
+        visit.browser.look(size, scheme).await;
+        visit.browser.picture(name).await;
+    }
+    visit.browser.look(DESKTOP, Scheme::Light).await;
+    // Auto-refill says the same, and not that it was a limit or a decline.
+    visit.open("#refill").await;
+    visit.browser.says("[data-testid=refill-state]", "Your refill of $25.00 was declined.").await;
+    visit.browser.picture("refill-section-declined").await;
+    // The button leads to Stripe's page for another card.
+    visit.open("#balance").await;
+    visit.browser.click_css("[data-testid=refill-warning] [data-testid=refill-add-card]").await;
+    visit.browser.see_css("input[name=card]").await;
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn working_refills_leave_no_warning_that_everything_stops() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("25.00", GOOD, Refill::On).await;
+    visit.start("vm-gpu", "trainer").await;
+    visit.open("#balance").await;
+    visit.browser.says("[data-testid=lasts-until]", "in ").await;
+    visit.browser.says("[data-testid=balance-card]", "without refills").await;
+    for text in ["Your credit lasts only", "All resources stop", "Deletion if no credit"] {
+        assert!(!visit.browser.text("body").await.contains(text), "{text}");
+    }
+    visit.browser.picture("balance-with-refills").await;
+    // Switched off, the same credit is a warning.
+    visit.write("PUT", "/v1/auto-refill", &json!({"enabled": false})).await;
+    visit.open("#balance").await;
+    visit.browser.says("[data-testid=banner]", "Your credit lasts only").await;
     visit.end().await;
 }
 

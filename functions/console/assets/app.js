@@ -4,6 +4,7 @@ import { Problem, address, useSession } from './api.js';
 import { refreshBalance } from './account.js';
 import * as oidc from './auth.js';
 import { banners, returned } from './banners.js';
+import { noteReturn } from './checkout.js';
 import { fill, h, icon } from './dom.js';
 import * as localCloud from './local.js';
 import { failure } from './ui.js';
@@ -52,6 +53,8 @@ async function start() {
     });
     // The result is shown on the cards section. `replaceState` avoids a second `hashchange`.
     if (new URLSearchParams(location.search).has('card')) history.replaceState(null, '', `${location.search}#cards`);
+    // Before any section shows the auto-refill settings.
+    noteReturn(new URLSearchParams(location.search).get('session'));
     show(true);
     returned(above, config, { changed: () => view.dispatchEvent(new Event('moved')) });
     keepFresh();

@@ -1,14 +1,14 @@
 /** The form that adds credit, with the amount and the auto-refill terms. */
 
 import { read, write } from '../api.js';
+import { readRefill } from '../account.js';
+import { rememberSession } from '../checkout.js';
 import { fill, h, safeUrl } from '../dom.js';
 import * as money from '../money.js';
 import { button, busy, card, field, link, outlet, toggle } from '../ui.js';
 
 const PRESETS = ['5', '25', '100'];
 const REFILL_AMOUNT = '25.00';
-/** The session open in this tab, so that returning without paying can expire it. */
-export const OPEN_SESSION = 'tollgate.checkout';
 
 export function addCredit(context) {
   // The operator's limits. The server has the last word, and its answer replaces them.
@@ -100,9 +100,10 @@ export function addCredit(context) {
     problems.clear();
     return busy(go, async () => {
       try {
-        const session = await write('POST', 'v1/checkout-sessions', { amount, auto_refill: refill.agreed() });
+        const agreed = refill.agreed();
+        const session = await write('POST', 'v1/checkout-sessions', { amount, auto_refill: agreed });
         const url = safeUrl(session.url);
-        sessionStorage.setItem(OPEN_SESSION, session.id);
+        rememberSession(session.id, agreed);
         location.assign(url);
         // Stay busy until the browser has left the page.
         await new Promise((resolve) => setTimeout(resolve, 8000));
@@ -174,8 +175,8 @@ function refillLine({ refill: limits }) {
 
   async function start() {
     try {
-      const settings = await read('v1/auto-refill');
-      const isOn = settings.enabled || (await neverDecided());
+      const settings = await readRefill();
+      const isOn = settings.enabled || (!settings.isPending && (await neverDecided()));
       if (settings.enabled) {
         agreed = settings;
         terms = { threshold: settings.threshold, amount: settings.amount };
