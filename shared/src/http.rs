@@ -2,6 +2,8 @@
 //! answered.
 
 #[cfg(feature = "http")]
+mod body;
+#[cfg(feature = "http")]
 pub mod call;
 #[cfg(all(feature = "http", feature = "shell"))]
 pub mod handler;

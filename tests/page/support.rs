@@ -62,6 +62,16 @@ impl Visit {
         Some(Visit { browser: Browser::new().await, api, project: seeded.project, cloud })
     }
 
+    /// The API for staff.
+    pub(crate) fn staff(&self) -> ApiClient {
+        let token = self.cloud.token(&TokenRequest {
+            account: "operator".to_owned(),
+            scope: Some("tollgate/admin".to_owned()),
+            ..TokenRequest::default()
+        });
+        ApiClient::new(&self.cloud.urls().api).with_token(token.unwrap())
+    }
+
     /// Opens the page at a section.
     pub(crate) async fn open(&self, section: &str) {
         // Opening another section of the same page would not reload it.

@@ -18,6 +18,7 @@ use crate::domain::ids::{AccountId, RequestKey};
 use crate::domain::profile::EmailAddress;
 use crate::domain::row::RowDigest;
 use crate::domain::timestamp::Timestamp;
+use crate::http::body;
 use crate::http::problem::{Problem, ProblemCode};
 
 /// The scope that may act for another account (header `Tollgate-Account`): the platform that runs
@@ -131,20 +132,9 @@ impl ApiCall {
     /// The body as JSON of the shape that is needed.
     ///
     /// # Errors
-    /// [`ProblemCode::InvalidBody`], with where and why.
+    /// [`ProblemCode::InvalidBody`], with the field and why.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let body = serde_json::from_slice(&self.body);
-        let body =
-            body.map_err(|error| Problem::new(ProblemCode::InvalidBody, format!("{error}.")))?;
-        // Serde takes a list for a struct, and its values for the fields in their order: nobody
-        // means that.
-        if !self.body.trim_ascii_start().starts_with(b"{") {
-            return Err(Problem::new(
-                ProblemCode::InvalidBody,
-                "The request body must be a JSON object.",
-            ));
-        }
-        Ok(body)
+        body::read(&self.body)
     }
 
     /// Makes sure that the body says nothing: there is none, or it is `{}`.
@@ -200,8 +190,13 @@ impl ApiCall {
         T: std::str::FromStr<Err: std::fmt::Display>,
     {
         let parse = |value: &String| {
-            value.parse().map_err(|error| {
-                Problem::new(ProblemCode::InvalidParameter, format!("{name}: {error}."))
+            value.parse().map_err(|error: T::Err| {
+                let why = match (name, error.to_string()) {
+                    ("cursor", _) => "must come from an earlier page of this list".to_owned(),
+                    (_, why) if is_number_error(&why) => "must be a whole number".to_owned(),
+                    (_, why) => why,
+                };
+                Problem::new(ProblemCode::InvalidParameter, format!("{name}: {why}."))
                     .with("parameter", name)
             })
         };
@@ -323,6 +318,14 @@ fn with_type(status: StatusCode, kind: &'static str, text: String) -> Response<B
     response
 }
 
+/// Whether these are the words of the standard library about a number that it cannot read.
+fn is_number_error(why: &str) -> bool {
+    ["", "x", "-1", "256"]
+        .iter()
+        .filter_map(|text| text.parse::<u8>().err())
+        .any(|error| error.to_string() == why)
+}
+
 /// How much a media type is wanted, in thousandths; zero if it is not named (RFC 9110, section
 /// 12.5.1).
 fn weight(accept: &str, kind: &str) -> u32 {
@@ -409,6 +412,7 @@ fn caller(
             ProblemCode::InvalidParameter,
             "The Tollgate-Account header is not a valid account ID.",
         )
+        .with("parameter", "Tollgate-Account")
     })?;
     Ok(ApiCaller { account, scopes, acting: Acting::ForAnother, email: None })
 }
@@ -421,8 +425,9 @@ fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
     let why = format!(
         "Idempotency-Key: must be 1 to {KEY_BYTES_MAX} visible ASCII characters other than '#'."
     );
-    key.map(|key| Some(key.to_owned()))
-        .ok_or_else(|| Problem::new(ProblemCode::InvalidParameter, why))
+    key.map(|key| Some(key.to_owned())).ok_or_else(|| {
+        Problem::new(ProblemCode::InvalidParameter, why).with("parameter", "Idempotency-Key")
+    })
 }
 
 #[cfg(test)]
