@@ -99,6 +99,7 @@ async fn requests_to_stripe_are_exactly_as_designed() {
         ("adaptive_pricing[enabled]", "false"),
         ("allow_promotion_codes", "false"),
         ("payment_intent_data[setup_future_usage]", "off_session"),
+        ("payment_intent_data[receipt_email]", "acme@example.test"),
         ("saved_payment_method_options[allow_redisplay_filters][0]", "always"),
         ("invoice_creation[enabled]", "true"),
         ("line_items[0][price_data][unit_amount]", "2500"),

@@ -12,6 +12,7 @@
 )]
 
 mod browser;
+mod helping;
 mod paying;
 mod returning;
 mod showing;

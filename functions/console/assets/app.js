@@ -7,16 +7,17 @@ import { banners, returned } from './banners.js';
 import { noteReturn } from './checkout.js';
 import { fill, h, icon } from './dom.js';
 import * as localCloud from './local.js';
-import { failure } from './ui.js';
+import { contact, failure, link } from './ui.js';
 import * as balance from './sections/balance.js';
 import * as cards from './sections/cards.js';
 import * as company from './sections/company.js';
+import * as help from './sections/help.js';
 import * as invoices from './sections/invoices.js';
 import * as projects from './sections/projects.js';
 import * as refill from './sections/refill.js';
 import * as transactions from './sections/transactions.js';
 
-const SECTIONS = { balance, projects, transactions, refill, cards, invoices, company };
+const SECTIONS = { balance, projects, transactions, refill, cards, invoices, company, help };
 /** How often the balance is refreshed while the page is visible. */
 const REFRESH_MS = 60_000;
 
@@ -28,8 +29,9 @@ start();
 
 async function start() {
   const place = document.getElementById('banners');
+  let config = null;
   try {
-    const config = await configuration();
+    config = await configuration();
     const session = config.mode === 'local' ? await localCloud.signIn() : await oidc.signIn(config);
     useSession(session);
     fill(
@@ -38,6 +40,7 @@ async function start() {
       h('span', { testid: 'who', title: session.account }, session.name),
     );
     navigation();
+    fill(document.getElementById('foot'), 'Questions about your bill? ', link('Get help', '#help', { testid: 'foot-help' }));
     const above = banners(place, config);
     const show = (isFirst) => open(config, isFirst);
     if (config.mode === 'local') {
@@ -62,6 +65,8 @@ async function start() {
     fill(
       view,
       failure(problem, () => location.reload()),
+      // Without an account there is no help section.
+      config?.operator_contact && h('p', {}, contact(config.operator_contact, 'Contact support')),
     );
   }
 }

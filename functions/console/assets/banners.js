@@ -4,9 +4,10 @@ import { read, write } from './api.js';
 import { readRefill, refreshBalance, watchBalance } from './account.js';
 import { forgetAgreed, forgetSession, pendingAgreement, noteReturn, openSession } from './checkout.js';
 import { fill, h } from './dom.js';
+import { noteReference } from './references.js';
 import * as money from './money.js';
 import { duration, secondsUntil, shown } from './time.js';
-import { announce, button, contact, failure, link, notice } from './ui.js';
+import { announce, button, failure, helpLink, link, notice } from './ui.js';
 import { LOW_SECONDS } from './sections/balance.js';
 import { isRefillReady } from './sections/refill.js';
 
@@ -47,7 +48,7 @@ export function banners(host, config) {
 
 function standingBanner(balance, refill, config) {
   const add = link('Add credit', '#add-credit', { kind: 'button primary', testid: 'banner-add-credit' });
-  const help = config.operator_contact ? [contact(config.operator_contact)] : [];
+  const help = [helpLink()];
   const { runway, standing, frozen } = balance;
   const options = (actions, text) => ({
     actions,
@@ -93,7 +94,7 @@ function standingBanner(balance, refill, config) {
       ? `Add credit to resume. Otherwise all resources will be deleted on ${shown(runway.deleted_at)}.`
       : 'Add credit to resume.';
     return isOut
-      ? notice('error', 'Your account is suspended because you are out of credit.', options([add], text))
+      ? notice('error', 'Your account is suspended because you are out of credit.', options([add, ...help], text))
       : notice(
           'error',
           'This account is suspended.',
@@ -107,7 +108,7 @@ function standingBanner(balance, refill, config) {
     return notice(
       'warning',
       left > 0 ? `Your credit lasts only ${duration(left)}.` : 'Your credit is used up.',
-      options([add], `Your balance reaches zero on ${shown(runway.zero_at)}. All resources stop then, unless you add credit or a refill succeeds.`),
+      options([add, ...help], `Your balance reaches zero on ${shown(runway.zero_at)}. All resources stop then, unless you add credit or a refill succeeds.`),
     );
   }
   return null;
@@ -142,6 +143,7 @@ export function returned(place, config, { changed }) {
 async function follow(place, config, session, changed) {
   const until = Date.now() + WAIT_MS;
   noteReturn(session);
+  noteReference('Checkout session', session);
   place.show(
     notice('info', 'Confirming your payment\u2026', {
       text: 'This usually takes a few seconds. You can leave this page open or come back later.',
@@ -178,6 +180,7 @@ async function follow(place, config, session, changed) {
         'warning',
         'The payment was not completed.',
         'No charge was made. Try again or use another card.',
+        helpLink('declined'),
       );
     }
     await pause(turn);
@@ -195,7 +198,7 @@ async function follow(place, config, session, changed) {
       role: 'alert',
       actions: [
         button('Check again', () => follow(place, config, session, changed)),
-        ...(config.operator_contact ? [contact(config.operator_contact)] : []),
+        helpLink('missing'),
       ],
     }),
   );
@@ -233,10 +236,11 @@ async function canceled(place, config, changed) {
   return tell(place, 'info', CANCELED);
 }
 
-function tell(place, kind, title, text) {
+function tell(place, kind, title, text, ...actions) {
   place.show(
     notice(kind, title, {
       text,
+      actions,
       testid: kind === 'success' ? 'banner-success' : 'banner-info',
       close: () => document.getElementById('content').focus(),
     }),

@@ -2,6 +2,7 @@
 
 import { Problem } from './api.js';
 import { fill, h, icon, safeUrl } from './dom.js';
+import { noteReference } from './references.js';
 
 /** Announces a text to screen readers. */
 export function announce(text) {
@@ -105,20 +106,27 @@ function actionsOf(problem) {
     actions.push(link('Add credit', '#add-credit', { kind: 'button primary', testid: 'problem-add-credit' }));
   if (action.set_email)
     actions.push(link('Set an e-mail address', '#company', { kind: 'button', testid: 'problem-set-email' }));
-  if (action.contact) actions.push(contact(action.contact, 'Request a higher limit'));
+  if (action.contact) {
+    actions.push(contact(action.contact, problem.code === 'amount_too_large' ? 'Contact sales' : 'Contact support'));
+  }
   if (action.sign_in)
     actions.push(button('Sign in', () => location.reload(), { kind: 'primary', testid: 'problem-sign-in' }));
   if (action.url) actions.push(link(action.label ?? 'Continue', action.url, { kind: 'button', outside: true }));
   return actions;
 }
 
-/** A link to the operator's support. */
-export function contact(whom, label = 'Contact support') {
-  return link(label, whom.includes('://') || whom.startsWith('mailto:') ? whom : `mailto:${whom}`, {
-    kind: 'button',
-    testid: 'contact',
-  });
+/** A link to the operator. A mail starts with this subject and body. */
+export function contact(whom, label, { kind = '', testid = 'contact', subject, body } = {}) {
+  const look = { kind: `button ${kind}`, testid };
+  if (whom.includes('://')) return link(label, whom, { ...look, outside: true });
+  const mail = [['subject', subject], ['body', body]].filter(([, text]) => text);
+  const query = mail.map(([name, text]) => `${name}=${encodeURIComponent(text)}`).join('&');
+  return link(label, `mailto:${whom.replace(/^mailto:/, '')}${query && `?${query}`}`, look);
 }
+
+/** A link to the help section. @param {string} [topic] a question, or `tx/` and a transaction ID */
+export const helpLink = (topic) =>
+  link('Get help', topic ? `#help/${topic}` : '#help', { kind: 'button quiet', testid: 'get-help' });
 
 /** A problem as a notice, with a retry button where a retry may help. */
 export function failure(problem, retry, testid = 'problem') {
@@ -130,6 +138,8 @@ export function failure(problem, retry, testid = 'problem') {
   const retryAt = known.action?.retry_at;
   const actions = actionsOf(known);
   if (retry && !known.action?.sign_in) actions.push(button('Try again', retry, { testid: 'retry' }));
+  actions.push(helpLink(known.code === 'amount_too_large' ? 'larger' : null));
+  noteReference('Request', known.requestId && `${known.requestId} (${known.code})`);
   const reference = known.requestId && known.status >= 500 ? ` Reference: ${known.requestId}.` : '';
   const later = retryAt
     ? ` You can try again at ${new Date(retryAt).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })}.`
@@ -289,9 +299,9 @@ export function field(label, input, { hint, prefix } = {}) {
   return {
     element,
     input,
-    /** Shows an error message, or removes it if there is no text. */
-    wrong: (text) => {
-      error.textContent = text ?? '';
+    /** Shows an error message with what helps, or removes it if there is no text. */
+    wrong: (text, ...more) => {
+      fill(error, text, text && more);
       if (text) input.setAttribute('aria-invalid', 'true');
       else input.removeAttribute('aria-invalid');
     },

@@ -3,6 +3,7 @@
 import { read, write } from '../api.js';
 import { readRefill } from '../account.js';
 import { rememberSession } from '../checkout.js';
+import { noteReference } from '../references.js';
 import { fill, h, safeUrl } from '../dom.js';
 import * as money from '../money.js';
 import { button, busy, card, field, link, outlet, toggle } from '../ui.js';
@@ -79,8 +80,14 @@ export function addCredit(context) {
     const entered = money.typed(custom.input.value);
     if (custom.input.value.trim() === '') return choose(usual);
     amount = entered.amount ?? null;
-    custom.wrong(entered.error ?? money.outside(amount, limits));
+    custom.wrong(entered.error ?? money.outside(amount, limits), ...larger(amount));
     return show();
+  }
+
+  /** Larger amounts are for sales. */
+  function larger(entered) {
+    const isLarger = entered && money.compare(entered, limits.max) > 0;
+    return isLarger ? [' ', link('Contact sales', '#help/larger', { testid: 'larger' }), ' for a larger amount.'] : [];
   }
 
   function show() {
@@ -95,7 +102,7 @@ export function addCredit(context) {
     event.preventDefault();
     if (go.hasAttribute('aria-busy')) return undefined;
     const wrong = amount ? money.outside(amount, limits) : money.typed(custom.input.value).error;
-    custom.wrong(wrong);
+    custom.wrong(wrong, ...larger(amount));
     if (wrong) return custom.input.focus();
     problems.clear();
     return busy(go, async () => {
@@ -104,6 +111,7 @@ export function addCredit(context) {
         const session = await write('POST', 'v1/checkout-sessions', { amount, auto_refill: agreed });
         const url = safeUrl(session.url);
         rememberSession(session.id, agreed);
+        noteReference('Checkout session', session.id);
         location.assign(url);
         // Stay busy until the browser has left the page.
         await new Promise((resolve) => setTimeout(resolve, 8000));

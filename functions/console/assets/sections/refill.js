@@ -6,7 +6,7 @@ import { forgetAgreed } from '../checkout.js';
 import { fill, h } from '../dom.js';
 import * as money from '../money.js';
 import { count, shown, time } from '../time.js';
-import { announce, button, busy, card, field, link, loading, notice, outlet, pill, toggle } from '../ui.js';
+import { announce, button, busy, card, field, helpLink, link, loading, notice, outlet, pill, toggle } from '../ui.js';
 import { addCard, cardName } from './cards.js';
 
 export const title = 'Auto-refill';
@@ -87,7 +87,7 @@ export function refillNotice(settings, reload, testid) {
   }
   if (progress === 'wanted' && last) {
     const next = until ? `The next attempt is on ${shown(until)}.` : 'The next attempt follows shortly.';
-    return notice('warning', declined(last), { text: `${last.message} ${next}`, actions: suggested(last, settings, reload), testid });
+    return notice('warning', declined(last), { text: `${last.message} ${next}`, actions: [...suggested(last, settings, reload), helpLink('declined')], testid });
   }
   if (progress === 'wanted' && why === 'limit') {
     const text = until && `The next attempt is on ${shown(until)}. Add credit if you need it earlier.`;
@@ -99,7 +99,7 @@ export function refillNotice(settings, reload, testid) {
     const isDeclined = last && ['failures', 'card_refused'].includes(why);
     return notice('warning', text, {
       text: isDeclined && `${declined(last)} ${last.message}`,
-      actions: [...(isDeclined && kind !== 'card' ? suggested(last, settings, reload) : []), ...remedies(kind, settings, reload)],
+      actions: [...(isDeclined && kind !== 'card' ? suggested(last, settings, reload) : []), ...remedies(kind, settings, reload), helpLink(isDeclined ? 'declined' : null)],
       testid,
     });
   }
