@@ -14,6 +14,8 @@
 mod browser;
 mod helping;
 mod paying;
+mod provider;
 mod returning;
 mod showing;
+mod signing_in;
 mod support;

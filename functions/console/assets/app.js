@@ -7,7 +7,7 @@ import { banners, returned } from './banners.js';
 import { noteReturn } from './checkout.js';
 import { fill, h, icon } from './dom.js';
 import * as localCloud from './local.js';
-import { contact, failure, link } from './ui.js';
+import { button, contact, failure, link } from './ui.js';
 import * as balance from './sections/balance.js';
 import * as cards from './sections/cards.js';
 import * as company from './sections/company.js';
@@ -38,6 +38,7 @@ async function start() {
       document.getElementById('who'),
       h('span', { class: 'hint' }, 'Signed in as'),
       h('span', { testid: 'who', title: session.account }, session.name),
+      session.signOut && button('Sign out', () => session.signOut(), { kind: 'quiet small', testid: 'sign-out' }),
     );
     navigation();
     fill(document.getElementById('foot'), 'Questions about your bill? ', link('Get help', '#help', { testid: 'foot-help' }));
@@ -47,6 +48,8 @@ async function start() {
       localCloud.bar(document.getElementById('local-bar'), session, () => view.dispatchEvent(new Event('moved')));
     }
     addEventListener('hashchange', () => show(false));
+    // What was typed is not thrown away by a redirect or a refresh. A section that is drawn again begins anew.
+    view.addEventListener('input', ({ target }) => target.closest('form')?.setAttribute('data-dirty', ''));
     // A link to the current hash fires no `hashchange`.
     document.addEventListener('click', (event) => {
       const hash = event.target.closest?.('a[href^="#"]')?.getAttribute('href');
@@ -62,11 +65,12 @@ async function start() {
     returned(above, config, { changed: () => view.dispatchEvent(new Event('moved')) });
     keepFresh();
   } catch (problem) {
+    // Without an account there is no help section.
+    const operator = config?.operator_contact;
+    const help = operator ? contact(operator, 'Contact support', { kind: 'quiet' }) : null;
     fill(
       view,
-      failure(problem, () => location.reload()),
-      // Without an account there is no help section.
-      config?.operator_contact && h('p', {}, contact(config.operator_contact, 'Contact support')),
+      failure(problem, () => location.reload(), 'problem', help),
     );
   }
 }
@@ -94,7 +98,8 @@ function open(config, isFirst) {
   const [name, ...rest] = location.hash.slice(1).split('/').map(decoded);
   // The target of the skip link is not a section.
   if (name === 'content') return document.getElementById('content').focus();
-  const section = SECTIONS[name] ?? balance;
+  // A name such as `constructor` is no section, although every object has it.
+  const section = Object.hasOwn(SECTIONS, name) ? SECTIONS[name] : balance;
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
@@ -149,9 +154,10 @@ function focusAmount() {
   document.getElementById('custom-amount')?.focus({ preventScroll: true });
 }
 
-/** A form that has the focus is never replaced while the customer is typing. */
+/** A form that has the focus, or was typed into, is never replaced. */
 function isTyping() {
-  return document.activeElement?.closest('form') && view.contains(document.activeElement);
+  const isFocused = document.activeElement?.closest('form') && view.contains(document.activeElement);
+  return isFocused || view.querySelector('form[data-dirty]');
 }
 
 function keepFresh() {

@@ -1,6 +1,7 @@
 /** The building blocks of every section, each with a loading, an empty and a failed state. */
 
 import { Problem } from './api.js';
+import { signInAgain } from './auth.js';
 import { fill, h, icon, safeUrl } from './dom.js';
 import { noteReference } from './references.js';
 
@@ -110,7 +111,7 @@ function actionsOf(problem) {
     actions.push(contact(action.contact, problem.code === 'amount_too_large' ? 'Contact sales' : 'Contact support'));
   }
   if (action.sign_in)
-    actions.push(button('Sign in', () => location.reload(), { kind: 'primary', testid: 'problem-sign-in' }));
+    actions.push(button('Sign in', signInAgain, { kind: 'primary', testid: 'problem-sign-in' }));
   if (action.url) actions.push(link(action.label ?? 'Continue', action.url, { kind: 'button', outside: true }));
   return actions;
 }
@@ -128,8 +129,11 @@ export function contact(whom, label, { kind = '', testid = 'contact', subject, b
 export const helpLink = (topic) =>
   link('Get help', topic ? `#help/${topic}` : '#help', { kind: 'button quiet', testid: 'get-help' });
 
-/** A problem as a notice, with a retry button where a retry may help. */
-export function failure(problem, retry, testid = 'problem') {
+/**
+ * A problem as a notice, with a retry button where a retry may help, and with the way to help.
+ * @param {Node|null} [help] instead of the help section
+ */
+export function failure(problem, retry, testid = 'problem', help = undefined) {
   const known =
     problem instanceof Problem
       ? problem
@@ -138,17 +142,22 @@ export function failure(problem, retry, testid = 'problem') {
   const retryAt = known.action?.retry_at;
   const actions = actionsOf(known);
   if (retry && !known.action?.sign_in) actions.push(button('Try again', retry, { testid: 'retry' }));
-  actions.push(helpLink(known.code === 'amount_too_large' ? 'larger' : null));
+  actions.push(help === undefined ? helpLink(known.code === 'amount_too_large' ? 'larger' : null) : help);
   noteReference('Request', known.requestId && `${known.requestId} (${known.code})`);
   const reference = known.requestId && known.status >= 500 ? ` Reference: ${known.requestId}.` : '';
   const later = retryAt
     ? ` You can try again at ${new Date(retryAt).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })}.`
     : '';
-  return notice(known.status === 402 || known.status === 0 ? 'warning' : 'error', known.message + later + reference, {
+  return notice(kindOf(known), known.message + later + reference, {
     actions,
     testid,
     role: 'alert',
   });
+}
+
+function kindOf({ status, code }) {
+  if (code === 'signed_out') return 'info';
+  return status === 402 || status === 0 ? 'warning' : 'error';
 }
 
 /** A place beside a form for its problems. The next attempt clears it. */
@@ -159,6 +168,8 @@ export function outlet() {
     clear: () => element.replaceChildren(),
     show: (problem, retry) => fill(element, failure(problem, retry)),
     say: (kind, text) => {
+      // What was typed is saved.
+      if (kind === 'success') element.closest('form')?.removeAttribute('data-dirty');
       fill(element, notice(kind, text, { role: 'status' }));
     },
   };

@@ -51,7 +51,8 @@ export function view(host, context) {
     ],
     6,
   );
-  context.onMoved(reload);
+  // What was typed is kept.
+  context.onMoved(() => place.querySelector('form[data-dirty]') ?? reload());
 }
 
 /** Ended attempts that are no decline: the card was not needed. */
