@@ -163,6 +163,7 @@ impl Provider {
 }
 
 fn tokens(issuer: &str, state: &State) -> Value {
+    #[allow(clippy::disallowed_methods, reason = "it has the clock of the browser's machine")]
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let now = i64::try_from(now).unwrap() - state.conduct.behind;
     let claims = json!({

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::browser::{DESKTOP, PHONE, Scheme};
 use crate::paying::{GOOD, continue_with, type_card};
-use crate::support::Visit;
+use crate::support::{Refill, Visit};
 
 const CANCELLED: &str = "Top-up cancelled. No charge was made.";
 
@@ -109,7 +109,8 @@ async fn stale_for_a_while(visit: &Visit, stale: &str) {
 }
 
 /// Whether the switch showed only this, and whether it shows it once the answers are current.
-async fn showed_only(visit: &Visit, on: bool) {
+async fn showed_only(visit: &Visit, agreed: Refill) {
+    let on = matches!(agreed, Refill::On);
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     visit.browser.click("nav-refill").await;
     visit.browser.see("refill-form").await;
@@ -127,7 +128,7 @@ async fn refill_switch_keeps_the_agreement_until_answers_carry_it() {
     continue_with(&visit, "add-amount-25").await;
     type_card(&visit, GOOD).await;
     visit.browser.says("[data-testid=banner-success]", "$25.00 was added").await;
-    showed_only(&visit, true).await;
+    showed_only(&visit, Refill::On).await;
     visit.end().await;
 }
 
@@ -135,7 +136,7 @@ async fn refill_switch_keeps_the_agreement_until_answers_carry_it() {
 async fn refill_switch_stays_off_after_it_was_switched_off() {
     let Some(visit) = Visit::begin().await else { return };
     stale_for_a_while(&visit, "enabled: true, threshold: '5.00', amount: '25.00'").await;
-    visit.pay("25.00", GOOD, crate::support::Refill::On).await;
+    visit.pay("25.00", GOOD, Refill::On).await;
     visit.open("#balance").await;
     visit.browser.see_css(".refill-line:not([aria-busy])").await;
     visit.browser.click("refill-switch").await;
@@ -143,6 +144,6 @@ async fn refill_switch_stays_off_after_it_was_switched_off() {
     visit.browser.see_css("input[name=card]").await;
     type_card(&visit, GOOD).await;
     visit.browser.says("[data-testid=banner-success]", "$25.00 was added").await;
-    showed_only(&visit, false).await;
+    showed_only(&visit, Refill::Off).await;
     visit.end().await;
 }
