@@ -8,8 +8,8 @@ use crate::browser::{DESKTOP, Network, PHONE, Scheme};
 use crate::support::{Refill, Visit};
 
 const GOOD: &str = "4242424242424242";
-const SECTIONS: [&str; 7] =
-    ["balance", "transactions", "refill", "cards", "invoices", "company", "projects"];
+const SECTIONS: [&str; 8] =
+    ["balance", "transactions", "refill", "cards", "invoices", "company", "projects", "help"];
 
 #[tokio::test]
 async fn page_shows_the_cost_of_a_passed_hour() {

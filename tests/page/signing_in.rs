@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tollgate_local::control::TokenRequest;
 
+use crate::browser::{DESKTOP, PHONE, Scheme};
 use crate::provider::{Authorization, Provider, Refreshes};
 use crate::support::{ACCOUNT, Visit};
 
@@ -136,6 +137,14 @@ async fn signing_out_lasts_until_the_customer_signs_in() {
     let Some((visit, provider)) = begin().await else { return };
     open(&visit, "#balance").await;
     visit.browser.says("[data-testid=who]", "acme@example.test").await;
+    for (size, scheme, name) in [
+        (DESKTOP, Scheme::Light, "signed-in"),
+        (PHONE, Scheme::Light, "signed-in-phone"),
+        (PHONE, Scheme::Dark, "signed-in-phone-dark"),
+    ] {
+        visit.browser.look(size, scheme).await;
+        visit.browser.picture(name).await;
+    }
     visit.browser.click("sign-out").await;
     visit.browser.says("[data-testid=problem]", "You are signed out.").await;
     visit.browser.picture("signed-out").await;

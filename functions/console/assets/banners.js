@@ -49,6 +49,7 @@ export function banners(host, config) {
 function standingBanner(balance, refill, config) {
   const add = link('Add credit', '#add-credit', { kind: 'button primary', testid: 'banner-add-credit' });
   const help = [helpLink()];
+  const onlyHelp = [helpLink(null, '')];
   const { runway, standing, frozen } = balance;
   const options = (actions, text) => ({
     actions,
@@ -60,7 +61,7 @@ function standingBanner(balance, refill, config) {
     return notice(
       'error',
       'This account is closed.',
-      options(help, 'You can no longer start resources. Your history and invoices remain available.'),
+      options(onlyHelp, 'You can no longer start resources. Your history and invoices remain available.'),
     );
   if (standing === 'deleted') {
     return notice(
@@ -85,7 +86,7 @@ function standingBanner(balance, refill, config) {
     return notice(
       'error',
       'This account is frozen.',
-      options(help, 'A payment is disputed or under review. You can\u2019t start resources until this is resolved.'),
+      options(onlyHelp, 'A payment is disputed or under review. You can\u2019t start resources until this is resolved.'),
     );
   if (standing === 'suspended') {
     // Null if it was staff who suspended the account. Credit would not end that.
@@ -98,7 +99,7 @@ function standingBanner(balance, refill, config) {
       : notice(
           'error',
           'This account is suspended.',
-          options(help, 'All resources are stopped and nothing is billed. Contact support to resume.'),
+          options(onlyHelp, 'All resources are stopped and nothing is billed. Contact support to resume.'),
         );
   }
   // A refill comes before the credit ends. If it fails, this warning is back.
@@ -180,7 +181,7 @@ async function follow(place, config, session, changed) {
         'warning',
         'The payment was not completed.',
         'No charge was made. Try again or use another card.',
-        helpLink('declined'),
+        helpLink('declined', ''),
       );
     }
     await pause(turn);

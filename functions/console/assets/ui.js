@@ -126,8 +126,8 @@ export function contact(whom, label, { kind = '', testid = 'contact', subject, b
 }
 
 /** A link to the help section. @param {string} [topic] a question, or `tx/` and a transaction ID */
-export const helpLink = (topic) =>
-  link('Get help', topic ? `#help/${topic}` : '#help', { kind: 'button quiet', testid: 'get-help' });
+export const helpLink = (topic, kind = 'quiet') =>
+  link('Get help', topic ? `#help/${topic}` : '#help', { kind: `button ${kind}`, testid: 'get-help' });
 
 /**
  * A problem as a notice, with a retry button where a retry may help, and with the way to help.
@@ -142,7 +142,8 @@ export function failure(problem, retry, testid = 'problem', help = undefined) {
   const retryAt = known.action?.retry_at;
   const actions = actionsOf(known);
   if (retry && !known.action?.sign_in) actions.push(button('Try again', retry, { testid: 'retry' }));
-  actions.push(help === undefined ? helpLink(known.code === 'amount_too_large' ? 'larger' : null) : help);
+  const topic = known.code === 'amount_too_large' ? 'larger' : null;
+  actions.push(help === undefined ? helpLink(topic, actions.length ? 'quiet' : '') : help);
   noteReference('Request', known.requestId && `${known.requestId} (${known.code})`);
   const reference = known.requestId && known.status >= 500 ? ` Reference: ${known.requestId}.` : '';
   const later = retryAt

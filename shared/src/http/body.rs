@@ -140,9 +140,10 @@ mod tests {
     }
 
     #[derive(Debug, Deserialize)]
-    #[serde(rename_all = "snake_case")]
     enum Level {
+        #[serde(rename = "low")]
         _Low,
+        #[serde(rename = "high")]
         _High,
     }
 
@@ -179,7 +180,7 @@ mod tests {
             (
                 r#"{"_amount":"5","_inner":{"_on":true,"_level":"x"}}"#,
                 "_inner._level",
-                "must be _low or _high.",
+                "must be low or high.",
             ),
             (r#"{"_amount":"5","_list":{}}"#, "_list", "must be a list."),
             (r#"{"_amount":"5","_list":[{"_on":true},{}]}"#, "_list[1]._on", "is required."),
