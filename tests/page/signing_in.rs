@@ -63,6 +63,29 @@ async fn sign_in_that_cannot_complete_ends_with_a_button() {
 }
 
 #[tokio::test]
+async fn address_from_the_sign_in_is_offered_where_the_api_has_none() {
+    let Some((visit, provider)) = begin().await else { return };
+    // An access token without an address, as Cognito and Entra ID issue them.
+    let claims = json!({"email": "none"}).as_object().unwrap().clone();
+    let request =
+        TokenRequest { account: "newcomer".to_owned(), claims, ..TokenRequest::default() };
+    provider.issue(visit.cloud.token(&request).unwrap());
+    provider.behave(|conduct| conduct.person = "newcomer");
+    open(&visit, "#company").await;
+    visit.browser.see("account-email").await;
+    let offered = "return document.getElementById('account-email').value";
+    assert_eq!(visit.browser.script(offered).await, "newcomer@example.test");
+    visit.browser.says("#account-email-hint", "From your sign-in.").await;
+    visit.browser.picture("email-offered").await;
+    visit.browser.click("email-save").await;
+    visit.browser.says("main", "Saved.").await;
+    visit.open("#company").await;
+    visit.browser.see("account-email").await;
+    assert_eq!(visit.browser.text("#account-email-hint").await, "");
+    visit.end().await;
+}
+
+#[tokio::test]
 async fn clock_of_the_machine_does_not_matter() {
     let Some((visit, provider)) = begin().await else { return };
     provider.behave(|conduct| (conduct.expires_in, conduct.behind) = (300, 660));

@@ -43,7 +43,7 @@ async function start() {
     navigation();
     fill(document.getElementById('foot'), 'Questions about your bill? ', link('Get help', '#help', { testid: 'foot-help' }));
     const above = banners(place, config);
-    const show = (isFirst) => open(config, isFirst);
+    const show = (isFirst) => open(config, session, isFirst);
     if (config.mode === 'local') {
       localCloud.bar(document.getElementById('local-bar'), session, () => view.dispatchEvent(new Event('moved')));
     }
@@ -94,7 +94,7 @@ function navigation() {
 }
 
 /** Shows the section named in the URL's hash. */
-function open(config, isFirst) {
+function open(config, session, isFirst) {
   const [name, ...rest] = location.hash.slice(1).split('/').map(decoded);
   // The target of the skip link is not a section.
   if (name === 'content') return document.getElementById('content').focus();
@@ -107,7 +107,9 @@ function open(config, isFirst) {
     config,
     signal,
     path: rest.join('/') || null,
-    reload: () => open(config, true),
+    /** The address of whoever is signed in, if it is known. */
+    email: session.email ?? null,
+    reload: () => open(config, session, true),
     /** Runs after the clock moved or credit was added. */
     onMoved: (work) => view.addEventListener('moved', work, { signal }),
   };
@@ -123,7 +125,7 @@ function open(config, isFirst) {
   section.view(body, context);
   if (section === balance)
     context.onMoved(() => {
-      if (!isTyping()) open(config, true);
+      if (!isTyping()) open(config, session, true);
     });
   if (name === 'add-credit') return focusAmount();
   if (!isFirst) {

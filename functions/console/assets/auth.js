@@ -25,7 +25,7 @@ const TIMEOUT_MS = 10_000;
 /**
  * Signs in, or redirects to the provider and never resolves.
  * @param {{issuer: string, client_id: string, scopes?: string|string[], audience?: string}} config
- * @returns {Promise<{name: string, account: string, token: (method: string) => Promise<string>, expired: (method: string) => string | undefined, signOut: () => Promise<void>}>}
+ * @returns {Promise<{name: string, account: string, email: string | null, token: (method: string) => Promise<string>, expired: (method: string) => string | undefined, signOut: () => Promise<void>}>}
  */
 export async function signIn(config) {
   const query = new URLSearchParams(location.search);
@@ -89,6 +89,7 @@ function sessionOf(config, tokens, claims) {
   return {
     name: nameOf(claims),
     account,
+    email: claims.email ?? null,
     token: async (method) => {
       if (Date.now() < current.usableUntil) return current.token;
       renewing ??= renew().finally(() => {
