@@ -2,6 +2,8 @@
 //! answered.
 
 #[cfg(feature = "http")]
+mod body;
+#[cfg(feature = "http")]
 pub mod call;
 #[cfg(feature = "http")]
 pub mod caller;

@@ -100,6 +100,7 @@ async fn requests_to_stripe_are_exactly_as_designed() {
         ("adaptive_pricing[enabled]", "false"),
         ("allow_promotion_codes", "false"),
         ("payment_intent_data[setup_future_usage]", "off_session"),
+        ("payment_intent_data[receipt_email]", "acme@example.test"),
         ("saved_payment_method_options[allow_redisplay_filters][0]", "always"),
         ("invoice_creation[enabled]", "true"),
         ("line_items[0][price_data][unit_amount]", "2500"),
@@ -165,6 +166,24 @@ async fn unchargeable_amount_is_refused_before_asking_stripe() {
         world.call(&world.event(CREATE).without_token().json(&json!({"amount": "25"}))).await;
     assert_eq!(without.status, 401);
     assert_eq!(world.call(&world.event(CREATE).body("{")).await.code(), "invalid_body");
+    for (body, parameter, why) in [
+        (json!({"amount": 25}), "amount", "must be a string."),
+        (json!({}), "amount", "is required."),
+        (
+            json!({"amount": "25", "auto_refill": {"enabled": 1}}),
+            "auto_refill.enabled",
+            "must be true or false.",
+        ),
+        (
+            json!({"amount": "25", "autorefill": null}),
+            "autorefill",
+            "is not a field of this request. Use amount or auto_refill.",
+        ),
+    ] {
+        let refused = world.create(&body).await.body;
+        assert_eq!(refused["parameter"], parameter, "{refused}");
+        assert_eq!(refused["detail"], format!("{parameter}: {why}"), "{body}");
+    }
     let huge = "x".repeat(256 * 1024 + 1);
     assert_eq!(world.call(&world.event(CREATE).body(&huge)).await.code(), "body_too_large");
     assert_eq!(world.stand_in.calls(), []);

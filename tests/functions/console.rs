@@ -144,6 +144,7 @@ fn page_gets_sign_in_settings_and_bad_ones_are_named() {
     let shown = get(&oidc(), "/config.json", &json!({}));
     let expected = json!({
         "mode": "oidc", "issuer": "https://issuer.example/tenant", "client_id": "page", "scopes": "openid email", "currency": "usd",
+        "topup": {"min": "1.00", "max": "1000.00"}, "refill": {"min": "1.00", "max": "1000.00"}, "restore_seconds": 1_209_600,
     });
     assert_eq!(serde_json::from_str::<Value>(&text(&shown)).unwrap(), expected);
     assert_eq!(console(&[]).unwrap_err(), PageSettingsError::Missing("TOKEN_ISSUER"));
@@ -155,6 +156,24 @@ fn page_gets_sign_in_settings_and_bad_ones_are_named() {
         );
     }
     assert!(console(&[("SIGN_IN", "yes")]).is_err());
+}
+
+#[test]
+fn page_gets_the_limits_of_the_operators_parameters() {
+    let set = [("SIGN_IN", "local"), ("TOPUP_MIN", "10"), ("TOPUP_MAX", "250.50")];
+    let shown = text(&get(&console(&set).unwrap(), "/config.json", &json!({})));
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["topup"], json!({"min": "10", "max": "250.50"}));
+    for (variable, value) in [
+        ("TOPUP_MIN", "five"),
+        ("TOPUP_MAX", "1e3"),
+        ("REFILL_MIN", "1.005"),
+        ("REFILL_MAX", "-1"),
+        ("RESTORE_SECONDS", "two weeks"),
+    ] {
+        let error = console(&[("SIGN_IN", "local"), (variable, value)]).unwrap_err();
+        assert!(error.to_string().contains(variable), "{error}");
+    }
 }
 
 #[test]

@@ -66,6 +66,7 @@ impl Contract {
         NewSession {
             customer: self.customer.clone(),
             purchase: self.purchase(CreditKind::TopUp),
+            receipt_email: "contract@example.com".parse().unwrap(),
             expires_at: now().plus(31 * MINUTE),
             success_url: "https://billing.example/?session={CHECKOUT_SESSION_ID}".to_owned(),
             cancel_url: "https://billing.example/?checkout=canceled".to_owned(),

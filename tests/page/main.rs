@@ -12,6 +12,10 @@
 )]
 
 mod browser;
+mod helping;
 mod paying;
+mod provider;
+mod returning;
 mod showing;
+mod signing_in;
 mod support;

@@ -5,13 +5,13 @@ use serde_json::json;
 use crate::browser::{DESKTOP, PHONE, Scheme};
 use crate::support::{Refill, Visit};
 
-const GOOD: &str = "4242424242424242";
+pub(crate) const GOOD: &str = "4242424242424242";
 const DECLINED: &str = "4000000000000002";
 const ASKS: &str = "4000002760003184";
 const DECLINED_LATER: &str = "4000000000000341";
 
 /// From the page to Stripe's, with an amount.
-async fn continue_with(visit: &Visit, preset: &str) {
+pub(crate) async fn continue_with(visit: &Visit, preset: &str) {
     visit.open("#balance").await;
     visit.browser.click(preset).await;
     visit.browser.click("continue").await;
@@ -19,7 +19,7 @@ async fn continue_with(visit: &Visit, preset: &str) {
 }
 
 /// A card typed into Stripe's page.
-async fn type_card(visit: &Visit, card: &str) {
+pub(crate) async fn type_card(visit: &Visit, card: &str) {
     visit.browser.fill("input[name=card]", card).await;
     visit.browser.click_css("form button:not(.quiet)").await;
 }
@@ -61,6 +61,45 @@ async fn amount_is_validated_while_typed_and_refills_stay_off() {
     type_card(&visit, GOOD).await;
     visit.browser.says("[data-testid=banner-success]", "$12.50 was added").await;
     assert_eq!(visit.api.get("/v1/auto-refill").await.unwrap().json()["enabled"], false);
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn amount_limits_are_the_operators_parameters() {
+    let parameters = [("TopupMin", "10.00"), ("TopupMax", "250.00"), ("RefillMin", "20.00")];
+    let Some(visit) = Visit::begin_with(&parameters).await else { return };
+    visit.open("#balance").await;
+    visit.browser.counts(".preset", 2).await;
+    let complaint = "[data-testid=add-credit] .field-error";
+    for (typed, expected) in
+        [("9.99", "The minimum is $10.00."), ("250.01", "The maximum is $250.00.")]
+    {
+        visit.browser.fill("[data-testid=custom-amount]", typed).await;
+        visit.browser.says(complaint, expected).await;
+    }
+    visit.browser.fill("[data-testid=custom-amount]", "10").await;
+    visit.browser.says("[data-testid=continue]", "Continue with $10.00").await;
+    assert_eq!(visit.browser.text(complaint).await, "");
+    visit.open("#refill").await;
+    visit.browser.click("refill-enabled").await;
+    visit.browser.fill("[data-testid=refill-amount]", "19.99").await;
+    visit.browser.says("#refill-amount-error", "The minimum is $20.00.").await;
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn amount_from_the_minimum_on_is_not_refused_while_typed() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.open("#balance").await;
+    for typed in ["1", "3", "4.99"] {
+        visit.browser.fill("[data-testid=custom-amount]", typed).await;
+        visit.browser.says("[data-testid=continue]", &format!("Continue with ${typed}")).await;
+        assert_eq!(
+            visit.browser.text("[data-testid=add-credit] .field-error").await,
+            "",
+            "{typed}"
+        );
+    }
     visit.end().await;
 }
 
@@ -118,6 +157,59 @@ async fn decline_of_a_refill_shows_what_to_do() {
     visit.browser.look(PHONE, Scheme::Dark).await;
     visit.browser.picture("refill-declined-phone-dark").await;
     visit.browser.look(DESKTOP, Scheme::Light).await;
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn declined_refill_shows_on_balance_with_the_next_try() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("25.00", DECLINED_LATER, Refill::On).await;
+    visit.start("vm-gpu", "trainer").await;
+    visit.pass(8 * 3600 + 120).await;
+    let refill = visit.api.get("/v1/auto-refill").await.unwrap().json();
+    assert_eq!(refill["last_attempt"]["outcome"], "failed", "{refill}");
+    visit.open("#balance").await;
+    let warning = "[data-testid=refill-warning]";
+    visit.browser.says(warning, "Your refill of $25.00 was declined.").await;
+    visit.browser.says(warning, "Your card was declined. Contact your bank for details.").await;
+    visit.browser.says(warning, "The next attempt is on").await;
+    visit.browser.says(warning, "Use another card").await;
+    for (size, scheme, name) in [
+        (DESKTOP, Scheme::Light, "balance-declined"),
+        (PHONE, Scheme::Dark, "balance-declined-phone-dark"),
+        (PHONE, Scheme::Light, "balance-declined-phone"),
+    ] {
+        visit.browser.look(size, scheme).await;
+        visit.browser.picture(name).await;
+    }
+    visit.browser.look(DESKTOP, Scheme::Light).await;
+    // Auto-refill says the same, and not that it was a limit or a decline.
+    visit.open("#refill").await;
+    visit.browser.says("[data-testid=refill-state]", "Your refill of $25.00 was declined.").await;
+    visit.browser.picture("refill-section-declined").await;
+    // The button leads to Stripe's page for another card.
+    visit.open("#balance").await;
+    visit.browser.click_css("[data-testid=refill-warning] [data-testid=refill-add-card]").await;
+    visit.browser.see_css("input[name=card]").await;
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn working_refills_leave_no_warning_that_everything_stops() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("25.00", GOOD, Refill::On).await;
+    visit.start("vm-gpu", "trainer").await;
+    visit.open("#balance").await;
+    visit.browser.says("[data-testid=lasts-until]", "in ").await;
+    visit.browser.says("[data-testid=balance-card]", "without refills").await;
+    for text in ["Your credit lasts only", "All resources stop", "Deletion if no credit"] {
+        assert!(!visit.browser.text("body").await.contains(text), "{text}");
+    }
+    visit.browser.picture("balance-with-refills").await;
+    // Switched off, the same credit is a warning.
+    visit.write("PUT", "/v1/auto-refill", &json!({"enabled": false})).await;
+    visit.open("#balance").await;
+    visit.browser.says("[data-testid=banner]", "Your credit lasts only").await;
     visit.end().await;
 }
 

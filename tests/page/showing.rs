@@ -8,8 +8,8 @@ use crate::browser::{DESKTOP, Network, PHONE, Scheme};
 use crate::support::{Refill, Visit};
 
 const GOOD: &str = "4242424242424242";
-const SECTIONS: [&str; 7] =
-    ["balance", "transactions", "refill", "cards", "invoices", "company", "projects"];
+const SECTIONS: [&str; 8] =
+    ["balance", "transactions", "refill", "cards", "invoices", "company", "projects", "help"];
 
 #[tokio::test]
 async fn page_shows_the_cost_of_a_passed_hour() {
@@ -60,6 +60,35 @@ async fn suspension_shows_a_banner_until_credit_comes() {
     visit.browser.click("resource-start").await;
     visit.browser.see_css("[data-testid=resource-row][data-state=running]").await;
     visit.end().await;
+}
+
+#[tokio::test]
+async fn suspension_by_staff_never_asks_for_money() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("25.00", GOOD, Refill::Off).await;
+    visit.start("vm-gpu", "trainer").await;
+    let staff = visit.staff();
+    let suspend = json!({"reason": "abuse"});
+    let path = format!("/v1/admin/accounts/{}/suspend", crate::support::ACCOUNT);
+    staff.write("POST", &path, &suspend).await.unwrap().success().unwrap();
+    // As after a correction that left nothing.
+    let balance = visit.balance().await;
+    let path = format!("/v1/admin/accounts/{}/correction", crate::support::ACCOUNT);
+    let correction = json!({"amount": format!("-{balance}"), "reason": "refunded by wire"});
+    staff.write("POST", &path, &correction).await.unwrap().success().unwrap();
+    visit.open("#balance").await;
+    visit.browser.says("[data-testid=banner]", "This account is suspended.").await;
+    visit.browser.says("[data-testid=banner]", "Contact support").await;
+    let banner = visit.browser.text("[data-testid=banner]").await;
+    assert!(!banner.contains("credit"), "{banner}");
+    visit.browser.picture("suspended-by-staff").await;
+    visit.open("#projects").await;
+    visit.browser.click("resource-start").await;
+    visit.browser.says("[data-testid=problem]", "suspended by our staff").await;
+    let problem = visit.browser.text("[data-testid=problem]").await;
+    assert!(!problem.contains("redit"), "{problem}");
+    visit.browser.picture("suspended-by-staff-start").await;
+    visit.browser.client.clone().close().await.unwrap();
 }
 
 #[tokio::test]

@@ -33,6 +33,11 @@ pub(crate) struct Visit {
 impl Visit {
     /// None where there is no browser.
     pub(crate) async fn begin() -> Option<Visit> {
+        Visit::begin_with(&[]).await
+    }
+
+    /// In a cloud deployed with these parameters.
+    pub(crate) async fn begin_with(parameters: &[(&str, &str)]) -> Option<Visit> {
         if !browser::is_there() {
             eprintln!(
                 "NOT RUN: there is no chromedriver on this machine (Debian's packages chromium and chromium-driver)"
@@ -44,6 +49,9 @@ impl Visit {
         config.pace = Pace::Frozen;
         // While the clock stands still, no rate limit recovers.
         config.parameters.insert("ApiBurstLimit".to_owned(), "5000".to_owned());
+        for (name, value) in parameters {
+            config.parameters.insert((*name).to_owned(), (*value).to_owned());
+        }
         config.start = Some(utc_datetime!(2026-11-22 10:00));
         let cloud = Cloud::start(config).await.unwrap();
         let seeded = seed::plant(&cloud).await.unwrap();
@@ -52,6 +60,16 @@ impl Visit {
             .unwrap();
         let api = ApiClient::new(&cloud.urls().api).with_token(token);
         Some(Visit { browser: Browser::new().await, api, project: seeded.project, cloud })
+    }
+
+    /// The API for staff.
+    pub(crate) fn staff(&self) -> ApiClient {
+        let token = self.cloud.token(&TokenRequest {
+            account: "operator".to_owned(),
+            scope: Some("tollgate/admin".to_owned()),
+            ..TokenRequest::default()
+        });
+        ApiClient::new(&self.cloud.urls().api).with_token(token.unwrap())
     }
 
     /// Opens the page at a section.

@@ -130,7 +130,8 @@ impl AutoRefillRequest {
             Err(Problem::new(
                 ProblemCode::InvalidBody,
                 "payment_method: must be the ID of a saved card, such as pm_123.",
-            ))
+            )
+            .with("parameter", "payment_method"))
         })
     }
 

@@ -151,9 +151,10 @@ pub(crate) async fn verify(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
 /// Handles `POST …/bonus`.
 pub(crate) async fn bonus(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let BonusRequest { amount, expires_at, excludes, reason } = call.json()?;
-    let expires_at: Timestamp = expires_at
-        .parse()
-        .map_err(|error| Problem::new(ProblemCode::InvalidBody, format!("expires_at: {error}.")))?;
+    let expires_at: Timestamp = expires_at.parse().map_err(|error| {
+        Problem::new(ProblemCode::InvalidBody, format!("expires_at: {error}."))
+            .with("parameter", "expires_at")
+    })?;
     call.require_key()?;
     let bonus = BonusGrant { amount, expires_at, excludes };
     on_state(billing, call, |_| Ok(Command::Grant { bonus: bonus.clone(), reason: reason.clone() }))

@@ -62,8 +62,9 @@ pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     if prices.is_empty() || prices.len() > PRICES_MAX {
         return Err(Problem::new(
             ProblemCode::InvalidBody,
-            format!("A request must contain 1 to {PRICES_MAX} prices."),
+            format!("prices: must contain 1 to {PRICES_MAX} prices."),
         )
+        .with("parameter", "prices")
         .into());
     }
     handler::once(billing, &call.caller()?.account, call, add(billing, call, prices)).await
@@ -101,6 +102,7 @@ impl WantedPrice {
         let valid_from = match valid_from {
             Some(text) => text.parse().map_err(|error| {
                 Problem::new(ProblemCode::InvalidBody, format!("valid_from of {sku}: {error}."))
+                    .with("parameter", "valid_from")
             })?,
             None => list.earliest(&sku, now),
         };

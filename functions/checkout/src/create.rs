@@ -107,7 +107,8 @@ async fn make_page(
     let round = (payments.now - first_asked_at).max(0) / MINUTE;
     let key = call.key_at_stripe();
     let key = if round == 0 { key } else { format!("{key}/{round}") };
-    let new = page(payments, &state, customer, purchase, first_asked_at.plus(round * MINUTE))?;
+    let at = first_asked_at.plus(round * MINUTE);
+    let new = page(payments, &state, customer, email, purchase, at)?;
     let session =
         payments.stripe.create_session(&new, &IdempotencyKey::checkout(&account, &key)).await?;
     payments.billing.store.note_owner(&account, &session.id).await?;
@@ -184,6 +185,7 @@ fn page(
     payments: Payments<'_>,
     state: &AccountState,
     customer: CustomerId,
+    receipt_email: EmailAddress,
     purchase: Purchase,
     at: Timestamp,
 ) -> Result<NewSession, Problem> {
@@ -202,6 +204,7 @@ fn page(
     Ok(NewSession {
         customer,
         purchase,
+        receipt_email,
         expires_at: at.plus(OPEN_SECONDS),
         success_url: settings.success_url.clone().ok_or_else(unset)?,
         cancel_url: settings.cancel_url.clone().ok_or_else(unset)?,

@@ -27,7 +27,7 @@ export class Problem extends Error {
 }
 
 /** The source of access tokens. Set once at sign-in. */
-let session = { token: async () => null, expired: () => {} };
+let session = { token: async () => null, expired: () => undefined };
 export const useSession = (next) => {
   session = next;
 };
@@ -147,11 +147,11 @@ async function send(url, { headers, ...init }) {
   }
   if (followsServer && response.headers.has('date')) setNow(response.headers.get('date'));
   if (response.ok) return response;
-  if (response.status === 401) session.expired(init.method ?? 'GET');
-  throw await problemOf(response);
+  const why = response.status === 401 ? session.expired(init.method ?? 'GET') : undefined;
+  throw await problemOf(response, why);
 }
 
-async function problemOf(response) {
+async function problemOf(response, why) {
   const { status } = response;
   // Responses that did not come from a function, such as API Gateway's own errors, are not problem documents.
   const document = await response.json().catch(() => ({}));
@@ -162,7 +162,7 @@ async function problemOf(response) {
     404: 'Not found.',
     429: 'Too many requests. Nothing was lost. Try again in a moment.',
   };
-  const detail = details[status] ?? 'Something went wrong on our end. Nothing was lost. Try again in a moment.';
+  const detail = why ?? details[status] ?? 'Something went wrong on our end. Nothing was lost. Try again in a moment.';
   return new Problem({
     status,
     code: status === 401 ? 'unauthorized' : `http_${status}`,

@@ -4,18 +4,20 @@ import { Problem, address, useSession } from './api.js';
 import { refreshBalance } from './account.js';
 import * as oidc from './auth.js';
 import { banners, returned } from './banners.js';
+import { noteReturn } from './checkout.js';
 import { fill, h, icon } from './dom.js';
 import * as localCloud from './local.js';
-import { failure } from './ui.js';
+import { button, contact, failure, link } from './ui.js';
 import * as balance from './sections/balance.js';
 import * as cards from './sections/cards.js';
 import * as company from './sections/company.js';
+import * as help from './sections/help.js';
 import * as invoices from './sections/invoices.js';
 import * as projects from './sections/projects.js';
 import * as refill from './sections/refill.js';
 import * as transactions from './sections/transactions.js';
 
-const SECTIONS = { balance, projects, transactions, refill, cards, invoices, company };
+const SECTIONS = { balance, projects, transactions, refill, cards, invoices, company, help };
 /** How often the balance is refreshed while the page is visible. */
 const REFRESH_MS = 60_000;
 
@@ -27,22 +29,27 @@ start();
 
 async function start() {
   const place = document.getElementById('banners');
+  let config = null;
   try {
-    const config = await configuration();
+    config = await configuration();
     const session = config.mode === 'local' ? await localCloud.signIn() : await oidc.signIn(config);
     useSession(session);
     fill(
       document.getElementById('who'),
       h('span', { class: 'hint' }, 'Signed in as'),
       h('span', { testid: 'who', title: session.account }, session.name),
+      session.signOut && button('Sign out', () => session.signOut(), { kind: 'quiet small', testid: 'sign-out' }),
     );
     navigation();
+    fill(document.getElementById('foot'), 'Questions about your bill? ', link('Get help', '#help', { testid: 'foot-help' }));
     const above = banners(place, config);
-    const show = (isFirst) => open(config, isFirst);
+    const show = (isFirst) => open(config, session, isFirst);
     if (config.mode === 'local') {
       localCloud.bar(document.getElementById('local-bar'), session, () => view.dispatchEvent(new Event('moved')));
     }
     addEventListener('hashchange', () => show(false));
+    // What was typed is not thrown away by a redirect or a refresh. A section that is drawn again begins anew.
+    view.addEventListener('input', ({ target }) => target.closest('form')?.setAttribute('data-dirty', ''));
     // A link to the current hash fires no `hashchange`.
     document.addEventListener('click', (event) => {
       const hash = event.target.closest?.('a[href^="#"]')?.getAttribute('href');
@@ -52,13 +59,18 @@ async function start() {
     });
     // The result is shown on the cards section. `replaceState` avoids a second `hashchange`.
     if (new URLSearchParams(location.search).has('card')) history.replaceState(null, '', `${location.search}#cards`);
+    // Before any section shows the auto-refill settings.
+    noteReturn(new URLSearchParams(location.search).get('session'));
     show(true);
     returned(above, config, { changed: () => view.dispatchEvent(new Event('moved')) });
     keepFresh();
   } catch (problem) {
+    // Without an account there is no help section.
+    const operator = config?.operator_contact;
+    const help = operator ? contact(operator, 'Contact support', { kind: 'quiet' }) : null;
     fill(
       view,
-      failure(problem, () => location.reload()),
+      failure(problem, () => location.reload(), 'problem', help),
     );
   }
 }
@@ -82,11 +94,12 @@ function navigation() {
 }
 
 /** Shows the section named in the URL's hash. */
-function open(config, isFirst) {
+function open(config, session, isFirst) {
   const [name, ...rest] = location.hash.slice(1).split('/').map(decoded);
   // The target of the skip link is not a section.
   if (name === 'content') return document.getElementById('content').focus();
-  const section = SECTIONS[name] ?? balance;
+  // A name such as `constructor` is no section, although every object has it.
+  const section = Object.hasOwn(SECTIONS, name) ? SECTIONS[name] : balance;
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
@@ -94,7 +107,9 @@ function open(config, isFirst) {
     config,
     signal,
     path: rest.join('/') || null,
-    reload: () => open(config, true),
+    /** The address of whoever is signed in, if it is known. */
+    email: session.email ?? null,
+    reload: () => open(config, session, true),
     /** Runs after the clock moved or credit was added. */
     onMoved: (work) => view.addEventListener('moved', work, { signal }),
   };
@@ -110,7 +125,7 @@ function open(config, isFirst) {
   section.view(body, context);
   if (section === balance)
     context.onMoved(() => {
-      if (!isTyping()) open(config, true);
+      if (!isTyping()) open(config, session, true);
     });
   if (name === 'add-credit') return focusAmount();
   if (!isFirst) {
@@ -141,9 +156,10 @@ function focusAmount() {
   document.getElementById('custom-amount')?.focus({ preventScroll: true });
 }
 
-/** A form that has the focus is never replaced while the customer is typing. */
+/** A form that has the focus, or was typed into, is never replaced. */
 function isTyping() {
-  return document.activeElement?.closest('form') && view.contains(document.activeElement);
+  const isFocused = document.activeElement?.closest('form') && view.contains(document.activeElement);
+  return isFocused || view.querySelector('form[data-dirty]');
 }
 
 function keepFresh() {

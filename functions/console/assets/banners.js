@@ -1,18 +1,21 @@
 /** Banners above every section. They show the account's standing and the result of a payment on Stripe's page. */
 
 import { read, write } from './api.js';
-import { refreshBalance, watchBalance } from './account.js';
+import { readRefill, refreshBalance, watchBalance } from './account.js';
+import { forgetAgreed, forgetSession, pendingAgreement, noteReturn, openSession } from './checkout.js';
 import { fill, h } from './dom.js';
+import { noteReference } from './references.js';
 import * as money from './money.js';
 import { duration, secondsUntil, shown } from './time.js';
-import { announce, button, contact, failure, link, notice } from './ui.js';
-import { OPEN_SESSION } from './sections/add-credit.js';
+import { announce, button, failure, helpLink, link, notice } from './ui.js';
 import { LOW_SECONDS } from './sections/balance.js';
+import { isRefillReady } from './sections/refill.js';
 
 /** How long to wait for a payment before the session ID is shown for support. */
 const WAIT_MS = 5 * 60_000;
+const CANCELED = 'Top-up cancelled. No charge was made.';
 /** Short pauses at first, because most payments are credited within seconds. */
-const pauseMs = (turn) => (turn < 10 ? 1000 : 3000);
+const pause = (turn) => new Promise((resolve) => setTimeout(resolve, turn < 10 ? 1000 : 3000));
 
 /**
  * @param {HTMLElement} host
@@ -23,8 +26,8 @@ export function banners(host, config) {
   const connection = h('div', { role: 'status' });
   const result = h('div', { role: 'status' });
   fill(host, connection, standing, result);
-  watchBalance((balance) => {
-    const next = standingBanner(balance, config);
+  watchBalance((balance, refill) => {
+    const next = standingBanner(balance, refill, config);
     // An unchanged banner is kept, so that screen readers do not read it again.
     if (next?.textContent !== standing.firstChild?.textContent) fill(standing, next);
   });
@@ -43,9 +46,10 @@ export function banners(host, config) {
   return { result, show: (...children) => fill(result, ...children) };
 }
 
-function standingBanner(balance, config) {
+function standingBanner(balance, refill, config) {
   const add = link('Add credit', '#add-credit', { kind: 'button primary', testid: 'banner-add-credit' });
-  const help = config.operator_contact ? [contact(config.operator_contact)] : [];
+  const help = [helpLink()];
+  const onlyHelp = [helpLink(null, '')];
   const { runway, standing, frozen } = balance;
   const options = (actions, text) => ({
     actions,
@@ -57,7 +61,7 @@ function standingBanner(balance, config) {
     return notice(
       'error',
       'This account is closed.',
-      options(help, 'You can no longer start resources. Your history and invoices remain available.'),
+      options(onlyHelp, 'You can no longer start resources. Your history and invoices remain available.'),
     );
   if (standing === 'deleted') {
     return notice(
@@ -65,7 +69,7 @@ function standingBanner(balance, config) {
       'All resources in this account were deleted.',
       options(
         [add, ...help],
-        'The grace period ended and no credit was added. Add credit to restore resources under Projects. They can be restored for 14 days.',
+        `The grace period ended and no credit was added. Add credit to restore resources under Projects. They can be restored for ${duration(config.restore_seconds)}.`,
       ),
     );
   }
@@ -82,27 +86,30 @@ function standingBanner(balance, config) {
     return notice(
       'error',
       'This account is frozen.',
-      options(help, 'A payment is disputed or under review. You can\u2019t start resources until this is resolved.'),
+      options(onlyHelp, 'A payment is disputed or under review. You can\u2019t start resources until this is resolved.'),
     );
   if (standing === 'suspended') {
-    const isOut = money.isUsedUp(balance.balance) || runway.deleted_at;
+    // Null if it was staff who suspended the account. Credit would not end that.
+    const isOut = balance.needed_to_resume !== null;
     const text = runway.deleted_at
       ? `Add credit to resume. Otherwise all resources will be deleted on ${shown(runway.deleted_at)}.`
       : 'Add credit to resume.';
     return isOut
-      ? notice('error', 'Your account is suspended because you are out of credit.', options([add], text))
+      ? notice('error', 'Your account is suspended because you are out of credit.', options([add, ...help], text))
       : notice(
           'error',
           'This account is suspended.',
-          options(help, 'All resources are stopped and nothing is billed. Contact support to resume.'),
+          options(onlyHelp, 'All resources are stopped and nothing is billed. Contact support to resume.'),
         );
   }
+  // A refill comes before the credit ends. If it fails, this warning is back.
+  if (refill && isRefillReady(refill)) return null;
   const left = runway.zero_at ? secondsUntil(runway.zero_at) : Infinity;
   if (left < LOW_SECONDS) {
     return notice(
       'warning',
       left > 0 ? `Your credit lasts only ${duration(left)}.` : 'Your credit is used up.',
-      options([add], `Your balance reaches zero on ${shown(runway.zero_at)}. All resources stop then, unless you add credit or a refill succeeds.`),
+      options([add, ...help], `Your balance reaches zero on ${shown(runway.zero_at)}. All resources stop then, unless you add credit or a refill succeeds.`),
     );
   }
   return null;
@@ -110,12 +117,17 @@ function standingBanner(balance, config) {
 
 /**
  * Shows the result when the customer returns from Stripe's payment page or card page, as given in the URL. The query is
- * then removed, so that a reload does not show the result again.
+ * then removed, so that a reload does not show the result again. A customer who came back some other way, such as by the
+ * browser's Back button, left a session open.
  */
 export function returned(place, config, { changed }) {
   const query = new URLSearchParams(location.search);
+  // A page from the browser's back/forward cache is shown as it was left, without loading.
+  addEventListener('pageshow', ({ persisted }) => {
+    if (persisted && openSession()) canceled(place, config, changed);
+  });
   if (query.has('session')) return follow(place, config, query.get('session'), changed);
-  if (query.get('checkout') === 'canceled') return canceled(place, config, changed);
+  if (query.get('checkout') === 'canceled' || openSession()) return canceled(place, config, changed);
   if (query.get('card') === 'added') {
     clean();
     tell(place, 'success', 'Card added.', 'It may take a moment to appear in the list.');
@@ -131,7 +143,8 @@ export function returned(place, config, { changed }) {
 
 async function follow(place, config, session, changed) {
   const until = Date.now() + WAIT_MS;
-  sessionStorage.removeItem(OPEN_SESSION);
+  noteReturn(session);
+  noteReference('Checkout session', session);
   place.show(
     notice('info', 'Confirming your payment\u2026', {
       text: 'This usually takes a few seconds. You can leave this page open or come back later.',
@@ -150,6 +163,7 @@ async function follow(place, config, session, changed) {
       clean();
       const now = await refreshBalance().catch(() => null);
       changed();
+      followAgreement(changed);
       const amount = found.row?.amount;
       return tell(
         place,
@@ -160,14 +174,17 @@ async function follow(place, config, session, changed) {
     }
     if (found?.status === 'expired') {
       clean();
+      forgetAgreed();
+      changed();
       return tell(
         place,
         'warning',
         'The payment was not completed.',
         'No charge was made. Try again or use another card.',
+        helpLink('declined', ''),
       );
     }
-    await new Promise((resolve) => setTimeout(resolve, pauseMs(turn)));
+    await pause(turn);
   }
   const text = h(
     'span',
@@ -182,33 +199,49 @@ async function follow(place, config, session, changed) {
       role: 'alert',
       actions: [
         button('Check again', () => follow(place, config, session, changed)),
-        ...(config.operator_contact ? [contact(config.operator_contact)] : []),
+        helpLink('missing'),
       ],
     }),
   );
 }
 
-/** The customer came back without paying. The session is expired, so that another tab cannot pay it by mistake. */
-async function canceled(place, config, changed) {
-  const session = sessionStorage.getItem(OPEN_SESSION);
-  clean();
-  if (session) {
-    sessionStorage.removeItem(OPEN_SESSION);
-    try {
-      const { status } = await write('POST', `v1/checkout-sessions/${encodeURIComponent(session)}/cancel`);
-      // It was paid in another tab, so that result is shown.
-      if (status === 'paid' || status === 'processing') return await follow(place, config, session, changed);
-    } catch {
-      // The session expires within 30 minutes anyway.
-    }
+/** Reads the auto-refill settings until they carry what was agreed with the payment. */
+async function followAgreement(changed) {
+  for (let turn = 0; pendingAgreement(); turn += 1) {
+    await pause(turn);
+    const settings = await readRefill().catch(() => null);
+    if (!pendingAgreement() || (settings && !settings.isPending)) return changed();
   }
-  return tell(place, 'info', 'Top-up cancelled. No charge was made.');
+  return undefined;
 }
 
-function tell(place, kind, title, text) {
+/** The customer came back without paying. The session is expired, so that another tab cannot pay it by mistake. */
+async function canceled(place, config, changed) {
+  const isNamed = new URLSearchParams(location.search).get('checkout') === 'canceled';
+  const session = openSession();
+  clean();
+  if (!session) return tell(place, 'info', CANCELED);
+  let status;
+  try {
+    ({ status } = await write('POST', `v1/checkout-sessions/${encodeURIComponent(session)}/cancel`));
+  } catch (problem) {
+    // The session is still remembered, so the next look at the page tries again.
+    if (problem.status !== 404) return place.show(failure(problem, () => canceled(place, config, changed), 'banner'));
+    // It is the session of another account that was signed in here before.
+    forgetSession();
+    return isNamed ? tell(place, 'info', CANCELED) : undefined;
+  }
+  // It was paid in another tab, so that result is shown.
+  if (status !== 'expired') return follow(place, config, session, changed);
+  forgetSession();
+  return tell(place, 'info', CANCELED);
+}
+
+function tell(place, kind, title, text, ...actions) {
   place.show(
     notice(kind, title, {
       text,
+      actions,
       testid: kind === 'success' ? 'banner-success' : 'banner-info',
       close: () => document.getElementById('content').focus(),
     }),

@@ -5,6 +5,7 @@
 
 import { Problem, address, ignoreServerDate, now, setNow } from './api.js';
 import { fill, h, icon } from './dom.js';
+import { forgetReferences } from './references.js';
 import { announce } from './ui.js';
 
 /** The account's name is remembered for this tab. Its token is not. */
@@ -117,6 +118,7 @@ export function bar(host, session, moved) {
 
   function change(event) {
     event.preventDefault();
+    forgetReferences();
     sessionStorage.setItem(WHO, account.value.trim());
     location.reload();
   }

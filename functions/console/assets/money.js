@@ -51,6 +51,28 @@ export function signed(amount) {
   return value > 0n ? `+${written(value)}` : written(value);
 }
 
+/** A decimal string with at least two decimals. */
+export const normal = (amount) => text(parse(amount));
+
+/** @typedef {{min: string, max: string}} Limits the smallest and the largest amount that the API accepts */
+
+/** @param {string} amount @param {Limits} limits */
+export const isWithin = (amount, { min, max }) => compare(amount, min) >= 0 && compare(amount, max) <= 0;
+
+/** The amount, or the limit that it exceeds. @param {string} amount @param {Limits} limits */
+export function closest(amount, { min, max }) {
+  if (compare(amount, min) < 0) return normal(min);
+  return compare(amount, max) > 0 ? normal(max) : amount;
+}
+
+/** The error for an amount outside the limits, or null. @param {string} amount @param {Limits} limits */
+export function outside(amount, { min, max }) {
+  if (isUsedUp(amount)) return 'Enter an amount above $0.00.';
+  if (compare(amount, min) < 0) return `The minimum is ${exact(min)}.`;
+  if (compare(amount, max) > 0) return `The maximum is ${exact(max)}.`;
+  return null;
+}
+
 /** The default threshold for auto-refill. It is a fifth of the top-up in whole cents, at most $10. */
 export function defaultThreshold(topup) {
   const fifth = floorCents(parse(topup) / 5n);
@@ -72,7 +94,6 @@ export function typed(input) {
   return { amount: text(parse(plain)) };
 }
 
-/** A decimal string with at least two decimals. */
 function text(value) {
   const [whole, fraction] = digits(value < 0n ? -value : value);
   return `${value < 0n ? '-' : ''}${whole}.${fraction}`;

@@ -1,7 +1,9 @@
 /** The building blocks of every section, each with a loading, an empty and a failed state. */
 
 import { Problem } from './api.js';
+import { signInAgain } from './auth.js';
 import { fill, h, icon, safeUrl } from './dom.js';
+import { noteReference } from './references.js';
 
 /** Announces a text to screen readers. */
 export function announce(text) {
@@ -105,23 +107,33 @@ function actionsOf(problem) {
     actions.push(link('Add credit', '#add-credit', { kind: 'button primary', testid: 'problem-add-credit' }));
   if (action.set_email)
     actions.push(link('Set an e-mail address', '#company', { kind: 'button', testid: 'problem-set-email' }));
-  if (action.contact) actions.push(contact(action.contact, 'Request a higher limit'));
+  if (action.contact) {
+    actions.push(contact(action.contact, problem.code === 'amount_too_large' ? 'Contact sales' : 'Contact support'));
+  }
   if (action.sign_in)
-    actions.push(button('Sign in', () => location.reload(), { kind: 'primary', testid: 'problem-sign-in' }));
+    actions.push(button('Sign in', signInAgain, { kind: 'primary', testid: 'problem-sign-in' }));
   if (action.url) actions.push(link(action.label ?? 'Continue', action.url, { kind: 'button', outside: true }));
   return actions;
 }
 
-/** A link to the operator's support. */
-export function contact(whom, label = 'Contact support') {
-  return link(label, whom.includes('://') || whom.startsWith('mailto:') ? whom : `mailto:${whom}`, {
-    kind: 'button',
-    testid: 'contact',
-  });
+/** A link to the operator. A mail starts with this subject and body. */
+export function contact(whom, label, { kind = '', testid = 'contact', subject, body } = {}) {
+  const look = { kind: `button ${kind}`, testid };
+  if (whom.includes('://')) return link(label, whom, { ...look, outside: true });
+  const mail = [['subject', subject], ['body', body]].filter(([, text]) => text);
+  const query = mail.map(([name, text]) => `${name}=${encodeURIComponent(text)}`).join('&');
+  return link(label, `mailto:${whom.replace(/^mailto:/, '')}${query && `?${query}`}`, look);
 }
 
-/** A problem as a notice, with a retry button where a retry may help. */
-export function failure(problem, retry, testid = 'problem') {
+/** A link to the help section. @param {string} [topic] a question, or `tx/` and a transaction ID */
+export const helpLink = (topic, kind = 'quiet') =>
+  link('Get help', topic ? `#help/${topic}` : '#help', { kind: `button ${kind}`, testid: 'get-help' });
+
+/**
+ * A problem as a notice, with a retry button where a retry may help, and with the way to help.
+ * @param {Node|null} [help] instead of the help section
+ */
+export function failure(problem, retry, testid = 'problem', help = undefined) {
   const known =
     problem instanceof Problem
       ? problem
@@ -130,15 +142,23 @@ export function failure(problem, retry, testid = 'problem') {
   const retryAt = known.action?.retry_at;
   const actions = actionsOf(known);
   if (retry && !known.action?.sign_in) actions.push(button('Try again', retry, { testid: 'retry' }));
+  const topic = known.code === 'amount_too_large' ? 'larger' : null;
+  actions.push(help === undefined ? helpLink(topic, actions.length ? 'quiet' : '') : help);
+  noteReference('Request', known.requestId && `${known.requestId} (${known.code})`);
   const reference = known.requestId && known.status >= 500 ? ` Reference: ${known.requestId}.` : '';
   const later = retryAt
     ? ` You can try again at ${new Date(retryAt).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })}.`
     : '';
-  return notice(known.status === 402 || known.status === 0 ? 'warning' : 'error', known.message + later + reference, {
+  return notice(kindOf(known), known.message + later + reference, {
     actions,
     testid,
     role: 'alert',
   });
+}
+
+function kindOf({ status, code }) {
+  if (code === 'signed_out') return 'info';
+  return status === 402 || status === 0 ? 'warning' : 'error';
 }
 
 /** A place beside a form for its problems. The next attempt clears it. */
@@ -149,6 +169,8 @@ export function outlet() {
     clear: () => element.replaceChildren(),
     show: (problem, retry) => fill(element, failure(problem, retry)),
     say: (kind, text) => {
+      // What was typed is saved.
+      if (kind === 'success') element.closest('form')?.removeAttribute('data-dirty');
       fill(element, notice(kind, text, { role: 'status' }));
     },
   };
@@ -289,9 +311,9 @@ export function field(label, input, { hint, prefix } = {}) {
   return {
     element,
     input,
-    /** Shows an error message, or removes it if there is no text. */
-    wrong: (text) => {
-      error.textContent = text ?? '';
+    /** Shows an error message with what helps, or removes it if there is no text. */
+    wrong: (text, ...more) => {
+      fill(error, text, text && more);
       if (text) input.setAttribute('aria-invalid', 'true');
       else input.removeAttribute('aria-invalid');
     },

@@ -35,6 +35,17 @@ struct PageConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     operator_contact: Option<String>,
     currency: &'static str,
+    topup: AmountLimits,
+    refill: AmountLimits,
+    /// How long a deleted resource can be restored.
+    restore_seconds: u32,
+}
+
+/// The smallest and the largest amount that the API accepts, in USD.
+#[derive(Debug, Serialize)]
+struct AmountLimits {
+    min: String,
+    max: String,
 }
 
 impl ConsoleSettings {
@@ -49,7 +60,8 @@ impl ConsoleSettings {
     /// Reads settings from any source of variables: `SIGN_IN` (`oidc` by default, or `local`),
     /// `TOKEN_ISSUER` (required for `oidc`), `PAGE_CLIENT_ID` (without it there is no page),
     /// `PAGE_SCOPES` (`openid email` by default), `PAGE_AUDIENCE`, `PAGE_CONNECT` (the address that
-    /// issues tokens, if it differs from the issuer), `OPERATOR_CONTACT`.
+    /// issues tokens, if it differs from the issuer), `OPERATOR_CONTACT`, and the limits that the API
+    /// reads too: `TOPUP_MIN`, `TOPUP_MAX`, `REFILL_MIN`, `REFILL_MAX`, `RESTORE_SECONDS`.
     ///
     /// # Errors
     /// [`PageSettingsError`] with the variable.
@@ -87,6 +99,15 @@ impl ConsoleSettings {
             audience: optional("PAGE_AUDIENCE"),
             operator_contact: optional("OPERATOR_CONTACT"),
             currency: "usd",
+            topup: AmountLimits {
+                min: amount("TOPUP_MIN", optional("TOPUP_MIN"), "1.00")?,
+                max: amount("TOPUP_MAX", optional("TOPUP_MAX"), "1000.00")?,
+            },
+            refill: AmountLimits {
+                min: amount("REFILL_MIN", optional("REFILL_MIN"), "1.00")?,
+                max: amount("REFILL_MAX", optional("REFILL_MAX"), "1000.00")?,
+            },
+            restore_seconds: seconds("RESTORE_SECONDS", optional("RESTORE_SECONDS"), 14 * 86_400)?,
         };
         let config = serde_json::to_string(&config).map_err(|_| PageSettingsError::Unusable {
             variable: "OPERATOR_CONTACT",
@@ -104,6 +125,31 @@ impl ConsoleSettings {
     pub(crate) fn content_security_policy(&self) -> HeaderValue {
         self.content_security_policy.clone()
     }
+}
+
+/// An amount in USD as the page's script reads it: digits, and at most two decimals.
+fn amount(
+    variable: &'static str,
+    value: Option<String>,
+    default: &str,
+) -> Result<String, PageSettingsError> {
+    let value = value.unwrap_or_else(|| default.to_owned());
+    let (whole, cents) = value.split_once('.').unwrap_or((&value, "00"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number(whole) && is_number(cents) && cents.len() <= 2 {
+        Ok(value)
+    } else {
+        Err(PageSettingsError::Unusable { variable, why: "it is not an amount in USD" })
+    }
+}
+
+fn seconds(
+    variable: &'static str,
+    value: Option<String>,
+    default: u32,
+) -> Result<u32, PageSettingsError> {
+    let wrong = |_| PageSettingsError::Unusable { variable, why: "it is not a number of seconds" };
+    value.map_or(Ok(default), |value| value.parse().map_err(wrong))
 }
 
 fn sign_in_mode(variable: Option<&str>) -> Result<&'static str, PageSettingsError> {

@@ -71,7 +71,10 @@ pub(crate) async fn create(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
             resolve::create(view, &project, &new, now)
         }
     };
-    let row = on.execute(call.cause(), Plan::on_snapshot(&command)).await?;
+    let row = match on.execute(call.cause(), Plan::on_snapshot(&command)).await {
+        Ok(row) => row,
+        Err(failure) => return Err(on.failed(failure).await),
+    };
     answer(billing, &on, &row, &id, StatusCode::CREATED).await
 }
 
@@ -175,7 +178,10 @@ async fn change(
         target.find(view)?;
         command(view, &target, time_of(view, call.now))
     };
-    let row = on.execute(call.cause(), Plan::on_snapshot(&in_project)).await?;
+    let row = match on.execute(call.cause(), Plan::on_snapshot(&in_project)).await {
+        Ok(row) => row,
+        Err(failure) => return Err(on.failed(failure).await),
+    };
     answer(billing, &on, &row, &target.id, StatusCode::OK).await
 }
 
@@ -252,5 +258,6 @@ fn reachable(id: ResourceId) -> Result<ResourceId, Problem> {
     Err(Problem::new(
         ProblemCode::InvalidBody,
         "id: must contain only letters, digits, '-', '_', '.' and '~'.",
-    ))
+    )
+    .with("parameter", "id"))
 }

@@ -92,8 +92,9 @@ impl ReadingReport {
             }
             _ => Err(Problem::new(
                 ProblemCode::InvalidBody,
-                "Send either reading, or quantity and id.",
-            )),
+                "reading: send either reading, or quantity and id.",
+            )
+            .with("parameter", "reading")),
         }
     }
 

@@ -12,15 +12,14 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::error::Category;
 
 use crate::domain::event::Cause;
 use crate::domain::ids::RequestKey;
 use crate::domain::row::RowDigest;
 use crate::domain::timestamp::Timestamp;
-use crate::http::caller;
 pub use crate::http::caller::{ADMIN_SCOPE, Acting, ApiCaller, PLATFORM_SCOPE};
 use crate::http::problem::{Problem, ProblemCode};
+use crate::http::{body, caller};
 use crate::runtime::settings::Settings;
 
 /// The largest body accepted, in bytes. No request of this API comes near it.
@@ -103,23 +102,9 @@ impl ApiCall {
     /// The body as JSON of the shape that is needed.
     ///
     /// # Errors
-    /// [`ProblemCode::InvalidBody`], naming the field.
+    /// [`ProblemCode::InvalidBody`], with the field and why.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        // Serde takes a list for a struct, and its values for the fields in their order: nobody
-        // means that.
-        if !self.body.trim_ascii_start().starts_with(b"{") {
-            return Err(Problem::new(
-                ProblemCode::InvalidBody,
-                "The request body must be a JSON object.",
-            ));
-        }
-        let mut reader = serde_json::Deserializer::from_slice(&self.body);
-        let body = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            let path = error.path().to_string();
-            unreadable(&path, error.inner())
-        })?;
-        reader.end().map_err(|error| unreadable(".", &error))?;
-        Ok(body)
+        body::read(&self.body)
     }
 
     /// Makes sure that the body says nothing: there is none, or it is `{}`.
@@ -172,8 +157,13 @@ impl ApiCall {
         T: std::str::FromStr<Err: std::fmt::Display>,
     {
         let parse = |value: &String| {
-            value.parse().map_err(|error| {
-                Problem::new(ProblemCode::InvalidParameter, format!("{name}: {error}."))
+            value.parse().map_err(|error: T::Err| {
+                let why = match (name, error.to_string()) {
+                    ("cursor", _) => "must come from an earlier page of this list".to_owned(),
+                    (_, why) if is_number_error(&why) => "must be a whole number".to_owned(),
+                    (_, why) => why,
+                };
+                Problem::new(ProblemCode::InvalidParameter, format!("{name}: {why}."))
                     .with("parameter", name)
             })
         };
@@ -234,29 +224,6 @@ impl ApiCall {
     pub fn digest(&self) -> RowDigest {
         RowDigest::of(&[&self.target, &String::from_utf8_lossy(&self.body)])
     }
-}
-
-/// The problem of a body that cannot be read. `path` is the field, or `.` for the body itself.
-fn unreadable(path: &str, error: &serde_json::Error) -> Problem {
-    let why = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let why = why.strip_suffix(&place).unwrap_or(&why);
-    let missing = why.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
-    let field = match (path, missing, error.classify()) {
-        (_, _, Category::Syntax | Category::Eof | Category::Io) => {
-            let why = "The request body is not valid JSON.";
-            return Problem::new(ProblemCode::InvalidBody, why);
-        }
-        (".", None, Category::Data) => {
-            let why = format!("The request body cannot be used: {why}.");
-            return Problem::new(ProblemCode::InvalidBody, why);
-        }
-        (".", Some(field), Category::Data) => field.to_owned(),
-        (path, Some(field), Category::Data) => format!("{path}.{field}"),
-        (path, None, Category::Data) => path.to_owned(),
-    };
-    let why = if missing.is_some() { "is required" } else { why };
-    Problem::new(ProblemCode::InvalidBody, format!("{field}: {why}.")).with("parameter", field)
 }
 
 /// A body that says nothing.
@@ -332,6 +299,14 @@ fn with_type(status: StatusCode, kind: &'static str, text: String) -> Response<B
     response
 }
 
+/// Whether these are the words of the standard library about a number that it cannot read.
+fn is_number_error(why: &str) -> bool {
+    ["", "x", "-1", "256"]
+        .iter()
+        .filter_map(|text| text.parse::<u8>().err())
+        .any(|error| error.to_string() == why)
+}
+
 /// How much a media type is wanted, in thousandths; zero if it is not named (RFC 9110, section
 /// 12.5.1).
 fn weight(accept: &str, kind: &str) -> u32 {
@@ -394,8 +369,9 @@ fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
     let why = format!(
         "Idempotency-Key: must be 1 to {KEY_BYTES_MAX} visible ASCII characters other than '#'."
     );
-    key.map(|key| Some(key.to_owned()))
-        .ok_or_else(|| Problem::new(ProblemCode::InvalidParameter, why))
+    key.map(|key| Some(key.to_owned())).ok_or_else(|| {
+        Problem::new(ProblemCode::InvalidParameter, why).with("parameter", "Idempotency-Key")
+    })
 }
 
 #[cfg(test)]

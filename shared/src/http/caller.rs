@@ -104,6 +104,7 @@ pub(super) fn read(
             ProblemCode::InvalidParameter,
             "The Tollgate-Account header is not a valid account ID.",
         )
+        .with("parameter", "Tollgate-Account")
     })?;
     Ok(ApiCaller { account, acting: Acting::ForAnother, email: None, scopes })
 }

@@ -9,6 +9,7 @@ use lambda_http::{Body, Request, RequestExt, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::domain::account::{Standing, SuspensionReason};
 use crate::domain::event::Cause;
 use crate::domain::ids::AccountId;
 use crate::domain::profile::EmailAddress;
@@ -418,6 +419,33 @@ impl<'a> OnAccount<'a> {
     pub async fn execute(&self, cause: Cause, plan: Plan<'_>) -> Result<Row, CommandError> {
         let done = self.billing.execute(self.visit, cause, plan).await?;
         self.row_of(done).await
+    }
+
+    /// The answer to a failed command. A suspension by staff is named as such and asks for no
+    /// credit, because credit does not end it.
+    pub async fn failed(&self, failure: CommandError) -> ApiError {
+        if !matches!(failure, CommandError::Refused(Refusal::Suspended)) || !self.is_held().await {
+            return failure.into();
+        }
+        let problem = Problem::new(
+            ProblemCode::AccountSuspended,
+            "This account was suspended by our staff. Contact support to resume it.",
+        );
+        match &self.billing.settings.operator_contact {
+            Some(contact) => problem.with_action(json!({"contact": contact})).into(),
+            None => problem.into(),
+        }
+    }
+
+    /// Whether staff suspended the account.
+    async fn is_held(&self) -> bool {
+        let head = self.billing.store.head(self.account()).await.ok().flatten();
+        head.is_some_and(|head| {
+            matches!(
+                &head.state.standing,
+                Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff
+            )
+        })
     }
 
     /// A row that is known to be there.

@@ -26,7 +26,7 @@ pub struct Settings {
     /// `BILLING_URL`: the page where customers add credit, named in problem documents and notices.
     /// Optional.
     pub billing_url: Option<String>,
-    /// `OPERATOR_CONTACT`: the contact for customers who need higher limits. Optional.
+    /// `OPERATOR_CONTACT`: where customers get help and ask for higher limits. Optional.
     pub operator_contact: Option<String>,
 }
 

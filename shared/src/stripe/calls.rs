@@ -38,6 +38,7 @@ use super::settings::InvoicePolicy;
 use super::{Stripe, StripeError};
 use crate::domain::account::TaxMode;
 use crate::domain::ids::{CustomerId, PaymentId};
+use crate::domain::profile::EmailAddress;
 use crate::domain::timestamp::Timestamp;
 
 /// The most objects of one page.
@@ -52,6 +53,8 @@ type Fields<'a> = BTreeMap<&'a str, String>;
 pub struct NewSession {
     pub customer: CustomerId,
     pub purchase: Purchase,
+    /// Where Stripe sends the receipt.
+    pub receipt_email: EmailAddress,
     /// When the page can no longer be used.
     pub expires_at: Timestamp,
     /// Where the customer comes back to.
@@ -119,7 +122,7 @@ impl Stripe {
                 new.purchase.account.as_str().chars().take(200).collect::<String>(),
             )
             .line_items(vec![self.line_item(&new.purchase)])
-            .payment_intent_data(payment_data(&new.purchase, ours.clone()))
+            .payment_intent_data(payment_data(new, ours.clone()))
             .saved_payment_method_options(every_saved_card())
             .wallet_options(without_link())
             .adaptive_pricing(pricing)
@@ -184,11 +187,12 @@ impl Stripe {
 }
 
 fn payment_data(
-    purchase: &Purchase,
+    new: &NewSession,
     metadata: HashMap<String, String>,
 ) -> CreateCheckoutSessionPaymentIntentData {
     let mut payment = CreateCheckoutSessionPaymentIntentData::new();
-    payment.description = Some(format!("Top-up ${}", purchase.credit));
+    payment.description = Some(format!("Top-up ${}", new.purchase.credit));
+    payment.receipt_email = Some(new.receipt_email.as_str().to_owned());
     payment.metadata = Some(metadata);
     payment.setup_future_usage =
         Some(CreateCheckoutSessionPaymentIntentDataSetupFutureUsage::OffSession);

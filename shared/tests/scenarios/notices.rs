@@ -277,14 +277,18 @@ fn disabling_refills_warns_of_low_credit() {
 fn starting_and_stopping_tells_of_low_credit_once_a_day() {
     let mut world = World::with_credit("10");
     for minute in (10..30).step_by(2) {
-        world.start(&format!("11:{minute}"), "a", "vm100").unwrap();
+        if minute == 10 {
+            world.start("11:10", "a", "vm100").unwrap();
+        } else {
+            world.restart(&format!("11:{minute}"), &["a"]).unwrap();
+        }
         world.stop(&format!("11:{}", minute + 1), &["a"]).unwrap();
     }
     let low = |world: &World| -> Vec<String> {
         warnings(world).into_iter().filter(|one| one.contains("CreditLow")).collect()
     };
     assert_eq!(low(&world).len(), 1, "{:?}", low(&world));
-    world.start("23T11:10", "a", "vm100").unwrap();
+    world.restart("23T11:10", &["a"]).unwrap();
     assert_eq!(low(&world).len(), 2, "a day later it is news again");
 }
 

@@ -1,23 +1,25 @@
 /** The form that adds credit, with the amount and the auto-refill terms. */
 
 import { read, write } from '../api.js';
+import { readRefill } from '../account.js';
+import { rememberSession } from '../checkout.js';
+import { noteReference } from '../references.js';
 import { fill, h, safeUrl } from '../dom.js';
 import * as money from '../money.js';
 import { button, busy, card, field, link, outlet, toggle } from '../ui.js';
 
 const PRESETS = ['5', '25', '100'];
 const REFILL_AMOUNT = '25.00';
-/** The session open in this tab, so that returning without paying can expire it. */
-export const OPEN_SESSION = 'tollgate.checkout';
-
-/** Limits reported by the server. Until then its defaults are only a hint, and the server decides. */
-const limits = { min: null, max: null };
-const USUAL = { min: '5.00', max: '1000.00' };
 
 export function addCredit(context) {
-  let amount = '25.00';
+  // The operator's limits. The server has the last word, and its answer replaces them.
+  const limits = { ...context.config.topup };
+  const isAllowed = (each) => money.isWithin(each, limits);
+  const offered = PRESETS.filter((dollars) => isAllowed(`${dollars}.00`));
+  const usual = isAllowed('25.00') ? '25.00' : money.normal(offered[0] ?? limits.min);
+  let amount = usual;
   const problems = outlet();
-  const presets = PRESETS.map((dollars) =>
+  const presets = offered.map((dollars) =>
     h(
       'button',
       {
@@ -43,12 +45,12 @@ export function addCredit(context) {
     }),
     { prefix: '$' },
   );
-  const refill = refillLine();
+  const refill = refillLine(context.config);
   const go = button('Continue to payment', null, { kind: 'primary wide', testid: 'continue', type: 'submit' });
   const form = h(
     'form',
     { class: 'stack tight', novalidate: true, on: { submit } },
-    h('fieldset', { class: 'presets' }, h('legend', {}, 'Amount'), presets),
+    presets.length > 0 && h('fieldset', { class: 'presets' }, h('legend', {}, 'Amount'), presets),
     custom.element,
     refill.element,
     problems.element,
@@ -76,15 +78,21 @@ export function addCredit(context) {
 
   function type() {
     const entered = money.typed(custom.input.value);
-    if (custom.input.value.trim() === '') return choose('25.00');
+    if (custom.input.value.trim() === '') return choose(usual);
     amount = entered.amount ?? null;
-    custom.wrong(entered.error ?? outside(amount));
+    custom.wrong(entered.error ?? money.outside(amount, limits), ...larger(amount));
     return show();
+  }
+
+  /** Larger amounts are for sales. */
+  function larger(entered) {
+    const isLarger = entered && money.compare(entered, limits.max) > 0;
+    return isLarger ? [' ', link('Contact sales', '#help/larger', { testid: 'larger' }), ' for a larger amount.'] : [];
   }
 
   function show() {
     presets.forEach((preset, index) =>
-      preset.setAttribute('aria-pressed', String(custom.input.value === '' && amount === `${PRESETS[index]}.00`)),
+      preset.setAttribute('aria-pressed', String(custom.input.value === '' && amount === `${offered[index]}.00`)),
     );
     go.lastChild.textContent = amount ? `Continue with ${money.exact(amount)}` : 'Continue to payment';
     refill.forTopup(amount);
@@ -93,15 +101,17 @@ export function addCredit(context) {
   async function submit(event) {
     event.preventDefault();
     if (go.hasAttribute('aria-busy')) return undefined;
-    const wrong = amount ? outside(amount, true) : money.typed(custom.input.value).error;
-    custom.wrong(wrong);
+    const wrong = amount ? money.outside(amount, limits) : money.typed(custom.input.value).error;
+    custom.wrong(wrong, ...larger(amount));
     if (wrong) return custom.input.focus();
     problems.clear();
     return busy(go, async () => {
       try {
-        const session = await write('POST', 'v1/checkout-sessions', { amount, auto_refill: refill.agreed() });
+        const agreed = refill.agreed();
+        const session = await write('POST', 'v1/checkout-sessions', { amount, auto_refill: agreed });
         const url = safeUrl(session.url);
-        sessionStorage.setItem(OPEN_SESSION, session.id);
+        rememberSession(session.id, agreed);
+        noteReference('Checkout session', session.id);
         location.assign(url);
         // Stay busy until the browser has left the page.
         await new Promise((resolve) => setTimeout(resolve, 8000));
@@ -125,31 +135,20 @@ export function addCredit(context) {
   }
 }
 
-/** The error for an amount as it is typed. An amount outside only the usual limits may still be sent. */
-function outside(amount, isSent = false) {
-  const { min, max } = {
-    min: limits.min ?? (isSent ? null : USUAL.min),
-    max: limits.max ?? (isSent ? null : USUAL.max),
-  };
-  if (min && money.compare(amount, min) < 0) return `The minimum is ${money.exact(min)}.`;
-  if (max && money.compare(amount, max) > 0) return `The maximum is ${money.exact(max)}.`;
-  if (money.isUsedUp(amount)) return 'Enter an amount above $0.00.';
-  return null;
-}
-
 /**
  * The auto-refill line. Its text is exactly what the customer agrees to. It starts with the current agreement. For a
  * customer who never decided, it is on with the first top-up and off with every later one.
  */
-function refillLine() {
+function refillLine({ refill: limits }) {
   const text = h('span');
   const { input, element } = toggle(text, false, { testid: 'refill-switch', id: 'refill-switch' });
-  let terms = { threshold: '5.00', amount: REFILL_AMOUNT };
+  const usual = money.closest(REFILL_AMOUNT, limits);
+  let terms = { threshold: '5.00', amount: usual };
   let agreed = null;
   let topup = null;
   let isKnown = false;
   const show = () => {
-    if (!agreed && topup) terms = { threshold: money.defaultThreshold(topup), amount: REFILL_AMOUNT };
+    if (!agreed && topup) terms = { threshold: money.defaultThreshold(topup), amount: usual };
     const card = agreed?.payment_method ? 'your saved card' : 'this card';
     text.textContent = `Add ${money.exact(terms.amount)} from ${card} when your balance falls below ${money.exact(terms.threshold)}`;
   };
@@ -184,8 +183,8 @@ function refillLine() {
 
   async function start() {
     try {
-      const settings = await read('v1/auto-refill');
-      const isOn = settings.enabled || (await neverDecided());
+      const settings = await readRefill();
+      const isOn = settings.enabled || (!settings.isPending && (await neverDecided()));
       if (settings.enabled) {
         agreed = settings;
         terms = { threshold: settings.threshold, amount: settings.amount };

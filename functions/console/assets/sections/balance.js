@@ -8,7 +8,7 @@ import * as money from '../money.js';
 import { daysAgo, duration, secondsUntil, shown, time } from '../time.js';
 import { announce, card, empty, failure, link, loading, row, skeleton, table } from '../ui.js';
 import { addCredit } from './add-credit.js';
-import { refillWarning } from './refill.js';
+import { isRefillReady, refillNotice } from './refill.js';
 import { amountCell, typeName } from './transactions.js';
 
 const GRANTS = { trial: 'Trial credit', bonus: 'Bonus credit', commit: 'Commit bonus' };
@@ -19,7 +19,7 @@ export const title = 'Balance';
 
 export function view(host, context) {
   const now = h('div', { class: 'balance-now' }, skeleton(3));
-  const refill = h('div');
+  const refill = h('div', { role: 'status' });
   fill(
     host,
     refill,
@@ -33,12 +33,16 @@ export function view(host, context) {
     ),
   );
 
-  // Without a response there is no warning. The auto-refill section shows the error.
-  read('v1/auto-refill').then(
-    (settings) => fill(refill, refillWarning(settings)),
-    () => {},
-  );
-  watchBalance((balance) => fill(now, current(balance)), context.signal);
+  let before = null;
+  watchBalance((balance, settings) => {
+    fill(now, current(balance, settings));
+    // Without settings there is no warning, and the auto-refill section shows the error. An unchanged warning is kept,
+    // so that it keeps the focus and is not read again.
+    const next = JSON.stringify(settings);
+    if (next === before) return;
+    before = next;
+    fill(refill, settings && refillNotice(settings, () => refreshBalance().catch(() => {}), 'refill-warning'));
+  }, context.signal);
   refreshBalance().catch((problem) =>
     fill(
       now,
@@ -47,8 +51,9 @@ export function view(host, context) {
   );
 }
 
-function current(balance) {
+function current(balance, settings) {
   const { standing, runway, grants } = balance;
+  const refills = settings !== null && isRefillReady(settings);
   // An empty new account is not highlighted.
   const low = standing !== 'good' || money.compare(balance.balance, '0') < 0 ? 'out' : '';
   return [
@@ -64,10 +69,11 @@ function current(balance) {
         'Current cost',
         h('span', { testid: 'rate' }, money.exact(balance.rate_per_hour), h('span', { class: 'unit' }, ' per hour')),
       ),
-      fact('Lasts until', h('span', { testid: 'lasts-until' }, lastsUntil(balance))),
+      fact('Lasts until', h('span', { testid: 'lasts-until' }, lastsUntil(balance, refills))),
       money.compare(balance.owed, '0') > 0 && fact('Owed', money.exact(balance.owed)),
       balance.paid_through && fact('Paid through', time(balance.paid_through)),
       standing === 'good' &&
+        !refills &&
         runway.deleted_at &&
         secondsUntil(runway.zero_at ?? runway.deleted_at) < 3 * LOW_SECONDS &&
         fact('Deletion if no credit is added', time(runway.deleted_at)),
@@ -86,13 +92,17 @@ function fact(name, value) {
   return h('div', {}, h('dt', {}, name), h('dd', {}, value));
 }
 
-function lastsUntil({ standing, runway, rate_per_hour: rate }) {
+function lastsUntil({ standing, runway, rate_per_hour: rate }, refills) {
   if (standing !== 'good') return 'Nothing is running';
   if (runway.zero_at) {
     const left = secondsUntil(runway.zero_at);
     return [
       time(runway.zero_at),
-      h('span', { class: left < LOW_SECONDS ? 'unit low' : 'unit' }, left > 0 ? `in ${duration(left)}` : 'now'),
+      h(
+        'span',
+        { class: left < LOW_SECONDS && !refills ? 'unit low' : 'unit' },
+        (left > 0 ? `in ${duration(left)}` : 'now') + (refills ? ', without refills' : ''),
+      ),
     ];
   }
   return money.isUsedUp(rate) ? 'Nothing is running' : 'No end date';

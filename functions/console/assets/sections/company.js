@@ -38,10 +38,10 @@ const TAX_IDS = {
   za_vat: 'South African VAT',
 };
 
-export function view(host) {
+export function view(host, context) {
   const [company, account] = [h('div'), h('div')];
   loading(company, () => read('v1/company'), companyForm, 6);
-  loading(account, () => read('v1/account'), emailForm, 2);
+  loading(account, () => read('v1/account'), (found) => emailForm(found, context.email), 2);
   fill(
     host,
     card('Billing details', { hint: 'Shown on the payment page and on future invoices.' }, company),
@@ -123,7 +123,8 @@ function companyForm({ name, address, tax_id: taxId }) {
   }
 }
 
-function emailForm({ email }) {
+/** An account without an address is offered the one of whoever is signed in. */
+function emailForm({ email }, known) {
   const address = field(
     'E-mail address',
     h('input', {
@@ -133,8 +134,9 @@ function emailForm({ email }) {
       autocomplete: 'email',
       maxlength: 254,
       required: true,
-      value: email ?? '',
+      value: email ?? known ?? '',
     }),
+    { hint: email || !known ? null : 'From your sign-in. Save it to receive receipts and notices.' },
   );
   const problems = outlet();
   const save = button('Save', null, { kind: 'primary', testid: 'email-save', type: 'submit' });

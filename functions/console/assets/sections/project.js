@@ -4,7 +4,7 @@ import { read, readAll, write } from '../api.js';
 import { refreshBalance } from '../account.js';
 import { fill, h } from '../dom.js';
 import * as money from '../money.js';
-import { month, monthName, time } from '../time.js';
+import { duration, month, monthName, time } from '../time.js';
 import {
   announce,
   button,
@@ -170,7 +170,7 @@ export function project(host, context, id) {
           title: `Delete ${each.name}?`,
           label: 'Delete',
           testid: 'resource-delete-dialog',
-          text: 'Unused prepaid time is credited to your balance. You can restore the resource for 14 days. It will have a new address.',
+          text: `Unused prepaid time is credited to your balance. You can restore the resource for ${duration(context.config.restore_seconds)}. It will have a new address.`,
           work: async () => {
             await write('DELETE', target);
             changed(`${each.name} was deleted.`);

@@ -1,10 +1,12 @@
 /** The auto-refill settings, their current state, and what the customer can do when a refill failed. */
 
 import { read, write } from '../api.js';
+import { readRefill } from '../account.js';
+import { forgetAgreed } from '../checkout.js';
 import { fill, h } from '../dom.js';
 import * as money from '../money.js';
 import { count, shown, time } from '../time.js';
-import { announce, button, busy, card, field, link, loading, notice, outlet, pill, toggle } from '../ui.js';
+import { announce, button, busy, card, field, helpLink, link, loading, notice, outlet, pill, toggle } from '../ui.js';
 import { addCard, cardName } from './cards.js';
 
 export const title = 'Auto-refill';
@@ -34,7 +36,7 @@ export function view(host, context) {
   fill(host, place);
   const load = async () => {
     const [settings, cards] = await Promise.all([
-      read('v1/auto-refill'),
+      readRefill(),
       read('v1/payment-methods').catch(() => ({ items: [] })),
     ]);
     return { settings, cards: cards.items };
@@ -43,70 +45,75 @@ export function view(host, context) {
     place,
     load,
     ({ settings, cards }) => [
-      state(settings, () => reload()),
-      lastAttempt(settings, () => reload()),
-      form(settings, cards, () => reload()),
+      refillNotice(settings, () => reload(), 'refill-state'),
+      lastAttempt(settings),
+      form(settings, cards, context.config.refill, () => reload()),
     ],
     6,
   );
-  context.onMoved(reload);
+  // What was typed is kept.
+  context.onMoved(() => place.querySelector('form[data-dirty]') ?? reload());
 }
 
-/** A warning for other sections if a refill needs the customer. */
-export function refillWarning(settings) {
-  const warnings = {
-    needs_customer: 'Your bank requires you to confirm a refill.',
-    paused: settings.why === 'no_card' ? 'Auto-refill has no card to charge.' : 'Auto-refill is paused.',
-  };
-  const text = warnings[settings.state];
-  return (
-    text &&
-    notice('warning', text, {
-      testid: 'refill-warning',
-      actions: [link('Review auto-refill', '#refill', { kind: 'button small' })],
-    })
-  );
+/** Ended attempts that are no decline: the card was not needed. */
+const NOT_NEEDED = ['superseded', 'called_off'];
+
+/** Whether the next refill will be charged, as far as anyone knows. */
+export function isRefillReady(settings) {
+  return settings.enabled && (['idle', 'charging'].includes(settings.state) || (settings.state === 'wanted' && !settings.why));
 }
 
-/** The current state of auto-refill, if there is anything to report. */
-function state(settings, reload) {
+/**
+ * The current state of auto-refill, if there is anything to report: what happened, what happens next, and what the
+ * customer can do.
+ */
+export function refillNotice(settings, reload, testid) {
   const { state: progress, why, until } = settings;
-  const testid = 'refill-state';
+  const failed = settings.last_attempt?.outcome === 'failed' && !NOT_NEEDED.includes(settings.last_attempt.code);
+  const last = failed ? settings.last_attempt : null;
   if (progress === 'charging') return notice('info', 'A refill is being charged.', { testid });
   if (progress === 'needs_customer') {
-    const actions = settings.confirm_url
-      ? [
-          link('Confirm payment', settings.confirm_url, {
-            kind: 'button primary',
-            outside: true,
-            testid: 'refill-confirm',
-          }),
-        ]
-      : [];
     return notice('warning', 'Your bank requires you to confirm a refill.', {
       text: until && `If you don\u2019t confirm by ${shown(until)}, this refill is canceled.`,
-      actions,
+      actions: settings.confirm_url
+        ? [link('Confirm payment', settings.confirm_url, { kind: 'button primary', outside: true, testid: 'refill-confirm' })]
+        : [],
       testid,
     });
   }
   if (progress === 'wanted' && why === 'monthly_cap') {
     const text = until && `Auto-refill waits until ${shown(until)}. Raise the monthly limit or add credit.`;
-    return notice('warning', 'The monthly limit of auto-refill is reached.', { text, testid });
+    const actions = [remedy({ kind: 'raise_cap', label: 'Raise monthly limit' }, settings, reload)];
+    return notice('warning', 'The monthly limit of auto-refill is reached.', { text, actions, testid });
+  }
+  if (progress === 'wanted' && last) {
+    const next = until ? `The next attempt is on ${shown(until)}.` : 'The next attempt follows shortly.';
+    return notice('warning', declined(last), { text: `${last.message} ${next}`, actions: [...suggested(last, settings, reload), helpLink('declined')], testid });
   }
   if (progress === 'wanted' && why === 'limit') {
-    const text = until && `The next attempt is on ${shown(until)}.`;
-    return notice('warning', 'A refill is on hold because a limit was reached or the last refill was declined.', {
-      text,
-      testid,
-    });
+    const text = until && `The next attempt is on ${shown(until)}. Add credit if you need it earlier.`;
+    return notice('warning', 'The daily limit of auto-refill is reached.', { text, testid });
   }
   if (progress === 'wanted') return notice('info', 'A refill is due and will be charged shortly.', { testid });
   if (progress === 'paused') {
-    const [text, remedy] = PAUSED[why] ?? ['Auto-refill is paused.', 'resume'];
-    return notice('warning', text, { testid, actions: remedies(remedy, settings, reload) });
+    const [text, kind] = Object.hasOwn(PAUSED, why ?? '') ? PAUSED[why] : ['Auto-refill is paused.', 'resume'];
+    const isDeclined = last && ['failures', 'card_refused'].includes(why);
+    return notice('warning', text, {
+      text: isDeclined && `${declined(last)} ${last.message}`,
+      actions: [...(isDeclined && kind !== 'card' ? suggested(last, settings, reload) : []), ...remedies(kind, settings, reload), helpLink(isDeclined ? 'declined' : null)],
+      testid,
+    });
   }
   return null;
 }
+
+/** `not_charged`: the payment never reached the bank. */
+const declined = ({ amount, code }) =>
+  `Your refill of ${money.exact(amount)} ${code === 'not_charged' ? 'could not be processed' : 'was declined'}.`;
+
+/** The attempt's own button. */
+const suggested = ({ action }, settings, reload) =>
+  action ? [h('span', { testid: 'decline-action' }, remedy(action, settings, reload))] : [];
 
 function remedies(remedy, settings, reload) {
   if (remedy === 'card') return [cardButton('Add a card')];
@@ -141,7 +148,7 @@ function cardButton(label) {
   return [button(label, () => addCard(problems), { kind: 'primary', testid: 'refill-add-card' }), problems.element];
 }
 
-function lastAttempt(settings, reload) {
+function lastAttempt(settings) {
   const attempt = settings.last_attempt;
   if (!attempt) return null;
   const [label, kind] = OUTCOMES[attempt.outcome] ?? [attempt.outcome, 'info'];
@@ -161,10 +168,6 @@ function lastAttempt(settings, reload) {
         'div',
         { class: 'attempt-trouble' },
         attempt.message && h('p', { testid: 'decline-message' }, attempt.message),
-        // The notice above already has the button that confirms.
-        attempt.action &&
-          !(attempt.action.kind === 'confirm' && settings.confirm_url) &&
-          h('div', { class: 'notice-actions', testid: 'decline-action' }, remedy(attempt.action, settings, reload)),
       ),
   );
 }
@@ -176,16 +179,18 @@ function remedy({ kind, label, url }, settings, reload) {
   if (kind === 'add_credit') return link(label, '#add-credit', { kind: 'button primary', testid: 'action-add_credit' });
   if (kind === 'retry_later') return settings.enabled && resume(label, settings, reload);
   if (kind === 'raise_cap') {
-    return button(label, () => document.getElementById('refill-cap')?.focus(), {
-      kind: 'primary',
-      testid: 'action-raise_cap',
-    });
+    const focusCap = () => {
+      const field = document.getElementById('refill-cap');
+      if (field) field.focus();
+      else location.hash = '#refill';
+    };
+    return button(label, focusCap, { kind: 'primary', testid: 'action-raise_cap' });
   }
   return link(label, '#cards', { kind: 'button' });
 }
 
-function form(settings, cards, reload) {
-  const terms = { threshold: settings.threshold ?? '5.00', amount: settings.amount ?? '25.00' };
+function form(settings, cards, limits, reload) {
+  const terms = { threshold: settings.threshold ?? '5.00', amount: settings.amount ?? money.closest('25.00', limits) };
   const on = toggle('Add credit from a saved card when the balance is low', settings.enabled, {
     testid: 'refill-enabled',
     id: 'refill-enabled',
@@ -246,7 +251,9 @@ function form(settings, cards, reload) {
 
   function wrong(each) {
     if (each === cap && each.input.value.trim() === '') return null;
-    return on.input.checked || each === cap ? money.typed(each.input.value).error : null;
+    if (!on.input.checked && each !== cap) return null;
+    const entered = money.typed(each.input.value);
+    return entered.error ?? (each === amount ? money.outside(entered.amount, limits) : null);
   }
 
   async function submit(event) {
@@ -264,6 +271,8 @@ function form(settings, cards, reload) {
         });
       try {
         Object.assign(settings, await write('PUT', 'v1/auto-refill', body));
+        // What is saved here is newer than what was agreed with a payment.
+        forgetAgreed();
         problems.say('success', settings.enabled ? 'Saved. Auto-refill is on.' : 'Saved. Auto-refill is off.');
         announce(settings.enabled ? 'Saved. Auto-refill is on.' : 'Saved. Auto-refill is off.');
         setTimeout(reload, 1500);

@@ -4,7 +4,7 @@ import { read, readCsv } from '../api.js';
 import { fill, h, icon } from '../dom.js';
 import * as money from '../money.js';
 import { count, month, span, time } from '../time.js';
-import { announce, button, busy, card, empty, failure, outlet, pill, row, skeleton, table } from '../ui.js';
+import { announce, button, busy, card, empty, failure, link, outlet, pill, row, skeleton, table } from '../ui.js';
 
 const TYPES = {
   topup: 'Top-up',
@@ -136,25 +136,22 @@ function nothing({ type, period }) {
       );
 }
 
-/** One transaction. If it has lines, it expands to show them. */
+/** One transaction. It expands to show its lines, its IDs, and where to get help with it. */
 function transaction(item, names) {
   const id = `tx-${item.seq}`;
-  const opens = item.lines === null || item.lines.length > 0;
-  const what = opens
-    ? h(
-        'button',
-        {
-          type: 'button',
-          class: 'opener',
-          'aria-expanded': 'false',
-          'aria-controls': id,
-          testid: 'tx-open',
-          on: { click: open },
-        },
-        icon('chevron'),
-        h('span', {}, item.description),
-      )
-    : h('span', {}, item.description);
+  const what = h(
+    'button',
+    {
+      type: 'button',
+      class: 'opener',
+      'aria-expanded': 'false',
+      'aria-controls': id,
+      testid: 'tx-open',
+      on: { click: open },
+    },
+    icon('chevron'),
+    h('span', {}, item.description),
+  );
   const element = row(
     COLUMNS,
     [
@@ -174,13 +171,26 @@ function transaction(item, names) {
     if (isOpen) return document.getElementById(id)?.remove();
     const cell = h('td', { role: 'cell', colspan: COLUMNS.length }, skeleton(2));
     element.after(h('tr', { role: 'row', id, class: 'lines', testid: 'tx-lines' }, cell));
+    const [shownLines, known] = [item.lines ?? [], item.lines?.length ? await names() : new Map()];
     return fill(
       cell,
-      item.lines
-        ? lines(item, await names())
-        : h('p', { class: 'hint' }, 'This transaction has too many lines to show here.'),
+      shownLines.length > 0 && lines(item, known),
+      item.lines === null && h('p', { class: 'hint' }, 'This transaction has too many lines to show here.'),
+      ids(item),
     );
   }
+}
+
+/** What support needs to find the transaction. */
+function ids({ id, stripe }) {
+  const { payment_intent: payment, session, invoice } = stripe ?? {};
+  const named = Object.entries({ Transaction: id, Payment: payment, 'Checkout session': session, Invoice: invoice });
+  return h(
+    'div',
+    { class: 'ids', testid: 'tx-ids' },
+    named.filter(([, value]) => value).map(([name, value]) => h('span', {}, `${name} `, h('code', {}, value))),
+    link('Get help', `#help/tx/${encodeURIComponent(id)}`, { testid: 'get-help' }),
+  );
 }
 
 function lines(item, names) {

@@ -104,18 +104,16 @@ fn kept_cost(before: &AccountState, event: &Event) -> Result<i64, String> {
         Change::Resource(ResourceChange::ResourcesDeleted { .. })
         | Change::Standing(StandingChange::DeletionDue) => event.at,
         _ => {
-            ensure_text(event.kept.is_none(), "a row of another kind changes what is kept")?;
+            let is_new =
+                matches!(&event.change, Change::Standing(StandingChange::Suspended { .. }));
+            ensure!(event.kept.is_none() || is_new, "a row of another kind changes what is kept");
             return Ok(0);
         }
     };
     if let Some(next) = event.kept {
         let moved = through.min(kept.until).max(kept.from);
-        ensure_text(next.from == moved && next.rate <= kept.rate, "time is lost or counted twice")?;
+        ensure!(next.from == moved && next.rate <= kept.rate, "time is lost or counted twice");
     }
     let seconds = (through.min(kept.until) - kept.from).max(0);
     Ok(micros(kept.rate.for_seconds(seconds)))
-}
-
-fn ensure_text(is_so: bool, why: &str) -> Result<(), String> {
-    if is_so { Ok(()) } else { Err(why.to_owned()) }
 }

@@ -40,6 +40,7 @@ pub(super) fn all() -> Vec<World> {
         refills_of_the_default_card(),
         refills_paused(),
         kept_while_suspended(),
+        low_without_refills(),
         respites(),
         disputes(),
         fraud_warnings(),
@@ -481,6 +482,24 @@ fn refills_paused() -> World {
     stripe(w, "16:31", Command::RemoveCard { card: named("pm_3") });
     assert_eq!(w.state.refill.paused, Some(RefillPause::CardGone));
     stripe(w, "16:32", Command::RemoveCard { card: named("pm_2") });
+    world
+}
+
+/// Credit that is low because refills were turned off.
+fn low_without_refills() -> World {
+    let mut world = World::opened_as("low_without_refills");
+    let w = &mut world;
+    w.credit("11:00", "10");
+    w.agree_to_refill("11:01", ("5", "25"), None);
+    w.start("12:00", "a", "vm100").unwrap();
+    let off = RefillSettings {
+        terms: None,
+        card: None,
+        card_choice: CardChoice::Named,
+        monthly_cap: None,
+        max_charge: None,
+    };
+    w.command("12:10", Command::ChangeRefill(off)).unwrap();
     world
 }
 
