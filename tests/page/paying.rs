@@ -255,3 +255,34 @@ async fn invoices_and_cards_are_there_after_a_payment() {
     visit.browser.says("body", "$25.00").await;
     visit.end().await;
 }
+
+#[tokio::test]
+async fn added_card_is_the_default_and_refills_at_once_on_request() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("25.00", GOOD, Refill::Off).await;
+    let terms = json!({"enabled": true, "threshold": "10.00", "amount": "25.00"});
+    visit.write("PUT", "/v1/auto-refill", &terms).await;
+    visit.open("#refill").await;
+    visit.browser.says("[data-testid=refill-card]", "Default card (Visa ending in 4242)").await;
+    visit.browser.picture("refill-default-card").await;
+
+    let cards = visit.api.get("/v1/payment-methods").await.unwrap().json();
+    let card = format!("/v1/payment-methods/{}", cards["items"][0]["id"].as_str().unwrap());
+    visit.write("DELETE", &card, &json!(null)).await;
+    visit.write("PUT", "/v1/auto-refill", &json!({"threshold": "30.00"})).await;
+    visit.open("#balance").await;
+    visit.open("#refill").await;
+    visit.browser.says("[data-testid=refill-state]", "There is no card to charge").await;
+    visit.browser.click("refill-add-card").await;
+    type_card(&visit, "5555555555554444").await;
+    visit.browser.says("[data-testid=banner-success]", "Card added").await;
+    visit.open("#balance").await;
+    visit
+        .browser
+        .says("[data-testid=refill-warning]", "Your card for auto-refill has changed")
+        .await;
+    visit.browser.picture("refill-now").await;
+    visit.browser.click("refill-now").await;
+    visit.browser.says("[data-testid=balance]", "$50.00").await;
+    visit.end().await;
+}

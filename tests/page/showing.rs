@@ -51,6 +51,7 @@ async fn suspension_shows_a_banner_until_credit_comes() {
     visit.pass(3 * 3600).await;
     visit.open("#balance").await;
     visit.browser.says("[data-testid=banner]", "suspended").await;
+    visit.browser.says("[data-testid=banner]", "Add at least $0.01 to resume.").await;
     visit.browser.picture("suspended").await;
     visit.browser.look(PHONE, Scheme::Dark).await;
     visit.browser.picture("suspended-phone-dark").await;

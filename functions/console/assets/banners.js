@@ -91,9 +91,11 @@ function standingBanner(balance, refill, config) {
   if (standing === 'suspended') {
     // Null if it was staff who suspended the account. Credit would not end that.
     const isOut = balance.needed_to_resume !== null;
+    const owed = money.compare(balance.owed, '0') > 0 ? `, which includes ${money.exact(balance.owed)} owed` : '';
+    const least = isOut ? `Add at least ${money.exact(balance.needed_to_resume)} to resume${owed}.` : '';
     const text = runway.deleted_at
-      ? `Add credit to resume. Otherwise all resources will be deleted on ${shown(runway.deleted_at)}.`
-      : 'Add credit to resume.';
+      ? `${least} Otherwise all resources will be deleted on ${shown(runway.deleted_at)}.`
+      : least;
     return isOut
       ? notice('error', 'Your account is suspended because you are out of credit.', options([add, ...help], text))
       : notice(

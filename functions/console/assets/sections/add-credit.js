@@ -149,7 +149,7 @@ function refillLine({ refill: limits }) {
   let isKnown = false;
   const show = () => {
     if (!agreed && topup) terms = { threshold: money.defaultThreshold(topup), amount: usual };
-    const card = agreed?.payment_method ? 'your saved card' : 'this card';
+    const card = agreed?.charged_card ? 'your saved card' : 'this card';
     text.textContent = `Add ${money.exact(terms.amount)} from ${card} when your balance falls below ${money.exact(terms.threshold)}`;
   };
   show();

@@ -59,8 +59,9 @@ export function view(host, context) {
 const NOT_NEEDED = ['superseded', 'called_off'];
 
 /** Whether the next refill will be charged, as far as anyone knows. */
-export function isRefillReady(settings) {
-  return settings.enabled && (['idle', 'charging'].includes(settings.state) || (settings.state === 'wanted' && !settings.why));
+export function isRefillReady({ enabled, state, why }) {
+  const isDue = state === 'wanted' && (!why || why === 'card_changed');
+  return enabled && (['idle', 'charging'].includes(state) || isDue);
 }
 
 /**
@@ -85,6 +86,10 @@ export function refillNotice(settings, reload, testid) {
     const text = until && `Auto-refill waits until ${shown(until)}. Raise the monthly limit or add credit.`;
     const actions = [remedy({ kind: 'raise_cap', label: 'Raise monthly limit' }, settings, reload)];
     return notice('warning', 'The monthly limit of auto-refill is reached.', { text, actions, testid });
+  }
+  if (progress === 'wanted' && why === 'card_changed') {
+    const text = until && `The new card is charged at ${shown(until)} if your balance is still low then.`;
+    return notice('info', 'Your card for auto-refill has changed.', { text, actions: refillNow(reload), testid });
   }
   if (progress === 'wanted' && last) {
     const next = until ? `The next attempt is on ${shown(until)}.` : 'The next attempt follows shortly.';
@@ -141,6 +146,20 @@ function resume(label, { threshold, amount }, reload) {
     ),
     problems.element,
   ];
+}
+
+function refillNow(reload) {
+  const problems = outlet();
+  const now = async () => {
+    try {
+      await write('POST', 'v1/auto-refill/now');
+      announce('A refill is being charged.');
+      reload();
+    } catch (problem) {
+      problems.show(problem);
+    }
+  };
+  return [button('Refill now', now, { kind: 'primary', testid: 'refill-now' }), problems.element];
 }
 
 function cardButton(label) {
@@ -201,14 +220,16 @@ function form(settings, cards, limits, reload) {
   const cap = moneyField('Monthly limit', 'refill-cap', settings.monthly_cap ?? '', {
     hint: 'Optional. Limits refills per calendar month (UTC), before tax.',
   });
-  const chosen = settings.payment_method ?? cards.find((each) => each.default)?.id ?? '';
+  // Empty: whichever card is the default at the time of the charge.
+  const chosen = settings.payment_method ?? '';
+  const byDefault = cards.find((each) => each.default);
   const which = field(
     'Charged to',
     h(
       'select',
       { id: 'refill-card', testid: 'refill-card' },
-      !cards.some((each) => each.id === chosen) &&
-        h('option', { value: chosen }, chosen ? 'A card that is not in your list' : 'No card yet'),
+      h('option', { value: '', selected: !chosen }, byDefault ? `Default card (${cardName(byDefault)})` : 'No card yet'),
+      chosen && !cards.some((each) => each.id === chosen) && h('option', { value: chosen, selected: true }, 'A card that is not in your list'),
       cards.map((each) => h('option', { value: each.id, selected: each.id === chosen }, cardName(each))),
     ),
     { hint: cards.length === 0 ? 'Add a card under Payment methods, or save one with your next top-up.' : null },
