@@ -268,7 +268,8 @@ async fn added_card_is_the_default_and_refills_at_once_on_request() {
 
     let cards = visit.api.get("/v1/payment-methods").await.unwrap().json();
     let card = format!("/v1/payment-methods/{}", cards["items"][0]["id"].as_str().unwrap());
-    visit.write("DELETE", &card, &json!(null)).await;
+    let removed = visit.api.send("DELETE", &card, &[], String::new()).await.unwrap();
+    assert_eq!(removed.status, 204);
     visit.write("PUT", "/v1/auto-refill", &json!({"threshold": "30.00"})).await;
     visit.open("#balance").await;
     visit.open("#refill").await;

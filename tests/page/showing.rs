@@ -76,7 +76,9 @@ async fn suspension_by_staff_never_asks_for_money() {
     let balance = visit.balance().await;
     let path = format!("/v1/admin/accounts/{}/correction", crate::support::ACCOUNT);
     let correction = json!({"amount": format!("-{balance}"), "reason": "refunded by wire"});
-    staff.write("POST", &path, &correction).await.unwrap().success().unwrap();
+    let headers = [("content-type", "application/json"), ("idempotency-key", "correct")];
+    let corrected = staff.send("POST", &path, &headers, correction.to_string()).await.unwrap();
+    corrected.success().unwrap();
     visit.open("#balance").await;
     visit.browser.says("[data-testid=banner]", "This account is suspended.").await;
     visit.browser.says("[data-testid=banner]", "Contact support").await;
