@@ -435,6 +435,7 @@ async fn money_and_cards(r: &mut Recorder<'_>) {
     r.ask(&ada, "good", refill, &good).await;
     r.ask(&ada, "another cap", refill, &json!({"monthly_cap": null})).await;
     r.ask(&ada, "good", "GET /v1/auto-refill", &Value::Null).await;
+    r.ask(&ada, "the balance is not low", "POST /v1/auto-refill/now", &json!({})).await;
     for (case, body) in [
         ("a threshold below zero", json!({"threshold": "-1.00"})),
         ("a fraction of a cent", json!({"threshold": "5.001"})),
@@ -776,6 +777,7 @@ async fn refills(r: &mut Recorder<'_>) {
     let all = json!({"amount": "-9.00", "reason": "a test"});
     r.done(&admin, "POST /v1/admin/accounts/fay/correction", &all).await;
     r.ask(&fay, "a refill is wanted", "GET /v1/auto-refill", null).await;
+    r.ask(&fay, "good", "POST /v1/auto-refill/now", &json!({})).await;
     let cap = json!({"monthly_cap": "1.00"});
     r.ask(&fay, "a cap below the amount", "PUT /v1/auto-refill", &cap).await;
     r.world.later(HOUR).await;

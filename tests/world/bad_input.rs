@@ -82,6 +82,7 @@ impl<'w> Scene<'w> {
             }
             "PUT /v1/company" => json!({"name": "Acme"}),
             "POST /v1/checkout-sessions/{id}/cancel"
+            | "POST /v1/auto-refill/now"
             | "POST /v1/payment-methods/sessions"
             | "PUT /v1/payment-methods/{id}/default"
             | "DELETE /v1/payment-methods/{id}"

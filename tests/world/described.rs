@@ -203,7 +203,14 @@ async fn every_route_answers_as_it_is_described() {
     ada.top_up("25.00").await;
     let refill =
         json!({"enabled": true, "threshold": "5.00", "amount": "25.00", "monthly_cap": "500.00"});
+    // Nothing is charged yet.
+    ada.world
+        .fault(json!({"fault": "drop", "delivery": "event", "name": "BalanceLow", "times": 0}));
+    let high = json!({"enabled": true, "threshold": "500.00", "amount": "25.00"});
+    reader.send(me, "PUT /v1/auto-refill", "/v1/auto-refill", &high).await;
+    reader.send(me, "POST /v1/auto-refill/now", "/v1/auto-refill/now", &json!({})).await;
     reader.send(me, "PUT /v1/auto-refill", "/v1/auto-refill", &refill).await;
+    ada.world.no_faults();
     reader
         .send(me, "POST /v1/payment-methods/sessions", "/v1/payment-methods/sessions", &json!({}))
         .await;

@@ -26,7 +26,7 @@ const ON_LEDGER: [&str; 4] =
     ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:ConditionCheckItem"];
 
 /// Allowed actions that nothing here needs, with the reasons.
-const UNSEEN: [(&str, &str, &str, &str); 4] = [
+const UNSEEN: [(&str, &str, &str, &str); 3] = [
     // function, action, table, reason
     (
         "checkout",
@@ -35,12 +35,6 @@ const UNSEEN: [(&str, &str, &str, &str); 4] = [
         "giving up a refill that waits for its customer settles, and may suspend",
     ),
     ("checkout", "dynamodb:DeleteItem", "accounts", "and may purge"),
-    (
-        "auto-refill",
-        "dynamodb:GetItem",
-        "ledger",
-        "a claim that another writer has is read if DynamoDB does not tell of it",
-    ),
     (
         "hourly-debit",
         "dynamodb:GetItem",

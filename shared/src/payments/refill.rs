@@ -322,7 +322,7 @@ impl Payments<'_> {
         }
         if !is_as_meant(invoice, attempt) {
             tracing::error!(
-                alarm = "refill_invoice_mismatch", %account, attempt = attempt.number, invoice = invoice.id,
+                alarm = "refill_stuck", %account, attempt = attempt.number, invoice = invoice.id,
                 "the invoice of a refill is not for its credit"
             );
             return self

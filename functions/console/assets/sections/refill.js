@@ -155,6 +155,13 @@ function refillNow(reload) {
       await write('POST', 'v1/auto-refill/now');
       announce('A refill is being charged.');
       reload();
+      // The charge takes some seconds.
+      for (let turn = 0; turn < 20; turn += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 1500));
+        const now = await readRefill().catch(() => null);
+        if (now && !['wanted', 'charging'].includes(now.state)) break;
+      }
+      reload();
     } catch (problem) {
       problems.show(problem);
     }
