@@ -572,7 +572,7 @@ async fn bad_requests_are_refused_on_every_route() {
 }
 
 #[tokio::test]
-async fn platform_cannot_change_a_customers_refills() {
+async fn platform_cannot_change_or_begin_a_customers_refills() {
     let api = Api::new().await;
     ask(&api, by(ACCOUNT, "10:00:00")).await;
     for terms in
@@ -582,4 +582,7 @@ async fn platform_cannot_change_a_customers_refills() {
         let event = event.scope("tollgate/platform").header("Tollgate-Account", ALICE);
         refused(&api, event, 403, "forbidden").await;
     }
+    let event = by("POST /v1/auto-refill/now", "10:15:00").claim("sub", "platform");
+    let event = event.scope("tollgate/platform").header("Tollgate-Account", ALICE);
+    refused(&api, event, 403, "forbidden").await;
 }

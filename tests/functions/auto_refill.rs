@@ -78,6 +78,14 @@ async fn webhook_credits_a_charge_whose_answer_was_lost() {
 /// that is paid with a new card. Stripe's events have not been delivered yet.
 async fn paying_with_a_new_card(auto_refill: Option<serde_json::Value>) -> PaymentWorld {
     let world = PaymentWorld::new().await;
+    begin_to_pay_with_a_new_card(&world, auto_refill).await;
+    world
+}
+
+async fn begin_to_pay_with_a_new_card(
+    world: &PaymentWorld,
+    auto_refill: Option<serde_json::Value>,
+) {
     world.wanting(VISA).await;
     let card = world.profile().await.cards[0].id.clone();
     world.stripe.detach(&card).await.unwrap();
@@ -85,7 +93,6 @@ async fn paying_with_a_new_card(auto_refill: Option<serde_json::Value>) -> Payme
     assert_eq!(world.state().await.refill.paused, Some(RefillPause::CardGone));
     let session = world.session("100.00", auto_refill).await;
     world.pay(&session, "card=5555555555554444").await;
-    world
 }
 
 /// Delivers only the events about cards.
@@ -122,6 +129,25 @@ async fn refill_credits_a_paid_page_instead_of_charging() {
     assert_eq!((world.state().await.balance(), world.charged_cents()), (named("125"), 12_500));
     world.deliver_all().await;
     world.check().await;
+}
+
+#[tokio::test]
+async fn a_process_that_dies_anywhere_credits_a_paid_page_and_charges_nothing() {
+    let prepare = async |world: &PaymentWorld| {
+        begin_to_pay_with_a_new_card(world, None).await;
+        deliver_cards(world).await;
+        world.advance(3 * MINUTE);
+    };
+    let process = async |world: &PaymentWorld| {
+        world.refill().await;
+    };
+    let look = async |world: &PaymentWorld| {
+        assert_eq!((world.state().await.balance(), world.charged_cents()), (named("125"), 12_500));
+        world.deliver_all().await;
+        assert_eq!(world.state().await.balance(), named("125"));
+        world.check().await;
+    };
+    die_everywhere(prepare, process, look).await;
 }
 
 /// A world where a refill of $25 is wanted, and the customer has so much credit balance at Stripe.

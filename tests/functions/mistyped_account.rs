@@ -10,7 +10,7 @@ use tollgate_tests::template::TestTemplate;
 /// These answer the same whoever the customer is, and read no account.
 const OF_NO_ACCOUNT: [&str; 2] = ["GET /v1/prices", "GET /v1/platform/resources"];
 /// Nobody may do this for a customer.
-const IN_PERSON: [&str; 1] = ["PUT /v1/auto-refill"];
+const IN_PERSON: [&str; 2] = ["PUT /v1/auto-refill", "POST /v1/auto-refill/now"];
 
 /// Every route with a token that staff's scope is not needed for, and the function's name.
 fn routes() -> Vec<(String, String)> {

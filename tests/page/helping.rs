@@ -70,11 +70,7 @@ async fn amount_above_the_maximum_leads_to_sales() {
 #[tokio::test]
 async fn every_error_and_warning_leads_to_help() {
     let Some(visit) = Visit::begin().await else { return };
-    visit.open(&format!("#projects/{}", visit.project)).await;
-    visit.browser.click("resource-new").await;
-    visit.browser.fill("[data-testid=resource-name]", "web").await;
-    visit.browser.fill("[data-testid=resource-sku]", "vm-large").await;
-    visit.browser.click("resource-create").await;
+    visit.create_machine("web").await;
     visit.browser.see_css("[data-testid=problem] [data-testid=get-help]").await;
     visit.pay("5.00", GOOD, Refill::Off).await;
     visit.start("vm-gpu", "trainer").await;

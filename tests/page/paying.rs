@@ -216,11 +216,7 @@ async fn working_refills_leave_no_warning_that_everything_stops() {
 #[tokio::test]
 async fn start_with_too_little_credit_shows_what_is_missing() {
     let Some(visit) = Visit::begin().await else { return };
-    visit.open(&format!("#projects/{}", visit.project)).await;
-    visit.browser.click("resource-new").await;
-    visit.browser.fill("[data-testid=resource-name]", "web").await;
-    visit.browser.fill("[data-testid=resource-sku]", "vm-large").await;
-    visit.browser.click("resource-create").await;
+    visit.create_machine("web").await;
     visit.browser.says("[data-testid=resource-form]", "$5.00").await;
     visit.browser.picture("start-refused").await;
     visit.browser.see("problem-add-credit").await;

@@ -15,11 +15,7 @@ const SECTIONS: [&str; 8] =
 async fn page_shows_the_cost_of_a_passed_hour() {
     let Some(visit) = Visit::begin().await else { return };
     visit.pay("25.00", GOOD, Refill::Off).await;
-    visit.open(&format!("#projects/{}", visit.project)).await;
-    visit.browser.click("resource-new").await;
-    visit.browser.fill("[data-testid=resource-name]", "web").await;
-    visit.browser.fill("[data-testid=resource-sku]", "vm-large").await;
-    visit.browser.click("resource-create").await;
+    visit.create_machine("web").await;
     visit.browser.see_css("[data-testid=resource-row][data-state=running]").await;
     visit.browser.click("clock-advance-1h").await;
     visit.browser.says("[data-testid=clock-now]", "11:0").await;
@@ -51,7 +47,7 @@ async fn suspension_shows_a_banner_until_credit_comes() {
     visit.pass(3 * 3600).await;
     visit.open("#balance").await;
     visit.browser.says("[data-testid=banner]", "suspended").await;
-    visit.browser.says("[data-testid=banner]", "Add at least $0.01 to resume.").await;
+    visit.browser.says("[data-testid=banner]", "Add at least $1.00 to resume.").await;
     visit.browser.picture("suspended").await;
     visit.browser.look(PHONE, Scheme::Dark).await;
     visit.browser.picture("suspended-phone-dark").await;

@@ -118,6 +118,15 @@ impl Visit {
         self.write("POST", &path, &json!({"sku": sku, "name": name, "start": true})).await
     }
 
+    /// Asks for a machine in the project's form. The page shows the answer.
+    pub(crate) async fn create_machine(&self, name: &str) {
+        self.open(&format!("#projects/{}", self.project)).await;
+        self.browser.click("resource-new").await;
+        self.browser.fill("[data-testid=resource-name]", name).await;
+        self.browser.fill("[data-testid=resource-sku]", "vm-large").await;
+        self.browser.click("resource-create").await;
+    }
+
     pub(crate) async fn pass(&self, seconds: u64) {
         self.cloud.advance(std::time::Duration::from_secs(seconds)).await;
     }

@@ -125,9 +125,11 @@ fn check_time(account: &str, rows: &[Value]) {
                     );
                     *paid = through;
                 }
+                // What keeps data costs its rate while it is off, too.
+                let idle = row["body"]["s"]["b"]["i"].as_u64().unwrap_or_default();
                 assert_eq!(
                     charged.len(),
-                    paid_through.len(),
+                    paid_through.len() + usize::try_from(idle).unwrap(),
                     "{account}: what does not run is charged: {row}"
                 );
             }
@@ -409,6 +411,13 @@ impl Payments {
             *received.entry(account.clone()).or_default() += Usd::from_cents(cents).unwrap();
             account_of_charge.insert(charge["id"].as_str().unwrap().to_owned(), account);
         }
+        // A customer's credit balance pays a part of its invoices.
+        for invoice in all(&stripe, "/v1/invoices?status=paid").await {
+            let account = invoice["metadata"]["tollgate_account"].as_str().unwrap_or_default();
+            let cents =
+                invoice["total"].as_i64().unwrap() - invoice["amount_due"].as_i64().unwrap();
+            *received.entry(account.to_owned()).or_default() += Usd::from_cents(cents).unwrap();
+        }
         for dispute in all(&stripe, "/v1/disputes").await {
             let account = &account_of_charge[dispute["charge"].as_str().unwrap()];
             let moved = dispute["balance_transactions"].as_array().unwrap().iter();
@@ -425,12 +434,15 @@ impl Payments {
 
 /// Every object of a list at Stripe.
 async fn all(stripe: &ApiClient, list: &str) -> Vec<Value> {
+    let sign = if list.contains('?') { '&' } else { '?' };
     let mut objects: Vec<Value> = Vec::new();
     loop {
         let after =
             objects.last().map(|last| format!("&starting_after={}", last["id"].as_str().unwrap()));
-        let page =
-            stripe.get(&format!("{list}?limit=100{}", after.unwrap_or_default())).await.unwrap();
+        let page = stripe
+            .get(&format!("{list}{sign}limit=100{}", after.unwrap_or_default()))
+            .await
+            .unwrap();
         let page = page.success().unwrap();
         objects.extend(page["data"].as_array().unwrap().clone());
         if page["has_more"] != true {

@@ -110,6 +110,7 @@ pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
 /// Handles `POST /v1/auto-refill/now`: begins a refill at the customer's request instead of waiting
 /// for the next charge for usage or for the check after a change of the saved cards.
 pub(crate) async fn refill_now(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    call.caller()?.require_in_person("charge the saved card")?;
     call.no_body()?;
     changed(billing, call, Plan::on_state(&|_: &AccountState| Ok(Command::RefillNow))).await
 }
@@ -163,9 +164,7 @@ impl AutoRefillRequest {
                 .unwrap_or_else(|| agreed.and_then(|agreed| agreed.max_charge)),
         })
     }
-}
 
-impl AutoRefillRequest {
     /// The named card, else the card named before, else the default card.
     fn card(
         &self,

@@ -92,7 +92,7 @@ function standingBanner(balance, refill, config) {
     // Null if it was staff who suspended the account. Credit would not end that.
     const isOut = balance.needed_to_resume !== null;
     const owed = money.compare(balance.owed, '0') > 0 ? `, which includes ${money.exact(balance.owed)} owed` : '';
-    const least = isOut ? `Add at least ${money.exact(balance.needed_to_resume)} to resume${owed}.` : '';
+    const least = isOut ? `Add at least ${money.exact(leastTopUp(balance, config))} to resume${owed}.` : '';
     const text = runway.deleted_at
       ? `${least} Otherwise all resources will be deleted on ${shown(runway.deleted_at)}.`
       : least;
@@ -115,6 +115,11 @@ function standingBanner(balance, refill, config) {
     );
   }
   return null;
+}
+
+/** The smallest top-up that resumes the account. No top-up is smaller than the operator's minimum. */
+function leastTopUp({ needed_to_resume: needed }, { topup }) {
+  return money.compare(needed, topup.min) < 0 ? topup.min : needed;
 }
 
 /**

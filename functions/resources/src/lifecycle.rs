@@ -71,10 +71,7 @@ pub(crate) async fn create(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
             resolve::create(view, &project, &new, now)
         }
     };
-    let row = match on.execute(call.cause(), Plan::on_snapshot(&command)).await {
-        Ok(row) => row,
-        Err(failure) => return Err(on.failed(failure).await),
-    };
+    let row = on.execute(call.cause(), Plan::on_snapshot(&command)).await?;
     answer(billing, &on, &row, &id, StatusCode::CREATED).await
 }
 
@@ -178,10 +175,7 @@ async fn change(
         target.find(view)?;
         command(view, &target, time_of(view, call.now))
     };
-    let row = match on.execute(call.cause(), Plan::on_snapshot(&in_project)).await {
-        Ok(row) => row,
-        Err(failure) => return Err(on.failed(failure).await),
-    };
+    let row = on.execute(call.cause(), Plan::on_snapshot(&in_project)).await?;
     answer(billing, &on, &row, &target.id, StatusCode::OK).await
 }
 

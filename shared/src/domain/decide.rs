@@ -7,7 +7,9 @@ mod money;
 mod refills;
 pub(crate) mod resources;
 
-use crate::domain::account::{AccountState, Grant, KeptCharge, RefillAgreement, Standing};
+use crate::domain::account::{
+    AccountState, Grant, KeptCharge, RefillAgreement, Standing, SuspensionReason,
+};
 use crate::domain::apply::apply;
 use crate::domain::command::Command;
 use crate::domain::credit_low;
@@ -276,6 +278,9 @@ fn check_standing(state: &AccountState) -> Result<(), Refusal> {
     }
     match &state.standing {
         Standing::Good => Ok(()),
+        Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff => {
+            Err(Refusal::SuspendedByStaff)
+        }
         Standing::Suspended(_) | Standing::Deleting(_) | Standing::Deleted(_) => {
             Err(Refusal::Suspended)
         }

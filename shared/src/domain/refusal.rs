@@ -123,6 +123,9 @@ pub enum Refusal {
     /// Suspended or deleted for lack of credit.
     #[error("the account is suspended. If it ran out of credit, add credit to resume it")]
     Suspended,
+    /// Suspended by staff. Credit does not end it.
+    #[error("this account was suspended by our staff. Contact support to resume it")]
+    SuspendedByStaff,
     /// The account is not suspended by staff.
     #[error("the account is not suspended by staff")]
     NotSuspended,
@@ -239,6 +242,7 @@ impl Refusal {
             | Refusal::Frozen
             | Refusal::NotFrozen
             | Refusal::Suspended
+            | Refusal::SuspendedByStaff
             | Refusal::NotSuspended
             | Refusal::StillRunning { .. }
             | Refusal::TrialUsed

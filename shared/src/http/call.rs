@@ -4,7 +4,9 @@
 //! its claims an [`ApiCaller`]. The time of a request is API Gateway's `requestContext.timeEpoch`, never
 //! the machine's clock.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::num::ParseIntError;
 
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
 use lambda_http::http::{HeaderValue, StatusCode, header};
@@ -154,14 +156,15 @@ impl ApiCall {
     /// [`ProblemCode::InvalidParameter`] if it cannot be read.
     pub fn query<T>(&self, name: &str) -> Result<Option<T>, Problem>
     where
-        T: std::str::FromStr<Err: std::fmt::Display>,
+        T: std::str::FromStr<Err: std::fmt::Display + 'static>,
     {
         let parse = |value: &String| {
             value.parse().map_err(|error: T::Err| {
-                let why = match (name, error.to_string()) {
-                    ("cursor", _) => "must come from an earlier page of this list".to_owned(),
-                    (_, why) if is_number_error(&why) => "must be a whole number".to_owned(),
-                    (_, why) => why,
+                let is_number = (&error as &dyn Any).is::<ParseIntError>();
+                let why = match name {
+                    "cursor" => "must come from an earlier page of this list".to_owned(),
+                    _ if is_number => "must be a whole number".to_owned(),
+                    _ => error.to_string(),
                 };
                 Problem::new(ProblemCode::InvalidParameter, format!("{name}: {why}."))
                     .with("parameter", name)
@@ -297,14 +300,6 @@ fn with_type(status: StatusCode, kind: &'static str, text: String) -> Response<B
     // Balances are nobody else's business, and old ones nobody's.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-/// Whether these are the words of the standard library about a number that it cannot read.
-fn is_number_error(why: &str) -> bool {
-    ["", "x", "-1", "256"]
-        .iter()
-        .filter_map(|text| text.parse::<u8>().err())
-        .any(|error| error.to_string() == why)
 }
 
 /// How much a media type is wanted, in thousandths; zero if it is not named (RFC 9110, section

@@ -9,7 +9,6 @@ use lambda_http::{Body, Request, RequestExt, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::account::{Standing, SuspensionReason};
 use crate::domain::event::Cause;
 use crate::domain::ids::AccountId;
 use crate::domain::profile::EmailAddress;
@@ -313,15 +312,19 @@ pub fn no_such_route(call: &ApiCall) -> ApiError {
     Problem::new(ProblemCode::NotFound, format!("There is no route {}.", call.route)).into()
 }
 
-/// A refusal, with where to add credit if that is what helps.
+/// A refusal, with where to add credit or whom to ask if that is what helps.
 fn refused(refusal: &Refusal, settings: &Settings) -> Problem {
     let problem = Problem::from(refusal);
     let page = settings.billing_url.as_deref().unwrap_or(ADD_CREDIT);
-    #[allow(clippy::wildcard_enum_match_arm, reason = "credit helps against these alone")]
+    #[allow(clippy::wildcard_enum_match_arm, reason = "nothing else helps the customer")]
     match refusal {
         Refusal::CreditTooLow { .. } | Refusal::Suspended | Refusal::TrialLimit { .. } => {
             problem.with_action(json!({"add_credit": page}))
         }
+        Refusal::SuspendedByStaff => match &settings.operator_contact {
+            Some(contact) => problem.with_action(json!({"contact": contact})),
+            None => problem,
+        },
         _ => problem,
     }
 }
@@ -419,33 +422,6 @@ impl<'a> OnAccount<'a> {
     pub async fn execute(&self, cause: Cause, plan: Plan<'_>) -> Result<Row, CommandError> {
         let done = self.billing.execute(self.visit, cause, plan).await?;
         self.row_of(done).await
-    }
-
-    /// The answer to a failed command. A suspension by staff is named as such and asks for no
-    /// credit, because credit does not end it.
-    pub async fn failed(&self, failure: CommandError) -> ApiError {
-        if !matches!(failure, CommandError::Refused(Refusal::Suspended)) || !self.is_held().await {
-            return failure.into();
-        }
-        let problem = Problem::new(
-            ProblemCode::AccountSuspended,
-            "This account was suspended by our staff. Contact support to resume it.",
-        );
-        match &self.billing.settings.operator_contact {
-            Some(contact) => problem.with_action(json!({"contact": contact})).into(),
-            None => problem.into(),
-        }
-    }
-
-    /// Whether staff suspended the account.
-    async fn is_held(&self) -> bool {
-        let head = self.billing.store.head(self.account()).await.ok().flatten();
-        head.is_some_and(|head| {
-            matches!(
-                &head.state.standing,
-                Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff
-            )
-        })
     }
 
     /// A row that is known to be there.

@@ -284,7 +284,7 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::StartTooLongAgo { .. } => ProblemCode::WrongCondition,
         Refusal::Closed => ProblemCode::AccountClosed,
         Refusal::Frozen => ProblemCode::AccountFrozen,
-        Refusal::Suspended => ProblemCode::AccountSuspended,
+        Refusal::Suspended | Refusal::SuspendedByStaff => ProblemCode::AccountSuspended,
         Refusal::RefillInProgress { .. } => ProblemCode::RefillInProgress,
         Refusal::TimeBeforeLastRow { .. }
         | Refusal::NotSettled { .. }

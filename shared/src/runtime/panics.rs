@@ -1,21 +1,19 @@
 //! One account's panic stays its own: it becomes an error, and the other accounts of a run go on.
 
 use std::any::Any;
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::task::Poll;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
 
 /// Runs a future. If it panics, returns the panic's message.
 ///
 /// The state behind a panic is not used again: an account is read from the ledger each time, and
 /// caches are replaced as a whole.
 pub(crate) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
-    let mut work = Box::pin(work);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
-        Ok(polled) => polled.map(Ok),
-        Err(panic) => Poll::Ready(Err(message(panic.as_ref()))),
-    })
-    .await
+    // Boxed: it is many futures deep.
+    let work = AssertUnwindSafe(Box::pin(work));
+    work.catch_unwind().await.map_err(|panic| message(panic.as_ref()))
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
@@ -25,7 +23,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Waker};
+    use std::task::{Context, Poll, Waker};
 
     use super::*;
 

@@ -96,6 +96,12 @@ fn check_same(punctual: &World, late: &World) -> Check {
         one.billed,
         other.billed
     );
+    ensure!(
+        (one.kept(), one.owed_at(late.now)) == (other.kept(), other.owed_at(late.now)),
+        "owed is {:?} or, late, {:?}",
+        one.kept(),
+        other.kept()
+    );
     // The grace period counts from the row, so later rows may differ. The instant of the suspension
     // is the same.
     let suspended = |world: &World| {

@@ -166,6 +166,8 @@ struct Refills {
     failed_at: Option<i64>,
     day: (u32, u32),
     month: (u32, i64),
+    /// No refill begins before this, because the saved cards changed.
+    look_at: Option<i64>,
 }
 
 /// The independent books of one account.
@@ -180,8 +182,10 @@ pub(crate) struct Model {
     refills: Refills,
     /// When the respite since the last credit began.
     respite: Option<i64>,
-    /// What is owed for respites, in micro-dollars.
+    /// What is owed for respites and kept data, in micro-dollars.
     owed: i64,
+    /// The idle rates of what is kept since the suspension, in picos an hour.
+    kept: BTreeMap<String, i128>,
     ever_paid: bool,
     trial: Option<(i64, i64)>,
     trial_ended: Option<i64>,
@@ -312,12 +316,13 @@ impl Model {
     pub(crate) fn row(&mut self, before: &AccountState, row: &Row, asked: Asked) -> Check {
         let (event, after, at) = (&row.event, &row.state, row.event.at.seconds());
         self.seqs.insert(row.seq, at);
+        self.keep(event);
         self.lines(before, event, row.seq, at)?;
         self.money(before, event, asked)?;
         self.standing(event, at)?;
         self.refill(before, event, after)?;
         self.respite(before, event, after)?;
-        Model::kept(event, after)?;
+        self.check_kept(event, after)?;
         self.reserve(event, after)?;
         self.hold(after);
         match &event.change {

@@ -114,6 +114,10 @@ pub(crate) enum Action {
         card: u8,
         cap: u8,
     },
+    FollowCards {
+        card: u8,
+    },
+    RefillNow,
     BeginRefill,
     AskCustomer {
         off: u8,
@@ -245,6 +249,8 @@ const ACTIONS: &[(u32, Group, Make)] = &[
         card: byte(b, 4),
         cap: byte(b / 4, 5),
     }),
+    (2, Group::Refill, |a, _| Action::FollowCards { card: byte(a, 4) }),
+    (1, Group::Refill, |_, _| Action::RefillNow),
     (5, Group::Refill, |_, _| Action::BeginRefill),
     (4, Group::Refill, |a, b| Action::Credit {
         payment: byte(a, 24),

@@ -382,6 +382,8 @@ impl World {
             | Action::OpenMeter { .. }
             | Action::Nonsense { .. } => self.move_resources(action),
             Action::SetRefill { .. }
+            | Action::FollowCards { .. }
+            | Action::RefillNow
             | Action::BeginRefill
             | Action::AskCustomer { .. }
             | Action::FailRefill { .. }
@@ -735,6 +737,12 @@ impl World {
                     none,
                 )
             }
+            Action::FollowCards { card } => {
+                let card_choice = [CardChoice::Named, CardChoice::Default][usize::from(card % 2)];
+                let card = id(&format!("pm_{card}"))?;
+                self.command(&Command::FollowCards { card, card_choice }, none)
+            }
+            Action::RefillNow => self.command(&Command::RefillNow, none),
             Action::BeginRefill => self
                 .command(&Command::BeginRefill { customer: id("cus")?, tax: TaxMode::Off }, none),
             Action::AskCustomer { off } => {

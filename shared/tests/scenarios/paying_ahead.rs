@@ -274,6 +274,32 @@ fn kept_data_is_owed_for_the_grace_and_written_off_with_the_deletion() {
 }
 
 #[test]
+fn credit_after_the_grace_pays_the_grace_before_the_account_resumes() {
+    let mut world = volumes_kept_since_five();
+    world.settle("24T17:00").settle("25T17:00:30");
+    world.credit("25T17:01", "10");
+    assert_eq!((world.state.standing.name(), world.state.owed), ("deleting", named("62")));
+    world.skip_rows().credit("25T17:02", "62.01").rows(&[
+        "11-25T17:02:00 topup 62.01 = 62.01",
+        "11-25T17:02:00 owed_paid -62.00 = 0.01",
+        "11-25T17:02:00 resumed 0.00 = 0.01 to 11-25T17:02:00",
+        "11-25T17:02:00 usage -0.01 = 0.00 to 11-25T17:02:36",
+    ]);
+}
+
+#[test]
+fn credit_that_is_settled_late_pays_what_was_kept_until_it_came() {
+    let mut world = volumes_kept_since_five();
+    world.credit_unsettled("18:00", "3");
+    world.settle("20:00").rows(&[
+        "18:00:00 topup 3.00 = 3.00",
+        "20:00:00 owed_paid -1.00 = 2.00",
+        "20:00:00 resumed 0.00 = 2.00 to 20:00:00",
+        "20:00:00 usage -1.00 = 1.00 to 21:00:00",
+    ]);
+}
+
+#[test]
 fn deleted_volume_is_owed_until_its_deletion() {
     let mut world = volumes_kept_since_five();
     world.delete("19:00", &["v0", "v1", "v2", "v3", "v4"]).unwrap();

@@ -212,7 +212,7 @@ fn credit_does_not_lift_a_suspension_by_staff() {
         "12:30:00 suspended 0.30 = 24.70 as of 12:30:00",
         "12:40:00 topup 25.00 = 49.70",
     ]);
-    assert_eq!(world.restart("30T00:00", &["a"]).err(), Some(Refusal::Suspended));
+    assert_eq!(world.restart("30T00:00", &["a"]).err(), Some(Refusal::SuspendedByStaff));
     world.ask("30T00:00", |view| resolve::resume(view, at("30T00:00"))).unwrap();
     world.restart("30T00:01", &["a"]).unwrap();
 }

@@ -175,6 +175,16 @@ impl World {
             .unwrap()
     }
 
+    /// The same, and its process dies before it settles the account.
+    pub(crate) fn credit_unsettled(&mut self, time: &str, amount: &str) {
+        self.payments += 1;
+        let payment = self.payment(amount);
+        let credit = Command::Credit { payment, kind: CreditKind::TopUp, bonus: None };
+        let cause = self.cause.clone();
+        let event = decide(&self.state, &credit, cause, &self.policy, at(time)).unwrap();
+        self.append(event);
+    }
+
     /// The facts of the latest payment, for this credit and no tax.
     pub(crate) fn payment(&self, amount: &str) -> PaymentFacts {
         let credit: Usd = named(amount);

@@ -99,13 +99,7 @@ pub(super) fn refill_now(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
-    if state.standing == Standing::Closed {
-        return Err(Refusal::Closed);
-    }
-    if !state.frozen.is_empty() {
-        return Err(Refusal::Frozen);
-    }
-    check_no_attempt(state)?;
+    check_chargeable(state)?;
     let is_low = state.refill.agreement.is_some_and(|agreed| state.balance() < agreed.threshold);
     if !is_low || !state.is_refill_possible() || is_off_too_long(state, policy, now) {
         return Err(Refusal::RefillNotWanted);
@@ -120,13 +114,7 @@ pub(super) fn begin(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
-    if state.standing == Standing::Closed {
-        return Err(Refusal::Closed);
-    }
-    if !state.frozen.is_empty() {
-        return Err(Refusal::Frozen);
-    }
-    check_no_attempt(state)?;
+    check_chargeable(state)?;
     let (Some(wanted), Some(card)) = (state.refill.wanted, &state.refill.card) else {
         return Err(Refusal::RefillNotWanted);
     };
@@ -205,4 +193,15 @@ fn check_attempt(state: &AccountState, attempt: u32) -> Result<&RefillAttempt, R
         Some(open) if open.number == attempt => Ok(open),
         Some(_) | None => Err(Refusal::AttemptNotOpen { attempt }),
     }
+}
+
+/// Checks that a card may be charged, as far as the account is concerned.
+fn check_chargeable(state: &AccountState) -> Result<(), Refusal> {
+    if state.standing == Standing::Closed {
+        return Err(Refusal::Closed);
+    }
+    if !state.frozen.is_empty() {
+        return Err(Refusal::Frozen);
+    }
+    check_no_attempt(state)
 }

@@ -1,12 +1,12 @@
 //! The respite of a refill, what is owed for it, and what a start must leave.
 
-use tollgate::domain::account::AccountState;
+use tollgate::domain::account::{AccountState, SuspensionReason};
 use tollgate::domain::event::{
     BillingChange, Change, Event, RefillWant, ResourceChange, StandingChange,
 };
 use tollgate::domain::timestamp::Timestamp;
 
-use super::{Model, ensure, micros};
+use super::{Mode, Model, Thing, ensure, micros, picos};
 use crate::Check;
 
 /// The respite, and how long a start's credit must last, in seconds.
@@ -65,19 +65,43 @@ impl Model {
         Ok(())
     }
 
-    /// What is kept during a suspension costs its idle rate for the grace at most.
-    pub(super) fn kept(event: &Event, after: &AccountState) -> Check {
-        let Some(kept) = after.kept() else { return Ok(()) };
-        ensure!(!kept.rate.is_zero() && kept.from <= kept.until, "{kept:?}");
-        if let Change::Standing(StandingChange::Suspended { as_of, .. }) = &event.change {
-            let respite = kept.from - *as_of;
-            ensure!(
-                (0..=TEN_MINUTES).contains(&respite),
-                "kept data is free for {respite} seconds"
-            );
-            // Nothing is recorded for a trial, which has no grace.
-            ensure!(kept.until - kept.from == GRACE, "{kept:?} is not the grace");
+    /// Enters what is kept since a suspension, before its row ends what is billed.
+    pub(super) fn keep(&mut self, event: &Event) {
+        match &event.change {
+            Change::Standing(StandingChange::Suspended { as_of, reason, .. }) => {
+                let is_kept = |thing: &Thing| {
+                    *reason == SuspensionReason::Credit && thing.keeps && thing.phase.is_some()
+                };
+                let kept = self.things.iter().filter(|(_, thing)| is_kept(thing));
+                let idle = |thing: &Thing| self.rate(thing, Mode::Idle, as_of.seconds());
+                self.kept = kept.map(|(id, thing)| (id.clone(), idle(thing))).collect();
+            }
+            Change::Resource(ResourceChange::ResourcesDeleted { resources, .. }) => {
+                for resource in resources {
+                    self.kept.remove(resource.id.as_str());
+                }
+            }
+            _ => {}
         }
+    }
+
+    /// What is kept during a suspension costs its idle rate for the grace at most.
+    pub(super) fn check_kept(&self, event: &Event, after: &AccountState) -> Check {
+        let kept = after.kept();
+        let rate = kept.map_or(0, |kept| picos(kept.rate));
+        let expected: i128 = self.kept.values().sum();
+        ensure!(kept.is_none() || rate == expected, "{kept:?} is charged, {expected} is kept");
+        let Change::Standing(StandingChange::Suspended { as_of, delete_at, .. }) = &event.change
+        else {
+            return Ok(());
+        };
+        // A trial has no grace, in which anything could be kept.
+        let has_grace = *delete_at != Some(event.at);
+        ensure!(!has_grace || rate == expected, "{kept:?} is charged, {expected} is kept");
+        let Some(kept) = kept else { return Ok(()) };
+        let free = kept.from - *as_of;
+        ensure!((0..=TEN_MINUTES).contains(&free), "kept data is free for {free} seconds");
+        ensure!(kept.until - kept.from == GRACE, "{kept:?} is not the grace");
         Ok(())
     }
 

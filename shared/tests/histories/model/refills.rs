@@ -2,13 +2,17 @@
 
 use tollgate::domain::account::{AccountState, RefillPurpose, Standing};
 use tollgate::domain::event::{
-    BillingChange, Change, CreditKind, DisputeOutcome, Event, GrantChange, PaymentChange,
+    BillingChange, Cause, Change, CreditKind, DisputeOutcome, Event, GrantChange, PaymentChange,
     RefillChange, RefillDecline, ResourceChange, StaffChange,
 };
 use tollgate::domain::money::Usd;
+use tollgate::domain::timestamp::Timestamp;
 
 use super::{HOUR, Model, ensure, micros};
 use crate::Check;
+
+/// How long no refill begins after a change of the saved cards, in seconds.
+const TWO_MINUTES: i64 = 120;
 
 impl Model {
     /// A card is charged only as its owner agreed.
@@ -58,7 +62,21 @@ impl Model {
                     failed + HOUR <= at.seconds(),
                     "an attempt at {at}, one failed at {failed}"
                 );
+                let waits = self.refills.look_at.filter(|look_at| *look_at > at.seconds());
+                ensure!(
+                    waits.is_none() || attempt.purpose == RefillPurpose::TrialRenewal,
+                    "a card is charged while its owner may be paying, until {waits:?}"
+                );
                 self.refills.open = Some((attempt.number, attempt.card.as_str().to_owned()));
+            }
+            Change::Refill(RefillChange::RefillChanged { look_at, .. }) => {
+                self.refills.look_at = look_at.map(Timestamp::seconds);
+                let patience = look_at.map_or(TWO_MINUTES, |look_at| look_at - at);
+                ensure!(patience == TWO_MINUTES, "a look in {patience} seconds");
+            }
+            // Only its owner asks for a refill before the look.
+            Change::Refill(RefillChange::RefillDue) if event.cause != Cause::Time => {
+                self.refills.look_at = None;
             }
             Change::Refill(RefillChange::RefillFailed { decline, .. }) => {
                 let Some((_, card)) = self.refills.open.take() else {
@@ -94,6 +112,9 @@ impl Model {
                 ensure!(!after.frozen.is_empty(), "a dispute does not freeze the account");
             }
             _ => {}
+        }
+        if event.amount().is_positive() && event.change.lines().is_none() {
+            self.refills.look_at = None;
         }
         let open = self.refills.open.as_ref().map(|(number, _)| *number);
         let known = after.refill.attempt.as_ref().map(|attempt| attempt.number);

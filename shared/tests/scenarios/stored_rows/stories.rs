@@ -408,6 +408,17 @@ fn trial_renewed() -> World {
     world
 }
 
+fn turn_off_refills(world: &mut World, time: &str) {
+    let off = RefillSettings {
+        terms: None,
+        card: None,
+        card_choice: CardChoice::Named,
+        monthly_cap: None,
+        max_charge: None,
+    };
+    world.command(time, Command::ChangeRefill(off)).unwrap();
+}
+
 fn use_card(world: &mut World, time: &str, card: Option<&str>) {
     let terms = Some((named("10"), named("25")));
     let settings = RefillSettings {
@@ -436,14 +447,7 @@ fn refills() -> World {
     w.cause = Cause::Stripe;
     w.refill_lands("13:07");
     w.cause = Cause::Command;
-    let off = RefillSettings {
-        terms: None,
-        card: None,
-        card_choice: CardChoice::Named,
-        monthly_cap: None,
-        max_charge: None,
-    };
-    w.command("14:00", Command::ChangeRefill(off)).unwrap();
+    turn_off_refills(w, "14:00");
     world
 }
 
@@ -492,14 +496,7 @@ fn low_without_refills() -> World {
     w.credit("11:00", "10");
     w.agree_to_refill("11:01", ("5", "25"), None);
     w.start("12:00", "a", "vm100").unwrap();
-    let off = RefillSettings {
-        terms: None,
-        card: None,
-        card_choice: CardChoice::Named,
-        monthly_cap: None,
-        max_charge: None,
-    };
-    w.command("12:10", Command::ChangeRefill(off)).unwrap();
+    turn_off_refills(w, "12:10");
     world
 }
 
