@@ -39,6 +39,7 @@ fn card() -> RefillState {
             threshold: named("12.5"),
             amount: named("100"),
             max_charge: None,
+            target: None,
         }),
         card: Some(named("pm_1QwErTyUiOpAsDfGhJkLzXcV")),
         ..RefillState::default()

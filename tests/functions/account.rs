@@ -3,9 +3,9 @@
 use crate::account_support::{ask, by, refused, send, with_credit};
 use serde_json::{Value, json};
 use tollgate::domain::command::Command;
-use tollgate::domain::event::Cause;
-use tollgate::store::{PaymentIds, Plan};
-use tollgate_tests::api::Api;
+use tollgate::domain::event::{Cause, Change, RefillChange};
+use tollgate::store::{PaymentIds, Plan, RowOrder};
+use tollgate_tests::api::{Answered, Api};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, at, named, receipt};
 
@@ -356,15 +356,18 @@ async fn omitted_auto_refill_fields_keep_their_values() {
     200 {
       "agreed_at": null,
       "amount": null,
+      "card_ends_at": null,
       "charged_card": null,
       "confirm_url": null,
       "enabled": false,
       "hours_covered": null,
       "last_attempt": null,
       "max_charge": null,
+      "mode": null,
       "monthly_cap": null,
       "payment_method": null,
       "state": "idle",
+      "target": null,
       "threshold": null,
       "until": null,
       "warning": null,
@@ -379,7 +382,8 @@ async fn omitted_auto_refill_fields_keep_their_values() {
     assert_eq!(on.status, 200, "{}", on.shown());
     assert_eq!(ask(&api, by(REFILL, "10:15:01")).await.body, on.body);
     let expected = json!({
-        "enabled": true, "threshold": "10.00", "amount": "20.00", "payment_method": "pm_1", "charged_card": "pm_1",
+        "enabled": true, "mode": "fixed", "threshold": "10.00", "amount": "20.00", "target": null,
+        "payment_method": "pm_1", "charged_card": "pm_1", "card_ends_at": "2035-01-01T00:00:00Z",
         "monthly_cap": "100.00", "max_charge": "20.00", "state": "idle", "why": null, "until": null, "confirm_url": null, "agreed_at": "2026-11-22T10:15:00Z",
         "hours_covered": null, "warning": null, "last_attempt": null,
     });
@@ -410,6 +414,56 @@ async fn omitted_auto_refill_fields_keep_their_values() {
         (&off["enabled"], &off["threshold"], &off["state"]),
         (&json!(false), &Value::Null, &json!("idle"))
     );
+    check(&api.ledger, ALICE).await;
+}
+
+#[tokio::test]
+async fn refills_to_a_target_are_agreed_to_with_their_words() {
+    let api = with_credit("25").await;
+    let put = |body: Value| by(PUT_REFILL, "10:15:00").json(&body);
+    let words =
+        "When your balance falls below $10.00, your card is charged what brings it to $60.00.";
+    let body = json!({
+        "enabled": true, "mode": "to_target", "threshold": "10", "target": "60", "payment_method": "pm_1",
+        "shown_text": words,
+    });
+    let on = ask(&api, put(body)).await;
+    let shown = |answered: &Answered| {
+        ["mode", "threshold", "amount", "target", "max_charge"]
+            .map(|name| answered.body[name].clone())
+    };
+    let expected = ["to_target", "10.00", "", "60.00", "60.00"]
+        .map(|text| if text.is_empty() { Value::Null } else { json!(text) });
+    assert_eq!(shown(&on), expected, "{}", on.shown());
+    assert_eq!(shown(&ask(&api, by(REFILL, "10:15:01")).await), expected);
+    let rows = api.ledger.undisturbed.rows(&named(ALICE), 0..9, RowOrder::NewestFirst, 1).await;
+    let row = rows.unwrap().rows.remove(0);
+    let Change::Refill(RefillChange::RefillChanged { words: recorded, .. }) = row.event.change
+    else {
+        panic!("{row:?}");
+    };
+    assert_eq!(recorded.as_deref(), Some(words));
+
+    let kept = ask(&api, put(json!({"threshold": "20"})).minutes_later(1)).await;
+    assert_eq!((&kept.body["mode"], &kept.body["target"]), (&json!("to_target"), &json!("60.00")));
+    let fixed = ask(&api, put(json!({"amount": "25"})).minutes_later(2)).await;
+    let expected = [json!("fixed"), json!("20.00"), json!("25.00"), Value::Null, json!("25.00")];
+    assert_eq!(shown(&fixed), expected);
+
+    for (body, status, code, parameter) in [
+        (json!({"mode": "to_target", "amount": "25"}), 400, "invalid_body", "amount"),
+        (json!({"amount": "25", "target": "60"}), 400, "invalid_body", "amount"),
+        (json!({"mode": "fixed", "target": "60"}), 400, "invalid_body", "target"),
+        (json!({"amount": "25", "shown_text": " "}), 400, "invalid_body", "shown_text"),
+        (json!({"amount": "25", "shown_text": "x".repeat(501)}), 400, "invalid_body", "shown_text"),
+        (json!({"target": "20"}), 422, "amount_too_small", ""),
+        (json!({"target": "1020.01"}), 422, "amount_too_large", ""),
+        (json!({"mode": "to_target"}), 422, "unusable", ""),
+    ] {
+        let answered = refused(&api, put(body).minutes_later(3), status, code).await;
+        let named = answered.body["parameter"].as_str().unwrap_or_default();
+        assert_eq!(named, parameter, "{}", answered.shown());
+    }
     check(&api.ledger, ALICE).await;
 }
 
@@ -472,7 +526,12 @@ async fn frequent_refills_are_pointed_out_and_wanted_ones_shown() {
     );
     let fail = |_: &tollgate::domain::account::AccountState| {
         let decline = tollgate::domain::event::RefillDecline::Never;
-        Ok(Command::FailRefill { attempt: 1, decline, code: "stolen_card".to_owned() })
+        Ok(Command::FailRefill {
+            attempt: 1,
+            decline,
+            code: "stolen_card".to_owned(),
+            reason: None,
+        })
     };
     receipt(store.execute(trigger, Cause::Stripe, Plan::on_state(&fail)).await);
     let shown = ask(&api, by(REFILL, "10:29:00")).await.body;

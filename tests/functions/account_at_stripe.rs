@@ -148,6 +148,37 @@ async fn refills_without_a_named_card_charge_the_default_card() {
 }
 
 #[tokio::test]
+async fn expired_card_pauses_refills_until_its_bank_renews_it() {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    world.refill().await;
+    let card = world.profile().await.cards[0].id.to_string();
+    let renew = async |month: i64, year: i64| {
+        world.stand_in.update_card(&card, month, year).unwrap();
+        world.deliver_all().await;
+        world.deliver_everything_again().await;
+    };
+    let shown = async || {
+        let body = ask(&world, "GET /v1/auto-refill").await.body;
+        ["state", "why", "card_ends_at"].map(|name| body[name].clone())
+    };
+    renew(12, 2026).await;
+    let ends_at = json!("2027-01-01T00:00:00Z");
+    assert_eq!(shown().await[2], ends_at);
+    let warned = "2026-12-01T00:00:00Z";
+    world.ledger().settle(ACME, warned).await;
+    world.set_now(warned);
+    assert_eq!(shown().await[1..], [Value::Null, ends_at]);
+    assert_eq!(world.count("card_expiring").await, 1);
+    world.set_now("2027-01-01T00:00:00Z");
+    assert_eq!(shown().await, [json!("paused"), json!("card_expired"), Value::Null]);
+    assert_eq!((world.count("card_expiring").await, world.count("card_expired").await), (1, 1));
+    renew(6, 2031).await;
+    assert_eq!(shown().await[1..], [Value::Null, json!("2031-07-01T00:00:00Z")]);
+    world.check().await;
+}
+
+#[tokio::test]
 async fn refill_now_charges_a_new_card_at_once() {
     const NOW: &str = "POST /v1/auto-refill/now";
     let world = PaymentWorld::new().await;

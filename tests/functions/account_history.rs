@@ -431,6 +431,7 @@ async fn last_attempt_is_described_in_plain_words() {
         attempt,
         decline,
         code: code.to_owned(),
+        reason: None,
     };
     refill_step(&api, "10:15:00", fail(1, RefillDecline::NotCharged, "superseded")).await;
     let given_up = last_attempt(&api, "10:16:00").await;
@@ -481,7 +482,7 @@ async fn a_stolen_card_looks_like_any_other_decline() {
         refill_step(
             &api,
             "10:11:00",
-            Command::FailRefill { attempt: 1, decline, code: code.to_owned() },
+            Command::FailRefill { attempt: 1, decline, code: code.to_owned(), reason: None },
         )
         .await;
         let told = last_attempt(&api, "10:12:00").await;

@@ -1,9 +1,9 @@
 //! Refills: one charge and one credit per attempt, with any interruption.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stripe_stand_in::{CardRule, FaultKind};
 use tollgate::domain::account::{AccountState, CardChoice, RefillPause};
-use tollgate::domain::command::{Command, RefillSettings};
+use tollgate::domain::command::{Command, RefillSettings, RefillTerms};
 use tollgate::domain::event::{Cause, Change, RefillChange};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::row::Row;
@@ -11,8 +11,9 @@ use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::{HOUR, MINUTE};
 use tollgate::runtime::delivery::DeliveryTime;
 use tollgate::store::Plan;
+use tollgate_tests::api::Answered;
 use tollgate_tests::ledger::named;
-use tollgate_tests::payments::{PaymentWorld, VISA, acme, die_everywhere};
+use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
 
 const PAY: &str = "POST /v1/invoices/{invoice}/pay";
 
@@ -76,16 +77,13 @@ async fn webhook_credits_a_charge_whose_answer_was_lost() {
 
 /// $25, refills below $30 that were paused since their card was removed, and a payment page for $100
 /// that is paid with a new card. Stripe's events have not been delivered yet.
-async fn paying_with_a_new_card(auto_refill: Option<serde_json::Value>) -> PaymentWorld {
+async fn paying_with_a_new_card(auto_refill: Option<Value>) -> PaymentWorld {
     let world = PaymentWorld::new().await;
     begin_to_pay_with_a_new_card(&world, auto_refill).await;
     world
 }
 
-async fn begin_to_pay_with_a_new_card(
-    world: &PaymentWorld,
-    auto_refill: Option<serde_json::Value>,
-) {
+async fn begin_to_pay_with_a_new_card(world: &PaymentWorld, auto_refill: Option<Value>) {
     world.wanting(VISA).await;
     let card = world.profile().await.cards[0].id.clone();
     world.stripe.detach(&card).await.unwrap();
@@ -380,6 +378,77 @@ async fn a_payment_nobody_confirmed_is_given_up_after_23_hours() {
     world.check().await;
 }
 
+/// Staff end the open attempt.
+async fn abandon(world: &PaymentWorld, key: &str) -> Answered {
+    let clients = admin::AdminClients {
+        billing: world.api.another(),
+        stripe: world.stripe.clone().into(),
+        bus: None,
+    };
+    let event = world
+        .event("POST /v1/admin/accounts/{account}/refill/abandon")
+        .scope("tollgate/admin")
+        .at("account", ACME)
+        .json(&json!({"reason": "stuck since Monday"}))
+        .key(key);
+    Box::pin(admin::handle(&clients, event.request())).await.into()
+}
+
+#[tokio::test]
+async fn staff_ends_a_refill_once_and_says_why() {
+    let world = declined("authentication_required", None).await;
+    assert_eq!(world.refill().await.needs_customer, 1);
+    let ended = abandon(&world, "one").await;
+    let expected = json!({"account": ACME, "attempt": 1, "outcome": "abandoned"});
+    assert_eq!((ended.status, &ended.body), (200, &expected));
+    assert_eq!(abandon(&world, "one").await, ended, "the same request");
+    let again = abandon(&world, "two").await;
+    assert_eq!((again.status, again.code()), (409, "conflict"), "{}", again.shown());
+    let failed = world.rows().await.into_iter().find_map(|row| match row.event.change {
+        Change::Refill(RefillChange::RefillFailed { code, reason, .. }) => Some((code, reason)),
+        _ => None,
+    });
+    assert_eq!(failed, Some(("abandoned".to_owned(), Some("stuck since Monday".to_owned()))));
+    let invoices = world.objects("invoice");
+    let of_attempt = |invoice: &&Value| invoice["metadata"]["tollgate_attempt"] == "1";
+    assert_eq!(invoices.iter().find(of_attempt).unwrap()["status"], "void");
+    world.check().await;
+}
+
+#[tokio::test]
+async fn abandoned_refill_that_was_paid_is_credited() {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    world.stand_in.fail_next(PAY, 9, FaultKind::AnswerLost);
+    assert_eq!(world.refill().await.open, 1);
+    world.stand_in.clear_faults();
+    let ended = abandon(&world, "one").await;
+    assert_eq!(ended.body["outcome"], "credited", "{}", ended.shown());
+    check_refilled(&world, 2_500).await;
+}
+
+#[tokio::test]
+async fn crash_at_any_call_of_an_abandonment_ends_the_refill_once() {
+    let prepare = async |world: &PaymentWorld| {
+        world.wanting(VISA).await;
+        let card = world.profile().await.cards[0].id.to_string();
+        let decline_code = "authentication_required".to_owned();
+        let rule = CardRule { decline_code, network_advice_code: None };
+        world.stand_in.decline_card(&card, Some(rule));
+        world.refill().await;
+    };
+    let process = async |world: &PaymentWorld| {
+        abandon(world, "one").await;
+    };
+    let look = async |world: &PaymentWorld| {
+        assert_eq!((world.count("refill_failed").await, world.charged_cents()), (1, 2_500));
+        assert_eq!(world.state().await.refill.attempt, None);
+        world.check().await;
+    };
+    let calls = die_everywhere(prepare, process, look).await;
+    assert!((5..40).contains(&calls), "{calls} calls");
+}
+
 #[tokio::test]
 async fn manual_payment_replaces_the_refill_and_charges_once() {
     let world = declined("authentication_required", None).await;
@@ -456,9 +525,8 @@ async fn after_twenty_hours_the_outcome_is_looked_up_not_resent() {
             let sent = world.stand_in.calls();
             assert!(sent.iter().all(|call| call.idempotency_key.is_none()), "{sent:?}");
             let invoices = world.objects("invoice");
-            let is_payable = |invoice: &serde_json::Value| {
-                invoice["status"] == "draft" || invoice["status"] == "open"
-            };
+            let is_payable =
+                |invoice: &Value| invoice["status"] == "draft" || invoice["status"] == "open";
             assert!(
                 !invoices.iter().any(is_payable),
                 "{endpoint} {kind:?}: no other run may pay it: {invoices:?}"
@@ -507,7 +575,8 @@ async fn trigger_thirty_hours_late_charges_a_begun_refill_once() {
 async fn attempt_no_longer_agreed_is_canceled_and_not_counted() {
     type Change = Box<dyn Fn(&AccountState) -> Result<Command, Refusal> + Sync>;
     let settings = |card: Option<&str>, amount: &str| -> Change {
-        let (card, terms) = (card.map(named), Some((named("30"), named(amount))));
+        let (card, terms) =
+            (card.map(named), Some(RefillTerms::multiple(named("30"), named(amount))));
         Box::new(move |state| {
             let card = card.clone().or_else(|| state.refill.card.clone());
             let settings = RefillSettings {
@@ -515,7 +584,7 @@ async fn attempt_no_longer_agreed_is_canceled_and_not_counted() {
                 card,
                 card_choice: CardChoice::Named,
                 monthly_cap: None,
-                max_charge: None,
+                ..RefillSettings::default()
             };
             Ok(Command::ChangeRefill(settings))
         })
@@ -564,7 +633,7 @@ async fn frozen_account_or_disabled_refills_charge_nothing() {
             card: None,
             card_choice: CardChoice::Named,
             monthly_cap: None,
-            max_charge: None,
+            ..RefillSettings::default()
         }),
     ] {
         let world = PaymentWorld::new().await;

@@ -385,7 +385,7 @@ async fn late_webhook_does_not_undo_newer_refill_settings() {
             card: None,
             card_choice: CardChoice::Named,
             monthly_cap: None,
-            max_charge: None,
+            ..RefillSettings::default()
         }))
     };
     let account = acme();

@@ -293,6 +293,26 @@ async fn start_reported_as_failed_costs_nothing() {
 }
 
 #[tokio::test]
+async fn failed_start_that_its_customer_stopped_costs_nothing() {
+    for end in [STOP, DELETE] {
+        let (api, project) = with_credit("10").await;
+        running(&api, &project, "srv-1").await;
+        ask(&api, on(end, &project, "srv-1", "10:25:00")).await;
+        let failed = json!({"reason": "start_failed"});
+        let event = ApiEvent::by("platform", STOP, "10:30:00")
+            .scope(SCOPE)
+            .header("Tollgate-Account", ALICE)
+            .at("project", &project)
+            .at("id", "srv-1")
+            .json(&failed);
+        let answered = once(&api, event.clone(), 1).await;
+        assert_eq!(answered.status, 200, "{}", answered.shown());
+        assert_eq!(check(&api.ledger, ALICE).await.balance().to_string(), "10.00", "{end}");
+        refused(&api, event.key("another"), 409, "wrong_condition").await;
+    }
+}
+
+#[tokio::test]
 async fn agreed_rates_come_from_the_platform_only() {
     let (api, project) = with_credit("10").await;
     let body = json!({"sku": "vm", "name": "web", "start": true, "id": "srv-1", "rate": "0.5"});

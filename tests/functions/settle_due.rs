@@ -5,7 +5,7 @@ use settle_due::{
     MinuteTrigger, REFILL_DUE, SettleDueClients, SettleDueError, SettleDueReport, handle, report_of,
 };
 use tollgate::domain::account::{CardChoice, Standing};
-use tollgate::domain::command::{Command, RefillSettings};
+use tollgate::domain::command::{Command, RefillSettings, RefillTerms};
 use tollgate::domain::event::Cause;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::runtime::delivery::DeliveryTime;
@@ -77,13 +77,13 @@ async fn account_is_suspended_in_the_minute_its_credit_ends() {
 #[tokio::test]
 async fn wanted_refill_is_handed_on_each_minute_until_it_begins() {
     let world = world("6").await;
-    let terms = Some(("5".parse().unwrap(), "25".parse().unwrap()));
+    let terms = Some(RefillTerms::multiple("5".parse().unwrap(), "25".parse().unwrap()));
     let settings = RefillSettings {
         terms,
         card: Some("pm_1".parse().unwrap()),
         card_choice: CardChoice::Named,
         monthly_cap: None,
-        max_charge: None,
+        ..RefillSettings::default()
     };
     world.command("10:30:00", Command::ChangeRefill(settings)).await;
     world.ledger.start(ALICE, "big", &["srv-1"], "11:00:00").await;
@@ -146,13 +146,13 @@ async fn run_without_readable_time_or_bus_fails() {
     assert!(matches!(unreadable, Err(SettleDueError::Unreadable(_))));
     assert_eq!(report_of(&unreadable), None);
 
-    let terms = Some(("5".parse().unwrap(), "25".parse().unwrap()));
+    let terms = Some(RefillTerms::multiple("5".parse().unwrap(), "25".parse().unwrap()));
     let settings = RefillSettings {
         terms,
         card: Some("pm_1".parse().unwrap()),
         card_choice: CardChoice::Named,
         monthly_cap: None,
-        max_charge: None,
+        ..RefillSettings::default()
     };
     world.command("10:30:00", Command::ChangeRefill(settings)).await;
     world.ledger.start(ALICE, "big", &["srv-1"], "11:00:00").await;

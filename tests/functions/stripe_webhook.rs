@@ -292,6 +292,37 @@ async fn a_bank_debit_is_pending_until_it_arrives_or_fails() {
 }
 
 #[tokio::test]
+async fn invoice_paid_in_parts_is_credited_once_for_all_of_them() {
+    let world = PaymentWorld::new().await;
+    paid(&world).await;
+    world.deliver_all().await;
+    let customer = world.profile().await.customer.unwrap();
+    let part = |payment: &str| json!({"status": "paid", "payment": {"type": "payment_intent", "payment_intent": payment}});
+    let invoice = |first: &str, second: &str| {
+        json!({"id": "in_parts", "object": "invoice", "status": "paid", "total": 3_000, "amount_paid": 3_000,
+            "currency": "usd", "livemode": false, "customer": customer.as_str(),
+            "metadata": {"tollgate_account": ACME, "tollgate_credit_cents": "3000", "tollgate_kind": "topup"},
+            "payments": {"data": [part(first), part(second)]}})
+    };
+    for (first, second) in [("pi_a", "pi_b"), ("pi_b", "pi_a")] {
+        let event = json!({"id": "evt_1", "type": "invoice.paid", "livemode": false, "data": {"object": invoice(first, second)}});
+        let told = world.tell(&event).await;
+        assert_eq!(told.status, 200, "{}", told.shown());
+    }
+    assert_eq!(world.state().await.balance(), named("55"));
+    let store = &world.ledger().undisturbed;
+    let rows = ["pi_a", "pi_b", "in_parts"].map(|id| store.look_up(id));
+    for found in rows {
+        assert_eq!(found.await.unwrap().map(|found| found.seq), Some(2));
+    }
+    // Each part can be refunded, and takes its share of the credit.
+    let refund = json!({"id": "evt_2", "type": "refund.created", "livemode": false,
+        "data": {"object": {"id": "re_b", "amount": 1_000, "status": "succeeded", "payment_intent": "pi_b"}}});
+    assert_eq!(world.tell(&refund).await.status, 200);
+    assert_eq!(world.state().await.balance(), named("45"));
+}
+
+#[tokio::test]
 async fn refunds_take_their_part_and_come_back_when_they_fail() {
     for order in [Order::AsHappened, Order::Reversed] {
         let world = PaymentWorld::new().await;

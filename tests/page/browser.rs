@@ -222,6 +222,11 @@ impl Browser {
         element.send_keys(text).await.unwrap();
     }
 
+    /// Chooses an option of a list by its value.
+    pub(crate) async fn choose(&self, selector: &str, value: &str) {
+        self.see_css(selector).await.select_by_value(value).await.unwrap();
+    }
+
     pub(crate) async fn script(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap()
     }

@@ -161,6 +161,40 @@ async fn decline_of_a_refill_shows_what_to_do() {
 }
 
 #[tokio::test]
+async fn refill_to_a_target_is_agreed_to_in_the_words_shown() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("25.00", GOOD, Refill::Off).await;
+    visit.open("#refill").await;
+    visit.browser.see("refill-form").await;
+    visit.browser.click("refill-enabled").await;
+    visit.browser.choose("#refill-mode", "to_target").await;
+    visit.browser.fill("#refill-threshold", "20").await;
+    visit.browser.fill("#refill-target", "20.50").await;
+    visit.browser.says("#refill-target-error", "Enter at least $21.00.").await;
+    visit.browser.fill("#refill-target", "80").await;
+    let words = "When your balance falls below $20.00, your card is charged what brings it to $80.00, at most $80.00 plus any tax.";
+    visit.browser.says("[data-testid=refill-sentence]", words).await;
+    visit.browser.picture("refill-to-target").await;
+    visit.browser.look(PHONE, Scheme::Dark).await;
+    visit.browser.picture("refill-to-target-phone-dark").await;
+    visit.browser.look(DESKTOP, Scheme::Light).await;
+    visit.browser.click("refill-save").await;
+    visit.browser.says("main", "Saved. Auto-refill is on.").await;
+    let refill = visit.api.get("/v1/auto-refill").await.unwrap().json();
+    let expected = [json!("to_target"), json!("80.00"), json!("80.00"), json!(null)];
+    let shown = ["mode", "target", "max_charge", "amount"].map(|name| refill[name].clone());
+    assert_eq!(shown, expected, "{refill}");
+    // A top-up on the page keeps the agreement.
+    continue_with(&visit, "add-amount-5").await;
+    visit.browser.says("body", "what brings it to $80.00, at most $80.00").await;
+    type_card(&visit, GOOD).await;
+    visit.browser.says("[data-testid=banner-success]", "$5.00 was added").await;
+    let kept = visit.api.get("/v1/auto-refill").await.unwrap().json();
+    assert_eq!((&kept["mode"], &kept["target"]), (&json!("to_target"), &json!("80.00")));
+    visit.end().await;
+}
+
+#[tokio::test]
 async fn declined_refill_shows_on_balance_with_the_next_try() {
     let Some(visit) = Visit::begin().await else { return };
     visit.pay("25.00", DECLINED_LATER, Refill::On).await;

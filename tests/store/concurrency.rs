@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use tollgate::domain::account::{AccountState, CardChoice, TaxMode};
-use tollgate::domain::command::{BonusGrant, Command, RefillSettings};
+use tollgate::domain::command::{BonusGrant, Command, RefillSettings, RefillTerms};
 use tollgate::domain::event::{Cause, CreditKind, Event, PaymentFacts, RefillDecline, TakeBack};
 use tollgate::domain::ids::{AccountId, ResourceId};
 use tollgate::domain::refusal::Refusal;
@@ -184,13 +184,13 @@ impl Task {
     }
 
     async fn agree(&mut self, account: &AccountId, now: Timestamp) {
-        let terms = Some((named("3"), named("10")));
+        let terms = Some(RefillTerms::multiple(named("3"), named("10")));
         let settings = RefillSettings {
             terms,
             card: Some(named("pm_1")),
             card_choice: CardChoice::Named,
             monthly_cap: None,
-            max_charge: None,
+            ..RefillSettings::default()
         };
         self.on_view(account, now, |_| Ok(Command::ChangeRefill(settings.clone()))).await;
     }
@@ -211,6 +211,7 @@ impl Task {
                 attempt: number,
                 decline: RefillDecline::Later,
                 code: id.to_owned(),
+                reason: None,
             };
             self.on_view(account, now, |_| Ok(fail.clone())).await;
         } else {
@@ -286,7 +287,7 @@ impl SharedLedger {
 }
 
 fn credit(payment: &PaymentFacts, kind: CreditKind) -> Result<Command, Refusal> {
-    Ok(Command::Credit { payment: payment.clone(), kind, bonus: None })
+    Ok(Command::Credit { payment: payment.clone(), kind, bonus: None, also: Vec::new() })
 }
 
 async fn run(accounts: usize) {

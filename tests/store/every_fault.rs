@@ -99,7 +99,12 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), CommandError> {
         Trigger::Credit(payment, amount) => {
             let (payment, kind) = (topup(payment, amount), CreditKind::TopUp);
             let credit = |_: &AccountState| {
-                Ok(Command::Credit { payment: payment.clone(), kind, bonus: None })
+                Ok(Command::Credit {
+                    payment: payment.clone(),
+                    kind,
+                    bonus: None,
+                    also: Vec::new(),
+                })
             };
             store.execute(trigger, Cause::Stripe, Plan::on_state(&credit)).await.and_then(settled)
         }

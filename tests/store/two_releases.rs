@@ -29,7 +29,12 @@ impl Release<'_> {
     async fn credit(&self, payment: &str, now: &str) -> Result<CommandOutcome, CommandError> {
         let (account, payment) = (named(ALICE), topup(payment, "10"));
         let command = |_: &AccountState| {
-            Ok(Command::Credit { payment: payment.clone(), kind: CreditKind::TopUp, bonus: None })
+            Ok(Command::Credit {
+                payment: payment.clone(),
+                kind: CreditKind::TopUp,
+                bonus: None,
+                also: Vec::new(),
+            })
         };
         let trigger = Trigger { policy: &self.policy, ..self.ledger.trigger(&account, at(now)) };
         self.store.execute(trigger, Cause::Stripe, Plan::on_state(&command)).await

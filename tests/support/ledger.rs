@@ -212,7 +212,12 @@ impl Ledger {
     ) -> Result<CommandOutcome, CommandError> {
         let (account, payment) = (named(account), topup(payment, amount));
         let command = |_: &AccountState| {
-            Ok(Command::Credit { payment: payment.clone(), kind: CreditKind::TopUp, bonus: None })
+            Ok(Command::Credit {
+                payment: payment.clone(),
+                kind: CreditKind::TopUp,
+                bonus: None,
+                also: Vec::new(),
+            })
         };
         let trigger = self.trigger(&account, at(now));
         self.store.execute(trigger, Cause::Stripe, Plan::on_state(&command)).await

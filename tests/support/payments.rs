@@ -20,7 +20,7 @@ use crate::stand_in::serve;
 use serde_json::{Value, json};
 use stripe_stand_in::{Delivery, StandInConfig, StripeStandIn};
 use tollgate::domain::account::{AccountState, CardChoice};
-use tollgate::domain::command::{Command, RefillSettings};
+use tollgate::domain::command::{Command, RefillSettings, RefillTerms};
 use tollgate::domain::event::{Cause, Change, PaymentChange};
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::money::Usd;
@@ -284,7 +284,7 @@ impl PaymentWorld {
     /// Changes the refill terms, without faults.
     pub async fn agree(&self, threshold: &str, amount: &str) {
         let account = acme();
-        let terms = Some((named::<Usd>(threshold), named::<Usd>(amount)));
+        let terms = Some(RefillTerms::multiple(named::<Usd>(threshold), named::<Usd>(amount)));
         let change = |state: &AccountState| {
             let (card, monthly_cap) = (state.refill.card.clone(), state.refill.monthly_cap);
             Ok(Command::ChangeRefill(RefillSettings {
@@ -292,7 +292,7 @@ impl PaymentWorld {
                 card,
                 card_choice: CardChoice::Named,
                 monthly_cap,
-                max_charge: None,
+                ..RefillSettings::default()
             }))
         };
         let trigger = self.ledger().trigger(&account, self.now());

@@ -664,6 +664,7 @@ async fn staff(r: &mut Recorder<'_>) {
         ("POST", "/unfreeze", &reason),
         ("POST", "/suspend", &reason),
         ("POST", "/resume", &reason),
+        ("POST", "/refill/abandon", &reason),
         ("POST", "/close", &reason),
     ] {
         r.ask(&admin, "no such account", &of(method, "nobody", verb), body).await;
@@ -683,6 +684,8 @@ async fn staff(r: &mut Recorder<'_>) {
         ("/correction", "nothing", correction("0")),
         ("/correction", "without a reason", json!({"amount": "1.00", "reason": " "})),
         ("/correction", "beyond all measure", correction("1000000000000")),
+        ("/refill/abandon", "no refill is open", reason.clone()),
+        ("/refill/abandon", "without a reason", json!({"reason": ""})),
         ("/close", "something runs", reason.clone()),
         ("/unfreeze", "not frozen", reason.clone()),
         ("/resume", "not suspended", reason.clone()),

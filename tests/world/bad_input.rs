@@ -113,6 +113,7 @@ impl<'w> Scene<'w> {
             | "POST /v1/admin/accounts/{account}/unfreeze"
             | "POST /v1/admin/accounts/{account}/suspend"
             | "POST /v1/admin/accounts/{account}/resume"
+            | "POST /v1/admin/accounts/{account}/refill/abandon"
             | "POST /v1/admin/accounts/{account}/close" => reason,
             other => panic!("{other} is new: say here what a good body of it is"),
         }

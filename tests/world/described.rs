@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use stripe_stand_in::FaultKind;
 use tollgate_local::api::{ApiClient, ApiReply};
 use tollgate_local::wiring::RouteAuthorizer;
 
@@ -209,8 +210,19 @@ async fn every_route_answers_as_it_is_described() {
     let high = json!({"enabled": true, "threshold": "500.00", "amount": "25.00"});
     reader.send(me, "PUT /v1/auto-refill", "/v1/auto-refill", &high).await;
     reader.send(me, "POST /v1/auto-refill/now", "/v1/auto-refill/now", &json!({})).await;
-    reader.send(me, "PUT /v1/auto-refill", "/v1/auto-refill", &refill).await;
     ada.world.no_faults();
+    // Stripe does not answer, and staff end the attempt.
+    let pay = "POST /v1/invoices/{invoice}/pay";
+    ada.world.stripe().fail_next(pay, 99, FaultKind::ConnectionDropped);
+    reader.send(me, "POST /v1/auto-refill/now", "/v1/auto-refill/now", &json!({})).await;
+    ada.world.cloud.idle().await;
+    let (route, path) = (
+        "POST /v1/admin/accounts/{account}/refill/abandon",
+        "/v1/admin/accounts/ada/refill/abandon",
+    );
+    reader.send(&admin, route, path, &json!({"reason": "a test"})).await;
+    ada.world.stripe().clear_faults();
+    reader.send(me, "PUT /v1/auto-refill", "/v1/auto-refill", &refill).await;
     reader
         .send(me, "POST /v1/payment-methods/sessions", "/v1/payment-methods/sessions", &json!({}))
         .await;

@@ -249,11 +249,13 @@ fn check_events(account: &str, rows: &[Value], events: &[Value]) {
 }
 
 /// The events that a customer should read in a mail.
-const NOTICES: [&str; 8] = [
+const NOTICES: [&str; 10] = [
     "BalanceLow",
     "CreditLow",
     "RefillFailed",
     "RefillNeedsCustomer",
+    "CardExpiring",
+    "CardExpired",
     "Suspended",
     "DeletionSoon",
     "DeletionDue",
@@ -286,6 +288,8 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
                 .collect()
         }
         "refill_failed" => vec!["RefillFailed"],
+        "card_expiring" => vec!["CardExpiring"],
+        "card_expired" => vec!["CardExpired"],
         "frozen" | "dispute_opened" => vec!["Frozen"],
         "unfrozen" | "dispute_closed" => vec!["Unfrozen"],
         "usage" | "created" | "refill_changed" | "refill_begun" | "refill_due" | "card_removed"
@@ -330,6 +334,7 @@ fn becomes_low(before: Option<&Value>, row: &Value) -> bool {
         "resumed",
         "refill_changed",
         "card_removed",
+        "card_expired",
         "frozen",
         "unfrozen",
         "dispute_opened",

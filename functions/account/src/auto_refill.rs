@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 use tollgate::domain::account::{
-    AccountState, CardChoice, RefillPause, Standing, SuspensionReason,
+    AccountState, CardChoice, RefillAgreement, RefillPause, Standing, SuspensionReason,
 };
-use tollgate::domain::command::{Command, RefillSettings};
+use tollgate::domain::command::{Command, RefillCharge, RefillSettings, RefillTerms};
 use tollgate::domain::ids::CardId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::policy::Policy;
@@ -25,6 +25,9 @@ use crate::last_attempt::{LastAttemptView, last_attempt};
 /// than once a day.
 const HOURS_WARNING: i64 = 24;
 
+/// The longest sentence of terms that is recorded, in bytes.
+const SHOWN_TEXT_BYTES_MAX: usize = 500;
+
 /// The state in which the customer must act.
 const NEEDS_CUSTOMER: &str = "needs_customer";
 
@@ -37,7 +40,14 @@ struct AutoRefillRequest {
     #[serde(default)]
     threshold: Option<Usd>,
     #[serde(default)]
+    mode: Option<RefillMode>,
+    #[serde(default)]
     amount: Option<Usd>,
+    #[serde(default)]
+    target: Option<Usd>,
+    /// The sentence in which the customer read the terms.
+    #[serde(default)]
+    shown_text: Option<String>,
     #[serde(default, deserialize_with = "present")]
     payment_method: Option<Option<CardId>>,
     #[serde(default, deserialize_with = "present")]
@@ -46,17 +56,38 @@ struct AutoRefillRequest {
     max_charge: Option<Option<Usd>>,
 }
 
+/// How much one refill buys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RefillMode {
+    /// The smallest multiple of the amount that brings the balance to the threshold.
+    Fixed,
+    /// What brings the balance to the target.
+    ToTarget,
+}
+
+impl RefillMode {
+    fn of(agreed: &RefillAgreement) -> RefillMode {
+        if agreed.target.is_some() { RefillMode::ToTarget } else { RefillMode::Fixed }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct AutoRefillView {
     enabled: bool,
+    /// `fixed` or `to_target`. Null while refills are off.
+    mode: Option<RefillMode>,
     threshold: Option<String>,
+    /// Null in the mode `to_target`.
     amount: Option<String>,
+    /// Null in the mode `fixed`.
+    target: Option<String>,
     /// The card that the customer named. Null: the default card at the time of the charge.
     payment_method: Option<String>,
     /// The card that would be charged now. Null if there is none.
     charged_card: Option<String>,
     monthly_cap: Option<String>,
-    /// The maximum of one charge. A charge is a multiple of the amount.
+    /// The maximum of one charge.
     max_charge: Option<String>,
     /// `idle`, `wanted`, `charging`, `needs_customer` or `paused`.
     state: &'static str,
@@ -67,7 +98,9 @@ struct AutoRefillView {
     /// The page where the customer confirms the payment, if needed.
     confirm_url: Option<String>,
     agreed_at: Option<String>,
-    /// How many whole hours the amount lasts at the current rate. Null if nothing runs.
+    /// The end of the last month of the charged card, exclusive. Null if it is not known.
+    card_ends_at: Option<String>,
+    /// How many whole hours the smallest refill lasts at the current rate. Null if nothing runs.
     hours_covered: Option<i64>,
     warning: Option<String>,
     last_attempt: Option<LastAttemptView>,
@@ -126,6 +159,8 @@ async fn changed(billing: &Billing, call: &ApiCall, plan: Plan<'_>) -> Result<Ap
 
 impl AutoRefillRequest {
     fn check(&self) -> Result<(), Problem> {
+        self.check_mode()?;
+        self.check_shown_text()?;
         let card = self.payment_method.iter().flatten().find(|card| !is_card(card));
         card.map_or(Ok(()), |_| {
             Err(Problem::new(
@@ -136,6 +171,33 @@ impl AutoRefillRequest {
         })
     }
 
+    /// An amount that the mode does not use would be ignored.
+    fn check_mode(&self) -> Result<(), Problem> {
+        let unused = match (self.mode, self.amount, self.target) {
+            (Some(RefillMode::ToTarget), Some(_), _) | (None, Some(_), Some(_)) => "amount",
+            (Some(RefillMode::Fixed), _, Some(_)) => "target",
+            (Some(_) | None, _, _) => return Ok(()),
+        };
+        let why =
+            format!("{unused}: set amount with the mode fixed, or target with the mode to_target.");
+        Err(Problem::new(ProblemCode::InvalidBody, why).with("parameter", unused))
+    }
+
+    fn check_shown_text(&self) -> Result<(), Problem> {
+        let is_usable = |text: &String| {
+            !text.trim().is_empty()
+                && text.len() <= SHOWN_TEXT_BYTES_MAX
+                && !text.chars().any(char::is_control)
+        };
+        if self.shown_text.as_ref().is_none_or(is_usable) {
+            return Ok(());
+        }
+        let why = format!(
+            "shown_text: must have 1 to {SHOWN_TEXT_BYTES_MAX} bytes and no control characters."
+        );
+        Err(Problem::new(ProblemCode::InvalidBody, why).with("parameter", "shown_text"))
+    }
+
     /// All refill settings after the request.
     fn over(
         &self,
@@ -144,25 +206,58 @@ impl AutoRefillRequest {
     ) -> Result<RefillSettings, Refusal> {
         let agreed = state.refill.agreement;
         let threshold = self.threshold.or(agreed.map(|agreed| agreed.threshold));
-        let amount = self.amount.or(agreed.map(|agreed| agreed.amount));
         let is_on = self.enabled.unwrap_or(agreed.is_some());
-        let terms = threshold.zip(amount);
+        let terms = threshold
+            .zip(self.charge(agreed.as_ref()))
+            .map(|(threshold, charge)| RefillTerms { threshold, charge });
         // The customer accepts the terms when turning refills on. They are not stored for later.
-        let is_half =
-            if is_on { terms.is_none() } else { self.threshold.is_some() || self.amount.is_some() };
+        let has_terms = self.threshold.is_some() || self.amount.is_some() || self.target.is_some();
+        let is_half = if is_on { terms.is_none() } else { has_terms || self.mode.is_some() };
         if is_half {
             return Err(Refusal::RefillTermsNeeded);
         }
         let (card, card_choice) = self.card(state, profile);
         Ok(RefillSettings {
             terms: terms.filter(|_| is_on),
+            words: self.shown_text.clone(),
+            card_ends_at: cards::ends_at(profile, card.as_ref()),
             card,
             card_choice,
             monthly_cap: self.monthly_cap.unwrap_or(state.refill.monthly_cap),
             max_charge: self
                 .max_charge
-                .unwrap_or_else(|| agreed.and_then(|agreed| agreed.max_charge)),
+                .unwrap_or_else(|| self.kept(agreed).and_then(|agreed| agreed.max_charge)),
         })
+    }
+
+    /// What one refill buys. `None` if the request and the terms before it do not say.
+    fn charge(&self, agreed: Option<&RefillAgreement>) -> Option<RefillCharge> {
+        let kept = self.kept(agreed.copied());
+        match self.mode(agreed) {
+            RefillMode::Fixed => {
+                let amount = self.amount.or(kept.map(|agreed| agreed.amount))?;
+                Some(RefillCharge::Multiple { amount })
+            }
+            RefillMode::ToTarget => {
+                let target = self.target.or(kept.and_then(|agreed| agreed.target))?;
+                Some(RefillCharge::ToTarget { target })
+            }
+        }
+    }
+
+    fn mode(&self, agreed: Option<&RefillAgreement>) -> RefillMode {
+        let named = match (self.mode, self.amount, self.target) {
+            (Some(mode), _, _) => Some(mode),
+            (None, Some(_), _) => Some(RefillMode::Fixed),
+            (None, None, Some(_)) => Some(RefillMode::ToTarget),
+            (None, None, None) => agreed.map(RefillMode::of),
+        };
+        named.unwrap_or(RefillMode::Fixed)
+    }
+
+    /// The terms before, if the mode stays. Amounts of one mode say nothing about the other.
+    fn kept(&self, agreed: Option<RefillAgreement>) -> Option<RefillAgreement> {
+        agreed.filter(|agreed| self.mode(Some(agreed)) == RefillMode::of(agreed))
     }
 
     /// The named card, else the card named before, else the default card.
@@ -204,8 +299,13 @@ fn shown(state: &AccountState, policy: &Policy, now: Timestamp) -> AutoRefillVie
     });
     AutoRefillView {
         enabled: refill.agreement.is_some(),
+        mode: refill.agreement.as_ref().map(RefillMode::of),
         threshold: refill.agreement.map(|agreed| agreed.threshold.to_string()),
-        amount: refill.agreement.map(|agreed| agreed.amount.to_string()),
+        amount: refill
+            .agreement
+            .filter(|agreed| agreed.target.is_none())
+            .map(|agreed| agreed.amount.to_string()),
+        target: refill.agreement.and_then(|agreed| agreed.target).map(|target| target.to_string()),
         payment_method: match refill.card_choice {
             CardChoice::Named => refill.card.as_ref().map(ToString::to_string),
             CardChoice::Default => None,
@@ -218,6 +318,7 @@ fn shown(state: &AccountState, policy: &Policy, now: Timestamp) -> AutoRefillVie
         until,
         confirm_url: None,
         agreed_at: refill.agreement.map(|agreed| agreed.at.to_string()),
+        card_ends_at: refill.card_expiry.map(|expiry| expiry.ends_at.to_string()),
         hours_covered: hours,
         warning,
         last_attempt: None,
@@ -279,6 +380,8 @@ fn paused(state: &AccountState, policy: &Policy, now: Timestamp) -> Option<&'sta
         Some(RefillPause::Failures) => return Some("failures"),
         Some(RefillPause::CardGone) => return Some("card_removed"),
         Some(RefillPause::FraudWarning) => return Some("fraud_warning"),
+        Some(RefillPause::CardExpired) => return Some("card_expired"),
+        Some(RefillPause::Unconfirmed) => return Some("unconfirmed"),
         None => {}
     }
     let Some(card) = &refill.card else { return Some("no_card") };

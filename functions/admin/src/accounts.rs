@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::{BonusGrant, Command};
+use tollgate::domain::decide::REASON_BYTES_MAX;
 use tollgate::domain::ids::{AccountId, Sku};
 use tollgate::domain::money::Usd;
 use tollgate::domain::profile::EmailAddress;
@@ -15,10 +16,14 @@ use tollgate::domain::row::{ChainHead, Row};
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::http::call::ApiCall;
-use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
+use tollgate::http::payments::payments;
 use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::payments::refill::RefillStep;
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{ChainError, Plan};
+
+use crate::AdminClients;
 
 /// The reason, stored in the row. Customers can read the reason of a bonus or correction.
 #[derive(Debug, Deserialize)]
@@ -80,6 +85,14 @@ struct AccountView {
     /// The amount of one refill. Null while refills are off.
     auto_refill: Option<String>,
     head: String,
+}
+
+#[derive(Debug, Serialize)]
+struct AbandonedRefillView {
+    account: String,
+    attempt: u32,
+    /// `abandoned`, or `credited` if the refill was paid after all.
+    outcome: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -196,17 +209,46 @@ pub(crate) async fn suspend(billing: &Billing, call: &ApiCall) -> Result<ApiAnsw
 pub(crate) async fn resume(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     // The row of a resumption has no field for the reason. The reason is still required, and
     // logged.
-    let ReasonRequest { reason } = call.json()?;
-    if reason.trim().is_empty() || reason.len() > tollgate::domain::decide::REASON_BYTES_MAX {
-        return Err(Refusal::ReasonNeeded {
-            bytes_max: tollgate::domain::decide::REASON_BYTES_MAX,
-        }
-        .into());
-    }
+    let reason = reason(call)?;
     let answer =
         on_view(billing, call, |view| resolve::resume(view, call.now.max(view.state().at))).await?;
     tracing::info!(request_id = call.request_id, reason, "resumed");
     Ok(answer)
+}
+
+/// Handles `POST …/refill/abandon`: ends a refill that is stuck. Its invoice is made void first.
+pub(crate) async fn abandon_refill(
+    clients: &AdminClients,
+    call: &ApiCall,
+) -> Result<ApiAnswer, ApiError> {
+    let reason = reason(call)?;
+    let account: AccountId = call.path("account")?;
+    handler::once(&clients.billing, &account, call, async {
+        let payments = payments(&clients.billing, &clients.stripe, call).await?;
+        let (attempt, outcome) = match Box::pin(payments.abandon(&account, &reason)).await? {
+            RefillStep::Failed { attempt, .. } => (attempt, "abandoned"),
+            RefillStep::Charged { attempt } => (attempt, "credited"),
+            RefillStep::Open { attempt, .. }
+            | RefillStep::Stuck { attempt, .. }
+            | RefillStep::NeedsCustomer { attempt } => return Err(still_open(attempt).into()),
+            RefillStep::NoCustomer => return Err(Refusal::AccountNotOpen.into()),
+        };
+        ApiAnswer::ok(&AbandonedRefillView { account: account.to_string(), attempt, outcome })
+    })
+    .await
+}
+
+fn still_open(attempt: u32) -> Problem {
+    let why = format!("Stripe is still processing refill attempt {attempt}. Try again later.");
+    Problem::new(ProblemCode::Conflict, why)
+}
+
+fn reason(call: &ApiCall) -> Result<String, ApiError> {
+    let ReasonRequest { reason } = call.json()?;
+    if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX {
+        return Err(Refusal::ReasonNeeded { bytes_max: REASON_BYTES_MAX }.into());
+    }
+    Ok(reason)
 }
 
 /// Staff changes to money and standing work even if the price list lacks a running resource's SKU.

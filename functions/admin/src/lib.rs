@@ -50,6 +50,9 @@ async fn route(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiE
         "POST /v1/admin/accounts/{account}/unfreeze" => accounts::unfreeze(billing, call).await,
         "POST /v1/admin/accounts/{account}/suspend" => accounts::suspend(billing, call).await,
         "POST /v1/admin/accounts/{account}/resume" => accounts::resume(billing, call).await,
+        "POST /v1/admin/accounts/{account}/refill/abandon" => {
+            accounts::abandon_refill(clients, call).await
+        }
         "POST /v1/admin/accounts/{account}/close" => accounts::close(billing, call).await,
         _ => Err(handler::no_such_route(call)),
     }

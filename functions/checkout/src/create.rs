@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tollgate::domain::account::{AccountState, Standing};
+use tollgate::domain::account::{AccountState, RefillAgreement, Standing};
 use tollgate::domain::event::CreditKind;
 use tollgate::domain::ids::{AccountId, CustomerId};
 use tollgate::domain::money::Usd;
@@ -197,9 +197,8 @@ fn page(
         )
     };
     let notice = match purchase.agreement {
-        Some(AgreedTerms::On { threshold, amount }) => Some(notice(threshold, amount)),
-        Some(AgreedTerms::Off) => None,
-        None => state.refill.agreement.map(|agreed| notice(agreed.threshold, agreed.amount)),
+        Some(terms) => terms.words(),
+        None => state.refill.agreement.and_then(|agreed| words(&agreed)),
     };
     Ok(NewSession {
         customer,
@@ -212,12 +211,18 @@ fn page(
     })
 }
 
-/// In plain words, beside the button that pays.
-fn notice(threshold: Usd, amount: Usd) -> String {
-    format!(
-        "Auto-refill is on. When your balance falls below ${threshold}, your saved card is charged \
-         ${amount} plus any tax. You can turn it off at any time on the Billing page."
-    )
+/// The terms that were agreed to before, for the page.
+fn words(agreed: &RefillAgreement) -> Option<String> {
+    let RefillAgreement { threshold, amount, .. } = *agreed;
+    match agreed.target {
+        None => AgreedTerms::On { threshold, amount }.words(),
+        Some(target) => Some(format!(
+            "Auto-refill is on. When your balance falls below ${threshold}, your saved card is \
+             charged what brings it to ${target}, at most ${} plus any tax. You can turn it off at \
+             any time on the Billing page.",
+            agreed.max()
+        )),
+    }
 }
 
 /// Ends the page that was open before: two open pages are two chances to pay twice.

@@ -27,6 +27,9 @@ export function compare(a, b) {
   return difference < 0n ? -1 : Number(difference > 0n);
 }
 
+/** The smaller of two amounts. */
+export const least = (a, b) => (compare(a, b) < 0 ? a : b);
+
 /** Whether it is zero or less. */
 export const isUsedUp = (amount) => compare(amount, '0') <= 0;
 

@@ -459,6 +459,9 @@ pub struct RefillState {
     /// How the card was chosen. `Named` in rows of format 2.
     #[serde(rename = "cc", default, skip_serializing_if = "is_default")]
     pub card_choice: CardChoice,
+    /// When the card expires. `None` if it is not known, and in rows of formats before 4.
+    #[serde(rename = "ce", default, skip_serializing_if = "Option::is_none")]
+    pub card_expiry: Option<CardExpiry>,
     /// No refill begins before this time, because the saved cards changed a moment ago and the
     /// customer may be paying. A credit ends it. `None` in rows of format 2.
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
@@ -520,6 +523,26 @@ impl CardChoice {
     }
 }
 
+/// When the card that refills charge expires. No event of Stripe's reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardExpiry {
+    /// The first instant after the card's last month (UTC).
+    #[serde(rename = "t")]
+    pub ends_at: Timestamp,
+    /// When the customer is told, a month before. `None` once the customer was told.
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    pub warn_at: Option<Timestamp>,
+}
+
+impl CardExpiry {
+    /// The expiry of a card that is valid until `ends_at`, exclusive. The customer is told at the
+    /// beginning of its last month.
+    #[must_use]
+    pub fn ending(ends_at: Timestamp) -> CardExpiry {
+        CardExpiry { ends_at, warn_at: Some(ends_at.plus(-1).month_start()) }
+    }
+}
+
 /// The time for which a wanted or open refill delays a suspension. It begins once between two
 /// credits. A rejection brings its end forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -539,12 +562,17 @@ pub struct RefillAgreement {
     /// A balance below this amount triggers a refill, in USD.
     #[serde(rename = "t")]
     pub threshold: Usd,
-    /// The credit of one refill, in USD, before tax. A charge is a multiple of it.
+    /// The credit of one refill, in USD, before tax. A charge is a multiple of it. With a target, it
+    /// is the least that a charge buys: the target less the threshold.
     #[serde(rename = "a")]
     pub amount: Usd,
     /// The maximum of one charge, in USD, before tax. `None`: the amount.
     #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub max_charge: Option<Usd>,
+    /// The balance that a charge brings the account to, in USD. `None`: a charge buys a multiple of
+    /// the amount. `None` in rows of formats before 4.
+    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Usd>,
 }
 
 /// A refill that is wanted and has not started yet.
@@ -627,6 +655,12 @@ pub enum RefillPause {
     /// The card's issuer reported a payment as fraudulent. Refills resume when they are turned on
     /// again.
     FraudWarning,
+    /// The card has expired. Refills resume when the issuer renews it, with another card, or when
+    /// the customer turns them on again.
+    CardExpired,
+    /// Everything is off, and the customer did not confirm the payment of a refill. Refills resume
+    /// with credit, with another card, or when the customer asks for one.
+    Unconfirmed,
 }
 
 impl AccountState {

@@ -1,7 +1,7 @@
 //! `apply`: the state after a row. It cannot fail and decides nothing. The event carries every
 //! decision.
 
-use crate::domain::account::{AccountState, RefillRespite, Standing, WantedRefill};
+use crate::domain::account::{AccountState, RefillPause, RefillRespite, Standing, WantedRefill};
 use crate::domain::credit_low;
 use crate::domain::event::{Event, RefillWant, RowPlace};
 use crate::domain::funds::{Fund, FundDelta};
@@ -30,6 +30,7 @@ pub fn apply(state: &AccountState, event: &Event) -> AccountState {
     if event.amount().is_positive() && !event.change.is_use() {
         next.refill.respite = None;
         end_look_at_refill(&mut next);
+        end_wait_for_confirmation(&mut next);
     }
     if let Some(until) = event.respite_until {
         next.refill.respite = Some(RefillRespite { from: event.at, until });
@@ -70,6 +71,12 @@ fn end_look_at_refill(state: &mut AccountState) {
     if refill.look_at.take().is_some_and(|look_at| refill.retry_at == Some(look_at)) {
         refill.retry_at = None;
     }
+}
+
+/// A customer who adds credit has returned, so refills need not wait any longer.
+fn end_wait_for_confirmation(state: &mut AccountState) {
+    let refill = &mut state.refill;
+    refill.paused = refill.paused.filter(|why| *why != RefillPause::Unconfirmed);
 }
 
 /// Adds up the usage during a trial, less the amounts that were given back. A renewal is computed

@@ -32,6 +32,8 @@ pub enum Command {
         kind: CreditKind,
         /// The bonus of a commit plan.
         bonus: Option<BonusGrant>,
+        /// The invoice that was paid, and its further payments.
+        also: Vec<PaymentId>,
     },
     /// Records a delayed payment.
     AwaitPayment(PendingPayment),
@@ -101,6 +103,8 @@ pub enum Command {
     FollowCards {
         card: CardId,
         card_choice: CardChoice,
+        /// The first instant after the card's last month (UTC).
+        card_ends_at: Option<Timestamp>,
     },
     /// Begins a refill at the customer's request, if the balance is below the threshold.
     RefillNow,
@@ -126,6 +130,8 @@ pub enum Command {
         /// How refills continue.
         decline: RefillDecline,
         code: String,
+        /// The reason of staff, if they ended the attempt.
+        reason: Option<String>,
     },
     /// Sets whether resources restart after a suspension.
     ChooseRestartPolicy(RestartPolicy),
@@ -295,17 +301,32 @@ pub struct StartFailure {
     pub charges: Vec<PastCharge>,
     /// The grants that paid, as they were. A grant that was spent since then is added again.
     pub grants: Vec<Grant>,
+    /// Set if the resource no longer runs.
+    pub ended: Option<EndedStart>,
 }
 
-/// The charge of one row for a resource.
+/// A failed start whose resource was stopped, suspended or deleted before the failure was reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedStart {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The rate at which kept data is billed now, in USD per hour.
+    pub idle: Option<Rate>,
+    /// The part of the charge for kept data during a suspension that ends with it, in USD per hour.
+    pub kept: Rate,
+}
+
+/// The charge of one row for a resource, or the amount that a row gave back of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastCharge {
+    /// The beginning of the time that the row paid for.
+    pub from: Timestamp,
     /// The end of the time that the row paid for.
     pub through: Timestamp,
     /// The charged rate, in USD per hour. After a billed stop it is the difference to the rate
     /// while stopped.
     pub rate: Rate,
-    /// The funds that paid (amounts below zero).
+    /// The funds that paid (amounts below zero), or got something back (above zero).
     pub shares: Vec<FundShare>,
 }
 
@@ -335,17 +356,46 @@ pub struct TakenForDispute {
 }
 
 /// Refill settings that a customer accepts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RefillSettings {
-    /// Threshold and amount in USD, as shown to the customer. `None` turns refills off.
-    pub terms: Option<(Usd, Usd)>,
+    /// `None` turns refills off.
+    pub terms: Option<RefillTerms>,
+    /// The sentence in which the customer read the terms. `None` if it is not known.
+    pub words: Option<String>,
     /// The card to charge. `None` if no card is saved yet.
     pub card: Option<CardId>,
     pub card_choice: CardChoice,
+    /// The first instant after the card's last month (UTC). `None` if it is not known.
+    pub card_ends_at: Option<Timestamp>,
     /// The maximum to charge per UTC calendar month, in USD before tax.
     pub monthly_cap: Option<Usd>,
-    /// The maximum of one charge, in USD before tax. `None`: the amount.
+    /// The maximum of one charge, in USD before tax. `None`: the amount, or the target.
     pub max_charge: Option<Usd>,
+}
+
+/// When to refill, and by how much, as shown to the customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefillTerms {
+    /// A balance below this amount wants a refill, in USD.
+    pub threshold: Usd,
+    pub charge: RefillCharge,
+}
+
+/// How much a refill buys, in USD, before tax.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefillCharge {
+    /// The smallest multiple of the amount that brings the balance to the threshold.
+    Multiple { amount: Usd },
+    /// The credit that brings the balance to the target.
+    ToTarget { target: Usd },
+}
+
+impl RefillTerms {
+    /// Refills by multiples of an amount.
+    #[must_use]
+    pub fn multiple(threshold: Usd, amount: Usd) -> RefillTerms {
+        RefillTerms { threshold, charge: RefillCharge::Multiple { amount } }
+    }
 }
 
 /// The card that secures a trial.

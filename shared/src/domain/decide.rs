@@ -46,8 +46,8 @@ pub fn decide(
     check_time(state, now)?;
     let outcome = match command {
         Command::Open => Ok(DecisionOutcome::of(StandingChange::Opened)),
-        Command::Credit { payment, kind, bonus } => {
-            money::credit(state, payment, *kind, bonus.as_ref(), now)
+        Command::Credit { payment, kind, bonus, also } => {
+            money::credit(state, payment, *kind, bonus.as_ref(), also, policy, now)
         }
         Command::AwaitPayment(pending) => money::await_payment(pending, now),
         Command::EndPayment { payment, how } => Ok(money::end_payment(state, payment, *how)),
@@ -109,8 +109,8 @@ pub fn decide(
         }
         Command::Unfreeze { reason } => unfreeze(state, reason),
         Command::ChangeRefill(settings) => refills::change(state, settings, policy, now),
-        Command::FollowCards { card, card_choice } => {
-            refills::follow_cards(state, card, *card_choice, policy, now)
+        Command::FollowCards { card, card_choice, card_ends_at } => {
+            refills::follow_cards(state, card, *card_choice, *card_ends_at, policy, now)
         }
         Command::RefillNow => refills::refill_now(state, policy, now),
         Command::RemoveCard { card } => refills::remove_card(state, card),
@@ -120,8 +120,8 @@ pub fn decide(
         Command::AskCustomer { attempt, url } => {
             refills::ask_customer(state, *attempt, url.clone(), policy, now)
         }
-        Command::FailRefill { attempt, decline, code } => {
-            refills::fail(state, *attempt, *decline, code, policy)
+        Command::FailRefill { attempt, decline, code, reason } => {
+            refills::fail(state, *attempt, *decline, code, reason.as_deref(), policy)
         }
         Command::ChooseRestartPolicy(restart_policy) => {
             Ok(DecisionOutcome::of(StandingChange::RestartPolicyChosen(*restart_policy)))

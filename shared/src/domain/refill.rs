@@ -4,6 +4,8 @@
 //! records it. A manual top-up alone never does, because a customer who has just paid is not
 //! charged again.
 
+use rust_decimal::Decimal;
+
 use crate::domain::account::{
     AccountState, RefillAgreement, RefillAttempt, RefillPurpose, RefillState, Standing,
     SuspensionReason, TrialPhase, TrialState,
@@ -178,19 +180,24 @@ pub fn want(
     }
 }
 
-/// What one charge buys: the smallest multiple of the agreed amount that pays what is owed and brings
-/// the balance to the threshold, within the agreed maximum and what is left of the monthly cap. Never less than the
-/// amount.
+/// What one charge buys: the smallest multiple of the agreed amount that pays what is owed and
+/// brings the balance to the threshold, or exactly what brings it to the target. Within the agreed
+/// maximum and what is left of the monthly cap, and never less than the amount.
 fn charge(state: &AccountState, agreed: RefillAgreement, now: Timestamp) -> Usd {
-    let missing = (agreed.threshold + state.owed_at(now.plus(HOUR)) - state.balance()).decimal();
+    let goal = agreed.target.unwrap_or(agreed.threshold);
+    let missing = (goal + state.owed_at(now.plus(HOUR)) - state.balance()).decimal();
     let room = state.refill.monthly_cap.map(|cap| cap - state.refill.charged_in_month(now));
     let max = room.map_or(agreed.max(), |room| room.min(agreed.max())).decimal();
     let amount = agreed.amount.decimal();
+    if agreed.target.is_some() {
+        let cents = (missing * Decimal::ONE_HUNDRED).ceil() / Decimal::ONE_HUNDRED;
+        return Usd::new(cents.min(max).max(amount)).unwrap_or(agreed.amount);
+    }
     let (Some(needed), Some(fitting)) = (missing.checked_div(amount), max.checked_div(amount))
     else {
         return agreed.amount;
     };
-    let count = needed.ceil().min(fitting.floor()).max(rust_decimal::Decimal::ONE);
+    let count = needed.ceil().min(fitting.floor()).max(Decimal::ONE);
     Usd::new(amount * count).unwrap_or(agreed.amount)
 }
 
@@ -228,8 +235,8 @@ pub(crate) fn charged_until(state: &AccountState, policy: &Policy) -> Option<Tim
 pub fn renewal_amount(trial: &TrialState, policy: &Policy) -> Usd {
     let seconds = (trial.ends_at - trial.started_at).max(HOUR);
     let projected = trial.used.pro_rata(30 * DAY, seconds);
-    let cents = projected.decimal() * rust_decimal::Decimal::ONE_HUNDRED;
-    Usd::new(cents.ceil() / rust_decimal::Decimal::ONE_HUNDRED)
+    let cents = projected.decimal() * Decimal::ONE_HUNDRED;
+    Usd::new(cents.ceil() / Decimal::ONE_HUNDRED)
         .unwrap_or(policy.trial.renewal_max)
         .clamp(policy.trial.renewal_min, policy.trial.renewal_max)
 }

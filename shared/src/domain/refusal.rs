@@ -144,6 +144,9 @@ pub enum Refusal {
     /// The monthly cap must allow one refill.
     #[error("the monthly cap must be at least the refill amount, ${amount}")]
     CapBelowAmount { amount: Usd },
+    /// A refill must bring the balance above the threshold.
+    #[error("the target must be above the threshold, ${threshold}")]
+    TargetBelowThreshold { threshold: Usd },
     /// A refill decides within minutes whether the account is suspended. Starts wait for it.
     #[error("an auto-refill is in progress. Try again at {until}")]
     RefillInProgress { until: Timestamp },
@@ -185,7 +188,7 @@ pub enum Refusal {
     )]
     RefillNotWanted,
     /// The refill terms are incomplete.
-    #[error("auto-refill is off. To turn it on, set enabled, threshold and amount")]
+    #[error("auto-refill needs complete terms. Set enabled, threshold, and amount or target")]
     RefillTermsNeeded,
     /// No refill depends on this card.
     #[error("card {card} is not used for auto-refill")]
@@ -255,6 +258,7 @@ impl Refusal {
             | Refusal::RefillNotWanted
             | Refusal::RefillTermsNeeded
             | Refusal::CapBelowAmount { .. }
+            | Refusal::TargetBelowThreshold { .. }
             | Refusal::CardNotUsed { .. }
             | Refusal::BalanceOverflow => false,
         }

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::account::{AccountState, Grant, Standing};
 use crate::domain::command::{
-    Command, PastCharge, ResourceStart, ResourceStop, StartFailure, TakenCredit,
+    Command, EndedStart, PastCharge, ResourceStart, ResourceStop, StartFailure, TakenCredit,
 };
 use crate::domain::event::{
-    BilledLines, BillingChange, Change, Event, PaymentChange, ResourceChange, StartKind,
+    BilledLines, BillingChange, Change, Event, PaymentChange, ResourceChange, ResourceLine,
+    StandingChange, StartKind,
 };
 use crate::domain::funds::Fund;
 use crate::domain::ids::{AccountId, ProjectId, ResourceId, Sku};
@@ -205,8 +206,9 @@ pub fn delete(view: &AccountSnapshot<'_>, ids: &[ResourceId]) -> Result<Command,
     Ok(Command::Delete { stops: stops.collect::<Result<_, _>>()? })
 }
 
-/// Reverses a start that failed on the platform. `rows` are the account's rows since the start, in
-/// order, with their lines.
+/// Reverses a start that failed on the platform, also if the resource was stopped, suspended or
+/// deleted meanwhile. `rows` are the account's rows, in order, with their lines, from the start or
+/// earlier.
 ///
 /// # Errors
 /// [`Refusal::UnknownResource`], [`Refusal::NotRunning`].
@@ -216,16 +218,53 @@ pub fn fail_start<'r>(
     rows: impl IntoIterator<Item = (&'r Event, &'r AccountState)>,
 ) -> Result<Command, Refusal> {
     let resource = find(view, id)?;
-    match resource.condition(view.state()) {
-        ResourceCondition::Running => {}
-        ResourceCondition::New
-        | ResourceCondition::Suspended
-        | ResourceCondition::Stopped
-        | ResourceCondition::Deleted { .. } => {
-            return Err(Refusal::NotRunning { resource: id.clone() });
+    let not_running = || Refusal::NotRunning { resource: id.clone() };
+    let mut rows: Vec<(&Event, &AccountState)> = rows.into_iter().collect();
+    // After a deletion of the whole account the item still says that it runs.
+    let status = match (resource.condition(view.state()), resource.status) {
+        (ResourceCondition::Running, _) => return fail_running(view, resource, rows),
+        (ResourceCondition::Suspended | ResourceCondition::Stopped, _) => resource.before,
+        (ResourceCondition::Deleted { .. }, ResourceStatus::Deleted) => ResourceStatus::Deleted,
+        (ResourceCondition::New | ResourceCondition::Deleted { .. }, _) => {
+            return Err(not_running());
         }
-        ResourceCondition::Purged => return Err(unknown(id)),
+        (ResourceCondition::Purged, _) => return Err(unknown(id)),
+    };
+    let started = rows.iter().rposition(|(event, _)| starts(event, id)).ok_or_else(not_running)?;
+    let mut rows = rows.split_off(started);
+    if rows.iter().any(|(event, _)| is_failure_of(event, id)) {
+        return Err(not_running());
     }
+    let ended = rows.iter().position(|(event, _)| ends(event, id)).ok_or_else(not_running)?;
+    let (started_at, ended_at) = (rows[0].0.at, end_of(rows[ended].0));
+    if status == ResourceStatus::Stopped {
+        // It existed before, and what is kept of it since the end is billed as before.
+        rows.truncate(ended + 1);
+    }
+    let idle = billed_now(view, resource).map(|(_, rate)| rate);
+    let ended = EndedStart { at: ended_at, idle, kept: kept_rate(view, resource) };
+    let then = idle.filter(|_| status == ResourceStatus::Stopped);
+    let ended = Some(ended);
+    let failure =
+        StartFailure { started_at, status, then, ended, ..failure(view, resource, rows)? };
+    Ok(Command::FailStart(failure))
+}
+
+fn fail_running(
+    view: &AccountSnapshot<'_>,
+    resource: &Resource,
+    rows: Vec<(&Event, &AccountState)>,
+) -> Result<Command, Refusal> {
+    failure(view, resource, rows).map(Command::FailStart)
+}
+
+/// A failure of a resource that still runs.
+fn failure(
+    view: &AccountSnapshot<'_>,
+    resource: &Resource,
+    rows: Vec<(&Event, &AccountState)>,
+) -> Result<StartFailure, Refusal> {
+    let id = &resource.id;
     let (mut charges, mut grants, mut refunded) =
         (Vec::new(), Vec::<Grant>::new(), BTreeSet::new());
     for (event, after) in rows {
@@ -240,7 +279,8 @@ pub fn fail_start<'r>(
                 refunded.insert(of.payment.clone());
             }
         }
-        let Some(charge) = charge_of(event, id) else {
+        let latest = charges.last().map(|latest: &PastCharge| (latest.from, latest.through));
+        let Some(charge) = charge_of(event, id).or_else(|| given_back(event, id, latest?)) else {
             continue;
         };
         let paid = |grant: &&Grant| {
@@ -258,15 +298,47 @@ pub fn fail_start<'r>(
     };
     let rate = resource.rate_at(view.prices(), rated)?;
     let (resource, started_at) = (resource.reference(), resource.since);
-    Ok(Command::FailStart(StartFailure {
-        resource,
-        started_at,
-        rate,
-        status,
-        then,
-        charges,
-        grants,
-    }))
+    Ok(StartFailure { resource, started_at, rate, status, then, charges, grants, ended: None })
+}
+
+fn starts(event: &Event, id: &ResourceId) -> bool {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "no other row starts resources")]
+    match &event.change {
+        Change::Resource(ResourceChange::Started { resources, .. }) => {
+            resources.iter().any(|one| one.id == *id)
+        }
+        Change::Standing(StandingChange::Resumed { resources, .. }) => {
+            resources.iter().any(|one| one.id == *id)
+        }
+        _ => false,
+    }
+}
+
+fn ends(event: &Event, id: &ResourceId) -> bool {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "no other row ends what runs")]
+    match &event.change {
+        Change::Resource(
+            ResourceChange::Stopped { resources, .. }
+            | ResourceChange::ResourcesDeleted { resources, .. },
+        ) => resources.iter().any(|one| one.id == *id),
+        Change::Standing(StandingChange::Suspended { .. }) => true,
+        _ => false,
+    }
+}
+
+/// The end of the time that ran before such a row.
+fn end_of(event: &Event) -> Timestamp {
+    if let Change::Resource(ResourceChange::Stopped { as_of, .. })
+    | Change::Standing(StandingChange::Suspended { as_of, .. }) = &event.change
+    {
+        *as_of
+    } else {
+        event.at
+    }
+}
+
+fn is_failure_of(event: &Event, id: &ResourceId) -> bool {
+    matches!(&event.change, Change::Resource(ResourceChange::StartFailed { resource, .. }) if resource.id == *id)
 }
 
 /// Opens a meter in a project.
@@ -459,14 +531,31 @@ fn billed_now(view: &AccountSnapshot<'_>, resource: &Resource) -> Option<(Billed
 
 /// The charge of a row for a resource.
 fn charge_of(event: &Event, id: &ResourceId) -> Option<PastCharge> {
-    let (Change::Resource(ResourceChange::Started { lines, through, .. })
-    | Change::Billing(BillingChange::Usage { lines, through, .. })) = &event.change
-    else {
-        return None;
+    #[allow(clippy::wildcard_enum_match_arm, reason = "no other row charges for time")]
+    let (lines, from, through) = match &event.change {
+        Change::Resource(ResourceChange::Started { lines, through, .. }) => {
+            (lines, event.at, *through)
+        }
+        Change::Billing(BillingChange::Usage { lines, from, through, .. }) => {
+            (lines, *from, *through)
+        }
+        _ => return None,
     };
-    let BilledLines::Here(lines) = lines else {
-        return None;
-    };
-    let line = lines.iter().find(|line| line.resource == *id)?;
-    Some(PastCharge { through: *through, rate: line.rate, shares: line.shares.clone() })
+    let line = line_of(lines, id)?;
+    Some(PastCharge { from, through, rate: line.rate, shares: line.shares.clone() })
+}
+
+/// What a row gave back for a resource that it stopped, of the charge for this time.
+fn given_back(
+    event: &Event,
+    id: &ResourceId,
+    (from, through): (Timestamp, Timestamp),
+) -> Option<PastCharge> {
+    let line = ends(event, id).then(|| line_of(event.change.lines()?, id)).flatten()?;
+    Some(PastCharge { from, through, rate: line.rate, shares: line.shares.clone() })
+}
+
+fn line_of<'e>(lines: &'e BilledLines, id: &ResourceId) -> Option<&'e ResourceLine> {
+    let BilledLines::Here(lines) = lines else { return None };
+    lines.iter().find(|line| line.resource == *id)
 }

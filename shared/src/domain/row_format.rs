@@ -18,9 +18,13 @@ use serde::{Deserialize, Serialize};
 
 /// A version of the stored form of a row.
 ///
-/// 3: the respite of a wanted refill and what is owed; terms with a maximum per charge or a target;
-/// attempts that were called off; disputes that moved money more than once. Under format 2 none of
-/// these is decided.
+/// 4: refills to a target balance, with the words that the customer accepted; the expiry of the card
+/// that refills charge; refills that wait for a customer who did not confirm, and those that staff
+/// ended; all payments of an invoice. Under format 3 none of these is decided.
+///
+/// 3: the respite of a wanted refill and what is owed; terms with a maximum per charge; attempts
+/// that were called off; disputes that moved money more than once. Under format 2 none of these is
+/// decided.
 ///
 /// 2: a suspension says when its deletion is announced, which has a row; refills that failed or
 /// wait for their customer say of what amount and where. Format 1 leaves these out: customers
@@ -32,10 +36,10 @@ pub struct RowFormat(u16);
 impl RowFormat {
     /// The newest format this release reads. It reads every older one, too, and never appends
     /// after a row of a newer one.
-    pub const READABLE: RowFormat = RowFormat(3);
+    pub const READABLE: RowFormat = RowFormat(4);
     /// The format this release writes, unless the account's last row has a newer one or the
     /// operator chose an older one (the setting `ROW_FORMAT`).
-    pub const WRITTEN: RowFormat = RowFormat(3);
+    pub const WRITTEN: RowFormat = RowFormat(4);
     /// The oldest format this release can still write.
     const WRITABLE_MIN: RowFormat = RowFormat(2);
     /// Of a chain without rows.

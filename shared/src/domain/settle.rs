@@ -87,7 +87,9 @@ pub fn next_due_row(
     }
     check_time(state, now)?;
     let mut done = match delivery {
-        TriggerDelivery::Queued => BTreeSet::from([DueObligation::AnnounceDeletion]),
+        TriggerDelivery::Queued => {
+            BTreeSet::from([DueObligation::AnnounceDeletion, DueObligation::WarnOfCardExpiry])
+        }
         TriggerDelivery::Prompt => BTreeSet::new(),
     };
     while let Some(obligation) = first_due(state, view.policy(), now, &done) {
@@ -132,6 +134,8 @@ fn carry_out(
             Ok(Some(DecisionOutcome::of(ResourceChange::Purged { resources, deletion, purge_due })))
         }
         DueObligation::PurgeResources => Ok(Some(purge_resources(view, now))),
+        DueObligation::WarnOfCardExpiry => Ok(warn_of_card_expiry(state, now)),
+        DueObligation::ExpireCard => Ok(expire_card(state)),
         DueObligation::LookAtRefill => Ok(Some(DecisionOutcome::of(RefillChange::RefillDue))),
     }
 }
@@ -420,6 +424,18 @@ pub(crate) fn restarts(view: &AccountSnapshot<'_>) -> bool {
         RestartPolicy::InOrder => any && enough,
         RestartPolicy::StayOff => false,
     }
+}
+
+/// A late run does not warn of a card that has expired. Its next row says so.
+fn warn_of_card_expiry(state: &AccountState, now: Timestamp) -> Option<DecisionOutcome> {
+    let expiry = state.refill.card_expiry.filter(|expiry| now < expiry.ends_at)?;
+    let card = state.refill.card.clone()?;
+    Some(DecisionOutcome::of(RefillChange::CardExpiring { card, ends_at: expiry.ends_at }))
+}
+
+fn expire_card(state: &AccountState) -> Option<DecisionOutcome> {
+    let card = state.refill.card.clone()?;
+    Some(DecisionOutcome::of(RefillChange::CardExpired { card }))
 }
 
 /// The totals of stopped resources that are billed again in good standing.

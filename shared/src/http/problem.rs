@@ -303,6 +303,7 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         Refusal::TrialLimit { .. } => ProblemCode::TrialLimit,
         Refusal::CreditTooLow { .. } => ProblemCode::CreditTooLow,
         Refusal::CapBelowAmount { .. } => ProblemCode::CapBelowAmount,
+        Refusal::TargetBelowThreshold { .. } => ProblemCode::AmountTooSmall,
         Refusal::CardRefused { .. } => ProblemCode::CardRefused,
     }
 }

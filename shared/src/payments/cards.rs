@@ -9,6 +9,7 @@ use crate::domain::command::Command;
 use crate::domain::event::Cause;
 use crate::domain::ids::{AccountId, CardId, CustomerId};
 use crate::domain::refusal::Refusal;
+use crate::domain::timestamp::Timestamp;
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
 use crate::store::{CustomerProfile, Plan, RecordOutcome, SavedCard, StoreError};
 use crate::stripe::StripeError;
@@ -146,7 +147,11 @@ impl Payments<'_> {
         }
         let change = |state: &AccountState| {
             let next = next_card(&state.refill, before, after).ok_or(Refusal::RefillNotWanted)?;
-            Ok(Command::FollowCards { card: next.card, card_choice: next.choice })
+            Ok(Command::FollowCards {
+                card_ends_at: ends_at(after, Some(&next.card)),
+                card: next.card,
+                card_choice: next.choice,
+            })
         };
         self.unless_refused(self.append(account, Cause::Stripe, Plan::on_state(&change)).await)
     }
@@ -317,6 +322,15 @@ pub fn agreed(
     }
 }
 
+/// The first instant after the last month of a saved card (UTC). `None` if the month is not known.
+#[must_use]
+pub fn ends_at(profile: &CustomerProfile, card: Option<&CardId>) -> Option<Timestamp> {
+    let saved = profile.cards.iter().find(|known| Some(&known.id) == card)?;
+    let (year, month) = saved.exp_year.zip(saved.exp_month)?;
+    let first: Timestamp = format!("{year:04}-{month:02}-01T00:00:00Z").parse().ok()?;
+    Some(first.next_month())
+}
+
 /// A card that refills should charge from now on.
 #[derive(Debug, PartialEq, Eq)]
 struct NextCard {
@@ -324,7 +338,8 @@ struct NextCard {
     choice: CardChoice,
 }
 
-/// The card that refills should charge instead of the present one, if any.
+/// The card that refills should charge instead of the present one, or the present one if its expiry
+/// is new. `None` if nothing changes.
 fn next_card(
     refill: &RefillState,
     before: &CustomerProfile,
@@ -339,14 +354,32 @@ fn next_card(
     let added = ids.find(|card| usable(card) && is_new(card) && other(card));
     let default = after.default_card.as_ref().filter(usable).filter(other);
     let is_moved = before.default_card != after.default_card;
+    let renewed = || {
+        let charged = refill.card.as_ref()?;
+        let known = refill.card_expiry.map(|expiry| expiry.ends_at);
+        ends_at(after, Some(charged))
+            .filter(|ends_at| Some(*ends_at) != known)
+            .map(|_| NextCard::new(charged, refill.card_choice))
+    };
     let next = match (refill.card_choice, &refill.paused) {
         // A saved card does not answer the issuer's warning.
         (_, Some(RefillPause::FraudWarning)) => return None,
-        (CardChoice::Default, None) => {
-            return default.map(|card| NextCard::new(card, CardChoice::Default));
+        (CardChoice::Default, None | Some(RefillPause::CardExpired | RefillPause::Unconfirmed)) => {
+            let is_followed = refill.paused.is_none() || is_moved;
+            return default
+                .filter(|_| is_followed)
+                .map(|card| NextCard::new(card, CardChoice::Default))
+                .or_else(|| {
+                    let added = added.filter(|_| refill.paused.is_some());
+                    added.map(|card| NextCard::new(card, CardChoice::Named))
+                })
+                .or_else(renewed);
         }
         // The default card was refused. Another default or a new card replaces it.
-        (CardChoice::Default, Some(_)) => {
+        (
+            CardChoice::Default,
+            Some(RefillPause::CardRefused | RefillPause::Failures | RefillPause::CardGone),
+        ) => {
             let moved = default.filter(|_| is_moved);
             return moved
                 .map(|card| NextCard::new(card, CardChoice::Default))
@@ -356,14 +389,20 @@ fn next_card(
         // being charged. Only a new card is.
         (
             CardChoice::Named,
-            Some(RefillPause::CardRefused | RefillPause::Failures | RefillPause::CardGone),
+            Some(
+                RefillPause::CardRefused
+                | RefillPause::Failures
+                | RefillPause::CardGone
+                | RefillPause::CardExpired
+                | RefillPause::Unconfirmed,
+            ),
         ) => added,
         // Rows of format 2 named no card. The customer must agree again.
         (CardChoice::Named, None) => {
             default.filter(|_| refill.card.is_some() && before.default_card.is_some() && is_moved)
         }
     };
-    next.map(|card| NextCard::new(card, CardChoice::Named))
+    next.map(|card| NextCard::new(card, CardChoice::Named)).or_else(renewed)
 }
 
 impl NextCard {
@@ -409,7 +448,6 @@ mod tests {
     use super::*;
     use crate::domain::account::RefillAgreement;
     use crate::domain::money::Usd;
-    use crate::domain::timestamp::Timestamp;
 
     fn profile(cards: &[&str], default: Option<&str>) -> CustomerProfile {
         let card = |id: &&str| SavedCard {
@@ -435,6 +473,7 @@ mod tests {
             threshold: Usd::dollars(5),
             amount: Usd::dollars(25),
             max_charge: None,
+            target: None,
         };
         RefillState {
             agreement: Some(agreement),

@@ -1,9 +1,10 @@
 //! Money in: payments that came, were promised, or will not come; and what was agreed with them.
 
-use crate::domain::account::{AccountState, PendingPayment};
-use crate::domain::command::{Command, RefillSettings};
+use crate::domain::account::{AccountState, PendingPayment, RefillAgreement, RefillState};
+use crate::domain::command::{Command, RefillSettings, RefillTerms};
 use crate::domain::event::{Cause, Change, Event, PaymentFacts, PendingEnd, RefillChange};
 use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
+use crate::domain::money::Usd;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 use crate::payments::cards;
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
@@ -24,13 +25,21 @@ const AGREEMENT_SECONDS: i64 = 12 * HOUR;
 /// a dozen changes.
 const ROWS_LOOKED_AT: u32 = 100;
 
+/// Agreeing to the same terms again keeps the maximum of one charge.
+fn kept_maximum(refill: &RefillState, agreement: AgreedTerms) -> Option<Usd> {
+    let agreed = refill.agreement.filter(|agreed| agreed.target.is_none())?;
+    let RefillAgreement { threshold, amount, .. } = agreed;
+    let is_same = agreement == AgreedTerms::On { threshold, amount };
+    agreed.max_charge.filter(|_| is_same)
+}
+
 impl Payments<'_> {
     /// Credits a payment, once; then what was agreed with it.
     ///
     /// # Errors
     /// [`PaymentError`]
     pub async fn credit(&self, paid: &PaidPayment) -> Result<PaymentOutcome, PaymentError> {
-        let IdentifiedPayment { payment, purchase, ids, received_cents } =
+        let IdentifiedPayment { payment, also, purchase, ids, received_cents } =
             match self.identify(paid).await? {
                 Ok(identified) => identified,
                 Err(outcome) => return Ok(outcome),
@@ -40,7 +49,12 @@ impl Payments<'_> {
         let facts =
             PaymentFacts { payment: payment.clone(), credit: purchase.credit, received_cents };
         let credit = |_: &AccountState| {
-            Ok(Command::Credit { payment: facts.clone(), kind: purchase.kind, bonus: None })
+            Ok(Command::Credit {
+                payment: facts.clone(),
+                kind: purchase.kind,
+                bonus: None,
+                also: also.clone(),
+            })
         };
         let done = self.append_opened(&purchase.account, Plan::on_state(&credit)).await?;
         let outcome = self.outcome(&purchase.account, done);
@@ -49,7 +63,7 @@ impl Payments<'_> {
         else {
             return Ok(outcome);
         };
-        self.note(account, *seq, &payment, &ids).await?;
+        self.note(account, *seq, &payment, &also, &ids).await?;
         if let Some(agreement) = purchase.agreement {
             Box::pin(self.agree(account, *seq, &payment, agreement, paid.customer.as_ref()))
                 .await?;
@@ -129,6 +143,7 @@ impl Payments<'_> {
         match (&paid.payment, &paid.purchase) {
             (Some(payment), Some(purchase)) => Ok(Ok(IdentifiedPayment {
                 payment: payment.clone(),
+                also: paid.also.clone(),
                 purchase: purchase.clone(),
                 ids: paid.ids.clone(),
                 received_cents: paid.received_cents,
@@ -231,9 +246,10 @@ impl Payments<'_> {
             // A part. The invoice is credited once it is paid, which has an event of its own.
             return Ok(Err(PaymentOutcome::Noted { account: account.clone() }));
         }
+        let also = invoice.further_ids(payment);
         let ids = StripeIds { invoice: Some(invoice.id), ..paid.ids.clone() };
         let (payment, received_cents) = (payment.clone(), paid.received_cents);
-        Ok(Ok(IdentifiedPayment { payment, purchase, ids, received_cents }))
+        Ok(Ok(IdentifiedPayment { payment, also, purchase, ids, received_cents }))
     }
 
     /// Whether a payment is what it should be, before anything is credited for it.
@@ -270,10 +286,13 @@ impl Payments<'_> {
         account: &AccountId,
         seq: u64,
         payment: &PaymentId,
+        also: &[PaymentId],
         ids: &StripeIds,
     ) -> Result<(), StoreError> {
         let others = [&ids.session, &ids.charge, &ids.invoice];
-        let all: Vec<&str> = std::iter::once(payment.as_str())
+        let all: Vec<&str> = std::iter::once(payment)
+            .chain(also)
+            .map(PaymentId::as_str)
             .chain(others.into_iter().flatten().map(String::as_str))
             .collect();
         self.billing.store.note_look_ups(account, seq, &all).await?;
@@ -313,7 +332,9 @@ impl Payments<'_> {
         let change = |state: &AccountState| {
             let terms = match agreement {
                 AgreedTerms::Off => None,
-                AgreedTerms::On { threshold, amount } => Some((threshold, amount)),
+                AgreedTerms::On { threshold, amount } => {
+                    Some(RefillTerms::multiple(threshold, amount))
+                }
             };
             let (card, card_choice) = match agreement {
                 // Without refills no card is agreed to.
@@ -324,10 +345,12 @@ impl Payments<'_> {
             };
             Ok(Command::ChangeRefill(RefillSettings {
                 terms,
+                words: agreement.words(),
+                card_ends_at: cards::ends_at(&profile, card.as_ref()),
                 card,
                 card_choice,
                 monthly_cap: state.refill.monthly_cap,
-                max_charge: None,
+                max_charge: kept_maximum(&state.refill, agreement),
             }))
         };
         match self.append(account, cause, Plan::on_state(&change)).await {
@@ -373,6 +396,8 @@ impl Payments<'_> {
 struct IdentifiedPayment {
     /// The payment, or the invoice if no payment paid it.
     payment: PaymentId,
+    /// The invoice that was paid, and its further payments.
+    also: Vec<PaymentId>,
     purchase: Purchase,
     ids: StripeIds,
     /// The cents with which it was paid, tax included.
@@ -390,12 +415,14 @@ fn of_paid_invoice(
 ) -> Option<IdentifiedPayment> {
     let settled_cents = invoice.settled_cents()?;
     let intent = invoice.paying_intent();
-    let payment = intent.map_or(&invoice.id, |intent| &intent.id).parse().ok()?;
+    let payment: PaymentId = intent.map_or(&invoice.id, |intent| &intent.id).parse().ok()?;
+    let also = invoice.further_ids(&payment);
     let charge = intent.and_then(|intent| intent.object.as_ref()?.latest_charge.as_ref());
     let charge = paid.ids.charge.clone().or_else(|| charge.map(|charge| charge.id.clone()));
     let ids = StripeIds { charge, invoice: Some(invoice.id.clone()), ..paid.ids.clone() };
     Some(IdentifiedPayment {
         payment,
+        also,
         purchase: purchase.clone(),
         ids,
         received_cents: settled_cents,

@@ -163,6 +163,37 @@ impl Payments<'_> {
             .map(drop)
     }
 
+    /// Ends the open attempt on behalf of staff, for example if it is stuck: makes its invoice void
+    /// first, then records the reason. If the invoice was paid after all, it is credited. The step is
+    /// [`RefillStep::Open`] while Stripe still processes the payment.
+    ///
+    /// # Errors
+    /// [`Refusal::AttemptNotOpen`] if no attempt is open; [`PaymentError`].
+    pub async fn abandon(
+        &self,
+        account: &AccountId,
+        reason: &str,
+    ) -> Result<RefillStep, PaymentError> {
+        let head = self.billing.store.head(account).await?;
+        let state = head.map(|head| head.state).ok_or(Refusal::AccountNotOpen);
+        let state = state.map_err(PaymentError::Refused)?;
+        let not_open = Refusal::AttemptNotOpen { attempt: state.refill.attempts_so_far };
+        let attempt = state.refill.attempt.ok_or(PaymentError::Refused(not_open))?;
+        if let Some(invoice) = self.find(account, &attempt).await? {
+            match self.void(&invoice.id).await? {
+                Voided::Void => {}
+                Voided::Paid(invoice) => {
+                    return Box::pin(self.paid(account, &attempt, &invoice)).await;
+                }
+                Voided::StillOpen => {
+                    return Ok(open(&attempt, format!("{} cannot be made void yet", invoice.id)));
+                }
+            }
+        }
+        let (decline, reason) = (RefillDecline::NotCharged, Some(reason.to_owned()));
+        Box::pin(self.fail_because(account, &attempt, decline, "abandoned", reason)).await
+    }
+
     async fn settled_state(
         &self,
         account: &AccountId,
@@ -649,9 +680,21 @@ impl Payments<'_> {
         decline: RefillDecline,
         code: &str,
     ) -> Result<RefillStep, PaymentError> {
+        self.fail_because(account, attempt, decline, code, None).await
+    }
+
+    async fn fail_because(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        decline: RefillDecline,
+        code: &str,
+        reason: Option<String>,
+    ) -> Result<RefillStep, PaymentError> {
         let number = attempt.number;
         let fail = |_: &AccountState| {
-            Ok(Command::FailRefill { attempt: number, decline, code: code.to_owned() })
+            let code = code.to_owned();
+            Ok(Command::FailRefill { attempt: number, decline, code, reason: reason.clone() })
         };
         match Box::pin(self.append(account, Cause::Command, Plan::on_state(&fail))).await {
             Ok(_) | Err(PaymentError::Refused(Refusal::AttemptNotOpen { .. })) => {

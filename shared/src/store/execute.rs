@@ -19,7 +19,7 @@ use crate::domain::policy::Policy;
 use crate::domain::prices::PriceList;
 use crate::domain::refusal::Refusal;
 use crate::domain::resolve;
-use crate::domain::resources::BillableList;
+use crate::domain::resources::{BillableList, ResourceStatus};
 use crate::domain::row::{ChainHead, RowDigest};
 use crate::domain::row_format::RowFormat;
 use crate::domain::settle::{ROWS_MAX, TriggerDelivery, meters_skipped, next_due_row};
@@ -404,8 +404,16 @@ impl<'s, 'a> Driver<'s, 'a> {
             SnapshotPlan::FailStart(id) => id,
         };
         let state = view.state();
-        let since =
-            view.billables().resources.get(id).map_or(state.next_seq, |resource| resource.seq);
+        let since = match view.billables().resources.get(id) {
+            Some(resource) if resource.status == ResourceStatus::Running => resource.seq,
+            // It ended since its start, which is a row of the time in which a start may fail.
+            Some(_) => {
+                let now = self.trigger.now.max(state.at);
+                let from = now.plus(-self.trigger.policy.start_failure_seconds);
+                self.store.numbers_between(self.trigger.account, from, state.at).await?.start
+            }
+            None => state.next_seq,
+        };
         let rows =
             self.store.all_rows_with_lines(self.trigger.account, since..state.next_seq).await?;
         Ok(resolve::fail_start(view, id, rows.iter().map(|row| (&row.event, &row.state)))?)

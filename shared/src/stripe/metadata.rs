@@ -43,6 +43,21 @@ pub enum AgreedTerms {
     },
 }
 
+impl AgreedTerms {
+    /// The sentence beside the button that pays. `None` if nothing is charged.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        match self {
+            AgreedTerms::Off => None,
+            AgreedTerms::On { threshold, amount } => Some(format!(
+                "Auto-refill is on. When your balance falls below ${threshold}, your saved card is \
+                 charged ${amount} plus any tax. You can turn it off at any time on the Billing \
+                 page."
+            )),
+        }
+    }
+}
+
 impl Purchase {
     #[must_use]
     pub fn write(&self) -> Metadata {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 
 use super::error::ErrorDetail;
+use crate::domain::ids::PaymentId;
 
 /// An id that may be expanded into the object, which then stands in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,6 +178,20 @@ impl StripeInvoice {
         let payments = self.payments.iter().flat_map(|payments| &payments.data);
         let mut paid = payments.filter(|payment| payment.status.as_deref() == Some("paid"));
         self.payment_intent.as_ref().or_else(|| paid.find_map(intent_of))
+    }
+
+    /// The invoice's own ID and the payments that paid it, except for one of them. They are claimed
+    /// together, so that an invoice that several payments paid counts once.
+    #[must_use]
+    pub fn further_ids(&self, payment: &PaymentId) -> Vec<PaymentId> {
+        let payments = self.payments.iter().flat_map(|payments| &payments.data);
+        let paid = payments.filter(|payment| payment.status.as_deref() == Some("paid"));
+        let ids = paid.filter_map(intent_of).map(|intent| &intent.id).chain([&self.id]);
+        let mut further: Vec<PaymentId> = ids.filter_map(|id| id.parse().ok()).collect();
+        further.retain(|id| id != payment);
+        further.sort();
+        further.dedup();
+        further
     }
 
     /// The cents with which the invoice was paid, tax included, whoever paid which part. `None` if

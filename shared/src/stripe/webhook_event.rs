@@ -119,6 +119,8 @@ pub enum StripeNews {
 pub struct PaidPayment {
     /// Which payment; `None` if the event does not say.
     pub payment: Option<PaymentId>,
+    /// The invoice that was paid, and its further payments.
+    pub also: Vec<PaymentId>,
     /// In cents, tax included.
     pub received_cents: i64,
     /// Lowercase, such as `usd`.
@@ -383,6 +385,7 @@ pub fn paid_session(
     }
     Ok(Some(PaidPayment {
         payment: Some(parsed(payment, "payment_intent")?),
+        also: Vec::new(),
         received_cents: session.amount_total.ok_or("amount_total is missing")?,
         currency: session.currency.clone().ok_or("currency is missing")?,
         livemode: session.livemode.or(livemode),
@@ -400,6 +403,7 @@ pub fn paid_session(
 pub fn paid_intent(intent: &PaymentIntent, livemode: Option<bool>) -> Result<PaidPayment, String> {
     Ok(PaidPayment {
         payment: Some(parsed(Some(&intent.id), "id")?),
+        also: Vec::new(),
         received_cents: intent.amount_received.ok_or("amount_received is missing")?,
         currency: intent.currency.clone().ok_or("currency is missing")?,
         livemode: intent.livemode.or(livemode),
@@ -424,8 +428,11 @@ pub fn paid_invoice(
 ) -> Result<PaidPayment, String> {
     let intent = invoice.paying_intent();
     let charge = intent.and_then(|intent| intent.object.as_ref()?.latest_charge.as_ref());
+    let payment: Option<PaymentId> =
+        intent.map(|intent| parsed(Some(&intent.id), "payment_intent")).transpose()?;
     Ok(PaidPayment {
-        payment: intent.map(|intent| parsed(Some(&intent.id), "payment_intent")).transpose()?,
+        also: payment.as_ref().map(|payment| invoice.further_ids(payment)).unwrap_or_default(),
+        payment,
         received_cents: invoice
             .settled_cents()
             .or(invoice.amount_paid)

@@ -25,12 +25,14 @@ pub struct CustomerNotice {
     /// - `Suspended`, `DeletionSoon`, `DeletionDue`, `Deleted`: the smallest top-up that restores
     ///   good standing. A start needs the credit of `START_CREDIT_MIN`. `None` for a suspension by
     ///   staff, which credit does not end
+    /// - `CardExpiring`, `CardExpired`: `None`
     pub amount: Option<Usd>,
     /// When it takes effect (UTC). `None` if there is no such time:
     ///
-    /// - `BalanceLow`, `CreditLow`, `RefillFailed`: roughly when the credit is spent
+    /// - `BalanceLow`, `CreditLow`, `RefillFailed`, `CardExpired`: roughly when the credit is spent
     ///   ([`lasts_until`]) without a new payment
     /// - `RefillNeedsCustomer`: when the payment is canceled
+    /// - `CardExpiring`: when the card is no longer valid
     /// - `Suspended`, `DeletionSoon`: when all resources are deleted
     /// - `DeletionDue`: now, the row's own time
     /// - `Deleted`: the last time to restore
@@ -86,6 +88,10 @@ pub(super) fn notice_of(
                 confirmed_at(&event.change),
             )
         }
+        DomainEventDetail::CardExpiring { .. } => {
+            (None, state.refill.card_expiry.map(|expiry| expiry.ends_at), NoticePlace::Refill)
+        }
+        DomainEventDetail::CardExpired { .. } => (None, lasts_until(state), NoticePlace::Refill),
         DomainEventDetail::Suspended { .. } if is_by_staff(state) => {
             (None, None, NoticePlace::Page)
         }

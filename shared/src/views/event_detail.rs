@@ -35,6 +35,10 @@ pub enum DomainEventDetail {
     RefillFailed { attempt: u32, paused: bool },
     /// The payment of a refill waits for the customer's confirmation.
     RefillNeedsCustomer { attempt: u32, void_at: String },
+    /// The card that refills charge expires within a month.
+    CardExpiring { card: String, ends_at: String },
+    /// The card that refills charge has expired, and refills are paused.
+    CardExpired { card: String },
     /// A resource is running.
     ResourceStarted { resource: DomainEventResource },
     /// A deleted resource runs again and needs a new address.
@@ -92,6 +96,8 @@ variant_names! {
         DomainEventDetail::CreditLow {} => "CreditLow",
         DomainEventDetail::RefillFailed { .. } => "RefillFailed",
         DomainEventDetail::RefillNeedsCustomer { .. } => "RefillNeedsCustomer",
+        DomainEventDetail::CardExpiring { .. } => "CardExpiring",
+        DomainEventDetail::CardExpired { .. } => "CardExpired",
         DomainEventDetail::ResourceStarted { .. } => "ResourceStarted",
         DomainEventDetail::ResourceRestored { .. } => "ResourceRestored",
         DomainEventDetail::ResourceStopped { .. } => "ResourceStopped",

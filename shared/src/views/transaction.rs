@@ -204,6 +204,7 @@ mod tests {
             kind,
             credit: named("25"),
             received_cents: 2_500,
+            also: Vec::new(),
         })
     }
 

@@ -245,7 +245,7 @@ const ACTIONS: &[(u32, Group, Make)] = &[
     }),
     (2, Group::Trial, |a, _| Action::StartTrial { card: byte(a, 6) }),
     (3, Group::Refill, |a, b| Action::SetRefill {
-        terms: byte(a, 8),
+        terms: byte(a, 10),
         card: byte(b, 4),
         cap: byte(b / 4, 5),
     }),

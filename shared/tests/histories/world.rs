@@ -8,14 +8,15 @@ use tollgate::domain::account::{
     AccountState, CardChoice, PendingPayment, RefillPurpose, RestartPolicy, TaxMode,
 };
 use tollgate::domain::command::{
-    BonusGrant, CardFunding, CardWallet, Command, RefillSettings, TakenCredit, TrialCard,
+    BonusGrant, CardFunding, CardWallet, Command, RefillCharge, RefillSettings, RefillTerms,
+    TakenCredit, TrialCard,
 };
 use tollgate::domain::decide::decide;
 use tollgate::domain::event::{
     Cause, Change, CreditKind, DisputeOutcome, Event, OnExisting, PaymentChange, PaymentFacts,
     PendingEnd, RefillDecline, StandingChange, TakeBack,
 };
-use tollgate::domain::ids::{AccountId, ResourceId, Sku};
+use tollgate::domain::ids::{AccountId, CardId, ResourceId, Sku};
 use tollgate::domain::money::{Rate, Usd};
 use tollgate::domain::policy::Policy;
 use tollgate::domain::prices::{Price, PriceList, PriceUnit};
@@ -425,7 +426,8 @@ impl World {
                         )
                     }
                 };
-                let refusal = self.command(&Command::Credit { payment, kind, bonus }, asked)?;
+                let refusal = self
+                    .command(&Command::Credit { payment, kind, bonus, also: Vec::new() }, asked)?;
                 ensure!(refusal.is_none(), "a confirmed payment is refused: {refusal:?}");
                 Ok(refusal)
             }
@@ -648,7 +650,12 @@ impl World {
                 let facts = payment_facts(99)?;
                 let payment = PaymentFacts { credit: Usd::from_micros(1), ..facts };
                 self.command(
-                    &Command::Credit { payment, kind: CreditKind::TopUp, bonus: None },
+                    &Command::Credit {
+                        payment,
+                        kind: CreditKind::TopUp,
+                        bonus: None,
+                        also: Vec::new(),
+                    },
                     Asked::default(),
                 )?
             }
@@ -700,6 +707,15 @@ impl World {
         }
     }
 
+    /// One card expires tomorrow and is renewed for a month then, one has expired.
+    fn card_ends_at(&self, card: &CardId) -> Option<Timestamp> {
+        match card.as_str() {
+            "pm_1" => Some(self.now.next_day()),
+            "pm_2" => Some(self.now.plus(-1)),
+            _ => None,
+        }
+    }
+
     fn refill(&mut self, action: &Action) -> Result<Option<Refusal>, String> {
         let none = Asked::default();
         let open = self.state().refill.attempt.as_ref().map(|attempt| attempt.number);
@@ -707,8 +723,13 @@ impl World {
             |off: u8| open.unwrap_or(self.state().refill.attempts_so_far) + u32::from(off);
         match *action {
             Action::SetRefill { terms, card, cap } => {
+                let multiple = |threshold, amount| Some(RefillTerms::multiple(threshold, amount));
                 let dollars =
-                    |threshold, amount| Some((Usd::dollars(threshold), Usd::dollars(amount)));
+                    |threshold, amount| multiple(Usd::dollars(threshold), Usd::dollars(amount));
+                let to_target = |threshold, target| {
+                    let charge = RefillCharge::ToTarget { target: Usd::dollars(target) };
+                    Some(RefillTerms { threshold: Usd::dollars(threshold), charge })
+                };
                 let terms = [
                     dollars(10, 25),
                     dollars(30, 10),
@@ -716,9 +737,11 @@ impl World {
                     None,
                     dollars(500, 100),
                     dollars(0, 25),
-                    Some((Usd::from_micros(1), Usd::dollars(25))),
+                    multiple(Usd::from_micros(1), Usd::dollars(25)),
                     dollars(10, 2_000),
-                ][usize::from(terms % 8)];
+                    to_target(10, 40),
+                    to_target(20, 20),
+                ][usize::from(terms % 10)];
                 let card = match card {
                     3 => None,
                     number => Some(id(&format!("pm_{number}"))?),
@@ -729,10 +752,11 @@ impl World {
                 self.command(
                     &Command::ChangeRefill(RefillSettings {
                         terms,
+                        card_ends_at: card.as_ref().and_then(|card| self.card_ends_at(card)),
                         card,
                         card_choice: CardChoice::Named,
                         monthly_cap,
-                        max_charge: None,
+                        ..RefillSettings::default()
                     }),
                     none,
                 )
@@ -740,7 +764,8 @@ impl World {
             Action::FollowCards { card } => {
                 let card_choice = [CardChoice::Named, CardChoice::Default][usize::from(card % 2)];
                 let card = id(&format!("pm_{card}"))?;
-                self.command(&Command::FollowCards { card, card_choice }, none)
+                let card_ends_at = self.card_ends_at(&card);
+                self.command(&Command::FollowCards { card, card_choice, card_ends_at }, none)
             }
             Action::RefillNow => self.command(&Command::RefillNow, none),
             Action::BeginRefill => self
@@ -751,7 +776,7 @@ impl World {
             Action::FailRefill { off, never } => {
                 let decline = if never == 1 { RefillDecline::Never } else { RefillDecline::Later };
                 let (attempt, code) = (attempt(off), "do_not_honor".to_owned());
-                self.command(&Command::FailRefill { attempt, decline, code }, none)
+                self.command(&Command::FailRefill { attempt, decline, code, reason: None }, none)
             }
             Action::RemoveCard { card } => {
                 self.command(&Command::RemoveCard { card: id(&format!("pm_{card}"))? }, none)

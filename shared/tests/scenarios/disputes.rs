@@ -25,7 +25,10 @@ fn paid(bonus: &str) -> World {
         excludes: BTreeSet::new(),
     });
     world
-        .command("11:00", Command::Credit { payment: taxed(), kind: CreditKind::TopUp, bonus })
+        .command(
+            "11:00",
+            Command::Credit { payment: taxed(), kind: CreditKind::TopUp, bonus, also: Vec::new() },
+        )
         .unwrap()
         .shown_are_seen();
     world

@@ -19,7 +19,7 @@ fn taxed(id: &str) -> PaymentFacts {
 }
 
 fn credit(payment: PaymentFacts) -> Command {
-    Command::Credit { payment, kind: CreditKind::TopUp, bonus: None }
+    Command::Credit { payment, kind: CreditKind::TopUp, bonus: None, also: Vec::new() }
 }
 
 fn refund(id: &str, cents: i64) -> Command {
@@ -148,8 +148,12 @@ fn refund_takes_the_bonus_and_its_reversal_returns_it() {
     let mut world = World::opened();
     let bonus =
         BonusGrant { amount: named("20"), expires_at: at("30T00:00"), excludes: BTreeSet::new() };
-    let command =
-        Command::Credit { payment: taxed("pi_a"), kind: CreditKind::Commit, bonus: Some(bonus) };
+    let command = Command::Credit {
+        payment: taxed("pi_a"),
+        kind: CreditKind::Commit,
+        bonus: Some(bonus),
+        also: Vec::new(),
+    };
     world.command("11:00", command).unwrap();
     world.command("11:10", refund("re_1", 5_950)).unwrap();
     world.command("11:20", refund("re_2", 5_950)).unwrap();
@@ -176,8 +180,12 @@ fn expired_bonus_does_not_block_its_payment() {
     let mut world = World::opened();
     let bonus =
         BonusGrant { amount: named("20"), expires_at: at("11:00"), excludes: BTreeSet::new() };
-    let command =
-        Command::Credit { payment: taxed("pi_a"), kind: CreditKind::Commit, bonus: Some(bonus) };
+    let command = Command::Credit {
+        payment: taxed("pi_a"),
+        kind: CreditKind::Commit,
+        bonus: Some(bonus),
+        also: Vec::new(),
+    };
     world.command("11:00", command).unwrap().rows(&["11:00:00 commit 100.00 = 100.00"]);
 }
 
@@ -233,7 +241,10 @@ fn amounts_that_no_payment_can_have_are_refused() {
         let payment =
             PaymentFacts { payment: named("pi_a"), credit: named(credit), received_cents };
         world
-            .command("11:00", Command::Credit { payment, kind: CreditKind::TopUp, bonus: None })
+            .command(
+                "11:00",
+                Command::Credit { payment, kind: CreditKind::TopUp, bonus: None, also: Vec::new() },
+            )
             .err()
     };
     assert_eq!(pay("0"), Some(Refusal::AmountNotPositive));
@@ -242,13 +253,19 @@ fn amounts_that_no_payment_can_have_are_refused() {
     assert_eq!(pay("1000000000000"), None, "however large: it was confirmed");
     let payment = PaymentFacts { payment: named("pi_b"), credit: named("1"), received_cents: 100 };
     let too_much = world
-        .command("11:00", Command::Credit { payment, kind: CreditKind::TopUp, bonus: None })
+        .command(
+            "11:00",
+            Command::Credit { payment, kind: CreditKind::TopUp, bonus: None, also: Vec::new() },
+        )
         .err();
     assert_eq!(too_much, Some(Refusal::BalanceOverflow));
     let payment =
         PaymentFacts { payment: named("pi_c"), credit: named("1.01"), received_cents: 100 };
     let unpaid = world
-        .command("11:00", Command::Credit { payment, kind: CreditKind::TopUp, bonus: None })
+        .command(
+            "11:00",
+            Command::Credit { payment, kind: CreditKind::TopUp, bonus: None, also: Vec::new() },
+        )
         .err();
     assert_eq!(
         unpaid,

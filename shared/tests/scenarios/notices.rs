@@ -1,7 +1,7 @@
 //! The domain events and notices of each row.
 
 use tollgate::domain::account::CardChoice;
-use tollgate::domain::command::Command;
+use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::policy::Policy;
 use tollgate::domain::row::{Row, RowDigest};
 use tollgate::domain::row_format::RowFormat;
@@ -261,12 +261,12 @@ fn told_since(world: &World, time: &str, expected: &[&str]) {
 fn disabling_refills_warns_of_low_credit() {
     let mut world = with_refill(("5", "25"), None);
     told_since(&world, "10:00", &[]);
-    let off = tollgate::domain::command::RefillSettings {
+    let off = RefillSettings {
         terms: None,
         card: Some(named("pm_1")),
         card_choice: CardChoice::Named,
         monthly_cap: None,
-        max_charge: None,
+        ..RefillSettings::default()
     };
     world.command("12:10", Command::ChangeRefill(off)).unwrap();
     world.settle("13:00");

@@ -1,12 +1,13 @@
 //! Refills: when they are wanted, the course of attempts, and reasons that block them.
 
 use tollgate::domain::account::{CardChoice, RefillPause};
-use tollgate::domain::command::{Command, RefillSettings};
+use tollgate::domain::command::{Command, RefillCharge, RefillSettings, RefillTerms};
 use tollgate::domain::event::RefillDecline;
 use tollgate::domain::ids::CardId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::refill::hours_covered;
 use tollgate::domain::refusal::Refusal;
+use tollgate::domain::row_format::RowFormat;
 
 use crate::world::{World, at, named};
 
@@ -49,11 +50,11 @@ fn sufficient_manual_top_up_cancels_the_wanted_refill() {
     let mut world = World::opened();
     world.credit("10:00", "4");
     let settings = RefillSettings {
-        terms: Some((named("5"), named("25"))),
+        terms: Some(RefillTerms::multiple(named("5"), named("25"))),
         card: None,
         card_choice: CardChoice::Named,
         monthly_cap: None,
-        max_charge: None,
+        ..RefillSettings::default()
     };
     world.command("10:01", Command::ChangeRefill(settings)).unwrap();
     world.credit("10:02", "0.50");
@@ -193,11 +194,11 @@ fn removed_default_card_pauses_nothing_and_the_next_default_is_charged() {
 fn a_cap_below_the_amount_is_refused() {
     let mut world = World::opened();
     let settings = RefillSettings {
-        terms: Some((named("10"), named("50"))),
+        terms: Some(RefillTerms::multiple(named("10"), named("50"))),
         card: Some(named("pm_1")),
         card_choice: CardChoice::Named,
         monthly_cap: Some(named("20")),
-        max_charge: None,
+        ..RefillSettings::default()
     };
     let refused = world.command("11:00", Command::ChangeRefill(settings)).err();
     assert_eq!(refused, Some(Refusal::CapBelowAmount { amount: named("50") }));
@@ -281,7 +282,7 @@ fn switching_off_and_on_does_not_get_around_the_hour() {
         card: Some(named("pm_1")),
         card_choice: CardChoice::Named,
         monthly_cap: None,
-        max_charge: None,
+        ..RefillSettings::default()
     };
     world.command("11:02", Command::ChangeRefill(off)).unwrap();
     world.agree_to_refill("11:03", ("10", "25"), None);
@@ -300,11 +301,11 @@ fn card_declined_forever_is_never_charged_again() {
     let with = |card: &str| {
         let card: Option<CardId> = Some(named(card));
         Command::ChangeRefill(RefillSettings {
-            terms: Some((named("10"), named("25"))),
+            terms: Some(RefillTerms::multiple(named("10"), named("25"))),
             card,
             card_choice: CardChoice::Named,
             monthly_cap: None,
-            max_charge: None,
+            ..RefillSettings::default()
         })
     };
     let refused = Refusal::CardRefused { card: named("pm_1") };
@@ -358,7 +359,9 @@ fn abandoned_attempt_that_is_paid_is_credited() {
         purpose: tollgate::domain::account::RefillPurpose::Threshold,
     };
     let payment = tollgate::domain::event::PaymentFacts { payment: named("pi_late"), ..payment };
-    world.command("13:02", Command::Credit { payment, kind, bonus: None }).unwrap();
+    world
+        .command("13:02", Command::Credit { payment, kind, bonus: None, also: Vec::new() })
+        .unwrap();
     assert_eq!(world.state.balance() - before, named("25"));
 }
 
@@ -379,13 +382,13 @@ fn a_frozen_account_is_not_charged() {
 fn settings_out_of_range_are_refused_with_the_limit() {
     let mut world = World::opened();
     let mut set = |threshold: &str, amount: &str, cap: Option<&str>| {
-        let terms = Some((named(threshold), named(amount)));
+        let terms = Some(RefillTerms::multiple(named(threshold), named(amount)));
         let settings = RefillSettings {
             terms,
             card: None,
             card_choice: CardChoice::Named,
             monthly_cap: cap.map(named),
-            max_charge: None,
+            ..RefillSettings::default()
         };
         world.command("11:00", Command::ChangeRefill(settings)).err()
     };
@@ -430,13 +433,13 @@ fn refill_requested_under_old_terms_charges_new_ones() {
 fn refusal_of_the_old_card_does_not_affect_the_new_one() {
     let mut world = running_low();
     world.settle("13:00").begin_refill("13:00").unwrap();
-    let terms = Some((named("5"), named("25")));
+    let terms = Some(RefillTerms::multiple(named("5"), named("25")));
     let settings = RefillSettings {
         terms,
         card: Some(named("pm_2")),
         card_choice: CardChoice::Named,
         monthly_cap: None,
-        max_charge: None,
+        ..RefillSettings::default()
     };
     world.command("13:01", Command::ChangeRefill(settings)).unwrap();
     world.refill_fails("13:02", RefillDecline::Never);
@@ -466,4 +469,197 @@ fn a_renewal_that_is_wanted_holds_back_the_deletion() {
         matches!(world.state.standing, tollgate::domain::account::Standing::Suspended(_)),
         "money may still come"
     );
+}
+
+fn to_target(threshold: &str, target: &str) -> RefillSettings {
+    RefillSettings {
+        terms: Some(RefillTerms {
+            threshold: named(threshold),
+            charge: RefillCharge::ToTarget { target: named(target) },
+        }),
+        card: Some(named("pm_1")),
+        ..RefillSettings::default()
+    }
+}
+
+fn wanted(world: &World) -> Option<Usd> {
+    world.state.refill.wanted.map(|wanted| wanted.amount)
+}
+
+#[test]
+fn refill_to_a_target_buys_what_is_missing() {
+    let mut world = World::with_credit("11.26");
+    let fraction = Command::Correct { amount: named("-0.005"), reason: "a test".to_owned() };
+    world.command("10:59", fraction).unwrap();
+    world.command("11:00", Command::ChangeRefill(to_target("10", "60"))).unwrap();
+    assert_eq!(wanted(&world), None);
+    world.start("11:30", "a", "vm100").unwrap();
+    assert_eq!(wanted(&world), None);
+    world.settle("12:00");
+    assert_eq!(world.state.balance(), named("9.755"));
+    assert_eq!(wanted(&world), Some(named("50.25")), "up to the cent");
+    world.begin_refill("12:01").unwrap().refill_lands("12:02");
+    assert_eq!(world.state.balance(), named("60.005"));
+}
+
+#[test]
+fn refill_to_a_target_stays_within_its_maximum() {
+    let below = |settings: RefillSettings, balance: &str| {
+        let mut world = World::with_credit("100");
+        world.command("11:00", Command::ChangeRefill(settings)).unwrap();
+        let loss = named::<Usd>(balance) - named("100");
+        world
+            .command("11:01", Command::Correct { amount: loss, reason: "a loss".to_owned() })
+            .unwrap();
+        world.command("11:02", Command::RefillNow).unwrap();
+        wanted(&world)
+    };
+    let with = |max_charge: &str, cap: &str| RefillSettings {
+        max_charge: Some(named(max_charge)),
+        monthly_cap: Some(named(cap)),
+        ..to_target("10", "60")
+    };
+    assert_eq!(below(to_target("10", "60"), "9"), Some(named("51")));
+    assert_eq!(below(to_target("10", "60"), "-240"), Some(named("60")));
+    assert_eq!(below(with("200", "1000"), "-100"), Some(named("160")));
+    assert_eq!(below(with("200", "75"), "-100"), Some(named("75")));
+    assert_eq!(below(with("50", "1000"), "-100"), Some(named("50")));
+}
+
+#[test]
+fn target_must_be_within_the_limits_of_a_charge() {
+    let refused = |settings: RefillSettings| {
+        let mut world = World::opened();
+        world.command("11:00", Command::ChangeRefill(settings)).err()
+    };
+    let below = Some(Refusal::TargetBelowThreshold { threshold: named("10") });
+    assert_eq!(refused(to_target("10", "10")), below);
+    assert_eq!(refused(to_target("10", "-5")), below);
+    assert_eq!(
+        refused(to_target("10", "10.50")),
+        Some(Refusal::AmountTooSmall { min: named("1") })
+    );
+    let too_large = Some(Refusal::AmountTooLarge { max: named("1000") });
+    assert_eq!(refused(to_target("10", "1010.01")), too_large);
+    assert_eq!(refused(to_target("10", "1010")), None);
+    assert_eq!(refused(to_target("10", "60.001")), Some(Refusal::FractionOfCent));
+    let cap = RefillSettings { monthly_cap: Some(named("49")), ..to_target("10", "60") };
+    assert_eq!(refused(cap), Some(Refusal::CapBelowAmount { amount: named("50") }));
+    let max = RefillSettings { max_charge: Some(named("49")), ..to_target("10", "60") };
+    assert_eq!(refused(max), Some(Refusal::AmountTooSmall { min: named("50") }));
+
+    let mut world = World::opened();
+    world.policy.row_format = RowFormat::new(3);
+    let settings = Command::ChangeRefill(to_target("10", "60"));
+    assert_eq!(world.command("11:00", settings).err(), Some(Refusal::RefillTermsNeeded));
+}
+
+/// $100 of credit, and refills from a card that is valid to the end of November.
+fn with_card_until_december() -> World {
+    let mut world = World::with_credit("100");
+    let settings = RefillSettings {
+        terms: Some(RefillTerms::multiple(named("10"), named("25"))),
+        card: Some(named("pm_1")),
+        card_ends_at: Some(at("2026-12-01T00:00:00Z")),
+        ..RefillSettings::default()
+    };
+    world.skip_rows().command("11:00", Command::ChangeRefill(settings)).unwrap();
+    world
+}
+
+fn renew_card(world: &mut World, time: &str, ends_at: &str) {
+    let (card, card_choice, card_ends_at) = (named("pm_1"), CardChoice::Named, Some(at(ends_at)));
+    world.command(time, Command::FollowCards { card, card_choice, card_ends_at }).unwrap();
+}
+
+#[test]
+fn expiring_card_is_told_of_once_and_pauses_refills() {
+    let mut world = with_card_until_december();
+    world.rows(&["11:00:00 refill_changed 0.00 = 100.00", "11:00:00 card_expiring 0.00 = 100.00"]);
+    world.settle("2026-11-30T23:59:59Z").rows(&[]);
+    world.settle("2026-12-01T00:00:00Z").rows(&["12-01T00:00:00 card_expired 0.00 = 100.00"]);
+    assert_eq!(world.state.refill.paused, Some(RefillPause::CardExpired));
+    assert!(!world.state.is_refill_possible());
+    world.settle("2026-12-20T00:00:00Z").rows(&[]);
+}
+
+#[test]
+fn renewed_card_moves_its_expiry_and_ends_the_pause() {
+    let mut world = with_card_until_december();
+    renew_card(&mut world, "11:10", "2027-02-01T00:00:00Z");
+    world.skip_rows().settle("2026-12-31T23:59:59Z").rows(&[]);
+    world.settle("2027-01-01T00:00:00Z").rows(&["2027-01-01T00:00:00 card_expiring 0.00 = 100.00"]);
+    world.settle("2027-02-01T00:00:00Z");
+    assert_eq!(world.state.refill.paused, Some(RefillPause::CardExpired));
+    renew_card(&mut world, "2027-02-02T00:00:00Z", "2030-02-01T00:00:00Z");
+    assert_eq!(world.state.refill.paused, None);
+    let again = Command::FollowCards {
+        card: named("pm_1"),
+        card_choice: CardChoice::Named,
+        card_ends_at: Some(at("2030-02-01T00:00:00Z")),
+    };
+    let refused = world.command("2027-02-02T00:01:00Z", again).err();
+    assert_eq!(refused, Some(Refusal::RefillNotWanted), "nothing is new");
+}
+
+#[test]
+fn renewed_card_does_not_end_the_pause_after_declines() {
+    let mut world = running_low();
+    for hour in ["13", "14", "15", "16"] {
+        world.settle(&format!("{hour}:00")).begin_refill(&format!("{hour}:00:05")).unwrap();
+        world.refill_fails(&format!("{hour}:00:05"), RefillDecline::Later);
+    }
+    assert_eq!(world.state.refill.paused, Some(RefillPause::Failures));
+    renew_card(&mut world, "16:10", "2030-02-01T00:00:00Z");
+    assert_eq!(world.state.refill.paused, Some(RefillPause::Failures));
+    assert_eq!(world.state.refill.failures, 4);
+}
+
+/// Suspended since 13:00, and a refill that waits for its customer since 13:11.
+fn suspended_and_asked() -> World {
+    let mut world = World::with_credit("6.50");
+    world.start("12:30", "a", "vm100").unwrap();
+    world
+        .command("12:40", Command::Correct { amount: named("-6"), reason: "a loss".to_owned() })
+        .unwrap();
+    world.settle("13:00").agree_to_refill("13:10", ("5", "25"), None);
+    world.begin_refill("13:11").unwrap();
+    world.command("13:11", Command::AskCustomer { attempt: 1, url: None }).unwrap();
+    world
+}
+
+fn is_not_confirmed(world: &mut World, time: &str) {
+    let attempt = world.state.refill.attempt.as_ref().unwrap().number;
+    let (decline, code) = (RefillDecline::Later, "authentication_required".to_owned());
+    world.command(time, Command::FailRefill { attempt, decline, code, reason: None }).unwrap();
+}
+
+#[test]
+fn unconfirmed_refill_waits_for_its_customer_while_off() {
+    let mut world = suspended_and_asked();
+    is_not_confirmed(&mut world, "23T12:11");
+    assert_eq!(world.state.refill.paused, Some(RefillPause::Unconfirmed));
+    world.settle("24T13:00").settle("25T12:59:59");
+    let kinds: Vec<&str> = world.events.iter().map(|event| event.change.name()).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "refill_begun").count(), 1, "{kinds:?}");
+    world.settle("25T13:00");
+    assert_eq!(world.state.standing.name(), "deleting", "nothing delays it again");
+}
+
+#[test]
+fn customer_who_returns_is_refilled_again() {
+    let mut world = suspended_and_asked();
+    is_not_confirmed(&mut world, "23T12:11");
+    world.command("23T14:00", Command::RefillNow).unwrap();
+    assert_eq!((world.state.refill.paused, wanted(&world)), (None, Some(named("25"))));
+
+    let mut world = suspended_and_asked();
+    is_not_confirmed(&mut world, "23T12:11");
+    world.credit("23T14:00", "6");
+    assert_eq!(world.state.refill.paused, None, "who adds credit has returned");
+
+    let mut world = suspended_and_asked();
+    is_not_confirmed(&mut world, "23T12:11");
+    world.agree_to_refill("23T14:00", ("5", "25"), None);
+    assert_eq!(world.state.refill.paused, None);
 }

@@ -77,6 +77,81 @@ fn failed_start_refills_a_used_grant_but_no_expired_one() {
     );
 }
 
+/// $25 of credit, and "a" at $1.00 an hour since 12:30.
+fn one_started() -> World {
+    let mut world = World::with_credit("25");
+    world.start("12:30", "a", "vm100").unwrap().skip_rows();
+    world
+}
+
+#[test]
+fn failed_start_that_was_stopped_gives_back_the_rest() {
+    let mut world = one_started();
+    world.stop("12:45", &["a"]).unwrap();
+    world
+        .fail_start("12:50", "a")
+        .unwrap()
+        .rows(&["12:45:00 stopped 0.25 = 24.75", "12:50:00 start_failed 0.25 = 25.00"]);
+    assert_eq!(condition(&world, "a"), ResourceCondition::New);
+    let refused = world.fail_start("12:51", "a").err();
+    assert_eq!(refused, Some(Refusal::NotRunning { resource: named("a") }), "only once");
+
+    let mut world = one_started();
+    world.settle("13:00").stop("13:15", &["a"]).unwrap();
+    world.fail_start("13:20", "a").unwrap();
+    assert_eq!(world.state.balance(), named("25"), "of all periods");
+}
+
+#[test]
+fn failed_start_that_was_deleted_or_suspended_gives_back_the_rest() {
+    let mut world = one_started();
+    world.delete("12:45", &["a"]).unwrap();
+    world.fail_start("12:50", "a").unwrap();
+    assert_eq!(world.state.balance(), named("25"));
+    assert!(matches!(condition(&world, "a"), ResourceCondition::Deleted { .. }));
+
+    let mut world = one_started();
+    let rest = Command::Correct { amount: named("-24.50"), reason: "a loss".to_owned() };
+    world.command("12:40", rest).unwrap();
+    world.settle("13:00");
+    assert!(!is_good(&world));
+    world.fail_start("13:10", "a").unwrap();
+    assert_eq!(world.state.balance(), named("0.50"));
+    assert!(is_good(&world), "the credit is there again");
+    assert_eq!(condition(&world, "a"), ResourceCondition::New);
+
+    let mut world = one_started();
+    world
+        .ask("12:45", |view| resolve::suspend(view, "a test"))
+        .unwrap()
+        .fail_start("12:50", "a")
+        .unwrap();
+    assert_eq!(world.state.balance(), named("25"));
+}
+
+#[test]
+fn failed_restart_of_a_stopped_volume_pays_nothing_twice() {
+    let mut world = World::with_credit("25");
+    world.start("12:00", "v", "volume").unwrap().stop("12:30", &["v"]).unwrap();
+    world.settle("13:00").skip_rows();
+    world.restart("13:00", &["v"]).unwrap().stop("13:30", &["v"]).unwrap();
+    world.fail_start("13:40", "v").unwrap().rows(&[
+        "13:00:00 started -0.10 = 24.65 to 14:00:00",
+        "13:30:00 stopped 0.05 = 24.70 to 14:00:00",
+        "13:40:00 start_failed 0.05 = 24.75 to 14:00:00",
+    ]);
+    world.delete("13:45", &["v"]).unwrap().rows(&["13:45:00 resources_deleted 0.00 = 24.75"]);
+}
+
+#[test]
+fn failed_start_takes_nothing_from_a_period_that_began_later() {
+    let mut world = one_started();
+    world.stop("12:40", &["a"]).unwrap();
+    world.start("12:48", "b", "vm100").unwrap();
+    world.fail_start("12:54", "a").unwrap().stop("12:54", &["b"]).unwrap();
+    assert_eq!(world.state.balance(), named("24.90"), "six minutes of the other one");
+}
+
 #[test]
 fn a_start_that_failed_long_ago_did_not_fail() {
     let mut world = World::with_credit("100");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use tollgate::domain::account::{AccountState, CardChoice, Standing, TaxMode};
-use tollgate::domain::command::{BonusGrant, Command, RefillSettings};
+use tollgate::domain::command::{BonusGrant, Command, RefillSettings, RefillTerms};
 use tollgate::domain::decide::decide;
 use tollgate::domain::event::{
     Cause, Change, Claim, CreditKind, Event, OnExisting, PaymentFacts, RefillDecline,
@@ -16,7 +16,7 @@ use tollgate::domain::policy::Policy;
 use tollgate::domain::prices::{Price, PriceList, PriceUnit};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{self, NewResource, OwnedProject};
-use tollgate::domain::resources::BillableList;
+use tollgate::domain::resources::{BillableList, Resource, ResourceStatus};
 use tollgate::domain::row::{self, ChainHead, NewRow};
 use tollgate::domain::row_format::RowFormat;
 use tollgate::domain::settle::settle;
@@ -171,15 +171,19 @@ impl World {
     pub(crate) fn credit(&mut self, time: &str, amount: &str) -> &mut World {
         self.payments += 1;
         let payment = self.payment(amount);
-        self.command(time, Command::Credit { payment, kind: CreditKind::TopUp, bonus: None })
-            .unwrap()
+        self.command(
+            time,
+            Command::Credit { payment, kind: CreditKind::TopUp, bonus: None, also: Vec::new() },
+        )
+        .unwrap()
     }
 
     /// The same, and its process dies before it settles the account.
     pub(crate) fn credit_unsettled(&mut self, time: &str, amount: &str) {
         self.payments += 1;
         let payment = self.payment(amount);
-        let credit = Command::Credit { payment, kind: CreditKind::TopUp, bonus: None };
+        let credit =
+            Command::Credit { payment, kind: CreditKind::TopUp, bonus: None, also: Vec::new() };
         let cause = self.cause.clone();
         let event = decide(&self.state, &credit, cause, &self.policy, at(time)).unwrap();
         self.append(event);
@@ -232,11 +236,9 @@ impl World {
     pub(crate) fn fail_start(&mut self, time: &str, id: &str) -> Result<&mut World, Refusal> {
         self.settle(time);
         let id: ResourceId = named(id);
-        let from = self
-            .list
-            .resources
-            .get(&id)
-            .map_or(0, |resource| usize::try_from(resource.seq).unwrap());
+        let is_running = |resource: &&Resource| resource.status == ResourceStatus::Running;
+        let running = self.list.resources.get(&id).filter(is_running);
+        let from = running.map_or(0, |resource| usize::try_from(resource.seq).unwrap());
         let rows: Vec<(Event, AccountState)> =
             self.events.iter().cloned().zip(self.states.iter().cloned()).skip(from).collect();
         self.ask(time, |view| {
@@ -256,13 +258,13 @@ impl World {
         terms: (&str, &str),
         cap: Option<&str>,
     ) -> &mut World {
-        let terms = Some((named(terms.0), named(terms.1)));
+        let terms = Some(RefillTerms::multiple(named(terms.0), named(terms.1)));
         let settings = RefillSettings {
             terms,
             card: Some(named("pm_1")),
             card_choice: CardChoice::Named,
             monthly_cap: cap.map(named),
-            max_charge: None,
+            ..RefillSettings::default()
         };
         self.command(time, Command::ChangeRefill(settings)).unwrap()
     }
@@ -275,11 +277,11 @@ impl World {
         default: Option<&str>,
     ) -> &mut World {
         let settings = RefillSettings {
-            terms: Some((named(terms.0), named(terms.1))),
+            terms: Some(RefillTerms::multiple(named(terms.0), named(terms.1))),
             card: default.map(named),
             card_choice: CardChoice::Default,
             monthly_cap: None,
-            max_charge: None,
+            ..RefillSettings::default()
         };
         self.command(time, Command::ChangeRefill(settings)).unwrap()
     }
@@ -287,7 +289,8 @@ impl World {
     /// The saved cards changed at Stripe, and refills charge this one from now on.
     pub(crate) fn follow_cards(&mut self, time: &str, card: &str) -> Result<&mut World, Refusal> {
         let card_choice = self.state.refill.card_choice;
-        self.command(time, Command::FollowCards { card: named(card), card_choice })
+        let card = named(card);
+        self.command(time, Command::FollowCards { card, card_choice, card_ends_at: None })
     }
 
     /// The same with a maximum of one charge.
@@ -298,11 +301,12 @@ impl World {
         max_charge: &str,
     ) -> &mut World {
         let settings = RefillSettings {
-            terms: Some((named(terms.0), named(terms.1))),
+            terms: Some(RefillTerms::multiple(named(terms.0), named(terms.1))),
             card: Some(named("pm_1")),
             card_choice: CardChoice::Named,
             monthly_cap: None,
             max_charge: Some(named(max_charge)),
+            ..RefillSettings::default()
         };
         self.command(time, Command::ChangeRefill(settings)).unwrap()
     }
@@ -317,13 +321,17 @@ impl World {
         self.payments += 1;
         let payment = self.payment(&attempt.amount.to_string());
         let kind = CreditKind::Refill { attempt: attempt.number, purpose: attempt.purpose };
-        self.command(time, Command::Credit { payment, kind, bonus: None }).unwrap()
+        self.command(time, Command::Credit { payment, kind, bonus: None, also: Vec::new() })
+            .unwrap()
     }
 
     pub(crate) fn refill_fails(&mut self, time: &str, decline: RefillDecline) -> &mut World {
         let attempt = self.state.refill.attempt.as_ref().expect("an attempt is open").number;
-        self.command(time, Command::FailRefill { attempt, decline, code: "declined".to_owned() })
-            .unwrap()
+        self.command(
+            time,
+            Command::FailRefill { attempt, decline, code: "declined".to_owned(), reason: None },
+        )
+        .unwrap()
     }
 
     /// The action at the end of the grace period, when Stripe knows of no pending payment.

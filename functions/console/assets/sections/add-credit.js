@@ -150,6 +150,10 @@ function refillLine({ refill: limits }) {
   const show = () => {
     if (!agreed && topup) terms = { threshold: money.defaultThreshold(topup), amount: usual };
     const card = agreed?.charged_card ? 'your saved card' : 'this card';
+    if (agreed?.mode === 'to_target') {
+      text.textContent = `Bring your balance to ${money.exact(agreed.target)} from your saved card when it falls below ${money.exact(agreed.threshold)}`;
+      return;
+    }
     text.textContent = `Add ${money.exact(terms.amount)} from ${card} when your balance falls below ${money.exact(terms.threshold)}`;
   };
   show();
@@ -176,7 +180,9 @@ function refillLine({ refill: limits }) {
     /** Undefined if the settings could not be read. The current agreement then stays unchanged. */
     agreed: () => {
       if (!isKnown) return undefined;
-      return input.checked ? { enabled: true, ...terms } : { enabled: false };
+      if (!input.checked) return { enabled: false };
+      // A payment page knows amounts only. The agreement stays as it is.
+      return agreed?.mode === 'to_target' ? undefined : { enabled: true, ...terms };
     },
     ready,
   };

@@ -17,6 +17,8 @@ const PAUSED = {
   failures: ['Auto-refill is paused after several declines in a row.', 'resume'],
   fraud_warning: ['Auto-refill is paused because your bank reported a payment. Contact support if you recognize your payments.', 'resume'],
   card_removed: ['The card for auto-refill was removed. Choose another card.', 'card'],
+  card_expired: ['The card for auto-refill has expired. Add a new card, or resume if your bank renewed it.', 'card'],
+  unconfirmed: ['You did not confirm a refill while your resources were off. Auto-refill waits until you ask for one or add credit.', 'now'],
   no_card: ['There is no card to charge. Add a card, or save one with your next top-up.', 'card'],
   frozen: ['Your card is not charged while the account is frozen.', null],
   suspended: ['Your card is not charged while the account is suspended by support.', null],
@@ -123,19 +125,24 @@ const suggested = ({ action }, settings, reload) =>
 function remedies(remedy, settings, reload) {
   if (remedy === 'card') return [cardButton('Add a card')];
   if (remedy === 'credit') return [link('Add credit', '#add-credit', { kind: 'button primary' })];
+  if (remedy === 'now') return refillNow(reload);
   if (remedy === 'resume') return [resume('Resume auto-refill', settings, reload)];
   return [];
 }
 
 /** Agreeing to the same terms again ends a pause. */
-function resume(label, { threshold, amount }, reload) {
+function resume(label, settings, reload) {
   const problems = outlet();
   return [
     button(
       label,
       async () => {
         try {
-          await write('PUT', 'v1/auto-refill', { enabled: true, threshold, amount });
+          await write('PUT', 'v1/auto-refill', {
+            enabled: true,
+            threshold: settings.threshold,
+            ...(settings.mode === 'to_target' ? { target: settings.target } : { amount: settings.amount }),
+          });
           announce('Auto-refill resumed.');
           reload();
         } catch (problem) {
@@ -223,7 +230,17 @@ function form(settings, cards, limits, reload) {
     change: () => show(),
   });
   const threshold = moneyField('When balance falls below', 'refill-threshold', terms.threshold);
+  const mode = field(
+    'How much',
+    h(
+      'select',
+      { id: 'refill-mode', testid: 'refill-mode' },
+      h('option', { value: 'fixed', selected: settings.mode !== 'to_target' }, 'A fixed amount'),
+      h('option', { value: 'to_target', selected: settings.mode === 'to_target' }, 'Up to a balance'),
+    ),
+  );
   const amount = moneyField('Add', 'refill-amount', terms.amount);
+  const target = moneyField('Bring the balance to', 'refill-target', settings.target ?? '50.00');
   const cap = moneyField('Monthly limit', 'refill-cap', settings.monthly_cap ?? '', {
     hint: 'Optional. Limits refills per calendar month (UTC), before tax.',
   });
@@ -244,13 +261,15 @@ function form(settings, cards, limits, reload) {
   const sentence = h('p', { class: 'agreement', testid: 'refill-sentence' });
   const problems = outlet();
   const save = button('Save', null, { kind: 'primary', testid: 'refill-save', type: 'submit' });
-  const fields = [threshold, amount, cap];
+  const fields = [threshold, amount, target, cap];
   fields.forEach(({ input }) => input.addEventListener('input', show));
+  mode.input.addEventListener('change', show);
+  const isToTarget = () => mode.input.value === 'to_target';
   const element = h(
     'form',
     { class: 'stack tight', testid: 'refill-form', novalidate: true, on: { submit } },
     on.element,
-    h('div', { class: 'grid-2' }, threshold.element, amount.element, which.element, cap.element),
+    h('div', { class: 'grid-2' }, threshold.element, mode.element, amount.element, target.element, which.element, cap.element),
     sentence,
     coverage(settings),
     problems.element,
@@ -269,19 +288,45 @@ function form(settings, cards, limits, reload) {
   );
 
   function show() {
+    amount.element.hidden = isToTarget();
+    target.element.hidden = !isToTarget();
     fields.forEach((each) => each.wrong(wrong(each)));
-    const [below, add] = [money.typed(threshold.input.value), money.typed(amount.input.value)];
     sentence.textContent =
-      on.input.checked && below.amount && add.amount
-        ? `When your balance falls below ${money.exact(below.amount)}, your card is charged ${money.exact(add.amount)} plus any tax.`
-        : 'Auto-refill is off. All resources stop when your balance reaches zero.';
+      (on.input.checked && agreement()) || 'Auto-refill is off. All resources stop when your balance reaches zero.';
+  }
+
+  /** The sentence that the customer agrees to, or null while an amount is missing. */
+  function agreement() {
+    const [below, add, goal] = [threshold, amount, target].map(({ input }) => money.typed(input.value).amount);
+    if (!below || !(isToTarget() ? goal : add)) return null;
+    const max = maximum();
+    const charged = isToTarget()
+      ? `what brings it to ${money.exact(goal)}, at most ${money.exact(max ?? money.least(goal, limits.max))}`
+      : money.exact(add) + (max ? ` or a multiple of it, at most ${money.exact(max)}` : '');
+    return `When your balance falls below ${money.exact(below)}, your card is charged ${charged} plus any tax.`;
+  }
+
+  /** The maximum of one charge that was agreed before, if it fits these terms. Otherwise the server's default applies. */
+  function maximum() {
+    const isSameMode = (settings.mode === 'to_target') === isToTarget();
+    const terms = [settings.threshold, isToTarget() ? settings.target : settings.amount];
+    const typed = [threshold, isToTarget() ? target : amount].map(({ input }) => money.typed(input.value).amount);
+    const isSame = terms.every((one, index) => one && typed[index] && money.compare(one, typed[index]) === 0);
+    if (!isSameMode || !isSame) return null;
+    return isToTarget() || money.compare(settings.max_charge, settings.amount) > 0 ? settings.max_charge : null;
   }
 
   function wrong(each) {
     if (each === cap && each.input.value.trim() === '') return null;
-    if (!on.input.checked && each !== cap) return null;
+    if (each.element.hidden || (!on.input.checked && each !== cap)) return null;
     const entered = money.typed(each.input.value);
-    return entered.error ?? (each === amount ? money.outside(entered.amount, limits) : null);
+    if (entered.error || each === threshold || each === cap) return entered.error;
+    if (each === amount) return money.outside(entered.amount, limits);
+    const below = money.typed(threshold.input.value).amount;
+    if (!below) return null;
+    const [least, most] = [limits.min, limits.max].map((limit) => money.sum([below, limit]));
+    if (money.compare(entered.amount, least) < 0) return `Enter at least ${money.exact(least)}.`;
+    return money.compare(entered.amount, most) > 0 ? `Enter at most ${money.exact(most)}.` : null;
   }
 
   async function submit(event) {
@@ -295,7 +340,12 @@ function form(settings, cards, limits, reload) {
       if (body.enabled)
         Object.assign(body, {
           threshold: money.typed(threshold.input.value).amount,
-          amount: money.typed(amount.input.value).amount,
+          mode: mode.input.value,
+          ...(isToTarget()
+            ? { target: money.typed(target.input.value).amount }
+            : { amount: money.typed(amount.input.value).amount }),
+          max_charge: maximum(),
+          shown_text: sentence.textContent,
         });
       try {
         Object.assign(settings, await write('PUT', 'v1/auto-refill', body));

@@ -24,6 +24,8 @@ pub(super) fn credit(
     payment: &PaymentFacts,
     kind: CreditKind,
     bonus: Option<&BonusGrant>,
+    also: &[PaymentId],
+    policy: &Policy,
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
     check_cents(payment.credit)?;
@@ -44,6 +46,8 @@ pub(super) fn credit(
         kind,
         credit: payment.credit,
         received_cents: payment.received_cents,
+        // Format 3 knows one payment only.
+        also: if policy.row_format >= RowFormat::new(4) { also.to_vec() } else { Vec::new() },
     };
     Ok(DecisionOutcome::granting(change, grants, funds))
 }

@@ -1,17 +1,27 @@
 //! Decisions about refills from the saved card.
 
-use super::{DecisionOutcome, check_no_attempt};
+use super::{DecisionOutcome, check_no_attempt, check_reason};
 use crate::domain::account::{
     AccountState, CardChoice, RefillAgreement, RefillAttempt, RefillPause, Standing, TaxMode,
 };
-use crate::domain::command::RefillSettings;
+use crate::domain::command::{RefillCharge, RefillSettings, RefillTerms};
 use crate::domain::event::{RefillChange, RefillDecline};
 use crate::domain::ids::{CardId, CustomerId};
+use crate::domain::money::Usd;
 use crate::domain::policy::{Policy, check_cents, check_charge};
 use crate::domain::refill::{ChargeTiming, allowed, is_off_too_long};
 use crate::domain::refusal::Refusal;
 use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::Timestamp;
+
+/// The first format with targets and with the words of an agreement.
+const TARGET_KNOWN: RowFormat = RowFormat::new(4);
+/// The first format with the expiry of the charged card.
+const EXPIRY_KNOWN: RowFormat = RowFormat::new(4);
+/// The first format with refills that wait for a customer who did not confirm.
+const WAIT_KNOWN: RowFormat = RowFormat::new(4);
+/// The first format with the reason of staff who end an attempt.
+const REASON_KNOWN: RowFormat = RowFormat::new(4);
 
 pub(super) fn change(
     state: &AccountState,
@@ -19,18 +29,17 @@ pub(super) fn change(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
-    if let Some((threshold, amount)) = settings.terms {
-        policy.check_refill(threshold, amount)?;
-    }
+    // Format 3 does not know targets.
+    let terms = settings.terms.map(|terms| check_terms(terms, policy)).transpose()?;
     if let Some(cap) = settings.monthly_cap {
         check_cents(cap)?;
-        if let Some((_, amount)) = settings.terms
+        if let Some(CheckedTerms { amount, .. }) = terms
             && cap < amount
         {
             return Err(Refusal::CapBelowAmount { amount });
         }
     }
-    if let (Some(max_charge), Some((_, amount))) = (settings.max_charge, settings.terms) {
+    if let (Some(max_charge), Some(CheckedTerms { amount, .. })) = (settings.max_charge, terms) {
         check_charge(max_charge, amount, policy.refill.amount_max)?;
     }
     if state.standing == Standing::Closed {
@@ -44,22 +53,48 @@ pub(super) fn change(
     // Format 2 does not know a maximum.
     let max_charge = settings.max_charge.filter(|_| policy.row_format >= RowFormat::new(3));
     // The agreement keeps its time as long as its terms stay. A new card does not renew it.
-    let agreement = settings.terms.map(|(threshold, amount)| match state.refill.agreement {
-        Some(agreed)
-            if (agreed.threshold, agreed.amount, agreed.max_charge)
-                == (threshold, amount, max_charge) =>
-        {
-            agreed
-        }
-        Some(_) | None => RefillAgreement { at: now, threshold, amount, max_charge },
+    let agreement = terms.map(|CheckedTerms { threshold, amount, target }| {
+        // A charge to the target is more than the amount if the balance is below the threshold.
+        let to_target = || target.map(|target| target.min(policy.refill.amount_max));
+        let max_charge = max_charge.or_else(to_target);
+        let new = RefillAgreement { at: now, threshold, amount, max_charge, target };
+        let is_as_before = |agreed: &RefillAgreement| RefillAgreement { at: now, ..*agreed } == new;
+        state.refill.agreement.filter(is_as_before).unwrap_or(new)
     });
+    let is_expiry_known = policy.row_format >= EXPIRY_KNOWN;
     Ok(DecisionOutcome::of(RefillChange::RefillChanged {
         agreement,
         card: settings.card.clone(),
         card_choice: written(settings.card_choice, policy),
+        card_ends_at: settings.card_ends_at.filter(|_| is_expiry_known),
         monthly_cap: settings.monthly_cap,
+        words: settings.words.clone().filter(|_| policy.row_format >= TARGET_KNOWN),
         look_at: None,
     }))
+}
+
+/// Terms within the limits.
+#[derive(Clone, Copy)]
+struct CheckedTerms {
+    threshold: Usd,
+    amount: Usd,
+    target: Option<Usd>,
+}
+
+fn check_terms(terms: RefillTerms, policy: &Policy) -> Result<CheckedTerms, Refusal> {
+    let RefillTerms { threshold, charge } = terms;
+    let (amount, target) = match charge {
+        RefillCharge::Multiple { amount } => (amount, None),
+        RefillCharge::ToTarget { .. } if policy.row_format < TARGET_KNOWN => {
+            return Err(Refusal::RefillTermsNeeded);
+        }
+        RefillCharge::ToTarget { target } if target <= threshold => {
+            return Err(Refusal::TargetBelowThreshold { threshold });
+        }
+        RefillCharge::ToTarget { target } => (target - threshold, Some(target)),
+    };
+    policy.check_refill(threshold, amount)?;
+    Ok(CheckedTerms { threshold, amount, target })
 }
 
 /// The saved cards often change because the customer is paying manually with a new one, so the
@@ -68,6 +103,7 @@ pub(super) fn follow_cards(
     state: &AccountState,
     card: &CardId,
     card_choice: CardChoice,
+    card_ends_at: Option<Timestamp>,
     policy: &Policy,
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
@@ -78,13 +114,20 @@ pub(super) fn follow_cards(
     if state.refill.never.contains(card) {
         return Err(Refusal::CardRefused { card: card.clone() });
     }
+    let card_ends_at = card_ends_at.filter(|_| policy.row_format >= EXPIRY_KNOWN);
+    let known_end = state.refill.card_expiry.map(|expiry| expiry.ends_at);
+    if state.refill.card.as_ref() == Some(card) && card_ends_at == known_end {
+        return Err(Refusal::RefillNotWanted);
+    }
     // Format 2 does not know it, and checks at once.
     let is_known = policy.row_format >= RowFormat::new(3);
     Ok(DecisionOutcome::of(RefillChange::RefillChanged {
         agreement: Some(agreement),
         card: Some(card.clone()),
         card_choice: written(card_choice, policy),
+        card_ends_at,
         monthly_cap: state.refill.monthly_cap,
+        words: None,
         look_at: is_known.then(|| now.plus(policy.refill.card_patience_seconds)),
     }))
 }
@@ -101,10 +144,21 @@ pub(super) fn refill_now(
 ) -> Result<DecisionOutcome, Refusal> {
     check_chargeable(state)?;
     let is_low = state.refill.agreement.is_some_and(|agreed| state.balance() < agreed.threshold);
-    if !is_low || !state.is_refill_possible() || is_off_too_long(state, policy, now) {
+    let is_possible = is_possible_if_asked(state);
+    if !is_low || !is_possible || is_off_too_long(state, policy, now) {
         return Err(Refusal::RefillNotWanted);
     }
     Ok(DecisionOutcome::of(RefillChange::RefillDue))
+}
+
+/// A customer who asks for a refill ends the wait for their confirmation.
+fn is_possible_if_asked(state: &AccountState) -> bool {
+    if state.refill.paused != Some(RefillPause::Unconfirmed) {
+        return state.is_refill_possible();
+    }
+    let mut asked = state.clone();
+    asked.refill.paused = None;
+    asked.is_refill_possible()
 }
 
 pub(super) fn begin(
@@ -162,17 +216,25 @@ pub(super) fn fail(
     attempt: u32,
     decline: RefillDecline,
     code: &str,
+    reason: Option<&str>,
     policy: &Policy,
 ) -> Result<DecisionOutcome, Refusal> {
+    let reason = reason.map(check_reason).transpose()?;
     // A decline of a replaced card says nothing about the new card.
     let open = check_attempt(state, attempt)?;
     let is_current = Some(&open.card) == state.refill.card.as_ref();
+    // The customer has not come back while everything is off. Another attempt would ask them once
+    // more, and delay the deletion again.
+    let is_unconfirmed = open.void_at.is_some()
+        && state.standing != Standing::Good
+        && policy.row_format >= WAIT_KNOWN;
     let pause = match decline {
         RefillDecline::Never | RefillDecline::Later if !is_current => None,
         RefillDecline::Never => Some(RefillPause::CardRefused),
         RefillDecline::Later if state.refill.failures + 1 >= policy.refill.failures_max => {
             Some(RefillPause::Failures)
         }
+        RefillDecline::Later if is_unconfirmed => Some(RefillPause::Unconfirmed),
         RefillDecline::Later | RefillDecline::NotCharged | RefillDecline::CalledOff => None,
     };
     // Format 2 does not know it, and waits an hour.
@@ -185,7 +247,15 @@ pub(super) fn fail(
         | RefillDecline::Never => decline,
     };
     let (code, amount) = (code.to_owned(), Some(open.amount));
-    Ok(DecisionOutcome::of(RefillChange::RefillFailed { attempt, decline, code, pause, amount }))
+    let reason = reason.filter(|_| policy.row_format >= REASON_KNOWN);
+    Ok(DecisionOutcome::of(RefillChange::RefillFailed {
+        attempt,
+        decline,
+        code,
+        pause,
+        amount,
+        reason,
+    }))
 }
 
 fn check_attempt(state: &AccountState, attempt: u32) -> Result<&RefillAttempt, Refusal> {

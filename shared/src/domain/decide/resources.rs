@@ -7,7 +7,7 @@ use super::{
     respite_until,
 };
 use crate::domain::account::{AccountState, BilledTotals, Grant, Standing, SuspensionReason};
-use crate::domain::command::{PastCharge, ResourceStart, ResourceStop, StartFailure};
+use crate::domain::command::{EndedStart, PastCharge, ResourceStart, ResourceStop, StartFailure};
 use crate::domain::event::{
     BilledLines, ResourceChange, ResourceLine, StandingChange, StartKind, StopReason,
 };
@@ -215,7 +215,11 @@ pub(super) fn fail_start(
     let mut purse = Purse::within_period(&with_revived, now);
     let current = state.paid_through();
 
-    let is_current = |charge: &&PastCharge| Some(charge.through) == current;
+    // A period that began after the charge does not contain it, even if both end at the same time.
+    let began = state.period.as_ref().map(|period| period.from);
+    let is_current = |charge: &&PastCharge| {
+        Some(charge.through) == current && began.is_some_and(|began| began <= charge.from)
+    };
     let in_period: Usd = failure
         .charges
         .iter()
@@ -227,18 +231,15 @@ pub(super) fn fail_start(
     for share in purse.give_back(&resource.sku, in_period) {
         add_share(&mut given, share);
     }
-    for share in failure
-        .charges
-        .iter()
-        .filter(|charge| !is_current(charge))
-        .flat_map(|charge| &charge.shares)
-    {
-        for back in purse.give_back_to(share.fund, -share.amount) {
+    let past: Vec<&PastCharge> =
+        failure.charges.iter().filter(|charge| !is_current(charge)).collect();
+    for share in past_shares(&past) {
+        for back in purse.give_back_to(share.fund, share.amount) {
             add_share(&mut given, back);
         }
     }
     let amount = given.iter().map(|share| share.amount).sum();
-    let seconds = now - *started_at;
+    let seconds = failure.ended.as_ref().map_or(now, |ended| ended.at) - *started_at;
     let mut lines = vec![ResourceLine {
         resource: resource.id.clone(),
         rate: failure.rate,
@@ -247,13 +248,22 @@ pub(super) fn fail_start(
         shares: given,
     }];
     let mut unpaid = Vec::new();
-    let mut billed = state.billed.clone().without(
-        BilledMode::Running,
-        &resource.kind,
-        failure.rate,
-        resource.seq,
-    );
-    if let Some(rate) = failure.then {
+    let mut billed = state.billed.clone();
+    match &failure.ended {
+        None => {
+            billed =
+                billed.without(BilledMode::Running, &resource.kind, failure.rate, resource.seq);
+        }
+        Some(EndedStart { idle: Some(idle), .. }) => {
+            billed = billed.without(BilledMode::Idle, &resource.kind, *idle, resource.seq);
+        }
+        Some(EndedStart { idle: None, .. }) => {}
+    }
+    if let (Some(rate), Some(_)) = (failure.then, &failure.ended) {
+        // The charge that was given back paid for the rest of the period, too.
+        unpaid.push(resource.id.clone());
+        billed = billed.with(BilledMode::Idle, &resource.kind, rate, state.next_seq);
+    } else if let Some(rate) = failure.then {
         // After a billed stop, the start paid only the difference between running and stopped.
         let paid_already = failure
             .charges
@@ -291,7 +301,31 @@ pub(super) fn fail_start(
     };
     let (resource, status, lines) = (resource.clone(), failure.status, BilledLines::Here(lines));
     let change = ResourceChange::StartFailed { resource, status, lines, billed, purge_due, unpaid };
-    Ok(DecisionOutcome::granting(change, grants, deltas))
+    let outcome = DecisionOutcome::granting(change, grants, deltas);
+    match (&failure.ended, state.kept()) {
+        // Nothing is kept of what never ran.
+        (Some(ended), Some(kept)) if status != ResourceStatus::Stopped => Ok(outcome
+            .owing(kept.cost(now))
+            .keeping(Some(kept.from_now(now, kept.rate.without(ended.kept))))),
+        (Some(_) | None, Some(_) | None) => Ok(outcome),
+    }
+}
+
+/// What is given back of past periods, fund by fund. A fund may have got more back at the stop than
+/// it paid, because a stop gives to grants first. What is left is then less for the others.
+fn past_shares(past: &[&PastCharge]) -> Vec<FundShare> {
+    let mut by_fund: Vec<FundShare> = Vec::new();
+    for share in past.iter().flat_map(|charge| &charge.shares) {
+        add_share(&mut by_fund, FundShare { amount: -share.amount, ..*share });
+    }
+    let mut left: Usd = by_fund.iter().map(|share| share.amount).sum();
+    by_fund.retain(|share| share.amount.is_positive());
+    for share in &mut by_fund {
+        share.amount = share.amount.min(left.or_zero());
+        left -= share.amount;
+    }
+    by_fund.retain(|share| share.amount.is_positive());
+    by_fund
 }
 
 /// The amounts given back for stopped resources, and the new totals.

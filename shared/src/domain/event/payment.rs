@@ -26,6 +26,9 @@ pub enum PaymentChange {
         credit: Usd,
         /// The amount Stripe received, in cents, including tax.
         received_cents: i64,
+        /// The invoice that was paid, and its further payments. Empty in rows of formats before 4.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        also: Vec<PaymentId>,
     },
     /// A delayed payment started.
     PaymentPending(PendingPayment),
@@ -168,10 +171,11 @@ impl ChangeFamily for PaymentChange {
     fn claims(&self, _account: &AccountId) -> Vec<Claim> {
         match self {
             // A credited payment is no longer pending, whatever is reported later.
-            PaymentChange::Credited { payment, .. } => vec![
-                Claim::once(format!("stripe#{payment}#credit")),
-                Claim::mark(format!("stripe#{payment}#pending")),
-            ],
+            PaymentChange::Credited { payment, also, .. } => std::iter::once(payment)
+                .chain(also)
+                .map(|paid| Claim::once(format!("stripe#{paid}#credit")))
+                .chain([Claim::mark(format!("stripe#{payment}#pending"))])
+                .collect(),
             PaymentChange::PaymentPending(pending) => {
                 vec![Claim::once(format!("stripe#{}#pending", pending.payment))]
             }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ChangeFamily, RowPlace};
 use crate::domain::account::{
-    AccountState, CardChoice, RefillAgreement, RefillAttempt, RefillPause, RefillPurpose,
+    AccountState, CardChoice, CardExpiry, RefillAgreement, RefillAttempt, RefillPause,
+    RefillPurpose,
 };
 use crate::domain::ids::CardId;
 use crate::domain::money::{Rate, Usd};
@@ -25,14 +26,26 @@ pub enum RefillChange {
         /// How the card was chosen. `Named` in rows of format 2.
         #[serde(default, skip_serializing_if = "CardChoice::is_named")]
         card_choice: CardChoice,
+        /// The first instant after the card's last month (UTC). `None` if it is not known, and in
+        /// rows of formats before 4.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        card_ends_at: Option<Timestamp>,
         /// The maximum to charge per month.
         monthly_cap: Option<Usd>,
+        /// The sentence in which the customer read the terms. `None` if it is not known, and in
+        /// rows of formats before 4.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        words: Option<String>,
         /// Set if a change of the saved cards led to the row. No refill begins before this time.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         look_at: Option<Timestamp>,
     },
     /// A saved card was removed.
     CardRemoved { card: CardId },
+    /// The card that refills charge expires within a month.
+    CardExpiring { card: CardId, ends_at: Timestamp },
+    /// The card that refills charge has expired.
+    CardExpired { card: CardId },
     /// It is time to check the balance again. The previous wanted refill ends, unless this row
     /// wants one.
     RefillDue,
@@ -59,6 +72,9 @@ pub enum RefillChange {
         /// The credit to buy, in USD, before tax. `None` in rows of format 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         amount: Option<Usd>,
+        /// The reason of staff, who ended the attempt. `None` in rows of formats before 4.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
 }
 
@@ -67,6 +83,8 @@ variant_names! {
     RefillChange {
         RefillChange::RefillChanged { .. } => "refill_changed",
         RefillChange::CardRemoved { .. } => "card_removed",
+        RefillChange::CardExpiring { .. } => "card_expiring",
+        RefillChange::CardExpired { .. } => "card_expired",
         RefillChange::RefillDue => "refill_due",
         RefillChange::RefillBegun(_) => "refill_begun",
         RefillChange::RefillNeedsCustomer { .. } => "refill_needs_customer",
@@ -78,7 +96,30 @@ impl ChangeFamily for RefillChange {
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
         let refill = &mut next.refill;
         match self {
-            RefillChange::RefillChanged { agreement, card, card_choice, monthly_cap, look_at } => {
+            RefillChange::RefillChanged {
+                agreement,
+                card,
+                card_choice,
+                card_ends_at,
+                monthly_cap,
+                words: _,
+                look_at,
+            } => {
+                let is_same_card = refill.card == *card;
+                // The issuer renewed the card. That answers no decline. Rows of formats before 4
+                // have no expiry.
+                let is_renewal = card_ends_at.is_some() && look_at.is_some() && is_same_card;
+                if !is_renewal || refill.paused == Some(RefillPause::CardExpired) {
+                    // A new card or renewed settings end every pause. The backoff stays.
+                    refill.paused = None;
+                }
+                if !is_renewal {
+                    refill.failures = 0;
+                }
+                let is_known =
+                    |known: &CardExpiry| is_same_card && *card_ends_at == Some(known.ends_at);
+                refill.card_expiry =
+                    refill.card_expiry.filter(is_known).or(card_ends_at.map(CardExpiry::ending));
                 // The same row decides under the new settings whether a refill is wanted.
                 refill.wanted =
                     refill.wanted.filter(|wanted| wanted.purpose == RefillPurpose::TrialRenewal);
@@ -88,22 +129,30 @@ impl ChangeFamily for RefillChange {
                 refill.card_choice = *card_choice;
                 refill.look_at = *look_at;
                 refill.monthly_cap = *monthly_cap;
-                // A new card or renewed settings end every pause. The backoff stays.
-                refill.paused = None;
-                refill.failures = 0;
             }
             RefillChange::CardRemoved { card } => {
                 refill.never.remove(card);
                 if refill.card.as_ref() == Some(card) {
-                    refill.card = None;
+                    (refill.card, refill.card_expiry) = (None, None);
                     // The customer agreed to the default card, whichever it is.
                     if refill.card_choice == CardChoice::Named {
                         refill.paused = Some(RefillPause::CardGone);
                     }
                 }
             }
+            RefillChange::CardExpiring { .. } => {
+                if let Some(expiry) = &mut refill.card_expiry {
+                    expiry.warn_at = None;
+                }
+            }
+            RefillChange::CardExpired { .. } => {
+                refill.card_expiry = None;
+                refill.paused = refill.paused.or(Some(RefillPause::CardExpired));
+            }
             RefillChange::RefillDue => {
                 (refill.retry_at, refill.wanted, refill.look_at) = (None, None, None);
+                // The customer asked for a refill.
+                refill.paused = refill.paused.filter(|why| *why != RefillPause::Unconfirmed);
             }
             RefillChange::RefillBegun(attempt) => {
                 refill.attempts_so_far = attempt.number;
@@ -145,6 +194,8 @@ impl ChangeFamily for RefillChange {
             | RefillChange::RefillDue
             | RefillChange::RefillFailed { .. } => true,
             RefillChange::CardRemoved { .. }
+            | RefillChange::CardExpiring { .. }
+            | RefillChange::CardExpired { .. }
             | RefillChange::RefillBegun(_)
             | RefillChange::RefillNeedsCustomer { .. } => false,
         }
@@ -154,8 +205,10 @@ impl ChangeFamily for RefillChange {
         match self {
             RefillChange::RefillChanged { .. }
             | RefillChange::CardRemoved { .. }
+            | RefillChange::CardExpired { .. }
             | RefillChange::RefillFailed { .. } => None,
             RefillChange::RefillDue
+            | RefillChange::CardExpiring { .. }
             | RefillChange::RefillBegun(_)
             | RefillChange::RefillNeedsCustomer { .. } => Some(state.billed.rate),
         }

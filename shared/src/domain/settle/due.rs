@@ -39,6 +39,10 @@ pub enum DueObligation {
     PurgeDeletion(u64),
     /// Individual deletions can no longer be restored.
     PurgeResources,
+    /// The card that refills charge expires within a month.
+    WarnOfCardExpiry,
+    /// The card that refills charge has expired.
+    ExpireCard,
     /// A refill is no longer blocked, or has been wanted for the maximum time.
     LookAtRefill,
 }
@@ -77,6 +81,8 @@ pub fn due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
                 | DueObligation::Delete
                 | DueObligation::PurgeDeletion(_)
                 | DueObligation::PurgeResources
+                | DueObligation::WarnOfCardExpiry
+                | DueObligation::ExpireCard
                 | DueObligation::LookAtRefill => Some(instant),
             },
         );
@@ -153,6 +159,10 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
         );
     }
     add(state.purge_due, DueObligation::PurgeResources);
+    if let Some(expiry) = state.refill.card_expiry.filter(|_| state.is_refill_possible()) {
+        add(expiry.warn_at, DueObligation::WarnOfCardExpiry);
+        add(Some(expiry.ends_at), DueObligation::ExpireCard);
+    }
     if state.is_refill_possible() && state.refill.attempt.is_none() {
         // A wanted refill that cannot start must not delay the deletion forever.
         let look_at = if state.refill.wanted.is_some() {

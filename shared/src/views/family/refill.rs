@@ -1,4 +1,5 @@
 use super::FamilyView;
+use crate::domain::account::RefillAgreement;
 use crate::domain::event::{Event, RefillChange};
 use crate::domain::row::Row;
 use crate::views::event_detail::DomainEventDetail;
@@ -6,6 +7,12 @@ use crate::views::event_detail::DomainEventDetail;
 impl FamilyView for RefillChange {
     fn description(&self, _event: &Event) -> String {
         match self {
+            RefillChange::RefillChanged {
+                agreement: Some(RefillAgreement { threshold, target: Some(target), .. }),
+                ..
+            } => {
+                format!("Auto-refill set to ${target} when balance falls below ${threshold}")
+            }
             RefillChange::RefillChanged { agreement: Some(agreed), .. } => {
                 format!(
                     "Auto-refill set to ${} when balance falls below ${}",
@@ -16,6 +23,8 @@ impl FamilyView for RefillChange {
                 "Auto-refill turned off".to_owned()
             }
             RefillChange::CardRemoved { .. } => "Saved card removed".to_owned(),
+            RefillChange::CardExpiring { .. } => "Card for auto-refill expires soon".to_owned(),
+            RefillChange::CardExpired { .. } => "Card for auto-refill expired".to_owned(),
             RefillChange::RefillDue => "Auto-refill re-evaluated".to_owned(),
             RefillChange::RefillBegun(attempt) => {
                 format!("Auto-refill of ${} started", attempt.amount)
@@ -35,6 +44,13 @@ impl FamilyView for RefillChange {
             RefillChange::RefillNeedsCustomer { attempt, void_at, .. } => {
                 let (attempt, void_at) = (*attempt, void_at.to_string());
                 vec![DomainEventDetail::RefillNeedsCustomer { attempt, void_at }]
+            }
+            RefillChange::CardExpiring { card, ends_at } => {
+                let (card, ends_at) = (card.to_string(), ends_at.to_string());
+                vec![DomainEventDetail::CardExpiring { card, ends_at }]
+            }
+            RefillChange::CardExpired { card } => {
+                vec![DomainEventDetail::CardExpired { card: card.to_string() }]
             }
             RefillChange::RefillChanged { .. }
             | RefillChange::CardRemoved { .. }

@@ -1,9 +1,9 @@
 //! Refills: a card is charged only as its owner agreed.
 
-use tollgate::domain::account::{AccountState, RefillPurpose, Standing};
+use tollgate::domain::account::{AccountState, RefillAgreement, RefillPurpose, Standing};
 use tollgate::domain::event::{
     BillingChange, Cause, Change, CreditKind, DisputeOutcome, Event, GrantChange, PaymentChange,
-    RefillChange, RefillDecline, ResourceChange, StaffChange,
+    RefillChange, RefillDecline, RefillWant, ResourceChange, StaffChange,
 };
 use tollgate::domain::money::Usd;
 use tollgate::domain::timestamp::Timestamp;
@@ -46,7 +46,7 @@ impl Model {
                     return Err("nothing was agreed".to_owned());
                 };
                 let most = match attempt.purpose {
-                    RefillPurpose::Threshold => agreed.amount,
+                    RefillPurpose::Threshold => agreed.target.unwrap_or(agreed.amount),
                     RefillPurpose::TrialRenewal => Usd::dollars(25),
                 };
                 ensure!(attempt.amount <= most, "{} is charged, {most} was agreed", attempt.amount);
@@ -73,6 +73,16 @@ impl Model {
                 self.refills.look_at = look_at.map(Timestamp::seconds);
                 let patience = look_at.map_or(TWO_MINUTES, |look_at| look_at - at);
                 ensure!(patience == TWO_MINUTES, "a look in {patience} seconds");
+            }
+            Change::Refill(RefillChange::CardExpiring { ends_at, .. }) => {
+                ensure!(at < *ends_at, "a warning of {ends_at} at {at}");
+                let told = after.refill.card_expiry.is_some_and(|expiry| expiry.warn_at.is_none());
+                ensure!(told, "the warning is sent again");
+            }
+            Change::Refill(RefillChange::CardExpired { .. }) => {
+                let ended = before.refill.card_expiry.is_some_and(|expiry| expiry.ends_at <= at);
+                ensure!(ended, "{:?} has expired at {at}", before.refill.card_expiry);
+                ensure!(after.refill.paused.is_some(), "an expired card is charged");
             }
             // Only its owner asks for a refill before the look.
             Change::Refill(RefillChange::RefillDue) if event.cause != Cause::Time => {
@@ -121,10 +131,25 @@ impl Model {
         ensure!(open == known, "attempt {known:?} is open, not {open:?}");
         if let Some(wanted) = after.refill.wanted {
             ensure!(after.frozen.is_empty(), "a refill is wanted while frozen");
-            let agreed = after.refill.agreement.map(|agreed| agreed.amount);
+            let agreed = after.refill.agreement;
+            let is_as_agreed = |agreed: RefillAgreement| match agreed.target {
+                None => wanted.amount == agreed.amount,
+                // Owed time comes on top. What came since the refill was wanted is not deducted.
+                Some(target) => wanted.amount >= agreed.amount && wanted.amount <= target,
+            };
             let is_agreed =
-                wanted.purpose == RefillPurpose::TrialRenewal || agreed == Some(wanted.amount);
+                wanted.purpose == RefillPurpose::TrialRenewal || agreed.is_some_and(is_as_agreed);
             ensure!(is_agreed, "{} is wanted, {agreed:?} was agreed", wanted.amount);
+        }
+        if let Some(RefillWant::Now { amount, purpose: RefillPurpose::Threshold }) = event.want
+            && let Some(RefillAgreement { target: Some(target), .. }) = after.refill.agreement
+        {
+            let owed = after.owed_at(at.plus(HOUR));
+            let missing = micros(target + owed - after.balance());
+            let fits =
+                micros(amount) >= missing.min(micros(target)) || after.refill.monthly_cap.is_some();
+            ensure!(fits, "{amount} is wanted, {missing} are missing to {target}");
+            ensure!(micros(amount) < missing + 10_000, "{amount} is more than {missing}");
         }
         Ok(())
     }

@@ -9,7 +9,8 @@ use tollgate::domain::account::{
     CardChoice, DisputePhase, PendingPayment, RefillPause, RestartPolicy, Standing, TaxMode,
 };
 use tollgate::domain::command::{
-    BonusGrant, CardFunding, CardWallet, Command, RefillSettings, TakenForDispute, TrialCard,
+    BonusGrant, CardFunding, CardWallet, Command, RefillCharge, RefillSettings, RefillTerms,
+    TakenForDispute, TrialCard,
 };
 use tollgate::domain::event::{
     BilledLines, BillingChange, Cause, Change, ChunkedLines, CreditKind, DisputeOutcome, Event,
@@ -41,6 +42,8 @@ pub(super) fn all() -> Vec<World> {
         refills_paused(),
         kept_while_suspended(),
         low_without_refills(),
+        refills_to_a_target(),
+        refill_never_confirmed(),
         respites(),
         disputes(),
         fraud_warnings(),
@@ -71,7 +74,7 @@ fn taxed(payment: &str, credit: &str, received_cents: i64) -> PaymentFacts {
 }
 
 fn top_up(payment: PaymentFacts) -> Command {
-    Command::Credit { payment, kind: CreditKind::TopUp, bonus: None }
+    Command::Credit { payment, kind: CreditKind::TopUp, bonus: None, also: Vec::new() }
 }
 
 fn pending(payment: &str, expires: &str) -> Command {
@@ -121,7 +124,7 @@ fn change_dispute(world: &mut World, time: &str, phase: DisputePhase) {
 fn commit_plan(payment: PaymentFacts, bonus: &str) -> Command {
     let excludes = BTreeSet::from([named("domain"), named("tokens")]);
     let bonus = BonusGrant { amount: named(bonus), expires_at: at("12-22T00:00"), excludes };
-    Command::Credit { payment, kind: CreditKind::Commit, bonus: Some(bonus) }
+    Command::Credit { payment, kind: CreditKind::Commit, bonus: Some(bonus), also: Vec::new() }
 }
 
 /// Money in, now and later.
@@ -414,19 +417,19 @@ fn turn_off_refills(world: &mut World, time: &str) {
         card: None,
         card_choice: CardChoice::Named,
         monthly_cap: None,
-        max_charge: None,
+        ..RefillSettings::default()
     };
     world.command(time, Command::ChangeRefill(off)).unwrap();
 }
 
 fn use_card(world: &mut World, time: &str, card: Option<&str>) {
-    let terms = Some((named("10"), named("25")));
+    let terms = Some(RefillTerms::multiple(named("10"), named("25")));
     let settings = RefillSettings {
         terms,
         card: card.map(named),
         card_choice: CardChoice::Named,
         monthly_cap: None,
-        max_charge: None,
+        ..RefillSettings::default()
     };
     world.command(time, Command::ChangeRefill(settings)).unwrap();
 }
@@ -458,7 +461,8 @@ fn refills_of_the_default_card() -> World {
     w.agree_to_refill_of_the_default_card("11:00", ("10", "25"), Some("pm_1"));
     w.cause = Cause::Stripe;
     let (card, card_choice) = (named("pm_2"), CardChoice::Default);
-    w.command("11:01", Command::FollowCards { card, card_choice }).unwrap();
+    let follow = Command::FollowCards { card, card_choice, card_ends_at: None };
+    w.command("11:01", follow).unwrap();
     w.cause = Cause::Command;
     w.command("11:02", Command::RefillNow).unwrap();
     w.begin_refill("11:02").unwrap();
@@ -486,6 +490,78 @@ fn refills_paused() -> World {
     stripe(w, "16:31", Command::RemoveCard { card: named("pm_3") });
     assert_eq!(w.state.refill.paused, Some(RefillPause::CardGone));
     stripe(w, "16:32", Command::RemoveCard { card: named("pm_2") });
+    world
+}
+
+/// Refills to a target, from a card that the issuer renews and that expires at last.
+fn refills_to_a_target() -> World {
+    let mut world = World::opened_as("refills_to_a_target");
+    let w = &mut world;
+    let settings = RefillSettings {
+        terms: Some(RefillTerms {
+            threshold: named("10"),
+            charge: RefillCharge::ToTarget { target: named("60") },
+        }),
+        words: Some("Below $10.00 your card is charged up to $60.00.".to_owned()),
+        card: Some(named("pm_1")),
+        card_ends_at: Some(at("2026-12-01T00:00:00Z")),
+        ..RefillSettings::default()
+    };
+    w.command("11:00", Command::ChangeRefill(settings)).unwrap();
+    w.begin_refill("11:01").unwrap();
+    w.cause = Cause::Stripe;
+    w.refill_lands("11:02");
+    w.cause = Cause::Command;
+    w.settle("11:03");
+    let (card, card_choice) = (named("pm_1"), CardChoice::Named);
+    let card_ends_at = Some(at("2027-01-01T00:00:00Z"));
+    stripe(w, "11:04", Command::FollowCards { card, card_choice, card_ends_at });
+    w.settle("2026-12-01T00:00:00Z");
+    w.settle("2027-01-01T00:00:00Z");
+    assert_eq!(w.state.refill.paused, Some(RefillPause::CardExpired));
+    world
+}
+
+/// A refill that its customer does not confirm while everything is off, and asks for again.
+fn refill_never_confirmed() -> World {
+    let mut world = World::opened_as("refill_never_confirmed");
+    let w = &mut world;
+    w.credit("10:30", "6");
+    w.start("11:00", "a", "vm100").unwrap();
+    w.command("11:30", Command::Correct { amount: named("-5"), reason: "a loss".to_owned() })
+        .unwrap();
+    w.settle("12:00");
+    use_card(w, "12:10", Some("pm_1"));
+    w.begin_refill("12:11").unwrap();
+    w.command("12:12", Command::AskCustomer { attempt: 1, url: None }).unwrap();
+    w.command(
+        "23T11:12",
+        Command::FailRefill {
+            attempt: 1,
+            decline: RefillDecline::Later,
+            code: "authentication_required".to_owned(),
+            reason: None,
+        },
+    )
+    .unwrap();
+    assert_eq!(w.state.refill.paused, Some(RefillPause::Unconfirmed));
+    w.settle("23T13:00");
+    w.command("23T14:00", Command::RefillNow).unwrap();
+    w.begin_refill("23T14:01").unwrap();
+    w.command(
+        "23T14:05",
+        Command::FailRefill {
+            attempt: 2,
+            decline: RefillDecline::NotCharged,
+            code: "abandoned".to_owned(),
+            reason: Some("stuck".to_owned()),
+        },
+    )
+    .unwrap();
+    let payment = taxed("pi_part_1", "25", 2_500);
+    let also = vec![named("in_1"), named("pi_part_2")];
+    let kind = CreditKind::TopUp;
+    stripe(w, "23T15:00", Command::Credit { payment, kind, bonus: None, also });
     world
 }
 
