@@ -5,8 +5,10 @@ use crate::account_support::{ask, by, refused, send, with_credit};
 use serde_json::{Value, json};
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::Command;
-use tollgate::domain::event::{Cause, RefillDecline};
+use tollgate::domain::event::{BillingChange, Cause, Change, RefillDecline};
 use tollgate::domain::money::Usd;
+use tollgate::domain::row::Row;
+use tollgate::domain::timestamp::{HOUR, Timestamp};
 use tollgate::store::{PaymentIds, Plan, RowOrder};
 use tollgate::views::transaction::{TransactionType, transaction_type};
 use tollgate_tests::api::{Api, ApiEvent};
@@ -242,7 +244,16 @@ fn sum(body: &Value) -> Usd {
         .sum()
 }
 
-/// Usage and unused of the rows in this time, as the transactions show them.
+/// When the time begins that a row pays for.
+fn service_time(row: &Row) -> Timestamp {
+    match &row.event.change {
+        Change::Billing(BillingChange::Usage { from, .. }) => *from,
+        Change::Billing(BillingChange::Metered { hour, .. }) => hour.unwrap().plus(-HOUR),
+        _ => row.event.at,
+    }
+}
+
+/// Usage and unused of this time, as the transactions show them.
 async fn billed(api: &Api, from: &str, to: &str) -> Usd {
     let rows = api
         .ledger
@@ -251,10 +262,10 @@ async fn billed(api: &Api, from: &str, to: &str) -> Usd {
         .await
         .unwrap()
         .rows;
-    let counts = |row: &&tollgate::domain::row::Row| {
+    let counts = |row: &&Row| {
         let kind = transaction_type(&row.event);
         let is_billing = matches!(kind, Some(TransactionType::Usage | TransactionType::Unused));
-        is_billing && (at(from)..at(to)).contains(&row.event.at)
+        is_billing && (at(from)..at(to)).contains(&service_time(row))
     };
     rows.iter().filter(counts).map(|row| -row.event.amount()).sum()
 }
@@ -281,6 +292,28 @@ async fn spending_equals_what_was_billed_in_every_grouping() {
             }
         }
     }
+    check(&api.ledger, ALICE).await;
+}
+
+#[tokio::test]
+async fn hour_of_november_settled_in_december_is_novembers() {
+    let api = Api::new().await;
+    api.ledger.open(ALICE, "2026-11-30T10:00:00Z").await;
+    api.ledger.credit(ALICE, "pi_1", "100", "2026-11-30T10:00:00Z").await;
+    api.ledger.start(ALICE, "vm", &["r1"], "2026-11-30T22:30:00Z").await;
+    // Nothing settles for six hours, and then a payment comes.
+    let now = "2026-12-01T04:30:00Z";
+    api.ledger.credit(ALICE, "pi_2", "5", now).await;
+    let spent = async |from: &str, to: &str| {
+        let event = ApiEvent::by(ALICE, SPENDING, now).with("from", from).with("to", to);
+        ask(&api, event).await.body["total"].clone()
+    };
+    let (start, end) = ("2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z");
+    // $0.60 an hour.
+    assert_eq!(spent(start, end).await, "0.90");
+    assert_eq!(spent("2026-11-30T23:00:00Z", end).await, "0.60");
+    assert_eq!(spent(end, "2026-12-01T04:00:00Z").await, "2.40");
+    assert_eq!(spent(start, now).await, "3.90");
     check(&api.ledger, ALICE).await;
 }
 
@@ -361,7 +394,7 @@ async fn purged_resources_still_count_for_their_project() {
     let projects = ask(&api, then("project", "2026-11-22T11:50:00Z")).await.body;
     let names: Vec<&Value> =
         projects["items"].as_array().unwrap().iter().map(|item| &item["name"]).collect();
-    assert_eq!(names, ["shop", "blog"]);
+    assert_eq!(names, ["blog", "shop"]);
     let resources = ask(&api, then("resource", "2026-11-22T11:50:00Z")).await.body;
     let db =
         resources["items"].as_array().unwrap().iter().find(|item| item["key"] == "db").unwrap();
@@ -457,7 +490,8 @@ async fn last_attempt_is_described_in_plain_words() {
         attempt: 3,
         purpose: tollgate::domain::account::RefillPurpose::Threshold,
     };
-    refill_step(&api, "12:41:00", Command::Credit { payment, kind, bonus: None }).await;
+    refill_step(&api, "12:41:00", Command::Credit { payment, kind, bonus: None, also: Vec::new() })
+        .await;
     let paid = last_attempt(&api, "12:42:00").await;
     let expected = json!({"number": 3, "at": "2026-11-22T12:41:00Z", "amount": "20.00", "outcome": "paid", "code": null,
         "message": null, "action": null});

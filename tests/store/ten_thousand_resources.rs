@@ -11,6 +11,7 @@ use tollgate::domain::resources::{BillableList, ResourceCondition};
 use tollgate::domain::row::RowError;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::store::{Appended, BoundedRead, ChainError, READS_MAX};
+use tollgate::views::spending::ServiceTime;
 use tollgate_tests::faults::Operation;
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project};
@@ -88,7 +89,7 @@ async fn ten_thousand_resources_are_suspended_in_one_row() {
 async fn what_was_spent_is_read_in_bounded_reads(ledger: &Ledger, list: &BillableList) {
     let account: AccountId = named(ALICE);
     let spending = |reads_max| {
-        ledger.undisturbed.spending(&account, 0..u64::MAX, list, &ledger.prices, reads_max)
+        ledger.undisturbed.spending(&account, ServiceTime::all(), list, &ledger.prices, reads_max)
     };
     let BoundedRead::All(all) = spending(READS_MAX).await.unwrap() else { panic!("it fits") };
     assert_eq!(all.len(), RESOURCES);

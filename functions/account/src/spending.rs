@@ -1,8 +1,9 @@
 //! `GET /v1/spending`: the cost by project, SKU or resource. [`tollgate::views::spending`] defines
 //! what counts.
 //!
-//! The account is settled first. Rows from `from` (inclusive) to `to` (exclusive) count. Without
-//! `to`, everything up to now counts. The costs of adjacent ranges therefore add up.
+//! The account is settled first. Time from `from` (inclusive) to `to` (exclusive) counts, whenever
+//! it was billed: a line belongs to the range in which its time begins. Without `to`, everything up
+//! to now counts. The costs of adjacent ranges therefore add up.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -17,7 +18,7 @@ use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{BoundedRead, READS_MAX, StoreError};
-use tollgate::views::spending::{SpendingItem, SpendingReport};
+use tollgate::views::spending::{ServiceTime, SpendingItem, SpendingReport};
 
 use crate::time_range::{RangeEnd, TimeRange, invalid, too_much};
 
@@ -97,10 +98,10 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         RangeEnd::Now => Timestamp::default().plus(i64::MAX),
         RangeEnd::Earlier => to,
     };
-    let numbers = billing.store.numbers_between(on.account(), from, until).await?;
+    let time = ServiceTime { from, until };
     let prices = billing.prices(call.now).await?;
     let BoundedRead::All(spending) =
-        billing.store.spending(on.account(), numbers, &list, &prices, READS_MAX).await?
+        billing.store.spending(on.account(), time, &list, &prices, READS_MAX).await?
     else {
         return Err(too_much().into());
     };

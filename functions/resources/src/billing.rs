@@ -15,7 +15,7 @@ use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{BoundedRead, READS_MAX, StoreError};
 use tollgate::views::spending::{
-    ResourceIdentity, SpendingItem, SpendingReport, SpentAmount, four_decimals,
+    ResourceIdentity, ServiceTime, SpendingItem, SpendingReport, SpentAmount, four_decimals,
 };
 
 use crate::shown::state_name;
@@ -57,7 +57,7 @@ struct BillingMonth {
     from: Timestamp,
     /// Its end, or now.
     to: Timestamp,
-    /// The end of the rows that belong to it.
+    /// Its end.
     until: Timestamp,
 }
 
@@ -70,10 +70,10 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     let found = billing.store.named_project(on.account(), &id).await?;
     let project = found.ok_or_else(|| Refusal::UnknownProject { project: id.clone() })?;
     let (state, list) = on.look(|view| (view.state().clone(), view.billables().clone())).await?;
-    let numbers = billing.store.numbers_between(on.account(), month.from, month.until).await?;
+    let time = ServiceTime { from: month.from, until: month.until };
     let prices = billing.prices(call.now).await?;
     let BoundedRead::All(spending) =
-        billing.store.spending(on.account(), numbers, &list, &prices, READS_MAX).await?
+        billing.store.spending(on.account(), time, &list, &prices, READS_MAX).await?
     else {
         let why = "The account has too many rows in this month for one request.";
         return Err(Problem::new(ProblemCode::TooMuch, why).into());

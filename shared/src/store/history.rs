@@ -13,11 +13,13 @@ use crate::domain::prices::PriceList;
 use crate::domain::resources::BillableList;
 use crate::domain::row::Row;
 use crate::domain::timestamp::Timestamp;
-use crate::views::spending::{SpendingReport, SpendingTally};
+use crate::views::spending::{ServiceTime, SpendingReport, SpendingTally};
 
 /// The most reads for one answer. A read is at most a megabyte and takes some 30 ms: three seconds,
 /// or a thousand rows of 100 KB (a row for each hour of a month, with a thousand resources).
 pub const READS_MAX: u32 = 100;
+/// How many rows are read at a time after the end of a range, to find those that pay for it.
+const ROWS_AFTER: u32 = 4;
 /// The name in a row's `type` under which resources that were deleted one by one can be found
 /// again.
 const RESOURCES_DELETED: &str = "resources_deleted";
@@ -87,7 +89,7 @@ impl Store {
         Ok(BoundedRead::TooMuch)
     }
 
-    /// What was spent in these rows, thing by thing; in at most so many reads. `list` is what the
+    /// What was spent on this time, thing by thing; in at most so many reads. `list` is what the
     /// account has now, `prices` all there are.
     ///
     /// # Errors
@@ -95,22 +97,37 @@ impl Store {
     pub async fn spending(
         &self,
         account: &AccountId,
-        numbers: Range<u64>,
+        time: ServiceTime,
         list: &BillableList,
         prices: &PriceList,
         reads_max: u32,
     ) -> Result<BoundedRead<SpendingReport>, StoreError> {
-        let mut tally = SpendingTally::new(list, prices);
+        let mut tally = SpendingTally::new(list, prices, time);
         let mut reads = reads_max;
-        let end = numbers.end;
-        let mut rest = Some(numbers);
-        while let Some(numbers) = rest.filter(|numbers| !numbers.is_empty()) {
+        let mut end = self.head(account).await?.map_or(0, |head| head.state.next_seq);
+        let first = self.first_not_before(account, time.from, 0..end).await?;
+        let within = first..self.first_not_before(account, time.until, first..end).await?;
+        // Rows that pay for this time may follow after it, mostly one or two.
+        let mut rest = Some(first..end);
+        while let Some(numbers) = rest.filter(|numbers| numbers.start < end) {
             if reads == 0 {
                 return Ok(BoundedRead::TooMuch);
             }
             reads -= 1;
-            let page = self.rows(account, numbers, RowOrder::OldestFirst, PAGE_ROWS).await?;
+            let is_within = numbers.start < within.end;
+            let (numbers, limit) = if is_within {
+                (numbers.start..within.end, PAGE_ROWS)
+            } else {
+                (numbers, ROWS_AFTER)
+            };
+            let page = self.rows(account, numbers, RowOrder::OldestFirst, limit).await?;
             for mut row in page.rows {
+                if row.seq >= end {
+                    break;
+                }
+                if time.ends_with(&row) {
+                    end = row.seq + 1;
+                }
                 if let Some(BilledLines::Chunked(committed)) = row.event.change.lines() {
                     let Some(left) = reads.checked_sub(committed.chunks) else {
                         return Ok(BoundedRead::TooMuch);
@@ -121,9 +138,9 @@ impl Store {
                 }
                 tally.add(&row);
             }
-            rest = page.rest;
+            rest = page.rest.or_else(|| is_within.then_some(within.end..end));
         }
-        self.identify(account, end, &mut tally, reads).await?;
+        self.identify(account, end.min(within.end), &mut tally, reads).await?;
         Ok(BoundedRead::All(tally.end()))
     }
 

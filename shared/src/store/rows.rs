@@ -206,7 +206,7 @@ impl Store {
     }
 
     /// The first of these rows whose time is not before an instant; the end, if there is none.
-    async fn first_not_before(
+    pub(super) async fn first_not_before(
         &self,
         account: &AccountId,
         instant: Timestamp,

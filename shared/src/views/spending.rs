@@ -1,9 +1,9 @@
 //! The cost of a stretch of an account's history, by resource and meter: the sum of all charges and
 //! refunds of time. Pure and exact, because the lines of every row add up to its amount.
 //!
-//! **A line belongs to the time of its row.** An hour is paid when it begins (or when it is
-//! settled, if that is later). The amounts of a month therefore match its rows in the account's
-//! history.
+//! **A line belongs to the time it pays for**, whenever its row was written. An hour of November that
+//! was settled in December is November's. Usage that was metered belongs to the hour before it was
+//! billed. A failed start is given back at the time of its row.
 //!
 //! **Seconds** count running time: paid minus given back. The price of keeping a stopped volume's
 //! data is in the amount and not in the seconds.
@@ -19,7 +19,7 @@ use crate::domain::money::Usd;
 use crate::domain::prices::PriceList;
 use crate::domain::resources::{BillableList, KeptData, Resource, ResourceRef};
 use crate::domain::row::Row;
-use crate::domain::timestamp::Timestamp;
+use crate::domain::timestamp::{HOUR, Timestamp};
 
 /// The identity of a resource when it was billed. An ID may be reused after a purge.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,6 +91,51 @@ impl SpendingItem {
 /// The cost by item.
 pub type SpendingReport = BTreeMap<SpendingItem, SpentAmount>;
 
+/// A stretch of time: from `from` (inclusive) to `until` (exclusive).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceTime {
+    pub from: Timestamp,
+    pub until: Timestamp,
+}
+
+impl ServiceTime {
+    /// All time.
+    #[must_use]
+    pub fn all() -> ServiceTime {
+        let from = Timestamp::default();
+        ServiceTime { from, until: from.plus(i64::MAX) }
+    }
+
+    fn contains(&self, instant: Timestamp) -> bool {
+        (self.from..self.until).contains(&instant)
+    }
+
+    /// Whether no row after this one bills time before the end. Rows that follow later may pay for
+    /// earlier hours, if the account was not settled for a while.
+    #[must_use]
+    pub fn ends_with(&self, row: &Row) -> bool {
+        let is_paid = row.state.paid_through().is_none_or(|through| through >= self.until);
+        // What was metered in the last clock hour is billed in the hour after it.
+        let metered_by = self.until.plus(-1).hour().end().plus(HOUR);
+        row.event.at >= metered_by && is_paid
+    }
+}
+
+/// When the time begins that the lines of a row pay for or give back.
+fn service_time(row: &Row) -> Timestamp {
+    let at = row.event.at;
+    #[allow(clippy::wildcard_enum_match_arm, reason = "all other lines are of the row's own time")]
+    match &row.event.change {
+        Change::Billing(BillingChange::Usage { from, .. }) => *from,
+        Change::Billing(BillingChange::Metered { hour, .. }) => {
+            hour.unwrap_or_else(|| at.hour().start()).plus(-HOUR)
+        }
+        Change::Resource(ResourceChange::Stopped { as_of, .. })
+        | Change::Standing(StandingChange::Suspended { as_of, .. }) => *as_of,
+        _ => at,
+    }
+}
+
 /// Adds up rows, oldest first.
 ///
 /// A line contains only the resource's ID. The identity comes from the resource's own item, or from
@@ -100,23 +145,31 @@ pub type SpendingReport = BTreeMap<SpendingItem, SpentAmount>;
 pub struct SpendingTally<'a> {
     list: &'a BillableList,
     prices: &'a PriceList,
+    time: ServiceTime,
     known: BTreeMap<ResourceId, ResourceIdentity>,
     nameless: BTreeMap<ResourceId, SpentAmount>,
     spending: SpendingReport,
 }
 
 impl<'a> SpendingTally<'a> {
-    /// An empty tally. `list` is the account's current list. `prices` distinguish running from kept
-    /// data.
+    /// An empty tally of this time. `list` is the account's current list. `prices` distinguish
+    /// running from kept data.
     #[must_use]
-    pub fn new(list: &'a BillableList, prices: &'a PriceList) -> SpendingTally<'a> {
+    pub fn new(
+        list: &'a BillableList,
+        prices: &'a PriceList,
+        time: ServiceTime,
+    ) -> SpendingTally<'a> {
         let (known, nameless, spending) = (BTreeMap::new(), BTreeMap::new(), SpendingReport::new());
-        SpendingTally { list, prices, known, nameless, spending }
+        SpendingTally { list, prices, time, known, nameless, spending }
     }
 
-    /// Adds a row with all its lines.
+    /// Adds a row with all its lines, if they belong to the time of the tally.
     pub fn add(&mut self, row: &Row) {
         self.learn(row);
+        if !self.time.contains(service_time(row)) {
+            return;
+        }
         if let Change::Billing(BillingChange::Metered { lines, .. }) = &row.event.change {
             for line in lines {
                 let spent = SpentAmount { amount: -line.amount, ..SpentAmount::default() };
