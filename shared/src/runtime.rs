@@ -15,6 +15,8 @@ pub mod logs;
 pub mod metrics;
 #[cfg(feature = "shell")]
 mod panics;
+#[cfg(feature = "shell")]
+pub mod run_budget;
 pub mod settings;
 #[cfg(feature = "shell")]
 pub mod settle_tally;

@@ -19,6 +19,11 @@ use tollgate_tests::cloudformation::CloudFormation;
 const ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:tollgate-aBcDeF";
 const SECRET: &str = r#"{"secret_key": "rk_test_hidden", "webhook_secrets": []}"#;
 
+/// What an issuer publishes, with all its endpoints on its own origin.
+const CONFIGURATION: &str = r#"{"issuer": "{issuer}", "jwks_uri": "{issuer}/keys", "more": [],
+    "authorization_endpoint": "{issuer}/authorize", "token_endpoint": "{issuer}/token",
+    "userinfo_endpoint": "{issuer}/userinfo"}"#;
+
 /// The answers of Secrets Manager, in order. The last one repeats forever.
 #[derive(Debug)]
 struct Vault {
@@ -67,8 +72,7 @@ impl Deployment {
             way_back: way_back().unwrap(),
             patience,
         };
-        let issuer =
-            issuer(200, r#"{"issuer": "{issuer}", "jwks_uri": "{issuer}/keys", "more": []}"#).await;
+        let issuer = issuer(200, CONFIGURATION).await;
         Deployment { cloudformation: CloudFormation::new().await, clients, vault, issuer }
     }
 
@@ -203,6 +207,55 @@ async fn unusable_issuer_fails_the_deployment_before_tables_exist() {
         let (status, reason) = world.answer("Create", &[("TOKEN_ISSUER", &issuer)]).await;
         assert_eq!(status, "FAILED", "{issuer}");
         assert!(reason.contains("TOKEN_ISSUER") && reason.contains(why), "{issuer}: {reason}");
+    }
+}
+
+/// The page's content security policy would block the requests, and nobody could sign in.
+#[tokio::test]
+async fn endpoints_that_the_page_cannot_call_fail_the_deployment() {
+    let world = Deployment::with_secret(SECRET).await;
+    let without = |field: &str| CONFIGURATION.replace(&format!("\"{field}\""), "\"other\"");
+    let elsewhere = |field: &str| {
+        let at = format!("\"{field}\": \"");
+        CONFIGURATION
+            .replace(&format!("{at}{{issuer}}"), &format!("{at}https://login.example/pool"))
+    };
+    let both = elsewhere("token_endpoint")
+        .replace("{issuer}/userinfo", "https://graph.example/oidc/userinfo");
+    let page = ("PAGE_CLIENT_ID", "page");
+    let connect = |origins| ("PAGE_CONNECT", origins);
+    for (configuration, set, expected) in [
+        (without("token_endpoint"), vec![page], Some("has no token_endpoint")),
+        (without("authorization_endpoint"), vec![page], Some("has no authorization_endpoint")),
+        (without("userinfo_endpoint"), vec![page], None),
+        (without("token_endpoint"), vec![], None),
+        (without("token_endpoint"), vec![page, ("SIGN_IN", "local")], None),
+        (elsewhere("token_endpoint"), vec![], None),
+        (elsewhere("token_endpoint"), vec![page], Some("token_endpoint https://login.example")),
+        (
+            elsewhere("token_endpoint"),
+            vec![page, connect("https://login.example:8443")],
+            Some("PAGE_CONNECT"),
+        ),
+        (elsewhere("token_endpoint"), vec![page, connect("https://login.example/oauth2")], None),
+        (
+            elsewhere("userinfo_endpoint"),
+            vec![page],
+            Some("userinfo_endpoint https://login.example"),
+        ),
+        (both.clone(), vec![page, connect("https://login.example")], Some("https://graph.example")),
+        (both, vec![page, connect("https://graph.example https://login.example")], None),
+    ] {
+        let issuer = issuer(200, &configuration).await;
+        let set = [set, vec![("TOKEN_ISSUER", issuer.as_str())]].concat();
+        let (status, reason) = world.answer("Create", &set).await;
+        match expected {
+            None => assert_eq!(status, "SUCCESS", "{configuration} {set:?}: {reason}"),
+            Some(why) => {
+                assert_eq!(status, "FAILED", "{configuration} {set:?}");
+                assert!(reason.contains("TOKEN_ISSUER") && reason.contains(why), "{reason}");
+            }
+        }
     }
 }
 

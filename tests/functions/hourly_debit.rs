@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hourly_debit::{
-    ACCOUNT, DebitClients, DebitError, DebitOutcome, DebitSlice, DebitTrigger, SLICE, WorkedBatch,
-    handle,
+    ACCOUNT, BUDGET, DebitClients, DebitError, DebitOutcome, DebitSlice, DebitTrigger, SLICE,
+    WorkedBatch, handle,
 };
 use serde_json::{Value, json};
 use tollgate::runtime::bus::BusEvent;
 use tollgate::runtime::delivery::DeliveryTime;
-use tollgate::store::{IndexShard, SHARDS};
+use tollgate::store::{IndexShard, SHARDS, Store};
+use tollgate_tests::faults::{Calls, DynamoFault, Operation};
 use tollgate_tests::ledger::{Ledger, named};
 use tollgate_tests::newer_format::append_row_of_newer_format;
 
@@ -27,8 +28,7 @@ async fn world(accounts: &[&str]) -> World {
         ledger.credit(account, &format!("pi_{account}"), "25", "10:00:00").await;
         ledger.start(account, "vm", &["srv-1"], "10:20:00").await;
     }
-    let budget = Duration::from_secs(60);
-    BusWorld::on(ledger, &[], |billing, bus| DebitClients { billing, bus, budget }).await
+    BusWorld::on(ledger, &[], |billing, bus| DebitClients { billing, bus, budget: BUDGET }).await
 }
 
 /// A delivery later than all triggers here.
@@ -56,6 +56,25 @@ impl World {
             DebitOutcome::Worked(worked) => worked,
             DebitOutcome::Started { .. } => panic!("messages start nothing"),
         }
+    }
+
+    /// The accounts of one shard, opened as in [`world`].
+    async fn in_one_shard(&self, count: usize) -> (IndexShard, Vec<String>) {
+        let shard = IndexShard::of(&"a0".parse().unwrap());
+        let names = (0..).map(|number| format!("a{number}"));
+        let of_shard = names.filter(|name| IndexShard::of(&name.parse().unwrap()) == shard);
+        let names: Vec<String> = of_shard.take(count).collect();
+        for name in &names {
+            self.ledger.open(name, "10:00:00").await;
+            self.ledger.credit(name, &format!("pi_{name}"), "25", "10:00:00").await;
+            self.ledger.start(name, "vm", &["srv-1"], "10:20:00").await;
+        }
+        (shard, names)
+    }
+
+    async fn balances(&self, accounts: &[String]) -> BTreeSet<String> {
+        let balances = accounts.iter().map(|account| self.balance(account));
+        futures_util::future::join_all(balances).await.into_iter().collect()
     }
 
     async fn balance(&self, account: &str) -> String {
@@ -97,42 +116,90 @@ async fn two_workers_on_one_slice_bill_each_account_once() {
     }
 }
 
+fn slice_of(shard: IndexShard) -> BusEvent {
+    let time = "2026-11-22T11:00:00Z".to_owned();
+    let slice = DebitSlice { time, shard: shard.number(), after: None };
+    BusEvent { detail_type: SLICE.to_owned(), detail: serde_json::to_string(&slice).unwrap() }
+}
+
 #[tokio::test]
 async fn slice_short_of_time_hands_on_its_rest_once() {
-    // A shard with more than one page needs more than 200 accounts, which would take long. Instead
-    // the budget is spent from the start, and the test looks at a shard with accounts after the
-    // page.
     let mut world = world(&[]).await;
-    world.clients.budget = Duration::ZERO;
-    let shard = IndexShard::of(&"a0".parse().unwrap());
-    let mut names = (0..)
-        .map(|number| format!("a{number}"))
-        .filter(|name| IndexShard::of(&name.parse().unwrap()) == shard);
-    let names: Vec<String> = names.by_ref().take(201).collect();
-    for name in &names {
-        world.ledger.open(name, "10:00:00").await;
-        world.ledger.credit(name, &format!("pi_{name}"), "25", "10:00:00").await;
-        world.ledger.start(name, "vm", &["srv-1"], "10:20:00").await;
-    }
-    let slice =
-        DebitSlice { time: "2026-11-22T11:00:00Z".to_owned(), shard: shard.number(), after: None };
-    let event =
-        BusEvent { detail_type: SLICE.to_owned(), detail: serde_json::to_string(&slice).unwrap() };
+    world.clients.budget.starting = Duration::ZERO;
+    let (shard, names) = world.in_one_shard(3).await;
+    let event = slice_of(shard);
     let worked = world.work(std::slice::from_ref(&event)).await;
-    assert_eq!((worked.report.settled.accounts, worked.report.handed_on.len()), (200, 1));
+    assert_eq!((worked.report.settled.accounts, worked.report.handed_on.len()), (1, 1));
     let handed_on = world.bus.take();
     assert_eq!(handed_on.len(), 1);
-    // The same message again: its accounts are paid, and the rest is not handed on a second time.
-    let worked = world.work(&[event]).await;
+    // The same message again: its accounts are paid, and the rest is not handed on a second time,
+    // however far this delivery gets.
+    let worked = world.work(std::slice::from_ref(&event)).await;
     assert_eq!((worked.report.settled.appended, world.bus.take().len()), (0, 0));
     let worked = world.work(&handed_on).await;
     assert_eq!((worked.report.settled.accounts, worked.report.settled.appended), (1, 1));
-    let paid: BTreeSet<String> =
-        futures_util::future::join_all(names.iter().map(|name| world.balance(name)))
-            .await
-            .into_iter()
-            .collect();
-    assert_eq!(paid, BTreeSet::from(["24.00".to_owned()]));
+    let handed_on = world.bus.take();
+    let worked = world.work(&handed_on).await;
+    assert_eq!((worked.report.settled.appended, worked.report.handed_on.len()), (1, 0));
+    assert_eq!((worked.report.slices, world.bus.take().len()), (1, 0));
+    assert_eq!(world.balances(&names).await, BTreeSet::from(["24.00".to_owned()]));
+}
+
+#[tokio::test]
+async fn slice_with_two_pages_settles_each_account_once() {
+    let world = world(&[]).await;
+    let (shard, names) = world.in_one_shard(201).await;
+    let worked = world.work(&[slice_of(shard)]).await;
+    assert_eq!((worked.report.settled.accounts, worked.report.settled.appended), (201, 201));
+    assert_eq!(world.balances(&names).await, BTreeSet::from(["24.00".to_owned()]));
+}
+
+#[tokio::test]
+async fn hanging_account_is_retried_alone_and_the_others_are_billed() {
+    let mut world = world(&[]).await;
+    world.clients.budget.finishing = Duration::from_secs(3);
+    let (shard, names) = world.in_one_shard(40).await;
+    let (hanging, others) = names.split_first().unwrap();
+    let hour = Duration::from_secs(3600);
+    world.ledger.faults.set(
+        Calls::of(Operation::PutItem).containing(&format!("\"{hanging}\"")),
+        DynamoFault::Slow { before: hour, after: Duration::ZERO },
+    );
+    let worked = world.work(&[slice_of(shard)]).await;
+    let failed: Vec<&str> =
+        worked.report.settled.failed.iter().map(|failed| failed.account.as_str()).collect();
+    assert_eq!((failed, worked.batch_item_failures.len()), (vec![hanging.as_str()], 0));
+    assert_eq!(world.balances(others).await, BTreeSet::from(["24.00".to_owned()]));
+    let alone = world.bus.take();
+    assert_eq!(alone.len(), 1);
+    assert_eq!(alone[0].detail_type, ACCOUNT);
+
+    // It still hangs. Its message is redelivered, and then it is billed.
+    assert_eq!(world.work(&alone).await.batch_item_failures.len(), 1);
+    world.ledger.faults.clear();
+    assert_eq!(world.work(&alone).await.report.settled.appended, 1);
+    assert_eq!(world.balance(hanging).await, "24.00");
+}
+
+/// The time-outs of a deployed function, so that nothing waits for the budget.
+#[tokio::test]
+async fn put_that_is_never_answered_ends_within_twelve_seconds() {
+    let mut world = world(&[]).await;
+    let (shard, names) = world.in_one_shard(3).await;
+    let (hanging, others) = names.split_first().unwrap();
+    let client = world.ledger.dynamodb.client_as_deployed(&world.ledger.faults);
+    world.ledger.store = Store::new(client, world.ledger.names());
+    world.clients.billing = world.ledger.billing(&[]);
+    let hour = Duration::from_secs(3600);
+    world.ledger.faults.set(
+        Calls::of(Operation::PutItem).containing(&format!("\"{hanging}\"")),
+        DynamoFault::Slow { before: hour, after: Duration::ZERO },
+    );
+    let slice = [slice_of(shard)];
+    let worked = tokio::time::timeout(Duration::from_secs(12), world.work(&slice)).await.unwrap();
+    assert_eq!((worked.report.settled.appended, worked.report.settled.failed.len()), (2, 1));
+    assert_eq!(world.balances(others).await, BTreeSet::from(["24.00".to_owned()]));
+    assert_eq!(world.bus.take().len(), 1, "the account is retried alone");
 }
 
 #[tokio::test]

@@ -1,15 +1,20 @@
 //! The minute's run against a real DynamoDB.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use settle_due::{
-    MinuteTrigger, REFILL_DUE, SettleDueClients, SettleDueError, SettleDueReport, handle, report_of,
+    BUDGET, MinuteTrigger, REFILL_DUE, SettleDueClients, SettleDueError, SettleDueReport, handle,
+    report_of,
 };
 use tollgate::domain::account::{CardChoice, Standing};
 use tollgate::domain::command::{Command, RefillSettings, RefillTerms};
 use tollgate::domain::event::Cause;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::runtime::delivery::DeliveryTime;
+use tollgate::runtime::run_budget::RunBudget;
 use tollgate::store::Plan;
+use tollgate_tests::faults::{Calls, DynamoFault, Operation};
 use tollgate_tests::ledger::{ALICE, Ledger, at};
 use tollgate_tests::newer_format::append_row_of_newer_format;
 
@@ -19,7 +24,8 @@ type World = BusWorld<SettleDueClients>;
 
 async fn world(credit: &str) -> World {
     let ledger = Ledger::with_credit(credit).await;
-    BusWorld::on(ledger, &[], |billing, bus| SettleDueClients { billing, bus }).await
+    BusWorld::on(ledger, &[], |billing, bus| SettleDueClients { billing, bus, budget: BUDGET })
+        .await
 }
 
 /// A delivery later than all triggers here.
@@ -34,7 +40,11 @@ impl World {
     }
 
     async fn command(&self, time: &str, command: Command) {
-        let account = ALICE.parse().unwrap();
+        self.command_of(ALICE, time, command).await;
+    }
+
+    async fn command_of(&self, account: &str, time: &str, command: Command) {
+        let account = account.parse().unwrap();
         let trigger = self.ledger.trigger(&account, at(time));
         self.ledger
             .store
@@ -49,6 +59,27 @@ impl World {
 
     async fn standing(&self) -> Standing {
         self.ledger.head(ALICE).await.state.standing
+    }
+}
+
+/// Refills of $25 below $5.
+fn refill() -> Command {
+    Command::ChangeRefill(RefillSettings {
+        terms: Some(RefillTerms::multiple("5".parse().unwrap(), "25".parse().unwrap())),
+        card: Some("pm_1".parse().unwrap()),
+        card_choice: CardChoice::Named,
+        monthly_cap: None,
+        ..RefillSettings::default()
+    })
+}
+
+/// Accounts beside Alice, each with a refill that is wanted from 11:00:00 on.
+async fn wanting_refills(world: &World, accounts: &[&str]) {
+    for account in accounts {
+        world.ledger.open(account, "10:00:00").await;
+        world.ledger.credit(account, &format!("pi_{account}"), "6", "10:00:00").await;
+        world.command_of(account, "10:30:00", refill()).await;
+        world.ledger.start(account, "big", &["srv-1"], "11:00:00").await;
     }
 }
 
@@ -77,15 +108,7 @@ async fn account_is_suspended_in_the_minute_its_credit_ends() {
 #[tokio::test]
 async fn wanted_refill_is_handed_on_each_minute_until_it_begins() {
     let world = world("6").await;
-    let terms = Some(RefillTerms::multiple("5".parse().unwrap(), "25".parse().unwrap()));
-    let settings = RefillSettings {
-        terms,
-        card: Some("pm_1".parse().unwrap()),
-        card_choice: CardChoice::Named,
-        monthly_cap: None,
-        ..RefillSettings::default()
-    };
-    world.command("10:30:00", Command::ChangeRefill(settings)).await;
+    world.command("10:30:00", refill()).await;
     world.ledger.start(ALICE, "big", &["srv-1"], "11:00:00").await;
     for minute in ["11:01:00", "11:02:00"] {
         assert_eq!(world.run(minute).await.refills, 1);
@@ -146,15 +169,7 @@ async fn run_without_readable_time_or_bus_fails() {
     assert!(matches!(unreadable, Err(SettleDueError::Unreadable(_))));
     assert_eq!(report_of(&unreadable), None);
 
-    let terms = Some(RefillTerms::multiple("5".parse().unwrap(), "25".parse().unwrap()));
-    let settings = RefillSettings {
-        terms,
-        card: Some("pm_1".parse().unwrap()),
-        card_choice: CardChoice::Named,
-        monthly_cap: None,
-        ..RefillSettings::default()
-    };
-    world.command("10:30:00", Command::ChangeRefill(settings)).await;
+    world.command("10:30:00", refill()).await;
     world.ledger.start(ALICE, "big", &["srv-1"], "11:00:00").await;
     world.bus.die(usize::MAX);
     let silent = handle(
@@ -175,4 +190,85 @@ async fn a_run_dated_ahead_settles_nothing() {
     let delivered = DeliveryTime::at(at("2026-11-22T11:00:00Z"));
     let refused = handle(&world.clients, &trigger, delivered).await;
     assert!(matches!(refused, Err(SettleDueError::Ahead(_))), "{refused:?}");
+}
+
+/// The head of this account is never read.
+fn hang(world: &World, account: &str) {
+    let hour = Duration::from_secs(3600);
+    world.ledger.faults.set(
+        Calls::of(Operation::Query).containing(&format!("\"{account}\"")),
+        DynamoFault::Slow { before: hour, after: Duration::ZERO },
+    );
+}
+
+#[tokio::test]
+async fn hanging_account_delays_no_other_and_no_refill() {
+    let mut world = world("6").await;
+    wanting_refills(&world, &["bob", "carol", "dora"]).await;
+    hang(&world, "bob");
+    // Long enough for a run that was stopped to have sent what it found.
+    world.clients.budget =
+        RunBudget { starting: Duration::from_mins(1), finishing: Duration::from_mins(1) };
+    let trigger = MinuteTrigger { time: at("11:01:00").to_string() };
+    let run = handle(&world.clients, &trigger, on_time());
+    let stopped = tokio::time::timeout(Duration::from_secs(3), run).await;
+    assert!(stopped.is_err(), "the account still hangs");
+    assert_eq!(world.bus.take().len(), 2, "the refills of the others are already sent");
+
+    // With a budget the run ends by itself, and the next one takes up the account.
+    world.clients.budget.finishing = Duration::from_secs(2);
+    let report = world.run("11:02:00").await;
+    assert_eq!((report.settled.accounts, report.refills, report.cut_off), (3, 2, false));
+    let failed: Vec<&str> =
+        report.settled.failed.iter().map(|failed| failed.account.as_str()).collect();
+    assert_eq!(failed, ["bob"]);
+    world.ledger.faults.clear();
+    let report = world.run("11:03:00").await;
+    assert_eq!((report.refills, report.settled.failed.len()), (3, 0));
+}
+
+#[tokio::test]
+async fn run_short_of_time_leaves_the_rest_to_the_next() {
+    let mut world = world("6").await;
+    let accounts = ["bob", "carol", "dora", "ed", "fay"];
+    wanting_refills(&world, &accounts).await;
+    world.clients.budget.starting = Duration::ZERO;
+    let report = world.run("11:01:00").await;
+    assert_eq!((report.settled.accounts, report.refills, report.cut_off), (1, 1, true));
+    world.clients.budget = BUDGET;
+    let report = world.run("11:02:00").await;
+    assert_eq!((report.settled.accounts, report.refills, report.cut_off), (5, 5, false));
+}
+
+#[tokio::test]
+async fn runs_short_of_time_reach_every_account_in_turn() {
+    let mut world = world("6").await;
+    let accounts = ["bob", "carol", "dora", "ed", "fay"];
+    wanting_refills(&world, &accounts).await;
+    world.clients.budget.starting = Duration::ZERO;
+    let mut reached = std::collections::BTreeSet::new();
+    // Wanted refills stay due, so no account leaves the index.
+    for minute in 1..=4 {
+        world.run(&format!("11:0{minute}:00")).await;
+        reached.extend(world.bus.take().into_iter().map(|event| event.detail));
+    }
+    assert!(reached.len() >= 2, "always the same account: {reached:?}");
+}
+
+#[tokio::test]
+async fn unreadable_shard_fails_the_run_after_the_others() {
+    let world = world("6").await;
+    wanting_refills(&world, &["bob", "carol"]).await;
+    let shard = tollgate::store::IndexShard::of(&"bob".parse().unwrap());
+    assert_ne!(shard, tollgate::store::IndexShard::of(&"carol".parse().unwrap()));
+    let key = format!("{{\"S\":\"{}\"}}", shard.number());
+    world
+        .ledger
+        .faults
+        .set(Calls::of(Operation::Query).containing(&key), DynamoFault::InternalError);
+    let trigger = MinuteTrigger { time: at("11:01:00").to_string() };
+    let run = handle(&world.clients, &trigger, on_time()).await;
+    assert!(matches!(run, Err(SettleDueError::Index { .. })), "{run:?}");
+    let counted = report_of(&run).map(|report| (report.settled.accounts, report.refills));
+    assert_eq!(counted, Some((1, 1)));
 }

@@ -2,7 +2,7 @@
 //! real functions behind it.
 //!
 //! On a machine without Chromium and its driver these tests print a message and pass. `.ci/run`
-//! installs them. Every test saves screenshots under the build directory, in `tmp/page/`.
+//! installs them, and npm's `oidc-provider` for the tests that sign in there. Every test saves screenshots under the build directory, in `tmp/page/`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,10 +12,12 @@
 )]
 
 mod browser;
+mod certified;
 mod helping;
 mod paying;
 mod provider;
 mod returning;
 mod showing;
 mod signing_in;
+mod signing_in_certified;
 mod support;

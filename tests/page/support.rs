@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use time::UtcDateTime;
 use time::macros::utc_datetime;
 use tollgate_local::api::ApiClient;
 use tollgate_local::clock::Pace;
@@ -38,6 +39,19 @@ impl Visit {
 
     /// In a cloud deployed with these parameters.
     pub(crate) async fn begin_with(parameters: &[(&str, &str)]) -> Option<Visit> {
+        Visit::begin_at(parameters, Pace::Frozen, Some(utc_datetime!(2026-11-22 10:00))).await
+    }
+
+    /// The same with the clock of the machine, for tokens of others.
+    pub(crate) async fn begin_now(parameters: &[(&str, &str)]) -> Option<Visit> {
+        Visit::begin_at(parameters, Pace::Running, None).await
+    }
+
+    async fn begin_at(
+        parameters: &[(&str, &str)],
+        pace: Pace,
+        start: Option<UtcDateTime>,
+    ) -> Option<Visit> {
         if !browser::is_there() {
             eprintln!(
                 "NOT RUN: there is no chromedriver on this machine (Debian's packages chromium and chromium-driver)"
@@ -46,13 +60,13 @@ impl Visit {
         }
         let mut config = CloudConfig::of_this_repository(BTreeMap::new()).unwrap();
         config.binaries = binaries::of(&config);
-        config.pace = Pace::Frozen;
+        config.pace = pace;
         // While the clock stands still, no rate limit recovers.
         config.parameters.insert("ApiBurstLimit".to_owned(), "5000".to_owned());
         for (name, value) in parameters {
             config.parameters.insert((*name).to_owned(), (*value).to_owned());
         }
-        config.start = Some(utc_datetime!(2026-11-22 10:00));
+        config.start = start;
         let cloud = Cloud::start(config).await.unwrap();
         let seeded = seed::plant(&cloud).await.unwrap();
         let token = cloud

@@ -76,6 +76,17 @@ impl DynamoDb {
     /// A client whose calls pass through `faults`, with the given number of SDK attempts.
     #[must_use]
     pub fn client_through(&self, faults: &Faults, attempts: Attempts) -> Client {
+        Client::from_conf(self.config(faults, attempts).build())
+    }
+
+    /// The same with the time-outs and the SDK attempts of a deployed function.
+    #[must_use]
+    pub fn client_as_deployed(&self, faults: &Faults) -> Client {
+        let config = self.config(faults, Attempts::at_most(3));
+        Client::from_conf(config.timeout_config(tollgate::runtime::aws::timeouts()).build())
+    }
+
+    fn config(&self, faults: &Faults, attempts: Attempts) -> aws_sdk_dynamodb::config::Builder {
         let retries = if attempts == Attempts::ONE {
             RetryConfig::disabled()
         } else {
@@ -84,7 +95,7 @@ impl DynamoDb {
                 .with_initial_backoff(Duration::from_millis(1))
                 .with_max_backoff(Duration::from_millis(10))
         };
-        let config = aws_sdk_dynamodb::Config::builder()
+        aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .endpoint_url(&self.endpoint.url)
             .region(Region::new(self.endpoint.region.clone()))
@@ -92,8 +103,6 @@ impl DynamoDb {
             .http_client(SharedHttpClient::new(faults.clone()))
             .retry_config(retries)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .build();
-        Client::from_conf(config)
     }
 }
 

@@ -141,6 +141,7 @@ impl Operation {
 #[derive(Clone, Debug)]
 pub struct Calls {
     operation: Option<Operation>,
+    text: Option<String>,
     first: usize,
     last: usize,
 }
@@ -149,12 +150,18 @@ impl Calls {
     /// Every call of one operation.
     #[must_use]
     pub fn of(operation: Operation) -> Self {
-        Self { operation: Some(operation), first: 1, last: usize::MAX }
+        Self { operation: Some(operation), text: None, first: 1, last: usize::MAX }
     }
 
     #[must_use]
     pub fn any() -> Self {
-        Self { operation: None, first: 1, last: usize::MAX }
+        Self { operation: None, text: None, first: 1, last: usize::MAX }
+    }
+
+    /// Of these, only those whose request contains a text, such as an account's key.
+    #[must_use]
+    pub fn containing(self, text: &str) -> Self {
+        Self { text: Some(text.to_owned()), ..self }
     }
 
     /// Of these, only the n-th, counted from 1.
@@ -263,8 +270,10 @@ impl<T: Clone> Rule<T> {
     }
 
     /// Counts this call, and returns the setting for it.
-    fn count(&mut self, operation: &Operation) -> Option<T> {
-        if self.calls.operation.as_ref().is_some_and(|wanted| wanted != operation) {
+    fn count(&mut self, operation: &Operation, body: &str) -> Option<T> {
+        if self.calls.operation.as_ref().is_some_and(|wanted| wanted != operation)
+            || self.calls.text.as_ref().is_some_and(|text| !body.contains(text.as_str()))
+        {
             return None;
         }
         self.seen += 1;
@@ -455,22 +464,24 @@ impl State {
     fn arrive(&mut self, request: &HttpRequest) -> Arrival {
         let operation = Operation::of(request);
         let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
-        let scripted = first(&mut self.faults, &operation).filter(|it| it.applies_to(&operation));
+        let scripted =
+            first(&mut self.faults, &operation, &body).filter(|it| it.applies_to(&operation));
         let planned = self.plan.as_mut().and_then(|plan| match scripted {
             Some(_) => None,
             None => plan.draw(&operation),
         });
         let fault = scripted.or(planned);
         let number = self.forgotten + self.calls.len();
-        self.calls.push(DynamoCall { operation: operation.clone(), body, fault, status: None });
-        Arrival {
+        let arrival = Arrival {
             number,
             fault,
-            gate_before: first(&mut self.gates_before, &operation),
-            gate_after: first(&mut self.gates_after, &operation),
-            crash: self.crash.as_mut().and_then(|crash| crash.count(&operation)),
-            operation,
-        }
+            gate_before: first(&mut self.gates_before, &operation, &body),
+            gate_after: first(&mut self.gates_after, &operation, &body),
+            crash: self.crash.as_mut().and_then(|crash| crash.count(&operation, &body)),
+            operation: operation.clone(),
+        };
+        self.calls.push(DynamoCall { operation, body, fault, status: None });
+        arrival
     }
 
     fn answered(&mut self, number: usize, status: u16) {
@@ -482,9 +493,9 @@ impl State {
 }
 
 /// Counts a call in every rule, and returns the setting of the oldest matching one.
-fn first<T: Clone>(rules: &mut [Rule<T>], operation: &Operation) -> Option<T> {
+fn first<T: Clone>(rules: &mut [Rule<T>], operation: &Operation, body: &str) -> Option<T> {
     rules.iter_mut().fold(None, |found, rule| {
-        let counted = rule.count(operation);
+        let counted = rule.count(operation, body);
         found.or(counted)
     })
 }

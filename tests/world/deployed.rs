@@ -1,6 +1,7 @@
 //! Rules of AWS about the template that no linter checks.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate_local::template::Template;
@@ -43,4 +44,22 @@ fn failing_slice_alarms_before_it_is_a_dead_letter() {
         rings_after < received_twice,
         "{rings_after} s, and it is received the third time after {received_twice} s"
     );
+}
+
+/// A run knows its timeout from its code. It ends before, so that the rest is handed on. 256 MB
+/// would be 0.145 vCPU, and 1,769 MB is one (docs.aws.amazon.com/lambda, "Configure Lambda function
+/// memory").
+#[test]
+fn functions_that_bill_fit_their_timeout_and_have_one_vcpu() {
+    let functions = resources("AWS::Serverless::Function");
+    for (name, timeout, budget) in [
+        ("HourlyDebitFunction", hourly_debit::TIMEOUT, hourly_debit::BUDGET),
+        ("SettleDueFunction", settle_due::TIMEOUT, settle_due::BUDGET),
+    ] {
+        assert_eq!(functions[name]["Timeout"], timeout.as_secs(), "{name}");
+        assert_eq!(functions[name]["MemorySize"], 1_769, "{name}");
+        let margin = timeout.checked_sub(budget.finishing).unwrap();
+        assert!(margin >= Duration::from_secs(10), "{name} has {margin:?} for the bus");
+        assert!(budget.starting < budget.finishing, "{name}");
+    }
 }

@@ -237,7 +237,8 @@ fn check_events(account: &str, rows: &[Value], events: &[Value]) {
         let detail = &event["detail"];
         let row = &rows[usize::try_from(detail["seq"].as_u64().unwrap()).unwrap()];
         assert_eq!(usd(&detail["state"]["balance"]), usd(&row["balance"]), "{account}: {event}");
-        let is_called_off = row["body"]["x"]["e"]["refill_failed"]["decline"] == "not_charged";
+        let decline = &row["body"]["x"]["e"]["refill_failed"]["decline"];
+        let is_called_off = ["not_charged", "called_off"].iter().any(|quiet| decline == quiet);
         let name = event["detail-type"].as_str().unwrap();
         let is_notice = NOTICES.contains(&name) && !(is_called_off && name == "RefillFailed");
         let fields = detail["notice"]

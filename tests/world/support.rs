@@ -80,7 +80,19 @@ impl World {
     }
 
     pub(crate) async fn from(start: UtcDateTime, processes: Processes) -> World {
-        let cloud = Cloud::start(config(processes, start)).await.unwrap();
+        World::with(start, processes, &[]).await
+    }
+
+    /// The same with parameters of the template.
+    pub(crate) async fn with(
+        start: UtcDateTime,
+        processes: Processes,
+        parameters: &[(&str, &str)],
+    ) -> World {
+        let mut config = config(processes, start);
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        config.parameters.extend(parameters.iter().map(owned));
+        let cloud = Cloud::start(config).await.unwrap();
         let api = ApiClient::new(&cloud.urls().api);
         let operator = api.with_token(token(&cloud, "operator", ADMIN));
         let world = World { cloud, api, operator };

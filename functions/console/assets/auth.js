@@ -21,6 +21,8 @@ const LOOP_MS = 30_000;
 const REDIRECTS_MAX = 2;
 const MINUTE_MS = 60_000;
 const TIMEOUT_MS = 10_000;
+/** The e-mail address is only offered in a form, so the page does not wait long for it. */
+const USERINFO_TIMEOUT_MS = 3_000;
 
 /**
  * Signs in, or redirects to the provider and never resolves.
@@ -53,7 +55,8 @@ export async function signIn(config) {
   }
   // Only redirects without the customer's doing count.
   if (!pending.account) sessionStorage.removeItem(REDIRECTS);
-  return sessionOf(config, tokens, claims);
+  const email = claims.email ?? claimsOf(tokens.access_token)?.email ?? (await emailFromUserinfo(config, tokens, claims.sub));
+  return sessionOf(config, tokens, { ...claims, email });
 }
 
 /** Forgets earlier attempts and signs in. */
@@ -142,6 +145,8 @@ async function signOut(config, idToken) {
   const url = new URL(endpoint);
   url.searchParams.set('client_id', config.client_id);
   url.searchParams.set('post_logout_redirect_uri', redirectUri());
+  // The name that Amazon Cognito has for it. Other providers ignore it.
+  url.searchParams.set('logout_uri', redirectUri());
   if (idToken) url.searchParams.set('id_token_hint', idToken);
   return location.assign(url);
 }
@@ -205,6 +210,26 @@ async function exchange(config, pending, code) {
   });
   if (tokens.id_token) return tokens;
   throw refused(`Sign-in failed: ${tokens.error_description ?? tokens.error ?? 'the sign-in service returned no token'}`);
+}
+
+/**
+ * The e-mail address from the userinfo endpoint, for providers whose tokens have none. Without an answer in time there is
+ * no address, and the customer can enter one. An answer about another person counts as none (OpenID Connect Core, 5.3.2).
+ */
+async function emailFromUserinfo(config, tokens, person) {
+  try {
+    const { userinfo_endpoint: endpoint } = await discover(config.issuer);
+    if (!endpoint || !tokens.access_token) return null;
+    const response = await fetch(endpoint, {
+      headers: { authorization: `Bearer ${tokens.access_token}` },
+      credentials: 'omit',
+      signal: AbortSignal.timeout(USERINFO_TIMEOUT_MS),
+    });
+    const userinfo = await response.json();
+    return userinfo.sub === person ? (userinfo.email ?? null) : null;
+  } catch {
+    return null;
+  }
 }
 
 /** Asks the token endpoint. An answer that is no success is one with `error`. */

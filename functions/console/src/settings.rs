@@ -9,6 +9,8 @@ pub struct ConsoleSettings {
     /// `config.json`. `None` if there is no page.
     config: Option<String>,
     content_security_policy: HeaderValue,
+    /// Where the page signs in. `None` without a page, or if tokens come from `/local/tokens`.
+    sign_in_origins: Option<Vec<String>>,
 }
 
 /// Why the function cannot start.
@@ -85,12 +87,16 @@ impl ConsoleSettings {
         let has_page = is_local || client_id.is_some();
         // The page sends requests to the issuer, for its configuration and for tokens, and to no
         // other origin.
-        let mut connect =
-            if is_local { String::new() } else { format!(" {}", origin(&issuer, "TOKEN_ISSUER")?) };
-        for other in optional("PAGE_CONNECT").unwrap_or_default().split_whitespace() {
-            connect.push_str(&format!(" {}", origin(other, "PAGE_CONNECT")?));
+        let mut origins = Vec::new();
+        if !is_local {
+            origins.push(origin(&issuer, "TOKEN_ISSUER")?);
         }
+        for other in optional("PAGE_CONNECT").unwrap_or_default().split_whitespace() {
+            origins.push(origin(other, "PAGE_CONNECT")?);
+        }
+        let connect: String = origins.iter().map(|origin| format!(" {origin}")).collect();
         let content_security_policy = policy_with(&connect)?;
+        let sign_in_origins = (client_id.is_some() && !is_local).then_some(origins);
         let config = PageConfig {
             mode,
             issuer,
@@ -113,7 +119,22 @@ impl ConsoleSettings {
             variable: "OPERATOR_CONTACT",
             why: "it is not valid text",
         })?;
-        Ok(ConsoleSettings { config: has_page.then_some(config), content_security_policy })
+        let config = has_page.then_some(config);
+        Ok(ConsoleSettings { config, content_security_policy, sign_in_origins })
+    }
+
+    /// Whether there is a page that signs in at the issuer.
+    #[must_use]
+    pub fn signs_in(&self) -> bool {
+        self.sign_in_origins.is_some()
+    }
+
+    /// Whether the page that signs in may send requests to this address.
+    #[must_use]
+    pub fn may_call(&self, address: &str) -> bool {
+        let allowed = self.sign_in_origins.iter().flatten();
+        origin(address, "PAGE_CONNECT")
+            .is_ok_and(|origin| allowed.into_iter().any(|allowed| *allowed == origin))
     }
 
     /// The body of `config.json`, as JSON.

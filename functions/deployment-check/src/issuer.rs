@@ -1,4 +1,5 @@
-//! Checks that the configured issuer of tokens exists and has that name.
+//! Checks that the configured issuer of tokens exists and has that name, and that the page can sign
+//! in there.
 
 use std::time::Duration;
 
@@ -6,6 +7,7 @@ use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorSettings, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use console::ConsoleSettings;
 use serde::Deserialize;
 
 use crate::CheckTimeouts;
@@ -45,6 +47,12 @@ impl IssuerError {
 struct IssuerConfiguration {
     issuer: String,
     jwks_uri: String,
+    #[serde(default)]
+    authorization_endpoint: Option<String>,
+    #[serde(default)]
+    token_endpoint: Option<String>,
+    #[serde(default)]
+    userinfo_endpoint: Option<String>,
 }
 
 /// Reads the issuer's configuration.
@@ -53,11 +61,15 @@ struct IssuerConfiguration {
 /// failed deployment leaves them behind. API Gateway also accepts an issuer whose configuration has
 /// another name, and then rejects all of its tokens
 /// (openid.net/specs/openid-connect-discovery-1_0.html, section 4).
-pub(crate) async fn check(issuer: &str, patience: CheckTimeouts) -> Result<(), IssuerError> {
+pub(crate) async fn check(
+    issuer: &str,
+    page: &ConsoleSettings,
+    patience: CheckTimeouts,
+) -> Result<(), IssuerError> {
     let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
     let mut attempt = 1;
     loop {
-        match check_once(issuer, &address).await {
+        match check_once(issuer, page, &address).await {
             Err(IssuerErrorKind::Away(_)) if attempt < patience.attempts_max => {
                 attempt += 1;
                 tokio::time::sleep(patience.pause).await;
@@ -67,7 +79,11 @@ pub(crate) async fn check(issuer: &str, patience: CheckTimeouts) -> Result<(), I
     }
 }
 
-async fn check_once(issuer: &str, address: &str) -> Result<(), IssuerErrorKind> {
+async fn check_once(
+    issuer: &str,
+    page: &ConsoleSettings,
+    address: &str,
+) -> Result<(), IssuerErrorKind> {
     let text = fetched(address).await?;
     let configuration: IssuerConfiguration = serde_json::from_slice(&text).map_err(|error| {
         IssuerErrorKind::Wrong(format!(
@@ -82,6 +98,34 @@ async fn check_once(issuer: &str, address: &str) -> Result<(), IssuerErrorKind> 
     }
     if configuration.jwks_uri.is_empty() {
         return Err(IssuerErrorKind::Wrong("has no jwks_uri".to_owned()));
+    }
+    if page.signs_in() { check_endpoints(&configuration, page) } else { Ok(()) }
+}
+
+/// The page redirects to the first endpoint and sends requests to the others. Its content security
+/// policy allows requests to the origins of `TOKEN_ISSUER` and `PAGE_CONNECT` only.
+fn check_endpoints(
+    configuration: &IssuerConfiguration,
+    page: &ConsoleSettings,
+) -> Result<(), IssuerErrorKind> {
+    let missing = |name: &str| {
+        IssuerErrorKind::Wrong(format!("has no {name}, so nobody can sign in to the Billing page"))
+    };
+    if configuration.authorization_endpoint.is_none() {
+        return Err(missing("authorization_endpoint"));
+    }
+    let Some(token) = &configuration.token_endpoint else {
+        return Err(missing("token_endpoint"));
+    };
+    let called = [
+        ("token_endpoint", Some(token)),
+        ("userinfo_endpoint", configuration.userinfo_endpoint.as_ref()),
+    ];
+    for (name, endpoint) in called {
+        let Some(endpoint) = endpoint.filter(|endpoint| !page.may_call(endpoint)) else { continue };
+        return Err(IssuerErrorKind::Wrong(format!(
+            "names the {name} {endpoint}, and the Billing page may not call it. Add it to PAGE_CONNECT"
+        )));
     }
     Ok(())
 }

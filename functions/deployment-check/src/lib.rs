@@ -150,7 +150,7 @@ async fn check(
     value_of: impl Fn(&'static str) -> Option<String>,
 ) -> Result<(), CheckError> {
     let settings = Settings::read(&value_of)?;
-    ConsoleSettings::read(&value_of)?;
+    let page = ConsoleSettings::read(&value_of)?;
     let page_client = value_of("PAGE_CLIENT_ID").unwrap_or_default();
     check_page_client(page_client.trim(), &settings.scope_clients)?;
     let issuer = value_of("TOKEN_ISSUER").unwrap_or_default();
@@ -160,7 +160,7 @@ async fn check(
     // Boxed, because the compiler's recursion limit is reached with one more future around the
     // SDK's.
     let mode = Box::pin(mode(&stripe, clients.patience));
-    let both = async { tokio::join!(mode, issuer::check(&issuer, clients.patience)) };
+    let both = async { tokio::join!(mode, issuer::check(&issuer, &page, clients.patience)) };
     let (mode, issued) =
         tokio::time::timeout(limit, both).await.map_err(|_| CheckError::Late(limit))?;
     if mode? == StripeMode::Test && value_of("STAGE").as_deref() == Some(PRODUCTION) {

@@ -3,8 +3,8 @@
 //!
 //! The schedule starts one run. It cuts the index `billable` into slices and puts each on the bus.
 //! A queue distributes them to the workers. A worker settles the accounts of its slice. If its time
-//! runs short, it hands on the rest. A failed account is put on the bus alone, where it is retried
-//! and in the end dead-lettered, and the others continue.
+//! runs short, it hands on the rest. An account that failed or took too long is put on the bus
+//! alone, where it is retried and in the end dead-lettered, and the others continue.
 //!
 //! This function decides nothing. [`Store::settle`] does what the state asks for, so a repeated,
 //! late or missing run needs no code of its own.
@@ -22,6 +22,7 @@ use tollgate::runtime::billing::Billing;
 use tollgate::runtime::bus::{Bus, BusEvent, PublishError};
 use tollgate::runtime::delivery::{DeliveryTime, TriggerAheadError};
 use tollgate::runtime::metrics::MetricsSummary;
+use tollgate::runtime::run_budget::RunBudget;
 use tollgate::store::{CommandError, IndexShard, StoreError};
 
 pub use slice::SliceReport;
@@ -31,14 +32,19 @@ pub const SLICE: &str = "HourlyDebitSlice";
 /// The `detail-type` of a single account that is retried.
 pub const ACCOUNT: &str = "HourlyDebitAccount";
 
+/// The function's timeout in the template.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
+/// The time of a slice. The rest of the timeout is for the bus, which the slice's rest and its
+/// failed accounts are put on.
+pub const BUDGET: RunBudget =
+    RunBudget { starting: Duration::from_secs(60), finishing: Duration::from_secs(90) };
+
 /// The parts that the function is built from.
 #[derive(Debug)]
 pub struct DebitClients {
     pub billing: Billing,
     pub bus: Bus,
-    /// How long a worker starts new accounts. Its function's timeout leaves the same time for those
-    /// in progress.
-    pub budget: Duration,
+    pub budget: RunBudget,
 }
 
 /// The trigger: the schedule or the queue.
@@ -136,6 +142,9 @@ pub enum DebitError {
     /// A single account failed again.
     #[error(transparent)]
     Account(#[from] CommandError),
+    /// The index or a single account took longer than the budget.
+    #[error("the slice or account was not settled in time")]
+    OutOfTime,
 }
 
 impl DebitOutcome {
@@ -241,7 +250,7 @@ async fn work_on(
         ACCOUNT => {
             let SingleAccount { time, account } =
                 serde_json::from_value(envelope.detail).map_err(unreadable)?;
-            Ok(slice::settle_one(clients, &account, instant(&time, delivered)?, report).await?)
+            slice::settle_one(clients, account, instant(&time, delivered)?, report).await
         }
         other => Err(DebitError::Unreadable(format!("unknown detail-type {other}"))),
     }

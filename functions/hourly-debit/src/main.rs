@@ -1,19 +1,12 @@
 //! Wires and runs `hourly-debit`.
 
-use std::time::Duration;
-
-use hourly_debit::{DebitClients, DebitTrigger, handle};
+use hourly_debit::{BUDGET, DebitClients, DebitTrigger, TIMEOUT, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use tollgate::runtime::aws;
 use tollgate::runtime::billing;
 use tollgate::runtime::delivery::DeliveryTime;
 use tollgate::runtime::logs;
 use tollgate::runtime::metrics::Metrics;
-
-/// The function's timeout in the template.
-const TIMEOUT: Duration = Duration::from_secs(120);
-/// Half of it.
-const BUDGET: Duration = Duration::from_secs(60);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -1,13 +1,16 @@
 //! One slice: a shard of the index, page by page, with several accounts at once.
 
-use futures_util::StreamExt;
+use std::cell::RefCell;
+
+use futures_util::stream::{self, Stream, StreamExt};
 use serde::Serialize;
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::runtime::billing::Visit;
 use tollgate::runtime::bus::BusEvent;
+use tollgate::runtime::run_budget::RunEnd;
 use tollgate::runtime::settle_tally::{FailedAccount, SettleTally};
-use tollgate::store::{CommandError, IndexShard, SettleReport};
+use tollgate::store::{CommandError, IndexShard, SettleReport, StoreError};
 
 use crate::{ACCOUNT, DebitClients, DebitError, DebitSlice, SLICE, SingleAccount, event};
 
@@ -15,8 +18,9 @@ use crate::{ACCOUNT, DebitClients, DebitError, DebitSlice, SLICE, SingleAccount,
 /// units.
 const PAGE: u32 = 200;
 /// Accounts settled at once. Each mostly waits for DynamoDB. At 5 ms per call and three calls per
-/// account, 32 at once are about 2,000 accounts per second. Their 2,000 reads per second are spread
-/// over accounts, and a partition allows 3,000.
+/// account, 32 at once would be about 2,000 accounts per second. That is enough, because one vCPU
+/// settles about 1,600 per second. Their reads are spread over accounts, and a partition allows
+/// 3,000 per second.
 const AT_ONCE: usize = 32;
 
 /// The result of settling one or more slices.
@@ -53,56 +57,74 @@ pub(crate) async fn settle(
 ) -> Result<(), DebitError> {
     let shard = IndexShard::new(slice.shard)
         .ok_or_else(|| DebitError::Unreadable(format!("shard {}", slice.shard)))?;
-    let DebitClients { billing, .. } = clients;
     // An unreadable price list fails the slice, not each of its accounts.
-    billing.prices(now).await?;
-    let mut budget = std::pin::pin!(tokio::time::sleep(clients.budget));
-    let mut after = slice.after.clone();
-    loop {
-        let page = billing.store.billable(shard, after.as_ref(), PAGE).await?;
-        settle_page(clients, page.accounts, now, report).await;
-        after = page.next;
-        let Some(rest) = &after else { break };
-        if is_spent(budget.as_mut()).await {
-            hand_on(clients, &DebitSlice { after: Some(rest.clone()), ..slice.clone() }, now)
-                .await?;
-            report.handed_on.push(rest.clone());
-            break;
-        }
+    clients.billing.prices(now).await?;
+    let unlisted = RefCell::new(None);
+    let accounts = billable(clients, shard, slice.after.clone(), &unlisted);
+    let end = settle_all(clients, accounts, now, report).await;
+    if let Some(error) = unlisted.into_inner() {
+        return Err(error.into());
     }
+    let is_complete = match end {
+        RunEnd::Complete => true,
+        RunEnd::CutOff { after: Some(after) } => {
+            hand_on(clients, slice, &after, now).await?;
+            report.handed_on.push(after);
+            false
+        }
+        RunEnd::CutOff { after: None } => return Err(DebitError::OutOfTime),
+    };
     retry_alone(clients, slice, report).await?;
     report.hour = Some(now);
-    report.slices += u32::from(after.is_none());
+    report.slices += u32::from(is_complete);
     Ok(())
 }
 
 /// Retries a single account. If it fails again, its message is redelivered.
 pub(crate) async fn settle_one(
     clients: &DebitClients,
-    account: &AccountId,
+    account: AccountId,
     now: Timestamp,
     report: &mut SliceReport,
-) -> Result<(), CommandError> {
-    let settled = settle_account(clients, account, now).await?;
-    report.settled.count(account, &Ok(settled));
+) -> Result<(), DebitError> {
+    let settled = settle_account(clients, &account, now);
+    let settled = tokio::time::timeout(clients.budget.finishing, settled).await;
+    let settled = settled.map_err(|_late| DebitError::OutOfTime)??;
+    report.settled.count(&account, &Ok(settled));
     Ok(())
 }
 
-async fn settle_page(
+async fn settle_all(
     clients: &DebitClients,
-    accounts: Vec<AccountId>,
+    accounts: impl Stream<Item = AccountId>,
     now: Timestamp,
     report: &mut SliceReport,
-) {
-    let settle = |account: AccountId| async move {
-        let settled = settle_account(clients, &account, now).await;
-        (account, settled)
-    };
-    let mut settled =
-        std::pin::pin!(futures_util::stream::iter(accounts).map(settle).buffer_unordered(AT_ONCE));
-    while let Some((account, outcome)) = settled.next().await {
-        report.settled.count(&account, &outcome);
-    }
+) -> RunEnd {
+    let settle = async |account: AccountId| settle_account(clients, &account, now).await;
+    let done = |account: AccountId, outcome| report.settled.count(&account, &outcome);
+    let run = clients.budget.work(AT_ONCE, accounts, settle, done).await;
+    report.settled.count_unfinished(run.unfinished);
+    run.end
+}
+
+/// The accounts of a shard in the order of the index, read page by page as they are needed. An
+/// error ends the list and is left in `failed`.
+fn billable<'a>(
+    clients: &'a DebitClients,
+    shard: IndexShard,
+    after: Option<AccountId>,
+    failed: &'a RefCell<Option<StoreError>>,
+) -> impl Stream<Item = AccountId> + 'a {
+    let pages = stream::unfold(Some(after), move |next| async move {
+        match clients.billing.store.billable(shard, next?.as_ref(), PAGE).await {
+            Ok(page) => Some((stream::iter(page.accounts), page.next.map(Some))),
+            Err(error) => {
+                failed.replace(Some(error));
+                None
+            }
+        }
+    });
+    pages.flatten()
 }
 
 async fn settle_account(
@@ -117,15 +139,18 @@ async fn settle_account(
 /// before the claim. If a worker dies in between, the rest is handed on again instead of never.
 async fn hand_on(
     clients: &DebitClients,
-    rest: &DebitSlice,
+    slice: &DebitSlice,
+    after: &AccountId,
     now: Timestamp,
 ) -> Result<(), DebitError> {
-    let after = rest.after.as_ref().map_or("", |account| account.as_str());
-    let key = format!("slice#{}#{}#{after}", rest.time, rest.shard);
+    // Named after the message. A second delivery may get less far and would find another rest.
+    let start = slice.after.as_ref().map_or("", |account| account.as_str());
+    let key = format!("slice-rest#{}#{}#{start}", slice.time, slice.shard);
     if clients.billing.store.is_run_claimed(&key).await? {
         return Ok(());
     }
-    clients.bus.put(&[event(SLICE, rest)?]).await?;
+    let rest = DebitSlice { after: Some(after.clone()), ..slice.clone() };
+    clients.bus.put(&[event(SLICE, &rest)?]).await?;
     clients.billing.store.claim_run(&key, now).await?;
     Ok(())
 }
@@ -142,13 +167,4 @@ async fn retry_alone(
         report.settled.failed.iter().map(single).collect::<Result<_, _>>()?;
     clients.bus.put(&events).await?;
     Ok(())
-}
-
-/// Whether the budget is spent. Uses a timer, not a clock.
-async fn is_spent(budget: std::pin::Pin<&mut tokio::time::Sleep>) -> bool {
-    tokio::select! {
-        biased;
-        () = budget => true,
-        () = std::future::ready(()) => false,
-    }
 }

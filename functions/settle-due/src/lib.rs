@@ -1,38 +1,56 @@
 //! `settle-due`: each minute, settles every account that is due: ends of partial hours, grants and
 //! trials, and other deadlines. Work that needs Stripe is put on the bus for the function that
-//! calls it.
+//! calls it, as soon as it is found.
 //!
 //! The index may name an account that is no longer due, or miss one that has just become due.
-//! Settling an account with nothing due writes nothing, and the next run follows in a minute.
+//! Settling an account with nothing due writes nothing, and the next run follows in a minute. A run
+//! whose time is over leaves the rest to the next one, which starts with other shards.
 
-use futures_util::StreamExt;
+mod refills;
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use futures_util::future::join;
+use futures_util::stream::{self, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::settle::TriggerDelivery;
 use tollgate::domain::settle::due::refill_needs_driving;
-use tollgate::domain::timestamp::Timestamp;
+use tollgate::domain::timestamp::{MINUTE, Timestamp};
 use tollgate::runtime::billing::{Billing, Visit};
-use tollgate::runtime::bus::{Bus, BusEvent, PublishError};
+use tollgate::runtime::bus::{Bus, PublishError};
 use tollgate::runtime::delivery::{DeliveryTime, TriggerAheadError};
 use tollgate::runtime::metrics::MetricsSummary;
+use tollgate::runtime::run_budget::{RunBudget, RunEnd};
 use tollgate::runtime::settle_tally::SettleTally;
 use tollgate::store::{
-    CommandError, DueAccount, IndexShard, SettleReport, SettledAccount, StoreError,
+    CommandError, DueAccount, DueAccounts, IndexShard, SettleReport, SettledAccount, StoreError,
 };
 
-/// The `detail-type` of a wanted or open refill that must continue.
-pub const REFILL_DUE: &str = "RefillDue";
+pub use refills::REFILL_DUE;
+use refills::RefillsSent;
+
+/// The function's timeout in the template, below the minute after which the next run starts.
+pub const TIMEOUT: Duration = Duration::from_secs(55);
+/// The time of a run. The rest of the timeout is for its last refills.
+pub const BUDGET: RunBudget =
+    RunBudget { starting: Duration::from_secs(35), finishing: Duration::from_secs(45) };
 
 /// Accounts per read of a shard of the index.
 const PAGE: u32 = 100;
-/// Shards, or accounts, processed at once.
-const AT_ONCE: usize = 16;
+/// Shards read at once.
+const SHARDS_AT_ONCE: usize = 16;
+/// Accounts settled at once. Each mostly waits for DynamoDB.
+const AT_ONCE: usize = 32;
 
 /// The parts that the function is built from.
 #[derive(Debug)]
 pub struct SettleDueClients {
     pub billing: Billing,
     pub bus: Bus,
+    pub budget: RunBudget,
 }
 
 /// From EventBridge Scheduler, with `<aws.scheduler.scheduled-time>`.
@@ -50,6 +68,8 @@ pub struct SettleDueReport {
     pub settled: SettleTally,
     /// Accounts whose refill was put on the bus.
     pub refills: u32,
+    /// Whether accounts are left to the next run, because the time was over.
+    pub cut_off: bool,
 }
 
 /// Why a run failed.
@@ -61,16 +81,20 @@ pub enum SettleDueError {
     /// The trigger's time is ahead of its delivery. Nothing is settled up to it.
     #[error(transparent)]
     Ahead(#[from] TriggerAheadError),
-    /// The bus did not accept all events. The next run sends wanted refills again.
-    #[error("{why}")]
-    Bus {
-        why: PublishError,
-        /// The completed part: accounts were settled.
-        report: Box<SettleDueReport>,
-    },
-    /// The index or the price list could not be read.
+    /// The price list could not be read.
     #[error(transparent)]
     Fault(#[from] StoreError),
+    /// Shards of the index could not be read. The accounts of the others were settled.
+    #[error("{why}")]
+    Index {
+        /// The last failure.
+        why: StoreError,
+        report: Box<SettleDueReport>,
+    },
+    /// The bus did not accept all events. Accounts were settled. The next run sends the refills
+    /// again.
+    #[error("{why}")]
+    Bus { why: PublishError, report: Box<SettleDueReport> },
 }
 
 /// Settles all accounts that are due at the trigger's time.
@@ -87,33 +111,21 @@ pub async fn handle(
         |error| SettleDueError::Unreadable(format!("time {:?}: {error}", trigger.time));
     let now: Timestamp = trigger.time.parse().map_err(unreadable)?;
     delivered.check(now)?;
-    let due = all_due(clients, now).await?;
     // An unreadable price list fails the run, not each of its accounts.
     clients.billing.prices(now).await?;
-    let mut report = SettleDueReport::default();
-    let mut refills = Vec::new();
-    let settle = |account| settle_one(clients, account, now);
-    let mut settled =
-        std::pin::pin!(futures_util::stream::iter(due).map(settle).buffer_unordered(AT_ONCE));
-    while let Some((account, outcome)) = settled.next().await {
-        let (settled, needs_refill) = match outcome {
-            Ok((report, needs_refill)) => (Ok(report), needs_refill),
-            Err(error) => (Err(error), false),
-        };
-        report.settled.count(&account, &settled);
-        if needs_refill {
-            refills.push(account);
-        }
+    let unlisted = RefCell::new(None);
+    let (refills, to_send) = mpsc::unbounded_channel();
+    let due = all_due(clients, now, &unlisted);
+    let settle = settle_all(clients, due, now, refills);
+    let send = refills::send(clients, to_send);
+    let (mut report, RefillsSent { sent, failed }) = join(settle, send).await;
+    report.refills = sent;
+    if let Some(why) = unlisted.into_inner() {
+        return Err(SettleDueError::Index { why, report: Box::new(report) });
     }
-    // In a fixed order, so that runs can be compared.
-    refills.sort();
-    let events: Vec<BusEvent> = refills.iter().map(refill_due).collect();
-    match clients.bus.put(&events).await {
-        Ok(()) => Ok(SettleDueReport {
-            refills: u32::try_from(refills.len()).unwrap_or(u32::MAX),
-            ..report
-        }),
-        Err(why) => Err(SettleDueError::Bus { why, report: Box::new(report) }),
+    match failed {
+        Some(why) => Err(SettleDueError::Bus { why, report: Box::new(report) }),
+        None => Ok(report),
     }
 }
 
@@ -122,7 +134,9 @@ pub async fn handle(
 pub fn report_of(run: &Result<SettleDueReport, SettleDueError>) -> Option<&SettleDueReport> {
     match run {
         Ok(report) => Some(report),
-        Err(SettleDueError::Bus { report, .. }) => Some(report),
+        Err(SettleDueError::Index { report, .. } | SettleDueError::Bus { report, .. }) => {
+            Some(report)
+        }
         Err(
             SettleDueError::Unreadable(_) | SettleDueError::Ahead(_) | SettleDueError::Fault(_),
         ) => None,
@@ -134,59 +148,115 @@ impl SettleDueReport {
     #[must_use]
     pub fn summary(&self, trigger: &MinuteTrigger) -> MetricsSummary {
         let summary = MetricsSummary::new("settle-due run").field("time", trigger.time.as_str());
-        self.settled.summarize(summary).count("Refills", self.refills)
+        self.settled
+            .summarize(summary)
+            .count("Refills", self.refills)
+            .count("CutOff", u8::from(self.cut_off))
     }
+}
+
+/// Settles accounts, and names those whose refill must continue as soon as they are settled.
+async fn settle_all(
+    clients: &SettleDueClients,
+    due: impl Stream<Item = AccountId>,
+    now: Timestamp,
+    refills: mpsc::UnboundedSender<AccountId>,
+) -> SettleDueReport {
+    let mut report = SettleDueReport::default();
+    let settle = async |account: AccountId| settle_one(clients, &account, now).await;
+    let done = |account: AccountId, outcome: Result<(SettleReport, bool), CommandError>| {
+        let (settled, needs_refill) = match outcome {
+            Ok((report, needs_refill)) => (Ok(report), needs_refill),
+            Err(error) => (Err(error), false),
+        };
+        report.settled.count(&account, &settled);
+        if needs_refill && refills.send(account).is_err() {
+            tracing::debug!("refills are no longer sent");
+        }
+    };
+    let run = clients.budget.work(AT_ONCE, due, settle, done).await;
+    report.settled.count_unfinished(run.unfinished);
+    report.cut_off = match run.end {
+        RunEnd::Complete => false,
+        RunEnd::CutOff { .. } => true,
+    };
+    report
 }
 
 /// Settles an account. Returns whether its refill must continue.
 async fn settle_one(
     clients: &SettleDueClients,
-    account: AccountId,
+    account: &AccountId,
     now: Timestamp,
-) -> (AccountId, Result<(SettleReport, bool), CommandError>) {
+) -> Result<(SettleReport, bool), CommandError> {
     let policy = &clients.billing.settings.policy;
     // The template drops a minute's trigger after five minutes, so only this run announces
     // deletions.
-    let visit = Visit { delivery: TriggerDelivery::Prompt, ..Visit::of(&account, now) };
+    let visit = Visit { delivery: TriggerDelivery::Prompt, ..Visit::of(account, now) };
     let look = |settled: &SettledAccount<'_>| {
         let needs_refill = refill_needs_driving(settled.view.state(), policy, now);
         (settled.report.clone(), needs_refill)
     };
-    let settled = clients.billing.settle(visit, look).await;
-    (account, settled)
+    clients.billing.settle(visit, look).await
 }
 
-async fn all_due(clients: &SettleDueClients, now: Timestamp) -> Result<Vec<AccountId>, StoreError> {
-    let of_shard = |shard| due_of_shard(clients, shard, now);
-    let shards: Vec<Result<Vec<AccountId>, StoreError>> =
-        futures_util::stream::iter(IndexShard::all())
-            .map(of_shard)
-            .buffered(AT_ONCE)
-            .collect()
-            .await;
-    Ok(shards.into_iter().collect::<Result<Vec<_>, StoreError>>()?.into_iter().flatten().collect())
+/// The accounts that are due. The first page of each shard is read before any account is settled,
+/// and the others as they are needed. An error ends the list of its shard and is left in `failed`.
+fn all_due<'a>(
+    clients: &'a SettleDueClients,
+    now: Timestamp,
+    failed: &'a RefCell<Option<StoreError>>,
+) -> impl Stream<Item = AccountId> + 'a {
+    let first_page = move |shard| async move {
+        let page = page(clients, shard, now, None, failed).await;
+        (shard, page)
+    };
+    let first_pages = stream::iter(shards_from(now)).map(first_page).buffered(SHARDS_AT_ONCE);
+    let accounts = move |(shard, page): (IndexShard, Option<DueAccounts>)| {
+        stream::iter(page).flat_map(move |page| after_first(clients, shard, now, page, failed))
+    };
+    stream::once(first_pages.collect::<Vec<_>>()).flat_map(stream::iter).flat_map(accounts)
 }
 
-async fn due_of_shard(
+/// All shards, starting with another one each minute. If every run is cut off, each shard still has
+/// its turn.
+fn shards_from(now: Timestamp) -> impl Iterator<Item = IndexShard> {
+    let shards: Vec<IndexShard> = IndexShard::all().collect();
+    let turn = now.seconds().div_euclid(MINUTE).unsigned_abs();
+    let turns = usize::try_from(turn).unwrap_or_default().wrapping_mul(SHARDS_AT_ONCE);
+    let first = turns.checked_rem(shards.len()).unwrap_or_default();
+    let count = shards.len();
+    shards.into_iter().cycle().skip(first).take(count)
+}
+
+/// The accounts of a shard, from its first page on.
+fn after_first<'a>(
+    clients: &'a SettleDueClients,
+    shard: IndexShard,
+    now: Timestamp,
+    first: DueAccounts,
+    failed: &'a RefCell<Option<StoreError>>,
+) -> impl Stream<Item = AccountId> + 'a {
+    let others = stream::unfold(first.next, move |after| async move {
+        let page = page(clients, shard, now, Some(&after?), failed).await?;
+        Some((stream::iter(page.accounts), page.next))
+    });
+    stream::iter(first.accounts).chain(others.flatten()).map(|due| due.account)
+}
+
+async fn page(
     clients: &SettleDueClients,
     shard: IndexShard,
     now: Timestamp,
-) -> Result<Vec<AccountId>, StoreError> {
-    let mut accounts = Vec::new();
-    let mut after: Option<DueAccount> = None;
-    loop {
-        let page = clients.billing.store.due(shard, now, after.as_ref(), PAGE).await?;
-        accounts.extend(page.accounts.into_iter().map(|due| due.account));
-        after = page.next;
-        if after.is_none() {
-            return Ok(accounts);
+    after: Option<&DueAccount>,
+    failed: &RefCell<Option<StoreError>>,
+) -> Option<DueAccounts> {
+    match clients.billing.store.due(shard, now, after, PAGE).await {
+        Ok(page) => Some(page),
+        Err(error) => {
+            tracing::warn!(shard = shard.number(), fault = %error, "a shard cannot be read");
+            failed.replace(Some(error));
+            None
         }
-    }
-}
-
-fn refill_due(account: &AccountId) -> BusEvent {
-    BusEvent {
-        detail_type: REFILL_DUE.to_owned(),
-        detail: serde_json::json!({ "account": account }).to_string(),
     }
 }

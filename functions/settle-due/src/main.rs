@@ -1,23 +1,19 @@
 //! Wires and runs `settle-due`.
 
-use std::time::Duration;
-
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use settle_due::{MinuteTrigger, SettleDueClients, handle, report_of};
+use settle_due::{BUDGET, MinuteTrigger, SettleDueClients, TIMEOUT, handle, report_of};
 use tollgate::runtime::aws;
 use tollgate::runtime::billing;
 use tollgate::runtime::delivery::DeliveryTime;
 use tollgate::runtime::logs;
 use tollgate::runtime::metrics::Metrics;
 
-/// The function's timeout in the template.
-const TIMEOUT: Duration = Duration::from_secs(55);
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     logs::init();
     let aws = aws::config()?;
-    let clients = SettleDueClients { billing: billing::billing(&aws)?, bus: billing::bus(&aws)? };
+    let (billing, bus) = (billing::billing(&aws)?, billing::bus(&aws)?);
+    let clients = SettleDueClients { billing, bus, budget: BUDGET };
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
     run(service_fn(|event: LambdaEvent<MinuteTrigger>| async move {
         let delivered = DeliveryTime::before_deadline(event.context.deadline, TIMEOUT);

@@ -18,8 +18,9 @@ pub const PLATFORM_SCOPE: &str = "tollgate/platform";
 /// The scope that may use `/v1/admin`.
 pub const ADMIN_SCOPE: &str = "tollgate/admin";
 /// The claims in which providers name the client of a token: `azp` (OpenID Connect Core 1.0, section
-/// 2), `client_id` (RFC 9068, section 2.2), and `appid` (Entra ID, tokens of version 1.0).
-const CLIENT_CLAIMS: [&str; 3] = ["azp", "client_id", "appid"];
+/// 2), `client_id` (RFC 9068, section 2.2), `appid` (Entra ID, tokens of version 1.0), and `cid`
+/// (Okta).
+const CLIENT_CLAIMS: [&str; 4] = ["azp", "client_id", "appid", "cid"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiCaller {
@@ -111,12 +112,12 @@ pub(super) fn read(
 
 impl TokenScopes {
     fn of(claims: &BTreeMap<String, String>, settings: &Settings) -> TokenScopes {
-        // API Gateway reads `scp` only if there is no `scope`.
-        let text = claims.get("scope").or_else(|| claims.get("scp"));
-        let mut scopes = TokenScopes {
-            held: text.map(|text| listed(text)).unwrap_or_default(),
-            withheld: Vec::new(),
-        };
+        // API Gateway reads `scp` only if there is no `scope`. Entra ID gives a client of its own
+        // no scopes but the `roles` that were assigned to it.
+        let scope = claims.get("scope").or_else(|| claims.get("scp"));
+        let texts = scope.into_iter().chain(claims.get("roles"));
+        let held = texts.flat_map(|text| listed(text)).collect();
+        let mut scopes = TokenScopes { held, withheld: Vec::new() };
         let clients = &settings.scope_clients;
         scopes.keep_for(ADMIN_SCOPE, "StaffClients", &clients.staff, claims);
         scopes.keep_for(PLATFORM_SCOPE, "PlatformClients", &clients.platform, claims);

@@ -57,6 +57,16 @@ impl SettleTally {
         }
     }
 
+    /// Counts accounts that were given up because the run's time was over, and logs each.
+    pub fn count_unfinished(&mut self, accounts: Vec<AccountId>) {
+        for account in accounts {
+            let why = "the account was not settled in time".to_owned();
+            tracing::error!(alarm = "account_failed", %account, fault = why);
+            self.accounts += 1;
+            self.failed.push(FailedAccount { account, why });
+        }
+    }
+
     /// Adds the counts of another run.
     pub fn add(&mut self, other: SettleTally) {
         self.accounts += other.accounts;

@@ -1,6 +1,6 @@
 use super::FamilyView;
 use crate::domain::account::RefillAgreement;
-use crate::domain::event::{Event, RefillChange};
+use crate::domain::event::{Event, RefillChange, RefillDecline};
 use crate::domain::row::Row;
 use crate::views::event_detail::DomainEventDetail;
 
@@ -31,6 +31,9 @@ impl FamilyView for RefillChange {
             }
             RefillChange::RefillNeedsCustomer { .. } => {
                 "Auto-refill awaiting your confirmation".to_owned()
+            }
+            RefillChange::RefillFailed { decline: RefillDecline::CalledOff, .. } => {
+                "Auto-refill canceled".to_owned()
             }
             RefillChange::RefillFailed { .. } => "Auto-refill failed".to_owned(),
         }
