@@ -15,6 +15,7 @@ pub mod funds;
 pub mod ids;
 pub mod money;
 pub(crate) mod names;
+pub mod payment_pages;
 pub mod policy;
 pub mod prices;
 pub mod profile;

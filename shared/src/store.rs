@@ -25,6 +25,8 @@
 //! | `account#A` | `project#P` | a project: `name`, and `digest`: the request that added it |
 //! | `account#A` | `billable#resource#R` | `seq`, and `body`: the [`Resource`](crate::domain::resources::Resource) as JSON |
 //! | `account#A` | `billable#meter#P#SKU` | `project`, `sku`, `reading`, `billed` |
+//! | `account#A` | `pages`, `requests-to-stripe` | what limits are counted by (`limits.rs`) |
+//! | `limits` | `new-account-pages` | the same for all new accounts together |
 //! | `price-list` | `sku#SKU#<valid from>` | `body`: the [`Price`](crate::domain::prices::Price) as JSON |
 //! | `price-list` | `first#SKU` | that the SKU has its first price |
 //!
@@ -50,6 +52,7 @@ mod fault;
 mod history;
 mod indexes;
 mod item;
+mod limits;
 mod meters;
 mod outcome;
 mod profiles;
@@ -69,6 +72,7 @@ pub use execute::{Plan, Trigger};
 pub use fault::{CommandError, StoreError};
 pub use history::{BoundedRead, FoundRows, READS_MAX};
 pub use indexes::{AccountPage, DueAccount, DueAccounts, IndexShard, SHARDS};
+pub use limits::{Counted, RequestCounter, UnpaidPages};
 pub use meters::{ReportOutcome, UsageReport};
 pub use outcome::{
     CLOCK_BEHIND_ALARM_SECONDS, CommandOutcome, CommandReceipt, SettleReport, SettledAccount,

@@ -26,6 +26,7 @@ mod checkout;
 mod console;
 mod deployment_check;
 mod hourly_debit;
+mod limits;
 mod mistyped_account;
 mod project_billing;
 mod publish;

@@ -220,6 +220,8 @@ pub struct Answered {
     pub body: Value,
     /// The link to the next page of a table, from the header.
     pub link: Option<String>,
+    /// How many seconds to wait, from the header.
+    pub retry_after: Option<String>,
 }
 
 impl Answered {
@@ -243,8 +245,10 @@ impl From<Response<Body>> for Answered {
             .get("content-type")
             .and_then(|kind| kind.to_str().ok())
             .unwrap_or_default();
-        let link =
-            response.headers().get("link").and_then(|link| link.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| {
+            response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        let (link, retry_after) = (header("link"), header("retry-after"));
         let (status, kind) = (response.status().as_u16(), kind.to_owned());
         let body = match kind.as_str() {
             "text/csv; charset=utf-8" => {
@@ -253,7 +257,7 @@ impl From<Response<Body>> for Answered {
             "" if status == 204 && response.body().is_empty() => Value::Null,
             _ => serde_json::from_slice(response.body()).expect("an answer is JSON"),
         };
-        let answered = Answered { status, kind, body, link };
+        let answered = Answered { status, kind, body, link, retry_after };
         if answered.kind == "application/problem+json" {
             assert_eq!(answered.body["status"], status, "a problem says its status");
             assert_eq!(answered.body["request_id"], "r-1", "a problem says which request it was");

@@ -19,9 +19,9 @@ use crate::support::{GOOD_CARD, HOUR, PLATFORM, Processes, World, token};
 const CARD_THAT_ASKS: &str = "4000002760003184";
 
 /// Codes without a recorded answer. Trials have no route, and API Gateway itself answers a missing
-/// token and a wrong method. The last four need more data or other faults than are made here. The
+/// token and a wrong method. The last five need more data or other faults than are made here. The
 /// tests of the functions have them.
-const NOT_RECORDED: [ProblemCode; 8] = [
+const NOT_RECORDED: [ProblemCode; 9] = [
     ProblemCode::TrialNotAllowed,
     ProblemCode::TrialLimit,
     ProblemCode::MethodNotAllowed,
@@ -30,6 +30,7 @@ const NOT_RECORDED: [ProblemCode; 8] = [
     ProblemCode::TooMuch,
     ProblemCode::Unavailable,
     ProblemCode::RefillInProgress,
+    ProblemCode::TooManyPages,
 ];
 
 /// Ids of Stripe's begin with these. They follow from how many calls Stripe had before, so each is
@@ -394,6 +395,9 @@ async fn money_and_cards(r: &mut Recorder<'_>) {
     let used = [("idempotency-key", "used")];
     r.ask_with(&ada, "good again", sessions, &used, &json!({"amount": "5.00"})).await;
     r.ask_with(&ada, "a key used for another", sessions, &used, &json!({"amount": "6.00"})).await;
+    let rich = r.api("rich", "");
+    bonus(r, "rich", "19990.00").await;
+    r.ask(&rich, "a balance too high", sessions, &json!({"amount": "25.00"})).await;
     let bob = r.api("bob", "");
     r.ask(&bob, "of another account", &format!("GET {path}"), &Value::Null).await;
     r.ask(&bob, "of another account", &format!("POST {path}/cancel"), &json!({})).await;

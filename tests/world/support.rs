@@ -65,6 +65,10 @@ pub(crate) fn config(processes: Processes, start: UtcDateTime) -> CloudConfig {
         ("ApiBurstLimit", "5000"),
         ("CheckoutRateLimit", "1000"),
         ("CheckoutBurstLimit", "1000"),
+        ("PagesPerHour", "1000"),
+        ("PagesPerDay", "1000"),
+        ("NewAccountPagesPerHour", "100000"),
+        ("StripeRequestsMax", "10000"),
     ];
     config.parameters.extend(limits.map(|(name, value)| (name.to_owned(), value.to_owned())));
     config.start = Some(start);
@@ -80,7 +84,11 @@ impl World {
     }
 
     pub(crate) async fn from(start: UtcDateTime, processes: Processes) -> World {
-        let cloud = Cloud::start(config(processes, start)).await.unwrap();
+        World::of(Cloud::start(config(processes, start)).await.unwrap()).await
+    }
+
+    /// In a cloud that was started.
+    pub(crate) async fn of(cloud: Cloud) -> World {
         let api = ApiClient::new(&cloud.urls().api);
         let operator = api.with_token(token(&cloud, "operator", ADMIN));
         let world = World { cloud, api, operator };
