@@ -19,6 +19,7 @@ pub mod payment_pages;
 pub mod policy;
 pub mod prices;
 pub mod profile;
+pub mod quotas;
 pub mod refill;
 pub mod refusal;
 pub mod resolve;

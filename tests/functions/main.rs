@@ -30,6 +30,7 @@ mod limits;
 mod mistyped_account;
 mod project_billing;
 mod publish;
+mod quotas;
 mod resources;
 mod settle_due;
 mod stripe_contract;

@@ -477,13 +477,14 @@ async fn resources(r: &mut Recorder<'_>) {
     let wish = |sku: &str| json!({"sku": sku, "name": "web", "start": true});
     let web = r.ask(&ada, "good", &new, &wish("vm-small")).await;
     let quiet = json!({"sku": "volume-100gb", "name": "disk", "start": false, "id": "disk"});
-    r.ask(&ada, "not started", &new, &quiet).await;
+    let (platform, for_ada) = (r.api("platform", PLATFORM), [("tollgate-account", "ada")]);
+    r.ask_with(&platform, "not started", &new, &for_ada, &quiet).await;
+    let no_path = json!({"sku": "vm-small", "name": "a", "start": true, "id": "a/b"});
+    for (case, body) in [("an id that is taken", &quiet), ("an id for no address", &no_path)] {
+        r.ask_with(&platform, case, &new, &for_ada, body).await;
+    }
     for (case, body) in [
-        ("an id that is taken", quiet.clone()),
-        (
-            "an id for no address",
-            json!({"sku": "vm-small", "name": "a", "start": true, "id": "a/b"}),
-        ),
+        ("an id of one's own", quiet.clone()),
         ("no such SKU", wish("nothing")),
         ("no name", json!({"sku": "vm-small", "name": "", "start": true})),
         (
@@ -662,6 +663,7 @@ async fn staff(r: &mut Recorder<'_>) {
     for (method, verb, body) in [
         ("GET", "", null),
         ("GET", "/verify", null),
+        ("PUT", "/quotas", &reason),
         ("POST", "/bonus", &good_bonus),
         ("POST", "/correction", &correction("1.00")),
         ("POST", "/freeze", &reason),
@@ -674,6 +676,14 @@ async fn staff(r: &mut Recorder<'_>) {
     }
     r.ask(&admin, "good", &of("GET", "ada", ""), null).await;
     r.ask(&admin, "good", &of("GET", "ada", "/verify"), null).await;
+    let quotas = of("PUT", "ada", "/quotas");
+    let none = json!({"projects": 0, "reason": "a test"});
+    r.ask(&admin, "no more projects", &quotas, &none).await;
+    r.ask(&r.api("ada", ""), "a project too many", "POST /v1/projects", &json!({"name": "more"}))
+        .await;
+    r.ask(&admin, "good", &quotas, &reason).await;
+    r.ask(&admin, "too many", &quotas, &json!({"resources": 10_001, "reason": "a test"})).await;
+    r.ask(&admin, "without a reason", &quotas, &json!({"reason": ""})).await;
     for (verb, case, body) in [
         ("/bonus", "good", good_bonus.clone()),
         ("/bonus", "expired", expiring("2026-11-22T10:00:00Z")),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::{BonusGrant, Command};
+use tollgate::domain::decide::check_reason;
 use tollgate::domain::ids::{AccountId, Sku};
 use tollgate::domain::money::Usd;
 use tollgate::domain::profile::EmailAddress;
@@ -19,6 +20,8 @@ use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{ChainError, Plan};
+
+use crate::quotas::QuotasView;
 
 /// The reason, stored in the row. Customers can read the reason of a bonus or correction.
 #[derive(Debug, Deserialize)]
@@ -79,6 +82,7 @@ struct AccountView {
     pending_payments: usize,
     /// The amount of one refill. Null while refills are off.
     auto_refill: Option<String>,
+    quotas: QuotasView,
     head: String,
 }
 
@@ -120,6 +124,7 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         meters: state.meters,
         pending_payments: state.pending.len(),
         auto_refill: state.refill.agreement.map(|agreed| agreed.amount.to_string()),
+        quotas: QuotasView::read(billing, &account).await?,
         head: digest.as_str().to_owned(),
     })
 }
@@ -197,12 +202,7 @@ pub(crate) async fn resume(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     // The row of a resumption has no field for the reason. The reason is still required, and
     // logged.
     let ReasonRequest { reason } = call.json()?;
-    if reason.trim().is_empty() || reason.len() > tollgate::domain::decide::REASON_BYTES_MAX {
-        return Err(Refusal::ReasonNeeded {
-            bytes_max: tollgate::domain::decide::REASON_BYTES_MAX,
-        }
-        .into());
-    }
+    check_reason(&reason)?;
     let answer =
         on_view(billing, call, |view| resolve::resume(view, call.now.max(view.state().at))).await?;
     tracing::info!(request_id = call.request_id, reason, "resumed");

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use crate::domain::ids::Sku;
 use crate::domain::money::Usd;
 use crate::domain::payment_pages::PagePolicy;
+use crate::domain::quotas::AccountQuotas;
 use crate::domain::refusal::Refusal;
 use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::{DAY, HOUR, MINUTE};
@@ -29,6 +30,8 @@ pub struct Policy {
     /// default. A route makes three calls as a rule. So in any second one account causes at most 2 ×
     /// 15 × 3 = 90 calls, which is less than the 100 that Stripe accepts in live mode.
     pub stripe_requests_max: u32,
+    /// The maximum number of resources and projects of an account.
+    pub quotas: AccountQuotas,
     /// The minimum eligible credit for a start, whatever its cost. $5 by default. It prevents
     /// starts that would stop again within minutes.
     pub start_credit_min: Usd,
@@ -111,6 +114,7 @@ impl Default for Policy {
             balance_max: Usd::dollars(20_000),
             pages: PagePolicy::default(),
             stripe_requests_max: 15,
+            quotas: AccountQuotas::default(),
             start_credit_min: Usd::dollars(5),
             grace_seconds: 3 * DAY,
             trial_grace_seconds: 0,

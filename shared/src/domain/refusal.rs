@@ -161,6 +161,16 @@ pub enum Refusal {
     /// The account's requests to routes that call Stripe.
     #[error("this account made too many requests. Try again in {}", wait(*wait_seconds))]
     TooManyRequests { wait_seconds: i64 },
+    /// The account's resources, including deleted ones that can be restored.
+    #[error(
+        "this account has reached its limit of {max} resources. Deleted resources count until they \
+         can no longer be restored. Contact support for a higher limit"
+    )]
+    ResourceQuota { max: u32 },
+    #[error(
+        "this account has reached its limit of {max} projects. Contact support for a higher limit"
+    )]
+    ProjectQuota { max: u32 },
     /// The balance after a top-up.
     #[error("the balance must be at most ${max} after a top-up. You can add at most ${room}")]
     BalanceTooHigh { max: Usd, room: Usd },
@@ -265,6 +275,8 @@ impl Refusal {
             | Refusal::SuspendedByStaff
             | Refusal::NotSuspended
             | Refusal::StillRunning { .. }
+            | Refusal::ResourceQuota { .. }
+            | Refusal::ProjectQuota { .. }
             | Refusal::BalanceTooHigh { .. }
             | Refusal::TrialUsed
             | Refusal::TrialCard

@@ -342,12 +342,13 @@ fn refused(refusal: &Refusal, settings: &Settings) -> Problem {
         Refusal::CreditTooLow { .. } | Refusal::Suspended | Refusal::TrialLimit { .. } => {
             problem.with_action(json!({"add_credit": page}))
         }
-        Refusal::SuspendedByStaff | Refusal::BalanceTooHigh { .. } => {
-            match &settings.operator_contact {
-                Some(contact) => problem.with_action(json!({"contact": contact})),
-                None => problem,
-            }
-        }
+        Refusal::SuspendedByStaff
+        | Refusal::BalanceTooHigh { .. }
+        | Refusal::ResourceQuota { .. }
+        | Refusal::ProjectQuota { .. } => match &settings.operator_contact {
+            Some(contact) => problem.with_action(json!({"contact": contact})),
+            None => problem,
+        },
         _ => problem,
     }
 }

@@ -101,6 +101,8 @@ codes! {
     CreditTooLow = "credit_too_low", 402, "Insufficient credit";
     /// The monthly cap is below one refill.
     CapBelowAmount = "cap_below_amount", 422, "Monthly cap too low";
+    /// The account has as many resources or projects as it may have.
+    QuotaReached = "quota_reached", 409, "Account limit reached";
     /// The balance would be above the limit.
     BalanceTooHigh = "balance_too_high", 422, "Balance limit reached";
     /// Too many payment pages without a payment.
@@ -225,6 +227,9 @@ impl From<&Refusal> for Problem {
                 .with("available", available.to_string()),
             Refusal::AmountTooSmall { min } => problem.with("min", min.to_string()),
             Refusal::AmountTooLarge { max } => problem.with("max", max.to_string()),
+            Refusal::ResourceQuota { max } | Refusal::ProjectQuota { max } => {
+                problem.with("max", *max)
+            }
             Refusal::BalanceTooHigh { max: _, room } => problem.with("max", room.to_string()),
             Refusal::TooManyPages { wait_seconds }
             | Refusal::TooManyNewPages { wait_seconds }
@@ -326,6 +331,7 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::CardNotUsed { .. } => ProblemCode::Conflict,
         Refusal::TooManyPages { .. } | Refusal::TooManyNewPages { .. } => ProblemCode::TooManyPages,
         Refusal::TooManyRequests { .. } => ProblemCode::Throttled,
+        Refusal::ResourceQuota { .. } | Refusal::ProjectQuota { .. } => ProblemCode::QuotaReached,
         Refusal::BalanceTooHigh { .. } => ProblemCode::BalanceTooHigh,
         Refusal::TrialUsed | Refusal::TrialCard => ProblemCode::TrialNotAllowed,
         Refusal::TrialLimit { .. } => ProblemCode::TrialLimit,

@@ -154,6 +154,8 @@ impl<F: Fn(&'static str) -> Option<String>> Environment<F> {
             self.count("NEW_ACCOUNT_PAGES_PER_HOUR", policy.pages.new_accounts_per_hour)?;
         policy.stripe_requests_max =
             self.count("STRIPE_REQUESTS_MAX", policy.stripe_requests_max)?;
+        policy.quotas.resources = self.count("RESOURCES_MAX", policy.quotas.resources)?;
+        policy.quotas.projects = self.count("PROJECTS_MAX", policy.quotas.projects)?;
         policy.refill.amount_min = self.amount("REFILL_MIN", policy.refill.amount_min)?;
         policy.refill.amount_max = self.amount("REFILL_MAX", policy.refill.amount_max)?;
         policy.start_credit_min = self.amount("START_CREDIT_MIN", policy.start_credit_min)?;
