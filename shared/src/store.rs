@@ -27,9 +27,9 @@
 //! | `account#A` | `quotas` | `resources`, `projects`, and who set them, when and why |
 //! | `account#A` | `billable#resource#R` | `seq`, and `body`: the [`Resource`](crate::domain::resources::Resource) as JSON |
 //! | `account#A` | `billable#meter#P#SKU` | `project`, `sku`, `reading`, `billed` |
-//! | `account#A` | `pages`, `requests-to-stripe` | what limits are counted by (`limits.rs`) |
+//! | `account#A` | `pages`, `requests-to-stripe#…` | what limits are counted by (`limits.rs`) |
 //! | `resource-id#R` | `claim` | which account uses the chosen ID of a resource: `owner`, `row` |
-//! | `limits` | `new-account-pages` | the same for all new accounts together |
+//! | `limits` | `new-account-pages#…` | the same for all new accounts together |
 //! | `price-list` | `sku#SKU#<valid from>` | `body`: the [`Price`](crate::domain::prices::Price) as JSON |
 //! | `price-list` | `first#SKU` | that the SKU has its first price |
 //!

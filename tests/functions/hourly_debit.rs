@@ -25,7 +25,7 @@ async fn world(accounts: &[&str]) -> World {
     for account in accounts {
         ledger.open(account, "10:00:00").await;
         ledger.credit(account, &format!("pi_{account}"), "25", "10:00:00").await;
-        ledger.start(account, "vm", &["srv-1"], "10:20:00").await;
+        ledger.start(account, "vm", &[&format!("vm-of-{account}")], "10:20:00").await;
     }
     let budget = Duration::from_secs(60);
     BusWorld::on(ledger, &[], |billing, bus| DebitClients { billing, bus, budget }).await
@@ -112,7 +112,7 @@ async fn slice_short_of_time_hands_on_its_rest_once() {
     for name in &names {
         world.ledger.open(name, "10:00:00").await;
         world.ledger.credit(name, &format!("pi_{name}"), "25", "10:00:00").await;
-        world.ledger.start(name, "vm", &["srv-1"], "10:20:00").await;
+        world.ledger.start(name, "vm", &[&format!("vm-of-{name}")], "10:20:00").await;
     }
     let slice =
         DebitSlice { time: "2026-11-22T11:00:00Z".to_owned(), shard: shard.number(), after: None };

@@ -54,7 +54,7 @@ impl Api {
                 let page = scan.send().await.expect("a table is scanned");
                 let is_counter = |item: &&HashMap<String, AttributeValue>| {
                     let key = item.get("sk").and_then(|key| key.as_s().ok());
-                    key.is_some_and(|key| key == "requests-to-stripe")
+                    key.is_some_and(|key| key.starts_with("requests-to-stripe#"))
                 };
                 for item in page.items().iter().filter(|item| !is_counter(item)) {
                     let sorted: BTreeMap<_, _> = item.iter().collect();

@@ -3,16 +3,15 @@
 //! | `pk` | `sk` | what |
 //! |---|---|---|
 //! | `account#A` | `pages` | the payment pages of the last day that are not known to be paid: `pages` (JSON), `version` |
-//! | `account#A` | `requests-to-stripe` | requests in the current ten seconds: `begins`, `taken` |
-//! | `limits` | `new-account-pages` | payment pages of accounts that never paid, in the current hour: `begins`, `taken` |
+//! | `account#A` | `requests-to-stripe#B` | requests in the ten seconds from B on (Unix seconds): `taken` |
+//! | `limits` | `new-account-pages#B` | payment pages of accounts that never paid, in the hour from B on: `taken` |
 //!
-//! Each has an `expires`, by which DynamoDB removes it late or never. So the times within it are
-//! compared, and nothing depends on its removal.
+//! Each has an `expires`, by which DynamoDB removes it late or never. The times of pages are
+//! compared, and the key of a counter says its time, so nothing depends on the removal.
 
-use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 
 use super::accounts::unbuilt;
-use super::backoff::Backoff;
 use super::item::{
     StoredItem, account_partition, item, malformed, number, number_of, text, text_of,
 };
@@ -20,7 +19,7 @@ use super::write::WriteOutcome;
 use super::{RecordOutcome, Store, StoreError};
 use crate::domain::ids::AccountId;
 use crate::domain::payment_pages::MadePage;
-use crate::domain::timestamp::{DAY, Timestamp};
+use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 
 const PAGES: &str = "pages";
 
@@ -52,12 +51,13 @@ pub enum Counted {
 }
 
 impl RequestCounter<'_> {
-    fn key(self) -> StoredItem {
-        let (partition, sort_key) = match self {
+    /// Of the window that begins then, in Unix seconds.
+    fn key(self, begins: i64) -> StoredItem {
+        let (partition, name) = match self {
             RequestCounter::ToStripe(account) => (account_partition(account), "requests-to-stripe"),
             RequestCounter::NewAccountPages => ("limits".to_owned(), "new-account-pages"),
         };
-        item([("pk", text(partition)), ("sk", text(sort_key))])
+        item([("pk", text(partition)), ("sk", text(format!("{name}#{begins}")))])
     }
 }
 
@@ -101,9 +101,7 @@ impl Store {
     }
 
     /// Counts one more in the window that `now` (UTC) is in, unless that has `max` already. Windows
-    /// follow each other without a gap, each `seconds` long.
-    ///
-    /// A window never goes back: a request with an older time counts in the newest one.
+    /// follow each other without a gap, each `seconds` long. Always one write.
     ///
     /// # Errors
     /// [`StoreError`]. One more may have been counted then.
@@ -114,60 +112,23 @@ impl Store {
         max: u32,
         now: Timestamp,
     ) -> Result<Counted, StoreError> {
-        let mut begins = now.seconds().div_euclid(seconds) * seconds;
-        let mut backoff = Backoff::for_losses();
-        loop {
-            let one_more = Update::builder()
-                .update_expression("ADD taken :one")
-                .condition_expression("begins = :begins AND taken < :max")
-                .expression_attribute_values(":max", number(max));
-            let Err(found) = self.update_counter(counter, one_more, begins).await? else {
-                return Ok(Counted::Within);
-            };
-            let wrong = malformed(format!("{counter:?}"));
-            let known = found.map(|item| number_of::<i64>(&item, "begins").map_err(wrong));
-            match known.transpose()? {
-                Some(known) if known == begins => {
-                    let until = Timestamp::from_seconds(begins.saturating_add(seconds));
-                    return Ok(Counted::Full { until: until.unwrap_or(now) });
-                }
-                Some(newer) if newer > begins => begins = newer,
-                Some(_) | None => {
-                    let first = Update::builder()
-                        .update_expression("SET begins = :begins, taken = :one, expires = :expires")
-                        .condition_expression("attribute_not_exists(begins) OR begins < :begins")
-                        .expression_attribute_values(
-                            ":expires",
-                            number(begins.saturating_add(seconds + DAY)),
-                        );
-                    if self.update_counter(counter, first, begins).await?.is_ok() {
-                        return Ok(Counted::Within);
-                    }
-                }
-            }
-            let attempts = backoff.attempts();
-            backoff.pause().await.map_err(|_| StoreError::Contended { attempts })?;
-        }
-    }
-
-    /// The inner error is what was there when the condition failed.
-    async fn update_counter(
-        &self,
-        counter: RequestCounter<'_>,
-        update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
-        begins: i64,
-    ) -> Result<Result<(), Option<StoredItem>>, StoreError> {
-        let update = update
+        let begins = now.seconds().div_euclid(seconds) * seconds;
+        let ends = begins.saturating_add(seconds);
+        let update = Update::builder()
             .table_name(&self.tables.accounts)
-            .set_key(Some(counter.key()))
+            .set_key(Some(counter.key(begins)))
+            .update_expression("SET expires = :expires ADD taken :one")
+            .condition_expression("attribute_not_exists(taken) OR taken < :max")
+            .expression_attribute_values(":expires", number(ends.saturating_add(HOUR)))
             .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":begins", number(begins))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .expression_attribute_values(":max", number(max))
             .build()
             .map_err(|error| unbuilt(&error))?;
         match self.write(&[TransactWriteItem::builder().update(update).build()]).await? {
-            WriteOutcome::Done => Ok(Ok(())),
-            WriteOutcome::Refused(mut obstacles) => Ok(Err(obstacles.found.remove(&0).flatten())),
+            WriteOutcome::Done => Ok(Counted::Within),
+            WriteOutcome::Refused(_) => {
+                Ok(Counted::Full { until: Timestamp::from_seconds(ends).unwrap_or(now) })
+            }
         }
     }
 }
