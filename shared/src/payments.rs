@@ -11,6 +11,7 @@ mod customer;
 pub mod decline;
 mod disputes;
 mod fraud_warnings;
+mod pages;
 pub mod refill;
 mod reversals;
 

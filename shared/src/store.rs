@@ -23,8 +23,13 @@
 //! | `account#A` | `schedule` | `seq` of the row that wrote it, and the keys of the two indexes while they apply |
 //! | `account#A` | `profile` | `email` |
 //! | `account#A` | `project#P` | a project: `name`, and `digest`: the request that added it |
+//! | `account#A` | `project-list` | `version`, which goes up with every project that is added |
+//! | `account#A` | `quotas` | `resources`, `projects`, and who set them, when and why |
 //! | `account#A` | `billable#resource#R` | `seq`, and `body`: the [`Resource`](crate::domain::resources::Resource) as JSON |
 //! | `account#A` | `billable#meter#P#SKU` | `project`, `sku`, `reading`, `billed` |
+//! | `account#A` | `pages`, `requests-to-stripe#…` | what limits are counted by (`limits.rs`) |
+//! | `resource-id#R` | `claim` | which account uses the chosen ID of a resource: `owner`, `row` |
+//! | `limits` | `new-account-pages#…` | the same for all new accounts together |
 //! | `price-list` | `sku#SKU#<valid from>` | `body`: the [`Price`](crate::domain::prices::Price) as JSON |
 //! | `price-list` | `first#SKU` | that the SKU has its first price |
 //!
@@ -50,10 +55,13 @@ mod fault;
 mod history;
 mod indexes;
 mod item;
+mod limits;
 mod meters;
 mod outcome;
 mod profiles;
 mod projects;
+mod quotas;
+mod resource_ids;
 mod rows;
 mod runs;
 mod verify;
@@ -69,11 +77,13 @@ pub use execute::{Plan, Trigger};
 pub use fault::{CommandError, StoreError};
 pub use history::{BoundedRead, FoundRows, READS_MAX};
 pub use indexes::{AccountPage, DueAccount, DueAccounts, IndexShard, SHARDS};
+pub use limits::{Counted, RequestCounter, UnpaidPages};
 pub use meters::{ReportOutcome, UsageReport};
 pub use outcome::{
     CLOCK_BEHIND_ALARM_SECONDS, CommandOutcome, CommandReceipt, SettleReport, SettledAccount,
 };
 pub use projects::{NamedProject, ProjectAdded, ProjectPage};
+pub use quotas::QuotaDecision;
 pub use rows::{RowOrder, RowPage};
 pub use verify::{ChainError, VerifiedChain};
 

@@ -210,7 +210,7 @@ async fn eventful() -> Api {
         let body = json!({"sku": sku, "name": format!("the {id}"), "start": true, "id": id});
         let event = ApiEvent::by(ALICE, "POST /v1/projects/{project}/resources", now)
             .at("project", &projects[project]);
-        on(&api, event.json(&body), 201).await;
+        on(&api, event.scope("tollgate/platform").json(&body), 201).await;
     }
     let change = |project: usize, id: &str, what: &str, now: &str| {
         ApiEvent::by(ALICE, &format!("POST /v1/projects/{{project}}/resources/{{id}}/{what}"), now)

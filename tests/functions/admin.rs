@@ -397,6 +397,13 @@ async fn an_account_is_summed_up_without_being_changed() {
       "paid_credit": "24.60",
       "paid_through": "2026-11-22T11:00:00Z",
       "pending_payments": 0,
+      "quotas": {
+        "projects": 100,
+        "reason": null,
+        "resources": 1000,
+        "set_at": null,
+        "set_by": null
+      },
       "rate_per_hour": "0.60",
       "rows": 3,
       "running": 1,

@@ -26,7 +26,7 @@ async fn world(accounts: &[&str]) -> World {
     for account in accounts {
         ledger.open(account, "10:00:00").await;
         ledger.credit(account, &format!("pi_{account}"), "25", "10:00:00").await;
-        ledger.start(account, "vm", &["srv-1"], "10:20:00").await;
+        ledger.start(account, "vm", &[&format!("vm-of-{account}")], "10:20:00").await;
     }
     BusWorld::on(ledger, &[], |billing, bus| DebitClients { billing, bus, budget: BUDGET }).await
 }
@@ -67,7 +67,7 @@ impl World {
         for name in &names {
             self.ledger.open(name, "10:00:00").await;
             self.ledger.credit(name, &format!("pi_{name}"), "25", "10:00:00").await;
-            self.ledger.start(name, "vm", &["srv-1"], "10:20:00").await;
+            self.ledger.start(name, "vm", &[&format!("vm-of-{name}")], "10:20:00").await;
         }
         (shard, names)
     }

@@ -30,7 +30,7 @@ async fn start_new(api: &Api, project: &str, sku: &str, id: &str, now: &str) {
     let body = json!({"sku": sku, "name": format!("the {id}"), "start": true, "id": id});
     let event =
         ApiEvent::by(ALICE, "POST /v1/projects/{project}/resources", now).at("project", project);
-    done(api, event.json(&body)).await;
+    done(api, event.scope("tollgate/platform").json(&body)).await;
 }
 
 async fn change(api: &Api, project: &str, id: &str, what: &str, now: &str) {
@@ -54,7 +54,7 @@ async fn project_shows_each_resources_cost_in_the_month() {
     let new = json!({"sku": "vm", "name": "spare", "start": false, "id": "spare"});
     let event = ApiEvent::by(ALICE, "POST /v1/projects/{project}/resources", "10:30:00")
         .at("project", &project);
-    done(&api, event.json(&new)).await;
+    done(&api, event.scope("tollgate/platform").json(&new)).await;
     let report = json!({"project": project, "sku": "tokens", "reading": "1000000"});
     let event = ApiEvent::by("platform", "POST /v1/usage", "10:40:00").scope("tollgate/platform");
     done(&api, event.header("Tollgate-Account", ALICE).json(&report)).await;

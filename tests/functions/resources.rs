@@ -1,5 +1,6 @@
 //! Projects and resources over the HTTP API: each route, each refusal, repeats and races.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use tollgate::domain::prices::Price;
 use tollgate::runtime::billing::Billing;
@@ -87,8 +88,10 @@ async fn new_project(api: &Api, account: &str) -> String {
     made.body["id"].as_str().unwrap().to_owned()
 }
 
+/// Only the platform may choose an ID.
 fn wanted(project: &str, body: Value) -> ApiEvent {
-    ApiEvent::by(ALICE, CREATE, "10:20:00").at("project", project).json(&body)
+    let event = ApiEvent::by(ALICE, CREATE, "10:20:00").at("project", project).json(&body);
+    if body["id"].is_null() { event } else { event.scope(SCOPE) }
 }
 
 /// A running `vm` of that id.
@@ -315,8 +318,9 @@ async fn failed_start_that_its_customer_stopped_costs_nothing() {
 #[tokio::test]
 async fn agreed_rates_come_from_the_platform_only() {
     let (api, project) = with_credit("10").await;
+    let body = json!({"sku": "vm", "name": "web", "start": true, "rate": "0.5"});
+    refused(&api, wanted(&project, body), 403, "forbidden").await;
     let body = json!({"sku": "vm", "name": "web", "start": true, "id": "srv-1", "rate": "0.5"});
-    refused(&api, wanted(&project, body.clone()), 403, "forbidden").await;
     let made = ask(&api, wanted(&project, body).scope(SCOPE)).await;
     assert_eq!((made.status, &made.body["rate_per_hour"]), (201, &json!("0.50")));
 }
@@ -439,6 +443,85 @@ async fn refused_resource_call_names_its_problem_writes_nothing() {
 }
 
 #[tokio::test]
+async fn customers_choose_no_resource_id() {
+    let (api, project) = with_credit("10").await;
+    let body = |id: &str| json!({"sku": "vm", "name": "web", "start": false, "id": id});
+    let by_customer =
+        |id: &str| ApiEvent::by(ALICE, CREATE, "10:20:00").at("project", &project).json(&body(id));
+    for id in ["db-1", "..", "a/b"] {
+        let answered = refused(&api, by_customer(id), 400, "invalid_body").await;
+        assert_eq!(answered.body["parameter"], "id");
+        let why = "id: only the platform may choose an ID. Leave it out, and one is generated.";
+        assert_eq!(answered.body["detail"], why);
+    }
+    for id in ["..", ".", "-rf", "a~b", "a%2e", "a b"] {
+        let answered = refused(&api, wanted(&project, body(id)), 400, "invalid_body").await;
+        assert_eq!(answered.body["parameter"], "id", "{id}");
+    }
+    let generated = body("srv-0123456789abcdefghjk");
+    let answered = refused(&api, wanted(&project, generated), 400, "invalid_body").await;
+    let why = "id: IDs of this form are generated. Choose another one.";
+    assert_eq!(answered.body["detail"], why);
+}
+
+#[tokio::test]
+async fn chosen_id_is_unique_in_the_installation() {
+    let (api, project) = with_credit("10").await;
+    api.ledger.open("bob", "10:00:00").await;
+    let of_bob = new_project(&api, "bob").await;
+    let body = |id: &str| json!({"sku": "vm", "name": "web", "start": false, "id": id});
+    let event = |account: &str, project: &str, id: &str, now: &str| {
+        let event = ApiEvent::by("platform", CREATE, now).scope(SCOPE);
+        event.header("Tollgate-Account", account).at("project", project).json(&body(id))
+    };
+    let made = ask(&api, event(ALICE, &project, "db-1", "10:20:00")).await;
+    assert_eq!((made.status, &made.body["id"]), (201, &json!("db-1")));
+    let taken = event("bob", &of_bob, "db-1", "10:20:00");
+    let answered = refused(&api, taken.clone(), 409, "already_exists").await;
+    assert_eq!(answered.body["detail"], "Resource db-1 already exists.");
+
+    // Two at once.
+    let (alices, bobs) = (
+        event(ALICE, &project, "db-2", "10:21:00").key("k-a"),
+        event("bob", &of_bob, "db-2", "10:21:00").key("k-b"),
+    );
+    let other = api.another();
+    let (one, two) = tokio::join!(send(&api.billing, &alices), send(&other, &bobs));
+    let mut both = [one.status, two.status];
+    both.sort_unstable();
+    assert_eq!(both, [201, 409], "{} {}", one.shown(), two.shown());
+    // Both are repeated, and answered as before.
+    let again = [ask(&api, alices).await.status, ask(&api, bobs).await.status];
+    assert_eq!(again, [one.status, two.status]);
+
+    // Purged: its account may use the ID again, and nobody else.
+    ask(&api, on(DELETE, &project, "db-1", "10:30:00")).await;
+    let later = "2026-12-07T10:30:00Z";
+    api.ledger.settle(ALICE, later).await;
+    let taken = event("bob", &of_bob, "db-1", later);
+    assert_eq!(ask(&api, taken).await.code(), "already_exists");
+    let made = ask(&api, event(ALICE, &project, "db-1", later)).await;
+    assert_eq!(made.status, 201, "{}", made.shown());
+    check(&api.ledger, ALICE).await;
+    check(&api.ledger, "bob").await;
+}
+
+#[tokio::test]
+async fn id_without_a_claim_keeps_working() {
+    let (api, project) = with_credit("10").await;
+    running(&api, &project, "old-1").await;
+    let claim = api.ledger.client.delete_item().table_name(api.ledger.tables.accounts());
+    let claim = claim.key("pk", AttributeValue::S("resource-id#old-1".to_owned()));
+    claim.key("sk", AttributeValue::S("claim".to_owned())).send().await.unwrap();
+    for (route, now) in
+        [(STOP, "10:30:00"), (START, "10:31:00"), (DELETE, "10:35:00"), (RESTORE, "10:40:00")]
+    {
+        assert_eq!(ask(&api, on(route, &project, "old-1", now)).await.status, 200, "{route}");
+    }
+    check(&api.ledger, ALICE).await;
+}
+
+#[tokio::test]
 async fn resources_of_other_accounts_are_not_found() {
     let (api, project) = with_credit("10").await;
     running(&api, &project, "srv-1").await;
@@ -450,7 +533,7 @@ async fn resources_of_other_accounts_are_not_found() {
     for route in [PROJECT, LIST, GET, START, STOP, RESTORE, DELETE] {
         refused(&api, by(route), 404, "not_found").await;
     }
-    let body = json!({"sku": "vm", "name": "web", "start": true, "id": "srv-2"});
+    let body = json!({"sku": "vm", "name": "web", "start": true});
     refused(&api, by(CREATE).json(&body), 404, "not_found").await;
     refused(&api, by(GET).header("Tollgate-Account", ALICE), 403, "forbidden").await;
     // The platform mistyped: it opens nothing.

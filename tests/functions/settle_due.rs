@@ -79,7 +79,7 @@ async fn wanting_refills(world: &World, accounts: &[&str]) {
         world.ledger.open(account, "10:00:00").await;
         world.ledger.credit(account, &format!("pi_{account}"), "6", "10:00:00").await;
         world.command_of(account, "10:30:00", refill()).await;
-        world.ledger.start(account, "big", &["srv-1"], "11:00:00").await;
+        world.ledger.start(account, "big", &[&format!("big-of-{account}")], "11:00:00").await;
     }
 }
 

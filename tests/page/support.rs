@@ -62,7 +62,13 @@ impl Visit {
         config.binaries = binaries::of(&config);
         config.pace = pace;
         // While the clock stands still, no rate limit recovers.
-        config.parameters.insert("ApiBurstLimit".to_owned(), "5000".to_owned());
+        let limits = [
+            ("ApiBurstLimit", "5000"),
+            ("PagesPerHour", "1000"),
+            ("PagesPerDay", "1000"),
+            ("StripeRequestsMax", "10000"),
+        ];
+        config.parameters.extend(limits.map(|(name, value)| (name.to_owned(), value.to_owned())));
         for (name, value) in parameters {
             config.parameters.insert((*name).to_owned(), (*value).to_owned());
         }

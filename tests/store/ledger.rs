@@ -494,7 +494,7 @@ async fn indexes_are_paged_and_each_account_is_in_one_shard() {
     for account in &accounts {
         ledger.open(account, "10:00:00").await;
         ledger.grant(account, "10", "12:30:00", "10:00:00").await;
-        ledger.start(account, "vm", &["r1"], "10:20:00").await;
+        ledger.start(account, "vm", &[&format!("vm-of-{account}")], "10:20:00").await;
     }
     let (mut billable, mut due) = (Vec::new(), Vec::new());
     for shard in IndexShard::all() {

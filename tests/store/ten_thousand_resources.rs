@@ -31,7 +31,7 @@ async fn start_all(ledger: &Ledger) {
     );
     let mut view = view.unwrap().unwrap();
     let ids: Vec<String> =
-        (0..RESOURCES).map(|number| format!("res_4Zx81QpLm02VtY{number:05}")).collect();
+        (0..RESOURCES).map(|number| format!("srv-4zx81qp0m02vtyq{number:05}")).collect();
     for batch in ids.chunks(RESOURCES_PER_ROW_MAX) {
         let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
         let command = start_new(&view, &project, &new_resources("web", &batch), now).unwrap();

@@ -2,8 +2,9 @@
 //! event of payload format 2.0 (docs.aws.amazon.com, "Create AWS Lambda proxy integrations for HTTP
 //! APIs").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use lambda_http::request::from_str;
 use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};
@@ -41,7 +42,8 @@ impl Api {
         Billing::new(store, self.billing.settings.clone())
     }
 
-    /// All items of both tables, to see whether anything was written.
+    /// All items of both tables, to see whether anything was written. Without the counters of
+    /// requests, which count what is refused as well.
     pub async fn everything(&self) -> Vec<String> {
         let mut all = Vec::new();
         for table in [self.ledger.tables.ledger(), self.ledger.tables.accounts()] {
@@ -50,7 +52,11 @@ impl Api {
                 let scan =
                     self.ledger.client.scan().table_name(table).set_exclusive_start_key(start);
                 let page = scan.send().await.expect("a table is scanned");
-                for item in page.items() {
+                let is_counter = |item: &&HashMap<String, AttributeValue>| {
+                    let key = item.get("sk").and_then(|key| key.as_s().ok());
+                    key.is_some_and(|key| key.starts_with("requests-to-stripe#"))
+                };
+                for item in page.items().iter().filter(|item| !is_counter(item)) {
                     let sorted: BTreeMap<_, _> = item.iter().collect();
                     all.push(format!("{sorted:?}"));
                 }
@@ -220,6 +226,8 @@ pub struct Answered {
     pub body: Value,
     /// The link to the next page of a table, from the header.
     pub link: Option<String>,
+    /// How many seconds to wait, from the header.
+    pub retry_after: Option<String>,
 }
 
 impl Answered {
@@ -243,8 +251,10 @@ impl From<Response<Body>> for Answered {
             .get("content-type")
             .and_then(|kind| kind.to_str().ok())
             .unwrap_or_default();
-        let link =
-            response.headers().get("link").and_then(|link| link.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| {
+            response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        let (link, retry_after) = (header("link"), header("retry-after"));
         let (status, kind) = (response.status().as_u16(), kind.to_owned());
         let body = match kind.as_str() {
             "text/csv; charset=utf-8" => {
@@ -253,7 +263,7 @@ impl From<Response<Body>> for Answered {
             "" if status == 204 && response.body().is_empty() => Value::Null,
             _ => serde_json::from_slice(response.body()).expect("an answer is JSON"),
         };
-        let answered = Answered { status, kind, body, link };
+        let answered = Answered { status, kind, body, link, retry_after };
         if answered.kind == "application/problem+json" {
             assert_eq!(answered.body["status"], status, "a problem says its status");
             assert_eq!(answered.body["request_id"], "r-1", "a problem says which request it was");

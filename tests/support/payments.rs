@@ -74,6 +74,9 @@ impl PaymentWorld {
                 "PLATFORM_CLIENTS" => Some(PLATFORM_CLIENT.to_owned()),
                 "BILLING_URL" => Some("https://billing.example/".to_owned()),
                 "OPERATOR_CONTACT" => Some("sales@billing.example".to_owned()),
+                // While the clock stands still, a limit never ends.
+                "PAGES_PER_HOUR" | "PAGES_PER_DAY" => Some("1000".to_owned()),
+                "STRIPE_REQUESTS_MAX" => Some("10000".to_owned()),
                 "STRIPE_SECRET_KEY" => Some("sk_test_local".to_owned()),
                 "STRIPE_API_BASE" => Some(url.clone()),
                 "STRIPE_WEBHOOK_SECRETS" => Some(format!("whsec_old,{SECRET}")),

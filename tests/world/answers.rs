@@ -19,9 +19,9 @@ use crate::support::{GOOD_CARD, HOUR, PLATFORM, Processes, World, token};
 const CARD_THAT_ASKS: &str = "4000002760003184";
 
 /// Codes without a recorded answer. Trials have no route, and API Gateway itself answers a missing
-/// token and a wrong method. The last four need more data or other faults than are made here. The
+/// token and a wrong method. The last five need more data or other faults than are made here. The
 /// tests of the functions have them.
-const NOT_RECORDED: [ProblemCode; 8] = [
+const NOT_RECORDED: [ProblemCode; 9] = [
     ProblemCode::TrialNotAllowed,
     ProblemCode::TrialLimit,
     ProblemCode::MethodNotAllowed,
@@ -30,6 +30,7 @@ const NOT_RECORDED: [ProblemCode; 8] = [
     ProblemCode::TooMuch,
     ProblemCode::Unavailable,
     ProblemCode::RefillInProgress,
+    ProblemCode::TooManyPages,
 ];
 
 /// Ids of Stripe's begin with these. They follow from how many calls Stripe had before, so each is
@@ -394,6 +395,9 @@ async fn money_and_cards(r: &mut Recorder<'_>) {
     let used = [("idempotency-key", "used")];
     r.ask_with(&ada, "good again", sessions, &used, &json!({"amount": "5.00"})).await;
     r.ask_with(&ada, "a key used for another", sessions, &used, &json!({"amount": "6.00"})).await;
+    let rich = r.api("rich", "");
+    bonus(r, "rich", "19990.00").await;
+    r.ask(&rich, "a balance too high", sessions, &json!({"amount": "25.00"})).await;
     let bob = r.api("bob", "");
     r.ask(&bob, "of another account", &format!("GET {path}"), &Value::Null).await;
     r.ask(&bob, "of another account", &format!("POST {path}/cancel"), &json!({})).await;
@@ -473,13 +477,14 @@ async fn resources(r: &mut Recorder<'_>) {
     let wish = |sku: &str| json!({"sku": sku, "name": "web", "start": true});
     let web = r.ask(&ada, "good", &new, &wish("vm-small")).await;
     let quiet = json!({"sku": "volume-100gb", "name": "disk", "start": false, "id": "disk"});
-    r.ask(&ada, "not started", &new, &quiet).await;
+    let (platform, for_ada) = (r.api("platform", PLATFORM), [("tollgate-account", "ada")]);
+    r.ask_with(&platform, "not started", &new, &for_ada, &quiet).await;
+    let no_path = json!({"sku": "vm-small", "name": "a", "start": true, "id": "a/b"});
+    for (case, body) in [("an id that is taken", &quiet), ("an id for no address", &no_path)] {
+        r.ask_with(&platform, case, &new, &for_ada, body).await;
+    }
     for (case, body) in [
-        ("an id that is taken", quiet.clone()),
-        (
-            "an id for no address",
-            json!({"sku": "vm-small", "name": "a", "start": true, "id": "a/b"}),
-        ),
+        ("an id of one's own", quiet.clone()),
         ("no such SKU", wish("nothing")),
         ("no name", json!({"sku": "vm-small", "name": "", "start": true})),
         (
@@ -658,6 +663,7 @@ async fn staff(r: &mut Recorder<'_>) {
     for (method, verb, body) in [
         ("GET", "", null),
         ("GET", "/verify", null),
+        ("PUT", "/quotas", &reason),
         ("POST", "/bonus", &good_bonus),
         ("POST", "/correction", &correction("1.00")),
         ("POST", "/freeze", &reason),
@@ -671,6 +677,14 @@ async fn staff(r: &mut Recorder<'_>) {
     }
     r.ask(&admin, "good", &of("GET", "ada", ""), null).await;
     r.ask(&admin, "good", &of("GET", "ada", "/verify"), null).await;
+    let quotas = of("PUT", "ada", "/quotas");
+    let none = json!({"projects": 0, "reason": "a test"});
+    r.ask(&admin, "no more projects", &quotas, &none).await;
+    r.ask(&r.api("ada", ""), "a project too many", "POST /v1/projects", &json!({"name": "more"}))
+        .await;
+    r.ask(&admin, "good", &quotas, &reason).await;
+    r.ask(&admin, "too many", &quotas, &json!({"resources": 10_001, "reason": "a test"})).await;
+    r.ask(&admin, "without a reason", &quotas, &json!({"reason": ""})).await;
     for (verb, case, body) in [
         ("/bonus", "good", good_bonus.clone()),
         ("/bonus", "expired", expiring("2026-11-22T10:00:00Z")),

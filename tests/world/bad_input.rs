@@ -103,6 +103,9 @@ impl<'w> Scene<'w> {
                     json!({"sku": "new", "unit": "hour", "kind": "instance", "rate": "1.00"});
                 json!({"prices": [price]})
             }
+            "PUT /v1/admin/accounts/{account}/quotas" => {
+                json!({"resources": 2000, "projects": 200, "reason": "a test"})
+            }
             "POST /v1/admin/accounts/{account}/bonus" => {
                 json!({"amount": "5.00", "expires_at": "2027-01-01T00:00:00Z", "reason": "a test"})
             }

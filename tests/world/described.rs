@@ -304,6 +304,9 @@ async fn every_route_answers_as_it_is_described() {
             &Value::Null,
         )
         .await;
+    let quotas = json!({"resources": 2_000, "reason": "a test"});
+    let route = "PUT /v1/admin/accounts/{account}/quotas";
+    reader.send(&admin, route, &format!("{account}/quotas"), &quotas).await;
     let bonus = json!({"amount": "5.00", "expires_at": "2027-01-01T00:00:00Z", "excludes": ["vm-large"], "reason": "a test"});
     let correction = json!({"amount": "-1.00", "reason": "a test"});
     for (verb, body) in [("bonus", bonus), ("correction", correction)] {

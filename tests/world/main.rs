@@ -10,6 +10,7 @@
 //! - `money_faults` has the faults of money that attacks found, with their right values.
 //! - `story` follows one customer from the first payment on.
 //! - `bad_input` and `bad_webhooks` send invalid requests.
+//! - `floods` has callers who send as much as they can.
 //! - `killed` kills a function before and after each of its calls, flow by flow. `killed_on_time`
 //!   does so for flows that the clock starts.
 //! - `hours` is a benchmark: the cost of an hour with few and with many accounts.
@@ -36,6 +37,7 @@ mod demo;
 mod deployed;
 mod described;
 mod documented;
+mod floods;
 mod hours;
 mod integration;
 mod invariants;

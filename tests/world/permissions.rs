@@ -363,6 +363,8 @@ async fn the_operator_does_everything(world: &World) {
     let account = "/v1/admin/accounts/carol";
     let correction = json!({"amount": "5.00", "reason": "a test"});
     world.write(&world.operator, "POST", &format!("{account}/correction"), &correction).await;
+    let quotas = json!({"resources": 2_000, "reason": "a test"});
+    world.write(&world.operator, "PUT", &format!("{account}/quotas"), &quotas).await;
     for action in ["freeze", "unfreeze", "suspend", "resume"] {
         world
             .ask(

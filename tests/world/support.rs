@@ -65,6 +65,10 @@ pub(crate) fn config(processes: Processes, start: UtcDateTime) -> CloudConfig {
         ("ApiBurstLimit", "5000"),
         ("CheckoutRateLimit", "1000"),
         ("CheckoutBurstLimit", "1000"),
+        ("PagesPerHour", "1000"),
+        ("PagesPerDay", "1000"),
+        ("NewAccountPagesPerHour", "100000"),
+        ("StripeRequestsMax", "10000"),
     ];
     config.parameters.extend(limits.map(|(name, value)| (name.to_owned(), value.to_owned())));
     config.start = Some(start);
@@ -92,7 +96,11 @@ impl World {
         let mut config = config(processes, start);
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         config.parameters.extend(parameters.iter().map(owned));
-        let cloud = Cloud::start(config).await.unwrap();
+        World::of(Cloud::start(config).await.unwrap()).await
+    }
+
+    /// In a cloud that was started.
+    pub(crate) async fn of(cloud: Cloud) -> World {
         let api = ApiClient::new(&cloud.urls().api);
         let operator = api.with_token(token(&cloud, "operator", ADMIN));
         let world = World { cloud, api, operator };

@@ -75,7 +75,7 @@ async fn check_address_unneeded(
     if head.is_none_or(|head| head.state.refill.agreement.is_none()) {
         return Ok(());
     }
-    match clients.payments(call).await?.stripe.settings().tax {
+    match clients.unlimited_payments(call).await?.stripe.settings().tax {
         TaxMode::Off => Ok(()),
         TaxMode::Automatic => {
             let why = "The address determines the tax on refills. Turn off auto-refill before you \

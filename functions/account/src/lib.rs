@@ -79,8 +79,15 @@ fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
 }
 
 impl AccountClients {
-    /// Ledger and Stripe at the time of one call.
+    /// Ledger and Stripe at the time of one call, within the account's budget for calls to Stripe.
     async fn payments(&self, call: &ApiCall) -> Result<Payments<'_>, ApiError> {
+        let account = &call.caller()?.account;
+        http::payments::take_from_budget(&self.billing, account, call).await?;
+        self.unlimited_payments(call).await
+    }
+
+    /// The same for a request that does not call Stripe.
+    async fn unlimited_payments(&self, call: &ApiCall) -> Result<Payments<'_>, ApiError> {
         Ok(http::payments::payments(&self.billing, &self.stripe, call).await?)
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::{BonusGrant, Command};
-use tollgate::domain::decide::REASON_BYTES_MAX;
+use tollgate::domain::decide::check_reason;
 use tollgate::domain::ids::{AccountId, Sku};
 use tollgate::domain::money::Usd;
 use tollgate::domain::profile::EmailAddress;
@@ -24,6 +24,7 @@ use tollgate::runtime::billing::Billing;
 use tollgate::store::{ChainError, Plan};
 
 use crate::AdminClients;
+use crate::quotas::QuotasView;
 
 /// The reason, stored in the row. Customers can read the reason of a bonus or correction.
 #[derive(Debug, Deserialize)]
@@ -84,6 +85,7 @@ struct AccountView {
     pending_payments: usize,
     /// The amount of one refill. Null while refills are off.
     auto_refill: Option<String>,
+    quotas: QuotasView,
     head: String,
 }
 
@@ -133,6 +135,7 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         meters: state.meters,
         pending_payments: state.pending.len(),
         auto_refill: state.refill.agreement.map(|agreed| agreed.amount.to_string()),
+        quotas: QuotasView::read(billing, &account).await?,
         head: digest.as_str().to_owned(),
     })
 }
@@ -245,10 +248,7 @@ fn still_open(attempt: u32) -> Problem {
 
 fn reason(call: &ApiCall) -> Result<String, ApiError> {
     let ReasonRequest { reason } = call.json()?;
-    if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX {
-        return Err(Refusal::ReasonNeeded { bytes_max: REASON_BYTES_MAX }.into());
-    }
-    Ok(reason)
+    Ok(check_reason(&reason)?)
 }
 
 /// Staff changes to money and standing work even if the price list lacks a running resource's SKU.

@@ -6,6 +6,7 @@ mod accounts;
 mod health;
 mod payments;
 mod prices;
+mod quotas;
 
 use lambda_http::{Body, Request, Response};
 use tollgate::http::call::{ADMIN_SCOPE, ApiCall};
@@ -44,6 +45,7 @@ async fn route(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiE
         "GET /v1/admin/health" => health::get(clients, call).await,
         "GET /v1/admin/accounts/{account}" => accounts::get(billing, call).await,
         "GET /v1/admin/accounts/{account}/verify" => accounts::verify(billing, call).await,
+        "PUT /v1/admin/accounts/{account}/quotas" => quotas::put(billing, call).await,
         "POST /v1/admin/accounts/{account}/bonus" => accounts::bonus(billing, call).await,
         "POST /v1/admin/accounts/{account}/correction" => accounts::correction(billing, call).await,
         "POST /v1/admin/accounts/{account}/freeze" => accounts::freeze(billing, call).await,

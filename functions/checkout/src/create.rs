@@ -9,6 +9,7 @@ use tollgate::domain::money::Usd;
 use tollgate::domain::profile::EmailAddress;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
+use tollgate::http;
 use tollgate::http::call::{Acting, ApiCall};
 use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
@@ -75,6 +76,7 @@ pub(crate) async fn create(payments: Payments<'_>, call: &ApiCall) -> Result<Api
     if state.standing == Standing::Closed {
         return Err(Refusal::Closed.into());
     }
+    payments.billing.settings.policy.check_balance_after(state.balance(), amount)?;
     let agreement = agreement_of(payments, call, &wish, amount, &state)?;
     let email = on.required_email().await?;
     let purchase =
@@ -83,15 +85,41 @@ pub(crate) async fn create(payments: Payments<'_>, call: &ApiCall) -> Result<Api
     // Noted before Stripe is asked: the same key must be sent with the same parameters, the time
     // included.
     handler::once_since(payments.billing, account, call, |first_asked_at| {
-        make_page(payments, call, wanted, first_asked_at)
+        limited(payments, call, wanted, first_asked_at)
     })
     .await
+}
+
+/// Makes a page within the limits on pages and on requests.
+async fn limited(
+    payments: Payments<'_>,
+    call: &ApiCall,
+    wanted: WantedPage,
+    first_asked_at: Timestamp,
+) -> Result<ApiAnswer, ApiError> {
+    let account = wanted.purchase.account.clone();
+    let key = call.key_at_stripe();
+    payments.reserve_page(&account, &wanted.state, &key).await?;
+    let made = async {
+        http::payments::take_from_budget(payments.billing, &account, call).await?;
+        make_page(payments, call, wanted, &key, first_asked_at).await
+    };
+    // Boxed: it is many futures deep.
+    let made = Box::pin(made).await;
+    if made.is_err()
+        && let Err(fault) = payments.release_page(&account, &key).await
+    {
+        // The place stays taken for an hour, which limits this account only.
+        tracing::warn!(%account, %fault, "a page that was not made is counted");
+    }
+    made
 }
 
 async fn make_page(
     payments: Payments<'_>,
     call: &ApiCall,
     wanted: WantedPage,
+    key: &str,
     first_asked_at: Timestamp,
 ) -> Result<ApiAnswer, ApiError> {
     let WantedPage { state, email, purchase } = wanted;
@@ -105,13 +133,13 @@ async fn make_page(
     // The same call for a minute; then Stripe would find its time too short, or repeat for a day
     // that it had failed. Of two pages that were made so, nobody knows the first one's address.
     let round = (payments.now - first_asked_at).max(0) / MINUTE;
-    let key = call.key_at_stripe();
-    let key = if round == 0 { key } else { format!("{key}/{round}") };
+    let key_at_stripe = if round == 0 { key.to_owned() } else { format!("{key}/{round}") };
     let at = first_asked_at.plus(round * MINUTE);
     let new = page(payments, &state, customer, email, purchase, at)?;
-    let session =
-        payments.stripe.create_session(&new, &IdempotencyKey::checkout(&account, &key)).await?;
+    let key_at_stripe = IdempotencyKey::checkout(&account, &key_at_stripe);
+    let session = payments.stripe.create_session(&new, &key_at_stripe).await?;
     payments.billing.store.note_owner(&account, &session.id).await?;
+    payments.note_page(&account, key, &session.id).await?;
     replace_open(payments, &account, &session.id).await?;
 
     let created = CheckoutSessionView {

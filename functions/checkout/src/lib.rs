@@ -50,12 +50,16 @@ async fn route(clients: &CheckoutClients, call: &ApiCall) -> Result<ApiAnswer, A
         "POST /v1/checkout-sessions" => create::create(payments, call).await,
         "GET /v1/checkout-sessions/{id}" => {
             let session = own_session(payments, call, account).await?;
+            http::payments::take_from_budget(&clients.billing, account, call).await?;
             status::status(payments, &session).await
         }
         "POST /v1/checkout-sessions/{id}/cancel" => {
             call.no_body()?;
             let session = own_session(payments, call, account).await?;
-            let cancel = status::cancel(payments, &session);
+            let cancel = async {
+                http::payments::take_from_budget(&clients.billing, account, call).await?;
+                status::cancel(payments, &session).await
+            };
             handler::once(&clients.billing, account, call, cancel).await
         }
         _ => Err(handler::no_such_route(call)),

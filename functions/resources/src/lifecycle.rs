@@ -55,7 +55,7 @@ pub(crate) async fn create(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     }
     let on = OnAccount::of_caller(billing, call)?;
     let id = match wanted.id {
-        Some(id) => reachable(id)?,
+        Some(id) => chosen(id, call)?,
         None => new_id("srv-", on.account(), call)?,
     };
     let project_id: ProjectId = call.path("project")?;
@@ -63,7 +63,9 @@ pub(crate) async fn create(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     let project = project.ok_or(Refusal::UnknownProject { project: project_id })?;
     let rate = wanted.rate.map(Rate::from);
     let new = [NewResource { id: id.clone(), sku: wanted.sku, name: wanted.name, rate }];
+    let quotas = billing.quotas(on.account()).await?;
     let command = |view: &AccountSnapshot<'_>| {
+        quotas.check_resources(view.billables().resources.len())?;
         let now = time_of(view, call.now);
         if wanted.start {
             resolve::start_new(view, &project, &new, now)
@@ -243,15 +245,24 @@ fn time_of(view: &AccountSnapshot<'_>, now: Timestamp) -> Timestamp {
     now.max(view.state().at)
 }
 
-/// An id that its own path can name.
-fn reachable(id: ResourceId) -> Result<ResourceId, Problem> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    if id.as_str().bytes().all(is_plain) {
-        return Ok(id);
+/// An ID that the platform chose. Customers cannot choose one: IDs name machines and addresses, which
+/// belong to the platform.
+fn chosen(id: ResourceId, call: &ApiCall) -> Result<ResourceId, Problem> {
+    let wrong = |why: &str| {
+        Problem::new(ProblemCode::InvalidBody, format!("id: {why}.")).with("parameter", "id")
+    };
+    if !call.caller()?.has(PLATFORM_SCOPE) {
+        return Err(wrong(
+            "only the platform may choose an ID. Leave it out, and one is generated",
+        ));
     }
-    Err(Problem::new(
-        ProblemCode::InvalidBody,
-        "id: must contain only letters, digits, '-', '_', '.' and '~'.",
-    )
-    .with("parameter", "id"))
+    if id.is_generated() {
+        return Err(wrong("IDs of this form are generated. Choose another one"));
+    }
+    if !id.is_plain() {
+        let why = "must contain only letters, digits, '-', '_' and '.', and start with a letter or \
+                   digit";
+        return Err(wrong(why));
+    }
+    Ok(id)
 }

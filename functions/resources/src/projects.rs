@@ -41,7 +41,10 @@ pub(crate) async fn create(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     on.ensure_open().await?;
     let project = NamedProject { id: new_id("prj-", on.account(), call)?, name };
     let digest: RowDigest = call.digest();
-    match billing.store.add_project(on.account(), &project, digest.as_str(), call.now).await? {
+    let (account, quotas) = (on.account(), billing.quotas(on.account()).await?);
+    let added =
+        billing.store.add_project(account, &project, digest.as_str(), &quotas, call.now).await?;
+    match added {
         ProjectAdded::There => ApiAnswer::created(&ProjectView::from(project)),
         ProjectAdded::KeyReused => Err(Refusal::KeyReused.into()),
     }

@@ -1,7 +1,8 @@
 //! `stripe-webhook`: `POST /v1/stripe/webhook`. Verifies, understands, records.
 //!
-//! The signature is the authentication, and it is verified before anything is parsed. Three
-//! outcomes:
+//! The signature is the authentication, and it is verified before anything is parsed. A request
+//! without a signature that could be valid is refused before its body is copied, a hash is computed
+//! or a secret is read. Three outcomes:
 //!
 //! - **200**: recorded, recorded before, or understood and nothing to us;
 //! - **400**: not signed by Stripe; nothing was looked at;
@@ -13,7 +14,7 @@
 use lambda_http::{Body, Request, Response};
 use serde_json::json;
 use tollgate::domain::ids::AccountId;
-use tollgate::http::call::ApiCall;
+use tollgate::http::call::{self, ApiCall};
 use tollgate::http::handler::{self, ApiAnswer, ApiError};
 use tollgate::http::payments::stripe_or_problem;
 use tollgate::http::problem::{Problem, ProblemCode};
@@ -22,7 +23,7 @@ use tollgate::runtime::billing::Billing;
 use tollgate::runtime::metrics::MetricsSummary;
 use tollgate::stripe::OnDemand;
 use tollgate::stripe::secret::{Keyring, StripeSecret};
-use tollgate::stripe::signature::{self, SignatureError};
+use tollgate::stripe::signature::{ClaimedSignature, SignatureError};
 use tollgate::stripe::webhook_event::{EventError, StripeEvent, StripeNews};
 
 /// What the function is built from.
@@ -81,11 +82,13 @@ struct WebhookError {
 }
 
 pub async fn handle(clients: &WebhookClients, request: Request) -> WebhookDelivery {
-    let header = request
-        .headers()
-        .get("stripe-signature")
-        .and_then(|header| header.to_str().ok())
-        .map(str::to_owned);
+    let claimed = match claimed_signature(&request) {
+        Ok(claimed) => claimed,
+        Err(problem) => {
+            let summary = WebhookOutcome::Refused.count(MetricsSummary::new("webhook"));
+            return WebhookDelivery { answer: handler::refuse_unread(&request, problem), summary };
+        }
+    };
     let call = match handler::read(&clients.billing, request) {
         Ok(call) => call,
         Err(answer) => {
@@ -93,7 +96,7 @@ pub async fn handle(clients: &WebhookClients, request: Request) -> WebhookDelive
             return WebhookDelivery { answer: *answer, summary };
         }
     };
-    let (result, summary) = match verified(clients, header.as_deref(), &call).await {
+    let (result, summary) = match verified(clients, &claimed, &call).await {
         Ok((event, outcome)) => (answer(&outcome), summary(&call, &event, &outcome)),
         Err(WebhookError { outcome, problem }) => {
             let summary = MetricsSummary::new("webhook").field("request_id", &*call.request_id);
@@ -101,6 +104,17 @@ pub async fn handle(clients: &WebhookClients, request: Request) -> WebhookDelive
         }
     };
     WebhookDelivery { answer: handler::respond(&clients.billing, &call, result), summary }
+}
+
+/// The signature in the header. Not verified yet.
+fn claimed_signature(request: &Request) -> Result<ClaimedSignature, Problem> {
+    let header = request.headers().get("stripe-signature");
+    let header = header.and_then(|header| header.to_str().ok());
+    ClaimedSignature::read(header, call::time_of(request)?).map_err(rejected)
+}
+
+fn rejected(bad: SignatureError) -> Problem {
+    Problem::new(ProblemCode::InvalidSignature, format!("Webhook rejected: {bad}."))
 }
 
 fn answer(outcome: &PaymentOutcome) -> Result<ApiAnswer, ApiError> {
@@ -117,14 +131,14 @@ fn answer(outcome: &PaymentOutcome) -> Result<ApiAnswer, ApiError> {
 
 async fn verified(
     clients: &WebhookClients,
-    header: Option<&str>,
+    claimed: &ClaimedSignature,
     call: &ApiCall,
 ) -> Result<(StripeEvent, PaymentOutcome), WebhookError> {
     let detail = "The webhook signing secrets are temporarily unavailable. Try again.";
     let stripe = stripe_or_problem(&clients.stripe, call, detail)
         .await
         .map_err(|problem| WebhookError { outcome: WebhookOutcome::SentAgain, problem })?;
-    verify(stripe.keyring(), header, call).await?;
+    verify(stripe.keyring(), claimed, call).await?;
     deliver(Payments { billing: &clients.billing, stripe, now: call.now }, call.body()).await
 }
 
@@ -132,12 +146,10 @@ async fn verified(
 /// most once in a minute.
 async fn verify(
     keyring: &Keyring,
-    header: Option<&str>,
+    claimed: &ClaimedSignature,
     call: &ApiCall,
 ) -> Result<(), WebhookError> {
-    let check = |secret: &StripeSecret| {
-        signature::verify(header, call.body(), secret.webhook_secrets(), call.now)
-    };
+    let check = |secret: &StripeSecret| claimed.verify(call.body(), secret.webhook_secrets());
     let mut verified = check(&keyring.current());
     if verified == Err(SignatureError::Unknown) {
         match keyring.read_again(call.now).await {
@@ -155,13 +167,7 @@ async fn verify(
     }
     verified.map_err(|bad| {
         tracing::warn!(request_id = call.request_id, %bad, "webhook refused");
-        WebhookError {
-            outcome: WebhookOutcome::Refused,
-            problem: Problem::new(
-                ProblemCode::InvalidSignature,
-                format!("Webhook rejected: {bad}."),
-            ),
-        }
+        WebhookError { outcome: WebhookOutcome::Refused, problem: rejected(bad) }
     })
 }
 

@@ -288,7 +288,11 @@ fn check_standing(state: &AccountState) -> Result<(), Refusal> {
     }
 }
 
-fn check_reason(reason: &str) -> Result<String, Refusal> {
+/// Checks the reason that staff gives.
+///
+/// # Errors
+/// [`Refusal::ReasonNeeded`].
+pub fn check_reason(reason: &str) -> Result<String, Refusal> {
     if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX {
         return Err(Refusal::ReasonNeeded { bytes_max: REASON_BYTES_MAX });
     }

@@ -110,6 +110,34 @@ ids! {
     CardFingerprint, 64;
 }
 
+/// The prefix of the IDs of resources that were not chosen by the platform.
+pub const GENERATED_PREFIX: &str = "srv-";
+/// The characters after the prefix. They hold five bits each, so two of them never meet.
+pub const GENERATED_CHARACTERS: usize = 20;
+/// Digits and lower-case letters except `i`, `l`, `o` and `u`, which are misread.
+pub const GENERATED_LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+impl ResourceId {
+    /// Whether it has the form of a generated ID. Such IDs are never chosen, so they are unique
+    /// without a claim.
+    #[must_use]
+    pub fn is_generated(&self) -> bool {
+        self.0.strip_prefix(GENERATED_PREFIX).is_some_and(|rest| {
+            rest.len() == GENERATED_CHARACTERS
+                && rest.bytes().all(|byte| GENERATED_LETTERS.contains(&byte))
+        })
+    }
+
+    /// Whether it is safe in a path, a host name's label or a shell: letters, digits, `-`, `_` and
+    /// `.`, of which the first is a letter or digit. IDs from before this rule may be otherwise.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        self.0.bytes().all(is_plain)
+            && self.0.starts_with(|first: char| first.is_ascii_alphanumeric())
+    }
+}
+
 fn check(text: &str, bytes_max: usize) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty);
@@ -126,6 +154,23 @@ fn check(text: &str, bytes_max: usize) -> Result<(), IdError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chosen_ids_are_plain_and_unlike_generated_ones() {
+        let id = |text: &str| text.parse::<ResourceId>().unwrap();
+        for text in ["vm-1", "Db_2.eu", "7", "srv-1", "a..b"] {
+            assert!(id(text).is_plain() && !id(text).is_generated(), "{text}");
+        }
+        for text in ["..", ".", "-rf", "_a", "a/b", "a~b", "a%2e", "a:b"] {
+            assert!(!id(text).is_plain(), "{text}");
+        }
+        assert!(id("srv-0123456789abcdefghjk").is_generated());
+        for text in
+            ["srv-0123456789abcdefghji", "srv-0123456789abcdefghj", "prj-0123456789abcdefghjk"]
+        {
+            assert!(!id(text).is_generated(), "{text}");
+        }
+    }
 
     #[test]
     fn ids_are_short_visible_and_free_of_the_key_separator() {

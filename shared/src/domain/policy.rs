@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 
 use crate::domain::ids::Sku;
 use crate::domain::money::Usd;
+use crate::domain::payment_pages::PagePolicy;
+use crate::domain::quotas::AccountQuotas;
 use crate::domain::refusal::Refusal;
 use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::{DAY, HOUR, MINUTE};
@@ -19,6 +21,17 @@ pub struct Policy {
     pub topup_min: Usd,
     /// The largest top-up. $1,000 by default.
     pub topup_max: Usd,
+    /// The highest balance that a payment page may lead to. $20,000 by default. Refills, plans and
+    /// invoices by staff are not limited by it, and a confirmed payment is always credited.
+    pub balance_max: Usd,
+    /// The limits on payment pages.
+    pub pages: PagePolicy,
+    /// The maximum number of requests of an account in ten seconds to routes that call Stripe. 15 by
+    /// default. A route makes three calls as a rule. So in any second one account causes at most 2 ×
+    /// 15 × 3 = 90 calls, which is less than the 100 that Stripe accepts in live mode.
+    pub stripe_requests_max: u32,
+    /// The maximum number of resources and projects of an account.
+    pub quotas: AccountQuotas,
     /// The minimum eligible credit for a start, whatever its cost. $5 by default. It prevents
     /// starts that would stop again within minutes.
     pub start_credit_min: Usd,
@@ -98,6 +111,10 @@ impl Default for Policy {
         Policy {
             topup_min: Usd::dollars(1),
             topup_max: Usd::dollars(1_000),
+            balance_max: Usd::dollars(20_000),
+            pages: PagePolicy::default(),
+            stripe_requests_max: 15,
+            quotas: AccountQuotas::default(),
             start_credit_min: Usd::dollars(5),
             grace_seconds: 3 * DAY,
             trial_grace_seconds: 0,
@@ -152,6 +169,18 @@ impl Policy {
     /// [`Refusal::AmountTooSmall`], [`Refusal::AmountTooLarge`], in this order.
     pub fn check_topup(&self, amount: Usd) -> Result<(), Refusal> {
         check_charge(amount, self.topup_min, self.topup_max)
+    }
+
+    /// Checks the balance that a top-up leads to, in USD, *before* the payment.
+    ///
+    /// # Errors
+    /// [`Refusal::BalanceTooHigh`].
+    pub fn check_balance_after(&self, balance: Usd, topup: Usd) -> Result<(), Refusal> {
+        if balance + topup <= self.balance_max {
+            return Ok(());
+        }
+        let room = (self.balance_max - balance).max(Usd::ZERO);
+        Err(Refusal::BalanceTooHigh { max: self.balance_max, room })
     }
 
     /// Checks the refill threshold and amount that a customer wants to accept, in USD.

@@ -5,7 +5,7 @@
 
 use crate::domain::ids::{CardId, Kind, ProjectId, ResourceId, Sku};
 use crate::domain::money::Usd;
-use crate::domain::timestamp::Timestamp;
+use crate::domain::timestamp::{HOUR, MINUTE, Timestamp};
 
 /// Why a command is refused. Nothing was written.
 ///
@@ -151,6 +151,33 @@ pub enum Refusal {
     #[error("an auto-refill is in progress. Try again at {until}")]
     RefillInProgress { until: Timestamp },
 
+    // Limits.
+    /// Too many payment pages of the account are open or failed.
+    #[error(
+        "too many payment pages were opened without a payment. Try again in {}",
+        wait(*wait_seconds)
+    )]
+    TooManyPages { wait_seconds: i64 },
+    /// Too many payment pages of accounts that never paid.
+    #[error("payment pages for new customers are limited at the moment. Try again in {}", wait(*wait_seconds))]
+    TooManyNewPages { wait_seconds: i64 },
+    /// The account's requests to routes that call Stripe.
+    #[error("this account made too many requests. Try again in {}", wait(*wait_seconds))]
+    TooManyRequests { wait_seconds: i64 },
+    /// The account's resources, including deleted ones that can be restored.
+    #[error(
+        "this account has reached its limit of {max} resources. Deleted resources count until they \
+         can no longer be restored. Contact support for a higher limit"
+    )]
+    ResourceQuota { max: u32 },
+    #[error(
+        "this account has reached its limit of {max} projects. Contact support for a higher limit"
+    )]
+    ProjectQuota { max: u32 },
+    /// The balance after a top-up.
+    #[error("the balance must be at most ${max} after a top-up. You can add at most ${room}")]
+    BalanceTooHigh { max: Usd, room: Usd },
+
     // Trial.
     /// The account had a trial or a payment.
     #[error("trials are only for accounts that have never paid or had a trial")]
@@ -211,7 +238,10 @@ impl Refusal {
             | Refusal::PaymentPending
             | Refusal::NotDeleting
             | Refusal::AccountChanged
-            | Refusal::AttemptOpen { .. } => true,
+            | Refusal::AttemptOpen { .. }
+            | Refusal::TooManyPages { .. }
+            | Refusal::TooManyNewPages { .. }
+            | Refusal::TooManyRequests { .. } => true,
             Refusal::AccountNotOpen
             | Refusal::AccountAlreadyOpen
             | Refusal::KeyReused
@@ -248,6 +278,9 @@ impl Refusal {
             | Refusal::SuspendedByStaff
             | Refusal::NotSuspended
             | Refusal::StillRunning { .. }
+            | Refusal::ResourceQuota { .. }
+            | Refusal::ProjectQuota { .. }
+            | Refusal::BalanceTooHigh { .. }
             | Refusal::TrialUsed
             | Refusal::TrialCard
             | Refusal::TrialLimit { .. }
@@ -261,6 +294,39 @@ impl Refusal {
             | Refusal::TargetBelowThreshold { .. }
             | Refusal::CardNotUsed { .. }
             | Refusal::BalanceOverflow => false,
+        }
+    }
+}
+
+/// A wait in words, rounded up: `50 seconds`, `1 minute`, `3 hours`.
+fn wait(seconds: i64) -> String {
+    let (unit, name) = match seconds {
+        ..100 => (1, "second"),
+        100..6_000 => (MINUTE, "minute"),
+        6_000.. => (HOUR, "hour"),
+    };
+    let count = (seconds.max(1) + unit - 1) / unit;
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {name}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_rounded_up_to_plain_words() {
+        for (seconds, expected) in [
+            (0, "1 second"),
+            (1, "1 second"),
+            (99, "99 seconds"),
+            (100, "2 minutes"),
+            (3_300, "55 minutes"),
+            (3_599, "60 minutes"),
+            (6_000, "2 hours"),
+            (86_400, "24 hours"),
+        ] {
+            assert_eq!(wait(seconds), expected, "{seconds}");
         }
     }
 }

@@ -28,6 +28,10 @@ use crate::domain::timestamp::Timestamp;
 /// The longest name of a resource, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 
+/// The maximum number of chosen IDs in a row. Each has a claim beside its resource, and a transaction
+/// has at most 100 items.
+pub const CHOSEN_IDS_PER_ROW_MAX: usize = 40;
+
 /// A project as read. `account` is the owner, used for authorization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedProject {
@@ -52,13 +56,14 @@ pub struct NewResource {
 ///
 /// # Errors
 /// [`Refusal::UnknownProject`], [`Refusal::NameNotUsable`], [`Refusal::ResourceExists`],
-/// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`].
+/// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`], [`Refusal::TooManyAtOnce`].
 pub fn create(
     view: &AccountSnapshot<'_>,
     project: &OwnedProject,
     new: &[NewResource],
     now: Timestamp,
 ) -> Result<Command, Refusal> {
+    check_chosen(new)?;
     let resources = new
         .iter()
         .map(|one| new_resource(view, project, one, ResourceStatus::New, now))
@@ -76,6 +81,7 @@ pub fn start_new(
     new: &[NewResource],
     now: Timestamp,
 ) -> Result<Command, Refusal> {
+    check_chosen(new)?;
     let starts = new.iter().map(|one| {
         let resource = new_resource(view, project, one, ResourceStatus::Running, now)?;
         let rate = resource.rate_at(view.prices(), now)?;
@@ -410,6 +416,14 @@ pub fn taken(event: &Event, before: &AccountState) -> Option<TakenCredit> {
         })
         .collect();
     Some(TakenCredit { cents: *cents, credit: *credit, grants })
+}
+
+fn check_chosen(new: &[NewResource]) -> Result<(), Refusal> {
+    let count = new.iter().filter(|one| !one.id.is_generated()).count();
+    if count > CHOSEN_IDS_PER_ROW_MAX {
+        return Err(Refusal::TooManyAtOnce { count, max: CHOSEN_IDS_PER_ROW_MAX });
+    }
+    Ok(())
 }
 
 fn new_resource(

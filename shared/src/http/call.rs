@@ -58,8 +58,7 @@ impl ApiCall {
     /// used.
     pub fn read(request: Request, settings: &Settings) -> Result<ApiCall, Problem> {
         let context = api_context(&request)?;
-        let now = Timestamp::from_milliseconds(context.time_epoch)
-            .map_err(|_| Problem::new(ProblemCode::Internal, "The request has no timestamp."))?;
+        let now = time(&context)?;
         let request_id = context.request_id.unwrap_or_default();
         let claims = context
             .authorizer
@@ -229,6 +228,19 @@ impl ApiCall {
     }
 }
 
+/// When a request reached the API (UTC), before it is read.
+///
+/// # Errors
+/// [`ProblemCode::Internal`] if the event is none of an HTTP API.
+pub fn time_of(request: &Request) -> Result<Timestamp, Problem> {
+    time(&api_context(request)?)
+}
+
+fn time(context: &ApiGatewayV2httpRequestContext) -> Result<Timestamp, Problem> {
+    Timestamp::from_milliseconds(context.time_epoch)
+        .map_err(|_| Problem::new(ProblemCode::Internal, "The request has no timestamp."))
+}
+
 /// A body that says nothing.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -285,11 +297,12 @@ pub fn problem(problem: &Problem) -> Response<Body> {
     let status =
         StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     // A problem consists of strings: it can always be written.
-    with_type(
-        status,
-        "application/problem+json",
-        serde_json::to_string(problem).unwrap_or_default(),
-    )
+    let text = serde_json::to_string(problem).unwrap_or_default();
+    let mut response = with_type(status, "application/problem+json", text);
+    if let Some(seconds) = problem.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 fn with_type(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {

@@ -224,24 +224,45 @@ impl From<StoreError> for ApiError {
 /// # Errors
 /// The answer, if it cannot be used; it is logged already.
 pub fn read(billing: &Billing, request: Request) -> Result<ApiCall, Box<Response<Body>>> {
-    // Other kinds of events exist only if `lambda_http` is built with their features.
-    #[allow(irrefutable_let_patterns, clippy::infallible_destructuring_match, reason = "see above")]
-    let (request_id, route) =
-        if let RequestContext::ApiGatewayV2(context) = request.request_context() {
-            (context.request_id.unwrap_or_default(), context.route_key.unwrap_or_default())
-        } else {
-            Default::default()
-        };
-    ApiCall::read(request, &billing.settings).map_err(|problem| {
-        tracing::info!(
-            route,
-            request_id,
-            status = problem.status(),
-            outcome = problem.code(),
-            "request"
-        );
-        Box::new(call::problem(&problem.of_request(&request_id)))
-    })
+    let names = RequestNames::of(&request);
+    ApiCall::read(request, &billing.settings).map_err(|problem| Box::new(names.refuse(problem)))
+}
+
+/// Refuses a request that was not read. Logs it.
+#[must_use]
+pub fn refuse_unread(request: &Request, problem: Problem) -> Response<Body> {
+    RequestNames::of(request).refuse(problem)
+}
+
+/// What the log names a request by.
+struct RequestNames {
+    request_id: String,
+    route: String,
+}
+
+impl RequestNames {
+    fn of(request: &Request) -> RequestNames {
+        // Other kinds of events exist only if `lambda_http` is built with their features.
+        #[allow(
+            irrefutable_let_patterns,
+            clippy::infallible_destructuring_match,
+            reason = "see above"
+        )]
+        let (request_id, route) =
+            if let RequestContext::ApiGatewayV2(context) = request.request_context() {
+                (context.request_id.unwrap_or_default(), context.route_key.unwrap_or_default())
+            } else {
+                Default::default()
+            };
+        RequestNames { request_id, route }
+    }
+
+    fn refuse(&self, problem: Problem) -> Response<Body> {
+        let RequestNames { request_id, route } = self;
+        let (status, outcome) = (problem.status(), problem.code());
+        tracing::info!(route, request_id, status, outcome, "request");
+        call::problem(&problem.of_request(request_id))
+    }
 }
 
 /// The answer to a call, logged.
@@ -321,7 +342,10 @@ fn refused(refusal: &Refusal, settings: &Settings) -> Problem {
         Refusal::CreditTooLow { .. } | Refusal::Suspended | Refusal::TrialLimit { .. } => {
             problem.with_action(json!({"add_credit": page}))
         }
-        Refusal::SuspendedByStaff => match &settings.operator_contact {
+        Refusal::SuspendedByStaff
+        | Refusal::BalanceTooHigh { .. }
+        | Refusal::ResourceQuota { .. }
+        | Refusal::ProjectQuota { .. } => match &settings.operator_contact {
             Some(contact) => problem.with_action(json!({"contact": contact})),
             None => problem,
         },

@@ -1,11 +1,37 @@
 //! What the routes that ask Stripe do the same way: get the client, and answer what fails there.
 
+use crate::domain::ids::AccountId;
+use crate::domain::refusal::Refusal;
 use crate::http::call::ApiCall;
 use crate::http::handler::{ApiError, FailureSeverity};
 use crate::http::problem::{Problem, ProblemCode};
 use crate::payments::{PaymentError, Payments};
 use crate::runtime::billing::Billing;
+use crate::store::{CommandError, Counted, RequestCounter};
 use crate::stripe::{OnDemand, Stripe, StripeError};
+
+/// The length of the windows in which an account's requests are counted.
+const WINDOW_SECONDS: i64 = 10;
+
+/// Takes a customer's request from the account's budget for routes that call Stripe, so that one
+/// account cannot use up Stripe's calls for all. The account must be open.
+///
+/// # Errors
+/// [`Refusal::TooManyRequests`]; [`StoreError`](crate::store::StoreError).
+pub async fn take_from_budget(
+    billing: &Billing,
+    account: &AccountId,
+    call: &ApiCall,
+) -> Result<(), CommandError> {
+    let max = billing.settings.policy.stripe_requests_max;
+    let counter = RequestCounter::ToStripe(account);
+    match billing.store.count(counter, WINDOW_SECONDS, max, call.now).await? {
+        Counted::Within => Ok(()),
+        Counted::Full { until } => {
+            Err(Refusal::TooManyRequests { wait_seconds: until - call.now }.into())
+        }
+    }
+}
 
 /// Ledger and Stripe at the time of one call.
 ///
@@ -63,10 +89,14 @@ impl From<StripeError> for ApiError {
             severity: FailureSeverity::Transient,
         };
         match error {
-            StripeError::RateLimited { .. } => transient(
-                ProblemCode::Throttled,
-                "Too many requests to the payment provider. Try again shortly.",
-            ),
+            StripeError::RateLimited { .. } => {
+                let detail = "Too many requests to the payment provider. Try again shortly.";
+                ApiError::Elsewhere {
+                    problem: Problem::new(ProblemCode::Throttled, detail).with_retry_after(1),
+                    cause,
+                    severity: FailureSeverity::Transient,
+                }
+            }
             StripeError::KeyMisused { .. } => transient(
                 ProblemCode::IdempotencyKeyReused,
                 "The account changed since this idempotency key was first used. Use a new key.",

@@ -101,6 +101,12 @@ codes! {
     CreditTooLow = "credit_too_low", 402, "Insufficient credit";
     /// The monthly cap is below one refill.
     CapBelowAmount = "cap_below_amount", 422, "Monthly cap too low";
+    /// The account has as many resources or projects as it may have.
+    QuotaReached = "quota_reached", 409, "Account limit reached";
+    /// The balance would be above the limit.
+    BalanceTooHigh = "balance_too_high", 422, "Balance limit reached";
+    /// Too many payment pages without a payment.
+    TooManyPages = "too_many_pages", 429, "Too many payment pages";
     /// The card was refused for good.
     CardRefused = "card_refused", 409, "Card cannot be used";
     /// The trial is not for this account or card.
@@ -137,6 +143,9 @@ struct ProblemDocument {
     /// What to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<Value>,
+    /// Sent as the header `Retry-After`, in seconds.
+    #[serde(skip)]
+    retry_after: Option<i64>,
     /// What a program needs to know: `required`, `available`, `max`, …
     #[serde(flatten)]
     members: Map<String, Value>,
@@ -154,6 +163,7 @@ impl Problem {
             code: code.name(),
             request_id: None,
             action: None,
+            retry_after: None,
             members: Map::new(),
         }))
     }
@@ -174,6 +184,19 @@ impl Problem {
     pub fn of_request(mut self, request_id: &str) -> Problem {
         self.0.request_id = Some(request_id.to_owned());
         self
+    }
+
+    /// With the number of seconds to wait before the next attempt.
+    #[must_use]
+    pub fn with_retry_after(mut self, seconds: i64) -> Problem {
+        self.0.retry_after = Some(seconds.max(1));
+        self
+    }
+
+    /// The number of seconds to wait before the next attempt, if that helps.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<i64> {
+        self.0.retry_after
     }
 
     /// With what to do next, such as `{"add_credit": "https://…"}`.
@@ -204,6 +227,13 @@ impl From<&Refusal> for Problem {
                 .with("available", available.to_string()),
             Refusal::AmountTooSmall { min } => problem.with("min", min.to_string()),
             Refusal::AmountTooLarge { max } => problem.with("max", max.to_string()),
+            Refusal::ResourceQuota { max } | Refusal::ProjectQuota { max } => {
+                problem.with("max", *max)
+            }
+            Refusal::BalanceTooHigh { max: _, room } => problem.with("max", room.to_string()),
+            Refusal::TooManyPages { wait_seconds }
+            | Refusal::TooManyNewPages { wait_seconds }
+            | Refusal::TooManyRequests { wait_seconds } => problem.with_retry_after(*wait_seconds),
             Refusal::PriceTooSoon { earliest } => problem.with("earliest", earliest.to_string()),
             Refusal::RefillInProgress { until } => {
                 problem.with_action(json!({"retry_at": until.to_string()}))
@@ -221,7 +251,7 @@ impl From<&StoreError> for Problem {
         match fault {
             StoreError::Throttled { .. } | StoreError::Contended { .. } => {
                 let detail = "Too many concurrent requests. Nothing was lost. Try again shortly.";
-                Problem::new(ProblemCode::Throttled, detail).with_action(retry)
+                Problem::new(ProblemCode::Throttled, detail).with_action(retry).with_retry_after(1)
             }
             StoreError::Unavailable { .. }
             | StoreError::ListDisagrees
@@ -299,6 +329,10 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::CustomerAlreadyAsked { .. }
         | Refusal::RefillNotWanted
         | Refusal::CardNotUsed { .. } => ProblemCode::Conflict,
+        Refusal::TooManyPages { .. } | Refusal::TooManyNewPages { .. } => ProblemCode::TooManyPages,
+        Refusal::TooManyRequests { .. } => ProblemCode::Throttled,
+        Refusal::ResourceQuota { .. } | Refusal::ProjectQuota { .. } => ProblemCode::QuotaReached,
+        Refusal::BalanceTooHigh { .. } => ProblemCode::BalanceTooHigh,
         Refusal::TrialUsed | Refusal::TrialCard => ProblemCode::TrialNotAllowed,
         Refusal::TrialLimit { .. } => ProblemCode::TrialLimit,
         Refusal::CreditTooLow { .. } => ProblemCode::CreditTooLow,

@@ -10,6 +10,7 @@ use crate::domain::event::Cause;
 use crate::domain::ids::AccountId;
 use crate::domain::prices::PriceList;
 use crate::domain::profile::EmailAddress;
+use crate::domain::quotas::AccountQuotas;
 use crate::domain::refusal::Refusal;
 use crate::domain::settle::TriggerDelivery;
 use crate::domain::snapshot::AccountSnapshot;
@@ -165,6 +166,15 @@ impl Billing {
             Some(_) => Ok(()),
             None => self.open(visit).await,
         }
+    }
+
+    /// The account's quotas: as staff decided, else the installation's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn quotas(&self, account: &AccountId) -> Result<AccountQuotas, StoreError> {
+        let decided = self.store.quota_decision(account).await?;
+        Ok(decided.map_or(self.settings.policy.quotas, |decision| decision.quotas))
     }
 
     async fn open(&self, visit: Visit<'_>) -> Result<(), CommandError> {

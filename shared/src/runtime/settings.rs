@@ -59,8 +59,8 @@ impl Settings {
 
     /// Reads settings from any source of variables.
     ///
-    /// The policy's variables: `TOPUP_MIN`, `TOPUP_MAX`, `START_CREDIT_MIN`, `TRIAL_CREDIT` (USD),
-    /// `GRACE_SECONDS`, `TRIAL_GRACE_SECONDS`, `RESTORE_SECONDS`, `TRIAL_SECONDS` (seconds),
+    /// The policy's variables: `TOPUP_MIN`, `TOPUP_MAX`, `BALANCE_MAX`, `START_CREDIT_MIN`,
+    /// `TRIAL_CREDIT` (USD), `GRACE_SECONDS`, `TRIAL_GRACE_SECONDS`, `RESTORE_SECONDS`, `TRIAL_SECONDS` (seconds),
     /// `TRIAL_SERVICES_MAX` (a number), `TRIAL_EXCLUDES` (SKUs, separated by commas).
     ///
     /// # Errors
@@ -130,6 +130,14 @@ impl<F: Fn(&'static str) -> Option<String>> Environment<F> {
         Ok(amount)
     }
 
+    /// A number of at least one.
+    fn count(&self, variable: &'static str, default: u32) -> Result<u32, SettingsError> {
+        match self.parsed(variable, default)? {
+            0 => Err(SettingsError::Unusable { variable, why: "must be at least 1".to_owned() }),
+            count => Ok(count),
+        }
+    }
+
     fn seconds(&self, variable: &'static str, default: i64) -> Result<i64, SettingsError> {
         let seconds: u32 = self.parsed(variable, u32::try_from(default).unwrap_or(u32::MAX))?;
         Ok(i64::from(seconds))
@@ -139,6 +147,15 @@ impl<F: Fn(&'static str) -> Option<String>> Environment<F> {
         let mut policy = Policy::default();
         policy.topup_min = self.amount("TOPUP_MIN", policy.topup_min)?;
         policy.topup_max = self.amount("TOPUP_MAX", policy.topup_max)?;
+        policy.balance_max = self.amount("BALANCE_MAX", policy.balance_max)?;
+        policy.pages.per_hour = self.count("PAGES_PER_HOUR", policy.pages.per_hour)?;
+        policy.pages.per_day = self.count("PAGES_PER_DAY", policy.pages.per_day)?;
+        policy.pages.new_accounts_per_hour =
+            self.count("NEW_ACCOUNT_PAGES_PER_HOUR", policy.pages.new_accounts_per_hour)?;
+        policy.stripe_requests_max =
+            self.count("STRIPE_REQUESTS_MAX", policy.stripe_requests_max)?;
+        policy.quotas.resources = self.count("RESOURCES_MAX", policy.quotas.resources)?;
+        policy.quotas.projects = self.count("PROJECTS_MAX", policy.quotas.projects)?;
         policy.refill.amount_min = self.amount("REFILL_MIN", policy.refill.amount_min)?;
         policy.refill.amount_max = self.amount("REFILL_MAX", policy.refill.amount_max)?;
         policy.start_credit_min = self.amount("START_CREDIT_MIN", policy.start_credit_min)?;
@@ -202,6 +219,7 @@ mod tests {
         assert_eq!(unusable(&[("TOPUP_MIN", "2000")]), "TOPUP_MIN");
         assert_eq!(unusable(&[("REFILL_MIN", "2000")]), "REFILL_MIN");
         assert_eq!(unusable(&[("GRACE_SECONDS", "-1")]), "GRACE_SECONDS");
+        assert_eq!(unusable(&[("PAGES_PER_HOUR", "0")]), "PAGES_PER_HOUR");
         assert_eq!(unusable(&[("ROW_FORMAT", "1")]), "ROW_FORMAT");
         assert_eq!(unusable(&[("ROW_FORMAT", "99")]), "ROW_FORMAT");
         assert_eq!(unusable(&[("TRIAL_EXCLUDES", "vm,#")]), "TRIAL_EXCLUDES");

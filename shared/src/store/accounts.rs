@@ -277,7 +277,10 @@ impl Store {
         self.account_put(put.set_item(Some(item))).map(Some)
     }
 
-    fn new_account_item(&self, item: StoredItem) -> Result<TransactWriteItem, StoreError> {
+    pub(super) fn new_account_item(
+        &self,
+        item: StoredItem,
+    ) -> Result<TransactWriteItem, StoreError> {
         self.account_put(
             Put::builder().condition_expression("attribute_not_exists(pk)").set_item(Some(item)),
         )

@@ -5,11 +5,12 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use super::accounts::Appending;
 use super::claims::{ExistingClaim, claim_item, claimed};
 use super::item::StoredItem;
+use super::resource_ids::IdClaim;
 use super::rows::{RowItem, is_same_row, nonce, row_item};
 use super::write::{EarlierAttempts, Obstacles, WriteOutcome};
 use super::{Store, StoreError};
 use crate::domain::event::{Cause, Claim, Event, OnExisting};
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, ResourceId};
 use crate::domain::policy::Policy;
 use crate::domain::resources::BillableList;
 use crate::domain::row::{ChainHead, encode};
@@ -24,6 +25,8 @@ pub enum Appended {
     AlreadyThere(ChainHead),
     /// Its cause has its row already, perhaps in another account's chain. Nothing was written.
     AlreadyAppended(ExistingClaim),
+    /// Another account uses the chosen ID of a resource. Nothing was written.
+    IdTaken(ResourceId),
     /// Its idempotency key was used for another request. Nothing was written.
     KeyReused(ExistingClaim),
     /// Another row was faster; the head after it, if that is known. Nothing was written: decide
@@ -53,14 +56,10 @@ impl Store {
         let new = encode(account, head, event, policy.row_format)?;
         self.put_chunks(account, &new.chunks).await?;
 
-        let companions = self.companions(&Appending {
-            event,
-            before: &head.state,
-            after: &new.head.state,
-            account,
-            list,
-            policy,
-        })?;
+        let appending =
+            Appending { event, before: &head.state, after: &new.head.state, account, list, policy };
+        let companions =
+            Companions { ids: self.id_claims(&appending)?, rest: self.companions(&appending)? };
         let row = RowItem { row: new.stored, nonce: (event.cause != Cause::Time).then(nonce) };
         let mut claims = event.claims(account);
         // Every time round there is a claim less.
@@ -70,26 +69,27 @@ impl Store {
                 WriteOutcome::Done => return Ok(Appended::Written(new.head)),
                 WriteOutcome::Refused(obstacles) => obstacles,
             };
-            match self.judge(&row, &new.head, &claims, obstacles).await? {
+            match self.judge(&row, &new.head, &claims, &companions, obstacles).await? {
                 AppendVerdict::Final(appended) => return Ok(*appended),
                 AppendVerdict::Without(key) => claims.retain(|claim| claim.key != key),
             }
         }
     }
 
-    /// The row first, then the claims, then the rest: [`Store::judge`] counts on it.
+    /// The row first, then the claims, then the IDs, then the rest: [`Store::judge`] counts on it.
     fn writes(
         &self,
         row: &RowItem,
         claims: &[Claim],
-        companions: &[TransactWriteItem],
+        companions: &Companions,
     ) -> Result<Vec<TransactWriteItem>, StoreError> {
         let (account, seq, at) = (&row.row.account, row.row.seq, row.row.at);
         let mut writes = vec![self.put_in_ledger(row_item(row))?];
         for claim in claims {
             writes.push(self.put_in_ledger(claim_item(claim, account, seq, at))?);
         }
-        writes.extend_from_slice(companions);
+        writes.extend(companions.ids.iter().map(|claim| claim.write.clone()));
+        writes.extend_from_slice(&companions.rest);
         Ok(writes)
     }
 
@@ -101,6 +101,7 @@ impl Store {
         row: &RowItem,
         head: &ChainHead,
         claims: &[Claim],
+        companions: &Companions,
         mut obstacles: Obstacles,
     ) -> Result<AppendVerdict, StoreError> {
         let (account, seq) = (&row.row.account, row.row.seq);
@@ -134,7 +135,16 @@ impl Store {
                 OnExisting::GoOn => without = Some(claim.key.clone()),
             }
         }
-        Ok(without.map_or(AppendVerdict::decided(Appended::Lost(None)), AppendVerdict::Without))
+        if let Some(key) = without {
+            return Ok(AppendVerdict::Without(key));
+        }
+        let first = claims.len() + 1;
+        let mut ids = companions.ids.iter().enumerate();
+        let taken = ids.find(|(number, _)| obstacles.found.contains_key(&(first + number)));
+        Ok(AppendVerdict::decided(match taken {
+            Some((_, taken)) => Appended::IdTaken(taken.id.clone()),
+            None => Appended::Lost(None),
+        }))
     }
 
     /// What it means that a row is there already.
@@ -163,6 +173,12 @@ impl Store {
             None => Appended::Lost(None),
         })
     }
+}
+
+/// What is written with a row besides its claims.
+struct Companions {
+    ids: Vec<IdClaim>,
+    rest: Vec<TransactWriteItem>,
 }
 
 enum AppendVerdict {

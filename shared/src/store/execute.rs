@@ -342,6 +342,9 @@ impl<'s, 'a> Driver<'s, 'a> {
                     return self.already_appended(&event, claimed).await;
                 }
                 Appended::KeyReused(_) => return Err(Refusal::KeyReused.into()),
+                Appended::IdTaken(resource) => {
+                    return Err(Refusal::ResourceExists { resource }.into());
+                }
                 Appended::Lost(winner) => {
                     let winner = self.lost(winner).await?;
                     current = self.read(winner).await?;
@@ -377,6 +380,9 @@ impl<'s, 'a> Driver<'s, 'a> {
                     return self.already_appended(&event, claimed).await;
                 }
                 Appended::KeyReused(_) => return Err(Refusal::KeyReused.into()),
+                Appended::IdTaken(resource) => {
+                    return Err(Refusal::ResourceExists { resource }.into());
+                }
                 Appended::Lost(winner) => known = self.lost(winner).await?,
             }
         }
@@ -514,7 +520,9 @@ impl<'s, 'a> Driver<'s, 'a> {
                 }
                 Appended::Lost(winner) => winner,
                 // What time asks for claims nothing.
-                Appended::AlreadyAppended(_) | Appended::KeyReused(_) => None,
+                Appended::AlreadyAppended(_) | Appended::KeyReused(_) | Appended::IdTaken(_) => {
+                    None
+                }
             };
             let winner = self.lost(winner).await?;
             current = self.read(winner).await?;

@@ -3,11 +3,21 @@
 //! A project is no row: it moves no money. Its id is derived from the request, so a repeated
 //! request meets its own project, and the digest kept with it tells whether it is the same request.
 
-use super::accounts::project_key;
-use super::item::{StoredItem, account_partition, item, malformed, number, parsed, text, text_of};
-use super::{RecordOutcome, Store, StoreError};
+use aws_sdk_dynamodb::types::{Select, TransactWriteItem, Update};
+
+use super::accounts::{project_key, unbuilt};
+use super::backoff::Backoff;
+use super::item::{
+    StoredItem, account_partition, item, malformed, number, number_of, parsed, text, text_of,
+};
+use super::write::WriteOutcome;
+use super::{CommandError, Store, StoreError};
 use crate::domain::ids::{AccountId, ProjectId};
+use crate::domain::quotas::AccountQuotas;
 use crate::domain::timestamp::Timestamp;
+
+/// The item whose version goes up with every project of an account.
+const PROJECT_LIST: &str = "project-list";
 
 /// A project as its account sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,15 +48,19 @@ pub enum ProjectAdded {
 impl Store {
     /// Adds a project at `now` (UTC); `digest` tells the same request from another one.
     ///
+    /// The projects are counted, and the new one is written only if none was added since. So the
+    /// quota holds exactly, however many requests come at once.
+    ///
     /// # Errors
-    /// [`StoreError`]
+    /// [`CommandError::Refused`] as [`AccountQuotas::check_projects`]; [`CommandError::Fault`].
     pub async fn add_project(
         &self,
         account: &AccountId,
         project: &NamedProject,
         digest: &str,
+        quotas: &AccountQuotas,
         now: Timestamp,
-    ) -> Result<ProjectAdded, StoreError> {
+    ) -> Result<ProjectAdded, CommandError> {
         let new = item([
             ("pk", text(account_partition(account))),
             ("sk", text(project_key(&project.id))),
@@ -54,16 +68,77 @@ impl Store {
             ("digest", text(digest)),
             ("at", number(now.seconds())),
         ]);
-        match self.put_new(new).await? {
-            RecordOutcome::New => Ok(ProjectAdded::There),
-            RecordOutcome::Existing => {
-                let known = self.project_item(account, &project.id).await?;
-                let known = known.as_ref().and_then(|item| text_of(item, "digest").ok());
-                Ok(if known == Some(digest) {
-                    ProjectAdded::There
-                } else {
-                    ProjectAdded::KeyReused
-                })
+        let mut losses = Backoff::for_losses();
+        loop {
+            // The version first: a project that is added later is not counted, and changes it.
+            let version = self.project_list_version(account).await?;
+            if let Some(known) = self.project_item(account, &project.id).await? {
+                let is_same = text_of(&known, "digest").is_ok_and(|known| known == digest);
+                return Ok(if is_same { ProjectAdded::There } else { ProjectAdded::KeyReused });
+            }
+            quotas.check_projects(self.count_projects(account).await?)?;
+            let writes = [
+                self.new_account_item(new.clone())?,
+                self.next_project_list_version(account, version)?,
+            ];
+            if let WriteOutcome::Done = self.write(&writes).await? {
+                return Ok(ProjectAdded::There);
+            }
+            let attempts = losses.attempts();
+            losses.pause().await.map_err(|_| StoreError::Contended { attempts })?;
+        }
+    }
+
+    /// `None` before the first project that a release with quotas added.
+    async fn project_list_version(&self, account: &AccountId) -> Result<Option<u64>, StoreError> {
+        let item = self.account_item(account, PROJECT_LIST).await?;
+        item.map(|item| number_of(&item, "version"))
+            .transpose()
+            .map_err(malformed(format!("the project list of {account}")))
+    }
+
+    fn next_project_list_version(
+        &self,
+        account: &AccountId,
+        version: Option<u64>,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let key = [("pk", text(account_partition(account))), ("sk", text(PROJECT_LIST))];
+        let update = Update::builder()
+            .table_name(&self.tables.accounts)
+            .set_key(Some(item(key)))
+            .update_expression("SET version = :next")
+            .expression_attribute_values(":next", number(version.unwrap_or_default() + 1));
+        let update = match version {
+            Some(version) => update
+                .condition_expression("version = :version")
+                .expression_attribute_values(":version", number(version)),
+            None => update.condition_expression("attribute_not_exists(version)"),
+        };
+        let update = update.build().map_err(|error| unbuilt(&error))?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    async fn count_projects(&self, account: &AccountId) -> Result<usize, StoreError> {
+        let mut count = 0_usize;
+        let mut start = None;
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.tables.accounts)
+                .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+                .expression_attribute_values(":pk", text(account_partition(account)))
+                .expression_attribute_values(":prefix", text("project#"))
+                .select(Select::Count)
+                .set_exclusive_start_key(start)
+                .consistent_read(true)
+                .send()
+                .await
+                .map_err(|error| StoreError::of("Query", &error))?;
+            count = count.saturating_add(usize::try_from(answer.count).unwrap_or_default());
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(count);
             }
         }
     }

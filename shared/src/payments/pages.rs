@@ -1,0 +1,134 @@
+//! Limits on payment pages. A page takes its place before Stripe is asked to make it, and gives it
+//! back if Stripe makes none or the page is paid.
+
+use crate::domain::account::AccountState;
+use crate::domain::ids::AccountId;
+use crate::domain::payment_pages::{MadePage, check_another, forget_old};
+use crate::domain::refusal::Refusal;
+use crate::domain::timestamp::HOUR;
+use crate::payments::{PaymentError, Payments};
+use crate::store::{Counted, RecordOutcome, RequestCounter, StoreError, UnpaidPages};
+
+/// How often another request may change the account's pages first. Of many requests at once, the
+/// first few take all places, and the others read that and write nothing.
+const CHANGES_MAX: u32 = 100;
+
+impl Payments<'_> {
+    /// Takes a place for a payment page. `key` tells this request for a page from others: the same
+    /// request again has its place already.
+    ///
+    /// # Errors
+    /// [`PaymentError::Refused`] with [`Refusal::TooManyPages`] or [`Refusal::TooManyNewPages`];
+    /// [`PaymentError::Fault`].
+    pub async fn reserve_page(
+        &self,
+        account: &AccountId,
+        state: &AccountState,
+        key: &str,
+    ) -> Result<(), PaymentError> {
+        let policy = &self.billing.settings.policy.pages;
+        let mut counted = None;
+        for _ in 0..CHANGES_MAX {
+            let mut unpaid = self.billing.store.unpaid_pages(account).await?;
+            forget_old(&mut unpaid.pages, self.now);
+            if unpaid.pages.iter().any(|page| page.key == key) {
+                return Ok(());
+            }
+            if check_another(&unpaid.pages, self.now, policy).is_err() {
+                self.forget_paid(&mut unpaid).await?;
+                check_another(&unpaid.pages, self.now, policy).map_err(PaymentError::Refused)?;
+            }
+            if !state.ever_paid && counted.is_none() {
+                self.count_new_page(policy.new_accounts_per_hour).await?;
+                counted = Some(());
+            }
+            let page = MadePage { key: key.to_owned(), made_at: self.now, session: None };
+            unpaid.pages.push(page);
+            if self.put_pages(account, &unpaid).await? == RecordOutcome::New {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Contended { attempts: CHANGES_MAX }.into())
+    }
+
+    /// Notes the page that Stripe made, so that its payment is found.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn note_page(
+        &self,
+        account: &AccountId,
+        key: &str,
+        session: &str,
+    ) -> Result<(), StoreError> {
+        self.change_pages(account, |pages| {
+            for page in pages.iter_mut().filter(|page| page.key == key) {
+                page.session = Some(session.to_owned());
+            }
+        })
+        .await
+    }
+
+    /// Gives the place back: there is no page.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn release_page(&self, account: &AccountId, key: &str) -> Result<(), StoreError> {
+        self.change_pages(account, |pages| pages.retain(|page| page.key != key)).await
+    }
+
+    async fn change_pages(
+        &self,
+        account: &AccountId,
+        change: impl Fn(&mut Vec<MadePage>),
+    ) -> Result<(), StoreError> {
+        for _ in 0..CHANGES_MAX {
+            let mut unpaid = self.billing.store.unpaid_pages(account).await?;
+            let before = unpaid.pages.clone();
+            change(&mut unpaid.pages);
+            if unpaid.pages == before
+                || self.put_pages(account, &unpaid).await? == RecordOutcome::New
+            {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Contended { attempts: CHANGES_MAX })
+    }
+
+    async fn put_pages(
+        &self,
+        account: &AccountId,
+        unpaid: &UnpaidPages,
+    ) -> Result<RecordOutcome, StoreError> {
+        self.billing.store.put_unpaid_pages(account, unpaid, self.now).await
+    }
+
+    /// Removes the pages whose payment was credited. Looked up only once a limit is reached: most
+    /// accounts never reach one.
+    async fn forget_paid(&self, unpaid: &mut UnpaidPages) -> Result<(), StoreError> {
+        let mut rest = Vec::with_capacity(unpaid.pages.len());
+        for page in std::mem::take(&mut unpaid.pages) {
+            let is_paid = match &page.session {
+                Some(session) => self.billing.store.look_up(session).await?.is_some(),
+                None => false,
+            };
+            if !is_paid {
+                rest.push(page);
+            }
+        }
+        unpaid.pages = rest;
+        Ok(())
+    }
+
+    async fn count_new_page(&self, max: u32) -> Result<(), PaymentError> {
+        let counter = RequestCounter::NewAccountPages;
+        match self.billing.store.count(counter, HOUR, max, self.now).await? {
+            Counted::Within => Ok(()),
+            Counted::Full { until } => {
+                tracing::error!(alarm = "new_pages_limited", max, %until, "pages for new accounts are limited");
+                let wait_seconds = until - self.now;
+                Err(PaymentError::Refused(Refusal::TooManyNewPages { wait_seconds }))
+            }
+        }
+    }
+}
