@@ -16,6 +16,7 @@ pub mod refill;
 mod reversals;
 
 pub use cards::CardAsked;
+pub use pages::PagePlace;
 
 use crate::domain::event::Cause;
 use crate::domain::ids::{AccountId, CustomerId};

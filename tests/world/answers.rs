@@ -771,7 +771,9 @@ async fn refills(r: &mut Recorder<'_>) {
     r.ask(&cyd, "it is being charged", &format!("DELETE /v1/payment-methods/{card}"), null).await;
     let close = "POST /v1/admin/accounts/cyd/close";
     let admin = r.world.operator.clone();
-    r.ask(&admin, "something runs and a refill is open", close, &json!({"reason": "x"})).await;
+    let reason = json!({"reason": "x"});
+    r.ask(&admin, "something runs and a refill is open", close, &reason).await;
+    r.ask(&admin, "good", "POST /v1/admin/accounts/cyd/refill/abandon", &reason).await;
 
     // The bank says never again.
     let (dan, new) = (r.api("dan", ""), running_low(r, "dan", GOOD_CARD).await);

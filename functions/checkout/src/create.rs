@@ -13,7 +13,7 @@ use tollgate::http;
 use tollgate::http::call::{Acting, ApiCall};
 use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
-use tollgate::payments::Payments;
+use tollgate::payments::{PagePlace, Payments};
 use tollgate::store::{RecordOutcome, StoreError};
 use tollgate::stripe::StripeError;
 use tollgate::stripe::calls::NewSession;
@@ -76,7 +76,6 @@ pub(crate) async fn create(payments: Payments<'_>, call: &ApiCall) -> Result<Api
     if state.standing == Standing::Closed {
         return Err(Refusal::Closed.into());
     }
-    payments.billing.settings.policy.check_balance_after(state.balance(), amount)?;
     let agreement = agreement_of(payments, call, &wish, amount, &state)?;
     let email = on.required_email().await?;
     let purchase =
@@ -97,9 +96,12 @@ async fn limited(
     wanted: WantedPage,
     first_asked_at: Timestamp,
 ) -> Result<ApiAnswer, ApiError> {
-    let account = wanted.purchase.account.clone();
+    let Purchase { account, credit, .. } = wanted.purchase.clone();
+    let policy = &payments.billing.settings.policy;
+    policy.check_balance_after(wanted.state.balance(), credit)?;
     let key = call.key_at_stripe();
-    payments.reserve_page(&account, &wanted.state, &key).await?;
+    let state = wanted.state.clone();
+    let place = payments.reserve_page(&account, &state, &key).await?;
     let made = async {
         http::payments::take_from_budget(payments.billing, &account, call).await?;
         make_page(payments, call, wanted, &key, first_asked_at).await
@@ -107,7 +109,8 @@ async fn limited(
     // Boxed: it is many futures deep.
     let made = Box::pin(made).await;
     if made.is_err()
-        && let Err(fault) = payments.release_page(&account, &key).await
+        && place == PagePlace::Taken
+        && let Err(fault) = payments.release_page(&account, &state, &key).await
     {
         // The place stays taken for an hour, which limits this account only.
         tracing::warn!(%account, %fault, "a page that was not made is counted");

@@ -65,6 +65,9 @@ pub(crate) async fn settle(
     if let Some(error) = unlisted.into_inner() {
         return Err(error.into());
     }
+    // Before the rest is handed on: a second delivery may get less far, and then knows only the
+    // failures up to there.
+    retry_alone(clients, slice, report).await?;
     let is_complete = match end {
         RunEnd::Complete => true,
         RunEnd::CutOff { after: Some(after) } => {
@@ -74,7 +77,6 @@ pub(crate) async fn settle(
         }
         RunEnd::CutOff { after: None } => return Err(DebitError::OutOfTime),
     };
-    retry_alone(clients, slice, report).await?;
     report.hour = Some(now);
     report.slices += u32::from(is_complete);
     Ok(())

@@ -42,6 +42,9 @@ pub const BUDGET: RunBudget =
 const PAGE: u32 = 100;
 /// Shards read at once.
 const SHARDS_AT_ONCE: usize = 16;
+/// How many shards later the next run starts. It is odd, so that each of the 64 shards comes first in
+/// turn.
+const SHARDS_A_TURN: usize = 17;
 /// Accounts settled at once. Each mostly waits for DynamoDB.
 const AT_ONCE: usize = 32;
 
@@ -223,7 +226,7 @@ fn all_due<'a>(
 fn shards_from(now: Timestamp) -> impl Iterator<Item = IndexShard> {
     let shards: Vec<IndexShard> = IndexShard::all().collect();
     let turn = now.seconds().div_euclid(MINUTE).unsigned_abs();
-    let turns = usize::try_from(turn).unwrap_or_default().wrapping_mul(SHARDS_AT_ONCE);
+    let turns = usize::try_from(turn).unwrap_or_default().wrapping_mul(SHARDS_A_TURN);
     let first = turns.checked_rem(shards.len()).unwrap_or_default();
     let count = shards.len();
     shards.into_iter().cycle().skip(first).take(count)

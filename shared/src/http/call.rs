@@ -489,10 +489,8 @@ mod tests {
             (r#""scp":"[openid tollgate/platform]","azp":"runner""#, false, true),
             (r#""scp":"[tollgate/admin]","cid":"backoffice""#, true, false),
             (r#""scp":"[tollgate/admin]","cid":"page""#, false, false),
-            (r#""roles":"[tollgate/platform]","azp":"runner""#, false, true),
-            (r#""scp":"user.read","roles":"[tollgate/admin]","azp":"backoffice""#, true, false),
-            (r#""roles":"[tollgate/admin]","azp":"page""#, false, false),
-            (r#""roles":"[tollgate/admin]""#, false, false),
+            // The gateway does not read them.
+            (r#""roles":"[tollgate/admin]","azp":"backoffice""#, false, false),
             (r#""scope":"[tollgate/admin tollgate/platform]","azp":"backoffice""#, true, false),
             (r#""scope":"openid","scp":"tollgate/admin","azp":"backoffice""#, false, false),
             (r#""scope":"tollgate/admin tollgate/platform""#, false, false),

@@ -112,11 +112,9 @@ pub(super) fn read(
 
 impl TokenScopes {
     fn of(claims: &BTreeMap<String, String>, settings: &Settings) -> TokenScopes {
-        // API Gateway reads `scp` only if there is no `scope`. Entra ID gives a client of its own
-        // no scopes but the `roles` that were assigned to it.
+        // As API Gateway does, which compares them with the route's before this.
         let scope = claims.get("scope").or_else(|| claims.get("scp"));
-        let texts = scope.into_iter().chain(claims.get("roles"));
-        let held = texts.flat_map(|text| listed(text)).collect();
+        let held = scope.into_iter().flat_map(|text| listed(text)).collect();
         let mut scopes = TokenScopes { held, withheld: Vec::new() };
         let clients = &settings.scope_clients;
         scopes.keep_for(ADMIN_SCOPE, "StaffClients", &clients.staff, claims);

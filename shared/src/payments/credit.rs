@@ -290,11 +290,13 @@ impl Payments<'_> {
         ids: &StripeIds,
     ) -> Result<(), StoreError> {
         let others = [&ids.session, &ids.charge, &ids.invoice];
-        let all: Vec<&str> = std::iter::once(payment)
-            .chain(also)
-            .map(PaymentId::as_str)
-            .chain(others.into_iter().flatten().map(String::as_str))
-            .collect();
+        let others = others.into_iter().flatten().map(String::as_str);
+        let mut all = vec![payment.as_str()];
+        for id in also.iter().map(PaymentId::as_str).chain(others) {
+            if !all.contains(&id) {
+                all.push(id);
+            }
+        }
         self.billing.store.note_look_ups(account, seq, &all).await?;
         self.billing.store.note_payment(account, payment, &payment_ids(ids)).await
     }

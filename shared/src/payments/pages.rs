@@ -13,9 +13,19 @@ use crate::store::{Counted, RecordOutcome, RequestCounter, StoreError, UnpaidPag
 /// first few take all places, and the others read that and write nothing.
 const CHANGES_MAX: u32 = 100;
 
+/// Whose place for a payment page it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PagePlace {
+    /// This request took it, and gives it back if it makes no page.
+    Taken,
+    /// The same request took it before, or at the same time.
+    OfAnotherRequest,
+}
+
 impl Payments<'_> {
     /// Takes a place for a payment page. `key` tells this request for a page from others: the same
-    /// request again has its place already.
+    /// request again has its place already. The place among those of new accounts is taken last, so
+    /// that an account counts there no more pages than it holds.
     ///
     /// # Errors
     /// [`PaymentError::Refused`] with [`Refusal::TooManyPages`] or [`Refusal::TooManyNewPages`];
@@ -25,33 +35,36 @@ impl Payments<'_> {
         account: &AccountId,
         state: &AccountState,
         key: &str,
-    ) -> Result<(), PaymentError> {
+    ) -> Result<PagePlace, PaymentError> {
         let policy = &self.billing.settings.policy.pages;
-        let mut counted = None;
         for _ in 0..CHANGES_MAX {
             let mut unpaid = self.billing.store.unpaid_pages(account).await?;
             forget_old(&mut unpaid.pages, self.now);
             if unpaid.pages.iter().any(|page| page.key == key) {
-                return Ok(());
+                return Ok(PagePlace::OfAnotherRequest);
             }
             if check_another(&unpaid.pages, self.now, policy).is_err() {
                 self.forget_paid(&mut unpaid).await?;
                 check_another(&unpaid.pages, self.now, policy).map_err(PaymentError::Refused)?;
             }
-            if !state.ever_paid && counted.is_none() {
-                self.count_new_page(policy.new_accounts_per_hour).await?;
-                counted = Some(());
-            }
             let page = MadePage { key: key.to_owned(), made_at: self.now, session: None };
             unpaid.pages.push(page);
-            if self.put_pages(account, &unpaid).await? == RecordOutcome::New {
-                return Ok(());
+            if self.put_pages(account, &unpaid).await? == RecordOutcome::Existing {
+                continue;
             }
+            if !state.ever_paid
+                && let Err(refused) = self.count_new_page(policy.new_accounts_per_hour).await
+            {
+                self.remove_page(account, key).await?;
+                return Err(refused);
+            }
+            return Ok(PagePlace::Taken);
         }
         Err(StoreError::Contended { attempts: CHANGES_MAX }.into())
     }
 
-    /// Notes the page that Stripe made, so that its payment is found.
+    /// Notes the page that Stripe made, so that its payment is found. It counts even if its place is
+    /// gone.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -62,19 +75,36 @@ impl Payments<'_> {
         session: &str,
     ) -> Result<(), StoreError> {
         self.change_pages(account, |pages| {
-            for page in pages.iter_mut().filter(|page| page.key == key) {
-                page.session = Some(session.to_owned());
+            let session = Some(session.to_owned());
+            match pages.iter_mut().find(|page| page.key == key) {
+                Some(page) => page.session = session,
+                None => pages.push(MadePage { key: key.to_owned(), made_at: self.now, session }),
             }
         })
         .await
     }
 
-    /// Gives the place back: there is no page.
+    /// Gives a place back that this request took: there is no page.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn release_page(&self, account: &AccountId, key: &str) -> Result<(), StoreError> {
-        self.change_pages(account, |pages| pages.retain(|page| page.key != key)).await
+    pub async fn release_page(
+        &self,
+        account: &AccountId,
+        state: &AccountState,
+        key: &str,
+    ) -> Result<(), StoreError> {
+        self.remove_page(account, key).await?;
+        if state.ever_paid {
+            return Ok(());
+        }
+        self.billing.store.uncount(RequestCounter::NewAccountPages, HOUR, self.now).await
+    }
+
+    /// Removes a page that was not made. One that another request made under the same key stays.
+    async fn remove_page(&self, account: &AccountId, key: &str) -> Result<(), StoreError> {
+        let is_kept = |page: &MadePage| page.key != key || page.session.is_some();
+        self.change_pages(account, |pages| pages.retain(is_kept)).await
     }
 
     async fn change_pages(

@@ -100,6 +100,29 @@ impl Store {
         self.update_account_item(account, PAGES, update).await
     }
 
+    /// Takes one back of the window that `now` (UTC) is in.
+    ///
+    /// # Errors
+    /// [`StoreError`]. It may have been taken back then.
+    pub async fn uncount(
+        &self,
+        counter: RequestCounter<'_>,
+        seconds: i64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let begins = now.seconds().div_euclid(seconds) * seconds;
+        let update = Update::builder()
+            .table_name(&self.tables.accounts)
+            .set_key(Some(counter.key(begins)))
+            .update_expression("ADD taken :less")
+            .condition_expression("taken > :none")
+            .expression_attribute_values(":less", number(-1))
+            .expression_attribute_values(":none", number(0))
+            .build()
+            .map_err(|error| unbuilt(&error))?;
+        self.write(&[TransactWriteItem::builder().update(update).build()]).await.map(drop)
+    }
+
     /// Counts one more in the window that `now` (UTC) is in, unless that has `max` already. Windows
     /// follow each other without a gap, each `seconds` long. Always one write.
     ///
