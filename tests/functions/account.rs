@@ -446,6 +446,8 @@ async fn refills_to_a_target_are_agreed_to_with_their_words() {
 
     let kept = ask(&api, put(json!({"threshold": "20"})).minutes_later(1)).await;
     assert_eq!((&kept.body["mode"], &kept.body["target"]), (&json!("to_target"), &json!("60.00")));
+    let higher = ask(&api, put(json!({"target": "200"})).minutes_later(1)).await;
+    assert_eq!(higher.body["max_charge"], "200.00", "the default follows: {}", higher.shown());
     let fixed = ask(&api, put(json!({"amount": "25"})).minutes_later(2)).await;
     let expected = [json!("fixed"), json!("20.00"), json!("25.00"), Value::Null, json!("25.00")];
     assert_eq!(shown(&fixed), expected);

@@ -172,6 +172,8 @@ async fn expired_card_pauses_refills_until_its_bank_renews_it() {
     assert_eq!(world.count("card_expiring").await, 1);
     world.set_now("2027-01-01T00:00:00Z");
     assert_eq!(shown().await, [json!("paused"), json!("card_expired"), Value::Null]);
+    cards(&world).await;
+    world.deliver_everything_again().await;
     assert_eq!((world.count("card_expiring").await, world.count("card_expired").await), (1, 1));
     renew(6, 2031).await;
     assert_eq!(shown().await[1..], [Value::Null, json!("2031-07-01T00:00:00Z")]);

@@ -224,10 +224,15 @@ impl AutoRefillRequest {
             card,
             card_choice,
             monthly_cap: self.monthly_cap.unwrap_or(state.refill.monthly_cap),
-            max_charge: self
-                .max_charge
-                .unwrap_or_else(|| self.kept(agreed).and_then(|agreed| agreed.max_charge)),
+            max_charge: self.max_charge.unwrap_or_else(|| self.kept_maximum(agreed)),
         })
+    }
+
+    /// The maximum of one charge before. The default of a target follows the target.
+    fn kept_maximum(&self, agreed: Option<RefillAgreement>) -> Option<Usd> {
+        let kept = self.kept(agreed)?;
+        let is_default = kept.target.is_some() && kept.max_charge == kept.target;
+        kept.max_charge.filter(|_| !is_default)
     }
 
     /// What one refill buys. `None` if the request and the terms before it do not say.

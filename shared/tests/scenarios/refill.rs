@@ -581,6 +581,11 @@ fn expiring_card_is_told_of_once_and_pauses_refills() {
     assert_eq!(world.state.refill.paused, Some(RefillPause::CardExpired));
     assert!(!world.state.is_refill_possible());
     world.settle("2026-12-20T00:00:00Z").rows(&[]);
+    let (card, card_choice) = (named("pm_1"), CardChoice::Named);
+    let card_ends_at = Some(at("2026-12-01T00:00:00Z"));
+    let as_before = Command::FollowCards { card, card_choice, card_ends_at };
+    let refused = world.command("2026-12-20T00:00:01Z", as_before).err();
+    assert_eq!(refused, Some(Refusal::RefillNotWanted), "it is not renewed");
 }
 
 #[test]

@@ -116,7 +116,8 @@ pub(super) fn follow_cards(
     }
     let card_ends_at = card_ends_at.filter(|_| policy.row_format >= EXPIRY_KNOWN);
     let known_end = state.refill.card_expiry.map(|expiry| expiry.ends_at);
-    if state.refill.card.as_ref() == Some(card) && card_ends_at == known_end {
+    let is_renewal = card_ends_at != known_end && card_ends_at.is_some_and(|ends_at| now < ends_at);
+    if state.refill.card.as_ref() == Some(card) && !is_renewal {
         return Err(Refusal::RefillNotWanted);
     }
     // Format 2 does not know it, and checks at once.

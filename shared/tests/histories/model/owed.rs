@@ -4,6 +4,7 @@ use tollgate::domain::account::{AccountState, SuspensionReason};
 use tollgate::domain::event::{
     BillingChange, Change, Event, RefillWant, ResourceChange, StandingChange,
 };
+use tollgate::domain::resources::ResourceStatus;
 use tollgate::domain::timestamp::Timestamp;
 
 use super::{Mode, Model, Thing, ensure, micros, picos};
@@ -81,6 +82,11 @@ impl Model {
                     self.kept.remove(resource.id.as_str());
                 }
             }
+            Change::Resource(ResourceChange::StartFailed { resource, status, .. })
+                if *status != ResourceStatus::Stopped =>
+            {
+                self.kept.remove(resource.id.as_str());
+            }
             _ => {}
         }
     }
@@ -125,6 +131,7 @@ fn kept_cost(before: &AccountState, event: &Event) -> Result<i64, String> {
     let Some(kept) = before.kept() else { return Ok(0) };
     let through = match &event.change {
         Change::Billing(BillingChange::OwedPaid) => before.at,
+        Change::Resource(ResourceChange::StartFailed { .. }) if event.kept.is_some() => event.at,
         Change::Resource(ResourceChange::ResourcesDeleted { .. })
         | Change::Standing(StandingChange::DeletionDue) => event.at,
         _ => {

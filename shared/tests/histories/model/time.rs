@@ -13,8 +13,8 @@ use tollgate::domain::resources::ResourceStatus;
 use tollgate::domain::timestamp::Timestamp;
 
 use super::{
-    Charge, DAY, DOLLAR, Mode, Model, Phase, as_before, cost, ensure, here, hour_end, is_held,
-    micros, new_thing, number, paid, picos,
+    Charge, DAY, DOLLAR, Mode, Model, Phase, Thing, as_before, cost, ensure, here, hour_end,
+    is_held, micros, new_thing, number, paid, picos,
 };
 use crate::Check;
 
@@ -407,6 +407,12 @@ impl Model {
     ) -> Check {
         let given = micros(line.amount);
         ensure!((0..=most).contains(&given), "{id} gets back {given} of {most}");
+        if let Some(thing) = self.things.get_mut(id)
+            && let Some(through) = thing.charges.last().map(|charge| charge.through)
+        {
+            let back = line.shares.iter().map(|share| (number(share.fund), -micros(share.amount)));
+            thing.charges.push(Charge { through, shares: back.collect() });
+        }
         let forfeit = self.forfeit(at);
         self.dust += 1;
         let least = most - forfeit - self.dust;
@@ -527,10 +533,9 @@ impl Model {
         let Some(thing) = self.things.get(id).cloned() else {
             return Err(format!("{id} is not known"));
         };
-        ensure!(
-            thing.phase.is_some_and(|phase| phase.mode == Mode::Running),
-            "{id} failed to start and did not run"
-        );
+        if thing.phase.is_none_or(|phase| phase.mode == Mode::Idle) {
+            return self.ended_start_failed(before, id, &thing, status, lines, at);
+        }
         ensure!(at - thing.started <= DAY, "{id} failed a day after its start");
         ensure!(status == thing.before, "{id} falls back to {status:?}, not {:?}", thing.before);
         let paid_through = before.paid_through().map_or(at, Timestamp::seconds);
@@ -590,6 +595,44 @@ impl Model {
             known.phase = phase;
             known.status = status;
             known.deleted = (status == ResourceStatus::Deleted).then_some(at);
+            known.charges.clear();
+        }
+        Ok(())
+    }
+
+    /// A start whose resource was stopped, suspended or deleted before its failure was reported.
+    /// At most what is left of its charges is given back, and only once.
+    fn ended_start_failed(
+        &mut self,
+        before: &AccountState,
+        id: &str,
+        thing: &Thing,
+        status: ResourceStatus,
+        lines: &[ResourceLine],
+        at: i64,
+    ) -> Check {
+        ensure!(at - thing.started <= DAY, "{id} failed a day after its start");
+        let expected = if thing.deleted.is_some() { ResourceStatus::Deleted } else { thing.before };
+        ensure!(status == expected, "{id} falls back to {status:?}, not {expected:?}");
+        let [line] = lines else {
+            return Err(format!("{id} failed to start and has {} lines", lines.len()));
+        };
+        let left: i64 =
+            thing.charges.iter().flat_map(|charge| &charge.shares).map(|(_, part)| part).sum();
+        let given = micros(line.amount);
+        ensure!((0..=left + self.dust).contains(&given), "{id} gets {given} of {left}");
+        let paid_to = before.paid_through().map_or(at, |through| through.seconds().max(at));
+        let keeps = status == ResourceStatus::Stopped;
+        if let Some(known) = self.things.get_mut(id) {
+            known.phase = known.phase.filter(|_| keeps).map(|phase| Phase {
+                from: at,
+                paid_to,
+                free_to: paid_to,
+                ..phase
+            });
+            known.status = status;
+            known.deleted = (status == ResourceStatus::Deleted).then_some(at);
+            known.charges.clear();
         }
         Ok(())
     }
