@@ -246,6 +246,12 @@ fn page(
 fn words(agreed: &RefillAgreement) -> Option<String> {
     let RefillAgreement { threshold, amount, .. } = *agreed;
     match agreed.target {
+        None if agreed.max() > amount => Some(format!(
+            "Auto-refill is on. When your balance falls below ${threshold}, your saved card is \
+             charged ${amount} or a multiple of it, at most ${} plus any tax. You can turn it off at \
+             any time on the Billing page.",
+            agreed.max()
+        )),
         None => AgreedTerms::On { threshold, amount }.words(),
         Some(target) => Some(format!(
             "Auto-refill is on. When your balance falls below ${threshold}, your saved card is \

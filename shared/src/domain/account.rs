@@ -655,7 +655,8 @@ pub enum RefillPause {
     /// The card's issuer reported a payment as fraudulent. Refills resume when they are turned on
     /// again.
     FraudWarning,
-    /// The card has expired. Refills resume when the issuer renews it or with another card.
+    /// The card has expired. Refills resume when the issuer renews it, with another card, or when
+    /// the customer agrees to this one again.
     CardExpired,
     /// Everything is off, and the customer did not confirm the payment of a refill. Refills resume
     /// with credit, with another card, or when the customer asks for one.

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 
 use crate::domain::account::{
     AccountState, RefillAgreement, RefillAttempt, RefillPurpose, RefillState, Standing,
-    SuspensionReason, TrialPhase, TrialState,
+    SuspensionReason, TrialPhase, TrialState, WantedRefill,
 };
 use crate::domain::event::{Change, CreditKind, GrantChange, PaymentChange, RefillWant};
 use crate::domain::money::Usd;
@@ -124,7 +124,12 @@ impl AccountState {
         let is_renewal = attempt.purpose == RefillPurpose::TrialRenewal;
         let is_within_terms =
             refill.agreement.is_some_and(|agreed| is_renewal || attempt.amount <= agreed.max());
+        // A charge to a target is what is still missing, however much was when it began.
+        let is_still_missing = |agreed: RefillAgreement| {
+            is_renewal || agreed.target.is_none() || attempt.amount <= charge(self, agreed, now)
+        };
         self.is_refill_possible()
+            && refill.agreement.is_some_and(is_still_missing)
             && is_open
             && refill.card.as_ref() == Some(&attempt.card)
             && is_within_terms
@@ -199,6 +204,17 @@ fn charge(state: &AccountState, agreed: RefillAgreement, now: Timestamp) -> Usd 
     };
     let count = needed.ceil().min(fitting.floor()).max(Decimal::ONE);
     Usd::new(amount * count).unwrap_or(agreed.amount)
+}
+
+/// What a wanted refill buys. The balance may have risen since it was wanted, and a charge to a
+/// target is never more than what is missing.
+#[must_use]
+pub(crate) fn still_missing(state: &AccountState, wanted: WantedRefill, now: Timestamp) -> Usd {
+    let to_target = state
+        .refill
+        .agreement
+        .filter(|agreed| agreed.target.is_some() && wanted.purpose == RefillPurpose::Threshold);
+    to_target.map_or(wanted.amount, |agreed| wanted.amount.min(charge(state, agreed, now)))
 }
 
 fn is_refill_credit(change: &Change) -> bool {

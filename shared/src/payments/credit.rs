@@ -1,10 +1,9 @@
 //! Money in: payments that came, were promised, or will not come; and what was agreed with them.
 
-use crate::domain::account::{AccountState, PendingPayment, RefillAgreement, RefillState};
+use crate::domain::account::{AccountState, PendingPayment};
 use crate::domain::command::{Command, RefillSettings, RefillTerms};
 use crate::domain::event::{Cause, Change, Event, PaymentFacts, PendingEnd, RefillChange};
 use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
-use crate::domain::money::Usd;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 use crate::payments::cards;
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
@@ -24,14 +23,6 @@ const AGREEMENT_SECONDS: i64 = 12 * HOUR;
 /// How many rows are looked through for what the customer decided since it paid: days of hours, and
 /// a dozen changes.
 const ROWS_LOOKED_AT: u32 = 100;
-
-/// Agreeing to the same terms again keeps the maximum of one charge.
-fn kept_maximum(refill: &RefillState, agreement: AgreedTerms) -> Option<Usd> {
-    let agreed = refill.agreement.filter(|agreed| agreed.target.is_none())?;
-    let RefillAgreement { threshold, amount, .. } = agreed;
-    let is_same = agreement == AgreedTerms::On { threshold, amount };
-    agreed.max_charge.filter(|_| is_same)
-}
 
 impl Payments<'_> {
     /// Credits a payment, once; then what was agreed with it.
@@ -352,7 +343,8 @@ impl Payments<'_> {
                 card,
                 card_choice,
                 monthly_cap: state.refill.monthly_cap,
-                max_charge: kept_maximum(&state.refill, agreement),
+                // The words name no other maximum.
+                max_charge: None,
             }))
         };
         match self.append(account, cause, Plan::on_state(&change)).await {

@@ -503,6 +503,21 @@ fn refill_to_a_target_buys_what_is_missing() {
 }
 
 #[test]
+fn refill_to_a_target_never_exceeds_what_is_missing_later() {
+    let mut world = World::with_credit("5");
+    world.command("11:00", Command::ChangeRefill(to_target("500", "1000"))).unwrap();
+    assert_eq!(wanted(&world), Some(named("995")));
+    world.credit("11:01", "400");
+    world.begin_refill("11:02").unwrap();
+    let attempt = world.state.refill.attempt.clone().unwrap();
+    assert_eq!(attempt.amount, named("595"));
+    world.credit("11:03", "50");
+    assert!(!world.state.is_refill_agreed(&attempt, at("11:04")), "545 are missing");
+    world.refill_fails("11:05", RefillDecline::CalledOff);
+    assert_eq!(wanted(&world), Some(named("545")));
+}
+
+#[test]
 fn refill_to_a_target_stays_within_its_maximum() {
     let below = |settings: RefillSettings, balance: &str| {
         let mut world = World::with_credit("100");

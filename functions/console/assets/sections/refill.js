@@ -17,7 +17,7 @@ const PAUSED = {
   failures: ['Auto-refill is paused after several declines in a row.', 'resume'],
   fraud_warning: ['Auto-refill is paused because your bank reported a payment. Contact support if you recognize your payments.', 'resume'],
   card_removed: ['The card for auto-refill was removed. Choose another card.', 'card'],
-  card_expired: ['The card for auto-refill has expired. Add a new card.', 'card'],
+  card_expired: ['The card for auto-refill has expired. Add a new card. If your bank renewed this one, save these settings again.', 'card'],
   unconfirmed: ['You did not confirm a refill while your resources were off. Auto-refill waits until you ask for one or add credit.', 'now'],
   no_card: ['There is no card to charge. Add a card, or save one with your next top-up.', 'card'],
   frozen: ['Your card is not charged while the account is frozen.', null],

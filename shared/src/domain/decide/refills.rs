@@ -9,7 +9,7 @@ use crate::domain::event::{RefillChange, RefillDecline};
 use crate::domain::ids::{CardId, CustomerId};
 use crate::domain::money::Usd;
 use crate::domain::policy::{Policy, check_cents, check_charge};
-use crate::domain::refill::{ChargeTiming, allowed, is_off_too_long};
+use crate::domain::refill::{ChargeTiming, allowed, is_off_too_long, still_missing};
 use crate::domain::refusal::Refusal;
 use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::Timestamp;
@@ -61,12 +61,13 @@ pub(super) fn change(
         let is_as_before = |agreed: &RefillAgreement| RefillAgreement { at: now, ..*agreed } == new;
         state.refill.agreement.filter(is_as_before).unwrap_or(new)
     });
-    let is_expiry_known = policy.row_format >= EXPIRY_KNOWN;
+    // Whoever agrees to a card that has expired knows that its bank renewed it.
+    let is_expiry_known = |ends_at: &Timestamp| policy.row_format >= EXPIRY_KNOWN && now < *ends_at;
     Ok(DecisionOutcome::of(RefillChange::RefillChanged {
         agreement,
         card: settings.card.clone(),
         card_choice: written(settings.card_choice, policy),
-        card_ends_at: settings.card_ends_at.filter(|_| is_expiry_known),
+        card_ends_at: settings.card_ends_at.filter(is_expiry_known),
         monthly_cap: settings.monthly_cap,
         words: settings.words.clone().filter(|_| policy.row_format >= TARGET_KNOWN),
         look_at: None,
@@ -173,7 +174,8 @@ pub(super) fn begin(
     let (Some(wanted), Some(card)) = (state.refill.wanted, &state.refill.card) else {
         return Err(Refusal::RefillNotWanted);
     };
-    match allowed(&state.refill, wanted.amount, &policy.refill, now) {
+    let amount = still_missing(state, wanted, now);
+    match allowed(&state.refill, amount, &policy.refill, now) {
         ChargeTiming::Now => {}
         ChargeTiming::At(_) | ChargeTiming::Never => return Err(Refusal::RefillNotWanted),
     }
@@ -181,7 +183,7 @@ pub(super) fn begin(
         number: state.refill.attempts_so_far + 1,
         wanted_since: wanted.since,
         begun_at: now,
-        amount: wanted.amount,
+        amount,
         card: card.clone(),
         customer: customer.clone(),
         tax,
