@@ -2,15 +2,18 @@
 
 use serde_json::{Value, json};
 use stripe_stand_in::{CardRule, FaultKind};
-use tollgate::domain::account::{AccountState, CardChoice, RefillPause};
+use tollgate::domain::account::{AccountState, CardChoice, RefillPause, RefillPurpose, TaxMode};
 use tollgate::domain::command::{Command, RefillSettings, RefillTerms};
-use tollgate::domain::event::{Cause, Change, RefillChange};
+use tollgate::domain::event::{Cause, Change, CreditKind, RefillChange, RefillDecline};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::row::Row;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::{HOUR, MINUTE};
 use tollgate::runtime::delivery::DeliveryTime;
 use tollgate::store::Plan;
+use tollgate::stripe::calls::NewInvoice;
+use tollgate::stripe::keys::IdempotencyKey;
+use tollgate::stripe::metadata::Purchase;
 use tollgate_tests::api::Answered;
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
@@ -425,6 +428,47 @@ async fn abandoned_refill_that_was_paid_is_credited() {
     let ended = abandon(&world, "one").await;
     assert_eq!(ended.body["outcome"], "credited", "{}", ended.shown());
     check_refilled(&world, 2_500).await;
+}
+
+#[tokio::test]
+async fn refill_that_was_paid_too_little_is_abandoned_all_the_same() {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    world.stand_in.fail_next("POST /v1/invoices", 9, FaultKind::ConnectionDropped);
+    assert_eq!(world.refill().await.open, 1);
+    world.stand_in.clear_faults();
+    // An invoice of this attempt over less than its credit, which somebody marked as paid.
+    let kind = CreditKind::Refill { attempt: 1, purpose: RefillPurpose::Threshold };
+    let purchase = Purchase { account: acme(), credit: named("10"), kind, agreement: None };
+    let customer = world.profile().await.customer.unwrap();
+    let new = NewInvoice { customer, purchase, tax: TaxMode::Off };
+    let key = IdempotencyKey::once;
+    let invoice = world.stripe.create_invoice(&new, &key("invoice")).await.unwrap().id;
+    world.stripe.create_invoice_item(&invoice, &new, &key("item")).await.unwrap();
+    world.stripe.finalize_invoice(&invoice, &key("finalize")).await.unwrap();
+    world.stand_in.pay_out_of_band(&invoice).unwrap();
+    assert_eq!(world.refill().await.stuck, 1);
+    let ended = abandon(&world, "one").await;
+    assert_eq!(ended.body["outcome"], "abandoned", "{}", ended.shown());
+    let state = world.state().await;
+    assert_eq!((&state.refill.attempt, state.balance()), (&None, named("25")));
+}
+
+#[tokio::test]
+async fn crash_between_void_and_row_counts_as_not_confirmed() {
+    let world = declined("authentication_required", None).await;
+    assert_eq!(world.refill().await.needs_customer, 1);
+    world.advance(23 * HOUR);
+    let invoices = world.objects("invoice");
+    let open = invoices.iter().find(|invoice| invoice["status"] == "open").unwrap();
+    world.stripe.void_invoice(open["id"].as_str().unwrap()).await.unwrap();
+    assert_eq!(world.refill().await.failed, 1);
+    let rows = world.rows().await;
+    let failed = rows.iter().find_map(|row| match &row.event.change {
+        Change::Refill(RefillChange::RefillFailed { decline, .. }) => Some(*decline),
+        _ => None,
+    });
+    assert_eq!(failed, Some(RefillDecline::Later));
 }
 
 #[tokio::test]

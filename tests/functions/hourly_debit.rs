@@ -146,6 +146,21 @@ async fn slice_short_of_time_hands_on_its_rest_once() {
 }
 
 #[tokio::test]
+async fn failed_account_is_retried_before_the_rest_is_handed_on() {
+    let mut world = world(&[]).await;
+    let budget = &mut world.clients.budget;
+    (budget.starting, budget.finishing) = (Duration::ZERO, Duration::from_secs(1));
+    let (shard, names) = world.in_one_shard(3).await;
+    world.ledger.faults.set(
+        Calls::of(Operation::PutItem).containing(&format!("\"{}\"", names[0])),
+        DynamoFault::Slow { before: Duration::from_secs(3600), after: Duration::ZERO },
+    );
+    world.work(&[slice_of(shard)]).await;
+    let sent: Vec<String> = world.bus.take().into_iter().map(|event| event.detail_type).collect();
+    assert_eq!(sent, [ACCOUNT, SLICE], "a second delivery may not reach it");
+}
+
+#[tokio::test]
 async fn slice_with_two_pages_settles_each_account_once() {
     let world = world(&[]).await;
     let (shard, names) = world.in_one_shard(201).await;

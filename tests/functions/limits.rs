@@ -3,8 +3,10 @@
 use account::AccountClients;
 use serde_json::json;
 use stripe_stand_in::FaultKind;
+use tollgate::domain::account::AccountState;
+use tollgate::payments::{PagePlace, Payments};
 use tollgate_tests::api::{Answered, ApiEvent};
-use tollgate_tests::payments::{PaymentWorld, VISA};
+use tollgate_tests::payments::{PaymentWorld, VISA, acme};
 
 const CREATE: &str = "POST /v1/checkout-sessions";
 const HOUR: i64 = 3_600;
@@ -118,6 +120,39 @@ async fn new_accounts_have_a_limit_together() {
     assert_eq!(world.call(&wish(&world, "acme")).await.status, 201, "acme has paid before");
     world.advance(2_100);
     assert_eq!(world.call(&wish(&world, "dave")).await.status, 201);
+}
+
+#[tokio::test]
+async fn pages_that_are_not_made_leave_room_for_new_accounts() {
+    let limits = [("PAGES_PER_HOUR", "2"), ("NEW_ACCOUNT_PAGES_PER_HOUR", "4")];
+    let world = PaymentWorld::with(&limits).await;
+    for _ in 0..5 {
+        world.stand_in.fail_next("POST /v1/checkout/sessions", 4, FaultKind::ConnectionDropped);
+        assert_eq!(world.call(&wish(&world, "acme")).await.code(), "unavailable");
+        world.stand_in.clear_faults();
+    }
+    // Many requests at once count no more than the pages that the account may have.
+    let event = wish(&world, "mallory");
+    let all = futures_util::future::join_all((0..20).map(|_| world.call(&event))).await;
+    assert_eq!(all.iter().filter(|answered| answered.status == 201).count(), 2);
+    for account in ["bob", "carol"] {
+        assert_eq!(world.call(&wish(&world, account)).await.status, 201, "{account}");
+    }
+    assert_eq!(world.call(&wish(&world, "dave")).await.code(), "too_many_pages");
+}
+
+#[tokio::test]
+async fn page_of_the_same_request_keeps_its_place() {
+    let world = PaymentWorld::with(&DEFAULTS).await;
+    let (billing, stripe, now) = (&world.checkout.billing, &world.stripe, world.now());
+    let (payments, account) = (Payments { billing, stripe, now }, acme());
+    let (state, key) = (AccountState::default(), "k-1");
+    let place = async || payments.reserve_page(&account, &state, key).await.unwrap();
+    assert_eq!(place().await, PagePlace::Taken);
+    assert_eq!(place().await, PagePlace::OfAnotherRequest);
+    payments.note_page(&account, key, "cs_1").await.unwrap();
+    payments.release_page(&account, &state, key).await.unwrap();
+    assert_eq!(place().await, PagePlace::OfAnotherRequest, "the page exists");
 }
 
 #[tokio::test]

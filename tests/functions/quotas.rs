@@ -105,6 +105,23 @@ async fn resource_quota_holds_for_requests_at_once() {
 }
 
 #[tokio::test]
+async fn creator_without_a_key_learns_that_its_resource_exists() {
+    let world = Installation::new().await;
+    let project = world.project("p").await.body["id"].as_str().unwrap().to_owned();
+    let create = async |id: &str| {
+        let body = json!({"sku": "vm", "name": id, "start": false, "id": id});
+        let event = ApiEvent::by("platform", CREATE, "10:20:00").at("project", &project);
+        let event = event.scope("tollgate/platform").header("Tollgate-Account", ALICE);
+        world.ask(event.json(&body)).await
+    };
+    for id in ["vm-1", "vm-2", "vm-3"] {
+        assert_eq!(create(id).await.status, 201);
+    }
+    assert_eq!(create("vm-3").await.code(), "already_exists");
+    refused(&create("vm-4").await, RESOURCES_FULL, 3);
+}
+
+#[tokio::test]
 async fn project_quota_holds_for_requests_at_once() {
     let world = Installation::new().await;
     let names: Vec<String> = (0..12).map(|number| format!("p-{number}")).collect();

@@ -377,7 +377,7 @@ fn progress(state: &AccountState, policy: &Policy, now: Timestamp) -> RefillProg
     }
 }
 
-/// Why no card is charged although refills are on.
+/// Why no card is charged although refills are on. First what the customer cannot end here.
 fn paused(state: &AccountState, policy: &Policy, now: Timestamp) -> Option<&'static str> {
     let refill = &state.refill;
     match refill.paused {
@@ -385,14 +385,28 @@ fn paused(state: &AccountState, policy: &Policy, now: Timestamp) -> Option<&'sta
         Some(RefillPause::Failures) => return Some("failures"),
         Some(RefillPause::CardGone) => return Some("card_removed"),
         Some(RefillPause::FraudWarning) => return Some("fraud_warning"),
-        Some(RefillPause::CardExpired) => return Some("card_expired"),
-        Some(RefillPause::Unconfirmed) => return Some("unconfirmed"),
-        None => {}
+        Some(RefillPause::CardExpired | RefillPause::Unconfirmed) | None => {}
     }
     let Some(card) = &refill.card else { return Some("no_card") };
     if refill.never.contains(card) {
         return Some("card_refused");
     }
+    let blocked = blocked(state, policy, now);
+    blocked.or(match refill.paused {
+        Some(RefillPause::CardExpired) => Some("card_expired"),
+        Some(RefillPause::Unconfirmed) => Some("unconfirmed"),
+        Some(
+            RefillPause::CardRefused
+            | RefillPause::Failures
+            | RefillPause::CardGone
+            | RefillPause::FraudWarning,
+        )
+        | None => None,
+    })
+}
+
+/// Why the account's standing lets no card be charged.
+fn blocked(state: &AccountState, policy: &Policy, now: Timestamp) -> Option<&'static str> {
     if !state.frozen.is_empty() {
         return Some("frozen");
     }

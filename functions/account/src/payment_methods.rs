@@ -82,13 +82,13 @@ pub(crate) async fn add(clients: &AccountClients, call: &ApiCall) -> Result<ApiA
         return Err(Refusal::Closed.into());
     }
     let email = on.required_email().await?;
-    let payments = clients.payments(call).await?;
-    let settings = payments.stripe.settings();
-    let urls = settings.card_added_url.as_deref().zip(settings.card_canceled_url.as_deref());
-    let unset =
-        || Problem::new(ProblemCode::Internal, "The operator has not configured a return URL.");
-    let (added, canceled) = urls.ok_or_else(unset)?;
     let work = async {
+        let payments = clients.payments(call).await?;
+        let settings = payments.stripe.settings();
+        let urls = settings.card_added_url.as_deref().zip(settings.card_canceled_url.as_deref());
+        let unset =
+            || Problem::new(ProblemCode::Internal, "The operator has not configured a return URL.");
+        let (added, canceled) = urls.ok_or_else(unset)?;
         let customer = payments.customer(account, &email).await?;
         let key = IdempotencyKey::setup(account, &call.key_at_stripe());
         let session = payments

@@ -27,11 +27,12 @@ pub(crate) async fn open(clients: &AccountClients, call: &ApiCall) -> Result<Api
             .with_action(json!({"add_card": "POST /v1/payment-methods/sessions"}))
     };
     let customer = customer.ok_or_else(nobody)?;
-    let payments = clients.payments(call).await?;
-    let unset =
-        || Problem::new(ProblemCode::Internal, "The operator has not configured a return URL.");
-    let return_url = payments.stripe.settings().portal_return_url.as_deref().ok_or_else(unset)?;
     let work = async {
+        let payments = clients.payments(call).await?;
+        let unset =
+            || Problem::new(ProblemCode::Internal, "The operator has not configured a return URL.");
+        let return_url =
+            payments.stripe.settings().portal_return_url.as_deref().ok_or_else(unset)?;
         let key = IdempotencyKey::portal(account, &call.key_at_stripe());
         let session = payments.stripe.create_portal_session(&customer, return_url, &key).await?;
         ApiAnswer::created(&PortalSessionView { url: session.url })

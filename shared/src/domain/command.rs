@@ -314,6 +314,10 @@ pub struct EndedStart {
     pub idle: Option<Rate>,
     /// The part of the charge for kept data during a suspension that ends with it, in USD per hour.
     pub kept: Rate,
+    /// Since when that part is owed. `None` outside of such a suspension.
+    pub kept_since: Option<Timestamp>,
+    /// What its time in the respite was owed, in USD.
+    pub respite: Usd,
 }
 
 /// The charge of one row for a resource, or the amount that a row gave back of it.

@@ -8,6 +8,7 @@ use crate::domain::account::{AccountState, Grant, Standing};
 use crate::domain::command::{
     Command, EndedStart, PastCharge, ResourceStart, ResourceStop, StartFailure, TakenCredit,
 };
+use crate::domain::decide::resources::seconds_in_respite;
 use crate::domain::event::{
     BilledLines, BillingChange, Change, Event, PaymentChange, ResourceChange, ResourceLine,
     StandingChange, StartKind,
@@ -228,7 +229,9 @@ pub fn fail_start<'r>(
     let mut rows: Vec<(&Event, &AccountState)> = rows.into_iter().collect();
     // After a deletion of the whole account the item still says that it runs.
     let status = match (resource.condition(view.state()), resource.status) {
-        (ResourceCondition::Running, _) => return fail_running(view, resource, rows),
+        (ResourceCondition::Running, _) => {
+            return failure(view, resource, rows).map(Command::FailStart);
+        }
         (ResourceCondition::Suspended | ResourceCondition::Stopped, _) => resource.before,
         (ResourceCondition::Deleted { .. }, ResourceStatus::Deleted) => ResourceStatus::Deleted,
         (ResourceCondition::New | ResourceCondition::Deleted { .. }, _) => {
@@ -242,13 +245,17 @@ pub fn fail_start<'r>(
         return Err(not_running());
     }
     let ended = rows.iter().position(|(event, _)| ends(event, id)).ok_or_else(not_running)?;
+    let respite = owed_in_respite(view, resource, &rows[..=ended])?;
     let (started_at, ended_at) = (rows[0].0.at, end_of(rows[ended].0));
+    let kept_since =
+        rows.iter().rev().find_map(|(event, _)| Some(event.kept?.from).filter(|_| suspends(event)));
     if status == ResourceStatus::Stopped {
         // It existed before, and what is kept of it since the end is billed as before.
         rows.truncate(ended + 1);
     }
     let idle = billed_now(view, resource).map(|(_, rate)| rate);
-    let ended = EndedStart { at: ended_at, idle, kept: kept_rate(view, resource) };
+    let kept = kept_rate(view, resource);
+    let ended = EndedStart { at: ended_at, idle, kept, kept_since, respite };
     let then = idle.filter(|_| status == ResourceStatus::Stopped);
     let ended = Some(ended);
     let failure =
@@ -256,12 +263,24 @@ pub fn fail_start<'r>(
     Ok(Command::FailStart(failure))
 }
 
-fn fail_running(
+/// What the last of these rows recorded as owed for the resource's time in a respite, in USD.
+fn owed_in_respite(
     view: &AccountSnapshot<'_>,
     resource: &Resource,
-    rows: Vec<(&Event, &AccountState)>,
-) -> Result<Command, Refusal> {
-    failure(view, resource, rows).map(Command::FailStart)
+    rows: &[(&Event, &AccountState)],
+) -> Result<Usd, Refusal> {
+    let [.., (_, before), (end, _)] = rows else { return Ok(Usd::ZERO) };
+    let rated = rated_at(before);
+    let rate = resource.rate_at(view.prices(), rated)?;
+    #[allow(clippy::wildcard_enum_match_arm, reason = "all other rows end what is kept, too")]
+    let idle = match &end.change {
+        // Its kept data goes on to be billed.
+        Change::Resource(ResourceChange::Stopped { .. }) => {
+            resource.idle_rate_at(view.prices(), rated).unwrap_or_default()
+        }
+        _ => Rate::ZERO,
+    };
+    Ok(rate.without(idle).for_seconds(seconds_in_respite(before, end.at)))
 }
 
 /// A failure of a resource that still runs.
@@ -327,9 +346,12 @@ fn ends(event: &Event, id: &ResourceId) -> bool {
             ResourceChange::Stopped { resources, .. }
             | ResourceChange::ResourcesDeleted { resources, .. },
         ) => resources.iter().any(|one| one.id == *id),
-        Change::Standing(StandingChange::Suspended { .. }) => true,
-        _ => false,
+        _ => suspends(event),
     }
+}
+
+fn suspends(event: &Event) -> bool {
+    matches!(&event.change, Change::Standing(StandingChange::Suspended { .. }))
 }
 
 /// The end of the time that ran before such a row.

@@ -183,7 +183,13 @@ impl Payments<'_> {
             match self.void(&invoice.id).await? {
                 Voided::Void => {}
                 Voided::Paid(invoice) => {
-                    return Box::pin(self.paid(account, &attempt, &invoice)).await;
+                    match Box::pin(self.paid(account, &attempt, &invoice)).await {
+                        // What was paid is not what was to be bought. Staff settle it by hand.
+                        Err(PaymentError::Mismatch { payment, why }) => {
+                            stuck(account, &attempt, format!("{payment} is abandoned: {why}"));
+                        }
+                        step => return step,
+                    }
                 }
                 Voided::StillOpen => {
                     return Ok(open(&attempt, format!("{} cannot be made void yet", invoice.id)));
@@ -462,8 +468,15 @@ impl Payments<'_> {
             }
             (Some("void" | "uncollectible"), _) => {
                 let declined = intent(invoice).and_then(declined_of);
+                let undeclined = match reached {
+                    // A run made it void after the customer's time, and died before its row.
+                    Reached::Asked => (RefillDecline::Later, "authentication_required"),
+                    Reached::Nothing | Reached::Invoice | Reached::Draft | Reached::Pay => {
+                        (RefillDecline::NotCharged, "void")
+                    }
+                };
                 let (decline, code) =
-                    declined.map_or((RefillDecline::NotCharged, "void".to_owned()), classed);
+                    declined.map_or((undeclined.0, undeclined.1.to_owned()), classed);
                 self.fail(account, attempt, decline, &code).await
             }
             (status, _) => {

@@ -3,7 +3,7 @@
 //! A project is no row: it moves no money. Its id is derived from the request, so a repeated
 //! request meets its own project, and the digest kept with it tells whether it is the same request.
 
-use aws_sdk_dynamodb::types::{Select, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 
 use super::accounts::{project_key, unbuilt};
 use super::backoff::Backoff;
@@ -76,7 +76,7 @@ impl Store {
                 let is_same = text_of(&known, "digest").is_ok_and(|known| known == digest);
                 return Ok(if is_same { ProjectAdded::There } else { ProjectAdded::KeyReused });
             }
-            quotas.check_projects(self.count_projects(account).await?)?;
+            quotas.check_projects(self.projects(account).await?.len())?;
             let writes = [
                 self.new_account_item(new.clone())?,
                 self.next_project_list_version(account, version)?,
@@ -116,31 +116,6 @@ impl Store {
         };
         let update = update.build().map_err(|error| unbuilt(&error))?;
         Ok(TransactWriteItem::builder().update(update).build())
-    }
-
-    async fn count_projects(&self, account: &AccountId) -> Result<usize, StoreError> {
-        let mut count = 0_usize;
-        let mut start = None;
-        loop {
-            let answer = self
-                .client
-                .query()
-                .table_name(&self.tables.accounts)
-                .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-                .expression_attribute_values(":pk", text(account_partition(account)))
-                .expression_attribute_values(":prefix", text("project#"))
-                .select(Select::Count)
-                .set_exclusive_start_key(start)
-                .consistent_read(true)
-                .send()
-                .await
-                .map_err(|error| StoreError::of("Query", &error))?;
-            count = count.saturating_add(usize::try_from(answer.count).unwrap_or_default());
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                return Ok(count);
-            }
-        }
     }
 
     /// A project with its name; `None` if the account has none of that id. Strongly consistent.

@@ -130,6 +130,30 @@ fn failed_start_that_was_deleted_or_suspended_gives_back_the_rest() {
 }
 
 #[test]
+fn failed_start_is_not_owed() {
+    // The data that was kept of it: two hours of $0.10, and those of another volume stay.
+    let mut world = World::with_credit("25");
+    world.start("12:30", "v", "volume").unwrap().start("12:30", "w", "volume").unwrap();
+    let rest = Command::Correct { amount: named("-24.80"), reason: "a loss".to_owned() };
+    world.command("12:40", rest).unwrap();
+    world.settle("13:00").delete("14:00", &["w"]).unwrap();
+    assert_eq!(world.state.owed_at(at("15:00")), named("0.30"));
+    world.fail_start("15:00", "v").unwrap();
+    // What comes back pays the hour of the other one.
+    assert_eq!((world.state.owed_at(at("15:00")), world.state.balance()), (Usd::ZERO, Usd::ZERO));
+
+    // Its time in a respite.
+    let mut world = World::with_credit("25");
+    world.start("12:30", "a", "vm100").unwrap();
+    let rest = Command::Correct { amount: named("-24.50"), reason: "a loss".to_owned() };
+    world.command("12:40", rest).unwrap();
+    world.agree_to_refill("12:58", ("5", "25"), None).settle("13:00").settle("13:08");
+    assert_eq!(world.state.owed, named("0.133333"));
+    world.fail_start("13:11", "a").unwrap();
+    assert_eq!((world.state.owed, world.state.balance()), (Usd::ZERO, named("0.50")));
+}
+
+#[test]
 fn failed_restart_of_a_stopped_volume_pays_nothing_twice() {
     let mut world = World::with_credit("25");
     world.start("12:00", "v", "volume").unwrap().stop("12:30", &["v"]).unwrap();

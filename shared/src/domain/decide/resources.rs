@@ -302,13 +302,30 @@ pub(super) fn fail_start(
     let (resource, status, lines) = (resource.clone(), failure.status, BilledLines::Here(lines));
     let change = ResourceChange::StartFailed { resource, status, lines, billed, purge_due, unpaid };
     let outcome = DecisionOutcome::granting(change, grants, deltas);
-    match (&failure.ended, state.kept()) {
-        // Nothing is kept of what never ran.
-        (Some(ended), Some(kept)) if status != ResourceStatus::Stopped => Ok(outcome
-            .owing(kept.cost(now))
-            .keeping(Some(kept.from_now(now, kept.rate.without(ended.kept))))),
-        (Some(_) | None, Some(_) | None) => Ok(outcome),
-    }
+    Ok(match &failure.ended {
+        Some(ended) => without_owed(outcome, state, ended, status, now),
+        None => outcome,
+    })
+}
+
+/// What never ran is not owed either: neither its time in a respite nor the data that was kept of it.
+/// What a credit has paid of it already stays paid.
+fn without_owed(
+    outcome: DecisionOutcome,
+    state: &AccountState,
+    ended: &EndedStart,
+    status: ResourceStatus,
+    now: Timestamp,
+) -> DecisionOutcome {
+    let nothing_kept = state.kept().filter(|_| status != ResourceStatus::Stopped);
+    let Some(kept) = nothing_kept else {
+        return outcome.owing((-ended.respite).max(-state.owed));
+    };
+    let since = ended.kept_since.unwrap_or(kept.from);
+    let of_it = ended.kept.for_seconds((now.min(kept.until) - since).max(0));
+    outcome
+        .owing((kept.cost(now) - of_it - ended.respite).max(-state.owed))
+        .keeping(Some(kept.from_now(now, kept.rate.without(ended.kept))))
 }
 
 /// What is given back of past periods, fund by fund. A fund may have got more back at the stop than

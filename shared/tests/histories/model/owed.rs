@@ -7,7 +7,7 @@ use tollgate::domain::event::{
 use tollgate::domain::resources::ResourceStatus;
 use tollgate::domain::timestamp::Timestamp;
 
-use super::{Mode, Model, Thing, ensure, micros, picos};
+use super::{Mode, Model, Thing, cost, ensure, micros, picos};
 use crate::Check;
 
 /// The respite, and how long a start's credit must last, in seconds.
@@ -59,6 +59,13 @@ impl Model {
             Change::Billing(BillingChange::OwedPaid) => {
                 let paid = micros(event.amount());
                 ensure!(owed == kept + paid && paid < 0, "{owed} was not paid");
+            }
+            Change::Resource(ResourceChange::StartFailed { resource, .. }) => {
+                let thing = self.things.get(resource.id.as_str());
+                let at = event.at.seconds();
+                let rate = |mode| thing.map_or(0, |thing| self.rate(thing, mode, at).max(0));
+                let most = cost(rate(Mode::Running), TEN_MINUTES) + cost(rate(Mode::Idle), GRACE);
+                ensure!(-in_respite <= most + 1_000, "{in_respite} more than {most} is let off");
             }
             _ if owed < 0 => ensure!(self.owed == 0, "only a deletion writes off, and all of it"),
             _ => {}
