@@ -171,6 +171,7 @@ const ROWS_OF_FORMAT_3: &str = include_str!("rows_of_format_3.json");
 
 /// Rows as this release writes them.
 const ROWS_OF_FORMAT_4: &str = include_str!("rows_of_format_4.json");
+const ROWS_OF_FORMAT_5: &str = include_str!("rows_of_format_5.json");
 
 /// The history that all of them were written by.
 async fn history_of_every_format() -> Ledger {
@@ -207,15 +208,15 @@ async fn stored(ledger: &Ledger) -> String {
 async fn the_stored_form_does_not_change_without_its_version() {
     assert_eq!(
         RowFormat::WRITTEN,
-        RowFormat::new(4),
+        RowFormat::new(5),
         "keep the fixture of every older format, and add one of the new"
     );
     let written = stored(&history_of_every_format().await).await;
     if std::env::var_os("WRITE_FIXTURES").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/store/rows_of_format_4.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/store/rows_of_format_5.json");
         std::fs::write(path, &written).unwrap();
     }
-    assert!(written == ROWS_OF_FORMAT_4, "rows are written otherwise than before:\n{written}");
+    assert!(written == ROWS_OF_FORMAT_5, "rows are written otherwise than before:\n{written}");
 }
 
 #[test]
@@ -228,7 +229,9 @@ fn template_writes_the_newest_format_by_default() {
 
 #[tokio::test]
 async fn rows_of_every_format_are_read_verified_and_appended_to() {
-    for rows in [ROWS_OF_FORMAT_1, ROWS_OF_FORMAT_2, ROWS_OF_FORMAT_3, ROWS_OF_FORMAT_4] {
+    let formats =
+        [ROWS_OF_FORMAT_1, ROWS_OF_FORMAT_2, ROWS_OF_FORMAT_3, ROWS_OF_FORMAT_4, ROWS_OF_FORMAT_5];
+    for rows in formats {
         are_read_verified_and_appended_to(rows).await;
     }
 }

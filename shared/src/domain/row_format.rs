@@ -36,10 +36,10 @@ pub struct RowFormat(u16);
 impl RowFormat {
     /// The newest format this release reads. It reads every older one, too, and never appends
     /// after a row of a newer one.
-    pub const READABLE: RowFormat = RowFormat(4);
+    pub const READABLE: RowFormat = RowFormat(5);
     /// The format this release writes, unless the account's last row has a newer one or the
     /// operator chose an older one (the setting `ROW_FORMAT`).
-    pub const WRITTEN: RowFormat = RowFormat(4);
+    pub const WRITTEN: RowFormat = RowFormat(5);
     /// The oldest format this release can still write.
     const WRITABLE_MIN: RowFormat = RowFormat(2);
     /// Of a chain without rows.

@@ -35,10 +35,12 @@ const FORMAT_1: &str = include_str!("../fixtures/rows_of_format_1.json");
 const FORMAT_2: &str = include_str!("../fixtures/every_kind_of_format_2.json");
 /// Rows of all kinds of format 3, written by a release that knew no newer one.
 const FORMAT_3: &str = include_str!("../fixtures/every_kind_of_format_3.json");
-/// Rows of every kind.
+/// Rows of all kinds of format 4, written by a release that knew no newer one.
 const FORMAT_4: &str = include_str!("../fixtures/every_kind_of_format_4.json");
+/// Rows of every kind.
+const FORMAT_5: &str = include_str!("../fixtures/every_kind_of_format_5.json");
 const CURRENT_PATH: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/every_kind_of_format_4.json");
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/every_kind_of_format_5.json");
 
 /// Stored names that are always left out, because they are the default.
 const NEVER_STORED: [&str; 7] = [
@@ -149,12 +151,13 @@ fn stored_rows_are_read_verified_and_written_the_same_forever() {
     check(2, &rows(FORMAT_2));
     check(3, &rows(FORMAT_3));
     check(4, &rows(FORMAT_4));
+    check(5, &rows(FORMAT_5));
 }
 
 #[test]
 fn the_fixture_holds_every_kind_of_row() {
     let all: BTreeSet<&str> = Change::names().collect();
-    let fixture = rows(FORMAT_4);
+    let fixture = rows(FORMAT_5);
     let held: BTreeSet<&str> = fixture.iter().map(|row| row.kind.as_str()).collect();
     assert_eq!(held, all);
 }
@@ -162,7 +165,7 @@ fn the_fixture_holds_every_kind_of_row() {
 #[test]
 fn the_fixture_holds_every_field_and_variant_of_a_row() {
     let coverage = Coverage::default();
-    for row in rows(FORMAT_4) {
+    for row in rows(FORMAT_5) {
         let body: Value = serde_json::from_str(&row.body).unwrap();
         coverage.read::<Event>(&body["x"]);
         coverage.read::<AccountState>(&body["s"]);
@@ -173,7 +176,7 @@ fn the_fixture_holds_every_field_and_variant_of_a_row() {
 
 #[test]
 fn the_stories_write_the_rows_of_the_fixture() {
-    let mut fixture = rows(FORMAT_4);
+    let mut fixture = rows(FORMAT_5);
     let stories: Vec<FixtureRow> = stories::all()
         .iter()
         .flat_map(|world| &world.stored)
