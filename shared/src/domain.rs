@@ -16,6 +16,7 @@ pub mod ids;
 pub mod money;
 pub(crate) mod names;
 pub mod payment_pages;
+pub mod payment_records;
 pub mod policy;
 pub mod prices;
 pub mod profile;

@@ -13,7 +13,7 @@ use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{delete, restore, start, start_new, stop};
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::{HOUR, Timestamp};
-use tollgate::store::{CommandError, CommandOutcome, CommandReceipt, Plan, Trigger};
+use tollgate::store::{CommandError, CommandOutcome, CommandReceipt, Plan, TakenPart, Trigger};
 use tollgate_tests::faults::Operation;
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{Ledger, at, named, new_resources, project, topup};
@@ -158,29 +158,13 @@ impl Task {
         let Some((account, of)) = self.payments.pop() else { return };
         let by = TakeBack::Refund(named(&format!("re_{id}")));
         self.refunds.push((account.clone(), of.clone(), by.clone()));
-        let take =
-            |_: &AccountState| Ok(Command::TakeBack { by: by.clone(), of: of.clone(), cents: 100 });
-        self.on_state(&account, now, take).await;
+        let take = Plan::take_back(&by, &of, TakenPart::Cents(100));
+        self.carry_out(&account, now, take).await;
     }
 
     async fn give_back(&mut self, now: Timestamp) {
         let Some((account, of, by)) = self.random.choice(&self.refunds).cloned() else { return };
-        let world = Arc::clone(&self.world);
-        let done = loop {
-            let done = world
-                .ledger
-                .store
-                .execute(
-                    world.trigger(&account, now),
-                    Cause::Stripe,
-                    Plan::give_back(&by, &of, 100),
-                )
-                .await;
-            if !world.is_to_retry(&done) {
-                break done;
-            }
-        };
-        self.note(&account, done);
+        self.carry_out(&account, now, Plan::give_back(&by, &of, 100)).await;
     }
 
     async fn agree(&mut self, account: &AccountId, now: Timestamp) {
@@ -248,11 +232,14 @@ impl Task {
         now: Timestamp,
         command: impl Fn(&AccountState) -> Result<Command, Refusal> + Sync,
     ) {
+        self.carry_out(account, now, Plan::on_state(&command)).await;
+    }
+
+    async fn carry_out(&mut self, account: &AccountId, now: Timestamp, plan: Plan<'_>) {
         let (world, cause) = (Arc::clone(&self.world), Cause::Stripe);
         let done = loop {
             let trigger = world.trigger(account, now);
-            let done =
-                world.ledger.store.execute(trigger, cause.clone(), Plan::on_state(&command)).await;
+            let done = world.ledger.store.execute(trigger, cause.clone(), plan).await;
             if !world.is_to_retry(&done) {
                 break done;
             }

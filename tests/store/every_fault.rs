@@ -14,7 +14,7 @@ use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{open_meter, start_new, stop};
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::Timestamp;
-use tollgate::store::{CommandError, CommandOutcome, Plan, UsageReport};
+use tollgate::store::{CommandError, CommandOutcome, Plan, TakenPart, UsageReport};
 use tollgate_tests::dynamodb::Attempts;
 use tollgate_tests::faults::{Calls, Crash, DynamoFault, Operation};
 use tollgate_tests::invariants::check;
@@ -134,10 +134,8 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), CommandError> {
         }
         Trigger::Settle => store.settle(trigger).await.map(drop).map_err(CommandError::from),
         Trigger::Refund => {
-            let take = |_: &AccountState| {
-                Ok(Command::TakeBack { by: refund.clone(), of: refunded.clone(), cents: 150 })
-            };
-            store.execute(trigger, Cause::Stripe, Plan::on_state(&take)).await.and_then(settled)
+            let take = Plan::take_back(&refund, &refunded, TakenPart::Cents(150));
+            store.execute(trigger, Cause::Stripe, take).await.and_then(settled)
         }
         Trigger::ReverseRefund => store
             .execute(trigger, Cause::Stripe, Plan::give_back(&refund, &refunded, 150))

@@ -6,8 +6,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use tollgate::domain::account::{AccountState, PendingPayment, Standing};
 use tollgate::domain::command::Command;
 use tollgate::domain::decide::decide;
-use tollgate::domain::event::{Cause, Event, PendingEnd, TakeBack};
+use tollgate::domain::event::{Cause, Event, PaymentFacts, PendingEnd, TakeBack};
 use tollgate::domain::ids::{AccountId, PaymentId};
+use tollgate::domain::payment_records::TakenTotals;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resources::BillableList;
 use tollgate::domain::row::ChainHead;
@@ -17,7 +18,7 @@ use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::DAY;
 use tollgate::store::{
     Appended, CommandError, CommandOutcome, IndexShard, Plan, RecordOutcome, RowOrder, StoreError,
-    Trigger,
+    TakenPart, Trigger,
 };
 use tollgate_tests::faults::{Calls, DynamoFault, Operation};
 use tollgate_tests::invariants::check;
@@ -261,13 +262,10 @@ async fn refund_reversal_returns_once_in_either_order() {
     let alice = alice();
     let trigger = ledger.trigger(&alice, at("10:10:00"));
     let of = topup("pi_first", "10");
-    let take = |refund: &str| {
-        let (by, of) = (TakeBack::Refund(named(refund)), topup("pi_first", "10"));
-        move |_: &AccountState| Ok(Command::TakeBack { by: by.clone(), of: of.clone(), cents: 400 })
-    };
-    receipt(ledger.store.execute(trigger, Cause::Stripe, Plan::on_state(&take("re_1"))).await);
-    assert_eq!(ledger.head(ALICE).await.state.balance(), named("6"));
+    let cents = TakenPart::Cents(400);
     let by = TakeBack::Refund(named("re_1"));
+    receipt(ledger.store.execute(trigger, Cause::Stripe, Plan::take_back(&by, &of, cents)).await);
+    assert_eq!(ledger.head(ALICE).await.state.balance(), named("6"));
     receipt(ledger.store.execute(trigger, Cause::Stripe, Plan::give_back(&by, &of, 400)).await);
     let again =
         ledger.store.execute(trigger, Cause::Stripe, Plan::give_back(&by, &of, 400)).await.unwrap();
@@ -276,7 +274,7 @@ async fn refund_reversal_returns_once_in_either_order() {
 
     let by = TakeBack::Refund(named("re_2"));
     receipt(ledger.store.execute(trigger, Cause::Stripe, Plan::give_back(&by, &of, 400)).await);
-    let late = ledger.store.execute(trigger, Cause::Stripe, Plan::on_state(&take("re_2"))).await;
+    let late = ledger.store.execute(trigger, Cause::Stripe, Plan::take_back(&by, &of, cents)).await;
     assert!(matches!(late, Ok(CommandOutcome::AlreadyAppended(_))));
     assert_eq!(check(&ledger, ALICE).await.balance(), named("10"));
 }
@@ -287,20 +285,40 @@ async fn reversal_racing_its_refund_returns_what_was_taken() {
     let alice = alice();
     let trigger = ledger.trigger(&alice, at("10:10:00"));
     let (by, of) = (TakeBack::Refund(named("re_1")), topup("pi_first", "10"));
-    let take =
-        |_: &AccountState| Ok(Command::TakeBack { by: by.clone(), of: of.clone(), cents: 400 });
+    let take = Plan::take_back(&by, &of, TakenPart::Cents(400));
     let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
     let (given, ()) = tokio::join!(
         ledger.store.execute(trigger, Cause::Stripe, Plan::give_back(&by, &of, 400)),
         async {
             gate.reached().await;
-            let taken =
-                ledger.undisturbed.execute(trigger, Cause::Stripe, Plan::on_state(&take)).await;
+            let taken = ledger.undisturbed.execute(trigger, Cause::Stripe, take).await;
             assert_eq!(receipt(taken).head.state.balance(), named("6"));
             gate.open();
         }
     );
     assert_eq!(receipt(given).head.state.balance(), named("10"));
+    check(&ledger, ALICE).await;
+}
+
+#[tokio::test]
+async fn two_refunds_at_once_add_up_to_the_micro_dollar() {
+    let ledger = Ledger::with_credit("10").await;
+    let alice = alice();
+    let trigger = ledger.trigger(&alice, at("10:10:00"));
+    let of = PaymentFacts { received_cents: 1_190, ..topup("pi_first", "10") };
+    let (one, other) = (TakeBack::Refund(named("re_1")), TakeBack::Refund(named("re_2")));
+    let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
+    let first = Plan::take_back(&one, &of, TakenPart::Cents(333));
+    // It read what was taken before the other row was there.
+    let (slow, ()) = tokio::join!(ledger.store.execute(trigger, Cause::Stripe, first), async {
+        gate.reached().await;
+        let second = Plan::take_back(&other, &of, TakenPart::AtMostLeft(857));
+        receipt(ledger.undisturbed.execute(trigger, Cause::Stripe, second).await);
+        gate.open();
+    });
+    assert_eq!(receipt(slow).head.state.balance(), named("0"));
+    let records = ledger.undisturbed.payment_records(&alice, &of.payment).await.unwrap();
+    assert_eq!(records.taken, Some(TakenTotals { cents: 1_190, credit: named("10") }));
     check(&ledger, ALICE).await;
 }
 

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tollgate::domain::event::{
-    BilledLines, BillingChange, Change, Event, OnExisting, ResourceChange, StandingChange,
+    BilledLines, BillingChange, Change, Event, OnExisting, PaymentChange, PaymentFacts,
+    ResourceChange, StandingChange,
 };
-use tollgate::domain::ids::{AccountId, ResourceId};
+use tollgate::domain::ids::{AccountId, PaymentId, ResourceId};
 use tollgate::domain::money::Usd;
+use tollgate::domain::payment_records::PaymentRecords;
 use tollgate::domain::resources::ResourceCondition;
 use tollgate::domain::row::Row;
 use tollgate::domain::settle::due::{due_at, is_billable};
@@ -55,8 +57,54 @@ pub async fn check(ledger: &Ledger, account: &str) -> Account {
     let running = check_time(&rows);
     check_claims(ledger, &id, &rows).await;
     check_list(ledger, &id, running).await;
+    check_records(ledger, &id, &rows).await;
     check_schedule(ledger, &id).await;
     Account { rows }
+}
+
+/// What was taken back of each payment stands in its items: what its rows add up to, and what the
+/// newest row says.
+async fn check_records(ledger: &Ledger, account: &AccountId, rows: &[Row]) {
+    let mut expected: BTreeMap<PaymentId, PaymentRecords> = BTreeMap::new();
+    let mut taken: BTreeMap<PaymentId, (i64, Usd)> = BTreeMap::new();
+    for row in rows {
+        if let Some(change) = row.event.recorded() {
+            expected.entry(change.payment.clone()).or_default().apply(change);
+        }
+        let Some((of, cents, credit)) = taken_by(row) else { continue };
+        let total = taken.entry(of.payment.clone()).or_insert((0, Usd::ZERO));
+        *total = (total.0 + cents, total.1 + credit);
+    }
+    for (payment, expected) in expected {
+        let mut found = ledger.undisturbed.payment_records(account, &payment).await.expect("items");
+        let mut expected = expected;
+        found.disputes.sort_by(|one, other| one.dispute.cmp(&other.dispute));
+        expected.disputes.sort_by(|one, other| one.dispute.cmp(&other.dispute));
+        assert_eq!(found, expected, "{account}: {payment}");
+        let sums = taken.get(&payment).copied().unwrap_or((0, Usd::ZERO));
+        let totals = found.taken.map(|totals| (totals.cents, totals.credit));
+        assert_eq!(totals, Some(sums), "{account}: {payment}");
+    }
+}
+
+/// The cents and the credit that a row takes of a payment. Below zero if it gives back.
+fn taken_by(row: &Row) -> Option<(&PaymentFacts, i64, Usd)> {
+    let Change::Payment(change) = &row.event.change else { return None };
+    match change {
+        PaymentChange::TakenBack { of, cents, credit, .. }
+        | PaymentChange::DisputeMoved { of, cents, credit, .. } => Some((of, *cents, *credit)),
+        PaymentChange::GivenBack { of, cents, credit, known: true, .. } => {
+            Some((of, -*cents, -*credit))
+        }
+        PaymentChange::GivenBack { known: false, .. }
+        | PaymentChange::Credited { .. }
+        | PaymentChange::PaymentPending(_)
+        | PaymentChange::PaymentEnded { .. }
+        | PaymentChange::DisputeOpened { .. }
+        | PaymentChange::DisputeClosed { .. }
+        | PaymentChange::DisputeChanged { .. }
+        | PaymentChange::FraudWarned { .. } => None,
+    }
 }
 
 async fn rows(ledger: &Ledger, account: &AccountId) -> Vec<Row> {

@@ -15,6 +15,7 @@ use crate::domain::ids::{
     CardFingerprint, CardId, CustomerId, DisputeId, FraudWarningId, PaymentId, Sku,
 };
 use crate::domain::money::{Rate, Usd};
+use crate::domain::payment_records::{RecordedTotals, TakenTotals};
 use crate::domain::resources::{BilledMode, Meter, Resource, ResourceRef, ResourceStatus};
 use crate::domain::timestamp::Timestamp;
 
@@ -142,6 +143,8 @@ pub enum Command {
         of: PaymentFacts,
         /// The amount in cents, including tax.
         cents: i64,
+        /// What is recorded of the payment.
+        before: RecordedTotals,
     },
     /// Returns credit after a failed refund or a won dispute.
     GiveBack {
@@ -153,6 +156,8 @@ pub enum Command {
         cents: i64,
         /// The credit taken earlier. `None` if the refund or dispute was not recorded.
         taken: Option<TakenCredit>,
+        /// What is recorded of the payment.
+        before: RecordedTotals,
     },
     /// Records a new dispute and freezes the account.
     OpenDispute {
@@ -171,6 +176,8 @@ pub enum Command {
         dispute: DisputeId,
         payment: PaymentId,
         phase: DisputePhase,
+        /// What was recorded before.
+        before: TakenForDispute,
     },
     /// Moves the credit taken for a dispute to what Stripe moved.
     MoveDispute {
@@ -345,8 +352,8 @@ pub struct TakenCredit {
     pub grants: Vec<Grant>,
 }
 
-/// What is recorded of a dispute and its payment. The state has it, except for rows of formats
-/// before 3.
+/// What is recorded of a dispute and its payment. The items of the payment have it. From formats
+/// before 5 the state has it, and from formats before 3 only the rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TakenForDispute {
     /// The cents of the payment that the dispute holds, including tax.
@@ -357,6 +364,19 @@ pub struct TakenForDispute {
     pub payment_cents: i64,
     /// The credit taken of the payment, before tax, in USD.
     pub payment_credit: Usd,
+    /// The recorded status. `None` if there is none.
+    pub phase: Option<DisputePhase>,
+    /// Whether items hold it.
+    pub in_items: bool,
+}
+
+impl TakenForDispute {
+    /// What is recorded of the disputed payment.
+    #[must_use]
+    pub fn payment(&self) -> RecordedTotals {
+        let (cents, credit) = (self.payment_cents, self.payment_credit);
+        RecordedTotals { taken: Some(TakenTotals { cents, credit }), in_item: self.in_items }
+    }
 }
 
 /// Refill settings that a customer accepts.

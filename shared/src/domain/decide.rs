@@ -52,9 +52,12 @@ pub fn decide(
         Command::AwaitPayment(pending) => money::await_payment(pending, now),
         Command::EndPayment { payment, how } => Ok(money::end_payment(state, payment, *how)),
         Command::Grant { bonus, reason } => money::grant(state, bonus, reason, now),
-        Command::TakeBack { by, of, cents } => money::take_back(state, by, of, *cents, policy),
-        Command::GiveBack { by, of, cents, taken } => {
-            money::give_back(state, by, of, *cents, taken.as_ref(), now)
+        Command::TakeBack { by, of, cents, before } => {
+            money::take_back(state, by, of, *cents, *before, policy)
+        }
+        Command::GiveBack { by, of, cents, taken, before } => {
+            let recorded = (taken.as_ref(), *before);
+            money::give_back(state, by, of, *cents, recorded, policy, now)
         }
         Command::OpenDispute { dispute, payment } => {
             Ok(DecisionOutcome::of(PaymentChange::DisputeOpened {
@@ -68,14 +71,9 @@ pub fn decide(
                 outcome: *outcome,
             }))
         }
-        Command::ChangeDispute { head, dispute, payment, phase } => {
-            check_head(state, *head).map(|()| {
-                DecisionOutcome::of(PaymentChange::DisputeChanged {
-                    dispute: dispute.clone(),
-                    payment: payment.clone(),
-                    phase: *phase,
-                })
-            })
+        Command::ChangeDispute { head, dispute, payment, phase, before } => {
+            check_head(state, *head)
+                .map(|()| money::change_dispute(dispute, payment, *phase, before, policy))
         }
         Command::WarnOfFraud { warning, payment } => {
             Ok(DecisionOutcome::of(PaymentChange::FraudWarned {
@@ -84,7 +82,7 @@ pub fn decide(
             }))
         }
         Command::MoveDispute { head, dispute, of, cents, before } => check_head(state, *head)
-            .and_then(|()| money::move_dispute(state, dispute, of, *cents, before, now)),
+            .and_then(|()| money::move_dispute(state, dispute, of, *cents, before, policy, now)),
         Command::Correct { amount, reason } => money::correct(*amount, reason),
         Command::StartTrial { card, excludes } => {
             money::start_trial(state, card, excludes, policy, now)

@@ -26,6 +26,7 @@ use crate::domain::account::{AccountState, Grant, KeptCharge, LowCause, RefillPu
 use crate::domain::funds::FundDelta;
 use crate::domain::ids::{AccountId, RequestKey};
 use crate::domain::money::{Rate, Usd};
+use crate::domain::payment_records::RecordedChange;
 use crate::domain::timestamp::Timestamp;
 
 pub use billing::BillingChange;
@@ -106,6 +107,20 @@ impl Event {
     #[must_use]
     pub fn list_change(&self) -> ListChange<'_> {
         self.change.family().list_change(self.at)
+    }
+
+    /// What the items of a payment hold after the row. `None` if it writes none.
+    #[must_use]
+    pub fn recorded(&self) -> Option<RecordedChange> {
+        match &self.change {
+            Change::Payment(change) => change.recorded(),
+            Change::Grant(_)
+            | Change::Resource(_)
+            | Change::Billing(_)
+            | Change::Standing(_)
+            | Change::Refill(_)
+            | Change::Staff(_) => None,
+        }
     }
 
     /// Unique keys that are written in the row's transaction.

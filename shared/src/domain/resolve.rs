@@ -297,10 +297,12 @@ fn failure(
             PaymentChange::TakenBack { of, .. } | PaymentChange::DisputeMoved { of, .. },
         ) = &event.change
         {
-            // No entry: nothing or everything is taken back. Only a dispute that moves its money
+            let in_item = event.recorded().map(|recorded| recorded.taken.cents);
+            let in_state = || after.taken_back_of(&of.payment).map(|(cents, _)| cents);
+            let is_all = |cents| cents >= of.received_cents;
+            // Neither: nothing or everything is taken back. Only a dispute that moves its money
             // back leaves nothing.
-            let is_all = |(cents, _): (i64, Usd)| cents >= of.received_cents;
-            if after.taken_back_of(&of.payment).map_or(!event.amount().is_positive(), is_all) {
+            if in_item.or_else(in_state).map_or(!event.amount().is_positive(), is_all) {
                 refunded.insert(of.payment.clone());
             }
         }

@@ -13,10 +13,11 @@ use crate::domain::command::{Command, TakenForDispute};
 use crate::domain::event::{Change, DisputeOutcome, PaymentChange, TakeBack};
 use crate::domain::ids::{DisputeId, PaymentId};
 use crate::domain::money::Usd;
+use crate::domain::payment_records::RecordedTotals;
 use crate::domain::refusal::Refusal;
 use crate::domain::row_format::RowFormat;
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
-use crate::store::{CreditedPayment, Plan, RowOrder, StoreError};
+use crate::store::{CreditedPayment, Plan, RowOrder, StoreError, TakenPart};
 use crate::stripe::objects::StripeDispute;
 use crate::stripe::webhook_event::{DisputeNews, DisputeStep};
 
@@ -26,12 +27,6 @@ const MOVED_AS_OFTEN: RowFormat = RowFormat::new(3);
 const TURNS_MAX: u32 = 12;
 /// How many rows are read at once.
 const PAGE_ROWS: u32 = 100;
-
-/// What is recorded of a dispute.
-struct RecordedDispute {
-    phase: Option<DisputePhase>,
-    taken: TakenForDispute,
-}
 
 /// The rows that a dispute still needs. A step that cannot be recorded is left out, so that it does
 /// not block the other.
@@ -122,21 +117,24 @@ impl Payments<'_> {
         Err(StoreError::Contended { attempts: TURNS_MAX }.into())
     }
 
-    /// What is recorded of a dispute. The state says it, except for rows of formats before 3.
+    /// What is recorded of a dispute. Items say it, from formats before 5 the state, and from
+    /// formats before 3 only the rows.
     async fn recorded(
         &self,
         credited: &CreditedPayment,
         dispute: &DisputeId,
         told: &StripeDispute,
         state: &AccountState,
-    ) -> Result<RecordedDispute, PaymentError> {
-        let known = state.dispute(dispute);
-        let phase = match known.and_then(|known| known.phase) {
+    ) -> Result<TakenForDispute, PaymentError> {
+        let payment = &credited.facts.payment;
+        let records = self.billing.store.payment_records(&credited.account, payment).await?;
+        let known = records.dispute(state, dispute);
+        let phase = match known.as_ref().and_then(|known| known.phase) {
             Some(phase) => Some(phase),
             None => self.phase_of_older_rows(dispute).await?,
         };
         let (dispute_cents, grants) = match known {
-            Some(DisputeState { cents, grants, .. }) => (*cents, grants.clone()),
+            Some(DisputeState { cents, grants, .. }) => (cents, grants),
             None => match self.billing.store.taken_by_older_rows(dispute).await? {
                 Some(taken) => (taken.cents, taken.grants),
                 None => (0, Vec::new()),
@@ -144,14 +142,21 @@ impl Payments<'_> {
         };
         let charge = told.charge.as_ref().and_then(|charge| charge.object.as_ref());
         let is_refunded = charge.is_none_or(|charge| charge.amount_refunded != Some(0));
-        let (payment_cents, payment_credit) = match state.taken_back_of(&credited.facts.payment) {
-            Some(taken) => taken,
+        let RecordedTotals { taken, in_item } = records.totals(state, payment);
+        let (payment_cents, payment_credit) = match taken {
+            Some(taken) => (taken.cents, taken.credit),
             // Nothing or everything is taken back.
             None if is_refunded || dispute_cents > 0 => self.taken_by_rows(credited).await?,
             None => (0, Usd::ZERO),
         };
-        let taken = TakenForDispute { dispute_cents, grants, payment_cents, payment_credit };
-        Ok(RecordedDispute { phase, taken })
+        Ok(TakenForDispute {
+            dispute_cents,
+            grants,
+            payment_cents,
+            payment_credit,
+            phase,
+            in_items: in_item,
+        })
     }
 
     /// The status that rows of formats before 3 recorded.
@@ -230,7 +235,10 @@ impl Payments<'_> {
         let (mut outcome, mut failed) = (PaymentOutcome::Ignored, None);
         for step in &news.steps {
             let done = match step {
-                DisputeStep::Debit => self.take_back_left(credited, &by, news.cents).await,
+                DisputeStep::Debit => {
+                    let left = TakenPart::AtMostLeft(news.cents);
+                    self.take_back(credited, &by, left).await
+                }
                 DisputeStep::Reversal => {
                     let cents = news.cents.min(credited.facts.received_cents);
                     self.give_back(credited, &by, cents).await
@@ -262,23 +270,6 @@ impl Payments<'_> {
         let done = self.append_opened(&credited.account, Plan::on_state(&plan)).await?;
         Ok(self.outcome(&credited.account, done))
     }
-
-    /// Takes back what a dispute took of a payment, and at most what is left of the payment.
-    async fn take_back_left(
-        &self,
-        credited: &CreditedPayment,
-        by: &TakeBack,
-        cents: i64,
-    ) -> Result<PaymentOutcome, PaymentError> {
-        let facts = &credited.facts;
-        let take = |state: &AccountState| {
-            let taken = state.taken_back_of(&facts.payment).map_or(0, |(cents, _)| cents);
-            let cents = cents.min(facts.received_cents - taken);
-            Ok(Command::TakeBack { by: by.clone(), of: facts.clone(), cents })
-        };
-        let done = self.append_opened(&credited.account, Plan::on_state(&take)).await?;
-        Ok(self.outcome(&credited.account, done))
-    }
 }
 
 /// The next row that a dispute needs. An account freezes before money moves, and unfreezes after
@@ -288,7 +279,7 @@ fn next_step(
     dispute: &DisputeId,
     told: &StripeDispute,
     state: &AccountState,
-    recorded: RecordedDispute,
+    recorded: TakenForDispute,
     open: OpenSteps,
 ) -> Option<Command> {
     let head = state.next_seq - 1;
@@ -297,12 +288,12 @@ fn next_step(
     let change = phase(told).filter(|phase| open.phase && *phase != before);
     let change = change.map(|phase| {
         let (dispute, payment) = (dispute.clone(), of.payment.clone());
-        (phase, Command::ChangeDispute { head, dispute, payment, phase })
+        (phase, Command::ChangeDispute { head, dispute, payment, phase, before: recorded.clone() })
     });
     let cents = withdrawn_cents(told, of.received_cents);
-    let moves = open.money && cents != recorded.taken.dispute_cents;
-    let before = recorded.taken;
-    let money = moves.then_some(Command::MoveDispute { head, dispute, of, cents, before });
+    let moves = open.money && cents != recorded.dispute_cents;
+    let money = Command::MoveDispute { head, dispute, of, cents, before: recorded };
+    let money = moves.then_some(money);
     match change {
         Some((phase, change)) if phase.freezes() => Some(change),
         change => money.or(change.map(|(_, change)| change)),

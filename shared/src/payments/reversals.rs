@@ -1,11 +1,9 @@
 //! Money that goes back from a credited payment, and money that comes back after all.
 
-use crate::domain::account::AccountState;
-use crate::domain::command::Command;
 use crate::domain::event::{Cause, Change, PaymentChange, TakeBack};
 use crate::domain::ids::PaymentId;
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
-use crate::store::{CreditedPayment, Plan, RowOrder, StoreError};
+use crate::store::{CreditedPayment, Plan, RowOrder, StoreError, TakenPart};
 use crate::stripe::StripeError;
 use crate::stripe::webhook_event::{RefundCourse, RefundNews, paid_intent};
 
@@ -21,7 +19,9 @@ impl Payments<'_> {
         };
         let by = TakeBack::Refund(news.refund.clone());
         let outcome = match news.course {
-            RefundCourse::Goes => self.take_back(&credited, &by, news.cents).await?,
+            RefundCourse::Goes => {
+                self.take_back(&credited, &by, TakenPart::Cents(news.cents)).await?
+            }
             RefundCourse::CameBack => self.give_back(&credited, &by, news.cents).await?,
         };
         self.note_ids(&outcome, &[news.refund.as_str()]).await?;
@@ -85,12 +85,10 @@ impl Payments<'_> {
         &self,
         credited: &CreditedPayment,
         by: &TakeBack,
-        cents: i64,
+        cents: TakenPart,
     ) -> Result<PaymentOutcome, PaymentError> {
-        let take = |_: &AccountState| {
-            Ok(Command::TakeBack { by: by.clone(), of: credited.facts.clone(), cents })
-        };
-        let done = self.append_opened(&credited.account, Plan::on_state(&take)).await?;
+        let plan = Plan::take_back(by, &credited.facts, cents);
+        let done = self.append_opened(&credited.account, plan).await?;
         Ok(self.outcome(&credited.account, done))
     }
 

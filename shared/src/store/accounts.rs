@@ -65,6 +65,7 @@ impl Store {
                 .map(|line| self.billed_update(row.account, line))
                 .collect::<Result<_, _>>()?,
         };
+        companions.extend(self.record_writes(row)?);
         companions.extend(self.schedule_write(row)?);
         Ok(companions)
     }
@@ -208,7 +209,7 @@ impl Store {
     }
 
     /// All items of a partition whose sort key begins like this, page by page.
-    async fn account_items(
+    pub(super) async fn account_items(
         &self,
         partition: &str,
         prefix: &str,
@@ -271,10 +272,19 @@ impl Store {
         let mut item = item(key);
         item.insert("seq".to_owned(), number(row.before.next_seq));
         item.extend(after.attributes(row.account));
+        self.newer_account_item(row, item).map(Some)
+    }
+
+    /// An item that carries the row's number as `seq` replaces what an older row wrote.
+    pub(super) fn newer_account_item(
+        &self,
+        row: &Appending<'_>,
+        item: StoredItem,
+    ) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()
             .condition_expression("attribute_not_exists(seq) OR seq < :seq")
             .expression_attribute_values(":seq", number(row.before.next_seq));
-        self.account_put(put.set_item(Some(item))).map(Some)
+        self.account_put(put.set_item(Some(item)))
     }
 
     pub(super) fn new_account_item(
@@ -391,7 +401,10 @@ fn meter_item(account: &AccountId, meter: &Meter) -> StoredItem {
     all
 }
 
-fn with_body(mut item: StoredItem, body: &impl Serialize) -> Result<StoredItem, StoreError> {
+pub(super) fn with_body(
+    mut item: StoredItem,
+    body: &impl Serialize,
+) -> Result<StoredItem, StoreError> {
     let written = serde_json::to_string(body);
     let written = written
         .map_err(|error| StoreError::Rejected { call: "PutItem", why: error.to_string() })?;
@@ -399,7 +412,7 @@ fn with_body(mut item: StoredItem, body: &impl Serialize) -> Result<StoredItem, 
     Ok(item)
 }
 
-fn body_of<T: DeserializeOwned>(
+pub(super) fn body_of<T: DeserializeOwned>(
     owner: &impl std::fmt::Display,
     item: &StoredItem,
 ) -> Result<T, StoreError> {

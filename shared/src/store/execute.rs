@@ -15,6 +15,7 @@ use crate::domain::event::{
     Cause, Change, Event, GrantChange, PaymentFacts, TakeBack, request_claim,
 };
 use crate::domain::ids::{AccountId, DisputeId, ResourceId};
+use crate::domain::payment_records::RecordedTotals;
 use crate::domain::policy::Policy;
 use crate::domain::prices::PriceList;
 use crate::domain::refusal::Refusal;
@@ -54,7 +55,17 @@ enum PlanInput<'p> {
 #[derive(Clone, Copy)]
 enum StatePlan<'p> {
     Command(&'p (dyn Fn(&AccountState) -> Result<Command, Refusal> + Sync)),
+    TakeBack { by: &'p TakeBack, of: &'p PaymentFacts, cents: TakenPart },
     GiveBack { by: &'p TakeBack, of: &'p PaymentFacts, cents: i64 },
+}
+
+/// How much of a payment is taken back, in cents, tax included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakenPart {
+    /// So much, whatever was taken before.
+    Cents(i64),
+    /// So much, and at most what is left of the payment.
+    AtMostLeft(i64),
 }
 
 /// A command that needs the list of resources.
@@ -87,6 +98,12 @@ impl<'p> Plan<'p> {
         Plan(PlanInput::Snapshot(SnapshotPlan::FailStart(resource)))
     }
 
+    /// A refund or dispute takes money, and its share of the payment's credit.
+    #[must_use]
+    pub fn take_back(by: &'p TakeBack, of: &'p PaymentFacts, cents: TakenPart) -> Plan<'p> {
+        Plan(PlanInput::State(StatePlan::TakeBack { by, of, cents }))
+    }
+
     /// A refund failed or a dispute was won: exactly what its row had taken is given back, if it
     /// has one. `cents` are of the payment, tax included.
     #[must_use]
@@ -112,6 +129,7 @@ impl StatePlan<'_> {
             StatePlan::Command(command) => {
                 command(state).map_or(true, |command| command.settles_first())
             }
+            StatePlan::TakeBack { .. } => true,
             StatePlan::GiveBack { .. } => false,
         }
     }
@@ -431,16 +449,39 @@ impl<'s, 'a> Driver<'s, 'a> {
         state: &AccountState,
         taken: &mut Option<TakenCredit>,
     ) -> Result<Command, CommandError> {
-        let (by, of, cents) = match plan {
-            StatePlan::Command(command) => return Ok(command(state)?),
-            StatePlan::GiveBack { by, of, cents } => (by, of, cents),
-        };
-        // What was taken never changes. If nothing was, this is read after the head and again for
-        // every head: a row that takes it now comes after our head, and the append is lost.
-        if taken.is_none() {
-            *taken = self.store.taken(by).await?;
+        match plan {
+            StatePlan::Command(command) => Ok(command(state)?),
+            StatePlan::TakeBack { by, of, cents } => {
+                let before = self.recorded_totals(state, of).await?;
+                let taken = before.taken.unwrap_or_default();
+                let cents = match cents {
+                    TakenPart::Cents(cents) => cents,
+                    TakenPart::AtMostLeft(cents) => cents.min(of.received_cents - taken.cents),
+                };
+                Ok(Command::TakeBack { by: by.clone(), of: of.clone(), cents, before })
+            }
+            StatePlan::GiveBack { by, of, cents } => {
+                // What was taken never changes. If nothing was, this is read after the head and
+                // again for every head: a row that takes it now comes after our head, and the
+                // append is lost.
+                if taken.is_none() {
+                    *taken = self.store.taken(by).await?;
+                }
+                let before = self.recorded_totals(state, of).await?;
+                let (by, of, taken) = (by.clone(), of.clone(), taken.clone());
+                Ok(Command::GiveBack { by, of, cents, taken, before })
+            }
         }
-        Ok(Command::GiveBack { by: by.clone(), of: of.clone(), cents, taken: taken.clone() })
+    }
+
+    /// Read after the head, like everything that a row follows from.
+    async fn recorded_totals(
+        &self,
+        state: &AccountState,
+        of: &PaymentFacts,
+    ) -> Result<RecordedTotals, StoreError> {
+        let records = self.store.payment_records(self.trigger.account, &of.payment).await?;
+        Ok(records.totals(state, &of.payment))
     }
 
     /// Settles what follows from a command. If that fails, the command has succeeded all the same.

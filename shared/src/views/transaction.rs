@@ -262,6 +262,7 @@ mod tests {
                 cents: 1_000,
                 credit: named("10"),
                 keep: false,
+                after: None,
             })
         };
         let stopped = |lines| {

@@ -1,6 +1,6 @@
 //! Runs a history as production does, and records the results.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::rc::Rc;
 
@@ -16,8 +16,9 @@ use tollgate::domain::event::{
     Cause, Change, CreditKind, DisputeOutcome, Event, OnExisting, PaymentChange, PaymentFacts,
     PendingEnd, RefillDecline, StandingChange, TakeBack,
 };
-use tollgate::domain::ids::{AccountId, CardId, ResourceId, Sku};
+use tollgate::domain::ids::{AccountId, CardId, PaymentId, ResourceId, Sku};
 use tollgate::domain::money::{Rate, Usd};
+use tollgate::domain::payment_records::{PaymentRecords, RecordedTotals};
 use tollgate::domain::policy::Policy;
 use tollgate::domain::prices::{Price, PriceList, PriceUnit};
 use tollgate::domain::refusal::Refusal;
@@ -64,6 +65,8 @@ pub(crate) struct World {
     pub(crate) model: Model,
     pub(crate) now: Timestamp,
     pub(crate) rows: Vec<Row>,
+    /// The items of the payments that money went back from.
+    records: BTreeMap<PaymentId, PaymentRecords>,
     claims: BTreeSet<String>,
     diary: Vec<Entry>,
 }
@@ -119,6 +122,7 @@ impl World {
             model: Model::default(),
             now: opened,
             rows: Vec::new(),
+            records: BTreeMap::new(),
             claims: BTreeSet::new(),
             diary: Vec::new(),
         };
@@ -337,6 +341,13 @@ impl World {
         ensure!(row.state == new.head.state, "another state was read back");
         ensure!(row.digest == new.head.digest, "the head has another hash");
         let name = event.change.name();
+        if let Some(change) = event.recorded() {
+            self.records.entry(change.payment.clone()).or_default().apply(change);
+        }
+        ensure!(
+            row.state.taken_back.is_empty() && row.state.disputes.is_empty(),
+            "the state grows with every refund"
+        );
         view.apply(event);
         ensure!(*view.state() == row.state, "the view has another state after {name}");
         let agrees = view.billables().agree_with(view.state(), view.prices());
@@ -468,27 +479,31 @@ impl World {
                 let of = payment_facts(payment)?;
                 let cents = part_cents(of.received_cents, part);
                 let by = TakeBack::Refund(id(&format!("re_{payment}_{part}"))?);
-                self.command(&Command::TakeBack { by, of, cents }, none)
+                let before = self.recorded(&of);
+                self.command(&Command::TakeBack { by, of, cents, before }, none)
             }
             Action::RefundReversed { payment, part } => {
                 let of = payment_facts(payment)?;
                 let cents = part_cents(of.received_cents, part);
                 let by = TakeBack::Refund(id(&format!("re_{payment}_{part}"))?);
                 let taken = self.taken(&by);
-                self.command(&Command::GiveBack { by, of, cents, taken }, none)
+                let before = self.recorded(&of);
+                self.command(&Command::GiveBack { by, of, cents, taken, before }, none)
             }
             Action::DisputeMoney { payment } => {
                 let of = payment_facts(payment)?;
                 let (cents, by) =
                     (of.received_cents, TakeBack::Dispute(id(&format!("dp_{payment}"))?));
-                self.command(&Command::TakeBack { by, of, cents }, none)
+                let before = self.recorded(&of);
+                self.command(&Command::TakeBack { by, of, cents, before }, none)
             }
             Action::DisputeReversed { payment } => {
                 let of = payment_facts(payment)?;
                 let (cents, by) =
                     (of.received_cents, TakeBack::Dispute(id(&format!("dp_{payment}"))?));
                 let taken = self.taken(&by);
-                self.command(&Command::GiveBack { by, of, cents, taken }, none)
+                let before = self.recorded(&of);
+                self.command(&Command::GiveBack { by, of, cents, taken, before }, none)
             }
             Action::DisputeOpened { payment } => {
                 let (dispute, payment) =
@@ -502,6 +517,11 @@ impl World {
             }
             _ => Ok(None),
         }
+    }
+
+    fn recorded(&self, of: &PaymentFacts) -> RecordedTotals {
+        let records = self.records.get(&of.payment).cloned().unwrap_or_default();
+        records.totals(self.state(), &of.payment)
     }
 
     fn taken(&self, of: &TakeBack) -> Option<TakenCredit> {

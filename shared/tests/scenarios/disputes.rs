@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 
 use tollgate::domain::account::DisputePhase;
-use tollgate::domain::command::{BonusGrant, Command, TakenForDispute};
+use tollgate::domain::command::{BonusGrant, Command};
 use tollgate::domain::event::{CreditKind, PaymentFacts, TakeBack};
+use tollgate::domain::ids::PaymentId;
 use tollgate::domain::money::Usd;
+use tollgate::domain::payment_records::{RecordedTotals, TakenTotals};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::taken;
+use tollgate::domain::row_format::RowFormat;
 
 use crate::world::{World, at, named};
 
@@ -36,15 +39,7 @@ fn paid(bonus: &str) -> World {
 
 fn moved(world: &World, dispute: &str, cents: i64) -> Command {
     let (head, dispute) = (world.state.next_seq - 1, named(dispute));
-    let known = world.state.dispute(&dispute);
-    let (payment_cents, payment_credit) =
-        world.state.taken_back_of(&named("pi_a")).unwrap_or((0, Usd::ZERO));
-    let before = TakenForDispute {
-        dispute_cents: known.map_or(0, |known| known.cents),
-        grants: known.map(|known| known.grants.clone()).unwrap_or_default(),
-        payment_cents,
-        payment_credit,
-    };
+    let before = world.recorded_dispute(&named("pi_a"), &dispute);
     Command::MoveDispute { head, dispute, of: taxed(), cents, before }
 }
 
@@ -54,21 +49,25 @@ fn move_to(world: &mut World, time: &str, cents: i64) {
 }
 
 fn change(world: &mut World, time: &str, phase: DisputePhase) {
-    let (head, payment) = (world.state.next_seq - 1, named("pi_a"));
-    let command = Command::ChangeDispute { head, dispute: named("dp_1"), payment, phase };
+    let (head, payment): (_, PaymentId) = (world.state.next_seq - 1, named("pi_a"));
+    let dispute = named("dp_1");
+    let before = world.recorded_dispute(&payment, &dispute);
+    let command = Command::ChangeDispute { head, dispute, payment, phase, before };
     world.command(time, command).unwrap();
 }
 
 fn refund(world: &mut World, time: &str, id: &str, cents: i64) {
     let by = TakeBack::Refund(named(id));
-    world.command(time, Command::TakeBack { by, of: taxed(), cents }).unwrap();
+    let before = RecordedTotals::default();
+    world.command(time, Command::TakeBack { by, of: taxed(), cents, before }).unwrap();
 }
 
 /// The refund in the row with this number failed.
 fn fail_refund(world: &mut World, time: &str, id: &str, row: usize, cents: i64) {
     let taken = taken(&world.events[row], &world.states[row - 1]);
     let by = TakeBack::Refund(named(id));
-    world.command(time, Command::GiveBack { by, of: taxed(), cents, taken }).unwrap();
+    let before = RecordedTotals::default();
+    world.command(time, Command::GiveBack { by, of: taxed(), cents, taken, before }).unwrap();
 }
 
 #[test]
@@ -130,7 +129,8 @@ fn refund_and_dispute_of_a_payment_take_its_credit_once() {
         assert_eq!(world.state.balance(), named("50"), "refund first: {refund_first}");
         fail_refund(&mut world, "11:30", "re_1", row, 5_950);
         assert_eq!(world.state.balance(), named("100"), "refund first: {refund_first}");
-        assert_eq!(world.state.taken_back, []);
+        let recorded = world.recorded(&named("pi_a")).taken;
+        assert_eq!(recorded, Some(TakenTotals::default()));
     }
 }
 
@@ -196,6 +196,73 @@ fn staff_unfreezes_a_lost_dispute_until_its_status_changes() {
     change(&mut world, "11:10", DisputePhase::Lost);
     world.command("11:20", Command::Unfreeze { reason: "forgiven".to_owned() }).unwrap();
     assert!(world.state.frozen.is_empty());
-    let known = world.state.dispute(&named("dp_1")).unwrap();
+    let known = world.recorded_dispute(&named("pi_a"), &named("dp_1"));
     assert_eq!(known.phase, Some(DisputePhase::Lost), "a repeated event changes nothing");
+}
+
+#[test]
+fn state_stays_small_however_many_payments_are_taken_back() {
+    let mut world = World::opened();
+    let size = |world: &World| serde_json::to_string(&world.state).unwrap().len();
+    let (mut before, mut now) = (0, at("11:00"));
+    for number in 0..200 {
+        let time = |minutes: i64| now.plus(60 * minutes).to_string();
+        let payment: PaymentId = named(&format!("pi_{number:03}"));
+        let of = PaymentFacts { payment: payment.clone(), ..taxed() };
+        let credit =
+            Command::Credit { payment: of, kind: CreditKind::TopUp, bonus: None, also: Vec::new() };
+        world.command(&time(0), credit).unwrap();
+        let of = PaymentFacts { payment: payment.clone(), ..taxed() };
+        let (by, before_it) =
+            (TakeBack::Refund(named(&format!("re_{number:03}"))), world.recorded(&payment));
+        let refund = Command::TakeBack { by, of: of.clone(), cents: 1_190, before: before_it };
+        world.command(&time(1), refund).unwrap();
+        let dispute = named(&format!("dp_{number:03}"));
+        let (head, before_it) =
+            (world.state.next_seq - 1, world.recorded_dispute(&payment, &dispute));
+        let lost = Command::MoveDispute { head, dispute, of, cents: 10_710, before: before_it };
+        world.command(&time(2), lost).unwrap();
+        assert_eq!(world.recorded(&payment).taken.map(|taken| taken.cents), Some(11_900));
+        if number == 0 {
+            before = size(&world);
+        }
+        now = now.plus(180);
+    }
+    // Row numbers have three digits now, and nothing else is larger.
+    assert!(size(&world) <= before + 4, "{} bytes, {before} at first", size(&world));
+}
+
+#[test]
+fn totals_of_older_rows_move_to_items_and_stay_there() {
+    let mut world = paid("20");
+    world.policy.row_format = RowFormat::new(4);
+    change(&mut world, "11:01", DisputePhase::Open);
+    move_to(&mut world, "11:02", 5_950);
+    refund(&mut world, "11:03", "re_1", 1_190);
+    assert_eq!((world.state.taken_back.len(), world.state.disputes.len()), (1, 1));
+    let before = world.recorded_dispute(&named("pi_a"), &named("dp_1"));
+    assert!(!before.in_items);
+
+    world.policy.row_format = RowFormat::new(5);
+    change(&mut world, "11:10", DisputePhase::Lost);
+    assert_eq!((world.state.taken_back.len(), world.state.disputes.len()), (0, 0));
+    let after = world.recorded_dispute(&named("pi_a"), &named("dp_1"));
+    assert!(after.in_items && after.phase == Some(DisputePhase::Lost));
+    assert_eq!(
+        (after.dispute_cents, after.payment_cents, after.payment_credit),
+        (before.dispute_cents, before.payment_cents, before.payment_credit)
+    );
+    assert_eq!(after.grants, before.grants);
+
+    // The release was rolled back: what stands in items is not taken a second time.
+    world.policy.row_format = RowFormat::new(4);
+    refund(&mut world, "11:20", "re_2", 4_760);
+    assert_eq!(world.state.taken_back, []);
+    assert_eq!(world.recorded(&named("pi_a")).taken.map(|taken| taken.credit), Some(named("100")));
+    assert_eq!(world.state.balance(), Usd::ZERO);
+    move_to(&mut world, "11:30", 0);
+    fail_refund(&mut world, "11:31", "re_1", 4, 1_190);
+    // Of $100.00 and the bonus of $20.00, the second refund takes 40 %.
+    assert_eq!(world.state.balance(), named("72"));
+    assert_eq!(world.state.disputes, []);
 }

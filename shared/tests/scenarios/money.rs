@@ -8,6 +8,7 @@ use tollgate::domain::event::{
     CreditKind, DisputeOutcome, PaymentChange, PaymentFacts, PendingEnd, TakeBack,
 };
 use tollgate::domain::money::Usd;
+use tollgate::domain::payment_records::{RecordedTotals, TakenTotals};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::taken;
 
@@ -23,7 +24,8 @@ fn credit(payment: PaymentFacts) -> Command {
 }
 
 fn refund(id: &str, cents: i64) -> Command {
-    Command::TakeBack { by: TakeBack::Refund(named(id)), of: taxed("pi_a"), cents }
+    let (by, before) = (TakeBack::Refund(named(id)), RecordedTotals::default());
+    Command::TakeBack { by, of: taxed("pi_a"), cents, before }
 }
 
 /// The refund failed. The amount of its row is given back.
@@ -32,7 +34,7 @@ fn reversal(world: &World, id: &str, cents: i64) -> Command {
     let of_this = |event: &&tollgate::domain::event::Event| matches!(&event.change, tollgate::domain::event::Change::Payment(PaymentChange::TakenBack { by: taken_by, .. }) if *taken_by == by);
     let index = world.events.iter().position(|event| of_this(&event));
     let taken = index.and_then(|index| taken(&world.events[index], &world.states[index - 1]));
-    Command::GiveBack { by, of: taxed("pi_a"), cents, taken }
+    Command::GiveBack { by, of: taxed("pi_a"), cents, taken, before: RecordedTotals::default() }
 }
 
 #[test]
@@ -89,8 +91,8 @@ fn refund_takes_pre_tax_credit_and_parts_add_up() {
         "11:30:00 refund -43.983193 = 0.00",
     ]);
     // The total is kept: a dispute of the same payment must not take it again.
-    let taken = world.state.taken_back.iter().map(|taken| (taken.cents, taken.credit));
-    assert_eq!(taken.collect::<Vec<_>>(), [(11_900, named("100"))]);
+    let taken = world.recorded(&named("pi_a")).taken;
+    assert_eq!(taken, Some(TakenTotals { cents: 11_900, credit: named("100") }));
 }
 
 #[test]
@@ -109,9 +111,10 @@ fn reversal_returns_its_refund_in_any_order() {
             };
             world.command("12:00", command).unwrap();
         }
+        let recorded = world.recorded(&named("pi_a")).taken.unwrap_or_default();
         assert_eq!(
-            (world.state.balance(), world.state.taken_back.len()),
-            (named("100"), 0),
+            (world.state.balance(), recorded),
+            (named("100"), TakenTotals::default()),
             "{order:?}"
         );
     }
@@ -196,7 +199,8 @@ fn dispute_freezes_and_debits_once_and_returns_once_if_won() {
     world.start("12:00", "a", "vm100").unwrap();
     let opened = || Command::OpenDispute { dispute: named("dp_1"), payment: named("pi_a") };
     let by = || TakeBack::Dispute(named("dp_1"));
-    let funds = || Command::TakeBack { by: by(), of: taxed("pi_a"), cents: 11_900 };
+    let before = RecordedTotals::default();
+    let funds = || Command::TakeBack { by: by(), of: taxed("pi_a"), cents: 11_900, before };
     for command in [opened(), opened(), funds(), funds()] {
         world.command("12:10", command).unwrap();
     }
@@ -204,8 +208,13 @@ fn dispute_freezes_and_debits_once_and_returns_once_if_won() {
     assert_eq!(world.start("12:20", "b", "vm100").err(), Some(Refusal::Frozen));
     let index = world.events.len() - 1;
     let taken = taken(&world.events[index], &world.states[index - 1]);
-    let back =
-        || Command::GiveBack { by: by(), of: taxed("pi_a"), cents: 11_900, taken: taken.clone() };
+    let back = || Command::GiveBack {
+        by: by(),
+        of: taxed("pi_a"),
+        cents: 11_900,
+        taken: taken.clone(),
+        before,
+    };
     let won = || Command::CloseDispute { dispute: named("dp_1"), outcome: DisputeOutcome::Won };
     for command in [won(), back(), back(), won()] {
         world.command("12:30", command).unwrap();

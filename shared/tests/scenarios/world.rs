@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use tollgate::domain::account::{AccountState, CardChoice, Standing, TaxMode};
-use tollgate::domain::command::{BonusGrant, Command, RefillSettings, RefillTerms};
+use tollgate::domain::command::{
+    BonusGrant, Command, RefillSettings, RefillTerms, TakenForDispute,
+};
 use tollgate::domain::decide::decide;
 use tollgate::domain::event::{
     Cause, Change, Claim, CreditKind, Event, OnExisting, PaymentFacts, RefillDecline,
     ResourceChange, StandingChange, StopReason,
 };
-use tollgate::domain::ids::{AccountId, ResourceId};
+use tollgate::domain::ids::{AccountId, DisputeId, PaymentId, ResourceId};
 use tollgate::domain::money::Usd;
+use tollgate::domain::payment_records::{PaymentRecords, RecordedTotals};
 use tollgate::domain::policy::Policy;
 use tollgate::domain::prices::{Price, PriceList, PriceUnit};
 use tollgate::domain::refusal::Refusal;
@@ -74,6 +77,8 @@ pub(crate) struct World {
     head: ChainHead,
     claims: BTreeMap<String, u64>,
     payments: u32,
+    /// The items of the payments that money went back from.
+    pub(crate) records: BTreeMap<PaymentId, PaymentRecords>,
     shown: usize,
 }
 
@@ -114,6 +119,7 @@ impl World {
             head: ChainHead::none(),
             claims: BTreeMap::new(),
             payments: 0,
+            records: BTreeMap::new(),
             shown: 0,
         };
         world.command("10:00", Command::Open).unwrap();
@@ -154,7 +160,49 @@ impl World {
         self.decide_and_append(time, command)
     }
 
+    /// What is recorded of a payment, in the state or in its items.
+    pub(crate) fn recorded(&self, payment: &PaymentId) -> RecordedTotals {
+        let records = self.records.get(payment).cloned().unwrap_or_default();
+        records.totals(&self.state, payment)
+    }
+
+    /// The same of a dispute of the payment.
+    pub(crate) fn recorded_dispute(
+        &self,
+        payment: &PaymentId,
+        dispute: &DisputeId,
+    ) -> TakenForDispute {
+        let records = self.records.get(payment).cloned().unwrap_or_default();
+        let known = records.dispute(&self.state, dispute);
+        let RecordedTotals { taken, in_item } = records.totals(&self.state, payment);
+        TakenForDispute {
+            dispute_cents: known.as_ref().map_or(0, |known| known.cents),
+            grants: known.as_ref().map(|known| known.grants.clone()).unwrap_or_default(),
+            payment_cents: taken.unwrap_or_default().cents,
+            payment_credit: taken.unwrap_or_default().credit,
+            phase: known.and_then(|known| known.phase),
+            in_items: in_item,
+        }
+    }
+
+    /// As the store does, with what is recorded when the command is decided.
+    fn with_recorded(&self, command: Command) -> Command {
+        #[allow(clippy::wildcard_enum_match_arm, reason = "no other command needs it")]
+        match command {
+            Command::TakeBack { by, of, cents, .. } => {
+                let before = self.recorded(&of.payment);
+                Command::TakeBack { by, of, cents, before }
+            }
+            Command::GiveBack { by, of, cents, taken, .. } => {
+                let before = self.recorded(&of.payment);
+                Command::GiveBack { by, of, cents, taken, before }
+            }
+            command => command,
+        }
+    }
+
     fn decide_and_append(&mut self, time: &str, command: Command) -> Result<&mut World, Refusal> {
+        let command = self.with_recorded(command);
         let cause = self.cause.clone();
         let event = decide(&self.state, &command, cause, &self.policy, at(time))?;
         self.append(event);
@@ -386,6 +434,9 @@ impl World {
         row::check_follows(&self.head, &read).unwrap();
         assert_eq!(read.event, event);
         self.list.apply(&event, seq);
+        if let Some(change) = event.recorded() {
+            self.records.entry(change.payment.clone()).or_default().apply(change);
+        }
         self.state = read.state.clone();
         self.states.push(read.state);
         self.events.push(event);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{DecisionOutcome, check_reason, check_standing};
-use crate::domain::account::{AccountState, Grant, GrantKind, PendingPayment};
+use crate::domain::account::{AccountState, DisputePhase, Grant, GrantKind, PendingPayment};
 use crate::domain::command::{
     BonusGrant, CardFunding, CardWallet, TakenCredit, TakenForDispute, TrialCard,
 };
@@ -14,6 +14,7 @@ use crate::domain::event::{
 use crate::domain::funds::{Fund, FundDelta};
 use crate::domain::ids::{DisputeId, PaymentId, Sku};
 use crate::domain::money::Usd;
+use crate::domain::payment_records::{RecordedTotals, TakenTotals};
 use crate::domain::policy::{Policy, check_cents};
 use crate::domain::refusal::Refusal;
 use crate::domain::row_format::RowFormat;
@@ -135,20 +136,24 @@ pub(super) fn take_back(
     by: &TakeBack,
     of: &PaymentFacts,
     cents: i64,
+    before: RecordedTotals,
     policy: &Policy,
 ) -> Result<DecisionOutcome, Refusal> {
     check_part(of, cents)?;
-    let (cents_before, credit_before) = state.taken_back_of(&of.payment).unwrap_or((0, Usd::ZERO));
-    let credit = (credit_of(of, cents_before + cents) - credit_before).or_zero();
-    let left = of.received_cents - cents_before;
+    let taken = before.taken.unwrap_or_default();
+    let credit = (credit_of(of, taken.cents + cents) - taken.credit).or_zero();
+    let left = of.received_cents - taken.cents;
     let mut funds = vec![gain(Fund::Paid, -credit)];
     funds.extend(grants_taken(state, of, cents, left));
     // A payment that was refunded may still be disputed, and the other way round. Rows of format 2
     // forget that everything is taken back, and would take it twice.
-    let is_all = cents_before + cents >= of.received_cents;
+    let after = TakenTotals { cents: taken.cents + cents, credit: taken.credit + credit };
+    let is_all = after.cents >= of.received_cents;
     let keep = keeps_total(state, of) || (is_all && policy.row_format >= RowFormat::new(3));
-    let (by, of) = (by.clone(), of.clone());
-    Ok(DecisionOutcome::moving(PaymentChange::TakenBack { by, of, cents, credit, keep }, funds))
+    let after = before.stay_in_item(policy).then_some(after);
+    let (by, of, keep) = (by.clone(), of.clone(), keep && after.is_none());
+    let change = PaymentChange::TakenBack { by, of, cents, credit, keep, after };
+    Ok(DecisionOutcome::moving(change, funds))
 }
 
 /// The credit that is taken for so many cents of a payment: never more than the payment's.
@@ -182,6 +187,25 @@ fn keeps_total(state: &AccountState, of: &PaymentFacts) -> bool {
         || state.disputes.iter().any(|dispute| dispute.payment == of.payment)
 }
 
+/// Records the status of a dispute.
+pub(super) fn change_dispute(
+    dispute: &DisputeId,
+    payment: &PaymentId,
+    phase: DisputePhase,
+    before: &TakenForDispute,
+    policy: &Policy,
+) -> DecisionOutcome {
+    let after = before.payment().stay_in_item(policy).then(|| DisputeTotals {
+        dispute_cents: before.dispute_cents,
+        payment_cents: before.payment_cents,
+        payment_credit: before.payment_credit,
+        grants: before.grants.clone(),
+        phase: Some(phase),
+    });
+    let (dispute, payment) = (dispute.clone(), payment.clone());
+    DecisionOutcome::of(PaymentChange::DisputeChanged { dispute, payment, phase, after })
+}
+
 /// Moves the credit taken for a dispute to its target, in either direction. The payment's refunds
 /// and disputes add up, and take at most its credit together. Returned credit goes to the grants it
 /// was taken from, unless they expired.
@@ -191,6 +215,7 @@ pub(super) fn move_dispute(
     of: &PaymentFacts,
     target: i64,
     before: &TakenForDispute,
+    policy: &Policy,
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
     if of.received_cents <= 0 {
@@ -233,7 +258,11 @@ pub(super) fn move_dispute(
     }
     grants.retain(|held| held.remaining.is_positive());
     let payment_credit = before.payment_credit + credit;
-    let after = DisputeTotals { dispute_cents: target, payment_cents, payment_credit, grants };
+    // A dispute that has no status yet freezes nothing.
+    let phase = before.phase.unwrap_or(DisputePhase::Over);
+    let phase = before.payment().stay_in_item(policy).then_some(phase);
+    let after =
+        DisputeTotals { dispute_cents: target, payment_cents, payment_credit, grants, phase };
     let (dispute, of) = (dispute.clone(), of.clone());
     let change = PaymentChange::DisputeMoved { dispute, of, cents, credit, after };
     Ok(DecisionOutcome::granting(change, restored, funds))
@@ -247,22 +276,28 @@ pub(super) fn give_back(
     by: &TakeBack,
     of: &PaymentFacts,
     cents: i64,
-    taken: Option<&TakenCredit>,
+    (taken, before): (Option<&TakenCredit>, RecordedTotals),
+    policy: &Policy,
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
     check_part(of, cents)?;
-    let change = |cents, credit, known| PaymentChange::GivenBack {
+    let change = |cents, credit, known, after: Option<TakenTotals>| PaymentChange::GivenBack {
         by: by.clone(),
         of: of.clone(),
         cents,
         credit,
         known,
-        keep: known && keeps_total(state, of),
+        keep: known && after.is_none() && keeps_total(state, of),
+        after,
     };
     let Some(taken) = taken else {
-        return Ok(DecisionOutcome::of(change(cents, Usd::ZERO, false)));
+        return Ok(DecisionOutcome::of(change(cents, Usd::ZERO, false, None)));
     };
-    let credit = credit_given_back(state, of, taken);
+    let all = TakenTotals { cents: of.received_cents, credit: of.credit };
+    let total = before.taken.unwrap_or(all);
+    let credit = credit_given_back(total, of, taken);
+    let after = TakenTotals { cents: total.cents - taken.cents, credit: total.credit - credit };
+    let after = before.stay_in_item(policy).then_some(after);
     let alive = || taken.grants.iter().filter(|grant| grant.expires_at > now);
     let mut funds = vec![gain(Fund::Paid, credit)];
     funds.extend(alive().map(|grant| gain(Fund::Grant(grant.number), grant.remaining)));
@@ -270,13 +305,11 @@ pub(super) fn give_back(
     let grants = gone
         .map(|grant| Grant { remaining: Usd::ZERO, used: Usd::ZERO, ..grant.clone() })
         .collect();
-    Ok(DecisionOutcome::granting(change(taken.cents, credit, true), grants, funds))
+    Ok(DecisionOutcome::granting(change(taken.cents, credit, true, after), grants, funds))
 }
 
-fn credit_given_back(state: &AccountState, of: &PaymentFacts, taken: &TakenCredit) -> Usd {
-    let all = (of.received_cents, of.credit);
-    let (cents_before, credit_before) = state.taken_back_of(&of.payment).unwrap_or(all);
-    let by_target = credit_before - credit_of(of, cents_before - taken.cents);
+fn credit_given_back(total: TakenTotals, of: &PaymentFacts, taken: &TakenCredit) -> Usd {
+    let by_target = total.credit - credit_of(of, total.cents - taken.cents);
     let (less, more) = (by_target.min(taken.credit), by_target.max(taken.credit));
     // A difference below the share of one cent is rounding.
     if more - less < of.credit.pro_rata(1, of.received_cents) {

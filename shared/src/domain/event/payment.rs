@@ -10,6 +10,7 @@ use crate::domain::account::{
 use crate::domain::ids::{AccountId, DisputeId, FraudWarningId, PaymentId, RefundId};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::names::variant_names;
+use crate::domain::payment_records::{RecordedChange, TakenTotals};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::yes_no;
 
@@ -50,9 +51,13 @@ pub enum PaymentChange {
         /// The share of the payment's credit taken, before tax, in USD.
         credit: Usd,
         /// Whether the state keeps the total although everything is taken back. A dispute of the
-        /// payment depends on it.
+        /// payment depends on it. No in rows whose totals stand in an item.
         #[serde(rename = "k", with = "yes_no", default, skip_serializing_if = "is_false")]
         keep: bool,
+        /// What is taken back of the payment after the row, kept in an item. `None` in rows of
+        /// formats before 5, which keep it in the state.
+        #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+        after: Option<TakenTotals>,
     },
     /// A refund or dispute was reversed.
     GivenBack {
@@ -67,9 +72,14 @@ pub enum PaymentChange {
         /// Whether the refund or dispute was recorded.
         #[serde(with = "yes_no")]
         known: bool,
-        /// Whether the state keeps the total although everything is taken back.
+        /// Whether the state keeps the total although everything is taken back. No in rows whose
+        /// totals stand in an item.
         #[serde(rename = "k", with = "yes_no", default, skip_serializing_if = "is_false")]
         keep: bool,
+        /// What is taken back of the payment after the row, kept in an item. `None` in rows of
+        /// formats before 5, and if nothing was recorded.
+        #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+        after: Option<TakenTotals>,
     },
     /// A customer disputes a payment. The account is frozen.
     DisputeOpened { dispute: DisputeId, payment: PaymentId },
@@ -91,7 +101,14 @@ pub enum PaymentChange {
     },
     /// The status of a dispute changed. No claim makes the row single: a closed dispute may be
     /// closed again with another outcome.
-    DisputeChanged { dispute: DisputeId, payment: PaymentId, phase: DisputePhase },
+    DisputeChanged {
+        dispute: DisputeId,
+        payment: PaymentId,
+        phase: DisputePhase,
+        /// What is taken back after the row, kept in items. `None` in rows of formats before 5.
+        #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+        after: Option<DisputeTotals>,
+    },
     /// The card's issuer reported a payment as probably fraudulent. Refills pause.
     FraudWarned { warning: FraudWarningId, payment: PaymentId },
 }
@@ -126,12 +143,18 @@ impl ChangeFamily for PaymentChange {
             }
             PaymentChange::PaymentPending(pending) => next.pending.push(pending.clone()),
             PaymentChange::PaymentEnded { payment, .. } => end_pending(next, payment),
-            PaymentChange::TakenBack { of, cents, credit, keep, .. } => {
+            PaymentChange::TakenBack { of, after: Some(_), .. }
+            | PaymentChange::GivenBack { of, after: Some(_), .. } => {
+                move_totals_to_item(next, &of.payment);
+            }
+            PaymentChange::TakenBack { of, cents, credit, keep, after: None, .. } => {
                 let set = if *keep { keep_taken_back } else { set_taken_back };
                 take_back(next, of, *cents, *credit, set);
             }
             PaymentChange::GivenBack { known: false, .. } => {}
-            PaymentChange::GivenBack { of, cents, credit, known: true, keep, .. } => {
+            PaymentChange::GivenBack {
+                of, cents, credit, known: true, keep, after: None, ..
+            } => {
                 let set = if *keep { keep_taken_back } else { set_taken_back };
                 give_back(next, of, *cents, *credit, set);
             }
@@ -143,6 +166,9 @@ impl ChangeFamily for PaymentChange {
                 next.frozen.disputes.remove(dispute);
                 next.refill.retry_at = Some(row.at);
             }
+            PaymentChange::DisputeMoved { dispute, of, after, .. } if after.is_in_items() => {
+                move_dispute_to_items(next, dispute, &of.payment);
+            }
             PaymentChange::DisputeMoved { dispute, of, after, .. } => {
                 keep_taken_back(next, of, after.payment_cents, after.payment_credit);
                 let state = DisputeState {
@@ -152,15 +178,19 @@ impl ChangeFamily for PaymentChange {
                 };
                 set_dispute(next, state);
             }
-            PaymentChange::DisputeChanged { dispute, payment, phase } => {
+            PaymentChange::DisputeChanged { dispute, payment, phase, after } => {
                 if phase.freezes() {
                     next.frozen.disputes.insert(dispute.clone());
                 } else {
                     next.frozen.disputes.remove(dispute);
                     next.refill.retry_at = Some(row.at);
                 }
-                let state = dispute_or_new(next, dispute, payment);
-                set_dispute(next, DisputeState { phase: Some(*phase), ..state });
+                if after.is_some() {
+                    move_dispute_to_items(next, dispute, payment);
+                } else {
+                    let state = dispute_or_new(next, dispute, payment);
+                    set_dispute(next, DisputeState { phase: Some(*phase), ..state });
+                }
             }
             PaymentChange::FraudWarned { .. } => {
                 next.refill.paused = next.refill.paused.or(Some(RefillPause::FraudWarning));
@@ -250,6 +280,32 @@ impl ChangeFamily for PaymentChange {
     }
 }
 
+impl PaymentChange {
+    /// What the items of the payment hold after the row. `None` if the row writes none.
+    pub(super) fn recorded(&self) -> Option<RecordedChange> {
+        match self {
+            PaymentChange::TakenBack { of, after, .. }
+            | PaymentChange::GivenBack { of, after, .. } => Some(RecordedChange {
+                payment: of.payment.clone(),
+                taken: (*after)?,
+                dispute: None,
+            }),
+            PaymentChange::DisputeMoved { dispute, of, after, .. } => {
+                after.recorded(dispute, &of.payment)
+            }
+            PaymentChange::DisputeChanged { dispute, payment, after, .. } => {
+                after.as_ref()?.recorded(dispute, payment)
+            }
+            PaymentChange::Credited { .. }
+            | PaymentChange::PaymentPending(_)
+            | PaymentChange::PaymentEnded { .. }
+            | PaymentChange::DisputeOpened { .. }
+            | PaymentChange::DisputeClosed { .. }
+            | PaymentChange::FraudWarned { .. } => None,
+        }
+    }
+}
+
 fn apply_credit(
     next: &mut AccountState,
     payment: &PaymentId,
@@ -270,6 +326,15 @@ fn apply_credit(
 
 fn end_pending(next: &mut AccountState, payment: &PaymentId) {
     next.pending.retain(|pending| pending.payment != *payment);
+}
+
+fn move_totals_to_item(next: &mut AccountState, payment: &PaymentId) {
+    next.taken_back.retain(|entry| entry.payment != *payment);
+}
+
+fn move_dispute_to_items(next: &mut AccountState, dispute: &DisputeId, payment: &PaymentId) {
+    move_totals_to_item(next, payment);
+    next.disputes.retain(|known| known.dispute != *dispute);
 }
 
 /// Sets the cents and the credit taken back of a payment.
@@ -400,6 +465,30 @@ pub struct DisputeTotals {
     /// Grants that came with the payment. `remaining` is the amount that the dispute holds.
     #[serde(rename = "g", default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<Grant>,
+    /// The status of the dispute. `None` in rows of formats before 5, which keep all this in the
+    /// state instead of items.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<DisputePhase>,
+}
+
+impl DisputeTotals {
+    fn is_in_items(&self) -> bool {
+        self.phase.is_some()
+    }
+
+    fn recorded(&self, dispute: &DisputeId, payment: &PaymentId) -> Option<RecordedChange> {
+        self.is_in_items().then(|| RecordedChange {
+            payment: payment.clone(),
+            taken: TakenTotals { cents: self.payment_cents, credit: self.payment_credit },
+            dispute: Some(DisputeState {
+                dispute: dispute.clone(),
+                payment: payment.clone(),
+                phase: self.phase,
+                cents: self.dispute_cents,
+                grants: self.grants.clone(),
+            }),
+        })
+    }
 }
 
 impl TakeBack {

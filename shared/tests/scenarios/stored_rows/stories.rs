@@ -10,7 +10,7 @@ use tollgate::domain::account::{
 };
 use tollgate::domain::command::{
     BonusGrant, CardFunding, CardWallet, Command, RefillCharge, RefillSettings, RefillTerms,
-    TakenForDispute, TrialCard,
+    TrialCard,
 };
 use tollgate::domain::event::{
     BilledLines, BillingChange, Cause, Change, ChunkedLines, CreditKind, DisputeOutcome, Event,
@@ -18,6 +18,7 @@ use tollgate::domain::event::{
 };
 use tollgate::domain::ids::RequestKey;
 use tollgate::domain::money::Usd;
+use tollgate::domain::payment_records::RecordedTotals;
 use tollgate::domain::resolve::{self, NewResource, taken};
 use tollgate::domain::row::RowDigest;
 use tollgate::domain::settle::settle;
@@ -98,27 +99,20 @@ fn give_back(world: &World, by: TakeBack, of: PaymentFacts, cents: i64) -> Comma
     let is_its = |event: &Event| matches!(&event.change, Change::Payment(PaymentChange::TakenBack { by: taken_by, .. }) if *taken_by == by);
     let index = world.events.iter().position(is_its);
     let taken = index.and_then(|index| taken(&world.events[index], &world.states[index - 1]));
-    Command::GiveBack { by, of, cents, taken }
+    Command::GiveBack { by, of, cents, taken, before: RecordedTotals::default() }
 }
 
 /// Moves the money of a dispute to its target.
 fn move_dispute(world: &mut World, time: &str, of: PaymentFacts, cents: i64) {
     let (head, dispute) = (world.state.next_seq - 1, named("dp_1"));
-    let known = world.state.dispute(&dispute);
-    let (payment_cents, payment_credit) =
-        world.state.taken_back_of(&of.payment).unwrap_or((0, Usd::ZERO));
-    let before = TakenForDispute {
-        dispute_cents: known.map_or(0, |known| known.cents),
-        grants: known.map(|known| known.grants.clone()).unwrap_or_default(),
-        payment_cents,
-        payment_credit,
-    };
+    let before = world.recorded_dispute(&of.payment, &dispute);
     stripe(world, time, Command::MoveDispute { head, dispute, of, cents, before });
 }
 
 fn change_dispute(world: &mut World, time: &str, phase: DisputePhase) {
     let (head, dispute, payment) = (world.state.next_seq - 1, named("dp_1"), named("pi_plan"));
-    stripe(world, time, Command::ChangeDispute { head, dispute, payment, phase });
+    let before = world.recorded_dispute(&payment, &dispute);
+    stripe(world, time, Command::ChangeDispute { head, dispute, payment, phase, before });
 }
 
 fn commit_plan(payment: PaymentFacts, bonus: &str) -> Command {
@@ -149,7 +143,10 @@ fn reversals() -> World {
     let w = &mut world;
     let plan = || taxed("pi_plan", "100", 11_900);
     let (refund, dispute) = (TakeBack::Refund(named("re_1")), TakeBack::Dispute(named("dp_1")));
-    let take = |by: &TakeBack, of, cents| Command::TakeBack { by: by.clone(), of, cents };
+    let take = |by: &TakeBack, of, cents| {
+        let (by, before) = (by.clone(), RecordedTotals::default());
+        Command::TakeBack { by, of, cents, before }
+    };
     stripe(w, "10:01", commit_plan(plan(), "20"));
     stripe(w, "10:02", top_up(taxed("pi_other", "10", 1190)));
     stripe(w, "10:10", take(&refund, plan(), 1190));
@@ -178,7 +175,9 @@ fn disputes() -> World {
     stripe(w, "10:01", commit_plan(plan(), "20"));
     change_dispute(w, "10:10", DisputePhase::Open);
     move_dispute(w, "10:11", plan(), 11_900);
-    stripe(w, "10:20", Command::TakeBack { by: refund.clone(), of: plan(), cents: 1190 });
+    let before = RecordedTotals::default();
+    let command = Command::TakeBack { by: refund.clone(), of: plan(), cents: 1190, before };
+    stripe(w, "10:20", command);
     change_dispute(w, "10:30", DisputePhase::Lost);
     move_dispute(w, "10:31", plan(), 5950);
     let command = give_back(w, refund, plan(), 1190);
