@@ -33,7 +33,8 @@ pub fn apply(state: &AccountState, event: &Event) -> AccountState {
         end_wait_for_confirmation(&mut next);
     }
     if let Some(until) = event.respite_until {
-        next.refill.respite = Some(RefillRespite { from: event.at, until });
+        let from = event.respite_from.unwrap_or(event.at);
+        next.refill.respite = Some(RefillRespite { from, until });
     }
     next.owed += event.owed;
     if let (Some(kept), Standing::Suspended(suspension)) = (event.kept, &mut next.standing) {

@@ -8,7 +8,7 @@ mod refills;
 pub(crate) mod resources;
 
 use crate::domain::account::{
-    AccountState, Grant, KeptCharge, RefillAgreement, Standing, SuspensionReason,
+    AccountState, Grant, KeptCharge, RefillAgreement, RefillRespite, Standing, SuspensionReason,
 };
 use crate::domain::apply::apply;
 use crate::domain::command::Command;
@@ -16,7 +16,7 @@ use crate::domain::credit_low;
 use crate::domain::event::{
     Cause, Change, Event, PaymentChange, RefillWant, StaffChange, StandingChange,
 };
-use crate::domain::funds::FundDelta;
+use crate::domain::funds::{FundDelta, Purse};
 use crate::domain::money::Usd;
 use crate::domain::policy::Policy;
 use crate::domain::refill;
@@ -24,6 +24,9 @@ use crate::domain::refusal::Refusal;
 use crate::domain::row_format::RowFormat;
 use crate::domain::settle::due;
 use crate::domain::timestamp::Timestamp;
+
+/// The first format in which a credit may leave a respite as it is.
+const RESPITE_KEPT: RowFormat = RowFormat::new(5);
 
 /// The maximum number of resources that one row changes. With the row, claims and schedule they fit
 /// a DynamoDB transaction of 100 items (docs.aws.amazon.com, "TransactWriteItems").
@@ -190,6 +193,7 @@ pub(crate) fn finish(
         low: None,
         want: None,
         respite_until: None,
+        respite_from: None,
         warn_at: None,
     };
     let after = apply(state, &event);
@@ -197,7 +201,11 @@ pub(crate) fn finish(
         return Err(Refusal::BalanceOverflow);
     }
     event.want = refill::want(&after, &event.change, policy, now);
-    event.respite_until = respite_to_begin(&after, &event, policy);
+    if let Some(respite) = respite_to_keep(state, &after, &event, policy) {
+        (event.respite_from, event.respite_until) = (Some(respite.from), Some(respite.until));
+    } else {
+        event.respite_until = respite_to_begin(&after, &event, policy);
+    }
     event.low = credit_low::low_to_tell(state, &event, &after, policy);
     event.warn_at = due::ends_hold_of_deletion(state, || apply(state, &event)).then_some(now);
     Ok(event)
@@ -257,6 +265,25 @@ fn respite_to_begin(after: &AccountState, event: &Event, policy: &Policy) -> Opt
     let begins = is_wanted || (is_under_way && after.refill.agreement.is_some_and(is_low));
     let is_first = after.refill.respite.is_none() && policy.row_format >= RowFormat::new(3);
     (begins && is_first).then(|| event.at.plus(policy.respite_seconds))
+}
+
+/// The respite that a credit leaves as it is, because it does not pay for the time that ran in it.
+/// Else each dollar would buy ten more minutes, and the time before it would be lost. `after` is the
+/// account after the credit, in no respite.
+fn respite_to_keep(
+    state: &AccountState,
+    after: &AccountState,
+    event: &Event,
+    policy: &Policy,
+) -> Option<RefillRespite> {
+    let respite = state.refill.respite?;
+    let ran_unpaid = (event.at - after.paid_through()?).max(0);
+    let ends = after.refill.respite.is_none() && ran_unpaid > 0;
+    let to_pay = after.owed_at(event.at) + after.billed.rate.for_seconds(ran_unpaid);
+    // A grant that excludes something may not be able to pay for it.
+    let credit = Purse::within_period(after, event.at).unrestricted_credit();
+    let keeps = ends && policy.row_format >= RESPITE_KEPT && credit < to_pay;
+    keeps.then_some(respite)
 }
 
 /// Since when a refill is wanted or open, unless it waits for the customer.

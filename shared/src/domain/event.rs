@@ -81,6 +81,10 @@ pub struct Event {
     /// The end of the respite that the row begins. `None` in rows of format 2.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub respite_until: Option<Timestamp>,
+    /// The start of that respite, if a credit left an earlier one as it was: the credit did not pay
+    /// for the time that ran in it. `None` in rows of formats before 5.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub respite_from: Option<Timestamp>,
     /// What the row adds to the amount owed (above zero) or settles of it (below zero), in USD.
     #[serde(rename = "o", default, skip_serializing_if = "Usd::is_zero")]
     pub owed: Usd,

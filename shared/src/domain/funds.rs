@@ -95,6 +95,12 @@ impl<'a> Purse<'a> {
         purse
     }
 
+    /// The same funds, as far as they can pay at a later instant.
+    #[must_use]
+    pub fn at(&self, instant: Timestamp) -> Purse<'a> {
+        Purse { instant, ..self.clone() }
+    }
+
     fn new(paid: Usd, used: Usd, grants: &'a [Grant], instant: Timestamp) -> Purse<'a> {
         let mut pots: Vec<GrantPot<'a>> = grants
             .iter()

@@ -206,15 +206,13 @@ fn charge(state: &AccountState, agreed: RefillAgreement, now: Timestamp) -> Usd 
     Usd::new(amount * count).unwrap_or(agreed.amount)
 }
 
-/// What a wanted refill buys. The balance may have risen since it was wanted, and a charge to a
-/// target is never more than what is missing.
+/// What a wanted refill buys. The balance may have risen since it was wanted, and a charge is never
+/// more than what is missing then.
 #[must_use]
 pub(crate) fn still_missing(state: &AccountState, wanted: WantedRefill, now: Timestamp) -> Usd {
-    let to_target = state
-        .refill
-        .agreement
-        .filter(|agreed| agreed.target.is_some() && wanted.purpose == RefillPurpose::Threshold);
-    to_target.map_or(wanted.amount, |agreed| wanted.amount.min(charge(state, agreed, now)))
+    let is_by_balance = wanted.purpose == RefillPurpose::Threshold;
+    let agreed = state.refill.agreement.filter(|_| is_by_balance);
+    agreed.map_or(wanted.amount, |agreed| wanted.amount.min(charge(state, agreed, now)))
 }
 
 fn is_refill_credit(change: &Change) -> bool {

@@ -192,8 +192,10 @@ fn pay_owed(state: &AccountState) -> DecisionOutcome {
     let owed = state.owed_at(state.at);
     let mut purse = Purse::within_period(state, state.at);
     let paid = purse.draw_unrestricted(owed);
-    // The suspension ends with the next row, and the charge for kept data with it.
-    let ends = paid == owed && state.balance() - paid > state.floor();
+    // The suspension ends with the next row, and the charge for kept data with it. A frozen account
+    // does not come back, and its data is still kept.
+    let is_above_floor = state.balance() - paid > state.floor();
+    let ends = paid == owed && is_above_floor && state.frozen.is_empty();
     let kept =
         state.kept().map(|kept| kept.from_now(state.at, if ends { Rate::ZERO } else { kept.rate }));
     DecisionOutcome::moving(BillingChange::OwedPaid, purse.deltas())

@@ -1,6 +1,7 @@
 //! Paying ahead: the cost of each hour, start and stop, to the second.
 
-use tollgate::domain::event::RefillDecline;
+use tollgate::domain::command::Command;
+use tollgate::domain::event::{Event, RefillDecline};
 use tollgate::domain::money::Usd;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::row_format::RowFormat;
@@ -58,11 +59,8 @@ fn half_a_dollar_at_noon() -> World {
     world
 }
 
-fn correction(amount: &str) -> tollgate::domain::command::Command {
-    tollgate::domain::command::Command::Correct {
-        amount: named(amount),
-        reason: "to the point".to_owned(),
-    }
+fn correction(amount: &str) -> Command {
+    Command::Correct { amount: named(amount), reason: "to the point".to_owned() }
 }
 
 #[test]
@@ -189,6 +187,33 @@ fn what_is_owed_is_paid_in_parts_and_before_the_suspension_ends() {
 }
 
 #[test]
+fn credit_that_does_not_pay_for_a_respite_leaves_it_as_it_is() {
+    for cents in 1..4 {
+        let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
+        // $0.01 pays 36 seconds of the four minutes that ran.
+        for number in 0..cents {
+            world.credit(&format!("12:34:{number}0"), "0.01");
+        }
+        world.settle("12:50");
+        assert_eq!(world.state.standing.name(), "suspended");
+        // Five minutes from 12:30 on cost $0.083333. They are paid or owed, all of them.
+        let known = Usd::from_cents(cents).unwrap() + world.state.owed;
+        assert!(named::<Usd>("0.08333") <= known && known <= named("0.083336"), "{known}");
+        assert!(world.state.balance() < named("0.000278"), "less than a second");
+    }
+}
+
+#[test]
+fn credit_that_pays_for_a_respite_allows_another_one() {
+    let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
+    world.credit("12:34", "0.10");
+    assert_eq!(world.state.paid_through(), Some(at("12:36")));
+    assert_eq!(world.state.refill.respite.map(|respite| respite.from), Some(at("12:34")));
+    world.settle("12:44");
+    assert_eq!((world.state.standing.name(), world.state.owed), ("suspended", named("0.133333")));
+}
+
+#[test]
 fn what_is_stopped_in_a_respite_is_owed() {
     let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
     world.stop("12:33", &["a"]).unwrap();
@@ -251,6 +276,22 @@ fn a_dollar_pays_a_part_of_what_was_kept_and_renews_nothing() {
         "11-23T03:30:00 usage -0.50 = 0.01 to 11-23T04:00:00",
     ]);
     assert_eq!((world.state.standing.name(), world.state.kept()), ("good", None));
+}
+
+#[test]
+fn frozen_account_goes_on_owing_what_is_kept() {
+    let mut world = volumes_kept_since_five();
+    world.command("18:00", Command::Freeze { reason: "a dispute".to_owned() }).unwrap();
+    world.credit("19:00", "40");
+    // $2.00 are paid. The account does not come back, and keeps its volumes at $1 an hour.
+    assert_eq!((world.state.standing.name(), world.state.balance()), ("suspended", named("38")));
+    assert_eq!(world.state.owed_at(at("20:00")), named("1"));
+    world.command("20:00", Command::Unfreeze { reason: "won".to_owned() }).unwrap();
+    world.skip_rows();
+    world.settle("20:00").rows(&[]);
+    assert_eq!((world.state.standing.name(), world.state.owed), ("good", named("0")));
+    let used: Usd = world.events.iter().map(Event::amount).sum();
+    assert_eq!(used, named("36"), "the third hour, and one paid ahead");
 }
 
 #[test]
@@ -361,6 +402,29 @@ fn a_fleet_needs_credit_for_ten_minutes_beyond_the_paid_time() {
     assert_eq!(refused, Some(Refusal::CreditTooLow { required: named("33.527779"), available }));
     assert_eq!(world.state.next_seq, rows, "nothing was written");
     world.credit("11:59:59", "14").start("11:59:59", "rack2", "rack").unwrap();
+}
+
+#[test]
+fn refused_start_names_all_that_it_needs() {
+    let mut world = World::with_credit("17");
+    let refused = world.start("11:30", "rack", "rack").err();
+    // Half an hour costs $50, and ten minutes $16.67.
+    let (required, available) = (named("66.666667"), named("17"));
+    assert_eq!(refused, Some(Refusal::CreditTooLow { required, available }));
+    world.credit("11:30", "49.67").start("11:30", "rack", "rack").unwrap();
+}
+
+#[test]
+fn start_cannot_reckon_with_a_grant_that_ends_before_the_reserve() {
+    let mut world = World::with_credit("9");
+    world.grant("11:00", "900", "12:00", &[]);
+    let refused = world.start("11:59:58", "rack", "rack").err();
+    let required = named("16.722223");
+    assert!(
+        matches!(refused, Some(Refusal::CreditTooLow { required: needed, .. }) if needed == required),
+        "{refused:?}"
+    );
+    world.credit("11:59:58", "7.67").start("11:59:58", "rack", "rack").unwrap();
 }
 
 #[test]
@@ -651,9 +715,7 @@ fn usage_metered_before_closing_is_still_billed() {
 #[test]
 fn payment_awaiting_its_customer_delays_no_suspension() {
     let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
-    world
-        .command("12:27", tollgate::domain::command::Command::AskCustomer { attempt: 1, url: None })
-        .unwrap();
+    world.command("12:27", Command::AskCustomer { attempt: 1, url: None }).unwrap();
     world.settle("12:30").rows(&[
         "12:27:00 refill_needs_customer 0.00 = 0.00 to 12:30:00",
         "12:30:00 suspended 0.00 = 0.00 as of 12:30:00",

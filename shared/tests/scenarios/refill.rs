@@ -518,6 +518,17 @@ fn refill_to_a_target_never_exceeds_what_is_missing_later() {
 }
 
 #[test]
+fn refill_in_multiples_never_exceeds_what_is_missing_later() {
+    let mut world = World::with_credit("5");
+    world.agree_to_refill_up_to("11:00", ("100", "10"), "200");
+    assert_eq!(wanted(&world), Some(named("100")));
+    world.credit("11:01", "92");
+    world.begin_refill("11:02").unwrap();
+    let attempt = world.state.refill.attempt.clone().unwrap();
+    assert_eq!(attempt.amount, named("10"));
+}
+
+#[test]
 fn refill_to_a_target_stays_within_its_maximum() {
     let below = |settings: RefillSettings, balance: &str| {
         let mut world = World::with_credit("100");

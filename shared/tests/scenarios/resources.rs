@@ -23,7 +23,7 @@ fn several_resources_start_in_one_row_or_not_at_all() {
         .err();
     assert_eq!(
         refused,
-        Some(Refusal::CreditTooLow { required: named("5"), available: named("4.90") })
+        Some(Refusal::CreditTooLow { required: named("5.60"), available: named("5.50") })
     );
     let two = [new("a", "free"), new("b", "vm60")];
     world

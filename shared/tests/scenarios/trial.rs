@@ -70,10 +70,12 @@ fn four_services_run_in_a_trial_and_any_number_of_other_things() {
 #[test]
 fn trial_end_forfeits_credit_and_skips_grace() {
     let mut world = in_trial();
-    world.start("25T11:00", "a", "app").unwrap();
+    world.start("25T10:00", "a", "app").unwrap();
+    world.settle("25T11:00");
     world.settle("25T12:00").rows(&[
-        "11-25T11:00:00 started -0.10 = 19.90 to 11-25T12:00:00",
-        "11-25T12:00:00 trial_ended -19.90 = 0.00 to 11-25T12:00:00",
+        "11-25T10:00:00 started -0.10 = 19.90 to 11-25T11:00:00",
+        "11-25T11:00:00 usage -0.10 = 19.80 to 11-25T12:00:00",
+        "11-25T12:00:00 trial_ended -19.80 = 0.00 to 11-25T12:00:00",
         "11-25T12:00:00 suspended 0.00 = 0.00 as of 12:00:00",
         "11-25T12:00:00 deleting 0.00 = 0.00",
     ]);
@@ -83,8 +85,8 @@ fn trial_end_forfeits_credit_and_skips_grace() {
 fn hour_paid_by_the_trial_runs_out_even_if_settled_late() {
     let run = |late: bool| {
         let mut world = in_trial();
-        world.start("25T11:30", "a", "app").unwrap();
-        world.settle("25T11:30");
+        world.start("25T10:30", "a", "app").unwrap();
+        world.settle("25T11:00");
         if !late {
             world.settle("25T12:00");
         }

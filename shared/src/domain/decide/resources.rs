@@ -60,18 +60,21 @@ pub(super) fn start(
     let mut lines = Vec::new();
     for start in starts {
         let resource = &start.resource;
-        // The amount paid for the stopped resource counts. Free idle time does not.
-        let paid_idle = start.idle.filter(|_| !state.is_unpaid(&resource.id));
-        let idle = paid_idle.map_or(Rate::ZERO, |(rate, _)| rate);
-        let rate = start.rate.without(idle);
+        let rate = added_rate(state, start);
         let cost = rate.for_seconds(through - now);
         let required = cost.max(policy.start_credit_min);
         let available = purse.eligible_credit(&resource.sku);
-        if available < required {
-            return Err(Refusal::CreditTooLow { required, available });
-        }
-        let shares =
-            purse.draw(&resource.sku, cost).ok_or(Refusal::CreditTooLow { required, available })?;
+        let shares = if available < required { None } else { purse.draw(&resource.sku, cost) };
+        let Some(shares) = shares else {
+            let spent = spent(&purse);
+            let costs =
+                starts.iter().map(|start| added_rate(state, start).for_seconds(through - now));
+            let all = costs.sum::<Usd>() + reserve(starts, running, policy);
+            return Err(Refusal::CreditTooLow {
+                required: all.max(spent + required),
+                available: spent + available,
+            });
+        };
         lines.push(ResourceLine {
             resource: resource.id.clone(),
             rate,
@@ -84,7 +87,7 @@ pub(super) fn start(
         }
         billed = billed.with(BilledMode::Running, &resource.kind, start.rate, resource.seq);
     }
-    check_reserve(&purse, starts, running, policy)?;
+    check_reserve(&purse, starts, running, policy, through)?;
     let resources = starts.iter().map(|start| start.resource.clone()).collect();
     let change = ResourceChange::Started {
         resources,
@@ -96,8 +99,16 @@ pub(super) fn start(
     Ok(DecisionOutcome::moving(change, purse.deltas()))
 }
 
-/// Checks that the credit left after a start pays for ten more minutes of everything that then runs.
-/// Else a fleet could be started seconds before the end of the paid time for almost nothing.
+/// What a start adds to the rate. The amount paid for the stopped resource counts. Free idle time
+/// does not.
+fn added_rate(state: &AccountState, start: &ResourceStart) -> Rate {
+    let paid_idle = start.idle.filter(|_| !state.is_unpaid(&start.resource.id));
+    start.rate.without(paid_idle.map_or(Rate::ZERO, |(rate, _)| rate))
+}
+
+/// Checks that the credit left after a start pays for ten more minutes of everything that then runs,
+/// from the end of the paid time on. Else a fleet could be started seconds before that for almost
+/// nothing, or with a grant that ends there.
 ///
 /// The refusal says what the account needs for all of it: what the start cost, and the reserve.
 fn check_reserve(
@@ -105,21 +116,40 @@ fn check_reserve(
     starts: &[ResourceStart],
     running: &[(Sku, Rate)],
     policy: &Policy,
+    through: Timestamp,
 ) -> Result<(), Refusal> {
-    let mut left = purse.clone();
-    let started = starts.iter().map(|start| (&start.resource.sku, start.rate));
-    let mut all: Vec<(&Sku, Rate)> =
-        running.iter().map(|(sku, rate)| (sku, *rate)).chain(started).collect();
+    let mut left = purse.at(through);
+    let mut all: Vec<(&Sku, Rate)> = rates_after(starts, running).collect();
     all.sort_by_key(|(sku, _)| (left.eligible_grants(sku), *sku));
-    let reserve = |rate: Rate| rate.for_seconds(policy.start_reserve_seconds);
-    if all.iter().all(|(sku, rate)| left.draw(sku, reserve(*rate)).is_some()) {
+    let seconds = policy.start_reserve_seconds;
+    if all.iter().all(|(sku, rate)| left.draw(sku, rate.for_seconds(seconds)).is_some()) {
         return Ok(());
     }
-    let spent: Usd = purse.deltas().iter().map(|delta| -delta.amount).sum();
-    let required = spent + all.iter().map(|(_, rate)| reserve(*rate)).sum();
+    let (spent, left) = (spent(purse), purse.at(through));
     let skus: BTreeSet<&Sku> = all.iter().map(|(sku, _)| *sku).collect();
-    let available = skus.into_iter().map(|sku| purse.eligible_credit(sku)).min();
-    Err(Refusal::CreditTooLow { required, available: available.unwrap_or(Usd::ZERO) + spent })
+    let available = skus.into_iter().map(|sku| left.eligible_credit(sku)).min();
+    Err(Refusal::CreditTooLow {
+        required: spent + reserve(starts, running, policy),
+        available: available.unwrap_or(Usd::ZERO) + spent,
+    })
+}
+
+/// The price of ten minutes of everything that runs after a start.
+fn reserve(starts: &[ResourceStart], running: &[(Sku, Rate)], policy: &Policy) -> Usd {
+    let rates = rates_after(starts, running);
+    rates.map(|(_, rate)| rate.for_seconds(policy.start_reserve_seconds)).sum()
+}
+
+fn rates_after<'a>(
+    starts: &'a [ResourceStart],
+    running: &'a [(Sku, Rate)],
+) -> impl Iterator<Item = (&'a Sku, Rate)> {
+    let started = starts.iter().map(|start| (&start.resource.sku, start.rate));
+    running.iter().map(|(sku, rate)| (sku, *rate)).chain(started)
+}
+
+fn spent(purse: &Purse<'_>) -> Usd {
+    purse.deltas().iter().map(|delta| -delta.amount).sum()
 }
 
 pub(super) fn stop(

@@ -30,8 +30,19 @@ impl Model {
             }
             _ => false,
         };
-        if is_credit {
+        let earlier = self.respite;
+        if is_credit && self.pays_for_respite(event, after) {
             self.respite = None;
+        } else if is_credit && earlier.is_some() {
+            let kept = (event.respite_from, event.respite_until);
+            let until = earlier.map(|from| from + TEN_MINUTES);
+            ensure!(
+                (kept.0.map(Timestamp::seconds), kept.1.map(Timestamp::seconds))
+                    == (earlier, until),
+                "a credit that does not pay for the respite left {kept:?} of {earlier:?}"
+            );
+        } else {
+            ensure!(event.respite_from.is_none(), "only a credit leaves a respite as it is");
         }
         let refill = &after.refill;
         let is_open = refill.attempt.as_ref().is_some_and(|attempt| attempt.void_at.is_none());
@@ -43,7 +54,8 @@ impl Model {
             let until = event.respite_until.map(Timestamp::seconds);
             ensure!(until == Some(event.at.seconds() + TEN_MINUTES), "no respite: {until:?}");
         } else {
-            ensure!(event.respite_until.is_none(), "another respite before any credit");
+            let is_new = event.respite_until.is_some() && event.respite_from.is_none();
+            ensure!(!is_new, "another respite before any credit");
         }
         let owed = micros(event.owed);
         let kept = kept_cost(before, event)?;
@@ -71,6 +83,19 @@ impl Model {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether a credit is enough for what ran in the respite, with all that is owed.
+    fn pays_for_respite(&self, event: &Event, after: &AccountState) -> bool {
+        let Some(through) = after.paid_through() else { return true };
+        let seconds = (event.at - through).max(0);
+        let to_pay = micros(after.billed.rate.for_seconds(seconds)) + self.owed;
+        let usable = after.grants.iter().filter(|grant| {
+            grant.excludes.is_empty() && grant.expires_at > event.at && !grant.remaining.is_zero()
+        });
+        let credit =
+            micros(after.paid).max(0) + usable.map(|grant| micros(grant.remaining)).sum::<i64>();
+        seconds == 0 || credit >= to_pay
     }
 
     /// Enters what is kept since a suspension, before its row ends what is billed.

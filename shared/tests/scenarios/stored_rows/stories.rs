@@ -383,7 +383,7 @@ fn start_trial(world: &mut World) {
 fn trial() -> World {
     let mut world = World::opened_as("trial");
     start_trial(&mut world);
-    world.start("25T11:00", "a", "app").unwrap();
+    world.start("25T10:30", "a", "app").unwrap();
     world.settle("25T12:00");
     world
 }
@@ -602,6 +602,7 @@ fn respites() -> World {
     w.agree_to_refill_up_to("11:58", ("1", "5"), "20");
     w.begin_refill("11:59").unwrap();
     w.refill_fails("11:59:30", RefillDecline::CalledOff);
+    w.credit("12:05", "0.01");
     w.settle("12:08");
     w.credit("12:09", "0.10");
     w.credit("12:10", "6");
