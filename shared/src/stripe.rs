@@ -76,7 +76,7 @@ impl Stripe {
     ///
     /// # Errors
     /// If this binary was built without that client (a mistake in its features).
-    pub fn new(settings: StripeSettings) -> Result<Stripe, StartError> {
+    pub fn new(settings: StripeSettings) -> Result<Stripe, StripeStartError> {
         Ok(Stripe::over(connector()?, settings, RetryPolicy::default()))
     }
 
@@ -177,8 +177,8 @@ impl OnDemand {
     /// Stripe. What fails is tried again when it is needed again.
     ///
     /// # Errors
-    /// [`StartError`]
-    pub async fn get(&self) -> Result<&Stripe, StartError> {
+    /// [`StripeStartError`]
+    pub async fn get(&self) -> Result<&Stripe, StripeStartError> {
         let make = async || match &self.source {
             Source::Given(settings) => Stripe::new(StripeSettings::clone(settings)),
             Source::Kept(settings, vault) => {
@@ -213,7 +213,7 @@ fn connector() -> Result<SharedHttpConnector, SettingsError> {
 
 /// Why there is no Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StartError {
+pub enum StripeStartError {
     /// A variable is missing or cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),

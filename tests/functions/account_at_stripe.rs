@@ -3,7 +3,7 @@
 
 use account::AccountClients;
 use serde_json::{Value, json};
-use stripe_stand_in::{DisputeEnd, DisputeKind, FaultKind, NewDispute};
+use stripe_stand_in::{DisputeEnd, DisputeKind, NewDispute, StripeFaultKind};
 use tollgate_tests::api::{Answered, ApiEvent};
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
@@ -339,7 +339,7 @@ async fn no_card_is_removed_while_an_attempt_is_open() {
     let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
     let card = world.profile().await.default_card.unwrap().to_string();
-    world.stand_in.fail_next("POST /v1/invoices", 9, FaultKind::ConnectionDropped);
+    world.stand_in.fail_next("POST /v1/invoices", 9, StripeFaultKind::ConnectionDropped);
     world.refill().await;
     assert!(world.state().await.refill.attempt.is_some());
     refused(&world, world.event(DELETE).at("id", &card), 409, "conflict").await;
@@ -359,7 +359,7 @@ async fn a_card_that_stripe_does_not_let_go_is_not_called_removed() {
     world.stand_in.fail_next(
         "POST /v1/payment_methods/{payment_method}/detach",
         9,
-        FaultKind::Refused,
+        StripeFaultKind::Refused,
     );
     assert_eq!(on_card(&world, DELETE, &card).await.code(), "internal");
     assert_eq!(cards(&world).await, before);
@@ -377,7 +377,7 @@ async fn stale_list_does_not_remove_a_newly_saved_card() {
     // to it.
     let list = "GET /v1/customers/{customer}/payment_methods";
     world.stand_in.forget_calls();
-    world.stand_in.fail_next(list, 1, FaultKind::Held);
+    world.stand_in.fail_next(list, 1, StripeFaultKind::Held);
     let late = async { cards(&world).await };
     let meanwhile = async {
         while !world.stand_in.calls().iter().any(|call| call.endpoint.as_deref() == Some(list)) {
@@ -455,7 +455,7 @@ async fn cards_are_shown_as_last_seen_while_stripe_is_down() {
         "GET /v1/payment_methods/{payment_method}",
         "POST /v1/checkout/sessions",
     ] {
-        world.stand_in.fail_next(endpoint, 9, FaultKind::ConnectionDropped);
+        world.stand_in.fail_next(endpoint, 9, StripeFaultKind::ConnectionDropped);
     }
     assert_eq!(cards(&world).await, seen);
     for event in [world.event(DELETE).at("id", &card), world.event(ADD)] {
@@ -614,7 +614,7 @@ async fn without_invoices_the_receipt_stands_in_their_place() {
     let customer = world.profile().await.customer.unwrap();
     world.ledger().undisturbed.forget_customer(&acme(), &customer).await.unwrap();
     assert_eq!(ask(&world, INVOICES).await.body, listed);
-    world.stand_in.fail_next("GET /v1/charges", 9, FaultKind::ConnectionDropped);
+    world.stand_in.fail_next("GET /v1/charges", 9, StripeFaultKind::ConnectionDropped);
     refused(&world, world.event(INVOICES), 503, "unavailable").await;
 }
 

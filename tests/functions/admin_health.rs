@@ -2,7 +2,7 @@
 
 use admin::AdminClients;
 use serde_json::{Value, json};
-use stripe_stand_in::{Fault, FaultKind, StandInConfig, StripeStandIn};
+use stripe_stand_in::{StandInConfig, StripeFault, StripeFaultKind, StripeStandIn};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{Store, TableNames};
 use tollgate::stripe::setup::{WantedSetup, plan};
@@ -178,7 +178,12 @@ async fn health_reports_webhook_endpoint_faults() {
     world.stand_in.add_endpoint(URL, "whsec_old", &["*"]);
     only(&world.wrong(&[]).await, "stripe_webhook", "its API version is the account's default");
     let endpoint = "GET /v1/webhook_endpoints".to_owned();
-    world.stand_in.fail(Fault { endpoint, after: 0, times: 1, kind: FaultKind::Forbidden });
+    world.stand_in.fail(StripeFault {
+        endpoint,
+        after: 0,
+        times: 1,
+        kind: StripeFaultKind::Forbidden,
+    });
     only(&world.wrong(&[]).await, "stripe_webhook", "the key lacks the permission");
 }
 
@@ -215,7 +220,12 @@ async fn health_reports_a_rejected_key_and_an_unreachable_stripe() {
         "Stripe rejected the key (test mode)",
     );
     let endpoint = "GET /v1/account".to_owned();
-    world.stand_in.fail(Fault { endpoint, after: 0, times: 9, kind: FaultKind::ServerError });
+    world.stand_in.fail(StripeFault {
+        endpoint,
+        after: 0,
+        times: 9,
+        kind: StripeFaultKind::ServerError,
+    });
     only(&world.wrong(&[]).await, "stripe", "500");
 }
 

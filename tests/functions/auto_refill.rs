@@ -1,7 +1,7 @@
 //! Refills: one charge and one credit per attempt, with any interruption.
 
 use serde_json::{Value, json};
-use stripe_stand_in::{CardRule, FaultKind};
+use stripe_stand_in::{CardRule, StripeFaultKind};
 use tollgate::domain::account::{AccountState, CardChoice, RefillPause, RefillPurpose, TaxMode};
 use tollgate::domain::command::{Command, RefillSettings, RefillTerms};
 use tollgate::domain::event::{Cause, Change, CreditKind, RefillChange, RefillDecline};
@@ -67,7 +67,7 @@ async fn repeated_triggers_charge_and_credit_a_refill_once() {
 async fn webhook_credits_a_charge_whose_answer_was_lost() {
     let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
-    world.stand_in.fail_next(PAY, 9, FaultKind::AnswerLost);
+    world.stand_in.fail_next(PAY, 9, StripeFaultKind::AnswerLost);
     let report = world.refill().await;
     assert_eq!(report.open, 1, "{report:?}");
     world.stand_in.clear_faults();
@@ -188,7 +188,7 @@ async fn credit_balance_at_stripe_pays_a_refill_or_a_part_of_it() {
 #[tokio::test]
 async fn webhooks_alone_credit_a_refill_that_a_balance_paid_in_part() {
     let world = with_credit_balance(1_000).await;
-    world.stand_in.fail_next(PAY, 9, FaultKind::AnswerLost);
+    world.stand_in.fail_next(PAY, 9, StripeFaultKind::AnswerLost);
     assert_eq!(world.refill().await.open, 1);
     world.stand_in.clear_faults();
     check_refilled(&world, 1_500).await;
@@ -422,7 +422,7 @@ async fn staff_ends_a_refill_once_and_says_why() {
 async fn abandoned_refill_that_was_paid_is_credited() {
     let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
-    world.stand_in.fail_next(PAY, 9, FaultKind::AnswerLost);
+    world.stand_in.fail_next(PAY, 9, StripeFaultKind::AnswerLost);
     assert_eq!(world.refill().await.open, 1);
     world.stand_in.clear_faults();
     let ended = abandon(&world, "one").await;
@@ -434,7 +434,7 @@ async fn abandoned_refill_that_was_paid_is_credited() {
 async fn refill_that_was_paid_too_little_is_abandoned_all_the_same() {
     let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
-    world.stand_in.fail_next("POST /v1/invoices", 9, FaultKind::ConnectionDropped);
+    world.stand_in.fail_next("POST /v1/invoices", 9, StripeFaultKind::ConnectionDropped);
     assert_eq!(world.refill().await.open, 1);
     world.stand_in.clear_faults();
     // An invoice of this attempt over less than its credit, which somebody marked as paid.
@@ -518,10 +518,10 @@ async fn every_step_that_fails_at_stripe_is_settled_in_the_end() {
         ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY];
     for endpoint in steps {
         for kind in [
-            FaultKind::ConnectionDropped,
-            FaultKind::AnswerLost,
-            FaultKind::RateLimited,
-            FaultKind::ServerError,
+            StripeFaultKind::ConnectionDropped,
+            StripeFaultKind::AnswerLost,
+            StripeFaultKind::RateLimited,
+            StripeFaultKind::ServerError,
         ] {
             for times in [1, 5] {
                 let world = PaymentWorld::new().await;
@@ -550,7 +550,7 @@ async fn after_twenty_hours_the_outcome_is_looked_up_not_resent() {
     for endpoint in
         ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY]
     {
-        for kind in [FaultKind::ConnectionDropped, FaultKind::AnswerLost] {
+        for kind in [StripeFaultKind::ConnectionDropped, StripeFaultKind::AnswerLost] {
             let world = PaymentWorld::new().await;
             world.wanting(VISA).await;
             world.stand_in.fail_next(endpoint, 9, kind);
@@ -560,7 +560,7 @@ async fn after_twenty_hours_the_outcome_is_looked_up_not_resent() {
             world.stand_in.forget_calls();
             // No webhook arrived either.
             let report = world.refill().await;
-            let was_paid = endpoint == PAY && kind == FaultKind::AnswerLost;
+            let was_paid = endpoint == PAY && kind == StripeFaultKind::AnswerLost;
             assert_eq!(
                 (report.charged, report.failed),
                 (u32::from(was_paid), u32::from(!was_paid)),
@@ -588,7 +588,7 @@ async fn trigger_thirty_hours_late_charges_a_begun_refill_once() {
     for endpoint in
         ["POST /v1/invoices", "POST /v1/invoiceitems", "POST /v1/invoices/{invoice}/finalize", PAY]
     {
-        for kind in [FaultKind::ConnectionDropped, FaultKind::AnswerLost] {
+        for kind in [StripeFaultKind::ConnectionDropped, StripeFaultKind::AnswerLost] {
             let world = PaymentWorld::new().await;
             world.wanting(VISA).await;
             world.stand_in.fail_next(endpoint, 9, kind);
@@ -644,7 +644,7 @@ async fn attempt_no_longer_agreed_is_canceled_and_not_counted() {
         world.stand_in.fail_next(
             "POST /v1/invoices/{invoice}/finalize",
             9,
-            FaultKind::ConnectionDropped,
+            StripeFaultKind::ConnectionDropped,
         );
         assert_eq!(world.refill().await.open, 1);
         world.stand_in.clear_faults();
@@ -685,7 +685,7 @@ async fn frozen_account_or_disabled_refills_charge_nothing() {
         world.stand_in.fail_next(
             "POST /v1/invoices/{invoice}/finalize",
             9,
-            FaultKind::ConnectionDropped,
+            StripeFaultKind::ConnectionDropped,
         );
         assert_eq!(world.refill().await.open, 1);
         world.stand_in.clear_faults();

@@ -1,7 +1,7 @@
 //! The payment page: created once per key, visible only to its own account, and its outcome.
 
 use serde_json::{Value, json};
-use stripe_stand_in::FaultKind;
+use stripe_stand_in::StripeFaultKind;
 use tollgate::domain::account::{AccountState, CardChoice};
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::event::Cause;
@@ -282,9 +282,9 @@ async fn failure_of_stripe_says_whether_to_retry() {
     let endpoint = "POST /v1/checkout/sessions";
     let request = |key: &str| world.event(CREATE).key(key).json(&json!({"amount": "25"}));
     for (kind, code) in [
-        (FaultKind::ConnectionDropped, "unavailable"),
-        (FaultKind::RateLimited, "throttled"),
-        (FaultKind::ServerError, "internal"),
+        (StripeFaultKind::ConnectionDropped, "unavailable"),
+        (StripeFaultKind::RateLimited, "throttled"),
+        (StripeFaultKind::ServerError, "internal"),
     ] {
         let key = format!("k-{kind:?}");
         world.stand_in.fail_next(endpoint, 4, kind);
@@ -292,10 +292,10 @@ async fn failure_of_stripe_says_whether_to_retry() {
         world.stand_in.clear_faults();
         let again = world.call(&request(&key)).await;
         // Stripe repeats a stored 500 under its key forever.
-        let expected = if kind == FaultKind::ServerError { 500 } else { 201 };
+        let expected = if kind == StripeFaultKind::ServerError { 500 } else { 201 };
         assert_eq!(again.status, expected, "{kind:?}");
     }
-    world.stand_in.fail_next(endpoint, 1, FaultKind::AnswerLost);
+    world.stand_in.fail_next(endpoint, 1, StripeFaultKind::AnswerLost);
     assert_eq!(
         world.call(&request("k-lost")).await.status,
         201,
@@ -307,7 +307,7 @@ async fn failure_of_stripe_says_whether_to_retry() {
 #[tokio::test]
 async fn failure_replayed_by_stripe_does_not_block_a_new_customer() {
     let world = PaymentWorld::new().await;
-    world.stand_in.fail_next("POST /v1/customers", 1, FaultKind::ServerError);
+    world.stand_in.fail_next("POST /v1/customers", 1, StripeFaultKind::ServerError);
     let created = world.call(&world.event(CREATE).json(&json!({"amount": "25"}))).await;
     assert_eq!(created.status, 201, "{}", created.shown());
     assert_eq!(world.objects("customer").len(), 1);

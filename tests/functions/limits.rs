@@ -2,7 +2,7 @@
 
 use account::AccountClients;
 use serde_json::json;
-use stripe_stand_in::FaultKind;
+use stripe_stand_in::StripeFaultKind;
 use tollgate::domain::account::AccountState;
 use tollgate::payments::{PagePlace, Payments};
 use tollgate_tests::api::{Answered, ApiEvent};
@@ -91,7 +91,11 @@ async fn page_that_stripe_does_not_make_takes_no_place() {
     let world = PaymentWorld::with(&DEFAULTS).await;
     world.session("25.00", None).await;
     for _ in 0..8 {
-        world.stand_in.fail_next("POST /v1/checkout/sessions", 4, FaultKind::ConnectionDropped);
+        world.stand_in.fail_next(
+            "POST /v1/checkout/sessions",
+            4,
+            StripeFaultKind::ConnectionDropped,
+        );
         assert_eq!(world.call(&wish(&world, "acme")).await.code(), "unavailable");
         world.stand_in.clear_faults();
     }
@@ -127,7 +131,11 @@ async fn pages_that_are_not_made_leave_room_for_new_accounts() {
     let limits = [("PAGES_PER_HOUR", "2"), ("NEW_ACCOUNT_PAGES_PER_HOUR", "4")];
     let world = PaymentWorld::with(&limits).await;
     for _ in 0..5 {
-        world.stand_in.fail_next("POST /v1/checkout/sessions", 4, FaultKind::ConnectionDropped);
+        world.stand_in.fail_next(
+            "POST /v1/checkout/sessions",
+            4,
+            StripeFaultKind::ConnectionDropped,
+        );
         assert_eq!(world.call(&wish(&world, "acme")).await.code(), "unavailable");
         world.stand_in.clear_faults();
     }

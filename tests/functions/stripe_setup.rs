@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use stripe_setup::{SetupArguments, set_up};
-use stripe_stand_in::{Fault, FaultKind, StandInConfig, StripeStandIn};
+use stripe_stand_in::{StandInConfig, StripeFault, StripeFaultKind, StripeStandIn};
 use tollgate::stripe::webhook_event::EVENTS;
 use tollgate::stripe::{API_VERSION, Stripe, StripeSettings};
 use tollgate_local::api::ApiClient;
@@ -102,7 +102,7 @@ async fn manual_changes_are_repaired_and_old_versions_replaced() {
 async fn key_without_permissions_is_refused_before_any_change() {
     let (stand_in, stripe, _) = world().await;
     let endpoint = "POST /v1/invoices/{invoice}/void".to_owned();
-    stand_in.fail(Fault { endpoint, after: 0, times: 1, kind: FaultKind::Forbidden });
+    stand_in.fail(StripeFault { endpoint, after: 0, times: 1, kind: StripeFaultKind::Forbidden });
     let refused = set_up(&stripe, &arguments(&[])).await.unwrap_err();
     assert!(
         refused.contains("Nothing was changed") && refused.contains("Invoices: write"),

@@ -3,6 +3,7 @@
 //! - `engine` checks the embedded engine itself: the tables of the template, and DynamoDB's checks.
 //! - `fault_injector` checks that every injected fault has its documented effect.
 //! - `ledger` covers rows, conflicts, claims, pages and the indexes.
+//! - `door` settles and opens accounts before commands, and records what confirms money in any case.
 //! - `meters_and_prices` covers usage reports and the price list.
 //! - `never_answered` lets no call be answered.
 //! - `head_and_list` commits a start or stop between the reads of an account's head and list.
@@ -21,6 +22,7 @@
 )]
 
 mod concurrency;
+mod door;
 mod engine;
 mod every_fault;
 mod fault_injector;

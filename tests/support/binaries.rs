@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::OnceLock;
 
 use tollgate_local::wiring::Function;
@@ -23,8 +22,8 @@ fn built(functions: &[Function]) -> BTreeMap<String, PathBuf> {
     let own = std::env::current_exe().expect("a test knows where it is");
     let directory = own.ancestors().nth(2).expect("a test is built in target/<profile>/deps");
     let profile = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(build::repository()).args(["build", "--quiet"]);
+    let mut cargo = build::cargo();
+    cargo.args(["build", "--quiet"]);
     cargo.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
     cargo
         .arg("--target-dir")

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use stripe_stand_in::FaultKind;
+use stripe_stand_in::StripeFaultKind;
 use tollgate_local::api::{ApiClient, ApiReply};
 use tollgate_local::wiring::RouteAuthorizer;
 
@@ -213,7 +213,7 @@ async fn every_route_answers_as_it_is_described() {
     ada.world.no_faults();
     // Stripe does not answer, and staff end the attempt.
     let pay = "POST /v1/invoices/{invoice}/pay";
-    ada.world.stripe().fail_next(pay, 99, FaultKind::ConnectionDropped);
+    ada.world.stripe().fail_next(pay, 99, StripeFaultKind::ConnectionDropped);
     reader.send(me, "POST /v1/auto-refill/now", "/v1/auto-refill/now", &json!({})).await;
     ada.world.cloud.idle().await;
     let (route, path) = (

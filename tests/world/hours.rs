@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use crate::support::{HOUR, Processes, World};
+use crate::support::{HOUR, Processes, World, processors};
 
 /// Small sizes that only check the benchmark. The indexes of the engine matter with thousands of
 /// rows.
@@ -134,26 +134,4 @@ async fn hour(world: &World) -> Hour {
     world.later(HOUR).await;
     let spent = |before: Duration| processors().and_then(|after| after.checked_sub(before));
     Hour { elapsed: begun.elapsed(), processors: before.and_then(spent) }
-}
-
-/// The time of the processors that this process and its children have used so far, those that ended
-/// included: Linux's `/proc/[pid]/stat`, in hundredths of a second.
-fn processors() -> Option<Duration> {
-    let own = std::process::id().to_string();
-    let mut ticks = 0;
-    for entry in std::fs::read_dir("/proc").ok()? {
-        let Ok(stat) = std::fs::read_to_string(entry.ok()?.path().join("stat")) else { continue };
-        // The program's name, in parentheses, may contain blanks.
-        let (before, after) = stat.rsplit_once(") ")?;
-        let fields: Vec<&str> = after.split(' ').collect();
-        let process = before.split(' ').next()?;
-        if process == own || fields.get(1).is_some_and(|parent| *parent == own) {
-            let number = |place: usize| fields.get(place)?.parse::<u64>().ok();
-            ticks += number(11)? + number(12)?;
-            if process == own {
-                ticks += number(13)? + number(14)?;
-            }
-        }
-    }
-    Some(Duration::from_millis(ticks * 10))
 }

@@ -12,7 +12,7 @@ use tollgate::payments::{PaymentError, Payments};
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::delivery::{DeliveryTime, TriggerAheadError};
 use tollgate::runtime::metrics::MetricsSummary;
-use tollgate::stripe::{OnDemand, StartError};
+use tollgate::stripe::{OnDemand, StripeStartError};
 
 /// The parts that the function is built from.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub enum RefillError {
     Ahead(#[from] TriggerAheadError),
     /// The Stripe secret cannot be read.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(#[from] StripeStartError),
     /// The ledger failed.
     #[error(transparent)]
     Failure(#[from] PaymentError),

@@ -24,7 +24,7 @@ use aws_types::SdkConfig;
 use console::ConsoleSettings;
 use tollgate::runtime::settings::{ScopeClients, Settings, SettingsError};
 use tollgate::stripe::secret::SecretError;
-use tollgate::stripe::{OnDemand, StartError, StripeMode};
+use tollgate::stripe::{OnDemand, StripeMode, StripeStartError};
 
 pub use answer::{AnswerError, CheckAnswer, CheckStatus};
 pub use request::{CheckRequest, CheckedStage, ResponseUrl};
@@ -82,7 +82,7 @@ enum CheckError {
     #[error(transparent)]
     Issuer(#[from] issuer::IssuerError),
     #[error(transparent)]
-    Stripe(#[from] StartError),
+    Stripe(#[from] StripeStartError),
     /// Every customer signs in with the page's client, and a provider may give its users any scope.
     #[error(
         "the Billing page's client (PAGE_CLIENT_ID) is listed in {0}. Every customer could get that scope. Use another client"
@@ -187,7 +187,7 @@ async fn mode(stripe: &OnDemand, patience: CheckTimeouts) -> Result<StripeMode, 
     loop {
         match stripe.get().await {
             Ok(stripe) => return Ok(stripe.mode()),
-            Err(StartError::Secret(SecretError::Unreadable { .. }))
+            Err(StripeStartError::Secret(SecretError::Unreadable { .. }))
                 if attempt < patience.attempts_max =>
             {
                 attempt += 1;

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::control::{CardRule, DeliveryPlan, Fault};
+use super::control::{CardRule, DeliveryPlan, StripeFault};
 use super::deliveries::Outgoing;
 use super::failure::Failure;
-use super::requests::{Call, SavedAnswer};
+use super::requests::{SavedAnswer, StripeCall};
 
 /// Everything that is kept between runs.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -33,8 +33,8 @@ pub(super) struct Account {
     pub(super) agenda: BTreeSet<(i64, u64, Later)>,
     pub(super) deliveries: Vec<Outgoing>,
     pub(super) answers: BTreeMap<String, SavedAnswer>,
-    pub(super) calls: Vec<Call>,
-    pub(super) faults: Vec<Fault>,
+    pub(super) calls: Vec<StripeCall>,
+    pub(super) faults: Vec<StripeFault>,
     pub(super) card_rules: BTreeMap<String, CardRule>,
     pub(super) plan: Option<DeliveryPlan>,
     /// The request being answered, which its events name.

@@ -6,11 +6,11 @@ use serde_json::json;
 use super::StripeStandIn;
 use super::account::Account;
 use super::failure::Failure;
-use super::requests::Call;
+use super::requests::StripeCall;
 
 /// Lets calls go wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
+pub struct StripeFault {
     /// The endpoint as in the list, `POST /v1/invoices/{invoice}/pay`, or `*` for any.
     pub endpoint: String,
     /// How many calls to let through before.
@@ -18,13 +18,13 @@ pub struct Fault {
     pub after: u32,
     /// How many calls then go wrong.
     pub times: u32,
-    pub kind: FaultKind,
+    pub kind: StripeFaultKind,
 }
 
 /// The fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum FaultKind {
+pub enum StripeFaultKind {
     /// 500, nothing done; an idempotency key keeps this answer.
     ServerError,
     /// 429, nothing done and nothing kept.
@@ -151,13 +151,13 @@ impl From<Failure> for NotPossible {
 
 impl StripeStandIn {
     /// Lets coming calls go wrong.
-    pub fn fail(&self, fault: Fault) {
+    pub fn fail(&self, fault: StripeFault) {
         self.with(|account| account.faults.push(fault));
     }
 
     /// Lets the next calls of an endpoint go wrong.
-    pub fn fail_next(&self, endpoint: &str, times: u32, kind: FaultKind) {
-        self.fail(Fault { endpoint: endpoint.to_owned(), after: 0, times, kind });
+    pub fn fail_next(&self, endpoint: &str, times: u32, kind: StripeFaultKind) {
+        self.fail(StripeFault { endpoint: endpoint.to_owned(), after: 0, times, kind });
     }
 
     /// Takes back every fault that did not happen yet.
@@ -165,20 +165,20 @@ impl StripeStandIn {
         self.with(|account| account.faults.clear());
     }
 
-    /// Sends the answers that a [`FaultKind::Held`] held.
+    /// Sends the answers that a [`StripeFaultKind::Held`] held.
     pub fn release_held(&self) {
         self.release.send_modify(|round| *round += 1);
     }
 
     /// All calls so far, in order.
     #[must_use]
-    pub fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<StripeCall> {
         self.with(|account| account.calls.clone())
     }
 
     /// The calls outside the list of endpoints. A test fails if there are any.
     #[must_use]
-    pub fn calls_outside(&self) -> Vec<Call> {
+    pub fn calls_outside(&self) -> Vec<StripeCall> {
         self.with(|account| {
             account.calls.iter().filter(|call| call.outside.is_some()).cloned().collect()
         })
@@ -430,7 +430,7 @@ impl StripeStandIn {
 
 impl Account {
     /// The next fault for a call of this endpoint.
-    pub(super) fn next_fault(&mut self, endpoint: Option<&str>) -> Option<FaultKind> {
+    pub(super) fn next_fault(&mut self, endpoint: Option<&str>) -> Option<StripeFaultKind> {
         let endpoint = endpoint?;
         let fault = self
             .faults

@@ -34,14 +34,14 @@ pub struct Parameter {
     /// Its name with brackets: `line_items[][price_data][unit_amount]`.
     pub name: &'static str,
     /// The type of its value.
-    pub kind: Kind,
+    pub kind: ParameterKind,
     /// Whether the call is refused without it.
     pub required: bool,
 }
 
 /// The values that a parameter takes.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub enum ParameterKind {
     /// Any text; empty unsets.
     Text,
     /// A whole number.
@@ -55,19 +55,19 @@ pub enum Kind {
 }
 
 const fn text(name: &'static str) -> Parameter {
-    Parameter { name, kind: Kind::Text, required: false }
+    Parameter { name, kind: ParameterKind::Text, required: false }
 }
 const fn integer(name: &'static str) -> Parameter {
-    Parameter { name, kind: Kind::Integer, required: false }
+    Parameter { name, kind: ParameterKind::Integer, required: false }
 }
 const fn boolean(name: &'static str) -> Parameter {
-    Parameter { name, kind: Kind::Boolean, required: false }
+    Parameter { name, kind: ParameterKind::Boolean, required: false }
 }
 const fn map(name: &'static str) -> Parameter {
-    Parameter { name, kind: Kind::Map, required: false }
+    Parameter { name, kind: ParameterKind::Map, required: false }
 }
 const fn one_of(name: &'static str, values: &'static [&'static str]) -> Parameter {
-    Parameter { name, kind: Kind::OneOf(values), required: false }
+    Parameter { name, kind: ParameterKind::OneOf(values), required: false }
 }
 const fn required(parameter: Parameter) -> Parameter {
     Parameter { required: true, ..parameter }
@@ -115,9 +115,9 @@ fn pattern(name: &'static str) -> Vec<&'static str> {
 
 fn matches(parameter: &Parameter, path: &[String]) -> Option<(Parameter, Vec<&'static str>)> {
     let mut pattern = pattern(parameter.name);
-    if matches!(parameter.kind, Kind::Map) && path.len() == pattern.len() + 1 {
+    if matches!(parameter.kind, ParameterKind::Map) && path.len() == pattern.len() + 1 {
         pattern.push("*");
-    } else if matches!(parameter.kind, Kind::Map) {
+    } else if matches!(parameter.kind, ParameterKind::Map) {
         // `metadata=` unsets all keys; a map has no other plain value.
         return (pattern.len() == path.len()
             && pattern.iter().zip(path).all(|(wanted, given)| wanted == given))

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::endpoints::{Endpoint, Kind, Parameter};
+use super::endpoints::{Endpoint, Parameter, ParameterKind};
 use super::failure::Failure;
 
 /// One value of a form with the way to it: `line_items[0][quantity]` is `["line_items", "0",
@@ -81,22 +81,22 @@ fn typed(parameter: &Parameter, leaf: &Leaf) -> Result<Value, Failure> {
     let value = leaf.value.as_str();
     let refused = |failure: Failure| Err(failure.param(&leaf.name).before_work());
     match parameter.kind {
-        Kind::Text | Kind::Map if value.is_empty() => Ok(Value::Null),
-        Kind::Text | Kind::Map => Ok(json!(value)),
-        Kind::Integer => match value.parse::<i64>() {
+        ParameterKind::Text | ParameterKind::Map if value.is_empty() => Ok(Value::Null),
+        ParameterKind::Text | ParameterKind::Map => Ok(json!(value)),
+        ParameterKind::Integer => match value.parse::<i64>() {
             Ok(number) => Ok(json!(number)),
             Err(_) => refused(Failure::invalid_as(
                 "parameter_invalid_integer",
                 format!("Invalid integer: {value}"),
             )),
         },
-        Kind::Boolean => match value {
+        ParameterKind::Boolean => match value {
             "true" => Ok(json!(true)),
             "false" => Ok(json!(false)),
             _ => refused(Failure::invalid(format!("Invalid boolean: {value}"))),
         },
-        Kind::OneOf(values) if values.contains(&value) => Ok(json!(value)),
-        Kind::OneOf(values) => {
+        ParameterKind::OneOf(values) if values.contains(&value) => Ok(json!(value)),
+        ParameterKind::OneOf(values) => {
             let message = format!("Invalid {}: must be one of {}", leaf.name, values.join(", "));
             refused(Failure::invalid(message).outside())
         }

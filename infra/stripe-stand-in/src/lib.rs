@@ -45,12 +45,12 @@ use tokio::sync::watch;
 use account::{Account, Settings};
 pub use cards::{Behavior, TEST_CARDS, TestCard};
 pub use control::{
-    CardRule, DebitEnd, DeliveryPlan, DisputeEnd, DisputeKind, Fault, FaultKind, NewDispute,
-    NotPossible, Order,
+    CardRule, DebitEnd, DeliveryPlan, DisputeEnd, DisputeKind, NewDispute, NotPossible, Order,
+    StripeFault, StripeFaultKind,
 };
 pub use deliveries::Delivery;
-pub use endpoints::{AnswerShape, ENDPOINTS, Endpoint, Kind, Parameter};
-pub use requests::Call;
+pub use endpoints::{AnswerShape, ENDPOINTS, Endpoint, Parameter, ParameterKind};
+pub use requests::StripeCall;
 
 /// The configuration of a stand-in.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::account::Account;
-use super::control::FaultKind;
+use super::control::StripeFaultKind;
 use super::endpoints::{self, AnswerShape, Endpoint, Operation};
 use super::failure::{Failure, Stage};
 use super::form;
@@ -17,7 +17,7 @@ const KEY_SECONDS: i64 = 24 * 60 * 60;
 
 /// A call to the stand-in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Call {
+pub struct StripeCall {
     /// In Unix seconds.
     pub at: i64,
     /// `GET`, `POST` or `DELETE`.
@@ -85,15 +85,15 @@ pub(super) enum Way {
 }
 
 impl Way {
-    fn under(fault: Option<FaultKind>) -> Way {
+    fn under(fault: Option<StripeFaultKind>) -> Way {
         match fault {
-            Some(FaultKind::AnswerLost | FaultKind::ConnectionDropped) => Way::Lost,
-            Some(FaultKind::Held) => Way::Held,
+            Some(StripeFaultKind::AnswerLost | StripeFaultKind::ConnectionDropped) => Way::Lost,
+            Some(StripeFaultKind::Held) => Way::Held,
             Some(
-                FaultKind::ServerError
-                | FaultKind::RateLimited
-                | FaultKind::Forbidden
-                | FaultKind::Refused,
+                StripeFaultKind::ServerError
+                | StripeFaultKind::RateLimited
+                | StripeFaultKind::Forbidden
+                | StripeFaultKind::Refused,
             )
             | None => Way::Arrives,
         }
@@ -150,7 +150,7 @@ impl Account {
         let found = endpoints::find(&incoming.method, &incoming.path);
         let endpoint = found.as_ref().map(|(endpoint, _)| name(endpoint));
         let fault = self.next_fault(endpoint.as_deref());
-        let mut call = Call {
+        let mut call = StripeCall {
             at: self.now,
             method: incoming.method.clone(),
             path: incoming.path.clone(),
@@ -213,7 +213,7 @@ impl Account {
         request_id: &str,
         leaves: &[form::Leaf],
         found: Option<(&'static Endpoint, Vec<String>)>,
-        fault: Option<FaultKind>,
+        fault: Option<StripeFaultKind>,
         outgone: &mut Outgone,
     ) -> Result<(u16, Value), Failure> {
         authorize(incoming.authorization.as_deref(), secret_keys)?;
@@ -235,7 +235,7 @@ impl Account {
         self.request = Some((request_id.to_owned(), key.clone()));
         let request = Request { ids, params, url: incoming.path.clone() };
         let result = match fault {
-            Some(FaultKind::ServerError) => Err(Failure::internal()),
+            Some(StripeFaultKind::ServerError) => Err(Failure::internal()),
             _ => {
                 self.operate(endpoint.operation, &request).map(|body| self.expanded(body, &request))
             }
@@ -244,7 +244,7 @@ impl Account {
         if let Some(key) = key
             && let Some(answer) = self.kept_answer(&result, request_id)
         {
-            let held = fault == Some(FaultKind::Held);
+            let held = fault == Some(StripeFaultKind::Held);
             let saved = SavedAnswer {
                 at: self.now,
                 endpoint: incoming.path.clone(),
@@ -532,15 +532,18 @@ impl Account {
 }
 
 /// The failure of a fault that comes before any work.
-fn refused_before_work(fault: Option<FaultKind>) -> Option<Failure> {
+fn refused_before_work(fault: Option<StripeFaultKind>) -> Option<Failure> {
     match fault {
-        Some(FaultKind::ConnectionDropped) => Some(Failure::internal().before_work()),
-        Some(FaultKind::RateLimited) => Some(Failure::rate_limited()),
-        Some(FaultKind::Forbidden) => Some(Failure::forbidden()),
-        Some(FaultKind::Refused) => {
+        Some(StripeFaultKind::ConnectionDropped) => Some(Failure::internal().before_work()),
+        Some(StripeFaultKind::RateLimited) => Some(Failure::rate_limited()),
+        Some(StripeFaultKind::Forbidden) => Some(Failure::forbidden()),
+        Some(StripeFaultKind::Refused) => {
             Some(Failure::invalid("This operation is not allowed.").before_work())
         }
-        Some(FaultKind::ServerError | FaultKind::AnswerLost | FaultKind::Held) | None => None,
+        Some(
+            StripeFaultKind::ServerError | StripeFaultKind::AnswerLost | StripeFaultKind::Held,
+        )
+        | None => None,
     }
 }
 

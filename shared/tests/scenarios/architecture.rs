@@ -82,6 +82,59 @@ fn request_bodies_name_no_unchecked_rate() {
     assert!(seen > 15, "{seen}");
 }
 
+/// A search for a type's name finds that type alone. Types of the same name in different crates are
+/// legal Rust, and readers mistake one for the other.
+#[test]
+fn no_two_public_types_have_one_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for folder in ["functions", "infra", "shared", "tests"] {
+        for file in files_below(&root.join(folder)) {
+            let text = fs::read_to_string(&file).unwrap();
+            for name in public_types(&text) {
+                places.entry(name).or_default().push(file.display().to_string());
+            }
+        }
+    }
+    assert!(places.len() > 300, "{}", places.len());
+    places.retain(|_, files| files.len() > 1);
+    assert!(places.is_empty(), "names of several public types: {places:#?}");
+}
+
+#[test]
+fn public_types_are_found_in_declarations_and_macros() {
+    let file = "pub struct A(u8);\n    pub enum B<T> {\npub(crate) struct C;\npub trait D: E {}\n\
+                pub type F = A;\n/// pub struct G\npub fn h() {}\nids! {\n    /// K, 9;\n    \
+                I, 255;\n    J, 64;\n}\nvec! {\n    L, 1;\n}\n";
+    assert_eq!(public_types(file), ["A", "B", "D", "F", "I", "J"]);
+}
+
+/// The names of the public types that a file declares, those of the macro `ids!` included.
+fn public_types(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut in_ids = false;
+    for line in text.lines() {
+        match line {
+            "ids! {" => in_ids = true,
+            "}" => in_ids = false,
+            _ => {}
+        }
+        let line = line.trim_start();
+        let declared = ["struct ", "enum ", "trait ", "type ", "union "]
+            .iter()
+            .find_map(|keyword| line.strip_prefix("pub ")?.strip_prefix(keyword));
+        let is_listed = in_ids && !line.starts_with("///");
+        let listed = is_listed.then(|| line.strip_suffix(';')?.split_once(", ")).flatten();
+        // A macro's own `$name` is no name.
+        let declared = declared.map(|rest| {
+            rest.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next()
+        });
+        let name = declared.flatten().or(listed.map(|(name, _)| name));
+        names.extend(name.filter(|name| !name.is_empty()).map(str::to_owned));
+    }
+    names
+}
+
 fn layer(module: &str) -> &str {
     module.split("::").next().unwrap_or(module)
 }

@@ -15,6 +15,26 @@ pub fn repository() -> PathBuf {
     own.ancestors().nth(2).unwrap_or(own).to_owned()
 }
 
+/// The variables that cargo sets for a program that it runs begin with these. The build script of
+/// `ring` asks for some of them. If a cargo in that program inherited them, it would build `ring`
+/// and everything above it again, and so would the next cargo that is run by hand.
+const OF_THE_RUNNING_PACKAGE: [&str; 6] =
+    ["CARGO_BIN_", "CARGO_CRATE_", "CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_PRIMARY_", "OUT_DIR"];
+
+/// Cargo in this repository, in the environment in which cargo itself was run.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(repository());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if OF_THE_RUNNING_PACKAGE.iter().any(|start| text.starts_with(start)) {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 /// Builds every function of this workspace, and returns the binaries by name, as
 /// [`CloudConfig::binaries`](crate::control::cloud::CloudConfig::binaries) wants them. Cargo prints its
 /// errors on standard error.
@@ -26,13 +46,8 @@ pub fn functions(functions: &[Function]) -> Result<BTreeMap<String, PathBuf>, St
     if functions.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut command = Command::new(cargo);
-    command.current_dir(repository()).args([
-        "build",
-        "--quiet",
-        "--message-format=json-render-diagnostics",
-    ]);
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
     for function in functions {
         command.args(["--bin", &function.binary]);
     }

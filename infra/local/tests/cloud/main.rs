@@ -1,6 +1,8 @@
 //! The local cloud, from the outside: real sockets, real processes, real SDKs.
 
 #[cfg(test)]
+mod build;
+#[cfg(test)]
 mod clock;
 #[cfg(test)]
 mod control;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stripe_stand_in::{Fault, FaultKind, StandInConfig};
+use stripe_stand_in::{StandInConfig, StripeFault, StripeFaultKind};
 
 use crate::support::{World, id, text};
 
@@ -25,7 +25,7 @@ async fn the_first_answer_to_a_key_is_kept_and_given_again() {
 #[tokio::test]
 async fn a_key_keeps_even_a_500() {
     let world = World::new().await;
-    world.stripe.fail_next("POST /v1/customers", 1, FaultKind::ServerError);
+    world.stripe.fail_next("POST /v1/customers", 1, StripeFaultKind::ServerError);
     for _ in 0..2 {
         let (status, error) = world.keyed("k", "/v1/customers", &[]).await.unwrap().refused();
         assert_eq!((status, text(&error, "type")), (500, "api_error"));
@@ -65,7 +65,7 @@ async fn a_key_used_for_something_else_is_an_error() {
 #[tokio::test]
 async fn a_key_is_in_use_while_the_first_request_is_at_work() {
     let world = Arc::new(World::new().await);
-    world.stripe.fail_next("POST /v1/customers", 1, FaultKind::Held);
+    world.stripe.fail_next("POST /v1/customers", 1, StripeFaultKind::Held);
     let held = tokio::spawn({
         let world = Arc::clone(&world);
         async move { world.keyed("k", "/v1/customers", &[]).await.unwrap().ok() }
@@ -84,7 +84,7 @@ async fn a_key_is_in_use_while_the_first_request_is_at_work() {
 async fn a_key_keeps_nothing_of_what_never_began() {
     let world = World::new().await;
     assert_eq!(world.keyed("k", "/v1/customers", &[("nmae", "a")]).await.unwrap().status, 400);
-    world.stripe.fail_next("POST /v1/customers", 1, FaultKind::RateLimited);
+    world.stripe.fail_next("POST /v1/customers", 1, StripeFaultKind::RateLimited);
     let limited = world.keyed("k", "/v1/customers", &[("name", "a")]).await.unwrap();
     assert_eq!(limited.status, 429);
     assert_eq!(world.keyed("k", "/v1/customers", &[("name", "a")]).await.unwrap().status, 200);
@@ -103,7 +103,7 @@ async fn a_key_is_forgotten_after_a_day() {
 #[tokio::test]
 async fn an_answer_lost_after_the_work_comes_with_the_same_key_again() {
     let world = World::new().await;
-    world.stripe.fail_next("POST /v1/customers", 1, FaultKind::AnswerLost);
+    world.stripe.fail_next("POST /v1/customers", 1, StripeFaultKind::AnswerLost);
     assert!(world.keyed("k", "/v1/customers", &[]).await.is_err(), "no answer at all");
     let answer = world.keyed("k", "/v1/customers", &[]).await.unwrap();
     assert_eq!(answer.header("idempotent-replayed"), Some("true"));
@@ -115,8 +115,12 @@ async fn an_answer_lost_after_the_work_comes_with_the_same_key_again() {
 #[tokio::test]
 async fn a_dropped_connection_did_nothing() {
     let world = World::new().await;
-    let fault =
-        Fault { endpoint: "*".to_owned(), after: 1, times: 1, kind: FaultKind::ConnectionDropped };
+    let fault = StripeFault {
+        endpoint: "*".to_owned(),
+        after: 1,
+        times: 1,
+        kind: StripeFaultKind::ConnectionDropped,
+    };
     world.stripe.fail(fault);
     world.keyed("k1", "/v1/customers", &[]).await.unwrap().ok();
     assert!(world.keyed("k2", "/v1/customers", &[]).await.is_err());

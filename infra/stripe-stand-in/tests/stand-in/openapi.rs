@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use stripe_stand_in::{
-    AnswerShape, ENDPOINTS, Endpoint, FaultKind, Kind, Parameter, StandInConfig,
+    AnswerShape, ENDPOINTS, Endpoint, Parameter, ParameterKind, StandInConfig, StripeFaultKind,
 };
 
 use crate::support::{HOOK, World, id, text};
@@ -65,11 +65,11 @@ fn schemas_of<'a>(spec: &'a Value, endpoint: &Endpoint, name: &str) -> Vec<&'a V
 fn fits(schema: &Value, parameter: &Parameter) -> bool {
     let kind = schema["type"].as_str().unwrap_or_default();
     match parameter.kind {
-        Kind::Text => kind == "string",
-        Kind::Integer => kind == "integer",
-        Kind::Boolean => kind == "boolean",
-        Kind::Map => kind == "object" && schema["additionalProperties"].is_object(),
-        Kind::OneOf(values) => {
+        ParameterKind::Text => kind == "string",
+        ParameterKind::Integer => kind == "integer",
+        ParameterKind::Boolean => kind == "boolean",
+        ParameterKind::Map => kind == "object" && schema["additionalProperties"].is_object(),
+        ParameterKind::OneOf(values) => {
             let known = schema["enum"].as_array();
             // `allow_redisplay_filters` and a few others are plain texts in the OpenAPI.
             kind == "string"
@@ -412,7 +412,7 @@ async fn every_error_is_as_stripe_describes_it() {
         world.call("POST", "/v1/customers", &[("x", "y")]).await.json(),
         world.send("GET", "/v1/account", &[], &[]).await.unwrap().json(),
     ];
-    for kind in [FaultKind::ServerError, FaultKind::RateLimited] {
+    for kind in [StripeFaultKind::ServerError, StripeFaultKind::RateLimited] {
         world.stripe.fail_next("*", 1, kind);
         errors.push(world.call("GET", "/v1/account", &[]).await.json());
     }

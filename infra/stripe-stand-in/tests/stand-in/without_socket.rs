@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use serde_json::Value;
 use stripe_stand_in::http::is_hang_up;
-use stripe_stand_in::{FaultKind, StandInConfig, StripeStandIn};
+use stripe_stand_in::{StandInConfig, StripeFaultKind, StripeStandIn};
 
 use crate::support::{KEY, START};
 
@@ -47,7 +47,7 @@ fn requests_are_answered_without_socket_or_runtime() {
     clock.store(START + 3600, Ordering::SeqCst);
     created(START + 3600);
 
-    stripe.fail_next("POST /v1/customers", 1, FaultKind::AnswerLost);
+    stripe.fail_next("POST /v1/customers", 1, StripeFaultKind::AnswerLost);
     let lost = at_once(stripe.respond(request("POST", "/v1/customers", "name=Ada")));
     assert!(is_hang_up(&lost));
     assert_eq!(stripe.calls().len(), 3, "a lost answer belongs to a request that was carried out");
