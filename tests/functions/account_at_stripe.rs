@@ -501,7 +501,8 @@ async fn bad_requests_are_refused_before_stripe_is_asked() {
 /// Whatever became of card and account since, a repeat gets the first answer, and moves nothing.
 #[tokio::test]
 async fn repeats_are_answered_alike_on_an_account_that_was_closed() {
-    let world = PaymentWorld::new().await;
+    let world = PaymentWorld::with(&[("STRIPE_PORTAL_CONFIGURATION", "")]).await;
+    world.stand_in.save_portal_settings().unwrap();
     add(&world, VISA).await;
     let card = id(&cards(&world).await[0]).to_owned();
     let with = |route: &str, body: &Value| world.event(route).key("k1").json(body);
