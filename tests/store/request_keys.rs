@@ -184,7 +184,7 @@ async fn transaction_is_refused_if_either_place_has_the_key() {
                 ledger.store.append(&named(ALICE), &head, &event, &list, &policy).await.unwrap();
             match (&appended, digest) {
                 (Appended::AlreadyAppended(known), "d1") | (Appended::KeyReused(known), "d2") => {
-                    assert_eq!(known.seq, 1)
+                    assert_eq!(known.seq, 1);
                 }
                 _ => panic!("{first} {second} {digest}: {appended:?}"),
             }
