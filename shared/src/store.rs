@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | an account | 0, 1, 2, … | its rows: `at`, `type`, `amount`, `balance`, `body` ([`StoredRow`]), and for every cause but time a `nonce` |
 //! | `<account>#lines#<digest>` | 0, 1, … | the lines of a row that do not fit it, in chunks |
-//! | `claim#<key>` | 0 | who used a key that may be used once: `owner`, `row`; for requests also `digest` and `expires` |
+//! | `claim#<key>` | 0 | who used a key that may be used once: `owner`, `row`; for usage reports, and requests of rows before format 5, also `digest` and `expires` |
 //! | `lookup#<Stripe's id>` | 0 | where a payment's other ids lead to: `owner`, `row` |
 //! | `owner#<Stripe's id>` | 0 | whose an object of Stripe's is, before any row tells of it: `owner` |
 //!
@@ -27,6 +27,7 @@
 //! | `account#A` | `quotas` | `resources`, `projects`, and who set them, when and why |
 //! | `account#A` | `billable#resource#R` | `seq`, and `body`: the [`Resource`](crate::domain::resources::Resource) as JSON |
 //! | `account#A` | `billable#meter#P#SKU` | `project`, `sku`, `reading`, `billed` |
+//! | `account#A` | `request-row#…`, `request#…` | idempotency keys of requests (`requests.rs`) |
 //! | `account#A` | `pages`, `requests-to-stripe#…` | what limits are counted by (`limits.rs`) |
 //! | `resource-id#R` | `claim` | which account uses the chosen ID of a resource: `owner`, `row` |
 //! | `limits` | `new-account-pages#…` | the same for all new accounts together |
@@ -62,6 +63,7 @@ mod payment_records;
 mod profiles;
 mod projects;
 mod quotas;
+mod requests;
 mod resource_ids;
 mod rows;
 mod runs;
@@ -73,7 +75,7 @@ use aws_sdk_dynamodb::Client;
 pub use accounts::RecordOutcome;
 pub use append::Appended;
 pub use claims::{CreditedPayment, ExistingClaim};
-pub use customers::{CustomerProfile, NotedRequest, PaymentIds, RefillConfirmation, SavedCard};
+pub use customers::{CustomerProfile, PaymentIds, RefillConfirmation, SavedCard};
 pub use execute::{Plan, TakenPart, Trigger};
 pub use fault::{CommandError, StoreError};
 pub use history::{BoundedRead, FoundRows, READS_MAX};
@@ -85,6 +87,7 @@ pub use outcome::{
 };
 pub use projects::{NamedProject, ProjectAdded, ProjectPage};
 pub use quotas::QuotaDecision;
+pub use requests::NotedRequest;
 pub use rows::{RowOrder, RowPage};
 pub use verify::{ChainError, VerifiedChain};
 

@@ -4,6 +4,10 @@
 use account::AccountClients;
 use serde_json::{Value, json};
 use stripe_stand_in::{DisputeEnd, DisputeKind, NewDispute, StripeFaultKind};
+use tollgate::domain::account::AccountState;
+use tollgate::domain::command::Command;
+use tollgate::domain::event::Cause;
+use tollgate::store::Plan;
 use tollgate_tests::api::{Answered, ApiEvent};
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
@@ -196,7 +200,7 @@ async fn refill_now_charges_a_new_card_at_once() {
     let event = world.event(NOW).header("idempotency-key", "once");
     let answered = call(&world, &event).await;
     assert_eq!((answered.status, &answered.body["why"]), (200, &Value::Null));
-    assert_eq!(call(&world, &event).await.body["state"], answered.body["state"], "a repeat");
+    assert_eq!(call(&world, &event.minutes_later(5)).await, answered, "a repeat");
     assert_eq!((world.refill().await.charged, world.charged_cents()), (1, 2_500));
     world.check().await;
 }
@@ -492,6 +496,57 @@ async fn bad_requests_are_refused_before_stripe_is_asked() {
     let answered = call(&world, &nameless).await;
     assert_eq!((answered.status, answered.code()), (409, "email_required"));
     assert_eq!(world.stand_in.calls(), []);
+}
+
+/// Whatever became of card and account since, a repeat gets the first answer, and moves nothing.
+#[tokio::test]
+async fn repeats_are_answered_alike_on_an_account_that_was_closed() {
+    let world = PaymentWorld::with(&[("STRIPE_PORTAL_CONFIGURATION", "")]).await;
+    world.stand_in.save_portal_settings().unwrap();
+    add(&world, VISA).await;
+    let card = id(&cards(&world).await[0]).to_owned();
+    let with = |route: &str, body: &Value| world.event(route).key("k1").json(body);
+    let terms = json!({"enabled": true, "threshold": "10", "amount": "25", "payment_method": card});
+    let nothing = json!({});
+    let events = [
+        with("POST /v1/checkout-sessions", &json!({"amount": "25"})),
+        with(ADD, &nothing),
+        with(PORTAL, &nothing),
+        with("PUT /v1/account", &json!({"email": "new@example.test"})),
+        with(PUT_COMPANY, &german()),
+        with(DEFAULT, &nothing).at("id", &card),
+        with("PUT /v1/auto-refill", &terms),
+        with(DELETE, &nothing).at("id", &card),
+    ];
+    let ask = async |event: &ApiEvent| {
+        let is_page = event.is_of("POST /v1/checkout-sessions");
+        if is_page { world.call(event).await } else { call(&world, event).await }
+    };
+    let mut first = Vec::new();
+    for event in &events {
+        let answered = ask(event).await;
+        assert!(answered.status < 300, "{event:?}: {}", answered.shown());
+        first.push(answered);
+    }
+    world.deliver_all().await;
+    let close = |_: &AccountState| Ok(Command::Close { reason: "a test".to_owned() });
+    let acme = acme();
+    let trigger = world.ledger().trigger(&acme, world.now());
+    world.ledger().store.execute(trigger, Cause::Command, Plan::on_state(&close)).await.unwrap();
+
+    let before = world.api.everything().await;
+    let calls = world.stand_in.calls().len();
+    for (event, first) in events.iter().zip(&first) {
+        assert_eq!(ask(&event.clone().minutes_later(5)).await, *first, "{event:?}");
+        let other = ask(&event.clone().body("{ }")).await;
+        assert!(
+            other.code() == "idempotency_key_reused" || other.status == 400,
+            "{event:?}: {}",
+            other.shown()
+        );
+    }
+    assert_eq!(world.api.everything().await, before);
+    assert_eq!(world.stand_in.calls().len(), calls, "Stripe is not asked again");
 }
 
 // The portal.

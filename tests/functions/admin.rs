@@ -374,6 +374,24 @@ async fn repeated_bonus_is_given_once_for_each_key() {
 }
 
 #[tokio::test]
+async fn changes_of_standing_are_made_once_for_each_key() {
+    let api = with_credit("25").await;
+    let routes = [FREEZE, UNFREEZE, SUSPEND, RESUME, CLOSE];
+    let mut first = Vec::new();
+    for route in routes {
+        first.push(once(&api, because(route)).await);
+    }
+    // Each would be refused by now.
+    for (route, first) in routes.into_iter().zip(first) {
+        assert_eq!(ask(&api, because(route).key("k-1").minutes_later(5)).await, first, "{route}");
+        let other = because(route).json(&json!({"reason": "another"})).key("k-1");
+        refused(&api, other, 422, "idempotency_key_reused").await;
+    }
+    let names = check(&api.ledger, ALICE).await;
+    assert_eq!(names.rows.len(), 2 + routes.len());
+}
+
+#[tokio::test]
 async fn an_account_is_summed_up_without_being_changed() {
     let api = with_credit("25").await;
     api.ledger.start(ALICE, "vm", &["r1"], "10:20:00").await;

@@ -47,6 +47,12 @@ impl Installation {
     }
 
     async fn staff(&self, route: &str, body: &Value) -> Answered {
+        let event = ApiEvent::by("olga", route, "10:30:00").scope("tollgate/admin");
+        let event = event.at("account", ALICE);
+        self.staff_event(if body.is_null() { event } else { event.json(body) }).await
+    }
+
+    async fn staff_event(&self, event: ApiEvent) -> Answered {
         let settings = StripeSettings::read(|variable| match variable {
             "STRIPE_SECRET_KEY" => Some("sk_test_local".to_owned()),
             "STRIPE_API_BASE" => Some("http://127.0.0.1:9".to_owned()),
@@ -57,14 +63,16 @@ impl Installation {
             stripe: Stripe::new(settings.unwrap()).unwrap().into(),
             bus: None,
         };
-        let event = ApiEvent::by("olga", route, "10:30:00").scope("tollgate/admin");
-        let event = event.at("account", ALICE);
-        let event = if body.is_null() { event } else { event.json(body) };
         admin::handle(&clients, event.request()).await.into()
     }
 
     async fn quotas(&self, body: &Value) -> Answered {
         self.staff(QUOTAS, body).await
+    }
+
+    async fn quotas_with_key(&self, body: &Value) -> Answered {
+        let event = ApiEvent::by("olga", QUOTAS, "10:30:00").scope("tollgate/admin");
+        self.staff_event(event.at("account", ALICE).key("k-1").json(body)).await
     }
 }
 
@@ -177,4 +185,18 @@ async fn staff_set_quotas_of_an_account_with_a_reason() {
     let list = ApiEvent::by(ALICE, "GET /v1/projects/{project}/resources", "10:40:00");
     let list = world.ask(list.at("project", &project)).await;
     assert_eq!(list.body["items"].as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn repeated_quotas_do_not_undo_later_ones() {
+    let world = Installation::new().await;
+    let raised = json!({"resources": 4, "reason": "they pay by invoice"});
+    let first = world.quotas_with_key(&raised).await;
+    assert_eq!(first.status, 200, "{}", first.shown());
+    let lowered = json!({"resources": 1, "reason": "misuse"});
+    assert_eq!(world.quotas(&lowered).await.status, 200);
+    assert_eq!(world.quotas_with_key(&raised).await, first);
+    assert_eq!(world.quotas_with_key(&lowered).await.code(), "idempotency_key_reused");
+    let shown = world.staff("GET /v1/admin/accounts/{account}", &Value::Null).await;
+    assert_eq!(shown.body["quotas"]["resources"], 1);
 }

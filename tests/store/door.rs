@@ -9,7 +9,7 @@ use tollgate::domain::ids::AccountId;
 use tollgate::domain::prices::PriceList;
 use tollgate::domain::refusal::Refusal;
 use tollgate::runtime::billing::{Opening, Visit};
-use tollgate::store::{CommandError, Plan, StoreError, Trigger};
+use tollgate::store::{CommandError, Plan, StoreError, TakenPart, Trigger};
 use tollgate_tests::faults::{Calls, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named, receipt, topup};
@@ -169,9 +169,8 @@ async fn credit_is_given_back_without_a_price() {
     let alice: AccountId = named(ALICE);
     let trigger = Trigger { prices: &no_prices, ..ledger.trigger(&alice, at("10:30:00")) };
     let (by, of) = (TakeBack::Refund(named("re_1")), topup("pi_first", "10"));
-    let take =
-        |_: &AccountState| Ok(Command::TakeBack { by: by.clone(), of: of.clone(), cents: 400 });
-    let taken = ledger.store.execute(trigger, Cause::Stripe, Plan::on_state(&take)).await;
+    let take = Plan::take_back(&by, &of, TakenPart::Cents(400));
+    let taken = ledger.store.execute(trigger, Cause::Stripe, take).await;
     assert_eq!(receipt(taken).unsettled, Some(unpriced()));
     let plan = Plan::give_back(&by, &of, 400);
     let given = receipt(ledger.store.execute(trigger, Cause::Stripe, plan).await);

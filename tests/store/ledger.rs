@@ -336,13 +336,6 @@ async fn a_request_is_answered_once_and_its_key_is_good_for_no_other() {
     assert_eq!((claimed.account, claimed.seq), (alice(), first.seq));
     let other = ledger.try_start(request("start/k1", "d2"), ALICE, "vm", &["r2"], "10:21:00").await;
     assert_eq!(other, Err(CommandError::Refused(Refusal::KeyReused)));
-
-    let key = AttributeValue::S("claim#api#alice#start/k1".to_owned());
-    let claim = ledger.client.get_item().table_name(ledger.tables.ledger()).key("account", key);
-    let claim =
-        claim.key("seq", AttributeValue::N("0".to_owned())).send().await.unwrap().item.unwrap();
-    let expires = at("2026-11-23T10:20:00Z").seconds().to_string();
-    assert_eq!(claim["expires"], AttributeValue::N(expires), "kept for a day");
     check(&ledger, ALICE).await;
 }
 

@@ -6,6 +6,7 @@
 //! - `door` settles and opens accounts before commands, and records what confirms money in any case.
 //! - `meters_and_prices` covers usage reports and the price list.
 //! - `never_answered` lets no call be answered.
+//! - `request_keys` covers idempotency keys, in both places where they can stand.
 //! - `head_and_list` commits a start or stop between the reads of an account's head and list.
 //! - `verify` tampers with a chain, and reads rows of older formats.
 //! - `two_releases` runs functions of two releases on one account, with two formats of rows.
@@ -30,6 +31,7 @@ mod head_and_list;
 mod ledger;
 mod meters_and_prices;
 mod never_answered;
+mod request_keys;
 mod ten_thousand_resources;
 mod two_releases;
 mod verify;

@@ -110,6 +110,12 @@ impl ApiEvent {
         }
     }
 
+    /// Whether it is a request to this route.
+    #[must_use]
+    pub fn is_of(&self, route: &str) -> bool {
+        self.route == route
+    }
+
     /// With a parameter of the path.
     #[must_use]
     pub fn at(mut self, parameter: &str, value: &str) -> ApiEvent {

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tollgate::domain::event::{
-    BilledLines, BillingChange, Change, Event, OnExisting, PaymentChange, PaymentFacts,
+    BilledLines, BillingChange, Cause, Change, Event, OnExisting, PaymentChange, PaymentFacts,
     ResourceChange, StandingChange,
 };
-use tollgate::domain::ids::{AccountId, PaymentId, ResourceId};
+use tollgate::domain::ids::{AccountId, PaymentId, RequestKey, ResourceId};
 use tollgate::domain::money::Usd;
 use tollgate::domain::payment_records::PaymentRecords;
 use tollgate::domain::resources::ResourceCondition;
 use tollgate::domain::row::Row;
 use tollgate::domain::settle::due::{due_at, is_billable};
 use tollgate::domain::snapshot::AccountSnapshot;
-use tollgate::domain::timestamp::Timestamp;
+use tollgate::domain::timestamp::{DAY, Timestamp};
 use tollgate::store::{IndexShard, RowOrder};
 
 use crate::ledger::{Ledger, named};
@@ -220,9 +220,26 @@ fn seconds_by_resource(event: &Event) -> BTreeMap<ResourceId, i64> {
 /// One cause, one row: every key that may be used once was used by one row, and its claim leads
 /// there.
 async fn check_claims(ledger: &Ledger, account: &AccountId, rows: &[Row]) {
-    let mut used = BTreeMap::new();
+    let (mut used, mut by_key) = (BTreeMap::new(), BTreeMap::new());
     for row in rows {
-        for claim in row.event.claims(account) {
+        if let Cause::Request { key, digest: _ } = &row.event.cause {
+            let known = ledger.undisturbed.answering_row(account, key, row.event.at).await;
+            let known = known.expect("a key is read");
+            let known = known.unwrap_or_else(|| panic!("row {} has no key {key}", row.seq));
+            // A later row can have the key once it has expired.
+            let answering = rows.iter().find(|answering| answering.seq == known.seq);
+            assert!(
+                known.seq >= row.seq && answering.is_some_and(|row| has_key(&row.event, key)),
+                "{key} of row {} leads to row {}",
+                row.seq,
+                known.seq
+            );
+            if let Some(before) = by_key.insert(key.clone(), row.event.at) {
+                assert!(row.event.at - before > DAY, "{key} has two rows");
+            }
+        }
+        let claims = row.event.claims(account);
+        for claim in claims.into_iter().filter(|claim| claim.digest.is_none()) {
             let before = used
                 .insert(claim.key.clone(), row.seq)
                 .filter(|_| claim.on_existing == OnExisting::Stop);
@@ -235,6 +252,10 @@ async fn check_claims(ledger: &Ledger, account: &AccountId, rows: &[Row]) {
             }
         }
     }
+}
+
+fn has_key(event: &Event, wanted: &RequestKey) -> bool {
+    matches!(&event.cause, Cause::Request { key, .. } if key == wanted)
 }
 
 /// The list of resources matches the chain.

@@ -26,7 +26,7 @@ const ON_LEDGER: [&str; 4] =
     ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:ConditionCheckItem"];
 
 /// Allowed actions that nothing here needs, with the reasons.
-const UNSEEN: [(&str, &str, &str, &str); 3] = [
+const UNSEEN: [(&str, &str, &str, &str); 4] = [
     // function, action, table, reason
     (
         "checkout",
@@ -35,6 +35,12 @@ const UNSEEN: [(&str, &str, &str, &str); 3] = [
         "giving up a refill that waits for its customer settles, and may suspend",
     ),
     ("checkout", "dynamodb:DeleteItem", "accounts", "and may purge"),
+    (
+        "checkout",
+        "dynamodb:ConditionCheckItem",
+        "ledger",
+        "a session that is found paid can carry an agreement on refills, whose row has a key",
+    ),
     (
         "hourly-debit",
         "dynamodb:GetItem",

@@ -129,14 +129,10 @@ pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     body.check()?;
     let on = OnAccount::of_caller(billing, call)?;
     let profile = billing.store.customer_profile(on.account()).await?;
-    if let Some(card) = body.payment_method.iter().flatten().next() {
-        // Only a card that the customer can see. Stripe would refuse others each time, and the
-        // answer must not reveal them.
-        if !profile.cards.iter().any(|known| known.id == *card) {
-            return Err(Problem::new(ProblemCode::NotFound, "No such payment method.").into());
-        }
-    }
-    let command = |state: &AccountState| body.over(state, &profile).map(Command::ChangeRefill);
+    let command = |state: &AccountState| {
+        body.check_card(&profile)?;
+        body.over(state, &profile).map(Command::ChangeRefill)
+    };
     changed(billing, call, Plan::on_state(&command)).await
 }
 
@@ -148,11 +144,12 @@ pub(crate) async fn refill_now(billing: &Billing, call: &ApiCall) -> Result<ApiA
     changed(billing, call, Plan::on_state(&|_: &AccountState| Ok(Command::RefillNow))).await
 }
 
-/// Appends the row and shows the settings after it.
+/// Appends the row and shows the settings after it, at its time: a repeated request gets the same
+/// answer.
 async fn changed(billing: &Billing, call: &ApiCall, plan: Plan<'_>) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
     let row = on.execute(call.cause(), plan).await?;
-    let mut shown = shown(&row.state, &billing.settings.policy, call.now);
+    let mut shown = shown(&row.state, &billing.settings.policy, row.event.at);
     shown.last_attempt = last_attempt(billing, on.account(), &row.state, None).await?;
     Ok(ApiAnswer::ok(&shown)?.of_row(row.seq))
 }
@@ -196,6 +193,15 @@ impl AutoRefillRequest {
             "shown_text: must have 1 to {SHOWN_TEXT_BYTES_MAX} bytes and no control characters."
         );
         Err(Problem::new(ProblemCode::InvalidBody, why).with("parameter", "shown_text"))
+    }
+
+    /// Only a card that the customer can see. Stripe would refuse others each time, and the answer
+    /// must not reveal them. Part of the command, because a request that was answered before is
+    /// answered the same after its card was removed.
+    fn check_card(&self, profile: &CustomerProfile) -> Result<(), Refusal> {
+        let is_known = |card: &CardId| profile.cards.iter().any(|known| known.id == *card);
+        let all_known = self.payment_method.iter().flatten().all(is_known);
+        all_known.then_some(()).ok_or(Refusal::UnknownCard)
     }
 
     /// All refill settings after the request.

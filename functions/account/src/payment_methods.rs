@@ -77,12 +77,12 @@ pub(crate) async fn add(clients: &AccountClients, call: &ApiCall) -> Result<ApiA
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
     let account = on.account();
-    let head = clients.billing.store.head(account).await?;
-    if head.is_some_and(|head| head.state.standing == Standing::Closed) {
-        return Err(Refusal::Closed.into());
-    }
     let email = on.required_email().await?;
     let work = async {
+        let head = clients.billing.store.head(account).await?;
+        if head.is_some_and(|head| head.state.standing == Standing::Closed) {
+            return Err(Refusal::Closed.into());
+        }
         let payments = clients.payments(call).await?;
         let settings = payments.stripe.settings();
         let urls = settings.card_added_url.as_deref().zip(settings.card_canceled_url.as_deref());

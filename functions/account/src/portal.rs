@@ -20,14 +20,14 @@ pub(crate) async fn open(clients: &AccountClients, call: &ApiCall) -> Result<Api
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
     let account = on.account();
-    let customer = clients.billing.store.customer_profile(account).await?.customer;
     let nobody = || {
         let why = "There is no billing history yet. Add credit or a card first.";
         Problem::new(ProblemCode::Conflict, why)
             .with_action(json!({"add_card": "POST /v1/payment-methods/sessions"}))
     };
-    let customer = customer.ok_or_else(nobody)?;
     let work = async {
+        let customer = clients.billing.store.customer_profile(account).await?.customer;
+        let customer = customer.ok_or_else(nobody)?;
         let payments = clients.payments(call).await?;
         let unset =
             || Problem::new(ProblemCode::Internal, "The operator has not configured a return URL.");

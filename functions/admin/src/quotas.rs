@@ -6,7 +6,7 @@ use tollgate::domain::ids::AccountId;
 use tollgate::domain::quotas::{AccountQuotas, QUOTA_MAX};
 use tollgate::domain::refusal::Refusal;
 use tollgate::http::call::ApiCall;
-use tollgate::http::handler::{ApiAnswer, ApiError};
+use tollgate::http::handler::{self, ApiAnswer, ApiError};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::QuotaDecision;
@@ -80,16 +80,25 @@ pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         return Err(Refusal::AccountNotOpen.into());
     }
     let installation = billing.settings.policy.quotas;
-    let decision = QuotaDecision {
-        quotas: AccountQuotas {
-            resources: resources.unwrap_or(installation.resources),
-            projects: projects.unwrap_or(installation.projects),
-        },
-        by: call.caller()?.account.to_string(),
-        at: call.now,
-        reason,
+    let quotas = AccountQuotas {
+        resources: resources.unwrap_or(installation.resources),
+        projects: projects.unwrap_or(installation.projects),
     };
-    billing.store.decide_quotas(&account, &decision).await?;
+    let by = call.caller()?.account.to_string();
+    // A repeated request must not undo what was decided since.
+    handler::once_since(billing, &account, call, |at| {
+        decide(billing, call, &account, QuotaDecision { quotas, by, at, reason })
+    })
+    .await
+}
+
+async fn decide(
+    billing: &Billing,
+    call: &ApiCall,
+    account: &AccountId,
+    decision: QuotaDecision,
+) -> Result<ApiAnswer, ApiError> {
+    billing.store.decide_quotas(account, &decision).await?;
     let (request_id, by, reason) = (&call.request_id, &decision.by, &decision.reason);
     tracing::info!(request_id, %account, by, reason, quotas = ?decision.quotas, "quotas");
     ApiAnswer::ok(&QuotasView::from(decision))

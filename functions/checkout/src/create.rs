@@ -71,22 +71,34 @@ pub(crate) async fn create(payments: Payments<'_>, call: &ApiCall) -> Result<Api
     let on = OnAccount::of_caller(payments.billing, call)?;
     let account = on.account();
     on.ensure_open().await?;
+    let email = on.required_email().await?;
+    // Noted before Stripe is asked: the same key must be sent with the same parameters, the time
+    // included. Before the account is looked at as well: a page that was made is answered again,
+    // whatever became of the account.
+    handler::once_since(payments.billing, account, call, |first_asked_at| async move {
+        let wanted = wanted_page(payments, call, account, &wish, amount, email).await?;
+        limited(payments, call, wanted, first_asked_at).await
+    })
+    .await
+}
+
+async fn wanted_page(
+    payments: Payments<'_>,
+    call: &ApiCall,
+    account: &AccountId,
+    wish: &CheckoutRequest,
+    amount: Usd,
+    email: EmailAddress,
+) -> Result<WantedPage, ApiError> {
     let head = payments.billing.store.head(account).await?;
     let state = head.map(|head| head.state).unwrap_or_default();
     if state.standing == Standing::Closed {
         return Err(Refusal::Closed.into());
     }
-    let agreement = agreement_of(payments, call, &wish, amount, &state)?;
-    let email = on.required_email().await?;
+    let agreement = agreement_of(payments, call, wish, amount, &state)?;
     let purchase =
         Purchase { account: account.clone(), credit: amount, kind: CreditKind::TopUp, agreement };
-    let wanted = WantedPage { state, email, purchase };
-    // Noted before Stripe is asked: the same key must be sent with the same parameters, the time
-    // included.
-    handler::once_since(payments.billing, account, call, |first_asked_at| {
-        limited(payments, call, wanted, first_asked_at)
-    })
-    .await
+    Ok(WantedPage { state, email, purchase })
 }
 
 /// Makes a page within the limits on pages and on requests.

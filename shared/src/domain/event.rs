@@ -127,7 +127,8 @@ impl Event {
         }
     }
 
-    /// Unique keys that are written in the row's transaction.
+    /// Unique keys that are written in the row's transaction. The row's format says where the key
+    /// of a request stands.
     #[must_use]
     pub fn claims(&self, account: &AccountId) -> Vec<Claim> {
         let mut claims = self.change.family().claims(account);

@@ -76,6 +76,9 @@ pub enum Refusal {
     /// The resource does not exist or was purged.
     #[error("resource {resource} not found")]
     UnknownResource { resource: ResourceId },
+    /// The card is not one of the account's. The answer does not say whose it is.
+    #[error("no such payment method")]
+    UnknownCard,
     #[error("project {project} has no meter for {sku}")]
     UnknownMeter { project: ProjectId, sku: Sku },
     /// The meter exists.
@@ -260,6 +263,7 @@ impl Refusal {
             | Refusal::NameNotUsable { .. }
             | Refusal::ResourceExists { .. }
             | Refusal::UnknownResource { .. }
+            | Refusal::UnknownCard
             | Refusal::UnknownMeter { .. }
             | Refusal::MeterExists { .. }
             | Refusal::PriceNotAtFullHour

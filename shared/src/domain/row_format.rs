@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 
 /// A version of the stored form of a row.
 ///
+/// 5: the idempotency key of a request is an item of the table `accounts` and no claim in the
+/// ledger (`store/requests.rs`). Rows themselves have the same bytes.
+///
 /// 4: refills to a target balance, with the words that the customer accepted; the expiry of the card
 /// that refills charge; refills that wait for a customer who did not confirm, and those that staff
 /// ended; all payments of an invoice. Under format 3 none of these is decided.

@@ -156,7 +156,7 @@ pub async fn once_since<F: Future<Output = Result<ApiAnswer, ApiError>>>(
 ) -> Result<ApiAnswer, ApiError> {
     let Some(key) = call.request_key() else { return Box::pin(work(call.now)).await };
     let digest = call.digest();
-    let noted = billing.store.note_request(account, key.as_str(), &digest, call.now).await?;
+    let noted = billing.store.note_request(account, &key, &digest, call.now).await?;
     if noted.digest != digest.as_str() {
         return Err(Refusal::KeyReused.into());
     }
@@ -165,7 +165,7 @@ pub async fn once_since<F: Future<Output = Result<ApiAnswer, ApiError>>>(
     }
     // Boxed to keep the handler's future small.
     let answer = Box::pin(work(noted.at)).await?;
-    billing.store.note_answer(account, key.as_str(), &answer.written()).await?;
+    billing.store.note_answer(account, &key, noted.at, &answer.written()).await?;
     Ok(answer)
 }
 

@@ -301,6 +301,7 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         Refusal::AccountNotOpen
         | Refusal::UnknownProject { .. }
         | Refusal::UnknownResource { .. }
+        | Refusal::UnknownCard
         | Refusal::UnknownMeter { .. } => ProblemCode::NotFound,
         Refusal::UnknownSku { .. } => ProblemCode::UnknownSku,
         Refusal::AccountAlreadyOpen

@@ -5,11 +5,12 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use super::accounts::Appending;
 use super::claims::{ExistingClaim, claim_item, claimed};
 use super::item::StoredItem;
+use super::requests::{KeyPlace, KeyWrite, key_of};
 use super::resource_ids::IdClaim;
 use super::rows::{RowItem, is_same_row, nonce, row_item};
 use super::write::{EarlierAttempts, Obstacles, WriteOutcome};
 use super::{Store, StoreError};
-use crate::domain::event::{Cause, Claim, Event, OnExisting};
+use crate::domain::event::{Cause, Claim, Event, OnExisting, request_claim};
 use crate::domain::ids::{AccountId, ResourceId};
 use crate::domain::policy::Policy;
 use crate::domain::resources::BillableList;
@@ -58,10 +59,15 @@ impl Store {
 
         let appending =
             Appending { event, before: &head.state, after: &new.head.state, account, list, policy };
-        let companions =
-            Companions { ids: self.id_claims(&appending)?, rest: self.companions(&appending)? };
+        let companions = Companions {
+            key: self.key_write(account, event, head.state.next_seq, new.head.format)?,
+            ids: self.id_claims(&appending)?,
+            rest: self.companions(&appending)?,
+        };
         let row = RowItem { row: new.stored, nonce: (event.cause != Cause::Time).then(nonce) };
         let mut claims = event.claims(account);
+        // A request's key is the only claim with a digest, and has its own write.
+        claims.retain(|claim| claim.digest.is_none() || companions.key.is_none());
         // Every time round there is a claim less.
         loop {
             let writes = self.writes(&row, &claims, &companions)?;
@@ -76,7 +82,8 @@ impl Store {
         }
     }
 
-    /// The row first, then the claims, then the IDs, then the rest: [`Store::judge`] counts on it.
+    /// The row first, then the claims, then the request's key, then the IDs, then the rest:
+    /// [`Store::judge`] counts on it.
     fn writes(
         &self,
         row: &RowItem,
@@ -88,6 +95,7 @@ impl Store {
         for claim in claims {
             writes.push(self.put_in_ledger(claim_item(claim, account, seq, at))?);
         }
+        writes.extend(companions.key.iter().flat_map(|key| key.writes.clone()));
         writes.extend(companions.ids.iter().map(|claim| claim.write.clone()));
         writes.extend_from_slice(&companions.rest);
         Ok(writes)
@@ -117,6 +125,16 @@ impl Store {
         if let Some(item) = in_its_place {
             return self.in_place(&item, row, head).map(AppendVerdict::decided);
         }
+        let first = claims.len() + 1;
+        // A request's own key says most: whether it was used for something else.
+        if let Some(key) = &companions.key {
+            for (number, place) in [KeyPlace::Accounts, KeyPlace::Ledger].into_iter().enumerate() {
+                if let Some(item) = obstacles.found.get(&(first + number)) {
+                    let stopped = self.stop_request(account, key, place, item.as_ref());
+                    return stopped.await.map(AppendVerdict::decided);
+                }
+            }
+        }
         let mut existing: Vec<(&Claim, Option<&StoredItem>)> = claims
             .iter()
             .enumerate()
@@ -124,7 +142,6 @@ impl Store {
                 Some((claim, obstacles.found.get(&(number + 1))?.as_ref()))
             })
             .collect();
-        // A request's own claim says most: whether its key was used for something else.
         existing.sort_by_key(|(claim, _)| claim.digest.is_none());
         let mut without = None;
         for (claim, item) in existing {
@@ -138,7 +155,7 @@ impl Store {
         if let Some(key) = without {
             return Ok(AppendVerdict::Without(key));
         }
-        let first = claims.len() + 1;
+        let first = first + companions.key.as_ref().map_or(0, |key| key.writes.len());
         let mut ids = companions.ids.iter().enumerate();
         let taken = ids.find(|(number, _)| obstacles.found.contains_key(&(first + number)));
         Ok(AppendVerdict::decided(match taken {
@@ -165,18 +182,41 @@ impl Store {
             Some(item) => Some(claimed(&claim.key, item)?),
             None => self.claim(&claim.key).await?,
         };
-        Ok(match claimed {
-            Some(claimed) if claim.digest.is_some() && claimed.digest != claim.digest => {
-                Appended::KeyReused(claimed)
-            }
-            Some(claimed) => Appended::AlreadyAppended(claimed),
-            None => Appended::Lost(None),
-        })
+        Ok(stopped(claimed, claim.digest.as_deref()))
+    }
+
+    async fn stop_request(
+        &self,
+        account: &AccountId,
+        key: &KeyWrite,
+        place: KeyPlace,
+        item: Option<&StoredItem>,
+    ) -> Result<Appended, StoreError> {
+        let claim = request_claim(account, &key.key);
+        let known = match (item, place) {
+            (Some(item), KeyPlace::Accounts) => Some(key_of(&claim, account, item)?),
+            (Some(item), KeyPlace::Ledger) => Some(claimed(&claim, item)?),
+            (None, _) => self.known_key(place, account, &key.key, key.at).await?,
+        };
+        Ok(stopped(known, Some(&key.digest)))
+    }
+}
+
+/// What it means that a key is used already; `None` if it is free by now. `digest` is the request's
+/// if it is one.
+fn stopped(known: Option<ExistingClaim>, digest: Option<&str>) -> Appended {
+    match known {
+        Some(known) if digest.is_some() && known.digest.as_deref() != digest => {
+            Appended::KeyReused(known)
+        }
+        Some(known) => Appended::AlreadyAppended(known),
+        None => Appended::Lost(None),
     }
 }
 
 /// What is written with a row besides its claims.
 struct Companions {
+    key: Option<KeyWrite>,
     ids: Vec<IdClaim>,
     rest: Vec<TransactWriteItem>,
 }

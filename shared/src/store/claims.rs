@@ -4,14 +4,12 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{StoredItem, item, malformed, number, number_of, parsed, text};
+use super::requests::REQUEST_KEY_SECONDS;
 use super::rows::RowOrder;
 use super::{Store, StoreError};
 use crate::domain::event::{Change, Claim, PaymentChange, PaymentFacts};
 use crate::domain::ids::{AccountId, PaymentId};
-use crate::domain::timestamp::{DAY, Timestamp};
-
-/// How long the claim of a request is kept.
-pub(super) const REQUEST_CLAIM_SECONDS: i64 = DAY;
+use crate::domain::timestamp::Timestamp;
 
 /// Who used a key that may be used once, or where a look-up leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +134,7 @@ pub(super) fn claim_item(
     let mut claimed = owned_item(&claim_partition(&claim.key), account, seq);
     if let Some(digest) = &claim.digest {
         claimed.insert("digest".to_owned(), text(digest));
-        claimed.insert("expires".to_owned(), number(at.plus(REQUEST_CLAIM_SECONDS).seconds()));
+        claimed.insert("expires".to_owned(), number(at.plus(REQUEST_KEY_SECONDS).seconds()));
     }
     claimed
 }

@@ -8,15 +8,12 @@ use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::unbuilt;
-use super::claims::REQUEST_CLAIM_SECONDS;
 use super::item::{
     StoredItem, account_partition, item, malformed, number, number_of, parsed, text, text_of,
 };
 use super::write::WriteOutcome;
 use super::{RecordOutcome, Store, StoreError};
 use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
-use crate::domain::row::RowDigest;
-use crate::domain::timestamp::Timestamp;
 
 const PROFILE: &str = "profile";
 
@@ -98,17 +95,6 @@ pub struct PaymentIds {
     pub charge: Option<String>,
     /// A Stripe ID, `in_…`.
     pub invoice: Option<String>,
-}
-
-/// A request that leaves no row, kept so that it can be repeated and get the same answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotedRequest {
-    /// When it was first asked for.
-    pub at: Timestamp,
-    /// The digest of what was asked.
-    pub digest: String,
-    /// What was answered, as JSON, if it was.
-    pub answer: Option<String>,
 }
 
 impl Store {
@@ -280,57 +266,6 @@ impl Store {
         Ok(PaymentIds { session: id("session"), charge: id("charge"), invoice: id("invoice") })
     }
 
-    /// Notes a request before it is carried out, or finds the one that was noted under the same
-    /// key; for a day, as the claims of requests that leave a row.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn note_request(
-        &self,
-        account: &AccountId,
-        key: &str,
-        digest: &RowDigest,
-        at: Timestamp,
-    ) -> Result<NotedRequest, StoreError> {
-        let sort_key = noted_key(key);
-        let update = Update::builder()
-            .update_expression("SET asked_at = :at, asked = :asked, expires = :expires")
-            .condition_expression("attribute_not_exists(asked_at)")
-            .expression_attribute_values(":at", number(at.seconds()))
-            .expression_attribute_values(
-                ":expires",
-                number(at.plus(REQUEST_CLAIM_SECONDS).seconds()),
-            )
-            .expression_attribute_values(":asked", text(digest.as_str()));
-        if self.update_account_item(account, &sort_key, update).await? == RecordOutcome::New {
-            return Ok(NotedRequest { at, digest: digest.as_str().to_owned(), answer: None });
-        }
-        let item = self.account_item(account, &sort_key).await?.unwrap_or_default();
-        let wrong = malformed(format!("{sort_key} of {account}"));
-        let at = number_of::<i64>(&item, "asked_at").map_err(&wrong)?;
-        Ok(NotedRequest {
-            at: Timestamp::from_seconds(at).map_err(|error| wrong(error.to_string()))?,
-            digest: text_of(&item, "asked").map_err(&wrong)?.to_owned(),
-            answer: item.get("answer").and_then(|answer| answer.as_s().ok()).cloned(),
-        })
-    }
-
-    /// Notes what was answered to a request.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn note_answer(
-        &self,
-        account: &AccountId,
-        key: &str,
-        answer: &str,
-    ) -> Result<(), StoreError> {
-        let update = Update::builder()
-            .update_expression("SET answer = :answer")
-            .expression_attribute_values(":answer", text(answer));
-        self.update_account_item(account, &noted_key(key), update).await.map(drop)
-    }
-
     pub(super) async fn account_item(
         &self,
         account: &AccountId,
@@ -397,8 +332,4 @@ fn read_profile(item: &StoredItem) -> Result<CustomerProfile, String> {
 
 fn payment_key(payment: &PaymentId) -> String {
     format!("payment#{payment}")
-}
-
-fn noted_key(key: &str) -> String {
-    format!("request#{key}")
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::backoff::Backoff;
+use super::requests::KeyPlace;
 use super::{
     Appended, CommandError, CommandOutcome, CommandReceipt, ExistingClaim, SettleReport,
     SettledAccount, Store, StoreError,
@@ -11,9 +12,7 @@ use super::{
 use crate::domain::account::AccountState;
 use crate::domain::command::{Command, TakenCredit};
 use crate::domain::decide::decide;
-use crate::domain::event::{
-    Cause, Change, Event, GrantChange, PaymentFacts, TakeBack, request_claim,
-};
+use crate::domain::event::{Cause, Change, Event, GrantChange, PaymentFacts, TakeBack};
 use crate::domain::ids::{AccountId, DisputeId, ResourceId};
 use crate::domain::payment_records::RecordedTotals;
 use crate::domain::policy::Policy;
@@ -244,7 +243,7 @@ impl Store {
         };
         match done {
             Err(CommandError::Refused(refusal)) => {
-                self.unless_answered(trigger.account, &cause, refusal).await
+                self.unless_answered(trigger, &cause, refusal).await
             }
             done => done,
         }
@@ -281,20 +280,22 @@ impl Store {
     }
 
     /// Of two equal requests at once, the slower one may find that what it asks for is done, and be
-    /// refused. It was done by the same request: that is its answer.
+    /// refused. It was done by the same request: that is its answer. So is the row of a request that
+    /// has its key in the other place.
     async fn unless_answered(
         &self,
-        account: &AccountId,
+        trigger: Trigger<'_>,
         cause: &Cause,
         refusal: Refusal,
     ) -> Result<CommandOutcome, CommandError> {
-        if let Cause::Request { key, digest } = cause
-            && let Some(claimed) = self.claim(&request_claim(account, key)).await?
-            && claimed.digest.as_ref() == Some(digest)
-        {
-            return Ok(CommandOutcome::AlreadyAppended(claimed));
+        let Cause::Request { key, digest } = cause else { return Err(refusal.into()) };
+        match self.answering_row(trigger.account, key, trigger.now).await? {
+            Some(known) if known.digest.as_ref() == Some(digest) => {
+                Ok(CommandOutcome::AlreadyAppended(known))
+            }
+            Some(_) => Err(Refusal::KeyReused.into()),
+            None => Err(refusal.into()),
         }
-        Err(refusal.into())
     }
 }
 
@@ -341,10 +342,11 @@ impl<'s, 'a> Driver<'s, 'a> {
         cause: Cause,
         plan: SnapshotPlan<'_>,
     ) -> Result<CommandOutcome, CommandError> {
-        if let Some(claimed) = self.answered_before(&cause).await? {
-            return Ok(self.repeated(claimed).await);
+        let head = self.head(None).await?;
+        if let Some(claimed) = self.answered_before(&cause, &head).await? {
+            return Ok(self.repeated(claimed, Some(head)).await);
         }
-        let mut current = self.read(None).await?;
+        let mut current = self.read(Some(head)).await?;
         loop {
             current = self.settle(current).await?;
             let command = self.resolve_on_snapshot(plan, &current.view).await?;
@@ -376,11 +378,11 @@ impl<'s, 'a> Driver<'s, 'a> {
         cause: Cause,
         plan: StatePlan<'_>,
     ) -> Result<CommandOutcome, CommandError> {
-        if let Some(claimed) = self.answered_before(&cause).await? {
-            return Ok(self.repeated(claimed).await);
-        }
         let (store, Trigger { account, policy, .. }) = (self.store, self.trigger);
         let first = self.head(None).await?;
+        if let Some(claimed) = self.answered_before(&cause, &first).await? {
+            return Ok(self.repeated(claimed, Some(first)).await);
+        }
         let (mut known, mut taken, mut unsettled) = (Some(first), None, None);
         if let Some(head) = known.take_if(|head| plan.settles_first(&head.state)) {
             unsettled = self.settle_from(Some(head)).await.err();
@@ -406,12 +408,21 @@ impl<'s, 'a> Driver<'s, 'a> {
         }
     }
 
-    /// Whether a request was answered before.
-    async fn answered_before(&self, cause: &Cause) -> Result<Option<ExistingClaim>, CommandError> {
+    /// Whether a request was answered before. One read, of the place where the next row would have
+    /// the key. A key in the other place is found by the transaction of that row, or before it is
+    /// refused.
+    async fn answered_before(
+        &mut self,
+        cause: &Cause,
+        head: &ChainHead,
+    ) -> Result<Option<ExistingClaim>, CommandError> {
         let Cause::Request { key, digest } = cause else {
             return Ok(None);
         };
-        match self.store.claim(&request_claim(self.trigger.account, key)).await? {
+        let Trigger { account, policy, .. } = self.trigger;
+        let now = self.now(&head.state);
+        let place = KeyPlace::of(head.format.max(policy.row_format));
+        match self.store.known_key(place, account, key, now).await? {
             Some(claimed) if claimed.digest.as_ref() == Some(digest) => Ok(Some(claimed)),
             Some(_) => Err(Refusal::KeyReused.into()),
             None => Ok(None),
@@ -522,14 +533,18 @@ impl<'s, 'a> Driver<'s, 'a> {
         {
             return Err(Refusal::TrialUsed.into());
         }
-        Ok(self.repeated(claimed).await)
+        Ok(self.repeated(claimed, None).await)
     }
 
     /// A trigger is repeated because the first run died, perhaps before it settled what followed
     /// from its row.
-    async fn repeated(mut self, claimed: ExistingClaim) -> CommandOutcome {
+    async fn repeated(
+        mut self,
+        claimed: ExistingClaim,
+        known: Option<ChainHead>,
+    ) -> CommandOutcome {
         // Nobody waits for it: if it fails, the next run settles.
-        let _settled = self.settle_from(None).await;
+        let _settled = self.settle_from(known).await;
         CommandOutcome::AlreadyAppended(claimed)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A project is no row: it moves no money. Its id is derived from the request, so a repeated
 //! request meets its own project, and the digest kept with it tells whether it is the same request.
+//! So the key of a project never expires.
 
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 

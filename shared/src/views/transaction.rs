@@ -176,6 +176,7 @@ mod tests {
             funds,
             want: None,
             respite_until: None,
+            respite_from: None,
             owed: Usd::ZERO,
             kept: None,
             low: None,

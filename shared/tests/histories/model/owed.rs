@@ -35,7 +35,9 @@ impl Model {
             self.respite = None;
         } else if is_credit && earlier.is_some() {
             let kept = (event.respite_from, event.respite_until);
-            let until = earlier.map(|from| from + TEN_MINUTES);
+            // A rejection has ended it earlier.
+            let until = before.refill.respite.map(|respite| respite.until.seconds());
+            ensure!(until <= earlier.map(|from| from + TEN_MINUTES), "{until:?} of {earlier:?}");
             ensure!(
                 (kept.0.map(Timestamp::seconds), kept.1.map(Timestamp::seconds))
                     == (earlier, until),
