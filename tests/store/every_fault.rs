@@ -57,7 +57,7 @@ const SCENARIO: [(&str, Trigger); 12] = [
 /// The calls of the scenario when nothing happens, trigger by trigger: q is a query, g a get, p a
 /// put, u an update, t a transaction.
 const CALLS: [&str; 12] =
-    ["qp", "qtq", "qgqt", "qgqt", "u", "t", "qqtp", "qgqt", "qqqtq", "qgqtq", "qqpptt", "qtqt"];
+    ["qp", "qtq", "qgqt", "qgqt", "u", "t", "qqtp", "qgqt", "qqqqtq", "qgqqtq", "qqpptt", "qtqt"];
 
 /// The rows of the scenario with amount and balance, and the reported and billed readings of the
 /// meter.

@@ -4,12 +4,14 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{StoredItem, item, malformed, number, number_of, parsed, text};
-use super::requests::REQUEST_KEY_SECONDS;
 use super::rows::RowOrder;
 use super::{Store, StoreError};
 use crate::domain::event::{Change, Claim, PaymentChange, PaymentFacts};
 use crate::domain::ids::{AccountId, PaymentId};
-use crate::domain::timestamp::Timestamp;
+use crate::domain::timestamp::{DAY, Timestamp};
+
+/// How long the key of a request counts.
+pub(super) const REQUEST_KEY_SECONDS: i64 = DAY;
 
 /// Who used a key that may be used once, or where a look-up leads.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::accounts::unbuilt;
-use super::claims::{ExistingClaim, claim_partition, claimed};
+use super::claims::{ExistingClaim, REQUEST_KEY_SECONDS, claim_partition, claimed};
 use super::item::{
     StoredItem, account_partition, item, malformed, number, number_of, text, text_of,
 };
@@ -32,10 +32,7 @@ use crate::domain::event::{Cause, Event, request_claim};
 use crate::domain::ids::{AccountId, RequestKey};
 use crate::domain::row::RowDigest;
 use crate::domain::row_format::RowFormat;
-use crate::domain::timestamp::{DAY, Timestamp};
-
-/// How long a key counts.
-pub(super) const REQUEST_KEY_SECONDS: i64 = DAY;
+use crate::domain::timestamp::Timestamp;
 
 /// The oldest format whose rows have their keys in `accounts`.
 const IN_ACCOUNTS: RowFormat = RowFormat::new(5);
