@@ -30,15 +30,9 @@ pub(super) fn change(
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
     // Format 3 does not know targets.
-    let terms = settings.terms.map(|terms| check_terms(terms, policy)).transpose()?;
-    if let Some(cap) = settings.monthly_cap {
-        check_cents(cap)?;
-        if let Some(CheckedTerms { amount, .. }) = terms
-            && cap < amount
-        {
-            return Err(Refusal::CapBelowAmount { amount });
-        }
-    }
+    let cap = settings.monthly_cap;
+    cap.map(check_cents).transpose()?;
+    let terms = settings.terms.map(|terms| check_terms(terms, cap, policy)).transpose()?;
     if let (Some(max_charge), Some(CheckedTerms { amount, .. })) = (settings.max_charge, terms) {
         check_charge(max_charge, amount, policy.refill.amount_max)?;
     }
@@ -82,7 +76,11 @@ struct CheckedTerms {
     target: Option<Usd>,
 }
 
-fn check_terms(terms: RefillTerms, policy: &Policy) -> Result<CheckedTerms, Refusal> {
+fn check_terms(
+    terms: RefillTerms,
+    monthly_cap: Option<Usd>,
+    policy: &Policy,
+) -> Result<CheckedTerms, Refusal> {
     let RefillTerms { threshold, charge } = terms;
     let (amount, target) = match charge {
         RefillCharge::Multiple { amount } => (amount, None),
@@ -94,7 +92,7 @@ fn check_terms(terms: RefillTerms, policy: &Policy) -> Result<CheckedTerms, Refu
         }
         RefillCharge::ToTarget { target } => (target - threshold, Some(target)),
     };
-    policy.check_refill(threshold, amount)?;
+    policy.check_refill(threshold, amount, monthly_cap)?;
     Ok(CheckedTerms { threshold, amount, target })
 }
 
