@@ -115,6 +115,14 @@ impl AccountState {
             && self.refill.agreement.is_some_and(|agreed| is_low(agreed.threshold))
     }
 
+    /// Whether the customer is asked to confirm a payment that is no longer needed or agreed: the
+    /// card was replaced, refills are off, or the balance is high enough. It is called off.
+    #[must_use]
+    pub fn is_asked_in_vain(&self) -> bool {
+        let asked = self.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_some());
+        asked.is_some_and(|attempt| !self.is_refill_agreed(attempt, self.at))
+    }
+
     /// Whether an attempt is still open, still needed, and still matches the agreement.
     #[must_use]
     pub fn is_refill_agreed(&self, attempt: &RefillAttempt, now: Timestamp) -> bool {
