@@ -565,7 +565,7 @@ async fn refused_auto_refill_names_its_problem_and_writes_nothing() {
         (json!({"enabled": true, "threshold": "5"}), 422, "unusable"),
         (json!({"amount": "5"}), 422, "unusable"),
         (json!({"enabled": false, "amount": "5"}), 422, "unusable"),
-        (json!({"enabled": true, "threshold": "-1", "amount": "5"}), 422, "invalid_amount"),
+        (json!({"enabled": true, "threshold": "-1", "amount": "5"}), 422, "amount_too_small"),
         (json!({"enabled": true, "threshold": "0", "amount": "5"}), 422, "invalid_amount"),
         (
             json!({"enabled": true, "threshold": "5", "amount": "25", "monthly_cap": "24.99"}),

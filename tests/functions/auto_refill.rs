@@ -265,13 +265,13 @@ async fn confirmation_that_is_no_longer_needed_is_called_off() {
         for is_void in [false, true] {
             let world = declined("authentication_required", None).await;
             assert_eq!(world.refill().await.needs_customer, 1);
-            let policy = world.refill.billing.settings.policy;
-            let is_due = async || refill_needs_driving(&world.state().await, &policy, world.now());
+            let policy = &world.refill.billing.settings.policy;
+            let is_due = async || refill_needs_driving(&world.state().await, policy, world.now());
             assert!(!is_due().await, "{nth}");
             let account = acme();
             let trigger = world.ledger().trigger(&account, world.now());
             let store = &world.ledger().undisturbed;
-            store.execute(trigger, Cause::Command, Plan::on_state(change)).await.unwrap();
+            store.execute(trigger, Cause::Command, Plan::on_state(&change)).await.unwrap();
             assert!(is_due().await, "{nth}");
             let invoice_of = |invoice: &Value| invoice["metadata"]["tollgate_attempt"] == "1";
             let invoice = || world.objects("invoice").into_iter().find(invoice_of).unwrap();

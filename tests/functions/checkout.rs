@@ -437,7 +437,7 @@ async fn terms_that_could_never_charge_are_refused_before_the_page() {
         ("5", None, "cap_below_amount"),
         ("0", Some("20"), "invalid_amount"),
         ("0.00", Some("20"), "invalid_amount"),
-        ("-1", Some("20"), "invalid_amount"),
+        ("-1", Some("20"), "amount_too_small"),
     ] {
         let mut terms = json!({"enabled": true, "threshold": threshold});
         if let Some(amount) = amount {
@@ -447,6 +447,7 @@ async fn terms_that_could_never_charge_are_refused_before_the_page() {
         assert_eq!((answered.status, answered.code()), (422, code), "{}", answered.shown());
         assert_eq!(world.objects("checkout.session").len(), pages, "no page was made");
     }
+    world.advance(60);
     let terms = json!({"enabled": true, "threshold": "0.01", "amount": "20"});
     let session = world.session("25.00", Some(terms)).await;
     world.pay(&session, &format!("card={VISA}")).await;

@@ -198,7 +198,7 @@ fn agreement_of(
     let threshold = threshold.unwrap_or_else(|| default_threshold(topup));
     let amount = amount.unwrap_or_else(|| Usd::dollars(REFILL_AMOUNT));
     let policy = &payments.billing.settings.policy;
-    match policy.check_refill(threshold, amount, state.refill.monthly_cap) {
+    match state.check_refill_terms(threshold, amount, state.refill.monthly_cap, policy) {
         Ok(()) => Ok(Some(AgreedTerms::On { threshold, amount })),
         // The customer asked for no refills, and the operator's default does not fit the cap.
         Err(_) if wish.auto_refill.is_none() => Ok(None),

@@ -242,14 +242,11 @@ fn check_settled(state: &AccountState, policy: &Policy, now: Timestamp) -> Resul
 /// whatever happens to the refill meanwhile, so the time that runs without credit is bounded. A
 /// payment that waits for the customer's confirmation delays nothing, because that may take a day.
 pub(crate) fn respite_until(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
+    let since = refill_under_way_since(state)?;
     if policy.row_format < RowFormat::new(3) {
-        return refill_under_way_since(state).map(|since| since.plus(policy.respite_seconds));
+        return Some(since.plus(policy.respite_seconds));
     }
-    // While a refill waits for the look at a new card, the respite of before goes on.
-    let is_looked_at =
-        state.refill.look_at.is_some() && state.refill.retry_at == state.refill.look_at;
-    let goes_on = refill_under_way_since(state).is_some() || is_looked_at;
-    state.refill.respite.filter(|_| goes_on).map(|respite| respite.until)
+    state.refill.respite.map(|respite| respite.until)
 }
 
 /// The end of the respite that a row begins.

@@ -186,28 +186,18 @@ impl Policy {
     /// Checks the refill threshold and amount that a customer wants to accept, in USD.
     ///
     /// # Errors
-    /// [`Refusal::ThresholdNotPositive`], [`Refusal::AmountTooLarge`],
+    /// [`Refusal::AmountTooSmall`], [`Refusal::AmountTooLarge`],
     /// [`Refusal::FractionOfCent`] for the threshold, then for the amount as
-    /// [`Policy::check_topup`], then [`Refusal::CapBelowAmount`].
-    pub fn check_refill(
-        &self,
-        threshold: Usd,
-        amount: Usd,
-        monthly_cap: Option<Usd>,
-    ) -> Result<(), Refusal> {
-        // A refill begins below the threshold, and time never takes a balance below zero.
-        if !threshold.is_positive() {
-            return Err(Refusal::ThresholdNotPositive);
+    /// [`Policy::check_topup`].
+    pub(crate) fn check_refill(&self, threshold: Usd, amount: Usd) -> Result<(), Refusal> {
+        if threshold.is_negative() {
+            return Err(Refusal::AmountTooSmall { min: Usd::ZERO });
         }
         if threshold > self.refill.threshold_max {
             return Err(Refusal::AmountTooLarge { max: self.refill.threshold_max });
         }
         threshold.to_cents().map_err(|_| Refusal::FractionOfCent)?;
-        check_charge(amount, self.refill.amount_min, self.refill.amount_max)?;
-        if monthly_cap.is_some_and(|cap| cap < amount) {
-            return Err(Refusal::CapBelowAmount { amount });
-        }
-        Ok(())
+        check_charge(amount, self.refill.amount_min, self.refill.amount_max)
     }
 }
 
