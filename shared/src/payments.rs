@@ -11,6 +11,7 @@ mod customer;
 pub mod decline;
 mod disputes;
 mod fraud_warnings;
+mod hand_payments;
 mod pages;
 pub mod refill;
 mod reversals;

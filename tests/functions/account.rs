@@ -566,6 +566,12 @@ async fn refused_auto_refill_names_its_problem_and_writes_nothing() {
         (json!({"amount": "5"}), 422, "unusable"),
         (json!({"enabled": false, "amount": "5"}), 422, "unusable"),
         (json!({"enabled": true, "threshold": "-1", "amount": "5"}), 422, "amount_too_small"),
+        (json!({"enabled": true, "threshold": "0", "amount": "5"}), 422, "invalid_amount"),
+        (
+            json!({"enabled": true, "threshold": "5", "amount": "25", "monthly_cap": "24.99"}),
+            422,
+            "cap_below_amount",
+        ),
         (json!({"enabled": true, "threshold": "10001", "amount": "5"}), 422, "amount_too_large"),
         (json!({"enabled": true, "threshold": "5", "amount": "0.50"}), 422, "amount_too_small"),
         (json!({"enabled": true, "threshold": "5", "amount": "1001"}), 422, "amount_too_large"),

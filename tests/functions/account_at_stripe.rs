@@ -490,7 +490,12 @@ async fn bad_requests_are_refused_before_stripe_is_asked() {
         refused(&world, event.clone().header("Tollgate-Account", "bob"), 403, "forbidden").await;
         let platform =
             event.scope("tollgate/platform").header("Tollgate-Account", "nobody").key("k2");
-        refused(&world, platform, 404, "not_found").await;
+        // The platform never decides which card refills charge.
+        let (status, code) = match route {
+            DEFAULT | DELETE | PORTAL => (403, "forbidden"),
+            _ => (404, "not_found"),
+        };
+        refused(&world, platform, status, code).await;
     }
     let nameless = ApiEvent::by("nameless", ADD, "10:00:00").without_claim("email");
     let answered = call(&world, &nameless).await;
@@ -547,6 +552,54 @@ async fn repeats_are_answered_alike_on_an_account_that_was_closed() {
     }
     assert_eq!(world.api.everything().await, before);
     assert_eq!(world.stand_in.calls().len(), calls, "Stripe is not asked again");
+}
+
+#[tokio::test]
+async fn platform_cannot_change_which_card_refills_charge() {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    let other = add(&world, MASTERCARD).await;
+    world.deliver_all().await;
+    let charged = world.state().await.refill.card.unwrap().to_string();
+    let by_platform = |route: &str, card: &str| {
+        let event = ApiEvent::by("platform", route, "10:00:00").scope("tollgate/platform");
+        event.header("Tollgate-Account", ACME).at("id", card)
+    };
+    for (route, card) in [(DEFAULT, &other), (DELETE, &charged), (DELETE, &other), (PORTAL, &other)]
+    {
+        let answered = refused(&world, by_platform(route, card), 403, "forbidden").await;
+        assert!(answered.body["detail"].as_str().unwrap().starts_with("Only the customer can"));
+    }
+    for route in [CARDS, INVOICES, COMPANY] {
+        let answered = call(&world, &by_platform(route, &other)).await;
+        assert_eq!(answered.status, 200, "{}", answered.shown());
+    }
+    assert_eq!(world.state().await.refill.card.unwrap().as_str(), charged);
+    assert_eq!(on_card(&world, DEFAULT, &other).await.status, 200);
+}
+
+/// Refills are off, so the payment that waits for its customer is called off first.
+#[tokio::test]
+async fn card_of_a_confirmation_that_is_no_longer_needed_is_removed() {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    let card = world.profile().await.cards[0].id.to_string();
+    let rule = stripe_stand_in::CardRule {
+        decline_code: "authentication_required".to_owned(),
+        network_advice_code: None,
+    };
+    world.stand_in.decline_card(&card, Some(rule));
+    assert_eq!(world.refill().await.needs_customer, 1);
+    let answered = on_card(&world, DELETE, &card).await;
+    assert_eq!((answered.status, answered.code()), (409, "conflict"));
+    let off = world.event("PUT /v1/auto-refill").json(&json!({"enabled": false}));
+    assert_eq!(call(&world, &off).await.status, 200);
+    assert_eq!(on_card(&world, DELETE, &card).await.status, 204);
+    let invoices = world.objects("invoice");
+    let refill = invoices.iter().find(|invoice| invoice["metadata"]["tollgate_attempt"] == "1");
+    assert_eq!(refill.unwrap()["status"], "void");
+    world.deliver_all().await;
+    world.check().await;
 }
 
 // The portal.

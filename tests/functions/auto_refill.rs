@@ -7,6 +7,7 @@ use tollgate::domain::command::{Command, RefillSettings, RefillTerms};
 use tollgate::domain::event::{Cause, Change, CreditKind, RefillChange, RefillDecline};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::row::Row;
+use tollgate::domain::settle::due::refill_needs_driving;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::{HOUR, MINUTE};
 use tollgate::runtime::delivery::DeliveryTime;
@@ -149,6 +150,182 @@ async fn a_process_that_dies_anywhere_credits_a_paid_page_and_charges_nothing() 
         world.check().await;
     };
     die_everywhere(prepare, process, look).await;
+}
+
+/// The page that was opened last is not the one that was paid.
+#[tokio::test]
+async fn paid_page_is_credited_although_another_was_opened() {
+    for is_canceled in [false, true] {
+        let world = paying_with_a_new_card(Some(json!({"enabled": false}))).await;
+        deliver_cards(&world).await;
+        let other = world.session("5.00", None).await;
+        if is_canceled {
+            cancel(&world, &other).await;
+        }
+        world.advance(3 * MINUTE);
+        assert_eq!(world.refill().await.charged, 0);
+        assert_eq!((world.state().await.balance(), world.charged_cents()), (named("125"), 12_500));
+        world.deliver_all().await;
+        world.check().await;
+    }
+}
+
+#[tokio::test]
+async fn refill_waits_while_stripe_cannot_tell_of_payments() {
+    for endpoint in ["GET /v1/checkout/sessions", "GET /v1/payment_intents"] {
+        for kind in [
+            StripeFaultKind::ConnectionDropped,
+            StripeFaultKind::ServerError,
+            StripeFaultKind::RateLimited,
+        ] {
+            let world = PaymentWorld::new().await;
+            world.wanting(VISA).await;
+            world.stand_in.fail_next(endpoint, 99, kind);
+            for _ in 0..2 {
+                let report = world.refill().await;
+                assert_eq!((report.open, report.charged), (1, 0), "{endpoint} {kind:?} {report:?}");
+                world.advance(HOUR);
+            }
+            assert_eq!((world.state().await.refill.attempt, world.charged_cents()), (None, 2_500));
+            world.stand_in.clear_faults();
+            assert_eq!(world.refill().await.charged, 1, "{endpoint} {kind:?}");
+            world.check().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn refill_waits_for_a_payment_that_its_customer_confirms() {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    let session = world.session("100.00", None).await;
+    world.pay(&session, "card=4000002760003184").await;
+    let waits = |intent: &Value| intent["status"] == "requires_action";
+    let payments = world.objects("payment_intent");
+    let payment = payments.into_iter().find(waits).unwrap()["id"].as_str().unwrap().to_owned();
+    assert_eq!(world.refill().await.steps, ["waits, a payment is being made"]);
+    world.advance(MINUTE);
+    world.post(&format!("/authenticate/{payment}"), "result=approve").await;
+    // Its events are lost.
+    assert_eq!(world.refill().await.steps, [""; 0]);
+    assert_eq!((world.state().await.balance(), world.charged_cents()), (named("125"), 12_500));
+    world.deliver_all().await;
+    world.check().await;
+}
+
+#[tokio::test]
+async fn abandoned_page_holds_a_refill_back_half_an_hour_at_most() {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    world.session("100.00", None).await;
+    world.advance(30 * MINUTE);
+    assert_eq!(world.refill().await.steps, ["waits, a payment page is open"]);
+    world.advance(MINUTE);
+    assert_eq!(world.refill().await.charged, 1);
+    world.check().await;
+}
+
+async fn cancel(world: &PaymentWorld, session: &str) {
+    let event = world.event("POST /v1/checkout-sessions/{id}/cancel").at("id", session);
+    let canceled = world.call(&event).await;
+    assert_eq!((canceled.status, &canceled.body["status"]), (200, &json!("expired")));
+}
+
+/// The customer changed their mind: the card is good again, and nothing was declined.
+#[tokio::test]
+async fn refill_goes_on_at_once_after_a_canceled_page() {
+    let world = declined("authentication_required", None).await;
+    assert_eq!(world.refill().await.needs_customer, 1);
+    let session = world.session("25", None).await;
+    let card = world.profile().await.cards[0].id.to_string();
+    world.stand_in.decline_card(&card, None);
+    assert_eq!(world.refill().await.steps, ["waits, a payment page is open"]);
+    cancel(&world, &session).await;
+    assert_eq!(world.refill().await.steps, ["attempt 2: charged"]);
+    assert_eq!(world.charged_cents(), 5_000);
+    world.check().await;
+}
+
+/// Another card was chosen, refills were switched off, or the customer paid by hand.
+#[tokio::test]
+async fn confirmation_that_is_no_longer_needed_is_called_off() {
+    let other_card = |state: &AccountState| {
+        let terms = Some(RefillTerms::multiple(named("30"), named("25")));
+        let card = Some(named("pm_another"));
+        Ok(Command::ChangeRefill(RefillSettings {
+            terms,
+            card,
+            card_choice: CardChoice::Named,
+            monthly_cap: state.refill.monthly_cap,
+            ..RefillSettings::default()
+        }))
+    };
+    let off = |_: &AccountState| Ok(Command::ChangeRefill(RefillSettings::default()));
+    let paid = |_: &AccountState| {
+        Ok(Command::Correct { amount: named("500"), reason: "paid by wire".to_owned() })
+    };
+    type Change<'a> = &'a (dyn Fn(&AccountState) -> Result<Command, Refusal> + Sync);
+    for (nth, change) in [&other_card as Change<'_>, &off, &paid].into_iter().enumerate() {
+        for is_void in [false, true] {
+            let world = declined("authentication_required", None).await;
+            assert_eq!(world.refill().await.needs_customer, 1);
+            let policy = &world.refill.billing.settings.policy;
+            let is_due = async || refill_needs_driving(&world.state().await, policy, world.now());
+            assert!(!is_due().await, "{nth}");
+            let account = acme();
+            let trigger = world.ledger().trigger(&account, world.now());
+            let store = &world.ledger().undisturbed;
+            store.execute(trigger, Cause::Command, Plan::on_state(&change)).await.unwrap();
+            assert!(is_due().await, "{nth}");
+            let invoice_of = |invoice: &Value| invoice["metadata"]["tollgate_attempt"] == "1";
+            let invoice = || world.objects("invoice").into_iter().find(invoice_of).unwrap();
+            if is_void {
+                // A run died before its row.
+                world.stripe.void_invoice(invoice()["id"].as_str().unwrap()).await.unwrap();
+            }
+            assert_eq!(world.refill().await.steps, ["attempt 1: called_off"], "{nth}");
+            let refill = world.state().await.refill;
+            assert_eq!((refill.attempt, refill.failed_at, refill.failures), (None, None, 0));
+            assert_eq!(invoice()["status"], "void", "{nth}");
+            assert_eq!(world.charged_cents(), 2_500, "{nth}");
+            world.check().await;
+        }
+    }
+}
+
+/// The default card was replaced at Stripe, and its events are lost.
+#[tokio::test]
+async fn card_that_is_gone_is_replaced_by_the_default_of_today() {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    let session = world.session("25.00", None).await;
+    world.pay(&session, "card=5555555555554444").await;
+    world.deliver_all().await;
+    let cards = world.profile().await.cards;
+    let old = world.profile().await.default_card.unwrap();
+    let new = cards.iter().find(|card| card.id != old).unwrap().id.clone();
+    let account = acme();
+    let default = |_: &AccountState| {
+        Ok(Command::ChangeRefill(RefillSettings {
+            terms: Some(RefillTerms::multiple(named("60"), named("25"))),
+            card: Some(old.clone()),
+            card_choice: CardChoice::Default,
+            ..RefillSettings::default()
+        }))
+    };
+    let trigger = world.ledger().trigger(&account, world.now());
+    let store = &world.ledger().undisturbed;
+    store.execute(trigger, Cause::Command, Plan::on_state(&default)).await.unwrap();
+    let customer = world.profile().await.customer.unwrap();
+    world.stand_in.detach_in_portal(old.as_str()).unwrap();
+    world.stand_in.set_default_in_portal(customer.as_str(), new.as_str()).unwrap();
+    assert_eq!(world.refill().await.steps, ["attempt 1: called_off"]);
+    world.advance(2 * MINUTE);
+    assert_eq!(world.refill().await.steps, ["attempt 2: charged"]);
+    let charges = world.objects("charge");
+    assert!(charges.iter().filter(|charge| charge["payment_method"] == new.as_str()).count() == 2);
+    world.deliver_all().await;
+    world.check().await;
 }
 
 /// A world where a refill of $25 is wanted, and the customer has so much credit balance at Stripe.
@@ -503,9 +680,9 @@ async fn manual_payment_replaces_the_refill_and_charges_once() {
     // The card would be charged now, while the customer types another.
     let card = world.profile().await.cards[0].id.to_string();
     world.stand_in.decline_card(&card, None);
-    assert_eq!(world.refill().await.steps, [""; 0]);
+    assert_eq!(world.refill().await.steps, ["waits, a payment page is open"]);
     world.advance(10 * MINUTE);
-    assert_eq!(world.refill().await.steps, [""; 0]);
+    assert_eq!(world.refill().await.steps, ["waits, a payment page is open"]);
     world.pay(&session, "card=5555555555554444").await;
     world.deliver_all().await;
     assert_eq!(world.charged_cents(), 5000);

@@ -416,6 +416,46 @@ async fn this_card_is_the_one_that_paid() {
     assert_ne!(profile.default_card, Some(charged));
 }
 
+/// Else the customer reads the terms and pays, and they are dropped.
+#[tokio::test]
+async fn terms_that_could_never_charge_are_refused_before_the_page() {
+    let world = PaymentWorld::new().await;
+    let store = &world.ledger().undisturbed;
+    let created = world.create(&json!({"amount": "25.00"})).await;
+    assert_eq!(created.status, 201, "{}", created.shown());
+    let account = acme();
+    let cap = |_: &AccountState| {
+        let monthly_cap = Some(named("20"));
+        Ok(Command::ChangeRefill(RefillSettings { monthly_cap, ..RefillSettings::default() }))
+    };
+    let trigger = world.ledger().trigger(&account, world.now());
+    store.execute(trigger, Cause::Command, Plan::on_state(&cap)).await.unwrap();
+    let pages = world.objects("checkout.session").len();
+    for (threshold, amount, code) in [
+        ("5", Some("20.01"), "cap_below_amount"),
+        // The default amount.
+        ("5", None, "cap_below_amount"),
+        ("0", Some("20"), "invalid_amount"),
+        ("0.00", Some("20"), "invalid_amount"),
+        ("-1", Some("20"), "amount_too_small"),
+    ] {
+        let mut terms = json!({"enabled": true, "threshold": threshold});
+        if let Some(amount) = amount {
+            terms["amount"] = json!(amount);
+        }
+        let answered = world.create(&json!({"amount": "25.00", "auto_refill": terms})).await;
+        assert_eq!((answered.status, answered.code()), (422, code), "{}", answered.shown());
+        assert_eq!(world.objects("checkout.session").len(), pages, "no page was made");
+    }
+    world.advance(60);
+    let terms = json!({"enabled": true, "threshold": "0.01", "amount": "20"});
+    let session = world.session("25.00", Some(terms)).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    world.deliver_all().await;
+    let agreed = world.state().await.refill.agreement.unwrap();
+    assert_eq!((agreed.threshold, agreed.amount), (named("0.01"), named("20")));
+}
+
 #[tokio::test]
 async fn platform_cannot_agree_to_refills_at_checkout() {
     let world = PaymentWorld::with(&[("REFILL_DEFAULT", "on")]).await;

@@ -10,7 +10,13 @@ use tollgate_tests::template::TestTemplate;
 /// These answer the same whoever the customer is, and read no account.
 const OF_NO_ACCOUNT: [&str; 2] = ["GET /v1/prices", "GET /v1/platform/resources"];
 /// Nobody may do this for a customer.
-const IN_PERSON: [&str; 2] = ["PUT /v1/auto-refill", "POST /v1/auto-refill/now"];
+const IN_PERSON: [&str; 5] = [
+    "PUT /v1/auto-refill",
+    "POST /v1/auto-refill/now",
+    "PUT /v1/payment-methods/{id}/default",
+    "DELETE /v1/payment-methods/{id}",
+    "POST /v1/portal-sessions",
+];
 
 /// Every route with a token that staff's scope is not needed for, and the function's name.
 fn routes() -> Vec<(String, String)> {

@@ -212,6 +212,7 @@ async fn a_payment_is_credited_to_the_account_of_its_customer_alone() {
     paid(&world).await;
     let store = &world.ledger().undisturbed;
     store.note_look_ups(&named("another"), 0, &["cus_another"]).await.unwrap();
+    let ours = world.profile().await.customer.unwrap().to_string();
     let told_of = |kind: &str| {
         let object = match kind {
             "payment_intent.succeeded" => "payment_intent",
@@ -227,11 +228,14 @@ async fn a_payment_is_credited_to_the_account_of_its_customer_alone() {
             (json!("theirs"), "cus_elsewhere", (200, "foreign")),
             // The customer's look-up was lost: Stripe sends the event again.
             (json!("ours"), "cus_elsewhere", (500, "")),
-            (json!(null), "cus_elsewhere", (500, "")),
+            (json!(null), "cus_elsewhere", (200, "foreign")),
+            (json!("theirs"), &ours, (200, "foreign")),
+            (json!("theirs"), "", (200, "foreign")),
+            (json!(null), "", (200, "foreign")),
             (json!("ours"), "cus_another", (500, "")),
         ] {
             let mut object = object.clone();
-            object["customer"] = json!(customer);
+            object["customer"] = json!(Some(customer).filter(|customer| !customer.is_empty()));
             let metadata = object["metadata"].as_object_mut().unwrap();
             metadata.insert("tollgate_installation".to_owned(), installation.clone());
             metadata.retain(|_, value| !value.is_null());
@@ -257,6 +261,72 @@ async fn a_payment_is_credited_to_the_account_of_its_customer_alone() {
     world.deliver_all().await;
     assert_eq!(world.count("topup").await, 1);
     world.check().await;
+}
+
+/// Also if the account does not exist: a foreign payment opens none.
+#[tokio::test]
+async fn a_foreign_delayed_payment_is_neither_pending_nor_ended() {
+    let world = PaymentWorld::with(&[
+        ("INSTALLATION", "ours"),
+        ("STRIPE_PAYMENT_METHODS", "card,us_bank_account"),
+    ])
+    .await;
+    let session = world.session("25.00", None).await;
+    world.pay(&session, "method=us_bank_account").await;
+    let ours = world.profile().await.customer.unwrap().to_string();
+    let (intent, session) =
+        (world.objects("payment_intent")[0].clone(), world.objects("checkout.session")[0].clone());
+    let tell = async |kind: &str, account: &str, installation: Option<&str>, customer: &str| {
+        let is_session = kind.starts_with("checkout");
+        let mut object = if is_session { session.clone() } else { intent.clone() };
+        object["customer"] = json!(Some(customer).filter(|customer| !customer.is_empty()));
+        object["metadata"]["tollgate_account"] = json!(account);
+        object["metadata"]["tollgate_installation"] = json!(installation);
+        object["metadata"].as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        let event =
+            json!({"id": "evt_1", "type": kind, "livemode": false, "data": {"object": object}});
+        let told = world.tell(&event).await;
+        (told.status, told.body["outcome"].as_str().unwrap_or_default().to_owned())
+    };
+    let foreign = [
+        (Some("theirs"), "cus_elsewhere"),
+        (Some("theirs"), ours.as_str()),
+        (Some("theirs"), ""),
+        (None, "cus_elsewhere"),
+        (None, ""),
+    ];
+    let told = [
+        "payment_intent.processing",
+        "checkout.session.completed",
+        "payment_intent.canceled",
+        "checkout.session.async_payment_failed",
+    ];
+    for kind in told {
+        for (installation, customer) in foreign {
+            for account in [ACME, "nobody"] {
+                let told = tell(kind, account, installation, customer).await;
+                let said = format!("{kind} {account} {installation:?} {customer}");
+                assert_eq!(told, (200, "foreign".to_owned()), "{said}");
+            }
+        }
+        // The customer's look-up was lost, or the customer is another account's.
+        for (account, customer) in [(ACME, "cus_elsewhere"), ("nobody", ours.as_str())] {
+            let told = tell(kind, account, Some("ours"), customer).await;
+            assert_eq!(told, (500, String::new()), "{kind} {account} {customer}");
+        }
+    }
+    assert_eq!(world.names().await, ["opened"]);
+    let nobody = world.ledger().undisturbed.head(&named("nobody")).await.unwrap();
+    assert!(nobody.is_none(), "no account was opened");
+    // An older release named no installation.
+    let told = tell("payment_intent.processing", ACME, None, &ours).await;
+    assert_eq!(told, (200, "recorded".to_owned()));
+    for (installation, customer) in foreign {
+        tell("payment_intent.canceled", ACME, installation, customer).await;
+    }
+    assert_eq!(world.state().await.pending.len(), 1, "a foreign payment ended ours");
+    let told = tell("payment_intent.canceled", ACME, Some("ours"), &ours).await;
+    assert_eq!((told, world.state().await.pending), ((200, "recorded".to_owned()), vec![]));
 }
 
 #[tokio::test]

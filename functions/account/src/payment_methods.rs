@@ -103,12 +103,14 @@ pub(crate) async fn add(clients: &AccountClients, call: &ApiCall) -> Result<ApiA
     handler::once(&clients.billing, account, call, work).await
 }
 
-/// Handles `PUT /v1/payment-methods/{id}/default`.
+/// Handles `PUT /v1/payment-methods/{id}/default`. Refills charge the default card, and the
+/// platform never agrees to refills.
 pub(crate) async fn make_default(
     clients: &AccountClients,
     call: &ApiCall,
 ) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
+    call.caller()?.require_in_person("choose the default card")?;
     let card = card_of(call)?;
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
@@ -122,12 +124,14 @@ pub(crate) async fn make_default(
     handler::once(&clients.billing, on.account(), call, work).await
 }
 
-/// Handles `DELETE /v1/payment-methods/{id}`.
+/// Handles `DELETE /v1/payment-methods/{id}`. Without the card, refills charge another one or
+/// pause.
 pub(crate) async fn remove(
     clients: &AccountClients,
     call: &ApiCall,
 ) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
+    call.caller()?.require_in_person("remove a saved card")?;
     let card = card_of(call)?;
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;

@@ -14,9 +14,10 @@ struct PortalSessionView {
     url: String,
 }
 
-/// Handles `POST /v1/portal-sessions`.
+/// Handles `POST /v1/portal-sessions`. The portal changes which card refills charge.
 pub(crate) async fn open(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
+    call.caller()?.require_in_person("open the customer portal")?;
     let on = OnAccount::of_caller(&clients.billing, call)?;
     on.ensure_open().await?;
     let account = on.account();

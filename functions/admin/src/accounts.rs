@@ -234,7 +234,9 @@ pub(crate) async fn abandon_refill(
             RefillStep::Open { attempt, .. }
             | RefillStep::Stuck { attempt, .. }
             | RefillStep::NeedsCustomer { attempt } => return Err(still_open(attempt).into()),
-            RefillStep::NoCustomer => return Err(Refusal::AccountNotOpen.into()),
+            RefillStep::NoCustomer | RefillStep::Waits { .. } => {
+                return Err(Refusal::AccountNotOpen.into());
+            }
         };
         ApiAnswer::ok(&AbandonedRefillView { account: account.to_string(), attempt, outcome })
     })

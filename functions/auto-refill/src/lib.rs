@@ -45,7 +45,7 @@ pub struct RefillReport {
     pub failed: u32,
     /// Attempts that wait for the customer's confirmation.
     pub needs_customer: u32,
-    /// Attempts that stay open and continue later.
+    /// Attempts that stay open, and wanted refills that cannot begin yet. They continue later.
     pub open: u32,
     /// Attempts or wanted refills that need manual attention.
     pub stuck: u32,
@@ -132,6 +132,7 @@ impl RefillReport {
             RefillStep::Stuck { attempt, why } => {
                 (&mut self.stuck, format!("attempt {attempt}: stuck, {why}"))
             }
+            RefillStep::Waits { why } => (&mut self.open, format!("waits, {why}")),
             RefillStep::NoCustomer => {
                 (&mut self.stuck, "there is no customer to charge".to_owned())
             }

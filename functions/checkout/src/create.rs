@@ -209,13 +209,13 @@ fn agreement_of(
     let amount = amount.map(|text| usd(text, "auto_refill.amount")).transpose()?;
     let threshold = threshold.unwrap_or_else(|| default_threshold(topup));
     let amount = amount.unwrap_or_else(|| Usd::dollars(REFILL_AMOUNT));
-    payments
-        .billing
-        .settings
-        .policy
-        .check_refill(threshold, amount)
-        .map_err(|refusal| Problem::from(&refusal))?;
-    Ok(Some(AgreedTerms::On { threshold, amount }))
+    let policy = &payments.billing.settings.policy;
+    match state.check_refill_terms(threshold, amount, state.refill.monthly_cap, policy) {
+        Ok(()) => Ok(Some(AgreedTerms::On { threshold, amount })),
+        // The customer asked for no refills, and the operator's default does not fit the cap.
+        Err(_) if wish.auto_refill.is_none() => Ok(None),
+        Err(refusal) => Err(Problem::from(&refusal)),
+    }
 }
 
 /// A fifth of the top-up in whole cents, $10 at the most.

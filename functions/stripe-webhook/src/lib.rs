@@ -207,7 +207,7 @@ async fn record(payments: Payments<'_>, news: &StripeNews) -> Result<PaymentOutc
     match news {
         StripeNews::Paid(paid) => payments.credit(paid).await,
         StripeNews::Pending(promised) => payments.promise(promised).await,
-        StripeNews::Ended { payment, account, how } => payments.end(account, payment, *how).await,
+        StripeNews::Ended(ended) => payments.end(ended).await,
         StripeNews::Refund(refund) => payments.refund(refund).await,
         StripeNews::Dispute(dispute) => Box::pin(payments.dispute(dispute)).await,
         StripeNews::FraudWarning(warning) => Box::pin(payments.warn_of_fraud(warning)).await,

@@ -189,7 +189,7 @@ impl Policy {
     /// [`Refusal::AmountTooSmall`], [`Refusal::AmountTooLarge`],
     /// [`Refusal::FractionOfCent`] for the threshold, then for the amount as
     /// [`Policy::check_topup`].
-    pub fn check_refill(&self, threshold: Usd, amount: Usd) -> Result<(), Refusal> {
+    pub(crate) fn check_refill(&self, threshold: Usd, amount: Usd) -> Result<(), Refusal> {
         if threshold.is_negative() {
             return Err(Refusal::AmountTooSmall { min: Usd::ZERO });
         }

@@ -13,6 +13,7 @@ use crate::domain::account::{
 use crate::domain::event::{Change, CreditKind, GrantChange, PaymentChange, RefillWant};
 use crate::domain::money::Usd;
 use crate::domain::policy::{Policy, RefillPolicy};
+use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 
 /// When backoff, daily limit and monthly cap allow a charge.
@@ -80,6 +81,32 @@ impl RefillState {
 }
 
 impl AccountState {
+    /// Checks terms before the customer agrees to them. `monthly_cap` is the cap with them, and the
+    /// amounts are in USD, before tax.
+    ///
+    /// # Errors
+    /// As [`Policy::check_refill`], then [`Refusal::ThresholdNotPositive`] and
+    /// [`Refusal::CapBelowAmount`].
+    pub fn check_refill_terms(
+        &self,
+        threshold: Usd,
+        amount: Usd,
+        monthly_cap: Option<Usd>,
+        policy: &Policy,
+    ) -> Result<(), Refusal> {
+        policy.check_refill(threshold, amount)?;
+        // A refill begins below the threshold, and time never takes a balance below zero. The
+        // renewal of a trial needs no threshold.
+        let in_trial = self.trial.as_ref().is_some_and(|trial| trial.phase == TrialPhase::Active);
+        if !threshold.is_positive() && !in_trial {
+            return Err(Refusal::ThresholdNotPositive);
+        }
+        if monthly_cap.is_some_and(|cap| cap < amount) {
+            return Err(Refusal::CapBelowAmount { amount });
+        }
+        Ok(())
+    }
+
     /// Whether a refill is possible at all, now or later. It needs an agreement and a card that was
     /// not refused. The account must not be frozen, closed, deleted or suspended by staff.
     #[must_use]
@@ -113,6 +140,14 @@ impl AccountState {
         wanted.is_none_or(|wanted| self.refill.is_within_cap(wanted.amount, self.at))
             && self.is_refill_possible()
             && self.refill.agreement.is_some_and(|agreed| is_low(agreed.threshold))
+    }
+
+    /// Whether the customer is asked to confirm a payment that is no longer needed or agreed: the
+    /// card was replaced, refills are off, or the balance is high enough. It is called off.
+    #[must_use]
+    pub fn is_asked_in_vain(&self) -> bool {
+        let asked = self.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_some());
+        asked.is_some_and(|attempt| !self.is_refill_agreed(attempt, self.at))
     }
 
     /// Whether an attempt is still open, still needed, and still matches the agreement.

@@ -34,6 +34,9 @@ pub enum Refusal {
     /// An amount of zero or less.
     #[error("the amount must be greater than zero")]
     AmountNotPositive,
+    /// A threshold of refills of zero or less.
+    #[error("the threshold must be greater than zero")]
+    ThresholdNotPositive,
     /// The amount is not in whole cents.
     #[error("the amount must be in whole cents")]
     FractionOfCent,
@@ -249,6 +252,7 @@ impl Refusal {
             | Refusal::AccountAlreadyOpen
             | Refusal::KeyReused
             | Refusal::AmountNotPositive
+            | Refusal::ThresholdNotPositive
             | Refusal::FractionOfCent
             | Refusal::AmountTooSmall { .. }
             | Refusal::AmountTooLarge { .. }

@@ -283,7 +283,9 @@ fn sentence(refusal: &Refusal) -> String {
 fn code_of(refusal: &Refusal) -> ProblemCode {
     match refusal {
         Refusal::KeyReused => ProblemCode::IdempotencyKeyReused,
-        Refusal::AmountNotPositive | Refusal::FractionOfCent => ProblemCode::InvalidAmount,
+        Refusal::AmountNotPositive | Refusal::ThresholdNotPositive | Refusal::FractionOfCent => {
+            ProblemCode::InvalidAmount
+        }
         Refusal::AmountTooSmall { .. } => ProblemCode::AmountTooSmall,
         Refusal::AmountTooLarge { .. } => ProblemCode::AmountTooLarge,
         Refusal::ExpiryPast { .. }

@@ -10,6 +10,7 @@ use crate::domain::event::Cause;
 use crate::domain::ids::{AccountId, CardId, CustomerId};
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::Timestamp;
+use crate::payments::refill::Age;
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
 use crate::store::{CustomerProfile, Plan, RecordOutcome, SavedCard, StoreError};
 use crate::stripe::StripeError;
@@ -229,9 +230,8 @@ impl Payments<'_> {
             }
             Owner::NotOurs => return Ok(CardAsked::NotOurs),
         };
-        let head = self.billing.store.head(account).await?;
-        if let Some(open) = head.and_then(|head| head.state.refill.attempt) {
-            return Ok(CardAsked::AttemptOpen { attempt: open.number });
+        if let Some(attempt) = Box::pin(self.open_attempt(account)).await? {
+            return Ok(CardAsked::AttemptOpen { attempt });
         }
         let print =
             |method: &PaymentMethod| method.card.as_ref().and_then(|card| card.fingerprint.clone());
@@ -259,6 +259,19 @@ impl Payments<'_> {
             Some(error) if profile.cards.iter().any(|known| known.id == *card) => Err(error.into()),
             Some(_) | None => Ok(CardAsked::Done),
         }
+    }
+
+    /// The open attempt, which may be charging a card. One that waits for its customer and is no
+    /// longer agreed is called off here, so that nobody waits a minute for that.
+    async fn open_attempt(&self, account: &AccountId) -> Result<Option<u32>, PaymentError> {
+        let Some(head) = self.billing.store.head(account).await? else { return Ok(None) };
+        let Some(attempt) = &head.state.refill.attempt else { return Ok(None) };
+        if !head.state.is_asked_in_vain() {
+            return Ok(Some(attempt.number));
+        }
+        self.drive(account, attempt, Age::Known).await?;
+        let head = self.billing.store.head(account).await?;
+        Ok(head.and_then(|head| head.state.refill.attempt).map(|open| open.number))
     }
 
     async fn owner(&self, account: &AccountId, card: &CardId) -> Result<Owner, PaymentError> {

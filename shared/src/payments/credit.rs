@@ -2,15 +2,17 @@
 
 use crate::domain::account::{AccountState, PendingPayment};
 use crate::domain::command::{Command, RefillSettings, RefillTerms};
-use crate::domain::event::{Cause, Change, Event, PaymentFacts, PendingEnd, RefillChange};
+use crate::domain::event::{Cause, Change, Event, PaymentFacts, RefillChange};
 use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 use crate::payments::cards;
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
 use crate::store::{PaymentIds, Plan, RowOrder, StoreError};
-use crate::stripe::metadata::{AgreedTerms, Purchase};
+use crate::stripe::metadata::{self, AgreedTerms, Purchase};
 use crate::stripe::objects::{CheckoutSession, StripeInvoice};
-use crate::stripe::webhook_event::{PaidPayment, PromisedPayment, StripeIds, paid_session};
+use crate::stripe::webhook_event::{
+    EndedPayment, PaidPayment, PromisedPayment, StripeIds, paid_session,
+};
 
 /// How long a promised payment blocks a deletion at the most: bank debits take at most six working
 /// days to fail (docs.stripe.com/payments/ach-direct-debit).
@@ -88,7 +90,16 @@ impl Payments<'_> {
         &self,
         promised: &PromisedPayment,
     ) -> Result<PaymentOutcome, PaymentError> {
-        let PromisedPayment { payment, purchase, ids } = promised;
+        let PromisedPayment { payment, purchase, customer, installation, ids } = promised;
+        let origin = PaymentOrigin {
+            payment: payment.as_str(),
+            account: &purchase.account,
+            customer: customer.as_ref(),
+            installation: installation.as_deref(),
+        };
+        if !self.is_ours(origin).await? {
+            return Ok(PaymentOutcome::Foreign);
+        }
         let pending = PendingPayment {
             payment: payment.clone(),
             amount: purchase.credit,
@@ -109,13 +120,19 @@ impl Payments<'_> {
     ///
     /// # Errors
     /// [`PaymentError`]
-    pub async fn end(
-        &self,
-        account: &AccountId,
-        payment: &PaymentId,
-        how: PendingEnd,
-    ) -> Result<PaymentOutcome, PaymentError> {
-        let end = |_: &AccountState| Ok(Command::EndPayment { payment: payment.clone(), how });
+    pub async fn end(&self, ended: &EndedPayment) -> Result<PaymentOutcome, PaymentError> {
+        let EndedPayment { payment, account, customer, installation, how } = ended;
+        let origin = PaymentOrigin {
+            payment: payment.as_str(),
+            account,
+            customer: customer.as_ref(),
+            installation: installation.as_deref(),
+        };
+        if !self.is_ours(origin).await? {
+            return Ok(PaymentOutcome::Foreign);
+        }
+        let end =
+            |_: &AccountState| Ok(Command::EndPayment { payment: payment.clone(), how: *how });
         let done = self.append_opened(account, Plan::on_state(&end)).await?;
         Ok(self.outcome(account, done))
     }
@@ -126,10 +143,17 @@ impl Payments<'_> {
         &self,
         paid: &PaidPayment,
     ) -> Result<Result<IdentifiedPayment, PaymentOutcome>, PaymentError> {
-        if let Some(purchase) = &paid.purchase
-            && !self.is_of_its_customer(paid, purchase).await?
-        {
-            return Ok(Err(PaymentOutcome::Foreign));
+        if let Some(purchase) = &paid.purchase {
+            let payment = paid.payment.as_ref().map(PaymentId::as_str);
+            let origin = PaymentOrigin {
+                payment: payment.or(paid.ids.invoice.as_deref()).unwrap_or_default(),
+                account: &purchase.account,
+                customer: paid.customer.as_ref(),
+                installation: paid.installation.as_deref(),
+            };
+            if !self.is_ours(origin).await? {
+                return Ok(Err(PaymentOutcome::Foreign));
+            }
         }
         match (&paid.payment, &paid.purchase) {
             (Some(payment), Some(purchase)) => Ok(Ok(IdentifiedPayment {
@@ -159,40 +183,40 @@ impl Payments<'_> {
         }
     }
 
-    /// Whether the paying customer belongs to the account in the metadata. Returns false for
-    /// another installation's payment: it may use the same Stripe account, with accounts of the
-    /// same names. A customer's look-up is written before it is first used, so an unknown customer
-    /// of this installation is an error, which makes Stripe send the event again.
-    async fn is_of_its_customer(
-        &self,
-        paid: &PaidPayment,
-        purchase: &Purchase,
-    ) -> Result<bool, PaymentError> {
-        let Some(customer) = &paid.customer else { return Ok(true) };
-        let Some(account) = self.account_of(Some(customer)).await? else {
-            if self.is_of_another_installation(paid) {
-                return Ok(false);
-            }
-            // The look-up may have been lost with a table.
-            tracing::error!(
-                alarm = "customer_unknown", account = %purchase.account, %customer, ids = ?paid.ids,
-                "a payment with our metadata, by no customer of ours"
-            );
-            return Err(PaymentError::UnknownCustomer {
-                account: purchase.account.clone(),
-                customer: customer.clone(),
-            });
-        };
-        let payment =
-            paid.payment.as_ref().map(ToString::to_string).or_else(|| paid.ids.invoice.clone());
-        is_same(&account, purchase, &payment.unwrap_or_default())?;
-        Ok(true)
-    }
-
-    /// Metadata without an installation come from an older release of this one.
-    fn is_of_another_installation(&self, paid: &PaidPayment) -> bool {
+    /// Whether a payment with our metadata is this installation's. Returns false for another
+    /// installation's: it may use the same Stripe account, with accounts of the same names.
+    /// Releases before November 2026 named no installation. Their payments are ours if the
+    /// customer is.
+    ///
+    /// A customer's look-up is written before it is first used. So an unknown customer of this
+    /// installation is an error, and Stripe sends the event again.
+    async fn is_ours(&self, origin: PaymentOrigin<'_>) -> Result<bool, PaymentError> {
+        let PaymentOrigin { payment, account, customer, installation } = origin;
         let ours = self.stripe.settings().installation.as_deref();
-        paid.installation.as_deref().zip(ours).is_some_and(|(theirs, ours)| theirs != ours)
+        let is_named = ours.is_none() || installation == ours;
+        if !is_named && installation.is_some() {
+            return Ok(false);
+        }
+        let Some(customer) = customer else { return Ok(is_named) };
+        match self.account_of(Some(customer)).await? {
+            Some(owner) if owner == *account => Ok(true),
+            Some(owner) => {
+                let why = format!("its customer is that of {owner}, and it is for {account}");
+                Err(PaymentError::Mismatch { payment: payment.to_owned(), why })
+            }
+            None if is_named => {
+                // The look-up may have been lost with a table.
+                tracing::error!(
+                    alarm = "customer_unknown", %account, %customer, payment,
+                    "a payment with our metadata, by no customer of ours"
+                );
+                Err(PaymentError::UnknownCustomer {
+                    account: account.clone(),
+                    customer: customer.clone(),
+                })
+            }
+            None => Ok(false),
+        }
     }
 
     async fn payment_of_invoice(
@@ -228,7 +252,16 @@ impl Payments<'_> {
         let Some(purchase) = Purchase::read(&invoice.metadata).map_err(mismatch)? else {
             return Ok(Err(PaymentOutcome::Foreign));
         };
-        is_same(account, &purchase, payment.as_str())?;
+        let installation = metadata::installation(&invoice.metadata);
+        let origin = PaymentOrigin {
+            payment: payment.as_str(),
+            account: &purchase.account,
+            customer: paid.customer.as_ref(),
+            installation: installation.as_deref(),
+        };
+        if !self.is_ours(origin).await? {
+            return Ok(Err(PaymentOutcome::Foreign));
+        }
         if let Some(identified) = of_paid_invoice(&invoice, paid, &purchase) {
             return Ok(Ok(identified));
         }
@@ -385,6 +418,18 @@ impl Payments<'_> {
     }
 }
 
+/// What a payment says of the account that it is for.
+#[derive(Clone, Copy)]
+struct PaymentOrigin<'a> {
+    /// `pi_…`, or `in_…` if no payment paid the invoice.
+    payment: &'a str,
+    /// The account in the metadata.
+    account: &'a AccountId,
+    customer: Option<&'a CustomerId>,
+    /// The installation in the metadata. `None` if the metadata name none.
+    installation: Option<&'a str>,
+}
+
 /// A payment to be credited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct IdentifiedPayment {
@@ -421,15 +466,6 @@ fn of_paid_invoice(
         ids,
         received_cents: settled_cents,
     })
-}
-
-/// What an account's customer pays for is that account's.
-fn is_same(account: &AccountId, purchase: &Purchase, payment: &str) -> Result<(), PaymentError> {
-    if *account == purchase.account {
-        return Ok(());
-    }
-    let why = format!("its customer is that of {account}, and it is for {}", purchase.account);
-    Err(PaymentError::Mismatch { payment: payment.to_owned(), why })
 }
 
 fn payment_ids(ids: &StripeIds) -> PaymentIds {

@@ -172,7 +172,7 @@ pub fn told_not_charged(code: &str) -> DeclineText {
     let (class, sentence, button) = match code {
         "superseded" => (
             "superseded",
-            "You added credit yourself, so your card was not charged.",
+            "You opened a payment page, so your card was not charged.",
             DeclineButton::Wait,
         ),
         "called_off" => (

@@ -24,6 +24,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::{HOUR, Timestamp};
 use crate::payments::decline::{self, DeclineClass};
+use crate::payments::hand_payments::{HandPayments, holds_until};
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
 use crate::runtime::billing::Visit;
 use crate::store::{CommandError, CommandOutcome, Plan, RefillConfirmation};
@@ -61,6 +62,8 @@ pub enum RefillStep {
     },
     /// The customer has to confirm the payment.
     NeedsCustomer { attempt: u32 },
+    /// None began: the customer is paying by hand, or Stripe cannot tell. Later again.
+    Waits { why: String },
     /// Still open: later again.
     Open { attempt: u32, why: String },
     /// Still open, and somebody must look.
@@ -84,7 +87,7 @@ enum Reached {
 
 /// Whether there can be anything of an attempt at Stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Age {
+pub(super) enum Age {
     /// It was begun by this run a moment ago: there is nothing.
     New,
     /// Somebody may have driven it before.
@@ -93,6 +96,7 @@ enum Age {
 
 /// What came of beginning an attempt.
 enum Begun {
+    NotWanted,
     /// It has its row, which this run wrote.
     ByUs(u32),
     /// Another worker was first, or it is no longer wanted.
@@ -126,8 +130,8 @@ impl Payments<'_> {
                     begun = None;
                     Box::pin(self.drive(account, attempt, age)).await?
                 }
-                None if state.refill.wanted.is_none() => break,
-                None => match self.begin(account).await? {
+                None => match self.begin(account, &state).await? {
+                    Begun::NotWanted => break,
                     Begun::Nothing(step) => step,
                     Begun::ByUs(number) => {
                         begun = Some(number);
@@ -145,9 +149,8 @@ impl Payments<'_> {
         Ok(steps)
     }
 
-    /// Gives up an attempt that waits for its customer, who is paying by hand instead. If it was
-    /// paid after all, it is credited. The next attempt waits for the backoff: the balance is still
-    /// low while the customer pays, and another charge would come beside the payment.
+    /// Calls off an attempt that waits for its customer, who is paying by hand instead. If it was
+    /// paid after all, it is credited. The next attempt does not begin while the page is open.
     ///
     /// # Errors
     /// [`PaymentError`]; that Stripe fails is an error here: nothing else may be charged before this is
@@ -158,7 +161,7 @@ impl Payments<'_> {
         attempt: &RefillAttempt,
     ) -> Result<(), PaymentError> {
         let Some(invoice) = self.find(account, attempt).await? else { return Ok(()) };
-        Box::pin(self.give_up(account, attempt, &invoice, RefillDecline::NotCharged, "superseded"))
+        Box::pin(self.give_up(account, attempt, &invoice, RefillDecline::CalledOff, "superseded"))
             .await
             .map(drop)
     }
@@ -213,17 +216,31 @@ impl Payments<'_> {
     }
 
     /// Freezes what Stripe will be asked in a row, before it is asked.
-    async fn begin(&self, account: &AccountId) -> Result<Begun, PaymentError> {
+    async fn begin(
+        &self,
+        account: &AccountId,
+        state: &AccountState,
+    ) -> Result<Begun, PaymentError> {
+        let Some(wanted) = state.refill.wanted else { return Ok(Begun::NotWanted) };
         let profile = self.billing.store.customer_profile(account).await?;
-        if let Some(session) = &profile.open_session
-            && self.credits_now(session).await?
-        {
-            return Ok(Begun::LookAgain);
-        }
         let Some(customer) = profile.customer else {
             tracing::error!(alarm = "refill_without_customer", %account);
             return Ok(Begun::Nothing(RefillStep::NoCustomer));
         };
+        match self.hand_payments(account, &customer).await {
+            Ok(HandPayments::Credited) => return Ok(Begun::LookAgain),
+            Ok(HandPayments::UnderWay(why)) if self.now < holds_until(state, wanted) => {
+                return Ok(Begun::Nothing(RefillStep::Waits { why: why.to_owned() }));
+            }
+            Ok(HandPayments::UnderWay(_) | HandPayments::None) => {}
+            Err(PaymentError::Stripe(error)) => {
+                if !error.may_pass() {
+                    tracing::error!(alarm = "refill_stuck", %account, %error);
+                }
+                return Ok(Begun::Nothing(RefillStep::Waits { why: error.to_string() }));
+            }
+            Err(failure) => return Err(failure),
+        }
         let tax = self.stripe.settings().tax;
         let begin = |_: &AccountState| Ok(Command::BeginRefill { customer: customer.clone(), tax });
         match self.append(account, Cause::Command, Plan::on_state(&begin)).await {
@@ -245,29 +262,7 @@ impl Payments<'_> {
         }
     }
 
-    /// Whether the last payment page was paid and is credited by this look. Its customer pays
-    /// manually, so the balance is looked at again before a card is charged. A failure of Stripe
-    /// does not stop the refill, which asks Stripe itself.
-    async fn credits_now(&self, session: &str) -> Result<bool, PaymentError> {
-        let is_known = self.billing.store.look_up(session).await?.is_some();
-        if is_known {
-            return Ok(false);
-        }
-        let outcome = match self.stripe.retrieve_session(session).await {
-            Ok(found) => self.credit_session(&found).await,
-            Err(error) => Err(error.into()),
-        };
-        match outcome {
-            Ok(outcome) => Ok(matches!(outcome, Some(PaymentOutcome::Recorded { .. }))),
-            Err(PaymentError::Fault(fault)) => Err(fault.into()),
-            Err(failure) => {
-                tracing::warn!(session, %failure, "the last payment page is not looked at");
-                Ok(false)
-            }
-        }
-    }
-
-    async fn drive(
+    pub(super) async fn drive(
         &self,
         account: &AccountId,
         attempt: &RefillAttempt,
@@ -379,8 +374,30 @@ impl Payments<'_> {
                 Box::pin(self.ask(account, attempt, &invoice.id)).await
             }
             Err(error) if error.may_pass() => Err(error.into()),
+            Err(error @ (StripeError::Rejected(_) | StripeError::NotFound { .. })) => {
+                Box::pin(self.not_chargeable(account, attempt, invoice, &error)).await
+            }
             Err(error) => self.look_after(account, attempt, Reached::Pay, &error).await,
         }
+    }
+
+    /// Stripe cannot charge the card. Its event may have been lost, so the cards are read: if
+    /// another one is charged now, or none, the attempt is called off, and the next need not wait.
+    async fn not_chargeable(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+        invoice: &StripeInvoice,
+        error: &StripeError,
+    ) -> Result<RefillStep, PaymentError> {
+        self.look_at_cards(account, &attempt.customer).await?;
+        let head = self.billing.store.head(account).await?;
+        let card = head.and_then(|head| head.state.refill.card);
+        if card.as_ref() == Some(&attempt.card) {
+            return self.look_after(account, attempt, Reached::Pay, error).await;
+        }
+        tracing::warn!(%account, attempt = attempt.number, %error, "the card is gone");
+        self.give_up(account, attempt, invoice, RefillDecline::CalledOff, "called_off").await
     }
 
     async fn finalize(
@@ -466,6 +483,13 @@ impl Payments<'_> {
             (Some("open"), _) => {
                 Box::pin(self.judge_open(account, attempt, invoice, reached)).await
             }
+            // Made void before its time, because it was no longer needed or the customer paid by
+            // hand. Whoever did it died before its row.
+            (Some("void"), Reached::Asked)
+                if attempt.void_at.is_some_and(|void_at| self.now < void_at) =>
+            {
+                self.fail(account, attempt, RefillDecline::CalledOff, "called_off").await
+            }
             (Some("void" | "uncollectible"), _) => {
                 let declined = intent(invoice).and_then(declined_of);
                 let undeclined = match reached {
@@ -512,7 +536,16 @@ impl Payments<'_> {
                 )
                 .await
             }
-            (_, Reached::Asked) => Ok(RefillStep::NeedsCustomer { attempt: attempt.number }),
+            (_, Reached::Asked) => {
+                let head = self.billing.store.head(account).await?;
+                let is_agreed =
+                    head.is_some_and(|head| head.state.is_refill_agreed(attempt, self.now));
+                if is_agreed {
+                    return Ok(RefillStep::NeedsCustomer { attempt: attempt.number });
+                }
+                self.give_up(account, attempt, invoice, RefillDecline::CalledOff, "called_off")
+                    .await
+            }
             (Some(declined), _) if decline::class(&declined) == DeclineClass::NeedsCustomer => {
                 Box::pin(self.ask(account, attempt, &invoice.id)).await
             }
@@ -583,7 +616,9 @@ impl Payments<'_> {
         // What was to be bought, and by whom, stands in the row, not in what Stripe was told:
         // nothing to be looked up.
         let purchase = Some(purchase(account, attempt));
-        let paid = PaidPayment { received_cents, purchase, ids, customer: None, ..read };
+        let installation = self.stripe.settings().installation.clone();
+        let paid =
+            PaidPayment { received_cents, purchase, ids, customer: None, installation, ..read };
         match Box::pin(self.credit(&paid)).await? {
             PaymentOutcome::Recorded { .. } | PaymentOutcome::AlreadyRecorded { .. } => {
                 Ok(RefillStep::Charged { attempt: attempt.number })

@@ -23,7 +23,7 @@ use stripe_checkout::checkout_session::{
     CreateCheckoutSessionWalletOptionsLink, CreateCheckoutSessionWalletOptionsLinkDisplay,
     CustomTextPositionParam, ExpireCheckoutSession, ProductData, RetrieveCheckoutSession,
 };
-use stripe_client_core::{RequestBuilder, StripeRequest};
+use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
 use stripe_core::payment_intent::RetrievePaymentIntent;
 use stripe_shared::{CheckoutSessionBillingAddressCollection, CheckoutSessionMode};
 use stripe_types::Currency;
@@ -109,6 +109,46 @@ impl Stripe {
     /// [`StripeError`]
     pub async fn payment_intent(&self, payment: &PaymentId) -> Result<PaymentIntent, StripeError> {
         self.connection.ask(RetrievePaymentIntent::new(payment.as_str()).build()).await
+    }
+
+    /// A customer's payment pages made since an instant, newest first: one page of the list.
+    ///
+    /// # Errors
+    /// [`StripeError`]
+    pub async fn sessions_since(
+        &self,
+        customer: &CustomerId,
+        since: Timestamp,
+    ) -> Result<Vec<CheckoutSession>, StripeError> {
+        self.newest("/checkout/sessions", customer, since).await
+    }
+
+    /// A customer's payments made since an instant, newest first: one page of the list.
+    ///
+    /// # Errors
+    /// [`StripeError`]
+    pub async fn payments_since(
+        &self,
+        customer: &CustomerId,
+        since: Timestamp,
+    ) -> Result<Vec<PaymentIntent>, StripeError> {
+        self.newest("/payment_intents", customer, since).await
+    }
+
+    async fn newest<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        customer: &CustomerId,
+        since: Timestamp,
+    ) -> Result<Vec<T>, StripeError> {
+        let query = Fields::from([
+            ("customer", customer.to_string()),
+            ("created[gte]", since.seconds().to_string()),
+            ("limit", PAGE.to_string()),
+        ]);
+        let request = RequestBuilder::new(StripeMethod::Get, path).query(&query);
+        let page: ObjectList<T> = self.connection.ask(request).await?;
+        Ok(page.data)
     }
 
     fn session(&self, new: &NewSession) -> CreateCheckoutSession {

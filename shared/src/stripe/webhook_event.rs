@@ -91,11 +91,7 @@ pub enum StripeNews {
     /// A delayed payment was promised.
     Pending(PromisedPayment),
     /// A delayed payment will not come.
-    Ended {
-        payment: PaymentId,
-        account: AccountId,
-        how: PendingEnd,
-    },
+    Ended(EndedPayment),
     /// Money goes back to a customer, or came back.
     Refund(RefundNews),
     /// A customer disputes a payment.
@@ -130,7 +126,7 @@ pub struct PaidPayment {
     pub customer: Option<CustomerId>,
     /// What it buys; `None` if the object does not carry it.
     pub purchase: Option<Purchase>,
-    /// The installation in the metadata, if they name one.
+    /// The installation in the metadata. `None` if the metadata name none.
     pub installation: Option<String>,
     /// What else the payment is known by.
     pub ids: StripeIds,
@@ -153,8 +149,22 @@ pub struct PromisedPayment {
     pub payment: PaymentId,
     /// What it will buy.
     pub purchase: Purchase,
+    pub customer: Option<CustomerId>,
+    /// The installation in the metadata. `None` if the metadata name none.
+    pub installation: Option<String>,
     /// What else it is known by.
     pub ids: StripeIds,
+}
+
+/// A delayed payment that will not come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedPayment {
+    pub payment: PaymentId,
+    pub account: AccountId,
+    pub customer: Option<CustomerId>,
+    /// The installation in the metadata. `None` if the metadata name none.
+    pub installation: Option<String>,
+    pub how: PendingEnd,
 }
 
 /// Money that goes back.
@@ -300,6 +310,8 @@ impl StripeEvent {
         Ok(StripeNews::Pending(PromisedPayment {
             payment: parsed(Some(&intent.id), "id")?,
             purchase,
+            customer: customer(intent.customer.as_ref()),
+            installation: metadata::installation(&intent.metadata),
             ids,
         }))
     }
@@ -309,8 +321,13 @@ impl StripeEvent {
         let Some(purchase) = Purchase::read(&intent.metadata)? else {
             return Ok(StripeNews::Ignored);
         };
-        let payment = parsed(Some(&intent.id), "id")?;
-        Ok(StripeNews::Ended { payment, account: purchase.account, how: PendingEnd::Canceled })
+        Ok(StripeNews::Ended(EndedPayment {
+            payment: parsed(Some(&intent.id), "id")?,
+            account: purchase.account,
+            customer: customer(intent.customer.as_ref()),
+            installation: metadata::installation(&intent.metadata),
+            how: PendingEnd::Canceled,
+        }))
     }
 
     fn session_completed(&self) -> Result<StripeNews, String> {
@@ -330,6 +347,8 @@ impl StripeEvent {
                 Ok(StripeNews::Pending(PromisedPayment {
                     payment,
                     purchase,
+                    customer: customer(session.customer.as_ref()),
+                    installation: metadata::installation(&session.metadata),
                     ids: ids_of_session(&session),
                 }))
             }
@@ -351,7 +370,13 @@ impl StripeEvent {
         };
         let payment =
             parsed(session.payment_intent.as_ref().map(|id| id.id.as_str()), "payment_intent")?;
-        Ok(StripeNews::Ended { payment, account: purchase.account, how: PendingEnd::Failed })
+        Ok(StripeNews::Ended(EndedPayment {
+            payment,
+            account: purchase.account,
+            customer: customer(session.customer.as_ref()),
+            installation: metadata::installation(&session.metadata),
+            how: PendingEnd::Failed,
+        }))
     }
 
     fn paid_invoice(&self) -> Result<StripeNews, String> {
@@ -578,7 +603,7 @@ mod tests {
         assert!(news("checkout.session.completed", &session("a_new_word"), &Value::Null).is_err());
         assert!(matches!(
             news("checkout.session.async_payment_failed", &session("unpaid"), &Value::Null),
-            Ok(StripeNews::Ended { .. })
+            Ok(StripeNews::Ended(_))
         ));
     }
 

@@ -144,6 +144,33 @@ fn a_refill_in_flight_delays_the_suspension_ten_minutes_at_most() {
     assert_eq!(world.state.needed_to_resume(at("12:35")), Some(named("0.09")));
 }
 
+/// The customer chose another card. The look two minutes later would come after the suspension.
+#[test]
+fn respite_of_before_goes_on_with_another_card() {
+    let in_flight = || {
+        let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
+        world.settle("12:30").follow_cards("12:31", "pm_2").unwrap();
+        world.refill_fails("12:31:30", RefillDecline::CalledOff);
+        world.skip_rows().settle("12:32").rows(&[]);
+        world.begin_refill("12:32").unwrap();
+        assert_eq!(world.state.refill.attempt.as_ref().unwrap().card, named("pm_2"));
+        world
+    };
+    let mut world = in_flight();
+    world.refill_lands("12:32:05");
+    assert_eq!(world.state.standing.name(), "good");
+    // Never beyond its own end.
+    let mut world = in_flight();
+    world.skip_rows().settle("12:34:59").rows(&[]);
+    world.settle("12:35").rows(&["12:35:00 suspended 0.00 = 0.00 as of 12:30:00"]);
+    // A refill that is wanted and has not begun goes on, too.
+    let mut world = half_a_dollar_at_noon_with_a_refill_in_flight();
+    world.refill_fails("12:27", RefillDecline::CalledOff);
+    world.follow_cards("12:29", "pm_2").unwrap();
+    world.skip_rows().settle("12:32").rows(&[]);
+    world.begin_refill("12:32").unwrap();
+}
+
 #[test]
 fn a_respite_counts_from_the_row_that_wanted_the_refill() {
     let mut world = World::with_credit("5.50");

@@ -399,7 +399,8 @@ fn settings_out_of_range_are_refused_with_the_limit() {
     assert_eq!(set("5", "1000.01", None), Some(Refusal::AmountTooLarge { max: named("1000") }));
     assert_eq!(set("5", "25.001", None), Some(Refusal::FractionOfCent));
     assert_eq!(set("5", "25", Some("0")), Some(Refusal::AmountNotPositive));
-    assert_eq!(set("0", "1000", Some("1000")), None);
+    assert_eq!(set("0", "1000", Some("1000")), Some(Refusal::ThresholdNotPositive));
+    assert_eq!(set("0.01", "1000", Some("1000")), None);
 }
 
 #[test]

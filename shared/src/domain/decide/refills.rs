@@ -20,6 +20,8 @@ const TARGET_KNOWN: RowFormat = RowFormat::new(4);
 const EXPIRY_KNOWN: RowFormat = RowFormat::new(4);
 /// The first format with refills that wait for a customer who did not confirm.
 const WAIT_KNOWN: RowFormat = RowFormat::new(4);
+/// The first format in which a change of cards does not cost a respite.
+const RESPITE_KEPT: RowFormat = RowFormat::new(5);
 /// The first format with the reason of staff who end an attempt.
 const REASON_KNOWN: RowFormat = RowFormat::new(4);
 
@@ -30,15 +32,9 @@ pub(super) fn change(
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
     // Format 3 does not know targets.
-    let terms = settings.terms.map(|terms| check_terms(terms, policy)).transpose()?;
-    if let Some(cap) = settings.monthly_cap {
-        check_cents(cap)?;
-        if let Some(CheckedTerms { amount, .. }) = terms
-            && cap < amount
-        {
-            return Err(Refusal::CapBelowAmount { amount });
-        }
-    }
+    let cap = settings.monthly_cap;
+    cap.map(check_cents).transpose()?;
+    let terms = settings.terms.map(|terms| check_terms(state, terms, cap, policy)).transpose()?;
     if let (Some(max_charge), Some(CheckedTerms { amount, .. })) = (settings.max_charge, terms) {
         check_charge(max_charge, amount, policy.refill.amount_max)?;
     }
@@ -82,7 +78,12 @@ struct CheckedTerms {
     target: Option<Usd>,
 }
 
-fn check_terms(terms: RefillTerms, policy: &Policy) -> Result<CheckedTerms, Refusal> {
+fn check_terms(
+    state: &AccountState,
+    terms: RefillTerms,
+    monthly_cap: Option<Usd>,
+    policy: &Policy,
+) -> Result<CheckedTerms, Refusal> {
     let RefillTerms { threshold, charge } = terms;
     let (amount, target) = match charge {
         RefillCharge::Multiple { amount } => (amount, None),
@@ -94,7 +95,7 @@ fn check_terms(terms: RefillTerms, policy: &Policy) -> Result<CheckedTerms, Refu
         }
         RefillCharge::ToTarget { target } => (target - threshold, Some(target)),
     };
-    policy.check_refill(threshold, amount)?;
+    state.check_refill_terms(threshold, amount, monthly_cap, policy)?;
     Ok(CheckedTerms { threshold, amount, target })
 }
 
@@ -123,6 +124,7 @@ pub(super) fn follow_cards(
     }
     // Format 2 does not know it, and checks at once.
     let is_known = policy.row_format >= RowFormat::new(3);
+    let looks_later = is_known && !would_lose_respite(state, card, policy, now);
     Ok(DecisionOutcome::of(RefillChange::RefillChanged {
         agreement: Some(agreement),
         card: Some(card.clone()),
@@ -130,8 +132,26 @@ pub(super) fn follow_cards(
         card_ends_at,
         monthly_cap: state.refill.monthly_cap,
         words: None,
-        look_at: is_known.then(|| now.plus(policy.refill.card_patience_seconds)),
+        look_at: looks_later.then(|| now.plus(policy.refill.card_patience_seconds)),
     }))
+}
+
+/// Whether waiting for the look at another card would suspend the account although a refill is
+/// wanted or open: the paid time ends before it, and the wait is no respite. The refill goes on with
+/// the new card instead. Before it begins, Stripe is asked whether the customer is paying.
+fn would_lose_respite(
+    state: &AccountState,
+    card: &CardId,
+    policy: &Policy,
+    now: Timestamp,
+) -> bool {
+    let refill = &state.refill;
+    let in_flight = refill.attempt.as_ref().is_some_and(|attempt| attempt.void_at.is_none());
+    let look_at = now.plus(policy.refill.card_patience_seconds);
+    policy.row_format >= RESPITE_KEPT
+        && refill.card.as_ref() != Some(card)
+        && (in_flight || refill.wanted.is_some())
+        && state.paid_through().is_some_and(|paid_through| paid_through <= look_at)
 }
 
 /// Format 2 knows named cards only.

@@ -96,7 +96,8 @@ pub fn is_billable(state: &AccountState) -> bool {
 }
 
 /// Whether the refill function must act: a refill is wanted and has not started, its attempt takes
-/// too long, or the time for the customer's confirmation is over.
+/// too long, or the time for the customer's confirmation is over, or the confirmation is no longer
+/// needed.
 #[must_use]
 pub fn refill_needs_driving(state: &AccountState, policy: &Policy, now: Timestamp) -> bool {
     state.refill.wanted.is_some()
@@ -105,6 +106,9 @@ pub fn refill_needs_driving(state: &AccountState, policy: &Policy, now: Timestam
 
 fn attempt_due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
     let attempt = state.refill.attempt.as_ref()?;
+    if state.is_asked_in_vain() {
+        return Some(state.at);
+    }
     Some(
         attempt
             .void_at

@@ -1,0 +1,135 @@
+//! Payments that a customer makes by hand while a refill is wanted. Nobody is charged twice: what
+//! was paid is credited first, and what is being paid holds the refill back.
+
+use crate::domain::account::{AccountState, Standing, WantedRefill};
+use crate::domain::event::CreditKind;
+use crate::domain::ids::{AccountId, CustomerId, PaymentId};
+use crate::domain::timestamp::{DAY, MINUTE, Timestamp};
+use crate::payments::{PaymentError, PaymentOutcome, Payments};
+use crate::stripe::metadata::Purchase;
+use crate::stripe::objects::{CheckoutSession, PaymentIntent};
+use crate::stripe::webhook_event::paid_intent;
+
+/// Payments of the last day are looked at. A payment page is open for half an hour, and Stripe
+/// repeats the events of older payments.
+const LOOKED_BACK_SECONDS: i64 = DAY;
+/// How long making a page at Stripe takes at most.
+const MAKING_SECONDS: i64 = 2 * MINUTE;
+/// For how long a payment holds a refill back at most: the time that a payment page is open. Only
+/// delayed methods take longer, and they may take days.
+const HOLD_SECONDS: i64 = 31 * MINUTE;
+/// A refill begins at least this long before the account is suspended without it. The refill is
+/// looked at every minute.
+const BEFORE_SUSPENSION_SECONDS: i64 = 2 * MINUTE;
+
+/// What a look at a customer's own payments came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HandPayments {
+    None,
+    /// The look credited at least one. The balance must be looked at again.
+    Credited,
+    /// The customer may be paying. The words are for the log.
+    UnderWay(&'static str),
+}
+
+impl Payments<'_> {
+    /// Looks at the customer's own payments at Stripe, and credits those that are paid. Two lists
+    /// of one page each, whatever the customer did.
+    pub(super) async fn hand_payments(
+        &self,
+        account: &AccountId,
+        customer: &CustomerId,
+    ) -> Result<HandPayments, PaymentError> {
+        // A page that is being made is not at Stripe yet.
+        let pages = self.billing.store.unpaid_pages(account).await?.pages;
+        let is_new = |made_at: Timestamp| self.now - made_at < MAKING_SECONDS;
+        let mut under_way = pages
+            .iter()
+            .any(|page| page.session.is_none() && is_new(page.made_at))
+            .then_some("a payment page is being opened");
+        let since = self.now.plus(-LOOKED_BACK_SECONDS);
+        let mut has_credited = false;
+        let is_payment = |session: &&CheckoutSession| session.mode.as_deref() == Some("payment");
+        let sessions = self.stripe.sessions_since(customer, since).await?;
+        for session in sessions.iter().filter(is_payment) {
+            if session.status.as_deref() == Some("open") {
+                under_way = Some("a payment page is open");
+            } else if self.billing.store.look_up(&session.id).await?.is_none() {
+                match Box::pin(self.credit_session(session)).await {
+                    Ok(outcome) => has_credited |= is_recorded(outcome.as_ref()),
+                    Err(failure) => under_way = Some(uncreditable(&session.id, failure)?),
+                }
+            }
+        }
+        for intent in self.stripe.payments_since(customer, since).await? {
+            match intent.status.as_deref() {
+                Some("succeeded") => match Box::pin(self.credit_intent(&intent)).await {
+                    Ok(outcome) => has_credited |= is_recorded(outcome.as_ref()),
+                    Err(failure) => under_way = Some(uncreditable(&intent.id, failure)?),
+                },
+                Some(
+                    "processing" | "requires_action" | "requires_confirmation" | "requires_capture",
+                ) if is_of_page(&intent) => under_way = Some("a payment is being made"),
+                Some(_) | None => {}
+            }
+        }
+        Ok(match under_way {
+            _ if has_credited => HandPayments::Credited,
+            Some(why) => HandPayments::UnderWay(why),
+            None => HandPayments::None,
+        })
+    }
+
+    async fn credit_intent(
+        &self,
+        intent: &PaymentIntent,
+    ) -> Result<Option<PaymentOutcome>, PaymentError> {
+        let mismatch = |why| PaymentError::Mismatch { payment: intent.id.clone(), why };
+        let payment: PaymentId = intent.id.parse().map_err(|error| mismatch(format!("{error}")))?;
+        if self.billing.store.credited(&payment).await?.is_some() {
+            return Ok(None);
+        }
+        let is_live = self.stripe.mode().livemode();
+        let paid = paid_intent(intent, Some(is_live)).map_err(mismatch)?;
+        self.credit(&paid).await.map(Some)
+    }
+}
+
+/// A payment that cannot be credited has its alarm by the webhook. It is money all the same.
+fn uncreditable(payment: &str, failure: PaymentError) -> Result<&'static str, PaymentError> {
+    match failure {
+        PaymentError::Refused(_)
+        | PaymentError::Mismatch { .. }
+        | PaymentError::UnknownCustomer { .. } => {
+            tracing::warn!(payment, %failure, "a payment by hand is not credited");
+            Ok("a payment cannot be credited")
+        }
+        PaymentError::Fault(_) | PaymentError::Stripe(_) => Err(failure),
+    }
+}
+
+fn is_recorded(outcome: Option<&PaymentOutcome>) -> bool {
+    matches!(outcome, Some(PaymentOutcome::Recorded { .. }))
+}
+
+/// Whether it is the payment of a page of ours. A refill's own payment carries nothing: its invoice
+/// does.
+fn is_of_page(intent: &PaymentIntent) -> bool {
+    let purchase = Purchase::read(&intent.metadata).ok().flatten();
+    purchase.is_some_and(|purchase| match purchase.kind {
+        CreditKind::TopUp | CreditKind::Commit => true,
+        CreditKind::Refill { .. } => false,
+    })
+}
+
+/// Until when a payment that is under way holds a refill back. An abandoned page suspends nobody
+/// whose card is good.
+pub(super) fn holds_until(state: &AccountState, wanted: WantedRefill) -> Timestamp {
+    let at_most = wanted.since.plus(HOLD_SECONDS);
+    let paid_through = state.paid_through().filter(|_| state.standing == Standing::Good);
+    paid_through.map_or(at_most, |paid_through| {
+        let respite = state.refill.respite.map(|respite| respite.until);
+        let suspends_at = respite.map_or(paid_through, |until| until.max(paid_through));
+        at_most.min(suspends_at.plus(-BEFORE_SUSPENSION_SECONDS))
+    })
+}
