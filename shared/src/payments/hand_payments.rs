@@ -136,6 +136,8 @@ pub(super) fn holds_until(state: &AccountState, wanted: WantedRefill) -> Timesta
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::domain::account::{PaidPeriod, RefillPurpose, RefillRespite};
     use crate::domain::money::Usd;
@@ -152,13 +154,13 @@ mod tests {
             purpose: RefillPurpose::Threshold,
         };
         let held = |paid_through: Option<&str>, respite: Option<&str>| {
-            let mut state = AccountState::default();
-            state.period = paid_through.map(|through| PaidPeriod {
+            let period = paid_through.map(|through| PaidPeriod {
                 from: at("11:00"),
                 through: at(through),
                 used: Usd::ZERO,
-                unpaid: Default::default(),
+                unpaid: BTreeSet::new(),
             });
+            let mut state = AccountState { period, ..AccountState::default() };
             let until = |until| RefillRespite { from: at("12:00"), until: at(until) };
             state.refill.respite = respite.map(until);
             holds_until(&state, wanted)
