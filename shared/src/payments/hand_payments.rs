@@ -133,3 +133,47 @@ pub(super) fn holds_until(state: &AccountState, wanted: WantedRefill) -> Timesta
         at_most.min(suspends_at.plus(-BEFORE_SUSPENSION_SECONDS))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::domain::account::{PaidPeriod, RefillPurpose, RefillRespite};
+    use crate::domain::money::Usd;
+
+    fn at(time: &str) -> Timestamp {
+        format!("2026-11-22T{time}:00Z").parse().unwrap()
+    }
+
+    #[test]
+    fn hold_ends_before_the_suspension() {
+        let wanted = WantedRefill {
+            since: at("12:00"),
+            amount: Usd::dollars(25),
+            purpose: RefillPurpose::Threshold,
+        };
+        let held = |paid_through: Option<&str>, respite: Option<&str>| {
+            let period = paid_through.map(|through| PaidPeriod {
+                from: at("11:00"),
+                through: at(through),
+                used: Usd::ZERO,
+                unpaid: BTreeSet::new(),
+            });
+            let mut state = AccountState { period, ..AccountState::default() };
+            let until = |until| RefillRespite { from: at("12:00"), until: at(until) };
+            state.refill.respite = respite.map(until);
+            holds_until(&state, wanted)
+        };
+        for (paid_through, respite, expected) in [
+            (None, None, "12:31"),
+            (None, Some("12:10"), "12:31"),
+            (Some("13:00"), Some("12:10"), "12:31"),
+            (Some("12:20"), Some("12:10"), "12:18"),
+            (Some("12:05"), Some("12:10"), "12:08"),
+            (Some("11:00"), None, "10:58"),
+        ] {
+            assert_eq!(held(paid_through, respite), at(expected), "{paid_through:?} {respite:?}");
+        }
+    }
+}
