@@ -742,7 +742,7 @@ async fn not_allowed(r: &mut Recorder<'_>, account: &str, case: &str) {
     r.ask(&api, case, "GET /v1/balance", null).await;
     r.ask(&api, case, "POST /v1/payment-methods/sessions", &json!({})).await;
     r.ask(&api, case, "POST /v1/checkout-sessions", &json!({"amount": "5.00"})).await;
-    let refill = json!({"enabled": true, "threshold": "0.00", "amount": "25.00"});
+    let refill = json!({"enabled": true, "threshold": "0.01", "amount": "25.00"});
     r.ask(&api, case, "PUT /v1/auto-refill", &refill).await;
     let usage = json!({"project": last(&projects["items"][0]), "sku": "tokens", "reading": "1"});
     let acting = r.api("platform", PLATFORM).acting_for(account);

@@ -358,6 +358,11 @@ impl Customer<'_> {
         self.rows().iter().map(meaning).collect()
     }
 
+    /// The types of its rows.
+    pub(crate) fn types(&self) -> Vec<String> {
+        self.rows().iter().map(|row| row["type"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// The payment at Stripe of the first row of a type.
     pub(crate) fn payment(&self, kind: &str) -> String {
         let row = self.rows().into_iter().find(|row| row["type"] == kind).unwrap();
