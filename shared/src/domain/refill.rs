@@ -85,7 +85,7 @@ impl AccountState {
     /// amounts are in USD, before tax.
     ///
     /// # Errors
-    /// As [`Policy::check_refill`], then [`Refusal::ThresholdNotPositive`] and
+    /// Those of the limits of amounts, then [`Refusal::ThresholdNotPositive`] and
     /// [`Refusal::CapBelowAmount`].
     pub fn check_refill_terms(
         &self,
