@@ -217,11 +217,16 @@ async fn refill_waits_for_a_payment_that_its_customer_confirms() {
 async fn abandoned_page_holds_a_refill_back_half_an_hour_at_most() {
     let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
-    world.session("100.00", None).await;
-    world.advance(30 * MINUTE);
+    world.advance(5 * MINUTE);
+    let session = world.session("100.00", None).await;
+    world.advance(25 * MINUTE);
     assert_eq!(world.refill().await.steps, ["waits, a payment page is open"]);
     world.advance(MINUTE);
     assert_eq!(world.refill().await.charged, 1);
+    // Nobody pays there as well.
+    let sessions = world.objects("checkout.session");
+    let page = sessions.iter().find(|page| page["id"] == session.as_str()).unwrap();
+    assert_eq!(page["status"], "expired");
     world.check().await;
 }
 

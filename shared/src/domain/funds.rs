@@ -98,7 +98,10 @@ impl<'a> Purse<'a> {
     /// The same funds, as far as they can pay at a later instant.
     #[must_use]
     pub fn at(&self, instant: Timestamp) -> Purse<'a> {
-        Purse { instant, ..self.clone() }
+        let lasting = self.grants.iter().filter(|grant| grant.expires_at > instant);
+        let spendable: Usd = lasting.map(|grant| grant.pot.remaining).sum();
+        let budget = self.budget.min((self.paid.remaining + spendable).or_zero());
+        Purse { instant, budget, ..self.clone() }
     }
 
     fn new(paid: Usd, used: Usd, grants: &'a [Grant], instant: Timestamp) -> Purse<'a> {

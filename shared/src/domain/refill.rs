@@ -159,9 +159,11 @@ impl AccountState {
         let is_renewal = attempt.purpose == RefillPurpose::TrialRenewal;
         let is_within_terms =
             refill.agreement.is_some_and(|agreed| is_renewal || attempt.amount <= agreed.max());
-        // A charge to a target is what is still missing, however much was when it began.
+        // A charge to a target is what is still missing, however much was when it began. The amount
+        // that the customer is asked to confirm stays, or a cent given back would ask anew.
+        let is_fixed = is_renewal || attempt.void_at.is_some();
         let is_still_missing = |agreed: RefillAgreement| {
-            is_renewal || agreed.target.is_none() || attempt.amount <= charge(self, agreed, now)
+            is_fixed || agreed.target.is_none() || attempt.amount <= charge(self, agreed, now)
         };
         self.is_refill_possible()
             && refill.agreement.is_some_and(is_still_missing)

@@ -18,8 +18,10 @@ use serde::{Deserialize, Serialize};
 
 /// A version of the stored form of a row.
 ///
-/// 5: the idempotency key of a request is an item of the table `accounts` and no claim in the
-/// ledger (`store/requests.rs`). Rows themselves have the same bytes.
+/// 5: what was taken back of payments is in items, and rows say what these hold; the idempotency key
+/// of a request is an item and no claim in the ledger (`store/requests.rs`); a credit that does not
+/// pay for a respite leaves it as it is; another default card ends none. Under format 4 none of
+/// these is decided.
 ///
 /// 4: refills to a target balance, with the words that the customer accepted; the expiry of the card
 /// that refills charge; refills that wait for a customer who did not confirm, and those that staff

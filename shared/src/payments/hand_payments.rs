@@ -23,13 +23,18 @@ const HOLD_SECONDS: i64 = 31 * MINUTE;
 const BEFORE_SUSPENSION_SECONDS: i64 = 2 * MINUTE;
 
 /// What a look at a customer's own payments came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum HandPayments {
     None,
     /// The look credited at least one. The balance must be looked at again.
     Credited,
-    /// The customer may be paying. The words are for the log.
-    UnderWay(&'static str),
+    /// The customer may be paying.
+    UnderWay {
+        /// For the log.
+        why: &'static str,
+        /// Sessions of payment pages at which they still can.
+        open_pages: Vec<String>,
+    },
 }
 
 impl Payments<'_> {
@@ -48,12 +53,13 @@ impl Payments<'_> {
             .any(|page| page.session.is_none() && is_new(page.made_at))
             .then_some("a payment page is being opened");
         let since = self.now.plus(-LOOKED_BACK_SECONDS);
-        let mut has_credited = false;
+        let (mut has_credited, mut open_pages) = (false, Vec::new());
         let is_payment = |session: &&CheckoutSession| session.mode.as_deref() == Some("payment");
         let sessions = self.stripe.sessions_since(customer, since).await?;
         for session in sessions.iter().filter(is_payment) {
             if session.status.as_deref() == Some("open") {
                 under_way = Some("a payment page is open");
+                open_pages.push(session.id.clone());
             } else if self.billing.store.look_up(&session.id).await?.is_none() {
                 match Box::pin(self.credit_session(session)).await {
                     Ok(outcome) => has_credited |= is_recorded(outcome.as_ref()),
@@ -75,7 +81,7 @@ impl Payments<'_> {
         }
         Ok(match under_way {
             _ if has_credited => HandPayments::Credited,
-            Some(why) => HandPayments::UnderWay(why),
+            Some(why) => HandPayments::UnderWay { why, open_pages },
             None => HandPayments::None,
         })
     }

@@ -229,15 +229,27 @@ impl Payments<'_> {
         };
         match self.hand_payments(account, &customer).await {
             Ok(HandPayments::Credited) => return Ok(Begun::LookAgain),
-            Ok(HandPayments::UnderWay(why)) if self.now < holds_until(state, wanted) => {
+            Ok(HandPayments::UnderWay { why, .. }) if self.now < holds_until(state, wanted) => {
                 return Ok(Begun::Nothing(RefillStep::Waits { why: why.to_owned() }));
             }
-            Ok(HandPayments::UnderWay(_) | HandPayments::None) => {}
-            Err(PaymentError::Stripe(error)) => {
-                if !error.may_pass() {
-                    tracing::error!(alarm = "refill_stuck", %account, %error);
+            Ok(HandPayments::UnderWay { open_pages, .. }) => {
+                // Nobody pays there once the card is charged. A page that was just paid cannot
+                // expire, and is credited by the next look.
+                for page in open_pages {
+                    if let Err(error) = self.stripe.expire_session(&page).await {
+                        return Ok(Begun::Nothing(RefillStep::Waits { why: error.to_string() }));
+                    }
                 }
+            }
+            Ok(HandPayments::None) => {}
+            Err(PaymentError::Stripe(error))
+                if error.may_pass() || self.now < holds_until(state, wanted) =>
+            {
                 return Ok(Begun::Nothing(RefillStep::Waits { why: error.to_string() }));
+            }
+            // What Stripe refuses to list for good must not suspend a customer whose card is good.
+            Err(PaymentError::Stripe(error)) => {
+                tracing::error!(alarm = "refill_stuck", %account, %error);
             }
             Err(failure) => return Err(failure),
         }
@@ -483,12 +495,19 @@ impl Payments<'_> {
             (Some("open"), _) => {
                 Box::pin(self.judge_open(account, attempt, invoice, reached)).await
             }
-            // Made void before its time, because it was no longer needed or the customer paid by
-            // hand. Whoever did it died before its row.
+            // Made void before its time, because it was no longer needed. Whoever did it died
+            // before its row.
+            // If it is still needed, staff made it void at Stripe, and it is not charged again at
+            // once.
             (Some("void"), Reached::Asked)
                 if attempt.void_at.is_some_and(|void_at| self.now < void_at) =>
             {
-                self.fail(account, attempt, RefillDecline::CalledOff, "called_off").await
+                let (decline, code) = if self.is_agreed(account, attempt).await? {
+                    (RefillDecline::NotCharged, "void")
+                } else {
+                    (RefillDecline::CalledOff, "called_off")
+                };
+                self.fail(account, attempt, decline, code).await
             }
             (Some("void" | "uncollectible"), _) => {
                 let declined = intent(invoice).and_then(declined_of);
@@ -537,10 +556,7 @@ impl Payments<'_> {
                 .await
             }
             (_, Reached::Asked) => {
-                let head = self.billing.store.head(account).await?;
-                let is_agreed =
-                    head.is_some_and(|head| head.state.is_refill_agreed(attempt, self.now));
-                if is_agreed {
+                if self.is_agreed(account, attempt).await? {
                     return Ok(RefillStep::NeedsCustomer { attempt: attempt.number });
                 }
                 self.give_up(account, attempt, invoice, RefillDecline::CalledOff, "called_off")
@@ -676,6 +692,16 @@ impl Payments<'_> {
             )) => Ok(RefillStep::NeedsCustomer { attempt: attempt.number }),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Whether the attempt is still needed and agreed, by the account as it is now.
+    async fn is_agreed(
+        &self,
+        account: &AccountId,
+        attempt: &RefillAttempt,
+    ) -> Result<bool, PaymentError> {
+        let head = self.billing.store.head(account).await?;
+        Ok(head.is_some_and(|head| head.state.is_refill_agreed(attempt, self.now)))
     }
 
     /// Makes the invoice void (a draft is deleted), then records the failure; or credits it, if it

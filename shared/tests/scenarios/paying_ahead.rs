@@ -455,6 +455,17 @@ fn start_cannot_reckon_with_a_grant_that_ends_before_the_reserve() {
 }
 
 #[test]
+fn start_cannot_reckon_with_a_grant_that_only_covers_a_debt_until_then() {
+    let mut world = World::opened();
+    world.grant("10:30", "20", "12:00", &[]);
+    world.grant("10:31", "5", "30T00:00", &[]);
+    world.command("11:00", correction("-8")).unwrap();
+    // At 12:00 the first grant ends, and the debt is more than the second.
+    let refused = world.start("11:59", "a", "vm100").err();
+    assert!(matches!(refused, Some(Refusal::CreditTooLow { .. })), "{refused:?}");
+}
+
+#[test]
 fn stop_after_a_late_run_pays_first_then_returns() {
     let mut world = World::with_credit("25");
     world.start("11:00", "a", "vm60").unwrap();

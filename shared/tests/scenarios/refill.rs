@@ -519,6 +519,20 @@ fn refill_to_a_target_never_exceeds_what_is_missing_later() {
 }
 
 #[test]
+fn confirmation_of_a_refill_to_a_target_outlives_a_cent_that_comes_back() {
+    let mut world = World::with_credit("5");
+    world.command("11:00", Command::ChangeRefill(to_target("10", "60"))).unwrap();
+    world.begin_refill("11:01").unwrap();
+    world.command("11:02", Command::AskCustomer { attempt: 1, url: None }).unwrap();
+    let back =
+        |amount: &str| Command::Correct { amount: named(amount), reason: "a test".to_owned() };
+    world.command("11:03", back("0.20")).unwrap();
+    assert!(!world.state.is_asked_in_vain(), "the customer confirms what was asked for");
+    world.command("11:04", back("5")).unwrap();
+    assert!(world.state.is_asked_in_vain(), "$10.20 are not below the threshold");
+}
+
+#[test]
 fn refill_in_multiples_never_exceeds_what_is_missing_later() {
     let mut world = World::with_credit("5");
     world.agree_to_refill_up_to("11:00", ("100", "10"), "200");
