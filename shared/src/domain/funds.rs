@@ -101,7 +101,7 @@ impl<'a> Purse<'a> {
         let lasting = self.grants.iter().filter(|grant| grant.expires_at > instant);
         let spendable: Usd = lasting.map(|grant| grant.pot.remaining).sum();
         let budget = self.budget.min((self.paid.remaining + spendable).or_zero());
-        Purse { instant, budget, ..self.clone() }
+        Purse { budget, instant, ..self.clone() }
     }
 
     fn new(paid: Usd, used: Usd, grants: &'a [Grant], instant: Timestamp) -> Purse<'a> {
