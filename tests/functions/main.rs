@@ -21,6 +21,7 @@ mod account_support;
 mod admin;
 mod admin_health;
 mod auto_refill;
+mod auto_refill_resumed;
 mod bus_world;
 mod checkout;
 mod console;

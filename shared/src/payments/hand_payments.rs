@@ -1,7 +1,7 @@
 //! Payments that a customer makes by hand while a refill is wanted. Nobody is charged twice: what
 //! was paid is credited first, and what is being paid holds the refill back.
 
-use crate::domain::account::{AccountState, Standing, WantedRefill};
+use crate::domain::account::{AccountState, Standing};
 use crate::domain::event::CreditKind;
 use crate::domain::ids::{AccountId, CustomerId, PaymentId};
 use crate::domain::timestamp::{DAY, MINUTE, Timestamp};
@@ -56,10 +56,13 @@ impl Payments<'_> {
         let (mut has_credited, mut open_pages) = (false, Vec::new());
         let is_payment = |session: &&CheckoutSession| session.mode.as_deref() == Some("payment");
         let sessions = self.stripe.sessions_since(customer, since).await?;
+        let settings = self.stripe.settings();
         for session in sessions.iter().filter(is_payment) {
             if session.status.as_deref() == Some("open") {
-                under_way = Some("a payment page is open");
-                open_pages.push(session.id.clone());
+                if settings.is_own(&session.metadata) {
+                    under_way = Some("a payment page is open");
+                    open_pages.push(session.id.clone());
+                }
             } else if self.billing.store.look_up(&session.id).await?.is_none() {
                 match Box::pin(self.credit_session(session)).await {
                     Ok(outcome) => has_credited |= is_recorded(outcome.as_ref()),
@@ -75,7 +78,9 @@ impl Payments<'_> {
                 },
                 Some(
                     "processing" | "requires_action" | "requires_confirmation" | "requires_capture",
-                ) if is_of_page(&intent) => under_way = Some("a payment is being made"),
+                ) if is_of_page(&intent) && settings.is_own(&intent.metadata) => {
+                    under_way = Some("a payment is being made");
+                }
                 Some(_) | None => {}
             }
         }
@@ -130,8 +135,8 @@ fn is_of_page(intent: &PaymentIntent) -> bool {
 
 /// Until when a payment that is under way holds a refill back. An abandoned page suspends nobody
 /// whose card is good.
-pub(super) fn holds_until(state: &AccountState, wanted: WantedRefill) -> Timestamp {
-    let at_most = wanted.since.plus(HOLD_SECONDS);
+pub(super) fn holds_until(state: &AccountState, wanted_since: Timestamp) -> Timestamp {
+    let at_most = wanted_since.plus(HOLD_SECONDS);
     let paid_through = state.paid_through().filter(|_| state.standing == Standing::Good);
     paid_through.map_or(at_most, |paid_through| {
         let respite = state.refill.respite.map(|respite| respite.until);
@@ -145,7 +150,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::domain::account::{PaidPeriod, RefillPurpose, RefillRespite};
+    use crate::domain::account::{PaidPeriod, RefillRespite};
     use crate::domain::money::Usd;
 
     fn at(time: &str) -> Timestamp {
@@ -154,11 +159,6 @@ mod tests {
 
     #[test]
     fn hold_ends_before_the_suspension() {
-        let wanted = WantedRefill {
-            since: at("12:00"),
-            amount: Usd::dollars(25),
-            purpose: RefillPurpose::Threshold,
-        };
         let held = |paid_through: Option<&str>, respite: Option<&str>| {
             let period = paid_through.map(|through| PaidPeriod {
                 from: at("11:00"),
@@ -169,7 +169,7 @@ mod tests {
             let mut state = AccountState { period, ..AccountState::default() };
             let until = |until| RefillRespite { from: at("12:00"), until: at(until) };
             state.refill.respite = respite.map(until);
-            holds_until(&state, wanted)
+            holds_until(&state, at("12:00"))
         };
         for (paid_through, respite, expected) in [
             (None, None, "12:31"),

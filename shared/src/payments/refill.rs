@@ -20,7 +20,7 @@
 use crate::domain::account::{AccountState, RefillAttempt};
 use crate::domain::command::Command;
 use crate::domain::event::{Cause, Change, CreditKind, RefillChange, RefillDecline};
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, CustomerId};
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::{HOUR, Timestamp};
 use crate::payments::decline::{self, DeclineClass};
@@ -103,6 +103,17 @@ enum Begun {
     LookAgain,
     /// It cannot begin.
     Nothing(RefillStep),
+}
+
+/// Whether the saved card may be charged, as far as its customer's own payments go.
+enum RefillWay {
+    Free,
+    /// A payment was credited. The balance must be looked at again.
+    LookAgain,
+    /// The customer may be paying, or Stripe cannot tell.
+    Held {
+        why: String,
+    },
 }
 
 /// What became of an invoice that was to be made void.
@@ -227,31 +238,10 @@ impl Payments<'_> {
             tracing::error!(alarm = "refill_without_customer", %account);
             return Ok(Begun::Nothing(RefillStep::NoCustomer));
         };
-        match self.hand_payments(account, &customer).await {
-            Ok(HandPayments::Credited) => return Ok(Begun::LookAgain),
-            Ok(HandPayments::UnderWay { why, .. }) if self.now < holds_until(state, wanted) => {
-                return Ok(Begun::Nothing(RefillStep::Waits { why: why.to_owned() }));
-            }
-            Ok(HandPayments::UnderWay { open_pages, .. }) => {
-                // Nobody pays there once the card is charged. A page that was just paid cannot
-                // expire, and is credited by the next look.
-                for page in open_pages {
-                    if let Err(error) = self.stripe.expire_session(&page).await {
-                        return Ok(Begun::Nothing(RefillStep::Waits { why: error.to_string() }));
-                    }
-                }
-            }
-            Ok(HandPayments::None) => {}
-            Err(PaymentError::Stripe(error))
-                if error.may_pass() || self.now < holds_until(state, wanted) =>
-            {
-                return Ok(Begun::Nothing(RefillStep::Waits { why: error.to_string() }));
-            }
-            // What Stripe refuses to list for good must not suspend a customer whose card is good.
-            Err(PaymentError::Stripe(error)) => {
-                tracing::error!(alarm = "refill_stuck", %account, %error);
-            }
-            Err(failure) => return Err(failure),
+        match self.make_way(account, &customer, holds_until(state, wanted.since)).await? {
+            RefillWay::Free => {}
+            RefillWay::LookAgain => return Ok(Begun::LookAgain),
+            RefillWay::Held { why } => return Ok(Begun::Nothing(RefillStep::Waits { why })),
         }
         let tax = self.stripe.settings().tax;
         let begin = |_: &AccountState| Ok(Command::BeginRefill { customer: customer.clone(), tax });
@@ -269,6 +259,43 @@ impl Payments<'_> {
             // Another worker began it, or it is no longer wanted.
             Ok(CommandOutcome::AlreadyAppended(_)) | Err(PaymentError::Refused(_)) => {
                 Ok(Begun::LookAgain)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Looks at what the customer pays by hand before their saved card is charged. What is under way
+    /// holds the charge back until `held_until`.
+    async fn make_way(
+        &self,
+        account: &AccountId,
+        customer: &CustomerId,
+        held_until: Timestamp,
+    ) -> Result<RefillWay, PaymentError> {
+        let is_held = self.now < held_until;
+        match self.hand_payments(account, customer).await {
+            Ok(HandPayments::None) => Ok(RefillWay::Free),
+            Ok(HandPayments::Credited) => Ok(RefillWay::LookAgain),
+            Ok(HandPayments::UnderWay { why, .. }) if is_held => {
+                Ok(RefillWay::Held { why: why.to_owned() })
+            }
+            Ok(HandPayments::UnderWay { open_pages, .. }) => {
+                // Nobody pays there once the card is charged. A page that was just paid cannot
+                // expire, and is credited by the next look.
+                for page in open_pages {
+                    if let Err(error) = self.stripe.expire_session(&page).await {
+                        return Ok(RefillWay::Held { why: error.to_string() });
+                    }
+                }
+                Ok(RefillWay::Free)
+            }
+            Err(PaymentError::Stripe(error)) if error.may_pass() || is_held => {
+                Ok(RefillWay::Held { why: error.to_string() })
+            }
+            // What Stripe refuses to list for good must not suspend a customer whose card is good.
+            Err(PaymentError::Stripe(error)) => {
+                tracing::error!(alarm = "refill_stuck", %account, %error);
+                Ok(RefillWay::Free)
             }
             Err(failure) => Err(failure),
         }
@@ -311,17 +338,17 @@ impl Payments<'_> {
             && let Some(invoice) = self.find(account, attempt).await?
         {
             if invoice.status.as_deref() == Some("draft") {
-                return Box::pin(self.walk_from(account, attempt, &invoice)).await;
+                return Box::pin(self.walk_from(account, attempt, &invoice, age)).await;
             }
             if is_untried(&invoice) {
                 self.billing.store.note_owner(account, &invoice.id).await?;
-                return Box::pin(self.charge(account, attempt, &invoice)).await;
+                return Box::pin(self.charge(account, attempt, &invoice, age)).await;
             }
             return Box::pin(self.judge(account, attempt, &invoice, Reached::Invoice)).await;
         }
         let new = new_invoice(account, attempt);
         match self.stripe.create_invoice(&new, &key(account, attempt, "invoice")).await {
-            Ok(invoice) => Box::pin(self.walk_from(account, attempt, &invoice)).await,
+            Ok(invoice) => Box::pin(self.walk_from(account, attempt, &invoice, age)).await,
             Err(error) => self.unfinished(account, attempt, Reached::Invoice, error).await,
         }
     }
@@ -331,10 +358,11 @@ impl Payments<'_> {
         account: &AccountId,
         attempt: &RefillAttempt,
         invoice: &StripeInvoice,
+        age: Age,
     ) -> Result<RefillStep, PaymentError> {
         self.billing.store.note_owner(account, &invoice.id).await?;
         match self.finalize(account, attempt, invoice).await {
-            Ok(invoice) => Box::pin(self.charge(account, attempt, &invoice)).await,
+            Ok(invoice) => Box::pin(self.charge(account, attempt, &invoice, age)).await,
             Err(error) => self.unfinished(account, attempt, Reached::Draft, error).await,
         }
     }
@@ -344,6 +372,7 @@ impl Payments<'_> {
         account: &AccountId,
         attempt: &RefillAttempt,
         invoice: &StripeInvoice,
+        age: Age,
     ) -> Result<RefillStep, PaymentError> {
         // The customer's credit balance at Stripe paid it when it was made final.
         if invoice.is_paid() {
@@ -351,7 +380,16 @@ impl Payments<'_> {
         }
         // What was agreed may have changed since the attempt began: switched off, frozen, closed,
         // another card, a smaller amount, a lower cap; or another run settled it.
-        let head = self.billing.store.head(account).await?;
+        let mut head = self.billing.store.head(account).await?;
+        // While the attempt was interrupted, its customer may have paid by hand.
+        if let Some(known) = head.as_ref().filter(|_| age == Age::Known) {
+            let held_until = holds_until(&known.state, attempt.wanted_since);
+            match self.make_way(account, &attempt.customer, held_until).await? {
+                RefillWay::Free => {}
+                RefillWay::LookAgain => head = self.billing.store.head(account).await?,
+                RefillWay::Held { why } => return Ok(open(attempt, why)),
+            }
+        }
         let state = head.as_ref().map(|head| &head.state);
         if state
             .and_then(|state| open_attempt(state, attempt))
@@ -485,7 +523,7 @@ impl Payments<'_> {
         match (invoice.status.as_deref(), reached) {
             (Some("paid"), _) => self.paid(account, attempt, invoice).await,
             (Some("draft"), Reached::Invoice) => {
-                Box::pin(self.walk_from(account, attempt, invoice)).await
+                Box::pin(self.walk_from(account, attempt, invoice, Age::Known)).await
             }
             // Deleted first: another run might still make it final and pay it.
             (Some("draft"), _) => {
@@ -591,12 +629,13 @@ impl Payments<'_> {
     ) -> Result<Option<StripeInvoice>, StripeError> {
         let since = attempt.begun_at.plus(-CLOCKS_SECONDS);
         let invoices = self.stripe.invoices_since(&attempt.customer, since).await?;
+        let settings = self.stripe.settings();
         let is_ours = |invoice: &&StripeInvoice| {
             let purchase = Purchase::read(&invoice.metadata).ok().flatten();
             purchase.is_some_and(|purchase| {
                 let of_attempt = matches!(purchase.kind, CreditKind::Refill { attempt: n, .. } if n == attempt.number);
                 purchase.account == *account && of_attempt
-            })
+            }) && settings.is_own(&invoice.metadata)
         };
         // There is one; should there ever be more, what was paid counts, then what can be paid.
         let order = ["paid", "open", "draft", "uncollectible", "void"];

@@ -1,5 +1,7 @@
 //! What the operator sets about Stripe: read from the environment once, when a function starts.
 
+use super::metadata::installation;
+use super::objects::Metadata;
 use super::secret::StripeSecret;
 use crate::domain::account::TaxMode;
 use crate::runtime::settings::SettingsError;
@@ -125,6 +127,14 @@ impl StripeSettings {
                 RefillDefault::Off
             },
         })
+    }
+
+    /// Whether an object of a customer of ours is this installation's. Two installations that share
+    /// a Stripe account may share a customer, too. Releases before November 2026 named none.
+    #[must_use]
+    pub fn is_own(&self, metadata: &Metadata) -> bool {
+        let named = installation(metadata);
+        named.is_none() || self.installation.is_none() || named == self.installation
     }
 }
 
