@@ -645,6 +645,22 @@ async fn dispute_of_older_rows_goes_on_in_newer_ones() {
     ends_at(&world, ("25", false), "rolled back").await;
 }
 
+/// What format 2 took is known to every newer one, whichever row comes first.
+#[tokio::test]
+async fn money_that_older_rows_took_is_not_taken_again() {
+    for format in [3, 4, 5].map(RowFormat::new) {
+        let mut world = PaymentWorld::with(&[("ROW_FORMAT", "2")]).await;
+        let payment = credited(&world).await;
+        let dispute = chargeback(&world, &payment, None);
+        ends_at(&world, ("0", true), "format 2").await;
+        world.webhook.billing.settings.policy.row_format = format;
+        world.stand_in.close_dispute(&dispute, DisputeEnd::Lost).unwrap();
+        ends_at(&world, ("0", true), &format!("lost, format {format}")).await;
+        world.stand_in.close_dispute(&dispute, DisputeEnd::Won).unwrap();
+        ends_at(&world, ("25", false), &format!("won, format {format}")).await;
+    }
+}
+
 #[tokio::test]
 async fn staff_decision_about_a_lost_dispute_outlasts_repeated_events() {
     let world = PaymentWorld::new().await;

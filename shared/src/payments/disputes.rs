@@ -133,7 +133,9 @@ impl Payments<'_> {
             Some(phase) => Some(phase),
             None => self.phase_of_older_rows(dispute).await?,
         };
-        let (dispute_cents, grants) = match known {
+        // Rows of formats 3 and 4 that told of a status know no money that rows before them moved.
+        let is_known = state.dispute(dispute).is_none_or(|known| known.cents != 0);
+        let (dispute_cents, grants) = match known.filter(|_| is_known) {
             Some(DisputeState { cents, grants, .. }) => (cents, grants),
             None => match self.billing.store.taken_by_older_rows(dispute).await? {
                 Some(taken) => (taken.cents, taken.grants),
