@@ -8,7 +8,7 @@ use tollgate::domain::command::Command;
 use tollgate::domain::decide::decide;
 use tollgate::domain::event::{Cause, Event, PaymentFacts, PendingEnd, TakeBack};
 use tollgate::domain::ids::{AccountId, PaymentId};
-use tollgate::domain::payment_records::TakenTotals;
+use tollgate::domain::payment_records::{RecordedTotals, TakenTotals};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resources::BillableList;
 use tollgate::domain::row::ChainHead;
@@ -298,6 +298,28 @@ async fn reversal_racing_its_refund_returns_what_was_taken() {
     );
     assert_eq!(receipt(given).head.state.balance(), named("10"));
     check(&ledger, ALICE).await;
+}
+
+/// The head was read, and what its own transaction wrote beside it was not visible yet.
+#[tokio::test]
+async fn row_decided_on_totals_that_are_not_the_newest_is_lost() {
+    let ledger = Ledger::with_credit("10").await;
+    let alice = alice();
+    let trigger = ledger.trigger(&alice, at("10:10:00"));
+    let of = topup("pi_first", "10");
+    let by = TakeBack::Refund(named("re_1"));
+    let first = Plan::take_back(&by, &of, TakenPart::Cents(400));
+    receipt(ledger.store.execute(trigger, Cause::Stripe, first).await);
+    let head = ledger.head(ALICE).await;
+    let (by, before) = (TakeBack::Refund(named("re_2")), RecordedTotals::default());
+    let stale = Command::TakeBack { by: by.clone(), of: of.clone(), cents: 100, before };
+    let event = decide(&head.state, &stale, Cause::Stripe, &ledger.policy, at("10:10:00")).unwrap();
+    let list = BillableList::default();
+    let appended = ledger.store.append(&alice, &head, &event, &list, &ledger.policy).await;
+    assert_eq!(appended, Ok(Appended::Lost(None)));
+    let second = Plan::take_back(&by, &of, TakenPart::Cents(100));
+    receipt(ledger.store.execute(trigger, Cause::Stripe, second).await);
+    assert_eq!(check(&ledger, ALICE).await.balance(), named("5"));
 }
 
 #[tokio::test]

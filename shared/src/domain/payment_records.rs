@@ -51,6 +51,8 @@ impl RecordedTotals {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedChange {
     pub payment: PaymentId,
+    /// The cents that the row takes. Below zero if it gives back.
+    pub cents: i64,
     pub taken: TakenTotals,
     /// The dispute that the row is about, if it is about one.
     pub dispute: Option<DisputeState>,

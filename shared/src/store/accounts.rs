@@ -272,19 +272,10 @@ impl Store {
         let mut item = item(key);
         item.insert("seq".to_owned(), number(row.before.next_seq));
         item.extend(after.attributes(row.account));
-        self.newer_account_item(row, item).map(Some)
-    }
-
-    /// An item that carries the row's number as `seq` replaces what an older row wrote.
-    pub(super) fn newer_account_item(
-        &self,
-        row: &Appending<'_>,
-        item: StoredItem,
-    ) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()
             .condition_expression("attribute_not_exists(seq) OR seq < :seq")
             .expression_attribute_values(":seq", number(row.before.next_seq));
-        self.account_put(put.set_item(Some(item)))
+        self.account_put(put.set_item(Some(item))).map(Some)
     }
 
     pub(super) fn new_account_item(
@@ -307,7 +298,7 @@ impl Store {
         self.account_put(put.set_item(Some(item)))
     }
 
-    fn account_put(
+    pub(super) fn account_put(
         &self,
         put: aws_sdk_dynamodb::types::builders::PutBuilder,
     ) -> Result<TransactWriteItem, StoreError> {

@@ -12,7 +12,9 @@ use super::{
 use crate::domain::account::AccountState;
 use crate::domain::command::{Command, TakenCredit};
 use crate::domain::decide::decide;
-use crate::domain::event::{Cause, Change, Event, GrantChange, PaymentFacts, TakeBack};
+use crate::domain::event::{
+    Cause, Change, Event, GrantChange, PaymentChange, PaymentFacts, TakeBack,
+};
 use crate::domain::ids::{AccountId, DisputeId, ResourceId};
 use crate::domain::payment_records::RecordedTotals;
 use crate::domain::policy::Policy;
@@ -397,7 +399,10 @@ impl<'s, 'a> Driver<'s, 'a> {
                     return Ok(self.finish(event, head, None, unsettled).await);
                 }
                 Appended::AlreadyAppended(claimed) => {
-                    return self.already_appended(&event, claimed).await;
+                    if !self.is_taken_after_all(&event, &claimed).await? {
+                        return self.already_appended(&event, claimed).await;
+                    }
+                    known = self.lost(None).await?;
                 }
                 Appended::KeyReused(_) => return Err(Refusal::KeyReused.into()),
                 Appended::IdTaken(resource) => {
@@ -406,6 +411,21 @@ impl<'s, 'a> Driver<'s, 'a> {
                 Appended::Lost(winner) => known = self.lost(winner).await?,
             }
         }
+    }
+
+    /// Whether a row that gives nothing back, because nothing was taken, found that it was: that
+    /// row was just becoming visible. Then it is decided again.
+    async fn is_taken_after_all(
+        &self,
+        event: &Event,
+        claimed: &ExistingClaim,
+    ) -> Result<bool, StoreError> {
+        let Change::Payment(PaymentChange::GivenBack { by, known: false, .. }) = &event.change
+        else {
+            return Ok(false);
+        };
+        let reversal = format!("stripe#{}#reversal", by.as_str());
+        Ok(claimed.key != reversal && self.store.claim(&reversal).await?.is_none())
     }
 
     /// Whether a request was answered before. One read, of the place where the next row would have

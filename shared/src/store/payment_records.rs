@@ -1,13 +1,15 @@
 //! What was taken back of payments: items of the account, written in the transaction of the row that
 //! changes them. `payment#P#taken` holds the totals, and `payment#P#dispute#D` what one dispute holds.
+//! Each has its `cents`, the row's number as `seq`, and the rest as `body`.
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use serde::Serialize;
 
 use super::accounts::{Appending, body_of, with_body};
-use super::item::{StoredItem, account_partition, item, malformed, number, text, text_of};
+use super::item::{account_partition, item, malformed, number, text, text_of};
 use super::{Store, StoreError};
 use crate::domain::ids::{AccountId, PaymentId};
-use crate::domain::payment_records::PaymentRecords;
+use crate::domain::payment_records::{PaymentRecords, RecordedChange};
 
 const TAKEN: &str = "taken";
 
@@ -41,24 +43,44 @@ impl Store {
         row: &Appending<'_>,
     ) -> Result<Vec<TransactWriteItem>, StoreError> {
         let Some(recorded) = row.event.recorded() else { return Ok(Vec::new()) };
-        let payment = &recorded.payment;
-        let taken = with_body(record_item(row, sort_key(payment, TAKEN)), &recorded.taken)?;
-        let mut writes = vec![self.newer_account_item(row, taken)?];
-        if let Some(dispute) = &recorded.dispute {
-            let key = sort_key(payment, &format!("dispute#{}", dispute.dispute));
-            let item = with_body(record_item(row, key), dispute)?;
-            writes.push(self.newer_account_item(row, item)?);
+        let RecordedChange { payment, cents, taken, dispute } = &recorded;
+        let mut writes =
+            vec![self.record_write(row, payment, TAKEN, (*cents, taken.cents), taken)?];
+        if let Some(dispute) = dispute {
+            let part = format!("dispute#{}", dispute.dispute);
+            writes.push(self.record_write(
+                row,
+                payment,
+                &part,
+                (*cents, dispute.cents),
+                dispute,
+            )?);
         }
         Ok(writes)
     }
-}
 
-fn record_item(row: &Appending<'_>, sort_key: String) -> StoredItem {
-    item([
-        ("pk", text(account_partition(row.account))),
-        ("sk", text(sort_key)),
-        ("seq", number(row.before.next_seq)),
-    ])
+    /// The item must hold what the row was decided on. The head's own transaction may just be
+    /// becoming visible: then its head was read, and its items as they were before. An item of a
+    /// payment that only older rows told of is new.
+    fn record_write(
+        &self,
+        row: &Appending<'_>,
+        payment: &PaymentId,
+        part: &str,
+        (moved, cents): (i64, i64),
+        body: &impl Serialize,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let record = item([
+            ("pk", text(account_partition(row.account))),
+            ("sk", text(sort_key(payment, part))),
+            ("seq", number(row.before.next_seq)),
+            ("cents", number(cents)),
+        ]);
+        let put = Put::builder()
+            .condition_expression("attribute_not_exists(pk) OR cents = :before")
+            .expression_attribute_values(":before", number(cents - moved));
+        self.account_put(put.set_item(Some(with_body(record, body)?)))
+    }
 }
 
 fn sort_key(payment: &PaymentId, part: &str) -> String {

@@ -284,17 +284,23 @@ impl PaymentChange {
     /// What the items of the payment hold after the row. `None` if the row writes none.
     pub(super) fn recorded(&self) -> Option<RecordedChange> {
         match self {
-            PaymentChange::TakenBack { of, after, .. }
-            | PaymentChange::GivenBack { of, after, .. } => Some(RecordedChange {
+            PaymentChange::TakenBack { of, cents, after, .. } => Some(RecordedChange {
                 payment: of.payment.clone(),
+                cents: *cents,
                 taken: (*after)?,
                 dispute: None,
             }),
-            PaymentChange::DisputeMoved { dispute, of, after, .. } => {
-                after.recorded(dispute, &of.payment)
+            PaymentChange::GivenBack { of, cents, after, .. } => Some(RecordedChange {
+                payment: of.payment.clone(),
+                cents: -*cents,
+                taken: (*after)?,
+                dispute: None,
+            }),
+            PaymentChange::DisputeMoved { dispute, of, cents, after, .. } => {
+                after.recorded(dispute, &of.payment, *cents)
             }
             PaymentChange::DisputeChanged { dispute, payment, after, .. } => {
-                after.as_ref()?.recorded(dispute, payment)
+                after.as_ref()?.recorded(dispute, payment, 0)
             }
             PaymentChange::Credited { .. }
             | PaymentChange::PaymentPending(_)
@@ -476,9 +482,15 @@ impl DisputeTotals {
         self.phase.is_some()
     }
 
-    fn recorded(&self, dispute: &DisputeId, payment: &PaymentId) -> Option<RecordedChange> {
+    fn recorded(
+        &self,
+        dispute: &DisputeId,
+        payment: &PaymentId,
+        cents: i64,
+    ) -> Option<RecordedChange> {
         self.is_in_items().then(|| RecordedChange {
             payment: payment.clone(),
+            cents,
             taken: TakenTotals { cents: self.payment_cents, credit: self.payment_credit },
             dispute: Some(DisputeState {
                 dispute: dispute.clone(),
