@@ -198,14 +198,26 @@ impl<'a> Purse<'a> {
         (grants + self.paid.remaining.or_zero()).min(self.budget)
     }
 
-    /// Pays an amount that is not for time or one SKU, as far as the unrestricted credit reaches.
+    /// The credit of any kind, in USD, whatever it excludes. Never below zero.
+    #[must_use]
+    pub fn credit_of_any_kind(&self) -> Usd {
+        let grants: Usd = self
+            .grants
+            .iter()
+            .filter(|grant| grant.expires_at > self.instant)
+            .map(|grant| grant.pot.remaining)
+            .sum();
+        (grants + self.paid.remaining.or_zero()).min(self.budget)
+    }
+
+    /// Pays an amount that is not for time or one SKU, as far as credit of any kind reaches.
     /// Returns what was paid. Nothing of it is given back.
-    pub fn draw_unrestricted(&mut self, amount: Usd) -> Usd {
-        let amount = amount.min(self.unrestricted_credit());
+    pub fn draw_of_any_kind(&mut self, amount: Usd) -> Usd {
+        let amount = amount.min(self.credit_of_any_kind());
         self.budget -= amount;
         let mut rest = amount;
         let instant = self.instant;
-        for grant in self.grants.iter_mut().filter(|grant| grant.pays_for_anything(instant)) {
+        for grant in self.grants.iter_mut().filter(|grant| grant.expires_at > instant) {
             let part = rest.min(grant.pot.remaining);
             grant.pot.remaining -= part;
             rest -= part;

@@ -191,7 +191,7 @@ fn pay_ahead(
 fn pay_owed(state: &AccountState) -> DecisionOutcome {
     let owed = state.owed_at(state.at);
     let mut purse = Purse::within_period(state, state.at);
-    let paid = purse.draw_unrestricted(owed);
+    let paid = purse.draw_of_any_kind(owed);
     // The suspension ends with the next row, and the charge for kept data with it. A frozen account
     // does not come back, and its data is still kept.
     let is_above_floor = state.balance() - paid > state.floor();

@@ -322,6 +322,18 @@ fn frozen_account_goes_on_owing_what_is_kept() {
 }
 
 #[test]
+fn bonus_pays_what_is_owed_whatever_it_excludes() {
+    let mut world = volumes_kept_since_five();
+    world.grant("19:00", "40", "30T00:00", &["tokens"]);
+    world.rows(&[
+        "19:00:00 bonus 40.00 = 40.00",
+        "19:00:00 owed_paid -2.00 = 38.00",
+        "19:00:00 resumed 0.00 = 38.00 to 19:00:00",
+        "19:00:00 usage -1.00 = 37.00 to 20:00:00",
+    ]);
+}
+
+#[test]
 fn credit_of_exactly_what_is_owed_keeps_the_suspension_and_its_charge() {
     let mut world = volumes_kept_since_five();
     world.credit("18:00", "1");

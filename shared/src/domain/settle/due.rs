@@ -193,7 +193,7 @@ fn resumes_at(state: &AccountState) -> Option<Timestamp> {
 
 /// At once, and before the next hour is paid. What was left at a suspension pays nothing.
 fn pays_owed_at(state: &AccountState) -> Option<Timestamp> {
-    let credit = Purse::within_period(state, state.at).unrestricted_credit();
+    let credit = Purse::within_period(state, state.at).credit_of_any_kind();
     let has_new_credit = match &state.standing {
         Standing::Good => true,
         Standing::Suspended(_) | Standing::Deleting(_) | Standing::Deleted(_) => {

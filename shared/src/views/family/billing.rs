@@ -14,7 +14,9 @@ impl FamilyView for BillingChange {
                 [line] => format!("Usage of {}, {} to {}", line.sku, line.from, line.to),
                 _ => format!("Usage of {} meters", lines.len()),
             },
-            BillingChange::OwedPaid => "Usage while an auto-refill was in progress".to_owned(),
+            BillingChange::OwedPaid => {
+                "Usage and storage that were not paid at the time".to_owned()
+            }
         }
     }
 
