@@ -7,6 +7,9 @@
 //!   `account_card_faults`, `account_invoices` and `account_company` cover calls to Stripe, and
 //!   `account_stripe_routes` the rules that all of those share.
 //! - `admin`: `admin_health` covers the health check.
+//! - `auto-refill`: `auto_refill` covers one attempt. `auto_refill_by_hand` covers customers who pay
+//!   by hand meanwhile, `auto_refill_confirmation` attempts that wait for their customer or are
+//!   called off, and `auto_refill_invoices` invoices that the card alone does not pay.
 //! - `resources`: `project_billing` covers the cost of a project.
 //!
 //! `stripe_setup` is the operator's command, and `stripe_contract` the behavior of Stripe that all
@@ -32,6 +35,10 @@ mod account_support;
 mod admin;
 mod admin_health;
 mod auto_refill;
+mod auto_refill_by_hand;
+mod auto_refill_confirmation;
+mod auto_refill_invoices;
+mod auto_refill_support;
 mod bus_world;
 mod checkout;
 mod console;
