@@ -1,10 +1,19 @@
 //! Each function's handler, called with the real JSON of its trigger, on the embedded DynamoDB and
 //! the Stripe stand-in.
 //!
-//! A file is named after its function. `account` and `admin` have several: `account_history` covers
-//! answers from the ledger alone, `account_at_stripe` calls to Stripe, `admin_health` the health
-//! check. `project_billing` belongs to `resources`. `stripe_setup` is the operator's command, and
-//! `stripe_contract` the behavior of Stripe that all of them rely on, call by call.
+//! A file is named after its function. Some functions have several files.
+//!
+//! - `account`: `account_history` covers answers from the ledger alone. `account_cards`,
+//!   `account_card_faults`, `account_invoices` and `account_company` cover calls to Stripe, and
+//!   `account_stripe_routes` the rules that all of those share.
+//! - `admin`: `admin_health` covers the health check.
+//! - `auto-refill`: `auto_refill` covers one attempt. `auto_refill_by_hand` covers customers who pay
+//!   by hand meanwhile, `auto_refill_confirmation` attempts that wait for their customer or are
+//!   called off, and `auto_refill_invoices` invoices that the card alone does not pay.
+//! - `resources`: `project_billing` covers the cost of a project.
+//!
+//! `stripe_setup` is the operator's command, and `stripe_contract` the behavior of Stripe that all
+//! of them rely on, call by call.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,13 +24,21 @@
 )]
 
 mod account;
-mod account_at_stripe;
+mod account_card_faults;
+mod account_cards;
+mod account_company;
 mod account_history;
+mod account_invoices;
+mod account_stripe_routes;
+mod account_stripe_support;
 mod account_support;
 mod admin;
 mod admin_health;
 mod auto_refill;
-mod auto_refill_resumed;
+mod auto_refill_by_hand;
+mod auto_refill_confirmation;
+mod auto_refill_invoices;
+mod auto_refill_support;
 mod bus_world;
 mod checkout;
 mod console;

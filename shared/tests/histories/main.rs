@@ -7,7 +7,7 @@
 //! stored form.
 //!
 //! - [`steps`] defines histories, and how they are drawn and shrunk.
-//! - [`world`] runs a history and records the results.
+//! - [`world`] runs a history and records the results. Its modules carry out the actions by family.
 //! - [`model`] keeps its own books, from the rows alone and without `apply`, and reports the
 //!   invariant that a row breaks.
 //! - [`ahead`] checks properties *between* rows: the next due row, and complete settling.
