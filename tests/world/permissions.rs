@@ -26,7 +26,7 @@ const ON_LEDGER: [&str; 4] =
     ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:ConditionCheckItem"];
 
 /// Allowed actions that nothing here needs, with the reasons.
-const UNSEEN: [(&str, &str, &str, &str); 5] = [
+const UNSEEN: [(&str, &str, &str, &str); 4] = [
     // function, action, table, reason
     (
         "checkout",
@@ -40,12 +40,6 @@ const UNSEEN: [(&str, &str, &str, &str); 5] = [
         "dynamodb:ConditionCheckItem",
         "ledger",
         "a session that is found paid can carry an agreement on refills, whose row has a key",
-    ),
-    (
-        "auto-refill",
-        "dynamodb:ConditionCheckItem",
-        "ledger",
-        "a payment by hand that it finds paid can carry one, too",
     ),
     (
         "hourly-debit",

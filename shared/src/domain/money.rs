@@ -110,6 +110,12 @@ impl Usd {
         i64::try_from(cents).map_err(|_| MoneyError::OutOfRange)
     }
 
+    /// The amount rounded up to whole cents: what a customer must pay to have it.
+    #[must_use]
+    pub fn up_to_cents(self) -> Usd {
+        Usd(((self.0 * Decimal::ONE_HUNDRED).ceil() / Decimal::ONE_HUNDRED).normalize())
+    }
+
     /// The plain decimal, for a DynamoDB number or a report.
     #[must_use]
     pub fn decimal(self) -> Decimal {

@@ -227,16 +227,16 @@ pub fn want(
 /// maximum and what is left of the monthly cap, and never less than the amount.
 fn charge(state: &AccountState, agreed: RefillAgreement, now: Timestamp) -> Usd {
     let goal = agreed.target.unwrap_or(agreed.threshold);
-    let missing = (goal + state.owed_at(now.plus(HOUR)) - state.balance()).decimal();
+    let missing = goal + state.owed_at(now.plus(HOUR)) - state.balance();
     let room = state.refill.monthly_cap.map(|cap| cap - state.refill.charged_in_month(now));
     let max = room.map_or(agreed.max(), |room| room.min(agreed.max())).decimal();
     let amount = agreed.amount.decimal();
     if agreed.target.is_some() {
-        let cents = (missing * Decimal::ONE_HUNDRED).ceil() / Decimal::ONE_HUNDRED;
-        return Usd::new(cents.min(max).max(amount)).unwrap_or(agreed.amount);
+        let exact = missing.up_to_cents().decimal();
+        return Usd::new(exact.min(max).max(amount)).unwrap_or(agreed.amount);
     }
-    let (Some(needed), Some(fitting)) = (missing.checked_div(amount), max.checked_div(amount))
-    else {
+    let needed = missing.decimal().checked_div(amount);
+    let (Some(needed), Some(fitting)) = (needed, max.checked_div(amount)) else {
         return agreed.amount;
     };
     let count = needed.ceil().min(fitting.floor()).max(Decimal::ONE);
@@ -285,11 +285,8 @@ pub(crate) fn charged_until(state: &AccountState, policy: &Policy) -> Option<Tim
 #[must_use]
 pub fn renewal_amount(trial: &TrialState, policy: &Policy) -> Usd {
     let seconds = (trial.ends_at - trial.started_at).max(HOUR);
-    let projected = trial.used.pro_rata(30 * DAY, seconds);
-    let cents = projected.decimal() * Decimal::ONE_HUNDRED;
-    Usd::new(cents.ceil() / Decimal::ONE_HUNDRED)
-        .unwrap_or(policy.trial.renewal_max)
-        .clamp(policy.trial.renewal_min, policy.trial.renewal_max)
+    let projected = trial.used.pro_rata(30 * DAY, seconds).up_to_cents();
+    projected.clamp(policy.trial.renewal_min, policy.trial.renewal_max)
 }
 
 /// How many whole hours an amount lasts at the current rate. Shown to the customer with the refill

@@ -438,7 +438,7 @@ fn a_fleet_needs_credit_for_ten_minutes_beyond_the_paid_time() {
     let rows = world.state.next_seq;
     let refused = world.start("11:59:59", "rack2", "rack").err();
     let available = named("19.972222");
-    assert_eq!(refused, Some(Refusal::CreditTooLow { required: named("33.527779"), available }));
+    assert_eq!(refused, Some(Refusal::CreditTooLow { required: named("33.53"), available }));
     assert_eq!(world.state.next_seq, rows, "nothing was written");
     world.credit("11:59:59", "14").start("11:59:59", "rack2", "rack").unwrap();
 }
@@ -448,7 +448,7 @@ fn refused_start_names_all_that_it_needs() {
     let mut world = World::with_credit("17");
     let refused = world.start("11:30", "rack", "rack").err();
     // Half an hour costs $50, and ten minutes $16.67.
-    let (required, available) = (named("66.666667"), named("17"));
+    let (required, available) = (named("66.67"), named("17"));
     assert_eq!(refused, Some(Refusal::CreditTooLow { required, available }));
     world.credit("11:30", "49.67").start("11:30", "rack", "rack").unwrap();
 }
@@ -458,7 +458,7 @@ fn start_cannot_reckon_with_a_grant_that_ends_before_the_reserve() {
     let mut world = World::with_credit("9");
     world.grant("11:00", "900", "12:00", &[]);
     let refused = world.start("11:59:58", "rack", "rack").err();
-    let required = named("16.722223");
+    let required = named("16.73");
     assert!(
         matches!(refused, Some(Refusal::CreditTooLow { required: needed, .. }) if needed == required),
         "{refused:?}"

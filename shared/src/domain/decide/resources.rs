@@ -71,7 +71,7 @@ pub(super) fn start(
                 starts.iter().map(|start| added_rate(state, start).for_seconds(through - now));
             let all = costs.sum::<Usd>() + reserve(starts, running, policy);
             return Err(Refusal::CreditTooLow {
-                required: all.max(spent + required),
+                required: all.max(spent + required).up_to_cents(),
                 available: spent + available,
             });
         };
@@ -129,7 +129,7 @@ fn check_reserve(
     let skus: BTreeSet<&Sku> = all.iter().map(|(sku, _)| *sku).collect();
     let available = skus.into_iter().map(|sku| left.eligible_credit(sku)).min();
     Err(Refusal::CreditTooLow {
-        required: spent + reserve(starts, running, policy),
+        required: (spent + reserve(starts, running, policy)).up_to_cents(),
         available: available.unwrap_or(Usd::ZERO) + spent,
     })
 }
