@@ -27,6 +27,7 @@
 //! | `account#A` | `quotas` | `resources`, `projects`, and who set them, when and why |
 //! | `account#A` | `billable#resource#R` | `seq`, and `body`: the [`Resource`](crate::domain::resources::Resource) as JSON |
 //! | `account#A` | `billable#meter#P#SKU` | `project`, `sku`, `reading`, `billed` |
+//! | `account#A` | `payment#P#taken`, `payment#P#dispute#D` | what was taken back of a payment (`payment_records.rs`) |
 //! | `account#A` | `request-row#…`, `request#…` | idempotency keys of requests (`requests.rs`) |
 //! | `account#A` | `pages`, `requests-to-stripe#…` | what limits are counted by (`limits.rs`) |
 //! | `resource-id#R` | `claim` | which account uses the chosen ID of a resource: `owner`, `row` |
