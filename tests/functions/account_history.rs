@@ -318,6 +318,34 @@ async fn hour_of_november_settled_in_december_is_novembers() {
 }
 
 #[tokio::test]
+async fn what_was_owed_and_paid_later_is_spending_too() {
+    let api = Api::new().await;
+    api.ledger.open(ALICE, "10:00:00").await;
+    api.ledger.credit(ALICE, "pi_1", "5", "10:00:00").await;
+    api.ledger.start(ALICE, "volume", &["disk"], "10:00:00").await;
+    // At $0.10 an hour the credit lasts for 50 hours, and then the data is kept at $0.04.
+    api.ledger.settle(ALICE, "2026-11-24T12:00:00Z").await;
+    let now = "2026-11-25T00:00:00Z";
+    api.ledger.credit(ALICE, "pi_2", "5", now).await;
+    for group in ["project", "sku", "resource"] {
+        let event = ApiEvent::by(ALICE, SPENDING, now).with("by", group);
+        let shown = ask(&api, event).await.body;
+        let later = shown["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|item| item["name"] == "Usage and storage paid later")
+            .unwrap_or_else(|| panic!("{shown}"));
+        assert_eq!((&later["amount"], &later["key"]), (&json!("0.48"), &Value::Null));
+        assert_eq!(shown["items"].as_array().unwrap().len(), 2, "{shown}");
+        let balance = ask(&api, ApiEvent::by(ALICE, "GET /v1/balance", now)).await.body;
+        let left: Usd = named(balance["balance"].as_str().unwrap());
+        assert_eq!(shown["total"], (named::<Usd>("10") - left).to_string(), "{group}: {balance}");
+    }
+    check(&api.ledger, ALICE).await;
+}
+
+#[tokio::test]
 async fn spending_shows_names_seconds_and_the_largest_first() {
     let api = eventful().await;
     let shown = |group: &str| by(SPENDING, "15:30:00").with("by", group);

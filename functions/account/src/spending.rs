@@ -24,6 +24,15 @@ use crate::time_range::{RangeEnd, TimeRange, invalid, too_much};
 
 /// The longest range: a quarter of a year.
 const DAYS_MAX: i64 = 92;
+const PAID_LATER: &str = "Usage and storage paid later";
+
+/// What the costs of one item of the answer have in common. An unknown one was purged long ago.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum SpendingGroup {
+    Known(String),
+    Unknown,
+    PaidLater,
+}
 
 #[derive(Clone, Copy)]
 enum SpendingBy {
@@ -54,17 +63,19 @@ impl SpendingBy {
         }
     }
 
-    /// The group of an item. `None` if it is no longer known. Meters are not resources. Their key
-    /// is `project/sku`, which cannot be a resource ID.
-    fn key(self, item: &SpendingItem) -> Option<String> {
-        match (self, item) {
+    /// The group of an item. Meters are not resources. Their key is `project/sku`, which cannot be a
+    /// resource ID.
+    fn group(self, item: &SpendingItem) -> SpendingGroup {
+        let key = match (self, item) {
+            (_, SpendingItem::PaidLater) => return SpendingGroup::PaidLater,
             (SpendingBy::Project, item) => item.project().map(ToString::to_string),
             (SpendingBy::Sku, item) => item.sku().map(ToString::to_string),
             (SpendingBy::Resource, SpendingItem::Resource(id, _)) => Some(id.to_string()),
             (SpendingBy::Resource, SpendingItem::Meter(project, sku)) => {
                 Some(format!("{project}/{sku}"))
             }
-        }
+        };
+        key.map_or(SpendingGroup::Unknown, SpendingGroup::Known)
     }
 }
 
@@ -107,13 +118,20 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     };
     let sums = sums(by, &spending);
     let total: Usd = sums.values().map(|sum| sum.amount).sum();
-    let mut sums: Vec<(Option<String>, SpendingSum)> = sums.into_iter().collect();
-    sums.sort_by(|(key, one), (other_key, other)| {
-        other.amount.cmp(&one.amount).then_with(|| key.cmp(other_key))
+    let mut sums: Vec<(SpendingGroup, SpendingSum)> = sums.into_iter().collect();
+    sums.sort_by(|(group, one), (other_group, other)| {
+        other.amount.cmp(&one.amount).then_with(|| group.cmp(other_group))
     });
     let mut items = Vec::new();
-    for (key, sum) in sums {
-        let name = name(billing, &on, by, key.as_deref(), &state, &list).await?;
+    for (group, sum) in sums {
+        let (key, name) = match group {
+            SpendingGroup::Known(key) => {
+                let name = name(billing, &on, by, &key, &state, &list).await?;
+                (Some(key), name)
+            }
+            SpendingGroup::Unknown => (None, None),
+            SpendingGroup::PaidLater => (None, Some(PAID_LATER.to_owned())),
+        };
         items.push(SpendingItemView {
             key,
             name,
@@ -131,10 +149,10 @@ struct SpendingSum {
     seconds: i64,
 }
 
-fn sums(by: SpendingBy, spending: &SpendingReport) -> BTreeMap<Option<String>, SpendingSum> {
-    let mut sums: BTreeMap<Option<String>, SpendingSum> = BTreeMap::new();
+fn sums(by: SpendingBy, spending: &SpendingReport) -> BTreeMap<SpendingGroup, SpendingSum> {
+    let mut sums: BTreeMap<SpendingGroup, SpendingSum> = BTreeMap::new();
     for (item, spent) in spending {
-        let sum = sums.entry(by.key(item)).or_default();
+        let sum = sums.entry(by.group(item)).or_default();
         sum.amount += spent.amount;
         sum.seconds += spent.seconds;
     }
@@ -146,11 +164,10 @@ async fn name(
     billing: &Billing,
     on: &OnAccount<'_>,
     by: SpendingBy,
-    key: Option<&str>,
+    key: &str,
     state: &AccountState,
     list: &BillableList,
 ) -> Result<Option<String>, StoreError> {
-    let Some(key) = key else { return Ok(None) };
     match by {
         SpendingBy::Sku => Ok(Some(key.to_owned())),
         SpendingBy::Project => match key.parse::<ProjectId>() {

@@ -143,7 +143,7 @@ impl BilledAccount<'_> {
                         .push((spent.amount, self.resource(id, identity, present, *spent, month)?));
                 }
                 // Of no project that is known, so not of this one.
-                SpendingItem::Resource(_, None) => {}
+                SpendingItem::Resource(_, None) | SpendingItem::PaidLater => {}
                 SpendingItem::Meter(_, sku) => {
                     items.push((spent.amount, self.meter(sku, spent.amount)));
                 }

@@ -3,7 +3,8 @@
 //!
 //! **A line belongs to the time it pays for**, whenever its row was written. An hour of November that
 //! was settled in December is November's. Usage that was metered belongs to the hour before it was
-//! billed. A failed start is given back at the time of its row.
+//! billed. A failed start is given back at the time of its row, and what was owed is paid at the
+//! time of its row, which does not say for which resources.
 //!
 //! **Seconds** count running time: paid minus given back. The price of keeping a stopped volume's
 //! data is in the amount and not in the seconds.
@@ -64,6 +65,8 @@ pub enum SpendingItem {
     /// A resource. Its identity is `None` if it was purged so long ago that no row names it.
     Resource(ResourceId, Option<ResourceIdentity>),
     Meter(ProjectId, Sku),
+    /// Time in a respite and kept data that were owed, and that a later credit paid.
+    PaidLater,
 }
 
 impl SpendingItem {
@@ -75,6 +78,7 @@ impl SpendingItem {
                 identity.as_ref().map(|identity| &identity.project)
             }
             SpendingItem::Meter(project, _) => Some(project),
+            SpendingItem::PaidLater => None,
         }
     }
 
@@ -84,6 +88,7 @@ impl SpendingItem {
         match self {
             SpendingItem::Resource(_, identity) => identity.as_ref().map(|identity| &identity.sku),
             SpendingItem::Meter(_, sku) => Some(sku),
+            SpendingItem::PaidLater => None,
         }
     }
 }
@@ -175,6 +180,10 @@ impl<'a> SpendingTally<'a> {
                 let spent = SpentAmount { amount: -line.amount, ..SpentAmount::default() };
                 self.spend(SpendingItem::Meter(line.project.clone(), line.sku.clone()), spent);
             }
+        }
+        if let Change::Billing(BillingChange::OwedPaid) = &row.event.change {
+            let amount = -row.event.amount();
+            self.spend(SpendingItem::PaidLater, SpentAmount { amount, ..SpentAmount::default() });
         }
         let Some(BilledLines::Here(lines)) = row.event.change.lines() else { return };
         for line in lines {
