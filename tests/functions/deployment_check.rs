@@ -207,7 +207,12 @@ async fn unusable_issuer_fails_the_deployment_before_tables_exist() {
         let (status, reason) = world.answer("Create", &[("TOKEN_ISSUER", &issuer)]).await;
         assert_eq!(status, "FAILED", "{issuer}");
         assert!(reason.contains("TOKEN_ISSUER") && reason.contains(why), "{issuer}: {reason}");
+        let (status, reason) = world.answer("Create", &[("STAFF_ISSUER", &issuer)]).await;
+        assert_eq!(status, "FAILED", "{issuer}");
+        assert!(reason.contains("STAFF_ISSUER") && reason.contains(why), "{issuer}: {reason}");
     }
+    let staffs = issuer(200, r#"{"issuer": "{issuer}", "jwks_uri": "{issuer}/keys"}"#).await;
+    assert_eq!(world.answer("Create", &[("STAFF_ISSUER", &staffs)]).await.0, "SUCCESS");
 }
 
 /// The page's content security policy would block the requests, and nobody could sign in.

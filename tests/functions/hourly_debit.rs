@@ -349,3 +349,50 @@ async fn poisoned_reading_is_skipped_and_counted() {
     assert_eq!(world.balance("a").await, "24.00");
     assert_eq!(worked.report.settled.skipped, 1);
 }
+
+/// Accounts of a slice that are settled at once, and the resources of each, unless
+/// `TOLLGATE_LARGE` names others. The sizes of production are `TOLLGATE_LARGE=32,1000`.
+const LARGE: &str = "4,150";
+
+/// The memory of a worker in the template.
+const WORKER_MEGABYTES: u64 = 1_769;
+
+#[tokio::test]
+async fn large_accounts_at_once_fit_the_memory_of_a_worker() {
+    let sizes = std::env::var("TOLLGATE_LARGE").unwrap_or_else(|_| LARGE.to_owned());
+    let (accounts, resources) = sizes.split_once(',').unwrap();
+    let (accounts, resources): (u32, usize) =
+        (accounts.parse().unwrap(), resources.parse().unwrap());
+    let world = world(&[]).await;
+    let shard = IndexShard::of(&"a0".parse().unwrap());
+    let names = (0..).map(|number| format!("a{number}"));
+    let of_shard = names.filter(|name| IndexShard::of(&name.parse().unwrap()) == shard);
+    let names: Vec<String> = of_shard.take(accounts as usize).collect();
+    for name in &names {
+        world.ledger.open(name, "10:00:00").await;
+        world.ledger.credit(name, &format!("pi_{name}"), "2000", "10:00:00").await;
+        world.ledger.start_many(name, "vm", resources, "10:30:00").await;
+    }
+    let before = forget_peak();
+    let worked = world.work(&[slice_of(shard)]).await;
+    let settled = worked.report.settled;
+    assert_eq!((settled.accounts, settled.appended), (accounts, accounts));
+    if let (Some(before), Some(peak)) = (before, megabytes("VmHWM")) {
+        // The embedded database is in this process, too.
+        println!("{accounts} accounts of {resources}: {before} MB before, {peak} MB at most");
+        assert!(peak - before < WORKER_MEGABYTES / 2, "{before} MB before, {peak} MB at most");
+    }
+}
+
+/// Lets the peak of this process's memory begin anew (Linux: proc_pid_clear_refs(5)). What is in
+/// memory now, in megabytes.
+fn forget_peak() -> Option<u64> {
+    std::fs::write("/proc/self/clear_refs", "5").ok()?;
+    megabytes("VmRSS")
+}
+
+fn megabytes(name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? / 1_024)
+}

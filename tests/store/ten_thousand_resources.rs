@@ -2,55 +2,23 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tollgate::domain::account::Standing;
-use tollgate::domain::decide::{RESOURCES_PER_ROW_MAX, decide};
-use tollgate::domain::event::{BilledLines, BillingChange, Cause, Change};
+use tollgate::domain::event::{BilledLines, BillingChange, Change};
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::money::Usd;
-use tollgate::domain::resolve::start_new;
 use tollgate::domain::resources::{BillableList, ResourceCondition};
 use tollgate::domain::row::RowError;
-use tollgate::domain::snapshot::AccountSnapshot;
-use tollgate::store::{Appended, BoundedRead, ChainError, READS_MAX};
+use tollgate::store::{BoundedRead, ChainError, READS_MAX};
 use tollgate::views::spending::ServiceTime;
 use tollgate_tests::faults::Operation;
 use tollgate_tests::invariants::check;
-use tollgate_tests::ledger::{ALICE, Ledger, at, named, new_resources, project};
+use tollgate_tests::ledger::{ALICE, Ledger, named};
 
 const RESOURCES: usize = 10_000;
-
-/// Starts them row by row. The list is kept here: reading it again for each row would take minutes.
-async fn start_all(ledger: &Ledger) {
-    let account: AccountId = named(ALICE);
-    let (mut head, project, now) = (ledger.head(ALICE).await, project(&account), at("10:30:00"));
-    let view = AccountSnapshot::new(
-        &account,
-        head.state.clone(),
-        BillableList::default(),
-        &ledger.prices,
-        &ledger.policy,
-    );
-    let mut view = view.unwrap().unwrap();
-    let ids: Vec<String> =
-        (0..RESOURCES).map(|number| format!("srv-4zx81qp0m02vtyq{number:05}")).collect();
-    for batch in ids.chunks(RESOURCES_PER_ROW_MAX) {
-        let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
-        let command = start_new(&view, &project, &new_resources("web", &batch), now).unwrap();
-        let event = decide(view.state(), &command, Cause::Command, &ledger.policy, now).unwrap();
-        let appended = ledger
-            .store
-            .append(&account, &head, &event, view.billables(), &ledger.policy)
-            .await
-            .unwrap();
-        let Appended::Written(after) = appended else { panic!("not written: {appended:?}") };
-        view.apply(&event);
-        head = after;
-    }
-}
 
 #[tokio::test]
 async fn ten_thousand_resources_are_suspended_in_one_row() {
     let ledger = Ledger::with_credit("400").await;
-    start_all(&ledger).await;
+    ledger.start_many(ALICE, "web", RESOURCES, "10:30:00").await;
     // 10,000 × $0.0208333, half an hour each: $0.010417.
     assert_eq!(ledger.head(ALICE).await.state.balance(), named("295.83"));
 

@@ -8,12 +8,14 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::{BonusGrant, Command};
+use tollgate::domain::decide::{RESOURCES_PER_ROW_MAX, decide};
 use tollgate::domain::event::{Cause, CreditKind, PaymentFacts};
 use tollgate::domain::ids::{AccountId, ResourceId};
 use tollgate::domain::money::{Rate, Usd};
 use tollgate::domain::policy::Policy;
 use tollgate::domain::prices::{Price, PriceList, PriceUnit};
 use tollgate::domain::resolve::{self, NewResource, OwnedProject};
+use tollgate::domain::resources::BillableList;
 use tollgate::domain::row::ChainHead;
 use tollgate::domain::settle::TriggerDelivery;
 use tollgate::domain::snapshot::AccountSnapshot;
@@ -21,7 +23,7 @@ use tollgate::domain::timestamp::Timestamp;
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::settings::Settings;
 use tollgate::store::{
-    CommandError, CommandOutcome, CommandReceipt, Plan, SettleReport, Store, StoreError,
+    Appended, CommandError, CommandOutcome, CommandReceipt, Plan, SettleReport, Store, StoreError,
     TableNames, Trigger,
 };
 
@@ -271,6 +273,35 @@ impl Ledger {
         let (project, new) = (project(&account), new_resources(sku, ids));
         let command = |view: &AccountSnapshot<'_>| resolve::start_new(view, &project, &new, now);
         self.store.execute(self.trigger(&account, now), cause, Plan::on_snapshot(&command)).await
+    }
+
+    /// Creates and starts many resources, row by row. The list is kept here: reading it again for
+    /// each row would take minutes.
+    pub async fn start_many(&self, account: &str, sku: &str, count: usize, now: &str) {
+        let (of, now) = (named::<AccountId>(account), at(now));
+        let (mut head, project) = (self.head(account).await, project(&of));
+        let (list, state) = (BillableList::default(), head.state.clone());
+        let view = AccountSnapshot::new(&of, state, list, &self.prices, &self.policy);
+        let mut view = view.expect("nothing is billed before").expect("the list agrees");
+        // IDs that look generated need no claims.
+        let digits = account
+            .bytes()
+            .fold(0_u64, |digits, byte| (digits * 131 + u64::from(byte)) % 1_000_000_000_000_000);
+        let id = |number| format!("srv-{digits:015}{number:05}");
+        let ids: Vec<String> = (0..count).map(id).collect();
+        for batch in ids.chunks(RESOURCES_PER_ROW_MAX) {
+            let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
+            let new = new_resources(sku, &batch);
+            let command = resolve::start_new(&view, &project, &new, now).expect("a start");
+            let event = decide(view.state(), &command, Cause::Command, &self.policy, now);
+            let (event, list) = (event.expect("a row"), view.billables());
+            let appended = self.store.append(&of, &head, &event, list, &self.policy).await;
+            let Ok(Appended::Written(after)) = appended else {
+                panic!("not written: {appended:?}")
+            };
+            view.apply(&event);
+            head = after;
+        }
     }
 
     /// Starts resources that exist.

@@ -17,6 +17,7 @@
 //! - `time_travel` lets a month pass.
 //! - `metrics` compares the metrics of alarms and dashboard with those that functions write.
 //! - `permissions` compares the policies in the template with the calls of the functions.
+//! - `staff` has an issuer of its own for staff.
 //! - `twice` is a day on which everything arrives twice, late, out of order or not at all.
 //! - `answers` compares the answer of every route with the recorded answer. The recordings are in
 //!   `recorded`.
@@ -49,6 +50,7 @@ mod permissions;
 mod races;
 mod recorded;
 mod secrets;
+mod staff;
 mod story;
 mod support;
 mod time_travel;

@@ -19,8 +19,9 @@ const ANSWER_SECONDS: u64 = 5;
 
 /// Why API Gateway would accept no token of the issuer.
 #[derive(Debug, thiserror::Error)]
-#[error("the token issuer (TOKEN_ISSUER) cannot be used: {address} {why}")]
+#[error("the token issuer ({variable}) cannot be used: {address} {why}")]
 pub(crate) struct IssuerError {
+    variable: &'static str,
     address: String,
     why: IssuerErrorKind,
 }
@@ -55,6 +56,15 @@ struct IssuerConfiguration {
     userinfo_endpoint: Option<String>,
 }
 
+/// An issuer as it was set.
+pub(crate) struct IssuerSetting<'a> {
+    /// The variable with its name.
+    pub(crate) variable: &'static str,
+    pub(crate) issuer: &'a str,
+    /// The page that signs in at it.
+    pub(crate) page: Option<&'a ConsoleSettings>,
+}
+
 /// Reads the issuer's configuration.
 ///
 /// API Gateway does the same when it creates the authorizer. At that point the tables exist, and a
@@ -62,44 +72,46 @@ struct IssuerConfiguration {
 /// another name, and then rejects all of its tokens
 /// (openid.net/specs/openid-connect-discovery-1_0.html, section 4).
 pub(crate) async fn check(
-    issuer: &str,
-    page: &ConsoleSettings,
+    setting: &IssuerSetting<'_>,
     patience: CheckTimeouts,
 ) -> Result<(), IssuerError> {
-    let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    let issuer = setting.issuer.trim_end_matches('/');
+    let address = format!("{issuer}/.well-known/openid-configuration");
     let mut attempt = 1;
     loop {
-        match check_once(issuer, page, &address).await {
+        match check_once(setting, &address).await {
             Err(IssuerErrorKind::Away(_)) if attempt < patience.attempts_max => {
                 attempt += 1;
                 tokio::time::sleep(patience.pause).await;
             }
-            checked => return checked.map_err(|why| IssuerError { address, why }),
+            checked => {
+                let variable = setting.variable;
+                return checked.map_err(|why| IssuerError { variable, address, why });
+            }
         }
     }
 }
 
-async fn check_once(
-    issuer: &str,
-    page: &ConsoleSettings,
-    address: &str,
-) -> Result<(), IssuerErrorKind> {
+async fn check_once(setting: &IssuerSetting<'_>, address: &str) -> Result<(), IssuerErrorKind> {
     let text = fetched(address).await?;
     let configuration: IssuerConfiguration = serde_json::from_slice(&text).map_err(|error| {
         IssuerErrorKind::Wrong(format!(
             "is not an OpenID configuration with issuer and jwks_uri: {error}"
         ))
     })?;
-    if configuration.issuer != issuer {
-        let told = configuration.issuer;
+    if configuration.issuer != setting.issuer {
+        let (told, variable) = (configuration.issuer, setting.variable);
         return Err(IssuerErrorKind::Wrong(format!(
-            "names the issuer {told:?}. Set TOKEN_ISSUER to exactly this value"
+            "names the issuer {told:?}. Set {variable} to exactly this value"
         )));
     }
     if configuration.jwks_uri.is_empty() {
         return Err(IssuerErrorKind::Wrong("has no jwks_uri".to_owned()));
     }
-    if page.signs_in() { check_endpoints(&configuration, page) } else { Ok(()) }
+    match setting.page {
+        Some(page) if page.signs_in() => check_endpoints(&configuration, page),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The page redirects to the first endpoint and sends requests to the others. Its content security

@@ -22,6 +22,7 @@ use std::time::Duration;
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 use aws_types::SdkConfig;
 use console::ConsoleSettings;
+use issuer::IssuerSetting;
 use tollgate::runtime::settings::{ScopeClients, Settings, SettingsError};
 use tollgate::stripe::secret::SecretError;
 use tollgate::stripe::{OnDemand, StripeMode, StripeStartError};
@@ -93,7 +94,7 @@ enum CheckError {
     )]
     TestMode,
     #[error(
-        "the secret (STRIPE_SECRET_ARN) or the token issuer (TOKEN_ISSUER) did not respond within {0:?}"
+        "the secret (STRIPE_SECRET_ARN) or a token issuer (TOKEN_ISSUER, STAFF_ISSUER) did not respond within {0:?}"
     )]
     Late(Duration),
 }
@@ -154,13 +155,22 @@ async fn check(
     let page_client = value_of("PAGE_CLIENT_ID").unwrap_or_default();
     check_page_client(page_client.trim(), &settings.scope_clients)?;
     let issuer = value_of("TOKEN_ISSUER").unwrap_or_default();
+    let staff = value_of("STAFF_ISSUER").filter(|issuer| !issuer.trim().is_empty());
     // Created for each request, because it caches the secret.
     let stripe = OnDemand::read(&clients.aws, &value_of)?;
     let limit = clients.patience.give_up_after;
     // Boxed, because the compiler's recursion limit is reached with one more future around the
     // SDK's.
     let mode = Box::pin(mode(&stripe, clients.patience));
-    let both = async { tokio::join!(mode, issuer::check(&issuer, &page, clients.patience)) };
+    let issuers = async {
+        let customers =
+            IssuerSetting { variable: "TOKEN_ISSUER", issuer: &issuer, page: Some(&page) };
+        issuer::check(&customers, clients.patience).await?;
+        let Some(issuer) = &staff else { return Ok(()) };
+        let staff = IssuerSetting { variable: "STAFF_ISSUER", issuer, page: None };
+        issuer::check(&staff, clients.patience).await
+    };
+    let both = async { tokio::join!(mode, issuers) };
     let (mode, issued) =
         tokio::time::timeout(limit, both).await.map_err(|_| CheckError::Late(limit))?;
     if mode? == StripeMode::Test && value_of("STAGE").as_deref() == Some(PRODUCTION) {

@@ -216,12 +216,12 @@ pub(crate) fn token(world: &World, request: &TokenRequest) -> Result<String, Str
     for (name, value) in &request.claims {
         claims[name] = value.clone();
     }
-    let authorizer = world.wiring.api.as_ref().and_then(|api| api.authorizers.values().next());
+    let authorizer = world.wiring.api.as_ref().and_then(|api| api.authorizer_of(scope));
     world.keys.token(authorizer, world.common.clock.now(), &claims)
 }
 
 async fn openid_configuration(State(world): State<Arc<World>>) -> Response {
-    let authorizer = world.wiring.api.as_ref().and_then(|api| api.authorizers.values().next());
+    let authorizer = world.wiring.api.as_ref().and_then(|api| api.authorizer_of(""));
     ok(&json!({
         "issuer": authorizer.map(|authorizer| &authorizer.issuer),
         "jwks_uri": format!("{}/local/jwks.json", world.api_url),

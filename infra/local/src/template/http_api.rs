@@ -83,6 +83,24 @@ pub enum RouteAuthorizer {
     },
 }
 
+impl HttpApi {
+    /// The authorizer of the routes that need one of these scopes, separated by blanks, else that of
+    /// routes that name none.
+    pub(crate) fn authorizer_of(&self, scopes: &str) -> Option<&JwtAuthorizer> {
+        let needs_it = |route: &&Route| match &route.authorizer {
+            RouteAuthorizer::Jwt { scopes: needed, .. } => {
+                scopes.split(' ').any(|scope| needed.iter().any(|one| one == scope))
+            }
+            RouteAuthorizer::None => false,
+        };
+        let named = self.routes.iter().find(needs_it).and_then(|route| match &route.authorizer {
+            RouteAuthorizer::Jwt { name, .. } => Some(name),
+            RouteAuthorizer::None => None,
+        });
+        self.authorizers.get(named.or(self.default_authorizer.as_ref())?)
+    }
+}
+
 impl Route {
     /// `GET /v1/things/{thing}`, as in the event.
     #[must_use]
