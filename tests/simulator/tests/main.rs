@@ -1,0 +1,3 @@
+//! Tests of the simulator's parts.
+
+fn main() {}
