@@ -1,3 +1,7 @@
 //! Tests of the simulator's parts.
 
-fn main() {}
+mod comparison;
+mod generator;
+mod refusals;
+mod sdk;
+mod visibility;

@@ -13,7 +13,7 @@ use super::request::CallParameters;
 use super::schema::TableSchema;
 use super::stream::ItemChange;
 use super::table::MemoryTable;
-use super::transaction::{RequestTokens, TransactionPlan, table};
+use super::transaction::{RequestTokens, TransactionCall, table};
 use super::value::{ItemKey, item_json};
 use super::write::{WriteAction, WriteKind, parameters, returns};
 
@@ -204,9 +204,9 @@ impl MemoryDynamoDb {
     }
 
     fn transact(&mut self, body: &Value, now: UtcDateTime) -> Result<Value, DynamoError> {
-        let plan = TransactionPlan::read(body, &self.tables)?;
-        if let Some(token) = &plan.token
-            && let Some(earlier) = self.tokens.earlier(token, body, now)?
+        let call = TransactionCall::read(body)?;
+        if let Some(token) = call.token
+            && let Some(earlier) = self.tokens.earlier(token, &call, now)?
         {
             if self.conflicts == ConflictPolicy::Refused && self.locks.holds(earlier) {
                 return Err(DynamoError::new(
@@ -216,8 +216,9 @@ impl MemoryDynamoDb {
             }
             return Ok(json!({}));
         }
+        let actions = call.actions(&self.tables)?;
         let (mut done, mut failures) = (Vec::new(), Vec::new());
-        for (name, action) in &plan.actions {
+        for (name, action) in &actions {
             match self.attempt(name, action) {
                 Ok(write) => {
                     done.push(write);
@@ -230,15 +231,13 @@ impl MemoryDynamoDb {
             return Err(canceled(failures));
         }
         let write = self.next_write();
-        for ((name, action), item) in plan.actions.iter().zip(done) {
+        for ((name, action), item) in actions.iter().zip(done) {
             if action.writes() {
                 self.commit(write, item, now);
             }
             self.locks.lock(name, &action.key, write);
         }
-        if let Some(token) = plan.token {
-            self.tokens.note(token, body, now, write);
-        }
+        self.tokens.note(&call, now, write);
         Ok(json!({}))
     }
 
