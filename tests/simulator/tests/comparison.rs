@@ -23,8 +23,7 @@ const CALLS_PER_WORLD: usize = 2_500;
 /// The tables of the template under the names that `stage` gives them.
 pub(crate) fn schemas(stage: &str) -> Vec<TableSchema> {
     let parameters = BTreeMap::from([("Stage", stage)]);
-    let tables =
-        TestTemplate::of_this_repository().resources("AWS::DynamoDB::Table", &parameters);
+    let tables = TestTemplate::of_this_repository().resources("AWS::DynamoDB::Table", &parameters);
     let schema = |(_, properties): &(String, _)| TableSchema::from_cloudformation(properties);
     tables.iter().map(schema).collect::<Result<_, _>>().unwrap()
 }
@@ -53,8 +52,7 @@ async fn compare(seed: u64) -> BTreeMap<String, usize> {
     let engine_client = engine.client();
     let tables = Tables::create(&engine_client, &TestTemplate::of_this_repository()).await;
     let stage = tables.ledger().split('-').nth(1).unwrap();
-    let memory =
-        MemoryConnector::new(MemoryDynamoDb::new(schemas(stage)), UtcDateTime::UNIX_EPOCH);
+    let memory = MemoryConnector::new(MemoryDynamoDb::new(schemas(stage)), UtcDateTime::UNIX_EPOCH);
     let memory_client = client(&memory);
     let mut generator = Generator::new(seed, tables.ledger(), tables.accounts());
     let mut errors = BTreeMap::<String, usize>::new();

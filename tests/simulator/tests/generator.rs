@@ -308,7 +308,10 @@ impl Generator {
             1 => format!("pk = {pk} AND {sk} = {}", names.value(AttributeValue::S(key.to_owned()))),
             2 => format!("pk = {pk} and {sk} > {}", names.value(AttributeValue::S(prefix))),
             _ => {
-                format!("pk = {pk} AND begins_with({sk}, {})", names.value(AttributeValue::S(prefix)))
+                format!(
+                    "pk = {pk} AND begins_with({sk}, {})",
+                    names.value(AttributeValue::S(prefix))
+                )
             }
         }
     }
@@ -368,7 +371,10 @@ impl Generator {
             1 => format!("attribute_not_exists({name})"),
             2 => {
                 let prefix = self.pick(&TEXTS);
-                format!("begins_with({name}, {})", names.value(AttributeValue::S(prefix.to_owned())))
+                format!(
+                    "begins_with({name}, {})",
+                    names.value(AttributeValue::S(prefix.to_owned()))
+                )
             }
             3 => {
                 // Bounds in the wrong order or of two types are refused, in DynamoDB before anything
@@ -384,9 +390,8 @@ impl Generator {
                 format!("{name} BETWEEN {low} AND {high}")
             }
             4 => {
-                let list: Vec<_> = (0..self.rng.usize(1..4))
-                    .map(|_| names.value(self.value(1)))
-                    .collect();
+                let list: Vec<_> =
+                    (0..self.rng.usize(1..4)).map(|_| names.value(self.value(1))).collect();
                 format!("{name} IN ({})", list.join(", "))
             }
             5 => format!("{name} = {}", names.name(&mut self.rng, other)),
@@ -411,7 +416,10 @@ impl Generator {
                 0..4 => sets.push(format!("{name} = {}", names.value(self.value(2)))),
                 4 => {
                     let other = names.name(&mut self.rng, other);
-                    sets.push(format!("{name} = if_not_exists({other}, {})", names.value(self.value(2))));
+                    sets.push(format!(
+                        "{name} = if_not_exists({other}, {})",
+                        names.value(self.value(2))
+                    ));
                 }
                 5 => {
                     let (number, sign) = (names.value(self.number()), self.pick(&["+", "-"]));
@@ -512,8 +520,10 @@ impl Generator {
             11 => {
                 let names = ["x", "y"];
                 let count = self.rng.usize(0..3);
-                let entries =
-                    names.iter().take(count).map(|name| ((*name).to_owned(), self.value(depth - 1)));
+                let entries = names
+                    .iter()
+                    .take(count)
+                    .map(|name| ((*name).to_owned(), self.value(depth - 1)));
                 AttributeValue::M(entries.collect())
             }
             _ => self.scalar(),

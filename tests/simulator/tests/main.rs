@@ -2,6 +2,7 @@
 
 mod comparison;
 mod generator;
+mod memory;
 mod refusals;
 mod sdk;
 mod visibility;

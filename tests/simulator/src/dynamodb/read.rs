@@ -352,7 +352,9 @@ fn start_key(
     }
     let start = call.item("ExclusiveStartKey")?;
     let mismatch = || {
-        invalid("The provided starting key is invalid: The provided key element does not match the schema")
+        invalid(
+            "The provided starting key is invalid: The provided key element does not match the schema",
+        )
     };
     let is_key = |name: &String| {
         schema.keys.contains(name) || index.is_some_and(|index| index.keys.contains(name))

@@ -77,9 +77,7 @@ fn action(
     let mut found =
         WriteKind::IN_TRANSACTIONS.into_iter().filter(|(name, _)| !item[name].is_null());
     let (Some((name, kind)), None) = (found.next(), found.next()) else {
-        return Err(invalid(
-            "TransactItems can only contain one of Check, Put, Update or Delete",
-        ));
+        return Err(invalid("TransactItems can only contain one of Check, Put, Update or Delete"));
     };
     let call = parameters(name, &item[name], kind, &[])?;
     let table_name = call.required_text("TableName")?;

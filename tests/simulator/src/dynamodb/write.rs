@@ -137,7 +137,7 @@ impl WriteAction {
             WriteKind::Update => {
                 let expression = call.text("UpdateExpression")?;
                 let plan = expression
-                    .map(|text| UpdatePlan::parse(text, &mut placeholders, &schema.keys))
+                    .map(|text| UpdatePlan::parse(text, &mut placeholders))
                     .transpose()?;
                 WriteChange::Update(plan.unwrap_or_default())
             }
@@ -165,9 +165,13 @@ impl WriteAction {
         schema: &TableSchema,
         before: &ItemState,
     ) -> Result<ItemState, ActionFailure> {
-        // DynamoDB checks a whole item before it looks at what is there.
-        if let WriteChange::Put(item) = &self.change {
-            check_item(schema, item, "Item size")?;
+        // DynamoDB checks these before it looks at what is there.
+        match &self.change {
+            WriteChange::Put(item) => check_item(schema, item, "Item size")?,
+            WriteChange::Update(plan) => {
+                plan.check_keys(&schema.keys).map_err(ActionFailure::Invalid)?;
+            }
+            WriteChange::Delete | WriteChange::None => {}
         }
         let nothing = StoredAttributes::new();
         let item = before.as_deref().unwrap_or(&nothing);

@@ -184,7 +184,8 @@ fn sort_range(attribute: &KeyAttribute, range: KeyRange) -> Result<SortRange, Dy
                 KeyValue::Text(prefix) => after_prefix(prefix),
                 KeyValue::Number(_) => return Err(invalid("Query key condition not supported")),
             };
-            let high = after.map_or(Bound::Unbounded, |after| Bound::Excluded(KeyValue::Text(after)));
+            let high =
+                after.map_or(Bound::Unbounded, |after| Bound::Excluded(KeyValue::Text(after)));
             (Bound::Included(prefix), high)
         }
     };
