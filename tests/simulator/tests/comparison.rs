@@ -111,6 +111,6 @@ fn value_json(value: &AttributeValue) -> Value {
         AttributeValue::Null(value) => json!({"NULL": value}),
         AttributeValue::L(list) => json!({"L": list.iter().map(value_json).collect::<Vec<_>>()}),
         AttributeValue::M(map) => json!({"M": item_json(map)}),
-        other => panic!("{other:?} was never written"),
+        _ => panic!("{value:?} was never written"),
     }
 }

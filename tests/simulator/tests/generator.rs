@@ -122,7 +122,7 @@ impl Generator {
                         self.pick(&[ReturnValue::None, ReturnValue::AllOld])
                     }
                 };
-                SdkCall::Write(self.write(kind), returns)
+                SdkCall::Write(Box::new(self.write(kind)), returns)
             }
             _ => self.transaction(),
         }

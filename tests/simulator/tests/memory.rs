@@ -54,17 +54,23 @@ pub(crate) fn put(sort: &str, more: Value) -> Value {
     json!({"TableName": ACCOUNTS, "Item": account_item(sort, more)})
 }
 
-pub(crate) fn get(sort: &str, is_consistent: bool) -> Value {
-    let key = account_item(sort, json!({}));
-    json!({"TableName": ACCOUNTS, "Key": key, "ConsistentRead": is_consistent})
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reads {
+    Eventual,
+    Consistent,
 }
 
-pub(crate) fn query(is_consistent: bool) -> Value {
+pub(crate) fn get(sort: &str, reads: Reads) -> Value {
+    let key = account_item(sort, json!({}));
+    json!({"TableName": ACCOUNTS, "Key": key, "ConsistentRead": reads == Reads::Consistent})
+}
+
+pub(crate) fn query(reads: Reads) -> Value {
     json!({
         "TableName": ACCOUNTS,
         "KeyConditionExpression": "pk = :pk",
         "ExpressionAttributeValues": {":pk": {"S": "account#a"}},
-        "ConsistentRead": is_consistent,
+        "ConsistentRead": reads == Reads::Consistent,
     })
 }
 

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::memory::{
-    ACCOUNTS, LEDGER, account_item, call, database, done, failed, get, put, query, transaction,
+    ACCOUNTS, LEDGER, Reads, account_item, call, database, done, failed, get, put, query,
+    transaction,
 };
 
 /// A body with one more parameter.
@@ -29,9 +30,17 @@ fn what_is_not_imitated_is_named() {
     for (operation, body, named) in [
         ("Scan", json!({"TableName": ACCOUNTS}), "the operation Scan"),
         ("BatchGetItem", json!({}), "the operation BatchGetItem"),
-        ("GetItem", with(get("a", true), "AttributesToGet", json!(["x"])), "AttributesToGet"),
-        ("Query", with(query(true), "Select", json!("ALL_ATTRIBUTES")), "Select ALL_ATTRIBUTES"),
-        ("Query", with(query(true), "QueryFilter", json!({})), "QueryFilter"),
+        (
+            "GetItem",
+            with(get("a", Reads::Consistent), "AttributesToGet", json!(["x"])),
+            "AttributesToGet",
+        ),
+        (
+            "Query",
+            with(query(Reads::Consistent), "Select", json!("ALL_ATTRIBUTES")),
+            "Select ALL_ATTRIBUTES",
+        ),
+        ("Query", with(query(Reads::Consistent), "QueryFilter", json!({})), "QueryFilter"),
         ("PutItem", put("a", json!({"x": {"SS": ["a"]}})), "the type SS"),
         ("PutItem", put("a", json!({"x": {"B": "YQ=="}})), "the type B"),
         ("PutItem", conditional("contains(x, :v)", one()), "the function contains"),
@@ -83,10 +92,18 @@ fn invalid_requests_are_refused() {
         ("UpdateItem", update("SET x = :v SET y = :v", one()), "only be used once"),
         ("UpdateItem", update("SET pk = :v", one()), "part of the key"),
         ("UpdateItem", update("SET x = y + :v", one()), "does not exist in the item"),
-        ("Query", with(query(true), "IndexName", json!("none")), "specified index"),
-        ("Query", with(query(true), "FilterExpression", json!("pk = :pk")), "non-primary key"),
-        ("Query", with(query(true), "KeyConditionExpression", json!("sk = :pk")), "element: pk"),
-        ("Query", with(query(true), "Limit", json!(0)), "limit"),
+        ("Query", with(query(Reads::Consistent), "IndexName", json!("none")), "specified index"),
+        (
+            "Query",
+            with(query(Reads::Consistent), "FilterExpression", json!("pk = :pk")),
+            "non-primary key",
+        ),
+        (
+            "Query",
+            with(query(Reads::Consistent), "KeyConditionExpression", json!("sk = :pk")),
+            "element: pk",
+        ),
+        ("Query", with(query(Reads::Consistent), "Limit", json!(0)), "limit"),
     ] {
         let (kind, message) = failed(&mut database(), operation, &body);
         assert_eq!(kind, "ValidationException", "{message}");
@@ -109,7 +126,7 @@ fn consistent_read_of_an_index_is_refused() {
 
 #[test]
 fn unknown_table_is_not_found() {
-    let body = with(get("a", true), "TableName", json!("none"));
+    let body = with(get("a", Reads::Consistent), "TableName", json!("none"));
     assert_eq!(failed(&mut database(), "GetItem", &body).0, "ResourceNotFoundException");
     let body = with(put("a", json!({})), "TableName", json!("none"));
     assert_eq!(failed(&mut database(), "PutItem", &body).0, "ResourceNotFoundException");
@@ -152,9 +169,10 @@ fn page_ends_before_a_megabyte() {
     for sort in ["a", "b", "c", "d"] {
         done(&mut database, "PutItem", &put(sort, json!({"x": {"S": text}})));
     }
-    let first = done(&mut database, "Query", &query(true));
+    let first = done(&mut database, "Query", &query(Reads::Consistent));
     assert_eq!((&first["Count"], &first["LastEvaluatedKey"]["sk"]["S"]), (&json!(3), &json!("c")));
-    let rest = with(query(true), "ExclusiveStartKey", first["LastEvaluatedKey"].clone());
+    let rest =
+        with(query(Reads::Consistent), "ExclusiveStartKey", first["LastEvaluatedKey"].clone());
     let rest = done(&mut database, "Query", &rest);
     assert_eq!((&rest["Count"], &rest["LastEvaluatedKey"]), (&json!(1), &Value::Null));
 }
@@ -167,7 +185,7 @@ fn sums_are_exact_to_38_digits() {
         let body = update("ADD x :v", json!({":v": {"N": number}}));
         let answer = call(&mut database, "UpdateItem", &body);
         answer.result.map(|_| {
-            let item = done(&mut database, "GetItem", &get("a", true));
+            let item = done(&mut database, "GetItem", &get("a", Reads::Consistent));
             item["Item"]["x"]["N"].as_str().unwrap().to_owned()
         })
     };

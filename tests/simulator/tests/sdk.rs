@@ -19,7 +19,7 @@ pub(crate) type SdkItem = HashMap<String, AttributeValue>;
 pub(crate) enum SdkCall {
     Get(GetCall),
     Query(QueryCall),
-    Write(TransactWriteItem, ReturnValue),
+    Write(Box<TransactWriteItem>, ReturnValue),
     Transact(Vec<TransactWriteItem>, Option<String>),
 }
 

@@ -6,8 +6,8 @@ use tollgate_simulator::dynamodb::{
 };
 
 use crate::memory::{
-    ACCOUNTS, LEDGER, SetStaleness, account_item, at, call, database, done, failed, get, put,
-    query, transaction,
+    ACCOUNTS, LEDGER, Reads, SetStaleness, account_item, at, call, database, done, failed, get,
+    put, query, transaction,
 };
 
 fn version(number: u32) -> Value {
@@ -39,14 +39,14 @@ fn eventual_read_misses_newest_writes_of_its_partition() {
         done(&mut database, "PutItem", &put(sort, version(number)));
     }
     for (operation, body, partition, expected) in [
-        ("Query", query(false), 0, vec![("a", "3"), ("b", "2")]),
-        ("Query", query(false), 1, vec![("a", "1"), ("b", "2")]),
-        ("Query", query(false), 2, vec![("a", "1")]),
-        ("Query", query(false), 9, vec![]),
-        ("Query", query(true), 9, vec![("a", "3"), ("b", "2")]),
-        ("GetItem", get("a", false), 1, vec![("a", "1")]),
-        ("GetItem", get("b", false), 2, vec![]),
-        ("GetItem", get("a", true), 9, vec![("a", "3")]),
+        ("Query", query(Reads::Eventual), 0, vec![("a", "3"), ("b", "2")]),
+        ("Query", query(Reads::Eventual), 1, vec![("a", "1"), ("b", "2")]),
+        ("Query", query(Reads::Eventual), 2, vec![("a", "1")]),
+        ("Query", query(Reads::Eventual), 9, vec![]),
+        ("Query", query(Reads::Consistent), 9, vec![("a", "3"), ("b", "2")]),
+        ("GetItem", get("a", Reads::Eventual), 1, vec![("a", "1")]),
+        ("GetItem", get("b", Reads::Eventual), 2, vec![]),
+        ("GetItem", get("a", Reads::Consistent), 9, vec![("a", "3")]),
     ] {
         let mut lag = SetStaleness { partition, ..SetStaleness::default() };
         let seen = seen(&mut database, operation, &body, &mut lag);
@@ -61,8 +61,8 @@ fn staleness_is_asked_once_for_a_partition_and_read() {
         done(&mut database, "PutItem", &put(sort, version(1)));
     }
     let mut staleness = SetStaleness::default();
-    seen(&mut database, "Query", &query(false), &mut staleness);
-    seen(&mut database, "Query", &query(true), &mut staleness);
+    seen(&mut database, "Query", &query(Reads::Eventual), &mut staleness);
+    seen(&mut database, "Query", &query(Reads::Consistent), &mut staleness);
     assert_eq!(staleness.partition_reads, 1);
 }
 
@@ -75,14 +75,23 @@ fn forgotten_versions_are_never_seen_again() {
     let mut oldest = SetStaleness { partition: 9, index: 9, ..SetStaleness::default() };
 
     database.forget_versions_before(WriteNumber(3));
-    assert_eq!(seen(&mut database, "Query", &query(false), &mut oldest), pairs(&[("a", "2")]));
+    assert_eq!(
+        seen(&mut database, "Query", &query(Reads::Eventual), &mut oldest),
+        pairs(&[("a", "2")])
+    );
     database.forget_versions_before(WriteNumber(4));
-    assert_eq!(seen(&mut database, "Query", &query(false), &mut oldest), pairs(&[("a", "3")]));
+    assert_eq!(
+        seen(&mut database, "Query", &query(Reads::Eventual), &mut oldest),
+        pairs(&[("a", "3")])
+    );
     let delete = json!({"TableName": ACCOUNTS, "Key": account_item("a", json!({}))});
     done(&mut database, "DeleteItem", &delete);
-    assert_eq!(seen(&mut database, "Query", &query(false), &mut oldest), pairs(&[("a", "3")]));
+    assert_eq!(
+        seen(&mut database, "Query", &query(Reads::Eventual), &mut oldest),
+        pairs(&[("a", "3")])
+    );
     database.forget_versions_before(WriteNumber(5));
-    assert_eq!(seen(&mut database, "Query", &query(false), &mut oldest), pairs(&[]));
+    assert_eq!(seen(&mut database, "Query", &query(Reads::Eventual), &mut oldest), pairs(&[]));
 }
 
 fn due(shard: &str) -> Value {
@@ -123,16 +132,19 @@ fn consistent_query_sees_half_of_an_unacknowledged_transaction() {
     let mut hiding_b = SetStaleness { hidden: ["account#a b"].into(), ..SetStaleness::default() };
 
     let half = pairs(&[("a", "1"), ("b", "2")]);
-    assert_eq!(seen(&mut database, "Query", &query(true), &mut torn), half);
-    assert_eq!(seen(&mut database, "GetItem", &get("a", true), &mut torn), pairs(&[("a", "1")]));
+    assert_eq!(seen(&mut database, "Query", &query(Reads::Consistent), &mut torn), half);
+    assert_eq!(
+        seen(&mut database, "GetItem", &get("a", Reads::Consistent), &mut torn),
+        pairs(&[("a", "1")])
+    );
     // What was seen once stays seen.
     assert_eq!(
-        seen(&mut database, "GetItem", &get("b", true), &mut hiding_b),
+        seen(&mut database, "GetItem", &get("b", Reads::Consistent), &mut hiding_b),
         pairs(&[("b", "2")])
     );
     database.acknowledge(write);
     let all = pairs(&[("a", "2"), ("b", "2")]);
-    assert_eq!(seen(&mut database, "Query", &query(true), &mut torn), all);
+    assert_eq!(seen(&mut database, "Query", &query(Reads::Consistent), &mut torn), all);
 }
 
 #[test]
@@ -179,7 +191,7 @@ fn token_is_known_for_ten_minutes() {
     let other = send(&add("t", "2"), 599).result.unwrap_err();
     assert_eq!(other.kind, DynamoErrorKind::IdempotentParameterMismatch);
     assert_eq!(send(&add("t", "1"), 600).write, Some(WriteNumber(2)));
-    let item = done(&mut database, "GetItem", &get("a", true));
+    let item = done(&mut database, "GetItem", &get("a", Reads::Consistent));
     assert_eq!(item["Item"]["version"]["N"], "2");
 }
 
