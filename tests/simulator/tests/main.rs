@@ -11,6 +11,7 @@
 mod comparison;
 mod generator;
 mod memory;
+mod product;
 mod refusals;
 mod sdk;
 mod visibility;
