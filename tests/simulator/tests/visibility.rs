@@ -236,7 +236,8 @@ fn stream_records_have_the_form_of_lambda() {
                 "StreamViewType": "NEW_AND_OLD_IMAGES",
             },
             "eventSourceARN": format!(
-                "arn:aws:dynamodb:us-east-1:000000000000:table/{LEDGER}/stream/2026-01-01T00:00:00.000"
+                "arn:aws:dynamodb:us-east-1:000000000000:table/{LEDGER}/stream/\
+                 2026-01-01T00:00:00.000"
             ),
         })
     );

@@ -353,7 +353,8 @@ fn start_key(
     let start = call.item("ExclusiveStartKey")?;
     let mismatch = || {
         invalid(
-            "The provided starting key is invalid: The provided key element does not match the schema",
+            "The provided starting key is invalid: The provided key element does not match the \
+             schema",
         )
     };
     let is_key = |name: &String| {

@@ -74,7 +74,8 @@ impl MemoryTable {
         self.kept.push_back((write, key.clone()));
     }
 
-    /// The histories of a partition in the order of their sort keys, within a range and after a key.
+    /// The histories of a partition in the order of their sort keys, within a range and after a
+    /// key.
     pub(super) fn range(
         &self,
         partition: &KeyValue,

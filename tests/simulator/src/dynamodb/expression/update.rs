@@ -111,7 +111,10 @@ impl SetOperand {
     fn of(&self, item: &StoredAttributes) -> Result<StoredValue, DynamoError> {
         match self {
             Self::Attribute(name) => item.get(name).cloned().ok_or_else(|| {
-                invalid("The provided expression refers to an attribute that does not exist in the item")
+                invalid(
+                    "The provided expression refers to an attribute that does not exist in the \
+                     item",
+                )
             }),
             Self::Value(value) => Ok(value.clone()),
             Self::IfNotExists(name, otherwise) => match item.get(name) {
