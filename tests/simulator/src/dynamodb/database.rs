@@ -11,9 +11,9 @@ use super::locks::TransactionLocks;
 use super::read::TableRead;
 use super::request::CallParameters;
 use super::schema::TableSchema;
-use super::stream::ItemChange;
+use super::stream::{ChangeOrigin, ItemChange};
 use super::table::MemoryTable;
-use super::transaction::{RequestTokens, TransactionPlan, table};
+use super::transaction::{RequestTokens, TransactionCall, table};
 use super::value::{ItemKey, item_json};
 use super::write::{WriteAction, WriteKind, parameters, returns};
 
@@ -66,6 +66,7 @@ struct ItemWrite {
     key: ItemKey,
     before: ItemState,
     after: ItemState,
+    origin: ChangeOrigin,
 }
 
 impl MemoryDynamoDb {
@@ -154,6 +155,23 @@ impl MemoryDynamoDb {
         }
     }
 
+    /// Removes the items of a table that have expired, as DynamoDB does at some time within days.
+    /// Items of unacknowledged transactions stay. Returns how many were removed.
+    pub fn expire_items(&mut self, name: &str, now: UtcDateTime) -> usize {
+        let Some(table) = self.tables.get(name) else { return 0 };
+        let is_locked = |key: &ItemKey| self.locks.is_locked(name, key);
+        let mut expired = table.expired(now.unix_timestamp());
+        expired.retain(|(key, _)| !is_locked(key));
+        let count = expired.len();
+        for (key, item) in expired {
+            let write = self.next_write();
+            let (table, origin) = (name.to_owned(), ChangeOrigin::Expiry);
+            let removal = ItemWrite { table, key, before: Some(item), after: None, origin };
+            self.commit(write, removal, now);
+        }
+        count
+    }
+
     /// All items of a table as they are now, in the order of their keys. Empty if there is no such
     /// table.
     #[must_use]
@@ -204,9 +222,9 @@ impl MemoryDynamoDb {
     }
 
     fn transact(&mut self, body: &Value, now: UtcDateTime) -> Result<Value, DynamoError> {
-        let plan = TransactionPlan::read(body, &self.tables)?;
-        if let Some(token) = &plan.token
-            && let Some(earlier) = self.tokens.earlier(token, body, now)?
+        let call = TransactionCall::read(body)?;
+        if let Some(token) = call.token
+            && let Some(earlier) = self.tokens.earlier(token, &call, now)?
         {
             if self.conflicts == ConflictPolicy::Refused && self.locks.holds(earlier) {
                 return Err(DynamoError::new(
@@ -216,8 +234,9 @@ impl MemoryDynamoDb {
             }
             return Ok(json!({}));
         }
+        let actions = call.actions(&self.tables)?;
         let (mut done, mut failures) = (Vec::new(), Vec::new());
-        for (name, action) in &plan.actions {
+        for (name, action) in &actions {
             match self.attempt(name, action) {
                 Ok(write) => {
                     done.push(write);
@@ -230,15 +249,13 @@ impl MemoryDynamoDb {
             return Err(canceled(failures));
         }
         let write = self.next_write();
-        for ((name, action), item) in plan.actions.iter().zip(done) {
+        for ((name, action), item) in actions.iter().zip(done) {
             if action.writes() {
                 self.commit(write, item, now);
             }
             self.locks.lock(name, &action.key, write);
         }
-        if let Some(token) = plan.token {
-            self.tokens.note(token, body, now, write);
-        }
+        self.tokens.note(&call, now, write);
         Ok(json!({}))
     }
 
@@ -249,22 +266,24 @@ impl MemoryDynamoDb {
             return Err(ActionFailure::Conflict);
         }
         self.locks.reveal(name, &action.key);
-        let table = table(&self.tables, name).map_err(|error| ActionFailure::Invalid(error.message))?;
+        let table =
+            table(&self.tables, name).map_err(|error| ActionFailure::Invalid(error.message))?;
         let before = table.newest(&action.key);
         let after = action.outcome(&table.schema, &before)?;
-        Ok(ItemWrite { table: name.to_owned(), key: action.key.clone(), before, after })
+        let (table, key) = (name.to_owned(), action.key.clone());
+        Ok(ItemWrite { table, key, before, after, origin: ChangeOrigin::Caller })
     }
 
     /// A write that changes nothing leaves no version and no record of the stream.
     fn commit(&mut self, write: WriteNumber, done: ItemWrite, at: UtcDateTime) {
-        let ItemWrite { table, key, before, after } = done;
+        let ItemWrite { table, key, before, after, origin } = done;
         let Some(table) = self.tables.get_mut(&table) else { return };
         if before == after {
             return;
         }
         table.write(&key, write, after.clone());
         if table.schema.stream.is_some() {
-            table.stream.push(ItemChange { key, before, after, at });
+            table.stream.push(ItemChange { key, before, after, at, origin });
         }
     }
 

@@ -75,11 +75,8 @@ impl DynamoError {
     pub fn body(&self) -> Value {
         let kind = format!("{}#{}", self.kind.namespace(), self.kind.name());
         // The one exception that DynamoDB capitalises the member of.
-        let message = if self.kind == DynamoErrorKind::TransactionCanceled {
-            "Message"
-        } else {
-            "message"
-        };
+        let message =
+            if self.kind == DynamoErrorKind::TransactionCanceled { "Message" } else { "message" };
         let mut body = json!({"__type": kind, message: self.message});
         if let Some(item) = &self.item {
             body["Item"] = item.clone();
@@ -138,9 +135,8 @@ impl ActionFailure {
 
 /// The error of a transaction of which at least one action failed.
 pub(super) fn canceled(outcomes: Vec<Option<ActionFailure>>) -> DynamoError {
-    let code = |outcome: &Option<ActionFailure>| {
-        outcome.as_ref().map_or("None", ActionFailure::code)
-    };
+    let code =
+        |outcome: &Option<ActionFailure>| outcome.as_ref().map_or("None", ActionFailure::code);
     let codes: Vec<&str> = outcomes.iter().map(code).collect();
     let message = format!(
         "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",

@@ -49,9 +49,8 @@ impl DecimalNumber {
             return Ok(Self::ZERO);
         }
         let shift = i32::try_from(zeros).ok().zip(i32::try_from(fraction.len()).ok());
-        let exponent = shift.and_then(|(zeros, fraction)| {
-            exponent.checked_add(zeros)?.checked_sub(fraction)
-        });
+        let exponent =
+            shift.and_then(|(zeros, fraction)| exponent.checked_add(zeros)?.checked_sub(fraction));
         if significant.len() > DIGITS_MAX as usize {
             return Err(too_many_digits());
         }
@@ -104,18 +103,26 @@ impl DecimalNumber {
         self.digits.checked_mul(10_u128.checked_pow(shift)?)
     }
 
-    fn normalized(mut self) -> Result<Self, DynamoError> {
+    fn without_trailing_zeros(mut self) -> Self {
         if self.digits == 0 {
-            return Ok(Self::ZERO);
+            return Self::ZERO;
         }
         while self.digits.is_multiple_of(10) {
             self.digits /= 10;
             self.exponent += 1;
         }
-        if self.digit_count() > DIGITS_MAX {
+        self
+    }
+
+    fn normalized(self) -> Result<Self, DynamoError> {
+        if self.digits == 0 {
+            return Ok(Self::ZERO);
+        }
+        let normal = self.without_trailing_zeros();
+        if normal.digit_count() > DIGITS_MAX {
             return Err(too_many_digits());
         }
-        self.in_range()
+        normal.in_range()
     }
 
     fn in_range(self) -> Result<Self, DynamoError> {
@@ -154,6 +161,14 @@ impl DecimalNumber {
         self.magnitude()
             .cmp(&other.magnitude())
             .then_with(|| self.scaled_to(exponent).cmp(&other.scaled_to(exponent)))
+    }
+}
+
+impl From<i64> for DecimalNumber {
+    fn from(value: i64) -> Self {
+        let digits = u128::from(value.unsigned_abs());
+        let number = Self { is_negative: value < 0, digits, exponent: 0 };
+        number.without_trailing_zeros()
     }
 }
 

@@ -155,7 +155,7 @@ impl TableRead<'_> {
         call: &CallParameters<'_>,
         partition: &KeyValue,
     ) -> Result<Option<WriteNumber>, DynamoError> {
-        if call.switch("ConsistentRead", false)? {
+        if call.switch("ConsistentRead")? == Some(true) {
             return Ok(None);
         }
         let Some(writes) = self.table.unsettled_writes(partition).filter(|it| !it.is_empty())
@@ -197,7 +197,7 @@ enum QueryReturns {
 impl<'a> ItemQuery<'a> {
     fn read(call: &CallParameters<'_>, schema: &'a TableSchema) -> Result<Self, DynamoError> {
         let index = call.text("IndexName")?.map(|name| schema.index(name)).transpose()?;
-        if index.is_some() && call.switch("ConsistentRead", false)? {
+        if index.is_some() && call.switch("ConsistentRead")? == Some(true) {
             return Err(invalid("Consistent reads are not supported on global secondary indexes"));
         }
         let key_schema = index.map_or(&schema.keys, |index| &index.keys);
@@ -219,7 +219,7 @@ impl<'a> ItemQuery<'a> {
             index,
             filter,
             projection,
-            direction: match call.switch("ScanIndexForward", true)? {
+            direction: match call.switch("ScanIndexForward")?.unwrap_or(true) {
                 true => ReadDirection::Forward,
                 false => ReadDirection::Backward,
             },
@@ -352,7 +352,10 @@ fn start_key(
     }
     let start = call.item("ExclusiveStartKey")?;
     let mismatch = || {
-        invalid("The provided starting key is invalid: The provided key element does not match the schema")
+        invalid(
+            "The provided starting key is invalid: The provided key element does not match the \
+             schema",
+        )
     };
     let is_key = |name: &String| {
         schema.keys.contains(name) || index.is_some_and(|index| index.keys.contains(name))

@@ -46,12 +46,12 @@ impl<'a> CallParameters<'a> {
         self.text(parameter)?.ok_or_else(|| self.missing(parameter))
     }
 
-    pub(super) fn switch(&self, parameter: &str, absent: bool) -> Result<bool, DynamoError> {
+    pub(super) fn switch(&self, parameter: &str) -> Result<Option<bool>, DynamoError> {
         let value = &self.body[parameter];
         if value.is_null() {
-            return Ok(absent);
+            return Ok(None);
         }
-        value.as_bool().ok_or_else(|| malformed(format!("{parameter} is no switch")))
+        value.as_bool().map(Some).ok_or_else(|| malformed(format!("{parameter} is no switch")))
     }
 
     /// At least 1.
@@ -79,7 +79,7 @@ impl<'a> CallParameters<'a> {
         list.ok_or_else(|| self.missing(parameter))
     }
 
-    /// One of the imitated values of a parameter, the first if it is absent.
+    /// One of the imitated values of a parameter.
     pub(super) fn one_of<T: Copy>(
         &self,
         parameter: &str,

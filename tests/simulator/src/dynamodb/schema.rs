@@ -10,14 +10,13 @@ const PARTITION_KEY_BYTES_MAX: usize = 2048;
 const SORT_KEY_BYTES_MAX: usize = 1024;
 
 /// Properties that change nothing that a caller of the table sees.
-const WITHOUT_EFFECT: [&str; 7] = [
+const WITHOUT_EFFECT: [&str; 6] = [
     "BillingMode",
     "DeletionProtectionEnabled",
     "PointInTimeRecoverySpecification",
     "ResourcePolicy",
     "SSESpecification",
     "Tags",
-    "TimeToLiveSpecification",
 ];
 
 /// A table, its indexes and its stream.
@@ -28,6 +27,8 @@ pub struct TableSchema {
     pub(super) indexes: Vec<IndexSchema>,
     /// `None` if the table has no stream.
     pub(super) stream: Option<StreamImages>,
+    /// The attribute with the time (Unix seconds) after which DynamoDB removes an item.
+    pub(super) expiry: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -78,6 +79,7 @@ impl TableSchema {
             keys: KeySchema::read(&properties["KeySchema"], attributes)?,
             indexes: Vec::new(),
             stream: None,
+            expiry: None,
             name,
         };
         for (property, value) in object {
@@ -91,6 +93,11 @@ impl TableSchema {
                         .collect::<Result<_, _>>()?;
                 }
                 "StreamSpecification" => schema.stream = Some(StreamImages::read(value)?),
+                "TimeToLiveSpecification" => {
+                    let is_enabled = value["Enabled"].as_bool().unwrap_or_default();
+                    let attribute = is_enabled.then(|| text(value, "AttributeName"));
+                    schema.expiry = attribute.transpose()?;
+                }
                 other if WITHOUT_EFFECT.contains(&other) => {}
                 other => return Err(format!("table {}: not imitated: {other}", schema.name)),
             }
@@ -234,7 +241,7 @@ impl KeySchema {
         })
     }
 
-    fn key_in(&self, item: &StoredAttributes) -> Option<ItemKey> {
+    pub(super) fn key_in(&self, item: &StoredAttributes) -> Option<ItemKey> {
         let value = |attribute: &KeyAttribute| KeyValue::of(item.get(&attribute.name)?);
         Some(ItemKey {
             partition: value(&self.partition)?,

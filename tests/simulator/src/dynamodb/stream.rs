@@ -28,6 +28,15 @@ pub(super) struct ItemChange {
     pub(super) before: ItemState,
     pub(super) after: ItemState,
     pub(super) at: UtcDateTime,
+    pub(super) origin: ChangeOrigin,
+}
+
+/// Who changed an item.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ChangeOrigin {
+    Caller,
+    /// DynamoDB itself, because the item has expired.
+    Expiry,
 }
 
 impl StreamLog {
@@ -86,7 +95,7 @@ impl ItemChange {
             }
         }
         change["SizeBytes"] = json!(size);
-        json!({
+        let mut record = json!({
             "eventID": format!("{sequence_number:0>32}"),
             "eventName": match (&self.before, &self.after) {
                 (None, _) => "INSERT",
@@ -103,7 +112,12 @@ impl ItemChange {
                 names::ACCOUNT,
                 schema.name
             ),
-        })
+        });
+        if self.origin == ChangeOrigin::Expiry {
+            record["userIdentity"] =
+                json!({"type": "Service", "principalId": "dynamodb.amazonaws.com"});
+        }
+        record
     }
 }
 

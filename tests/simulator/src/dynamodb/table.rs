@@ -1,14 +1,16 @@
 //! The content of one table.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::expression::key_condition::SortRange;
 use super::history::{ItemHistory, ItemState, ItemVersion, WriteNumber};
+use super::number::DecimalNumber;
 use super::schema::TableSchema;
 use super::stream::StreamLog;
-use super::value::{ItemKey, KeyValue, StoredAttributes};
+use super::value::{ItemKey, KeyValue, StoredAttributes, StoredValue};
 
 #[derive(Clone, Debug)]
 pub(super) struct MemoryTable {
@@ -72,7 +74,8 @@ impl MemoryTable {
         self.kept.push_back((write, key.clone()));
     }
 
-    /// The histories of a partition in the order of their sort keys, within a range and after a key.
+    /// The histories of a partition in the order of their sort keys, within a range and after a
+    /// key.
     pub(super) fn range(
         &self,
         partition: &KeyValue,
@@ -115,6 +118,19 @@ impl MemoryTable {
     pub(super) fn items(&self) -> impl Iterator<Item = &Arc<StoredAttributes>> {
         let histories = self.partitions.values().flat_map(|partition| partition.items.values());
         histories.filter_map(|history| history.newest().as_ref())
+    }
+
+    /// The items whose time to live ended before `now` (Unix seconds).
+    pub(super) fn expired(&self, now: i64) -> Vec<(ItemKey, Arc<StoredAttributes>)> {
+        let Some(attribute) = &self.schema.expiry else { return Vec::new() };
+        let now = StoredValue::Number(DecimalNumber::from(now));
+        let has_expired = |item: &&Arc<StoredAttributes>| {
+            let end = item.get(attribute);
+            end.and_then(|end| end.order(&now)).is_some_and(Ordering::is_lt)
+        };
+        let with_key =
+            |item: &Arc<StoredAttributes>| Some((self.schema.keys.key_in(item)?, Arc::clone(item)));
+        self.items().filter(has_expired).filter_map(with_key).collect()
     }
 
     pub(super) fn forget_versions_before(&mut self, write: WriteNumber) {
@@ -171,8 +187,9 @@ fn is_empty<T: Ord>(low: &Bound<T>, high: &Bound<T>) -> bool {
     match (low, high) {
         (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
         (Bound::Included(low), Bound::Included(high)) => low > high,
-        (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => {
-            low >= high
-        }
+        (
+            Bound::Included(low) | Bound::Excluded(low),
+            Bound::Included(high) | Bound::Excluded(high),
+        ) => low >= high,
     }
 }

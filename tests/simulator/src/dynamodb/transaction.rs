@@ -18,18 +18,15 @@ const TOKEN_LENGTH_MAX: usize = 36;
 /// How long DynamoDB knows a token again.
 const TOKEN_LIFE: Duration = Duration::minutes(10);
 
-/// The actions of a transaction, each with the name of its table.
+/// The parts of a call, before its actions are read.
 #[derive(Debug)]
-pub(super) struct TransactionPlan {
-    pub(super) token: Option<String>,
-    pub(super) actions: Vec<(String, WriteAction)>,
+pub(super) struct TransactionCall<'a> {
+    pub(super) token: Option<&'a str>,
+    items: &'a [Value],
 }
 
-impl TransactionPlan {
-    pub(super) fn read(
-        body: &Value,
-        tables: &BTreeMap<String, MemoryTable>,
-    ) -> Result<Self, DynamoError> {
+impl<'a> TransactionCall<'a> {
+    pub(super) fn read(body: &'a Value) -> Result<Self, DynamoError> {
         let known = ["TransactItems", "ClientRequestToken"];
         let call = CallParameters::read("TransactWriteItems", body, &known)?;
         let token = call.text("ClientRequestToken")?;
@@ -44,8 +41,16 @@ impl TransactionPlan {
                 items.len()
             )));
         }
+        Ok(Self { token, items })
+    }
+
+    /// The actions, each with the name of its table.
+    pub(super) fn actions(
+        &self,
+        tables: &BTreeMap<String, MemoryTable>,
+    ) -> Result<Vec<(String, WriteAction)>, DynamoError> {
         let actions: Vec<_> =
-            items.iter().map(|item| action(item, tables)).collect::<Result<_, _>>()?;
+            self.items.iter().map(|item| action(item, tables)).collect::<Result<_, _>>()?;
         let mut targets = BTreeSet::new();
         if !actions.iter().all(|(table, action)| targets.insert((table, &action.key))) {
             return Err(invalid(
@@ -59,7 +64,7 @@ impl TransactionPlan {
                  of the items in the transaction exceeding the 4MB limit",
             ));
         }
-        Ok(Self { token: token.map(str::to_owned), actions })
+        Ok(actions)
     }
 }
 
@@ -72,9 +77,7 @@ fn action(
     let mut found =
         WriteKind::IN_TRANSACTIONS.into_iter().filter(|(name, _)| !item[name].is_null());
     let (Some((name, kind)), None) = (found.next(), found.next()) else {
-        return Err(invalid(
-            "TransactItems can only contain one of Check, Put, Update or Delete",
-        ));
+        return Err(invalid("TransactItems can only contain one of Check, Put, Update or Delete"));
     };
     let call = parameters(name, &item[name], kind, &[])?;
     let table_name = call.required_text("TableName")?;
@@ -102,10 +105,10 @@ pub(super) fn table<'a>(
 pub(super) struct RequestTokens(BTreeMap<String, TokenUse>);
 
 #[derive(Clone, Debug)]
-pub(super) struct TokenUse {
+struct TokenUse {
     at: UtcDateTime,
-    actions: Value,
-    pub(super) write: WriteNumber,
+    actions: Vec<Value>,
+    write: WriteNumber,
 }
 
 impl RequestTokens {
@@ -116,12 +119,12 @@ impl RequestTokens {
     pub(super) fn earlier(
         &mut self,
         token: &str,
-        body: &Value,
+        call: &TransactionCall<'_>,
         now: UtcDateTime,
     ) -> Result<Option<WriteNumber>, DynamoError> {
         self.0.retain(|_, used| now - used.at < TOKEN_LIFE);
         let Some(used) = self.0.get(token) else { return Ok(None) };
-        if used.actions != body["TransactItems"] {
+        if used.actions != call.items {
             return Err(DynamoError::new(
                 DynamoErrorKind::IdempotentParameterMismatch,
                 "The provided client token was already used with different parameters",
@@ -130,7 +133,8 @@ impl RequestTokens {
         Ok(Some(used.write))
     }
 
-    pub(super) fn note(&mut self, token: String, body: &Value, at: UtcDateTime, write: WriteNumber) {
-        self.0.insert(token, TokenUse { at, actions: body["TransactItems"].clone(), write });
+    pub(super) fn note(&mut self, call: &TransactionCall<'_>, at: UtcDateTime, write: WriteNumber) {
+        let Some(token) = call.token else { return };
+        self.0.insert(token.to_owned(), TokenUse { at, actions: call.items.to_vec(), write });
     }
 }

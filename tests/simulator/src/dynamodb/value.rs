@@ -110,7 +110,9 @@ pub(super) fn read_item(value: &Value) -> Result<StoredAttributes, DynamoError> 
 }
 
 pub(super) fn item_json(item: &StoredAttributes) -> Value {
-    Value::Object(item.iter().map(|(name, value)| (name.clone(), value.json())).collect::<Map<_, _>>())
+    Value::Object(
+        item.iter().map(|(name, value)| (name.clone(), value.json())).collect::<Map<_, _>>(),
+    )
 }
 
 /// Attribute names count, as in DynamoDB's limits.

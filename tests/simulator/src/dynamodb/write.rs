@@ -137,7 +137,7 @@ impl WriteAction {
             WriteKind::Update => {
                 let expression = call.text("UpdateExpression")?;
                 let plan = expression
-                    .map(|text| UpdatePlan::parse(text, &mut placeholders, &schema.keys))
+                    .map(|text| UpdatePlan::parse(text, &mut placeholders))
                     .transpose()?;
                 WriteChange::Update(plan.unwrap_or_default())
             }
@@ -165,6 +165,14 @@ impl WriteAction {
         schema: &TableSchema,
         before: &ItemState,
     ) -> Result<ItemState, ActionFailure> {
+        // DynamoDB checks these before it looks at what is there.
+        match &self.change {
+            WriteChange::Put(item) => check_item(schema, item, "Item size")?,
+            WriteChange::Update(plan) => {
+                plan.check_keys(&schema.keys).map_err(ActionFailure::Invalid)?;
+            }
+            WriteChange::Delete | WriteChange::None => {}
+        }
         let nothing = StoredAttributes::new();
         let item = before.as_deref().unwrap_or(&nothing);
         if self.condition.as_ref().is_some_and(|condition| !condition.is_met(item)) {
@@ -172,23 +180,19 @@ impl WriteAction {
             let found = before.as_deref().filter(|_| is_returned).cloned();
             return Err(ActionFailure::Condition(found));
         }
-        let (after, subject) = match &self.change {
-            WriteChange::Delete => return Ok(None),
-            WriteChange::None => return Ok(before.clone()),
-            WriteChange::Put(item) => (item.clone(), "Item size"),
+        match &self.change {
+            WriteChange::Delete => Ok(None),
+            WriteChange::None => Ok(before.clone()),
+            WriteChange::Put(item) => Ok(Some(Arc::new(item.clone()))),
             WriteChange::Update(plan) => {
                 let mut base = item.clone();
                 schema.keys.write_key(&self.key, &mut base);
                 let after = plan.apply(&base);
-                (after.map_err(|error| ActionFailure::Invalid(error.message))?, "Item size to update")
+                let after = after.map_err(|error| ActionFailure::Invalid(error.message))?;
+                check_item(schema, &after, "Item size to update")?;
+                Ok(Some(Arc::new(after)))
             }
-        };
-        schema.check_index_keys(&after)?;
-        if item_size(&after) > ITEM_BYTES_MAX {
-            let message = format!("{subject} has exceeded the maximum allowed size");
-            return Err(ActionFailure::Invalid(message));
         }
-        Ok(Some(Arc::new(after)))
     }
 
     pub(super) fn writes(&self) -> bool {
@@ -231,4 +235,17 @@ impl WriteAction {
             None => json!({}),
         }
     }
+}
+
+fn check_item(
+    schema: &TableSchema,
+    item: &StoredAttributes,
+    subject: &str,
+) -> Result<(), ActionFailure> {
+    schema.check_index_keys(item)?;
+    if item_size(item) > ITEM_BYTES_MAX {
+        let message = format!("{subject} has exceeded the maximum allowed size");
+        return Err(ActionFailure::Invalid(message));
+    }
+    Ok(())
 }

@@ -6,12 +6,26 @@ use super::super::value::{StoredAttributes, StoredValue};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in super::super) enum Condition {
-    Compare { left: Operand, comparison: Comparison, right: Operand },
-    Between { value: Operand, low: Operand, high: Operand },
-    OneOf { value: Operand, list: Vec<Operand> },
+    Compare {
+        left: Operand,
+        comparison: Comparison,
+        right: Operand,
+    },
+    Between {
+        value: Operand,
+        low: Operand,
+        high: Operand,
+    },
+    OneOf {
+        value: Operand,
+        list: Vec<Operand>,
+    },
     Exists(String),
     NotExists(String),
-    BeginsWith { value: Operand, prefix: Operand },
+    BeginsWith {
+        value: Operand,
+        prefix: Operand,
+    },
     And(Box<Condition>, Box<Condition>),
     Or(Box<Condition>, Box<Condition>),
     Not(Box<Condition>),

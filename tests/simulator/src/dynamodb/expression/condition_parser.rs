@@ -93,9 +93,7 @@ impl Parser<'_> {
             "contains" | "size" | "attribute_type" => {
                 Err(not_imitated(format!("the function {function}")))
             }
-            other => {
-                Err(self.tokens.fault(&format!("Invalid function name; function: {other}")))
-            }
+            other => Err(self.tokens.fault(&format!("Invalid function name; function: {other}"))),
         }
     }
 

@@ -58,7 +58,7 @@ impl KeyCondition {
                 let KeyRange::Equal(value) = range else {
                     return Err(invalid("Query key condition not supported"));
                 };
-                let value = key_value(&keys.partition, value)?;
+                let value = key_value(&keys.partition, &value)?;
                 if partition.replace(value).is_some() {
                     return Err(too_many(&name));
                 }
@@ -167,7 +167,7 @@ fn mirrored(comparison: Comparison) -> Comparison {
 }
 
 fn sort_range(attribute: &KeyAttribute, range: KeyRange) -> Result<SortRange, DynamoError> {
-    let key = |value| key_value(attribute, value);
+    let key = |value: StoredValue| key_value(attribute, &value);
     let (low, high) = match range {
         KeyRange::Equal(value) => {
             let value = key(value)?;
@@ -184,7 +184,8 @@ fn sort_range(attribute: &KeyAttribute, range: KeyRange) -> Result<SortRange, Dy
                 KeyValue::Text(prefix) => after_prefix(prefix),
                 KeyValue::Number(_) => return Err(invalid("Query key condition not supported")),
             };
-            let high = after.map_or(Bound::Unbounded, |after| Bound::Excluded(KeyValue::Text(after)));
+            let high =
+                after.map_or(Bound::Unbounded, |after| Bound::Excluded(KeyValue::Text(after)));
             (Bound::Included(prefix), high)
         }
     };
@@ -209,8 +210,8 @@ fn after_prefix(prefix: &str) -> Option<String> {
     None
 }
 
-fn key_value(attribute: &KeyAttribute, value: StoredValue) -> Result<KeyValue, DynamoError> {
-    let key = KeyValue::of(&value).filter(|_| attribute.has_type_of(&value));
+fn key_value(attribute: &KeyAttribute, value: &StoredValue) -> Result<KeyValue, DynamoError> {
+    let key = KeyValue::of(value).filter(|_| attribute.has_type_of(value));
     let key = key.ok_or_else(|| {
         invalid(
             "One or more parameter values were invalid: Condition parameter type does not match \

@@ -25,7 +25,8 @@ impl Placeholders {
     pub(in super::super) fn read(request: &Value) -> Result<Self, DynamoError> {
         let mut placeholders = Self::default();
         for (name, value) in entries(request, "ExpressionAttributeNames", '#')? {
-            let attribute = value.as_str().ok_or_else(|| malformed(format!("{name} is no text")))?;
+            let attribute =
+                value.as_str().ok_or_else(|| malformed(format!("{name} is no text")))?;
             placeholders.names.insert(name.clone(), attribute.to_owned());
         }
         for (name, value) in entries(request, "ExpressionAttributeValues", ':')? {

@@ -36,7 +36,6 @@ impl UpdatePlan {
     pub(in super::super) fn parse(
         expression: &str,
         placeholders: &mut Placeholders,
-        keys: &KeySchema,
     ) -> Result<Self, DynamoError> {
         let tokens = TokenReader::new("UpdateExpression", expression)?;
         let mut parser = UpdateParser { tokens, placeholders };
@@ -49,14 +48,17 @@ impl UpdatePlan {
                      these paths; path one: [{name}], path two: [{name}]"
                 )));
             }
-            if keys.contains(name) {
-                return Err(invalid(format!(
-                    "One or more parameter values were invalid: Cannot update attribute {name}. \
-                     This attribute is part of the key"
-                )));
-            }
         }
         Ok(plan)
+    }
+
+    /// The key of an item never changes.
+    pub(in super::super) fn check_keys(&self, keys: &KeySchema) -> Result<(), String> {
+        let Some(key) = self.attributes().find(|name| keys.contains(name)) else { return Ok(()) };
+        Err(format!(
+            "One or more parameter values were invalid: Cannot update attribute {key}. This \
+             attribute is part of the key"
+        ))
     }
 
     /// The attributes that it changes.
@@ -109,7 +111,10 @@ impl SetOperand {
     fn of(&self, item: &StoredAttributes) -> Result<StoredValue, DynamoError> {
         match self {
             Self::Attribute(name) => item.get(name).cloned().ok_or_else(|| {
-                invalid("The provided expression refers to an attribute that does not exist in the item")
+                invalid(
+                    "The provided expression refers to an attribute that does not exist in the \
+                     item",
+                )
             }),
             Self::Value(value) => Ok(value.clone()),
             Self::IfNotExists(name, otherwise) => match item.get(name) {
@@ -122,9 +127,7 @@ impl SetOperand {
 
 fn number_of(value: &StoredValue) -> Result<DecimalNumber, DynamoError> {
     let StoredValue::Number(number) = value else {
-        return Err(invalid(
-            "An operand in the update expression has an incorrect data type",
-        ));
+        return Err(invalid("An operand in the update expression has an incorrect data type"));
     };
     Ok(*number)
 }
@@ -215,9 +218,7 @@ impl UpdateParser<'_> {
                 Ok(SetOperand::IfNotExists(name, otherwise))
             }
             "list_append" => Err(not_imitated("the function list_append")),
-            other => {
-                Err(self.tokens.fault(&format!("Invalid function name; function: {other}")))
-            }
+            other => Err(self.tokens.fault(&format!("Invalid function name; function: {other}"))),
         }
     }
 
