@@ -3,6 +3,7 @@
     clippy::expect_used,
     clippy::needless_pass_by_value,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
     reason = "clippy knows tests, but not what only tests call"
@@ -14,4 +15,5 @@ mod memory;
 mod product;
 mod refusals;
 mod sdk;
+mod seeds;
 mod visibility;

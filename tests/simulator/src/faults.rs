@@ -1,0 +1,166 @@
+//! What goes wrong on the way: seldom in fair weather, often in a storm.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use time::UtcDateTime;
+
+use crate::chance::Chance;
+use crate::clock::VirtualClock;
+use crate::journal::Journal;
+
+/// What happens to one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallFault {
+    None,
+    /// It never arrives.
+    Refused,
+    /// It is refused because of too many calls.
+    Throttled,
+    /// It is carried out, and its answer is lost.
+    AnswerLost,
+    /// It takes so many milliseconds more, half of them before it is carried out.
+    Slow(u64),
+    /// The caller's process dies before it is carried out.
+    KilledBefore,
+    /// The caller's process dies after it was carried out.
+    KilledAfter,
+}
+
+impl CallFault {
+    fn name(self) -> &'static str {
+        match self {
+            CallFault::None => "none",
+            CallFault::Refused => "refused",
+            CallFault::Throttled => "throttled",
+            CallFault::AnswerLost => "answer lost",
+            CallFault::Slow(_) => "slow",
+            CallFault::KilledBefore => "killed before",
+            CallFault::KilledAfter => "killed after",
+        }
+    }
+}
+
+/// The faults of a run. Clones share them.
+#[derive(Clone, Debug)]
+pub struct FaultWeather {
+    clock: VirtualClock,
+    chance: Chance,
+    journal: Journal,
+    state: Arc<Mutex<WeatherState>>,
+}
+
+#[derive(Debug)]
+struct WeatherState {
+    /// In a thousand calls.
+    fair: u32,
+    storm: u32,
+    storm_until: Option<UtcDateTime>,
+    /// A service or function that is down, with its end.
+    down: Vec<(&'static str, UtcDateTime)>,
+    is_over: bool,
+}
+
+impl FaultWeather {
+    /// Weather whose severity is drawn from the seed.
+    #[must_use]
+    pub fn new(seed: u64, clock: VirtualClock, journal: Journal) -> Self {
+        let chance = Chance::new(seed, "weather");
+        let fair = *chance.pick(&[1, 3, 10]);
+        let storm = *chance.pick(&[50, 150, 300]);
+        let state =
+            WeatherState { fair, storm, storm_until: None, down: Vec::new(), is_over: false };
+        Self { clock, chance, journal, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Whether a thing of this name is down: `stripe`, or a function.
+    #[must_use]
+    pub fn is_down(&self, name: &str) -> bool {
+        let now = self.clock.now();
+        self.with(|state| state.down.iter().any(|(down, until)| *down == name && *until > now))
+    }
+
+    /// Begins a storm, or an outage.
+    pub fn storm(&self, minutes: u64) {
+        let until = self.clock.now() + std::time::Duration::from_secs(minutes * 60);
+        self.journal.note(format!("weather: storm for {minutes} min"));
+        self.with(|state| state.storm_until = Some(until));
+    }
+
+    pub fn outage(&self, of: &'static str, minutes: u64) {
+        let until = self.clock.now() + std::time::Duration::from_secs(minutes * 60);
+        self.journal.note(format!("weather: {of} is down for {minutes} min"));
+        self.journal.reach(format!("fault outage of {of}"));
+        self.with(|state| state.down.push((of, until)));
+    }
+
+    /// From now on nothing goes wrong.
+    pub fn end(&self) {
+        self.journal.note("weather: quiet from now on");
+        self.with(|state| {
+            state.is_over = true;
+            state.down.clear();
+        });
+    }
+
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.with(|state| state.is_over)
+    }
+
+    /// What happens to a call to `site`.
+    #[must_use]
+    pub fn of_call(&self, site: &str) -> CallFault {
+        if self.is_over() {
+            return CallFault::None;
+        }
+        let now = self.clock.now();
+        let per_mille = self.with(|state| {
+            let is_storm = state.storm_until.is_some_and(|until| until > now);
+            if is_storm { state.storm } else { state.fair }
+        });
+        if !self.chance.happens(per_mille) {
+            return CallFault::None;
+        }
+        let slow = CallFault::Slow(self.chance.number(100..6_000));
+        let fault = *self.chance.weighted(&[
+            (3, CallFault::Refused),
+            (3, CallFault::Throttled),
+            (4, CallFault::AnswerLost),
+            (3, slow),
+            (2, CallFault::KilledBefore),
+            (3, CallFault::KilledAfter),
+        ]);
+        self.journal.reach(format!("fault {} at {site}", fault.name()));
+        self.journal.note(format!("fault: {} at {site}", fault.name()));
+        fault
+    }
+
+    /// How many deliveries of a message there are, and after how many seconds each.
+    #[must_use]
+    pub fn deliveries(&self, what: &str) -> Vec<u64> {
+        if self.is_over() {
+            return vec![0];
+        }
+        let mut all = vec![if self.chance.happens(20) { self.chance.number(1..900) } else { 0 }];
+        if self.chance.happens(20) {
+            self.journal.reach(format!("fault twice: {what}"));
+            let later = *self.chance.pick(&[1, 60, 7_200]);
+            all.push(self.chance.number(0..=later));
+        }
+        all
+    }
+
+    /// Whether a schedule does not fire.
+    #[must_use]
+    pub fn misses(&self, schedule: &str) -> bool {
+        let is_missed = !self.is_over() && self.chance.happens(15);
+        if is_missed {
+            self.journal.reach(format!("fault missed: {schedule}"));
+        }
+        is_missed
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut WeatherState) -> T) -> T {
+        look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,287 @@
+//! The functions as they are deployed: their handlers, each called in a process that may die.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::{
+    BehaviorVersion, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig,
+};
+use aws_smithy_runtime_api::client::http::SharedHttpConnector;
+use serde_json::{Value, json};
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::runtime::billing::Billing;
+use tollgate::runtime::bus::Bus;
+use tollgate::runtime::delivery::DeliveryTime;
+use tollgate::runtime::settings::Settings;
+use tollgate::store::{Store, TableNames};
+use tollgate::stripe::{OnDemand, RetryPolicy, Stripe, StripeSettings};
+use tollgate_tests::api::{Answered, ApiEvent};
+use tollgate_tests::ledger::{PLATFORM_CLIENT, STAFF_CLIENT};
+
+use crate::chance::Chance;
+use crate::network::{BUS_URL, DYNAMODB_URL, Died, STRIPE_URL, SimulatedNetwork, invoke};
+
+/// The table of rows.
+pub const LEDGER: &str = "ledger";
+/// The table of everything that changes.
+pub const ACCOUNTS: &str = "accounts";
+/// The secret that webhooks are signed with.
+pub const WEBHOOK_SECRET: &str = "whsec_simulated";
+
+/// Processes that are kept between calls.
+const PROCESSES: usize = 3;
+/// The timeout of a function of the HTTP API in the template.
+const API_TIMEOUT: Duration = Duration::from_secs(29);
+/// The timeouts of `publish` and `auto-refill` in the template.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// All functions. Clones share their processes.
+#[derive(Clone)]
+pub struct Functions {
+    network: SimulatedNetwork,
+    chance: Chance,
+    /// Row formats that processes write, one of them each.
+    formats: Rc<Vec<u8>>,
+    processes: Rc<RefCell<Vec<Rc<FunctionProcess>>>>,
+}
+
+/// A process of each function. What it cached is lost when it dies.
+struct FunctionProcess {
+    resources: Billing,
+    account: account::AccountClients,
+    admin: admin::AdminClients,
+    checkout: checkout::CheckoutClients,
+    webhook: stripe_webhook::WebhookClients,
+    refill: auto_refill::RefillClients,
+    debit: hourly_debit::DebitClients,
+    due: settle_due::SettleDueClients,
+    publish: publish::PublishClients,
+}
+
+impl Functions {
+    #[must_use]
+    pub fn new(network: SimulatedNetwork, chance: Chance, formats: Vec<u8>) -> Self {
+        let functions =
+            Self { network, chance, formats: Rc::new(formats), processes: Rc::default() };
+        let processes = (0..PROCESSES).map(|_| Rc::new(functions.start())).collect();
+        *functions.processes.borrow_mut() = processes;
+        functions
+    }
+
+    fn start(&self) -> FunctionProcess {
+        let format = self.chance.pick(&self.formats).to_string();
+        let variable = |name: &'static str| match name {
+            "LEDGER_TABLE" => Some(LEDGER.to_owned()),
+            "ACCOUNTS_TABLE" => Some(ACCOUNTS.to_owned()),
+            "STAFF_CLIENTS" => Some(STAFF_CLIENT.to_owned()),
+            "PLATFORM_CLIENTS" => Some(PLATFORM_CLIENT.to_owned()),
+            "BILLING_URL" => Some("https://billing.example/".to_owned()),
+            "STRIPE_SECRET_KEY" => Some("sk_test_local".to_owned()),
+            "STRIPE_API_BASE" => Some(STRIPE_URL.to_owned()),
+            "STRIPE_WEBHOOK_SECRETS" => Some(WEBHOOK_SECRET.to_owned()),
+            "ROW_FORMAT" => Some(format.clone()),
+            _ => None,
+        };
+        let store = Store::new(
+            aws_sdk_dynamodb::Client::from_conf(self.dynamodb()),
+            TableNames { ledger: LEDGER.to_owned(), accounts: ACCOUNTS.to_owned() },
+        );
+        let bus = Bus::new(aws_sdk_eventbridge::Client::from_conf(self.events()), "bus".to_owned());
+        let billing = || {
+            Billing::new(store.clone(), Settings::read(variable).expect("the settings are valid"))
+        };
+        let stripe = || -> OnDemand {
+            let settings = StripeSettings::read(variable).expect("the settings are valid");
+            let connector = SharedHttpConnector::new(self.network.clone());
+            Stripe::over(connector, settings, RetryPolicy::default()).into()
+        };
+        FunctionProcess {
+            resources: billing(),
+            account: account::AccountClients { billing: billing(), stripe: stripe() },
+            admin: admin::AdminClients { billing: billing(), stripe: stripe(), bus: None },
+            checkout: checkout::CheckoutClients { billing: billing(), stripe: stripe() },
+            webhook: stripe_webhook::WebhookClients { billing: billing(), stripe: stripe() },
+            refill: auto_refill::RefillClients { billing: billing(), stripe: stripe() },
+            debit: hourly_debit::DebitClients {
+                billing: billing(),
+                bus: bus.clone(),
+                budget: hourly_debit::BUDGET,
+            },
+            due: settle_due::SettleDueClients {
+                billing: billing(),
+                bus: bus.clone(),
+                budget: settle_due::BUDGET,
+            },
+            publish: publish::PublishClients { billing: billing(), bus },
+        }
+    }
+
+    fn dynamodb(&self) -> aws_sdk_dynamodb::Config {
+        aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(DYNAMODB_URL)
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "simulator"))
+            .http_client(SharedHttpClient::new(self.network.clone()))
+            .timeout_config(tollgate::runtime::aws::timeouts())
+            .retry_config(RetryConfig::standard())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build()
+    }
+
+    fn events(&self) -> aws_sdk_eventbridge::Config {
+        aws_sdk_eventbridge::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(BUS_URL)
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "simulator"))
+            .http_client(SharedHttpClient::new(self.network.clone()))
+            .timeout_config(tollgate::runtime::aws::timeouts())
+            .retry_config(RetryConfig::standard())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build()
+    }
+
+    /// Runs a handler in one of the processes. A dead one is replaced.
+    async fn run<T>(
+        &self,
+        timeout: Duration,
+        handler: impl AsyncFnOnce(&FunctionProcess) -> T,
+    ) -> Result<T, Died> {
+        let place = usize::try_from(self.chance.number(..PROCESSES as u64)).unwrap_or_default();
+        let process = Rc::clone(&self.processes.borrow()[place]);
+        // The type ends here: handlers are many futures deep.
+        let handler: Pin<Box<dyn Future<Output = T> + '_>> = Box::pin(handler(&process));
+        let done = invoke(timeout, handler).await;
+        if done.is_err() {
+            self.processes.borrow_mut()[place] = Rc::new(self.start());
+        }
+        done
+    }
+
+    /// A request to the HTTP API.
+    ///
+    /// # Errors
+    /// [`Died`], which API Gateway answers with 500 or 503.
+    pub async fn api(&self, route: &str, event: &ApiEvent) -> Result<Answered, Died> {
+        let request = event.request();
+        let path = route.split_once(' ').map_or(route, |(_, path)| path);
+        let is = |prefix: &str| path.starts_with(prefix);
+        self.run(API_TIMEOUT, async |process| {
+            let response = if is("/v1/checkout-sessions") {
+                checkout::handle(&process.checkout, request).await
+            } else if is("/v1/stripe/webhook") {
+                stripe_webhook::handle(&process.webhook, request).await.answer
+            } else if is("/v1/admin") {
+                admin::handle(&process.admin, request).await
+            } else if is("/v1/projects")
+                || is("/v1/platform")
+                || is("/v1/usage")
+                || is("/v1/prices")
+            {
+                resources::handle(&process.resources, request).await
+            } else {
+                account::handle(&process.account, request).await
+            };
+            Answered::from(response)
+        })
+        .await
+    }
+
+    /// The hourly schedule.
+    ///
+    /// # Errors
+    /// [`Died`], and the function's own failure as text.
+    pub async fn hourly_start(&self, time: &str, delivered: Timestamp) -> Result<(), String> {
+        let trigger = serde_json::from_value(json!({"time": time})).expect("a trigger");
+        self.debit(trigger, delivered).await.map(|_| ())
+    }
+
+    /// A batch of the queue of slices. The IDs of the messages that must be delivered again.
+    ///
+    /// # Errors
+    /// As [`Functions::hourly_start`].
+    pub async fn hourly_batch(
+        &self,
+        messages: &[(String, String)],
+        delivered: Timestamp,
+    ) -> Result<Vec<String>, String> {
+        let records: Vec<Value> =
+            messages.iter().map(|(id, body)| json!({"messageId": id, "body": body})).collect();
+        let trigger = serde_json::from_value(json!({"Records": records})).expect("a trigger");
+        match self.debit(trigger, delivered).await? {
+            hourly_debit::DebitOutcome::Worked(worked) => {
+                let failed = worked.batch_item_failures.iter();
+                Ok(failed.map(|failure| failure.item_identifier.clone()).collect())
+            }
+            hourly_debit::DebitOutcome::Started { .. } => Ok(Vec::new()),
+        }
+    }
+
+    async fn debit(
+        &self,
+        trigger: hourly_debit::DebitTrigger,
+        delivered: Timestamp,
+    ) -> Result<hourly_debit::DebitOutcome, String> {
+        let delivered = DeliveryTime::at(delivered);
+        let run = self.run(hourly_debit::TIMEOUT, async |process| {
+            hourly_debit::handle(&process.debit, trigger, delivered).await
+        });
+        told(run.await)
+    }
+
+    /// The schedule of each minute.
+    ///
+    /// # Errors
+    /// As [`Functions::hourly_start`].
+    pub async fn minute(&self, time: &str, delivered: Timestamp) -> Result<(), String> {
+        let trigger = settle_due::MinuteTrigger { time: time.to_owned() };
+        let delivered = DeliveryTime::at(delivered);
+        let run = self.run(settle_due::TIMEOUT, async |process| {
+            settle_due::handle(&process.due, &trigger, delivered).await
+        });
+        told(run.await).map(|_| ())
+    }
+
+    /// An event of the bus for `auto-refill`.
+    ///
+    /// # Errors
+    /// As [`Functions::hourly_start`].
+    pub async fn refill(
+        &self,
+        account: &str,
+        time: &str,
+        delivered: Timestamp,
+    ) -> Result<Vec<String>, String> {
+        let event = json!({"time": time, "detail": {"account": account}});
+        let trigger: auto_refill::RefillTrigger = serde_json::from_value(event).expect("a trigger");
+        let delivered = DeliveryTime::at(delivered);
+        let run = self.run(EVENT_TIMEOUT, async |process| {
+            auto_refill::handle(&process.refill, &trigger, delivered).await
+        });
+        told(run.await).map(|report| report.steps)
+    }
+
+    /// A batch of the ledger's stream. The number of the first record that was not published.
+    ///
+    /// # Errors
+    /// [`Died`] as text: the whole batch is delivered again.
+    pub async fn publish(&self, records: &[Value]) -> Result<Option<String>, String> {
+        let batch = serde_json::from_value(json!({"Records": records})).expect("a batch");
+        let run =
+            self.run(EVENT_TIMEOUT, async |process| publish::handle(&process.publish, batch).await);
+        let answered = run.await.map_err(|died| format!("{died:?}"))?;
+        Ok(answered.batch_item_failures.first().map(|failure| failure.item_identifier.clone()))
+    }
+}
+
+fn told<T, E: std::fmt::Display>(run: Result<Result<T, E>, Died>) -> Result<T, String> {
+    match run {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(died) => Err(format!("{died:?}")),
+    }
+}

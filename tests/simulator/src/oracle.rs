@@ -1,0 +1,366 @@
+//! The books that a run is checked against. They use no code of the domain: amounts are whole
+//! millionths of a dollar here, and rows are read as they are stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use time::UtcDateTime;
+
+use crate::dynamodb::{CurrentReads, MemoryDynamoDb};
+use crate::functions::{ACCOUNTS, LEDGER};
+use crate::journal::Journal;
+
+/// An event that the bus took.
+#[derive(Clone, Debug)]
+pub struct ToldEvent {
+    pub name: String,
+    pub detail: Value,
+}
+
+/// The rows of all accounts, checked in their order.
+#[derive(Debug, Default)]
+pub struct RunBooks {
+    accounts: BTreeMap<String, AccountBooks>,
+}
+
+/// What follows from the rows of one account so far.
+#[derive(Debug, Default)]
+struct AccountBooks {
+    next_seq: u64,
+    last_at: i64,
+    last_kind: String,
+    balance: i64,
+    /// The balance after each row.
+    balances: Vec<i64>,
+    /// Until when each running resource is paid.
+    paid_through: BTreeMap<String, i64>,
+    causes: BTreeSet<String>,
+    /// Sums of amounts by type.
+    sums: BTreeMap<String, i64>,
+    /// Attempts of refills that were begun.
+    attempts: BTreeSet<String>,
+}
+
+/// Types of rows that record money at Stripe.
+const PAID_TYPES: [&str; 6] =
+    ["topup", "auto_refill", "refund", "refund_reversed", "dispute", "dispute_reversed"];
+
+macro_rules! ensure {
+    ($holds:expr, $($why:tt)+) => {
+        if !$holds {
+            return Err(format!($($why)+));
+        }
+    };
+}
+
+impl RunBooks {
+    /// Checks the rows that are new.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn advance(
+        &mut self,
+        database: &mut MemoryDynamoDb,
+        accounts: &[String],
+        now: UtcDateTime,
+        journal: &Journal,
+    ) -> Result<(), String> {
+        for account in accounts {
+            let books = self.accounts.entry(account.clone()).or_default();
+            for row in rows_from(database, account, books.next_seq, now)? {
+                let kind = text(&row["type"]["S"]);
+                journal.reach(format!("row {kind}"));
+                journal.note(format!(
+                    "row {account}#{} {kind} {} = {}",
+                    row["seq"]["N"].as_str().unwrap_or_default(),
+                    amount_text(&row["amount"]),
+                    amount_text(&row["balance"]),
+                ));
+                books.add(&row).map_err(|why| format!("{account}: {why}: {row}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What must hold after everything was delivered.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn finish(
+        &self,
+        stripe: &Value,
+        told: &[ToldEvent],
+        database: &mut MemoryDynamoDb,
+        now: UtcDateTime,
+    ) -> Result<(), String> {
+        let received = received(stripe);
+        for (account, books) in &self.accounts {
+            let credited: i64 = PAID_TYPES.iter().filter_map(|kind| books.sums.get(*kind)).sum();
+            let received = received.get(account).copied().unwrap_or_default();
+            ensure!(
+                credited == received,
+                "{account}: Stripe has {received} millionths, and {credited} are credited"
+            );
+            books.check_told(account, told)?;
+            // No function confirms deletions yet, so such an account stays due.
+            if books.last_kind != "deleting" {
+                check_nothing_due(database, account, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many rows were checked.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.accounts.values().map(|books| books.next_seq).sum()
+    }
+}
+
+impl AccountBooks {
+    fn add(&mut self, row: &Value) -> Result<(), String> {
+        let seq: u64 = number(&row["seq"])?;
+        ensure!(seq == self.next_seq, "row {seq} follows row {}", self.next_seq);
+        self.next_seq += 1;
+        let at: i64 = number(&row["at"])?;
+        ensure!(at >= self.last_at, "time runs backwards from {}", self.last_at);
+        self.last_at = at;
+        let body = row["body"]["S"].as_str().unwrap_or_default();
+        let body: Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
+        let kind = text(&row["type"]["S"]);
+        self.last_kind.clone_from(&kind);
+        self.add_money(row, &kind)?;
+        self.add_time(&body, &kind, at)?;
+        self.add_cause(&body, &kind)
+    }
+
+    /// Each balance follows from the one before, and billing for time never leads below zero.
+    fn add_money(&mut self, row: &Value, kind: &str) -> Result<(), String> {
+        let (amount, balance) = (millionths(&row["amount"])?, millionths(&row["balance"])?);
+        ensure!(
+            balance == self.balance + amount,
+            "the balance does not follow from {}",
+            self.balance
+        );
+        let is_for_time = ["usage", "started", "restored", "resumed", "owed_paid"].contains(&kind);
+        ensure!(!(is_for_time && amount < 0 && balance < 0), "into debt for time");
+        self.balance = balance;
+        self.balances.push(balance);
+        *self.sums.entry(kind.to_owned()).or_default() += amount;
+        Ok(())
+    }
+
+    /// The paid time of each resource is unbroken from its start to its stop.
+    fn add_time(&mut self, body: &Value, kind: &str, at: i64) -> Result<(), String> {
+        let event = &body["x"]["e"];
+        match kind {
+            "started" | "restored" => {
+                let change = event.as_object().and_then(|event| event.values().next());
+                for (resource, seconds) in lines(&change.unwrap_or(&Value::Null)["lines"]) {
+                    let before = self.paid_through.insert(resource.clone(), at + seconds);
+                    ensure!(before.is_none(), "{resource} is started while it runs");
+                }
+            }
+            "usage" => {
+                let (from, through) = (event["u"]["f"].as_i64(), event["u"]["t"].as_i64());
+                let (from, through) = (from.ok_or("no start")?, through.ok_or("no end")?);
+                let charged: BTreeMap<String, i64> = lines(&event["u"]["l"]).collect();
+                for (resource, paid) in &mut self.paid_through {
+                    ensure!(*paid == from, "{resource} is paid to {paid}: twice or not at all");
+                    ensure!(
+                        charged.get(resource) == Some(&(through - from)),
+                        "{resource} is not charged"
+                    );
+                    *paid = through;
+                }
+                // What keeps data costs its rate while it is off, too.
+                let idle = body["s"]["b"]["i"].as_u64().unwrap_or_default();
+                let idle = usize::try_from(idle).unwrap_or_default();
+                ensure!(
+                    charged.len() == self.paid_through.len() + idle,
+                    "what does not run is charged"
+                );
+            }
+            "stopped" | "resources_deleted" => {
+                let change = event.as_object().and_then(|event| event.values().next());
+                let change = change.unwrap_or(&Value::Null);
+                for resource in change["resources"].as_array().into_iter().flatten() {
+                    self.paid_through.remove(&text(&resource["id"]));
+                }
+            }
+            "start_failed" => {
+                self.paid_through.remove(&text(&event["start_failed"]["resource"]["id"]));
+            }
+            "suspended" => self.paid_through.clear(),
+            // A restarted resource has paid for nothing yet. The next row pays from now on.
+            "resumed" => {
+                for resource in event["resumed"]["resources"].as_array().into_iter().flatten() {
+                    self.paid_through.insert(text(&resource["id"]), at);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A payment, a refund, an attempt and a request have one row each.
+    fn add_cause(&mut self, body: &Value, kind: &str) -> Result<(), String> {
+        let event = &body["x"]["e"];
+        let change = event.as_object().and_then(|event| event.values().next());
+        let change = change.unwrap_or(&Value::Null);
+        let cause = match kind {
+            "topup" | "auto_refill" => format!("paid {}", change["payment"]),
+            "refund" | "refund_reversed" => format!("{kind} {}", change["by"]),
+            "refill_begun" => format!("{kind} {}{}", change["attempt"], change["n"]),
+            _ => {
+                let key = &body["x"]["y"]["request"]["k"];
+                if key.is_null() {
+                    return Ok(());
+                }
+                format!("request {key}")
+            }
+        };
+        if kind == "refill_begun" {
+            self.attempts.insert(cause.clone());
+        }
+        ensure!(self.causes.insert(cause.clone()), "{cause} has two rows");
+        Ok(())
+    }
+
+    /// Every event has its row, with the row's balance.
+    fn check_told(&self, account: &str, told: &[ToldEvent]) -> Result<(), String> {
+        for event in told.iter().filter(|event| event.detail["account"] == account) {
+            let seq = event.detail["seq"].as_u64().ok_or("an event without a row")?;
+            let balance = usize::try_from(seq).ok().and_then(|seq| self.balances.get(seq));
+            let balance = balance.ok_or_else(|| format!("{account}: {event:?} has no row"))?;
+            let shown = decimal(event.detail["state"]["balance"].as_str().unwrap_or_default())?;
+            ensure!(*balance == shown, "{account}: {event:?} shows another balance than {balance}");
+        }
+        let opened = told
+            .iter()
+            .any(|event| event.name == "AccountOpened" && event.detail["account"] == account);
+        ensure!(self.next_seq == 0 || opened, "{account}: nobody was told of its opening");
+        Ok(())
+    }
+}
+
+/// Nothing waits that should have happened.
+fn check_nothing_due(
+    database: &mut MemoryDynamoDb,
+    account: &str,
+    now: UtcDateTime,
+) -> Result<(), String> {
+    let key = json!({"pk": {"S": format!("account#{account}")}, "sk": {"S": "schedule"}});
+    let get = json!({"TableName": ACCOUNTS, "Key": key, "ConsistentRead": true});
+    let found = database.call("GetItem", &get, now, &mut CurrentReads).body();
+    let due = found["Item"]["due_at"]["N"].as_str().and_then(|due| due.parse::<i64>().ok());
+    ensure!(
+        due.is_none_or(|due| due > now.unix_timestamp() - 120),
+        "{account}: something is due since {due:?}, and nothing happens"
+    );
+    Ok(())
+}
+
+/// What Stripe received and has not given back, by account, in millionths of a dollar.
+fn received(stripe: &Value) -> BTreeMap<String, i64> {
+    const MILLIONTHS_PER_CENT: i64 = 10_000;
+    let objects = stripe["objects"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let of_kind =
+        |kind: &'static str| objects.iter().filter(move |object| object["object"] == kind);
+    let account_of_customer: BTreeMap<&str, &str> = of_kind("customer")
+        .filter_map(|customer| {
+            Some((customer["id"].as_str()?, customer["metadata"]["tollgate_account"].as_str()?))
+        })
+        .collect();
+    let mut kept_of_charge: BTreeMap<&str, (&str, i64)> = BTreeMap::new();
+    for charge in of_kind("charge").filter(|charge| charge["status"] == "succeeded") {
+        let customer = charge["customer"].as_str().unwrap_or_default();
+        let Some(account) = account_of_customer.get(customer) else { continue };
+        let cents = charge["amount"].as_i64().unwrap_or_default()
+            - charge["amount_refunded"].as_i64().unwrap_or_default();
+        kept_of_charge.insert(charge["id"].as_str().unwrap_or_default(), (*account, cents));
+    }
+    for dispute in of_kind("dispute") {
+        let charge = dispute["charge"].as_str().unwrap_or_default();
+        let Some((_, kept)) = kept_of_charge.get_mut(charge) else { continue };
+        let moved = dispute["balance_transactions"].as_array().into_iter().flatten();
+        *kept += moved.filter_map(|moved| moved["amount"].as_i64()).sum::<i64>();
+    }
+    let mut received: BTreeMap<String, i64> = BTreeMap::new();
+    for (account, cents) in kept_of_charge.into_values() {
+        // A payment that was disputed twice is taken once.
+        *received.entry(account.to_owned()).or_default() += cents.max(0) * MILLIONTHS_PER_CENT;
+    }
+    received
+}
+
+fn rows_from(
+    database: &mut MemoryDynamoDb,
+    account: &str,
+    first: u64,
+    now: UtcDateTime,
+) -> Result<Vec<Value>, String> {
+    let mut rows = Vec::new();
+    let mut start = Value::Null;
+    loop {
+        let mut query = json!({
+            "TableName": LEDGER,
+            "KeyConditionExpression": "account = :account AND seq BETWEEN :first AND :last",
+            "ExpressionAttributeValues": {
+                ":account": {"S": account},
+                ":first": {"N": first.to_string()},
+                ":last": {"N": u64::MAX.to_string()},
+            },
+            "ConsistentRead": true,
+        });
+        if !start.is_null() {
+            query["ExclusiveStartKey"] = start;
+        }
+        let answered = database.call("Query", &query, now, &mut CurrentReads);
+        let body = answered.result.map_err(|error| format!("{error:?}"))?;
+        rows.extend(body["Items"].as_array().cloned().unwrap_or_default());
+        start = body["LastEvaluatedKey"].clone();
+        if start.is_null() {
+            return Ok(rows);
+        }
+    }
+}
+
+/// Lines are stored as lists: resource, rate, seconds, amount, …
+fn lines(lines: &Value) -> impl Iterator<Item = (String, i64)> {
+    let lines = lines.as_array().into_iter().flatten();
+    lines.map(|line| (text(&line[0]), line[2].as_i64().unwrap_or_default()))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn number<T: std::str::FromStr>(attribute: &Value) -> Result<T, String> {
+    let parsed = attribute["N"].as_str().and_then(|digits| digits.parse().ok());
+    parsed.ok_or_else(|| format!("{attribute} is no number"))
+}
+
+fn amount_text(attribute: &Value) -> String {
+    attribute["N"].as_str().or(attribute["S"].as_str()).unwrap_or("?").to_owned()
+}
+
+fn millionths(attribute: &Value) -> Result<i64, String> {
+    decimal(&amount_text(attribute))
+}
+
+/// A decimal number in millionths.
+fn decimal(text: &str) -> Result<i64, String> {
+    let wrong = || format!("{text:?} is no amount");
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text),
+    };
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    if part.len() > 6 {
+        return Err(wrong());
+    }
+    let whole: i64 = whole.parse().map_err(|_| wrong())?;
+    let part: i64 = format!("{part:0<6}").parse().map_err(|_| wrong())?;
+    Ok(sign * (whole * 1_000_000 + part))
+}
