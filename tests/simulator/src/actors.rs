@@ -149,7 +149,8 @@ impl SimulatedCustomer {
 
     /// Ends everything that costs something.
     pub async fn leave(&self) {
-        for resource in self.owned.borrow().resources.clone() {
+        let resources = self.owned.borrow().resources.clone();
+        for resource in resources {
             self.on_resource("DELETE", &resource, "").await;
         }
         self.ask("PUT", "/v1/auto-refill", &[], &json!({"enabled": false})).await;

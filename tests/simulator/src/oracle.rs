@@ -30,20 +30,34 @@ struct AccountBooks {
     last_at: i64,
     last_kind: String,
     balance: i64,
-    /// The balance after each row.
-    balances: Vec<i64>,
+    /// What stood after each row.
+    after: Vec<AfterRow>,
     /// Until when each running resource is paid.
     paid_through: BTreeMap<String, i64>,
     causes: BTreeSet<String>,
     /// Sums of amounts by type.
     sums: BTreeMap<String, i64>,
-    /// Attempts of refills that were begun.
-    attempts: BTreeSet<String>,
+    /// The payments that were credited, with the number of the row.
+    credited: BTreeMap<String, u64>,
 }
+
+#[derive(Clone, Copy, Debug)]
+struct AfterRow {
+    at: i64,
+    balance: i64,
+    /// Below which a refill is agreed to.
+    threshold: Option<i64>,
+}
+
+/// So long before a charge its reason must have been there, in seconds: a function takes a minute at
+/// most.
+const BEFORE_CHARGE_SECONDS: i64 = 120;
 
 /// Types of rows that record money at Stripe.
 const PAID_TYPES: [&str; 6] =
     ["topup", "auto_refill", "refund", "refund_reversed", "dispute", "dispute_reversed"];
+
+const MILLIONTHS_PER_CENT: i64 = 10_000;
 
 macro_rules! ensure {
     ($holds:expr, $($why:tt)+) => {
@@ -93,15 +107,16 @@ impl RunBooks {
         database: &mut MemoryDynamoDb,
         now: UtcDateTime,
     ) -> Result<(), String> {
-        let received = received(stripe);
+        let stripe = &StripeBooks::of(stripe);
         for (account, books) in &self.accounts {
             let credited: i64 = PAID_TYPES.iter().filter_map(|kind| books.sums.get(*kind)).sum();
-            let received = received.get(account).copied().unwrap_or_default();
+            let received = stripe.received(account);
             ensure!(
                 credited == received,
                 "{account}: Stripe has {received} millionths, and {credited} are credited"
             );
             books.check_told(account, told)?;
+            books.check_charges(stripe, account)?;
             // No function confirms deletions yet, so such an account stays due.
             if books.last_kind != "deleting" {
                 check_nothing_due(database, account, now)?;
@@ -130,6 +145,8 @@ impl AccountBooks {
         let kind = text(&row["type"]["S"]);
         self.last_kind.clone_from(&kind);
         self.add_money(row, &kind)?;
+        let threshold = body["s"]["r"]["a"]["t"].as_str().map(decimal).transpose()?;
+        self.after.push(AfterRow { at, balance: self.balance, threshold });
         self.add_time(&body, &kind, at)?;
         self.add_cause(&body, &kind)
     }
@@ -145,7 +162,6 @@ impl AccountBooks {
         let is_for_time = ["usage", "started", "restored", "resumed", "owed_paid"].contains(&kind);
         ensure!(!(is_for_time && amount < 0 && balance < 0), "into debt for time");
         self.balance = balance;
-        self.balances.push(balance);
         *self.sums.entry(kind.to_owned()).or_default() += amount;
         Ok(())
     }
@@ -209,7 +225,10 @@ impl AccountBooks {
         let change = event.as_object().and_then(|event| event.values().next());
         let change = change.unwrap_or(&Value::Null);
         let cause = match kind {
-            "topup" | "auto_refill" => format!("paid {}", change["payment"]),
+            "topup" | "auto_refill" => {
+                self.credited.insert(text(&change["payment"]), self.next_seq - 1);
+                format!("paid {}", change["payment"])
+            }
             "refund" | "refund_reversed" => format!("{kind} {}", change["by"]),
             "refill_begun" => format!("{kind} {}{}", change["attempt"], change["n"]),
             _ => {
@@ -220,9 +239,6 @@ impl AccountBooks {
                 format!("request {key}")
             }
         };
-        if kind == "refill_begun" {
-            self.attempts.insert(cause.clone());
-        }
         ensure!(self.causes.insert(cause.clone()), "{cause} has two rows");
         Ok(())
     }
@@ -231,16 +247,55 @@ impl AccountBooks {
     fn check_told(&self, account: &str, told: &[ToldEvent]) -> Result<(), String> {
         for event in told.iter().filter(|event| event.detail["account"] == account) {
             let seq = event.detail["seq"].as_u64().ok_or("an event without a row")?;
-            let balance = usize::try_from(seq).ok().and_then(|seq| self.balances.get(seq));
+            let balance = usize::try_from(seq).ok().and_then(|seq| self.after.get(seq));
+            let balance = balance.map(|after| after.balance);
             let balance = balance.ok_or_else(|| format!("{account}: {event:?} has no row"))?;
             let shown = decimal(event.detail["state"]["balance"].as_str().unwrap_or_default())?;
-            ensure!(*balance == shown, "{account}: {event:?} shows another balance than {balance}");
+            ensure!(balance == shown, "{account}: {event:?} shows another balance than {balance}");
         }
         let opened = told
             .iter()
             .any(|event| event.name == "AccountOpened" && event.detail["account"] == account);
         ensure!(self.next_seq == 0 || opened, "{account}: nobody was told of its opening");
         Ok(())
+    }
+}
+
+impl AccountBooks {
+    /// A card is charged only while the credit is below the threshold, with everything that Stripe
+    /// has received.
+    fn check_charges(&self, stripe: &StripeBooks<'_>, account: &str) -> Result<(), String> {
+        for invoice in stripe.of_kind("invoice").filter(|invoice| invoice["status"] == "paid") {
+            let metadata = &invoice["metadata"];
+            if metadata["tollgate_account"] != account || metadata["tollgate_attempt"].is_null() {
+                continue;
+            }
+            let Some(paid_at) = invoice["status_transitions"]["paid_at"].as_i64() else { continue };
+            let looked_from = paid_at - BEFORE_CHARGE_SECONDS;
+            let first = self.after.iter().rposition(|after| after.at <= looked_from).unwrap_or(0);
+            let within = self.after.iter().enumerate().skip(first);
+            let mut within = within.take_while(|(_, after)| after.at <= paid_at);
+            let has_reason = within.any(|(seq, after)| {
+                let uncredited = self.uncredited(stripe, account, seq, looked_from);
+                after.threshold.is_none_or(|threshold| after.balance + uncredited < threshold)
+            });
+            ensure!(has_reason, "{account}: {} was charged above the threshold", invoice["id"]);
+        }
+        Ok(())
+    }
+
+    /// What Stripe had received by a time, and what no row up to this one credits.
+    fn uncredited(&self, stripe: &StripeBooks<'_>, account: &str, seq: usize, until: i64) -> i64 {
+        let is_credited = |payment: &str| {
+            let row = self.credited.get(payment).and_then(|row| usize::try_from(*row).ok());
+            row.is_some_and(|row| row <= seq)
+        };
+        stripe
+            .charges_of(account)
+            .filter(|charge| charge["created"].as_i64().is_some_and(|created| created <= until))
+            .filter(|charge| !is_credited(charge["payment_intent"].as_str().unwrap_or_default()))
+            .map(StripeBooks::kept)
+            .sum()
     }
 }
 
@@ -261,37 +316,51 @@ fn check_nothing_due(
     Ok(())
 }
 
-/// What Stripe received and has not given back, by account, in millionths of a dollar.
-fn received(stripe: &Value) -> BTreeMap<String, i64> {
-    const MILLIONTHS_PER_CENT: i64 = 10_000;
-    let objects = stripe["objects"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let of_kind =
-        |kind: &'static str| objects.iter().filter(move |object| object["object"] == kind);
-    let account_of_customer: BTreeMap<&str, &str> = of_kind("customer")
-        .filter_map(|customer| {
-            Some((customer["id"].as_str()?, customer["metadata"]["tollgate_account"].as_str()?))
-        })
-        .collect();
-    let mut kept_of_charge: BTreeMap<&str, (&str, i64)> = BTreeMap::new();
-    for charge in of_kind("charge").filter(|charge| charge["status"] == "succeeded") {
-        let customer = charge["customer"].as_str().unwrap_or_default();
-        let Some(account) = account_of_customer.get(customer) else { continue };
-        let cents = charge["amount"].as_i64().unwrap_or_default()
-            - charge["amount_refunded"].as_i64().unwrap_or_default();
-        kept_of_charge.insert(charge["id"].as_str().unwrap_or_default(), (*account, cents));
+/// What Stripe has, as its stand-in saves it.
+struct StripeBooks<'a> {
+    objects: &'a [Value],
+}
+
+impl<'a> StripeBooks<'a> {
+    fn of(saved: &'a Value) -> Self {
+        Self { objects: saved["objects"].as_array().map(Vec::as_slice).unwrap_or_default() }
     }
-    for dispute in of_kind("dispute") {
-        let charge = dispute["charge"].as_str().unwrap_or_default();
-        let Some((_, kept)) = kept_of_charge.get_mut(charge) else { continue };
-        let moved = dispute["balance_transactions"].as_array().into_iter().flatten();
-        *kept += moved.filter_map(|moved| moved["amount"].as_i64()).sum::<i64>();
+
+    fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = &'a Value> {
+        self.objects.iter().filter(move |object| object["object"] == kind)
     }
-    let mut received: BTreeMap<String, i64> = BTreeMap::new();
-    for (account, cents) in kept_of_charge.into_values() {
-        // A payment that was disputed twice is taken once.
-        *received.entry(account.to_owned()).or_default() += cents.max(0) * MILLIONTHS_PER_CENT;
+
+    fn charges_of(&self, account: &str) -> impl Iterator<Item = &'a Value> {
+        let customers: BTreeSet<&str> = self
+            .of_kind("customer")
+            .filter(|customer| customer["metadata"]["tollgate_account"] == account)
+            .filter_map(|customer| customer["id"].as_str())
+            .collect();
+        self.of_kind("charge").filter(|charge| charge["status"] == "succeeded").filter(
+            move |charge| charge["customer"].as_str().is_some_and(|id| customers.contains(id)),
+        )
     }
-    received
+
+    /// What is left of a charge, in millionths of a dollar.
+    fn kept(charge: &Value) -> i64 {
+        let cents = |name: &str| charge[name].as_i64().unwrap_or_default();
+        (cents("amount") - cents("amount_refunded")) * MILLIONTHS_PER_CENT
+    }
+
+    /// What Stripe received of an account and has not given back, in millionths of a dollar.
+    fn received(&self, account: &str) -> i64 {
+        let kept_of = |charge: &Value| {
+            let disputes =
+                self.of_kind("dispute").filter(|dispute| dispute["charge"] == charge["id"]);
+            let moved = disputes.flat_map(|dispute| {
+                dispute["balance_transactions"].as_array().into_iter().flatten()
+            });
+            let cents: i64 = moved.filter_map(|moved| moved["amount"].as_i64()).sum();
+            // A payment that was disputed twice is taken once.
+            (Self::kept(charge) + cents * MILLIONTHS_PER_CENT).max(0)
+        };
+        self.charges_of(account).map(kept_of).sum()
+    }
 }
 
 fn rows_from(

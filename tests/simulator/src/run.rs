@@ -247,7 +247,7 @@ fn blow(weather: &FaultWeather, chance: &Chance) {
         ["publish", "stripe-webhook", "auto-refill", "settle-due", "hourly-debit"];
     match chance.number(..4) {
         0 => weather.outage("stripe", chance.number(1..=300)),
-        1 => weather.outage(*chance.pick(&FUNCTIONS), chance.number(1..=120)),
+        1 => weather.outage(chance.pick::<&str>(&FUNCTIONS), chance.number(1..=120)),
         _ => weather.storm(chance.number(1..=20)),
     }
 }
