@@ -112,6 +112,8 @@ pub struct SimulatedCustomer {
     chance: Chance,
     habits: Rc<ActorHabits>,
     owned: Rc<RefCell<OwnedThings>>,
+    /// How many events of the bus were looked at.
+    told_seen: Rc<RefCell<usize>>,
 }
 
 #[derive(Default)]
@@ -132,7 +134,7 @@ impl SimulatedCustomer {
         chance: Chance,
         habits: Rc<ActorHabits>,
     ) -> Self {
-        Self { cloud, account, chance, habits, owned: Rc::default() }
+        Self { cloud, account, chance, habits, owned: Rc::default(), told_seen: Rc::default() }
     }
 
     /// Acts until the end.
@@ -143,8 +145,28 @@ impl SimulatedCustomer {
             let action = *self.chance.weighted(&self.habits.customer);
             self.act(action).await;
             let pause = self.chance.number(1..=self.habits.pause_minutes * 60);
-            tokio::time::sleep(Duration::from_secs(pause)).await;
+            let goes_on_at = clock.now() + Duration::from_secs(pause);
+            while clock.now() < goes_on_at.min(until) {
+                tokio::time::sleep(Duration::from_secs(self.chance.number(20..=300))).await;
+                if self.is_worried() {
+                    let terms = self.chance.happens(300).then(|| self.terms());
+                    self.add_credit(terms).await;
+                }
+            }
         }
+    }
+
+    /// Whether the customer was just told that credit is low, and pays by hand, whether or not a card
+    /// is about to be charged.
+    fn is_worried(&self) -> bool {
+        let told = self.cloud.parts().told.borrow();
+        let mut seen = self.told_seen.borrow_mut();
+        let worries = ["BalanceLow", "CreditLow", "RefillFailed", "Suspended"];
+        let is_news = told.iter().skip(*seen).any(|event| {
+            event.detail["account"] == self.account && worries.contains(&event.name.as_str())
+        });
+        *seen = told.len();
+        is_news && self.chance.happens(700)
     }
 
     /// Ends everything that costs something.
@@ -220,7 +242,7 @@ impl SimulatedCustomer {
                 self.browse(&url, &format!("card={card}")).await;
             }
         }
-        if self.chance.happens(600) {
+        if self.chance.happens(400) {
             self.ask("GET", "/v1/checkout-sessions/{id}", &session, &Value::Null).await;
         }
     }

@@ -245,9 +245,15 @@ async fn simulate(plan: RunPlan) -> Result<RunReport, Box<RunFailure>> {
 fn blow(weather: &FaultWeather, chance: &Chance) {
     const FUNCTIONS: [&str; 5] =
         ["publish", "stripe-webhook", "auto-refill", "settle-due", "hourly-debit"];
-    match chance.number(..4) {
+    match chance.number(..6) {
         0 => weather.outage("stripe", chance.number(1..=300)),
         1 => weather.outage(chance.pick::<&str>(&FUNCTIONS), chance.number(1..=120)),
+        // Refills wait, and then meet payments that are not known yet.
+        2 | 3 => {
+            let minutes = chance.number(10..=180);
+            weather.outage("auto-refill", minutes);
+            weather.outage("stripe-webhook", minutes + 30);
+        }
         _ => weather.storm(chance.number(1..=20)),
     }
 }

@@ -54,6 +54,20 @@ pub(crate) fn put(sort: &str, more: Value) -> Value {
     json!({"TableName": ACCOUNTS, "Item": account_item(sort, more)})
 }
 
+#[test]
+fn zero_has_no_sign_however_it_came_about() {
+    let mut database = database();
+    let values = json!({":none": {"N": "-0"}, ":zero": {"N": "0"}});
+    let update = json!({
+        "TableName": ACCOUNTS,
+        "Key": {"pk": {"S": "account#a"}, "sk": {"S": "one"}},
+        "UpdateExpression": "SET taken = :none - :zero",
+        "ExpressionAttributeValues": values,
+    });
+    done(&mut database, "UpdateItem", &update);
+    assert_eq!(database.items(ACCOUNTS)[0]["taken"], json!({"N": "0"}));
+}
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Reads {
     Eventual,

@@ -83,6 +83,10 @@ impl DecimalNumber {
     }
 
     pub(super) fn subtract(self, other: Self) -> Result<Self, DynamoError> {
+        // Zero has no sign.
+        if other.digits == 0 {
+            return Ok(self);
+        }
         self.add(Self { is_negative: !other.is_negative, ..other })
     }
 
