@@ -113,7 +113,7 @@ pub struct SimulatedCustomer {
     habits: Rc<ActorHabits>,
     owned: Rc<RefCell<OwnedThings>>,
     /// How many events of the bus were looked at.
-    told_seen: Rc<RefCell<usize>>,
+    events_seen: Rc<RefCell<usize>>,
 }
 
 #[derive(Default)]
@@ -134,7 +134,7 @@ impl SimulatedCustomer {
         chance: Chance,
         habits: Rc<ActorHabits>,
     ) -> Self {
-        Self { cloud, account, chance, habits, owned: Rc::default(), told_seen: Rc::default() }
+        Self { cloud, account, chance, habits, owned: Rc::default(), events_seen: Rc::default() }
     }
 
     /// Acts until the end.
@@ -156,16 +156,16 @@ impl SimulatedCustomer {
         }
     }
 
-    /// Whether the customer was just told that credit is low, and pays by hand, whether or not a card
+    /// Whether the customer just learned that credit is low, and pays by hand, whether or not a card
     /// is about to be charged.
     fn is_worried(&self) -> bool {
-        let told = self.cloud.parts().told.borrow();
-        let mut seen = self.told_seen.borrow_mut();
+        let published = self.cloud.parts().published.borrow();
+        let mut seen = self.events_seen.borrow_mut();
         let worries = ["BalanceLow", "CreditLow", "RefillFailed", "Suspended"];
-        let is_news = told.iter().skip(*seen).any(|event| {
+        let is_news = published.iter().skip(*seen).any(|event| {
             event.detail["account"] == self.account && worries.contains(&event.name.as_str())
         });
-        *seen = told.len();
+        *seen = published.len();
         is_news && self.chance.happens(700)
     }
 
@@ -380,8 +380,10 @@ impl SimulatedStaff {
         while clock.now() < until {
             let pause = self.chance.number(60..=self.habits.pause_minutes * 240);
             tokio::time::sleep(Duration::from_secs(pause)).await;
-            let action = *self.chance.weighted(&self.habits.staff);
-            self.act(action).await;
+            if clock.now() < until {
+                let action = *self.chance.weighted(&self.habits.staff);
+                self.act(action).await;
+            }
         }
     }
 
@@ -470,13 +472,19 @@ impl SimulatedStaff {
     }
 
     /// A request as staff.
-    pub async fn admin(&self, method: &str, path: &str, at: &[(&str, &str)], body: &Value) {
+    pub async fn admin(
+        &self,
+        method: &str,
+        path: &str,
+        at: &[(&str, &str)],
+        body: &Value,
+    ) -> Option<Answered> {
         let customer = &self.customers[0];
         customer
             .request(method, path, at, body, |event, _| {
                 event.claim("sub", "staff-1").scope("tollgate/admin")
             })
-            .await;
+            .await
     }
 
     fn any_payment(&self) -> Option<(String, i64)> {

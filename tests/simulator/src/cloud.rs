@@ -19,17 +19,22 @@ use crate::clock::text_of;
 use crate::dynamodb::CurrentReads;
 use crate::functions::{ACCOUNTS, Functions, LEDGER};
 use crate::network::{NetworkParts, SimulatedNetwork};
-use crate::oracle::ToldEvent;
+use crate::oracle::{PublishedEvent, check_event};
+use crate::run::Sabotage;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// How long a message of the queue is hidden while it is worked on, as in the template.
 const HIDDEN: Duration = Duration::from_secs(720);
 /// How often a message of the queue is received before it is a dead letter, as in the template.
-const RECEIVES_MAX: u32 = 3;
-/// Messages of a batch of the queue.
-const BATCH: usize = 10;
-/// Records of a batch of the stream.
-const RECORDS: usize = 20;
+const RECEIVES_MAX: u32 = 5;
+/// Messages of a batch of the queue, as in the template.
+const BATCH: usize = 1;
+/// Records of a batch of the stream, as in the template. All are of one cursor here.
+const RECORDS: usize = 100;
+/// For how long Lambda repeats a run of the hourly schedule that fails.
+const HOURLY_REPEATED: Duration = Duration::from_secs(6 * 3_600);
+/// How often a run of each minute is repeated at most, as in the template.
+const MINUTE_ATTEMPTS_MAX: u32 = 3;
 /// How often the bus delivers an event to a function that fails.
 const ATTEMPTS_MAX: u32 = 12;
 
@@ -38,11 +43,14 @@ const ATTEMPTS_MAX: u32 = 12;
 pub struct SimulatedCloud(Rc<CloudParts>);
 
 pub struct CloudParts {
+    sabotage: Sabotage,
     pub network: SimulatedNetwork,
     pub functions: Functions,
     /// Accounts that may exist.
     pub accounts: Vec<String>,
-    pub told: RefCell<Vec<ToldEvent>>,
+    pub published: RefCell<Vec<PublishedEvent>>,
+    /// Events that were on the bus before their rows, or with other figures.
+    pub wrong_events: RefCell<Vec<String>>,
     /// Messages of the queue that were given up.
     pub dead_letters: RefCell<Vec<String>>,
     queue: RefCell<VecDeque<QueuedMessage>>,
@@ -59,12 +67,19 @@ struct QueuedMessage {
 
 impl SimulatedCloud {
     #[must_use]
-    pub fn new(network: SimulatedNetwork, functions: Functions, accounts: Vec<String>) -> Self {
+    pub fn new(
+        network: SimulatedNetwork,
+        functions: Functions,
+        accounts: Vec<String>,
+        sabotage: Sabotage,
+    ) -> Self {
         Self(Rc::new(CloudParts {
+            sabotage,
             network,
             functions,
             accounts,
-            told: RefCell::default(),
+            published: RefCell::default(),
+            wrong_events: RefCell::default(),
             dead_letters: RefCell::default(),
             queue: RefCell::default(),
             queued: Notify::new(),
@@ -116,7 +131,7 @@ impl SimulatedCloud {
         loop {
             next += MINUTE;
             clock.sleep_until(next).await;
-            // Replicas are up to date after a minute at most.
+            // Replicas and indexes are up to date after two minutes at most.
             let (before, now) =
                 (last_write, self.0.network.with_database(|database| database.last_write()));
             last_write = Some(now);
@@ -130,11 +145,18 @@ impl SimulatedCloud {
                 let cloud = self.clone();
                 self.busily(async move {
                     tokio::time::sleep(Duration::from_secs(delay)).await;
-                    if cloud.net().weather.is_down("settle-due") {
-                        return;
+                    for attempt in 0..MINUTE_ATTEMPTS_MAX {
+                        tokio::time::sleep(MINUTE * attempt).await;
+                        if cloud.net().weather.is_down("settle-due") {
+                            continue;
+                        }
+                        let time = text_of(next);
+                        let run = cloud.0.functions.minute(&time, cloud.delivered()).await;
+                        cloud.log("settle-due", &run.clone().map(|()| String::new()));
+                        if run.is_ok() {
+                            return;
+                        }
                     }
-                    let run = cloud.0.functions.minute(&text_of(next), cloud.delivered()).await;
-                    cloud.log("settle-due", &run.map(|()| String::new()));
                 });
             }
         }
@@ -176,9 +198,11 @@ impl SimulatedCloud {
                 let cloud = self.clone();
                 self.busily(async move {
                     tokio::time::sleep(Duration::from_secs(delay)).await;
-                    // The schedule asks again until it is taken.
-                    for attempt in 0..ATTEMPTS_MAX {
-                        tokio::time::sleep(Duration::from_secs(u64::from(attempt) * 10)).await;
+                    let until = cloud.net().clock.now() + HOURLY_REPEATED;
+                    let mut attempt: u64 = 0;
+                    while cloud.net().clock.now() < until {
+                        tokio::time::sleep(Duration::from_secs(30 * attempt.min(20))).await;
+                        attempt += 1;
                         if cloud.net().weather.is_down("hourly-debit") {
                             continue;
                         }
@@ -205,10 +229,11 @@ impl SimulatedCloud {
                     if event.detail_type == "HourlyDebitSlice" && !self.has_accounts(&detail) {
                         continue;
                     }
-                    for delay in self.net().weather.deliveries("slice") {
+                    let deliveries = self.net().weather.deliveries("slice");
+                    for (copy, delay) in deliveries.into_iter().enumerate() {
                         let body = json!({"detail-type": event.detail_type, "detail": detail});
                         let cloud = self.clone();
-                        let id = format!("m-{number}-{delay}");
+                        let id = format!("m-{number}-{copy}");
                         self.busily(async move {
                             tokio::time::sleep(Duration::from_secs(delay)).await;
                             cloud.enqueue(QueuedMessage {
@@ -222,10 +247,15 @@ impl SimulatedCloud {
                 }
                 "RefillDue" => {}
                 _ => {
-                    self.0.told.borrow_mut().push(ToldEvent {
-                        name: event.detail_type.clone(),
-                        detail: detail.clone(),
-                    });
+                    let published =
+                        PublishedEvent { name: event.detail_type.clone(), detail: detail.clone() };
+                    let now = self.net().clock.now();
+                    let checked = self
+                        .0
+                        .network
+                        .with_database(|database| check_event(&published, database, now));
+                    self.0.wrong_events.borrow_mut().extend(checked.err());
+                    self.0.published.borrow_mut().push(published);
                 }
             }
             if ["BalanceLow", "RefillDue"].contains(&event.detail_type.as_str()) {
@@ -409,6 +439,9 @@ impl SimulatedCloud {
     }
 
     async fn deliver_webhook(&self, delivery: &stripe_stand_in::Delivery) -> Option<u16> {
+        if self.0.sabotage == Sabotage::WebhooksAreLost {
+            return Some(200);
+        }
         if self.net().weather.is_down("stripe-webhook") {
             return None;
         }

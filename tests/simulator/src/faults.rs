@@ -61,15 +61,20 @@ struct WeatherState {
 }
 
 impl FaultWeather {
-    /// Weather whose severity is drawn from the seed.
+    /// Weather whose severity is drawn from the seed. It is quiet until [`FaultWeather::begin`].
     #[must_use]
     pub fn new(seed: u64, clock: VirtualClock, journal: Journal) -> Self {
         let chance = Chance::new(seed, "weather");
         let fair = *chance.pick(&[1, 3, 10]);
         let storm = *chance.pick(&[50, 150, 300]);
         let state =
-            WeatherState { fair, storm, storm_until: None, down: Vec::new(), is_over: false };
+            WeatherState { fair, storm, storm_until: None, down: Vec::new(), is_over: true };
         Self { clock, chance, journal, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// From now on things go wrong.
+    pub fn begin(&self) {
+        self.with(|state| state.is_over = false);
     }
 
     /// Whether a thing of this name is down: `stripe`, or a function.
@@ -121,7 +126,9 @@ impl FaultWeather {
         if !self.chance.happens(per_mille) {
             return CallFault::None;
         }
-        let slow = CallFault::Slow(self.chance.number(100..6_000));
+        // An attempt of the SDKs takes three seconds at most, and one of Stripe's client 25.
+        let most = *self.chance.pick(&[2_000, 8_000, 70_000]);
+        let slow = CallFault::Slow(self.chance.number(100..most));
         let fault = *self.chance.weighted(&[
             (3, CallFault::Refused),
             (3, CallFault::Throttled),
@@ -135,13 +142,27 @@ impl FaultWeather {
         fault
     }
 
+    /// Whether the bus rejects an entry of a call that it accepts otherwise.
+    #[must_use]
+    pub fn rejects_entry(&self) -> bool {
+        let is_rejected = !self.is_over() && self.chance.happens(10);
+        if is_rejected {
+            self.journal.reach("fault rejected entry of the bus");
+        }
+        is_rejected
+    }
+
     /// How many deliveries of a message there are, and after how many seconds each.
     #[must_use]
     pub fn deliveries(&self, what: &str) -> Vec<u64> {
         if self.is_over() {
             return vec![0];
         }
-        let mut all = vec![if self.chance.happens(20) { self.chance.number(1..900) } else { 0 }];
+        let mut all = vec![0];
+        if self.chance.happens(20) {
+            self.journal.reach(format!("fault late: {what}"));
+            all = vec![self.chance.number(1..900)];
+        }
         if self.chance.happens(20) {
             self.journal.reach(format!("fault twice: {what}"));
             let later = *self.chance.pick(&[1, 60, 7_200]);

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_dynamodb::config::{
     BehaviorVersion, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig,
 };
@@ -34,10 +34,10 @@ pub const WEBHOOK_SECRET: &str = "whsec_simulated";
 
 /// Processes that are kept between calls.
 const PROCESSES: usize = 3;
-/// The timeout of a function of the HTTP API in the template.
+/// The timeout of a function in the template, unless it has its own.
 const API_TIMEOUT: Duration = Duration::from_secs(29);
-/// The timeouts of `publish` and `auto-refill` in the template.
-const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The timeout of `auto-refill` in the template.
+const REFILL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// All functions. Clones share their processes.
 #[derive(Clone)]
@@ -129,6 +129,7 @@ impl Functions {
             .http_client(SharedHttpClient::new(self.network.clone()))
             .timeout_config(tollgate::runtime::aws::timeouts())
             .retry_config(RetryConfig::standard())
+            .retry_partition(own_retries())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build()
     }
@@ -142,6 +143,7 @@ impl Functions {
             .http_client(SharedHttpClient::new(self.network.clone()))
             .timeout_config(tollgate::runtime::aws::timeouts())
             .retry_config(RetryConfig::standard())
+            .retry_partition(own_retries())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build()
     }
@@ -231,7 +233,7 @@ impl Functions {
         let run = self.run(hourly_debit::TIMEOUT, async |process| {
             hourly_debit::handle(&process.debit, trigger, delivered).await
         });
-        told(run.await)
+        finished(run.await)
     }
 
     /// The schedule of each minute.
@@ -244,7 +246,7 @@ impl Functions {
         let run = self.run(settle_due::TIMEOUT, async |process| {
             settle_due::handle(&process.due, &trigger, delivered).await
         });
-        told(run.await).map(|_| ())
+        finished(run.await).map(|_| ())
     }
 
     /// An event of the bus for `auto-refill`.
@@ -260,10 +262,10 @@ impl Functions {
         let event = json!({"time": time, "detail": {"account": account}});
         let trigger: auto_refill::RefillTrigger = serde_json::from_value(event).expect("a trigger");
         let delivered = DeliveryTime::at(delivered);
-        let run = self.run(EVENT_TIMEOUT, async |process| {
+        let run = self.run(REFILL_TIMEOUT, async |process| {
             auto_refill::handle(&process.refill, &trigger, delivered).await
         });
-        told(run.await).map(|report| report.steps)
+        finished(run.await).map(|report| report.steps)
     }
 
     /// A batch of the ledger's stream. The number of the first record that was not published.
@@ -273,13 +275,19 @@ impl Functions {
     pub async fn publish(&self, records: &[Value]) -> Result<Option<String>, String> {
         let batch = serde_json::from_value(json!({"Records": records})).expect("a batch");
         let run =
-            self.run(EVENT_TIMEOUT, async |process| publish::handle(&process.publish, batch).await);
+            self.run(API_TIMEOUT, async |process| publish::handle(&process.publish, batch).await);
         let answered = run.await.map_err(|died| format!("{died:?}"))?;
         Ok(answered.batch_item_failures.first().map(|failure| failure.item_identifier.clone()))
     }
 }
 
-fn told<T, E: std::fmt::Display>(run: Result<Result<T, E>, Died>) -> Result<T, String> {
+/// Retries are limited by a budget that all clients of an operating-system process share by default.
+/// Here each client has its own, so that no run changes another.
+fn own_retries() -> RetryPartition {
+    RetryPartition::custom("simulator").token_bucket(TokenBucket::default()).build()
+}
+
+fn finished<T, E: std::fmt::Display>(run: Result<Result<T, E>, Died>) -> Result<T, String> {
     match run {
         Ok(done) => done.map_err(|error| error.to_string()),
         Err(died) => Err(format!("{died:?}")),

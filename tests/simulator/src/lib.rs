@@ -1,5 +1,5 @@
-//! A deterministic simulation of Tollgate's cloud: all functions as they are deployed, in one thread
-//! and from one seed.
+//! A deterministic simulation of Tollgate's cloud: the functions that move money, in one thread and
+//! from one seed.
 //!
 //! - [`run`] is a run: a cloud, its actors, its weather and its books.
 //! - [`actors`] are customers, the platform and staff.

@@ -36,6 +36,9 @@ pub const DYNAMODB_URL: &str = "http://dynamodb.test";
 /// The address of Stripe.
 pub const STRIPE_URL: &str = "http://stripe.test";
 
+/// How long the client of Stripe waits for an answer, as in `stripe.rs`.
+const STRIPE_TIMEOUT: Duration = Duration::from_secs(25);
+
 /// Answers of Stripe are small.
 const ANSWER_BYTES_MAX: usize = 10 * 1024 * 1024;
 
@@ -103,43 +106,43 @@ impl SimulatedNetwork {
         &self.0
     }
 
-    /// Looks at the database, past everything that is disturbed.
+    /// Looks at the database directly. Nothing goes wrong here.
     pub fn with_database<T>(&self, look: impl FnOnce(&mut MemoryDynamoDb) -> T) -> T {
         look(&mut self.0.database.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Carries a call there and its answer back. Whoever waits for it may be gone by then.
     async fn carry(
         &self,
+        call: &ServiceCall,
         request: HttpRequest,
-        invocation: Option<Invocation>,
-    ) -> Result<HttpResponse, ConnectorError> {
-        let call = ServiceCall::of(&request);
+    ) -> Result<HttpResponse, LostAnswer> {
         let parts = &self.0;
         parts.journal.reach(format!("call {}", call.site()));
-        let fault = parts.weather.of_call(&call.site());
+        let is_down = matches!(call, ServiceCall::Stripe { .. }) && parts.weather.is_down("stripe");
+        let fault = if is_down { CallFault::None } else { parts.weather.of_call(&call.site()) };
         let slow = if let CallFault::Slow(by) = fault { by / 2 } else { 0 };
         pause(parts.chance.number(1..=15) + slow).await;
-        let is_down = matches!(call, ServiceCall::Stripe { .. }) && parts.weather.is_down("stripe");
         match fault {
-            CallFault::Refused => return Err(ConnectorError::io("connection refused".into())),
-            CallFault::Throttled => return call.throttled(),
-            CallFault::KilledBefore => die(invocation.as_ref()).await,
+            CallFault::Refused => {
+                return Err(ConnectorError::io("connection refused".into()).into());
+            }
+            CallFault::Throttled => return Ok(call.throttled()?),
+            CallFault::KilledBefore => return Err(LostAnswer::CallerDies),
             _ if is_down => {
-                return answer(503, &json!({"error": {"type": "api_error", "message": "down"}}));
+                let down = json!({"error": {"type": "api_error", "message": "down"}});
+                return Ok(answer(503, &down)?);
             }
             _ => {}
         }
-        let (answered, write) = self.apply(&call, request).await?;
-        // The process may die while the answer is on its way.
-        let acknowledgment = Acknowledgment { network: self.clone(), write };
+        let (answered, write) = self.apply(call, request).await?;
         pause(parts.chance.number(1..=15) + slow).await;
-        drop(acknowledgment);
+        if let Some(write) = write {
+            self.with_database(|database| database.acknowledge(write));
+        }
         match fault {
-            CallFault::AnswerLost => Err(ConnectorError::io("connection reset".into())),
-            CallFault::KilledAfter => {
-                die(invocation.as_ref()).await;
-                Ok(answered)
-            }
+            CallFault::AnswerLost => Err(ConnectorError::io("connection reset".into()).into()),
+            CallFault::KilledAfter => Err(LostAnswer::CallerDies),
             _ => Ok(answered),
         }
     }
@@ -178,7 +181,7 @@ impl SimulatedNetwork {
         let mut results = Vec::new();
         for entry in entries {
             // A bus accepts some entries of a call and rejects others.
-            if self.0.weather.of_call("PutEvents entry") == CallFault::Throttled {
+            if self.0.weather.rejects_entry() {
                 failed += 1;
                 results.push(
                     json!({"ErrorCode": "ThrottlingException", "ErrorMessage": "Rate exceeded"}),
@@ -218,29 +221,20 @@ impl SimulatedNetwork {
     }
 }
 
-/// A write becomes visible to all when it is answered, or when nobody waits for it any longer.
-struct Acknowledgment {
-    network: SimulatedNetwork,
-    write: Option<WriteNumber>,
-}
-
-impl Drop for Acknowledgment {
-    fn drop(&mut self) {
-        if let Some(write) = self.write {
-            self.network.with_database(|database| database.acknowledge(write));
-        }
-    }
-}
-
 async fn pause(milliseconds: u64) {
     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
 }
 
-async fn die(invocation: Option<&Invocation>) {
-    // Calls outside of a function, such as a browser's, do not die.
-    if let Some(invocation) = invocation {
-        invocation.died.notify_one();
-        pending::<()>().await;
+/// Why a call has no answer.
+enum LostAnswer {
+    Connection(ConnectorError),
+    /// The caller's process dies.
+    CallerDies,
+}
+
+impl From<ConnectorError> for LostAnswer {
+    fn from(error: ConnectorError) -> Self {
+        Self::Connection(error)
     }
 }
 
@@ -352,10 +346,33 @@ impl fmt::Debug for SimulatedNetwork {
 }
 
 impl HttpConnector for SimulatedNetwork {
+    /// The call is a task of its own. If its caller gives up or dies, it arrives all the same, and
+    /// perhaps after the caller's next one.
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let invocation = INVOCATION.try_with(Clone::clone).ok();
-        let network = self.clone();
-        HttpConnectorFuture::new(async move { network.carry(request, invocation).await })
+        let (network, call) = (self.clone(), ServiceCall::of(&request));
+        let timeout = match call {
+            // The SDKs have their own time-outs.
+            ServiceCall::DynamoDb { .. } | ServiceCall::Bus => Duration::MAX,
+            ServiceCall::Stripe { .. } => STRIPE_TIMEOUT,
+        };
+        HttpConnectorFuture::new(async move {
+            let carried = tokio::spawn(async move { network.carry(&call, request).await });
+            match tokio::time::timeout(timeout, carried).await {
+                Ok(Ok(Ok(answered))) => Ok(answered),
+                Ok(Ok(Err(LostAnswer::Connection(error)))) => Err(error),
+                Ok(Ok(Err(LostAnswer::CallerDies))) => {
+                    // Calls outside of a function, such as a browser's, do not die.
+                    let Some(invocation) = invocation else {
+                        return Err(ConnectorError::io("connection reset".into()));
+                    };
+                    invocation.died.notify_one();
+                    pending().await
+                }
+                Ok(Err(panicked)) => Err(ConnectorError::other(panicked.into(), None)),
+                Err(_) => Err(ConnectorError::timeout("no answer".into())),
+            }
+        })
     }
 }
 

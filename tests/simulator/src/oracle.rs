@@ -12,7 +12,7 @@ use crate::journal::Journal;
 
 /// An event that the bus took.
 #[derive(Clone, Debug)]
-pub struct ToldEvent {
+pub struct PublishedEvent {
     pub name: String,
     pub detail: Value,
 }
@@ -28,7 +28,10 @@ pub struct RunBooks {
 struct AccountBooks {
     next_seq: u64,
     last_at: i64,
-    last_kind: String,
+    /// Whether the account waits for its deletion, which no function confirms yet.
+    is_deleting: bool,
+    /// The event that each row must have, where there is one.
+    expected: BTreeMap<u64, &'static str>,
     balance: i64,
     /// What stood after each row.
     after: Vec<AfterRow>,
@@ -49,9 +52,9 @@ struct AfterRow {
     threshold: Option<i64>,
 }
 
-/// So long before a charge its reason must have been there, in seconds: a function takes a minute at
-/// most.
-const BEFORE_CHARGE_SECONDS: i64 = 120;
+/// So long before a charge its reason must have been there, in seconds: `auto-refill` takes two
+/// minutes at most.
+const BEFORE_CHARGE_SECONDS: i64 = 180;
 
 /// Types of rows that record money at Stripe.
 const PAID_TYPES: [&str; 6] =
@@ -103,7 +106,7 @@ impl RunBooks {
     pub fn finish(
         &self,
         stripe: &Value,
-        told: &[ToldEvent],
+        published: &[PublishedEvent],
         database: &mut MemoryDynamoDb,
         now: UtcDateTime,
     ) -> Result<(), String> {
@@ -115,10 +118,10 @@ impl RunBooks {
                 credited == received,
                 "{account}: Stripe has {received} millionths, and {credited} are credited"
             );
-            books.check_told(account, told)?;
+            books.check_published(account, published)?;
             books.check_charges(stripe, account)?;
-            // No function confirms deletions yet, so such an account stays due.
-            if books.last_kind != "deleting" {
+            // Such an account stays due.
+            if !books.is_deleting {
                 check_nothing_due(database, account, now)?;
             }
         }
@@ -143,7 +146,10 @@ impl AccountBooks {
         let body = row["body"]["S"].as_str().unwrap_or_default();
         let body: Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
         let kind = text(&row["type"]["S"]);
-        self.last_kind.clone_from(&kind);
+        self.is_deleting = body["s"]["s"]["deleting"].is_object();
+        if let Some(name) = event_of(&kind) {
+            self.expected.insert(seq, name);
+        }
         self.add_money(row, &kind)?;
         let threshold = body["s"]["r"]["a"]["t"].as_str().map(decimal).transpose()?;
         self.after.push(AfterRow { at, balance: self.balance, threshold });
@@ -194,7 +200,7 @@ impl AccountBooks {
                 let idle = usize::try_from(idle).unwrap_or_default();
                 ensure!(
                     charged.len() == self.paid_through.len() + idle,
-                    "what does not run is charged"
+                    "other lines than of what runs and what is kept"
                 );
             }
             "stopped" | "resources_deleted" => {
@@ -243,33 +249,70 @@ impl AccountBooks {
         Ok(())
     }
 
-    /// Every event has its row, with the row's balance.
-    fn check_told(&self, account: &str, told: &[ToldEvent]) -> Result<(), String> {
-        for event in told.iter().filter(|event| event.detail["account"] == account) {
-            let seq = event.detail["seq"].as_u64().ok_or("an event without a row")?;
-            let balance = usize::try_from(seq).ok().and_then(|seq| self.after.get(seq));
-            let balance = balance.map(|after| after.balance);
-            let balance = balance.ok_or_else(|| format!("{account}: {event:?} has no row"))?;
-            let shown = decimal(event.detail["state"]["balance"].as_str().unwrap_or_default())?;
-            ensure!(balance == shown, "{account}: {event:?} shows another balance than {balance}");
+    /// No row without its event.
+    fn check_published(&self, account: &str, published: &[PublishedEvent]) -> Result<(), String> {
+        let of_account = published.iter().filter(|event| event.detail["account"] == account);
+        let found: BTreeSet<(u64, &str)> = of_account
+            .filter_map(|event| Some((event.detail["seq"].as_u64()?, event.name.as_str())))
+            .collect();
+        for (seq, name) in &self.expected {
+            ensure!(found.contains(&(*seq, *name)), "{account}: row {seq} has no event {name}");
         }
-        let opened = told
-            .iter()
-            .any(|event| event.name == "AccountOpened" && event.detail["account"] == account);
-        ensure!(self.next_seq == 0 || opened, "{account}: nobody was told of its opening");
         Ok(())
     }
+}
+
+/// The event of a row of this type, if it always has one.
+fn event_of(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "opened" => "AccountOpened",
+        "topup" | "auto_refill" | "bonus" | "refund_reversed" | "dispute_reversed" => "CreditAdded",
+        "refund" | "dispute" => "CreditTaken",
+        "started" => "ResourceStarted",
+        "stopped" => "ResourceStopped",
+        "resources_deleted" => "ResourceDeleted",
+        "suspended" => "Suspended",
+        "resumed" => "Resumed",
+        "refill_failed" => "RefillFailed",
+        "frozen" => "Frozen",
+        "unfrozen" => "Unfrozen",
+        _ => return None,
+    })
+}
+
+/// An event has its row when the bus takes it, and shows the row's balance.
+///
+/// # Errors
+/// What is wrong, as text.
+pub fn check_event(
+    event: &PublishedEvent,
+    database: &mut MemoryDynamoDb,
+    now: UtcDateTime,
+) -> Result<(), String> {
+    let (account, seq) = (text(&event.detail["account"]), &event.detail["seq"]);
+    let key = json!({"account": {"S": account}, "seq": {"N": seq.to_string()}});
+    let get = json!({"TableName": LEDGER, "Key": key, "ConsistentRead": true});
+    let found = database.call("GetItem", &get, now, &mut CurrentReads).body();
+    let row = &found["Item"];
+    ensure!(row.is_object(), "{account}: an event has no row: {event:?}");
+    let shown = decimal(event.detail["state"]["balance"].as_str().unwrap_or_default())?;
+    let stored = millionths(&row["balance"])?;
+    ensure!(stored == shown, "{account}: an event shows another balance than {stored}: {event:?}");
+    Ok(())
 }
 
 impl AccountBooks {
     /// A card is charged only while the credit is below the threshold, with everything that Stripe
     /// has received.
     fn check_charges(&self, stripe: &StripeBooks<'_>, account: &str) -> Result<(), String> {
+        let mut attempts = BTreeSet::new();
         for invoice in stripe.of_kind("invoice").filter(|invoice| invoice["status"] == "paid") {
             let metadata = &invoice["metadata"];
             if metadata["tollgate_account"] != account || metadata["tollgate_attempt"].is_null() {
                 continue;
             }
+            let attempt = metadata["tollgate_attempt"].to_string();
+            ensure!(attempts.insert(attempt.clone()), "{account}: attempt {attempt} is paid twice");
             let Some(paid_at) = invoice["status_transitions"]["paid_at"].as_i64() else { continue };
             let looked_from = paid_at - BEFORE_CHARGE_SECONDS;
             let first = self.after.iter().rposition(|after| after.at <= looked_from).unwrap_or(0);
@@ -277,7 +320,7 @@ impl AccountBooks {
             let mut within = within.take_while(|(_, after)| after.at <= paid_at);
             let has_reason = within.any(|(seq, after)| {
                 let uncredited = self.uncredited(stripe, account, seq, looked_from);
-                after.threshold.is_none_or(|threshold| after.balance + uncredited < threshold)
+                after.threshold.is_some_and(|threshold| after.balance + uncredited < threshold)
             });
             ensure!(has_reason, "{account}: {} was charged above the threshold", invoice["id"]);
         }
@@ -294,7 +337,7 @@ impl AccountBooks {
             .charges_of(account)
             .filter(|charge| charge["created"].as_i64().is_some_and(|created| created <= until))
             .filter(|charge| !is_credited(charge["payment_intent"].as_str().unwrap_or_default()))
-            .map(StripeBooks::kept)
+            .map(|charge| stripe.kept_until(charge, until))
             .sum()
     }
 }
@@ -345,6 +388,16 @@ impl<'a> StripeBooks<'a> {
     fn kept(charge: &Value) -> i64 {
         let cents = |name: &str| charge[name].as_i64().unwrap_or_default();
         (cents("amount") - cents("amount_refunded")) * MILLIONTHS_PER_CENT
+    }
+
+    /// What was left of a charge at a time, in millionths of a dollar.
+    fn kept_until(&self, charge: &Value, until: i64) -> i64 {
+        let refunds = self
+            .of_kind("refund")
+            .filter(|refund| refund["payment_intent"] == charge["payment_intent"])
+            .filter(|refund| refund["created"].as_i64().is_some_and(|created| created <= until));
+        let refunded: i64 = refunds.filter_map(|refund| refund["amount"].as_i64()).sum();
+        (charge["amount"].as_i64().unwrap_or_default() - refunded).max(0) * MILLIONTHS_PER_CENT
     }
 
     /// What Stripe received of an account and has not given back, in millionths of a dollar.

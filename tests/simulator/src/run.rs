@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
+use std::str::FromStr;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -12,15 +13,16 @@ use time::UtcDateTime;
 use time::macros::utc_datetime;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
+use tollgate::runtime::bus::BusEvent;
 use tollgate_tests::template::TestTemplate;
 
 use crate::actors::{ActorHabits, SimulatedCustomer, SimulatedStaff};
 use crate::chance::Chance;
 use crate::clock::VirtualClock;
 use crate::cloud::SimulatedCloud;
-use crate::dynamodb::{ConflictPolicy, MemoryDynamoDb, TableSchema};
+use crate::dynamodb::{ConflictPolicy, CurrentReads, MemoryDynamoDb, TableSchema};
 use crate::faults::FaultWeather;
-use crate::functions::{Functions, WEBHOOK_SECRET};
+use crate::functions::{Functions, LEDGER, WEBHOOK_SECRET};
 use crate::journal::Journal;
 use crate::network::{NetworkParts, STRIPE_URL, SimulatedNetwork};
 use crate::oracle::RunBooks;
@@ -33,13 +35,26 @@ const QUIET_HOURS_MAX: u64 = 4 * 24;
 const QUIET_HOURS_MIN: u64 = 6;
 
 /// How large a run is, and what is left out of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunPlan {
     pub seed: u64,
     pub hours: u64,
     pub accounts: usize,
     pub weather: WeatherKind,
     pub staff: StaffPresence,
+    pub sabotage: Sabotage,
+}
+
+/// What the cloud does wrong, to see that the books notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    None,
+    /// Webhooks are answered with success, and nobody looks at them.
+    WebhooksAreLost,
+    /// A row appears with a number that does not follow.
+    RowIsInvented,
+    /// An event is told of a row that does not exist.
+    EventIsInvented,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +83,73 @@ impl RunPlan {
             accounts: usize::try_from(accounts).unwrap_or(1),
             weather: WeatherKind::Changing,
             staff: StaffPresence::Present,
+            sabotage: Sabotage::None,
         }
+    }
+
+    /// Plans with less in them, the most different first.
+    fn smaller(self) -> Vec<Self> {
+        let mut plans = Vec::new();
+        if self.staff == StaffPresence::Present {
+            plans.push(Self { staff: StaffPresence::Absent, ..self });
+        }
+        if self.weather == WeatherKind::Changing {
+            plans.push(Self { weather: WeatherKind::Quiet, ..self });
+        }
+        if self.accounts > 1 {
+            plans.push(Self { accounts: self.accounts - 1, ..self });
+        }
+        for hours in [self.hours / 2, self.hours * 3 / 4] {
+            if (1..self.hours).contains(&hours) {
+                plans.push(Self { hours, ..self });
+            }
+        }
+        plans
     }
 }
 
-/// What a run came to.
+/// `seed,hours,accounts,weather,staff`, as [`RunPlan::from_str`] reads it.
+impl fmt::Display for RunPlan {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let weather = match self.weather {
+            WeatherKind::Changing => "changing",
+            WeatherKind::Quiet => "quiet",
+        };
+        let staff = match self.staff {
+            StaffPresence::Present => "present",
+            StaffPresence::Absent => "absent",
+        };
+        write!(formatter, "{},{},{},{weather},{staff}", self.seed, self.hours, self.accounts)
+    }
+}
+
+impl FromStr for RunPlan {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not seed,hours,accounts,weather,staff");
+        let parts: Vec<&str> = text.split(',').collect();
+        let [seed, hours, accounts, weather, staff] = parts[..] else { return Err(wrong()) };
+        Ok(Self {
+            seed: seed.parse().map_err(|_| wrong())?,
+            hours: hours.parse().map_err(|_| wrong())?,
+            accounts: accounts.parse().map_err(|_| wrong())?,
+            weather: match weather {
+                "changing" => WeatherKind::Changing,
+                "quiet" => WeatherKind::Quiet,
+                _ => return Err(wrong()),
+            },
+            staff: match staff {
+                "present" => StaffPresence::Present,
+                "absent" => StaffPresence::Absent,
+                _ => return Err(wrong()),
+            },
+            sabotage: Sabotage::None,
+        })
+    }
+}
+
+/// The figures of a run.
 #[derive(Clone, Debug)]
 pub struct RunReport {
     pub plan: RunPlan,
@@ -104,11 +181,22 @@ pub struct RunFailure {
     pub lines: Vec<String>,
 }
 
+impl RunFailure {
+    /// The words of the rule, without the figures and IDs of this run.
+    #[must_use]
+    pub fn rule(&self) -> String {
+        let is_word = |word: &&str| {
+            word.trim_end_matches([',', ':', ';']).bytes().all(|byte| byte.is_ascii_lowercase())
+        };
+        self.why.split_whitespace().filter(is_word).take(8).collect::<Vec<_>>().join(" ")
+    }
+}
+
 impl fmt::Display for RunFailure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RunFailure { plan, why, lines } = self;
         writeln!(formatter, "seed {}, step {}: {why}", plan.seed, lines.len())?;
-        writeln!(formatter, "{plan:?}")
+        write!(formatter, "TOLLGATE_PLAN={plan} replays it")
     }
 }
 
@@ -131,14 +219,38 @@ pub fn run(plan: RunPlan) -> Result<RunReport, Box<RunFailure>> {
     runtime.block_on(local.run_until(simulate(plan)))
 }
 
+/// The smallest plan found that fails, too: without staff, without faults, with fewer accounts or
+/// hours. `runs_max` bounds the search.
+#[must_use]
+pub fn shrink(failure: RunFailure, runs_max: u32) -> RunFailure {
+    let (mut smallest, mut runs) = (failure, 0);
+    loop {
+        let mut found = None;
+        for smaller in smallest.plan.smaller() {
+            if runs == runs_max {
+                return smallest;
+            }
+            runs += 1;
+            // Another rule would mislead.
+            if let Err(failure) = run(smaller)
+                && failure.rule() == smallest.rule()
+            {
+                found = Some(*failure);
+                break;
+            }
+        }
+        match found {
+            Some(failure) => smallest = failure,
+            None => return smallest,
+        }
+    }
+}
+
 async fn simulate(plan: RunPlan) -> Result<RunReport, Box<RunFailure>> {
     let chance = |name: &str| Chance::new(plan.seed, name);
     let clock = VirtualClock::starting_at(START);
     let journal = Journal::new(clock);
     let weather = FaultWeather::new(plan.seed, clock, journal.clone());
-    if plan.weather == WeatherKind::Quiet {
-        weather.end();
-    }
     let (bus, events) = mpsc::unbounded_channel();
     let config = StandInConfig {
         public_url: STRIPE_URL.to_owned(),
@@ -166,7 +278,7 @@ async fn simulate(plan: RunPlan) -> Result<RunReport, Box<RunFailure>> {
     let functions = Functions::new(network.clone(), chance("processes"), formats);
     let accounts: Vec<String> =
         (0..plan.accounts).map(|number| format!("account-{number}")).collect();
-    let cloud = SimulatedCloud::new(network.clone(), functions, accounts.clone());
+    let cloud = SimulatedCloud::new(network.clone(), functions, accounts.clone(), plan.sabotage);
     cloud.start(events);
 
     let habits = Rc::new(ActorHabits::drawn(&chance("habits")));
@@ -183,7 +295,11 @@ async fn simulate(plan: RunPlan) -> Result<RunReport, Box<RunFailure>> {
         habits,
         customers: customers.clone(),
     };
-    staff.admin("PUT", "/v1/admin/prices", &[], &prices()).await;
+    let priced = staff.admin("PUT", "/v1/admin/prices", &[], &prices()).await;
+    assert!(priced.is_some(), "the prices are set");
+    if plan.weather == WeatherKind::Changing {
+        weather.begin();
+    }
     let ends = clock.now() + Duration::from_secs(plan.hours * 3_600);
     for customer in customers.clone() {
         tokio::task::spawn_local(customer.live(ends));
@@ -207,15 +323,17 @@ async fn simulate(plan: RunPlan) -> Result<RunReport, Box<RunFailure>> {
         checked.map_err(|why| failed(why, &journal))?;
     }
     weather.end();
-    // The actors end within a pause.
+    sabotage(plan.sabotage, &cloud, clock);
+    let given_up = cloud.parts().dead_letters.borrow().len();
+    // Customers end within an action.
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     staff.forgive().await;
     for customer in &customers {
         customer.leave().await;
     }
+    let is_done = || cloud.is_idle() && network.parts().stand_in.next_due().is_none();
     for hour in 0..QUIET_HOURS_MAX {
-        let stripe = &network.parts().stand_in;
-        if hour >= QUIET_HOURS_MIN && cloud.is_idle() && stripe.next_due().is_none() {
+        if hour >= QUIET_HOURS_MIN && is_done() {
             break;
         }
         tokio::time::sleep(Duration::from_secs(3_600)).await;
@@ -224,9 +342,18 @@ async fn simulate(plan: RunPlan) -> Result<RunReport, Box<RunFailure>> {
         checked.map_err(|why| failed(why, &journal))?;
     }
     let parts = cloud.parts();
+    if !is_done() {
+        return Err(failed("deliveries never end".to_owned(), &journal));
+    }
+    if let Some(letter) = parts.dead_letters.borrow().get(given_up) {
+        return Err(failed(format!("given up in the quiet: {letter}"), &journal));
+    }
+    if let Some(wrong) = parts.wrong_events.borrow().first() {
+        return Err(failed(wrong.clone(), &journal));
+    }
     let stripe = network.parts().stand_in.save().expect("plain JSON");
     let finished = network.with_database(|database| {
-        books.finish(&stripe, &parts.told.borrow(), database, clock.now())
+        books.finish(&stripe, &parts.published.borrow(), database, clock.now())
     });
     finished.map_err(|why| failed(why, &journal))?;
     let outside = network.parts().stand_in.calls_outside();
@@ -240,6 +367,31 @@ async fn simulate(plan: RunPlan) -> Result<RunReport, Box<RunFailure>> {
         rows: books.rows(),
         items: network.with_database(|database| database.canonical_dump()),
     })
+}
+
+fn sabotage(what: Sabotage, cloud: &SimulatedCloud, clock: VirtualClock) {
+    let parts = cloud.parts();
+    match what {
+        Sabotage::None | Sabotage::WebhooksAreLost => {}
+        Sabotage::RowIsInvented => parts.network.with_database(|database| {
+            let is_opening =
+                |item: &&Value| item["seq"]["N"] == "0" && item["type"]["S"] == "opened";
+            let items = database.items(LEDGER);
+            let mut row = items.iter().find(is_opening).expect("an account was opened").clone();
+            row["seq"] = json!({"N": "99999"});
+            let put = json!({"TableName": LEDGER, "Item": row});
+            let done = database.call("PutItem", &put, clock.now(), &mut CurrentReads);
+            assert!(done.result.is_ok(), "{done:?}");
+        }),
+        Sabotage::EventIsInvented => {
+            let account = &parts.accounts[0];
+            let detail = json!({"account": account, "seq": 88_888, "state": {"balance": "1.00"}});
+            let event =
+                BusEvent { detail_type: "CreditAdded".to_owned(), detail: detail.to_string() };
+            // Nobody listens only after the end.
+            let _ = parts.network.parts().bus.send(event);
+        }
+    }
 }
 
 fn blow(weather: &FaultWeather, chance: &Chance) {

@@ -6,20 +6,25 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tollgate_simulator::run::{RunFailure, RunPlan, run};
+use tollgate_simulator::run::{RunFailure, RunPlan, Sabotage, run, shrink};
 
 /// The account-hours of a run at most.
 const ACCOUNT_HOURS: u64 = 120;
+
+/// Runs that look for a smaller plan that fails.
+const SHRINKING_RUNS_MAX: u32 = 12;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap())
 }
 
-/// Replays a seed with its log: `TOLLGATE_SEED=7 cargo test … -- replay --nocapture`.
+/// Replays a seed or a plan with its log: `TOLLGATE_SEED=7 cargo test … -- replay --nocapture`.
 #[test]
 fn replay() {
-    let Some(seed) = number("TOLLGATE_SEED") else { return };
-    match run(RunPlan::drawn(seed, ACCOUNT_HOURS)) {
+    let drawn = number("TOLLGATE_SEED").map(|seed| RunPlan::drawn(seed, ACCOUNT_HOURS));
+    let named = std::env::var("TOLLGATE_PLAN").ok().map(|plan| plan.parse().unwrap());
+    let Some(plan) = named.or(drawn) else { return };
+    match run(plan) {
         Ok(report) => {
             println!("{}", report.lines.join("\n"));
             println!("{}", report.items);
@@ -57,12 +62,38 @@ fn same_seed_gives_the_same_run_in_another_process() {
 }
 
 #[test]
+fn books_notice_what_the_cloud_does_wrong() {
+    for (sabotage, rule) in [
+        (Sabotage::WebhooksAreLost, "are credited"),
+        (Sabotage::RowIsInvented, "row 99999 follows row"),
+        (Sabotage::EventIsInvented, "an event has no row"),
+    ] {
+        let failed = (1..=5).find_map(|seed| {
+            let plan = RunPlan { hours: 12, accounts: 2, sabotage, ..RunPlan::drawn(seed, 24) };
+            run(plan).err()
+        });
+        let failure = failed.unwrap_or_else(|| panic!("{sabotage:?} is not noticed"));
+        assert!(failure.why.contains(rule), "{sabotage:?}: {}", failure.why);
+        let smaller = shrink(*failure, 6);
+        assert!(smaller.plan.hours <= 12 && smaller.why.contains(rule), "{smaller}");
+    }
+}
+
+#[test]
+fn plans_are_read_as_they_are_written() {
+    let plan = RunPlan::drawn(7, ACCOUNT_HOURS);
+    assert_eq!(plan.to_string().parse::<RunPlan>(), Ok(plan));
+    assert!("7,1,2,stormy,absent".parse::<RunPlan>().is_err());
+}
+
+#[test]
 fn seeds_hold_all_rules() {
     let seconds = number("TOLLGATE_SIMULATOR_SECONDS").unwrap_or(90);
     let base = number("TOLLGATE_SEED_BASE").unwrap_or(1);
     let count = number("TOLLGATE_SEEDS").unwrap_or(60);
     let (begun, next) = (Instant::now(), AtomicU64::new(base));
     let failures: Mutex<Vec<RunFailure>> = Mutex::default();
+    let panicked: Mutex<Vec<u64>> = Mutex::default();
     let reached: Mutex<BTreeMap<String, u64>> = Mutex::default();
     let (runs, faults, hours) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -73,7 +104,13 @@ fn seeds_hold_all_rules() {
                     if seed >= base + count {
                         break;
                     }
-                    match run(RunPlan::drawn(seed, ACCOUNT_HOURS)) {
+                    let plan = RunPlan::drawn(seed, ACCOUNT_HOURS);
+                    let Ok(run) = std::panic::catch_unwind(|| run(plan)) else {
+                        println!("seed {seed} panicked");
+                        panicked.lock().unwrap().push(seed);
+                        continue;
+                    };
+                    match run {
                         Ok(report) => {
                             runs.fetch_add(1, Ordering::Relaxed);
                             faults.fetch_add(report.faults(), Ordering::Relaxed);
@@ -86,7 +123,9 @@ fn seeds_hold_all_rules() {
                         }
                         Err(failure) => {
                             println!("{failure}");
-                            failures.lock().unwrap().push(*failure);
+                            let smallest = shrink(*failure, SHRINKING_RUNS_MAX);
+                            println!("smaller: {smallest}");
+                            failures.lock().unwrap().push(smallest);
                         }
                     }
                 }
@@ -101,7 +140,18 @@ fn seeds_hold_all_rules() {
         faults.into_inner(),
         begun.elapsed()
     );
-    println!("{:#?}", reached.into_inner().unwrap());
+    let reached = reached.into_inner().unwrap();
+    println!("{reached:#?}");
     let seeds: Vec<u64> = failures.iter().map(|failure| failure.plan.seed).collect();
     assert!(failures.is_empty(), "{} of {} seeds failed: {seeds:?}", seeds.len(), runs);
+    assert_eq!(panicked.into_inner().unwrap(), [0_u64; 0], "seeds that panicked");
+    // The runs met what they are there to meet.
+    assert!(runs >= 5.min(count), "only {runs} runs");
+    if runs >= 20 {
+        let rows =
+            ["topup", "usage", "auto_refill", "refill_failed", "suspended", "refund", "dispute"];
+        for row in rows {
+            assert!(reached.contains_key(&format!("row {row}")), "no run has a row {row}");
+        }
+    }
 }
