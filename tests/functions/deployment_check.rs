@@ -215,6 +215,31 @@ async fn unusable_issuer_fails_the_deployment_before_tables_exist() {
     assert_eq!(world.answer("Create", &[("STAFF_ISSUER", &staffs)]).await.0, "SUCCESS");
 }
 
+#[tokio::test]
+async fn audience_of_customers_is_none_for_staff() {
+    let world = Deployment::with_secret(SECRET).await;
+    let shared = [("TOKEN_AUDIENCE", "tollgate, back-office"), ("STAFF_AUDIENCE", "back-office")];
+    let (status, reason) = world.answer("Create", &shared).await;
+    assert_eq!(status, "FAILED");
+    assert!(reason.contains("STAFF_AUDIENCE") && reason.contains("TOKEN_AUDIENCE"), "{reason}");
+    let own = [("TOKEN_AUDIENCE", "tollgate"), ("STAFF_AUDIENCE", "back-office")];
+    assert_eq!(world.answer("Create", &own).await.0, "SUCCESS");
+    // With another issuer no customer gets a token for it.
+    let staffs = issuer(200, r#"{"issuer": "{issuer}", "jwks_uri": "{issuer}/keys"}"#).await;
+    let elsewhere = [shared[0], shared[1], ("STAFF_ISSUER", staffs.as_str())];
+    assert_eq!(world.answer("Create", &elsewhere).await.0, "SUCCESS");
+}
+
+#[tokio::test]
+async fn wrong_issuer_of_staff_is_found_although_the_other_is_away() {
+    let world = Deployment::with_secret(SECRET).await;
+    let (away, wrong) = (issuer(503, "").await, issuer(404, "").await);
+    let set = [("TOKEN_ISSUER", away.as_str()), ("STAFF_ISSUER", wrong.as_str())];
+    let (status, reason) = world.answer("Update", &set).await;
+    assert_eq!(status, "FAILED");
+    assert!(reason.contains("STAFF_ISSUER"), "{reason}");
+}
+
 /// The page's content security policy would block the requests, and nobody could sign in.
 #[tokio::test]
 async fn endpoints_that_the_page_cannot_call_fail_the_deployment() {

@@ -44,6 +44,24 @@ async fn only_tokens_for_staff_reach_staffs_routes() {
     assert_eq!(status(json!({"iss": customers, "aud": "tollgate"}), "/v1/account").await, 200);
 }
 
+#[tokio::test]
+async fn either_of_the_two_is_enough() {
+    for (parameter, value, claim, of_customers) in
+        [("StaffIssuer", ISSUER, "iss", None), ("StaffAudience", AUDIENCE, "aud", Some("tollgate"))]
+    {
+        let world = World::with(START, Processes::One, &[(parameter, value)]).await;
+        let path = "/local/.well-known/openid-configuration";
+        let configuration = world.api.get(path).await.unwrap().json();
+        let of_customers = of_customers.map_or(configuration["issuer"].clone(), Value::from);
+        let claims = json!({claim: of_customers}).as_object().unwrap().clone();
+        let (account, scope) = ("someone".to_owned(), Some(ADMIN.to_owned()));
+        let request = TokenRequest { account, scope, claims, ..TokenRequest::default() };
+        let api = world.api.with_token(world.cloud.token(&request).unwrap());
+        assert_eq!(api.get(PRICES).await.unwrap().status, 401, "{parameter}");
+        assert_eq!(api.get("/v1/account").await.unwrap().status, 200, "{parameter}");
+    }
+}
+
 #[test]
 fn every_route_of_staff_asks_for_a_token_for_staff() {
     let template = Template::of_this_repository().unwrap();

@@ -90,6 +90,10 @@ enum CheckError {
     )]
     PageClientListed(&'static str),
     #[error(
+        "STAFF_AUDIENCE is {0:?}, which TOKEN_AUDIENCE lists, and both have the same issuer. Customers' tokens would count as staff's. Use another audience"
+    )]
+    StaffAudienceShared(String),
+    #[error(
         "the secret (STRIPE_SECRET_ARN) holds a Stripe test key, and STAGE is prod. Test cards would buy credit"
     )]
     TestMode,
@@ -162,13 +166,21 @@ async fn check(
     // Boxed, because the compiler's recursion limit is reached with one more future around the
     // SDK's.
     let mode = Box::pin(mode(&stripe, clients.patience));
+    check_staff_audience(&value_of, &issuer, staff.as_deref())?;
     let issuers = async {
         let customers =
             IssuerSetting { variable: "TOKEN_ISSUER", issuer: &issuer, page: Some(&page) };
-        issuer::check(&customers, clients.patience).await?;
-        let Some(issuer) = &staff else { return Ok(()) };
-        let staff = IssuerSetting { variable: "STAFF_ISSUER", issuer, page: None };
-        issuer::check(&staff, clients.patience).await
+        let customers = issuer::check(&customers, clients.patience);
+        let staff = async {
+            let Some(issuer) = &staff else { return Ok(()) };
+            let staff = IssuerSetting { variable: "STAFF_ISSUER", issuer, page: None };
+            issuer::check(&staff, clients.patience).await
+        };
+        match tokio::join!(customers, staff) {
+            // One that is wrong stays wrong, so it is reported before one that is away.
+            (Err(away), Err(wrong)) if away.is_away() => Err(wrong),
+            (customers, staff) => customers.and(staff),
+        }
     };
     let both = async { tokio::join!(mode, issuers) };
     let (mode, issued) =
@@ -177,6 +189,24 @@ async fn check(
         return Err(CheckError::TestMode);
     }
     Ok(issued?)
+}
+
+/// With an issuer and an audience of customers, a customer's token would be one for staff.
+fn check_staff_audience(
+    value_of: impl Fn(&'static str) -> Option<String>,
+    issuer: &str,
+    staff_issuer: Option<&str>,
+) -> Result<(), CheckError> {
+    let Some(own) = value_of("STAFF_AUDIENCE").filter(|own| !own.trim().is_empty()) else {
+        return Ok(());
+    };
+    let of_customers = value_of("TOKEN_AUDIENCE").unwrap_or_default();
+    let is_shared = of_customers.split(',').any(|audience| audience.trim() == own.trim());
+    let is_same_issuer = staff_issuer.is_none_or(|staff| staff == issuer);
+    if is_shared && is_same_issuer {
+        return Err(CheckError::StaffAudienceShared(own));
+    }
+    Ok(())
 }
 
 /// The page's client may use neither the scope of staff nor that of the platform.
