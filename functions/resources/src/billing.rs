@@ -142,7 +142,7 @@ impl BilledAccount<'_> {
                     items
                         .push((spent.amount, self.resource(id, identity, present, *spent, month)?));
                 }
-                // Of no project that is known, so not of this one.
+                // Neither names its project. The filter leaves them out.
                 SpendingItem::Resource(_, None) | SpendingItem::PaidLater => {}
                 SpendingItem::Meter(_, sku) => {
                     items.push((spent.amount, self.meter(sku, spent.amount)));

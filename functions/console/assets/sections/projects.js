@@ -123,7 +123,7 @@ function spending(context) {
         { caption: `Spending by ${BY[chosen.by]}`, columns, class: 'compact' },
         named.map((item) => row(columns, [item.name, span(item.seconds), money.exact(item.amount)])),
       );
-      const summary = `Spending by ${BY[chosen.by].toLowerCase()}, ${periods[chosen.period].toLowerCase()}: ${money.cost(total)} in total, most for ${named[0].name}`;
+      const summary = `Spending by ${BY[chosen.by].toLowerCase()}, ${periods[chosen.period].toLowerCase()}: ${money.cost(total)} in total, most for ${named[0].name ?? 'what was deleted'}`;
       return [
         h(
           'p',
@@ -132,7 +132,7 @@ function spending(context) {
           h(
             'span',
             { class: 'unit' },
-            ` for ${count(items.length, BY[chosen.by] === 'SKU' ? 'SKU' : BY[chosen.by].toLowerCase())}`,
+            ` for ${count(items.filter(({ key }) => key !== null).length, BY[chosen.by] === 'SKU' ? 'SKU' : BY[chosen.by].toLowerCase())}`,
           ),
         ),
         spendingChart(bars(named), { summary, rows }),
