@@ -232,7 +232,12 @@ impl AccountBooks {
         let change = change.unwrap_or(&Value::Null);
         let cause = match kind {
             "topup" | "auto_refill" => {
-                self.credited.insert(text(&change["payment"]), self.next_seq - 1);
+                // The row of an invoice names its payments, too.
+                let also = change["also"].as_array().into_iter().flatten();
+                for payment in std::iter::once(&change["payment"]).chain(also) {
+                    let before = self.credited.insert(text(payment), self.next_seq - 1);
+                    ensure!(before.is_none(), "{payment} is credited twice");
+                }
                 format!("paid {}", change["payment"])
             }
             "refund" | "refund_reversed" => format!("{kind} {}", change["by"]),
@@ -315,14 +320,25 @@ impl AccountBooks {
             ensure!(attempts.insert(attempt.clone()), "{account}: attempt {attempt} is paid twice");
             let Some(paid_at) = invoice["status_transitions"]["paid_at"].as_i64() else { continue };
             let looked_from = paid_at - BEFORE_CHARGE_SECONDS;
-            let first = self.after.iter().rposition(|after| after.at <= looked_from).unwrap_or(0);
-            let within = self.after.iter().enumerate().skip(first);
+            // Rows have the time of their trigger, which may have waited. The row that credits this
+            // charge can therefore be older than the charge.
+            let credited = self.credited.get(&text(&invoice["id"]));
+            let credited = credited.and_then(|seq| usize::try_from(*seq).ok());
+            let before = self.after.get(..credited.unwrap_or(self.after.len()));
+            let before = before.unwrap_or_default();
+            let first = before.iter().rposition(|after| after.at <= looked_from).unwrap_or(0);
+            let within = before.iter().enumerate().skip(first);
             let mut within = within.take_while(|(_, after)| after.at <= paid_at);
             let has_reason = within.any(|(seq, after)| {
                 let uncredited = self.uncredited(stripe, account, seq, looked_from);
                 after.threshold.is_some_and(|threshold| after.balance + uncredited < threshold)
             });
-            ensure!(has_reason, "{account}: {} was charged above the threshold", invoice["id"]);
+            ensure!(
+                has_reason,
+                "{account}: {} was charged above the threshold at {paid_at}, after {:?}",
+                invoice["id"],
+                before.get(first..)
+            );
         }
         Ok(())
     }
