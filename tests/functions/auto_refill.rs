@@ -1,16 +1,13 @@
 //! One attempt of a refill: a charge and a credit, with repeated and late triggers, declined cards,
 //! failing calls to Stripe and crashes.
 
-use crate::auto_refill_support::{PAY, declined};
+use crate::auto_refill_support::{PAY, declined, execute, with_open_attempt};
 use serde_json::{Value, json};
 use stripe_stand_in::{CardRule, StripeFaultKind};
-use tollgate::domain::account::{CardChoice, RefillPause};
+use tollgate::domain::account::{AccountState, CardChoice, RefillPause};
 use tollgate::domain::command::{Command, RefillSettings};
-use tollgate::domain::event::Cause;
-use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::{HOUR, MINUTE};
 use tollgate::runtime::delivery::DeliveryTime;
-use tollgate::store::Plan;
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{PaymentWorld, VISA, acme, die_everywhere};
 
@@ -303,27 +300,8 @@ async fn frozen_account_or_disabled_refills_charge_nothing() {
             ..RefillSettings::default()
         }),
     ] {
-        let world = PaymentWorld::new().await;
-        world.wanting(VISA).await;
-        world.stand_in.fail_next(
-            "POST /v1/invoices/{invoice}/finalize",
-            9,
-            StripeFaultKind::ConnectionDropped,
-        );
-        assert_eq!(world.refill().await.open, 1);
-        world.stand_in.clear_faults();
-        let account = acme();
-        let trigger = world.ledger().trigger(&account, world.now());
-        world
-            .ledger()
-            .undisturbed
-            .execute(
-                trigger,
-                Cause::Command,
-                Plan::on_snapshot(&|_: &AccountSnapshot<'_>| Ok(command.clone())),
-            )
-            .await
-            .unwrap();
+        let world = with_open_attempt().await;
+        execute(&world, &|_: &AccountState| Ok(command.clone())).await;
         let report = world.refill().await;
         assert_eq!(report.failed, 1, "{report:?}");
         assert_eq!(world.charged_cents(), 2500);

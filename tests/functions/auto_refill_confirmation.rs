@@ -1,9 +1,8 @@
 //! Attempts that wait for their customer's confirmation, and attempts that are called off because
 //! the customer no longer needs or agrees to them.
 
-use crate::auto_refill_support::{declined, execute, paying_by_hand};
+use crate::auto_refill_support::{declined, execute, paying_by_hand, with_open_attempt};
 use serde_json::Value;
-use stripe_stand_in::StripeFaultKind;
 use tollgate::domain::account::{AccountState, CardChoice};
 use tollgate::domain::command::{Command, RefillSettings, RefillTerms};
 use tollgate::domain::event::{Change, RefillChange, RefillDecline};
@@ -12,7 +11,7 @@ use tollgate::domain::row::Row;
 use tollgate::domain::settle::due::refill_needs_driving;
 use tollgate::domain::timestamp::{HOUR, MINUTE};
 use tollgate_tests::ledger::named;
-use tollgate_tests::payments::{PaymentWorld, VISA};
+use tollgate_tests::payments::VISA;
 
 #[tokio::test]
 async fn payment_needing_authentication_waits_for_its_customer() {
@@ -172,15 +171,7 @@ async fn attempt_no_longer_agreed_is_canceled_and_not_counted() {
     let changes =
         [settings(Some("pm_another"), "25"), settings(None, "20"), Box::new(paid) as Change];
     for (nth, change) in changes.into_iter().enumerate() {
-        let world = PaymentWorld::new().await;
-        world.wanting(VISA).await;
-        world.stand_in.fail_next(
-            "POST /v1/invoices/{invoice}/finalize",
-            9,
-            StripeFaultKind::ConnectionDropped,
-        );
-        assert_eq!(world.refill().await.open, 1);
-        world.stand_in.clear_faults();
+        let world = with_open_attempt().await;
         execute(&world, &change).await;
         let report = world.refill().await;
         assert_eq!(report.steps, ["attempt 1: called_off"], "{nth}");

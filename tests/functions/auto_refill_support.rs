@@ -1,7 +1,7 @@
 //! Helpers for the tests of `auto-refill`: worlds in which a refill is wanted, and changes that
 //! arrive while it is attempted.
 
-use stripe_stand_in::CardRule;
+use stripe_stand_in::{CardRule, StripeFaultKind};
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::Command;
 use tollgate::domain::event::Cause;
@@ -19,6 +19,20 @@ pub(crate) async fn declined(code: &str, advice: Option<&str>) -> PaymentWorld {
     let rule =
         CardRule { decline_code: code.to_owned(), network_advice_code: advice.map(str::to_owned) };
     world.stand_in.decline_card(&card, Some(rule));
+    world
+}
+
+/// A world where an attempt is open, because Stripe could not be reached before its invoice was final.
+pub(crate) async fn with_open_attempt() -> PaymentWorld {
+    let world = PaymentWorld::new().await;
+    world.wanting(VISA).await;
+    world.stand_in.fail_next(
+        "POST /v1/invoices/{invoice}/finalize",
+        9,
+        StripeFaultKind::ConnectionDropped,
+    );
+    assert_eq!(world.refill().await.open, 1);
+    world.stand_in.clear_faults();
     world
 }
 

@@ -189,6 +189,7 @@ impl SimulatedCloud {
         loop {
             next += Duration::from_secs(3_600);
             clock.sleep_until(next).await;
+            self.expire_items(next);
             // Without anything billable the workers would find nothing.
             let has_billable = self.schedules().any(|item| item["billable_shard"].is_object());
             if !has_billable || self.net().weather.misses("hourly-debit") {
@@ -214,6 +215,20 @@ impl SimulatedCloud {
                         }
                     }
                 });
+            }
+        }
+    }
+
+    /// Removes what has expired, as DynamoDB does at some time within days.
+    fn expire_items(&self, now: UtcDateTime) {
+        if !self.net().weather.is_over() && self.net().chance.happens(300) {
+            for table in [LEDGER, ACCOUNTS] {
+                let removed =
+                    self.0.network.with_database(|database| database.expire_items(table, now));
+                if removed > 0 {
+                    self.net().journal.reach(format!("expired items of {table}"));
+                    self.net().written.notify_one();
+                }
             }
         }
     }

@@ -4,11 +4,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use serde_json::Value;
@@ -29,6 +28,13 @@ impl MemoryConnector {
     #[must_use]
     pub fn new(database: MemoryDynamoDb, now: UtcDateTime) -> Self {
         Self { database: Arc::new(Mutex::new(database)), now }
+    }
+
+    /// As the HTTP client of an SDK.
+    #[must_use]
+    pub fn client(&self) -> SharedHttpClient {
+        let connector = self.clone();
+        http_client_fn(move |_, _| SharedHttpConnector::new(connector.clone()))
     }
 
     /// Looks at the database, or changes it.
@@ -74,15 +80,5 @@ impl fmt::Debug for MemoryConnector {
 impl HttpConnector for MemoryConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         HttpConnectorFuture::ready(self.answer(&request))
-    }
-}
-
-impl HttpClient for MemoryConnector {
-    fn http_connector(
-        &self,
-        _settings: &HttpConnectorSettings,
-        _components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
     }
 }

@@ -8,10 +8,9 @@ use crate::chance::Chance;
 use crate::clock::VirtualClock;
 use crate::journal::Journal;
 
-/// What happens to one call.
+/// What goes wrong with one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallFault {
-    None,
     /// It never arrives.
     Refused,
     /// It is refused because of too many calls.
@@ -29,7 +28,6 @@ pub enum CallFault {
 impl CallFault {
     fn name(self) -> &'static str {
         match self {
-            CallFault::None => "none",
             CallFault::Refused => "refused",
             CallFault::Throttled => "throttled",
             CallFault::AnswerLost => "answer lost",
@@ -112,11 +110,11 @@ impl FaultWeather {
         self.with(|state| state.is_over)
     }
 
-    /// What happens to a call to `site`.
+    /// What goes wrong with a call to `site`, if anything does.
     #[must_use]
-    pub fn of_call(&self, site: &str) -> CallFault {
+    pub fn of_call(&self, site: &str) -> Option<CallFault> {
         if self.is_over() {
-            return CallFault::None;
+            return None;
         }
         let now = self.clock.now();
         let per_mille = self.with(|state| {
@@ -124,7 +122,7 @@ impl FaultWeather {
             if is_storm { state.storm } else { state.fair }
         });
         if !self.chance.happens(per_mille) {
-            return CallFault::None;
+            return None;
         }
         // An attempt of the SDKs takes three seconds at most, and one of Stripe's client 25.
         let most = *self.chance.pick(&[2_000, 8_000, 70_000]);
@@ -139,7 +137,7 @@ impl FaultWeather {
         ]);
         self.journal.reach(format!("fault {} at {site}", fault.name()));
         self.journal.note(format!("fault: {} at {site}", fault.name()));
-        fault
+        Some(fault)
     }
 
     /// Whether the bus rejects an entry of a call that it accepts otherwise.

@@ -6,11 +6,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_dynamodb::config::{
-    BehaviorVersion, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig,
+    BehaviorVersion, Credentials, Region, StalledStreamProtectionConfig,
 };
+use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_runtime_api::client::http::SharedHttpConnector;
+use aws_types::SdkConfig;
 use serde_json::{Value, json};
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::runtime::billing::Billing;
@@ -86,11 +89,20 @@ impl Functions {
             "ROW_FORMAT" => Some(format.clone()),
             _ => None,
         };
+        let aws = self.aws();
+        let dynamodb = aws_sdk_dynamodb::config::Builder::from(&aws)
+            .endpoint_url(DYNAMODB_URL)
+            .retry_partition(own_retries())
+            .build();
+        let events = aws_sdk_eventbridge::config::Builder::from(&aws)
+            .endpoint_url(BUS_URL)
+            .retry_partition(own_retries())
+            .build();
         let store = Store::new(
-            aws_sdk_dynamodb::Client::from_conf(self.dynamodb()),
+            aws_sdk_dynamodb::Client::from_conf(dynamodb),
             TableNames { ledger: LEDGER.to_owned(), accounts: ACCOUNTS.to_owned() },
         );
-        let bus = Bus::new(aws_sdk_eventbridge::Client::from_conf(self.events()), "bus".to_owned());
+        let bus = Bus::new(aws_sdk_eventbridge::Client::from_conf(events), "bus".to_owned());
         let billing = || {
             Billing::new(store.clone(), Settings::read(variable).expect("the settings are valid"))
         };
@@ -120,30 +132,17 @@ impl Functions {
         }
     }
 
-    fn dynamodb(&self) -> aws_sdk_dynamodb::Config {
-        aws_sdk_dynamodb::Config::builder()
+    /// What the SDKs' clients of a process have in common, as `runtime/aws.rs` makes it.
+    fn aws(&self) -> SdkConfig {
+        let credentials = Credentials::new("test", "test", None, None, "simulator");
+        SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(DYNAMODB_URL)
             .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "simulator"))
-            .http_client(SharedHttpClient::new(self.network.clone()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(self.network.client())
+            .sleep_impl(TokioSleep::new())
             .timeout_config(tollgate::runtime::aws::timeouts())
             .retry_config(RetryConfig::standard())
-            .retry_partition(own_retries())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .build()
-    }
-
-    fn events(&self) -> aws_sdk_eventbridge::Config {
-        aws_sdk_eventbridge::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(BUS_URL)
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "simulator"))
-            .http_client(SharedHttpClient::new(self.network.clone()))
-            .timeout_config(tollgate::runtime::aws::timeouts())
-            .retry_config(RetryConfig::standard())
-            .retry_partition(own_retries())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build()
     }

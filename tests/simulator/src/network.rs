@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use axum::body::Body;
@@ -106,6 +105,13 @@ impl SimulatedNetwork {
         &self.0
     }
 
+    /// As an HTTP client of the SDKs.
+    #[must_use]
+    pub fn client(&self) -> SharedHttpClient {
+        let network = self.clone();
+        http_client_fn(move |_, _| SharedHttpConnector::new(network.clone()))
+    }
+
     /// Looks at the database directly. Nothing goes wrong here.
     pub fn with_database<T>(&self, look: impl FnOnce(&mut MemoryDynamoDb) -> T) -> T {
         look(&mut self.0.database.lock().unwrap_or_else(PoisonError::into_inner))
@@ -120,15 +126,15 @@ impl SimulatedNetwork {
         let parts = &self.0;
         parts.journal.reach(format!("call {}", call.site()));
         let is_down = matches!(call, ServiceCall::Stripe { .. }) && parts.weather.is_down("stripe");
-        let fault = if is_down { CallFault::None } else { parts.weather.of_call(&call.site()) };
-        let slow = if let CallFault::Slow(by) = fault { by / 2 } else { 0 };
+        let fault = if is_down { None } else { parts.weather.of_call(&call.site()) };
+        let slow = if let Some(CallFault::Slow(by)) = fault { by / 2 } else { 0 };
         pause(parts.chance.number(1..=15) + slow).await;
         match fault {
-            CallFault::Refused => {
+            Some(CallFault::Refused) => {
                 return Err(ConnectorError::io("connection refused".into()).into());
             }
-            CallFault::Throttled => return Ok(call.throttled()?),
-            CallFault::KilledBefore => return Err(LostAnswer::CallerDies),
+            Some(CallFault::Throttled) => return Ok(call.throttled()?),
+            Some(CallFault::KilledBefore) => return Err(LostAnswer::CallerDies),
             _ if is_down => {
                 let down = json!({"error": {"type": "api_error", "message": "down"}});
                 return Ok(answer(503, &down)?);
@@ -141,8 +147,10 @@ impl SimulatedNetwork {
             self.with_database(|database| database.acknowledge(write));
         }
         match fault {
-            CallFault::AnswerLost => Err(ConnectorError::io("connection reset".into()).into()),
-            CallFault::KilledAfter => Err(LostAnswer::CallerDies),
+            Some(CallFault::AnswerLost) => {
+                Err(ConnectorError::io("connection reset".into()).into())
+            }
+            Some(CallFault::KilledAfter) => Err(LostAnswer::CallerDies),
             _ => Ok(answered),
         }
     }
@@ -373,15 +381,5 @@ impl HttpConnector for SimulatedNetwork {
                 Err(_) => Err(ConnectorError::timeout("no answer".into())),
             }
         })
-    }
-}
-
-impl HttpClient for SimulatedNetwork {
-    fn http_connector(
-        &self,
-        _settings: &HttpConnectorSettings,
-        _components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
     }
 }

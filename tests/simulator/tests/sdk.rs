@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedHttpClient};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -74,7 +74,7 @@ pub(crate) fn client(connector: &MemoryConnector) -> Client {
         .endpoint_url("http://memory")
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("test", "test", None, None, "dummy"))
-        .http_client(SharedHttpClient::new(connector.clone()))
+        .http_client(connector.client())
         .retry_config(RetryConfig::disabled());
     Client::from_conf(config.build())
 }
