@@ -127,8 +127,8 @@ pub async fn handle(
 ) -> Result<CheckAnswer, AnswerError> {
     let checked = match request.asked {
         CheckedStage::Create => check(clients, value_of).await,
-        // The issuer existed when the stack was created. An outage now must not block a release or
-        // a rollback.
+        // The issuer existed when the stack was created, and API Gateway reads a new one itself. An
+        // outage now must not block a release or a rollback.
         CheckedStage::Update => match check(clients, value_of).await {
             Err(CheckError::Issuer(error)) if error.is_away() => {
                 tracing::warn!(%error, "deployed all the same");

@@ -87,14 +87,11 @@ impl HttpApi {
     /// The authorizer of the routes that need one of these scopes, separated by blanks, else that of
     /// routes that name none.
     pub(crate) fn authorizer_of(&self, scopes: &str) -> Option<&JwtAuthorizer> {
-        let needs_it = |route: &&Route| match &route.authorizer {
-            RouteAuthorizer::Jwt { scopes: needed, .. } => {
-                scopes.split(' ').any(|scope| needed.iter().any(|one| one == scope))
+        let named = self.routes.iter().find_map(|route| match &route.authorizer {
+            RouteAuthorizer::Jwt { name, scopes: needed } => {
+                let needs_it = scopes.split(' ').any(|scope| needed.iter().any(|one| one == scope));
+                needs_it.then_some(name)
             }
-            RouteAuthorizer::None => false,
-        };
-        let named = self.routes.iter().find(needs_it).and_then(|route| match &route.authorizer {
-            RouteAuthorizer::Jwt { name, .. } => Some(name),
             RouteAuthorizer::None => None,
         });
         self.authorizers.get(named.or(self.default_authorizer.as_ref())?)
