@@ -1,0 +1,356 @@
+//! The books of one account: what follows from its rows so far.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::amounts::{Micros, micros};
+use super::causes::CauseBooks;
+use super::charges::ChargeBooks;
+use super::ensure;
+use super::funds::{FundBooks, Wallet};
+use super::hashes::HashChain;
+use super::metered::MeterBooks;
+use super::owed::OwedBooks;
+use super::payments::PaymentBooks;
+use super::prices::PriceBooks;
+use super::published::EventBooks;
+use super::resources::{RatedResource, ResourceBooks, ResourceStatus};
+use super::row::{BookedRow, Fund, FundMove, FundMoves, PAID, array};
+use super::schedule::DemandedSchedule;
+use super::standing::{StandingBook, StandingFacts};
+use super::time::{AccountBefore, ExpectedRow, PaidPeriod, hour_end};
+
+/// The rows of an account, checked in their order.
+#[derive(Debug, Default)]
+pub struct AccountBooks {
+    pub next_seq: u64,
+    last_at: i64,
+    balance: Micros,
+    /// The state that the last row stored.
+    state: Value,
+    pub hashes: HashChain,
+    causes: CauseBooks,
+    pub charges: ChargeBooks,
+    pub events: EventBooks,
+    funds: FundBooks,
+    pub resources: ResourceBooks,
+    period: Option<PaidPeriod>,
+    standing: StandingBook,
+    owed: OwedBooks,
+    payments: PaymentBooks,
+    meters: MeterBooks,
+    /// The sum of the rows of payments, refunds and disputes.
+    pub received: Micros,
+    /// What the last row but one left to do.
+    schedule: ScheduleBook,
+}
+
+/// The schedule item as it must be.
+#[derive(Debug, Default)]
+struct ScheduleBook {
+    demanded: DemandedSchedule,
+    /// The row that changed it last.
+    seq: Option<u64>,
+}
+
+/// Types of rows that record money at Stripe.
+const PAID_TYPES: [&str; 7] =
+    ["topup", "auto_refill", "commit", "refund", "refund_reversed", "dispute", "dispute_reversed"];
+/// Types of rows that have lines.
+const LINED_TYPES: [&str; 7] =
+    ["usage", "started", "restored", "stopped", "resources_deleted", "suspended", "start_failed"];
+
+impl AccountBooks {
+    /// Checks the next row, as its item is stored.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn add(&mut self, item: &Value, prices: &PriceBooks) -> Result<(), String> {
+        let seq: u64 = super::row::number(&item["seq"])?;
+        ensure!(seq == self.next_seq, "row {seq} follows row {}", self.next_seq);
+        let row = BookedRow::read(item)?;
+        ensure!(seq > 0 || row.kind == "opened", "the first row is {}", row.kind);
+        ensure!(row.at >= self.last_at, "time runs backwards from {}", self.last_at);
+        self.hashes.add(&row)?;
+        self.causes.add(&row)?;
+        self.charges.add(&row)?;
+        self.check_balance(&row)?;
+        self.add_changes(&row, prices)?;
+        self.check_state(&row, prices)?;
+        self.events.add(&row);
+        let demanded = DemandedSchedule::of(&row.state, row.at)?;
+        if demanded != self.schedule.demanded {
+            self.schedule = ScheduleBook { demanded, seq: Some(seq) };
+        }
+        self.next_seq += 1;
+        (self.last_at, self.balance, self.state) = (row.at, row.balance, row.state);
+        Ok(())
+    }
+
+    /// Whether the account waits for its deletion, which no function confirms yet.
+    #[must_use]
+    pub fn is_deleting(&self) -> bool {
+        matches!(self.standing, StandingBook::Deleting { .. })
+    }
+
+    /// Until when time is paid, while something costs time.
+    #[must_use]
+    pub fn paid_through(&self) -> Option<i64> {
+        self.period.as_ref().map(|period| period.through)
+    }
+
+    /// The schedule item is what the last row demands.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn check_schedule(&self, account: &str, item: &Value) -> Result<(), String> {
+        self.schedule.demanded.check(account, item)?;
+        let seq = item["seq"]["N"].as_str().map(str::to_owned);
+        let expected = self.schedule.seq.map(|seq| seq.to_string());
+        ensure!(seq == expected, "the schedule is of row {seq:?}, not {expected:?}");
+        Ok(())
+    }
+
+    /// Each balance follows from the one before, and billing for time never leads below zero.
+    fn check_balance(&mut self, row: &BookedRow) -> Result<(), String> {
+        ensure!(
+            row.balance == self.balance + row.amount,
+            "the balance does not follow from {}",
+            self.balance
+        );
+        let is_for_time =
+            ["usage", "started", "restored", "resumed", "owed_paid"].contains(&row.kind.as_str());
+        ensure!(!(is_for_time && row.amount < 0 && row.balance < 0), "into debt for time");
+        if PAID_TYPES.contains(&row.kind.as_str()) {
+            self.received += row.moves()?.get(&PAID).map_or(0, |moved| moved.amount);
+        }
+        Ok(())
+    }
+
+    fn before<'a>(&'a self, prices: &'a PriceBooks) -> AccountBefore<'a> {
+        AccountBefore {
+            funds: &self.funds,
+            resources: &self.resources,
+            prices,
+            period: self.period.as_ref(),
+            last_at: self.last_at,
+        }
+    }
+
+    /// What the row does follows from the account before it.
+    fn add_changes(&mut self, row: &BookedRow, prices: &PriceBooks) -> Result<(), String> {
+        let facts = StandingFacts {
+            balance: self.balance,
+            owed: self.owed.at(self.last_at),
+            is_frozen: self.state["f"].is_object(),
+            has_trial: self.state["t"].is_object(),
+        };
+        let expected = self.expected(row, prices)?;
+        let moves = row.moves()?;
+        ensure!(moves == expected.moves, "the row moves {moves:?}, not {:?}", expected.moves);
+        let moved: Micros = moves.values().map(|moved| moved.amount).sum();
+        ensure!(moved == row.amount, "the amount is {}, and {moved} moves", row.amount);
+        if LINED_TYPES.contains(&row.kind.as_str()) {
+            let lines = row.lines()?;
+            ensure!(lines == expected.lines, "the lines are {lines:?}, not {:?}", expected.lines);
+            let sum: Micros = lines.iter().map(|line| line.amount).sum();
+            ensure!(sum == row.amount, "the lines add up to {sum}, not {}", row.amount);
+        }
+        let mut owed = self.owed.clone();
+        owed.add(row, self.before(prices), &self.state)?;
+        self.owed = owed;
+        self.begin_period(row);
+        self.funds.add_grants(row)?;
+        self.funds.apply(&moves)?;
+        self.change_resources(row, prices)?;
+        self.standing.add(row, facts)?;
+        self.end_period(row, prices)
+    }
+
+    /// What the row must charge or give back, and which funds must move.
+    fn expected(&mut self, row: &BookedRow, prices: &PriceBooks) -> Result<ExpectedRow, String> {
+        let is_good = self.standing == StandingBook::Good;
+        let before = self.before(prices);
+        let moves = match row.kind.as_str() {
+            "usage" => {
+                ensure!(is_good, "time is paid while it is {:?}", self.standing);
+                let unpaid = texts(&row.change["n"]);
+                return before.usage(row, &unpaid);
+            }
+            "started" | "restored" => {
+                ensure!(is_good, "something starts while it is {:?}", self.standing);
+                return before.start(row);
+            }
+            "stopped" | "resources_deleted" | "suspended" => return self.end_of_time(row, prices),
+            "start_failed" => {
+                let failed = before.fail_start(row)?;
+                let unpaid = texts(&row.change["unpaid"]);
+                let expected = failed.is_unpaid.then(|| failed.resource.clone());
+                ensure!(unpaid == expected.into_iter().collect(), "{unpaid:?} is kept for free");
+                return Ok(failed.expected);
+            }
+            "owed_paid" => {
+                let mut wallet = Wallet::at(&self.funds, self.last_at);
+                wallet.pay_owed(self.owed.at(self.last_at));
+                wallet.moves()
+            }
+            "metered" => {
+                let mut meters = self.meters.clone();
+                let moves = meters.add(row, before)?;
+                self.meters = meters;
+                moves
+            }
+            "bonus" | "trial" => given(row)?,
+            "expired" | "trial_ended" => self.expiring(row)?,
+            // Staff chose the amount.
+            "correction" => FundMoves::from([(PAID, FundMove { amount: row.amount, used: 0 })]),
+            _ => self.payments.add(row, &mut self.funds)?,
+        };
+        Ok(ExpectedRow { lines: Vec::new(), moves })
+    }
+
+    /// What a stop, a deletion or a suspension gives back. Nothing if the credit was spent.
+    fn end_of_time(&self, row: &BookedRow, prices: &PriceBooks) -> Result<ExpectedRow, String> {
+        let as_of = row.change["as_of"].as_i64();
+        let is_spent = row.change["why"] == "credit" || row.change["reason"] == "credit";
+        if is_spent {
+            let as_of = as_of.ok_or("no end")?;
+            self.before(prices).check_spent(as_of)?;
+            return Ok(ExpectedRow::default());
+        }
+        ensure!(as_of.is_none_or(|as_of| as_of == row.at), "it stops at another time than now");
+        self.before(prices).give_back(row)
+    }
+
+    /// A grant ends at its time, and takes with it what is left.
+    fn expiring(&self, row: &BookedRow) -> Result<FundMoves, String> {
+        let number = row.change["number"].as_u64().and_then(|number| Fund::try_from(number).ok());
+        let is_it = |fund: Fund, kind: &str| number.map_or(kind == "trial", |it| it == fund);
+        let ends_at = self.state["t"]["t"].as_i64();
+        let mut moves = FundMoves::new();
+        for (fund, grant) in &self.funds.grants {
+            let is_of_trial = number.is_some() || Some(grant.expires_at) == ends_at;
+            if is_it(*fund, &grant.kind) && is_of_trial && grant.left > 0 {
+                ensure!(grant.expires_at <= row.at, "grant {fund} ends before its time");
+                moves.insert(*fund, FundMove { amount: -grant.left, used: 0 });
+            }
+        }
+        ensure!(!moves.is_empty() || number.is_none(), "grant {number:?} has nothing left to end");
+        Ok(moves)
+    }
+
+    /// Another period is paid, before the row's amounts are counted.
+    fn begin_period(&mut self, row: &BookedRow) {
+        let is_first_start =
+            ["started", "restored"].contains(&row.kind.as_str()) && self.period.is_none();
+        if row.kind == "usage" {
+            let seconds = |name: &str| row.change[name].as_i64().unwrap_or_default();
+            let mut period = PaidPeriod::new(seconds("f"), seconds("t"));
+            period.unpaid = texts(&row.change["n"]);
+            self.period = Some(period);
+            self.funds.begin_period();
+        } else if is_first_start {
+            self.period = Some(PaidPeriod::new(row.at, hour_end(row.at)));
+            self.funds.begin_period();
+        }
+    }
+
+    fn change_resources(&mut self, row: &BookedRow, prices: &PriceBooks) -> Result<(), String> {
+        let resources = &mut self.resources;
+        let as_of = row.change["as_of"].as_i64().unwrap_or(row.at);
+        let period = self.period.as_ref().map_or((0, 0), |period| (period.from, period.through));
+        match row.kind.as_str() {
+            "created" => resources.put(row, prices)?,
+            "started" | "restored" => {
+                resources.put(row, prices)?;
+                resources.record(row, (row.at, period.1))?;
+                if let Some(period) = &mut self.period {
+                    row.resources().iter().for_each(|id| _ = period.unpaid.remove(id));
+                }
+            }
+            "usage" => resources.record(row, period)?,
+            "stopped" => {
+                resources.record(row, period)?;
+                resources.end(row, ResourceStatus::Off, as_of)?;
+            }
+            "resources_deleted" => {
+                resources.record(row, period)?;
+                resources.end(row, ResourceStatus::Deleted, row.at)?;
+            }
+            "suspended" => {
+                resources.record(row, period)?;
+                resources.suspend(as_of);
+            }
+            "start_failed" => {
+                resources.fail_start(row)?;
+                if let Some(period) = &mut self.period {
+                    period.unpaid.extend(texts(&row.change["unpaid"]));
+                }
+            }
+            "resumed" => resources.restart(row)?,
+            "deleted" => resources.delete_all(),
+            "purged" => resources.purge(row)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What is billed after the row. Nothing is prepaid if that is nothing.
+    fn rated(&self, row: &BookedRow, prices: &PriceBooks) -> Result<Vec<RatedResource>, String> {
+        let at = self.period.as_ref().map_or(row.at, PaidPeriod::rated_at);
+        match self.standing {
+            StandingBook::Good => self.resources.rated(prices, at),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn end_period(&mut self, row: &BookedRow, prices: &PriceBooks) -> Result<(), String> {
+        let is_billed = !self.rated(row, prices)?.is_empty();
+        if !is_billed {
+            self.period = None;
+            self.funds.begin_period();
+        } else if self.period.is_none() {
+            ensure!(row.kind == "resumed", "something is billed, and no period is paid");
+            self.period = Some(PaidPeriod::new(row.at, row.at));
+        }
+        Ok(())
+    }
+
+    /// The state that the row stores is that of the books.
+    fn check_state(&self, row: &BookedRow, prices: &PriceBooks) -> Result<(), String> {
+        let state = &row.state;
+        let balance = self.funds.balance();
+        ensure!(balance == row.balance, "the funds add up to {balance}, not {}", row.balance);
+        self.funds.check_state(state)?;
+        self.owed.check_state(state)?;
+        self.standing.check_state(state)?;
+        let rated = self.rated(row, prices)?;
+        self.resources.check_state(state, &rated)?;
+        let is_good = self.standing == StandingBook::Good;
+        let running = self.resources.running();
+        ensure!(is_good || running == 0, "{running} run while it is {:?}", self.standing);
+        let period = self.period.as_ref();
+        let stored = &state["p"];
+        let is_same = stored["f"] == json!(period.map(|period| period.from))
+            && stored["t"] == json!(period.map(|period| period.through))
+            && texts(&stored["n"])
+                == period.map(|period| period.unpaid.clone()).unwrap_or_default();
+        ensure!(is_same, "the period is {period:?}, and the state says {stored}");
+        Ok(())
+    }
+}
+
+/// What a grant or a trial gives.
+fn given(row: &BookedRow) -> Result<FundMoves, String> {
+    let [grant] = array(&row.event["g"]) else { return Err("it gives no grant".to_owned()) };
+    ensure!(grant["n"] == row.change["number"], "another grant than {}", row.change["number"]);
+    let number = grant["n"].as_u64().and_then(|number| Fund::try_from(number).ok());
+    let amount = micros(&grant["a"])?;
+    ensure!(amount > 0, "a grant of {amount}");
+    Ok(FundMoves::from([(number.unwrap_or_default(), FundMove { amount, used: 0 })]))
+}
+
+fn texts(value: &Value) -> BTreeSet<String> {
+    array(value).iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}

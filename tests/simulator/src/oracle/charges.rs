@@ -1,0 +1,112 @@
+//! Whether each charge of a saved card had its reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::amounts::{Micros, micros};
+use super::ensure;
+use super::row::{BookedRow, array};
+use super::stripe::StripeBooks;
+
+/// So long before a charge its reason must have been there, in seconds: `auto-refill` takes two
+/// minutes at most.
+const BEFORE_CHARGE_SECONDS: i64 = 180;
+
+/// The payments that were credited, and what stood after each row.
+#[derive(Debug, Default)]
+pub struct ChargeBooks {
+    after: Vec<AfterRow>,
+    /// The payments that were credited, with the number of the row.
+    credited: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct AfterRow {
+    at: i64,
+    balance: Micros,
+    /// Below which a refill is agreed to.
+    threshold: Option<Micros>,
+}
+
+impl ChargeBooks {
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn add(&mut self, row: &BookedRow) -> Result<(), String> {
+        let threshold = &row.state["r"]["a"]["t"];
+        let threshold = threshold.is_string().then(|| micros(threshold)).transpose()?;
+        self.after.push(AfterRow { at: row.at, balance: row.balance, threshold });
+        if ["topup", "auto_refill", "commit"].contains(&row.kind.as_str()) {
+            // The row of an invoice names its payments, too.
+            let also = array(&row.change["also"]).iter();
+            for payment in std::iter::once(&row.change["payment"]).chain(also) {
+                let before = self.credited.insert(text(payment), row.seq);
+                ensure!(before.is_none(), "{payment} is credited twice");
+            }
+        }
+        Ok(())
+    }
+
+    /// A card is charged only while the credit is below the threshold, with everything that Stripe
+    /// has received.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn check(&self, stripe: &StripeBooks<'_>, account: &str) -> Result<(), String> {
+        let mut attempts = BTreeSet::new();
+        for invoice in stripe.of_kind("invoice").filter(|invoice| invoice["status"] == "paid") {
+            let metadata = &invoice["metadata"];
+            if metadata["tollgate_account"] != account || metadata["tollgate_attempt"].is_null() {
+                continue;
+            }
+            let attempt = metadata["tollgate_attempt"].to_string();
+            ensure!(attempts.insert(attempt.clone()), "{account}: attempt {attempt} is paid twice");
+            let Some(paid_at) = invoice["status_transitions"]["paid_at"].as_i64() else { continue };
+            let looked_from = paid_at - BEFORE_CHARGE_SECONDS;
+            // Rows have the time of their trigger, which may have waited. The row that credits this
+            // charge can therefore be older than the charge.
+            let credited = self.credited.get(&text(&invoice["id"]));
+            let credited = credited.and_then(|seq| usize::try_from(*seq).ok());
+            let before = self.after.get(..credited.unwrap_or(self.after.len()));
+            let before = before.unwrap_or_default();
+            let first = before.iter().rposition(|after| after.at <= looked_from).unwrap_or(0);
+            let within = before.iter().enumerate().skip(first);
+            let mut within = within.take_while(|(_, after)| after.at <= paid_at);
+            let has_reason = within.any(|(seq, after)| {
+                let uncredited = self.uncredited(stripe, account, seq, looked_from);
+                after.threshold.is_some_and(|threshold| after.balance + uncredited < threshold)
+            });
+            ensure!(
+                has_reason,
+                "{account}: {} was charged above the threshold at {paid_at}, after {:?}",
+                invoice["id"],
+                before.get(first..)
+            );
+        }
+        Ok(())
+    }
+
+    /// What Stripe had received by a time, and what no row up to this one credits.
+    fn uncredited(
+        &self,
+        stripe: &StripeBooks<'_>,
+        account: &str,
+        seq: usize,
+        until: i64,
+    ) -> Micros {
+        let is_credited = |payment: &str| {
+            let row = self.credited.get(payment).and_then(|row| usize::try_from(*row).ok());
+            row.is_some_and(|row| row <= seq)
+        };
+        stripe
+            .charges_of(account)
+            .filter(|charge| charge["created"].as_i64().is_some_and(|created| created <= until))
+            .filter(|charge| !is_credited(charge["payment_intent"].as_str().unwrap_or_default()))
+            .map(|charge| stripe.kept_until(charge, until))
+            .sum()
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,370 @@
+//! Paid credit and grants, and which of them pays.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::amounts::{Micros, micros};
+use super::ensure;
+use super::row::{BookedRow, Fund, FundMove, FundMoves, FundShares, PAID, array};
+
+/// The funds of an account.
+#[derive(Clone, Debug, Default)]
+pub struct FundBooks {
+    pub paid: Micros,
+    /// What paid credit spent on the current period.
+    pub paid_used: Micros,
+    /// All grants that ever were. A spent one may get something back.
+    pub grants: BTreeMap<Fund, GrantBook>,
+}
+
+#[derive(Clone, Debug)]
+pub struct GrantBook {
+    pub kind: String,
+    pub amount: Micros,
+    pub left: Micros,
+    /// What the grant spent on the current period.
+    pub used: Micros,
+    /// It pays for nothing from this second on.
+    pub expires_at: i64,
+    pub excludes: BTreeSet<String>,
+    /// The payment that it came with.
+    pub payment: Option<String>,
+    /// Whether that payment was taken back, all of it. Nothing returns to the grant then.
+    pub is_void: bool,
+}
+
+impl GrantBook {
+    fn read(stored: &Value) -> Result<Self, String> {
+        let excluded = array(&stored["e"]).iter().filter_map(Value::as_str);
+        Ok(Self {
+            kind: stored["k"].as_str().unwrap_or_default().to_owned(),
+            amount: micros(&stored["a"])?,
+            left: micros(&stored["r"])?,
+            used: micros(&stored["u"])?,
+            expires_at: stored["x"].as_i64().ok_or("a grant without end")?,
+            excludes: excluded.map(str::to_owned).collect(),
+            payment: stored["p"].as_str().map(str::to_owned),
+            is_void: false,
+        })
+    }
+
+    /// Whether the account's state still has the grant.
+    #[must_use]
+    pub fn is_in_state(&self) -> bool {
+        self.left > 0 || self.used > 0
+    }
+
+    fn pays(&self, sku: &str, instant: i64) -> bool {
+        self.left > 0 && self.expires_at > instant && !self.excludes.contains(sku)
+    }
+
+    /// What can still be given back to it.
+    fn room(&self) -> Micros {
+        (self.amount - self.left - self.used).max(0)
+    }
+}
+
+impl FundBooks {
+    #[must_use]
+    pub fn balance(&self) -> Micros {
+        self.paid + self.grants.values().map(|grant| grant.left).sum::<Micros>()
+    }
+
+    /// Grants in the order in which they pay.
+    fn in_order(&self) -> Vec<Fund> {
+        let mut funds: Vec<Fund> = self.grants.keys().copied().collect();
+        funds.sort_by_key(|fund| (self.grants[fund].expires_at, *fund));
+        funds
+    }
+
+    /// Adds the grants of a row. What they hold is in the row's moves.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn add_grants(&mut self, row: &BookedRow) -> Result<(), String> {
+        for stored in array(&row.event["g"]) {
+            let number = stored["n"].as_u64().and_then(|number| Fund::try_from(number).ok());
+            let number = number.ok_or("a grant without number")?;
+            let new = GrantBook::read(stored)?;
+            ensure!(!new.is_in_state(), "grant {number} comes with money beside the moves");
+            if let Some(known) = self.grants.get(&number) {
+                ensure!(known.amount == new.amount, "grant {number} had another amount");
+                ensure!(known.expires_at == new.expires_at, "grant {number} had another end");
+                ensure!(new.expires_at > row.at, "grant {number} returns after its end");
+                continue;
+            }
+            let next = self.grants.keys().next_back().map_or(1, |last| last + 1);
+            ensure!(number == next, "grant {number} follows grant {}", next - 1);
+            ensure!(new.expires_at > row.at, "grant {number} has ended before it begins");
+            self.grants.insert(number, new);
+        }
+        Ok(())
+    }
+
+    /// From now on another period is paid.
+    pub fn begin_period(&mut self) {
+        self.paid_used = 0;
+        for grant in self.grants.values_mut() {
+            grant.used = 0;
+        }
+    }
+
+    /// Applies what a row moves.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn apply(&mut self, moves: &FundMoves) -> Result<(), String> {
+        for (fund, moved) in moves {
+            if *fund == PAID {
+                self.paid += moved.amount;
+                self.paid_used += moved.used;
+                ensure!(self.paid_used >= 0, "paid credit gets back more than it paid");
+                continue;
+            }
+            let grant = self.grants.get_mut(fund).ok_or("a grant moves that is not known")?;
+            grant.left += moved.amount;
+            grant.used += moved.used;
+            ensure!(grant.left >= 0, "grant {fund} is below zero");
+            ensure!(grant.left <= grant.amount, "grant {fund} holds more than was given");
+            ensure!(grant.used >= 0, "grant {fund} gets back more than it paid");
+        }
+        Ok(())
+    }
+
+    /// The stored state has the same funds.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn check_state(&self, state: &Value) -> Result<(), String> {
+        let paid = micros(&state["c"])?;
+        ensure!(paid == self.paid, "paid credit is {}, and the state says {paid}", self.paid);
+        let used = micros(&state["p"]["u"])?;
+        ensure!(used == self.paid_used, "{} was paid of the period, not {used}", self.paid_used);
+        let ever = state["gn"].as_u64().unwrap_or_default();
+        ensure!(ever == self.grants.len() as u64, "there were {} grants", self.grants.len());
+        let mut stored: BTreeMap<Fund, GrantBook> = BTreeMap::new();
+        for grant in array(&state["g"]) {
+            let number = grant["n"].as_u64().and_then(|number| Fund::try_from(number).ok());
+            stored.insert(number.ok_or("a grant without number")?, GrantBook::read(grant)?);
+        }
+        for (number, known) in &self.grants {
+            let Some(grant) = stored.remove(number) else {
+                ensure!(!known.is_in_state(), "the state has lost grant {number}: {known:?}");
+                continue;
+            };
+            let is_same = (grant.left, grant.used, grant.amount, grant.expires_at)
+                == (known.left, known.used, known.amount, known.expires_at)
+                && grant.excludes == known.excludes
+                && grant.payment == known.payment
+                && grant.kind == known.kind;
+            ensure!(is_same, "grant {number} is {known:?}, and the state says {grant:?}");
+        }
+        ensure!(stored.is_empty(), "the state has grants that were never given: {stored:?}");
+        Ok(())
+    }
+}
+
+/// The funds while a row is decided.
+#[derive(Clone, Debug)]
+pub struct Wallet {
+    before: FundBooks,
+    now: FundBooks,
+    /// A debt comes first, so no more than this can be spent.
+    budget: Micros,
+    instant: i64,
+}
+
+impl Wallet {
+    /// The funds that can pay from an instant on.
+    #[must_use]
+    pub fn at(funds: &FundBooks, instant: i64) -> Self {
+        let mut wallet = Self { before: funds.clone(), now: funds.clone(), budget: 0, instant };
+        wallet.count_budget();
+        wallet
+    }
+
+    /// The same for a period that begins then.
+    #[must_use]
+    pub fn of_new_period(funds: &FundBooks, instant: i64) -> Self {
+        let mut funds = funds.clone();
+        funds.begin_period();
+        Self::at(&funds, instant)
+    }
+
+    /// Counts what was given back as spendable.
+    pub fn count_budget(&mut self) {
+        let lasting = self.now.grants.values().filter(|grant| grant.expires_at > self.instant);
+        let left: Micros = lasting.map(|grant| grant.left).sum();
+        self.budget = (self.now.paid + left).max(0);
+    }
+
+    /// How many grants can pay for a SKU.
+    #[must_use]
+    pub fn eligible_grants(&self, sku: &str) -> usize {
+        self.now.grants.values().filter(|grant| grant.pays(sku, self.instant)).count()
+    }
+
+    /// The credit that can pay for a SKU.
+    #[must_use]
+    pub fn eligible(&self, sku: &str) -> Micros {
+        let grants = self.now.grants.values().filter(|grant| grant.pays(sku, self.instant));
+        let left: Micros = grants.map(|grant| grant.left).sum();
+        (left + self.now.paid.max(0)).min(self.budget)
+    }
+
+    /// Pays for time: the grant that ends first, then paid credit. Nothing if it does not suffice.
+    pub fn pay(&mut self, sku: &str, amount: Micros) -> Option<FundShares> {
+        if amount > self.eligible(sku) {
+            return None;
+        }
+        self.budget -= amount;
+        let (mut shares, rest) = self.pay_by_grants(sku, amount, true);
+        if rest > 0 {
+            self.now.paid -= rest;
+            self.now.paid_used += rest;
+            shares.insert(PAID, -rest);
+        }
+        Some(shares)
+    }
+
+    /// Pays for what was used already. Paid credit may go below zero.
+    pub fn pay_beyond(&mut self, sku: &str, amount: Micros) -> FundShares {
+        self.budget = (self.budget - amount).max(0);
+        let (mut shares, rest) = self.pay_by_grants(sku, amount, false);
+        if rest > 0 {
+            self.now.paid -= rest;
+            shares.insert(PAID, -rest);
+        }
+        shares
+    }
+
+    fn pay_by_grants(
+        &mut self,
+        sku: &str,
+        amount: Micros,
+        is_for_period: bool,
+    ) -> (FundShares, Micros) {
+        let (mut rest, mut shares) = (amount, FundShares::new());
+        for fund in self.now.in_order() {
+            let instant = self.instant;
+            let Some(grant) = self.now.grants.get_mut(&fund) else { continue };
+            if rest == 0 || !grant.pays(sku, instant) {
+                continue;
+            }
+            let part = rest.min(grant.left);
+            grant.left -= part;
+            grant.used += if is_for_period { part } else { 0 };
+            rest -= part;
+            shares.insert(fund, -part);
+        }
+        (shares, rest)
+    }
+
+    /// Pays what is owed, by any credit, as far as it reaches. What was paid.
+    pub fn pay_owed(&mut self, owed: Micros) -> Micros {
+        let instant = self.instant;
+        let lasting = self.now.grants.values().filter(|grant| grant.expires_at > instant);
+        let left: Micros = lasting.map(|grant| grant.left).sum();
+        let paid = owed.min((left + self.now.paid.max(0)).min(self.budget));
+        let mut rest = paid;
+        for fund in self.now.in_order() {
+            let Some(grant) = self.now.grants.get_mut(&fund) else { continue };
+            if grant.expires_at > instant {
+                let part = rest.min(grant.left);
+                grant.left -= part;
+                rest -= part;
+            }
+        }
+        self.now.paid -= rest;
+        paid
+    }
+
+    /// Gives back unused time: to the grants that paid for the period and pay for the SKU, then to
+    /// paid credit, then to other grants. No fund gets more than it paid. What an expired grant paid
+    /// is lost.
+    pub fn give_back(&mut self, sku: &str, amount: Micros) -> FundShares {
+        let (mut rest, mut shares) = (amount, FundShares::new());
+        let funds = self.now.in_order();
+        let (may_pay, others): (Vec<Fund>, Vec<Fund>) =
+            funds.into_iter().partition(|fund| !self.now.grants[fund].excludes.contains(sku));
+        for fund in may_pay {
+            rest -= self.return_to_grant(fund, rest, &mut shares);
+        }
+        let to_paid = rest.min(self.now.paid_used);
+        if to_paid > 0 {
+            self.now.paid_used -= to_paid;
+            self.now.paid += to_paid;
+            rest -= to_paid;
+            shares.insert(PAID, to_paid);
+        }
+        for fund in others {
+            rest -= self.return_to_grant(fund, rest, &mut shares);
+        }
+        shares
+    }
+
+    fn return_to_grant(&mut self, fund: Fund, amount: Micros, shares: &mut FundShares) -> Micros {
+        let Some(grant) = self.now.grants.get_mut(&fund) else { return 0 };
+        let part = amount.min(grant.used);
+        grant.used -= part;
+        if part > 0 && grant.expires_at > self.instant {
+            grant.left += part;
+            shares.insert(fund, part);
+        }
+        part
+    }
+
+    /// Gives back what a fund paid in a period that is over. `holders` are the grants that may hold
+    /// it, besides those with something left.
+    pub fn give_back_past(
+        &mut self,
+        fund: Fund,
+        amount: Micros,
+        holders: &BTreeSet<Fund>,
+    ) -> FundShares {
+        let (mut rest, mut shares) = (amount, FundShares::new());
+        if fund != PAID {
+            let mut alive = self.now.in_order();
+            alive.retain(|other| {
+                let grant = &self.now.grants[other];
+                let may_hold = self.before.grants[other].is_in_state() || holders.contains(other);
+                grant.expires_at > self.instant && may_hold && !grant.is_void
+            });
+            if !alive.contains(&fund) {
+                return shares;
+            }
+            alive.sort_by_key(|other| *other != fund);
+            for other in alive {
+                let Some(grant) = self.now.grants.get_mut(&other) else { continue };
+                let part = rest.min(grant.room());
+                grant.left += part;
+                rest -= part;
+                if part > 0 {
+                    shares.insert(other, part);
+                }
+            }
+        }
+        if rest > 0 {
+            self.now.paid += rest;
+            shares.insert(PAID, rest);
+        }
+        shares
+    }
+
+    /// What changed so far.
+    #[must_use]
+    pub fn moves(&self) -> FundMoves {
+        let of_paid = FundMove {
+            amount: self.now.paid - self.before.paid,
+            used: self.now.paid_used - self.before.paid_used,
+        };
+        let of_grants = self.now.grants.iter().map(|(fund, grant)| {
+            let before = &self.before.grants[fund];
+            let (amount, used) = (grant.left - before.left, grant.used - before.used);
+            (*fund, FundMove { amount, used })
+        });
+        let all = std::iter::once((PAID, of_paid)).chain(of_grants);
+        all.filter(|(_, moved)| *moved != FundMove::default()).collect()
+    }
+}

@@ -1,0 +1,234 @@
+//! When an account must be looked at, from its state alone, and what its schedule item says.
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::amounts::{Micros, cost, hourly_rate, micros};
+use super::ensure;
+use super::row::{array, number};
+use super::time::HOUR;
+
+const DAY: i64 = 24 * HOUR;
+/// How long deleted resources can be restored, as the policy says.
+const RESTORE_SECONDS: i64 = 14 * DAY;
+/// How long the card of a suspended account is charged, as the policy says.
+const CHARGED_SECONDS: i64 = 14 * DAY;
+/// How long an attempt may be open before it is driven on, as the policy says.
+const ATTEMPT_SECONDS: i64 = 120;
+/// The parts of an index.
+const SHARDS: u8 = 64;
+
+/// What the schedule item of an account must say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DemandedSchedule {
+    /// Whether the hourly run looks at the account.
+    pub is_billable: bool,
+    pub due_at: Option<i64>,
+}
+
+/// The state of an account after its last row.
+#[derive(Clone, Copy, Debug)]
+struct StateView<'a> {
+    state: &'a Value,
+    at: i64,
+}
+
+impl DemandedSchedule {
+    /// What a state demands, after a row of this time.
+    ///
+    /// # Errors
+    /// What of the state cannot be read.
+    pub fn of(state: &Value, at: i64) -> Result<Self, String> {
+        let view = StateView { state, at };
+        let is_billable = view.is_billed() || state["m"].as_u64() > Some(0);
+        let due_at = [view.money_ends(), view.returns()?, view.deletions()?, view.refills()?];
+        Ok(Self { is_billable, due_at: due_at.into_iter().flatten().min() })
+    }
+
+    /// The item says the same, in the shard of its account.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn check(&self, account: &str, item: &Value) -> Result<(), String> {
+        let due_at = item["due_at"].is_object().then(|| number::<i64>(&item["due_at"]));
+        let stored =
+            Self { is_billable: item["billable_shard"].is_object(), due_at: due_at.transpose()? };
+        ensure!(stored == *self, "the state demands {self:?}, and the schedule has {stored:?}");
+        let shard = Sha256::digest(account.as_bytes())[0] % SHARDS;
+        for (is_there, name) in
+            [(stored.is_billable, "billable_shard"), (stored.due_at.is_some(), "due_shard")]
+        {
+            let shard = shard.to_string();
+            let expected = is_there.then_some(shard.as_str());
+            ensure!(item[name]["S"].as_str() == expected, "the item has {name} {}", item[name]);
+        }
+        Ok(())
+    }
+}
+
+impl StateView<'_> {
+    fn seconds(&self, path: &str) -> Option<i64> {
+        self.state.pointer(path).and_then(Value::as_i64)
+    }
+
+    fn amount(&self, path: &str) -> Result<Micros, String> {
+        self.state.pointer(path).map_or(Ok(0), micros)
+    }
+
+    fn is_good(&self) -> bool {
+        self.state["s"].is_null()
+    }
+
+    fn is_frozen(&self) -> bool {
+        self.state["f"].is_object()
+    }
+
+    fn is_billed(&self) -> bool {
+        let running = self.state["b"]["k"].as_object().is_some_and(|kinds| !kinds.is_empty());
+        running || self.seconds("/b/i") > Some(0)
+    }
+
+    fn is_suspended_for_credit(&self) -> bool {
+        self.state["s"]["suspended"].is_object() && self.state["s"]["suspended"]["y"] != "staff"
+    }
+
+    fn is_in_trial(&self) -> bool {
+        let trial = &self.state["t"];
+        trial.is_object() && (trial["s"].is_null() || trial["s"] == "active")
+    }
+
+    fn balance(&self) -> Result<Micros, String> {
+        let grants = array(&self.state["g"]).iter().map(|grant| micros(&grant["r"]));
+        let left: Micros = grants.sum::<Result<Micros, String>>()?;
+        Ok(self.amount("/c")? + left)
+    }
+
+    fn is_above_floor(&self) -> Result<bool, String> {
+        let floors = ["suspended", "deleting", "deleted"];
+        let floor = floors.map(|name| self.amount(&format!("/s/{name}/l")));
+        let floor: Micros = floor.into_iter().sum::<Result<Micros, String>>()?;
+        Ok(self.balance()? > floor)
+    }
+
+    /// What is owed, with what was kept up to the row.
+    fn owed(&self) -> Result<Micros, String> {
+        let recorded = self.amount("/o")?;
+        let kept = "/s/suspended/k";
+        let from = self.seconds(&format!("{kept}/f"));
+        let (Some(from), Some(until)) = (from, self.seconds(&format!("{kept}/t"))) else {
+            return Ok(recorded);
+        };
+        let rate = hourly_rate(self.state.pointer(&format!("{kept}/r")).unwrap_or(&Value::Null))?;
+        Ok(recorded + cost(rate, (self.at.min(until) - from).max(0)))
+    }
+
+    /// Whether any credit is left that has not expired, and no debt comes before it.
+    fn has_credit(&self) -> Result<bool, String> {
+        let paid = self.amount("/c")?;
+        let lasting = array(&self.state["g"]).iter();
+        let lasting = lasting.filter(|grant| grant["x"].as_i64() > Some(self.at));
+        let left = lasting.map(|grant| micros(&grant["r"])).sum::<Result<Micros, String>>()?;
+        Ok(paid + left > 0)
+    }
+
+    /// The end of a payment that is expected, of a trial, of a grant, and of an hour that was only
+    /// paid in part. The hourly run looks at full hours.
+    fn money_ends(&self) -> Option<i64> {
+        let pending = array(&self.state["pp"]).iter().filter_map(|pending| pending["x"].as_i64());
+        let trial = self.seconds("/t/t").filter(|_| self.is_in_trial());
+        let grants = array(&self.state["g"]).iter().filter(|grant| {
+            let is_of_trial = grant["k"] == "trial" && self.is_in_trial();
+            grant["r"].is_string() && !is_of_trial
+        });
+        let grants = grants.filter_map(|grant| grant["x"].as_i64());
+        let paid = self.seconds("/p/t").filter(|through| through.rem_euclid(HOUR) != 0);
+        let paid = paid.filter(|_| self.is_good() && self.is_billed());
+        pending.chain(trial).chain(grants).chain(paid).min()
+    }
+
+    /// New credit pays what is owed, then ends a suspension; then what ran runs again.
+    fn returns(&self) -> Result<Option<i64>, String> {
+        let is_closed = self.state["s"] == "closed";
+        let is_above_floor = self.is_above_floor()?;
+        let paid_through = self.seconds("/p/t");
+        let owed = self.owed()?;
+        let pays = owed > 0 && self.has_credit()? && !is_closed;
+        let pays = pays && (self.is_good() || is_above_floor);
+        let pays_at = pays.then(|| paid_through.map_or(self.at, |paid| paid.min(self.at)));
+        let is_by_staff = self.state["s"]["suspended"]["y"] == "staff";
+        let may_resume = !self.is_good() && !is_closed && !is_by_staff && !self.is_frozen();
+        let resumes_at = (may_resume && owed == 0 && is_above_floor).then_some(self.at);
+        let restarts = self.state["ri"] == "yes" && self.is_good() && !self.is_frozen();
+        let restarts_at = paid_through.map_or(self.at, |paid| paid.max(self.at));
+        let all = [pays_at, resumes_at, restarts.then_some(restarts_at)];
+        Ok(all.into_iter().flatten().min())
+    }
+
+    /// The announcement of a deletion and the deletion, while no money may come; and the end of what
+    /// can be restored.
+    fn deletions(&self) -> Result<Option<i64>, String> {
+        let refill = &self.state["r"];
+        let may_money_come = refill["o"].is_object()
+            || refill["w"].is_object()
+            || !array(&self.state["pp"]).is_empty();
+        let waits = may_money_come || self.is_above_floor()?;
+        let warn_at = self.seconds("/s/suspended/w");
+        let next = warn_at.or(self.seconds("/s/suspended/x")).filter(|_| !waits);
+        let deleting = self.state["s"]["deleting"].is_object().then_some(self.at);
+        let deleted = array(&self.state["d"]).iter().filter_map(|deletion| deletion["a"].as_i64());
+        let purged = deleted.map(|at| at + RESTORE_SECONDS);
+        Ok(next.into_iter().chain(deleting).chain(purged).chain(self.seconds("/pd")).min())
+    }
+
+    /// A refill that is wanted, open or blocked, and the end of the card.
+    fn refills(&self) -> Result<Option<i64>, String> {
+        let refill = &self.state["r"];
+        let card = &refill["c"];
+        let is_refused = array(&refill["nc"]).contains(card);
+        let is_possible = (self.is_good() || self.is_suspended_for_credit())
+            && card.is_string()
+            && !is_refused
+            && refill["a"].is_object()
+            && refill["p"].is_null()
+            && !self.is_frozen();
+        let wanted = self.seconds("/r/w/s");
+        let mut all = vec![wanted, self.attempt_due(is_possible)?];
+        if is_possible {
+            all.extend([self.seconds("/r/ce/w"), self.seconds("/r/ce/t")]);
+        }
+        if is_possible && refill["o"].is_null() {
+            let charged_until = self.seconds("/s/suspended/o").map(|as_of| as_of + CHARGED_SECONDS);
+            all.push(if wanted.is_some() { charged_until } else { self.seconds("/r/ra") });
+        }
+        Ok(all.into_iter().flatten().min())
+    }
+
+    /// When an open attempt is driven on. One that the customer is asked to confirm ends at once if
+    /// it is no longer needed or agreed.
+    fn attempt_due(&self, is_possible: bool) -> Result<Option<i64>, String> {
+        let refill = &self.state["r"];
+        let Some(begun_at) = self.seconds("/r/o/b") else { return Ok(None) };
+        let Some(void_at) = self.seconds("/r/o/v") else {
+            return Ok(Some(begun_at + ATTEMPT_SECONDS));
+        };
+        let is_renewal = refill["o"]["y"] == "trial_renewal";
+        let amount = self.amount("/r/o/a")?;
+        let agreed = &refill["a"];
+        let most = if agreed["x"].is_null() { &agreed["a"] } else { &agreed["x"] };
+        let is_agreed = is_renewal || amount <= micros(most)?;
+        let is_needed = is_renewal || self.balance()? < self.amount("/r/a/t")?;
+        let is_same_card = refill["o"]["c"] == refill["c"];
+        let is_capped = refill["m"].is_string() && self.is_over_cap(amount)?;
+        let holds = is_possible && is_agreed && is_needed && is_same_card && !is_capped;
+        Ok(Some(if holds { void_at } else { self.at }))
+    }
+
+    /// Whether a charge exceeds the cap of the month of the row.
+    fn is_over_cap(&self, amount: Micros) -> Result<bool, String> {
+        let date = time::UtcDateTime::from_unix_timestamp(self.at).map_err(|_| "no time")?.date();
+        let month = i64::from(date.year()) * 12 + i64::from(u8::from(date.month())) - 1;
+        let charged = &self.state["r"]["mo"];
+        let charged = if charged[0] == month { micros(&charged[1])? } else { 0 };
+        Ok(charged + amount > self.amount("/r/m")?)
+    }
+}
