@@ -9,6 +9,7 @@
     reason = "clippy knows tests, but not what only tests call"
 )]
 
+mod books;
 mod comparison;
 mod generator;
 mod memory;
