@@ -22,7 +22,7 @@ use crate::clock::VirtualClock;
 use crate::cloud::SimulatedCloud;
 use crate::dynamodb::{ConflictPolicy, CurrentReads, MemoryDynamoDb, TableSchema};
 use crate::faults::FaultWeather;
-use crate::functions::{Functions, LEDGER, WEBHOOK_SECRET};
+use crate::functions::{ACCOUNTS, Functions, LEDGER, WEBHOOK_SECRET};
 use crate::journal::Journal;
 use crate::network::{NetworkParts, STRIPE_URL, SimulatedNetwork};
 use crate::oracle::RunBooks;
@@ -55,6 +55,10 @@ pub enum Sabotage {
     RowIsInvented,
     /// An event is told of a row that does not exist.
     EventIsInvented,
+    /// A row is written once more, with another word in it.
+    RowIsChanged,
+    /// No schedule looks at an account any more, or only much later.
+    ScheduleIsChanged,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -383,6 +387,22 @@ fn sabotage(what: Sabotage, cloud: &SimulatedCloud, clock: VirtualClock) {
             let done = database.call("PutItem", &put, clock.now(), &mut CurrentReads);
             assert!(done.result.is_ok(), "{done:?}");
         }),
+        Sabotage::RowIsChanged => {
+            let rows = parts.network.with_database(|database| database.items(LEDGER));
+            let is_topup = |item: &&Value| item["type"]["S"] == "topup";
+            let mut row = rows.iter().find(is_topup).expect("a payment was credited").clone();
+            let body = row["body"]["S"].as_str().unwrap_or_default().replace("pi_", "pj_");
+            row["body"]["S"] = body.into();
+            overwrite(cloud, LEDGER, &row);
+        }
+        Sabotage::ScheduleIsChanged => {
+            let items = parts.network.with_database(|database| database.items(ACCOUNTS));
+            for mut item in items.into_iter().filter(|item| item["sk"]["S"] == "schedule") {
+                item["due_shard"] = json!({"S": "0"});
+                item["due_at"] = json!({"N": "4000000000"});
+                overwrite(cloud, ACCOUNTS, &item);
+            }
+        }
         Sabotage::EventIsInvented => {
             let account = &parts.accounts[0];
             let detail = json!({"account": account, "seq": 88_888, "state": {"balance": "1.00"}});
@@ -392,6 +412,16 @@ fn sabotage(what: Sabotage, cloud: &SimulatedCloud, clock: VirtualClock) {
             let _ = parts.network.parts().bus.send(event);
         }
     }
+}
+
+/// Writes an item over the one that is there.
+fn overwrite(cloud: &SimulatedCloud, table: &str, item: &Value) {
+    let now = cloud.parts().network.parts().clock.now();
+    let put = json!({"TableName": table, "Item": item});
+    cloud.parts().network.with_database(|database| {
+        let done = database.call("PutItem", &put, now, &mut CurrentReads);
+        assert!(done.result.is_ok(), "{done:?}");
+    });
 }
 
 fn blow(weather: &FaultWeather, chance: &Chance) {

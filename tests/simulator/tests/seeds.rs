@@ -67,6 +67,8 @@ fn books_notice_what_the_cloud_does_wrong() {
         (Sabotage::WebhooksAreLost, "are credited"),
         (Sabotage::RowIsInvented, "row 99999 follows row"),
         (Sabotage::EventIsInvented, "an event has no row"),
+        (Sabotage::RowIsChanged, "was changed after it was written"),
+        (Sabotage::ScheduleIsChanged, "and the schedule has"),
     ] {
         let failed = (1..=5).find_map(|seed| {
             let plan = RunPlan { hours: 12, accounts: 2, sabotage, ..RunPlan::drawn(seed, 24) };
