@@ -1,6 +1,6 @@
 //! The books accept what the product wrote, and notice each thing that is wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tollgate::domain::account::AccountState;
@@ -8,7 +8,8 @@ use tollgate::domain::policy::Policy;
 use tollgate::domain::settle::due::{due_at, is_billable};
 use tollgate::domain::timestamp::Timestamp;
 use tollgate_simulator::oracle::account::AccountBooks;
-use tollgate_simulator::oracle::amounts::{cost, scaled};
+use tollgate_simulator::oracle::amounts::{Micros, cost, scaled};
+use tollgate_simulator::oracle::funds::{FundBooks, GrantBook, Wallet};
 use tollgate_simulator::oracle::hashes::hash_of;
 use tollgate_simulator::oracle::prices::PriceBooks;
 use tollgate_simulator::oracle::row::BookedRow;
@@ -18,12 +19,13 @@ use tollgate_simulator::oracle::schedule::DemandedSchedule;
 const FIXTURE: &str = include_str!("../../../shared/tests/fixtures/every_kind_of_format_5.json");
 
 /// SKU, rate, rate while off, first second: what the fixture was written with.
-const PRICES: [(&str, &str, &str, i64); 8] = [
+const PRICES: [(&str, &str, &str, i64); 9] = [
     ("vm60", "0.60", "0", 0),
     ("vm100", "1.00", "0", 0),
     ("tiny", "0.00216", "0", 0),
     ("app", "0.10", "0", 0),
     ("x", "1.00", "0", 0),
+    ("rack", "100", "0", 0),
     ("domain", "0.50", "0", 0),
     ("volume", "0.20", "0.10", 0),
     ("tokens", "0.00000015", "0", 0),
@@ -330,7 +332,12 @@ fn wrong_give_back_is_noticed() {
             body["x"]["e"]["suspended"]["lines"] = json!([]);
         })
         .breaks("the row moves");
-    // A start that failed is given back in full.
+    // A start that failed is given back in full, and once.
+    Tampered::up_to("failed_starts", 6)
+        .attribute("amount", "1.6")
+        .attribute("balance", "25.15")
+        .with([("/x/e/start_failed/lines/0/3", json!("1.6")), ("/x/f/0/1", json!("1.6"))])
+        .breaks("the row moves");
     Tampered::up_to("failed_starts", 12)
         .attribute("amount", "0.083332")
         .attribute("balance", "24.783332")
@@ -489,4 +496,152 @@ fn wrong_schedule_is_noticed() {
     ] {
         assert!(demanded.check("acme", &wrong).is_err(), "{wrong}");
     }
+}
+
+/// A full hour.
+const HOUR: i64 = 1_795_345_200;
+
+/// A row by hand, without its number: type, time, amount, balance, event, state.
+fn row(kind: &str, at: i64, amount: &str, balance: &str, event: &Value, state: &Value) -> Value {
+    let body = json!({"v": 5, "p": "", "t": at, "x": event, "s": state});
+    json!({
+        "account": {"S": "acme"},
+        "seq": {"N": "0"},
+        "at": {"N": at.to_string()},
+        "type": {"S": kind},
+        "amount": {"N": amount},
+        "balance": {"N": balance},
+        "body": {"S": body.to_string()},
+    })
+}
+
+fn opened_with(credit: &str) -> Vec<Value> {
+    let change =
+        json!({"payment": "pi_1", "kind": "top_up", "credit": credit, "received_cents": 10_000});
+    let paid = json!({"e": {"credited": change}, "f": [[0, credit, "0"]]});
+    vec![
+        row("opened", HOUR, "0", "0", &json!({"e": "opened"}), &json!({})),
+        row("topup", HOUR, credit, credit, &paid, &json!({"c": credit})),
+    ]
+}
+
+fn started(id: &str, sku: &str, line: &Value, through: i64) -> Value {
+    let resource = json!({"id": id, "sku": sku, "kind": "instance", "status": "running"});
+    let how = "started";
+    json!({"started": {"resources": [resource], "how": how, "lines": [line], "through": through}})
+}
+
+/// Two grants: the first ends late and excludes the SKU x, the second ends soon.
+fn two_grants() -> Tampered {
+    let grants = |first: (&str, &str), second: (&str, &str)| {
+        let (soon, late) = (HOUR + 36_000, HOUR + 72_000);
+        json!([
+            {"n": 1, "k": "bonus", "a": "6", "r": first.0, "u": first.1, "x": late, "e": ["x"]},
+            {"n": 2, "k": "bonus", "a": "3", "r": second.0, "u": second.1, "x": soon},
+        ])
+    };
+    let (first, second) = (&grants(("0", "0"), ("0", "0"))[0], &grants(("0", "0"), ("0", "0"))[1]);
+    let given = |number: u32, grant: &Value, amount: &str| {
+        let change = json!({"granted": {"number": number}});
+        json!({"e": change, "g": [grant], "f": [[number, amount, "0"]]})
+    };
+    let state = |grants: Value, billed: Value| {
+        let period = json!({"f": HOUR, "t": HOUR + 3_600});
+        json!({"c": "10", "g": grants, "gn": 2, "p": period, "b": billed})
+    };
+    let line = |id: &str| json!([id, "1", 3_600, "-1", 2]);
+    let start = |id: &str, sku: &str| json!({"e": started(id, sku, &line(id), HOUR + 3_600), "f": [[2, "-1"]]});
+    let (one, two) = (
+        json!({"k": {"instance": 1}, "r": "1", "q": 4}),
+        json!({"k": {"instance": 2}, "r": "2", "q": 9}),
+    );
+    let mut rows = opened_with("10");
+    let after_first = json!({"c": "10", "g": [grants(("6", "0"), ("3", "0"))[0]], "gn": 1});
+    let after_both = json!({"c": "10", "g": grants(("6", "0"), ("3", "0")), "gn": 2});
+    let after_one = state(grants(("6", "0"), ("2", "1")), one);
+    let after_two = state(grants(("6", "0"), ("1", "2")), two.clone());
+    let mut after_hour = state(grants(("5", "1"), ("0", "1")), two);
+    after_hour["p"] = json!({"f": HOUR + 3_600, "t": HOUR + 7_200});
+    let lines = json!([["a", "1", 3_600, "-1", 1], ["b", "1", 3_600, "-1", 2]]);
+    let usage = json!({"f": HOUR + 3_600, "t": HOUR + 7_200, "l": lines});
+    let usage = json!({"e": {"u": usage}, "f": [[1, "-1"], [2, "-1"]]});
+    rows.extend([
+        row("bonus", HOUR, "6", "16", &given(1, first, "6"), &after_first),
+        row("bonus", HOUR, "3", "19", &given(2, second, "3"), &after_both),
+        row("started", HOUR, "-1", "18", &start("a", "vm100"), &after_one),
+        row("started", HOUR, "-1", "17", &start("b", "x"), &after_two),
+        row("usage", HOUR + 3_600, "-2", "15", &usage, &after_hour),
+    ]);
+    Tampered { rows }
+}
+
+#[test]
+fn wrong_order_of_payment_is_noticed() {
+    assert_eq!(broken(&two_grants().linked().rows), None);
+    // What one grant can pay comes before what two can pay.
+    two_grants()
+        .with([
+            ("/x/e/u/l/0/4", json!(2)),
+            ("/x/e/u/l/1/4", json!(0)),
+            ("/x/f", json!([[0, "-1"], [2, "-1"]])),
+        ])
+        .breaks("the row moves");
+    // The grant that ends first pays first.
+    let mut rows = two_grants();
+    rows.rows.truncate(5);
+    rows.with([("/x/e/started/lines/0/4", json!(1)), ("/x/f/0/0", json!(1))])
+        .breaks("the row moves");
+}
+
+#[test]
+fn start_must_leave_credit_for_ten_minutes() {
+    let at = HOUR + 3_420;
+    let start = |credit: &str, left: &str| {
+        let mut rows = opened_with(credit);
+        let line = json!(["a", "100", 180, "-5", 0]);
+        let event = json!({"e": started("a", "rack", &line, HOUR + 3_600), "f": [[0, "-5"]]});
+        let state = json!({
+            "c": left,
+            "p": {"f": at, "t": HOUR + 3_600, "u": "5"},
+            "b": {"k": {"instance": 1}, "r": "100", "q": 2},
+        });
+        rows.push(row("started", at, "-5", left, &event, &state));
+        Tampered { rows }
+    };
+    assert_eq!(broken(&start("21.666667", "16.666667").linked().rows), None);
+    start("21.666", "16.666").breaks("too little for ten minutes");
+}
+
+#[test]
+fn expired_grant_pays_nothing_and_gets_nothing() {
+    let grant = |expires_at: i64, left: Micros, used: Micros| GrantBook {
+        kind: "bonus".to_owned(),
+        amount: 10,
+        left,
+        used,
+        expires_at,
+        excludes: BTreeSet::from(["x".to_owned()]),
+        payment: None,
+        is_void: false,
+    };
+    let funds = FundBooks {
+        paid: 5,
+        paid_used: 2,
+        grants: BTreeMap::from([(1, grant(100, 4, 3)), (2, grant(200, 6, 1))]),
+    };
+    let before = Wallet::at(&funds, 99);
+    let mut after = Wallet::at(&funds, 100);
+    assert_eq!((before.eligible("vm"), after.eligible("vm")), (15, 11));
+    assert_eq!((before.eligible("x"), before.eligible_grants("x")), (5, 0));
+    assert_eq!(before.clone().pay("vm", 12), Some(BTreeMap::from([(1, -4), (2, -6), (0, -2)])));
+    assert_eq!(before.clone().pay("vm", 16), None);
+    assert_eq!(after.pay("vm", 8), Some(BTreeMap::from([(2, -6), (0, -2)])));
+    assert_eq!(before.clone().give_back("vm", 5), BTreeMap::from([(1, 3), (2, 1), (0, 1)]));
+    // No more than was paid, and what the expired grant paid is lost.
+    let mut after = Wallet::at(&funds, 100);
+    assert_eq!(after.give_back("vm", 9), BTreeMap::from([(2, 1), (0, 2)]));
+    // Paid credit comes first for what the grants exclude.
+    assert_eq!(before.clone().give_back("x", 3), BTreeMap::from([(0, 2), (1, 1)]));
+    let in_debt = FundBooks { paid: -5, ..funds };
+    assert_eq!(Wallet::at(&in_debt, 99).eligible("vm"), 5);
 }
