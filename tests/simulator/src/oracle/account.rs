@@ -94,6 +94,12 @@ impl AccountBooks {
         matches!(self.standing, StandingBook::Deleting { .. })
     }
 
+    /// The balance after the last row.
+    #[must_use]
+    pub fn balance(&self) -> Micros {
+        self.balance
+    }
+
     /// Until when time is paid, while something costs time.
     #[must_use]
     pub fn paid_through(&self) -> Option<i64> {

@@ -219,7 +219,12 @@ impl Wallet {
             return None;
         }
         self.budget -= amount;
-        let (mut shares, rest) = self.pay_by_grants(sku, amount, true);
+        let (mut shares, rest) = self.pay_by_grants(sku, amount);
+        for (fund, share) in &shares {
+            if let Some(grant) = self.now.grants.get_mut(fund) {
+                grant.used -= share;
+            }
+        }
         if rest > 0 {
             self.now.paid -= rest;
             self.now.paid_used += rest;
@@ -231,7 +236,7 @@ impl Wallet {
     /// Pays for what was used already. Paid credit may go below zero.
     pub fn pay_beyond(&mut self, sku: &str, amount: Micros) -> FundShares {
         self.budget = (self.budget - amount).max(0);
-        let (mut shares, rest) = self.pay_by_grants(sku, amount, false);
+        let (mut shares, rest) = self.pay_by_grants(sku, amount);
         if rest > 0 {
             self.now.paid -= rest;
             shares.insert(PAID, -rest);
@@ -239,12 +244,7 @@ impl Wallet {
         shares
     }
 
-    fn pay_by_grants(
-        &mut self,
-        sku: &str,
-        amount: Micros,
-        is_for_period: bool,
-    ) -> (FundShares, Micros) {
+    fn pay_by_grants(&mut self, sku: &str, amount: Micros) -> (FundShares, Micros) {
         let (mut rest, mut shares) = (amount, FundShares::new());
         for fund in self.now.in_order() {
             let instant = self.instant;
@@ -254,7 +254,6 @@ impl Wallet {
             }
             let part = rest.min(grant.left);
             grant.left -= part;
-            grant.used += if is_for_period { part } else { 0 };
             rest -= part;
             shares.insert(fund, -part);
         }

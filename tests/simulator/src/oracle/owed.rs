@@ -32,7 +32,7 @@ impl KeptCharge {
     }
 
     /// The same from now on, at another rate.
-    fn from_now(&self, now: i64, rate: HourlyRate) -> Option<Self> {
+    fn later(&self, now: i64, rate: HourlyRate) -> Option<Self> {
         let from = now.min(self.until).max(self.from);
         Some(Self { rate, from, ..*self }).filter(|kept| kept.rate != 0)
     }
@@ -137,7 +137,7 @@ impl OwedBooks {
             }
         }
         self.recorded += kept.cost(row.at);
-        self.kept = kept.from_now(row.at, rate.max(0));
+        self.kept = kept.later(row.at, rate.max(0));
         Ok(())
     }
 
@@ -150,7 +150,7 @@ impl OwedBooks {
         let ends = left == 0 && row.balance > floor && !is_frozen;
         self.recorded = left;
         self.kept =
-            self.kept.and_then(|kept| kept.from_now(last_at, if ends { 0 } else { kept.rate }));
+            self.kept.and_then(|kept| kept.later(last_at, if ends { 0 } else { kept.rate }));
     }
 
     /// What never ran is not owed. The row says how much that was.

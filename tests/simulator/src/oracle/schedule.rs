@@ -180,19 +180,25 @@ impl StateView<'_> {
         Ok(next.into_iter().chain(deleting).chain(purged).chain(self.seconds("/pd")).min())
     }
 
-    /// A refill that is wanted, open or blocked, and the end of the card.
-    fn refills(&self) -> Result<Option<i64>, String> {
+    /// Whether the saved card may be charged at all, now or later.
+    fn is_refill_possible(&self) -> bool {
         let refill = &self.state["r"];
         let card = &refill["c"];
         let is_refused = array(&refill["nc"]).contains(card);
-        let is_possible = (self.is_good() || self.is_suspended_for_credit())
+        (self.is_good() || self.is_suspended_for_credit())
             && card.is_string()
             && !is_refused
             && refill["a"].is_object()
             && refill["p"].is_null()
-            && !self.is_frozen();
+            && !self.is_frozen()
+    }
+
+    /// A refill that is wanted, open or blocked, and the end of the card.
+    fn refills(&self) -> Result<Option<i64>, String> {
+        let refill = &self.state["r"];
+        let is_possible = self.is_refill_possible();
         let wanted = self.seconds("/r/w/s");
-        let mut all = vec![wanted, self.attempt_due(is_possible)?];
+        let mut all = vec![wanted, self.attempt_due()?];
         if is_possible {
             all.extend([self.seconds("/r/ce/w"), self.seconds("/r/ce/t")]);
         }
@@ -205,7 +211,7 @@ impl StateView<'_> {
 
     /// When an open attempt is driven on. One that the customer is asked to confirm ends at once if
     /// it is no longer needed or agreed.
-    fn attempt_due(&self, is_possible: bool) -> Result<Option<i64>, String> {
+    fn attempt_due(&self) -> Result<Option<i64>, String> {
         let refill = &self.state["r"];
         let Some(begun_at) = self.seconds("/r/o/b") else { return Ok(None) };
         let Some(void_at) = self.seconds("/r/o/v") else {
@@ -219,7 +225,8 @@ impl StateView<'_> {
         let is_needed = is_renewal || self.balance()? < self.amount("/r/a/t")?;
         let is_same_card = refill["o"]["c"] == refill["c"];
         let is_capped = refill["m"].is_string() && self.is_over_cap(amount)?;
-        let holds = is_possible && is_agreed && is_needed && is_same_card && !is_capped;
+        let holds =
+            self.is_refill_possible() && is_agreed && is_needed && is_same_card && !is_capped;
         Ok(Some(if holds { void_at } else { self.at }))
     }
 
