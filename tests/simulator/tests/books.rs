@@ -346,6 +346,27 @@ fn wrong_give_back_is_noticed() {
 }
 
 #[test]
+fn what_is_kept_for_free_gets_nothing_back() {
+    let at = 1_795_351_500;
+    let deleted = |lines: Value, amount: &str, balance: &str, funds: Value| {
+        let mut rows = Tampered::up_to("kept_for_free", 9);
+        let body: Value = serde_json::from_str(rows.last()["body"]["S"].as_str().unwrap()).unwrap();
+        let mut state = body["s"].clone();
+        state["b"] = json!({"k": {"instance": 1}, "r": "0.6", "q": 4});
+        let change = json!({"resources": [{"id": "v"}], "lines": lines});
+        let event = json!({"e": {"resources_deleted": change}, "f": funds});
+        let mut new = row("resources_deleted", at, amount, balance, &event, &state);
+        new["account"] = rows.last()["account"].clone();
+        rows.rows.push(new);
+        rows
+    };
+    let right = deleted(json!([["v", "0.1", 0, "0", []]]), "0", "17.8", json!([]));
+    assert_eq!(broken(&right.linked().rows), None);
+    let line = json!([["v", "0.1", 900, "0.025", 1]]);
+    deleted(line, "0.025", "17.825", json!([[1, "0.025"]])).breaks("the row moves");
+}
+
+#[test]
 fn wrong_start_or_suspension_is_noticed() {
     // $4.90 are too little to start.
     let mut poor = Tampered::up_to("respites", 1)
