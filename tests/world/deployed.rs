@@ -62,4 +62,5 @@ fn functions_that_bill_fit_their_timeout_and_have_one_vcpu() {
         assert!(margin >= Duration::from_secs(10), "{name} has {margin:?} for the bus");
         assert!(budget.starting < budget.finishing, "{name}");
     }
+    assert_eq!(functions["AutoRefillFunction"]["Timeout"], auto_refill::TIMEOUT.as_secs());
 }

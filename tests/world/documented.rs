@@ -13,7 +13,7 @@ use tollgate::views::domain_event::DomainEventDetail;
 use tollgate_local::template::Template;
 
 /// Documents with tables or links that are checked.
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "functions/README.md",
     "shared/README.md",
@@ -23,6 +23,7 @@ const DOCUMENTS: [&str; 9] = [
     "infra/PARAMETERS.md",
     "infra/RUNBOOK.md",
     "infra/SCALE.md",
+    "tests/simulator/README.md",
 ];
 
 /// A list of names, and a match that does not compile when a variant has none.
@@ -228,6 +229,15 @@ fn files_that_decide_exist() {
 }
 
 /// A path in a document starts at the repository, at the document's folder, or at `shared/src`.
+#[test]
+fn main_files_of_functions_have_less_than_thirty_lines() {
+    for function in std::fs::read_dir(repository().join("functions")).unwrap() {
+        let main = function.unwrap().path().join("src/main.rs");
+        let Ok(text) = std::fs::read_to_string(&main) else { continue };
+        assert!(text.lines().count() < 30, "{}", main.display());
+    }
+}
+
 #[test]
 fn paths_in_documents_exist() {
     let mut checked = 0;

@@ -4,6 +4,8 @@
 //! trigger it. It reads the account and acts on its state alone. A repeated, late or unnecessary
 //! trigger finds nothing to do.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::timestamp::Timestamp;
@@ -13,6 +15,9 @@ use tollgate::runtime::billing::Billing;
 use tollgate::runtime::delivery::{DeliveryTime, TriggerAheadError};
 use tollgate::runtime::metrics::MetricsSummary;
 use tollgate::stripe::{OnDemand, StripeStartError};
+
+/// The function's timeout in the template.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The parts that the function is built from.
 #[derive(Debug)]

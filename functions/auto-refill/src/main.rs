@@ -1,8 +1,6 @@
 //! Wires and runs `auto-refill`.
 
-use std::time::Duration;
-
-use auto_refill::{RefillClients, RefillTrigger, handle};
+use auto_refill::{RefillClients, RefillTrigger, TIMEOUT, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use tollgate::runtime::aws;
 use tollgate::runtime::billing;
@@ -10,9 +8,6 @@ use tollgate::runtime::delivery::DeliveryTime;
 use tollgate::runtime::logs;
 use tollgate::runtime::metrics::Metrics;
 use tollgate::stripe::OnDemand;
-
-/// The function's timeout in the template.
-const TIMEOUT: Duration = Duration::from_secs(120);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
