@@ -1,7 +1,7 @@
 //! What calls the functions: schedules, bus, queue, stream and Stripe's webhooks. Each delivers at
 //! least once, and not always in time.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
@@ -15,12 +15,13 @@ use tollgate::domain::timestamp::Timestamp;
 use tollgate::runtime::bus::BusEvent;
 use tollgate_tests::api::ApiEvent;
 
-use crate::clock::text_of;
-use crate::dynamodb::CurrentReads;
+use crate::clock::{ClockOwner, text_of};
+use crate::dynamodb::{CurrentReads, MemoryDynamoDb, WriteNumber};
 use crate::functions::{ACCOUNTS, Functions, LEDGER};
 use crate::network::{NetworkParts, SimulatedNetwork};
 use crate::oracle::{PublishedEvent, check_event};
 use crate::run::Sabotage;
+use crate::usage::ReportedUsage;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// How long a message of the queue is hidden while it is worked on, as in the template.
@@ -29,14 +30,17 @@ const HIDDEN: Duration = Duration::from_secs(720);
 const RECEIVES_MAX: u32 = 5;
 /// Messages of a batch of the queue, as in the template.
 const BATCH: usize = 1;
-/// Records of a batch of the stream, as in the template. All are of one cursor here.
+/// Records of a batch of the stream, as in the template.
 const RECORDS: usize = 100;
-/// For how long Lambda repeats a run of the hourly schedule that fails.
-const HOURLY_REPEATED: Duration = Duration::from_secs(6 * 3_600);
-/// How often a run of each minute is repeated at most, as in the template.
-const MINUTE_ATTEMPTS_MAX: u32 = 3;
-/// How often the bus delivers an event to a function that fails.
-const ATTEMPTS_MAX: u32 = 12;
+/// How many batches of the stream are worked on at once, each of other accounts, as in the template.
+const LANES: usize = 10;
+/// For how long Lambda keeps an event for a function that cannot be invoked, unless the template says
+/// otherwise.
+const EVENT_KEPT: Duration = Duration::from_secs(6 * 3_600);
+/// The same for `settle-due`, as in the template.
+const MINUTE_KEPT: Duration = Duration::from_secs(300);
+/// How often Lambda runs a function that fails for an event: again after one minute and after two.
+const ATTEMPTS_MAX: u32 = 3;
 
 /// The cloud around the functions. Clones share it.
 #[derive(Clone)]
@@ -49,14 +53,54 @@ pub struct CloudParts {
     /// Accounts that may exist.
     pub accounts: Vec<String>,
     pub published: RefCell<Vec<PublishedEvent>>,
-    /// Events that were on the bus before their rows, or with other figures.
-    pub wrong_events: RefCell<Vec<String>>,
+    /// The projects of all customers, with their accounts.
+    pub projects: RefCell<Vec<(String, String)>>,
     /// Messages of the queue that were given up.
     pub dead_letters: RefCell<Vec<String>>,
+    /// What the platform reported of metered usage.
+    pub reported: RefCell<ReportedUsage>,
     queue: RefCell<VecDeque<QueuedMessage>>,
     queued: Notify,
+    schedules: RefCell<Option<ScheduleLook>>,
+    /// Accounts that wait for their deletion.
+    deleting: RefCell<BTreeSet<String>>,
+    /// The records of the stream that wait.
+    lanes: Vec<StreamLane>,
     /// Deliveries that are under way.
     busy: RefCell<usize>,
+}
+
+/// What the schedule items of all accounts say after a write.
+#[derive(Clone)]
+struct ScheduleLook {
+    last_write: WriteNumber,
+    /// When each account is due that is due at some time.
+    due: Vec<(String, i64)>,
+    has_billable: bool,
+}
+
+impl ScheduleLook {
+    fn at(database: &mut MemoryDynamoDb, accounts: &[String], now: UtcDateTime) -> Self {
+        let mut look =
+            Self { last_write: database.last_write(), due: Vec::new(), has_billable: false };
+        for account in accounts {
+            let key = json!({"pk": {"S": format!("account#{account}")}, "sk": {"S": "schedule"}});
+            let get = json!({"TableName": ACCOUNTS, "Key": key, "ConsistentRead": true});
+            let found = database.call("GetItem", &get, now, &mut CurrentReads).body();
+            let item = &found["Item"];
+            let due = item["due_at"]["N"].as_str().and_then(|due| due.parse().ok());
+            look.due.extend(due.map(|due| (account.clone(), due)));
+            look.has_billable |= item["billable_shard"].is_object();
+        }
+        look
+    }
+}
+
+/// Records of the stream that are published in their order. Those of an account are in one lane.
+#[derive(Default)]
+struct StreamLane {
+    records: RefCell<VecDeque<Value>>,
+    filled: Notify,
 }
 
 struct QueuedMessage {
@@ -73,16 +117,22 @@ impl SimulatedCloud {
         accounts: Vec<String>,
         sabotage: Sabotage,
     ) -> Self {
+        // With ten lanes each account has its own. With one, batches are of several accounts.
+        let lanes = *network.parts().chance.pick(&[LANES, 1]);
         Self(Rc::new(CloudParts {
             sabotage,
             network,
             functions,
             accounts,
             published: RefCell::default(),
-            wrong_events: RefCell::default(),
+            projects: RefCell::default(),
             dead_letters: RefCell::default(),
+            reported: RefCell::default(),
             queue: RefCell::default(),
             queued: Notify::new(),
+            schedules: RefCell::default(),
+            deleting: RefCell::default(),
+            lanes: (0..lanes).map(|_| StreamLane::default()).collect(),
             busy: RefCell::default(),
         }))
     }
@@ -101,6 +151,9 @@ impl SimulatedCloud {
         self.spawn(Self::minutes);
         self.spawn(Self::hours);
         self.spawn(Self::stream);
+        for lane in 0..self.0.lanes.len() {
+            self.spawn(move |cloud| cloud.publish_lane(lane));
+        }
         self.spawn(Self::webhooks);
         self.spawn(Self::queue);
         let cloud = self.clone();
@@ -114,12 +167,14 @@ impl SimulatedCloud {
     /// Whether no delivery is under way or waits.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        *self.0.busy.borrow() == 0 && self.0.queue.borrow().is_empty()
+        let is_published = self.0.lanes.iter().all(|lane| lane.records.borrow().is_empty());
+        *self.0.busy.borrow() == 0 && self.0.queue.borrow().is_empty() && is_published
     }
 
     /// The time that a trigger is delivered at.
     fn delivered(&self) -> Timestamp {
-        Timestamp::from_seconds(self.net().clock.seconds()).expect("a time of this century")
+        let seconds = self.net().clocks.seconds_at(ClockOwner::Machine);
+        Timestamp::from_seconds(seconds).expect("a time of this century")
     }
 
     /// `settle-due`, each minute. A minute in which nothing is due is skipped, as the run would find
@@ -130,7 +185,7 @@ impl SimulatedCloud {
         let mut last_write = None;
         loop {
             next += MINUTE;
-            clock.sleep_until(next).await;
+            self.sleep_until_scheduled(next).await;
             // Replicas and indexes are up to date after two minutes at most.
             let (before, now) =
                 (last_write, self.0.network.with_database(|database| database.last_write()));
@@ -145,41 +200,45 @@ impl SimulatedCloud {
                 let cloud = self.clone();
                 self.busily(async move {
                     tokio::time::sleep(Duration::from_secs(delay)).await;
-                    for attempt in 0..MINUTE_ATTEMPTS_MAX {
-                        tokio::time::sleep(MINUTE * attempt).await;
-                        if cloud.net().weather.is_down("settle-due") {
-                            continue;
-                        }
-                        let time = text_of(next);
-                        let run = cloud.0.functions.minute(&time, cloud.delivered()).await;
-                        cloud.log("settle-due", &run.clone().map(|()| String::new()));
-                        if run.is_ok() {
-                            return;
-                        }
-                    }
+                    let run = async || {
+                        let run = cloud.0.functions.minute(&text_of(next), cloud.delivered()).await;
+                        run.map(|()| String::new())
+                    };
+                    cloud.invoke_for_event("settle-due", MINUTE_KEPT, run).await;
                 });
             }
         }
     }
 
-    fn is_anything_due(&self, now: UtcDateTime) -> bool {
-        let due =
-            |item: Value| item["due_at"]["N"].as_str().and_then(|due| due.parse::<i64>().ok());
-        self.schedules().filter_map(due).any(|due| due <= now.unix_timestamp())
+    /// Until the scheduler's clock shows this time.
+    async fn sleep_until_scheduled(&self, time: UtcDateTime) {
+        let ahead = self.net().clocks.ahead(ClockOwner::Scheduler);
+        self.net().clock.sleep_until(time - time::Duration::seconds(ahead)).await;
     }
 
-    /// The items of the accounts that put them into the indexes.
-    fn schedules(&self) -> impl Iterator<Item = Value> {
-        self.0.accounts.iter().map(|account| {
-            let key = json!({"pk": {"S": format!("account#{account}")}, "sk": {"S": "schedule"}});
-            let get = json!({"TableName": ACCOUNTS, "Key": key, "ConsistentRead": true});
-            let now = self.net().clock.now();
-            let found = self
-                .0
-                .network
-                .with_database(|database| database.call("GetItem", &get, now, &mut CurrentReads));
-            found.body()["Item"].clone()
-        })
+    /// An account that waits for its deletion stays due, because no function confirms it yet. It is
+    /// looked at once an hour.
+    fn is_anything_due(&self, now: UtcDateTime) -> bool {
+        let looks = self.schedules();
+        let deleting = self.0.deleting.borrow();
+        let is_full_hour = now.minute() == 0;
+        let is_due = |(account, due): &(String, i64)| {
+            *due <= now.unix_timestamp() && (is_full_hour || !deleting.contains(account))
+        };
+        looks.due.iter().any(is_due)
+    }
+
+    /// What the accounts put into the indexes, looked up again after each write.
+    fn schedules(&self) -> Ref<'_, ScheduleLook> {
+        let now = self.net().clock.now();
+        let (network, accounts) = (&self.0.network, &self.0.accounts);
+        let last_write = network.with_database(|database| database.last_write());
+        let is_known = |look: &ScheduleLook| look.last_write == last_write;
+        if !self.0.schedules.borrow().as_ref().is_some_and(is_known) {
+            let look = network.with_database(|database| ScheduleLook::at(database, accounts, now));
+            *self.0.schedules.borrow_mut() = Some(look);
+        }
+        Ref::map(self.0.schedules.borrow(), |look| look.as_ref().expect("it was just looked up"))
     }
 
     async fn hours(self) {
@@ -188,32 +247,22 @@ impl SimulatedCloud {
         let mut next = start - time::Duration::seconds(start.unix_timestamp().rem_euclid(3_600));
         loop {
             next += Duration::from_secs(3_600);
-            clock.sleep_until(next).await;
+            self.sleep_until_scheduled(next).await;
             self.expire_items(next);
             // Without anything billable the workers would find nothing.
-            let has_billable = self.schedules().any(|item| item["billable_shard"].is_object());
-            if !has_billable || self.net().weather.misses("hourly-debit") {
+            if !self.schedules().has_billable || self.net().weather.misses("hourly-debit") {
                 continue;
             }
             for delay in self.net().weather.deliveries("hourly-debit") {
                 let cloud = self.clone();
                 self.busily(async move {
                     tokio::time::sleep(Duration::from_secs(delay)).await;
-                    let until = cloud.net().clock.now() + HOURLY_REPEATED;
-                    let mut attempt: u64 = 0;
-                    while cloud.net().clock.now() < until {
-                        tokio::time::sleep(Duration::from_secs(30 * attempt.min(20))).await;
-                        attempt += 1;
-                        if cloud.net().weather.is_down("hourly-debit") {
-                            continue;
-                        }
+                    let run = async || {
                         let time = text_of(next);
                         let run = cloud.0.functions.hourly_start(&time, cloud.delivered()).await;
-                        cloud.log("hourly-debit", &run.clone().map(|()| String::new()));
-                        if run.is_ok() {
-                            break;
-                        }
-                    }
+                        run.map(|()| String::new())
+                    };
+                    cloud.invoke_for_event("hourly-debit", EVENT_KEPT, run).await;
                 });
             }
         }
@@ -269,7 +318,10 @@ impl SimulatedCloud {
                         .0
                         .network
                         .with_database(|database| check_event(&published, database, now));
-                    self.0.wrong_events.borrow_mut().extend(checked.err());
+                    if let Err(rule) = checked {
+                        self.net().journal.violate(rule);
+                    }
+                    self.note_deletion(&published);
                     self.0.published.borrow_mut().push(published);
                 }
             }
@@ -283,23 +335,51 @@ impl SimulatedCloud {
         }
     }
 
+    fn note_deletion(&self, event: &PublishedEvent) {
+        let account = event.detail["account"].as_str().unwrap_or_default();
+        let mut deleting = self.0.deleting.borrow_mut();
+        if event.name == "DeletionDue" {
+            deleting.insert(account.to_owned());
+        } else if ["Resumed", "Closed"].contains(&event.name.as_str()) {
+            deleting.remove(account);
+        }
+    }
+
     async fn deliver_refill(&self, account: String, delay: u64) {
         // The event carries the time at which the bus took it.
-        let time = self.net().clock.text();
+        let time = self.net().clocks.text_at(ClockOwner::Bus);
         tokio::time::sleep(Duration::from_secs(delay)).await;
-        for attempt in 0..ATTEMPTS_MAX {
-            if !self.net().weather.is_down("auto-refill") {
-                let run = self.0.functions.refill(&account, &time, self.delivered()).await;
-                self.log(
-                    &format!("auto-refill {account}"),
-                    &run.clone().map(|steps| steps.join("; ")),
-                );
-                if run.is_ok() {
-                    return;
-                }
+        let run = async || {
+            let steps = self.0.functions.refill(&account, &time, self.delivered()).await;
+            steps.map(|steps| format!("{account}: {}", steps.join("; ")))
+        };
+        self.invoke_for_event("auto-refill", EVENT_KEPT, run).await;
+    }
+
+    /// Runs a function as Lambda does for an event: later if it is down, and twice more if it fails.
+    async fn invoke_for_event(
+        &self,
+        function: &'static str,
+        kept: Duration,
+        run: impl AsyncFn() -> Result<String, String>,
+    ) {
+        let until = self.net().clock.now() + kept;
+        let (mut waits, mut failed) = (0, 0);
+        while self.net().clock.now() < until && failed < ATTEMPTS_MAX {
+            if self.net().weather.is_down(function) {
+                waits += 1;
+                tokio::time::sleep(Duration::from_secs(1 << waits.min(8))).await;
+                continue;
             }
-            tokio::time::sleep(Duration::from_secs(60 << attempt.min(6))).await;
+            let done = run().await;
+            self.log(function, &done);
+            if done.is_ok() {
+                return;
+            }
+            failed += 1;
+            tokio::time::sleep(MINUTE * failed).await;
         }
+        self.net().journal.reach(format!("event given up by {function}"));
     }
 
     fn has_accounts(&self, slice: &Value) -> bool {
@@ -370,43 +450,56 @@ impl SimulatedCloud {
         }
     }
 
-    /// The ledger's stream: in order, and again from the first record that failed.
+    /// The ledger's stream, each record in the lane of its account.
     async fn stream(self) {
         let mut after: Option<String> = None;
         loop {
             self.net().written.notified().await;
-            loop {
-                tokio::time::sleep(Duration::from_millis(self.net().chance.number(50..900))).await;
-                let mut records = self
-                    .0
-                    .network
-                    .with_database(|database| database.stream_records(LEDGER, after.as_deref()));
-                records.truncate(RECORDS);
-                let Some(last) = records.last() else { break };
-                let last = last["dynamodb"]["SequenceNumber"].as_str().map(str::to_owned);
-                if self.net().weather.is_down("publish") {
-                    tokio::time::sleep(MINUTE).await;
-                    continue;
+            let network = &self.0.network;
+            let records =
+                network.with_database(|database| database.stream_records(LEDGER, after.as_deref()));
+            for record in records {
+                after = number_of(&record);
+                let account = record["dynamodb"]["Keys"]["account"]["S"].as_str();
+                let account = account.unwrap_or_default().bytes();
+                let place = account.fold(0, |sum, byte| sum + usize::from(byte));
+                let lane = &self.0.lanes[place % self.0.lanes.len()];
+                lane.records.borrow_mut().push_back(record);
+                lane.filled.notify_one();
+            }
+        }
+    }
+
+    /// Publishes a lane in order, and again from the first record that failed.
+    async fn publish_lane(self, lane: usize) {
+        let lane = &self.0.lanes[lane];
+        loop {
+            if lane.records.borrow().is_empty() {
+                lane.filled.notified().await;
+                continue;
+            }
+            tokio::time::sleep(Duration::from_millis(self.net().chance.number(50..900))).await;
+            if self.net().weather.is_down("publish") {
+                tokio::time::sleep(MINUTE).await;
+                continue;
+            }
+            let batch: Vec<Value> = lane.records.borrow().iter().take(RECORDS).cloned().collect();
+            let run = self.0.functions.publish(&batch).await;
+            if run != Ok(None) {
+                self.log("publish", &run.clone().map(|failed| format!("failed: {failed:?}")));
+            }
+            let is_before =
+                |record: &&Value, failed: &String| number_of(record) != Some(failed.clone());
+            let published = match &run {
+                Ok(None) => batch.len(),
+                Ok(Some(failed)) => {
+                    batch.iter().take_while(|record| is_before(record, failed)).count()
                 }
-                let run = self.0.functions.publish(&records).await;
-                if run != Ok(None) {
-                    self.log("publish", &run.clone().map(|failed| format!("failed: {failed:?}")));
-                }
-                match run {
-                    Ok(None) => after = last,
-                    Ok(Some(failed)) => {
-                        let number = |record: &Value| {
-                            record["dynamodb"]["SequenceNumber"].as_str().map(str::to_owned)
-                        };
-                        let done = records
-                            .iter()
-                            .take_while(|record| number(record).as_deref() != Some(&failed))
-                            .last();
-                        after = done.and_then(number).or(after);
-                        tokio::time::sleep(Duration::from_secs(1)).await;
-                    }
-                    Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
-                }
+                Err(_) => 0,
+            };
+            lane.records.borrow_mut().drain(..published);
+            if run != Ok(None) {
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
     }
@@ -419,7 +512,8 @@ impl SimulatedCloud {
             let wait = async {
                 match due {
                     Some(due) => {
-                        let ahead = u64::try_from(due - net.clock.seconds()).unwrap_or_default();
+                        let now = net.clocks.seconds_at(ClockOwner::Stripe);
+                        let ahead = u64::try_from(due - now).unwrap_or_default();
                         tokio::time::sleep(Duration::from_secs(ahead)).await;
                     }
                     None => std::future::pending().await,
@@ -433,12 +527,13 @@ impl SimulatedCloud {
             .await
             .unwrap_or_default();
             tokio::time::sleep(Duration::from_millis(net.chance.number(1..500))).await;
-            net.stand_in.settle(net.clock.seconds());
-            for delivery in net.stand_in.due_deliveries(net.clock.seconds()) {
+            let now = net.clocks.seconds_at(ClockOwner::Stripe);
+            net.stand_in.settle(now);
+            for delivery in net.stand_in.due_deliveries(now) {
                 for (copy, delay) in net.weather.deliveries("webhook").into_iter().enumerate() {
                     let (cloud, delivery) = (self.clone(), delivery.clone());
                     // Stripe signs when it sends, and a signature is valid for five minutes.
-                    let delay = Duration::from_secs(delay.min(280))
+                    let delay = Duration::from_secs(delay.min(240))
                         + Duration::from_millis(net.chance.number(..3_000));
                     self.busily(async move {
                         tokio::time::sleep(delay).await;
@@ -461,9 +556,10 @@ impl SimulatedCloud {
             return None;
         }
         let route = "POST /v1/stripe/webhook";
-        let mut event = ApiEvent::by("stripe", route, &self.net().clock.text())
-            .without_token()
-            .body(&delivery.body);
+        let mut event =
+            ApiEvent::by("stripe", route, &self.net().clocks.text_at(ClockOwner::Gateway))
+                .without_token()
+                .body(&delivery.body);
         for (name, value) in &delivery.headers {
             event = event.header(name, value);
         }
@@ -495,4 +591,9 @@ impl SimulatedCloud {
             Err(error) => self.net().journal.note(format!("{what} failed: {error}")),
         }
     }
+}
+
+/// The sequence number of a record of the stream.
+fn number_of(record: &Value) -> Option<String> {
+    record["dynamodb"]["SequenceNumber"].as_str().map(str::to_owned)
 }

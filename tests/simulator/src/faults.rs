@@ -8,6 +8,9 @@ use crate::chance::Chance;
 use crate::clock::VirtualClock;
 use crate::journal::Journal;
 
+/// The longest run of a function, with its calls' last answers.
+const CALM_AFTER: time::Duration = time::Duration::minutes(5);
+
 /// What goes wrong with one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallFault {
@@ -15,6 +18,8 @@ pub enum CallFault {
     Refused,
     /// It is refused because of too many calls.
     Throttled,
+    /// The service fails before it does anything, and answers with 500.
+    ServerError,
     /// It is carried out, and its answer is lost.
     AnswerLost,
     /// It takes so many milliseconds more, half of them before it is carried out.
@@ -26,16 +31,35 @@ pub enum CallFault {
 }
 
 impl CallFault {
+    pub const NAMES: [&'static str; 7] = [
+        "refused",
+        "throttled",
+        "server error",
+        "answer lost",
+        "slow",
+        "killed before",
+        "killed after",
+    ];
+
     fn name(self) -> &'static str {
         match self {
             CallFault::Refused => "refused",
             CallFault::Throttled => "throttled",
+            CallFault::ServerError => "server error",
             CallFault::AnswerLost => "answer lost",
             CallFault::Slow(_) => "slow",
             CallFault::KilledBefore => "killed before",
             CallFault::KilledAfter => "killed after",
         }
     }
+}
+
+/// What calls must reckon with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// Nothing goes wrong, so nothing may fail.
+    Calm,
+    Changing,
 }
 
 /// The faults of a run. Clones share them.
@@ -56,6 +80,8 @@ struct WeatherState {
     /// A service or function that is down, with its end.
     down: Vec<(&'static str, UtcDateTime)>,
     is_over: bool,
+    /// When nothing went wrong any longer.
+    over_since: Option<UtcDateTime>,
 }
 
 impl FaultWeather {
@@ -65,14 +91,20 @@ impl FaultWeather {
         let chance = Chance::new(seed, "weather");
         let fair = *chance.pick(&[1, 3, 10]);
         let storm = *chance.pick(&[50, 150, 300]);
-        let state =
-            WeatherState { fair, storm, storm_until: None, down: Vec::new(), is_over: true };
+        let state = WeatherState {
+            fair,
+            storm,
+            storm_until: None,
+            down: Vec::new(),
+            is_over: true,
+            over_since: Some(clock.now()),
+        };
         Self { clock, chance, journal, state: Arc::new(Mutex::new(state)) }
     }
 
     /// From now on things go wrong.
     pub fn begin(&self) {
-        self.with(|state| state.is_over = false);
+        self.with(|state| (state.is_over, state.over_since) = (false, None));
     }
 
     /// Whether a thing of this name is down: `stripe`, or a function.
@@ -99,10 +131,21 @@ impl FaultWeather {
     /// From now on nothing goes wrong.
     pub fn end(&self) {
         self.journal.note("weather: quiet from now on");
+        let now = self.clock.now();
         self.with(|state| {
             state.is_over = true;
+            state.over_since = Some(now);
             state.down.clear();
         });
+    }
+
+    /// Whether something may go wrong, or may have gone wrong with what is still under way.
+    #[must_use]
+    pub fn outlook(&self) -> Outlook {
+        let now = self.clock.now();
+        let is_calm =
+            self.with(|state| state.over_since.is_some_and(|since| now - since > CALM_AFTER));
+        if is_calm { Outlook::Calm } else { Outlook::Changing }
     }
 
     #[must_use]
@@ -130,6 +173,7 @@ impl FaultWeather {
         let fault = *self.chance.weighted(&[
             (3, CallFault::Refused),
             (3, CallFault::Throttled),
+            (2, CallFault::ServerError),
             (4, CallFault::AnswerLost),
             (3, slow),
             (2, CallFault::KilledBefore),
@@ -159,7 +203,9 @@ impl FaultWeather {
         let mut all = vec![0];
         if self.chance.happens(20) {
             self.journal.reach(format!("fault late: {what}"));
-            all = vec![self.chance.number(1..900)];
+            // Minutes as a rule, and sometimes hours or days.
+            let latest = *self.chance.pick(&[900, 900, 900, 20_000, 200_000]);
+            all = vec![self.chance.number(1..latest)];
         }
         if self.chance.happens(20) {
             self.journal.reach(format!("fault twice: {what}"));

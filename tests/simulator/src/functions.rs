@@ -26,6 +26,7 @@ use tollgate_tests::api::{Answered, ApiEvent};
 use tollgate_tests::ledger::{PLATFORM_CLIENT, STAFF_CLIENT};
 
 use crate::chance::Chance;
+use crate::faults::Outlook;
 use crate::network::{BUS_URL, DYNAMODB_URL, Died, STRIPE_URL, SimulatedNetwork, invoke};
 
 /// The table of rows.
@@ -36,20 +37,43 @@ pub const ACCOUNTS: &str = "accounts";
 pub const WEBHOOK_SECRET: &str = "whsec_simulated";
 
 /// Processes that are kept between calls.
-const PROCESSES: usize = 3;
+const IDLE_MAX: usize = 3;
+/// Calls that start a process although one is idle, in a thousand.
+const COLD_STARTS: u32 = 20;
 /// The timeout of a function in the template, unless it has its own.
 const API_TIMEOUT: Duration = Duration::from_secs(29);
-/// The timeout of `auto-refill` in the template.
-const REFILL_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How an installation is configured, and how far its deployment is.
+#[derive(Clone, Debug)]
+pub struct InstallationSettings {
+    /// Row formats that processes write, one of them each.
+    pub formats: Vec<u8>,
+    /// `STRIPE_PAYMENT_METHODS`.
+    pub payment_methods: &'static str,
+    /// `STRIPE_INVOICES`.
+    pub invoices: &'static str,
+}
+
+impl InstallationSettings {
+    /// Settings that differ from run to run.
+    #[must_use]
+    pub fn drawn(chance: &Chance) -> Self {
+        Self {
+            formats: chance.pick(&[vec![5], vec![5], vec![4, 5]]).clone(),
+            payment_methods: *chance.pick(&["card", "card,us_bank_account"]),
+            invoices: *chance.pick(&["on", "on", "off"]),
+        }
+    }
+}
 
 /// All functions. Clones share their processes.
 #[derive(Clone)]
 pub struct Functions {
     network: SimulatedNetwork,
     chance: Chance,
-    /// Row formats that processes write, one of them each.
-    formats: Rc<Vec<u8>>,
-    processes: Rc<RefCell<Vec<Rc<FunctionProcess>>>>,
+    settings: Rc<InstallationSettings>,
+    /// Processes that wait for an invocation.
+    idle: Rc<RefCell<Vec<FunctionProcess>>>,
 }
 
 /// A process of each function. What it cached is lost when it dies.
@@ -67,16 +91,12 @@ struct FunctionProcess {
 
 impl Functions {
     #[must_use]
-    pub fn new(network: SimulatedNetwork, chance: Chance, formats: Vec<u8>) -> Self {
-        let functions =
-            Self { network, chance, formats: Rc::new(formats), processes: Rc::default() };
-        let processes = (0..PROCESSES).map(|_| Rc::new(functions.start())).collect();
-        *functions.processes.borrow_mut() = processes;
-        functions
+    pub fn new(network: SimulatedNetwork, chance: Chance, settings: InstallationSettings) -> Self {
+        Self { network, chance, settings: Rc::new(settings), idle: Rc::default() }
     }
 
     fn start(&self) -> FunctionProcess {
-        let format = self.chance.pick(&self.formats).to_string();
+        let format = self.chance.pick(&self.settings.formats).to_string();
         let variable = |name: &'static str| match name {
             "LEDGER_TABLE" => Some(LEDGER.to_owned()),
             "ACCOUNTS_TABLE" => Some(ACCOUNTS.to_owned()),
@@ -86,6 +106,8 @@ impl Functions {
             "STRIPE_SECRET_KEY" => Some("sk_test_local".to_owned()),
             "STRIPE_API_BASE" => Some(STRIPE_URL.to_owned()),
             "STRIPE_WEBHOOK_SECRETS" => Some(WEBHOOK_SECRET.to_owned()),
+            "STRIPE_PAYMENT_METHODS" => Some(self.settings.payment_methods.to_owned()),
+            "STRIPE_INVOICES" => Some(self.settings.invoices.to_owned()),
             "ROW_FORMAT" => Some(format.clone()),
             _ => None,
         };
@@ -147,21 +169,33 @@ impl Functions {
             .build()
     }
 
-    /// Runs a handler in one of the processes. A dead one is replaced.
+    /// Runs a handler in a process that does nothing else meanwhile. A process that dies is not
+    /// used again.
     async fn run<T>(
         &self,
+        function: &'static str,
         timeout: Duration,
         handler: impl AsyncFnOnce(&FunctionProcess) -> T,
     ) -> Result<T, Died> {
-        let place = usize::try_from(self.chance.number(..PROCESSES as u64)).unwrap_or_default();
-        let process = Rc::clone(&self.processes.borrow()[place]);
+        let process = self.take_idle().unwrap_or_else(|| self.start());
         // The type ends here: handlers are many futures deep.
         let handler: Pin<Box<dyn Future<Output = T> + '_>> = Box::pin(handler(&process));
-        let done = invoke(timeout, handler).await;
-        if done.is_err() {
-            self.processes.borrow_mut()[place] = Rc::new(self.start());
+        let done = invoke(function, timeout, handler).await?;
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < IDLE_MAX {
+            idle.push(process);
         }
-        done
+        Ok(done)
+    }
+
+    fn take_idle(&self) -> Option<FunctionProcess> {
+        let mut idle = self.idle.borrow_mut();
+        if idle.is_empty() || self.chance.happens(COLD_STARTS) {
+            return None;
+        }
+        let last = u64::try_from(idle.len() - 1).unwrap_or_default();
+        let place = usize::try_from(self.chance.number(..=last)).unwrap_or_default();
+        Some(idle.swap_remove(place))
     }
 
     /// A request to the HTTP API.
@@ -171,26 +205,38 @@ impl Functions {
     pub async fn api(&self, route: &str, event: &ApiEvent) -> Result<Answered, Died> {
         let request = event.request();
         let path = route.split_once(' ').map_or(route, |(_, path)| path);
-        let is = |prefix: &str| path.starts_with(prefix);
-        self.run(API_TIMEOUT, async |process| {
-            let response = if is("/v1/checkout-sessions") {
-                checkout::handle(&process.checkout, request).await
-            } else if is("/v1/stripe/webhook") {
-                stripe_webhook::handle(&process.webhook, request).await.answer
-            } else if is("/v1/admin") {
-                admin::handle(&process.admin, request).await
-            } else if is("/v1/projects")
-                || is("/v1/platform")
-                || is("/v1/usage")
-                || is("/v1/prices")
-            {
-                resources::handle(&process.resources, request).await
-            } else {
-                account::handle(&process.account, request).await
-            };
-            Answered::from(response)
-        })
-        .await
+        let function = function_of(path);
+        let outlook = self.network.parts().weather.outlook();
+        let answered = self
+            .run(function, API_TIMEOUT, async |process| {
+                Answered::from(match function {
+                    "checkout" => checkout::handle(&process.checkout, request).await,
+                    "stripe-webhook" => {
+                        stripe_webhook::handle(&process.webhook, request).await.answer
+                    }
+                    "admin" => admin::handle(&process.admin, request).await,
+                    "resources" => resources::handle(&process.resources, request).await,
+                    _ => account::handle(&process.account, request).await,
+                })
+            })
+            .await;
+        let is_refused = |answered: &Answered| {
+            answered.status >= 500 || (function == "stripe-webhook" && answered.status >= 300)
+        };
+        let failure = match &answered {
+            Ok(answered) if is_refused(answered) => Some(answered.body.to_string()),
+            Ok(_) => None,
+            Err(died) => Some(format!("{died:?}")),
+        };
+        self.expect_success(outlook, route, failure);
+        answered
+    }
+
+    /// While nothing goes wrong on the way, no function fails.
+    fn expect_success(&self, outlook: Outlook, what: &str, failure: Option<String>) {
+        if let Some(failure) = failure.filter(|_| outlook == Outlook::Calm) {
+            self.network.parts().journal.violate(format!("{what} fails in the quiet: {failure}"));
+        }
     }
 
     /// The hourly schedule.
@@ -214,13 +260,16 @@ impl Functions {
         let records: Vec<Value> =
             messages.iter().map(|(id, body)| json!({"messageId": id, "body": body})).collect();
         let trigger = serde_json::from_value(json!({"Records": records})).expect("a trigger");
-        match self.debit(trigger, delivered).await? {
-            hourly_debit::DebitOutcome::Worked(worked) => {
-                let failed = worked.batch_item_failures.iter();
-                Ok(failed.map(|failure| failure.item_identifier.clone()).collect())
-            }
-            hourly_debit::DebitOutcome::Started { .. } => Ok(Vec::new()),
-        }
+        let outlook = self.network.parts().weather.outlook();
+        let hourly_debit::DebitOutcome::Worked(worked) = self.debit(trigger, delivered).await?
+        else {
+            return Ok(Vec::new());
+        };
+        let failed = worked.batch_item_failures.iter();
+        let failed: Vec<String> = failed.map(|failure| failure.item_identifier.clone()).collect();
+        let failure = (!failed.is_empty()).then(|| format!("{failed:?}"));
+        self.expect_success(outlook, "a slice", failure);
+        Ok(failed)
     }
 
     async fn debit(
@@ -229,10 +278,13 @@ impl Functions {
         delivered: Timestamp,
     ) -> Result<hourly_debit::DebitOutcome, String> {
         let delivered = DeliveryTime::at(delivered);
-        let run = self.run(hourly_debit::TIMEOUT, async |process| {
+        let outlook = self.network.parts().weather.outlook();
+        let run = self.run("hourly-debit", hourly_debit::TIMEOUT, async |process| {
             hourly_debit::handle(&process.debit, trigger, delivered).await
         });
-        finished(run.await)
+        let done = finished(run.await);
+        self.expect_success(outlook, "hourly-debit", done.as_ref().err().cloned());
+        done
     }
 
     /// The schedule of each minute.
@@ -242,10 +294,18 @@ impl Functions {
     pub async fn minute(&self, time: &str, delivered: Timestamp) -> Result<(), String> {
         let trigger = settle_due::MinuteTrigger { time: time.to_owned() };
         let delivered = DeliveryTime::at(delivered);
-        let run = self.run(settle_due::TIMEOUT, async |process| {
+        let outlook = self.network.parts().weather.outlook();
+        let run = self.run("settle-due", settle_due::TIMEOUT, async |process| {
             settle_due::handle(&process.due, &trigger, delivered).await
         });
-        finished(run.await).map(|_| ())
+        let done = finished(run.await);
+        let failure = match &done {
+            Ok(report) if report.settled.failed.is_empty() => None,
+            Ok(report) => Some(format!("{:?}", report.settled.failed)),
+            Err(error) => Some(error.clone()),
+        };
+        self.expect_success(outlook, "settle-due", failure);
+        done.map(|_| ())
     }
 
     /// An event of the bus for `auto-refill`.
@@ -261,10 +321,17 @@ impl Functions {
         let event = json!({"time": time, "detail": {"account": account}});
         let trigger: auto_refill::RefillTrigger = serde_json::from_value(event).expect("a trigger");
         let delivered = DeliveryTime::at(delivered);
-        let run = self.run(REFILL_TIMEOUT, async |process| {
+        let outlook = self.network.parts().weather.outlook();
+        let run = self.run("auto-refill", auto_refill::TIMEOUT, async |process| {
             auto_refill::handle(&process.refill, &trigger, delivered).await
         });
-        finished(run.await).map(|report| report.steps)
+        let done = finished(run.await);
+        self.expect_success(outlook, "auto-refill", done.as_ref().err().cloned());
+        let report = done?;
+        if report.stuck > 0 {
+            self.network.parts().journal.reach("refill that needs staff");
+        }
+        Ok(report.steps)
     }
 
     /// A batch of the ledger's stream. The number of the first record that was not published.
@@ -273,10 +340,17 @@ impl Functions {
     /// [`Died`] as text: the whole batch is delivered again.
     pub async fn publish(&self, records: &[Value]) -> Result<Option<String>, String> {
         let batch = serde_json::from_value(json!({"Records": records})).expect("a batch");
-        let run =
-            self.run(API_TIMEOUT, async |process| publish::handle(&process.publish, batch).await);
-        let answered = run.await.map_err(|died| format!("{died:?}"))?;
-        Ok(answered.batch_item_failures.first().map(|failure| failure.item_identifier.clone()))
+        let outlook = self.network.parts().weather.outlook();
+        let run = self.run("publish", API_TIMEOUT, async |process| {
+            publish::handle(&process.publish, batch).await
+        });
+        let answered = run.await.map_err(|died| format!("{died:?}"));
+        let failed = answered.map(|answered| {
+            answered.batch_item_failures.first().map(|failure| failure.item_identifier.clone())
+        });
+        let failure = (failed != Ok(None)).then(|| format!("{failed:?}"));
+        self.expect_success(outlook, "publish", failure);
+        failed
     }
 }
 
@@ -284,6 +358,22 @@ impl Functions {
 /// Here each client has its own, so that no run changes another.
 fn own_retries() -> RetryPartition {
     RetryPartition::custom("simulator").token_bucket(TokenBucket::default()).build()
+}
+
+/// The function that has this route in the template.
+fn function_of(path: &str) -> &'static str {
+    let is = |prefix: &str| path.starts_with(prefix);
+    if is("/v1/checkout-sessions") {
+        "checkout"
+    } else if is("/v1/stripe/webhook") {
+        "stripe-webhook"
+    } else if is("/v1/admin") {
+        "admin"
+    } else if ["/v1/projects", "/v1/platform", "/v1/usage", "/v1/prices"].into_iter().any(is) {
+        "resources"
+    } else {
+        "account"
+    }
 }
 
 fn finished<T, E: std::fmt::Display>(run: Result<Result<T, E>, Died>) -> Result<T, String> {

@@ -17,6 +17,8 @@ struct Entries {
     lines: Vec<String>,
     /// How often each thing was reached: faults by kind and place, rows by type, answers by code.
     reached: BTreeMap<String, u64>,
+    /// The first rule that was broken where nobody could return it.
+    violation: Option<String>,
 }
 
 impl Journal {
@@ -34,6 +36,17 @@ impl Journal {
     /// Counts something that a run should reach.
     pub fn reach(&self, what: impl Into<String>) {
         *self.lock().reached.entry(what.into()).or_default() += 1;
+    }
+
+    /// Notes a rule that is broken. The run fails when it is checked next.
+    pub fn violate(&self, rule: impl Into<String>) {
+        self.lock().violation.get_or_insert(rule.into());
+    }
+
+    /// The first rule that was broken.
+    #[must_use]
+    pub fn violation(&self) -> Option<String> {
+        self.lock().violation.clone()
     }
 
     #[must_use]

@@ -2,7 +2,7 @@
 //! from one seed.
 //!
 //! - [`run`] is a run: a cloud, its actors, its weather and its books.
-//! - [`actors`] are customers, the platform and staff.
+//! - [`actors`] are customers, the platform, staff and banks. [`usage`] notes what was reported.
 //! - [`oracle`] has the books that rows are checked against.
 //! - [`cloud`] calls the functions: schedules, bus, queue, stream and webhooks.
 //! - [`functions`] are the handlers, in processes that may die.
@@ -10,6 +10,7 @@
 //! - [`faults`] decides what goes wrong.
 //! - [`dynamodb`] is a DynamoDB in memory. It decides nothing by itself: clock, delays and stale
 //!   reads come from its caller. [`connector`] puts it under an SDK client without faults.
+//! - [`coverage`] adds up what many runs reached, and names what none did.
 //! - [`chance`], [`clock`] and [`journal`] are what all share.
 #![allow(
     missing_docs,
@@ -27,6 +28,7 @@ pub mod chance;
 pub mod clock;
 pub mod cloud;
 pub mod connector;
+pub mod coverage;
 pub mod dynamodb;
 pub mod faults;
 pub mod functions;
@@ -34,3 +36,4 @@ pub mod journal;
 pub mod network;
 pub mod oracle;
 pub mod run;
+pub mod usage;

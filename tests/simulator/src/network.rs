@@ -17,12 +17,12 @@ use aws_smithy_types::body::SdkBody;
 use axum::body::Body;
 use futures_util::future::{Either, select};
 use serde_json::{Value, json};
-use stripe_stand_in::StripeStandIn;
+use stripe_stand_in::{StripeFaultKind, StripeStandIn};
 use tokio::sync::{Notify, mpsc};
 use tollgate::runtime::bus::BusEvent;
 
 use crate::chance::Chance;
-use crate::clock::VirtualClock;
+use crate::clock::{ServiceClocks, VirtualClock};
 use crate::connector::http_response;
 use crate::dynamodb::{DynamoAnswer, MemoryDynamoDb, Staleness, Visibility, WriteNumber};
 use crate::faults::{CallFault, FaultWeather};
@@ -46,8 +46,9 @@ tokio::task_local! {
 }
 
 /// A run of a handler, which can die at any of its calls.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Invocation {
+    function: &'static str,
     died: Arc<Notify>,
 }
 
@@ -62,8 +63,12 @@ pub enum Died {
 ///
 /// # Errors
 /// [`Died`] if it did not return.
-pub async fn invoke<T>(timeout: Duration, handler: impl Future<Output = T>) -> Result<T, Died> {
-    let invocation = Invocation::default();
+pub async fn invoke<T>(
+    function: &'static str,
+    timeout: Duration,
+    handler: impl Future<Output = T>,
+) -> Result<T, Died> {
+    let invocation = Invocation { function, died: Arc::default() };
     let died = Arc::clone(&invocation.died);
     let run = async move {
         let (handler, died) = (pin!(handler), pin!(died.notified()));
@@ -89,6 +94,7 @@ pub struct NetworkParts {
     /// Something happened at Stripe.
     pub charged: Notify,
     pub clock: VirtualClock,
+    pub clocks: ServiceClocks,
     pub chance: Chance,
     pub weather: FaultWeather,
     pub journal: Journal,
@@ -120,13 +126,14 @@ impl SimulatedNetwork {
     /// Carries a call there and its answer back. Whoever waits for it may be gone by then.
     async fn carry(
         &self,
+        caller: &str,
         call: &ServiceCall,
         request: HttpRequest,
     ) -> Result<HttpResponse, LostAnswer> {
-        let parts = &self.0;
-        parts.journal.reach(format!("call {}", call.site()));
+        let (parts, site) = (&self.0, format!("{caller}: {}", call.operation()));
+        parts.journal.reach(format!("call {site}"));
         let is_down = matches!(call, ServiceCall::Stripe { .. }) && parts.weather.is_down("stripe");
-        let fault = if is_down { None } else { parts.weather.of_call(&call.site()) };
+        let fault = if is_down { None } else { parts.weather.of_call(&site) };
         let slow = if let Some(CallFault::Slow(by)) = fault { by / 2 } else { 0 };
         pause(parts.chance.number(1..=15) + slow).await;
         match fault {
@@ -134,6 +141,7 @@ impl SimulatedNetwork {
                 return Err(ConnectorError::io("connection refused".into()).into());
             }
             Some(CallFault::Throttled) => return Ok(call.throttled()?),
+            Some(CallFault::ServerError) => return Ok(self.fail(call, request).await?),
             Some(CallFault::KilledBefore) => return Err(LostAnswer::CallerDies),
             _ if is_down => {
                 let down = json!({"error": {"type": "api_error", "message": "down"}});
@@ -153,6 +161,25 @@ impl SimulatedNetwork {
             Some(CallFault::KilledAfter) => Err(LostAnswer::CallerDies),
             _ => Ok(answered),
         }
+    }
+
+    /// Stripe keeps its failure for the request's key.
+    async fn fail(
+        &self,
+        call: &ServiceCall,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, ConnectorError> {
+        let body = match call {
+            ServiceCall::DynamoDb { .. } => {
+                json!({"__type": "com.amazonaws.dynamodb.v20120810#InternalServerError", "message": "failed"})
+            }
+            ServiceCall::Bus => json!({"__type": "InternalException", "message": "failed"}),
+            ServiceCall::Stripe { .. } => {
+                self.0.stand_in.fail_next("*", 1, StripeFaultKind::ServerError);
+                return self.ask_stripe(request).await;
+            }
+        };
+        answer(500, &body)
     }
 
     async fn apply(
@@ -264,21 +291,20 @@ impl ServiceCall {
             None => {
                 let path = request.uri().trim_start_matches(STRIPE_URL);
                 let path = path.split('?').next().unwrap_or_default();
-                // Without IDs.
-                let parts = path.split('/').map(|part| {
-                    if part.contains('_') && part.bytes().any(|byte| byte.is_ascii_digit()) {
-                        "{id}"
-                    } else {
-                        part
-                    }
-                });
+                // Without IDs. The names of collections have small letters and no digits.
+                let is_id = |part: &str| {
+                    part.bytes().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+                };
+                let parts = path.split('/');
+                let parts =
+                    parts.map(|part| if part != "v1" && is_id(part) { "{id}" } else { part });
                 let path = parts.collect::<Vec<_>>().join("/");
                 Self::Stripe { method: request.method().to_owned(), path }
             }
         }
     }
 
-    fn site(&self) -> String {
+    fn operation(&self) -> String {
         match self {
             Self::DynamoDb { operation } => operation.clone(),
             Self::Bus => "PutEvents".to_owned(),
@@ -359,13 +385,14 @@ impl HttpConnector for SimulatedNetwork {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let invocation = INVOCATION.try_with(Clone::clone).ok();
         let (network, call) = (self.clone(), ServiceCall::of(&request));
+        let caller = invocation.as_ref().map_or("nobody", |invocation| invocation.function);
         let timeout = match call {
             // The SDKs have their own time-outs.
             ServiceCall::DynamoDb { .. } | ServiceCall::Bus => Duration::MAX,
             ServiceCall::Stripe { .. } => STRIPE_TIMEOUT,
         };
         HttpConnectorFuture::new(async move {
-            let carried = tokio::spawn(async move { network.carry(&call, request).await });
+            let carried = tokio::spawn(async move { network.carry(caller, &call, request).await });
             match tokio::time::timeout(timeout, carried).await {
                 Ok(Ok(Ok(answered))) => Ok(answered),
                 Ok(Ok(Err(LostAnswer::Connection(error)))) => Err(error),

@@ -20,6 +20,7 @@ pub mod payments;
 pub mod prices;
 pub mod published;
 pub mod resources;
+pub mod respite;
 pub mod row;
 pub mod schedule;
 pub mod standing;
@@ -33,7 +34,9 @@ use ::time::UtcDateTime;
 use serde_json::Value;
 
 use crate::dynamodb::MemoryDynamoDb;
+use crate::functions::LEDGER;
 use crate::journal::Journal;
+use crate::usage::ReportedUsage;
 
 use account::AccountBooks;
 use prices::PriceBooks;
@@ -97,6 +100,7 @@ impl RunBooks {
         database: &mut MemoryDynamoDb,
         now: UtcDateTime,
     ) -> Result<(), String> {
+        self.check_claims(&database.items(LEDGER))?;
         let stripe = &StripeBooks::of(stripe);
         for (account, books) in &self.accounts {
             let (credited, received) = (books.received, stripe.received(account));
@@ -104,6 +108,7 @@ impl RunBooks {
                 credited == received,
                 "{account}: Stripe has {received} millionths, and {credited} are credited"
             );
+            books.check_ended(stripe, account)?;
             books.events.check(account, published)?;
             books.charges.check(stripe, account)?;
             let rows = rows_from(database, account, 0, now)?;
@@ -114,6 +119,56 @@ impl RunBooks {
             if !books.is_deleting() {
                 check_nothing_due(books, database, account, now)?;
             }
+        }
+        Ok(())
+    }
+
+    /// What must hold hours after the last fault, while resources run.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn check_calm(
+        &self,
+        stripe: &Value,
+        database: &mut MemoryDynamoDb,
+        now: UtcDateTime,
+    ) -> Result<(), String> {
+        let stripe = &StripeBooks::of(stripe);
+        for (account, books) in &self.accounts {
+            books.check_disputes(stripe, account)?;
+        }
+        let mut living = self.accounts.iter().filter(|(_, books)| !books.is_deleting());
+        living.try_for_each(|(account, books)| check_nothing_due(books, database, account, now))
+    }
+
+    /// Each reported unit was billed, and none twice.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn check_usage(&self, reported: &ReportedUsage) -> Result<(), String> {
+        for (account, books) in &self.accounts {
+            let (least, most) = reported.bounds(account);
+            let billed = books.meters.units_billed();
+            ensure!(
+                (i128::from(least)..=i128::from(most)).contains(&billed),
+                "{account}: {billed} units are billed, and {least} to {most} are reported"
+            );
+        }
+        Ok(())
+    }
+
+    /// All rows are of accounts of this run, and whatever names a row has one.
+    fn check_claims(&self, items: &[Value]) -> Result<(), String> {
+        for item in items {
+            let account = item["account"]["S"].as_str().unwrap_or_default();
+            let (owner, row) = if item["type"].is_object() {
+                (account, &item["seq"])
+            } else {
+                (item["owner"]["S"].as_str().unwrap_or_default(), &item["row"])
+            };
+            let books = self.accounts.get(owner);
+            let rows = books.map_or(0, |books| books.next_seq);
+            ensure!(row::number::<u64>(row)? < rows, "{item} has no row");
         }
         Ok(())
     }

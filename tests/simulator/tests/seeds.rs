@@ -1,15 +1,28 @@
 //! Runs of many seeds, as many as fit the time.
 
-use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::ops::Range;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tollgate_simulator::run::{RunFailure, RunPlan, Sabotage, run, shrink};
+use tollgate_simulator::coverage::Coverage;
+use tollgate_simulator::run::{RunFailure, RunPlan, RunScale, Sabotage, run, shrink};
 
-/// The account-hours of a run at most.
-const ACCOUNT_HOURS: u64 = 120;
+/// Plans in which something was found, in the product or in one of its mutants.
+const FAILED_ONCE: [&str; 0] = [];
+
+/// After so many failures no more seeds are begun.
+const FAILURES_MAX: usize = 5;
+/// How often the number of finished runs is printed.
+const PROGRESS_RUNS: u64 = 100;
+/// How many of the last steps of a failure are printed.
+const LINES_SHOWN: usize = 60;
+/// Runs that take longer are named.
+const SLOW_RUN: Duration = Duration::from_secs(30);
+/// The average run has so many faults at least.
+const FAULTS_A_RUN: u64 = 50;
 
 /// Runs that look for a smaller plan that fails.
 const SHRINKING_RUNS_MAX: u32 = 12;
@@ -18,10 +31,15 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap())
 }
 
+/// How large runs are.
+fn scale() -> RunScale {
+    if std::env::var_os("TOLLGATE_NIGHT").is_some() { RunScale::Night } else { RunScale::Day }
+}
+
 /// Replays a seed or a plan with its log: `TOLLGATE_SEED=7 cargo test … -- replay --nocapture`.
 #[test]
 fn replay() {
-    let drawn = number("TOLLGATE_SEED").map(|seed| RunPlan::drawn(seed, ACCOUNT_HOURS));
+    let drawn = number("TOLLGATE_SEED").map(|seed| RunPlan::drawn(seed, scale()));
     let named = std::env::var("TOLLGATE_PLAN").ok().map(|plan| plan.parse().unwrap());
     let Some(plan) = named.or(drawn) else { return };
     match run(plan) {
@@ -44,7 +62,10 @@ fn same_seed_gives_the_same_run_in_another_process() {
     let runs: Vec<String> = (0..2)
         .map(|_| {
             let mut replay = Command::new(std::env::current_exe().unwrap());
-            replay.args(["seeds::replay", "--exact", "--nocapture"]).env("TOLLGATE_SEED", "12");
+            replay
+                .args(["seeds::replay", "--exact", "--nocapture"])
+                .env("TOLLGATE_SEED", "12")
+                .env_remove("TOLLGATE_PLAN");
             let output = replay.output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             String::from_utf8(output.stdout).unwrap()
@@ -71,7 +92,8 @@ fn books_notice_what_the_cloud_does_wrong() {
         (Sabotage::ScheduleIsChanged, "and the schedule has"),
     ] {
         let failed = (1..=5).find_map(|seed| {
-            let plan = RunPlan { hours: 12, accounts: 2, sabotage, ..RunPlan::drawn(seed, 24) };
+            let plan =
+                RunPlan { hours: 12, accounts: 2, sabotage, ..RunPlan::drawn(seed, RunScale::Day) };
             run(plan).err()
         });
         let failure = failed.unwrap_or_else(|| panic!("{sabotage:?} is not noticed"));
@@ -83,77 +105,150 @@ fn books_notice_what_the_cloud_does_wrong() {
 
 #[test]
 fn plans_are_read_as_they_are_written() {
-    let plan = RunPlan::drawn(7, ACCOUNT_HOURS);
+    let plan = RunPlan::drawn(7, RunScale::Day);
     assert_eq!(plan.to_string().parse::<RunPlan>(), Ok(plan));
     assert!("7,1,2,stormy,absent".parse::<RunPlan>().is_err());
 }
 
+/// As many seeds as `TOLLGATE_SEEDS` says, or what fits `TOLLGATE_SIMULATOR_SECONDS`, but at least
+/// `TOLLGATE_SEEDS_MIN`. With `TOLLGATE_NIGHT` runs are larger, and each kind of row must be reached.
 #[test]
 fn seeds_hold_all_rules() {
-    let seconds = number("TOLLGATE_SIMULATOR_SECONDS").unwrap_or(90);
+    let seconds = number("TOLLGATE_SIMULATOR_SECONDS").unwrap_or(40);
     let base = number("TOLLGATE_SEED_BASE").unwrap_or(1);
     let count = number("TOLLGATE_SEEDS").unwrap_or(60);
-    let (begun, next) = (Instant::now(), AtomicU64::new(base));
-    let failures: Mutex<Vec<RunFailure>> = Mutex::default();
-    let panicked: Mutex<Vec<u64>> = Mutex::default();
-    let reached: Mutex<BTreeMap<String, u64>> = Mutex::default();
-    let (runs, faults, hours) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while begun.elapsed() < Duration::from_secs(seconds) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= base + count {
-                        break;
-                    }
-                    let plan = RunPlan::drawn(seed, ACCOUNT_HOURS);
-                    let Ok(run) = std::panic::catch_unwind(|| run(plan)) else {
-                        println!("seed {seed} panicked");
-                        panicked.lock().unwrap().push(seed);
-                        continue;
-                    };
-                    match run {
-                        Ok(report) => {
-                            runs.fetch_add(1, Ordering::Relaxed);
-                            faults.fetch_add(report.faults(), Ordering::Relaxed);
-                            let of_run = report.plan.hours * report.plan.accounts as u64;
-                            hours.fetch_add(of_run, Ordering::Relaxed);
-                            let mut reached = reached.lock().unwrap();
-                            for (what, count) in report.reached {
-                                *reached.entry(what).or_default() += count;
-                            }
-                        }
-                        Err(failure) => {
-                            println!("{failure}");
-                            let smallest = shrink(*failure, SHRINKING_RUNS_MAX);
-                            println!("smaller: {smallest}");
-                            failures.lock().unwrap().push(smallest);
-                        }
-                    }
+    let at_least = number("TOLLGATE_SEEDS_MIN").unwrap_or(5).min(count);
+    let scale = scale();
+    println!("seeds from {base}: at most {count} in {seconds} s");
+    let runs = SeedRuns::new(scale);
+    runs.run_all(base..base + count, at_least, Duration::from_secs(seconds));
+    println!("{}\n{}", runs.coverage.lock().unwrap(), runs.figures());
+    runs.assert_held(at_least);
+    let coverage = runs.coverage.lock().unwrap();
+    assert!(coverage.unexpected_rows().is_empty(), "{:?}", coverage.unexpected_rows());
+    let finished = runs.finished();
+    let faults = runs.faults.load(Ordering::Relaxed);
+    assert!(finished < 20 || faults >= finished * FAULTS_A_RUN, "{}", runs.figures());
+    if scale == RunScale::Night {
+        assert!(
+            coverage.missing_rows().is_empty(),
+            "no seed reaches {:?}",
+            coverage.missing_rows()
+        );
+    } else if finished >= 20 {
+        let missing = coverage.missing_rows();
+        let usual = ["topup", "usage", "auto_refill", "refill_failed", "suspended", "metered"];
+        for row in usual {
+            assert!(!missing.contains(row), "no run has a row {row}");
+        }
+    }
+}
+
+/// Plans in which something was found once.
+#[test]
+fn plans_that_failed_once_hold() {
+    let runs = SeedRuns::new(RunScale::Day);
+    for plan in FAILED_ONCE {
+        runs.run(plan.parse().unwrap());
+    }
+    runs.assert_held(FAILED_ONCE.len() as u64);
+}
+
+/// Runs on two threads, and what came out.
+struct SeedRuns {
+    scale: RunScale,
+    begun: Instant,
+    coverage: Mutex<Coverage>,
+    failures: Mutex<Vec<RunFailure>>,
+    finished: AtomicU64,
+    faults: AtomicU64,
+    account_hours: AtomicU64,
+}
+
+impl SeedRuns {
+    fn new(scale: RunScale) -> Self {
+        Self {
+            scale,
+            begun: Instant::now(),
+            coverage: Mutex::default(),
+            failures: Mutex::default(),
+            finished: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
+            account_hours: AtomicU64::new(0),
+        }
+    }
+
+    /// Runs the seeds in their order, until all are begun or the time is over, but so many at least.
+    fn run_all(&self, seeds: Range<u64>, at_least: u64, time: Duration) {
+        let next = AtomicU64::new(seeds.start);
+        let work = || {
+            let needed = seeds.start + at_least;
+            while self.begun.elapsed() < time || next.load(Ordering::Relaxed) < needed {
+                if self.failures.lock().unwrap().len() >= FAILURES_MAX {
+                    break;
                 }
-            });
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= seeds.end {
+                    break;
+                }
+                self.run(RunPlan::drawn(seed, self.scale));
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(2, NonZero::get);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(work);
+            }
+        });
+    }
+
+    fn run(&self, plan: RunPlan) {
+        let begun = Instant::now();
+        let done = run(plan);
+        if begun.elapsed() > SLOW_RUN {
+            println!("TOLLGATE_PLAN={plan} took {:.0?}", begun.elapsed());
         }
-    });
-    let failures = failures.into_inner().unwrap();
-    let runs = runs.into_inner();
-    println!(
-        "seeds from {base}: {runs} runs of {} account-hours with {} faults in {:.0?}",
-        hours.into_inner(),
-        faults.into_inner(),
-        begun.elapsed()
-    );
-    let reached = reached.into_inner().unwrap();
-    println!("{reached:#?}");
-    let seeds: Vec<u64> = failures.iter().map(|failure| failure.plan.seed).collect();
-    assert!(failures.is_empty(), "{} of {} seeds failed: {seeds:?}", seeds.len(), runs);
-    assert_eq!(panicked.into_inner().unwrap(), [0_u64; 0], "seeds that panicked");
-    // The runs met what they are there to meet.
-    assert!(runs >= 5.min(count), "only {runs} runs");
-    if runs >= 20 {
-        let rows =
-            ["topup", "usage", "auto_refill", "refill_failed", "suspended", "refund", "dispute"];
-        for row in rows {
-            assert!(reached.contains_key(&format!("row {row}")), "no run has a row {row}");
+        match done {
+            Ok(report) => {
+                let finished = self.finished.fetch_add(1, Ordering::Relaxed) + 1;
+                if finished.is_multiple_of(PROGRESS_RUNS) {
+                    println!("{finished} runs in {:.0?}", self.begun.elapsed());
+                }
+                self.faults.fetch_add(report.faults(), Ordering::Relaxed);
+                let account_hours = plan.hours * plan.accounts as u64;
+                self.account_hours.fetch_add(account_hours, Ordering::Relaxed);
+                self.coverage.lock().unwrap().add(&report.reached);
+            }
+            Err(failure) => {
+                println!("{failure}");
+                let smallest = shrink(*failure, SHRINKING_RUNS_MAX);
+                let last = smallest.lines.len().saturating_sub(LINES_SHOWN);
+                println!("{}\nsmaller: {smallest}", smallest.lines[last..].join("\n"));
+                self.failures.lock().unwrap().push(smallest);
+            }
         }
+    }
+
+    fn finished(&self) -> u64 {
+        self.finished.load(Ordering::Relaxed)
+    }
+
+    fn figures(&self) -> String {
+        let (runs, elapsed) = (self.finished(), self.begun.elapsed());
+        let hours = self.account_hours.load(Ordering::Relaxed);
+        format!(
+            "{runs} runs of {hours} account-hours with {} faults in {elapsed:.0?}: {} account-hours a second, {} runs a minute",
+            self.faults.load(Ordering::Relaxed),
+            hours / elapsed.as_secs().max(1),
+            runs * 60 / elapsed.as_secs().max(1)
+        )
+    }
+
+    fn assert_held(&self, at_least: u64) {
+        let failures = self.failures.lock().unwrap();
+        let failed: Vec<String> = failures.iter().map(|failure| failure.plan.to_string()).collect();
+        assert!(failed.is_empty(), "{} plans failed: {failed:?}", failed.len());
+        let runs = self.finished();
+        assert!(runs >= at_least, "only {runs} runs, and not {at_least}");
     }
 }

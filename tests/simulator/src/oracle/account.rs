@@ -19,6 +19,7 @@ use super::resources::{RatedResource, ResourceBooks, ResourceStatus};
 use super::row::{BookedRow, Fund, FundMove, FundMoves, PAID, array};
 use super::schedule::DemandedSchedule;
 use super::standing::{StandingBook, StandingFacts};
+use super::stripe::StripeBooks;
 use super::time::{AccountBefore, ExpectedRow, PaidPeriod, hour_end};
 
 /// The rows of an account, checked in their order.
@@ -27,6 +28,8 @@ pub struct AccountBooks {
     pub next_seq: u64,
     last_at: i64,
     balance: Micros,
+    /// Whether staff ever lifted a freeze.
+    was_unfrozen: bool,
     /// The state that the last row stored.
     state: Value,
     pub hashes: HashChain,
@@ -39,7 +42,7 @@ pub struct AccountBooks {
     standing: StandingBook,
     owed: OwedBooks,
     payments: PaymentBooks,
-    meters: MeterBooks,
+    pub meters: MeterBooks,
     /// The sum of the rows of payments, refunds and disputes.
     pub received: Micros,
     /// What the last row but one left to do.
@@ -78,6 +81,9 @@ impl AccountBooks {
         self.check_balance(&row)?;
         self.add_changes(&row, prices)?;
         self.check_state(&row, prices)?;
+        let begins = ["started", "restored", "refill_begun"].contains(&row.kind.as_str());
+        ensure!(!(begins && self.is_frozen()), "{} while the account is frozen", row.kind);
+        self.was_unfrozen |= row.kind == "unfrozen";
         self.events.add(&row);
         let demanded = DemandedSchedule::of(&row.state, row.at)?;
         if demanded != self.schedule.demanded {
@@ -92,6 +98,37 @@ impl AccountBooks {
     #[must_use]
     pub fn is_deleting(&self) -> bool {
         matches!(self.standing, StandingBook::Deleting { .. })
+    }
+
+    /// Whether a dispute or staff froze the account, by the last row's state.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.state["f"].is_object()
+    }
+
+    /// A dispute that waits for its decision freezes the account, unless staff lifted a freeze.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn check_disputes(&self, stripe: &StripeBooks<'_>, account: &str) -> Result<(), String> {
+        ensure!(
+            self.was_unfrozen || self.is_frozen() || !stripe.has_open_dispute(account),
+            "{account}: a dispute is open, and nothing is frozen"
+        );
+        Ok(())
+    }
+
+    /// Nothing waits for Stripe that has ended there.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn check_ended(&self, stripe: &StripeBooks<'_>, account: &str) -> Result<(), String> {
+        for pending in array(&self.state["pp"]) {
+            let is_processing = |intent: &Value| intent["status"] == "processing";
+            let intent = stripe.object("payment_intent", pending["p"].as_str().unwrap_or_default());
+            ensure!(intent.is_some_and(is_processing), "{account}: {pending} is not processing");
+        }
+        Ok(())
     }
 
     /// The balance after the last row.

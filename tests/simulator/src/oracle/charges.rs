@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use time::UtcDateTime;
 
-use super::amounts::{Micros, micros};
+use super::amounts::{Micros, micros, of_cents};
 use super::ensure;
 use super::row::{BookedRow, array};
 use super::stripe::StripeBooks;
 
 /// So long before a charge its reason must have been there, in seconds: `auto-refill` takes two
-/// minutes at most.
-const BEFORE_CHARGE_SECONDS: i64 = 180;
+/// minutes at most, and the clocks of two services are apart by 40 seconds at most.
+const BEFORE_CHARGE_SECONDS: i64 = 180 + CLOCKS_APART_SECONDS;
+const CLOCKS_APART_SECONDS: i64 = 40;
 
 /// The payments that were credited, and what stood after each row.
 #[derive(Debug, Default)]
@@ -19,6 +21,12 @@ pub struct ChargeBooks {
     after: Vec<AfterRow>,
     /// The payments that were credited, with the number of the row.
     credited: BTreeMap<String, u64>,
+    /// The terms of refills that the last row left.
+    terms: Value,
+    /// What each attempt may charge at most.
+    attempts: BTreeMap<u64, Micros>,
+    /// What refills credited in each month, from year and month.
+    of_months: BTreeMap<(i32, u8), Micros>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +52,31 @@ impl ChargeBooks {
                 ensure!(before.is_none(), "{payment} is credited twice");
             }
         }
+        if row.kind == "refill_begun" {
+            self.begin(row)?;
+        }
+        if row.kind == "auto_refill" {
+            *self.of_months.entry(month(row.at)).or_default() += micros(&row.change["credit"])?;
+        }
+        self.terms = row.state["r"].clone();
+        Ok(())
+    }
+
+    /// An attempt keeps to what the customer agreed to.
+    fn begin(&mut self, row: &BookedRow) -> Result<(), String> {
+        let (terms, agreed) = (&self.terms, &self.terms["a"]);
+        ensure!(agreed.is_object(), "a refill that nobody agreed to");
+        ensure!(terms["o"].is_null(), "a refill beside another");
+        ensure!(row.change["c"] == terms["c"], "a refill from another card than {}", terms["c"]);
+        let amount = micros(&row.change["a"])?;
+        let usual = if agreed["g"].is_string() { &agreed["g"] } else { &agreed["a"] };
+        let most = micros(if agreed["x"].is_string() { &agreed["x"] } else { usual })?;
+        ensure!(amount > 0 && amount <= most, "a refill of {amount}, and {most} is agreed");
+        let charged = self.of_months.get(&month(row.at)).copied().unwrap_or_default();
+        let cap = terms["m"].is_string().then(|| micros(&terms["m"])).transpose()?;
+        let is_within = cap.is_none_or(|cap| charged + amount <= cap);
+        ensure!(is_within, "refills of {charged} and {amount} in a month, and {cap:?} is agreed");
+        self.attempts.insert(row.change["n"].as_u64().unwrap_or_default(), amount);
         Ok(())
     }
 
@@ -61,7 +94,17 @@ impl ChargeBooks {
             }
             let attempt = metadata["tollgate_attempt"].to_string();
             ensure!(attempts.insert(attempt.clone()), "{account}: attempt {attempt} is paid twice");
-            let Some(paid_at) = invoice["status_transitions"]["paid_at"].as_i64() else { continue };
+            let number = metadata["tollgate_attempt"].as_str().and_then(|text| text.parse().ok());
+            let begun = number.and_then(|number: u64| self.attempts.get(&number)).copied();
+            let total = of_cents(invoice["total"].as_i64().unwrap_or_default());
+            let is_agreed = begun.is_some_and(|begun| total <= begun);
+            ensure!(
+                is_agreed,
+                "{account}: attempt {attempt} charges {total}, and begun is {begun:?}"
+            );
+            let paid_at = invoice["status_transitions"]["paid_at"].as_i64();
+            let paid_at =
+                paid_at.ok_or_else(|| format!("{account}: paid, and never: {invoice}"))?;
             let looked_from = paid_at - BEFORE_CHARGE_SECONDS;
             // Rows have the time of their trigger, which may have waited. The row that credits this
             // charge can therefore be older than the charge.
@@ -71,7 +114,8 @@ impl ChargeBooks {
             let before = before.unwrap_or_default();
             let first = before.iter().rposition(|after| after.at <= looked_from).unwrap_or(0);
             let within = before.iter().enumerate().skip(first);
-            let mut within = within.take_while(|(_, after)| after.at <= paid_at);
+            let until = paid_at + CLOCKS_APART_SECONDS;
+            let mut within = within.take_while(|(_, after)| after.at <= until);
             let has_reason = within.any(|(seq, after)| {
                 let uncredited = self.uncredited(stripe, account, seq, looked_from);
                 after.threshold.is_some_and(|threshold| after.balance + uncredited < threshold)
@@ -100,11 +144,16 @@ impl ChargeBooks {
         };
         stripe
             .charges_of(account)
-            .filter(|charge| charge["created"].as_i64().is_some_and(|created| created <= until))
+            .filter(|charge| stripe.received_at(charge).is_some_and(|at| at <= until))
             .filter(|charge| !is_credited(charge["payment_intent"].as_str().unwrap_or_default()))
             .map(|charge| stripe.kept_until(charge, until))
             .sum()
     }
+}
+
+fn month(at: i64) -> (i32, u8) {
+    let date = UtcDateTime::from_unix_timestamp(at).unwrap_or(UtcDateTime::UNIX_EPOCH).date();
+    (date.year(), u8::from(date.month()))
 }
 
 fn text(value: &Value) -> String {

@@ -17,6 +17,12 @@ pub struct MeterBooks {
 }
 
 impl MeterBooks {
+    /// How many whole units were billed.
+    #[must_use]
+    pub fn units_billed(&self) -> i128 {
+        self.billed.values().sum::<i128>() / 10_i128.pow(12)
+    }
+
     /// Each unit is billed once, at the price of the hour before.
     ///
     /// # Errors

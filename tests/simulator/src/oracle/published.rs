@@ -1,6 +1,6 @@
 //! The events of the bus, and the rows that they tell of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use time::UtcDateTime;
@@ -18,16 +18,24 @@ pub struct PublishedEvent {
     pub detail: Value,
 }
 
-/// The event that each row must have, where there is one.
+/// The events that each row must have.
 #[derive(Debug, Default)]
 pub struct EventBooks {
-    expected: BTreeMap<u64, &'static str>,
+    /// One of each list, with the number of the row.
+    expected: Vec<(u64, &'static [&'static str])>,
 }
 
 impl EventBooks {
     pub fn add(&mut self, row: &BookedRow) {
-        if let Some(name) = event_of(&row.kind) {
-            self.expected.insert(row.seq, name);
+        let own = events_of(&row.kind);
+        if !own.is_empty() {
+            self.expected.push((row.seq, own));
+        }
+        if row.event["w"]["now"].is_object() {
+            self.expected.push((row.seq, &["BalanceLow"]));
+        }
+        if row.event["l"].is_string() {
+            self.expected.push((row.seq, &["CreditLow"]));
         }
     }
 
@@ -40,32 +48,50 @@ impl EventBooks {
         let found: BTreeSet<(u64, &str)> = of_account
             .filter_map(|event| Some((event.detail["seq"].as_u64()?, event.name.as_str())))
             .collect();
-        for (seq, name) in &self.expected {
-            ensure!(found.contains(&(*seq, *name)), "{account}: row {seq} has no event {name}");
+        for (seq, names) in &self.expected {
+            let is_told = names.iter().any(|name| found.contains(&(*seq, *name)));
+            ensure!(is_told, "{account}: row {seq} has no event {names:?}");
         }
         Ok(())
     }
 }
 
-/// The event of a row of this type, if it always has one.
-fn event_of(kind: &str) -> Option<&'static str> {
-    Some(match kind {
-        "opened" => "AccountOpened",
-        "topup" | "auto_refill" | "bonus" | "refund_reversed" | "dispute_reversed" => "CreditAdded",
-        "refund" | "dispute" => "CreditTaken",
-        "started" => "ResourceStarted",
-        "stopped" => "ResourceStopped",
-        "resources_deleted" => "ResourceDeleted",
-        "suspended" => "Suspended",
-        "resumed" => "Resumed",
-        "refill_failed" => "RefillFailed",
-        "frozen" => "Frozen",
-        "unfrozen" => "Unfrozen",
-        _ => return None,
-    })
+/// The events of a row of this type: it has at least one of them, and of others only those that tell
+/// of low credit.
+fn events_of(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "opened" => &["AccountOpened"],
+        "topup" | "auto_refill" | "bonus" | "refund_reversed" | "dispute_reversed" => {
+            &["CreditAdded"]
+        }
+        "refund" | "dispute" => &["CreditTaken"],
+        "correction" => &["CreditAdded", "CreditTaken"],
+        "expired" => &["CreditExpired"],
+        "payment_pending" => &["PaymentPending"],
+        "payment_ended" => &["PaymentFailed"],
+        "started" => &["ResourceStarted"],
+        "restored" => &["ResourceRestored"],
+        "stopped" => &["ResourceStopped"],
+        "start_failed" => &["ResourceStopped", "ResourceDeleted"],
+        "resources_deleted" => &["ResourceDeleted"],
+        "purged" => &["Purged", "ResourcePurged"],
+        "suspended" => &["Suspended"],
+        "resumed" => &["Resumed", "ResourceStarted"],
+        "deletion_announced" => &["DeletionSoon"],
+        "deleting" => &["DeletionDue"],
+        "closed" => &["Closed"],
+        "refill_failed" => &["RefillFailed"],
+        "refill_needs_customer" => &["RefillNeedsCustomer"],
+        "card_expiring" => &["CardExpiring"],
+        "card_expired" => &["CardExpired"],
+        "frozen" | "dispute_opened" => &["Frozen"],
+        "unfrozen" => &["Unfrozen"],
+        "dispute_closed" => &["Unfrozen", "Frozen"],
+        _ => &[],
+    }
 }
 
-/// An event has its row when the bus takes it, and shows the row's balance.
+/// An event has its row when the bus takes it, fits it, and shows its balance.
 ///
 /// # Errors
 /// What is wrong, as text.
@@ -81,6 +107,10 @@ pub fn check_event(
     let found = database.call("GetItem", &get, now, &mut CurrentReads).body();
     let row = &found["Item"];
     ensure!(row.is_object(), "{account}: an event has no row: {event:?}");
+    let kind = row["type"]["S"].as_str().unwrap_or_default();
+    let is_own = events_of(kind).contains(&event.name.as_str());
+    let is_low = ["BalanceLow", "CreditLow"].contains(&event.name.as_str());
+    ensure!(is_own || is_low, "{account}: a row {kind} tells {event:?}");
     let shown = scaled(event.detail["state"]["balance"].as_str().unwrap_or_default(), 6)?;
     let stored = scaled(&attribute_text(&row["balance"]), 6)?;
     ensure!(stored == shown, "{account}: an event shows another balance than {stored}: {event:?}");

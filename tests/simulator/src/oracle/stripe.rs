@@ -20,6 +20,21 @@ impl<'a> StripeBooks<'a> {
         self.objects.iter().filter(move |object| object["object"] == kind)
     }
 
+    /// The object with this ID.
+    pub fn object(&self, kind: &'static str, id: &str) -> Option<&'a Value> {
+        self.of_kind(kind).find(|object| object["id"] == id)
+    }
+
+    /// Whether a bank's dispute of a payment of this account waits for its decision. An inquiry is no
+    /// dispute yet.
+    pub fn has_open_dispute(&self, account: &str) -> bool {
+        let is_open = |dispute: &&Value| {
+            ["needs_response", "under_review"].iter().any(|open| dispute["status"] == *open)
+        };
+        let mut open = self.of_kind("dispute").filter(is_open);
+        open.any(|dispute| self.charges_of(account).any(|charge| charge["id"] == dispute["charge"]))
+    }
+
     pub fn charges_of(&self, account: &str) -> impl Iterator<Item = &'a Value> {
         let customers: BTreeSet<&str> = self
             .of_kind("customer")
@@ -31,10 +46,10 @@ impl<'a> StripeBooks<'a> {
         )
     }
 
-    /// What is left of a charge, in millionths of a dollar.
-    fn kept(charge: &Value) -> Micros {
-        let cents = |name: &str| charge[name].as_i64().unwrap_or_default();
-        of_cents(cents("amount") - cents("amount_refunded"))
+    /// When its money came. A bank debit takes days.
+    pub fn received_at(&self, charge: &Value) -> Option<i64> {
+        let mut moved = self.of_kind("balance_transaction");
+        moved.find(|moved| moved["id"] == charge["balance_transaction"])?["created"].as_i64()
     }
 
     /// What was left of a charge at a time, in millionths of a dollar.
@@ -49,16 +64,52 @@ impl<'a> StripeBooks<'a> {
 
     /// What Stripe received of an account and has not given back, in millionths of a dollar.
     pub fn received(&self, account: &str) -> Micros {
-        let kept_of = |charge: &Value| {
-            let disputes =
-                self.of_kind("dispute").filter(|dispute| dispute["charge"] == charge["id"]);
-            let moved = disputes.flat_map(|dispute| {
-                dispute["balance_transactions"].as_array().into_iter().flatten()
-            });
-            let cents: i64 = moved.filter_map(|moved| moved["amount"].as_i64()).sum();
-            // A payment that was disputed twice is taken once.
-            (Self::kept(charge) + of_cents(cents)).max(0)
-        };
-        self.charges_of(account).map(kept_of).sum()
+        let by_card = self.charges_of(account).map(|charge| self.kept(charge));
+        let is_of_account = |invoice: &&Value| invoice["metadata"]["tollgate_account"] == account;
+        let otherwise = self.paid_refills().filter(is_of_account).map(|invoice| {
+            let is_charged = self.charges_of(account).any(|charge| self.pays(charge, invoice));
+            if is_charged { 0 } else { cents(invoice, "total") }
+        });
+        of_cents(by_card.chain(otherwise).sum())
     }
+
+    /// What is left of a charge, in cents. The charge of a refill stands for its whole invoice, which
+    /// may be paid in part by credit that the customer has at Stripe.
+    fn kept(&self, charge: &Value) -> i64 {
+        let invoice = self.paid_refills().find(|invoice| self.pays(charge, invoice));
+        let received = invoice.map_or(cents(charge, "amount"), |invoice| cents(invoice, "total"));
+        let disputes = self.of_kind("dispute").filter(|dispute| dispute["charge"] == charge["id"]);
+        let disputed: i64 = disputes.map(|dispute| disputed_cents(dispute, charge)).sum();
+        // What was refunded and disputed is taken once.
+        received - received.min(cents(charge, "amount_refunded") + disputed)
+    }
+
+    fn paid_refills(&self) -> impl Iterator<Item = &'a Value> {
+        let is_refill = |invoice: &&Value| !invoice["metadata"]["tollgate_attempt"].is_null();
+        self.of_kind("invoice").filter(|invoice| invoice["status"] == "paid").filter(is_refill)
+    }
+
+    fn pays(&self, charge: &Value, invoice: &Value) -> bool {
+        self.of_kind("invoice_payment").any(|payment| {
+            payment["invoice"] == invoice["id"]
+                && payment["payment"]["payment_intent"] == charge["payment_intent"]
+        })
+    }
+}
+
+/// What a dispute took of its charge and did not give back, in cents of the charge. Its moves may be
+/// in another currency, so only their share counts, and no more than the charge.
+fn disputed_cents(dispute: &Value, charge: &Value) -> i64 {
+    let moves = dispute["balance_transactions"].as_array().into_iter().flatten();
+    let moved: Vec<i64> = moves.filter_map(|moved| moved["amount"].as_i64()).collect();
+    let Some(withdrawn) = moved.iter().find(|amount| **amount < 0).map(|amount| -amount) else {
+        return 0;
+    };
+    let kept = (-moved.iter().sum::<i64>()).clamp(0, withdrawn);
+    let disputed = cents(dispute, "amount").min(cents(charge, "amount"));
+    (2 * disputed * kept + withdrawn) / (2 * withdrawn)
+}
+
+fn cents(object: &Value, name: &str) -> i64 {
+    object[name].as_i64().unwrap_or_default()
 }

@@ -1,0 +1,71 @@
+//! The platform that runs the customers' machines: starts that fail, and reports of usage.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::actors::customer::SimulatedCustomer;
+use crate::actors::requests::Caller;
+use crate::chance::Chance;
+
+/// The metered SKU.
+const METERED: &str = "tokens";
+
+impl SimulatedCustomer {
+    /// The platform could not start a machine of this customer.
+    pub(super) async fn fail_start(&self, project: &str, id: &str) {
+        let chance = &self.requester.chance;
+        let pause = *chance.pick(&[900, 900, 20_000]);
+        tokio::time::sleep(Duration::from_secs(chance.number(1..=pause))).await;
+        let path = [("project", project), ("id", id)];
+        let route = ("POST", "/v1/projects/{project}/resources/{id}/stop");
+        let body = json!({"reason": "start_failed"});
+        self.requester.send(Caller::Platform(&self.account), route, &path, &body).await;
+    }
+
+    /// Reports what this customer used until the end, in one of two ways. Reports come late or
+    /// twice.
+    pub async fn report_usage(self, chance: Chance, until: time::UtcDateTime) {
+        let Some(pause_minutes) = self.habits.report_minutes else { return };
+        let clock = self.requester.cloud.parts().network.parts().clock;
+        let (mut reading, has_counter) = (0, chance.happens(500));
+        while clock.now() < until {
+            let pause = chance.number(1..=pause_minutes * 60);
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            let Some(project) = self.owned.borrow().project.clone() else { continue };
+            let mut report = json!({"project": project, "sku": METERED});
+            if has_counter {
+                reading += chance.number(..20_000);
+                report["reading"] = json!(reading.to_string());
+            } else {
+                report["quantity"] = json!(chance.number(1..20_000).to_string());
+                report["id"] = json!(format!("u-{:016x}", chance.number(..)));
+            }
+            self.report(&report).await;
+            if chance.happens(100) {
+                let customer = self.clone();
+                let late = chance.number(1..8_000);
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(Duration::from_secs(late)).await;
+                    customer.report(&report).await;
+                });
+            }
+            if chance.happens(50) {
+                let route = ("GET", "/v1/platform/resources");
+                let platform = Caller::Platform(&self.account);
+                self.requester.send(platform, route, &[], &Value::Null).await;
+            }
+        }
+    }
+
+    async fn report(&self, report: &Value) {
+        let reported = &self.requester.cloud.parts().reported;
+        reported.borrow_mut().sent(&self.account, report);
+        let route = ("POST", "/v1/usage");
+        let answered =
+            self.requester.send(Caller::Platform(&self.account), route, &[], report).await;
+        if answered.is_some() {
+            reported.borrow_mut().answered(&self.account, report);
+        }
+    }
+}

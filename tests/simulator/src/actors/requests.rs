@@ -1,0 +1,90 @@
+//! Requests to the HTTP API, each repeated with its key until it is answered.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tollgate_tests::api::{Answered, ApiEvent};
+
+use crate::chance::Chance;
+use crate::clock::ClockOwner;
+use crate::cloud::SimulatedCloud;
+
+/// A request is sent this often at most.
+const SENT_MAX: u32 = 6;
+
+/// Whose token a request has.
+#[derive(Clone, Copy, Debug)]
+pub enum Caller<'a> {
+    Customer(&'a str),
+    /// The platform, for an account.
+    Platform(&'a str),
+    Staff,
+}
+
+/// Sends requests. Clones draw from the same chance.
+#[derive(Clone)]
+pub struct Requester {
+    pub cloud: SimulatedCloud,
+    pub chance: Chance,
+}
+
+impl Requester {
+    /// Sends a request until it is answered. `None` if it was refused or never answered.
+    ///
+    /// # Panics
+    /// If the request cannot be made.
+    pub async fn send(
+        &self,
+        caller: Caller<'_>,
+        (method, path): (&str, &str),
+        at: &[(&str, &str)],
+        body: &Value,
+    ) -> Option<Answered> {
+        let parts = self.cloud.parts();
+        let (net, route) = (parts.network.parts(), format!("{method} {path}"));
+        let key = format!("k-{:016x}", self.chance.number(..));
+        for sent in 0..SENT_MAX {
+            let event = event_of(caller, &route, &net.clocks.text_at(ClockOwner::Gateway));
+            let mut event = at.iter().fold(event, |event, (name, value)| event.at(name, value));
+            if method != "GET" {
+                event = event.key(&key);
+            }
+            if !body.is_null() {
+                event = event.json(body);
+            }
+            let answered = parts.functions.api(&route, &event).await;
+            let shown = match &answered {
+                Ok(answered) => format!("{} {}", answered.status, answered.code()),
+                Err(died) => format!("{died:?}"),
+            };
+            net.journal.note(format!("{caller:?} {route} {at:?} {body}: {shown}"));
+            match answered {
+                Ok(answered) if answered.status < 400 => {
+                    net.journal.reach(format!("answer {route}"));
+                    return Some(answered);
+                }
+                Ok(answered) if answered.status < 500 && answered.status != 429 => {
+                    net.journal.reach(format!("refusal {}", answered.code()));
+                    return None;
+                }
+                Ok(answered) => net.journal.reach(format!("refusal {}", answered.code())),
+                Err(_) => {}
+            }
+            tokio::time::sleep(Duration::from_secs(1 << sent)).await;
+        }
+        None
+    }
+}
+
+fn event_of(caller: Caller<'_>, route: &str, now: &str) -> ApiEvent {
+    match caller {
+        Caller::Customer(account) => ApiEvent::by(account, route, now),
+        Caller::Platform(account) => ApiEvent::by("platform", route, now)
+            .claim("sub", "platform")
+            .scope("tollgate/platform")
+            .header("tollgate-account", account),
+        Caller::Staff => {
+            ApiEvent::by("staff-1", route, now).claim("sub", "staff-1").scope("tollgate/admin")
+        }
+    }
+}

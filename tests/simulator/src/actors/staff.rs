@@ -1,0 +1,169 @@
+//! Staff at our API.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tollgate_tests::api::Answered;
+
+use crate::actors::ActorHabits;
+use crate::actors::customer::SimulatedCustomer;
+use crate::actors::outside::Outside;
+use crate::actors::requests::{Caller, Requester};
+use crate::chance::Chance;
+use crate::clock::text_of;
+
+/// What staff do.
+#[derive(Clone, Copy, Debug)]
+pub enum StaffAction {
+    Bonus,
+    Correction,
+    Freeze,
+    Unfreeze,
+    Suspend,
+    Resume,
+    Close,
+    AbandonRefill,
+    Quotas,
+    Look,
+    Price,
+}
+
+impl StaffAction {
+    /// The usual weights of what not every run has.
+    pub const USUAL: [(u32, Self); 10] = [
+        (2, Self::Correction),
+        (2, Self::Freeze),
+        (4, Self::Unfreeze),
+        (2, Self::Suspend),
+        (4, Self::Resume),
+        (1, Self::Close),
+        (2, Self::AbandonRefill),
+        (1, Self::Quotas),
+        (2, Self::Look),
+        (2, Self::Price),
+    ];
+}
+
+/// Staff.
+pub struct SimulatedStaff {
+    pub requester: Requester,
+    pub chance: Chance,
+    pub habits: Rc<ActorHabits>,
+    pub customers: Vec<SimulatedCustomer>,
+    pub outside: Outside,
+}
+
+impl SimulatedStaff {
+    /// Acts until the end.
+    pub async fn live(&self, until: time::UtcDateTime) {
+        let clock = self.requester.cloud.parts().network.parts().clock;
+        while clock.now() < until {
+            let pause = self.chance.number(60..=self.habits.pause_minutes * 240);
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            if clock.now() < until {
+                let action = *self.chance.weighted(&self.habits.staff);
+                self.act(action).await;
+            }
+        }
+    }
+
+    /// Freezes are lifted, and suspensions end.
+    pub async fn forgive(&self) {
+        for customer in &self.customers {
+            let at = [("account", customer.account.as_str())];
+            for action in ["unfreeze", "resume"] {
+                let path = format!("/v1/admin/accounts/{{account}}/{action}");
+                self.ask("POST", &path, &at, &json!({"reason": "the end"})).await;
+            }
+        }
+    }
+
+    /// A request as staff.
+    pub async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        at: &[(&str, &str)],
+        body: &Value,
+    ) -> Option<Answered> {
+        self.requester.send(Caller::Staff, (method, path), at, body).await
+    }
+
+    async fn act(&self, action: StaffAction) {
+        match action {
+            StaffAction::Bonus => self.give_bonus().await,
+            StaffAction::Correction => {
+                let amount = *self.chance.pick(&["3.00", "-2.00"]);
+                let body = json!({"amount": amount, "reason": "simulated"});
+                self.on_account("POST", "correction", &body).await;
+            }
+            StaffAction::Freeze => self.for_a_reason("freeze").await,
+            StaffAction::Unfreeze => self.for_a_reason("unfreeze").await,
+            StaffAction::Suspend => self.for_a_reason("suspend").await,
+            StaffAction::Resume => self.for_a_reason("resume").await,
+            // Seldom: a closed account does nothing any longer.
+            StaffAction::Close if self.chance.happens(200) => self.for_a_reason("close").await,
+            StaffAction::Close => {}
+            StaffAction::AbandonRefill => self.for_a_reason("refill/abandon").await,
+            StaffAction::Quotas => {
+                let quotas = json!({"resources": self.chance.number(1..20), "reason": "simulated"});
+                self.on_account("PUT", "quotas", &quotas).await;
+            }
+            StaffAction::Look => self.look().await,
+            StaffAction::Price => self.change_price().await,
+        }
+    }
+
+    async fn for_a_reason(&self, action: &str) {
+        self.on_account("POST", action, &json!({"reason": "simulated"})).await;
+    }
+
+    async fn give_bonus(&self) {
+        let now = self.requester.cloud.parts().network.parts().clock.now();
+        // Within this hour, this day or this week.
+        let longest = *self.chance.pick(&[3_600, 86_400, 700_000]);
+        let ends = now + Duration::from_secs(self.chance.number(60..=longest));
+        let lists: [&[&str]; 4] = [&[], &[], &["gpu"], &["vm", "volume"]];
+        let excludes = *self.chance.pick(&lists);
+        let bonus = json!({
+            "amount": self.chance.pick(&["10.00", "3.00", "0.01"]),
+            "expires_at": text_of(ends),
+            "excludes": excludes,
+            "reason": "simulated",
+        });
+        self.on_account("POST", "bonus", &bonus).await;
+    }
+
+    async fn look(&self) {
+        self.on_account("GET", "verify", &Value::Null).await;
+        self.ask("GET", "/v1/admin/health", &[], &Value::Null).await;
+        if let Some(payment) = self.outside.any_payment() {
+            let id = [("id", payment["id"].as_str().unwrap_or_default())];
+            self.ask("GET", "/v1/admin/payments/{id}", &id, &Value::Null).await;
+        }
+    }
+
+    async fn change_price(&self) {
+        let now = self.requester.cloud.parts().network.parts().clock.now();
+        let hour = now.unix_timestamp() / 3_600 + 2;
+        let from = time::UtcDateTime::from_unix_timestamp(hour * 3_600).expect("a time");
+        let mut price = self
+            .chance
+            .pick(&[
+                json!({"sku": "vm", "unit": "hour", "kind": "instance", "rate": "0.5"}),
+                json!({"sku": "vm", "unit": "hour", "kind": "instance", "rate": "0.75"}),
+                json!({"sku": "volume", "unit": "hour", "kind": "volume", "rate": "0.6", "idle_rate": "0.3"}),
+                json!({"sku": "tokens", "unit": "quantity", "kind": "tokens", "rate": "0.00003"}),
+            ])
+            .clone();
+        price["valid_from"] = json!(text_of(from));
+        self.ask("PUT", "/v1/admin/prices", &[], &json!({"prices": [price]})).await;
+    }
+
+    async fn on_account(&self, method: &str, action: &str, body: &Value) {
+        let customer = self.chance.pick(&self.customers);
+        let path = format!("/v1/admin/accounts/{{account}}/{action}");
+        self.ask(method, &path, &[("account", &customer.account)], body).await;
+    }
+}
