@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::amounts::{Micros, micros};
 use super::causes::CauseBooks;
-use super::charges::ChargeBooks;
+use super::charges::{ChargeBooks, check_card_event};
 use super::ensure;
 use super::funds::{FundBooks, Wallet};
 use super::hashes::HashChain;
@@ -16,6 +16,7 @@ use super::payments::PaymentBooks;
 use super::prices::PriceBooks;
 use super::published::EventBooks;
 use super::resources::{RatedResource, ResourceBooks, ResourceStatus};
+use super::respite::{check_respite, check_unpaid_time};
 use super::row::{BookedRow, Fund, FundMove, FundMoves, PAID, array};
 use super::schedule::DemandedSchedule;
 use super::standing::{StandingBook, StandingFacts};
@@ -79,11 +80,14 @@ impl AccountBooks {
         self.causes.add(&row)?;
         self.charges.add(&row)?;
         self.check_balance(&row)?;
+        check_unpaid_time(&row, self.paid_through(), &self.state)?;
+        check_card_event(&row, self.paid_through(), &self.state)?;
         self.add_changes(&row, prices)?;
         self.check_state(&row, prices)?;
         let begins = ["started", "restored", "refill_begun"].contains(&row.kind.as_str());
         ensure!(!(begins && self.is_frozen()), "{} while the account is frozen", row.kind);
         self.was_unfrozen |= row.kind == "unfrozen";
+        check_respite(&row, &self.state)?;
         self.events.add(&row);
         let demanded = DemandedSchedule::of(&row.state, row.at)?;
         if demanded != self.schedule.demanded {

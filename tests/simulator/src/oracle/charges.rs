@@ -156,6 +156,31 @@ fn month(at: i64) -> (i32, u8) {
     (date.year(), u8::from(date.month()))
 }
 
+/// How long a card event waits for a payment by hand, as the policy says.
+const CARD_PATIENCE_SECONDS: i64 = 120;
+
+/// What Stripe tells of the saved cards wants no refill at once: the customer may be paying by hand
+/// with the new card. A refill that was wanted before goes on if the account would be suspended
+/// else. `paid_through` and `before` are those before the row.
+///
+/// # Errors
+/// The rule that is broken, as text.
+pub fn check_card_event(
+    row: &BookedRow,
+    paid_through: Option<i64>,
+    before: &Value,
+) -> Result<(), String> {
+    let has_same_terms = row.change["agreement"] == before["r"]["a"];
+    let is_card_event =
+        row.kind == "refill_changed" && row.event["y"] == "stripe" && has_same_terms;
+    let was_wanted = before["r"]["w"].is_object() || before["r"]["o"].is_object();
+    let ends_soon = paid_through.is_some_and(|paid| paid <= row.at + CARD_PATIENCE_SECONDS);
+    let goes_on = was_wanted && ends_soon;
+    let wants = row.event["w"]["now"].is_object();
+    ensure!(!(is_card_event && wants && !goes_on), "a card event wants a refill at once");
+    Ok(())
+}
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
