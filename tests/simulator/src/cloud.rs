@@ -376,6 +376,11 @@ impl SimulatedCloud {
             if done.is_ok() {
                 return;
             }
+            // What a refill was in the middle of is found much later.
+            let died = done.is_err_and(|died| ["Killed", "TimedOut"].contains(&died.as_str()));
+            if died && function == "auto-refill" {
+                self.net().weather.process_died(function);
+            }
             failed += 1;
             tokio::time::sleep(MINUTE * failed).await;
         }

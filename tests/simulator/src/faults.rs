@@ -1,6 +1,7 @@
 //! What goes wrong on the way: seldom in fair weather, often in a storm.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use time::UtcDateTime;
 
@@ -62,6 +63,14 @@ pub enum Outlook {
     Changing,
 }
 
+/// What a process works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// A refill, or what Stripe tells.
+    MovesMoney,
+    Other,
+}
+
 /// The faults of a run. Clones share them.
 #[derive(Clone, Debug)]
 pub struct FaultWeather {
@@ -77,11 +86,27 @@ struct WeatherState {
     fair: u32,
     storm: u32,
     storm_until: Option<UtcDateTime>,
+    /// How often a storm begins or a process dies when money is about to move, in a thousand times.
+    over_money: u32,
+    /// How many processes die at some moment of their work, in a thousand.
+    short_lives: u32,
     /// A service or function that is down, with its end.
     down: Vec<(&'static str, UtcDateTime)>,
     is_over: bool,
     /// When nothing went wrong any longer.
     over_since: Option<UtcDateTime>,
+}
+
+impl Work {
+    /// What a function works on.
+    #[must_use]
+    pub fn of(function: &str) -> Self {
+        if ["auto-refill", "stripe-webhook"].contains(&function) {
+            Self::MovesMoney
+        } else {
+            Self::Other
+        }
+    }
 }
 
 impl FaultWeather {
@@ -91,10 +116,14 @@ impl FaultWeather {
         let chance = Chance::new(seed, "weather");
         let fair = *chance.pick(&[1, 3, 10]);
         let storm = *chance.pick(&[50, 150, 300]);
+        let over_money = *chance.pick(&[0, 200, 600]);
+        let short_lives = *chance.pick(&[0, 20, 100]);
         let state = WeatherState {
             fair,
             storm,
             storm_until: None,
+            over_money,
+            short_lives,
             down: Vec::new(),
             is_over: true,
             over_since: Some(clock.now()),
@@ -116,13 +145,43 @@ impl FaultWeather {
 
     /// Begins a storm, or an outage.
     pub fn storm(&self, minutes: u64) {
-        let until = self.clock.now() + std::time::Duration::from_secs(minutes * 60);
+        let until = self.clock.now() + Duration::from_secs(minutes * 60);
         self.journal.note(format!("weather: storm for {minutes} min"));
         self.with(|state| state.storm_until = Some(until));
     }
 
+    /// Money is about to move. Now and then a storm begins.
+    pub fn money_moves(&self) {
+        let per_mille = self.with(|state| state.over_money);
+        if !self.is_over() && self.chance.happens(per_mille) {
+            self.storm(self.chance.number(1..=3));
+        }
+    }
+
+    /// For how long a process lives that dies in the middle of such work.
+    #[must_use]
+    pub fn short_life(&self, work: Work) -> Option<Duration> {
+        let per_mille = self.with(|state| match work {
+            Work::MovesMoney => state.over_money,
+            Work::Other => state.short_lives,
+        });
+        if self.is_over() || !self.chance.happens(per_mille) {
+            return None;
+        }
+        self.journal.reach("fault short life");
+        let most = *self.chance.pick(&[100, 400, 1_500]);
+        Some(Duration::from_millis(self.chance.number(1..=most)))
+    }
+
+    /// A process of this function was killed. Now and then the next ones die before they begin.
+    pub fn process_died(&self, of: &'static str) {
+        if !self.is_over() && self.chance.happens(850) {
+            self.outage(of, self.chance.number(5..=120));
+        }
+    }
+
     pub fn outage(&self, of: &'static str, minutes: u64) {
-        let until = self.clock.now() + std::time::Duration::from_secs(minutes * 60);
+        let until = self.clock.now() + Duration::from_secs(minutes * 60);
         self.journal.note(format!("weather: {of} is down for {minutes} min"));
         self.journal.reach(format!("fault outage of {of}"));
         self.with(|state| state.down.push((of, until)));
