@@ -30,6 +30,8 @@ pub struct ActorHabits {
     report_minutes: Option<u64>,
     /// Payments by bank debit, in a thousand.
     bank_debits: u32,
+    /// Mails about low credit that make a customer pay by hand, in a thousand.
+    worries: u32,
     /// Cards that expire soon, in a thousand.
     old_cards: u32,
 }
@@ -40,7 +42,11 @@ impl ActorHabits {
     #[must_use]
     pub fn drawn(chance: &Chance, pause_minutes: &[u64]) -> Self {
         let weighted = |usual: u32| *chance.pick(&[usual, usual, usual * 3, 0]);
-        let mut customer = vec![(4, CustomerAction::AddCredit), (4, CustomerAction::Start)];
+        // Those who seldom pay by hand need refills.
+        let mut customer = vec![
+            (*chance.pick(&[4, 1]), CustomerAction::AddCredit),
+            (*chance.pick(&[4, 12]), CustomerAction::Start),
+        ];
         customer.extend(CustomerAction::USUAL.map(|(usual, action)| (weighted(usual), action)));
         let mut staff = vec![(*chance.pick(&[2, 2, 20]), StaffAction::Bonus)];
         staff.extend(StaffAction::USUAL.map(|(usual, action)| (weighted(usual), action)));
@@ -54,6 +60,7 @@ impl ActorHabits {
             failing_starts: *chance.pick(&[0, 50, 300]),
             report_minutes: *chance.pick(&[None, Some(20), Some(300)]),
             bank_debits: *chance.pick(&[0, 100, 500]),
+            worries: *chance.pick(&[700, 700, 100]),
             old_cards: *chance.pick(&[0, 50, 500]),
         }
     }

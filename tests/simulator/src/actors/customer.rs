@@ -1,17 +1,22 @@
 //! Customers: they pay, start and stop, and change their minds.
 
 use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use time::UtcDateTime;
 use tollgate_tests::api::Answered;
 
 use crate::actors::ActorHabits;
 use crate::actors::browser::Browser;
 use crate::actors::requests::{Caller, Requester};
 use crate::chance::Chance;
+use crate::clock::ClockOwner;
 use crate::cloud::SimulatedCloud;
+use crate::network::NetworkParts;
 
 /// A customer with a project and some resources. Clones are the same customer.
 #[derive(Clone)]
@@ -53,11 +58,15 @@ pub enum CustomerAction {
     Restore,
     Look,
     MakeMistake,
+    /// Removes all saved cards, then pays with another one.
+    ReplaceCards,
+    /// A script that does several things at once, at a full hour.
+    RunScript,
 }
 
 impl CustomerAction {
     /// The usual weights of what not every run has.
-    pub const USUAL: [(u32, Self); 15] = [
+    pub const USUAL: [(u32, Self); 17] = [
         (4, Self::AddCreditWithRefill),
         (2, Self::SwitchRefillOn),
         (1, Self::SwitchRefillOff),
@@ -73,10 +82,26 @@ impl CustomerAction {
         (1, Self::Restore),
         (3, Self::Look),
         (1, Self::MakeMistake),
+        (1, Self::ReplaceCards),
+        (3, Self::RunScript),
+    ];
+
+    /// What a script does.
+    const SCRIPTED: [(u32, Self); 6] = [
+        (4, Self::Start),
+        (2, Self::Stop),
+        (3, Self::StartAgain),
+        (1, Self::Delete),
+        (3, Self::Look),
+        (1, Self::AddCredit),
     ];
 }
 
-const SKUS: [(u32, &str); 4] = [(3, "vm"), (2, "gpu"), (2, "volume"), (1, "unknown")];
+const SKUS: [(u32, &str); 4] = [(3, "vm"), (4, "gpu"), (2, "volume"), (1, "unknown")];
+/// The most things that a script does at once.
+const SCRIPT_MAX: u64 = 8;
+/// How far apart the things are that happen at a full hour, in milliseconds.
+const APART_MILLISECONDS: u64 = 500;
 /// What is read, in any order.
 const READ: [&str; 9] = [
     "/v1/balance",
@@ -116,7 +141,7 @@ impl SimulatedCustomer {
     }
 
     /// Acts until the end.
-    pub async fn live(self, until: time::UtcDateTime) {
+    pub async fn live(self, until: UtcDateTime) {
         let clock = self.requester.cloud.parts().network.parts().clock;
         self.add_credit(None).await;
         while clock.now() < until {
@@ -147,7 +172,9 @@ impl SimulatedCustomer {
     /// charged. One whose bank wants to be asked answers, soon or late.
     async fn read_mail(&self) {
         let news = self.news();
-        if news.iter().any(|name| WORRIES.contains(&name.as_str())) && self.chance.happens(700) {
+        if news.iter().any(|name| WORRIES.contains(&name.as_str()))
+            && self.chance.happens(self.habits.worries)
+        {
             let terms = self.chance.happens(300).then(|| self.terms());
             self.add_credit(terms).await;
         }
@@ -215,6 +242,34 @@ impl SimulatedCustomer {
             CustomerAction::Look => {
                 self.read(self.chance.pick::<&str>(&READ)).await;
             }
+            CustomerAction::ReplaceCards => {
+                for card in self.saved_cards().await {
+                    let route = "/v1/payment-methods/{id}";
+                    self.ask("DELETE", route, &[("id", &card)], &Value::Null).await;
+                }
+                let pause = *self.chance.pick(&[10, 3_600]);
+                tokio::time::sleep(Duration::from_secs(self.chance.number(1..=pause))).await;
+                self.add_credit(None).await;
+            }
+            CustomerAction::RunScript => self.run_script().await,
+        }
+    }
+
+    /// Starts a script at the next full hour, together with all that the clock calls then.
+    async fn run_script(&self) {
+        let NetworkParts { clock, clocks, .. } = self.requester.cloud.parts().network.parts();
+        let shown = clocks.seconds_at(ClockOwner::Scheduler);
+        let full_hour = clock.seconds() + 3_600 - shown.rem_euclid(3_600);
+        clock.sleep_until(UtcDateTime::from_unix_timestamp(full_hour).expect("a time")).await;
+        for _ in 0..self.chance.number(2..=SCRIPT_MAX) {
+            let action = *self.chance.weighted(&CustomerAction::SCRIPTED);
+            let pause = Duration::from_millis(self.chance.number(..APART_MILLISECONDS));
+            let customer = self.clone();
+            let act: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
+                tokio::time::sleep(pause).await;
+                customer.act(action).await;
+            });
+            tokio::task::spawn_local(act);
         }
     }
 
@@ -264,7 +319,10 @@ impl SimulatedCustomer {
                 let cancel = "/v1/checkout-sessions/{id}/cancel";
                 self.ask("POST", cancel, &session, &Value::Null).await;
             }
-            _ => self.browser.pay(url, self.habits.bank_debits, self.habits.old_cards).await,
+            _ => {
+                self.requester.cloud.parts().network.parts().weather.money_moves();
+                self.browser.pay(url, self.habits.bank_debits, self.habits.old_cards).await;
+            }
         }
         if self.chance.happens(400) {
             self.ask("GET", "/v1/checkout-sessions/{id}", &session, &Value::Null).await;
