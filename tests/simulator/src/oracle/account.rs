@@ -15,13 +15,13 @@ use super::owed::OwedBooks;
 use super::payments::PaymentBooks;
 use super::prices::PriceBooks;
 use super::published::EventBooks;
-use super::resources::{RatedResource, ResourceBooks, ResourceStatus};
+use super::resources::{RatedResource, ResourceBooks, StatusBook};
 use super::respite::{check_respite, check_unpaid_time};
-use super::row::{BookedRow, Fund, FundMove, FundMoves, PAID, array};
+use super::row::{BookedRow, FundMove, FundMoves, FundNumber, PAID, array};
 use super::schedule::DemandedSchedule;
 use super::standing::{StandingBook, StandingFacts};
 use super::stripe::StripeBooks;
-use super::time::{AccountBefore, ExpectedRow, PaidPeriod, hour_end};
+use super::time::{AccountBefore, ExpectedRow, PeriodBook, hour_end};
 
 /// The rows of an account, checked in their order.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ pub struct AccountBooks {
     pub events: EventBooks,
     funds: FundBooks,
     pub resources: ResourceBooks,
-    period: Option<PaidPeriod>,
+    period: Option<PeriodBook>,
     standing: StandingBook,
     owed: OwedBooks,
     payments: PaymentBooks,
@@ -272,8 +272,9 @@ impl AccountBooks {
 
     /// A grant ends at its time, and takes with it what is left.
     fn expiring(&self, row: &BookedRow) -> Result<FundMoves, String> {
-        let number = row.change["number"].as_u64().and_then(|number| Fund::try_from(number).ok());
-        let is_it = |fund: Fund, kind: &str| number.map_or(kind == "trial", |it| it == fund);
+        let number =
+            row.change["number"].as_u64().and_then(|number| FundNumber::try_from(number).ok());
+        let is_it = |fund: FundNumber, kind: &str| number.map_or(kind == "trial", |it| it == fund);
         let ends_at = self.state["t"]["t"].as_i64();
         let mut moves = FundMoves::new();
         for (fund, grant) in &self.funds.grants {
@@ -293,12 +294,12 @@ impl AccountBooks {
             ["started", "restored"].contains(&row.kind.as_str()) && self.period.is_none();
         if row.kind == "usage" {
             let seconds = |name: &str| row.change[name].as_i64().unwrap_or_default();
-            let mut period = PaidPeriod::new(seconds("f"), seconds("t"));
+            let mut period = PeriodBook::new(seconds("f"), seconds("t"));
             period.unpaid = texts(&row.change["n"]);
             self.period = Some(period);
             self.funds.begin_period();
         } else if is_first_start {
-            self.period = Some(PaidPeriod::new(row.at, hour_end(row.at)));
+            self.period = Some(PeriodBook::new(row.at, hour_end(row.at)));
             self.funds.begin_period();
         }
     }
@@ -319,11 +320,11 @@ impl AccountBooks {
             "usage" => resources.record(row, period)?,
             "stopped" => {
                 resources.record(row, period)?;
-                resources.end(row, ResourceStatus::Off, as_of)?;
+                resources.end(row, StatusBook::Off, as_of)?;
             }
             "resources_deleted" => {
                 resources.record(row, period)?;
-                resources.end(row, ResourceStatus::Deleted, row.at)?;
+                resources.end(row, StatusBook::Deleted, row.at)?;
             }
             "suspended" => {
                 resources.record(row, period)?;
@@ -345,7 +346,7 @@ impl AccountBooks {
 
     /// What is billed after the row. Nothing is prepaid if that is nothing.
     fn rated(&self, row: &BookedRow, prices: &PriceBooks) -> Result<Vec<RatedResource>, String> {
-        let at = self.period.as_ref().map_or(row.at, PaidPeriod::rated_at);
+        let at = self.period.as_ref().map_or(row.at, PeriodBook::rated_at);
         match self.standing {
             StandingBook::Good => self.resources.rated(prices, at),
             _ => Ok(Vec::new()),
@@ -359,7 +360,7 @@ impl AccountBooks {
             self.funds.begin_period();
         } else if self.period.is_none() {
             ensure!(row.kind == "resumed", "something is billed, and no period is paid");
-            self.period = Some(PaidPeriod::new(row.at, row.at));
+            self.period = Some(PeriodBook::new(row.at, row.at));
         }
         Ok(())
     }
@@ -392,7 +393,7 @@ impl AccountBooks {
 fn given(row: &BookedRow) -> Result<FundMoves, String> {
     let [grant] = array(&row.event["g"]) else { return Err("it gives no grant".to_owned()) };
     ensure!(grant["n"] == row.change["number"], "another grant than {}", row.change["number"]);
-    let number = grant["n"].as_u64().and_then(|number| Fund::try_from(number).ok());
+    let number = grant["n"].as_u64().and_then(|number| FundNumber::try_from(number).ok());
     let amount = micros(&grant["a"])?;
     ensure!(amount > 0, "a grant of {amount}");
     Ok(FundMoves::from([(number.unwrap_or_default(), FundMove { amount, used: 0 })]))

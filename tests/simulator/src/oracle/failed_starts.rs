@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use super::amounts::{HourlyRate, Micros, cost};
 use super::ensure;
 use super::funds::Wallet;
-use super::resources::{PastCharge, ResourceBook, ResourceStatus};
-use super::row::{BookedLine, BookedRow, Fund, FundShares, PAID};
-use super::time::{AccountBefore, ExpectedRow, PaidPeriod};
+use super::resources::{PastBook, ResourceBook, StatusBook};
+use super::row::{BookedLine, BookedRow, FundNumber, FundShares, PAID};
+use super::time::{AccountBefore, ExpectedRow, PeriodBook};
 
 /// A failed start, as the books see it.
 #[derive(Clone, Debug)]
 pub struct FailedStart {
     pub resource: String,
     /// The status that it has again.
-    pub status: ResourceStatus,
+    pub status: StatusBook,
     /// Whether it is kept for free until the end of the period.
     pub is_unpaid: bool,
     pub expected: ExpectedRow,
@@ -31,19 +31,19 @@ impl AccountBefore<'_> {
         let start = resource.start.as_ref().ok_or_else(|| format!("{id} never started"))?;
         ensure!(!start.has_failed, "the start of {id} fails twice");
         let status = match resource.status {
-            ResourceStatus::Deleted => ResourceStatus::Deleted,
+            StatusBook::Deleted => StatusBook::Deleted,
             _ => start.before,
         };
         let is_over = start.end.is_some();
         // What existed before goes on to be billed after the end of the run.
-        let count = start.end.filter(|_| status == ResourceStatus::Off).map(|(_, count)| count);
+        let count = start.end.filter(|_| status == StatusBook::Off).map(|(_, count)| count);
         let charges = start.charges.get(..count.unwrap_or(start.charges.len()));
-        let (current, past): (Vec<&PastCharge>, Vec<&PastCharge>) =
+        let (current, past): (Vec<&PastBook>, Vec<&PastBook>) =
             charges.unwrap_or_default().iter().partition(|charge| self.is_current(charge));
 
         let mut wallet = Wallet::at(self.funds, row.at);
         let shares = give_back_all(&mut wallet, &resource.sku, &current, &past);
-        let rated_at = self.period.map_or(self.last_at, PaidPeriod::rated_at);
+        let rated_at = self.period.map_or(self.last_at, PeriodBook::rated_at);
         let rate = resource.rate(self.prices, rated_at)?;
         let ended_at = start.end.map_or(row.at, |(ended_at, _)| ended_at);
         let (amount, seconds) = (shares.values().sum(), ended_at - start.at);
@@ -55,7 +55,7 @@ impl AccountBefore<'_> {
             expected: ExpectedRow { lines: vec![line], moves: wallet.moves() },
         };
         let idle = resource.idle_rate(self.prices, rated_at);
-        if let Some(idle) = idle.filter(|_| status == ResourceStatus::Off) {
+        if let Some(idle) = idle.filter(|_| status == StatusBook::Off) {
             let was_paid = current.iter().any(|charge| charge.rate == (rate - idle).max(0));
             if is_over {
                 failed.is_unpaid = self.is_billed(&failed.resource)?;
@@ -67,7 +67,7 @@ impl AccountBefore<'_> {
     }
 
     /// A charge of an earlier period does not count, even if both end at the same time.
-    fn is_current(&self, charge: &PastCharge) -> bool {
+    fn is_current(&self, charge: &PastBook) -> bool {
         self.period.is_some_and(|now| charge.through == now.through && now.from <= charge.from)
     }
 
@@ -99,13 +99,13 @@ impl AccountBefore<'_> {
 fn give_back_all(
     wallet: &mut Wallet,
     sku: &str,
-    current: &[&PastCharge],
-    past: &[&PastCharge],
+    current: &[&PastBook],
+    past: &[&PastBook],
 ) -> FundShares {
     let in_period: Micros = -current.iter().flat_map(|one| one.shares.values()).sum::<Micros>();
     let mut given = wallet.give_back(sku, in_period);
     let all = current.iter().chain(past);
-    let holders: BTreeSet<Fund> = all.flat_map(|one| one.shares.keys().copied()).collect();
+    let holders: BTreeSet<FundNumber> = all.flat_map(|one| one.shares.keys().copied()).collect();
     for (fund, amount) in owed_by_fund(past) {
         for (fund, part) in wallet.give_back_past(fund, amount, &holders) {
             *given.entry(fund).or_default() += part;
@@ -116,8 +116,8 @@ fn give_back_all(
 
 /// What past periods took of each fund. A stop gives to grants first, so one fund may have got more
 /// than it paid, and the others get less.
-fn owed_by_fund(past: &[&PastCharge]) -> Vec<(Fund, Micros)> {
-    let mut by_fund: Vec<(Fund, Micros)> = Vec::new();
+fn owed_by_fund(past: &[&PastBook]) -> Vec<(FundNumber, Micros)> {
+    let mut by_fund: Vec<(FundNumber, Micros)> = Vec::new();
     for (fund, share) in past.iter().flat_map(|charge| &charge.shares) {
         match by_fund.iter_mut().find(|(known, _)| known == fund) {
             Some((_, amount)) => *amount -= share,

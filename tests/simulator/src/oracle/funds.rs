@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::amounts::{Micros, micros};
 use super::ensure;
-use super::row::{BookedRow, Fund, FundMove, FundMoves, FundShares, PAID, array};
+use super::row::{BookedRow, FundMove, FundMoves, FundNumber, FundShares, PAID, array};
 
 /// The funds of an account.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +15,7 @@ pub struct FundBooks {
     /// What paid credit spent on the current period.
     pub paid_used: Micros,
     /// All grants that ever were. A spent one may get something back.
-    pub grants: BTreeMap<Fund, GrantBook>,
+    pub grants: BTreeMap<FundNumber, GrantBook>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,8 +72,8 @@ impl FundBooks {
     }
 
     /// Grants in the order in which they pay.
-    fn in_order(&self) -> Vec<Fund> {
-        let mut funds: Vec<Fund> = self.grants.keys().copied().collect();
+    fn in_order(&self) -> Vec<FundNumber> {
+        let mut funds: Vec<FundNumber> = self.grants.keys().copied().collect();
         funds.sort_by_key(|fund| (self.grants[fund].expires_at, *fund));
         funds
     }
@@ -84,7 +84,7 @@ impl FundBooks {
     /// The rule that is broken, as text.
     pub fn add_grants(&mut self, row: &BookedRow) -> Result<(), String> {
         for stored in array(&row.event["g"]) {
-            let number = stored["n"].as_u64().and_then(|number| Fund::try_from(number).ok());
+            let number = stored["n"].as_u64().and_then(|number| FundNumber::try_from(number).ok());
             let number = number.ok_or("a grant without number")?;
             let new = GrantBook::read(stored)?;
             ensure!(!new.is_in_state(), "grant {number} comes with money beside the moves");
@@ -143,9 +143,9 @@ impl FundBooks {
         ensure!(used == self.paid_used, "{} was paid of the period, not {used}", self.paid_used);
         let ever = state["gn"].as_u64().unwrap_or_default();
         ensure!(ever == self.grants.len() as u64, "there were {} grants", self.grants.len());
-        let mut stored: BTreeMap<Fund, GrantBook> = BTreeMap::new();
+        let mut stored: BTreeMap<FundNumber, GrantBook> = BTreeMap::new();
         for grant in array(&state["g"]) {
-            let number = grant["n"].as_u64().and_then(|number| Fund::try_from(number).ok());
+            let number = grant["n"].as_u64().and_then(|number| FundNumber::try_from(number).ok());
             stored.insert(number.ok_or("a grant without number")?, GrantBook::read(grant)?);
         }
         for (number, known) in &self.grants {
@@ -285,7 +285,7 @@ impl Wallet {
     pub fn give_back(&mut self, sku: &str, amount: Micros) -> FundShares {
         let (mut rest, mut shares) = (amount, FundShares::new());
         let funds = self.now.in_order();
-        let (may_pay, others): (Vec<Fund>, Vec<Fund>) =
+        let (may_pay, others): (Vec<FundNumber>, Vec<FundNumber>) =
             funds.into_iter().partition(|fund| !self.now.grants[fund].excludes.contains(sku));
         for fund in may_pay {
             rest -= self.return_to_grant(fund, rest, &mut shares);
@@ -303,7 +303,12 @@ impl Wallet {
         shares
     }
 
-    fn return_to_grant(&mut self, fund: Fund, amount: Micros, shares: &mut FundShares) -> Micros {
+    fn return_to_grant(
+        &mut self,
+        fund: FundNumber,
+        amount: Micros,
+        shares: &mut FundShares,
+    ) -> Micros {
         let Some(grant) = self.now.grants.get_mut(&fund) else { return 0 };
         let part = amount.min(grant.used);
         grant.used -= part;
@@ -318,9 +323,9 @@ impl Wallet {
     /// it, besides those with something left.
     pub fn give_back_past(
         &mut self,
-        fund: Fund,
+        fund: FundNumber,
         amount: Micros,
-        holders: &BTreeSet<Fund>,
+        holders: &BTreeSet<FundNumber>,
     ) -> FundShares {
         let (mut rest, mut shares) = (amount, FundShares::new());
         if fund != PAID {

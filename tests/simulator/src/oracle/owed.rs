@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::amounts::{HourlyRate, Micros, cost, hourly_rate, micros};
 use super::ensure;
 use super::row::BookedRow;
-use super::time::{AccountBefore, PaidPeriod};
+use super::time::{AccountBefore, PeriodBook};
 
 /// The grace period of the policy.
 pub const GRACE_SECONDS: i64 = 3 * 24 * 3_600;
@@ -14,18 +14,18 @@ pub const GRACE_SECONDS: i64 = 3 * 24 * 3_600;
 pub struct OwedBooks {
     /// What rows recorded, less what was paid of it.
     recorded: Micros,
-    kept: Option<KeptCharge>,
+    kept: Option<KeptBook>,
 }
 
 /// What is kept while suspended, and costs its rate. Time before `from` is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeptCharge {
+pub struct KeptBook {
     pub rate: HourlyRate,
     pub from: i64,
     pub until: i64,
 }
 
-impl KeptCharge {
+impl KeptBook {
     #[must_use]
     pub fn cost(&self, now: i64) -> Micros {
         cost(self.rate, (now.min(self.until) - self.from).max(0))
@@ -39,7 +39,7 @@ impl KeptCharge {
 }
 
 /// How many seconds ran in a respite after the paid time. `state` is that before the row.
-fn seconds_in_respite(state: &Value, period: Option<&PaidPeriod>, now: i64) -> i64 {
+fn seconds_in_respite(state: &Value, period: Option<&PeriodBook>, now: i64) -> i64 {
     let respite = &state["r"]["ru"];
     match (period, respite["f"].as_i64(), respite["t"].as_i64()) {
         (Some(period), Some(from), Some(until)) => {
@@ -115,7 +115,7 @@ impl OwedBooks {
         }
         let grace = row.change["delete_at"].as_i64().ok_or("no deletion")? - row.at;
         let from = paid_through + unpaid;
-        let kept = KeptCharge { rate, from, until: from + grace };
+        let kept = KeptBook { rate, from, until: from + grace };
         self.kept = Some(kept).filter(|_| rate != 0 && grace > 0);
         Ok(())
     }
@@ -132,7 +132,7 @@ impl OwedBooks {
         let mut rate = kept.rate;
         for id in row.resources() {
             let resource = before.resources.known(&id)?;
-            if resource.status == super::resources::ResourceStatus::Off {
+            if resource.status == super::resources::StatusBook::Off {
                 rate -= resource.idle_rate(before.prices, as_of).unwrap_or_default();
             }
         }
@@ -178,11 +178,11 @@ impl OwedBooks {
     }
 }
 
-fn kept_of(stored: &Value) -> Result<Option<KeptCharge>, String> {
+fn kept_of(stored: &Value) -> Result<Option<KeptBook>, String> {
     if stored.is_null() {
         return Ok(None);
     }
     let seconds = |name: &str| stored[name].as_i64().ok_or("a charge without time");
     let (rate, from, until) = (hourly_rate(&stored["r"])?, seconds("f")?, seconds("t")?);
-    Ok(Some(KeptCharge { rate, from, until }).filter(|kept| kept.rate != 0))
+    Ok(Some(KeptBook { rate, from, until }).filter(|kept| kept.rate != 0))
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::amounts::{Micros, micros, of_cents, share_of};
 use super::ensure;
 use super::funds::FundBooks;
-use super::row::{BookedRow, Fund, FundMove, FundMoves, PAID, array};
+use super::row::{BookedRow, FundMove, FundMoves, FundNumber, PAID, array};
 
 #[derive(Clone, Debug, Default)]
 pub struct PaymentBooks {
@@ -28,7 +28,7 @@ struct PaymentBook {
 struct TakenPart {
     cents: i64,
     credit: Micros,
-    grants: BTreeMap<Fund, Micros>,
+    grants: BTreeMap<FundNumber, Micros>,
     /// Whether it was reversed, or reported as reversed before it was known.
     is_reversed: bool,
 }
@@ -86,7 +86,7 @@ impl PaymentBooks {
         for grant in array(&row.event["g"]) {
             let is_of_it = row.kind == "commit" && grant["p"] == id.as_str();
             ensure!(is_of_it, "a payment brings a grant that is not its own");
-            let number = grant["n"].as_u64().and_then(|number| Fund::try_from(number).ok());
+            let number = grant["n"].as_u64().and_then(|number| FundNumber::try_from(number).ok());
             moves.insert(number.unwrap_or_default(), plain(micros(&grant["a"])?));
         }
         Ok(moves)

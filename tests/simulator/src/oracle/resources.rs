@@ -23,7 +23,7 @@ pub struct ResourceBook {
     agreed: Option<HourlyRate>,
     /// Whether it costs something while it is off.
     keeps: bool,
-    pub status: ResourceStatus,
+    pub status: StatusBook,
     /// The status that its item has. A suspension changes no item.
     stored: &'static str,
     /// The second of the last change.
@@ -34,7 +34,7 @@ pub struct ResourceBook {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResourceStatus {
+pub enum StatusBook {
     New,
     Running,
     Off,
@@ -45,8 +45,8 @@ pub enum ResourceStatus {
 #[derive(Clone, Debug)]
 pub struct BookedStart {
     pub at: i64,
-    pub before: ResourceStatus,
-    pub charges: Vec<PastCharge>,
+    pub before: StatusBook,
+    pub charges: Vec<PastBook>,
     /// The end of the run: its second, and how many charges there were.
     pub end: Option<(i64, usize)>,
     pub has_failed: bool,
@@ -54,7 +54,7 @@ pub struct BookedStart {
 
 /// What a row charged for a resource, or gave back of the charge before.
 #[derive(Clone, Debug)]
-pub struct PastCharge {
+pub struct PastBook {
     pub from: i64,
     pub through: i64,
     pub rate: HourlyRate,
@@ -100,19 +100,19 @@ impl ResourceBook {
         }
     }
 
-    pub fn set(&mut self, status: ResourceStatus, since: i64, seq: u64) {
+    pub fn set(&mut self, status: StatusBook, since: i64, seq: u64) {
         (self.status, self.since, self.seq) = (status, since, seq);
         self.stored = status.name();
     }
 }
 
-impl ResourceStatus {
+impl StatusBook {
     fn name(self) -> &'static str {
         match self {
-            ResourceStatus::New => "new",
-            ResourceStatus::Running => "running",
-            ResourceStatus::Off => "stopped",
-            ResourceStatus::Deleted => "deleted",
+            StatusBook::New => "new",
+            StatusBook::Running => "running",
+            StatusBook::Off => "stopped",
+            StatusBook::Deleted => "deleted",
         }
     }
 }
@@ -137,11 +137,11 @@ impl ResourceBooks {
     pub fn rated(&self, prices: &PriceBooks, instant: i64) -> Result<Vec<RatedResource>, String> {
         let mut rated = Vec::new();
         for (id, resource) in &self.all {
-            let is_running = resource.status == ResourceStatus::Running;
+            let is_running = resource.status == StatusBook::Running;
             let rate = match resource.status {
-                ResourceStatus::Running => Some(resource.rate(prices, instant)?),
-                ResourceStatus::Off => resource.idle_rate(prices, instant),
-                ResourceStatus::New | ResourceStatus::Deleted => None,
+                StatusBook::Running => Some(resource.rate(prices, instant)?),
+                StatusBook::Off => resource.idle_rate(prices, instant),
+                StatusBook::New | StatusBook::Deleted => None,
             };
             rated.extend(rate.map(|rate| RatedResource {
                 id: id.clone(),
@@ -157,7 +157,7 @@ impl ResourceBooks {
     #[must_use]
     pub fn running(&self) -> usize {
         let all = self.all.values();
-        all.filter(|resource| resource.status == ResourceStatus::Running).count()
+        all.filter(|resource| resource.status == StatusBook::Running).count()
     }
 
     /// Created or started resources stand whole in their row.
@@ -171,14 +171,14 @@ impl ResourceBooks {
             let (id, sku) = (text("id"), text("sku"));
             let known = self.all.get(&id);
             ensure!(is_start || known.is_none(), "{id} is created twice");
-            let before = known.map_or(ResourceStatus::New, |known| known.status);
-            let is_deleted = before == ResourceStatus::Deleted;
-            ensure!(before != ResourceStatus::Running, "{id} is started while it runs");
+            let before = known.map_or(StatusBook::New, |known| known.status);
+            let is_deleted = before == StatusBook::Deleted;
+            ensure!(before != StatusBook::Running, "{id} is started while it runs");
             ensure!(!is_start || is_deleted == (row.kind == "restored"), "{id} was {before:?}");
             let keeps = prices.at(&sku, row.at)?.idle != 0;
             ensure!(keeps == (stored["keeps"] == "data"), "{id} keeps something, or nothing");
             let agreed = stored["rate"].is_string().then(|| hourly_rate(&stored["rate"]));
-            let status = if is_start { ResourceStatus::Running } else { ResourceStatus::New };
+            let status = if is_start { StatusBook::Running } else { StatusBook::New };
             ensure!(stored["status"] == status.name(), "{id} has another status");
             let mut resource = ResourceBook {
                 sku,
@@ -209,11 +209,10 @@ impl ResourceBooks {
     pub fn restart(&mut self, row: &BookedRow) -> Result<(), String> {
         for id in row.resources() {
             let resource = self.known_mut(&id)?;
-            let was_suspended =
-                resource.status == ResourceStatus::Off && resource.stored == "running";
+            let was_suspended = resource.status == StatusBook::Off && resource.stored == "running";
             ensure!(was_suspended, "{id} restarts, and no suspension stopped it");
-            resource.start = Some(BookedStart::new(row.at, ResourceStatus::Off));
-            resource.set(ResourceStatus::Running, row.at, row.seq);
+            resource.start = Some(BookedStart::new(row.at, StatusBook::Off));
+            resource.set(StatusBook::Running, row.at, row.seq);
         }
         Ok(())
     }
@@ -222,18 +221,13 @@ impl ResourceBooks {
     ///
     /// # Errors
     /// The rule that is broken, as text.
-    pub fn end(
-        &mut self,
-        row: &BookedRow,
-        status: ResourceStatus,
-        since: i64,
-    ) -> Result<(), String> {
+    pub fn end(&mut self, row: &BookedRow, status: StatusBook, since: i64) -> Result<(), String> {
         for id in row.resources() {
             let resource = self.known_mut(&id)?;
             let was_suspended = resource.stored == "running";
             let may_end = match status {
-                ResourceStatus::Off => was_suspended,
-                _ => resource.status != ResourceStatus::Deleted,
+                StatusBook::Off => was_suspended,
+                _ => resource.status != StatusBook::Deleted,
             };
             ensure!(may_end, "{id} is {:?} and ends once more", resource.status);
             resource.end_run(since);
@@ -252,7 +246,7 @@ impl ResourceBooks {
             let start = resource.start.as_mut().ok_or_else(|| format!("{id} never started"))?;
             start.has_failed = true;
             let status = match resource.status {
-                ResourceStatus::Deleted => ResourceStatus::Deleted,
+                StatusBook::Deleted => StatusBook::Deleted,
                 _ => start.before,
             };
             resource.set(status, row.at, row.seq);
@@ -266,8 +260,8 @@ impl ResourceBooks {
     pub fn suspend(&mut self, as_of: i64) {
         for resource in self.all.values_mut() {
             resource.end_run(as_of);
-            if resource.status == ResourceStatus::Running {
-                resource.status = ResourceStatus::Off;
+            if resource.status == StatusBook::Running {
+                resource.status = StatusBook::Off;
             }
         }
     }
@@ -275,7 +269,7 @@ impl ResourceBooks {
     /// The whole account is deleted.
     pub fn delete_all(&mut self) {
         for resource in self.all.values_mut() {
-            resource.status = ResourceStatus::Deleted;
+            resource.status = StatusBook::Deleted;
         }
     }
 
@@ -291,7 +285,7 @@ impl ResourceBooks {
         }
         for id in gone {
             let resource = self.known(&id)?;
-            ensure!(resource.status == ResourceStatus::Deleted, "{id} is purged and not deleted");
+            ensure!(resource.status == StatusBook::Deleted, "{id} is purged and not deleted");
             self.all.remove(&id);
         }
         Ok(())
@@ -310,7 +304,7 @@ impl ResourceBooks {
                 continue;
             };
             let (rate, shares) = (line.rate, line.shares);
-            start.charges.push(PastCharge { from, through, rate, shares });
+            start.charges.push(PastBook { from, through, rate, shares });
         }
         Ok(())
     }
@@ -368,7 +362,7 @@ impl ResourceBooks {
 }
 
 impl BookedStart {
-    fn new(at: i64, before: ResourceStatus) -> Self {
+    fn new(at: i64, before: StatusBook) -> Self {
         Self { at, before, charges: Vec::new(), end: None, has_failed: false }
     }
 }

@@ -28,11 +28,11 @@ pub struct BookedRow {
 }
 
 /// Paid credit is fund 0. The others are grants.
-pub type Fund = u32;
-pub const PAID: Fund = 0;
+pub type FundNumber = u32;
+pub const PAID: FundNumber = 0;
 
 /// Amounts by fund, without zeros.
-pub type FundShares = BTreeMap<Fund, Micros>;
+pub type FundShares = BTreeMap<FundNumber, Micros>;
 
 /// What a row changes of a fund.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct FundMove {
     pub used: Micros,
 }
 
-pub type FundMoves = BTreeMap<Fund, FundMove>;
+pub type FundMoves = BTreeMap<FundNumber, FundMove>;
 
 /// The charge of one resource, below zero, or what it gets back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,8 +149,8 @@ impl BookedLine {
     }
 }
 
-fn fund(value: &Value) -> Result<Fund, String> {
-    let number = value.as_u64().and_then(|number| Fund::try_from(number).ok());
+fn fund(value: &Value) -> Result<FundNumber, String> {
+    let number = value.as_u64().and_then(|number| FundNumber::try_from(number).ok());
     number.ok_or_else(|| format!("{value} is no fund"))
 }
 

@@ -6,7 +6,7 @@ use super::amounts::{DOLLAR, HourlyRate, Micros, cost};
 use super::ensure;
 use super::funds::{FundBooks, Wallet};
 use super::prices::PriceBooks;
-use super::resources::{RatedResource, ResourceBooks, ResourceStatus};
+use super::resources::{RatedResource, ResourceBooks, StatusBook};
 use super::row::{BookedLine, BookedRow, FundMoves};
 
 pub const HOUR: i64 = 3_600;
@@ -17,7 +17,7 @@ const RESERVE_SECONDS: i64 = 600;
 
 /// The stretch of time that is paid.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PaidPeriod {
+pub struct PeriodBook {
     pub from: i64,
     /// The first second that is not paid.
     pub through: i64,
@@ -25,7 +25,7 @@ pub struct PaidPeriod {
     pub unpaid: BTreeSet<String>,
 }
 
-impl PaidPeriod {
+impl PeriodBook {
     #[must_use]
     pub fn new(from: i64, through: i64) -> Self {
         Self { from, through, unpaid: BTreeSet::new() }
@@ -51,7 +51,7 @@ pub struct AccountBefore<'a> {
     pub funds: &'a FundBooks,
     pub resources: &'a ResourceBooks,
     pub prices: &'a PriceBooks,
-    pub period: Option<&'a PaidPeriod>,
+    pub period: Option<&'a PeriodBook>,
     pub last_at: i64,
 }
 
@@ -94,7 +94,7 @@ impl AccountBefore<'_> {
     ///
     /// # Errors
     /// That there is none.
-    pub fn paid_period(&self) -> Result<&PaidPeriod, String> {
+    pub fn paid_period(&self) -> Result<&PeriodBook, String> {
         self.period.ok_or_else(|| "no period is paid".to_owned())
     }
 
@@ -125,7 +125,7 @@ impl AccountBefore<'_> {
         let (mut charges, wallet) = self.charges(from)?;
         let short = unaffordable(&wallet, &charges, from, from + 1);
         for id in unpaid {
-            let is_off = self.resources.known(id)?.status == ResourceStatus::Off;
+            let is_off = self.resources.known(id)?.status == StatusBook::Off;
             ensure!(is_off, "{id} is not billed and not off");
             ensure!(!short.is_empty(), "{id} is not billed, and the credit would pay it");
         }
