@@ -543,7 +543,8 @@ fn sabotage(what: Sabotage, cloud: &SimulatedCloud, clock: VirtualClock) {
             let is_opening =
                 |item: &&Value| item["seq"]["N"] == "0" && item["type"]["S"] == "opened";
             let items = database.items(LEDGER);
-            let mut row = items.iter().find(is_opening).expect("an account was opened").clone();
+            // A small run may have none.
+            let Some(mut row) = items.iter().find(is_opening).cloned() else { return };
             row["seq"] = json!({"N": "99999"});
             let put = json!({"TableName": LEDGER, "Item": row});
             let done = database.call("PutItem", &put, clock.now(), &mut CurrentReads);
@@ -552,7 +553,7 @@ fn sabotage(what: Sabotage, cloud: &SimulatedCloud, clock: VirtualClock) {
         Sabotage::RowIsChanged => {
             let rows = parts.network.with_database(|database| database.items(LEDGER));
             let is_topup = |item: &&Value| item["type"]["S"] == "topup";
-            let mut row = rows.iter().find(is_topup).expect("a payment was credited").clone();
+            let Some(mut row) = rows.iter().find(is_topup).cloned() else { return };
             let body = row["body"]["S"].as_str().unwrap_or_default().replace("pi_", "pj_");
             row["body"]["S"] = body.into();
             overwrite(cloud, LEDGER, &row);
