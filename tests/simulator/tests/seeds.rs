@@ -8,10 +8,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tollgate_simulator::coverage::Coverage;
-use tollgate_simulator::run::{RunFailure, RunPlan, RunScale, Sabotage, run, shrink};
+use tollgate_simulator::run::{
+    RunFailure, RunPlan, RunScale, Sabotage, StaffPresence, run, shrink,
+};
 
-/// Plans in which something was found, in the product or in one of its mutants.
-const FAILED_ONCE: [&str; 0] = [];
+/// Plans in which something was found, in the product or in the simulator itself.
+const FAILED_ONCE: [&str; 4] = [
+    // The books took a part of a dispute that was returned for more than its share.
+    "1030,24,1,quiet,present",
+    // They did not count credit at Stripe that paid a refill in part.
+    "64,34,1,quiet,present",
+    // They counted a bank debit from its promise on.
+    "13,11,1,quiet,absent",
+    // They kept the data of an account that was closed.
+    "200136,350,1,changing,present",
+];
 
 /// After so many failures no more seeds are begun.
 const FAILURES_MAX: usize = 5;
@@ -91,10 +102,11 @@ fn books_notice_what_the_cloud_does_wrong() {
         (Sabotage::RowIsChanged, "was changed after it was written"),
         (Sabotage::ScheduleIsChanged, "and the schedule has"),
     ] {
-        let failed = (1..=5).find_map(|seed| {
-            let plan =
-                RunPlan { hours: 12, accounts: 2, sabotage, ..RunPlan::drawn(seed, RunScale::Day) };
-            run(plan).err()
+        let failed = (1..=10).find_map(|seed| {
+            let drawn = RunPlan::drawn(seed, RunScale::Day);
+            // What staff do could show the same in another way.
+            let staff = StaffPresence::Absent;
+            run(RunPlan { hours: 12, accounts: 2, sabotage, staff, ..drawn }).err()
         });
         let failure = failed.unwrap_or_else(|| panic!("{sabotage:?} is not noticed"));
         assert!(failure.why.contains(rule), "{sabotage:?}: {}", failure.why);
