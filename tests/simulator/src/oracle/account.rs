@@ -135,12 +135,6 @@ impl AccountBooks {
         Ok(())
     }
 
-    /// The balance after the last row.
-    #[must_use]
-    pub fn balance(&self) -> Micros {
-        self.balance
-    }
-
     /// Until when time is paid, while something costs time.
     #[must_use]
     pub fn paid_through(&self) -> Option<i64> {
