@@ -193,7 +193,7 @@ impl SimulatedCloud {
             if let Some(before) = before {
                 self.0.network.with_database(|database| database.forget_versions_before(before));
             }
-            if !self.is_anything_due(next) || self.net().weather.misses("settle-due") {
+            if !self.is_anything_due(next) || self.misses("settle-due") {
                 continue;
             }
             for delay in self.net().weather.deliveries("settle-due") {
@@ -208,6 +208,10 @@ impl SimulatedCloud {
                 });
             }
         }
+    }
+
+    fn misses(&self, schedule: &str) -> bool {
+        self.0.sabotage == Sabotage::SchedulesStop || self.net().weather.misses(schedule)
     }
 
     /// Until the scheduler's clock shows this time.
@@ -250,7 +254,7 @@ impl SimulatedCloud {
             self.sleep_until_scheduled(next).await;
             self.expire_items(next);
             // Without anything billable the workers would find nothing.
-            if !self.schedules().has_billable || self.net().weather.misses("hourly-debit") {
+            if !self.schedules().has_billable || self.misses("hourly-debit") {
                 continue;
             }
             for delay in self.net().weather.deliveries("hourly-debit") {
@@ -376,10 +380,9 @@ impl SimulatedCloud {
             if done.is_ok() {
                 return;
             }
-            // What a refill was in the middle of is found much later.
             let died = done.is_err_and(|died| ["Killed", "TimedOut"].contains(&died.as_str()));
             if died && function == "auto-refill" {
-                self.net().weather.process_died(function);
+                self.net().weather.refill_died();
             }
             failed += 1;
             tokio::time::sleep(MINUTE * failed).await;

@@ -51,7 +51,7 @@ impl Coverage {
     pub fn missing_faults(&self) -> BTreeSet<String> {
         let sites = self.reached.keys().filter_map(|what| what.strip_prefix("call "));
         let pairs = sites.flat_map(|site| {
-            CallFault::NAMES.into_iter().map(move |fault| format!("{fault} at {site}"))
+            CallFault::ALL.into_iter().map(move |fault| format!("{} at {site}", fault.name()))
         });
         pairs.filter(|pair| !self.has("fault", pair)).collect()
     }

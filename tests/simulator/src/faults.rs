@@ -12,6 +12,9 @@ use crate::journal::Journal;
 /// The longest run of a function, with its calls' last answers.
 const CALM_AFTER: time::Duration = time::Duration::minutes(5);
 
+/// Functions that are about to move money. Their processes die more often.
+const MOVE_MONEY: [&str; 2] = ["auto-refill", "stripe-webhook"];
+
 /// What goes wrong with one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallFault {
@@ -32,17 +35,19 @@ pub enum CallFault {
 }
 
 impl CallFault {
-    pub const NAMES: [&'static str; 7] = [
-        "refused",
-        "throttled",
-        "server error",
-        "answer lost",
-        "slow",
-        "killed before",
-        "killed after",
+    /// One of each kind.
+    pub const ALL: [Self; 7] = [
+        Self::Refused,
+        Self::Throttled,
+        Self::ServerError,
+        Self::AnswerLost,
+        Self::Slow(0),
+        Self::KilledBefore,
+        Self::KilledAfter,
     ];
 
-    fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             CallFault::Refused => "refused",
             CallFault::Throttled => "throttled",
@@ -61,14 +66,6 @@ pub enum Outlook {
     /// Nothing goes wrong, so nothing may fail.
     Calm,
     Changing,
-}
-
-/// What a process works on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
-    /// A refill, or what Stripe tells.
-    MovesMoney,
-    Other,
 }
 
 /// The faults of a run. Clones share them.
@@ -95,18 +92,6 @@ struct WeatherState {
     is_over: bool,
     /// When nothing went wrong any longer.
     over_since: Option<UtcDateTime>,
-}
-
-impl Work {
-    /// What a function works on.
-    #[must_use]
-    pub fn of(function: &str) -> Self {
-        if ["auto-refill", "stripe-webhook"].contains(&function) {
-            Self::MovesMoney
-        } else {
-            Self::Other
-        }
-    }
 }
 
 impl FaultWeather {
@@ -158,13 +143,12 @@ impl FaultWeather {
         }
     }
 
-    /// For how long a process lives that dies in the middle of such work.
+    /// For how long a process of this function lives, if it dies in the middle of its work.
     #[must_use]
-    pub fn short_life(&self, work: Work) -> Option<Duration> {
-        let per_mille = self.with(|state| match work {
-            Work::MovesMoney => state.over_money,
-            Work::Other => state.short_lives,
-        });
+    pub fn short_life(&self, function: &str) -> Option<Duration> {
+        let moves_money = MOVE_MONEY.contains(&function);
+        let per_mille =
+            self.with(|state| if moves_money { state.over_money } else { state.short_lives });
         if self.is_over() || !self.chance.happens(per_mille) {
             return None;
         }
@@ -173,10 +157,11 @@ impl FaultWeather {
         Some(Duration::from_millis(self.chance.number(1..=most)))
     }
 
-    /// A process of this function was killed. Now and then the next ones die before they begin.
-    pub fn process_died(&self, of: &'static str) {
+    /// A process of `auto-refill` died. As a rule the next ones cannot start for a while, so that what
+    /// it was in the middle of is found much later.
+    pub fn refill_died(&self) {
         if !self.is_over() && self.chance.happens(850) {
-            self.outage(of, self.chance.number(5..=120));
+            self.outage("auto-refill", self.chance.number(5..=120));
         }
     }
 

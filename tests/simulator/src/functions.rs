@@ -26,7 +26,7 @@ use tollgate_tests::api::{Answered, ApiEvent};
 use tollgate_tests::ledger::{PLATFORM_CLIENT, STAFF_CLIENT};
 
 use crate::chance::Chance;
-use crate::faults::{Outlook, Work};
+use crate::faults::Outlook;
 use crate::network::{BUS_URL, DYNAMODB_URL, Died, STRIPE_URL, SimulatedNetwork, invoke};
 
 /// The table of rows.
@@ -180,7 +180,7 @@ impl Functions {
         let process = self.take_idle().unwrap_or_else(|| self.start());
         // The type ends here: handlers are many futures deep.
         let handler: Pin<Box<dyn Future<Output = T> + '_>> = Box::pin(handler(&process));
-        let life = self.network.parts().weather.short_life(Work::of(function));
+        let life = self.network.parts().weather.short_life(function);
         let done = invoke(function, life.unwrap_or(timeout), handler).await?;
         let mut idle = self.idle.borrow_mut();
         if idle.len() < IDLE_MAX {

@@ -31,7 +31,7 @@ use crate::faults::FaultWeather;
 use crate::functions::{ACCOUNTS, Functions, InstallationSettings, LEDGER, WEBHOOK_SECRET};
 use crate::journal::Journal;
 use crate::network::{NetworkParts, STRIPE_URL, SimulatedNetwork};
-use crate::oracle::RunBooks;
+use crate::oracle::{PublishedEvent, RunBooks};
 
 /// When a run can begin: on any day, and near the ends of a month, a year and a February.
 const STARTS: [UtcDateTime; 5] = [
@@ -95,6 +95,18 @@ pub enum Sabotage {
     RowIsChanged,
     /// No schedule looks at an account any more, or only much later.
     ScheduleIsChanged,
+    /// The schedules call no function.
+    SchedulesStop,
+    /// A payment is claimed by a row that does not exist.
+    ClaimIsInvented,
+    /// A row tells what happened to none of its kind.
+    EventIsWrong,
+    /// The bus loses an event.
+    EventIsLost,
+    /// The platform reported what no meter counted.
+    UsageIsLost,
+    /// A task panics, and nobody waits for it.
+    TaskPanics,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -470,9 +482,6 @@ impl Run {
     /// What must hold at the end.
     fn finish(&self, books: &RunBooks) -> Result<(), String> {
         let (parts, net) = (self.cloud.parts(), self.network.parts());
-        if let Some(rule) = net.journal.violation() {
-            return Err(rule);
-        }
         let stripe = net.stand_in.save().expect("plain JSON");
         self.network.with_database(|database| {
             let published = parts.published.borrow();
@@ -486,9 +495,13 @@ impl Run {
         Err(format!("calls that Stripe does not know: {outside:?}"))
     }
 
-    /// Checks the rows that are new.
+    /// Checks what was noted elsewhere, and the rows that are new.
     fn check(&self, books: &mut RunBooks) -> Result<(), String> {
         let NetworkParts { clock, journal, .. } = self.network.parts();
+        let broken = PANIC.with_borrow(Clone::clone).or_else(|| journal.violation());
+        if let Some(rule) = broken {
+            return Err(rule);
+        }
         self.network
             .with_database(|database| books.advance(database, &self.accounts, clock.now(), journal))
     }
@@ -541,7 +554,7 @@ fn network_of(plan: RunPlan) -> (SimulatedNetwork, mpsc::UnboundedReceiver<BusEv
 fn sabotage(what: Sabotage, cloud: &SimulatedCloud, clock: VirtualClock) {
     let parts = cloud.parts();
     match what {
-        Sabotage::None | Sabotage::WebhooksAreLost => {}
+        Sabotage::None | Sabotage::WebhooksAreLost | Sabotage::SchedulesStop => {}
         Sabotage::RowIsInvented => parts.network.with_database(|database| {
             let is_opening =
                 |item: &&Value| item["seq"]["N"] == "0" && item["type"]["S"] == "opened";
@@ -569,18 +582,42 @@ fn sabotage(what: Sabotage, cloud: &SimulatedCloud, clock: VirtualClock) {
                 overwrite(cloud, ACCOUNTS, &item);
             }
         }
-        Sabotage::EventIsInvented => {
-            let account = &parts.accounts[0];
-            let detail = json!({"account": account, "seq": 88_888, "state": {"balance": "1.00"}});
-            let event =
-                BusEvent { detail_type: "CreditAdded".to_owned(), detail: detail.to_string() };
-            // Nobody listens only after the end.
-            let _ = parts.network.parts().bus.send(event);
+        Sabotage::EventIsInvented => invent_event(cloud, "CreditAdded", 88_888),
+        Sabotage::EventIsWrong => invent_event(cloud, "Suspended", 0),
+        Sabotage::EventIsLost => {
+            let is_opening = |event: &PublishedEvent| event.name == "AccountOpened";
+            parts.published.borrow_mut().retain(|event| !is_opening(event));
+        }
+        Sabotage::ClaimIsInvented => {
+            let claim = json!({
+                "account": {"S": "claim#stripe#pi_invented#credit"},
+                "seq": {"N": "0"},
+                "owner": {"S": parts.accounts[0]},
+                "row": {"N": "99999"},
+            });
+            overwrite(cloud, LEDGER, &claim);
+        }
+        Sabotage::UsageIsLost => {
+            let report = json!({"quantity": "1", "id": "u-lost"});
+            let mut reported = parts.reported.borrow_mut();
+            reported.sent(&parts.accounts[0], &report);
+            reported.answered(&parts.accounts[0], &report);
+        }
+        Sabotage::TaskPanics => {
+            tokio::task::spawn_local(async { unreachable!("sabotage") });
         }
     }
 }
 
-/// Writes an item over the one that is there.
+fn invent_event(cloud: &SimulatedCloud, name: &str, seq: u64) {
+    let account = &cloud.parts().accounts[0];
+    let detail = json!({"account": account, "seq": seq, "state": {"balance": "0.00"}});
+    let event = BusEvent { detail_type: name.to_owned(), detail: detail.to_string() };
+    // Nobody listens only after the end.
+    let _ = cloud.parts().network.parts().bus.send(event);
+}
+
+/// Writes an item, perhaps over one that is there.
 fn overwrite(cloud: &SimulatedCloud, table: &str, item: &Value) {
     let now = cloud.parts().network.parts().clock.now();
     let put = json!({"TableName": table, "Item": item});

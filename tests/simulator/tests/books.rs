@@ -139,6 +139,14 @@ impl Tampered {
         })
     }
 
+    /// Sets a value in the state that the last row but one stored.
+    fn with_state_before(mut self, name: &str, value: Value) -> Self {
+        let last = self.rows.pop().unwrap();
+        let mut changed = self.with([(&format!("/s/{name}"), value)]);
+        changed.rows.push(last);
+        changed
+    }
+
     /// Sets an attribute of the last row.
     fn attribute(mut self, name: &str, text: &str) -> Self {
         let kind = if name == "type" { "S" } else { "N" };
@@ -304,6 +312,37 @@ fn wrong_payment_is_noticed() {
     Tampered::up_to("staff", 1)
         .with([("/x/g/0/r", json!("20"))])
         .breaks("comes with money beside the moves");
+}
+
+#[test]
+fn refill_that_nobody_agreed_to_is_noticed() {
+    let begun = || Tampered::up_to("refills", 2);
+    begun().with([("/x/e/refill_begun/a", json!("26"))]).breaks("is agreed");
+    begun().with([("/x/e/refill_begun/c", json!("pm_2"))]).breaks("from another card");
+    Tampered::up_to("refills", 5)
+        .with_state_before("r/o", json!({"n": 1}))
+        .breaks("a refill beside another");
+    Tampered::up_to("refills", 5).with_state_before("r/m", json!("24.99")).breaks("in a month");
+    Tampered::up_to("refills", 5).with_state_before("r/a", Value::Null).breaks("nobody agreed to");
+    // A card event wants a refill at once.
+    Tampered::up_to("refills_of_the_default_card", 2)
+        .with([("/x/w", json!({"now": {"a": "25", "y": "threshold"}}))])
+        .breaks("a card event wants a refill");
+}
+
+#[test]
+fn wrong_respite_is_noticed() {
+    let wanted = || Tampered::up_to("refills", 1);
+    wanted().with([("/s/r/ru/t", json!(1_795_345_801))]).breaks("a respite is");
+    let wanted_again = || Tampered::up_to("refills", 4);
+    wanted_again().with([("/s/r/ru/t", json!(1_795_349_520))]).breaks("a second respite");
+    wanted_again().with([("/s/r/ru", Value::Null)]).breaks("ends without a credit");
+}
+
+#[test]
+fn start_while_frozen_is_noticed() {
+    let started = Tampered::up_to("failed_starts", 3).with_state_before("f", json!({"s": "yes"}));
+    started.breaks("while the account is frozen");
 }
 
 #[test]

@@ -105,6 +105,12 @@ fn books_notice_what_the_cloud_does_wrong() {
         (Sabotage::EventIsInvented, "an event has no row"),
         (Sabotage::RowIsChanged, "was changed after it was written"),
         (Sabotage::ScheduleIsChanged, "and the schedule has"),
+        (Sabotage::SchedulesStop, "and nothing happens"),
+        (Sabotage::ClaimIsInvented, "has no row"),
+        (Sabotage::EventIsWrong, "a row opened tells"),
+        (Sabotage::EventIsLost, "has no event"),
+        (Sabotage::UsageIsLost, "units are billed"),
+        (Sabotage::TaskPanics, "a panic"),
     ] {
         let failed = (1..=10).find_map(|seed| {
             let drawn = RunPlan::drawn(seed, RunScale::Day);

@@ -184,7 +184,7 @@ impl AccountBooks {
         let facts = StandingFacts {
             balance: self.balance,
             owed: self.owed.at(self.last_at),
-            is_frozen: self.state["f"].is_object(),
+            is_frozen: self.is_frozen(),
             has_trial: self.state["t"].is_object(),
         };
         let expected = self.expected(row, prices)?;

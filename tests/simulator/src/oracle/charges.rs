@@ -14,6 +14,8 @@ use super::stripe::StripeBooks;
 /// minutes at most, and the clocks of two services are apart by 40 seconds at most.
 const BEFORE_CHARGE_SECONDS: i64 = 180 + CLOCKS_APART_SECONDS;
 const CLOCKS_APART_SECONDS: i64 = 40;
+/// How long a card event waits for a payment by hand, as the policy says.
+const CARD_PATIENCE_SECONDS: i64 = 120;
 
 /// The payments that were credited, and what stood after each row.
 #[derive(Debug, Default)]
@@ -80,53 +82,61 @@ impl ChargeBooks {
         Ok(())
     }
 
-    /// A card is charged only while the credit is below the threshold, with everything that Stripe
-    /// has received.
+    /// Each attempt is paid once, with no more than it began with, and for a reason.
     ///
     /// # Errors
     /// The rule that is broken, as text.
     pub fn check(&self, stripe: &StripeBooks<'_>, account: &str) -> Result<(), String> {
-        let mut attempts = BTreeSet::new();
+        let mut paid = BTreeSet::new();
         for invoice in stripe.of_kind("invoice").filter(|invoice| invoice["status"] == "paid") {
             let metadata = &invoice["metadata"];
             if metadata["tollgate_account"] != account || metadata["tollgate_attempt"].is_null() {
                 continue;
             }
-            let attempt = metadata["tollgate_attempt"].to_string();
-            ensure!(attempts.insert(attempt.clone()), "{account}: attempt {attempt} is paid twice");
-            let number = metadata["tollgate_attempt"].as_str().and_then(|text| text.parse().ok());
+            let attempt = text(&metadata["tollgate_attempt"]);
+            let number = attempt.parse().ok();
             let begun = number.and_then(|number: u64| self.attempts.get(&number)).copied();
             let total = of_cents(invoice["total"].as_i64().unwrap_or_default());
-            let is_agreed = begun.is_some_and(|begun| total <= begun);
             ensure!(
-                is_agreed,
+                begun.is_some_and(|begun| total <= begun),
                 "{account}: attempt {attempt} charges {total}, and begun is {begun:?}"
             );
-            let paid_at = invoice["status_transitions"]["paid_at"].as_i64();
-            let paid_at =
-                paid_at.ok_or_else(|| format!("{account}: paid, and never: {invoice}"))?;
-            let looked_from = paid_at - BEFORE_CHARGE_SECONDS;
-            // Rows have the time of their trigger, which may have waited. The row that credits this
-            // charge can therefore be older than the charge.
-            let credited = self.credited.get(&text(&invoice["id"]));
-            let credited = credited.and_then(|seq| usize::try_from(*seq).ok());
-            let before = self.after.get(..credited.unwrap_or(self.after.len()));
-            let before = before.unwrap_or_default();
-            let first = before.iter().rposition(|after| after.at <= looked_from).unwrap_or(0);
-            let within = before.iter().enumerate().skip(first);
-            let until = paid_at + CLOCKS_APART_SECONDS;
-            let mut within = within.take_while(|(_, after)| after.at <= until);
-            let has_reason = within.any(|(seq, after)| {
-                let uncredited = self.uncredited(stripe, account, seq, looked_from);
-                after.threshold.is_some_and(|threshold| after.balance + uncredited < threshold)
-            });
-            ensure!(
-                has_reason,
-                "{account}: {} was charged above the threshold at {paid_at}, after {:?}",
-                invoice["id"],
-                before.get(first..)
-            );
+            ensure!(paid.insert(attempt.clone()), "{account}: attempt {attempt} is paid twice");
+            self.check_reason(invoice, stripe, account)?;
         }
+        Ok(())
+    }
+
+    /// A card is charged only while the credit is below the threshold, with everything that Stripe
+    /// has received.
+    fn check_reason(
+        &self,
+        invoice: &Value,
+        stripe: &StripeBooks<'_>,
+        account: &str,
+    ) -> Result<(), String> {
+        let paid_at = invoice["status_transitions"]["paid_at"].as_i64();
+        let paid_at = paid_at.ok_or_else(|| format!("{account}: paid, and never: {invoice}"))?;
+        let looked_from = paid_at - BEFORE_CHARGE_SECONDS;
+        // Rows have the time of their trigger, which may have waited. The row that credits this charge
+        // can therefore be older than the charge.
+        let credited = self.credited.get(&text(&invoice["id"]));
+        let credited = credited.and_then(|seq| usize::try_from(*seq).ok());
+        let before = self.after.get(..credited.unwrap_or(self.after.len())).unwrap_or_default();
+        let first = before.iter().rposition(|after| after.at <= looked_from).unwrap_or(0);
+        let within = before.iter().enumerate().skip(first);
+        let until = paid_at + CLOCKS_APART_SECONDS;
+        let mut within = within.take_while(|(_, after)| after.at <= until);
+        let has_reason = within.any(|(seq, after)| {
+            let uncredited = self.uncredited(stripe, account, seq, looked_from);
+            after.threshold.is_some_and(|threshold| after.balance + uncredited < threshold)
+        });
+        ensure!(
+            has_reason,
+            "{account}: {} was charged above the threshold at {paid_at}, after {:?}",
+            invoice["id"],
+            before.get(first..)
+        );
         Ok(())
     }
 
@@ -155,9 +165,6 @@ fn month(at: i64) -> (i32, u8) {
     let date = UtcDateTime::from_unix_timestamp(at).unwrap_or(UtcDateTime::UNIX_EPOCH).date();
     (date.year(), u8::from(date.month()))
 }
-
-/// How long a card event waits for a payment by hand, as the policy says.
-const CARD_PATIENCE_SECONDS: i64 = 120;
 
 /// What Stripe tells of the saved cards wants no refill at once: the customer may be paying by hand
 /// with the new card. A refill that was wanted before goes on if the account would be suspended

@@ -7,7 +7,7 @@ use time::UtcDateTime;
 
 use super::amounts::scaled;
 use super::ensure;
-use super::row::{BookedRow, attribute_text};
+use super::row::{BookedRow, array, attribute_text};
 use crate::dynamodb::{CurrentReads, MemoryDynamoDb};
 use crate::functions::LEDGER;
 
@@ -28,8 +28,11 @@ pub struct EventBooks {
 impl EventBooks {
     pub fn add(&mut self, row: &BookedRow) {
         let own = events_of(&row.kind);
-        // What was restored meanwhile is not purged, and then the row tells nothing.
-        if !own.is_empty() && row.kind != "purged" {
+        // What was restored or deleted anew meanwhile is not purged yet, and the row tells nothing.
+        let purges_nothing = row.kind == "purged"
+            && array(&row.change["resources"]).is_empty()
+            && row.change["deletion"].is_null();
+        if !own.is_empty() && !purges_nothing {
             self.expected.push((row.seq, own));
         }
         if row.event["w"]["now"].is_object() {
