@@ -9,6 +9,7 @@ pub mod company;
 mod credit;
 mod customer;
 pub mod decline;
+pub mod deletion;
 mod disputes;
 mod fraud_warnings;
 mod hand_payments;

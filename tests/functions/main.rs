@@ -41,6 +41,7 @@ mod auto_refill_invoices;
 mod auto_refill_support;
 mod bus_world;
 mod checkout;
+mod confirm_deletion;
 mod console;
 mod deployment_check;
 mod hourly_debit;

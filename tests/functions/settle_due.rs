@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use settle_due::{
-    BUDGET, MinuteTrigger, REFILL_DUE, SettleDueClients, SettleDueError, SettleDueReport, handle,
-    report_of,
+    BUDGET, DELETION_UNCONFIRMED, DELETIONS_MAX, MinuteTrigger, REFILL_DUE, SettleDueClients,
+    SettleDueError, SettleDueReport, handle, report_of,
 };
 use tollgate::domain::account::{CardChoice, Standing};
 use tollgate::domain::command::{Command, RefillSettings, RefillTerms};
@@ -271,4 +271,81 @@ async fn unreadable_shard_fails_the_run_after_the_others() {
     assert!(matches!(run, Err(SettleDueError::Index { .. })), "{run:?}");
     let counted = report_of(&run).map(|report| (report.settled.accounts, report.refills));
     assert_eq!(counted, Some((1, 1)));
+}
+
+/// Accounts whose grace period ended at these times of the 25th.
+async fn deleting(world: &World, accounts: &[(String, &str)]) {
+    for (account, ended) in accounts {
+        let ledger = &world.ledger;
+        ledger.open(account, "10:00:00").await;
+        ledger.credit(account, &format!("pi_{account}"), "6", "10:00:00").await;
+        ledger.start(account, "big", &[&format!("big-of-{account}")], "10:00:00").await;
+        // The credit lasts for five hours, and everything is kept for three days more.
+        for time in ["2026-11-22T15:00:00Z", "2026-11-24T15:00:00Z", *ended] {
+            ledger.settle(account, time).await;
+        }
+        let standing = ledger.head(account).await.state.standing;
+        assert!(matches!(standing, Standing::Deleting(_)), "{standing:?}");
+    }
+}
+
+fn told(world: &World) -> Vec<String> {
+    let told = world.bus.take();
+    assert!(told.iter().all(|event| event.detail_type == DELETION_UNCONFIRMED), "{told:?}");
+    let account = |detail: &str| serde_json::from_str::<Value>(detail).unwrap()["account"].clone();
+    told.iter().map(|event| account(&event.detail).as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn those_that_wait_longest_are_asked_about_first_and_no_more_than_a_minute_allows() {
+    let world = world("6").await;
+    let late = (0..DELETIONS_MAX).map(|n| (format!("late-{n}"), "2026-11-25T16:01:00Z"));
+    let early = (0..5).map(|n| (format!("early-{n}"), "2026-11-25T16:00:00Z"));
+    deleting(&world, &late.chain(early).collect::<Vec<_>>()).await;
+    let report = world.run("2026-11-25T16:02:00Z").await;
+    assert_eq!(report.deletions as usize, DELETIONS_MAX);
+    let told = told(&world);
+    assert_eq!(told.len(), DELETIONS_MAX);
+    assert!(told[..5].iter().all(|account| account.starts_with("early")), "{told:?}");
+}
+
+#[tokio::test]
+async fn deletions_that_wait_are_asked_about_less_and_less_often() {
+    let world = world("6").await;
+    let accounts = ["bob", "carol"].map(|name| (name.to_owned(), "2026-11-25T16:00:00Z"));
+    deleting(&world, &accounts).await;
+    let asked = async |from: u32, minutes: u32| {
+        let mut count = 0;
+        for minute in from..from + minutes {
+            let (hour, minute) = (16 + minute / 60, minute % 60);
+            count += world.run(&format!("2026-11-25T{hour}:{minute:02}:00Z")).await.deletions;
+        }
+        count
+    };
+    assert_eq!(asked(0, 10).await, 2 * 10);
+    assert_eq!(asked(10, 20).await, 2 * 4);
+    assert_eq!(asked(60, 60).await, 2 * 4);
+    let told = told(&world);
+    assert_eq!(told.iter().filter(|account| *account == "bob").count(), 18, "each has its turn");
+}
+
+#[tokio::test]
+async fn promised_payment_delays_a_deletion_without_asking() {
+    let world = world("6").await;
+    deleting(&world, &[("bob".to_owned(), "2026-11-25T16:00:00Z")]).await;
+    let pending = tollgate::domain::account::PendingPayment {
+        payment: "pi_debit".parse().unwrap(),
+        amount: "25".parse().unwrap(),
+        expires_at: at("2026-12-09T16:00:00Z"),
+    };
+    world.command_of("bob", "2026-11-25T16:01:00Z", Command::AwaitPayment(pending)).await;
+    let report = world.run("2026-11-25T16:02:00Z").await;
+    assert_eq!((report.settled.accounts, report.deletions), (0, 0), "it is not even read");
+    let end = Command::EndPayment {
+        payment: "pi_debit".parse().unwrap(),
+        how: tollgate::domain::event::PendingEnd::Failed,
+    };
+    world.command_of("bob", "2026-11-26T16:00:00Z", end).await;
+    assert_eq!(world.run("2026-11-26T16:01:00Z").await.deletions, 1);
+    assert_eq!(told(&world), ["bob"]);
 }

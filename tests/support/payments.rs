@@ -1,4 +1,4 @@
-//! Checkout, webhook and refill on one ledger and one Stripe stand-in, each called as on AWS.
+//! Checkout, webhook, refill and deletion on one ledger and one Stripe stand-in, each called as on AWS.
 //!
 //! Calls to DynamoDB and to Stripe pass through the same `Faults`, so that they are counted
 //! together and a process can die between any two of them.
@@ -42,6 +42,7 @@ pub struct PaymentWorld {
     pub checkout: checkout::CheckoutClients,
     pub webhook: stripe_webhook::WebhookClients,
     pub refill: auto_refill::RefillClients,
+    pub deletion: confirm_deletion::DeletionClients,
     pub stripe: Stripe,
     clock: Arc<AtomicI64>,
     url: String,
@@ -99,6 +100,10 @@ impl PaymentWorld {
                 stripe: stripe.clone().into(),
             },
             refill: auto_refill::RefillClients {
+                billing: billing(),
+                stripe: stripe.clone().into(),
+            },
+            deletion: confirm_deletion::DeletionClients {
                 billing: billing(),
                 stripe: stripe.clone().into(),
             },
@@ -257,6 +262,16 @@ impl PaymentWorld {
 
     pub async fn refill(&self) -> auto_refill::RefillReport {
         self.try_refill().await.expect("a run of auto-refill")
+    }
+
+    /// A run of confirm-deletion, by an event of the bus.
+    pub async fn confirm_deletion(&self) -> confirm_deletion::DeletionReport {
+        let time = self.now();
+        let event = json!({"time": time.to_string(), "detail": {"account": ACME}});
+        let trigger = serde_json::from_value(event).expect("an event of the bus");
+        Box::pin(confirm_deletion::handle(&self.deletion, &trigger, DeliveryTime::at(time)))
+            .await
+            .expect("a run of confirm-deletion")
     }
 
     pub async fn state(&self) -> AccountState {

@@ -63,4 +63,8 @@ fn functions_that_bill_fit_their_timeout_and_have_one_vcpu() {
         assert!(budget.starting < budget.finishing, "{name}");
     }
     assert_eq!(functions["AutoRefillFunction"]["Timeout"], auto_refill::TIMEOUT.as_secs());
+    assert_eq!(
+        functions["ConfirmDeletionFunction"]["Timeout"],
+        confirm_deletion::TIMEOUT.as_secs()
+    );
 }

@@ -277,11 +277,13 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
         "started" => {
             vec!["ResourceStarted"; event["e"]["started"]["resources"].as_array().unwrap().len()]
         }
+        "restored" => vec!["ResourceRestored"],
         "stopped" => vec!["ResourceStopped"],
         "resources_deleted" => vec!["ResourceDeleted"],
         "suspended" => vec!["Suspended"],
         "deletion_announced" => vec!["DeletionSoon"],
         "deleting" => vec!["DeletionDue"],
+        "deleted" => vec!["Deleted"],
         "resumed" => {
             let started = event["e"]["resumed"]["resources"].as_array().map_or(0, Vec::len);
             std::iter::once("Resumed")

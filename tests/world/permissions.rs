@@ -200,10 +200,16 @@ async fn everything_happens(world: &World) {
         "account",
         "admin",
         "auto-refill",
+        "confirm-deletion",
         "stripe-webhook",
         "hourly-debit",
         "settle-due",
     ];
+    for customer in ["leaving", "returning"].map(|name| world.customer(name)) {
+        customer.top_up("5.00").await;
+        let project = customer.project().await;
+        customer.start(&project, "gpu").await;
+    }
     for function in whoever_settles {
         let customer = world.customer(function);
         with_much_due(&customer).await;
@@ -215,7 +221,27 @@ async fn everything_happens(world: &World) {
     for function in whoever_settles {
         settles(&world.customer(function), function).await;
     }
+    deletions_are_confirmed(world).await;
     world.cloud.idle().await;
+}
+
+/// Of two accounts whose grace period ends, one pays at the last minute. The event of its payment is
+/// lost.
+async fn deletions_are_confirmed(world: &World) {
+    let (leaving, returning) = (world.customer("leaving"), world.customer("returning"));
+    // They were suspended by the first run after weeks, at the next full hour.
+    world.later(HOUR * 73 - MINUTE * 6).await;
+    world.fault(json!({"fault": "drop", "delivery": "webhook", "times": 0}));
+    let terms = json!({"enabled": true, "threshold": "10.00", "amount": "15.00"});
+    let page = returning.page(&json!({"amount": "13.00", "auto_refill": terms})).await;
+    returning.pay(&page, GOOD_CARD).await;
+    world.later(MINUTE * 6).await;
+    world.no_faults();
+    for (customer, last) in [(&leaving, "deleted"), (&returning, "resumed")] {
+        let types = customer.types();
+        assert!(types.iter().any(|kind| kind == last), "{}: {types:?}", customer.account);
+    }
+    assert!(!returning.types().iter().any(|kind| kind == "deleted"));
 }
 
 /// A deleted resource whose restore window will end, and a reading that is not billed yet.
@@ -257,11 +283,11 @@ async fn settles(customer: &Customer<'_>, function: &str) {
         }
         "admin" => customer.bonus("1.00").await,
         "stripe-webhook" => customer.top_up("10.00").await,
-        "auto-refill" => {
+        "auto-refill" | "confirm-deletion" => {
             let event =
                 json!({"time": "2026-12-08T10:00:00Z", "detail": {"account": customer.account}});
-            let answer =
-                world.api.write("POST", "/local/functions/auto-refill", &event).await.unwrap();
+            let path = format!("/local/functions/{function}");
+            let answer = world.api.write("POST", &path, &event).await.unwrap();
             assert_eq!(answer.status, 200, "{}", answer.json());
         }
         "hourly-debit" => assert_eq!(world.settle_slice("hourly-debit", LATER).await.status, 200),

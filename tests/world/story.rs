@@ -93,12 +93,12 @@ async fn customer_pays_runs_refills_is_suspended_and_resumes() {
 
 /// Two days after the suspension. No notice is sent before.
 #[tokio::test]
-async fn a_customer_is_warned_a_day_before_everything_is_deleted() {
+async fn a_customer_is_warned_deleted_and_comes_back() {
     let world = World::new(Processes::Several).await;
     let bob = world.customer("bob");
     bob.top_up("5.00").await;
     let project = bob.project().await;
-    bob.start(&project, "gpu").await;
+    let gpu = bob.start(&project, "gpu").await;
     world.at_time("11:15:00").await;
     // Three days of minutes are left out, but for the two that matter.
     world.without_schedule("settle-due");
@@ -115,6 +115,27 @@ async fn a_customer_is_warned_a_day_before_everything_is_deleted() {
         "link": format!("{}#add-credit", bob.page_address()),
     });
     assert_eq!(told.last(), Some(&("DeletionSoon".to_owned(), notice)));
+
+    // Bob opens a payment page at the last minute, and does not pay.
+    world.at(utc_datetime!(2026-11-25 11:14)).await;
+    let page = bob.page(&json!({"amount": "5.00"})).await;
+    world.at(utc_datetime!(2026-11-25 11:17)).await;
+    let told = bob.notices().await;
+    let deadline = "2026-12-09T11:15:00Z";
+    assert_eq!(names(told.clone())[3..], ["DeletionDue", "Deleted"]);
+    assert_eq!(told.last().unwrap().1["deadline"], deadline, "{told:?}");
+    assert_eq!(bob.read("/v1/balance").await["standing"], "deleted");
+    let page = format!("/v1/checkout-sessions/{}", page["id"].as_str().unwrap());
+    assert_eq!(bob.read(&page).await["status"], "expired");
+
+    // He comes back within two weeks, and restores the machine.
+    world.at(utc_datetime!(2026-12-01 9:00)).await;
+    bob.top_up("25.00").await;
+    assert_eq!(bob.read("/v1/balance").await["standing"], "good");
+    let resource = bob.read(&gpu).await;
+    assert_eq!(resource["state"], "deleted", "{resource}");
+    bob.write("POST", &format!("{gpu}/restore"), &Value::Null).await;
+    assert_eq!(world.told_to_platform("bob").await, ["gpu running"]);
     check(&[&bob]).await;
 }
 

@@ -1,11 +1,12 @@
 //! `settle-due`: each minute, settles every account that is due: ends of partial hours, grants and
 //! trials, and other deadlines. Work that needs Stripe is put on the bus for the function that
-//! calls it, as soon as it is found.
+//! calls it: refills as soon as they are found, deletions at the end.
 //!
 //! The index may name an account that is no longer due, or miss one that has just become due.
 //! Settling an account with nothing due writes nothing, and the next run follows in a minute. A run
 //! whose time is over leaves the rest to the next one, which starts with other shards.
 
+mod deletions;
 mod refills;
 
 use std::cell::RefCell;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::settle::TriggerDelivery;
-use tollgate::domain::settle::due::refill_needs_driving;
+use tollgate::domain::settle::due::{asks_about_deletion, refill_needs_driving};
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
 use tollgate::runtime::billing::{Billing, Visit};
 use tollgate::runtime::bus::{Bus, PublishError};
@@ -29,6 +30,8 @@ use tollgate::store::{
     CommandError, DueAccount, DueAccounts, IndexShard, SettleReport, SettledAccount, StoreError,
 };
 
+use deletions::WaitingDeletion;
+pub use deletions::{DELETION_UNCONFIRMED, DELETIONS_MAX};
 pub use refills::REFILL_DUE;
 use refills::RefillsSent;
 
@@ -71,6 +74,8 @@ pub struct SettleDueReport {
     pub settled: SettleTally,
     /// Accounts whose refill was put on the bus.
     pub refills: u32,
+    /// Accounts whose deletion was put on the bus.
+    pub deletions: u32,
     /// Whether accounts are left to the next run, because the time was over.
     pub cut_off: bool,
 }
@@ -94,8 +99,8 @@ pub enum SettleDueError {
         why: StoreError,
         report: Box<SettleDueReport>,
     },
-    /// The bus did not accept all events. Accounts were settled. The next run sends the refills
-    /// again.
+    /// The bus did not accept all events. Accounts were settled. The next run sends the refills and
+    /// deletions again.
     #[error("{why}")]
     Bus { why: PublishError, report: Box<SettleDueReport> },
 }
@@ -119,10 +124,15 @@ pub async fn handle(
     let unlisted = RefCell::new(None);
     let (refills, to_send) = mpsc::unbounded_channel();
     let due = all_due(clients, now, &unlisted);
-    let settle = settle_all(clients, due, now, refills);
+    let deletions = RefCell::default();
+    let settle = settle_all(clients, due, now, FollowUps { refills, deletions: &deletions });
     let send = refills::send(clients, to_send);
     let (mut report, RefillsSent { sent, failed }) = join(settle, send).await;
     report.refills = sent;
+    // After the refills, which keep customers' machines running.
+    let (sent, not_deleted) = deletions::send(clients, deletions.into_inner(), now).await;
+    report.deletions = sent;
+    let failed = failed.or(not_deleted);
     if let Some(why) = unlisted.into_inner() {
         return Err(SettleDueError::Index { why, report: Box::new(report) });
     }
@@ -154,27 +164,54 @@ impl SettleDueReport {
         self.settled
             .summarize(summary)
             .count("Refills", self.refills)
+            .count("Deletions", self.deletions)
             .count("CutOff", u8::from(self.cut_off))
     }
 }
 
-/// Settles accounts, and names those whose refill must continue as soon as they are settled.
+/// The settled accounts about which Stripe must be asked.
+struct FollowUps<'a> {
+    /// Sent while others are still settled.
+    refills: mpsc::UnboundedSender<AccountId>,
+    deletions: &'a RefCell<Vec<WaitingDeletion>>,
+}
+
+/// What Stripe must be asked about a settled account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FollowUp {
+    Nothing,
+    Refill,
+    /// The deletion that has been due since then.
+    Deletion {
+        since: Timestamp,
+    },
+}
+
+/// Settles accounts, and names those about which Stripe must be asked.
 async fn settle_all(
     clients: &SettleDueClients,
     due: impl Stream<Item = AccountId>,
     now: Timestamp,
-    refills: mpsc::UnboundedSender<AccountId>,
+    follow_ups: FollowUps<'_>,
 ) -> SettleDueReport {
     let mut report = SettleDueReport::default();
     let settle = async |account: AccountId| settle_one(clients, &account, now).await;
-    let done = |account: AccountId, outcome: Result<(SettleReport, bool), CommandError>| {
-        let (settled, needs_refill) = match outcome {
-            Ok((report, needs_refill)) => (Ok(report), needs_refill),
-            Err(error) => (Err(error), false),
+    let done = |account: AccountId, outcome: Result<(SettleReport, FollowUp), CommandError>| {
+        let (settled, follow_up) = match outcome {
+            Ok((report, follow_up)) => (Ok(report), follow_up),
+            Err(error) => (Err(error), FollowUp::Nothing),
         };
         report.settled.count(&account, &settled);
-        if needs_refill && refills.send(account).is_err() {
-            tracing::debug!("refills are no longer sent");
+        match follow_up {
+            FollowUp::Nothing => {}
+            FollowUp::Refill => {
+                if follow_ups.refills.send(account).is_err() {
+                    tracing::debug!("refills are no longer sent");
+                }
+            }
+            FollowUp::Deletion { since } => {
+                follow_ups.deletions.borrow_mut().push(WaitingDeletion { since, account });
+            }
         }
     };
     let run = clients.budget.work(AT_ONCE, due, settle, done).await;
@@ -186,19 +223,26 @@ async fn settle_all(
     report
 }
 
-/// Settles an account. Returns whether its refill must continue.
+/// Settles an account, and finds what Stripe must be asked.
 async fn settle_one(
     clients: &SettleDueClients,
     account: &AccountId,
     now: Timestamp,
-) -> Result<(SettleReport, bool), CommandError> {
+) -> Result<(SettleReport, FollowUp), CommandError> {
     let policy = &clients.billing.settings.policy;
     // The template drops a minute's trigger after five minutes, so only this run announces
     // deletions.
     let visit = Visit { delivery: TriggerDelivery::Prompt, ..Visit::of(account, now) };
     let look = |settled: &SettledAccount<'_>| {
-        let needs_refill = refill_needs_driving(settled.view.state(), policy, now);
-        (settled.report.clone(), needs_refill)
+        let state = settled.view.state();
+        let follow_up = if refill_needs_driving(state, policy, now) {
+            FollowUp::Refill
+        } else if asks_about_deletion(account, state, now) {
+            FollowUp::Deletion { since: state.at }
+        } else {
+            FollowUp::Nothing
+        };
+        (settled.report.clone(), follow_up)
     };
     clients.billing.settle(visit, look).await
 }

@@ -10,9 +10,6 @@ use crate::stripe::metadata::Purchase;
 use crate::stripe::objects::{CheckoutSession, PaymentIntent};
 use crate::stripe::webhook_event::paid_intent;
 
-/// Payments of the last day are looked at. A payment page is open for half an hour, and Stripe
-/// repeats the events of older payments.
-const LOOKED_BACK_SECONDS: i64 = DAY;
 /// How long making a page at Stripe takes at most.
 const MAKING_SECONDS: i64 = 2 * MINUTE;
 /// For how long a payment holds a refill back at most: the time that a payment page is open. Only
@@ -38,12 +35,13 @@ pub(super) enum HandPayments {
 }
 
 impl Payments<'_> {
-    /// Looks at the customer's own payments at Stripe, and credits those that are paid. Two lists
-    /// of one page each, whatever the customer did.
+    /// Looks at the customer's own payments of the last `looked_back_seconds` at Stripe, and
+    /// credits those that are paid. Two lists of one page each, whatever the customer did.
     pub(super) async fn hand_payments(
         &self,
         account: &AccountId,
         customer: &CustomerId,
+        looked_back_seconds: i64,
     ) -> Result<HandPayments, PaymentError> {
         // A page that is being made is not at Stripe yet.
         let pages = self.billing.store.unpaid_pages(account).await?.pages;
@@ -52,7 +50,7 @@ impl Payments<'_> {
             .iter()
             .any(|page| page.session.is_none() && is_new(page.made_at))
             .then_some("a payment page is being opened");
-        let since = self.now.plus(-LOOKED_BACK_SECONDS);
+        let since = self.now.plus(-looked_back_seconds);
         let (mut has_credited, mut open_pages) = (false, Vec::new());
         let is_payment = |session: &&CheckoutSession| session.mode.as_deref() == Some("payment");
         let sessions = self.stripe.sessions_since(customer, since).await?;
@@ -76,9 +74,11 @@ impl Payments<'_> {
                     Ok(outcome) => has_credited |= is_recorded(outcome.as_ref()),
                     Err(failure) => under_way = Some(uncreditable(&intent.id, failure)?),
                 },
-                Some(
-                    "processing" | "requires_action" | "requires_confirmation" | "requires_capture",
-                ) if is_of_page(&intent) && settings.is_own(&intent.metadata) => {
+                Some(status)
+                    if self.may_succeed(status, intent.created)
+                        && is_of_page(&intent)
+                        && settings.is_own(&intent.metadata) =>
+                {
                     under_way = Some("a payment is being made");
                 }
                 Some(_) | None => {}
@@ -89,6 +89,17 @@ impl Payments<'_> {
             Some(why) => HandPayments::UnderWay { why, open_pages },
             None => HandPayments::None,
         })
+    }
+
+    /// Whether the payment of a page may still succeed. Only delayed methods take longer than a page
+    /// is open.
+    fn may_succeed(&self, status: &str, created: Option<i64>) -> bool {
+        let is_new = created.is_none_or(|created| self.now.seconds() - created < DAY);
+        match status {
+            "processing" => true,
+            "requires_action" | "requires_confirmation" | "requires_capture" => is_new,
+            _ => false,
+        }
     }
 
     async fn credit_intent(

@@ -22,7 +22,7 @@ use crate::domain::command::Command;
 use crate::domain::event::{Cause, Change, CreditKind, RefillChange, RefillDecline};
 use crate::domain::ids::{AccountId, CustomerId};
 use crate::domain::refusal::Refusal;
-use crate::domain::timestamp::{HOUR, Timestamp};
+use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 use crate::payments::decline::{self, DeclineClass};
 use crate::payments::hand_payments::{HandPayments, holds_until};
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
@@ -44,6 +44,9 @@ const KEYS_SECONDS: i64 = 20 * HOUR;
 const UNRESOLVED_SECONDS: i64 = HOUR;
 /// Invoices are looked for from this long before the attempt began: clocks differ.
 const CLOCKS_SECONDS: i64 = HOUR;
+/// Payments of the last day are looked at before a charge. A payment page is open for half an hour,
+/// and Stripe repeats the events of older payments.
+const LOOKED_BACK_SECONDS: i64 = DAY;
 /// The most attempts of one run. After a success the next may follow at once, at most ten a day.
 const ROUNDS_MAX: u32 = 10;
 
@@ -273,7 +276,7 @@ impl Payments<'_> {
         held_until: Timestamp,
     ) -> Result<RefillWay, PaymentError> {
         let is_held = self.now < held_until;
-        match self.hand_payments(account, customer).await {
+        match self.hand_payments(account, customer, LOOKED_BACK_SECONDS).await {
             Ok(HandPayments::None) => Ok(RefillWay::Free),
             Ok(HandPayments::Credited) => Ok(RefillWay::LookAgain),
             Ok(HandPayments::UnderWay { why, .. }) if is_held => {

@@ -62,8 +62,6 @@ pub struct CloudParts {
     queue: RefCell<VecDeque<QueuedMessage>>,
     queued: Notify,
     schedules: RefCell<Option<ScheduleLook>>,
-    /// Accounts that wait for their deletion.
-    deleting: RefCell<BTreeSet<String>>,
     /// The records of the stream that wait.
     lanes: Vec<StreamLane>,
     /// Deliveries that are under way.
@@ -131,7 +129,6 @@ impl SimulatedCloud {
             queue: RefCell::default(),
             queued: Notify::new(),
             schedules: RefCell::default(),
-            deleting: RefCell::default(),
             lanes: (0..lanes).map(|_| StreamLane::default()).collect(),
             busy: RefCell::default(),
         }))
@@ -220,16 +217,8 @@ impl SimulatedCloud {
         self.net().clock.sleep_until(time - time::Duration::seconds(ahead)).await;
     }
 
-    /// An account that waits for its deletion stays due, because no function confirms it yet. It is
-    /// looked at once an hour.
     fn is_anything_due(&self, now: UtcDateTime) -> bool {
-        let looks = self.schedules();
-        let deleting = self.0.deleting.borrow();
-        let is_full_hour = now.minute() == 0;
-        let is_due = |(account, due): &(String, i64)| {
-            *due <= now.unix_timestamp() && (is_full_hour || !deleting.contains(account))
-        };
-        looks.due.iter().any(is_due)
+        self.schedules().due.iter().any(|(_, due)| *due <= now.unix_timestamp())
     }
 
     /// What the accounts put into the indexes, looked up again after each write.
@@ -313,7 +302,7 @@ impl SimulatedCloud {
                     }
                     continue;
                 }
-                "RefillDue" => {}
+                "RefillDue" | "DeletionUnconfirmed" => {}
                 _ => {
                     let published =
                         PublishedEvent { name: event.detail_type.clone(), detail: detail.clone() };
@@ -325,27 +314,25 @@ impl SimulatedCloud {
                     if let Err(rule) = checked {
                         self.net().journal.violate(rule);
                     }
-                    self.note_deletion(&published);
                     self.0.published.borrow_mut().push(published);
                 }
             }
-            if ["BalanceLow", "RefillDue"].contains(&event.detail_type.as_str()) {
-                let account = detail["account"].as_str().unwrap_or_default().to_owned();
-                for delay in self.net().weather.deliveries("event for auto-refill") {
-                    let (cloud, account) = (self.clone(), account.clone());
-                    self.busily(async move { cloud.deliver_refill(account, delay).await });
+            let account = detail["account"].as_str().unwrap_or_default();
+            match event.detail_type.as_str() {
+                "BalanceLow" | "RefillDue" => {
+                    for delay in self.net().weather.deliveries("event for auto-refill") {
+                        let (cloud, account) = (self.clone(), account.to_owned());
+                        self.busily(async move { cloud.deliver_refill(account, delay).await });
+                    }
                 }
+                "DeletionUnconfirmed" => {
+                    for delay in self.net().weather.deliveries("event for confirm-deletion") {
+                        let (cloud, account) = (self.clone(), account.to_owned());
+                        self.busily(async move { cloud.deliver_deletion(account, delay).await });
+                    }
+                }
+                _ => {}
             }
-        }
-    }
-
-    fn note_deletion(&self, event: &PublishedEvent) {
-        let account = event.detail["account"].as_str().unwrap_or_default();
-        let mut deleting = self.0.deleting.borrow_mut();
-        if event.name == "DeletionDue" {
-            deleting.insert(account.to_owned());
-        } else if ["Resumed", "Closed"].contains(&event.name.as_str()) {
-            deleting.remove(account);
         }
     }
 
@@ -358,6 +345,17 @@ impl SimulatedCloud {
             steps.map(|steps| format!("{account}: {}", steps.join("; ")))
         };
         self.invoke_for_event("auto-refill", EVENT_KEPT, run).await;
+    }
+
+    async fn deliver_deletion(&self, account: String, delay: u64) {
+        let time = self.net().clocks.text_at(ClockOwner::Bus);
+        tokio::time::sleep(Duration::from_secs(delay)).await;
+        let run = async || {
+            let functions = &self.0.functions;
+            let done = functions.confirm_deletion(&account, &time, self.delivered()).await;
+            done.map(|done| format!("{account}: {done}"))
+        };
+        self.invoke_for_event("confirm-deletion", EVENT_KEPT, run).await;
     }
 
     /// Runs a function as Lambda does for an event: later if it is down, and twice more if it fails.

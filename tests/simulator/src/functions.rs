@@ -84,6 +84,7 @@ struct FunctionProcess {
     checkout: checkout::CheckoutClients,
     webhook: stripe_webhook::WebhookClients,
     refill: auto_refill::RefillClients,
+    deletion: confirm_deletion::DeletionClients,
     debit: hourly_debit::DebitClients,
     due: settle_due::SettleDueClients,
     publish: publish::PublishClients,
@@ -140,6 +141,7 @@ impl Functions {
             checkout: checkout::CheckoutClients { billing: billing(), stripe: stripe() },
             webhook: stripe_webhook::WebhookClients { billing: billing(), stripe: stripe() },
             refill: auto_refill::RefillClients { billing: billing(), stripe: stripe() },
+            deletion: confirm_deletion::DeletionClients { billing: billing(), stripe: stripe() },
             debit: hourly_debit::DebitClients {
                 billing: billing(),
                 bus: bus.clone(),
@@ -333,6 +335,38 @@ impl Functions {
             self.network.parts().journal.reach("refill that needs staff");
         }
         Ok(report.steps)
+    }
+
+    /// An event of the bus for `confirm-deletion`.
+    ///
+    /// # Errors
+    /// As [`Functions::hourly_start`].
+    pub async fn confirm_deletion(
+        &self,
+        account: &str,
+        time: &str,
+        delivered: Timestamp,
+    ) -> Result<String, String> {
+        let event = json!({"time": time, "detail": {"account": account}});
+        let trigger: confirm_deletion::DeletionTrigger =
+            serde_json::from_value(event).expect("a trigger");
+        let delivered = DeliveryTime::at(delivered);
+        let outlook = self.network.parts().weather.outlook();
+        let run = self.run("confirm-deletion", confirm_deletion::TIMEOUT, async |process| {
+            confirm_deletion::handle(&process.deletion, &trigger, delivered).await
+        });
+        let done = finished(run.await);
+        self.expect_success(outlook, "confirm-deletion", done.as_ref().err().cloned());
+        let report = done?;
+        self.network.parts().journal.reach(match &report {
+            confirm_deletion::DeletionReport::NothingToDo => "deletion that is not due".to_owned(),
+            confirm_deletion::DeletionReport::Deleted => "deletion confirmed".to_owned(),
+            confirm_deletion::DeletionReport::Paid => "deletion ended by a payment".to_owned(),
+            confirm_deletion::DeletionReport::Waits { why, .. } => {
+                format!("deletion that waits: {}", why.split(':').next().unwrap_or_default())
+            }
+        });
+        Ok(format!("{report:?}"))
     }
 
     /// A batch of the ledger's stream. The number of the first record that was not published.

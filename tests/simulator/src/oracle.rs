@@ -115,10 +115,7 @@ impl RunBooks {
             let rows: Vec<BookedRow> =
                 rows.iter().map(BookedRow::read).collect::<Result<_, _>>()?;
             books.hashes.check_unchanged(&rows).map_err(|why| format!("{account}: {why}"))?;
-            // An account that waits for its deletion stays due.
-            if !books.is_deleting() {
-                check_nothing_due(books, database, account, now)?;
-            }
+            check_nothing_due(books, database, account, now)?;
         }
         Ok(())
     }
@@ -139,8 +136,8 @@ impl RunBooks {
                 books.check_disputes(&stripe, account)?;
             }
         }
-        let mut living = self.accounts.iter().filter(|(_, books)| !books.is_deleting());
-        living.try_for_each(|(account, books)| check_nothing_due(books, database, account, now))
+        let mut all = self.accounts.iter();
+        all.try_for_each(|(account, books)| check_nothing_due(books, database, account, now))
     }
 
     /// Each reported unit was billed, and none twice.

@@ -628,8 +628,14 @@ fn overwrite(cloud: &SimulatedCloud, table: &str, item: &Value) {
 }
 
 fn blow(weather: &FaultWeather, chance: &Chance) {
-    const FUNCTIONS: [&str; 5] =
-        ["publish", "stripe-webhook", "auto-refill", "settle-due", "hourly-debit"];
+    const FUNCTIONS: [&str; 6] = [
+        "publish",
+        "stripe-webhook",
+        "auto-refill",
+        "confirm-deletion",
+        "settle-due",
+        "hourly-debit",
+    ];
     match chance.number(..6) {
         0 => weather.outage("stripe", chance.number(1..=300)),
         1 => weather.outage(chance.pick::<&str>(&FUNCTIONS), chance.number(1..=120)),

@@ -6,10 +6,12 @@ use crate::domain::account::{
     AccountState, GrantKind, Standing, Suspension, SuspensionReason, TrialPhase,
 };
 use crate::domain::funds::Purse;
-use crate::domain::ids::PaymentId;
+use crate::domain::ids::{AccountId, PaymentId};
 use crate::domain::policy::Policy;
 use crate::domain::refill::charged_until;
-use crate::domain::timestamp::{HOUR, Timestamp};
+use crate::domain::timestamp::{HOUR, MINUTE, Timestamp};
+
+const TEN_MINUTES: i64 = 10 * MINUTE;
 
 /// An obligation that time brings. The order of the variants is the order within an instant:
 /// obligations that remove credit or restore standing come before those that spend it.
@@ -104,6 +106,28 @@ pub fn refill_needs_driving(state: &AccountState, policy: &Policy, now: Timestam
         || attempt_due_at(state, policy).is_some_and(|due_at| due_at <= now)
 }
 
+/// Whether the account's deletion only waits for Stripe's word that no payment comes. A promised
+/// payment or an open refill comes first, and credit ends the deletion.
+#[must_use]
+pub fn is_deletion_to_confirm(state: &AccountState) -> bool {
+    let money_may_come = state.refill.attempt.is_some() || !state.pending.is_empty();
+    matches!(state.standing, Standing::Deleting(_)) && !money_may_come && !state.is_above_floor()
+}
+
+/// Whether Stripe is asked at `now` about the deletion of `account`: each minute at first, and less
+/// often the longer it cannot be confirmed. Later on, accounts take turns.
+#[must_use]
+pub fn asks_about_deletion(account: &AccountId, state: &AccountState, now: Timestamp) -> bool {
+    let waited = now - state.at;
+    let pause_minutes = match waited {
+        ..TEN_MINUTES => 1,
+        TEN_MINUTES..HOUR => 5,
+        HOUR.. => 15,
+    };
+    let turn: i64 = account.as_str().bytes().map(i64::from).sum();
+    is_deletion_to_confirm(state) && (now.seconds() / MINUTE + turn) % pause_minutes == 0
+}
+
 fn attempt_due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
     let attempt = state.refill.attempt.as_ref()?;
     if state.is_asked_in_vain() {
@@ -120,7 +144,7 @@ fn attempt_due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
 fn outside_deadlines(state: &AccountState, policy: &Policy) -> impl Iterator<Item = Timestamp> {
     let wanted = state.refill.wanted.map(|wanted| wanted.since);
     let attempt = attempt_due_at(state, policy);
-    let deleting = matches!(state.standing, Standing::Deleting(_)).then_some(state.at);
+    let deleting = is_deletion_to_confirm(state).then_some(state.at);
     [wanted, attempt, deleting].into_iter().flatten()
 }
 

@@ -98,12 +98,6 @@ impl AccountBooks {
         Ok(())
     }
 
-    /// Whether the account waits for its deletion, which no function confirms yet.
-    #[must_use]
-    pub fn is_deleting(&self) -> bool {
-        matches!(self.standing, StandingBook::Deleting { .. })
-    }
-
     /// Whether a dispute or staff froze the account, by the last row's state.
     #[must_use]
     pub fn is_frozen(&self) -> bool {

@@ -27,6 +27,8 @@ pub struct ChargeBooks {
     terms: Value,
     /// What each attempt may charge at most.
     attempts: BTreeMap<u64, Micros>,
+    /// The rows that deleted everything, with their time.
+    deleted: Vec<(usize, i64)>,
     /// What refills credited in each month, from year and month.
     of_months: BTreeMap<(i32, u8), Micros>,
 }
@@ -53,6 +55,10 @@ impl ChargeBooks {
                 let before = self.credited.insert(text(payment), row.seq);
                 ensure!(before.is_none(), "{payment} is credited twice");
             }
+        }
+        if row.kind == "deleted" {
+            let seq = usize::try_from(row.seq).unwrap_or_default();
+            self.deleted.push((seq, row.at));
         }
         if row.kind == "refill_begun" {
             self.begin(row)?;
@@ -82,11 +88,17 @@ impl ChargeBooks {
         Ok(())
     }
 
-    /// Each attempt is paid once, with no more than it began with, and for a reason.
+    /// Each attempt is paid once, with no more than it began with, and for a reason. What was paid
+    /// before a deletion was credited before it.
     ///
     /// # Errors
     /// The rule that is broken, as text.
     pub fn check(&self, stripe: &StripeBooks<'_>, account: &str) -> Result<(), String> {
+        for (seq, at) in &self.deleted {
+            // The row has the time of its trigger, and Stripe is asked later.
+            let paid = self.uncredited(stripe, account, *seq, at - CLOCKS_APART_SECONDS);
+            ensure!(paid == 0, "{account}: row {seq} deletes everything, and {paid} was paid");
+        }
         let mut paid = BTreeSet::new();
         for invoice in stripe.of_kind("invoice").filter(|invoice| invoice["status"] == "paid") {
             let metadata = &invoice["metadata"];

@@ -83,6 +83,7 @@ fn events_of(kind: &str) -> &'static [&'static str] {
         "resumed" => &["Resumed", "ResourceStarted"],
         "deletion_announced" => &["DeletionSoon"],
         "deleting" => &["DeletionDue"],
+        "deleted" => &["Deleted"],
         "closed" => &["Closed"],
         "refill_failed" => &["RefillFailed"],
         "refill_needs_customer" => &["RefillNeedsCustomer"],

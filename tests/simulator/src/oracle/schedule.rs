@@ -174,7 +174,12 @@ impl StateView<'_> {
         let waits = may_money_come || self.is_above_floor()?;
         let warn_at = self.seconds("/s/suspended/w");
         let next = warn_at.or(self.seconds("/s/suspended/x")).filter(|_| !waits);
-        let deleting = self.state["s"]["deleting"].is_object().then_some(self.at);
+        // Stripe is asked unless a row of its own must come first.
+        let asks = !refill["o"].is_object()
+            && array(&self.state["pp"]).is_empty()
+            && !self.is_above_floor()?;
+        let deleting = self.state["s"]["deleting"].is_object() && asks;
+        let deleting = deleting.then_some(self.at);
         let deleted = array(&self.state["d"]).iter().filter_map(|deletion| deletion["a"].as_i64());
         let purged = deleted.map(|at| at + RESTORE_SECONDS);
         Ok(next.into_iter().chain(deleting).chain(purged).chain(self.seconds("/pd")).min())

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::amounts::{Micros, micros};
 use super::ensure;
 use super::owed::GRACE_SECONDS;
-use super::row::BookedRow;
+use super::row::{BookedRow, array};
 
 const DAY: i64 = 24 * 3_600;
 
@@ -77,6 +77,9 @@ impl StandingBook {
             "deleted" => {
                 ensure!(matches!(self, Self::Deleting { .. }), "{self:?} is deleted");
                 ensure!(before.balance <= self.floor(), "what has credit is deleted");
+                let is_expected = !array(&row.state["pp"]).is_empty();
+                ensure!(!is_expected, "it is deleted while a payment is expected");
+                ensure!(!row.state["r"]["o"].is_object(), "it is deleted beside an open refill");
                 *self = Self::Deleted { floor: self.floor() };
             }
             "closed" => *self = Self::Closed,

@@ -1,0 +1,120 @@
+//! The end of the grace period: nothing is deleted before Stripe was asked for payments, and while
+//! one may still arrive.
+
+use crate::domain::account::AccountState;
+use crate::domain::command::Command;
+use crate::domain::event::Cause;
+use crate::domain::ids::AccountId;
+use crate::domain::refusal::Refusal;
+use crate::domain::settle::due::is_deletion_to_confirm;
+use crate::domain::timestamp::{DAY, Timestamp};
+use crate::payments::hand_payments::HandPayments;
+use crate::payments::{PaymentError, Payments};
+use crate::runtime::billing::Visit;
+use crate::store::{CommandError, CommandOutcome, Plan};
+use crate::stripe::StripeError;
+
+/// Payments of so many days are looked at. Longer than the longest delayed payment method takes, and
+/// than Stripe repeats an event.
+const LOOKED_BACK_SECONDS: i64 = 30 * DAY;
+
+/// What one look at an account came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeletionStep {
+    /// No deletion waits to be confirmed, or another row came in between.
+    NotDue,
+    /// Everything that was kept is deleted.
+    Deleted,
+    /// A payment was found and credited.
+    Paid,
+    /// The customer may be paying, or Stripe cannot tell. Later again.
+    Waits {
+        /// When the grace period ended.
+        since: Timestamp,
+        why: String,
+    },
+}
+
+impl Payments<'_> {
+    /// Ends the customer's payment pages, asks Stripe for payments, and deletes what the account
+    /// keeps if there are none. Only if no row came in since the account was read.
+    ///
+    /// # Errors
+    /// [`PaymentError`] if the ledger fails. That Stripe fails is a [`DeletionStep`].
+    pub async fn confirm_deletion(
+        &self,
+        account: &AccountId,
+    ) -> Result<DeletionStep, PaymentError> {
+        let visit = Visit::of(account, self.now);
+        let state = match self.billing.settle(visit, |settled| settled.view.state().clone()).await {
+            Ok(state) => state,
+            Err(CommandError::Refused(Refusal::AccountNotOpen)) => return Ok(DeletionStep::NotDue),
+            Err(error) => return Err(error.into()),
+        };
+        if !is_deletion_to_confirm(&state) {
+            return Ok(DeletionStep::NotDue);
+        }
+        let waits = |why| Ok(DeletionStep::Waits { since: state.at, why });
+        match self.no_payment_comes(account).await {
+            Ok(Clearance::Clear) => self.delete(account, &state).await,
+            Ok(Clearance::Credited) => Ok(DeletionStep::Paid),
+            Ok(Clearance::UnderWay(why)) => waits(why.to_owned()),
+            Err(PaymentError::Stripe(error)) => waits(error.to_string()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Looks twice if pages were open: one that was being paid cannot be ended, and its payment is
+    /// found by the second look.
+    async fn no_payment_comes(&self, account: &AccountId) -> Result<Clearance, PaymentError> {
+        let profile = self.billing.store.customer_profile(account).await?;
+        let Some(customer) = profile.customer else { return Ok(Clearance::Clear) };
+        let look = async || self.hand_payments(account, &customer, LOOKED_BACK_SECONDS).await;
+        let open_pages = match look().await? {
+            HandPayments::None => return Ok(Clearance::Clear),
+            HandPayments::Credited => return Ok(Clearance::Credited),
+            HandPayments::UnderWay { why, open_pages } if open_pages.is_empty() => {
+                return Ok(Clearance::UnderWay(why));
+            }
+            HandPayments::UnderWay { open_pages, .. } => open_pages,
+        };
+        for page in open_pages {
+            match self.stripe.expire_session(&page).await {
+                // Not open any more: paid, or expired by itself.
+                Ok(_) | Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(match look().await? {
+            HandPayments::None => Clearance::Clear,
+            HandPayments::Credited => Clearance::Credited,
+            HandPayments::UnderWay { why, .. } => Clearance::UnderWay(why),
+        })
+    }
+
+    async fn delete(
+        &self,
+        account: &AccountId,
+        state: &AccountState,
+    ) -> Result<DeletionStep, PaymentError> {
+        let head = state.next_seq - 1;
+        let confirm = |_: &AccountState| Ok(Command::ConfirmDeletion { head });
+        match self.append(account, Cause::Command, Plan::on_state(&confirm)).await {
+            Ok(CommandOutcome::Appended(_)) => Ok(DeletionStep::Deleted),
+            // Another row was faster. What it asks for comes first.
+            Ok(CommandOutcome::AlreadyAppended(_)) | Err(PaymentError::Refused(_)) => {
+                Ok(DeletionStep::NotDue)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// Whether anything can still be paid.
+enum Clearance {
+    Clear,
+    /// A payment was credited.
+    Credited,
+    /// The customer may be paying.
+    UnderWay(&'static str),
+}

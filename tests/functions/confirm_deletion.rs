@@ -1,0 +1,195 @@
+//! The end of the grace period: nothing is deleted while Stripe knows of a payment.
+
+use confirm_deletion::{DeletionReport, DeletionTrigger, handle};
+use serde_json::json;
+use stripe_stand_in::StripeFaultKind;
+use tollgate::domain::account::Standing;
+use tollgate::domain::timestamp::MINUTE;
+use tollgate::payments::Payments;
+use tollgate::runtime::delivery::DeliveryTime;
+use tollgate_tests::ledger::{at, named};
+use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
+
+const SESSIONS: &str = "GET /v1/checkout/sessions";
+
+/// Paid $6 and ran a machine until all was used. The grace period ended at 16:00 four days later.
+async fn deleting() -> PaymentWorld {
+    let world = PaymentWorld::new().await;
+    become_deleting(&world).await;
+    world
+}
+
+async fn become_deleting(world: &PaymentWorld) {
+    let session = world.session("6.00", None).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    world.deliver_all().await;
+    run_until_deleting(world).await;
+}
+
+async fn run_until_deleting(world: &PaymentWorld) {
+    world.ledger().start(ACME, "big", &["srv-1"], "10:00:00").await;
+    for time in ["2026-11-22T15:00:00Z", "2026-11-24T15:00:00Z", "2026-11-25T16:00:00Z"] {
+        world.ledger().settle(ACME, time).await;
+    }
+    assert!(
+        matches!(world.state().await.standing, Standing::Deleting(_)),
+        "{:?}",
+        world.names().await
+    );
+    world.set_now("2026-11-25T16:01:00Z");
+}
+
+/// A page that was opened a minute before the grace period ended.
+async fn page_at_the_last_minute(world: &PaymentWorld) -> String {
+    world.set_now("2026-11-25T15:59:00Z");
+    let session = world.session("25.00", None).await;
+    world.set_now("2026-11-25T16:01:00Z");
+    session
+}
+
+fn waits(report: &DeletionReport) -> &str {
+    let DeletionReport::Waits { since, why } = report else { panic!("{report:?}") };
+    assert_eq!(since.to_string(), "2026-11-25T16:00:00Z");
+    why
+}
+
+#[tokio::test]
+async fn account_without_payment_is_deleted_once() {
+    let world = deleting().await;
+    assert_eq!(world.confirm_deletion().await, DeletionReport::Deleted);
+    assert!(matches!(world.state().await.standing, Standing::Deleted(_)));
+    assert_eq!(world.confirm_deletion().await, DeletionReport::NothingToDo);
+    assert_eq!(world.count("deleted").await, 1);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn of_two_runs_at_once_one_deletes() {
+    let world = deleting().await;
+    let (one, other) = tokio::join!(world.confirm_deletion(), world.confirm_deletion());
+    let mut reports = [one, other];
+    reports.sort_by_key(|report| *report != DeletionReport::Deleted);
+    assert_eq!(reports, [DeletionReport::Deleted, DeletionReport::NothingToDo]);
+    assert_eq!(world.count("deleted").await, 1);
+}
+
+#[tokio::test]
+async fn account_that_never_had_a_customer_is_deleted_without_stripe() {
+    let world = PaymentWorld::new().await;
+    world.ledger().open(ACME, "10:00:00").await;
+    world.ledger().credit(ACME, "pi_1", "6", "10:00:00").await;
+    run_until_deleting(&world).await;
+    world.stand_in.fail_next(SESSIONS, 9, StripeFaultKind::ConnectionDropped);
+    assert_eq!(world.confirm_deletion().await, DeletionReport::Deleted);
+}
+
+#[tokio::test]
+async fn account_in_good_standing_is_left_alone() {
+    let world = PaymentWorld::new().await;
+    let session = world.session("25.00", None).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    world.deliver_all().await;
+    let before = world.names().await;
+    assert_eq!(world.confirm_deletion().await, DeletionReport::NothingToDo);
+    assert_eq!(world.names().await, before);
+}
+
+#[tokio::test]
+async fn payment_whose_events_are_lost_is_credited_and_nothing_is_deleted() {
+    let world = deleting().await;
+    let session = page_at_the_last_minute(&world).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    assert_eq!(world.confirm_deletion().await, DeletionReport::Paid);
+    assert_eq!(world.state().await.standing, Standing::Good);
+    assert_eq!((world.count("resumed").await, world.count("deleted").await), (1, 0));
+    // The events come late, and change nothing.
+    world.deliver_all().await;
+    assert_eq!(world.state().await.balance(), named("25"));
+    world.check().await;
+}
+
+#[tokio::test]
+async fn payment_of_three_weeks_ago_is_credited() {
+    let world = deleting().await;
+    let session = page_at_the_last_minute(&world).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    world.set_now("2026-12-16T16:01:00Z");
+    assert_eq!(world.confirm_deletion().await, DeletionReport::Paid);
+    assert_eq!(world.state().await.balance(), named("25"));
+}
+
+#[tokio::test]
+async fn open_page_is_ended_before_the_deletion() {
+    let world = deleting().await;
+    let session = page_at_the_last_minute(&world).await;
+    assert_eq!(world.confirm_deletion().await, DeletionReport::Deleted);
+    world.pay(&session, &format!("card={VISA}")).await;
+    assert_eq!(world.charged_cents(), 600, "nobody can pay there any longer");
+}
+
+#[tokio::test]
+async fn page_that_is_being_made_delays_the_deletion() {
+    let world = deleting().await;
+    let payments =
+        Payments { billing: &world.deletion.billing, stripe: &world.stripe, now: world.now() };
+    payments.reserve_page(&acme(), &world.state().await, "a request").await.unwrap();
+    let report = world.confirm_deletion().await;
+    assert_eq!(waits(&report), "a payment page is being opened");
+    world.advance(3 * MINUTE);
+    assert_eq!(world.confirm_deletion().await, DeletionReport::Deleted);
+}
+
+#[tokio::test]
+async fn deletion_waits_while_stripe_cannot_be_asked() {
+    for kind in [
+        StripeFaultKind::ConnectionDropped,
+        StripeFaultKind::RateLimited,
+        StripeFaultKind::Forbidden,
+    ] {
+        let world = deleting().await;
+        let before = world.names().await;
+        world.stand_in.fail_next(SESSIONS, 9, kind);
+        let report = world.confirm_deletion().await;
+        assert!(!waits(&report).is_empty());
+        assert_eq!(world.names().await, before, "{kind:?}");
+        world.stand_in.clear_faults();
+        world.advance(MINUTE);
+        assert_eq!(world.confirm_deletion().await, DeletionReport::Deleted);
+    }
+}
+
+#[tokio::test]
+async fn page_that_cannot_be_ended_delays_the_deletion() {
+    let world = deleting().await;
+    page_at_the_last_minute(&world).await;
+    let expire = "POST /v1/checkout/sessions/{session}/expire";
+    world.stand_in.fail_next(expire, 9, StripeFaultKind::ConnectionDropped);
+    waits(&world.confirm_deletion().await);
+    assert_eq!(world.count("deleted").await, 0);
+}
+
+#[tokio::test]
+async fn a_process_that_dies_anywhere_deletes_once() {
+    let prepare = async |world: &PaymentWorld| {
+        become_deleting(world).await;
+        page_at_the_last_minute(world).await;
+    };
+    let process = async |world: &PaymentWorld| {
+        world.confirm_deletion().await;
+    };
+    let look = async |world: &PaymentWorld| {
+        assert_eq!(world.count("deleted").await, 1);
+        world.check().await;
+    };
+    assert!(die_everywhere(prepare, process, look).await >= 8);
+}
+
+#[tokio::test]
+async fn a_run_dated_ahead_deletes_nothing() {
+    let world = deleting().await;
+    let event = json!({"time": "2026-11-25T16:07:00Z", "detail": {"account": ACME}});
+    let trigger: DeletionTrigger = serde_json::from_value(event).unwrap();
+    let delivered = DeliveryTime::at(at("2026-11-25T16:01:00Z"));
+    assert!(handle(&world.deletion, &trigger, delivered).await.is_err());
+    assert_eq!(world.count("deleted").await, 0);
+}
