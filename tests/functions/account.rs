@@ -98,9 +98,12 @@ async fn a_new_account_has_nothing() {
       "frozen": false,
       "grants": [],
       "needed_to_resume": null,
+      "needed_to_start": "5.00",
       "owed": "0.00",
       "paid_through": null,
       "rate_per_hour": "0.00",
+      "reason": null,
+      "restart": "manual",
       "runway": {
         "deleted_at": null,
         "zero_at": null
@@ -129,9 +132,12 @@ async fn the_balance_is_true_now_because_it_is_settled_first() {
         }
       ],
       "needed_to_resume": null,
+      "needed_to_start": "0.00",
       "owed": "0.00",
       "paid_through": "2026-11-22T12:00:00Z",
       "rate_per_hour": "1.20",
+      "reason": null,
+      "restart": "manual",
       "runway": {
         "deleted_at": "2026-11-25T22:50:00Z",
         "zero_at": "2026-11-22T22:50:00Z"

@@ -5,7 +5,8 @@
 //!
 //! - `account`: `account_history` covers answers from the ledger alone. `account_cards`,
 //!   `account_card_faults`, `account_invoices` and `account_company` cover calls to Stripe, and
-//!   `account_stripe_routes` the rules that all of those share.
+//!   `account_stripe_routes` the rules that all of those share. `account_restart` covers what
+//!   happens after a suspension.
 //! - `admin`: `admin_health` covers the health check.
 //! - `auto-refill`: `auto_refill` covers one attempt. `auto_refill_by_hand` covers customers who pay
 //!   by hand meanwhile, `auto_refill_confirmation` attempts that wait for their customer or are
@@ -29,6 +30,7 @@ mod account_cards;
 mod account_company;
 mod account_history;
 mod account_invoices;
+mod account_restart;
 mod account_stripe_routes;
 mod account_stripe_support;
 mod account_support;

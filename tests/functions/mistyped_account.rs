@@ -47,6 +47,7 @@ fn body(route: &str) -> Value {
         }
         "POST /v1/usage" => json!({"project": "p", "sku": "tokens", "reading": "1"}),
         "PUT /v1/account" => json!({"email": "a@example.test"}),
+        "PUT /v1/account/restart-policy" => json!({"restart": "in_order"}),
         "PUT /v1/auto-refill" => json!({"enabled": false}),
         _ => json!({}),
     }

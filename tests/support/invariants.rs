@@ -203,6 +203,11 @@ fn check_time(rows: &[Row]) -> BTreeSet<ResourceId> {
             running.remove(&resource.id);
         } else if matches!(row.event.change, Change::Standing(StandingChange::Suspended { .. })) {
             running.clear();
+        } else if let Change::Standing(StandingChange::Resumed { resources, .. }) =
+            &row.event.change
+        {
+            // They restart, and pay with the next row, which is of the same instant.
+            running.extend(resources.iter().map(|resource| (resource.id.clone(), row.event.at)));
         }
     }
     running.into_keys().collect()

@@ -371,6 +371,12 @@ async fn money_and_cards(r: &mut Recorder<'_>) {
     let ada = r.api("ada", "");
     r.ask(&ada, "good", "PUT /v1/account", &json!({"email": "ada@example.test"})).await;
     r.ask(&ada, "no address", "PUT /v1/account", &json!({"email": "ada"})).await;
+    let restart = "PUT /v1/account/restart-policy";
+    r.ask(&ada, "good", restart, &json!({"restart": "in_order"})).await;
+    r.ask(&ada, "chosen before", restart, &json!({"restart": "in_order"})).await;
+    r.ask(&ada, "no such choice", restart, &json!({"restart": "now"})).await;
+    r.ask(&ada, "no choice", restart, &json!({})).await;
+    r.ask(&ada, "good again", restart, &json!({"restart": "manual"})).await;
     let address = |country: &str| json!({"line1": "1 Main St", "line2": null, "city": "Berlin", "postal_code": "10115", "state": null, "country": country});
     let company = |country: &str, tax_id: &str| json!({"name": "Ada GmbH", "address": address(country), "tax_id": {"type": "eu_vat", "value": tax_id}});
     r.ask(&ada, "good", "PUT /v1/company", &company("DE", "DE123456789")).await;

@@ -96,6 +96,7 @@ impl<'w> Scene<'w> {
                 json!({"project": self.project, "sku": "vm-small", "reading": "10"})
             }
             "PUT /v1/account" => json!({"email": "new@example.test"}),
+            "PUT /v1/account/restart-policy" => json!({"restart": "in_order"}),
             "PUT /v1/auto-refill" => {
                 json!({"enabled": true, "threshold": "5.00", "amount": "20.00"})
             }

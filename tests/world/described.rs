@@ -188,6 +188,9 @@ async fn every_route_answers_as_it_is_described() {
         reader.get(me, &format!("/v1/{route}"), "").await;
     }
     reader.send(me, "PUT /v1/account", "/v1/account", &json!({"email": "ada@example.test"})).await;
+    let restart = "/v1/account/restart-policy";
+    let manual = json!({"restart": "manual"});
+    reader.send(me, "PUT /v1/account/restart-policy", restart, &manual).await;
     let address = json!({"line1": "1 Main St", "line2": null, "city": "Berlin", "postal_code": "10115", "state": null, "country": "DE"});
     let company = json!({"name": "Ada GmbH", "address": address, "tax_id": {"type": "eu_vat", "value": "DE123456789"}});
     reader.send(me, "PUT /v1/company", "/v1/company", &company).await;

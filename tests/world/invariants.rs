@@ -296,7 +296,7 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
         "frozen" | "dispute_opened" => vec!["Frozen"],
         "unfrozen" | "dispute_closed" => vec!["Unfrozen"],
         "usage" | "created" | "refill_changed" | "refill_begun" | "refill_due" | "card_removed"
-        | "fraud_warning" | "owed_paid" => {
+        | "fraud_warning" | "owed_paid" | "comeback_chosen" => {
             vec![]
         }
         other => panic!("no test here makes a row {other}: say what it tells"),

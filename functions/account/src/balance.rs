@@ -2,7 +2,9 @@
 //! settled first, so the answer is current.
 
 use serde::Serialize;
-use tollgate::domain::account::{Grant, GrantKind};
+use tollgate::domain::account::{AccountState, Grant, GrantKind, Standing, SuspensionReason};
+use tollgate::domain::money::Usd;
+use tollgate::domain::policy::Policy;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::settle::runway::runway;
 use tollgate::domain::snapshot::AccountSnapshot;
@@ -11,6 +13,8 @@ use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::StoreError;
+
+use crate::restart_policy::RestartChoice;
 
 #[derive(Debug, Serialize)]
 struct BalanceView {
@@ -21,13 +25,33 @@ struct BalanceView {
     rate_per_hour: String,
     standing: &'static str,
     frozen: bool,
+    /// Why resources cannot be started. Null if only credit may be missing.
+    reason: Option<BlockReason>,
     /// The cost of time that ran without credit. The next credit pays it first.
     owed: String,
     /// The credit that ends the suspension. Null while the account is not suspended for lack of
     /// credit.
     needed_to_resume: Option<String>,
+    /// The credit that is missing for a start, at least. Null if credit alone makes none possible.
+    needed_to_start: Option<String>,
+    /// What happens to resources that a suspension stopped.
+    restart: RestartChoice,
     runway: RunwayView,
     grants: Vec<GrantView>,
+}
+
+/// Why resources cannot be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum BlockReason {
+    /// The credit is used up. New credit ends it.
+    Credit,
+    /// Staff suspended or froze the account.
+    Staff,
+    /// A payment is disputed.
+    Dispute,
+    /// The account is closed.
+    Closed,
 }
 
 /// Null if the end is not in sight.
@@ -62,8 +86,11 @@ fn balance(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<BalanceView, Re
         rate_per_hour: runway.rate_per_hour.shown(),
         standing: state.standing.name(),
         frozen: !state.frozen.is_empty(),
+        reason: block_reason(state),
         owed: state.owed_at(now).to_string(),
         needed_to_resume: state.needed_to_resume(now).map(|needed| needed.to_string()),
+        needed_to_start: needed_to_start(state, view.policy(), now).map(|usd| usd.to_string()),
+        restart: state.restart_policy.into(),
         runway: RunwayView { zero_at: shown(runway.zero_at), deleted_at: shown(runway.deleted_at) },
         grants: state
             .grants
@@ -72,6 +99,35 @@ fn balance(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<BalanceView, Re
             .map(shown_grant)
             .collect(),
     })
+}
+
+/// What credit does not end comes first.
+fn block_reason(state: &AccountState) -> Option<BlockReason> {
+    let of_standing = match &state.standing {
+        Standing::Good => None,
+        Standing::Suspended(suspension) => Some(match suspension.reason {
+            SuspensionReason::Credit => BlockReason::Credit,
+            SuspensionReason::Staff => BlockReason::Staff,
+        }),
+        Standing::Deleting(_) | Standing::Deleted(_) => Some(BlockReason::Credit),
+        Standing::Closed => return Some(BlockReason::Closed),
+    };
+    if !state.frozen.disputes.is_empty() {
+        return Some(BlockReason::Dispute);
+    }
+    if state.frozen.staff { Some(BlockReason::Staff) } else { of_standing }
+}
+
+/// A resource that costs more, or whose SKU is excluded from the credit there is, needs more.
+fn needed_to_start(state: &AccountState, policy: &Policy, now: Timestamp) -> Option<Usd> {
+    let missing = (policy.start_credit_min - state.balance()).or_zero();
+    match block_reason(state) {
+        None => Some(missing),
+        Some(BlockReason::Credit) => {
+            state.needed_to_resume(now).map(|resumes| resumes.max(missing + state.owed_at(now)))
+        }
+        Some(BlockReason::Staff | BlockReason::Dispute | BlockReason::Closed) => None,
+    }
 }
 
 fn shown_grant(grant: &Grant) -> GrantView {

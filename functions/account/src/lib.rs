@@ -13,6 +13,7 @@ mod last_attempt;
 mod payment_methods;
 mod portal;
 mod profile;
+mod restart_policy;
 mod spending;
 mod time_range;
 mod transactions;
@@ -51,6 +52,7 @@ async fn route(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, Ap
     match call.route.as_str() {
         "GET /v1/account" => boxed(|| profile::get(billing, call)).await,
         "PUT /v1/account" => boxed(|| profile::put(clients, call)).await,
+        "PUT /v1/account/restart-policy" => boxed(|| restart_policy::put(billing, call)).await,
         "GET /v1/balance" => boxed(|| balance::get(billing, call)).await,
         "GET /v1/balance/history" => boxed(|| history::get(billing, call)).await,
         "GET /v1/transactions" => boxed(|| transactions::list(billing, call)).await,

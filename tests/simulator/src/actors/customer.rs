@@ -56,6 +56,8 @@ pub enum CustomerAction {
     StartAgain,
     Delete,
     Restore,
+    /// Chooses whether resources restart after a suspension.
+    ChooseRestart,
     Look,
     MakeMistake,
     /// Removes all saved cards, then pays with another one.
@@ -66,7 +68,7 @@ pub enum CustomerAction {
 
 impl CustomerAction {
     /// The usual weights of what not every run has.
-    pub const USUAL: [(u32, Self); 17] = [
+    pub const USUAL: [(u32, Self); 18] = [
         (4, Self::AddCreditWithRefill),
         (2, Self::SwitchRefillOn),
         (1, Self::SwitchRefillOff),
@@ -80,6 +82,7 @@ impl CustomerAction {
         (4, Self::StartAgain),
         (1, Self::Delete),
         (1, Self::Restore),
+        (1, Self::ChooseRestart),
         (3, Self::Look),
         (1, Self::MakeMistake),
         (1, Self::ReplaceCards),
@@ -238,6 +241,11 @@ impl SimulatedCustomer {
             CustomerAction::StartAgain => self.on_any_resource("POST", "/start").await,
             CustomerAction::Delete => self.on_any_resource("DELETE", "").await,
             CustomerAction::Restore => self.on_any_resource("POST", "/restore").await,
+            CustomerAction::ChooseRestart => {
+                let restart = *self.chance.pick(&["in_order", "in_order", "manual"]);
+                let choice = json!({"restart": restart});
+                self.ask("PUT", "/v1/account/restart-policy", &[], &choice).await;
+            }
             CustomerAction::MakeMistake => self.make_mistake().await,
             CustomerAction::Look => {
                 self.read(self.chance.pick::<&str>(&READ)).await;

@@ -31,6 +31,8 @@ pub struct AccountBooks {
     balance: Micros,
     /// Whether staff ever lifted a freeze.
     was_unfrozen: bool,
+    /// Whether the customer chose that resources restart after a suspension.
+    restarts: bool,
     /// The state that the last row stored.
     state: Value,
     pub hashes: HashChain,
@@ -87,6 +89,11 @@ impl AccountBooks {
         let begins = ["started", "restored", "refill_begun"].contains(&row.kind.as_str());
         ensure!(!(begins && self.is_frozen()), "{} while the account is frozen", row.kind);
         self.was_unfrozen |= row.kind == "unfrozen";
+        if row.kind == "comeback_chosen" {
+            self.restarts = row.change == "in_order";
+        }
+        let restarts = row.kind == "resumed" && !row.resources().is_empty();
+        ensure!(self.restarts || !restarts, "resources restart, and nobody chose that");
         check_respite(&row, &self.state)?;
         self.events.add(&row);
         let demanded = DemandedSchedule::of(&row.state, row.at)?;
