@@ -4,6 +4,7 @@ pub mod customer_notice;
 pub mod domain_event;
 mod event_detail;
 mod family;
+pub mod needs;
 pub mod spending;
 pub mod transaction;
 mod transaction_type;

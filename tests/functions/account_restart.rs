@@ -1,4 +1,4 @@
-//! After a suspension: why it is, what ends it, what a start needs, and what restarts.
+//! After a suspension or deletion: why it is, what ends it, what a start needs, and what returns.
 
 use crate::account_support::{ask, by, with_credit};
 use serde_json::{Value, json};
@@ -7,8 +7,10 @@ use tollgate::domain::command::Command;
 use tollgate::domain::command::TakenForDispute;
 use tollgate::domain::event::Cause;
 use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve;
+use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::store::Plan;
-use tollgate_tests::api::{Answered, Api};
+use tollgate_tests::api::{Answered, Api, ApiEvent};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, at, named};
 
@@ -30,6 +32,17 @@ async fn command(api: &Api, time: &str, command: Command) {
 async fn needs(api: &Api, time: &str) -> [Value; 3] {
     let shown = ask(api, by(BALANCE, time)).await.body;
     ["reason", "needed_to_resume", "needed_to_start"].map(|name| shown[name].clone())
+}
+
+/// A request to the function `resources`.
+async fn resources(api: &Api, event: ApiEvent) -> Answered {
+    resources::handle(&api.billing, event.request()).await.into()
+}
+
+async fn offers(api: &Api, time: &str) -> Value {
+    let shown = resources(api, by("GET /v1/account/returning", time)).await;
+    assert_eq!(shown.status, 200, "{shown:?}");
+    shown.body
 }
 
 /// Two machines that cost $0.60 an hour each, and credit for five hours.
@@ -118,4 +131,110 @@ async fn unknown_choice_is_refused_and_names_the_field() {
         let answer = ask(&api, by(RESTART, "15:01:00").json(&body)).await;
         assert_eq!((answer.status, answer.code()), (400, "invalid_body"), "{answer:?}");
     }
+}
+
+const START: &str = "POST /v1/account/start";
+const RESTORE: &str = "POST /v1/account/restore";
+
+fn offer(resources: usize, rate: &str, needed: &str) -> Value {
+    json!({"resources": resources, "rate_per_hour": rate, "needed": needed})
+}
+
+#[tokio::test]
+async fn everything_that_a_suspension_stopped_starts_in_one_request() {
+    let api = suspended().await;
+    // $0.60 for the first, and the $5 that the second start needs.
+    assert_eq!(offers(&api, "15:00:00").await["start"], offer(2, "1.20", "5.60"));
+    let start = by(START, "15:10:00").key("k-1");
+    assert_eq!(resources(&api, start.clone()).await.code(), "account_suspended");
+    api.ledger.credit(ALICE, "pi_2", "10", "15:02:00").await;
+    assert_eq!(offers(&api, "15:10:00").await["start"], offer(2, "1.20", "0.00"));
+    let started = resources(&api, start.clone()).await;
+    assert_eq!((started.status, &started.body), (200, &json!({"resources": ["r1", "r2"]})));
+    let rows = api.rows(ALICE).await;
+    assert_eq!(resources(&api, start.minutes_later(5)).await, started, "the first answer again");
+    assert_eq!(api.rows(ALICE).await, rows);
+    let again = resources(&api, by(START, "15:11:00").key("k-2")).await;
+    assert_eq!((again.status, again.code()), (409, "wrong_condition"), "{again:?}");
+    assert_eq!(offers(&api, "15:11:00").await["start"], offer(0, "0.00", "0.00"));
+    check(&api.ledger, ALICE).await;
+}
+
+#[tokio::test]
+async fn all_start_or_none_and_the_refusal_says_what_is_missing() {
+    let api = with_credit("20").await;
+    let ids: Vec<String> = (0..20).map(|number| format!("r{number}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    api.ledger.start(ALICE, "vm", &ids, "10:00:00").await;
+    api.ledger.settle(ALICE, "12:00:00").await;
+    api.ledger.credit(ALICE, "pi_2", "6", "12:00:00").await;
+    // $11.40 for the first nineteen, and the $5 that the last start needs.
+    assert_eq!(offers(&api, "12:00:00").await["start"], offer(20, "12.00", "10.40"));
+    let refused = resources(&api, by(START, "12:00:00")).await;
+    assert_eq!((refused.status, refused.code()), (402, "credit_too_low"));
+    assert_eq!(
+        (&refused.body["required"], &refused.body["available"]),
+        (&json!("16.40"), &json!("6.00"))
+    );
+    assert_eq!(api.ledger.head(ALICE).await.state.billed.count(), 0);
+    api.ledger.credit(ALICE, "pi_3", "10.40", "12:00:00").await;
+    assert_eq!(resources(&api, by(START, "12:00:00")).await.status, 200);
+    check(&api.ledger, ALICE).await;
+}
+
+/// The grace period of a suspended account ends, and everything is deleted.
+async fn become_deleted(api: &Api) {
+    for time in ["2026-11-24T16:00:00Z", "2026-11-25T16:00:00Z"] {
+        api.ledger.settle(ALICE, time).await;
+    }
+    let head = api.ledger.head(ALICE).await.state.next_seq - 1;
+    command(api, "2026-11-25T16:01:00Z", Command::ConfirmDeletion { head }).await;
+}
+
+#[tokio::test]
+async fn what_was_deleted_with_the_account_is_restored_in_one_request() {
+    let api = with_credit("7").await;
+    api.ledger.start(ALICE, "vm", &["r1", "r2", "r3"], "10:00:00").await;
+    let account = named(ALICE);
+    let delete = |view: &AccountSnapshot<'_>| resolve::delete(view, &[named("r3")]);
+    let trigger = api.ledger.trigger(&account, at("10:00:00"));
+    api.ledger.store.execute(trigger, Cause::Command, Plan::on_snapshot(&delete)).await.unwrap();
+    // $1.20 an hour.
+    api.ledger.settle(ALICE, "15:50:00").await;
+    become_deleted(&api).await;
+    let (early, late) = ("2026-12-02T10:00:00Z", "2026-12-09T16:01:00Z");
+    assert_eq!(offers(&api, early).await["restore"], offer(2, "1.20", "5.60"));
+    api.ledger.credit(ALICE, "pi_2", "10", early).await;
+    let restored = resources(&api, by(RESTORE, early).key("k-1")).await;
+    assert_eq!((restored.status, &restored.body), (200, &json!({"resources": ["r1", "r2"]})));
+    let none = resources(&api, by(RESTORE, early).key("k-2")).await;
+    assert_eq!((none.status, none.code()), (409, "wrong_condition"), "r3 was deleted by itself");
+    check(&api.ledger, ALICE).await;
+    assert_eq!(offers(&api, late).await["restore"]["resources"], 0);
+}
+
+#[tokio::test]
+async fn nothing_is_restored_after_two_weeks() {
+    let api = suspended().await;
+    become_deleted(&api).await;
+    let (in_time, late) = ("2026-12-09T16:00:59Z", "2026-12-09T16:01:00Z");
+    assert_eq!(offers(&api, in_time).await["restore"]["resources"], 2);
+    assert_eq!(offers(&api, late).await["restore"]["resources"], 0);
+    api.ledger.credit(ALICE, "pi_2", "10", late).await;
+    assert_eq!(resources(&api, by(RESTORE, late)).await.code(), "wrong_condition");
+}
+
+#[tokio::test]
+async fn a_hundred_machines_start_in_two_requests() {
+    let api = with_credit("200").await;
+    api.ledger.start_many(ALICE, "vm", 100, "10:00:00").await;
+    api.ledger.settle(ALICE, "15:00:00").await;
+    api.ledger.credit(ALICE, "pi_2", "100", "15:00:00").await;
+    // 80 machines: $48.00 for the hour and $8.00 for ten minutes more.
+    assert_eq!(offers(&api, "15:00:00").await["start"], offer(100, "48.00", "0.00"));
+    for (key, count) in [("k-1", 80), ("k-2", 20)] {
+        let started = resources(&api, by(START, "15:00:00").key(key)).await;
+        assert_eq!(started.body["resources"].as_array().map(Vec::len), Some(count), "{started:?}");
+    }
+    check(&api.ledger, ALICE).await;
 }

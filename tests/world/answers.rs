@@ -522,6 +522,9 @@ async fn resources(r: &mut Recorder<'_>) {
     r.ask(&ada, "it is deleted", &verb("stop"), &json!({})).await;
     r.ask(&ada, "deleted", &format!("GET {web}"), null).await;
     r.ask(&ada, "good", &verb("restore"), &json!({})).await;
+    r.ask(&ada, "nothing was stopped", "GET /v1/account/returning", null).await;
+    r.ask(&ada, "nothing was stopped", "POST /v1/account/start", &json!({})).await;
+    r.ask(&ada, "nothing was deleted", "POST /v1/account/restore", &json!({})).await;
     for request in [
         format!("GET {web}"),
         verb("start"),

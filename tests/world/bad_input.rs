@@ -88,6 +88,8 @@ impl<'w> Scene<'w> {
             | "PUT /v1/payment-methods/{id}/default"
             | "DELETE /v1/payment-methods/{id}"
             | "POST /v1/portal-sessions"
+            | "POST /v1/account/start"
+            | "POST /v1/account/restore"
             | "POST /v1/projects/{project}/resources/{id}/start"
             | "POST /v1/projects/{project}/resources/{id}/stop"
             | "POST /v1/projects/{project}/resources/{id}/restore"

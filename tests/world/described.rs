@@ -257,6 +257,11 @@ async fn every_route_answers_as_it_is_described() {
         .send(me, "GET /v1/projects/{project}/billing", &format!("{project}/billing"), &Value::Null)
         .await;
     reader.get(me, "/v1/prices", "").await;
+    reader.get(me, "/v1/account/returning", "").await;
+    for all in ["start", "restore"] {
+        let path = format!("/v1/account/{all}");
+        reader.send(me, &format!("POST {path}"), &path, &json!({})).await;
+    }
 
     // The platform, with a meter.
     let tokens = json!({"prices": [{"sku": "tokens", "unit": "quantity", "kind": "meter", "rate": "0.001"}]});

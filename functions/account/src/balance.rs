@@ -2,9 +2,7 @@
 //! settled first, so the answer is current.
 
 use serde::Serialize;
-use tollgate::domain::account::{AccountState, Grant, GrantKind, Standing, SuspensionReason};
-use tollgate::domain::money::Usd;
-use tollgate::domain::policy::Policy;
+use tollgate::domain::account::{Grant, GrantKind};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::settle::runway::runway;
 use tollgate::domain::snapshot::AccountSnapshot;
@@ -13,6 +11,7 @@ use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::StoreError;
+use tollgate::views::needs::{StartBlock, missing_for_start, start_block};
 
 use crate::restart_policy::RestartChoice;
 
@@ -26,7 +25,7 @@ struct BalanceView {
     standing: &'static str,
     frozen: bool,
     /// Why resources cannot be started. Null if only credit may be missing.
-    reason: Option<BlockReason>,
+    reason: Option<StartBlock>,
     /// The cost of time that ran without credit. The next credit pays it first.
     owed: String,
     /// The credit that ends the suspension. Null while the account is not suspended for lack of
@@ -38,20 +37,6 @@ struct BalanceView {
     restart: RestartChoice,
     runway: RunwayView,
     grants: Vec<GrantView>,
-}
-
-/// Why resources cannot be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum BlockReason {
-    /// The credit is used up. New credit ends it.
-    Credit,
-    /// Staff suspended or froze the account.
-    Staff,
-    /// A payment is disputed.
-    Dispute,
-    /// The account is closed.
-    Closed,
 }
 
 /// Null if the end is not in sight.
@@ -86,10 +71,11 @@ fn balance(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<BalanceView, Re
         rate_per_hour: runway.rate_per_hour.shown(),
         standing: state.standing.name(),
         frozen: !state.frozen.is_empty(),
-        reason: block_reason(state),
+        reason: start_block(state),
         owed: state.owed_at(now).to_string(),
         needed_to_resume: state.needed_to_resume(now).map(|needed| needed.to_string()),
-        needed_to_start: needed_to_start(state, view.policy(), now).map(|usd| usd.to_string()),
+        needed_to_start: missing_for_start(state, view.policy().start_credit_min, now)
+            .map(|missing| missing.to_string()),
         restart: state.restart_policy.into(),
         runway: RunwayView { zero_at: shown(runway.zero_at), deleted_at: shown(runway.deleted_at) },
         grants: state
@@ -99,35 +85,6 @@ fn balance(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<BalanceView, Re
             .map(shown_grant)
             .collect(),
     })
-}
-
-/// What credit does not end comes first.
-fn block_reason(state: &AccountState) -> Option<BlockReason> {
-    let of_standing = match &state.standing {
-        Standing::Good => None,
-        Standing::Suspended(suspension) => Some(match suspension.reason {
-            SuspensionReason::Credit => BlockReason::Credit,
-            SuspensionReason::Staff => BlockReason::Staff,
-        }),
-        Standing::Deleting(_) | Standing::Deleted(_) => Some(BlockReason::Credit),
-        Standing::Closed => return Some(BlockReason::Closed),
-    };
-    if !state.frozen.disputes.is_empty() {
-        return Some(BlockReason::Dispute);
-    }
-    if state.frozen.staff { Some(BlockReason::Staff) } else { of_standing }
-}
-
-/// A resource that costs more, or whose SKU is excluded from the credit there is, needs more.
-fn needed_to_start(state: &AccountState, policy: &Policy, now: Timestamp) -> Option<Usd> {
-    let missing = (policy.start_credit_min - state.balance()).or_zero();
-    match block_reason(state) {
-        None => Some(missing),
-        Some(BlockReason::Credit) => {
-            state.needed_to_resume(now).map(|resumes| resumes.max(missing + state.owed_at(now)))
-        }
-        Some(BlockReason::Staff | BlockReason::Dispute | BlockReason::Closed) => None,
-    }
 }
 
 fn shown_grant(grant: &Grant) -> GrantView {

@@ -1,5 +1,5 @@
-//! Projects and what runs in them: create, start, stop, delete, restore; reports of usage; and for
-//! the platform what should run; and what a project cost.
+//! Projects and what runs in them: create, start, stop, delete and restore, alone and together;
+//! reports of usage; and for the platform what should run; and what a project cost.
 //!
 //! Each write route is translate → command → row → translate. An answer is made from the row that
 //! records the request, so a request that is repeated with its `Idempotency-Key` gets the same
@@ -12,10 +12,12 @@ mod paging;
 mod platform;
 mod prices;
 mod projects;
+mod returning;
 mod shown;
 mod usage;
 
 use lambda_http::{Body, Request, Response};
+use tollgate::domain::resources::ReturningResources;
 use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{self, ApiAnswer, ApiError};
 use tollgate::runtime::billing::Billing;
@@ -45,6 +47,13 @@ async fn route(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError>
             lifecycle::restore(billing, call).await
         }
         "DELETE /v1/projects/{project}/resources/{id}" => lifecycle::delete(billing, call).await,
+        "GET /v1/account/returning" => returning::get(billing, call).await,
+        "POST /v1/account/start" => {
+            returning::start(billing, call, ReturningResources::StoppedBySuspension).await
+        }
+        "POST /v1/account/restore" => {
+            returning::start(billing, call, ReturningResources::DeletedWithAccount).await
+        }
         "GET /v1/prices" => prices::list(billing, call).await,
         "GET /v1/platform/resources" => platform::what_should_run(billing, call).await,
         "POST /v1/usage" => usage::report(billing, call).await,

@@ -112,6 +112,12 @@ pub enum Refusal {
     /// The resource was not deleted.
     #[error("resource {resource} is not deleted")]
     NotDeleted { resource: ResourceId },
+    /// No resource returns together with others.
+    #[error("no resource was stopped by a suspension")]
+    NothingStopped,
+    /// No resource returns together with others.
+    #[error("no resource was deleted with the account, or it is too late to restore it")]
+    NothingDeleted,
     /// The start is too old to be reported as failed.
     #[error("resource {resource} started at {started_at}, too long ago to report a failed start")]
     StartTooLongAgo { resource: ResourceId, started_at: Timestamp },
@@ -278,6 +284,8 @@ impl Refusal {
             | Refusal::NotRunning { .. }
             | Refusal::Deleted { .. }
             | Refusal::NotDeleted { .. }
+            | Refusal::NothingStopped
+            | Refusal::NothingDeleted
             | Refusal::StartTooLongAgo { .. }
             | Refusal::Closed
             | Refusal::Frozen

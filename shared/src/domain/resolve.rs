@@ -8,7 +8,8 @@ use crate::domain::account::{AccountState, Grant, Standing};
 use crate::domain::command::{
     Command, EndedStart, PastCharge, ResourceStart, ResourceStop, StartFailure, TakenCredit,
 };
-use crate::domain::decide::resources::seconds_in_respite;
+use crate::domain::decide::RESOURCES_PER_ROW_MAX;
+use crate::domain::decide::resources::{credit_for_starts, seconds_in_respite};
 use crate::domain::event::{
     BilledLines, BillingChange, Change, Event, PaymentChange, ResourceChange, ResourceLine,
     StandingChange, StartKind,
@@ -20,7 +21,7 @@ use crate::domain::prices::{Price, PriceUnit};
 use crate::domain::refusal::Refusal;
 use crate::domain::resources::{
     BilledMode, KeptData, Meter, Resource, ResourceAddress, ResourceCondition, ResourceStatus,
-    rated_at,
+    ReturningResources, rated_at,
 };
 use crate::domain::settle::{idle_after_resume, restarts};
 use crate::domain::snapshot::AccountSnapshot;
@@ -152,6 +153,81 @@ pub fn restore(
     start_beside(view, starts, StartKind::Restored { purge_due })
 }
 
+/// Starts what returns together, oldest change first, as many as one row takes.
+///
+/// # Errors
+/// [`Refusal::AccountNotOpen`], [`Refusal::NothingStopped`], [`Refusal::NothingDeleted`]; as
+/// [`start`] and [`restore`].
+pub fn start_returning(
+    view: &AccountSnapshot<'_>,
+    which: ReturningResources,
+    now: Timestamp,
+) -> Result<Command, Refusal> {
+    if !view.state().is_open() {
+        return Err(Refusal::AccountNotOpen);
+    }
+    let mut ids = returning(view, which, now);
+    ids.truncate(RESOURCES_PER_ROW_MAX);
+    match (which, ids.is_empty()) {
+        (ReturningResources::StoppedBySuspension, true) => Err(Refusal::NothingStopped),
+        (ReturningResources::StoppedBySuspension, false) => start(view, &ids, now),
+        (ReturningResources::DeletedWithAccount, true) => Err(Refusal::NothingDeleted),
+        (ReturningResources::DeletedWithAccount, false) => restore(view, &ids, now),
+    }
+}
+
+/// What a return together takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReturnOffer {
+    /// How many resources there are, of which one request starts at most 80.
+    pub resources: usize,
+    /// The rate of those that one request starts, in USD per hour.
+    pub rate: Rate,
+    /// The credit that starting those takes now, in USD.
+    pub required: Usd,
+}
+
+/// What a return together would take. Also while the account is suspended or deleted.
+///
+/// # Errors
+/// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`].
+pub fn offer(
+    view: &AccountSnapshot<'_>,
+    which: ReturningResources,
+    now: Timestamp,
+) -> Result<ReturnOffer, Refusal> {
+    let resources = returning(view, which, now).len();
+    if resources == 0 {
+        return Ok(ReturnOffer::default());
+    }
+    let Command::Start { starts, running, .. } = start_returning(view, which, now)? else {
+        return Ok(ReturnOffer::default());
+    };
+    let required = credit_for_starts(view.state(), &starts, &running, view.policy(), now);
+    Ok(ReturnOffer { resources, rate: starts.iter().map(|start| start.rate).sum(), required })
+}
+
+/// The resources that may return together, oldest change first. None whose time to be restored is
+/// over.
+#[must_use]
+pub fn returning(
+    view: &AccountSnapshot<'_>,
+    which: ReturningResources,
+    now: Timestamp,
+) -> Vec<ResourceId> {
+    let state = view.state();
+    let in_time = |resource: &&Resource| match resource.condition(state) {
+        ResourceCondition::Deleted { at } => now < at.plus(view.policy().restore_seconds),
+        ResourceCondition::New
+        | ResourceCondition::Running
+        | ResourceCondition::Suspended
+        | ResourceCondition::Stopped
+        | ResourceCondition::Purged => true,
+    };
+    let returning = view.billables().returning(which, state).into_iter().filter(in_time);
+    returning.map(|resource| resource.id.clone()).collect()
+}
+
 /// A start, with the rates of everything that is billed beside it.
 fn start_beside(
     view: &AccountSnapshot<'_>,
@@ -247,6 +323,9 @@ pub fn fail_start<'r>(
     let ended = rows.iter().position(|(event, _)| ends(event, id)).ok_or_else(not_running)?;
     let respite = owed_in_respite(view, resource, &rows[..=ended])?;
     let (started_at, ended_at) = (rows[0].0.at, end_of(rows[ended].0));
+    let deleted_idle = (status == ResourceStatus::Deleted)
+        .then(|| resource.idle_rate_at(view.prices(), rated_at(rows[ended].1)))
+        .flatten();
     let kept_since =
         rows.iter().rev().find_map(|(event, _)| Some(event.kept?.from).filter(|_| suspends(event)));
     if status == ResourceStatus::Stopped {
@@ -258,9 +337,38 @@ pub fn fail_start<'r>(
     let ended = EndedStart { at: ended_at, idle, kept, kept_since, respite };
     let then = idle.filter(|_| status == ResourceStatus::Stopped);
     let ended = Some(ended);
-    let failure =
+    let mut failure =
         StartFailure { started_at, status, then, ended, ..failure(view, resource, rows)? };
+    if let Some(idle) = deleted_idle {
+        leave_idle_part(&mut failure.charges, idle, ended_at);
+    }
     Ok(Command::FailStart(failure))
+}
+
+/// The deletion of a resource that had been paid for as stopped gave that back, too. It is no part of
+/// what the start was charged, which was the difference.
+fn leave_idle_part(charges: &mut [PastCharge], idle: Rate, ended_at: Timestamp) {
+    let amount = |charge: &PastCharge| charge.shares.iter().map(|share| share.amount).sum::<Usd>();
+    let Some(back) = charges.iter().rposition(|charge| amount(charge).is_positive()) else {
+        return;
+    };
+    let (through, rate, given) = {
+        let back = &charges[back];
+        (back.through, back.rate, amount(back))
+    };
+    let difference = rate.without(idle);
+    let of_start = |charge: &PastCharge| {
+        charge.through == through && charge.rate == difference && !amount(charge).is_positive()
+    };
+    if !charges.iter().any(of_start) {
+        return;
+    }
+    let mut left = (given - difference.for_seconds(through - ended_at)).or_zero();
+    for share in charges[back].shares.iter_mut().rev() {
+        let part = left.min(share.amount);
+        share.amount = share.amount - part;
+        left = left - part;
+    }
 }
 
 /// What the last of these rows recorded as owed for the resource's time in a respite, in USD.

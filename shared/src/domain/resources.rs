@@ -229,6 +229,16 @@ pub enum BilledMode {
     Idle,
 }
 
+/// Resources that the account's standing ended, and that may return together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReturningResources {
+    /// They ran when the account was suspended, and nobody started or stopped them since.
+    StoppedBySuspension,
+    /// They were deleted at the end of a grace period. What was deleted individually is not among
+    /// them.
+    DeletedWithAccount,
+}
+
 /// All resources and meters of an account, read at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BillableList {
@@ -273,6 +283,21 @@ impl BillableList {
             }
         }
         Ok(billed)
+    }
+
+    /// What may return together, oldest change first.
+    #[must_use]
+    pub fn returning(&self, which: ReturningResources, state: &AccountState) -> Vec<&Resource> {
+        let returns = |resource: &&Resource| match (which, resource.condition(state)) {
+            (ReturningResources::StoppedBySuspension, ResourceCondition::Suspended) => true,
+            (ReturningResources::DeletedWithAccount, ResourceCondition::Deleted { .. }) => {
+                resource.status != ResourceStatus::Deleted
+            }
+            _ => false,
+        };
+        let mut returning: Vec<&Resource> = self.resources.values().filter(returns).collect();
+        returning.sort_by(|a, b| (a.since, a.seq, &a.id).cmp(&(b.since, b.seq, &b.id)));
+        returning
     }
 
     /// Whether the list and the state match. If not, one of them was read before a newer row, and

@@ -33,7 +33,8 @@ use crate::domain::money::{Rate, Usd};
 use crate::domain::prices::PriceUnit;
 use crate::domain::refusal::Refusal;
 use crate::domain::resources::{
-    BilledMode, BilledResource, Meter, ResourceCondition, ResourceStatus, rated_at, total,
+    BilledMode, BilledResource, Meter, ResourceCondition, ResourceStatus, ReturningResources,
+    rated_at, total,
 };
 use crate::domain::row_format::RowFormat;
 use crate::domain::settle::due::{DueObligation, first_due};
@@ -453,13 +454,7 @@ pub(crate) fn idle_after_resume(
 /// rest of this hour and the reserve that every start needs beyond it.
 fn restart(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome, Refusal> {
     let state = view.state();
-    let mut waiting: Vec<_> = view
-        .billables()
-        .resources
-        .values()
-        .filter(|one| one.condition(state) == ResourceCondition::Suspended)
-        .collect();
-    waiting.sort_by(|a, b| (a.since, a.seq, &a.id).cmp(&(b.since, b.seq, &b.id)));
+    let waiting = view.billables().returning(ReturningResources::StoppedBySuspension, state);
 
     let (end, rated) = (now.hour().end(), state.period.as_ref().map_or(now, |_| rated_at(state)));
     let reserve = view.policy().start_reserve_seconds;

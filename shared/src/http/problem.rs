@@ -314,6 +314,8 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::NotRunning { .. }
         | Refusal::Deleted { .. }
         | Refusal::NotDeleted { .. }
+        | Refusal::NothingStopped
+        | Refusal::NothingDeleted
         | Refusal::StartTooLongAgo { .. } => ProblemCode::WrongCondition,
         Refusal::Closed => ProblemCode::AccountClosed,
         Refusal::Frozen => ProblemCode::AccountFrozen,

@@ -23,7 +23,8 @@ fn several_resources_start_in_one_row_or_not_at_all() {
         .err();
     assert_eq!(
         refused,
-        Some(Refusal::CreditTooLow { required: named("5.60"), available: named("5.50") })
+        Some(Refusal::CreditTooLow { required: named("6.20"), available: named("5.50") }),
+        "$1.20 for two, and the $5 that the third start needs"
     );
     let two = [new("a", "free"), new("b", "vm60")];
     world
@@ -165,6 +166,27 @@ fn failed_restart_of_a_stopped_volume_pays_nothing_twice() {
         "13:40:00 start_failed 0.05 = 24.75 to 14:00:00",
     ]);
     world.delete("13:45", &["v"]).unwrap().rows(&["13:45:00 resources_deleted 0.00 = 24.75"]);
+}
+
+#[test]
+fn failed_restart_of_a_volume_that_was_deleted_takes_nothing_of_what_it_had_paid() {
+    // Stopped, the volume had paid $0.10 for the hour. Its start paid the other $0.10.
+    for (deleted, failed, given) in
+        [("13:00", "13:10", "0.00"), ("13:30", "13:40", "0.05"), ("13:30", "14:10", "0.05")]
+    {
+        let mut world = World::with_credit("25");
+        world.start("12:00", "v", "volume").unwrap().stop("12:30", &["v"]).unwrap();
+        world.settle("13:00").restart("13:00", &["v"]).unwrap();
+        world.delete(deleted, &["v"]).unwrap();
+        let before = world.state.balance();
+        world.fail_start(failed, "v").unwrap();
+        assert_eq!(world.state.balance() - before, named(given), "{deleted} {failed}");
+        // As if it had been deleted without the start.
+        let mut other = World::with_credit("25");
+        other.start("12:00", "v", "volume").unwrap().stop("12:30", &["v"]).unwrap();
+        other.settle("13:00").delete(deleted, &["v"]).unwrap();
+        assert_eq!(world.state.balance(), other.state.balance(), "{deleted} {failed}");
+    }
 }
 
 #[test]

@@ -395,6 +395,17 @@ fn own_retries() -> RetryPartition {
     RetryPartition::custom("simulator").token_bucket(TokenBucket::default()).build()
 }
 
+/// Beginnings of the paths of `resources`.
+const OF_RESOURCES: [&str; 7] = [
+    "/v1/projects",
+    "/v1/platform",
+    "/v1/usage",
+    "/v1/prices",
+    "/v1/account/returning",
+    "/v1/account/start",
+    "/v1/account/restore",
+];
+
 /// The function that has this route in the template.
 fn function_of(path: &str) -> &'static str {
     let is = |prefix: &str| path.starts_with(prefix);
@@ -404,7 +415,7 @@ fn function_of(path: &str) -> &'static str {
         "stripe-webhook"
     } else if is("/v1/admin") {
         "admin"
-    } else if ["/v1/projects", "/v1/platform", "/v1/usage", "/v1/prices"].into_iter().any(is) {
+    } else if OF_RESOURCES.into_iter().any(is) {
         "resources"
     } else {
         "account"

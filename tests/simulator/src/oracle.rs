@@ -56,6 +56,8 @@ pub(crate) use ensure;
 
 /// How late a schedule may be when nothing goes wrong, in seconds.
 const LATE_SECONDS: i64 = 120;
+/// So long a payment by hand that is under way holds a refill back, in seconds.
+const HELD_SECONDS: i64 = 31 * 60;
 
 /// The rows of all accounts, checked in their order.
 #[derive(Debug, Default)]
@@ -215,8 +217,9 @@ fn check_nothing_due(
     let schedule = items_of(database, &partition, "schedule", now)?;
     let due = schedule.first().and_then(|item| item["due_at"]["N"].as_str()?.parse::<i64>().ok());
     let late = now.unix_timestamp() - LATE_SECONDS;
+    let held = if books.wants_refill() { HELD_SECONDS } else { 0 };
     ensure!(
-        due.is_none_or(|due| due > late),
+        due.is_none_or(|due| due > late - held),
         "{account}: something is due since {due:?}, and nothing happens"
     );
     let paid = books.paid_through();

@@ -67,11 +67,9 @@ pub(super) fn start(
         let shares = if available < required { None } else { purse.draw(&resource.sku, cost) };
         let Some(shares) = shares else {
             let spent = spent(&purse);
-            let costs =
-                starts.iter().map(|start| added_rate(state, start).for_seconds(through - now));
-            let all = costs.sum::<Usd>() + reserve(starts, running, policy);
+            let all = credit_for_starts(state, starts, running, policy, now);
             return Err(Refusal::CreditTooLow {
-                required: all.max(spent + required).up_to_cents(),
+                required: all.max((spent + required).up_to_cents()),
                 available: spent + available,
             });
         };
@@ -97,6 +95,26 @@ pub(super) fn start(
         billed,
     };
     Ok(DecisionOutcome::moving(change, purse.deltas()))
+}
+
+/// The credit that these starts need now, in USD, up to the cent: for the rest of the hour, and ten
+/// more minutes of everything that then runs. Before each start there must be what every start needs.
+/// Grants may exclude some of it, so more can be needed.
+pub(crate) fn credit_for_starts(
+    state: &AccountState,
+    starts: &[ResourceStart],
+    running: &[(Sku, Rate)],
+    policy: &Policy,
+    now: Timestamp,
+) -> Usd {
+    let through = state.paid_through().unwrap_or_else(|| now.hour().end());
+    let (mut spent, mut needed) = (Usd::ZERO, Usd::ZERO);
+    for start in starts {
+        let cost = added_rate(state, start).for_seconds(through - now);
+        needed = needed.max(spent + cost.max(policy.start_credit_min));
+        spent = spent + cost;
+    }
+    needed.max(spent + reserve(starts, running, policy)).up_to_cents()
 }
 
 /// What a start adds to the rate. The amount paid for the stopped resource counts. Free idle time

@@ -56,6 +56,10 @@ pub enum CustomerAction {
     StartAgain,
     Delete,
     Restore,
+    /// Starts all that a suspension stopped.
+    StartAll,
+    /// Restores all that was deleted with the account.
+    RestoreAll,
     /// Chooses whether resources restart after a suspension.
     ChooseRestart,
     Look,
@@ -68,7 +72,7 @@ pub enum CustomerAction {
 
 impl CustomerAction {
     /// The usual weights of what not every run has.
-    pub const USUAL: [(u32, Self); 18] = [
+    pub const USUAL: [(u32, Self); 20] = [
         (4, Self::AddCreditWithRefill),
         (2, Self::SwitchRefillOn),
         (1, Self::SwitchRefillOff),
@@ -82,6 +86,8 @@ impl CustomerAction {
         (4, Self::StartAgain),
         (1, Self::Delete),
         (1, Self::Restore),
+        (2, Self::StartAll),
+        (1, Self::RestoreAll),
         (1, Self::ChooseRestart),
         (3, Self::Look),
         (1, Self::MakeMistake),
@@ -106,10 +112,11 @@ const SCRIPT_MAX: u64 = 8;
 /// How far apart the things are that happen at a full hour, in milliseconds.
 const APART_MILLISECONDS: u64 = 500;
 /// What is read, in any order.
-const READ: [&str; 9] = [
+const READ: [&str; 10] = [
     "/v1/balance",
     "/v1/balance/history",
     "/v1/account",
+    "/v1/account/returning",
     "/v1/transactions",
     "/v1/spending",
     "/v1/auto-refill",
@@ -241,6 +248,12 @@ impl SimulatedCustomer {
             CustomerAction::StartAgain => self.on_any_resource("POST", "/start").await,
             CustomerAction::Delete => self.on_any_resource("DELETE", "").await,
             CustomerAction::Restore => self.on_any_resource("POST", "/restore").await,
+            CustomerAction::StartAll => {
+                self.ask("POST", "/v1/account/start", &[], &Value::Null).await;
+            }
+            CustomerAction::RestoreAll => {
+                self.ask("POST", "/v1/account/restore", &[], &Value::Null).await;
+            }
             CustomerAction::ChooseRestart => {
                 let restart = *self.chance.pick(&["in_order", "in_order", "manual"]);
                 let choice = json!({"restart": restart});

@@ -105,6 +105,12 @@ impl AccountBooks {
         Ok(())
     }
 
+    /// Whether a refill is wanted that has not begun, by the last row's state.
+    #[must_use]
+    pub fn wants_refill(&self) -> bool {
+        self.state["r"]["w"].is_object()
+    }
+
     /// Whether a dispute or staff froze the account, by the last row's state.
     #[must_use]
     pub fn is_frozen(&self) -> bool {

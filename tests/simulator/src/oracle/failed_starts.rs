@@ -38,12 +38,18 @@ impl AccountBefore<'_> {
         // What existed before goes on to be billed after the end of the run.
         let count = start.end.filter(|_| status == StatusBook::Off).map(|(_, count)| count);
         let charges = start.charges.get(..count.unwrap_or(start.charges.len()));
+        let mut charges = charges.unwrap_or_default().to_vec();
+        let rated_at = self.period.map_or(self.last_at, PeriodBook::rated_at);
+        if let (StatusBook::Deleted, StatusBook::Off, Some((ended_at, _)), Some(idle)) =
+            (status, start.before, start.end, resource.idle_rate(self.prices, rated_at))
+        {
+            keep_idle(&mut charges, idle, ended_at);
+        }
         let (current, past): (Vec<&PastBook>, Vec<&PastBook>) =
-            charges.unwrap_or_default().iter().partition(|charge| self.is_current(charge));
+            charges.iter().partition(|charge| self.is_current(charge));
 
         let mut wallet = Wallet::at(self.funds, row.at);
         let shares = give_back_all(&mut wallet, &resource.sku, &current, &past);
-        let rated_at = self.period.map_or(self.last_at, PeriodBook::rated_at);
         let rate = resource.rate(self.prices, rated_at)?;
         let ended_at = start.end.map_or(row.at, |(ended_at, _)| ended_at);
         let (amount, seconds) = (shares.values().sum(), ended_at - start.at);
@@ -93,6 +99,30 @@ impl AccountBefore<'_> {
         let resource = failed.resource.clone();
         failed.expected.lines.push(BookedLine { resource, rate, seconds, amount: -amount, shares });
         failed.expected.moves = wallet.moves();
+    }
+}
+
+/// What was off had paid for the hour, and its start paid only the difference. The deletion gave both
+/// back, and the failure of the start takes nothing of what had been paid before it.
+fn keep_idle(charges: &mut [PastBook], idle: HourlyRate, ended_at: i64) {
+    let moved = |charge: &PastBook| charge.shares.values().sum::<Micros>();
+    let Some(last) = charges.iter().rposition(|charge| moved(charge) > 0) else { return };
+    let (through, difference) = (charges[last].through, (charges[last].rate - idle).max(0));
+    let paid_difference = |charge: &PastBook| {
+        charge.through == through && charge.rate == difference && moved(charge) <= 0
+    };
+    if !charges.iter().any(paid_difference) {
+        return;
+    }
+    let mut kept = (moved(&charges[last]) - cost(difference, through - ended_at)).max(0);
+    // Of paid credit first, which is the last to be given something.
+    let mut funds: Vec<FundNumber> = charges[last].shares.keys().copied().collect();
+    funds.sort_by_key(|fund| *fund != PAID);
+    for fund in funds {
+        let share = charges[last].shares.entry(fund).or_default();
+        let part = kept.min(*share);
+        *share -= part;
+        kept -= part;
     }
 }
 

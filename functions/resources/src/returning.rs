@@ -1,0 +1,85 @@
+//! Resources that return together: those that a suspension stopped, and those that were deleted with
+//! the account.
+
+use serde::Serialize;
+use tollgate::domain::event::{Change, ResourceChange};
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::{self, ReturnOffer};
+use tollgate::domain::resources::ReturningResources;
+use tollgate::domain::row::Row;
+use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::runtime::billing::Billing;
+use tollgate::store::{Plan, StoreError};
+use tollgate::views::needs::missing_for_start;
+
+#[derive(Debug, Serialize)]
+struct ReturningView {
+    /// What `POST /v1/account/start` starts.
+    start: OfferView,
+    /// What `POST /v1/account/restore` restores.
+    restore: OfferView,
+}
+
+#[derive(Debug, Serialize)]
+struct OfferView {
+    resources: usize,
+    /// USD, of the resources that one request starts.
+    rate_per_hour: String,
+    /// The credit that is missing for them, in USD. Null if credit alone does not make it possible.
+    needed: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct StartedView {
+    /// The IDs of the resources that run now.
+    resources: Vec<String>,
+}
+
+/// Handles `GET /v1/account/returning`.
+pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let on = OnAccount::of_caller(billing, call)?;
+    let see = |view: &AccountSnapshot<'_>| -> Result<ReturningView, Refusal> {
+        let offer = |which| offer(view, which, call.now.max(view.state().at));
+        Ok(ReturningView {
+            start: offer(ReturningResources::StoppedBySuspension)?,
+            restore: offer(ReturningResources::DeletedWithAccount)?,
+        })
+    };
+    ApiAnswer::ok(&on.look(see).await?.map_err(StoreError::Unpriced)?)
+}
+
+fn offer(
+    view: &AccountSnapshot<'_>,
+    which: ReturningResources,
+    now: Timestamp,
+) -> Result<OfferView, Refusal> {
+    let ReturnOffer { resources, rate, required } = resolve::offer(view, which, now)?;
+    let needed = missing_for_start(view.state(), required, now);
+    let needed = needed.map(|needed| needed.to_string());
+    Ok(OfferView { resources, rate_per_hour: rate.shown(), needed })
+}
+
+/// Handles `POST /v1/account/start` and `POST /v1/account/restore`: all that fit one row, or none.
+pub(crate) async fn start(
+    billing: &Billing,
+    call: &ApiCall,
+    which: ReturningResources,
+) -> Result<ApiAnswer, ApiError> {
+    call.no_body()?;
+    let on = OnAccount::of_caller(billing, call)?;
+    let command = |view: &AccountSnapshot<'_>| {
+        resolve::start_returning(view, which, call.now.max(view.state().at))
+    };
+    let row = on.execute(call.cause(), Plan::on_snapshot(&command)).await?;
+    Ok(ApiAnswer::ok(&StartedView { resources: started(&row) })?.of_row(row.seq))
+}
+
+fn started(row: &Row) -> Vec<String> {
+    let Change::Resource(ResourceChange::Started { resources, .. }) = &row.event.change else {
+        return Vec::new();
+    };
+    resources.iter().map(|resource| resource.id.to_string()).collect()
+}
