@@ -1,5 +1,6 @@
 //! The end of the grace period: nothing is deleted while Stripe knows of a payment.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use confirm_deletion::{DeletionReport, DeletionTrigger, handle};
 use serde_json::json;
 use stripe_stand_in::StripeFaultKind;
@@ -14,7 +15,11 @@ const SESSIONS: &str = "GET /v1/checkout/sessions";
 
 /// Paid $6 and ran a machine until all was used. The grace period ended at 16:00 four days later.
 async fn deleting() -> PaymentWorld {
-    let world = PaymentWorld::new().await;
+    deleting_with(&[]).await
+}
+
+async fn deleting_with(variables: &[(&'static str, &'static str)]) -> PaymentWorld {
+    let world = PaymentWorld::with(variables).await;
     become_deleting(&world).await;
     world
 }
@@ -137,6 +142,77 @@ async fn page_that_is_being_made_delays_the_deletion() {
     assert_eq!(waits(&report), "a payment page is being opened");
     world.advance(3 * MINUTE);
     assert_eq!(world.confirm_deletion().await, DeletionReport::Deleted);
+}
+
+#[tokio::test]
+async fn first_page_that_is_being_made_delays_the_deletion() {
+    let world = PaymentWorld::new().await;
+    world.ledger().open(ACME, "10:00:00").await;
+    world.ledger().credit(ACME, "pi_1", "6", "10:00:00").await;
+    run_until_deleting(&world).await;
+    let payments =
+        Payments { billing: &world.deletion.billing, stripe: &world.stripe, now: world.now() };
+    payments.reserve_page(&acme(), &world.state().await, "a request").await.unwrap();
+    assert_eq!(waits(&world.confirm_deletion().await), "a payment page is being opened");
+}
+
+#[tokio::test]
+async fn payment_that_the_bank_confirms_goes_on() {
+    let world = deleting().await;
+    let session = page_at_the_last_minute(&world).await;
+    world.pay(&session, "card=4000002760003184").await;
+    assert_eq!(waits(&world.confirm_deletion().await), "a payment is being made");
+    let intents = world.objects("payment_intent");
+    let confirmed = intents.iter().find(|intent| intent["status"] == "requires_action").unwrap();
+    let id = confirmed["id"].as_str().unwrap();
+    world.post(&format!("/authenticate/{id}"), "result=approve").await;
+    assert_eq!(world.confirm_deletion().await, DeletionReport::Paid);
+    assert_eq!(world.state().await.balance(), named("25"));
+}
+
+#[tokio::test]
+async fn bank_debit_whose_events_are_lost_is_waited_for() {
+    let world = deleting_with(&[("STRIPE_PAYMENT_METHODS", "card,us_bank_account")]).await;
+    let session = page_at_the_last_minute(&world).await;
+    world.pay(&session, "method=us_bank_account").await;
+    assert_eq!(waits(&world.confirm_deletion().await), "a payment is being made");
+    // It is recorded now, and the account is no longer asked about.
+    assert_eq!(world.state().await.pending.len(), 1);
+    assert_eq!(world.confirm_deletion().await, DeletionReport::NothingToDo);
+}
+
+#[tokio::test]
+async fn uncreditable_payment_delays_the_deletion_until_it_is_refunded() {
+    let world = deleting().await;
+    let session = page_at_the_last_minute(&world).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    // Its customer is known no more.
+    let customer = world.profile().await.customer.unwrap();
+    let ledger = world.ledger();
+    let look_up = ledger.client.delete_item().table_name(&ledger.names().ledger);
+    let look_up = look_up.key("account", AttributeValue::S(format!("lookup#{customer}")));
+    look_up.key("seq", AttributeValue::N("0".to_owned())).send().await.unwrap();
+    let page = world.session("25.00", None).await;
+    assert_eq!(waits(&world.confirm_deletion().await), "a payment cannot be credited");
+    let open = world.stripe.retrieve_session(&page).await.unwrap();
+    assert_eq!(open.status.as_deref(), Some("open"), "the customer can pay meanwhile");
+
+    let payment = world.objects("payment_intent");
+    let payment = payment.iter().find(|intent| intent["amount"] == 2500).unwrap();
+    world.stand_in.refund_in_dashboard(payment["id"].as_str().unwrap(), None).unwrap();
+    assert_eq!(world.confirm_deletion().await, DeletionReport::Deleted);
+}
+
+#[tokio::test]
+async fn payment_is_found_behind_a_hundred_pages() {
+    let world = deleting().await;
+    let session = page_at_the_last_minute(&world).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    for _ in 0..100 {
+        world.advance(MINUTE);
+        world.session("5.00", None).await;
+    }
+    assert_eq!(world.confirm_deletion().await, DeletionReport::Paid);
 }
 
 #[tokio::test]

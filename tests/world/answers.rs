@@ -239,6 +239,7 @@ async fn answers_are_those_that_were_recorded() {
     stripe_down(r).await;
     webhooks(r).await;
     long_ago(r).await;
+    coming_back(r).await;
 
     let all: BTreeSet<String> = recorder.routes.iter().map(Route::key).collect();
     let is_good = |answer: &Value| answer["status"].as_u64().is_some_and(|status| status < 300);
@@ -256,6 +257,31 @@ async fn answers_are_those_that_were_recorded() {
     let codes: BTreeSet<&str> = kept.filter_map(|answer| answer["body"]["code"].as_str()).collect();
     let expected = ProblemCode::ALL.iter().filter(|code| !NOT_RECORDED.contains(code));
     assert_eq!(codes, expected.map(|code| code.name()).collect());
+}
+
+/// Two machines are stopped by a suspension, started together, suspended again, deleted, and restored
+/// together.
+async fn coming_back(r: &mut Recorder<'_>) {
+    let (leo, null) = (r.api("leo", ""), &Value::Null);
+    bonus(r, "leo", "10.00").await;
+    let project = r.done(&leo, "POST /v1/projects", &json!({"name": "site"})).await;
+    let new = format!("POST /v1/projects/{}/resources", last(&project));
+    for name in ["one", "two"] {
+        r.done(&leo, &new, &json!({"sku": "vm-gpu", "name": name, "start": true})).await;
+    }
+    r.world.later(HOUR * 3).await;
+    let returning = "GET /v1/account/returning";
+    r.ask(&leo, "two were stopped", returning, null).await;
+    r.ask(&leo, "still suspended", "POST /v1/account/start", null).await;
+    bonus(r, "leo", "5.00").await;
+    r.ask(&leo, "too little credit for two", "POST /v1/account/start", null).await;
+    bonus(r, "leo", "10.00").await;
+    r.ask(&leo, "two start", "POST /v1/account/start", null).await;
+    r.world.later(HOUR * 80).await;
+    r.ask(&leo, "two were deleted", returning, null).await;
+    r.ask(&leo, "deleted", "POST /v1/account/restore", null).await;
+    bonus(r, "leo", "20.00").await;
+    r.ask(&leo, "two are restored", "POST /v1/account/restore", null).await;
 }
 
 async fn files(r: &mut Recorder<'_>) {

@@ -258,9 +258,16 @@ async fn every_route_answers_as_it_is_described() {
         .await;
     reader.get(me, "/v1/prices", "").await;
     reader.get(me, "/v1/account/returning", "").await;
-    for all in ["start", "restore"] {
-        let path = format!("/v1/account/{all}");
-        reader.send(me, &format!("POST {path}"), &path, &json!({})).await;
+    // A machine is stopped by a suspension, later deleted, and comes back each time.
+    let leo = world.customer("leo");
+    leo.bonus("5.00").await;
+    let gpu = leo.project().await;
+    leo.start(&gpu, "vm-gpu").await;
+    for (path, hours) in [("/v1/account/start", 3), ("/v1/account/restore", 80)] {
+        world.later(HOUR * hours).await;
+        reader.send(&leo.api, &format!("POST {path}"), path, &Value::Null).await;
+        leo.bonus("10.00").await;
+        reader.send(&leo.api, &format!("POST {path}"), path, &Value::Null).await;
     }
 
     // The platform, with a meter.

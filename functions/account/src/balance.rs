@@ -24,7 +24,7 @@ struct BalanceView {
     rate_per_hour: String,
     standing: &'static str,
     frozen: bool,
-    /// Why resources cannot be started. Null if only credit may be missing.
+    /// Why resources cannot be started. Null in good standing.
     reason: Option<StartBlock>,
     /// The cost of time that ran without credit. The next credit pays it first.
     owed: String,

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use tollgate::domain::event::{Change, ResourceChange};
+use tollgate::domain::money::Usd;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{self, ReturnOffer};
 use tollgate::domain::resources::ReturningResources;
@@ -57,7 +58,8 @@ fn offer(
     now: Timestamp,
 ) -> Result<OfferView, Refusal> {
     let ReturnOffer { resources, rate, required } = resolve::offer(view, which, now)?;
-    let needed = missing_for_start(view.state(), required, now);
+    let missing = missing_for_start(view.state(), required, now);
+    let needed = if resources == 0 { Some(Usd::ZERO) } else { missing };
     let needed = needed.map(|needed| needed.to_string());
     Ok(OfferView { resources, rate_per_hour: rate.shown(), needed })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tollgate::domain::ids::AccountId;
-use tollgate::domain::timestamp::{HOUR, Timestamp};
+use tollgate::domain::timestamp::{MINUTE, Timestamp};
 use tollgate::runtime::bus::{BusEvent, PublishError};
 
 use crate::SettleDueClients;
@@ -11,18 +11,19 @@ use crate::SettleDueClients;
 /// The `detail-type` of a deletion that Stripe must be asked about.
 pub const DELETION_UNCONFIRMED: &str = "DeletionUnconfirmed";
 
-/// Deletions of a run. Each takes up to five calls to Stripe, which allows 100 per second for all
+/// Deletions of a run. Each takes two calls to Stripe as a rule, which allows 100 per second for all
 /// that an installation does. The others follow in the next minutes.
-pub const DELETIONS_MAX: usize = 100;
+pub const DELETIONS_MAX: usize = 50;
 
-/// A deletion that has waited for so long is reported, in seconds: Stripe cannot be asked, or found a
-/// payment that cannot be credited, or `confirm-deletion` does not run.
-const WAITS_MAX_SECONDS: i64 = HOUR;
+/// A deletion that has waited for so long is reported, in seconds: Stripe cannot be asked, or has a
+/// payment that cannot be credited, or `confirm-deletion` does not run. Below an hour, because usage
+/// can append a row at each full hour, from which the wait counts.
+const WAITS_MAX_SECONDS: i64 = 45 * MINUTE;
 
 /// The time for sending them. It is within the function's timeout.
 const SENDING: Duration = Duration::from_secs(2);
 
-/// An account whose grace period is over.
+/// An account whose grace period is over, and the time of its last row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct WaitingDeletion {
     pub(crate) since: Timestamp,

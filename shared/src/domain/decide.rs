@@ -124,6 +124,9 @@ pub fn decide(
         Command::FailRefill { attempt, decline, code, reason } => {
             refills::fail(state, *attempt, *decline, code, reason.as_deref(), policy)
         }
+        Command::ChooseRestartPolicy(_) if state.standing == Standing::Closed => {
+            Err(Refusal::Closed)
+        }
         Command::ChooseRestartPolicy(restart_policy) => {
             Ok(DecisionOutcome::of(StandingChange::RestartPolicyChosen(*restart_policy)))
         }

@@ -366,8 +366,8 @@ fn leave_idle_part(charges: &mut [PastCharge], idle: Rate, ended_at: Timestamp) 
     let mut left = (given - difference.for_seconds(through - ended_at)).or_zero();
     for share in charges[back].shares.iter_mut().rev() {
         let part = left.min(share.amount);
-        share.amount = share.amount - part;
-        left = left - part;
+        share.amount -= part;
+        left -= part;
     }
 }
 

@@ -5,14 +5,17 @@ use crate::domain::account::AccountState;
 use crate::domain::command::Command;
 use crate::domain::event::Cause;
 use crate::domain::ids::AccountId;
+use crate::domain::payment_pages::MadePage;
 use crate::domain::refusal::Refusal;
 use crate::domain::settle::due::is_deletion_to_confirm;
 use crate::domain::timestamp::{DAY, Timestamp};
-use crate::payments::hand_payments::HandPayments;
+use crate::payments::hand_payments::{HandPayments, PAGE_BEGUN, PAGE_OPEN};
 use crate::payments::{PaymentError, Payments};
 use crate::runtime::billing::Visit;
 use crate::store::{CommandError, CommandOutcome, Plan};
 use crate::stripe::StripeError;
+use crate::stripe::objects::PaymentIntent;
+use crate::stripe::webhook_event::promised_intent;
 
 /// Payments of so many days are looked at. Longer than the longest delayed payment method takes, and
 /// than Stripe repeats an event.
@@ -29,7 +32,7 @@ pub enum DeletionStep {
     Paid,
     /// The customer may be paying, or Stripe cannot tell. Later again.
     Waits {
-        /// When the grace period ended.
+        /// When the last row was appended: the one that ended the grace period, or a later one.
         since: Timestamp,
         why: String,
     },
@@ -64,32 +67,58 @@ impl Payments<'_> {
         }
     }
 
-    /// Looks twice if pages were open: one that was being paid cannot be ended, and its payment is
-    /// found by the second look.
+    /// Ends payment pages at which nobody is known to be paying, and looks again: one that was just
+    /// paid cannot be ended.
     async fn no_payment_comes(&self, account: &AccountId) -> Result<Clearance, PaymentError> {
-        let profile = self.billing.store.customer_profile(account).await?;
-        let Some(customer) = profile.customer else { return Ok(Clearance::Clear) };
+        let store = &self.billing.store;
+        // Before the customer, who is made before the first page is.
+        let pages = store.unpaid_pages(account).await?.pages;
+        let Some(customer) = store.customer_profile(account).await?.customer else {
+            return Ok(if self.is_one_begun(&pages) {
+                Clearance::UnderWay(PAGE_BEGUN)
+            } else {
+                Clearance::Clear
+            });
+        };
         let look = async || self.hand_payments(account, &customer, LOOKED_BACK_SECONDS).await;
-        let open_pages = match look().await? {
-            HandPayments::None => return Ok(Clearance::Clear),
+        let mut found = look().await?;
+        if let HandPayments::OpenPages(open_pages) = &found {
+            for page in open_pages {
+                match self.stripe.expire_session(page).await {
+                    // Not open any more: paid, or expired by itself.
+                    Ok(_) | Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            found = look().await?;
+        }
+        match found {
+            HandPayments::None => {}
             HandPayments::Credited => return Ok(Clearance::Credited),
-            HandPayments::UnderWay { why, open_pages } if open_pages.is_empty() => {
+            HandPayments::OpenPages(_) => return Ok(Clearance::UnderWay(PAGE_OPEN)),
+            HandPayments::UnderWay { why, processing, .. } => {
+                self.promise_all(&processing).await?;
                 return Ok(Clearance::UnderWay(why));
             }
-            HandPayments::UnderWay { open_pages, .. } => open_pages,
-        };
-        for page in open_pages {
-            match self.stripe.expire_session(&page).await {
-                // Not open any more: paid, or expired by itself.
-                Ok(_) | Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
+        }
+        // A page that was begun since then has no row that would be in the way.
+        let has_new = |now: &[MadePage]| now.iter().any(|page| !pages.contains(page));
+        if has_new(&store.unpaid_pages(account).await?.pages) {
+            return Ok(Clearance::UnderWay(PAGE_BEGUN));
+        }
+        Ok(Clearance::Clear)
+    }
+
+    /// Records the delayed payments whose events are missing. The account then waits for them, and is
+    /// not asked about until they end.
+    async fn promise_all(&self, processing: &[PaymentIntent]) -> Result<(), PaymentError> {
+        for intent in processing {
+            let unreadable = |why| PaymentError::Mismatch { payment: intent.id.clone(), why };
+            if let Some(promised) = promised_intent(intent).map_err(unreadable)? {
+                Box::pin(self.promise(&promised)).await?;
             }
         }
-        Ok(match look().await? {
-            HandPayments::None => Clearance::Clear,
-            HandPayments::Credited => Clearance::Credited,
-            HandPayments::UnderWay { why, .. } => Clearance::UnderWay(why),
-        })
+        Ok(())
     }
 
     async fn delete(

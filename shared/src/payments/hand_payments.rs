@@ -4,12 +4,15 @@
 use crate::domain::account::{AccountState, Standing};
 use crate::domain::event::CreditKind;
 use crate::domain::ids::{AccountId, CustomerId, PaymentId};
+use crate::domain::payment_pages::MadePage;
 use crate::domain::timestamp::{DAY, MINUTE, Timestamp};
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
 use crate::stripe::metadata::Purchase;
 use crate::stripe::objects::{CheckoutSession, PaymentIntent};
 use crate::stripe::webhook_event::paid_intent;
 
+/// How long a customer may take to verify a bank account.
+const VERIFYING_SECONDS: i64 = 10 * DAY;
 /// How long making a page at Stripe takes at most.
 const MAKING_SECONDS: i64 = 2 * MINUTE;
 /// For how long a payment holds a refill back at most: the time that a payment page is open. Only
@@ -25,18 +28,27 @@ pub(super) enum HandPayments {
     None,
     /// The look credited at least one. The balance must be looked at again.
     Credited,
+    /// Nobody is known to be paying, but somebody still can, at these payment pages (`cs_…`).
+    OpenPages(Vec<String>),
     /// The customer may be paying.
     UnderWay {
         /// For the log.
         why: &'static str,
-        /// Sessions of payment pages at which they still can.
+        /// As [`HandPayments::OpenPages`].
         open_pages: Vec<String>,
+        /// Delayed payments that Stripe processes.
+        processing: Vec<PaymentIntent>,
     },
 }
 
+/// For the log.
+pub(super) const PAGE_OPEN: &str = "a payment page is open";
+/// For the log.
+pub(super) const PAGE_BEGUN: &str = "a payment page is being opened";
+
 impl Payments<'_> {
     /// Looks at the customer's own payments of the last `looked_back_seconds` at Stripe, and
-    /// credits those that are paid. Two lists of one page each, whatever the customer did.
+    /// credits those that are paid.
     pub(super) async fn hand_payments(
         &self,
         account: &AccountId,
@@ -45,11 +57,8 @@ impl Payments<'_> {
     ) -> Result<HandPayments, PaymentError> {
         // A page that is being made is not at Stripe yet.
         let pages = self.billing.store.unpaid_pages(account).await?.pages;
-        let is_new = |made_at: Timestamp| self.now - made_at < MAKING_SECONDS;
-        let mut under_way = pages
-            .iter()
-            .any(|page| page.session.is_none() && is_new(page.made_at))
-            .then_some("a payment page is being opened");
+        let mut under_way = self.is_one_begun(&pages).then_some(PAGE_BEGUN);
+        let mut processing = Vec::new();
         let since = self.now.plus(-looked_back_seconds);
         let (mut has_credited, mut open_pages) = (false, Vec::new());
         let is_payment = |session: &&CheckoutSession| session.mode.as_deref() == Some("payment");
@@ -57,14 +66,18 @@ impl Payments<'_> {
         let settings = self.stripe.settings();
         for session in sessions.iter().filter(is_payment) {
             if session.status.as_deref() == Some("open") {
-                if settings.is_own(&session.metadata) {
-                    under_way = Some("a payment page is open");
+                let is_sale = Purchase::read(&session.metadata).is_ok_and(|sale| sale.is_some());
+                if is_sale && settings.is_own(&session.metadata) {
                     open_pages.push(session.id.clone());
                 }
             } else if self.billing.store.look_up(&session.id).await?.is_none() {
                 match Box::pin(self.credit_session(session)).await {
                     Ok(outcome) => has_credited |= is_recorded(outcome.as_ref()),
-                    Err(failure) => under_way = Some(uncreditable(&session.id, failure)?),
+                    Err(failure) => {
+                        let intent = session.payment_intent.as_ref().map(|intent| &*intent.id);
+                        let left = self.uncreditable(&session.id, intent, failure).await?;
+                        under_way = left.or(under_way);
+                    }
                 }
             }
         }
@@ -72,7 +85,10 @@ impl Payments<'_> {
             match intent.status.as_deref() {
                 Some("succeeded") => match Box::pin(self.credit_intent(&intent)).await {
                     Ok(outcome) => has_credited |= is_recorded(outcome.as_ref()),
-                    Err(failure) => under_way = Some(uncreditable(&intent.id, failure)?),
+                    Err(failure) => {
+                        let left = self.uncreditable(&intent.id, Some(&intent.id), failure).await?;
+                        under_way = left.or(under_way);
+                    }
                 },
                 Some(status)
                     if self.may_succeed(status, intent.created)
@@ -80,21 +96,59 @@ impl Payments<'_> {
                         && settings.is_own(&intent.metadata) =>
                 {
                     under_way = Some("a payment is being made");
+                    if status == "processing" {
+                        processing.push(intent);
+                    }
                 }
                 Some(_) | None => {}
             }
         }
         Ok(match under_way {
             _ if has_credited => HandPayments::Credited,
-            Some(why) => HandPayments::UnderWay { why, open_pages },
-            None => HandPayments::None,
+            Some(why) => HandPayments::UnderWay { why, open_pages, processing },
+            None if open_pages.is_empty() => HandPayments::None,
+            None => HandPayments::OpenPages(open_pages),
         })
     }
 
+    /// Whether one of these pages is being made at Stripe.
+    pub(super) fn is_one_begun(&self, pages: &[MadePage]) -> bool {
+        let is_new = |page: &MadePage| self.now - page.made_at < MAKING_SECONDS;
+        pages.iter().any(|page| page.session.is_none() && is_new(page))
+    }
+
+    /// A payment that cannot be credited has its alarm by the webhook. It is money all the same,
+    /// unless all of it was refunded.
+    async fn uncreditable(
+        &self,
+        what: &str,
+        intent: Option<&str>,
+        failure: PaymentError,
+    ) -> Result<Option<&'static str>, PaymentError> {
+        match failure {
+            PaymentError::Refused(_)
+            | PaymentError::Mismatch { .. }
+            | PaymentError::UnknownCustomer { .. } => {}
+            PaymentError::Fault(_) | PaymentError::Stripe(_) => return Err(failure),
+        }
+        if let Some(payment) = intent.and_then(|intent| intent.parse().ok())
+            && self.is_returned(&payment).await?
+        {
+            return Ok(None);
+        }
+        tracing::warn!(what, %failure, "a payment by hand is not credited");
+        Ok(Some("a payment cannot be credited"))
+    }
+
+    async fn is_returned(&self, payment: &PaymentId) -> Result<bool, PaymentError> {
+        let charges = self.stripe.charges_of(payment).await?;
+        Ok(charges.iter().all(|charge| charge.amount_refunded >= charge.amount))
+    }
+
     /// Whether the payment of a page may still succeed. Only delayed methods take longer than a page
-    /// is open.
+    /// is open: a bank account is verified within ten days (docs.stripe.com/payments/ach-direct-debit).
     fn may_succeed(&self, status: &str, created: Option<i64>) -> bool {
-        let is_new = created.is_none_or(|created| self.now.seconds() - created < DAY);
+        let is_new = created.is_none_or(|created| self.now.seconds() - created < VERIFYING_SECONDS);
         match status {
             "processing" => true,
             "requires_action" | "requires_confirmation" | "requires_capture" => is_new,
@@ -114,19 +168,6 @@ impl Payments<'_> {
         let is_live = self.stripe.mode().livemode();
         let paid = paid_intent(intent, Some(is_live)).map_err(mismatch)?;
         self.credit(&paid).await.map(Some)
-    }
-}
-
-/// A payment that cannot be credited has its alarm by the webhook. It is money all the same.
-fn uncreditable(payment: &str, failure: PaymentError) -> Result<&'static str, PaymentError> {
-    match failure {
-        PaymentError::Refused(_)
-        | PaymentError::Mismatch { .. }
-        | PaymentError::UnknownCustomer { .. } => {
-            tracing::warn!(payment, %failure, "a payment by hand is not credited");
-            Ok("a payment cannot be credited")
-        }
-        PaymentError::Fault(_) | PaymentError::Stripe(_) => Err(failure),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::domain::ids::{AccountId, CustomerId};
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 use crate::payments::decline::{self, DeclineClass};
-use crate::payments::hand_payments::{HandPayments, holds_until};
+use crate::payments::hand_payments::{HandPayments, PAGE_OPEN, holds_until};
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
 use crate::runtime::billing::Visit;
 use crate::store::{CommandError, CommandOutcome, Plan, RefillConfirmation};
@@ -282,7 +282,10 @@ impl Payments<'_> {
             Ok(HandPayments::UnderWay { why, .. }) if is_held => {
                 Ok(RefillWay::Held { why: why.to_owned() })
             }
-            Ok(HandPayments::UnderWay { open_pages, .. }) => {
+            Ok(HandPayments::OpenPages(_)) if is_held => {
+                Ok(RefillWay::Held { why: PAGE_OPEN.to_owned() })
+            }
+            Ok(HandPayments::OpenPages(open_pages) | HandPayments::UnderWay { open_pages, .. }) => {
                 // Nobody pays there once the card is charged. A page that was just paid cannot
                 // expire, and is credited by the next look.
                 for page in open_pages {

@@ -111,7 +111,7 @@ impl Stripe {
         self.connection.ask(RetrievePaymentIntent::new(payment.as_str()).build()).await
     }
 
-    /// A customer's payment pages made since an instant, newest first: one page of the list.
+    /// A customer's payment pages made since an instant, newest first.
     ///
     /// # Errors
     /// [`StripeError`]
@@ -120,10 +120,11 @@ impl Stripe {
         customer: &CustomerId,
         since: Timestamp,
     ) -> Result<Vec<CheckoutSession>, StripeError> {
-        self.newest("/checkout/sessions", customer, since).await
+        let id_of = |session: &CheckoutSession| session.id.clone();
+        self.made_since("/checkout/sessions", customer, since, id_of).await
     }
 
-    /// A customer's payments made since an instant, newest first: one page of the list.
+    /// A customer's payments made since an instant, newest first.
     ///
     /// # Errors
     /// [`StripeError`]
@@ -132,23 +133,29 @@ impl Stripe {
         customer: &CustomerId,
         since: Timestamp,
     ) -> Result<Vec<PaymentIntent>, StripeError> {
-        self.newest("/payment_intents", customer, since).await
+        let id_of = |intent: &PaymentIntent| intent.id.clone();
+        self.made_since("/payment_intents", customer, since, id_of).await
     }
 
-    async fn newest<T: serde::de::DeserializeOwned>(
+    async fn made_since<T: serde::de::DeserializeOwned>(
         &self,
         path: &str,
         customer: &CustomerId,
         since: Timestamp,
+        id_of: impl Fn(&T) -> String,
     ) -> Result<Vec<T>, StripeError> {
-        let query = Fields::from([
-            ("customer", customer.to_string()),
-            ("created[gte]", since.seconds().to_string()),
-            ("limit", PAGE.to_string()),
-        ]);
-        let request = RequestBuilder::new(StripeMethod::Get, path).query(&query);
-        let page: ObjectList<T> = self.connection.ask(request).await?;
-        Ok(page.data)
+        self.all(|last: Option<&T>| {
+            let mut query = Fields::from([
+                ("customer", customer.to_string()),
+                ("created[gte]", since.seconds().to_string()),
+                ("limit", PAGE.to_string()),
+            ]);
+            if let Some(last) = last {
+                query.insert("starting_after", id_of(last));
+            }
+            RequestBuilder::new(StripeMethod::Get, path).query(&query)
+        })
+        .await
     }
 
     fn session(&self, new: &NewSession) -> CreateCheckoutSession {

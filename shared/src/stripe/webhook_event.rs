@@ -299,21 +299,7 @@ impl StripeEvent {
 
     fn promised_intent(&self) -> Result<StripeNews, String> {
         let intent: PaymentIntent = self.object()?;
-        // A refill's payment carries nothing of ours, and its attempt is open anyway.
-        let Some(purchase) = Purchase::read(&intent.metadata)? else {
-            return Ok(StripeNews::Ignored);
-        };
-        let ids = StripeIds {
-            charge: intent.latest_charge.map(|charge| charge.id),
-            ..StripeIds::default()
-        };
-        Ok(StripeNews::Pending(PromisedPayment {
-            payment: parsed(Some(&intent.id), "id")?,
-            purchase,
-            customer: customer(intent.customer.as_ref()),
-            installation: metadata::installation(&intent.metadata),
-            ids,
-        }))
+        Ok(promised_intent(&intent)?.map_or(StripeNews::Ignored, StripeNews::Pending))
     }
 
     fn ended_intent(&self) -> Result<StripeNews, String> {
@@ -418,6 +404,23 @@ pub fn paid_session(
         purchase,
         installation: metadata::installation(&session.metadata),
         ids: ids_of_session(session),
+    }))
+}
+
+/// A payment that Stripe still processes. `None` if it carries nothing of ours, as a refill's payment,
+/// whose attempt is open anyway.
+///
+/// # Errors
+/// What cannot be understood, in words.
+pub(crate) fn promised_intent(intent: &PaymentIntent) -> Result<Option<PromisedPayment>, String> {
+    let Some(purchase) = Purchase::read(&intent.metadata)? else { return Ok(None) };
+    let charge = intent.latest_charge.as_ref().map(|charge| charge.id.clone());
+    Ok(Some(PromisedPayment {
+        payment: parsed(Some(&intent.id), "id")?,
+        purchase,
+        customer: customer(intent.customer.as_ref()),
+        installation: metadata::installation(&intent.metadata),
+        ids: StripeIds { charge, ..StripeIds::default() },
     }))
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::domain::account::{AccountState, Standing, SuspensionReason};
 use crate::domain::money::Usd;
-use crate::domain::timestamp::Timestamp;
+use crate::domain::timestamp::{HOUR, Timestamp};
 
 /// Why resources cannot be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -39,11 +39,13 @@ pub fn start_block(state: &AccountState) -> Option<StartBlock> {
     if state.frozen.staff { Some(StartBlock::Staff) } else { of_standing }
 }
 
-/// The credit that is missing for a start that takes `required`, in USD. `None` if credit alone makes
-/// none possible.
+/// The credit that is missing for a start that takes `required`, in USD, rounded up to the cent. It
+/// pays what will be owed in an hour, because paying takes time. `None` if credit alone makes no
+/// start possible.
 #[must_use]
 pub fn missing_for_start(state: &AccountState, required: Usd, now: Timestamp) -> Option<Usd> {
-    let missing = (required + state.owed_at(now) - state.balance()).or_zero();
+    let owed = state.owed_at(now.plus(HOUR));
+    let missing = (required + owed - state.balance()).or_zero().up_to_cents();
     match start_block(state) {
         None => Some(missing),
         Some(StartBlock::Credit) => state.needed_to_resume(now).map(|resumes| resumes.max(missing)),

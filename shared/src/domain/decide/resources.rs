@@ -112,7 +112,7 @@ pub(crate) fn credit_for_starts(
     for start in starts {
         let cost = added_rate(state, start).for_seconds(through - now);
         needed = needed.max(spent + cost.max(policy.start_credit_min));
-        spent = spent + cost;
+        spent += cost;
     }
     needed.max(spent + reserve(starts, running, policy)).up_to_cents()
 }
