@@ -10,6 +10,7 @@ import { duration, secondsUntil, shown } from './time.js';
 import { announce, button, failure, helpLink, link, notice } from './ui.js';
 import { LOW_SECONDS } from './sections/balance.js';
 import { isRefillReady } from './sections/refill.js';
+import { readReturning, resources } from './sections/returning.js';
 
 /** How long to wait for a payment before the session ID is shown for support. */
 const WAIT_MS = 5 * 60_000;
@@ -69,7 +70,7 @@ function standingBanner(balance, refill, config) {
       'All resources in this account were deleted.',
       options(
         [add, ...help],
-        `The grace period ended and no credit was added. Add credit to restore resources under Projects. They can be restored for ${duration(config.restore_seconds)}.`,
+        `The grace period ended and no credit was added. Add credit, then restore them under Projects, one by one or all at once. They can be restored for ${duration(config.restore_seconds)}.`,
       ),
     );
   }
@@ -79,7 +80,7 @@ function standingBanner(balance, refill, config) {
       'All resources in this account are being deleted.',
       options(
         [add, ...help],
-        'The grace period ended and no credit was added. Add credit now, then restore the resources you need under Projects.',
+        'The grace period ended and no credit was added. Add credit now, then restore your resources under Projects.',
       ),
     );
   if (frozen)
@@ -168,15 +169,17 @@ async function follow(place, config, session, changed) {
     }
     if (found?.status === 'paid') {
       clean();
-      const now = await refreshBalance().catch(() => null);
+      const [now, off] = await Promise.all([refreshBalance().catch(() => null), whatIsOff()]);
       changed();
       followAgreement(changed);
       const amount = found.row?.amount;
+      const text = [now && `Your balance is now ${money.balance(now.balance)}.`, off?.text].filter(Boolean).join(' ');
       return tell(
         place,
         'success',
         amount ? `${money.exact(amount)} was added to your balance.` : 'Credit was added to your balance.',
-        now && `Your balance is now ${money.balance(now.balance)}.`,
+        text,
+        ...(off ? [link(off.label, '#projects', { kind: 'button', testid: 'banner-returning' })] : []),
       );
     }
     if (found?.status === 'expired') {
@@ -210,6 +213,15 @@ async function follow(place, config, session, changed) {
       ],
     }),
   );
+}
+
+/** What a suspension left off or deleted, in a sentence, and what to do about it; null if there is nothing. */
+async function whatIsOff() {
+  const offers = await readReturning().catch(() => null);
+  const { start, restore } = offers ?? {};
+  const is = ({ resources: count }) => `${resources(count)} ${count === 1 ? 'is' : 'are'}`;
+  if (restore?.resources > 0) return { text: `${is(restore)} deleted after the suspension.`, label: 'Restore them' };
+  return start?.resources > 0 ? { text: `${is(start)} still off after the suspension.`, label: 'Start them' } : null;
 }
 
 /** Reads the auto-refill settings until they carry what was agreed with the payment. */

@@ -7,6 +7,7 @@ import * as money from '../money.js';
 import { count, daysAgo, month, monthName, span } from '../time.js';
 import { announce, button, busy, card, empty, field, link, loading, outlet, row, table } from '../ui.js';
 import { project } from './project.js';
+import { returning } from './returning.js';
 
 export const title = 'Projects';
 
@@ -35,7 +36,7 @@ export function view(host, context) {
     5,
   );
   context.onMoved(reload);
-  fill(host, create(reload), place, spending(context));
+  fill(host, returning(context, reload), create(reload), place, spending(context));
   return undefined;
 }
 
