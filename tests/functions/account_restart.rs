@@ -170,15 +170,19 @@ async fn all_start_or_none_and_the_refusal_says_what_is_missing() {
     api.ledger.credit(ALICE, "pi_2", "6", "12:00:00").await;
     // $11.40 for the first nineteen, and the $5 that the last start needs.
     assert_eq!(offers(&api, "12:00:00").await["start"], offer(20, "12.00", "10.40"));
-    let refused = resources(&api, by(START, "12:00:00")).await;
+    // Paying takes time, and a new hour may begin.
+    assert_eq!(offers(&api, "12:50:00").await["start"], offer(20, "12.00", "10.40"));
+    let refused = resources(&api, by(START, "12:50:00")).await;
+    assert_eq!(refused.body["required"], "6.90", "nineteen for ten minutes: {refused:?}");
+    let refused = resources(&api, by(START, "13:00:00")).await;
     assert_eq!((refused.status, refused.code()), (402, "credit_too_low"));
     assert_eq!(
         (&refused.body["required"], &refused.body["available"]),
         (&json!("16.40"), &json!("6.00"))
     );
     assert_eq!(api.ledger.head(ALICE).await.state.billed.count(), 0);
-    api.ledger.credit(ALICE, "pi_3", "10.40", "12:00:00").await;
-    assert_eq!(resources(&api, by(START, "12:00:00")).await.status, 200);
+    api.ledger.credit(ALICE, "pi_3", "10.40", "13:00:00").await;
+    assert_eq!(resources(&api, by(START, "13:00:00")).await.status, 200);
     check(&api.ledger, ALICE).await;
 }
 
@@ -194,7 +198,8 @@ async fn become_deleted(api: &Api) {
 #[tokio::test]
 async fn what_was_deleted_with_the_account_is_restored_in_one_request() {
     let api = with_credit("7").await;
-    api.ledger.start(ALICE, "vm", &["r1", "r2", "r3"], "10:00:00").await;
+    api.ledger.start(ALICE, "vm", &["r1", "r2", "r3", "r4"], "10:00:00").await;
+    api.ledger.stop(ALICE, &["r4"], "10:00:00").await;
     let account = named(ALICE);
     let delete = |view: &AccountSnapshot<'_>| resolve::delete(view, &[named("r3")]);
     let trigger = api.ledger.trigger(&account, at("10:00:00"));
@@ -208,7 +213,11 @@ async fn what_was_deleted_with_the_account_is_restored_in_one_request() {
     let restored = resources(&api, by(RESTORE, early).key("k-1")).await;
     assert_eq!((restored.status, &restored.body), (200, &json!({"resources": ["r1", "r2"]})));
     let none = resources(&api, by(RESTORE, early).key("k-2")).await;
-    assert_eq!((none.status, none.code()), (409, "wrong_condition"), "r3 was deleted by itself");
+    assert_eq!(
+        (none.status, none.code()),
+        (409, "wrong_condition"),
+        "r3 was deleted by itself, and r4 was off"
+    );
     check(&api.ledger, ALICE).await;
     assert_eq!(offers(&api, late).await["restore"]["resources"], 0);
 }

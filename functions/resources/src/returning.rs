@@ -57,9 +57,15 @@ fn offer(
     which: ReturningResources,
     now: Timestamp,
 ) -> Result<OfferView, Refusal> {
-    let ReturnOffer { resources, rate, required } = resolve::offer(view, which, now)?;
-    let missing = missing_for_start(view.state(), required, now);
-    let needed = if resources == 0 { Some(Usd::ZERO) } else { missing };
+    let offer = resolve::offer(view, which, now)?;
+    let ReturnOffer { resources, rate, required, required_later } = offer;
+    let missing = |required| missing_for_start(view.state(), required, now);
+    let needed = match missing(required) {
+        _ if resources == 0 => Some(Usd::ZERO),
+        Some(missing) if missing.is_zero() => Some(missing),
+        Some(_) => missing(required_later),
+        None => None,
+    };
     let needed = needed.map(|needed| needed.to_string());
     Ok(OfferView { resources, rate_per_hour: rate.shown(), needed })
 }

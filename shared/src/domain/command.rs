@@ -339,6 +339,20 @@ pub struct PastCharge {
     pub rate: Rate,
     /// The funds that paid (amounts below zero), or got something back (above zero).
     pub shares: Vec<FundShare>,
+    pub kind: PastChargeKind,
+}
+
+/// Whether something was paid or given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PastChargeKind {
+    Paid,
+    /// A stop gave it back. It goes on to be billed as stopped.
+    GivenBackByStop,
+    /// A deletion or suspension gave it back, and ended all billing.
+    GivenBackAtEnd {
+        /// The time that was not used.
+        unused_seconds: i64,
+    },
 }
 
 /// Credit taken for a refund or dispute.

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::account::{AccountState, Grant, Standing};
 use crate::domain::command::{
-    Command, EndedStart, PastCharge, ResourceStart, ResourceStop, StartFailure, TakenCredit,
+    Command, EndedStart, PastCharge, PastChargeKind, ResourceStart, ResourceStop, StartFailure,
+    TakenCredit,
 };
 use crate::domain::decide::RESOURCES_PER_ROW_MAX;
 use crate::domain::decide::resources::{credit_for_starts, seconds_in_respite};
@@ -25,7 +26,7 @@ use crate::domain::resources::{
 };
 use crate::domain::settle::{idle_after_resume, restarts};
 use crate::domain::snapshot::AccountSnapshot;
-use crate::domain::timestamp::Timestamp;
+use crate::domain::timestamp::{HOUR, Timestamp};
 
 /// The longest name of a resource, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
@@ -185,6 +186,9 @@ pub struct ReturnOffer {
     pub rate: Rate,
     /// The credit that starting those takes now, in USD.
     pub required: Usd,
+    /// The same for whoever pays first, in USD: a new hour may begin meanwhile, and what was stopped
+    /// costs its idle rate from the end of a suspension on.
+    pub required_later: Usd,
 }
 
 /// What a return together would take. Also while the account is suspended or deleted.
@@ -203,8 +207,24 @@ pub fn offer(
     let Command::Start { starts, running, .. } = start_returning(view, which, now)? else {
         return Ok(ReturnOffer::default());
     };
-    let required = credit_for_starts(view.state(), &starts, &running, view.policy(), now);
-    Ok(ReturnOffer { resources, rate: starts.iter().map(|start| start.rate).sum(), required })
+    let (state, policy) = (view.state(), view.policy());
+    let left = state.paid_through().unwrap_or_else(|| now.hour().end()) - now;
+    let required = credit_for_starts(state, &starts, &running, policy, left);
+    let rate = starts.iter().map(|start| start.rate).sum();
+    let (mut beside, mut idle) = (running, Rate::ZERO);
+    if state.standing != Standing::Good {
+        let good = AccountState { standing: Standing::Good, ..state.clone() };
+        let started: BTreeSet<&ResourceId> =
+            starts.iter().map(|start| &start.resource.id).collect();
+        let billed = view.billables().billed(&good, view.prices(), now)?;
+        for one in billed.iter().filter(|one| !started.contains(&one.resource.id)) {
+            beside.push((one.resource.sku.clone(), one.rate));
+            idle = idle + one.rate;
+        }
+    }
+    let required_later =
+        credit_for_starts(state, &starts, &beside, policy, HOUR) + idle.for_seconds(HOUR);
+    Ok(ReturnOffer { resources, rate, required, required_later })
 }
 
 /// The resources that may return together, oldest change first. None whose time to be restored is
@@ -323,9 +343,9 @@ pub fn fail_start<'r>(
     let ended = rows.iter().position(|(event, _)| ends(event, id)).ok_or_else(not_running)?;
     let respite = owed_in_respite(view, resource, &rows[..=ended])?;
     let (started_at, ended_at) = (rows[0].0.at, end_of(rows[ended].0));
-    let deleted_idle = (status == ResourceStatus::Deleted)
-        .then(|| resource.idle_rate_at(view.prices(), rated_at(rows[ended].1)))
-        .flatten();
+    let rated = rated_at(rows[ended].1);
+    let idle_then = resource.idle_rate_at(view.prices(), rated);
+    let rate_then = resource.rate_at(view.prices(), rated)?;
     let kept_since =
         rows.iter().rev().find_map(|(event, _)| Some(event.kept?.from).filter(|_| suspends(event)));
     if status == ResourceStatus::Stopped {
@@ -339,35 +359,41 @@ pub fn fail_start<'r>(
     let ended = Some(ended);
     let mut failure =
         StartFailure { started_at, status, then, ended, ..failure(view, resource, rows)? };
-    if let Some(idle) = deleted_idle {
-        leave_idle_part(&mut failure.charges, idle, ended_at);
+    if let Some(idle) = idle_then {
+        leave_idle_parts(&mut failure.charges, rate_then, idle);
     }
     Ok(Command::FailStart(failure))
 }
 
-/// The deletion of a resource that had been paid for as stopped gave that back, too. It is no part of
-/// what the start was charged, which was the difference.
-fn leave_idle_part(charges: &mut [PastCharge], idle: Rate, ended_at: Timestamp) {
+/// A resource that had been paid for as stopped was charged the difference by its start. What ended its
+/// billing, a deletion or a suspension, gave back what had been paid before the start, too, and that
+/// stays with the customer.
+fn leave_idle_parts(charges: &mut [PastCharge], rate: Rate, idle: Rate) {
     let amount = |charge: &PastCharge| charge.shares.iter().map(|share| share.amount).sum::<Usd>();
-    let Some(back) = charges.iter().rposition(|charge| amount(charge).is_positive()) else {
-        return;
-    };
-    let (through, rate, given) = {
-        let back = &charges[back];
-        (back.through, back.rate, amount(back))
-    };
     let difference = rate.without(idle);
-    let of_start = |charge: &PastCharge| {
-        charge.through == through && charge.rate == difference && !amount(charge).is_positive()
-    };
-    if !charges.iter().any(of_start) {
+    let Some(through) =
+        charges.first().filter(|start| start.rate == difference).map(|start| start.through)
+    else {
         return;
-    }
-    let mut left = (given - difference.for_seconds(through - ended_at)).or_zero();
-    for share in charges[back].shares.iter_mut().rev() {
-        let part = left.min(share.amount);
-        share.amount -= part;
-        left -= part;
+    };
+    for back in charges.iter_mut().filter(|charge| charge.through == through) {
+        let PastChargeKind::GivenBackAtEnd { unused_seconds: seconds } = back.kind else {
+            continue;
+        };
+        let given = amount(back);
+        let of_difference = if back.rate == rate {
+            difference.for_seconds(seconds)
+        } else if back.rate == idle {
+            Usd::ZERO
+        } else {
+            continue;
+        };
+        let mut left = (given - of_difference).or_zero();
+        for share in back.shares.iter_mut().rev() {
+            let part = left.min(share.amount.or_zero());
+            share.amount -= part;
+            left -= part;
+        }
     }
 }
 
@@ -688,7 +714,8 @@ fn charge_of(event: &Event, id: &ResourceId) -> Option<PastCharge> {
         _ => return None,
     };
     let line = line_of(lines, id)?;
-    Some(PastCharge { from, through, rate: line.rate, shares: line.shares.clone() })
+    let shares = line.shares.clone();
+    Some(PastCharge { from, through, rate: line.rate, shares, kind: PastChargeKind::Paid })
 }
 
 /// What a row gave back for a resource that it stopped, of the charge for this time.
@@ -698,7 +725,13 @@ fn given_back(
     (from, through): (Timestamp, Timestamp),
 ) -> Option<PastCharge> {
     let line = ends(event, id).then(|| line_of(event.change.lines()?, id)).flatten()?;
-    Some(PastCharge { from, through, rate: line.rate, shares: line.shares.clone() })
+    let (rate, shares) = (line.rate, line.shares.clone());
+    let kind = if matches!(&event.change, Change::Resource(ResourceChange::Stopped { .. })) {
+        PastChargeKind::GivenBackByStop
+    } else {
+        PastChargeKind::GivenBackAtEnd { unused_seconds: line.seconds }
+    };
+    Some(PastCharge { from, through, rate, shares, kind })
 }
 
 fn line_of<'e>(lines: &'e BilledLines, id: &ResourceId) -> Option<&'e ResourceLine> {

@@ -234,8 +234,9 @@ pub enum BilledMode {
 pub enum ReturningResources {
     /// They ran when the account was suspended, and nobody started or stopped them since.
     StoppedBySuspension,
-    /// They were deleted at the end of a grace period. What was deleted individually is not among
-    /// them.
+    /// They ran when the account was suspended, and were deleted at the end of the grace period. What
+    /// had been stopped or deleted before, or never ran, is not among them: it is restored
+    /// individually.
     DeletedWithAccount,
 }
 
@@ -291,7 +292,7 @@ impl BillableList {
         let returns = |resource: &&Resource| match (which, resource.condition(state)) {
             (ReturningResources::StoppedBySuspension, ResourceCondition::Suspended) => true,
             (ReturningResources::DeletedWithAccount, ResourceCondition::Deleted { .. }) => {
-                resource.status != ResourceStatus::Deleted
+                resource.status == ResourceStatus::Running
             }
             _ => false,
         };

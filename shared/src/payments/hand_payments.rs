@@ -8,7 +8,7 @@ use crate::domain::payment_pages::MadePage;
 use crate::domain::timestamp::{DAY, MINUTE, Timestamp};
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
 use crate::stripe::metadata::Purchase;
-use crate::stripe::objects::{CheckoutSession, PaymentIntent};
+use crate::stripe::objects::{CheckoutSession, PaymentIntent, StripeCharge};
 use crate::stripe::webhook_event::paid_intent;
 
 /// How long a customer may take to verify a bank account.
@@ -142,7 +142,10 @@ impl Payments<'_> {
 
     async fn is_returned(&self, payment: &PaymentId) -> Result<bool, PaymentError> {
         let charges = self.stripe.charges_of(payment).await?;
-        Ok(charges.iter().all(|charge| charge.amount_refunded >= charge.amount))
+        let mut paid =
+            charges.iter().filter(|charge| charge.status.as_deref() == Some("succeeded"));
+        let is_refunded = |charge: &StripeCharge| charge.amount_refunded >= charge.amount;
+        Ok(paid.next().is_some_and(is_refunded) && paid.all(is_refunded))
     }
 
     /// Whether the payment of a page may still succeed. Only delayed methods take longer than a page

@@ -118,6 +118,8 @@ pub struct PaymentIntent {
 pub struct StripeCharge {
     /// A Stripe ID, `ch_…`.
     pub id: String,
+    /// `succeeded`, `pending` or `failed`.
+    pub status: Option<String>,
     /// In cents, tax included.
     pub amount: Option<i64>,
     /// The sum of the refunds that did not fail, in cents, tax included.

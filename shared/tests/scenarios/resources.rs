@@ -165,7 +165,8 @@ fn failed_restart_of_a_stopped_volume_pays_nothing_twice() {
         "13:30:00 stopped 0.05 = 24.70 to 14:00:00",
         "13:40:00 start_failed 0.05 = 24.75 to 14:00:00",
     ]);
-    world.delete("13:45", &["v"]).unwrap().rows(&["13:45:00 resources_deleted 0.00 = 24.75"]);
+    // Its hour as a stopped volume stays paid.
+    world.delete("13:45", &["v"]).unwrap().rows(&["13:45:00 resources_deleted 0.025 = 24.775"]);
 }
 
 #[test]
@@ -186,6 +187,46 @@ fn failed_restart_of_a_volume_that_was_deleted_takes_nothing_of_what_it_had_paid
         other.start("12:00", "v", "volume").unwrap().stop("12:30", &["v"]).unwrap();
         other.settle("13:00").delete(deleted, &["v"]).unwrap();
         assert_eq!(world.state.balance(), other.state.balance(), "{deleted} {failed}");
+    }
+}
+
+/// A volume that was stopped at 12:30 and has paid the hour from 13:00 on.
+fn stopped_volume() -> World {
+    let mut world = World::with_credit("25");
+    world.start("12:00", "v", "volume").unwrap().stop("12:30", &["v"]).unwrap();
+    world.settle("13:00");
+    world
+}
+
+#[test]
+fn failed_restart_leaves_the_balance_that_there_would_be_without_it() {
+    // With another resource the period goes on.
+    for other in [false, true] {
+        let world = || {
+            let mut world = stopped_volume();
+            if other {
+                world.start("13:00", "other", "vm60").unwrap();
+            }
+            world
+        };
+        let mut stopped_and_deleted = world();
+        stopped_and_deleted.restart("13:00", &["v"]).unwrap().stop("13:10", &["v"]).unwrap();
+        stopped_and_deleted.delete("13:20", &["v"]).unwrap().fail_start("13:30", "v").unwrap();
+        let mut only_deleted = world();
+        only_deleted.delete("13:20", &["v"]).unwrap();
+        assert_eq!(stopped_and_deleted.state.balance(), only_deleted.state.balance(), "{other}");
+
+        let suspend = |world: &mut World| {
+            world.ask("13:10", |view| resolve::suspend(view, "a test")).unwrap();
+        };
+        let mut suspended = world();
+        suspended.restart("13:00", &["v"]).unwrap();
+        suspend(&mut suspended);
+        suspended.fail_start("13:20", "v").unwrap();
+        let mut only_suspended = world();
+        suspend(&mut only_suspended);
+        let more = suspended.state.balance() - only_suspended.state.balance();
+        assert!((Usd::ZERO..=named("0.000001")).contains(&more), "{other}: rounded, {more}");
     }
 }
 

@@ -114,14 +114,15 @@ fn books_notice_what_the_cloud_does_wrong() {
         (Sabotage::UsageIsLost, "units are billed"),
         (Sabotage::TaskPanics, "a panic"),
     ] {
-        let failed = (1..=10).find_map(|seed| {
+        let mut failed = (1..=10).filter_map(|seed| {
             let drawn = RunPlan::drawn(seed, RunScale::Day);
             // What staff do could show the same in another way.
             let staff = StaffPresence::Absent;
             run(RunPlan { hours: 12, accounts: 2, sabotage, staff, ..drawn }).err()
         });
-        let failure = failed.unwrap_or_else(|| panic!("{sabotage:?} is not noticed"));
-        assert!(failure.why.contains(rule), "{sabotage:?}: {}", failure.why);
+        // A function may meet it first.
+        let failure = failed.find(|failure| failure.why.contains(rule));
+        let failure = failure.unwrap_or_else(|| panic!("{sabotage:?} is not noticed"));
         let smaller = shrink(*failure, 6);
         assert!(smaller.plan.hours <= 12 && smaller.why.contains(rule), "{smaller}");
     }

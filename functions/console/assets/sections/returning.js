@@ -1,24 +1,24 @@
 /** Resources that a suspension stopped or that were deleted with the account: start or restore all of them at once. */
 
 import { read, write } from '../api.js';
-import { refreshBalance } from '../account.js';
-import { fill, h } from '../dom.js';
+import { refreshBalance, watchBalance } from '../account.js';
+import { h } from '../dom.js';
 import * as money from '../money.js';
-import { announce, button, busy, card, link, outlet, toggle } from '../ui.js';
+import { announce, button, busy, card, link, loading, outlet, toggle } from '../ui.js';
 
 /** What can return. One request starts at most so many. */
 const AT_ONCE = 80;
 const WAYS = {
   start: {
     path: 'v1/account/start',
-    label: 'Start all',
+    verb: 'Start',
     title: (count) => `${resources(count)} stopped by a suspension`,
     text: 'They kept their data and addresses.',
     done: (count) => `${resources(count)} started.`,
   },
   restore: {
     path: 'v1/account/restore',
-    label: 'Restore all',
+    verb: 'Restore',
     title: (count) => `${resources(count)} deleted after a suspension`,
     text: 'They come back with their data and new addresses, and run again.',
     done: (count) => `${resources(count)} restored.`,
@@ -30,57 +30,71 @@ export const readReturning = () => read('v1/account/returning');
 
 /**
  * A card for each way in which resources can return, and the choice for the next suspension. Empty if nothing returns.
- * @param {{onMoved: (work: () => void) => void}} context
+ * @param {{onMoved: (work: () => void) => void, signal: AbortSignal}} context
  * @param {() => void} changed runs after resources were started
  */
 export function returning(context, changed) {
   const place = h('div', { class: 'stack' });
-  const show = async () => {
-    // Projects are shown with or without it.
-    const [offers, balance] = await Promise.all([readReturning(), read('v1/balance')]).catch(() => [null, null]);
-    if (!offers) return fill(place);
-    const cards = Object.entries(WAYS)
-      .filter(([name]) => offers[name].resources > 0)
-      .map(([name, way]) => offer(way, offers[name], name, ended));
-    return fill(place, cards, offers.start.resources > 0 && policy(balance.restart));
-  };
-  const ended = async () => {
+  // Projects are shown with or without it.
+  const load = () => Promise.all([readReturning(), read('v1/balance')]).catch(() => null);
+  const reload = loading(
+    place,
+    load,
+    (found) => {
+      if (!found) return [];
+      const [offers, { restart }] = found;
+      const cards = Object.entries(WAYS)
+        .filter(([name]) => offers[name].resources > 0)
+        .map(([name, way]) => offer(way, offers[name], name, ended));
+      // Whoever chose that resources start by themselves can choose otherwise at any time.
+      const isChoice = offers.start.resources > 0 || restart === 'in_order';
+      return [...cards, isChoice && policy(restart)];
+    },
+    1,
+  );
+  const ended = () => {
     refreshBalance().catch(() => {});
     changed();
-    await show();
+    reload();
   };
-  context.onMoved(show);
-  show();
+  context.onMoved(reload);
+  // Credit may have come, or a resource was started by itself.
+  let isFirst = true;
+  watchBalance(() => {
+    if (!isFirst) reload();
+    isFirst = false;
+  }, context.signal);
   return place;
 }
 
 function offer(way, { resources: count, rate_per_hour: rate, needed }, name, ended) {
   const problems = outlet();
-  const first = count > AT_ONCE ? ` The first ${AT_ONCE} start together, then the others.` : '';
+  const isMore = count > AT_ONCE;
   const isEnough = needed !== null && money.isUsedUp(needed);
   const start = async () => {
     problems.clear();
     try {
       const { resources: started } = await write('POST', way.path);
       announce(way.done(started.length));
-      await ended();
+      ended();
     } catch (problem) {
       problems.show(problem);
     }
   };
   const action = isEnough
-    ? button(way.label, start, { kind: 'primary', testid: `${name}-all` })
+    ? button(isMore ? `${way.verb} the first ${AT_ONCE}` : `${way.verb} all`, start, { kind: 'primary', testid: `${name}-all` })
     : needed !== null && link('Add credit', '#add-credit', { kind: 'button primary', testid: `${name}-all-add-credit` });
-  const missing =
-    needed === null
-      ? ' Contact support to use this account again.'
-      : isEnough
-        ? ''
-        : ` Add ${money.exact(needed)} to run them again.`;
+  const which = isMore ? `The first ${AT_ONCE}` : 'They';
+  const missing = isEnough ? '' : ` Add ${money.exact(needed ?? '0')} to run ${isMore ? 'these' : 'them'} again.`;
   return card(
     way.title(count),
     { id: `${name}-offer`, testid: `${name}-offer`, actions: action },
-    h('p', {}, `${way.text} They cost ${money.exact(rate)} per hour.${first}${missing}`),
+    h(
+      'p',
+      {},
+      `${way.text} ${which} cost ${money.exact(rate)} per hour.`,
+      needed === null ? ' Contact support to use this account again.' : missing,
+    ),
     problems.element,
   );
 }
@@ -88,7 +102,7 @@ function offer(way, { resources: count, rate_per_hour: rate, needed }, name, end
 /** The choice what happens when the next suspension ends. */
 function policy(restart) {
   const problems = outlet();
-  const choice = toggle('Start them automatically when I add credit', restart === 'in_order', {
+  const choice = toggle('Start resources by themselves after a suspension', restart === 'in_order', {
     testid: 'restart-switch',
     id: 'restart-switch',
     change: () => busy(choice.input, save),
@@ -98,7 +112,7 @@ function policy(restart) {
     problems.clear();
     try {
       await write('PUT', 'v1/account/restart-policy', { restart: on ? 'in_order' : 'manual' });
-      announce(on ? 'Resources will start automatically.' : 'Resources will stay off until you start them.');
+      announce(on ? 'Resources will start by themselves.' : 'Resources will stay off until you start them.');
     } catch (problem) {
       choice.input.checked = !on;
       problems.show(problem);
@@ -108,7 +122,11 @@ function policy(restart) {
     'div',
     { class: 'card slim' },
     choice.element,
-    h('p', { class: 'hint' }, 'After a suspension, the oldest start first, as far as the credit reaches.'),
+    h(
+      'p',
+      { class: 'hint' },
+      'With the credit that ends the suspension, if it covers a start. The oldest start first, as far as it reaches.',
+    ),
     problems.element,
   );
 }

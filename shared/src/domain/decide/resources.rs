@@ -7,7 +7,9 @@ use super::{
     respite_until,
 };
 use crate::domain::account::{AccountState, BilledTotals, Grant, Standing, SuspensionReason};
-use crate::domain::command::{EndedStart, PastCharge, ResourceStart, ResourceStop, StartFailure};
+use crate::domain::command::{
+    EndedStart, PastCharge, PastChargeKind, ResourceStart, ResourceStop, StartFailure,
+};
 use crate::domain::event::{
     BilledLines, ResourceChange, ResourceLine, StandingChange, StartKind, StopReason,
 };
@@ -67,7 +69,7 @@ pub(super) fn start(
         let shares = if available < required { None } else { purse.draw(&resource.sku, cost) };
         let Some(shares) = shares else {
             let spent = spent(&purse);
-            let all = credit_for_starts(state, starts, running, policy, now);
+            let all = credit_for_starts(state, starts, running, policy, through - now);
             return Err(Refusal::CreditTooLow {
                 required: all.max((spent + required).up_to_cents()),
                 available: spent + available,
@@ -97,20 +99,19 @@ pub(super) fn start(
     Ok(DecisionOutcome::moving(change, purse.deltas()))
 }
 
-/// The credit that these starts need now, in USD, up to the cent: for the rest of the hour, and ten
-/// more minutes of everything that then runs. Before each start there must be what every start needs.
+/// The credit that these starts need, in USD, up to the cent: for the `seconds` that are left of the
+/// hour, and ten more minutes of everything that then runs. Before each start there must be what every start needs.
 /// Grants may exclude some of it, so more can be needed.
 pub(crate) fn credit_for_starts(
     state: &AccountState,
     starts: &[ResourceStart],
     running: &[(Sku, Rate)],
     policy: &Policy,
-    now: Timestamp,
+    seconds: i64,
 ) -> Usd {
-    let through = state.paid_through().unwrap_or_else(|| now.hour().end());
     let (mut spent, mut needed) = (Usd::ZERO, Usd::ZERO);
     for start in starts {
-        let cost = added_rate(state, start).for_seconds(through - now);
+        let cost = added_rate(state, start).for_seconds(seconds);
         needed = needed.max(spent + cost.max(policy.start_credit_min));
         spent += cost;
     }
@@ -307,17 +308,18 @@ pub(super) fn fail_start(
         }
         Some(EndedStart { idle: None, .. }) => {}
     }
+    // After a billed stop, the start paid only the difference between running and stopped.
+    let paid_already = failure.charges.iter().filter(is_current).any(|charge| {
+        let is_charge = charge.kind == PastChargeKind::Paid;
+        is_charge && failure.then.is_some_and(|idle| charge.rate == failure.rate.without(idle))
+    });
     if let (Some(rate), Some(_)) = (failure.then, &failure.ended) {
-        // The charge that was given back paid for the rest of the period, too.
-        unpaid.push(resource.id.clone());
+        if !paid_already {
+            // The charge that was given back paid for the rest of the period, too.
+            unpaid.push(resource.id.clone());
+        }
         billed = billed.with(BilledMode::Idle, &resource.kind, rate, state.next_seq);
     } else if let Some(rate) = failure.then {
-        // After a billed stop, the start paid only the difference between running and stopped.
-        let paid_already = failure
-            .charges
-            .iter()
-            .filter(is_current)
-            .any(|charge| charge.rate == failure.rate.without(rate));
         purse.recount();
         let seconds = current.map_or(0, |through| (through - now).max(0));
         let cost = if paid_already { Usd::ZERO } else { rate.for_seconds(seconds) };

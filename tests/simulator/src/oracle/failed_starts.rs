@@ -40,10 +40,10 @@ impl AccountBefore<'_> {
         let charges = start.charges.get(..count.unwrap_or(start.charges.len()));
         let mut charges = charges.unwrap_or_default().to_vec();
         let rated_at = self.period.map_or(self.last_at, PeriodBook::rated_at);
-        if let (StatusBook::Deleted, StatusBook::Off, Some((ended_at, _)), Some(idle)) =
-            (status, start.before, start.end, resource.idle_rate(self.prices, rated_at))
+        if let (StatusBook::Off, Some(idle)) =
+            (start.before, resource.idle_rate(self.prices, rated_at))
         {
-            keep_idle(&mut charges, idle, ended_at);
+            keep_idle(&mut charges, resource.rate(self.prices, rated_at)?, idle);
         }
         let (current, past): (Vec<&PastBook>, Vec<&PastBook>) =
             charges.iter().partition(|charge| self.is_current(charge));
@@ -62,9 +62,11 @@ impl AccountBefore<'_> {
         };
         let idle = resource.idle_rate(self.prices, rated_at);
         if let Some(idle) = idle.filter(|_| status == StatusBook::Off) {
-            let was_paid = current.iter().any(|charge| charge.rate == (rate - idle).max(0));
+            let was_paid = current
+                .iter()
+                .any(|charge| charge.is_charge && charge.rate == (rate - idle).max(0));
             if is_over {
-                failed.is_unpaid = self.is_billed(&failed.resource)?;
+                failed.is_unpaid = !was_paid && self.is_billed(&failed.resource)?;
             } else if !was_paid {
                 self.pay_idle(&mut failed, wallet, resource, (idle, row.at));
             }
@@ -102,27 +104,26 @@ impl AccountBefore<'_> {
     }
 }
 
-/// What was off had paid for the hour, and its start paid only the difference. The deletion gave both
+/// What was off had paid for the hour, and its start paid only the difference. What ended it gave both
 /// back, and the failure of the start takes nothing of what had been paid before it.
-fn keep_idle(charges: &mut [PastBook], idle: HourlyRate, ended_at: i64) {
-    let moved = |charge: &PastBook| charge.shares.values().sum::<Micros>();
-    let Some(last) = charges.iter().rposition(|charge| moved(charge) > 0) else { return };
-    let (through, difference) = (charges[last].through, (charges[last].rate - idle).max(0));
-    let paid_difference = |charge: &PastBook| {
-        charge.through == through && charge.rate == difference && moved(charge) <= 0
-    };
-    if !charges.iter().any(paid_difference) {
-        return;
-    }
-    let mut kept = (moved(&charges[last]) - cost(difference, through - ended_at)).max(0);
-    // Of paid credit first, which is the last to be given something.
-    let mut funds: Vec<FundNumber> = charges[last].shares.keys().copied().collect();
-    funds.sort_by_key(|fund| *fund != PAID);
-    for fund in funds {
-        let share = charges[last].shares.entry(fund).or_default();
-        let part = kept.min(*share);
-        *share -= part;
-        kept -= part;
+fn keep_idle(charges: &mut [PastBook], rate: HourlyRate, idle: HourlyRate) {
+    let difference = (rate - idle).max(0);
+    let Some(start) = charges.first().filter(|start| start.rate == difference) else { return };
+    let through = start.through;
+    for back in charges.iter_mut().filter(|charge| charge.through == through) {
+        let Some(seconds) = back.ended_with else { continue };
+        let given: Micros = back.shares.values().sum();
+        let of_start = if back.rate == rate { cost(difference, seconds) } else { 0 };
+        let mut kept = (given - of_start).max(0);
+        // Of paid credit first, which is the last to be given something.
+        let mut funds: Vec<FundNumber> = back.shares.keys().copied().collect();
+        funds.sort_by_key(|fund| *fund != PAID);
+        for fund in funds {
+            let share = back.shares.entry(fund).or_default();
+            let part = kept.min(*share).max(0);
+            *share -= part;
+            kept -= part;
+        }
     }
 }
 

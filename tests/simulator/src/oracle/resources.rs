@@ -60,6 +60,9 @@ pub struct PastBook {
     pub rate: HourlyRate,
     /// Below zero if it was paid.
     pub shares: FundShares,
+    /// The unused seconds that a deletion or suspension gave back.
+    pub ended_with: Option<i64>,
+    pub is_charge: bool,
 }
 
 /// Something that costs its rate.
@@ -304,7 +307,8 @@ impl ResourceBooks {
                 continue;
             };
             let (rate, shares) = (line.rate, line.shares);
-            start.charges.push(PastBook { from, through, rate, shares });
+            let ended_with = (!is_charge && row.kind != "stopped").then_some(line.seconds);
+            start.charges.push(PastBook { from, through, rate, shares, ended_with, is_charge });
         }
         Ok(())
     }
