@@ -3,9 +3,9 @@
 
 use crate::auto_refill_support::{declined, paying_by_hand};
 use serde_json::{Value, json};
-use stripe_stand_in::StripeFaultKind;
+use stripe_stand_in::{DebitEnd, StripeFaultKind};
 use tollgate::domain::account::RefillPause;
-use tollgate::domain::timestamp::MINUTE;
+use tollgate::domain::timestamp::{DAY, MINUTE};
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{PaymentWorld, VISA, die_everywhere};
 
@@ -114,6 +114,25 @@ async fn refill_waits_for_a_payment_that_its_customer_confirms() {
     // Its events are lost.
     assert_eq!(world.refill().await.steps, [""; 0]);
     assert_eq!((world.state().await.balance(), world.charged_cents()), (named("125"), 12_500));
+    world.deliver_all().await;
+    world.check().await;
+}
+
+#[tokio::test]
+async fn bank_debit_that_came_after_days_is_credited_instead_of_charging() {
+    let methods = ("STRIPE_PAYMENT_METHODS", "card,us_bank_account");
+    let world = PaymentWorld::with(&[methods]).await;
+    world.wanting(VISA).await;
+    let session = world.session("100.00", None).await;
+    world.pay(&session, "method=us_bank_account").await;
+    world.deliver_all().await;
+    assert_eq!(world.state().await.pending.len(), 1);
+    // It was begun longer ago than payments are looked for, and its last events are lost.
+    world.advance(5 * DAY);
+    world.stand_in.resolve_debit(&session, DebitEnd::Succeeded).unwrap();
+    assert_eq!(world.refill().await.steps, [""; 0]);
+    assert_eq!((world.state().await.balance(), world.charged_cents()), (named("125"), 12_500));
+    assert_eq!(world.state().await.pending.len(), 0);
     world.deliver_all().await;
     world.check().await;
 }

@@ -1,7 +1,7 @@
 //! Payments that a customer makes by hand while a refill is wanted. Nobody is charged twice: what
 //! was paid is credited first, and what is being paid holds the refill back.
 
-use crate::domain::account::{AccountState, Standing};
+use crate::domain::account::{AccountState, PendingPayment, Standing};
 use crate::domain::event::CreditKind;
 use crate::domain::ids::{AccountId, CustomerId, PaymentId};
 use crate::domain::payment_pages::MadePage;
@@ -157,6 +157,28 @@ impl Payments<'_> {
             "requires_action" | "requires_confirmation" | "requires_capture" => is_new,
             _ => false,
         }
+    }
+
+    /// Looks at promised payments, which may have been begun days ago, and credits those that came.
+    /// Returns whether there was one.
+    pub(super) async fn credit_promised(
+        &self,
+        pending: &[PendingPayment],
+    ) -> Result<bool, PaymentError> {
+        let mut has_credited = false;
+        for promised in pending {
+            let intent = self.stripe.payment_intent(&promised.payment).await?;
+            if intent.status.as_deref() != Some("succeeded") {
+                continue;
+            }
+            match Box::pin(self.credit_intent(&intent)).await {
+                Ok(outcome) => has_credited |= is_recorded(outcome.as_ref()),
+                Err(failure) => {
+                    self.uncreditable(&intent.id, Some(&intent.id), failure).await?;
+                }
+            }
+        }
+        Ok(has_credited)
     }
 
     async fn credit_intent(

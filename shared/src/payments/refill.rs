@@ -241,7 +241,7 @@ impl Payments<'_> {
             tracing::error!(alarm = "refill_without_customer", %account);
             return Ok(Begun::Nothing(RefillStep::NoCustomer));
         };
-        match self.make_way(account, &customer, holds_until(state, wanted.since)).await? {
+        match self.make_way(account, &customer, state, wanted.since).await? {
             RefillWay::Free => {}
             RefillWay::LookAgain => return Ok(Begun::LookAgain),
             RefillWay::Held { why } => return Ok(Begun::Nothing(RefillStep::Waits { why })),
@@ -268,15 +268,21 @@ impl Payments<'_> {
     }
 
     /// Looks at what the customer pays by hand before their saved card is charged. What is under way
-    /// holds the charge back until `held_until`.
+    /// holds the charge back for a while.
     async fn make_way(
         &self,
         account: &AccountId,
         customer: &CustomerId,
-        held_until: Timestamp,
+        state: &AccountState,
+        wanted_since: Timestamp,
     ) -> Result<RefillWay, PaymentError> {
-        let is_held = self.now < held_until;
-        match self.hand_payments(account, customer, LOOKED_BACK_SECONDS).await {
+        let is_held = self.now < holds_until(state, wanted_since);
+        let looked = match self.credit_promised(&state.pending).await {
+            Ok(true) => return Ok(RefillWay::LookAgain),
+            Ok(false) => self.hand_payments(account, customer, LOOKED_BACK_SECONDS).await,
+            Err(failure) => Err(failure),
+        };
+        match looked {
             Ok(HandPayments::None) => Ok(RefillWay::Free),
             Ok(HandPayments::Credited) => Ok(RefillWay::LookAgain),
             Ok(HandPayments::UnderWay { why, .. }) if is_held => {
@@ -389,8 +395,8 @@ impl Payments<'_> {
         let mut head = self.billing.store.head(account).await?;
         // While the attempt was interrupted, its customer may have paid by hand.
         if let Some(known) = head.as_ref().filter(|_| age == Age::Known) {
-            let held_until = holds_until(&known.state, attempt.wanted_since);
-            match self.make_way(account, &attempt.customer, held_until).await? {
+            let (customer, since) = (&attempt.customer, attempt.wanted_since);
+            match self.make_way(account, customer, &known.state, since).await? {
                 RefillWay::Free => {}
                 RefillWay::LookAgain => head = self.billing.store.head(account).await?,
                 RefillWay::Held { why } => return Ok(open(attempt, why)),

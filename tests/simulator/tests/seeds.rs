@@ -13,7 +13,7 @@ use tollgate_simulator::run::{
 };
 
 /// Plans in which something was found, in the product or in the simulator itself.
-const FAILED_ONCE: [&str; 7] = [
+const FAILED_ONCE: [&str; 9] = [
     // The books took a part of a dispute that was returned for more than its share.
     "1030,24,1,quiet,present",
     // They did not count credit at Stripe that paid a refill in part.
@@ -28,6 +28,10 @@ const FAILED_ONCE: [&str; 7] = [
     "1735259349,34,1,changing,present",
     // They gave a wanted refill no time to wait for a bank debit that was promised.
     "700117,37,3,changing,present",
+    // A failed start took what a stopped volume had paid before it.
+    "700302,15,4,quiet,present",
+    // A card was charged although a bank debit of two days before had come.
+    "900108,36,3,changing,present",
 ];
 
 /// After so many failures no more seeds are begun.
