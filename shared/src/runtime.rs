@@ -2,6 +2,8 @@
 //! metrics.
 
 #[cfg(feature = "shell")]
+pub mod account_event;
+#[cfg(feature = "shell")]
 pub mod aws;
 #[cfg(feature = "shell")]
 pub mod billing;

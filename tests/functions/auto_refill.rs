@@ -7,7 +7,8 @@ use stripe_stand_in::{CardRule, StripeFaultKind};
 use tollgate::domain::account::{AccountState, CardChoice, RefillPause};
 use tollgate::domain::command::{Command, RefillSettings};
 use tollgate::domain::timestamp::{HOUR, MINUTE};
-use tollgate::runtime::delivery::DeliveryTime;
+use tollgate::runtime::account_event::AccountEvent;
+use tollgate::runtime::delivery::{DeliveryTime, TriggerTimeError};
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{PaymentWorld, VISA, acme, die_everywhere};
 
@@ -342,11 +343,15 @@ async fn workers_that_run_at_once_charge_once() {
 async fn a_trigger_that_cannot_be_read_is_an_error() {
     let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
-    let trigger: auto_refill::RefillTrigger =
+    let trigger: AccountEvent =
         serde_json::from_value(json!({"time": "today", "detail": {"account": "acme"}})).unwrap();
     let delivered = DeliveryTime::at(world.now());
-    assert!(auto_refill::handle(&world.refill, &trigger, delivered).await.is_err());
-    let unknown: auto_refill::RefillTrigger = serde_json::from_value(
+    let unreadable = auto_refill::handle(&world.refill, &trigger, delivered).await;
+    assert!(matches!(
+        unreadable,
+        Err(auto_refill::RefillError::Time(TriggerTimeError::Unreadable { .. }))
+    ));
+    let unknown: AccountEvent = serde_json::from_value(
         json!({"time": "2026-11-22T10:00:00Z", "detail": {"account": "nobody"}}),
     )
     .unwrap();
@@ -361,12 +366,15 @@ async fn an_event_dated_ahead_charges_and_settles_nothing() {
     let world = PaymentWorld::new().await;
     world.wanting(VISA).await;
     let rows = world.state().await.next_seq;
-    let trigger: auto_refill::RefillTrigger = serde_json::from_value(
+    let trigger: AccountEvent = serde_json::from_value(
         json!({"time": "2026-12-08T11:00:00Z", "detail": {"account": "acme"}}),
     )
     .unwrap();
     let delivered = DeliveryTime::at(world.now());
     let refused = auto_refill::handle(&world.refill, &trigger, delivered).await;
-    assert!(matches!(refused, Err(auto_refill::RefillError::Ahead(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(auto_refill::RefillError::Time(TriggerTimeError::Ahead { .. }))),
+        "{refused:?}"
+    );
     assert_eq!((world.state().await.next_seq, world.charged_cents()), (rows, 2500));
 }

@@ -1,13 +1,14 @@
 //! The end of the grace period: nothing is deleted while Stripe knows of a payment.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use confirm_deletion::{DeletionReport, DeletionTrigger, handle};
+use confirm_deletion::{DeletionError, DeletionReport, handle};
 use serde_json::json;
 use stripe_stand_in::StripeFaultKind;
 use tollgate::domain::account::Standing;
 use tollgate::domain::timestamp::MINUTE;
 use tollgate::payments::Payments;
-use tollgate::runtime::delivery::DeliveryTime;
+use tollgate::runtime::account_event::AccountEvent;
+use tollgate::runtime::delivery::{DeliveryTime, TriggerTimeError};
 use tollgate_tests::ledger::{at, named};
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
 
@@ -267,8 +268,10 @@ async fn a_process_that_dies_anywhere_deletes_once() {
 async fn a_run_dated_ahead_deletes_nothing() {
     let world = deleting().await;
     let event = json!({"time": "2026-11-25T16:07:00Z", "detail": {"account": ACME}});
-    let trigger: DeletionTrigger = serde_json::from_value(event).unwrap();
+    let trigger: AccountEvent = serde_json::from_value(event).unwrap();
     let delivered = DeliveryTime::at(at("2026-11-25T16:01:00Z"));
-    assert!(handle(&world.deletion, &trigger, delivered).await.is_err());
+    let refused = handle(&world.deletion, &trigger, delivered).await;
+    let is_ahead = matches!(refused, Err(DeletionError::Time(TriggerTimeError::Ahead { .. })));
+    assert!(is_ahead, "{refused:?}");
     assert_eq!(world.count("deleted").await, 0);
 }

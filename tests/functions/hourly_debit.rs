@@ -10,7 +10,7 @@ use hourly_debit::{
 };
 use serde_json::{Value, json};
 use tollgate::runtime::bus::BusEvent;
-use tollgate::runtime::delivery::DeliveryTime;
+use tollgate::runtime::delivery::{DeliveryTime, TriggerTimeError};
 use tollgate::store::{IndexShard, SHARDS, Store};
 use tollgate_tests::faults::{Calls, DynamoFault, Operation};
 use tollgate_tests::ledger::{Ledger, named};
@@ -289,7 +289,7 @@ async fn run_fails_for_redelivery_while_the_bus_is_down() {
     let trigger: DebitTrigger = serde_json::from_value(json!({ "time": "now" })).unwrap();
     assert!(matches!(
         handle(&world.clients, trigger, on_time()).await,
-        Err(DebitError::Unreadable(_))
+        Err(DebitError::Time(TriggerTimeError::Unreadable { .. }))
     ));
 }
 
@@ -300,7 +300,10 @@ async fn a_trigger_dated_ahead_bills_nothing() {
     let ahead = json!({ "time": "2026-12-08T11:00:00Z" });
     let trigger: DebitTrigger = serde_json::from_value(ahead).unwrap();
     let refused = handle(&world.clients, trigger, delivered).await;
-    assert!(matches!(refused, Err(DebitError::Ahead(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(DebitError::Time(TriggerTimeError::Ahead { .. }))),
+        "{refused:?}"
+    );
     assert!(world.bus.take().is_empty());
 
     // Nor does a slice, nor a single account, that somebody put on the queue.

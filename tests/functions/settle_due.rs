@@ -11,7 +11,7 @@ use tollgate::domain::account::{CardChoice, Standing};
 use tollgate::domain::command::{Command, RefillSettings, RefillTerms};
 use tollgate::domain::event::Cause;
 use tollgate::domain::snapshot::AccountSnapshot;
-use tollgate::runtime::delivery::DeliveryTime;
+use tollgate::runtime::delivery::{DeliveryTime, TriggerTimeError};
 use tollgate::runtime::run_budget::RunBudget;
 use tollgate::store::Plan;
 use tollgate_tests::faults::{Calls, DynamoFault, Operation};
@@ -166,7 +166,7 @@ async fn run_without_readable_time_or_bus_fails() {
     let world = world("6").await;
     let unreadable =
         handle(&world.clients, &MinuteTrigger { time: "now".to_owned() }, on_time()).await;
-    assert!(matches!(unreadable, Err(SettleDueError::Unreadable(_))));
+    assert!(matches!(unreadable, Err(SettleDueError::Time(TriggerTimeError::Unreadable { .. }))));
     assert_eq!(report_of(&unreadable), None);
 
     world.command("10:30:00", refill()).await;
@@ -189,7 +189,10 @@ async fn a_run_dated_ahead_settles_nothing() {
     let trigger = MinuteTrigger { time: "2026-12-08T11:00:00Z".to_owned() };
     let delivered = DeliveryTime::at(at("2026-11-22T11:00:00Z"));
     let refused = handle(&world.clients, &trigger, delivered).await;
-    assert!(matches!(refused, Err(SettleDueError::Ahead(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(SettleDueError::Time(TriggerTimeError::Ahead { .. }))),
+        "{refused:?}"
+    );
 }
 
 /// The head of this account is never read.

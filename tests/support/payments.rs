@@ -26,6 +26,7 @@ use tollgate::domain::ids::AccountId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::row::Row;
 use tollgate::domain::timestamp::Timestamp;
+use tollgate::runtime::account_event::AccountEvent;
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::delivery::DeliveryTime;
 use tollgate::runtime::settings::Settings;
@@ -255,8 +256,7 @@ impl PaymentWorld {
             "account": "123456789012", "time": time.to_string(), "region": "eu-west-1", "resources": [],
             "detail": {"id": "acme#3#0", "account": ACME, "seq": 3, "at": time.to_string(), "refill": "25.00"},
         });
-        let trigger: auto_refill::RefillTrigger =
-            serde_json::from_value(event).expect("an event of the bus");
+        let trigger: AccountEvent = serde_json::from_value(event).expect("an event of the bus");
         Box::pin(auto_refill::handle(&self.refill, &trigger, DeliveryTime::at(time))).await
     }
 

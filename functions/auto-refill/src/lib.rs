@@ -6,13 +6,12 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use tollgate::domain::ids::AccountId;
-use tollgate::domain::timestamp::Timestamp;
+use serde::Serialize;
 use tollgate::payments::refill::RefillStep;
 use tollgate::payments::{PaymentError, Payments};
+use tollgate::runtime::account_event::AccountEvent;
 use tollgate::runtime::billing::Billing;
-use tollgate::runtime::delivery::{DeliveryTime, TriggerAheadError};
+use tollgate::runtime::delivery::{DeliveryTime, TriggerTimeError};
 use tollgate::runtime::metrics::MetricsSummary;
 use tollgate::stripe::{OnDemand, StripeStartError};
 
@@ -24,21 +23,6 @@ pub const TIMEOUT: Duration = Duration::from_secs(120);
 pub struct RefillClients {
     pub billing: Billing,
     pub stripe: OnDemand,
-}
-
-/// An event from the bus.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct RefillTrigger {
-    /// The event's own time (RFC 3339, UTC).
-    pub time: String,
-    /// The account to check.
-    pub detail: RefillDetail,
-}
-
-/// The account to check. The other fields of the event are ignored.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct RefillDetail {
-    pub account: AccountId,
 }
 
 /// The result of a run.
@@ -61,12 +45,8 @@ pub struct RefillReport {
 /// Why a run failed. The bus delivers the event again.
 #[derive(Debug, thiserror::Error)]
 pub enum RefillError {
-    /// The trigger's time is invalid. This is a wiring error.
-    #[error("the trigger cannot be read: {0}")]
-    Unreadable(String),
-    /// The event's time is ahead of its delivery. Nothing is settled up to it.
     #[error(transparent)]
-    Ahead(#[from] TriggerAheadError),
+    Time(#[from] TriggerTimeError),
     /// The Stripe secret cannot be read.
     #[error(transparent)]
     Start(#[from] StripeStartError),
@@ -82,12 +62,10 @@ pub enum RefillError {
 /// report instead. `settle-due` tries again.
 pub async fn handle(
     clients: &RefillClients,
-    trigger: &RefillTrigger,
+    trigger: &AccountEvent,
     delivered: DeliveryTime,
 ) -> Result<RefillReport, RefillError> {
-    let unreadable = |error| RefillError::Unreadable(format!("time {:?}: {error}", trigger.time));
-    let now: Timestamp = trigger.time.parse().map_err(unreadable)?;
-    delivered.check(now)?;
+    let now = delivered.time_of(&trigger.time)?;
     let account = &trigger.detail.account;
     let stripe = clients.stripe.get().await.inspect_err(|error| {
         tracing::error!(alarm = "stripe_not_started", %account, %error);
@@ -107,7 +85,7 @@ pub async fn handle(
 impl RefillReport {
     /// The log line and metrics of a run.
     #[must_use]
-    pub fn summary(&self, trigger: &RefillTrigger) -> MetricsSummary {
+    pub fn summary(&self, trigger: &AccountEvent) -> MetricsSummary {
         MetricsSummary::new("refill run")
             .field("account", trigger.detail.account.as_str())
             .field("steps", self.steps.as_slice())

@@ -6,13 +6,13 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use tollgate::domain::ids::AccountId;
+use serde::Serialize;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::payments::deletion::DeletionStep;
 use tollgate::payments::{PaymentError, Payments};
+use tollgate::runtime::account_event::AccountEvent;
 use tollgate::runtime::billing::Billing;
-use tollgate::runtime::delivery::{DeliveryTime, TriggerAheadError};
+use tollgate::runtime::delivery::{DeliveryTime, TriggerTimeError};
 use tollgate::runtime::metrics::MetricsSummary;
 use tollgate::stripe::{OnDemand, StripeStartError};
 
@@ -24,20 +24,6 @@ pub const TIMEOUT: Duration = Duration::from_secs(120);
 pub struct DeletionClients {
     pub billing: Billing,
     pub stripe: OnDemand,
-}
-
-/// An event from the bus.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct DeletionTrigger {
-    /// The event's own time (RFC 3339, UTC).
-    pub time: String,
-    pub detail: DeletionDetail,
-}
-
-/// The account to check. The other fields of the event are ignored.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct DeletionDetail {
-    pub account: AccountId,
 }
 
 /// The result of a run.
@@ -58,12 +44,8 @@ pub enum DeletionReport {
 /// Why a run failed. The bus delivers the event again.
 #[derive(Debug, thiserror::Error)]
 pub enum DeletionError {
-    /// The trigger's time is invalid. This is a wiring error.
-    #[error("the trigger cannot be read: {0}")]
-    Unreadable(String),
-    /// The event's time is ahead of its delivery. Nothing is settled up to it.
     #[error(transparent)]
-    Ahead(#[from] TriggerAheadError),
+    Time(#[from] TriggerTimeError),
     /// The Stripe secret cannot be read.
     #[error(transparent)]
     Start(#[from] StripeStartError),
@@ -79,12 +61,10 @@ pub enum DeletionError {
 /// [`DeletionError`]. That Stripe cannot be asked is part of the report instead.
 pub async fn handle(
     clients: &DeletionClients,
-    trigger: &DeletionTrigger,
+    trigger: &AccountEvent,
     delivered: DeliveryTime,
 ) -> Result<DeletionReport, DeletionError> {
-    let unreadable = |error| DeletionError::Unreadable(format!("time {:?}: {error}", trigger.time));
-    let now: Timestamp = trigger.time.parse().map_err(unreadable)?;
-    delivered.check(now)?;
+    let now = delivered.time_of(&trigger.time)?;
     let account = &trigger.detail.account;
     let stripe = clients.stripe.get().await.inspect_err(|error| {
         tracing::error!(alarm = "stripe_not_started", %account, %error);
@@ -105,7 +85,7 @@ pub async fn handle(
 impl DeletionReport {
     /// The log line and metrics of a run.
     #[must_use]
-    pub fn summary(&self, trigger: &DeletionTrigger) -> MetricsSummary {
+    pub fn summary(&self, trigger: &AccountEvent) -> MetricsSummary {
         let is = |report: bool| u8::from(report);
         let summary = MetricsSummary::new("deletion run")
             .field("account", trigger.detail.account.as_str())

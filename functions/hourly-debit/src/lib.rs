@@ -17,10 +17,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tollgate::domain::ids::AccountId;
-use tollgate::domain::timestamp::Timestamp;
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::bus::{Bus, BusEvent, PublishError};
-use tollgate::runtime::delivery::{DeliveryTime, TriggerAheadError};
+use tollgate::runtime::delivery::{DeliveryTime, TriggerTimeError};
 use tollgate::runtime::metrics::MetricsSummary;
 use tollgate::runtime::run_budget::RunBudget;
 use tollgate::store::{CommandError, IndexShard, StoreError};
@@ -127,12 +126,11 @@ pub struct BatchItemFailure {
 /// Why a call failed. The trigger is delivered again.
 #[derive(Debug, thiserror::Error)]
 pub enum DebitError {
-    /// The trigger's time or content is invalid. This is a wiring error.
+    /// The trigger's content is invalid. This is a wiring error.
     #[error("the trigger cannot be read: {0}")]
     Unreadable(String),
-    /// The trigger's time is ahead of its delivery. Nothing is settled up to it.
     #[error(transparent)]
-    Ahead(#[from] TriggerAheadError),
+    Time(#[from] TriggerTimeError),
     /// The bus did not accept all events.
     #[error(transparent)]
     Bus(#[from] PublishError),
@@ -203,7 +201,7 @@ async fn start(
     time: &str,
     delivered: DeliveryTime,
 ) -> Result<DebitOutcome, DebitError> {
-    instant(time, delivered)?;
+    delivered.time_of(time)?;
     let slices = IndexShard::all().map(|shard| DebitSlice {
         time: time.to_owned(),
         shard: shard.number(),
@@ -245,22 +243,15 @@ async fn work_on(
     match envelope.detail_type.as_str() {
         SLICE => {
             let slice: DebitSlice = serde_json::from_value(envelope.detail).map_err(unreadable)?;
-            slice::settle(clients, &slice, instant(&slice.time, delivered)?, report).await
+            slice::settle(clients, &slice, delivered.time_of(&slice.time)?, report).await
         }
         ACCOUNT => {
             let SingleAccount { time, account } =
                 serde_json::from_value(envelope.detail).map_err(unreadable)?;
-            slice::settle_one(clients, account, instant(&time, delivered)?, report).await
+            slice::settle_one(clients, account, delivered.time_of(&time)?, report).await
         }
         other => Err(DebitError::Unreadable(format!("unknown detail-type {other}"))),
     }
-}
-
-fn instant(time: &str, delivered: DeliveryTime) -> Result<Timestamp, DebitError> {
-    let unreadable = |error| DebitError::Unreadable(format!("time {time:?}: {error}"));
-    let time: Timestamp = time.parse().map_err(unreadable)?;
-    delivered.check(time)?;
-    Ok(time)
 }
 
 fn event(detail_type: &str, detail: &impl Serialize) -> Result<BusEvent, DebitError> {

@@ -6,7 +6,7 @@ use tollgate::domain::ids::AccountId;
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
 use tollgate::runtime::bus::{BusEvent, PublishError};
 
-use crate::SettleDueClients;
+use crate::{SettleDueClients, event_of};
 
 /// The `detail-type` of a deletion that Stripe must be asked about.
 pub const DELETION_UNCONFIRMED: &str = "DeletionUnconfirmed";
@@ -47,7 +47,8 @@ pub(crate) async fn send(
     if waiting.is_empty() {
         return (0, None);
     }
-    let events: Vec<BusEvent> = waiting.iter().map(unconfirmed).collect();
+    let event = |waiting: &WaitingDeletion| event_of(DELETION_UNCONFIRMED, &waiting.account);
+    let events: Vec<BusEvent> = waiting.iter().map(event).collect();
     let put = tokio::time::timeout(SENDING, clients.bus.put(&events)).await;
     let failed = match put {
         Ok(put) => put.err(),
@@ -59,11 +60,4 @@ pub(crate) async fn send(
     let refused = failed.as_ref().map_or(0, |error| error.places.len());
     let sent = events.len().saturating_sub(refused);
     (u32::try_from(sent).unwrap_or(u32::MAX), failed)
-}
-
-fn unconfirmed(waiting: &WaitingDeletion) -> BusEvent {
-    BusEvent {
-        detail_type: DELETION_UNCONFIRMED.to_owned(),
-        detail: serde_json::json!({ "account": waiting.account }).to_string(),
-    }
 }

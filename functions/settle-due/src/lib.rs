@@ -21,8 +21,8 @@ use tollgate::domain::settle::TriggerDelivery;
 use tollgate::domain::settle::due::{asks_about_deletion, refill_needs_driving};
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
 use tollgate::runtime::billing::{Billing, Visit};
-use tollgate::runtime::bus::{Bus, PublishError};
-use tollgate::runtime::delivery::{DeliveryTime, TriggerAheadError};
+use tollgate::runtime::bus::{Bus, BusEvent, PublishError};
+use tollgate::runtime::delivery::{DeliveryTime, TriggerTimeError};
 use tollgate::runtime::metrics::MetricsSummary;
 use tollgate::runtime::run_budget::{RunBudget, RunEnd};
 use tollgate::runtime::settle_tally::SettleTally;
@@ -83,12 +83,8 @@ pub struct SettleDueReport {
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SettleDueError {
-    /// The trigger's time is invalid. This is a wiring error.
-    #[error("the trigger cannot be read: {0}")]
-    Unreadable(String),
-    /// The trigger's time is ahead of its delivery. Nothing is settled up to it.
     #[error(transparent)]
-    Ahead(#[from] TriggerAheadError),
+    Time(#[from] TriggerTimeError),
     /// The price list could not be read.
     #[error(transparent)]
     Fault(#[from] StoreError),
@@ -115,10 +111,7 @@ pub async fn handle(
     trigger: &MinuteTrigger,
     delivered: DeliveryTime,
 ) -> Result<SettleDueReport, SettleDueError> {
-    let unreadable =
-        |error| SettleDueError::Unreadable(format!("time {:?}: {error}", trigger.time));
-    let now: Timestamp = trigger.time.parse().map_err(unreadable)?;
-    delivered.check(now)?;
+    let now = delivered.time_of(&trigger.time)?;
     // An unreadable price list fails the run, not each of its accounts.
     clients.billing.prices(now).await?;
     let unlisted = RefCell::new(None);
@@ -150,9 +143,7 @@ pub fn report_of(run: &Result<SettleDueReport, SettleDueError>) -> Option<&Settl
         Err(SettleDueError::Index { report, .. } | SettleDueError::Bus { report, .. }) => {
             Some(report)
         }
-        Err(
-            SettleDueError::Unreadable(_) | SettleDueError::Ahead(_) | SettleDueError::Fault(_),
-        ) => None,
+        Err(SettleDueError::Time(_) | SettleDueError::Fault(_)) => None,
     }
 }
 
@@ -245,6 +236,12 @@ async fn settle_one(
         (settled.report.clone(), follow_up)
     };
     clients.billing.settle(visit, look).await
+}
+
+/// An event that asks a function to look at an account.
+fn event_of(detail_type: &str, account: &AccountId) -> BusEvent {
+    let detail = serde_json::json!({ "account": account }).to_string();
+    BusEvent { detail_type: detail_type.to_owned(), detail }
 }
 
 /// The accounts that are due. The first page of each shard is read before any account is settled,

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tollgate::domain::ids::AccountId;
 use tollgate::runtime::bus::{BusEvent, PublishError};
 
-use crate::SettleDueClients;
+use crate::{SettleDueClients, event_of};
 
 /// The `detail-type` of a wanted or open refill that must continue.
 pub const REFILL_DUE: &str = "RefillDue";
@@ -51,19 +51,13 @@ async fn send_each(
     let accounts = stream::poll_fn(move |context| accounts.poll_recv(context));
     let mut batches = accounts.ready_chunks(AT_ONCE);
     while let Some(accounts) = batches.next().await {
-        let events: Vec<BusEvent> = accounts.iter().map(refill_due).collect();
+        let event = |account: &AccountId| event_of(REFILL_DUE, account);
+        let events: Vec<BusEvent> = accounts.iter().map(event).collect();
         let put = clients.bus.put(&events).await;
         let mut report = report.borrow_mut();
         let refused = put.as_ref().err().map_or(0, |error| error.places.len());
         let sent = events.len().saturating_sub(refused);
         report.sent += u32::try_from(sent).unwrap_or(u32::MAX);
         report.failed = put.err().or(report.failed.take());
-    }
-}
-
-fn refill_due(account: &AccountId) -> BusEvent {
-    BusEvent {
-        detail_type: REFILL_DUE.to_owned(),
-        detail: serde_json::json!({ "account": account }).to_string(),
     }
 }

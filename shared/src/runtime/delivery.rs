@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::domain::timestamp::Timestamp;
+use crate::domain::timestamp::{Timestamp, TimestampError};
 
 /// How far a trigger's time may be ahead of its delivery, in seconds. Clocks differ by much less.
 pub const AHEAD_SECONDS_MAX: i64 = 300;
@@ -14,12 +14,15 @@ pub const AHEAD_SECONDS_MAX: i64 = 300;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveryTime(Timestamp);
 
-/// A trigger's time is ahead of its delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the trigger is dated {time}, but was delivered at {delivered_at}")]
-pub struct TriggerAheadError {
-    pub time: Timestamp,
-    pub delivered_at: Timestamp,
+/// Why nothing is settled up to a trigger's time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TriggerTimeError {
+    /// It is no time. This is a wiring error.
+    #[error("the trigger cannot be read: time {text:?}: {why}")]
+    Unreadable { text: String, why: TimestampError },
+    /// It is ahead of the delivery.
+    #[error("the trigger is dated {time}, but was delivered at {delivered_at}")]
+    Ahead { time: Timestamp, delivered_at: Timestamp },
 }
 
 impl DeliveryTime {
@@ -38,17 +41,19 @@ impl DeliveryTime {
         DeliveryTime(delivered_at.unwrap_or_default())
     }
 
-    /// Checks a trigger's time. A refusal is an alarm.
+    /// The trigger's time, from its text (RFC 3339, UTC). A time ahead of the delivery is an alarm.
     ///
     /// # Errors
-    /// [`TriggerAheadError`] if it is more than five minutes ahead of the delivery.
-    pub fn check(self, time: Timestamp) -> Result<(), TriggerAheadError> {
+    /// [`TriggerTimeError`] if it is no time, or more than five minutes ahead of the delivery.
+    pub fn time_of(self, text: &str) -> Result<Timestamp, TriggerTimeError> {
         let DeliveryTime(delivered_at) = self;
+        let unreadable = |why| TriggerTimeError::Unreadable { text: text.to_owned(), why };
+        let time: Timestamp = text.parse().map_err(unreadable)?;
         if time - delivered_at <= AHEAD_SECONDS_MAX {
-            return Ok(());
+            return Ok(time);
         }
         tracing::error!(alarm = "trigger_ahead", %time, %delivered_at, "a trigger is dated ahead");
-        Err(TriggerAheadError { time, delivered_at })
+        Err(TriggerTimeError::Ahead { time, delivered_at })
     }
 }
 
@@ -63,8 +68,13 @@ mod tests {
         let deadline_ms = u64::try_from(deadline).unwrap() * 1_000 + 999;
         let delivery = DeliveryTime::before_deadline(deadline_ms, Duration::from_secs(120));
         assert_eq!(delivery, DeliveryTime::at(at("2026-11-22T11:00:00Z")));
-        assert_eq!(delivery.check(at("2026-11-22T11:05:00Z")), Ok(()));
-        assert!(delivery.check(at("2026-11-22T11:05:01Z")).is_err());
-        assert_eq!(delivery.check(at("2020-01-01T00:00:00Z")), Ok(()), "late is fine");
+        for text in ["2026-11-22T11:05:00Z", "2020-01-01T00:00:00Z"] {
+            assert_eq!(delivery.time_of(text), Ok(at(text)), "late is fine");
+        }
+        let (ahead, delivered_at) = (at("2026-11-22T11:05:01Z"), at("2026-11-22T11:00:00Z"));
+        let refused = Err(TriggerTimeError::Ahead { time: ahead, delivered_at });
+        assert_eq!(delivery.time_of("2026-11-22T11:05:01Z"), refused);
+        let unreadable = delivery.time_of("now");
+        assert!(matches!(unreadable, Err(TriggerTimeError::Unreadable { .. })), "{unreadable:?}");
     }
 }

@@ -16,6 +16,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use aws_types::SdkConfig;
 use serde_json::{Value, json};
 use tollgate::domain::timestamp::Timestamp;
+use tollgate::runtime::account_event::AccountEvent;
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::bus::Bus;
 use tollgate::runtime::delivery::DeliveryTime;
@@ -322,7 +323,7 @@ impl Functions {
         delivered: Timestamp,
     ) -> Result<Vec<String>, String> {
         let event = json!({"time": time, "detail": {"account": account}});
-        let trigger: auto_refill::RefillTrigger = serde_json::from_value(event).expect("a trigger");
+        let trigger: AccountEvent = serde_json::from_value(event).expect("a trigger");
         let delivered = DeliveryTime::at(delivered);
         let outlook = self.network.parts().weather.outlook();
         let run = self.run("auto-refill", auto_refill::TIMEOUT, async |process| {
@@ -348,8 +349,7 @@ impl Functions {
         delivered: Timestamp,
     ) -> Result<String, String> {
         let event = json!({"time": time, "detail": {"account": account}});
-        let trigger: confirm_deletion::DeletionTrigger =
-            serde_json::from_value(event).expect("a trigger");
+        let trigger: AccountEvent = serde_json::from_value(event).expect("a trigger");
         let delivered = DeliveryTime::at(delivered);
         let outlook = self.network.parts().weather.outlook();
         let run = self.run("confirm-deletion", confirm_deletion::TIMEOUT, async |process| {
