@@ -161,6 +161,27 @@ async fn everything_that_a_suspension_stopped_starts_in_one_request() {
 }
 
 #[tokio::test]
+async fn of_two_requests_at_once_one_starts_and_charges() {
+    for (keys, expected) in [(["k-1", "k-1"], [200, 200]), (["k-1", "k-2"], [200, 409])] {
+        let api = suspended().await;
+        api.ledger.credit(ALICE, "pi_2", "10", "15:02:00").await;
+        let other = api.another();
+        let [first, second] = keys.map(|key| by(START, "15:10:00").key(key));
+        let send = async |billing, event: ApiEvent| -> Answered {
+            resources::handle(billing, event.request()).await.into()
+        };
+        let (one, two) = tokio::join!(send(&api.billing, first), send(&other, second));
+        let mut statuses = [one.status, two.status];
+        statuses.sort_unstable();
+        assert_eq!(statuses, expected, "{one:?} {two:?}");
+        let state = api.ledger.head(ALICE).await.state;
+        // Two machines for the last fifty minutes of the hour.
+        assert_eq!((state.balance(), state.billed.count()), (named("9.00"), 2));
+        check(&api.ledger, ALICE).await;
+    }
+}
+
+#[tokio::test]
 async fn all_start_or_none_and_the_refusal_says_what_is_missing() {
     let api = with_credit("20").await;
     let ids: Vec<String> = (0..20).map(|number| format!("r{number}")).collect();

@@ -138,6 +138,47 @@ async fn bank_debit_that_came_after_days_is_credited_instead_of_charging() {
 }
 
 #[tokio::test]
+async fn bank_debit_that_did_not_come_charges_as_agreed() {
+    let methods = ("STRIPE_PAYMENT_METHODS", "card,us_bank_account");
+    let world = PaymentWorld::with(&[methods]).await;
+    world.wanting(VISA).await;
+    let session = world.session("100.00", None).await;
+    world.pay(&session, "method=us_bank_account").await;
+    world.deliver_all().await;
+    world.advance(5 * DAY);
+    world.stand_in.resolve_debit(&session, DebitEnd::Failed).unwrap();
+    assert_eq!(world.refill().await.charged, 1);
+    // While Stripe cannot be asked about one, nothing is charged, and nobody has to look.
+    let world = PaymentWorld::with(&[methods]).await;
+    world.wanting(VISA).await;
+    let session = world.session("100.00", None).await;
+    world.pay(&session, "method=us_bank_account").await;
+    world.deliver_all().await;
+    world.advance(5 * DAY);
+    let look = "GET /v1/payment_intents/{intent}";
+    world.stand_in.fail_next(look, 9, StripeFaultKind::ConnectionDropped);
+    let report = world.refill().await;
+    assert_eq!((report.charged, report.open, report.stuck), (0, 1, 0), "{report:?}");
+}
+
+#[tokio::test]
+async fn event_of_a_bank_debit_beside_a_refill_credits_once_and_charges_nothing() {
+    let methods = ("STRIPE_PAYMENT_METHODS", "card,us_bank_account");
+    let world = PaymentWorld::with(&[methods]).await;
+    world.wanting(VISA).await;
+    let session = world.session("100.00", None).await;
+    world.pay(&session, "method=us_bank_account").await;
+    world.deliver_all().await;
+    world.advance(5 * DAY);
+    world.stand_in.resolve_debit(&session, DebitEnd::Succeeded).unwrap();
+    let (report, _delivered) = tokio::join!(world.refill(), world.deliver_all());
+    assert_eq!(report.charged, 0, "{report:?}");
+    assert_eq!((world.state().await.balance(), world.charged_cents()), (named("125"), 12_500));
+    world.deliver_everything_again().await;
+    world.check().await;
+}
+
+#[tokio::test]
 async fn abandoned_page_holds_a_refill_back_half_an_hour_at_most() {
     let world = PaymentWorld::new().await;
     world.wanting(VISA).await;

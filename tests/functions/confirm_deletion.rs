@@ -115,6 +115,36 @@ async fn payment_whose_events_are_lost_is_credited_and_nothing_is_deleted() {
 }
 
 #[tokio::test]
+async fn event_of_a_payment_beside_the_run_credits_once_and_nothing_is_deleted() {
+    let world = deleting().await;
+    let session = page_at_the_last_minute(&world).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    let (report, _delivered) = tokio::join!(world.confirm_deletion(), world.deliver_all());
+    assert_ne!(report, DeletionReport::Deleted);
+    assert_eq!(world.state().await.balance(), named("25"));
+    assert_eq!((world.count("topup").await, world.count("deleted").await), (2, 0));
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_process_that_dies_anywhere_credits_a_payment_once() {
+    let prepare = async |world: &PaymentWorld| {
+        become_deleting(world).await;
+        let session = page_at_the_last_minute(world).await;
+        world.pay(&session, &format!("card={VISA}")).await;
+    };
+    let process = async |world: &PaymentWorld| {
+        world.confirm_deletion().await;
+    };
+    let look = async |world: &PaymentWorld| {
+        assert_eq!(world.state().await.balance(), named("25"));
+        assert_eq!((world.count("topup").await, world.count("deleted").await), (2, 0));
+        world.check().await;
+    };
+    assert!(die_everywhere(prepare, process, look).await >= 8);
+}
+
+#[tokio::test]
 async fn payment_of_three_weeks_ago_is_credited() {
     let world = deleting().await;
     let session = page_at_the_last_minute(&world).await;

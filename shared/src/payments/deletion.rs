@@ -40,7 +40,7 @@ pub enum DeletionStep {
 
 impl Payments<'_> {
     /// Ends the customer's payment pages, asks Stripe for payments, and deletes what the account
-    /// keeps if there are none. Only if no row came in since the account was read.
+    /// keeps if there are none. Only if neither a row nor a page came in meanwhile.
     ///
     /// # Errors
     /// [`PaymentError`] if the ledger fails. That Stripe fails is a [`DeletionStep`].
@@ -80,7 +80,7 @@ impl Payments<'_> {
                 Clearance::Clear
             });
         };
-        let look = async || self.hand_payments(account, &customer, LOOKED_BACK_SECONDS).await;
+        let look = async || self.hand_payments(&customer, &pages, LOOKED_BACK_SECONDS).await;
         let mut found = look().await?;
         if let HandPayments::OpenPages(open_pages) = &found {
             for page in open_pages {

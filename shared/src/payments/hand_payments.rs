@@ -3,7 +3,7 @@
 
 use crate::domain::account::{AccountState, PendingPayment, Standing};
 use crate::domain::event::CreditKind;
-use crate::domain::ids::{AccountId, CustomerId, PaymentId};
+use crate::domain::ids::{CustomerId, PaymentId};
 use crate::domain::payment_pages::MadePage;
 use crate::domain::timestamp::{DAY, MINUTE, Timestamp};
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
@@ -48,16 +48,15 @@ pub(super) const PAGE_BEGUN: &str = "a payment page is being opened";
 
 impl Payments<'_> {
     /// Looks at the customer's own payments of the last `looked_back_seconds` at Stripe, and
-    /// credits those that are paid.
+    /// credits those that are paid. `pages` are the account's unpaid ones.
     pub(super) async fn hand_payments(
         &self,
-        account: &AccountId,
         customer: &CustomerId,
+        pages: &[MadePage],
         looked_back_seconds: i64,
     ) -> Result<HandPayments, PaymentError> {
         // A page that is being made is not at Stripe yet.
-        let pages = self.billing.store.unpaid_pages(account).await?.pages;
-        let mut under_way = self.is_one_begun(&pages).then_some(PAGE_BEGUN);
+        let mut under_way = self.is_one_begun(pages).then_some(PAGE_BEGUN);
         let mut processing = Vec::new();
         let since = self.now.plus(-looked_back_seconds);
         let (mut has_credited, mut open_pages) = (false, Vec::new());

@@ -277,12 +277,14 @@ impl Payments<'_> {
         wanted_since: Timestamp,
     ) -> Result<RefillWay, PaymentError> {
         let is_held = self.now < holds_until(state, wanted_since);
-        let looked = match self.credit_promised(&state.pending).await {
-            Ok(true) => return Ok(RefillWay::LookAgain),
-            Ok(false) => self.hand_payments(account, customer, LOOKED_BACK_SECONDS).await,
-            Err(failure) => Err(failure),
+        let looked = async {
+            if self.credit_promised(&state.pending).await? {
+                return Ok(HandPayments::Credited);
+            }
+            let pages = self.billing.store.unpaid_pages(account).await?.pages;
+            self.hand_payments(customer, &pages, LOOKED_BACK_SECONDS).await
         };
-        match looked {
+        match looked.await {
             Ok(HandPayments::None) => Ok(RefillWay::Free),
             Ok(HandPayments::Credited) => Ok(RefillWay::LookAgain),
             Ok(HandPayments::UnderWay { why, .. }) if is_held => {

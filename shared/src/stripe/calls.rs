@@ -121,7 +121,7 @@ impl Stripe {
         since: Timestamp,
     ) -> Result<Vec<CheckoutSession>, StripeError> {
         let id_of = |session: &CheckoutSession| session.id.clone();
-        self.made_since("/checkout/sessions", customer, since, id_of).await
+        self.made("/checkout/sessions", customer, (since, None), id_of).await
     }
 
     /// A customer's payments made since an instant, newest first.
@@ -134,22 +134,26 @@ impl Stripe {
         since: Timestamp,
     ) -> Result<Vec<PaymentIntent>, StripeError> {
         let id_of = |intent: &PaymentIntent| intent.id.clone();
-        self.made_since("/payment_intents", customer, since, id_of).await
+        self.made("/payment_intents", customer, (since, None), id_of).await
     }
 
-    async fn made_since<T: serde::de::DeserializeOwned>(
+    /// A customer's objects made in this time, both ends included, newest first.
+    async fn made<T: serde::de::DeserializeOwned>(
         &self,
         path: &str,
         customer: &CustomerId,
-        since: Timestamp,
+        (from, to): (Timestamp, Option<Timestamp>),
         id_of: impl Fn(&T) -> String,
     ) -> Result<Vec<T>, StripeError> {
         self.all(|last: Option<&T>| {
             let mut query = Fields::from([
                 ("customer", customer.to_string()),
-                ("created[gte]", since.seconds().to_string()),
+                ("created[gte]", from.seconds().to_string()),
                 ("limit", PAGE.to_string()),
             ]);
+            if let Some(to) = to {
+                query.insert("created[lte]", to.seconds().to_string());
+            }
             if let Some(last) = last {
                 query.insert("starting_after", id_of(last));
             }

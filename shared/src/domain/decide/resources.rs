@@ -100,8 +100,8 @@ pub(super) fn start(
 }
 
 /// The credit that these starts need, in USD, up to the cent: for the `seconds` that are left of the
-/// hour, and ten more minutes of everything that then runs. Before each start there must be what every start needs.
-/// Grants may exclude some of it, so more can be needed.
+/// hour, and ten more minutes of everything that then runs. Before each start there must be what
+/// every start needs. Grants may exclude some of it, so more can be needed.
 pub(crate) fn credit_for_starts(
     state: &AccountState,
     starts: &[ResourceStart],

@@ -188,8 +188,8 @@ impl Stripe {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<StripeInvoice>, StripeError> {
-        self.made_between("/invoices", customer, [from, to], |invoice: &StripeInvoice| &invoice.id)
-            .await
+        let id_of = |invoice: &StripeInvoice| invoice.id.clone();
+        self.made("/invoices", customer, (from, Some(to)), id_of).await
     }
 
     /// A customer's charges made in this time, both ends included, newest first.
@@ -202,8 +202,8 @@ impl Stripe {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<StripeCharge>, StripeError> {
-        self.made_between("/charges", customer, [from, to], |charge: &StripeCharge| &charge.id)
-            .await
+        let id_of = |charge: &StripeCharge| charge.id.clone();
+        self.made("/charges", customer, (from, Some(to)), id_of).await
     }
 
     /// The charges of a payment, newest first.
@@ -215,27 +215,5 @@ impl Stripe {
         let request = RequestBuilder::new(StripeMethod::Get, "/charges").query(&query);
         let page: ObjectList<StripeCharge> = self.connection.ask(request).await?;
         Ok(page.data)
-    }
-
-    async fn made_between<T: serde::de::DeserializeOwned>(
-        &self,
-        path: &str,
-        customer: &CustomerId,
-        [from, to]: [Timestamp; 2],
-        id_of: impl Fn(&T) -> &str,
-    ) -> Result<Vec<T>, StripeError> {
-        self.all(|last: Option<&T>| {
-            let mut query = Fields::from([
-                ("customer", customer.to_string()),
-                ("created[gte]", from.seconds().to_string()),
-                ("created[lte]", to.seconds().to_string()),
-                ("limit", PAGE.to_string()),
-            ]);
-            if let Some(last) = last {
-                query.insert("starting_after", id_of(last).to_owned());
-            }
-            RequestBuilder::new(StripeMethod::Get, path).query(&query)
-        })
-        .await
     }
 }
