@@ -35,34 +35,36 @@ export const readReturning = () => read('v1/account/returning');
  */
 export function returning(context, changed) {
   const place = h('div', { class: 'stack' });
-  // Projects are shown with or without it.
-  const load = () => Promise.all([readReturning(), read('v1/balance')]).catch(() => null);
-  const reload = loading(
-    place,
-    load,
-    (found) => {
-      if (!found) return [];
-      const [offers, { restart }] = found;
-      const cards = Object.entries(WAYS)
-        .filter(([name]) => offers[name].resources > 0)
-        .map(([name, way]) => offer(way, offers[name], name, ended));
-      // Whoever chose that resources start by themselves can choose otherwise at any time.
-      const isChoice = offers.start.resources > 0 || restart === 'in_order';
-      return [...cards, isChoice && policy(restart)];
-    },
-    1,
-  );
-  const ended = () => {
-    refreshBalance().catch(() => {});
-    changed();
-    reload();
+  let restart = null;
+  let reload = null;
+  let before = null;
+  const show = (offers) => {
+    if (!offers) return [];
+    const cards = Object.entries(WAYS)
+      .filter(([name]) => offers[name].resources > 0)
+      .map(([name, way]) => offer(way, offers[name], name, ended));
+    // Whoever chose that resources start by themselves can choose otherwise at any time.
+    const isChoice = offers.start.resources > 0 || restart === 'in_order';
+    return [...cards, isChoice && policy(restart)];
   };
-  context.onMoved(reload);
-  // Credit may have come, or a resource was started by itself.
-  let isFirst = true;
-  watchBalance(() => {
-    if (!isFirst) reload();
-    isFirst = false;
+  // Projects are shown with or without it.
+  const load = () => readReturning().catch(() => null);
+  const ended = () => {
+    changed();
+    before = null;
+    refreshBalance().catch(reload);
+  };
+  context.onMoved(() => {
+    before = null;
+  });
+  // What returns is read again if credit came, or a resource was started by itself.
+  watchBalance((balance) => {
+    const next = JSON.stringify([balance.standing, balance.balance, balance.rate_per_hour, balance.restart]);
+    if (next === before) return;
+    before = next;
+    restart = balance.restart;
+    if (reload) reload();
+    else reload = loading(place, load, show, 1);
   }, context.signal);
   return place;
 }
@@ -113,6 +115,7 @@ function policy(restart) {
     try {
       await write('PUT', 'v1/account/restart-policy', { restart: on ? 'in_order' : 'manual' });
       announce(on ? 'Resources will start by themselves.' : 'Resources will stay off until you start them.');
+      refreshBalance().catch(() => {});
     } catch (problem) {
       choice.input.checked = !on;
       problems.show(problem);
