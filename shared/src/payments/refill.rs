@@ -16,6 +16,12 @@
 //!
 //! An attempt only ever fails when its invoice can no longer be paid: it is made void *first*. If
 //! it cannot be, because it was paid, it is credited.
+//!
+//! Here an attempt begins and walks its steps; `judge` finds out how far another run came, and
+//! `end` ends it.
+
+mod end;
+mod judge;
 
 use crate::domain::account::{AccountState, RefillAttempt};
 use crate::domain::command::Command;
@@ -23,27 +29,21 @@ use crate::domain::event::{Cause, Change, CreditKind, RefillChange, RefillDeclin
 use crate::domain::ids::{AccountId, CustomerId};
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
-use crate::payments::decline::{self, DeclineClass};
 use crate::payments::hand_payments::{HandPayments, PAGE_OPEN, holds_until};
-use crate::payments::{PaymentError, PaymentOutcome, Payments};
+use crate::payments::refill::judge::Reached;
+use crate::payments::{PaymentError, Payments};
 use crate::runtime::billing::Visit;
-use crate::store::{CommandError, CommandOutcome, Plan, RefillConfirmation};
+use crate::store::{CommandError, CommandOutcome, Plan};
 use crate::stripe::calls::NewInvoice;
 use crate::stripe::error::ErrorDetail;
 use crate::stripe::keys::IdempotencyKey;
 use crate::stripe::metadata::Purchase;
 use crate::stripe::objects::{PaymentIntent, StripeInvoice};
-use crate::stripe::webhook_event::{PaidPayment, StripeIds, paid_invoice};
 use crate::stripe::{DeclinedCharge, StripeError};
 
 /// From this age on an attempt is settled by looking: Stripe keeps idempotency keys for at least 24
 /// hours, and four are kept clear for clocks and queues.
 const KEYS_SECONDS: i64 = 20 * HOUR;
-/// How long a charge whose answer nobody knows may still turn out to have been made. After that it
-/// is made void, which settles it either way.
-const UNRESOLVED_SECONDS: i64 = HOUR;
-/// Invoices are looked for from this long before the attempt began: clocks differ.
-const CLOCKS_SECONDS: i64 = HOUR;
 /// Payments of the last day are looked at before a charge. A payment page is open for half an hour,
 /// and Stripe repeats the events of older payments.
 const LOOKED_BACK_SECONDS: i64 = DAY;
@@ -71,21 +71,6 @@ pub enum RefillStep {
     Open { attempt: u32, why: String },
     /// Still open, and somebody must look.
     Stuck { attempt: u32, why: String },
-}
-
-/// How far a walk came before it had to be settled by looking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reached {
-    /// It did not begin: the keys are too old.
-    Nothing,
-    /// Whether there is an invoice is not known.
-    Invoice,
-    /// Item or finalization are not known: nothing was charged.
-    Draft,
-    /// Whether the card was charged is not known.
-    Pay,
-    /// The customer was asked.
-    Asked,
 }
 
 /// Whether there can be anything of an attempt at Stripe.
@@ -117,13 +102,6 @@ enum RefillWay {
     Held {
         why: String,
     },
-}
-
-/// What became of an invoice that was to be made void.
-enum Voided {
-    Void,
-    Paid(Box<StripeInvoice>),
-    StillOpen,
 }
 
 impl Payments<'_> {
@@ -161,60 +139,6 @@ impl Payments<'_> {
             }
         }
         Ok(steps)
-    }
-
-    /// Calls off an attempt that waits for its customer, who is paying by hand instead. If it was
-    /// paid after all, it is credited. The next attempt does not begin while the page is open.
-    ///
-    /// # Errors
-    /// [`PaymentError`]; that Stripe fails is an error here: nothing else may be charged before this is
-    /// settled.
-    pub async fn supersede(
-        &self,
-        account: &AccountId,
-        attempt: &RefillAttempt,
-    ) -> Result<(), PaymentError> {
-        let Some(invoice) = self.find(account, attempt).await? else { return Ok(()) };
-        Box::pin(self.give_up(account, attempt, &invoice, RefillDecline::CalledOff, "superseded"))
-            .await
-            .map(drop)
-    }
-
-    /// Ends the open attempt on behalf of staff, for example if it is stuck: makes its invoice void
-    /// first, then records the reason. If the invoice was paid after all, it is credited. The step is
-    /// [`RefillStep::Open`] while Stripe still processes the payment.
-    ///
-    /// # Errors
-    /// [`Refusal::AttemptNotOpen`] if no attempt is open; [`PaymentError`].
-    pub async fn abandon(
-        &self,
-        account: &AccountId,
-        reason: &str,
-    ) -> Result<RefillStep, PaymentError> {
-        let head = self.billing.store.head(account).await?;
-        let state = head.map(|head| head.state).ok_or(Refusal::AccountNotOpen);
-        let state = state.map_err(PaymentError::Refused)?;
-        let not_open = Refusal::AttemptNotOpen { attempt: state.refill.attempts_so_far };
-        let attempt = state.refill.attempt.ok_or(PaymentError::Refused(not_open))?;
-        if let Some(invoice) = self.find(account, &attempt).await? {
-            match self.void(&invoice.id).await? {
-                Voided::Void => {}
-                Voided::Paid(invoice) => {
-                    match Box::pin(self.paid(account, &attempt, &invoice)).await {
-                        // What was paid is not what was to be bought. Staff settle it by hand.
-                        Err(PaymentError::Mismatch { payment, why }) => {
-                            stuck(account, &attempt, format!("{payment} is abandoned: {why}"));
-                        }
-                        step => return step,
-                    }
-                }
-                Voided::StillOpen => {
-                    return Ok(open(&attempt, format!("{} cannot be made void yet", invoice.id)));
-                }
-            }
-        }
-        let (decline, reason) = (RefillDecline::NotCharged, Some(reason.to_owned()));
-        Box::pin(self.fail_because(account, &attempt, decline, "abandoned", reason)).await
     }
 
     async fn settled_state(
@@ -479,357 +403,6 @@ impl Payments<'_> {
         }
         self.stripe.finalize_invoice(&invoice.id, &key(account, attempt, "finalize")).await
     }
-
-    /// A step before the charge came to nothing. What Stripe does not accept (no tax without an
-    /// address, a key without the permission) is the operator's to repair, not a decline, as long
-    /// as a refill may still be charged.
-    async fn unfinished(
-        &self,
-        account: &AccountId,
-        attempt: &RefillAttempt,
-        reached: Reached,
-        error: StripeError,
-    ) -> Result<RefillStep, PaymentError> {
-        if error.may_pass() {
-            return Err(error.into());
-        }
-        let head = self.billing.store.head(account).await?;
-        let is_possible = head.is_some_and(|head| head.state.is_refill_possible());
-        if is_possible && matches!(error, StripeError::Rejected(_)) {
-            return Err(error.into());
-        }
-        self.look_after(account, attempt, reached, &error).await
-    }
-
-    async fn look_after(
-        &self,
-        account: &AccountId,
-        attempt: &RefillAttempt,
-        reached: Reached,
-        error: &StripeError,
-    ) -> Result<RefillStep, PaymentError> {
-        tracing::error!(alarm = "refill_unresolved", %account, attempt = attempt.number, ?reached, %error);
-        self.look(account, attempt, reached).await
-    }
-
-    /// Finds out how far an attempt came, and settles it.
-    async fn look(
-        &self,
-        account: &AccountId,
-        attempt: &RefillAttempt,
-        reached: Reached,
-    ) -> Result<RefillStep, PaymentError> {
-        let Some(invoice) = self.find(account, attempt).await? else {
-            // Nothing that could be paid: whatever may still be made is a draft that nobody
-            // finalizes.
-            return self.fail(account, attempt, RefillDecline::NotCharged, "not_invoiced").await;
-        };
-        Box::pin(self.judge(account, attempt, &invoice, reached)).await
-    }
-
-    async fn judge(
-        &self,
-        account: &AccountId,
-        attempt: &RefillAttempt,
-        invoice: &StripeInvoice,
-        reached: Reached,
-    ) -> Result<RefillStep, PaymentError> {
-        match (invoice.status.as_deref(), reached) {
-            (Some("paid"), _) => self.paid(account, attempt, invoice).await,
-            (Some("draft"), Reached::Invoice) => {
-                Box::pin(self.walk_from(account, attempt, invoice, Age::Known)).await
-            }
-            // Deleted first: another run might still make it final and pay it.
-            (Some("draft"), _) => {
-                self.give_up(account, attempt, invoice, RefillDecline::NotCharged, "not_finalized")
-                    .await
-            }
-            (Some("open"), _) => {
-                Box::pin(self.judge_open(account, attempt, invoice, reached)).await
-            }
-            // Made void before its time, because it was no longer needed. Whoever did it died
-            // before its row.
-            // If it is still needed, staff made it void at Stripe, and it is not charged again at
-            // once.
-            (Some("void"), Reached::Asked)
-                if attempt.void_at.is_some_and(|void_at| self.now < void_at) =>
-            {
-                let (decline, code) = if self.is_agreed(account, attempt).await? {
-                    (RefillDecline::NotCharged, "void")
-                } else {
-                    (RefillDecline::CalledOff, "called_off")
-                };
-                self.fail(account, attempt, decline, code).await
-            }
-            (Some("void" | "uncollectible"), _) => {
-                let declined = intent(invoice).and_then(declined_of);
-                let undeclined = match reached {
-                    // A run made it void after the customer's time, and died before its row.
-                    Reached::Asked => (RefillDecline::Later, "authentication_required"),
-                    Reached::Nothing | Reached::Invoice | Reached::Draft | Reached::Pay => {
-                        (RefillDecline::NotCharged, "void")
-                    }
-                };
-                let (decline, code) =
-                    declined.map_or((undeclined.0, undeclined.1.to_owned()), classed);
-                self.fail(account, attempt, decline, &code).await
-            }
-            (status, _) => {
-                Ok(stuck(account, attempt, format!("{} has the status {status:?}", invoice.id)))
-            }
-        }
-    }
-
-    async fn judge_open(
-        &self,
-        account: &AccountId,
-        attempt: &RefillAttempt,
-        invoice: &StripeInvoice,
-        reached: Reached,
-    ) -> Result<RefillStep, PaymentError> {
-        let intent = intent(invoice);
-        match intent.and_then(|intent| intent.status.as_deref()) {
-            Some("processing" | "requires_capture") => {
-                return Ok(open(attempt, "the payment is processing".to_owned()));
-            }
-            Some("succeeded") => return self.paid(account, attempt, invoice).await,
-            Some(_) | None => {}
-        }
-        let is_over = attempt.void_at.is_some_and(|void_at| void_at <= self.now);
-        match (intent.and_then(declined_of), reached) {
-            (_, Reached::Asked) if is_over => {
-                self.give_up(
-                    account,
-                    attempt,
-                    invoice,
-                    RefillDecline::Later,
-                    "authentication_required",
-                )
-                .await
-            }
-            (_, Reached::Asked) => {
-                if self.is_agreed(account, attempt).await? {
-                    return Ok(RefillStep::NeedsCustomer { attempt: attempt.number });
-                }
-                self.give_up(account, attempt, invoice, RefillDecline::CalledOff, "called_off")
-                    .await
-            }
-            (Some(declined), _) if decline::class(&declined) == DeclineClass::NeedsCustomer => {
-                Box::pin(self.ask(account, attempt, &invoice.id)).await
-            }
-            (Some(declined), _) => self.declined(account, attempt, invoice, &declined).await,
-            (None, _)
-                if intent
-                    .is_some_and(|intent| intent.status.as_deref() == Some("requires_action")) =>
-            {
-                Box::pin(self.ask(account, attempt, &invoice.id)).await
-            }
-            // It was never tried, as far as Stripe knows: perhaps it is just being tried.
-            (None, Reached::Pay) if self.now - attempt.begun_at < UNRESOLVED_SECONDS => {
-                Ok(stuck(account, attempt, "whether the card was charged is not known".to_owned()))
-            }
-            (None, _) => {
-                self.give_up(account, attempt, invoice, RefillDecline::NotCharged, "unresolved")
-                    .await
-            }
-        }
-    }
-
-    /// The attempt's invoice, by its metadata, with its payment.
-    async fn find(
-        &self,
-        account: &AccountId,
-        attempt: &RefillAttempt,
-    ) -> Result<Option<StripeInvoice>, StripeError> {
-        let since = attempt.begun_at.plus(-CLOCKS_SECONDS);
-        let invoices = self.stripe.invoices_since(&attempt.customer, since).await?;
-        let settings = self.stripe.settings();
-        let is_ours = |invoice: &&StripeInvoice| {
-            let purchase = Purchase::read(&invoice.metadata).ok().flatten();
-            purchase.is_some_and(|purchase| {
-                let of_attempt = matches!(purchase.kind, CreditKind::Refill { attempt: n, .. } if n == attempt.number);
-                purchase.account == *account && of_attempt
-            }) && settings.is_own(&invoice.metadata)
-        };
-        // There is one; should there ever be more, what was paid counts, then what can be paid.
-        let order = ["paid", "open", "draft", "uncollectible", "void"];
-        let rank = |invoice: &&StripeInvoice| {
-            order.iter().position(|status| invoice.status.as_deref() == Some(*status))
-        };
-        let Some(found) = invoices.iter().filter(is_ours).min_by_key(rank) else { return Ok(None) };
-        self.stripe.invoice(&found.id).await.map(Some)
-    }
-
-    async fn paid(
-        &self,
-        account: &AccountId,
-        attempt: &RefillAttempt,
-        invoice: &StripeInvoice,
-    ) -> Result<RefillStep, PaymentError> {
-        let succeeded =
-            intent(invoice).filter(|intent| intent.status.as_deref() == Some("succeeded"));
-        if !invoice.is_paid() && succeeded.is_none() {
-            return Ok(open(
-                attempt,
-                format!("{} has the status {:?}", invoice.id, invoice.status),
-            ));
-        }
-        let unreadable = |why| PaymentError::Mismatch { payment: invoice.id.clone(), why };
-        let read = paid_invoice(invoice, None).map_err(unreadable)?;
-        // The invoice may not know yet what its payment received.
-        let received_cents = succeeded
-            .and_then(|intent| intent.amount_received)
-            .unwrap_or_default()
-            .max(read.received_cents);
-        let ids = StripeIds { invoice: Some(invoice.id.clone()), ..read.ids };
-        // What was to be bought, and by whom, stands in the row, not in what Stripe was told:
-        // nothing to be looked up.
-        let purchase = Some(purchase(account, attempt));
-        let installation = self.stripe.settings().installation.clone();
-        let paid =
-            PaidPayment { received_cents, purchase, ids, customer: None, installation, ..read };
-        match Box::pin(self.credit(&paid)).await? {
-            PaymentOutcome::Recorded { .. } | PaymentOutcome::AlreadyRecorded { .. } => {
-                Ok(RefillStep::Charged { attempt: attempt.number })
-            }
-            PaymentOutcome::Noted { .. } | PaymentOutcome::Foreign | PaymentOutcome::Ignored => {
-                Ok(stuck(account, attempt, format!("{} was paid and not credited", invoice.id)))
-            }
-        }
-    }
-
-    async fn declined(
-        &self,
-        account: &AccountId,
-        attempt: &RefillAttempt,
-        invoice: &StripeInvoice,
-        declined: &DeclinedCharge,
-    ) -> Result<RefillStep, PaymentError> {
-        match decline::class(declined).decline() {
-            Some(decline) => self.give_up(account, attempt, invoice, decline, &declined.code).await,
-            None => Box::pin(self.ask(account, attempt, &invoice.id)).await,
-        }
-    }
-
-    /// Leaves the invoice open for the customer, and publishes where it can be paid.
-    async fn ask(
-        &self,
-        account: &AccountId,
-        attempt: &RefillAttempt,
-        invoice: &str,
-    ) -> Result<RefillStep, PaymentError> {
-        let invoice = self.stripe.invoice(invoice).await?;
-        // An old answer is returned again: meanwhile it may have been paid, or made void.
-        match invoice.status.as_deref() {
-            Some("paid") => return self.paid(account, attempt, &invoice).await,
-            Some("void" | "uncollectible") => {
-                return self
-                    .fail(account, attempt, RefillDecline::Later, "authentication_required")
-                    .await;
-            }
-            Some(_) | None => {}
-        }
-        let url = invoice.hosted_invoice_url;
-        if let Some(url) = url.clone() {
-            let confirmation = RefillConfirmation { attempt: attempt.number, url };
-            self.billing.store.set_confirmation(account, &confirmation).await?;
-        }
-        let ask = |_: &AccountState| {
-            Ok(Command::AskCustomer { attempt: attempt.number, url: url.clone() })
-        };
-        // Boxed, like the one below: tests poll this deep in a stack of 2 MB.
-        match Box::pin(self.append(account, Cause::Command, Plan::on_state(&ask))).await {
-            Ok(_)
-            | Err(PaymentError::Refused(
-                Refusal::CustomerAlreadyAsked { .. } | Refusal::AttemptNotOpen { .. },
-            )) => Ok(RefillStep::NeedsCustomer { attempt: attempt.number }),
-            Err(failure) => Err(failure),
-        }
-    }
-
-    /// Whether the attempt is still needed and agreed, by the account as it is now.
-    async fn is_agreed(
-        &self,
-        account: &AccountId,
-        attempt: &RefillAttempt,
-    ) -> Result<bool, PaymentError> {
-        let head = self.billing.store.head(account).await?;
-        Ok(head.is_some_and(|head| head.state.is_refill_agreed(attempt, self.now)))
-    }
-
-    /// Makes the invoice void (a draft is deleted), then records the failure; or credits it, if it
-    /// was paid.
-    async fn give_up(
-        &self,
-        account: &AccountId,
-        attempt: &RefillAttempt,
-        invoice: &StripeInvoice,
-        decline: RefillDecline,
-        code: &str,
-    ) -> Result<RefillStep, PaymentError> {
-        match self.void(&invoice.id).await? {
-            Voided::Void => self.fail(account, attempt, decline, code).await,
-            Voided::Paid(invoice) => self.paid(account, attempt, &invoice).await,
-            Voided::StillOpen => {
-                Ok(open(attempt, format!("{} cannot be made void yet", invoice.id)))
-            }
-        }
-    }
-
-    async fn void(&self, invoice: &str) -> Result<Voided, StripeError> {
-        match self.stripe.void_invoice(invoice).await {
-            Ok(_) => return Ok(Voided::Void),
-            Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        let found = match self.stripe.invoice(invoice).await {
-            // It was a draft, and is deleted.
-            Err(StripeError::NotFound { .. }) => return Ok(Voided::Void),
-            found => found?,
-        };
-        Ok(match found.status.as_deref() {
-            Some("paid") => Voided::Paid(Box::new(found)),
-            Some("void" | "uncollectible") => Voided::Void,
-            Some("draft") => match self.stripe.delete_invoice(invoice).await {
-                Ok(_) | Err(StripeError::NotFound { .. }) => Voided::Void,
-                // It was made final in between.
-                Err(StripeError::Rejected(_)) => Voided::StillOpen,
-                Err(error) => return Err(error),
-            },
-            Some(_) | None => Voided::StillOpen,
-        })
-    }
-
-    async fn fail(
-        &self,
-        account: &AccountId,
-        attempt: &RefillAttempt,
-        decline: RefillDecline,
-        code: &str,
-    ) -> Result<RefillStep, PaymentError> {
-        self.fail_because(account, attempt, decline, code, None).await
-    }
-
-    async fn fail_because(
-        &self,
-        account: &AccountId,
-        attempt: &RefillAttempt,
-        decline: RefillDecline,
-        code: &str,
-        reason: Option<String>,
-    ) -> Result<RefillStep, PaymentError> {
-        let number = attempt.number;
-        let fail = |_: &AccountState| {
-            let code = code.to_owned();
-            Ok(Command::FailRefill { attempt: number, decline, code, reason: reason.clone() })
-        };
-        match Box::pin(self.append(account, Cause::Command, Plan::on_state(&fail))).await {
-            Ok(_) | Err(PaymentError::Refused(Refusal::AttemptNotOpen { .. })) => {
-                Ok(RefillStep::Failed { attempt: number, code: code.to_owned() })
-            }
-            Err(failure) => Err(failure),
-        }
-    }
 }
 
 fn key(account: &AccountId, attempt: &RefillAttempt, step: &str) -> IdempotencyKey {
@@ -882,10 +455,6 @@ fn is_untried(invoice: &StripeInvoice) -> bool {
 /// Why the payment's last try failed.
 fn declined_of(intent: &PaymentIntent) -> Option<DeclinedCharge> {
     intent.last_payment_error.as_ref().map(ErrorDetail::declined)
-}
-
-fn classed(declined: DeclinedCharge) -> (RefillDecline, String) {
-    (decline::class(&declined).decline().unwrap_or(RefillDecline::Later), declined.code)
 }
 
 fn open(attempt: &RefillAttempt, why: String) -> RefillStep {
