@@ -1,0 +1,146 @@
+//! What staff do, and the webhook.
+
+use serde_json::{Value, json};
+use stripe_stand_in::Delivery;
+
+use crate::answers::access::not_allowed;
+use crate::answers::recorder::{Recorder, bonus, last, pay};
+use crate::support::GOOD_CARD;
+
+pub(super) async fn staff(r: &mut Recorder<'_>) {
+    let admin = r.world.operator.clone();
+    let null = &Value::Null;
+    let prices = "PUT /v1/admin/prices";
+    r.ask(&admin, "good", "GET /v1/admin/prices", null).await;
+    let price = |more: Value| {
+        let mut price =
+            json!({"sku": "vm-small", "unit": "hour", "kind": "instance", "rate": "1.00"});
+        price.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"prices": [price]})
+    };
+    r.ask(&admin, "a new price", prices, &price(json!({"valid_from": "2026-12-01T00:00:00Z"})))
+        .await;
+    for (case, body) in [
+        ("none at all", json!({"prices": []})),
+        ("no time", price(json!({"valid_from": "tomorrow"}))),
+        ("not at a full hour", price(json!({"valid_from": "2026-12-01T00:30:00Z"}))),
+        ("too soon", price(json!({"valid_from": "2026-11-22T11:00:00Z"}))),
+        (
+            "another for the same time",
+            price(json!({"valid_from": "2026-12-01T00:00:00Z", "rate": "2.00"})),
+        ),
+        ("more while off", price(json!({"idle_rate": "1.01"}))),
+        ("by another unit", price(json!({"unit": "quantity"}))),
+    ] {
+        r.ask(&admin, case, prices, &body).await;
+    }
+    r.ask(&admin, "good", "GET /v1/admin/health", null).await;
+    let payment = r.world.customer("ada").payment("topup");
+    r.ask(&admin, "good", &format!("GET /v1/admin/payments/{payment}"), null).await;
+    r.ask(&admin, "no such payment", "GET /v1/admin/payments/pi_nothing", null).await;
+    r.ask(&admin, "no id of Stripe's", "GET /v1/admin/payments/nothing", null).await;
+
+    let reason = json!({"reason": "a test"});
+    let of = |method: &str, account: &str, verb: &str| {
+        format!("{method} /v1/admin/accounts/{account}{verb}")
+    };
+    let expiring = |expires_at: &str| json!({"amount": "5.00", "expires_at": expires_at, "excludes": ["vm-large"], "reason": "a test"});
+    let good_bonus = expiring("2027-01-01T00:00:00Z");
+    let correction = |amount: &str| json!({"amount": amount, "reason": "a test"});
+    for (method, verb, body) in [
+        ("GET", "", null),
+        ("GET", "/verify", null),
+        ("PUT", "/quotas", &reason),
+        ("POST", "/bonus", &good_bonus),
+        ("POST", "/correction", &correction("1.00")),
+        ("POST", "/freeze", &reason),
+        ("POST", "/unfreeze", &reason),
+        ("POST", "/suspend", &reason),
+        ("POST", "/resume", &reason),
+        ("POST", "/refill/abandon", &reason),
+        ("POST", "/close", &reason),
+    ] {
+        r.ask(&admin, "no such account", &of(method, "nobody", verb), body).await;
+    }
+    r.ask(&admin, "good", &of("GET", "ada", ""), null).await;
+    r.ask(&admin, "good", &of("GET", "ada", "/verify"), null).await;
+    let quotas = of("PUT", "ada", "/quotas");
+    let none = json!({"projects": 0, "reason": "a test"});
+    r.ask(&admin, "no more projects", &quotas, &none).await;
+    r.ask(&r.api("ada", ""), "a project too many", "POST /v1/projects", &json!({"name": "more"}))
+        .await;
+    r.ask(&admin, "good", &quotas, &reason).await;
+    r.ask(&admin, "too many", &quotas, &json!({"resources": 10_001, "reason": "a test"})).await;
+    r.ask(&admin, "without a reason", &quotas, &json!({"reason": ""})).await;
+    for (verb, case, body) in [
+        ("/bonus", "good", good_bonus.clone()),
+        ("/bonus", "expired", expiring("2026-11-22T10:00:00Z")),
+        ("/bonus", "no time", expiring("tomorrow")),
+        (
+            "/bonus",
+            "not positive",
+            json!({"amount": "0", "expires_at": "2027-01-01T00:00:00Z", "reason": "a test"}),
+        ),
+        ("/correction", "good", correction("-1.00")),
+        ("/correction", "nothing", correction("0")),
+        ("/correction", "without a reason", json!({"amount": "1.00", "reason": " "})),
+        ("/correction", "beyond all measure", correction("1000000000000")),
+        ("/refill/abandon", "no refill is open", reason.clone()),
+        ("/refill/abandon", "without a reason", json!({"reason": ""})),
+        ("/close", "something runs", reason.clone()),
+        ("/unfreeze", "not frozen", reason.clone()),
+        ("/resume", "not suspended", reason.clone()),
+        ("/resume", "without a reason", json!({"reason": ""})),
+        ("/freeze", "good", reason.clone()),
+    ] {
+        r.ask(&admin, case, &of("POST", "ada", verb), &body).await;
+    }
+    r.ask_with(&admin, "without a key", &of("POST", "ada", "/bonus"), &[], &good_bonus).await;
+    not_allowed(r, "ada", "frozen").await;
+    r.ask(&admin, "good", &of("POST", "ada", "/unfreeze"), &reason).await;
+    r.ask(&admin, "good", &of("POST", "ada", "/suspend"), &reason).await;
+    r.ask(&admin, "suspended already", &of("POST", "ada", "/suspend"), &reason).await;
+    not_allowed(r, "ada", "suspended by staff").await;
+    r.ask(&admin, "good", &of("POST", "ada", "/resume"), &reason).await;
+
+    // Closed, and not again.
+    bonus(r, "eve", "10.00").await;
+    let eve = r.api("eve", "");
+    let project = r.done(&eve, "POST /v1/projects", &json!({"name": "last"})).await;
+    let new = format!("POST /v1/projects/{}/resources", last(&project));
+    r.done(&eve, &new, &json!({"sku": "vm-small", "name": "a", "start": false})).await;
+    r.ask(&admin, "good", &of("POST", "eve", "/close"), &reason).await;
+    r.ask(&admin, "closed already", &of("POST", "eve", "/close"), &reason).await;
+    r.ask(&admin, "closed", &of("POST", "eve", "/suspend"), &reason).await;
+    not_allowed(r, "eve", "closed").await;
+}
+
+pub(super) async fn webhooks(r: &mut Recorder<'_>) {
+    let anybody = r.world.api.clone();
+    let webhook = "POST /v1/stripe/webhook";
+    r.ask(&anybody, "without a signature", webhook, &json!("{}")).await;
+    let ivy = r.api("ivy", "");
+    let page = r.done(&ivy, "POST /v1/checkout-sessions", &json!({"amount": "25.00"})).await;
+    r.world.fault(json!({"fault": "drop", "delivery": "webhook", "times": 0}));
+    pay(r, &page, GOOD_CARD).await;
+    r.world.cloud.idle().await;
+    // Taken before the cloud brings them.
+    r.world.stripe().redeliver_all();
+    let all = r.world.stripe().due_deliveries(r.world.cloud.now().unix_timestamp());
+    for (case, event) in [
+        ("good", "payment_intent.succeeded"),
+        ("again", "payment_intent.succeeded"),
+        ("the same payment by another event", "checkout.session.completed"),
+    ] {
+        let is_it = |delivery: &&Delivery| delivery.event_type == event;
+        let delivery = all.iter().rfind(is_it).unwrap_or_else(|| panic!("no {event}"));
+        let headers: Vec<(&str, &str)> = delivery
+            .headers
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("stripe-signature"))
+            .map(|(_, value)| ("stripe-signature", value.as_str()))
+            .collect();
+        r.ask_with(&anybody, case, webhook, &headers, &json!(delivery.body)).await;
+    }
+    r.world.no_faults();
+}
