@@ -16,6 +16,7 @@ mod hand_payments;
 mod pages;
 pub mod refill;
 mod reversals;
+mod trial;
 
 pub use cards::CardAsked;
 pub use pages::PagePlace;

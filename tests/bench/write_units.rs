@@ -72,6 +72,7 @@ fn in_trial() -> AccountState {
             ends_at: at("2026-11-25T09:12:44Z"),
             phase: TrialPhase::Active,
             used: named("0.716588"),
+            told: None,
         }),
         refill: card(),
         ..AccountState::default()

@@ -57,3 +57,4 @@ mod settle_due;
 mod stripe_contract;
 mod stripe_setup;
 mod stripe_webhook;
+mod trial;

@@ -727,7 +727,7 @@ async fn a_card_that_vouched_for_one_trial_vouches_for_no_other() {
         wallet: CardWallet::None,
     };
     let trial = |_: &AccountSnapshot<'_>| {
-        Ok(Command::StartTrial { card: card.clone(), excludes: BTreeSet::new() })
+        Ok(Command::StartTrial { card: card.clone(), excludes: BTreeSet::new(), refill: None })
     };
     let mut done = Vec::new();
     for account in [ALICE, "bob"] {

@@ -169,9 +169,12 @@ const ROWS_OF_FORMAT_2: &str = include_str!("rows_of_format_2.json");
 
 const ROWS_OF_FORMAT_3: &str = include_str!("rows_of_format_3.json");
 
-/// Rows as this release writes them.
 const ROWS_OF_FORMAT_4: &str = include_str!("rows_of_format_4.json");
+
 const ROWS_OF_FORMAT_5: &str = include_str!("rows_of_format_5.json");
+
+/// Rows as this release writes them.
+const ROWS_OF_FORMAT_6: &str = include_str!("rows_of_format_6.json");
 
 /// The history that all of them were written by.
 async fn history_of_every_format() -> Ledger {
@@ -208,15 +211,15 @@ async fn stored(ledger: &Ledger) -> String {
 async fn the_stored_form_does_not_change_without_its_version() {
     assert_eq!(
         RowFormat::WRITTEN,
-        RowFormat::new(5),
+        RowFormat::new(6),
         "keep the fixture of every older format, and add one of the new"
     );
     let written = stored(&history_of_every_format().await).await;
     if std::env::var_os("WRITE_FIXTURES").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/store/rows_of_format_5.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/store/rows_of_format_6.json");
         std::fs::write(path, &written).unwrap();
     }
-    assert!(written == ROWS_OF_FORMAT_5, "rows are written otherwise than before:\n{written}");
+    assert!(written == ROWS_OF_FORMAT_6, "rows are written otherwise than before:\n{written}");
 }
 
 #[test]
@@ -229,8 +232,14 @@ fn template_writes_the_newest_format_by_default() {
 
 #[tokio::test]
 async fn rows_of_every_format_are_read_verified_and_appended_to() {
-    let formats =
-        [ROWS_OF_FORMAT_1, ROWS_OF_FORMAT_2, ROWS_OF_FORMAT_3, ROWS_OF_FORMAT_4, ROWS_OF_FORMAT_5];
+    let formats = [
+        ROWS_OF_FORMAT_1,
+        ROWS_OF_FORMAT_2,
+        ROWS_OF_FORMAT_3,
+        ROWS_OF_FORMAT_4,
+        ROWS_OF_FORMAT_5,
+        ROWS_OF_FORMAT_6,
+    ];
     for rows in formats {
         are_read_verified_and_appended_to(rows).await;
     }

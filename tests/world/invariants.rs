@@ -250,13 +250,16 @@ fn check_events(account: &str, rows: &[Value], events: &[Value]) {
 }
 
 /// The events that a customer should read in a mail.
-const NOTICES: [&str; 10] = [
+const NOTICES: [&str; 13] = [
     "BalanceLow",
     "CreditLow",
     "RefillFailed",
     "RefillNeedsCustomer",
     "CardExpiring",
     "CardExpired",
+    "TrialStarted",
+    "TrialEnding",
+    "TrialEnded",
     "Suspended",
     "DeletionSoon",
     "DeletionDue",
@@ -293,6 +296,9 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
         "refill_failed" => vec!["RefillFailed"],
         "card_expiring" => vec!["CardExpiring"],
         "card_expired" => vec!["CardExpired"],
+        "trial" => vec!["TrialStarted", "CreditAdded"],
+        "trial_ending" => vec!["TrialEnding"],
+        "trial_ended" => vec!["TrialEnded"],
         "frozen" | "dispute_opened" => vec!["Frozen"],
         "unfrozen" | "dispute_closed" => vec!["Unfrozen"],
         "usage" | "created" | "refill_changed" | "refill_begun" | "refill_due" | "card_removed"

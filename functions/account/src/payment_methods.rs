@@ -13,7 +13,9 @@ use tollgate::payments::CardAsked;
 use tollgate::payments::PaymentError;
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{CustomerProfile, SavedCard, StoreError};
+use tollgate::stripe::calls::NewSetupSession;
 use tollgate::stripe::keys::IdempotencyKey;
+use tollgate::stripe::metadata;
 
 use crate::AccountClients;
 
@@ -91,10 +93,14 @@ pub(crate) async fn add(clients: &AccountClients, call: &ApiCall) -> Result<ApiA
         let (added, canceled) = urls.ok_or_else(unset)?;
         let customer = payments.customer(account, &email).await?;
         let key = IdempotencyKey::setup(account, &call.key_at_stripe());
-        let session = payments
-            .stripe
-            .create_setup_session(account, &customer, [added, canceled], &key)
-            .await?;
+        let new = NewSetupSession {
+            customer: &customer,
+            success_url: added,
+            cancel_url: canceled,
+            metadata: metadata::of_account(account),
+            notice: None,
+        };
+        let session = payments.stripe.create_setup_session(&new, &key).await?;
         ApiAnswer::created(&SetupSessionView {
             url: session.url.unwrap_or_default(),
             id: session.id,

@@ -40,7 +40,7 @@ struct CheckoutRequest {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RefillTermsRequest {
+pub(crate) struct RefillTermsRequest {
     enabled: bool,
     threshold: Option<String>,
     amount: Option<String>,
@@ -95,7 +95,8 @@ async fn wanted_page(
     if state.standing == Standing::Closed {
         return Err(Refusal::Closed.into());
     }
-    let agreement = agreement_of(payments, call, wish, amount, &state)?;
+    let agreement =
+        agreement_of(payments, call, wish.auto_refill.as_ref(), default_terms(amount), &state)?;
     let purchase =
         Purchase { account: account.clone(), credit: amount, kind: CreditKind::TopUp, agreement };
     Ok(WantedPage { state, email, purchase })
@@ -186,12 +187,12 @@ fn amount_of(payments: Payments<'_>, wish: &CheckoutRequest) -> Result<Usd, Prob
 }
 
 /// What is agreed about refills: only what was said, or else what the operator's configuration says
-/// for the first top-up of an account.
-fn agreement_of(
+/// for the first top-up of an account. What was not said is as `default` says.
+pub(crate) fn agreement_of(
     payments: Payments<'_>,
     call: &ApiCall,
-    wish: &CheckoutRequest,
-    topup: Usd,
+    auto_refill: Option<&RefillTermsRequest>,
+    default: DefaultTerms,
     state: &AccountState,
 ) -> Result<Option<AgreedTerms>, Problem> {
     // With the first top-up: whoever paid before has been asked, and may have said no.
@@ -199,7 +200,7 @@ fn agreement_of(
     let by_default = is_new
         && payments.stripe.settings().refill_default == RefillDefault::On
         && call.caller()?.acting == Acting::ForItself;
-    let (threshold, amount) = match &wish.auto_refill {
+    let (threshold, amount) = match auto_refill {
         Some(refill) if !refill.enabled => return Ok(Some(AgreedTerms::Off)),
         Some(refill) => (refill.threshold.as_deref(), refill.amount.as_deref()),
         None if by_default => (None, None),
@@ -207,21 +208,33 @@ fn agreement_of(
     };
     let threshold = threshold.map(|text| usd(text, "auto_refill.threshold")).transpose()?;
     let amount = amount.map(|text| usd(text, "auto_refill.amount")).transpose()?;
-    let threshold = threshold.unwrap_or_else(|| default_threshold(topup));
-    let amount = amount.unwrap_or_else(|| Usd::dollars(REFILL_AMOUNT));
+    let threshold = threshold.unwrap_or(default.threshold);
+    let amount = amount.unwrap_or(default.amount);
     let policy = &payments.billing.settings.policy;
     match state.check_refill_terms(threshold, amount, state.refill.monthly_cap, policy) {
         Ok(()) => Ok(Some(AgreedTerms::On { threshold, amount })),
         // The customer asked for no refills, and the operator's default does not fit the cap.
-        Err(_) if wish.auto_refill.is_none() => Ok(None),
+        Err(_) if auto_refill.is_none() => Ok(None),
         Err(refusal) => Err(Problem::from(&refusal)),
     }
 }
 
-/// A fifth of the top-up in whole cents, $10 at the most.
-fn default_threshold(topup: Usd) -> Usd {
+/// The terms of refills unless the customer chooses others, in USD.
+#[derive(Clone, Copy)]
+pub(crate) struct DefaultTerms {
+    pub(crate) threshold: Usd,
+    pub(crate) amount: Usd,
+}
+
+/// With a top-up: below a fifth of it in whole cents, $10 at the most.
+fn default_terms(topup: Usd) -> DefaultTerms {
     let fifth = topup.to_cents().unwrap_or_default() / 5;
-    Usd::from_cents(fifth).unwrap_or_default().min(Usd::dollars(REFILL_THRESHOLD_MAX))
+    let fifth = Usd::from_cents(fifth).unwrap_or_default();
+    default_below(fifth.min(Usd::dollars(REFILL_THRESHOLD_MAX)))
+}
+
+pub(crate) fn default_below(threshold: Usd) -> DefaultTerms {
+    DefaultTerms { threshold, amount: Usd::dollars(REFILL_AMOUNT) }
 }
 
 fn page(

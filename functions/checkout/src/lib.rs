@@ -9,6 +9,7 @@
 
 mod create;
 mod status;
+mod trial;
 
 use lambda_http::{Body, Request, Response};
 use tollgate::domain::ids::AccountId;
@@ -48,14 +49,16 @@ async fn route(clients: &CheckoutClients, call: &ApiCall) -> Result<ApiAnswer, A
     let payments = http::payments::payments(&clients.billing, &clients.stripe, call).await?;
     match call.route.as_str() {
         "POST /v1/checkout-sessions" => create::create(payments, call).await,
+        "GET /v1/trial" => trial::get(payments, call).await,
+        "POST /v1/trial" => trial::start(payments, call).await,
         "GET /v1/checkout-sessions/{id}" => {
-            let session = own_session(payments, call, account).await?;
+            let session = own_session(payments, call.path("id")?, account).await?;
             http::payments::take_from_budget(&clients.billing, account, call).await?;
             status::status(payments, &session).await
         }
         "POST /v1/checkout-sessions/{id}/cancel" => {
             call.no_body()?;
-            let session = own_session(payments, call, account).await?;
+            let session = own_session(payments, call.path("id")?, account).await?;
             let cancel = async {
                 http::payments::take_from_budget(&clients.billing, account, call).await?;
                 status::cancel(payments, &session).await
@@ -66,14 +69,13 @@ async fn route(clients: &CheckoutClients, call: &ApiCall) -> Result<ApiAnswer, A
     }
 }
 
-/// The session in the path, if it is the caller's: nobody learns of others.
+/// The session, if it is the caller's: nobody learns of others.
 async fn own_session(
     payments: Payments<'_>,
-    call: &ApiCall,
+    session: String,
     account: &AccountId,
 ) -> Result<String, ApiError> {
     let unknown = || Problem::new(ProblemCode::NotFound, "No such checkout session.");
-    let session: String = call.path("id")?;
     let is_plain = session.starts_with("cs_") && session.len() <= 255;
     let is_plain =
         is_plain && session.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');

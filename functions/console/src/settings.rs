@@ -39,6 +39,8 @@ struct PageConfig {
     currency: &'static str,
     topup: AmountLimits,
     refill: AmountLimits,
+    /// Whether refills are first offered with the switch on.
+    refill_preselected: bool,
     /// How long a deleted resource can be restored.
     restore_seconds: u32,
 }
@@ -63,7 +65,7 @@ impl ConsoleSettings {
     /// `TOKEN_ISSUER` (required for `oidc`), `PAGE_CLIENT_ID` (without it there is no page),
     /// `PAGE_SCOPES` (`openid email` by default), `PAGE_AUDIENCE`, `PAGE_CONNECT` (the address that
     /// issues tokens, if it differs from the issuer), `OPERATOR_CONTACT`, and the limits that the API
-    /// reads too: `TOPUP_MIN`, `TOPUP_MAX`, `REFILL_MIN`, `REFILL_MAX`, `RESTORE_SECONDS`.
+    /// reads too: `REFILL_CONSENT` (`unselected` by default, or `preselected`), `TOPUP_MIN`, `TOPUP_MAX`, `REFILL_MIN`, `REFILL_MAX`, `RESTORE_SECONDS`.
     ///
     /// # Errors
     /// [`PageSettingsError`] with the variable.
@@ -113,6 +115,7 @@ impl ConsoleSettings {
                 min: amount("REFILL_MIN", optional("REFILL_MIN"), "1.00")?,
                 max: amount("REFILL_MAX", optional("REFILL_MAX"), "1000.00")?,
             },
+            refill_preselected: is_preselected(optional("REFILL_CONSENT").as_deref())?,
             restore_seconds: seconds("RESTORE_SECONDS", optional("RESTORE_SECONDS"), 14 * 86_400)?,
         };
         let config = serde_json::to_string(&config).map_err(|_| PageSettingsError::Unusable {
@@ -171,6 +174,17 @@ fn seconds(
 ) -> Result<u32, PageSettingsError> {
     let wrong = |_| PageSettingsError::Unusable { variable, why: "it is not a number of seconds" };
     value.map_or(Ok(default), |value| value.parse().map_err(wrong))
+}
+
+fn is_preselected(variable: Option<&str>) -> Result<bool, PageSettingsError> {
+    match variable {
+        None | Some("unselected") => Ok(false),
+        Some("preselected") => Ok(true),
+        Some(_) => Err(PageSettingsError::Unusable {
+            variable: "REFILL_CONSENT",
+            why: "it is neither preselected nor unselected",
+        }),
+    }
 }
 
 fn sign_in_mode(variable: Option<&str>) -> Result<&'static str, PageSettingsError> {

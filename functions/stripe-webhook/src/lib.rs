@@ -22,6 +22,7 @@ use tollgate::payments::{PaymentError, PaymentOutcome, Payments};
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::metrics::MetricsSummary;
 use tollgate::stripe::OnDemand;
+use tollgate::stripe::objects::CheckoutSession;
 use tollgate::stripe::secret::{Keyring, StripeSecret};
 use tollgate::stripe::signature::{ClaimedSignature, SignatureError};
 use tollgate::stripe::webhook_event::{EventError, StripeEvent, StripeNews};
@@ -212,8 +213,25 @@ async fn record(payments: Payments<'_>, news: &StripeNews) -> Result<PaymentOutc
         StripeNews::Dispute(dispute) => Box::pin(payments.dispute(dispute)).await,
         StripeNews::FraudWarning(warning) => Box::pin(payments.warn_of_fraud(warning)).await,
         StripeNews::Cards { customer } => payments.cards_changed(customer).await,
+        StripeNews::TrialPage(session) => Box::pin(trial_page(payments, session)).await,
         StripeNews::CustomerGone { customer } => payments.customer_gone(customer).await,
         StripeNews::Ignored => Ok(PaymentOutcome::Ignored),
+    }
+}
+
+/// A card that cannot secure a trial is the customer's business: the page tells it.
+async fn trial_page(
+    payments: Payments<'_>,
+    session: &CheckoutSession,
+) -> Result<PaymentOutcome, PaymentError> {
+    match payments.start_trial(session).await {
+        Err(PaymentError::Refused(refusal)) => {
+            tracing::info!(session = session.id, %refusal, "no trial starts");
+            let customer = session.customer.as_ref().and_then(|customer| customer.id.parse().ok());
+            let account = payments.account_of(customer.as_ref()).await?;
+            Ok(account.map_or(PaymentOutcome::Foreign, |account| PaymentOutcome::Noted { account }))
+        }
+        outcome => outcome,
     }
 }
 

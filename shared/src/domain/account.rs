@@ -425,7 +425,7 @@ pub struct TakenBack {
 pub struct TrialState {
     #[serde(rename = "f")]
     pub started_at: Timestamp,
-    /// The end of the trial, past or future.
+    /// The end of the trial, past or future. It is earlier than planned if the credit was used.
     #[serde(rename = "t")]
     pub ends_at: Timestamp,
     /// Whether the trial is running, over or renewed.
@@ -434,6 +434,19 @@ pub struct TrialState {
     /// Usage during the trial, in USD. The renewal amount is computed from it.
     #[serde(rename = "u", default, skip_serializing_if = "Usd::is_zero")]
     pub used: Usd,
+    /// The last notice that the trial ends soon. `None` in rows of formats before 6.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<TrialNotice>,
+}
+
+/// When a customer is told that a trial ends soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrialNotice {
+    /// A day before, or less if the end was not foreseen earlier.
+    Day,
+    /// An hour before, or less.
+    Hour,
 }
 
 /// The phase of a trial.

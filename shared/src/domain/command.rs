@@ -97,6 +97,8 @@ pub enum Command {
         card: TrialCard,
         /// SKUs that the trial credit does not pay for.
         excludes: BTreeSet<Sku>,
+        /// The refill terms that the customer accepts with it. `None`: refills stay as they are.
+        refill: Option<RefillSettings>,
     },
     /// Replaces all refill settings.
     ChangeRefill(RefillSettings),

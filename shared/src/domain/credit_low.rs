@@ -112,7 +112,11 @@ fn sure_credit_before(event: &Event, state: &AccountState) -> Usd {
     // because it was announced.
     let is_end = matches!(
         event.change,
-        Change::Grant(GrantChange::GrantExpired { .. } | GrantChange::TrialEnded)
+        Change::Grant(
+            GrantChange::GrantExpired { .. }
+                | GrantChange::TrialEnded
+                | GrantChange::TrialOver { .. }
+        )
     );
     let counts = |delta: &&FundDelta| match delta.fund {
         Fund::Paid => true,

@@ -25,6 +25,8 @@ use crate::domain::row_format::RowFormat;
 use crate::domain::settle::due;
 use crate::domain::timestamp::Timestamp;
 
+pub use money::check_trial_offered;
+
 /// The first format in which a credit may leave a respite as it is.
 const RESPITE_KEPT: RowFormat = RowFormat::new(5);
 
@@ -87,8 +89,8 @@ pub fn decide(
         Command::MoveDispute { head, dispute, of, cents, before } => check_head(state, *head)
             .and_then(|()| money::move_dispute(state, dispute, of, *cents, before, policy, now)),
         Command::Correct { amount, reason } => money::correct(*amount, reason),
-        Command::StartTrial { card, excludes } => {
-            money::start_trial(state, card, excludes, policy, now)
+        Command::StartTrial { card, excludes, refill } => {
+            money::start_trial(state, card, excludes, refill.as_ref(), policy, now)
         }
         Command::Create { resources } => resources::create(state, resources),
         Command::Start { starts, how, running } => {

@@ -32,7 +32,7 @@ use crate::domain::timestamp::Timestamp;
 pub use billing::BillingChange;
 use family::ChangeFamily;
 pub(crate) use family::RowPlace;
-pub use grant::GrantChange;
+pub use grant::{AcceptedRefill, GrantChange};
 pub use lines::{BilledLines, ChunkedLines, MeterLine, ResourceLine};
 pub use list_change::ListChange;
 pub use payment::{

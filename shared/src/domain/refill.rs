@@ -11,6 +11,7 @@ use crate::domain::account::{
     SuspensionReason, TrialPhase, TrialState, WantedRefill,
 };
 use crate::domain::event::{Change, CreditKind, GrantChange, PaymentChange, RefillWant};
+use crate::domain::ids::Kind;
 use crate::domain::money::Usd;
 use crate::domain::policy::{Policy, RefillPolicy};
 use crate::domain::refusal::Refusal;
@@ -125,6 +126,24 @@ impl AccountState {
             && self.frozen.is_empty()
     }
 
+    /// Whether refills follow the trial: only its renewal charges the card. It is so until the first
+    /// payment, or until other terms are accepted after the trial.
+    #[must_use]
+    pub fn is_on_trial_terms(&self) -> bool {
+        let Some(trial) = &self.trial else { return false };
+        let is_older = |agreed: RefillAgreement| agreed.at < trial.ends_at;
+        !self.ever_paid
+            && (trial.phase == TrialPhase::Active || self.refill.agreement.is_some_and(is_older))
+    }
+
+    /// Whether a service is running. Only then a trial is renewed.
+    #[must_use]
+    pub fn runs_service(&self) -> bool {
+        let is_running_service =
+            |(kind, count): (&Kind, &u32)| kind.as_str() == SERVICE && *count > 0;
+        self.billed.running.iter().any(is_running_service)
+    }
+
     /// Whether the balance still asks for what an attempt charges. A trial's renewal asks for itself.
     fn still_needs(&self, attempt: &RefillAttempt) -> bool {
         let is_low = |agreed: RefillAgreement| self.balance() < agreed.threshold;
@@ -200,6 +219,7 @@ pub fn want(
     let agreed = after.refill.agreement?;
     let (amount, purpose) = match renewal(after, change, policy) {
         Some(amount) => (amount, RefillPurpose::TrialRenewal),
+        None if after.is_on_trial_terms() => return None,
         None if after.balance() < agreed.threshold => {
             (charge(after, agreed, now), RefillPurpose::Threshold)
         }
@@ -300,13 +320,27 @@ pub fn hours_covered(amount: Usd, state: &AccountState) -> Option<i64> {
     i64::try_from((amount.decimal() / rate).floor()).ok()
 }
 
+/// The charge of the renewal that the row wants. A renewal that failed, or that had no card, is
+/// tried again as refills are, until the first payment.
 fn renewal(after: &AccountState, change: &Change, policy: &Policy) -> Option<Usd> {
-    let trial = after.trial.as_ref()?;
-    let ends_now = matches!(change, Change::Grant(GrantChange::TrialEnded))
-        && trial.phase == TrialPhase::Ended;
-    let service =
-        after.billed.running.iter().any(|(kind, count)| kind.as_str() == SERVICE && *count > 0);
-    (ends_now && service && !after.ever_paid).then(|| renewal_amount(trial, policy))
+    let trial = after.trial.as_ref().filter(|trial| trial.phase == TrialPhase::Ended)?;
+    let is_off_since = matches!(
+        &after.standing,
+        Standing::Suspended(suspension) if suspension.as_of >= trial.ends_at
+    );
+    let is_wanted = match change {
+        Change::Grant(GrantChange::TrialEnded | GrantChange::TrialOver { .. }) => {
+            after.runs_service()
+        }
+        Change::Refill(_) => after.is_on_trial_terms() && (after.runs_service() || is_off_since),
+        Change::Payment(_)
+        | Change::Grant(_)
+        | Change::Resource(_)
+        | Change::Billing(_)
+        | Change::Standing(_)
+        | Change::Staff(_) => false,
+    };
+    (is_wanted && !after.ever_paid).then(|| renewal_amount(trial, policy))
 }
 
 /// The kind of resource that the trial's limit and renewal apply to.

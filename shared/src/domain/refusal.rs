@@ -191,12 +191,18 @@ pub enum Refusal {
     BalanceTooHigh { max: Usd, room: Usd },
 
     // Trial.
+    /// The operator offers none.
+    #[error("no trial is offered at the moment. Add credit to start")]
+    TrialNotOffered,
     /// The account had a trial or a payment.
     #[error("trials are only for accounts that have never paid or had a trial")]
     TrialUsed,
     /// Prepaid cards, unknown funding and wallets cannot secure a trial.
     #[error("this card cannot be used for a trial. Use a credit or debit card")]
     TrialCard,
+    /// The card secured the trial of another account.
+    #[error("this card was used for a trial before. Use another card, or add credit")]
+    TrialCardUsed,
     /// A limit of the trial.
     #[error(
         "a trial allows at most {max} running resources of kind {kind}. Add credit to run more"
@@ -297,8 +303,10 @@ impl Refusal {
             | Refusal::ResourceQuota { .. }
             | Refusal::ProjectQuota { .. }
             | Refusal::BalanceTooHigh { .. }
+            | Refusal::TrialNotOffered
             | Refusal::TrialUsed
             | Refusal::TrialCard
+            | Refusal::TrialCardUsed
             | Refusal::TrialLimit { .. }
             | Refusal::CreditTooLow { .. }
             | Refusal::CardRefused { .. }

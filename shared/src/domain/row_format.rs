@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 
 /// A version of the stored form of a row.
 ///
+/// 6: the refill terms that were accepted with a trial; a trial that ends when its credit is used,
+/// and the notices of its end. Under format 5 no trial is offered.
+///
 /// 5: what was taken back of payments is in items, and rows say what these hold; the idempotency key
 /// of a request is an item and no claim in the ledger (`store/requests.rs`); a credit that does not
 /// pay for a respite leaves it as it is; another default card ends none. Under format 4 none of
@@ -41,10 +44,10 @@ pub struct RowFormat(u16);
 impl RowFormat {
     /// The newest format this release reads. It reads every older one, too, and never appends
     /// after a row of a newer one.
-    pub const READABLE: RowFormat = RowFormat(5);
+    pub const READABLE: RowFormat = RowFormat(6);
     /// The format this release writes, unless the account's last row has a newer one or the
     /// operator chose an older one (the setting `ROW_FORMAT`).
-    pub const WRITTEN: RowFormat = RowFormat(5);
+    pub const WRITTEN: RowFormat = RowFormat(6);
     /// The oldest format this release can still write.
     const WRITABLE_MIN: RowFormat = RowFormat(2);
     /// Of a chain without rows.

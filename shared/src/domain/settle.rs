@@ -13,11 +13,12 @@
 pub mod due;
 pub mod period;
 pub mod runway;
+pub mod trial;
 
 use std::collections::BTreeSet;
 
 use crate::domain::account::{
-    AccountState, BilledTotals, GrantKind, KeptCharge, RestartPolicy, Standing, SuspensionReason,
+    AccountState, BilledTotals, KeptCharge, RestartPolicy, Standing, SuspensionReason,
 };
 use crate::domain::command::ResourceStop;
 use crate::domain::decide::{
@@ -88,9 +89,11 @@ pub fn next_due_row(
     }
     check_time(state, now)?;
     let mut done = match delivery {
-        TriggerDelivery::Queued => {
-            BTreeSet::from([DueObligation::AnnounceDeletion, DueObligation::WarnOfCardExpiry])
-        }
+        TriggerDelivery::Queued => BTreeSet::from([
+            DueObligation::AnnounceTrialEnd,
+            DueObligation::AnnounceDeletion,
+            DueObligation::WarnOfCardExpiry,
+        ]),
         TriggerDelivery::Prompt => BTreeSet::new(),
     };
     while let Some(obligation) = first_due(state, view.policy(), now, &done) {
@@ -118,7 +121,8 @@ fn carry_out(
             let (payment, how) = (payment.clone(), PendingEnd::Expired);
             Ok(Some(DecisionOutcome::of(PaymentChange::PaymentEnded { payment, how, known: true })))
         }
-        DueObligation::EndTrial => Ok(Some(end_trial(state))),
+        DueObligation::AnnounceTrialEnd => Ok(trial::announce_end(view, now)),
+        DueObligation::EndTrial => Ok(trial::end(state, view.policy())),
         DueObligation::ExpireGrant(number) => Ok(Some(expire_grant(state, *number))),
         DueObligation::PayOwed => Ok(Some(pay_owed(state))),
         DueObligation::Resume => resume(view, now).map(Some),
@@ -169,6 +173,9 @@ fn pay_ahead(
     if everything_ended && !has_other_funds(state, &ended, from) {
         // What ran in the respite is owed. What ran after it, because this trigger is late, is the
         // operator's loss.
+        if let Some(over) = trial::end_without_credit(state, from, view.policy()) {
+            return Ok(Some(over));
+        }
         let seconds = resources::seconds_in_respite(state, now);
         let owed = charges.iter().map(|charge| charge.rate.for_seconds(seconds)).sum();
         let idle = billed.iter().filter_map(|one| one.resource.idle_rate_at(view.prices(), from));
@@ -380,22 +387,6 @@ pub fn meters_skipped(view: &AccountSnapshot<'_>, now: Timestamp) -> usize {
                 .is_ok_and(|(_, cost)| !(view.state().paid - cost).is_bounded())
     };
     view.billables().meters.values().filter(is_skipped).count()
-}
-
-fn end_trial(state: &AccountState) -> DecisionOutcome {
-    let ends_at = state.trial.as_ref().map(|trial| trial.ends_at);
-    let is_its_grant = |kind, expires_at| kind == GrantKind::Trial && Some(expires_at) == ends_at;
-    let funds = state
-        .grants
-        .iter()
-        .filter(|grant| is_its_grant(grant.kind, grant.expires_at) && grant.remaining.is_positive())
-        .map(|grant| FundDelta {
-            fund: Fund::Grant(grant.number),
-            amount: -grant.remaining,
-            used: Usd::ZERO,
-        })
-        .collect();
-    DecisionOutcome::moving(GrantChange::TrialEnded, funds)
 }
 
 fn expire_grant(state: &AccountState, number: u32) -> DecisionOutcome {

@@ -338,7 +338,10 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         Refusal::TooManyRequests { .. } => ProblemCode::Throttled,
         Refusal::ResourceQuota { .. } | Refusal::ProjectQuota { .. } => ProblemCode::QuotaReached,
         Refusal::BalanceTooHigh { .. } => ProblemCode::BalanceTooHigh,
-        Refusal::TrialUsed | Refusal::TrialCard => ProblemCode::TrialNotAllowed,
+        Refusal::TrialNotOffered
+        | Refusal::TrialUsed
+        | Refusal::TrialCard
+        | Refusal::TrialCardUsed => ProblemCode::TrialNotAllowed,
         Refusal::TrialLimit { .. } => ProblemCode::TrialLimit,
         Refusal::CreditTooLow { .. } => ProblemCode::CreditTooLow,
         Refusal::CapBelowAmount { .. } => ProblemCode::CapBelowAmount,

@@ -190,7 +190,7 @@ impl Payments<'_> {
     ///
     /// A customer's look-up is written before it is first used. So an unknown customer of this
     /// installation is an error, and Stripe sends the event again.
-    async fn is_ours(&self, origin: PaymentOrigin<'_>) -> Result<bool, PaymentError> {
+    pub(super) async fn is_ours(&self, origin: PaymentOrigin<'_>) -> Result<bool, PaymentError> {
         let PaymentOrigin { payment, account, customer, installation } = origin;
         let ours = self.stripe.settings().installation.as_deref();
         let is_named = ours.is_none() || installation == ours;
@@ -420,14 +420,14 @@ impl Payments<'_> {
 
 /// What a payment says of the account that it is for.
 #[derive(Clone, Copy)]
-struct PaymentOrigin<'a> {
-    /// `pi_…`, or `in_…` if no payment paid the invoice.
-    payment: &'a str,
+pub(super) struct PaymentOrigin<'a> {
+    /// `pi_…`, or `in_…` if no payment paid the invoice. `cs_…` of a page without a payment.
+    pub(super) payment: &'a str,
     /// The account in the metadata.
-    account: &'a AccountId,
-    customer: Option<&'a CustomerId>,
+    pub(super) account: &'a AccountId,
+    pub(super) customer: Option<&'a CustomerId>,
     /// The installation in the metadata. `None` if the metadata name none.
-    installation: Option<&'a str>,
+    pub(super) installation: Option<&'a str>,
 }
 
 /// A payment to be credited.

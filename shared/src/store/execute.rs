@@ -551,7 +551,7 @@ impl<'s, 'a> Driver<'s, 'a> {
         if matches!(event.change, Change::Grant(GrantChange::TrialStarted { .. }))
             && claimed.account != *self.trigger.account
         {
-            return Err(Refusal::TrialUsed.into());
+            return Err(Refusal::TrialCardUsed.into());
         }
         Ok(self.repeated(claimed, None).await)
     }

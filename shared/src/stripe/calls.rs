@@ -28,6 +28,7 @@ use stripe_core::payment_intent::RetrievePaymentIntent;
 use stripe_shared::{CheckoutSessionBillingAddressCollection, CheckoutSessionMode};
 use stripe_types::Currency;
 
+pub use cards::NewSetupSession;
 pub use customers::WriteResult;
 pub use invoices::NewInvoice;
 

@@ -39,6 +39,12 @@ impl IdempotencyKey {
         IdempotencyKey::of("setup", account, &[key])
     }
 
+    /// A page that starts a trial: by the caller's own key.
+    #[must_use]
+    pub fn trial(account: &AccountId, key: &str) -> IdempotencyKey {
+        IdempotencyKey::of("trial", account, &[key])
+    }
+
     /// A session of the customer portal: by the caller's own key.
     #[must_use]
     pub fn portal(account: &AccountId, key: &str) -> IdempotencyKey {

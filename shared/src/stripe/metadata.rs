@@ -17,6 +17,7 @@ const PURPOSE: &str = "tollgate_purpose";
 const REFILL: &str = "tollgate_refill";
 const THRESHOLD: &str = "tollgate_refill_threshold_cents";
 const AMOUNT: &str = "tollgate_refill_amount_cents";
+const WORDS: &str = "tollgate_words";
 const INSTALLATION: &str = "tollgate_installation";
 
 /// What a payment of ours buys.
@@ -30,7 +31,7 @@ pub struct Purchase {
     pub agreement: Option<AgreedTerms>,
 }
 
-/// What a customer agrees to about refills when paying.
+/// What a customer agrees to about refills when paying, or with a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AgreedTerms {
     Off,
@@ -56,12 +57,90 @@ impl AgreedTerms {
             )),
         }
     }
+
+    /// The same for a trial, which is renewed by one charge within these limits, in USD.
+    #[must_use]
+    pub fn words_of_trial(&self, renewal_min: Usd, renewal_max: Usd) -> Option<String> {
+        match self {
+            AgreedTerms::Off => None,
+            AgreedTerms::On { threshold, amount } => Some(format!(
+                "Auto-refill is on. If a service is running when the trial ends, your card is charged \
+                 once for 30 days at the rate of the trial, at least ${renewal_min} and at most \
+                 ${renewal_max} plus any tax. From then on, when your balance falls below \
+                 ${threshold}, it is charged ${amount} plus any tax. You can turn it off at any time \
+                 on the Billing page."
+            )),
+        }
+    }
+}
+
+/// What a page that saves a card is for, if a trial starts with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrialOffer {
+    pub account: AccountId,
+    /// What the customer agreed to about refills. `None`: they stay as they are.
+    pub agreement: Option<AgreedTerms>,
+    /// The sentences in which the page showed the terms. At most 500 characters, which Stripe allows
+    /// in a value (docs.stripe.com/api/metadata).
+    pub words: Option<String>,
+}
+
+impl TrialOffer {
+    #[must_use]
+    pub fn write(&self) -> Metadata {
+        let mut map = of_account(&self.account);
+        map.insert(KIND.to_owned(), "trial".to_owned());
+        write_agreement(&mut map, self.agreement);
+        map.extend(self.words.iter().map(|words| (WORDS.to_owned(), words.clone())));
+        map
+    }
+
+    /// From metadata. `None` if the page is for something else.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(map: &Metadata) -> Result<Option<TrialOffer>, String> {
+        if map.get(KIND).map(String::as_str) != Some("trial") {
+            return Ok(None);
+        }
+        let account = account(map).ok_or_else(|| format!("{ACCOUNT} is missing"))?;
+        let words = map.get(WORDS).cloned();
+        Ok(Some(TrialOffer { account, agreement: read_agreement(map)?, words }))
+    }
+}
+
+fn write_agreement(map: &mut Metadata, agreement: Option<AgreedTerms>) {
+    let mut put = |key: &str, value: String| map.insert(key.to_owned(), value);
+    match agreement {
+        None => {}
+        Some(AgreedTerms::Off) => {
+            put(REFILL, "off".to_owned());
+        }
+        Some(AgreedTerms::On { threshold, amount }) => {
+            put(REFILL, "on".to_owned());
+            put(THRESHOLD, cents(threshold));
+            put(AMOUNT, cents(amount));
+        }
+    }
+}
+
+fn read_agreement(map: &Metadata) -> Result<Option<AgreedTerms>, String> {
+    Ok(match map.get(REFILL).map(String::as_str) {
+        Some("on") => {
+            Some(AgreedTerms::On { threshold: usd(map, THRESHOLD)?, amount: usd(map, AMOUNT)? })
+        }
+        Some("off") => Some(AgreedTerms::Off),
+        Some(_) | None => None,
+    })
+}
+
+fn cents(amount: Usd) -> String {
+    amount.to_cents().unwrap_or_default().to_string()
 }
 
 impl Purchase {
     #[must_use]
     pub fn write(&self) -> Metadata {
-        let cents = |amount: Usd| amount.to_cents().unwrap_or_default().to_string();
         let mut map = Metadata::new();
         let mut put = |key: &str, value: String| map.insert(key.to_owned(), value);
         put(ACCOUNT, self.account.to_string());
@@ -75,17 +154,7 @@ impl Purchase {
                 put(KIND, "refill".to_owned())
             }
         };
-        match self.agreement {
-            None => {}
-            Some(AgreedTerms::Off) => {
-                put(REFILL, "off".to_owned());
-            }
-            Some(AgreedTerms::On { threshold, amount }) => {
-                put(REFILL, "on".to_owned());
-                put(THRESHOLD, cents(threshold));
-                put(AMOUNT, cents(amount));
-            }
-        }
+        write_agreement(&mut map, self.agreement);
         map
     }
 
@@ -104,13 +173,7 @@ impl Purchase {
             }
             other => return Err(format!("{KIND}: {other:?}")),
         };
-        let agreement = match map.get(REFILL).map(String::as_str) {
-            Some("on") => {
-                Some(AgreedTerms::On { threshold: usd(map, THRESHOLD)?, amount: usd(map, AMOUNT)? })
-            }
-            Some("off") => Some(AgreedTerms::Off),
-            Some(_) | None => None,
-        };
+        let agreement = read_agreement(map)?;
         Ok(Some(Purchase { account, credit: usd(map, CREDIT)?, kind, agreement }))
     }
 }
@@ -131,7 +194,12 @@ pub(crate) fn installation(map: &Metadata) -> Option<String> {
 /// A purchase's metadata, with the installation that sells it.
 #[must_use]
 pub(crate) fn of_sale(purchase: &Purchase, installation: Option<&str>) -> Metadata {
-    let mut map = purchase.write();
+    of_installation(purchase.write(), installation)
+}
+
+/// Metadata with the installation that wrote it.
+#[must_use]
+pub fn of_installation(mut map: Metadata, installation: Option<&str>) -> Metadata {
     map.extend(installation.map(|name| (INSTALLATION.to_owned(), name.to_owned())));
     map
 }

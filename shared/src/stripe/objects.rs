@@ -78,6 +78,8 @@ pub struct CheckoutSession {
     pub payment_intent: Option<Expandable<PaymentIntent>>,
     /// A Stripe ID, `in_…`.
     pub invoice: Option<Id>,
+    /// A Stripe ID, `seti_…`. Only in the mode `setup`.
+    pub setup_intent: Option<Id>,
     /// Metadata set by Tollgate.
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: Metadata,
@@ -377,6 +379,8 @@ pub struct SetupIntent {
     pub id: String,
     /// A Stripe ID, `cus_…`.
     pub customer: Option<Id>,
+    /// The card that was saved. A Stripe ID, `pm_…`.
+    pub payment_method: Option<Id>,
 }
 
 /// `null` is the default, too.

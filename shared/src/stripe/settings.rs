@@ -27,6 +27,10 @@ pub struct StripeSettings {
     pub card_added_url: Option<String>,
     /// The same without a card: `BILLING_URL?card=canceled`.
     pub card_canceled_url: Option<String>,
+    /// Where a page that starts a trial ends: `BILLING_URL?trial={CHECKOUT_SESSION_ID}`.
+    pub trial_url: Option<String>,
+    /// The same without a card: `BILLING_URL?trial=canceled`.
+    pub trial_canceled_url: Option<String>,
     /// `STRIPE_PORTAL_CONFIGURATION`: `bpc_…`; Stripe's own default if it is not set.
     pub portal_configuration: Option<String>,
     /// `PORTAL_RETURN_URL`, by default `BILLING_URL`.
@@ -107,6 +111,8 @@ impl StripeSettings {
             cancel_url: optional("CHECKOUT_CANCEL_URL").or_else(|| page("checkout=canceled")),
             card_added_url: page("card=added"),
             card_canceled_url: page("card=canceled"),
+            trial_url: page("trial={CHECKOUT_SESSION_ID}"),
+            trial_canceled_url: page("trial=canceled"),
             portal_configuration: optional("STRIPE_PORTAL_CONFIGURATION"),
             portal_return_url: optional("PORTAL_RETURN_URL").or_else(|| billing_url.clone()),
             tax: if switch("STRIPE_TAX", ["off", "automatic"])? == "automatic" {

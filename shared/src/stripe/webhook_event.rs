@@ -9,6 +9,7 @@
 //! | `charge.dispute.created`, `.funds_withdrawn`, `.updated`, `.closed`, `.funds_reinstated` | [`StripeNews::Dispute`] |
 //! | `radar.early_fraud_warning.created` | [`StripeNews::FraudWarning`] |
 //! | `payment_method.*`, `customer.updated`, `setup_intent.succeeded`, `checkout.session.completed` (setup) | [`StripeNews::Cards`] |
+//! | `checkout.session.completed` (setup, for a trial) | [`StripeNews::TrialPage`] |
 //! | `customer.deleted` | [`StripeNews::CustomerGone`] |
 //! | anything else | [`StripeNews::Ignored`] |
 
@@ -16,7 +17,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::metadata::{self, Purchase};
+use super::metadata::{self, Purchase, TrialOffer};
 use super::objects::{
     CheckoutSession, Expandable, Id, PaymentIntent, PaymentMethod, SetupIntent, StripeDispute,
     StripeFraudWarning, StripeInvoice, StripeRefund,
@@ -102,6 +103,8 @@ pub enum StripeNews {
     Cards {
         customer: CustomerId,
     },
+    /// A page saved a card, and a trial starts with it.
+    TrialPage(Box<CheckoutSession>),
     /// A customer was deleted at Stripe.
     CustomerGone {
         customer: CustomerId,
@@ -319,6 +322,9 @@ impl StripeEvent {
     fn session_completed(&self) -> Result<StripeNews, String> {
         let session: CheckoutSession = self.object()?;
         match (session.mode.as_deref(), session.payment_status.as_deref()) {
+            (Some("setup"), _) if TrialOffer::read(&session.metadata)?.is_some() => {
+                Ok(StripeNews::TrialPage(Box::new(session)))
+            }
             (Some("setup"), _) => cards_of(session.customer.as_ref()),
             (Some("subscription"), _) | (_, Some("no_payment_required")) => Ok(StripeNews::Ignored),
             (_, Some("paid")) => self.session_paid(&session),

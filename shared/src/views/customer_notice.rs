@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use super::event_detail::DomainEventDetail;
 use crate::domain::account::{AccountState, Standing, SuspensionReason};
 use crate::domain::credit_low::{counted_at, sure_credit};
-use crate::domain::event::{Change, RefillChange, RefillDecline};
+use crate::domain::event::{Change, GrantChange, RefillChange, RefillDecline};
 use crate::domain::money::Usd;
 use crate::domain::policy::Policy;
 use crate::domain::row::Row;
@@ -25,7 +25,9 @@ pub struct CustomerNotice {
     /// - `Suspended`, `DeletionSoon`, `DeletionDue`, `Deleted`: the smallest top-up that restores
     ///   good standing. A start needs the credit of `START_CREDIT_MIN`. `None` for a suspension by
     ///   staff, which credit does not end
-    /// - `CardExpiring`, `CardExpired`: `None`
+    /// - `TrialEnding`: the charge of the renewal, roughly, before tax. Without a renewal, the
+    ///   smallest top-up that pays for a day
+    /// - `CardExpiring`, `CardExpired`, `TrialStarted`, `TrialEnded`: `None`
     pub amount: Option<Usd>,
     /// When it takes effect (UTC). `None` if there is no such time:
     ///
@@ -36,6 +38,8 @@ pub struct CustomerNotice {
     /// - `Suspended`, `DeletionSoon`: when all resources are deleted
     /// - `DeletionDue`: now, the row's own time
     /// - `Deleted`: the last time to restore
+    /// - `TrialStarted`, `TrialEnding`: the end of the trial
+    /// - `TrialEnded`: `None`
     pub deadline: Option<Timestamp>,
     /// Where the customer can act.
     pub place: NoticePlace,
@@ -104,6 +108,11 @@ pub(super) fn notice_of(
         DomainEventDetail::Deleted {} => {
             (Some(to_be_good), Some(event.at.plus(policy.restore_seconds)), NoticePlace::AddCredit)
         }
+        DomainEventDetail::TrialStarted { .. } => {
+            (None, state.trial.as_ref().map(|trial| trial.ends_at), NoticePlace::Page)
+        }
+        DomainEventDetail::TrialEnding { .. } => trial_ending(&event.change, state, policy)?,
+        DomainEventDetail::TrialEnded {} => (None, None, NoticePlace::AddCredit),
         DomainEventDetail::AccountOpened {}
         | DomainEventDetail::CreditAdded { .. }
         | DomainEventDetail::CreditTaken { .. }
@@ -119,11 +128,24 @@ pub(super) fn notice_of(
         | DomainEventDetail::Purged {}
         | DomainEventDetail::Closed {}
         | DomainEventDetail::Frozen {}
-        | DomainEventDetail::Unfrozen {}
-        | DomainEventDetail::TrialStarted { .. }
-        | DomainEventDetail::TrialEnded {} => return None,
+        | DomainEventDetail::Unfrozen {} => return None,
     };
     Some(CustomerNotice { amount, deadline, place })
+}
+
+fn trial_ending(
+    change: &Change,
+    state: &AccountState,
+    policy: &Policy,
+) -> Option<(Option<Usd>, Option<Timestamp>, NoticePlace)> {
+    let Change::Grant(GrantChange::TrialEnding { ends_at, renewal, .. }) = change else {
+        return None;
+    };
+    let (amount, place) = match renewal {
+        Some(renewal) => (*renewal, NoticePlace::Refill),
+        None => (least_top_up(state.billed.rate.for_seconds(DAY), policy), NoticePlace::AddCredit),
+    };
+    Some((Some(amount), Some(*ends_at), place))
 }
 
 /// The amount that the card was to be charged, in USD before tax.

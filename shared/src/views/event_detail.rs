@@ -69,6 +69,8 @@ pub enum DomainEventDetail {
     Unfrozen {},
     /// A trial started.
     TrialStarted { ends_at: String },
+    /// The trial ends soon. Then the card is charged the renewal, roughly, or everything is deleted.
+    TrialEnding { ends_at: String, renewal: Option<String> },
     /// The trial ended without a renewal.
     TrialEnded {},
 }
@@ -113,6 +115,7 @@ variant_names! {
         DomainEventDetail::Frozen {} => "Frozen",
         DomainEventDetail::Unfrozen {} => "Unfrozen",
         DomainEventDetail::TrialStarted { .. } => "TrialStarted",
+        DomainEventDetail::TrialEnding { .. } => "TrialEnding",
         DomainEventDetail::TrialEnded {} => "TrialEnded",
     }
 }

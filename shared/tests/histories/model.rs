@@ -10,7 +10,7 @@ mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate::domain::account::AccountState;
+use tollgate::domain::account::{AccountState, TrialNotice};
 use tollgate::domain::event::{BilledLines, Change, PaymentChange, ResourceChange, ResourceLine};
 use tollgate::domain::funds::{Fund, FundShare};
 use tollgate::domain::money::{Rate, Usd};
@@ -189,6 +189,8 @@ pub(crate) struct Model {
     ever_paid: bool,
     trial: Option<(i64, i64)>,
     trial_ended: Option<i64>,
+    /// The last notice of its end.
+    trial_told: Option<TrialNotice>,
     /// The time of the suspension, its grace period, and the remaining balance.
     suspended: Option<(i64, i64, i64)>,
     /// When its deletion was announced, if nothing has held it since.

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::Command;
 use tollgate::domain::decide::decide;
-use tollgate::domain::event::{Cause, Change, Event, OnExisting, StandingChange};
+use tollgate::domain::event::{Cause, Change, Event, GrantChange, OnExisting, StandingChange};
 use tollgate::domain::ids::{AccountId, PaymentId, Sku};
 use tollgate::domain::payment_records::PaymentRecords;
 use tollgate::domain::policy::Policy;
@@ -271,6 +271,7 @@ impl World {
                 let warns = matches!(
                     event.change,
                     Change::Standing(StandingChange::DeletionAnnounced { .. })
+                        | Change::Grant(GrantChange::TrialEnding { .. })
                 );
                 ensure!(
                     !warns || delivery == TriggerDelivery::Prompt,

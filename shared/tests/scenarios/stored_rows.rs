@@ -37,10 +37,12 @@ const FORMAT_2: &str = include_str!("../fixtures/every_kind_of_format_2.json");
 const FORMAT_3: &str = include_str!("../fixtures/every_kind_of_format_3.json");
 /// Rows of all kinds of format 4, written by a release that knew no newer one.
 const FORMAT_4: &str = include_str!("../fixtures/every_kind_of_format_4.json");
-/// Rows of every kind.
+/// Rows of all kinds of format 5, written by a release that knew no newer one.
 const FORMAT_5: &str = include_str!("../fixtures/every_kind_of_format_5.json");
+/// Rows of every kind.
+const FORMAT_6: &str = include_str!("../fixtures/every_kind_of_format_6.json");
 const CURRENT_PATH: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/every_kind_of_format_5.json");
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/every_kind_of_format_6.json");
 
 /// Stored names that are always left out, because they are the default.
 const NEVER_STORED: [&str; 7] = [
@@ -54,8 +56,13 @@ const NEVER_STORED: [&str; 7] = [
 ];
 
 /// Names that only older formats store, so that their fixtures hold them.
-const BEFORE_5: [&str; 4] =
-    ["AccountState::dp", "AccountState::tb", "Change::given_back::k", "Change::taken_back::k"];
+const BEFORE_6: [&str; 5] = [
+    "AccountState::dp",
+    "AccountState::tb",
+    "Change::given_back::k",
+    "Change::taken_back::k",
+    "Change::trial_ended",
+];
 
 /// A row in a fixture, with numbers as DynamoDB writes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,21 +163,22 @@ fn stored_rows_are_read_verified_and_written_the_same_forever() {
     check(3, &rows(FORMAT_3));
     check(4, &rows(FORMAT_4));
     check(5, &rows(FORMAT_5));
+    check(6, &rows(FORMAT_6));
 }
 
 #[test]
 fn the_fixture_holds_every_kind_of_row() {
     let all: BTreeSet<&str> = Change::names().collect();
-    let fixture = rows(FORMAT_5);
+    let fixture = rows(FORMAT_6);
     let held: BTreeSet<&str> = fixture.iter().map(|row| row.kind.as_str()).collect();
     assert_eq!(held, all);
 }
 
 #[test]
 fn the_fixture_holds_every_field_and_variant_of_a_row() {
-    let older: BTreeSet<String> = BEFORE_5.map(str::to_owned).into();
+    let older: BTreeSet<String> = BEFORE_6.map(str::to_owned).into();
     assert!(names_missing_in(FORMAT_4).is_disjoint(&older));
-    let missing = names_missing_in(FORMAT_5);
+    let missing = names_missing_in(FORMAT_6);
     let expected = &older | &NEVER_STORED.map(str::to_owned).into();
     assert_eq!(missing, expected);
 }
@@ -188,7 +196,7 @@ fn names_missing_in(fixture: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_stories_write_the_rows_of_the_fixture() {
-    let mut fixture = rows(FORMAT_5);
+    let mut fixture = rows(FORMAT_6);
     let stories: Vec<FixtureRow> = stories::all()
         .iter()
         .flat_map(|world| &world.stored)

@@ -2,15 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use tollgate::domain::account::{RefillPurpose, Standing, TrialPhase};
-use tollgate::domain::command::{CardFunding, CardWallet, Command, TrialCard};
+use tollgate::domain::account::{
+    CardChoice, PendingPayment, RefillPurpose, RefillState, Standing, TrialPhase,
+};
+use tollgate::domain::command::{
+    BonusGrant, CardFunding, CardWallet, Command, RefillSettings, RefillTerms, TrialCard,
+};
+use tollgate::domain::event::{Event, RefillDecline};
+use tollgate::domain::money::Usd;
 use tollgate::domain::refusal::Refusal;
+use tollgate::domain::row_format::RowFormat;
+use tollgate::domain::settle::trial::{AfterTrial, after_trial};
+use tollgate::domain::settle::{TriggerDelivery, next_due_row};
+use tollgate::domain::timestamp::{DAY, HOUR};
 
 use crate::world::{World, at, is_good, named};
 
 fn start_trial(funding: CardFunding, wallet: CardWallet) -> Command {
     let card = TrialCard { fingerprint: named("fp_1"), funding, wallet };
-    Command::StartTrial { card, excludes: BTreeSet::new() }
+    Command::StartTrial { card, excludes: BTreeSet::new(), refill: None }
 }
 
 fn in_trial() -> World {
@@ -74,6 +84,8 @@ fn trial_end_forfeits_credit_and_skips_grace() {
     world.settle("25T11:00");
     world.settle("25T12:00").rows(&[
         "11-25T10:00:00 started -0.10 = 19.90 to 11-25T11:00:00",
+        "11-25T10:00:00 trial_ending 0.00 = 19.90 to 11-25T11:00:00",
+        "11-25T11:00:00 trial_ending 0.00 = 19.90 to 11-25T11:00:00",
         "11-25T11:00:00 usage -0.10 = 19.80 to 11-25T12:00:00",
         "11-25T12:00:00 trial_ended -19.80 = 0.00 to 11-25T12:00:00",
         "11-25T12:00:00 suspended 0.00 = 0.00 as of 12:00:00",
@@ -137,4 +149,242 @@ fn trial_without_a_running_service_is_not_renewed() {
     world.start("25T09:00", "a", "vm60").unwrap();
     world.settle("25T12:00");
     assert_eq!(world.state.refill.wanted, None);
+}
+
+/// A trial with refill terms: below $4, $25; a renewal at its end.
+fn in_trial_with_refills() -> World {
+    let mut world = World::opened();
+    let card = TrialCard {
+        fingerprint: named("fp_1"),
+        funding: CardFunding::Debit,
+        wallet: CardWallet::None,
+    };
+    let refill = Some(RefillSettings {
+        terms: Some(RefillTerms::multiple(named("4"), named("25"))),
+        words: Some("Charged once when the trial ends.".to_owned()),
+        card: Some(named("pm_1")),
+        card_choice: CardChoice::Default,
+        ..RefillSettings::default()
+    });
+    world
+        .command("12:00", Command::StartTrial { card, excludes: BTreeSet::new(), refill })
+        .unwrap();
+    world.skip_rows();
+    world
+}
+
+/// $5.10 an hour: the trial's credit is used after three hours and fifty-five minutes.
+fn spend_fast(world: &mut World) {
+    world.start("12:00", "a", "app").unwrap();
+    for id in ["b", "c", "d", "e", "f"] {
+        world.start("12:00", id, "vm100").unwrap();
+    }
+    world.skip_rows();
+}
+
+#[test]
+fn trial_lasts_until_a_full_hour() {
+    let mut world = World::opened();
+    world.command("12:00:01", start_trial(CardFunding::Debit, CardWallet::None)).unwrap();
+    assert_eq!(world.state.trial.as_ref().unwrap().ends_at, at("25T13:00"));
+}
+
+#[test]
+fn trial_is_offered_as_long_as_nothing_was_paid() {
+    let card = || start_trial(CardFunding::Debit, CardWallet::None);
+    let refused = |change: &dyn Fn(&mut World)| {
+        let mut world = World::opened();
+        change(&mut world);
+        world.command("12:00", card()).err()
+    };
+    let is_off = Some(Refusal::TrialNotOffered);
+    assert_eq!(refused(&|world| world.policy.trial.credit = Usd::ZERO), is_off);
+    assert_eq!(refused(&|world| world.policy.row_format = RowFormat::new(5)), is_off);
+    let promise = |world: &mut World| {
+        let promised = PendingPayment {
+            payment: named("pi_slow"),
+            amount: named("25"),
+            expires_at: at("25T12:00"),
+        };
+        world.command("11:00", Command::AwaitPayment(promised)).unwrap();
+    };
+    assert_eq!(refused(&promise), Some(Refusal::TrialUsed));
+}
+
+#[test]
+fn trial_credit_that_is_used_ends_the_trial() {
+    let end = |late: bool| {
+        let mut world = in_trial();
+        spend_fast(&mut world);
+        for time in ["12:01", "13:00", "14:00", "14:56", "15:00", "15:56"] {
+            if !late || time == "15:56" {
+                world.settle(time);
+            }
+        }
+        let rows: Vec<&str> =
+            world.events.iter().rev().take(3).map(|row| row.change.name()).collect();
+        assert_eq!(rows, ["deleting", "suspended", "trial_ended"], "without a grace");
+        let trial = world.state.trial.clone().unwrap();
+        (trial.ends_at, trial.used, world.state.balance())
+    };
+    let (ended_at, used, balance) = end(false);
+    assert_eq!((ended_at, balance), (at("15:55:17"), Usd::ZERO));
+    assert!(used > named("19.99"), "{used}");
+    assert_eq!(end(true), (ended_at, used, balance), "a late run finds the same end");
+}
+
+#[test]
+fn trial_ending_is_told_a_day_and_an_hour_before() {
+    let mut world = in_trial();
+    world.start("13:00", "a", "app").unwrap();
+    let told = |world: &World| {
+        let is_notice = |row: &&Event| row.change.name() == "trial_ending";
+        world.events.iter().filter(is_notice).map(|row| row.at).collect::<Vec<_>>()
+    };
+    let mut time = at("14:00");
+    while time < at("25T12:00") {
+        world.settle(&time.to_string());
+        // Each hour does what the minute run does, too.
+        world.settle(&time.plus(60).to_string());
+        time = time.plus(HOUR);
+    }
+    assert_eq!(told(&world), [at("24T12:00"), at("25T11:00")]);
+}
+
+#[test]
+fn trial_ending_sooner_is_told_at_once() {
+    let mut world = in_trial_with_refills();
+    spend_fast(&mut world);
+    let told = world.events.iter().filter(|row| row.change.name() == "trial_ending");
+    assert_eq!(told.map(|row| row.at).collect::<Vec<_>>(), [at("12:00")]);
+    let after = after_trial(&world.state, &world.policy);
+    assert_eq!(after, Some(AfterTrial::Renewal(named("25"))));
+    for time in ["13:00", "14:00", "14:55:17"] {
+        world.settle(time);
+    }
+    world.rows(&[
+        "13:00:00 usage -5.10 = 9.80 to 14:00:00",
+        "14:00:00 usage -5.10 = 4.70 to 15:00:00",
+        "14:55:17 trial_ending 0.00 = 4.70 to 15:00:00",
+    ]);
+    // More resources bring the end forward. It is not told again.
+    world.command("14:56", bonus("10")).unwrap();
+    world.start("14:56", "g", "vm60").unwrap();
+    world.skip_rows().settle("14:57").rows(&[]);
+}
+
+#[test]
+fn queued_run_tells_of_no_end() {
+    let mut world = in_trial();
+    world.start("24T11:00", "a", "app").unwrap();
+    let next = |delivery| next_due_row(&world.view(), at("24T12:00"), delivery).unwrap().unwrap();
+    assert_eq!(next(TriggerDelivery::Queued).change.name(), "usage");
+    assert_eq!(next(TriggerDelivery::Prompt).change.name(), "trial_ending");
+}
+
+#[test]
+fn refills_wait_for_the_end_of_the_trial() {
+    let mut world = in_trial_with_refills();
+    spend_fast(&mut world);
+    for time in ["13:00", "14:00", "15:00"] {
+        world.settle(time);
+    }
+    assert!(world.state.balance() < named("4"), "below the threshold");
+    assert_eq!(world.state.refill.wanted, None);
+    assert_eq!(world.command("15:10", Command::RefillNow).err(), Some(Refusal::RefillNotWanted));
+    world.settle("15:55:17");
+    let wanted = world.state.refill.wanted.unwrap();
+    assert_eq!((wanted.amount, wanted.purpose), (named("25"), RefillPurpose::TrialRenewal));
+    world.begin_refill("15:55:20").unwrap();
+    world.refill_lands("15:55:30");
+    assert_eq!(world.state.trial.as_ref().unwrap().phase, TrialPhase::Renewed);
+    // Then it is a customer like any other: the balance falls below the threshold.
+    world.settle("16:00");
+    for hour in 17..21 {
+        world.settle(&format!("{hour}:00"));
+    }
+    let wanted = world.state.refill.wanted.unwrap();
+    assert_eq!((wanted.amount, wanted.purpose), (named("25"), RefillPurpose::Threshold));
+}
+
+#[test]
+fn renewal_follows_the_time_that_the_trial_took() {
+    let mut world = in_trial_with_refills();
+    world.policy.trial.credit = Usd::dollars(1);
+    world.policy.trial.renewal_max = Usd::dollars(10_000);
+    spend_fast(&mut world);
+    for time in ["13:00", "14:00", "15:00", "15:55:17"] {
+        world.settle(time);
+    }
+    // $19.9999 in 3 h 55 min 17 s are $3,672.01 in 30 days.
+    assert_eq!(world.state.refill.wanted.unwrap().amount.to_string(), "3672.01");
+}
+
+#[test]
+fn who_deletes_all_services_and_turns_refills_off_is_not_billed() {
+    let mut world = in_trial_with_refills();
+    world.start("12:10", "a", "app").unwrap();
+    world.start("12:10", "b", "vm60").unwrap();
+    world.delete("13:10", &["a"]).unwrap();
+    world.command("13:11", Command::ChangeRefill(RefillSettings::default())).unwrap();
+    for day in 23..27 {
+        for hour in 0..24 {
+            world.settle(&format!("{day}T{hour:02}:00"));
+        }
+    }
+    assert!(!world.state.ever_paid && world.state.refill == RefillState::default());
+    assert!(matches!(world.state.standing, Standing::Deleting(_)), "{:?}", world.state.standing);
+    assert!(world.state.balance().is_zero());
+}
+
+#[test]
+fn declined_renewal_is_tried_again_as_a_renewal() {
+    let mut world = in_trial_with_refills();
+    world.policy.trial_grace_seconds = DAY;
+    world.start("25T09:00", "a", "app").unwrap();
+    for hour in ["10", "11", "12"] {
+        world.settle(&format!("25T{hour}:00"));
+    }
+    world.begin_refill("25T12:00:10").unwrap();
+    world.refill_fails("25T12:00:20", RefillDecline::Later);
+    assert!(!is_good(&world), "a decline ends the respite");
+    assert_eq!(world.state.refill.wanted, None);
+    world.settle("25T13:00:20");
+    let wanted = world.state.refill.wanted.unwrap();
+    assert_eq!((wanted.amount, wanted.purpose), (named("3"), RefillPurpose::TrialRenewal));
+    world.begin_refill("25T13:00:30").unwrap();
+    world.refill_lands("25T13:00:40");
+    assert!(is_good(&world));
+}
+
+#[test]
+fn declined_renewal_deletes_what_the_trial_made() {
+    let mut world = in_trial_with_refills();
+    world.start("25T09:00", "a", "app").unwrap();
+    for hour in ["10", "11", "12"] {
+        world.settle(&format!("25T{hour}:00"));
+    }
+    world.begin_refill("25T12:00:10").unwrap();
+    world.refill_fails("25T12:00:20", RefillDecline::Never);
+    assert!(matches!(world.state.standing, Standing::Deleting(_)), "{:?}", world.state.standing);
+}
+
+#[test]
+fn terms_accepted_after_the_trial_are_terms_like_any_other() {
+    let mut world = in_trial();
+    world.command("25T11:30", bonus("10")).unwrap();
+    world.start("25T11:30", "a", "vm60").unwrap();
+    world.settle("25T12:00");
+    world.agree_to_refill("25T12:30", ("20", "25"), None);
+    let wanted = world.state.refill.wanted.unwrap();
+    assert_eq!((wanted.amount, wanted.purpose), (named("25"), RefillPurpose::Threshold));
+}
+
+fn bonus(amount: &str) -> Command {
+    let bonus = BonusGrant {
+        amount: named(amount),
+        expires_at: at("12-31T00:00"),
+        excludes: BTreeSet::new(),
+    };
+    Command::Grant { bonus, reason: "welcome".to_owned() }
 }

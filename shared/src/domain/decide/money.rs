@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{DecisionOutcome, check_reason, check_standing};
+use super::{DecisionOutcome, check_no_attempt, check_reason, check_standing, refills};
 use crate::domain::account::{AccountState, DisputePhase, Grant, GrantKind, PendingPayment};
 use crate::domain::command::{
-    BonusGrant, CardFunding, CardWallet, TakenCredit, TakenForDispute, TrialCard,
+    BonusGrant, CardFunding, CardWallet, RefillSettings, TakenCredit, TakenForDispute, TrialCard,
 };
 use crate::domain::event::{
     CreditKind, DisputeTotals, GrantChange, PaymentChange, PaymentFacts, PendingEnd, StaffChange,
@@ -102,29 +102,51 @@ pub(super) fn start_trial(
     state: &AccountState,
     card: &TrialCard,
     excludes: &BTreeSet<Sku>,
+    refill: Option<&RefillSettings>,
     policy: &Policy,
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
-    check_standing(state)?;
-    if state.ever_paid || state.trial.is_some() {
-        return Err(Refusal::TrialUsed);
-    }
+    check_trial_offered(state, policy)?;
     match (card.funding, card.wallet) {
         (CardFunding::Credit | CardFunding::Debit, CardWallet::None) => {}
         (CardFunding::Prepaid | CardFunding::Unknown, _) | (_, CardWallet::Some) => {
             return Err(Refusal::TrialCard);
         }
     }
-    let ends_at = now.plus(policy.trial.seconds);
+    // Grants end at full hours, so that each hour is paid by the same funds.
+    let ends_at = now.plus(policy.trial.seconds - 1).hour().end();
+    let refill =
+        refill.map(|settings| refills::accepted(state, settings, policy, now)).transpose()?;
     let excludes = excludes.union(&policy.trial.excludes).cloned().collect();
     let bonus = BonusGrant { amount: policy.trial.credit, expires_at: ends_at, excludes };
     let grant = new_grant(state, GrantKind::Trial, &bonus, None);
     let number = grant.number;
     Ok(DecisionOutcome::granting(
-        GrantChange::TrialStarted { number, ends_at, fingerprint: card.fingerprint.clone() },
+        GrantChange::TrialStarted {
+            number,
+            ends_at,
+            fingerprint: card.fingerprint.clone(),
+            refill,
+        },
         vec![grant],
         vec![gain(Fund::Grant(number), bonus.amount)],
     ))
+}
+
+/// Checks whether the account may have a trial, before a card is known.
+///
+/// # Errors
+/// [`Refusal::TrialNotOffered`], [`Refusal::TrialUsed`], and those of the standing.
+pub fn check_trial_offered(state: &AccountState, policy: &Policy) -> Result<(), Refusal> {
+    check_standing(state)?;
+    if state.ever_paid || state.trial.is_some() || !state.pending.is_empty() {
+        return Err(Refusal::TrialUsed);
+    }
+    // What is decided at its end is known from this format on.
+    if policy.trial.credit.is_zero() || policy.row_format < RowFormat::new(6) {
+        return Err(Refusal::TrialNotOffered);
+    }
+    check_no_attempt(state)
 }
 
 /// Takes back the credit of a refunded or disputed part of a payment. The amount is pro rata and

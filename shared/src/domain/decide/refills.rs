@@ -5,7 +5,7 @@ use crate::domain::account::{
     AccountState, CardChoice, RefillAgreement, RefillAttempt, RefillPause, Standing, TaxMode,
 };
 use crate::domain::command::{RefillCharge, RefillSettings, RefillTerms};
-use crate::domain::event::{RefillChange, RefillDecline};
+use crate::domain::event::{AcceptedRefill, RefillChange, RefillDecline};
 use crate::domain::ids::{CardId, CustomerId};
 use crate::domain::money::Usd;
 use crate::domain::policy::{Policy, check_cents, check_charge};
@@ -31,6 +31,46 @@ pub(super) fn change(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
+    let agreement = agreement(state, settings, policy, now)?;
+    Ok(DecisionOutcome::of(RefillChange::RefillChanged {
+        agreement,
+        card: settings.card.clone(),
+        card_choice: written(settings.card_choice, policy),
+        card_ends_at: known_end(settings, policy, now),
+        monthly_cap: settings.monthly_cap,
+        words: settings.words.clone().filter(|_| policy.row_format >= TARGET_KNOWN),
+        look_at: None,
+    }))
+}
+
+/// What the customer accepts about refills with something else.
+pub(super) fn accepted(
+    state: &AccountState,
+    settings: &RefillSettings,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<AcceptedRefill, Refusal> {
+    Ok(AcceptedRefill {
+        agreement: agreement(state, settings, policy, now)?,
+        card: settings.card.clone(),
+        card_choice: settings.card_choice,
+        card_ends_at: known_end(settings, policy, now),
+        words: settings.words.clone(),
+    })
+}
+
+/// Whoever agrees to a card that has expired knows that its bank renewed it.
+fn known_end(settings: &RefillSettings, policy: &Policy, now: Timestamp) -> Option<Timestamp> {
+    settings.card_ends_at.filter(|ends_at| policy.row_format >= EXPIRY_KNOWN && now < *ends_at)
+}
+
+/// The agreement to the terms. `None` if they turn refills off.
+fn agreement(
+    state: &AccountState,
+    settings: &RefillSettings,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Option<RefillAgreement>, Refusal> {
     // Format 3 does not know targets.
     let cap = settings.monthly_cap;
     cap.map(check_cents).transpose()?;
@@ -49,24 +89,13 @@ pub(super) fn change(
     // Format 2 does not know a maximum.
     let max_charge = settings.max_charge.filter(|_| policy.row_format >= RowFormat::new(3));
     // The agreement keeps its time as long as its terms stay. A new card does not renew it.
-    let agreement = terms.map(|CheckedTerms { threshold, amount, target }| {
+    Ok(terms.map(|CheckedTerms { threshold, amount, target }| {
         // A charge to the target is more than the amount if the balance is below the threshold.
         let to_target = || target.map(|target| target.min(policy.refill.amount_max));
         let max_charge = max_charge.or_else(to_target);
         let new = RefillAgreement { at: now, threshold, amount, max_charge, target };
         let is_as_before = |agreed: &RefillAgreement| RefillAgreement { at: now, ..*agreed } == new;
         state.refill.agreement.filter(is_as_before).unwrap_or(new)
-    });
-    // Whoever agrees to a card that has expired knows that its bank renewed it.
-    let is_expiry_known = |ends_at: &Timestamp| policy.row_format >= EXPIRY_KNOWN && now < *ends_at;
-    Ok(DecisionOutcome::of(RefillChange::RefillChanged {
-        agreement,
-        card: settings.card.clone(),
-        card_choice: written(settings.card_choice, policy),
-        card_ends_at: settings.card_ends_at.filter(is_expiry_known),
-        monthly_cap: settings.monthly_cap,
-        words: settings.words.clone().filter(|_| policy.row_format >= TARGET_KNOWN),
-        look_at: None,
     }))
 }
 
@@ -166,7 +195,7 @@ pub(super) fn refill_now(
 ) -> Result<DecisionOutcome, Refusal> {
     check_chargeable(state)?;
     let is_low = state.refill.agreement.is_some_and(|agreed| state.balance() < agreed.threshold);
-    let is_possible = is_possible_if_asked(state);
+    let is_possible = is_possible_if_asked(state) && !state.is_in_trial();
     if !is_low || !is_possible || is_off_too_long(state, policy, now) {
         return Err(Refusal::RefillNotWanted);
     }

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use crate::domain::account::{
-    AccountState, GrantKind, Standing, Suspension, SuspensionReason, TrialPhase,
+    AccountState, GrantKind, Standing, Suspension, SuspensionReason, TrialNotice, TrialPhase,
 };
 use crate::domain::funds::Purse;
 use crate::domain::ids::{AccountId, PaymentId};
 use crate::domain::policy::Policy;
 use crate::domain::refill::charged_until;
-use crate::domain::timestamp::{HOUR, MINUTE, Timestamp};
+use crate::domain::row_format::RowFormat;
+use crate::domain::settle::runway::lasts_until;
+use crate::domain::timestamp::{DAY, HOUR, MINUTE, Timestamp};
 
 const TEN_MINUTES: i64 = 10 * MINUTE;
 
@@ -19,6 +21,8 @@ const TEN_MINUTES: i64 = 10 * MINUTE;
 pub enum DueObligation {
     /// A pending payment expires.
     EndPending(PaymentId),
+    /// The trial ends soon.
+    AnnounceTrialEnd,
     /// The trial ends.
     EndTrial,
     /// A grant expires.
@@ -74,6 +78,7 @@ pub fn due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
                 DueObligation::Meter => None,
                 DueObligation::Pay
                 | DueObligation::EndPending(_)
+                | DueObligation::AnnounceTrialEnd
                 | DueObligation::EndTrial
                 | DueObligation::ExpireGrant(_)
                 | DueObligation::PayOwed
@@ -157,6 +162,7 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
         add(Some(pending.expires_at), DueObligation::EndPending(pending.payment.clone()));
     }
     let trial = state.trial.as_ref().filter(|trial| trial.phase == TrialPhase::Active);
+    add(announces_trial_end_at(state, policy), DueObligation::AnnounceTrialEnd);
     add(trial.map(|trial| trial.ends_at), DueObligation::EndTrial);
     for grant in state.grants.iter().filter(|grant| grant.remaining.is_positive()) {
         // The trial's own grant ends with the trial, in the same row.
@@ -201,6 +207,26 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
         add(look_at, DueObligation::LookAtRefill);
     }
     all
+}
+
+/// When the trial ends if nothing changes (UTC): its time is over, or its credit is used. `None` if no
+/// trial runs, or if a payment has made it an account like any other.
+#[must_use]
+pub fn trial_ends_at(state: &AccountState) -> Option<Timestamp> {
+    let trial = state.trial.as_ref().filter(|_| state.is_in_trial())?;
+    Some(lasts_until(state).map_or(trial.ends_at, |spent_at| spent_at.min(trial.ends_at)))
+}
+
+/// A day and an hour before the end of the trial, once each, or at once if the end comes sooner. Never
+/// while nothing costs anything: then nothing is charged or deleted.
+fn announces_trial_end_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
+    let is_known = policy.row_format >= RowFormat::new(6) && state.billed.count() > 0;
+    let ends_at = trial_ends_at(state).filter(|_| is_known)?;
+    match state.trial.as_ref()?.told {
+        None => Some(ends_at.plus(-DAY)),
+        Some(TrialNotice::Day) => Some(ends_at.plus(-HOUR)),
+        Some(TrialNotice::Hour) => None,
+    }
 }
 
 /// At once if the balance exceeds the remainder at the suspension. Never while frozen or suspended

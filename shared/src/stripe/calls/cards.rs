@@ -12,11 +12,25 @@ use stripe_core::customer::{
 };
 
 use super::PAGE;
-use crate::domain::ids::{AccountId, CardId, CustomerId};
+use crate::domain::ids::{CardId, CustomerId};
 use crate::stripe::keys::IdempotencyKey;
-use crate::stripe::metadata;
-use crate::stripe::objects::{CheckoutSession, PaymentMethod, StripeCustomer};
+use crate::stripe::objects::{
+    CheckoutSession, Metadata, PaymentMethod, SetupIntent, StripeCustomer,
+};
 use crate::stripe::{Stripe, StripeError};
+
+/// A page on which a card is saved without paying.
+#[derive(Clone, Debug)]
+pub struct NewSetupSession<'a> {
+    pub customer: &'a CustomerId,
+    /// Where the customer comes back to.
+    pub success_url: &'a str,
+    /// The same, without a card.
+    pub cancel_url: &'a str,
+    pub metadata: Metadata,
+    /// What the page says beside the button.
+    pub notice: Option<&'a str>,
+}
 
 impl Stripe {
     /// A payment method, whoever's it is.
@@ -39,19 +53,26 @@ impl Stripe {
             .await
     }
 
+    /// What saved a card at a page.
+    ///
+    /// # Errors
+    /// [`StripeError`]
+    pub async fn setup_intent(&self, intent: &str) -> Result<SetupIntent, StripeError> {
+        let request = RequestBuilder::new(StripeMethod::Get, format!("/setup_intents/{intent}"));
+        self.connection.ask(request).await
+    }
+
     /// Makes a page on which a card is saved without paying.
     ///
     /// # Errors
     /// [`StripeError`]
     pub async fn create_setup_session(
         &self,
-        account: &AccountId,
-        customer: &CustomerId,
-        urls: [&str; 2],
+        new: &NewSetupSession<'_>,
         key: &IdempotencyKey,
     ) -> Result<CheckoutSession, StripeError> {
-        let [success_url, cancel_url] = urls;
-        let ours = metadata::of_account(account);
+        let NewSetupSession { customer, success_url, cancel_url, metadata, notice } = new;
+        let ours = metadata;
         let of_session =
             ours.iter().map(|(name, value)| (format!("metadata[{name}]"), value.clone()));
         let of_intent = ours
@@ -66,7 +87,11 @@ impl Stripe {
             ("success_url", success_url),
             ("cancel_url", cancel_url),
         ];
-        let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let notice = notice.map(|notice| ("custom_text[submit][message]", notice));
+        let fields = fields
+            .into_iter()
+            .chain(notice)
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let form: BTreeMap<String, String> = fields.chain(of_session).chain(of_intent).collect();
         let request = RequestBuilder::new(StripeMethod::Post, "/checkout/sessions").form(&form);
         self.connection.order(request, key).await

@@ -11,8 +11,13 @@ impl FamilyView for GrantChange {
             GrantChange::Granted { reason, .. } => format!("Bonus ${amount}: {reason}"),
             GrantChange::GrantExpired { .. } => format!("Credit of ${} expired", -amount),
             GrantChange::TrialStarted { .. } => format!("Trial credit ${amount}"),
-            GrantChange::TrialEnded if amount.is_zero() => "Trial ended".to_owned(),
-            GrantChange::TrialEnded => format!("Trial ended, credit of ${} expired", -amount),
+            GrantChange::TrialEnded | GrantChange::TrialOver { .. } if amount.is_zero() => {
+                "Trial ended".to_owned()
+            }
+            GrantChange::TrialEnded | GrantChange::TrialOver { .. } => {
+                format!("Trial ended, credit of ${} expired", -amount)
+            }
+            GrantChange::TrialEnding { ends_at, .. } => format!("Trial ends at {ends_at}"),
         }
     }
 
@@ -26,7 +31,14 @@ impl FamilyView for GrantChange {
                 let ends_at = ends_at.to_string();
                 vec![DomainEventDetail::TrialStarted { ends_at }, credit_added(row)]
             }
-            GrantChange::TrialEnded => vec![DomainEventDetail::TrialEnded {}],
+            GrantChange::TrialEnded | GrantChange::TrialOver { .. } => {
+                vec![DomainEventDetail::TrialEnded {}]
+            }
+            GrantChange::TrialEnding { ends_at, renewal, .. } => {
+                let ends_at = ends_at.to_string();
+                let renewal = renewal.map(|amount| amount.to_string());
+                vec![DomainEventDetail::TrialEnding { ends_at, renewal }]
+            }
         }
     }
 
@@ -35,9 +47,10 @@ impl FamilyView for GrantChange {
             GrantChange::Granted { .. } | GrantChange::GrantExpired { .. } => {
                 Some(TransactionType::Bonus)
             }
-            GrantChange::TrialStarted { .. } | GrantChange::TrialEnded => {
-                Some(TransactionType::Trial)
-            }
+            GrantChange::TrialStarted { .. }
+            | GrantChange::TrialEnded
+            | GrantChange::TrialOver { .. } => Some(TransactionType::Trial),
+            GrantChange::TrialEnding { .. } => None,
         }
     }
 }

@@ -78,7 +78,7 @@ impl Model {
                         "a second trial, or one after a payment"
                     );
                     self.trial = Some((at, ends_at.seconds()));
-                    self.trial_ended = None;
+                    (self.trial_ended, self.trial_told) = (None, None);
                 }
             }
             Change::Staff(StaffChange::Corrected { .. }) => {
@@ -104,13 +104,8 @@ impl Model {
             Change::Grant(GrantChange::GrantExpired { number }) => {
                 self.expire(before, [*number].into(), at, &by_fund)?;
             }
-            Change::Grant(GrantChange::TrialEnded) => {
-                let ends = self.trial.map_or(i64::MAX, |(_, ends)| ends);
-                ensure!(
-                    self.trial_ended.is_none() && ends <= at,
-                    "a trial ended at {at}, not at {ends}"
-                );
-                self.trial_ended = Some(at);
+            Change::Grant(GrantChange::TrialOver { ended_at }) => {
+                self.end_trial(before, ended_at.seconds(), at)?;
                 let its = self
                     .pots
                     .iter()
@@ -191,6 +186,24 @@ impl Model {
     }
 
     /// Only an expired grant loses its rest, all of it, and only after it paid for its time.
+    /// A trial ends with its time, or as soon as nothing can be paid any more.
+    fn end_trial(&mut self, before: &AccountState, ended_at: i64, at: i64) -> Check {
+        let (from, ends) = self.trial.unwrap_or((0, i64::MAX));
+        ensure!(
+            self.trial_ended.is_none() && ended_at <= at && ended_at <= ends,
+            "a trial ended at {ended_at}, not at {ends}"
+        );
+        let paid_through = before.paid_through().map(Timestamp::seconds);
+        let is_used =
+            !self.ever_paid && paid_through == Some(ended_at) && !self.can_pay(ended_at, 1);
+        ensure!(ended_at == ends || is_used, "a trial with credit ended at {ended_at}, not {ends}");
+        for pot in self.pots.values_mut().filter(|pot| pot.is_trial) {
+            pot.expires = ended_at;
+        }
+        (self.trial, self.trial_ended) = (Some((from, ended_at)), Some(at));
+        Ok(())
+    }
+
     pub(super) fn expire(
         &mut self,
         before: &AccountState,

@@ -1,16 +1,31 @@
 //! Grace, pending money and open attempts: when something may be deleted.
 
-use tollgate::domain::account::{AccountState, Standing, SuspensionReason};
-use tollgate::domain::event::{Change, Event, StandingChange};
+use tollgate::domain::account::{AccountState, Standing, SuspensionReason, TrialNotice};
+use tollgate::domain::event::{Change, Event, GrantChange, StandingChange};
 use tollgate::domain::timestamp::Timestamp;
 
-use super::{DAY, Model, Thing, ensure};
+use super::{DAY, HOUR, Model, Thing, ensure};
 use crate::Check;
 
 impl Model {
     /// Grace, pending money and open attempts.
     pub(super) fn standing(&mut self, event: &Event, at: i64) -> Check {
         match &event.change {
+            Change::Grant(GrantChange::TrialEnding { ends_at, notice, .. }) => {
+                let left = ends_at.seconds() - at;
+                let fits = match notice {
+                    TrialNotice::Day => (HOUR + 1..=DAY).contains(&left),
+                    TrialNotice::Hour => (1..=HOUR).contains(&left),
+                };
+                ensure!(fits, "told {notice:?} of an end in {left} seconds");
+                ensure!(self.trial_told < Some(*notice), "told {notice:?} twice");
+                let ends = self.trial.map_or(0, |(_, ends)| ends);
+                ensure!(
+                    self.trial_ended.is_none() && !self.ever_paid && ends_at.seconds() <= ends,
+                    "told of an end at {ends_at}, not at {ends}"
+                );
+                self.trial_told = Some(*notice);
+            }
             Change::Standing(StandingChange::Suspended { reason, delete_at, warn_at, .. }) => {
                 let is_new = |thing: &Thing| {
                     self.trial.is_some_and(|(from, to)| (from..to).contains(&thing.created))

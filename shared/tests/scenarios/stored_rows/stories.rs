@@ -48,6 +48,7 @@ pub(super) fn all() -> Vec<World> {
         respites(),
         disputes(),
         fraud_warnings(),
+        trial_used(),
     ]
 }
 
@@ -375,8 +376,8 @@ fn start_trial(world: &mut World) {
     world.policy.trial.excludes = BTreeSet::from([named("domain")]);
     let fingerprint = named(&format!("fp_{}", world.project().account));
     let card = TrialCard { fingerprint, funding: CardFunding::Debit, wallet: CardWallet::None };
-    let command = Command::StartTrial { card, excludes: BTreeSet::from([named("x")]) };
-    world.command("12:00", command).unwrap();
+    let excludes = BTreeSet::from([named("x")]);
+    world.command("12:00", Command::StartTrial { card, excludes, refill: None }).unwrap();
 }
 
 /// A trial without a later payment.
@@ -385,6 +386,32 @@ fn trial() -> World {
     start_trial(&mut world);
     world.start("25T10:30", "a", "app").unwrap();
     world.settle("25T12:00");
+    world
+}
+
+/// A trial with refill terms, whose credit is used before its time is over.
+fn trial_used() -> World {
+    let mut world = World::opened_as("trial_used");
+    let fingerprint = named("fp_trial_used");
+    let card = TrialCard { fingerprint, funding: CardFunding::Credit, wallet: CardWallet::None };
+    let refill = Some(RefillSettings {
+        terms: Some(RefillTerms::multiple(named("4"), named("25"))),
+        words: Some("Charged once when the trial ends, $1.00 to $25.00.".to_owned()),
+        card: Some(named("pm_1")),
+        card_choice: CardChoice::Default,
+        card_ends_at: Some(at("2027-01-01T00:00:00Z")),
+        ..RefillSettings::default()
+    });
+    let excludes = BTreeSet::new();
+    world.command("12:00", Command::StartTrial { card, excludes, refill }).unwrap();
+    world.start("12:00", "a", "app").unwrap();
+    // $5.10 an hour, for less than four hours.
+    for id in ["b", "c", "d", "e", "f"] {
+        world.start("12:00", id, "vm100").unwrap();
+    }
+    for time in ["12:01", "13:00", "14:00", "14:56", "15:00", "15:55:18"] {
+        world.settle(time);
+    }
     world
 }
 
