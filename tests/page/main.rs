@@ -22,3 +22,4 @@ mod showing;
 mod signing_in;
 mod signing_in_certified;
 mod support;
+mod trial;

@@ -77,6 +77,7 @@ impl<'w> Scene<'w> {
                 let refill = json!({"enabled": true, "threshold": "5.00", "amount": "20.00"});
                 json!({"amount": "25.00", "auto_refill": refill})
             }
+            "POST /v1/trial" => json!({"auto_refill": {"enabled": true}}),
             "POST /v1/projects" => json!({"name": "second"}),
             "POST /v1/projects/{project}/resources" => {
                 json!({"sku": "vm-small", "name": "two", "start": true})

@@ -184,6 +184,7 @@ async fn every_route_answers_as_it_is_described() {
         "auto-refill",
         "payment-methods",
         "projects",
+        "trial",
     ] {
         reader.get(me, &format!("/v1/{route}"), "").await;
     }
@@ -196,6 +197,8 @@ async fn every_route_answers_as_it_is_described() {
     reader.send(me, "PUT /v1/company", "/v1/company", &company).await;
 
     // Money, and cards.
+    let offer = json!({"auto_refill": {"enabled": true, "threshold": "5.00", "amount": "25.00"}});
+    reader.send(me, "POST /v1/trial", "/v1/trial", &offer).await;
     let wish = json!({"amount": "25.00", "auto_refill": {"enabled": true, "threshold": "5.00", "amount": "25.00"}});
     let session =
         reader.send(me, "POST /v1/checkout-sessions", "/v1/checkout-sessions", &wish).await;

@@ -300,7 +300,15 @@ async fn settles(customer: &Customer<'_>, function: &str) {
     assert!(customer.story().len() > 5, "{function} settled nothing: {:?}", customer.story());
 }
 
+async fn a_customer_tries(world: &World) {
+    let tess = world.customer("tess");
+    let page = tess.write("POST", "/v1/trial", &json!({"auto_refill": {"enabled": true}})).await;
+    tess.pay(&page, GOOD_CARD).await;
+    tess.read(&format!("/v1/trial?session={}", page["id"].as_str().unwrap())).await;
+}
+
 async fn a_customer_uses_everything(world: &World) {
+    a_customer_tries(world).await;
     let alice = world.customer("alice");
     alice.top_up_with_refill("13.00", "10.00", "15.00").await;
     alice.write("PUT", "/v1/account", &json!({"email": "alice@example.test"})).await;

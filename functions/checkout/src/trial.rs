@@ -2,7 +2,7 @@
 //! stands.
 
 use serde::{Deserialize, Serialize};
-use tollgate::domain::account::{AccountState, GrantKind, TrialPhase, TrialState};
+use tollgate::domain::account::{AccountState, Grant, GrantKind, TrialPhase, TrialState};
 use tollgate::domain::decide::check_trial_offered;
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::money::Usd;
@@ -41,7 +41,7 @@ struct TrialView {
     status: &'static str,
     /// Why none is offered: `not_offered`, `used` or `standing`.
     why: Option<&'static str>,
-    /// What a trial gives, in USD.
+    /// What a trial gives, or what this one gave, in USD.
     credit: String,
     /// How long it lasts at most.
     seconds: i64,
@@ -192,7 +192,7 @@ fn shown(state: &AccountState, policy: &Policy) -> TrialView {
     TrialView {
         status,
         why,
-        credit: policy.trial.credit.to_string(),
+        credit: of_trial(state).map_or(policy.trial.credit, |grant| grant.amount).to_string(),
         seconds: policy.trial.seconds,
         services_max: policy.trial.services_max,
         excludes: policy.trial.excludes.iter().map(ToString::to_string).collect(),
@@ -201,7 +201,8 @@ fn shown(state: &AccountState, policy: &Policy) -> TrialView {
         auto_refill: (status == "offered").then(|| terms(policy)),
         started_at: trial.map(|trial| trial.started_at.to_string()),
         ends_at: trial.map(ends_at),
-        credit_left: running.map(|_| credit_left(state).to_string()),
+        credit_left: running
+            .map(|_| of_trial(state).map_or(Usd::ZERO, |grant| grant.remaining).to_string()),
         then: after.map(|after| match after {
             AfterTrial::Nothing => "nothing",
             AfterTrial::Renewal(_) => "renewal",
@@ -230,7 +231,7 @@ fn default_terms(policy: &Policy) -> DefaultTerms {
     default_below(Usd::from_cents(half).unwrap_or_default())
 }
 
-fn credit_left(state: &AccountState) -> Usd {
-    let of_trial = state.grants.iter().filter(|grant| grant.kind == GrantKind::Trial);
-    of_trial.map(|grant| grant.remaining).sum()
+/// The credit of the trial, as long as something is left of it.
+fn of_trial(state: &AccountState) -> Option<&Grant> {
+    state.grants.iter().find(|grant| grant.kind == GrantKind::Trial)
 }

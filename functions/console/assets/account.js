@@ -1,26 +1,24 @@
-/** Balance and auto-refill are shown in many places. They are read once and passed to every listener. */
+/** Balance, auto-refill and trial are shown in many places. They are read once and passed to every listener. */
 
 import { read } from './api.js';
 import { pendingAgreement, withAgreed } from './checkout.js';
 
-const listeners = new Set();
-let latest = null;
+const balances = channel();
+const trials = channel();
 
 /**
  * Calls the listener with the current balance and auto-refill settings and after every refresh, until the signal aborts.
  * Without an answer the settings are null.
  */
-export function watchBalance(listener, signal) {
-  listeners.add(listener);
-  signal?.addEventListener('abort', () => listeners.delete(listener));
-  if (latest) listener(...latest);
-}
+export const watchBalance = balances.watch;
+
+/** The same with the trial. Its listeners are not called if it cannot be read. */
+export const watchTrial = trials.watch;
 
 /** Reads the balance and the auto-refill settings and notifies all listeners. */
 export async function refreshBalance() {
   const [balance, refill] = await Promise.all([read('v1/balance'), readRefill().catch(() => null)]);
-  latest = [balance, refill];
-  listeners.forEach((listener) => listener(...latest));
+  balances.tell(balance, refill);
   return balance;
 }
 
@@ -29,4 +27,65 @@ export async function readRefill() {
   // Answers may overtake one another, so it counts what was pending when this one was asked for.
   const agreed = pendingAgreement();
   return withAgreed(await read('v1/auto-refill'), agreed);
+}
+
+/**
+ * Whether an auto-refill switch is on at first: as it was decided before. For a customer who never decided, it is as the
+ * operator chose.
+ * @param {{enabled: boolean, isPending?: boolean}} settings
+ * @param {{refill_preselected: boolean}} config
+ */
+export async function isRefillOnAtFirst(settings, config) {
+  if (settings.enabled || settings.isPending || !config.refill_preselected) return settings.enabled;
+  const queries = [{ type: 'topup' }, { type: 'trial' }, { type: 'refill_changed', include: 'all' }];
+  const pages = await Promise.all(queries.map((query) => read('v1/transactions', { ...query, limit: 1 })));
+  return pages.every((page) => page.items.length === 0 && page.next === null);
+}
+
+/** The balance and the settings for which the trial was read. */
+let seen = null;
+let isReading = false;
+/** Whether every later answer about the trial will be the same. */
+let isFinal = false;
+
+watchBalance(({ standing, frozen, balance, rate_per_hour: rate }, refill) => {
+  const next = JSON.stringify([standing, frozen, balance, rate, refill?.enabled, refill?.state]);
+  if (next === seen || isReading || isFinal) return;
+  seen = next;
+  refreshTrial().catch(() => {
+    seen = null;
+  });
+});
+
+/**
+ * Reads the trial and notifies its listeners.
+ * @param {string} [session] the page at Stripe that the customer is back from
+ */
+export async function refreshTrial(session) {
+  isReading = true;
+  try {
+    const trial = await read('v1/trial', { session });
+    isFinal = trial.status === 'renewed' || (trial.status === 'unavailable' && trial.why !== 'standing');
+    trials.tell(trial);
+    return trial;
+  } finally {
+    isReading = false;
+  }
+}
+
+/** Passes the latest values to listeners. One that comes later gets them at once. */
+function channel() {
+  const listeners = new Set();
+  let latest = null;
+  return {
+    watch(listener, signal) {
+      listeners.add(listener);
+      signal?.addEventListener('abort', () => listeners.delete(listener));
+      if (latest) listener(...latest);
+    },
+    tell(...values) {
+      latest = values;
+      listeners.forEach((listener) => listener(...values));
+    },
+  };
 }

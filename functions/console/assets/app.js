@@ -18,6 +18,8 @@ import * as refill from './sections/refill.js';
 import * as transactions from './sections/transactions.js';
 
 const SECTIONS = { balance, projects, transactions, refill, cards, invoices, company, help };
+/** Parts of the balance section that have an address of their own, with what gets the focus there. */
+const PARTS = { 'add-credit': 'custom-amount', trial: 'h-trial' };
 /** How often the balance is refreshed while the page is visible. */
 const REFRESH_MS = 60_000;
 
@@ -53,9 +55,7 @@ async function start() {
     // A link to the current hash fires no `hashchange`.
     document.addEventListener('click', (event) => {
       const hash = event.target.closest?.('a[href^="#"]')?.getAttribute('href');
-      if (hash !== '#add-credit' || location.hash !== hash) return;
-      event.preventDefault();
-      focusAmount();
+      if (location.hash === hash && focusPart(hash.slice(1))) event.preventDefault();
     });
     // The result is shown on the cards section. `replaceState` avoids a second `hashchange`.
     if (new URLSearchParams(location.search).has('card')) history.replaceState(null, '', `${location.search}#cards`);
@@ -127,8 +127,7 @@ function open(config, session, isFirst) {
     context.onMoved(() => {
       if (!isTyping()) open(config, session, true);
     });
-  if (name === 'add-credit') return focusAmount();
-  if (!isFirst) {
+  if (!focusPart(name) && !isFirst) {
     scrollTo(0, 0);
     heading.focus({ preventScroll: true });
   }
@@ -151,9 +150,13 @@ function decoded(part) {
   }
 }
 
-function focusAmount() {
-  document.getElementById('add-credit')?.scrollIntoView({ block: 'nearest' });
-  document.getElementById('custom-amount')?.focus({ preventScroll: true });
+/** Whether there is such a part, which then has the focus. */
+function focusPart(name) {
+  const target = Object.hasOwn(PARTS, name) && document.getElementById(PARTS[name]);
+  if (!target) return false;
+  document.getElementById(name).scrollIntoView({ block: 'nearest' });
+  target.focus({ preventScroll: true });
+  return true;
 }
 
 /** A form that has the focus, or was typed into, is never replaced. */

@@ -1,19 +1,21 @@
 /** Banners above every section. They show the account's standing and the result of a payment on Stripe's page. */
 
 import { read, write } from './api.js';
-import { readRefill, refreshBalance, watchBalance } from './account.js';
+import { readRefill, refreshBalance, refreshTrial, watchBalance, watchTrial } from './account.js';
 import { forgetAgreed, forgetSession, pendingAgreement, noteReturn, openSession } from './checkout.js';
 import { fill, h } from './dom.js';
 import { noteReference } from './references.js';
 import * as money from './money.js';
-import { duration, secondsUntil, shown } from './time.js';
-import { announce, button, failure, helpLink, link, notice } from './ui.js';
+import { duration, secondsUntil, shown, time } from './time.js';
+import { announce, button, failure, helpLink, keepingFocus, link, notice } from './ui.js';
 import { LOW_SECONDS } from './sections/balance.js';
 import { isRefillReady } from './sections/refill.js';
 import { readReturning, resources } from './sections/returning.js';
 
 /** How long to wait for a payment before the session ID is shown for support. */
 const WAIT_MS = 5 * 60_000;
+/** How often to read whether a trial has started. The read itself starts it, so few are needed. */
+const TRIAL_LOOKS_MAX = 8;
 const CANCELED = 'Top-up cancelled. No charge was made.';
 /** Short pauses at first, because most payments are credited within seconds. */
 const pause = (turn) => new Promise((resolve) => setTimeout(resolve, turn < 10 ? 1000 : 3000));
@@ -24,13 +26,23 @@ const pause = (turn) => new Promise((resolve) => setTimeout(resolve, turn < 10 ?
  */
 export function banners(host, config) {
   const standing = h('div', { testid: 'standing-banner-place' });
+  const running = h('div', { testid: 'trial-banner-place' });
   const connection = h('div', { role: 'status' });
   const result = h('div', { role: 'status' });
-  fill(host, connection, standing, result);
-  watchBalance((balance, refill) => {
-    const next = standingBanner(balance, refill, config);
-    // An unchanged banner is kept, so that screen readers do not read it again.
-    if (next?.textContent !== standing.firstChild?.textContent) fill(standing, next);
+  fill(host, connection, standing, running, result);
+  let trial = null;
+  let latest = null;
+  const show = () => {
+    if (latest) replaceChanged(standing, standingBanner(...latest, trial, config));
+    replaceChanged(running, trial?.status === 'running' ? trialBanner(trial) : null);
+  };
+  watchBalance((...next) => {
+    latest = next;
+    show();
+  });
+  watchTrial((next) => {
+    trial = next;
+    show();
   });
   const online = () =>
     fill(
@@ -47,11 +59,49 @@ export function banners(host, config) {
   return { result, show: (...children) => fill(result, ...children) };
 }
 
-function standingBanner(balance, refill, config) {
+/** An unchanged banner is kept, so that screen readers do not read it again. */
+function replaceChanged(place, next) {
+  if (next?.textContent !== place.firstChild?.textContent) keepingFocus(place, () => fill(place, next));
+}
+
+/** How long a running trial lasts, and what follows. */
+function trialBanner({ credit, credit_left: left, ends_at: endsAt, then, renewal }) {
+  const seconds = secondsUntil(endsAt);
+  const isDeleted = then === 'deletion';
+  const after = {
+    nothing: ['The trial ends on ', time(endsAt), '. Nothing is running, so nothing will be charged.'],
+    renewal: [
+      'On ',
+      time(endsAt),
+      ` your card is charged about ${money.cost(renewal ?? '0')} plus any tax for the next month. You can turn this off under `,
+      link('Auto-refill', '#refill'),
+      '.',
+    ],
+    deletion: ['On ', time(endsAt), ' everything is stopped and deleted. Add credit to keep it.'],
+  };
+  return notice(
+    isDeleted && seconds < LOW_SECONDS ? 'warning' : 'info',
+    h(
+      'span',
+      { testid: 'trial-left' },
+      `Free trial: ${duration(seconds)} left, ${money.balance(left)} of ${money.exact(credit)} left.`,
+    ),
+    {
+      text: h('span', { testid: 'trial-then' }, after[then] ?? ['The trial ends on ', time(endsAt), '.']),
+      actions: isDeleted
+        ? [link('Add credit', '#add-credit', { kind: 'button primary', testid: 'trial-add-credit' })]
+        : [],
+      testid: 'trial-running',
+    },
+  );
+}
+
+function standingBanner(balance, refill, trial, config) {
   const add = link('Add credit', '#add-credit', { kind: 'button primary', testid: 'banner-add-credit' });
   const help = [helpLink()];
   const onlyHelp = [helpLink(null, '')];
   const { runway, standing, frozen } = balance;
+  const ended = `${trial?.status === 'ended' ? 'Your trial' : 'The grace period'} ended and no credit was added.`;
   const options = (actions, text) => ({
     actions,
     text,
@@ -70,7 +120,7 @@ function standingBanner(balance, refill, config) {
       'All resources in this account were deleted.',
       options(
         [add, ...help],
-        `The grace period ended and no credit was added. Add credit, then restore them under Projects, one by one or all at once. They can be restored for ${duration(config.restore_seconds)}.`,
+        `${ended} Add credit, then restore them under Projects, one by one or all at once. They can be restored for ${duration(config.restore_seconds)}.`,
       ),
     );
   }
@@ -80,7 +130,7 @@ function standingBanner(balance, refill, config) {
       'All resources in this account are being deleted.',
       options(
         [add, ...help],
-        'The grace period ended and no credit was added. Add credit now, then restore your resources under Projects.',
+        `${ended} Add credit now, then restore your resources under Projects.`,
       ),
     );
   if (frozen)
@@ -105,6 +155,8 @@ function standingBanner(balance, refill, config) {
           options(onlyHelp, 'All resources are stopped and nothing is billed. Contact support to resume.'),
         );
   }
+  // The banner of the trial says what its end brings.
+  if (trial?.status === 'running') return null;
   // A refill comes before the credit ends. If it fails, this warning is back.
   if (refill && isRefillReady(refill)) return null;
   const left = runway.zero_at ? secondsUntil(runway.zero_at) : Infinity;
@@ -135,6 +187,11 @@ export function returned(place, config, { changed }) {
     if (persisted && openSession()) canceled(place, config, changed);
   });
   if (query.has('session')) return follow(place, config, query.get('session'), changed);
+  if (query.get('trial') === 'canceled') {
+    clean();
+    return tell(place, 'info', 'Trial not started. Your card was not charged.');
+  }
+  if (query.has('trial')) return followTrial(place, query.get('trial'), changed);
   if (query.get('checkout') === 'canceled' || openSession()) return canceled(place, config, changed);
   if (query.get('card') === 'added') {
     clean();
@@ -211,6 +268,66 @@ async function follow(place, config, session, changed) {
         button('Check again', () => follow(place, config, session, changed)),
         helpLink('missing'),
       ],
+    }),
+  );
+}
+
+/** The customer is back from the page that saves the card of a trial. */
+async function followTrial(place, session, changed) {
+  noteReference('Checkout session', session);
+  place.show(
+    notice('info', 'Starting your trial\u2026', { text: 'This usually takes a few seconds.', testid: 'banner-waiting' }),
+  );
+  for (let turn = 0; turn < TRIAL_LOOKS_MAX; turn += 1) {
+    let trial;
+    try {
+      trial = await refreshTrial(session);
+    } catch (problem) {
+      // A transient error says nothing about the card. Keep looking.
+      if (!problem.isPassing) return trialRefused(place, problem);
+    }
+    if (trial && trial.status !== 'offered') {
+      clean();
+      await refreshBalance().catch(() => {});
+      changed();
+      return trialStarted(place, trial);
+    }
+    await pause(turn);
+  }
+  return place.show(
+    notice('warning', 'Your trial has not started yet.', {
+      text: 'Your card was not charged. Try again in a moment.',
+      testid: 'banner-timeout',
+      role: 'alert',
+      actions: [button('Try again', () => followTrial(place, session, changed), { testid: 'trial-again' }), helpLink()],
+    }),
+  );
+}
+
+function trialStarted(place, { status, credit, ends_at: endsAt }) {
+  // It ended before the customer came back, or a payment came first.
+  if (status !== 'running') return place.show();
+  return tell(
+    place,
+    'success',
+    'Your trial has started.',
+    `You have ${money.exact(credit)} of credit until ${shown(endsAt)}.`,
+    link('Open projects', '#projects', { kind: 'button', testid: 'banner-projects' }),
+  );
+}
+
+/** The card cannot be used. Another one may be. */
+async function trialRefused(place, problem) {
+  clean();
+  if (problem.code !== 'trial_not_allowed') return place.show(failure(problem, null, 'banner'));
+  const trial = await refreshTrial().catch(() => null);
+  const another = link('Use another card', '#trial', { kind: 'button primary', testid: 'trial-another-card' });
+  return place.show(
+    notice('warning', problem.message, {
+      text: 'Your card was not charged.',
+      testid: 'banner',
+      role: 'alert',
+      actions: [trial?.status === 'offered' && another, helpLink()],
     }),
   );
 }

@@ -222,7 +222,7 @@ export function loading(host, load, show, lines = 3) {
 }
 
 /** Replaces content and keeps the keyboard focus on the same control, in the same row, or on the heading. */
-function keepingFocus(host, replace) {
+export function keepingFocus(host, replace) {
   const before = document.activeElement;
   const isInside = host.contains(before);
   const control = before?.dataset?.testid;

@@ -65,7 +65,7 @@ impl ConsoleSettings {
     /// `TOKEN_ISSUER` (required for `oidc`), `PAGE_CLIENT_ID` (without it there is no page),
     /// `PAGE_SCOPES` (`openid email` by default), `PAGE_AUDIENCE`, `PAGE_CONNECT` (the address that
     /// issues tokens, if it differs from the issuer), `OPERATOR_CONTACT`, and the limits that the API
-    /// reads too: `REFILL_CONSENT` (`unselected` by default, or `preselected`), `TOPUP_MIN`, `TOPUP_MAX`, `REFILL_MIN`, `REFILL_MAX`, `RESTORE_SECONDS`.
+    /// reads too: `REFILL_CONSENT` (`preselected` by default, or `unselected`), `TOPUP_MIN`, `TOPUP_MAX`, `REFILL_MIN`, `REFILL_MAX`, `RESTORE_SECONDS`.
     ///
     /// # Errors
     /// [`PageSettingsError`] with the variable.
@@ -178,8 +178,8 @@ fn seconds(
 
 fn is_preselected(variable: Option<&str>) -> Result<bool, PageSettingsError> {
     match variable {
-        None | Some("unselected") => Ok(false),
-        Some("preselected") => Ok(true),
+        None | Some("preselected") => Ok(true),
+        Some("unselected") => Ok(false),
         Some(_) => Err(PageSettingsError::Unusable {
             variable: "REFILL_CONSENT",
             why: "it is neither preselected nor unselected",

@@ -246,11 +246,7 @@ fn suspend(
     now: Timestamp,
     kept: (Rate, Timestamp),
 ) -> DecisionOutcome {
-    let grace_seconds = if was_all_created_in_unpaid_trial(view) {
-        view.policy().trial_grace_seconds
-    } else {
-        view.policy().grace_seconds
-    };
+    let grace_seconds = grace_seconds(view);
     let delete_at = now.plus(grace_seconds);
     // With a grace period of a day or less this row is itself the warning.
     let warn_at = delete_at.plus(-view.policy().deletion_warning_seconds);
@@ -287,6 +283,15 @@ fn announce_deletion(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<Decis
     };
     let delete_at = suspension.delete_at?.max(now.plus(view.policy().deletion_warning_seconds));
     Some(DecisionOutcome::of(StandingChange::DeletionAnnounced { delete_at }))
+}
+
+/// The time from a suspension of this account to the deletion.
+fn grace_seconds(view: &AccountSnapshot<'_>) -> i64 {
+    if was_all_created_in_unpaid_trial(view) {
+        view.policy().trial_grace_seconds
+    } else {
+        view.policy().grace_seconds
+    }
 }
 
 /// Whether all resources were created in a trial that no payment followed. Resources created

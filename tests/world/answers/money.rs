@@ -8,6 +8,7 @@ use crate::support::{GOOD_CARD, HOUR};
 
 /// A card whose bank asks the customer at each payment.
 const CARD_THAT_ASKS: &str = "4000002760003184";
+const PREPAID_CARD: &str = "5105105105105100";
 
 pub(super) async fn money_and_cards(r: &mut Recorder<'_>) {
     let ada = r.api("ada", "");
@@ -158,4 +159,37 @@ pub(super) async fn refills(r: &mut Recorder<'_>) {
     r.world.later(HOUR).await;
     r.ask(&fay, "the respite is over", &new, &gpu).await;
     r.world.no_faults();
+}
+
+/// A trial with a prepaid card, with a good one, and at the limit of services.
+pub(super) async fn trial(r: &mut Recorder<'_>) {
+    let (tess, null) = (r.api("tess", ""), &Value::Null);
+    let (get, start) = ("GET /v1/trial", "POST /v1/trial");
+    r.ask(&tess, "offered", get, null).await;
+    let threshold = json!({"auto_refill": {"enabled": true, "threshold": "10000.01"}});
+    r.ask(&tess, "a threshold too large", start, &threshold).await;
+    let offer = json!({"auto_refill": {"enabled": true}});
+    let page = r.ask(&tess, "good", start, &offer).await;
+    let back = format!("{get}?session={}", last(&page));
+    r.ask(&tess, "still open", &back, null).await;
+    r.world.only_webhook("none");
+    pay(r, &page, PREPAID_CARD).await;
+    r.ask(&tess, "a prepaid card", &back, null).await;
+    let page = r.ask(&tess, "good again", start, &offer).await;
+    pay(r, &page, GOOD_CARD).await;
+    let back = format!("{get}?session={}", last(&page));
+    r.ask(&tess, "started", &back, null).await;
+    r.ask(&tess, "a second one", start, &offer).await;
+    let bob = r.api("bob", "");
+    r.ask(&bob, "of another account", &back, null).await;
+    r.world.cloud.idle().await;
+    r.world.no_faults();
+    let project = r.done(&tess, "POST /v1/projects", &json!({"name": "site"})).await;
+    let new = format!("POST /v1/projects/{}/resources", last(&project));
+    for name in ["one", "two", "three", "four"] {
+        r.done(&tess, &new, &json!({"sku": "postgres", "name": name, "start": true})).await;
+    }
+    let fifth = json!({"sku": "postgres", "name": "five", "start": true});
+    r.ask(&tess, "a fifth service of a trial", &new, &fifth).await;
+    r.ask(&tess, "running", get, null).await;
 }

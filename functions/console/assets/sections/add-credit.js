@@ -1,7 +1,7 @@
 /** The form that adds credit, with the amount and the auto-refill terms. */
 
-import { read, write } from '../api.js';
-import { readRefill } from '../account.js';
+import { write } from '../api.js';
+import { isRefillOnAtFirst, readRefill } from '../account.js';
 import { rememberSession } from '../checkout.js';
 import { noteReference } from '../references.js';
 import { fill, h, safeUrl } from '../dom.js';
@@ -137,9 +137,10 @@ export function addCredit(context) {
 
 /**
  * The auto-refill line. Its text is exactly what the customer agrees to. It starts with the current agreement. For a
- * customer who never decided, it is on with the first top-up and off with every later one.
+ * customer who never decided, it starts as the operator chose.
  */
-function refillLine({ refill: limits }) {
+function refillLine(config) {
+  const { refill: limits } = config;
   const text = h('span');
   const { input, element } = toggle(text, false, { testid: 'refill-switch', id: 'refill-switch' });
   const usual = money.closest(REFILL_AMOUNT, limits);
@@ -190,7 +191,7 @@ function refillLine({ refill: limits }) {
   async function start() {
     try {
       const settings = await readRefill();
-      const isOn = settings.enabled || (!settings.isPending && (await neverDecided()));
+      const isOn = await isRefillOnAtFirst(settings, config);
       if (settings.enabled) {
         agreed = settings;
         terms = { threshold: settings.threshold, amount: settings.amount };
@@ -210,11 +211,4 @@ function refillLine({ refill: limits }) {
     }
     show();
   }
-}
-
-/** Whether the account never bought credit and never changed auto-refill. */
-async function neverDecided() {
-  const queries = [{ type: 'topup' }, { type: 'refill_changed', include: 'all' }];
-  const pages = await Promise.all(queries.map((query) => read('v1/transactions', { ...query, limit: 1 })));
-  return pages.every((page) => page.items.length === 0 && page.next === null);
 }

@@ -10,6 +10,7 @@ import { announce, card, empty, failure, link, loading, row, skeleton, table } f
 import { addCredit } from './add-credit.js';
 import { isRefillReady, refillNotice } from './refill.js';
 import { amountCell, typeName } from './transactions.js';
+import { trial } from './trial.js';
 
 const GRANTS = { trial: 'Trial credit', bonus: 'Bonus credit', commit: 'Commit bonus' };
 /** A runway shorter than this is highlighted. */
@@ -23,6 +24,7 @@ export function view(host, context) {
   fill(
     host,
     refill,
+    trial(context),
     h(
       'div',
       { class: 'split' },

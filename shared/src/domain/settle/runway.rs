@@ -5,6 +5,7 @@ use crate::domain::funds::{Fund, FundDelta, Purse};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::refusal::Refusal;
 use crate::domain::resources::BilledResource;
+use crate::domain::settle::grace_seconds;
 use crate::domain::settle::period::{PeriodCharge, order, pay, reach};
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::{HOUR, Timestamp};
@@ -40,7 +41,7 @@ pub fn runway(view: &AccountSnapshot<'_>) -> Result<CreditRunway, Refusal> {
     };
     let billed = view.billables().billed(state, view.prices(), paid_through)?;
     let zero_at = zero_at(state, &billed, paid_through);
-    let deleted_at = zero_at.map(|zero_at| zero_at.plus(view.policy().grace_seconds));
+    let deleted_at = zero_at.map(|zero_at| zero_at.plus(grace_seconds(view)));
     Ok(CreditRunway { rate_per_hour, zero_at, deleted_at })
 }
 
