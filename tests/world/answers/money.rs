@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stripe_stand_in::CardRule;
 
-use crate::answers::recorder::{Recorder, bonus, last, top_up};
+use crate::answers::recorder::{Recorder, bonus, last, pay, top_up};
 use crate::support::{GOOD_CARD, HOUR};
 
 /// A card whose bank asks the customer at each payment.
