@@ -122,7 +122,7 @@ fn carry_out(
             Ok(Some(DecisionOutcome::of(PaymentChange::PaymentEnded { payment, how, known: true })))
         }
         DueObligation::AnnounceTrialEnd => Ok(trial::announce_end(view, now)),
-        DueObligation::EndTrial => Ok(trial::end(state, view.policy())),
+        DueObligation::EndTrial => Ok(trial::end(state)),
         DueObligation::ExpireGrant(number) => Ok(Some(expire_grant(state, *number))),
         DueObligation::PayOwed => Ok(Some(pay_owed(state))),
         DueObligation::Resume => resume(view, now).map(Some),
@@ -173,7 +173,7 @@ fn pay_ahead(
     if everything_ended && !has_other_funds(state, &ended, from) {
         // What ran in the respite is owed. What ran after it, because this trigger is late, is the
         // operator's loss.
-        if let Some(over) = trial::end_without_credit(state, from, view.policy()) {
+        if let Some(over) = trial::end_without_credit(state, from) {
             return Ok(Some(over));
         }
         let seconds = resources::seconds_in_respite(state, now);

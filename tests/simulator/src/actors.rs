@@ -32,6 +32,8 @@ pub struct ActorHabits {
     bank_debits: u32,
     /// Mails about low credit that make a customer pay by hand, in a thousand.
     worries: u32,
+    /// Customers who begin with a trial, in a thousand.
+    trials: u32,
     /// Cards that expire soon, in a thousand.
     old_cards: u32,
 }
@@ -61,6 +63,7 @@ impl ActorHabits {
             report_minutes: *chance.pick(&[None, Some(20), Some(300)]),
             bank_debits: *chance.pick(&[0, 100, 500]),
             worries: *chance.pick(&[700, 700, 100]),
+            trials: *chance.pick(&[0, 400, 900]),
             old_cards: *chance.pick(&[0, 50, 500]),
         }
     }

@@ -9,7 +9,7 @@ use tollgate::http::problem::ProblemCode;
 use crate::faults::CallFault;
 
 /// Rows of commands that no route and no trigger sends yet, see `functions/README.md`.
-const WITHOUT_ROUTE: [&str; 3] = ["trial", "trial_ended", "commit"];
+const WITHOUT_ROUTE: [&str; 1] = ["commit"];
 
 /// How often rows, refusals, calls and faults were reached.
 #[derive(Clone, Debug, Default)]

@@ -53,6 +53,8 @@ pub struct InstallationSettings {
     pub payment_methods: &'static str,
     /// `STRIPE_INVOICES`.
     pub invoices: &'static str,
+    /// `TRIAL_SECONDS`.
+    pub trial_seconds: &'static str,
 }
 
 impl InstallationSettings {
@@ -60,9 +62,10 @@ impl InstallationSettings {
     #[must_use]
     pub fn drawn(chance: &Chance) -> Self {
         Self {
-            formats: chance.pick(&[vec![5], vec![5], vec![4, 5]]).clone(),
+            formats: chance.pick(&[vec![6], vec![6], vec![5, 6]]).clone(),
             payment_methods: *chance.pick(&["card", "card,us_bank_account"]),
             invoices: *chance.pick(&["on", "on", "off"]),
+            trial_seconds: *chance.pick(&["259200", "36000"]),
         }
     }
 }
@@ -110,6 +113,7 @@ impl Functions {
             "STRIPE_WEBHOOK_SECRETS" => Some(WEBHOOK_SECRET.to_owned()),
             "STRIPE_PAYMENT_METHODS" => Some(self.settings.payment_methods.to_owned()),
             "STRIPE_INVOICES" => Some(self.settings.invoices.to_owned()),
+            "TRIAL_SECONDS" => Some(self.settings.trial_seconds.to_owned()),
             "ROW_FORMAT" => Some(format.clone()),
             _ => None,
         };
@@ -409,7 +413,7 @@ const OF_RESOURCES: [&str; 7] = [
 /// The function that has this route in the template.
 fn function_of(path: &str) -> &'static str {
     let is = |prefix: &str| path.starts_with(prefix);
-    if is("/v1/checkout-sessions") {
+    if is("/v1/checkout-sessions") || is("/v1/trial") {
         "checkout"
     } else if is("/v1/stripe/webhook") {
         "stripe-webhook"

@@ -667,6 +667,7 @@ fn prices() -> Value {
         json!({"sku": "tokens", "unit": "quantity", "kind": "tokens", "rate": "0.00002"}),
         price("vm", "instance", "0.6", "0"),
         price("gpu", "instance", "4", "0"),
+        price("app", "service", "1.5", "0"),
         price("volume", "volume", "0.5", "0.2"),
     ]})
 }

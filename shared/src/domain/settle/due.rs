@@ -9,7 +9,6 @@ use crate::domain::funds::Purse;
 use crate::domain::ids::{AccountId, PaymentId};
 use crate::domain::policy::Policy;
 use crate::domain::refill::charged_until;
-use crate::domain::row_format::RowFormat;
 use crate::domain::settle::runway::lasts_until;
 use crate::domain::timestamp::{DAY, HOUR, MINUTE, Timestamp};
 
@@ -162,7 +161,7 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
         add(Some(pending.expires_at), DueObligation::EndPending(pending.payment.clone()));
     }
     let trial = state.trial.as_ref().filter(|trial| trial.phase == TrialPhase::Active);
-    add(announces_trial_end_at(state, policy), DueObligation::AnnounceTrialEnd);
+    add(announces_trial_end_at(state), DueObligation::AnnounceTrialEnd);
     add(trial.map(|trial| trial.ends_at), DueObligation::EndTrial);
     for grant in state.grants.iter().filter(|grant| grant.remaining.is_positive()) {
         // The trial's own grant ends with the trial, in the same row.
@@ -219,9 +218,8 @@ pub fn trial_ends_at(state: &AccountState) -> Option<Timestamp> {
 
 /// A day and an hour before the end of the trial, once each, or at once if the end comes sooner. Never
 /// while nothing costs anything: then nothing is charged or deleted.
-fn announces_trial_end_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
-    let is_known = policy.row_format >= RowFormat::new(6) && state.billed.count() > 0;
-    let ends_at = trial_ends_at(state).filter(|_| is_known)?;
+fn announces_trial_end_at(state: &AccountState) -> Option<Timestamp> {
+    let ends_at = trial_ends_at(state).filter(|_| state.billed.count() > 0)?;
     match state.trial.as_ref()?.told {
         None => Some(ends_at.plus(-DAY)),
         Some(TrialNotice::Day) => Some(ends_at.plus(-HOUR)),

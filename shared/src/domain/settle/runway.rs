@@ -60,8 +60,9 @@ pub fn lasts_until(state: &AccountState) -> Option<Timestamp> {
         return None;
     }
     let seconds = |credit: Usd| {
-        let hours = credit.decimal().checked_div(rate);
-        let seconds = hours.and_then(|hours| hours.checked_mul(HOUR.into()));
+        // Divided last, because the quotient is rounded.
+        let scaled = credit.decimal().checked_mul(HOUR.into());
+        let seconds = scaled.and_then(|scaled| scaled.checked_div(rate));
         seconds
             .and_then(|seconds| i64::try_from(seconds.floor()).ok())
             .unwrap_or(YEARS_MAX * 366 * 24 * HOUR)

@@ -1,4 +1,7 @@
 //! The end of a trial: what it is, when it is announced, and what follows.
+//!
+//! Trials begin with row format 6, so a process that writes an older format ends one, too: the
+//! format of a chain never goes back.
 
 use crate::domain::account::{AccountState, GrantKind, TrialNotice, TrialState};
 use crate::domain::decide::DecisionOutcome;
@@ -7,7 +10,6 @@ use crate::domain::funds::{Fund, FundDelta};
 use crate::domain::money::Usd;
 use crate::domain::policy::Policy;
 use crate::domain::refill::renewal_amount;
-use crate::domain::row_format::RowFormat;
 use crate::domain::settle::due::trial_ends_at;
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::{HOUR, Timestamp};
@@ -56,23 +58,21 @@ pub(super) fn announce_end(view: &AccountSnapshot<'_>, now: Timestamp) -> Option
 }
 
 /// The end of the trial's time.
-pub(super) fn end(state: &AccountState, policy: &Policy) -> Option<DecisionOutcome> {
-    Some(over(state, state.trial.as_ref()?.ends_at, policy))
+pub(super) fn end(state: &AccountState) -> Option<DecisionOutcome> {
+    Some(over(state, state.trial.as_ref()?.ends_at))
 }
 
 /// The end of a trial whose credit is used at `spent_at`. `None` if no trial runs.
 pub(super) fn end_without_credit(
     state: &AccountState,
     spent_at: Timestamp,
-    policy: &Policy,
 ) -> Option<DecisionOutcome> {
-    let is_known = policy.row_format >= RowFormat::new(6) && state.is_in_trial();
-    is_known.then(|| over(state, spent_at, policy))
+    state.is_in_trial().then(|| over(state, spent_at))
 }
 
 /// What is left of the trial's credit expires. It is less than the next second costs if the credit is
 /// used.
-fn over(state: &AccountState, ended_at: Timestamp, policy: &Policy) -> DecisionOutcome {
+fn over(state: &AccountState, ended_at: Timestamp) -> DecisionOutcome {
     let ends_at = state.trial.as_ref().map(|trial| trial.ends_at);
     let is_its_grant = |kind, expires_at| kind == GrantKind::Trial && Some(expires_at) == ends_at;
     let funds = state
@@ -85,8 +85,5 @@ fn over(state: &AccountState, ended_at: Timestamp, policy: &Policy) -> DecisionO
             used: Usd::ZERO,
         })
         .collect();
-    if policy.row_format < RowFormat::new(6) {
-        return DecisionOutcome::moving(GrantChange::TrialEnded, funds);
-    }
     DecisionOutcome::moving(GrantChange::TrialOver { ended_at }, funds)
 }

@@ -64,6 +64,8 @@ pub enum CustomerAction {
     ChooseRestart,
     Look,
     MakeMistake,
+    /// Starts a trial, mostly in vain.
+    StartTrial,
     /// Removes all saved cards, then pays with another one.
     ReplaceCards,
     /// A script that does several things at once, at a full hour.
@@ -72,7 +74,7 @@ pub enum CustomerAction {
 
 impl CustomerAction {
     /// The usual weights of what not every run has.
-    pub const USUAL: [(u32, Self); 20] = [
+    pub const USUAL: [(u32, Self); 21] = [
         (4, Self::AddCreditWithRefill),
         (2, Self::SwitchRefillOn),
         (1, Self::SwitchRefillOff),
@@ -91,6 +93,7 @@ impl CustomerAction {
         (1, Self::ChooseRestart),
         (3, Self::Look),
         (1, Self::MakeMistake),
+        (1, Self::StartTrial),
         (1, Self::ReplaceCards),
         (3, Self::RunScript),
     ];
@@ -106,13 +109,13 @@ impl CustomerAction {
     ];
 }
 
-const SKUS: [(u32, &str); 4] = [(3, "vm"), (4, "gpu"), (2, "volume"), (1, "unknown")];
+const SKUS: [(u32, &str); 5] = [(3, "vm"), (4, "gpu"), (3, "app"), (2, "volume"), (1, "unknown")];
 /// The most things that a script does at once.
 const SCRIPT_MAX: u64 = 8;
 /// How far apart the things are that happen at a full hour, in milliseconds.
 const APART_MILLISECONDS: u64 = 500;
 /// What is read, in any order.
-const READ: [&str; 10] = [
+const READ: [&str; 11] = [
     "/v1/balance",
     "/v1/balance/history",
     "/v1/account",
@@ -122,6 +125,7 @@ const READ: [&str; 10] = [
     "/v1/auto-refill",
     "/v1/payment-methods",
     "/v1/invoices",
+    "/v1/trial",
     "/v1/prices",
 ];
 /// What makes a customer pay by hand.
@@ -153,7 +157,11 @@ impl SimulatedCustomer {
     /// Acts until the end.
     pub async fn live(self, until: UtcDateTime) {
         let clock = self.requester.cloud.parts().network.parts().clock;
-        self.add_credit(None).await;
+        if self.chance.happens(self.habits.trials) {
+            self.start_trial().await;
+        } else {
+            self.add_credit(None).await;
+        }
         while clock.now() < until {
             let action = *self.chance.weighted(&self.habits.customer);
             self.act(action).await;
@@ -259,6 +267,7 @@ impl SimulatedCustomer {
                 let choice = json!({"restart": restart});
                 self.ask("PUT", "/v1/account/restart-policy", &[], &choice).await;
             }
+            CustomerAction::StartTrial => self.start_trial().await,
             CustomerAction::MakeMistake => self.make_mistake().await,
             CustomerAction::Look => {
                 self.read(self.chance.pick::<&str>(&READ)).await;
@@ -347,6 +356,25 @@ impl SimulatedCustomer {
         }
         if self.chance.happens(400) {
             self.ask("GET", "/v1/checkout-sessions/{id}", &session, &Value::Null).await;
+        }
+    }
+
+    /// Starts a trial, and comes back from Stripe's page or not.
+    async fn start_trial(&self) {
+        let mut terms = json!({"enabled": self.chance.happens(600)});
+        if self.chance.happens(300) && terms["enabled"] == true {
+            terms = self.terms();
+        }
+        let wish = json!({"auto_refill": terms});
+        let Some(page) = self.ask("POST", "/v1/trial", &[], &wish).await else { return };
+        let (Some(id), Some(url)) = (page.body["id"].as_str(), page.body["url"].as_str()) else {
+            return;
+        };
+        let pause = *self.chance.pick(&[5, 200, 4_000]);
+        tokio::time::sleep(Duration::from_secs(self.chance.number(1..=pause))).await;
+        self.browser.pay(url, 0, self.habits.old_cards).await;
+        if self.chance.happens(500) {
+            self.ask("GET", "/v1/trial", &[("?session", id)], &Value::Null).await;
         }
     }
 

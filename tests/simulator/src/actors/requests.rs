@@ -45,7 +45,12 @@ impl Requester {
         let key = format!("k-{:016x}", self.chance.number(..));
         for sent in 0..SENT_MAX {
             let event = event_of(caller, &route, &net.clocks.text_at(ClockOwner::Gateway));
-            let mut event = at.iter().fold(event, |event, (name, value)| event.at(name, value));
+            // A name that begins with a question mark is a parameter of the query.
+            let mut event =
+                at.iter().fold(event, |event, (name, value)| match name.strip_prefix('?') {
+                    Some(name) => event.with(name, value),
+                    None => event.at(name, value),
+                });
             if method != "GET" {
                 event = event.key(&key);
             }

@@ -250,7 +250,7 @@ impl AccountBooks {
                 moves
             }
             "bonus" | "trial" => given(row)?,
-            "expired" | "trial_ended" => self.expiring(row)?,
+            "expired" | "trial_ended" => self.expiring(row, prices)?,
             // Staff chose the amount.
             "correction" => FundMoves::from([(PAID, FundMove { amount: row.amount, used: 0 })]),
             _ => self.payments.add(row, &mut self.funds)?,
@@ -271,17 +271,24 @@ impl AccountBooks {
         self.before(prices).give_back(row)
     }
 
-    /// A grant ends at its time, and takes with it what is left.
-    fn expiring(&self, row: &BookedRow) -> Result<FundMoves, String> {
+    /// A grant ends at its time, and takes with it what is left. A trial ends with its credit, too.
+    fn expiring(&self, row: &BookedRow, prices: &PriceBooks) -> Result<FundMoves, String> {
         let number =
             row.change["number"].as_u64().and_then(|number| FundNumber::try_from(number).ok());
         let is_it = |fund: FundNumber, kind: &str| number.map_or(kind == "trial", |it| it == fund);
         let ends_at = self.state["t"]["t"].as_i64();
+        let ended_at = row.change["ended_at"].as_i64();
+        let is_used = ended_at.is_some_and(|ended_at| Some(ended_at) != ends_at);
+        if let Some(ended_at) = ended_at.filter(|_| is_used) {
+            ensure!(self.state["pe"].is_null(), "a trial of a customer who paid ends early");
+            self.before(prices).check_spent(ended_at)?;
+        }
         let mut moves = FundMoves::new();
         for (fund, grant) in &self.funds.grants {
             let is_of_trial = number.is_some() || Some(grant.expires_at) == ends_at;
             if is_it(*fund, &grant.kind) && is_of_trial && grant.left > 0 {
-                ensure!(grant.expires_at <= row.at, "grant {fund} ends before its time");
+                let is_over = is_used || grant.expires_at <= row.at;
+                ensure!(is_over, "grant {fund} ends before its time");
                 moves.insert(*fund, FundMove { amount: -grant.left, used: 0 });
             }
         }

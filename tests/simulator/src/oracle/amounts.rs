@@ -17,6 +17,13 @@ pub fn cost(rate: HourlyRate, seconds: i64) -> Micros {
     divide(rate * i128::from(seconds), HOUR_SECONDS * 1_000_000)
 }
 
+/// How many whole seconds an amount pays, ten years at most. `rate` is above zero.
+#[must_use]
+pub fn seconds_paid(amount: Micros, rate: HourlyRate) -> i64 {
+    let seconds = (amount * HOUR_SECONDS * 1_000_000).div_euclid(rate);
+    i64::try_from(seconds).unwrap_or(i64::MAX).min(10 * 366 * 24 * 3_600)
+}
+
 /// What a share of `part` in `whole` comes to, rounded once, half to even.
 #[must_use]
 pub fn share_of(amount: Micros, part: i64, whole: i64) -> Micros {

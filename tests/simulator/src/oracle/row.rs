@@ -204,6 +204,7 @@ fn kind_of(tag: &str, change: &Value) -> String {
         "granted" => "bonus",
         "grant_expired" => "expired",
         "trial_started" => "trial",
+        "trial_over" => "trial_ended",
         "started" if change["how"] == "started" => "started",
         "started" => "restored",
         "deletion_due" => "deleting",

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::amounts::{Micros, cost, hourly_rate, micros};
+use super::amounts::{Micros, cost, hourly_rate, micros, seconds_paid};
 use super::ensure;
 use super::row::{array, number};
 use super::time::HOUR;
@@ -41,7 +41,13 @@ impl DemandedSchedule {
     pub fn of(state: &Value, at: i64) -> Result<Self, String> {
         let view = StateView { state, at };
         let is_billable = view.is_billed() || state["m"].as_u64() > Some(0);
-        let due_at = [view.money_ends(), view.returns()?, view.deletions()?, view.refills()?];
+        let due_at = [
+            view.money_ends(),
+            view.trial_is_told()?,
+            view.returns()?,
+            view.deletions()?,
+            view.refills()?,
+        ];
         Ok(Self { is_billable, due_at: due_at.into_iter().flatten().min() })
     }
 
@@ -144,6 +150,32 @@ impl StateView<'_> {
         let paid = self.seconds("/p/t").filter(|through| through.rem_euclid(HOUR) != 0);
         let paid = paid.filter(|_| self.is_good() && self.is_billed());
         pending.chain(trial).chain(grants).chain(paid).min()
+    }
+
+    /// The end of a trial is told a day and an hour before, while anything costs something.
+    fn trial_is_told(&self) -> Result<Option<i64>, String> {
+        let told = &self.state["t"]["n"];
+        let ends_at = self.seconds("/t/t").filter(|_| {
+            self.is_in_trial() && self.state["pe"].is_null() && self.is_billed() && *told != "hour"
+        });
+        let Some(ends_at) = ends_at else { return Ok(None) };
+        let ends_at = self.spent_at()?.map_or(ends_at, |spent_at| spent_at.min(ends_at));
+        Ok(Some(ends_at - if told.is_null() { DAY } else { HOUR }))
+    }
+
+    /// When the credit is spent at the present rate. Each grant lasts until it expires.
+    fn spent_at(&self) -> Result<Option<i64>, String> {
+        let rate = hourly_rate(self.state.pointer("/b/r").unwrap_or(&Value::Null))?;
+        let Some(paid_through) = self.seconds("/p/t").filter(|_| rate > 0) else { return Ok(None) };
+        let mut grants = Vec::new();
+        for grant in array(&self.state["g"]).iter().filter(|grant| grant["r"].is_string()) {
+            grants.push((grant["x"].as_i64().ok_or("a grant without end")?, micros(&grant["r"])?));
+        }
+        grants.sort_unstable();
+        let spent_at = grants.iter().fold(paid_through, |until, (expires_at, left)| {
+            until + seconds_paid(*left, rate).min((expires_at - until).max(0))
+        });
+        Ok(Some((spent_at + seconds_paid(self.amount("/c")?, rate)).max(paid_through)))
     }
 
     /// New credit pays what is owed, then ends a suspension; then what ran runs again.
