@@ -8,7 +8,7 @@ pub type Micros = i128;
 pub type HourlyRate = i128;
 
 pub const DOLLAR: Micros = 1_000_000;
-const MICROS_PER_CENT: Micros = 10_000;
+pub const MICROS_PER_CENT: Micros = 10_000;
 const HOUR_SECONDS: i128 = 3_600;
 
 /// The cost of some seconds, rounded once, half to even.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use time::UtcDateTime;
 
-use super::amounts::{Micros, micros, of_cents};
+use super::amounts::{DOLLAR, MICROS_PER_CENT, Micros, micros, of_cents, share_of};
 use super::ensure;
 use super::row::{BookedRow, array};
 use super::stripe::StripeBooks;
@@ -17,14 +17,28 @@ const CLOCKS_APART_SECONDS: i64 = 40;
 /// How long a card event waits for a payment by hand, as the policy says.
 const CARD_PATIENCE_SECONDS: i64 = 120;
 
+/// The rows that bill time and usage, or give it back.
+const USES: [&str; 8] = [
+    "usage",
+    "started",
+    "restored",
+    "stopped",
+    "resources_deleted",
+    "suspended",
+    "start_failed",
+    "metered",
+];
+
 /// The payments that were credited, and what stood after each row.
 #[derive(Debug, Default)]
 pub struct ChargeBooks {
     after: Vec<AfterRow>,
     /// The payments that were credited, with the number of the row.
     credited: BTreeMap<String, u64>,
-    /// The terms of refills that the last row left.
-    terms: Value,
+    /// The state that the last row left.
+    state: Value,
+    /// What was used in the trial so far.
+    used_in_trial: Micros,
     /// What each attempt may charge at most.
     attempts: BTreeMap<u64, Micros>,
     /// The rows that deleted everything, with their time.
@@ -66,26 +80,49 @@ impl ChargeBooks {
         if row.kind == "auto_refill" {
             *self.of_months.entry(month(row.at)).or_default() += micros(&row.change["credit"])?;
         }
-        self.terms = row.state["r"].clone();
+        if is_in_trial(&self.state) && USES.contains(&row.kind.as_str()) {
+            self.used_in_trial = (self.used_in_trial - row.amount).max(0);
+        }
+        self.state = row.state.clone();
         Ok(())
     }
 
     /// An attempt keeps to what the customer agreed to.
     fn begin(&mut self, row: &BookedRow) -> Result<(), String> {
-        let (terms, agreed) = (&self.terms, &self.terms["a"]);
+        let terms = &self.state["r"];
+        let agreed = &terms["a"];
         ensure!(agreed.is_object(), "a refill that nobody agreed to");
         ensure!(terms["o"].is_null(), "a refill beside another");
         ensure!(row.change["c"] == terms["c"], "a refill from another card than {}", terms["c"]);
         let amount = micros(&row.change["a"])?;
-        let usual = if agreed["g"].is_string() { &agreed["g"] } else { &agreed["a"] };
-        let most = micros(if agreed["x"].is_string() { &agreed["x"] } else { usual })?;
-        ensure!(amount > 0 && amount <= most, "a refill of {amount}, and {most} is agreed");
+        if row.change["y"] == "trial_renewal" {
+            let renewal = self.renewal()?;
+            ensure!(amount == renewal, "a trial is renewed for {amount}, not {renewal}");
+        } else {
+            ensure!(!is_in_trial(&self.state), "a refill in a trial that nobody paid for");
+            let usual = if agreed["g"].is_string() { &agreed["g"] } else { &agreed["a"] };
+            let most = micros(if agreed["x"].is_string() { &agreed["x"] } else { usual })?;
+            ensure!(amount > 0 && amount <= most, "a refill of {amount}, and {most} is agreed");
+        }
         let charged = self.of_months.get(&month(row.at)).copied().unwrap_or_default();
         let cap = terms["m"].is_string().then(|| micros(&terms["m"])).transpose()?;
         let is_within = cap.is_none_or(|cap| charged + amount <= cap);
         ensure!(is_within, "refills of {charged} and {amount} in a month, and {cap:?} is agreed");
         self.attempts.insert(row.change["n"].as_u64().unwrap_or_default(), amount);
         Ok(())
+    }
+
+    /// What the trial's renewal costs: its use, projected to 30 days, rounded up to the cent, $1 to
+    /// $25.
+    fn renewal(&self) -> Result<Micros, String> {
+        let trial = &self.state["t"];
+        ensure!(trial["s"] == "ended", "a trial that did not end is renewed");
+        ensure!(self.state["pe"].is_null(), "a trial of a customer who paid is renewed");
+        let time = |name: &str| trial[name].as_i64().ok_or("a trial without its time");
+        let seconds = (time("t")? - time("f")?).max(3_600);
+        let projected = share_of(self.used_in_trial, 30 * 86_400, seconds);
+        let cents = (projected + MICROS_PER_CENT - 1).div_euclid(MICROS_PER_CENT);
+        Ok((cents * MICROS_PER_CENT).clamp(DOLLAR, 25 * DOLLAR))
     }
 
     /// Each attempt is paid once, with no more than it began with, and for a reason. What was paid
@@ -202,4 +239,10 @@ pub fn check_card_event(
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Whether a trial runs that no payment followed.
+fn is_in_trial(state: &Value) -> bool {
+    let trial = &state["t"];
+    trial.is_object() && trial["s"].is_null() && state["pe"].is_null()
 }
