@@ -72,6 +72,8 @@ fn in_trial() -> AccountState {
             ends_at: at("2026-11-25T09:12:44Z"),
             phase: TrialPhase::Active,
             used: named("0.716588"),
+            has_renewal_terms: false,
+            renewal: None,
             told: None,
         }),
         refill: card(),

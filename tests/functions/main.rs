@@ -27,6 +27,7 @@
 mod account;
 mod account_card_faults;
 mod account_cards;
+mod account_closing;
 mod account_company;
 mod account_history;
 mod account_invoices;

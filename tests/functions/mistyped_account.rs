@@ -10,7 +10,8 @@ use tollgate_tests::template::TestTemplate;
 /// These answer the same whoever the customer is, and read no account.
 const OF_NO_ACCOUNT: [&str; 2] = ["GET /v1/prices", "GET /v1/platform/resources"];
 /// Nobody may do this for a customer.
-const IN_PERSON: [&str; 5] = [
+const IN_PERSON: [&str; 6] = [
+    "DELETE /v1/account",
     "PUT /v1/auto-refill",
     "POST /v1/auto-refill/now",
     "PUT /v1/payment-methods/{id}/default",
@@ -47,6 +48,7 @@ fn body(route: &str) -> Value {
         }
         "POST /v1/usage" => json!({"project": "p", "sku": "tokens", "reading": "1"}),
         "PUT /v1/account" => json!({"email": "a@example.test"}),
+        "DELETE /v1/account" => json!({"balance": "0.00"}),
         "PUT /v1/account/restart-policy" => json!({"restart": "in_order"}),
         "PUT /v1/auto-refill" => json!({"enabled": false}),
         _ => json!({}),

@@ -66,7 +66,7 @@ async fn saved_card_starts_the_trial_by_the_webhook() {
     let world = PaymentWorld::new().await;
     let offer = shown(&world).await;
     let words = "Auto-refill is on. If a service is running when the trial ends, your card is charged \
-        once for 30 days at the rate of the trial, at least $1.00 and at most $25.00 plus any tax. \
+        once: what 30 days like the trial would cost, at least $1.00 and at most $25.00 plus any tax. \
         From then on, when your balance falls below $0.50, it is charged $25.00 plus any tax. You can \
         turn it off at any time on the Billing page.";
     assert_eq!(
@@ -190,6 +190,13 @@ async fn prepaid_card_is_refused_and_another_one_is_not() {
     let session = page(&world, &on()).await;
     world.pay(&session, &format!("card={VISA}")).await;
     assert_eq!(back(&world, &session).await.body["status"], "running");
+    // The refused card is the default card at Stripe. It secures nothing, and is not charged.
+    world.deliver_all().await;
+    world.deliver_everything_again().await;
+    let charged = world.state().await.refill.card.unwrap();
+    let visa = world.objects("payment_method");
+    let visa = visa.iter().find(|method| method["card"]["last4"] == "4242").unwrap();
+    assert_eq!(visa["id"], charged.as_str());
     world.check().await;
 }
 
@@ -314,12 +321,28 @@ async fn renewal_is_charged_once_as_agreed() {
 }
 
 #[tokio::test]
-async fn declined_renewal_deletes_what_the_trial_made() {
+async fn declined_renewal_is_tried_again_before_anything_is_deleted() {
     let world = PaymentWorld::new().await;
     in_trial(&world, DECLINED_LATER, &on()).await;
     to_the_end(&world).await;
     world.refill().await;
-    assert!(matches!(world.state().await.standing, Standing::Deleting(_)));
+    for _ in 0..3 {
+        let state = world.state().await;
+        let Standing::Suspended(suspension) = &state.standing else {
+            panic!("{:?}", state.standing)
+        };
+        assert_eq!(suspension.delete_at, Some(at("2026-11-28T10:00:05Z")));
+        world.advance(3_601);
+        world.ledger().settle(ACME, &world.now().to_string()).await;
+        assert_eq!(world.state().await.refill.wanted.unwrap().amount, named("1"));
+        world.refill().await;
+    }
+    // After four declines nothing is charged any longer, and the grace ends as for any customer.
+    assert_eq!(world.count("refill_failed").await, 4);
+    world.set_now("2026-11-28T10:00:05Z");
+    world.ledger().settle(ACME, "2026-11-28T10:00:05Z").await;
+    world.ledger().settle(ACME, "2026-11-29T10:00:05Z").await;
+    world.set_now("2026-11-29T10:00:10Z");
     world.confirm_deletion().await;
     assert!(matches!(world.state().await.standing, Standing::Deleted(_)));
     assert_eq!((world.charged_cents(), shown(&world).await["status"].clone()), (0, json!("ended")));

@@ -13,6 +13,7 @@
 
 mod browser;
 mod certified;
+mod closing;
 mod coming_back;
 mod helping;
 mod paying;

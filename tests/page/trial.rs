@@ -81,7 +81,7 @@ async fn trial_with_refills_runs_and_is_renewed() {
     visit.open("#projects").await;
     let left = "2 days 9 hours left, $19.65 of $20.00 left";
     visit.browser.says("[data-testid=trial-left]", left).await;
-    let then = "your card is charged about $25.00 plus any tax for the next month";
+    let then = "your card is charged about $25.00 plus any tax";
     visit.browser.says("[data-testid=trial-then]", then).await;
     pictures(&visit, "trial-running").await;
 

@@ -52,6 +52,7 @@ async fn answers_are_those_that_were_recorded() {
     access::long_ago(r).await;
     resources::coming_back(r).await;
     money::trial(r).await;
+    access::leaving(r).await;
 
     let all: BTreeSet<String> = recorder.routes.iter().map(Route::key).collect();
     let is_good = |answer: &Value| answer["status"].as_u64().is_some_and(|status| status < 300);

@@ -99,6 +99,7 @@ impl<'w> Scene<'w> {
                 json!({"project": self.project, "sku": "vm-small", "reading": "10"})
             }
             "PUT /v1/account" => json!({"email": "new@example.test"}),
+            "DELETE /v1/account" => json!({"balance": "0.01"}),
             "PUT /v1/account/restart-policy" => json!({"restart": "in_order"}),
             "PUT /v1/auto-refill" => {
                 json!({"enabled": true, "threshold": "5.00", "amount": "20.00"})
@@ -122,7 +123,8 @@ impl<'w> Scene<'w> {
             | "POST /v1/admin/accounts/{account}/suspend"
             | "POST /v1/admin/accounts/{account}/resume"
             | "POST /v1/admin/accounts/{account}/refill/abandon"
-            | "POST /v1/admin/accounts/{account}/close" => reason,
+            | "POST /v1/admin/accounts/{account}/close"
+            | "POST /v1/admin/accounts/{account}/reopen" => reason,
             other => panic!("{other} is new: say here what a good body of it is"),
         }
     }

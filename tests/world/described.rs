@@ -344,6 +344,13 @@ async fn every_route_answers_as_it_is_described() {
         reader.send(&admin, &route, &path, &json!({"reason": "a test"})).await;
     }
 
+    reader.get(me, "/v1/account/closing", "").await;
+    let (route, path) = of("reopen");
+    reader.send(&admin, &route, &path, &json!({"reason": "a test"})).await;
+    let lost = reader.get(me, "/v1/account/closing", "").await;
+    let shown = json!({"balance": lost["balance"]});
+    reader.send(me, "DELETE /v1/account", "/v1/account", &shown).await;
+
     // Refusals have their shape too.
     reader.send(me, "GET /v1/projects/{project}", "/v1/projects/prj-nothing", &Value::Null).await;
     reader.send(me, "POST /v1/projects/{project}/resources", &list, &new).await;

@@ -50,6 +50,8 @@ names!(COMMANDS, Command {
     Command::Resume { .. } => "Resume",
     Command::ConfirmDeletion { .. } => "ConfirmDeletion",
     Command::Close { .. } => "Close",
+    Command::CloseByCustomer { .. } => "CloseByCustomer",
+    Command::Reopen { .. } => "Reopen",
     Command::StartTrial { .. } => "StartTrial",
     Command::ChangeRefill(_) => "ChangeRefill",
     Command::FollowCards { .. } => "FollowCards",

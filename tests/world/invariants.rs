@@ -240,7 +240,9 @@ fn check_events(account: &str, rows: &[Value], events: &[Value]) {
         let decline = &row["body"]["x"]["e"]["refill_failed"]["decline"];
         let is_called_off = ["not_charged", "called_off"].iter().any(|quiet| decline == quiet);
         let name = event["detail-type"].as_str().unwrap();
-        let is_notice = NOTICES.contains(&name) && !(is_called_off && name == "RefillFailed");
+        let is_renewed = name == "TrialEnded" && row["body"]["x"]["w"].is_object();
+        let is_notice =
+            NOTICES.contains(&name) && !(is_called_off && name == "RefillFailed") && !is_renewed;
         let fields = detail["notice"]
             .as_object()
             .map(|notice| notice.keys().map(String::as_str).collect::<Vec<_>>());
@@ -250,7 +252,7 @@ fn check_events(account: &str, rows: &[Value], events: &[Value]) {
 }
 
 /// The events that a customer should read in a mail.
-const NOTICES: [&str; 13] = [
+const NOTICES: [&str; 15] = [
     "BalanceLow",
     "CreditLow",
     "RefillFailed",
@@ -264,6 +266,8 @@ const NOTICES: [&str; 13] = [
     "DeletionSoon",
     "DeletionDue",
     "Deleted",
+    "Closed",
+    "Reopened",
 ];
 
 /// The events of a row.
@@ -297,6 +301,8 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
         "card_expiring" => vec!["CardExpiring"],
         "card_expired" => vec!["CardExpired"],
         "trial" => vec!["TrialStarted", "CreditAdded"],
+        "closed" => vec!["Closed"],
+        "reopened" => vec!["Reopened"],
         "trial_ending" => vec!["TrialEnding"],
         "trial_ended" => vec!["TrialEnded"],
         "frozen" | "dispute_opened" => vec!["Frozen"],

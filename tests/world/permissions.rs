@@ -436,6 +436,12 @@ async fn the_operator_does_everything(world: &World) {
     world
         .ask(&world.operator, "POST", &format!("{account}/close"), &json!({"reason": "a test"}))
         .await;
+    world
+        .ask(&world.operator, "POST", &format!("{account}/reopen"), &json!({"reason": "a test"}))
+        .await;
+    let gone = world.customer("gone");
+    gone.read("/v1/account/closing").await;
+    gone.write("DELETE", "/v1/account", &json!({"balance": "0.00"})).await;
 }
 
 /// The local cloud has no CloudFormation, which would ask when the stack is made.

@@ -5,6 +5,7 @@
 
 mod auto_refill;
 mod balance;
+mod closing;
 mod company;
 mod csv;
 mod history;
@@ -52,6 +53,8 @@ async fn route(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, Ap
     match call.route.as_str() {
         "GET /v1/account" => boxed(|| profile::get(billing, call)).await,
         "PUT /v1/account" => boxed(|| profile::put(clients, call)).await,
+        "DELETE /v1/account" => boxed(|| closing::close(billing, call)).await,
+        "GET /v1/account/closing" => boxed(|| closing::get(billing, call)).await,
         "PUT /v1/account/restart-policy" => boxed(|| restart_policy::put(billing, call)).await,
         "GET /v1/balance" => boxed(|| balance::get(billing, call)).await,
         "GET /v1/balance/history" => boxed(|| history::get(billing, call)).await,

@@ -219,6 +219,15 @@ pub(crate) async fn resume(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     Ok(answer)
 }
 
+/// Handles `POST …/reopen`: opens a closed account again.
+pub(crate) async fn reopen(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let reason = reason(call)?;
+    let command = |view: &AccountSnapshot<'_>| {
+        resolve::reopen(view, reason.clone(), call.now.max(view.state().at))
+    };
+    on_view(billing, call, command).await
+}
+
 /// Handles `POST …/refill/abandon`: ends a refill that is stuck. Its invoice is made void first.
 pub(crate) async fn abandon_refill(
     clients: &AdminClients,

@@ -2,15 +2,14 @@
 //! stands.
 
 use serde::{Deserialize, Serialize};
-use tollgate::domain::account::{AccountState, Grant, GrantKind, TrialPhase, TrialState};
+use tollgate::domain::account::{AccountState, Grant, GrantKind, Standing, TrialPhase, TrialState};
 use tollgate::domain::decide::check_trial_offered;
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::policy::Policy;
 use tollgate::domain::profile::EmailAddress;
 use tollgate::domain::refusal::Refusal;
-use tollgate::domain::settle::due::trial_ends_at;
-use tollgate::domain::settle::trial::{AfterTrial, after_trial};
+use tollgate::domain::settle::after_trial::{AfterTrial, after_trial, trial_ends_at};
 use tollgate::http;
 use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
@@ -43,7 +42,7 @@ struct TrialView {
     why: Option<&'static str>,
     /// What a trial gives, or what this one gave, in USD.
     credit: String,
-    /// How long it lasts at most.
+    /// How long it lasts, rounded up to a full hour.
     seconds: i64,
     services_max: u32,
     /// SKUs that it does not pay for.
@@ -177,6 +176,7 @@ fn shown(state: &AccountState, policy: &Policy) -> TrialView {
     let trial = state.trial.as_ref();
     let running = trial.filter(|_| state.is_in_trial());
     let (status, why) = match trial {
+        Some(_) if state.standing == Standing::Closed => ("ended", None),
         Some(_) if running.is_some() => ("running", None),
         Some(trial) if trial.phase == TrialPhase::Renewed || state.ever_paid => ("renewed", None),
         Some(_) => ("ended", None),

@@ -29,6 +29,32 @@ export async function readRefill() {
   return withAgreed(await read('v1/auto-refill'), agreed);
 }
 
+/** Whether the account is closed, so that nothing can be bought or started. @param {{standing: string}} [balance] */
+export const isClosed = (balance) => balance?.standing === 'closed';
+
+let first = null;
+
+/** The latest balance. If there is none yet, the first one is awaited. Null without an answer. */
+export async function knownBalance() {
+  const [latest] = balances.latest() ?? [];
+  if (latest) return latest;
+  first ??= refreshBalance()
+    .catch(() => null)
+    .finally(() => {
+      first = null;
+    });
+  return first;
+}
+
+/** An element that leaves the page once the account is known to be closed. */
+export function whileOpen(element, signal) {
+  watchBalance((balance) => {
+    // While a section is built, the element may not be in it yet.
+    if (isClosed(balance)) queueMicrotask(() => element.remove());
+  }, signal);
+  return element;
+}
+
 /**
  * Whether an auto-refill switch is on at first: as it was decided before. For a customer who never decided, it is as the
  * operator chose.
@@ -87,5 +113,6 @@ function channel() {
       latest = values;
       listeners.forEach((listener) => listener(...values));
     },
+    latest: () => latest,
   };
 }

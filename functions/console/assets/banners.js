@@ -1,7 +1,7 @@
 /** Banners above every section. They show the account's standing and the result of a payment on Stripe's page. */
 
 import { read, write } from './api.js';
-import { readRefill, refreshBalance, refreshTrial, watchBalance, watchTrial } from './account.js';
+import { isClosed, readRefill, refreshBalance, refreshTrial, watchBalance, watchTrial } from './account.js';
 import { forgetAgreed, forgetSession, pendingAgreement, noteReturn, openSession } from './checkout.js';
 import { fill, h } from './dom.js';
 import { noteReference } from './references.js';
@@ -34,7 +34,8 @@ export function banners(host, config) {
   let latest = null;
   const show = () => {
     if (latest) replaceChanged(standing, standingBanner(...latest, trial, config));
-    replaceChanged(running, trial?.status === 'running' ? trialBanner(trial) : null);
+    const isRunning = trial?.status === 'running' && !isClosed(latest?.[0]);
+    replaceChanged(running, isRunning ? trialBanner(trial) : null);
   };
   watchBalance((...next) => {
     latest = next;
@@ -73,7 +74,7 @@ function trialBanner({ credit, credit_left: left, ends_at: endsAt, then, renewal
     renewal: [
       'On ',
       time(endsAt),
-      ` your card is charged about ${money.cost(renewal ?? '0')} plus any tax for the next month. You can turn this off under `,
+      ` your card is charged about ${money.cost(renewal ?? '0')} plus any tax. You can turn this off under `,
       link('Auto-refill', '#refill'),
       '.',
     ],
@@ -108,12 +109,13 @@ function standingBanner(balance, refill, trial, config) {
     testid: 'banner',
     role: standing === 'good' ? undefined : 'alert',
   });
-  if (standing === 'closed')
-    return notice(
-      'error',
-      'This account is closed.',
-      options(onlyHelp, 'You can no longer start resources. Your history and invoices remain available.'),
-    );
+  if (isClosed(balance))
+    return notice('error', 'This account is closed.', {
+      text: 'You can no longer add credit or start resources. Your transactions and invoices remain available. Contact support to reopen it.',
+      actions: onlyHelp,
+      testid: 'closed-banner',
+      role: 'alert',
+    });
   if (standing === 'deleted') {
     return notice(
       'error',

@@ -3,6 +3,7 @@
 import { Problem } from './api.js';
 import { signInAgain } from './auth.js';
 import { fill, h, icon, safeUrl } from './dom.js';
+import * as money from './money.js';
 import { noteReference } from './references.js';
 
 /** Announces a text to screen readers. */
@@ -291,6 +292,9 @@ export function row(columns, cells, props = {}) {
     ),
   );
 }
+
+/** A rate in USD per hour. */
+export const perHour = (rate) => [money.exact(rate), ' ', h('span', { class: 'unit' }, 'per hour')];
 
 export const pill = (label, kind = '') => h('span', { class: `pill ${kind}` }, label);
 

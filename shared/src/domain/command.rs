@@ -92,6 +92,19 @@ pub enum Command {
     Close {
         reason: String,
     },
+    /// Closes the account, by its customer.
+    CloseByCustomer {
+        /// The credit that the customer was told can no longer be used, in USD.
+        shown: Usd,
+        /// How many resources exist that are not deleted.
+        resources: u64,
+    },
+    /// Opens a closed account again, by staff.
+    Reopen {
+        reason: String,
+        /// The totals that are billed from now on, although nothing runs.
+        billed: BilledTotals,
+    },
     StartTrial {
         /// The card that secures the trial.
         card: TrialCard,
@@ -239,6 +252,8 @@ impl Command {
             | Command::Resume { .. }
             | Command::ConfirmDeletion { .. }
             | Command::Close { .. }
+            | Command::CloseByCustomer { .. }
+            | Command::Reopen { .. }
             | Command::StartTrial { .. }
             | Command::ChangeRefill(_)
             | Command::FollowCards { .. }

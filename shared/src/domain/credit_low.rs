@@ -63,6 +63,8 @@ pub(crate) fn becomes_low(event: &Event, state: &AccountState, policy: &Policy) 
         Change::Refill(RefillChange::RefillFailed { decline, .. })
             if matches!(decline, RefillDecline::Never | RefillDecline::Later)
     );
+    // The end of a trial has notices of its own.
+    let is_told = is_told || state.is_in_trial();
     if state.standing != Standing::Good || is_refilled || is_told || !is_low {
         return false;
     }

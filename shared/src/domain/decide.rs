@@ -8,7 +8,8 @@ mod refills;
 pub(crate) mod resources;
 
 use crate::domain::account::{
-    AccountState, Grant, KeptCharge, RefillAgreement, RefillRespite, Standing, SuspensionReason,
+    AccountState, BilledTotals, Grant, KeptCharge, RefillAgreement, RefillRespite, Standing,
+    SuspensionReason,
 };
 use crate::domain::apply::apply;
 use crate::domain::command::Command;
@@ -29,6 +30,8 @@ pub use money::check_trial_offered;
 
 /// The first format in which a credit may leave a respite as it is.
 const RESPITE_KEPT: RowFormat = RowFormat::new(5);
+/// The first format with accounts that their customers closed, or that were reopened.
+const REOPENING_KNOWN: RowFormat = RowFormat::new(6);
 
 /// The maximum number of resources that one row changes. With the row, claims and schedule they fit
 /// a DynamoDB transaction of 100 items (docs.aws.amazon.com, "TransactWriteItems").
@@ -107,6 +110,10 @@ pub fn decide(
         }),
         Command::ConfirmDeletion { head } => confirm_deletion(state, *head),
         Command::Close { reason } => close(state, reason),
+        Command::CloseByCustomer { shown, resources } => {
+            close_by_customer(state, *shown, *resources, policy)
+        }
+        Command::Reopen { reason, billed } => reopen(state, reason, billed, policy),
         Command::Freeze { reason } => {
             check_reason(reason).map(|reason| DecisionOutcome::of(StaffChange::Frozen { reason }))
         }
@@ -355,6 +362,94 @@ fn close(state: &AccountState, reason: &str) -> Result<DecisionOutcome, Refusal>
     }
     check_no_attempt(state)?;
     Ok(DecisionOutcome::of(StandingChange::Closed { reason }))
+}
+
+fn close_by_customer(
+    state: &AccountState,
+    shown: Usd,
+    resources: u64,
+    policy: &Policy,
+) -> Result<DecisionOutcome, Refusal> {
+    check_closable(state, resources).map_err(ClosingObstacle::refusal)?;
+    let balance = state.balance();
+    if shown != balance {
+        return Err(Refusal::BalanceChanged { balance });
+    }
+    // Format 5 knows only those that staff closed.
+    if policy.row_format < REOPENING_KNOWN {
+        return Err(Refusal::AccountChanged);
+    }
+    Ok(DecisionOutcome::of(StandingChange::ClosedByCustomer))
+}
+
+/// Why a customer cannot close its account now, in order of precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosingObstacle {
+    AlreadyClosed,
+    Frozen,
+    SuspendedByStaff,
+    /// So many resources are not deleted.
+    Resources(u64),
+    /// A promised payment may still arrive.
+    Payment,
+    /// A refill attempt is open.
+    Refill(u32),
+}
+
+impl ClosingObstacle {
+    fn refusal(self) -> Refusal {
+        match self {
+            ClosingObstacle::AlreadyClosed => Refusal::Closed,
+            ClosingObstacle::Frozen => Refusal::Frozen,
+            ClosingObstacle::SuspendedByStaff => Refusal::SuspendedByStaff,
+            ClosingObstacle::Resources(count) => Refusal::ResourcesLeft { count },
+            ClosingObstacle::Payment => Refusal::PaymentPending,
+            ClosingObstacle::Refill(attempt) => Refusal::AttemptOpen { attempt },
+        }
+    }
+}
+
+/// Checks whether a customer may close its account. `resources`: how many exist that are not deleted.
+///
+/// # Errors
+/// The first [`ClosingObstacle`].
+pub fn check_closable(state: &AccountState, resources: u64) -> Result<(), ClosingObstacle> {
+    let by_staff = matches!(
+        &state.standing,
+        Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff
+    );
+    if state.standing == Standing::Closed {
+        return Err(ClosingObstacle::AlreadyClosed);
+    }
+    if !state.frozen.is_empty() {
+        return Err(ClosingObstacle::Frozen);
+    }
+    if by_staff {
+        return Err(ClosingObstacle::SuspendedByStaff);
+    }
+    if resources > 0 {
+        return Err(ClosingObstacle::Resources(resources));
+    }
+    if !state.pending.is_empty() {
+        return Err(ClosingObstacle::Payment);
+    }
+    match &state.refill.attempt {
+        Some(attempt) => Err(ClosingObstacle::Refill(attempt.number)),
+        None => Ok(()),
+    }
+}
+
+fn reopen(
+    state: &AccountState,
+    reason: &str,
+    billed: &BilledTotals,
+    policy: &Policy,
+) -> Result<DecisionOutcome, Refusal> {
+    let reason = check_reason(reason)?;
+    if state.standing != Standing::Closed || policy.row_format < REOPENING_KNOWN {
+        return Err(Refusal::NotClosed);
+    }
+    Ok(DecisionOutcome::of(StandingChange::Reopened { reason, billed: billed.clone() }))
 }
 
 fn unfreeze(state: &AccountState, reason: &str) -> Result<DecisionOutcome, Refusal> {

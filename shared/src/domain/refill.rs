@@ -126,14 +126,20 @@ impl AccountState {
             && self.frozen.is_empty()
     }
 
-    /// Whether refills follow the trial: only its renewal charges the card. It is so until the first
-    /// payment, or until other terms are accepted after the trial.
+    /// Whether no card is charged but for a renewal that is due. It is so while a trial runs, and after
+    /// it as long as only its own terms are accepted, until the first payment.
     #[must_use]
     pub fn is_on_trial_terms(&self) -> bool {
-        let Some(trial) = &self.trial else { return false };
-        let is_older = |agreed: RefillAgreement| agreed.at < trial.ends_at;
-        !self.ever_paid
-            && (trial.phase == TrialPhase::Active || self.refill.agreement.is_some_and(is_older))
+        let is_active = |trial: &TrialState| trial.phase == TrialPhase::Active;
+        let trial = self.trial.as_ref().filter(|_| !self.ever_paid);
+        trial.is_some_and(|trial| is_active(trial) || trial.has_renewal_terms)
+    }
+
+    /// The charge of the renewal that is due, in USD before tax. `None` after the first payment.
+    #[must_use]
+    pub fn renewal_due(&self) -> Option<Usd> {
+        let trial = self.trial.as_ref().filter(|trial| trial.has_renewal_terms);
+        trial.filter(|_| !self.ever_paid)?.renewal
     }
 
     /// Whether a service is running. Only then a trial is renewed.
@@ -144,10 +150,13 @@ impl AccountState {
         self.billed.running.iter().any(is_running_service)
     }
 
-    /// Whether the balance still asks for what an attempt charges. A trial's renewal asks for itself.
+    /// Whether what an attempt charges is still needed. A payment of any kind renews a trial.
     fn still_needs(&self, attempt: &RefillAttempt) -> bool {
         let is_low = |agreed: RefillAgreement| self.balance() < agreed.threshold;
-        attempt.purpose == RefillPurpose::TrialRenewal || self.refill.agreement.is_some_and(is_low)
+        match attempt.purpose {
+            RefillPurpose::TrialRenewal => self.renewal_due().is_some(),
+            RefillPurpose::Threshold => self.refill.agreement.is_some_and(is_low),
+        }
     }
 
     /// Whether there is still a reason for a refill. A wanted refill ends with its reason.
@@ -156,7 +165,11 @@ impl AccountState {
         let wanted = self.refill.wanted;
         let is_renewal = wanted.is_some_and(|wanted| wanted.purpose == RefillPurpose::TrialRenewal);
         let is_low = |threshold| self.balance() < threshold || (is_renewal && !self.ever_paid);
-        wanted.is_none_or(|wanted| self.refill.is_within_cap(wanted.amount, self.at))
+        // Other terms were accepted since. Rows of formats before 6 do not know it.
+        let is_withdrawn = |trial: &TrialState| trial.renewal.is_some() && !trial.has_renewal_terms;
+        let is_withdrawn = is_renewal && self.trial.as_ref().is_some_and(is_withdrawn);
+        !is_withdrawn
+            && wanted.is_none_or(|wanted| self.refill.is_within_cap(wanted.amount, self.at))
             && self.is_refill_possible()
             && self.refill.agreement.is_some_and(|agreed| is_low(agreed.threshold))
     }
@@ -217,7 +230,7 @@ pub fn want(
         return None;
     }
     let agreed = after.refill.agreement?;
-    let (amount, purpose) = match renewal(after, change, policy) {
+    let (amount, purpose) = match renewal(after, change) {
         Some(amount) => (amount, RefillPurpose::TrialRenewal),
         None if after.is_on_trial_terms() => return None,
         None if after.balance() < agreed.threshold => {
@@ -320,19 +333,11 @@ pub fn hours_covered(amount: Usd, state: &AccountState) -> Option<i64> {
     i64::try_from((amount.decimal() / rate).floor()).ok()
 }
 
-/// The charge of the renewal that the row wants. A renewal that failed, or that had no card, is
-/// tried again as refills are, until the first payment.
-fn renewal(after: &AccountState, change: &Change, policy: &Policy) -> Option<Usd> {
-    let trial = after.trial.as_ref().filter(|trial| trial.phase == TrialPhase::Ended)?;
-    let is_off_since = matches!(
-        &after.standing,
-        Standing::Suspended(suspension) if suspension.as_of >= trial.ends_at
-    );
-    let is_wanted = match change {
-        Change::Grant(GrantChange::TrialEnded | GrantChange::TrialOver { .. }) => {
-            after.runs_service()
-        }
-        Change::Refill(_) => after.is_on_trial_terms() && (after.runs_service() || is_off_since),
+/// The charge of the renewal that the row wants: at the end of the trial, and again as refills are
+/// tried again.
+fn renewal(after: &AccountState, change: &Change) -> Option<Usd> {
+    let may_ask = match change {
+        Change::Grant(GrantChange::TrialOver { .. }) | Change::Refill(_) => true,
         Change::Payment(_)
         | Change::Grant(_)
         | Change::Resource(_)
@@ -340,7 +345,7 @@ fn renewal(after: &AccountState, change: &Change, policy: &Policy) -> Option<Usd
         | Change::Standing(_)
         | Change::Staff(_) => false,
     };
-    (is_wanted && !after.ever_paid).then(|| renewal_amount(trial, policy))
+    after.renewal_due().filter(|_| may_ask)
 }
 
 /// The kind of resource that the trial's limit and renewal apply to.

@@ -150,6 +150,14 @@ pub enum Refusal {
     /// Running resources block the command.
     #[error("the account still has running resources ({count}). Stop them first")]
     StillRunning { count: u64 },
+    /// A customer closes an account with resources that are not deleted.
+    #[error("delete all resources first. {count} are left")]
+    ResourcesLeft { count: u64 },
+    /// The balance is another one than the customer was shown.
+    #[error("the balance has changed to ${balance}. Look again before you close the account")]
+    BalanceChanged { balance: Usd },
+    #[error("the account is not closed")]
+    NotClosed,
     /// A pending payment blocks the command.
     #[error("a payment is pending")]
     PaymentPending,
@@ -300,6 +308,9 @@ impl Refusal {
             | Refusal::SuspendedByStaff
             | Refusal::NotSuspended
             | Refusal::StillRunning { .. }
+            | Refusal::ResourcesLeft { .. }
+            | Refusal::BalanceChanged { .. }
+            | Refusal::NotClosed
             | Refusal::ResourceQuota { .. }
             | Refusal::ProjectQuota { .. }
             | Refusal::BalanceTooHigh { .. }

@@ -552,6 +552,43 @@ pub fn resume(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<Command, Ref
     Ok(Command::Resume { billed: idle_after_resume(view, now)?, more: restarts(view) })
 }
 
+/// Resolves the reopening of a closed account. What was kept is billed again.
+///
+/// # Errors
+/// As [`resume`].
+pub fn reopen(
+    view: &AccountSnapshot<'_>,
+    reason: String,
+    now: Timestamp,
+) -> Result<Command, Refusal> {
+    Ok(Command::Reopen { reason, billed: idle_after_resume(view, now)? })
+}
+
+/// How many resources exist that are not deleted. They are deleted before their customer closes the
+/// account.
+#[must_use]
+pub fn resources_left(view: &AccountSnapshot<'_>) -> u64 {
+    let is_left = |resource: &&Resource| match resource.condition(view.state()) {
+        ResourceCondition::Deleted { .. } | ResourceCondition::Purged => false,
+        ResourceCondition::New
+        | ResourceCondition::Running
+        | ResourceCondition::Stopped
+        | ResourceCondition::Suspended => true,
+    };
+    let left = view.billables().resources.values().filter(is_left).count();
+    u64::try_from(left).unwrap_or(u64::MAX)
+}
+
+/// How many resources could still be restored.
+#[must_use]
+pub fn resources_restorable(view: &AccountSnapshot<'_>) -> u64 {
+    let is_deleted = |resource: &&Resource| {
+        matches!(resource.condition(view.state()), ResourceCondition::Deleted { .. })
+    };
+    let deleted = view.billables().resources.values().filter(is_deleted).count();
+    u64::try_from(deleted).unwrap_or(u64::MAX)
+}
+
 /// The credit that a row took for a refund or dispute, from the row and the state before it. It is
 /// used to give the credit back.
 #[must_use]

@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 /// A version of the stored form of a row.
 ///
 /// 6: the refill terms that were accepted with a trial; a trial that ends when its credit is used,
-/// and the notices of its end. Under format 5 no trial is offered.
+/// and the notices of its end; accounts that their customers closed, or that staff reopened. Under
+/// format 5 none of these is decided.
 ///
 /// 5: what was taken back of payments is in items, and rows say what these hold; the idempotency key
 /// of a request is an item and no claim in the ledger (`store/requests.rs`); a credit that does not

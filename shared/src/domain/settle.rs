@@ -10,10 +10,11 @@
 //! it is, so its row must carry the current time. Triggers that may have waited in a queue
 //! therefore leave it to the next prompt trigger ([`TriggerDelivery`]).
 
+pub mod after_trial;
 pub mod due;
 pub mod period;
 pub mod runway;
-pub mod trial;
+mod trial;
 
 use std::collections::BTreeSet;
 
@@ -122,7 +123,7 @@ fn carry_out(
             Ok(Some(DecisionOutcome::of(PaymentChange::PaymentEnded { payment, how, known: true })))
         }
         DueObligation::AnnounceTrialEnd => Ok(trial::announce_end(view, now)),
-        DueObligation::EndTrial => Ok(trial::end(state)),
+        DueObligation::EndTrial => Ok(trial::end(state, view.policy())),
         DueObligation::ExpireGrant(number) => Ok(Some(expire_grant(state, *number))),
         DueObligation::PayOwed => Ok(Some(pay_owed(state))),
         DueObligation::Resume => resume(view, now).map(Some),
@@ -173,7 +174,7 @@ fn pay_ahead(
     if everything_ended && !has_other_funds(state, &ended, from) {
         // What ran in the respite is owed. What ran after it, because this trigger is late, is the
         // operator's loss.
-        if let Some(over) = trial::end_without_credit(state, from) {
+        if let Some(over) = trial::end_without_credit(state, from, view.policy()) {
             return Ok(Some(over));
         }
         let seconds = resources::seconds_in_respite(state, now);
@@ -287,7 +288,10 @@ fn announce_deletion(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<Decis
 
 /// The time from a suspension of this account to the deletion.
 fn grace_seconds(view: &AccountSnapshot<'_>) -> i64 {
-    if was_all_created_in_unpaid_trial(view) {
+    let state = view.state();
+    // Nothing is deleted while the renewal is tried again.
+    let is_tried_again = state.refill.retry_at.is_some() && state.is_refill_possible();
+    if was_all_created_in_unpaid_trial(view) && !is_tried_again {
         view.policy().trial_grace_seconds
     } else {
         view.policy().grace_seconds

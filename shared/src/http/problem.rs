@@ -94,6 +94,8 @@ codes! {
     AccountSuspended = "account_suspended", 409, "Account suspended";
     /// What runs, or a payment under way, is in the way.
     Conflict = "conflict", 409, "Conflict with the account's current state";
+    /// The balance is another one than the request says.
+    BalanceChanged = "balance_changed", 409, "Balance changed";
     /// A refill decides within minutes whether the account goes on.
     RefillInProgress = "refill_in_progress", 409, "Auto-refill in progress";
     /// The resource is in another condition than the request needs.
@@ -328,6 +330,8 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::NotDeleting
         | Refusal::AccountChanged
         | Refusal::StillRunning { .. }
+        | Refusal::ResourcesLeft { .. }
+        | Refusal::NotClosed
         | Refusal::PaymentPending
         | Refusal::AttemptOpen { .. }
         | Refusal::AttemptNotOpen { .. }
@@ -338,6 +342,7 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         Refusal::TooManyRequests { .. } => ProblemCode::Throttled,
         Refusal::ResourceQuota { .. } | Refusal::ProjectQuota { .. } => ProblemCode::QuotaReached,
         Refusal::BalanceTooHigh { .. } => ProblemCode::BalanceTooHigh,
+        Refusal::BalanceChanged { .. } => ProblemCode::BalanceChanged,
         Refusal::TrialNotOffered
         | Refusal::TrialUsed
         | Refusal::TrialCard

@@ -1,6 +1,6 @@
 //! The start of a trial, once a page has saved the card that secures it.
 
-use crate::domain::account::{AccountState, CardChoice};
+use crate::domain::account::AccountState;
 use crate::domain::command::{
     CardFunding, CardWallet, Command, RefillSettings, RefillTerms, TrialCard,
 };
@@ -79,7 +79,7 @@ impl Payments<'_> {
         };
         match self.append(account, Cause::Stripe, Plan::on_state(&start)).await {
             Ok(done) => Ok(self.outcome(account, done)),
-            Err(PaymentError::Refused(Refusal::TrialUsed)) if self.has_trial(account).await? => {
+            Err(PaymentError::Refused(_)) if self.has_trial(account).await? => {
                 Ok(PaymentOutcome::Noted { account: account.clone() })
             }
             Err(failure) => Err(failure),
@@ -106,8 +106,8 @@ fn trial_card(saved: &SavedCard) -> Option<TrialCard> {
     Some(TrialCard { fingerprint, funding, wallet })
 }
 
-/// The settings that the customer accepts with the trial. They follow the default card, as those of a
-/// payment do.
+/// The settings that the customer accepts with the trial. The card that secures it is the one that is
+/// charged, unless another one was agreed to before, as with a payment.
 fn accepted(
     agreed: AgreedTerms,
     offer: &TrialOffer,
@@ -119,7 +119,7 @@ fn accepted(
         AgreedTerms::Off => (None, (state.refill.card.clone(), state.refill.card_choice)),
         AgreedTerms::On { threshold, amount } => (
             Some(RefillTerms::multiple(threshold, amount)),
-            (Some(card.clone()), CardChoice::Default),
+            cards::agreed(&state.refill, profile, Some(card)),
         ),
     };
     RefillSettings {

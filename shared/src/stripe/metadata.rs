@@ -65,7 +65,7 @@ impl AgreedTerms {
             AgreedTerms::Off => None,
             AgreedTerms::On { threshold, amount } => Some(format!(
                 "Auto-refill is on. If a service is running when the trial ends, your card is charged \
-                 once for 30 days at the rate of the trial, at least ${renewal_min} and at most \
+                 once: what 30 days like the trial would cost, at least ${renewal_min} and at most \
                  ${renewal_max} plus any tax. From then on, when your balance falls below \
                  ${threshold}, it is charged ${amount} plus any tax. You can turn it off at any time \
                  on the Billing page."

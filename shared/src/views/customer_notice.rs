@@ -27,7 +27,7 @@ pub struct CustomerNotice {
     ///   staff, which credit does not end
     /// - `TrialEnding`: the charge of the renewal, roughly, before tax. Without a renewal, the
     ///   smallest top-up that pays for a day
-    /// - `CardExpiring`, `CardExpired`, `TrialStarted`, `TrialEnded`: `None`
+    /// - `CardExpiring`, `CardExpired`, `TrialStarted`, `TrialEnded`, `Closed`, `Reopened`: `None`
     pub amount: Option<Usd>,
     /// When it takes effect (UTC). `None` if there is no such time:
     ///
@@ -39,7 +39,7 @@ pub struct CustomerNotice {
     /// - `DeletionDue`: now, the row's own time
     /// - `Deleted`: the last time to restore
     /// - `TrialStarted`, `TrialEnding`: the end of the trial
-    /// - `TrialEnded`: `None`
+    /// - `TrialEnded`, `Closed`, `Reopened`: `None`
     pub deadline: Option<Timestamp>,
     /// Where the customer can act.
     pub place: NoticePlace,
@@ -108,10 +108,15 @@ pub(super) fn notice_of(
         DomainEventDetail::Deleted {} => {
             (Some(to_be_good), Some(event.at.plus(policy.restore_seconds)), NoticePlace::AddCredit)
         }
+        DomainEventDetail::Closed {} | DomainEventDetail::Reopened {} => {
+            (None, None, NoticePlace::Page)
+        }
         DomainEventDetail::TrialStarted { .. } => {
             (None, state.trial.as_ref().map(|trial| trial.ends_at), NoticePlace::Page)
         }
         DomainEventDetail::TrialEnding { .. } => trial_ending(&event.change, state, policy)?,
+        // The notice of the renewal says so.
+        DomainEventDetail::TrialEnded {} if state.refill.wanted.is_some() => return None,
         DomainEventDetail::TrialEnded {} => (None, None, NoticePlace::AddCredit),
         DomainEventDetail::AccountOpened {}
         | DomainEventDetail::CreditAdded { .. }
@@ -126,7 +131,6 @@ pub(super) fn notice_of(
         | DomainEventDetail::ResourcePurged { .. }
         | DomainEventDetail::Resumed {}
         | DomainEventDetail::Purged {}
-        | DomainEventDetail::Closed {}
         | DomainEventDetail::Frozen {}
         | DomainEventDetail::Unfrozen {} => return None,
     };

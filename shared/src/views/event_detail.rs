@@ -63,6 +63,8 @@ pub enum DomainEventDetail {
     Purged {},
     /// The account was closed.
     Closed {},
+    /// Staff opened the closed account again.
+    Reopened {},
     /// The account is frozen.
     Frozen {},
     /// The account is no longer frozen.
@@ -71,7 +73,7 @@ pub enum DomainEventDetail {
     TrialStarted { ends_at: String },
     /// The trial ends soon. Then the card is charged the renewal, roughly, or everything is deleted.
     TrialEnding { ends_at: String, renewal: Option<String> },
-    /// The trial ended without a renewal.
+    /// The trial ended. Its renewal has events of its own.
     TrialEnded {},
 }
 
@@ -112,6 +114,7 @@ variant_names! {
         DomainEventDetail::Deleted {} => "Deleted",
         DomainEventDetail::Purged {} => "Purged",
         DomainEventDetail::Closed {} => "Closed",
+        DomainEventDetail::Reopened {} => "Reopened",
         DomainEventDetail::Frozen {} => "Frozen",
         DomainEventDetail::Unfrozen {} => "Unfrozen",
         DomainEventDetail::TrialStarted { .. } => "TrialStarted",

@@ -190,7 +190,9 @@ pub(crate) struct Model {
     trial: Option<(i64, i64)>,
     trial_ended: Option<i64>,
     /// The last notice of its end.
-    trial_told: Option<TrialNotice>,
+    trial_told: Option<(TrialNotice, i64)>,
+    /// Whether a refill that failed is tried again later.
+    retries: bool,
     /// The time of the suspension, its grace period, and the remaining balance.
     suspended: Option<(i64, i64, i64)>,
     /// When its deletion was announced, if nothing has held it since.
@@ -318,6 +320,7 @@ impl Model {
     pub(crate) fn row(&mut self, before: &AccountState, row: &Row, asked: Asked) -> Check {
         let (event, after, at) = (&row.event, &row.state, row.event.at.seconds());
         self.seqs.insert(row.seq, at);
+        self.retries = before.refill.retry_at.is_some() && before.is_refill_possible();
         self.keep(event);
         self.lines(before, event, row.seq, at)?;
         self.money(before, event, asked)?;

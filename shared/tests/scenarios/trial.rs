@@ -12,9 +12,9 @@ use tollgate::domain::event::{Event, RefillDecline};
 use tollgate::domain::money::Usd;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::row_format::RowFormat;
-use tollgate::domain::settle::trial::{AfterTrial, after_trial};
+use tollgate::domain::settle::after_trial::{AfterTrial, after_trial};
 use tollgate::domain::settle::{TriggerDelivery, next_due_row};
-use tollgate::domain::timestamp::{DAY, HOUR};
+use tollgate::domain::timestamp::HOUR;
 
 use crate::world::{World, at, is_good, named};
 
@@ -126,8 +126,7 @@ fn payment_during_a_trial_gives_the_full_grace() {
 
 #[test]
 fn a_running_service_is_renewed_for_a_month_of_what_it_used() {
-    let mut world = in_trial();
-    world.agree_to_refill("12:05", ("0", "25"), None);
+    let mut world = in_trial_with_refills();
     world.start("25T09:00", "a", "app").unwrap();
     for hour in ["10", "11", "12"] {
         world.settle(&format!("25T{hour}:00"));
@@ -144,11 +143,13 @@ fn a_running_service_is_renewed_for_a_month_of_what_it_used() {
 
 #[test]
 fn trial_without_a_running_service_is_not_renewed() {
-    let mut world = in_trial();
-    world.agree_to_refill("12:05", ("0", "25"), None);
+    let mut world = in_trial_with_refills();
     world.start("25T09:00", "a", "vm60").unwrap();
     world.settle("25T12:00");
-    assert_eq!(world.state.refill.wanted, None);
+    assert_eq!(world.state.refill.wanted, None, "$0 is below $4, and the words say nothing of it");
+    // Whoever agrees to them again has read other words.
+    world.agree_to_refill("25T12:10", ("4", "25"), None);
+    assert!(matches!(world.state.standing, Standing::Deleting(_)), "too late here");
 }
 
 /// A trial with refill terms: below $4, $25; a renewal at its end.
@@ -340,14 +341,16 @@ fn who_deletes_all_services_and_turns_refills_off_is_not_billed() {
 #[test]
 fn declined_renewal_is_tried_again_as_a_renewal() {
     let mut world = in_trial_with_refills();
-    world.policy.trial_grace_seconds = DAY;
     world.start("25T09:00", "a", "app").unwrap();
     for hour in ["10", "11", "12"] {
         world.settle(&format!("25T{hour}:00"));
     }
     world.begin_refill("25T12:00:10").unwrap();
     world.refill_fails("25T12:00:20", RefillDecline::Later);
-    assert!(!is_good(&world), "a decline ends the respite");
+    let Standing::Suspended(ref suspension) = world.state.standing else {
+        panic!("a decline ends the respite: {:?}", world.state.standing)
+    };
+    assert_eq!(suspension.delete_at, Some(at("28T12:00:20")), "nothing is deleted meanwhile");
     assert_eq!(world.state.refill.wanted, None);
     world.settle("25T13:00:20");
     let wanted = world.state.refill.wanted.unwrap();
@@ -387,4 +390,107 @@ fn bonus(amount: &str) -> Command {
         excludes: BTreeSet::new(),
     };
     Command::Grant { bonus, reason: "welcome".to_owned() }
+}
+
+#[test]
+fn other_terms_renew_no_trial() {
+    let mut world = in_trial_with_refills();
+    world.agree_to_refill("12:05", ("1", "5"), None);
+    world.start("25T09:00", "a", "app").unwrap();
+    for hour in ["10", "11", "12"] {
+        world.settle(&format!("25T{hour}:00"));
+    }
+    let wanted = world.state.refill.wanted.unwrap();
+    assert_eq!((wanted.amount, wanted.purpose), (named("5"), RefillPurpose::Threshold));
+}
+
+#[test]
+fn terms_that_are_changed_withdraw_the_renewal() {
+    let mut world = in_trial_with_refills();
+    world.start("25T09:00", "a", "app").unwrap();
+    for hour in ["10", "11", "12"] {
+        world.settle(&format!("25T{hour}:00"));
+    }
+    assert!(world.state.refill.wanted.is_some());
+    world.agree_to_refill("25T12:00:05", ("1", "5"), None);
+    let wanted = world.state.refill.wanted.unwrap();
+    assert_eq!((wanted.amount, wanted.purpose), (named("5"), RefillPurpose::Threshold));
+}
+
+#[test]
+fn payment_by_hand_ends_a_renewal_that_is_under_way() {
+    let mut world = in_trial_with_refills();
+    world.start("25T09:00", "a", "app").unwrap();
+    for hour in ["10", "11", "12"] {
+        world.settle(&format!("25T{hour}:00"));
+    }
+    world.begin_refill("25T12:00:10").unwrap();
+    let attempt = world.state.refill.attempt.clone().unwrap();
+    assert!(world.state.is_refill_agreed(&attempt, at("25T12:01")));
+    world.credit("25T12:03", "50");
+    assert!(!world.state.is_refill_agreed(&attempt, at("25T12:04")));
+}
+
+#[test]
+fn renewal_keeps_to_the_monthly_cap() {
+    let renewal = |cap: &str| {
+        let mut world = World::opened();
+        let card = TrialCard {
+            fingerprint: named("fp_2"),
+            funding: CardFunding::Debit,
+            wallet: CardWallet::None,
+        };
+        let refill = Some(RefillSettings {
+            terms: Some(RefillTerms::multiple(named("0.50"), named("1"))),
+            card: Some(named("pm_1")),
+            monthly_cap: Some(named(cap)),
+            ..RefillSettings::default()
+        });
+        world.agree_to_refill("12:00", ("0.50", "1"), Some(cap));
+        let start = Command::StartTrial { card, excludes: BTreeSet::new(), refill };
+        world.command("12:00", start).unwrap();
+        world.start("25T09:00", "a", "app").unwrap();
+        for hour in ["10", "11", "12"] {
+            world.settle(&format!("25T{hour}:00"));
+        }
+        world.state.refill.wanted.map(|wanted| wanted.amount)
+    };
+    assert_eq!(renewal("100"), Some(named("3")));
+    assert_eq!(renewal("2"), Some(named("2")));
+}
+
+#[test]
+fn credit_beyond_the_trial_announces_no_deletion() {
+    let mut world = in_trial();
+    world.command("12:05", bonus("100")).unwrap();
+    world.start("24T11:00", "a", "app").unwrap();
+    assert_eq!(after_trial(&world.state, &world.policy), Some(AfterTrial::Nothing));
+    for hour in 12..36 {
+        world.settle(&format!("{}T{:02}:01", 24 + hour / 24, hour % 24));
+    }
+    assert!(world.events.iter().all(|row| row.change.name() != "trial_ending"));
+    assert!(is_good(&world));
+}
+
+#[test]
+fn end_that_moved_away_is_told_again() {
+    let mut world = in_trial();
+    world.start("12:00", "a", "app").unwrap();
+    for id in ["b", "c", "d", "e", "f"] {
+        world.start("12:00", id, "vm100").unwrap();
+    }
+    for time in ["13:00", "14:00", "15:00", "15:10"] {
+        world.settle(time);
+    }
+    let told = |world: &World| {
+        world.events.iter().filter(|row| row.change.name() == "trial_ending").count()
+    };
+    assert_eq!(told(&world), 2, "of its last day, and of its last hour");
+    world.delete("15:10", &["b", "c", "d", "e", "f"]).unwrap();
+    let mut time = at("16:00");
+    while time < at("24T16:00") {
+        world.settle(&time.to_string());
+        time = time.plus(HOUR);
+    }
+    assert!(told(&world) >= 3, "{}", told(&world));
 }

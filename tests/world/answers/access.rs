@@ -145,3 +145,14 @@ pub(super) async fn not_allowed(r: &mut Recorder<'_>, account: &str, case: &str)
     let acting = r.api("platform", PLATFORM).acting_for(account);
     r.ask(&acting, case, "POST /v1/usage", &usage).await;
 }
+
+/// A customer closes an account that has no resources.
+pub(super) async fn leaving(r: &mut Recorder<'_>) {
+    let (zoe, close) = (r.api("zoe", ""), "DELETE /v1/account");
+    r.ask(&zoe, "nothing is lost", "GET /v1/account/closing", &Value::Null).await;
+    r.ask(&zoe, "no balance", close, &json!({})).await;
+    r.ask(&zoe, "another balance", close, &json!({"balance": "5.00"})).await;
+    r.ask(&zoe, "good", close, &json!({"balance": "0.00"})).await;
+    r.ask(&zoe, "closed already", close, &json!({"balance": "0.00"})).await;
+    r.ask(&zoe, "closed", "GET /v1/account/closing", &Value::Null).await;
+}

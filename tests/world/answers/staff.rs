@@ -111,8 +111,10 @@ pub(super) async fn staff(r: &mut Recorder<'_>) {
     r.done(&eve, &new, &json!({"sku": "vm-small", "name": "a", "start": false})).await;
     r.ask(&admin, "good", &of("POST", "eve", "/close"), &reason).await;
     r.ask(&admin, "closed already", &of("POST", "eve", "/close"), &reason).await;
+    r.ask(&admin, "not closed", &of("POST", "ada", "/reopen"), &reason).await;
     r.ask(&admin, "closed", &of("POST", "eve", "/suspend"), &reason).await;
     not_allowed(r, "eve", "closed").await;
+    r.ask(&admin, "good", &of("POST", "eve", "/reopen"), &reason).await;
 }
 
 pub(super) async fn webhooks(r: &mut Recorder<'_>) {

@@ -1,12 +1,12 @@
 /** The current balance, running costs, runway, and the form that adds credit. */
 
 import { read } from '../api.js';
-import { refreshBalance, watchBalance } from '../account.js';
+import { isClosed, refreshBalance, watchBalance, whileOpen } from '../account.js';
 import { balanceChart } from '../chart.js';
 import { fill, h } from '../dom.js';
 import * as money from '../money.js';
 import { daysAgo, duration, secondsUntil, shown, time } from '../time.js';
-import { announce, card, empty, failure, link, loading, row, skeleton, table } from '../ui.js';
+import { announce, card, empty, failure, link, loading, perHour, row, skeleton, table } from '../ui.js';
 import { addCredit } from './add-credit.js';
 import { isRefillReady, refillNotice } from './refill.js';
 import { amountCell, typeName } from './transactions.js';
@@ -24,12 +24,12 @@ export function view(host, context) {
   fill(
     host,
     refill,
-    trial(context),
+    whileOpen(trial(context), context.signal),
     h(
       'div',
       { class: 'split' },
       card('Current balance', { id: 'balance-card', testid: 'balance-card' }, now),
-      addCredit(context),
+      whileOpen(addCredit(context), context.signal),
       history(),
       recent(),
     ),
@@ -40,10 +40,11 @@ export function view(host, context) {
     fill(now, current(balance, settings));
     // Without settings there is no warning, and the auto-refill section shows the error. An unchanged warning is kept,
     // so that it keeps the focus and is not read again.
-    const next = JSON.stringify(settings);
+    const shown = isClosed(balance) ? null : settings;
+    const next = JSON.stringify(shown);
     if (next === before) return;
     before = next;
-    fill(refill, settings && refillNotice(settings, () => refreshBalance().catch(() => {}), 'refill-warning'));
+    fill(refill, shown && refillNotice(shown, () => refreshBalance().catch(() => {}), 'refill-warning'));
   }, context.signal);
   refreshBalance().catch((problem) =>
     fill(
@@ -56,8 +57,9 @@ export function view(host, context) {
 function current(balance, settings) {
   const { standing, runway, grants } = balance;
   const refills = settings !== null && isRefillReady(settings);
-  // An empty new account is not highlighted.
-  const low = standing !== 'good' || money.compare(balance.balance, '0') < 0 ? 'out' : '';
+  const closed = isClosed(balance);
+  // An empty new account is not highlighted, and what a closed account has left is not either.
+  const low = !['good', 'closed'].includes(standing) || money.compare(balance.balance, '0') < 0 ? 'out' : '';
   return [
     h(
       'p',
@@ -67,11 +69,8 @@ function current(balance, settings) {
     h(
       'dl',
       { class: 'facts' },
-      fact(
-        'Current cost',
-        h('span', { testid: 'rate' }, money.exact(balance.rate_per_hour), h('span', { class: 'unit' }, ' per hour')),
-      ),
-      fact('Lasts until', h('span', { testid: 'lasts-until' }, lastsUntil(balance, refills))),
+      fact('Current rate', h('span', { testid: 'rate' }, perHour(balance.rate_per_hour))),
+      !closed && fact('Lasts until', h('span', { testid: 'lasts-until' }, lastsUntil(balance, refills))),
       money.compare(balance.owed, '0') > 0 && fact('Owed', money.exact(balance.owed)),
       balance.paid_through && fact('Paid through', time(balance.paid_through)),
       standing === 'good' &&
@@ -81,6 +80,7 @@ function current(balance, settings) {
         fact('Deletion if no credit is added', time(runway.deleted_at)),
     ),
     grants.length > 0 &&
+      !closed &&
       h(
         'div',
         { class: 'grants' },
@@ -181,7 +181,7 @@ function recent() {
     place,
     () => read('v1/transactions', { limit: 5 }),
     ({ items }) => {
-      if (items.length === 0) return empty('No transactions yet', 'Add credit to get started.');
+      if (items.length === 0) return empty('No transactions yet', 'Your top-ups and usage appear here.');
       return [
         table(
           { caption: 'Recent transactions', columns, class: 'compact headless' },

@@ -1,6 +1,7 @@
 /** Saved cards. */
 
 import { now, read, write } from '../api.js';
+import { whileOpen } from '../account.js';
 import { fill, h, safeUrl } from '../dom.js';
 import { announce, button, card, confirm, empty, loading, outlet, pill } from '../ui.js';
 
@@ -45,11 +46,12 @@ export function view(host, context) {
             { class: 'plain rows' },
             items.map((item) => method(item, items, problems, () => reload())),
           )
-        : empty('No saved cards', 'Add a card here. If you agree to auto-refill when adding credit, that card is saved too.'),
+        : empty('No saved cards', 'Cards that you add, or that you agree to use for auto-refill, appear here.'),
   );
   context.onMoved(reload);
   const add = button('Add a card', () => addCard(problems), { kind: 'primary', testid: 'card-add', iconName: 'plus' });
-  fill(host, card('Saved cards', { actions: add }, problems.element, place), portal());
+  const actions = whileOpen(add, context.signal);
+  fill(host, card('Saved cards', { actions }, problems.element, place), portal());
 }
 
 function method(item, items, problems, reload) {

@@ -1,8 +1,10 @@
-/** Billing details for invoices, and the e-mail address for receipts and notices. */
+/** Billing details for invoices, the e-mail address for receipts and notices, and the end of the account. */
 
 import { read, write } from '../api.js';
+import { whileOpen } from '../account.js';
 import { fill, h } from '../dom.js';
 import { announce, button, busy, card, field, loading, outlet } from '../ui.js';
+import { closing } from './closing.js';
 
 export const title = 'Company';
 
@@ -46,6 +48,7 @@ export function view(host, context) {
     host,
     card('Billing details', { hint: 'Shown on the payment page and on future invoices.' }, company),
     card('E-mail', { hint: 'Used for receipts and notices.' }, account),
+    whileOpen(closing(), context.signal),
   );
 }
 

@@ -106,6 +106,11 @@ function answers({ operator_contact: operator, topup }) {
       link('Invoices', '#invoices', { kind: 'button small' }),
       link('E-mail address', '#company', { kind: 'button small' }),
     ],
+    closing: [
+      'How do I close my account?',
+      'Delete your resources, then close the account under Company. Credit that is left can no longer be used, so ask for a refund first.',
+      link('Company', '#company', { kind: 'button small' }),
+    ],
     confirm: [
       'My bank asks me to confirm a refill',
       'Some banks require you to confirm a payment that starts automatically. Confirm it under Auto-refill. Until then, that refill is not charged.',

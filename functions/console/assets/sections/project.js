@@ -1,7 +1,7 @@
 /** One project with its resources, their cost, and buttons to start, stop, delete and restore them. */
 
-import { read, readAll, write } from '../api.js';
-import { refreshBalance } from '../account.js';
+import { now, read, readAll, write } from '../api.js';
+import { isClosed, knownBalance, refreshBalance, whileOpen } from '../account.js';
 import { fill, h } from '../dom.js';
 import * as money from '../money.js';
 import { duration, month, monthName, time } from '../time.js';
@@ -16,6 +16,7 @@ import {
   link,
   loading,
   outlet,
+  perHour,
   pill,
   row,
   table,
@@ -30,17 +31,45 @@ const STATES = {
   deleted: ['Deleted', 'bad'],
 };
 const MONTHS_BACK = 5;
-/** Hourly prices, loaded when the first form opens. Without them any SKU can be typed. */
-let prices;
+/** Hourly prices, or null if they cannot be read. They are kept for the hour, because prices change at full hours. */
+let prices = null;
+let pricedHour = null;
 const hourly = () => {
-  prices ??= readAll('v1/prices', { limit: 200 })
-    .then((items) => items.filter((price) => price.unit === 'hour'))
-    .catch(() => {
-      prices = undefined;
-      return [];
-    });
+  const hour = now().toISOString().slice(0, 13);
+  if (!prices || hour !== pricedHour) {
+    pricedHour = hour;
+    prices = readAll('v1/prices', { limit: 200 })
+      .then((items) => items.filter((price) => price.unit === 'hour'))
+      .catch(() => {
+        prices = null;
+        return null;
+      });
+  }
   return prices;
 };
+
+const isOff = ({ state }) => state === 'stopped' || state === 'suspended';
+
+/**
+ * How to tell what a resource costs now, in USD per hour. A stopped volume still costs its storage. Null if the price
+ * list is needed and cannot be read.
+ */
+async function ratesNow(resources, balance) {
+  const list = resources.some(isOff) && isStorageBilled(balance) ? await hourly() : [];
+  const idle = list && new Map(list.map((price) => [price.sku, price.idle_rate]));
+  return (each) => {
+    if (each.state === 'running') return each.rate_per_hour;
+    if (!isOff(each)) return '0.00';
+    // An agreed rate may be lower than the list.
+    return idle && money.least(idle.get(each.sku) ?? '0.00', each.rate_per_hour);
+  };
+}
+
+/** A suspension for lack of credit keeps the data, and its storage is owed. Staff suspend without a charge. */
+function isStorageBilled(balance) {
+  const { standing, needed_to_resume: needed } = balance ?? { standing: 'good' };
+  return standing === 'good' || (standing === 'suspended' && needed !== null);
+}
 
 /**
  * Shows a project, either as one of several cards or on its own page with the monthly bill.
@@ -54,26 +83,28 @@ export function project(host, context, id) {
   const figures = h('dl', { class: 'facts inline' });
   const place = h('div');
   const load = async () => {
-    const [name, resources, bill] = await Promise.all([
+    const [name, resources, bill, balance] = await Promise.all([
       context.name ?? read(path).then((found) => found.name),
       readAll(`${path}/resources`, { limit: 200 }),
       read(`${path}/billing`).catch(() => null),
+      knownBalance(),
     ]);
-    return { name, resources, bill };
+    return { name, resources, bill, balance, rateNow: await ratesNow(resources, balance) };
   };
   const reload = loading(
     place,
     load,
-    ({ name, resources, bill }) => {
+    ({ name, bill, ...found }) => {
       heading(name);
-      const running = resources.filter((each) => each.state === 'running');
+      const { resources, rateNow } = found;
+      const rates = resources.map(rateNow);
       fill(
         figures,
-        fact('Current cost per hour', money.exact(money.sum(running.map((each) => each.rate_per_hour))), 'project-rate'),
+        fact('Current rate', rates.includes(null) ? '\u2014' : perHour(money.sum(rates)), 'project-rate'),
         fact('This month', bill ? money.cost(bill.total) : money.cost(context.monthTotal ?? '0'), 'project-month'),
       );
       return resources.length
-        ? list(resources, bill)
+        ? list(found, bill)
         : empty('No resources yet', 'Resources are billed by the second and paid an hour ahead.');
     },
     3,
@@ -90,9 +121,9 @@ export function project(host, context, id) {
   };
   const section = card(
     context.name ?? 'Project',
-    { id: `project-${id}`, testid: 'project', actions: starter.opener },
+    { id: `project-${id}`, testid: 'project', actions: whileOpen(starter.opener, context.signal) },
     figures,
-    starter.form,
+    whileOpen(starter.form, context.signal),
     problems.element,
     place,
   );
@@ -113,11 +144,11 @@ export function project(host, context, id) {
     refreshBalance().catch(() => {});
   }
 
-  function list(resources, bill) {
+  function list({ resources, balance, rateNow }, bill) {
     const columns = [
       { label: 'Name' },
       { label: 'State', class: 'col-type' },
-      { label: 'Per hour', class: 'num' },
+      { label: 'Rate', class: 'num col-rate' },
       { label: 'This month', class: 'num' },
       { label: 'Actions', class: 'col-actions', hidden: true },
     ];
@@ -133,12 +164,12 @@ export function project(host, context, id) {
               h('span', { class: 'hint' }, `${each.sku} \u00b7 ${each.id}`),
             ],
             [
-              pill(...(STATES[each.state] ?? [each.state])),
+              stateCell(each, rateNow(each)),
               each.address === 'new' && [' ', h('span', { class: 'hint' }, 'new address')],
             ],
-            money.exact(each.rate_per_hour),
+            rateCell(each, rateNow(each)),
             bill ? money.cost(spent.get(each.id) ?? '0') : '\u2014',
-            h('div', { class: 'row-actions' }, actions(each)),
+            h('div', { class: 'row-actions' }, actions(each, isClosed(balance))),
           ],
           { testid: 'resource-row', 'data-id': each.id, 'data-state': each.state },
         ),
@@ -146,7 +177,7 @@ export function project(host, context, id) {
     );
   }
 
-  function actions(each) {
+  function actions(each, closed) {
     const target = `${path}/resources/${encodeURIComponent(each.id)}`;
     const act = (label, verb, done, kind = '') =>
       button(
@@ -178,6 +209,7 @@ export function project(host, context, id) {
         }),
       { kind: 'small quiet', testid: 'resource-delete', describe: `Delete ${each.name}` },
     );
+    if (closed) return each.state !== 'deleted' && remove;
     if (each.state === 'deleted') return act('Restore', 'restore', 'was restored');
     if (each.state === 'running') return [act('Stop', 'stop', 'was stopped'), remove];
     return [act('Start', 'start', 'was started', 'primary-soft'), remove];
@@ -186,6 +218,21 @@ export function project(host, context, id) {
 
 function fact(name, value, testid) {
   return h('div', {}, h('dt', {}, name), h('dd', { class: 'num', testid }, value));
+}
+
+function stateCell(each, rate) {
+  const isStored = isOff(each) && rate !== null && !money.isUsedUp(rate);
+  const [label, kind] = STATES[each.state] ?? [each.state ?? 'Removed', ''];
+  return [pill(label, kind), isStored && [' ', h('span', { class: 'hint' }, 'storage billed')]];
+}
+
+/** What a resource costs now, and what it costs while it runs if that is more. */
+function rateCell(each, rate) {
+  const isLess = rate === null || money.compare(rate, each.rate_per_hour) < 0;
+  return [
+    h('span', { testid: 'resource-rate' }, rate === null ? '\u2014' : perHour(rate)),
+    isLess && [' ', h('span', { class: 'hint' }, `${money.exact(each.rate_per_hour)} when running`)],
+  ];
 }
 
 /** If credit is too low, the message names both amounts and the resource. */
@@ -251,16 +298,16 @@ function startForm(path, id, changed) {
     const options = await hourly();
     fill(
       list,
-      options.map((price) => h('option', { value: price.sku, label: `${money.exact(price.rate)} per hour` })),
+      options?.map((price) => h('option', { value: price.sku, label: `${money.exact(price.rate)} per hour` })),
     );
     quote();
   }
 
   /** Shows the price of the SKU typed. The server decides about a SKU that is not on the list. */
   async function quote() {
-    const price = (await hourly()).find((each) => each.sku === sku.input.value.trim());
+    const price = (await hourly())?.find((each) => each.sku === sku.input.value.trim());
     hint.textContent = price
-      ? `${price.kind}, ${money.exact(price.rate)} per hour${money.isUsedUp(price.idle_rate) ? '' : `, ${money.exact(price.idle_rate)} while stopped`}`
+      ? `${price.kind}, ${money.exact(price.rate)} per hour${money.isUsedUp(price.idle_rate) ? '' : `, ${money.exact(price.idle_rate)} per hour while stopped`}`
       : 'A SKU from the price list.';
   }
 
@@ -293,16 +340,19 @@ function monthly(path, context) {
   const columns = [
     { label: 'Resource' },
     { label: 'State', class: 'col-type' },
-    { label: 'Per hour', class: 'num' },
-    { label: 'Hours', class: 'num' },
+    { label: 'Running rate', class: 'num' },
+    { label: 'Hours run', class: 'num' },
     { label: 'Share of month', class: 'num' },
     { label: 'Amount', class: 'num' },
   ];
   const place = h('div', { testid: 'project-billing' });
   const reload = loading(
     place,
-    () => read(`${path}/billing`, { month: chosen }),
-    (bill) =>
+    async () => {
+      const [bill, balance] = await Promise.all([read(`${path}/billing`, { month: chosen }), knownBalance()]);
+      return { bill, rateNow: await ratesNow(bill.items, balance) };
+    },
+    ({ bill, rateNow }) =>
       bill.items.length === 0
         ? empty('Nothing billed', 'No resource of this project ran in this month.')
         : [
@@ -316,8 +366,8 @@ function monthly(path, context) {
                       h('span', { class: 'clip name' }, item.name ?? item.resource),
                       h('span', { class: 'hint' }, item.sku),
                     ],
-                    pill(...(STATES[item.state] ?? [item.state ?? 'Removed'])),
-                    item.rate_per_hour ? money.exact(item.rate_per_hour) : '\u2014',
+                    stateCell(item, rateNow(item)),
+                    item.rate_per_hour ? perHour(item.rate_per_hour) : '\u2014',
                     item.hours,
                     percent(item.utilisation),
                     money.exact(item.amount),

@@ -1,6 +1,7 @@
 /** All projects and their spending, with a link to each project. */
 
 import { read, readAll, write } from '../api.js';
+import { whileOpen } from '../account.js';
 import { spendingChart } from '../chart.js';
 import { fill, h } from '../dom.js';
 import * as money from '../money.js';
@@ -36,7 +37,7 @@ export function view(host, context) {
     5,
   );
   context.onMoved(reload);
-  fill(host, returning(context, reload), create(reload), place, spending(context));
+  fill(host, returning(context, reload), whileOpen(create(reload), context.signal), place, spending(context));
   return undefined;
 }
 

@@ -1,7 +1,7 @@
 /** The auto-refill settings, their current state, and what the customer can do when a refill failed. */
 
 import { read, write } from '../api.js';
-import { readRefill } from '../account.js';
+import { isClosed, knownBalance, readRefill } from '../account.js';
 import { forgetAgreed } from '../checkout.js';
 import { fill, h } from '../dom.js';
 import * as money from '../money.js';
@@ -37,20 +37,24 @@ export function view(host, context) {
   const place = h('div', { class: 'stack' });
   fill(host, place);
   const load = async () => {
-    const [settings, cards] = await Promise.all([
+    const [settings, cards, balance] = await Promise.all([
       readRefill(),
       read('v1/payment-methods').catch(() => ({ items: [] })),
+      knownBalance(),
     ]);
-    return { settings, cards: cards.items };
+    return { settings, cards: cards.items, closed: isClosed(balance) };
   };
   const reload = loading(
     place,
     load,
-    ({ settings, cards }) => [
-      refillNotice(settings, () => reload(), 'refill-state'),
-      lastAttempt(settings),
-      form(settings, cards, context.config.refill, () => reload()),
-    ],
+    ({ settings, cards, closed }) =>
+      closed
+        ? [notice('info', PAUSED.closed[0], { testid: 'refill-state' }), lastAttempt(settings)]
+        : [
+            refillNotice(settings, () => reload(), 'refill-state'),
+            lastAttempt(settings),
+            form(settings, cards, context.config.refill, () => reload()),
+          ],
     6,
   );
   // What was typed is kept.

@@ -1,7 +1,7 @@
 /** Resources that a suspension stopped or that were deleted with the account: start or restore all of them at once. */
 
 import { read, write } from '../api.js';
-import { refreshBalance, watchBalance } from '../account.js';
+import { refreshBalance, watchBalance, whileOpen } from '../account.js';
 import { h } from '../dom.js';
 import * as money from '../money.js';
 import { announce, button, busy, card, link, loading, outlet, toggle } from '../ui.js';
@@ -66,7 +66,7 @@ export function returning(context, changed) {
     if (reload) reload();
     else reload = loading(place, load, show, 1);
   }, context.signal);
-  return place;
+  return whileOpen(place, context.signal);
 }
 
 function offer(way, { resources: count, rate_per_hour: rate, needed }, name, ended) {

@@ -1,6 +1,7 @@
 /** All transactions, newest first. */
 
 import { read, readCsv } from '../api.js';
+import { whileOpen } from '../account.js';
 import { fill, h, icon } from '../dom.js';
 import * as money from '../money.js';
 import { count, month, span, time } from '../time.js';
@@ -41,7 +42,7 @@ export function amountCell(amount) {
   return h('span', { class: money.compare(amount, '0') > 0 ? 'amount gain' : 'amount' }, money.signed(amount));
 }
 
-export function view(host) {
+export function view(host, { signal }) {
   const filter = { type: '', period: '' };
   const type = select('Type', 'tx-type', { '': 'All types', ...TYPES }, (value) => {
     filter.type = value;
@@ -87,7 +88,7 @@ export function view(host) {
       const rows = items.map((item) => transaction(item, names));
       const list = body ?? h('tbody', { role: 'rowgroup' });
       list.append(...rows);
-      if (!body) fill(place, rows.length ? shown(list) : nothing(filter));
+      if (!body) fill(place, rows.length ? shown(list) : nothing(filter, signal));
       if (body) {
         announce(`${count(items.length, 'older transaction')} shown.`);
         focusFirst(rows[0]);
@@ -126,13 +127,13 @@ function shown(body) {
   return element;
 }
 
-function nothing({ type, period }) {
+function nothing({ type, period }, signal) {
   return type || period
     ? empty('No matching transactions', 'No transaction matches the selected type and period.')
     : empty(
         'No transactions yet',
-        'Add credit to get started.',
-        h('a', { class: 'button primary', href: '#add-credit' }, 'Add credit'),
+        'Your top-ups and usage appear here.',
+        whileOpen(link('Add credit', '#add-credit', { kind: 'button primary' }), signal),
       );
 }
 

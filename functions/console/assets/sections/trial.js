@@ -70,7 +70,7 @@ function offer({ credit, seconds, services_max: services, excludes, auto_refill:
         {},
         `Use it for anything${except}, with at most ${count(services, 'service')} running at a time. The trial ends early if the credit is used up.`,
       ),
-      h('p', {}, 'You need a credit or debit card that is not prepaid. It is not charged now.'),
+      h('p', {}, 'You need a credit or debit card that is not prepaid. Wallets such as Apple Pay cannot be used. It is not charged now.'),
       refill.element,
       problems.element,
       h('div', { class: 'form-foot' }, start, h('span', { class: 'hint' }, 'You enter your card on Stripe\u2019s page.')),

@@ -51,7 +51,9 @@ pub(super) fn accepted(
     now: Timestamp,
 ) -> Result<AcceptedRefill, Refusal> {
     Ok(AcceptedRefill {
-        agreement: agreement(state, settings, policy, now)?,
+        // It is accepted anew, with other words, even if the terms are the same.
+        agreement: agreement(state, settings, policy, now)?
+            .map(|agreed| RefillAgreement { at: now, ..agreed }),
         card: settings.card.clone(),
         card_choice: settings.card_choice,
         card_ends_at: known_end(settings, policy, now),
@@ -195,7 +197,8 @@ pub(super) fn refill_now(
 ) -> Result<DecisionOutcome, Refusal> {
     check_chargeable(state)?;
     let is_low = state.refill.agreement.is_some_and(|agreed| state.balance() < agreed.threshold);
-    let is_possible = is_possible_if_asked(state) && !state.is_in_trial();
+    let is_possible = is_possible_if_asked(state)
+        && (!state.is_on_trial_terms() || state.renewal_due().is_some());
     if !is_low || !is_possible || is_off_too_long(state, policy, now) {
         return Err(Refusal::RefillNotWanted);
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ChangeFamily, Claim, RefillChange, RowPlace};
 use crate::domain::account::{
-    AccountState, CardChoice, RefillAgreement, TrialNotice, TrialPhase, TrialState,
+    AccountState, CardChoice, RefillAgreement, ToldTrialEnd, TrialNotice, TrialPhase, TrialState,
 };
 use crate::domain::ids::{AccountId, CardFingerprint, CardId};
 use crate::domain::money::Usd;
@@ -32,7 +32,11 @@ pub enum GrantChange {
     /// The time of a trial was over. Formats before 6.
     TrialEnded,
     /// The time of a trial is over, or its credit is used.
-    TrialOver { ended_at: Timestamp },
+    TrialOver {
+        ended_at: Timestamp,
+        /// The charge of the renewal, in USD before tax. `None` if nothing is renewed.
+        renewal: Option<Usd>,
+    },
     /// The customer is told that the trial ends soon.
     TrialEnding {
         /// When, if nothing changes.
@@ -60,27 +64,31 @@ impl ChangeFamily for GrantChange {
         match self {
             GrantChange::Granted { .. } | GrantChange::GrantExpired { .. } => {}
             GrantChange::TrialStarted { ends_at, refill, .. } => {
+                if let Some(refill) = refill {
+                    refill.as_change(next.refill.monthly_cap).apply(next, row);
+                }
+                // No card is charged while the trial runs.
+                (next.refill.wanted, next.refill.retry_at) = (None, None);
                 next.trial = Some(TrialState {
                     started_at: row.at,
                     ends_at: *ends_at,
                     phase: TrialPhase::Active,
                     used: Usd::ZERO,
+                    has_renewal_terms: refill.as_ref().is_some_and(|it| it.agreement.is_some()),
+                    renewal: None,
                     told: None,
                 });
-                if let Some(refill) = refill {
-                    refill.as_change(next.refill.monthly_cap).apply(next, row);
-                }
             }
             GrantChange::TrialEnded => next.set_trial_phase(TrialPhase::Ended),
-            GrantChange::TrialOver { ended_at } => {
+            GrantChange::TrialOver { ended_at, renewal } => {
                 next.set_trial_phase(TrialPhase::Ended);
                 if let Some(trial) = &mut next.trial {
-                    trial.ends_at = *ended_at;
+                    (trial.ends_at, trial.renewal) = (*ended_at, *renewal);
                 }
             }
-            GrantChange::TrialEnding { notice, .. } => {
+            GrantChange::TrialEnding { ends_at, notice, .. } => {
                 if let Some(trial) = &mut next.trial {
-                    trial.told = Some(*notice);
+                    trial.told = Some(ToldTrialEnd { notice: *notice, ends_at: *ends_at });
                 }
             }
         }

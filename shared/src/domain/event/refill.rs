@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ChangeFamily, RowPlace};
 use crate::domain::account::{
     AccountState, CardChoice, CardExpiry, RefillAgreement, RefillAttempt, RefillPause,
-    RefillPurpose,
+    RefillPurpose, TrialPhase,
 };
 use crate::domain::ids::CardId;
 use crate::domain::money::{Rate, Usd};
@@ -94,6 +94,16 @@ variant_names! {
 
 impl ChangeFamily for RefillChange {
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
+        if let (RefillChange::RefillChanged { agreement, look_at, .. }, Some(trial)) =
+            (self, &mut next.trial)
+        {
+            // Terms that are accepted later say nothing of a renewal, and neither do the same terms
+            // once the trial is over. A changed card leaves them as they are.
+            let is_accepted = look_at.is_none() && trial.phase != TrialPhase::Active;
+            if next.refill.agreement != *agreement || is_accepted {
+                trial.has_renewal_terms = false;
+            }
+        }
         let refill = &mut next.refill;
         match self {
             RefillChange::RefillChanged {

@@ -54,9 +54,17 @@ pub enum StandingChange {
     /// The grace period is over. Stripe must be asked before anything is deleted.
     DeletionDue,
     Deleted,
-    /// The account was closed.
+    /// Staff closed the account.
     Closed {
         reason: String,
+    },
+    /// The customer closed the account. Refills are off from now on.
+    ClosedByCustomer,
+    /// Staff opened a closed account again. Refills stay off until they are agreed to anew.
+    Reopened {
+        reason: String,
+        /// What is billed from now on, although nothing runs.
+        billed: BilledTotals,
     },
     /// The customer chose whether resources restart after a suspension.
     #[serde(rename = "comeback_chosen")]
@@ -72,7 +80,8 @@ variant_names! {
         StandingChange::DeletionAnnounced { .. } => "deletion_announced",
         StandingChange::DeletionDue => "deleting",
         StandingChange::Deleted => "deleted",
-        StandingChange::Closed { .. } => "closed",
+        StandingChange::Closed { .. } | StandingChange::ClosedByCustomer => "closed",
+        StandingChange::Reopened { .. } => "reopened",
         StandingChange::RestartPolicyChosen(_) => "comeback_chosen",
     }
 }
@@ -115,6 +124,18 @@ impl ChangeFamily for StandingChange {
                 next.deletions.push(AccountDeletion { seq: row.seq, at: row.at });
             }
             StandingChange::Closed { .. } => next.standing = Standing::Closed,
+            StandingChange::ClosedByCustomer => {
+                next.standing = Standing::Closed;
+                next.refill.agreement = None;
+            }
+            StandingChange::Reopened { billed, .. } => {
+                next.standing = Standing::Good;
+                next.refill.agreement = None;
+                next.billed = billed.clone();
+                if billed.count() > 0 && next.period.is_none() {
+                    next.begin_period(row.at, row.at);
+                }
+            }
             StandingChange::RestartPolicyChosen(policy) => {
                 next.restart_policy = *policy;
                 if *policy == RestartPolicy::StayOff {
@@ -133,6 +154,8 @@ impl ChangeFamily for StandingChange {
             | StandingChange::DeletionDue
             | StandingChange::Deleted
             | StandingChange::Closed { .. }
+            | StandingChange::ClosedByCustomer
+            | StandingChange::Reopened { .. }
             | StandingChange::RestartPolicyChosen(_) => None,
         }
     }
@@ -154,19 +177,22 @@ impl ChangeFamily for StandingChange {
             | StandingChange::DeletionDue
             | StandingChange::Deleted
             | StandingChange::Closed { .. }
+            | StandingChange::ClosedByCustomer
+            | StandingChange::Reopened { .. }
             | StandingChange::RestartPolicyChosen(_) => ListChange::Nothing,
         }
     }
 
     fn rate_before(&self, state: &AccountState) -> Option<Rate> {
         match self {
-            StandingChange::Resumed { .. } => None,
+            StandingChange::Resumed { .. } | StandingChange::Reopened { .. } => None,
             StandingChange::Opened
             | StandingChange::Suspended { .. }
             | StandingChange::DeletionAnnounced { .. }
             | StandingChange::DeletionDue
             | StandingChange::Deleted
             | StandingChange::Closed { .. }
+            | StandingChange::ClosedByCustomer
             | StandingChange::RestartPolicyChosen(_) => Some(state.billed.rate),
         }
     }

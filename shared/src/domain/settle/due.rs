@@ -9,7 +9,7 @@ use crate::domain::funds::Purse;
 use crate::domain::ids::{AccountId, PaymentId};
 use crate::domain::policy::Policy;
 use crate::domain::refill::charged_until;
-use crate::domain::settle::runway::lasts_until;
+use crate::domain::settle::after_trial::{AfterTrial, after_trial, trial_ends_at};
 use crate::domain::timestamp::{DAY, HOUR, MINUTE, Timestamp};
 
 const TEN_MINUTES: i64 = 10 * MINUTE;
@@ -161,7 +161,7 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
         add(Some(pending.expires_at), DueObligation::EndPending(pending.payment.clone()));
     }
     let trial = state.trial.as_ref().filter(|trial| trial.phase == TrialPhase::Active);
-    add(announces_trial_end_at(state), DueObligation::AnnounceTrialEnd);
+    add(announces_trial_end_at(state, policy), DueObligation::AnnounceTrialEnd);
     add(trial.map(|trial| trial.ends_at), DueObligation::EndTrial);
     for grant in state.grants.iter().filter(|grant| grant.remaining.is_positive()) {
         // The trial's own grant ends with the trial, in the same row.
@@ -208,19 +208,14 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
     all
 }
 
-/// When the trial ends if nothing changes (UTC): its time is over, or its credit is used. `None` if no
-/// trial runs, or if a payment has made it an account like any other.
-#[must_use]
-pub fn trial_ends_at(state: &AccountState) -> Option<Timestamp> {
-    let trial = state.trial.as_ref().filter(|_| state.is_in_trial())?;
-    Some(lasts_until(state).map_or(trial.ends_at, |spent_at| spent_at.min(trial.ends_at)))
-}
-
-/// A day and an hour before the end of the trial, once each, or at once if the end comes sooner. Never
-/// while nothing costs anything: then nothing is charged or deleted.
-fn announces_trial_end_at(state: &AccountState) -> Option<Timestamp> {
-    let ends_at = trial_ends_at(state).filter(|_| state.billed.count() > 0)?;
-    match state.trial.as_ref()?.told {
+/// A day and an hour before the end of the trial, or at once if the end comes sooner; again if
+/// the end moved away since. Never while nothing would be charged or deleted.
+fn announces_trial_end_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
+    let follows_trial = |state, policy| {
+        after_trial(state, policy).is_some_and(|after| after != AfterTrial::Nothing)
+    };
+    let ends_at = trial_ends_at(state).filter(|_| follows_trial(state, policy))?;
+    match state.trial.as_ref()?.told.and_then(|told| told.holds_for(ends_at)) {
         None => Some(ends_at.plus(-DAY)),
         Some(TrialNotice::Day) => Some(ends_at.plus(-HOUR)),
         Some(TrialNotice::Hour) => None,

@@ -15,7 +15,10 @@ impl FamilyView for StandingChange {
             }
             StandingChange::DeletionDue => "Grace period ended".to_owned(),
             StandingChange::Deleted => "All resources deleted".to_owned(),
-            StandingChange::Closed { .. } => "Account closed".to_owned(),
+            StandingChange::Closed { .. } | StandingChange::ClosedByCustomer => {
+                "Account closed".to_owned()
+            }
+            StandingChange::Reopened { .. } => "Account reopened".to_owned(),
             StandingChange::RestartPolicyChosen(_) => "Restart preference changed".to_owned(),
         }
     }
@@ -37,7 +40,10 @@ impl FamilyView for StandingChange {
             }
             StandingChange::DeletionDue => vec![DomainEventDetail::DeletionDue {}],
             StandingChange::Deleted => vec![DomainEventDetail::Deleted {}],
-            StandingChange::Closed { .. } => vec![DomainEventDetail::Closed {}],
+            StandingChange::Closed { .. } | StandingChange::ClosedByCustomer => {
+                vec![DomainEventDetail::Closed {}]
+            }
+            StandingChange::Reopened { .. } => vec![DomainEventDetail::Reopened {}],
             StandingChange::RestartPolicyChosen(_) => Vec::new(),
         }
     }
@@ -52,6 +58,8 @@ impl FamilyView for StandingChange {
             | StandingChange::DeletionDue
             | StandingChange::Deleted
             | StandingChange::Closed { .. }
+            | StandingChange::ClosedByCustomer
+            | StandingChange::Reopened { .. }
             | StandingChange::RestartPolicyChosen(_) => None,
         }
     }

@@ -104,7 +104,7 @@ impl Model {
             Change::Grant(GrantChange::GrantExpired { number }) => {
                 self.expire(before, [*number].into(), at, &by_fund)?;
             }
-            Change::Grant(GrantChange::TrialOver { ended_at }) => {
+            Change::Grant(GrantChange::TrialOver { ended_at, .. }) => {
                 self.end_trial(before, ended_at.seconds(), at)?;
                 let its = self
                     .pots

@@ -18,13 +18,20 @@ impl Model {
                     TrialNotice::Hour => (1..=HOUR).contains(&left),
                 };
                 ensure!(fits, "told {notice:?} of an end in {left} seconds");
-                ensure!(self.trial_told < Some(*notice), "told {notice:?} twice");
+                let ends = ends_at.seconds();
+                let told = self.trial_told.filter(|(_, before)| ends - before <= DAY);
+                let told = told.map(
+                    |(told, before)| {
+                        if ends - before > HOUR { TrialNotice::Day } else { told }
+                    },
+                );
+                ensure!(told < Some(*notice), "told {notice:?} twice");
                 let ends = self.trial.map_or(0, |(_, ends)| ends);
                 ensure!(
                     self.trial_ended.is_none() && !self.ever_paid && ends_at.seconds() <= ends,
                     "told of an end at {ends_at}, not at {ends}"
                 );
-                self.trial_told = Some(*notice);
+                self.trial_told = Some((*notice, ends_at.seconds()));
             }
             Change::Standing(StandingChange::Suspended { reason, delete_at, warn_at, .. }) => {
                 let is_new = |thing: &Thing| {
@@ -33,7 +40,8 @@ impl Model {
                 };
                 let unpaid_trial =
                     self.trial.is_some() && !self.ever_paid && self.things.values().all(is_new);
-                let grace = if unpaid_trial { 0 } else { 3 * DAY };
+                // While the renewal is tried again, nothing is deleted.
+                let grace = if unpaid_trial && !self.retries { 0 } else { 3 * DAY };
                 let expected = (*reason == SuspensionReason::Credit).then_some(at + grace);
                 let found = delete_at.map(Timestamp::seconds);
                 ensure!(

@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 
 use tollgate::domain::account::{
-    CardChoice, DisputePhase, PendingPayment, RefillPause, RestartPolicy, Standing, TaxMode,
+    BilledTotals, CardChoice, DisputePhase, PendingPayment, RefillPause, RestartPolicy, Standing,
+    TaxMode,
 };
 use tollgate::domain::command::{
     BonusGrant, CardFunding, CardWallet, Command, RefillCharge, RefillSettings, RefillTerms,
@@ -49,6 +50,7 @@ pub(super) fn all() -> Vec<World> {
         disputes(),
         fraud_warnings(),
         trial_used(),
+        closed_and_reopened(),
     ]
 }
 
@@ -372,38 +374,55 @@ fn coming_back() -> World {
     world
 }
 
-fn start_trial(world: &mut World) {
+fn start_trial(world: &mut World, refill: Option<RefillSettings>) {
     world.policy.trial.excludes = BTreeSet::from([named("domain")]);
     let fingerprint = named(&format!("fp_{}", world.project().account));
     let card = TrialCard { fingerprint, funding: CardFunding::Debit, wallet: CardWallet::None };
     let excludes = BTreeSet::from([named("x")]);
-    world.command("12:00", Command::StartTrial { card, excludes, refill: None }).unwrap();
+    world.command("12:00", Command::StartTrial { card, excludes, refill }).unwrap();
 }
 
-/// A trial without a later payment.
-fn trial() -> World {
-    let mut world = World::opened_as("trial");
-    start_trial(&mut world);
-    world.start("25T10:30", "a", "app").unwrap();
-    world.settle("25T12:00");
-    world
-}
-
-/// A trial with refill terms, whose credit is used before its time is over.
-fn trial_used() -> World {
-    let mut world = World::opened_as("trial_used");
-    let fingerprint = named("fp_trial_used");
-    let card = TrialCard { fingerprint, funding: CardFunding::Credit, wallet: CardWallet::None };
-    let refill = Some(RefillSettings {
+/// Refill terms that are accepted with a trial.
+fn terms_with_a_trial() -> RefillSettings {
+    RefillSettings {
         terms: Some(RefillTerms::multiple(named("4"), named("25"))),
         words: Some("Charged once when the trial ends, $1.00 to $25.00.".to_owned()),
         card: Some(named("pm_1")),
         card_choice: CardChoice::Default,
         card_ends_at: Some(at("2027-01-01T00:00:00Z")),
         ..RefillSettings::default()
-    });
-    let excludes = BTreeSet::new();
-    world.command("12:00", Command::StartTrial { card, excludes, refill }).unwrap();
+    }
+}
+
+/// A trial without a later payment.
+fn trial() -> World {
+    let mut world = World::opened_as("trial");
+    start_trial(&mut world, None);
+    world.start("25T10:30", "a", "app").unwrap();
+    world.settle("25T12:00");
+    world
+}
+
+/// An account that its customer closed, and that staff opened again.
+fn closed_and_reopened() -> World {
+    let mut world = World::opened_as("closed_and_reopened");
+    world.credit("12:01", "5");
+    world.agree_to_refill("12:02", ("1", "25"), None);
+    let shown = named("5");
+    world.command("12:03", Command::CloseByCustomer { shown, resources: 0 }).unwrap();
+    let reason = "a mistake".to_owned();
+    let billed = BilledTotals::default();
+    world.command("12:04", Command::Reopen { reason, billed }).unwrap();
+    world
+}
+
+/// A trial with refill terms, whose credit is used before its time is over.
+fn trial_used() -> World {
+    let mut world = World::opened_as("trial_used");
+    start_trial(
+        &mut world,
+        Some(RefillSettings { card_choice: CardChoice::Named, ..terms_with_a_trial() }),
+    );
     world.start("12:00", "a", "app").unwrap();
     // $5.10 an hour, for less than four hours.
     for id in ["b", "c", "d", "e", "f"] {
@@ -419,8 +438,7 @@ fn trial_used() -> World {
 fn trial_renewed() -> World {
     let mut world = World::opened_as("trial_renewed");
     let w = &mut world;
-    start_trial(w);
-    w.agree_to_refill("12:05", ("0", "25"), Some("100"));
+    start_trial(w, Some(terms_with_a_trial()));
     w.start("25T09:00", "a", "app").unwrap();
     for hour in ["10", "11", "12"] {
         w.settle(&format!("25T{hour}:00"));
@@ -434,6 +452,8 @@ fn trial_renewed() -> World {
     w.command("25T12:00:20", Command::AskCustomer { attempt: 1, url }).unwrap();
     w.cause = Cause::Stripe;
     w.refill_lands("25T12:05");
+    w.cause = Cause::Command;
+    w.agree_to_refill("25T12:06", ("4", "25"), Some("100"));
     world
 }
 

@@ -66,6 +66,8 @@ pub enum CustomerAction {
     MakeMistake,
     /// Starts a trial, mostly in vain.
     StartTrial,
+    /// Closes the account, if nothing is left. Seldom.
+    Close,
     /// Removes all saved cards, then pays with another one.
     ReplaceCards,
     /// A script that does several things at once, at a full hour.
@@ -74,7 +76,7 @@ pub enum CustomerAction {
 
 impl CustomerAction {
     /// The usual weights of what not every run has.
-    pub const USUAL: [(u32, Self); 21] = [
+    pub const USUAL: [(u32, Self); 22] = [
         (4, Self::AddCreditWithRefill),
         (2, Self::SwitchRefillOn),
         (1, Self::SwitchRefillOff),
@@ -94,6 +96,7 @@ impl CustomerAction {
         (3, Self::Look),
         (1, Self::MakeMistake),
         (1, Self::StartTrial),
+        (1, Self::Close),
         (1, Self::ReplaceCards),
         (3, Self::RunScript),
     ];
@@ -268,6 +271,7 @@ impl SimulatedCustomer {
                 self.ask("PUT", "/v1/account/restart-policy", &[], &choice).await;
             }
             CustomerAction::StartTrial => self.start_trial().await,
+            CustomerAction::Close => self.close().await,
             CustomerAction::MakeMistake => self.make_mistake().await,
             CustomerAction::Look => {
                 self.read(self.chance.pick::<&str>(&READ)).await;
@@ -376,6 +380,23 @@ impl SimulatedCustomer {
         if self.chance.happens(500) {
             self.ask("GET", "/v1/trial", &[("?session", id)], &Value::Null).await;
         }
+    }
+
+    /// Looks at what is lost, and closes the account if it is little enough. Sometimes everything is
+    /// deleted first.
+    async fn close(&self) {
+        if self.chance.happens(500) {
+            let resources = self.owned.borrow().resources.clone();
+            for resource in resources {
+                self.on_resource("DELETE", &resource, "").await;
+            }
+        }
+        let Some(lost) = self.read("/v1/account/closing").await else { return };
+        if lost.body["can_close"] == false && self.chance.happens(700) {
+            return;
+        }
+        let shown = json!({"balance": lost.body["balance"]});
+        self.ask("DELETE", "/v1/account", &[], &shown).await;
     }
 
     async fn save_card(&self) {

@@ -367,7 +367,8 @@ impl AccountBooks {
             self.period = None;
             self.funds.begin_period();
         } else if self.period.is_none() {
-            ensure!(row.kind == "resumed", "something is billed, and no period is paid");
+            let begins = ["resumed", "reopened"].contains(&row.kind.as_str());
+            ensure!(begins, "something is billed, and no period is paid");
             self.period = Some(PeriodBook::new(row.at, row.at));
         }
         Ok(())

@@ -117,12 +117,15 @@ impl ChargeBooks {
     fn renewal(&self) -> Result<Micros, String> {
         let trial = &self.state["t"];
         ensure!(trial["s"] == "ended", "a trial that did not end is renewed");
+        ensure!(trial["rt"] == "yes", "a trial is renewed, and nobody agreed to that");
         ensure!(self.state["pe"].is_null(), "a trial of a customer who paid is renewed");
         let time = |name: &str| trial[name].as_i64().ok_or("a trial without its time");
         let seconds = (time("t")? - time("f")?).max(3_600);
         let projected = share_of(self.used_in_trial, 30 * 86_400, seconds);
         let cents = (projected + MICROS_PER_CENT - 1).div_euclid(MICROS_PER_CENT);
-        Ok((cents * MICROS_PER_CENT).clamp(DOLLAR, 25 * DOLLAR))
+        let amount = (cents * MICROS_PER_CENT).clamp(DOLLAR, 25 * DOLLAR);
+        let cap = &self.state["r"]["m"];
+        Ok(if cap.is_string() { amount.min(micros(cap)?) } else { amount })
     }
 
     /// Each attempt is paid once, with no more than it began with, and for a reason. What was paid

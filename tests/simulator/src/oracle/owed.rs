@@ -85,7 +85,7 @@ impl OwedBooks {
                 self.recorded += self.kept.take().map_or(0, |kept| kept.cost(row.at));
             }
             "deleted" => self.recorded = 0,
-            "resumed" | "closed" => self.kept = None,
+            "resumed" | "closed" | "reopened" => self.kept = None,
             _ => {}
         }
         let change = micros(&row.event["o"])?;

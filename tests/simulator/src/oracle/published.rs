@@ -85,6 +85,7 @@ fn events_of(kind: &str) -> &'static [&'static str] {
         "deleting" => &["DeletionDue"],
         "deleted" => &["Deleted"],
         "closed" => &["Closed"],
+        "reopened" => &["Reopened"],
         "refill_failed" => &["RefillFailed"],
         "refill_needs_customer" => &["RefillNeedsCustomer"],
         "card_expiring" => &["CardExpiring"],

@@ -205,6 +205,7 @@ fn kind_of(tag: &str, change: &Value) -> String {
         "grant_expired" => "expired",
         "trial_started" => "trial",
         "trial_over" => "trial_ended",
+        "closed_by_customer" => "closed",
         "started" if change["how"] == "started" => "started",
         "started" => "restored",
         "deletion_due" => "deleting",

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::amounts::{Micros, cost, hourly_rate, micros, seconds_paid};
+use super::amounts::{DOLLAR, Micros, cost, hourly_rate, micros, seconds_paid};
 use super::ensure;
 use super::row::{array, number};
 use super::time::HOUR;
@@ -152,15 +152,34 @@ impl StateView<'_> {
         pending.chain(trial).chain(grants).chain(paid).min()
     }
 
-    /// The end of a trial is told a day and an hour before, while anything costs something.
+    /// The end of a trial is told a day and an hour before, if something is charged or deleted then, and
+    /// again if it moves away.
     fn trial_is_told(&self) -> Result<Option<i64>, String> {
+        let runs = self.is_in_trial() && self.state["pe"].is_null();
+        let Some(planned) = self.seconds("/t/t").filter(|_| runs) else { return Ok(None) };
+        let spent_at = self.spent_at()?;
+        let is_short = spent_at.is_some_and(|spent_at| spent_at <= planned);
+        if !is_short && !self.is_renewed()? {
+            return Ok(None);
+        }
+        let ends_at = spent_at.map_or(planned, |spent_at| spent_at.min(planned));
         let told = &self.state["t"]["n"];
-        let ends_at = self.seconds("/t/t").filter(|_| {
-            self.is_in_trial() && self.state["pe"].is_null() && self.is_billed() && *told != "hour"
-        });
-        let Some(ends_at) = ends_at else { return Ok(None) };
-        let ends_at = self.spent_at()?.map_or(ends_at, |spent_at| spent_at.min(ends_at));
-        Ok(Some(ends_at - if told.is_null() { DAY } else { HOUR }))
+        let moved = told["t"].as_i64().map(|told_end| ends_at - told_end);
+        Ok(match moved {
+            None => Some(ends_at - DAY),
+            Some(moved) if moved > DAY => Some(ends_at - DAY),
+            Some(moved) if told["n"] == "day" || moved > HOUR => Some(ends_at - HOUR),
+            Some(_) => None,
+        })
+    }
+
+    /// Whether a renewal was agreed to with the trial, a service is running, and a card can be charged.
+    fn is_renewed(&self) -> Result<bool, String> {
+        let cap = &self.state["r"]["m"];
+        let is_within = cap.is_null() || micros(cap)? >= DOLLAR;
+        let services = self.seconds("/b/k/service").unwrap_or_default();
+        let is_agreed = self.state["t"]["rt"] == "yes";
+        Ok(is_agreed && services > 0 && is_within && self.is_refill_possible())
     }
 
     /// When the credit is spent at the present rate. Each grant lasts until it expires.

@@ -82,7 +82,14 @@ impl StandingBook {
                 ensure!(!row.state["r"]["o"].is_object(), "it is deleted beside an open refill");
                 *self = Self::Deleted { floor: self.floor() };
             }
-            "closed" => *self = Self::Closed,
+            "closed" => {
+                ensure!(*self != Self::Closed, "what is closed is closed again");
+                *self = Self::Closed;
+            }
+            "reopened" => {
+                ensure!(*self == Self::Closed, "what is {self:?} is opened again");
+                *self = Self::Good;
+            }
             _ => {}
         }
         // A reason to wait with the deletion ended, and the customer is warned again.

@@ -1,0 +1,79 @@
+//! `GET /v1/account/closing` and `DELETE /v1/account`: what a customer loses by closing the account,
+//! and the closing itself.
+
+use serde::{Deserialize, Serialize};
+use tollgate::domain::command::Command;
+use tollgate::domain::decide::{ClosingObstacle, check_closable};
+use tollgate::domain::money::Usd;
+use tollgate::domain::resolve::{resources_left, resources_restorable};
+use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::runtime::billing::Billing;
+use tollgate::store::Plan;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClosingRequest {
+    /// The balance that the customer was shown.
+    balance: Usd,
+}
+
+#[derive(Debug, Serialize)]
+#[allow(clippy::struct_excessive_bools, reason = "two independent facts for the page")]
+struct ClosingView {
+    can_close: bool,
+    /// Why not: `resources`, `refill`, `payment`, `frozen`, `suspended` or `closed`.
+    why: Option<&'static str>,
+    /// How many resources must be deleted first.
+    resources: u64,
+    /// How many deleted resources can no longer be restored afterwards.
+    restorable: u64,
+    /// The credit that can no longer be used, in USD.
+    balance: String,
+    auto_refill: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct ClosedView {
+    closed: bool,
+}
+
+/// Handles `GET /v1/account/closing`.
+pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let on = OnAccount::of_caller(billing, call)?;
+    ApiAnswer::ok(&on.look(shown).await?)
+}
+
+/// Handles `DELETE /v1/account`. Only the customer closes the account here. The platform does not, and
+/// staff have a route of their own.
+pub(crate) async fn close(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    call.caller()?.require_in_person("close the account")?;
+    let body: ClosingRequest = call.json()?;
+    let on = OnAccount::of_caller(billing, call)?;
+    let close = |view: &AccountSnapshot<'_>| {
+        Ok(Command::CloseByCustomer { shown: body.balance, resources: resources_left(view) })
+    };
+    let row = on.execute(call.cause(), Plan::on_snapshot(&close)).await?;
+    Ok(ApiAnswer::ok(&ClosedView { closed: true })?.of_row(row.seq))
+}
+
+fn shown(view: &AccountSnapshot<'_>) -> ClosingView {
+    let (state, resources) = (view.state(), resources_left(view));
+    let why = check_closable(state, resources).err().map(|obstacle| match obstacle {
+        ClosingObstacle::AlreadyClosed => "closed",
+        ClosingObstacle::Frozen => "frozen",
+        ClosingObstacle::SuspendedByStaff => "suspended",
+        ClosingObstacle::Resources(_) => "resources",
+        ClosingObstacle::Payment => "payment",
+        ClosingObstacle::Refill(_) => "refill",
+    });
+    ClosingView {
+        can_close: why.is_none(),
+        why,
+        resources,
+        restorable: resources_restorable(view),
+        balance: state.balance().to_string(),
+        auto_refill: state.refill.agreement.is_some(),
+    }
+}
