@@ -494,3 +494,34 @@ fn end_that_moved_away_is_told_again() {
     }
     assert!(told(&world) >= 3, "{}", told(&world));
 }
+
+#[test]
+fn changed_card_pays_the_renewal_that_is_due() {
+    let mut world = in_trial_with_refills();
+    world.start("25T09:00", "a", "app").unwrap();
+    for hour in ["10", "11", "12"] {
+        world.settle(&format!("25T{hour}:00"));
+    }
+    world.follow_cards("25T12:00:05", "pm_2").unwrap();
+    let wanted = world.state.refill.wanted.unwrap();
+    assert_eq!((wanted.amount, wanted.purpose), (named("3"), RefillPurpose::TrialRenewal));
+    assert!(is_good(&world), "the respite goes on");
+    world.begin_refill("25T12:00:10").unwrap();
+    world.refill_lands("25T12:00:20");
+    assert_eq!(world.state.trial.as_ref().unwrap().phase, TrialPhase::Renewed);
+}
+
+#[test]
+fn same_terms_that_are_accepted_after_a_trial_charge_again() {
+    let mut world = in_trial_with_refills();
+    world.command("25T11:00", bonus("10")).unwrap();
+    world.settle("25T12:00");
+    assert_eq!(world.command("25T12:01", Command::RefillNow).err(), Some(Refusal::RefillNotWanted));
+    world.start("25T12:10", "a", "vm100").unwrap();
+    for hour in 13..20 {
+        world.settle(&format!("25T{hour}:00"));
+    }
+    assert_eq!(world.state.refill.wanted, None, "{} is below $4", world.state.balance());
+    world.agree_to_refill("25T19:30", ("4", "25"), None);
+    assert_eq!(world.state.refill.wanted.unwrap().amount, named("25"));
+}

@@ -94,12 +94,14 @@ variant_names! {
 
 impl ChangeFamily for RefillChange {
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
-        if let (RefillChange::RefillChanged { agreement, look_at, .. }, Some(trial)) =
+        if let (RefillChange::RefillChanged { agreement, card, look_at, .. }, Some(trial)) =
             (self, &mut next.trial)
         {
             // Terms that are accepted later say nothing of a renewal, and neither do the same terms
-            // once the trial is over. A changed card leaves them as they are.
-            let is_accepted = look_at.is_none() && trial.phase != TrialPhase::Active;
+            // once the trial is over. A changed card leaves a renewal that is due as it is.
+            let leaves_renewal = trial.renewal.is_some() && next.refill.card != *card;
+            let is_over = trial.phase != TrialPhase::Active;
+            let is_accepted = is_over && look_at.is_none() && !leaves_renewal;
             if next.refill.agreement != *agreement || is_accepted {
                 trial.has_renewal_terms = false;
             }
