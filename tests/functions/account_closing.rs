@@ -139,3 +139,16 @@ async fn account_with_a_payment_under_way_stays_open() {
     refused(&answered, "conflict", "payment");
     world.check().await;
 }
+
+#[tokio::test]
+async fn open_payment_page_ends_with_the_account() {
+    let world = PaymentWorld::new().await;
+    let session = world.session("25.00", None).await;
+    let answered = call(&world, &world.event(CLOSE).json(&json!({"balance": "1.00"}))).await;
+    refused(&answered, "balance_changed", "$0.00");
+    assert_eq!(world.status(&session).await.body["status"], "open", "nothing was closed");
+    let closed = call(&world, &world.event(CLOSE).json(&json!({"balance": "0.00"}))).await;
+    assert_eq!(closed.status, 200, "{}", closed.shown());
+    assert_eq!(world.status(&session).await.body["status"], "expired");
+    world.check().await;
+}

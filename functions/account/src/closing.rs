@@ -12,6 +12,8 @@ use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::Plan;
 
+use crate::AccountClients;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClosingRequest {
@@ -47,10 +49,18 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
 
 /// Handles `DELETE /v1/account`. Only the customer closes the account here. The platform does not, and
 /// staff have a route of their own.
-pub(crate) async fn close(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+pub(crate) async fn close(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.caller()?.require_in_person("close the account")?;
     let body: ClosingRequest = call.json()?;
-    let on = OnAccount::of_caller(billing, call)?;
+    let on = OnAccount::of_caller(&clients.billing, call)?;
+    let is_closable = |view: &AccountSnapshot<'_>| {
+        check_closable(view.state(), resources_left(view)).is_ok()
+            && view.state().balance() == body.balance
+    };
+    // Whoever pays at an open page after the closing could not use the credit.
+    if on.look(is_closable).await? {
+        clients.payments(call).await?.expire_pages(on.account()).await?;
+    }
     let close = |view: &AccountSnapshot<'_>| {
         Ok(Command::CloseByCustomer { shown: body.balance, resources: resources_left(view) })
     };

@@ -53,7 +53,7 @@ async fn route(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, Ap
     match call.route.as_str() {
         "GET /v1/account" => boxed(|| profile::get(billing, call)).await,
         "PUT /v1/account" => boxed(|| profile::put(clients, call)).await,
-        "DELETE /v1/account" => boxed(|| closing::close(billing, call)).await,
+        "DELETE /v1/account" => boxed(|| closing::close(clients, call)).await,
         "GET /v1/account/closing" => boxed(|| closing::get(billing, call)).await,
         "PUT /v1/account/restart-policy" => boxed(|| restart_policy::put(billing, call)).await,
         "GET /v1/balance" => boxed(|| balance::get(billing, call)).await,

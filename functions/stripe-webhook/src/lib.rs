@@ -14,7 +14,6 @@
 use lambda_http::{Body, Request, Response};
 use serde_json::json;
 use tollgate::domain::ids::AccountId;
-use tollgate::domain::refusal::Refusal;
 use tollgate::http::call::{self, ApiCall};
 use tollgate::http::handler::{self, ApiAnswer, ApiError};
 use tollgate::http::payments::stripe_or_problem;
@@ -22,11 +21,11 @@ use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::payments::{PaymentError, PaymentOutcome, Payments};
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::metrics::MetricsSummary;
+use tollgate::stripe::OnDemand;
 use tollgate::stripe::objects::CheckoutSession;
 use tollgate::stripe::secret::{Keyring, StripeSecret};
 use tollgate::stripe::signature::{ClaimedSignature, SignatureError};
 use tollgate::stripe::webhook_event::{EventError, StripeEvent, StripeNews};
-use tollgate::stripe::{OnDemand, StripeError};
 
 /// What the function is built from.
 #[derive(Debug)]
@@ -220,18 +219,12 @@ async fn record(payments: Payments<'_>, news: &StripeNews) -> Result<PaymentOutc
     }
 }
 
-/// A card that cannot secure a trial is the customer's business: the page tells it. During an update,
-/// some processes do not know trials yet, and Stripe sends the event again.
+/// A card that cannot secure a trial is the customer's business: the page tells it.
 async fn trial_page(
     payments: Payments<'_>,
     session: &CheckoutSession,
 ) -> Result<PaymentOutcome, PaymentError> {
     match payments.start_trial(session).await {
-        Err(PaymentError::Refused(Refusal::TrialNotOffered)) => Err(StripeError::Unavailable {
-            call: "a trial".to_owned(),
-            why: "this process offers none".to_owned(),
-        }
-        .into()),
         Err(PaymentError::Refused(refusal)) => {
             tracing::info!(session = session.id, %refusal, "no trial starts");
             let customer = session.customer.as_ref().and_then(|customer| customer.id.parse().ok());

@@ -10,7 +10,7 @@ use crate::domain::account::{
     AccountState, RefillAgreement, RefillAttempt, RefillPurpose, RefillState, Standing,
     SuspensionReason, TrialPhase, TrialState, WantedRefill,
 };
-use crate::domain::event::{Change, CreditKind, GrantChange, PaymentChange, RefillWant};
+use crate::domain::event::{Change, CreditKind, PaymentChange, RefillWant};
 use crate::domain::ids::Kind;
 use crate::domain::money::Usd;
 use crate::domain::policy::{Policy, RefillPolicy};
@@ -135,11 +135,24 @@ impl AccountState {
         trial.is_some_and(|trial| is_active(trial) || trial.has_renewal_terms)
     }
 
-    /// The charge of the renewal that is due, in USD before tax. `None` after the first payment.
+    /// The charge of the renewal that is due, in USD before tax. It is due until the first payment, as
+    /// long as a service is running, or was when everything was stopped for lack of credit.
     #[must_use]
     pub fn renewal_due(&self) -> Option<Usd> {
-        let trial = self.trial.as_ref().filter(|trial| trial.has_renewal_terms);
-        trial.filter(|_| !self.ever_paid)?.renewal
+        let trial = self.trial.as_ref().filter(|trial| trial.has_renewal_terms)?;
+        let was_stopped = matches!(
+            &self.standing,
+            Standing::Suspended(suspension) if suspension.as_of >= trial.ends_at
+        );
+        let is_needed = !self.ever_paid && (was_stopped || self.runs_service());
+        trial.renewal.filter(|_| is_needed)
+    }
+
+    /// Whether the renewal that was due at the end of the trial is due no longer. Trials of formats
+    /// before 6 do not tell, and end with the first payment.
+    fn is_renewal_withdrawn(&self) -> bool {
+        let is_recorded = self.trial.as_ref().is_some_and(|trial| trial.renewal.is_some());
+        self.ever_paid || (is_recorded && self.renewal_due().is_none())
     }
 
     /// Whether a service is running. Only then a trial is renewed.
@@ -154,7 +167,7 @@ impl AccountState {
     fn still_needs(&self, attempt: &RefillAttempt) -> bool {
         let is_low = |agreed: RefillAgreement| self.balance() < agreed.threshold;
         match attempt.purpose {
-            RefillPurpose::TrialRenewal => self.renewal_due().is_some(),
+            RefillPurpose::TrialRenewal => !self.is_renewal_withdrawn(),
             RefillPurpose::Threshold => self.refill.agreement.is_some_and(is_low),
         }
     }
@@ -164,14 +177,15 @@ impl AccountState {
     pub(crate) fn still_wants_refill(&self) -> bool {
         let wanted = self.refill.wanted;
         let is_renewal = wanted.is_some_and(|wanted| wanted.purpose == RefillPurpose::TrialRenewal);
-        let is_low = |threshold| self.balance() < threshold || (is_renewal && !self.ever_paid);
-        // Other terms were accepted since. Rows of formats before 6 do not know it.
-        let is_withdrawn = |trial: &TrialState| trial.renewal.is_some() && !trial.has_renewal_terms;
-        let is_withdrawn = is_renewal && self.trial.as_ref().is_some_and(is_withdrawn);
+        let has_reason = |threshold| {
+            let is_low = self.balance() < threshold;
+            is_low || (is_renewal && !self.ever_paid) || self.renewal_due().is_some()
+        };
+        let is_withdrawn = is_renewal && self.is_renewal_withdrawn();
         !is_withdrawn
             && wanted.is_none_or(|wanted| self.refill.is_within_cap(wanted.amount, self.at))
             && self.is_refill_possible()
-            && self.refill.agreement.is_some_and(|agreed| is_low(agreed.threshold))
+            && self.refill.agreement.is_some_and(|agreed| has_reason(agreed.threshold))
     }
 
     /// Whether the customer is asked to confirm a payment that is no longer needed or agreed: the
@@ -230,7 +244,7 @@ pub fn want(
         return None;
     }
     let agreed = after.refill.agreement?;
-    let (amount, purpose) = match renewal(after, change) {
+    let (amount, purpose) = match after.renewal_due() {
         Some(amount) => (amount, RefillPurpose::TrialRenewal),
         None if after.is_on_trial_terms() => return None,
         None if after.balance() < agreed.threshold => {
@@ -331,21 +345,6 @@ pub fn hours_covered(amount: Usd, state: &AccountState) -> Option<i64> {
         return None;
     }
     i64::try_from((amount.decimal() / rate).floor()).ok()
-}
-
-/// The charge of the renewal that the row wants: at the end of the trial, and again as refills are
-/// tried again.
-fn renewal(after: &AccountState, change: &Change) -> Option<Usd> {
-    let may_ask = match change {
-        Change::Grant(GrantChange::TrialOver { .. }) | Change::Refill(_) => true,
-        Change::Payment(_)
-        | Change::Grant(_)
-        | Change::Resource(_)
-        | Change::Billing(_)
-        | Change::Standing(_)
-        | Change::Staff(_) => false,
-    };
-    after.renewal_due().filter(|_| may_ask)
 }
 
 /// The kind of resource that the trial's limit and renewal apply to.

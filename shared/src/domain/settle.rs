@@ -289,8 +289,9 @@ fn announce_deletion(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<Decis
 /// The time from a suspension of this account to the deletion.
 fn grace_seconds(view: &AccountSnapshot<'_>) -> i64 {
     let state = view.state();
-    // Nothing is deleted while the renewal is tried again.
-    let is_tried_again = state.refill.retry_at.is_some() && state.is_refill_possible();
+    // Nothing is deleted while the renewal or another refill may still succeed.
+    let may_succeed = state.refill.retry_at.is_some() || state.renewal_due().is_some();
+    let is_tried_again = may_succeed && state.is_refill_possible();
     if was_all_created_in_unpaid_trial(view) && !is_tried_again {
         view.policy().trial_grace_seconds
     } else {

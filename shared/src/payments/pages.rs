@@ -8,6 +8,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::HOUR;
 use crate::payments::{PaymentError, Payments};
 use crate::store::{Counted, RecordOutcome, RequestCounter, StoreError, UnpaidPages};
+use crate::stripe::StripeError;
 
 /// How often another request may change the account's pages first. Of many requests at once, the
 /// first few take all places, and the others read that and write nothing.
@@ -82,6 +83,22 @@ impl Payments<'_> {
             }
         })
         .await
+    }
+
+    /// Ends the pages at which somebody could still pay.
+    ///
+    /// # Errors
+    /// [`PaymentError::Stripe`]; [`PaymentError::Fault`].
+    pub async fn expire_pages(&self, account: &AccountId) -> Result<(), PaymentError> {
+        let pages = self.billing.store.unpaid_pages(account).await?.pages;
+        for session in pages.into_iter().filter_map(|page| page.session) {
+            match self.stripe.expire_session(&session).await {
+                // Not open any more: paid, or expired by itself.
+                Ok(_) | Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Gives a place back that this request took: there is no page.

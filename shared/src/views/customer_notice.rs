@@ -115,6 +115,7 @@ pub(super) fn notice_of(
             (None, state.trial.as_ref().map(|trial| trial.ends_at), NoticePlace::Page)
         }
         DomainEventDetail::TrialEnding { .. } => trial_ending(&event.change, state, policy)?,
+        DomainEventDetail::TrialEnded {} if state.standing == Standing::Closed => return None,
         // The notice of the renewal says so.
         DomainEventDetail::TrialEnded {} if state.refill.wanted.is_some() => return None,
         DomainEventDetail::TrialEnded {} => (None, None, NoticePlace::AddCredit),

@@ -320,7 +320,8 @@ impl Model {
     pub(crate) fn row(&mut self, before: &AccountState, row: &Row, asked: Asked) -> Check {
         let (event, after, at) = (&row.event, &row.state, row.event.at.seconds());
         self.seqs.insert(row.seq, at);
-        self.retries = before.refill.retry_at.is_some() && before.is_refill_possible();
+        let may_succeed = before.refill.retry_at.is_some() || before.renewal_due().is_some();
+        self.retries = may_succeed && before.is_refill_possible();
         self.keep(event);
         self.lines(before, event, row.seq, at)?;
         self.money(before, event, asked)?;

@@ -525,3 +525,40 @@ fn same_terms_that_are_accepted_after_a_trial_charge_again() {
     world.agree_to_refill("25T19:30", ("4", "25"), None);
     assert_eq!(world.state.refill.wanted.unwrap().amount, named("25"));
 }
+
+#[test]
+fn renewal_that_failed_is_due_beside_other_credit() {
+    let mut world = in_trial_with_refills();
+    world.command("25T08:00", bonus("10")).unwrap();
+    world.start("25T09:00", "a", "app").unwrap();
+    for hour in ["10", "11", "12"] {
+        world.settle(&format!("25T{hour}:00"));
+    }
+    world.begin_refill("25T12:00:10").unwrap();
+    world.refill_fails("25T12:00:20", RefillDecline::Later);
+    assert!(world.state.balance() > named("4") && world.state.refill.retry_at.is_some());
+    world.settle("25T13:00:20");
+    assert_eq!(world.state.refill.wanted.unwrap().purpose, RefillPurpose::TrialRenewal);
+    // Whoever deletes all services meanwhile is not charged.
+    world.delete("25T13:01", &["a"]).unwrap();
+    assert_eq!(world.state.refill.wanted, None);
+    world.settle("25T15:00");
+    assert_eq!(world.state.refill.wanted, None);
+}
+
+#[test]
+fn same_terms_with_another_card_are_no_renewal() {
+    let mut world = in_trial_with_refills();
+    world.command("25T08:00", bonus("10")).unwrap();
+    world.start("25T09:00", "a", "app").unwrap();
+    for hour in ["10", "11", "12"] {
+        world.settle(&format!("25T{hour}:00"));
+    }
+    world.begin_refill("25T12:00:10").unwrap();
+    world.refill_fails("25T12:00:20", RefillDecline::Never);
+    let terms = Some(RefillTerms::multiple(named("4"), named("25")));
+    let card = Some(named("pm_2"));
+    let settings = RefillSettings { terms, card, ..RefillSettings::default() };
+    world.command("26T12:00", Command::ChangeRefill(settings)).unwrap();
+    assert_eq!(world.state.refill.wanted, None, "{} is above $4", world.state.balance());
+}

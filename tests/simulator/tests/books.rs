@@ -16,7 +16,7 @@ use tollgate_simulator::oracle::row::BookedRow;
 use tollgate_simulator::oracle::schedule::DemandedSchedule;
 
 /// Rows of every kind, as the product wrote them.
-const FIXTURE: &str = include_str!("../../../shared/tests/fixtures/every_kind_of_format_5.json");
+const FIXTURE: &str = include_str!("../../../shared/tests/fixtures/every_kind_of_format_6.json");
 
 /// SKU, rate, rate while off, first second: what the fixture was written with.
 const PRICES: [(&str, &str, &str, i64); 9] = [

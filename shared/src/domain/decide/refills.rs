@@ -3,6 +3,7 @@
 use super::{DecisionOutcome, check_no_attempt, check_reason};
 use crate::domain::account::{
     AccountState, CardChoice, RefillAgreement, RefillAttempt, RefillPause, Standing, TaxMode,
+    TrialPhase, TrialState,
 };
 use crate::domain::command::{RefillCharge, RefillSettings, RefillTerms};
 use crate::domain::event::{AcceptedRefill, RefillChange, RefillDecline};
@@ -24,6 +25,8 @@ const WAIT_KNOWN: RowFormat = RowFormat::new(4);
 const RESPITE_KEPT: RowFormat = RowFormat::new(5);
 /// The first format with the reason of staff who end an attempt.
 const REASON_KNOWN: RowFormat = RowFormat::new(4);
+/// The first format with the terms of trials.
+const TRIAL_KNOWN: RowFormat = RowFormat::new(6);
 
 pub(super) fn change(
     state: &AccountState,
@@ -31,7 +34,11 @@ pub(super) fn change(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
-    let agreement = agreement(state, settings, policy, now)?;
+    // After a trial, the same terms are accepted anew: its renewal was not part of them.
+    let is_over = |trial: &TrialState| trial.phase != TrialPhase::Active;
+    let is_new = state.trial.as_ref().is_some_and(is_over) && policy.row_format >= TRIAL_KNOWN;
+    let agreement = agreement(state, settings, policy, now)?
+        .map(|agreed| RefillAgreement { at: if is_new { now } else { agreed.at }, ..agreed });
     Ok(DecisionOutcome::of(RefillChange::RefillChanged {
         agreement,
         card: settings.card.clone(),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ChangeFamily, RowPlace};
 use crate::domain::account::{
     AccountState, CardChoice, CardExpiry, RefillAgreement, RefillAttempt, RefillPause,
-    RefillPurpose, TrialPhase,
+    RefillPurpose,
 };
 use crate::domain::ids::CardId;
 use crate::domain::money::{Rate, Usd};
@@ -94,17 +94,12 @@ variant_names! {
 
 impl ChangeFamily for RefillChange {
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
-        if let (RefillChange::RefillChanged { agreement, card, look_at, .. }, Some(trial)) =
+        if let (RefillChange::RefillChanged { agreement, .. }, Some(trial)) =
             (self, &mut next.trial)
+            && next.refill.agreement != *agreement
         {
-            // Terms that are accepted later say nothing of a renewal, and neither do the same terms
-            // once the trial is over. A changed card leaves a renewal that is due as it is.
-            let leaves_renewal = trial.renewal.is_some() && next.refill.card != *card;
-            let is_over = trial.phase != TrialPhase::Active;
-            let is_accepted = is_over && look_at.is_none() && !leaves_renewal;
-            if next.refill.agreement != *agreement || is_accepted {
-                trial.has_renewal_terms = false;
-            }
+            // Terms that are accepted later say nothing of a renewal.
+            trial.has_renewal_terms = false;
         }
         let refill = &mut next.refill;
         match self {

@@ -126,11 +126,12 @@ impl ChangeFamily for StandingChange {
             StandingChange::Closed { .. } => next.standing = Standing::Closed,
             StandingChange::ClosedByCustomer => {
                 next.standing = Standing::Closed;
-                next.refill.agreement = None;
+                end_agreement(next);
             }
             StandingChange::Reopened { billed, .. } => {
                 next.standing = Standing::Good;
-                next.refill.agreement = None;
+                next.restarting = false;
+                end_agreement(next);
                 next.billed = billed.clone();
                 if billed.count() > 0 && next.period.is_none() {
                     next.begin_period(row.at, row.at);
@@ -195,5 +196,13 @@ impl ChangeFamily for StandingChange {
             | StandingChange::ClosedByCustomer
             | StandingChange::RestartPolicyChosen(_) => Some(state.billed.rate),
         }
+    }
+}
+
+/// Refills are off, and a trial is not renewed.
+fn end_agreement(next: &mut AccountState) {
+    next.refill.agreement = None;
+    if let Some(trial) = &mut next.trial {
+        trial.has_renewal_terms = false;
     }
 }
