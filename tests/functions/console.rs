@@ -144,7 +144,8 @@ fn page_gets_sign_in_settings_and_bad_ones_are_named() {
     let shown = get(&oidc(), "/config.json", &json!({}));
     let expected = json!({
         "mode": "oidc", "issuer": "https://issuer.example/tenant", "client_id": "page", "scopes": "openid email", "currency": "usd",
-        "topup": {"min": "1.00", "max": "1000.00"}, "refill": {"min": "1.00", "max": "1000.00"}, "restore_seconds": 1_209_600,
+        "topup": {"min": "1.00", "max": "1000.00"}, "refill": {"min": "1.00", "max": "1000.00"}, "refill_preselected": true,
+        "restore_seconds": 1_209_600,
     });
     assert_eq!(serde_json::from_str::<Value>(&text(&shown)).unwrap(), expected);
     assert_eq!(console(&[]).unwrap_err(), PageSettingsError::Missing("TOKEN_ISSUER"));
@@ -164,12 +165,16 @@ fn page_gets_the_limits_of_the_operators_parameters() {
     let shown = text(&get(&console(&set).unwrap(), "/config.json", &json!({})));
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["topup"], json!({"min": "10", "max": "250.50"}));
+    let set = [("SIGN_IN", "local"), ("REFILL_CONSENT", "unselected")];
+    let shown = text(&get(&console(&set).unwrap(), "/config.json", &json!({})));
+    assert!(shown.contains(r#""refill_preselected":false"#), "{shown}");
     for (variable, value) in [
         ("TOPUP_MIN", "five"),
         ("TOPUP_MAX", "1e3"),
         ("REFILL_MIN", "1.005"),
         ("REFILL_MAX", "-1"),
         ("RESTORE_SECONDS", "two weeks"),
+        ("REFILL_CONSENT", "yes"),
     ] {
         let error = console(&[("SIGN_IN", "local"), (variable, value)]).unwrap_err();
         assert!(error.to_string().contains(variable), "{error}");
