@@ -573,12 +573,12 @@ async fn an_account_of_a_newer_release_is_never_appended_to() {
         .item("type", AttributeValue::S("unheard_of".to_owned()))
         .item("amount", AttributeValue::N("0".to_owned()))
         .item("balance", AttributeValue::N("10".to_owned()))
-        .item("body", AttributeValue::S(r#"{"v":6,"anything":{}}"#.to_owned()))
+        .item("body", AttributeValue::S(r#"{"v":7,"anything":{}}"#.to_owned()))
         .send()
         .await
         .unwrap();
     drop(ledger.faults.take_calls());
-    let newer = StoreError::NewerFormat { seq: 2, found: RowFormat::new(6) };
+    let newer = StoreError::NewerFormat { seq: 2, found: RowFormat::new(7) };
     assert_eq!(ledger.try_settle(ALICE, "11:00:00").await, Err(newer.clone()));
     let refused = ledger.try_credit(ALICE, "pi_2", "10", "11:00:00").await;
     assert_eq!(refused, Err(CommandError::Fault(newer.clone())));
@@ -744,7 +744,7 @@ async fn a_card_that_vouched_for_one_trial_vouches_for_no_other() {
                 .await,
         );
     }
-    assert_eq!(done.pop().unwrap(), Err(CommandError::Refused(Refusal::TrialUsed)));
+    assert_eq!(done.pop().unwrap(), Err(CommandError::Refused(Refusal::TrialCardUsed)));
     assert_eq!(receipt(done.pop().unwrap()).head.state.balance(), named("20"));
 }
 
