@@ -5,10 +5,10 @@ use tollgate::domain::account::Standing;
 use tollgate_tests::api::{Answered, ApiEvent};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, named};
-use tollgate_tests::payments::{ACME, PaymentWorld, VISA};
+use tollgate_tests::payments::{ACME, PaymentWorld, VISA, die_everywhere};
 
 use crate::account_stripe_support::call;
-use crate::account_support::{ask, by, with_credit};
+use crate::account_support::{ask, by, clients, with_credit};
 
 const CLOSING: &str = "GET /v1/account/closing";
 const CLOSE: &str = "DELETE /v1/account";
@@ -150,5 +150,85 @@ async fn open_payment_page_ends_with_the_account() {
     let closed = call(&world, &world.event(CLOSE).json(&json!({"balance": "0.00"}))).await;
     assert_eq!(closed.status, 200, "{}", closed.shown());
     assert_eq!(world.status(&session).await.body["status"], "expired");
+    world.check().await;
+}
+
+/// Nothing was told of the payment yet.
+#[tokio::test]
+async fn payment_just_made_is_credited_before_anything_is_closed() {
+    let world = PaymentWorld::new().await;
+    let session = world.session("25.00", None).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    let answered = call(&world, &world.event(CLOSE).json(&json!({"balance": "0.00"}))).await;
+    refused(&answered, "balance_changed", "$25.00");
+    assert_eq!(world.names().await, ["opened", "topup"]);
+    world.deliver_all().await;
+    world.check().await;
+}
+
+#[tokio::test]
+async fn closing_that_dies_anywhere_closes_once() {
+    let prepare = async |world: &PaymentWorld| {
+        world.session("25.00", None).await;
+    };
+    let process = async |world: &PaymentWorld| {
+        let event = world.event(CLOSE).key("k-1").json(&json!({"balance": "0.00"}));
+        let closed = call(world, &event).await;
+        assert_eq!(closed.status, 200, "{}", closed.shown());
+    };
+    let look = async |world: &PaymentWorld| {
+        assert_eq!(world.names().await, ["opened", "closed"]);
+        let pages = world.objects("checkout.session");
+        assert!(pages.iter().all(|page| page["status"] == "expired"), "{pages:?}");
+        world.check().await;
+    };
+    let calls = die_everywhere(prepare, process, look).await;
+    assert!((6..60).contains(&calls), "{calls} calls");
+}
+
+/// Whatever comes first decides: a closed account runs nothing.
+#[tokio::test]
+async fn closing_beside_a_start_leaves_nothing_running() {
+    for order in 0..4 {
+        let api = with_credit("6").await;
+        let create = by("POST /v1/projects", "10:00:00").json(&json!({"name": "site"}));
+        let made: Answered = resources::handle(&api.billing, create.request()).await.into();
+        let project = made.body["id"].as_str().unwrap().to_owned();
+        let start = by("POST /v1/projects/{project}/resources", "10:05:00")
+            .at("project", &project)
+            .json(&json!({"sku": "vm", "name": "web", "start": true}));
+        let (closing, close) = (clients(&api.billing), close("10:05:00", "6.00"));
+        let start = async {
+            tokio::time::sleep(std::time::Duration::from_millis(order)).await;
+            Answered::from(resources::handle(&api.billing, start.request()).await)
+        };
+        let close = async { Answered::from(account::handle(&closing, close.request()).await) };
+        let (started, closed) = tokio::join!(start, close);
+        let state = api.ledger.head(ALICE).await.state;
+        let is_closed = state.standing == Standing::Closed;
+        assert_eq!((started.status == 201, closed.status == 200), (!is_closed, is_closed));
+        assert_eq!(state.billed.running_count(), u64::from(!is_closed));
+        check(&api.ledger, ALICE).await;
+    }
+}
+
+#[tokio::test]
+async fn staff_close_and_reopen_once_for_each_key() {
+    let world = PaymentWorld::new().await;
+    let session = world.session("25.00", None).await;
+    let clients = admin::AdminClients {
+        billing: world.api.another(),
+        stripe: world.stripe.clone().into(),
+        bus: None,
+    };
+    for action in ["close", "reopen"] {
+        let event = staff(&world, action).key(action);
+        for _ in 0..2 {
+            let done: Answered = admin::handle(&clients, event.request()).await.into();
+            assert_eq!(done.status, 200, "{}", done.shown());
+        }
+        assert_eq!(world.status(&session).await.body["status"], "expired", "nobody pays there");
+    }
+    assert_eq!(world.names().await, ["opened", "closed", "reopened"]);
     world.check().await;
 }

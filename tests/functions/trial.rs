@@ -1,6 +1,7 @@
 //! The trial: offered, started with a card, once per account and card, and what follows its end.
 
 use serde_json::{Value, json};
+use stripe_stand_in::StripeFaultKind;
 use tollgate::domain::account::{Standing, TrialPhase};
 use tollgate::domain::event::{Change, GrantChange};
 use tollgate_tests::api::{Answered, ApiEvent};
@@ -157,6 +158,60 @@ async fn return_that_dies_anywhere_starts_one_trial() {
     };
     let calls = die_everywhere(prepare, process, look).await;
     assert!((8..60).contains(&calls), "{calls} calls");
+}
+
+/// The customer is back while Stripe tells of the page, twice.
+#[tokio::test]
+async fn return_beside_webhooks_starts_one_trial() {
+    let world = PaymentWorld::new().await;
+    let session = page(&world, &on()).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    let (one, other, told) =
+        tokio::join!(back(&world, &session), back(&world, &session), world.deliver_all());
+    for answered in [one, other] {
+        assert_eq!(answered.body["status"], "running", "{}", answered.shown());
+    }
+    assert!(told.iter().all(|(_, status, _)| *status == 200), "{told:?}");
+    assert_eq!(world.names().await, ["opened", "trial"]);
+    assert_eq!(world.state().await.balance(), named("20"));
+    world.check().await;
+}
+
+/// Both accounts come back at the same moment.
+#[tokio::test]
+async fn two_accounts_with_one_card_at_once_have_one_trial() {
+    let world = PaymentWorld::new().await;
+    let mut returns = Vec::new();
+    for account in [ACME, "bob"] {
+        let by = |route| ApiEvent::by(account, route, &world.now().to_string());
+        let created = world.call(&by(START).json(&on())).await;
+        let session = created.body["id"].as_str().unwrap().to_owned();
+        world.pay(&session, &format!("card={VISA}")).await;
+        returns.push(by(GET).with("session", &session));
+    }
+    let (one, other) = tokio::join!(world.call(&returns[0]), world.call(&returns[1]));
+    let mut statuses = [one.status, other.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409], "{} {}", one.shown(), other.shown());
+    world.deliver_all().await;
+    let balance = async |account| world.ledger().head(account).await.state.balance();
+    assert_eq!(balance(ACME).await + balance("bob").await, named("20"));
+}
+
+/// Stripe is asked for what is not known yet.
+#[tokio::test]
+async fn running_trial_is_shown_without_stripe() {
+    let world = PaymentWorld::new().await;
+    let session = page(&world, &on()).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    assert_eq!(back(&world, &session).await.body["status"], "running");
+    let before = world.stand_in.calls().len();
+    assert_eq!(back(&world, &session).await.body["status"], "running");
+    shown(&world).await;
+    assert_eq!(world.stand_in.calls().len(), before);
+    // Support finds the trial by the page, which counts as unpaid no longer.
+    let found = world.ledger().undisturbed.look_up(&session).await.unwrap().unwrap();
+    assert_eq!((found.account.as_str(), found.seq), (ACME, 1));
 }
 
 #[tokio::test]
@@ -317,6 +372,49 @@ async fn renewal_is_charged_once_as_agreed() {
         assert_eq!(state.refill.wanted.is_some(), is_low, "{}", state.balance());
     }
     assert_eq!(world.state().await.refill.wanted.unwrap().amount, named("25"));
+    world.check().await;
+}
+
+#[tokio::test]
+async fn renewal_that_dies_anywhere_charges_once() {
+    let prepare = async |world: &PaymentWorld| {
+        in_trial(world, VISA, &on()).await;
+        to_the_end(world).await;
+    };
+    let process = async |world: &PaymentWorld| {
+        world.refill().await;
+        world.deliver_all().await;
+    };
+    let look = async |world: &PaymentWorld| {
+        world.refill().await;
+        assert_eq!(world.charged_cents(), 100);
+        let trial = world.state().await.trial.unwrap();
+        assert_eq!(trial.phase, TrialPhase::Renewed);
+        world.check().await;
+    };
+    let calls = die_everywhere(prepare, process, look).await;
+    assert!((10..120).contains(&calls), "{calls} calls");
+}
+
+/// The customer pays by hand while Stripe does not answer about the renewal.
+#[tokio::test]
+async fn payment_by_hand_beside_a_renewal_is_the_only_charge() {
+    let world = PaymentWorld::new().await;
+    in_trial(&world, VISA, &on()).await;
+    to_the_end(&world).await;
+    let pay = "POST /v1/invoices/{invoice}/pay";
+    world.stand_in.fail_next(pay, 9, StripeFaultKind::ConnectionDropped);
+    world.refill().await;
+    let session = world.session("50.00", None).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    world.stand_in.clear_faults();
+    world.advance(180);
+    let (_report, _told) = tokio::join!(world.refill(), world.deliver_all());
+    world.advance(180);
+    world.refill().await;
+    world.deliver_everything_again().await;
+    assert_eq!(world.charged_cents(), 5_000, "{:?}", world.names().await);
+    assert_eq!(world.state().await.refill.attempt, None);
     world.check().await;
 }
 

@@ -3,31 +3,12 @@
 
 use serde_json::{Value, json};
 
-use crate::browser::{DESKTOP, PHONE, Scheme};
 use crate::paying::GOOD;
 use crate::support::{ACCOUNT, Refill, Visit};
 
 const PREVIEW: &str = "[data-testid=close-preview]";
 const BANNER: &str = "[data-testid=closed-banner]";
 const HOUR: u64 = 3600;
-
-async fn pictures(visit: &Visit, name: &str) {
-    for (size, scheme, look) in [
-        (DESKTOP, Scheme::Light, ""),
-        (DESKTOP, Scheme::Dark, "-dark"),
-        (PHONE, Scheme::Light, "-phone"),
-        (PHONE, Scheme::Dark, "-phone-dark"),
-    ] {
-        visit.browser.look(size, scheme).await;
-        let wide = visit
-            .browser
-            .script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            .await;
-        assert_eq!(wide, 0, "{name} at {size:?} has to be scrolled sideways");
-        visit.browser.picture(&format!("{name}{look}")).await;
-    }
-    visit.browser.look(DESKTOP, Scheme::Light).await;
-}
 
 /// Opens the section with the account's settings and asks to close the account.
 async fn look_at_closing(visit: &Visit) {
@@ -74,7 +55,7 @@ async fn account_without_resources_closes_after_a_typed_word() {
     look_at_closing(&visit).await;
     visit.browser.says(PREVIEW, "Delete your 2 resources first.").await;
     is_missing(&visit, &["close-confirm"]).await;
-    pictures(&visit, "close-refused").await;
+    visit.pictures("close-refused").await;
     visit.browser.click("close-projects").await;
     visit.browser.counts("[data-testid=resource-row]", 2).await;
     delete_one(&visit, 1).await;
@@ -88,7 +69,7 @@ async fn account_without_resources_closes_after_a_typed_word() {
     ] {
         visit.browser.says(PREVIEW, loss).await;
     }
-    pictures(&visit, "close-preview").await;
+    visit.pictures("close-preview").await;
     confirm(&visit, "yes").await;
     visit.browser.says("#close-word-error", "Type “close” to close the account.").await;
     assert_eq!(balance(&visit).await["standing"], "good");
@@ -122,7 +103,7 @@ async fn closed_account_shows_its_history_and_nothing_to_buy() {
     visit.browser.says("[data-testid=rate]", "$0.00 per hour").await;
     let offers = ["add-credit", "continue", "trial-offer", "lasts-until", "refill-warning"];
     is_missing(&visit, &offers).await;
-    pictures(&visit, "closed-balance").await;
+    visit.pictures("closed-balance").await;
     // The address of the form leads to the section without it.
     visit.open("#add-credit").await;
     visit.browser.see("closed-banner").await;
@@ -133,11 +114,11 @@ async fn closed_account_shows_its_history_and_nothing_to_buy() {
     visit.browser.see("closed-banner").await;
     is_missing(&visit, &["project-new", "resource-new", "resource-restore", "restart-switch"])
         .await;
-    pictures(&visit, "closed-projects").await;
+    visit.pictures("closed-projects").await;
     visit.open("#refill").await;
     visit.browser.says("[data-testid=refill-state]", "The account is closed.").await;
     is_missing(&visit, &["refill-form"]).await;
-    pictures(&visit, "closed-refill").await;
+    visit.pictures("closed-refill").await;
     visit.open("#cards").await;
     visit.browser.counts("[data-testid=card-row]", 1).await;
     visit.browser.see("closed-banner").await;
@@ -166,7 +147,7 @@ async fn new_account_that_is_closed_is_offered_no_trial() {
     visit.browser.see("closed-banner").await;
     is_missing(&visit, &["trial-offer", "add-credit"]).await;
     visit.browser.says("main", "No transactions yet").await;
-    pictures(&visit, "closed-new-account").await;
+    visit.pictures("closed-new-account").await;
     visit.end().await;
 }
 
@@ -187,7 +168,7 @@ async fn changed_balance_is_shown_before_the_account_closes() {
     confirm(&visit, "close").await;
     visit.browser.says("[data-testid=close-changed]", "Your balance has changed.").await;
     visit.browser.says(PREVIEW, "$15.00 of credit can no longer be used.").await;
-    pictures(&visit, "close-changed").await;
+    visit.pictures("close-changed").await;
     assert_eq!(balance(&visit).await["standing"], "good");
 
     confirm(&visit, "close").await;
@@ -212,7 +193,7 @@ async fn stopped_volume_shows_that_its_storage_is_billed() {
     visit.browser.says(STOPPED, "storage billed").await;
     visit.browser.says(STOPPED, "$0.012 per hour").await;
     visit.browser.says(RATE, "$0.262 per hour").await;
-    pictures(&visit, "volume-stopped").await;
+    visit.pictures("volume-stopped").await;
 
     // A machine costs nothing while it is off.
     stop(&visit, &machine).await;

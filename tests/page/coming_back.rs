@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use crate::browser::{DESKTOP, PHONE, Scheme};
 use crate::paying::{GOOD, continue_with, type_card};
 use crate::support::{Refill, Visit};
 
@@ -19,31 +18,22 @@ async fn suspended() -> Option<Visit> {
     Some(visit)
 }
 
-async fn pictures(visit: &Visit, name: &str) {
-    visit.browser.picture(name).await;
-    for (scheme, look) in [(Scheme::Light, "phone"), (Scheme::Dark, "phone-dark")] {
-        visit.browser.look(PHONE, scheme).await;
-        visit.browser.picture(&format!("{name}-{look}")).await;
-    }
-    visit.browser.look(DESKTOP, Scheme::Light).await;
-}
-
 #[tokio::test]
 async fn whoever_tops_up_after_a_suspension_starts_everything_again() {
     let Some(visit) = suspended().await else { return };
     visit.open("#projects").await;
     visit.browser.says("[data-testid=start-offer]", "2 resources stopped by a suspension").await;
     visit.browser.says("[data-testid=start-offer]", "Add $7.50 to run them again.").await;
-    pictures(&visit, "start-offer-without-credit").await;
+    visit.pictures("start-offer-without-credit").await;
 
     visit.open("#balance").await;
     continue_with(&visit, "add-amount-25").await;
     type_card(&visit, GOOD).await;
     visit.browser.says("[data-testid=banner-success]", "2 resources are still off").await;
-    pictures(&visit, "top-up-after-suspension").await;
+    visit.pictures("top-up-after-suspension").await;
     visit.browser.click("banner-returning").await;
     visit.browser.says("[data-testid=start-offer]", "$5.00 per hour").await;
-    pictures(&visit, "start-offer").await;
+    visit.pictures("start-offer").await;
     visit.browser.click("start-all").await;
     visit.browser.counts(RUNNING, 2).await;
     visit.browser.counts("[data-testid=start-offer]", 0).await;
@@ -56,13 +46,13 @@ async fn what_was_deleted_comes_back_with_one_button() {
     visit.pass(76 * 3600).await;
     visit.open("#balance").await;
     visit.browser.says("[data-testid=banner]", "All resources in this account were deleted.").await;
-    pictures(&visit, "deleted").await;
+    visit.pictures("deleted").await;
     continue_with(&visit, "add-amount-25").await;
     type_card(&visit, GOOD).await;
     visit.browser.says("[data-testid=banner-success]", "2 resources are deleted").await;
     visit.browser.click("banner-returning").await;
     visit.browser.says("[data-testid=restore-offer]", "2 resources deleted after a").await;
-    pictures(&visit, "restore-offer").await;
+    visit.pictures("restore-offer").await;
     visit.browser.click("restore-all").await;
     visit.browser.counts(RUNNING, 2).await;
     visit.end().await;

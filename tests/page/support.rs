@@ -11,7 +11,7 @@ use tollgate_local::control::TokenRequest;
 use tollgate_local::{Cloud, CloudConfig, seed};
 use tollgate_tests::binaries;
 
-use crate::browser::{self, Browser};
+use crate::browser::{self, Browser, DESKTOP, PHONE, Scheme};
 
 /// The account that the page signs in with by default.
 pub(crate) const ACCOUNT: &str = seed::ACCOUNT;
@@ -90,6 +90,24 @@ impl Visit {
             ..TokenRequest::default()
         });
         ApiClient::new(&self.cloud.urls().api).with_token(token.unwrap())
+    }
+
+    /// Pictures in all looks, in none of which the page has to be scrolled sideways.
+    pub(crate) async fn pictures(&self, name: &str) {
+        self.browser.picture(name).await;
+        for (size, scheme, look) in [
+            (DESKTOP, Scheme::Dark, "dark"),
+            (PHONE, Scheme::Light, "phone"),
+            (PHONE, Scheme::Dark, "phone-dark"),
+        ] {
+            self.browser.look(size, scheme).await;
+            let root = "document.documentElement";
+            let hidden = format!("return {root}.scrollWidth - {root}.clientWidth");
+            let hidden = self.browser.script(&hidden).await;
+            assert_eq!(hidden, 0, "{name} at {size:?} has to be scrolled sideways");
+            self.browser.picture(&format!("{name}-{look}")).await;
+        }
+        self.browser.look(DESKTOP, Scheme::Light).await;
     }
 
     /// Opens the page at a section.

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use crate::browser::{DESKTOP, PHONE, Scheme};
 use crate::paying::{GOOD, continue_with, type_card};
 use crate::support::Visit;
 
@@ -33,24 +32,6 @@ async fn is_checked(visit: &Visit, switch: &str) -> bool {
     visit.browser.script(&checked).await == json!(true)
 }
 
-async fn pictures(visit: &Visit, name: &str) {
-    visit.browser.picture(name).await;
-    for (size, scheme, look) in [
-        (DESKTOP, Scheme::Dark, "dark"),
-        (PHONE, Scheme::Light, "phone"),
-        (PHONE, Scheme::Dark, "phone-dark"),
-    ] {
-        visit.browser.look(size, scheme).await;
-        let wide = visit
-            .browser
-            .script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            .await;
-        assert_eq!(wide, 0, "{name} at {size:?} has to be scrolled sideways");
-        visit.browser.picture(&format!("{name}-{look}")).await;
-    }
-    visit.browser.look(DESKTOP, Scheme::Light).await;
-}
-
 #[tokio::test]
 async fn trial_with_refills_runs_and_is_renewed() {
     let Some(visit) = Visit::begin().await else { return };
@@ -60,7 +41,7 @@ async fn trial_with_refills_runs_and_is_renewed() {
     let offer = trial(&visit).await;
     let words = offer["auto_refill"]["words"].as_str().unwrap();
     visit.browser.says("[data-testid=trial-words]", words).await;
-    pictures(&visit, "trial-offer").await;
+    visit.pictures("trial-offer").await;
     start(&visit).await;
     // Stripe's page shows the same terms.
     visit.browser.says("body", words).await;
@@ -72,7 +53,7 @@ async fn trial_with_refills_runs_and_is_renewed() {
     visit.browser.says("[data-testid=balance]", "$20.00").await;
     visit.browser.counts("[data-testid=trial-offer]", 0).await;
     assert_eq!(visit.browser.script("return location.search").await, "");
-    pictures(&visit, "trial-started").await;
+    visit.pictures("trial-started").await;
     let refill = visit.api.get("/v1/auto-refill").await.unwrap().json();
     assert_eq!(refill["enabled"], true, "{refill}");
 
@@ -83,7 +64,7 @@ async fn trial_with_refills_runs_and_is_renewed() {
     visit.browser.says("[data-testid=trial-left]", left).await;
     let then = "your card is charged about $25.00 plus any tax";
     visit.browser.says("[data-testid=trial-then]", then).await;
-    pictures(&visit, "trial-running").await;
+    visit.pictures("trial-running").await;
 
     visit.pass(58 * HOUR).await;
     visit.open("#balance").await;
@@ -103,7 +84,7 @@ async fn trial_without_refills_ends_and_credit_is_asked_for() {
     assert!(is_checked(&visit, "trial-refill").await);
     visit.browser.click("trial-refill").await;
     visit.browser.says("[data-testid=trial-words]", "deleted when it ends").await;
-    pictures(&visit, "trial-offer-without-refills").await;
+    visit.pictures("trial-offer-without-refills").await;
     start(&visit).await;
     type_card(&visit, GOOD).await;
     visit.browser.says("[data-testid=trial-then]", "Nothing is running").await;
@@ -117,13 +98,13 @@ async fn trial_without_refills_ends_and_credit_is_asked_for() {
     visit.browser.counts(".notice.warning[data-testid=trial-running]", 1).await;
     // Its end is announced once.
     assert_eq!(visit.browser.text("[data-testid=banner]").await, "");
-    pictures(&visit, "trial-ends-soon").await;
+    visit.pictures("trial-ends-soon").await;
 
     visit.pass(24 * HOUR).await;
     visit.open("#balance").await;
     visit.browser.says("[data-testid=trial-ended]", "Your trial ended on").await;
     visit.browser.says("[data-testid=banner]", "Your trial ended and no credit was added.").await;
-    pictures(&visit, "trial-ended").await;
+    visit.pictures("trial-ended").await;
     // The customer has decided against refills.
     visit.browser.see_css("[data-testid=add-credit] .refill-line:not([aria-busy])").await;
     assert!(!is_checked(&visit, "refill-switch").await);
@@ -148,7 +129,7 @@ async fn trial_canceled_at_stripe_is_offered_again() {
     visit.browser.says("[data-testid=banner-info]", canceled).await;
     visit.browser.see("trial-offer").await;
     assert_eq!(visit.browser.script("return location.search").await, "");
-    pictures(&visit, "trial-canceled").await;
+    visit.pictures("trial-canceled").await;
     assert_eq!(trial(&visit).await["status"], "offered");
     visit.end().await;
 }
@@ -161,7 +142,7 @@ async fn prepaid_card_is_refused_and_another_one_starts_the_trial() {
     type_card(&visit, PREPAID).await;
     let refused = "This card cannot be used for a trial. Use a credit or debit card.";
     visit.browser.says("[data-testid=banner]", refused).await;
-    pictures(&visit, "trial-card-refused").await;
+    visit.pictures("trial-card-refused").await;
     visit.browser.click("trial-another-card").await;
     visit.browser.see_css("[data-testid=trial-start]:not([aria-busy])").await;
     start(&visit).await;

@@ -726,9 +726,8 @@ async fn a_card_that_vouched_for_one_trial_vouches_for_no_other() {
         funding: CardFunding::Credit,
         wallet: CardWallet::None,
     };
-    let trial = |_: &AccountSnapshot<'_>| {
-        Ok(Command::StartTrial { card: card.clone(), excludes: BTreeSet::new(), refill: None })
-    };
+    let trial =
+        |_: &AccountSnapshot<'_>| Ok(Command::StartTrial { card: card.clone(), refill: None });
     let mut done = Vec::new();
     for account in [ALICE, "bob"] {
         ledger.open(account, "10:00:00").await;

@@ -5,10 +5,13 @@ use serde::{Deserialize, Serialize};
 use tollgate::domain::command::Command;
 use tollgate::domain::decide::{ClosingObstacle, check_closable};
 use tollgate::domain::money::Usd;
+use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{resources_left, resources_restorable};
 use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::domain::timestamp::Timestamp;
 use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::payments::deletion::Clearance;
 use tollgate::runtime::billing::Billing;
 use tollgate::store::Plan;
 
@@ -22,15 +25,14 @@ struct ClosingRequest {
 }
 
 #[derive(Debug, Serialize)]
-#[allow(clippy::struct_excessive_bools, reason = "two independent facts for the page")]
 struct ClosingView {
     can_close: bool,
     /// Why not: `resources`, `refill`, `payment`, `frozen`, `suspended` or `closed`.
     why: Option<&'static str>,
     /// How many resources must be deleted first.
-    resources: u64,
+    resources: usize,
     /// How many deleted resources can no longer be restored afterwards.
-    restorable: u64,
+    restorable: usize,
     /// The credit that can no longer be used, in USD.
     balance: String,
     auto_refill: bool,
@@ -44,7 +46,7 @@ struct ClosedView {
 /// Handles `GET /v1/account/closing`.
 pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
-    ApiAnswer::ok(&on.look(shown).await?)
+    ApiAnswer::ok(&on.look(|view| shown(view, call.now)).await?)
 }
 
 /// Handles `DELETE /v1/account`. Only the customer closes the account here. The platform does not, and
@@ -57,9 +59,14 @@ pub(crate) async fn close(clients: &AccountClients, call: &ApiCall) -> Result<Ap
         check_closable(view.state(), resources_left(view)).is_ok()
             && view.state().balance() == body.balance
     };
-    // Whoever pays at an open page after the closing could not use the credit.
+    // Whoever pays afterwards could not use the credit. What was paid is credited, which changes the
+    // balance.
     if on.look(is_closable).await? {
-        clients.payments(call).await?.expire_pages(on.account()).await?;
+        let payments = clients.payments(call).await?;
+        if let Clearance::UnderWay(why) = Box::pin(payments.no_payment_comes(on.account())).await? {
+            tracing::info!(account = %on.account(), why, "the account stays open");
+            return Err(Refusal::PaymentPending.into());
+        }
     }
     let close = |view: &AccountSnapshot<'_>| {
         Ok(Command::CloseByCustomer { shown: body.balance, resources: resources_left(view) })
@@ -68,7 +75,7 @@ pub(crate) async fn close(clients: &AccountClients, call: &ApiCall) -> Result<Ap
     Ok(ApiAnswer::ok(&ClosedView { closed: true })?.of_row(row.seq))
 }
 
-fn shown(view: &AccountSnapshot<'_>) -> ClosingView {
+fn shown(view: &AccountSnapshot<'_>, now: Timestamp) -> ClosingView {
     let (state, resources) = (view.state(), resources_left(view));
     let why = check_closable(state, resources).err().map(|obstacle| match obstacle {
         ClosingObstacle::AlreadyClosed => "closed",
@@ -82,7 +89,7 @@ fn shown(view: &AccountSnapshot<'_>) -> ClosingView {
         can_close: why.is_none(),
         why,
         resources,
-        restorable: resources_restorable(view),
+        restorable: resources_restorable(view, now),
         balance: state.balance().to_string(),
         auto_refill: state.refill.agreement.is_some(),
     }

@@ -196,10 +196,26 @@ pub(crate) async fn unfreeze(billing: &Billing, call: &ApiCall) -> Result<ApiAns
     on_state(billing, call, |_| Ok(Command::Unfreeze { reason: reason.clone() })).await
 }
 
-/// Handles `POST …/close`.
-pub(crate) async fn close(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+/// Handles `POST …/close`. Payment pages that are open end with the account.
+pub(crate) async fn close(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let ReasonRequest { reason } = call.json()?;
-    on_state(billing, call, |_| Ok(Command::Close { reason: reason.clone() })).await
+    let close = |_: &AccountState| Ok(Command::Close { reason: reason.clone() });
+    let closed = on_state(&clients.billing, call, close).await?;
+    end_pages(clients, call).await?;
+    Ok(closed)
+}
+
+/// Pages end by themselves within the hour, so the account is closed even if Stripe does not answer.
+async fn end_pages(clients: &AdminClients, call: &ApiCall) -> Result<(), ApiError> {
+    let account: AccountId = call.path("account")?;
+    for page in clients.billing.store.unpaid_pages(&account).await?.pages {
+        let Some(session) = page.session else { continue };
+        let payments = payments(&clients.billing, &clients.stripe, call).await?;
+        if let Err(error) = payments.end_page(&session).await {
+            tracing::warn!(%account, session, %error, "a payment page of a closed account stays open");
+        }
+    }
+    Ok(())
 }
 
 /// Handles `POST …/suspend`.

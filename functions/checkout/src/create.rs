@@ -15,7 +15,6 @@ use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::payments::{PagePlace, Payments};
 use tollgate::store::{RecordOutcome, StoreError};
-use tollgate::stripe::StripeError;
 use tollgate::stripe::calls::NewSession;
 use tollgate::stripe::keys::IdempotencyKey;
 use tollgate::stripe::metadata::{AgreedTerms, Purchase};
@@ -303,7 +302,7 @@ async fn replace_open(
             return Ok(());
         }
         if let Some(open) = &open {
-            expire(payments, open).await?;
+            payments.end_page(open).await?;
         }
         match store.replace_open_session(account, open.as_deref(), session).await? {
             RecordOutcome::New => return Ok(()),
@@ -311,16 +310,8 @@ async fn replace_open(
             RecordOutcome::Existing => {}
         }
     }
-    expire(payments, session).await?;
+    payments.end_page(session).await?;
     Err(StoreError::Contended { attempts: REPLACES_MAX }.into())
-}
-
-async fn expire(payments: Payments<'_>, session: &str) -> Result<(), ApiError> {
-    match payments.stripe.expire_session(session).await {
-        // Not open any more: paid, or expired by itself.
-        Ok(_) | Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn usd(text: &str, name: &str) -> Result<Usd, Problem> {

@@ -17,7 +17,6 @@ use tollgate::http;
 use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{self, ApiAnswer, ApiError, FailureSeverity};
 use tollgate::http::problem::{Problem, ProblemCode};
-use tollgate::payments::Payments;
 use tollgate::runtime::billing::Billing;
 use tollgate::stripe::OnDemand;
 
@@ -46,22 +45,22 @@ pub async fn handle(clients: &CheckoutClients, request: Request) -> Response<Bod
 
 async fn route(clients: &CheckoutClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let account = &call.caller()?.account;
-    let payments = http::payments::payments(&clients.billing, &clients.stripe, call).await?;
+    let payments = async || http::payments::payments(&clients.billing, &clients.stripe, call).await;
     match call.route.as_str() {
-        "POST /v1/checkout-sessions" => create::create(payments, call).await,
-        "GET /v1/trial" => trial::get(payments, call).await,
-        "POST /v1/trial" => trial::start(payments, call).await,
+        "POST /v1/checkout-sessions" => create::create(payments().await?, call).await,
+        "GET /v1/trial" => trial::get(clients, call).await,
+        "POST /v1/trial" => trial::start(payments().await?, call).await,
         "GET /v1/checkout-sessions/{id}" => {
-            let session = own_session(payments, call.path("id")?, account).await?;
+            let session = own_session(&clients.billing, call.path("id")?, account).await?;
             http::payments::take_from_budget(&clients.billing, account, call).await?;
-            status::status(payments, &session).await
+            status::status(payments().await?, &session).await
         }
         "POST /v1/checkout-sessions/{id}/cancel" => {
             call.no_body()?;
-            let session = own_session(payments, call.path("id")?, account).await?;
+            let session = own_session(&clients.billing, call.path("id")?, account).await?;
             let cancel = async {
                 http::payments::take_from_budget(&clients.billing, account, call).await?;
-                status::cancel(payments, &session).await
+                status::cancel(payments().await?, &session).await
             };
             handler::once(&clients.billing, account, call, cancel).await
         }
@@ -71,7 +70,7 @@ async fn route(clients: &CheckoutClients, call: &ApiCall) -> Result<ApiAnswer, A
 
 /// The session, if it is the caller's: nobody learns of others.
 async fn own_session(
-    payments: Payments<'_>,
+    billing: &Billing,
     session: String,
     account: &AccountId,
 ) -> Result<String, ApiError> {
@@ -82,7 +81,7 @@ async fn own_session(
     if !is_plain {
         return Err(unknown().into());
     }
-    let owner = payments.billing.store.owner(&session).await?;
+    let owner = billing.store.owner(&session).await?;
     let own = owner.filter(|owner| owner == account).map(|_| session);
     Ok(own.ok_or_else(unknown)?)
 }

@@ -9,7 +9,7 @@ use tollgate::domain::money::Usd;
 use tollgate::domain::policy::Policy;
 use tollgate::domain::profile::EmailAddress;
 use tollgate::domain::refusal::Refusal;
-use tollgate::domain::settle::after_trial::{AfterTrial, after_trial, trial_ends_at};
+use tollgate::domain::settle::trial_forecast::{AfterTrial, trial_forecast};
 use tollgate::http;
 use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
@@ -20,7 +20,7 @@ use tollgate::stripe::keys::IdempotencyKey;
 use tollgate::stripe::metadata::{self, AgreedTerms, TrialOffer};
 
 use crate::create::{DefaultTerms, RefillTermsRequest, agreement_of, default_below};
-use crate::own_session;
+use crate::{CheckoutClients, own_session};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,17 +71,23 @@ struct TrialTermsView {
 
 /// Handles `GET /v1/trial`. With `session`, the page that a customer comes back from, the trial starts
 /// here if the webhook has not started it yet.
-pub(crate) async fn get(payments: Payments<'_>, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
-    let on = OnAccount::of_caller(payments.billing, call)?;
+pub(crate) async fn get(clients: &CheckoutClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let billing = &clients.billing;
+    let on = OnAccount::of_caller(billing, call)?;
+    let look = async || on.look(|view| view.state().clone()).await;
+    let mut state = look().await?;
     if let Some(session) = call.query::<String>("session")? {
-        let session = own_session(payments, session, on.account()).await?;
-        http::payments::take_from_budget(payments.billing, on.account(), call).await?;
-        let session = payments.stripe.retrieve_session(&session).await?;
-        // Boxed: it is many futures deep.
-        Box::pin(payments.start_trial(&session)).await?;
+        let session = own_session(billing, session, on.account()).await?;
+        if state.trial.is_none() {
+            http::payments::take_from_budget(billing, on.account(), call).await?;
+            let payments = http::payments::payments(billing, &clients.stripe, call).await?;
+            let session = payments.stripe.retrieve_session(&session).await?;
+            // Boxed: it is many futures deep.
+            Box::pin(payments.start_trial(&session)).await?;
+            state = look().await?;
+        }
     }
-    let state = on.look(|view| view.state().clone()).await?;
-    ApiAnswer::ok(&shown(&state, &payments.billing.settings.policy))
+    ApiAnswer::ok(&shown(&state, &billing.settings.policy))
 }
 
 /// Handles `POST /v1/trial`: makes the page that saves the card. The webhook, or the customer's return,
@@ -187,8 +193,14 @@ fn shown(state: &AccountState, policy: &Policy) -> TrialView {
             Err(_) => ("unavailable", Some("standing")),
         },
     };
-    let after = after_trial(state, policy);
-    let ends_at = |trial: &TrialState| trial_ends_at(state).unwrap_or(trial.ends_at).to_string();
+    let forecast = trial_forecast(state, policy);
+    let ends_at = |trial: &TrialState| {
+        forecast.map_or(trial.ends_at, |forecast| forecast.ends_at).to_string()
+    };
+    let renewal = match forecast.map(|forecast| forecast.then) {
+        Some(AfterTrial::Renewal(amount)) => Some(amount.to_string()),
+        Some(AfterTrial::Nothing | AfterTrial::Deletion) | None => None,
+    };
     TrialView {
         status,
         why,
@@ -203,15 +215,12 @@ fn shown(state: &AccountState, policy: &Policy) -> TrialView {
         ends_at: trial.map(ends_at),
         credit_left: running
             .map(|_| of_trial(state).map_or(Usd::ZERO, |grant| grant.remaining).to_string()),
-        then: after.map(|after| match after {
+        then: forecast.map(|forecast| match forecast.then {
             AfterTrial::Nothing => "nothing",
             AfterTrial::Renewal(_) => "renewal",
             AfterTrial::Deletion => "deletion",
         }),
-        renewal: after.and_then(|after| match after {
-            AfterTrial::Renewal(amount) => Some(amount.to_string()),
-            AfterTrial::Nothing | AfterTrial::Deletion => None,
-        }),
+        renewal,
     }
 }
 

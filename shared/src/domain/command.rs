@@ -97,7 +97,7 @@ pub enum Command {
         /// The credit that the customer was told can no longer be used, in USD.
         shown: Usd,
         /// How many resources exist that are not deleted.
-        resources: u64,
+        resources: usize,
     },
     /// Opens a closed account again, by staff.
     Reopen {
@@ -108,8 +108,6 @@ pub enum Command {
     StartTrial {
         /// The card that secures the trial.
         card: TrialCard,
-        /// SKUs that the trial credit does not pay for.
-        excludes: BTreeSet<Sku>,
         /// The refill terms that the customer accepts with it. `None`: refills stay as they are.
         refill: Option<RefillSettings>,
     },

@@ -92,8 +92,8 @@ pub fn decide(
         Command::MoveDispute { head, dispute, of, cents, before } => check_head(state, *head)
             .and_then(|()| money::move_dispute(state, dispute, of, *cents, before, policy, now)),
         Command::Correct { amount, reason } => money::correct(*amount, reason),
-        Command::StartTrial { card, excludes, refill } => {
-            money::start_trial(state, card, excludes, refill.as_ref(), policy, now)
+        Command::StartTrial { card, refill } => {
+            money::start_trial(state, card, refill.as_ref(), policy, now)
         }
         Command::Create { resources } => resources::create(state, resources),
         Command::Start { starts, how, running } => {
@@ -367,7 +367,7 @@ fn close(state: &AccountState, reason: &str) -> Result<DecisionOutcome, Refusal>
 fn close_by_customer(
     state: &AccountState,
     shown: Usd,
-    resources: u64,
+    resources: usize,
     policy: &Policy,
 ) -> Result<DecisionOutcome, Refusal> {
     check_closable(state, resources).map_err(ClosingObstacle::refusal)?;
@@ -389,7 +389,7 @@ pub enum ClosingObstacle {
     Frozen,
     SuspendedByStaff,
     /// So many resources are not deleted.
-    Resources(u64),
+    Resources(usize),
     /// A promised payment may still arrive.
     Payment,
     /// A refill attempt is open.
@@ -413,7 +413,7 @@ impl ClosingObstacle {
 ///
 /// # Errors
 /// The first [`ClosingObstacle`].
-pub fn check_closable(state: &AccountState, resources: u64) -> Result<(), ClosingObstacle> {
+pub fn check_closable(state: &AccountState, resources: usize) -> Result<(), ClosingObstacle> {
     let by_staff = matches!(
         &state.standing,
         Standing::Suspended(suspension) if suspension.reason == SuspensionReason::Staff

@@ -177,15 +177,15 @@ impl AccountState {
     pub(crate) fn still_wants_refill(&self) -> bool {
         let wanted = self.refill.wanted;
         let is_renewal = wanted.is_some_and(|wanted| wanted.purpose == RefillPurpose::TrialRenewal);
-        let has_reason = |threshold| {
-            let is_low = self.balance() < threshold;
-            is_low || (is_renewal && !self.ever_paid) || self.renewal_due().is_some()
+        let is_low = |agreed: RefillAgreement| self.balance() < agreed.threshold;
+        let has_reason = if is_renewal {
+            !self.is_renewal_withdrawn()
+        } else {
+            self.refill.agreement.is_some_and(is_low) || self.renewal_due().is_some()
         };
-        let is_withdrawn = is_renewal && self.is_renewal_withdrawn();
-        !is_withdrawn
+        has_reason
             && wanted.is_none_or(|wanted| self.refill.is_within_cap(wanted.amount, self.at))
             && self.is_refill_possible()
-            && self.refill.agreement.is_some_and(|agreed| has_reason(agreed.threshold))
     }
 
     /// Whether the customer is asked to confirm a payment that is no longer needed or agreed: the

@@ -152,7 +152,7 @@ pub enum Refusal {
     StillRunning { count: u64 },
     /// A customer closes an account with resources that are not deleted.
     #[error("delete all resources first. {count} are left")]
-    ResourcesLeft { count: u64 },
+    ResourcesLeft { count: usize },
     /// The balance is another one than the customer was shown.
     #[error("the balance has changed to ${balance}. Look again before you close the account")]
     BalanceChanged { balance: Usd },

@@ -567,7 +567,7 @@ pub fn reopen(
 /// How many resources exist that are not deleted. They are deleted before their customer closes the
 /// account.
 #[must_use]
-pub fn resources_left(view: &AccountSnapshot<'_>) -> u64 {
+pub fn resources_left(view: &AccountSnapshot<'_>) -> usize {
     let is_left = |resource: &&Resource| match resource.condition(view.state()) {
         ResourceCondition::Deleted { .. } | ResourceCondition::Purged => false,
         ResourceCondition::New
@@ -575,18 +575,22 @@ pub fn resources_left(view: &AccountSnapshot<'_>) -> u64 {
         | ResourceCondition::Stopped
         | ResourceCondition::Suspended => true,
     };
-    let left = view.billables().resources.values().filter(is_left).count();
-    u64::try_from(left).unwrap_or(u64::MAX)
+    view.billables().resources.values().filter(is_left).count()
 }
 
-/// How many resources could still be restored.
+/// How many deleted resources could still be restored at `now`.
 #[must_use]
-pub fn resources_restorable(view: &AccountSnapshot<'_>) -> u64 {
-    let is_deleted = |resource: &&Resource| {
-        matches!(resource.condition(view.state()), ResourceCondition::Deleted { .. })
+pub fn resources_restorable(view: &AccountSnapshot<'_>, now: Timestamp) -> usize {
+    let restore_seconds = view.policy().restore_seconds;
+    let is_restorable = |resource: &&Resource| match resource.condition(view.state()) {
+        ResourceCondition::Deleted { at } => now < at.plus(restore_seconds),
+        ResourceCondition::New
+        | ResourceCondition::Running
+        | ResourceCondition::Stopped
+        | ResourceCondition::Suspended
+        | ResourceCondition::Purged => false,
     };
-    let deleted = view.billables().resources.values().filter(is_deleted).count();
-    u64::try_from(deleted).unwrap_or(u64::MAX)
+    view.billables().resources.values().filter(is_restorable).count()
 }
 
 /// The credit that a row took for a refund or dispute, from the row and the state before it. It is

@@ -10,11 +10,11 @@
 //! it is, so its row must carry the current time. Triggers that may have waited in a queue
 //! therefore leave it to the next prompt trigger ([`TriggerDelivery`]).
 
-pub mod after_trial;
 pub mod due;
 pub mod period;
 pub mod runway;
 mod trial;
+pub mod trial_forecast;
 
 use std::collections::BTreeSet;
 

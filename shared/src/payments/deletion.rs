@@ -13,7 +13,6 @@ use crate::payments::hand_payments::{HandPayments, PAGE_BEGUN, PAGE_OPEN};
 use crate::payments::{PaymentError, Payments};
 use crate::runtime::billing::Visit;
 use crate::store::{CommandError, CommandOutcome, Plan};
-use crate::stripe::StripeError;
 use crate::stripe::objects::PaymentIntent;
 use crate::stripe::webhook_event::promised_intent;
 
@@ -69,7 +68,10 @@ impl Payments<'_> {
 
     /// Ends payment pages at which nobody is known to be paying, and looks again: one that was just
     /// paid cannot be ended.
-    async fn no_payment_comes(&self, account: &AccountId) -> Result<Clearance, PaymentError> {
+    ///
+    /// # Errors
+    /// [`PaymentError`]
+    pub async fn no_payment_comes(&self, account: &AccountId) -> Result<Clearance, PaymentError> {
         let store = &self.billing.store;
         // Before the customer, who is made before the first page is.
         let pages = store.unpaid_pages(account).await?.pages;
@@ -84,11 +86,7 @@ impl Payments<'_> {
         let mut found = look().await?;
         if let HandPayments::OpenPages(open_pages) = &found {
             for page in open_pages {
-                match self.stripe.expire_session(page).await {
-                    // Not open any more: paid, or expired by itself.
-                    Ok(_) | Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
+                self.end_page(page).await?;
             }
             found = look().await?;
         }
@@ -140,10 +138,14 @@ impl Payments<'_> {
 }
 
 /// Whether anything can still be paid.
-enum Clearance {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clearance {
     Clear,
     /// A payment was credited.
     Credited,
     /// The customer may be paying.
-    UnderWay(&'static str),
+    UnderWay(
+        /// For the log.
+        &'static str,
+    ),
 }

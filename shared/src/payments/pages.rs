@@ -85,20 +85,15 @@ impl Payments<'_> {
         .await
     }
 
-    /// Ends the pages at which somebody could still pay.
+    /// Ends a payment page at which nobody has paid. One that is paid or expired stays as it is.
     ///
     /// # Errors
-    /// [`PaymentError::Stripe`]; [`PaymentError::Fault`].
-    pub async fn expire_pages(&self, account: &AccountId) -> Result<(), PaymentError> {
-        let pages = self.billing.store.unpaid_pages(account).await?.pages;
-        for session in pages.into_iter().filter_map(|page| page.session) {
-            match self.stripe.expire_session(&session).await {
-                // Not open any more: paid, or expired by itself.
-                Ok(_) | Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+    /// [`StripeError`]
+    pub async fn end_page(&self, session: &str) -> Result<(), StripeError> {
+        match self.stripe.expire_session(session).await {
+            Ok(_) | Err(StripeError::Rejected(_) | StripeError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     /// Gives a place back that this request took: there is no page.

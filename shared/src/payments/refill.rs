@@ -322,11 +322,13 @@ impl Payments<'_> {
         // While the attempt was interrupted, its customer may have paid by hand.
         if let Some(known) = head.as_ref().filter(|_| age == Age::Known) {
             let (customer, since) = (&attempt.customer, attempt.wanted_since);
-            match self.make_way(account, customer, &known.state, since).await? {
-                RefillWay::Free => {}
-                RefillWay::LookAgain => head = self.billing.store.head(account).await?,
-                RefillWay::Held { why } => return Ok(open(attempt, why)),
+            if let RefillWay::Held { why } =
+                self.make_way(account, customer, &known.state, since).await?
+            {
+                return Ok(open(attempt, why));
             }
+            // The look credited a payment, or found one that a webhook had credited since.
+            head = self.billing.store.head(account).await?;
         }
         let state = head.as_ref().map(|head| &head.state);
         if state

@@ -43,9 +43,17 @@ impl Payments<'_> {
         if !self.is_ours(origin).await? {
             return Ok(PaymentOutcome::Foreign);
         }
+        if self.has_trial(&offer.account).await? {
+            return Ok(PaymentOutcome::Noted { account: offer.account });
+        }
         let card = self.card_saved_at(session).await?.ok_or_else(|| mismatch("no card".into()))?;
         let customer = customer.ok_or_else(|| mismatch("no customer".into()))?;
-        self.start_trial_with(&offer, &customer, &card).await
+        let outcome = self.start_trial_with(&offer, &customer, &card).await?;
+        // The page is no longer an unpaid one, and support finds the trial by it.
+        if let PaymentOutcome::Recorded { account, seq } = &outcome {
+            self.billing.store.note_look_ups(account, *seq, &[&session.id]).await?;
+        }
+        Ok(outcome)
     }
 
     async fn card_saved_at(
@@ -71,7 +79,6 @@ impl Payments<'_> {
             let saved = profile.cards.iter().find(|saved| saved.id == *card);
             Ok(Command::StartTrial {
                 card: saved.and_then(trial_card).ok_or(Refusal::TrialCard)?,
-                excludes: std::collections::BTreeSet::new(),
                 refill: offer
                     .agreement
                     .map(|agreed| accepted(agreed, offer, state, card, &profile)),
@@ -79,6 +86,7 @@ impl Payments<'_> {
         };
         match self.append(account, Cause::Stripe, Plan::on_state(&start)).await {
             Ok(done) => Ok(self.outcome(account, done)),
+            // Another request was faster.
             Err(PaymentError::Refused(_)) if self.has_trial(account).await? => {
                 Ok(PaymentOutcome::Noted { account: account.clone() })
             }
@@ -86,7 +94,7 @@ impl Payments<'_> {
         }
     }
 
-    /// Whether the account has had a trial: this page's, if its news is repeated.
+    /// Whether the account has a trial: this page's, if its news is repeated.
     async fn has_trial(&self, account: &AccountId) -> Result<bool, PaymentError> {
         let head = self.billing.store.head(account).await?;
         Ok(head.is_some_and(|head| head.state.trial.is_some()))

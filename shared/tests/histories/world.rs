@@ -18,7 +18,7 @@ use tollgate::domain::decide::decide;
 use tollgate::domain::event::{Cause, Change, Event, GrantChange, OnExisting, StandingChange};
 use tollgate::domain::ids::{AccountId, PaymentId, Sku};
 use tollgate::domain::payment_records::PaymentRecords;
-use tollgate::domain::policy::Policy;
+use tollgate::domain::policy::{Policy, TrialPolicy};
 use tollgate::domain::prices::{Price, PriceList, PriceUnit};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resources::BillableList;
@@ -92,9 +92,10 @@ impl World {
     /// An account that was just opened.
     pub(crate) fn open(history: &History) -> Result<World, String> {
         let opened = Timestamp::from_seconds(OPENED).map_err(|error| error.to_string())?;
+        let trial = TrialPolicy { excludes: excluded(3)?, ..TrialPolicy::default() };
         let mut world = World {
             account: id("a")?,
-            policy: Policy::default(),
+            policy: Policy { trial, ..Policy::default() },
             prices: Rc::default(),
             head: ChainHead::none(),
             billables: BillableList::default(),

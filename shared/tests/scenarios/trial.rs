@@ -12,7 +12,7 @@ use tollgate::domain::event::{Event, RefillDecline};
 use tollgate::domain::money::Usd;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::row_format::RowFormat;
-use tollgate::domain::settle::after_trial::{AfterTrial, after_trial};
+use tollgate::domain::settle::trial_forecast::{AfterTrial, trial_forecast};
 use tollgate::domain::settle::{TriggerDelivery, next_due_row};
 use tollgate::domain::timestamp::HOUR;
 
@@ -20,7 +20,7 @@ use crate::world::{World, at, is_good, named};
 
 fn start_trial(funding: CardFunding, wallet: CardWallet) -> Command {
     let card = TrialCard { fingerprint: named("fp_1"), funding, wallet };
-    Command::StartTrial { card, excludes: BTreeSet::new(), refill: None }
+    Command::StartTrial { card, refill: None }
 }
 
 fn in_trial() -> World {
@@ -29,6 +29,24 @@ fn in_trial() -> World {
     world.command("12:00", start_trial(CardFunding::Debit, CardWallet::None)).unwrap();
     world.rows(&["12:00:00 trial 20.00 = 20.00"]);
     world
+}
+
+/// Runs a service for the last three hours of the trial, for $0.30.
+fn to_the_end_with_a_service(world: &mut World) {
+    world.start("25T09:00", "a", "app").unwrap();
+    for hour in ["10", "11", "12"] {
+        world.settle(&format!("25T{hour}:00"));
+    }
+}
+
+/// What follows the trial if nothing changes.
+fn follows(world: &World) -> Option<AfterTrial> {
+    trial_forecast(&world.state, &world.policy).map(|forecast| forecast.then)
+}
+
+/// Credit and purpose of the refill that is wanted.
+fn wanted(world: &World) -> Option<(Usd, RefillPurpose)> {
+    world.state.refill.wanted.map(|wanted| (wanted.amount, wanted.purpose))
 }
 
 #[test]
@@ -127,13 +145,9 @@ fn payment_during_a_trial_gives_the_full_grace() {
 #[test]
 fn a_running_service_is_renewed_for_a_month_of_what_it_used() {
     let mut world = in_trial_with_refills();
-    world.start("25T09:00", "a", "app").unwrap();
-    for hour in ["10", "11", "12"] {
-        world.settle(&format!("25T{hour}:00"));
-    }
+    to_the_end_with_a_service(&mut world);
     // Three hours at $0.10 in three days are $3.00 in thirty.
-    let wanted = world.state.refill.wanted.unwrap();
-    assert_eq!((wanted.amount, wanted.purpose), (named("3"), RefillPurpose::TrialRenewal));
+    assert_eq!(wanted(&world), Some((named("3"), RefillPurpose::TrialRenewal)));
     assert!(is_good(&world), "the renewal holds back the suspension");
     world.begin_refill("25T12:00:10").unwrap();
     world.refill_lands("25T12:00:20").shown_are_seen();
@@ -167,9 +181,7 @@ fn in_trial_with_refills() -> World {
         card_choice: CardChoice::Default,
         ..RefillSettings::default()
     });
-    world
-        .command("12:00", Command::StartTrial { card, excludes: BTreeSet::new(), refill })
-        .unwrap();
+    world.command("12:00", Command::StartTrial { card, refill }).unwrap();
     world.skip_rows();
     world
 }
@@ -258,7 +270,7 @@ fn trial_ending_sooner_is_told_at_once() {
     spend_fast(&mut world);
     let told = world.events.iter().filter(|row| row.change.name() == "trial_ending");
     assert_eq!(told.map(|row| row.at).collect::<Vec<_>>(), [at("12:00")]);
-    let after = after_trial(&world.state, &world.policy);
+    let after = follows(&world);
     assert_eq!(after, Some(AfterTrial::Renewal(named("25"))));
     for time in ["13:00", "14:00", "14:55:17"] {
         world.settle(time);
@@ -294,8 +306,7 @@ fn refills_wait_for_the_end_of_the_trial() {
     assert_eq!(world.state.refill.wanted, None);
     assert_eq!(world.command("15:10", Command::RefillNow).err(), Some(Refusal::RefillNotWanted));
     world.settle("15:55:17");
-    let wanted = world.state.refill.wanted.unwrap();
-    assert_eq!((wanted.amount, wanted.purpose), (named("25"), RefillPurpose::TrialRenewal));
+    assert_eq!(wanted(&world), Some((named("25"), RefillPurpose::TrialRenewal)));
     world.begin_refill("15:55:20").unwrap();
     world.refill_lands("15:55:30");
     assert_eq!(world.state.trial.as_ref().unwrap().phase, TrialPhase::Renewed);
@@ -304,8 +315,7 @@ fn refills_wait_for_the_end_of_the_trial() {
     for hour in 17..21 {
         world.settle(&format!("{hour}:00"));
     }
-    let wanted = world.state.refill.wanted.unwrap();
-    assert_eq!((wanted.amount, wanted.purpose), (named("25"), RefillPurpose::Threshold));
+    assert_eq!(wanted(&world), Some((named("25"), RefillPurpose::Threshold)));
 }
 
 #[test]
@@ -341,10 +351,7 @@ fn who_deletes_all_services_and_turns_refills_off_is_not_billed() {
 #[test]
 fn declined_renewal_is_tried_again_as_a_renewal() {
     let mut world = in_trial_with_refills();
-    world.start("25T09:00", "a", "app").unwrap();
-    for hour in ["10", "11", "12"] {
-        world.settle(&format!("25T{hour}:00"));
-    }
+    to_the_end_with_a_service(&mut world);
     world.begin_refill("25T12:00:10").unwrap();
     world.refill_fails("25T12:00:20", RefillDecline::Later);
     let Standing::Suspended(ref suspension) = world.state.standing else {
@@ -353,8 +360,7 @@ fn declined_renewal_is_tried_again_as_a_renewal() {
     assert_eq!(suspension.delete_at, Some(at("28T12:00:20")), "nothing is deleted meanwhile");
     assert_eq!(world.state.refill.wanted, None);
     world.settle("25T13:00:20");
-    let wanted = world.state.refill.wanted.unwrap();
-    assert_eq!((wanted.amount, wanted.purpose), (named("3"), RefillPurpose::TrialRenewal));
+    assert_eq!(wanted(&world), Some((named("3"), RefillPurpose::TrialRenewal)));
     world.begin_refill("25T13:00:30").unwrap();
     world.refill_lands("25T13:00:40");
     assert!(is_good(&world));
@@ -363,10 +369,7 @@ fn declined_renewal_is_tried_again_as_a_renewal() {
 #[test]
 fn declined_renewal_deletes_what_the_trial_made() {
     let mut world = in_trial_with_refills();
-    world.start("25T09:00", "a", "app").unwrap();
-    for hour in ["10", "11", "12"] {
-        world.settle(&format!("25T{hour}:00"));
-    }
+    to_the_end_with_a_service(&mut world);
     world.begin_refill("25T12:00:10").unwrap();
     world.refill_fails("25T12:00:20", RefillDecline::Never);
     assert!(matches!(world.state.standing, Standing::Deleting(_)), "{:?}", world.state.standing);
@@ -379,8 +382,7 @@ fn terms_accepted_after_the_trial_are_terms_like_any_other() {
     world.start("25T11:30", "a", "vm60").unwrap();
     world.settle("25T12:00");
     world.agree_to_refill("25T12:30", ("20", "25"), None);
-    let wanted = world.state.refill.wanted.unwrap();
-    assert_eq!((wanted.amount, wanted.purpose), (named("25"), RefillPurpose::Threshold));
+    assert_eq!(wanted(&world), Some((named("25"), RefillPurpose::Threshold)));
 }
 
 fn bonus(amount: &str) -> Command {
@@ -396,34 +398,23 @@ fn bonus(amount: &str) -> Command {
 fn other_terms_renew_no_trial() {
     let mut world = in_trial_with_refills();
     world.agree_to_refill("12:05", ("1", "5"), None);
-    world.start("25T09:00", "a", "app").unwrap();
-    for hour in ["10", "11", "12"] {
-        world.settle(&format!("25T{hour}:00"));
-    }
-    let wanted = world.state.refill.wanted.unwrap();
-    assert_eq!((wanted.amount, wanted.purpose), (named("5"), RefillPurpose::Threshold));
+    to_the_end_with_a_service(&mut world);
+    assert_eq!(wanted(&world), Some((named("5"), RefillPurpose::Threshold)));
 }
 
 #[test]
 fn terms_that_are_changed_withdraw_the_renewal() {
     let mut world = in_trial_with_refills();
-    world.start("25T09:00", "a", "app").unwrap();
-    for hour in ["10", "11", "12"] {
-        world.settle(&format!("25T{hour}:00"));
-    }
+    to_the_end_with_a_service(&mut world);
     assert!(world.state.refill.wanted.is_some());
     world.agree_to_refill("25T12:00:05", ("1", "5"), None);
-    let wanted = world.state.refill.wanted.unwrap();
-    assert_eq!((wanted.amount, wanted.purpose), (named("5"), RefillPurpose::Threshold));
+    assert_eq!(wanted(&world), Some((named("5"), RefillPurpose::Threshold)));
 }
 
 #[test]
 fn payment_by_hand_ends_a_renewal_that_is_under_way() {
     let mut world = in_trial_with_refills();
-    world.start("25T09:00", "a", "app").unwrap();
-    for hour in ["10", "11", "12"] {
-        world.settle(&format!("25T{hour}:00"));
-    }
+    to_the_end_with_a_service(&mut world);
     world.begin_refill("25T12:00:10").unwrap();
     let attempt = world.state.refill.attempt.clone().unwrap();
     assert!(world.state.is_refill_agreed(&attempt, at("25T12:01")));
@@ -447,12 +438,9 @@ fn renewal_keeps_to_the_monthly_cap() {
             ..RefillSettings::default()
         });
         world.agree_to_refill("12:00", ("0.50", "1"), Some(cap));
-        let start = Command::StartTrial { card, excludes: BTreeSet::new(), refill };
+        let start = Command::StartTrial { card, refill };
         world.command("12:00", start).unwrap();
-        world.start("25T09:00", "a", "app").unwrap();
-        for hour in ["10", "11", "12"] {
-            world.settle(&format!("25T{hour}:00"));
-        }
+        to_the_end_with_a_service(&mut world);
         world.state.refill.wanted.map(|wanted| wanted.amount)
     };
     assert_eq!(renewal("100"), Some(named("3")));
@@ -464,7 +452,7 @@ fn credit_beyond_the_trial_announces_no_deletion() {
     let mut world = in_trial();
     world.command("12:05", bonus("100")).unwrap();
     world.start("24T11:00", "a", "app").unwrap();
-    assert_eq!(after_trial(&world.state, &world.policy), Some(AfterTrial::Nothing));
+    assert_eq!(follows(&world), Some(AfterTrial::Nothing));
     for hour in 12..36 {
         world.settle(&format!("{}T{:02}:01", 24 + hour / 24, hour % 24));
     }
@@ -498,13 +486,9 @@ fn end_that_moved_away_is_told_again() {
 #[test]
 fn changed_card_pays_the_renewal_that_is_due() {
     let mut world = in_trial_with_refills();
-    world.start("25T09:00", "a", "app").unwrap();
-    for hour in ["10", "11", "12"] {
-        world.settle(&format!("25T{hour}:00"));
-    }
+    to_the_end_with_a_service(&mut world);
     world.follow_cards("25T12:00:05", "pm_2").unwrap();
-    let wanted = world.state.refill.wanted.unwrap();
-    assert_eq!((wanted.amount, wanted.purpose), (named("3"), RefillPurpose::TrialRenewal));
+    assert_eq!(wanted(&world), Some((named("3"), RefillPurpose::TrialRenewal)));
     assert!(is_good(&world), "the respite goes on");
     world.begin_refill("25T12:00:10").unwrap();
     world.refill_lands("25T12:00:20");
@@ -530,10 +514,7 @@ fn same_terms_that_are_accepted_after_a_trial_charge_again() {
 fn renewal_that_failed_is_due_beside_other_credit() {
     let mut world = in_trial_with_refills();
     world.command("25T08:00", bonus("10")).unwrap();
-    world.start("25T09:00", "a", "app").unwrap();
-    for hour in ["10", "11", "12"] {
-        world.settle(&format!("25T{hour}:00"));
-    }
+    to_the_end_with_a_service(&mut world);
     world.begin_refill("25T12:00:10").unwrap();
     world.refill_fails("25T12:00:20", RefillDecline::Later);
     assert!(world.state.balance() > named("4") && world.state.refill.retry_at.is_some());
@@ -550,10 +531,7 @@ fn renewal_that_failed_is_due_beside_other_credit() {
 fn same_terms_with_another_card_are_no_renewal() {
     let mut world = in_trial_with_refills();
     world.command("25T08:00", bonus("10")).unwrap();
-    world.start("25T09:00", "a", "app").unwrap();
-    for hour in ["10", "11", "12"] {
-        world.settle(&format!("25T{hour}:00"));
-    }
+    to_the_end_with_a_service(&mut world);
     world.begin_refill("25T12:00:10").unwrap();
     world.refill_fails("25T12:00:20", RefillDecline::Never);
     let terms = Some(RefillTerms::multiple(named("4"), named("25")));

@@ -1,7 +1,5 @@
 //! Decisions about payments, refunds, disputes, bonuses and corrections.
 
-use std::collections::BTreeSet;
-
 use super::{DecisionOutcome, check_no_attempt, check_reason, check_standing, refills};
 use crate::domain::account::{AccountState, DisputePhase, Grant, GrantKind, PendingPayment};
 use crate::domain::command::{
@@ -12,7 +10,7 @@ use crate::domain::event::{
     TakeBack,
 };
 use crate::domain::funds::{Fund, FundDelta};
-use crate::domain::ids::{DisputeId, PaymentId, Sku};
+use crate::domain::ids::{DisputeId, PaymentId};
 use crate::domain::money::Usd;
 use crate::domain::payment_records::{RecordedTotals, TakenTotals};
 use crate::domain::policy::{Policy, check_cents};
@@ -101,7 +99,6 @@ pub(super) fn correct(amount: Usd, reason: &str) -> Result<DecisionOutcome, Refu
 pub(super) fn start_trial(
     state: &AccountState,
     card: &TrialCard,
-    excludes: &BTreeSet<Sku>,
     refill: Option<&RefillSettings>,
     policy: &Policy,
     now: Timestamp,
@@ -117,7 +114,7 @@ pub(super) fn start_trial(
     let ends_at = now.plus(policy.trial.seconds - 1).hour().end();
     let refill =
         refill.map(|settings| refills::accepted(state, settings, policy, now)).transpose()?;
-    let excludes = excludes.union(&policy.trial.excludes).cloned().collect();
+    let excludes = policy.trial.excludes.clone();
     let bonus = BonusGrant { amount: policy.trial.credit, expires_at: ends_at, excludes };
     let grant = new_grant(state, GrantKind::Trial, &bonus, None);
     let number = grant.number;

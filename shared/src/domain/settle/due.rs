@@ -9,7 +9,7 @@ use crate::domain::funds::Purse;
 use crate::domain::ids::{AccountId, PaymentId};
 use crate::domain::policy::Policy;
 use crate::domain::refill::charged_until;
-use crate::domain::settle::after_trial::{AfterTrial, after_trial, trial_ends_at};
+use crate::domain::settle::trial_forecast::{AfterTrial, TrialForecast, trial_forecast};
 use crate::domain::timestamp::{DAY, HOUR, MINUTE, Timestamp};
 
 const TEN_MINUTES: i64 = 10 * MINUTE;
@@ -211,10 +211,10 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
 /// A day and an hour before the end of the trial, or at once if the end comes sooner; again if
 /// the end moved away since. Never while nothing would be charged or deleted.
 fn announces_trial_end_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
-    let follows_trial = |state, policy| {
-        after_trial(state, policy).is_some_and(|after| after != AfterTrial::Nothing)
-    };
-    let ends_at = trial_ends_at(state).filter(|_| follows_trial(state, policy))?;
+    let TrialForecast { ends_at, then } = trial_forecast(state, policy)?;
+    if then == AfterTrial::Nothing {
+        return None;
+    }
     match state.trial.as_ref()?.told.and_then(|told| told.holds_for(ends_at)) {
         None => Some(ends_at.plus(-DAY)),
         Some(TrialNotice::Day) => Some(ends_at.plus(-HOUR)),

@@ -9,7 +9,7 @@ use crate::domain::event::GrantChange;
 use crate::domain::funds::{Fund, FundDelta};
 use crate::domain::money::Usd;
 use crate::domain::policy::Policy;
-use crate::domain::settle::after_trial::{AfterTrial, after_trial, renewal, trial_ends_at};
+use crate::domain::settle::trial_forecast::{AfterTrial, TrialForecast, renewal, trial_forecast};
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::{HOUR, Timestamp};
 
@@ -17,11 +17,14 @@ use crate::domain::timestamp::{HOUR, Timestamp};
 /// says so.
 pub(super) fn announce_end(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<DecisionOutcome> {
     let state = view.state();
-    let ends_at = trial_ends_at(state).filter(|ends_at| now < *ends_at)?;
+    let TrialForecast { ends_at, then } = trial_forecast(state, view.policy())?;
+    if ends_at <= now {
+        return None;
+    }
     let notice = if ends_at - now <= HOUR { TrialNotice::Hour } else { TrialNotice::Day };
     let told = state.trial.as_ref()?.told.and_then(|told| told.holds_for(ends_at));
     let is_told = told.is_some_and(|told| told >= notice);
-    let renewal = match after_trial(state, view.policy())? {
+    let renewal = match then {
         AfterTrial::Renewal(amount) => Some(amount),
         AfterTrial::Deletion => None,
         AfterTrial::Nothing => return None,

@@ -101,10 +101,7 @@ impl World {
                 let wallet = if card == 4 { CardWallet::Some } else { CardWallet::None };
                 let card = TrialCard { fingerprint: id("finger")?, funding, wallet };
                 let asked = Asked { paid: 0, grant: micros(self.policy.trial.credit) };
-                self.command(
-                    &Command::StartTrial { card, excludes: excluded(3)?, refill: None },
-                    asked,
-                )
+                self.command(&Command::StartTrial { card, refill: None }, asked)
             }
             Action::Refund { payment, part } => {
                 let of = payment_facts(payment)?;

@@ -375,11 +375,10 @@ fn coming_back() -> World {
 }
 
 fn start_trial(world: &mut World, refill: Option<RefillSettings>) {
-    world.policy.trial.excludes = BTreeSet::from([named("domain")]);
+    world.policy.trial.excludes = BTreeSet::from([named("domain"), named("x")]);
     let fingerprint = named(&format!("fp_{}", world.project().account));
     let card = TrialCard { fingerprint, funding: CardFunding::Debit, wallet: CardWallet::None };
-    let excludes = BTreeSet::from([named("x")]);
-    world.command("12:00", Command::StartTrial { card, excludes, refill }).unwrap();
+    world.command("12:00", Command::StartTrial { card, refill }).unwrap();
 }
 
 /// Refill terms that are accepted with a trial.

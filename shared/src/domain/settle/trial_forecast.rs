@@ -7,18 +7,18 @@ use crate::domain::refill::renewal_amount;
 use crate::domain::settle::runway::lasts_until;
 use crate::domain::timestamp::Timestamp;
 
-/// When the trial ends if nothing changes (UTC): its time is over, or its credit is used. `None` if no
-/// trial runs, or if a payment has made it an account like any other.
-#[must_use]
-pub fn trial_ends_at(state: &AccountState) -> Option<Timestamp> {
-    let trial = state.trial.as_ref().filter(|_| state.is_in_trial())?;
-    Some(lasts_until(state).map_or(trial.ends_at, |spent_at| spent_at.min(trial.ends_at)))
+/// The end of a trial if nothing changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrialForecast {
+    /// When its time is over, or its credit is used (UTC).
+    pub ends_at: Timestamp,
+    pub then: AfterTrial,
 }
 
 /// What follows the end of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterTrial {
-    /// Nothing costs anything, so nothing is charged or deleted.
+    /// Nothing is charged or deleted: nothing costs anything, or other credit pays for it.
     Nothing,
     /// The card is charged about so much, in USD before tax.
     Renewal(Usd),
@@ -26,19 +26,22 @@ pub enum AfterTrial {
     Deletion,
 }
 
-/// What follows the end of the trial if nothing changes. `None` if no trial runs.
+/// The forecast of the trial. `None` if none is running, or if a payment has made the account one like
+/// any other.
 #[must_use]
-pub fn after_trial(state: &AccountState, policy: &Policy) -> Option<AfterTrial> {
-    let ends_at = trial_ends_at(state)?;
-    let trial = state.trial.as_ref()?;
+pub fn trial_forecast(state: &AccountState, policy: &Policy) -> Option<TrialForecast> {
+    let trial = state.trial.as_ref().filter(|_| state.is_in_trial())?;
+    let spent_at = lasts_until(state);
+    let ends_at = spent_at.map_or(trial.ends_at, |spent_at| spent_at.min(trial.ends_at));
     let paid_through = state.paid_through().unwrap_or(state.at);
     let to_come = state.billed.rate.for_seconds((ends_at - paid_through).max(0));
     let whole = TrialState { ends_at, used: trial.used + to_come, ..trial.clone() };
-    if let Some(amount) = renewal(state, &whole, policy).filter(|_| state.is_refill_possible()) {
-        return Some(AfterTrial::Renewal(amount));
-    }
-    let goes_on = lasts_until(state).is_none_or(|until| until > trial.ends_at);
-    Some(if goes_on { AfterTrial::Nothing } else { AfterTrial::Deletion })
+    let then = match renewal(state, &whole, policy).filter(|_| state.is_refill_possible()) {
+        Some(amount) => AfterTrial::Renewal(amount),
+        None if spent_at.is_none_or(|spent_at| spent_at > trial.ends_at) => AfterTrial::Nothing,
+        None => AfterTrial::Deletion,
+    };
+    Some(TrialForecast { ends_at, then })
 }
 
 /// The charge of the renewal of a trial that is over, in USD before tax: within the customer's monthly
