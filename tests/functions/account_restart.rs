@@ -268,3 +268,38 @@ async fn a_hundred_machines_start_in_two_requests() {
     }
     check(&api.ledger, ALICE).await;
 }
+
+/// What a machine and a volume cost, and what the account costs, in each state.
+#[tokio::test]
+async fn kept_data_costs_the_same_on_every_page() {
+    let api = with_credit("6").await;
+    let create = by("POST /v1/projects", "10:00:00").json(&json!({"name": "site"}));
+    let project = resources(&api, create).await.body["id"].as_str().unwrap().to_owned();
+    let to = |route: &str, time: &str| by(route, time).at("project", &project);
+    for sku in ["vm", "volume"] {
+        let new = json!({"sku": sku, "name": sku, "start": true});
+        let made = to("POST /v1/projects/{project}/resources", "10:00:00").json(&new);
+        assert_eq!(resources(&api, made).await.status, 201);
+    }
+    let costs = async |time: &str| {
+        let listed = resources(&api, to("GET /v1/projects/{project}/resources", time)).await.body;
+        let cost = |sku: &str| {
+            let items = listed["items"].as_array().unwrap();
+            items.iter().find(|item| item["sku"] == sku).unwrap()["cost_per_hour"].clone()
+        };
+        let balance = ask(&api, by(BALANCE, time)).await.body;
+        [cost("vm"), cost("volume"), balance["rate_per_hour"].clone()]
+    };
+    assert_eq!(costs("10:10:00").await, ["0.60", "0.10", "0.70"]);
+    // The credit is used up after eight and a half hours. Kept data is owed from then on.
+    assert_eq!(costs("19:00:00").await, ["0.00", "0.04", "0.04"]);
+    api.ledger.credit(ALICE, "pi_2", "10", "19:05:00").await;
+    assert_eq!(costs("19:05:00").await, ["0.00", "0.04", "0.04"]);
+    let suspend = |view: &AccountSnapshot<'_>| resolve::suspend(view, "a test");
+    let account = named(ALICE);
+    let trigger = api.ledger.trigger(&account, at("19:10:00"));
+    let plan = Plan::on_snapshot(&suspend);
+    api.ledger.store.execute(trigger, Cause::Command, plan).await.unwrap();
+    assert_eq!(costs("19:10:00").await, ["0.00", "0.00", "0.00"], "staff suspend without a charge");
+    check(&api.ledger, ALICE).await;
+}

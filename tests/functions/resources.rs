@@ -212,7 +212,7 @@ async fn a_resource_is_created_and_started_in_one_row() {
         made.body,
         json!({
             "id": "srv-1", "project": project, "sku": "vm", "kind": "instance", "name": "web", "state": "running",
-            "rate_per_hour": "0.60", "since": "2026-11-22T10:20:00Z", "address": "kept",
+            "rate_per_hour": "0.60", "cost_per_hour": "0.60", "since": "2026-11-22T10:20:00Z", "address": "kept",
         })
     );
     assert_eq!(ask(&api, on(GET, &project, "srv-1", "10:21:00")).await.body, made.body);

@@ -63,7 +63,7 @@ async fn account_without_resources_closes_after_a_typed_word() {
 
     look_at_closing(&visit).await;
     for loss in [
-        "of credit can no longer be used. Ask support for a refund before you close.",
+        "of credit can no longer be used. Ask support about a refund before you close.",
         "2 deleted resources can no longer be restored.",
         "Auto-refill is turned off.",
     ] {

@@ -59,6 +59,17 @@ async fn what_was_deleted_comes_back_with_one_button() {
 }
 
 #[tokio::test]
+async fn machine_that_is_deleted_while_off_leaves_the_offer() {
+    let Some(visit) = suspended().await else { return };
+    visit.open("#projects").await;
+    visit.browser.says("[data-testid=start-offer]", "2 resources stopped by a suspension").await;
+    visit.browser.click("resource-delete").await;
+    visit.browser.click_css("[data-testid=resource-delete-dialog] button.danger").await;
+    visit.browser.says("[data-testid=start-offer]", "1 resource stopped by a suspension").await;
+    visit.end().await;
+}
+
+#[tokio::test]
 async fn resources_start_by_themselves_once_their_owner_chose_so() {
     let Some(visit) = suspended().await else { return };
     visit.open("#projects").await;

@@ -68,7 +68,8 @@ fn balance(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<BalanceView, Re
         balance: state.balance().to_string(),
         currency: "usd",
         paid_through: shown(state.paid_through()),
-        rate_per_hour: runway.rate_per_hour.shown(),
+        // Data that is kept during a suspension is owed.
+        rate_per_hour: state.kept().map_or(runway.rate_per_hour, |kept| kept.rate).shown(),
         standing: state.standing.name(),
         frozen: !state.frozen.is_empty(),
         reason: start_block(state),

@@ -15,8 +15,15 @@ export const watchBalance = balances.watch;
 /** The same with the trial. Its listeners are not called if it cannot be read. */
 export const watchTrial = trials.watch;
 
+let reading = null;
+
 /** Reads the balance and the auto-refill settings and notifies all listeners. */
-export async function refreshBalance() {
+export function refreshBalance() {
+  reading = readBoth();
+  return reading;
+}
+
+async function readBoth() {
   const [balance, refill] = await Promise.all([read('v1/balance'), readRefill().catch(() => null)]);
   balances.tell(balance, refill);
   return balance;
@@ -32,18 +39,10 @@ export async function readRefill() {
 /** Whether the account is closed, so that nothing can be bought or started. @param {{standing: string}} [balance] */
 export const isClosed = (balance) => balance?.standing === 'closed';
 
-let first = null;
-
-/** The latest balance. If there is none yet, the first one is awaited. Null without an answer. */
+/** The latest balance, or the one that is being read. Null without an answer. */
 export async function knownBalance() {
   const [latest] = balances.latest() ?? [];
-  if (latest) return latest;
-  first ??= refreshBalance()
-    .catch(() => null)
-    .finally(() => {
-      first = null;
-    });
-  return first;
+  return latest ?? (reading ?? refreshBalance()).catch(() => null);
 }
 
 /** An element that leaves the page once the account is known to be closed. */
@@ -55,17 +54,25 @@ export function whileOpen(element, signal) {
   return element;
 }
 
+/** Whether the customer ever decided about auto-refill. It stays so. */
+let hasDecided = false;
+
 /**
- * Whether an auto-refill switch is on at first: as it was decided before. For a customer who never decided, it is as the
- * operator chose.
+ * The initial state of an auto-refill switch: the current agreement. Customers who never decided get the operator's
+ * choice.
  * @param {{enabled: boolean, isPending?: boolean}} settings
  * @param {{refill_preselected: boolean}} config
  */
 export async function isRefillOnAtFirst(settings, config) {
   if (settings.enabled || settings.isPending || !config.refill_preselected) return settings.enabled;
   const queries = [{ type: 'topup' }, { type: 'trial' }, { type: 'refill_changed', include: 'all' }];
-  const pages = await Promise.all(queries.map((query) => read('v1/transactions', { ...query, limit: 1 })));
-  return pages.every((page) => page.items.length === 0 && page.next === null);
+  // A filter that matches nothing reads the whole history, so the likeliest comes first.
+  for (const query of queries) {
+    if (hasDecided) break;
+    const { items, next } = await read('v1/transactions', { ...query, limit: 1 });
+    hasDecided = items.length > 0 || next !== null;
+  }
+  return !hasDecided;
 }
 
 /** The balance and the settings for which the trial was read. */

@@ -1,7 +1,7 @@
 /** Sign-in, navigation between sections, and refreshing. */
 
 import { Problem, address, useSession } from './api.js';
-import { refreshBalance } from './account.js';
+import { knownBalance, refreshBalance } from './account.js';
 import * as oidc from './auth.js';
 import { banners, returned } from './banners.js';
 import { noteReturn } from './checkout.js';
@@ -150,7 +150,7 @@ function decoded(part) {
   }
 }
 
-/** Whether there is such a part, which then has the focus. */
+/** Focuses a part of the balance section. Returns false if it is not on the page. */
 function focusPart(name) {
   const target = Object.hasOwn(PARTS, name) && document.getElementById(PARTS[name]);
   if (!target) return false;
@@ -174,5 +174,5 @@ function keepFresh() {
   addEventListener('online', () => view.dispatchEvent(new Event('moved')));
   view.addEventListener('moved', refresh);
   // Every section shows the balance warnings at the top, so the balance is read even where it is not shown.
-  refresh();
+  knownBalance();
 }

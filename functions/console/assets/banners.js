@@ -70,15 +70,15 @@ function trialBanner({ credit, credit_left: left, ends_at: endsAt, then, renewal
   const seconds = secondsUntil(endsAt);
   const isDeleted = then === 'deletion';
   const after = {
-    nothing: ['The trial ends on ', time(endsAt), '. Nothing is running, so nothing will be charged.'],
-    renewal: [
+    nothing: () => ['The trial ends on ', time(endsAt), '. Nothing will be charged.'],
+    renewal: () => [
       'On ',
       time(endsAt),
-      ` your card is charged about ${money.cost(renewal ?? '0')} plus any tax. You can turn this off under `,
+      ` your card is charged about ${money.cost(renewal)} plus any tax. You can turn this off under `,
       link('Auto-refill', '#refill'),
       '.',
     ],
-    deletion: ['On ', time(endsAt), ' everything is stopped and deleted. Add credit to keep it.'],
+    deletion: () => ['On ', time(endsAt), ' everything is stopped and deleted. Add credit to keep it.'],
   };
   return notice(
     isDeleted && seconds < LOW_SECONDS ? 'warning' : 'info',
@@ -88,7 +88,7 @@ function trialBanner({ credit, credit_left: left, ends_at: endsAt, then, renewal
       `Free trial: ${duration(seconds)} left, ${money.balance(left)} of ${money.exact(credit)} left.`,
     ),
     {
-      text: h('span', { testid: 'trial-then' }, after[then] ?? ['The trial ends on ', time(endsAt), '.']),
+      text: h('span', { testid: 'trial-then' }, after[then]()),
       actions: isDeleted
         ? [link('Add credit', '#add-credit', { kind: 'button primary', testid: 'trial-add-credit' })]
         : [],
@@ -306,14 +306,14 @@ async function followTrial(place, session, changed) {
   );
 }
 
-function trialStarted(place, { status, credit, ends_at: endsAt }) {
+function trialStarted(place, { status }) {
   // It ended before the customer came back, or a payment came first.
   if (status !== 'running') return place.show();
   return tell(
     place,
     'success',
     'Your trial has started.',
-    `You have ${money.exact(credit)} of credit until ${shown(endsAt)}.`,
+    undefined,
     link('Open projects', '#projects', { kind: 'button', testid: 'banner-projects' }),
   );
 }

@@ -44,6 +44,12 @@ export async function busy(element, work) {
   }
 }
 
+/** Opens Stripe's page. What waits for it stays busy until the browser has left this one. */
+export async function leaveFor(url) {
+  location.assign(safeUrl(url));
+  await new Promise((resolve) => setTimeout(resolve, 8000));
+}
+
 /** A link. Screen readers announce that it opens a new tab. */
 export function link(label, href, { kind = '', testid, describe, outside = false } = {}) {
   const target = safeUrl(href);

@@ -27,6 +27,8 @@ pub(crate) struct ResourceView {
     state: &'static str,
     /// USD per hour while it runs.
     rate_per_hour: String,
+    /// USD per hour in its state: of the data that is kept while it does not run.
+    cost_per_hour: String,
     /// Since when it is in this state (RFC 3339, UTC).
     since: String,
     /// `new` if it was restored: the old address is gone.
@@ -55,6 +57,7 @@ impl ResourceView {
             name: resource.name.clone(),
             state: state_name(condition),
             rate_per_hour: rate.shown(),
+            cost_per_hour: resource.cost_at(state, prices, at)?.shown(),
             since: since(resource, condition, state).to_string(),
             address: address_name(resource.address),
         }))

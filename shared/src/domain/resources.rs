@@ -187,6 +187,33 @@ impl Resource {
         }
     }
 
+    /// What it costs at `instant`, in USD per hour: its own rate while it runs, else that of the data
+    /// that is kept. During a suspension for lack of credit, that is owed.
+    ///
+    /// # Errors
+    /// As [`Resource::rate_at`].
+    pub fn cost_at(
+        &self,
+        state: &AccountState,
+        prices: &PriceList,
+        instant: Timestamp,
+    ) -> Result<Rate, Refusal> {
+        let is_kept = state.standing == Standing::Good || state.kept().is_some();
+        match self.condition(state) {
+            ResourceCondition::Running => self.rate_at(prices, instant),
+            ResourceCondition::Stopped | ResourceCondition::Suspended
+                if is_kept && !state.is_unpaid(&self.id) =>
+            {
+                Ok(self.idle_rate_at(prices, instant).unwrap_or_default())
+            }
+            ResourceCondition::New
+            | ResourceCondition::Stopped
+            | ResourceCondition::Suspended
+            | ResourceCondition::Deleted { .. }
+            | ResourceCondition::Purged => Ok(Rate::ZERO),
+        }
+    }
+
     /// The form used in rows.
     #[must_use]
     pub fn reference(&self) -> ResourceRef {

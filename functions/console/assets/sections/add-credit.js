@@ -4,9 +4,9 @@ import { write } from '../api.js';
 import { isRefillOnAtFirst, readRefill } from '../account.js';
 import { rememberSession } from '../checkout.js';
 import { noteReference } from '../references.js';
-import { fill, h, safeUrl } from '../dom.js';
+import { fill, h } from '../dom.js';
 import * as money from '../money.js';
-import { button, busy, card, field, link, outlet, toggle } from '../ui.js';
+import { button, busy, card, field, leaveFor, link, outlet, toggle } from '../ui.js';
 
 const PRESETS = ['5', '25', '100'];
 const REFILL_AMOUNT = '25.00';
@@ -109,12 +109,9 @@ export function addCredit(context) {
       try {
         const agreed = refill.agreed();
         const session = await write('POST', 'v1/checkout-sessions', { amount, auto_refill: agreed });
-        const url = safeUrl(session.url);
         rememberSession(session.id, agreed);
         noteReference('Checkout session', session.id);
-        location.assign(url);
-        // Stay busy until the browser has left the page.
-        await new Promise((resolve) => setTimeout(resolve, 8000));
+        await leaveFor(session.url);
       } catch (problem) {
         tell(problem);
       }

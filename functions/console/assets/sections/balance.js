@@ -40,11 +40,11 @@ export function view(host, context) {
     fill(now, current(balance, settings));
     // Without settings there is no warning, and the auto-refill section shows the error. An unchanged warning is kept,
     // so that it keeps the focus and is not read again.
-    const shown = isClosed(balance) ? null : settings;
-    const next = JSON.stringify(shown);
+    const notable = isClosed(balance) ? null : settings;
+    const next = JSON.stringify(notable);
     if (next === before) return;
     before = next;
-    fill(refill, shown && refillNotice(shown, () => refreshBalance().catch(() => {}), 'refill-warning'));
+    fill(refill, notable && refillNotice(notable, () => refreshBalance().catch(() => {}), 'refill-warning'));
   }, context.signal);
   refreshBalance().catch((problem) =>
     fill(

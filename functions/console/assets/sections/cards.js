@@ -2,8 +2,8 @@
 
 import { now, read, write } from '../api.js';
 import { whileOpen } from '../account.js';
-import { fill, h, safeUrl } from '../dom.js';
-import { announce, button, card, confirm, empty, loading, outlet, pill } from '../ui.js';
+import { fill, h } from '../dom.js';
+import { announce, button, card, confirm, empty, leaveFor, loading, outlet, pill } from '../ui.js';
 
 export const title = 'Payment methods';
 
@@ -26,8 +26,7 @@ export async function addCard(problems) {
   problems.clear();
   try {
     const { url } = await write('POST', 'v1/payment-methods/sessions', {});
-    location.assign(safeUrl(url));
-    await new Promise((resolve) => setTimeout(resolve, 8000));
+    await leaveFor(url);
   } catch (problem) {
     problems.show(problem);
   }
@@ -142,8 +141,7 @@ function portal() {
     async () => {
       problems.clear();
       try {
-        location.assign(safeUrl((await write('POST', 'v1/portal-sessions', {})).url));
-        await new Promise((resolve) => setTimeout(resolve, 8000));
+        await leaveFor((await write('POST', 'v1/portal-sessions', {})).url);
       } catch (problem) {
         problems.show(problem);
       }

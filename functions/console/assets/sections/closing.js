@@ -23,12 +23,6 @@ const REFUSED = {
     link('Auto-refill', '#refill', { kind: 'button' }),
   ],
   payment: () => ['A payment is not confirmed yet.', 'Wait until it is confirmed or canceled, then try again.', helpLink()],
-  frozen: () => [
-    'This account is frozen.',
-    'A payment is disputed or under review. Contact support to close the account.',
-    helpLink(null, ''),
-  ],
-  suspended: () => ['This account is suspended.', 'Contact support to close it.', helpLink(null, '')],
   closed: () => ['This account is already closed.', null],
 };
 const UNKNOWN = () => ['This account cannot be closed now.', 'Contact support to close it.', helpLink(null, '')];
@@ -92,7 +86,7 @@ export function closing() {
       ),
       h('div', { class: 'grid-2' }, word.element),
       refusal.element,
-      h('div', { class: 'form-foot' }, confirm, button('Cancel', cancel, { testid: 'close-cancel' })),
+      h('div', { class: 'form-foot' }, confirm, button('Cancel', () => confirm.hasAttribute('aria-busy') || cancel(), { testid: 'close-cancel' })),
     );
 
     async function submit(event) {
@@ -142,7 +136,7 @@ function losses({ balance, restorable, auto_refill: refills }) {
       h('strong', { class: 'num', testid: 'close-balance', title: `Exactly ${money.exact(balance)}` }, money.balance(balance)),
       ' of credit can no longer be used. ',
       link('Ask support', '#help', { testid: 'close-refund' }),
-      ' for a refund before you close.',
+      ' about a refund before you close.',
     ],
     isOwed && ['Your balance stays at ', h('strong', { class: 'num', testid: 'close-balance' }, money.balance(balance)), '.'],
     restorable > 0 && `${count(restorable, 'deleted resource')} can no longer be restored.`,

@@ -108,7 +108,7 @@ function answers({ operator_contact: operator, topup }) {
     ],
     closing: [
       'How do I close my account?',
-      'Delete your resources, then close the account under Company. Credit that is left can no longer be used, so ask for a refund first.',
+      'Delete your resources, then close the account under Company. Credit that is left can no longer be used, so ask support about a refund first.',
       link('Company', '#company', { kind: 'button small' }),
     ],
     confirm: [

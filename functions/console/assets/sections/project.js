@@ -1,6 +1,6 @@
 /** One project with its resources, their cost, and buttons to start, stop, delete and restore them. */
 
-import { now, read, readAll, write } from '../api.js';
+import { read, readAll, write } from '../api.js';
 import { isClosed, knownBalance, refreshBalance, whileOpen } from '../account.js';
 import { fill, h } from '../dom.js';
 import * as money from '../money.js';
@@ -31,45 +31,17 @@ const STATES = {
   deleted: ['Deleted', 'bad'],
 };
 const MONTHS_BACK = 5;
-/** Hourly prices, or null if they cannot be read. They are kept for the hour, because prices change at full hours. */
-let prices = null;
-let pricedHour = null;
+/** Hourly prices, loaded when the first form opens. Without them any SKU can be typed. */
+let prices;
 const hourly = () => {
-  const hour = now().toISOString().slice(0, 13);
-  if (!prices || hour !== pricedHour) {
-    pricedHour = hour;
-    prices = readAll('v1/prices', { limit: 200 })
-      .then((items) => items.filter((price) => price.unit === 'hour'))
-      .catch(() => {
-        prices = null;
-        return null;
-      });
-  }
+  prices ??= readAll('v1/prices', { limit: 200 })
+    .then((items) => items.filter((price) => price.unit === 'hour'))
+    .catch(() => {
+      prices = undefined;
+      return [];
+    });
   return prices;
 };
-
-const isOff = ({ state }) => state === 'stopped' || state === 'suspended';
-
-/**
- * How to tell what a resource costs now, in USD per hour. A stopped volume still costs its storage. Null if the price
- * list is needed and cannot be read.
- */
-async function ratesNow(resources, balance) {
-  const list = resources.some(isOff) && isStorageBilled(balance) ? await hourly() : [];
-  const idle = list && new Map(list.map((price) => [price.sku, price.idle_rate]));
-  return (each) => {
-    if (each.state === 'running') return each.rate_per_hour;
-    if (!isOff(each)) return '0.00';
-    // An agreed rate may be lower than the list.
-    return idle && money.least(idle.get(each.sku) ?? '0.00', each.rate_per_hour);
-  };
-}
-
-/** A suspension for lack of credit keeps the data, and its storage is owed. Staff suspend without a charge. */
-function isStorageBilled(balance) {
-  const { standing, needed_to_resume: needed } = balance ?? { standing: 'good' };
-  return standing === 'good' || (standing === 'suspended' && needed !== null);
-}
 
 /**
  * Shows a project, either as one of several cards or on its own page with the monthly bill.
@@ -89,18 +61,17 @@ export function project(host, context, id) {
       read(`${path}/billing`).catch(() => null),
       knownBalance(),
     ]);
-    return { name, resources, bill, balance, rateNow: await ratesNow(resources, balance) };
+    return { name, resources, bill, balance };
   };
   const reload = loading(
     place,
     load,
     ({ name, bill, ...found }) => {
       heading(name);
-      const { resources, rateNow } = found;
-      const rates = resources.map(rateNow);
+      const { resources } = found;
       fill(
         figures,
-        fact('Current rate', rates.includes(null) ? '\u2014' : perHour(money.sum(rates)), 'project-rate'),
+        fact('Current rate', perHour(money.sum(resources.map((each) => each.cost_per_hour))), 'project-rate'),
         fact('This month', bill ? money.cost(bill.total) : money.cost(context.monthTotal ?? '0'), 'project-month'),
       );
       return resources.length
@@ -144,7 +115,7 @@ export function project(host, context, id) {
     refreshBalance().catch(() => {});
   }
 
-  function list({ resources, balance, rateNow }, bill) {
+  function list({ resources, balance }, bill) {
     const columns = [
       { label: 'Name' },
       { label: 'State', class: 'col-type' },
@@ -164,10 +135,10 @@ export function project(host, context, id) {
               h('span', { class: 'hint' }, `${each.sku} \u00b7 ${each.id}`),
             ],
             [
-              stateCell(each, rateNow(each)),
+              stateCell(each),
               each.address === 'new' && [' ', h('span', { class: 'hint' }, 'new address')],
             ],
-            rateCell(each, rateNow(each)),
+            rateCell(each),
             bill ? money.cost(spent.get(each.id) ?? '0') : '\u2014',
             h('div', { class: 'row-actions' }, actions(each, isClosed(balance))),
           ],
@@ -220,18 +191,18 @@ function fact(name, value, testid) {
   return h('div', {}, h('dt', {}, name), h('dd', { class: 'num', testid }, value));
 }
 
-function stateCell(each, rate) {
-  const isStored = isOff(each) && rate !== null && !money.isUsedUp(rate);
-  const [label, kind] = STATES[each.state] ?? [each.state ?? 'Removed', ''];
-  return [pill(label, kind), isStored && [' ', h('span', { class: 'hint' }, 'storage billed')]];
+/** A stopped volume still costs its storage. */
+function stateCell({ state, cost_per_hour: cost }) {
+  const isStored = state !== 'running' && !money.isUsedUp(cost);
+  return [pill(...STATES[state]), isStored && [' ', h('span', { class: 'hint' }, 'storage billed')]];
 }
 
 /** What a resource costs now, and what it costs while it runs if that is more. */
-function rateCell(each, rate) {
-  const isLess = rate === null || money.compare(rate, each.rate_per_hour) < 0;
+function rateCell({ cost_per_hour: cost, rate_per_hour: rate }) {
+  const isLess = money.compare(cost, rate) < 0;
   return [
-    h('span', { testid: 'resource-rate' }, rate === null ? '\u2014' : perHour(rate)),
-    isLess && [' ', h('span', { class: 'hint' }, `${money.exact(each.rate_per_hour)} when running`)],
+    h('span', { testid: 'resource-rate' }, perHour(cost)),
+    isLess && [' ', h('span', { class: 'hint' }, `${money.exact(rate)} when running`)],
   ];
 }
 
@@ -298,14 +269,14 @@ function startForm(path, id, changed) {
     const options = await hourly();
     fill(
       list,
-      options?.map((price) => h('option', { value: price.sku, label: `${money.exact(price.rate)} per hour` })),
+      options.map((price) => h('option', { value: price.sku, label: `${money.exact(price.rate)} per hour` })),
     );
     quote();
   }
 
   /** Shows the price of the SKU typed. The server decides about a SKU that is not on the list. */
   async function quote() {
-    const price = (await hourly())?.find((each) => each.sku === sku.input.value.trim());
+    const price = (await hourly()).find((each) => each.sku === sku.input.value.trim());
     hint.textContent = price
       ? `${price.kind}, ${money.exact(price.rate)} per hour${money.isUsedUp(price.idle_rate) ? '' : `, ${money.exact(price.idle_rate)} per hour while stopped`}`
       : 'A SKU from the price list.';
@@ -348,11 +319,8 @@ function monthly(path, context) {
   const place = h('div', { testid: 'project-billing' });
   const reload = loading(
     place,
-    async () => {
-      const [bill, balance] = await Promise.all([read(`${path}/billing`, { month: chosen }), knownBalance()]);
-      return { bill, rateNow: await ratesNow(bill.items, balance) };
-    },
-    ({ bill, rateNow }) =>
+    () => read(`${path}/billing`, { month: chosen }),
+    (bill) =>
       bill.items.length === 0
         ? empty('Nothing billed', 'No resource of this project ran in this month.')
         : [
@@ -366,7 +334,7 @@ function monthly(path, context) {
                       h('span', { class: 'clip name' }, item.name ?? item.resource),
                       h('span', { class: 'hint' }, item.sku),
                     ],
-                    stateCell(item, rateNow(item)),
+                    pill(...(STATES[item.state] ?? [item.state ?? 'Removed', ''])),
                     item.rate_per_hour ? perHour(item.rate_per_hour) : '\u2014',
                     item.hours,
                     percent(item.utilisation),

@@ -46,7 +46,8 @@ function summary(context, { id, name }, spent, isOpen) {
   const total = spent?.items.find((item) => item.key === id)?.amount ?? '0.00';
   if (isOpen) {
     const inside = h('div');
-    project(inside, { ...context, isSummary: true, monthTotal: spent ? total : null, name }, id);
+    // The list is rebuilt as a whole, and its parts with it.
+    project(inside, { ...context, onMoved: () => {}, isSummary: true, monthTotal: spent ? total : null, name }, id);
     return inside;
   }
   return h(

@@ -57,10 +57,11 @@ export function returning(context, changed) {
   context.onMoved(() => {
     before = null;
   });
-  // What returns is read again if credit came, or a resource was started by itself.
+  // What returns is read again if credit came, or a resource was started by itself. While it is offered, a resource of it
+  // may be deleted, which costs nothing.
   watchBalance((balance) => {
     const next = JSON.stringify([balance.standing, balance.balance, balance.rate_per_hour, balance.restart]);
-    if (next === before) return;
+    if (next === before && !place.querySelector('.card[id]')) return;
     before = next;
     restart = balance.restart;
     if (reload) reload();

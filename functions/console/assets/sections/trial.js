@@ -2,11 +2,11 @@
 
 import { write } from '../api.js';
 import { isRefillOnAtFirst, watchBalance, watchTrial } from '../account.js';
-import { fill, h, safeUrl } from '../dom.js';
+import { fill, h } from '../dom.js';
 import * as money from '../money.js';
 import { noteReference } from '../references.js';
 import { count, duration, time } from '../time.js';
-import { button, busy, card, link, outlet, toggle } from '../ui.js';
+import { button, busy, card, leaveFor, link, outlet, toggle } from '../ui.js';
 
 const DELETED = 'Everything you create in the trial is deleted when it ends, unless you add credit.';
 /** Auto-refill is about to charge the card. The balance section says so. */
@@ -15,11 +15,16 @@ const REFILLING = ['wanted', 'charging', 'needs_customer'];
 /** What the balance section says about the trial. Empty while a trial runs: its banner is above every section. */
 export function trial(context) {
   const place = h('div');
-  let refill = null;
+  let refill;
+  let standing = null;
   let latest = null;
   let before = null;
   const show = () => {
-    const shown = latest?.status === 'ended' && REFILLING.includes(refill?.state) ? null : latest;
+    // The switch of an offer depends on the settings.
+    if (refill === undefined) return;
+    // After a deletion, the banner says that the trial ended.
+    const isTold = standing !== 'good' || REFILLING.includes(refill?.state);
+    const shown = latest?.status === 'ended' && isTold ? null : latest;
     const next = JSON.stringify(shown);
     // An unchanged offer is kept, with the choice that was made in it.
     if (next === before) return;
@@ -27,7 +32,8 @@ export function trial(context) {
     if (shown?.status === 'offered') fill(place, offer(shown, refill, context));
     else fill(place, shown?.status === 'ended' && ended(shown));
   };
-  watchBalance((_, settings) => {
+  watchBalance((balance, settings) => {
+    standing = balance.standing;
     refill = settings;
     show();
   }, context.signal);
@@ -70,7 +76,7 @@ function offer({ credit, seconds, services_max: services, excludes, auto_refill:
         {},
         `Use it for anything${except}, with at most ${count(services, 'service')} running at a time. The trial ends early if the credit is used up.`,
       ),
-      h('p', {}, 'You need a credit or debit card that is not prepaid. Wallets such as Apple Pay cannot be used. It is not charged now.'),
+      h('p', {}, 'You need a credit or debit card that is not prepaid. Your card is not charged now. Wallets such as Apple Pay cannot be used.'),
       refill.element,
       problems.element,
       h('div', { class: 'form-foot' }, start, h('span', { class: 'hint' }, 'You enter your card on Stripe\u2019s page.')),
@@ -85,9 +91,7 @@ function offer({ credit, seconds, services_max: services, excludes, auto_refill:
       try {
         const session = await write('POST', 'v1/trial', { auto_refill: refill.agreed() });
         noteReference('Checkout session', session.id);
-        location.assign(safeUrl(session.url));
-        // Stay busy until the browser has left the page.
-        await new Promise((resolve) => setTimeout(resolve, 8000));
+        await leaveFor(session.url);
       } catch (problem) {
         problems.show(problem);
       }
