@@ -55,11 +55,14 @@ async fn replaced_key_is_read_when_stripe_rejects_the_old_one() {
     let world = World::new(Processes::One).await;
     let alice = world.customer("alice");
     world.cloud.put_stripe_secret("sk_test_old", &["whsec_local"]);
-    let unknown = world.ask(&alice.api, "GET", "/v1/checkout-sessions/cs_1", &Value::Null).await;
-    assert_eq!((unknown.status, reads(&world, "checkout")), (404, 1));
+    let headers = [("content-type", "application/json"), ("idempotency-key", "with-the-old-key")];
+    let wish = json!({"amount": "10.00"}).to_string();
+    let refused = alice.api.send("POST", "/v1/checkout-sessions", &headers, wish).await.unwrap();
+    let before = reads(&world, "checkout");
+    assert_eq!((refused.status, before), (500, 2), "{}", refused.json());
     world.cloud.put_stripe_secret("sk_test_local", &["whsec_local"]);
     let page = alice.page(&json!({"amount": "10.00"})).await;
-    assert_eq!(reads(&world, "checkout"), 2);
+    assert_eq!(reads(&world, "checkout"), 3);
     alice.pay(&page, GOOD_CARD).await;
     world.cloud.idle().await;
     assert_eq!(alice.balance().await, "10.00");
