@@ -119,7 +119,7 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
 /// Handles `POST /v1/projects/{project}/resources/{id}/start`.
 pub(crate) async fn start(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
-    change(billing, call, |view, target, now| {
+    change(billing, call, &|view, target, now| {
         resolve::start(view, std::slice::from_ref(&target.id), now)
     })
     .await
@@ -128,7 +128,7 @@ pub(crate) async fn start(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer
 /// Handles `POST /v1/projects/{project}/resources/{id}/restore`.
 pub(crate) async fn restore(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
-    change(billing, call, |view, target, now| {
+    change(billing, call, &|view, target, now| {
         resolve::restore(view, std::slice::from_ref(&target.id), now)
     })
     .await
@@ -137,8 +137,10 @@ pub(crate) async fn restore(billing: &Billing, call: &ApiCall) -> Result<ApiAnsw
 /// Handles `DELETE /v1/projects/{project}/resources/{id}`.
 pub(crate) async fn delete(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
-    change(billing, call, |view, target, _| resolve::delete(view, std::slice::from_ref(&target.id)))
-        .await
+    change(billing, call, &|view, target, _| {
+        resolve::delete(view, std::slice::from_ref(&target.id))
+    })
+    .await
 }
 
 /// Handles `POST /v1/projects/{project}/resources/{id}/stop`.
@@ -146,7 +148,7 @@ pub(crate) async fn stop(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer,
     let reason = if call.body().is_empty() { None } else { call.json::<StopRequest>()?.reason };
     match reason {
         None => {
-            change(billing, call, |view, target, _| {
+            change(billing, call, &|view, target, _| {
                 resolve::stop(view, std::slice::from_ref(&target.id))
             })
             .await
@@ -167,12 +169,15 @@ async fn start_failed(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, Ap
     answer(billing, &on, &row, &target.id, StatusCode::OK).await
 }
 
+/// What a request does to its resource. A `dyn`, so that the binary holds `change` once.
+type Decision =
+    dyn Fn(&AccountSnapshot<'_>, &ResourceTarget, Timestamp) -> Result<Command, Refusal> + Sync;
+
 /// Carries out a command on the resource that the path names.
 async fn change(
     billing: &Billing,
     call: &ApiCall,
-    command: impl Fn(&AccountSnapshot<'_>, &ResourceTarget, Timestamp) -> Result<Command, Refusal>
-    + Sync,
+    command: &Decision,
 ) -> Result<ApiAnswer, ApiError> {
     let target = ResourceTarget::of(call)?;
     let on = OnAccount::of_caller(billing, call)?;
