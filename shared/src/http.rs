@@ -7,6 +7,8 @@ mod body;
 pub mod call;
 #[cfg(feature = "http")]
 pub mod caller;
+#[cfg(feature = "http")]
+pub mod function;
 #[cfg(all(feature = "http", feature = "shell"))]
 pub mod handler;
 #[cfg(all(feature = "http", feature = "stripe"))]

@@ -1,7 +1,8 @@
 //! Wires and runs `admin`.
 
 use admin::{AdminClients, handle};
-use lambda_http::{Error, Request, run, service_fn};
+use lambda_http::Error;
+use tollgate::http::function::answer_requests;
 use tollgate::runtime::aws;
 use tollgate::runtime::billing;
 use tollgate::runtime::logs;
@@ -14,8 +15,5 @@ async fn main() -> Result<(), Error> {
     let (billing, stripe) = (billing::billing(&aws)?, OnDemand::from_environment(&aws)?);
     let clients = AdminClients { billing, stripe, bus: std::env::var("EVENT_BUS").ok() };
     let clients = &clients;
-    run(service_fn(
-        |request: Request| async move { Ok::<_, Error>(handle(clients, request).await) },
-    ))
-    .await
+    answer_requests(|request| handle(clients, request)).await
 }

@@ -1,7 +1,8 @@
 //! Wires and runs `checkout`.
 
 use checkout::{CheckoutClients, handle};
-use lambda_http::{Error, Request, run, service_fn};
+use lambda_http::Error;
+use tollgate::http::function::answer_requests;
 use tollgate::runtime::aws;
 use tollgate::runtime::billing;
 use tollgate::runtime::logs;
@@ -16,8 +17,5 @@ async fn main() -> Result<(), Error> {
         stripe: OnDemand::from_environment(&aws)?,
     };
     let clients = &clients;
-    run(service_fn(
-        |request: Request| async move { Ok::<_, Error>(handle(clients, request).await) },
-    ))
-    .await
+    answer_requests(|request| handle(clients, request)).await
 }

@@ -1,6 +1,7 @@
 //! Wires and runs `resources`.
 
-use lambda_http::{Error, Request, run, service_fn};
+use lambda_http::Error;
+use tollgate::http::function::answer_requests;
 use tollgate::runtime::aws;
 use tollgate::runtime::billing;
 use tollgate::runtime::logs;
@@ -10,8 +11,5 @@ async fn main() -> Result<(), Error> {
     logs::init();
     let billing = billing::billing(&aws::config()?)?;
     let billing = &billing;
-    run(service_fn(|request: Request| async move {
-        Ok::<_, Error>(resources::handle(billing, request).await)
-    }))
-    .await
+    answer_requests(|request| resources::handle(billing, request)).await
 }

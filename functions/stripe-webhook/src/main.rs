@@ -1,7 +1,8 @@
 //! Wires and runs `stripe-webhook`.
 
-use lambda_http::{Error, Request, run, service_fn};
+use lambda_http::Error;
 use stripe_webhook::{WebhookClients, handle};
+use tollgate::http::function::answer_requests;
 use tollgate::runtime::aws;
 use tollgate::runtime::billing;
 use tollgate::runtime::logs;
@@ -17,10 +18,10 @@ async fn main() -> Result<(), Error> {
         stripe: OnDemand::from_environment(&aws)?,
     };
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
-    run(service_fn(|request: Request| async move {
+    answer_requests(|request| async move {
         let delivered = handle(clients, request).await;
         metrics.write(&delivered.summary);
-        Ok::<_, Error>(delivered.answer)
-    }))
+        delivered.answer
+    })
     .await
 }
