@@ -6,6 +6,7 @@ use tollgate::domain::account::AccountState;
 use tollgate::domain::command::Command;
 use tollgate::domain::command::TakenForDispute;
 use tollgate::domain::event::Cause;
+use tollgate::domain::money::Usd;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve;
 use tollgate::domain::snapshot::AccountSnapshot;
@@ -158,6 +159,71 @@ async fn everything_that_a_suspension_stopped_starts_in_one_request() {
     assert_eq!((again.status, again.code()), (409, "wrong_condition"), "{again:?}");
     assert_eq!(offers(&api, "15:11:00").await["start"], offer(0, "0.00", "0.00"));
     check(&api.ledger, ALICE).await;
+}
+
+const STOP: &str = "POST /v1/account/stop";
+
+#[tokio::test]
+async fn named_resources_start_and_stop_in_one_request() {
+    let api = with_credit("20").await;
+    api.ledger.start(ALICE, "vm", &["r1", "r2", "r3"], "10:00:00").await;
+    let ids = |ids: &[&str]| json!({"resources": ids});
+    let stop = by(STOP, "10:30:00").key("k-1").json(&ids(&["r3", "r1"]));
+    let stopped = resources(&api, stop.clone()).await;
+    assert_eq!((stopped.status, &stopped.body), (200, &ids(&["r3", "r1"])));
+    let rows = api.rows(ALICE).await;
+    assert_eq!(resources(&api, stop.minutes_later(5)).await, stopped, "the first answer again");
+    assert_eq!(api.rows(ALICE).await, rows);
+    // None of them, if one cannot.
+    for (route, resources_named, code) in [
+        (STOP, ids(&["r2", "r1"]), "wrong_condition"),
+        (STOP, ids(&["r2", "r9"]), "not_found"),
+        (START, ids(&["r1", "r2"]), "wrong_condition"),
+        (RESTORE, ids(&["r1"]), "wrong_condition"),
+    ] {
+        let refused = resources(&api, by(route, "10:40:00").json(&resources_named)).await;
+        assert_eq!(refused.code(), code, "{route} {resources_named}: {refused:?}");
+    }
+    assert_eq!(api.rows(ALICE).await, rows);
+    let started = resources(&api, by(START, "10:45:00").json(&ids(&["r1", "r3"]))).await;
+    assert_eq!((started.status, &started.body), (200, &ids(&["r1", "r3"])));
+    // Both for a quarter of an hour.
+    let checked = check(&api.ledger, ALICE).await;
+    assert_eq!(checked.rows.last().unwrap().event.amount(), -named::<Usd>("0.30"));
+}
+
+#[tokio::test]
+async fn named_resources_are_restored_in_one_request() {
+    let api = suspended().await;
+    become_deleted(&api).await;
+    let in_time = "2026-12-02T10:00:00Z";
+    api.ledger.credit(ALICE, "pi_2", "10", in_time).await;
+    let second = json!({"resources": ["r2"]});
+    let restored = resources(&api, by(RESTORE, in_time).json(&second)).await;
+    assert_eq!((restored.status, &restored.body), (200, &second));
+    check(&api.ledger, ALICE).await;
+}
+
+#[tokio::test]
+async fn list_of_resources_is_checked_where_it_enters() {
+    let api = suspended().await;
+    let many: Vec<String> = (0..81).map(|number| format!("r{number}")).collect();
+    for (route, body) in [
+        (START, json!({"resources": []})),
+        (START, json!({"resources": ["r1", "r1"]})),
+        (START, json!({"resources": many})),
+        (START, json!({"resources": [""]})),
+        (START, json!({"resource": ["r1"]})),
+        (RESTORE, json!({"resources": "r1"})),
+        (STOP, json!({})),
+        (STOP, json!({"resources": null})),
+    ] {
+        let answer = resources(&api, by(route, "15:10:00").json(&body)).await;
+        assert_eq!((answer.status, answer.code()), (400, "invalid_body"), "{body}: {answer:?}");
+    }
+    let twice = json!({"resources": ["r1", "r1"]});
+    let answer = resources(&api, by(STOP, "15:10:00").json(&twice)).await;
+    assert_eq!(answer.body["detail"], "resources: must name 1 to 80 resources, each once.");
 }
 
 #[tokio::test]

@@ -95,6 +95,7 @@ impl<'w> Scene<'w> {
             | "POST /v1/projects/{project}/resources/{id}/stop"
             | "POST /v1/projects/{project}/resources/{id}/restore"
             | "DELETE /v1/projects/{project}/resources/{id}" => json!({}),
+            "POST /v1/account/stop" => json!({"resources": ["srv-1"]}),
             "POST /v1/usage" => {
                 json!({"project": self.project, "sku": "vm-small", "reading": "10"})
             }

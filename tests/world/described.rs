@@ -270,7 +270,10 @@ async fn every_route_answers_as_it_is_described() {
         world.later(HOUR * hours).await;
         reader.send(&leo.api, &format!("POST {path}"), path, &Value::Null).await;
         leo.bonus("10.00").await;
-        reader.send(&leo.api, &format!("POST {path}"), path, &Value::Null).await;
+        let returned = reader.send(&leo.api, &format!("POST {path}"), path, &Value::Null).await;
+        let stop = "/v1/account/stop";
+        reader.send(&leo.api, &format!("POST {stop}"), stop, &returned).await;
+        reader.send(&leo.api, "POST /v1/account/start", "/v1/account/start", &returned).await;
     }
 
     // The platform, with a meter.

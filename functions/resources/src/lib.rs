@@ -12,8 +12,8 @@ mod paging;
 mod platform;
 mod prices;
 mod projects;
-mod returning;
 mod shown;
+mod together;
 mod usage;
 
 use lambda_http::{Body, Request, Response};
@@ -47,13 +47,14 @@ async fn route(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError>
             lifecycle::restore(billing, call).await
         }
         "DELETE /v1/projects/{project}/resources/{id}" => lifecycle::delete(billing, call).await,
-        "GET /v1/account/returning" => returning::get(billing, call).await,
+        "GET /v1/account/returning" => together::get(billing, call).await,
         "POST /v1/account/start" => {
-            returning::start(billing, call, ReturningResources::StoppedBySuspension).await
+            together::start(billing, call, ReturningResources::StoppedBySuspension).await
         }
         "POST /v1/account/restore" => {
-            returning::start(billing, call, ReturningResources::DeletedWithAccount).await
+            together::start(billing, call, ReturningResources::DeletedWithAccount).await
         }
+        "POST /v1/account/stop" => together::stop(billing, call).await,
         "GET /v1/prices" => prices::list(billing, call).await,
         "GET /v1/platform/resources" => platform::what_should_run(billing, call).await,
         "POST /v1/usage" => usage::report(billing, call).await,

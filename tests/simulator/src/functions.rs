@@ -400,13 +400,14 @@ fn own_retries() -> RetryPartition {
 }
 
 /// Beginnings of the paths of `resources`.
-const OF_RESOURCES: [&str; 7] = [
+const OF_RESOURCES: [&str; 8] = [
     "/v1/projects",
     "/v1/platform",
     "/v1/usage",
     "/v1/prices",
     "/v1/account/returning",
     "/v1/account/start",
+    "/v1/account/stop",
     "/v1/account/restore",
 ];
 

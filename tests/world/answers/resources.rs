@@ -189,6 +189,13 @@ pub(super) async fn coming_back(r: &mut Recorder<'_>) {
     r.ask(&leo, "too little credit for two", "POST /v1/account/start", null).await;
     bonus(r, "leo", "10.00").await;
     r.ask(&leo, "two start", "POST /v1/account/start", null).await;
+    let listed = format!("GET /v1/projects/{}/resources", last(&project));
+    let listed = r.done(&leo, &listed, null).await;
+    let ids = json!({"resources": [listed["items"][0]["id"], listed["items"][1]["id"]]});
+    r.ask(&leo, "those named", "POST /v1/account/stop", &ids).await;
+    r.ask(&leo, "they are off", "POST /v1/account/stop", &ids).await;
+    r.ask(&leo, "nothing named", "POST /v1/account/stop", &json!({"resources": []})).await;
+    r.ask(&leo, "those named", "POST /v1/account/start", &ids).await;
     r.world.later(HOUR * 80).await;
     r.ask(&leo, "two were deleted", returning, null).await;
     r.ask(&leo, "deleted", "POST /v1/account/restore", null).await;

@@ -54,6 +54,7 @@ pub enum CustomerAction {
     Start,
     Stop,
     StartAgain,
+    ChangeSeveral,
     Delete,
     Restore,
     /// Starts all that a suspension stopped.
@@ -76,7 +77,7 @@ pub enum CustomerAction {
 
 impl CustomerAction {
     /// The usual weights of what not every run has.
-    pub const USUAL: [(u32, Self); 22] = [
+    pub const USUAL: [(u32, Self); 23] = [
         (4, Self::AddCreditWithRefill),
         (2, Self::SwitchRefillOn),
         (1, Self::SwitchRefillOff),
@@ -88,6 +89,7 @@ impl CustomerAction {
         (1, Self::WriteCompany),
         (4, Self::Stop),
         (4, Self::StartAgain),
+        (2, Self::ChangeSeveral),
         (1, Self::Delete),
         (1, Self::Restore),
         (2, Self::StartAll),
@@ -257,6 +259,7 @@ impl SimulatedCustomer {
             CustomerAction::Start => self.start().await,
             CustomerAction::Stop => self.on_any_resource("POST", "/stop").await,
             CustomerAction::StartAgain => self.on_any_resource("POST", "/start").await,
+            CustomerAction::ChangeSeveral => self.change_several().await,
             CustomerAction::Delete => self.on_any_resource("DELETE", "").await,
             CustomerAction::Restore => self.on_any_resource("POST", "/restore").await,
             CustomerAction::StartAll => {
@@ -466,6 +469,15 @@ impl SimulatedCustomer {
             let resource = self.chance.pick(&resources).clone();
             self.on_resource(method, &resource, action).await;
         }
+    }
+
+    async fn change_several(&self) {
+        let mut resources = self.owned.borrow().resources.clone();
+        resources.retain(|_| self.chance.happens(500));
+        let paths =
+            ["/v1/account/start", "/v1/account/stop", "/v1/account/stop", "/v1/account/restore"];
+        let named = json!({"resources": resources});
+        self.ask("POST", self.chance.pick::<&str>(&paths), &[], &named).await;
     }
 
     async fn on_resource(&self, method: &str, resource: &str, action: &str) {
