@@ -21,7 +21,7 @@
 //! | `pk` | `sk` | what |
 //! |---|---|---|
 //! | `account#A` | `schedule` | `seq` of the row that wrote it, and the keys of the two indexes while they apply |
-//! | `account#A` | `profile` | `email` |
+//! | `account#A` | `profile` | `email`, `company`, the customer at Stripe and its cards; `erased` after that (`erasure.rs`) |
 //! | `account#A` | `project#P` | a project: `name`, and `digest`: the request that added it |
 //! | `account#A` | `project-list` | `version`, which goes up with every project that is added |
 //! | `account#A` | `quotas` | `resources`, `projects`, and who set them, when and why |
@@ -52,7 +52,9 @@ mod append;
 mod backoff;
 mod claims;
 mod customers;
+mod erasure;
 mod execute;
+mod export;
 mod fault;
 mod history;
 mod indexes;
@@ -78,6 +80,7 @@ pub use append::Appended;
 pub use claims::{CreditedPayment, ExistingClaim};
 pub use customers::{CustomerProfile, PaymentIds, RefillConfirmation, SavedCard};
 pub use execute::{Plan, TakenPart, Trigger};
+pub use export::{ExportedItem, ItemPage};
 pub use fault::{CommandError, StoreError};
 pub use history::{BoundedRead, FoundRows, READS_MAX};
 pub use indexes::{AccountPage, DueAccount, DueAccounts, IndexShard, SHARDS};

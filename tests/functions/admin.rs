@@ -407,6 +407,7 @@ async fn an_account_is_summed_up_without_being_changed() {
       "auto_refill": null,
       "balance": "24.60",
       "email": null,
+      "erased": false,
       "frozen": false,
       "grants": 0,
       "head": "…",

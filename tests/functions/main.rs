@@ -50,6 +50,7 @@ mod deployment_check;
 mod hourly_debit;
 mod limits;
 mod mistyped_account;
+mod personal_data;
 mod project_billing;
 mod publish;
 mod quotas;

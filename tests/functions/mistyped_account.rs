@@ -10,7 +10,8 @@ use tollgate_tests::template::TestTemplate;
 /// These answer the same whoever the customer is, and read no account.
 const OF_NO_ACCOUNT: [&str; 2] = ["GET /v1/prices", "GET /v1/platform/resources"];
 /// Nobody may do this for a customer.
-const IN_PERSON: [&str; 6] = [
+const IN_PERSON: [&str; 7] = [
+    "GET /v1/account/export",
     "DELETE /v1/account",
     "PUT /v1/auto-refill",
     "POST /v1/auto-refill/now",
@@ -51,6 +52,7 @@ fn body(route: &str) -> Value {
         "DELETE /v1/account" => json!({"balance": "0.00"}),
         "PUT /v1/account/restart-policy" => json!({"restart": "in_order"}),
         "PUT /v1/auto-refill" => json!({"enabled": false}),
+        "POST /v1/account/stop" => json!({"resources": ["srv-1"]}),
         _ => json!({}),
     }
 }

@@ -125,6 +125,7 @@ impl<'w> Scene<'w> {
             | "POST /v1/admin/accounts/{account}/resume"
             | "POST /v1/admin/accounts/{account}/refill/abandon"
             | "POST /v1/admin/accounts/{account}/close"
+            | "POST /v1/admin/accounts/{account}/erase"
             | "POST /v1/admin/accounts/{account}/reopen" => reason,
             other => panic!("{other} is new: say here what a good body of it is"),
         }

@@ -353,6 +353,13 @@ async fn every_route_answers_as_it_is_described() {
     let lost = reader.get(me, "/v1/account/closing", "").await;
     let shown = json!({"balance": lost["balance"]});
     reader.send(me, "DELETE /v1/account", "/v1/account", &shown).await;
+    let items = reader.get(me, "/v1/account/export", "").await;
+    assert!(!items["items"].as_array().unwrap().is_empty(), "{items}");
+    reader
+        .get(me, "/v1/account/export", &format!("?cursor={}", items["next"].as_str().unwrap()))
+        .await;
+    let (route, path) = of("erase");
+    reader.send(&admin, &route, &path, &json!({"reason": "a test"})).await;
 
     // Refusals have their shape too.
     reader.send(me, "GET /v1/projects/{project}", "/v1/projects/prj-nothing", &Value::Null).await;

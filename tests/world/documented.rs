@@ -52,6 +52,7 @@ names!(COMMANDS, Command {
     Command::Close { .. } => "Close",
     Command::CloseByCustomer { .. } => "CloseByCustomer",
     Command::Reopen { .. } => "Reopen",
+    Command::Erase { .. } => "Erase",
     Command::StartTrial { .. } => "StartTrial",
     Command::ChangeRefill(_) => "ChangeRefill",
     Command::FollowCards { .. } => "FollowCards",

@@ -303,6 +303,7 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
         "trial" => vec!["TrialStarted", "CreditAdded"],
         "closed" => vec!["Closed"],
         "reopened" => vec!["Reopened"],
+        "erased" => vec!["Erased"],
         "trial_ending" => vec!["TrialEnding"],
         "trial_ended" => vec!["TrialEnded"],
         "frozen" | "dispute_opened" => vec!["Frozen"],

@@ -29,7 +29,7 @@ pub(crate) async fn put(clients: &AccountClients, call: &ApiCall) -> Result<ApiA
             .with("parameter", error.field())
     })?;
     let on = OnAccount::of_caller(&clients.billing, call)?;
-    on.ensure_open().await?;
+    on.ensure_not_erased().await?;
     let account = on.account();
     let store = &clients.billing.store;
     let work = async {

@@ -8,6 +8,7 @@ mod balance;
 mod closing;
 mod company;
 mod csv;
+mod export;
 mod history;
 mod invoices;
 mod last_attempt;
@@ -55,6 +56,7 @@ async fn route(clients: &AccountClients, call: &ApiCall) -> Result<ApiAnswer, Ap
         "PUT /v1/account" => boxed(|| profile::put(clients, call)).await,
         "DELETE /v1/account" => boxed(|| closing::close(clients, call)).await,
         "GET /v1/account/closing" => boxed(|| closing::get(billing, call)).await,
+        "GET /v1/account/export" => boxed(|| export::get(billing, call)).await,
         "PUT /v1/account/restart-policy" => boxed(|| restart_policy::put(billing, call)).await,
         "GET /v1/balance" => boxed(|| balance::get(billing, call)).await,
         "GET /v1/balance/history" => boxed(|| history::get(billing, call)).await,

@@ -35,7 +35,7 @@ pub(crate) async fn put(clients: &AccountClients, call: &ApiCall) -> Result<ApiA
     let ProfileRequest { email } = call.json()?;
     let billing = &clients.billing;
     let on = OnAccount::of_caller(billing, call)?;
-    on.ensure_open().await?;
+    on.ensure_not_erased().await?;
     let work = async {
         billing.store.set_email(on.account(), &email).await?;
         if let Some(customer) = billing.store.customer_profile(on.account()).await?.customer {

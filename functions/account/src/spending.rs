@@ -184,7 +184,7 @@ async fn name(
             let found =
                 found.filter(|resource| resource.condition(state) != ResourceCondition::Purged);
             Ok(found
-                .map(|resource| resource.name.clone())
+                .map(|resource| resource.shown_name().to_owned())
                 .or_else(|| meter.map(|(_, sku)| sku.to_string())))
         }
     }

@@ -19,9 +19,11 @@ use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
 use tollgate::http::payments::payments;
 use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::payments::PaymentError;
 use tollgate::payments::refill::RefillStep;
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{ChainError, Plan};
+use tollgate::stripe::StripeError;
 
 use crate::AdminClients;
 use crate::quotas::QuotasView;
@@ -77,6 +79,8 @@ struct AccountView {
     grants: usize,
     standing: &'static str,
     frozen: bool,
+    /// Whether the personal data of its customer was erased.
+    erased: bool,
     paid_through: Option<String>,
     rate_per_hour: String,
     running: u64,
@@ -128,6 +132,7 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         grants: state.grants.len(),
         standing: state.standing.name(),
         frozen: !state.frozen.is_empty(),
+        erased: state.erased,
         paid_through: state.paid_through().map(|through| through.to_string()),
         rate_per_hour: state.billed.rate.shown(),
         running: state.billed.running_count(),
@@ -242,6 +247,25 @@ pub(crate) async fn reopen(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
         resolve::reopen(view, reason.clone(), call.now.max(view.state().at))
     };
     on_view(billing, call, command).await
+}
+
+/// Handles `POST …/erase`: erases the personal data of a closed account's customer. The row comes
+/// first, so the account stays closed; whoever repeats a request that failed finishes it.
+pub(crate) async fn erase(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let reason = reason(call)?;
+    let (account, billing): (AccountId, _) = (call.path("account")?, &clients.billing);
+    let erase = |_: &AccountState| Ok(Command::Erase { reason: reason.clone() });
+    let erased = on_state(billing, call, erase).await?;
+    end_pages(clients, call).await?;
+    if let Some(customer) = billing.store.customer_profile(&account).await?.customer {
+        let payments = payments(billing, &clients.stripe, call).await?;
+        match payments.stripe.delete_customer(&customer).await {
+            Ok(_) | Err(StripeError::NotFound { .. }) => {}
+            Err(error) => return Err(PaymentError::from(error).into()),
+        }
+    }
+    billing.store.erase(&account).await?;
+    Ok(erased)
 }
 
 /// Handles `POST …/refill/abandon`: ends a refill that is stuck. Its invoice is made void first.

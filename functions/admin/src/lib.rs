@@ -56,6 +56,7 @@ async fn route(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiE
             accounts::abandon_refill(clients, call).await
         }
         "POST /v1/admin/accounts/{account}/close" => accounts::close(clients, call).await,
+        "POST /v1/admin/accounts/{account}/erase" => accounts::erase(clients, call).await,
         "POST /v1/admin/accounts/{account}/reopen" => accounts::reopen(billing, call).await,
         _ => Err(handler::no_such_route(call)),
     }

@@ -203,7 +203,7 @@ impl BilledAccount<'_> {
             present.map_or(ResourceCondition::Purged, |resource| resource.condition(self.state));
         Ok(BillingItemView {
             resource: Some(id.to_string()),
-            name: present.map(|resource| resource.name.clone()),
+            name: present.map(|resource| resource.shown_name().to_owned()),
             sku: identity.sku.to_string(),
             kind: Some(identity.kind.to_string()),
             state: Some(state_name(condition)),

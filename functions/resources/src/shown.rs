@@ -54,7 +54,7 @@ impl ResourceView {
             project: resource.project.to_string(),
             sku: resource.sku.to_string(),
             kind: resource.kind.to_string(),
-            name: resource.name.clone(),
+            name: resource.shown_name().to_owned(),
             state: state_name(condition),
             rate_per_hour: rate.shown(),
             cost_per_hour: resource.cost_at(state, prices, at)?.shown(),
@@ -92,7 +92,7 @@ pub(crate) fn address_name(address: ResourceAddress) -> &'static str {
 ///
 /// The row of a stop names the resource and the row that had changed it before; that one, or one
 /// before it, holds all of it. So the answer to a repeated request is the first one again, whatever
-/// happened since.
+/// happened since. Rows do not hold its name: that is the present one.
 pub(crate) async fn after_row(
     on: &OnAccount<'_>,
     row: &Row,
@@ -126,6 +126,9 @@ pub(crate) async fn after_row(
             }
         }
     };
+    if resource.name.is_empty() {
+        resource.name = on.resource_name(id).await?.unwrap_or_default();
+    }
     for (status, since, seq) in changes.into_iter().rev() {
         resource = Resource { status, since, seq, ..resource };
     }

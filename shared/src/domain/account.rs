@@ -93,6 +93,9 @@ pub struct AccountState {
     /// The state of refills from the saved card.
     #[serde(rename = "r", default, skip_serializing_if = "is_default")]
     pub refill: RefillState,
+    /// Whether the personal data of the customer was erased. The account stays closed.
+    #[serde(rename = "er", with = "yes_no", default, skip_serializing_if = "is_default")]
+    pub erased: bool,
 }
 
 /// Why credit is low.

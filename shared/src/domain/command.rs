@@ -105,6 +105,10 @@ pub enum Command {
         /// The totals that are billed from now on, although nothing runs.
         billed: BilledTotals,
     },
+    /// Records that the personal data of a closed account's customer is erased, by staff.
+    Erase {
+        reason: String,
+    },
     StartTrial {
         /// The card that secures the trial.
         card: TrialCard,
@@ -252,6 +256,7 @@ impl Command {
             | Command::Close { .. }
             | Command::CloseByCustomer { .. }
             | Command::Reopen { .. }
+            | Command::Erase { .. }
             | Command::StartTrial { .. }
             | Command::ChangeRefill(_)
             | Command::FollowCards { .. }

@@ -32,6 +32,7 @@ pub use money::check_trial_offered;
 const RESPITE_KEPT: RowFormat = RowFormat::new(5);
 /// The first format with accounts that their customers closed, or that were reopened.
 const REOPENING_KNOWN: RowFormat = RowFormat::new(6);
+const ERASURE_KNOWN: RowFormat = RowFormat::new(6);
 
 /// The maximum number of resources that one row changes. With the row, claims and schedule they fit
 /// a DynamoDB transaction of 100 items (docs.aws.amazon.com, "TransactWriteItems").
@@ -114,6 +115,7 @@ pub fn decide(
             close_by_customer(state, *shown, *resources, policy)
         }
         Command::Reopen { reason, billed } => reopen(state, reason, billed, policy),
+        Command::Erase { reason } => erase(state, reason, policy),
         Command::Freeze { reason } => {
             check_reason(reason).map(|reason| DecisionOutcome::of(StaffChange::Frozen { reason }))
         }
@@ -449,7 +451,25 @@ fn reopen(
     if state.standing != Standing::Closed || policy.row_format < REOPENING_KNOWN {
         return Err(Refusal::NotClosed);
     }
+    if state.erased {
+        return Err(Refusal::Erased);
+    }
     Ok(DecisionOutcome::of(StandingChange::Reopened { reason, billed: billed.clone() }))
+}
+
+/// Also of an account that is erased: each row tells who asked for it and why, and whatever was left
+/// is erased after it.
+fn erase(state: &AccountState, reason: &str, policy: &Policy) -> Result<DecisionOutcome, Refusal> {
+    let reason = check_reason(reason)?;
+    if state.standing != Standing::Closed || policy.row_format < ERASURE_KNOWN {
+        return Err(Refusal::NotClosed);
+    }
+    // Who pays is needed until the payment has come.
+    if !state.pending.is_empty() {
+        return Err(Refusal::PaymentPending);
+    }
+    check_no_attempt(state)?;
+    Ok(DecisionOutcome::of(StaffChange::Erased { reason }))
 }
 
 fn unfreeze(state: &AccountState, reason: &str) -> Result<DecisionOutcome, Refusal> {

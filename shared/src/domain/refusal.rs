@@ -158,6 +158,8 @@ pub enum Refusal {
     BalanceChanged { balance: Usd },
     #[error("the account is not closed")]
     NotClosed,
+    #[error("the personal data of the account's customer was erased. The account stays closed")]
+    Erased,
     /// A pending payment blocks the command.
     #[error("a payment is pending")]
     PaymentPending,
@@ -311,6 +313,7 @@ impl Refusal {
             | Refusal::ResourcesLeft { .. }
             | Refusal::BalanceChanged { .. }
             | Refusal::NotClosed
+            | Refusal::Erased
             | Refusal::ResourceQuota { .. }
             | Refusal::ProjectQuota { .. }
             | Refusal::BalanceTooHigh { .. }

@@ -25,7 +25,9 @@ pub struct Resource {
     pub sku: Sku,
     /// Such as `service` or `volume`.
     pub kind: Kind,
-    /// The customer's name for it.
+    /// The customer's name for it. Since row format 6 it stands in the item only, so that it can be
+    /// erased: a resource of a row has none, and neither has one whose name was erased.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// The agreed rate, in USD per hour. `None` for the list price of each hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,6 +139,12 @@ pub struct ResourceRef {
 }
 
 impl Resource {
+    /// What it is called: its ID, if its name was erased.
+    #[must_use]
+    pub fn shown_name(&self) -> &str {
+        if self.name.is_empty() { self.id.as_str() } else { &self.name }
+    }
+
     /// Combines the item's status with the account's state.
     #[must_use]
     pub fn condition(&self, state: &AccountState) -> ResourceCondition {

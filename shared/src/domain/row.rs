@@ -23,6 +23,9 @@ use crate::domain::timestamp::Timestamp;
 /// have 409,600 bytes; the rest of a row is far below 100 KB.
 const LINES_BYTES_MAX: usize = 300_000;
 
+/// The first format whose rows have no names that customers chose.
+const NAMES_IN_ITEMS_ONLY: RowFormat = RowFormat::new(6);
+
 /// SHA-256, in base64url without padding: 43 characters.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -180,6 +183,7 @@ pub fn encode(
         |error: serde_json::Error| RowError::Unreadable { seq, why: error.to_string() };
     let state = apply(&head.state, event);
     let (event, chunks) = split_lines(event).map_err(unwritable)?;
+    let event = if format < NAMES_IN_ITEMS_ONLY { event } else { event.without_names() };
     let body = RowBody {
         version: format,
         previous: head.digest.clone(),

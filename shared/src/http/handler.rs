@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::domain::event::Cause;
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, ResourceId};
 use crate::domain::profile::EmailAddress;
 use crate::domain::refusal::Refusal;
 use crate::domain::row::{Row, RowError};
@@ -455,6 +455,26 @@ impl<'a> OnAccount<'a> {
     pub async fn row(&self, seq: u64) -> Result<Row, StoreError> {
         let found = Box::pin(self.billing.store.row_with_lines(self.account(), seq)).await?;
         found.ok_or_else(|| RowError::Missing { expected: seq, found: seq }.into())
+    }
+
+    /// The name of a resource. `None` if there is no such resource, or its name was erased.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn resource_name(&self, id: &ResourceId) -> Result<Option<String>, StoreError> {
+        let resource = self.billing.store.resource(self.account(), id).await?;
+        Ok(resource.map(|resource| resource.name).filter(|name| !name.is_empty()))
+    }
+
+    /// Makes sure that personal data of the customer may be stored.
+    ///
+    /// # Errors
+    /// [`Refusal::AccountNotOpen`] as [`OnAccount::ensure_open`]; [`Refusal::Erased`]; [`StoreError`].
+    pub async fn ensure_not_erased(&self) -> Result<(), CommandError> {
+        self.ensure_open().await?;
+        let head = self.billing.store.head(self.account()).await?;
+        let is_erased = head.is_some_and(|head| head.state.erased);
+        if is_erased { Err(Refusal::Erased.into()) } else { Ok(()) }
     }
 
     /// A row as its customer is shown it, with all ids at Stripe that are known of its payment.

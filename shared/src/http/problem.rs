@@ -319,7 +319,7 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::NothingStopped
         | Refusal::NothingDeleted
         | Refusal::StartTooLongAgo { .. } => ProblemCode::WrongCondition,
-        Refusal::Closed => ProblemCode::AccountClosed,
+        Refusal::Closed | Refusal::Erased => ProblemCode::AccountClosed,
         Refusal::Frozen => ProblemCode::AccountFrozen,
         Refusal::Suspended | Refusal::SuspendedByStaff => ProblemCode::AccountSuspended,
         Refusal::RefillInProgress { .. } => ProblemCode::RefillInProgress,

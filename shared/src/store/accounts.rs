@@ -237,6 +237,19 @@ impl Store {
         }
     }
 
+    /// One resource, deleted or not; `None` if there is none, or none any more. Strongly consistent.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn resource(
+        &self,
+        account: &AccountId,
+        id: &ResourceId,
+    ) -> Result<Option<Resource>, StoreError> {
+        let item = self.account_item(account, &resource_key(id)).await?;
+        item.map(|item| body_of(account, &item)).transpose()
+    }
+
     /// Each resource that the row changes is written whole, if it still is as it was read.
     fn resource_writes(
         &self,

@@ -15,7 +15,8 @@ use super::write::WriteOutcome;
 use super::{RecordOutcome, Store, StoreError};
 use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
 
-const PROFILE: &str = "profile";
+/// The sort key of a profile.
+pub(super) const PROFILE: &str = "profile";
 
 /// What is known of an account's customer at Stripe.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -123,7 +124,7 @@ impl Store {
             .update_expression("SET customer = :customer")
             .condition_expression("attribute_not_exists(customer)")
             .expression_attribute_values(":customer", text(customer.as_str()));
-        match self.update_account_item(account, PROFILE, update).await? {
+        match self.update_profile(account, update).await? {
             RecordOutcome::New => Ok(customer.clone()),
             RecordOutcome::Existing => Ok(self
                 .customer_profile(account)
@@ -149,7 +150,7 @@ impl Store {
             .condition_expression("customer = :customer")
             .expression_attribute_values(":customer", text(customer.as_str()))
             .expression_attribute_values(":one", number(1));
-        self.update_account_item(account, PROFILE, update).await
+        self.update_profile(account, update).await
     }
 
     /// Writes the cards as Stripe has them, if nobody wrote them since `version` was read.
@@ -180,7 +181,7 @@ impl Store {
             None => update
                 .update_expression("SET cards = :cards, cards_version = :next REMOVE default_card"),
         };
-        self.update_account_item(account, PROFILE, update).await
+        self.update_profile(account, update).await
     }
 
     /// Notes the payment page that was last made, if the one before is still the known one.
@@ -202,7 +203,7 @@ impl Store {
                 .expression_attribute_values(":known", text(known)),
             None => update.condition_expression("attribute_not_exists(open_session)"),
         };
-        self.update_account_item(account, PROFILE, update).await
+        self.update_profile(account, update).await
     }
 
     /// Notes where the customer can confirm a refill's payment.
@@ -220,7 +221,7 @@ impl Store {
         let update = Update::builder()
             .update_expression("SET confirmation = :confirmation")
             .expression_attribute_values(":confirmation", text(written));
-        self.update_account_item(account, PROFILE, update).await.map(drop)
+        self.update_profile(account, update).await.map(drop)
     }
 
     /// Notes the other ids of a payment; what is known already stays, what is new is added.
@@ -282,6 +283,20 @@ impl Store {
             .await
             .map_err(|error| StoreError::of("GetItem", &error))?;
         Ok(answer.item)
+    }
+
+    /// Writes to the profile, unless it is erased.
+    pub(super) async fn update_profile(
+        &self,
+        account: &AccountId,
+        update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
+    ) -> Result<RecordOutcome, StoreError> {
+        let is_kept = "attribute_not_exists(erased)";
+        let condition = match update.get_condition_expression() {
+            Some(condition) => format!("({condition}) AND {is_kept}"),
+            None => is_kept.to_owned(),
+        };
+        self.update_account_item(account, PROFILE, update.condition_expression(condition)).await
     }
 
     pub(super) async fn update_account_item(

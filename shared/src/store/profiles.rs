@@ -1,17 +1,13 @@
 //! Profiles: `account#A` / `profile` in the table of everything that changes. Each attribute is set
 //! on its own, so that who sets one never undoes another.
 
-use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::Update;
 
-use super::accounts::unbuilt;
-use super::item::{StoredItem, account_partition, item, malformed, parsed, text, text_of};
-use super::write::WriteOutcome;
+use super::customers::PROFILE;
+use super::item::{StoredItem, malformed, parsed, text, text_of};
 use super::{RecordOutcome, Store, StoreError};
 use crate::domain::ids::AccountId;
 use crate::domain::profile::{AccountProfile, CompanyDetails, EmailAddress};
-
-/// The sort key of a profile.
-const PROFILE: &str = "profile";
 
 impl Store {
     /// What is known of a customer; nothing, if nothing was ever set. Strongly consistent.
@@ -51,7 +47,7 @@ impl Store {
         email: &EmailAddress,
     ) -> Result<(), StoreError> {
         let update = Update::builder().update_expression("SET email = :email");
-        self.update_profile(account, email, update).await.map(drop)
+        self.update_email(account, email, update).await.map(drop)
     }
 
     /// Sets the e-mail address if there is none: what a token says never replaces what the customer
@@ -67,7 +63,7 @@ impl Store {
         let update = Update::builder()
             .update_expression("SET email = :email")
             .condition_expression("attribute_not_exists(email)");
-        self.update_profile(account, email, update).await
+        self.update_email(account, email, update).await
     }
 
     /// Sets what invoices say of the customer.
@@ -85,25 +81,17 @@ impl Store {
         let update = Update::builder()
             .update_expression("SET company = :company")
             .expression_attribute_values(":company", text(written));
-        self.update_account_item(account, PROFILE, update).await.map(drop)
+        self.update_profile(account, update).await.map(drop)
     }
 
-    async fn update_profile(
+    async fn update_email(
         &self,
         account: &AccountId,
         email: &EmailAddress,
         update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
     ) -> Result<RecordOutcome, StoreError> {
-        let update = update
-            .table_name(&self.tables.accounts)
-            .set_key(Some(item([("pk", text(account_partition(account))), ("sk", text(PROFILE))])))
-            .expression_attribute_values(":email", text(email.as_str()))
-            .build()
-            .map_err(|error| unbuilt(&error))?;
-        match self.write(&[TransactWriteItem::builder().update(update).build()]).await? {
-            WriteOutcome::Done => Ok(RecordOutcome::New),
-            WriteOutcome::Refused(_) => Ok(RecordOutcome::Existing),
-        }
+        let update = update.expression_attribute_values(":email", text(email.as_str()));
+        self.update_profile(account, update).await
     }
 }
 

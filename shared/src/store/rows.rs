@@ -229,7 +229,11 @@ impl Store {
         Ok(first)
     }
 
-    async fn with_lines(&self, account: &AccountId, row: Row) -> Result<Row, StoreError> {
+    pub(super) async fn with_lines(
+        &self,
+        account: &AccountId,
+        row: Row,
+    ) -> Result<Row, StoreError> {
         let Some(BilledLines::Chunked(committed)) = row.event.change.lines() else {
             return Ok(row);
         };

@@ -120,6 +120,7 @@ pub(super) fn notice_of(
         DomainEventDetail::TrialEnded {} if state.refill.wanted.is_some() => return None,
         DomainEventDetail::TrialEnded {} => (None, None, NoticePlace::AddCredit),
         DomainEventDetail::AccountOpened {}
+        | DomainEventDetail::Erased {}
         | DomainEventDetail::CreditAdded { .. }
         | DomainEventDetail::CreditTaken { .. }
         | DomainEventDetail::CreditExpired { .. }

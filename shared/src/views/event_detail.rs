@@ -65,6 +65,8 @@ pub enum DomainEventDetail {
     Closed {},
     /// Staff opened the closed account again.
     Reopened {},
+    /// The personal data of the closed account's customer is erased. Receivers erase theirs.
+    Erased {},
     /// The account is frozen.
     Frozen {},
     /// The account is no longer frozen.
@@ -115,6 +117,7 @@ variant_names! {
         DomainEventDetail::Purged {} => "Purged",
         DomainEventDetail::Closed {} => "Closed",
         DomainEventDetail::Reopened {} => "Reopened",
+        DomainEventDetail::Erased {} => "Erased",
         DomainEventDetail::Frozen {} => "Frozen",
         DomainEventDetail::Unfrozen {} => "Unfrozen",
         DomainEventDetail::TrialStarted { .. } => "TrialStarted",

@@ -1,12 +1,15 @@
 //! Starts, stops, failed starts, and restarts after a suspension.
 
-use tollgate::domain::account::RestartPolicy;
+use tollgate::domain::account::{BilledTotals, PendingPayment, RestartPolicy};
 use tollgate::domain::command::Command;
+use tollgate::domain::event::{Change, Event, PendingEnd, ResourceChange};
 use tollgate::domain::ids::ResourceId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve;
 use tollgate::domain::resources::{ResourceCondition, ResourceStatus};
+use tollgate::domain::row::{ChainHead, encode};
+use tollgate::domain::row_format::RowFormat;
 
 use crate::world::{World, at, is_good, named, new, project};
 
@@ -393,6 +396,47 @@ fn idle_account_can_be_closed_and_still_takes_payments() {
     assert_eq!(world.state.balance(), named("34.80"));
     assert!(!is_good(&world));
     assert_eq!(world.restore("12:55", &["a"]).err(), Some(Refusal::Closed));
+}
+
+#[test]
+fn customer_of_a_closed_account_is_erased_and_it_stays_closed() {
+    let mut world = World::with_credit("25");
+    let reason = || "asked by mail".to_owned();
+    let erase = || Command::Erase { reason: reason() };
+    let reopen = || Command::Reopen { reason: reason(), billed: BilledTotals::default() };
+    assert_eq!(world.command("12:10", erase()).err(), Some(Refusal::NotClosed));
+    let pending =
+        PendingPayment { payment: named("pi_9"), amount: named("25"), expires_at: at("26T12:00") };
+    world.command("12:20", Command::AwaitPayment(pending)).unwrap();
+    world.command("12:30", Command::Close { reason: reason() }).unwrap();
+    assert_eq!(world.command("12:40", erase()).err(), Some(Refusal::PaymentPending));
+    let failed = Command::EndPayment { payment: named("pi_9"), how: PendingEnd::Failed };
+    world.command("12:50", failed).unwrap();
+    world.policy.row_format = RowFormat::new(5);
+    assert_eq!(world.command("13:00", erase()).err(), Some(Refusal::NotClosed));
+    world.policy.row_format = RowFormat::WRITTEN;
+    // Once more, if the first request was not finished.
+    for time in ["13:10", "13:20"] {
+        world.command(time, erase()).unwrap();
+    }
+    assert_eq!(world.command("13:30", reopen()).err(), Some(Refusal::Erased));
+    world.credit("13:40", "5");
+    assert_eq!(world.state.balance(), named("30"), "a payment counts all the same");
+}
+
+#[test]
+fn names_of_resources_stand_in_rows_of_older_formats_only() {
+    let mut world = World::with_credit("25");
+    world.start("12:00", "my-machine", "vm60").unwrap();
+    let resource = world.list.resources[&named::<ResourceId>("my-machine")].clone();
+    assert_eq!(resource.name, "my-machine", "its item has the name");
+    let change = Change::Resource(ResourceChange::Created { resources: vec![resource] });
+    let event = Event { change, ..world.events[0].clone() };
+    for (format, has_name) in [(5, true), (6, false)] {
+        let format = RowFormat::new(format);
+        let row = encode(&named("acme"), &ChainHead::none(), &event, format).unwrap().stored.body;
+        assert_eq!(row.contains("\"name\":\"my-machine\""), has_name, "{row}");
+    }
 }
 
 #[test]

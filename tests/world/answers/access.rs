@@ -155,4 +155,6 @@ pub(super) async fn leaving(r: &mut Recorder<'_>) {
     r.ask(&zoe, "good", close, &json!({"balance": "0.00"})).await;
     r.ask(&zoe, "closed already", close, &json!({"balance": "0.00"})).await;
     r.ask(&zoe, "closed", "GET /v1/account/closing", &Value::Null).await;
+    r.ask(&zoe, "no cursor", "GET /v1/account/export?cursor=3", &Value::Null).await;
+    r.ask(&zoe, "rows", "GET /v1/account/export?cursor=rows-0", &Value::Null).await;
 }

@@ -115,6 +115,15 @@ pub(super) async fn staff(r: &mut Recorder<'_>) {
     r.ask(&admin, "closed", &of("POST", "eve", "/suspend"), &reason).await;
     not_allowed(r, "eve", "closed").await;
     r.ask(&admin, "good", &of("POST", "eve", "/reopen"), &reason).await;
+
+    // Erased, for good.
+    r.ask(&admin, "not closed", &of("POST", "eve", "/erase"), &reason).await;
+    r.done(&admin, &of("POST", "eve", "/close"), &reason).await;
+    r.ask(&admin, "good", &of("POST", "eve", "/erase"), &reason).await;
+    r.ask(&admin, "erased", &of("POST", "eve", "/reopen"), &reason).await;
+    r.ask(&eve, "erased", "POST /v1/projects", &json!({"name": "new"})).await;
+    r.ask(&eve, "erased", "PUT /v1/account", &json!({"email": "eve@example.test"})).await;
+    r.ask(&eve, "erased", "PUT /v1/company", &json!({"name": "Eve"})).await;
 }
 
 pub(super) async fn webhooks(r: &mut Recorder<'_>) {

@@ -30,6 +30,9 @@ pub(crate) trait ChangeFamily {
         None
     }
 
+    /// Removes the names that customers chose: they stand in items only.
+    fn forget_names(&mut self) {}
+
     /// Whether the row's amount counts as usage during a trial.
     fn is_use(&self) -> bool {
         self.lines().is_some()

@@ -148,6 +148,14 @@ impl ChangeFamily for ResourceChange {
         }
     }
 
+    fn forget_names(&mut self) {
+        if let ResourceChange::Created { resources } | ResourceChange::Started { resources, .. } =
+            self
+        {
+            resources.iter_mut().for_each(|resource| resource.name.clear());
+        }
+    }
+
     fn lines_mut(&mut self) -> Option<&mut BilledLines> {
         if let ResourceChange::Started { lines, .. }
         | ResourceChange::StartFailed { lines, .. }

@@ -22,6 +22,10 @@ pub enum StaffChange {
     Corrected {
         reason: String,
     },
+    /// The personal data of the customer of a closed account is erased, outside of the ledger.
+    Erased {
+        reason: String,
+    },
 }
 
 variant_names! {
@@ -30,6 +34,7 @@ variant_names! {
         StaffChange::Frozen { .. } => "frozen",
         StaffChange::Unfrozen { .. } => "unfrozen",
         StaffChange::Corrected { .. } => "correction",
+        StaffChange::Erased { .. } => "erased",
     }
 }
 
@@ -43,13 +48,14 @@ impl ChangeFamily for StaffChange {
                 next.refill.retry_at = Some(row.at);
             }
             StaffChange::Corrected { .. } => {}
+            StaffChange::Erased { .. } => next.erased = true,
         }
     }
 
     fn rate_before(&self, state: &AccountState) -> Option<Rate> {
         match self {
             StaffChange::Frozen { .. } | StaffChange::Unfrozen { .. } => None,
-            StaffChange::Corrected { .. } => Some(state.billed.rate),
+            StaffChange::Corrected { .. } | StaffChange::Erased { .. } => Some(state.billed.rate),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
 use stripe_core::customer::{
-    CreateCustomer, CreateCustomerTax, CreateCustomerTaxValidateLocation,
+    CreateCustomer, CreateCustomerTax, CreateCustomerTaxValidateLocation, DeleteCustomer,
     OptionalFieldsCustomerAddress, RetrieveCustomer, UpdateCustomer, UpdateCustomerTax,
     UpdateCustomerTaxValidateLocation,
 };
@@ -65,6 +65,14 @@ impl Stripe {
     /// [`StripeError`]
     pub async fn customer(&self, customer: &CustomerId) -> Result<StripeCustomer, StripeError> {
         self.connection.ask(RetrieveCustomer::new(customer.as_str()).build()).await
+    }
+
+    /// Deletes a customer with its cards, for ever. Payments and invoices stay.
+    ///
+    /// # Errors
+    /// [`StripeError`]; [`StripeError::NotFound`] if it is deleted.
+    pub async fn delete_customer(&self, customer: &CustomerId) -> Result<NamedObject, StripeError> {
+        self.connection.ask(DeleteCustomer::new(customer.as_str()).build()).await
     }
 
     /// Writes name and address of a company to its customer. With automatic tax, Stripe says at

@@ -10,6 +10,7 @@ impl FamilyView for StaffChange {
             StaffChange::Frozen { .. } => "Account frozen".to_owned(),
             StaffChange::Unfrozen { .. } => "Account unfrozen".to_owned(),
             StaffChange::Corrected { reason } => format!("Correction: {reason}"),
+            StaffChange::Erased { .. } => "Personal data erased".to_owned(),
         }
     }
 
@@ -19,6 +20,7 @@ impl FamilyView for StaffChange {
             StaffChange::Unfrozen { .. } => DomainEventDetail::Unfrozen {},
             StaffChange::Corrected { .. } if row.event.amount().is_negative() => credit_taken(row),
             StaffChange::Corrected { .. } => credit_added(row),
+            StaffChange::Erased { .. } => DomainEventDetail::Erased {},
         };
         vec![event]
     }
@@ -26,7 +28,9 @@ impl FamilyView for StaffChange {
     fn transaction_type(&self) -> Option<TransactionType> {
         match self {
             StaffChange::Corrected { .. } => Some(TransactionType::Correction),
-            StaffChange::Frozen { .. } | StaffChange::Unfrozen { .. } => None,
+            StaffChange::Frozen { .. }
+            | StaffChange::Unfrozen { .. }
+            | StaffChange::Erased { .. } => None,
         }
     }
 }

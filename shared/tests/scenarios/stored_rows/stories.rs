@@ -50,7 +50,7 @@ pub(super) fn all() -> Vec<World> {
         disputes(),
         fraud_warnings(),
         trial_used(),
-        closed_and_reopened(),
+        closed_and_erased(),
     ]
 }
 
@@ -402,9 +402,9 @@ fn trial() -> World {
     world
 }
 
-/// An account that its customer closed, and that staff opened again.
-fn closed_and_reopened() -> World {
-    let mut world = World::opened_as("closed_and_reopened");
+/// An account that its customer closed, that staff opened again, and whose customer was erased.
+fn closed_and_erased() -> World {
+    let mut world = World::opened_as("closed_and_erased");
     world.credit("12:01", "5");
     world.agree_to_refill("12:02", ("1", "25"), None);
     let shown = named("5");
@@ -412,6 +412,9 @@ fn closed_and_reopened() -> World {
     let reason = "a mistake".to_owned();
     let billed = BilledTotals::default();
     world.command("12:04", Command::Reopen { reason, billed }).unwrap();
+    let reason = || "asked by mail".to_owned();
+    world.command("12:05", Command::Close { reason: reason() }).unwrap();
+    world.command("12:06", Command::Erase { reason: reason() }).unwrap();
     world
 }
 

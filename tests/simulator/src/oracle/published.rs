@@ -86,6 +86,7 @@ fn events_of(kind: &str) -> &'static [&'static str] {
         "deleted" => &["Deleted"],
         "closed" => &["Closed"],
         "reopened" => &["Reopened"],
+        "erased" => &["Erased"],
         "refill_failed" => &["RefillFailed"],
         "refill_needs_customer" => &["RefillNeedsCustomer"],
         "card_expiring" => &["CardExpiring"],

@@ -88,8 +88,10 @@ impl StandingBook {
             }
             "reopened" => {
                 ensure!(*self == Self::Closed, "what is {self:?} is opened again");
+                ensure!(row.state["er"].is_null(), "what was erased is opened again");
                 *self = Self::Good;
             }
+            "erased" => ensure!(*self == Self::Closed, "what is {self:?} is erased"),
             _ => {}
         }
         // A reason to wait with the deletion ended, and the customer is warned again.

@@ -1,0 +1,89 @@
+//! What is known of a customer and may be erased. Everything else is kept for the books: the rows,
+//! and items that hold numbers, times and ids.
+
+use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
+
+use super::accounts::{body_of, unbuilt, with_body};
+use super::customers::PROFILE;
+use super::item::{StoredItem, account_partition, malformed, number, number_of};
+use super::write::WriteOutcome;
+use super::{Store, StoreError};
+use crate::domain::ids::AccountId;
+use crate::domain::resources::Resource;
+
+/// The answers of requests, which repeat what was asked.
+const REQUESTS: &str = "request#";
+const PROJECTS: &str = "project#";
+const RESOURCES: &str = "billable#resource#";
+
+impl Store {
+    /// Erases e-mail address, company, cards, and the names of projects and resources, and the
+    /// answers that repeat them. Once more does no harm, and finishes what was begun.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn erase(&self, account: &AccountId) -> Result<(), StoreError> {
+        // The profile first: from now on nothing is written to it.
+        let profile = Update::builder()
+            .update_expression(
+                "SET erased = :now REMOVE email, company, customer, cards, default_card, \
+                 open_session, confirmation",
+            )
+            .expression_attribute_values(":now", number(1));
+        self.update_account_item(account, PROFILE, profile).await?;
+        let partition = account_partition(account);
+        for project in self.account_items(&partition, PROJECTS).await? {
+            self.write(&[self.without_name(&project)?]).await?;
+        }
+        for request in self.account_items(&partition, REQUESTS).await? {
+            self.write(&[self.deletion(&request)?]).await?;
+        }
+        for item in self.account_items(&partition, RESOURCES).await? {
+            self.erase_name(account, &item).await?;
+        }
+        Ok(())
+    }
+
+    fn without_name(&self, project: &StoredItem) -> Result<TransactWriteItem, StoreError> {
+        let update = Update::builder()
+            .table_name(&self.tables.accounts)
+            .set_key(Some(key_of(project)))
+            .update_expression("REMOVE #name")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_names("#name", "name")
+            .build()
+            .map_err(|error| unbuilt(&error))?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    fn deletion(&self, item: &StoredItem) -> Result<TransactWriteItem, StoreError> {
+        let delete = Delete::builder()
+            .table_name(&self.tables.accounts)
+            .set_key(Some(key_of(item)))
+            .build()
+            .map_err(|error| unbuilt(&error))?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+
+    /// Rows of a closed account change a resource only when it is purged, and then it is gone.
+    async fn erase_name(&self, account: &AccountId, item: &StoredItem) -> Result<(), StoreError> {
+        let resource: Resource = body_of(account, item)?;
+        if resource.name.is_empty() {
+            return Ok(());
+        }
+        let nameless = with_body(item.clone(), &Resource { name: String::new(), ..resource })?;
+        let seq: u64 = number_of(item, "seq").map_err(malformed(account.as_str()))?;
+        let put = Put::builder()
+            .condition_expression("seq = :seq")
+            .expression_attribute_values(":seq", number(seq))
+            .set_item(Some(nameless));
+        match self.write(&[self.account_put(put)?]).await? {
+            WriteOutcome::Done | WriteOutcome::Refused(_) => Ok(()),
+        }
+    }
+}
+
+fn key_of(item: &StoredItem) -> StoredItem {
+    let of_key = |(name, _): &(String, _)| ["pk", "sk"].contains(&name.as_str());
+    item.clone().into_iter().filter(of_key).collect()
+}

@@ -1,0 +1,112 @@
+//! Everything that is kept about a customer, page by page: the items of the account, then its rows.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::Value;
+
+use super::item::{StoredItem, account_partition, item, malformed, text, text_of};
+use super::rows::RowOrder;
+use super::{Store, StoreError};
+use crate::domain::event::BilledLines;
+use crate::domain::ids::AccountId;
+use crate::domain::row::Row;
+
+/// The most rows of one page. Big ones end it earlier.
+const PAGE_ROWS: u32 = 100;
+
+/// An item of the table `accounts` that belongs to an account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExportedItem {
+    /// Its sort key, such as `profile` or `project#prj-1`.
+    pub key: String,
+    /// Its other attributes. Text that is JSON is shown as such.
+    pub content: BTreeMap<String, Value>,
+}
+
+/// Some of an account's items.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ItemPage {
+    pub items: Vec<ExportedItem>,
+    /// The key after which to go on. `None` if these were the last.
+    pub next: Option<String>,
+}
+
+impl Store {
+    /// As many of the account's items as DynamoDB reads at once (1 MB), after this key. Strongly
+    /// consistent.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn export_items(
+        &self,
+        account: &AccountId,
+        after: Option<&str>,
+    ) -> Result<ItemPage, StoreError> {
+        let partition = account_partition(account);
+        let start = after.map(|key| item([("pk", text(&partition)), ("sk", text(key))]));
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.tables.accounts)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", text(&partition))
+            .set_exclusive_start_key(start)
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| StoreError::of("Query", &error))?;
+        let key = |item: &StoredItem| {
+            text_of(item, "sk").map(str::to_owned).map_err(malformed(&partition))
+        };
+        let next = answer.last_evaluated_key.as_ref().map(&key).transpose()?;
+        let items = answer.items.unwrap_or_default().into_iter();
+        let shown = items.map(|item| Ok(ExportedItem { key: key(&item)?, content: content(item) }));
+        Ok(ItemPage { items: shown.collect::<Result<_, StoreError>>()?, next })
+    }
+
+    /// Some of the account's rows from this number on, oldest first, with their lines; and the
+    /// number to go on with. Strongly consistent.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn export_rows(
+        &self,
+        account: &AccountId,
+        from: u64,
+    ) -> Result<(Vec<Row>, Option<u64>), StoreError> {
+        let page = self.rows(account, from..u64::MAX, RowOrder::OldestFirst, PAGE_ROWS).await?;
+        let mut rest = page.rest.map(|Range { start, .. }| start);
+        let mut rows = Vec::new();
+        for row in page.rows {
+            let in_chunks = matches!(row.event.change.lines(), Some(BilledLines::Chunked(_)));
+            let following = row.seq + 1;
+            rows.push(self.with_lines(account, row).await?);
+            // Its lines alone may fill an answer.
+            if in_chunks {
+                rest = Some(following);
+                break;
+            }
+        }
+        Ok((rows, rest))
+    }
+}
+
+fn content(item: StoredItem) -> BTreeMap<String, Value> {
+    let others = item.into_iter().filter(|(name, _)| !["pk", "sk"].contains(&name.as_str()));
+    others.map(|(name, attribute)| (name, value(&attribute))).collect()
+}
+
+/// Items hold text and numbers only.
+fn value(attribute: &AttributeValue) -> Value {
+    let text = match (attribute.as_s(), attribute.as_n()) {
+        (Ok(text), _) => text,
+        (_, Ok(number)) => return Value::String(number.clone()),
+        (Err(other), _) => return Value::String(format!("{other:?}")),
+    };
+    match serde_json::from_str(text) {
+        Ok(read @ (Value::Object(_) | Value::Array(_))) => read,
+        Ok(_) | Err(_) => Value::String(text.clone()),
+    }
+}

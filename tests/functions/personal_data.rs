@@ -1,0 +1,205 @@
+//! What is kept about a customer: all of it can be exported, and what is personal can be erased.
+
+use serde_json::{Value, json};
+use tollgate_tests::api::{Answered, ApiEvent};
+use tollgate_tests::faults::{Calls, DynamoFault};
+use tollgate_tests::payments::{ACME, PaymentWorld, VISA, die_everywhere};
+
+use crate::account_stripe_support::call;
+
+const EXPORT: &str = "GET /v1/account/export";
+/// What a customer told us. No other text of these worlds contains it.
+const PERSONAL: [&str; 5] = ["ada@example.test", "Lovelace", "my-shop", "my-machine", "4242"];
+
+async fn resources(world: &PaymentWorld, event: ApiEvent) -> Value {
+    let done: Answered = resources::handle(&world.api.another(), event.request()).await.into();
+    assert!(done.status < 300, "{}", done.shown());
+    done.body
+}
+
+async fn by_staff(world: &PaymentWorld, event: ApiEvent) -> Answered {
+    let clients = admin::AdminClients {
+        billing: world.api.another(),
+        stripe: world.stripe.clone().into(),
+        bus: None,
+    };
+    admin::handle(&clients, event.request()).await.into()
+}
+
+fn staff(world: &PaymentWorld, action: &str) -> ApiEvent {
+    let route = format!("POST /v1/admin/accounts/{{account}}/{action}");
+    ApiEvent::by("staff", &route, &world.now().to_string())
+        .scope("tollgate/admin")
+        .at("account", ACME)
+        .json(&json!({"reason": "asked by mail"}))
+}
+
+/// A customer with everything that is personal, who has paid and runs a machine.
+async fn known_customer(world: &PaymentWorld) {
+    let email = json!({"email": PERSONAL[0]});
+    call(world, &world.event("PUT /v1/account").json(&email)).await;
+    let session = world.session("25.00", None).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    world.deliver_all().await;
+    let company = json!({"name": PERSONAL[1]});
+    let put = call(world, &world.event("PUT /v1/company").key("company").json(&company)).await;
+    assert_eq!(put.status, 200, "{}", put.shown());
+    let project = world.event("POST /v1/projects").json(&json!({"name": PERSONAL[2]}));
+    let project = resources(world, project).await;
+    let start = world
+        .event("POST /v1/projects/{project}/resources")
+        .at("project", project["id"].as_str().unwrap())
+        .json(&json!({"sku": "vm", "name": PERSONAL[3], "start": true}));
+    resources(world, start).await;
+    world.deliver_all().await;
+}
+
+async fn export(world: &PaymentWorld) -> Vec<Value> {
+    let mut pages = Vec::new();
+    let mut next = Value::Null;
+    loop {
+        let event = world.event(EXPORT);
+        let event = match next.as_str() {
+            Some(cursor) => event.with("cursor", cursor),
+            None => event,
+        };
+        let page = call(world, &event).await;
+        assert_eq!(page.status, 200, "{}", page.shown());
+        next = page.body["next"].clone();
+        pages.push(page.body);
+        if next.is_null() {
+            return pages;
+        }
+    }
+}
+
+fn all<'p>(pages: &'p [Value], name: &str) -> Vec<&'p Value> {
+    pages.iter().flat_map(|page| page[name].as_array().unwrap()).collect()
+}
+
+/// What of it is stored anywhere.
+async fn stored(world: &PaymentWorld) -> Vec<&'static str> {
+    let everything = world.api.everything().await.join("\n");
+    PERSONAL.into_iter().filter(|text| everything.contains(text)).collect()
+}
+
+#[tokio::test]
+async fn export_holds_everything_that_is_kept() {
+    let world = PaymentWorld::new().await;
+    known_customer(&world).await;
+    assert_eq!(stored(&world).await, PERSONAL);
+    let whole = export(&world).await;
+    let text = json!(whole).to_string();
+    for personal in PERSONAL {
+        assert!(text.contains(personal), "{personal} is not in {text}");
+    }
+    let kinds: Vec<&str> =
+        all(&whole, "rows").iter().map(|row| row["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, world.names().await);
+    let mine = format!("account#{ACME}");
+    let kept = world.api.everything().await;
+    let kept = kept.iter().filter(|item| item.contains(&format!("\"pk\": S(\"{mine}\")"))).count();
+    assert_eq!(all(&whole, "items").iter().filter(|item| !is_counter(item)).count(), kept);
+    // Page by page, with one item in each answer of the database, it is the same.
+    world.faults().set(Calls::any(), DynamoFault::ShortPage);
+    let pages = export(&world).await;
+    assert!(pages.len() > kinds.len(), "{} pages", pages.len());
+    for part in ["items", "rows"] {
+        assert_eq!(all(&pages, part), all(&whole, part));
+    }
+}
+
+fn is_counter(item: &Value) -> bool {
+    item["key"].as_str().unwrap().starts_with("requests-to-stripe#")
+}
+
+#[tokio::test]
+async fn export_is_for_the_customer_alone() {
+    let world = PaymentWorld::new().await;
+    known_customer(&world).await;
+    let platform = ApiEvent::by("platform", EXPORT, &world.now().to_string())
+        .scope("tollgate/platform")
+        .header("Tollgate-Account", ACME);
+    assert_eq!(call(&world, &platform).await.status, 403);
+    for cursor in ["", "rows", "rows-x", "items-", "items-%", "3"] {
+        let refused = call(&world, &world.event(EXPORT).with("cursor", cursor)).await;
+        assert_eq!((refused.status, refused.code()), (400, "invalid_parameter"), "{cursor}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_closed_account_is_erased() {
+    let world = PaymentWorld::new().await;
+    known_customer(&world).await;
+    let before = world.api.everything().await;
+    let refused = by_staff(&world, staff(&world, "erase")).await;
+    assert_eq!((refused.status, refused.code()), (409, "conflict"), "{}", refused.shown());
+    assert_eq!(world.api.everything().await, before);
+    let no_reason = staff(&world, "erase").json(&json!({"reason": " "}));
+    assert_eq!(by_staff(&world, no_reason).await.status, 422);
+}
+
+#[tokio::test]
+async fn erased_account_keeps_its_rows_and_stays_closed() {
+    let world = PaymentWorld::new().await;
+    known_customer(&world).await;
+    by_staff(&world, staff(&world, "suspend")).await;
+    assert_eq!(by_staff(&world, staff(&world, "close")).await.status, 200);
+    let rows = world.rows().await.len();
+    let erased = by_staff(&world, staff(&world, "erase").key("k-1")).await;
+    assert_eq!((erased.status, &erased.body["type"]), (200, &json!("erased")));
+    assert_eq!(stored(&world).await, <[&str; 0]>::default());
+    let again = by_staff(&world, staff(&world, "erase").key("k-1")).await;
+    assert_eq!(again, erased);
+    assert_eq!(world.rows().await.len(), rows + 1);
+    world.check().await;
+    let customers = world.objects("customer");
+    assert!(customers.iter().all(|customer| customer["deleted"] == true), "{customers:?}");
+    // What Stripe tells of it brings nothing back.
+    world.deliver_all().await;
+    assert_eq!(stored(&world).await, <[&str; 0]>::default());
+
+    let reopened = by_staff(&world, staff(&world, "reopen")).await;
+    assert_eq!((reopened.status, reopened.code()), (409, "account_closed"));
+    for event in [
+        world.event("PUT /v1/account").json(&json!({"email": PERSONAL[0]})),
+        world.event("PUT /v1/company").json(&json!({"name": PERSONAL[1]})),
+    ] {
+        let refused = call(&world, &event).await;
+        assert_eq!((refused.status, refused.code()), (409, "account_closed"), "{event:?}");
+    }
+    let project = world.event("POST /v1/projects").json(&json!({"name": PERSONAL[2]}));
+    let project: Answered = resources::handle(&world.api.another(), project.request()).await.into();
+    assert_eq!(project.status, 409);
+    // A token tells an address with every request.
+    let seen = call(&world, &world.event("GET /v1/account").claim("email", PERSONAL[0])).await;
+    assert_eq!((seen.status, &seen.body["email"]), (200, &Value::Null));
+    assert_eq!(stored(&world).await, <[&str; 0]>::default());
+    let project = resources(&world, world.event("GET /v1/projects")).await["items"][0].clone();
+    assert_eq!(project["name"], project["id"]);
+    let list = world
+        .event("GET /v1/projects/{project}/resources")
+        .at("project", project["id"].as_str().unwrap());
+    let machine = resources(&world, list).await["items"][0].clone();
+    assert_eq!(machine["name"], machine["id"]);
+}
+
+#[tokio::test]
+async fn erasure_that_dies_anywhere_is_finished_by_the_next_request() {
+    let prepare = async |world: &PaymentWorld| {
+        known_customer(world).await;
+        by_staff(world, staff(world, "suspend")).await;
+        by_staff(world, staff(world, "close")).await;
+    };
+    let process = async |world: &PaymentWorld| {
+        let erased = by_staff(world, staff(world, "erase").key("k-1")).await;
+        assert_eq!(erased.status, 200, "{}", erased.shown());
+    };
+    let look = async |world: &PaymentWorld| {
+        assert_eq!(world.count("erased").await, 1);
+        assert_eq!(stored(world).await, <[&str; 0]>::default());
+        world.check().await;
+    };
+    let calls = die_everywhere(prepare, process, look).await;
+    assert!((8..60).contains(&calls), "{calls} calls");
+}
