@@ -45,6 +45,39 @@ async fn delete_one(visit: &Visit, deleted: usize) {
     visit.browser.counts("[data-testid=resource-row][data-state=deleted]", deleted).await;
 }
 
+/// What the page made a file of, as the browser gets it.
+async fn downloaded(visit: &Visit) -> Value {
+    let remember = "const make = URL.createObjectURL.bind(URL);
+        URL.createObjectURL = (blob) => { window.saved = blob; return make(blob); };";
+    visit.browser.script(remember).await;
+    visit.browser.click("data-download").await;
+    visit.browser.says("#live", "The file was downloaded.").await;
+    let text = "return window.saved.text()";
+    serde_json::from_str(visit.browser.script(text).await.as_str().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn everything_that_is_kept_is_downloaded_as_one_file() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("25.00", GOOD, Refill::On).await;
+    visit.start("vm-small", "web").await;
+    visit.open("#company").await;
+    visit.browser.see("data-download").await;
+    visit.pictures("your-data").await;
+    let file = downloaded(&visit).await;
+    assert_eq!(file["account"], ACCOUNT);
+    let keys = file["items"].as_array().unwrap().iter().map(|item| item["key"].as_str().unwrap());
+    let keys: Vec<&str> = keys.collect();
+    for kept in ["profile", "schedule"] {
+        assert!(keys.contains(&kept), "{kept} is not in {keys:?}");
+    }
+    assert!(file["items"].to_string().contains("\"name\":\"web\""), "{file}");
+    let rows = file["rows"].as_array().unwrap().iter().map(|row| row["type"].as_str().unwrap());
+    let rows: Vec<&str> = rows.collect();
+    assert_eq!((rows[0], rows.last()), ("opened", Some(&"started")), "{rows:?}");
+    visit.end().await;
+}
+
 #[tokio::test]
 async fn account_without_resources_closes_after_a_typed_word() {
     let Some(visit) = Visit::begin().await else { return };

@@ -327,7 +327,7 @@ async fn check_account(
     for row in &checked.rows {
         match answered.remove(&row.seq) {
             Some(event) => {
-                assert_eq!(row.event, event.clone().without_names(), "{account}: row {}", row.seq)
+                assert_eq!(row.event, event.clone().without_names(), "{account}: row {}", row.seq);
             }
             None => assert!(
                 row.seq == 0 || row.event.cause == Cause::Time,

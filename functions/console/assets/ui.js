@@ -16,6 +16,13 @@ export function announce(text) {
   }, 60);
 }
 
+/** Downloads a file that the page made. */
+export function saveFile(blob, name) {
+  const url = URL.createObjectURL(blob);
+  h('a', { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
 /** A button. It is busy while its work runs, and a second click does nothing. */
 export function button(label, work, { kind = '', testid, describe, iconName, type = 'button' } = {}) {
   const element = h(

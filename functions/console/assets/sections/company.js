@@ -5,6 +5,7 @@ import { whileOpen } from '../account.js';
 import { fill, h } from '../dom.js';
 import { announce, button, busy, card, field, loading, outlet } from '../ui.js';
 import { closing } from './closing.js';
+import { yourData } from './your-data.js';
 
 export const title = 'Company';
 
@@ -48,6 +49,7 @@ export function view(host, context) {
     host,
     card('Billing details', { hint: 'Shown on the payment page and on future invoices.' }, company),
     card('E-mail', { hint: 'Used for receipts and notices.' }, account),
+    yourData(),
     whileOpen(closing(), context.signal),
   );
 }

@@ -5,7 +5,7 @@ import { whileOpen } from '../account.js';
 import { fill, h, icon } from '../dom.js';
 import * as money from '../money.js';
 import { count, month, span, time } from '../time.js';
-import { announce, button, busy, card, empty, failure, link, outlet, pill, row, skeleton, table } from '../ui.js';
+import { announce, button, busy, card, empty, failure, link, outlet, pill, row, saveFile, skeleton, table } from '../ui.js';
 
 const TYPES = {
   topup: 'Top-up',
@@ -285,17 +285,10 @@ async function download(filter, problems) {
       parts.push(parts.length ? text.slice(text.indexOf('\n') + 1) : text);
       cursor = next;
     } while (cursor && parts.length < CSV_PAGES_MAX);
-    save(new Blob(parts, { type: 'text/csv' }), `transactions-${filter.type || 'all'}.csv`);
+    saveFile(new Blob(parts, { type: 'text/csv' }), `transactions-${filter.type || 'all'}.csv`);
     if (cursor) problems.say('warning', 'The file contains the newest 200,000 rows. Choose a period to download older rows.');
     announce('The CSV file was downloaded.');
   } catch (problem) {
     problems.show(problem);
   }
-}
-
-function save(blob, name) {
-  const url = URL.createObjectURL(blob);
-  const anchor = h('a', { href: url, download: name });
-  anchor.click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
