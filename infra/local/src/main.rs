@@ -34,7 +34,7 @@ fn run(arguments: LocalArguments) -> Result<ExitCode, String> {
         .map_err(|error| error.to_string())?;
     if let Some(form) = demonstration {
         let outcome = runtime.block_on(demo::run(demo::config(config), form))?;
-        return Ok(if outcome.mistakes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return Ok(if outcome.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     config.log = Some(Arc::new(|line: &Line| {
         say(&format!("{:>14} | {}", line.function, brief(&line.text)));

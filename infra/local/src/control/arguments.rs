@@ -14,7 +14,7 @@ pub const USAGE: &str = "\
 Runs the whole cloud on this machine.
 
     cargo local [OPTIONS]      run until Ctrl-C
-    cargo local demo [--json]  play the story of one account, check every figure and exit
+    cargo local demo [--json]  play two customers' stories, check every figure and exit
 
     --port N               the API's port (default 8080, 0 for any). Stripe's pages use the next port
     --fresh                delete the state of earlier runs

@@ -1,7 +1,6 @@
-//! The expected figures of the demonstration, calculated by hand. The demonstrated program computes
-//! none of them.
+//! What a story is compared with. The demonstrated program computes none of it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A row: RFC 3339, type, amount and the balance after it, in USD.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +11,7 @@ pub(super) struct Row {
     balance: &'static str,
 }
 
-const fn row(
+pub(super) const fn row(
     at: &'static str,
     kind: &'static str,
     amount: &'static str,
@@ -21,71 +20,26 @@ const fn row(
     Row { at, kind, amount, balance }
 }
 
-/// When the credit is used up.
-pub(super) const ZERO: &str = "2026-11-03T02:46:50Z";
+/// A mail: RFC 3339, the event it is about, an amount in USD and a time in RFC 3339; empty for none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mail(
+    pub(super) &'static str,
+    pub(super) &'static str,
+    pub(super) &'static str,
+    pub(super) &'static str,
+);
 
-/// The GPU costs $2.50 an hour and the database $0.35, together $2.85.
-pub(super) const ROWS: [Row; 37] = [
-    row("2026-11-02T09:12:00Z", "opened", "0.00", "0.00"),
-    row("2026-11-02T09:12:00Z", "topup", "25.00", "25.00"),
-    row("2026-11-02T09:12:00Z", "refill_changed", "0.00", "25.00"),
-    // 48 minutes of the GPU, 30 of the database.
-    row("2026-11-02T09:12:00Z", "usage", "-2.00", "23.00"),
-    row("2026-11-02T09:30:00Z", "usage", "-0.175", "22.825"),
-    row("2026-11-02T10:00:00Z", "usage", "-2.85", "19.975"),
-    row("2026-11-02T11:00:00Z", "usage", "-2.85", "17.125"),
-    row("2026-11-02T12:00:00Z", "usage", "-2.85", "14.275"),
-    row("2026-11-02T13:00:00Z", "usage", "-2.85", "11.425"),
-    row("2026-11-02T14:00:00Z", "usage", "-2.85", "8.575"),
-    row("2026-11-02T15:00:00Z", "usage", "-2.85", "5.725"),
-    row("2026-11-02T16:00:00Z", "usage", "-2.85", "2.875"),
-    row("2026-11-02T16:00:00Z", "refill_begun", "0.00", "2.875"),
-    row("2026-11-02T16:00:00Z", "auto_refill", "25.00", "27.875"),
-    row("2026-11-02T17:00:00Z", "usage", "-2.85", "25.025"),
-    row("2026-11-02T18:00:00Z", "usage", "-2.85", "22.175"),
-    row("2026-11-02T19:00:00Z", "usage", "-2.85", "19.325"),
-    row("2026-11-02T20:00:00Z", "usage", "-2.85", "16.475"),
-    row("2026-11-02T21:00:00Z", "usage", "-2.85", "13.625"),
-    row("2026-11-02T22:00:00Z", "usage", "-2.85", "10.775"),
-    row("2026-11-02T23:00:00Z", "usage", "-2.85", "7.925"),
-    row("2026-11-03T00:00:00Z", "usage", "-2.85", "5.075"),
-    row("2026-11-03T01:00:00Z", "usage", "-2.85", "2.225"),
-    row("2026-11-03T01:00:00Z", "refill_begun", "0.00", "2.225"),
-    row("2026-11-03T01:00:00Z", "refill_failed", "0.00", "2.225"),
-    // 2,810 seconds: $1.951389 and $0.273194. One second more would be $2.225375.
-    row("2026-11-03T02:00:00Z", "usage", "-2.224583", "0.000417"),
-    row("2026-11-03T02:00:00Z", "refill_begun", "0.00", "0.000417"),
-    row("2026-11-03T02:00:00Z", "refill_failed", "0.00", "0.000417"),
-    row("2026-11-03T02:47:00Z", "suspended", "0.00", "0.000417"),
-    // An hour after the last attempt failed, the next may be made.
-    row("2026-11-03T03:00:00Z", "refill_due", "0.00", "0.000417"),
-    row("2026-11-03T03:00:00Z", "refill_begun", "0.00", "0.000417"),
-    row("2026-11-03T03:00:00Z", "refill_failed", "0.00", "0.000417"),
-    row("2026-11-03T03:10:00Z", "topup", "25.00", "25.000417"),
-    row("2026-11-03T03:10:00Z", "resumed", "0.00", "25.000417"),
-    // 50 minutes of each.
-    row("2026-11-03T03:10:00Z", "usage", "-2.083333", "22.917084"),
-    row("2026-11-03T03:10:00Z", "usage", "-0.291667", "22.625417"),
-    row("2026-11-03T04:00:00Z", "usage", "-2.85", "19.775417"),
-];
-
-/// Events by name, and how many of each there are.
-pub(super) const EVENTS: [(&str, usize); 8] = [
-    ("AccountOpened", 1),
-    ("CreditAdded", 3),
-    ("ResourceStarted", 4),
-    ("BalanceLow", 4),
-    ("RefillFailed", 3),
-    // At 03:10: $22.92 of the $60.00 that a day of the GPU costs, and for an hour after a decline
-    // no refill is to be expected.
-    ("CreditLow", 1),
-    ("Suspended", 1),
-    ("Resumed", 1),
-];
-
-/// Sums of payments and usage.
-pub(super) const TOTALS: [(&str, &str); 4] =
-    [("paid", "75.00"), ("used", "-55.224583"), ("balance", "19.775417"), ("standing", "good")];
+/// Everything that is known of a story before it is played.
+#[derive(Debug)]
+pub(super) struct ExpectedStory {
+    pub(super) account: &'static str,
+    pub(super) rows: &'static [Row],
+    /// Events by name, and how many of each there are.
+    pub(super) events: &'static [(&'static str, usize)],
+    pub(super) mails: &'static [Mail],
+    /// Sums of payments and usage.
+    pub(super) totals: &'static [(&'static str, &'static str)],
+}
 
 impl Row {
     pub(super) fn is(&self, row: &Value) -> bool {
@@ -98,6 +52,27 @@ impl Row {
         .iter()
         .all(|(field, expected)| row[*field] == *expected)
     }
+}
+
+impl Mail {
+    pub(super) fn is(&self, mail: &Value) -> bool {
+        let Mail(at, what, amount, deadline) = *self;
+        *mail == json!({"at": at, "what": what, "amount": amount, "deadline": deadline})
+    }
+}
+
+/// Where the mails are not those.
+pub(super) fn different_mails(expected: &[Mail], mails: &[Value]) -> Vec<String> {
+    let mut found: Vec<String> = expected
+        .iter()
+        .zip(mails)
+        .filter(|(expected, mail)| !expected.is(mail))
+        .map(|(expected, mail)| format!("{mail} should be {expected:?}"))
+        .collect();
+    if expected.len() != mails.len() {
+        found.push(format!("there should be {} mails, not {}", expected.len(), mails.len()));
+    }
+    found
 }
 
 /// Where the rows are not those.

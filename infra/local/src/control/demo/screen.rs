@@ -2,9 +2,9 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::control::demo::outcome::Outcome;
+use crate::control::demo::outcome::{Outcome, StoryOutcome};
 
 /// The form in which the story is shown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -90,32 +90,35 @@ impl Screen {
         self.line(&format!("{line}  {}", self.mark(found)));
     }
 
-    pub(super) fn end(&self, outcome: &Outcome) {
-        let Outcome { rows, events, totals, mistakes } = outcome;
-        let ok = mistakes.is_empty();
-        if self.form == Form::Json {
-            let all = json!({"ok": ok, "rows": rows, "events": events, "totals": totals, "mistakes": mistakes});
-            self.write(&format!("{all:#}\n"));
-        } else {
-            let text = |field: &str| totals[field].as_str().unwrap_or_default().to_owned();
-            self.line(&format!(
-                "\n    {} rows, {} events. Paid ${}, used ${}, left ${}",
-                rows.len(),
-                events.len(),
-                text("paid"),
-                text("used").trim_start_matches('-'),
-                text("balance"),
-            ));
-            for mistake in mistakes {
-                self.line(&self.in_colour(RED, &format!("    {mistake}")));
-            }
-            let verdict = if ok {
-                self.in_colour(GREEN, "All figures are correct.")
-            } else {
-                self.in_colour(RED, "Some figures are wrong.")
-            };
-            self.line(&format!("    {verdict}\n"));
+    /// The sums of a story.
+    pub(super) fn story(&self, outcome: &StoryOutcome) {
+        let StoryOutcome { account, rows, events, mails, totals, mistakes } = outcome;
+        let text = |field: &str| totals[field].as_str().unwrap_or_default().to_owned();
+        self.line(&format!(
+            "\n    {account}: {} rows, {} events, {} mails. Paid ${}, used ${}, left ${}",
+            rows.len(),
+            events.len(),
+            mails.len(),
+            text("paid"),
+            text("used").trim_start_matches('-'),
+            text("balance"),
+        ));
+        for mistake in mistakes {
+            self.line(&self.in_colour(RED, &format!("    {mistake}")));
         }
+    }
+
+    pub(super) fn end(&self, outcome: &Outcome) {
+        if self.form == Form::Json {
+            self.write(&format!("{:#}\n", outcome.shown()));
+            return;
+        }
+        let verdict = if outcome.is_right() {
+            self.in_colour(GREEN, "All figures are correct.")
+        } else {
+            self.in_colour(RED, "Some figures are wrong.")
+        };
+        self.line(&format!("    {verdict}\n"));
     }
 
     fn mark(&self, found: Found) -> String {
