@@ -7,7 +7,7 @@ use tollgate::domain::account::{AccountState, Standing, TaxMode};
 use tollgate::domain::command::Command;
 use tollgate::domain::decide::decide;
 use tollgate::domain::event::{
-    BillingChange, Cause, Change, Event, ResourceChange, StandingChange, StopReason,
+    BillingChange, Cause, Change, Event, GrantChange, ResourceChange, StandingChange, StopReason,
 };
 use tollgate::domain::settle::due::due_at;
 use tollgate::domain::settle::{TriggerDelivery, next_due_row};
@@ -77,7 +77,7 @@ pub(crate) fn check(world: &World) -> Check {
 }
 
 /// Work that is due at the end of a full hour, and meters. The hourly run covers all accounts that
-/// have any.
+/// have any. Also where a trial ends because its credit no longer pays.
 fn is_of_the_hourly_run(state: &AccountState, event: &Event) -> bool {
     let full_hour = state.paid_through().is_some_and(|through| through.hour().start() == through);
     match &event.change {
@@ -85,6 +85,9 @@ fn is_of_the_hourly_run(state: &AccountState, event: &Event) -> bool {
         Change::Billing(BillingChange::Usage { .. })
         | Change::Standing(StandingChange::Suspended { .. })
         | Change::Resource(ResourceChange::Stopped { why: StopReason::Credit, .. }) => full_hour,
+        Change::Grant(GrantChange::TrialOver { ended_at, .. }) => {
+            full_hour && state.trial.as_ref().is_some_and(|trial| *ended_at < trial.ends_at)
+        }
         _ => false,
     }
 }

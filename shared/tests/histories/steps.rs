@@ -158,6 +158,9 @@ pub(crate) enum Action {
         off: u8,
     },
     Close,
+    CloseByCustomer,
+    Reopen,
+    Erase,
     Correct {
         micros: i64,
     },
@@ -271,6 +274,11 @@ const ACTIONS: &[(u32, Group, Make)] = &[
     (2, Group::Standing, |_, _| Action::StaffResume),
     (3, Group::Standing, |a, _| Action::ConfirmDeletion { off: byte(a, 6) / 5 }),
     (1, Group::Always, |a, _| if a % 8 == 7 { Action::Close } else { Action::Settle }),
+    (2, Group::Standing, |a, _| match a % 16 {
+        0..=3 => Action::CloseByCustomer,
+        4..=12 => Action::Reopen,
+        _ => Action::Erase,
+    }),
     (2, Group::Money, |a, b| Action::Correct { micros: correction(a, b) }),
     (2, Group::Standing, |a, _| Action::ChooseRestartPolicy { stay_off: byte(a, 3) / 2 }),
     (2, Group::Prices, |a, b| Action::NewPrice {

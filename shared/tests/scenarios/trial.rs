@@ -246,6 +246,19 @@ fn trial_credit_that_is_used_ends_the_trial() {
     assert_eq!(end(true), (ended_at, used, balance), "a late run finds the same end");
 }
 
+/// What was charged to the trial's credit comes back to nobody: it has expired.
+#[test]
+fn start_that_failed_in_a_trial_revives_none_of_its_credit() {
+    let mut world = in_trial();
+    spend_fast(&mut world);
+    for time in ["15:55", "16:00"] {
+        world.settle(time);
+    }
+    assert!(!world.state.is_in_trial(), "{:?}", world.state.trial);
+    world.fail_start("16:01", "a").unwrap();
+    assert_eq!((world.state.balance(), world.state.grants.len()), (Usd::ZERO, 0));
+}
+
 #[test]
 fn trial_ending_is_told_a_day_and_an_hour_before() {
     let mut world = in_trial();

@@ -6,7 +6,9 @@ use super::{
     DecisionOutcome, RESOURCES_PER_ROW_MAX, check_reason, check_settled, check_standing,
     respite_until,
 };
-use crate::domain::account::{AccountState, BilledTotals, Grant, Standing, SuspensionReason};
+use crate::domain::account::{
+    AccountState, BilledTotals, Grant, GrantKind, Standing, SuspensionReason, TrialPhase,
+};
 use crate::domain::command::{
     EndedStart, PastCharge, PastChargeKind, ResourceStart, ResourceStop, StartFailure,
 };
@@ -462,13 +464,16 @@ fn references(stops: &[ResourceStop]) -> Vec<ResourceRef> {
     stops.iter().map(|stop| stop.resource.clone()).collect()
 }
 
+/// Grants that are spent, and may get something back. A trial that is over gets nothing.
 fn revived_grants(state: &AccountState, grants: &[Grant], now: Timestamp) -> Vec<Grant> {
     let mut numbers = BTreeSet::new();
+    let runs = state.trial.as_ref().is_some_and(|trial| trial.phase == TrialPhase::Active);
     grants
         .iter()
         .filter(|grant| {
             state.grant(grant.number).is_none()
                 && grant.expires_at > now
+                && (grant.kind != GrantKind::Trial || runs)
                 && numbers.insert(grant.number)
         })
         .map(|grant| Grant { remaining: Usd::ZERO, used: Usd::ZERO, ..grant.clone() })

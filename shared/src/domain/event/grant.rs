@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ChangeFamily, Claim, RefillChange, RowPlace};
 use crate::domain::account::{
-    AccountState, CardChoice, RefillAgreement, ToldTrialEnd, TrialNotice, TrialPhase, TrialState,
+    AccountState, CardChoice, GrantKind, RefillAgreement, ToldTrialEnd, TrialNotice, TrialPhase,
+    TrialState,
 };
 use crate::domain::ids::{AccountId, CardFingerprint, CardId};
 use crate::domain::money::Usd;
@@ -84,6 +85,12 @@ impl ChangeFamily for GrantChange {
                 next.set_trial_phase(TrialPhase::Ended);
                 if let Some(trial) = &mut next.trial {
                     (trial.ends_at, trial.renewal) = (*ended_at, *renewal);
+                }
+                // What comes back later is forfeit, as of any grant that has expired.
+                for grant in &mut next.grants {
+                    if grant.kind == GrantKind::Trial {
+                        grant.expires_at = *ended_at;
+                    }
                 }
             }
             GrantChange::TrialEnding { ends_at, notice, .. } => {

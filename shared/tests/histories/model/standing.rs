@@ -91,7 +91,9 @@ impl Model {
                     self.announced
                 );
             }
-            Change::Standing(StandingChange::Resumed { .. }) => self.suspended = None,
+            Change::Standing(StandingChange::Resumed { .. } | StandingChange::Reopened { .. }) => {
+                self.suspended = None;
+            }
             _ => {}
         }
         Ok(())

@@ -92,6 +92,7 @@ impl Model {
                     resources.iter().map(|resource| resource.id.as_str()).collect();
                 self.resumed(before, &ids, at)
             }
+            Change::Standing(StandingChange::Reopened { .. }) => self.resumed(before, &[], at),
             Change::Standing(StandingChange::Deleted) => {
                 for thing in self.things.values_mut() {
                     ensure!(thing.phase.is_none(), "something that runs was deleted");

@@ -58,6 +58,9 @@ impl World {
             | Action::StaffResume
             | Action::ConfirmDeletion { .. }
             | Action::Close
+            | Action::CloseByCustomer
+            | Action::Reopen
+            | Action::Erase
             | Action::ChooseRestartPolicy { .. } => self.staff(action),
         }
     }
@@ -81,6 +84,18 @@ impl World {
                 Ok(refusal)
             }
             Action::Close => self.command(&Command::Close { reason }, none),
+            Action::CloseByCustomer => self.resolved(|view, _| {
+                let (shown, resources) = (view.state().balance(), resolve::resources_left(view));
+                Ok(Command::CloseByCustomer { shown, resources })
+            }),
+            Action::Reopen => {
+                let was_erased = self.state().erased;
+                let refusal =
+                    self.resolved(|view, now| resolve::reopen(view, reason.clone(), now))?;
+                ensure!(!was_erased || refusal.is_some(), "what was erased was opened again");
+                Ok(refusal)
+            }
+            Action::Erase => self.command(&Command::Erase { reason }, none),
             Action::ChooseRestartPolicy { stay_off } => {
                 let restart_policy =
                     if stay_off == 0 { RestartPolicy::InOrder } else { RestartPolicy::StayOff };
