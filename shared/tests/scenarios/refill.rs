@@ -126,6 +126,21 @@ fn new_card_is_charged_after_two_minutes_without_credit() {
     world.refill_lands("11:02:03");
 }
 
+/// The end of a freeze looks at the balance, too.
+#[test]
+fn unfrozen_account_leaves_the_owner_of_a_new_card_the_time_to_pay() {
+    let mut world = without_card();
+    let reason = || "a test".to_owned();
+    world.command("10:59", Command::Freeze { reason: reason() }).unwrap();
+    world.command("10:59:30", Command::Unfreeze { reason: reason() }).unwrap();
+    world.follow_cards("11:00", "pm_2").unwrap();
+    world.command("11:00:30", Command::Freeze { reason: reason() }).unwrap();
+    world.command("11:01", Command::Unfreeze { reason: reason() }).unwrap();
+    world.settle("11:01:59");
+    assert_eq!(world.begin_refill("11:01:59").err(), Some(Refusal::RefillNotWanted));
+    world.settle("11:02").begin_refill("11:02").unwrap();
+}
+
 #[test]
 fn credit_below_the_threshold_ends_the_look_at_a_new_card() {
     let mut world = without_card();

@@ -1,6 +1,6 @@
 //! The respite of a refill, what is owed for it, and what a start must leave.
 
-use tollgate::domain::account::{AccountState, SuspensionReason};
+use tollgate::domain::account::{AccountState, Standing, SuspensionReason};
 use tollgate::domain::event::{
     BillingChange, Change, Event, RefillWant, ResourceChange, StandingChange,
 };
@@ -76,8 +76,17 @@ impl Model {
             }
             Change::Resource(ResourceChange::StartFailed { resource, .. }) => {
                 let thing = self.things.get(resource.id.as_str());
-                let at = event.at.seconds();
-                let rate = |mode| thing.map_or(0, |thing| self.rate(thing, mode, at).max(0));
+                // What is kept costs what it cost when the suspension began.
+                let begun = match &before.standing {
+                    Standing::Suspended(suspension) => suspension.as_of,
+                    _ => event.at,
+                };
+                let rate = |mode| {
+                    let at = |at: Timestamp| {
+                        thing.map_or(0, |thing| self.rate(thing, mode, at.seconds()).max(0))
+                    };
+                    at(begun).max(at(event.at))
+                };
                 let most = cost(rate(Mode::Running), TEN_MINUTES) + cost(rate(Mode::Idle), GRACE);
                 ensure!(-in_respite <= most + 1_000, "{in_respite} more than {most} is let off");
             }
@@ -97,7 +106,8 @@ impl Model {
         });
         let credit =
             micros(after.paid).max(0) + usable.map(|grant| micros(grant.remaining)).sum::<i64>();
-        seconds == 0 || credit >= to_pay
+        // Time never takes the balance below zero, so a debt is paid first.
+        seconds == 0 || credit.min(micros(after.balance()).max(0)) >= to_pay
     }
 
     /// Enters what is kept since a suspension, before its row ends what is billed.
