@@ -620,6 +620,10 @@ impl Model {
         };
         let left: i64 =
             thing.charges.iter().flat_map(|charge| &charge.shares).map(|(_, part)| part).sum();
+        // A suspension by staff also gave back what an earlier charge had paid for it while off. Then
+        // at most the time since the start is left.
+        let since = cost(self.rate(thing, Mode::Running, at).max(0), at - thing.started);
+        let left = if left < 0 { since } else { left };
         let given = micros(line.amount);
         ensure!((0..=left + self.dust).contains(&given), "{id} gets {given} of {left}");
         let paid_to = before.paid_through().map_or(at, |through| through.seconds().max(at));
