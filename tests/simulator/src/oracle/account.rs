@@ -211,6 +211,9 @@ impl AccountBooks {
         self.begin_period(row);
         self.funds.add_grants(row)?;
         self.funds.apply(&moves)?;
+        if let Some(ended_at) = row.change["ended_at"].as_i64() {
+            self.funds.end_trial(ended_at);
+        }
         self.change_resources(row, prices)?;
         self.standing.add(row, facts)?;
         self.end_period(row, prices)

@@ -110,6 +110,13 @@ impl FundBooks {
         }
     }
 
+    /// The trial is over: its grant pays nothing and gets nothing back from then on.
+    pub fn end_trial(&mut self, ended_at: i64) {
+        for grant in self.grants.values_mut().filter(|grant| grant.kind == "trial") {
+            grant.expires_at = ended_at;
+        }
+    }
+
     /// Applies what a row moves.
     ///
     /// # Errors
