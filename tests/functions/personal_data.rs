@@ -121,7 +121,8 @@ async fn export_is_for_the_customer_alone() {
         .scope("tollgate/platform")
         .header("Tollgate-Account", ACME);
     assert_eq!(call(&world, &platform).await.status, 403);
-    for cursor in ["", "rows", "rows-x", "items-", "items-%", "3"] {
+    let long = format!("items-{}", "YWFh".repeat(400));
+    for cursor in ["", "rows", "rows-x", "items-", "items-%", "3", &long] {
         let refused = call(&world, &world.event(EXPORT).with("cursor", cursor)).await;
         assert_eq!((refused.status, refused.code()), (400, "invalid_parameter"), "{cursor}");
     }
@@ -152,6 +153,9 @@ async fn erased_account_keeps_its_rows_and_stays_closed() {
     let again = by_staff(&world, staff(&world, "erase").key("k-1")).await;
     assert_eq!(again, erased);
     assert_eq!(world.rows().await.len(), rows + 1);
+    // With another key it is another row.
+    assert_eq!(by_staff(&world, staff(&world, "erase").key("k-2")).await.status, 200);
+    assert_eq!(world.rows().await.len(), rows + 2);
     world.check().await;
     let customers = world.objects("customer");
     assert!(customers.iter().all(|customer| customer["deleted"] == true), "{customers:?}");
@@ -171,6 +175,8 @@ async fn erased_account_keeps_its_rows_and_stays_closed() {
     let project = world.event("POST /v1/projects").json(&json!({"name": PERSONAL[2]}));
     let project: Answered = resources::handle(&world.api.another(), project.request()).await.into();
     assert_eq!(project.status, 409);
+    let page = world.create(&json!({"amount": "25.00"})).await;
+    assert_eq!((page.status, page.code()), (409, "account_closed"), "{}", page.shown());
     // A token tells an address with every request.
     let seen = call(&world, &world.event("GET /v1/account").claim("email", PERSONAL[0])).await;
     assert_eq!((seen.status, &seen.body["email"]), (200, &Value::Null));

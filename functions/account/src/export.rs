@@ -16,6 +16,9 @@ use tollgate::runtime::billing::Billing;
 use tollgate::store::ExportedItem;
 use tollgate::views::transaction::transaction;
 
+/// The longest sort key (docs.aws.amazon.com/amazondynamodb, "Quotas").
+const SORT_KEY_BYTES_MAX: usize = 1_024;
+
 #[derive(Debug, Serialize)]
 struct ExportView {
     account: String,
@@ -78,7 +81,8 @@ impl FromStr for ExportCursor {
     fn from_str(text: &str) -> Result<ExportCursor, ExportCursorError> {
         let items = |key: &str| {
             let key = URL_SAFE_NO_PAD.decode(key).ok()?;
-            String::from_utf8(key).ok().filter(|key| !key.is_empty()).map(ExportCursor::Items)
+            let is_key = |key: &String| (1..=SORT_KEY_BYTES_MAX).contains(&key.len());
+            String::from_utf8(key).ok().filter(is_key).map(ExportCursor::Items)
         };
         let rows = |seq: &str| seq.parse().ok().map(ExportCursor::Rows);
         let cursor = match text.split_once('-') {

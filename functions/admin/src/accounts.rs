@@ -257,6 +257,7 @@ pub(crate) async fn erase(clients: &AdminClients, call: &ApiCall) -> Result<ApiA
     let erase = |_: &AccountState| Ok(Command::Erase { reason: reason.clone() });
     let erased = on_state(billing, call, erase).await?;
     end_pages(clients, call).await?;
+    billing.store.begin_erasure(&account).await?;
     if let Some(customer) = billing.store.customer_profile(&account).await?.customer {
         let payments = payments(billing, &clients.stripe, call).await?;
         match payments.stripe.delete_customer(&customer).await {

@@ -457,18 +457,19 @@ fn reopen(
     Ok(DecisionOutcome::of(StandingChange::Reopened { reason, billed: billed.clone() }))
 }
 
-/// Also of an account that is erased: each row tells who asked for it and why, and whatever was left
-/// is erased after it.
+/// Also of an account that is erased: each row tells why, and whatever was left is erased after it.
 fn erase(state: &AccountState, reason: &str, policy: &Policy) -> Result<DecisionOutcome, Refusal> {
     let reason = check_reason(reason)?;
     if state.standing != Standing::Closed || policy.row_format < ERASURE_KNOWN {
         return Err(Refusal::NotClosed);
     }
-    // Who pays is needed until the payment has come.
-    if !state.pending.is_empty() {
-        return Err(Refusal::PaymentPending);
+    // Who pays is needed until the payment has come. What was begun is finished all the same.
+    if !state.erased {
+        if !state.pending.is_empty() {
+            return Err(Refusal::PaymentPending);
+        }
+        check_no_attempt(state)?;
     }
-    check_no_attempt(state)?;
     Ok(DecisionOutcome::of(StaffChange::Erased { reason }))
 }
 

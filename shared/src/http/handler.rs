@@ -424,7 +424,13 @@ impl<'a> OnAccount<'a> {
             Problem::new(ProblemCode::EmailRequired, why)
                 .with_action(json!({"set_email": "PUT /v1/account"}))
         };
-        Ok(self.email().await?.ok_or_else(unset)?)
+        match self.email().await? {
+            Some(email) => Ok(email),
+            None => {
+                self.ensure_not_erased().await?;
+                Err(unset().into())
+            }
+        }
     }
 
     /// Settles the account and looks at it.

@@ -6,7 +6,6 @@ use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
 use super::accounts::{body_of, unbuilt, with_body};
 use super::customers::PROFILE;
 use super::item::{StoredItem, account_partition, malformed, number, number_of};
-use super::write::WriteOutcome;
 use super::{Store, StoreError};
 use crate::domain::ids::AccountId;
 use crate::domain::resources::Resource;
@@ -17,13 +16,23 @@ const PROJECTS: &str = "project#";
 const RESOURCES: &str = "billable#resource#";
 
 impl Store {
+    /// Marks the profile, to which nothing is written from now on.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn begin_erasure(&self, account: &AccountId) -> Result<(), StoreError> {
+        let profile = Update::builder()
+            .update_expression("SET erased = :now")
+            .expression_attribute_values(":now", number(1));
+        self.update_account_item(account, PROFILE, profile).await.map(drop)
+    }
+
     /// Erases e-mail address, company, cards, and the names of projects and resources, and the
     /// answers that repeat them. Once more does no harm, and finishes what was begun.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn erase(&self, account: &AccountId) -> Result<(), StoreError> {
-        // The profile first: from now on nothing is written to it.
         let profile = Update::builder()
             .update_expression(
                 "SET erased = :now REMOVE email, company, customer, cards, default_card, \
@@ -32,15 +41,16 @@ impl Store {
             .expression_attribute_values(":now", number(1));
         self.update_account_item(account, PROFILE, profile).await?;
         let partition = account_partition(account);
-        for project in self.account_items(&partition, PROJECTS).await? {
-            self.write(&[self.without_name(&project)?]).await?;
+        let projects = self.account_items(&partition, PROJECTS).await?;
+        // What an earlier request did is not done again, so that many projects come to an end.
+        for project in projects.iter().filter(|project| project.contains_key("name")) {
+            self.write(&[self.without_name(project)?]).await?;
         }
         for request in self.account_items(&partition, REQUESTS).await? {
             self.write(&[self.deletion(&request)?]).await?;
         }
-        for item in self.account_items(&partition, RESOURCES).await? {
-            self.erase_name(account, &item).await?;
-        }
+        // A closed account's resources can still be deleted, and each row writes the item anew.
+        while self.erase_names(account).await? == ErasedNames::Some {}
         Ok(())
     }
 
@@ -65,22 +75,31 @@ impl Store {
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
 
-    /// Rows of a closed account change a resource only when it is purged, and then it is gone.
-    async fn erase_name(&self, account: &AccountId, item: &StoredItem) -> Result<(), StoreError> {
-        let resource: Resource = body_of(account, item)?;
-        if resource.name.is_empty() {
-            return Ok(());
+    async fn erase_names(&self, account: &AccountId) -> Result<ErasedNames, StoreError> {
+        let mut erased = ErasedNames::None;
+        for item in self.account_items(&account_partition(account), RESOURCES).await? {
+            let resource: Resource = body_of(account, &item)?;
+            if resource.name.is_empty() {
+                continue;
+            }
+            let seq: u64 = number_of(&item, "seq").map_err(malformed(account.as_str()))?;
+            let nameless = with_body(item, &Resource { name: String::new(), ..resource })?;
+            let put = Put::builder()
+                .condition_expression("seq = :seq")
+                .expression_attribute_values(":seq", number(seq))
+                .set_item(Some(nameless));
+            self.write(&[self.account_put(put)?]).await?;
+            erased = ErasedNames::Some;
         }
-        let nameless = with_body(item.clone(), &Resource { name: String::new(), ..resource })?;
-        let seq: u64 = number_of(item, "seq").map_err(malformed(account.as_str()))?;
-        let put = Put::builder()
-            .condition_expression("seq = :seq")
-            .expression_attribute_values(":seq", number(seq))
-            .set_item(Some(nameless));
-        match self.write(&[self.account_put(put)?]).await? {
-            WriteOutcome::Done | WriteOutcome::Refused(_) => Ok(()),
-        }
+        Ok(erased)
     }
+}
+
+/// Whether a look at all resources found names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ErasedNames {
+    None,
+    Some,
 }
 
 fn key_of(item: &StoredItem) -> StoredItem {

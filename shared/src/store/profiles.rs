@@ -5,9 +5,10 @@ use aws_sdk_dynamodb::types::Update;
 
 use super::customers::PROFILE;
 use super::item::{StoredItem, malformed, parsed, text, text_of};
-use super::{RecordOutcome, Store, StoreError};
+use super::{CommandError, RecordOutcome, Store, StoreError};
 use crate::domain::ids::AccountId;
 use crate::domain::profile::{AccountProfile, CompanyDetails, EmailAddress};
+use crate::domain::refusal::Refusal;
 
 impl Store {
     /// What is known of a customer; nothing, if nothing was ever set. Strongly consistent.
@@ -40,14 +41,14 @@ impl Store {
     /// Sets the e-mail address.
     ///
     /// # Errors
-    /// [`StoreError`]
+    /// [`CommandError::Refused`] with [`Refusal::Erased`]; [`CommandError::Fault`].
     pub async fn set_email(
         &self,
         account: &AccountId,
         email: &EmailAddress,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), CommandError> {
         let update = Update::builder().update_expression("SET email = :email");
-        self.update_email(account, email, update).await.map(drop)
+        kept(self.update_email(account, email, update).await?)
     }
 
     /// Sets the e-mail address if there is none: what a token says never replaces what the customer
@@ -69,19 +70,19 @@ impl Store {
     /// Sets what invoices say of the customer.
     ///
     /// # Errors
-    /// [`StoreError`]
+    /// [`CommandError::Refused`] with [`Refusal::Erased`]; [`CommandError::Fault`].
     pub async fn set_company(
         &self,
         account: &AccountId,
         company: &CompanyDetails,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), CommandError> {
         let written = serde_json::to_string(company);
         let written = written
             .map_err(|error| StoreError::Rejected { call: "UpdateItem", why: error.to_string() })?;
         let update = Update::builder()
             .update_expression("SET company = :company")
             .expression_attribute_values(":company", text(written));
-        self.update_profile(account, update).await.map(drop)
+        kept(self.update_profile(account, update).await?)
     }
 
     async fn update_email(
@@ -92,6 +93,14 @@ impl Store {
     ) -> Result<RecordOutcome, StoreError> {
         let update = update.expression_attribute_values(":email", text(email.as_str()));
         self.update_profile(account, update).await
+    }
+}
+
+/// Nothing but an erasure refuses such a write.
+fn kept(outcome: RecordOutcome) -> Result<(), CommandError> {
+    match outcome {
+        RecordOutcome::New => Ok(()),
+        RecordOutcome::Existing => Err(Refusal::Erased.into()),
     }
 }
 
