@@ -5,9 +5,9 @@
 
 use std::fmt;
 
-use serde::de::value::StringDeserializer;
-use serde::de::{self, DeserializeSeed, EnumAccess, IntoDeserializer as _, VariantAccess, Visitor};
-use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
+use serde::Deserialize;
+use serde::de::value::{StrDeserializer, StringDeserializer};
+use serde::de::{self, DeserializeSeed, EnumAccess, IntoDeserializer as _, VariantAccess};
 
 /// Defines [`Change`](super::Change) from its families, with all code that depends on the full
 /// list.
@@ -87,6 +87,7 @@ macro_rules! families {
                 let (tag, content) = access.variant::<String>()?;
                 $(if stored_form::tags_of::<$change>().contains(&tag.as_str()) {
                     let tagged = stored_form::TaggedContent { tag, content };
+                    let tagged = serde::de::value::EnumAccessDeserializer::new(tagged);
                     return serde::Deserialize::deserialize(tagged).map(Change::$family);
                 })+
                 Err(serde::de::Error::unknown_variant(&tag, &TAGS))
@@ -103,20 +104,6 @@ pub(super) struct TaggedContent<C> {
     pub(super) content: C,
 }
 
-impl<'de, C: VariantAccess<'de>> Deserializer<'de> for TaggedContent<C> {
-    type Error = C::Error;
-
-    fn deserialize_any<T: Visitor<'de>>(self, visitor: T) -> Result<T::Value, C::Error> {
-        visitor.visit_enum(self)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
-        ignored_any
-    }
-}
-
 impl<'de, C: VariantAccess<'de>> EnumAccess<'de> for TaggedContent<C> {
     type Error = C::Error;
     type Variant = C;
@@ -127,42 +114,19 @@ impl<'de, C: VariantAccess<'de>> EnumAccess<'de> for TaggedContent<C> {
     }
 }
 
-/// The tags of a family. A derived `Deserialize` names them before it reads anything, so no
-/// separate list is needed.
+/// The tags of a family. A derived `Deserialize` names them when it refuses a tag, so no separate
+/// list is needed.
 pub(super) fn tags_of<F: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
-    match F::deserialize(TagProbe) {
+    let no_tag: StrDeserializer<'_, KnownTags> = "".into_deserializer();
+    match F::deserialize(no_tag) {
         Ok(_) => &[],
         Err(KnownTags(tags)) => tags,
     }
 }
 
-struct TagProbe;
-
-/// The tags that the probe found. They are returned as the error that ends the reading.
+/// The tags that a refusal names.
 #[derive(Debug)]
 struct KnownTags(&'static [&'static str]);
-
-impl<'de> Deserializer<'de> for TagProbe {
-    type Error = KnownTags;
-
-    fn deserialize_enum<T: Visitor<'de>>(
-        self,
-        _: &'static str,
-        tags: &'static [&'static str],
-        _: T,
-    ) -> Result<T::Value, KnownTags> {
-        Err(KnownTags(tags))
-    }
-
-    fn deserialize_any<T: Visitor<'de>>(self, _: T) -> Result<T::Value, KnownTags> {
-        Err(KnownTags(&[]))
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
-    }
-}
 
 impl fmt::Display for KnownTags {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -175,6 +139,10 @@ impl std::error::Error for KnownTags {}
 impl de::Error for KnownTags {
     fn custom<T: fmt::Display>(_: T) -> KnownTags {
         KnownTags(&[])
+    }
+
+    fn unknown_variant(_: &str, known: &'static [&'static str]) -> KnownTags {
+        KnownTags(known)
     }
 }
 
